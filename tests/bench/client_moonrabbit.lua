@@ -1,0 +1,199 @@
+-- client_moonrabbit: ours, beside the other clients of the bench.
+-- Called as `moonrabbit run client_moonrabbit.lua MODE PORT BODY MESSAGES`. Modes: consume,
+-- consume-noack, publish, publish-confirm, rtt; mem (memory over a long run), idle (memory of
+-- MESSAGES connections that do nothing). Prints one JSON line.
+-- SPDX-License-Identifier: MIT
+local ffi = require "ffi"
+local mr = require "moonrabbit"
+
+local PREFETCH, OUTSTANDING, TRIP_WARM_UP = 1000, 1000, 100
+local MEM_STEP = 1000000        -- messages between two looks at the memory
+local WAIT = 60                 -- seconds; only ever reached when something is broken
+
+local sink = 0                  -- keeps the reading of bodies alive
+
+-- Own C names, so that these declarations never meet the library's.
+ffi.cdef [[
+typedef struct { long sec, part; } bench_time;
+typedef struct { bench_time user, system; long max_rss, other[13]; } bench_usage;
+int bench_getrusage(int who, bench_usage *usage) __asm__("getrusage");
+int bench_clock(int id, bench_time *now) __asm__("clock_gettime");
+]]
+local usage, now = ffi.new "bench_usage", ffi.new "bench_time"
+
+local function wall_now()
+   ffi.C.bench_clock(1, now)    -- CLOCK_MONOTONIC
+   return tonumber(now.sec) + tonumber(now.part) / 1e9
+end
+
+local function cpu_now()        -- of all threads
+   ffi.C.bench_getrusage(0, usage)
+   return tonumber(usage.user.sec + usage.system.sec) + tonumber(usage.user.part + usage.system.part) / 1e6
+end
+
+local function rss_kib()
+   for line in io.lines "/proc/self/status" do
+      local kib = line:match "^VmRSS:%s*(%d+)"
+      if kib then return tonumber(kib) end
+   end
+end
+
+local function begin()
+   return { cpu = cpu_now(), wall = wall_now() }
+end
+
+--- Prints the result of `counted` messages since `span` began; `more` is JSON text to add.
+local function finish(run, span, counted, more)
+   local wall, cpu = wall_now() - span.wall, cpu_now() - span.cpu
+   print(string.format('{"client":"moonrabbit","mode":"%s","body":%d,"messages":%d,"seconds":%.6f,'
+      .. '"rate":%.1f,"cpu_us_per_msg":%.4f,"max_rss_kib":%d%s}', run.mode, run.body, counted, wall,
+      counted / wall, cpu * 1e6 / counted, tonumber(usage.max_rss), more or ""))
+end
+
+local function open(run)
+   local conn = assert(mr.connect(run.url))
+   return conn, assert(conn:channel())
+end
+
+local function properties()
+   return { content_type = "text/plain", persistent = false }
+end
+
+local function consume(run, no_ack)
+   local _, ch = open(run)
+   local total, seen, span = run.messages, 0, nil
+   if not no_ack then assert(ch:qos { prefetch_count = PREFETCH }) end
+   assert(ch:consume("bench", function(msg)
+      if seen == 0 then span = begin() end
+      seen = seen + 1
+      sink = sink + #msg.body
+      if seen == total then
+         finish(run, span, total - 1)
+         mr.stop()
+      end
+   end, { consumer_tag = "bench", no_ack = no_ack }))
+end
+
+--- Measured up to channel.close-ok, so that the peer has taken every message.
+local function publish(run)
+   local conn, ch = open(run)
+   local body, props = ("x"):rep(run.body), properties()
+   local span = begin()
+   for _ = 1, run.messages do
+      assert(ch:publish_async("", "bench", body, props))
+   end
+   assert(ch:close())
+   finish(run, span, run.messages)
+   conn:close()
+end
+
+local function publish_confirm(run)
+   local conn, ch = open(run)
+   local body, props, waiting = ("x"):rep(run.body), properties(), {}
+   assert(ch:confirm_select())
+   local span = begin()
+   for n = 0, run.messages - 1 do
+      local slot = n % OUTSTANDING
+      local oldest = waiting[slot]
+      if oldest then assert(oldest:wait(WAIT)) end
+      waiting[slot] = assert(ch:publish_async("", "bench", body, props))
+   end
+   assert(ch:wait_for_confirms(WAIT))
+   assert(ch:close())
+   finish(run, span, run.messages)
+   conn:close()
+end
+
+--- Publishes to one queue, whose handler replies to another, whose handler starts the next trip.
+local function round_trips(run)
+   local conn, ch = open(run)
+   local body, props, trips = ("x"):rep(run.body), properties(), {}
+   local count, start, span = 0, 0, nil
+
+   local function ask()
+      start = wall_now()
+      assert(ch:publish_async("", "bench-moonrabbit-a", body, props))
+   end
+   local function on_request(msg)
+      assert(ch:publish_async("", "bench-moonrabbit-b", msg.body, props))
+   end
+   local function on_answer()
+      count = count + 1
+      if count > TRIP_WARM_UP then trips[#trips + 1] = (wall_now() - start) * 1e6 end
+      if count == TRIP_WARM_UP then span = begin() end
+      if #trips < run.messages then return ask() end
+      table.sort(trips)
+      finish(run, span, run.messages, string.format(',"median_us":%.1f,"p99_us":%.1f',
+         trips[math.floor(#trips / 2) + 1], trips[math.floor(#trips * 0.99) + 1]))
+      conn:close()
+      mr.stop()
+   end
+
+   for queue, handler in pairs { ["bench-moonrabbit-a"] = on_request, ["bench-moonrabbit-b"] = on_answer } do
+      assert(ch:queue_declare { queue = queue, exclusive = true, auto_delete = true })
+      assert(ch:consume(queue, handler, { no_ack = true, consumer_tag = queue }))
+   end
+   ask()
+end
+
+--- Resident memory at every million messages; the growth counts from the first million on.
+local function memory(run)
+   local _, ch = open(run)
+   local total, seen, span, samples = run.messages, 0, nil, {}
+   assert(ch:qos { prefetch_count = PREFETCH })
+   assert(ch:consume("bench", function(msg)
+      if seen == 0 then span = begin() end
+      seen = seen + 1
+      sink = sink + #msg.body
+      if seen % MEM_STEP == 0 then samples[#samples + 1] = rss_kib() end
+      if seen == total then
+         local highest = math.max(unpack(samples))
+         finish(run, span, total - 1, string.format(',"rss_kib":[%s],"growth_kib":%d',
+            table.concat(samples, ","), highest - samples[1]))
+         mr.stop()
+      end
+   end, { consumer_tag = "bench" }))
+end
+
+--- Resident memory of one more connection that does nothing. MESSAGES is their number.
+local function idle(run)
+   local conns = {}
+   local function connect()
+      local conn = assert(mr.connect(run.url))
+      assert(conn:connect())
+      conns[#conns + 1] = conn
+   end
+   connect()                    -- what the first one brings is not per connection
+   mr.sleep(0.5)
+   collectgarbage()
+   local before, span = rss_kib(), begin()
+   for _ = 1, run.messages do connect() end
+   mr.sleep(1)
+   collectgarbage()
+   local after = rss_kib()
+   finish(run, span, run.messages, string.format(
+      ',"rss_before_kib":%d,"rss_after_kib":%d,"kib_per_connection":%.2f',
+      before, after, (after - before) / run.messages))
+   for _, conn in ipairs(conns) do conn:close() end
+end
+
+local modes = {
+   ["consume"] = consume,
+   ["consume-noack"] = function(run) consume(run, true) end,
+   ["publish"] = publish,
+   ["publish-confirm"] = publish_confirm,
+   ["rtt"] = round_trips,
+   ["mem"] = memory,
+   ["idle"] = idle,
+}
+
+local mode, port, body, messages = ...
+if not modes[mode] or not tonumber(messages) then
+   error("usage: client_moonrabbit.lua MODE PORT BODY MESSAGES", 0)
+end
+modes[mode] {
+   mode = mode,
+   url = "amqp://guest:guest@127.0.0.1:" .. port .. "/",
+   body = tonumber(body),
+   messages = tonumber(messages),
+}

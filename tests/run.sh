@@ -1,0 +1,399 @@
+#!/bin/sh
+# run.sh: installs what the tests need, builds, runs every test, and ends with "N passed, N failed".
+# SPDX-License-Identifier: MIT
+#
+#   sh tests/run.sh                   everything
+#   sh tests/run.sh quick             all but sanitizers, fuzzers, install and quickstart
+#   sh tests/run.sh STEP...           packages format luacheck layers complexity unit spec contract
+#                                     asan tsan fuzz install quickstart
+#
+# Environment: MR_FUZZ_SECONDS (30) for each fuzz target, MR_BUILD (.build) for all that is written.
+# A library test is one test; each other check, fuzz target and try-out counts as one test.
+# Exit code 0 only if nothing failed. Everything stays on the loopback interface.
+set -u
+
+root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
+cd "$root" || exit 1
+unset AMQP_URL LUA_INIT LUA_PATH LUA_CPATH LUA_PATH_5_1 LUA_CPATH_5_1 LD_PRELOAD
+unset MOONRABBIT_LIBRARY MOONRABBIT_COMMAND
+# shellcheck source=examples/setup.sh
+. examples/setup.sh
+build_root=${setup_build_root:?}
+fuzz_seconds=${MR_FUZZ_SECONDS:-30}
+suite_seconds=600 # bounds a suite that hangs; the longest takes a small part of it
+
+quick="packages format luacheck layers complexity unit spec contract"
+all="$quick asan tsan fuzz install quickstart"
+
+total_passed=0
+total_failed=0
+running=""  # the process this script waits for
+rabbitmq="" # directory of the private RabbitMQ once it runs
+scratch=""
+
+cleanup() {
+	trap '' INT TERM HUP PIPE
+	for pid in $running; do kill "$pid" 2>/dev/null; done
+	[ -z "$rabbitmq" ] || sh tests/support/rabbitmq.sh stop "$rabbitmq"
+	[ -z "$scratch" ] || rm -rf "$scratch"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap 'exit 129' HUP
+trap 'exit 141' PIPE
+
+# --- Counting and running -------------------------------------------------------------------------
+
+# count PASSED FAILED: adds to the sums of the running step.
+count() {
+	passed=$((passed + $1))
+	failed=$((failed + $2))
+}
+
+# Runs a command in the background and waits, so that a signal is served at once. A hanging one is ended.
+guarded() {
+	timeout -k 10 "$suite_seconds" "$@" </dev/null &
+	running=$!
+	wait "$running"
+	code=$?
+	running=""
+	[ "$code" -ne 124 ] || echo "ended after $suite_seconds seconds without a result: $*"
+	return "$code"
+}
+
+# A command that is one test.
+one_test() {
+	if guarded "$@"; then count 1 0; else count 0 1; fi
+}
+
+# step NAME TITLE FUNCTION: runs FUNCTION with its output in a file, shown when something failed.
+step() {
+	passed=0
+	failed=0
+	log=$scratch/$1.log
+	began=$(date +%s)
+	echo "==> $1: $2"
+	"$3" >"$log" 2>&1
+	if [ $((passed + failed)) -eq 0 ] && [ "$1" != packages ]; then
+		echo "no test found" >>"$log"
+		failed=1
+	fi
+	if [ "$failed" -gt 0 ]; then
+		tail -n 300 "$log" | sed 's/^/    /'
+		cp "$log" "$build_root/failed-$1.log"
+	else
+		grep '^note: ' "$log" | sed 's/^note: /    /'
+		rm -f "$build_root/failed-$1.log"
+	fi
+	echo "    $passed passed, $failed failed ($(($(date +%s) - began)) s)"
+	total_passed=$((total_passed + passed))
+	total_failed=$((total_failed + failed))
+}
+
+# need_build NAME OPTION...: builds a tree once in this run. A failure counts as one.
+built=" "
+need_build() {
+	case $built in
+	*" $1=0 "*) return 0 ;;
+	*" $1=1 "*)
+		echo "the build $1 failed before"
+		count 0 1
+		return 1
+		;;
+	esac
+	setup_build "$@"
+	code=$?
+	built="$built$1=$code "
+	[ "$code" -eq 0 ] || count 0 1
+	return "$code"
+}
+
+need_release() { need_build release -DMR_TESTS=ON; }
+need_asan() {
+	need_build asan -DMR_TESTS=ON -DMR_SANITIZE=address \
+		-DCMAKE_BUILD_TYPE=RelWithDebInfo
+}
+need_tsan() {
+	need_build tsan -DMR_TESTS=ON -DMR_SANITIZE=thread \
+		-DCMAKE_BUILD_TYPE=RelWithDebInfo
+}
+
+need_rabbitmq() {
+	[ -z "$rabbitmq" ] || return 0
+	rabbitmq=$scratch/rabbitmq
+	if ! sh tests/support/rabbitmq.sh start "$rabbitmq" >/dev/null; then
+		rabbitmq=""
+		count 0 1
+		return 1
+	fi
+	# shellcheck disable=SC1091
+	. "$rabbitmq/env"
+	export MR_RABBITMQ_SH="$root/tests/support/rabbitmq.sh"
+}
+
+# Sanitizers of gcc 12 cannot place their shadow memory under the address randomisation of new kernels.
+plain_addresses=""
+if [ "$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)" -gt 28 ] && setarch -R true 2>/dev/null; then
+	plain_addresses="setarch -R"
+fi
+
+# --- Suites ---------------------------------------------------------------------------------------
+
+# unit_tests TREE: all cmocka programs of a build, counted from their own reports. A program that
+# crashed, hung or reported no test counts as one failure.
+unit_tests() {
+	# shellcheck disable=SC2086 # a prefix of words or none
+	guarded $plain_addresses ctest --test-dir "$build_root/$1" -L unit -j "$(nproc)" \
+		--output-on-failure --no-tests=error
+	ctest_log=$build_root/$1/Testing/Temporary/LastTest.log
+	if [ "$code" -eq 124 ] || [ ! -f "$ctest_log" ]; then
+		count 0 1
+		return
+	fi
+	sums=$(awk '
+		/^[0-9]+\/[0-9]+ Testing: / { p = 0; f = 0; name = $3 }
+		/\[  PASSED  \] [0-9]+ test/ { sub(/.*PASSED  \] /, ""); p += $1 }
+		/\[  FAILED  \] [0-9]+ test/ { sub(/.*FAILED  \] /, ""); f += $1 }
+		/^Test Passed\./ {
+			if (p + f == 0) { f = 1; print name " reported no test" >"/dev/stderr" }
+			passed += p
+			failed += f
+		}
+		/^Test Failed\./ || /^Test timed out/ || /^Test time out/ || /^Unable to find executable/ {
+			passed += p
+			failed += f + (f == 0)
+		}
+		END { print passed + 0, failed + 0 }' "$ctest_log")
+	# shellcheck disable=SC2086 # two numbers
+	count $sums
+	if [ "$code" -ne 0 ] && [ "$failed" -eq 0 ]; then
+		echo "ctest ended with code $code"
+		count 0 1
+	fi
+}
+
+# lua_suite TREE FOLDER: all *_spec.lua below FOLDER, run by busted with the library of a build.
+lua_suite() {
+	if [ -z "$(find "$2" -name '*_spec.lua' 2>/dev/null)" ]; then
+		echo "no *_spec.lua in $2"
+		count 0 1
+		return
+	fi
+	out=$scratch/busted.out
+	# shellcheck disable=SC2086 # a prefix of words or none
+	guarded env \
+		LUA_PATH="$root/lua/?.lua;$root/lua/?/init.lua;$root/tests/support/?.lua;;" \
+		MOONRABBIT_LIBRARY="$build_root/$1/lib/libmoonrabbit.so" \
+		MOONRABBIT_COMMAND="$build_root/$1/bin/moonrabbit" \
+		MR_BUILD_NAME="$1" \
+		$plain_addresses "$build_root/$1/bin/test_luajit" "$(command -v busted)" \
+		--output=plainTerminal --defer-print "$2" >"$out" 2>&1
+	cat "$out"
+	sums=$(sed -n 's|^\([0-9]*\) success[a-z]* / \([0-9]*\) failure[a-z]* / \([0-9]*\) error.*|\1 \2 \3|p' "$out" |
+		tail -n 1)
+	if [ -z "$sums" ]; then
+		echo "busted gave no result (exit code $code)"
+		count 0 1
+		return
+	fi
+	pending=$(sed -n 's|^[0-9]* success.* error[a-z]* / \([1-9][0-9]*\) pending.*|\1|p' "$out")
+	[ -z "$pending" ] || echo "note: $2: $pending pending, not counted"
+	# shellcheck disable=SC2086 # three numbers
+	set -- $sums
+	count "$1" $(($2 + $3))
+	if [ "$code" -ne 0 ] && [ $(($2 + $3)) -eq 0 ]; then # such as a sanitizer's report at exit
+		echo "busted ended with code $code"
+		count 0 1
+	fi
+}
+
+# --- Steps ----------------------------------------------------------------------------------------
+
+packages() { setup_packages tests || count 0 1; }
+
+format() {
+	find runtime tests -name '*.[ch]' >"$scratch/sources"
+	[ -s "$scratch/sources" ] || return
+	unformatted=""
+	while read -r file; do
+		clang-format-14 --dry-run -Werror "$file" >"$scratch/format" 2>&1 && continue
+		unformatted="$unformatted $file"
+		head -n 3 "$scratch/format"
+	done <"$scratch/sources"
+	if [ -z "$unformatted" ]; then
+		count 1 0
+	else
+		count 0 1
+		echo "to mend: clang-format-14 -i$unformatted"
+	fi
+}
+
+lua_check() { one_test luacheck --no-color -q lua examples tests; }
+
+layers() {
+	one_test luajit tests/tools/check_layers.lua --self-test
+	one_test luajit tests/tools/check_layers.lua
+}
+
+# No function of the runtime over 80 lines or over complexity 15.
+complexity() {
+	find runtime -name '*.[ch]' >"$scratch/sources"
+	[ -s "$scratch/sources" ] || return
+	xargs pmccabe <"$scratch/sources" >"$scratch/pmccabe" || { count 0 1; return; }
+	sort -k5,5n "$scratch/pmccabe" | awk -F '\t' '
+		{ lines[NR] = $5; if ($1 > top) top = $1 }
+		$5 > 80 || $1 > 15 { bad++; printf "%s: %d lines, complexity %d\n", $6, $5, $1 }
+		END {
+			if (NR) printf "note: %d functions: median %d lines, p90 %d, longest %d, highest complexity %d\n",
+				NR, lines[int((NR + 1) / 2)], lines[int(NR * 0.9 + 0.99)], lines[NR], top
+			exit bad > 0 || NR == 0
+		}'
+	# shellcheck disable=SC2181 # the code of a pipe's last command
+	if [ $? -eq 0 ]; then count 1 0; else count 0 1; fi
+}
+
+unit() { need_release && unit_tests release; }
+spec() { need_release && lua_suite release tests/spec; }
+contract() { need_release && need_rabbitmq && lua_suite release tests/contract; }
+
+asan() {
+	export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1
+	export UBSAN_OPTIONS=print_stacktrace=1
+	need_asan && {
+		unit_tests asan
+		need_rabbitmq && lua_suite asan tests/contract
+	}
+	unset ASAN_OPTIONS UBSAN_OPTIONS
+}
+
+tsan() {
+	export TSAN_OPTIONS="suppressions=$root/tests/support/tsan.supp second_deadlock_stack=1"
+	need_tsan && {
+		unit_tests tsan
+		need_rabbitmq && lua_suite tsan tests/contract
+	}
+	unset TSAN_OPTIONS
+}
+
+fuzz_start() { # PROGRAM, in the background
+	# shellcheck disable=SC2086 # a prefix of words or none
+	timeout -k 10 $((fuzz_seconds + 120)) $plain_addresses sh tests/support/fuzz.sh "$1" "$fuzz_seconds" \
+		>"$scratch/${1##*/}.out" 2>&1 </dev/null &
+	running="$running $!"
+}
+
+fuzz_judge() { # PROGRAM PID: each target is one test
+	wait "$2"
+	code=$?
+	if [ "$code" -eq 0 ]; then
+		count 1 0
+		sed -n "s/^Done \([0-9]* runs in [0-9]* second\).*/note: ${1##*/}: \1s/p" "$scratch/${1##*/}.out" | tail -n 1
+	else
+		count 0 1
+		echo "--- ${1##*/} ended with code $code; inputs that fail are in $build_root/fuzz/work/${1##*/}/crashes"
+		tail -n 60 "$scratch/${1##*/}.out"
+	fi
+}
+
+fuzz() {
+	need_build fuzz -DCMAKE_C_COMPILER=clang-14 -DMR_FUZZ=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo || return
+	set -- "$build_root"/fuzz/fuzz/fuzz_*
+	[ -x "$1" ] || return
+	while [ $# -gt 0 ]; do # two at a time
+		running=""
+		fuzz_start "$1"
+		first=$!
+		if [ $# -gt 1 ]; then
+			fuzz_start "$2"
+			second=$!
+			fuzz_judge "$1" "$first"
+			shift
+			fuzz_judge "$1" "$second"
+		else
+			fuzz_judge "$1" "$first"
+		fi
+		shift
+	done
+	running=""
+}
+
+# Installs into an empty place and uses only that: the command, a script, the header.
+try_install() (
+	set -e
+	place=$scratch/installed
+	cmake --install "$build_root/release" --prefix "$place"
+	mkdir "$scratch/elsewhere"
+	cd "$scratch/elsewhere"
+	cat >try.lua <<'END'
+local mr = require "moonrabbit"
+assert(type(mr.connect) == "function", "mr.connect is missing")
+local maps = io.open("/proc/self/maps"):read("*a")
+assert(maps:find(arg[1] .. "/lib/libmoonrabbit.so", 1, true), "another libmoonrabbit was loaded")
+assert(package.searchpath("moonrabbit", package.path):find(arg[1], 1, true), "another Lua module was loaded")
+print "the script ran"
+END
+	"$place/bin/moonrabbit" version
+	"$place/bin/moonrabbit" run try.lua "$place"
+	cat >host.c <<'END'
+#include <moonrabbit.h>
+#include <stdio.h>
+int main(void) { return puts(mr_version()) < 0; }
+END
+	gcc -std=c11 -Wall -Wextra -Wpedantic -Werror -I "$place/include" host.c -o host \
+		-L "$place/lib" -lmoonrabbit -Wl,-rpath,"$place/lib"
+	./host
+)
+
+# Runs a function of this script that is one test.
+one_function() {
+	if "$1"; then count 1 0; else count 0 1; fi
+}
+
+install_test() { need_release && one_function try_install; }
+quickstart() { one_test sh examples/quickstart.sh; }
+
+# --- Main -----------------------------------------------------------------------------------------
+
+case ${1:-all} in
+all) steps=$all ;;
+quick) steps=$quick ;;
+*) steps=$* ;;
+esac
+for name in $steps; do
+	case " $all " in
+	*" $name "*) ;;
+	*)
+		echo "no step '$name'; there are: $all; or quick" >&2
+		exit 2
+		;;
+	esac
+done
+
+if ! mkdir -p "$build_root" || ! scratch=$(mktemp -d "$build_root/run.XXXXXX"); then
+	echo "cannot write to $build_root: set MR_BUILD to a folder of yours" >&2
+	exit 1
+fi
+began_all=$(date +%s)
+for name in $steps; do
+	case $name in
+	packages) step packages "Debian packages that the tests need" packages ;;
+	format) step format "clang-format on all C files" format ;;
+	luacheck) step luacheck "luacheck on all Lua files" lua_check ;;
+	layers) step layers "folders include only what they may" layers ;;
+	complexity) step complexity "no function over 80 lines or complexity 15" complexity ;;
+	unit) step unit "C unit tests, release build" unit ;;
+	spec) step spec "Lua specs" spec ;;
+	contract) step contract "contract tests against a private RabbitMQ" contract ;;
+	asan) step asan "unit and contract tests under ASan and UBSan" asan ;;
+	tsan) step tsan "unit and contract tests under TSan" tsan ;;
+	fuzz) step fuzz "fuzz targets: corpus, then $fuzz_seconds s each" fuzz ;;
+	install) step install "an installed copy works on its own" install_test ;;
+	quickstart) step quickstart "the quickstart of README.md" quickstart ;;
+	esac
+	if [ "$name" = packages ] && [ "$failed" -gt 0 ]; then break; fi # nothing else would work
+done
+
+echo "Took $(($(date +%s) - began_all)) s."
+echo "$total_passed passed, $total_failed failed"
+[ "$total_failed" -eq 0 ]

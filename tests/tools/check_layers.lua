@@ -1,0 +1,338 @@
+-- check_layers: fails when a file includes upwards, uses a library it may not, or grows too long.
+-- SPDX-License-Identifier: MIT
+--
+--   luajit tests/tools/check_layers.lua [ROOT]     checks ROOT/runtime and ROOT/lua (ROOT: here)
+--   luajit tests/tools/check_layers.lua ROOT --strict   module cycles (a.c uses b.h, b.c uses a.h) are breaches, too
+--   luajit tests/tools/check_layers.lua --self-test
+--
+-- The rules are the table of docs/architecture.md. A new folder or library gets its line here.
+
+local C_LINES, LUA_LINES = 500, 250
+
+local may_include = {              -- folder -> folders or single headers it may include, beside its own
+   include = {},
+   base = {},
+   bridge = { "base" },
+   amqp = { "base" },
+   net = { "base" },
+   broker = { "base", "net", "amqp/frame.h", "amqp/table.h" },
+   engine = { "base", "bridge", "amqp", "net", "broker/server.h" },
+   api = { "base", "bridge", "engine/engine.h" },
+   main = {},
+}
+local PUBLIC = "moonrabbit.h"      -- every folder may include it
+
+local third_party = {              -- { header, patterns of the files that may include it }
+   { "^amqp[%w_]*%.h$", "^amqp/frame%.", "^amqp/table%." },
+   { "^rabbitmq%-c/", "^amqp/frame%.", "^amqp/table%." },
+   { "^openssl/", "^net/tls" },
+   { "^ares", "^net/resolve" },
+   { "^ev%.h$", "^engine/", "^broker/server%." },
+   { "^microhttpd%.h$", "^engine/health%." },
+   { "^stdatomic%.h$", "^bridge/" },
+   { "^pthread%.h$", "^engine/", "^broker/server%." },
+   { "^threads%.h$" },
+   { "^lua[%w]*%.h", "^main/" },
+   { "^lauxlib%.h$", "^main/" },
+}
+
+local banned = {                   -- { what the code must not say, why, files that may }
+   { "%f[%w_]pthread_mutex", "no mutex: share nothing" },
+   { "%f[%w_]pthread_rwlock", "no lock: share nothing" },
+   { "%f[%w_]mtx_%l+%s*%(", "no mutex: share nothing" },
+   { "%f[%w_]abort%s*%(", "the library never ends the process", "^main/" },
+   { "%f[%w_]_?[eE]xit%s*%(", "the library never ends the process", "^main/" },
+   { "%f[%w_]quick_exit%s*%(", "the library never ends the process", "^main/" },
+   { "%f[%w_]sigaction%s*%(", "the library changes no signal handlers", "^main/" },
+   { "%f[%w_]signal%s*%(", "the library changes no signal handlers", "^main/" },
+   { "%f[%w_]ev_default_loop", "the library owns its loop" },
+   { "%f[%w_]__atomic_", "atomics live in bridge/", "^bridge/" },
+   { "%f[%w_]_Atomic%f[^%w_]", "atomics live in bridge/", "^bridge/" },
+   { "%f[%w_]__sync_", "atomics live in bridge/", "^bridge/" },
+   { "%f[%w_]u?n?sleep%s*%(", "nothing sleeps" },
+   { "%f[%w_]nanosleep%s*%(", "nothing sleeps" },
+}
+
+local breaches, print_breach
+
+local function complain(...)
+   breaches = breaches + 1
+   print_breach(string.format(...))
+end
+
+local function matches_any(text, patterns, first)
+   for i = first, #patterns do
+      if text:match(patterns[i]) then return true end
+   end
+   return false
+end
+
+-- Lists the files below `directory` that end in one of the extensions, as paths relative to it.
+local function files_below(directory, extensions)
+   local found = {}
+   local pipe = assert(io.popen("cd '" .. directory .. "' 2>/dev/null && find . -type f | sort"))
+   for path in pipe:lines() do
+      if extensions[path:match("%.(%w+)$") or ""] then found[#found + 1] = path:sub(3) end
+   end
+   pipe:close()
+   return found
+end
+
+local function read(path)
+   local file = assert(io.open(path, "rb"))
+   local text = file:read("*a")
+   file:close()
+   return text
+end
+
+local function each_line(text)
+   return (text:gsub("\n$", "") .. "\n"):gmatch("(.-)\r?\n")
+end
+
+-- Blanks C comments and string literals, so that prose may name what code may not; lines keep their numbers.
+local function code_of(text)
+   local function blank(s) return (s:gsub("[^\n]", " ")) end
+   local out, at = {}, 1
+   while true do
+      local start = text:find('["\'/]', at)
+      if not start then break end
+      out[#out + 1] = text:sub(at, start - 1)
+      local c, stop = text:sub(start, start + 1), nil
+      if c == "/*" then
+         stop = select(2, text:find("*/", start + 2, true)) or #text
+      elseif c == "//" then
+         stop = (text:find("\n", start, true) or #text + 1) - 1
+      elseif c:sub(1, 1) ~= "/" then
+         local quote = c:sub(1, 1)
+         stop = start + 1
+         while stop < #text and text:sub(stop, stop) ~= quote do
+            stop = stop + (text:sub(stop, stop) == "\\" and 2 or 1)
+         end
+      end
+      out[#out + 1] = stop and blank(text:sub(start, stop)) or "/"
+      at = (stop or start) + 1
+   end
+   out[#out + 1] = text:sub(at)
+   return table.concat(out)
+end
+
+local function may_see(folder, target)
+   if target == PUBLIC then return true end
+   local there = target:match("^([^/]+)/")
+   if not there or there == folder then return true end
+   for _, name in ipairs(may_include[folder]) do
+      if name == there or name == target then return true end
+   end
+   return false
+end
+
+-- Judges one #include; returns the path of the header in runtime/, nil for a foreign one.
+local function check_include(name, folder, number, open, target)
+   if open == "<" then
+      for _, rule in ipairs(third_party) do
+         if target:match(rule[1]) and not matches_any(name, rule, 2) then
+            complain("%s:%d: <%s> does not belong here", name, number, target)
+         end
+      end
+      return nil
+   end
+   if target:find("..", 1, true) then
+      complain("%s:%d: \"%s\" goes around the include path", name, number, target)
+   elseif not may_see(folder, target) then
+      complain("%s:%d: %s/ may not include \"%s\"", name, number, folder, target)
+   end
+   if target == PUBLIC then return "include/" .. PUBLIC end
+   return target:find("/", 1, true) and target or folder .. "/" .. target
+end
+
+local function check_c_file(root, name)
+   local folder = name:match("^([^/]+)/") or "?"
+   if not may_include[folder] then
+      complain("%s: no rule for the folder %s/; add it to check_layers.lua", name, folder)
+      return {}
+   end
+   local text = read(root .. "/" .. name)
+   local includes, number = {}, 0
+   for line in each_line(text) do
+      number = number + 1
+      local open, target = line:match('^%s*#%s*include%s*([<"])([^>"]+)')
+      if open then
+         local header = check_include(name, folder, number, open, target)
+         if header then includes[#includes + 1] = header end
+      end
+   end
+   if number > C_LINES then complain("%s: %d lines, limit %d", name, number, C_LINES) end
+   number = 0
+   for line in each_line(code_of(text)) do
+      number = number + 1
+      for _, rule in ipairs(banned) do
+         local found = line:match(rule[1])
+         if found and not matches_any(name, rule, 3) then
+            complain("%s:%d: '%s': %s", name, number, found, rule[2])
+         end
+      end
+   end
+   return includes
+end
+
+-- A module is a .c file and the header of the same name: joins what both include.
+local function modules_of(includes)
+   local modules = {}
+   for name, targets in pairs(includes) do
+      local module = name:gsub("%.%w+$", "")
+      local list = modules[module] or {}
+      modules[module] = list
+      for _, target in ipairs(targets) do
+         local other = target:gsub("%.%w+$", "")
+         if other ~= module then list[#list + 1] = other end
+      end
+   end
+   for _, list in pairs(modules) do table.sort(list) end
+   return modules
+end
+
+-- Reports every cycle once: depth first, a grey name met again closes a circle.
+local function check_cycles(includes, report)
+   local colour, trail = {}, {}
+   local function visit(name)
+      if colour[name] == "black" or not includes[name] then return end
+      trail[#trail + 1] = name
+      if colour[name] == "grey" then
+         report("include cycle: %s", table.concat(trail, " -> "))
+      else
+         colour[name] = "grey"
+         for _, target in ipairs(includes[name]) do visit(target) end
+         colour[name] = "black"
+      end
+      trail[#trail] = nil
+   end
+   local names = {}
+   for name in pairs(includes) do names[#names + 1] = name end
+   table.sort(names)
+   for _, name in ipairs(names) do visit(name) end
+end
+
+local function check_lua_file(root, name)
+   local number = 0
+   for line in each_line(read(root .. "/" .. name)) do
+      number = number + 1
+      local code = line:gsub("%-%-.*", "")
+      if code:match("%f[%w_]coroutine%f[^%w_]") and name ~= "moonrabbit/task.lua" then
+         complain("lua/%s:%d: only task.lua touches coroutines", name, number)
+      end
+   end
+   if number > LUA_LINES then complain("lua/%s: %d lines, limit %d", name, number, LUA_LINES) end
+end
+
+-- Checks a tree; returns how many files it saw and how many breaches it found.
+local function check(root, printer, is_strict)
+   breaches, print_breach = 0, printer
+   local includes, count = {}, 0
+   for _, name in ipairs(files_below(root .. "/runtime", { c = true, h = true })) do
+      includes[name] = check_c_file(root .. "/runtime", name)
+      count = count + 1
+   end
+   if is_strict then
+      check_cycles(modules_of(includes), complain)
+   else
+      check_cycles(includes, complain)
+   end
+   for _, name in ipairs(files_below(root .. "/lua", { lua = true })) do
+      check_lua_file(root .. "/lua", name)
+      count = count + 1
+   end
+   return count, breaches
+end
+
+-- Self-test: { file, its text, a piece of the complaint expected, or false when it is in order }
+local samples = {
+   { "runtime/base/a.c", '#include "engine/link.h"', 'base/ may not include "engine/link.h"' },
+   { "runtime/net/a.c", '#include "amqp/uri.h"', 'net/ may not include "amqp/uri.h"' },
+   { "runtime/api/a.c", '#include "engine/link.h"', 'api/ may not include "engine/link.h"' },
+   { "runtime/api/a.c", '#include "engine/engine.h"', false },
+   { "runtime/main/a.c", '#include "base/log.h"', 'main/ may not include' },
+   { "runtime/amqp/a.c", '#include "../engine/link.h"', "goes around" },
+   { "runtime/base/a.c", '#include "moonrabbit.h"\n#include "base/log.h"', false },
+   { "runtime/amqp/uri.c", "#include <amqp.h>", "<amqp.h> does not belong here" },
+   { "runtime/amqp/frame.c", "#include <amqp.h>\n#include <amqp_framing.h>\n#include <rabbitmq-c/amqp.h>", false },
+   { "runtime/engine/a.c", "# include <rabbitmq-c/amqp.h>", "does not belong here" },
+   { "runtime/net/tcp.c", "#include <openssl/ssl.h>", "does not belong here" },
+   { "runtime/net/tls_io.c", "#include <openssl/ssl.h>", false },
+   { "runtime/net/tcp.c", "#include <ares.h>", "does not belong here" },
+   { "runtime/net/tcp.c", "#include <ev.h>", "does not belong here" },
+   { "runtime/engine/a.c", "#include <ev.h>\n#include <pthread.h>", false },
+   { "runtime/engine/a.c", "#include <stdatomic.h>", "does not belong here" },
+   { "runtime/api/a.c", "#include <pthread.h>", "does not belong here" },
+   { "runtime/api/a.c", "#include <lua.h>", "does not belong here" },
+   { "runtime/engine/a.c", "static pthread_mutex_t lock;", "no mutex" },
+   { "runtime/engine/a.c", "\tif (x) abort();", "never ends the process" },
+   { "runtime/engine/a.c", "\tmr_abort(x); /* abort() */ // exit(1)\n\tputs(\"exit(1)\");", false },
+   { "runtime/engine/a.c", "\tchar quote = '\"'; exit(1);", "never ends the process" },
+   { "runtime/main/main.c", "\texit(1);", false },
+   { "runtime/engine/a.c", "\tusleep(5);", "nothing sleeps" },
+   { "runtime/engine/a.c", "\t__atomic_load_n(&x, 0);", "atomics live in bridge/" },
+   { "runtime/stray/a.c", "int x;", "no rule for the folder" },
+   { "runtime/base/a.c", ("int x;\n"):rep(C_LINES), false },
+   { "runtime/base/a.c", ("int x;\n"):rep(C_LINES + 1), "501 lines, limit 500" },
+   { "lua/moonrabbit/a.lua", ("local x\n"):rep(LUA_LINES), false },
+   { "lua/moonrabbit/a.lua", ("local x\n"):rep(LUA_LINES + 1), "251 lines, limit 250" },
+   { "lua/moonrabbit/a.lua", "local yield = coroutine.yield", "only task.lua" },
+   { "lua/moonrabbit/a.lua", "-- coroutine.yield is not used here", false },
+   { "lua/moonrabbit/task.lua", "local yield = coroutine.yield", false },
+}
+
+local function try_sample(root, files, expected, is_strict)
+   os.execute("rm -rf '" .. root .. "/runtime' '" .. root .. "/lua'")
+   for name, text in pairs(files) do
+      os.execute("mkdir -p '" .. root .. "/" .. name:match("^(.*)/") .. "'")
+      local file = assert(io.open(root .. "/" .. name, "wb"))
+      file:write(text)
+      file:close()
+   end
+   local said = {}
+   local _, found = check(root, function(line) said[#said + 1] = line end, is_strict)
+   local text = table.concat(said, "\n")
+   local is_right
+   if expected then
+      is_right = found == 1 and text:find(expected, 1, true) ~= nil
+   else
+      is_right = found == 0
+   end
+   if is_right then return 0 end
+   io.stderr:write(("self-test: %s: expected %s, got %s\n"):format(
+      next(files), expected or "no complaint", found == 0 and "none" or text))
+   return 1
+end
+
+local function self_test()
+   local root, wrong = os.tmpname(), 0
+   os.remove(root)
+   for _, sample in ipairs(samples) do
+      wrong = wrong + try_sample(root, { [sample[1]] = sample[2] }, sample[3])
+   end
+   wrong = wrong + try_sample(root, {
+      ["runtime/base/a.h"] = '#include "base/b.h"',
+      ["runtime/base/b.h"] = '#include "base/c.h"',
+      ["runtime/base/c.h"] = '#include "base/a.h"',
+   }, "include cycle: base/a.h -> base/b.h -> base/c.h -> base/a.h")
+   local modules = {
+      ["runtime/base/a.h"] = "",
+      ["runtime/base/b.h"] = "",
+      ["runtime/base/a.c"] = '#include "base/a.h"\n#include "base/b.h"',
+      ["runtime/base/b.c"] = '#include "base/a.h"\n#include "base/b.h"',
+   }
+   wrong = wrong + try_sample(root, modules, false)
+   wrong = wrong + try_sample(root, modules, "include cycle: base/a -> base/b -> base/a", true)
+   os.execute("rm -rf '" .. root .. "'")
+   print(("layers self-test: %d samples, %d wrong"):format(#samples + 3, wrong))
+   return wrong == 0
+end
+
+if arg[1] == "--self-test" then os.exit(self_test() and 0 or 1) end
+local count, found = check(arg[1] or ".", function(line) io.stderr:write(line, "\n") end, arg[2] == "--strict")
+if count == 0 then
+   io.stderr:write("layers: no files found below ", arg[1] or ".", "\n")
+   os.exit(1)
+end
+print(("layers: %d files, %s"):format(count, found == 0 and "clean" or found .. " breach(es)"))
+os.exit(found == 0 and 0 or 1)
