@@ -1,0 +1,266 @@
+/* channel: one AMQP channel of a session: its requests, consumers, contents, confirms and acks.
+ * SPDX-License-Identifier: MIT */
+#include "amqp/channel.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "amqp/frame.h"
+#include "amqp/pending.h"
+#include "amqp/request.h"
+#include "base/alloc.h"
+
+#define BIT(n) (1u << (n))
+static const unsigned may_follow[MR_CH_COUNT] = {
+	[MR_CH_CLOSED] = BIT(MR_CH_OPENING),
+	[MR_CH_OPENING] = BIT(MR_CH_OPEN) | BIT(MR_CH_CLOSING) | BIT(MR_CH_CLOSED),
+	[MR_CH_OPEN] = BIT(MR_CH_CLOSING) | BIT(MR_CH_CLOSED),
+	[MR_CH_CLOSING] = BIT(MR_CH_CLOSED),
+};
+
+void mr_chan_enter(struct mr_chan *ch, enum mr_channel_state next)
+{
+	(void)may_follow; /* unused where NDEBUG is set */
+	assert(may_follow[ch->state] & BIT(next));
+	ch->state = next;
+}
+
+static void emit(struct mr_chan *ch, mr_event *ev)
+{
+	ev->connection = ch->outlet->options->connection;
+	ev->channel = ch->number;
+	ev->epoch = ch->epoch;
+	ch->outlet->options->emit(ch->outlet->options->owner, ev);
+}
+
+static enum mr_status send(struct mr_chan *ch, const struct mr_method *method, mr_error *error)
+{
+	return mr_method_put(&ch->outlet->out, ch->number, method, ch->outlet->frame_max, error);
+}
+
+void mr_outlet_lost(struct mr_outlet *outlet, uint16_t channel, uint32_t epoch, uint64_t first, uint64_t last,
+	enum mr_status outcome)
+{
+	mr_event ev = {.type = MR_EV_CONFIRM, .status = outcome, .token = first, .last = last};
+	ev.connection = outlet->options->connection;
+	ev.channel = channel;
+	ev.epoch = epoch;
+	outlet->options->emit(outlet->options->owner, &ev);
+}
+
+static void tell_confirmed(void *owner, uint64_t first, uint64_t last, enum mr_status outcome)
+{
+	struct mr_chan *ch = owner;
+	uint64_t count = last - first + 1;
+	if (outcome == MR_OK) ch->outlet->options->stats->confirmed += count;
+	if (outcome == MR_LOST) ch->outlet->options->stats->lost += count;
+	mr_outlet_lost(ch->outlet, ch->number, ch->epoch, first, last, outcome);
+}
+
+struct mr_chan *mr_chan_open(struct mr_outlet *outlet, uint16_t number, uint32_t epoch, uint64_t token,
+	mr_msec deadline)
+{
+	struct mr_chan *ch = mr_calloc(1, sizeof *ch);
+	if (!ch) return NULL;
+	ch->number = number;
+	ch->epoch = epoch;
+	ch->outlet = outlet;
+	mr_list_init(&ch->pending);
+	mr_confirm_init(&ch->confirm, tell_confirmed, ch);
+	mr_acks_init(&ch->acks);
+	struct mr_method open = {.id = MR_M_CHANNEL_OPEN};
+	if (send(ch, &open, NULL) != MR_OK ||
+		mr_pending_add(ch, token, MR_M_CHANNEL_OPEN_OK, 0, deadline) != MR_OK) {
+		mr_chan_free(ch);
+		return NULL;
+	}
+	mr_chan_enter(ch, MR_CH_OPENING);
+	return ch;
+}
+
+void mr_chan_free(struct mr_chan *ch)
+{
+	if (!ch) return;
+	mr_list_remove(&ch->dirty);
+	mr_content_drop(&ch->content, ch->outlet->options->pool);
+	mr_confirm_fini(&ch->confirm);
+	mr_acks_fini(&ch->acks);
+	for (size_t i = 0; i < ch->consumer_count; i++)
+		mr_free(ch->consumers[i]);
+	mr_free(ch->consumers);
+	mr_free(ch);
+}
+
+void mr_chan_end(struct mr_chan *ch, const mr_error *why, bool tell)
+{
+	if (ch->state == MR_CH_CLOSED) return;
+	mr_chan_enter(ch, MR_CH_CLOSED);
+	mr_list_remove(&ch->dirty);
+	mr_content_drop(&ch->content, ch->outlet->options->pool);
+	mr_confirm_lose(&ch->confirm);
+	mr_pending_fail(ch, why);
+	if (!tell) return;
+	mr_event ev = {.type = MR_EV_CHANNEL, .status = why->kind};
+	ev.data.error = mr_malloc(sizeof *why);
+	if (ev.data.error) *ev.data.error = *why;
+	emit(ch, &ev);
+}
+
+/* ---- what the host asks for ---- */
+
+static enum mr_status write_settle(void *owner, uint64_t tag, int how, int flags)
+{
+	static const uint32_t id[] = {[MR_ACK] = MR_M_BASIC_ACK, [MR_NACK] = MR_M_BASIC_NACK,
+		[MR_REJECT] = MR_M_BASIC_REJECT};
+	struct mr_chan *ch = owner;
+	struct mr_method m = {.id = id[how], .tag = tag};
+	if (flags & MR_SETTLE_MULTIPLE) m.flags |= 1;
+	if (flags & MR_SETTLE_REQUEUE) m.flags |= MR_REQUEUE;
+	ch->outlet->options->stats->acks_out++;
+	return send(ch, &m, NULL);
+}
+
+enum mr_status mr_chan_settle(struct mr_chan *ch, uint64_t tag, int how, int flags)
+{
+	if (ch->state != MR_CH_OPEN) return MR_OK; /* closing: the broker takes them back anyway */
+	if (!ch->dirty.next) mr_list_append(&ch->outlet->dirty, &ch->dirty);
+	return mr_acks_settle(&ch->acks, tag, how, flags, write_settle, ch);
+}
+
+enum mr_status mr_chan_flush(struct mr_chan *ch)
+{
+	mr_list_remove(&ch->dirty);
+	if (ch->state != MR_CH_OPEN) return MR_OK;
+	return mr_acks_flush(&ch->acks, write_settle, ch);
+}
+
+void mr_chan_close(struct mr_chan *ch, uint64_t token, mr_msec deadline)
+{
+	struct mr_method m = {.id = MR_M_CHANNEL_CLOSE, .code = 200, .text = mr_slice_str("Goodbye")};
+	mr_error error = {0};
+	enum mr_status st = mr_chan_flush(ch);
+	if (st == MR_OK) st = send(ch, &m, &error);
+	if (st == MR_OK) st = mr_pending_add(ch, token, MR_M_CHANNEL_CLOSE_OK, 0, deadline);
+	if (st == MR_OK) {
+		mr_chan_enter(ch, MR_CH_CLOSING);
+		return;
+	}
+	mr_error_set(&error, st, MR_SCOPE_CHANNEL, 0, "cannot close the channel");
+	mr_outlet_done(ch->outlet, ch->number, token, &error);
+}
+
+static bool has_tag(const struct mr_chan *ch, mr_slice tag)
+{
+	for (size_t i = 0; i < ch->consumer_count; i++)
+		if (mr_slice_equal(mr_slice_of(ch->consumers[i]->tag, ch->consumers[i]->size), tag)) return true;
+	return false;
+}
+
+static enum mr_status check(struct mr_chan *ch, const mr_request *request, mr_error *error)
+{
+	if (ch->state != MR_CH_OPEN)
+		return mr_error_set(error, MR_CLOSED, MR_SCOPE_CHANNEL, 0, "the channel is closed");
+	if (request->number & MR_CONSUMER_NO_ACK)
+		return mr_error_set(error, MR_BAD_ARGUMENT, MR_SCOPE_CHANNEL, 0, "number is over 2^31 - 1");
+	if (request->operation == MR_BASIC_CONSUME && request->extra.size && has_tag(ch, request->extra))
+		return mr_error_set(error, MR_NOT_ALLOWED, MR_SCOPE_CHANNEL, 530,
+			"consumer tag \"%.*s\" is in use on this channel", (int)request->extra.size,
+			request->extra.data);
+	return MR_OK;
+}
+
+void mr_chan_request(struct mr_chan *ch, uint64_t token, const mr_request *request, mr_msec deadline)
+{
+	mr_error error = {0};
+	struct mr_method method;
+	uint32_t expects = mr_request_method(request, &method);
+	uint32_t consumer = request->number | (request->flags & MR_NO_ACK ? MR_CONSUMER_NO_ACK : 0);
+	enum mr_status st = check(ch, request, &error);
+	/* Acks given before a request take effect before it: tx.commit and basic.recover depend on it. */
+	if (st == MR_OK) st = mr_chan_flush(ch);
+	if (st == MR_OK) st = send(ch, &method, &error);
+	if (st == MR_OK) st = mr_pending_add(ch, token, expects, consumer, deadline);
+	if (st == MR_OK) {
+		/* Publishes count from here on, not from select-ok: so the broker numbers them. */
+		if (request->operation == MR_CONFIRM_SELECT) ch->confirming = true;
+		return;
+	}
+	if (!error.kind) mr_error_set(&error, st, MR_SCOPE_CHANNEL, 0, "%s", mr_status_text(st));
+	error.scope = MR_SCOPE_CHANNEL;
+	mr_outlet_done(ch->outlet, ch->number, token, &error);
+}
+
+/* Finds a returned message among the outstanding: FNV-1a over what the broker gives back unchanged.
+ * Of a long body the start, the end and the size must do: hashing 16 MiB would hold up the thread. */
+static uint64_t identity_of(mr_slice exchange, mr_slice key, mr_slice body)
+{
+	size_t edge = body.size < 256 ? body.size : 256;
+	const mr_slice parts[] = {exchange, key, {body.data, edge}, {body.data + body.size - edge, edge}};
+	uint64_t hash = 0xcbf29ce484222325u ^ body.size;
+	for (size_t i = 0; i < 4; i++) {
+		for (size_t k = 0; k < parts[i].size; k++)
+			hash = (hash ^ (uint8_t)parts[i].data[k]) * 0x100000001b3u;
+		hash = (hash ^ 0xff) * 0x100000001b3u;
+	}
+	return hash ? hash : 1;
+}
+
+enum mr_status mr_chan_publish(struct mr_chan *ch, const struct mr_publish *p, mr_error *error)
+{
+	struct mr_method m = {.id = MR_M_BASIC_PUBLISH, .name = p->exchange, .key = p->routing_key};
+	struct mr_buffer *out = &ch->outlet->out;
+	size_t before = mr_buffer_size(out);
+
+	if (p->flags & MR_MANDATORY) m.flags = MR_MANDATORY;
+	enum mr_status st = send(ch, &m, error);
+	if (st == MR_OK)
+		st = mr_frame_put_content(out, ch->number, p->properties, p->body, ch->outlet->frame_max);
+	if (st == MR_OK && ch->confirming) {
+		uint64_t id = m.flags ? identity_of(p->exchange, p->routing_key, p->body) : 0;
+		st = mr_confirm_add(&ch->confirm, id, p->deadline);
+		ch->outlet->earliest = mr_earlier(ch->outlet->earliest, p->deadline);
+	}
+	if (st != MR_OK) out->end = out->start + before; /* all frames of a publish, or none */
+	else ch->outlet->options->stats->published++;
+	return st;
+}
+
+void mr_chan_expire(struct mr_chan *ch, mr_msec now)
+{
+	mr_pending_expire(ch, now);
+	mr_confirm_expire(&ch->confirm, now);
+	ch->outlet->earliest = mr_earlier(ch->outlet->earliest, ch->confirm.earliest);
+}
+
+/* ---- what the broker says ---- */
+
+static enum mr_status deliver(struct mr_chan *ch, mr_delivery *d, mr_error *error)
+{
+	const struct mr_method *m = &ch->content.method;
+	struct mr_stats *stats = ch->outlet->options->stats;
+	d->connection = ch->outlet->options->connection;
+	d->channel = ch->number;
+	d->epoch = ch->epoch;
+	if (m->id == MR_M_BASIC_RETURN) {
+		uint64_t id = identity_of(m->name, m->key, mr_slice_of(d->body, d->body_size));
+		mr_event ev = {.type = MR_EV_RETURN, .status = (int32_t)mr_kind_of_code(m->code)};
+		ev.token = ch->confirming ? mr_confirm_returned(&ch->confirm, id) : 0;
+		ev.data.delivery = d;
+		stats->returned++;
+		emit(ch, &ev);
+		return MR_OK;
+	}
+	stats->delivered++;
+	return mr_inbound_delivery(ch, d, error);
+}
+
+enum mr_status mr_chan_content(struct mr_chan *ch, const struct mr_frame *frame, mr_error *error)
+{
+	mr_delivery *d;
+	enum mr_status st = mr_content_feed(&ch->content, ch->outlet->options->pool, frame, &d, error);
+	if (st != MR_OK || !d) return st;
+	bool is_get = ch->content.method.id == MR_M_BASIC_GET_OK; /* an answer, so it counts to the end */
+	if (ch->state == MR_CH_OPEN || is_get) return deliver(ch, d, error);
+	mr_delivery_give(ch->outlet->options->pool, d); /* closing: what still comes is not ours */
+	return MR_OK;
+}

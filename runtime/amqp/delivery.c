@@ -1,0 +1,116 @@
+/* delivery: the memory that deliveries live in: fixed blocks, recycled, never moved.
+ * SPDX-License-Identifier: MIT */
+#include "amqp/delivery.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define BLOCK_SIZE 512 /* a 100-byte body with its names fits; eight cache lines */
+#define PAGE_BLOCKS 128
+
+struct block {
+	mr_delivery delivery; /* first: a delivery is its block */
+	struct block *next;   /* in the free list */
+	char *heap;           /* the room, when it is not in the block */
+	size_t heap_size;
+	char room[];
+};
+
+#define ROOM (BLOCK_SIZE - sizeof(struct block))
+
+struct page {
+	struct page *next;
+	char blocks[PAGE_BLOCKS][BLOCK_SIZE];
+};
+
+struct mr_delivery_pool {
+	struct page *pages;
+	struct block *free;
+	size_t out, heap_bytes;
+};
+
+enum mr_status mr_delivery_pool_open(struct mr_delivery_pool **out)
+{
+	struct mr_delivery_pool *pool = mr_calloc(1, sizeof *pool);
+	if (!pool) return MR_NO_MEMORY;
+	*out = pool;
+	return MR_OK;
+}
+
+void mr_delivery_pool_close(struct mr_delivery_pool *pool)
+{
+	if (!pool) return;
+	for (struct page *page = pool->pages, *next; page; page = next) {
+		next = page->next;
+		for (size_t i = 0; i < PAGE_BLOCKS; i++)
+			mr_free(((struct block *)(void *)page->blocks[i])->heap);
+		mr_free(page);
+	}
+	mr_free(pool);
+}
+
+static bool add_page(struct mr_delivery_pool *pool)
+{
+	struct page *page = mr_malloc(sizeof *page);
+	if (!page) return false;
+	page->next = pool->pages;
+	pool->pages = page;
+	for (size_t i = PAGE_BLOCKS; i-- > 0;) {
+		struct block *block = (struct block *)(void *)page->blocks[i];
+		memset(block, 0, sizeof *block);
+		block->delivery.generation = 1; /* so that a zeroed handle is never live */
+		block->next = pool->free;
+		pool->free = block;
+	}
+	return true;
+}
+
+mr_delivery *mr_delivery_take(struct mr_delivery_pool *pool, size_t variable, char **space)
+{
+	if (!pool->free && !add_page(pool)) return NULL;
+	struct block *block = pool->free;
+	if (variable > ROOM) {
+		block->heap = mr_malloc(variable);
+		if (!block->heap) return NULL;
+		block->heap_size = variable;
+		pool->heap_bytes += variable;
+	}
+	pool->free = block->next;
+	pool->out++;
+	*space = block->heap ? block->heap : block->room;
+	return &block->delivery;
+}
+
+char *mr_delivery_grow(struct mr_delivery_pool *pool, mr_delivery *delivery, size_t variable)
+{
+	struct block *block = (struct block *)(void *)delivery;
+	char *heap = mr_realloc(block->heap, variable);
+	if (!heap) return NULL;
+	pool->heap_bytes += variable - block->heap_size;
+	block->heap = heap;
+	block->heap_size = variable;
+	return heap;
+}
+
+void mr_delivery_give(struct mr_delivery_pool *pool, mr_delivery *delivery)
+{
+	struct block *block = (struct block *)(void *)delivery;
+	if (block->heap) {
+		mr_free(block->heap);
+		pool->heap_bytes -= block->heap_size;
+		block->heap = NULL;
+	}
+	/* The generation is the host's: a stale handle may be reading it at this moment. */
+	memset(delivery, 0, offsetof(mr_delivery, generation));
+	memset(&delivery->generation + 1, 0, sizeof *delivery - offsetof(mr_delivery, consumer));
+	block->next = pool->free;
+	pool->free = block;
+	pool->out--;
+}
+
+size_t mr_delivery_pool_out(const struct mr_delivery_pool *pool, size_t *bytes)
+{
+	if (bytes) *bytes = pool->heap_bytes;
+	return pool->out;
+}

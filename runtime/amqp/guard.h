@@ -1,0 +1,43 @@
+/* guard: refuses what the codec must not see: sizes, types, channels, table depth.
+ * SPDX-License-Identifier: MIT
+ * Pure. Stands before every decode (see docs/architecture.md, "Codec facts"). */
+#ifndef MR_AMQP_GUARD_H
+#define MR_AMQP_GUARD_H
+
+#include "base/slice.h"
+#include "base/status.h"
+
+#define MR_FRAME_HEAD 7       /* type, channel, size */
+#define MR_FRAME_MIN_MAX 4096 /* AMQP 0-9-1 4.2.3: no peer may insist on less */
+
+enum { MR_FRAME_METHOD = 1, MR_FRAME_HEADER = 2, MR_FRAME_BODY = 3, MR_FRAME_HEARTBEAT = 8 };
+
+struct mr_frame { /* borrows the bytes it was found in */
+	uint8_t type;
+	uint16_t channel;
+	uint32_t size;
+	const uint8_t *payload;
+};
+
+struct mr_guard {           /* the limits now in force */
+	uint32_t frame_max; /* negotiated; MR_FRAME_MIN_MAX * 32 before tune */
+	uint16_t channel_max;
+	uint64_t max_message_size;
+};
+
+/* Judges the first 7 bytes, before the payload is awaited. MR_OK, or MR_FRAME_ERROR /
+ * MR_CHANNEL_ERROR with the reason in `error` (code 501 or 504). */
+enum mr_status mr_guard_head(const struct mr_guard *guard, const uint8_t head[MR_FRAME_HEAD],
+	mr_error *error);
+/* Judges a whole frame: least sizes, class 60 of headers, body size against max_message_size
+ * (MR_CONTENT_TOO_LARGE, 311), and the methods a client may receive (MR_COMMAND_INVALID, 503). */
+enum mr_status mr_guard_frame(const struct mr_guard *guard, const struct mr_frame *frame,
+	mr_error *error);
+/* Walks an encoded table (with its 32-bit length) iteratively: lengths add up, types are known, keys
+ * at most 255, depth at most MR_TABLE_DEPTH_MAX. Returns the bytes it takes, 0 when it is refused. */
+size_t mr_guard_table(const uint8_t *data, size_t size);
+/* Walks the encoded properties of a content header (flags, then fields): true when they are sound
+ * and fill `size` exactly. */
+bool mr_guard_properties(const uint8_t *data, size_t size);
+
+#endif

@@ -1,0 +1,269 @@
+/* inbound: what the broker's methods mean for a channel.
+ * SPDX-License-Identifier: MIT
+ * Pure; a part of channel, called by session through mr_chan_method. */
+#include <string.h>
+
+#include "amqp/pending.h"
+#include "amqp/request.h"
+#include "base/alloc.h"
+
+static enum mr_status send(struct mr_chan *ch, uint32_t id, mr_slice name, uint32_t flags)
+{
+	struct mr_method m = {.id = id, .name = name, .flags = flags};
+	return mr_method_put(&ch->outlet->out, ch->number, &m, ch->outlet->frame_max, NULL);
+}
+
+/* ---- consumers ---- */
+
+static enum mr_status add_consumer(struct mr_chan *ch, mr_slice tag, uint32_t number)
+{
+	size_t count = ch->consumer_count;
+	struct mr_consumer_entry *entry = mr_malloc(sizeof *entry);
+	struct mr_consumer_entry **list = mr_realloc(ch->consumers, (count + 1) * sizeof *list);
+	if (list) ch->consumers = list;
+	if (!entry || !list) {
+		mr_free(entry);
+		return MR_NO_MEMORY;
+	}
+	entry->number = number;
+	entry->size = (uint8_t)tag.size;
+	memcpy(entry->tag, tag.data, tag.size);
+	list[count] = entry;
+	ch->consumer_count++;
+	return MR_OK;
+}
+
+static bool is_tag(const struct mr_consumer_entry *entry, mr_slice tag)
+{
+	return entry->size == tag.size && memcmp(entry->tag, tag.data, tag.size) == 0;
+}
+
+/* The consumer of a tag; ch->last_consumer is where it stands. NULL when there is none. */
+static struct mr_consumer_entry *find_consumer(struct mr_chan *ch, mr_slice tag)
+{
+	size_t last = ch->last_consumer; /* most deliveries go where the one before went */
+	if (last < ch->consumer_count && is_tag(ch->consumers[last], tag)) return ch->consumers[last];
+	for (size_t i = 0; i < ch->consumer_count; i++) {
+		if (!is_tag(ch->consumers[i], tag)) continue;
+		ch->last_consumer = i;
+		return ch->consumers[i];
+	}
+	return NULL;
+}
+
+static uint32_t remove_consumer(struct mr_chan *ch, mr_slice tag)
+{
+	struct mr_consumer_entry *entry = find_consumer(ch, tag);
+	if (!entry) return 0;
+	uint32_t number = entry->number;
+	ch->consumers[ch->last_consumer] = ch->consumers[--ch->consumer_count];
+	mr_free(entry);
+	return number;
+}
+
+/* ---- messages ---- */
+
+static void tell_delivery(struct mr_chan *ch, mr_delivery *d)
+{
+	mr_event ev = {.type = MR_EV_DELIVERY};
+	ev.connection = d->connection;
+	ev.channel = d->channel;
+	ev.epoch = d->epoch;
+	ev.consumer = d->consumer;
+	ev.data.delivery = d;
+	ch->outlet->options->emit(ch->outlet->options->owner, &ev);
+}
+
+static enum mr_status tell_got(struct mr_chan *ch, mr_delivery *d)
+{
+	struct mr_pending *p = mr_pending_take(ch, MR_M_BASIC_GET_OK);
+	uint64_t token = p->token;
+	mr_pending_free(p);
+	mr_reply *reply = token ? mr_calloc(1, sizeof *reply) : NULL;
+	if (!reply) { /* nobody waits any more: back it goes */
+		uint64_t tag = d->tag;
+		bool no_ack = d->flags & MR_DELIVERY_NO_ACK;
+		mr_delivery_give(ch->outlet->options->pool, d);
+		if (token) mr_pending_done(ch, token, NULL);
+		return no_ack ? MR_OK : mr_chan_settle(ch, tag, MR_NACK, MR_SETTLE_REQUEUE);
+	}
+	reply->delivery = d;
+	reply->message_count = d->message_count;
+	mr_pending_done(ch, token, reply);
+	return MR_OK;
+}
+
+enum mr_status mr_inbound_delivery(struct mr_chan *ch, mr_delivery *d, mr_error *error)
+{
+	bool got = ch->content.method.id == MR_M_BASIC_GET_OK;
+	uint32_t consumer = 0;
+	if (got) {
+		consumer = mr_container(ch->pending.next, struct mr_pending, node)->consumer;
+	} else {
+		mr_slice tag = mr_slice_of(d->consumer_tag, d->consumer_tag_size);
+		struct mr_consumer_entry *entry = find_consumer(ch, tag);
+		if (entry) consumer = entry->number;
+	}
+	bool no_ack = consumer & MR_CONSUMER_NO_ACK;
+	d->consumer = consumer & ~MR_CONSUMER_NO_ACK;
+	if (no_ack) d->flags |= MR_DELIVERY_NO_ACK | MR_DELIVERY_SETTLED;
+	enum mr_status st = mr_acks_delivered(&ch->acks, d->tag, no_ack);
+	if (st != MR_OK) {
+		mr_delivery_give(ch->outlet->options->pool, d);
+		return mr_error_set(error, st, MR_SCOPE_CONNECTION, st == MR_NO_MEMORY ? 506 : 503,
+			st == MR_NO_MEMORY ? "out of memory" : "a delivery tag is out of order");
+	}
+	if (got) return tell_got(ch, d);
+	tell_delivery(ch, d);
+	return MR_OK;
+}
+
+/* ---- replies ---- */
+
+static void copy_name(mr_reply *reply, mr_slice name)
+{
+	reply->name_size = (uint16_t)name.size;
+	memcpy(reply->name, name.data, name.size);
+	reply->name[name.size] = '\0';
+}
+
+/* What an answer changes in the channel, before the host hears of it. */
+static enum mr_status apply(struct mr_chan *ch, const struct mr_pending *p, const struct mr_method *m)
+{
+	switch (m->id) {
+	case MR_M_BASIC_CONSUME_OK:
+		/* Its asker has gone: nobody would ever settle its deliveries. */
+		if (!p->token) return send(ch, MR_M_BASIC_CANCEL, m->name, 1);
+		return add_consumer(ch, m->name, p->consumer);
+	case MR_M_BASIC_CANCEL_OK:
+		remove_consumer(ch, m->name);
+		return MR_OK;
+	case MR_M_BASIC_RECOVER_OK:
+		mr_acks_forget(&ch->acks);
+		return MR_OK;
+	default:
+		return MR_OK;
+	}
+}
+
+static enum mr_status answer(struct mr_chan *ch, const struct mr_method *m, mr_error *error)
+{
+	struct mr_pending *p = mr_pending_take(ch, m->id);
+	if (!p)
+		return mr_error_set(error, MR_COMMAND_INVALID, MR_SCOPE_CONNECTION, 503,
+			"unexpected %s: nothing on channel %u waits for it", mr_method_name(m->id), ch->number);
+	enum mr_status st = apply(ch, p, m);
+	mr_reply *reply = p->token ? mr_calloc(1, sizeof *reply) : NULL;
+	if (reply) {
+		copy_name(reply, m->name);
+		reply->message_count = m->count;
+		reply->consumer_count = m->consumers;
+	}
+	if (m->id == MR_M_BASIC_GET_EMPTY && reply)
+		mr_error_set(&reply->error, MR_EMPTY, MR_SCOPE_CHANNEL, 0, "the queue is empty");
+	mr_pending_done(ch, p->token, reply);
+	mr_pending_free(p);
+	return st;
+}
+
+/* ---- the life of the channel ---- */
+
+static enum mr_status closed_by_broker(struct mr_chan *ch, const struct mr_method *m)
+{
+	mr_error why = {0};
+	mr_error_set(&why, mr_kind_of_code(m->code), MR_SCOPE_CHANNEL, m->code, "%.*s", (int)m->text.size,
+		m->text.data);
+	enum mr_status st = send(ch, MR_M_CHANNEL_CLOSE_OK, (mr_slice){0}, 0);
+	if (ch->state != MR_CH_CLOSING) {
+		mr_chan_end(ch, &why, true);
+		return st;
+	}
+	/* Both closed at once. The broker still answers our close, and the number is ours until then. */
+	struct mr_node *close = ch->pending.prev;
+	mr_list_remove(close);
+	mr_pending_fail(ch, &why);
+	mr_list_append(&ch->pending, close);
+	return st;
+}
+
+static enum mr_status cancelled_by_broker(struct mr_chan *ch, const struct mr_method *m)
+{
+	mr_event ev = {.type = MR_EV_CANCEL, .status = MR_CANCELLED};
+	ev.connection = ch->outlet->options->connection;
+	ev.channel = ch->number;
+	ev.epoch = ch->epoch;
+	ev.consumer = remove_consumer(ch, m->name) & ~MR_CONSUMER_NO_ACK;
+	if (ev.consumer) ch->outlet->options->emit(ch->outlet->options->owner, &ev);
+	return m->flags & 1 ? MR_OK : send(ch, MR_M_BASIC_CANCEL_OK, m->name, 0);
+}
+
+static enum mr_status confirmed(struct mr_chan *ch, const struct mr_method *m, mr_error *error)
+{
+	enum mr_status outcome = m->id == MR_M_BASIC_ACK ? MR_OK : MR_NACKED;
+	enum mr_status st = MR_COMMAND_INVALID;
+	if (ch->confirming) st = mr_confirm_settle(&ch->confirm, m->tag, m->flags & 1, outcome);
+	if (st == MR_OK) return MR_OK;
+	return mr_error_set(error, st, MR_SCOPE_CONNECTION, 503,
+		"%s of a publish that channel %u never sent", mr_method_name(m->id), ch->number);
+}
+
+static enum mr_status opened(struct mr_chan *ch, const struct mr_method *m, mr_error *error)
+{
+	bool abandoned = false;
+	if (ch->state != MR_CH_OPENING) return answer(ch, m, error); /* says what is wrong */
+	if (!mr_list_is_empty(&ch->pending))
+		abandoned = !mr_container(ch->pending.next, struct mr_pending, node)->token;
+	mr_chan_enter(ch, MR_CH_OPEN);
+	enum mr_status st = answer(ch, m, error);
+	if (st == MR_OK && abandoned) mr_chan_close(ch, 0, MR_NEVER);
+	return st;
+}
+
+static enum mr_status close_ok(struct mr_chan *ch, mr_error *error)
+{
+	if (ch->state != MR_CH_CLOSING)
+		return mr_error_set(error, MR_COMMAND_INVALID, MR_SCOPE_CONNECTION, 503,
+			"unexpected channel.close-ok on channel %u", ch->number);
+	/* Requests still under way get no answer any more; the close, the last of them, succeeded. */
+	mr_error why = {0}, none = {0};
+	struct mr_node *last = ch->pending.prev;
+	mr_list_remove(last);
+	struct mr_pending *p = mr_container(last, struct mr_pending, node);
+	mr_error_set(&why, MR_CLOSED, MR_SCOPE_CHANNEL, 0, "the channel was closed by the program");
+	mr_chan_end(ch, &why, false);
+	mr_outlet_done(ch->outlet, ch->number, p->token, &none);
+	mr_pending_free(p);
+	return MR_OK;
+}
+
+enum mr_status mr_chan_method(struct mr_chan *ch, const struct mr_method *m, mr_error *error)
+{
+	if (ch->content.state != MR_CONTENT_IDLE)
+		return mr_error_set(error, MR_UNEXPECTED_FRAME, MR_SCOPE_CONNECTION, 505,
+			"%s in the middle of a message", mr_method_name(m->id));
+	switch (m->id) {
+	case MR_M_BASIC_GET_OK:
+		if (mr_list_is_empty(&ch->pending) ||
+			mr_container(ch->pending.next, struct mr_pending, node)->expects != m->id)
+			return answer(ch, &(struct mr_method){.id = m->id}, error);
+		return mr_content_begin(&ch->content, m, error);
+	case MR_M_BASIC_DELIVER:
+	case MR_M_BASIC_RETURN:
+		return mr_content_begin(&ch->content, m, error);
+	case MR_M_BASIC_ACK:
+	case MR_M_BASIC_NACK:
+		return confirmed(ch, m, error);
+	case MR_M_BASIC_CANCEL:
+		return cancelled_by_broker(ch, m);
+	case MR_M_CHANNEL_CLOSE:
+		return closed_by_broker(ch, m);
+	case MR_M_CHANNEL_CLOSE_OK:
+		return close_ok(ch, error);
+	case MR_M_CHANNEL_OPEN_OK:
+		return opened(ch, m, error);
+	case MR_M_CHANNEL_FLOW:
+		return send(ch, MR_M_CHANNEL_FLOW_OK, (mr_slice){0}, m->flags & 1);
+	default:
+		return answer(ch, m, error);
+	}
+}

@@ -1,0 +1,16 @@
+/* request: how a host's request reads as an AMQP method, and what the broker's methods mean for a
+ * channel.
+ * SPDX-License-Identifier: MIT
+ * Pure; the other half of channel.c. */
+#ifndef MR_AMQP_REQUEST_H
+#define MR_AMQP_REQUEST_H
+
+#include "amqp/channel.h"
+
+/* Fills `method` (borrowing the request's strings) and returns the id of the method that answers it,
+ * 0 for an operation that is unknown. */
+uint32_t mr_request_method(const mr_request *request, struct mr_method *method);
+/* A whole message of deliver or get-ok: takes `delivery` and tells it. */
+enum mr_status mr_inbound_delivery(struct mr_chan *ch, mr_delivery *delivery, mr_error *error);
+
+#endif

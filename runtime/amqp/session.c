@@ -1,0 +1,438 @@
+/* session: one AMQP connection as a pure machine: bytes, calls and `now` in; bytes, events and the
+ * next deadline out.
+ * SPDX-License-Identifier: MIT */
+#include "amqp/session.h"
+
+#include <assert.h>
+
+#include "amqp/channel.h"
+#include "amqp/frame.h"
+#include "amqp/heartbeat.h"
+#include "base/alloc.h"
+
+struct mr_session {
+	const struct mr_session_options *options;
+	enum mr_session_state state;
+	struct mr_handshake handshake;
+	struct mr_heartbeat heartbeat;
+	struct mr_guard guard;
+	struct mr_codec *codec;
+	struct mr_outlet outlet;
+	struct mr_chan **channels; /* by number; NULL where none is open */
+	size_t channel_slots;
+	bool sniffed;              /* the peer was seen to speak AMQP */
+	mr_msec blocked_until;     /* MR_NEVER: not blocked, or no limit */
+	mr_error error;
+};
+
+#define BIT(n) (1u << (n))
+static const unsigned may_follow[MR_SESSION_STATE_COUNT] = {
+	[MR_SESSION_IDLE] = BIT(MR_SESSION_HANDSHAKE) | BIT(MR_SESSION_CLOSED),
+	[MR_SESSION_HANDSHAKE] = BIT(MR_SESSION_OPEN) | BIT(MR_SESSION_CLOSED),
+	[MR_SESSION_OPEN] = BIT(MR_SESSION_CLOSING) | BIT(MR_SESSION_CLOSED),
+	[MR_SESSION_CLOSING] = BIT(MR_SESSION_CLOSED),
+};
+
+static void enter(struct mr_session *s, enum mr_session_state next) /* only writer of s->state */
+{
+	(void)may_follow; /* unused where NDEBUG is set */
+	assert(may_follow[s->state] & BIT(next));
+	s->state = next;
+}
+
+enum mr_status mr_session_open(struct mr_session **out, const struct mr_session_options *options)
+{
+	struct mr_session *s = mr_calloc(1, sizeof *s);
+	if (!s || mr_codec_open(&s->codec) != MR_OK) {
+		mr_free(s);
+		return MR_NO_MEMORY;
+	}
+	s->options = options;
+	s->blocked_until = MR_NEVER;
+	s->guard = (struct mr_guard){MR_FRAME_MIN_MAX * 32, 0, options->max_message_size};
+	s->outlet.options = options;
+	s->outlet.frame_max = s->guard.frame_max;
+	s->outlet.earliest = MR_NEVER;
+	mr_list_init(&s->outlet.dirty);
+	mr_handshake_init(&s->handshake, options->login);
+	mr_heartbeat_init(&s->heartbeat, 0, 0);
+	*out = s;
+	return MR_OK;
+}
+
+void mr_session_free(struct mr_session *s)
+{
+	if (!s) return;
+	for (size_t i = 0; i < s->channel_slots; i++)
+		mr_chan_free(s->channels[i]);
+	mr_free(s->channels);
+	mr_handshake_fini(&s->handshake);
+	mr_codec_close(s->codec);
+	mr_buffer_fini(&s->outlet.out);
+	mr_free(s);
+}
+
+enum mr_status mr_session_start(struct mr_session *s, mr_msec now)
+{
+	enter(s, MR_SESSION_HANDSHAKE);
+	mr_heartbeat_init(&s->heartbeat, 0, now); /* off until tune */
+	return mr_frame_put_protocol_header(&s->outlet.out);
+}
+
+/* ---- ends ---- */
+
+static void drop_channel(struct mr_session *s, struct mr_chan *ch)
+{
+	s->channels[ch->number] = NULL;
+	mr_chan_free(ch);
+}
+
+void mr_session_lose(struct mr_session *s, const mr_error *why)
+{
+	if (s->state != MR_SESSION_CLOSED) {
+		enter(s, MR_SESSION_CLOSED);
+		s->error = *why;
+	}
+	s->blocked_until = MR_NEVER;
+	for (size_t i = 0; i < s->channel_slots; i++) {
+		struct mr_chan *ch = s->channels[i];
+		if (!ch) continue;
+		mr_chan_end(ch, why, true);
+		drop_channel(s, ch);
+	}
+}
+
+/* The peer broke the protocol, or we cannot go on: says so to the peer when it can be said. */
+static void fail(struct mr_session *s, const mr_error *error)
+{
+	if (s->state == MR_SESSION_OPEN && error->code) {
+		struct mr_method close = {.id = MR_M_CONNECTION_CLOSE, .code = (uint16_t)error->code};
+		close.text = mr_slice_of(error->text, strnlen(error->text, 255));
+		mr_method_put(&s->outlet.out, 0, &close, s->outlet.frame_max, NULL);
+	}
+	mr_session_lose(s, error);
+}
+
+static void fail_memory(struct mr_session *s)
+{
+	mr_error error = {0};
+	mr_error_set(&error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 506, "out of memory");
+	fail(s, &error);
+}
+
+void mr_session_shutdown(struct mr_session *s)
+{
+	mr_error none = {0};
+	if (s->state != MR_SESSION_OPEN) {
+		mr_error_set(&none, MR_CLOSED, MR_SCOPE_CONNECTION, 0, "the connection was closed by the program");
+		mr_session_lose(s, &none);
+		return;
+	}
+	struct mr_method close = {.id = MR_M_CONNECTION_CLOSE, .code = 200, .text = mr_slice_str("Goodbye")};
+	mr_session_flush(s);
+	if (mr_method_put(&s->outlet.out, 0, &close, s->outlet.frame_max, NULL) != MR_OK) fail_memory(s);
+	else if (s->state == MR_SESSION_OPEN) enter(s, MR_SESSION_CLOSING);
+}
+
+/* ---- the connection's own methods ---- */
+
+static void tell_blocked(struct mr_session *s, bool blocked, mr_slice reason)
+{
+	mr_event ev = {.type = MR_EV_BLOCKED, .detail = blocked};
+	ev.connection = s->options->connection;
+	ev.data.error = blocked ? mr_calloc(1, sizeof *ev.data.error) : NULL;
+	mr_error_set(ev.data.error, MR_BLOCKED_TIMEOUT, MR_SCOPE_CONNECTION, 0, "%.*s", (int)reason.size,
+		reason.data);
+	s->options->emit(s->options->owner, &ev);
+}
+
+static enum mr_status closed_by_broker(struct mr_session *s, const struct mr_method *m, mr_error *error)
+{
+	struct mr_method ok = {.id = MR_M_CONNECTION_CLOSE_OK};
+	mr_error_set(error, mr_kind_of_code(m->code), MR_SCOPE_CONNECTION, m->code, "%.*s", (int)m->text.size,
+		m->text.data);
+	mr_method_put(&s->outlet.out, 0, &ok, s->outlet.frame_max, NULL);
+	mr_session_lose(s, error);
+	return MR_OK;
+}
+
+static enum mr_status connection_method(struct mr_session *s, const struct mr_method *m, mr_msec now,
+	mr_error *error)
+{
+	mr_error closed = {0};
+	switch (m->id) {
+	case MR_M_CONNECTION_CLOSE:
+		return closed_by_broker(s, m, error);
+	case MR_M_CONNECTION_BLOCKED:
+		if (s->blocked_until == MR_NEVER && s->options->blocked_timeout)
+			s->blocked_until = now + s->options->blocked_timeout;
+		tell_blocked(s, true, m->text);
+		return MR_OK;
+	case MR_M_CONNECTION_UNBLOCKED:
+		s->blocked_until = MR_NEVER;
+		tell_blocked(s, false, (mr_slice){0});
+		return MR_OK;
+	case MR_M_CONNECTION_CLOSE_OK:
+		if (s->state != MR_SESSION_CLOSING) break;
+		mr_error_set(&closed, MR_CLOSED, MR_SCOPE_CONNECTION, 0, "the connection was closed by the program");
+		mr_session_lose(s, &closed);
+		return MR_OK;
+	default:
+		break;
+	}
+	return mr_error_set(error, MR_COMMAND_INVALID, MR_SCOPE_CONNECTION, 503, "unexpected %s",
+		mr_method_name(m->id));
+}
+
+static enum mr_status shake_hands(struct mr_session *s, struct mr_method *m, mr_msec now, mr_error *error)
+{
+	struct mr_handshake *hs = &s->handshake;
+	enum mr_status st = mr_handshake_feed(hs, m, &s->outlet.out, error);
+	if (st != MR_OK) return st;
+	if (hs->step == MR_HS_OPEN && !s->heartbeat.interval) { /* tune is agreed from here on */
+		s->guard.frame_max = s->outlet.frame_max = hs->frame_max ? hs->frame_max : UINT32_MAX;
+		s->guard.channel_max = hs->channel_max ? hs->channel_max : UINT16_MAX;
+		mr_heartbeat_init(&s->heartbeat, (mr_msec)hs->heartbeat * 1000, now);
+	}
+	if (hs->step == MR_HS_DONE) enter(s, MR_SESSION_OPEN);
+	return MR_OK;
+}
+
+/* ---- frames in ---- */
+
+static struct mr_chan *channel_at(const struct mr_session *s, uint16_t number)
+{
+	return number < s->channel_slots ? s->channels[number] : NULL;
+}
+
+static enum mr_status channel_frame(struct mr_session *s, const struct mr_frame *frame,
+	const struct mr_method *method, mr_error *error)
+{
+	struct mr_chan *ch = channel_at(s, frame->channel);
+	if (!ch)
+		return mr_error_set(error, MR_CHANNEL_ERROR, MR_SCOPE_CONNECTION, 504,
+			"a frame on channel %u, which is not open", frame->channel);
+	enum mr_status st = method ? mr_chan_method(ch, method, error) : mr_chan_content(ch, frame, error);
+	if (ch->state == MR_CH_CLOSED) drop_channel(s, ch);
+	return st;
+}
+
+static enum mr_status take_method(struct mr_session *s, const struct mr_frame *frame, mr_msec now, mr_error *error)
+{
+	struct mr_method method = {0};
+	enum mr_status st = mr_method_decode(s->codec, frame, &method, error);
+	if (st == MR_OK && s->state == MR_SESSION_HANDSHAKE && frame->channel == 0)
+		return shake_hands(s, &method, now, error);
+	mr_table_free(method.table);
+	if (st != MR_OK) return st;
+	if (frame->channel == 0) return connection_method(s, &method, now, error);
+	return channel_frame(s, frame, &method, error);
+}
+
+static void take_frame(struct mr_session *s, const struct mr_frame *frame, mr_msec now)
+{
+	mr_error error = {0};
+	enum mr_status st = mr_guard_frame(&s->guard, frame, &error);
+	s->options->stats->frames_in++;
+	if (st == MR_OK && frame->type == MR_FRAME_METHOD) st = take_method(s, frame, now, &error);
+	else if (st == MR_OK && frame->type != MR_FRAME_HEARTBEAT) st = channel_frame(s, frame, NULL, &error);
+	if (st == MR_OK) return;
+	if (!error.kind) mr_error_set(&error, st, MR_SCOPE_CONNECTION, 0, "%s", mr_status_text(st));
+	error.scope = MR_SCOPE_CONNECTION;
+	fail(s, &error);
+}
+
+size_t mr_session_feed(struct mr_session *s, const uint8_t *data, size_t size, mr_msec now, size_t *want)
+{
+	size_t at = 0, used = 0;
+	struct mr_frame frame;
+	mr_error error = {0};
+
+	*want = 0;
+	if (size) mr_heartbeat_heard(&s->heartbeat, now);
+	if (!s->sniffed && mr_frame_sniff(data, size, &error) != MR_OK) {
+		mr_session_lose(s, &error);
+		return size;
+	}
+	while (s->state != MR_SESSION_CLOSED && at < size) {
+		if (mr_frame_next(&s->guard, data + at, size - at, &frame, &used, want, &error) != MR_OK) {
+			fail(s, &error);
+			break;
+		}
+		if (!used) return at;
+		s->sniffed = true;
+		at += used;
+		take_frame(s, &frame, now);
+	}
+	return s->state == MR_SESSION_CLOSED ? size : at;
+}
+
+/* ---- bytes out, and time ---- */
+
+struct mr_buffer *mr_session_output(struct mr_session *s)
+{
+	return &s->outlet.out;
+}
+
+void mr_session_wrote(struct mr_session *s, mr_msec now)
+{
+	mr_heartbeat_sent(&s->heartbeat, now);
+}
+
+void mr_session_flush(struct mr_session *s)
+{
+	struct mr_node *node;
+	while ((node = mr_list_shift(&s->outlet.dirty))) {
+		if (mr_chan_flush(mr_container(node, struct mr_chan, dirty)) == MR_OK) continue;
+		fail_memory(s);
+		return;
+	}
+}
+
+static void expire_requests(struct mr_session *s, mr_msec now)
+{
+	if (now < s->outlet.earliest) return;
+	s->outlet.earliest = MR_NEVER;
+	for (size_t i = 0; i < s->channel_slots; i++)
+		if (s->channels[i]) mr_chan_expire(s->channels[i], now);
+}
+
+bool mr_session_tick(struct mr_session *s, mr_msec now, bool may_beat)
+{
+	mr_error error = {0};
+	if (s->state == MR_SESSION_CLOSED || s->state == MR_SESSION_IDLE) return false;
+	expire_requests(s, now);
+	if (now >= s->blocked_until) {
+		mr_error_set(&error, MR_BLOCKED_TIMEOUT, MR_SCOPE_CONNECTION, 0,
+			"the broker blocked the connection for longer than blocked_connection_timeout");
+		fail(s, &error);
+		return false;
+	}
+	switch (mr_heartbeat_check(&s->heartbeat, now)) {
+	case MR_BEAT_LOOK:
+		return true;
+	case MR_BEAT_DEAD:
+		mr_error_set(&error, MR_HEARTBEAT_TIMEOUT, MR_SCOPE_CONNECTION, 0,
+			"nothing came from the broker for %g s", (double)s->heartbeat.interval / 1000);
+		mr_session_lose(s, &error);
+		return false;
+	case MR_BEAT_SEND:
+		/* Held back or sent, half an interval from now is the next time to look. */
+		mr_heartbeat_sent(&s->heartbeat, now);
+		if (!may_beat) return false;
+		if (mr_frame_put_heartbeat(&s->outlet.out) != MR_OK) fail_memory(s);
+		else s->options->stats->heartbeats_out++;
+		return false;
+	default:
+		return false;
+	}
+}
+
+mr_msec mr_session_deadline(const struct mr_session *s)
+{
+	if (s->state == MR_SESSION_CLOSED) return MR_NEVER;
+	mr_msec at = mr_earlier(s->outlet.earliest, s->blocked_until);
+	return mr_earlier(at, mr_heartbeat_deadline(&s->heartbeat));
+}
+
+void mr_session_deaf(struct mr_session *s, bool deaf, mr_msec now)
+{
+	mr_heartbeat_deaf(&s->heartbeat, deaf, now);
+}
+
+enum mr_session_state mr_session_state(const struct mr_session *s)
+{
+	return s->state;
+}
+
+const mr_error *mr_session_error(const struct mr_session *s)
+{
+	return &s->error;
+}
+
+const struct mr_handshake *mr_session_handshake(const struct mr_session *s)
+{
+	return &s->handshake;
+}
+
+/* ---- what the host asks for ---- */
+
+/* Why a channel that is not there, or is another by now, cannot serve. */
+static void refuse(struct mr_session *s, uint16_t number, uint64_t token)
+{
+	mr_error error = {0};
+	if (s->state == MR_SESSION_CLOSED && s->error.kind) error = s->error;
+	else mr_error_set(&error, MR_CLOSED, MR_SCOPE_CHANNEL, 0, "the channel is closed");
+	mr_outlet_done(&s->outlet, number, token, &error);
+}
+
+/* The channel as the host knew it when it spoke, or NULL. */
+static struct mr_chan *channel_of(const struct mr_session *s, uint16_t number, uint32_t epoch)
+{
+	struct mr_chan *ch = channel_at(s, number);
+	return s->state == MR_SESSION_OPEN && ch && ch->epoch == epoch ? ch : NULL;
+}
+
+static bool make_slot(struct mr_session *s, uint16_t number)
+{
+	if (number < s->channel_slots) return true;
+	size_t slots = s->channel_slots ? s->channel_slots * 2 : 4;
+	while (slots <= number) slots *= 2;
+	struct mr_chan **channels = mr_realloc(s->channels, slots * sizeof *channels);
+	if (!channels) return false;
+	for (size_t i = s->channel_slots; i < slots; i++)
+		channels[i] = NULL;
+	s->channels = channels;
+	s->channel_slots = slots;
+	return true;
+}
+
+void mr_session_channel_open(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch, mr_msec deadline)
+{
+	mr_error error = {0};
+	if (s->state != MR_SESSION_OPEN) {
+		refuse(s, number, token);
+	} else if (number == 0 || number > s->guard.channel_max || channel_at(s, number)) {
+		mr_error_set(&error, MR_CHANNEL_LIMIT_REACHED, MR_SCOPE_CHANNEL, 0,
+			"channel %u is in use or over the agreed limit of %u", number, s->guard.channel_max);
+		mr_outlet_done(&s->outlet, number, token, &error);
+	} else if (!make_slot(s, number) ||
+		   !(s->channels[number] = mr_chan_open(&s->outlet, number, epoch, token, deadline))) {
+		mr_error_set(&error, MR_NO_MEMORY, MR_SCOPE_CHANNEL, 0, "out of memory");
+		mr_outlet_done(&s->outlet, number, token, &error);
+	}
+}
+
+void mr_session_channel_close(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch, mr_msec deadline)
+{
+	struct mr_chan *ch = channel_of(s, number, epoch);
+	if (ch && ch->state != MR_CH_CLOSING) mr_chan_close(ch, token, deadline);
+	else refuse(s, number, token);
+}
+
+void mr_session_request(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
+	const mr_request *request, mr_msec deadline)
+{
+	struct mr_chan *ch = channel_of(s, number, epoch);
+	if (ch) mr_chan_request(ch, token, request, deadline);
+	else refuse(s, number, token);
+}
+
+void mr_session_publish(struct mr_session *s, uint16_t number, const struct mr_publish *p)
+{
+	struct mr_chan *ch = channel_of(s, number, p->epoch);
+	mr_error error = {0};
+	if (ch && ch->state == MR_CH_OPEN) {
+		if (mr_chan_publish(ch, p, &error) != MR_OK) fail_memory(s);
+		else return;
+	}
+	s->options->stats->lost++;
+	if (p->number) mr_outlet_lost(&s->outlet, number, p->epoch, p->number, p->number, MR_LOST);
+}
+
+void mr_session_settle(struct mr_session *s, uint16_t number, uint32_t epoch, uint64_t tag, int how, int flags)
+{
+	struct mr_chan *ch = channel_of(s, number, epoch);
+	s->options->stats->settled++;
+	if (ch && mr_chan_settle(ch, tag, how, flags) != MR_OK) fail_memory(s);
+}

@@ -1,0 +1,78 @@
+/* session: one AMQP connection as a pure machine: bytes, calls and `now` in; bytes, events and the
+ * next deadline out.
+ * SPDX-License-Identifier: MIT
+ * I/O thread, or any one thread in tests. No I/O and no clock of its own. Events are told through
+ * `emit` while a call runs; the receiver must not call back into the session. */
+#ifndef MR_AMQP_SESSION_H
+#define MR_AMQP_SESSION_H
+
+#include "amqp/delivery.h"
+#include "amqp/handshake.h"
+#include "base/buffer.h"
+#include "base/clock.h"
+
+/* Takes the event and what it carries. */
+typedef void mr_emit(void *owner, const mr_event *event);
+
+struct mr_session_options {   /* borrowed as long as the session lives */
+	const struct mr_login *login;
+	uint32_t connection;          /* put on every event */
+	uint64_t max_message_size;
+	mr_msec blocked_timeout;      /* 0: none */
+	struct mr_delivery_pool *pool;
+	mr_stats *stats;
+	mr_emit *emit;
+	void *owner;
+};
+
+/* The phases of a session, each with those that may follow in session.c. */
+#define MR_SESSION_STATES(X) X(IDLE) X(HANDSHAKE) X(OPEN) X(CLOSING) X(CLOSED)
+#define MR_SESSION_STATE_ENUM_(s) MR_SESSION_##s,
+enum mr_session_state { MR_SESSION_STATES(MR_SESSION_STATE_ENUM_) MR_SESSION_STATE_COUNT };
+
+struct mr_session;
+enum mr_status mr_session_open(struct mr_session **out, const struct mr_session_options *options);
+void mr_session_free(struct mr_session *s);  /* takes NULL; ends nothing: call mr_session_lose first */
+
+/* Writes the protocol header. */
+enum mr_status mr_session_start(struct mr_session *s, mr_msec now);
+/* Takes what the peer sent. Returns the bytes it used: the rest, at most one frame, is to be shown
+ * again with more behind it; *want is how many bytes in all that needs. A violation closes the
+ * session: see its state and error. */
+size_t mr_session_feed(struct mr_session *s, const uint8_t *data, size_t size, mr_msec now, size_t *want);
+/* What is to be written. Consume what was taken, then tell mr_session_wrote. */
+struct mr_buffer *mr_session_output(struct mr_session *s);
+void mr_session_wrote(struct mr_session *s, mr_msec now);
+/* Turns the acks gathered since the last flush into frames: once before every write. */
+void mr_session_flush(struct mr_session *s);
+/* Deadlines: heartbeats, requests, confirms. True: look into the socket, feed what is there and call
+ * again (see heartbeat.h). `may_beat` false holds heartbeats back (heartbeat_mode "loop"). */
+bool mr_session_tick(struct mr_session *s, mr_msec now, bool may_beat);
+mr_msec mr_session_deadline(const struct mr_session *s);
+void mr_session_deaf(struct mr_session *s, bool deaf, mr_msec now);
+/* Says connection.close; MR_SESSION_CLOSED when the peer agrees. */
+void mr_session_shutdown(struct mr_session *s);
+/* The transport is gone, or must go: every request, publish and channel ends with `why`. */
+void mr_session_lose(struct mr_session *s, const mr_error *why);
+
+enum mr_session_state mr_session_state(const struct mr_session *s);
+const mr_error *mr_session_error(const struct mr_session *s);   /* why it closed; kind MR_OK: we did */
+const struct mr_handshake *mr_session_handshake(const struct mr_session *s);
+
+/* What the host asks for. Each ends in MR_EV_DONE, whatever the state; requests are borrowed. */
+void mr_session_channel_open(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch, mr_msec deadline);
+void mr_session_channel_close(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch, mr_msec deadline);
+void mr_session_request(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
+	const mr_request *request, mr_msec deadline);
+struct mr_publish {
+	mr_slice exchange, routing_key, properties, body;
+	uint64_t number;              /* of confirm mode, 0 outside */
+	int flags;                    /* MR_MANDATORY */
+	uint32_t epoch;
+	mr_msec deadline;
+};
+void mr_session_publish(struct mr_session *s, uint16_t number, const struct mr_publish *publish);
+/* Settles a delivery of channel `number` in `epoch`; others are ignored: they must not reach the wire. */
+void mr_session_settle(struct mr_session *s, uint16_t number, uint32_t epoch, uint64_t tag, int how, int flags);
+
+#endif

@@ -1,0 +1,128 @@
+/* connection: the host's handle of a connection.
+ * SPDX-License-Identifier: MIT
+ * Host thread. */
+#include <stdio.h>
+#include <string.h>
+
+#include "api/handle.h"
+#include "base/alloc.h"
+
+static enum mr_status send_seed(mr_connection *c)
+{
+	struct mr_command *cmd = mr_command_reserve(c->rt, 0, false);
+	struct mr_link_seed *seed = mr_malloc(sizeof *seed);
+	if (!seed || !cmd) {
+		mr_free(seed);
+		return seed ? MR_CLOSED : MR_NO_MEMORY;
+	}
+	*seed = (struct mr_link_seed){(struct mr_config *)(uintptr_t)c->config, c->gauge};
+	*cmd = (struct mr_command){.type = MR_CMD_LINK_NEW, .connection = c->number, .data = seed};
+	mr_command_commit(c->rt);
+	return MR_OK;
+}
+
+int mr_connection_new(mr_runtime *rt, const mr_options *options, mr_connection **out, mr_error *error)
+{
+	if (mr_is_forked(rt))
+		return mr_error_set(error, MR_FORKED, MR_SCOPE_CONNECTION, 0, "this runtime belongs to the parent");
+	mr_connection *c = mr_calloc(1, sizeof *c);
+	struct mr_config *config = mr_calloc(1, sizeof *config);
+	struct mr_gauge *gauge = mr_calloc(1, sizeof *gauge);
+	enum mr_status st = c && config && gauge ? MR_OK : MR_NO_MEMORY;
+	if (st != MR_OK) mr_error_set(error, st, MR_SCOPE_CONNECTION, 0, "out of memory");
+	else st = mr_config_resolve(config, options, error);
+	if (st != MR_OK) goto fail;
+	c->rt = rt;
+	c->number = ++rt->connection_numbers;
+	c->config = config;
+	c->gauge = gauge;
+	const char *form = strchr(config->hosts[0].name, ':') ? "[%s]:%u" : "%s:%u";
+	snprintf(c->host, sizeof c->host, form, config->hosts[0].name, config->hosts[0].port);
+	st = mr_map_put(&rt->connections, c->number, c);
+	if (st == MR_OK && (st = send_seed(c)) != MR_OK) mr_map_take(&rt->connections, c->number);
+	if (st != MR_OK) {
+		mr_error_set(error, st, MR_SCOPE_CONNECTION, 0, "%s", mr_status_text(st));
+		goto fail;
+	}
+	rt->loop_mode += config->heartbeat_in_loop;
+	*out = c;
+	return MR_OK;
+fail:
+	if (config) mr_config_fini(config);
+	mr_free(config);
+	mr_free(gauge);
+	mr_free(c);
+	return st;
+}
+
+int mr_connection_open(mr_connection *c, uint64_t token)
+{
+	struct mr_command cmd = {.type = MR_CMD_LINK_OPEN, .connection = c->number, .token = token};
+	return token ? (int)mr_command_send(c->rt, &cmd) : MR_BAD_ARGUMENT;
+}
+
+int mr_connection_close(mr_connection *c, uint64_t token, double timeout)
+{
+	struct mr_command cmd = {.type = MR_CMD_LINK_CLOSE, .connection = c->number, .token = token};
+	mr_msec wait = timeout > 0 ? mr_msec_of(timeout) : c->config->close_timeout;
+	if (!token) return MR_BAD_ARGUMENT;
+	cmd.deadline = mr_clock_now() + wait;
+	enum mr_status st = mr_command_send(c->rt, &cmd);
+	if (st == MR_OK && c->state == MR_CONNECTION_OPEN) c->state = MR_CONNECTION_CLOSING;
+	return st;
+}
+
+void mr_connection_free(mr_connection *c)
+{
+	if (!c || mr_is_forked(c->rt)) return;
+	struct mr_command cmd = {.type = MR_CMD_LINK_FREE, .connection = c->number};
+	c->rt->loop_mode -= c->config->heartbeat_in_loop;
+	mr_command_send(c->rt, &cmd);
+	mr_map_take(&c->rt->connections, c->number);
+	for (size_t i = 0; i < c->channel_slots; i++)
+		mr_free(c->channels[i]);
+	mr_free(c->channels);
+	mr_table_free(c->server_properties);
+	mr_free(c);
+}
+
+uint32_t mr_connection_id(const mr_connection *c)
+{
+	return c->number;
+}
+
+int mr_connection_state(const mr_connection *c)
+{
+	return c->state;
+}
+
+bool mr_connection_is_blocked(const mr_connection *c)
+{
+	return c->blocked;
+}
+
+uint32_t mr_connection_epoch(const mr_connection *c)
+{
+	return c->epoch;
+}
+
+int mr_connection_error(const mr_connection *c, mr_error *out)
+{
+	*out = c->error;
+	return c->error.kind;
+}
+
+int mr_connection_host(const mr_connection *c, char *buffer, size_t size)
+{
+	return snprintf(buffer, size, "%s", c->host);
+}
+
+const mr_table *mr_connection_server_properties(const mr_connection *c)
+{
+	return c->server_properties;
+}
+
+int mr_connection_url(const mr_connection *c, char *buffer, size_t size)
+{
+	return snprintf(buffer, size, "%s", c->config->url ? c->config->url : "");
+}

@@ -1,0 +1,127 @@
+/* event: brings the host's handles up to date with what the I/O thread tells.
+ * SPDX-License-Identifier: MIT
+ * Host thread, while it pulls events. */
+#include <string.h>
+
+#include "api/handle.h"
+#include "base/alloc.h"
+
+mr_connection *mr_find_connection(const mr_runtime *rt, uint32_t number)
+{
+	return mr_map_get(&rt->connections, number);
+}
+
+mr_channel *mr_find_channel(const mr_runtime *rt, uint32_t connection, uint16_t number, uint32_t epoch)
+{
+	mr_connection *c = mr_find_connection(rt, connection);
+	if (!c || number >= c->channel_slots) return NULL;
+	mr_channel *ch = c->channels[number];
+	return ch && ch->epoch == epoch ? ch : NULL;
+}
+
+void mr_channel_ended(mr_channel *ch, const mr_error *why)
+{
+	mr_connection *c = ch->connection;
+	if (ch->state == MR_HANDLE_CLOSED) return;
+	ch->state = MR_HANDLE_CLOSED;
+	ch->error = *why;
+	c->channels[ch->number] = NULL; /* the number is free again */
+	if (ch->orphaned) mr_free(ch);
+}
+
+static void end_channels(mr_connection *c, const mr_error *why)
+{
+	for (size_t i = 0; i < c->channel_slots; i++)
+		if (c->channels[i]) mr_channel_ended(c->channels[i], why);
+}
+
+static void opened(mr_connection *c, mr_event *ev)
+{
+	struct mr_opened *o = ev->data.any;
+	c->epoch++;
+	memset(&c->error, 0, sizeof c->error);
+	c->blocked = false;
+	ev->data.any = NULL;
+	if (!o) return;
+	mr_table_free(c->server_properties);
+	c->server_properties = o->server_properties;
+	c->channel_max = o->channel_max;
+	memcpy(c->host, o->host, sizeof c->host);
+	mr_free(o);
+}
+
+static bool connection_event(mr_runtime *rt, mr_event *ev)
+{
+	mr_connection *c = mr_find_connection(rt, ev->connection);
+	mr_error unknown = {.kind = ev->status, .scope = MR_SCOPE_CONNECTION};
+	if (!c) {
+		if (ev->detail == MR_CONNECTION_OPEN && ev->data.any) {
+			mr_table_free(((struct mr_opened *)ev->data.any)->server_properties);
+			mr_free(ev->data.any);
+			ev->data.any = NULL;
+		}
+		return false;
+	}
+	c->state = ev->detail;
+	if (ev->detail == MR_CONNECTION_OPEN) opened(c, ev);
+	if (ev->detail == MR_CONNECTION_CLOSED || ev->detail == MR_CONNECTION_LOST) {
+		c->error = ev->data.error ? *ev->data.error : unknown;
+		end_channels(c, &c->error);
+	}
+	return true;
+}
+
+/* The answers to channel.open and channel.close move the handle. */
+static void channel_answer(mr_runtime *rt, const mr_event *ev)
+{
+	mr_connection *c = mr_find_connection(rt, ev->connection);
+	mr_channel *ch = c && ev->channel < c->channel_slots ? c->channels[ev->channel] : NULL;
+	mr_error closed = {.kind = MR_CLOSED, .scope = MR_SCOPE_CHANNEL};
+	if (!ch) return;
+	const mr_error *error = ev->data.reply ? &ev->data.reply->error : &closed;
+	if (ev->token == ch->open_token && ch->state == MR_HANDLE_OPENING) {
+		if (ev->status == MR_OK) ch->state = MR_HANDLE_OPEN;
+		/* A timeout leaves the number to the open that may still be answered. */
+		else if (ev->status == MR_TIMEOUT) ch->error = *error;
+		else mr_channel_ended(ch, error);
+	} else if (ev->token == ch->close_token && ch->state == MR_HANDLE_CLOSING && ev->status != MR_TIMEOUT) {
+		mr_error_set(&closed, MR_CLOSED, MR_SCOPE_CHANNEL, 0, "the channel was closed by the program");
+		mr_channel_ended(ch, &closed);
+	}
+}
+
+static bool channel_closed(mr_runtime *rt, const mr_event *ev)
+{
+	mr_channel *ch = mr_find_channel(rt, ev->connection, ev->channel, ev->epoch);
+	mr_error unknown = {.kind = ev->status, .scope = MR_SCOPE_CHANNEL};
+	if (!ch) return false;
+	bool wanted = !ch->orphaned;
+	mr_channel_ended(ch, ev->data.error ? ev->data.error : &unknown);
+	return wanted;
+}
+
+bool mr_apply_event(mr_runtime *rt, mr_event *ev)
+{
+	mr_connection *c;
+	switch (ev->type) {
+	case MR_EV_CONNECTION:
+		return connection_event(rt, ev);
+	case MR_EV_DONE:
+		channel_answer(rt, ev);
+		return ev->token != 0 && ev->token != MR_TOKEN_NOBODY;
+	case MR_EV_CHANNEL:
+		return channel_closed(rt, ev);
+	case MR_EV_BLOCKED:
+		c = mr_find_connection(rt, ev->connection);
+		if (c) c->blocked = ev->detail;
+		return c != NULL;
+	case MR_EV_CONFIRM:
+		/* LOST is told when the channel has gone, so it may have no handle by now; its publisher
+		 * waits all the same. */
+		return true;
+	case MR_EV_NONE:
+		return true; /* the alarm of mr_runtime_wake_at: the poll returns, nothing else */
+	default:
+		return true;
+	}
+}

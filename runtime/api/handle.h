@@ -1,0 +1,73 @@
+/* handle: the host's side of runtimes, connections and channels.
+ * SPDX-License-Identifier: MIT
+ * Host thread only. What the I/O thread knows of them is behind the bridge. */
+#ifndef MR_API_HANDLE_H
+#define MR_API_HANDLE_H
+
+#include "base/config.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "bridge/bridge.h"
+#include "engine/engine.h"
+#include "moonrabbit.h"
+
+struct mr_runtime {
+	struct mr_bridge bridge;
+	struct mr_engine *engine;
+	uint32_t *alive;              /* a page that reads as 0 in a forked child */
+	struct mr_map connections;    /* by number */
+	uint32_t connection_numbers, epochs;
+	uint32_t loop_mode;           /* connections with heartbeat_mode = "loop" */
+	unsigned unsignalled;         /* commands pushed since the I/O thread was last woken */
+	bool prepared;                /* the last poll left the host announced as asleep */
+	struct mr_log log;
+};
+
+struct mr_connection {
+	mr_runtime *rt;
+	uint32_t number;
+	int state;                    /* enum mr_connection_state, as far as events were pulled */
+	bool blocked;
+	uint32_t epoch;
+	mr_error error;
+	const struct mr_config *config; /* the link's; lives until MR_CMD_LINK_FREE is pushed */
+	struct mr_gauge *gauge;         /* likewise */
+	uint64_t published;           /* weight of all publishes pushed */
+	mr_table *server_properties;
+	uint16_t channel_max;
+	char host[280];
+	mr_channel **channels;        /* by number */
+	size_t channel_slots;
+};
+
+enum mr_handle_state { MR_HANDLE_OPENING, MR_HANDLE_OPEN, MR_HANDLE_CLOSING, MR_HANDLE_CLOSED };
+
+struct mr_channel {
+	mr_connection *connection;
+	uint16_t number;
+	uint32_t epoch;
+	enum mr_handle_state state;
+	uint64_t open_token, close_token;
+	bool confirming;
+	bool orphaned;                /* the host forgot it; freed when it has closed */
+	uint64_t published;           /* the last publish's number, in confirm mode */
+	mr_error error;
+};
+
+bool mr_is_forked(const mr_runtime *rt);
+/* Room for a command with `extra` bytes behind it. Waits for the I/O thread when the ring is full
+ * (it never blocks, so that is short) unless `hurry`; NULL: full, or the thread has ended. */
+struct mr_command *mr_command_reserve(mr_runtime *rt, size_t extra, bool hurry);
+/* Sends the reserved command. The I/O thread is woken by the next poll, or every few commands. */
+void mr_command_commit(mr_runtime *rt);
+/* reserve, copy, commit. MR_OK, MR_FORKED or MR_CLOSED. */
+enum mr_status mr_command_send(mr_runtime *rt, const struct mr_command *command);
+
+mr_connection *mr_find_connection(const mr_runtime *rt, uint32_t number);
+mr_channel *mr_find_channel(const mr_runtime *rt, uint32_t connection, uint16_t channel, uint32_t epoch);
+/* Brings the handles up to date with an event; false: the host need not see it. */
+bool mr_apply_event(mr_runtime *rt, mr_event *event);
+/* Ends the handle; frees it when the host has no use for it any more. */
+void mr_channel_ended(mr_channel *ch, const mr_error *why);
+
+#endif

@@ -1,0 +1,233 @@
+/* runtime: starts and ends a runtime, sends commands to its thread and pulls events from it.
+ * SPDX-License-Identifier: MIT
+ * Host thread. */
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/mman.h>
+
+#include "api/handle.h"
+#include "base/alloc.h"
+#include "base/log.h"
+
+/* Commands a busy host may add before the I/O thread is woken, if it sleeps: an ack each would cost a
+ * system call each. A host that polls wakes it anyway, and a sleeping thread looks every 5 ms. */
+#define UNSIGNALLED_MAX 64
+
+bool mr_is_forked(const mr_runtime *rt)
+{
+	return *rt->alive == 0;
+}
+
+static uint32_t *open_alive(void)
+{
+	uint32_t *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED) return NULL;
+	if (madvise(page, 4096, MADV_WIPEONFORK) != 0) {
+		munmap(page, 4096);
+		return NULL;
+	}
+	*page = 1;
+	return page;
+}
+
+int mr_runtime_new(mr_runtime **out)
+{
+	mr_runtime *rt = mr_calloc(1, sizeof *rt);
+	if (!rt) return MR_NO_MEMORY;
+	enum mr_status st = MR_NO_MEMORY;
+	rt->bridge.io.fd = rt->bridge.host.fd = -1;
+	rt->log = (struct mr_log){.fd = 2, .level = MR_LOG_WARN};
+	rt->alive = open_alive();
+	if (rt->alive) st = mr_bridge_open(&rt->bridge, NULL);
+	if (st == MR_OK) st = mr_engine_start(&rt->engine, &rt->bridge, NULL);
+	if (st == MR_OK) {
+		*out = rt;
+		return MR_OK;
+	}
+	mr_bridge_close(&rt->bridge);
+	if (rt->alive) munmap(rt->alive, 4096);
+	mr_free(rt);
+	return st;
+}
+
+/* Events that nobody will pull any more. */
+static void drop_events(mr_runtime *rt)
+{
+	mr_event *ev;
+	size_t size;
+	while ((ev = mr_ring_peek(&rt->bridge.events, &size))) {
+		if (ev->type == MR_EV_CONNECTION && ev->detail == MR_CONNECTION_OPEN) mr_apply_event(rt, ev);
+		mr_event_fini(ev);
+		mr_ring_consume(&rt->bridge.events);
+	}
+}
+
+static void free_connections(mr_runtime *rt)
+{
+	mr_connection *c;
+	size_t at = 0;
+	while ((c = mr_map_next(&rt->connections, &at, NULL))) {
+		for (size_t i = 0; i < c->channel_slots; i++)
+			mr_free(c->channels[i]);
+		mr_free(c->channels);
+		mr_table_free(c->server_properties);
+		mr_free(c);
+	}
+	mr_map_fini(&rt->connections);
+}
+
+void mr_runtime_free(mr_runtime *rt, double timeout)
+{
+	if (!rt || mr_is_forked(rt)) return; /* a child has neither the thread nor a right to the sockets */
+	struct mr_command stop = {.type = MR_CMD_STOP, .deadline = mr_clock_now() + mr_msec_of(timeout)};
+	mr_command_send(rt, &stop);
+	mr_wake_signal(&rt->bridge.io);
+	/* The thread stops reading for nobody: events it cannot place wait in its own backlog. */
+	mr_engine_join(rt->engine);
+	drop_events(rt);
+	free_connections(rt);
+	mr_bridge_close(&rt->bridge);
+	munmap(rt->alive, 4096);
+	mr_free(rt);
+}
+
+int mr_runtime_fd(const mr_runtime *rt)
+{
+	return rt->bridge.host.fd;
+}
+
+/* ---- commands ---- */
+
+struct mr_command *mr_command_reserve(mr_runtime *rt, size_t extra, bool hurry)
+{
+	for (;;) {
+		struct mr_command *c = mr_ring_reserve(&rt->bridge.commands, sizeof *c + extra);
+		if (c || hurry || mr_board_is_stopped(&rt->bridge.board)) return c;
+		mr_wake_signal(&rt->bridge.io);
+		sched_yield();
+	}
+}
+
+void mr_command_commit(mr_runtime *rt)
+{
+	mr_ring_commit(&rt->bridge.commands);
+	/* `prepared`: the host is between two polls of its own loop; nothing else would wake the thread. */
+	if (++rt->unsignalled < UNSIGNALLED_MAX && !rt->prepared) return;
+	rt->unsignalled = 0;
+	mr_wake_signal(&rt->bridge.io);
+}
+
+enum mr_status mr_command_send(mr_runtime *rt, const struct mr_command *command)
+{
+	if (mr_is_forked(rt)) return MR_FORKED;
+	struct mr_command *c = mr_command_reserve(rt, 0, false);
+	if (!c) return MR_CLOSED;
+	*c = *command;
+	mr_command_commit(rt);
+	return MR_OK;
+}
+
+/* ---- events ---- */
+
+static int take_events(mr_runtime *rt, mr_event *events, int max)
+{
+	mr_event *ev;
+	size_t size;
+	int n = 0;
+	while (n < max && (ev = mr_ring_peek(&rt->bridge.events, &size))) {
+		events[n] = *ev;
+		mr_ring_consume(&rt->bridge.events);
+		if (events[n].type == MR_EV_DELIVERY || mr_apply_event(rt, &events[n])) n++;
+		else mr_event_fini(&events[n]);
+	}
+	if (mr_ring_take_starved(&rt->bridge.events)) mr_wake_signal(&rt->bridge.io);
+	return n;
+}
+
+static void wait_for_event(mr_runtime *rt, double timeout)
+{
+	struct pollfd pfd = {.fd = rt->bridge.host.fd, .events = POLLIN};
+	mr_msec ms = timeout < 0 ? -1 : mr_msec_of(timeout);
+	poll(&pfd, 1, ms > 3600000 ? 3600000 : (int)ms); /* EINTR: the host's signal, the host's matter */
+}
+
+static void awake(mr_runtime *rt)
+{
+	if (!rt->prepared) return;
+	rt->prepared = false;
+	if (mr_wake_cancel(&rt->bridge.host)) mr_wake_clear(&rt->bridge.host);
+}
+
+static void pumped(mr_runtime *rt)
+{
+	struct mr_command c = {.type = MR_CMD_PUMPED};
+	if (rt->loop_mode) mr_command_send(rt, &c);
+	if (!rt->unsignalled) return;
+	rt->unsignalled = 0;
+	mr_wake_signal(&rt->bridge.io);
+}
+
+int mr_runtime_poll(mr_runtime *rt, mr_event *events, int max, double timeout)
+{
+	if (mr_is_forked(rt)) return -1;
+	awake(rt);
+	pumped(rt);
+	int n = take_events(rt, events, max);
+	if (n) return n;
+	rt->prepared = true;
+	mr_wake_prepare(&rt->bridge.host);
+	n = take_events(rt, events, max); /* what came while we made ready to sleep */
+	if (!n && timeout != 0) {
+		wait_for_event(rt, timeout);
+		awake(rt);
+		n = take_events(rt, events, max);
+	}
+	if (n) awake(rt);
+	return n;
+}
+
+int mr_runtime_wake_at(mr_runtime *rt, double at)
+{
+	struct mr_command c = {.type = MR_CMD_WAKE_AT, .deadline = at > 0 ? mr_msec_of(at) : MR_NEVER};
+	return mr_command_send(rt, &c);
+}
+
+int mr_watch_fd(mr_runtime *rt, uint64_t token, int fd, int events)
+{
+	struct mr_command c = {.type = MR_CMD_WATCH_FD, .token = token, .number = (uint64_t)fd};
+	if (!token || fd < 0 || !(events & (MR_FD_READ | MR_FD_WRITE))) return MR_BAD_ARGUMENT;
+	c.flags = (uint16_t)(events & (MR_FD_READ | MR_FD_WRITE));
+	return mr_command_send(rt, &c);
+}
+
+int mr_unwatch_fd(mr_runtime *rt, uint64_t token)
+{
+	struct mr_command c = {.type = MR_CMD_UNWATCH_FD, .token = token};
+	return mr_command_send(rt, &c);
+}
+
+int mr_runtime_log(mr_runtime *rt, int level, int format)
+{
+	struct mr_command c = {.type = MR_CMD_LOG, .number = (uint64_t)level, .flags = (uint16_t)format};
+	if (level < MR_LOG_ERROR || level > MR_LOG_DEBUG) return MR_BAD_ARGUMENT;
+	if (format != MR_LOG_LOGFMT && format != MR_LOG_JSON) return MR_BAD_ARGUMENT;
+	rt->log.level = level;
+	rt->log.format = format;
+	return mr_command_send(rt, &c);
+}
+
+void mr_log_write(mr_runtime *rt, int level, const char *text, size_t size, const mr_table *fields)
+{
+	mr_log_table(&rt->log, level, mr_slice_of(text, size), fields);
+}
+
+void mr_runtime_stats(const mr_runtime *rt, mr_stats *out)
+{
+	mr_connection *c;
+	size_t at = 0;
+	mr_board_read(&rt->bridge.board, out);
+	out->outbound = 0;
+	while ((c = mr_map_next(&rt->connections, &at, NULL)))
+		out->outbound += c->published - mr_gauge_gone(c->gauge);
+}

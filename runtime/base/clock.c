@@ -1,0 +1,30 @@
+/* clock: milliseconds on the monotonic clock.
+ * SPDX-License-Identifier: MIT */
+#include "base/clock.h"
+
+#include <time.h>
+
+#include "moonrabbit.h"
+
+mr_msec mr_clock_now(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (mr_msec)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+double mr_now(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+mr_msec mr_msec_of(double seconds)
+{
+	if (!(seconds > 0)) return 0; /* NaN too */
+	double ms = seconds * 1000;
+	if (ms >= (double)(MR_NEVER / 4)) return MR_NEVER / 4;
+	mr_msec whole = (mr_msec)ms;
+	return (double)whole < ms ? whole + 1 : whole;
+}

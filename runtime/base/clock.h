@@ -1,0 +1,17 @@
+/* clock: milliseconds on the monotonic clock.
+ * SPDX-License-Identifier: MIT
+ * Any thread. Pure code never calls mr_clock_now: it is handed the time. */
+#ifndef MR_BASE_CLOCK_H
+#define MR_BASE_CLOCK_H
+
+#include <stdint.h>
+
+typedef int64_t mr_msec;
+#define MR_NEVER INT64_MAX   /* a deadline that does not come */
+
+mr_msec mr_clock_now(void);
+/* Seconds to milliseconds, rounded up; negative and NaN become 0, huge ones stay below MR_NEVER/2. */
+mr_msec mr_msec_of(double seconds);
+static inline mr_msec mr_earlier(mr_msec a, mr_msec b) { return a < b ? a : b; }
+
+#endif

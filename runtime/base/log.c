@@ -1,0 +1,162 @@
+/* log: one line per fact, as logfmt or JSON, to a descriptor.
+ * SPDX-License-Identifier: MIT */
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LINE_MAX_BYTES 8192 /* a longer line is cut: PIPE_BUF is less, but readers expect lines */
+
+struct line {
+	char *out;
+	size_t used, capacity;
+	int format;
+};
+
+static void put(struct line *l, const char *data, size_t size)
+{
+	if (size > l->capacity - l->used) size = l->capacity - l->used;
+	memcpy(l->out + l->used, data, size);
+	l->used += size;
+}
+
+static void put_str(struct line *l, const char *text)
+{
+	put(l, text, strlen(text));
+}
+
+/* Escapes for both formats: backslash, quote, and what is not printable. JSON has no \x. */
+static void put_quoted(struct line *l, mr_slice text)
+{
+	char escaped[2048];
+	size_t n = mr_escape(escaped, sizeof escaped, text.data ? text.data : "", text.size);
+	put_str(l, "\"");
+	for (size_t i = 0; i < n; i++) {
+		if (escaped[i] == '"' || escaped[i] == '\\') put_str(l, "\\");
+		put(l, escaped + i, 1);
+	}
+	put_str(l, "\"");
+}
+
+static bool is_bare(mr_slice text)
+{
+	for (size_t i = 0; i < text.size; i++) {
+		unsigned char c = (unsigned char)text.data[i];
+		if (c <= ' ' || c >= 0x7f || c == '"' || c == '=' || c == '\\') return false;
+	}
+	return text.size > 0;
+}
+
+static void put_pair(struct line *l, const char *key, mr_slice value)
+{
+	bool json = l->format == MR_LOG_JSON;
+	if (l->used) put_str(l, json ? "," : " ");
+	if (json) {
+		if (!l->used) put_str(l, "{");
+		put_quoted(l, mr_slice_str(key));
+		put_str(l, ":");
+		put_quoted(l, value);
+		return;
+	}
+	put_str(l, key);
+	put_str(l, "=");
+	if (is_bare(value)) put(l, value.data, value.size);
+	else put_quoted(l, value);
+}
+
+static void begin(struct line *l, const char *time, int level, mr_slice msg)
+{
+	static const char *const levels[] = {"error", "warn", "info", "debug"};
+	if (time) put_pair(l, "time", mr_slice_str(time));
+	put_pair(l, "level", mr_slice_str(levels[level & 3]));
+	put_pair(l, "msg", msg);
+}
+
+static void put_field(struct line *l, const mr_field *f)
+{
+	char number[64], key[160];
+	const mr_value *v = &f->value;
+	mr_escape(key, sizeof key, f->key.data, f->key.size);
+	switch (v->type) {
+	case 'S':
+	case 'x': put_pair(l, key, v->as.bytes); return;
+	case 't': snprintf(number, sizeof number, "%s", v->as.boolean ? "true" : "false"); break;
+	case 'f':
+	case 'd': snprintf(number, sizeof number, "%.14g", v->as.real); break;
+	case 'V': snprintf(number, sizeof number, "null"); break;
+	case 'A':
+	case 'F': snprintf(number, sizeof number, "(table)"); break;
+	case 'B':
+	case 'u':
+	case 'i':
+	case 'L':
+	case 'T':
+	case 'D': snprintf(number, sizeof number, "%llu", (unsigned long long)v->as.natural); break;
+	default: snprintf(number, sizeof number, "%lld", (long long)v->as.integer); break;
+	}
+	put_pair(l, key, mr_slice_str(number));
+}
+
+static size_t finish(struct line *l)
+{
+	if (l->format == MR_LOG_JSON) {
+		if (l->used > l->capacity - 1) l->used = l->capacity - 1;
+		put_str(l, "}");
+	}
+	return l->used;
+}
+
+size_t mr_log_format(char *out, size_t capacity, int format, const char *time, int level, mr_slice msg,
+	const mr_table *fields)
+{
+	struct line l = {out, 0, capacity, format};
+	begin(&l, time, level, msg);
+	for (uint32_t i = 0; fields && i < fields->count; i++)
+		put_field(&l, &fields->fields[i]);
+	return finish(&l);
+}
+
+static void stamp(char *out, size_t size)
+{
+	struct timespec now;
+	struct tm tm;
+	char seconds[32];
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	strftime(seconds, sizeof seconds, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(out, size, "%s.%03ldZ", seconds, now.tv_nsec / 1000000);
+}
+
+static void emit(const struct mr_log *log, char *line, size_t size)
+{
+	line[size] = '\n';
+	ssize_t n = write(log->fd, line, size + 1);
+	(void)n; /* a log that cannot be written has nobody to tell */
+}
+
+void mr_log(const struct mr_log *log, int level, const char *msg, ...)
+{
+	char text[LINE_MAX_BYTES], time[48];
+	struct line l = {text, 0, sizeof text - 1, log->format};
+	const char *key;
+	va_list args;
+	if (log->fd < 0 || level > log->level) return;
+	stamp(time, sizeof time);
+	begin(&l, time, level, mr_slice_str(msg));
+	va_start(args, msg);
+	while ((key = va_arg(args, const char *)))
+		put_pair(&l, key, mr_slice_str(va_arg(args, const char *)));
+	va_end(args);
+	emit(log, text, finish(&l));
+}
+
+void mr_log_table(const struct mr_log *log, int level, mr_slice msg, const mr_table *fields)
+{
+	char text[LINE_MAX_BYTES], time[48];
+	if (log->fd < 0 || level > log->level) return;
+	stamp(time, sizeof time);
+	emit(log, text, mr_log_format(text, sizeof text - 1, log->format, time, level, msg, fields));
+}

@@ -1,0 +1,24 @@
+/* log: one line per fact, as logfmt or JSON, to a descriptor.
+ * SPDX-License-Identifier: MIT
+ * Any thread: a line is one write(2). Escapes what it prints; secrets must not reach it. */
+#ifndef MR_BASE_LOG_H
+#define MR_BASE_LOG_H
+
+#include "base/slice.h"
+#include "base/status.h"
+
+struct mr_log {       /* held by value; zeroed is silent but for errors */
+	int fd;       /* -1 is silence */
+	int level;    /* MR_LOG_*: what is above is not written */
+	int format;   /* MR_LOG_LOGFMT, MR_LOG_JSON */
+};
+
+/* time=2026-11-21T04:31:37.123Z level=info msg="connected" host=localhost:5672
+ * The fields are NULL-terminated pairs of C strings: key, value, key, value, NULL. */
+void mr_log(const struct mr_log *log, int level, const char *msg, ...) __attribute__((sentinel));
+void mr_log_table(const struct mr_log *log, int level, mr_slice msg, const mr_table *fields);
+/* The same into memory, without time when `time` is NULL; returns the length. For tests. */
+size_t mr_log_format(char *out, size_t capacity, int format, const char *time, int level, mr_slice msg,
+	const mr_table *fields);
+
+#endif

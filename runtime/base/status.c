@@ -1,0 +1,283 @@
+/* status: names, texts, hints and classes of every kind of error, and the structured error.
+ * SPDX-License-Identifier: MIT */
+#include "base/status.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct kind {
+	const char *text;
+	const char *hint;
+	bool recoverable;
+};
+
+#define KIND_NAME(upper, lower) #lower,
+static const char *const names[MR_STATUS_COUNT] = {MR_KINDS(KIND_NAME)};
+
+static const struct kind kinds[MR_STATUS_COUNT] = {
+	[MR_OK] = {"success", "", false},
+	[MR_CONNECTION_REFUSED] = {"the connection was refused",
+		"is RabbitMQ running, does a firewall allow port 5672 (5671 for TLS), are host and port right?", true},
+	[MR_DNS_FAILED] = {"the host name cannot be resolved",
+		"is the host name spelled right, and does this machine's DNS know it?", true},
+	[MR_CONNECT_TIMEOUT] = {"connecting took too long",
+		"is the host reachable, does a firewall drop packets, is something other than RabbitMQ listening there?",
+		true},
+	[MR_TLS_FAILED] = {"TLS failed",
+		"check ssl_options: ca_certs must hold the CA that signed the broker's certificate, and its name must match the host",
+		true},
+	[MR_PROTOCOL_MISMATCH] = {"the peer does not speak AMQP 0-9-1 here",
+		"plain AMQP is port 5672 (amqp://), TLS is 5671 (amqps://), 15672 is the management UI", true},
+	[MR_AUTHENTICATION_FAILED] = {"the login was refused",
+		"check user and password; the user guest may log in from localhost only", true},
+	[MR_VHOST_ACCESS_REFUSED] = {"access to the virtual host was refused",
+		"does the virtual host exist (rabbitmqctl list_vhosts), has the user permissions on it (rabbitmqctl set_permissions)?",
+		true},
+	[MR_ACCESS_REFUSED] = {"the broker refused access (403)",
+		"the user lacks the configure, write or read permission that this operation needs (rabbitmqctl list_permissions)",
+		false},
+	[MR_NOT_FOUND] = {"there is no such queue, exchange or binding (404)",
+		"declare it first, or check its name and the virtual host", false},
+	[MR_RESOURCE_LOCKED] = {"another connection holds the resource exclusively (405)",
+		"an exclusive queue belongs to the connection that declared it; wait until that one is gone", true},
+	[MR_PRECONDITION_FAILED] = {"a precondition failed (406)",
+		"the text names the argument that differs: declare with the same arguments, or delete the old queue or exchange first",
+		false},
+	[MR_CONTENT_TOO_LARGE] = {"the message is too large",
+		"raise max_message_size, or the broker's max_message_size, or send less", false},
+	[MR_NO_ROUTE] = {"no queue is bound for this routing key (312)",
+		"bind a queue to the exchange with a key that matches", false},
+	[MR_CONNECTION_FORCED] = {"the broker closed the connection (320)",
+		"an operator or a shutdown of the broker closed it; it can be opened again", true},
+	[MR_FRAME_ERROR] = {"a malformed frame arrived (501)",
+		"the peer, or something between, damages the stream; is it a RabbitMQ?", true},
+	[MR_COMMAND_INVALID] = {"a method came out of turn (503)",
+		"a fault of the client or the broker: please report it with the text", true},
+	[MR_CHANNEL_ERROR] = {"a frame for a channel that is not open (504)",
+		"a fault of the client or the broker: please report it with the text", true},
+	[MR_UNEXPECTED_FRAME] = {"a frame came out of turn (505)",
+		"a fault of the client or the broker: please report it with the text", true},
+	[MR_RESOURCE_ERROR] = {"the broker lacks a resource (506)",
+		"look at the broker's memory, disk and file descriptor limits", true},
+	[MR_NOT_ALLOWED] = {"the broker does not allow this (530)",
+		"the text says what: a reused consumer tag, a limit, or a virtual host that is not there", false},
+	[MR_NOT_IMPLEMENTED] = {"the broker does not implement this (540)",
+		"this version of the broker lacks the feature", false},
+	[MR_INTERNAL_ERROR] = {"an internal error of the broker (541)", "look into the broker's log", true},
+	[MR_STREAM_LOST] = {"the connection was lost",
+		"the network or the broker went away; the broker's log may say why", true},
+	[MR_HEARTBEAT_TIMEOUT] = {"the broker fell silent",
+		"is the network sound? A shorter heartbeat (30) notices sooner; a longer one tolerates more", true},
+	[MR_BLOCKED_TIMEOUT] = {"the broker blocks publishing",
+		"the broker is short of memory or disk (rabbitmqctl list_connections name blocked; alarms in status)", true},
+	[MR_CONNECTION_LIMIT_REACHED] = {"the broker's connection limit is reached",
+		"use fewer connections (a shared strategy, smaller pools) or raise the limit of broker, vhost or user", true},
+	[MR_CHANNEL_LIMIT_REACHED] = {"no channel number is free",
+		"close channels that are no longer used, or raise channel_max on both sides", true},
+	[MR_POOL_EXHAUSTED] = {"all members of the pool are in use",
+		"release what is acquired, wait with block = true, or raise the limit", true},
+	[MR_POOL_LIMIT_EXCEEDED] = {"the pool has reached its limit", "raise the limit of the pool", false},
+	[MR_TIMEOUT] = {"the time was up",
+		"the broker may be slow or the timeout too short; the operation may still have taken effect", true},
+	[MR_BACKPRESSURE] = {"too much is waiting to be sent",
+		"the network or the broker is slower than the publisher: wait for confirms, or publish less", true},
+	[MR_NACKED] = {"the broker refused the message (basic.nack)",
+		"a queue is full (x-max-length with reject-publish) or its process died; publish again later", true},
+	[MR_RETURNED] = {"the message could not be routed and came back",
+		"bind a queue to the exchange with a key that matches", false},
+	[MR_LOST] = {"the connection went before the broker confirmed",
+		"the message may or may not have arrived: publish it again if duplicates are acceptable", true},
+	[MR_STALE] = {"the message belongs to a channel that is gone",
+		"the broker delivers it again; nothing was sent", false},
+	[MR_SETTLED] = {"the message was settled before", "settle each message once", false},
+	[MR_CANCELLED] = {"the consumer was cancelled",
+		"the queue was deleted, or its node went away", true},
+	[MR_CLOSED] = {"it is closed", "open it again before using it", false},
+	[MR_FORKED] = {"this process is a fork of the one that made the runtime",
+		"make a new runtime in the child; the parent's connection is untouched", false},
+	[MR_BAD_OPTION] = {"an option is wrong", "docs/configuration.md lists the options", false},
+	[MR_BAD_URI] = {"the URL is wrong", "the form is amqp://user:password@host:port/vhost?heartbeat=60", false},
+	[MR_BAD_ARGUMENT] = {"an argument is wrong", "names are at most 255 bytes, table keys at most 128", false},
+	[MR_EMPTY] = {"the queue is empty", "", false},
+	[MR_NO_MEMORY] = {"out of memory", "the process has reached its memory limit", true},
+};
+
+static bool is_kind(int kind)
+{
+	return kind >= 0 && kind < MR_STATUS_COUNT;
+}
+
+int mr_status_count(void)
+{
+	return MR_STATUS_COUNT;
+}
+
+const char *mr_status_name(int kind)
+{
+	return is_kind(kind) ? names[kind] : "unknown";
+}
+
+const char *mr_status_text(int kind)
+{
+	return is_kind(kind) ? kinds[kind].text : "unknown error";
+}
+
+const char *mr_status_hint(int kind)
+{
+	return is_kind(kind) ? kinds[kind].hint : "";
+}
+
+bool mr_status_recoverable(int kind)
+{
+	return is_kind(kind) && kinds[kind].recoverable;
+}
+
+const char *mr_scope_name(int scope)
+{
+	static const char *const scopes[] = {"none", "connection", "channel", "pool", "publish", "message", "config"};
+	return scope >= 0 && scope <= MR_SCOPE_CONFIG ? scopes[scope] : "none";
+}
+
+const char *mr_version(void)
+{
+	return MR_VERSION_STRING;
+}
+
+/* ---- text from outside ---- */
+
+/* The bytes of the UTF-8 character at `s`, 0 when it is none, or a control character. */
+static size_t printable(const unsigned char *s, size_t size)
+{
+	if (s[0] >= 0x20 && s[0] < 0x7f) return 1;
+	size_t n = s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+	if (n == 0 || n > size) return 0;
+	for (size_t i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80) return 0;
+	if (s[0] == 0xc2 && s[1] < 0xa0) return 0; /* C1 controls */
+	if (s[0] == 0xe0 && s[1] < 0xa0) return 0; /* overlong */
+	if (s[0] == 0xed && s[1] >= 0xa0) return 0; /* surrogates */
+	if (s[0] == 0xf0 && s[1] < 0x90) return 0;
+	if (s[0] == 0xf4 && s[1] >= 0x90) return 0;
+	return n;
+}
+
+size_t mr_escape(char *out, size_t capacity, const char *text, size_t size)
+{
+	const unsigned char *s = (const unsigned char *)text;
+	size_t used = 0;
+	for (size_t i = 0; i < size;) {
+		size_t n = printable(s + i, size - i);
+		size_t need = n ? n : 4;
+		if (used + need >= capacity) break;
+		if (n) memcpy(out + used, s + i, n);
+		else snprintf(out + used, 5, "\\x%02x", s[i]);
+		used += need;
+		i += n ? n : 1;
+	}
+	if (capacity) out[used] = '\0';
+	return used;
+}
+
+static void fill(mr_error *error, enum mr_status kind, enum mr_scope scope, int code, const char *raw)
+{
+	memset(error, 0, sizeof *error);
+	error->kind = kind;
+	error->code = code;
+	error->scope = scope;
+	error->recoverable = mr_status_recoverable(kind);
+	mr_escape(error->text, sizeof error->text, raw, strlen(raw));
+}
+
+enum mr_status mr_error_set(mr_error *error, enum mr_status kind, enum mr_scope scope, int code, const char *format, ...)
+{
+	char raw[1024];
+	va_list args;
+	if (!error) return kind;
+	va_start(args, format);
+	vsnprintf(raw, sizeof raw, format, args);
+	va_end(args);
+	fill(error, kind, scope, code, raw);
+	return kind;
+}
+
+enum mr_status mr_error_system(mr_error *error, enum mr_status kind, enum mr_scope scope, int system,
+	const char *format, ...)
+{
+	char raw[1024], reason[128];
+	va_list args;
+	if (!error) return kind;
+	va_start(args, format);
+	int n = vsnprintf(raw, sizeof raw - sizeof reason, format, args);
+	va_end(args);
+	size_t used = n < 0 ? 0 : (size_t)n < sizeof raw - sizeof reason ? (size_t)n : sizeof raw - sizeof reason - 1;
+	snprintf(raw + used, sizeof raw - used, ": %s", strerror_r(system, reason, sizeof reason));
+	fill(error, kind, scope, 0, raw);
+	error->system = system;
+	return kind;
+}
+
+enum mr_status mr_kind_of_code(int code)
+{
+	switch (code) {
+	case 200: return MR_CLOSED;
+	case 311: return MR_CONTENT_TOO_LARGE;
+	case 312: return MR_NO_ROUTE;
+	case 313: return MR_NO_ROUTE; /* no consumers: `immediate`, which RabbitMQ dropped */
+	case 320: return MR_CONNECTION_FORCED;
+	case 402: return MR_VHOST_ACCESS_REFUSED;
+	case 403: return MR_ACCESS_REFUSED;
+	case 404: return MR_NOT_FOUND;
+	case 405: return MR_RESOURCE_LOCKED;
+	case 406: return MR_PRECONDITION_FAILED;
+	case 501: return MR_FRAME_ERROR;
+	case 502: return MR_FRAME_ERROR; /* syntax error */
+	case 503: return MR_COMMAND_INVALID;
+	case 504: return MR_CHANNEL_ERROR;
+	case 505: return MR_UNEXPECTED_FRAME;
+	case 506: return MR_RESOURCE_ERROR;
+	case 530: return MR_NOT_ALLOWED;
+	case 540: return MR_NOT_IMPLEMENTED;
+	default: return MR_INTERNAL_ERROR;
+	}
+}
+
+/* ---- near misses ---- */
+
+#define WORD_MAX 63
+
+/* Levenshtein's distance, one row at a time. */
+static size_t distance(const char *a, size_t a_size, const char *b, size_t b_size)
+{
+	size_t row[WORD_MAX + 1];
+	for (size_t j = 0; j <= b_size; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= a_size; i++) {
+		size_t diagonal = row[0];
+		row[0] = i;
+		for (size_t j = 1; j <= b_size; j++) {
+			size_t above = row[j];
+			size_t best = diagonal + (a[i - 1] != b[j - 1]);
+			if (above + 1 < best) best = above + 1;
+			if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+			row[j] = best;
+			diagonal = above;
+		}
+	}
+	return row[b_size];
+}
+
+const char *mr_nearest(const char *word, size_t size, const char *const *candidates, size_t count)
+{
+	const char *best = NULL;
+	size_t least = (size + 1) / 2 + 1;
+	if (size > WORD_MAX) return NULL;
+	for (size_t i = 0; i < count; i++) {
+		size_t length = strlen(candidates[i]);
+		if (length > WORD_MAX) continue;
+		size_t d = distance(word, size, candidates[i], length);
+		if (d >= least) continue;
+		least = d;
+		best = candidates[i];
+	}
+	return best;
+}

@@ -1,0 +1,159 @@
+/* value: AMQP field tables as a tree: built, read, compared.
+ * SPDX-License-Identifier: MIT */
+#include "base/value.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/arena.h"
+
+static mr_table *new_table(struct mr_arena *arena)
+{
+	mr_table *table = mr_arena_alloc(arena, sizeof *table);
+	if (table) *table = (mr_table){.arena = arena};
+	return table;
+}
+
+mr_table *mr_table_new(void)
+{
+	struct mr_arena *arena = mr_arena_open(512);
+	mr_table *table = arena ? new_table(arena) : NULL;
+	if (!table) mr_arena_close(arena);
+	return table;
+}
+
+void mr_table_free(mr_table *table)
+{
+	if (table) mr_arena_close(table->arena);
+}
+
+/* Doubling leaves the old fields in the arena: at most as much again as the table takes. */
+static mr_field *add_field(mr_table *table)
+{
+	if (table->count == table->capacity) {
+		uint32_t capacity = table->capacity ? table->capacity * 2 : 4;
+		mr_field *fields = mr_arena_alloc(table->arena, capacity * sizeof *fields);
+		if (!fields) return NULL;
+		if (table->count) memcpy(fields, table->fields, table->count * sizeof *fields);
+		table->fields = fields;
+		table->capacity = capacity;
+	}
+	return &table->fields[table->count];
+}
+
+static enum mr_status copy_bytes(mr_table *table, mr_bytes *out, const char *data, size_t size)
+{
+	char *copy = mr_arena_alloc(table->arena, size + 1);
+	if (!copy) return MR_NO_MEMORY;
+	if (size) memcpy(copy, data, size);
+	copy[size] = '\0';
+	*out = (mr_bytes){copy, size};
+	return MR_OK;
+}
+
+static bool is_plain(uint8_t type)
+{
+	return type && strchr("tbBsuIilLfdDSxTV", type) != NULL;
+}
+
+int mr_table_add(mr_table *table, const char *key, size_t key_size, const mr_value *value)
+{
+	if (key_size > MR_KEY_MAX) return MR_BAD_ARGUMENT;
+	return mr_table_add_received(table, mr_slice_of(key, key_size), value);
+}
+
+int mr_table_add_received(mr_table *table, mr_slice key, const mr_value *value)
+{
+	if (!is_plain(value->type)) return MR_BAD_ARGUMENT;
+	mr_field *field = add_field(table);
+	if (!field || copy_bytes(table, &field->key, key.data, key.size) != MR_OK) return MR_NO_MEMORY;
+	field->value = *value;
+	if (value->type == 'S' || value->type == 'x') {
+		mr_bytes bytes = value->as.bytes;
+		if (copy_bytes(table, &field->value.as.bytes, bytes.data, bytes.size) != MR_OK) return MR_NO_MEMORY;
+	}
+	table->count++;
+	return MR_OK;
+}
+
+mr_table *mr_table_nest(mr_table *table, const char *key, size_t key_size, uint8_t type)
+{
+	if (key_size > 255 || (type != 'F' && type != 'A')) return NULL; /* a peer's keys may be longer than ours */
+	mr_field *field = add_field(table);
+	mr_table *nested = field ? new_table(table->arena) : NULL;
+	if (!nested || copy_bytes(table, &field->key, key, key_size) != MR_OK) return NULL;
+	field->value = (mr_value){.type = type};
+	field->value.as.nested = nested;
+	table->count++;
+	return nested;
+}
+
+const mr_value *mr_table_find(const mr_table *table, const char *key)
+{
+	mr_slice wanted = mr_slice_str(key);
+	for (uint32_t i = 0; table && i < table->count; i++)
+		if (mr_slice_equal(table->fields[i].key, wanted)) return &table->fields[i].value;
+	return NULL;
+}
+
+enum mr_status mr_table_add_string(mr_table *table, const char *key, mr_slice text)
+{
+	mr_value value = {.type = 'S', .as.bytes = text};
+	return (enum mr_status)mr_table_add(table, key, strlen(key), &value);
+}
+
+static enum mr_status copy_field(mr_table *into, const mr_field *field, int depth)
+{
+	const mr_value *v = &field->value;
+	if (v->type != 'F' && v->type != 'A')
+		return (enum mr_status)mr_table_add_received(into, field->key, v);
+	if (depth > MR_TABLE_DEPTH_MAX) return MR_BAD_ARGUMENT;
+	mr_table *nested = mr_table_nest(into, field->key.data, field->key.size, v->type);
+	if (!nested) return MR_NO_MEMORY;
+	for (uint32_t i = 0; i < v->as.nested->count; i++) {
+		enum mr_status st = copy_field(nested, &v->as.nested->fields[i], depth + 1);
+		if (st != MR_OK) return st;
+	}
+	return MR_OK;
+}
+
+mr_table *mr_table_copy(const mr_table *table)
+{
+	mr_table *copy = mr_table_new();
+	for (uint32_t i = 0; copy && i < table->count; i++) {
+		if (copy_field(copy, &table->fields[i], 1) == MR_OK) continue;
+		mr_table_free(copy);
+		copy = NULL;
+	}
+	return copy;
+}
+
+static mr_field *field_of(mr_table *table, mr_slice key)
+{
+	for (uint32_t i = 0; i < table->count; i++)
+		if (mr_slice_equal(table->fields[i].key, key)) return &table->fields[i];
+	return NULL;
+}
+
+static enum mr_status merge_field(mr_table *into, const mr_field *field)
+{
+	mr_field *old = field_of(into, field->key);
+	if (!old) return copy_field(into, field, 1);
+	if (old->value.type == 'F' && field->value.type == 'F')
+		return mr_table_merge(old->value.as.nested, field->value.as.nested);
+	/* Append the copy, then move it to where the old one stands. */
+	enum mr_status st = copy_field(into, field, 1);
+	if (st != MR_OK) return st;
+	old = field_of(into, field->key);
+	*old = into->fields[--into->count];
+	return MR_OK;
+}
+
+enum mr_status mr_table_merge(mr_table *into, const mr_table *from)
+{
+	for (uint32_t i = 0; i < from->count; i++) {
+		enum mr_status st = merge_field(into, &from->fields[i]);
+		if (st != MR_OK) return st;
+	}
+	return MR_OK;
+}

@@ -1,0 +1,24 @@
+/* value: AMQP field tables as a tree: built, read, compared. The declarations are in moonrabbit.h.
+ * SPDX-License-Identifier: MIT
+ * Any thread; pure. Encoding is amqp/table's. */
+#ifndef MR_BASE_VALUE_H
+#define MR_BASE_VALUE_H
+
+#include "base/slice.h"
+#include "base/status.h"
+
+#define MR_KEY_MAX 128        /* AMQP 0-9-1: a field name is at most 128 characters */
+#define MR_TABLE_DEPTH_MAX 32 /* ours; RabbitMQ has none, rabbitmq-c's decoder recurses */
+
+/* mr_table_add for what a peer sent: its keys may have up to 255 bytes. */
+int mr_table_add_received(mr_table *table, mr_slice key, const mr_value *value);
+/* The value under `key`, or NULL. */
+const mr_value *mr_table_find(const mr_table *table, const char *key);
+/* Adds a string under a C key. */
+enum mr_status mr_table_add_string(mr_table *table, const char *key, mr_slice text);
+/* A deep copy as a new root; NULL when out of memory. */
+mr_table *mr_table_copy(const mr_table *table);
+/* Copies every field of `from` into `into`, tables within tables merged, others replaced. */
+enum mr_status mr_table_merge(mr_table *into, const mr_table *from);
+
+#endif

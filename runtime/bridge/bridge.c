@@ -1,0 +1,23 @@
+/* bridge: all that the host thread and the I/O thread of a runtime share.
+ * SPDX-License-Identifier: MIT */
+#include "bridge/bridge.h"
+
+enum mr_status mr_bridge_open(struct mr_bridge *bridge, mr_error *error)
+{
+	enum mr_status st;
+	*bridge = (struct mr_bridge){.io.fd = -1, .host.fd = -1};
+	st = mr_ring_open(&bridge->commands, MR_COMMAND_RING);
+	if (st == MR_OK) st = mr_ring_open(&bridge->events, MR_EVENT_RING);
+	if (st == MR_OK) st = mr_wake_open(&bridge->io, error);
+	if (st == MR_OK) st = mr_wake_open(&bridge->host, error);
+	if (st != MR_OK) mr_bridge_close(bridge);
+	return st;
+}
+
+void mr_bridge_close(struct mr_bridge *bridge)
+{
+	mr_wake_close(&bridge->io);
+	mr_wake_close(&bridge->host);
+	mr_ring_close(&bridge->commands);
+	mr_ring_close(&bridge->events);
+}

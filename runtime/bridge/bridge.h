@@ -1,0 +1,26 @@
+/* bridge: all that the host thread and the I/O thread of a runtime share.
+ * SPDX-License-Identifier: MIT
+ * Made before the I/O thread starts, closed after it has ended. */
+#ifndef MR_BRIDGE_BRIDGE_H
+#define MR_BRIDGE_BRIDGE_H
+
+#include "bridge/gauge.h"
+#include "bridge/message.h"
+#include "bridge/ring.h"
+#include "bridge/wake.h"
+
+#define MR_COMMAND_RING (512 * 1024) /* bytes: some 3000 publishes of 100 bytes */
+#define MR_EVENT_RING (512 * 1024)   /* bytes: 8192 events */
+
+struct mr_bridge {
+	struct mr_ring commands; /* host to I/O */
+	struct mr_ring events;   /* I/O to host: struct mr_event */
+	struct mr_wake io;       /* the I/O thread sleeps on it */
+	struct mr_wake host;     /* the host sleeps on it */
+	struct mr_board board;
+};
+
+enum mr_status mr_bridge_open(struct mr_bridge *bridge, mr_error *error);
+void mr_bridge_close(struct mr_bridge *bridge); /* takes a zeroed one whose wakes are -1 */
+
+#endif

@@ -1,0 +1,89 @@
+/* message: what the two threads say to each other: commands to the I/O thread; events are mr_event.
+ * SPDX-License-Identifier: MIT
+ * Plain data. A pushed command owns what it points to; a command that was not pushed does not. */
+#ifndef MR_BRIDGE_MESSAGE_H
+#define MR_BRIDGE_MESSAGE_H
+
+#include "base/clock.h"
+#include "base/slice.h"
+
+/* The token of a request that no host made: its end is told to nobody. */
+#define MR_TOKEN_NOBODY UINT64_MAX
+
+enum mr_command_type {
+	MR_CMD_LINK_NEW,      /* data: struct mr_link_seed *, taken */
+	MR_CMD_LINK_OPEN,     /* token */
+	MR_CMD_LINK_CLOSE,    /* token, deadline */
+	MR_CMD_LINK_FREE,
+	MR_CMD_CHANNEL_OPEN,  /* token, epoch, deadline */
+	MR_CMD_CHANNEL_CLOSE, /* token, deadline */
+	MR_CMD_REQUEST,       /* token, deadline; data: struct mr_request_copy *, taken */
+	MR_CMD_PUBLISH,       /* number, flags, deadline; a struct mr_outgoing and its bytes follow */
+	MR_CMD_SETTLE,        /* number: tag, epoch, how, flags; data: the delivery when RELEASE */
+	MR_CMD_RELEASE,       /* data: the delivery */
+	MR_CMD_WATCH_FD,      /* token, number: fd, flags */
+	MR_CMD_UNWATCH_FD,    /* token */
+	MR_CMD_WAKE_AT,       /* deadline */
+	MR_CMD_PUMPED,        /* the host polls: loop-mode heartbeats may go */
+	MR_CMD_LOG,           /* number: level, flags: format */
+	MR_CMD_STOP           /* deadline */
+};
+
+struct mr_command {
+	uint16_t type;
+	uint16_t channel;
+	uint32_t connection;
+	uint64_t token;
+	uint64_t number;
+	mr_msec deadline;
+	uint32_t epoch;
+	uint16_t how;
+	uint16_t flags;
+	void *data;
+};
+
+/* A publish travels as its command, this, then exchange, routing key, properties and, unless `large`
+ * holds it, the body. */
+struct mr_outgoing {
+	uint64_t body_size;
+	char *large;          /* a body too big for the ring: taken */
+	uint32_t properties_size;
+	uint8_t exchange_size, routing_key_size;
+	uint16_t reserved;
+};
+
+/* What a publish counts for against the bound of what may be queued. */
+static inline uint64_t mr_outgoing_weight(const struct mr_outgoing *o)
+{
+	return o->body_size + o->properties_size + o->exchange_size + o->routing_key_size + 64;
+}
+
+struct mr_config;
+struct mr_gauge;
+/* What a new link is made of; the link takes both and frees them with itself. */
+struct mr_link_seed {
+	struct mr_config *config;
+	struct mr_gauge *gauge;
+};
+
+/* Rides on MR_EV_CONNECTION when a connection opens; api takes it. */
+struct mr_opened {
+	mr_table *server_properties;
+	uint16_t channel_max;
+	char host[280];       /* "name:port" of the host that answered */
+};
+
+/* A request whose strings live in the same block of memory. */
+struct mr_request_copy {
+	struct mr_request request;
+	char bytes[];
+};
+
+/* Bodies up to this many bytes travel in the ring itself, larger ones by pointer: copying them twice
+ * more would cost more than an allocation. */
+#define MR_INLINE_BODY 4096
+
+/* Bytes of publishes that may wait for one connection before the host is told MR_BACKPRESSURE. */
+#define MR_OUTBOUND_MAX (8u << 20)
+
+#endif

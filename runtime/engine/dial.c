@@ -1,0 +1,217 @@
+/* dial: one pass over all hosts and addresses of a configuration, until a stream is up.
+ * SPDX-License-Identifier: MIT */
+#include "engine/dial.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "net/tcp.h"
+
+static void try_host(struct mr_dial *d);
+static void try_address(struct mr_dial *d);
+
+static void stop_watching(struct mr_dial *d)
+{
+	ev_io_stop(d->engine->loop, &d->io);
+	ev_timer_stop(d->engine->loop, &d->timer);
+}
+
+static void finish(struct mr_dial *d, struct mr_stream *stream)
+{
+	stop_watching(d);
+	d->active = false;
+	d->stream = NULL;
+	d->done(d->owner, stream, stream ? NULL : &d->error);
+}
+
+static void next_address(struct mr_dial *d)
+{
+	stop_watching(d);
+	if (d->stream) d->stream->class->close(d->stream);
+	d->stream = NULL;
+	d->address++;
+	try_address(d);
+}
+
+static void watch_stream(struct mr_dial *d)
+{
+	unsigned want = d->stream->want;
+	int events = (want & MR_WANT_READ ? EV_READ : 0) | (want & MR_WANT_WRITE ? EV_WRITE : 0);
+	ev_io_stop(d->engine->loop, &d->io);
+	ev_io_set(&d->io, d->stream->fd, events);
+	ev_io_start(d->engine->loop, &d->io);
+}
+
+/* The error with the host it belongs to in front: with several hosts one must know which. */
+static void note_error(struct mr_dial *d, const mr_error *error)
+{
+	char host[300];
+	mr_error copy = *error;
+	mr_dial_host(d, host, sizeof host);
+	mr_error_set(&d->error, copy.kind, MR_SCOPE_CONNECTION, copy.code, "%s: %.440s", host, copy.text);
+	d->error.system = copy.system;
+}
+
+static void step(struct mr_dial *d)
+{
+	mr_error error = {0};
+	enum mr_status st = d->stream->class->connect(d->stream, &error);
+	if (st == MR_TIMEOUT) {
+		watch_stream(d);
+	} else if (st == MR_OK) {
+		finish(d, d->stream);
+	} else {
+		note_error(d, &error);
+		next_address(d);
+	}
+}
+
+static void on_ready(struct ev_loop *loop, ev_io *io, int revents)
+{
+	(void)loop;
+	(void)revents;
+	step(io->data);
+}
+
+static void on_timeout(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_dial *d = timer->data;
+	mr_error error = {0};
+	(void)loop;
+	(void)revents;
+	mr_error_set(&error, MR_CONNECT_TIMEOUT, MR_SCOPE_CONNECTION, 0, "no answer within socket_timeout");
+	note_error(d, &error);
+	next_address(d);
+}
+
+static enum mr_status open_stream(struct mr_dial *d, mr_error *error)
+{
+	const struct mr_address *a = &d->addresses[d->address];
+	enum mr_status st = mr_tcp_open(&d->stream, (const struct sockaddr *)&a->storage, a->size, error);
+	if (st != MR_OK || !d->tls) return st;
+	struct mr_stream *lower = d->stream;
+	d->stream = NULL;
+	return mr_tls_open(&d->stream, d->tls, lower, d->config->hosts[d->host].name, error);
+}
+
+static void try_address(struct mr_dial *d)
+{
+	mr_error error = {0};
+	if (d->address == d->address_count) {
+		d->host++;
+		try_host(d);
+		return;
+	}
+	if (open_stream(d, &error) != MR_OK) {
+		note_error(d, &error);
+		next_address(d);
+		return;
+	}
+	mr_engine_arm(d->engine, &d->timer, mr_engine_now(d->engine) + d->config->socket_timeout);
+	step(d);
+}
+
+static void on_resolved(void *owner, const struct mr_address *addresses, size_t count, const mr_error *error)
+{
+	struct mr_dial *d = owner;
+	mr_error none = {0};
+	d->lookup = NULL;
+	d->address = d->address_count = 0;
+	if (count) {
+		d->addresses = mr_malloc(count * sizeof *addresses);
+		if (d->addresses) {
+			memcpy(d->addresses, addresses, count * sizeof *addresses);
+			d->address_count = count;
+		}
+		mr_error_set(&none, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
+	}
+	if (!d->address_count) note_error(d, count ? &none : error);
+	try_address(d);
+}
+
+static void try_host(struct mr_dial *d)
+{
+	mr_free(d->addresses);
+	d->addresses = NULL;
+	if (d->host == d->config->host_count) {
+		finish(d, NULL);
+		return;
+	}
+	const struct mr_config_host *host = &d->config->hosts[d->host];
+	struct mr_lookup *lookup = NULL;
+	if (mr_resolve(d->engine->resolver, host->name, host->port, on_resolved, d, &lookup) != MR_OK) {
+		mr_error error = {0};
+		mr_error_set(&error, MR_DNS_FAILED, MR_SCOPE_CONNECTION, 0, "cannot look up the host");
+		on_resolved(d, NULL, 0, &error);
+		return;
+	}
+	/* A literal address was answered already, and the dial may have moved on. */
+	if (lookup) d->lookup = lookup;
+}
+
+void mr_dial_init(struct mr_dial *d, struct mr_engine *engine, const struct mr_config *config, mr_dialed *done,
+	void *owner)
+{
+	*d = (struct mr_dial){.engine = engine, .config = config, .done = done, .owner = owner};
+	ev_init(&d->io, on_ready);
+	ev_init(&d->timer, on_timeout);
+	d->io.data = d->timer.data = d;
+}
+
+static enum mr_status load_tls(struct mr_dial *d)
+{
+	const struct mr_config *c = d->config;
+	struct mr_tls_options options = {.ca_certs = c->tls_ca, .certfile = c->tls_cert, .keyfile = c->tls_key};
+	options.server_name = c->tls_server_name;
+	options.min_version = c->tls_min_version;
+	options.no_verify = !c->tls_verify;
+	mr_tls_context_close(d->tls);
+	d->tls = NULL;
+	return c->tls ? mr_tls_context_open(&d->tls, &options, &d->error) : MR_OK;
+}
+
+void mr_dial_start(struct mr_dial *d)
+{
+	mr_dial_cancel(d);
+	d->active = true;
+	d->host = 0;
+	memset(&d->error, 0, sizeof d->error);
+	if (load_tls(d) != MR_OK) finish(d, NULL);
+	else try_host(d);
+}
+
+bool mr_dial_next(struct mr_dial *d, const mr_error *why)
+{
+	bool last = d->address + 1 >= d->address_count && d->host + 1 >= d->config->host_count;
+	if (last) return false;
+	d->active = true;
+	d->error = *why;
+	next_address(d);
+	return true;
+}
+
+void mr_dial_cancel(struct mr_dial *d)
+{
+	stop_watching(d);
+	mr_lookup_cancel(d->lookup);
+	d->lookup = NULL;
+	if (d->stream) d->stream->class->close(d->stream);
+	d->stream = NULL;
+	d->active = false;
+}
+
+void mr_dial_fini(struct mr_dial *d)
+{
+	mr_dial_cancel(d);
+	mr_tls_context_close(d->tls);
+	mr_free(d->addresses);
+}
+
+void mr_dial_host(const struct mr_dial *d, char *out, size_t capacity)
+{
+	size_t at = d->host < d->config->host_count ? d->host : d->config->host_count - 1;
+	const struct mr_config_host *host = &d->config->hosts[at];
+	const char *form = strchr(host->name, ':') ? "[%s]:%u" : "%s:%u";
+	snprintf(out, capacity, form, host->name, host->port);
+}

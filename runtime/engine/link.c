@@ -1,0 +1,440 @@
+/* link: one connection: it dials, runs a session over the stream, and says how things stand.
+ * SPDX-License-Identifier: MIT */
+#include "engine/link.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/value.h"
+
+#define PARTING_TIME 1000 /* ms for the last frames to leave and the peer to hang up */
+
+#define BIT(n) (1u << (n))
+static const unsigned may_follow[MR_LINK_STATE_COUNT] = {
+	[MR_LINK_IDLE] = BIT(MR_LINK_CONNECTING),
+	[MR_LINK_CONNECTING] = BIT(MR_LINK_OPEN) | BIT(MR_LINK_IDLE) | BIT(MR_LINK_PARTING),
+	[MR_LINK_OPEN] = BIT(MR_LINK_CLOSING) | BIT(MR_LINK_PARTING) | BIT(MR_LINK_IDLE),
+	[MR_LINK_CLOSING] = BIT(MR_LINK_PARTING) | BIT(MR_LINK_IDLE),
+	[MR_LINK_PARTING] = BIT(MR_LINK_IDLE),
+};
+
+struct waiter {
+	struct mr_node node;
+	uint64_t token;
+};
+
+void mr_link_enter(struct mr_link *link, enum mr_link_state next)
+{
+	(void)may_follow; /* unused where NDEBUG is set */
+	assert(may_follow[link->state] & BIT(next));
+	link->state = next;
+}
+
+/* ---- what the host is told ---- */
+
+static void emit(void *owner, const mr_event *event)
+{
+	struct mr_link *link = owner;
+	mr_dispatch_push(&link->engine->dispatch, event);
+}
+
+static void tell_state(struct mr_link *link, enum mr_connection_state state, enum mr_status status, void *data)
+{
+	mr_event ev = {.type = MR_EV_CONNECTION, .status = status, .detail = (uint16_t)state};
+	ev.connection = link->number;
+	ev.data.any = data;
+	emit(link, &ev);
+}
+
+static void tell_done(struct mr_link *link, uint64_t token, const mr_error *error)
+{
+	mr_event ev = {.type = MR_EV_DONE, .status = error->kind, .token = token};
+	ev.connection = link->number;
+	ev.data.reply = mr_calloc(1, sizeof *ev.data.reply);
+	if (ev.data.reply) ev.data.reply->error = *error;
+	emit(link, &ev);
+}
+
+static void wait_for(struct mr_link *link, struct mr_node *list, uint64_t token)
+{
+	mr_error error = {0};
+	struct waiter *w = mr_calloc(1, sizeof *w);
+	if (!w) {
+		mr_error_set(&error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
+		tell_done(link, token, &error);
+		return;
+	}
+	w->token = token;
+	mr_list_append(list, &w->node);
+}
+
+static void answer(struct mr_link *link, struct mr_node *list, const mr_error *error)
+{
+	struct mr_node *node;
+	while ((node = mr_list_shift(list))) {
+		struct waiter *w = mr_container(node, struct waiter, node);
+		tell_done(link, w->token, error);
+		mr_free(w);
+	}
+}
+
+static void log_loss(struct mr_link *link, const char *msg, const mr_error *error)
+{
+	char host[300], code[16];
+	mr_dial_host(&link->dial, host, sizeof host);
+	snprintf(code, sizeof code, "%d", error->code);
+	mr_log(&link->engine->log, MR_LOG_ERROR, msg, "connection", link->config->name, "host", host, "kind",
+		mr_status_name(error->kind), "code", code, "text", error->text, "hint",
+		mr_status_hint(error->kind), NULL);
+}
+
+/* ---- ends ---- */
+
+static void drop_stream(struct mr_link *link)
+{
+	mr_dial_cancel(&link->dial);
+	ev_timer_stop(link->engine->loop, &link->patience);
+	if (link->stream) {
+		mr_link_io_stop(link);
+		link->stream->class->close(link->stream);
+		link->stream = NULL;
+	}
+	mr_session_free(link->session);
+	link->session = NULL;
+	mr_link_gone(link, 0);
+}
+
+static void tell_end(struct mr_link *link, bool wanted, const mr_error *why)
+{
+	mr_error none = {0};
+	mr_error *copy = mr_malloc(sizeof *copy);
+	if (copy) *copy = *why;
+	link->error = *why;
+	tell_state(link, wanted ? MR_CONNECTION_CLOSED : MR_CONNECTION_LOST, why->kind, copy);
+	answer(link, &link->openers, why);
+	answer(link, &link->closers, &none);
+}
+
+/* The session has ended. What it still has to say leaves while the link parts. */
+static void part(struct mr_link *link)
+{
+	mr_error why = *mr_session_error(link->session);
+	bool wanted = link->state == MR_LINK_CLOSING;
+	if (!wanted) log_loss(link, "connection lost", &why);
+	mr_link_enter(link, MR_LINK_PARTING);
+	mr_engine_arm(link->engine, &link->patience, mr_engine_now(link->engine) + PARTING_TIME);
+	mr_link_touch(link);
+	tell_end(link, wanted, &why);
+}
+
+static void parted(struct mr_link *link)
+{
+	drop_stream(link);
+	mr_link_enter(link, MR_LINK_IDLE);
+}
+
+static void connect_failed(struct mr_link *link, const mr_error *why)
+{
+	log_loss(link, "connect failed", why);
+	if (link->session) mr_session_lose(link->session, why);
+	drop_stream(link);
+	mr_link_enter(link, MR_LINK_IDLE);
+	tell_end(link, false, why);
+}
+
+/* AMQP failed on this address. A refusal is the cluster's word; anything else may be the host's fault. */
+static void handshake_failed(struct mr_link *link, const mr_error *why)
+{
+	char host[300];
+	mr_error error = *why;
+	mr_dial_host(&link->dial, host, sizeof host);
+	if (error.kind != MR_AUTHENTICATION_FAILED && error.kind != MR_VHOST_ACCESS_REFUSED)
+		mr_error_set(&error, why->kind, MR_SCOPE_CONNECTION, why->code, "%s: %.440s", host, why->text);
+	error.system = why->system;
+	bool is_final = why->kind == MR_AUTHENTICATION_FAILED || why->kind == MR_VHOST_ACCESS_REFUSED;
+	mr_link_io_stop(link);
+	link->stream->class->close(link->stream);
+	link->stream = NULL;
+	mr_session_free(link->session);
+	link->session = NULL;
+	if (is_final || !mr_dial_next(&link->dial, &error)) connect_failed(link, &error);
+}
+
+void mr_link_broken(struct mr_link *link, const mr_error *why)
+{
+	mr_error error = *why;
+	if (link->state == MR_LINK_PARTING) {
+		parted(link);
+		return;
+	}
+	if (link->state == MR_LINK_CONNECTING) {
+		error.kind = (int32_t)mr_handshake_lost(mr_session_handshake(link->session), error.kind, &error);
+		handshake_failed(link, &error);
+		return;
+	}
+	if (link->state == MR_LINK_CLOSING) /* the peer hung up before its close-ok: closed all the same */
+		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CONNECTION, 0, "the connection was closed by the program");
+	mr_session_lose(link->session, &error);
+	part(link);
+	parted(link);
+}
+
+static bool leaves_unencrypted(const struct mr_link *link)
+{
+	const struct mr_dial *d = &link->dial;
+	if (link->config->tls || d->address >= d->address_count) return false;
+	const struct sockaddr_storage *a = &d->addresses[d->address].storage;
+	if (a->ss_family == AF_INET)
+		return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >> 24 != 127;
+	return !IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
+}
+
+static void log_connected(struct mr_link *link, const char *host)
+{
+	const struct mr_config *c = link->config;
+	const struct mr_log *log = &link->engine->log;
+	mr_log(log, MR_LOG_INFO, "connected", "connection", c->name, "host", host, NULL);
+	if (c->tls && !c->tls_verify)
+		mr_log(log, MR_LOG_WARN, "TLS does not verify the peer: ssl_options.verify is false", "connection",
+			c->name, "host", host, NULL);
+	if (leaves_unencrypted(link))
+		mr_log(log, MR_LOG_WARN, "the password went to another machine unencrypted: use amqps://",
+			"connection", c->name, "host", host, NULL);
+}
+
+static void opened(struct mr_link *link)
+{
+	mr_error none = {0};
+	const struct mr_handshake *hs = mr_session_handshake(link->session);
+	struct mr_opened *o = mr_calloc(1, sizeof *o);
+	mr_link_enter(link, MR_LINK_OPEN);
+	ev_timer_stop(link->engine->loop, &link->patience);
+	if (o) {
+		o->server_properties = hs->server_properties ? mr_table_copy(hs->server_properties) : NULL;
+		o->channel_max = hs->channel_max;
+		mr_dial_host(&link->dial, o->host, sizeof o->host);
+		log_connected(link, o->host);
+	}
+	mr_session_deaf(link->session, link->engine->deaf, mr_engine_now(link->engine));
+	tell_state(link, MR_CONNECTION_OPEN, MR_OK, o);
+	answer(link, &link->openers, &none);
+}
+
+void mr_link_session_moved(struct mr_link *link)
+{
+	enum mr_session_state state = link->session ? mr_session_state(link->session) : MR_SESSION_IDLE;
+	if (state == MR_SESSION_OPEN && link->state == MR_LINK_CONNECTING) {
+		opened(link);
+	} else if (state == MR_SESSION_CLOSED && link->state == MR_LINK_CONNECTING) {
+		mr_error why = *mr_session_error(link->session);
+		mr_link_flush(link); /* the close-ok, if there is one */
+		if (link->state == MR_LINK_CONNECTING && link->stream) handshake_failed(link, &why);
+	} else if (state == MR_SESSION_CLOSED && link->state != MR_LINK_PARTING) {
+		part(link);
+	}
+}
+
+/* ---- the life of a connection ---- */
+
+static void on_dialed(void *owner, struct mr_stream *stream, const mr_error *error)
+{
+	struct mr_link *link = owner;
+	mr_error memory = {0};
+	if (!stream) {
+		connect_failed(link, error);
+		return;
+	}
+	link->stream = stream;
+	link->want = 0;
+	mr_link_io_start(link);
+	enum mr_status st = mr_session_open(&link->session, &link->options);
+	if (st == MR_OK) st = mr_session_start(link->session, mr_engine_now(link->engine));
+	if (st == MR_OK) return;
+	mr_error_set(&memory, st, MR_SCOPE_CONNECTION, 0, "out of memory");
+	connect_failed(link, &memory);
+}
+
+static void on_patience(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_link *link = timer->data;
+	mr_error error = {0};
+	(void)loop;
+	(void)revents;
+	if (link->state == MR_LINK_PARTING) {
+		parted(link);
+	} else if (link->state == MR_LINK_CLOSING) {
+		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
+			"the connection was closed by force: the broker did not agree in time");
+		mr_link_broken(link, &error);
+	} else if (link->state == MR_LINK_CONNECTING) {
+		char host[300];
+		mr_dial_host(&link->dial, host, sizeof host);
+		mr_error_set(&error, MR_CONNECT_TIMEOUT, MR_SCOPE_CONNECTION, 0,
+			link->session ? "%s accepts connections, but no AMQP handshake came within connect_timeout"
+				      : "%s did not answer within connect_timeout",
+			host);
+		connect_failed(link, &error);
+	}
+}
+
+enum mr_status mr_link_new(struct mr_engine *engine, uint32_t number, struct mr_link_seed *seed)
+{
+	struct mr_link *link = mr_calloc(1, sizeof *link);
+	if (!link || mr_map_put(&engine->links, number, link) != MR_OK) {
+		mr_free(link);
+		return MR_NO_MEMORY;
+	}
+	struct mr_config *c = seed->config;
+	link->engine = engine;
+	link->number = number;
+	link->config = c;
+	link->gauge = seed->gauge;
+	link->login = (struct mr_login){.client_properties = c->client_properties, .frame_max = c->frame_max};
+	link->login.user = mr_slice_str(c->user);
+	link->login.password = mr_slice_str(c->password);
+	link->login.vhost = mr_slice_str(c->vhost);
+	link->login.mechanism = mr_slice_str(c->mechanism);
+	link->login.connection_name = mr_slice_str(c->name);
+	link->login.channel_max = c->channel_max;
+	link->login.heartbeat = c->heartbeat;
+	link->login.insist = c->insist;
+	link->options = (struct mr_session_options){&link->login, number, c->max_message_size, c->blocked_timeout,
+		engine->pool, &engine->stats, emit, link};
+	mr_list_init(&link->openers);
+	mr_list_init(&link->closers);
+	mr_dial_init(&link->dial, engine, c, on_dialed, link);
+	ev_init(&link->patience, on_patience);
+	link->patience.data = link;
+	mr_free(seed);
+	return MR_OK;
+}
+
+void mr_link_open(struct mr_link *link, uint64_t token)
+{
+	mr_error error = {0};
+	if (link->state == MR_LINK_PARTING) parted(link);
+	if (link->state == MR_LINK_OPEN) {
+		tell_done(link, token, &error);
+		return;
+	}
+	if (link->state == MR_LINK_CLOSING) {
+		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CONNECTION, 0, "the connection is closing");
+		tell_done(link, token, &error);
+		return;
+	}
+	wait_for(link, &link->openers, token);
+	if (link->state != MR_LINK_IDLE) return;
+	mr_link_enter(link, MR_LINK_CONNECTING);
+	mr_msec now = mr_engine_now(link->engine);
+	mr_engine_arm(link->engine, &link->patience, now + link->config->connect_timeout);
+	tell_state(link, MR_CONNECTION_CONNECTING, MR_OK, NULL);
+	mr_dial_start(&link->dial);
+}
+
+void mr_link_close(struct mr_link *link, uint64_t token, mr_msec deadline)
+{
+	mr_error error = {0};
+	if (link->state == MR_LINK_IDLE || link->state == MR_LINK_PARTING) {
+		tell_done(link, token, &error);
+		return;
+	}
+	wait_for(link, &link->closers, token);
+	if (link->state == MR_LINK_CONNECTING) {
+		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CONNECTION, 0, "the connection was closed by the program");
+		drop_stream(link);
+		mr_link_enter(link, MR_LINK_IDLE);
+		tell_end(link, true, &error);
+		return;
+	}
+	mr_engine_arm(link->engine, &link->patience, deadline);
+	if (link->state == MR_LINK_CLOSING) return;
+	mr_link_enter(link, MR_LINK_CLOSING);
+	mr_session_shutdown(link->session);
+	mr_link_touch(link);
+}
+
+static void drop_waiters(struct mr_node *list)
+{
+	struct mr_node *node;
+	while ((node = mr_list_shift(list)))
+		mr_free(mr_container(node, struct waiter, node));
+}
+
+void mr_link_free(struct mr_link *link)
+{
+	if (!link) return;
+	mr_map_take(&link->engine->links, link->number);
+	mr_list_remove(&link->dirty);
+	drop_stream(link);
+	mr_dial_fini(&link->dial);
+	drop_waiters(&link->openers);
+	drop_waiters(&link->closers);
+	mr_config_fini(link->config);
+	mr_free(link->config);
+	mr_free(link->gauge);
+	mr_free(link);
+}
+
+/* ---- commands ---- */
+
+static struct mr_publish read_publish(const struct mr_command *c, const char *bytes, const struct mr_outgoing *o)
+{
+	struct mr_publish p = {.number = c->number, .flags = c->flags, .epoch = c->epoch, .deadline = c->deadline};
+	p.exchange = mr_slice_of(bytes, o->exchange_size);
+	bytes += o->exchange_size;
+	p.routing_key = mr_slice_of(bytes, o->routing_key_size);
+	bytes += o->routing_key_size;
+	p.properties = mr_slice_of(bytes, o->properties_size);
+	p.body = mr_slice_of(o->large ? o->large : bytes + o->properties_size, o->body_size);
+	return p;
+}
+
+static void publish(struct mr_link *link, const struct mr_command *c, const char *bytes)
+{
+	const struct mr_outgoing *o = (const void *)bytes;
+	link->published += mr_outgoing_weight(o);
+	if (link->session) {
+		struct mr_publish p = read_publish(c, bytes + sizeof *o, o);
+		mr_session_publish(link->session, c->channel, &p);
+	} else {
+		mr_event ev = {.type = MR_EV_CONFIRM, .status = MR_LOST, .token = c->number, .last = c->number};
+		ev.connection = link->number;
+		ev.channel = c->channel;
+		ev.epoch = c->epoch;
+		link->engine->stats.lost++;
+		if (c->number) emit(link, &ev);
+		mr_link_gone(link, 0);
+	}
+	mr_free(o->large);
+}
+
+static void request(struct mr_link *link, const struct mr_command *c)
+{
+	struct mr_request_copy *copy = c->data;
+	if (link->session)
+		mr_session_request(link->session, c->channel, c->token, c->epoch, &copy->request, c->deadline);
+	else
+		tell_done(link, c->token, &link->error);
+	mr_table_free(copy->request.arguments);
+	mr_free(copy);
+}
+
+void mr_link_command(struct mr_link *link, const struct mr_command *c, const char *bytes)
+{
+	struct mr_session *s = link->session;
+	if (!link->error.kind)
+		mr_error_set(&link->error, MR_CLOSED, MR_SCOPE_CONNECTION, 0, "the connection is not open");
+	if (c->type == MR_CMD_PUBLISH) publish(link, c, bytes);
+	else if (c->type == MR_CMD_REQUEST) request(link, c);
+	else if (c->type == MR_CMD_SETTLE && s)
+		mr_session_settle(s, c->channel, c->epoch, c->number, c->how, c->flags);
+	else if (c->type == MR_CMD_CHANNEL_OPEN && s)
+		mr_session_channel_open(s, c->channel, c->token, c->epoch, c->deadline);
+	else if (c->type == MR_CMD_CHANNEL_CLOSE && s)
+		mr_session_channel_close(s, c->channel, c->token, c->epoch, c->deadline);
+	else if (c->token)
+		tell_done(link, c->token, &link->error);
+	if (s) mr_link_touch(link);
+}

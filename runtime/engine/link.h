@@ -1,0 +1,63 @@
+/* link: one connection: it dials, runs a session over the stream, and says how things stand.
+ * SPDX-License-Identifier: MIT
+ * I/O thread. One link for each mr_connection of the host; it outlives the connections it makes. */
+#ifndef MR_ENGINE_LINK_H
+#define MR_ENGINE_LINK_H
+
+#include "amqp/session.h"
+#include "engine/dial.h"
+#include "engine/loop.h"
+
+/* CONNECTING is dialing and shaking hands; PARTING is closed for the host, while the last bytes leave. */
+#define MR_LINK_STATES(X) X(IDLE) X(CONNECTING) X(OPEN) X(CLOSING) X(PARTING)
+#define MR_LINK_STATE_ENUM_(s) MR_LINK_##s,
+enum mr_link_state { MR_LINK_STATES(MR_LINK_STATE_ENUM_) MR_LINK_STATE_COUNT };
+
+struct mr_link {
+	struct mr_engine *engine;
+	uint32_t number;
+	enum mr_link_state state;
+	struct mr_config *config;
+	struct mr_gauge *gauge;
+	struct mr_login login;
+	struct mr_session_options options;
+	struct mr_session *session;
+	struct mr_dial dial;
+	struct mr_stream *stream;
+	struct mr_buffer in;      /* the start of a frame whose rest has not come */
+	size_t want;              /* how long that frame is, as far as known */
+	struct mr_node dirty;     /* in engine->dirty */
+	struct mr_node openers;   /* struct waiter: who waits for the open */
+	struct mr_node closers;
+	ev_io io;
+	ev_timer timer;           /* the session's deadline */
+	mr_msec timer_at;
+	ev_timer patience;        /* connect_timeout, close_timeout */
+	uint64_t pumps_seen;      /* engine->pumps at the last heartbeat, in loop mode */
+	mr_error error;           /* why the last connection ended */
+	uint64_t published;       /* bytes of publishes taken, ever */
+};
+
+enum mr_status mr_link_new(struct mr_engine *engine, uint32_t number, struct mr_link_seed *seed);
+void mr_link_open(struct mr_link *link, uint64_t token);
+void mr_link_close(struct mr_link *link, uint64_t token, mr_msec deadline);
+/* Closes by force what is open, without a word to the host, and frees. */
+void mr_link_free(struct mr_link *link);
+/* A command for the link's session; `bytes` is what follows the command in its record. */
+void mr_link_command(struct mr_link *link, const struct mr_command *command, const char *bytes);
+/* Writes what there is to write. */
+void mr_link_flush(struct mr_link *link);
+/* Stops or resumes reading, for a host that is behind. */
+void mr_link_deaf(struct mr_link *link, bool deaf);
+
+/* What link.c and link_io.c share. */
+void mr_link_enter(struct mr_link *link, enum mr_link_state next); /* the only writer of the state */
+void mr_link_touch(struct mr_link *link);                         /* it may have something to write */
+void mr_link_session_moved(struct mr_link *link);                 /* the session's state may have changed */
+void mr_link_broken(struct mr_link *link, const mr_error *why);   /* the stream failed */
+void mr_link_io_start(struct mr_link *link);
+void mr_link_io_stop(struct mr_link *link);
+void mr_link_rearm(struct mr_link *link);
+void mr_link_gone(struct mr_link *link, size_t left); /* all but `left` bytes have left the process */
+
+#endif

@@ -1,0 +1,197 @@
+/* link_io: a link's stream: what is read goes to the session, what the session says is written.
+ * SPDX-License-Identifier: MIT
+ * I/O thread. */
+#include <string.h>
+
+#include "engine/link.h"
+
+#define READS_PER_TURN 4 /* then the other links have their turn */
+
+static void watch(struct mr_link *link)
+{
+	int events = EV_READ;
+	if (link->engine->deaf && link->state != MR_LINK_PARTING) events = 0;
+	bool unsent = mr_buffer_size(mr_session_output(link->session)) != 0;
+	if (unsent || link->stream->want & MR_WANT_WRITE) events |= EV_WRITE;
+	if (link->io.events == events && ev_is_active(&link->io)) return;
+	ev_io_stop(link->engine->loop, &link->io);
+	ev_io_set(&link->io, link->stream->fd, events);
+	if (events) ev_io_start(link->engine->loop, &link->io);
+}
+
+/* Gives the session what lies at `data`, keeps what it did not use. */
+static void feed(struct mr_link *link, const uint8_t *data, size_t size, bool in_place)
+{
+	mr_msec now = mr_engine_now(link->engine);
+	size_t used = mr_session_feed(link->session, data, size, now, &link->want);
+	if (in_place) {
+		mr_buffer_consume(&link->in, used);
+		mr_buffer_trim(&link->in, 0);
+	} else if (used < size && mr_buffer_append(&link->in, data + used, size - used) != MR_OK) {
+		mr_error error = {0};
+		mr_error_set(&error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 506, "out of memory");
+		mr_link_broken(link, &error);
+	}
+}
+
+/* One read. Small frames are parsed where they land; a frame longer than the scratch memory gathers
+ * in link->in. Returns what read returned. */
+static ssize_t read_once(struct mr_link *link, mr_error *error)
+{
+	struct mr_engine *e = link->engine;
+	size_t kept = mr_buffer_size(&link->in);
+	bool in_place = link->want > e->scratch_size;
+	uint8_t *start = e->scratch;
+
+	if (in_place) {
+		if (mr_buffer_reserve(&link->in, link->want - kept) != MR_OK) {
+			mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 506, "out of memory");
+			return -1;
+		}
+		start = mr_buffer_data(&link->in);
+	}
+	size_t room = in_place ? mr_buffer_room(&link->in) : e->scratch_size - kept;
+	ssize_t n = link->stream->class->read(link->stream, start + kept, room, error);
+	if (n <= 0) return n;
+	e->stats.reads++;
+	e->stats.bytes_in += (uint64_t)n;
+	if (in_place) {
+		link->in.end += (size_t)n;
+	} else if (kept) {
+		memcpy(e->scratch, mr_buffer_data(&link->in), kept);
+		mr_buffer_consume(&link->in, kept);
+		mr_buffer_trim(&link->in, 0);
+	}
+	feed(link, start, kept + (size_t)n, in_place);
+	return n;
+}
+
+static void read_some(struct mr_link *link)
+{
+	mr_error error = {0};
+	size_t room = link->engine->scratch_size / 2;
+	for (int i = 0; link->stream; i++) {
+		if (link->engine->deaf && link->state != MR_LINK_PARTING) break;
+		ssize_t n = read_once(link, &error);
+		if (n < 0) {
+			mr_link_broken(link, &error);
+			return;
+		}
+		if (link->session) mr_link_session_moved(link);
+		if (!link->stream || n == 0) break;
+		bool more = link->stream->class->pending(link->stream);
+		if (!more && ((size_t)n < room || i >= READS_PER_TURN)) break;
+	}
+	mr_link_touch(link);
+}
+
+static void on_io(struct ev_loop *loop, ev_io *io, int revents)
+{
+	struct mr_link *link = io->data;
+	(void)loop;
+	/* TLS may have to read in order to write, and the reverse: either wakes both. */
+	if (revents & EV_READ || link->stream->want & MR_WANT_WRITE) read_some(link);
+	if (link->stream) mr_link_touch(link);
+}
+
+void mr_link_gone(struct mr_link *link, size_t left)
+{
+	mr_gauge_advance(link->gauge, link->published > left ? link->published - left : 0);
+	if (left > MR_OUTBOUND_MAX / 2 || !mr_gauge_take_want(link->gauge)) return;
+	mr_event ev = {.type = MR_EV_ROOM, .connection = link->number};
+	mr_dispatch_push(&link->engine->dispatch, &ev);
+}
+
+void mr_link_flush(struct mr_link *link)
+{
+	mr_error error = {0};
+	if (!link->stream || !link->session) return;
+	if (link->state == MR_LINK_OPEN) mr_session_flush(link->session);
+	struct mr_buffer *out = mr_session_output(link->session);
+	bool wrote = false;
+	while (mr_buffer_size(out)) {
+		ssize_t n = link->stream->class->write(link->stream, mr_buffer_data(out), mr_buffer_size(out), &error);
+		if (n == 0) break;
+		if (n < 0) {
+			mr_link_broken(link, &error);
+			return;
+		}
+		wrote = true;
+		link->engine->stats.writes++;
+		link->engine->stats.bytes_out += (uint64_t)n;
+		mr_buffer_consume(out, (size_t)n);
+	}
+	if (wrote) mr_session_wrote(link->session, mr_engine_now(link->engine));
+	size_t left = mr_buffer_size(out);
+	mr_buffer_trim(out, 64 * 1024);
+	mr_link_gone(link, left);
+	mr_link_session_moved(link);
+	if (link->stream) {
+		watch(link);
+		mr_link_rearm(link);
+	}
+}
+
+void mr_link_touch(struct mr_link *link)
+{
+	if (!link->dirty.next) mr_list_append(&link->engine->dirty, &link->dirty);
+}
+
+void mr_link_deaf(struct mr_link *link, bool deaf)
+{
+	if (!link->stream || !link->session) return;
+	mr_session_deaf(link->session, deaf, mr_engine_now(link->engine));
+	watch(link);
+	/* What the stream had read ahead makes no descriptor readable. */
+	if (!deaf && link->stream->class->pending(link->stream)) ev_feed_event(link->engine->loop, &link->io, EV_READ);
+}
+
+static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_link *link = timer->data;
+	struct mr_engine *e = link->engine;
+	(void)revents;
+	link->timer_at = MR_NEVER;
+	if (!link->session || !link->stream) return;
+	ev_now_update(loop);
+	bool may_beat = !link->config->heartbeat_in_loop || e->pumps != link->pumps_seen;
+	link->pumps_seen = e->pumps;
+	if (mr_session_tick(link->session, mr_engine_now(e), may_beat)) {
+		/* We may be late rather than the peer: read what is there, then ask again. */
+		read_some(link);
+		if (link->session && link->stream) mr_session_tick(link->session, mr_engine_now(e), may_beat);
+	}
+	if (link->session && link->stream) {
+		mr_link_session_moved(link);
+		mr_link_touch(link);
+	}
+}
+
+void mr_link_rearm(struct mr_link *link)
+{
+	mr_msec at = mr_session_deadline(link->session);
+	/* A timer that is early only looks; deadlines move on with every message, timers need not. */
+	if (at >= link->timer_at) return;
+	link->timer_at = at;
+	mr_engine_arm(link->engine, &link->timer, at);
+}
+
+void mr_link_io_start(struct mr_link *link)
+{
+	ev_init(&link->io, on_io);
+	ev_init(&link->timer, on_timer);
+	link->io.data = link->timer.data = link;
+	link->timer_at = MR_NEVER;
+	link->want = 0;
+	mr_link_touch(link);
+}
+
+void mr_link_io_stop(struct mr_link *link)
+{
+	ev_io_stop(link->engine->loop, &link->io);
+	ev_timer_stop(link->engine->loop, &link->timer);
+	link->timer_at = MR_NEVER;
+	mr_buffer_fini(&link->in);
+	link->want = 0;
+	mr_list_remove(&link->dirty);
+}

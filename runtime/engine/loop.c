@@ -1,0 +1,361 @@
+/* loop: the I/O thread itself: commands in, links, events out, sleep.
+ * SPDX-License-Identifier: MIT */
+#include "engine/loop.h"
+
+#include <signal.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "engine/engine.h"
+#include "engine/link.h"
+
+#define LINGER 0.005            /* s: how late a command of a busy host is seen at most */
+#define IN_FLIGHT_MAX 65536     /* deliveries at the host before the links stop reading */
+#define HEAP_MAX (64ul << 20)   /* bytes of their bodies, likewise */
+#define COMMANDS_PER_TURN 16384 /* then sockets and deadlines have their turn */
+
+mr_msec mr_engine_now(const struct mr_engine *engine)
+{
+	(void)engine;
+	return mr_clock_now();
+}
+
+void mr_engine_arm(struct mr_engine *e, ev_timer *timer, mr_msec at)
+{
+	ev_timer_stop(e->loop, timer);
+	if (at == MR_NEVER) return;
+	mr_msec in = at - mr_clock_now();
+	ev_now_update(e->loop);
+	ev_timer_set(timer, in > 0 ? (double)in / 1000 : 0, 0);
+	ev_timer_start(e->loop, timer);
+}
+
+/* ---- back-pressure from the host ---- */
+
+static bool host_is_behind(const struct mr_engine *e)
+{
+	size_t bytes, out = mr_delivery_pool_out(e->pool, &bytes);
+	size_t slack = e->deaf ? 2 : 1; /* half as much must be left before reading goes on */
+	return mr_dispatch_is_full(&e->dispatch) || out > IN_FLIGHT_MAX / slack || bytes > HEAP_MAX / slack;
+}
+
+static void set_deaf(struct mr_engine *e, bool deaf)
+{
+	struct mr_link *link;
+	size_t at = 0;
+	if (e->deaf == deaf) return;
+	e->deaf = deaf;
+	while ((link = mr_map_next(&e->links, &at, NULL)))
+		mr_link_deaf(link, deaf);
+}
+
+/* ---- commands ---- */
+
+static void no_link(struct mr_engine *e, const struct mr_command *c)
+{
+	if (c->type == MR_CMD_REQUEST) {
+		struct mr_request_copy *copy = c->data;
+		mr_table_free(copy->request.arguments);
+		mr_free(copy);
+	}
+	if (!c->token) return;
+	mr_event ev = {.type = MR_EV_DONE, .status = MR_NO_MEMORY, .token = c->token};
+	mr_dispatch_push(&e->dispatch, &ev);
+}
+
+static void new_link(struct mr_engine *e, const struct mr_command *c)
+{
+	struct mr_link_seed *seed = c->data;
+	if (mr_link_new(e, c->connection, seed) == MR_OK) return;
+	mr_config_fini(seed->config);
+	mr_free(seed->config);
+	mr_free(seed->gauge);
+	mr_free(seed);
+}
+
+static void link_command(struct mr_engine *e, const struct mr_command *c)
+{
+	struct mr_link *link = mr_map_get(&e->links, c->connection);
+	if (!link) no_link(e, c);
+	else if (c->type == MR_CMD_LINK_OPEN) mr_link_open(link, c->token);
+	else if (c->type == MR_CMD_LINK_CLOSE) mr_link_close(link, c->token, c->deadline);
+	else if (c->type == MR_CMD_LINK_FREE) mr_link_free(link);
+	else mr_link_command(link, c, (const char *)(c + 1));
+}
+
+static void begin_stop(struct mr_engine *e, mr_msec deadline)
+{
+	struct mr_link *link;
+	size_t at = 0;
+	e->stopping = true;
+	set_deaf(e, false);
+	mr_engine_arm(e, &e->stop_timer, deadline);
+	while ((link = mr_map_next(&e->links, &at, NULL)))
+		mr_link_close(link, 0, deadline);
+}
+
+static void obey(struct mr_engine *e, const struct mr_command *c)
+{
+	switch (c->type) {
+	case MR_CMD_LINK_NEW:
+		new_link(e, c);
+		break;
+	case MR_CMD_RELEASE:
+		mr_delivery_give(e->pool, c->data);
+		break;
+	case MR_CMD_WATCH_FD:
+		mr_watch_add(&e->watches, c->token, (int)c->number, c->flags);
+		break;
+	case MR_CMD_UNWATCH_FD:
+		mr_watch_remove(&e->watches, c->token);
+		break;
+	case MR_CMD_WAKE_AT:
+		mr_watch_alarm(&e->watches, c->deadline == MR_NEVER ? -1 : c->deadline - mr_clock_now());
+		break;
+	case MR_CMD_PUMPED:
+		e->pumps++;
+		break;
+	case MR_CMD_LOG:
+		e->log.level = (int)c->number;
+		e->log.format = c->flags;
+		break;
+	case MR_CMD_STOP:
+		begin_stop(e, c->deadline);
+		break;
+	default:
+		link_command(e, c);
+		/* A settled delivery's memory comes back with its settlement. */
+		if (c->type == MR_CMD_SETTLE && c->data) mr_delivery_give(e->pool, c->data);
+	}
+}
+
+/* Returns whether there may be more. */
+static bool drain_commands(struct mr_engine *e)
+{
+	struct mr_command *c;
+	size_t size;
+	for (int i = 0; i < COMMANDS_PER_TURN; i++) {
+		c = mr_ring_peek(&e->bridge->commands, &size);
+		if (!c) {
+			if (!mr_ring_take_starved(&e->bridge->commands)) return false;
+			mr_event ev = {.type = MR_EV_ROOM};
+			mr_dispatch_push(&e->dispatch, &ev);
+			return false;
+		}
+		obey(e, c);
+		mr_ring_consume(&e->bridge->commands);
+	}
+	return true;
+}
+
+/* ---- turns ---- */
+
+static void flush_links(struct mr_engine *e)
+{
+	struct mr_node *node;
+	while ((node = mr_list_shift(&e->dirty)))
+		mr_link_flush(mr_container(node, struct mr_link, dirty));
+}
+
+static void check_stopped(struct mr_engine *e)
+{
+	struct mr_link *link;
+	size_t at = 0;
+	if (!e->stopping || e->stopped) return;
+	while ((link = mr_map_next(&e->links, &at, NULL)))
+		if (link->state != MR_LINK_IDLE) return;
+	e->stopped = true;
+}
+
+/* Sleeps until there is something to do. */
+static void sleep_once(struct mr_engine *e, bool busy)
+{
+	struct mr_bridge *b = e->bridge;
+	size_t size;
+	if (!busy) {
+		mr_wake_prepare(&b->io);
+		busy = mr_ring_peek(&b->commands, &size) != NULL;
+	}
+	/* A host that is awake adds commands without waking us each time; its pace is not ours to slow. */
+	if (!busy && !mr_wake_is_asleep(&b->host)) ev_timer_again(e->loop, &e->linger);
+	else ev_timer_stop(e->loop, &e->linger);
+	ev_run(e->loop, busy ? EVRUN_NOWAIT : EVRUN_ONCE);
+	if (mr_wake_cancel(&b->io)) mr_wake_clear(&b->io);
+}
+
+static void *run(void *arg)
+{
+	struct mr_engine *e = arg;
+	while (!e->stopped) {
+		bool busy = drain_commands(e);
+		flush_links(e);
+		mr_dispatch_flush(&e->dispatch);
+		set_deaf(e, !e->stopping && host_is_behind(e));
+		busy |= !mr_list_is_empty(&e->dirty);
+		mr_stats stats = e->stats;
+		stats.in_flight = mr_delivery_pool_out(e->pool, NULL);
+		mr_board_write(&e->bridge->board, &stats);
+		check_stopped(e);
+		if (!e->stopped) sleep_once(e, busy);
+	}
+	mr_board_stop(&e->bridge->board);
+	mr_wake_signal(&e->bridge->host);
+	return NULL;
+}
+
+/* ---- watchers ---- */
+
+static void on_wake(struct ev_loop *loop, ev_io *io, int revents)
+{
+	struct mr_engine *e = io->data;
+	(void)loop;
+	(void)revents;
+	mr_wake_clear(&e->bridge->io);
+}
+
+static void on_linger(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)loop;
+	(void)timer;
+	(void)revents; /* the turn that follows drains the commands */
+}
+
+static void on_stop_timer(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_engine *e = timer->data;
+	(void)loop;
+	(void)revents;
+	e->stopped = true;
+}
+
+static void arm_resolver(struct mr_engine *e)
+{
+	mr_engine_arm(e, &e->resolver_timer, mr_resolver_deadline(e->resolver, mr_clock_now()));
+}
+
+static void on_resolver_io(struct ev_loop *loop, ev_io *io, int revents)
+{
+	struct mr_engine *e = io->data;
+	unsigned ready = (revents & EV_READ ? MR_WANT_READ : 0u) | (revents & EV_WRITE ? MR_WANT_WRITE : 0u);
+	(void)loop;
+	mr_resolver_process(e->resolver, io->fd, ready);
+	arm_resolver(e);
+}
+
+static void on_resolver_timer(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_engine *e = timer->data;
+	(void)loop;
+	(void)revents;
+	mr_resolver_process(e->resolver, -1, 0);
+	arm_resolver(e);
+}
+
+static void on_resolver_watch(void *owner, int fd, unsigned want)
+{
+	struct mr_engine *e = owner;
+	ev_io *io = mr_map_get(&e->resolver_watchers, (uint64_t)fd);
+	if (io) ev_io_stop(e->loop, io);
+	if (!want) {
+		mr_free(mr_map_take(&e->resolver_watchers, (uint64_t)fd));
+		return;
+	}
+	if (!io) {
+		io = mr_calloc(1, sizeof *io);
+		if (!io || mr_map_put(&e->resolver_watchers, (uint64_t)fd, io) != MR_OK) {
+			mr_free(io); /* the lookup then runs into its own timeout */
+			return;
+		}
+	}
+	int events = (want & MR_WANT_READ ? EV_READ : 0) | (want & MR_WANT_WRITE ? EV_WRITE : 0);
+	ev_io_init(io, on_resolver_io, fd, events);
+	io->data = e;
+	ev_io_start(e->loop, io);
+	arm_resolver(e);
+}
+
+/* ---- start and end ---- */
+
+static void init_watchers(struct mr_engine *e)
+{
+	ev_io_init(&e->wake_io, on_wake, e->bridge->io.fd, EV_READ);
+	ev_init(&e->linger, on_linger);
+	e->linger.repeat = LINGER;
+	ev_init(&e->stop_timer, on_stop_timer);
+	ev_init(&e->resolver_timer, on_resolver_timer);
+	e->wake_io.data = e->linger.data = e->stop_timer.data = e->resolver_timer.data = e;
+	ev_io_start(e->loop, &e->wake_io);
+}
+
+static void free_engine(struct mr_engine *e)
+{
+	struct mr_link *link;
+	struct mr_command *c;
+	size_t at = 0, size;
+	/* What was still on its way when the thread ended owns memory too. */
+	if (e->bridge->commands.base)
+		while ((c = mr_ring_peek(&e->bridge->commands, &size))) {
+			if (e->pool) obey(e, c);
+			mr_ring_consume(&e->bridge->commands);
+		}
+	while ((link = mr_map_next(&e->links, &at, NULL)))
+		mr_link_free(link);
+	mr_map_fini(&e->links);
+	mr_resolver_close(e->resolver);
+	ev_io *io;
+	for (at = 0; (io = mr_map_next(&e->resolver_watchers, &at, NULL));)
+		mr_free(io);
+	mr_map_fini(&e->resolver_watchers);
+	mr_watches_fini(&e->watches);
+	mr_dispatch_fini(&e->dispatch);
+	mr_delivery_pool_close(e->pool);
+	mr_free(e->scratch);
+	if (e->loop) ev_loop_destroy(e->loop);
+	mr_free(e);
+}
+
+static int start_thread(struct mr_engine *e)
+{
+	sigset_t all, before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before); /* the new thread inherits: signals are the host's */
+	int error = pthread_create(&e->thread, NULL, run, e);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return error;
+}
+
+enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge, mr_error *error)
+{
+	struct mr_engine *e = mr_calloc(1, sizeof *e);
+	enum mr_status st = MR_NO_MEMORY;
+	if (!e) return mr_error_set(error, st, MR_SCOPE_NONE, 0, "out of memory");
+	e->bridge = bridge;
+	e->log = (struct mr_log){.fd = 2, .level = MR_LOG_WARN};
+	e->dispatch.bridge = bridge;
+	mr_list_init(&e->dirty);
+	e->scratch_size = MR_READ_CHUNK;
+	e->scratch = mr_malloc(e->scratch_size);
+	e->loop = ev_loop_new(EVFLAG_NOENV | EVFLAG_NOSIGMASK);
+	if (!e->scratch || !e->loop || mr_delivery_pool_open(&e->pool) != MR_OK) goto fail;
+	mr_watches_init(&e->watches, e->loop, &e->dispatch);
+	init_watchers(e);
+	st = mr_resolver_open(&e->resolver, on_resolver_watch, e, error);
+	if (st != MR_OK) goto fail;
+	int system = start_thread(e);
+	if (system) {
+		st = mr_error_system(error, MR_NO_MEMORY, MR_SCOPE_NONE, system, "cannot start the I/O thread");
+		goto fail;
+	}
+	*out = e;
+	return MR_OK;
+fail:
+	free_engine(e);
+	return mr_error_set(error, st, MR_SCOPE_NONE, 0, "cannot start a runtime: out of memory");
+}
+
+void mr_engine_join(struct mr_engine *e)
+{
+	if (!e) return;
+	pthread_join(e->thread, NULL);
+	free_engine(e);
+}

@@ -1,0 +1,50 @@
+/* loop: the I/O thread itself: commands in, links, events out, sleep.
+ * SPDX-License-Identifier: MIT
+ * I/O thread only, but for start and join (engine.h). */
+#ifndef MR_ENGINE_LOOP_H
+#define MR_ENGINE_LOOP_H
+
+#include <ev.h>
+#include <pthread.h>
+
+#include "amqp/delivery.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "bridge/bridge.h"
+#include "engine/dispatch.h"
+#include "engine/watch.h"
+#include "net/resolve.h"
+
+/* One read's worth. A quarter of a megabyte holds about 1500 deliveries of 100 bytes. */
+#define MR_READ_CHUNK (256 * 1024)
+
+struct mr_engine {
+	struct ev_loop *loop;
+	pthread_t thread;
+	struct mr_bridge *bridge;
+	struct mr_dispatch dispatch;
+	struct mr_watches watches;
+	struct mr_log log;
+	mr_stats stats;
+	struct mr_delivery_pool *pool;
+	struct mr_map links;        /* by connection number */
+	struct mr_node dirty;       /* links with something to write */
+	uint8_t *scratch;           /* where reads land */
+	size_t scratch_size;
+	struct mr_resolver *resolver;
+	struct mr_map resolver_watchers; /* ev_io by descriptor */
+	ev_io wake_io;
+	ev_timer linger;            /* looks for commands while the host is awake */
+	ev_timer resolver_timer;
+	ev_timer stop_timer;
+	bool deaf;                  /* the host is behind: no link reads */
+	uint64_t pumps;             /* how often the host polled, for loop-mode heartbeats */
+	bool stopping, stopped;
+};
+
+mr_msec mr_engine_now(const struct mr_engine *engine);
+/* Starts `timer` to fire at `at`; stops it for MR_NEVER. */
+void mr_engine_arm(struct mr_engine *engine, ev_timer *timer, mr_msec at);
+
+#endif

@@ -1,0 +1,456 @@
+/* moonrabbit.h: the public interface of libmoonrabbit, an embedded messaging runtime for RabbitMQ.
+ * SPDX-License-Identifier: MIT
+ *
+ * Threads: a runtime is one I/O thread, which the library owns, and one host thread: the one that
+ * calls these functions. All calls on one runtime and on what belongs to it come from one thread at
+ * a time. Nothing here calls back into the host: the host pulls events with mr_runtime_poll.
+ *
+ * Conventions: functions that can fail return enum mr_status, MR_OK is 0; results leave through the
+ * out-parameter, written only on success. Times are seconds (double). Strings are pointer and size,
+ * they may hold NUL bytes and are copied unless said otherwise. *borrows*, *takes* and *gives* say
+ * who owns what: a taking call that fails takes nothing.
+ *
+ * Requests that the broker answers take a `token`, any number of the host's choice but 0. Each ends
+ * with exactly one MR_EV_DONE event that carries the token, at the latest when its time is up. */
+#ifndef MOONRABBIT_H
+#define MOONRABBIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MR_VERSION_MAJOR 0
+#define MR_VERSION_MINOR 1
+#define MR_VERSION_PATCH 0
+#define MR_VERSION_STRING "0.1.0"
+
+#define MR_API __attribute__((visibility("default")))
+
+/* Every kind of error, as X(C name, Lua name). mr_status_hint() says what to check for each. */
+#define MR_KINDS(X)                                                                                \
+	X(OK, ok)                                                                                  \
+	X(CONNECTION_REFUSED, connection_refused)                                                  \
+	X(DNS_FAILED, dns_failed)                                                                  \
+	X(CONNECT_TIMEOUT, connect_timeout)                                                        \
+	X(TLS_FAILED, tls_failed)                                                                  \
+	X(PROTOCOL_MISMATCH, protocol_mismatch)                                                    \
+	X(AUTHENTICATION_FAILED, authentication_failed)                                            \
+	X(VHOST_ACCESS_REFUSED, vhost_access_refused)                                              \
+	X(ACCESS_REFUSED, access_refused)                                                          \
+	X(NOT_FOUND, not_found)                                                                    \
+	X(RESOURCE_LOCKED, resource_locked)                                                        \
+	X(PRECONDITION_FAILED, precondition_failed)                                                \
+	X(CONTENT_TOO_LARGE, content_too_large)                                                    \
+	X(NO_ROUTE, no_route)                                                                      \
+	X(CONNECTION_FORCED, connection_forced)                                                    \
+	X(FRAME_ERROR, frame_error)                                                                \
+	X(COMMAND_INVALID, command_invalid)                                                        \
+	X(CHANNEL_ERROR, channel_error)                                                            \
+	X(UNEXPECTED_FRAME, unexpected_frame)                                                      \
+	X(RESOURCE_ERROR, resource_error)                                                          \
+	X(NOT_ALLOWED, not_allowed)                                                                \
+	X(NOT_IMPLEMENTED, not_implemented)                                                        \
+	X(INTERNAL_ERROR, internal_error)                                                          \
+	X(STREAM_LOST, stream_lost)                                                                \
+	X(HEARTBEAT_TIMEOUT, heartbeat_timeout)                                                    \
+	X(BLOCKED_TIMEOUT, blocked_timeout)                                                        \
+	X(CONNECTION_LIMIT_REACHED, connection_limit_reached)                                      \
+	X(CHANNEL_LIMIT_REACHED, channel_limit_reached)                                            \
+	X(POOL_EXHAUSTED, pool_exhausted)                                                          \
+	X(POOL_LIMIT_EXCEEDED, pool_limit_exceeded)                                                \
+	X(TIMEOUT, timeout)                                                                        \
+	X(BACKPRESSURE, backpressure)                                                              \
+	X(NACKED, nacked)                                                                          \
+	X(RETURNED, returned)                                                                      \
+	X(LOST, lost)                                                                              \
+	X(STALE, stale)                                                                            \
+	X(SETTLED, settled)                                                                        \
+	X(CANCELLED, cancelled)                                                                    \
+	X(CLOSED, closed)                                                                          \
+	X(FORKED, forked)                                                                          \
+	X(BAD_OPTION, bad_option)                                                                  \
+	X(BAD_URI, bad_uri)                                                                        \
+	X(BAD_ARGUMENT, bad_argument)                                                              \
+	X(EMPTY, empty)                                                                            \
+	X(NO_MEMORY, no_memory)
+
+#define MR_KIND_ENUM_(upper, lower) MR_##upper,
+enum mr_status { MR_KINDS(MR_KIND_ENUM_) MR_STATUS_COUNT };
+#undef MR_KIND_ENUM_
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What follows, up to the end mark, is also the text that Lua's FFI declares. */
+/* ffi: begin */
+
+typedef struct mr_runtime mr_runtime;
+typedef struct mr_options mr_options;
+typedef struct mr_connection mr_connection;
+typedef struct mr_channel mr_channel;
+
+/* ---- errors ------------------------------------------------------------------------------- */
+
+enum mr_scope {
+	MR_SCOPE_NONE,
+	MR_SCOPE_CONNECTION,
+	MR_SCOPE_CHANNEL,
+	MR_SCOPE_POOL,
+	MR_SCOPE_PUBLISH,
+	MR_SCOPE_MESSAGE,
+	MR_SCOPE_CONFIG
+};
+
+/* A structured error. `text` is NUL-terminated, free of control characters and of secrets. */
+typedef struct mr_error {
+	int32_t kind;         /* enum mr_status */
+	int32_t code;         /* AMQP reply code, 0 when there is none */
+	int32_t system;       /* errno, 0 when there is none */
+	int32_t scope;        /* enum mr_scope */
+	bool recoverable;     /* trying again later may help */
+	char text[503];
+} mr_error;
+
+MR_API int mr_status_count(void);              /* kinds are 0 .. count-1; 0 is ok */
+MR_API const char *mr_status_name(int kind);   /* "connection_refused"; never NULL */
+MR_API const char *mr_status_text(int kind);   /* one short sentence; never NULL */
+MR_API const char *mr_status_hint(int kind);   /* what to check; never NULL, may be "" */
+MR_API bool mr_status_recoverable(int kind);
+MR_API const char *mr_scope_name(int scope);   /* "connection"; never NULL */
+MR_API const char *mr_version(void);           /* of the library that runs: "0.1.0" */
+
+/* ---- field tables ------------------------------------------------------------------------- */
+
+typedef struct mr_bytes {
+	const char *data;
+	size_t size;
+} mr_bytes;
+
+struct mr_table;
+
+/* One value of a field table. `type` is the wire's own octet: t bool, b/B 8 bit, s/u 16, I/i 32,
+ * l/L 64 (small letter or 'I': signed; B u i L: unsigned), f float, d double, D decimal, S string,
+ * x bytes, A array, F table, T timestamp, V void. */
+typedef struct mr_value {
+	uint8_t type;
+	uint8_t decimals;             /* of D */
+	union {
+		bool boolean;         /* t */
+		int64_t integer;      /* b s I l */
+		uint64_t natural;     /* B u i L T, and the digits of D */
+		double real;          /* f d */
+		mr_bytes bytes;       /* S x; borrowed from the table */
+		struct mr_table *nested; /* F A; belongs to the table */
+	} as;
+} mr_value;
+
+typedef struct mr_field {
+	mr_bytes key;                 /* empty in arrays */
+	mr_value value;
+} mr_field;
+
+/* A field table, or an array (then keys are empty). Read it freely; change it by the functions. */
+typedef struct mr_table {
+	mr_field *fields;
+	uint32_t count;
+	uint32_t capacity;
+	struct mr_arena *arena;       /* the root's; owns every byte below it */
+} mr_table;
+
+MR_API mr_table *mr_table_new(void);           /* gives a root; NULL when out of memory */
+MR_API void mr_table_free(mr_table *table);    /* a root, or NULL */
+/* Appends a copy of `value`. MR_BAD_ARGUMENT: key over 128 bytes, unknown or nested type. */
+MR_API int mr_table_add(mr_table *table, const char *key, size_t key_size, const mr_value *value);
+/* Appends an empty table ('F') or array ('A') and returns it; NULL: as mr_table_add, or no memory. */
+MR_API mr_table *mr_table_nest(mr_table *table, const char *key, size_t key_size, uint8_t type);
+
+/* ---- deliveries --------------------------------------------------------------------------- */
+
+enum {
+	MR_DELIVERY_REDELIVERED = 1,
+	MR_DELIVERY_NO_ACK = 2,       /* arrived settled */
+	MR_DELIVERY_SETTLED = 4,
+	MR_DELIVERY_RETURNED = 8      /* one of our own, come back as unroutable: tag is 0 */
+};
+
+/* A message as it came. Read it until mr_delivery_release; write nothing. The memory is recycled,
+ * and `generation` changes when it is: a handle of another generation is not this message. */
+typedef struct mr_delivery {
+	const char *body;
+	uint64_t body_size;
+	uint64_t tag;
+	uint32_t generation;
+	uint32_t consumer;            /* the number the host gave in its consume request */
+	uint32_t connection;
+	uint32_t epoch;
+	uint16_t channel;
+	uint16_t flags;               /* MR_DELIVERY_* */
+	uint32_t properties_size;     /* of the encoded properties, flags included */
+	const char *exchange;
+	const char *routing_key;
+	const char *consumer_tag;     /* of a return: the reply text */
+	const char *properties;
+	uint8_t exchange_size;
+	uint8_t routing_key_size;
+	uint8_t consumer_tag_size;
+	uint8_t reserved;
+	uint32_t message_count;       /* of a get: messages left; of a return: the reply code */
+} mr_delivery;
+
+enum {
+	MR_HAS_CONTENT_TYPE = 0x8000,
+	MR_HAS_CONTENT_ENCODING = 0x4000,
+	MR_HAS_HEADERS = 0x2000,
+	MR_HAS_DELIVERY_MODE = 0x1000,
+	MR_HAS_PRIORITY = 0x0800,
+	MR_HAS_CORRELATION_ID = 0x0400,
+	MR_HAS_REPLY_TO = 0x0200,
+	MR_HAS_EXPIRATION = 0x0100,
+	MR_HAS_MESSAGE_ID = 0x0080,
+	MR_HAS_TIMESTAMP = 0x0040,
+	MR_HAS_TYPE = 0x0020,
+	MR_HAS_USER_ID = 0x0010,
+	MR_HAS_APP_ID = 0x0008,
+	MR_HAS_CLUSTER_ID = 0x0004
+};
+
+/* The 14 properties of AMQP 0-9-1's basic class; `flags` (MR_HAS_*) says which are there. */
+typedef struct mr_properties {
+	uint32_t flags;
+	uint8_t delivery_mode;        /* 2: persistent */
+	uint8_t priority;
+	uint64_t timestamp;           /* seconds since 1970 */
+	mr_bytes content_type, content_encoding, correlation_id, reply_to, expiration;
+	mr_bytes message_id, type, user_id, app_id, cluster_id;
+	mr_table *headers;
+} mr_properties;
+
+/* Decodes a delivery's properties. The strings borrow from the delivery; `headers` is *given*: free
+ * it with mr_table_free. MR_FRAME_ERROR: they do not decode; MR_NO_MEMORY. */
+MR_API int mr_delivery_properties(const mr_delivery *delivery, mr_properties *out);
+
+enum { MR_ACK, MR_NACK, MR_REJECT };
+enum { MR_SETTLE_MULTIPLE = 1, MR_SETTLE_REQUEUE = 2, MR_SETTLE_RELEASE = 4 };
+
+/* Settles: `how` is MR_ACK, MR_NACK or MR_REJECT. MR_SETTLE_RELEASE also releases, whatever the
+ * result. MR_STALE: its channel or connection is gone; MR_SETTLED: it was settled before. */
+MR_API int mr_delivery_settle(mr_runtime *rt, mr_delivery *delivery, int how, int flags);
+/* Gives the memory back; the delivery must not be read afterwards. Does not settle. */
+MR_API void mr_delivery_release(mr_runtime *rt, mr_delivery *delivery);
+MR_API bool mr_delivery_is_live(const mr_runtime *rt, const mr_delivery *delivery);
+
+/* ---- events ------------------------------------------------------------------------------- */
+
+enum mr_event_type {
+	MR_EV_NONE,
+	MR_EV_DELIVERY,       /* delivery */
+	MR_EV_DONE,           /* token, status, reply (may be NULL): a request has ended */
+	MR_EV_CONFIRM,        /* connection, channel, status (MR_OK, MR_NACKED, MR_RETURNED, MR_LOST,
+	                         MR_TIMEOUT) of the publishes numbered token .. last */
+	MR_EV_RETURN,         /* delivery, token: the publish number, 0 outside of confirm mode */
+	MR_EV_CHANNEL,        /* connection, channel, status, error: a channel was closed by the broker
+	                         or went with its connection */
+	MR_EV_CANCEL,         /* connection, channel, consumer: the broker cancelled a consumer */
+	MR_EV_CONNECTION,     /* connection, detail: enum mr_connection_state, error (may be NULL) */
+	MR_EV_BLOCKED,        /* connection, detail: 1 blocked, 0 unblocked; error: the reason */
+	MR_EV_FD,             /* token, detail: MR_FD_READ | MR_FD_WRITE */
+	MR_EV_ROOM            /* publishing is possible again after MR_BACKPRESSURE */
+};
+
+enum mr_connection_state {
+	MR_CONNECTION_IDLE,
+	MR_CONNECTION_CONNECTING,
+	MR_CONNECTION_OPEN,
+	MR_CONNECTION_CLOSING,
+	MR_CONNECTION_CLOSED,         /* we closed it */
+	MR_CONNECTION_LOST            /* it failed; the event has the reason */
+};
+
+enum { MR_FD_READ = 1, MR_FD_WRITE = 2 };
+
+/* What a request brought back. */
+typedef struct mr_reply {
+	mr_error error;               /* kind MR_OK when it went well */
+	uint32_t message_count;
+	uint32_t consumer_count;
+	uint16_t name_size;
+	char name[256];               /* the queue's name, or the consumer tag; NUL-terminated */
+	mr_delivery *delivery;        /* of a get; the host owns it as any delivery */
+} mr_reply;
+
+typedef struct mr_event {
+	uint32_t type;
+	int32_t status;
+	uint64_t token;
+	uint64_t last;
+	uint32_t connection;
+	uint16_t channel;
+	uint16_t detail;
+	uint32_t consumer;
+	uint32_t epoch;       /* of the channel */
+	union {
+		mr_delivery *delivery;
+		mr_reply *reply;
+		mr_error *error;
+		void *any;
+	} data;
+} mr_event;
+
+/* Frees what an event carries, except a delivery. Call it once for every event pulled. */
+MR_API void mr_event_fini(mr_event *event);
+
+/* ---- runtime ------------------------------------------------------------------------------ */
+
+MR_API double mr_now(void);                    /* the monotonic clock, in seconds */
+
+/* Starts a runtime and its thread. *gives*. */
+MR_API int mr_runtime_new(mr_runtime **out);
+/* One descriptor to poll for reading: it is readable when mr_runtime_poll has something to give. */
+MR_API int mr_runtime_fd(const mr_runtime *rt);
+/* Writes up to `max` events and returns their number, after at most `timeout` seconds (0: at once,
+ * negative: until there is one). Returns -1 in a forked child. */
+MR_API int mr_runtime_poll(mr_runtime *rt, mr_event *events, int max, double timeout);
+/* Makes mr_runtime_fd readable at `at` (mr_now's clock), for a host that sleeps in its own loop;
+ * one time at most is kept, the last; 0 forgets it. */
+MR_API int mr_runtime_wake_at(mr_runtime *rt, double at);
+/* Closes every connection in good order within `timeout` seconds, then by force, joins the thread
+ * and frees the runtime with all that belongs to it. Takes NULL. */
+MR_API void mr_runtime_free(mr_runtime *rt, double timeout);
+/* One MR_EV_FD event with this token when `fd` is ready for `events` (MR_FD_*); then it is forgotten. */
+MR_API int mr_watch_fd(mr_runtime *rt, uint64_t token, int fd, int events);
+MR_API int mr_unwatch_fd(mr_runtime *rt, uint64_t token);
+
+enum { MR_LOG_ERROR, MR_LOG_WARN, MR_LOG_INFO, MR_LOG_DEBUG };
+enum { MR_LOG_LOGFMT, MR_LOG_JSON };
+/* How the runtime writes its log lines to standard error. Default: warn, logfmt. */
+MR_API int mr_runtime_log(mr_runtime *rt, int level, int format);
+/* Writes one line as the runtime itself does; `fields` (may be NULL) are key and value. */
+MR_API void mr_log_write(mr_runtime *rt, int level, const char *text, size_t size, const mr_table *fields);
+
+typedef struct mr_stats {
+	uint64_t delivered, settled, published, confirmed, returned, lost;
+	uint64_t bytes_in, bytes_out, reads, writes, frames_in;
+	uint64_t in_flight;           /* deliveries not yet released */
+	uint64_t outbound;            /* bytes accepted and not yet written to a socket */
+	uint64_t heartbeats_out, acks_out;
+} mr_stats;
+MR_API void mr_runtime_stats(const mr_runtime *rt, mr_stats *out);
+
+/* ---- connections -------------------------------------------------------------------------- */
+
+/* Options are set by the names of docs/configuration.md; "ssl_options.ca_certs" reaches inside.
+ * A wrong name or type fills `error` (kind bad_option) and names the nearest valid one. */
+MR_API mr_options *mr_options_new(void);       /* gives; NULL when out of memory */
+MR_API void mr_options_free(mr_options *options);
+MR_API int mr_options_string(mr_options *o, const char *name, const char *value, size_t size, mr_error *error);
+MR_API int mr_options_number(mr_options *o, const char *name, double value, mr_error *error);
+MR_API int mr_options_boolean(mr_options *o, const char *name, bool value, mr_error *error);
+MR_API int mr_options_table(mr_options *o, const char *name, mr_table *value, mr_error *error); /* takes */
+
+/* Makes a connection from options that fit together; opens nothing yet. Borrows `options`. */
+MR_API int mr_connection_new(mr_runtime *rt, const mr_options *options, mr_connection **out, mr_error *error);
+/* Connects; MR_EV_DONE within connect_timeout. Already open: done at once. */
+MR_API int mr_connection_open(mr_connection *c, uint64_t token);
+/* Closes in good order, by force after `timeout`. Legal in every state. */
+MR_API int mr_connection_close(mr_connection *c, uint64_t token, double timeout);
+/* Forgets the connection: closed by force when still open. Its channels are freed with it. */
+MR_API void mr_connection_free(mr_connection *c);
+MR_API uint32_t mr_connection_id(const mr_connection *c);
+MR_API int mr_connection_state(const mr_connection *c);
+MR_API bool mr_connection_is_blocked(const mr_connection *c);
+MR_API uint32_t mr_connection_epoch(const mr_connection *c);
+MR_API int mr_connection_error(const mr_connection *c, mr_error *out);  /* why it closed; its kind */
+MR_API int mr_connection_host(const mr_connection *c, char *buffer, size_t size); /* "host:port" */
+/* The broker's properties of the handshake; borrowed, NULL before; dies with the next open. */
+MR_API const mr_table *mr_connection_server_properties(const mr_connection *c);
+/* The URL in the form that may be shown: no password. Returns the length it would have. */
+MR_API int mr_connection_url(const mr_connection *c, char *buffer, size_t size);
+MR_API int mr_url_redact(const char *url, size_t size, char *buffer, size_t capacity);
+
+/* ---- channels ----------------------------------------------------------------------------- */
+
+/* Opens a channel; MR_EV_DONE says how it went. MR_CHANNEL_LIMIT_REACHED, MR_CLOSED. *gives*. */
+MR_API int mr_channel_open(mr_connection *c, uint64_t token, mr_channel **out);
+MR_API int mr_channel_close(mr_channel *ch, uint64_t token);
+MR_API void mr_channel_free(mr_channel *ch);
+MR_API uint16_t mr_channel_number(const mr_channel *ch);
+MR_API bool mr_channel_is_open(const mr_channel *ch);
+MR_API uint32_t mr_channel_epoch(const mr_channel *ch);
+MR_API int mr_channel_error(const mr_channel *ch, mr_error *out);
+
+enum mr_operation {
+	MR_EXCHANGE_DECLARE = 1, /* name, extra: type, flags, arguments */
+	MR_EXCHANGE_DELETE,      /* name, flags IF_UNUSED */
+	MR_EXCHANGE_BIND,        /* name: destination, extra: source, routing_key, arguments */
+	MR_EXCHANGE_UNBIND,
+	MR_QUEUE_DECLARE,        /* name, flags, arguments -> name, message_count, consumer_count */
+	MR_QUEUE_BIND,           /* name, extra: exchange, routing_key, arguments */
+	MR_QUEUE_UNBIND,
+	MR_QUEUE_PURGE,          /* name -> message_count */
+	MR_QUEUE_DELETE,         /* name, flags IF_UNUSED IF_EMPTY -> message_count */
+	MR_BASIC_QOS,            /* number: prefetch_count, flags GLOBAL */
+	MR_BASIC_CONSUME,        /* name: queue, extra: tag, number: consumer, flags, arguments -> tag */
+	MR_BASIC_CANCEL,         /* extra: tag */
+	MR_BASIC_GET,            /* name: queue, flags NO_ACK -> delivery, or MR_EMPTY */
+	MR_BASIC_RECOVER,        /* flags REQUEUE */
+	MR_CONFIRM_SELECT,
+	MR_TX_SELECT,
+	MR_TX_COMMIT,
+	MR_TX_ROLLBACK
+};
+
+enum {
+	MR_PASSIVE = 1,
+	MR_DURABLE = 2,
+	MR_EXCLUSIVE = 4,
+	MR_AUTO_DELETE = 8,
+	MR_INTERNAL = 16,
+	MR_IF_UNUSED = 32,
+	MR_IF_EMPTY = 64,
+	MR_NO_ACK = 128,
+	MR_NO_LOCAL = 256,
+	MR_GLOBAL = 512,
+	MR_REQUEUE = 1024
+};
+
+typedef struct mr_request {
+	int32_t operation;
+	uint32_t flags;
+	uint32_t number;
+	uint32_t reserved;
+	double timeout;               /* seconds; 0: the connection's rpc_timeout */
+	mr_bytes name, extra, routing_key;
+	mr_table *arguments;          /* taken; NULL for none */
+} mr_request;
+
+/* Asks the broker; MR_EV_DONE has the answer. Fails at once on a closed channel, a string over 255
+ * bytes, or a consumer tag that this channel uses already. */
+MR_API int mr_channel_request(mr_channel *ch, uint64_t token, const mr_request *request);
+
+/* Encodes properties for mr_channel_publish, to be used any number of times. Returns the size
+ * needed; writes only when it fits; -kind on error (a string over 255 bytes, a bad table). */
+MR_API int mr_properties_encode(const mr_properties *properties, char *buffer, size_t size);
+
+enum { MR_MANDATORY = 1 };
+/* Publishes. `properties` is what mr_properties_encode wrote; NULL: persistent and nothing else.
+ * In confirm mode *number receives the publish's number, which an MR_EV_CONFIRM will name, after at
+ * most `timeout` seconds (0: the connection's rpc_timeout); else 0.
+ * MR_BACKPRESSURE: too much is queued, an MR_EV_ROOM will come; MR_BLOCKED_TIMEOUT: the broker
+ * blocks publishing just now; MR_CONTENT_TOO_LARGE: over max_message_size; MR_CLOSED. */
+MR_API int mr_channel_publish(mr_channel *ch, const char *exchange, size_t exchange_size,
+	const char *routing_key, size_t routing_key_size, const char *body, size_t body_size,
+	const char *properties, size_t properties_size, int flags, double timeout, uint64_t *number);
+
+/* ---- allocator ---------------------------------------------------------------------------- */
+
+/* Sets the allocator of the whole process, before anything else is called; NULL: the C library's.
+ * realloc(p, 0) is never asked for. The functions are called on every thread. */
+MR_API int mr_set_allocator(void *(*resize)(void *, size_t), void (*release)(void *));
+
+/* ffi: end */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

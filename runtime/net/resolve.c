@@ -1,0 +1,228 @@
+/* resolve: host names to addresses without blocking, by c-ares.
+ * SPDX-License-Identifier: MIT */
+#include "net/resolve.h"
+
+#include <ares.h>
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include "base/alloc.h"
+#include "base/list.h"
+#include "net/stream.h"
+
+#define TRY_TIME 2000 /* ms for one server to answer; c-ares doubles it on the second try */
+#define TRIES 2
+
+struct mr_resolver {
+	ares_channel channel;
+	mr_resolver_watch *watch;
+	void *owner;
+	struct mr_node lookups;
+	bool closing;
+};
+
+struct mr_lookup {
+	struct mr_node node;     /* in the resolver's lookups, until it was answered */
+	mr_resolved *done;       /* NULL: cancelled */
+	void *owner;
+	uint16_t port;
+	char host[256];
+};
+
+/* c-ares counts its users, but without a lock: two runtimes may start at the same time. */
+static pthread_once_t library_once = PTHREAD_ONCE_INIT;
+static int library_status;
+
+static void init_library(void)
+{
+	library_status = ares_library_init(ARES_LIB_INIT_ALL);
+}
+
+static void on_socket(void *data, ares_socket_t fd, int readable, int writable)
+{
+	struct mr_resolver *r = data;
+	r->watch(r->owner, fd, (readable ? MR_WANT_READ : 0u) | (writable ? MR_WANT_WRITE : 0u));
+}
+
+enum mr_status mr_resolver_open(struct mr_resolver **out, mr_resolver_watch *watch, void *owner, mr_error *error)
+{
+	struct mr_resolver *r = mr_calloc(1, sizeof *r);
+	if (!r) return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
+	struct ares_options options = {.timeout = TRY_TIME, .tries = TRIES};
+	options.sock_state_cb = on_socket;
+	options.sock_state_cb_data = r;
+	r->watch = watch;
+	r->owner = owner;
+	mr_list_init(&r->lookups);
+	pthread_once(&library_once, init_library);
+	int rc = library_status;
+	if (rc == ARES_SUCCESS)
+		rc = ares_init_options(&r->channel, &options,
+			ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB);
+	if (rc == ARES_SUCCESS) {
+		*out = r;
+		return MR_OK;
+	}
+	mr_free(r);
+	return mr_error_set(error, rc == ARES_ENOMEM ? MR_NO_MEMORY : MR_DNS_FAILED, MR_SCOPE_CONNECTION, 0,
+		"cannot start the resolver: %s", ares_strerror(rc));
+}
+
+void mr_resolver_close(struct mr_resolver *r)
+{
+	struct mr_node *node;
+	if (!r) return;
+	r->closing = true;
+	ares_destroy(r->channel); /* calls back for every pending lookup, which then leaves the list */
+	while ((node = mr_list_shift(&r->lookups)))
+		mr_free(mr_container(node, struct mr_lookup, node));
+	mr_free(r);
+}
+
+enum mr_status mr_resolver_servers(struct mr_resolver *r, const char *servers)
+{
+	return ares_set_servers_ports_csv(r->channel, servers) == ARES_SUCCESS ? MR_OK : MR_BAD_ARGUMENT;
+}
+
+/* ---- answers ---- */
+
+static size_t count_nodes(const struct ares_addrinfo *info)
+{
+	size_t count = 0;
+	for (const struct ares_addrinfo_node *n = info->nodes; n; n = n->ai_next)
+		count += (size_t)n->ai_addrlen <= sizeof(struct sockaddr_storage);
+	return count;
+}
+
+static void tell_found(struct mr_lookup *l, const struct ares_addrinfo *info)
+{
+	mr_error error = {0};
+	size_t count = count_nodes(info), i = 0;
+	struct mr_address *addresses = count ? mr_calloc(count, sizeof *addresses) : NULL;
+	if (!addresses) {
+		mr_error_set(&error, count ? MR_NO_MEMORY : MR_DNS_FAILED, MR_SCOPE_CONNECTION, 0,
+			count ? "out of memory" : "the name has no address");
+		l->done(l->owner, NULL, 0, &error);
+		return;
+	}
+	for (const struct ares_addrinfo_node *n = info->nodes; n; n = n->ai_next) {
+		if ((size_t)n->ai_addrlen > sizeof(struct sockaddr_storage)) continue;
+		memcpy(&addresses[i].storage, n->ai_addr, n->ai_addrlen);
+		addresses[i++].size = n->ai_addrlen;
+	}
+	l->done(l->owner, addresses, count, &error);
+	mr_free(addresses);
+}
+
+static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *info)
+{
+	struct mr_lookup *l = arg;
+	mr_error error = {0};
+	(void)timeouts;
+	mr_list_remove(&l->node);
+	bool silent = !l->done || status == ARES_EDESTRUCTION || status == ARES_ECANCELLED;
+	if (!silent && status == ARES_SUCCESS) {
+		tell_found(l, info);
+	} else if (!silent) {
+		mr_error_set(&error, MR_DNS_FAILED, MR_SCOPE_CONNECTION, 0, "cannot resolve \"%s\": %s", l->host,
+			ares_strerror(status));
+		l->done(l->owner, NULL, 0, &error);
+	}
+	if (info) ares_freeaddrinfo(info);
+	mr_free(l);
+}
+
+static bool is_literal(const char *host, uint16_t port, struct mr_address *out)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)&out->storage;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)&out->storage;
+	memset(out, 0, sizeof *out);
+	if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = htons(port);
+		out->size = sizeof *v4;
+		return true;
+	}
+	if (inet_pton(AF_INET6, host, &v6->sin6_addr) != 1) return false;
+	v6->sin6_family = AF_INET6;
+	v6->sin6_port = htons(port);
+	out->size = sizeof *v6;
+	return true;
+}
+
+/* RFC 6761: localhost is the loopback, whatever a hosts file or a name server says. RabbitMQ listens
+ * on both families where it can; the older one first. */
+static bool is_localhost(const char *host, uint16_t port, struct mr_address out[2])
+{
+	if (strcmp(host, "localhost") != 0) return false;
+	is_literal("127.0.0.1", port, &out[0]);
+	is_literal("::1", port, &out[1]);
+	return true;
+}
+
+enum mr_status mr_resolve(struct mr_resolver *r, const char *host, uint16_t port, mr_resolved *done, void *owner,
+	struct mr_lookup **out)
+{
+	struct mr_address known[2];
+	mr_error none = {0};
+	char service[8];
+	*out = NULL;
+	if (is_literal(host, port, &known[0])) {
+		done(owner, known, 1, &none);
+		return MR_OK;
+	}
+	if (is_localhost(host, port, known)) {
+		done(owner, known, 2, &none);
+		return MR_OK;
+	}
+	struct mr_lookup *l = mr_calloc(1, sizeof *l);
+	if (!l) return MR_NO_MEMORY;
+	l->done = done;
+	l->owner = owner;
+	l->port = port;
+	snprintf(l->host, sizeof l->host, "%s", host);
+	snprintf(service, sizeof service, "%u", port);
+	struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM,
+		.ai_flags = ARES_AI_NUMERICSERV};
+	/* The answer may come, and free the lookup, before the call returns: the list says which. */
+	mr_list_append(&r->lookups, &l->node);
+	ares_getaddrinfo(r->channel, host, service, &hints, on_answer, l);
+	for (struct mr_node *n = r->lookups.next; n != &r->lookups; n = n->next)
+		if (n == &l->node) *out = l;
+	return MR_OK;
+}
+
+void mr_lookup_cancel(struct mr_lookup *lookup)
+{
+	if (lookup) lookup->done = NULL; /* c-ares cancels a whole channel only: let it end unheard */
+}
+
+void mr_resolver_process(struct mr_resolver *r, int fd, unsigned ready)
+{
+	ares_process_fd(r->channel, ready & MR_WANT_READ ? fd : ARES_SOCKET_BAD,
+		ready & MR_WANT_WRITE ? fd : ARES_SOCKET_BAD);
+}
+
+mr_msec mr_resolver_deadline(const struct mr_resolver *r, mr_msec now)
+{
+	struct timeval tv;
+	if (mr_list_is_empty(&r->lookups) || !ares_timeout(r->channel, NULL, &tv)) return MR_NEVER;
+	return now + (mr_msec)tv.tv_sec * 1000 + (tv.tv_usec + 999) / 1000;
+}
+
+void mr_address_format(const struct mr_address *address, char *out, size_t capacity)
+{
+	char text[INET6_ADDRSTRLEN] = "";
+	const struct sockaddr_in *v4 = (const void *)&address->storage;
+	const struct sockaddr_in6 *v6 = (const void *)&address->storage;
+	if (address->storage.ss_family == AF_INET) {
+		inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text);
+		snprintf(out, capacity, "%s:%u", text, ntohs(v4->sin_port));
+	} else {
+		inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text);
+		snprintf(out, capacity, "[%s]:%u", text, ntohs(v6->sin6_port));
+	}
+}

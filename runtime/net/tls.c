@@ -1,0 +1,338 @@
+/* tls: a stream that encrypts another, by OpenSSL.
+ * SPDX-License-Identifier: MIT */
+#include "net/tls.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+struct mr_tls_context {
+	SSL_CTX *ctx;
+	BIO_METHOD *bio;
+	char *server_name;
+	bool no_verify;
+};
+
+struct tls {
+	struct mr_stream stream; /* first: a stream is its tls */
+	struct mr_stream *lower;
+	SSL *ssl;
+	bool lower_up;
+	mr_error lower_error;    /* of the lower stream, kept while OpenSSL unwinds */
+	unsigned char first[8];  /* the first bytes the peer sent, to say what it speaks instead */
+	size_t first_size;
+};
+
+static enum mr_status fail(mr_error *error, enum mr_status kind, const char *what, const char *detail)
+{
+	return mr_error_set(error, kind, MR_SCOPE_CONNECTION, 0, "%s%s%s", what, detail ? ": " : "", detail ? detail : "");
+}
+
+static const char *openssl_reason(void)
+{
+	unsigned long code = ERR_peek_error();
+	const char *reason = code ? ERR_reason_error_string(code) : NULL;
+	return reason ? reason : "no reason given";
+}
+
+/* ---- OpenSSL's way to the lower stream: a BIO, so that a write never raises SIGPIPE ---- */
+
+static int bio_read(BIO *bio, char *data, int size)
+{
+	struct tls *tls = BIO_get_data(bio);
+	BIO_clear_retry_flags(bio);
+	if (size <= 0) return 0;
+	ssize_t n = tls->lower->class->read(tls->lower, data, (size_t)size, &tls->lower_error);
+	if (n == 0) BIO_set_retry_read(bio);
+	if (n <= 0) return -1;
+	for (ssize_t i = 0; i < n && tls->first_size < sizeof tls->first; i++)
+		tls->first[tls->first_size++] = (unsigned char)data[i];
+	return (int)n;
+}
+
+static int bio_write(BIO *bio, const char *data, int size)
+{
+	struct tls *tls = BIO_get_data(bio);
+	BIO_clear_retry_flags(bio);
+	if (size <= 0) return 0;
+	ssize_t n = tls->lower->class->write(tls->lower, data, (size_t)size, &tls->lower_error);
+	if (n == 0) BIO_set_retry_write(bio);
+	return n > 0 ? (int)n : -1;
+}
+
+static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
+{
+	(void)bio;
+	(void)number;
+	(void)pointer;
+	return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+/* ---- the context ---- */
+
+static BIO_METHOD *make_bio(void)
+{
+	BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "mr_stream");
+	if (!method) return NULL;
+	BIO_meth_set_read(method, bio_read);
+	BIO_meth_set_write(method, bio_write);
+	BIO_meth_set_ctrl(method, bio_ctrl);
+	return method;
+}
+
+static enum mr_status load_files(SSL_CTX *ctx, const struct mr_tls_options *o, mr_error *error)
+{
+	char what[400];
+	const char *key = o->keyfile ? o->keyfile : o->certfile;
+	const char *file = o->ca_certs;
+	if (file && SSL_CTX_load_verify_locations(ctx, file, NULL) != 1) goto bad;
+	if (!file) SSL_CTX_set_default_verify_paths(ctx);
+	file = o->certfile;
+	if (file && SSL_CTX_use_certificate_chain_file(ctx, file) != 1) goto bad;
+	file = key;
+	if (file && SSL_CTX_use_PrivateKey_file(ctx, file, SSL_FILETYPE_PEM) != 1) goto bad;
+	if (o->certfile && SSL_CTX_check_private_key(ctx) != 1)
+		return fail(error, MR_TLS_FAILED, "ssl_options: the key does not belong to the certificate", NULL);
+	return MR_OK;
+bad:
+	mr_escape(what, sizeof what, file, strlen(file));
+	return mr_error_set(error, MR_TLS_FAILED, MR_SCOPE_CONFIG, 0, "ssl_options: cannot use the file %s: %s", what,
+		openssl_reason());
+}
+
+static bool set_version(SSL_CTX *ctx, const char *version)
+{
+	int least = version && strcmp(version, "1.3") == 0 ? TLS1_3_VERSION : TLS1_2_VERSION;
+	return SSL_CTX_set_min_proto_version(ctx, least) == 1;
+}
+
+enum mr_status mr_tls_context_open(struct mr_tls_context **out, const struct mr_tls_options *o, mr_error *error)
+{
+	struct mr_tls_context *c = mr_calloc(1, sizeof *c);
+	enum mr_status st = MR_NO_MEMORY;
+	ERR_clear_error();
+	if (!c || !(c->ctx = SSL_CTX_new(TLS_client_method())) || !(c->bio = make_bio())) goto fail;
+	if (o->server_name && !(c->server_name = mr_strdup_n(o->server_name, strlen(o->server_name)))) goto fail;
+	if (!set_version(c->ctx, o->min_version)) goto fail;
+	c->no_verify = o->no_verify;
+	SSL_CTX_set_mode(c->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+					 SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_verify(c->ctx, o->no_verify ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
+	st = load_files(c->ctx, o, error);
+	if (st != MR_OK) goto fail_told;
+	*out = c;
+	return MR_OK;
+fail:
+	mr_error_set(error, st, MR_SCOPE_CONNECTION, 0, "cannot set up TLS: %s", openssl_reason());
+fail_told:
+	mr_tls_context_close(c);
+	return st;
+}
+
+void mr_tls_context_close(struct mr_tls_context *c)
+{
+	if (!c) return;
+	SSL_CTX_free(c->ctx);
+	BIO_meth_free(c->bio);
+	mr_free(c->server_name);
+	mr_free(c);
+}
+
+/* ---- errors ---- */
+
+static enum mr_status not_tls(const struct tls *tls, mr_error *error)
+{
+	if (tls->first_size >= 4 && memcmp(tls->first, "AMQP", 4) == 0)
+		return fail(error, MR_PROTOCOL_MISMATCH, "the peer speaks AMQP without TLS: this is a plain port", NULL);
+	if (tls->first_size >= 4 && memcmp(tls->first, "HTTP", 4) == 0)
+		return fail(error, MR_PROTOCOL_MISMATCH, "the peer speaks HTTP, not TLS", NULL);
+	return fail(error, MR_PROTOCOL_MISMATCH, "the peer does not speak TLS", NULL);
+}
+
+static enum mr_status verify_failed(const struct tls *tls, mr_error *error)
+{
+	long result = SSL_get_verify_result(tls->ssl);
+	switch (result) {
+	case X509_V_ERR_CERT_HAS_EXPIRED:
+		return fail(error, MR_TLS_FAILED, "the certificate of the peer has expired", NULL);
+	case X509_V_ERR_HOSTNAME_MISMATCH:
+	case X509_V_ERR_IP_ADDRESS_MISMATCH:
+		return fail(error, MR_TLS_FAILED, "the certificate of the peer is for another host name", NULL);
+	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+		return fail(error, MR_TLS_FAILED, "the certificate of the peer is signed by an unknown CA",
+			X509_verify_cert_error_string(result));
+	default:
+		return fail(error, MR_TLS_FAILED, "the certificate of the peer was refused",
+			X509_verify_cert_error_string(result));
+	}
+}
+
+static bool is_alert_about_us(int reason)
+{
+	return reason == SSL_R_SSLV3_ALERT_BAD_CERTIFICATE || reason == SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED ||
+	       reason == SSL_R_TLSV1_ALERT_UNKNOWN_CA || reason == SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED ||
+	       reason == SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN || reason == SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED ||
+	       reason == SSL_R_TLSV1_ALERT_ACCESS_DENIED;
+}
+
+static enum mr_status explain(const struct tls *tls, bool shaking, mr_error *error)
+{
+	int reason = ERR_GET_REASON(ERR_peek_error());
+	if (is_alert_about_us(reason))
+		return fail(error, MR_TLS_FAILED, "the peer refused our client certificate", openssl_reason());
+	if (tls->first_size && tls->first[0] != 0x15 && tls->first[0] != 0x16 && shaking) return not_tls(tls, error);
+	if (shaking && reason == SSL_R_CERTIFICATE_VERIFY_FAILED) return verify_failed(tls, error);
+	if (tls->lower_error.kind && shaking)
+		return fail(error, MR_TLS_FAILED, "the peer hung up in the TLS handshake", tls->lower_error.text);
+	if (tls->lower_error.kind) {
+		if (error) *error = tls->lower_error;
+		return (enum mr_status)tls->lower_error.kind;
+	}
+	return fail(error, shaking ? MR_TLS_FAILED : MR_STREAM_LOST, "TLS failed", openssl_reason());
+}
+
+/* ---- the stream ---- */
+
+/* What OpenSSL waits for. False: it failed. */
+static bool must_wait(struct tls *tls, int rc)
+{
+	int code = SSL_get_error(tls->ssl, rc);
+	if (code == SSL_ERROR_WANT_READ) tls->stream.want = MR_WANT_READ;
+	else if (code == SSL_ERROR_WANT_WRITE) tls->stream.want = MR_WANT_READ | MR_WANT_WRITE;
+	else return false;
+	return true;
+}
+
+static enum mr_status tls_connect(struct mr_stream *s, mr_error *error)
+{
+	struct tls *tls = (struct tls *)s;
+	if (!tls->lower_up) {
+		enum mr_status st = tls->lower->class->connect(tls->lower, error);
+		s->want = tls->lower->want;
+		if (st != MR_OK) return st;
+		tls->lower_up = true;
+	}
+	ERR_clear_error();
+	int rc = SSL_connect(tls->ssl);
+	if (rc == 1) {
+		s->want = MR_WANT_READ;
+		return MR_OK;
+	}
+	if (must_wait(tls, rc)) return MR_TIMEOUT;
+	return explain(tls, true, error);
+}
+
+static ssize_t tls_read(struct mr_stream *s, void *data, size_t size, mr_error *error)
+{
+	struct tls *tls = (struct tls *)s;
+	size_t n = 0, total = 0;
+	/* A record holds 16 KiB at most: gather as many as are there. */
+	while (total < size) {
+		ERR_clear_error();
+		int rc = SSL_read_ex(tls->ssl, (char *)data + total, size - total, &n);
+		if (rc == 1) {
+			total += n;
+			continue;
+		}
+		if (must_wait(tls, rc)) break;
+		if (total) break; /* give what there is; the next read tells of the end */
+		if (SSL_get_error(tls->ssl, rc) == SSL_ERROR_ZERO_RETURN)
+			fail(error, MR_STREAM_LOST, "the peer closed the connection", NULL);
+		else
+			explain(tls, false, error);
+		return -1;
+	}
+	if (total) s->want = MR_WANT_READ;
+	return (ssize_t)total;
+}
+
+static ssize_t tls_write(struct mr_stream *s, const void *data, size_t size, mr_error *error)
+{
+	struct tls *tls = (struct tls *)s;
+	size_t n = 0;
+	ERR_clear_error();
+	int rc = SSL_write_ex(tls->ssl, data, size, &n);
+	if (rc == 1) {
+		s->want = MR_WANT_READ;
+		return (ssize_t)n;
+	}
+	if (must_wait(tls, rc)) return 0;
+	explain(tls, false, error);
+	return -1;
+}
+
+static bool tls_pending(const struct mr_stream *s)
+{
+	const struct tls *tls = (const struct tls *)s;
+	return SSL_pending(tls->ssl) > 0 || tls->lower->class->pending(tls->lower);
+}
+
+static void tls_close(struct mr_stream *s)
+{
+	struct tls *tls = (struct tls *)s;
+	ERR_clear_error();
+	if (tls->ssl && SSL_is_init_finished(tls->ssl) && !tls->lower_error.kind) SSL_shutdown(tls->ssl);
+	SSL_free(tls->ssl);
+	ERR_clear_error();
+	tls->lower->class->close(tls->lower);
+	mr_free(tls);
+}
+
+static const struct mr_stream_class tls_class = {tls_connect, tls_read, tls_write, tls_pending, tls_close};
+
+static bool is_ip(const char *host)
+{
+	unsigned char address[16];
+	return inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
+}
+
+/* Whom we expect to meet: SNI carries names only (RFC 6066), verification knows addresses too. */
+static bool expect_host(SSL *ssl, const char *host)
+{
+	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
+	if (is_ip(host)) return X509_VERIFY_PARAM_set1_ip_asc(param, host) == 1;
+	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	return SSL_set_tlsext_host_name(ssl, host) == 1 && X509_VERIFY_PARAM_set1_host(param, host, 0) == 1;
+}
+
+static bool attach_bio(struct tls *tls, const struct mr_tls_context *context)
+{
+	BIO *bio = BIO_new(context->bio);
+	if (!bio) return false;
+	BIO_set_data(bio, tls);
+	BIO_set_init(bio, 1);
+	SSL_set_bio(tls->ssl, bio, bio);
+	return true;
+}
+
+enum mr_status mr_tls_open(struct mr_stream **out, struct mr_tls_context *context, struct mr_stream *lower,
+	const char *host, mr_error *error)
+{
+	struct tls *tls = mr_calloc(1, sizeof *tls);
+	const char *name = context->server_name ? context->server_name : host;
+	ERR_clear_error();
+	if (!tls) {
+		lower->class->close(lower);
+		return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
+	}
+	tls->stream = (struct mr_stream){&tls_class, lower->fd, lower->want};
+	tls->lower = lower;
+	tls->ssl = SSL_new(context->ctx);
+	if (tls->ssl && attach_bio(tls, context) && expect_host(tls->ssl, name)) {
+		*out = &tls->stream;
+		return MR_OK;
+	}
+	fail(error, MR_TLS_FAILED, "cannot set up TLS", openssl_reason());
+	tls_close(&tls->stream);
+	return MR_TLS_FAILED;
+}
