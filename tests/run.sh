@@ -234,6 +234,7 @@ lua_check() { one_test luacheck --no-color -q lua examples tests; }
 layers() {
 	one_test luajit tests/tools/check_layers.lua --self-test
 	one_test luajit tests/tools/check_layers.lua
+	one_test sh tests/tools/check_codec_layouts.sh
 }
 
 # No function of the runtime over 80 lines or over complexity 15.

@@ -39,31 +39,41 @@ static bool starts_with(const uint8_t *data, size_t size, const char *text)
 	return size >= n && memcmp(data, text, n) == 0;
 }
 
+/* What else answers on a port, by its first bytes. */
+static const struct {
+	const char *start, *what;
+} strangers[] = {
+	{"\x15", "the peer answers with TLS: this is a TLS port, and the URL says amqp://"},
+	{"\x16", "the peer answers with TLS: this is a TLS port, and the URL says amqp://"},
+	{"HTTP", "the peer answers with HTTP: this is a web server, not a broker's AMQP port"},
+	{"<", "the peer answers with HTTP: this is a web server, not a broker's AMQP port"},
+	{"SSH-", "the peer is an SSH server"},
+};
+
+/* A protocol header: the server's word for "not this version", or our own come back. */
+static enum mr_status judge_version(const uint8_t *data, mr_error *error)
+{
+	if (memcmp(data, PROTOCOL_HEADER, 8) == 0)
+		return mismatch(error,
+			"the peer sends our own first bytes back: it is a client, or an echo");
+	return mr_error_set(error, MR_PROTOCOL_MISMATCH, MR_SCOPE_CONNECTION, 0,
+		"the peer speaks AMQP %u-%u-%u, not 0-9-1", data[5], data[6], data[7]);
+}
+
 enum mr_status mr_frame_sniff(const uint8_t *data, size_t size, mr_error *error)
 {
 	if (size == 0 || data[0] == MR_FRAME_METHOD) return MR_OK;
-	if (starts_with(data, size, "AMQP")) {
-		if (size < 8) return MR_OK; /* its version is still to come */
-		if (memcmp(data, PROTOCOL_HEADER, 8) == 0)
-			return mismatch(error,
-				"the peer sends our own first bytes back: it is a client, too, or an echo");
-		return mr_error_set(error, MR_PROTOCOL_MISMATCH, MR_SCOPE_CONNECTION, 0,
-			"the peer speaks AMQP %u-%u-%u, not 0-9-1", data[5], data[6], data[7]);
-	}
-	if (size < 5 && memcmp(data, "AMQP", size) == 0) return MR_OK;
-	if (data[0] == 0x15 || data[0] == 0x16)
-		return mismatch(error,
-			"the peer answers with TLS: this is a TLS port, and the URL says amqp://");
-	if (starts_with(data, size, "HTTP") || data[0] == '<')
-		return mismatch(error,
-			"the peer answers with HTTP: this is a web server, not a broker's AMQP port");
-	if (starts_with(data, size, "SSH-")) return mismatch(error, "the peer is an SSH server");
-	if (data[0] >= 0x20 && data[0] < 0x7f) {
-		size_t n = size < 40 ? size : 40;
-		return mr_error_set(error, MR_PROTOCOL_MISMATCH, MR_SCOPE_CONNECTION, 0,
-			"the peer does not speak AMQP, it says: %.*s", (int)n, (const char *)data);
-	}
-	return mismatch(error, "the peer does not speak AMQP");
+	if (memcmp(data, "AMQP", size < 4 ? size : 4) == 0)
+		return size < 8 ? MR_OK
+		                : judge_version(data, error); /* its version is still to come */
+	for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++)
+		if (starts_with(data, size, strangers[i].start))
+			return mismatch(error, strangers[i].what);
+	if (data[0] < 0x20 || data[0] >= 0x7f)
+		return mismatch(error, "the peer does not speak AMQP");
+	return mr_error_set(error, MR_PROTOCOL_MISMATCH, MR_SCOPE_CONNECTION, 0,
+		"the peer does not speak AMQP, it says: %.*s", (int)(size < 40 ? size : 40),
+		(const char *)data);
 }
 
 static uint8_t *put_head(uint8_t *at, uint8_t type, uint16_t channel, size_t size)

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "amqp/frame.h"
-#include "amqp/hot.h"
 #include "amqp/rabbitmqc.h"
 #include "base/alloc.h"
 #include "base/arena.h"
@@ -218,7 +217,7 @@ static enum mr_status translate(struct mr_method *out, const void *decoded, mr_e
 	return MR_OK;
 }
 
-enum mr_status mr_codec_decode(struct mr_codec *codec, const struct mr_frame *frame,
+enum mr_status mr_method_decode(struct mr_codec *codec, const struct mr_frame *frame,
 	struct mr_method *out, mr_error *error)
 {
 	void *decoded = NULL;
@@ -239,13 +238,6 @@ enum mr_status mr_codec_decode(struct mr_codec *codec, const struct mr_frame *fr
 		mr_error_set(error, st, MR_SCOPE_CONNECTION, 506, "out of memory for %s",
 			mr_method_name(m.id));
 	return st;
-}
-
-enum mr_status mr_method_decode(struct mr_codec *codec, const struct mr_frame *frame,
-	struct mr_method *out, mr_error *error)
-{
-	if (mr_hot_decode(frame, out)) return MR_OK;
-	return mr_codec_decode(codec, frame, out, error);
 }
 
 /* ---- encoding ---- */
@@ -452,7 +444,7 @@ static enum mr_status put(struct mr_buffer *out, uint16_t channel, const struct 
 	return MR_OK;
 }
 
-enum mr_status mr_codec_put(struct mr_buffer *out, uint16_t channel, const struct mr_method *m,
+enum mr_status mr_method_put(struct mr_buffer *out, uint16_t channel, const struct mr_method *m,
 	uint32_t frame_max, mr_error *error)
 {
 	amqp_table_t table = {0};
@@ -471,11 +463,4 @@ enum mr_status mr_codec_put(struct mr_buffer *out, uint16_t channel, const struc
 		mr_error_set(error, st, MR_SCOPE_NONE, 0, "out of memory for %s",
 			mr_method_name(m->id));
 	return st;
-}
-
-enum mr_status mr_method_put(struct mr_buffer *out, uint16_t channel, const struct mr_method *m,
-	uint32_t frame_max, mr_error *error)
-{
-	if (mr_hot_put(out, channel, m, frame_max) == MR_OK) return MR_OK;
-	return mr_codec_put(out, channel, m, frame_max, error);
 }

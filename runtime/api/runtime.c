@@ -210,7 +210,7 @@ int mr_unwatch_fd(mr_runtime *rt, uint64_t token)
 int mr_runtime_log(mr_runtime *rt, int level, int format)
 {
 	struct mr_command c = {.type = MR_CMD_LOG, .number = (uint64_t)level, .flags = (uint16_t)format};
-	if (level < MR_LOG_ERROR || level > MR_LOG_DEBUG) return MR_BAD_ARGUMENT;
+	if (level < -1 || level > MR_LOG_DEBUG) return MR_BAD_ARGUMENT; /* -1: silence */
 	if (format != MR_LOG_LOGFMT && format != MR_LOG_JSON) return MR_BAD_ARGUMENT;
 	rt->log.level = level;
 	rt->log.format = format;

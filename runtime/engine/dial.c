@@ -43,11 +43,20 @@ static void watch_stream(struct mr_dial *d)
 	ev_io_start(d->engine->loop, &d->io);
 }
 
+/* A host that was reached says more than its other address where nothing listens. */
+static bool says_less(const mr_error *error, const mr_error *than)
+{
+	bool is_absence = error->kind == MR_CONNECTION_REFUSED || error->kind == MR_DNS_FAILED;
+	bool was_absence = than->kind == MR_CONNECTION_REFUSED || than->kind == MR_DNS_FAILED;
+	return than->kind && is_absence && !was_absence;
+}
+
 /* The error with the host it belongs to in front: with several hosts one must know which. */
 static void note_error(struct mr_dial *d, const mr_error *error)
 {
 	char host[300];
 	mr_error copy = *error;
+	if (says_less(error, &d->error)) return;
 	mr_dial_host(d, host, sizeof host);
 	mr_error_set(&d->error, copy.kind, MR_SCOPE_CONNECTION, copy.code, "%s: %.440s", host, copy.text);
 	d->error.system = copy.system;

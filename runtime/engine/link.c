@@ -229,8 +229,8 @@ void mr_link_session_moved(struct mr_link *link)
 		opened(link);
 	} else if (state == MR_SESSION_CLOSED && link->state == MR_LINK_CONNECTING) {
 		mr_error why = *mr_session_error(link->session);
-		mr_link_flush(link); /* the close-ok, if there is one */
-		if (link->state == MR_LINK_CONNECTING && link->stream) handshake_failed(link, &why);
+		mr_link_last_words(link); /* the close-ok, if there is one */
+		handshake_failed(link, &why);
 	} else if (state == MR_SESSION_CLOSED && link->state != MR_LINK_PARTING) {
 		part(link);
 	}

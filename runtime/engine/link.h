@@ -58,6 +58,7 @@ void mr_link_broken(struct mr_link *link, const mr_error *why);   /* the stream 
 void mr_link_io_start(struct mr_link *link);
 void mr_link_io_stop(struct mr_link *link);
 void mr_link_rearm(struct mr_link *link);
+void mr_link_last_words(struct mr_link *link); /* writes what it can, whatever comes of it */
 void mr_link_gone(struct mr_link *link, size_t left); /* all but `left` bytes have left the process */
 
 #endif

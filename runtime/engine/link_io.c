@@ -102,34 +102,47 @@ void mr_link_gone(struct mr_link *link, size_t left)
 	mr_dispatch_push(&link->engine->dispatch, &ev);
 }
 
-void mr_link_flush(struct mr_link *link)
+/* Writes until there is nothing left or the stream takes no more. False: it broke, see `error`. */
+static bool write_out(struct mr_link *link, mr_error *error)
 {
-	mr_error error = {0};
-	if (!link->stream || !link->session) return;
-	if (link->state == MR_LINK_OPEN) mr_session_flush(link->session);
 	struct mr_buffer *out = mr_session_output(link->session);
 	bool wrote = false;
 	while (mr_buffer_size(out)) {
-		ssize_t n = link->stream->class->write(link->stream, mr_buffer_data(out), mr_buffer_size(out), &error);
+		ssize_t n = link->stream->class->write(link->stream, mr_buffer_data(out), mr_buffer_size(out), error);
+		if (n < 0) return false;
 		if (n == 0) break;
-		if (n < 0) {
-			mr_link_broken(link, &error);
-			return;
-		}
 		wrote = true;
 		link->engine->stats.writes++;
 		link->engine->stats.bytes_out += (uint64_t)n;
 		mr_buffer_consume(out, (size_t)n);
 	}
 	if (wrote) mr_session_wrote(link->session, mr_engine_now(link->engine));
+	return true;
+}
+
+void mr_link_last_words(struct mr_link *link)
+{
+	mr_error ignored = {0};
+	if (link->stream && link->session) write_out(link, &ignored);
+}
+
+void mr_link_flush(struct mr_link *link)
+{
+	mr_error error = {0};
+	if (!link->stream || !link->session) return;
+	if (link->state == MR_LINK_OPEN) mr_session_flush(link->session);
+	if (!write_out(link, &error)) {
+		mr_link_broken(link, &error);
+		return;
+	}
+	struct mr_buffer *out = mr_session_output(link->session);
 	size_t left = mr_buffer_size(out);
 	mr_buffer_trim(out, 64 * 1024);
 	mr_link_gone(link, left);
 	mr_link_session_moved(link);
-	if (link->stream) {
-		watch(link);
-		mr_link_rearm(link);
-	}
+	if (!link->stream || !link->session) return;
+	watch(link);
+	mr_link_rearm(link);
 }
 
 void mr_link_touch(struct mr_link *link)

@@ -115,8 +115,8 @@ static void obey(struct mr_engine *e, const struct mr_command *c)
 	case MR_CMD_PUMPED:
 		e->pumps++;
 		break;
-	case MR_CMD_LOG:
-		e->log.level = (int)c->number;
+	case MR_CMD_LOG: /* level -1 is below every line: silence */
+		e->log.level = (int)(int64_t)c->number;
 		e->log.format = c->flags;
 		break;
 	case MR_CMD_STOP:

@@ -23,8 +23,8 @@ local may_include = {              -- folder -> folders or single headers it may
 local PUBLIC = "moonrabbit.h"      -- every folder may include it
 
 local third_party = {              -- { header, patterns of the files that may include it }
-   { "^amqp[%w_]*%.h$", "^amqp/frame%.", "^amqp/table%." },
-   { "^rabbitmq%-c/", "^amqp/frame%.", "^amqp/table%." },
+   { "^amqp[%w_]*%.h$", "^amqp/rabbitmqc%.h$", "^amqp/method%.c$", "^amqp/table%.c$", "^amqp/properties%.c$" },
+   { "^rabbitmq%-c/", "^amqp/rabbitmqc%.h$", "^amqp/method%.c$", "^amqp/table%.c$", "^amqp/properties%.c$" },
    { "^openssl/", "^net/tls" },
    { "^ares", "^net/resolve" },
    { "^ev%.h$", "^engine/", "^broker/server%." },
@@ -34,6 +34,10 @@ local third_party = {              -- { header, patterns of the files that may i
    { "^threads%.h$" },
    { "^lua[%w]*%.h", "^main/" },
    { "^lauxlib%.h$", "^main/" },
+}
+
+local private = {                  -- headers of one module: { who else may include them, why }
+   ["amqp/rabbitmqc.h"] = { "is for the codec", "^amqp/method%.c$", "^amqp/table%.c$", "^amqp/properties%.c$" },
 }
 
 local banned = {                   -- { what the code must not say, why, files that may }
@@ -140,6 +144,8 @@ local function check_include(name, folder, number, open, target)
       complain("%s:%d: \"%s\" goes around the include path", name, number, target)
    elseif not may_see(folder, target) then
       complain("%s:%d: %s/ may not include \"%s\"", name, number, folder, target)
+   elseif private[target] and not matches_any(name, private[target], 2) then
+      complain("%s:%d: \"%s\" %s", name, number, target, private[target][1])
    end
    if target == PUBLIC then return "include/" .. PUBLIC end
    return target:find("/", 1, true) and target or folder .. "/" .. target
@@ -254,7 +260,12 @@ local samples = {
    { "runtime/amqp/a.c", '#include "../engine/link.h"', "goes around" },
    { "runtime/base/a.c", '#include "moonrabbit.h"\n#include "base/log.h"', false },
    { "runtime/amqp/uri.c", "#include <amqp.h>", "<amqp.h> does not belong here" },
-   { "runtime/amqp/frame.c", "#include <amqp.h>\n#include <amqp_framing.h>\n#include <rabbitmq-c/amqp.h>", false },
+   { "runtime/amqp/frame.c", "#include <rabbitmq-c/amqp.h>", "<rabbitmq-c/amqp.h> does not belong here" },
+   { "runtime/amqp/table.h", "#include <amqp.h>", "<amqp.h> does not belong here" },
+   { "runtime/amqp/rabbitmqc.h", "#include <amqp.h>\n#include <amqp_framing.h>\n#include <rabbitmq-c/amqp.h>", false },
+   { "runtime/amqp/method.c", "#include <amqp_framing.h>", false },
+   { "runtime/amqp/guard.c", '#include "amqp/rabbitmqc.h"', '"amqp/rabbitmqc.h" is for the codec' },
+   { "runtime/amqp/method.c", '#include "amqp/rabbitmqc.h"', false },
    { "runtime/engine/a.c", "# include <rabbitmq-c/amqp.h>", "does not belong here" },
    { "runtime/net/tcp.c", "#include <openssl/ssl.h>", "does not belong here" },
    { "runtime/net/tls_io.c", "#include <openssl/ssl.h>", false },

@@ -1,0 +1,203 @@
+--- channel: AMQP's channel methods, under AMQP's own argument names.
+-- SPDX-License-Identifier: MIT
+-- Every method that asks the broker waits for its answer, suspending the calling coroutine only.
+local ffi = require "ffi"
+local C = require("moonrabbit.ffi").C
+local consume = require "moonrabbit.consume"
+local errors = require "moonrabbit.errors"
+local message = require "moonrabbit.message"
+local options = require "moonrabbit.options"
+local task = require "moonrabbit.task"
+local ticket = require "moonrabbit.ticket"
+local value = require "moonrabbit.value"
+
+local channel = {}
+
+local Channel = { __name = "moonrabbit.channel" }
+local getters = {}
+channel.methods = Channel
+
+function Channel.__index(self, key)
+   local getter = getters[key]
+   if getter then return getter(self) end
+   return Channel[key]
+end
+
+function Channel.__tostring(self)
+   return ("channel %d (%s)"):format(self.number, self.is_open and "open" or "closed")
+end
+
+--- Is it open?
+function getters.is_open(self) return self.handle ~= nil and C.mr_channel_is_open(self.handle) end
+--- Its number.
+function getters.id(self) return self.number end
+--- Why it was closed: an error, or nil.
+function getters.last_error(self) return self.err end
+
+local request_box = ffi.new "mr_request"
+local error_box = ffi.new "mr_error"
+
+-- Why a call on this channel fails at once: the original reason when there is one.
+local function refusal(self, status)
+   if status == errors.numbers.closed and self.err then return self.err end
+   if self.handle and C.mr_channel_error(self.handle, error_box) ~= 0 then return errors.of_c(error_box) end
+   return errors.of_status(status, "channel")
+end
+channel.refusal = refusal
+
+local FLAGS = {
+   passive = C.MR_PASSIVE, durable = C.MR_DURABLE, exclusive = C.MR_EXCLUSIVE, auto_delete = C.MR_AUTO_DELETE,
+   internal = C.MR_INTERNAL, if_unused = C.MR_IF_UNUSED, if_empty = C.MR_IF_EMPTY, no_ack = C.MR_NO_ACK,
+   global = C.MR_GLOBAL, requeue = C.MR_REQUEUE,
+}
+
+local function set(slot, text)
+   slot.data, slot.size = text, #text
+end
+
+-- Sends a request and waits. `texts`: name, extra, routing_key; they stay referenced until it is sent.
+local function ask(self, operation, opts, name, extra, key, number)
+   if not self.handle then return nil, refusal(self, errors.numbers.closed) end
+   local r = request_box
+   local arguments = opts.arguments and value.encode(opts.arguments, 3)
+   r.operation, r.flags, r.number, r.timeout = operation, 0, number or 0, 0
+   for flag, bits in pairs(FLAGS) do
+      if opts[flag] then r.flags = bit.bor(r.flags, bits) end
+   end
+   set(r.name, name or "")
+   set(r.extra, extra or "")
+   set(r.routing_key, key or "")
+   r.arguments = arguments
+   local token = task.token()
+   local status = C.mr_channel_request(self.handle, token, r)
+   if status ~= 0 then
+      if arguments then C.mr_table_free(arguments) end
+      return nil, refusal(self, status)
+   end
+   local reply = task.wait(token)
+   if reply.err then return nil, reply.err end
+   return reply
+end
+channel.ask = ask
+
+local function done(reply, err)
+   if reply then return true end
+   return nil, err
+end
+
+--- Limits how many unsettled messages the broker sends ahead.
+-- @tparam table opts prefetch_count (0: no limit), global
+function Channel:qos(opts)
+   opts = options.check(opts, { prefetch_count = "number", global = "boolean" }, { "prefetch_count" })
+   if opts.prefetch_count < 0 or opts.prefetch_count > 65535 or opts.prefetch_count % 1 ~= 0 then
+      error("prefetch_count must be a whole number from 0 to 65535", 2)
+   end
+   return done(ask(self, C.MR_BASIC_QOS, opts, nil, nil, nil, opts.prefetch_count))
+end
+
+--- Asks for all unsettled messages of the channel again.
+-- @tparam table opts requeue=true
+function Channel:recover(opts)
+   opts = options.check(opts, { requeue = "boolean" })
+   return done(ask(self, C.MR_BASIC_RECOVER, { requeue = opts.requeue ~= false }))
+end
+
+--- Turns on publisher confirms; from here on `publish` waits for the broker's word.
+function Channel:confirm_select()
+   local book = self.book or ticket.book() -- publishes count from the request on
+   self.book = book
+   return done(ask(self, C.MR_CONFIRM_SELECT, {}))
+end
+
+--- Transactions: publishes and acks take effect at commit.
+function Channel:tx_select() return done(ask(self, C.MR_TX_SELECT, {})) end
+function Channel:tx_commit() return done(ask(self, C.MR_TX_COMMIT, {})) end
+function Channel:tx_rollback() return done(ask(self, C.MR_TX_ROLLBACK, {})) end
+
+-- ---- consuming ----
+
+--- Takes one message off a queue.
+-- @tparam string queue
+-- @tparam[opt] table opts no_ack
+-- @treturn[1] message readable for ever; settle it unless no_ack
+-- @treturn[2] nil, error of kind empty
+function Channel:get(queue, opts)
+   options.argument(1, "queue", queue, "string")
+   opts = options.check(opts, { no_ack = "boolean" })
+   local reply, err = ask(self, C.MR_BASIC_GET, opts, queue)
+   if not reply then return nil, err end
+   local msg = message.new(reply.delivery, self, true)
+   if opts.no_ack then message.detach(msg) end
+   return msg
+end
+
+local CONSUME = { consumer_tag = "string", no_ack = "boolean", exclusive = "boolean", priority = "number",
+   concurrency = "number", arguments = "table" }
+
+local function start_consumer(self, queue, handler, opts)
+   opts = options.check(opts, CONSUME, nil, 3)
+   local arguments = opts.arguments
+   if opts.priority then
+      arguments = { ["x-priority"] = opts.priority }
+      for k, v in pairs(opts.arguments or {}) do arguments[k] = v end
+   end
+   local consumer = consume.new(self, queue, handler, opts)
+   self.consumers[consumer.number] = consumer
+   local flags = { no_ack = opts.no_ack, exclusive = opts.exclusive, arguments = arguments }
+   -- Deliveries may come in the same batch as consume-ok: it is ready for them before it asks.
+   local reply, err = ask(self, C.MR_BASIC_CONSUME, flags, queue, opts.consumer_tag, nil, consumer.number)
+   if reply then
+      if consumer.state == "starting" then consume.started(consumer, reply.name) end
+      return consumer
+   end
+   consume.ended(consumer, "failed", err)
+   self.consumers[consumer.number] = nil
+   return nil, err
+end
+
+--- Starts a consumer. The handler gets each message in a coroutine: when it returns, the message is
+-- acked (unless it settled it); when it fails, the message goes back to the queue and the traceback is
+-- logged. A message that always fails comes back for ever: give the queue a delivery limit.
+-- @tparam string queue
+-- @tparam function handler called with the message
+-- @tparam[opt] table opts consumer_tag, no_ack, exclusive, priority, concurrency (handlers at once;
+-- default: as many as the broker sends ahead), arguments
+-- @treturn[1] consumer fields tag, queue, state; method cancel
+-- @treturn[2] nil, error
+function Channel:consume(queue, handler, opts)
+   options.argument(1, "queue", queue, "string")
+   options.argument(2, "handler", handler, "function")
+   return start_consumer(self, queue, handler, opts)
+end
+
+--- Iterates over the messages of a queue: `for msg in assert(ch:messages("q")) do msg:ack() end`.
+-- Each message is settled by the program. The loop ends when the consumer is cancelled or its channel
+-- closes; leaving it by `break` does not cancel the consumer: that is the second result.
+-- @treturn[1] function iterator
+-- @treturn[1] consumer
+-- @treturn[2] nil, error
+function Channel:messages(queue, opts)
+   options.argument(1, "queue", queue, "string")
+   local consumer, err = start_consumer(self, queue, nil, opts)
+   if not consumer then return nil, err end
+   return consume.iterator(consumer), consumer
+end
+
+function Channel:_cancel(tag)
+   return done(ask(self, C.MR_BASIC_CANCEL, {}, nil, tag))
+end
+
+-- ---- the end ----
+
+--- Closes the channel; legal anywhere, also in a handler.
+function Channel:close()
+   if not self.handle or not self.is_open then return true end
+   local token = task.token()
+   local status = C.mr_channel_close(self.handle, token)
+   if status ~= 0 then return status == errors.numbers.closed or nil, refusal(self, status) end
+   local reply = task.wait(token)
+   self.connection:_channel_gone(self, errors.new("closed", "channel", "the channel was closed by the program"))
+   return done(not reply.err and reply, reply.err)
+end
+
+return channel

@@ -1,0 +1,217 @@
+--- connection: one connection to the broker, made when it is first needed.
+-- SPDX-License-Identifier: MIT
+local ffi = require "ffi"
+local C = require("moonrabbit.ffi").C
+local channel = require "moonrabbit.channel"
+local consume = require "moonrabbit.consume"
+local errors = require "moonrabbit.errors"
+local loop = require "moonrabbit.loop"
+local options = require "moonrabbit.options"
+local task = require "moonrabbit.task"
+local value = require "moonrabbit.value"
+require "moonrabbit.declare"
+require "moonrabbit.publish"
+
+local connection = {}
+local by_id = {}                -- the connections of this process, by number
+--- Books of channels that are gone while publishes are still to be answered, by channel epoch.
+connection.books = {}
+
+local Connection = { __name = "moonrabbit.connection" }
+local getters = {}
+local error_box = ffi.new "mr_error"
+local text_box = ffi.new "char[1024]"
+
+function Connection.__index(self, key)
+   local getter = getters[key]
+   if getter then return getter(self) end
+   return Connection[key]
+end
+
+function Connection.__tostring(self) return ("connection %s (%s)"):format(self.host, self.state) end
+
+local STATES = { [0] = "idle", "connecting", "open", "closing", "closed", "lost" }
+
+--- "idle" (not used yet), "connecting", "open", "closing", "closed", "lost".
+function getters.state(self) return self.released and "closed" or STATES[C.mr_connection_state(self.handle)] end
+function getters.is_open(self) return self.state == "open" end
+function getters.is_closed(self) return self.state ~= "open" end
+--- Does the broker block publishing just now?
+function getters.is_blocked(self) return not self.released and C.mr_connection_is_blocked(self.handle) end
+--- How often it has connected.
+function getters.epoch(self) return self.released and 0 or C.mr_connection_epoch(self.handle) end
+--- "hostname:port" of the host connected to, or of the first to try.
+function getters.host(self)
+   if self.released then return "(released)" end
+   C.mr_connection_host(self.handle, text_box, 1024)
+   return ffi.string(text_box)
+end
+--- Why it is not open: an error, or nil.
+function getters.last_error(self)
+   if self.released or C.mr_connection_error(self.handle, error_box) == 0 then return nil end
+   return errors.of_c(error_box)
+end
+--- What the broker says of itself: product, version, capabilities...; nil before it was connected.
+function getters.server_properties(self)
+   local t = not self.released and C.mr_connection_server_properties(self.handle)
+   return t and t ~= nil and value.decode(t) or nil
+end
+function getters.transport() return "amqp" end
+
+-- ---- making ----
+
+local function set_option(o, name, v)
+   local kind = type(v)
+   if kind == "string" then return C.mr_options_string(o, name, v, #v, error_box) end
+   if kind == "number" then return C.mr_options_number(o, name, v, error_box) end
+   if kind == "boolean" then return C.mr_options_boolean(o, name, v, error_box) end
+   if kind ~= "table" then
+      error(('option "%s" cannot be a %s'):format(name, kind), 4)
+   end
+   local t = value.encode(v, 4)
+   local status = C.mr_options_table(o, name, t, error_box)
+   if status ~= 0 then C.mr_table_free(t) end
+   return status
+end
+
+local function fill(o, opts)
+   for name, v in pairs(opts) do
+      local status = 0
+      if name == "ssl_options" and type(v) == "table" then
+         for inner, w in pairs(v) do
+            if status == 0 then status = set_option(o, "ssl_options." .. tostring(inner), w) end
+         end
+      elseif name ~= "on_event" then
+         status = set_option(o, tostring(name), v)
+      end
+      if status ~= 0 then return status end
+   end
+   return 0
+end
+
+--- Makes a connection; nothing is opened yet. Wrong options raise an error that names them.
+function connection.new(opts, level)
+   level = (level or 1) + 1
+   if opts.on_event ~= nil then options.check({ on_event = opts.on_event }, { on_event = "function" }, nil, level) end
+   local o = ffi.gc(C.mr_options_new(), C.mr_options_free)
+   local box = ffi.new "mr_connection *[1]"
+   local status = fill(o, opts)
+   if status == 0 then status = C.mr_connection_new(loop.runtime(), o, box, error_box) end
+   if status ~= 0 then error(tostring(errors.of_c(error_box)), level) end
+   local self = setmetatable({ handle = box[0], channels = {}, on_event = opts.on_event, options = opts,
+      released = false, unblock_waiters = {} }, Connection)
+   self.number = C.mr_connection_id(self.handle)
+   by_id[self.number] = self
+   return self
+end
+
+-- ---- open and close ----
+
+local function gone(self)
+   return nil, errors.new("closed", "connection", "the connection was released")
+end
+
+--- Connects now; already connected: at once.
+-- @treturn[1] connection itself
+-- @treturn[2] nil, error: connection_refused, dns_failed, connect_timeout, authentication_failed...
+function Connection:connect()
+   if self.released then return gone(self) end
+   if self.is_open then return self end
+   local token = task.token()
+   local status = C.mr_connection_open(self.handle, token)
+   if status ~= 0 then return nil, errors.of_status(status, "connection") end
+   local reply = task.wait(token)
+   if reply.err then return nil, reply.err end
+   return self
+end
+
+--- Closes in good order, by force when the broker does not agree in time. It can connect again.
+-- @tparam[opt] number opts.timeout seconds; default close_timeout
+function Connection:close(opts)
+   opts = options.check(opts, { timeout = "number" })
+   if self.released then return true end
+   local token = task.token()
+   local status = C.mr_connection_close(self.handle, token, opts.timeout or 0)
+   if status ~= 0 then return nil, errors.of_status(status, "connection") end
+   local reply = task.wait(token)
+   if reply.err then return nil, reply.err end
+   return true
+end
+
+--- Closes and forgets the connection; it must not be used afterwards.
+function Connection:release()
+   if self.released then return true end
+   local ok, err = self:close()
+   by_id[self.number] = nil
+   self.released = true
+   C.mr_connection_free(self.handle)
+   return ok, err
+end
+
+--- The settings, without the password.
+function Connection:info()
+   local info = {}
+   for k, v in pairs(self.options) do
+      if k ~= "password" and k ~= "url" and k ~= "on_event" then info[k] = v end
+   end
+   if not self.released then
+      C.mr_connection_url(self.handle, text_box, 1024)
+      info.url = ffi.string(text_box)
+   end
+   info.host, info.state = self.host, self.state
+   return info
+end
+
+--- Opens a channel, and the connection first when it is not open.
+-- @treturn[1] channel
+-- @treturn[2] nil, error
+function Connection:channel(opts)
+   options.check(opts, {})
+   local ok, err = self:connect()
+   if not ok then return nil, err end
+   local box = ffi.new "mr_channel *[1]"
+   local token = task.token()
+   local status = C.mr_channel_open(self.handle, token, box)
+   if status ~= 0 then return nil, errors.of_status(status, "channel") end
+   local handle = box[0]
+   local number = C.mr_channel_number(handle)
+   local ch = setmetatable({ connection = self, handle = handle, number = number, consumers = {}, book = false,
+      epoch = C.mr_channel_epoch(handle) }, channel.methods)
+   self.channels[number] = ch
+   local reply = task.wait(token)
+   if not reply.err then return ch end
+   self:_channel_gone(ch, reply.err)
+   return nil, reply.err
+end
+
+-- The channel is of no more use: its consumers end, its handle goes.
+function Connection:_channel_gone(ch, err)
+   if not ch.handle then return end
+   local handle = ch.handle
+   ch.err = err
+   ch.handle = nil
+   if ch.book and ch.book.outstanding > 0 then connection.books[ch.epoch] = ch.book end
+   if self.channels[ch.number] == ch then self.channels[ch.number] = nil end
+   for _, consumer in pairs(ch.consumers) do
+      if consumer.state ~= "cancelled" and consumer.state ~= "failed" then consume.ended(consumer, "failed", err) end
+   end
+   C.mr_channel_free(handle)
+end
+
+function Connection:_wait_unblocked(timeout)
+   local token = task.token()
+   self.unblock_waiters[#self.unblock_waiters + 1] = token
+   return loop.wait(token, timeout)
+end
+
+--- The connection of a number.
+function connection.by_number(number) return by_id[number] end
+
+--- Every connection that is not released.
+function connection.each(fn)
+   local list = {}
+   for _, self in pairs(by_id) do list[#list + 1] = self end
+   for _, self in ipairs(list) do fn(self) end
+end
+
+return connection

@@ -1,0 +1,215 @@
+--- loop: pulls events from the runtime, fires timers, and hands everything to whoever waits.
+-- SPDX-License-Identifier: MIT
+-- One loop and one runtime for each Lua state.
+local ffi = require "ffi"
+local C = require("moonrabbit.ffi").C
+local errors = require "moonrabbit.errors"
+local task = require "moonrabbit.task"
+local timer = require "moonrabbit.timer"
+
+local loop = {}
+
+local BATCH = 256
+local EV_DELIVERY, EV_DONE, EV_FD, EV_ROOM = C.MR_EV_DELIVERY, C.MR_EV_DONE, C.MR_EV_FD, C.MR_EV_ROOM
+
+local events = ffi.new("mr_event[?]", BATCH)
+local at, count = 0, 0               -- the batch that is being dispatched
+local heap = timer.heap()
+local rt                             -- the runtime, made at first use
+local on_delivery                    -- set by consume
+local handlers = {}                  -- event type -> function(event)
+local room_waiters = {}              -- tokens
+local active = 0                     -- the number of the dispatcher at work; see dispatch
+
+--- Things that keep the program going: consumers, mostly.
+loop.holds = 0
+loop.stopping = false
+
+--- The runtime.
+function loop.runtime()
+   if rt then return rt end
+   local box = ffi.new "mr_runtime *[1]"
+   local status = C.mr_runtime_new(box)
+   if status ~= 0 then error(tostring(errors.of_status(status, "connection")), 2) end
+   rt = box[0]
+   return rt
+end
+
+--- Closes everything and forgets the runtime; a later call makes a new one.
+function loop.close(timeout)
+   if not rt then return end
+   local old = rt
+   rt = nil
+   at, count = 0, 0
+   C.mr_runtime_free(old, timeout or 5)
+end
+
+function loop.set_delivery(fn) on_delivery = fn end
+--- Registers the function that gets events of a type.
+function loop.on(type_, fn) handlers[type_] = fn end
+
+-- ---- events ----
+
+local function reply_of(ev)
+   local reply = ev.data.reply
+   if reply == nil then
+      return { status = ev.status, err = ev.status ~= 0 and errors.of_status(ev.status, "channel") or nil }
+   end
+   return {
+      status = ev.status, err = errors.of_c(reply.error),
+      name = ffi.string(reply.name, reply.name_size), delivery = reply.delivery,
+      message_count = reply.message_count, consumer_count = reply.consumer_count,
+   }
+end
+
+local function on_other(ev)
+   local kind = ev.type
+   if kind == EV_DONE then
+      task.wake(tonumber(ev.token), reply_of(ev))
+   elseif kind == EV_FD then
+      task.wake(tonumber(ev.token), ev.detail)
+   elseif kind == EV_ROOM then
+      local tokens = room_waiters
+      room_waiters = {}
+      for _, token in ipairs(tokens) do task.wake(token, true) end
+   elseif handlers[kind] then
+      handlers[kind](ev)
+   end
+   C.mr_event_fini(ev)
+end
+
+-- Works the batch off. A handler that waits takes its coroutine with it: whoever finds that another
+-- dispatcher has taken over returns.
+local function dispatch(number)
+   while at < count and active == number do
+      local ev = events[at]
+      at = at + 1
+      if ev.type == EV_DELIVERY then on_delivery(ev.data.delivery) else on_other(ev) end
+   end
+end
+
+local function dispatch_batch()
+   while at < count do
+      active = active + 1
+      task.start(dispatch, active)
+   end
+end
+
+-- ---- timers ----
+
+local function fire_timers()
+   local now, due = C.mr_now(), nil
+   local entry = heap:take(now)
+   while entry do
+      due = true
+      if entry.token then task.wake(entry.token, entry.value, entry.extra)
+      elseif entry.every then
+         heap:add(entry, math.max(entry.at + entry.every, now))
+         task.spawn(entry.fn)
+      else task.spawn(entry.fn) end
+      entry = heap:take(now)
+   end
+   return due
+end
+
+--- Calls fn after `seconds`, in a task; returns the timer, for loop.cancel.
+function loop.after(seconds, fn) return heap:add({ fn = fn }, C.mr_now() + seconds) end
+--- Calls fn every `seconds`; a round that comes late does not pile up.
+function loop.every(seconds, fn) return heap:add({ fn = fn, every = seconds }, C.mr_now() + seconds) end
+function loop.cancel(entry)
+   entry.every = nil
+   heap:cancel(entry)
+end
+
+--- Wakes `token` with (value, extra) at the time `when`, unless cancelled.
+function loop.wake_at(token, when, value, extra)
+   return heap:add({ token = token, value = value, extra = extra }, when)
+end
+
+-- ---- pumping ----
+
+--- One turn: what is ready, what is due, what has come; sleeps at most `timeout` seconds when there is
+-- nothing (nil: until something comes).
+function loop.pump(timeout)
+   local busy = task.run_ready()
+   if fire_timers() then busy = true end
+   if at < count then
+      dispatch_batch()
+      return
+   end
+   local wait = timeout or -1
+   if busy or task.has_ready() then
+      wait = 0
+   else
+      local next_at = heap:next_at()
+      if next_at then
+         local left = math.max(next_at - C.mr_now(), 0)
+         if wait < 0 or left < wait then wait = left end
+      end
+   end
+   local n = C.mr_runtime_poll(loop.runtime(), events, BATCH, wait)
+   if n < 0 then error("moonrabbit: this process is a fork: the runtime belongs to its parent", 0) end
+   at, count = 0, n
+   if n > 0 then dispatch_batch() end
+   task.run_ready()
+end
+
+--- Is there anything that could still happen by itself?
+function loop.is_idle()
+   return loop.holds == 0 and heap.live == 0 and task.alive == 0 and at >= count and not task.has_ready()
+end
+
+--- Is there nothing to do at this moment?
+function loop.is_quiet()
+   return at >= count and not task.has_ready()
+end
+
+--- Has the runtime's descriptor become readable when the next timer is due.
+function loop.arm()
+   C.mr_runtime_wake_at(loop.runtime(), heap:next_at() or 0)
+end
+
+-- ---- waits ----
+
+--- Suspends the calling coroutine for `seconds`.
+function loop.sleep(seconds)
+   local token = task.token()
+   loop.wake_at(token, C.mr_now() + seconds, true)
+   return task.wait(token)
+end
+
+--- Waits on `token` for at most `timeout` seconds (nil: for ever). Returns what the waker gave, or
+-- nil and nothing more when the time was up.
+function loop.wait(token, timeout)
+   if not timeout then return task.wait(token) end
+   local entry = loop.wake_at(token, C.mr_now() + timeout)
+   local a, b = task.wait(token)
+   heap:cancel(entry)
+   return a, b
+end
+
+--- Waits until publishing has room again, for at most `timeout` seconds. True, or nil.
+function loop.wait_room(timeout)
+   local token = task.token()
+   room_waiters[#room_waiters + 1] = token
+   return loop.wait(token, timeout)
+end
+
+--- Waits until `fd` can be read ("r"), written ("w") or either ("rw").
+-- @treturn[1] string what it is ready for
+-- @treturn[2] nil and the error `timeout`
+function loop.wait_fd(fd, mode, timeout)
+   local read, write = mode:find("r", 1, true), mode:find("w", 1, true)
+   if not (read or write) then error('mode must be "r", "w" or "rw"', 2) end
+   local token = task.token()
+   local status = C.mr_watch_fd(loop.runtime(), token, fd, (read and 1 or 0) + (write and 2 or 0))
+   if status ~= 0 then return nil, errors.of_status(status, "connection") end
+   local detail = loop.wait(token, timeout)
+   if not detail then
+      C.mr_unwatch_fd(loop.runtime(), token)
+      return nil, errors.new("timeout", "connection", ("descriptor %d was not ready in time"):format(fd))
+   end
+   return (detail % 2 == 1 and "r" or "") .. (detail >= 2 and "w" or "")
+end
+
+return loop

@@ -1,0 +1,190 @@
+--- message: what a handler gets. Fields are read from C memory when asked for; settling is one call.
+-- SPDX-License-Identifier: MIT
+-- The memory is the runtime's and is used again. A message from `consume` may be read until its
+-- handler has returned, one from `get` or `messages()` for ever: what is left unread is copied when
+-- it is settled. Reading a gone message raises an error; it never shows another message's bytes.
+local ffi = require "ffi"
+local C = require("moonrabbit.ffi").C
+local errors = require "moonrabbit.errors"
+local loop = require "moonrabbit.loop"
+local options = require "moonrabbit.options"
+local properties = require "moonrabbit.properties"
+
+local message = {}
+
+local ffi_string = ffi.string
+local ACK, NACK, REJECT = C.MR_ACK, C.MR_NACK, C.MR_REJECT
+local MULTIPLE, REQUEUE, RELEASE = C.MR_SETTLE_MULTIPLE, C.MR_SETTLE_REQUEUE, C.MR_SETTLE_RELEASE
+local NO_ACK, REDELIVERED = C.MR_DELIVERY_NO_ACK, C.MR_DELIVERY_REDELIVERED
+
+-- Slots of a message: array part, so that making one is one small allocation.
+local D, GENERATION, BODY, CHANNEL, CACHE, STANDING = 1, 2, 3, 4, 5, 6
+
+local Message, methods, fields = { __name = "moonrabbit.message" }, {}, {}
+
+local function gone()
+   error("this message is gone: its handler has returned; read what you need before", 3)
+end
+
+-- The C delivery, or nil when the memory was given back.
+local function live(self)
+   local d = self[D]
+   return d.generation == self[GENERATION] and d or nil
+end
+
+function Message.__index(self, key)
+   local field = fields[key]
+   if field then return field(self, key) end
+   return methods[key]
+end
+
+function Message.__newindex(_, key)
+   error(('a message has no settable field "%s"'):format(tostring(key)), 2)
+end
+
+function Message.__tostring(self)
+   local d = live(self)
+   if not d and not self[CACHE] then return "message (gone)" end
+   return ("message %s (exchange %q, routing key %q, %d bytes)"):format(tostring(self.delivery_tag), self.exchange,
+      self.routing_key, #self.body)
+end
+
+function fields.body(self)
+   local body = self[BODY]
+   if body then return body end
+   local d = self[D]
+   if d.generation ~= self[GENERATION] then gone() end
+   body = ffi_string(d.body, d.body_size)
+   self[BODY] = body
+   return body
+end
+
+-- A field that is read by `read(d)` and copied when the message is detached.
+local lasting = {}
+local function field(name, read)
+   lasting[#lasting + 1] = name
+   fields[name] = function(self)
+      local cache = self[CACHE]
+      if cache and cache[name] ~= nil then return cache[name] end
+      local d = live(self)
+      if not d then gone() end
+      return read(d, self)
+   end
+end
+
+field("routing_key", function(d) return ffi_string(d.routing_key, d.routing_key_size) end)
+field("exchange", function(d) return ffi_string(d.exchange, d.exchange_size) end)
+field("consumer_tag", function(d) return ffi_string(d.consumer_tag, d.consumer_tag_size) end)
+field("redelivered", function(d) return bit.band(d.flags, REDELIVERED) ~= 0 end)
+field("delivery_tag", function(d) return tonumber(d.tag) end)
+field("properties", function(d, self)
+   local cache = self[CACHE] or {}
+   self[CACHE] = cache
+   cache.properties = properties.decode(d)
+   return cache.properties
+end)
+-- Of a get: how many messages are left. Of a return: the reply code.
+field("message_count", function(d) return d.message_count end)
+
+function fields.headers(self) return self.properties.headers end
+function fields.delivery_count(self)
+   local headers = self.properties.headers
+   return headers and headers["x-delivery-count"]
+end
+function fields.is_live(self)
+   local d = live(self)
+   return d ~= nil and C.mr_delivery_is_live(loop.runtime(), d)
+end
+function fields.channel(self) return self[CHANNEL] end
+
+-- ---- making and ending; for consume, channel and iterators ----
+
+--- A message on a delivery. `standing`: it outlives any handler and releases itself when settled.
+function message.new(d, channel, standing)
+   return setmetatable({ d, d.generation, false, channel, false, standing or false }, Message)
+end
+
+local function copy_all(self)
+   local cache = self[CACHE] or {}
+   self[CACHE] = cache
+   local _ = self.body -- reading it keeps it
+   for i = 1, #lasting do cache[lasting[i]] = fields[lasting[i]](self) end
+end
+
+--- Copies what was not read yet and gives the memory back.
+function message.detach(self)
+   local d = live(self)
+   if not d then return end
+   copy_all(self)
+   C.mr_delivery_release(loop.runtime(), d)
+end
+
+-- ---- settling ----
+
+local function settle(self, how, flags)
+   local d = live(self)
+   if not d then return nil, errors.new("settled", "message") end
+   if bit.band(d.flags, NO_ACK) ~= 0 then
+      return nil, errors.new("settled", "message", "a no_ack consumer's messages arrive settled")
+   end
+   if self[STANDING] then
+      copy_all(self)
+      flags = flags + RELEASE
+   end
+   local status = C.mr_delivery_settle(loop.runtime(), d, how, flags)
+   if status == 0 then return true end
+   return nil, errors.of_status(status, "message")
+end
+
+local SETTLE_OPTIONS = { multiple = "boolean", requeue = "boolean" }
+
+--- Tells the broker that the message was dealt with.
+-- @tparam[opt=false] boolean opts.multiple all before it on the channel, too
+-- @treturn[1] true
+-- @treturn[2] nil, error of kind settled, stale or forked
+function methods:ack(opts)
+   if opts == nil then return settle(self, ACK, 0) end
+   opts = options.check(opts, { multiple = "boolean" })
+   return settle(self, ACK, opts.multiple and MULTIPLE or 0)
+end
+
+--- Gives the message back.
+-- @tparam[opt=true] boolean opts.requeue false: drop it, or dead-letter it
+-- @tparam[opt=false] boolean opts.multiple
+function methods:nack(opts)
+   opts = options.check(opts, SETTLE_OPTIONS)
+   return settle(self, NACK, (opts.requeue ~= false and REQUEUE or 0) + (opts.multiple and MULTIPLE or 0))
+end
+
+--- Refuses the message: dropped or dead-lettered, unless requeued.
+-- @tparam[opt=false] boolean opts.requeue
+function methods:reject(opts)
+   opts = options.check(opts, { requeue = "boolean" })
+   return settle(self, REJECT, opts.requeue and REQUEUE or 0)
+end
+
+--- The body by its content type: JSON for application/json (any +json too), else the string.
+-- @treturn[1] any
+-- @treturn[2] nil, error of kind bad_argument
+function methods:decode()
+   local kind = self.properties.content_type or ""
+   if not (kind:find("^application/json") or kind:find("%+json")) then return self.body end
+   local ok, result = pcall(require("cjson").decode, self.body)
+   if ok then return result end
+   return nil, errors.new("bad_argument", "message", "the body is not JSON: " .. tostring(result))
+end
+
+--- Publishes an answer to reply_to, with the same correlation_id.
+-- @tparam string body
+-- @tparam[opt] table props as of publish
+function methods:reply(body, props)
+   local asked = self.properties
+   if not asked.reply_to then
+      return nil, errors.new("bad_argument", "message", "the message has no reply_to property")
+   end
+   local all = { correlation_id = asked.correlation_id }
+   for k, v in pairs(props or {}) do all[k] = v end
+   return self[CHANNEL]:publish("", asked.reply_to, body, all)
+end
+
+return message

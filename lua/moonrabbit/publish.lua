@@ -1,0 +1,148 @@
+--- publish: a channel's publishing: with confirms or without, waiting or not.
+-- SPDX-License-Identifier: MIT
+local ffi = require "ffi"
+local C = require("moonrabbit.ffi").C
+local channel = require "moonrabbit.channel"
+local errors = require "moonrabbit.errors"
+local loop = require "moonrabbit.loop"
+local options = require "moonrabbit.options"
+local properties = require "moonrabbit.properties"
+local task = require "moonrabbit.task"
+local ticket = require "moonrabbit.ticket"
+
+local Channel = channel.methods
+local new_ticket = ticket.new
+local encode = properties.encode
+local number_box = ffi.new "uint64_t[1]"
+local MANDATORY = C.MR_MANDATORY
+local OK, BACKPRESSURE = 0, errors.numbers.backpressure
+local BLOCKED = errors.numbers.blocked_timeout
+local PATIENCE = 10              -- seconds for room when the publish has no timeout of its own
+
+local function wrong(exchange, routing_key, body, level)
+   options.argument(1, "exchange", exchange, "string", level + 1)
+   options.argument(2, "routing_key", routing_key, "string", level + 1)
+   options.argument(3, "body", body, "string", level + 1)
+end
+
+-- Waits for what keeps a publish back to go away; the status of the wait.
+local function wait_for_way(self, status, deadline)
+   local left = deadline - C.mr_now()
+   if left <= 0 then return false end
+   if status == BACKPRESSURE then return loop.wait_room(left) end
+   return self.connection:_wait_unblocked(left)
+end
+
+-- The slow path: publishes again until there is a way, or the time is up.
+local function insist(self, status, exchange, routing_key, body, props)
+   local deadline = C.mr_now() + (props and props.timeout or PATIENCE)
+   while status == BACKPRESSURE or status == BLOCKED do
+      if not wait_for_way(self, status, deadline) then
+         return nil, errors.of_status(status, "publish")
+      end
+      if not self.handle then return nil, channel.refusal(self, errors.numbers.closed) end
+      local buffer, size, flags = nil, 0, 0
+      if props then
+         buffer, size = encode(props, 4)
+         if props.mandatory then flags = MANDATORY end
+      end
+      status = C.mr_channel_publish(self.handle, exchange, #exchange, routing_key, #routing_key, body, #body, buffer,
+         size, flags, props and props.timeout or 0, number_box)
+   end
+   if status == OK then return true end
+   if status == errors.numbers.content_too_large or status == errors.numbers.bad_argument then
+      return nil, errors.of_status(status, "publish")
+   end
+   return nil, channel.refusal(self, status)
+end
+
+local function send(self, exchange, routing_key, body, props)
+   if type(exchange) ~= "string" or type(routing_key) ~= "string" or type(body) ~= "string" then
+      wrong(exchange, routing_key, body, 4)
+   end
+   local handle = self.handle
+   if not handle then return nil, channel.refusal(self, errors.numbers.closed) end
+   local buffer, size, flags, timeout = nil, 0, 0, 0
+   if props then
+      buffer, size = encode(props, 3)
+      if props.mandatory then flags = MANDATORY end
+      timeout = props.timeout or 0
+   end
+   local status = C.mr_channel_publish(handle, exchange, #exchange, routing_key, #routing_key, body, #body, buffer,
+      size, flags, timeout, number_box)
+   if status == OK then return true end
+   return insist(self, status, exchange, routing_key, body, props)
+end
+
+--- Publishes without waiting for the broker.
+-- @tparam string exchange "" is the default exchange: the routing key is the queue's name
+-- @tparam string routing_key
+-- @tparam string body any bytes, empty too
+-- @tparam[opt] table props AMQP's properties (content_type, headers, ...), and mandatory,
+-- persistent (default true), timeout (seconds to wait for room, and for the confirm)
+-- @treturn[1] ticket in confirm mode; else true
+-- @treturn[2] nil, error of kind closed, backpressure, blocked_timeout, content_too_large
+function Channel:publish_async(exchange, routing_key, body, props)
+   local ok, err = send(self, exchange, routing_key, body, props)
+   if not ok then return nil, err end
+   local book = self.book
+   if not book then return true end
+   local number = tonumber(number_box[0])
+   local t = new_ticket(number)
+   book.open[number] = t
+   book.outstanding = book.outstanding + 1
+   return t
+end
+
+--- Publishes, and in confirm mode waits for the broker's word in the calling coroutine.
+-- @tparam string exchange
+-- @tparam string routing_key
+-- @tparam string body
+-- @tparam[opt] table props as of publish_async
+-- @treturn[1] true
+-- @treturn[2] nil, error of kind nacked, returned (err.message), lost, timeout, or as publish_async
+function Channel:publish(exchange, routing_key, body, props)
+   local ok, err = send(self, exchange, routing_key, body, props)
+   if not ok then return nil, err end
+   local book = self.book
+   if not book then return true end
+   local number = tonumber(number_box[0])
+   local t = new_ticket(number)
+   book.open[number] = t
+   book.outstanding = book.outstanding + 1
+   return t:wait()
+end
+
+--- Waits until every publish of the channel has its confirm.
+-- @tparam[opt] number timeout seconds
+-- @treturn[1] true when all were acked since the last call
+-- @treturn[2] nil, error of kind timeout (some are still out) or nacked (err.count were not acked)
+function Channel:wait_for_confirms(timeout)
+   local book = self.book
+   if not book then
+      return nil, errors.new("bad_argument", "channel", "the channel is not in confirm mode: call confirm_select first")
+   end
+   if book.outstanding > 0 then
+      local token = task.token()
+      book.waiters = book.waiters or {}
+      book.waiters[#book.waiters + 1] = token
+      if not loop.wait(token, timeout) then
+         return nil, errors.new("timeout", "publish", ("%d publishes are not confirmed yet"):format(book.outstanding))
+      end
+   end
+   local failed = book.failed
+   book.failed = 0
+   if failed == 0 then return true end
+   local err = errors.new("nacked", "publish", ("%d publishes were not acked"):format(failed))
+   err.count = failed
+   return nil, err
+end
+
+--- Sets the function that gets mandatory messages that came back: fn(message, error). In confirm mode
+-- the publish itself ends as "returned", too.
+function Channel:on_return(fn)
+   if fn ~= nil then options.argument(1, "fn", fn, "function") end
+   self.return_handler = fn
+end
+
+return Channel

@@ -1,0 +1,91 @@
+--- ticket: what publish_async gives in confirm mode: the promise of the broker's word.
+-- SPDX-License-Identifier: MIT
+-- A ticket ends exactly once: acked, nacked, returned, lost or timeout.
+local errors = require "moonrabbit.errors"
+local loop = require "moonrabbit.loop"
+local task = require "moonrabbit.task"
+
+local ticket = {}
+
+local Ticket = { __name = "moonrabbit.ticket" }
+Ticket.__index = Ticket
+function Ticket.__tostring(t) return ("ticket %d (%s)"):format(t.number, t.state) end
+
+local STATES = { [0] = "acked" }
+for number, kind in pairs(errors.kinds) do
+   if kind == "nacked" or kind == "returned" or kind == "lost" or kind == "timeout" then STATES[number] = kind end
+end
+
+--- A ticket for the publish of this number. Fields: `state` ("waiting" at first), `number`, and
+-- `message`, the returned message, when it is "returned".
+function ticket.new(number)
+   return setmetatable({ number = number, state = "waiting", waiter = false }, Ticket)
+end
+
+local TEXTS = {
+   nacked = "the broker refused the message", returned = "the message could not be routed",
+   lost = "the connection went before the broker confirmed", timeout = "the broker did not confirm in time",
+}
+
+local function result(t)
+   if t.state == "acked" then return true end
+   local err = errors.new(t.state, "publish", t.reason or TEXTS[t.state])
+   err.message = t.message
+   return nil, err
+end
+
+--- Waits for the broker's word.
+-- @tparam[opt] number timeout seconds; the publish's own timeout ends it anyway
+-- @treturn[1] true acked
+-- @treturn[2] nil, error of kind nacked, returned (err.message), lost or timeout
+function Ticket:wait(timeout)
+   if self.state ~= "waiting" then return result(self) end
+   local token = task.token()
+   local waiters = self.waiter or {}
+   self.waiter = waiters
+   waiters[#waiters + 1] = token
+   if not loop.wait(token, timeout) then
+      return nil, errors.new("timeout", "publish", "the broker has not confirmed yet")
+   end
+   return result(self)
+end
+
+local function finish(t, state)
+   t.state = state
+   local waiters = t.waiter
+   if not waiters then return end
+   t.waiter = false
+   for i = 1, #waiters do task.wake(waiters[i], true) end
+end
+
+--- Ends the tickets first..last of a channel's book.
+function ticket.settle(book, first, last, status)
+   local state = STATES[status]
+   local open = book.open
+   for n = first, last do
+      local t = open[n]
+      if t then
+         open[n] = nil
+         finish(t, state)
+      end
+   end
+   book.outstanding = book.outstanding - (last - first + 1)
+   if book.outstanding == 0 and book.waiters then
+      local waiters = book.waiters
+      book.waiters = nil
+      for i = 1, #waiters do task.wake(waiters[i], true) end
+   end
+   if status ~= 0 then book.failed = book.failed + (last - first + 1) end
+end
+
+--- The tickets of one channel.
+function ticket.book() return { open = {}, outstanding = 0, failed = 0 } end
+
+--- Notes a returned message on its ticket.
+function ticket.returned(book, number, message, reason)
+   local t = book.open[number]
+   if t then t.message, t.reason = message, reason end
+   return t ~= nil
+end
+
+return ticket

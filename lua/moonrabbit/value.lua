@@ -1,0 +1,196 @@
+--- value: Lua values to and from AMQP field tables, every type in both directions.
+-- SPDX-License-Identifier: MIT
+-- Out: string 'S', boolean 't', whole number 'l', other number 'd', int64/uint64 cdata 'l', sequence
+-- 'A', other table 'F' (empty ones too), and the explicit types below. In: integers beyond 2^53 come
+-- as int64_t or uint64_t cdata, timestamps and decimals as the objects that mr.timestamp makes.
+local ffi = require "ffi"
+local C = require("moonrabbit.ffi").C
+
+local value = {}
+
+local DEPTH_MAX = 32                 -- as base/value.h
+local EXACT = 2 ^ 53                 -- doubles are exact up to here
+local int64, uint64 = ffi.typeof "int64_t", ffi.typeof "uint64_t"
+local box = ffi.new "mr_value"
+
+local Typed = { __name = "moonrabbit.value" }
+Typed.__index = Typed
+function Typed.__tostring(v) return tostring(v.value) end
+function Typed.__eq(a, b) return a.type == b.type and a.value == b.value and a.decimals == b.decimals end
+
+local function typed(type_, v, decimals)
+   return setmetatable({ type = type_, value = v, decimals = decimals }, Typed)
+end
+
+--- The AMQP void value.
+value.null = setmetatable({ type = "V" }, { __index = Typed, __tostring = function() return "null" end })
+
+local function whole(n, name)
+   if type(n) == "number" and n ~= math.floor(n) then error(name .. " takes a whole number", 3) end
+   if type(n) ~= "number" and not ffi.istype(int64, n) and not ffi.istype(uint64, n) then
+      error(name .. " takes a number or a 64-bit integer", 3)
+   end
+   return n
+end
+
+--- A signed 64-bit integer on the wire, also for numbers that Lua would send as doubles.
+function value.int(n) return typed("l", whole(n, "mr.int")) end
+--- A timestamp: seconds since 1970.
+function value.timestamp(n) return typed("T", whole(n, "mr.timestamp")) end
+--- A byte array ('x'), where the other side tells it from a string.
+function value.bytes(s)
+   if type(s) ~= "string" then error("mr.bytes takes a string", 2) end
+   return typed("x", s)
+end
+--- An array, also an empty one or one with holes filled by mr.null.
+function value.array(t)
+   if type(t) ~= "table" then error("mr.array takes a table", 2) end
+   return typed("A", t)
+end
+--- A decimal: digits / 10^decimals.
+function value.decimal(digits, decimals) return typed("D", whole(digits, "mr.decimal"), decimals or 0) end
+
+-- ---- out ----
+
+local encode_table
+
+local function is_sequence(t)
+   local n = #t
+   if n == 0 then return false end
+   for k in pairs(t) do
+      if type(k) ~= "number" or k < 1 or k > n or k ~= math.floor(k) then return false end
+   end
+   return true
+end
+
+local function add(into, key)
+   local status = C.mr_table_add(into, key, #key, box)
+   if status ~= 0 then
+      error(('key "%s": %s'):format(key, ffi.string(C.mr_status_hint(status))), 0)
+   end
+end
+
+local function nest(into, key, type_, t, path)
+   for _, above in ipairs(path) do
+      if above == t then error(('key "%s": a table that holds itself'):format(key), 0) end
+   end
+   if #path >= DEPTH_MAX then error(('key "%s": nested deeper than %d'):format(key, DEPTH_MAX), 0) end
+   local nested = C.mr_table_nest(into, key, #key, type_:byte())
+   if nested == nil then error("out of memory", 0) end
+   path[#path + 1] = t
+   encode_table(nested, t, type_ == "A", path)
+   path[#path] = nil
+end
+
+local function add_number(into, key, n)
+   if n == math.floor(n) and math.abs(n) <= EXACT then
+      box.type = 108 -- 'l'
+      box.as.integer = n
+   else
+      box.type = 100 -- 'd'
+      box.as.real = n
+   end
+   add(into, key)
+end
+
+local function add_bytes(into, key, type_, s)
+   box.type = type_
+   box.as.bytes.data = s
+   box.as.bytes.size = #s
+   add(into, key)
+end
+
+local function add_typed(into, key, v, path)
+   if v.type == "A" then return nest(into, key, "A", v.value, path) end
+   if v.type == "x" then return add_bytes(into, key, 120, v.value) end
+   box.type = v.type:byte()
+   if v.type == "l" then
+      box.as.integer = ffi.cast(int64, v.value)
+   elseif v.type == "T" or v.type == "D" then
+      box.as.natural = ffi.cast(uint64, v.value)
+      box.decimals = v.decimals or 0
+   end
+   add(into, key)
+end
+
+local function encode(into, key, v, path)
+   local kind = type(v)
+   if kind == "string" then
+      add_bytes(into, key, 83, v) -- 'S'
+   elseif kind == "number" then
+      add_number(into, key, v)
+   elseif kind == "boolean" then
+      box.type = 116 -- 't'
+      box.as.boolean = v
+      add(into, key)
+   elseif kind == "cdata" and (ffi.istype(int64, v) or ffi.istype(uint64, v)) then
+      if ffi.istype(uint64, v) and v > 9223372036854775807ULL then
+         error(('key "%s": an integer over 2^63 - 1 does not fit'):format(key), 0)
+      end
+      box.type = 108
+      box.as.integer = ffi.cast(int64, v)
+      add(into, key)
+   elseif kind == "table" and (getmetatable(v) == Typed or v == value.null) then
+      add_typed(into, key, v, path)
+   elseif kind == "table" then
+      nest(into, key, is_sequence(v) and "A" or "F", v, path)
+   else
+      error(('key "%s": a %s has no AMQP type'):format(key, kind), 0)
+   end
+end
+
+function encode_table(into, t, is_array, path)
+   if is_array then
+      for i = 1, #t do encode(into, "", t[i], path) end
+      return
+   end
+   for k, v in pairs(t) do
+      if type(k) ~= "string" then error(("a table key must be a string, not a %s"):format(type(k)), 0) end
+      encode(into, k, v, path)
+   end
+end
+
+--- A C table from a Lua one; the caller owns it (mr_table_free). Raises what cannot be encoded.
+function value.encode(t, level)
+   local root = C.mr_table_new()
+   if root == nil then error("out of memory", (level or 1) + 1) end
+   local ok, why = pcall(encode_table, root, t, false, { t })
+   if ok then return root end
+   C.mr_table_free(root)
+   error(why, (level or 1) + 1)
+end
+
+-- ---- in ----
+
+local function integer(n)
+   local double = tonumber(n)
+   return (double < EXACT and double > -EXACT) and double or n
+end
+
+local decode_value = {
+   t = function(v) return v.as.boolean end,
+   f = function(v) return tonumber(v.as.real) end,
+   d = function(v) return tonumber(v.as.real) end,
+   S = function(v) return ffi.string(v.as.bytes.data, v.as.bytes.size) end,
+   x = function(v) return ffi.string(v.as.bytes.data, v.as.bytes.size) end,
+   T = function(v) return typed("T", integer(v.as.natural)) end,
+   D = function(v) return typed("D", integer(v.as.natural), v.decimals) end,
+   V = function() return value.null end,
+   F = function(v) return value.decode(v.as.nested) end,
+   A = function(v) return value.decode(v.as.nested, true) end,
+}
+for c in ("bsIl"):gmatch "." do decode_value[c] = function(v) return integer(ffi.cast(int64, v.as.integer)) end end
+for c in ("BuiL"):gmatch "." do decode_value[c] = function(v) return integer(ffi.cast(uint64, v.as.natural)) end end
+
+--- A Lua table from a C one, which stays the caller's.
+function value.decode(t, is_array)
+   local out = {}
+   for i = 0, t.count - 1 do
+      local field = t.fields[i]
+      local v = decode_value[string.char(field.value.type)](field.value)
+      if is_array then out[i + 1] = v else out[ffi.string(field.key.data, field.key.size)] = v end
+   end
+   return out
+end
+
+return value

@@ -1,0 +1,561 @@
+/* test_method: every method has the bytes that AMQP 0-9-1 gives it, in both directions.
+ * SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "amqp/frame.h"
+#include "amqp/method.h"
+#include "base/alloc.h"
+#include "base/value.h"
+
+#define LARGE 131072
+#define S(text)                                                                                    \
+	{                                                                                          \
+		text, sizeof(text) - 1                                                             \
+	}
+#define A(bytes) bytes, sizeof(bytes) - 1
+
+static const struct mr_guard limits = {.frame_max = LARGE,
+	.channel_max = 2047,
+	.max_message_size = LARGE};
+
+/* What we send, and what must leave: the payload of the frame, by the letter of the specification. */
+static const struct {
+	struct mr_method method;
+	const char *bytes;
+	size_t size;
+} sent[] = {
+	{{.id = MR_M_CONNECTION_START_OK,
+		 .name = S("PLAIN"),
+		 .text = S("\0u\0p"),
+		 .other = S("en_US")},
+		A("\0\12\0\13\0\0\0\0\5PLAIN\0\0\0\4\0u\0p\5en_US")},
+	{{.id = MR_M_CONNECTION_TUNE_OK, .channel_max = 2047, .count = LARGE, .heartbeat = 60},
+		A("\0\12\0\37\7\xff\0\2\0\0\0\74")},
+	{{.id = MR_M_CONNECTION_OPEN, .name = S("/"), .flags = 1}, A("\0\12\0\50\1/\0\1")},
+	{{.id = MR_M_CONNECTION_CLOSE,
+		 .code = 501,
+		 .text = S("bad"),
+		 .failing = MR_M_BASIC_PUBLISH},
+		A("\0\12\0\62\1\xf5\3bad\0\74\0\50")},
+	{{.id = MR_M_CONNECTION_CLOSE_OK}, A("\0\12\0\63")},
+	{{.id = MR_M_CHANNEL_OPEN}, A("\0\24\0\12\0")},
+	{{.id = MR_M_CHANNEL_FLOW_OK, .flags = 1}, A("\0\24\0\25\1")},
+	{{.id = MR_M_CHANNEL_CLOSE, .code = 200, .text = S("bye")},
+		A("\0\24\0\50\0\xc8\3bye\0\0\0\0")},
+	{{.id = MR_M_CHANNEL_CLOSE_OK}, A("\0\24\0\51")},
+	{{.id = MR_M_EXCHANGE_DECLARE, .name = S("x"), .other = S("topic"), .flags = MR_PASSIVE},
+		A("\0\50\0\12\0\0\1x\5topic\1\0\0\0\0")},
+	{{.id = MR_M_EXCHANGE_DECLARE, .name = S("x"), .other = S("topic"), .flags = MR_DURABLE},
+		A("\0\50\0\12\0\0\1x\5topic\2\0\0\0\0")},
+	{{.id = MR_M_EXCHANGE_DECLARE,
+		 .name = S("x"),
+		 .other = S("topic"),
+		 .flags = MR_AUTO_DELETE | MR_INTERNAL},
+		A("\0\50\0\12\0\0\1x\5topic\14\0\0\0\0")},
+	{{.id = MR_M_EXCHANGE_DELETE, .name = S("x"), .flags = MR_IF_UNUSED},
+		A("\0\50\0\24\0\0\1x\1")},
+	{{.id = MR_M_EXCHANGE_BIND, .name = S("to"), .other = S("from"), .key = S("k")},
+		A("\0\50\0\36\0\0\2to\4from\1k\0\0\0\0\0")},
+	{{.id = MR_M_EXCHANGE_UNBIND, .name = S("to"), .other = S("from"), .key = S("k")},
+		A("\0\50\0\50\0\0\2to\4from\1k\0\0\0\0\0")},
+	{{.id = MR_M_QUEUE_DECLARE, .name = S("q"), .flags = MR_PASSIVE | MR_EXCLUSIVE},
+		A("\0\62\0\12\0\0\1q\5\0\0\0\0")},
+	{{.id = MR_M_QUEUE_DECLARE, .name = S("q"), .flags = MR_DURABLE | MR_AUTO_DELETE},
+		A("\0\62\0\12\0\0\1q\12\0\0\0\0")},
+	{{.id = MR_M_QUEUE_BIND, .name = S("q"), .other = S("x"), .key = S("k")},
+		A("\0\62\0\24\0\0\1q\1x\1k\0\0\0\0\0")},
+	{{.id = MR_M_QUEUE_PURGE, .name = S("q")}, A("\0\62\0\36\0\0\1q\0")},
+	{{.id = MR_M_QUEUE_DELETE, .name = S("q"), .flags = MR_IF_UNUSED},
+		A("\0\62\0\50\0\0\1q\1")},
+	{{.id = MR_M_QUEUE_DELETE, .name = S("q"), .flags = MR_IF_EMPTY}, A("\0\62\0\50\0\0\1q\2")},
+	{{.id = MR_M_QUEUE_UNBIND, .name = S("q"), .other = S("x"), .key = S("k")},
+		A("\0\62\0\62\0\0\1q\1x\1k\0\0\0\0")},
+	{{.id = MR_M_BASIC_QOS, .count = 1000, .flags = MR_GLOBAL},
+		A("\0\74\0\12\0\0\0\0\3\xe8\1")},
+	{{.id = MR_M_BASIC_CONSUME,
+		 .name = S("q"),
+		 .other = S("t"),
+		 .flags = MR_NO_LOCAL | MR_EXCLUSIVE},
+		A("\0\74\0\24\0\0\1q\1t\5\0\0\0\0")},
+	{{.id = MR_M_BASIC_CONSUME, .name = S("q"), .other = S("t"), .flags = MR_NO_ACK},
+		A("\0\74\0\24\0\0\1q\1t\2\0\0\0\0")},
+	{{.id = MR_M_BASIC_CANCEL, .name = S("t")}, A("\0\74\0\36\1t\0")},
+	{{.id = MR_M_BASIC_CANCEL, .name = S("t"), .flags = 1}, A("\0\74\0\36\1t\1")},
+	{{.id = MR_M_BASIC_CANCEL_OK, .name = S("t")}, A("\0\74\0\37\1t")},
+	{{.id = MR_M_BASIC_PUBLISH, .name = S("x"), .key = S("key")},
+		A("\0\74\0\50\0\0\1x\3key\0")},
+	{{.id = MR_M_BASIC_PUBLISH, .flags = MR_MANDATORY}, A("\0\74\0\50\0\0\0\0\1")},
+	{{.id = MR_M_BASIC_GET, .name = S("q"), .flags = MR_NO_ACK}, A("\0\74\0\106\0\0\1q\1")},
+	{{.id = MR_M_BASIC_ACK, .tag = 0x0102030405060708}, A("\0\74\0\120\1\2\3\4\5\6\7\10\0")},
+	{{.id = MR_M_BASIC_ACK, .tag = 9, .flags = 1}, A("\0\74\0\120\0\0\0\0\0\0\0\11\1")},
+	{{.id = MR_M_BASIC_REJECT, .tag = 9, .flags = MR_REQUEUE},
+		A("\0\74\0\132\0\0\0\0\0\0\0\11\1")},
+	{{.id = MR_M_BASIC_NACK, .tag = 9, .flags = 1}, A("\0\74\0\170\0\0\0\0\0\0\0\11\1")},
+	{{.id = MR_M_BASIC_NACK, .tag = 9, .flags = MR_REQUEUE},
+		A("\0\74\0\170\0\0\0\0\0\0\0\11\2")},
+	{{.id = MR_M_BASIC_RECOVER, .flags = MR_REQUEUE}, A("\0\74\0\156\1")},
+	{{.id = MR_M_CONFIRM_SELECT}, A("\0\125\0\12\0")},
+	{{.id = MR_M_TX_SELECT}, A("\0\132\0\12")},
+	{{.id = MR_M_TX_COMMIT}, A("\0\132\0\24")},
+	{{.id = MR_M_TX_ROLLBACK}, A("\0\132\0\36")},
+};
+
+/* What a server sends, and how it must read. */
+static const struct {
+	struct mr_method method;
+	const char *bytes;
+	size_t size;
+} received[] = {
+	{{.id = MR_M_CONNECTION_TUNE, .channel_max = 2047, .count = LARGE, .heartbeat = 60},
+		A("\0\12\0\36\7\xff\0\2\0\0\0\74")},
+	{{.id = MR_M_CONNECTION_OPEN_OK}, A("\0\12\0\51\0")},
+	{{.id = MR_M_CONNECTION_CLOSE,
+		 .code = 501,
+		 .text = S("bad"),
+		 .failing = MR_M_BASIC_PUBLISH},
+		A("\0\12\0\62\1\xf5\3bad\0\74\0\50")},
+	{{.id = MR_M_CONNECTION_CLOSE_OK}, A("\0\12\0\63")},
+	{{.id = MR_M_CONNECTION_BLOCKED, .text = S("low on memory")},
+		A("\0\12\0\74\15low on memory")},
+	{{.id = MR_M_CONNECTION_UNBLOCKED}, A("\0\12\0\75")},
+	{{.id = MR_M_CHANNEL_OPEN_OK}, A("\0\24\0\13\0\0\0\0")},
+	{{.id = MR_M_CHANNEL_FLOW, .flags = 1}, A("\0\24\0\24\1")},
+	{{.id = MR_M_CHANNEL_CLOSE, .code = 404, .text = S("no"), .failing = MR_M_QUEUE_BIND},
+		A("\0\24\0\50\1\x94\2no\0\62\0\24")},
+	{{.id = MR_M_CHANNEL_CLOSE_OK}, A("\0\24\0\51")},
+	{{.id = MR_M_EXCHANGE_DECLARE_OK}, A("\0\50\0\13")},
+	{{.id = MR_M_EXCHANGE_DELETE_OK}, A("\0\50\0\25")},
+	{{.id = MR_M_EXCHANGE_BIND_OK}, A("\0\50\0\37")},
+	{{.id = MR_M_EXCHANGE_UNBIND_OK}, A("\0\50\0\63")},
+	{{.id = MR_M_QUEUE_DECLARE_OK, .name = S("q"), .count = 7, .consumers = 2},
+		A("\0\62\0\13\1q\0\0\0\7\0\0\0\2")},
+	{{.id = MR_M_QUEUE_BIND_OK}, A("\0\62\0\25")},
+	{{.id = MR_M_QUEUE_PURGE_OK, .count = 7}, A("\0\62\0\37\0\0\0\7")},
+	{{.id = MR_M_QUEUE_DELETE_OK, .count = 7}, A("\0\62\0\51\0\0\0\7")},
+	{{.id = MR_M_QUEUE_UNBIND_OK}, A("\0\62\0\63")},
+	{{.id = MR_M_BASIC_QOS_OK}, A("\0\74\0\13")},
+	{{.id = MR_M_BASIC_CONSUME_OK, .name = S("t")}, A("\0\74\0\25\1t")},
+	{{.id = MR_M_BASIC_CANCEL, .name = S("t"), .flags = 1}, A("\0\74\0\36\1t\1")},
+	{{.id = MR_M_BASIC_CANCEL_OK, .name = S("t")}, A("\0\74\0\37\1t")},
+	{{.id = MR_M_BASIC_RETURN,
+		 .code = 312,
+		 .text = S("NO_ROUTE"),
+		 .name = S("x"),
+		 .key = S("k")},
+		A("\0\74\0\62\1\70\10NO_ROUTE\1x\1k")},
+	{{.id = MR_M_BASIC_DELIVER,
+		 .other = S("tag"),
+		 .tag = 5,
+		 .flags = 1,
+		 .name = S("x"),
+		 .key = S("k")},
+		A("\0\74\0\74\3tag\0\0\0\0\0\0\0\5\1\1x\1k")},
+	{{.id = MR_M_BASIC_DELIVER, .tag = UINT64_MAX},
+		A("\0\74\0\74\0\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0")},
+	{{.id = MR_M_BASIC_GET_OK, .tag = 5, .flags = 1, .name = S("x"), .key = S("k"), .count = 8},
+		A("\0\74\0\107\0\0\0\0\0\0\0\5\1\1x\1k\0\0\0\10")},
+	{{.id = MR_M_BASIC_GET_EMPTY}, A("\0\74\0\110\0")},
+	{{.id = MR_M_BASIC_ACK, .tag = 9, .flags = 1}, A("\0\74\0\120\0\0\0\0\0\0\0\11\1")},
+	{{.id = MR_M_BASIC_NACK, .tag = 9, .flags = 1}, A("\0\74\0\170\0\0\0\0\0\0\0\11\1")},
+	{{.id = MR_M_BASIC_RECOVER_OK}, A("\0\74\0\157")},
+	{{.id = MR_M_CONFIRM_SELECT_OK}, A("\0\125\0\13")},
+	{{.id = MR_M_TX_SELECT_OK}, A("\0\132\0\13")},
+	{{.id = MR_M_TX_COMMIT_OK}, A("\0\132\0\25")},
+	{{.id = MR_M_TX_ROLLBACK_OK}, A("\0\132\0\37")},
+};
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+static int open_codec(void **state) { return mr_codec_open((struct mr_codec **)state) != MR_OK; }
+
+static int close_codec(void **state)
+{
+	mr_codec_close(*state);
+	return 0;
+}
+
+static struct mr_frame frame_of(const void *payload, size_t size)
+{
+	return (struct mr_frame){.type = MR_FRAME_METHOD,
+		.channel = 1,
+		.size = (uint32_t)size,
+		.payload = payload};
+}
+
+static void assert_same(const struct mr_method *a, const struct mr_method *b)
+{
+	assert_int_equal(a->id, b->id);
+	assert_int_equal(a->flags, b->flags);
+	assert_true(a->tag == b->tag);
+	assert_int_equal(a->count, b->count);
+	assert_int_equal(a->consumers, b->consumers);
+	assert_int_equal(a->failing, b->failing);
+	assert_int_equal(a->code, b->code);
+	assert_int_equal(a->channel_max, b->channel_max);
+	assert_int_equal(a->heartbeat, b->heartbeat);
+	assert_true(mr_slice_equal(a->name, b->name));
+	assert_true(mr_slice_equal(a->other, b->other));
+	assert_true(mr_slice_equal(a->key, b->key));
+	assert_true(mr_slice_equal(a->text, b->text));
+	assert_true((a->table == NULL) == (b->table == NULL));
+}
+
+static void assert_payload(const struct mr_buffer *out, const char *bytes, size_t size)
+{
+	struct mr_frame frame;
+	size_t used, want;
+	assert_int_equal(mr_frame_next(&limits, mr_buffer_data(out), mr_buffer_size(out), &frame,
+				 &used, &want, NULL),
+		MR_OK);
+	assert_int_equal(used, mr_buffer_size(out));
+	assert_int_equal(frame.type, MR_FRAME_METHOD);
+	assert_int_equal(frame.channel, 513);
+	assert_int_equal(frame.size, size);
+	assert_memory_equal(frame.payload, bytes, size);
+}
+
+/* ---- what leaves ---- */
+
+static void test_what_a_client_sends_has_the_bytes_of_the_specification(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(sent); i++) {
+		struct mr_buffer out = {0};
+		assert_int_equal(mr_method_put(&out, 513, &sent[i].method, LARGE, NULL), MR_OK);
+		assert_payload(&out, sent[i].bytes, sent[i].size);
+		mr_buffer_fini(&out);
+	}
+}
+
+/* For fake servers in tests: only what they need is encoded, and the rest of these has no fields. */
+static void test_what_a_server_sends_can_be_encoded_too(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(received); i++) {
+		struct mr_buffer out = {0};
+		assert_int_equal(mr_method_put(&out, 513, &received[i].method, LARGE, NULL), MR_OK);
+		assert_payload(&out, received[i].bytes, received[i].size);
+		mr_buffer_fini(&out);
+	}
+}
+
+static void test_frames_are_appended_behind_what_is_there(void **state)
+{
+	struct mr_buffer out = {0};
+	struct mr_method ack = {.id = MR_M_BASIC_ACK, .tag = 1};
+	(void)state;
+	mr_buffer_append(&out, "before", 6);
+	mr_buffer_consume(&out, 1);
+	for (int i = 0; i < 1000; i++)
+		assert_int_equal(mr_method_put(&out, 1, &ack, LARGE, NULL), MR_OK);
+	assert_int_equal(mr_buffer_size(&out), 5 + 1000 * 21);
+	assert_memory_equal(mr_buffer_data(&out), "efore\1\0\1\0\0\0\15\0\74\0\120", 16);
+	mr_buffer_fini(&out);
+}
+
+static void test_a_table_is_encoded_inside_its_method(void **state)
+{
+	struct mr_buffer out = {0};
+	struct mr_method declare = {.id = MR_M_QUEUE_DECLARE,
+		.name = S("q"),
+		.table = mr_table_new()};
+	(void)state;
+	assert_int_equal(mr_table_add_string(declare.table, "k", mr_slice_str("v")), MR_OK);
+	assert_int_equal(mr_method_put(&out, 513, &declare, LARGE, NULL), MR_OK);
+	assert_payload(&out, A("\0\62\0\12\0\0\1q\0\0\0\0\10\1kS\0\0\0\1v"));
+	mr_table_free(declare.table);
+	mr_buffer_fini(&out);
+}
+
+static void assert_refused(const struct mr_method *m, uint32_t frame_max, const char *says)
+{
+	struct mr_buffer out = {0};
+	mr_error error = {0};
+	mr_buffer_append(&out, "kept", 4);
+	assert_int_equal(mr_method_put(&out, 1, m, frame_max, &error), MR_BAD_ARGUMENT);
+	assert_int_equal(error.kind, MR_BAD_ARGUMENT);
+	if (!strstr(error.text, says)) fail_msg("'%s' does not say '%s'", error.text, says);
+	assert_int_equal(mr_buffer_size(&out), 4);
+	mr_buffer_fini(&out);
+}
+
+static void test_a_short_string_has_255_bytes_at_most(void **state)
+{
+	static char text[256];
+	struct mr_buffer out = {0};
+	struct mr_method m = {.id = MR_M_BASIC_PUBLISH, .name = {text, 255}, .key = {text, 255}};
+	(void)state;
+	memset(text, 'n', sizeof text);
+	assert_int_equal(mr_method_put(&out, 1, &m, LARGE, NULL), MR_OK);
+	assert_int_equal(mr_buffer_size(&out), 7 + 4 + 2 + 256 + 256 + 1 + 1);
+	mr_buffer_fini(&out);
+	m.key.size = 256;
+	assert_refused(&m, LARGE, "basic.publish");
+	m = (struct mr_method){.id = MR_M_CONNECTION_CLOSE, .text = {text, 256}};
+	assert_refused(&m, LARGE, "connection.close");
+	m = (struct mr_method){.id = MR_M_EXCHANGE_DECLARE, .other = {text, 256}};
+	assert_refused(&m, LARGE, "exchange.declare");
+	m = (struct mr_method){.id = MR_M_QUEUE_DECLARE, .name = {text, 256}};
+	assert_refused(&m, LARGE, "queue.declare");
+}
+
+static void test_a_frame_may_fill_frame_max_and_no_more(void **state)
+{
+	static char response[5000];
+	struct mr_buffer out = {0};
+	struct mr_method m = {.id = MR_M_CONNECTION_START_OK,
+		.name = S("PLAIN"),
+		.other = S("en_US")};
+	size_t fixed = 7 + 4 + 4 + 6 + 4 + 6 + 1;
+	(void)state;
+	m.text = mr_slice_of(response, 4096 - fixed);
+	assert_int_equal(mr_method_put(&out, 0, &m, 4096, NULL), MR_OK);
+	assert_int_equal(mr_buffer_size(&out), 4096);
+	mr_buffer_fini(&out);
+	m.text.size++;
+	assert_refused(&m, 4096, "frame_max");
+}
+
+static void test_a_large_table_is_held_against_frame_max(void **state)
+{
+	static char value[5000];
+	struct mr_method m = {.id = MR_M_QUEUE_DECLARE, .name = S("q"), .table = mr_table_new()};
+	(void)state;
+	assert_int_equal(mr_table_add_string(m.table, "k", mr_slice_of(value, sizeof value)),
+		MR_OK);
+	assert_refused(&m, 4096, "frame_max");
+	m.table->fields[0].value.type = '?';
+	assert_refused(&m, LARGE, "field table");
+	mr_table_free(m.table);
+}
+
+static void test_what_cannot_be_said_is_refused(void **state)
+{
+	struct mr_method m = {.id = MR_METHOD(50, 99)};
+	(void)state;
+	assert_refused(&m, LARGE, "unknown");
+	m = (struct mr_method){.id = MR_M_BASIC_QOS, .count = 65536};
+	assert_refused(&m, LARGE, "65535");
+}
+
+/* ---- what comes ---- */
+
+static void test_what_a_server_sends_is_read(void **state)
+{
+	for (size_t i = 0; i < COUNT(received); i++) {
+		struct mr_frame frame = frame_of(received[i].bytes, received[i].size);
+		struct mr_method m;
+		assert_int_equal(mr_guard_frame(&limits, &frame, NULL), MR_OK);
+		assert_int_equal(mr_method_decode(*state, &frame, &m, NULL), MR_OK);
+		assert_same(&m, &received[i].method);
+	}
+}
+
+static void test_a_cut_method_is_refused_and_writes_nothing(void **state)
+{
+	for (size_t i = 0; i < COUNT(received); i++) {
+		for (size_t size = 4; size < received[i].size; size++) {
+			struct mr_frame frame = frame_of(received[i].bytes, size);
+			struct mr_method m = {.id = 77};
+			mr_error error = {0};
+			assert_int_equal(mr_method_decode(*state, &frame, &m, &error),
+				MR_FRAME_ERROR);
+			assert_int_equal(error.code, 502);
+			assert_int_equal(m.id, 77);
+		}
+	}
+}
+
+static void test_strings_borrow_from_the_frame(void **state)
+{
+	static const char bytes[] = "\0\74\0\74\3tag\0\0\0\0\0\0\0\5\1\1x\1k";
+	struct mr_frame frame = frame_of(bytes, sizeof bytes - 1);
+	struct mr_method m;
+	assert_int_equal(mr_method_decode(*state, &frame, &m, NULL), MR_OK);
+	assert_ptr_equal(m.other.data, bytes + 5);
+	assert_ptr_equal(m.key.data, bytes + sizeof bytes - 2);
+}
+
+static void test_a_start_gives_its_table(void **state)
+{
+	static const char bytes[] = "\0\12\0\12\0\11\0\0\0\15\7productS\0\0\0\0"
+				    "\0\0\0\16PLAIN AMQPLAIN\0\0\0\5en_US";
+	struct mr_frame frame = frame_of(bytes, sizeof bytes - 1);
+	struct mr_method m;
+	assert_int_equal(mr_guard_frame(&limits, &frame, NULL), MR_OK);
+	assert_int_equal(mr_method_decode(*state, &frame, &m, NULL), MR_OK);
+	assert_true(mr_slice_equal(m.text, mr_slice_str("PLAIN AMQPLAIN")));
+	assert_true(mr_slice_equal(m.other, mr_slice_str("en_US")));
+	assert_non_null(mr_table_find(m.table, "product"));
+	mr_table_free(m.table);
+}
+
+static void test_a_start_of_another_version_is_a_mismatch(void **state)
+{
+	static const char bytes[] = "\0\12\0\12\10\0\0\0\0\0\0\0\0\5PLAIN\0\0\0\5en_US";
+	struct mr_frame frame = frame_of(bytes, sizeof bytes - 1);
+	struct mr_method m = {0};
+	mr_error error = {0};
+	assert_int_equal(mr_method_decode(*state, &frame, &m, &error), MR_PROTOCOL_MISMATCH);
+	assert_non_null(strstr(error.text, "8-0"));
+	assert_null(m.table);
+}
+
+/* ---- the methods of the message path, against a reference by hand (docs/decisions/0002) ---- */
+
+static bool take_short(const uint8_t **at, const uint8_t *end, mr_slice *out)
+{
+	if (*at == end || **at >= end - *at) return false;
+	*out = mr_slice_of((const char *)*at + 1, **at);
+	*at += 1 + **at;
+	return true;
+}
+
+static bool reference_deliver(const struct mr_frame *frame, struct mr_method *out)
+{
+	const uint8_t *at = frame->payload + 4, *end = frame->payload + frame->size;
+	*out = (struct mr_method){.id = MR_M_BASIC_DELIVER};
+	if (!take_short(&at, end, &out->other) || end - at < 9) return false;
+	out->tag = mr_get64(at);
+	out->flags = at[8] & 1;
+	at += 9;
+	return take_short(&at, end, &out->name) && take_short(&at, end, &out->key);
+}
+
+/* Deterministic noise: the same at every run. */
+static uint8_t noise(uint32_t *seed)
+{
+	*seed = *seed * 1664525 + 1013904223;
+	return (uint8_t)(*seed >> 24);
+}
+
+static void test_deliver_agrees_with_a_reference_on_any_bytes(void **state)
+{
+	uint32_t seed = 1, whole = 0;
+	for (int round = 0; round < 20000; round++) {
+		uint8_t bytes[64];
+		struct mr_method ours, reference;
+		struct mr_frame frame = frame_of(bytes, 4 + (size_t)noise(&seed) % 60);
+		for (size_t i = 4; i < sizeof bytes; i++)
+			bytes[i] = round & 1 ? noise(&seed) : noise(&seed) % 12;
+		mr_put32(bytes, MR_M_BASIC_DELIVER);
+		bool decodes = reference_deliver(&frame, &reference);
+		assert_int_equal(mr_method_decode(*state, &frame, &ours, NULL),
+			decodes ? MR_OK : MR_FRAME_ERROR);
+		if (decodes) assert_same(&ours, &reference);
+		whole += decodes;
+	}
+	assert_true(whole > 1000);
+}
+
+static void test_decoding_deliveries_does_not_allocate(void **state)
+{
+	static const char bytes[] = "\0\74\0\74\3tag\0\0\0\0\0\0\0\5\1\1x\1k";
+	struct mr_frame frame = frame_of(bytes, sizeof bytes - 1);
+	struct mr_method m;
+	long live = mr_alloc_live();
+	mr_alloc_fail_nth(1);
+	for (int i = 0; i < 1000; i++)
+		assert_int_equal(mr_method_decode(*state, &frame, &m, NULL), MR_OK);
+	mr_alloc_fail_nth(0);
+	assert_int_equal(mr_alloc_live(), live);
+}
+
+/* ---- names and memory ---- */
+
+static void test_methods_have_the_names_of_the_specification(void **state)
+{
+	(void)state;
+	assert_string_equal(mr_method_name(MR_M_QUEUE_DECLARE), "queue.declare");
+	assert_string_equal(mr_method_name(MR_M_BASIC_GET_EMPTY), "basic.get-empty");
+	assert_string_equal(mr_method_name(MR_METHOD(50, 99)), "unknown");
+	for (size_t i = 0; i < COUNT(sent); i++)
+		assert_string_not_equal(mr_method_name(sent[i].method.id), "unknown");
+	for (size_t i = 0; i < COUNT(received); i++)
+		assert_string_not_equal(mr_method_name(received[i].method.id), "unknown");
+}
+
+static void test_every_failing_allocation_of_put_is_reported(void **state)
+{
+	struct mr_method m = {.id = MR_M_QUEUE_DECLARE, .name = S("q"), .table = mr_table_new()};
+	enum mr_status st;
+	long n = 1;
+	(void)state;
+	assert_int_equal(mr_table_add_string(m.table, "k", mr_slice_str("v")), MR_OK);
+	long live = mr_alloc_live();
+	do {
+		struct mr_buffer out = {0};
+		mr_error error = {0};
+		mr_alloc_fail_nth(n++);
+		st = mr_method_put(&out, 1, &m, LARGE, &error);
+		mr_alloc_fail_nth(0);
+		if (st != MR_OK) assert_int_equal(error.kind, MR_NO_MEMORY);
+		if (st != MR_OK) assert_int_equal(mr_buffer_size(&out), 0);
+		mr_buffer_fini(&out);
+		assert_int_equal(mr_alloc_live(), live);
+	} while (st != MR_OK);
+	assert_true(n > 3);
+	mr_table_free(m.table);
+}
+
+static void test_every_failing_allocation_of_a_start_is_reported(void **state)
+{
+	static const char bytes[] = "\0\12\0\12\0\11\0\0\0\15\7productS\0\0\0\0"
+				    "\0\0\0\5PLAIN\0\0\0\5en_US";
+	struct mr_frame frame = frame_of(bytes, sizeof bytes - 1);
+	long live = mr_alloc_live(), n = 1;
+	enum mr_status st;
+	do {
+		struct mr_method m = {0};
+		mr_error error = {0};
+		mr_alloc_fail_nth(n++);
+		st = mr_method_decode(*state, &frame, &m, &error);
+		mr_alloc_fail_nth(0);
+		if (st != MR_OK) assert_int_equal(error.kind, MR_NO_MEMORY);
+		mr_table_free(m.table);
+		assert_int_equal(mr_alloc_live(), live);
+	} while (st != MR_OK);
+	assert_true(n > 2);
+}
+
+static void test_no_memory_for_a_codec_is_reported(void **state)
+{
+	struct mr_codec *codec = NULL;
+	(void)state;
+	mr_alloc_fail_nth(1);
+	assert_int_equal(mr_codec_open(&codec), MR_NO_MEMORY);
+	mr_alloc_fail_nth(0);
+	assert_null(codec);
+	mr_codec_close(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_what_a_client_sends_has_the_bytes_of_the_specification),
+		cmocka_unit_test(test_what_a_server_sends_can_be_encoded_too),
+		cmocka_unit_test(test_frames_are_appended_behind_what_is_there),
+		cmocka_unit_test(test_a_table_is_encoded_inside_its_method),
+		cmocka_unit_test(test_a_short_string_has_255_bytes_at_most),
+		cmocka_unit_test(test_a_frame_may_fill_frame_max_and_no_more),
+		cmocka_unit_test(test_a_large_table_is_held_against_frame_max),
+		cmocka_unit_test(test_what_cannot_be_said_is_refused),
+		cmocka_unit_test(test_what_a_server_sends_is_read),
+		cmocka_unit_test(test_a_cut_method_is_refused_and_writes_nothing),
+		cmocka_unit_test(test_strings_borrow_from_the_frame),
+		cmocka_unit_test(test_a_start_gives_its_table),
+		cmocka_unit_test(test_a_start_of_another_version_is_a_mismatch),
+		cmocka_unit_test(test_deliver_agrees_with_a_reference_on_any_bytes),
+		cmocka_unit_test(test_decoding_deliveries_does_not_allocate),
+		cmocka_unit_test(test_methods_have_the_names_of_the_specification),
+		cmocka_unit_test(test_every_failing_allocation_of_put_is_reported),
+		cmocka_unit_test(test_every_failing_allocation_of_a_start_is_reported),
+		cmocka_unit_test(test_no_memory_for_a_codec_is_reported),
+	};
+	return cmocka_run_group_tests(tests, open_codec, close_codec);
+}
