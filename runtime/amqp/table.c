@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: MIT
  * What the codec does not do and is done here or by the guard: it does not see whether a nested
  * length stays inside its parent, recurses as deep as it is told, cuts the length of a long key to 8
- * bits, and cuts numbers to the width of their field. All 18 types pass both ways, but for 'L', on
- * which RabbitMQ ends the connection: it is read, and leaves as 'l'. */
+ * bits, and cuts numbers to the width of their field. All 18 types pass both ways, but for 'L':
+ * it is read, and leaves as 'l', as docs/architecture.md asks. RabbitMQ 3.10.8 was tried
+ * and keeps all 18 types, 'L' included. */
 #include "amqp/table.h"
 
 #include <float.h>

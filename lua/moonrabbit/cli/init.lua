@@ -16,11 +16,28 @@ local function parser()
    return p
 end
 
+-- What stands behind the script's name is the script's, even if it looks like an option of ours.
+local function split(argv)
+   local ours, theirs = {}, {}
+   local takes_value, script = false, false
+   for i, word in ipairs(argv) do
+      if script then
+         theirs[#theirs + 1] = word
+      else
+         ours[#ours + 1] = word
+         local is_option = word:sub(1, 1) == "-"
+         script = argv[1] == "run" and i > 1 and not is_option and not takes_value
+         takes_value = is_option and not word:find "=" and word ~= "-h" and word ~= "--help"
+      end
+   end
+   return ours, theirs
+end
+
 --- Runs the command. @tparam table argv argv[1] is the first argument @treturn number exit code
 function cli.main(argv)
-   local args = {}
-   for i = 1, #argv do args[i] = argv[i] end
-   local options = parser():parse(args)
+   local ours, theirs = split(argv)
+   local options = parser():parse(ours)
+   if options.command == "run" then options.arguments = theirs end
    return require("moonrabbit.cli." .. options.command).main(options)
 end
 

@@ -9,14 +9,13 @@ ffi.cdef "long read(int fd, void *buffer, size_t size);"
 function run.describe(p)
    local c = p:command("run", "Run a script and pump its loop until it has nothing more to do, or SIGINT or SIGTERM.")
    c:argument("script", "The Lua script.")
-   c:argument("arguments", "What the script finds in arg and in `...`."):args "*"
+   c:argument("arguments", "What the script finds in arg and in `...`; options too."):args "*"
    c:option("--url", "Where mr.connect() without arguments connects; better in AMQP_URL."):argname "URL"
    c:option("--drain", "Seconds that running handlers have to finish when stopping.", "30"):argname "SECONDS"
       :convert(tonumber)
    c:option("--log-level", "error, warn, info or debug.", "info"):argname "LEVEL"
       :choices { "error", "warn", "info", "debug" }
    c:option("--log-format", "logfmt or json.", "logfmt"):argname "FORMAT":choices { "logfmt", "json" }
-   c:handle_options(false)
 end
 
 local function say(text)
