@@ -107,7 +107,7 @@ end
 
 -- ---- open and close ----
 
-local function gone(self)
+local function gone()
    return nil, errors.new("closed", "connection", "the connection was released")
 end
 
@@ -115,7 +115,7 @@ end
 -- @treturn[1] connection itself
 -- @treturn[2] nil, error: connection_refused, dns_failed, connect_timeout, authentication_failed...
 function Connection:connect()
-   if self.released then return gone(self) end
+   if self.released then return gone() end
    if self.is_open then return self end
    local token = task.token()
    local status = C.mr_connection_open(self.handle, token)

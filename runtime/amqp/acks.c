@@ -5,15 +5,12 @@
 
 #include "base/alloc.h"
 
-enum { SETTLED, OUT, ACKED };   /* ACKED: the host acked it, the wire does not know yet */
+enum { SETTLED, OUT, ACKED }; /* ACKED: the host acked it, the wire does not know yet */
 
 /* Tags a stuck delivery may hold in the window before it is put aside: one byte each. */
 #define WINDOW_MAX 65536
 
-void mr_acks_init(struct mr_acks *a)
-{
-	*a = (struct mr_acks){.low = 1, .next = 1};
-}
+void mr_acks_init(struct mr_acks *a) { *a = (struct mr_acks){.low = 1, .next = 1}; }
 
 void mr_acks_fini(struct mr_acks *a)
 {
@@ -33,8 +30,7 @@ static enum mr_status grow(struct mr_acks *a)
 	size_t capacity = a->capacity ? a->capacity * 2 : 64;
 	uint8_t *states = mr_malloc(capacity);
 	if (!states) return MR_NO_MEMORY;
-	for (uint64_t t = a->low; t < a->next; t++)
-		states[t & (capacity - 1)] = *state(a, t);
+	for (uint64_t t = a->low; t < a->next; t++) states[t & (capacity - 1)] = *state(a, t);
 	mr_free(a->states);
 	a->states = states;
 	a->capacity = capacity;
@@ -82,15 +78,19 @@ static enum mr_status ack_one(struct mr_acks *a, uint64_t tag)
 {
 	enum mr_status st = mr_buffer_append(&a->pending, &tag, sizeof tag);
 	if (st != MR_OK) return st;
-	if (tag >= a->low) *state(a, tag) = ACKED;
-	else mr_map_take(&a->sparse, tag);
+	if (tag >= a->low)
+		*state(a, tag) = ACKED;
+	else
+		mr_map_take(&a->sparse, tag);
 	return MR_OK;
 }
 
 static void drop_one(struct mr_acks *a, uint64_t tag)
 {
-	if (tag >= a->low) *state(a, tag) = SETTLED;
-	else mr_map_take(&a->sparse, tag);
+	if (tag >= a->low)
+		*state(a, tag) = SETTLED;
+	else
+		mr_map_take(&a->sparse, tag);
 }
 
 /* Applies to every outstanding tag up to `tag`; the sparse ones are all lower than the window. */
@@ -106,7 +106,8 @@ static enum mr_status ack_up_to(struct mr_acks *a, uint64_t tag)
 	return st;
 }
 
-static enum mr_status nack_up_to(struct mr_acks *a, uint64_t tag, int flags, mr_settle_write *write, void *owner)
+static enum mr_status nack_up_to(struct mr_acks *a, uint64_t tag, int flags, mr_settle_write *write,
+	void *owner)
 {
 	/* Acks wait for the flush, and a nack of many must not overtake them. */
 	enum mr_status st = mr_acks_flush(a, write, owner);
@@ -116,13 +117,12 @@ static enum mr_status nack_up_to(struct mr_acks *a, uint64_t tag, int flags, mr_
 	if (st != MR_OK) return st;
 	while (mr_map_next(&a->sparse, &at, &key))
 		if (key <= tag) mr_map_take(&a->sparse, key);
-	for (uint64_t t = a->low; t <= tag && t < a->next; t++)
-		*state(a, t) = SETTLED;
+	for (uint64_t t = a->low; t <= tag && t < a->next; t++) *state(a, t) = SETTLED;
 	return MR_OK;
 }
 
-enum mr_status mr_acks_settle(struct mr_acks *a, uint64_t tag, int how, int flags, mr_settle_write *write,
-	void *owner)
+enum mr_status mr_acks_settle(struct mr_acks *a, uint64_t tag, int how, int flags,
+	mr_settle_write *write, void *owner)
 {
 	bool multiple = flags & MR_SETTLE_MULTIPLE;
 	if (!is_outstanding(a, tag)) return MR_OK;
@@ -156,7 +156,9 @@ enum mr_status mr_acks_flush(struct mr_acks *a, mr_settle_write *write, void *ow
 
 	if (!a->sparse.count) {
 		covered = advance(a, &acked);
-		if (acked) st = write(owner, covered, MR_ACK, size > sizeof(uint64_t) ? MR_SETTLE_MULTIPLE : 0);
+		if (acked)
+			st = write(owner, covered, MR_ACK,
+				size > sizeof(uint64_t) ? MR_SETTLE_MULTIPLE : 0);
 	}
 	for (size_t i = 0; st == MR_OK && i < size; i += sizeof(uint64_t)) {
 		uint64_t tag;
@@ -179,7 +181,6 @@ void mr_acks_forget(struct mr_acks *a)
 size_t mr_acks_outstanding(const struct mr_acks *a)
 {
 	size_t count = a->sparse.count;
-	for (uint64_t t = a->low; t < a->next; t++)
-		count += *state(a, t) == OUT;
+	for (uint64_t t = a->low; t < a->next; t++) count += *state(a, t) == OUT;
 	return count;
 }

@@ -14,11 +14,12 @@
 /* Writes one settlement frame; `how` is MR_ACK, MR_NACK or MR_REJECT, flags MR_SETTLE_*. */
 typedef enum mr_status mr_settle_write(void *owner, uint64_t tag, int how, int flags);
 
-struct mr_acks {              /* zeroed is empty and valid */
-	uint8_t *states;      /* a ring: the state of tag t is at t & (capacity - 1) */
+struct mr_acks {         /* zeroed is empty and valid */
+	uint8_t *states; /* a ring: the state of tag t is at t & (capacity - 1) */
 	size_t capacity;
-	uint64_t low, next;   /* tags below low are settled or in `sparse`; next was not delivered yet */
-	struct mr_map sparse; /* long-unsettled tags that fell out of the window */
+	uint64_t low,
+		next; /* tags below low are settled or in `sparse`; next was not delivered yet */
+	struct mr_map sparse;     /* long-unsettled tags that fell out of the window */
 	struct mr_buffer pending; /* tags acked since the last flush, in order of acking */
 };
 
@@ -28,11 +29,11 @@ void mr_acks_fini(struct mr_acks *a);
 enum mr_status mr_acks_delivered(struct mr_acks *a, uint64_t tag, bool no_ack);
 /* The host settles; acks wait for the flush, nacks and rejects are written at once. Tags that are not
  * outstanding are ignored (MR_OK): they must not reach the wire. MR_NO_MEMORY. */
-enum mr_status mr_acks_settle(struct mr_acks *a, uint64_t tag, int how, int flags, mr_settle_write *write,
-	void *owner);
+enum mr_status mr_acks_settle(struct mr_acks *a, uint64_t tag, int how, int flags,
+	mr_settle_write *write, void *owner);
 enum mr_status mr_acks_flush(struct mr_acks *a, mr_settle_write *write, void *owner);
 /* basic.recover-ok: nothing delivered so far is ours any more. */
 void mr_acks_forget(struct mr_acks *a);
-size_t mr_acks_outstanding(const struct mr_acks *a);   /* for tests: walks the window */
+size_t mr_acks_outstanding(const struct mr_acks *a); /* for tests: walks the window */
 
 #endif

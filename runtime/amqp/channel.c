@@ -38,8 +38,8 @@ static enum mr_status send(struct mr_chan *ch, const struct mr_method *method, m
 	return mr_method_put(&ch->outlet->out, ch->number, method, ch->outlet->frame_max, error);
 }
 
-void mr_outlet_lost(struct mr_outlet *outlet, uint16_t channel, uint32_t epoch, uint64_t first, uint64_t last,
-	enum mr_status outcome)
+void mr_outlet_lost(struct mr_outlet *outlet, uint16_t channel, uint32_t epoch, uint64_t first,
+	uint64_t last, enum mr_status outcome)
 {
 	mr_event ev = {.type = MR_EV_CONFIRM, .status = outcome, .token = first, .last = last};
 	ev.connection = outlet->options->connection;
@@ -57,8 +57,8 @@ static void tell_confirmed(void *owner, uint64_t first, uint64_t last, enum mr_s
 	mr_outlet_lost(ch->outlet, ch->number, ch->epoch, first, last, outcome);
 }
 
-struct mr_chan *mr_chan_open(struct mr_outlet *outlet, uint16_t number, uint32_t epoch, uint64_t token,
-	mr_msec deadline)
+struct mr_chan *mr_chan_open(struct mr_outlet *outlet, uint16_t number, uint32_t epoch,
+	uint64_t token, mr_msec deadline)
 {
 	struct mr_chan *ch = mr_calloc(1, sizeof *ch);
 	if (!ch) return NULL;
@@ -85,8 +85,7 @@ void mr_chan_free(struct mr_chan *ch)
 	mr_content_drop(&ch->content, ch->outlet->options->pool);
 	mr_confirm_fini(&ch->confirm);
 	mr_acks_fini(&ch->acks);
-	for (size_t i = 0; i < ch->consumer_count; i++)
-		mr_free(ch->consumers[i]);
+	for (size_t i = 0; i < ch->consumer_count; i++) mr_free(ch->consumers[i]);
 	mr_free(ch->consumers);
 	mr_free(ch);
 }
@@ -110,7 +109,8 @@ void mr_chan_end(struct mr_chan *ch, const mr_error *why, bool tell)
 
 static enum mr_status write_settle(void *owner, uint64_t tag, int how, int flags)
 {
-	static const uint32_t id[] = {[MR_ACK] = MR_M_BASIC_ACK, [MR_NACK] = MR_M_BASIC_NACK,
+	static const uint32_t id[] = {[MR_ACK] = MR_M_BASIC_ACK,
+		[MR_NACK] = MR_M_BASIC_NACK,
 		[MR_REJECT] = MR_M_BASIC_REJECT};
 	struct mr_chan *ch = owner;
 	struct mr_method m = {.id = id[how], .tag = tag};
@@ -136,7 +136,9 @@ enum mr_status mr_chan_flush(struct mr_chan *ch)
 
 void mr_chan_close(struct mr_chan *ch, uint64_t token, mr_msec deadline)
 {
-	struct mr_method m = {.id = MR_M_CHANNEL_CLOSE, .code = 200, .text = mr_slice_str("Goodbye")};
+	struct mr_method m = {.id = MR_M_CHANNEL_CLOSE,
+		.code = 200,
+		.text = mr_slice_str("Goodbye")};
 	mr_error error = {0};
 	enum mr_status st = mr_chan_flush(ch);
 	if (st == MR_OK) st = send(ch, &m, &error);
@@ -152,7 +154,8 @@ void mr_chan_close(struct mr_chan *ch, uint64_t token, mr_msec deadline)
 static bool has_tag(const struct mr_chan *ch, mr_slice tag)
 {
 	for (size_t i = 0; i < ch->consumer_count; i++)
-		if (mr_slice_equal(mr_slice_of(ch->consumers[i]->tag, ch->consumers[i]->size), tag)) return true;
+		if (mr_slice_equal(mr_slice_of(ch->consumers[i]->tag, ch->consumers[i]->size), tag))
+			return true;
 	return false;
 }
 
@@ -161,15 +164,18 @@ static enum mr_status check(struct mr_chan *ch, const mr_request *request, mr_er
 	if (ch->state != MR_CH_OPEN)
 		return mr_error_set(error, MR_CLOSED, MR_SCOPE_CHANNEL, 0, "the channel is closed");
 	if (request->number & MR_CONSUMER_NO_ACK)
-		return mr_error_set(error, MR_BAD_ARGUMENT, MR_SCOPE_CHANNEL, 0, "number is over 2^31 - 1");
-	if (request->operation == MR_BASIC_CONSUME && request->extra.size && has_tag(ch, request->extra))
+		return mr_error_set(error, MR_BAD_ARGUMENT, MR_SCOPE_CHANNEL, 0,
+			"number is over 2^31 - 1");
+	if (request->operation == MR_BASIC_CONSUME && request->extra.size &&
+		has_tag(ch, request->extra))
 		return mr_error_set(error, MR_NOT_ALLOWED, MR_SCOPE_CHANNEL, 530,
 			"consumer tag \"%.*s\" is in use on this channel", (int)request->extra.size,
 			request->extra.data);
 	return MR_OK;
 }
 
-void mr_chan_request(struct mr_chan *ch, uint64_t token, const mr_request *request, mr_msec deadline)
+void mr_chan_request(struct mr_chan *ch, uint64_t token, const mr_request *request,
+	mr_msec deadline)
 {
 	mr_error error = {0};
 	struct mr_method method;
@@ -195,7 +201,8 @@ void mr_chan_request(struct mr_chan *ch, uint64_t token, const mr_request *reque
 static uint64_t identity_of(mr_slice exchange, mr_slice key, mr_slice body)
 {
 	size_t edge = body.size < 256 ? body.size : 256;
-	const mr_slice parts[] = {exchange, key, {body.data, edge}, {body.data + body.size - edge, edge}};
+	const mr_slice parts[] = {exchange, key, {body.data, edge},
+		{body.data + body.size - edge, edge}};
 	uint64_t hash = 0xcbf29ce484222325u ^ body.size;
 	for (size_t i = 0; i < 4; i++) {
 		for (size_t k = 0; k < parts[i].size; k++)
@@ -214,14 +221,17 @@ enum mr_status mr_chan_publish(struct mr_chan *ch, const struct mr_publish *p, m
 	if (p->flags & MR_MANDATORY) m.flags = MR_MANDATORY;
 	enum mr_status st = send(ch, &m, error);
 	if (st == MR_OK)
-		st = mr_frame_put_content(out, ch->number, p->properties, p->body, ch->outlet->frame_max);
+		st = mr_frame_put_content(out, ch->number, p->properties, p->body,
+			ch->outlet->frame_max);
 	if (st == MR_OK && ch->confirming) {
 		uint64_t id = m.flags ? identity_of(p->exchange, p->routing_key, p->body) : 0;
 		st = mr_confirm_add(&ch->confirm, id, p->deadline);
 		ch->outlet->earliest = mr_earlier(ch->outlet->earliest, p->deadline);
 	}
-	if (st != MR_OK) out->end = out->start + before; /* all frames of a publish, or none */
-	else ch->outlet->options->stats->published++;
+	if (st != MR_OK)
+		out->end = out->start + before; /* all frames of a publish, or none */
+	else
+		ch->outlet->options->stats->published++;
 	return st;
 }
 
@@ -257,9 +267,11 @@ static enum mr_status deliver(struct mr_chan *ch, mr_delivery *d, mr_error *erro
 enum mr_status mr_chan_content(struct mr_chan *ch, const struct mr_frame *frame, mr_error *error)
 {
 	mr_delivery *d;
-	enum mr_status st = mr_content_feed(&ch->content, ch->outlet->options->pool, frame, &d, error);
+	enum mr_status st =
+		mr_content_feed(&ch->content, ch->outlet->options->pool, frame, &d, error);
 	if (st != MR_OK || !d) return st;
-	bool is_get = ch->content.method.id == MR_M_BASIC_GET_OK; /* an answer, so it counts to the end */
+	bool is_get =
+		ch->content.method.id == MR_M_BASIC_GET_OK; /* an answer, so it counts to the end */
 	if (ch->state == MR_CH_OPEN || is_get) return deliver(ch, d, error);
 	mr_delivery_give(ch->outlet->options->pool, d); /* closing: what still comes is not ours */
 	return MR_OK;

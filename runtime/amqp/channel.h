@@ -10,7 +10,7 @@
 #include "amqp/session.h"
 #include "base/list.h"
 
-struct mr_outlet {            /* what the channels of a session share */
+struct mr_outlet { /* what the channels of a session share */
 	const struct mr_session_options *options;
 	struct mr_buffer out;
 	uint32_t frame_max;
@@ -23,7 +23,7 @@ struct mr_outlet {            /* what the channels of a session share */
 enum mr_channel_state { MR_CHANNEL_STATES(MR_CHANNEL_STATE_ENUM_) MR_CH_COUNT };
 
 struct mr_consumer_entry {
-	uint32_t number;      /* the host's */
+	uint32_t number; /* the host's */
 	uint8_t size;
 	char tag[255];
 };
@@ -33,7 +33,7 @@ struct mr_chan {
 	enum mr_channel_state state;
 	uint32_t epoch;
 	struct mr_outlet *outlet;
-	struct mr_node pending;       /* requests in the order sent: replies come in the same */
+	struct mr_node pending; /* requests in the order sent: replies come in the same */
 	struct mr_node dirty;
 	struct mr_content content;
 	struct mr_confirm confirm;
@@ -44,15 +44,18 @@ struct mr_chan {
 };
 
 /* Sends channel.open. *gives*; NULL when out of memory. */
-struct mr_chan *mr_chan_open(struct mr_outlet *outlet, uint16_t number, uint32_t epoch, uint64_t token,
-	mr_msec deadline);
+struct mr_chan *mr_chan_open(struct mr_outlet *outlet, uint16_t number, uint32_t epoch,
+	uint64_t token, mr_msec deadline);
 void mr_chan_free(struct mr_chan *ch);
-void mr_chan_enter(struct mr_chan *ch, enum mr_channel_state next); /* the only writer of the state */
+void mr_chan_enter(struct mr_chan *ch,
+	enum mr_channel_state next); /* the only writer of the state */
 void mr_chan_close(struct mr_chan *ch, uint64_t token, mr_msec deadline);
 /* Ends all that waits, with `why`, and is CLOSED; tells MR_EV_CHANNEL when `tell`. */
 void mr_chan_end(struct mr_chan *ch, const mr_error *why, bool tell);
-void mr_chan_request(struct mr_chan *ch, uint64_t token, const mr_request *request, mr_msec deadline);
-enum mr_status mr_chan_publish(struct mr_chan *ch, const struct mr_publish *publish, mr_error *error);
+void mr_chan_request(struct mr_chan *ch, uint64_t token, const mr_request *request,
+	mr_msec deadline);
+enum mr_status mr_chan_publish(struct mr_chan *ch, const struct mr_publish *publish,
+	mr_error *error);
 enum mr_status mr_chan_settle(struct mr_chan *ch, uint64_t tag, int how, int flags);
 enum mr_status mr_chan_flush(struct mr_chan *ch);
 /* A frame of this channel. What is returned beside MR_OK is the end of the connection. */
@@ -62,8 +65,9 @@ enum mr_status mr_chan_content(struct mr_chan *ch, const struct mr_frame *frame,
 void mr_chan_expire(struct mr_chan *ch, mr_msec now);
 
 /* Tells the end of a request that never got as far as a channel. */
-void mr_outlet_done(struct mr_outlet *outlet, uint16_t channel, uint64_t token, const mr_error *error);
-void mr_outlet_lost(struct mr_outlet *outlet, uint16_t channel, uint32_t epoch, uint64_t first, uint64_t last,
-	enum mr_status outcome);
+void mr_outlet_done(struct mr_outlet *outlet, uint16_t channel, uint64_t token,
+	const mr_error *error);
+void mr_outlet_lost(struct mr_outlet *outlet, uint16_t channel, uint32_t epoch, uint64_t first,
+	uint64_t last, enum mr_status outcome);
 
 #endif

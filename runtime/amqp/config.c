@@ -18,14 +18,12 @@
 
 void mr_config_fini(struct mr_config *c)
 {
-	for (size_t i = 0; i < c->host_count; i++)
-		mr_free(c->hosts[i].name);
+	for (size_t i = 0; i < c->host_count; i++) mr_free(c->hosts[i].name);
 	mr_free(c->hosts);
-	char *strings[] = {c->user, c->password, c->vhost, c->name, c->mechanism, c->tls_ca, c->tls_cert, c->tls_key,
-		c->tls_server_name, c->tls_min_version, c->url};
+	char *strings[] = {c->user, c->password, c->vhost, c->name, c->mechanism, c->tls_ca,
+		c->tls_cert, c->tls_key, c->tls_server_name, c->tls_min_version, c->url};
 	if (c->password) memset(c->password, 0, strlen(c->password));
-	for (size_t i = 0; i < sizeof strings / sizeof *strings; i++)
-		mr_free(strings[i]);
+	for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) mr_free(strings[i]);
 	mr_table_free(c->client_properties);
 	*c = (struct mr_config){0};
 }
@@ -46,8 +44,8 @@ static bool boolean(const mr_options *o, enum mr_option_id id, bool usual)
 }
 
 /* The option's own string, else the URL's, else the usual one; NULL stays NULL. */
-static enum mr_status string(char **out, const mr_options *o, enum mr_option_id id, const char *from_url,
-	const char *usual)
+static enum mr_status string(char **out, const mr_options *o, enum mr_option_id id,
+	const char *from_url, const char *usual)
 {
 	const char *text = get(o, id) ? o->values[id].string : from_url ? from_url : usual;
 	if (!text) return MR_OK;
@@ -69,7 +67,8 @@ static enum mr_status add_host(struct mr_config *c, const char *name, size_t siz
 	return MR_OK;
 }
 
-static enum mr_status split_hosts(struct mr_config *c, const char *list, uint16_t port, mr_error *error)
+static enum mr_status split_hosts(struct mr_config *c, const char *list, uint16_t port,
+	mr_error *error)
 {
 	for (const char *at = list;; at++) {
 		size_t size = strcspn(at, ",");
@@ -82,29 +81,34 @@ static enum mr_status split_hosts(struct mr_config *c, const char *list, uint16_
 	}
 }
 
-static enum mr_status take_hosts(struct mr_config *c, const mr_options *o, const struct mr_uri *uri, mr_error *error)
+static enum mr_status take_hosts(struct mr_config *c, const mr_options *o, const struct mr_uri *uri,
+	mr_error *error)
 {
 	uint16_t usual = c->tls ? 5671 : 5672;
 	uint16_t port = (uint16_t)number(o, MR_OPT_PORT, usual);
 	enum mr_status st = MR_OK;
-	if (get(o, MR_OPT_HOSTNAME)) return split_hosts(c, o->values[MR_OPT_HOSTNAME].string, port, error);
+	if (get(o, MR_OPT_HOSTNAME))
+		return split_hosts(c, o->values[MR_OPT_HOSTNAME].string, port, error);
 	if (!uri->host_count) return add_host(c, "localhost", 9, port);
 	for (size_t i = 0; st == MR_OK && i < uri->host_count; i++) {
 		uint16_t of_url = uri->hosts[i].port;
 		/* `ssl = true` beside an amqp:// URL without a port means the TLS port. */
 		if (c->tls && of_url == 5672 && strcmp(uri->scheme, "amqp") == 0) of_url = usual;
-		st = add_host(c, uri->hosts[i].name, strlen(uri->hosts[i].name), get(o, MR_OPT_PORT) ? port : of_url);
+		st = add_host(c, uri->hosts[i].name, strlen(uri->hosts[i].name),
+			get(o, MR_OPT_PORT) ? port : of_url);
 	}
 	return st;
 }
 
 /* ---- the parts ---- */
 
-static enum mr_status take_strings(struct mr_config *c, const mr_options *o, const struct mr_uri *uri)
+static enum mr_status take_strings(struct mr_config *c, const mr_options *o,
+	const struct mr_uri *uri)
 {
 	char machine[256] = "moonrabbit";
 	gethostname(machine, sizeof machine - 1);
-	bool external = get(o, MR_OPT_AUTH) && strcmp(o->values[MR_OPT_AUTH].string, "external") == 0;
+	bool external =
+		get(o, MR_OPT_AUTH) && strcmp(o->values[MR_OPT_AUTH].string, "external") == 0;
 	enum mr_status st = string(&c->user, o, MR_OPT_USERID, uri->user, "guest");
 	if (st == MR_OK) st = string(&c->password, o, MR_OPT_PASSWORD, uri->password, "guest");
 	if (st == MR_OK) st = string(&c->vhost, o, MR_OPT_VIRTUAL_HOST, uri->vhost, "/");
@@ -123,8 +127,8 @@ static void take_numbers(struct mr_config *c, const mr_options *o)
 {
 	c->tls_verify = boolean(o, MR_OPT_SSL_VERIFY, true);
 	c->heartbeat = (uint16_t)number(o, MR_OPT_HEARTBEAT, 60);
-	c->heartbeat_in_loop =
-		get(o, MR_OPT_HEARTBEAT_MODE) && strcmp(o->values[MR_OPT_HEARTBEAT_MODE].string, "loop") == 0;
+	c->heartbeat_in_loop = get(o, MR_OPT_HEARTBEAT_MODE) &&
+	                       strcmp(o->values[MR_OPT_HEARTBEAT_MODE].string, "loop") == 0;
 	c->insist = boolean(o, MR_OPT_INSIST, false);
 	c->channel_max = (uint16_t)number(o, MR_OPT_CHANNEL_MAX, DEFAULT_CHANNEL_MAX);
 	c->frame_max = (uint32_t)number(o, MR_OPT_FRAME_MAX, DEFAULT_FRAME_MAX);
@@ -140,15 +144,17 @@ static void take_numbers(struct mr_config *c, const mr_options *o)
 static enum mr_status check_lengths(const struct mr_config *c, mr_error *error)
 {
 	if (strlen(c->vhost) <= 255) return MR_OK;
-	return mr_error_set(error, MR_BAD_OPTION, MR_SCOPE_CONFIG, 0, "option \"virtual_host\" is longer than 255 bytes");
+	return mr_error_set(error, MR_BAD_OPTION, MR_SCOPE_CONFIG, 0,
+		"option \"virtual_host\" is longer than 255 bytes");
 }
 
 static enum mr_status show_url(struct mr_config *c)
 {
 	char text[700];
-	const char *form = strchr(c->hosts[0].name, ':') ? "%s://%.128s@[%s]:%u/%.255s" : "%s://%.128s@%s:%u/%.255s";
-	snprintf(text, sizeof text, form, c->tls ? "amqps" : "amqp", c->user, c->hosts[0].name, c->hosts[0].port,
-		strcmp(c->vhost, "/") == 0 ? "" : c->vhost);
+	const char *form = strchr(c->hosts[0].name, ':') ? "%s://%.128s@[%s]:%u/%.255s"
+	                                                 : "%s://%.128s@%s:%u/%.255s";
+	snprintf(text, sizeof text, form, c->tls ? "amqps" : "amqp", c->user, c->hosts[0].name,
+		c->hosts[0].port, strcmp(c->vhost, "/") == 0 ? "" : c->vhost);
 	c->url = mr_strdup_n(text, strlen(text));
 	return c->url ? MR_OK : MR_NO_MEMORY;
 }
@@ -164,12 +170,15 @@ static enum mr_status take_query(mr_options *o, const struct mr_uri *uri, mr_err
 		/* RabbitMQ's URI specification calls it so. */
 		if (strcmp(key, "connection_timeout") == 0) key = "connect_timeout";
 		bool is_set = false;
-		enum mr_status st = mr_options_text(&probe, key, mr_slice_str(uri->query[i].value), error);
+		enum mr_status st =
+			mr_options_text(&probe, key, mr_slice_str(uri->query[i].value), error);
 		for (size_t id = 0; st == MR_OK && id < MR_OPTION_COUNT; id++) {
 			if (!probe.values[id].is_set) continue;
 			is_set = o->values[id].is_set;
-			if (!is_set) o->values[id] = probe.values[id];
-			else mr_free(probe.values[id].string);
+			if (!is_set)
+				o->values[id] = probe.values[id];
+			else
+				mr_free(probe.values[id].string);
 		}
 		if (st != MR_OK) return st;
 	}
@@ -183,7 +192,8 @@ static enum mr_status copy_options(mr_options *to, const mr_options *from)
 	for (size_t i = 0; i < MR_OPTION_COUNT; i++) {
 		struct mr_option_value *v = &to->values[i];
 		bool had_string = v->string, had_table = v->table;
-		v->string = had_string && st == MR_OK ? mr_strdup_n(v->string, strlen(v->string)) : NULL;
+		v->string = had_string && st == MR_OK ? mr_strdup_n(v->string, strlen(v->string))
+		                                      : NULL;
 		v->table = had_table && st == MR_OK ? mr_table_copy(v->table) : NULL;
 		if ((had_string && !v->string) || (had_table && !v->table)) st = MR_NO_MEMORY;
 	}
@@ -210,7 +220,8 @@ static enum mr_status take_url(mr_options *o, struct mr_uri *uri, mr_error *erro
 	return take_query(o, uri, error);
 }
 
-static enum mr_status assemble(struct mr_config *c, mr_options *o, const struct mr_uri *uri, mr_error *error)
+static enum mr_status assemble(struct mr_config *c, mr_options *o, const struct mr_uri *uri,
+	mr_error *error)
 {
 	c->tls = boolean(o, MR_OPT_SSL, uri->scheme && strcmp(uri->scheme, "amqps") == 0);
 	take_numbers(c, o);
@@ -234,8 +245,10 @@ enum mr_status mr_config_resolve(struct mr_config *out, const mr_options *option
 	if (st == MR_OK) st = take_url(&o, &uri, error);
 	if (st == MR_OK) st = assemble(&config, &o, &uri, error);
 	if (st == MR_NO_MEMORY) mr_error_set(error, st, MR_SCOPE_CONFIG, 0, "out of memory");
-	if (st == MR_OK) *out = config;
-	else mr_config_fini(&config);
+	if (st == MR_OK)
+		*out = config;
+	else
+		mr_config_fini(&config);
 	free_copies(&o);
 	mr_uri_fini(&uri);
 	return st;

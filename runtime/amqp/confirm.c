@@ -42,8 +42,7 @@ static enum mr_status grow(struct mr_confirm *c)
 	size_t capacity = c->capacity ? c->capacity * 2 : 16;
 	struct mr_confirm_entry *entries = mr_malloc(capacity * sizeof *entries);
 	if (!entries) return MR_NO_MEMORY;
-	for (uint64_t n = c->first; n < c->next; n++)
-		entries[n & (capacity - 1)] = *entry(c, n);
+	for (uint64_t n = c->first; n < c->next; n++) entries[n & (capacity - 1)] = *entry(c, n);
 	mr_free(c->entries);
 	c->entries = entries;
 	c->capacity = capacity;
@@ -78,12 +77,12 @@ static void end_one(struct mr_confirm *c, uint64_t number, enum mr_status outcom
 
 static void drop_done(struct mr_confirm *c)
 {
-	while (c->first < c->next && entry(c, c->first)->progress == DONE)
-		c->first++;
+	while (c->first < c->next && entry(c, c->first)->progress == DONE) c->first++;
 	if (c->first == c->next) c->earliest = MR_NEVER;
 }
 
-enum mr_status mr_confirm_settle(struct mr_confirm *c, uint64_t number, bool multiple, enum mr_status outcome)
+enum mr_status mr_confirm_settle(struct mr_confirm *c, uint64_t number, bool multiple,
+	enum mr_status outcome)
 {
 	struct run run = {0};
 	if (multiple && number == 0) number = c->next - 1;
@@ -115,8 +114,10 @@ void mr_confirm_expire(struct mr_confirm *c, mr_msec now)
 	for (uint64_t n = c->first; n < c->next; n++) {
 		struct mr_confirm_entry *e = entry(c, n);
 		if (e->progress == DONE) continue;
-		if (e->deadline <= now) end_one(c, n, MR_TIMEOUT, &run);
-		else c->earliest = mr_earlier(c->earliest, e->deadline);
+		if (e->deadline <= now)
+			end_one(c, n, MR_TIMEOUT, &run);
+		else
+			c->earliest = mr_earlier(c->earliest, e->deadline);
 	}
 	drop_done(c);
 	tell_run(c, &run);
@@ -125,8 +126,7 @@ void mr_confirm_expire(struct mr_confirm *c, mr_msec now)
 void mr_confirm_lose(struct mr_confirm *c)
 {
 	struct run run = {0};
-	for (uint64_t n = c->first; n < c->next; n++)
-		end_one(c, n, MR_LOST, &run);
+	for (uint64_t n = c->first; n < c->next; n++) end_one(c, n, MR_LOST, &run);
 	drop_done(c);
 	tell_run(c, &run);
 }
@@ -134,7 +134,6 @@ void mr_confirm_lose(struct mr_confirm *c)
 size_t mr_confirm_outstanding(const struct mr_confirm *c)
 {
 	size_t count = 0;
-	for (uint64_t n = c->first; n < c->next; n++)
-		count += entry(c, n)->progress != DONE;
+	for (uint64_t n = c->first; n < c->next; n++) count += entry(c, n)->progress != DONE;
 	return count;
 }

@@ -21,10 +21,12 @@ static mr_slice stash(char **at, mr_slice s)
 	return copy;
 }
 
-enum mr_status mr_content_begin(struct mr_content *c, const struct mr_method *method, mr_error *error)
+enum mr_status mr_content_begin(struct mr_content *c, const struct mr_method *method,
+	mr_error *error)
 {
 	if (c->state != MR_CONTENT_IDLE)
-		return refuse(error, MR_UNEXPECTED_FRAME, 505, "a message began before the last one was whole");
+		return refuse(error, MR_UNEXPECTED_FRAME, 505,
+			"a message began before the last one was whole");
 	char *at = c->names;
 	c->method = *method;
 	c->method.name = stash(&at, method->name);
@@ -114,8 +116,8 @@ static enum mr_status take_body(struct mr_content *c, struct mr_delivery_pool *p
 	return MR_OK;
 }
 
-enum mr_status mr_content_feed(struct mr_content *c, struct mr_delivery_pool *pool, const struct mr_frame *frame,
-	mr_delivery **done, mr_error *error)
+enum mr_status mr_content_feed(struct mr_content *c, struct mr_delivery_pool *pool,
+	const struct mr_frame *frame, mr_delivery **done, mr_error *error)
 {
 	enum mr_status st = MR_UNEXPECTED_FRAME;
 	*done = NULL;

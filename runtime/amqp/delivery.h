@@ -10,7 +10,7 @@
 struct mr_delivery_pool;
 
 enum mr_status mr_delivery_pool_open(struct mr_delivery_pool **out);
-void mr_delivery_pool_close(struct mr_delivery_pool *pool);   /* frees also what is still out */
+void mr_delivery_pool_close(struct mr_delivery_pool *pool); /* frees also what is still out */
 /* A delivery with room for `variable` bytes behind it, at *space; all fields zeroed but `generation`.
  * Up to about 400 bytes cost no allocation. NULL when out of memory. */
 mr_delivery *mr_delivery_take(struct mr_delivery_pool *pool, size_t variable, char **space);

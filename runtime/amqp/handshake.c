@@ -26,7 +26,8 @@ uint32_t mr_negotiate(uint32_t ours, uint32_t theirs)
 	return ours < theirs ? ours : theirs;
 }
 
-static enum mr_status reject(struct mr_handshake *hs, mr_error *error, enum mr_status kind, int code, const char *text)
+static enum mr_status reject(struct mr_handshake *hs, mr_error *error, enum mr_status kind,
+	int code, const char *text)
 {
 	hs->step = MR_HS_FAILED;
 	return mr_error_set(error, kind, MR_SCOPE_CONNECTION, code, "%s", text);
@@ -39,7 +40,8 @@ static enum mr_status add_capabilities(mr_table *properties)
 	static const char *const names[] = {"publisher_confirms", "consumer_cancel_notify",
 		"exchange_exchange_bindings", "basic.nack", "connection.blocked",
 		"authentication_failure_close", "per_consumer_qos"};
-	mr_table *capabilities = mr_table_nest(properties, "capabilities", strlen("capabilities"), 'F');
+	mr_table *capabilities =
+		mr_table_nest(properties, "capabilities", strlen("capabilities"), 'F');
 	mr_value yes = {.type = 't', .as.boolean = true};
 	if (!capabilities) return MR_NO_MEMORY;
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -53,7 +55,9 @@ static enum mr_status add_identity(mr_table *properties, const struct mr_login *
 {
 	char platform[256] = "C";
 	struct utsname system;
-	if (uname(&system) == 0) snprintf(platform, sizeof platform, "C; %.64s %.64s", system.sysname, system.machine);
+	if (uname(&system) == 0)
+		snprintf(platform, sizeof platform, "C; %.64s %.64s", system.sysname,
+			system.machine);
 	const struct {
 		const char *key;
 		mr_slice text;
@@ -78,9 +82,12 @@ static enum mr_status client_properties(const struct mr_login *login, mr_table *
 	mr_table *table = mr_table_new();
 	enum mr_status st = table ? add_identity(table, login) : MR_NO_MEMORY;
 	if (st == MR_OK) st = add_capabilities(table);
-	if (st == MR_OK && login->client_properties) st = mr_table_merge(table, login->client_properties);
-	if (st == MR_OK) *out = table;
-	else mr_table_free(table);
+	if (st == MR_OK && login->client_properties)
+		st = mr_table_merge(table, login->client_properties);
+	if (st == MR_OK)
+		*out = table;
+	else
+		mr_table_free(table);
 	return st;
 }
 
@@ -109,7 +116,8 @@ static char *sasl_response(const struct mr_login *login, size_t *size)
 	out[0] = '\0';
 	if (login->user.size) memcpy(out + 1, login->user.data, login->user.size);
 	out[login->user.size + 1] = '\0';
-	if (login->password.size) memcpy(out + login->user.size + 2, login->password.data, login->password.size);
+	if (login->password.size)
+		memcpy(out + login->user.size + 2, login->password.data, login->password.size);
 	return out;
 }
 
@@ -130,14 +138,16 @@ static enum mr_status say_start_ok(struct mr_handshake *hs, struct mr_buffer *ou
 	return st;
 }
 
-static enum mr_status take_start(struct mr_handshake *hs, struct mr_method *m, struct mr_buffer *out, mr_error *error)
+static enum mr_status take_start(struct mr_handshake *hs, struct mr_method *m,
+	struct mr_buffer *out, mr_error *error)
 {
 	hs->server_properties = m->table;
 	m->table = NULL;
 	if (!offers(m->text, hs->login->mechanism)) {
 		mr_error_set(error, MR_AUTHENTICATION_FAILED, MR_SCOPE_CONNECTION, 0,
-			"the broker does not offer the mechanism %.*s, but: %.*s", (int)hs->login->mechanism.size,
-			hs->login->mechanism.data, (int)m->text.size, m->text.data);
+			"the broker does not offer the mechanism %.*s, but: %.*s",
+			(int)hs->login->mechanism.size, hs->login->mechanism.data,
+			(int)m->text.size, m->text.data);
 		hs->step = MR_HS_FAILED;
 		return MR_AUTHENTICATION_FAILED;
 	}
@@ -147,20 +157,24 @@ static enum mr_status take_start(struct mr_handshake *hs, struct mr_method *m, s
 
 /* ---- tune and open ---- */
 
-static enum mr_status take_tune(struct mr_handshake *hs, const struct mr_method *m, struct mr_buffer *out,
-	mr_error *error)
+static enum mr_status take_tune(struct mr_handshake *hs, const struct mr_method *m,
+	struct mr_buffer *out, mr_error *error)
 {
 	const struct mr_login *login = hs->login;
 	hs->frame_max = mr_negotiate(login->frame_max, m->count);
 	hs->channel_max = (uint16_t)mr_negotiate(login->channel_max, m->channel_max);
 	/* Ours is the word on heartbeats: 0 turns them off, else the shorter of the two. */
-	hs->heartbeat = login->heartbeat ? (uint16_t)mr_negotiate(login->heartbeat, m->heartbeat) : 0;
+	hs->heartbeat =
+		login->heartbeat ? (uint16_t)mr_negotiate(login->heartbeat, m->heartbeat) : 0;
 	if (hs->frame_max && hs->frame_max < MR_FRAME_MIN_MAX)
-		return reject(hs, error, MR_FRAME_ERROR, 501, "the broker asks for frames below 4096 bytes");
+		return reject(hs, error, MR_FRAME_ERROR, 501,
+			"the broker asks for frames below 4096 bytes");
 	struct mr_method tune = {.id = MR_M_CONNECTION_TUNE_OK, .count = hs->frame_max};
 	tune.channel_max = hs->channel_max;
 	tune.heartbeat = hs->heartbeat;
-	struct mr_method open = {.id = MR_M_CONNECTION_OPEN, .name = login->vhost, .flags = login->insist};
+	struct mr_method open = {.id = MR_M_CONNECTION_OPEN,
+		.name = login->vhost,
+		.flags = login->insist};
 	enum mr_status st = mr_method_put(out, 0, &tune, MR_FRAME_MIN_MAX, error);
 	if (st == MR_OK) st = mr_method_put(out, 0, &open, MR_FRAME_MIN_MAX, error);
 	hs->step = MR_HS_OPEN;
@@ -177,20 +191,23 @@ static enum mr_status kind_of_close(const struct mr_handshake *hs, const struct 
 	if (contains(m->text, "connection limit")) return MR_CONNECTION_LIMIT_REACHED;
 	if (m->code == 403 && hs->step != MR_HS_OPEN) return MR_AUTHENTICATION_FAILED;
 	bool refused = m->code == 403 || m->code == 530 || m->code == 402;
-	return hs->step == MR_HS_OPEN && refused ? MR_VHOST_ACCESS_REFUSED : mr_kind_of_code(m->code);
+	return hs->step == MR_HS_OPEN && refused ? MR_VHOST_ACCESS_REFUSED
+	                                         : mr_kind_of_code(m->code);
 }
 
-static enum mr_status take_close(struct mr_handshake *hs, const struct mr_method *m, struct mr_buffer *out,
-	mr_error *error)
+static enum mr_status take_close(struct mr_handshake *hs, const struct mr_method *m,
+	struct mr_buffer *out, mr_error *error)
 {
 	struct mr_method ok = {.id = MR_M_CONNECTION_CLOSE_OK};
 	enum mr_status kind = kind_of_close(hs, m);
 	mr_method_put(out, 0, &ok, MR_FRAME_MIN_MAX, NULL);
 	hs->step = MR_HS_FAILED;
-	return mr_error_set(error, kind, MR_SCOPE_CONNECTION, m->code, "%.*s", (int)m->text.size, m->text.data);
+	return mr_error_set(error, kind, MR_SCOPE_CONNECTION, m->code, "%.*s", (int)m->text.size,
+		m->text.data);
 }
 
-enum mr_status mr_handshake_feed(struct mr_handshake *hs, struct mr_method *m, struct mr_buffer *out, mr_error *error)
+enum mr_status mr_handshake_feed(struct mr_handshake *hs, struct mr_method *m,
+	struct mr_buffer *out, mr_error *error)
 {
 	enum mr_status st;
 	if (m->id == MR_M_CONNECTION_CLOSE) {
@@ -212,7 +229,8 @@ enum mr_status mr_handshake_feed(struct mr_handshake *hs, struct mr_method *m, s
 	return st;
 }
 
-enum mr_status mr_handshake_lost(const struct mr_handshake *hs, enum mr_status kind, mr_error *error)
+enum mr_status mr_handshake_lost(const struct mr_handshake *hs, enum mr_status kind,
+	mr_error *error)
 {
 	if (kind != MR_STREAM_LOST) return kind;
 	if (hs->step == MR_HS_TUNE)

@@ -7,10 +7,11 @@
 #include "amqp/method.h"
 #include "base/clock.h"
 
-struct mr_login {             /* borrowed by the handshake for as long as it lasts */
+struct mr_login { /* borrowed by the handshake for as long as it lasts */
 	mr_slice user, password, vhost;
-	mr_slice mechanism;   /* "PLAIN" or "EXTERNAL" */
-	const mr_table *client_properties;  /* the user's; merged into ours, theirs wins but for capabilities, which merge */
+	mr_slice mechanism; /* "PLAIN" or "EXTERNAL" */
+	const mr_table *
+		client_properties; /* the user's; merged into ours, theirs wins but for capabilities, which merge */
 	mr_slice connection_name;
 	uint32_t frame_max;   /* what we ask for; 0: no limit */
 	uint16_t channel_max; /* 0: no limit (65535) */
@@ -23,8 +24,8 @@ enum mr_handshake_step { MR_HS_START, MR_HS_TUNE, MR_HS_OPEN, MR_HS_DONE, MR_HS_
 struct mr_handshake {
 	const struct mr_login *login;
 	enum mr_handshake_step step;
-	mr_table *server_properties;  /* ours; NULL before start */
-	uint32_t frame_max;           /* the outcome of tune */
+	mr_table *server_properties; /* ours; NULL before start */
+	uint32_t frame_max;          /* the outcome of tune */
 	uint16_t channel_max;
 	uint16_t heartbeat;
 };
@@ -37,11 +38,12 @@ void mr_handshake_fini(struct mr_handshake *hs);
  * (403 before open: MR_AUTHENTICATION_FAILED; at open: 403 or 530 "vhost not found"/"access to
  * vhost refused": MR_VHOST_ACCESS_REFUSED; 530 "connection limit": MR_CONNECTION_LIMIT_REACHED; else
  * by code), after which it has appended close-ok. */
-enum mr_status mr_handshake_feed(struct mr_handshake *hs, struct mr_method *method, struct mr_buffer *out,
-	mr_error *error);
+enum mr_status mr_handshake_feed(struct mr_handshake *hs, struct mr_method *method,
+	struct mr_buffer *out, mr_error *error);
 /* What a dead socket means at this step: after start-ok and before tune, a peer that just hangs up
  * has refused the login (MR_AUTHENTICATION_FAILED); after open MR_VHOST_ACCESS_REFUSED; else `kind`. */
-enum mr_status mr_handshake_lost(const struct mr_handshake *hs, enum mr_status kind, mr_error *error);
+enum mr_status mr_handshake_lost(const struct mr_handshake *hs, enum mr_status kind,
+	mr_error *error);
 
 /* AMQP's rule of tune: 0 is no limit; else the smaller of the non-zero ones. */
 uint32_t mr_negotiate(uint32_t ours, uint32_t theirs);

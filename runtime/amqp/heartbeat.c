@@ -7,10 +7,7 @@ void mr_heartbeat_init(struct mr_heartbeat *hb, mr_msec interval, mr_msec now)
 	*hb = (struct mr_heartbeat){.interval = interval, .sent = now, .heard = now};
 }
 
-void mr_heartbeat_sent(struct mr_heartbeat *hb, mr_msec now)
-{
-	hb->sent = now;
-}
+void mr_heartbeat_sent(struct mr_heartbeat *hb, mr_msec now) { hb->sent = now; }
 
 void mr_heartbeat_heard(struct mr_heartbeat *hb, mr_msec now)
 {

@@ -10,16 +10,16 @@
 
 enum mr_beat { MR_BEAT_QUIET, MR_BEAT_SEND, MR_BEAT_LOOK, MR_BEAT_DEAD };
 
-struct mr_heartbeat {         /* held by value; owns nothing, needs no fini */
-	mr_msec interval;     /* the negotiated one; 0 turns heartbeats off */
-	mr_msec sent, heard;  /* when bytes last left and last came */
-	bool deaf;            /* reading is paused, so silence proves nothing */
-	bool looked;          /* silence was reported once; the socket was to be looked at again */
+struct mr_heartbeat {        /* held by value; owns nothing, needs no fini */
+	mr_msec interval;    /* the negotiated one; 0 turns heartbeats off */
+	mr_msec sent, heard; /* when bytes last left and last came */
+	bool deaf;           /* reading is paused, so silence proves nothing */
+	bool looked;         /* silence was reported once; the socket was to be looked at again */
 };
 
 void mr_heartbeat_init(struct mr_heartbeat *hb, mr_msec interval, mr_msec now);
 void mr_heartbeat_sent(struct mr_heartbeat *hb, mr_msec now);
-void mr_heartbeat_heard(struct mr_heartbeat *hb, mr_msec now);      /* any byte counts */
+void mr_heartbeat_heard(struct mr_heartbeat *hb, mr_msec now); /* any byte counts */
 /* Pausing stops the dead clock; resuming starts it anew at `now`. */
 void mr_heartbeat_deaf(struct mr_heartbeat *hb, bool deaf, mr_msec now);
 /* SEND: nothing was sent for half the interval. LOOK: nothing heard for the interval: read what is
@@ -27,6 +27,6 @@ void mr_heartbeat_deaf(struct mr_heartbeat *hb, bool deaf, mr_msec now);
  * check without anything heard in between (a late loop must not kill a live peer). DEAD and LOOK
  * come before SEND. */
 enum mr_beat mr_heartbeat_check(struct mr_heartbeat *hb, mr_msec now);
-mr_msec mr_heartbeat_deadline(const struct mr_heartbeat *hb);       /* MR_NEVER when off */
+mr_msec mr_heartbeat_deadline(const struct mr_heartbeat *hb); /* MR_NEVER when off */
 
 #endif

@@ -42,7 +42,8 @@ static bool is_tag(const struct mr_consumer_entry *entry, mr_slice tag)
 static struct mr_consumer_entry *find_consumer(struct mr_chan *ch, mr_slice tag)
 {
 	size_t last = ch->last_consumer; /* most deliveries go where the one before went */
-	if (last < ch->consumer_count && is_tag(ch->consumers[last], tag)) return ch->consumers[last];
+	if (last < ch->consumer_count && is_tag(ch->consumers[last], tag))
+		return ch->consumers[last];
 	for (size_t i = 0; i < ch->consumer_count; i++) {
 		if (!is_tag(ch->consumers[i], tag)) continue;
 		ch->last_consumer = i;
@@ -128,21 +129,17 @@ static void copy_name(mr_reply *reply, mr_slice name)
 }
 
 /* What an answer changes in the channel, before the host hears of it. */
-static enum mr_status apply(struct mr_chan *ch, const struct mr_pending *p, const struct mr_method *m)
+static enum mr_status apply(struct mr_chan *ch, const struct mr_pending *p,
+	const struct mr_method *m)
 {
 	switch (m->id) {
 	case MR_M_BASIC_CONSUME_OK:
 		/* Its asker has gone: nobody would ever settle its deliveries. */
 		if (!p->token) return send(ch, MR_M_BASIC_CANCEL, m->name, 1);
 		return add_consumer(ch, m->name, p->consumer);
-	case MR_M_BASIC_CANCEL_OK:
-		remove_consumer(ch, m->name);
-		return MR_OK;
-	case MR_M_BASIC_RECOVER_OK:
-		mr_acks_forget(&ch->acks);
-		return MR_OK;
-	default:
-		return MR_OK;
+	case MR_M_BASIC_CANCEL_OK: remove_consumer(ch, m->name); return MR_OK;
+	case MR_M_BASIC_RECOVER_OK: mr_acks_forget(&ch->acks); return MR_OK;
+	default: return MR_OK;
 	}
 }
 
@@ -151,7 +148,8 @@ static enum mr_status answer(struct mr_chan *ch, const struct mr_method *m, mr_e
 	struct mr_pending *p = mr_pending_take(ch, m->id);
 	if (!p)
 		return mr_error_set(error, MR_COMMAND_INVALID, MR_SCOPE_CONNECTION, 503,
-			"unexpected %s: nothing on channel %u waits for it", mr_method_name(m->id), ch->number);
+			"unexpected %s: nothing on channel %u waits for it", mr_method_name(m->id),
+			ch->number);
 	enum mr_status st = apply(ch, p, m);
 	mr_reply *reply = p->token ? mr_calloc(1, sizeof *reply) : NULL;
 	if (reply) {
@@ -171,8 +169,8 @@ static enum mr_status answer(struct mr_chan *ch, const struct mr_method *m, mr_e
 static enum mr_status closed_by_broker(struct mr_chan *ch, const struct mr_method *m)
 {
 	mr_error why = {0};
-	mr_error_set(&why, mr_kind_of_code(m->code), MR_SCOPE_CHANNEL, m->code, "%.*s", (int)m->text.size,
-		m->text.data);
+	mr_error_set(&why, mr_kind_of_code(m->code), MR_SCOPE_CHANNEL, m->code, "%.*s",
+		(int)m->text.size, m->text.data);
 	enum mr_status st = send(ch, MR_M_CHANNEL_CLOSE_OK, (mr_slice){0}, 0);
 	if (ch->state != MR_CH_CLOSING) {
 		mr_chan_end(ch, &why, true);
@@ -248,22 +246,14 @@ enum mr_status mr_chan_method(struct mr_chan *ch, const struct mr_method *m, mr_
 			return answer(ch, &(struct mr_method){.id = m->id}, error);
 		return mr_content_begin(&ch->content, m, error);
 	case MR_M_BASIC_DELIVER:
-	case MR_M_BASIC_RETURN:
-		return mr_content_begin(&ch->content, m, error);
+	case MR_M_BASIC_RETURN: return mr_content_begin(&ch->content, m, error);
 	case MR_M_BASIC_ACK:
-	case MR_M_BASIC_NACK:
-		return confirmed(ch, m, error);
-	case MR_M_BASIC_CANCEL:
-		return cancelled_by_broker(ch, m);
-	case MR_M_CHANNEL_CLOSE:
-		return closed_by_broker(ch, m);
-	case MR_M_CHANNEL_CLOSE_OK:
-		return close_ok(ch, error);
-	case MR_M_CHANNEL_OPEN_OK:
-		return opened(ch, m, error);
-	case MR_M_CHANNEL_FLOW:
-		return send(ch, MR_M_CHANNEL_FLOW_OK, (mr_slice){0}, m->flags & 1);
-	default:
-		return answer(ch, m, error);
+	case MR_M_BASIC_NACK: return confirmed(ch, m, error);
+	case MR_M_BASIC_CANCEL: return cancelled_by_broker(ch, m);
+	case MR_M_CHANNEL_CLOSE: return closed_by_broker(ch, m);
+	case MR_M_CHANNEL_CLOSE_OK: return close_ok(ch, error);
+	case MR_M_CHANNEL_OPEN_OK: return opened(ch, m, error);
+	case MR_M_CHANNEL_FLOW: return send(ch, MR_M_CHANNEL_FLOW_OK, (mr_slice){0}, m->flags & 1);
+	default: return answer(ch, m, error);
 	}
 }

@@ -29,8 +29,7 @@ enum mr_method_id {
 	MR_M_CHANNEL_FLOW_OK = MR_METHOD(20, 21),
 	MR_M_CHANNEL_CLOSE = MR_METHOD(20, 40), /* code, text, failing */
 	MR_M_CHANNEL_CLOSE_OK = MR_METHOD(20, 41),
-	MR_M_EXCHANGE_DECLARE =
-		MR_METHOD(40, 10), /* name, other: type, flags (MR_PASSIVE...), table */
+	MR_M_EXCHANGE_DECLARE = MR_METHOD(40, 10), /* name, other: type, flags, table */
 	MR_M_EXCHANGE_DECLARE_OK = MR_METHOD(40, 11),
 	MR_M_EXCHANGE_DELETE = MR_METHOD(40, 20), /* name, flags MR_IF_UNUSED */
 	MR_M_EXCHANGE_DELETE_OK = MR_METHOD(40, 21),
@@ -56,8 +55,8 @@ enum mr_method_id {
 	MR_M_BASIC_CANCEL_OK = MR_METHOD(60, 31), /* name: tag */
 	MR_M_BASIC_PUBLISH = MR_METHOD(60, 40),   /* name: exchange, key, flags MR_MANDATORY */
 	MR_M_BASIC_RETURN = MR_METHOD(60, 50),    /* code, text, name: exchange, key */
-	MR_M_BASIC_DELIVER = MR_METHOD(60,
-		60), /* other: consumer tag, tag, flags: 1 = redelivered, name: exchange, key */
+	/* other: consumer tag, tag, flags: 1 = redelivered, name: exchange, key */
+	MR_M_BASIC_DELIVER = MR_METHOD(60, 60),
 	MR_M_BASIC_GET = MR_METHOD(60, 70), /* name: queue, flags MR_NO_ACK */
 	MR_M_BASIC_GET_OK =
 		MR_METHOD(60, 71), /* tag, flags: 1 = redelivered, name: exchange, key, count */

@@ -19,10 +19,7 @@ struct option {
 static const struct option options[MR_OPTION_COUNT] = {MR_OPTIONS(OPTION)};
 static const char *const type_names[] = {"a string", "a number", "a boolean", "a table"};
 
-mr_options *mr_options_new(void)
-{
-	return mr_calloc(1, sizeof(mr_options));
-}
+mr_options *mr_options_new(void) { return mr_calloc(1, sizeof(mr_options)); }
 
 void mr_options_free(mr_options *o)
 {
@@ -43,11 +40,14 @@ static enum mr_status unknown(const char *name, mr_error *error)
 {
 	const char *names[MR_OPTION_COUNT];
 	char text[300];
-	for (size_t i = 0; i < MR_OPTION_COUNT; i++)
-		names[i] = options[i].name;
+	for (size_t i = 0; i < MR_OPTION_COUNT; i++) names[i] = options[i].name;
 	const char *nearest = mr_nearest(name, strlen(name), names, MR_OPTION_COUNT);
-	if (nearest) snprintf(text, sizeof text, "unknown option \"%.60s\": did you mean \"%s\"?", name, nearest);
-	else snprintf(text, sizeof text, "unknown option \"%.60s\": docs/configuration.md lists them", name);
+	if (nearest)
+		snprintf(text, sizeof text, "unknown option \"%.60s\": did you mean \"%s\"?", name,
+			nearest);
+	else
+		snprintf(text, sizeof text,
+			"unknown option \"%.60s\": docs/configuration.md lists them", name);
 	return bad(error, text);
 }
 
@@ -61,19 +61,22 @@ static int find(const char *name)
 static enum mr_status wrong_type(int id, enum mr_option_type got, mr_error *error)
 {
 	char text[200];
-	snprintf(text, sizeof text, "option \"%s\" must be %s, not %s", options[id].name, type_names[options[id].type],
-		type_names[got]);
+	snprintf(text, sizeof text, "option \"%s\" must be %s, not %s", options[id].name,
+		type_names[options[id].type], type_names[got]);
 	return bad(error, text);
 }
 
 /* The option to set, or NULL and the error. */
-static struct mr_option_value *value_of(mr_options *o, const char *name, enum mr_option_type type, int *id,
-	mr_error *error)
+static struct mr_option_value *value_of(mr_options *o, const char *name, enum mr_option_type type,
+	int *id, mr_error *error)
 {
 	*id = find(name);
-	if (*id < 0) unknown(name, error);
-	else if (options[*id].type != type) wrong_type(*id, type, error);
-	else return &o->values[*id];
+	if (*id < 0)
+		unknown(name, error);
+	else if (options[*id].type != type)
+		wrong_type(*id, type, error);
+	else
+		return &o->values[*id];
 	return NULL;
 }
 
@@ -99,13 +102,15 @@ static enum mr_status check_word(int id, const char *text, mr_error *error)
 	return MR_OK;
 }
 
-int mr_options_string(mr_options *o, const char *name, const char *text, size_t size, mr_error *error)
+int mr_options_string(mr_options *o, const char *name, const char *text, size_t size,
+	mr_error *error)
 {
 	int id;
 	struct mr_option_value *v = value_of(o, name, MR_OPTION_STRING, &id, error);
 	if (!v) return MR_BAD_OPTION;
 	if (size && memchr(text, 0, size))
-		return mr_error_set(error, MR_BAD_OPTION, MR_SCOPE_CONFIG, 0, "option \"%s\" holds a NUL byte", name);
+		return mr_error_set(error, MR_BAD_OPTION, MR_SCOPE_CONFIG, 0,
+			"option \"%s\" holds a NUL byte", name);
 	char *copy = mr_strdup_n(text, size);
 	if (!copy) return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONFIG, 0, "out of memory");
 	enum mr_status st = check_word(id, copy, error);
@@ -125,10 +130,11 @@ int mr_options_number(mr_options *o, const char *name, double number, mr_error *
 	struct mr_option_value *v = value_of(o, name, MR_OPTION_NUMBER, &id, error);
 	if (!v) return MR_BAD_OPTION;
 	bool is_whole = options[id].least != 0.001 && id != MR_OPT_BLOCKED;
-	if (!(number >= options[id].least && number <= options[id].most) || (is_whole && number != floor(number)))
+	if (!(number >= options[id].least && number <= options[id].most) ||
+		(is_whole && number != floor(number)))
 		return mr_error_set(error, MR_BAD_OPTION, MR_SCOPE_CONFIG, 0,
-			"option \"%s\" must be a %snumber from %.10g to %.10g, not %.10g", name, is_whole ? "whole " : "",
-			options[id].least, options[id].most, number);
+			"option \"%s\" must be a %snumber from %.10g to %.10g, not %.10g", name,
+			is_whole ? "whole " : "", options[id].least, options[id].most, number);
 	if (id == MR_OPT_FRAME_MAX && number > 0 && number < 4096)
 		return bad(error, "option \"frame_max\" must be 0 or at least 4096");
 	v->number = number;
@@ -172,6 +178,7 @@ enum mr_status mr_options_text(mr_options *o, const char *name, mr_slice text, m
 	}
 	bool yes = strcmp(copy, "true") == 0 || strcmp(copy, "1") == 0;
 	bool no = strcmp(copy, "false") == 0 || strcmp(copy, "0") == 0;
-	if (options[id].type != MR_OPTION_BOOLEAN || (!yes && !no)) return wrong_type(id, MR_OPTION_STRING, error);
+	if (options[id].type != MR_OPTION_BOOLEAN || (!yes && !no))
+		return wrong_type(id, MR_OPTION_STRING, error);
 	return (enum mr_status)mr_options_boolean(o, name, yes, error);
 }

@@ -4,18 +4,21 @@
 
 #include "base/alloc.h"
 
-static void emit_done(struct mr_outlet *outlet, uint16_t channel, uint64_t token, enum mr_status status,
-	mr_reply *reply)
+static void emit_done(struct mr_outlet *outlet, uint16_t channel, uint64_t token,
+	enum mr_status status, mr_reply *reply)
 {
 	mr_event ev = {.type = MR_EV_DONE, .status = status, .token = token};
 	ev.connection = outlet->options->connection;
 	ev.channel = channel;
 	ev.data.reply = reply;
-	if (token) outlet->options->emit(outlet->options->owner, &ev);
-	else mr_free(reply);
+	if (token)
+		outlet->options->emit(outlet->options->owner, &ev);
+	else
+		mr_free(reply);
 }
 
-void mr_outlet_done(struct mr_outlet *outlet, uint16_t channel, uint64_t token, const mr_error *error)
+void mr_outlet_done(struct mr_outlet *outlet, uint16_t channel, uint64_t token,
+	const mr_error *error)
 {
 	mr_reply *reply = token ? mr_calloc(1, sizeof *reply) : NULL;
 	if (reply) reply->error = *error;
@@ -24,11 +27,12 @@ void mr_outlet_done(struct mr_outlet *outlet, uint16_t channel, uint64_t token, 
 
 void mr_pending_done(struct mr_chan *ch, uint64_t token, mr_reply *reply)
 {
-	emit_done(ch->outlet, ch->number, token, reply ? (enum mr_status)reply->error.kind : MR_OK, reply);
+	emit_done(ch->outlet, ch->number, token, reply ? (enum mr_status)reply->error.kind : MR_OK,
+		reply);
 }
 
-enum mr_status mr_pending_add(struct mr_chan *ch, uint64_t token, uint32_t expects, uint32_t consumer,
-	mr_msec deadline)
+enum mr_status mr_pending_add(struct mr_chan *ch, uint64_t token, uint32_t expects,
+	uint32_t consumer, mr_msec deadline)
 {
 	struct mr_pending *p = mr_calloc(1, sizeof *p);
 	if (!p) return MR_NO_MEMORY;
@@ -56,10 +60,7 @@ struct mr_pending *mr_pending_take(struct mr_chan *ch, uint32_t method)
 	return p;
 }
 
-void mr_pending_free(struct mr_pending *p)
-{
-	mr_free(p);
-}
+void mr_pending_free(struct mr_pending *p) { mr_free(p); }
 
 void mr_pending_fail(struct mr_chan *ch, const mr_error *why)
 {
@@ -82,8 +83,8 @@ void mr_pending_expire(struct mr_chan *ch, mr_msec now)
 			continue;
 		}
 		mr_error error = {0};
-		mr_error_set(&error, MR_TIMEOUT, MR_SCOPE_CHANNEL, 0, "the broker did not send %s in time",
-			mr_method_name(p->expects));
+		mr_error_set(&error, MR_TIMEOUT, MR_SCOPE_CHANNEL, 0,
+			"the broker did not send %s in time", mr_method_name(p->expects));
 		mr_outlet_done(ch->outlet, ch->number, p->token, &error);
 		p->token = 0;
 	}

@@ -11,14 +11,14 @@
 
 struct mr_pending {
 	struct mr_node node;
-	uint64_t token;       /* 0: its time was up, the host was told; the answer still comes */
-	uint32_t expects;     /* the method that answers it */
+	uint64_t token;   /* 0: its time was up, the host was told; the answer still comes */
+	uint32_t expects; /* the method that answers it */
 	uint32_t consumer;
 	mr_msec deadline;
 };
 
-enum mr_status mr_pending_add(struct mr_chan *ch, uint64_t token, uint32_t expects, uint32_t consumer,
-	mr_msec deadline);
+enum mr_status mr_pending_add(struct mr_chan *ch, uint64_t token, uint32_t expects,
+	uint32_t consumer, mr_msec deadline);
 /* The request that `method` answers, taken from the front of the list; NULL when it answers none. */
 struct mr_pending *mr_pending_take(struct mr_chan *ch, uint32_t method);
 void mr_pending_free(struct mr_pending *p);

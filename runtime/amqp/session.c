@@ -20,8 +20,8 @@ struct mr_session {
 	struct mr_outlet outlet;
 	struct mr_chan **channels; /* by number; NULL where none is open */
 	size_t channel_slots;
-	bool sniffed;              /* the peer was seen to speak AMQP */
-	mr_msec blocked_until;     /* MR_NEVER: not blocked, or no limit */
+	bool sniffed;          /* the peer was seen to speak AMQP */
+	mr_msec blocked_until; /* MR_NEVER: not blocked, or no limit */
 	mr_error error;
 };
 
@@ -63,8 +63,7 @@ enum mr_status mr_session_open(struct mr_session **out, const struct mr_session_
 void mr_session_free(struct mr_session *s)
 {
 	if (!s) return;
-	for (size_t i = 0; i < s->channel_slots; i++)
-		mr_chan_free(s->channels[i]);
+	for (size_t i = 0; i < s->channel_slots; i++) mr_chan_free(s->channels[i]);
 	mr_free(s->channels);
 	mr_handshake_fini(&s->handshake);
 	mr_codec_close(s->codec);
@@ -106,7 +105,8 @@ void mr_session_lose(struct mr_session *s, const mr_error *why)
 static void fail(struct mr_session *s, const mr_error *error)
 {
 	if (s->state == MR_SESSION_OPEN && error->code) {
-		struct mr_method close = {.id = MR_M_CONNECTION_CLOSE, .code = (uint16_t)error->code};
+		struct mr_method close = {.id = MR_M_CONNECTION_CLOSE,
+			.code = (uint16_t)error->code};
 		close.text = mr_slice_of(error->text, strnlen(error->text, 255));
 		mr_method_put(&s->outlet.out, 0, &close, s->outlet.frame_max, NULL);
 	}
@@ -124,14 +124,19 @@ void mr_session_shutdown(struct mr_session *s)
 {
 	mr_error none = {0};
 	if (s->state != MR_SESSION_OPEN) {
-		mr_error_set(&none, MR_CLOSED, MR_SCOPE_CONNECTION, 0, "the connection was closed by the program");
+		mr_error_set(&none, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
+			"the connection was closed by the program");
 		mr_session_lose(s, &none);
 		return;
 	}
-	struct mr_method close = {.id = MR_M_CONNECTION_CLOSE, .code = 200, .text = mr_slice_str("Goodbye")};
+	struct mr_method close = {.id = MR_M_CONNECTION_CLOSE,
+		.code = 200,
+		.text = mr_slice_str("Goodbye")};
 	mr_session_flush(s);
-	if (mr_method_put(&s->outlet.out, 0, &close, s->outlet.frame_max, NULL) != MR_OK) fail_memory(s);
-	else if (s->state == MR_SESSION_OPEN) enter(s, MR_SESSION_CLOSING);
+	if (mr_method_put(&s->outlet.out, 0, &close, s->outlet.frame_max, NULL) != MR_OK)
+		fail_memory(s);
+	else if (s->state == MR_SESSION_OPEN)
+		enter(s, MR_SESSION_CLOSING);
 }
 
 /* ---- the connection's own methods ---- */
@@ -141,28 +146,28 @@ static void tell_blocked(struct mr_session *s, bool blocked, mr_slice reason)
 	mr_event ev = {.type = MR_EV_BLOCKED, .detail = blocked};
 	ev.connection = s->options->connection;
 	ev.data.error = blocked ? mr_calloc(1, sizeof *ev.data.error) : NULL;
-	mr_error_set(ev.data.error, MR_BLOCKED_TIMEOUT, MR_SCOPE_CONNECTION, 0, "%.*s", (int)reason.size,
-		reason.data);
+	mr_error_set(ev.data.error, MR_BLOCKED_TIMEOUT, MR_SCOPE_CONNECTION, 0, "%.*s",
+		(int)reason.size, reason.data);
 	s->options->emit(s->options->owner, &ev);
 }
 
-static enum mr_status closed_by_broker(struct mr_session *s, const struct mr_method *m, mr_error *error)
+static enum mr_status closed_by_broker(struct mr_session *s, const struct mr_method *m,
+	mr_error *error)
 {
 	struct mr_method ok = {.id = MR_M_CONNECTION_CLOSE_OK};
-	mr_error_set(error, mr_kind_of_code(m->code), MR_SCOPE_CONNECTION, m->code, "%.*s", (int)m->text.size,
-		m->text.data);
+	mr_error_set(error, mr_kind_of_code(m->code), MR_SCOPE_CONNECTION, m->code, "%.*s",
+		(int)m->text.size, m->text.data);
 	mr_method_put(&s->outlet.out, 0, &ok, s->outlet.frame_max, NULL);
 	mr_session_lose(s, error);
 	return MR_OK;
 }
 
-static enum mr_status connection_method(struct mr_session *s, const struct mr_method *m, mr_msec now,
-	mr_error *error)
+static enum mr_status connection_method(struct mr_session *s, const struct mr_method *m,
+	mr_msec now, mr_error *error)
 {
 	mr_error closed = {0};
 	switch (m->id) {
-	case MR_M_CONNECTION_CLOSE:
-		return closed_by_broker(s, m, error);
+	case MR_M_CONNECTION_CLOSE: return closed_by_broker(s, m, error);
 	case MR_M_CONNECTION_BLOCKED:
 		if (s->blocked_until == MR_NEVER && s->options->blocked_timeout)
 			s->blocked_until = now + s->options->blocked_timeout;
@@ -174,23 +179,25 @@ static enum mr_status connection_method(struct mr_session *s, const struct mr_me
 		return MR_OK;
 	case MR_M_CONNECTION_CLOSE_OK:
 		if (s->state != MR_SESSION_CLOSING) break;
-		mr_error_set(&closed, MR_CLOSED, MR_SCOPE_CONNECTION, 0, "the connection was closed by the program");
+		mr_error_set(&closed, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
+			"the connection was closed by the program");
 		mr_session_lose(s, &closed);
 		return MR_OK;
-	default:
-		break;
+	default: break;
 	}
 	return mr_error_set(error, MR_COMMAND_INVALID, MR_SCOPE_CONNECTION, 503, "unexpected %s",
 		mr_method_name(m->id));
 }
 
-static enum mr_status shake_hands(struct mr_session *s, struct mr_method *m, mr_msec now, mr_error *error)
+static enum mr_status shake_hands(struct mr_session *s, struct mr_method *m, mr_msec now,
+	mr_error *error)
 {
 	struct mr_handshake *hs = &s->handshake;
 	enum mr_status st = mr_handshake_feed(hs, m, &s->outlet.out, error);
 	if (st != MR_OK) return st;
 	if (hs->step == MR_HS_OPEN && !s->heartbeat.interval) { /* tune is agreed from here on */
-		s->guard.frame_max = s->outlet.frame_max = hs->frame_max ? hs->frame_max : UINT32_MAX;
+		s->guard.frame_max = s->outlet.frame_max =
+			hs->frame_max ? hs->frame_max : UINT32_MAX;
 		s->guard.channel_max = hs->channel_max ? hs->channel_max : UINT16_MAX;
 		mr_heartbeat_init(&s->heartbeat, (mr_msec)hs->heartbeat * 1000, now);
 	}
@@ -212,12 +219,14 @@ static enum mr_status channel_frame(struct mr_session *s, const struct mr_frame 
 	if (!ch)
 		return mr_error_set(error, MR_CHANNEL_ERROR, MR_SCOPE_CONNECTION, 504,
 			"a frame on channel %u, which is not open", frame->channel);
-	enum mr_status st = method ? mr_chan_method(ch, method, error) : mr_chan_content(ch, frame, error);
+	enum mr_status st =
+		method ? mr_chan_method(ch, method, error) : mr_chan_content(ch, frame, error);
 	if (ch->state == MR_CH_CLOSED) drop_channel(s, ch);
 	return st;
 }
 
-static enum mr_status take_method(struct mr_session *s, const struct mr_frame *frame, mr_msec now, mr_error *error)
+static enum mr_status take_method(struct mr_session *s, const struct mr_frame *frame, mr_msec now,
+	mr_error *error)
 {
 	struct mr_method method = {0};
 	enum mr_status st = mr_method_decode(s->codec, frame, &method, error);
@@ -234,15 +243,18 @@ static void take_frame(struct mr_session *s, const struct mr_frame *frame, mr_ms
 	mr_error error = {0};
 	enum mr_status st = mr_guard_frame(&s->guard, frame, &error);
 	s->options->stats->frames_in++;
-	if (st == MR_OK && frame->type == MR_FRAME_METHOD) st = take_method(s, frame, now, &error);
-	else if (st == MR_OK && frame->type != MR_FRAME_HEARTBEAT) st = channel_frame(s, frame, NULL, &error);
+	if (st == MR_OK && frame->type == MR_FRAME_METHOD)
+		st = take_method(s, frame, now, &error);
+	else if (st == MR_OK && frame->type != MR_FRAME_HEARTBEAT)
+		st = channel_frame(s, frame, NULL, &error);
 	if (st == MR_OK) return;
 	if (!error.kind) mr_error_set(&error, st, MR_SCOPE_CONNECTION, 0, "%s", mr_status_text(st));
 	error.scope = MR_SCOPE_CONNECTION;
 	fail(s, &error);
 }
 
-size_t mr_session_feed(struct mr_session *s, const uint8_t *data, size_t size, mr_msec now, size_t *want)
+size_t mr_session_feed(struct mr_session *s, const uint8_t *data, size_t size, mr_msec now,
+	size_t *want)
 {
 	size_t at = 0, used = 0;
 	struct mr_frame frame;
@@ -255,7 +267,8 @@ size_t mr_session_feed(struct mr_session *s, const uint8_t *data, size_t size, m
 		return size;
 	}
 	while (s->state != MR_SESSION_CLOSED && at < size) {
-		if (mr_frame_next(&s->guard, data + at, size - at, &frame, &used, want, &error) != MR_OK) {
+		if (mr_frame_next(&s->guard, data + at, size - at, &frame, &used, want, &error) !=
+			MR_OK) {
 			fail(s, &error);
 			break;
 		}
@@ -269,15 +282,9 @@ size_t mr_session_feed(struct mr_session *s, const uint8_t *data, size_t size, m
 
 /* ---- bytes out, and time ---- */
 
-struct mr_buffer *mr_session_output(struct mr_session *s)
-{
-	return &s->outlet.out;
-}
+struct mr_buffer *mr_session_output(struct mr_session *s) { return &s->outlet.out; }
 
-void mr_session_wrote(struct mr_session *s, mr_msec now)
-{
-	mr_heartbeat_sent(&s->heartbeat, now);
-}
+void mr_session_wrote(struct mr_session *s, mr_msec now) { mr_heartbeat_sent(&s->heartbeat, now); }
 
 void mr_session_flush(struct mr_session *s)
 {
@@ -309,22 +316,23 @@ bool mr_session_tick(struct mr_session *s, mr_msec now, bool may_beat)
 		return false;
 	}
 	switch (mr_heartbeat_check(&s->heartbeat, now)) {
-	case MR_BEAT_LOOK:
-		return true;
+	case MR_BEAT_LOOK: return true;
 	case MR_BEAT_DEAD:
 		mr_error_set(&error, MR_HEARTBEAT_TIMEOUT, MR_SCOPE_CONNECTION, 0,
-			"nothing came from the broker for %g s", (double)s->heartbeat.interval / 1000);
+			"nothing came from the broker for %g s",
+			(double)s->heartbeat.interval / 1000);
 		mr_session_lose(s, &error);
 		return false;
 	case MR_BEAT_SEND:
 		/* Held back or sent, half an interval from now is the next time to look. */
 		mr_heartbeat_sent(&s->heartbeat, now);
 		if (!may_beat) return false;
-		if (mr_frame_put_heartbeat(&s->outlet.out) != MR_OK) fail_memory(s);
-		else s->options->stats->heartbeats_out++;
+		if (mr_frame_put_heartbeat(&s->outlet.out) != MR_OK)
+			fail_memory(s);
+		else
+			s->options->stats->heartbeats_out++;
 		return false;
-	default:
-		return false;
+	default: return false;
 	}
 }
 
@@ -340,15 +348,9 @@ void mr_session_deaf(struct mr_session *s, bool deaf, mr_msec now)
 	mr_heartbeat_deaf(&s->heartbeat, deaf, now);
 }
 
-enum mr_session_state mr_session_state(const struct mr_session *s)
-{
-	return s->state;
-}
+enum mr_session_state mr_session_state(const struct mr_session *s) { return s->state; }
 
-const mr_error *mr_session_error(const struct mr_session *s)
-{
-	return &s->error;
-}
+const mr_error *mr_session_error(const struct mr_session *s) { return &s->error; }
 
 const struct mr_handshake *mr_session_handshake(const struct mr_session *s)
 {
@@ -361,8 +363,10 @@ const struct mr_handshake *mr_session_handshake(const struct mr_session *s)
 static void refuse(struct mr_session *s, uint16_t number, uint64_t token)
 {
 	mr_error error = {0};
-	if (s->state == MR_SESSION_CLOSED && s->error.kind) error = s->error;
-	else mr_error_set(&error, MR_CLOSED, MR_SCOPE_CHANNEL, 0, "the channel is closed");
+	if (s->state == MR_SESSION_CLOSED && s->error.kind)
+		error = s->error;
+	else
+		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CHANNEL, 0, "the channel is closed");
 	mr_outlet_done(&s->outlet, number, token, &error);
 }
 
@@ -380,42 +384,48 @@ static bool make_slot(struct mr_session *s, uint16_t number)
 	while (slots <= number) slots *= 2;
 	struct mr_chan **channels = mr_realloc(s->channels, slots * sizeof *channels);
 	if (!channels) return false;
-	for (size_t i = s->channel_slots; i < slots; i++)
-		channels[i] = NULL;
+	for (size_t i = s->channel_slots; i < slots; i++) channels[i] = NULL;
 	s->channels = channels;
 	s->channel_slots = slots;
 	return true;
 }
 
-void mr_session_channel_open(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch, mr_msec deadline)
+void mr_session_channel_open(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
+	mr_msec deadline)
 {
 	mr_error error = {0};
 	if (s->state != MR_SESSION_OPEN) {
 		refuse(s, number, token);
 	} else if (number == 0 || number > s->guard.channel_max || channel_at(s, number)) {
 		mr_error_set(&error, MR_CHANNEL_LIMIT_REACHED, MR_SCOPE_CHANNEL, 0,
-			"channel %u is in use or over the agreed limit of %u", number, s->guard.channel_max);
+			"channel %u is in use or over the agreed limit of %u", number,
+			s->guard.channel_max);
 		mr_outlet_done(&s->outlet, number, token, &error);
-	} else if (!make_slot(s, number) ||
-		   !(s->channels[number] = mr_chan_open(&s->outlet, number, epoch, token, deadline))) {
+	} else if (!make_slot(s, number) || !(s->channels[number] = mr_chan_open(&s->outlet, number,
+						      epoch, token, deadline))) {
 		mr_error_set(&error, MR_NO_MEMORY, MR_SCOPE_CHANNEL, 0, "out of memory");
 		mr_outlet_done(&s->outlet, number, token, &error);
 	}
 }
 
-void mr_session_channel_close(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch, mr_msec deadline)
+void mr_session_channel_close(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
+	mr_msec deadline)
 {
 	struct mr_chan *ch = channel_of(s, number, epoch);
-	if (ch && ch->state != MR_CH_CLOSING) mr_chan_close(ch, token, deadline);
-	else refuse(s, number, token);
+	if (ch && ch->state != MR_CH_CLOSING)
+		mr_chan_close(ch, token, deadline);
+	else
+		refuse(s, number, token);
 }
 
 void mr_session_request(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
 	const mr_request *request, mr_msec deadline)
 {
 	struct mr_chan *ch = channel_of(s, number, epoch);
-	if (ch) mr_chan_request(ch, token, request, deadline);
-	else refuse(s, number, token);
+	if (ch)
+		mr_chan_request(ch, token, request, deadline);
+	else
+		refuse(s, number, token);
 }
 
 void mr_session_publish(struct mr_session *s, uint16_t number, const struct mr_publish *p)
@@ -423,14 +433,17 @@ void mr_session_publish(struct mr_session *s, uint16_t number, const struct mr_p
 	struct mr_chan *ch = channel_of(s, number, p->epoch);
 	mr_error error = {0};
 	if (ch && ch->state == MR_CH_OPEN) {
-		if (mr_chan_publish(ch, p, &error) != MR_OK) fail_memory(s);
-		else return;
+		if (mr_chan_publish(ch, p, &error) != MR_OK)
+			fail_memory(s);
+		else
+			return;
 	}
 	s->options->stats->lost++;
 	if (p->number) mr_outlet_lost(&s->outlet, number, p->epoch, p->number, p->number, MR_LOST);
 }
 
-void mr_session_settle(struct mr_session *s, uint16_t number, uint32_t epoch, uint64_t tag, int how, int flags)
+void mr_session_settle(struct mr_session *s, uint16_t number, uint32_t epoch, uint64_t tag, int how,
+	int flags)
 {
 	struct mr_chan *ch = channel_of(s, number, epoch);
 	s->options->stats->settled++;

@@ -14,11 +14,11 @@
 /* Takes the event and what it carries. */
 typedef void mr_emit(void *owner, const mr_event *event);
 
-struct mr_session_options {   /* borrowed as long as the session lives */
+struct mr_session_options { /* borrowed as long as the session lives */
 	const struct mr_login *login;
-	uint32_t connection;          /* put on every event */
+	uint32_t connection; /* put on every event */
 	uint64_t max_message_size;
-	mr_msec blocked_timeout;      /* 0: none */
+	mr_msec blocked_timeout; /* 0: none */
 	struct mr_delivery_pool *pool;
 	mr_stats *stats;
 	mr_emit *emit;
@@ -32,14 +32,16 @@ enum mr_session_state { MR_SESSION_STATES(MR_SESSION_STATE_ENUM_) MR_SESSION_STA
 
 struct mr_session;
 enum mr_status mr_session_open(struct mr_session **out, const struct mr_session_options *options);
-void mr_session_free(struct mr_session *s);  /* takes NULL; ends nothing: call mr_session_lose first */
+void mr_session_free(
+	struct mr_session *s); /* takes NULL; ends nothing: call mr_session_lose first */
 
 /* Writes the protocol header. */
 enum mr_status mr_session_start(struct mr_session *s, mr_msec now);
 /* Takes what the peer sent. Returns the bytes it used: the rest, at most one frame, is to be shown
  * again with more behind it; *want is how many bytes in all that needs. A violation closes the
  * session: see its state and error. */
-size_t mr_session_feed(struct mr_session *s, const uint8_t *data, size_t size, mr_msec now, size_t *want);
+size_t mr_session_feed(struct mr_session *s, const uint8_t *data, size_t size, mr_msec now,
+	size_t *want);
 /* What is to be written. Consume what was taken, then tell mr_session_wrote. */
 struct mr_buffer *mr_session_output(struct mr_session *s);
 void mr_session_wrote(struct mr_session *s, mr_msec now);
@@ -56,23 +58,27 @@ void mr_session_shutdown(struct mr_session *s);
 void mr_session_lose(struct mr_session *s, const mr_error *why);
 
 enum mr_session_state mr_session_state(const struct mr_session *s);
-const mr_error *mr_session_error(const struct mr_session *s);   /* why it closed; kind MR_OK: we did */
+const mr_error *mr_session_error(
+	const struct mr_session *s); /* why it closed; kind MR_OK: we did */
 const struct mr_handshake *mr_session_handshake(const struct mr_session *s);
 
 /* What the host asks for. Each ends in MR_EV_DONE, whatever the state; requests are borrowed. */
-void mr_session_channel_open(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch, mr_msec deadline);
-void mr_session_channel_close(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch, mr_msec deadline);
+void mr_session_channel_open(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
+	mr_msec deadline);
+void mr_session_channel_close(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
+	mr_msec deadline);
 void mr_session_request(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
 	const mr_request *request, mr_msec deadline);
 struct mr_publish {
 	mr_slice exchange, routing_key, properties, body;
-	uint64_t number;              /* of confirm mode, 0 outside */
-	int flags;                    /* MR_MANDATORY */
+	uint64_t number; /* of confirm mode, 0 outside */
+	int flags;       /* MR_MANDATORY */
 	uint32_t epoch;
 	mr_msec deadline;
 };
 void mr_session_publish(struct mr_session *s, uint16_t number, const struct mr_publish *publish);
 /* Settles a delivery of channel `number` in `epoch`; others are ignored: they must not reach the wire. */
-void mr_session_settle(struct mr_session *s, uint16_t number, uint32_t epoch, uint64_t tag, int how, int flags);
+void mr_session_settle(struct mr_session *s, uint16_t number, uint32_t epoch, uint64_t tag, int how,
+	int flags);
 
 #endif

@@ -18,8 +18,7 @@ void mr_uri_fini(struct mr_uri *uri)
 	mr_free(uri->user);
 	mr_free(uri->password);
 	mr_free(uri->vhost);
-	for (size_t i = 0; i < uri->host_count; i++)
-		mr_free(uri->hosts[i].name);
+	for (size_t i = 0; i < uri->host_count; i++) mr_free(uri->hosts[i].name);
 	mr_free(uri->hosts);
 	for (size_t i = 0; i < uri->query_count; i++) {
 		mr_free(uri->query[i].key);
@@ -63,7 +62,8 @@ static enum mr_status decode(char **out, mr_slice s, mr_error *error)
 		int value = (unsigned char)s.data[i];
 		if (value == '%') {
 			bool fits = s.size - i > 2;
-			int high = fits ? hex(s.data[i + 1]) : -1, low = fits ? hex(s.data[i + 2]) : -1;
+			int high = fits ? hex(s.data[i + 1]) : -1,
+			    low = fits ? hex(s.data[i + 2]) : -1;
 			if (high < 0 || low < 0) {
 				mr_free(text);
 				return bad(error, "a % without two hexadecimal digits behind it");
@@ -98,26 +98,62 @@ static enum mr_status take_scheme(struct mr_uri *uri, mr_slice *rest, mr_error *
 	if (!mark) return bad(error, "it must begin with amqp://, amqps:// or memory://");
 	size_t size = (size_t)(mark - rest->data);
 	for (size_t i = 0; i < 3; i++) {
-		if (strlen(schemes[i]) != size || strncasecmp(schemes[i], rest->data, size) != 0) continue;
+		if (strlen(schemes[i]) != size || strncasecmp(schemes[i], rest->data, size) != 0)
+			continue;
 		uri->scheme = mr_strdup_n(schemes[i], size);
 		*rest = mr_slice_of(mark + 3, rest->size - size - 3);
 		return uri->scheme ? MR_OK : MR_NO_MEMORY;
 	}
 	const char *nearest = mr_nearest(rest->data, size, schemes, 3);
-	return mr_error_set(error, MR_BAD_URI, MR_SCOPE_CONFIG, 0, "bad URL: unknown scheme \"%.*s\"%s%s%s", (int)size,
-		rest->data, nearest ? ": did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+	return mr_error_set(error, MR_BAD_URI, MR_SCOPE_CONFIG, 0,
+		"bad URL: unknown scheme \"%.*s\"%s%s%s", (int)size, rest->data,
+		nearest ? ": did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
 }
 
 static enum mr_status take_port(struct mr_uri_host *host, mr_slice text, mr_error *error)
 {
 	unsigned long port = 0;
-	if (text.size == 0 || text.size > 5) return bad(error, "the port must be a number from 1 to 65535");
+	if (text.size == 0 || text.size > 5)
+		return bad(error, "the port must be a number from 1 to 65535");
 	for (size_t i = 0; i < text.size; i++) {
-		if (text.data[i] < '0' || text.data[i] > '9') return bad(error, "the port must be a number from 1 to 65535");
+		if (text.data[i] < '0' || text.data[i] > '9')
+			return bad(error, "the port must be a number from 1 to 65535");
 		port = port * 10 + (unsigned long)(text.data[i] - '0');
 	}
-	if (port < 1 || port > 65535) return bad(error, "the port must be a number from 1 to 65535");
+	if (port < 1 || port > 65535)
+		return bad(error, "the port must be a number from 1 to 65535");
 	host->port = (uint16_t)port;
+	return MR_OK;
+}
+
+/* [v6] or [v6]:port */
+static enum mr_status split_literal(mr_slice text, mr_slice *name, mr_slice *port, bool *has_port,
+	mr_error *error)
+{
+	const char *close = memchr(text.data, ']', text.size);
+	if (!close) return bad(error, "a [ without its ]");
+	*name = mr_slice_of(text.data + 1, (size_t)(close - text.data) - 1);
+	size_t after = text.size - name->size - 2;
+	*has_port = after > 0;
+	if (*has_port && close[1] != ':') return bad(error, "only :port may follow a ]");
+	if (*has_port) *port = mr_slice_of(close + 2, after - 1);
+	for (size_t i = 0; i < name->size; i++)
+		if (!strchr("0123456789abcdefABCDEF:.", name->data[i])) name->size = 0;
+	return name->size ? MR_OK : bad(error, "what stands in [] is not an IPv6 address");
+}
+
+static enum mr_status add_host(struct mr_uri *uri, struct mr_uri_host host, mr_error *error)
+{
+	struct mr_uri_host *hosts = NULL;
+	if (strlen(host.name) <= 255)
+		hosts = mr_realloc(uri->hosts, (uri->host_count + 1) * sizeof *hosts);
+	if (!hosts) {
+		bool is_long = strlen(host.name) > 255;
+		mr_free(host.name);
+		return is_long ? bad(error, "a host name over 255 bytes") : MR_NO_MEMORY;
+	}
+	uri->hosts = hosts;
+	uri->hosts[uri->host_count++] = host;
 	return MR_OK;
 }
 
@@ -125,35 +161,18 @@ static enum mr_status take_port(struct mr_uri_host *host, mr_slice text, mr_erro
 static enum mr_status take_host(struct mr_uri *uri, mr_slice text, uint16_t port, mr_error *error)
 {
 	struct mr_uri_host host = {NULL, port};
-	mr_slice name = text, port_text = {0};
+	mr_slice name, port_text = text;
 	bool has_port = false;
-	if (text.size && text.data[0] == '[') {
-		const char *close = memchr(text.data, ']', text.size);
-		if (!close) return bad(error, "a [ without its ]");
-		name = mr_slice_of(text.data + 1, (size_t)(close - text.data) - 1);
-		size_t after = text.size - name.size - 2;
-		has_port = after > 0;
-		if (has_port && close[1] != ':') return bad(error, "only :port may follow a ]");
-		if (has_port) port_text = mr_slice_of(close + 2, after - 1);
-		if (!name.size || strspn(name.data, "0123456789abcdefABCDEF:.") < name.size)
-			return bad(error, "what stands in [] is not an IPv6 address");
-	} else {
-		port_text = text;
+	enum mr_status st = MR_OK;
+	if (text.size && text.data[0] == '[')
+		st = split_literal(text, &name, &port_text, &has_port, error);
+	else
 		name = cut(&port_text, ':', &has_port);
-	}
-	if (has_port && take_port(&host, port_text, error) != MR_OK) return MR_BAD_URI;
-	if (!name.size) name = mr_slice_str("localhost");
-	enum mr_status st = decode(&host.name, name, error);
+	if (st == MR_OK && has_port) st = take_port(&host, port_text, error);
 	if (st != MR_OK) return st;
-	struct mr_uri_host *hosts = mr_realloc(uri->hosts, (uri->host_count + 1) * sizeof *hosts);
-	if (!hosts || strlen(host.name) > 255) {
-		if (hosts) uri->hosts = hosts;
-		mr_free(host.name);
-		return hosts ? bad(error, "a host name over 255 bytes") : MR_NO_MEMORY;
-	}
-	uri->hosts = hosts;
-	uri->hosts[uri->host_count++] = host;
-	return MR_OK;
+	if (!name.size) name = mr_slice_str("localhost");
+	st = decode(&host.name, name, error);
+	return st == MR_OK ? add_host(uri, host, error) : st;
 }
 
 static enum mr_status take_hosts(struct mr_uri *uri, mr_slice text, mr_error *error)
@@ -162,7 +181,8 @@ static enum mr_status take_hosts(struct mr_uri *uri, mr_slice text, mr_error *er
 	bool more = true;
 	while (more) {
 		mr_slice one = cut(&text, ',', &more);
-		if (!one.size && (more || uri->host_count)) return bad(error, "an empty host in the list");
+		if (!one.size && (more || uri->host_count))
+			return bad(error, "an empty host in the list");
 		enum mr_status st = take_host(uri, one, port, error);
 		if (st != MR_OK) return st;
 	}
@@ -175,7 +195,8 @@ static enum mr_status take_user(struct mr_uri *uri, mr_slice *authority, mr_erro
 	bool has_password;
 	if (!at) return MR_OK;
 	mr_slice password = mr_slice_of(authority->data, (size_t)(at - authority->data));
-	if (memchr(password.data, '@', password.size)) return bad(error, "more than one @: write %40 within a password");
+	if (memchr(password.data, '@', password.size))
+		return bad(error, "more than one @: write %40 within a password");
 	*authority = mr_slice_of(at + 1, authority->size - password.size - 1);
 	mr_slice user = cut(&password, ':', &has_password);
 	enum mr_status st = decode(&uri->user, user, error);
@@ -189,8 +210,10 @@ static enum mr_status take_query(struct mr_uri *uri, mr_slice text, mr_error *er
 	while (more) {
 		mr_slice value = cut(&text, '&', &more);
 		mr_slice key = cut(&value, '=', &has_value);
-		if (!key.size || !has_value) return bad(error, "the query must be key=value&key=value");
-		struct mr_uri_pair *query = mr_realloc(uri->query, (uri->query_count + 1) * sizeof *query);
+		if (!key.size || !has_value)
+			return bad(error, "the query must be key=value&key=value");
+		struct mr_uri_pair *query =
+			mr_realloc(uri->query, (uri->query_count + 1) * sizeof *query);
 		if (!query) return MR_NO_MEMORY;
 		uri->query = query;
 		struct mr_uri_pair *pair = &query[uri->query_count++];
@@ -204,21 +227,26 @@ static enum mr_status take_query(struct mr_uri *uri, mr_slice text, mr_error *er
 
 static enum mr_status take_vhost(struct mr_uri *uri, mr_slice path, bool has_path, mr_error *error)
 {
-	if (!has_path || !path.size) { /* CONTRACT T17: amqp://host and amqp://host/ both mean "/" */
+	if (!has_path ||
+		!path.size) { /* CONTRACT T17: amqp://host and amqp://host/ both mean "/" */
 		uri->vhost = mr_strdup_n("/", 1);
 		return uri->vhost ? MR_OK : MR_NO_MEMORY;
 	}
 	if (memchr(path.data, '/', path.size))
-		return bad(error, "more than one path segment: a / within a virtual host is written %2f");
+		return bad(error,
+			"more than one path segment: a / within a virtual host is written %2f");
 	enum mr_status st = decode(&uri->vhost, path, error);
-	if (st == MR_OK && strlen(uri->vhost) > 255) return bad(error, "a virtual host over 255 bytes");
+	if (st == MR_OK && strlen(uri->vhost) > 255)
+		return bad(error, "a virtual host over 255 bytes");
 	return st;
 }
 
 static enum mr_status parse_one(struct mr_uri *uri, mr_slice rest, mr_error *error)
 {
 	bool has_query, has_path, has_fragment;
-	enum mr_status st = has_bad_byte(rest) ? bad(error, "a blank or control character: write it as %20") : MR_OK;
+	enum mr_status st = has_bad_byte(rest)
+	                            ? bad(error, "a blank or control character: write it as %20")
+	                            : MR_OK;
 	if (st == MR_OK) st = take_scheme(uri, &rest, error);
 	if (st != MR_OK) return st;
 	mr_slice query = rest;
@@ -226,7 +254,8 @@ static enum mr_status parse_one(struct mr_uri *uri, mr_slice rest, mr_error *err
 	mr_slice path = rest;
 	mr_slice authority = cut(&path, '/', &has_path);
 	cut(&rest, '#', &has_fragment);
-	if (has_fragment) return bad(error, "a # has no meaning here: within a name it is written %23");
+	if (has_fragment)
+		return bad(error, "a # has no meaning here: within a name it is written %23");
 	st = take_user(uri, &authority, error);
 	if (st == MR_OK) st = take_hosts(uri, authority, error);
 	if (st == MR_OK) st = take_vhost(uri, path, has_path, error);
@@ -236,16 +265,15 @@ static enum mr_status parse_one(struct mr_uri *uri, mr_slice rest, mr_error *err
 
 /* ---- the failover list ---- */
 
-static bool same(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
+static bool same(const char *a, const char *b) { return a && b ? strcmp(a, b) == 0 : a == b; }
 
 static enum mr_status append_hosts(struct mr_uri *uri, struct mr_uri *more, mr_error *error)
 {
 	bool agree = same(uri->scheme, more->scheme) && same(uri->user, more->user) &&
-		     same(uri->password, more->password) && same(uri->vhost, more->vhost) && !more->query_count;
-	if (!agree) return bad(error, "the URLs of a failover list may differ in host and port only");
+	             same(uri->password, more->password) && same(uri->vhost, more->vhost) &&
+	             !more->query_count;
+	if (!agree)
+		return bad(error, "the URLs of a failover list may differ in host and port only");
 	size_t count = uri->host_count + more->host_count;
 	struct mr_uri_host *hosts = mr_realloc(uri->hosts, count * sizeof *hosts);
 	if (!hosts) return MR_NO_MEMORY;
@@ -269,8 +297,10 @@ enum mr_status mr_uri_parse(struct mr_uri *out, const char *text, size_t size, m
 		mr_uri_fini(&next);
 	}
 	if (st == MR_NO_MEMORY) mr_error_set(error, st, MR_SCOPE_CONFIG, 0, "out of memory");
-	if (st == MR_OK) *out = uri;
-	else mr_uri_fini(&uri);
+	if (st == MR_OK)
+		*out = uri;
+	else
+		mr_uri_fini(&uri);
 	return st;
 }
 

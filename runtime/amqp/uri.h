@@ -9,18 +9,18 @@
 #include "base/status.h"
 
 struct mr_uri_host {
-	char *name;           /* without brackets for IPv6 */
-	uint16_t port;        /* the scheme's default filled in */
+	char *name;    /* without brackets for IPv6 */
+	uint16_t port; /* the scheme's default filled in */
 };
 struct mr_uri_pair {
-	char *key, *value;    /* percent-decoded */
+	char *key, *value; /* percent-decoded */
 };
-struct mr_uri {               /* strings are NUL-terminated and percent-decoded; NULL: not given */
-	char *scheme;         /* "amqp", "amqps" or "memory" */
+struct mr_uri {       /* strings are NUL-terminated and percent-decoded; NULL: not given */
+	char *scheme; /* "amqp", "amqps" or "memory" */
 	char *user, *password;
 	struct mr_uri_host *hosts;
 	size_t host_count;
-	char *vhost;          /* "/" for amqp://host, amqp://host/ and amqp://host/%2f (CONTRACT T17) */
+	char *vhost; /* "/" for amqp://host, amqp://host/ and amqp://host/%2f (CONTRACT T17) */
 	struct mr_uri_pair *query;
 	size_t query_count;
 };

@@ -45,7 +45,9 @@ int mr_channel_open(mr_connection *c, uint64_t token, mr_channel **out)
 	ch->number = number;
 	ch->epoch = ++c->rt->epochs;
 	ch->open_token = token;
-	struct mr_command cmd = {.type = MR_CMD_CHANNEL_OPEN, .channel = number, .connection = c->number};
+	struct mr_command cmd = {.type = MR_CMD_CHANNEL_OPEN,
+		.channel = number,
+		.connection = c->number};
 	cmd.token = token;
 	cmd.epoch = ch->epoch;
 	cmd.deadline = mr_clock_now() + c->config->rpc_timeout;
@@ -62,7 +64,9 @@ int mr_channel_open(mr_connection *c, uint64_t token, mr_channel **out)
 static enum mr_status send_close(mr_channel *ch, uint64_t token)
 {
 	mr_connection *c = ch->connection;
-	struct mr_command cmd = {.type = MR_CMD_CHANNEL_CLOSE, .channel = ch->number, .connection = c->number};
+	struct mr_command cmd = {.type = MR_CMD_CHANNEL_CLOSE,
+		.channel = ch->number,
+		.connection = c->number};
 	cmd.token = token;
 	cmd.epoch = ch->epoch;
 	cmd.deadline = mr_clock_now() + c->config->close_timeout;
@@ -90,20 +94,11 @@ void mr_channel_free(mr_channel *ch)
 	if (ch->state != MR_HANDLE_CLOSING) send_close(ch, MR_TOKEN_NOBODY);
 }
 
-uint16_t mr_channel_number(const mr_channel *ch)
-{
-	return ch->number;
-}
+uint16_t mr_channel_number(const mr_channel *ch) { return ch->number; }
 
-bool mr_channel_is_open(const mr_channel *ch)
-{
-	return ch->state == MR_HANDLE_OPEN;
-}
+bool mr_channel_is_open(const mr_channel *ch) { return ch->state == MR_HANDLE_OPEN; }
 
-uint32_t mr_channel_epoch(const mr_channel *ch)
-{
-	return ch->epoch;
-}
+uint32_t mr_channel_epoch(const mr_channel *ch) { return ch->epoch; }
 
 int mr_channel_error(const mr_channel *ch, mr_error *out)
 {
@@ -134,14 +129,17 @@ int mr_channel_request(mr_channel *ch, uint64_t token, const mr_request *r)
 	mr_connection *c = ch->connection;
 	enum mr_status st = check(ch, token, r);
 	if (st != MR_OK) return st;
-	struct mr_request_copy *copy = mr_malloc(sizeof *copy + r->name.size + r->extra.size + r->routing_key.size);
+	struct mr_request_copy *copy =
+		mr_malloc(sizeof *copy + r->name.size + r->extra.size + r->routing_key.size);
 	if (!copy) return MR_NO_MEMORY;
 	char *at = copy->bytes;
 	copy->request = *r;
 	copy->request.name = pack(&at, r->name);
 	copy->request.extra = pack(&at, r->extra);
 	copy->request.routing_key = pack(&at, r->routing_key);
-	struct mr_command cmd = {.type = MR_CMD_REQUEST, .channel = ch->number, .connection = c->number};
+	struct mr_command cmd = {.type = MR_CMD_REQUEST,
+		.channel = ch->number,
+		.connection = c->number};
 	cmd.token = token;
 	cmd.epoch = ch->epoch;
 	cmd.data = copy;
@@ -150,6 +148,7 @@ int mr_channel_request(mr_channel *ch, uint64_t token, const mr_request *r)
 	st = mr_command_send(c->rt, &cmd);
 	if (st != MR_OK) mr_free(copy);
 	/* The broker numbers publishes from the select on; see amqp/channel.c. */
-	else if (r->operation == MR_CONFIRM_SELECT) ch->confirming = true;
+	else if (r->operation == MR_CONFIRM_SELECT)
+		ch->confirming = true;
 	return st;
 }

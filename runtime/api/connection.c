@@ -21,16 +21,20 @@ static enum mr_status send_seed(mr_connection *c)
 	return MR_OK;
 }
 
-int mr_connection_new(mr_runtime *rt, const mr_options *options, mr_connection **out, mr_error *error)
+int mr_connection_new(mr_runtime *rt, const mr_options *options, mr_connection **out,
+	mr_error *error)
 {
 	if (mr_is_forked(rt))
-		return mr_error_set(error, MR_FORKED, MR_SCOPE_CONNECTION, 0, "this runtime belongs to the parent");
+		return mr_error_set(error, MR_FORKED, MR_SCOPE_CONNECTION, 0,
+			"this runtime belongs to the parent");
 	mr_connection *c = mr_calloc(1, sizeof *c);
 	struct mr_config *config = mr_calloc(1, sizeof *config);
 	struct mr_gauge *gauge = mr_calloc(1, sizeof *gauge);
 	enum mr_status st = c && config && gauge ? MR_OK : MR_NO_MEMORY;
-	if (st != MR_OK) mr_error_set(error, st, MR_SCOPE_CONNECTION, 0, "out of memory");
-	else st = mr_config_resolve(config, options, error);
+	if (st != MR_OK)
+		mr_error_set(error, st, MR_SCOPE_CONNECTION, 0, "out of memory");
+	else
+		st = mr_config_resolve(config, options, error);
 	if (st != MR_OK) goto fail;
 	c->rt = rt;
 	c->number = ++rt->connection_numbers;
@@ -63,7 +67,9 @@ int mr_connection_open(mr_connection *c, uint64_t token)
 
 int mr_connection_close(mr_connection *c, uint64_t token, double timeout)
 {
-	struct mr_command cmd = {.type = MR_CMD_LINK_CLOSE, .connection = c->number, .token = token};
+	struct mr_command cmd = {.type = MR_CMD_LINK_CLOSE,
+		.connection = c->number,
+		.token = token};
 	mr_msec wait = timeout > 0 ? mr_msec_of(timeout) : c->config->close_timeout;
 	if (!token) return MR_BAD_ARGUMENT;
 	cmd.deadline = mr_clock_now() + wait;
@@ -79,32 +85,19 @@ void mr_connection_free(mr_connection *c)
 	c->rt->loop_mode -= c->config->heartbeat_in_loop;
 	mr_command_send(c->rt, &cmd);
 	mr_map_take(&c->rt->connections, c->number);
-	for (size_t i = 0; i < c->channel_slots; i++)
-		mr_free(c->channels[i]);
+	for (size_t i = 0; i < c->channel_slots; i++) mr_free(c->channels[i]);
 	mr_free(c->channels);
 	mr_table_free(c->server_properties);
 	mr_free(c);
 }
 
-uint32_t mr_connection_id(const mr_connection *c)
-{
-	return c->number;
-}
+uint32_t mr_connection_id(const mr_connection *c) { return c->number; }
 
-int mr_connection_state(const mr_connection *c)
-{
-	return c->state;
-}
+int mr_connection_state(const mr_connection *c) { return c->state; }
 
-bool mr_connection_is_blocked(const mr_connection *c)
-{
-	return c->blocked;
-}
+bool mr_connection_is_blocked(const mr_connection *c) { return c->blocked; }
 
-uint32_t mr_connection_epoch(const mr_connection *c)
-{
-	return c->epoch;
-}
+uint32_t mr_connection_epoch(const mr_connection *c) { return c->epoch; }
 
 int mr_connection_error(const mr_connection *c, mr_error *out)
 {

@@ -11,7 +11,8 @@ mr_connection *mr_find_connection(const mr_runtime *rt, uint32_t number)
 	return mr_map_get(&rt->connections, number);
 }
 
-mr_channel *mr_find_channel(const mr_runtime *rt, uint32_t connection, uint16_t number, uint32_t epoch)
+mr_channel *mr_find_channel(const mr_runtime *rt, uint32_t connection, uint16_t number,
+	uint32_t epoch)
 {
 	mr_connection *c = mr_find_connection(rt, connection);
 	if (!c || number >= c->channel_slots) return NULL;
@@ -82,10 +83,14 @@ static void channel_answer(mr_runtime *rt, const mr_event *ev)
 	if (ev->token == ch->open_token && ch->state == MR_HANDLE_OPENING) {
 		if (ev->status == MR_OK) ch->state = MR_HANDLE_OPEN;
 		/* A timeout leaves the number to the open that may still be answered. */
-		else if (ev->status == MR_TIMEOUT) ch->error = *error;
-		else mr_channel_ended(ch, error);
-	} else if (ev->token == ch->close_token && ch->state == MR_HANDLE_CLOSING && ev->status != MR_TIMEOUT) {
-		mr_error_set(&closed, MR_CLOSED, MR_SCOPE_CHANNEL, 0, "the channel was closed by the program");
+		else if (ev->status == MR_TIMEOUT)
+			ch->error = *error;
+		else
+			mr_channel_ended(ch, error);
+	} else if (ev->token == ch->close_token && ch->state == MR_HANDLE_CLOSING &&
+		   ev->status != MR_TIMEOUT) {
+		mr_error_set(&closed, MR_CLOSED, MR_SCOPE_CHANNEL, 0,
+			"the channel was closed by the program");
 		mr_channel_ended(ch, &closed);
 	}
 }
@@ -104,13 +109,11 @@ bool mr_apply_event(mr_runtime *rt, mr_event *ev)
 {
 	mr_connection *c;
 	switch (ev->type) {
-	case MR_EV_CONNECTION:
-		return connection_event(rt, ev);
+	case MR_EV_CONNECTION: return connection_event(rt, ev);
 	case MR_EV_DONE:
 		channel_answer(rt, ev);
 		return ev->token != 0 && ev->token != MR_TOKEN_NOBODY;
-	case MR_EV_CHANNEL:
-		return channel_closed(rt, ev);
+	case MR_EV_CHANNEL: return channel_closed(rt, ev);
 	case MR_EV_BLOCKED:
 		c = mr_find_connection(rt, ev->connection);
 		if (c) c->blocked = ev->detail;
@@ -121,7 +124,6 @@ bool mr_apply_event(mr_runtime *rt, mr_event *ev)
 		return true;
 	case MR_EV_NONE:
 		return true; /* the alarm of mr_runtime_wake_at: the poll returns, nothing else */
-	default:
-		return true;
+	default: return true;
 	}
 }

@@ -14,29 +14,29 @@
 struct mr_runtime {
 	struct mr_bridge bridge;
 	struct mr_engine *engine;
-	uint32_t *alive;              /* a page that reads as 0 in a forked child */
-	struct mr_map connections;    /* by number */
+	uint32_t *alive;           /* a page that reads as 0 in a forked child */
+	struct mr_map connections; /* by number */
 	uint32_t connection_numbers, epochs;
-	uint32_t loop_mode;           /* connections with heartbeat_mode = "loop" */
-	unsigned unsignalled;         /* commands pushed since the I/O thread was last woken */
-	bool prepared;                /* the last poll left the host announced as asleep */
+	uint32_t loop_mode;   /* connections with heartbeat_mode = "loop" */
+	unsigned unsignalled; /* commands pushed since the I/O thread was last woken */
+	bool prepared;        /* the last poll left the host announced as asleep */
 	struct mr_log log;
 };
 
 struct mr_connection {
 	mr_runtime *rt;
 	uint32_t number;
-	int state;                    /* enum mr_connection_state, as far as events were pulled */
+	int state; /* enum mr_connection_state, as far as events were pulled */
 	bool blocked;
 	uint32_t epoch;
 	mr_error error;
 	const struct mr_config *config; /* the link's; lives until MR_CMD_LINK_FREE is pushed */
 	struct mr_gauge *gauge;         /* likewise */
-	uint64_t published;           /* weight of all publishes pushed */
+	uint64_t published;             /* weight of all publishes pushed */
 	mr_table *server_properties;
 	uint16_t channel_max;
 	char host[280];
-	mr_channel **channels;        /* by number */
+	mr_channel **channels; /* by number */
 	size_t channel_slots;
 };
 
@@ -49,8 +49,8 @@ struct mr_channel {
 	enum mr_handle_state state;
 	uint64_t open_token, close_token;
 	bool confirming;
-	bool orphaned;                /* the host forgot it; freed when it has closed */
-	uint64_t published;           /* the last publish's number, in confirm mode */
+	bool orphaned;      /* the host forgot it; freed when it has closed */
+	uint64_t published; /* the last publish's number, in confirm mode */
 	mr_error error;
 };
 
@@ -64,7 +64,8 @@ void mr_command_commit(mr_runtime *rt);
 enum mr_status mr_command_send(mr_runtime *rt, const struct mr_command *command);
 
 mr_connection *mr_find_connection(const mr_runtime *rt, uint32_t number);
-mr_channel *mr_find_channel(const mr_runtime *rt, uint32_t connection, uint16_t channel, uint32_t epoch);
+mr_channel *mr_find_channel(const mr_runtime *rt, uint32_t connection, uint16_t channel,
+	uint32_t epoch);
 /* Brings the handles up to date with an event; false: the host need not see it. */
 bool mr_apply_event(mr_runtime *rt, mr_event *event);
 /* Ends the handle; frees it when the host has no use for it any more. */

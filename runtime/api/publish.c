@@ -29,9 +29,9 @@ static char *put(char *at, const char *data, size_t size)
 	return at + size;
 }
 
-int mr_channel_publish(mr_channel *ch, const char *exchange, size_t exchange_size, const char *routing_key,
-	size_t routing_key_size, const char *body, size_t body_size, const char *properties,
-	size_t properties_size, int flags, double timeout, uint64_t *number)
+int mr_channel_publish(mr_channel *ch, const char *exchange, size_t exchange_size,
+	const char *routing_key, size_t routing_key_size, const char *body, size_t body_size,
+	const char *properties, size_t properties_size, int flags, double timeout, uint64_t *number)
 {
 	mr_connection *c = ch->connection;
 	enum mr_status st = check(ch, exchange_size, routing_key_size, body_size);
@@ -47,22 +47,26 @@ int mr_channel_publish(mr_channel *ch, const char *exchange, size_t exchange_siz
 	if (is_large && body_size && !large) return MR_NO_MEMORY;
 	if (!is_large) extra += body_size;
 
-	struct mr_command *cmd = mr_command_reserve(c->rt, sizeof(struct mr_outgoing) + extra, true);
+	struct mr_command *cmd =
+		mr_command_reserve(c->rt, sizeof(struct mr_outgoing) + extra, true);
 	if (!cmd) { /* the ring was marked as starved: MR_EV_ROOM follows */
 		mr_free(large);
 		mr_wake_signal(&c->rt->bridge.io);
 		return mr_board_is_stopped(&c->rt->bridge.board) ? MR_CLOSED : MR_BACKPRESSURE;
 	}
-	*cmd = (struct mr_command){.type = MR_CMD_PUBLISH, .channel = ch->number, .connection = c->number};
+	*cmd = (struct mr_command){.type = MR_CMD_PUBLISH,
+		.channel = ch->number,
+		.connection = c->number};
 	cmd->epoch = ch->epoch;
 	cmd->flags = (uint16_t)flags;
 	if (ch->confirming) {
 		cmd->number = ++ch->published;
-		cmd->deadline = mr_clock_now() + (timeout > 0 ? mr_msec_of(timeout) : c->config->rpc_timeout);
+		cmd->deadline = mr_clock_now() +
+		                (timeout > 0 ? mr_msec_of(timeout) : c->config->rpc_timeout);
 	}
 	struct mr_outgoing *o = (void *)(cmd + 1);
-	*o = (struct mr_outgoing){body_size, large, (uint32_t)properties_size, (uint8_t)exchange_size,
-		(uint8_t)routing_key_size, 0};
+	*o = (struct mr_outgoing){body_size, large, (uint32_t)properties_size,
+		(uint8_t)exchange_size, (uint8_t)routing_key_size, 0};
 	char *at = put((char *)(o + 1), exchange, exchange_size);
 	at = put(at, routing_key, routing_key_size);
 	at = put(at, properties, properties_size);

@@ -14,14 +14,12 @@
  * system call each. A host that polls wakes it anyway, and a sleeping thread looks every 5 ms. */
 #define UNSIGNALLED_MAX 64
 
-bool mr_is_forked(const mr_runtime *rt)
-{
-	return *rt->alive == 0;
-}
+bool mr_is_forked(const mr_runtime *rt) { return *rt->alive == 0; }
 
 static uint32_t *open_alive(void)
 {
-	uint32_t *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint32_t *page =
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (page == MAP_FAILED) return NULL;
 	if (madvise(page, 4096, MADV_WIPEONFORK) != 0) {
 		munmap(page, 4096);
@@ -57,7 +55,8 @@ static void drop_events(mr_runtime *rt)
 	mr_event *ev;
 	size_t size;
 	while ((ev = mr_ring_peek(&rt->bridge.events, &size))) {
-		if (ev->type == MR_EV_CONNECTION && ev->detail == MR_CONNECTION_OPEN) mr_apply_event(rt, ev);
+		if (ev->type == MR_EV_CONNECTION && ev->detail == MR_CONNECTION_OPEN)
+			mr_apply_event(rt, ev);
 		mr_event_fini(ev);
 		mr_ring_consume(&rt->bridge.events);
 	}
@@ -68,8 +67,7 @@ static void free_connections(mr_runtime *rt)
 	mr_connection *c;
 	size_t at = 0;
 	while ((c = mr_map_next(&rt->connections, &at, NULL))) {
-		for (size_t i = 0; i < c->channel_slots; i++)
-			mr_free(c->channels[i]);
+		for (size_t i = 0; i < c->channel_slots; i++) mr_free(c->channels[i]);
 		mr_free(c->channels);
 		mr_table_free(c->server_properties);
 		mr_free(c);
@@ -79,8 +77,10 @@ static void free_connections(mr_runtime *rt)
 
 void mr_runtime_free(mr_runtime *rt, double timeout)
 {
-	if (!rt || mr_is_forked(rt)) return; /* a child has neither the thread nor a right to the sockets */
-	struct mr_command stop = {.type = MR_CMD_STOP, .deadline = mr_clock_now() + mr_msec_of(timeout)};
+	if (!rt || mr_is_forked(rt))
+		return; /* a child has neither the thread nor a right to the sockets */
+	struct mr_command stop = {.type = MR_CMD_STOP,
+		.deadline = mr_clock_now() + mr_msec_of(timeout)};
 	mr_command_send(rt, &stop);
 	mr_wake_signal(&rt->bridge.io);
 	/* The thread stops reading for nobody: events it cannot place wait in its own backlog. */
@@ -92,10 +92,7 @@ void mr_runtime_free(mr_runtime *rt, double timeout)
 	mr_free(rt);
 }
 
-int mr_runtime_fd(const mr_runtime *rt)
-{
-	return rt->bridge.host.fd;
-}
+int mr_runtime_fd(const mr_runtime *rt) { return rt->bridge.host.fd; }
 
 /* ---- commands ---- */
 
@@ -138,8 +135,10 @@ static int take_events(mr_runtime *rt, mr_event *events, int max)
 	while (n < max && (ev = mr_ring_peek(&rt->bridge.events, &size))) {
 		events[n] = *ev;
 		mr_ring_consume(&rt->bridge.events);
-		if (events[n].type == MR_EV_DELIVERY || mr_apply_event(rt, &events[n])) n++;
-		else mr_event_fini(&events[n]);
+		if (events[n].type == MR_EV_DELIVERY || mr_apply_event(rt, &events[n]))
+			n++;
+		else
+			mr_event_fini(&events[n]);
 	}
 	if (mr_ring_take_starved(&rt->bridge.events)) mr_wake_signal(&rt->bridge.io);
 	return n;
@@ -149,7 +148,8 @@ static void wait_for_event(mr_runtime *rt, double timeout)
 {
 	struct pollfd pfd = {.fd = rt->bridge.host.fd, .events = POLLIN};
 	mr_msec ms = timeout < 0 ? -1 : mr_msec_of(timeout);
-	poll(&pfd, 1, ms > 3600000 ? 3600000 : (int)ms); /* EINTR: the host's signal, the host's matter */
+	poll(&pfd, 1,
+		ms > 3600000 ? 3600000 : (int)ms); /* EINTR: the host's signal, the host's matter */
 }
 
 static void awake(mr_runtime *rt)
@@ -189,7 +189,8 @@ int mr_runtime_poll(mr_runtime *rt, mr_event *events, int max, double timeout)
 
 int mr_runtime_wake_at(mr_runtime *rt, double at)
 {
-	struct mr_command c = {.type = MR_CMD_WAKE_AT, .deadline = at > 0 ? mr_msec_of(at) : MR_NEVER};
+	struct mr_command c = {.type = MR_CMD_WAKE_AT,
+		.deadline = at > 0 ? mr_msec_of(at) : MR_NEVER};
 	return mr_command_send(rt, &c);
 }
 
@@ -209,7 +210,9 @@ int mr_unwatch_fd(mr_runtime *rt, uint64_t token)
 
 int mr_runtime_log(mr_runtime *rt, int level, int format)
 {
-	struct mr_command c = {.type = MR_CMD_LOG, .number = (uint64_t)level, .flags = (uint16_t)format};
+	struct mr_command c = {.type = MR_CMD_LOG,
+		.number = (uint64_t)level,
+		.flags = (uint16_t)format};
 	if (level < -1 || level > MR_LOG_DEBUG) return MR_BAD_ARGUMENT; /* -1: silence */
 	if (format != MR_LOG_LOGFMT && format != MR_LOG_JSON) return MR_BAD_ARGUMENT;
 	rt->log.level = level;

@@ -23,15 +23,9 @@ int mr_set_allocator(void *(*resize)(void *, size_t), void (*release)(void *))
 	return MR_OK;
 }
 
-void mr_alloc_fail_nth(long n)
-{
-	__atomic_store_n(&fail_in, n, __ATOMIC_RELAXED);
-}
+void mr_alloc_fail_nth(long n) { __atomic_store_n(&fail_in, n, __ATOMIC_RELAXED); }
 
-long mr_alloc_live(void)
-{
-	return __atomic_load_n(&live, __ATOMIC_RELAXED);
-}
+long mr_alloc_live(void) { return __atomic_load_n(&live, __ATOMIC_RELAXED); }
 
 static int is_to_fail(void)
 {
@@ -47,10 +41,7 @@ void *mr_realloc(void *p, size_t size)
 	return q;
 }
 
-void *mr_malloc(size_t size)
-{
-	return mr_realloc(NULL, size);
-}
+void *mr_malloc(size_t size) { return mr_realloc(NULL, size); }
 
 void *mr_calloc(size_t count, size_t size)
 {

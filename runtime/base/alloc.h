@@ -7,9 +7,9 @@
 #include <stddef.h>
 
 void *mr_malloc(size_t size);
-void *mr_calloc(size_t count, size_t size);   /* NULL when the product overflows */
+void *mr_calloc(size_t count, size_t size); /* NULL when the product overflows */
 void *mr_realloc(void *p, size_t size);
-void mr_free(void *p);                        /* takes NULL */
+void mr_free(void *p);                         /* takes NULL */
 char *mr_strdup_n(const char *s, size_t size); /* adds a NUL; gives */
 /* Tests only: makes the n-th allocation from now fail (1 is the next; 0 turns it off), process-wide.
  * Set it while no other thread allocates or accept that any thread's call may be the one. */

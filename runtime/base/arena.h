@@ -7,8 +7,9 @@
 #include <stddef.h>
 
 struct mr_arena;
-struct mr_arena *mr_arena_open(size_t first);          /* gives; NULL when out of memory */
-void mr_arena_close(struct mr_arena *arena);           /* takes NULL */
-void *mr_arena_alloc(struct mr_arena *arena, size_t size); /* aligned to 8; NULL when out of memory */
+struct mr_arena *mr_arena_open(size_t first); /* gives; NULL when out of memory */
+void mr_arena_close(struct mr_arena *arena);  /* takes NULL */
+void *mr_arena_alloc(struct mr_arena *arena,
+	size_t size); /* aligned to 8; NULL when out of memory */
 
 #endif

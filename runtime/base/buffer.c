@@ -29,8 +29,7 @@ enum mr_status mr_buffer_reserve(struct mr_buffer *b, size_t more)
 		return MR_OK;
 	}
 	size_t capacity = b->capacity ? b->capacity : 256;
-	while (capacity < size + more)
-		capacity *= 2;
+	while (capacity < size + more) capacity *= 2;
 	compact(b);
 	uint8_t *base = mr_realloc(b->base, capacity);
 	if (!base) return MR_NO_MEMORY;

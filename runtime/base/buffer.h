@@ -11,17 +11,18 @@
 #include "base/slice.h"
 #include "base/status.h"
 
-struct mr_buffer {   /* zeroed is empty and valid */
+struct mr_buffer { /* zeroed is empty and valid */
 	uint8_t *base;
-	size_t start, end, capacity;   /* the bytes are base[start .. end) */
+	size_t start, end, capacity; /* the bytes are base[start .. end) */
 };
 
-void mr_buffer_fini(struct mr_buffer *b);      /* frees and empties; takes an empty one */
+void mr_buffer_fini(struct mr_buffer *b); /* frees and empties; takes an empty one */
 /* Makes room for `more` bytes behind the end; compacts before it grows. MR_OK or MR_NO_MEMORY. */
 enum mr_status mr_buffer_reserve(struct mr_buffer *b, size_t more);
 enum mr_status mr_buffer_append(struct mr_buffer *b, const void *data, size_t size);
-void mr_buffer_consume(struct mr_buffer *b, size_t size);  /* at most what is there */
-void mr_buffer_trim(struct mr_buffer *b, size_t keep);     /* frees the space of an empty one over keep */
+void mr_buffer_consume(struct mr_buffer *b, size_t size); /* at most what is there */
+void mr_buffer_trim(struct mr_buffer *b,
+	size_t keep); /* frees the space of an empty one over keep */
 
 static inline size_t mr_buffer_size(const struct mr_buffer *b) { return b->end - b->start; }
 static inline uint8_t *mr_buffer_data(const struct mr_buffer *b) { return b->base + b->start; }

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 typedef int64_t mr_msec;
-#define MR_NEVER INT64_MAX   /* a deadline that does not come */
+#define MR_NEVER INT64_MAX /* a deadline that does not come */
 
 mr_msec mr_clock_now(void);
 /* Seconds to milliseconds, rounded up; negative and NaN become 0, huge ones stay below MR_NEVER/2. */

@@ -17,19 +17,19 @@ struct mr_config {
 	struct mr_config_host *hosts; /* at least one, in the order to try */
 	size_t host_count;
 	char *user, *password, *vhost, *name; /* name: connection_name */
-	char *mechanism;              /* "PLAIN" or "EXTERNAL" */
-	mr_table *client_properties;  /* NULL: none */
+	char *mechanism;                      /* "PLAIN" or "EXTERNAL" */
+	mr_table *client_properties;          /* NULL: none */
 	bool tls, tls_verify;
 	char *tls_ca, *tls_cert, *tls_key, *tls_server_name, *tls_min_version; /* NULL: not given */
-	uint16_t heartbeat;           /* seconds */
-	bool heartbeat_in_loop;       /* heartbeat_mode = "loop" */
+	uint16_t heartbeat;                                                    /* seconds */
+	bool heartbeat_in_loop; /* heartbeat_mode = "loop" */
 	bool insist;
 	uint16_t channel_max;
 	uint32_t frame_max;
 	uint64_t max_message_size;
 	mr_msec connect_timeout, socket_timeout, rpc_timeout, close_timeout;
-	mr_msec blocked_timeout;      /* 0: none */
-	char *url;                    /* as it may be shown: redacted */
+	mr_msec blocked_timeout; /* 0: none */
+	char *url;               /* as it may be shown: redacted */
 };
 
 /* Fills `out` from options that fit together; MR_BAD_OPTION, MR_BAD_URI, MR_NO_MEMORY. */

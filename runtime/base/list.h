@@ -22,14 +22,14 @@ static inline void mr_list_append(struct mr_node *head, struct mr_node *node)
 	head->prev->next = node;
 	head->prev = node;
 }
-static inline void mr_list_remove(struct mr_node *node)   /* no-op when in no list */
+static inline void mr_list_remove(struct mr_node *node) /* no-op when in no list */
 {
 	if (!node->next) return;
 	node->prev->next = node->next;
 	node->next->prev = node->prev;
 	node->next = node->prev = NULL;
 }
-static inline struct mr_node *mr_list_shift(struct mr_node *head)   /* NULL when empty */
+static inline struct mr_node *mr_list_shift(struct mr_node *head) /* NULL when empty */
 {
 	struct mr_node *node = head->next;
 	if (node == head) return NULL;

@@ -23,10 +23,7 @@ static void put(struct line *l, const char *data, size_t size)
 	l->used += size;
 }
 
-static void put_str(struct line *l, const char *text)
-{
-	put(l, text, strlen(text));
-}
+static void put_str(struct line *l, const char *text) { put(l, text, strlen(text)); }
 
 /* Escapes for both formats: backslash, quote, and what is not printable. JSON has no \x. */
 static void put_quoted(struct line *l, mr_slice text)
@@ -63,8 +60,10 @@ static void put_pair(struct line *l, const char *key, mr_slice value)
 	}
 	put_str(l, key);
 	put_str(l, "=");
-	if (is_bare(value)) put(l, value.data, value.size);
-	else put_quoted(l, value);
+	if (is_bare(value))
+		put(l, value.data, value.size);
+	else
+		put_quoted(l, value);
 }
 
 static void begin(struct line *l, const char *time, int level, mr_slice msg)
@@ -109,13 +108,12 @@ static size_t finish(struct line *l)
 	return l->used;
 }
 
-size_t mr_log_format(char *out, size_t capacity, int format, const char *time, int level, mr_slice msg,
-	const mr_table *fields)
+size_t mr_log_format(char *out, size_t capacity, int format, const char *time, int level,
+	mr_slice msg, const mr_table *fields)
 {
 	struct line l = {out, 0, capacity, format};
 	begin(&l, time, level, msg);
-	for (uint32_t i = 0; fields && i < fields->count; i++)
-		put_field(&l, &fields->fields[i]);
+	for (uint32_t i = 0; fields && i < fields->count; i++) put_field(&l, &fields->fields[i]);
 	return finish(&l);
 }
 
@@ -158,5 +156,6 @@ void mr_log_table(const struct mr_log *log, int level, mr_slice msg, const mr_ta
 	char text[LINE_MAX_BYTES], time[48];
 	if (log->fd < 0 || level > log->level) return;
 	stamp(time, sizeof time);
-	emit(log, text, mr_log_format(text, sizeof text - 1, log->format, time, level, msg, fields));
+	emit(log, text,
+		mr_log_format(text, sizeof text - 1, log->format, time, level, msg, fields));
 }

@@ -7,10 +7,10 @@
 #include "base/slice.h"
 #include "base/status.h"
 
-struct mr_log {       /* held by value; zeroed is silent but for errors */
-	int fd;       /* -1 is silence */
-	int level;    /* MR_LOG_*: what is above is not written */
-	int format;   /* MR_LOG_LOGFMT, MR_LOG_JSON */
+struct mr_log {     /* held by value; zeroed is silent but for errors */
+	int fd;     /* -1 is silence */
+	int level;  /* MR_LOG_*: what is above is not written */
+	int format; /* MR_LOG_LOGFMT, MR_LOG_JSON */
 };
 
 /* time=2026-11-21T04:31:37.123Z level=info msg="connected" host=localhost:5672
@@ -18,7 +18,7 @@ struct mr_log {       /* held by value; zeroed is silent but for errors */
 void mr_log(const struct mr_log *log, int level, const char *msg, ...) __attribute__((sentinel));
 void mr_log_table(const struct mr_log *log, int level, mr_slice msg, const mr_table *fields);
 /* The same into memory, without time when `time` is NULL; returns the length. For tests. */
-size_t mr_log_format(char *out, size_t capacity, int format, const char *time, int level, mr_slice msg,
-	const mr_table *fields);
+size_t mr_log_format(char *out, size_t capacity, int format, const char *time, int level,
+	mr_slice msg, const mr_table *fields);
 
 #endif

@@ -31,26 +31,25 @@ static struct mr_map_entry *find(const struct mr_map *map, uint64_t key)
 	for (size_t i = slot(map, key);; i = (i + 1) & (map->capacity - 1)) {
 		struct mr_map_entry *e = &map->entries[i];
 		if (!e->value) return grave ? grave : e;
-		if (e->value == GONE) grave = grave ? grave : e;
-		else if (e->key == key) return e;
+		if (e->value == GONE)
+			grave = grave ? grave : e;
+		else if (e->key == key)
+			return e;
 	}
 }
 
-static bool is_taken(const struct mr_map_entry *e)
-{
-	return e->value && e->value != GONE;
-}
+static bool is_taken(const struct mr_map_entry *e) { return e->value && e->value != GONE; }
 
 static enum mr_status rehash(struct mr_map *map)
 {
 	size_t capacity = 8;
-	while (capacity < map->count * 4)
-		capacity *= 2;
+	while (capacity < map->count * 4) capacity *= 2;
 	struct mr_map bigger = {.capacity = capacity, .count = map->count, .used = map->count};
 	bigger.entries = mr_calloc(capacity, sizeof *bigger.entries);
 	if (!bigger.entries) return MR_NO_MEMORY;
 	for (size_t i = 0; i < map->capacity; i++)
-		if (is_taken(&map->entries[i])) *find(&bigger, map->entries[i].key) = map->entries[i];
+		if (is_taken(&map->entries[i]))
+			*find(&bigger, map->entries[i].key) = map->entries[i];
 	mr_free(map->entries);
 	*map = bigger;
 	return MR_OK;

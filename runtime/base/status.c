@@ -17,7 +17,8 @@ static const char *const names[MR_STATUS_COUNT] = {MR_KINDS(KIND_NAME)};
 static const struct kind kinds[MR_STATUS_COUNT] = {
 	[MR_OK] = {"success", "", false},
 	[MR_CONNECTION_REFUSED] = {"the connection was refused",
-		"is RabbitMQ running, does a firewall allow port 5672 (5671 for TLS), are host and port right?", true},
+		"is RabbitMQ running, does a firewall allow port 5672 (5671 for TLS), are host and port right?",
+		true},
 	[MR_DNS_FAILED] = {"the host name cannot be resolved",
 		"is the host name spelled right, and does this machine's DNS know it?", true},
 	[MR_CONNECT_TIMEOUT] = {"connecting took too long",
@@ -27,7 +28,8 @@ static const struct kind kinds[MR_STATUS_COUNT] = {
 		"check ssl_options: ca_certs must hold the CA that signed the broker's certificate, and its name must match the host",
 		true},
 	[MR_PROTOCOL_MISMATCH] = {"the peer does not speak AMQP 0-9-1 here",
-		"plain AMQP is port 5672 (amqp://), TLS is 5671 (amqps://), 15672 is the management UI", true},
+		"plain AMQP is port 5672 (amqp://), TLS is 5671 (amqps://), 15672 is the management UI",
+		true},
 	[MR_AUTHENTICATION_FAILED] = {"the login was refused",
 		"check user and password; the user guest may log in from localhost only", true},
 	[MR_VHOST_ACCESS_REFUSED] = {"access to the virtual host was refused",
@@ -39,7 +41,8 @@ static const struct kind kinds[MR_STATUS_COUNT] = {
 	[MR_NOT_FOUND] = {"there is no such queue, exchange or binding (404)",
 		"declare it first, or check its name and the virtual host", false},
 	[MR_RESOURCE_LOCKED] = {"another connection holds the resource exclusively (405)",
-		"an exclusive queue belongs to the connection that declared it; wait until that one is gone", true},
+		"an exclusive queue belongs to the connection that declared it; wait until that one is gone",
+		true},
 	[MR_PRECONDITION_FAILED] = {"a precondition failed (406)",
 		"the text names the argument that differs: declare with the same arguments, or delete the old queue or exchange first",
 		false},
@@ -60,33 +63,43 @@ static const struct kind kinds[MR_STATUS_COUNT] = {
 	[MR_RESOURCE_ERROR] = {"the broker lacks a resource (506)",
 		"look at the broker's memory, disk and file descriptor limits", true},
 	[MR_NOT_ALLOWED] = {"the broker does not allow this (530)",
-		"the text says what: a reused consumer tag, a limit, or a virtual host that is not there", false},
+		"the text says what: a reused consumer tag, a limit, or a virtual host that is not there",
+		false},
 	[MR_NOT_IMPLEMENTED] = {"the broker does not implement this (540)",
 		"this version of the broker lacks the feature", false},
-	[MR_INTERNAL_ERROR] = {"an internal error of the broker (541)", "look into the broker's log", true},
+	[MR_INTERNAL_ERROR] = {"an internal error of the broker (541)",
+		"look into the broker's log", true},
 	[MR_STREAM_LOST] = {"the connection was lost",
 		"the network or the broker went away; the broker's log may say why", true},
 	[MR_HEARTBEAT_TIMEOUT] = {"the broker fell silent",
-		"is the network sound? A shorter heartbeat (30) notices sooner; a longer one tolerates more", true},
+		"is the network sound? A shorter heartbeat (30) notices sooner; a longer one tolerates more",
+		true},
 	[MR_BLOCKED_TIMEOUT] = {"the broker blocks publishing",
-		"the broker is short of memory or disk (rabbitmqctl list_connections name blocked; alarms in status)", true},
+		"the broker is short of memory or disk (rabbitmqctl list_connections name blocked; alarms in status)",
+		true},
 	[MR_CONNECTION_LIMIT_REACHED] = {"the broker's connection limit is reached",
-		"use fewer connections (a shared strategy, smaller pools) or raise the limit of broker, vhost or user", true},
+		"use fewer connections (a shared strategy, smaller pools) or raise the limit of broker, vhost or user",
+		true},
 	[MR_CHANNEL_LIMIT_REACHED] = {"no channel number is free",
 		"close channels that are no longer used, or raise channel_max on both sides", true},
 	[MR_POOL_EXHAUSTED] = {"all members of the pool are in use",
 		"release what is acquired, wait with block = true, or raise the limit", true},
-	[MR_POOL_LIMIT_EXCEEDED] = {"the pool has reached its limit", "raise the limit of the pool", false},
+	[MR_POOL_LIMIT_EXCEEDED] = {"the pool has reached its limit", "raise the limit of the pool",
+		false},
 	[MR_TIMEOUT] = {"the time was up",
-		"the broker may be slow or the timeout too short; the operation may still have taken effect", true},
+		"the broker may be slow or the timeout too short; the operation may still have taken effect",
+		true},
 	[MR_BACKPRESSURE] = {"too much is waiting to be sent",
-		"the network or the broker is slower than the publisher: wait for confirms, or publish less", true},
+		"the network or the broker is slower than the publisher: wait for confirms, or publish less",
+		true},
 	[MR_NACKED] = {"the broker refused the message (basic.nack)",
-		"a queue is full (x-max-length with reject-publish) or its process died; publish again later", true},
+		"a queue is full (x-max-length with reject-publish) or its process died; publish again later",
+		true},
 	[MR_RETURNED] = {"the message could not be routed and came back",
 		"bind a queue to the exchange with a key that matches", false},
 	[MR_LOST] = {"the connection went before the broker confirmed",
-		"the message may or may not have arrived: publish it again if duplicates are acceptable", true},
+		"the message may or may not have arrived: publish it again if duplicates are acceptable",
+		true},
 	[MR_STALE] = {"the message belongs to a channel that is gone",
 		"the broker delivers it again; nothing was sent", false},
 	[MR_SETTLED] = {"the message was settled before", "settle each message once", false},
@@ -96,68 +109,66 @@ static const struct kind kinds[MR_STATUS_COUNT] = {
 	[MR_FORKED] = {"this process is a fork of the one that made the runtime",
 		"make a new runtime in the child; the parent's connection is untouched", false},
 	[MR_BAD_OPTION] = {"an option is wrong", "docs/configuration.md lists the options", false},
-	[MR_BAD_URI] = {"the URL is wrong", "the form is amqp://user:password@host:port/vhost?heartbeat=60", false},
-	[MR_BAD_ARGUMENT] = {"an argument is wrong", "names are at most 255 bytes, table keys at most 128", false},
+	[MR_BAD_URI] = {"the URL is wrong",
+		"the form is amqp://user:password@host:port/vhost?heartbeat=60", false},
+	[MR_BAD_ARGUMENT] = {"an argument is wrong",
+		"names are at most 255 bytes, table keys at most 128", false},
 	[MR_EMPTY] = {"the queue is empty", "", false},
 	[MR_NO_MEMORY] = {"out of memory", "the process has reached its memory limit", true},
 };
 
-static bool is_kind(int kind)
-{
-	return kind >= 0 && kind < MR_STATUS_COUNT;
-}
+static bool is_kind(int kind) { return kind >= 0 && kind < MR_STATUS_COUNT; }
 
-int mr_status_count(void)
-{
-	return MR_STATUS_COUNT;
-}
+int mr_status_count(void) { return MR_STATUS_COUNT; }
 
-const char *mr_status_name(int kind)
-{
-	return is_kind(kind) ? names[kind] : "unknown";
-}
+const char *mr_status_name(int kind) { return is_kind(kind) ? names[kind] : "unknown"; }
 
-const char *mr_status_text(int kind)
-{
-	return is_kind(kind) ? kinds[kind].text : "unknown error";
-}
+const char *mr_status_text(int kind) { return is_kind(kind) ? kinds[kind].text : "unknown error"; }
 
-const char *mr_status_hint(int kind)
-{
-	return is_kind(kind) ? kinds[kind].hint : "";
-}
+const char *mr_status_hint(int kind) { return is_kind(kind) ? kinds[kind].hint : ""; }
 
-bool mr_status_recoverable(int kind)
-{
-	return is_kind(kind) && kinds[kind].recoverable;
-}
+bool mr_status_recoverable(int kind) { return is_kind(kind) && kinds[kind].recoverable; }
 
 const char *mr_scope_name(int scope)
 {
-	static const char *const scopes[] = {"none", "connection", "channel", "pool", "publish", "message", "config"};
+	static const char *const scopes[] = {"none", "connection", "channel", "pool", "publish",
+		"message", "config"};
 	return scope >= 0 && scope <= MR_SCOPE_CONFIG ? scopes[scope] : "none";
 }
 
-const char *mr_version(void)
-{
-	return MR_VERSION_STRING;
-}
+const char *mr_version(void) { return MR_VERSION_STRING; }
 
 /* ---- text from outside ---- */
 
-/* The bytes of the UTF-8 character at `s`, 0 when it is none, or a control character. */
+/* How long the UTF-8 character is that begins with this byte; 0: none does. */
+static size_t utf8_length(unsigned char first)
+{
+	if (first >= 0xc2 && first < 0xe0) return 2;
+	if (first >= 0xe0 && first < 0xf0) return 3;
+	return first >= 0xf0 && first < 0xf5 ? 4 : 0;
+}
+
+/* The second byte tells what is overlong, a surrogate, beyond U+10FFFF, or a control character. */
+static bool is_second_sound(const unsigned char *s)
+{
+	static const struct {
+		unsigned char first, least, most;
+	} ranges[] = {{0xc2, 0xa0, 0xbf}, {0xe0, 0xa0, 0xbf}, {0xed, 0x80, 0x9f},
+		{0xf0, 0x90, 0xbf}, {0xf4, 0x80, 0x8f}};
+	for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+		if (ranges[i].first == s[0])
+			return s[1] >= ranges[i].least && s[1] <= ranges[i].most;
+	return true;
+}
+
+/* The bytes of the printable character at `s`, 0 when it is none. */
 static size_t printable(const unsigned char *s, size_t size)
 {
 	if (s[0] >= 0x20 && s[0] < 0x7f) return 1;
-	size_t n = s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
-	if (n == 0 || n > size) return 0;
+	size_t n = utf8_length(s[0]);
+	if (n == 0 || n > size || !is_second_sound(s)) return 0;
 	for (size_t i = 1; i < n; i++)
 		if ((s[i] & 0xc0) != 0x80) return 0;
-	if (s[0] == 0xc2 && s[1] < 0xa0) return 0; /* C1 controls */
-	if (s[0] == 0xe0 && s[1] < 0xa0) return 0; /* overlong */
-	if (s[0] == 0xed && s[1] >= 0xa0) return 0; /* surrogates */
-	if (s[0] == 0xf0 && s[1] < 0x90) return 0;
-	if (s[0] == 0xf4 && s[1] >= 0x90) return 0;
 	return n;
 }
 
@@ -169,8 +180,10 @@ size_t mr_escape(char *out, size_t capacity, const char *text, size_t size)
 		size_t n = printable(s + i, size - i);
 		size_t need = n ? n : 4;
 		if (used + need >= capacity) break;
-		if (n) memcpy(out + used, s + i, n);
-		else snprintf(out + used, 5, "\\x%02x", s[i]);
+		if (n)
+			memcpy(out + used, s + i, n);
+		else
+			snprintf(out + used, 5, "\\x%02x", s[i]);
 		used += need;
 		i += n ? n : 1;
 	}
@@ -178,7 +191,8 @@ size_t mr_escape(char *out, size_t capacity, const char *text, size_t size)
 	return used;
 }
 
-static void fill(mr_error *error, enum mr_status kind, enum mr_scope scope, int code, const char *raw)
+static void fill(mr_error *error, enum mr_status kind, enum mr_scope scope, int code,
+	const char *raw)
 {
 	memset(error, 0, sizeof *error);
 	error->kind = kind;
@@ -188,7 +202,8 @@ static void fill(mr_error *error, enum mr_status kind, enum mr_scope scope, int 
 	mr_escape(error->text, sizeof error->text, raw, strlen(raw));
 }
 
-enum mr_status mr_error_set(mr_error *error, enum mr_status kind, enum mr_scope scope, int code, const char *format, ...)
+enum mr_status mr_error_set(mr_error *error, enum mr_status kind, enum mr_scope scope, int code,
+	const char *format, ...)
 {
 	char raw[1024];
 	va_list args;
@@ -200,8 +215,8 @@ enum mr_status mr_error_set(mr_error *error, enum mr_status kind, enum mr_scope 
 	return kind;
 }
 
-enum mr_status mr_error_system(mr_error *error, enum mr_status kind, enum mr_scope scope, int system,
-	const char *format, ...)
+enum mr_status mr_error_system(mr_error *error, enum mr_status kind, enum mr_scope scope,
+	int system, const char *format, ...)
 {
 	char raw[1024], reason[128];
 	va_list args;
@@ -209,7 +224,9 @@ enum mr_status mr_error_system(mr_error *error, enum mr_status kind, enum mr_sco
 	va_start(args, format);
 	int n = vsnprintf(raw, sizeof raw - sizeof reason, format, args);
 	va_end(args);
-	size_t used = n < 0 ? 0 : (size_t)n < sizeof raw - sizeof reason ? (size_t)n : sizeof raw - sizeof reason - 1;
+	size_t used = n < 0                                    ? 0
+	              : (size_t)n < sizeof raw - sizeof reason ? (size_t)n
+	                                                       : sizeof raw - sizeof reason - 1;
 	snprintf(raw + used, sizeof raw - used, ": %s", strerror_r(system, reason, sizeof reason));
 	fill(error, kind, scope, 0, raw);
 	error->system = system;
@@ -249,8 +266,7 @@ enum mr_status mr_kind_of_code(int code)
 static size_t distance(const char *a, size_t a_size, const char *b, size_t b_size)
 {
 	size_t row[WORD_MAX + 1];
-	for (size_t j = 0; j <= b_size; j++)
-		row[j] = j;
+	for (size_t j = 0; j <= b_size; j++) row[j] = j;
 	for (size_t i = 1; i <= a_size; i++) {
 		size_t diagonal = row[0];
 		row[0] = i;

@@ -10,8 +10,8 @@
 
 /* Fills `error` (may be NULL) and returns `kind`. The text is escaped: control characters and bytes
  * that are not UTF-8 become \xNN; longer texts are cut. */
-enum mr_status mr_error_set(struct mr_error *error, enum mr_status kind, enum mr_scope scope, int code,
-	const char *format, ...) __attribute__((format(printf, 5, 6)));
+enum mr_status mr_error_set(struct mr_error *error, enum mr_status kind, enum mr_scope scope,
+	int code, const char *format, ...) __attribute__((format(printf, 5, 6)));
 /* The same with errno's number, whose text is appended. */
 enum mr_status mr_error_system(struct mr_error *error, enum mr_status kind, enum mr_scope scope,
 	int system, const char *format, ...) __attribute__((format(printf, 5, 6)));

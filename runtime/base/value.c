@@ -51,10 +51,7 @@ static enum mr_status copy_bytes(mr_table *table, mr_bytes *out, const char *dat
 	return MR_OK;
 }
 
-static bool is_plain(uint8_t type)
-{
-	return type && strchr("tbBsuIilLfdDSxTV", type) != NULL;
-}
+static bool is_plain(uint8_t type) { return type && strchr("tbBsuIilLfdDSxTV", type) != NULL; }
 
 int mr_table_add(mr_table *table, const char *key, size_t key_size, const mr_value *value)
 {
@@ -66,11 +63,13 @@ int mr_table_add_received(mr_table *table, mr_slice key, const mr_value *value)
 {
 	if (!is_plain(value->type)) return MR_BAD_ARGUMENT;
 	mr_field *field = add_field(table);
-	if (!field || copy_bytes(table, &field->key, key.data, key.size) != MR_OK) return MR_NO_MEMORY;
+	if (!field || copy_bytes(table, &field->key, key.data, key.size) != MR_OK)
+		return MR_NO_MEMORY;
 	field->value = *value;
 	if (value->type == 'S' || value->type == 'x') {
 		mr_bytes bytes = value->as.bytes;
-		if (copy_bytes(table, &field->value.as.bytes, bytes.data, bytes.size) != MR_OK) return MR_NO_MEMORY;
+		if (copy_bytes(table, &field->value.as.bytes, bytes.data, bytes.size) != MR_OK)
+			return MR_NO_MEMORY;
 	}
 	table->count++;
 	return MR_OK;
@@ -78,7 +77,8 @@ int mr_table_add_received(mr_table *table, mr_slice key, const mr_value *value)
 
 mr_table *mr_table_nest(mr_table *table, const char *key, size_t key_size, uint8_t type)
 {
-	if (key_size > 255 || (type != 'F' && type != 'A')) return NULL; /* a peer's keys may be longer than ours */
+	if (key_size > 255 || (type != 'F' && type != 'A'))
+		return NULL; /* a peer's keys may be longer than ours */
 	mr_field *field = add_field(table);
 	mr_table *nested = field ? new_table(table->arena) : NULL;
 	if (!nested || copy_bytes(table, &field->key, key, key_size) != MR_OK) return NULL;

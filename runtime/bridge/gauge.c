@@ -22,15 +22,9 @@ void mr_board_read(const struct mr_board *board, mr_stats *out)
 	memcpy(out, words, sizeof words);
 }
 
-void mr_board_stop(struct mr_board *board)
-{
-	atomic_store(&board->stopped, true);
-}
+void mr_board_stop(struct mr_board *board) { atomic_store(&board->stopped, true); }
 
-bool mr_board_is_stopped(const struct mr_board *board)
-{
-	return atomic_load(&board->stopped);
-}
+bool mr_board_is_stopped(const struct mr_board *board) { return atomic_load(&board->stopped); }
 
 void mr_gauge_advance(struct mr_gauge *gauge, uint64_t gone)
 {
@@ -42,10 +36,7 @@ uint64_t mr_gauge_gone(const struct mr_gauge *gauge)
 	return atomic_load_explicit(&gauge->gone, memory_order_acquire);
 }
 
-void mr_gauge_want_room(struct mr_gauge *gauge)
-{
-	atomic_store(&gauge->wants_room, true);
-}
+void mr_gauge_want_room(struct mr_gauge *gauge) { atomic_store(&gauge->wants_room, true); }
 
 bool mr_gauge_take_want(struct mr_gauge *gauge)
 {

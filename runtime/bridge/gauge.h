@@ -17,16 +17,16 @@ struct mr_gauge {
 /* Of a runtime. */
 struct mr_board {
 	atomic_uint_least64_t word[sizeof(mr_stats) / sizeof(uint64_t)];
-	atomic_bool stopped;        /* I/O: the thread has ended, nobody reads commands any more */
+	atomic_bool stopped; /* I/O: the thread has ended, nobody reads commands any more */
 };
 
-void mr_board_write(struct mr_board *board, const mr_stats *stats);          /* I/O */
-void mr_board_read(const struct mr_board *board, mr_stats *out);             /* host */
-void mr_board_stop(struct mr_board *board);                                  /* I/O */
-bool mr_board_is_stopped(const struct mr_board *board);                      /* host */
-void mr_gauge_advance(struct mr_gauge *gauge, uint64_t gone);                /* I/O */
-uint64_t mr_gauge_gone(const struct mr_gauge *gauge);                        /* host */
-void mr_gauge_want_room(struct mr_gauge *gauge);                             /* host */
-bool mr_gauge_take_want(struct mr_gauge *gauge);                             /* I/O: true once */
+void mr_board_write(struct mr_board *board, const mr_stats *stats); /* I/O */
+void mr_board_read(const struct mr_board *board, mr_stats *out);    /* host */
+void mr_board_stop(struct mr_board *board);                         /* I/O */
+bool mr_board_is_stopped(const struct mr_board *board);             /* host */
+void mr_gauge_advance(struct mr_gauge *gauge, uint64_t gone);       /* I/O */
+uint64_t mr_gauge_gone(const struct mr_gauge *gauge);               /* host */
+void mr_gauge_want_room(struct mr_gauge *gauge);                    /* host */
+bool mr_gauge_take_want(struct mr_gauge *gauge);                    /* I/O: true once */
 
 #endif

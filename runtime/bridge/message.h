@@ -11,22 +11,22 @@
 #define MR_TOKEN_NOBODY UINT64_MAX
 
 enum mr_command_type {
-	MR_CMD_LINK_NEW,      /* data: struct mr_link_seed *, taken */
-	MR_CMD_LINK_OPEN,     /* token */
-	MR_CMD_LINK_CLOSE,    /* token, deadline */
+	MR_CMD_LINK_NEW,   /* data: struct mr_link_seed *, taken */
+	MR_CMD_LINK_OPEN,  /* token */
+	MR_CMD_LINK_CLOSE, /* token, deadline */
 	MR_CMD_LINK_FREE,
 	MR_CMD_CHANNEL_OPEN,  /* token, epoch, deadline */
 	MR_CMD_CHANNEL_CLOSE, /* token, deadline */
 	MR_CMD_REQUEST,       /* token, deadline; data: struct mr_request_copy *, taken */
-	MR_CMD_PUBLISH,       /* number, flags, deadline; a struct mr_outgoing and its bytes follow */
-	MR_CMD_SETTLE,        /* number: tag, epoch, how, flags; data: the delivery when RELEASE */
-	MR_CMD_RELEASE,       /* data: the delivery */
-	MR_CMD_WATCH_FD,      /* token, number: fd, flags */
-	MR_CMD_UNWATCH_FD,    /* token */
-	MR_CMD_WAKE_AT,       /* deadline */
-	MR_CMD_PUMPED,        /* the host polls: loop-mode heartbeats may go */
-	MR_CMD_LOG,           /* number: level, flags: format */
-	MR_CMD_STOP           /* deadline */
+	MR_CMD_PUBLISH,    /* number, flags, deadline; a struct mr_outgoing and its bytes follow */
+	MR_CMD_SETTLE,     /* number: tag, epoch, how, flags; data: the delivery when RELEASE */
+	MR_CMD_RELEASE,    /* data: the delivery */
+	MR_CMD_WATCH_FD,   /* token, number: fd, flags */
+	MR_CMD_UNWATCH_FD, /* token */
+	MR_CMD_WAKE_AT,    /* deadline */
+	MR_CMD_PUMPED,     /* the host polls: loop-mode heartbeats may go */
+	MR_CMD_LOG,        /* number: level, flags: format */
+	MR_CMD_STOP        /* deadline */
 };
 
 struct mr_command {
@@ -46,7 +46,7 @@ struct mr_command {
  * holds it, the body. */
 struct mr_outgoing {
 	uint64_t body_size;
-	char *large;          /* a body too big for the ring: taken */
+	char *large; /* a body too big for the ring: taken */
 	uint32_t properties_size;
 	uint8_t exchange_size, routing_key_size;
 	uint16_t reserved;
@@ -70,7 +70,7 @@ struct mr_link_seed {
 struct mr_opened {
 	mr_table *server_properties;
 	uint16_t channel_max;
-	char host[280];       /* "name:port" of the host that answered */
+	char host[280]; /* "name:port" of the host that answered */
 };
 
 /* A request whose strings live in the same block of memory. */

@@ -71,7 +71,8 @@ void *mr_ring_peek(struct mr_ring *ring, size_t *size)
 		if (tail == ring->head_seen) return NULL;
 	}
 	struct record_head *record = head_at(ring, tail);
-	if (record->size == SKIP) { /* a skip is always followed by a record: one commit shows both */
+	if (record->size ==
+		SKIP) { /* a skip is always followed by a record: one commit shows both */
 		tail += record->span;
 		record = head_at(ring, tail);
 	}

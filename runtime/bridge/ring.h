@@ -13,16 +13,16 @@
 
 struct mr_ring {
 	atomic_size_t head; /* producer: bytes ever written */
-	size_t reserved;                 /* producer: where the reserved record ends */
-	size_t tail_seen;                /* producer's last look at tail */
-	char apart_1[64];                /* the two sides write to cache lines of their own */
+	size_t reserved;    /* producer: where the reserved record ends */
+	size_t tail_seen;   /* producer's last look at tail */
+	char apart_1[64];   /* the two sides write to cache lines of their own */
 	atomic_size_t tail; /* consumer: bytes ever read */
-	size_t head_seen;                /* consumer's last look at head */
-	size_t peeked;                   /* consumer: where the peeked record ends */
+	size_t head_seen;   /* consumer's last look at head */
+	size_t peeked;      /* consumer: where the peeked record ends */
 	char apart_2[64];
 	atomic_bool starved; /* producer found it full and wants to hear of room */
 	uint8_t *base;
-	size_t capacity;                 /* a power of two */
+	size_t capacity; /* a power of two */
 };
 
 /* Either side, before the other starts and after it has ended. */
@@ -30,10 +30,7 @@ enum mr_status mr_ring_open(struct mr_ring *ring, size_t capacity);
 void mr_ring_close(struct mr_ring *ring);
 
 /* The largest record that always fits into an empty ring. */
-static inline size_t mr_ring_record_max(const struct mr_ring *ring)
-{
-	return ring->capacity / 4;
-}
+static inline size_t mr_ring_record_max(const struct mr_ring *ring) { return ring->capacity / 4; }
 /* Producer: room for a record, or NULL when the ring is full (then `starved` is set). */
 void *mr_ring_reserve(struct mr_ring *ring, size_t size);
 /* Producer: shows the reserved record to the consumer. */

@@ -27,10 +27,7 @@ void mr_wake_prepare(struct mr_wake *wake)
 	atomic_thread_fence(memory_order_seq_cst);
 }
 
-bool mr_wake_cancel(struct mr_wake *wake)
-{
-	return !atomic_exchange(&wake->asleep, false);
-}
+bool mr_wake_cancel(struct mr_wake *wake) { return !atomic_exchange(&wake->asleep, false); }
 
 void mr_wake_clear(struct mr_wake *wake)
 {

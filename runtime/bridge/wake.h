@@ -9,7 +9,7 @@
 #include "base/status.h"
 
 struct mr_wake {
-	int fd; /* an eventfd: readable when the sleeper was signalled */
+	int fd;           /* an eventfd: readable when the sleeper was signalled */
 	char apart_1[64]; /* written by both sides: away from its neighbours */
 	atomic_bool asleep;
 	char apart_2[64];

@@ -58,7 +58,8 @@ static void note_error(struct mr_dial *d, const mr_error *error)
 	mr_error copy = *error;
 	if (says_less(error, &d->error)) return;
 	mr_dial_host(d, host, sizeof host);
-	mr_error_set(&d->error, copy.kind, MR_SCOPE_CONNECTION, copy.code, "%s: %.440s", host, copy.text);
+	mr_error_set(&d->error, copy.kind, MR_SCOPE_CONNECTION, copy.code, "%s: %.440s", host,
+		copy.text);
 	d->error.system = copy.system;
 }
 
@@ -89,7 +90,8 @@ static void on_timeout(struct ev_loop *loop, ev_timer *timer, int revents)
 	mr_error error = {0};
 	(void)loop;
 	(void)revents;
-	mr_error_set(&error, MR_CONNECT_TIMEOUT, MR_SCOPE_CONNECTION, 0, "no answer within socket_timeout");
+	mr_error_set(&error, MR_CONNECT_TIMEOUT, MR_SCOPE_CONNECTION, 0,
+		"no answer within socket_timeout");
 	note_error(d, &error);
 	next_address(d);
 }
@@ -97,7 +99,8 @@ static void on_timeout(struct ev_loop *loop, ev_timer *timer, int revents)
 static enum mr_status open_stream(struct mr_dial *d, mr_error *error)
 {
 	const struct mr_address *a = &d->addresses[d->address];
-	enum mr_status st = mr_tcp_open(&d->stream, (const struct sockaddr *)&a->storage, a->size, error);
+	enum mr_status st =
+		mr_tcp_open(&d->stream, (const struct sockaddr *)&a->storage, a->size, error);
 	if (st != MR_OK || !d->tls) return st;
 	struct mr_stream *lower = d->stream;
 	d->stream = NULL;
@@ -121,7 +124,8 @@ static void try_address(struct mr_dial *d)
 	step(d);
 }
 
-static void on_resolved(void *owner, const struct mr_address *addresses, size_t count, const mr_error *error)
+static void on_resolved(void *owner, const struct mr_address *addresses, size_t count,
+	const mr_error *error)
 {
 	struct mr_dial *d = owner;
 	mr_error none = {0};
@@ -149,9 +153,11 @@ static void try_host(struct mr_dial *d)
 	}
 	const struct mr_config_host *host = &d->config->hosts[d->host];
 	struct mr_lookup *lookup = NULL;
-	if (mr_resolve(d->engine->resolver, host->name, host->port, on_resolved, d, &lookup) != MR_OK) {
+	if (mr_resolve(d->engine->resolver, host->name, host->port, on_resolved, d, &lookup) !=
+		MR_OK) {
 		mr_error error = {0};
-		mr_error_set(&error, MR_DNS_FAILED, MR_SCOPE_CONNECTION, 0, "cannot look up the host");
+		mr_error_set(&error, MR_DNS_FAILED, MR_SCOPE_CONNECTION, 0,
+			"cannot look up the host");
 		on_resolved(d, NULL, 0, &error);
 		return;
 	}
@@ -159,8 +165,8 @@ static void try_host(struct mr_dial *d)
 	if (lookup) d->lookup = lookup;
 }
 
-void mr_dial_init(struct mr_dial *d, struct mr_engine *engine, const struct mr_config *config, mr_dialed *done,
-	void *owner)
+void mr_dial_init(struct mr_dial *d, struct mr_engine *engine, const struct mr_config *config,
+	mr_dialed *done, void *owner)
 {
 	*d = (struct mr_dial){.engine = engine, .config = config, .done = done, .owner = owner};
 	ev_init(&d->io, on_ready);
@@ -171,7 +177,9 @@ void mr_dial_init(struct mr_dial *d, struct mr_engine *engine, const struct mr_c
 static enum mr_status load_tls(struct mr_dial *d)
 {
 	const struct mr_config *c = d->config;
-	struct mr_tls_options options = {.ca_certs = c->tls_ca, .certfile = c->tls_cert, .keyfile = c->tls_key};
+	struct mr_tls_options options = {.ca_certs = c->tls_ca,
+		.certfile = c->tls_cert,
+		.keyfile = c->tls_key};
 	options.server_name = c->tls_server_name;
 	options.min_version = c->tls_min_version;
 	options.no_verify = !c->tls_verify;
@@ -186,8 +194,10 @@ void mr_dial_start(struct mr_dial *d)
 	d->active = true;
 	d->host = 0;
 	memset(&d->error, 0, sizeof d->error);
-	if (load_tls(d) != MR_OK) finish(d, NULL);
-	else try_host(d);
+	if (load_tls(d) != MR_OK)
+		finish(d, NULL);
+	else
+		try_host(d);
 }
 
 bool mr_dial_next(struct mr_dial *d, const mr_error *why)

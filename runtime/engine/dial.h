@@ -25,13 +25,13 @@ struct mr_dial {
 	struct mr_stream *stream;
 	struct mr_tls_context *tls;
 	ev_io io;
-	ev_timer timer;               /* socket_timeout of one address */
-	mr_error error;               /* of the last failure */
+	ev_timer timer; /* socket_timeout of one address */
+	mr_error error; /* of the last failure */
 	bool active;
 };
 
-void mr_dial_init(struct mr_dial *d, struct mr_engine *engine, const struct mr_config *config, mr_dialed *done,
-	void *owner);
+void mr_dial_init(struct mr_dial *d, struct mr_engine *engine, const struct mr_config *config,
+	mr_dialed *done, void *owner);
 /* Starts at the first host; also picks up changed certificate files. */
 void mr_dial_start(struct mr_dial *d);
 /* Goes on behind the address that a stream came from and AMQP failed on; false: there is no other. */

@@ -37,10 +37,7 @@ void mr_dispatch_flush(struct mr_dispatch *d)
 	mr_wake_signal(&d->bridge->host);
 }
 
-bool mr_dispatch_is_full(const struct mr_dispatch *d)
-{
-	return mr_buffer_size(&d->backlog) != 0;
-}
+bool mr_dispatch_is_full(const struct mr_dispatch *d) { return mr_buffer_size(&d->backlog) != 0; }
 
 void mr_dispatch_fini(struct mr_dispatch *d)
 {

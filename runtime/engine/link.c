@@ -40,7 +40,8 @@ static void emit(void *owner, const mr_event *event)
 	mr_dispatch_push(&link->engine->dispatch, event);
 }
 
-static void tell_state(struct mr_link *link, enum mr_connection_state state, enum mr_status status, void *data)
+static void tell_state(struct mr_link *link, enum mr_connection_state state, enum mr_status status,
+	void *data)
 {
 	mr_event ev = {.type = MR_EV_CONNECTION, .status = status, .detail = (uint16_t)state};
 	ev.connection = link->number;
@@ -85,9 +86,9 @@ static void log_loss(struct mr_link *link, const char *msg, const mr_error *erro
 	char host[300], code[16];
 	mr_dial_host(&link->dial, host, sizeof host);
 	snprintf(code, sizeof code, "%d", error->code);
-	mr_log(&link->engine->log, MR_LOG_ERROR, msg, "connection", link->config->name, "host", host, "kind",
-		mr_status_name(error->kind), "code", code, "text", error->text, "hint",
-		mr_status_hint(error->kind), NULL);
+	mr_log(&link->engine->log, MR_LOG_ERROR, msg, "connection", link->config->name, "host",
+		host, "kind", mr_status_name(error->kind), "code", code, "text", error->text,
+		"hint", mr_status_hint(error->kind), NULL);
 }
 
 /* ---- ends ---- */
@@ -151,9 +152,11 @@ static void handshake_failed(struct mr_link *link, const mr_error *why)
 	mr_error error = *why;
 	mr_dial_host(&link->dial, host, sizeof host);
 	if (error.kind != MR_AUTHENTICATION_FAILED && error.kind != MR_VHOST_ACCESS_REFUSED)
-		mr_error_set(&error, why->kind, MR_SCOPE_CONNECTION, why->code, "%s: %.440s", host, why->text);
+		mr_error_set(&error, why->kind, MR_SCOPE_CONNECTION, why->code, "%s: %.440s", host,
+			why->text);
 	error.system = why->system;
-	bool is_final = why->kind == MR_AUTHENTICATION_FAILED || why->kind == MR_VHOST_ACCESS_REFUSED;
+	bool is_final =
+		why->kind == MR_AUTHENTICATION_FAILED || why->kind == MR_VHOST_ACCESS_REFUSED;
 	mr_link_io_stop(link);
 	link->stream->class->close(link->stream);
 	link->stream = NULL;
@@ -170,12 +173,15 @@ void mr_link_broken(struct mr_link *link, const mr_error *why)
 		return;
 	}
 	if (link->state == MR_LINK_CONNECTING) {
-		error.kind = (int32_t)mr_handshake_lost(mr_session_handshake(link->session), error.kind, &error);
+		error.kind = (int32_t)mr_handshake_lost(mr_session_handshake(link->session),
+			error.kind, &error);
 		handshake_failed(link, &error);
 		return;
 	}
-	if (link->state == MR_LINK_CLOSING) /* the peer hung up before its close-ok: closed all the same */
-		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CONNECTION, 0, "the connection was closed by the program");
+	if (link->state ==
+		MR_LINK_CLOSING) /* the peer hung up before its close-ok: closed all the same */
+		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
+			"the connection was closed by the program");
 	mr_session_lose(link->session, &error);
 	part(link);
 	parted(link);
@@ -187,7 +193,9 @@ static bool leaves_unencrypted(const struct mr_link *link)
 	if (link->config->tls || d->address >= d->address_count) return false;
 	const struct sockaddr_storage *a = &d->addresses[d->address].storage;
 	if (a->ss_family == AF_INET)
-		return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >> 24 != 127;
+		return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >>
+		               24 !=
+		       127;
 	return !IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
 }
 
@@ -197,10 +205,12 @@ static void log_connected(struct mr_link *link, const char *host)
 	const struct mr_log *log = &link->engine->log;
 	mr_log(log, MR_LOG_INFO, "connected", "connection", c->name, "host", host, NULL);
 	if (c->tls && !c->tls_verify)
-		mr_log(log, MR_LOG_WARN, "TLS does not verify the peer: ssl_options.verify is false", "connection",
+		mr_log(log, MR_LOG_WARN,
+			"TLS does not verify the peer: ssl_options.verify is false", "connection",
 			c->name, "host", host, NULL);
 	if (leaves_unencrypted(link))
-		mr_log(log, MR_LOG_WARN, "the password went to another machine unencrypted: use amqps://",
+		mr_log(log, MR_LOG_WARN,
+			"the password went to another machine unencrypted: use amqps://",
 			"connection", c->name, "host", host, NULL);
 }
 
@@ -212,7 +222,8 @@ static void opened(struct mr_link *link)
 	mr_link_enter(link, MR_LINK_OPEN);
 	ev_timer_stop(link->engine->loop, &link->patience);
 	if (o) {
-		o->server_properties = hs->server_properties ? mr_table_copy(hs->server_properties) : NULL;
+		o->server_properties =
+			hs->server_properties ? mr_table_copy(hs->server_properties) : NULL;
 		o->channel_max = hs->channel_max;
 		mr_dial_host(&link->dial, o->host, sizeof o->host);
 		log_connected(link, o->host);
@@ -224,7 +235,8 @@ static void opened(struct mr_link *link)
 
 void mr_link_session_moved(struct mr_link *link)
 {
-	enum mr_session_state state = link->session ? mr_session_state(link->session) : MR_SESSION_IDLE;
+	enum mr_session_state state =
+		link->session ? mr_session_state(link->session) : MR_SESSION_IDLE;
 	if (state == MR_SESSION_OPEN && link->state == MR_LINK_CONNECTING) {
 		opened(link);
 	} else if (state == MR_SESSION_CLOSED && link->state == MR_LINK_CONNECTING) {
@@ -272,8 +284,9 @@ static void on_patience(struct ev_loop *loop, ev_timer *timer, int revents)
 		char host[300];
 		mr_dial_host(&link->dial, host, sizeof host);
 		mr_error_set(&error, MR_CONNECT_TIMEOUT, MR_SCOPE_CONNECTION, 0,
-			link->session ? "%s accepts connections, but no AMQP handshake came within connect_timeout"
-				      : "%s did not answer within connect_timeout",
+			link->session
+				? "%s accepts connections, but no AMQP handshake came within connect_timeout"
+				: "%s did not answer within connect_timeout",
 			host);
 		connect_failed(link, &error);
 	}
@@ -291,7 +304,8 @@ enum mr_status mr_link_new(struct mr_engine *engine, uint32_t number, struct mr_
 	link->number = number;
 	link->config = c;
 	link->gauge = seed->gauge;
-	link->login = (struct mr_login){.client_properties = c->client_properties, .frame_max = c->frame_max};
+	link->login = (struct mr_login){.client_properties = c->client_properties,
+		.frame_max = c->frame_max};
 	link->login.user = mr_slice_str(c->user);
 	link->login.password = mr_slice_str(c->password);
 	link->login.vhost = mr_slice_str(c->vhost);
@@ -300,8 +314,8 @@ enum mr_status mr_link_new(struct mr_engine *engine, uint32_t number, struct mr_
 	link->login.channel_max = c->channel_max;
 	link->login.heartbeat = c->heartbeat;
 	link->login.insist = c->insist;
-	link->options = (struct mr_session_options){&link->login, number, c->max_message_size, c->blocked_timeout,
-		engine->pool, &engine->stats, emit, link};
+	link->options = (struct mr_session_options){&link->login, number, c->max_message_size,
+		c->blocked_timeout, engine->pool, &engine->stats, emit, link};
 	mr_list_init(&link->openers);
 	mr_list_init(&link->closers);
 	mr_dial_init(&link->dial, engine, c, on_dialed, link);
@@ -320,7 +334,8 @@ void mr_link_open(struct mr_link *link, uint64_t token)
 		return;
 	}
 	if (link->state == MR_LINK_CLOSING) {
-		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CONNECTION, 0, "the connection is closing");
+		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
+			"the connection is closing");
 		tell_done(link, token, &error);
 		return;
 	}
@@ -342,7 +357,8 @@ void mr_link_close(struct mr_link *link, uint64_t token, mr_msec deadline)
 	}
 	wait_for(link, &link->closers, token);
 	if (link->state == MR_LINK_CONNECTING) {
-		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CONNECTION, 0, "the connection was closed by the program");
+		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
+			"the connection was closed by the program");
 		drop_stream(link);
 		mr_link_enter(link, MR_LINK_IDLE);
 		tell_end(link, true, &error);
@@ -358,8 +374,7 @@ void mr_link_close(struct mr_link *link, uint64_t token, mr_msec deadline)
 static void drop_waiters(struct mr_node *list)
 {
 	struct mr_node *node;
-	while ((node = mr_list_shift(list)))
-		mr_free(mr_container(node, struct waiter, node));
+	while ((node = mr_list_shift(list))) mr_free(mr_container(node, struct waiter, node));
 }
 
 void mr_link_free(struct mr_link *link)
@@ -379,9 +394,13 @@ void mr_link_free(struct mr_link *link)
 
 /* ---- commands ---- */
 
-static struct mr_publish read_publish(const struct mr_command *c, const char *bytes, const struct mr_outgoing *o)
+static struct mr_publish read_publish(const struct mr_command *c, const char *bytes,
+	const struct mr_outgoing *o)
 {
-	struct mr_publish p = {.number = c->number, .flags = c->flags, .epoch = c->epoch, .deadline = c->deadline};
+	struct mr_publish p = {.number = c->number,
+		.flags = c->flags,
+		.epoch = c->epoch,
+		.deadline = c->deadline};
 	p.exchange = mr_slice_of(bytes, o->exchange_size);
 	bytes += o->exchange_size;
 	p.routing_key = mr_slice_of(bytes, o->routing_key_size);
@@ -399,7 +418,10 @@ static void publish(struct mr_link *link, const struct mr_command *c, const char
 		struct mr_publish p = read_publish(c, bytes + sizeof *o, o);
 		mr_session_publish(link->session, c->channel, &p);
 	} else {
-		mr_event ev = {.type = MR_EV_CONFIRM, .status = MR_LOST, .token = c->number, .last = c->number};
+		mr_event ev = {.type = MR_EV_CONFIRM,
+			.status = MR_LOST,
+			.token = c->number,
+			.last = c->number};
 		ev.connection = link->number;
 		ev.channel = c->channel;
 		ev.epoch = c->epoch;
@@ -414,7 +436,8 @@ static void request(struct mr_link *link, const struct mr_command *c)
 {
 	struct mr_request_copy *copy = c->data;
 	if (link->session)
-		mr_session_request(link->session, c->channel, c->token, c->epoch, &copy->request, c->deadline);
+		mr_session_request(link->session, c->channel, c->token, c->epoch, &copy->request,
+			c->deadline);
 	else
 		tell_done(link, c->token, &link->error);
 	mr_table_free(copy->request.arguments);
@@ -425,9 +448,12 @@ void mr_link_command(struct mr_link *link, const struct mr_command *c, const cha
 {
 	struct mr_session *s = link->session;
 	if (!link->error.kind)
-		mr_error_set(&link->error, MR_CLOSED, MR_SCOPE_CONNECTION, 0, "the connection is not open");
-	if (c->type == MR_CMD_PUBLISH) publish(link, c, bytes);
-	else if (c->type == MR_CMD_REQUEST) request(link, c);
+		mr_error_set(&link->error, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
+			"the connection is not open");
+	if (c->type == MR_CMD_PUBLISH)
+		publish(link, c, bytes);
+	else if (c->type == MR_CMD_REQUEST)
+		request(link, c);
 	else if (c->type == MR_CMD_SETTLE && s)
 		mr_session_settle(s, c->channel, c->epoch, c->number, c->how, c->flags);
 	else if (c->type == MR_CMD_CHANNEL_OPEN && s)

@@ -24,18 +24,18 @@ struct mr_link {
 	struct mr_session *session;
 	struct mr_dial dial;
 	struct mr_stream *stream;
-	struct mr_buffer in;      /* the start of a frame whose rest has not come */
-	size_t want;              /* how long that frame is, as far as known */
-	struct mr_node dirty;     /* in engine->dirty */
-	struct mr_node openers;   /* struct waiter: who waits for the open */
+	struct mr_buffer in;    /* the start of a frame whose rest has not come */
+	size_t want;            /* how long that frame is, as far as known */
+	struct mr_node dirty;   /* in engine->dirty */
+	struct mr_node openers; /* struct waiter: who waits for the open */
 	struct mr_node closers;
 	ev_io io;
-	ev_timer timer;           /* the session's deadline */
+	ev_timer timer; /* the session's deadline */
 	mr_msec timer_at;
-	ev_timer patience;        /* connect_timeout, close_timeout */
-	uint64_t pumps_seen;      /* engine->pumps at the last heartbeat, in loop mode */
-	mr_error error;           /* why the last connection ended */
-	uint64_t published;       /* bytes of publishes taken, ever */
+	ev_timer patience;   /* connect_timeout, close_timeout */
+	uint64_t pumps_seen; /* engine->pumps at the last heartbeat, in loop mode */
+	mr_error error;      /* why the last connection ended */
+	uint64_t published;  /* bytes of publishes taken, ever */
 };
 
 enum mr_status mr_link_new(struct mr_engine *engine, uint32_t number, struct mr_link_seed *seed);
@@ -51,14 +51,16 @@ void mr_link_flush(struct mr_link *link);
 void mr_link_deaf(struct mr_link *link, bool deaf);
 
 /* What link.c and link_io.c share. */
-void mr_link_enter(struct mr_link *link, enum mr_link_state next); /* the only writer of the state */
-void mr_link_touch(struct mr_link *link);                         /* it may have something to write */
-void mr_link_session_moved(struct mr_link *link);                 /* the session's state may have changed */
-void mr_link_broken(struct mr_link *link, const mr_error *why);   /* the stream failed */
+void mr_link_enter(struct mr_link *link,
+	enum mr_link_state next);                 /* the only writer of the state */
+void mr_link_touch(struct mr_link *link);         /* it may have something to write */
+void mr_link_session_moved(struct mr_link *link); /* the session's state may have changed */
+void mr_link_broken(struct mr_link *link, const mr_error *why); /* the stream failed */
 void mr_link_io_start(struct mr_link *link);
 void mr_link_io_stop(struct mr_link *link);
 void mr_link_rearm(struct mr_link *link);
 void mr_link_last_words(struct mr_link *link); /* writes what it can, whatever comes of it */
-void mr_link_gone(struct mr_link *link, size_t left); /* all but `left` bytes have left the process */
+void mr_link_gone(struct mr_link *link,
+	size_t left); /* all but `left` bytes have left the process */
 
 #endif

@@ -45,7 +45,8 @@ static ssize_t read_once(struct mr_link *link, mr_error *error)
 
 	if (in_place) {
 		if (mr_buffer_reserve(&link->in, link->want - kept) != MR_OK) {
-			mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 506, "out of memory");
+			mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 506,
+				"out of memory");
 			return -1;
 		}
 		start = mr_buffer_data(&link->in);
@@ -108,7 +109,8 @@ static bool write_out(struct mr_link *link, mr_error *error)
 	struct mr_buffer *out = mr_session_output(link->session);
 	bool wrote = false;
 	while (mr_buffer_size(out)) {
-		ssize_t n = link->stream->class->write(link->stream, mr_buffer_data(out), mr_buffer_size(out), error);
+		ssize_t n = link->stream->class->write(link->stream, mr_buffer_data(out),
+			mr_buffer_size(out), error);
 		if (n < 0) return false;
 		if (n == 0) break;
 		wrote = true;
@@ -156,7 +158,8 @@ void mr_link_deaf(struct mr_link *link, bool deaf)
 	mr_session_deaf(link->session, deaf, mr_engine_now(link->engine));
 	watch(link);
 	/* What the stream had read ahead makes no descriptor readable. */
-	if (!deaf && link->stream->class->pending(link->stream)) ev_feed_event(link->engine->loop, &link->io, EV_READ);
+	if (!deaf && link->stream->class->pending(link->stream))
+		ev_feed_event(link->engine->loop, &link->io, EV_READ);
 }
 
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -172,7 +175,8 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 	if (mr_session_tick(link->session, mr_engine_now(e), may_beat)) {
 		/* We may be late rather than the peer: read what is there, then ask again. */
 		read_some(link);
-		if (link->session && link->stream) mr_session_tick(link->session, mr_engine_now(e), may_beat);
+		if (link->session && link->stream)
+			mr_session_tick(link->session, mr_engine_now(e), may_beat);
 	}
 	if (link->session && link->stream) {
 		mr_link_session_moved(link);

@@ -36,7 +36,8 @@ static bool host_is_behind(const struct mr_engine *e)
 {
 	size_t bytes, out = mr_delivery_pool_out(e->pool, &bytes);
 	size_t slack = e->deaf ? 2 : 1; /* half as much must be left before reading goes on */
-	return mr_dispatch_is_full(&e->dispatch) || out > IN_FLIGHT_MAX / slack || bytes > HEAP_MAX / slack;
+	return mr_dispatch_is_full(&e->dispatch) || out > IN_FLIGHT_MAX / slack ||
+	       bytes > HEAP_MAX / slack;
 }
 
 static void set_deaf(struct mr_engine *e, bool deaf)
@@ -45,8 +46,7 @@ static void set_deaf(struct mr_engine *e, bool deaf)
 	size_t at = 0;
 	if (e->deaf == deaf) return;
 	e->deaf = deaf;
-	while ((link = mr_map_next(&e->links, &at, NULL)))
-		mr_link_deaf(link, deaf);
+	while ((link = mr_map_next(&e->links, &at, NULL))) mr_link_deaf(link, deaf);
 }
 
 /* ---- commands ---- */
@@ -76,11 +76,16 @@ static void new_link(struct mr_engine *e, const struct mr_command *c)
 static void link_command(struct mr_engine *e, const struct mr_command *c)
 {
 	struct mr_link *link = mr_map_get(&e->links, c->connection);
-	if (!link) no_link(e, c);
-	else if (c->type == MR_CMD_LINK_OPEN) mr_link_open(link, c->token);
-	else if (c->type == MR_CMD_LINK_CLOSE) mr_link_close(link, c->token, c->deadline);
-	else if (c->type == MR_CMD_LINK_FREE) mr_link_free(link);
-	else mr_link_command(link, c, (const char *)(c + 1));
+	if (!link)
+		no_link(e, c);
+	else if (c->type == MR_CMD_LINK_OPEN)
+		mr_link_open(link, c->token);
+	else if (c->type == MR_CMD_LINK_CLOSE)
+		mr_link_close(link, c->token, c->deadline);
+	else if (c->type == MR_CMD_LINK_FREE)
+		mr_link_free(link);
+	else
+		mr_link_command(link, c, (const char *)(c + 1));
 }
 
 static void begin_stop(struct mr_engine *e, mr_msec deadline)
@@ -90,38 +95,26 @@ static void begin_stop(struct mr_engine *e, mr_msec deadline)
 	e->stopping = true;
 	set_deaf(e, false);
 	mr_engine_arm(e, &e->stop_timer, deadline);
-	while ((link = mr_map_next(&e->links, &at, NULL)))
-		mr_link_close(link, 0, deadline);
+	while ((link = mr_map_next(&e->links, &at, NULL))) mr_link_close(link, 0, deadline);
 }
 
 static void obey(struct mr_engine *e, const struct mr_command *c)
 {
 	switch (c->type) {
-	case MR_CMD_LINK_NEW:
-		new_link(e, c);
-		break;
-	case MR_CMD_RELEASE:
-		mr_delivery_give(e->pool, c->data);
-		break;
-	case MR_CMD_WATCH_FD:
-		mr_watch_add(&e->watches, c->token, (int)c->number, c->flags);
-		break;
-	case MR_CMD_UNWATCH_FD:
-		mr_watch_remove(&e->watches, c->token);
-		break;
+	case MR_CMD_LINK_NEW: new_link(e, c); break;
+	case MR_CMD_RELEASE: mr_delivery_give(e->pool, c->data); break;
+	case MR_CMD_WATCH_FD: mr_watch_add(&e->watches, c->token, (int)c->number, c->flags); break;
+	case MR_CMD_UNWATCH_FD: mr_watch_remove(&e->watches, c->token); break;
 	case MR_CMD_WAKE_AT:
-		mr_watch_alarm(&e->watches, c->deadline == MR_NEVER ? -1 : c->deadline - mr_clock_now());
+		mr_watch_alarm(&e->watches,
+			c->deadline == MR_NEVER ? -1 : c->deadline - mr_clock_now());
 		break;
-	case MR_CMD_PUMPED:
-		e->pumps++;
-		break;
+	case MR_CMD_PUMPED: e->pumps++; break;
 	case MR_CMD_LOG: /* level -1 is below every line: silence */
 		e->log.level = (int)(int64_t)c->number;
 		e->log.format = c->flags;
 		break;
-	case MR_CMD_STOP:
-		begin_stop(e, c->deadline);
-		break;
+	case MR_CMD_STOP: begin_stop(e, c->deadline); break;
 	default:
 		link_command(e, c);
 		/* A settled delivery's memory comes back with its settlement. */
@@ -177,8 +170,10 @@ static void sleep_once(struct mr_engine *e, bool busy)
 		busy = mr_ring_peek(&b->commands, &size) != NULL;
 	}
 	/* A host that is awake adds commands without waking us each time; its pace is not ours to slow. */
-	if (!busy && !mr_wake_is_asleep(&b->host)) ev_timer_again(e->loop, &e->linger);
-	else ev_timer_stop(e->loop, &e->linger);
+	if (!busy && !mr_wake_is_asleep(&b->host))
+		ev_timer_again(e->loop, &e->linger);
+	else
+		ev_timer_stop(e->loop, &e->linger);
 	ev_run(e->loop, busy ? EVRUN_NOWAIT : EVRUN_ONCE);
 	if (mr_wake_cancel(&b->io)) mr_wake_clear(&b->io);
 }
@@ -236,7 +231,8 @@ static void arm_resolver(struct mr_engine *e)
 static void on_resolver_io(struct ev_loop *loop, ev_io *io, int revents)
 {
 	struct mr_engine *e = io->data;
-	unsigned ready = (revents & EV_READ ? MR_WANT_READ : 0u) | (revents & EV_WRITE ? MR_WANT_WRITE : 0u);
+	unsigned ready =
+		(revents & EV_READ ? MR_WANT_READ : 0u) | (revents & EV_WRITE ? MR_WANT_WRITE : 0u);
 	(void)loop;
 	mr_resolver_process(e->resolver, io->fd, ready);
 	arm_resolver(e);
@@ -298,13 +294,11 @@ static void free_engine(struct mr_engine *e)
 			if (e->pool) obey(e, c);
 			mr_ring_consume(&e->bridge->commands);
 		}
-	while ((link = mr_map_next(&e->links, &at, NULL)))
-		mr_link_free(link);
+	while ((link = mr_map_next(&e->links, &at, NULL))) mr_link_free(link);
 	mr_map_fini(&e->links);
 	mr_resolver_close(e->resolver);
 	ev_io *io;
-	for (at = 0; (io = mr_map_next(&e->resolver_watchers, &at, NULL));)
-		mr_free(io);
+	for (at = 0; (io = mr_map_next(&e->resolver_watchers, &at, NULL));) mr_free(io);
 	mr_map_fini(&e->resolver_watchers);
 	mr_watches_fini(&e->watches);
 	mr_dispatch_fini(&e->dispatch);
@@ -318,7 +312,8 @@ static int start_thread(struct mr_engine *e)
 {
 	sigset_t all, before;
 	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before); /* the new thread inherits: signals are the host's */
+	pthread_sigmask(SIG_SETMASK, &all,
+		&before); /* the new thread inherits: signals are the host's */
 	int error = pthread_create(&e->thread, NULL, run, e);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return error;
@@ -343,7 +338,8 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 	if (st != MR_OK) goto fail;
 	int system = start_thread(e);
 	if (system) {
-		st = mr_error_system(error, MR_NO_MEMORY, MR_SCOPE_NONE, system, "cannot start the I/O thread");
+		st = mr_error_system(error, MR_NO_MEMORY, MR_SCOPE_NONE, system,
+			"cannot start the I/O thread");
 		goto fail;
 	}
 	*out = e;

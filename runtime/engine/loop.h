@@ -28,18 +28,18 @@ struct mr_engine {
 	struct mr_log log;
 	mr_stats stats;
 	struct mr_delivery_pool *pool;
-	struct mr_map links;        /* by connection number */
-	struct mr_node dirty;       /* links with something to write */
-	uint8_t *scratch;           /* where reads land */
+	struct mr_map links;  /* by connection number */
+	struct mr_node dirty; /* links with something to write */
+	uint8_t *scratch;     /* where reads land */
 	size_t scratch_size;
 	struct mr_resolver *resolver;
 	struct mr_map resolver_watchers; /* ev_io by descriptor */
 	ev_io wake_io;
-	ev_timer linger;            /* looks for commands while the host is awake */
+	ev_timer linger; /* looks for commands while the host is awake */
 	ev_timer resolver_timer;
 	ev_timer stop_timer;
-	bool deaf;                  /* the host is behind: no link reads */
-	uint64_t pumps;             /* how often the host polled, for loop-mode heartbeats */
+	bool deaf;      /* the host is behind: no link reads */
+	uint64_t pumps; /* how often the host polled, for loop-mode heartbeats */
 	bool stopping, stopped;
 };
 

@@ -62,7 +62,8 @@ void mr_watches_fini(struct mr_watches *w)
 static bool can_be_polled(int fd)
 {
 	struct stat st;
-	return fcntl(fd, F_GETFD) >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+	return fcntl(fd, F_GETFD) >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) &&
+	       !S_ISDIR(st.st_mode);
 }
 
 void mr_watch_add(struct mr_watches *w, uint64_t token, int fd, int events)

@@ -104,21 +104,21 @@ enum mr_scope {
 
 /* A structured error. `text` is NUL-terminated, free of control characters and of secrets. */
 typedef struct mr_error {
-	int32_t kind;         /* enum mr_status */
-	int32_t code;         /* AMQP reply code, 0 when there is none */
-	int32_t system;       /* errno, 0 when there is none */
-	int32_t scope;        /* enum mr_scope */
-	bool recoverable;     /* trying again later may help */
+	int32_t kind;     /* enum mr_status */
+	int32_t code;     /* AMQP reply code, 0 when there is none */
+	int32_t system;   /* errno, 0 when there is none */
+	int32_t scope;    /* enum mr_scope */
+	bool recoverable; /* trying again later may help */
 	char text[503];
 } mr_error;
 
-MR_API int mr_status_count(void);              /* kinds are 0 .. count-1; 0 is ok */
-MR_API const char *mr_status_name(int kind);   /* "connection_refused"; never NULL */
-MR_API const char *mr_status_text(int kind);   /* one short sentence; never NULL */
-MR_API const char *mr_status_hint(int kind);   /* what to check; never NULL, may be "" */
+MR_API int mr_status_count(void);            /* kinds are 0 .. count-1; 0 is ok */
+MR_API const char *mr_status_name(int kind); /* "connection_refused"; never NULL */
+MR_API const char *mr_status_text(int kind); /* one short sentence; never NULL */
+MR_API const char *mr_status_hint(int kind); /* what to check; never NULL, may be "" */
 MR_API bool mr_status_recoverable(int kind);
-MR_API const char *mr_scope_name(int scope);   /* "connection"; never NULL */
-MR_API const char *mr_version(void);           /* of the library that runs: "0.1.0" */
+MR_API const char *mr_scope_name(int scope); /* "connection"; never NULL */
+MR_API const char *mr_version(void);         /* of the library that runs: "0.1.0" */
 
 /* ---- field tables ------------------------------------------------------------------------- */
 
@@ -134,19 +134,19 @@ struct mr_table;
  * x bytes, A array, F table, T timestamp, V void. */
 typedef struct mr_value {
 	uint8_t type;
-	uint8_t decimals;             /* of D */
+	uint8_t decimals; /* of D */
 	union {
-		bool boolean;         /* t */
-		int64_t integer;      /* b s I l */
-		uint64_t natural;     /* B u i L T, and the digits of D */
-		double real;          /* f d */
-		mr_bytes bytes;       /* S x; borrowed from the table */
+		bool boolean;            /* t */
+		int64_t integer;         /* b s I l */
+		uint64_t natural;        /* B u i L T, and the digits of D */
+		double real;             /* f d */
+		mr_bytes bytes;          /* S x; borrowed from the table */
 		struct mr_table *nested; /* F A; belongs to the table */
 	} as;
 } mr_value;
 
 typedef struct mr_field {
-	mr_bytes key;                 /* empty in arrays */
+	mr_bytes key; /* empty in arrays */
 	mr_value value;
 } mr_field;
 
@@ -155,11 +155,11 @@ typedef struct mr_table {
 	mr_field *fields;
 	uint32_t count;
 	uint32_t capacity;
-	struct mr_arena *arena;       /* the root's; owns every byte below it */
+	struct mr_arena *arena; /* the root's; owns every byte below it */
 } mr_table;
 
-MR_API mr_table *mr_table_new(void);           /* gives a root; NULL when out of memory */
-MR_API void mr_table_free(mr_table *table);    /* a root, or NULL */
+MR_API mr_table *mr_table_new(void);        /* gives a root; NULL when out of memory */
+MR_API void mr_table_free(mr_table *table); /* a root, or NULL */
 /* Appends a copy of `value`. MR_BAD_ARGUMENT: key over 128 bytes, unknown or nested type. */
 MR_API int mr_table_add(mr_table *table, const char *key, size_t key_size, const mr_value *value);
 /* Appends an empty table ('F') or array ('A') and returns it; NULL: as mr_table_add, or no memory. */
@@ -169,9 +169,9 @@ MR_API mr_table *mr_table_nest(mr_table *table, const char *key, size_t key_size
 
 enum {
 	MR_DELIVERY_REDELIVERED = 1,
-	MR_DELIVERY_NO_ACK = 2,       /* arrived settled */
+	MR_DELIVERY_NO_ACK = 2, /* arrived settled */
 	MR_DELIVERY_SETTLED = 4,
-	MR_DELIVERY_RETURNED = 8      /* one of our own, come back as unroutable: tag is 0 */
+	MR_DELIVERY_RETURNED = 8 /* one of our own, come back as unroutable: tag is 0 */
 };
 
 /* A message as it came. Read it until mr_delivery_release; write nothing. The memory is recycled,
@@ -181,21 +181,21 @@ typedef struct mr_delivery {
 	uint64_t body_size;
 	uint64_t tag;
 	uint32_t generation;
-	uint32_t consumer;            /* the number the host gave in its consume request */
+	uint32_t consumer; /* the number the host gave in its consume request */
 	uint32_t connection;
 	uint32_t epoch;
 	uint16_t channel;
-	uint16_t flags;               /* MR_DELIVERY_* */
-	uint32_t properties_size;     /* of the encoded properties, flags included */
+	uint16_t flags;           /* MR_DELIVERY_* */
+	uint32_t properties_size; /* of the encoded properties, flags included */
 	const char *exchange;
 	const char *routing_key;
-	const char *consumer_tag;     /* of a return: the reply text */
+	const char *consumer_tag; /* of a return: the reply text */
 	const char *properties;
 	uint8_t exchange_size;
 	uint8_t routing_key_size;
 	uint8_t consumer_tag_size;
 	uint8_t reserved;
-	uint32_t message_count;       /* of a get: messages left; of a return: the reply code */
+	uint32_t message_count; /* of a get: messages left; of a return: the reply code */
 } mr_delivery;
 
 enum {
@@ -218,9 +218,9 @@ enum {
 /* The 14 properties of AMQP 0-9-1's basic class; `flags` (MR_HAS_*) says which are there. */
 typedef struct mr_properties {
 	uint32_t flags;
-	uint8_t delivery_mode;        /* 2: persistent */
+	uint8_t delivery_mode; /* 2: persistent */
 	uint8_t priority;
-	uint64_t timestamp;           /* seconds since 1970 */
+	uint64_t timestamp; /* seconds since 1970 */
 	mr_bytes content_type, content_encoding, correlation_id, reply_to, expiration;
 	mr_bytes message_id, type, user_id, app_id, cluster_id;
 	mr_table *headers;
@@ -244,18 +244,18 @@ MR_API bool mr_delivery_is_live(const mr_runtime *rt, const mr_delivery *deliver
 
 enum mr_event_type {
 	MR_EV_NONE,
-	MR_EV_DELIVERY,       /* delivery */
-	MR_EV_DONE,           /* token, status, reply (may be NULL): a request has ended */
-	MR_EV_CONFIRM,        /* connection, channel, status (MR_OK, MR_NACKED, MR_RETURNED, MR_LOST,
+	MR_EV_DELIVERY,   /* delivery */
+	MR_EV_DONE,       /* token, status, reply (may be NULL): a request has ended */
+	MR_EV_CONFIRM,    /* connection, channel, status (MR_OK, MR_NACKED, MR_RETURNED, MR_LOST,
 	                         MR_TIMEOUT) of the publishes numbered token .. last */
-	MR_EV_RETURN,         /* delivery, token: the publish number, 0 outside of confirm mode */
-	MR_EV_CHANNEL,        /* connection, channel, status, error: a channel was closed by the broker
+	MR_EV_RETURN,     /* delivery, token: the publish number, 0 outside of confirm mode */
+	MR_EV_CHANNEL,    /* connection, channel, status, error: a channel was closed by the broker
 	                         or went with its connection */
-	MR_EV_CANCEL,         /* connection, channel, consumer: the broker cancelled a consumer */
-	MR_EV_CONNECTION,     /* connection, detail: enum mr_connection_state, error (may be NULL) */
-	MR_EV_BLOCKED,        /* connection, detail: 1 blocked, 0 unblocked; error: the reason */
-	MR_EV_FD,             /* token, detail: MR_FD_READ | MR_FD_WRITE */
-	MR_EV_ROOM            /* publishing is possible again after MR_BACKPRESSURE */
+	MR_EV_CANCEL,     /* connection, channel, consumer: the broker cancelled a consumer */
+	MR_EV_CONNECTION, /* connection, detail: enum mr_connection_state, error (may be NULL) */
+	MR_EV_BLOCKED,    /* connection, detail: 1 blocked, 0 unblocked; error: the reason */
+	MR_EV_FD,         /* token, detail: MR_FD_READ | MR_FD_WRITE */
+	MR_EV_ROOM        /* publishing is possible again after MR_BACKPRESSURE */
 };
 
 enum mr_connection_state {
@@ -263,20 +263,20 @@ enum mr_connection_state {
 	MR_CONNECTION_CONNECTING,
 	MR_CONNECTION_OPEN,
 	MR_CONNECTION_CLOSING,
-	MR_CONNECTION_CLOSED,         /* we closed it */
-	MR_CONNECTION_LOST            /* it failed; the event has the reason */
+	MR_CONNECTION_CLOSED, /* we closed it */
+	MR_CONNECTION_LOST    /* it failed; the event has the reason */
 };
 
 enum { MR_FD_READ = 1, MR_FD_WRITE = 2 };
 
 /* What a request brought back. */
 typedef struct mr_reply {
-	mr_error error;               /* kind MR_OK when it went well */
+	mr_error error; /* kind MR_OK when it went well */
 	uint32_t message_count;
 	uint32_t consumer_count;
 	uint16_t name_size;
-	char name[256];               /* the queue's name, or the consumer tag; NUL-terminated */
-	mr_delivery *delivery;        /* of a get; the host owns it as any delivery */
+	char name[256];        /* the queue's name, or the consumer tag; NUL-terminated */
+	mr_delivery *delivery; /* of a get; the host owns it as any delivery */
 } mr_reply;
 
 typedef struct mr_event {
@@ -288,7 +288,7 @@ typedef struct mr_event {
 	uint16_t channel;
 	uint16_t detail;
 	uint32_t consumer;
-	uint32_t epoch;       /* of the channel */
+	uint32_t epoch; /* of the channel */
 	union {
 		mr_delivery *delivery;
 		mr_reply *reply;
@@ -302,7 +302,7 @@ MR_API void mr_event_fini(mr_event *event);
 
 /* ---- runtime ------------------------------------------------------------------------------ */
 
-MR_API double mr_now(void);                    /* the monotonic clock, in seconds */
+MR_API double mr_now(void); /* the monotonic clock, in seconds */
 
 /* Starts a runtime and its thread. *gives*. */
 MR_API int mr_runtime_new(mr_runtime **out);
@@ -326,13 +326,14 @@ enum { MR_LOG_LOGFMT, MR_LOG_JSON };
 /* How the runtime writes its log lines to standard error. Default: warn, logfmt. */
 MR_API int mr_runtime_log(mr_runtime *rt, int level, int format);
 /* Writes one line as the runtime itself does; `fields` (may be NULL) are key and value. */
-MR_API void mr_log_write(mr_runtime *rt, int level, const char *text, size_t size, const mr_table *fields);
+MR_API void mr_log_write(mr_runtime *rt, int level, const char *text, size_t size,
+	const mr_table *fields);
 
 typedef struct mr_stats {
 	uint64_t delivered, settled, published, confirmed, returned, lost;
 	uint64_t bytes_in, bytes_out, reads, writes, frames_in;
-	uint64_t in_flight;           /* deliveries not yet released */
-	uint64_t outbound;            /* bytes accepted and not yet written to a socket */
+	uint64_t in_flight; /* deliveries not yet released */
+	uint64_t outbound;  /* bytes accepted and not yet written to a socket */
 	uint64_t heartbeats_out, acks_out;
 } mr_stats;
 MR_API void mr_runtime_stats(const mr_runtime *rt, mr_stats *out);
@@ -341,15 +342,18 @@ MR_API void mr_runtime_stats(const mr_runtime *rt, mr_stats *out);
 
 /* Options are set by the names of docs/configuration.md; "ssl_options.ca_certs" reaches inside.
  * A wrong name or type fills `error` (kind bad_option) and names the nearest valid one. */
-MR_API mr_options *mr_options_new(void);       /* gives; NULL when out of memory */
+MR_API mr_options *mr_options_new(void); /* gives; NULL when out of memory */
 MR_API void mr_options_free(mr_options *options);
-MR_API int mr_options_string(mr_options *o, const char *name, const char *value, size_t size, mr_error *error);
+MR_API int mr_options_string(mr_options *o, const char *name, const char *value, size_t size,
+	mr_error *error);
 MR_API int mr_options_number(mr_options *o, const char *name, double value, mr_error *error);
 MR_API int mr_options_boolean(mr_options *o, const char *name, bool value, mr_error *error);
-MR_API int mr_options_table(mr_options *o, const char *name, mr_table *value, mr_error *error); /* takes */
+MR_API int mr_options_table(mr_options *o, const char *name, mr_table *value,
+	mr_error *error); /* takes */
 
 /* Makes a connection from options that fit together; opens nothing yet. Borrows `options`. */
-MR_API int mr_connection_new(mr_runtime *rt, const mr_options *options, mr_connection **out, mr_error *error);
+MR_API int mr_connection_new(mr_runtime *rt, const mr_options *options, mr_connection **out,
+	mr_error *error);
 /* Connects; MR_EV_DONE within connect_timeout. Already open: done at once. */
 MR_API int mr_connection_open(mr_connection *c, uint64_t token);
 /* Closes in good order, by force after `timeout`. Legal in every state. */
@@ -360,7 +364,7 @@ MR_API uint32_t mr_connection_id(const mr_connection *c);
 MR_API int mr_connection_state(const mr_connection *c);
 MR_API bool mr_connection_is_blocked(const mr_connection *c);
 MR_API uint32_t mr_connection_epoch(const mr_connection *c);
-MR_API int mr_connection_error(const mr_connection *c, mr_error *out);  /* why it closed; its kind */
+MR_API int mr_connection_error(const mr_connection *c, mr_error *out); /* why it closed; its kind */
 MR_API int mr_connection_host(const mr_connection *c, char *buffer, size_t size); /* "host:port" */
 /* The broker's properties of the handshake; borrowed, NULL before; dies with the next open. */
 MR_API const mr_table *mr_connection_server_properties(const mr_connection *c);
@@ -384,16 +388,16 @@ enum mr_operation {
 	MR_EXCHANGE_DELETE,      /* name, flags IF_UNUSED */
 	MR_EXCHANGE_BIND,        /* name: destination, extra: source, routing_key, arguments */
 	MR_EXCHANGE_UNBIND,
-	MR_QUEUE_DECLARE,        /* name, flags, arguments -> name, message_count, consumer_count */
-	MR_QUEUE_BIND,           /* name, extra: exchange, routing_key, arguments */
+	MR_QUEUE_DECLARE, /* name, flags, arguments -> name, message_count, consumer_count */
+	MR_QUEUE_BIND,    /* name, extra: exchange, routing_key, arguments */
 	MR_QUEUE_UNBIND,
-	MR_QUEUE_PURGE,          /* name -> message_count */
-	MR_QUEUE_DELETE,         /* name, flags IF_UNUSED IF_EMPTY -> message_count */
-	MR_BASIC_QOS,            /* number: prefetch_count, flags GLOBAL */
-	MR_BASIC_CONSUME,        /* name: queue, extra: tag, number: consumer, flags, arguments -> tag */
-	MR_BASIC_CANCEL,         /* extra: tag */
-	MR_BASIC_GET,            /* name: queue, flags NO_ACK -> delivery, or MR_EMPTY */
-	MR_BASIC_RECOVER,        /* flags REQUEUE */
+	MR_QUEUE_PURGE,   /* name -> message_count */
+	MR_QUEUE_DELETE,  /* name, flags IF_UNUSED IF_EMPTY -> message_count */
+	MR_BASIC_QOS,     /* number: prefetch_count, flags GLOBAL */
+	MR_BASIC_CONSUME, /* name: queue, extra: tag, number: consumer, flags, arguments -> tag */
+	MR_BASIC_CANCEL,  /* extra: tag */
+	MR_BASIC_GET,     /* name: queue, flags NO_ACK -> delivery, or MR_EMPTY */
+	MR_BASIC_RECOVER, /* flags REQUEUE */
 	MR_CONFIRM_SELECT,
 	MR_TX_SELECT,
 	MR_TX_COMMIT,
@@ -419,9 +423,9 @@ typedef struct mr_request {
 	uint32_t flags;
 	uint32_t number;
 	uint32_t reserved;
-	double timeout;               /* seconds; 0: the connection's rpc_timeout */
+	double timeout; /* seconds; 0: the connection's rpc_timeout */
 	mr_bytes name, extra, routing_key;
-	mr_table *arguments;          /* taken; NULL for none */
+	mr_table *arguments; /* taken; NULL for none */
 } mr_request;
 
 /* Asks the broker; MR_EV_DONE has the answer. Fails at once on a closed channel, a string over 255
@@ -440,7 +444,8 @@ enum { MR_MANDATORY = 1 };
  * blocks publishing just now; MR_CONTENT_TOO_LARGE: over max_message_size; MR_CLOSED. */
 MR_API int mr_channel_publish(mr_channel *ch, const char *exchange, size_t exchange_size,
 	const char *routing_key, size_t routing_key_size, const char *body, size_t body_size,
-	const char *properties, size_t properties_size, int flags, double timeout, uint64_t *number);
+	const char *properties, size_t properties_size, int flags, double timeout,
+	uint64_t *number);
 
 /* ---- allocator ---------------------------------------------------------------------------- */
 

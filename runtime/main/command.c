@@ -127,7 +127,8 @@ int main(int argc, char **argv)
 {
 	char folder[PATH_MAX + 32];
 	if (library_folder(folder, sizeof folder) != 0) {
-		fprintf(stderr, "moonrabbit: cannot find its Lua files (share/lua/5.1/moonrabbit beside bin/)\n");
+		fprintf(stderr,
+			"moonrabbit: cannot find its Lua files (share/lua/5.1/moonrabbit beside bin/)\n");
 		return 1;
 	}
 	if (catch_signals() != 0) {

@@ -25,8 +25,8 @@ struct mr_resolver {
 };
 
 struct mr_lookup {
-	struct mr_node node;     /* in the resolver's lookups, until it was answered */
-	mr_resolved *done;       /* NULL: cancelled */
+	struct mr_node node; /* in the resolver's lookups, until it was answered */
+	mr_resolved *done;   /* NULL: cancelled */
 	void *owner;
 	uint16_t port;
 	char host[256];
@@ -36,10 +36,7 @@ struct mr_lookup {
 static pthread_once_t library_once = PTHREAD_ONCE_INIT;
 static int library_status;
 
-static void init_library(void)
-{
-	library_status = ares_library_init(ARES_LIB_INIT_ALL);
-}
+static void init_library(void) { library_status = ares_library_init(ARES_LIB_INIT_ALL); }
 
 static void on_socket(void *data, ares_socket_t fd, int readable, int writable)
 {
@@ -47,7 +44,8 @@ static void on_socket(void *data, ares_socket_t fd, int readable, int writable)
 	r->watch(r->owner, fd, (readable ? MR_WANT_READ : 0u) | (writable ? MR_WANT_WRITE : 0u));
 }
 
-enum mr_status mr_resolver_open(struct mr_resolver **out, mr_resolver_watch *watch, void *owner, mr_error *error)
+enum mr_status mr_resolver_open(struct mr_resolver **out, mr_resolver_watch *watch, void *owner,
+	mr_error *error)
 {
 	struct mr_resolver *r = mr_calloc(1, sizeof *r);
 	if (!r) return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
@@ -67,8 +65,8 @@ enum mr_status mr_resolver_open(struct mr_resolver **out, mr_resolver_watch *wat
 		return MR_OK;
 	}
 	mr_free(r);
-	return mr_error_set(error, rc == ARES_ENOMEM ? MR_NO_MEMORY : MR_DNS_FAILED, MR_SCOPE_CONNECTION, 0,
-		"cannot start the resolver: %s", ares_strerror(rc));
+	return mr_error_set(error, rc == ARES_ENOMEM ? MR_NO_MEMORY : MR_DNS_FAILED,
+		MR_SCOPE_CONNECTION, 0, "cannot start the resolver: %s", ares_strerror(rc));
 }
 
 void mr_resolver_close(struct mr_resolver *r)
@@ -76,7 +74,8 @@ void mr_resolver_close(struct mr_resolver *r)
 	struct mr_node *node;
 	if (!r) return;
 	r->closing = true;
-	ares_destroy(r->channel); /* calls back for every pending lookup, which then leaves the list */
+	ares_destroy(
+		r->channel); /* calls back for every pending lookup, which then leaves the list */
 	while ((node = mr_list_shift(&r->lookups)))
 		mr_free(mr_container(node, struct mr_lookup, node));
 	mr_free(r);
@@ -84,7 +83,8 @@ void mr_resolver_close(struct mr_resolver *r)
 
 enum mr_status mr_resolver_servers(struct mr_resolver *r, const char *servers)
 {
-	return ares_set_servers_ports_csv(r->channel, servers) == ARES_SUCCESS ? MR_OK : MR_BAD_ARGUMENT;
+	return ares_set_servers_ports_csv(r->channel, servers) == ARES_SUCCESS ? MR_OK
+	                                                                       : MR_BAD_ARGUMENT;
 }
 
 /* ---- answers ---- */
@@ -127,8 +127,8 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 	if (!silent && status == ARES_SUCCESS) {
 		tell_found(l, info);
 	} else if (!silent) {
-		mr_error_set(&error, MR_DNS_FAILED, MR_SCOPE_CONNECTION, 0, "cannot resolve \"%s\": %s", l->host,
-			ares_strerror(status));
+		mr_error_set(&error, MR_DNS_FAILED, MR_SCOPE_CONNECTION, 0,
+			"cannot resolve \"%s\": %s", l->host, ares_strerror(status));
 		l->done(l->owner, NULL, 0, &error);
 	}
 	if (info) ares_freeaddrinfo(info);
@@ -163,8 +163,8 @@ static bool is_localhost(const char *host, uint16_t port, struct mr_address out[
 	return true;
 }
 
-enum mr_status mr_resolve(struct mr_resolver *r, const char *host, uint16_t port, mr_resolved *done, void *owner,
-	struct mr_lookup **out)
+enum mr_status mr_resolve(struct mr_resolver *r, const char *host, uint16_t port, mr_resolved *done,
+	void *owner, struct mr_lookup **out)
 {
 	struct mr_address known[2];
 	mr_error none = {0};
@@ -185,7 +185,8 @@ enum mr_status mr_resolve(struct mr_resolver *r, const char *host, uint16_t port
 	l->port = port;
 	snprintf(l->host, sizeof l->host, "%s", host);
 	snprintf(service, sizeof service, "%u", port);
-	struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM,
+	struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC,
+		.ai_socktype = SOCK_STREAM,
 		.ai_flags = ARES_AI_NUMERICSERV};
 	/* The answer may come, and free the lookup, before the call returns: the list says which. */
 	mr_list_append(&r->lookups, &l->node);
@@ -197,7 +198,8 @@ enum mr_status mr_resolve(struct mr_resolver *r, const char *host, uint16_t port
 
 void mr_lookup_cancel(struct mr_lookup *lookup)
 {
-	if (lookup) lookup->done = NULL; /* c-ares cancels a whole channel only: let it end unheard */
+	if (lookup)
+		lookup->done = NULL; /* c-ares cancels a whole channel only: let it end unheard */
 }
 
 void mr_resolver_process(struct mr_resolver *r, int fd, unsigned ready)

@@ -35,7 +35,8 @@ struct mr_stream_class {
 struct mr_stream {
 	const struct mr_stream_class *class;
 	int fd;
-	unsigned want;        /* MR_WANT_*: what the descriptor must become before the last call can go on */
+	unsigned
+		want; /* MR_WANT_*: what the descriptor must become before the last call can go on */
 };
 
 #endif

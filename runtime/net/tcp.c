@@ -59,7 +59,8 @@ static ssize_t tcp_read(struct mr_stream *s, void *data, size_t size, mr_error *
 	} while (n < 0 && errno == EINTR);
 	if (n > 0) return n;
 	if (n == 0) {
-		mr_error_set(error, MR_STREAM_LOST, MR_SCOPE_CONNECTION, 0, "the peer closed the connection");
+		mr_error_set(error, MR_STREAM_LOST, MR_SCOPE_CONNECTION, 0,
+			"the peer closed the connection");
 		return -1;
 	}
 	return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : lost(error, errno);
@@ -89,7 +90,8 @@ static void tcp_close(struct mr_stream *s)
 	mr_free(s);
 }
 
-static const struct mr_stream_class tcp_class = {tcp_connect, tcp_read, tcp_write, tcp_pending, tcp_close};
+static const struct mr_stream_class tcp_class = {tcp_connect, tcp_read, tcp_write, tcp_pending,
+	tcp_close};
 
 static struct tcp *new_tcp(int fd)
 {
@@ -99,7 +101,8 @@ static struct tcp *new_tcp(int fd)
 	return tcp;
 }
 
-enum mr_status mr_tcp_open(struct mr_stream **out, const struct sockaddr *address, socklen_t size, mr_error *error)
+enum mr_status mr_tcp_open(struct mr_stream **out, const struct sockaddr *address, socklen_t size,
+	mr_error *error)
 {
 	int on = 1;
 	int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

@@ -24,14 +24,16 @@ struct tls {
 	struct mr_stream *lower;
 	SSL *ssl;
 	bool lower_up;
-	mr_error lower_error;    /* of the lower stream, kept while OpenSSL unwinds */
-	unsigned char first[8];  /* the first bytes the peer sent, to say what it speaks instead */
+	mr_error lower_error;   /* of the lower stream, kept while OpenSSL unwinds */
+	unsigned char first[8]; /* the first bytes the peer sent, to say what it speaks instead */
 	size_t first_size;
 };
 
-static enum mr_status fail(mr_error *error, enum mr_status kind, const char *what, const char *detail)
+static enum mr_status fail(mr_error *error, enum mr_status kind, const char *what,
+	const char *detail)
 {
-	return mr_error_set(error, kind, MR_SCOPE_CONNECTION, 0, "%s%s%s", what, detail ? ": " : "", detail ? detail : "");
+	return mr_error_set(error, kind, MR_SCOPE_CONNECTION, 0, "%s%s%s", what, detail ? ": " : "",
+		detail ? detail : "");
 }
 
 static const char *openssl_reason(void)
@@ -98,12 +100,13 @@ static enum mr_status load_files(SSL_CTX *ctx, const struct mr_tls_options *o, m
 	file = key;
 	if (file && SSL_CTX_use_PrivateKey_file(ctx, file, SSL_FILETYPE_PEM) != 1) goto bad;
 	if (o->certfile && SSL_CTX_check_private_key(ctx) != 1)
-		return fail(error, MR_TLS_FAILED, "ssl_options: the key does not belong to the certificate", NULL);
+		return fail(error, MR_TLS_FAILED,
+			"ssl_options: the key does not belong to the certificate", NULL);
 	return MR_OK;
 bad:
 	mr_escape(what, sizeof what, file, strlen(file));
-	return mr_error_set(error, MR_TLS_FAILED, MR_SCOPE_CONFIG, 0, "ssl_options: cannot use the file %s: %s", what,
-		openssl_reason());
+	return mr_error_set(error, MR_TLS_FAILED, MR_SCOPE_CONFIG, 0,
+		"ssl_options: cannot use the file %s: %s", what, openssl_reason());
 }
 
 static bool set_version(SSL_CTX *ctx, const char *version)
@@ -112,16 +115,20 @@ static bool set_version(SSL_CTX *ctx, const char *version)
 	return SSL_CTX_set_min_proto_version(ctx, least) == 1;
 }
 
-enum mr_status mr_tls_context_open(struct mr_tls_context **out, const struct mr_tls_options *o, mr_error *error)
+enum mr_status mr_tls_context_open(struct mr_tls_context **out, const struct mr_tls_options *o,
+	mr_error *error)
 {
 	struct mr_tls_context *c = mr_calloc(1, sizeof *c);
 	enum mr_status st = MR_NO_MEMORY;
 	ERR_clear_error();
 	if (!c || !(c->ctx = SSL_CTX_new(TLS_client_method())) || !(c->bio = make_bio())) goto fail;
-	if (o->server_name && !(c->server_name = mr_strdup_n(o->server_name, strlen(o->server_name)))) goto fail;
+	if (o->server_name &&
+		!(c->server_name = mr_strdup_n(o->server_name, strlen(o->server_name))))
+		goto fail;
 	if (!set_version(c->ctx, o->min_version)) goto fail;
 	c->no_verify = o->no_verify;
-	SSL_CTX_set_mode(c->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+	SSL_CTX_set_mode(c->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
+					 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 					 SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_verify(c->ctx, o->no_verify ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
 	st = load_files(c->ctx, o, error);
@@ -149,7 +156,8 @@ void mr_tls_context_close(struct mr_tls_context *c)
 static enum mr_status not_tls(const struct tls *tls, mr_error *error)
 {
 	if (tls->first_size >= 4 && memcmp(tls->first, "AMQP", 4) == 0)
-		return fail(error, MR_PROTOCOL_MISMATCH, "the peer speaks AMQP without TLS: this is a plain port", NULL);
+		return fail(error, MR_PROTOCOL_MISMATCH,
+			"the peer speaks AMQP without TLS: this is a plain port", NULL);
 	if (tls->first_size >= 4 && memcmp(tls->first, "HTTP", 4) == 0)
 		return fail(error, MR_PROTOCOL_MISMATCH, "the peer speaks HTTP, not TLS", NULL);
 	return fail(error, MR_PROTOCOL_MISMATCH, "the peer does not speak TLS", NULL);
@@ -163,13 +171,15 @@ static enum mr_status verify_failed(const struct tls *tls, mr_error *error)
 		return fail(error, MR_TLS_FAILED, "the certificate of the peer has expired", NULL);
 	case X509_V_ERR_HOSTNAME_MISMATCH:
 	case X509_V_ERR_IP_ADDRESS_MISMATCH:
-		return fail(error, MR_TLS_FAILED, "the certificate of the peer is for another host name", NULL);
+		return fail(error, MR_TLS_FAILED,
+			"the certificate of the peer is for another host name", NULL);
 	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
 	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
 	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
 	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
 	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-		return fail(error, MR_TLS_FAILED, "the certificate of the peer is signed by an unknown CA",
+		return fail(error, MR_TLS_FAILED,
+			"the certificate of the peer is signed by an unknown CA",
 			X509_verify_cert_error_string(result));
 	default:
 		return fail(error, MR_TLS_FAILED, "the certificate of the peer was refused",
@@ -179,9 +189,12 @@ static enum mr_status verify_failed(const struct tls *tls, mr_error *error)
 
 static bool is_alert_about_us(int reason)
 {
-	return reason == SSL_R_SSLV3_ALERT_BAD_CERTIFICATE || reason == SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED ||
-	       reason == SSL_R_TLSV1_ALERT_UNKNOWN_CA || reason == SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED ||
-	       reason == SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN || reason == SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED ||
+	return reason == SSL_R_SSLV3_ALERT_BAD_CERTIFICATE ||
+	       reason == SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED ||
+	       reason == SSL_R_TLSV1_ALERT_UNKNOWN_CA ||
+	       reason == SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED ||
+	       reason == SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN ||
+	       reason == SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED ||
 	       reason == SSL_R_TLSV1_ALERT_ACCESS_DENIED;
 }
 
@@ -189,16 +202,20 @@ static enum mr_status explain(const struct tls *tls, bool shaking, mr_error *err
 {
 	int reason = ERR_GET_REASON(ERR_peek_error());
 	if (is_alert_about_us(reason))
-		return fail(error, MR_TLS_FAILED, "the peer refused our client certificate", openssl_reason());
-	if (tls->first_size && tls->first[0] != 0x15 && tls->first[0] != 0x16 && shaking) return not_tls(tls, error);
+		return fail(error, MR_TLS_FAILED, "the peer refused our client certificate",
+			openssl_reason());
+	if (tls->first_size && tls->first[0] != 0x15 && tls->first[0] != 0x16 && shaking)
+		return not_tls(tls, error);
 	if (shaking && reason == SSL_R_CERTIFICATE_VERIFY_FAILED) return verify_failed(tls, error);
 	if (tls->lower_error.kind && shaking)
-		return fail(error, MR_TLS_FAILED, "the peer hung up in the TLS handshake", tls->lower_error.text);
+		return fail(error, MR_TLS_FAILED, "the peer hung up in the TLS handshake",
+			tls->lower_error.text);
 	if (tls->lower_error.kind) {
 		if (error) *error = tls->lower_error;
 		return (enum mr_status)tls->lower_error.kind;
 	}
-	return fail(error, shaking ? MR_TLS_FAILED : MR_STREAM_LOST, "TLS failed", openssl_reason());
+	return fail(error, shaking ? MR_TLS_FAILED : MR_STREAM_LOST, "TLS failed",
+		openssl_reason());
 }
 
 /* ---- the stream ---- */
@@ -207,9 +224,12 @@ static enum mr_status explain(const struct tls *tls, bool shaking, mr_error *err
 static bool must_wait(struct tls *tls, int rc)
 {
 	int code = SSL_get_error(tls->ssl, rc);
-	if (code == SSL_ERROR_WANT_READ) tls->stream.want = MR_WANT_READ;
-	else if (code == SSL_ERROR_WANT_WRITE) tls->stream.want = MR_WANT_READ | MR_WANT_WRITE;
-	else return false;
+	if (code == SSL_ERROR_WANT_READ)
+		tls->stream.want = MR_WANT_READ;
+	else if (code == SSL_ERROR_WANT_WRITE)
+		tls->stream.want = MR_WANT_READ | MR_WANT_WRITE;
+	else
+		return false;
 	return true;
 }
 
@@ -281,14 +301,16 @@ static void tls_close(struct mr_stream *s)
 {
 	struct tls *tls = (struct tls *)s;
 	ERR_clear_error();
-	if (tls->ssl && SSL_is_init_finished(tls->ssl) && !tls->lower_error.kind) SSL_shutdown(tls->ssl);
+	if (tls->ssl && SSL_is_init_finished(tls->ssl) && !tls->lower_error.kind)
+		SSL_shutdown(tls->ssl);
 	SSL_free(tls->ssl);
 	ERR_clear_error();
 	tls->lower->class->close(tls->lower);
 	mr_free(tls);
 }
 
-static const struct mr_stream_class tls_class = {tls_connect, tls_read, tls_write, tls_pending, tls_close};
+static const struct mr_stream_class tls_class = {tls_connect, tls_read, tls_write, tls_pending,
+	tls_close};
 
 static bool is_ip(const char *host)
 {
@@ -302,7 +324,8 @@ static bool expect_host(SSL *ssl, const char *host)
 	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
 	if (is_ip(host)) return X509_VERIFY_PARAM_set1_ip_asc(param, host) == 1;
 	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-	return SSL_set_tlsext_host_name(ssl, host) == 1 && X509_VERIFY_PARAM_set1_host(param, host, 0) == 1;
+	return SSL_set_tlsext_host_name(ssl, host) == 1 &&
+	       X509_VERIFY_PARAM_set1_host(param, host, 0) == 1;
 }
 
 static bool attach_bio(struct tls *tls, const struct mr_tls_context *context)
@@ -315,8 +338,8 @@ static bool attach_bio(struct tls *tls, const struct mr_tls_context *context)
 	return true;
 }
 
-enum mr_status mr_tls_open(struct mr_stream **out, struct mr_tls_context *context, struct mr_stream *lower,
-	const char *host, mr_error *error)
+enum mr_status mr_tls_open(struct mr_stream **out, struct mr_tls_context *context,
+	struct mr_stream *lower, const char *host, mr_error *error)
 {
 	struct tls *tls = mr_calloc(1, sizeof *tls);
 	const char *name = context->server_name ? context->server_name : host;

@@ -6,24 +6,24 @@
 
 #include "net/stream.h"
 
-struct mr_tls_options {       /* strings are NUL-terminated; NULL: not given */
-	const char *ca_certs;     /* PEM file; NULL: the system's store */
-	const char *certfile, *keyfile;   /* PEM; keyfile NULL: in certfile */
-	const char *server_name;  /* for SNI and verification; NULL: the host name connected to */
-	const char *min_version;  /* "1.2" (default) or "1.3" */
+struct mr_tls_options {                 /* strings are NUL-terminated; NULL: not given */
+	const char *ca_certs;           /* PEM file; NULL: the system's store */
+	const char *certfile, *keyfile; /* PEM; keyfile NULL: in certfile */
+	const char *server_name; /* for SNI and verification; NULL: the host name connected to */
+	const char *min_version; /* "1.2" (default) or "1.3" */
 	bool no_verify;
 };
 
-struct mr_tls_context;        /* files read and checked; may be used for many streams of one thread */
+struct mr_tls_context; /* files read and checked; may be used for many streams of one thread */
 /* MR_TLS_FAILED: a file that is missing, unreadable or not PEM, a key that does not fit; named in `error`. */
-enum mr_status mr_tls_context_open(struct mr_tls_context **out, const struct mr_tls_options *options,
-	mr_error *error);
+enum mr_status mr_tls_context_open(struct mr_tls_context **out,
+	const struct mr_tls_options *options, mr_error *error);
 void mr_tls_context_close(struct mr_tls_context *context);
 
 /* Wraps `lower`, which it takes (on failure too: it is closed). `host` is the name or IP literal that
  * was asked for. The handshake runs in connect(): MR_TLS_FAILED names expired, wrong host, unknown
  * CA, self-signed, refused client certificate; MR_PROTOCOL_MISMATCH when the peer does not speak TLS. */
-enum mr_status mr_tls_open(struct mr_stream **out, struct mr_tls_context *context, struct mr_stream *lower,
-	const char *host, mr_error *error);
+enum mr_status mr_tls_open(struct mr_stream **out, struct mr_tls_context *context,
+	struct mr_stream *lower, const char *host, mr_error *error);
 
 #endif
