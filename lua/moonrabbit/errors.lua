@@ -16,6 +16,8 @@ function Error.__tostring(e)
    return ("%s%s: %s%s"):format(e.kind, code, e.text, hint)
 end
 
+function Error.__concat(a, b) return tostring(a) .. tostring(b) end
+
 local kinds, numbers = {}, {}        -- number -> name, name -> number
 for n = 0, C.mr_status_count() - 1 do
    kinds[n] = ffi.string(C.mr_status_name(n))
@@ -23,11 +25,10 @@ for n = 0, C.mr_status_count() - 1 do
 end
 errors.kinds, errors.numbers = kinds, numbers
 
-local function build(number, scope, text, code, errno)
+local function build(number, scope, text)
    return setmetatable({
-      kind = kinds[number], code = code ~= 0 and code or nil, text = text, scope = scope,
+      kind = kinds[number], text = text or ffi.string(C.mr_status_text(number)), scope = scope,
       recoverable = C.mr_status_recoverable(number), hint = ffi.string(C.mr_status_hint(number)),
-      errno = errno ~= 0 and errno or nil,
    }, Error)
 end
 
@@ -38,25 +39,46 @@ end
 -- @treturn table
 function errors.new(kind, scope, text)
    local number = numbers[kind]
-   return build(number, scope, text or ffi.string(C.mr_status_text(number)), 0, 0)
+   if not number then error(('there is no error kind "%s"'):format(tostring(kind)), 2) end
+   return build(number, scope, text)
 end
 
 --- An error of a C status.
+-- @tparam number number an `enum mr_status`, not 0
+-- @tparam string scope
+-- @tparam[opt] string text
+-- @treturn table
 function errors.of_status(number, scope, text)
-   return build(number, scope, text or ffi.string(C.mr_status_text(number)), 0, 0)
+   return build(number, scope, text)
 end
 
---- A copy of an `mr_error`; nil when it says ok.
+--- A copy of an `mr_error`.
+-- @tparam cdata e
+-- @treturn ?table nil when it says ok
 function errors.of_c(e)
    if e.kind == 0 then return nil end
    local text = ffi.string(e.text)
-   if text == "" then text = ffi.string(C.mr_status_text(e.kind)) end
-   return build(e.kind, ffi.string(C.mr_scope_name(e.scope)), text, e.code, e.system)
+   local err = build(e.kind, ffi.string(C.mr_scope_name(e.scope)), text ~= "" and text or nil)
+   err.recoverable = e.recoverable
+   if e.code ~= 0 then err.code = e.code end
+   if e.system ~= 0 then err.errno = e.system end
+   return err
 end
 
 --- Is this one of our errors?
+-- @treturn boolean
 function errors.is(value)
    return getmetatable(value) == Error
+end
+
+--- For xpcall: what went wrong in a script's function, with the script's part of the stack.
+-- @param why whatever was raised
+-- @treturn string
+function errors.trace(why)
+   local stack = debug.traceback(tostring(why), 2)
+   -- From the library's own xpcall on down there is nothing of the script's.
+   local from = stack:find("\n%s+%[C%]: in function 'xpcall'\n[^\n]*/moonrabbit/[%w_]+%.lua:")
+   return from and stack:sub(1, from - 1) or stack
 end
 
 return errors

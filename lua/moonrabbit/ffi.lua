@@ -34,7 +34,9 @@ local LIBRARIES = {
 local header, header_path = first(HEADERS, read)
 if not header then error("moonrabbit: cannot find moonrabbit.h; looked at " .. table.concat(HEADERS, ", "), 0) end
 local declarations = header:match "/%* ffi: begin %*/(.-)/%* ffi: end %*/"
-ffi.cdef((declarations:gsub("MR_API ", "")))
+if not declarations then error("moonrabbit: " .. header_path .. " lacks the marks around what FFI declares", 0) end
+-- Declarations last as long as the process, this module until somebody empties package.loaded.
+if not pcall(ffi.typeof, "mr_runtime") then ffi.cdef((declarations:gsub("MR_API ", ""))) end
 
 local function in_process()
    return pcall(function() return ffi.C.mr_version end) and ffi.C or nil

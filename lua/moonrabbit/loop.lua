@@ -14,18 +14,18 @@ local EV_DELIVERY, EV_DONE, EV_FD, EV_ROOM = C.MR_EV_DELIVERY, C.MR_EV_DONE, C.M
 
 local events = ffi.new("mr_event[?]", BATCH)
 local at, count = 0, 0               -- the batch that is being dispatched
+local active = 0                     -- the number of the dispatcher at work; see dispatch
 local heap = timer.heap()
 local rt                             -- the runtime, made at first use
 local on_delivery                    -- set by consume
 local handlers = {}                  -- event type -> function(event)
+local closers = {}                   -- what to do before the runtime goes
 local room_waiters = {}              -- tokens
-local active = 0                     -- the number of the dispatcher at work; see dispatch
 
 --- Things that keep the program going: consumers, mostly.
 loop.holds = 0
-loop.stopping = false
 
---- The runtime.
+--- The runtime; made at first use.
 function loop.runtime()
    if rt then return rt end
    local box = ffi.new "mr_runtime *[1]"
@@ -35,17 +35,35 @@ function loop.runtime()
    return rt
 end
 
---- Closes everything and forgets the runtime; a later call makes a new one.
+-- Events that were pulled and will not be dispatched.
+local function drop_batch()
+   while at < count do
+      local ev = events[at]
+      at = at + 1
+      if ev.type == EV_DELIVERY then C.mr_delivery_release(rt, ev.data.delivery) end
+      C.mr_event_fini(ev)
+   end
+end
+
+--- Calls fn before the runtime is freed: whatever points into it must be forgotten.
+function loop.on_close(fn) closers[#closers + 1] = fn end
+
+--- Closes everything and forgets the runtime with all who wait; a later call makes a new one.
 function loop.close(timeout)
+   if task.current() then error("the runtime cannot be closed from within a task", 2) end
    if not rt then return end
+   drop_batch()
+   for _, fn in ipairs(closers) do fn() end
    local old = rt
-   rt = nil
-   at, count = 0, 0
+   rt, heap, room_waiters = nil, timer.heap(), {}
+   loop.holds = 0
+   task.reset()
    C.mr_runtime_free(old, timeout or 5)
 end
 
+--- Sets the function that gets deliveries.
 function loop.set_delivery(fn) on_delivery = fn end
---- Registers the function that gets events of a type.
+--- Registers the function that gets events of a type. It must not wait.
 function loop.on(type_, fn) handlers[type_] = fn end
 
 -- ---- events ----
@@ -62,19 +80,24 @@ local function reply_of(ev)
    }
 end
 
+local function on_done(ev)
+   local reply = reply_of(ev)
+   if task.wake(tonumber(ev.token), reply) or not reply.delivery or reply.delivery == nil then return end
+   C.mr_delivery_settle(rt, reply.delivery, C.MR_NACK, C.MR_SETTLE_REQUEUE + C.MR_SETTLE_RELEASE)
+end
+
+local function on_room()
+   local tokens = room_waiters
+   room_waiters = {}
+   for _, token in ipairs(tokens) do task.wake(token, true) end
+end
+
 local function on_other(ev)
    local kind = ev.type
-   if kind == EV_DONE then
-      task.wake(tonumber(ev.token), reply_of(ev))
-   elseif kind == EV_FD then
-      task.wake(tonumber(ev.token), ev.detail)
-   elseif kind == EV_ROOM then
-      local tokens = room_waiters
-      room_waiters = {}
-      for _, token in ipairs(tokens) do task.wake(token, true) end
-   elseif handlers[kind] then
-      handlers[kind](ev)
-   end
+   if kind == EV_DONE then on_done(ev)
+   elseif kind == EV_FD then task.wake(tonumber(ev.token), ev.detail)
+   elseif kind == EV_ROOM then on_room()
+   elseif handlers[kind] then handlers[kind](ev) end
    C.mr_event_fini(ev)
 end
 
@@ -97,71 +120,77 @@ end
 
 -- ---- timers ----
 
+local function run_round(entry)
+   entry.is_running = true
+   local ok, why = xpcall(entry.fn, errors.trace)
+   entry.is_running = false
+   if not ok then error(why, 0) end
+end
+
+local function fire(entry, now)
+   if entry.token then
+      task.wake(entry.token, entry.value)
+   elseif entry.every then
+      heap:add(entry, math.max(entry.at + entry.every, now))
+      if not entry.is_running then task.spawn(run_round, entry) end
+   else
+      task.spawn(entry.fn)
+   end
+end
+
 local function fire_timers()
-   local now, due = C.mr_now(), nil
+   if heap.count == 0 then return false end
+   local now = C.mr_now()
    local entry = heap:take(now)
+   local any = entry ~= nil
    while entry do
-      due = true
-      if entry.token then task.wake(entry.token, entry.value, entry.extra)
-      elseif entry.every then
-         heap:add(entry, math.max(entry.at + entry.every, now))
-         task.spawn(entry.fn)
-      else task.spawn(entry.fn) end
+      fire(entry, now)
       entry = heap:take(now)
    end
-   return due
+   return any
 end
 
 --- Calls fn after `seconds`, in a task; returns the timer, for loop.cancel.
 function loop.after(seconds, fn) return heap:add({ fn = fn }, C.mr_now() + seconds) end
---- Calls fn every `seconds`; a round that comes late does not pile up.
+--- Calls fn every `seconds`. Rounds do not pile up: one that is due while the last one is still at
+-- work, or that comes late, is left out.
 function loop.every(seconds, fn) return heap:add({ fn = fn, every = seconds }, C.mr_now() + seconds) end
+--- Takes a timer back.
 function loop.cancel(entry)
    entry.every = nil
    heap:cancel(entry)
 end
 
---- Wakes `token` with (value, extra) at the time `when`, unless cancelled.
-function loop.wake_at(token, when, value, extra)
-   return heap:add({ token = token, value = value, extra = extra }, when)
-end
-
 -- ---- pumping ----
 
---- One turn: what is ready, what is due, what has come; sleeps at most `timeout` seconds when there is
--- nothing (nil: until something comes).
+local function patience(timeout)
+   local next_at = heap:next_at()
+   if not next_at then return timeout or -1 end
+   local left = math.max(next_at - C.mr_now(), 0)
+   return timeout and math.min(timeout, left) or left
+end
+
+--- One turn: what is ready, what is due, what has come.
+-- @tparam[opt] number timeout seconds to sleep at most when there is nothing; nil: until something comes
+-- @treturn boolean was there anything?
 function loop.pump(timeout)
    local busy = task.run_ready()
    if fire_timers() then busy = true end
-   if at < count then
+   if at < count then               -- a pump within a handler: the rest of the batch comes first
       dispatch_batch()
-      return
+      return true
    end
-   local wait = timeout or -1
-   if busy or task.has_ready() then
-      wait = 0
-   else
-      local next_at = heap:next_at()
-      if next_at then
-         local left = math.max(next_at - C.mr_now(), 0)
-         if wait < 0 or left < wait then wait = left end
-      end
-   end
+   local wait = (busy or task.has_ready()) and 0 or patience(timeout)
    local n = C.mr_runtime_poll(loop.runtime(), events, BATCH, wait)
    if n < 0 then error("moonrabbit: this process is a fork: the runtime belongs to its parent", 0) end
    at, count = 0, n
    if n > 0 then dispatch_batch() end
-   task.run_ready()
+   return busy or n > 0
 end
 
 --- Is there anything that could still happen by itself?
 function loop.is_idle()
    return loop.holds == 0 and heap.live == 0 and task.alive == 0 and at >= count and not task.has_ready()
-end
-
---- Is there nothing to do at this moment?
-function loop.is_quiet()
-   return at >= count and not task.has_ready()
 end
 
 --- Has the runtime's descriptor become readable when the next timer is due.
@@ -174,18 +203,18 @@ end
 --- Suspends the calling coroutine for `seconds`.
 function loop.sleep(seconds)
    local token = task.token()
-   loop.wake_at(token, C.mr_now() + seconds, true)
-   return task.wait(token)
+   heap:add({ token = token, value = true }, C.mr_now() + seconds)
+   return task.wait(token, true)
 end
 
---- Waits on `token` for at most `timeout` seconds (nil: for ever). Returns what the waker gave, or
--- nil and nothing more when the time was up.
-function loop.wait(token, timeout)
-   if not timeout then return task.wait(token) end
-   local entry = loop.wake_at(token, C.mr_now() + timeout)
-   local a, b = task.wait(token)
+--- Waits on `token` for at most `timeout` seconds (nil: for ever).
+-- @treturn any what the waker gave, nil when the time was up
+function loop.wait(token, timeout, soft)
+   if not timeout then return task.wait(token, soft) end
+   local entry = heap:add({ token = token }, C.mr_now() + timeout)
+   local result = task.wait(token, soft)
    heap:cancel(entry)
-   return a, b
+   return result
 end
 
 --- Waits until publishing has room again, for at most `timeout` seconds. True, or nil.
@@ -204,7 +233,7 @@ function loop.wait_fd(fd, mode, timeout)
    local token = task.token()
    local status = C.mr_watch_fd(loop.runtime(), token, fd, (read and 1 or 0) + (write and 2 or 0))
    if status ~= 0 then return nil, errors.of_status(status, "connection") end
-   local detail = loop.wait(token, timeout)
+   local detail = loop.wait(token, timeout, true)
    if not detail then
       C.mr_unwatch_fd(loop.runtime(), token)
       return nil, errors.new("timeout", "connection", ("descriptor %d was not ready in time"):format(fd))

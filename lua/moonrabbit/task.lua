@@ -2,31 +2,45 @@
 -- SPDX-License-Identifier: MIT
 -- Coroutines are pooled: a worker does jobs until one waits; then it keeps that job until it ends,
 -- and the next job runs in another. While nothing waits, no coroutine is created or switched.
+local errors = require "moonrabbit.errors"
+
 local task = {}
 
 local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
 local running = coroutine.running
 local unpack, select = unpack, select
+local trace = errors.trace
 
 local IDLE = {}                  -- a worker yields this when its job has ended
+local MAIN = {}                  -- stands for the main chunk, or a coroutine that is not ours
 local POOL_MAX = 1024            -- idle workers kept
 
 local pool, pool_size = {}, 0
 local ours = setmetatable({}, { __mode = "k" })  -- our workers, among all coroutines
 local waiting = {}               -- token -> worker, or MAIN
-local results = {}               -- token -> packed results for the main chunk
+local results = {}               -- token -> packed results for MAIN
 local ready, ready_first, ready_last = {}, 1, 0  -- workers to resume, with what
-local MAIN = {}
 local next_token = 0
-local pump                       -- the loop's, set by task.set_pump
-local report                     -- what to do with the error of a task
+local pump = function() error("no loop pumps", 0) end
+local report = function(_, why) io.stderr:write(why, "\n") end
+local must_stop = function() return false end
 
 --- Spawned tasks that have not ended.
 task.alive = 0
 
+--- What a wait in the main chunk raises when the program is to stop: it ends the chunk.
+task.STOPPED = setmetatable({}, { __name = "moonrabbit.stopped",
+   __tostring = function() return "the program was asked to stop" end })
+
+--- Connects the tasks with the loop.
+-- @tparam function pump_function makes one turn of the loop
+-- @tparam function report_function gets the place and the traceback of what failed
 function task.set_pump(pump_function, report_function)
    pump, report = pump_function, report_function
 end
+
+--- Sets who says that the main chunk must stop waiting: fn(soft, begun), see task.wait.
+function task.set_must_stop(fn) must_stop = fn end
 
 --- A number that nobody else waits for.
 function task.token()
@@ -34,7 +48,6 @@ function task.token()
    return next_token
 end
 
--- A job that returned `parked` gave its role away while it waited: the worker just goes idle.
 local function work(job, a, b, c)
    while true do
       job(a, b, c)
@@ -42,22 +55,29 @@ local function work(job, a, b, c)
    end
 end
 
+local function make_ready(entry)
+   ready_last = ready_last + 1
+   ready[ready_last] = entry
+end
+
 local function run_in(worker, ...)
    local ok, state = resume(worker, ...)
    if not ok then
       -- Jobs catch the script's errors; what comes here is a fault of the library.
-      report("task", debug.traceback(worker, tostring(state)))
-      return false
+      report("library", debug.traceback(worker, tostring(state)))
+      return
    end
-   if state ~= IDLE then return true end      -- it waits
-   if pool_size < POOL_MAX then
-      pool_size = pool_size + 1
-      pool[pool_size] = worker
+   if state == IDLE then
+      if pool_size < POOL_MAX then
+         pool_size = pool_size + 1
+         pool[pool_size] = worker
+      end
+   elseif waiting[state] ~= worker then
+      make_ready { worker, n = 0 }   -- the script's own coroutine.yield: the others take a turn
    end
-   return false
 end
 
---- Runs job(a, b, c) in a worker at once. True: it waits now; it goes on when it is woken.
+--- Runs job(a, b, c) in a worker, at once, until it ends or waits.
 function task.start(job, a, b, c)
    local worker
    if pool_size > 0 then
@@ -68,74 +88,106 @@ function task.start(job, a, b, c)
       worker = create(work)
       ours[worker] = true
    end
-   return run_in(worker, job, a, b, c)
+   run_in(worker, job, a, b, c)
 end
 
---- The running worker, or nil in the main chunk (or a coroutine that is not ours).
+--- The running worker; nil in the main chunk, and in a coroutine that is not ours.
 function task.current()
    local co = running()
    return co and ours[co] and co or nil
 end
 
---- Waits until somebody wakes `token`; returns what they gave. In the main chunk it pumps.
-function task.wait(token)
-   local worker = task.current()
-   if worker then
-      waiting[token] = worker
-      return yield(token)
-   end
+local function wait_in_main(token, soft)
+   local is_chunk = running() == nil
+   if is_chunk and must_stop(soft, true) then error(task.STOPPED, 0) end
    waiting[token] = MAIN
-   while waiting[token] do pump() end
+   while waiting[token] do
+      pump()
+      if is_chunk and waiting[token] and must_stop(soft, false) then
+         waiting[token] = nil
+         error(task.STOPPED, 0)
+      end
+   end
    local r = results[token]
    results[token] = nil
    return unpack(r, 1, r.n)
 end
 
---- Gives `token`'s waiter what it waits for. False: nobody waits.
+--- Waits until somebody wakes `token`; returns what they gave. In the main chunk it pumps.
+-- @tparam number token of task.token
+-- @tparam[opt] boolean soft nothing is at stake: when the program stops, the main chunk need not see
+-- the end of this wait
+function task.wait(token, soft)
+   local worker = task.current()
+   if not worker then return wait_in_main(token, soft) end
+   waiting[token] = worker
+   return yield(token)
+end
+
+--- Gives `token`'s waiter what it waits for.
+-- @treturn boolean false: nobody waits
 function task.wake(token, ...)
    local worker = waiting[token]
    if not worker then return false end
    waiting[token] = nil
    if worker == MAIN then
       results[token] = { n = select("#", ...), ... }
-      return true
+   else
+      make_ready { worker, n = select("#", ...), ... }
    end
-   ready_last = ready_last + 1
-   ready[ready_last] = { worker, n = select("#", ...), ... }
    return true
 end
 
-function task.is_waiting(token)
-   return waiting[token] ~= nil
-end
-
---- Resumes all that were woken; true when there were any.
+--- Resumes all that were woken.
+-- @treturn boolean were there any?
 function task.run_ready()
    local any = ready_first <= ready_last
-   while ready_first <= ready_last do
+   local last = ready_last       -- who is made ready meanwhile waits for the next turn
+   while ready_first <= last do
       local entry = ready[ready_first]
+      if not entry then break end   -- a turn within this turn took the rest
       ready[ready_first] = nil
       ready_first = ready_first + 1
       run_in(entry[1], unpack(entry, 2, entry.n + 1))
    end
-   ready_first, ready_last = 1, 0
+   if ready_first > ready_last then ready_first, ready_last = 1, 0 end
    return any
 end
 
+--- Is anybody woken and not yet resumed?
 function task.has_ready()
    return ready_first <= ready_last
 end
 
-local function spawned(fn, a, b)
-   local ok, why = xpcall(fn, debug.traceback, a, b)
-   task.alive = task.alive - 1
-   if not ok then report("spawn", why) end
+local function in_background(fn, a)
+   local ok, why = xpcall(fn, trace, a)
+   if not ok then report("task", why) end
 end
 
---- Starts fn(a, b) as a task of its own, at once, until it first waits.
-function task.spawn(fn, a, b)
+local function spawned(fn, a)
    task.alive = task.alive + 1
-   task.start(spawned, fn, a, b)
+   in_background(fn, a)
+   task.alive = task.alive - 1
+end
+
+--- Starts fn(a) as a task of its own, at once, until it first waits. The program goes on for it.
+function task.spawn(fn, a) task.start(spawned, fn, a) end
+
+--- As task.spawn, but the program does not go on for it.
+function task.background(fn, a) task.start(in_background, fn, a) end
+
+--- Starts fn(a) as a task at the next turn of the loop: for callbacks from within the dispatcher.
+function task.later(fn, a)
+   local worker = create(work)
+   ours[worker] = true
+   make_ready { worker, spawned, fn, a, n = 3 }
+end
+
+--- Forgets everybody who waits: what they wait for can come no more.
+function task.reset()
+   waiting, results, ready = {}, {}, {}
+   ready_first, ready_last = 1, 0
+   task.alive = 0
 end
 
 return task

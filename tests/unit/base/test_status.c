@@ -1,0 +1,144 @@
+/* test_status: kinds, structured errors, escaping and near misses.
+ * SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/status.h"
+
+static void test_every_kind_has_a_name_and_a_text(void **state)
+{
+	(void)state;
+	assert_int_equal(mr_status_count(), MR_STATUS_COUNT);
+	for (int kind = 0; kind < MR_STATUS_COUNT; kind++) {
+		assert_non_null(mr_status_text(kind));
+		assert_string_not_equal(mr_status_name(kind), "unknown");
+		assert_true(strlen(mr_status_text(kind)) > 0);
+	}
+	assert_string_equal(mr_status_name(MR_CONNECTION_REFUSED), "connection_refused");
+	assert_string_equal(mr_status_name(-1), "unknown");
+	assert_string_equal(mr_status_name(MR_STATUS_COUNT), "unknown");
+}
+
+static void test_every_kind_but_two_has_a_hint_of_its_own(void **state)
+{
+	(void)state;
+	for (int a = 1; a < MR_STATUS_COUNT; a++) {
+		if (a == MR_EMPTY) continue;
+		assert_true(strlen(mr_status_hint(a)) > 0);
+	}
+	assert_non_null(strstr(mr_status_hint(MR_CONNECTION_REFUSED), "5672"));
+	assert_non_null(strstr(mr_status_hint(MR_CONNECTION_REFUSED), "5671"));
+	assert_string_not_equal(mr_status_hint(MR_ACCESS_REFUSED),
+		mr_status_hint(MR_AUTHENTICATION_FAILED));
+	assert_string_not_equal(mr_status_hint(MR_ACCESS_REFUSED),
+		mr_status_hint(MR_VHOST_ACCESS_REFUSED));
+}
+
+static void test_reply_codes_have_their_kinds(void **state)
+{
+	(void)state;
+	assert_int_equal(mr_kind_of_code(403), MR_ACCESS_REFUSED);
+	assert_int_equal(mr_kind_of_code(404), MR_NOT_FOUND);
+	assert_int_equal(mr_kind_of_code(405), MR_RESOURCE_LOCKED);
+	assert_int_equal(mr_kind_of_code(406), MR_PRECONDITION_FAILED);
+	assert_int_equal(mr_kind_of_code(320), MR_CONNECTION_FORCED);
+	assert_int_equal(mr_kind_of_code(541), MR_INTERNAL_ERROR);
+	assert_int_equal(mr_kind_of_code(999), MR_INTERNAL_ERROR);
+}
+
+static void test_an_error_carries_kind_code_scope_and_text(void **state)
+{
+	mr_error e;
+	(void)state;
+	assert_int_equal(
+		mr_error_set(&e, MR_NOT_FOUND, MR_SCOPE_CHANNEL, 404, "no queue '%s'", "q"),
+		MR_NOT_FOUND);
+	assert_int_equal(e.kind, MR_NOT_FOUND);
+	assert_int_equal(e.code, 404);
+	assert_int_equal(e.scope, MR_SCOPE_CHANNEL);
+	assert_string_equal(e.text, "no queue 'q'");
+	assert_int_equal(mr_error_set(NULL, MR_TIMEOUT, MR_SCOPE_NONE, 0, "x"), MR_TIMEOUT);
+}
+
+static void test_an_error_of_the_system_names_errno(void **state)
+{
+	mr_error e;
+	(void)state;
+	mr_error_system(&e, MR_CONNECTION_REFUSED, MR_SCOPE_CONNECTION, ECONNREFUSED,
+		"cannot connect");
+	assert_int_equal(e.system, ECONNREFUSED);
+	assert_string_equal(e.text, "cannot connect: Connection refused");
+}
+
+static void test_a_long_text_is_cut_and_terminated(void **state)
+{
+	char text[2000];
+	mr_error e;
+	(void)state;
+	memset(text, 'x', sizeof text - 1);
+	text[sizeof text - 1] = '\0';
+	mr_error_set(&e, MR_TIMEOUT, MR_SCOPE_NONE, 0, "%s", text);
+	assert_true(strlen(e.text) < sizeof e.text);
+	assert_true(strlen(e.text) > 400);
+}
+
+static void escapes_to(const char *raw, size_t size, const char *expected)
+{
+	char out[64];
+	assert_int_equal(mr_escape(out, sizeof out, raw, size), strlen(expected));
+	assert_string_equal(out, expected);
+}
+
+static void test_what_a_terminal_would_obey_is_escaped(void **state)
+{
+	(void)state;
+	escapes_to("plain", 5, "plain");
+	escapes_to("a\033[2Jb", 6, "a\\x1b[2Jb");
+	escapes_to("a\0b", 3, "a\\x00b");
+	escapes_to("gr\xc3\xbc\xc3\x9f", 6, "gr\xc3\xbc\xc3\x9f");
+	escapes_to("\xc2\x9b", 2, "\\xc2\\x9b");          /* C1: a control sequence in 8 bits */
+	escapes_to("\xc0\xaf", 2, "\\xc0\\xaf");          /* overlong */
+	escapes_to("\xed\xa0\x80", 3, "\\xed\\xa0\\x80"); /* a surrogate */
+	escapes_to("\xe2\x82", 2, "\\xe2\\x82");          /* cut short */
+}
+
+static void test_escaping_stops_before_the_end_of_its_room(void **state)
+{
+	char out[4];
+	(void)state;
+	assert_int_equal(mr_escape(out, sizeof out, "abcdef", 6), 3);
+	assert_string_equal(out, "abc");
+	assert_int_equal(mr_escape(out, sizeof out, "\001", 1), 0);
+	assert_string_equal(out, "");
+}
+
+static void test_the_nearest_name_is_found_and_a_far_one_is_not(void **state)
+{
+	static const char *const names[] = {"heartbeat", "hostname", "port"};
+	(void)state;
+	assert_string_equal(mr_nearest("heartbeet", 9, names, 3), "heartbeat");
+	assert_string_equal(mr_nearest("prt", 3, names, 3), "port");
+	assert_null(mr_nearest("zzzzzzzz", 8, names, 3));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_every_kind_has_a_name_and_a_text),
+		cmocka_unit_test(test_every_kind_but_two_has_a_hint_of_its_own),
+		cmocka_unit_test(test_reply_codes_have_their_kinds),
+		cmocka_unit_test(test_an_error_carries_kind_code_scope_and_text),
+		cmocka_unit_test(test_an_error_of_the_system_names_errno),
+		cmocka_unit_test(test_a_long_text_is_cut_and_terminated),
+		cmocka_unit_test(test_what_a_terminal_would_obey_is_escaped),
+		cmocka_unit_test(test_escaping_stops_before_the_end_of_its_room),
+		cmocka_unit_test(test_the_nearest_name_is_found_and_a_far_one_is_not),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
