@@ -14,7 +14,7 @@ static enum mr_status refuse(mr_error *error, enum mr_status kind, int code, con
 
 static mr_slice stash(char **at, mr_slice s)
 {
-	memcpy(*at, s.data, s.size);
+	if (s.size) memcpy(*at, s.data, s.size);
 	(*at)[s.size] = '\0';
 	mr_slice copy = {*at, s.size};
 	*at += s.size + 1;

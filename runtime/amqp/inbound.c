@@ -27,7 +27,7 @@ static enum mr_status add_consumer(struct mr_chan *ch, mr_slice tag, uint32_t nu
 	}
 	entry->number = number;
 	entry->size = (uint8_t)tag.size;
-	memcpy(entry->tag, tag.data, tag.size);
+	if (tag.size) memcpy(entry->tag, tag.data, tag.size);
 	list[count] = entry;
 	ch->consumer_count++;
 	return MR_OK;
@@ -35,7 +35,7 @@ static enum mr_status add_consumer(struct mr_chan *ch, mr_slice tag, uint32_t nu
 
 static bool is_tag(const struct mr_consumer_entry *entry, mr_slice tag)
 {
-	return entry->size == tag.size && memcmp(entry->tag, tag.data, tag.size) == 0;
+	return mr_slice_equal(mr_slice_of(entry->tag, entry->size), tag);
 }
 
 /* The consumer of a tag; ch->last_consumer is where it stands. NULL when there is none. */
@@ -124,7 +124,7 @@ enum mr_status mr_inbound_delivery(struct mr_chan *ch, mr_delivery *d, mr_error 
 static void copy_name(mr_reply *reply, mr_slice name)
 {
 	reply->name_size = (uint16_t)name.size;
-	memcpy(reply->name, name.data, name.size);
+	if (name.size) memcpy(reply->name, name.data, name.size);
 	reply->name[name.size] = '\0';
 }
 

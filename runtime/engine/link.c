@@ -118,6 +118,12 @@ static void tell_end(struct mr_link *link, bool wanted, const mr_error *why)
 	answer(link, &link->closers, &none);
 }
 
+static void parted(struct mr_link *link)
+{
+	drop_stream(link);
+	mr_link_enter(link, MR_LINK_IDLE);
+}
+
 /* The session has ended. What it still has to say leaves while the link parts. */
 static void part(struct mr_link *link)
 {
@@ -128,12 +134,7 @@ static void part(struct mr_link *link)
 	mr_engine_arm(link->engine, &link->patience, mr_engine_now(link->engine) + PARTING_TIME);
 	mr_link_touch(link);
 	tell_end(link, wanted, &why);
-}
-
-static void parted(struct mr_link *link)
-{
-	drop_stream(link);
-	mr_link_enter(link, MR_LINK_IDLE);
+	if (wanted) parted(link); /* close-ok came: both sides have said all */
 }
 
 static void connect_failed(struct mr_link *link, const mr_error *why)
@@ -184,7 +185,7 @@ void mr_link_broken(struct mr_link *link, const mr_error *why)
 			"the connection was closed by the program");
 	mr_session_lose(link->session, &error);
 	part(link);
-	parted(link);
+	if (link->state == MR_LINK_PARTING) parted(link);
 }
 
 static bool leaves_unencrypted(const struct mr_link *link)
