@@ -36,12 +36,15 @@ function getters.last_error(self) return self.err end
 
 local request_box = ffi.new "mr_request"
 local error_box = ffi.new "mr_error"
+local TOO_LONG = "a name or routing key is longer than 255 bytes"
 
 -- Why a call on this channel fails at once: the original reason when there is one.
 local function refusal(self, status)
-   if status == errors.numbers.closed and self.err then return self.err end
-   if self.handle and C.mr_channel_error(self.handle, error_box) ~= 0 then return errors.of_c(error_box) end
-   return errors.of_status(status, "channel")
+   if status == errors.numbers.closed then
+      if self.err then return self.err end
+      if self.handle and C.mr_channel_error(self.handle, error_box) ~= 0 then return errors.of_c(error_box) end
+   end
+   return errors.of_status(status, "channel", status == errors.numbers.bad_argument and TOO_LONG or nil)
 end
 channel.refusal = refusal
 
@@ -55,12 +58,21 @@ local function set(slot, text)
    slot.data, slot.size = text, #text
 end
 
--- Sends a request and waits. `texts`: name, extra, routing_key; they stay referenced until it is sent.
+local no_options = {}
+
+--- What the options of a method that asks the broker may be: `spec`, and a timeout.
+function channel.spec(spec)
+   spec.timeout = "number"
+   return spec
+end
+
+-- Sends a request and waits for the answer.
 local function ask(self, operation, opts, name, extra, key, number)
    if not self.handle then return nil, refusal(self, errors.numbers.closed) end
+   options.seconds("timeout", opts.timeout, 3)
    local r = request_box
    local arguments = opts.arguments and value.encode(opts.arguments, 3)
-   r.operation, r.flags, r.number, r.timeout = operation, 0, number or 0, 0
+   r.operation, r.flags, r.number, r.timeout = operation, 0, number or 0, opts.timeout or 0
    for flag, bits in pairs(FLAGS) do
       if opts[flag] then r.flags = bit.bor(r.flags, bits) end
    end
@@ -85,45 +97,71 @@ local function done(reply, err)
    return nil, err
 end
 
+local JUST_TIMEOUT = channel.spec {}
+local QOS = channel.spec { prefetch_count = "number", global = "boolean" }
+local GET = channel.spec { no_ack = "boolean" }
+local RECOVER = channel.spec { requeue = "boolean" }
+local CONSUME = channel.spec { consumer_tag = "string", no_ack = "boolean", exclusive = "boolean",
+   priority = "number", concurrency = "number", arguments = "table" }
+
 --- Limits how many unsettled messages the broker sends ahead.
--- @tparam table opts prefetch_count (0: no limit), global
+-- @tparam table opts prefetch_count (0: no limit), global, timeout
+-- @treturn[1] true
+-- @treturn[2] nil, error
 function Channel:qos(opts)
-   opts = options.check(opts, { prefetch_count = "number", global = "boolean" }, { "prefetch_count" })
-   if opts.prefetch_count < 0 or opts.prefetch_count > 65535 or opts.prefetch_count % 1 ~= 0 then
-      error("prefetch_count must be a whole number from 0 to 65535", 2)
-   end
+   opts = options.check(opts, QOS, { "prefetch_count" })
+   options.whole("prefetch_count", opts.prefetch_count, 0, 65535)
    return done(ask(self, C.MR_BASIC_QOS, opts, nil, nil, nil, opts.prefetch_count))
 end
 
 --- Asks for all unsettled messages of the channel again.
--- @tparam table opts requeue=true
+-- @tparam[opt] table opts requeue=true, timeout
+-- @treturn[1] true
+-- @treturn[2] nil, error
 function Channel:recover(opts)
-   opts = options.check(opts, { requeue = "boolean" })
-   return done(ask(self, C.MR_BASIC_RECOVER, { requeue = opts.requeue ~= false }))
+   opts = options.check(opts, RECOVER)
+   return done(ask(self, C.MR_BASIC_RECOVER, { requeue = opts.requeue ~= false, timeout = opts.timeout }))
 end
 
 --- Turns on publisher confirms; from here on `publish` waits for the broker's word.
-function Channel:confirm_select()
-   local book = self.book or ticket.book() -- publishes count from the request on
-   self.book = book
-   return done(ask(self, C.MR_CONFIRM_SELECT, {}))
+-- @tparam[opt] table opts timeout
+-- @treturn[1] true
+-- @treturn[2] nil, error
+function Channel:confirm_select(opts)
+   opts = options.check(opts, JUST_TIMEOUT)
+   if not self.handle then return nil, refusal(self, errors.numbers.closed) end
+   self.book = self.book or ticket.book() -- publishes count from the request on
+   return done(ask(self, C.MR_CONFIRM_SELECT, opts))
 end
 
---- Transactions: publishes and acks take effect at commit.
-function Channel:tx_select() return done(ask(self, C.MR_TX_SELECT, {})) end
-function Channel:tx_commit() return done(ask(self, C.MR_TX_COMMIT, {})) end
-function Channel:tx_rollback() return done(ask(self, C.MR_TX_ROLLBACK, {})) end
+--- Begins transactions: publishes and acks take effect at the commit.
+-- @tparam[opt] table opts timeout
+function Channel:tx_select(opts)
+   return done(ask(self, C.MR_TX_SELECT, options.check(opts, JUST_TIMEOUT)))
+end
+
+--- Makes what was published and acked since the last commit take effect.
+-- @tparam[opt] table opts timeout
+function Channel:tx_commit(opts)
+   return done(ask(self, C.MR_TX_COMMIT, options.check(opts, JUST_TIMEOUT)))
+end
+
+--- Takes back what was published and acked since the last commit.
+-- @tparam[opt] table opts timeout
+function Channel:tx_rollback(opts)
+   return done(ask(self, C.MR_TX_ROLLBACK, options.check(opts, JUST_TIMEOUT)))
+end
 
 -- ---- consuming ----
 
 --- Takes one message off a queue.
 -- @tparam string queue
--- @tparam[opt] table opts no_ack
+-- @tparam[opt] table opts no_ack, timeout
 -- @treturn[1] message readable for ever; settle it unless no_ack
 -- @treturn[2] nil, error of kind empty
 function Channel:get(queue, opts)
    options.argument(1, "queue", queue, "string")
-   opts = options.check(opts, { no_ack = "boolean" })
+   opts = options.check(opts, GET)
    local reply, err = ask(self, C.MR_BASIC_GET, opts, queue)
    if not reply then return nil, err end
    local msg = message.new(reply.delivery, self, true)
@@ -131,19 +169,17 @@ function Channel:get(queue, opts)
    return msg
 end
 
-local CONSUME = { consumer_tag = "string", no_ack = "boolean", exclusive = "boolean", priority = "number",
-   concurrency = "number", arguments = "table" }
-
 local function start_consumer(self, queue, handler, opts)
    opts = options.check(opts, CONSUME, nil, 3)
+   options.whole("concurrency", opts.concurrency, 1, 65535, 3)
+   options.whole("priority", opts.priority, -2 ^ 31, 2 ^ 31 - 1, 3)
    local arguments = opts.arguments
    if opts.priority then
       arguments = { ["x-priority"] = opts.priority }
       for k, v in pairs(opts.arguments or {}) do arguments[k] = v end
    end
    local consumer = consume.new(self, queue, handler, opts)
-   self.consumers[consumer.number] = consumer
-   local flags = { no_ack = opts.no_ack, exclusive = opts.exclusive, arguments = arguments }
+   local flags = { no_ack = opts.no_ack, exclusive = opts.exclusive, arguments = arguments, timeout = opts.timeout }
    -- Deliveries may come in the same batch as consume-ok: it is ready for them before it asks.
    local reply, err = ask(self, C.MR_BASIC_CONSUME, flags, queue, opts.consumer_tag, nil, consumer.number)
    if reply then
@@ -151,7 +187,6 @@ local function start_consumer(self, queue, handler, opts)
       return consumer
    end
    consume.ended(consumer, "failed", err)
-   self.consumers[consumer.number] = nil
    return nil, err
 end
 
@@ -161,18 +196,23 @@ end
 -- @tparam string queue
 -- @tparam function handler called with the message
 -- @tparam[opt] table opts consumer_tag, no_ack, exclusive, priority, concurrency (handlers at once;
--- default: as many as the broker sends ahead), arguments
+-- default: as many as the broker sends ahead), arguments, timeout
 -- @treturn[1] consumer fields tag, queue, state; method cancel
 -- @treturn[2] nil, error
 function Channel:consume(queue, handler, opts)
    options.argument(1, "queue", queue, "string")
    options.argument(2, "handler", handler, "function")
-   return start_consumer(self, queue, handler, opts)
+   local consumer, err = start_consumer(self, queue, handler, opts)
+   return consumer, err -- no tail call: errors count the levels
 end
 
 --- Iterates over the messages of a queue: `for msg in assert(ch:messages("q")) do msg:ack() end`.
 -- Each message is settled by the program. The loop ends when the consumer is cancelled or its channel
--- closes; leaving it by `break` does not cancel the consumer: that is the second result.
+-- closes; `consumer.err` says why, nil when the program cancelled it. Leaving the loop by `break` does
+-- not cancel the consumer, which is the second result: it can be read on, or cancelled. Several tasks
+-- may read one iterator.
+-- @tparam string queue
+-- @tparam[opt] table opts as of consume, without concurrency
 -- @treturn[1] function iterator
 -- @treturn[1] consumer
 -- @treturn[2] nil, error
@@ -184,7 +224,7 @@ function Channel:messages(queue, opts)
 end
 
 function Channel:_cancel(tag)
-   return done(ask(self, C.MR_BASIC_CANCEL, {}, nil, tag))
+   return done(ask(self, C.MR_BASIC_CANCEL, no_options, nil, tag))
 end
 
 -- ---- the end ----

@@ -7,7 +7,9 @@ local consume = require "moonrabbit.consume"
 local errors = require "moonrabbit.errors"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
+local settings = require "moonrabbit.settings"
 local task = require "moonrabbit.task"
+local ticket = require "moonrabbit.ticket"
 local value = require "moonrabbit.value"
 require "moonrabbit.declare"
 require "moonrabbit.publish"
@@ -60,48 +62,27 @@ function getters.transport() return "amqp" end
 
 -- ---- making ----
 
-local function set_option(o, name, v)
-   local kind = type(v)
-   if kind == "string" then return C.mr_options_string(o, name, v, #v, error_box) end
-   if kind == "number" then return C.mr_options_number(o, name, v, error_box) end
-   if kind == "boolean" then return C.mr_options_boolean(o, name, v, error_box) end
-   if kind ~= "table" then
-      error(('option "%s" cannot be a %s'):format(name, kind), 4)
-   end
-   local t = value.encode(v, 4)
-   local status = C.mr_options_table(o, name, t, error_box)
-   if status ~= 0 then C.mr_table_free(t) end
-   return status
-end
-
-local function fill(o, opts)
-   for name, v in pairs(opts) do
-      local status = 0
-      if name == "ssl_options" and type(v) == "table" then
-         for inner, w in pairs(v) do
-            if status == 0 then status = set_option(o, "ssl_options." .. tostring(inner), w) end
-         end
-      elseif name ~= "on_event" then
-         status = set_option(o, tostring(name), v)
-      end
-      if status ~= 0 then return status end
-   end
-   return 0
-end
-
---- Makes a connection; nothing is opened yet. Wrong options raise an error that names them.
-function connection.new(opts, level)
+--- Makes a connection; nothing is opened yet.
+-- @tparam table opts
+-- @treturn[1] connection
+-- @treturn[2] nil, error of kind bad_option or bad_uri
+function connection.try(opts, level)
    level = (level or 1) + 1
-   if opts.on_event ~= nil then options.check({ on_event = opts.on_event }, { on_event = "function" }, nil, level) end
-   local o = ffi.gc(C.mr_options_new(), C.mr_options_free)
+   local o, err = settings.make(opts, level)
+   if not o then return nil, err end
    local box = ffi.new "mr_connection *[1]"
-   local status = fill(o, opts)
-   if status == 0 then status = C.mr_connection_new(loop.runtime(), o, box, error_box) end
-   if status ~= 0 then error(tostring(errors.of_c(error_box)), level) end
+   if C.mr_connection_new(loop.runtime(), o, box, error_box) ~= 0 then return nil, errors.of_c(error_box) end
    local self = setmetatable({ handle = box[0], channels = {}, on_event = opts.on_event, options = opts,
       released = false, unblock_waiters = {} }, Connection)
    self.number = C.mr_connection_id(self.handle)
    by_id[self.number] = self
+   return self
+end
+
+--- As connection.try, but wrong options are the caller's mistake: they raise an error that names them.
+function connection.new(opts, level)
+   local self, err = connection.try(opts, (level or 1) + 1)
+   if not self then error(tostring(err), (level or 1) + 1) end
    return self
 end
 
@@ -111,7 +92,7 @@ local function gone()
    return nil, errors.new("closed", "connection", "the connection was released")
 end
 
---- Connects now; already connected: at once.
+--- Connects now, within `connect_timeout`; already connected: at once.
 -- @treturn[1] connection itself
 -- @treturn[2] nil, error: connection_refused, dns_failed, connect_timeout, authentication_failed...
 function Connection:connect()
@@ -126,9 +107,12 @@ function Connection:connect()
 end
 
 --- Closes in good order, by force when the broker does not agree in time. It can connect again.
--- @tparam[opt] number opts.timeout seconds; default close_timeout
+-- @tparam[opt] table opts timeout (seconds; default: the option close_timeout)
+-- @treturn[1] true
+-- @treturn[2] nil, error
 function Connection:close(opts)
    opts = options.check(opts, { timeout = "number" })
+   options.seconds("timeout", opts.timeout)
    if self.released then return true end
    local token = task.token()
    local status = C.mr_connection_close(self.handle, token, opts.timeout or 0)
@@ -138,17 +122,29 @@ function Connection:close(opts)
    return true
 end
 
+-- The handle goes: nothing may point to it any more.
+local function forget(self)
+   local err = errors.new("closed", "connection", "the connection was released")
+   for _, ch in pairs(self.channels) do self:_channel_gone(ch, err) end
+   self:_wake_unblocked()
+   by_id[self.number] = nil
+   self.released = true
+end
+
 --- Closes and forgets the connection; it must not be used afterwards.
+-- @treturn[1] true
+-- @treturn[2] nil, error what went wrong while closing; it is forgotten all the same
 function Connection:release()
    if self.released then return true end
    local ok, err = self:close()
-   by_id[self.number] = nil
-   self.released = true
+   if self.released then return true end -- by somebody else, meanwhile
+   forget(self)
    C.mr_connection_free(self.handle)
    return ok, err
 end
 
 --- The settings, without the password.
+-- @treturn table the options given, url (as it may be shown), host and state
 function Connection:info()
    local info = {}
    for k, v in pairs(self.options) do
@@ -163,6 +159,7 @@ function Connection:info()
 end
 
 --- Opens a channel, and the connection first when it is not open.
+-- @tparam[opt] table opts none yet
 -- @treturn[1] channel
 -- @treturn[2] nil, error
 function Connection:channel(opts)
@@ -175,7 +172,7 @@ function Connection:channel(opts)
    if status ~= 0 then return nil, errors.of_status(status, "channel") end
    local handle = box[0]
    local number = C.mr_channel_number(handle)
-   local ch = setmetatable({ connection = self, handle = handle, number = number, consumers = {}, book = false,
+   local ch = setmetatable({ connection = self, handle = handle, number = number, consumers = {}, book = false, lost = {},
       epoch = C.mr_channel_epoch(handle) }, channel.methods)
    self.channels[number] = ch
    local reply = task.wait(token)
@@ -188,12 +185,16 @@ end
 function Connection:_channel_gone(ch, err)
    if not ch.handle then return end
    local handle = ch.handle
-   ch.err = err
-   ch.handle = nil
-   if ch.book and ch.book.outstanding > 0 then connection.books[ch.epoch] = ch.book end
+   ch.err, ch.handle = err, nil
+   if ch.book then
+      ch.book.reason = err.text
+      for _, range in ipairs(ch.lost) do ticket.settle(ch.book, range[1], range[2], errors.numbers.lost) end
+      if ch.book.outstanding > 0 then connection.books[ch.epoch] = ch.book end
+   end
    if self.channels[ch.number] == ch then self.channels[ch.number] = nil end
+   local by_program = err.kind == "closed"
    for _, consumer in pairs(ch.consumers) do
-      if consumer.state ~= "cancelled" and consumer.state ~= "failed" then consume.ended(consumer, "failed", err) end
+      consume.ended(consumer, by_program and "cancelled" or "failed", not by_program and err or nil)
    end
    C.mr_channel_free(handle)
 end
@@ -202,6 +203,12 @@ function Connection:_wait_unblocked(timeout)
    local token = task.token()
    self.unblock_waiters[#self.unblock_waiters + 1] = token
    return loop.wait(token, timeout)
+end
+
+function Connection:_wake_unblocked()
+   local waiters = self.unblock_waiters
+   self.unblock_waiters = {}
+   for _, token in ipairs(waiters) do task.wake(token, true) end
 end
 
 --- The connection of a number.
@@ -213,5 +220,10 @@ function connection.each(fn)
    for _, self in pairs(by_id) do list[#list + 1] = self end
    for _, self in ipairs(list) do fn(self) end
 end
+
+loop.on_close(function()
+   connection.each(forget)
+   connection.books = {}
+end)
 
 return connection

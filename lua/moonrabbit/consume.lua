@@ -1,6 +1,7 @@
 --- consume: deliveries to handlers: the dispatcher's inner part, and consumers.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
+local errors = require "moonrabbit.errors"
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local message = require "moonrabbit.message"
@@ -11,11 +12,14 @@ local consume = {}
 local ACK, NACK = C.MR_ACK, C.MR_NACK
 local RELEASE, REQUEUE = C.MR_SETTLE_RELEASE, C.MR_SETTLE_REQUEUE
 local new_message = message.new
-local traceback = debug.traceback
+local trace = errors.trace
 
 local consumers = {}           -- by number
 local next_number = 0
+local in_hand = setmetatable({}, { __mode = "k" })  -- iterating consumer -> the message it gave last
 
+--- A consumer. Fields: `tag`, `queue`, `state` ("starting", "consuming", "cancelling", "cancelled",
+-- "failed"), `err` (why it ended, nil when the program cancelled it), `channel`.
 local Consumer = { __name = "moonrabbit.consumer" }
 Consumer.__index = Consumer
 function Consumer.__tostring(c) return ("consumer %s of %q (%s)"):format(c.tag, c.queue, c.state) end
@@ -23,10 +27,7 @@ function Consumer.__tostring(c) return ("consumer %s of %q (%s)"):format(c.tag, 
 --- Handlers at work, over all consumers.
 consume.running = 0
 
-local function on_error(why)
-   if type(why) == "table" then why = tostring(why) end
-   return traceback(why, 2)
-end
+-- ---- handlers ----
 
 local function log_failure(consumer, msg, why)
    log.error("handler failed", {
@@ -42,7 +43,7 @@ local function handle(consumer, d)
    local msg = new_message(d, consumer.channel)
    consumer.running = consumer.running + 1
    consume.running = consume.running + 1
-   local ok, why = xpcall(consumer.handler, on_error, msg)
+   local ok, why = xpcall(consumer.handler, trace, msg)
    consumer.running = consumer.running - 1
    consume.running = consume.running - 1
    if ok then
@@ -72,11 +73,16 @@ local function give_back(d)
    C.mr_delivery_settle(loop.runtime(), d, NACK, REQUEUE + RELEASE)
 end
 
-local function run(consumer, d)
-   handle(consumer, d)
-   if not consumer.concurrency then return end
-   -- A place is free: what waits goes before what comes.
-   d = take_held(consumer)
+local function wake_reader(consumer)
+   local readers = consumer.readers
+   while readers[1] do
+      if task.wake(table.remove(readers, 1), true) then return end
+   end
+end
+
+-- A place is free: what waits goes before what comes.
+local function handle_held(consumer)
+   local d = take_held(consumer)
    while d do
       handle(consumer, d)
       d = take_held(consumer)
@@ -85,29 +91,39 @@ end
 
 local function on_delivery(d)
    local consumer = consumers[d.consumer]
-   if not consumer or consumer.returning then return give_back(d) end
-   if consumer.iterating then
+   if not consumer or consumer.is_ending then
+      give_back(d)
+   elseif consumer.is_iterating then
       hold(consumer, d)
-      if consumer.reader then task.wake(consumer.reader, true) end
-   elseif consumer.concurrency and consumer.running >= consumer.concurrency then
-      hold(consumer, d)
+      wake_reader(consumer)
+   elseif not consumer.concurrency then
+      handle(consumer, d)
+   elseif consumer.running < consumer.concurrency then
+      handle(consumer, d)
+      handle_held(consumer)
    else
-      run(consumer, d)
+      hold(consumer, d)
    end
 end
 loop.set_delivery(on_delivery)
 
 -- ---- consumers ----
 
---- A consumer that is not at the broker yet. `handler` nil: it is read by an iterator.
+--- A consumer that is not at the broker yet.
+-- @tparam channel channel
+-- @tparam string queue
+-- @tparam ?function handler nil: it is read by an iterator
+-- @tparam table opts concurrency, no_ack
 function consume.new(channel, queue, handler, opts)
-   next_number = next_number + 1
+   next_number = next_number % 0xffffffff + 1
    local consumer = setmetatable({
-      number = next_number, channel = channel, queue = queue, handler = handler, iterating = handler == nil,
+      number = next_number, channel = channel, queue = queue, handler = handler, is_iterating = handler == nil,
       concurrency = opts.concurrency or false, no_ack = opts.no_ack or false, running = 0, held = {},
-      held_first = 1, held_last = 0, state = "starting", tag = "", reader = false, returning = false,
+      held_first = 1, held_last = 0, state = "starting", tag = opts.consumer_tag or "", readers = {},
+      is_ending = false, is_holding = false,
    }, Consumer)
    consumers[consumer.number] = consumer
+   channel.consumers[consumer.number] = consumer
    return consumer
 end
 
@@ -115,22 +131,11 @@ end
 function consume.started(consumer, tag)
    consumer.tag, consumer.state = tag, "consuming"
    loop.holds = loop.holds + 1
-   consumer.holding = true
+   consumer.is_holding = true
 end
 
---- It has ended: state "cancelled" (by us or the broker) or "failed" (its channel went, `err`).
-function consume.ended(consumer, state, err)
-   if consumer.holding then loop.holds = loop.holds - 1 end
-   consumer.holding = false
-   consumer.state, consumer.err = state, err
-   -- An iterator still reads what it holds while the channel can settle it; handlers' holdings go back.
-   if not consumer.iterating or state == "failed" then consume.return_held(consumer) end
-   consumers[consumer.number] = nil
-   if consumer.reader then task.wake(consumer.reader, true) end
-end
-
---- Gives back the deliveries that no handler has seen.
-function consume.return_held(consumer)
+-- What no handler has seen goes back to the queue.
+local function return_held(consumer)
    local d = take_held(consumer)
    while d do
       give_back(d)
@@ -138,50 +143,81 @@ function consume.return_held(consumer)
    end
 end
 
---- All consumers, in no order.
+--- It has ended.
+-- @tparam consumer consumer
+-- @tparam string state "cancelled" (by us or the broker) or "failed" (its channel went)
+-- @tparam ?table err why, when it was not the program
+function consume.ended(consumer, state, err)
+   if consumer.is_holding then loop.holds = loop.holds - 1 end
+   consumer.is_holding, consumer.is_ending = false, true
+   consumer.state, consumer.err = state, err
+   return_held(consumer)
+   consumers[consumer.number] = nil
+   consumer.channel.consumers[consumer.number] = nil
+   for _, token in ipairs(consumer.readers) do task.wake(token, true) end
+end
+
+--- Calls fn for each consumer that has not ended.
 function consume.each(fn)
    local list = {}
    for _, consumer in pairs(consumers) do list[#list + 1] = consumer end
+   table.sort(list, function(a, b) return a.number < b.number end)
    for _, consumer in ipairs(list) do fn(consumer) end
 end
 
+--- The consumer of a number, nil when it has ended.
 function consume.by_number(number) return consumers[number] end
 
 --- Ends the consumer at the broker. What no handler has seen yet goes back to the queue; running
--- handlers finish.
+-- handlers finish; a `messages()` loop ends.
 -- @treturn[1] true also when it had ended before
 -- @treturn[2] nil, error
 function Consumer:cancel()
    if self.state ~= "consuming" then return true end
-   self.state = "cancelling"
-   self.returning = not self.iterating
-   local result, err = self.channel:_cancel(self.tag)
-   if self.state == "cancelling" then consume.ended(self, "cancelled", err) end
-   if result then return true end
-   return nil, err
+   self.state, self.is_ending = "cancelling", true
+   return_held(self)
+   local ok, err = self.channel:_cancel(self.tag)
+   if self.state ~= "cancelling" then return true end -- it has ended meanwhile, for a reason of its own
+   consume.ended(self, ok and "cancelled" or "failed", err)
+   return ok, err
 end
 
 -- ---- iterators ----
 
 local function next_message(consumer)
+   in_hand[consumer] = nil
    while true do
       local d = take_held(consumer)
       if d then
          local msg = new_message(d, consumer.channel, true)
          if consumer.no_ack then message.detach(msg) end
+         in_hand[consumer] = msg
          return msg
       end
-      if consumer.state ~= "consuming" and consumer.state ~= "starting" then return nil end
-      consumer.reader = task.token()
-      task.wait(consumer.reader)
-      consumer.reader = false
+      if consumer.state ~= "consuming" and consumer.state ~= "cancelling" then return nil, consumer.err end
+      local token = task.token()
+      table.insert(consumer.readers, token)
+      task.wait(token, true)
    end
 end
 
---- The function that a `for` calls: a message, or nil when the consumer has ended (`consumer.err`
--- says why, nil when it was cancelled).
+--- The function that a `for` calls: a message, or nil and why the consumer has ended (nil when it was
+-- cancelled), which is in `consumer.err`, too.
 function consume.iterator(consumer)
    return function() return next_message(consumer) end
 end
+
+--- Is a loop over `messages()` at work on a message?
+function consume.is_in_hand()
+   for consumer, msg in pairs(in_hand) do
+      if consumer.no_ack or message.is_held(msg) then return true end
+   end
+   return false
+end
+
+loop.on_close(function()
+   consumers, consume.running = {}, 0
+   for consumer in pairs(in_hand) do in_hand[consumer] = nil end
+end)
 
 return consume

@@ -3,6 +3,7 @@
 local C = require("moonrabbit.ffi").C
 local connection = require "moonrabbit.connection"
 local consume = require "moonrabbit.consume"
+local drain = require "moonrabbit.drain"
 local errors = require "moonrabbit.errors"
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
@@ -10,19 +11,11 @@ local message = require "moonrabbit.message"
 local task = require "moonrabbit.task"
 local ticket = require "moonrabbit.ticket"
 
-local dispatch = {}
-
-local function wake_all(self)
-   local waiters = self.unblock_waiters
-   self.unblock_waiters = {}
-   for _, token in ipairs(waiters) do task.wake(token, true) end
-end
+local LOST = errors.numbers.lost
 
 local function tell(self, event)
    event.connection = self
-   if self.on_event then
-      task.spawn(self.on_event, event)
-   end
+   if self.on_event then task.later(self.on_event, event) end
 end
 
 -- The channel an event is about, if it is still the same one.
@@ -39,13 +32,13 @@ loop.on(C.MR_EV_CONNECTION, function(ev)
    local err = (state == C.MR_CONNECTION_CLOSED or state == C.MR_CONNECTION_LOST) and self.last_error or nil
    if err then
       for _, ch in pairs(self.channels) do self:_channel_gone(ch, err) end
-      wake_all(self)
+      self:_wake_unblocked()
    end
    if state == C.MR_CONNECTION_CONNECTING then tell(self, { type = "connecting" })
    elseif state == C.MR_CONNECTION_OPEN then tell(self, { type = "connected", host = self.host, epoch = self.epoch })
    elseif state == C.MR_CONNECTION_CLOSED then tell(self, { type = "closed", err = err })
    elseif state == C.MR_CONNECTION_LOST then
-      dispatch.lost = err
+      drain.note_loss(err)
       tell(self, { type = "lost", err = err })
    end
 end)
@@ -54,7 +47,7 @@ loop.on(C.MR_EV_BLOCKED, function(ev)
    local self = connection.by_number(ev.connection)
    if not self then return end
    local blocked = ev.detail == 1
-   if not blocked then wake_all(self) end
+   if not blocked then self:_wake_unblocked() end
    tell(self, { type = blocked and "blocked" or "unblocked", err = ev.data.error ~= nil and errors.of_c(ev.data.error) or nil })
 end)
 
@@ -77,6 +70,10 @@ loop.on(C.MR_EV_CONFIRM, function(ev)
    local ch = channel_of(ev)
    local book = ch and ch.book or connection.books[ev.epoch]
    if not book then return end
+   if ch and ev.status == LOST then -- why follows: it belongs into the errors
+      table.insert(ch.lost, { tonumber(ev.token), tonumber(ev.last) })
+      return
+   end
    ticket.settle(book, tonumber(ev.token), tonumber(ev.last), ev.status)
    if book.outstanding == 0 then connection.books[ev.epoch] = nil end
 end)
@@ -86,15 +83,11 @@ loop.on(C.MR_EV_RETURN, function(ev)
    local msg = message.new(ev.data.delivery, ch)
    message.detach(msg)
    if not ch then return end
-   local err = errors.of_status(ev.status, "publish", ("%s (%d)"):format(msg.consumer_tag, msg.message_count))
+   local err = errors.of_status(ev.status, "publish", ("%s (%d)"):format(msg.reply_text, msg.reply_code))
+   err.code = msg.reply_code
    if ch.book then ticket.returned(ch.book, tonumber(ev.token), msg, err.text) end
-   if ch.return_handler then task.spawn(ch.return_handler, msg, err)
+   if ch.return_handler then task.later(function() ch.return_handler(msg, err) end)
    elseif not ch.book then
       log.warn("message returned", { exchange = msg.exchange, routing_key = msg.routing_key, text = err.text })
    end
 end)
-
---- Why the last connection was lost, for the command's exit code.
-dispatch.lost = nil
-
-return dispatch

@@ -8,15 +8,49 @@ local task = require "moonrabbit.task"
 
 local drain = {}
 
+--- Seconds that handlers have to finish once a stop was asked for.
+drain.patience = 30
+--- Shall the loss of a connection stop the program? (The command's way, until connections recover.)
+drain.stops_at_loss = false
+
 local hooks = {}
-local asked = false
+local asked_at                -- when a stop was asked for
+local cancelling = 0          -- consumers that are being cancelled
+local lost                    -- why the last lost connection was lost
 
 --- Calls fn when the program stops, before the connections close.
 function drain.on_stop(fn) hooks[#hooks + 1] = fn end
 
---- Asks the program to stop; the loop does it.
-function drain.ask() asked = true end
-function drain.is_asked() return asked end
+local function cancel(consumer)
+   consumer:cancel()
+   cancelling = cancelling - 1
+end
+
+--- Asks the program to stop: no more messages from here on. The loop does the rest.
+function drain.ask()
+   if asked_at then return end
+   asked_at = C.mr_now()
+   consume.each(function(consumer)
+      cancelling = cancelling + 1
+      task.background(cancel, consumer)
+   end)
+end
+
+--- Was a stop asked for?
+function drain.is_asked() return asked_at ~= nil end
+--- Notes that a connection was lost.
+function drain.note_loss(err) lost = err end
+--- Why the last lost connection was lost; nil when none was.
+function drain.lost() return lost end
+
+-- The main chunk may finish the message that its `messages()` loop is at. Beyond that: a wait of no
+-- consequence ends at once, the broker's answers are waited for, and nothing new is begun.
+task.set_must_stop(function(soft, is_new)
+   local is_lost = lost and drain.stops_at_loss
+   if not asked_at and not is_lost then return false end
+   if asked_at and C.mr_now() > asked_at + drain.patience then return true end
+   return (soft or is_new and not is_lost) and not consume.is_in_hand()
+end)
 
 local function outstanding()
    local count = 0
@@ -29,48 +63,56 @@ local function outstanding()
    return count
 end
 
-local function pump_until(done, deadline)
-   while not done() do
+local function pump_until(is_done, deadline)
+   while not is_done() do
       local left = deadline - C.mr_now()
-      if left <= 0 then return false end
+      if left <= 0 then return end
       loop.pump(math.min(left, 0.1))
    end
-   return true
 end
 
--- Runs fn in a task and pumps until it has ended.
-local function in_task(fn, deadline)
-   local ended = false
-   task.spawn(function()
-      local ok, why = xpcall(fn, debug.traceback)
-      ended = true
-      if not ok then error(why, 0) end
+-- Runs the functions as tasks and pumps until all have ended.
+local function run_all(list, deadline)
+   local left = #list
+   for _, fn in ipairs(list) do
+      task.background(function()
+         local ok, why = pcall(fn)
+         left = left - 1
+         if not ok then error(why, 0) end
+      end)
+   end
+   pump_until(function() return left == 0 end, deadline)
+end
+
+local function close_all(deadline)
+   local list = {}
+   connection.each(function(conn)
+      if conn.state ~= "idle" then list[#list + 1] = function() conn:close() end end
    end)
-   return pump_until(function() return ended end, deadline)
+   run_all(list, deadline)
 end
 
---- Stops everything within `seconds`: consumers are cancelled (what no handler has seen goes back),
--- running handlers finish, confirms come in, connections close.
--- @tparam number seconds
--- @treturn table handlers and publishes that were abandoned: {handlers = n, publishes = n}
+--- Stops everything: consumers are cancelled (what no handler has seen goes back), running handlers
+-- finish, what on_stop registered runs, confirms come in, connections close.
+-- @tparam number seconds for the handlers and the confirms; the rest has one second more if need be
+-- @treturn table what was abandoned: {handlers = n, publishes = n}
 function drain.run(seconds)
-   local deadline = C.mr_now() + seconds
-   consume.each(function(consumer)
-      if consumer.state == "consuming" then task.spawn(function() consumer:cancel() end) end
-   end)
-   pump_until(function() return consume.running == 0 and task.alive == 0 end, deadline)
-   for _, hook in ipairs(hooks) do in_task(hook, deadline) end
+   drain.patience = seconds
+   drain.ask()
+   local deadline = asked_at + seconds
+   pump_until(function() return cancelling == 0 and consume.running == 0 and not consume.is_in_hand() end, deadline)
+   run_all(hooks, math.max(deadline, C.mr_now() + 1))
    pump_until(function() return outstanding() == 0 end, deadline)
    local left = { handlers = consume.running, publishes = outstanding() }
-   connection.each(function(conn)
-      if conn.is_open then in_task(function() conn:close() end, math.max(deadline, C.mr_now() + 1)) end
-   end)
+   close_all(math.max(deadline, C.mr_now() + 1))
    return left
 end
 
---- Pumps until nothing can happen any more, or a stop was asked for.
+--- Pumps until nothing can happen any more, or the program is to stop.
 function drain.until_idle()
-   while not asked and not loop.is_idle() do loop.pump() end
+   while not asked_at and not loop.is_idle() and not (lost and drain.stops_at_loss) do loop.pump() end
 end
+
+loop.on_close(function() asked_at, cancelling, lost, hooks = nil, 0, nil, {} end)
 
 return drain

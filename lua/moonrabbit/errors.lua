@@ -73,11 +73,12 @@ end
 
 --- For xpcall: what went wrong in a script's function, with the script's part of the stack.
 -- @param why whatever was raised
+-- @tparam[opt=1] number level how far above is the handler that xpcall knows
 -- @treturn string
-function errors.trace(why)
-   local stack = debug.traceback(tostring(why), 2)
+function errors.trace(why, level)
+   local stack = debug.traceback(tostring(why), (level or 1) + 1)
    -- From the library's own xpcall on down there is nothing of the script's.
-   local from = stack:find("\n%s+%[C%]: in function 'xpcall'\n[^\n]*/moonrabbit/[%w_]+%.lua:")
+   local from = stack:find("\n%s+%[C%]: in function 'xpcall'\n[^\n]*/moonrabbit/[%w_/]+%.lua:")
    return from and stack:sub(1, from - 1) or stack
 end
 

@@ -27,58 +27,96 @@ local mr = {
 }
 
 task.set_pump(function() loop.pump() end, function(where, why)
-   log.error("task failed", { where = where, error = why })
+   log.error(where .. " failed", { error = why })
 end)
 
 local default_url
+local PLACES = { "url", "hostname", "port", "userid", "password", "virtual_host" }
 
---- Sets where `mr.connect()` without arguments connects, before AMQP_URL.
+local function place()
+   return default_url or os.getenv "AMQP_URL" or "amqp://localhost"
+end
+
+-- Options that do not say where to connect go to the usual place.
+local function settings_of(where)
+   if where == nil then return { url = place() } end
+   if type(where) == "string" then return { url = where } end
+   if type(where) ~= "table" then error("mr.connect takes a URL or a table of options", 3) end
+   for _, name in ipairs(PLACES) do
+      if where[name] ~= nil then return where end
+   end
+   local all = { url = place() }
+   for name, v in pairs(where) do all[name] = v end
+   return all
+end
+
+--- Sets where `mr.connect()` connects when it is not told, before AMQP_URL.
+-- @tparam ?string url
 function mr.set_default_url(url) default_url = url end
 
 --- Makes a connection; it connects when it is first used, or by `conn:connect()`.
--- @tparam[opt] string|table where a URL, or options (docs/configuration.md); nil: AMQP_URL, else
--- amqp://localhost
+-- @tparam[opt] string|table where a URL, or options (docs/configuration.md). Without url, hostname and
+-- the like: AMQP_URL, else amqp://localhost
 -- @treturn connection; wrong options raise an error that names them
 function mr.connect(where)
-   if where == nil then where = default_url or os.getenv "AMQP_URL" or "amqp://localhost" end
-   if type(where) == "string" then where = { url = where } end
-   if type(where) ~= "table" then error("mr.connect takes a URL or a table of options", 2) end
-   return connection.new(where, 2)
+   local conn = connection.new(settings_of(where), 2)
+   return conn
 end
 
---- Runs fn(...) at once as a task of its own, until it first waits.
+--- As mr.connect, but wrong options are a result.
+-- @treturn[1] connection
+-- @treturn[2] nil, error of kind bad_option or bad_uri
+function mr.try_connect(where)
+   local conn, err = connection.try(settings_of(where), 2)
+   return conn, err
+end
+
+--- Runs fn(...) at once as a task of its own, until it first waits. An error in it is logged with its
+-- traceback.
+-- @tparam function fn
+-- @param ... its arguments
 function mr.spawn(fn, ...)
    options.argument(1, "fn", fn, "function")
    local n, args = select("#", ...), { ... }
-   if n == 0 then return task.spawn(fn) end
-   task.spawn(function() return fn(unpack(args, 1, n)) end)
+   task.spawn(function() fn(unpack(args, 1, n)) end)
 end
 
-local function seconds(n, level)
-   options.argument(1, "seconds", n, "number", level + 1)
-   if n < 0 or n ~= n then error("seconds must not be negative", level + 1) end
-   return n
+local function seconds(n)
+   options.argument(1, "seconds", n, "number", 3)
+   return options.seconds("seconds", n, 3)
 end
 
 --- Suspends the calling task for some seconds; the others go on.
-function mr.sleep(s) loop.sleep(seconds(s, 2)) end
+-- @tparam number s
+function mr.sleep(s)
+   seconds(s)
+   loop.sleep(s)
+end
 
 local Timer = { __name = "moonrabbit.timer" }
 Timer.__index = Timer
 --- Takes the timer back.
 function Timer:cancel() loop.cancel(self.entry) end
 
---- Calls fn in a task after some seconds. @treturn timer with method cancel
+--- Calls fn in a task after some seconds.
+-- @tparam number s
+-- @tparam function fn
+-- @treturn timer with the method cancel
 function mr.after(s, fn)
+   seconds(s)
    options.argument(2, "fn", fn, "function")
-   return setmetatable({ entry = loop.after(seconds(s, 2), fn) }, Timer)
+   return setmetatable({ entry = loop.after(s, fn) }, Timer)
 end
 
---- Calls fn in a task every so many seconds. @treturn timer with method cancel
+--- Calls fn in a task every so many seconds. A round that is due while the last one is still at work is
+-- left out.
+-- @tparam number s
+-- @tparam function fn
+-- @treturn timer with the method cancel
 function mr.every(s, fn)
+   if seconds(s) == 0 then error("seconds must be more than 0", 2) end
    options.argument(2, "fn", fn, "function")
-   if s == 0 then error("seconds must be more than 0", 2) end
-   return setmetatable({ entry = loop.every(seconds(s, 2), fn) }, Timer)
+   return setmetatable({ entry = loop.every(s, fn) }, Timer)
 end
 
 --- Waits until a descriptor is ready: brings any non-blocking library into the loop.
@@ -89,16 +127,21 @@ end
 -- @treturn[2] nil, error of kind timeout
 function mr.wait_fd(fd, mode, timeout)
    options.argument(1, "fd", fd, "number")
-   options.argument(2, "mode", mode, "string")
+   if mode ~= "r" and mode ~= "w" and mode ~= "rw" then error('mode must be "r", "w" or "rw"', 2) end
+   options.seconds("timeout", timeout)
    return loop.wait_fd(fd, mode, timeout)
 end
 
 --- Seconds on the monotonic clock.
 function mr.now() return C.mr_now() end
 
---- Asks the program to stop: consumers are cancelled, running handlers finish, connections close.
+--- Asks the program to stop: consumers are cancelled, running handlers finish, confirms come in,
+-- connections close. A wait of no consequence in the main chunk (mr.sleep, mr.wait_fd) ends at once and
+-- the chunk with it, unless it is at a message of a `messages()` loop.
 function mr.stop() drain.ask() end
+
 --- Calls fn when the program stops, before the connections close.
+-- @tparam function fn
 function mr.on_stop(fn)
    options.argument(1, "fn", fn, "function")
    drain.on_stop(fn)
@@ -106,10 +149,12 @@ end
 
 --- Runs until nothing can happen any more or mr.stop was called, then stops in good order. For
 -- programs that are not started by `moonrabbit run`, which does it by itself.
--- @tparam[opt=30] number opts.drain seconds for handlers to finish
+-- @tparam[opt] table opts drain (seconds for handlers to finish; default 30)
 -- @treturn boolean were all messages settled and all publishes confirmed?
 function mr.run(opts)
    opts = options.check(opts, { drain = "number" })
+   options.seconds("drain", opts.drain)
+   if task.current() then error("mr.run must be called in the main chunk", 2) end
    drain.until_idle()
    local left = drain.run(opts.drain or 30)
    loop.close(1)
@@ -118,19 +163,28 @@ end
 
 --- Takes what has come and fires what is due, within `budget` seconds: for hosts with a loop of their
 -- own, once per frame or when `mr.fd()` is readable.
+-- @tparam[opt=0] number budget 0: one batch
+-- @treturn boolean true when there may be more to do at once
 function mr.poll(budget)
+   options.seconds("budget", budget)
    local deadline = C.mr_now() + (budget or 0)
-   repeat loop.pump(0) until C.mr_now() >= deadline or loop.is_quiet()
+   local busy = loop.pump(0)
+   while busy and C.mr_now() < deadline do busy = loop.pump(0) end
    loop.arm()
+   return busy
 end
 
 --- The descriptor that is readable when `mr.poll` has something to do.
+-- @treturn number
 function mr.fd() return C.mr_runtime_fd(loop.runtime()) end
 
 local STATS = { "delivered", "settled", "published", "confirmed", "returned", "lost", "bytes_in", "bytes_out", "reads",
    "writes", "frames_in", "in_flight", "outbound", "heartbeats_out", "acks_out" }
 
---- Counters of the runtime, as a table.
+--- Counters of the runtime since it began: delivered, settled, published, confirmed, returned, lost,
+-- bytes_in, bytes_out, reads, writes, frames_in, heartbeats_out, acks_out; and as of now: in_flight
+-- (deliveries not yet released), outbound (bytes not yet written).
+-- @treturn table
 function mr.stats()
    local box, out = ffi.new "mr_stats", {}
    C.mr_runtime_stats(loop.runtime(), box)
@@ -139,7 +193,10 @@ function mr.stats()
 end
 
 --- A URL as it may be shown: without its password.
+-- @tparam string url
+-- @treturn string
 function mr.redact(url)
+   options.argument(1, "url", url, "string")
    local size = #url * 2 + 16
    local buffer = ffi.new("char[?]", size)
    C.mr_url_redact(url, #url, buffer, size)

@@ -10,14 +10,31 @@ local LEVELS = { off = -1, error = C.MR_LOG_ERROR, warn = C.MR_LOG_WARN, info = 
 local FORMATS = { logfmt = C.MR_LOG_LOGFMT, json = C.MR_LOG_JSON }
 local level, format = "warn", "logfmt"
 
+-- Numbers and booleans stay what they are, which JSON shows. In the order of their names, but a long
+-- traceback goes last.
+local function encode(fields, into_level)
+   local names = {}
+   for name in pairs(fields) do
+      if type(name) ~= "string" then error("the names of log fields must be strings", into_level + 1) end
+      names[#names + 1] = name
+   end
+   table.sort(names, function(a, b)
+      if (a == "error") ~= (b == "error") then return b == "error" end
+      return a < b
+   end)
+   local list = {}
+   for i, name in ipairs(names) do
+      local v = fields[name]
+      local kind = type(v)
+      list[i] = { name, (kind == "number" or kind == "boolean") and v or tostring(v) }
+   end
+   return value.encode_list(list, into_level + 1)
+end
+
 local function write(number, text, fields)
    if type(text) ~= "string" then error("a log text must be a string", 3) end
-   local encoded
-   if fields then
-      local plain = {}
-      for k, v in pairs(fields) do plain[tostring(k)] = tostring(v) end
-      encoded = value.encode(plain, 3)
-   end
+   if fields ~= nil and type(fields) ~= "table" then error("log fields must be a table", 3) end
+   local encoded = fields and encode(fields, 3)
    C.mr_log_write(loop.runtime(), number, text, #text, encoded)
    if encoded then C.mr_table_free(encoded) end
 end
@@ -30,9 +47,12 @@ end
 --- Sets the least level ("off", "error", "warn", "info", "debug") and the format ("logfmt", "json"); nil
 -- leaves one as it is.
 function log.configure(new_level, new_format)
-   level, format = new_level or level, new_format or format
-   if not LEVELS[level] then error(('unknown log level "%s": error, warn, info or debug'):format(tostring(level)), 2) end
-   if not FORMATS[format] then error(('unknown log format "%s": logfmt or json'):format(tostring(format)), 2) end
+   new_level, new_format = new_level or level, new_format or format
+   if not LEVELS[new_level] then
+      error(('unknown log level "%s": off, error, warn, info or debug'):format(tostring(new_level)), 2)
+   end
+   if not FORMATS[new_format] then error(('unknown log format "%s": logfmt or json'):format(tostring(new_format)), 2) end
+   level, format = new_level, new_format
    C.mr_runtime_log(loop.runtime(), LEVELS[level], FORMATS[format])
 end
 

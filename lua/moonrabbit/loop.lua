@@ -124,7 +124,7 @@ local function run_round(entry)
    entry.is_running = true
    local ok, why = xpcall(entry.fn, errors.trace)
    entry.is_running = false
-   if not ok then error(why, 0) end
+   if not ok then task.report("timer", why) end
 end
 
 local function fire(entry, now)

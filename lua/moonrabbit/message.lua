@@ -3,6 +3,9 @@
 -- The memory is the runtime's and is used again. A message from `consume` may be read until its
 -- handler has returned, one from `get` or `messages()` for ever: what is left unread is copied when
 -- it is settled. Reading a gone message raises an error; it never shows another message's bytes.
+-- Fields: body, headers, properties, routing_key, exchange, consumer_tag, redelivered, delivery_tag,
+-- delivery_count (nil when it is not known), is_live (can it still be settled?), channel, message_count
+-- (of `get`), reply_code and reply_text (of a returned one).
 local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
 local errors = require "moonrabbit.errors"
@@ -15,12 +18,16 @@ local message = {}
 local ffi_string = ffi.string
 local ACK, NACK, REJECT = C.MR_ACK, C.MR_NACK, C.MR_REJECT
 local MULTIPLE, REQUEUE, RELEASE = C.MR_SETTLE_MULTIPLE, C.MR_SETTLE_REQUEUE, C.MR_SETTLE_RELEASE
-local NO_ACK, REDELIVERED = C.MR_DELIVERY_NO_ACK, C.MR_DELIVERY_REDELIVERED
+local NO_ACK, REDELIVERED, RETURNED = C.MR_DELIVERY_NO_ACK, C.MR_DELIVERY_REDELIVERED, C.MR_DELIVERY_RETURNED
+local NOTHING = {}                   -- the cache of a message that has none
 
 -- Slots of a message: array part, so that making one is one small allocation.
-local D, GENERATION, BODY, CHANNEL, CACHE, STANDING = 1, 2, 3, 4, 5, 6
+local D, GENERATION, BODY, CHANNEL, CACHE, STANDING, ERA = 1, 2, 3, 4, 5, 6, 7
 
 local Message, methods, fields = { __name = "moonrabbit.message" }, {}, {}
+
+local era = 1                        -- one for each runtime: the memory of an earlier one is gone
+loop.on_close(function() era = era + 1 end)
 
 local function gone()
    error("this message is gone: its handler has returned; read what you need before", 3)
@@ -28,13 +35,14 @@ end
 
 -- The C delivery, or nil when the memory was given back.
 local function live(self)
+   if self[ERA] ~= era then return nil end
    local d = self[D]
    return d.generation == self[GENERATION] and d or nil
 end
 
 function Message.__index(self, key)
    local field = fields[key]
-   if field then return field(self, key) end
+   if field then return field(self) end
    return methods[key]
 end
 
@@ -43,81 +51,119 @@ function Message.__newindex(_, key)
 end
 
 function Message.__tostring(self)
-   local d = live(self)
-   if not d and not self[CACHE] then return "message (gone)" end
-   return ("message %s (exchange %q, routing key %q, %d bytes)"):format(tostring(self.delivery_tag), self.exchange,
+   if not live(self) and not self[CACHE].exchange then return "message (gone)" end
+   return ("message %s (exchange %q, routing key %q, %d bytes)"):format(self.delivery_tag, self.exchange,
       self.routing_key, #self.body)
 end
 
 function fields.body(self)
    local body = self[BODY]
    if body then return body end
-   local d = self[D]
-   if d.generation ~= self[GENERATION] then gone() end
+   local d = live(self)
+   if not d then gone() end
    body = ffi_string(d.body, d.body_size)
    self[BODY] = body
    return body
 end
 
 -- A field that is read by `read(d)` and copied when the message is detached.
-local lasting = {}
+local copied = {}
 local function field(name, read)
-   lasting[#lasting + 1] = name
+   copied[#copied + 1] = name
    fields[name] = function(self)
-      local cache = self[CACHE]
-      if cache and cache[name] ~= nil then return cache[name] end
       local d = live(self)
-      if not d then gone() end
-      return read(d, self)
+      if d then return read(d) end
+      local cache = self[CACHE]
+      if not cache.exchange then gone() end
+      return cache[name]
    end
 end
 
+local function returned(d) return bit.band(d.flags, RETURNED) ~= 0 end
+
 field("routing_key", function(d) return ffi_string(d.routing_key, d.routing_key_size) end)
 field("exchange", function(d) return ffi_string(d.exchange, d.exchange_size) end)
-field("consumer_tag", function(d) return ffi_string(d.consumer_tag, d.consumer_tag_size) end)
 field("redelivered", function(d) return bit.band(d.flags, REDELIVERED) ~= 0 end)
 field("delivery_tag", function(d) return tonumber(d.tag) end)
-field("properties", function(d, self)
-   local cache = self[CACHE] or {}
-   self[CACHE] = cache
-   cache.properties = properties.decode(d)
-   return cache.properties
-end)
--- Of a get: how many messages are left. Of a return: the reply code.
-field("message_count", function(d) return d.message_count end)
+field("consumer_tag", function(d) return not returned(d) and ffi_string(d.consumer_tag, d.consumer_tag_size) or nil end)
+-- Of a get: how many messages are left in the queue.
+field("message_count", function(d) return not returned(d) and d.message_count or nil end)
+-- Of one of our own that came back: the broker's reason.
+field("reply_code", function(d) return returned(d) and d.message_count or nil end)
+field("reply_text", function(d) return returned(d) and ffi_string(d.consumer_tag, d.consumer_tag_size) or nil end)
 
-function fields.headers(self) return self.properties.headers end
+-- Kept encoded until somebody asks: most messages are never asked.
+local encoded = ffi.new "mr_delivery"
+
+local function decode_properties(self)
+   local d = live(self)
+   if d then return properties.decode(d) end
+   local raw = self[CACHE].raw
+   if not raw then gone() end
+   encoded.properties, encoded.properties_size = raw, #raw
+   return properties.decode(encoded)
+end
+
+function fields.properties(self)
+   local cache = self[CACHE]
+   if cache.properties then return cache.properties end
+   local decoded = decode_properties(self)
+   if cache == NOTHING then
+      cache = {}
+      self[CACHE] = cache
+   end
+   cache.properties = decoded
+   return decoded
+end
+
+function fields.headers(self)
+   local all = self.properties
+   if not all.headers then all.headers = {} end
+   return all.headers
+end
+
+-- Quorum queues count; of others it is known that there was none.
 function fields.delivery_count(self)
    local headers = self.properties.headers
-   return headers and headers["x-delivery-count"]
+   return headers and headers["x-delivery-count"] or (not self.redelivered and 0 or nil)
 end
+
 function fields.is_live(self)
    local d = live(self)
    return d ~= nil and C.mr_delivery_is_live(loop.runtime(), d)
 end
+
 function fields.channel(self) return self[CHANNEL] end
 
--- ---- making and ending; for consume, channel and iterators ----
+-- ---- making and ending; for consume, channel and dispatch ----
 
---- A message on a delivery. `standing`: it outlives any handler and releases itself when settled.
+--- A message on a delivery.
+-- @tparam cdata d
+-- @tparam channel channel
+-- @tparam[opt] boolean standing it outlives any handler and gives its memory back when it is settled
 function message.new(d, channel, standing)
-   return setmetatable({ d, d.generation, false, channel, false, standing or false }, Message)
+   return setmetatable({ d, d.generation, false, channel, NOTHING, standing or false, era }, Message)
 end
 
-local function copy_all(self)
-   local cache = self[CACHE] or {}
+local function copy_all(self, d)
+   local cache = self[CACHE]
+   if cache == NOTHING then cache = {} end
+   for i = 1, #copied do cache[copied[i]] = fields[copied[i]](self) end
+   cache.raw = ffi_string(d.properties, d.properties_size)
+   self[BODY] = self[BODY] or ffi_string(d.body, d.body_size)
    self[CACHE] = cache
-   local _ = self.body -- reading it keeps it
-   for i = 1, #lasting do cache[lasting[i]] = fields[lasting[i]](self) end
 end
 
 --- Copies what was not read yet and gives the memory back.
 function message.detach(self)
    local d = live(self)
    if not d then return end
-   copy_all(self)
+   copy_all(self, d)
    C.mr_delivery_release(loop.runtime(), d)
 end
+
+--- Does the message still hold its memory? A standing one does until it is settled.
+function message.is_held(self) return live(self) ~= nil end
 
 -- ---- settling ----
 
@@ -128,7 +174,7 @@ local function settle(self, how, flags)
       return nil, errors.new("settled", "message", "a no_ack consumer's messages arrive settled")
    end
    if self[STANDING] then
-      copy_all(self)
+      copy_all(self, d)
       flags = flags + RELEASE
    end
    local status = C.mr_delivery_settle(loop.runtime(), d, how, flags)

@@ -62,6 +62,20 @@ function options.check(given, spec, required, level)
    return given
 end
 
+--- An option that must be a whole number within bounds, when it is there.
+-- @treturn number
+function options.whole(name, n, least, most, level)
+   if n == nil or (n >= least and n <= most and n == math.floor(n)) then return n end
+   error(('option "%s" must be a whole number from %d to %d'):format(name, least, most), (level or 2) + 1)
+end
+
+--- A wait in seconds that must not be negative, when it is there.
+-- @treturn number
+function options.seconds(name, n, level)
+   if n == nil or (type(n) == "number" and n >= 0) then return n end
+   error(('"%s" must be a number of seconds, not negative'):format(name), (level or 2) + 1)
+end
+
 --- An argument that must be of a type.
 function options.argument(position, name, value, wanted, level)
    if type(value) == wanted then return value end

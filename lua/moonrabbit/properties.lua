@@ -15,7 +15,7 @@ local STRINGS = {
    cluster_id = C.MR_HAS_CLUSTER_ID,
 }
 local SPEC = { headers = "table", delivery_mode = "number", priority = "number", mandatory = "boolean",
-   persistent = "boolean", timeout = "number" }
+   persistent = "boolean", timeout = "number", timestamp = "number" }
 for name in pairs(STRINGS) do SPEC[name] = "string" end
 
 local box = ffi.new "mr_properties"
@@ -32,42 +32,44 @@ local function set_strings(props)
    end
 end
 
-local function byte(name, n, most, level)
-   if n ~= math.floor(n) or n < 0 or n > most then
-      error(('option "%s" must be a whole number from 0 to %d'):format(name, most), level + 1)
-   end
-   return n
+local function seconds_of(v)
+   if type(v) == "table" and v.type == "T" then v = v.value end
+   if type(v) == "number" and v == math.floor(v) and v >= 0 and v < 2 ^ 63 then return v end
+   return (ffi.istype("int64_t", v) or ffi.istype("uint64_t", v)) and v or nil
 end
 
 local function set_numbers(props, level)
-   local persistent = props.persistent
-   local mode = props.delivery_mode or (persistent == false and 1 or 2)
-   box.delivery_mode = byte("delivery_mode", mode, 255, level + 1)
+   local mode = props.delivery_mode
+   if not mode then mode = props.persistent == false and 1 or 2 end
+   box.delivery_mode = options.whole("delivery_mode", mode, 0, 255, level + 1)
    box.flags = box.flags + C.MR_HAS_DELIVERY_MODE
    if props.priority then
-      box.priority = byte("priority", props.priority, 255, level + 1)
+      box.priority = options.whole("priority", props.priority, 0, 255, level + 1)
       box.flags = box.flags + C.MR_HAS_PRIORITY
    end
-   local timestamp = props.timestamp
-   if timestamp then
-      if type(timestamp) == "table" then timestamp = timestamp.value end
-      box.timestamp = ffi.cast("uint64_t", timestamp)
+   if props.timestamp then
+      box.timestamp = ffi.cast("uint64_t", seconds_of(props.timestamp))
       box.flags = box.flags + C.MR_HAS_TIMESTAMP
    end
 end
 
 local function check(props, level)
-   local timestamp = props.timestamp
-   if timestamp ~= nil then -- the one that may be a number or what mr.timestamp gives
-      local copy = {}
-      for k, v in pairs(props) do if k ~= "timestamp" then copy[k] = v end end
-      return options.check(copy, SPEC, nil, level + 1) and props
+   if type(props) ~= "table" then options.check(props, SPEC, nil, level + 1) end
+   for name, v in pairs(props) do
+      if name == "timestamp" then
+         if not seconds_of(v) then error('option "timestamp" must be whole seconds since 1970', level + 1) end
+      elseif type(v) ~= SPEC[name] then
+         options.check({ [name] = v }, SPEC, nil, level + 1)
+      end
    end
-   return options.check(props, SPEC, nil, level + 1)
+   options.seconds("timeout", props.timeout, level + 1)
 end
 
 --- Encodes a properties table into a buffer that the next call uses again.
--- @treturn cdata buffer, number size
+-- @tparam table props AMQP's properties, and mandatory, persistent, timeout, which are for the caller
+-- @tparam[opt=1] number level whom to blame, as error's
+-- @treturn cdata buffer
+-- @treturn number size
 function properties.encode(props, level)
    level = (level or 1) + 1
    check(props, level)
@@ -87,15 +89,20 @@ function properties.encode(props, level)
       n = C.mr_properties_encode(box, buffer, size)
    end
    if headers then C.mr_table_free(headers) end
-   if n < 0 then error(tostring(errors.of_status(-n, "publish", "a property is longer than 255 bytes")), level) end
+   if n < 0 then
+      error(-n == errors.numbers.no_memory and "out of memory" or
+         "a property is longer than 255 bytes, or a header cannot be encoded", level)
+   end
    return buffer, n
 end
 
 --- A delivery's properties as a table; absent ones are nil, `headers` is a table or nil.
+-- @tparam cdata d `mr_delivery`
+-- @treturn table
 function properties.decode(d)
    local decoded = ffi.new "mr_properties"
    local status = C.mr_delivery_properties(d, decoded)
-   if status ~= 0 then error(tostring(errors.of_status(status, "message", "the properties do not decode")), 3) end
+   if status ~= 0 then error("the message's properties do not decode: " .. ffi.string(C.mr_status_text(status)), 3) end
    local out, flags = {}, decoded.flags
    for name, flag in pairs(STRINGS) do
       if bit.band(flags, flag) ~= 0 then out[name] = ffi.string(decoded[name].data, decoded[name].size) end

@@ -116,8 +116,10 @@ end
 --- Waits until every publish of the channel has its confirm.
 -- @tparam[opt] number timeout seconds
 -- @treturn[1] true when all were acked since the last call
--- @treturn[2] nil, error of kind timeout (some are still out) or nacked (err.count were not acked)
+-- @treturn[2] nil, error of kind timeout (some are still out), or as the last one that failed, with
+-- err.count: how many were not acked
 function Channel:wait_for_confirms(timeout)
+   options.seconds("timeout", timeout)
    local book = self.book
    if not book then
       return nil, errors.new("bad_argument", "channel", "the channel is not in confirm mode: call confirm_select first")
@@ -133,7 +135,7 @@ function Channel:wait_for_confirms(timeout)
    local failed = book.failed
    book.failed = 0
    if failed == 0 then return true end
-   local err = errors.new("nacked", "publish", ("%d publishes were not acked"):format(failed))
+   local err = errors.new(book.failure, "publish", ("%d publishes were not acked"):format(failed))
    err.count = failed
    return nil, err
 end

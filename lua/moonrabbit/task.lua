@@ -42,6 +42,9 @@ end
 --- Sets who says that the main chunk must stop waiting: fn(soft, begun), see task.wait.
 function task.set_must_stop(fn) must_stop = fn end
 
+--- Reports what failed where nobody waits for it.
+function task.report(where, why) report(where, why) end
+
 --- A number that nobody else waits for.
 function task.token()
    next_token = next_token + 1

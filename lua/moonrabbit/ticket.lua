@@ -3,6 +3,7 @@
 -- A ticket ends exactly once: acked, nacked, returned, lost or timeout.
 local errors = require "moonrabbit.errors"
 local loop = require "moonrabbit.loop"
+local options = require "moonrabbit.options"
 local task = require "moonrabbit.task"
 
 local ticket = {}
@@ -31,6 +32,7 @@ local function result(t)
    if t.state == "acked" then return true end
    local err = errors.new(t.state, "publish", t.reason or TEXTS[t.state])
    err.message = t.message
+   err.code = t.message and t.message.reply_code
    return nil, err
 end
 
@@ -39,6 +41,7 @@ end
 -- @treturn[1] true acked
 -- @treturn[2] nil, error of kind nacked, returned (err.message), lost or timeout
 function Ticket:wait(timeout)
+   options.seconds("timeout", timeout)
    if self.state ~= "waiting" then return result(self) end
    local token = task.token()
    local waiters = self.waiter or {}
@@ -50,8 +53,9 @@ function Ticket:wait(timeout)
    return result(self)
 end
 
-local function finish(t, state)
+local function finish(t, state, reason)
    t.state = state
+   if state == "lost" and reason then t.reason = TEXTS.lost .. ": " .. reason end
    local waiters = t.waiter
    if not waiters then return end
    t.waiter = false
@@ -59,6 +63,10 @@ local function finish(t, state)
 end
 
 --- Ends the tickets first..last of a channel's book.
+-- @tparam table book `reason` says why the channel went, when it did
+-- @tparam number first
+-- @tparam number last
+-- @tparam number status an `enum mr_status`
 function ticket.settle(book, first, last, status)
    local state = STATES[status]
    local open = book.open
@@ -66,7 +74,7 @@ function ticket.settle(book, first, last, status)
       local t = open[n]
       if t then
          open[n] = nil
-         finish(t, state)
+         finish(t, state, book.reason)
       end
    end
    book.outstanding = book.outstanding - (last - first + 1)
@@ -75,11 +83,12 @@ function ticket.settle(book, first, last, status)
       book.waiters = nil
       for i = 1, #waiters do task.wake(waiters[i], true) end
    end
-   if status ~= 0 then book.failed = book.failed + (last - first + 1) end
+   if status ~= 0 then book.failed, book.failure = book.failed + (last - first + 1), state end
 end
 
---- The tickets of one channel.
-function ticket.book() return { open = {}, outstanding = 0, failed = 0 } end
+--- The tickets of one channel: `open` by number, how many are `outstanding`, how many have `failed` since
+-- somebody last asked and how the last one of them did (`failure`).
+function ticket.book() return { open = {}, outstanding = 0, failed = 0, failure = false, reason = false } end
 
 --- Notes a returned message on its ticket.
 function ticket.returned(book, number, message, reason)

@@ -9,46 +9,70 @@ local C = require("moonrabbit.ffi").C
 local value = {}
 
 local DEPTH_MAX = 32                 -- as base/value.h
-local EXACT = 2 ^ 53                 -- doubles are exact up to here
+local EXACT = 2 ^ 53                 -- doubles tell every whole number from its neighbour below this
+local LONG = 2 ^ 63                  -- the wire's integers end here
 local int64, uint64 = ffi.typeof "int64_t", ffi.typeof "uint64_t"
+local TOO_LONG = 0x8000000000000000ULL
+local KEY_MAX = 128                  -- bytes; the codec cuts longer ones
 local box = ffi.new "mr_value"
 
 local Typed = { __name = "moonrabbit.value" }
 Typed.__index = Typed
-function Typed.__tostring(v) return tostring(v.value) end
 function Typed.__eq(a, b) return a.type == b.type and a.value == b.value and a.decimals == b.decimals end
+function Typed.__tostring(v)
+   if not v.decimals or v.decimals == 0 then return tostring(v.value) end
+   return ("%.0fe-%d"):format(tonumber(v.value), v.decimals)
+end
 
 local function typed(type_, v, decimals)
    return setmetatable({ type = type_, value = v, decimals = decimals }, Typed)
 end
 
 --- The AMQP void value.
-value.null = setmetatable({ type = "V" }, { __index = Typed, __tostring = function() return "null" end })
+value.null = setmetatable({ type = "V" }, { __name = "moonrabbit.null", __tostring = function() return "null" end })
 
-local function whole(n, name)
-   if type(n) == "number" and n ~= math.floor(n) then error(name .. " takes a whole number", 3) end
-   if type(n) ~= "number" and not ffi.istype(int64, n) and not ffi.istype(uint64, n) then
-      error(name .. " takes a number or a 64-bit integer", 3)
-   end
+-- What fits the wire's signed 64 bits.
+local function whole(n, name, level)
+   local fits = type(n) == "number" and n == math.floor(n) and math.abs(n) < LONG
+   if fits or ffi.istype(int64, n) or ffi.istype(uint64, n) and n < TOO_LONG then return n end
+   error(name .. " takes a whole number of 64 bits", (level or 2) + 1)
+end
+
+local function natural(n, name, most)
+   if whole(n, name, 3) < 0 or n > most then error(("%s takes numbers from 0 to %.0f"):format(name, most), 3) end
    return n
 end
 
---- A signed 64-bit integer on the wire, also for numbers that Lua would send as doubles.
+--- A signed 64-bit integer on the wire: says so in the script; whole numbers go out as one anyway.
+-- @tparam number|cdata n
 function value.int(n) return typed("l", whole(n, "mr.int")) end
---- A timestamp: seconds since 1970.
-function value.timestamp(n) return typed("T", whole(n, "mr.timestamp")) end
---- A byte array ('x'), where the other side tells it from a string.
+
+--- A timestamp. Received ones are such objects, too.
+-- @tparam number|cdata n seconds since 1970
+-- @treturn table with the field `value`
+function value.timestamp(n) return typed("T", natural(n, "mr.timestamp", LONG)) end
+
+--- A byte array ('x'), where the other side tells it from a string. Received ones are plain strings.
+-- @tparam string s
 function value.bytes(s)
    if type(s) ~= "string" then error("mr.bytes takes a string", 2) end
    return typed("x", s)
 end
---- An array, also an empty one or one with holes filled by mr.null.
+
+--- An array, also an empty one; mr.null fills its holes.
+-- @tparam table t a sequence
 function value.array(t)
    if type(t) ~= "table" then error("mr.array takes a table", 2) end
    return typed("A", t)
 end
---- A decimal: digits / 10^decimals.
-function value.decimal(digits, decimals) return typed("D", whole(digits, "mr.decimal"), decimals or 0) end
+
+--- A decimal: digits / 10^decimals. Received ones are such objects, too.
+-- @tparam number digits 0 to 2^32 - 1
+-- @tparam[opt=0] number decimals 0 to 255
+-- @treturn table with the fields `value` (the digits) and `decimals`
+function value.decimal(digits, decimals)
+   return typed("D", natural(digits, "mr.decimal's digits", 2 ^ 32 - 1), natural(decimals or 0, "mr.decimal", 255))
+end
 
 -- ---- out ----
 
@@ -65,9 +89,7 @@ end
 
 local function add(into, key)
    local status = C.mr_table_add(into, key, #key, box)
-   if status ~= 0 then
-      error(('key "%s": %s'):format(key, ffi.string(C.mr_status_hint(status))), 0)
-   end
+   if status ~= 0 then error(('key "%s": %s'):format(key, ffi.string(C.mr_status_text(status))), 0) end
 end
 
 local function nest(into, key, type_, t, path)
@@ -83,7 +105,7 @@ local function nest(into, key, type_, t, path)
 end
 
 local function add_number(into, key, n)
-   if n == math.floor(n) and math.abs(n) <= EXACT then
+   if n == math.floor(n) and math.abs(n) < LONG then
       box.type = 108 -- 'l'
       box.as.integer = n
    else
@@ -124,7 +146,7 @@ local function encode(into, key, v, path)
       box.as.boolean = v
       add(into, key)
    elseif kind == "cdata" and (ffi.istype(int64, v) or ffi.istype(uint64, v)) then
-      if ffi.istype(uint64, v) and v > 9223372036854775807ULL then
+      if ffi.istype(uint64, v) and v >= TOO_LONG then
          error(('key "%s": an integer over 2^63 - 1 does not fit'):format(key), 0)
       end
       box.type = 108
@@ -146,18 +168,37 @@ function encode_table(into, t, is_array, path)
    end
    for k, v in pairs(t) do
       if type(k) ~= "string" then error(("a table key must be a string, not a %s"):format(type(k)), 0) end
+      if #k > KEY_MAX then error(('key "%s...": longer than %d bytes'):format(k:sub(1, 32), KEY_MAX), 0) end
       encode(into, k, v, path)
    end
 end
 
---- A C table from a Lua one; the caller owns it (mr_table_free). Raises what cannot be encoded.
-function value.encode(t, level)
+-- Encodes into a new root; raises what cannot be encoded, as said by the caller of the caller.
+local function encode_root(fill, t, level)
    local root = C.mr_table_new()
-   if root == nil then error("out of memory", (level or 1) + 1) end
-   local ok, why = pcall(encode_table, root, t, false, { t })
+   if root == nil then error("out of memory", level + 2) end
+   local ok, why = pcall(fill, root, t, false, { t })
    if ok then return root end
    C.mr_table_free(root)
-   error(why, (level or 1) + 1)
+   error(why, level + 2)
+end
+
+--- A C table from a Lua one; the caller owns it (mr_table_free). Raises what cannot be encoded.
+-- @tparam table t
+-- @tparam[opt=1] number level whom to blame, as error's
+function value.encode(t, level)
+   local root = encode_root(encode_table, t, level or 1)
+   return root
+end
+
+local function encode_pairs(into, list, _, path)
+   for _, pair in ipairs(list) do encode(into, pair[1], pair[2], path) end
+end
+
+--- As value.encode, from a list of {key, value}: keeps the order.
+function value.encode_list(list, level)
+   local root = encode_root(encode_pairs, list, level or 1)
+   return root
 end
 
 -- ---- in ----
@@ -183,6 +224,9 @@ for c in ("bsIl"):gmatch "." do decode_value[c] = function(v) return integer(ffi
 for c in ("BuiL"):gmatch "." do decode_value[c] = function(v) return integer(ffi.cast(uint64, v.as.natural)) end end
 
 --- A Lua table from a C one, which stays the caller's.
+-- @tparam cdata t
+-- @tparam[opt] boolean is_array
+-- @treturn table
 function value.decode(t, is_array)
    local out = {}
    for i = 0, t.count - 1 do

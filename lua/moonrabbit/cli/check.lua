@@ -2,35 +2,42 @@
 -- SPDX-License-Identifier: MIT
 local check = {}
 
+--- Adds the command to the parser.
 function check.describe(p)
-   local c = p:command("check", "Connect, open a channel, close: says whether it works and, if not, what to look at.")
+   local c = p:command("check", "Connect, open a channel, close: says whether that works and, if not, what to look at.")
    c:argument("url", "Where to connect; default: AMQP_URL, else amqp://localhost."):args "?"
 end
 
-local function failed(err)
-   if type(err) ~= "table" then
-      print("Connection failed: " .. tostring(err):gsub("^[^ ]+:%d+: ", ""))
-      return 1
-   end
+--- The lines that tell of a failure.
+-- @tparam table err
+-- @treturn string
+function check.failure(err)
    local code = err.code and (" (%d)"):format(err.code) or ""
-   print(("Connection failed: %s%s: %s"):format(err.kind, code, err.text))
-   if err.hint ~= "" then print("Hint: " .. err.hint) end
-   return 1
+   local hint = err.hint ~= "" and "\nHint: " .. err.hint or ""
+   return ("Connection failed: %s%s: %s%s"):format(err.kind, code, err.text, hint)
 end
 
+local function try(mr, url)
+   local conn, err = mr.try_connect(url)
+   if not conn then return nil, err end
+   local ch
+   ch, err = conn:channel()
+   if not ch then return nil, err end
+   local server = conn.server_properties or {}
+   local told = ("Connection OK: %s %s at %s"):format(server.product or "a broker", server.version or "", conn.host)
+   conn:close()
+   return told
+end
+
+--- Runs the command.
+-- @treturn number exit code: 0 it works, 1 it does not
 function check.main(options)
    local mr = require "moonrabbit"
-   mr.log.configure("off") -- the failure is told below, once
-   local ok, conn = pcall(mr.connect, options.url)
-   if not ok then return failed(conn) end
-   local ch, err = conn:channel()
-   if not ch then return failed(err) end
-   ch:close()
-   local server = conn.server_properties or {}
-   print(("Connection OK: %s %s at %s"):format(server.product or "AMQP broker", server.version or "", conn.host))
-   conn:release()
+   mr.log.configure("off") -- the failure is told here, once
+   local told, err = try(mr, options.url)
+   print(told or check.failure(err))
    require("moonrabbit.loop").close(1)
-   return 0
+   return told and 0 or 1
 end
 
 return check

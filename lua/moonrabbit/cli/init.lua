@@ -1,43 +1,57 @@
 --- cli: the `moonrabbit` command.
 -- SPDX-License-Identifier: MIT
 local argparse = require "argparse"
+local run = require "moonrabbit.cli.run"
 
 local cli = {}
 
-local function parser()
-   local p = argparse("moonrabbit", "RabbitMQ consumers in Lua; the connection is looked after for them.")
+local COMMANDS = { "run", "check", "version" }
+local WRONG_USAGE = 2 -- exit code
+
+local EPILOG = [[
+Where to connect is best said in the environment variable AMQP_URL, such as
+amqp://user:password@host:5672/vhost: a password on the command line can be seen by every user.
+Documentation: docs/api.md.]]
+
+--- The parser of the command line.
+function cli.parser()
+   local p = argparse("moonrabbit", "RabbitMQ consumers in Lua, with a connection that looks after itself.", EPILOG)
    p:help_max_width(100)
    p:command_target "command"
    p:require_command(true)
-   for _, name in ipairs { "run", "check", "version" } do
+   for _, name in ipairs(COMMANDS) do
       require("moonrabbit.cli." .. name).describe(p)
    end
-   p:epilog "Documentation: docs/api.md. A URL with a password is best given in AMQP_URL, not on the command line."
    return p
 end
 
--- What stands behind the script's name is the script's, even if it looks like an option of ours.
-local function split(argv)
-   local ours, theirs = {}, {}
-   local takes_value, script = false, false
-   for i, word in ipairs(argv) do
-      if script then
-         theirs[#theirs + 1] = word
-      else
-         ours[#ours + 1] = word
-         local is_option = word:sub(1, 1) == "-"
-         script = argv[1] == "run" and i > 1 and not is_option and not takes_value
-         takes_value = is_option and not word:find "=" and word ~= "-h" and word ~= "--help"
-      end
+--- Parses a command line.
+-- @tparam table argv
+-- @treturn[1] table options, among them `command`
+-- @treturn[2] nil, string what is wrong
+function cli.parse(argv)
+   local args, rest = {}, nil
+   for i = 1, #argv do args[i] = argv[i] end
+   if args[1] == "run" then
+      table.remove(args, 1)
+      args, rest = run.split(args)
+      table.insert(args, 1, "run")
    end
-   return ours, theirs
+   local ok, options = cli.parser():pparse(args)
+   if not ok then return nil, options end
+   options.arguments = rest
+   return options
 end
 
---- Runs the command. @tparam table argv argv[1] is the first argument @treturn number exit code
+--- Runs the command.
+-- @tparam table argv argv[1] is the first argument
+-- @treturn number exit code
 function cli.main(argv)
-   local ours, theirs = split(argv)
-   local options = parser():parse(ours)
-   if options.command == "run" then options.arguments = theirs end
+   local options, why = cli.parse(argv)
+   if not options then
+      io.stderr:write("moonrabbit: ", why, "\nTry: moonrabbit --help\n")
+      return WRONG_USAGE
+   end
    return require("moonrabbit.cli." .. options.command).main(options)
 end
 

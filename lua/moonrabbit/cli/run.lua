@@ -6,46 +6,68 @@ local run = {}
 
 ffi.cdef "long read(int fd, void *buffer, size_t size);"
 
+local FAILED, WRONG_USAGE, ABANDONED = 1, 2, 75 -- exit codes; 75: as of sysexits.h, "try again"
+
+--- Adds the command to the parser.
 function run.describe(p)
-   local c = p:command("run", "Run a script and pump its loop until it has nothing more to do, or SIGINT or SIGTERM.")
+   local c = p:command("run", "Run a script, then pump its loop until it has nothing more to do, or SIGINT or SIGTERM.", [[
+A signal cancels the consumers, lets running handlers finish, flushes acks and confirms and
+closes; a second one ends at once.
+
+Exit codes:
+   0    all was settled
+   1    the script failed, or a connection was lost
+   2    wrong usage
+   75   something had to be abandoned when stopping; its messages come again]])
    c:argument("script", "The Lua script.")
-   c:argument("arguments", "What the script finds in arg and in `...`; options too."):args "*"
-   c:option("--url", "Where mr.connect() without arguments connects; better in AMQP_URL."):argname "URL"
+   c:argument("arguments", "What the script finds in `arg` and in `...`, options too."):args "*"
+   c:option("--url", "Where mr.connect() connects when it is not told; without a password, please: that belongs in AMQP_URL.")
+      :argname "URL"
    c:option("--drain", "Seconds that running handlers have to finish when stopping.", "30"):argname "SECONDS"
-      :convert(tonumber)
-   c:option("--log-level", "error, warn, info or debug.", "info"):argname "LEVEL"
+   c:option("--log-level", "The least level to log: error, warn, info or debug.", "info"):argname "LEVEL"
       :choices { "error", "warn", "info", "debug" }
-   c:option("--log-format", "logfmt or json.", "logfmt"):argname "FORMAT":choices { "logfmt", "json" }
+   c:option("--log-format", "How to log: logfmt or json.", "logfmt"):argname "FORMAT":choices { "logfmt", "json" }
+end
+
+--- Splits the arguments of `run`: what is ours ends with the script's name, whatever follows is the
+-- script's, options too. Each of our options but --help takes one value.
+-- @tparam table args without the command's name
+-- @treturn table ours
+-- @treturn table the script's
+function run.split(args)
+   local i = 1
+   while args[i] and args[i]:sub(1, 1) == "-" and args[i] ~= "-" do
+      if args[i] == "--" then
+         i = i + 1
+         break
+      end
+      local takes_next = not args[i]:find("=", 1, true) and args[i] ~= "-h" and args[i] ~= "--help"
+      i = i + (takes_next and 2 or 1)
+   end
+   local ours, rest = {}, {}
+   for n, a in ipairs(args) do table.insert(n <= i and ours or rest, a) end
+   return ours, rest
 end
 
 local function say(text)
    io.stderr:write("moonrabbit: ", text, "\n")
 end
 
--- Text only: bytecode can be made to break out of LuaJIT.
-local function load_script(path)
-   local chunk, why = loadfile(path, "t")
-   if not chunk then return nil, why end
-   return chunk
-end
-
 local SIGNALS = { [2] = "SIGINT", [15] = "SIGTERM" }
 
 -- The command's C part turns signals into bytes of a pipe.
 local function watch_signals(mr)
-   local fd = moonrabbit_signal_fd -- luacheck: ignore 113
+   local fd = rawget(_G, "moonrabbit_signal_fd")
    if not fd then return end
    local loop, task = require "moonrabbit.loop", require "moonrabbit.task"
    local box = ffi.new "uint8_t[1]"
-   task.spawn(function()
-      task.alive = task.alive - 1 -- waiting for a signal keeps no program going
+   task.background(function()
       while loop.wait_fd(fd, "r") do
          if ffi.C.read(fd, box, 1) == 1 then
-            mr.log.info("stopping", { signal = SIGNALS[box[0]] or tostring(box[0]) })
+            mr.log.info("stopping", { signal = SIGNALS[box[0]] or box[0] })
             mr.stop()
          end
       end
-      task.alive = task.alive + 1
    end)
 end
 
@@ -56,46 +78,60 @@ local function set_arguments(options)
    return args
 end
 
-local function run_script(mr, options)
-   local chunk, why = load_script(options.script)
+-- True unless the script cannot be loaded or raised an error; that mr.stop ended it is none.
+local function run_script(options)
+   local errors, task = require "moonrabbit.errors", require "moonrabbit.task"
+   -- Text only: bytecode can be made to break out of LuaJIT.
+   local chunk, why = loadfile(options.script, "t")
    if not chunk then
-      say(why)
+      say(why:find "wrong mode" and options.script .. ": is bytecode; only the text of a script is run" or why)
       return false
    end
-   local args = set_arguments(options)
-   local ok, trace = xpcall(chunk, function(e) return debug.traceback(tostring(e), 2) end, unpack(args))
-   if not ok then say(trace) end
-   return ok, mr
+   local ok, trace = xpcall(chunk, function(e)
+      return e == task.STOPPED and e or errors.trace(e, 2)
+   end, unpack(set_arguments(options)))
+   if ok or trace == task.STOPPED then return true end
+   say(trace)
+   return false
 end
 
-local function report(left)
-   if left.handlers == 0 and left.publishes == 0 then return 0 end
-   say(("stopped with %d handlers still running and %d publishes not confirmed; their messages come again")
-      :format(left.handlers, left.publishes))
-   return 75
-end
-
-function run.main(options)
-   local mr = require "moonrabbit"
-   local drain, loop = require "moonrabbit.drain", require "moonrabbit.loop"
-   if not options.drain or options.drain < 0 then
-      say "--drain takes a number of seconds"
-      return 2
+local function judge(left, lost)
+   if left.handlers > 0 or left.publishes > 0 then
+      say(("stopped with %d handlers still running and %d publishes not confirmed; unsettled messages come again")
+         :format(left.handlers, left.publishes))
+      return ABANDONED
    end
-   mr.log.configure(options.log_level, options.log_format)
-   if options.url then mr.set_default_url(options.url) end
+   return lost and FAILED or 0
+end
+
+local function main(mr, options, seconds)
+   local drain = require "moonrabbit.drain"
+   drain.patience, drain.stops_at_loss = seconds, true
    watch_signals(mr)
-   if not run_script(mr, options) then
-      drain.run(1)
-      loop.close(1)
-      return 1
+   if not run_script(options) then
+      drain.run(math.min(seconds, 1))
+      return FAILED
    end
    drain.until_idle()
-   local code = report(drain.run(options.drain))
-   local lost = require("moonrabbit.dispatch").lost
-   if not drain.is_asked() and lost then code = 1 end
-   if drain.is_asked() then mr.log.info("stopped") end
-   loop.close(1)
+   local lost, asked = drain.lost(), drain.is_asked()
+   local code = judge(drain.run(seconds), lost)
+   if asked then mr.log.info("stopped") end
+   return code
+end
+
+--- Runs the command.
+-- @treturn number exit code
+function run.main(options)
+   local seconds = tonumber(options.drain)
+   if not seconds or seconds ~= seconds or seconds < 0 then
+      say(('--drain takes a number of seconds, not "%s"'):format(options.drain))
+      return WRONG_USAGE
+   end
+   local mr = require "moonrabbit"
+   mr.log.configure(options.log_level, options.log_format)
+   if options.url then mr.set_default_url(options.url) end
+   local code = main(mr, options, seconds)
+   require("moonrabbit.loop").close(1)
    return code
 end
 

@@ -1,0 +1,54 @@
+--- settings: a connection's options, handed to C by their names.
+-- SPDX-License-Identifier: MIT
+-- C knows the names and the types and says what is wrong; `on_event` alone is Lua's.
+local ffi = require "ffi"
+local C = require("moonrabbit.ffi").C
+local errors = require "moonrabbit.errors"
+local options = require "moonrabbit.options"
+local value = require "moonrabbit.value"
+
+local settings = {}
+
+local error_box = ffi.new "mr_error"
+local OURS = { on_event = "function" }
+
+local function set(o, name, v, level)
+   local kind = type(v)
+   if kind == "string" then return C.mr_options_string(o, name, v, #v, error_box) end
+   if kind == "number" then return C.mr_options_number(o, name, v, error_box) end
+   if kind == "boolean" then return C.mr_options_boolean(o, name, v, error_box) end
+   if kind ~= "table" then error(('option "%s" cannot be a %s'):format(name, kind), level + 1) end
+   local t = value.encode(v, level + 1)
+   local status = C.mr_options_table(o, name, t, error_box)
+   if status ~= 0 then C.mr_table_free(t) end
+   return status
+end
+
+local function set_all(o, given, prefix, level)
+   for name, v in pairs(given) do
+      local status = 0
+      if name == "ssl_options" and prefix == "" and type(v) == "table" then
+         status = set_all(o, v, "ssl_options.", level + 1)
+      elseif prefix ~= "" or not OURS[name] then
+         status = set(o, prefix .. tostring(name), v, level + 1)
+      end
+      if status ~= 0 then return status end
+   end
+   return 0
+end
+
+--- The C options of a table.
+-- @tparam table given
+-- @tparam number level whom to blame for what has no place in options at all
+-- @treturn[1] cdata `mr_options`, freed with the object
+-- @treturn[2] nil, error of kind bad_option or bad_uri
+function settings.make(given, level)
+   options.check({ on_event = given.on_event }, OURS, nil, level + 1)
+   local o = C.mr_options_new()
+   if o == nil then return nil, errors.new("no_memory", "config") end
+   o = ffi.gc(o, C.mr_options_free)
+   if set_all(o, given, "", level + 1) ~= 0 then return nil, errors.of_c(error_box) end
+   return o
+end
+
+return settings

@@ -1,0 +1,146 @@
+--- The command: run, check, version; signals and exit codes.
+local broker = require "broker"
+
+local shell, script = broker.shell, broker.script
+
+local function run(text, more)
+   return shell(("AMQP_URL='%s' %s run %s %s"):format(broker.url, broker.command, script(text), more or ""))
+end
+
+describe("moonrabbit run", function()
+   it("runs a script to its end and exits with 0", function()
+      local out, code = run('print("arguments", ..., arg[2])', "--one two")
+      assert.equal(0, code)
+      assert.truthy(out:find("arguments\t--one\ttwo\ttwo", 1, true))
+   end)
+
+   it("shows the traceback of a script that fails, and exits with 1", function()
+      local out, code = run('local function f() error "broken" end f()')
+      assert.equal(1, code)
+      assert.truthy(out:find("broken", 1, true))
+      assert.truthy(out:find("traceback", 1, true))
+   end)
+
+   it("says what is wrong with a script that does not load", function()
+      local out, code = run "local x = = 1"
+      assert.equal(1, code)
+      assert.truthy(out:find("unexpected symbol", 1, true))
+      out, code = shell(broker.command .. " run /nowhere.lua")
+      assert.equal(1, code)
+      assert.truthy(out:find("/nowhere.lua", 1, true))
+   end)
+
+   it("refuses bytecode", function()
+      local out, code = run(string.dump(function() print "never" end))
+      assert.equal(1, code)
+      assert.falsy(out:find("never", 1, true))
+   end)
+
+   local CONSUMER = [[
+      local mr = require "moonrabbit"
+      local ch = assert(mr.connect():channel())
+      assert(ch:queue_declare { queue = "%s", auto_delete = false })
+      assert(ch:consume("%s", function(msg)
+         print("began " .. msg.body) io.flush()
+         %s
+         print("ended " .. msg.body)
+      end))
+      assert(ch:publish("", "%s", "a"))
+   ]]
+
+   it("lets a handler finish when it is told to stop, and acks its message", function()
+      local q = broker.name "drain"
+      local text = CONSUMER:format(q, q, 'os.execute("kill -TERM $PPID") mr.sleep(0.5)', q)
+      local out, code = run(text)
+      assert.equal(0, code, out)
+      assert.truthy(out:find("ended a", 1, true))
+      local ch = broker.channel()
+      assert.equal(0, assert(ch:queue_delete { queue = q }))
+      broker.close_all()
+   end)
+
+   it("exits with 75 when a handler does not finish within --drain", function()
+      local q = broker.name "drain"
+      local text = CONSUMER:format(q, q, 'os.execute("kill -INT $PPID") mr.sleep(30)', q)
+      local out, code = shell(("AMQP_URL='%s' %s run --drain 0.3 %s"):format(broker.url, broker.command, script(text)))
+      assert.equal(75, code, out)
+      local ch = broker.channel()
+      broker.eventually("the message's return", function()
+         return ch:queue_declare { queue = q, passive = true }.message_count == 1
+      end)
+      assert.equal(1, assert(ch:queue_delete { queue = q }))
+      broker.close_all()
+   end)
+
+   it("ends at once on a second signal", function()
+      local out, code = run [[os.execute("kill -TERM $PPID; kill -TERM $PPID") while true do end]]
+      assert.equal(143, code, out)
+   end)
+
+   it("exits with 1 when the connection is lost, and says why", function()
+      local out, code = run [[
+         local mr = require "moonrabbit"
+         local ch = assert(mr.connect { connect_timeout = 2 }:channel())
+         assert(ch:consume(assert(ch:queue_declare { exclusive = true }).queue, function() end))
+         os.execute(("sh %s ctl %s close_all_connections maintenance >/dev/null &"):format(
+            os.getenv "MR_RABBITMQ_SH", os.getenv "MR_RABBITMQ_DIR"))
+      ]]
+      assert.equal(1, code, out)
+      assert.truthy(out:find("connection_forced", 1, true))
+      assert.truthy(out:find("code=320", 1, true))
+      assert.truthy(out:find("hint=", 1, true))
+   end)
+end)
+
+describe("moonrabbit check", function()
+   local function check(url) return shell(("%s check '%s'"):format(broker.command, url)) end
+
+   it("says OK", function()
+      local out, code = check(broker.url)
+      assert.equal(0, code)
+      assert.truthy(out:find("^Connection OK"))
+   end)
+
+   it("gives each failure its kind and hint, and never the password", function()
+      local host = "127.0.0.1:" .. broker.port
+      local tls = os.getenv "MR_RABBITMQ_TLS_URL"
+      local cases = {
+         { "amqp://127.0.0.1:1", "connection_refused", "is RabbitMQ running" },
+         { "amqp://guest:sEcReT@" .. host, "authentication_failed", "check user and password" },
+         { "amqp://guest:guest@" .. host .. "/no-such", "vhost_access_refused", "list_vhosts" },
+         { "amqps://" .. host, "protocol_mismatch", "5671" },
+         { (tls:gsub("^amqps", "amqp")), "protocol_mismatch", "5671" },
+         { tls, "tls_failed", "ca_certs" },
+         { "amqp://guest:sEcReT@h:x", "bad_uri", "port" },
+         { "amqp://" .. host .. "?heartbeet=1", "bad_option", "heartbeat" },
+      }
+      for _, case in ipairs(cases) do
+         local out, code = check(case[1])
+         assert.equal(1, code)
+         assert.truthy(out:find("Connection failed: " .. case[2], 1, true), out)
+         assert.truthy(out:find(case[3], 1, true), out)
+         assert.falsy(out:find("sEcReT", 1, true), out)
+      end
+   end)
+
+   it("verifies TLS with the CA it is given", function()
+      local out, code = check(os.getenv "MR_RABBITMQ_TLS_URL" .. "?ssl_options.ca_certs="
+         .. os.getenv "MR_RABBITMQ_CERTS" .. "/ca.pem")
+      assert.equal(0, code, out)
+   end)
+end)
+
+describe("moonrabbit", function()
+   it("prints its version and helps", function()
+      assert.truthy(shell(broker.command .. " version"):find("^moonrabbit %d+%.%d+%.%d+"))
+      local out, code = shell(broker.command .. " --help")
+      assert.equal(0, code)
+      for _, word in ipairs { "run", "check", "version" } do assert.truthy(out:find(word, 1, true)) end
+   end)
+
+   it("refuses an option that it does not know", function()
+      local out, code = shell(broker.command .. " run --wokers 2 x.lua")
+      assert.not_equal(0, code)
+      assert.truthy(out:find("wokers", 1, true))
+   end)
+end)
