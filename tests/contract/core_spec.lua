@@ -158,7 +158,7 @@ describe("declaring", function()
    it("with other arguments fails naming the argument, and the connection lives on", function()
       local conn = broker.connect()
       local ch = assert(conn:channel())
-      local q = assert(ch:queue_declare { exclusive = true }).queue
+      local q = assert(ch:queue_declare { queue = broker.name "other", exclusive = true }).queue
       local ok, err = ch:queue_declare { queue = q, exclusive = true, arguments = { ["x-max-length"] = 3 } }
       assert.is_nil(ok)
       assert.equal("precondition_failed", err.kind)

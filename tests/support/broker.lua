@@ -56,6 +56,8 @@ end
 --- Runs a shell command without stopping the loop. Returns its output and exit code.
 function broker.shell(command)
    local file = os.tmpname()
+   -- timeout needs one program, so the command becomes the argument of a shell.
+   command = ("timeout 40 sh -c '%s'"):format(command:gsub("'", "'\\''"))
    os.execute(("(%s) >%s 2>&1; echo \"exit $?\" >>%s.done &"):format(command, file, file))
    local out = broker.eventually(command, function()
       local done = io.open(file .. ".done")
