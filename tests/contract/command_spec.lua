@@ -73,7 +73,10 @@ describe("moonrabbit run", function()
    end)
 
    it("ends at once on a second signal", function()
-      local out, code = run [[os.execute("kill -TERM $PPID; sleep 0.3; kill -TERM $PPID") while true do end]]
+      -- TSan hands signals over at the next intercepted call, which a spinning script never makes.
+      local spin = os.getenv "MR_BUILD_NAME" == "tsan" and 'io.open("/dev/null"):close()' or ""
+      local out, code = run(('os.execute("kill -TERM $PPID; sleep 0.3; kill -TERM $PPID") while true do %s end')
+         :format(spin))
       assert.equal(143, code, out)
    end)
 
