@@ -235,6 +235,7 @@ layers() {
 	one_test luajit tests/tools/check_layers.lua --self-test
 	one_test luajit tests/tools/check_layers.lua
 	one_test sh tests/tools/check_codec_layouts.sh
+	one_test luajit tests/tools/make_docs.lua "$root" --check
 }
 
 # No function of the runtime over 80 lines or over complexity 15.

@@ -68,7 +68,7 @@ describe("errors", function()
 
    it("traces whatever was raised", function()
       for _, thing in ipairs { 1, true, errors.new("lost", "publish") } do
-         local _, trace = xpcall(function() error(thing) end, errors.trace)
+         local _, trace = xpcall(function() error(thing, 0) end, errors.trace)
          assert.equal(tostring(thing), trace:match "^[^\n]*")
       end
       local _, trace = xpcall(function() error() end, errors.trace)

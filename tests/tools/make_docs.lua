@@ -1,0 +1,144 @@
+--- make_docs: writes docs/api.md from the LDoc comments and docs/configuration.md from options.h.
+-- SPDX-License-Identifier: MIT
+-- `luajit tests/tools/make_docs.lua ROOT` writes; with `--check` it compares and exits with 1 when a
+-- page is not what the code says.
+local root = arg[1] or "."
+local checking = arg[2] == "--check"
+
+local function read(path)
+   local file = io.open(root .. "/" .. path)
+   if not file then return "" end
+   local text = file:read "*a"
+   file:close()
+   return text
+end
+
+-- ---- docs/api.md ----
+
+local PAGES = {
+   { "The module `mr`", "init", "mr" }, { "Connections", "connection", "conn" },
+   { "Channels: exchanges, queues, bindings", "declare", "ch" }, { "Channels: the rest", "channel", "ch" },
+   { "Publishing", "publish", "ch" }, { "Tickets", "ticket", "ticket" }, { "Messages", "message", "msg" },
+   { "Consumers", "consume", "consumer" }, { "Values", "value", "mr" }, { "Logging", "log", "mr.log" },
+}
+
+local OURS = { mr = true, Connection = true, Channel = true, Ticket = true, Consumer = true, methods = true,
+   value = true, log = true, Timer = true }
+
+-- One tag of LDoc as a line of Markdown.
+local function tag_line(tag, rest)
+   local kind, name, text
+   if tag:find "^tparam" then
+      kind, name, text = rest:match "^(%S+)%s+(%S+)%s*(.*)$"
+      local default = tag:match "opt=([^%]]*)"
+      local optional = tag:find("opt", 1, true)
+      return ("- `%s` (%s%s) %s"):format(name or "?", kind or "?",
+         default and ", default " .. default or optional and ", optional" or "", text or "")
+   end
+   if tag:find "^treturn" then return "- returns " .. rest end
+   return "- " .. rest
+end
+
+local function render(comment)
+   local lines, tags = {}, {}
+   for line in comment:gmatch "[^\n]+" do
+      line = line:gsub("^%-%-%-?%s?", "")
+      local tag, rest = line:match "^@([%w%[%]=%.%-]+)%s*(.*)$"
+      if tag then tags[#tags + 1] = tag_line(tag, rest)
+      elseif #tags > 0 then tags[#tags] = tags[#tags] .. " " .. line
+      else lines[#lines + 1] = line end
+   end
+   local text = table.concat(lines, " "):gsub("%s*@treturn%s*", " Returns ")
+   if #tags > 0 then text = text .. "\n\n" .. table.concat(tags, "\n") end
+   return text
+end
+
+local function signature(object, head)
+   local owner, sep, name, args = head:match "^function ([%w_]+)([.:])([%w_]+)(%b())"
+   if not owner or not OURS[owner] or name:find "^_" then return nil end
+   if owner == "mr" or owner == "value" then return "mr." .. name .. args end
+   if owner == "log" then return "mr.log." .. name .. args end
+   if owner == "Timer" then return "timer:" .. name .. args end
+   return object .. sep .. name .. args
+end
+
+-- Comments and the functions right below them, line by line: a pattern cannot say "right below".
+local function section(title, module, object)
+   local out, comment = { "## " .. title .. "\n" }, nil
+   for line in (read("lua/moonrabbit/" .. module .. ".lua") .. "\n"):gmatch "([^\n]*)\n" do
+      if line:find "^%-%-%-%s" then comment = line
+      elseif comment and line:find "^%-%-" and not line:find "^%-%- %-%-" then comment = comment .. "\n" .. line
+      else
+         local sig = comment and signature(object, line)
+         if sig then out[#out + 1] = ("### `%s`\n\n%s\n"):format(sig, render(comment)) end
+         comment = nil
+      end
+   end
+   return out[2] and table.concat(out, "\n") or nil
+end
+
+local function api()
+   local out = { [[
+# The Lua library
+
+Made from the comments in `lua/moonrabbit/` by `tests/tools/make_docs.lua`; the tests compare.
+
+`local mr = require "moonrabbit"`. Options are one table; unknown names are errors that name the nearest valid
+one. Times are seconds. What fails at run time returns `nil, err`; misuse raises an error at the caller. Everything
+that waits suspends only the calling coroutine; in the main chunk it pumps until it is done.
+
+An `err` is a table: `kind`, `code` (AMQP's reply code or nil), `text`, `scope`, `recoverable`, `hint`, `errno`;
+`tostring(err)` is one good line. In a handler, timer or task everything may be called.
+
+Properties of a message, both ways: `content_type`, `content_encoding`, `headers`, `delivery_mode`, `priority`,
+`correlation_id`, `reply_to`, `expiration`, `message_id`, `timestamp`, `type`, `user_id`, `app_id`, `cluster_id`.
+Fields of a message: `body`, `headers`, `properties`, `routing_key`, `exchange`, `consumer_tag`, `delivery_tag`,
+`redelivered`, `delivery_count`, `message_count`, `is_live`. Fields of a connection: `state`, `is_open`, `is_closed`,
+`is_blocked`, `host`, `epoch`, `last_error`, `server_properties`, `transport`. Fields of a channel: `is_open`, `id`.
+]] }
+   for _, page in ipairs(PAGES) do out[#out + 1] = section(page[1], page[2], page[3]) end
+   return table.concat(out, "\n")
+end
+
+-- ---- docs/configuration.md ----
+
+local function unquote(text) return (text:gsub('"%s*"', ""):gsub('^"', ""):gsub('"$', "")) end
+
+local function configuration()
+   local out = { [[
+# Connection options
+
+Made from the table in `runtime/amqp/options.h`, which also validates them, by `tests/tools/make_docs.lua`.
+
+`mr.connect` takes a URL, or a table of these. What stands in the table wins over the URL; a URL's query takes the
+same names (`amqp://host/?heartbeat=30`), and `connection_timeout` for `connect_timeout`. `ssl_options.x` is
+`ssl_options = { x = ... }` in Lua. `on_event = function(ev) end` is called with what happens to the connection:
+`ev.type` is connecting, connected, blocked, unblocked, lost, closed or channel_closed.
+
+`amqp://host`, `amqp://host/` and `amqp://host/%2f` all mean the virtual host `/`.
+
+| option | type | default | range | what it is |
+| --- | --- | --- | --- | --- |]] }
+   local header = read("runtime/amqp/options.h"):match "#define MR_OPTIONS%(X%)(.-)\n\n"
+   for entry in header:gsub("\\\n", " "):gsub("%s+", " "):gmatch "X(%b())" do
+      local name, kind, least, most, rest = entry:match '^%([%w_]+, "([^"]+)", (%w+), ([%d%.]+), ([%d%.]+), (.*)%)$'
+      local default, text = rest:match '^("[^"]*"), (.*)$'
+      local range = kind == "NUMBER" and ("%s to %s"):format(least, (most:gsub("%.0$", ""))) or ""
+      out[#out + 1] = ("| `%s` | %s | %s | %s | %s |"):format(name, kind:lower(), unquote(default), range, unquote(text))
+   end
+   return table.concat(out, "\n") .. "\n"
+end
+
+local wrong = 0
+for path, text in pairs { ["docs/api.md"] = api(), ["docs/configuration.md"] = configuration() } do
+   if not checking then
+      local file = assert(io.open(root .. "/" .. path, "w"))
+      file:write(text)
+      file:close()
+   elseif read(path) ~= text then
+      wrong = wrong + 1
+      print(path .. " is not what the code says: run luajit tests/tools/make_docs.lua .")
+   end
+end
+if checking and wrong == 0 then print "docs: as the code says" end
+os.exit(wrong == 0 and 0 or 1)
