@@ -4,12 +4,12 @@
 # SPDX-License-Identifier: MIT
 #
 #   sh tests/bench/run.sh [--quick] [--rounds N] [--only MODE,...] [--clients NAME,...]
-#                         [--bodies BYTES,...] [--docs]
+#                         [--bodies BYTES,...] [--share N] [--docs]
 #
 # Modes: consume consume-noack publish publish-confirm rtt mem idle
 # Clients: rabbitmq-c rabbitmq-c-1core amqp091-go pika drain moonrabbit
 # Everything goes to .build/bench: runs.tsv (raw), results.json, table.md. A complete run also puts the
-# table into docs/performance.md; --docs does that for a partial one. About 20 minutes; --quick 2.
+# table into docs/performance.md; --docs does that for a partial one. --share N: every run N times shorter. About 20 minutes; --quick 2.
 # MOONRABBIT=PATH uses that command instead of building one.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -55,6 +55,7 @@ parse() {
 		list=$(echo "$2" | tr ',' ' ')
 		case $1 in
 		--rounds) rounds=$2 ;;
+		--share) share=$2 ;;
 		--only) modes=$list ;;
 		--clients) clients=$list ;;
 		--bodies) bodies=$list ;;

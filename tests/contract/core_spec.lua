@@ -171,6 +171,43 @@ describe("declaring", function()
    end)
 end)
 
+describe("a connection", function()
+   after_each(broker.close_all)
+
+   it("is seen at the broker under its name, with what it says of itself", function()
+      local name = broker.name "billing"
+      assert(broker.connect { name = name, client_properties = { team = "ops" } }:connect())
+      local out = broker.ctl "list_connections name client_properties"
+      local line = out:match("[^\n]*" .. name:gsub("%-", "%%-") .. "[^\n]*")
+      assert.truthy(line, out)
+      for _, part in ipairs { '"product","Moonrabbit"', '"version","' .. mr.version, '"platform","C; Linux', '"team","ops"',
+         '"connection.blocked",true', '"authentication_failure_close",true' } do
+         assert.truthy(line:find(part, 1, true), part .. " is missing in " .. line)
+      end
+   end)
+
+   it("opens nothing before it is used, connects again after a close, and never shows its password", function()
+      local conn = broker.connect { password = "guest" }
+      assert.equal("idle", conn.state)
+      assert(conn:connect())
+      assert.equal("RabbitMQ", conn.server_properties.product)
+      assert.is_true(conn:close())
+      assert.is_true(conn:close())
+      assert.equal("closed", conn.state)
+      assert.is_true(assert(conn:channel()).is_open)
+      assert.equal(2, conn.epoch)
+      for k, v in pairs(conn:info()) do assert.falsy(tostring(v):find(":guest@", 1, true), k) end
+      assert.is_nil(conn:info().password)
+   end)
+
+   it("goes on to the next host when the first is dead", function()
+      local conn = mr.connect { url = ("amqp://guest:guest@127.0.0.1:1,127.0.0.1:%d/"):format(broker.port) }
+      assert(conn:connect())
+      assert.equal("127.0.0.1:" .. broker.port, conn.host)
+      conn:release()
+   end)
+end)
+
 describe("consuming", function()
    after_each(broker.close_all)
 
