@@ -83,7 +83,8 @@ end
 
 local function seconds(n)
    options.argument(1, "seconds", n, "number", 3)
-   return options.seconds("seconds", n, 3)
+   n = options.seconds("seconds", n, 3)
+   return n -- no tail call: errors count the levels
 end
 
 --- Suspends the calling task for some seconds; the others go on.

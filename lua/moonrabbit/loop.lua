@@ -51,14 +51,13 @@ function loop.on_close(fn) closers[#closers + 1] = fn end
 --- Closes everything and forgets the runtime with all who wait; a later call makes a new one.
 function loop.close(timeout)
    if task.current() then error("the runtime cannot be closed from within a task", 2) end
-   if not rt then return end
    drop_batch()
    for _, fn in ipairs(closers) do fn() end
    local old = rt
    rt, heap, room_waiters = nil, timer.heap(), {}
    loop.holds = 0
    task.reset()
-   C.mr_runtime_free(old, timeout or 5)
+   if old then C.mr_runtime_free(old, timeout or 5) end
 end
 
 --- Sets the function that gets deliveries.

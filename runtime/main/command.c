@@ -98,12 +98,22 @@ static void set_path(lua_State *L, const char *folder)
 	lua_pop(L, 2);
 }
 
+/* Everybody on the machine may read a process's arguments: the password within a URL is wiped. */
+static void hide_password(char *argument)
+{
+	char *user = strstr(argument, "://");
+	char *at = user ? strrchr(user, '@') : NULL;
+	char *colon = at ? memchr(user + 3, ':', (size_t)(at - user - 3)) : NULL;
+	if (colon) memset(colon + 1, '*', (size_t)(at - colon - 1));
+}
+
 static void push_arguments(lua_State *L, int argc, char **argv)
 {
 	lua_createtable(L, argc, 0);
 	for (int i = 0; i < argc; i++) {
 		lua_pushstring(L, argv[i]);
 		lua_rawseti(L, -2, i);
+		hide_password(argv[i]);
 	}
 }
 

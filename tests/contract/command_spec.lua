@@ -30,6 +30,18 @@ describe("moonrabbit run", function()
       assert.truthy(out:find("/nowhere.lua", 1, true))
    end)
 
+   it("wipes the password of --url from the process list", function()
+      local path = script [[
+         local mr = require "moonrabbit"
+         assert(mr.connect():connect())
+         print((io.open("/proc/self/cmdline"):read("*a"):gsub("%z", " ")))
+      ]]
+      local out, code = shell(("%s run --url '%s' %s"):format(broker.command, broker.url, path))
+      assert.equal(0, code, out)
+      assert.truthy(out:find("guest:*****@", 1, true), out)
+      assert.falsy(out:find("guest:guest", 1, true))
+   end)
+
    it("refuses bytecode", function()
       local out, code = run(string.dump(function() print "never" end))
       assert.equal(1, code)
