@@ -36,7 +36,9 @@ local STATES = { [0] = "idle", "connecting", "open", "closing", "closed", "lost"
 
 --- "idle" (not used yet), "connecting", "open", "closing", "closed", "lost".
 function getters.state(self) return self.released and "closed" or STATES[C.mr_connection_state(self.handle)] end
+--- Is it open?
 function getters.is_open(self) return self.state == "open" end
+--- Is it anything but open?
 function getters.is_closed(self) return self.state ~= "open" end
 --- Does the broker block publishing just now?
 function getters.is_blocked(self) return not self.released and C.mr_connection_is_blocked(self.handle) end
@@ -58,6 +60,7 @@ function getters.server_properties(self)
    local t = not self.released and C.mr_connection_server_properties(self.handle)
    return t and t ~= nil and value.decode(t) or nil
 end
+--- What carries it.
 function getters.transport() return "amqp" end
 
 -- ---- making ----
@@ -172,8 +175,8 @@ function Connection:channel(opts)
    if status ~= 0 then return nil, errors.of_status(status, "channel") end
    local handle = box[0]
    local number = C.mr_channel_number(handle)
-   local ch = setmetatable({ connection = self, handle = handle, number = number, consumers = {}, book = false, lost = {},
-      epoch = C.mr_channel_epoch(handle) }, channel.methods)
+   local ch = setmetatable({ connection = self, handle = handle, number = number, consumers = {}, book = false,
+      lost = {}, settled_below = false, epoch = C.mr_channel_epoch(handle) }, channel.methods)
    self.channels[number] = ch
    local reply = task.wait(token)
    if not reply.err then return ch end

@@ -5,7 +5,7 @@
 -- it is settled. Reading a gone message raises an error; it never shows another message's bytes.
 -- Fields: body, headers, properties, routing_key, exchange, consumer_tag, redelivered, delivery_tag,
 -- delivery_count (nil when it is not known), is_live (can it still be settled?), channel, message_count
--- (of `get`), reply_code and reply_text (of a returned one).
+-- (of `get`: how many are left), reply_code and reply_text (of a returned one: why).
 local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
 local errors = require "moonrabbit.errors"
@@ -86,9 +86,7 @@ field("exchange", function(d) return ffi_string(d.exchange, d.exchange_size) end
 field("redelivered", function(d) return bit.band(d.flags, REDELIVERED) ~= 0 end)
 field("delivery_tag", function(d) return tonumber(d.tag) end)
 field("consumer_tag", function(d) return not returned(d) and ffi_string(d.consumer_tag, d.consumer_tag_size) or nil end)
--- Of a get: how many messages are left in the queue.
 field("message_count", function(d) return not returned(d) and d.message_count or nil end)
--- Of one of our own that came back: the broker's reason.
 field("reply_code", function(d) return returned(d) and d.message_count or nil end)
 field("reply_text", function(d) return returned(d) and ffi_string(d.consumer_tag, d.consumer_tag_size) or nil end)
 
@@ -128,9 +126,15 @@ function fields.delivery_count(self)
    return headers and headers["x-delivery-count"] or (not self.redelivered and 0 or nil)
 end
 
+-- Was it settled together with a later one?
+local function is_covered(self, d)
+   local below = self[CHANNEL].settled_below
+   return below and d.tag <= below
+end
+
 function fields.is_live(self)
    local d = live(self)
-   return d ~= nil and C.mr_delivery_is_live(loop.runtime(), d)
+   return d ~= nil and not is_covered(self, d) and C.mr_delivery_is_live(loop.runtime(), d)
 end
 
 function fields.channel(self) return self[CHANNEL] end
@@ -167,19 +171,29 @@ function message.is_held(self) return live(self) ~= nil end
 
 -- ---- settling ----
 
+-- Why a message is settled already, or nil.
+local function settled_by(self, d)
+   if not d then return "it was settled before" end
+   if bit.band(d.flags, NO_ACK) ~= 0 then return "a no_ack consumer's messages arrive settled" end
+   return is_covered(self, d) and "it was settled together with a later one" or nil
+end
+
 local function settle(self, how, flags)
    local d = live(self)
-   if not d then return nil, errors.new("settled", "message") end
-   if bit.band(d.flags, NO_ACK) ~= 0 then
-      return nil, errors.new("settled", "message", "a no_ack consumer's messages arrive settled")
+   local why = settled_by(self, d)
+   if why then
+      if d and self[STANDING] then message.detach(self) end
+      return nil, errors.new("settled", "message", why)
    end
    if self[STANDING] then
       copy_all(self, d)
       flags = flags + RELEASE
    end
+   local tag = flags % 2 == MULTIPLE and d.tag
    local status = C.mr_delivery_settle(loop.runtime(), d, how, flags)
-   if status == 0 then return true end
-   return nil, errors.of_status(status, "message")
+   if status ~= 0 then return nil, errors.of_status(status, "message") end
+   if tag then self[CHANNEL].settled_below = tag end
+   return true
 end
 
 local SETTLE_OPTIONS = { multiple = "boolean", requeue = "boolean" }

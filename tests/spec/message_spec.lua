@@ -60,6 +60,7 @@ describe("a message", function()
 
    before_each(function()
       calls, status, keep = {}, 0, {}
+      channel.settled_below = nil
    end)
 
    it("shows what came", function()
@@ -107,7 +108,7 @@ describe("a message", function()
          { "reject", { requeue = true }, REJECT, REQUEUE },
       } do
          calls = {}
-         local msg = message.new(delivery {}, channel)
+         local msg = message.new(delivery {}, {})
          assert.is_true(msg[case[1]](msg, case[2]))
          assert.same({ { case[3], case[4] } }, calls)
       end
@@ -188,6 +189,22 @@ describe("a message", function()
       local ok, err = msg:ack()
       assert.is_nil(ok)
       assert.equal("settled", err.kind)
+   end)
+
+   it("that was settled together with a later one is settled", function()
+      local ch = {}
+      local first, second = message.new(delivery { tag = 1 }, ch), message.new(delivery { tag = 2 }, ch, true)
+      local third, fourth = message.new(delivery { tag = 3 }, ch), message.new(delivery { tag = 4 }, ch)
+      assert.is_true(third:ack { multiple = true })
+      for _, msg in ipairs { first, second } do
+         assert.is_false(msg.is_live)
+         local ok, err = msg:ack()
+         assert.is_nil(ok)
+         assert.equal("settled", err.kind)
+      end
+      assert.same({ { ACK, MULTIPLE }, "release" }, calls) -- the second stood for itself
+      assert.equal("the body", second.body)
+      assert.is_true(fourth:ack())
    end)
 
    it("of ours that came back says why", function()
