@@ -135,8 +135,12 @@ static void test_every_bad_peer_has_its_kind_within_connect_timeout(void **state
 		{"\x01\0\0\xff\xff\xff\xff", 7, false, MR_FRAME_ERROR},
 		{"\x01\0\0\0\0", 5, false, MR_CONNECT_TIMEOUT},
 	};
-	int fds = entries("/proc/self/fd"), threads = entries("/proc/self/task");
+	mr_runtime *
+		first; /* what the first thread of a process brings (TSan's own, say) is not ours */
 	(void)state;
+	assert_int_equal(mr_runtime_new(&first), MR_OK);
+	mr_runtime_free(first, 1);
+	int fds = entries("/proc/self/fd"), threads = entries("/proc/self/task");
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct peer p;
 		mr_error error = {0};
