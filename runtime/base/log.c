@@ -25,16 +25,41 @@ static void put(struct line *l, const char *data, size_t size)
 
 static void put_str(struct line *l, const char *text) { put(l, text, strlen(text)); }
 
-/* Escapes for both formats: backslash, quote, and what is not printable. JSON has no \x. */
+/* What mr_escape made of a run of bytes. Its backslashes all begin an \xNN, which JSON spells \u00NN. */
+static void put_escaped(struct line *l, const char *run, size_t size)
+{
+	char escaped[512];
+	while (size) {
+		size_t part = size < sizeof escaped / 4 - 1 ? size : sizeof escaped / 4 - 1;
+		size_t n = mr_escape(escaped, sizeof escaped, run, part);
+		for (size_t i = 0; i < n; i++) {
+			bool is_hex = escaped[i] == '\\' && l->format == MR_LOG_JSON;
+			if (is_hex) i++;
+			if (is_hex)
+				put_str(l, "\\u00");
+			else
+				put(l, escaped + i, 1);
+		}
+		run += part;
+		size -= part;
+	}
+}
+
+/* In quotes, for both formats: the line stays one line, and nothing in it moves a terminal. */
 static void put_quoted(struct line *l, mr_slice text)
 {
-	char escaped[2048];
-	size_t n = mr_escape(escaped, sizeof escaped, text.data ? text.data : "", text.size);
+	static const char special[] = "\"\\\n\t", spelled[] = "\"\\nt";
+	size_t from = 0;
 	put_str(l, "\"");
-	for (size_t i = 0; i < n; i++) {
-		if (escaped[i] == '"' || escaped[i] == '\\') put_str(l, "\\");
-		put(l, escaped + i, 1);
+	for (size_t i = 0; i < text.size; i++) {
+		const char *at = text.data[i] ? strchr(special, text.data[i]) : NULL;
+		if (!at) continue;
+		put_escaped(l, text.data + from, i - from);
+		put_str(l, "\\");
+		put(l, &spelled[at - special], 1);
+		from = i + 1;
 	}
+	if (from < text.size) put_escaped(l, text.data + from, text.size - from);
 	put_str(l, "\"");
 }
 

@@ -125,14 +125,14 @@ static void test_log_lines_quote_what_needs_it(void **state)
 	mr_table *t = mr_table_new();
 	(void)state;
 	mr_table_add_string(t, "host", mr_slice_str("a:5672"));
-	mr_table_add_string(t, "text", mr_slice_str("say \"hi\"\n"));
+	mr_table_add_string(t, "text", mr_slice_str("say \"hi\"\n\033"));
 	add_number(t, "n", -5);
 	line_is(MR_LOG_LOGFMT,
-		"level=warn msg=\"it broke\" host=a:5672 text=\"say \\\"hi\\\"\\\\x0a\" n=-5",
+		"level=warn msg=\"it broke\" host=a:5672 text=\"say \\\"hi\\\"\\n\\x1b\" n=-5",
 		mr_slice_str("it broke"), t);
 	line_is(MR_LOG_JSON,
 		"{\"level\":\"warn\",\"msg\":\"it broke\",\"host\":\"a:5672\",\"text\":\"say "
-		"\\\"hi\\\"\\\\x0a\",\"n\":\"-5\"}",
+		"\\\"hi\\\"\\n\\u001b\",\"n\":\"-5\"}",
 		mr_slice_str("it broke"), t);
 	mr_table_free(t);
 }
