@@ -7,10 +7,17 @@
 
 #define READS_PER_TURN 4 /* then the other links have their turn */
 
+/* Only what an open connection delivers must wait for a host that is behind; handshakes and farewells
+ * have deadlines. */
+static bool is_deaf(const struct mr_link *link)
+{
+	return link->engine->deaf && link->state == MR_LINK_OPEN;
+}
+
 static void watch(struct mr_link *link)
 {
 	int events = EV_READ;
-	if (link->engine->deaf && link->state != MR_LINK_PARTING) events = 0;
+	if (is_deaf(link)) events = 0;
 	bool unsent = mr_buffer_size(mr_session_output(link->session)) != 0;
 	if (unsent || link->stream->want & MR_WANT_WRITE) events |= EV_WRITE;
 	if (link->io.events == events && ev_is_active(&link->io)) return;
@@ -72,7 +79,7 @@ static void read_some(struct mr_link *link)
 	mr_error error = {0};
 	size_t room = link->engine->scratch_size / 2;
 	for (int i = 0; link->stream; i++) {
-		if (link->engine->deaf && link->state != MR_LINK_PARTING) break;
+		if (is_deaf(link)) break;
 		ssize_t n = read_once(link, &error);
 		if (n < 0) {
 			mr_link_broken(link, &error);
