@@ -108,6 +108,8 @@ local function add_number(into, key, n)
    if n == math.floor(n) and math.abs(n) < LONG then
       box.type = 108 -- 'l'
       box.as.integer = n
+   elseif n ~= n or math.abs(n) == math.huge then
+      error(('key "%s": RabbitMQ drops the connection at a number that is %s'):format(key, n), 0)
    else
       box.type = 100 -- 'd'
       box.as.real = n

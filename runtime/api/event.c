@@ -47,6 +47,7 @@ static void opened(mr_connection *c, mr_event *ev)
 	mr_table_free(c->server_properties);
 	c->server_properties = o->server_properties;
 	c->channel_max = o->channel_max;
+	c->frame_max = o->frame_max;
 	memcpy(c->host, o->host, sizeof c->host);
 	mr_free(o);
 }

@@ -35,6 +35,7 @@ struct mr_connection {
 	uint64_t published;             /* weight of all publishes pushed */
 	mr_table *server_properties;
 	uint16_t channel_max;
+	uint32_t frame_max; /* agreed; 0: no limit */
 	char host[280];
 	mr_channel **channels; /* by number */
 	size_t channel_slots;

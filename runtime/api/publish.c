@@ -23,6 +23,15 @@ static enum mr_status check(mr_channel *ch, size_t exchange, size_t key, size_t 
 	return c->published - mr_gauge_gone(c->gauge) < MR_OUTBOUND_MAX ? MR_OK : MR_BACKPRESSURE;
 }
 
+/* Properties travel in one header frame (20 bytes around them), and in one record of the ring. */
+static bool header_fits(const mr_connection *c, size_t properties)
+{
+	const size_t names = 2 * 255;
+	size_t around = sizeof(struct mr_command) + sizeof(struct mr_outgoing) + names;
+	if (c->frame_max && properties + 20 > c->frame_max) return false;
+	return properties + around <= mr_ring_record_max(&c->rt->bridge.commands);
+}
+
 static char *put(char *at, const char *data, size_t size)
 {
 	if (size) memcpy(at, data, size);
@@ -42,7 +51,7 @@ int mr_channel_publish(mr_channel *ch, const char *exchange, size_t exchange_siz
 	}
 	size_t extra = exchange_size + routing_key_size + properties_size;
 	bool is_large = extra + body_size > MR_INLINE_BODY;
-	if (extra > MR_INLINE_BODY * 16) return MR_CONTENT_TOO_LARGE;
+	if (!header_fits(c, properties_size)) return MR_CONTENT_TOO_LARGE;
 	char *large = is_large && body_size ? mr_malloc(body_size) : NULL;
 	if (is_large && body_size && !large) return MR_NO_MEMORY;
 	if (!is_large) extra += body_size;

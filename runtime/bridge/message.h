@@ -70,7 +70,8 @@ struct mr_link_seed {
 struct mr_opened {
 	mr_table *server_properties;
 	uint16_t channel_max;
-	char host[280]; /* "name:port" of the host that answered */
+	uint32_t frame_max; /* 0: no limit */
+	char host[280];     /* "name:port" of the host that answered */
 };
 
 /* A request whose strings live in the same block of memory. */

@@ -226,6 +226,7 @@ static void opened(struct mr_link *link)
 		o->server_properties =
 			hs->server_properties ? mr_table_copy(hs->server_properties) : NULL;
 		o->channel_max = hs->channel_max;
+		o->frame_max = hs->frame_max;
 		mr_dial_host(&link->dial, o->host, sizeof o->host);
 		log_connected(link, o->host);
 	}

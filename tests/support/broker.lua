@@ -12,12 +12,18 @@ broker.url = env "MR_RABBITMQ_URL"
 broker.port = tonumber(env "MR_RABBITMQ_PORT")
 broker.command = env "MOONRABBIT_COMMAND"
 
-local opened = {}
+--- What marks the connections of this process at the broker.
+broker.mark = ("spec-%d-"):format(os.time()) .. tostring({}):sub(8)
+
+local opened, scripts = {}, {}
 
 --- Connects, with more options than the URL; closed by broker.close_all.
 function broker.connect(options)
    local all = { url = broker.url }
    for k, v in pairs(options or {}) do all[k] = v end
+   local client_properties = { spec = broker.mark }
+   for k, v in pairs(all.client_properties or {}) do client_properties[k] = v end
+   all.client_properties = client_properties
    local conn = mr.connect(all)
    opened[#opened + 1] = conn
    return conn
@@ -28,10 +34,11 @@ function broker.channel(options)
    return assert(broker.connect(options):channel())
 end
 
---- Closes what broker.connect opened.
+--- Closes what broker.connect opened and removes the scripts.
 function broker.close_all()
    for _, conn in ipairs(opened) do conn:release() end
-   opened = {}
+   for _, path in ipairs(scripts) do os.remove(path) end
+   opened, scripts = {}, {}
 end
 
 local count = 0
@@ -79,12 +86,38 @@ function broker.ctl(arguments)
    return broker.shell(("sh %s ctl %s %s"):format(env "MR_RABBITMQ_SH", env "MR_RABBITMQ_DIR", arguments))
 end
 
+--- Takes the next message of a queue, waiting until there is one; settled unless `options` says otherwise.
+function broker.take(ch, queue, options)
+   return broker.eventually("a message of " .. queue, function()
+      local msg, err = ch:get(queue, options or { no_ack = true })
+      if not msg and err.kind ~= "empty" then error(tostring(err), 0) end
+      return msg
+   end)
+end
+
+--- Runs fn with the log off, for what is meant to go wrong.
+function broker.quietly(fn)
+   mr.log.configure "off"
+   local ok, why = pcall(fn)
+   mr.log.configure "warn"
+   if not ok then error(why, 0) end
+end
+
+--- Fails when the broker still has a connection of this process. (Other processes may have theirs.)
+function broker.none_left()
+   broker.close_all()
+   broker.eventually("no connection at the broker", function()
+      return not broker.ctl("list_connections -q name client_properties"):find(broker.mark, 1, true)
+   end)
+end
+
 --- A script on disk for the command; returns its path.
 function broker.script(text)
    local path = os.tmpname()
    local f = assert(io.open(path, "w"))
    f:write(text)
    f:close()
+   scripts[#scripts + 1] = path
    return path
 end
 
