@@ -15,7 +15,7 @@ describe("a broker that blocks publishing", function()
       broker.ctl "set_vm_memory_high_watermark absolute 1MB"
       assert(ch:publish("", q, "noticed"))          -- the broker tells those who publish
       broker.eventually("the block", function() return conn.is_blocked end)
-      assert.truthy(events.blocked)
+      broker.eventually("the event", function() return events.blocked end)
       local begun = mr.now()
       local ok, err = ch:publish("", q, "waits", { timeout = 0.3 })
       assert.is_nil(ok)
@@ -24,7 +24,7 @@ describe("a broker that blocks publishing", function()
       broker.ctl "set_vm_memory_high_watermark 0.4"
       assert.is_true(ch:publish("", q, "after", { timeout = 20 }))
       assert.is_false(conn.is_blocked)
-      assert.truthy(events.unblocked)
+      broker.eventually("the event", function() return events.unblocked end)
    end)
 end)
 

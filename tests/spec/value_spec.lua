@@ -34,7 +34,7 @@ end
 describe("value, going out", function()
    it("gives each Lua type its own on the wire", function()
       local cases = { { "text", "S" }, { "", "S" }, { "a\0b", "S" }, { true, "t" }, { false, "t" }, { 0, "l" }, { -7, "l" },
-         { 2 ^ 53, "l" }, { 1.5, "d" }, { 2 ^ 70, "d" }, { 1 / 0, "d" } }
+         { 2 ^ 53, "l" }, { 1.5, "d" }, { 2 ^ 70, "d" } }
       for _, case in ipairs(cases) do
          local out, type_ = trip(case[1])
          assert.equal(case[2], type_)

@@ -1,0 +1,225 @@
+/* test_net: TCP streams and name look-ups on the loopback.
+ * SPDX-License-Identifier: MIT */
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "net/resolve.h"
+#include "net/tcp.h"
+
+static int open_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int count = 0;
+	while (readdir(dir)) count++;
+	closedir(dir);
+	return count;
+}
+
+static int bound(int type, struct sockaddr_in *address)
+{
+	socklen_t size = sizeof *address;
+	int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+	*address = (struct sockaddr_in){.sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	assert_int_equal(bind(fd, (struct sockaddr *)address, sizeof *address), 0);
+	getsockname(fd, (struct sockaddr *)address, &size);
+	return fd;
+}
+
+/* Goes on with connecting until it is decided. */
+static enum mr_status finish(struct mr_stream *s, mr_error *error)
+{
+	enum mr_status st;
+	while ((st = s->class->connect(s, error)) == MR_TIMEOUT) {
+		struct pollfd pfd = {.fd = s->fd,
+			.events = s->want & MR_WANT_WRITE ? POLLOUT : POLLIN};
+		assert_int_equal(poll(&pfd, 1, 5000), 1);
+	}
+	return st;
+}
+
+static void test_a_stream_carries_bytes_both_ways_and_tells_of_its_end(void **state)
+{
+	struct sockaddr_in address;
+	struct mr_stream *s;
+	mr_error error = {0};
+	char data[8];
+	int fds = open_fds();
+	int listener = bound(SOCK_STREAM, &address);
+	(void)state;
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(mr_tcp_open(&s, (struct sockaddr *)&address, sizeof address, &error),
+		MR_OK);
+	assert_int_equal(finish(s, &error), MR_OK);
+	int peer = accept(listener, NULL, NULL);
+	assert_int_equal(s->class->read(s, data, sizeof data, &error),
+		0); /* nothing yet: not an end */
+	assert_int_equal(s->class->write(s, "ping", 4, &error), 4);
+	assert_int_equal(recv(peer, data, sizeof data, 0), 4);
+	assert_int_equal(send(peer, "pong", 4, 0), 4);
+	struct pollfd pfd = {.fd = s->fd, .events = POLLIN};
+	assert_int_equal(poll(&pfd, 1, 5000), 1);
+	assert_int_equal(s->class->read(s, data, sizeof data, &error), 4);
+	assert_false(s->class->pending(s));
+	close(peer);
+	assert_int_equal(poll(&pfd, 1, 5000), 1);
+	assert_int_equal(s->class->read(s, data, sizeof data, &error), -1);
+	assert_int_equal(error.kind, MR_STREAM_LOST);
+	s->class->close(s);
+	close(listener);
+	assert_int_equal(open_fds(), fds);
+}
+
+static void test_writing_to_a_peer_that_is_gone_is_an_error_and_no_signal(void **state)
+{
+	struct mr_stream *s;
+	mr_error error = {0};
+	int pair[2];
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	assert_int_equal(mr_tcp_adopt(&s, pair[0]), MR_OK);
+	close(pair[1]);
+	assert_int_equal(s->class->write(s, "x", 1, &error), -1);
+	assert_int_equal(error.kind, MR_STREAM_LOST);
+	assert_int_equal(error.system, EPIPE);
+	s->class->close(s);
+}
+
+static void test_a_full_socket_takes_no_more_and_wants_to_write(void **state)
+{
+	static char block[65536];
+	struct mr_stream *s;
+	mr_error error = {0};
+	int pair[2];
+	ssize_t n;
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	assert_int_equal(mr_tcp_adopt(&s, pair[0]), MR_OK);
+	while ((n = s->class->write(s, block, sizeof block, &error)) > 0) {}
+	assert_int_equal(n, 0);
+	assert_true(s->want & MR_WANT_WRITE);
+	mr_tcp_abort(s);
+	close(pair[1]);
+}
+
+static void test_a_port_without_a_listener_refuses(void **state)
+{
+	struct sockaddr_in address;
+	struct mr_stream *s = NULL;
+	mr_error error = {0};
+	(void)state;
+	close(bound(SOCK_STREAM, &address));
+	enum mr_status st = mr_tcp_open(&s, (struct sockaddr *)&address, sizeof address, &error);
+	if (st == MR_OK) st = finish(s, &error);
+	assert_int_equal(st, MR_CONNECTION_REFUSED);
+	assert_int_equal(error.system, ECONNREFUSED);
+	if (s) s->class->close(s);
+}
+
+/* ---- names ---- */
+
+struct found {
+	int calls;
+	size_t count;
+	char first[64], second[64];
+};
+
+static void on_found(void *owner, const struct mr_address *addresses, size_t count,
+	const mr_error *error)
+{
+	struct found *f = owner;
+	f->calls++;
+	f->count = count;
+	if (count > 0) mr_address_format(&addresses[0], f->first, sizeof f->first);
+	if (count > 1) mr_address_format(&addresses[1], f->second, sizeof f->second);
+	if (!count) assert_int_equal(error->kind, MR_DNS_FAILED);
+}
+
+static int watched;
+
+static void on_watch(void *owner, int fd, unsigned want)
+{
+	(void)owner;
+	(void)fd;
+	watched += want ? 1 : -1;
+}
+
+static void test_literals_and_localhost_need_no_server(void **state)
+{
+	static const struct {
+		const char *host, *first, *second;
+	} cases[] = {{"127.0.0.1", "127.0.0.1:7", ""}, {"::1", "[::1]:7", ""},
+		{"localhost", "127.0.0.1:7", "[::1]:7"}};
+	struct mr_resolver *r;
+	struct mr_lookup *lookup;
+	(void)state;
+	assert_int_equal(mr_resolver_open(&r, on_watch, NULL, NULL), MR_OK);
+	for (size_t i = 0; i < 3; i++) {
+		struct found f = {0};
+		assert_int_equal(mr_resolve(r, cases[i].host, 7, on_found, &f, &lookup), MR_OK);
+		assert_null(lookup);
+		assert_int_equal(f.calls, 1);
+		assert_string_equal(f.first, cases[i].first);
+		assert_string_equal(f.second, cases[i].second);
+	}
+	assert_int_equal(mr_resolver_deadline(r, 0), MR_NEVER);
+	mr_resolver_close(r);
+	mr_resolver_close(NULL);
+}
+
+static void test_a_lookup_that_is_cancelled_or_cut_short_is_never_heard_of(void **state)
+{
+	struct sockaddr_in address;
+	struct mr_resolver *r;
+	struct mr_lookup *first, *second;
+	struct found f = {0};
+	char server[40];
+	long live = mr_alloc_live();
+	int silent = bound(SOCK_DGRAM, &address);
+	int fds = open_fds();
+	(void)state;
+	watched = 0;
+	snprintf(server, sizeof server, "127.0.0.1:%u", ntohs(address.sin_port));
+	assert_int_equal(mr_resolver_open(&r, on_watch, NULL, NULL), MR_OK);
+	assert_int_equal(mr_resolver_servers(r, server), MR_OK);
+	assert_int_equal(mr_resolve(r, "one.test", 7, on_found, &f, &first), MR_OK);
+	assert_int_equal(mr_resolve(r, "two.test", 7, on_found, &f, &second), MR_OK);
+	assert_non_null(first);
+	assert_true(watched > 0);
+	assert_true(mr_resolver_deadline(r, 1000) > 1000);
+	mr_lookup_cancel(first);
+	mr_lookup_cancel(NULL);
+	mr_resolver_close(r);
+	assert_int_equal(f.calls, 0);
+	assert_int_equal(open_fds(), fds);
+	assert_int_equal(mr_alloc_live(), live);
+	close(silent);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_stream_carries_bytes_both_ways_and_tells_of_its_end),
+		cmocka_unit_test(test_writing_to_a_peer_that_is_gone_is_an_error_and_no_signal),
+		cmocka_unit_test(test_a_full_socket_takes_no_more_and_wants_to_write),
+		cmocka_unit_test(test_a_port_without_a_listener_refuses),
+		cmocka_unit_test(test_literals_and_localhost_need_no_server),
+		cmocka_unit_test(test_a_lookup_that_is_cancelled_or_cut_short_is_never_heard_of),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
