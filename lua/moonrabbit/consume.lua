@@ -89,6 +89,11 @@ local function handle_held(consumer)
    end
 end
 
+local function handle_and_held(consumer, d)
+   handle(consumer, d)
+   handle_held(consumer)
+end
+
 local function on_delivery(d)
    local consumer = consumers[d.consumer]
    if not consumer or consumer.is_ending then
@@ -96,11 +101,12 @@ local function on_delivery(d)
    elseif consumer.is_iterating then
       hold(consumer, d)
       wake_reader(consumer)
+   elseif not consumer.is_told then
+      hold(consumer, d)
    elseif not consumer.concurrency then
       handle(consumer, d)
    elseif consumer.running < consumer.concurrency then
-      handle(consumer, d)
-      handle_held(consumer)
+      handle_and_held(consumer, d)
    else
       hold(consumer, d)
    end
@@ -120,18 +126,29 @@ function consume.new(channel, queue, handler, opts)
       number = next_number, channel = channel, queue = queue, handler = handler, is_iterating = handler == nil,
       concurrency = opts.concurrency or false, no_ack = opts.no_ack or false, running = 0, held = {},
       held_first = 1, held_last = 0, state = "starting", tag = opts.consumer_tag or "", readers = {},
-      is_ending = false, is_holding = false,
+      is_ending = false, is_holding = false, is_told = false,
    }, Consumer)
    consumers[consumer.number] = consumer
    channel.consumers[consumer.number] = consumer
    return consumer
 end
 
---- It is at the broker under this tag.
+-- What came before the program knew its consumer: a task for each, as far as the concurrency goes.
+local function begin(consumer)
+   consumer.is_told = true
+   while not consumer.concurrency or consumer.running < consumer.concurrency do
+      local d = take_held(consumer)
+      if not d then return end
+      task.start(handle_and_held, consumer, d)
+   end
+end
+
+--- It is at the broker under this tag. Its handler is first called when the one who asked has gone on.
 function consume.started(consumer, tag)
    consumer.tag, consumer.state = tag, "consuming"
    loop.holds = loop.holds + 1
    consumer.is_holding = true
+   if not consumer.is_iterating then task.later(begin, consumer) end
 end
 
 -- What no handler has seen goes back to the queue.

@@ -38,6 +38,20 @@ static enum mr_status send(struct mr_chan *ch, const struct mr_method *method, m
 	return mr_method_put(&ch->outlet->out, ch->number, method, ch->outlet->frame_max, error);
 }
 
+/* A method and the place of its answer: both, or nothing on the wire. */
+static enum mr_status ask(struct mr_chan *ch, const struct mr_method *method,
+	const struct mr_pending *answer, mr_error *error)
+{
+	struct mr_buffer *out = &ch->outlet->out;
+	size_t before = mr_buffer_size(out);
+	enum mr_status st = send(ch, method, error);
+	if (st == MR_OK)
+		st = mr_pending_add(ch, answer->token, answer->expects, answer->consumer,
+			answer->deadline);
+	if (st != MR_OK) out->end = out->start + before;
+	return st;
+}
+
 void mr_outlet_lost(struct mr_outlet *outlet, uint16_t channel, uint32_t epoch, uint64_t first,
 	uint64_t last, enum mr_status outcome)
 {
@@ -69,8 +83,10 @@ struct mr_chan *mr_chan_open(struct mr_outlet *outlet, uint16_t number, uint32_t
 	mr_confirm_init(&ch->confirm, tell_confirmed, ch);
 	mr_acks_init(&ch->acks);
 	struct mr_method open = {.id = MR_M_CHANNEL_OPEN};
-	if (send(ch, &open, NULL) != MR_OK ||
-		mr_pending_add(ch, token, MR_M_CHANNEL_OPEN_OK, 0, deadline) != MR_OK) {
+	struct mr_pending answer = {.token = token,
+		.expects = MR_M_CHANNEL_OPEN_OK,
+		.deadline = deadline};
+	if (ask(ch, &open, &answer, NULL) != MR_OK) {
 		mr_chan_free(ch);
 		return NULL;
 	}
@@ -141,8 +157,10 @@ void mr_chan_close(struct mr_chan *ch, uint64_t token, mr_msec deadline)
 		.text = mr_slice_str("Goodbye")};
 	mr_error error = {0};
 	enum mr_status st = mr_chan_flush(ch);
-	if (st == MR_OK) st = send(ch, &m, &error);
-	if (st == MR_OK) st = mr_pending_add(ch, token, MR_M_CHANNEL_CLOSE_OK, 0, deadline);
+	struct mr_pending answer = {.token = token,
+		.expects = MR_M_CHANNEL_CLOSE_OK,
+		.deadline = deadline};
+	if (st == MR_OK) st = ask(ch, &m, &answer, &error);
 	if (st == MR_OK) {
 		mr_chan_enter(ch, MR_CH_CLOSING);
 		return;
@@ -179,13 +197,15 @@ void mr_chan_request(struct mr_chan *ch, uint64_t token, const mr_request *reque
 {
 	mr_error error = {0};
 	struct mr_method method;
-	uint32_t expects = mr_request_method(request, &method);
-	uint32_t consumer = request->number | (request->flags & MR_NO_ACK ? MR_CONSUMER_NO_ACK : 0);
+	struct mr_pending answer = {.token = token,
+		.expects = mr_request_method(request, &method),
+		.consumer = request->number,
+		.deadline = deadline};
+	if (request->flags & MR_NO_ACK) answer.consumer |= MR_CONSUMER_NO_ACK;
 	enum mr_status st = check(ch, request, &error);
 	/* Acks given before a request take effect before it: tx.commit and basic.recover depend on it. */
 	if (st == MR_OK) st = mr_chan_flush(ch);
-	if (st == MR_OK) st = send(ch, &method, &error);
-	if (st == MR_OK) st = mr_pending_add(ch, token, expects, consumer, deadline);
+	if (st == MR_OK) st = ask(ch, &method, &answer, &error);
 	if (st == MR_OK) {
 		/* Publishes count from here on, not from select-ok: so the broker numbers them. */
 		if (request->operation == MR_CONFIRM_SELECT) ch->confirming = true;
@@ -257,7 +277,10 @@ static enum mr_status deliver(struct mr_chan *ch, mr_delivery *d, mr_error *erro
 		ev.token = ch->confirming ? mr_confirm_returned(&ch->confirm, id) : 0;
 		ev.data.delivery = d;
 		stats->returned++;
-		emit(ch, &ev);
+		if (ch->state == MR_CH_OPEN)
+			emit(ch, &ev);
+		else /* closing: its confirm still says that it came back */
+			mr_delivery_give(ch->outlet->options->pool, d);
 		return MR_OK;
 	}
 	stats->delivered++;
@@ -269,10 +292,5 @@ enum mr_status mr_chan_content(struct mr_chan *ch, const struct mr_frame *frame,
 	mr_delivery *d;
 	enum mr_status st =
 		mr_content_feed(&ch->content, ch->outlet->options->pool, frame, &d, error);
-	if (st != MR_OK || !d) return st;
-	bool is_get =
-		ch->content.method.id == MR_M_BASIC_GET_OK; /* an answer, so it counts to the end */
-	if (ch->state == MR_CH_OPEN || is_get) return deliver(ch, d, error);
-	mr_delivery_give(ch->outlet->options->pool, d); /* closing: what still comes is not ours */
-	return MR_OK;
+	return st == MR_OK && d ? deliver(ch, d, error) : st;
 }

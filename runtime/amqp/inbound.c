@@ -10,6 +10,9 @@
 static enum mr_status send(struct mr_chan *ch, uint32_t id, mr_slice name, uint32_t flags)
 {
 	struct mr_method m = {.id = id, .name = name, .flags = flags};
+	/* Behind our channel.close the broker takes anything else for a frame on a channel that is not
+	 * open, which costs the connection (504). */
+	if (ch->state == MR_CH_CLOSING && id != MR_M_CHANNEL_CLOSE_OK) return MR_OK;
 	return mr_method_put(&ch->outlet->out, ch->number, &m, ch->outlet->frame_max, NULL);
 }
 
@@ -114,8 +117,11 @@ enum mr_status mr_inbound_delivery(struct mr_chan *ch, mr_delivery *d, mr_error 
 		return mr_error_set(error, st, MR_SCOPE_CONNECTION, st == MR_NO_MEMORY ? 506 : 503,
 			st == MR_NO_MEMORY ? "out of memory" : "a delivery tag is out of order");
 	}
-	if (got) return tell_got(ch, d);
-	tell_delivery(ch, d);
+	if (got) return tell_got(ch, d); /* an answer, so it counts to the end */
+	if (ch->state == MR_CH_OPEN)
+		tell_delivery(ch, d);
+	else /* closing: the broker takes it back; its tag had to be counted */
+		mr_delivery_give(ch->outlet->options->pool, d);
 	return MR_OK;
 }
 
@@ -128,15 +134,24 @@ static void copy_name(mr_reply *reply, mr_slice name)
 	reply->name[name.size] = '\0';
 }
 
+/* The asker of a consumer has gone: nobody would ever settle its deliveries. Those that come before
+ * the broker reads this are still told as the consumer's, with or without acks as it was asked. */
+static enum mr_status cancel_late(struct mr_chan *ch, mr_slice tag)
+{
+	if (ch->state == MR_CH_CLOSING) return MR_OK; /* it goes with its channel */
+	enum mr_status st = mr_pending_add(ch, 0, MR_M_BASIC_CANCEL_OK, 0, MR_NEVER);
+	return st == MR_OK ? send(ch, MR_M_BASIC_CANCEL, tag, 0) : st;
+}
+
 /* What an answer changes in the channel, before the host hears of it. */
 static enum mr_status apply(struct mr_chan *ch, const struct mr_pending *p,
 	const struct mr_method *m)
 {
+	enum mr_status st;
 	switch (m->id) {
 	case MR_M_BASIC_CONSUME_OK:
-		/* Its asker has gone: nobody would ever settle its deliveries. */
-		if (!p->token) return send(ch, MR_M_BASIC_CANCEL, m->name, 1);
-		return add_consumer(ch, m->name, p->consumer);
+		st = add_consumer(ch, m->name, p->consumer);
+		return st == MR_OK && !p->token ? cancel_late(ch, m->name) : st;
 	case MR_M_BASIC_CANCEL_OK: remove_consumer(ch, m->name); return MR_OK;
 	case MR_M_BASIC_RECOVER_OK: mr_acks_forget(&ch->acks); return MR_OK;
 	default: return MR_OK;

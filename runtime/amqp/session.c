@@ -189,6 +189,15 @@ static enum mr_status connection_method(struct mr_session *s, const struct mr_me
 		mr_method_name(m->id));
 }
 
+/* Without an agreed limit: what a body we would take may need, so that seven bytes of a frame's head
+ * cannot make us wait for gigabytes. */
+static uint32_t largest_frame(const struct mr_session *s)
+{
+	uint64_t body = s->options->max_message_size + MR_FRAME_OVERHEAD;
+	if (body > UINT32_MAX) return UINT32_MAX;
+	return body > s->guard.frame_max ? (uint32_t)body : s->guard.frame_max;
+}
+
 static enum mr_status shake_hands(struct mr_session *s, struct mr_method *m, mr_msec now,
 	mr_error *error)
 {
@@ -196,8 +205,8 @@ static enum mr_status shake_hands(struct mr_session *s, struct mr_method *m, mr_
 	enum mr_status st = mr_handshake_feed(hs, m, &s->outlet.out, error);
 	if (st != MR_OK) return st;
 	if (hs->step == MR_HS_OPEN && !s->heartbeat.interval) { /* tune is agreed from here on */
-		s->guard.frame_max = s->outlet.frame_max =
-			hs->frame_max ? hs->frame_max : UINT32_MAX;
+		s->outlet.frame_max = hs->frame_max ? hs->frame_max : UINT32_MAX;
+		s->guard.frame_max = hs->frame_max ? hs->frame_max : largest_frame(s);
 		s->guard.channel_max = hs->channel_max ? hs->channel_max : UINT16_MAX;
 		mr_heartbeat_init(&s->heartbeat, (mr_msec)hs->heartbeat * 1000, now);
 	}

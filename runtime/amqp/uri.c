@@ -2,8 +2,10 @@
  * SPDX-License-Identifier: MIT */
 #include "amqp/uri.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/alloc.h"
 
@@ -104,6 +106,10 @@ static enum mr_status take_scheme(struct mr_uri *uri, mr_slice *rest, mr_error *
 		*rest = mr_slice_of(mark + 3, rest->size - size - 3);
 		return uri->scheme ? MR_OK : MR_NO_MEMORY;
 	}
+	/* Only what looks like a scheme is shown: before a misplaced :// may stand a password. */
+	for (size_t i = 0; i < size; i++)
+		if (size > 16 || !isalnum((unsigned char)rest->data[i]))
+			return bad(error, "it must begin with amqp://, amqps:// or memory://");
 	const char *nearest = mr_nearest(rest->data, size, schemes, 3);
 	return mr_error_set(error, MR_BAD_URI, MR_SCOPE_CONFIG, 0,
 		"bad URL: unknown scheme \"%.*s\"%s%s%s", (int)size, rest->data,
@@ -312,6 +318,21 @@ static void put(char *out, size_t capacity, size_t *used, const char *data, size
 		if (*used + 1 < capacity) out[*used] = data[i];
 }
 
+/* The value of each `password=` is left out. */
+static void put_query_redacted(char *out, size_t capacity, size_t *used, mr_slice text)
+{
+	static const char key[] = "password=";
+	for (size_t i = 0; i < text.size; i++) {
+		bool is_key = text.size - i >= sizeof key - 1 &&
+		              strncasecmp(text.data + i, key, sizeof key - 1) == 0;
+		put(out, capacity, used, text.data + i, is_key ? sizeof key - 1 : 1);
+		if (!is_key) continue;
+		put(out, capacity, used, "***", 3);
+		while (i < text.size && text.data[i] != '&') i++;
+		i--;
+	}
+}
+
 /* Whatever stands between "//" and the last "@" before the next URL may be secret behind its first colon. */
 static void redact_one(char *out, size_t capacity, size_t *used, mr_slice url)
 {
@@ -320,13 +341,12 @@ static void redact_one(char *out, size_t capacity, size_t *used, mr_slice url)
 	const char *user = slashes ? slashes + 2 : url.data;
 	const char *at = url.size ? memrchr(user, '@', (size_t)(end - user)) : NULL;
 	const char *colon = at ? memchr(user, ':', (size_t)(at - user)) : NULL;
-	if (!colon) {
-		put(out, capacity, used, url.data, url.size);
-		return;
+	if (!colon) at = url.data;
+	if (colon) {
+		put(out, capacity, used, url.data, (size_t)(colon + 1 - url.data));
+		put(out, capacity, used, "***", 3);
 	}
-	put(out, capacity, used, url.data, (size_t)(colon + 1 - url.data));
-	put(out, capacity, used, "***", 3);
-	put(out, capacity, used, at, (size_t)(end - at));
+	put_query_redacted(out, capacity, used, mr_slice_of(at, (size_t)(end - at)));
 }
 
 size_t mr_uri_redact(char *out, size_t capacity, const char *text, size_t size)

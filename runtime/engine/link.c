@@ -96,6 +96,7 @@ static void log_loss(struct mr_link *link, const char *msg, const mr_error *erro
 static void drop_stream(struct mr_link *link)
 {
 	mr_dial_cancel(&link->dial);
+	ev_timer_stop(link->engine->loop, &link->greeting);
 	ev_timer_stop(link->engine->loop, &link->patience);
 	if (link->stream) {
 		mr_link_io_stop(link);
@@ -158,6 +159,7 @@ static void handshake_failed(struct mr_link *link, const mr_error *why)
 	error.system = why->system;
 	bool is_final =
 		why->kind == MR_AUTHENTICATION_FAILED || why->kind == MR_VHOST_ACCESS_REFUSED;
+	ev_timer_stop(link->engine->loop, &link->greeting);
 	mr_link_io_stop(link);
 	link->stream->class->close(link->stream);
 	link->stream = NULL;
@@ -222,6 +224,7 @@ static void opened(struct mr_link *link)
 	struct mr_opened *o = mr_calloc(1, sizeof *o);
 	mr_link_enter(link, MR_LINK_OPEN);
 	ev_timer_stop(link->engine->loop, &link->patience);
+	ev_timer_stop(link->engine->loop, &link->greeting);
 	if (o) {
 		o->server_properties =
 			hs->server_properties ? mr_table_copy(hs->server_properties) : NULL;
@@ -265,9 +268,24 @@ static void on_dialed(void *owner, struct mr_stream *stream, const mr_error *err
 	mr_link_io_start(link);
 	enum mr_status st = mr_session_open(&link->session, &link->options);
 	if (st == MR_OK) st = mr_session_start(link->session, mr_engine_now(link->engine));
+	mr_engine_arm(link->engine, &link->greeting,
+		mr_engine_now(link->engine) + link->config->socket_timeout);
 	if (st == MR_OK) return;
 	mr_error_set(&memory, st, MR_SCOPE_CONNECTION, 0, "out of memory");
 	connect_failed(link, &memory);
+}
+
+/* A host that accepts and says nothing must not use up the time of the next one. */
+static void on_greeting(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_link *link = timer->data;
+	mr_error error = {0};
+	(void)loop;
+	(void)revents;
+	if (link->state != MR_LINK_CONNECTING || !link->session) return;
+	mr_error_set(&error, MR_CONNECT_TIMEOUT, MR_SCOPE_CONNECTION, 0,
+		"accepts connections, but no AMQP handshake came within socket_timeout");
+	handshake_failed(link, &error);
 }
 
 static void on_patience(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -322,7 +340,8 @@ enum mr_status mr_link_new(struct mr_engine *engine, uint32_t number, struct mr_
 	mr_list_init(&link->closers);
 	mr_dial_init(&link->dial, engine, c, on_dialed, link);
 	ev_init(&link->patience, on_patience);
-	link->patience.data = link;
+	ev_init(&link->greeting, on_greeting);
+	link->patience.data = link->greeting.data = link;
 	mr_free(seed);
 	return MR_OK;
 }

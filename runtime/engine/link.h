@@ -33,6 +33,7 @@ struct mr_link {
 	ev_timer timer; /* the session's deadline */
 	mr_msec timer_at;
 	ev_timer patience;   /* connect_timeout, close_timeout */
+	ev_timer greeting;   /* socket_timeout of the AMQP handshake on one address */
 	uint64_t pumps_seen; /* engine->pumps at the last heartbeat, in loop mode */
 	mr_error error;      /* why the last connection ended */
 	uint64_t published;  /* bytes of publishes taken, ever */

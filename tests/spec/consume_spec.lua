@@ -55,6 +55,7 @@ local function start(handler, opts)
    end
    local consumer = consume.new(channel, "q", handler, opts or {})
    consume.started(consumer, "tag")
+   if not (opts and opts.is_new) then task.run_ready() end
    return consumer, channel
 end
 
@@ -81,6 +82,22 @@ describe("a consumer", function()
       assert.same({ "q", "", "key", 1, false }, { fields.queue, fields.exchange, fields.routing_key, fields.tag,
          fields.redelivered })
       assert.is_truthy(fields.error:find("consume_spec.lua:%d+: oops\nstack traceback:"))
+   end)
+
+   it("keeps what comes until the program has gone on with it", function()
+      local got, token = {}, task.token()
+      local consumer = start(function(msg)
+         got[#got + 1] = msg.delivery_tag
+         if msg.delivery_tag == 1 then task.wait(token) end
+      end, { is_new = true, concurrency = 2 })
+      receive(consumer, 1, 2, 3)
+      assert.same({}, got)
+      task.run_ready()
+      assert.same({ 1, 2, 3 }, got)
+      assert.same({ nil, "ack", "ack" }, settled)
+      task.wake(token)
+      task.run_ready()
+      assert.same({ "ack", "ack", "ack" }, settled)
    end)
 
    it("leaves alone what its handler settled", function()

@@ -65,7 +65,7 @@ function broker.shell(command)
    local file = os.tmpname()
    -- timeout needs one program, so the command becomes the argument of a shell.
    command = ("timeout 40 sh -c '%s'"):format(command:gsub("'", "'\\''"))
-   os.execute(("(%s) >%s 2>&1; echo \"exit $?\" >>%s.done &"):format(command, file, file))
+   os.execute(("{ (%s) >%s 2>&1; echo \"exit $?\" >%s.new; mv %s.new %s.done; } &"):format(command, file, file, file, file))
    local out = broker.eventually(command, function()
       local done = io.open(file .. ".done")
       if not done then return nil end

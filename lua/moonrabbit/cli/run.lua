@@ -113,8 +113,9 @@ local function main(mr, options, seconds)
       return FAILED
    end
    drain.until_idle()
-   local lost, asked = drain.lost(), drain.is_asked()
-   local code = judge(drain.run(seconds), lost)
+   local asked = drain.is_asked()
+   local left = drain.run(seconds)
+   local code = judge(left, drain.lost()) -- the word of a loss may come after the end of its consumers
    if asked then mr.log.info("stopped") end
    return code
 end

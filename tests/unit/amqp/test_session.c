@@ -1,171 +1,6 @@
 /* test_session: a whole connection without a socket: the server's bytes in, ours and the events out.
  * SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "amqp/frame.h"
-#include "amqp/session.h"
-#include "base/alloc.h"
-#include "base/value.h"
-
-#define FRAME_MAX 131072
-#define EVENTS 512
-
-/* One client session, the server's bytes that wait for it, and what it told. */
-struct bench {
-	struct mr_login login;
-	struct mr_session_options options;
-	struct mr_session *s;
-	mr_stats stats;
-	struct mr_buffer server;
-	int types[EVENTS], statuses[EVENTS];
-	uint64_t tokens[EVENTS], lasts[EVENTS];
-	int count;
-};
-
-static void on_event(void *owner, const mr_event *event)
-{
-	struct bench *b = owner;
-	mr_event ev = *event;
-	if (b->count < EVENTS) {
-		b->types[b->count] = (int)ev.type;
-		b->statuses[b->count] = ev.status;
-		b->tokens[b->count] = ev.token;
-		b->lasts[b->count++] = ev.last;
-	}
-	mr_delivery *d = NULL;
-	if (ev.type == MR_EV_DELIVERY || ev.type == MR_EV_RETURN) d = ev.data.delivery;
-	if (ev.type == MR_EV_DONE && ev.data.reply) d = ev.data.reply->delivery;
-	if (d) mr_delivery_give(b->options.pool, d);
-	mr_event_fini(&ev);
-}
-
-static bool begin(struct bench *b)
-{
-	memset(b, 0, sizeof *b);
-	b->login = (struct mr_login){.frame_max = FRAME_MAX, .channel_max = 2047, .heartbeat = 10};
-	b->login.user = b->login.password = mr_slice_str("guest");
-	b->login.vhost = mr_slice_str("/");
-	b->login.mechanism = mr_slice_str("PLAIN");
-	b->login.connection_name = mr_slice_str("test");
-	b->options = (struct mr_session_options){.login = &b->login,
-		.connection = 1,
-		.stats = &b->stats};
-	b->options.max_message_size = 1 << 20;
-	b->options.blocked_timeout = 5000;
-	b->options.emit = on_event;
-	b->options.owner = b;
-	return mr_delivery_pool_open(&b->options.pool) == MR_OK &&
-	       mr_session_open(&b->s, &b->options) == MR_OK && mr_session_start(b->s, 0) == MR_OK;
-}
-
-static void end(struct bench *b)
-{
-	mr_error why = {.kind = MR_STREAM_LOST};
-	if (b->s) mr_session_lose(b->s, &why);
-	mr_session_free(b->s);
-	if (b->options.pool) assert_int_equal(mr_delivery_pool_out(b->options.pool, NULL), 0);
-	mr_delivery_pool_close(b->options.pool);
-	mr_buffer_fini(&b->server);
-}
-
-static void say(struct bench *b, uint16_t channel, struct mr_method m)
-{
-	mr_method_put(&b->server, channel, &m, FRAME_MAX, NULL);
-}
-
-/* Shows the session what the server said, `piece` bytes at a time. */
-static void feed_pieces(struct bench *b, size_t piece, mr_msec now)
-{
-	size_t shown = 0, want;
-	while (mr_buffer_size(&b->server)) {
-		shown += piece;
-		if (shown > mr_buffer_size(&b->server)) shown = mr_buffer_size(&b->server);
-		size_t used = mr_session_feed(b->s, mr_buffer_data(&b->server), shown, now, &want);
-		if (!used && shown == mr_buffer_size(&b->server)) return;
-		mr_buffer_consume(&b->server, used);
-		shown -= used;
-	}
-}
-
-static void feed(struct bench *b, mr_msec now) { feed_pieces(b, SIZE_MAX / 2, now); }
-
-static void shake(struct bench *b)
-{
-	mr_table *t = mr_table_new();
-	struct mr_method start = {.id = MR_M_CONNECTION_START,
-		.text = mr_slice_str("PLAIN"),
-		.table = t};
-	start.other = mr_slice_str("en_US");
-	say(b, 0, start);
-	mr_table_free(t);
-	say(b, 0,
-		(struct mr_method){.id = MR_M_CONNECTION_TUNE,
-			.channel_max = 100,
-			.count = FRAME_MAX,
-			.heartbeat = 4});
-	say(b, 0, (struct mr_method){.id = MR_M_CONNECTION_OPEN_OK});
-}
-
-static void open_channel(struct bench *b, uint16_t number)
-{
-	mr_session_channel_open(b->s, number, 100u + number, number, 100000);
-	say(b, number, (struct mr_method){.id = MR_M_CHANNEL_OPEN_OK});
-}
-
-static void ready(struct bench *b)
-{
-	assert_true(begin(b));
-	shake(b);
-	feed(b, 1);
-	assert_int_equal(mr_session_state(b->s), MR_SESSION_OPEN);
-	open_channel(b, 1);
-	feed(b, 2);
-	mr_buffer_consume(mr_session_output(b->s), SIZE_MAX);
-	b->count = 0;
-}
-
-static void ask(struct bench *b, uint64_t token, int operation, uint32_t number)
-{
-	mr_request r = {.operation = operation, .number = number, .name = mr_slice_str("q")};
-	mr_session_request(b->s, 1, token, 1, &r, 10000);
-}
-
-static void deliver(struct bench *b, uint64_t tag, const char *body)
-{
-	say(b, 1,
-		(struct mr_method){.id = MR_M_BASIC_DELIVER,
-			.other = mr_slice_str("tag"),
-			.tag = tag,
-			.name = mr_slice_str("x"),
-			.key = mr_slice_str("k")});
-	mr_frame_put_content(&b->server, 1, mr_slice_of("\x10\x00\x02", 3), mr_slice_str(body),
-		FRAME_MAX);
-}
-
-/* Of our output: the id of method number `n`, 0 when there are fewer. */
-static uint32_t said(struct bench *b, int n)
-{
-	struct mr_buffer *out = mr_session_output(b->s);
-	const uint8_t *at = mr_buffer_data(out), *stop = at + mr_buffer_size(out);
-	for (; at < stop; at += mr_get32(at + 3) + 8)
-		if (at[0] == MR_FRAME_METHOD && n-- == 0) return mr_get32(at + 7);
-	return 0;
-}
-
-static void event_is(const struct bench *b, int n, int type, int status, uint64_t token)
-{
-	assert_true(n < b->count);
-	assert_int_equal(b->types[n], type);
-	assert_int_equal(b->statuses[n], status);
-	assert_int_equal(b->tokens[n], token);
-}
+#include "session_bench.h"
 
 static void test_a_consumer_gets_its_deliveries_and_acks_them_in_one_frame(void **state)
 {
@@ -338,42 +173,252 @@ static void test_heartbeats_and_blocking_have_their_deadlines(void **state)
 	end(&b);
 }
 
-static void scenario(struct bench *b)
+/* ---- a connection from its first byte to its last ---- */
+
+static void publish_two(struct bench *b)
 {
-	if (!begin(b)) return;
-	shake(b);
-	feed(b, 1);
-	if (mr_session_state(b->s) != MR_SESSION_OPEN) return;
-	open_channel(b, 1);
-	feed(b, 2);
-	ask(b, 5, MR_CONFIRM_SELECT, 0);
-	say(b, 1, (struct mr_method){.id = MR_M_CONFIRM_SELECT_OK});
-	ask(b, 6, MR_BASIC_CONSUME, 9);
-	say(b, 1, (struct mr_method){.id = MR_M_BASIC_CONSUME_OK, .name = mr_slice_str("tag")});
-	deliver(b, 1, "body");
-	feed(b, 3);
-	mr_session_settle(b->s, 1, 1, 1, MR_ACK, 0);
 	struct mr_publish p = {.properties = mr_slice_of("\0\0", 2),
-		.number = 1,
+		.flags = MR_MANDATORY,
 		.epoch = 1,
 		.deadline = 9000};
 	p.body = mr_slice_str("body");
-	mr_session_publish(b->s, 1, &p);
-	mr_session_flush(b->s);
+	for (p.number = 1; p.number <= 2; p.number++) mr_session_publish(b->s, 1, &p);
+}
+
+/* What a broker has to say to a host that asked for everything. */
+static void answer_all(struct bench *b)
+{
+	mr_slice tag = mr_slice_str("tag"), none = mr_slice_of("\0\0", 2);
+	say(b, 1, (struct mr_method){.id = MR_M_CONFIRM_SELECT_OK});
+	say(b, 1, (struct mr_method){.id = MR_M_BASIC_RETURN, .code = 312});
+	mr_frame_put_content(&b->server, 1, none, mr_slice_str("body"), FRAME_MAX);
+	say(b, 1, (struct mr_method){.id = MR_M_BASIC_ACK, .tag = 2, .flags = 1});
+	say(b, 1, (struct mr_method){.id = MR_M_BASIC_CONSUME_OK, .name = tag});
+	deliver(b, 1, "body");
+	mr_frame_put_heartbeat(&b->server);
+	deliver(b, 2, "");
+	say(b, 1, (struct mr_method){.id = MR_M_QUEUE_DECLARE_OK, .name = mr_slice_str("q")});
+	say(b, 1, (struct mr_method){.id = MR_M_BASIC_GET_OK, .tag = 3, .count = 7});
+	mr_frame_put_content(&b->server, 1, none, mr_slice_str("got"), FRAME_MAX);
+	say(b, 0, (struct mr_method){.id = MR_M_CONNECTION_BLOCKED, .text = tag});
+	say(b, 0, (struct mr_method){.id = MR_M_CONNECTION_UNBLOCKED});
+	say(b, 1, (struct mr_method){.id = MR_M_BASIC_CANCEL, .name = tag, .flags = 1});
+	say(b, 1, (struct mr_method){.id = MR_M_CHANNEL_CLOSE, .code = 404, .text = tag});
+	say(b, 0, (struct mr_method){.id = MR_M_CONNECTION_CLOSE, .code = 320, .text = tag});
+}
+
+/* Up to where the broker's answers wait to be fed; false when it did not get there. */
+static bool ask_all(struct bench *b)
+{
+	if (!begin(b)) return false;
+	shake(b);
+	feed(b, 1);
+	if (mr_session_state(b->s) != MR_SESSION_OPEN) return false;
+	open_channel(b, 1);
+	feed(b, 2);
+	ask(b, 5, MR_CONFIRM_SELECT, 0);
+	publish_two(b);
+	ask(b, 6, MR_BASIC_CONSUME, 9);
+	ask(b, 7, MR_QUEUE_DECLARE, 0);
+	ask(b, 8, MR_BASIC_GET, 0);
+	ask(b, 9, MR_QUEUE_DELETE, 0);
+	answer_all(b);
+	return true;
+}
+
+static void test_a_stream_cut_anywhere_means_the_same(void **state)
+{
+	struct bench whole, b;
+	size_t want;
+	(void)state;
+	assert_true(ask_all(&whole));
+	size_t size = mr_buffer_size(&whole.server);
+	feed(&whole, 3);
+	assert_int_equal(whole.count, 15);
+	assert_int_equal(mr_session_error(whole.s)->kind, MR_CONNECTION_FORCED);
+	for (size_t cut = 0; cut <= size; cut++) {
+		assert_true(ask_all(&b));
+		size_t used = mr_session_feed(b.s, mr_buffer_data(&b.server), cut, 3, &want);
+		assert_true(used <= cut && cut - used < 200);
+		mr_buffer_consume(&b.server, used);
+		feed(&b, 3);
+		assert_int_equal(b.count, whole.count);
+		assert_memory_equal(b.types, whole.types, sizeof b.types);
+		assert_memory_equal(b.statuses, whole.statuses, sizeof b.statuses);
+		assert_memory_equal(b.tokens, whole.tokens, sizeof b.tokens);
+		assert_memory_equal(b.lasts, whole.lasts, sizeof b.lasts);
+		end(&b);
+	}
+	end(&whole);
+}
+
+static void test_every_request_ends_once_wherever_the_transport_breaks(void **state)
+{
+	size_t size = 1, want;
+	(void)state;
+	for (size_t cut = 0; cut <= size; cut++) {
+		struct bench b;
+		uint64_t confirmed = 0;
+		assert_true(ask_all(&b));
+		size = mr_buffer_size(&b.server);
+		mr_session_feed(b.s, mr_buffer_data(&b.server), cut, 3, &want);
+		end(&b);
+		for (int token = 5; token <= 9; token++) assert_int_equal(b.ends[token], 1);
+		for (int i = 0; i < b.count; i++)
+			if (b.types[i] == MR_EV_CONFIRM) confirmed += b.lasts[i] - b.tokens[i] + 1;
+		assert_int_equal(confirmed, 2);
+	}
 }
 
 static void test_every_failing_allocation_ends_well(void **state)
 {
 	long live = mr_alloc_live();
 	(void)state;
-	for (long n = 1; n < 300; n++) {
+	for (long n = 1; n < 250; n++) {
 		struct bench b;
 		mr_alloc_fail_nth(n);
-		scenario(&b);
+		if (ask_all(&b)) {
+			feed_pieces(&b, 300, 3);
+			mr_session_settle(b.s, 1, 1, 1, MR_ACK, 0);
+			mr_session_flush(b.s);
+		}
 		mr_alloc_fail_nth(0);
 		end(&b);
+		for (int token = 0; token < TOKENS; token++) assert_true(b.ends[token] <= 1);
 		assert_int_equal(mr_alloc_live(), live);
 	}
+}
+
+/* ---- ends ---- */
+
+static void test_a_connection_closed_by_the_broker_takes_its_channels_along(void **state)
+{
+	struct bench b;
+	(void)state;
+	ready(&b);
+	open_channel(&b, 2);
+	feed(&b, 3);
+	mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+	b.count = 0;
+	ask(&b, 5, MR_QUEUE_DECLARE, 0);
+	mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+	say(&b, 0, (struct mr_method){.id = MR_M_CONNECTION_CLOSE, .code = 320});
+	deliver(&b, 1, "what comes behind is not read");
+	feed(&b, 4);
+	assert_int_equal(b.count, 3);
+	event_is(&b, 0, MR_EV_DONE, MR_CONNECTION_FORCED, 5);
+	event_is(&b, 1, MR_EV_CHANNEL, MR_CONNECTION_FORCED, 0);
+	event_is(&b, 2, MR_EV_CHANNEL, MR_CONNECTION_FORCED, 0);
+	assert_int_equal(said(&b, 0), MR_M_CONNECTION_CLOSE_OK);
+	assert_int_equal(said(&b, 1), 0);
+	assert_int_equal(mr_session_state(b.s), MR_SESSION_CLOSED);
+	assert_int_equal(mr_session_deadline(b.s), MR_NEVER);
+	ask(&b, 6, MR_QUEUE_DECLARE, 0);
+	event_is(&b, 3, MR_EV_DONE, MR_CONNECTION_FORCED, 6);
+	end(&b);
+}
+
+static void test_a_close_of_ours_is_over_with_close_ok(void **state)
+{
+	struct bench b;
+	(void)state;
+	ready(&b);
+	mr_session_shutdown(b.s);
+	assert_int_equal(mr_session_state(b.s), MR_SESSION_CLOSING);
+	assert_int_equal(said(&b, 0), MR_M_CONNECTION_CLOSE);
+	ask(&b, 5, MR_QUEUE_DECLARE, 0);
+	assert_int_equal(b.ends[5], 1);
+	deliver(&b, 1, "crossed");
+	say(&b, 0, (struct mr_method){.id = MR_M_CONNECTION_CLOSE_OK});
+	feed(&b, 3);
+	assert_int_equal(mr_session_state(b.s), MR_SESSION_CLOSED);
+	assert_int_equal(mr_session_error(b.s)->kind, MR_CLOSED);
+	end(&b);
+}
+
+static void test_both_sides_may_close_a_connection_at_once(void **state)
+{
+	struct bench b;
+	(void)state;
+	ready(&b);
+	mr_session_shutdown(b.s);
+	say(&b, 0, (struct mr_method){.id = MR_M_CONNECTION_CLOSE, .code = 320});
+	feed(&b, 3);
+	assert_int_equal(said(&b, 0), MR_M_CONNECTION_CLOSE);
+	assert_int_equal(said(&b, 1), MR_M_CONNECTION_CLOSE_OK);
+	assert_int_equal(mr_session_state(b.s), MR_SESSION_CLOSED);
+	end(&b);
+}
+
+/* ---- violations ---- */
+
+static uint16_t close_code(struct bench *b)
+{
+	struct mr_buffer *out = mr_session_output(b->s);
+	return said(b, 0) == MR_M_CONNECTION_CLOSE ? mr_get16(mr_buffer_data(out) + 11) : 0;
+}
+
+static void test_broken_frames_are_answered_with_their_code(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t size;
+		int code;
+	} cases[] = {
+		{"\x05\0\0\0\0\0\0\xce", 8, 501},              /* no such type */
+		{"\x01\0\1\0\0\0\4\0\x32\0\x0b\xcf", 12, 501}, /* wrong end */
+		{"\x01\0\1\0\2\0\0", 7, 501},                  /* over frame_max, payload unseen */
+		{"\x08\0\1\0\0\0\0\xce", 8, 501},              /* a heartbeat on channel 1 */
+		{"\x01\0\xc8\0\0\0\4\0\x32\0\x0b\xce", 12, 504}, /* over channel_max */
+		{"\x01\0\1\0\0\0\4\0\x32\0\x0b\xce", 12, 502},   /* declare-ok without its fields */
+		{"\x03\0\1\0\0\0\1x\xce", 9, 505},               /* a body of nothing */
+		{"\x01\0\1\0\0\0\2\0\x32\xce", 10, 501},         /* half a method id */
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct bench b;
+		ready(&b);
+		mr_buffer_append(&b.server, cases[i].bytes, cases[i].size);
+		feed(&b, 3);
+		assert_int_equal(mr_session_state(b.s), MR_SESSION_CLOSED);
+		assert_int_equal(close_code(&b), cases[i].code);
+		end(&b);
+	}
+}
+
+static void test_a_message_over_the_limit_is_refused_by_its_header(void **state)
+{
+	struct bench b;
+	uint8_t header[14] = {0, 60};
+	(void)state;
+	ready(&b);
+	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_DELIVER, .tag = 1});
+	mr_put64(header + 4, (1 << 20) + 1);
+	mr_buffer_append(&b.server, "\x02\0\1\0\0\0\x0e", 7);
+	mr_buffer_append(&b.server, header, sizeof header);
+	mr_buffer_append(&b.server, "\xce", 1);
+	feed(&b, 3);
+	assert_int_equal(close_code(&b), 311);
+	assert_int_equal(mr_session_error(b.s)->kind, MR_CONTENT_TOO_LARGE);
+	end(&b);
+}
+
+static void test_without_a_limit_of_frames_no_frame_may_claim_gigabytes(void **state)
+{
+	struct bench b;
+	size_t want;
+	(void)state;
+	assert_true(begin(&b));
+	b.login.frame_max = 0;
+	shake(&b);
+	uint8_t *at = mr_buffer_data(&b.server);
+	while (mr_get32(at + 7) != MR_M_CONNECTION_TUNE) at += mr_get32(at + 3) + 8;
+	mr_put32(at + 13, 0); /* frame_max of tune */
+	feed(&b, 1);
+	assert_int_equal(mr_session_state(b.s), MR_SESSION_OPEN);
+	mr_session_feed(b.s, (const uint8_t *)"\x03\0\1\xff\xff\xff\xf0", 7, 2, &want);
+	assert_int_equal(mr_session_state(b.s), MR_SESSION_CLOSED);
+	end(&b);
 }
 
 int main(void)
@@ -386,7 +431,15 @@ int main(void)
 		cmocka_unit_test(test_a_late_answer_is_swallowed_and_its_consumer_cancelled),
 		cmocka_unit_test(test_violations_close_the_connection_with_their_code),
 		cmocka_unit_test(test_heartbeats_and_blocking_have_their_deadlines),
+		cmocka_unit_test(test_a_stream_cut_anywhere_means_the_same),
+		cmocka_unit_test(test_every_request_ends_once_wherever_the_transport_breaks),
 		cmocka_unit_test(test_every_failing_allocation_ends_well),
+		cmocka_unit_test(test_a_connection_closed_by_the_broker_takes_its_channels_along),
+		cmocka_unit_test(test_a_close_of_ours_is_over_with_close_ok),
+		cmocka_unit_test(test_both_sides_may_close_a_connection_at_once),
+		cmocka_unit_test(test_broken_frames_are_answered_with_their_code),
+		cmocka_unit_test(test_a_message_over_the_limit_is_refused_by_its_header),
+		cmocka_unit_test(test_without_a_limit_of_frames_no_frame_may_claim_gigabytes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

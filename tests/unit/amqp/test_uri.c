@@ -134,6 +134,18 @@ static void test_passwords_are_never_shown(void **state)
 	shows("amqp://u:one@a;amqp://u:two@b", "amqp://u:***@a;amqp://u:***@b");
 	shows("ampq//u:secret@h", "ampq//u:***@h");
 	shows("u:secret@h", "u:***@h");
+	shows("amqp://h/?password=secret&name=x", "amqp://h/?password=***&name=x");
+	shows("amqp://u:a@h/?PassWord=secret", "amqp://u:***@h/?PassWord=***");
+}
+
+static void test_what_stands_for_a_scheme_is_not_shown_if_it_is_none(void **state)
+{
+	const char *url = "guest:secret://host";
+	struct mr_uri uri;
+	mr_error error = {0};
+	(void)state;
+	assert_int_equal(mr_uri_parse(&uri, url, strlen(url), &error), MR_BAD_URI);
+	assert_null(strstr(error.text, "secret"));
 }
 
 static void test_redacting_into_little_room_still_terminates(void **state)
@@ -173,6 +185,7 @@ int main(void)
 		cmocka_unit_test(test_an_unknown_scheme_names_the_nearest),
 		cmocka_unit_test(test_the_query_is_decoded_in_order),
 		cmocka_unit_test(test_passwords_are_never_shown),
+		cmocka_unit_test(test_what_stands_for_a_scheme_is_not_shown_if_it_is_none),
 		cmocka_unit_test(test_redacting_into_little_room_still_terminates),
 		cmocka_unit_test(test_no_failing_allocation_leaks),
 	};

@@ -1,0 +1,345 @@
+--- Losing a connection: everybody who waits is told why, and nothing hangs.
+local mr = require "moonrabbit"
+local broker = require "broker"
+local peer = require "peer"
+
+local eventually, take, quietly = broker.eventually, broker.take, broker.quietly
+local b64 = ("\0"):rep(7)
+
+-- Fails with an error of this kind, for the original reason.
+local function check(err, kind, code)
+   assert.equal(kind, err and err.kind, tostring(err))
+   if code then assert.equal(code, err.code) end
+end
+
+-- Runs scenario(events) with the log off: it loses connections on purpose.
+local function losing(scenario)
+   local events = {}
+   quietly(function()
+      scenario(events, function(ev) events[ev.type] = ev end)
+   end)
+end
+
+describe("when the broker closes the connection", function()
+   after_each(broker.close_all)
+
+   it("every waiter, ticket, consumer and delivery is told why", function()
+      losing(function(events, on_event)
+         local admin = broker.channel()
+         local q = assert(admin:queue_declare { queue = broker.name "lost", durable = true }).queue
+         for i = 1, 4 do assert(admin:publish("", q, tostring(i))) end
+
+         local conn = broker.connect { on_event = on_event }
+         local ch, pub, other = assert(conn:channel()), assert(conn:channel()), assert(conn:channel())
+         assert(pub:confirm_select())
+         local kept = take(ch, q, {})
+         local handled = {}
+         local consumer = assert(ch:consume(q, function(msg)
+            local body = msg.body
+            eventually("the loss", function() return events.lost end, 30)
+            handled[body] = select(2, msg:ack()).kind
+         end))
+         local iterator, reader = assert(other:messages(assert(other:queue_declare { exclusive = true }).queue))
+         local ended, asked, acked = {}, 0, 0
+         mr.spawn(function()
+            iterator()
+            ended.reader = reader.err
+         end)
+         mr.spawn(function()
+            while not ended.asker do
+               local ok, err = other:queue_declare { queue = q, passive = true }
+               if ok then asked = asked + 1 else ended.asker = err end
+            end
+         end)
+         mr.spawn(function()
+            while not ended.publisher do
+               local ok, err = pub:publish("", q, "x")
+               if ok then acked = acked + 1 else ended.publisher = err end
+            end
+         end)
+         eventually("some work", function() return asked > 3 and acked > 3 end)
+         broker.ctl "close_all_connections maintenance"
+         eventually("the loss", function() return events.lost end, 30)
+         eventually("all waiters", function() return ended.reader and ended.asker and ended.publisher end)
+
+         check(events.lost.err, "connection_forced", 320)
+         assert.equal("connection", events.lost.err.scope)
+         assert.is_true(events.lost.err.recoverable)
+         assert.truthy(events.lost.err.text:find("maintenance", 1, true), events.lost.err.text)
+         assert.is_true(#events.lost.err.hint > 0)
+         check(ended.asker, "connection_forced", 320)
+         check(ended.reader, "connection_forced", 320)
+         assert.truthy(ended.publisher.kind == "lost" or ended.publisher.kind == "connection_forced", ended.publisher.kind)
+         assert.truthy(ended.publisher.text:find("maintenance", 1, true), ended.publisher.text)
+         assert.equal("failed", consumer.state)
+         assert.equal("failed", reader.state)
+         check(consumer.err, "connection_forced")
+         eventually("the handlers", function() return handled["4"] end)
+         assert.same({ ["2"] = "stale", ["3"] = "stale", ["4"] = "stale" },
+            { ["2"] = handled["2"], ["3"] = handled["3"], ["4"] = handled["4"] })
+         assert.equal("stale", select(2, kept:ack()).kind)
+         assert.is_false(kept.is_live)
+         assert.equal("1", kept.body)
+
+         assert.equal("lost", conn.state)
+         assert.is_false(conn.is_open)
+         check(conn.last_error, "connection_forced", 320)
+         for _, dead in ipairs { ch, pub, other } do
+            assert.is_false(dead.is_open)
+            check(select(2, dead:publish("", q, "x")), "connection_forced", 320)
+            check(select(2, dead:queue_declare { queue = q, passive = true }), "connection_forced", 320)
+            check(select(2, dead:get(q)), "connection_forced", 320)
+            assert.is_true(dead:close())
+         end
+         assert.is_true(consumer:cancel())
+
+         local again = assert(conn:channel()) -- the same object connects again
+         assert.equal(2, conn.epoch)
+         assert.is_true(take(again, q).redelivered)
+         assert.equal("settled", select(2, kept:nack()).kind)
+         assert(again:queue_delete { queue = q })
+      end)
+   end)
+end)
+
+describe("when a peer", function()
+   after_each(function()
+      broker.close_all()
+      peer.stop_all()
+   end)
+
+   -- A connection to a peer that opens one channel, then does as serve(session) says.
+   local function connect(serve, options)
+      local served = peer.start(function(session)
+         if session:handshake(options and options.tune) and session:open_channel() then serve(session) end
+      end)
+      local all = { url = "amqp://127.0.0.1:" .. served.port }
+      for k, v in pairs(options or {}) do if k ~= "tune" then all[k] = v end end
+      local conn = broker.connect(all)
+      return conn, assert(conn:channel())
+   end
+
+   -- Confirm mode, three publishes that nobody confirms, a question that nobody answers.
+   local function waiting(ch)
+      assert(ch:confirm_select())
+      local tickets, asker = {}, {}
+      for i = 1, 3 do tickets[i] = assert(ch:publish_async("", "q", "x" .. i)) end
+      mr.spawn(function() asker.err = select(2, ch:queue_declare { queue = "q" }) end)
+      return tickets, asker
+   end
+
+   local function after_question(what)
+      return function(session)
+         session:expect(85, 10)
+         session:write(peer.method(1, 85, 11))
+         session:expect(50, 10)
+         what(session)
+      end
+   end
+
+   for _, case in ipairs {
+      { "hangs up", "stream_lost", nil, function() end },
+      { "resets the connection", "stream_lost", nil, function(s) s:reset() end },
+      { "closes with a reason", "connection_forced", 320, function(s)
+         s:write(peer.method(0, 10, 50, peer.u16(320) .. peer.short "CONNECTION_FORCED - going down" .. "\0\0\0\0"))
+         s:expect(10, 51)
+      end },
+      { "closes for an internal error", "internal_error", 541, function(s)
+         s:write(peer.method(0, 10, 50, peer.u16(541) .. peer.short "INTERNAL_ERROR" .. "\0\0\0\0"))
+         s:expect(10, 51)
+      end },
+      { "sends a frame without its end", "frame_error", 501, function(s)
+         s:write "\8\0\0\0\0\0\0\0"
+         s:drain()
+      end },
+      { "sends a frame of an unknown type", "frame_error", 501, function(s)
+         s:write(peer.frame(7, 0, "x"))
+         s:drain()
+      end },
+      { "sends a frame larger than agreed", "frame_error", 501, function(s)
+         s:write(peer.frame(3, 1, ("x"):rep(131073)))
+         s:drain()
+      end },
+      { "sends for a channel that is not open", "channel_error", 504, function(s)
+         s:write(peer.method(9, 50, 11, peer.short "q" .. peer.u32(0) .. peer.u32(0)))
+         s:drain()
+      end },
+      { "sends a body without a header", "unexpected_frame", 505, function(s)
+         s:write(peer.frame(3, 1, "x"))
+         s:drain()
+      end },
+      { "confirms what was not published", "command_invalid", 503, function(s)
+         s:write(peer.method(1, 60, 80, b64 .. "\9" .. "\0"))
+         s:drain()
+      end },
+      { "answers what was not asked", "command_invalid", 503, function(s)
+         s:write(peer.method(1, 40, 11))
+         s:drain()
+      end },
+      { "sends a method that ends too early", "frame_error", 502, function(s)
+         s:write(peer.method(1, 50, 11, "\200q"))
+         s:drain()
+      end },
+      { "announces a body that is too large", "content_too_large", 311, function(s)
+         s:write(peer.method(1, 60, 60, peer.short "t" .. b64 .. "\1" .. "\0" .. peer.short "" .. peer.short "k"))
+         s:write(peer.frame(2, 1, peer.u16(60) .. "\0\0" .. "\0\0\255\0\0\0\0\0" .. "\0\0"))
+         s:drain()
+      end },
+   } do
+      it(case[1] .. ", all who wait are told " .. case[2], function()
+         losing(function(events, on_event)
+            local conn, ch = connect(after_question(case[4]), { on_event = on_event })
+            local tickets, asker = waiting(ch)
+            eventually("the loss", function() return events.lost and asker.err end)
+            check(events.lost.err, case[2], case[3])
+            check(asker.err, case[2], case[3])
+            for i = 1, 3 do
+               assert.equal("lost", tickets[i].state)
+               local ok, err = tickets[i]:wait()
+               assert.is_nil(ok)
+               assert.equal("lost", err.kind)
+               assert.truthy(err.text:find(events.lost.err.text, 1, true), err.text)
+            end
+            assert.equal("lost", conn.state)
+            check(select(2, ch:publish("", "q", "x")), case[2], case[3])
+            assert.falsy(tostring(events.lost.err):find("%c"))
+            assert.is_true(#events.lost.err.hint > 0)
+         end)
+      end)
+   end
+
+   it("falls silent, its heartbeats are missed and the waiters told", function()
+      losing(function(events, on_event)
+         local began = mr.now()
+         local conn, ch = connect(after_question(function(s) s:drain() end), { on_event = on_event, heartbeat = 1,
+            tune = { 0, 131072, 1 }, rpc_timeout = 30 })
+         local tickets, asker = waiting(ch)
+         eventually("the loss", function() return events.lost and asker.err end)
+         check(events.lost.err, "heartbeat_timeout")
+         check(asker.err, "heartbeat_timeout")
+         assert.equal("lost", tickets[1].state)
+         assert.is_true(mr.now() - began < 4)
+         assert.equal("lost", conn.state)
+      end)
+   end)
+
+   it("does not answer, each wait ends in its own time", function()
+      quietly(function()
+         local _, ch = connect(after_question(function(s) s:drain() end), { rpc_timeout = 0.3, close_timeout = 0.3 })
+         local tickets, asker = waiting(ch)
+         local soon, err = tickets[1]:wait(0.01)
+         assert.is_nil(soon)
+         assert.equal("timeout", err.kind)
+         assert.equal("waiting", tickets[1].state)
+         eventually("the end of the question", function() return asker.err end, 2)
+         check(asker.err, "timeout")
+         eventually("the end of the tickets", function() return tickets[3].state ~= "waiting" end, 2)
+         assert.equal("timeout", tickets[1].state)
+      end)
+   end)
+
+   it("does not agree to a close, it is closed by force in time", function()
+      local conn = connect(function(s) s:drain() end, { close_timeout = 0.3 })
+      local began = mr.now()
+      conn:close()
+      assert.is_true(mr.now() - began < 2)
+      assert.equal("closed", conn.state)
+   end)
+
+   it("stops reading, publishing ends with backpressure in the time given", function()
+      local done = false
+      local _, ch = connect(function() eventually("the test's end", function() return done end, 20) end,
+         { close_timeout = 0.2, max_message_size = 64 * 2 ^ 20 })
+      local body = ("x"):rep(2 ^ 20)
+      local ok, err
+      local began = mr.now()
+      for _ = 1, 500 do
+         began = mr.now()
+         ok, err = ch:publish("", "q", body, { timeout = 0.2 })
+         if not ok then break end
+      end
+      quietly(function()
+         done = true
+         ch.connection:release()
+      end)
+      assert.is_nil(ok)
+      check(err, "backpressure")
+      assert.is_true(mr.now() - began < 2)
+   end)
+
+   it("blocks publishing, publishes wait for its word, at most their time", function()
+      local go = false
+      local events = {}
+      local conn, ch = connect(function(s)
+         s:write(peer.method(0, 10, 60, peer.short "low on memory"))
+         eventually("the word", function() return go end)
+         s:write(peer.method(0, 10, 61))
+         s:expect(60, 40)
+         s:drain()
+      end, { on_event = function(ev) events[ev.type] = ev end, close_timeout = 0.2 })
+      eventually("the block", function() return conn.is_blocked and events.blocked end)
+      assert.truthy(events.blocked.err.text:find("low on memory", 1, true), tostring(events.blocked.err))
+      local ok, err = ch:publish("", "q", "x", { timeout = 0.05 })
+      assert.is_nil(ok)
+      check(err, "blocked_timeout")
+      local result
+      mr.spawn(function() result = { ch:publish("", "q", "y", { timeout = 10 }) } end)
+      assert.is_nil(result)
+      go = true
+      eventually("the publish", function() return result end)
+      assert.is_true(result[1])
+      assert.is_false(conn.is_blocked)
+      eventually("the event", function() return events.unblocked end)
+   end)
+end)
+
+describe("moonrabbit run", function()
+   after_each(function()
+      broker.close_all()
+      peer.stop_all()
+   end)
+
+   it("exits with 1 when the connection is lost; its log says code, text and hint", function()
+      local served = peer.start(function(session)
+         if not (session:handshake() and session:open_channel()) then return end
+         session:expect(60, 20)
+         session:write(peer.method(1, 60, 21, peer.short "tag"))
+         session:write(peer.method(0, 10, 50, peer.u16(320) .. peer.short "CONNECTION_FORCED - going down" .. "\0\0\0\0"))
+         session:expect(10, 51)
+      end)
+      local path = broker.script [[
+         local mr = require "moonrabbit"
+         local ch = assert(mr.connect():channel())
+         assert(ch:consume("q", function() end))
+      ]]
+      local out, code = broker.shell(("AMQP_URL='amqp://guest:sEcReT@127.0.0.1:%d' %s run %s"):format(served.port,
+         broker.command, path))
+      assert.equal(1, code, out)
+      for _, part in ipairs { "level=error", "connection lost", "kind=connection_forced", "code=320", "going down", "hint=" } do
+         assert.truthy(out:find(part, 1, true), part .. " is missing in " .. out)
+      end
+      assert.falsy(out:find("sEcReT", 1, true), out)
+   end)
+
+   it("exits with 1, too, when the main chunk is at a messages() loop", function()
+      local served = peer.start(function(session)
+         if not (session:handshake() and session:open_channel()) then return end
+         session:expect(60, 20)
+         session:write(peer.method(1, 60, 21, peer.short "tag"))
+      end)
+      local path = broker.script [[
+         local mr = require "moonrabbit"
+         local ch = assert(mr.connect():channel())
+         for msg in assert(ch:messages("q")) do msg:ack() end
+         print "the loop has ended"
+      ]]
+      local out, code = broker.shell(("AMQP_URL='amqp://guest:guest@127.0.0.1:%d' %s run %s"):format(served.port,
+         broker.command, path))
+      assert.equal(1, code, out)
+      assert.truthy(out:find("stream_lost", 1, true), out)
+   end)
+end)
+
+describe("after losses", function()
+   it("no connection is left at the broker", broker.none_left)
+end)
