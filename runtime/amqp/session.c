@@ -49,7 +49,8 @@ enum mr_status mr_session_open(struct mr_session **out, const struct mr_session_
 	}
 	s->options = options;
 	s->blocked_until = MR_NEVER;
-	s->guard = (struct mr_guard){MR_FRAME_MIN_MAX * 32, 0, options->max_message_size};
+	s->guard = (struct mr_guard){.frame_max = MR_FRAME_MIN_MAX * 32,
+		.max_message_size = options->max_message_size};
 	s->outlet.options = options;
 	s->outlet.frame_max = s->guard.frame_max;
 	s->outlet.earliest = MR_NEVER;

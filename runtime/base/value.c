@@ -117,6 +117,11 @@ static enum mr_status copy_field(mr_table *into, const mr_field *field, int dept
 	return MR_OK;
 }
 
+enum mr_status mr_table_add_copy(mr_table *into, const mr_field *field)
+{
+	return copy_field(into, field, 1);
+}
+
 mr_table *mr_table_copy(const mr_table *table)
 {
 	mr_table *copy = mr_table_new();

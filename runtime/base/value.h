@@ -16,6 +16,8 @@ int mr_table_add_received(mr_table *table, mr_slice key, const mr_value *value);
 const mr_value *mr_table_find(const mr_table *table, const char *key);
 /* Adds a string under a C key. */
 enum mr_status mr_table_add_string(mr_table *table, const char *key, mr_slice text);
+/* Appends a deep copy of a field, nested ones included. MR_OK, MR_BAD_ARGUMENT, MR_NO_MEMORY. */
+enum mr_status mr_table_add_copy(mr_table *into, const mr_field *field);
 /* A deep copy as a new root; NULL when out of memory. */
 mr_table *mr_table_copy(const mr_table *table);
 /* Copies every field of `from` into `into`, tables within tables merged, others replaced. */

@@ -264,7 +264,6 @@ static void on_dialed(void *owner, struct mr_stream *stream, const mr_error *err
 		return;
 	}
 	link->stream = stream;
-	link->want = 0;
 	mr_link_io_start(link);
 	enum mr_status st = mr_session_open(&link->session, &link->options);
 	if (st == MR_OK) st = mr_session_start(link->session, mr_engine_now(link->engine));

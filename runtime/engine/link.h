@@ -7,6 +7,7 @@
 #include "amqp/session.h"
 #include "engine/dial.h"
 #include "engine/loop.h"
+#include "net/inlet.h"
 
 /* CONNECTING is dialing and shaking hands; PARTING is closed for the host, while the last bytes leave. */
 #define MR_LINK_STATES(X) X(IDLE) X(CONNECTING) X(OPEN) X(CLOSING) X(PARTING)
@@ -24,8 +25,7 @@ struct mr_link {
 	struct mr_session *session;
 	struct mr_dial dial;
 	struct mr_stream *stream;
-	struct mr_buffer in;    /* the start of a frame whose rest has not come */
-	size_t want;            /* how long that frame is, as far as known */
+	struct mr_inlet inlet;
 	struct mr_node dirty;   /* in engine->dirty */
 	struct mr_node openers; /* struct waiter: who waits for the open */
 	struct mr_node closers;

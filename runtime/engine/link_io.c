@@ -1,8 +1,6 @@
 /* link_io: a link's stream: what is read goes to the session, what the session says is written.
  * SPDX-License-Identifier: MIT
  * I/O thread. */
-#include <string.h>
-
 #include "engine/link.h"
 
 #define READS_PER_TURN 4 /* then the other links have their turn */
@@ -26,69 +24,30 @@ static void watch(struct mr_link *link)
 	if (events) ev_io_start(link->engine->loop, &link->io);
 }
 
-/* Gives the session what lies at `data`, keeps what it did not use. */
-static void feed(struct mr_link *link, const uint8_t *data, size_t size, bool in_place)
+static size_t feed(void *owner, const uint8_t *data, size_t size, size_t *want)
 {
-	mr_msec now = mr_engine_now(link->engine);
-	size_t used = mr_session_feed(link->session, data, size, now, &link->want);
-	if (in_place) {
-		mr_buffer_consume(&link->in, used);
-		mr_buffer_trim(&link->in, 0);
-	} else if (used < size && mr_buffer_append(&link->in, data + used, size - used) != MR_OK) {
-		mr_error error = {0};
-		mr_error_set(&error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 506, "out of memory");
-		mr_link_broken(link, &error);
-	}
-}
-
-/* One read. Small frames are parsed where they land; a frame longer than the scratch memory gathers
- * in link->in. Returns what read returned. */
-static ssize_t read_once(struct mr_link *link, mr_error *error)
-{
-	struct mr_engine *e = link->engine;
-	size_t kept = mr_buffer_size(&link->in);
-	bool in_place = link->want > e->scratch_size;
-	uint8_t *start = e->scratch;
-
-	if (in_place) {
-		if (mr_buffer_reserve(&link->in, link->want - kept) != MR_OK) {
-			mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 506,
-				"out of memory");
-			return -1;
-		}
-		start = mr_buffer_data(&link->in);
-	}
-	size_t room = in_place ? mr_buffer_room(&link->in) : e->scratch_size - kept;
-	ssize_t n = link->stream->class->read(link->stream, start + kept, room, error);
-	if (n <= 0) return n;
-	e->stats.reads++;
-	e->stats.bytes_in += (uint64_t)n;
-	if (in_place) {
-		link->in.end += (size_t)n;
-	} else if (kept) {
-		memcpy(e->scratch, mr_buffer_data(&link->in), kept);
-		mr_buffer_consume(&link->in, kept);
-		mr_buffer_trim(&link->in, 0);
-	}
-	feed(link, start, kept + (size_t)n, in_place);
-	return n;
+	struct mr_link *link = owner;
+	return mr_session_feed(link->session, data, size, mr_engine_now(link->engine), want);
 }
 
 static void read_some(struct mr_link *link)
 {
 	mr_error error = {0};
-	size_t room = link->engine->scratch_size / 2;
+	struct mr_engine *e = link->engine;
 	for (int i = 0; link->stream; i++) {
 		if (is_deaf(link)) break;
-		ssize_t n = read_once(link, &error);
+		ssize_t n =
+			mr_inlet_read(&link->inlet, link->stream, &e->scratch, feed, link, &error);
 		if (n < 0) {
 			mr_link_broken(link, &error);
 			return;
 		}
+		e->stats.reads += n > 0;
+		e->stats.bytes_in += (uint64_t)n;
 		if (link->session) mr_link_session_moved(link);
 		if (!link->stream || n == 0) break;
 		bool more = link->stream->class->pending(link->stream);
-		if (!more && ((size_t)n < room || i >= READS_PER_TURN)) break;
+		if (!more && ((size_t)n < e->scratch.capacity / 2 || i >= READS_PER_TURN)) break;
 	}
 	mr_link_touch(link);
 }
@@ -206,7 +165,6 @@ void mr_link_io_start(struct mr_link *link)
 	ev_init(&link->timer, on_timer);
 	link->io.data = link->timer.data = link;
 	link->timer_at = MR_NEVER;
-	link->want = 0;
 	mr_link_touch(link);
 }
 
@@ -215,7 +173,6 @@ void mr_link_io_stop(struct mr_link *link)
 	ev_io_stop(link->engine->loop, &link->io);
 	ev_timer_stop(link->engine->loop, &link->timer);
 	link->timer_at = MR_NEVER;
-	mr_buffer_fini(&link->in);
-	link->want = 0;
+	mr_inlet_fini(&link->inlet);
 	mr_list_remove(&link->dirty);
 }

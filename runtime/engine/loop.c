@@ -303,7 +303,7 @@ static void free_engine(struct mr_engine *e)
 	mr_watches_fini(&e->watches);
 	mr_dispatch_fini(&e->dispatch);
 	mr_delivery_pool_close(e->pool);
-	mr_free(e->scratch);
+	mr_buffer_fini(&e->scratch);
 	if (e->loop) ev_loop_destroy(e->loop);
 	mr_free(e);
 }
@@ -328,10 +328,10 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 	e->log = (struct mr_log){.fd = 2, .level = MR_LOG_WARN};
 	e->dispatch.bridge = bridge;
 	mr_list_init(&e->dirty);
-	e->scratch_size = MR_READ_CHUNK;
-	e->scratch = mr_malloc(e->scratch_size);
 	e->loop = ev_loop_new(EVFLAG_NOENV | EVFLAG_NOSIGMASK);
-	if (!e->scratch || !e->loop || mr_delivery_pool_open(&e->pool) != MR_OK) goto fail;
+	if (mr_buffer_reserve(&e->scratch, MR_READ_CHUNK) != MR_OK || !e->loop ||
+		mr_delivery_pool_open(&e->pool) != MR_OK)
+		goto fail;
 	mr_watches_init(&e->watches, e->loop, &e->dispatch);
 	init_watchers(e);
 	st = mr_resolver_open(&e->resolver, on_resolver_watch, e, error);

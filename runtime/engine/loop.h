@@ -28,10 +28,9 @@ struct mr_engine {
 	struct mr_log log;
 	mr_stats stats;
 	struct mr_delivery_pool *pool;
-	struct mr_map links;  /* by connection number */
-	struct mr_node dirty; /* links with something to write */
-	uint8_t *scratch;     /* where reads land */
-	size_t scratch_size;
+	struct mr_map links;      /* by connection number */
+	struct mr_node dirty;     /* links with something to write */
+	struct mr_buffer scratch; /* where reads land; always empty */
 	struct mr_resolver *resolver;
 	struct mr_map resolver_watchers; /* ev_io by descriptor */
 	ev_io wake_io;

@@ -1,0 +1,124 @@
+/* basic: consuming, getting, prefetch.
+ * SPDX-License-Identifier: MIT */
+#include "amqp/table.h"
+#include "base/alloc.h"
+#include "broker/channel.h"
+#include "broker/headers.h"
+#include "broker/refuse.h"
+
+enum { CONSUME_NO_ACK = 2, CONSUME_EXCLUSIVE = 4, CONSUME_NO_WAIT = 8 };
+enum { GET_NO_ACK = 1, QOS_GLOBAL = 1, CANCEL_NO_WAIT = 1 };
+
+static enum mr_status qos(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_error *error)
+{
+	if (m->wide) return mr_refuse(error, 540, "prefetch_size!=0 (%u)", m->wide);
+	if (m->bits & QOS_GLOBAL)
+		ch->prefetch_all = m->numbers[0];
+	else
+		ch->prefetch = m->numbers[0];
+	mr_broker_channel_put_simple(ch, MR_M_BASIC_QOS_OK);
+	if (m->bits & QOS_GLOBAL) mr_broker_channel_moved(ch);
+	return MR_OK;
+}
+
+static enum mr_status read_priority(mr_slice encoded, int64_t *out, mr_error *error)
+{
+	mr_table *arguments = NULL;
+	enum mr_status st = MR_OK;
+	if (encoded.size <= 4) return MR_OK;
+	st = mr_table_decode((const uint8_t *)encoded.data, encoded.size, &arguments, NULL);
+	if (st == MR_FRAME_ERROR) return mr_refuse(error, 501, "malformed table");
+	const mr_value *v = st == MR_OK ? mr_table_find(arguments, "x-priority") : NULL;
+	if (v && !mr_value_integer(v, out))
+		st = mr_refuse(error, 406, "invalid arg 'x-priority': it is no integer");
+	mr_table_free(arguments);
+	return st;
+}
+
+static enum mr_status may_consume(const struct mr_queue *q, bool exclusive, mr_error *error)
+{
+	bool taken = q->exclusive_consumer || (exclusive && q->consumer_count);
+	if (!taken) return MR_OK;
+	return mr_refuse(error, 403, "queue '%s' in vhost '%s' in exclusive use", q->name,
+		q->vhost->name);
+}
+
+static enum mr_status consume(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_error *error)
+{
+	struct mr_consume how = {.tag = m->names[1],
+		.prefetch = ch->prefetch,
+		.no_ack = m->bits & CONSUME_NO_ACK,
+		.exclusive = m->bits & CONSUME_EXCLUSIVE};
+	struct mr_queue *q;
+	char given[64];
+	enum mr_status st = mr_broker_channel_queue(ch, m->names[0], &q, error);
+	if (st == MR_OK && mr_broker_channel_consumer(ch, how.tag))
+		st = mr_refuse(error, 530, "attempt to reuse consumer tag '%.*s'",
+			(int)how.tag.size, how.tag.data);
+	if (st == MR_OK) st = may_consume(q, how.exclusive, error);
+	if (st == MR_OK) st = read_priority(m->table, &how.priority, error);
+	if (st != MR_OK) return st;
+	if (!how.tag.size)
+		how.tag =
+			mr_slice_of(given, mr_broker_name(ch->session->broker, given, "amq.ctag-"));
+	struct mr_consumer *c = mr_consumer_new(ch, q, &how);
+	if (!c) return MR_NO_MEMORY;
+	struct mr_method ok = {.id = MR_M_BASIC_CONSUME_OK, .name = mr_slice_str(c->tag)};
+	if (!(m->bits & CONSUME_NO_WAIT)) mr_broker_channel_put(ch, &ok);
+	mr_vhost_queue_used(q);
+	mr_vhost_queue_moved(q);
+	return MR_OK;
+}
+
+static enum mr_status cancel(struct mr_broker_channel *ch, const struct mr_client_method *m)
+{
+	struct mr_method ok = {.id = MR_M_BASIC_CANCEL_OK, .name = m->names[0]};
+	struct mr_consumer *c = mr_broker_channel_consumer(ch, m->names[0]);
+	if (c) {
+		struct mr_queue *q = c->queue;
+		q->out++;
+		mr_consumer_end(c);
+		if (!q->deleted) mr_vhost_queue_moved(q); /* the next in line may be active now */
+		mr_vhost_unpin(q);
+	}
+	if (!(m->bits & CANCEL_NO_WAIT)) mr_broker_channel_put(ch, &ok);
+	return MR_OK;
+}
+
+static enum mr_status get(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_error *error)
+{
+	struct mr_queue *q;
+	enum mr_status st = mr_broker_channel_queue(ch, m->names[0], &q, error);
+	if (st != MR_OK) return st;
+	mr_vhost_queue_used(q);
+	mr_vhost_queue_moved(q); /* what has expired is not given */
+	struct mr_entry *e = mr_queue_head(q);
+	if (!e) {
+		mr_broker_channel_put_simple(ch, MR_M_BASIC_GET_EMPTY);
+		return MR_OK;
+	}
+	mr_queue_take(q, e);
+	if (!mr_broker_channel_got(ch, q, e, m->bits & GET_NO_ACK)) {
+		mr_queue_requeue(q, e);
+		return MR_NO_MEMORY;
+	}
+	mr_broker_schedule(ch->session->broker, q);
+	return MR_OK;
+}
+
+enum mr_status mr_basic_method(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_error *error)
+{
+	switch (m->id) {
+	case MR_M_BASIC_PUBLISH: return mr_incoming_begin(ch, m, error);
+	case MR_M_BASIC_QOS: return qos(ch, m, error);
+	case MR_M_BASIC_CONSUME: return consume(ch, m, error);
+	case MR_M_BASIC_CANCEL: return cancel(ch, m);
+	case MR_M_BASIC_CANCEL_OK: return MR_OK; /* a client may answer our cancel */
+	case MR_M_BASIC_GET: return get(ch, m, error);
+	default: return mr_settle_method(ch, m, error);
+	}
+}

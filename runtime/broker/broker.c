@@ -1,0 +1,227 @@
+/* broker: what all connections of an embedded broker share: users, virtual hosts, time, memory.
+ * SPDX-License-Identifier: MIT */
+#include "broker/broker.h"
+
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "broker/session.h"
+#include "broker/vhost.h"
+
+/* ---- users, virtual hosts ---- */
+
+static void free_user(struct mr_broker_user *user)
+{
+	if (!user) return;
+	mr_free(user->name);
+	mr_free(user->password);
+	mr_free(user);
+}
+
+enum mr_status mr_broker_add_user(struct mr_broker *b, mr_slice name, mr_slice password)
+{
+	struct mr_broker_user *user = mr_calloc(1, sizeof *user);
+	if (user) user->name = mr_strdup_n(name.data, name.size);
+	if (user) user->password = mr_strdup_n(password.data, password.size);
+	struct mr_broker_user *old = mr_dict_get(&b->users, name);
+	if (!user || !user->name || !user->password ||
+		mr_dict_put(&b->users, mr_slice_str(user->name), user) != MR_OK) {
+		free_user(user);
+		return MR_NO_MEMORY;
+	}
+	free_user(old);
+	return MR_OK;
+}
+
+/* Takes as long for a wrong password as for a right one. */
+static bool same_secret(mr_slice a, mr_slice b)
+{
+	unsigned char difference = a.size != b.size;
+	for (size_t i = 0; i < a.size && b.size; i++)
+		difference |= (unsigned char)(a.data[i] ^ b.data[i % b.size]);
+	return !difference;
+}
+
+bool mr_broker_login(const struct mr_broker *b, mr_slice name, mr_slice password)
+{
+	const struct mr_broker_user *user = mr_dict_get(&b->users, name);
+	if (b->faults.refuse_logins || !user) return false;
+	if (b->seal_guest && mr_slice_equal(name, mr_slice_str("guest"))) return false;
+	return same_secret(password, mr_slice_str(user->password));
+}
+
+enum mr_status mr_broker_add_vhost(struct mr_broker *b, mr_slice name)
+{
+	if (mr_broker_vhost(b, name)) return MR_OK;
+	struct mr_vhost *v = mr_vhost_new(b, name);
+	if (v && mr_dict_put(&b->vhosts, mr_slice_str(v->name), v) == MR_OK) return MR_OK;
+	mr_vhost_free(v);
+	return MR_NO_MEMORY;
+}
+
+struct mr_vhost *mr_broker_vhost(const struct mr_broker *b, mr_slice name)
+{
+	return mr_dict_get(&b->vhosts, name);
+}
+
+/* ---- life ---- */
+
+enum mr_status mr_broker_open(struct mr_broker **out, uint64_t seed, mr_msec now)
+{
+	struct mr_broker *b = mr_calloc(1, sizeof *b);
+	mr_slice guest = mr_slice_str("guest");
+	if (!b) return MR_NO_MEMORY;
+	b->now = now;
+	b->random = seed | 1;
+	b->watermark = MR_WATERMARK_DEFAULT;
+	mr_list_init(&b->sessions);
+	mr_list_init(&b->dying);
+	if (mr_broker_add_vhost(b, mr_slice_str("/")) != MR_OK ||
+		mr_broker_add_user(b, guest, guest) != MR_OK) {
+		mr_broker_close(b);
+		return MR_NO_MEMORY;
+	}
+	*out = b;
+	return MR_OK;
+}
+
+void mr_broker_close(struct mr_broker *b)
+{
+	void *item;
+	size_t at = 0;
+	if (!b) return;
+	while ((item = mr_dict_next(&b->vhosts, &at))) mr_vhost_free(item);
+	for (at = 0; (item = mr_dict_next(&b->users, &at));) free_user(item);
+	mr_dict_fini(&b->vhosts);
+	mr_dict_fini(&b->users);
+	mr_free(b->route.queues);
+	mr_free(b->heap);
+	mr_free(b);
+}
+
+/* ---- deadlines: a binary heap of queues ---- */
+
+static void place(struct mr_broker *b, struct mr_queue *q, size_t at)
+{
+	b->heap[at] = q;
+	q->at_heap = at + 1;
+}
+
+static void sift_up(struct mr_broker *b, struct mr_queue *q, size_t at)
+{
+	while (at && b->heap[(at - 1) / 2]->deadline > q->deadline) {
+		place(b, b->heap[(at - 1) / 2], at);
+		at = (at - 1) / 2;
+	}
+	place(b, q, at);
+}
+
+static void sift_down(struct mr_broker *b, struct mr_queue *q, size_t at)
+{
+	for (;;) {
+		size_t child = at * 2 + 1;
+		if (child >= b->heap_count) break;
+		if (child + 1 < b->heap_count &&
+			b->heap[child + 1]->deadline < b->heap[child]->deadline)
+			child++;
+		if (b->heap[child]->deadline >= q->deadline) break;
+		place(b, b->heap[child], at);
+		at = child;
+	}
+	place(b, q, at);
+}
+
+void mr_broker_unschedule(struct mr_broker *b, struct mr_queue *q)
+{
+	if (!q->at_heap) return;
+	size_t at = q->at_heap - 1;
+	struct mr_queue *last = b->heap[--b->heap_count];
+	q->at_heap = 0;
+	q->deadline = MR_NEVER;
+	if (last == q) return;
+	sift_up(b, last, at);
+	sift_down(b, last, last->at_heap - 1);
+}
+
+static bool heap_has_room(struct mr_broker *b)
+{
+	if (b->heap_count < b->heap_capacity) return true;
+	size_t capacity = b->heap_capacity ? b->heap_capacity * 2 : 16;
+	struct mr_queue **heap = mr_realloc(b->heap, capacity * sizeof *heap);
+	if (!heap) return false;
+	b->heap = heap;
+	b->heap_capacity = capacity;
+	return true;
+}
+
+void mr_broker_schedule(struct mr_broker *b, struct mr_queue *q)
+{
+	mr_msec at = mr_queue_next_expiry(q);
+	if (q->limits.expires >= 0 && !q->consumer_count)
+		at = mr_earlier(at, q->used + q->limits.expires);
+	if (at == q->deadline) return;
+	if (at == MR_NEVER) {
+		mr_broker_unschedule(b, q);
+		return;
+	}
+	/* Without memory the queue is looked at when it is next used. */
+	if (!q->at_heap && !heap_has_room(b)) return;
+	q->deadline = at;
+	if (!q->at_heap) {
+		sift_up(b, q, b->heap_count++);
+		return;
+	}
+	sift_up(b, q, q->at_heap - 1);
+	sift_down(b, q, q->at_heap - 1);
+}
+
+mr_msec mr_broker_deadline(const struct mr_broker *b)
+{
+	return b->heap_count ? b->heap[0]->deadline : MR_NEVER;
+}
+
+void mr_broker_tick(struct mr_broker *b)
+{
+	while (b->heap_count && b->heap[0]->deadline <= b->now) mr_vhost_queue_due(b->heap[0]);
+}
+
+/* ---- memory ---- */
+
+bool mr_broker_is_blocked(const struct mr_broker *b) { return b->alarm || b->blocked_by_hand; }
+
+void mr_broker_check_memory(struct mr_broker *b)
+{
+	b->alarm = b->watermark && b->memory > b->watermark;
+	for (struct mr_node *n = b->sessions.next; n != &b->sessions; n = n->next)
+		mr_broker_session_check_blocked(mr_container(n, struct mr_broker_session, node));
+}
+
+void mr_broker_grew(struct mr_broker *b, uint64_t bytes)
+{
+	b->memory += bytes;
+	if (!b->alarm && b->watermark && b->memory > b->watermark) mr_broker_check_memory(b);
+}
+
+void mr_broker_drop(struct mr_broker *b, struct mr_message *m)
+{
+	b->memory -= mr_message_drop(m);
+	if (b->alarm && b->memory <= b->watermark) mr_broker_check_memory(b);
+}
+
+/* ---- names ---- */
+
+size_t mr_broker_name(struct mr_broker *b, char out[64], const char *prefix)
+{
+	static const char letters[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+	size_t n = (size_t)snprintf(out, 40, "%s", prefix);
+	for (int i = 0; i < 22; i++) {
+		b->random ^= b->random << 13; /* xorshift64, Marsaglia 2003 */
+		b->random ^= b->random >> 7;
+		b->random ^= b->random << 17;
+		out[n++] = letters[(b->random >> 20) & 63];
+	}
+	out[n] = '\0';
+	b->names++;
+	return n;
+}

@@ -1,0 +1,248 @@
+/* channel: one channel of a client's connection: its life, and what is delivered on it.
+ * SPDX-License-Identifier: MIT */
+#include "broker/channel.h"
+
+#include "amqp/frame.h"
+#include "base/alloc.h"
+#include "broker/refuse.h"
+
+struct mr_broker_channel *mr_broker_channel_open(struct mr_broker_session *s, uint16_t number)
+{
+	struct mr_broker_channel *ch = mr_calloc(1, sizeof *ch);
+	if (!ch || mr_map_put(&s->channels, number, ch) != MR_OK) {
+		mr_free(ch);
+		return NULL;
+	}
+	ch->session = s;
+	ch->number = number;
+	ch->next_tag = 1;
+	mr_list_init(&ch->consumers);
+	mr_list_init(&ch->staged);
+	return ch;
+}
+
+void mr_broker_channel_quit(struct mr_broker_channel *ch)
+{
+	ch->closing = true; /* nothing more goes to its consumers */
+	mr_incoming_drop(ch);
+	mr_broker_channel_reset_tx(ch);
+	while (!mr_list_is_empty(&ch->consumers))
+		mr_consumer_end(mr_container(ch->consumers.next, struct mr_consumer, at_channel));
+	mr_settle_all_back(ch);
+}
+
+void mr_broker_channel_free(struct mr_broker_channel *ch)
+{
+	if (!ch) return;
+	mr_broker_channel_quit(ch);
+	mr_map_take(&ch->session->channels, ch->number);
+	mr_free(ch->unacked);
+	mr_free(ch->last_queue);
+	mr_free(ch);
+}
+
+/* ---- writing ---- */
+
+void mr_broker_channel_put(struct mr_broker_channel *ch, const struct mr_method *m)
+{
+	mr_broker_session_put(ch->session, ch->number, m);
+}
+
+void mr_broker_channel_put_simple(struct mr_broker_channel *ch, uint32_t id)
+{
+	struct mr_method m = {.id = id};
+	mr_broker_channel_put(ch, &m);
+}
+
+/* Method, header and body as one unit: all or nothing. */
+static bool put_message(struct mr_broker_channel *ch, const struct mr_method *m,
+	const struct mr_message *message)
+{
+	struct mr_broker_session *s = ch->session;
+	size_t before = mr_buffer_size(&s->out);
+	bool ok = mr_method_put(&s->out, ch->number, m, s->frame_max, NULL) == MR_OK &&
+	          mr_frame_put_content(&s->out, ch->number, mr_message_properties(message),
+			  mr_message_body(message), s->frame_max) == MR_OK;
+	if (!ok) s->out.end = s->out.start + before;
+	if (mr_buffer_size(&s->out) > MR_SESSION_HIGH) s->congested = true;
+	s->touch(s->owner);
+	return ok;
+}
+
+/* ---- unsettled deliveries ---- */
+
+static bool has_room(struct mr_broker_channel *ch)
+{
+	if (ch->last < ch->capacity) return true;
+	/* Settled ones leave holes: close them before asking for more. */
+	if (ch->live * 2 <= ch->capacity && ch->capacity) {
+		size_t kept = 0;
+		for (size_t i = ch->first; i < ch->last; i++)
+			if (ch->unacked[i].entry) ch->unacked[kept++] = ch->unacked[i];
+		ch->first = 0;
+		ch->last = kept;
+		return true;
+	}
+	size_t capacity = ch->capacity ? ch->capacity * 2 : 16;
+	struct mr_unacked *grown = mr_realloc(ch->unacked, capacity * sizeof *grown);
+	if (!grown) return false;
+	ch->unacked = grown;
+	ch->capacity = capacity;
+	return true;
+}
+
+static void hold(struct mr_broker_channel *ch, struct mr_consumer *c, struct mr_queue *q,
+	struct mr_entry *e)
+{
+	ch->unacked[ch->last++] =
+		(struct mr_unacked){.tag = ch->next_tag++, .entry = e, .queue = q, .consumer = c};
+	ch->live++;
+	if (!c) return;
+	c->unacked++;
+	ch->counted++;
+}
+
+bool mr_broker_channel_takes(const struct mr_broker_channel *ch, bool no_ack)
+{
+	const struct mr_broker_session *s = ch->session;
+	if (ch->closing || ch->stopped || s->congested || s->state != MR_BS_OPEN) return false;
+	return no_ack || !ch->prefetch_all || ch->counted < ch->prefetch_all;
+}
+
+bool mr_broker_channel_deliver(struct mr_broker_channel *ch, struct mr_consumer *c,
+	struct mr_entry *e)
+{
+	struct mr_queue *q = c->queue;
+	struct mr_method m = {.id = MR_M_BASIC_DELIVER,
+		.other = mr_slice_str(c->tag),
+		.tag = ch->next_tag,
+		.flags = e->redelivered,
+		.name = mr_message_exchange(e->message),
+		.key = mr_message_key(e->message)};
+	if (!c->no_ack && !has_room(ch)) return false;
+	if (!put_message(ch, &m, e->message)) return false;
+	if (c->no_ack) {
+		ch->next_tag++;
+		mr_vhost_forget(q, e);
+	} else {
+		hold(ch, c, q, e);
+	}
+	return true;
+}
+
+bool mr_broker_channel_got(struct mr_broker_channel *ch, struct mr_queue *q, struct mr_entry *e,
+	bool no_ack)
+{
+	struct mr_method m = {.id = MR_M_BASIC_GET_OK,
+		.tag = ch->next_tag,
+		.flags = e->redelivered,
+		.name = mr_message_exchange(e->message),
+		.key = mr_message_key(e->message),
+		.count = (uint32_t)q->ready};
+	if (!no_ack && !has_room(ch)) return false;
+	if (!put_message(ch, &m, e->message)) return false;
+	if (no_ack) {
+		ch->next_tag++;
+		mr_vhost_forget(q, e);
+	} else {
+		hold(ch, NULL, q, e);
+	}
+	return true;
+}
+
+/* ---- consumers ---- */
+
+struct mr_consumer *mr_broker_channel_consumer(const struct mr_broker_channel *ch, mr_slice tag)
+{
+	for (struct mr_node *n = ch->consumers.next; n != &ch->consumers; n = n->next) {
+		struct mr_consumer *c = mr_container(n, struct mr_consumer, at_channel);
+		if (mr_slice_equal(mr_slice_str(c->tag), tag)) return c;
+	}
+	return NULL;
+}
+
+void mr_broker_channel_cancelled(struct mr_broker_channel *ch, const struct mr_consumer *c)
+{
+	struct mr_method m = {.id = MR_M_BASIC_CANCEL, .name = mr_slice_str(c->tag), .flags = 1};
+	if (ch->session->tells_cancel && !ch->closing) mr_broker_channel_put(ch, &m);
+}
+
+void mr_broker_channel_moved(struct mr_broker_channel *ch)
+{
+	struct mr_node *n = ch->consumers.next;
+	while (n != &ch->consumers) {
+		struct mr_consumer *c = mr_container(n, struct mr_consumer, at_channel);
+		n = n->next;
+		if (c->queue->ready) mr_vhost_queue_moved(c->queue);
+	}
+}
+
+/* ---- methods ---- */
+
+static void close_ok(struct mr_broker_channel *ch)
+{
+	mr_broker_channel_flush(ch);
+	mr_broker_channel_quit(ch);
+	mr_broker_channel_put_simple(ch, MR_M_CHANNEL_CLOSE_OK);
+	mr_broker_channel_free(ch);
+}
+
+static enum mr_status flow(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_error *error)
+{
+	struct mr_method ok = {.id = MR_M_CHANNEL_FLOW_OK, .flags = 1};
+	if (!(m->bits & 1)) return mr_refuse(error, 540, "active=false");
+	mr_broker_channel_put(ch, &ok);
+	return MR_OK;
+}
+
+static enum mr_status channel_method(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_error *error)
+{
+	switch (m->id) {
+	case MR_M_CHANNEL_OPEN: return mr_refuse(error, 504, "second 'channel.open' seen");
+	case MR_M_CHANNEL_CLOSE: close_ok(ch); return MR_OK;
+	case MR_M_CHANNEL_CLOSE_OK: return MR_OK;
+	case MR_M_CHANNEL_FLOW: return flow(ch, m, error);
+	case MR_M_CHANNEL_FLOW_OK: return MR_OK;
+	default: return mr_refuse(error, 503, "unexpected method");
+	}
+}
+
+static enum mr_status method(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_error *error)
+{
+	switch (m->id >> 16) {
+	case 20: return channel_method(ch, m, error);
+	case 40:
+	case 50: return mr_topology_method(ch, m, error);
+	case 60: return mr_basic_method(ch, m, error);
+	case 85:
+	case 90: return mr_tx_method(ch, m, error);
+	default: return mr_refuse(error, 503, "a method of the connection on a channel");
+	}
+}
+
+/* Behind our close only its answer, or the client's own close, counts. */
+static enum mr_status when_closing(struct mr_broker_channel *ch, const struct mr_frame *frame)
+{
+	if (frame->type != MR_FRAME_METHOD) return MR_OK;
+	uint32_t id = mr_get32(frame->payload);
+	if (id == MR_M_CHANNEL_CLOSE) mr_broker_channel_put_simple(ch, MR_M_CHANNEL_CLOSE_OK);
+	if (id == MR_M_CHANNEL_CLOSE || id == MR_M_CHANNEL_CLOSE_OK) mr_broker_channel_free(ch);
+	return MR_OK;
+}
+
+enum mr_status mr_broker_channel_frame(struct mr_broker_channel *ch, const struct mr_frame *frame,
+	uint32_t *failing, mr_error *error)
+{
+	struct mr_client_method m;
+	if (ch->closing) return when_closing(ch, frame);
+	if (frame->type != MR_FRAME_METHOD || ch->incoming.state != MR_INCOMING_NONE) {
+		if (ch->incoming.state != MR_INCOMING_NONE) *failing = MR_M_BASIC_PUBLISH;
+		return mr_incoming_frame(ch, frame, error);
+	}
+	*failing = mr_get32(frame->payload);
+	enum mr_status st = mr_client_method_decode(frame, &m, error);
+	return st == MR_OK ? method(ch, &m, error) : st;
+}

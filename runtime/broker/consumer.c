@@ -1,0 +1,113 @@
+/* consumer: who waits at a queue, and who gets the next message.
+ * SPDX-License-Identifier: MIT */
+#include "broker/consumer.h"
+
+#include "base/alloc.h"
+#include "broker/channel.h"
+#include "broker/vhost.h"
+
+/* Behind all of its own priority, before all of less. */
+static void line_up(struct mr_consumer *c)
+{
+	struct mr_node *head = &c->queue->consumers, *at = head->prev;
+	while (at != head && mr_container(at, struct mr_consumer, at_queue)->priority < c->priority)
+		at = at->prev;
+	mr_list_append(at->next, &c->at_queue);
+}
+
+struct mr_consumer *mr_consumer_new(struct mr_broker_channel *channel, struct mr_queue *queue,
+	const struct mr_consume *how)
+{
+	struct mr_consumer *c = mr_calloc(1, sizeof *c);
+	if (!c) return NULL;
+	c->tag = mr_strdup_n(how->tag.data, how->tag.size);
+	if (!c->tag) {
+		mr_free(c);
+		return NULL;
+	}
+	c->channel = channel;
+	c->queue = queue;
+	c->priority = how->priority;
+	c->prefetch = how->prefetch;
+	c->no_ack = how->no_ack;
+	c->exclusive = how->exclusive;
+	line_up(c);
+	mr_list_append(&channel->consumers, &c->at_channel);
+	queue->consumer_count++;
+	if (c->exclusive) queue->exclusive_consumer = c;
+	if (queue->limits.single_active && !queue->active) queue->active = c;
+	return c;
+}
+
+static void free_if_done(struct mr_consumer *c)
+{
+	if (!c->gone || c->unacked) return;
+	mr_free(c->tag);
+	mr_free(c);
+}
+
+/* The next single active consumer is the one of the highest priority that came first. */
+static void elect(struct mr_queue *q)
+{
+	q->active = mr_list_is_empty(&q->consumers)
+	                    ? NULL
+	                    : mr_container(q->consumers.next, struct mr_consumer, at_queue);
+}
+
+void mr_consumer_end(struct mr_consumer *c)
+{
+	struct mr_queue *q = c->queue;
+	mr_list_remove(&c->at_queue);
+	mr_list_remove(&c->at_channel);
+	q->consumer_count--;
+	if (q->exclusive_consumer == c) q->exclusive_consumer = NULL;
+	if (q->active == c) elect(q);
+	c->gone = true;
+	c->channel = NULL;
+	c->queue = NULL;
+	free_if_done(c);
+	if (q->deleted) return;
+	mr_vhost_queue_used(q);
+	if (q->auto_delete && !q->consumer_count) mr_vhost_remove_queue(q);
+}
+
+void mr_consumer_settled(struct mr_consumer *c)
+{
+	c->unacked--;
+	free_if_done(c);
+}
+
+static bool may_have_one(const struct mr_consumer *c)
+{
+	if (c->queue->limits.single_active && c->queue->active != c) return false;
+	if (!c->no_ack && c->prefetch && c->unacked >= c->prefetch) return false;
+	return mr_broker_channel_takes(c->channel, c->no_ack);
+}
+
+static struct mr_consumer *next_consumer(const struct mr_queue *q)
+{
+	for (struct mr_node *n = q->consumers.next; n != &q->consumers; n = n->next) {
+		struct mr_consumer *c = mr_container(n, struct mr_consumer, at_queue);
+		if (may_have_one(c)) return c;
+	}
+	return NULL;
+}
+
+void mr_queue_pump(struct mr_queue *q)
+{
+	struct mr_entry *e;
+	if (q->vhost->broker->faults.pause_deliveries) return;
+	while ((e = mr_queue_head(q))) {
+		struct mr_consumer *c = next_consumer(q);
+		if (!c) return;
+		if (q->consumers.next != q->consumers.prev) { /* its turn has been */
+			mr_list_remove(&c->at_queue);
+			line_up(c);
+		}
+		mr_queue_take(q, e);
+		if (!mr_broker_channel_deliver(c->channel, c, e)) {
+			mr_queue_requeue(q, e);
+			return;
+		}
+	}
+}

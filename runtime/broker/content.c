@@ -1,0 +1,291 @@
+/* content: what a client publishes, put together from its frames, routed and confirmed.
+ * SPDX-License-Identifier: MIT */
+#include "amqp/frame.h"
+#include "base/alloc.h"
+#include "broker/channel.h"
+#include "broker/refuse.h"
+
+#define MESSAGE_MAX (128u << 20) /* RabbitMQ's max_message_size */
+#define FIRST_ROOM (1u << 20) /* memory taken because a header claims so much; then as bytes come */
+
+enum { BIT_MANDATORY = 1, BIT_IMMEDIATE = 2 };
+
+struct staged { /* a message of a transaction */
+	struct mr_node node;
+	struct mr_message *message;
+	bool mandatory;
+};
+
+/* ---- putting together ---- */
+
+static mr_slice exchange_of(const struct mr_incoming *in)
+{
+	return mr_slice_of(in->names, in->exchange_size);
+}
+
+enum mr_status mr_incoming_begin(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_error *error)
+{
+	struct mr_incoming *in = &ch->incoming;
+	mr_slice exchange = m->names[0], key = m->names[1];
+	const struct mr_vhost *v = ch->session->vhost;
+	if (m->bits & BIT_IMMEDIATE) return mr_refuse(error, 540, "immediate=true");
+	const struct mr_exchange *x = mr_vhost_exchange(v, exchange);
+	if (!x)
+		return mr_refuse(error, 404, "no exchange '%.*s' in vhost '%s'", (int)exchange.size,
+			exchange.data, v->name);
+	if (x->internal)
+		return mr_refuse(error, 403,
+			"cannot publish to internal exchange '%s' in vhost '%s'", x->name, v->name);
+	in->state = MR_INCOMING_HEADER;
+	in->mandatory = m->bits & BIT_MANDATORY;
+	in->exchange_size = (uint8_t)exchange.size;
+	in->key_size = (uint8_t)key.size;
+	memcpy(in->names, exchange.data, exchange.size);
+	memcpy(in->names + exchange.size, key.data, key.size);
+	return MR_OK;
+}
+
+void mr_incoming_drop(struct mr_broker_channel *ch)
+{
+	mr_message_drop(ch->incoming.message);
+	ch->incoming.message = NULL;
+	ch->incoming.state = MR_INCOMING_NONE;
+}
+
+static enum mr_status take_header(struct mr_incoming *in, const struct mr_frame *frame,
+	mr_error *error)
+{
+	if (frame->type != MR_FRAME_HEADER)
+		return mr_refuse(error, 505,
+			"expected content header for class 60, got non content header frame instead");
+	in->size = mr_get64(frame->payload + 4);
+	if (in->size > MESSAGE_MAX)
+		return mr_refuse(error, 406,
+			"message size %llu is larger than configured max size %u",
+			(unsigned long long)in->size, MESSAGE_MAX);
+	in->room = in->size < FIRST_ROOM ? in->size : FIRST_ROOM;
+	in->got = 0;
+	in->message = mr_message_new(exchange_of(in),
+		mr_slice_of(in->names + in->exchange_size, in->key_size),
+		mr_slice_of((const char *)frame->payload + 12, frame->size - 12), in->room);
+	if (!in->message) return MR_NO_MEMORY;
+	in->state = MR_INCOMING_BODY;
+	return MR_OK;
+}
+
+static bool make_room(struct mr_incoming *in, uint32_t more)
+{
+	if (in->got + more <= in->room) return true;
+	uint64_t room = in->room * 2 < in->got + more ? in->got + more : in->room * 2;
+	if (room > in->size) room = in->size;
+	size_t head = mr_message_weight(in->message) - in->message->body_size;
+	struct mr_message *grown = mr_realloc(in->message, head + room);
+	if (!grown) return false;
+	in->message = grown;
+	in->room = room;
+	return true;
+}
+
+static enum mr_status take_body(struct mr_incoming *in, const struct mr_frame *frame,
+	mr_error *error)
+{
+	if (frame->type != MR_FRAME_BODY)
+		return mr_refuse(error, 505,
+			"expected content body, got non content body frame instead");
+	if (frame->size > in->size - in->got)
+		return mr_refuse(error, 505, "a content body longer than its header said");
+	if (!make_room(in, frame->size)) return MR_NO_MEMORY;
+	char *body = in->message->data + in->message->exchange_size + in->message->key_size +
+	             in->message->properties_size;
+	memcpy(body + in->got, frame->payload, frame->size);
+	in->got += frame->size;
+	return MR_OK;
+}
+
+/* ---- confirms ---- */
+
+static void put_ack(struct mr_broker_channel *ch, uint64_t tag, bool multiple)
+{
+	struct mr_method m = {.id = MR_M_BASIC_ACK, .tag = tag, .flags = multiple};
+	mr_broker_channel_put(ch, &m);
+}
+
+void mr_broker_channel_flush(struct mr_broker_channel *ch)
+{
+	if (!ch->ack_from) return;
+	put_ack(ch, ch->ack_to, ch->ack_to > ch->ack_from);
+	ch->ack_from = 0;
+}
+
+static void confirm(struct mr_broker_channel *ch, bool taken)
+{
+	uint64_t tag = ++ch->published;
+	if (taken) {
+		if (!ch->ack_from) ch->ack_from = tag;
+		ch->ack_to = tag;
+		return;
+	}
+	struct mr_method m = {.id = MR_M_BASIC_NACK, .tag = tag};
+	mr_broker_channel_flush(ch);
+	mr_broker_channel_put(ch, &m);
+}
+
+/* ---- on its way ---- */
+
+static void give_back(struct mr_broker_channel *ch, const struct mr_message *m)
+{
+	struct mr_broker_session *s = ch->session;
+	struct mr_method back = {.id = MR_M_BASIC_RETURN,
+		.code = 312,
+		.text = mr_slice_str("NO_ROUTE"),
+		.name = mr_message_exchange(m),
+		.key = mr_message_key(m)};
+	size_t before = mr_buffer_size(&s->out);
+	mr_broker_channel_put(ch, &back);
+	if (mr_frame_put_content(&s->out, ch->number, mr_message_properties(m), mr_message_body(m),
+		    s->frame_max) == MR_OK)
+		return;
+	s->out.end = s->out.start + before;
+	mr_broker_session_end(s);
+}
+
+/* BCC is for routing only: nobody sees it. *gives* the message without it, or the same one. */
+static struct mr_message *without_bcc(struct mr_message *m)
+{
+	mr_properties p = {0};
+	if (!m->has_headers || mr_message_decode(m, &p) != MR_OK) return m;
+	struct mr_message *clean = NULL;
+	mr_table *headers = mr_table_find(p.headers, "BCC") ? mr_table_new() : NULL;
+	for (uint32_t i = 0; headers && i < p.headers->count; i++)
+		if (!mr_slice_equal(p.headers->fields[i].key, mr_slice_str("BCC")))
+			mr_table_add_copy(headers, &p.headers->fields[i]);
+	mr_table_free(p.headers);
+	p.headers = headers;
+	if (headers) clean = mr_message_with(m, mr_message_exchange(m), mr_message_key(m), &p);
+	mr_table_free(headers);
+	if (!clean) return m;
+	mr_message_drop(m);
+	return clean;
+}
+
+/* Routes and stores; takes the message. False: a queue rejected it. */
+static bool publish(struct mr_broker_channel *ch, struct mr_message *m, bool mandatory)
+{
+	struct mr_vhost *v = ch->session->vhost;
+	struct mr_exchange *x = mr_vhost_exchange(v, mr_message_exchange(m));
+	bool taken = true;
+	/* In a transaction the exchange may have gone since. */
+	bool routed = x && mr_vhost_route(v, x, m) == MR_OK;
+	if (routed && v->broker->route.count) {
+		m = without_bcc(m);
+		mr_broker_grew(v->broker, mr_message_weight(m));
+		taken = mr_vhost_enqueue(v, m);
+		mr_broker_drop(v->broker, m);
+		return taken;
+	}
+	if (mandatory) give_back(ch, m);
+	mr_message_drop(m);
+	return x == NULL || routed;
+}
+
+static enum mr_status stage(struct mr_broker_channel *ch, struct mr_message *m, bool mandatory)
+{
+	struct staged *staged = mr_malloc(sizeof *staged);
+	if (!staged) {
+		mr_message_drop(m);
+		return MR_NO_MEMORY;
+	}
+	*staged = (struct staged){.message = m, .mandatory = mandatory};
+	mr_list_append(&ch->staged, &staged->node);
+	return MR_OK;
+}
+
+static enum mr_status finish(struct mr_broker_channel *ch, mr_error *error)
+{
+	struct mr_incoming *in = &ch->incoming;
+	struct mr_message *m = in->message;
+	m->body_size = in->got;
+	in->message = NULL;
+	in->state = MR_INCOMING_NONE;
+	enum mr_status st = mr_message_inspect(m, mr_slice_str(ch->session->user), error);
+	if (st != MR_OK) {
+		mr_message_drop(m);
+		return st;
+	}
+	mr_broker_session_published(ch->session);
+	if (ch->transacting) return stage(ch, m, in->mandatory);
+	bool taken = publish(ch, m, in->mandatory);
+	if (ch->confirming) confirm(ch, taken);
+	return MR_OK;
+}
+
+enum mr_status mr_incoming_frame(struct mr_broker_channel *ch, const struct mr_frame *frame,
+	mr_error *error)
+{
+	struct mr_incoming *in = &ch->incoming;
+	if (in->state == MR_INCOMING_NONE)
+		return mr_refuse(error, 505, "expected method frame, got non method frame instead");
+	enum mr_status st = in->state == MR_INCOMING_HEADER ? take_header(in, frame, error)
+	                                                    : take_body(in, frame, error);
+	if (st == MR_OK && in->got == in->size) return finish(ch, error);
+	return st;
+}
+
+/* ---- transactions ---- */
+
+void mr_broker_channel_reset_tx(struct mr_broker_channel *ch)
+{
+	struct mr_node *node;
+	while ((node = mr_list_shift(&ch->staged))) {
+		struct staged *staged = mr_container(node, struct staged, node);
+		mr_message_drop(staged->message);
+		mr_free(staged);
+	}
+	mr_settle_staged(ch, false);
+}
+
+static enum mr_status commit(struct mr_broker_channel *ch)
+{
+	struct mr_node *node;
+	while ((node = mr_list_shift(&ch->staged))) {
+		struct staged *staged = mr_container(node, struct staged, node);
+		publish(ch, staged->message, staged->mandatory);
+		mr_free(staged);
+	}
+	mr_settle_staged(ch, true);
+	mr_broker_channel_put_simple(ch, MR_M_TX_COMMIT_OK);
+	return MR_OK;
+}
+
+static enum mr_status confirm_select(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_error *error)
+{
+	if (ch->transacting) return mr_refuse(error, 406, "cannot switch from tx to confirm mode");
+	ch->confirming = true;
+	if (!(m->bits & 1)) mr_broker_channel_put_simple(ch, MR_M_CONFIRM_SELECT_OK);
+	return MR_OK;
+}
+
+enum mr_status mr_tx_method(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_error *error)
+{
+	switch (m->id) {
+	case MR_M_CONFIRM_SELECT: return confirm_select(ch, m, error);
+	case MR_M_TX_SELECT:
+		if (ch->confirming)
+			return mr_refuse(error, 406, "cannot switch from confirm to tx mode");
+		ch->transacting = true;
+		mr_broker_channel_put_simple(ch, MR_M_TX_SELECT_OK);
+		return MR_OK;
+	case MR_M_TX_COMMIT:
+		if (!ch->transacting) break;
+		return commit(ch);
+	default:
+		if (!ch->transacting) break;
+		mr_broker_channel_reset_tx(ch);
+		mr_broker_channel_put_simple(ch, MR_M_TX_ROLLBACK_OK);
+		return MR_OK;
+	}
+	return mr_refuse(error, 406, "channel is not transactional");
+}

@@ -1,0 +1,87 @@
+/* headers: when a headers binding matches, and when two argument tables are the same.
+ * SPDX-License-Identifier: MIT */
+#include "broker/headers.h"
+
+bool mr_value_integer(const mr_value *v, int64_t *out)
+{
+	switch (v->type) {
+	case 'b':
+	case 's':
+	case 'I':
+	case 'l': *out = v->as.integer; return true;
+	case 'B':
+	case 'u':
+	case 'i':
+	case 'L':
+		if (v->as.natural > INT64_MAX) return false;
+		*out = (int64_t)v->as.natural;
+		return true;
+	default: return false;
+	}
+}
+
+static bool same_array(const mr_table *a, const mr_table *b)
+{
+	if (a->count != b->count) return false;
+	for (uint32_t i = 0; i < a->count; i++)
+		if (!mr_value_same(&a->fields[i].value, &b->fields[i].value)) return false;
+	return true;
+}
+
+bool mr_value_same(const mr_value *a, const mr_value *b)
+{
+	int64_t x, y;
+	if (mr_value_integer(a, &x) && mr_value_integer(b, &y)) return x == y;
+	if (a->type != b->type) return false;
+	switch (a->type) {
+	case 't': return a->as.boolean == b->as.boolean;
+	case 'S':
+	case 'x': return mr_slice_equal(a->as.bytes, b->as.bytes);
+	case 'F': return mr_table_same(a->as.nested, b->as.nested);
+	case 'A': return same_array(a->as.nested, b->as.nested);
+	case 'V': return true;
+	case 'D': return a->decimals == b->decimals && a->as.natural == b->as.natural;
+	case 'f':
+	case 'd': return memcmp(&a->as.real, &b->as.real, sizeof a->as.real) == 0;
+	default: return a->as.natural == b->as.natural;
+	}
+}
+
+static const mr_value *find(const mr_table *table, mr_slice key)
+{
+	for (uint32_t i = 0; table && i < table->count; i++)
+		if (mr_slice_equal(table->fields[i].key, key)) return &table->fields[i].value;
+	return NULL;
+}
+
+bool mr_table_same(const mr_table *a, const mr_table *b)
+{
+	uint32_t count_a = a ? a->count : 0, count_b = b ? b->count : 0;
+	if (count_a != count_b) return false;
+	for (uint32_t i = 0; i < count_a; i++) {
+		const mr_value *other = find(b, a->fields[i].key);
+		if (!other || !mr_value_same(&a->fields[i].value, other)) return false;
+	}
+	return true;
+}
+
+static bool begins_with_x(mr_slice key) { return key.size >= 2 && memcmp(key.data, "x-", 2) == 0; }
+
+bool mr_headers_match(const mr_table *arguments, const mr_table *headers)
+{
+	const mr_value *rule = arguments ? mr_table_find(arguments, "x-match") : NULL;
+	mr_slice text = rule && rule->type == 'S' ? rule->as.bytes : mr_slice_str("all");
+	bool any = text.size >= 3 && memcmp(text.data, "any", 3) == 0;
+	bool with_x = text.size == 10; /* all-with-x, any-with-x */
+	for (uint32_t i = 0; arguments && i < arguments->count; i++) {
+		const mr_field *f = &arguments->fields[i];
+		if (mr_slice_equal(f->key, mr_slice_str("x-match"))) continue;
+		if (!with_x && begins_with_x(f->key)) continue;
+		const mr_value *got = find(headers, f->key);
+		/* A binding's void asks only that the header be there. */
+		bool fits = got && (f->value.type == 'V' || mr_value_same(&f->value, got));
+		if (any && fits) return true;
+		if (!any && !fits) return false;
+	}
+	return !any;
+}

@@ -1,0 +1,202 @@
+/* login: a connection's handshake, from start to open, on the broker's side.
+ * SPDX-License-Identifier: MIT
+ * Pure. */
+#include "amqp/client_method.h"
+#include "amqp/table.h"
+#include "base/alloc.h"
+#include "broker/refuse.h"
+#include "broker/session.h"
+
+#define CHANNEL_MAX 2047 /* RabbitMQ's defaults */
+#define FRAME_MAX 131072
+#define HEARTBEAT 60
+
+/* ---- start ---- */
+
+static bool add_flag(mr_table *t, const char *key)
+{
+	mr_value yes = {.type = 't', .as.boolean = true};
+	return mr_table_add(t, key, strlen(key), &yes) == MR_OK;
+}
+
+static mr_table *server_properties(void)
+{
+	static const char *const capabilities[] = {"publisher_confirms",
+		"exchange_exchange_bindings", "basic.nack", "consumer_cancel_notify",
+		"connection.blocked", "consumer_priorities", "authentication_failure_close",
+		"per_consumer_qos"};
+	mr_table *t = mr_table_new();
+	mr_table *c = t ? mr_table_nest(t, "capabilities", 12, 'F') : NULL;
+	bool ok = c != NULL;
+	for (size_t i = 0; ok && i < sizeof capabilities / sizeof *capabilities; i++)
+		ok = add_flag(c, capabilities[i]);
+	if (ok && mr_table_add_string(t, "product", mr_slice_str("Moonrabbit")) == MR_OK &&
+		mr_table_add_string(t, "version", mr_slice_str(MR_VERSION_STRING)) == MR_OK &&
+		mr_table_add_string(t, "platform", mr_slice_str("C")) == MR_OK &&
+		mr_table_add_string(t, "cluster_name", mr_slice_str("moonrabbit@localhost")) ==
+			MR_OK &&
+		mr_table_add_string(t, "information",
+			mr_slice_str("an embedded broker for development and tests")) == MR_OK)
+		return t;
+	mr_table_free(t);
+	return NULL;
+}
+
+void mr_broker_login_start(struct mr_broker_session *s)
+{
+	struct mr_method m = {.id = MR_M_CONNECTION_START,
+		.text = mr_slice_str("PLAIN AMQPLAIN"),
+		.other = mr_slice_str("en_US"),
+		.table = server_properties()};
+	if (m.table)
+		mr_broker_session_put(s, 0, &m);
+	else
+		mr_broker_session_end(s);
+	mr_table_free(m.table);
+}
+
+/* ---- start-ok ---- */
+
+struct credentials {
+	mr_slice user, password;
+};
+
+/* [authorization id] NUL user NUL password */
+static bool read_plain(mr_slice response, struct credentials *out)
+{
+	const char *end = response.data + response.size;
+	const char *first = response.size ? memchr(response.data, 0, response.size) : NULL;
+	const char *second = first ? memchr(first + 1, 0, (size_t)(end - first - 1)) : NULL;
+	if (!second) return false;
+	out->user = mr_slice_of(first + 1, (size_t)(second - first - 1));
+	out->password = mr_slice_of(second + 1, (size_t)(end - second - 1));
+	return true;
+}
+
+/* A table without its length: LOGIN and PASSWORD. *keep owns what `out` borrows. */
+static bool read_amqplain(mr_slice response, struct credentials *out, mr_table **keep)
+{
+	struct mr_buffer b = {0};
+	uint8_t length[4];
+	mr_put32(length, (uint32_t)response.size);
+	bool ok = mr_buffer_append(&b, length, 4) == MR_OK &&
+	          mr_buffer_append(&b, response.data, response.size) == MR_OK &&
+	          mr_table_decode(mr_buffer_data(&b), mr_buffer_size(&b), keep, NULL) == MR_OK;
+	mr_buffer_fini(&b);
+	const mr_value *user = ok ? mr_table_find(*keep, "LOGIN") : NULL;
+	const mr_value *password = ok ? mr_table_find(*keep, "PASSWORD") : NULL;
+	if (!user || !password || user->type != 'S' || password->type != 'S') return false;
+	out->user = user->as.bytes;
+	out->password = password->as.bytes;
+	return true;
+}
+
+static bool has_capability(const mr_table *properties, const char *name)
+{
+	const mr_value *c = mr_table_find(properties, "capabilities");
+	const mr_value *v = c && c->type == 'F' ? mr_table_find(c->as.nested, name) : NULL;
+	return v && v->type == 't' && v->as.boolean;
+}
+
+static enum mr_status take_properties(struct mr_broker_session *s, mr_slice table, mr_error *error)
+{
+	const uint8_t *data = (const uint8_t *)table.data;
+	enum mr_status st = mr_table_decode(data, table.size, &s->client_properties, NULL);
+	if (st != MR_OK) return mr_refuse(error, 501, "malformed client properties");
+	s->tells_cancel = has_capability(s->client_properties, "consumer_cancel_notify");
+	s->tells_blocked = has_capability(s->client_properties, "connection.blocked");
+	s->tells_login_failure =
+		has_capability(s->client_properties, "authentication_failure_close");
+	return MR_OK;
+}
+
+/* Without the capability RabbitMQ hangs up, as the specification of 0-9-1 asks. */
+static enum mr_status login_failed(struct mr_broker_session *s, mr_slice mechanism, mr_error *error)
+{
+	if (s->tells_login_failure)
+		return mr_refuse(error, 403,
+			"Login was refused using authentication mechanism %.*s. "
+			"For details see the broker logfile.",
+			(int)mechanism.size, mechanism.data);
+	mr_broker_session_end(s);
+	return MR_OK;
+}
+
+static enum mr_status start_ok(struct mr_broker_session *s, const struct mr_client_method *m,
+	mr_error *error)
+{
+	struct credentials c = {{0}, {0}};
+	mr_table *keep = NULL;
+	mr_slice mechanism = m->names[0];
+	bool is_plain = mr_slice_equal(mechanism, mr_slice_str("PLAIN"));
+	bool is_amqplain = mr_slice_equal(mechanism, mr_slice_str("AMQPLAIN"));
+	enum mr_status st = take_properties(s, m->table, error);
+	if (st != MR_OK) return st;
+	if (!is_plain && !is_amqplain)
+		return mr_refuse(error, 503, "unknown authentication mechanism '%.*s'",
+			(int)mechanism.size, mechanism.data);
+	bool ok = is_plain ? read_plain(m->text, &c) : read_amqplain(m->text, &c, &keep);
+	ok = ok && mr_broker_login(s->broker, c.user, c.password);
+	if (ok) s->user = mr_strdup_n(c.user.data, c.user.size);
+	mr_table_free(keep);
+	if (!ok) return login_failed(s, mechanism, error);
+	if (!s->user) return mr_refuse(error, 506, "out of memory");
+	struct mr_method tune = {.id = MR_M_CONNECTION_TUNE,
+		.channel_max = CHANNEL_MAX,
+		.count = FRAME_MAX,
+		.heartbeat = HEARTBEAT};
+	mr_broker_session_put(s, 0, &tune);
+	return MR_OK;
+}
+
+/* ---- tune-ok, open ---- */
+
+static enum mr_status tune_ok(struct mr_broker_session *s, const struct mr_client_method *m,
+	mr_error *error)
+{
+	uint16_t channels = m->numbers[0], heartbeat = m->numbers[1];
+	uint32_t frame_max = m->wide;
+	if (channels > CHANNEL_MAX || !channels)
+		return mr_refuse(error, 530,
+			"negotiated channel_max = %u is higher than the maximum "
+			"allowed value (%d)",
+			channels, CHANNEL_MAX);
+	if (frame_max && frame_max < MR_FRAME_MIN_MAX)
+		return mr_refuse(error, 530,
+			"negotiated frame_max = %u is lower than the minimum "
+			"allowed value (%d)",
+			frame_max, MR_FRAME_MIN_MAX);
+	if (frame_max > FRAME_MAX || !frame_max)
+		return mr_refuse(error, 530,
+			"negotiated frame_max = %u is higher than the maximum "
+			"allowed value (%d)",
+			frame_max, FRAME_MAX);
+	s->guard.channel_max = channels;
+	s->guard.frame_max = s->frame_max = frame_max;
+	s->heartbeat = (mr_msec)heartbeat * 1000;
+	return MR_OK;
+}
+
+static enum mr_status open_vhost(struct mr_broker_session *s, const struct mr_client_method *m,
+	mr_error *error)
+{
+	struct mr_method ok = {.id = MR_M_CONNECTION_OPEN_OK};
+	mr_slice name = m->names[0];
+	s->vhost = mr_broker_vhost(s->broker, name);
+	if (!s->vhost)
+		return mr_refuse(error, 530, "vhost %.*s not found", (int)name.size, name.data);
+	mr_broker_session_put(s, 0, &ok);
+	return MR_OK;
+}
+
+enum mr_status mr_broker_login_method(struct mr_broker_session *s, const struct mr_client_method *m,
+	mr_error *error)
+{
+	if (s->state == MR_BS_STARTED && m->id == MR_M_CONNECTION_START_OK)
+		return start_ok(s, m, error);
+	if (s->state == MR_BS_TUNING && m->id == MR_M_CONNECTION_TUNE_OK)
+		return tune_ok(s, m, error);
+	if (s->state == MR_BS_OPENING && m->id == MR_M_CONNECTION_OPEN)
+		return open_vhost(s, m, error);
+	return mr_refuse(error, 503, "unexpected method in the handshake");
+}

@@ -1,0 +1,63 @@
+/* message: what a client published, kept once however many queues hold it.
+ * SPDX-License-Identifier: MIT
+ * Broker thread. Counted references; the bytes never change after mr_message_inspect. */
+#ifndef MR_BROKER_MESSAGE_H
+#define MR_BROKER_MESSAGE_H
+
+#include "base/slice.h"
+#include "base/value.h"
+
+#define MR_NO_EXPIRATION UINT64_MAX
+
+struct mr_message {
+	uint32_t refs;
+	uint32_t properties_size;
+	uint64_t body_size;
+	uint64_t expiration; /* ms, or MR_NO_EXPIRATION */
+	uint8_t exchange_size, key_size;
+	uint8_t priority; /* 0 when there is none */
+	bool has_headers;
+	char data[]; /* exchange, routing key, encoded properties, body */
+};
+
+/* *gives* a message with one reference and room for the body, whose bytes are the caller's to fill.
+ * NULL when out of memory. */
+struct mr_message *mr_message_new(mr_slice exchange, mr_slice key, mr_slice properties,
+	uint64_t body_room);
+static inline struct mr_message *mr_message_keep(struct mr_message *m)
+{
+	m->refs++;
+	return m;
+}
+/* Drops a reference; returns the bytes freed, 0 while others hold it. Takes NULL. */
+size_t mr_message_drop(struct mr_message *m);
+size_t mr_message_weight(const struct mr_message *m);
+
+static inline mr_slice mr_message_exchange(const struct mr_message *m)
+{
+	return mr_slice_of(m->data, m->exchange_size);
+}
+static inline mr_slice mr_message_key(const struct mr_message *m)
+{
+	return mr_slice_of(m->data + m->exchange_size, m->key_size);
+}
+static inline mr_slice mr_message_properties(const struct mr_message *m)
+{
+	return mr_slice_of(m->data + m->exchange_size + m->key_size, m->properties_size);
+}
+static inline mr_slice mr_message_body(const struct mr_message *m)
+{
+	return mr_slice_of(m->data + m->exchange_size + m->key_size + m->properties_size,
+		m->body_size);
+}
+
+/* Reads priority and expiration out of the properties, and checks them all. `user` is who published.
+ * MR_FRAME_ERROR (501) malformed, MR_PRECONDITION_FAILED (406): a bad expiration or a foreign user_id. */
+enum mr_status mr_message_inspect(struct mr_message *m, mr_slice user, mr_error *error);
+/* Decodes; free out->headers by mr_table_free. MR_OK, MR_FRAME_ERROR, MR_NO_MEMORY. */
+enum mr_status mr_message_decode(const struct mr_message *m, mr_properties *out);
+/* *gives* a copy with other names and properties; NULL when out of memory or when they do not encode. */
+struct mr_message *mr_message_with(const struct mr_message *m, mr_slice exchange, mr_slice key,
+	const mr_properties *properties);
+
+#endif

@@ -1,0 +1,16 @@
+/* refuse: RabbitMQ's way to say no: a reply code, its name, and what was wrong.
+ * SPDX-License-Identifier: MIT
+ * Pure. */
+#ifndef MR_BROKER_REFUSE_H
+#define MR_BROKER_REFUSE_H
+
+#include "base/status.h"
+
+/* Fills `error` with kind, code, text "NAME - what" and the scope that the code ends: the channel for
+ * 311 to 313 and 403 to 406, the connection for all others (AMQP 0-9-1 1.2). Returns the kind. */
+enum mr_status mr_refuse(mr_error *error, int code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+const char *mr_reply_name(int code); /* "NOT_FOUND"; never NULL */
+bool mr_reply_ends_connection(int code);
+
+#endif

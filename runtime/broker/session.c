@@ -1,0 +1,343 @@
+/* session: one client's connection to the broker, without its socket.
+ * SPDX-License-Identifier: MIT */
+#include "broker/session.h"
+
+#include "amqp/client_method.h"
+#include "amqp/frame.h"
+#include "base/alloc.h"
+#include "broker/channel.h"
+#include "broker/refuse.h"
+
+#define PATIENCE 10000     /* ms: for a handshake (RabbitMQ's handshake_timeout), for a close-ok */
+#define FRAME_MAX 131072   /* RabbitMQ's default */
+#define REPLY_TEXT_MAX 255 /* a short string */
+
+#define BIT(n) (1u << (n))
+static const unsigned may_follow[MR_BS_COUNT] = {
+	[MR_BS_HELLO] = BIT(MR_BS_STARTED) | BIT(MR_BS_ENDED),
+	[MR_BS_STARTED] = BIT(MR_BS_TUNING) | BIT(MR_BS_CLOSING) | BIT(MR_BS_ENDED),
+	[MR_BS_TUNING] = BIT(MR_BS_OPENING) | BIT(MR_BS_CLOSING) | BIT(MR_BS_ENDED),
+	[MR_BS_OPENING] = BIT(MR_BS_OPEN) | BIT(MR_BS_CLOSING) | BIT(MR_BS_ENDED),
+	[MR_BS_OPEN] = BIT(MR_BS_CLOSING) | BIT(MR_BS_ENDED),
+	[MR_BS_CLOSING] = BIT(MR_BS_ENDED),
+};
+
+static void enter(struct mr_broker_session *s, enum mr_broker_session_state next)
+{
+	if (!(may_follow[s->state] & BIT(next))) return; /* ENDED and CLOSING stay what they are */
+	s->state = next;
+	s->give_up = next == MR_BS_OPEN ? MR_NEVER : s->broker->now + PATIENCE;
+	s->touch(s->owner);
+}
+
+struct mr_broker_session *mr_broker_session_open(struct mr_broker *b,
+	const struct mr_broker_session_options *options)
+{
+	struct mr_broker_session *s = mr_calloc(1, sizeof *s);
+	if (!s) return NULL;
+	s->broker = b;
+	s->touch = options->touch;
+	s->owner = options->owner;
+	s->guard = (struct mr_guard){.frame_max = FRAME_MAX,
+		.channel_max = UINT16_MAX,
+		.max_message_size = UINT64_MAX,
+		.of_broker = true};
+	s->frame_max = FRAME_MAX;
+	s->sent = s->heard = b->now;
+	s->give_up = b->now + PATIENCE;
+	mr_list_append(&b->sessions, &s->node);
+	b->session_count++;
+	return s;
+}
+
+/* What the client left behind. */
+static void quit_channels(struct mr_broker_session *s)
+{
+	struct mr_broker_channel *ch;
+	size_t at = 0;
+	while ((ch = mr_map_next(&s->channels, &at, NULL))) mr_broker_channel_quit(ch);
+}
+
+static void drop_queues(struct mr_broker_session *s)
+{
+	struct mr_queue *q;
+	size_t at = 0;
+	if (!s->has_queues || !s->vhost) return;
+	s->has_queues = false;
+	while ((q = mr_dict_next(&s->vhost->queues, &at)))
+		if (q->owner == s) mr_vhost_remove_queue(q);
+}
+
+void mr_broker_session_close(struct mr_broker_session *s)
+{
+	struct mr_broker_channel *ch;
+	size_t at = 0;
+	if (!s) return;
+	s->state = MR_BS_ENDED;
+	quit_channels(s);
+	drop_queues(s);
+	while ((ch = mr_map_next(&s->channels, &at, NULL))) mr_broker_channel_free(ch);
+	mr_map_fini(&s->channels);
+	mr_list_remove(&s->node);
+	s->broker->session_count--;
+	mr_buffer_fini(&s->out);
+	mr_table_free(s->client_properties);
+	mr_free(s->user);
+	mr_free(s);
+}
+
+/* ---- saying ---- */
+
+void mr_broker_session_end(struct mr_broker_session *s) { enter(s, MR_BS_ENDED); }
+
+void mr_broker_session_put(struct mr_broker_session *s, uint16_t channel, const struct mr_method *m)
+{
+	if (mr_method_put(&s->out, channel, m, s->frame_max, NULL) != MR_OK)
+		mr_broker_session_end(s);
+	else
+		s->touch(s->owner);
+}
+
+void mr_broker_session_shut(struct mr_broker_session *s, int code, const char *text,
+	uint32_t failing)
+{
+	struct mr_method m = {.id = MR_M_CONNECTION_CLOSE,
+		.code = (uint16_t)code,
+		.failing = failing,
+		.text = mr_slice_str(text)};
+	if (s->state >= MR_BS_CLOSING) return;
+	if (s->state == MR_BS_HELLO) {
+		mr_broker_session_end(s);
+		return;
+	}
+	if (m.text.size > REPLY_TEXT_MAX) m.text.size = REPLY_TEXT_MAX;
+	quit_channels(s);
+	drop_queues(s);
+	mr_broker_session_put(s, 0, &m);
+	enter(s, MR_BS_CLOSING);
+}
+
+/* What was wrong with a frame. The code decides whether the channel goes or the connection. */
+static void refuse(struct mr_broker_session *s, struct mr_broker_channel *ch, uint32_t failing,
+	const mr_error *error)
+{
+	struct mr_method m = {.id = MR_M_CHANNEL_CLOSE,
+		.code = (uint16_t)error->code,
+		.failing = failing,
+		.text = mr_slice_str(error->text)};
+	if (!ch || !error->code || mr_reply_ends_connection(error->code)) {
+		mr_broker_session_shut(s, error->code ? error->code : 541, error->text, failing);
+		return;
+	}
+	if (m.text.size > REPLY_TEXT_MAX) m.text.size = REPLY_TEXT_MAX;
+	mr_broker_channel_flush(ch);
+	mr_broker_channel_put(ch, &m);
+	mr_broker_channel_quit(ch);
+	ch->closing = true;
+}
+
+/* ---- blocking ---- */
+
+static void tell_blocked(struct mr_broker_session *s, bool blocked)
+{
+	struct mr_method m = {.id = blocked ? MR_M_CONNECTION_BLOCKED : MR_M_CONNECTION_UNBLOCKED};
+	if (blocked) m.text = mr_slice_str("low on memory");
+	s->is_blocked = blocked;
+	s->heard = s->broker->now;
+	if (s->tells_blocked) mr_broker_session_put(s, 0, &m);
+	s->touch(s->owner);
+}
+
+void mr_broker_session_published(struct mr_broker_session *s)
+{
+	if (s->is_blocked || !mr_broker_is_blocked(s->broker)) return;
+	tell_blocked(s, true);
+}
+
+void mr_broker_session_check_blocked(struct mr_broker_session *s)
+{
+	if (s->is_blocked && !mr_broker_is_blocked(s->broker)) tell_blocked(s, false);
+}
+
+/* As RabbitMQ does, a blocked publisher is not read from: TCP holds it back, whatever it knows. */
+bool mr_broker_session_reads(const struct mr_broker_session *s)
+{
+	return s->state != MR_BS_ENDED && !s->is_blocked;
+}
+
+/* ---- methods of channel 0 ---- */
+
+static enum mr_status open_method(struct mr_broker_session *s, const struct mr_client_method *m,
+	mr_error *error)
+{
+	struct mr_method ok = {.id = MR_M_CONNECTION_CLOSE_OK};
+	switch (m->id) {
+	case MR_M_CONNECTION_CLOSE:
+		quit_channels(s);
+		drop_queues(s);
+		mr_broker_session_put(s, 0, &ok);
+		mr_broker_session_end(s);
+		return MR_OK;
+	case MR_M_CONNECTION_CLOSE_OK: mr_broker_session_end(s); return MR_OK;
+	case MR_M_CONNECTION_UPDATE_SECRET: {
+		/* rabbitmq-c 0.11 does not know it: an answer without fields, by hand. */
+		static const uint8_t answer[] = {1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 71, MR_FRAME_END};
+		if (mr_buffer_append(&s->out, answer, sizeof answer) != MR_OK)
+			mr_broker_session_end(s);
+		s->touch(s->owner);
+		return MR_OK;
+	}
+	default:
+		return m->id >> 16 == 10
+		               ? mr_refuse(error, 503, "unexpected method on channel 0")
+		               : mr_refuse(error, 504, "a method of a channel on channel 0");
+	}
+}
+
+static enum mr_status zero_frame(struct mr_broker_session *s, const struct mr_frame *frame,
+	uint32_t *method, mr_error *error)
+{
+	struct mr_client_method m;
+	if (frame->type == MR_FRAME_HEARTBEAT) return MR_OK;
+	if (frame->type != MR_FRAME_METHOD)
+		return mr_refuse(error, 505, "expected method frame, got non method frame instead");
+	enum mr_status st = mr_client_method_decode(frame, &m, error);
+	*method = mr_get32(frame->payload);
+	if (s->state == MR_BS_CLOSING) {
+		if (st == MR_OK && m.id == MR_M_CONNECTION_CLOSE_OK) mr_broker_session_end(s);
+		if (st == MR_OK && m.id == MR_M_CONNECTION_CLOSE) /* both at once */
+			mr_broker_session_put(s, 0,
+				&(struct mr_method){.id = MR_M_CONNECTION_CLOSE_OK});
+		return MR_OK;
+	}
+	if (st != MR_OK) return st;
+	if (s->state == MR_BS_OPEN || m.id == MR_M_CONNECTION_CLOSE)
+		return open_method(s, &m, error);
+	st = mr_broker_login_method(s, &m, error);
+	if (st == MR_OK && m.id == MR_M_CONNECTION_START_OK) enter(s, MR_BS_TUNING);
+	if (st == MR_OK && m.id == MR_M_CONNECTION_TUNE_OK) enter(s, MR_BS_OPENING);
+	if (st == MR_OK && m.id == MR_M_CONNECTION_OPEN) enter(s, MR_BS_OPEN);
+	return st;
+}
+
+/* ---- frames ---- */
+
+static enum mr_status open_channel(struct mr_broker_session *s, const struct mr_frame *frame,
+	mr_error *error)
+{
+	if (frame->type != MR_FRAME_METHOD || mr_get32(frame->payload) != MR_M_CHANNEL_OPEN)
+		return mr_refuse(error, 504, "expected 'channel.open'");
+	struct mr_broker_channel *ch = mr_broker_channel_open(s, frame->channel);
+	if (!ch) return mr_refuse(error, 506, "out of memory");
+	mr_broker_channel_put_simple(ch, MR_M_CHANNEL_OPEN_OK);
+	return MR_OK;
+}
+
+static void take_frame(struct mr_broker_session *s, const struct mr_frame *frame)
+{
+	mr_error error = {0};
+	enum mr_status st;
+	uint32_t method = 0;
+	struct mr_broker_channel *ch = NULL;
+	if (!frame->channel) {
+		st = zero_frame(s, frame, &method, &error);
+	} else if (s->state == MR_BS_CLOSING) {
+		return; /* all but close-ok is too late */
+	} else if (s->state != MR_BS_OPEN) {
+		st = mr_refuse(&error, 504, "a frame of a channel before the connection is open");
+	} else {
+		ch = mr_map_get(&s->channels, frame->channel);
+		st = ch ? mr_broker_channel_frame(ch, frame, &method, &error)
+		        : open_channel(s, frame, &error);
+	}
+	if (st == MR_NO_MEMORY && !error.code) mr_refuse(&error, 506, "out of memory");
+	if (st != MR_OK) refuse(s, ch, method, &error);
+}
+
+/* The eight bytes that come first. Anything else is answered with what we speak. */
+static size_t take_hello(struct mr_broker_session *s, const uint8_t *data, size_t size,
+	size_t *want)
+{
+	static const uint8_t hello[8] = {'A', 'M', 'Q', 'P', 0, 0, 9, 1};
+	size_t known = size < sizeof hello ? size : sizeof hello;
+	if (memcmp(data, hello, known) == 0) {
+		*want = sizeof hello;
+		if (known < sizeof hello) return 0;
+		mr_broker_login_start(s);
+		enter(s, MR_BS_STARTED);
+		return sizeof hello;
+	}
+	if (mr_buffer_append(&s->out, hello, sizeof hello) != MR_OK) mr_buffer_fini(&s->out);
+	mr_broker_session_end(s);
+	return size;
+}
+
+static void flush_channels(struct mr_broker_session *s)
+{
+	struct mr_broker_channel *ch;
+	size_t at = 0;
+	while ((ch = mr_map_next(&s->channels, &at, NULL))) mr_broker_channel_flush(ch);
+}
+
+size_t mr_broker_session_feed(struct mr_broker_session *s, const uint8_t *data, size_t size,
+	size_t *want)
+{
+	size_t used = 0;
+	s->heard = s->broker->now;
+	if (s->state == MR_BS_HELLO && size) used = take_hello(s, data, size, want);
+	while (s->state > MR_BS_HELLO && mr_broker_session_reads(s) && used < size) {
+		struct mr_frame frame;
+		mr_error error = {0};
+		size_t n = 0;
+		enum mr_status st = mr_frame_next(&s->guard, data + used, size - used, &frame, &n,
+			want, &error);
+		if (st != MR_OK) { /* frames cannot be told apart any more */
+			refuse(s, NULL, 0, &error);
+			used = size;
+			break;
+		}
+		if (!n) break;
+		take_frame(s, &frame);
+		used += n;
+	}
+	flush_channels(s);
+	return s->state == MR_BS_ENDED ? size : used;
+}
+
+/* ---- time ---- */
+
+void mr_broker_session_wrote(struct mr_broker_session *s)
+{
+	struct mr_broker_channel *ch;
+	size_t at = 0;
+	s->sent = s->broker->now;
+	if (!s->congested || mr_buffer_size(&s->out) > MR_SESSION_HIGH / 2) return;
+	s->congested = false;
+	while ((ch = mr_map_next(&s->channels, &at, NULL))) mr_broker_channel_moved(ch);
+}
+
+/* RabbitMQ sends after half the interval and gives up after two. */
+mr_msec mr_broker_session_deadline(const struct mr_broker_session *s)
+{
+	if (s->state == MR_BS_ENDED) return MR_NEVER;
+	if (!s->heartbeat || s->state != MR_BS_OPEN) return s->give_up;
+	mr_msec at = mr_earlier(s->give_up, s->sent + s->heartbeat / 2);
+	return s->is_blocked ? at : mr_earlier(at, s->heard + 2 * s->heartbeat);
+}
+
+void mr_broker_session_tick(struct mr_broker_session *s)
+{
+	mr_msec now = s->broker->now;
+	if (s->state == MR_BS_ENDED) return;
+	bool is_silent = s->state == MR_BS_OPEN && s->heartbeat && !s->is_blocked &&
+	                 now >= s->heard + 2 * s->heartbeat;
+	if (now >= s->give_up || is_silent) {
+		mr_buffer_fini(&s->out); /* nobody reads it */
+		mr_broker_session_end(s);
+		return;
+	}
+	if (s->state != MR_BS_OPEN || !s->heartbeat || now < s->sent + s->heartbeat / 2) return;
+	if (!mr_buffer_size(&s->out) && mr_frame_put_heartbeat(&s->out) != MR_OK) return;
+	s->sent = now;
+	s->touch(s->owner);
+}

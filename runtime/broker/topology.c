@@ -1,0 +1,385 @@
+/* topology: the methods that declare, bind and delete exchanges and queues.
+ * SPDX-License-Identifier: MIT */
+#include "amqp/table.h"
+#include "base/alloc.h"
+#include "broker/arguments.h"
+#include "broker/channel.h"
+#include "broker/refuse.h"
+
+enum { X_PASSIVE = 1, X_DURABLE = 2, X_AUTO_DELETE = 4, X_INTERNAL = 8, X_NO_WAIT = 16 };
+enum { Q_PASSIVE = 1, Q_DURABLE = 2, Q_EXCLUSIVE = 4, Q_AUTO_DELETE = 8, Q_NO_WAIT = 16 };
+enum { DELETE_IF_UNUSED = 1, X_DELETE_NO_WAIT = 2, Q_DELETE_IF_EMPTY = 2, Q_DELETE_NO_WAIT = 4 };
+enum { BIND_NO_WAIT = 1, PURGE_NO_WAIT = 1 };
+
+#define SHOWN(s) (int)(s).size, (s).data
+
+static const char *const exchange_arguments[] = {"alternate-exchange", NULL};
+
+/* ---- what many share ---- */
+
+static void answer(struct mr_broker_channel *ch, uint32_t id, bool no_wait)
+{
+	if (!no_wait) mr_broker_channel_put_simple(ch, id);
+}
+
+/* *gives* the decoded table; NULL when it is empty. */
+static enum mr_status read_table(mr_slice encoded, mr_table **out, mr_error *error)
+{
+	*out = NULL;
+	if (encoded.size <= 4) return MR_OK;
+	enum mr_status st = mr_table_decode((const uint8_t *)encoded.data, encoded.size, out, NULL);
+	if (st == MR_FRAME_ERROR) mr_refuse(error, 501, "malformed table");
+	return st;
+}
+
+static bool is_reserved(mr_slice name)
+{
+	return name.size >= 4 && memcmp(name.data, "amq.", 4) == 0;
+}
+
+static enum mr_status no_exchange(const struct mr_broker_channel *ch, mr_slice name,
+	mr_error *error)
+{
+	return mr_refuse(error, 404, "no exchange '%.*s' in vhost '%s'", SHOWN(name),
+		ch->session->vhost->name);
+}
+
+static enum mr_status find_exchange(const struct mr_broker_channel *ch, mr_slice name,
+	struct mr_exchange **out, mr_error *error)
+{
+	*out = mr_vhost_exchange(ch->session->vhost, name);
+	return *out ? MR_OK : no_exchange(ch, name, error);
+}
+
+static enum mr_status not_the_default(mr_slice name, mr_error *error)
+{
+	if (name.size) return MR_OK;
+	return mr_refuse(error, 403, "operation not permitted on the default exchange");
+}
+
+/* A fault that a test asked for. */
+static enum mr_status declare_fault(struct mr_broker_channel *ch, mr_error *error)
+{
+	struct mr_broker_faults *f = &ch->session->broker->faults;
+	if (!f->declare_code) return MR_OK;
+	enum mr_status st = mr_refuse(error, f->declare_code, "%s", f->declare_text);
+	f->declare_code = 0;
+	return st;
+}
+
+static enum mr_status locked(const struct mr_queue *q, mr_error *error)
+{
+	return mr_refuse(error, 405,
+		"cannot obtain exclusive access to locked queue '%s' in vhost '%s'. It could be "
+		"originally declared on another connection or the exclusive property value does "
+		"not match that of the original declaration.",
+		q->name, q->vhost->name);
+}
+
+enum mr_status mr_broker_channel_queue(struct mr_broker_channel *ch, mr_slice name,
+	struct mr_queue **out, mr_error *error)
+{
+	const struct mr_vhost *v = ch->session->vhost;
+	if (!name.size) {
+		if (!ch->last_queue) return mr_refuse(error, 404, "no previously declared queue");
+		name = mr_slice_str(ch->last_queue);
+	}
+	struct mr_queue *q = mr_vhost_queue(v, name);
+	if (!q) return mr_refuse(error, 404, "no queue '%.*s' in vhost '%s'", SHOWN(name), v->name);
+	if (q->owner && q->owner != ch->session) return locked(q, error);
+	*out = q;
+	return MR_OK;
+}
+
+/* ---- exchanges ---- */
+
+static enum mr_status same_exchange(const struct mr_broker_channel *ch, const struct mr_exchange *x,
+	enum mr_exchange_type type, unsigned bits, const mr_table *arguments, mr_error *error)
+{
+	struct mr_thing t = {"exchange", mr_slice_str(x->name), ch->session->vhost->name};
+	if (x->type != type)
+		return mr_refuse(error, 406,
+			"inequivalent arg 'type' for exchange '%s' in vhost '%s': received '%s' but "
+			"current is '%s'",
+			x->name, t.vhost, mr_exchange_type_name(type),
+			mr_exchange_type_name(x->type));
+	enum mr_status st = mr_same_flag(&t, "durable", bits & X_DURABLE, x->durable, error);
+	if (st == MR_OK)
+		st = mr_same_flag(&t, "auto_delete", bits & X_AUTO_DELETE, x->auto_delete, error);
+	if (st == MR_OK) st = mr_same_flag(&t, "internal", bits & X_INTERNAL, x->internal, error);
+	if (st == MR_OK)
+		st = mr_same_arguments(&t, exchange_arguments, arguments, x->arguments, error);
+	return st;
+}
+
+/* Takes the arguments. */
+static enum mr_status new_exchange(struct mr_broker_channel *ch, mr_slice name,
+	enum mr_exchange_type type, unsigned bits, mr_table *arguments, mr_error *error)
+{
+	struct mr_vhost *v = ch->session->vhost;
+	const mr_value *alternate = mr_table_find(arguments, "alternate-exchange");
+	char *copy = NULL;
+	if (is_reserved(name)) {
+		mr_table_free(arguments);
+		return mr_refuse(error, 403,
+			"exchange name '%.*s' contains reserved prefix 'amq.*'", SHOWN(name));
+	}
+	if (alternate && alternate->type == 'S')
+		copy = mr_strdup_n(alternate->as.bytes.data, alternate->as.bytes.size);
+	struct mr_exchange *x = mr_exchange_new(name, type, arguments, copy);
+	if (!x) return MR_NO_MEMORY;
+	x->durable = bits & X_DURABLE;
+	x->auto_delete = bits & X_AUTO_DELETE;
+	x->internal = bits & X_INTERNAL;
+	return mr_vhost_add_exchange(v, x);
+}
+
+static enum mr_status exchange_declare(struct mr_broker_channel *ch,
+	const struct mr_client_method *m, mr_error *error)
+{
+	mr_slice name = m->names[0], type_name = m->names[1];
+	enum mr_exchange_type type;
+	struct mr_exchange *x = mr_vhost_exchange(ch->session->vhost, name);
+	mr_table *arguments;
+	enum mr_status st = declare_fault(ch, error);
+	if (st != MR_OK) return st;
+	if (m->bits & X_PASSIVE) {
+		st = not_the_default(name, error);
+		if (st == MR_OK && !x) st = no_exchange(ch, name, error);
+	} else {
+		st = not_the_default(name, error);
+		if (st == MR_OK && !mr_exchange_type_of(type_name, &type))
+			st = mr_refuse(error, 503, "unknown exchange type '%.*s'",
+				SHOWN(type_name));
+		if (st == MR_OK) st = read_table(m->table, &arguments, error);
+		if (st != MR_OK) return st;
+		if (!x) {
+			st = new_exchange(ch, name, type, m->bits, arguments, error);
+		} else {
+			st = same_exchange(ch, x, type, m->bits, arguments, error);
+			mr_table_free(arguments);
+		}
+	}
+	if (st == MR_OK) answer(ch, MR_M_EXCHANGE_DECLARE_OK, m->bits & X_NO_WAIT);
+	return st;
+}
+
+static enum mr_status exchange_delete(struct mr_broker_channel *ch,
+	const struct mr_client_method *m, mr_error *error)
+{
+	struct mr_vhost *v = ch->session->vhost;
+	mr_slice name = m->names[0];
+	enum mr_status st = not_the_default(name, error);
+	if (st != MR_OK) return st;
+	if (is_reserved(name))
+		return mr_refuse(error, 403,
+			"exchange name '%.*s' contains reserved prefix 'amq.*'", SHOWN(name));
+	struct mr_exchange *x = mr_vhost_exchange(v, name);
+	if (x && m->bits & DELETE_IF_UNUSED && x->binding_count)
+		return mr_refuse(error, 406, "exchange '%s' in vhost '%s' in use", x->name,
+			v->name);
+	if (x) mr_vhost_remove_exchange(v, x);
+	answer(ch, MR_M_EXCHANGE_DELETE_OK, m->bits & X_DELETE_NO_WAIT);
+	return MR_OK;
+}
+
+/* ---- bindings ---- */
+
+/* Takes the arguments. */
+static enum mr_status bind(struct mr_broker_channel *ch, struct mr_exchange *source,
+	struct mr_target *target, mr_slice key, mr_table *arguments, bool wanted)
+{
+	if (wanted) return mr_bind(source, target, key, arguments);
+	struct mr_binding *b = mr_binding_find(source, target, key, arguments);
+	mr_table_free(arguments);
+	if (b) mr_vhost_unbind(ch->session->vhost, b);
+	return MR_OK;
+}
+
+static enum mr_status bind_exchange(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	bool wanted, mr_error *error)
+{
+	struct mr_exchange *destination, *source;
+	mr_table *arguments;
+	enum mr_status st = not_the_default(m->names[0], error);
+	if (st == MR_OK) st = not_the_default(m->names[1], error);
+	if (st == MR_OK) st = find_exchange(ch, m->names[0], &destination, error);
+	if (st == MR_OK) st = find_exchange(ch, m->names[1], &source, error);
+	if (st == MR_OK) st = read_table(m->table, &arguments, error);
+	if (st == MR_OK)
+		st = bind(ch, source, &destination->target, m->names[2], arguments, wanted);
+	if (st == MR_OK)
+		answer(ch, wanted ? MR_M_EXCHANGE_BIND_OK : MR_M_EXCHANGE_UNBIND_OK,
+			m->bits & BIND_NO_WAIT);
+	return st;
+}
+
+/* An empty queue name is the last declared one; then an empty key is its name, too (AMQP 0-9-1). */
+static enum mr_status bind_queue(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	bool wanted, mr_error *error)
+{
+	struct mr_queue *q;
+	struct mr_exchange *source;
+	mr_table *arguments;
+	mr_slice key = m->names[2];
+	enum mr_status st = mr_broker_channel_queue(ch, m->names[0], &q, error);
+	if (st == MR_OK) st = not_the_default(m->names[1], error);
+	if (st == MR_OK) st = find_exchange(ch, m->names[1], &source, error);
+	if (st == MR_OK) st = read_table(m->table, &arguments, error);
+	if (st != MR_OK) return st;
+	if (!m->names[0].size && !key.size) key = mr_queue_name(q);
+	st = bind(ch, source, &q->target, key, arguments, wanted);
+	if (st == MR_OK)
+		answer(ch, wanted ? MR_M_QUEUE_BIND_OK : MR_M_QUEUE_UNBIND_OK,
+			wanted && m->bits & BIND_NO_WAIT);
+	return st;
+}
+
+/* ---- queues ---- */
+
+static void declared(struct mr_broker_channel *ch, const struct mr_queue *q, bool no_wait)
+{
+	struct mr_method ok = {.id = MR_M_QUEUE_DECLARE_OK,
+		.name = mr_queue_name(q),
+		.count = (uint32_t)q->ready,
+		.consumers = (uint32_t)q->consumer_count};
+	char *copy = mr_strdup_n(q->name, strlen(q->name));
+	if (copy) {
+		mr_free(ch->last_queue);
+		ch->last_queue = copy;
+	}
+	if (!no_wait) mr_broker_channel_put(ch, &ok);
+}
+
+static enum mr_status same_queue(const struct mr_broker_channel *ch, const struct mr_queue *q,
+	unsigned bits, const mr_table *arguments, mr_error *error)
+{
+	struct mr_thing t = {"queue", mr_queue_name(q), ch->session->vhost->name};
+	if (q->owner && q->owner != ch->session) return locked(q, error);
+	enum mr_status st = mr_same_flag(&t, "durable", bits & Q_DURABLE, q->durable, error);
+	if (st == MR_OK)
+		st = mr_same_flag(&t, "auto_delete", bits & Q_AUTO_DELETE, q->auto_delete, error);
+	if (st == MR_OK && !(bits & Q_EXCLUSIVE) != !q->exclusive) return locked(q, error);
+	if (st == MR_OK)
+		st = mr_same_arguments(&t, mr_queue_arguments, arguments, q->arguments, error);
+	return st;
+}
+
+/* Takes the arguments. */
+static enum mr_status new_queue(struct mr_broker_channel *ch, mr_slice name, unsigned bits,
+	mr_table *arguments, struct mr_queue **out, mr_error *error)
+{
+	struct mr_vhost *v = ch->session->vhost;
+	struct mr_limits limits;
+	char given[64];
+	if (!name.size) name = mr_slice_of(given, mr_broker_name(v->broker, given, "amq.gen-"));
+	enum mr_status st = mr_limits_read(&limits, arguments, name, v->name, error);
+	if (st != MR_OK) {
+		mr_table_free(arguments);
+		return st;
+	}
+	struct mr_queue *q = mr_queue_new(v, name, arguments, &limits);
+	if (!q) return MR_NO_MEMORY;
+	q->durable = bits & Q_DURABLE;
+	q->exclusive = bits & Q_EXCLUSIVE;
+	q->auto_delete = bits & Q_AUTO_DELETE;
+	if (q->exclusive) {
+		q->owner = ch->session;
+		ch->session->has_queues = true;
+	}
+	*out = q;
+	return mr_vhost_add_queue(v, q);
+}
+
+static enum mr_status queue_passive(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_error *error)
+{
+	struct mr_queue *q;
+	enum mr_status st = mr_broker_channel_queue(ch, m->names[0], &q, error);
+	if (st == MR_OK) declared(ch, q, m->bits & Q_NO_WAIT);
+	return st;
+}
+
+static enum mr_status queue_declare(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_error *error)
+{
+	mr_slice name = m->names[0];
+	mr_table *arguments;
+	struct mr_queue *q = name.size ? mr_vhost_queue(ch->session->vhost, name) : NULL;
+	enum mr_status st = declare_fault(ch, error);
+	if (st != MR_OK) return st;
+	if (m->bits & Q_PASSIVE) return queue_passive(ch, m, error);
+	if (!q && is_reserved(name))
+		return mr_refuse(error, 403, "queue name '%.*s' contains reserved prefix 'amq.*'",
+			SHOWN(name));
+	st = read_table(m->table, &arguments, error);
+	if (st != MR_OK) return st;
+	if (!q) {
+		st = new_queue(ch, name, m->bits, arguments, &q, error);
+	} else {
+		st = same_queue(ch, q, m->bits, arguments, error);
+		mr_table_free(arguments);
+		if (st == MR_OK) mr_vhost_queue_used(q);
+	}
+	if (st == MR_OK) declared(ch, q, m->bits & Q_NO_WAIT);
+	return st;
+}
+
+static enum mr_status queue_purge(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_error *error)
+{
+	struct mr_method ok = {.id = MR_M_QUEUE_PURGE_OK};
+	struct mr_queue *q;
+	struct mr_entry *e;
+	enum mr_status st = mr_broker_channel_queue(ch, m->names[0], &q, error);
+	if (st != MR_OK) return st;
+	ok.count = (uint32_t)q->ready;
+	while ((e = mr_queue_head(q))) {
+		mr_queue_take(q, e);
+		mr_vhost_forget(q, e);
+	}
+	mr_broker_schedule(ch->session->broker, q);
+	if (!(m->bits & PURGE_NO_WAIT)) mr_broker_channel_put(ch, &ok);
+	return MR_OK;
+}
+
+static enum mr_status queue_delete(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_error *error)
+{
+	struct mr_method ok = {.id = MR_M_QUEUE_DELETE_OK};
+	struct mr_queue *q = NULL;
+	const char *vhost = ch->session->vhost->name;
+	enum mr_status st = mr_broker_channel_queue(ch, m->names[0], &q, error);
+	if (st == MR_NOT_FOUND && m->names[0].size) { /* what is not there need not be deleted */
+		memset(error, 0, sizeof *error);
+	} else if (st != MR_OK) {
+		return st;
+	} else {
+		if (m->bits & DELETE_IF_UNUSED && q->consumer_count)
+			return mr_refuse(error, 406, "queue '%s' in vhost '%s' in use", q->name,
+				vhost);
+		if (m->bits & Q_DELETE_IF_EMPTY && q->ready)
+			return mr_refuse(error, 406, "queue '%s' in vhost '%s' not empty", q->name,
+				vhost);
+		ok.count = (uint32_t)q->ready;
+		mr_vhost_remove_queue(q);
+	}
+	if (!(m->bits & Q_DELETE_NO_WAIT)) mr_broker_channel_put(ch, &ok);
+	return MR_OK;
+}
+
+enum mr_status mr_topology_method(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_error *error)
+{
+	switch (m->id) {
+	case MR_M_EXCHANGE_DECLARE: return exchange_declare(ch, m, error);
+	case MR_M_EXCHANGE_DELETE: return exchange_delete(ch, m, error);
+	case MR_M_EXCHANGE_BIND: return bind_exchange(ch, m, true, error);
+	case MR_M_EXCHANGE_UNBIND: return bind_exchange(ch, m, false, error);
+	case MR_M_QUEUE_DECLARE: return queue_declare(ch, m, error);
+	case MR_M_QUEUE_BIND: return bind_queue(ch, m, true, error);
+	case MR_M_QUEUE_UNBIND: return bind_queue(ch, m, false, error);
+	case MR_M_QUEUE_PURGE: return queue_purge(ch, m, error);
+	default: return queue_delete(ch, m, error);
+	}
+}

@@ -1,0 +1,254 @@
+/* vhost: a virtual host: the names of exchanges and queues, and a message's way into them.
+ * SPDX-License-Identifier: MIT */
+#include "broker/vhost.h"
+
+#include "base/alloc.h"
+#include "broker/channel.h"
+#include "broker/consumer.h"
+#include "broker/death.h"
+
+#define ALTERNATES_MAX 64 /* exchanges asked for one message */
+
+/* ---- names ---- */
+
+static bool predeclare(struct mr_vhost *v, const char *name, enum mr_exchange_type type)
+{
+	struct mr_exchange *x = mr_exchange_new(mr_slice_str(name), type, NULL, NULL);
+	if (!x) return false;
+	x->durable = true;
+	x->internal = strcmp(name, "amq.rabbitmq.trace") == 0;
+	return mr_vhost_add_exchange(v, x) == MR_OK;
+}
+
+struct mr_vhost *mr_vhost_new(struct mr_broker *b, mr_slice name)
+{
+	struct mr_vhost *v = mr_calloc(1, sizeof *v);
+	if (!v) return NULL;
+	v->broker = b;
+	v->name = mr_strdup_n(name.data, name.size);
+	if (v->name && predeclare(v, "", MR_X_DIRECT) && predeclare(v, "amq.direct", MR_X_DIRECT) &&
+		predeclare(v, "amq.fanout", MR_X_FANOUT) &&
+		predeclare(v, "amq.topic", MR_X_TOPIC) &&
+		predeclare(v, "amq.headers", MR_X_HEADERS) &&
+		predeclare(v, "amq.match", MR_X_HEADERS) &&
+		predeclare(v, "amq.rabbitmq.trace", MR_X_TOPIC)) {
+		v->nameless = mr_vhost_exchange(v, mr_slice_str(""));
+		return v;
+	}
+	mr_vhost_free(v);
+	return NULL;
+}
+
+void mr_vhost_free(struct mr_vhost *v)
+{
+	void *item;
+	size_t at = 0;
+	if (!v) return;
+	while ((item = mr_dict_next(&v->queues, &at))) mr_vhost_remove_queue(item);
+	for (at = 0; (item = mr_dict_next(&v->exchanges, &at));) mr_exchange_free(item);
+	mr_dict_fini(&v->queues);
+	mr_dict_fini(&v->exchanges);
+	mr_free(v->name);
+	mr_free(v);
+}
+
+struct mr_exchange *mr_vhost_exchange(const struct mr_vhost *v, mr_slice name)
+{
+	return mr_dict_get(&v->exchanges, name);
+}
+
+struct mr_queue *mr_vhost_queue(const struct mr_vhost *v, mr_slice name)
+{
+	return mr_dict_get(&v->queues, name);
+}
+
+enum mr_status mr_vhost_add_exchange(struct mr_vhost *v, struct mr_exchange *x)
+{
+	enum mr_status st = mr_dict_put(&v->exchanges, mr_slice_str(x->name), x);
+	if (st != MR_OK) mr_exchange_free(x);
+	return st;
+}
+
+enum mr_status mr_vhost_add_queue(struct mr_vhost *v, struct mr_queue *q)
+{
+	enum mr_status st = mr_dict_put(&v->queues, mr_queue_name(q), q);
+	if (st != MR_OK) {
+		mr_queue_free(q);
+		return st;
+	}
+	st = mr_bind(v->nameless, &q->target, mr_queue_name(q), NULL);
+	mr_vhost_queue_used(q);
+	if (st != MR_OK) mr_vhost_remove_queue(q);
+	return st;
+}
+
+/* ---- removal ---- */
+
+void mr_vhost_unbind(struct mr_vhost *v, struct mr_binding *b)
+{
+	struct mr_exchange *source = b->source;
+	mr_unbind(b);
+	if (source->auto_delete && !source->binding_count) mr_vhost_remove_exchange(v, source);
+}
+
+static void unbind_all(struct mr_vhost *v, struct mr_target *target)
+{
+	while (!mr_list_is_empty(&target->inbound))
+		mr_vhost_unbind(v,
+			mr_container(target->inbound.next, struct mr_binding, at_target));
+}
+
+void mr_vhost_remove_exchange(struct mr_vhost *v, struct mr_exchange *x)
+{
+	if (mr_vhost_exchange(v, mr_slice_str(x->name)) != x) return; /* it is going already */
+	mr_dict_take(&v->exchanges, mr_slice_str(x->name));
+	unbind_all(v, &x->target);
+	mr_exchange_free(x);
+}
+
+void mr_vhost_unpin(struct mr_queue *q)
+{
+	if (--q->out == 0 && q->deleted) mr_queue_free(q);
+}
+
+void mr_vhost_remove_queue(struct mr_queue *q)
+{
+	struct mr_entry *e;
+	if (q->deleted) return;
+	q->deleted = true;
+	q->out++; /* it must not go under our hands */
+	mr_dict_take(&q->vhost->queues, mr_queue_name(q));
+	mr_broker_unschedule(q->vhost->broker, q);
+	unbind_all(q->vhost, &q->target);
+	while (!mr_list_is_empty(&q->consumers)) {
+		struct mr_consumer *c =
+			mr_container(q->consumers.next, struct mr_consumer, at_queue);
+		mr_broker_channel_cancelled(c->channel, c);
+		mr_consumer_end(c);
+	}
+	while ((e = mr_queue_head(q))) {
+		mr_queue_take(q, e);
+		mr_vhost_forget(q, e);
+	}
+	mr_vhost_unpin(q);
+}
+
+void mr_vhost_forget(struct mr_queue *q, struct mr_entry *e)
+{
+	mr_broker_drop(q->vhost->broker, e->message);
+	mr_free(e);
+	mr_vhost_unpin(q);
+}
+
+/* ---- what time and limits do ---- */
+
+static void bury_expired(struct mr_queue *q)
+{
+	struct mr_entry *e;
+	while ((e = mr_queue_expired(q, q->vhost->broker->now))) {
+		mr_queue_take(q, e);
+		mr_die(q, e, MR_DEATH_EXPIRED);
+	}
+}
+
+static void bury_surplus(struct mr_queue *q)
+{
+	struct mr_entry *e;
+	while (q->limits.overflow == MR_DROP_HEAD && (e = mr_queue_surplus(q))) {
+		mr_queue_take(q, e);
+		mr_die(q, e, MR_DEATH_MAXLEN);
+	}
+}
+
+void mr_vhost_queue_used(struct mr_queue *q)
+{
+	q->used = q->vhost->broker->now;
+	mr_broker_schedule(q->vhost->broker, q);
+}
+
+/* A message whose time to live is 0 still goes to a consumer that waits for it, so delivery comes
+ * before expiry only for what is not due yet: RabbitMQ drops it unless it can be handed on at once. */
+void mr_vhost_queue_moved(struct mr_queue *q)
+{
+	if (q->deleted) return;
+	bury_expired(q);
+	mr_queue_pump(q);
+	bury_surplus(q);
+	mr_broker_schedule(q->vhost->broker, q);
+}
+
+void mr_vhost_queue_due(struct mr_queue *q)
+{
+	mr_msec now = q->vhost->broker->now;
+	bool is_unused =
+		q->limits.expires >= 0 && !q->consumer_count && q->used + q->limits.expires <= now;
+	if (is_unused)
+		mr_vhost_remove_queue(q);
+	else
+		mr_vhost_queue_moved(q);
+}
+
+/* ---- publishing ---- */
+
+static void route_copies(struct mr_exchange *x, const mr_table *headers, const char *name,
+	struct mr_route *route)
+{
+	const mr_value *v = headers ? mr_table_find(headers, name) : NULL;
+	if (!v || v->type != 'A') return;
+	for (uint32_t i = 0; i < v->as.nested->count; i++) {
+		const mr_value *key = &v->as.nested->fields[i].value;
+		if (key->type == 'S') mr_exchange_route(x, key->as.bytes, headers, route);
+	}
+}
+
+static void route_all(struct mr_exchange *x, const struct mr_message *m, const mr_table *headers,
+	struct mr_route *route)
+{
+	mr_exchange_route(x, mr_message_key(m), headers, route);
+	route_copies(x, headers, "CC", route);
+	route_copies(x, headers, "BCC", route);
+}
+
+enum mr_status mr_vhost_route(struct mr_vhost *v, struct mr_exchange *x, const struct mr_message *m)
+{
+	struct mr_route *route = &v->broker->route;
+	mr_properties p = {0};
+	if (m->has_headers && mr_message_decode(m, &p) != MR_OK) return MR_NO_MEMORY;
+	mr_route_begin(route);
+	route_all(x, m, p.headers, route);
+	/* The alternate exchanges, one after the other; a cycle of them ends, too. */
+	for (int hops = 0; !route->count && x->alternate && hops < ALTERNATES_MAX; hops++) {
+		x = mr_vhost_exchange(v, mr_slice_str(x->alternate));
+		if (!x) break;
+		route_all(x, m, p.headers, route);
+	}
+	mr_table_free(p.headers);
+	return route->failed ? MR_NO_MEMORY : MR_OK;
+}
+
+static bool enqueue_one(struct mr_queue *q, struct mr_message *m)
+{
+	if (mr_queue_refuses(q, m->body_size)) {
+		if (q->limits.overflow == MR_REJECT_PUBLISH_DLX) mr_die_unborn(q, m);
+		return false;
+	}
+	if (!mr_queue_push(q, m, q->vhost->broker->now)) return false;
+	bool is_plain = q->ready == 1 && q->limits.max_length < 0 && q->limits.max_bytes < 0;
+	if (is_plain) mr_queue_pump(q); /* also what lives for 0 ms */
+	mr_vhost_queue_moved(q);
+	return true;
+}
+
+bool mr_vhost_enqueue(struct mr_vhost *v, struct mr_message *m)
+{
+	struct mr_broker *b = v->broker;
+	bool taken = true, outer = !b->routing;
+	b->routing = true;
+	for (size_t i = 0; i < b->route.count; i++)
+		if (!enqueue_one(b->route.queues[i], m)) taken = false;
+	if (outer) {
+		b->routing = false;
+		mr_bury(b);
+	}
+	return taken;
+}
