@@ -148,9 +148,20 @@ static enum mr_status check_lengths(const struct mr_config *c, mr_error *error)
 		"option \"virtual_host\" is longer than 255 bytes");
 }
 
+static enum mr_status show_memory(struct mr_config *c)
+{
+	char text[600];
+	bool plain = strcmp(c->vhost, "/") == 0;
+	snprintf(text, sizeof text, "memory://%.255s%s%.255s", c->hosts[0].name, plain ? "" : "/",
+		plain ? "" : c->vhost);
+	c->url = mr_strdup_n(text, strlen(text));
+	return c->url ? MR_OK : MR_NO_MEMORY;
+}
+
 static enum mr_status show_url(struct mr_config *c)
 {
 	char text[700];
+	if (c->memory) return show_memory(c);
 	const char *form = strchr(c->hosts[0].name, ':') ? "%s://%.128s@[%s]:%u/%.255s"
 	                                                 : "%s://%.128s@%s:%u/%.255s";
 	snprintf(text, sizeof text, form, c->tls ? "amqps" : "amqp", c->user, c->hosts[0].name,
@@ -214,18 +225,29 @@ static enum mr_status take_url(mr_options *o, struct mr_uri *uri, mr_error *erro
 	if (!url) return MR_OK;
 	enum mr_status st = mr_uri_parse(uri, url->string, strlen(url->string), error);
 	if (st != MR_OK) return st;
-	if (strcmp(uri->scheme, "memory") == 0)
-		return mr_error_set(error, MR_BAD_OPTION, MR_SCOPE_CONFIG, 0,
-			"memory:// (the embedded broker) is not part of this version yet: use amqp:// or amqps://");
 	return take_query(o, uri, error);
+}
+
+static enum mr_status check_memory(const struct mr_config *c, const struct mr_uri *uri,
+	mr_error *error)
+{
+	if (c->memory && c->tls)
+		return mr_error_set(error, MR_BAD_OPTION, MR_SCOPE_CONFIG, 0,
+			"option \"ssl\" makes no sense with memory://: nothing leaves the process");
+	if (c->memory && uri->host_count > 1)
+		return mr_error_set(error, MR_BAD_URI, MR_SCOPE_CONFIG, 0,
+			"bad URL: memory:// has one name");
+	return MR_OK;
 }
 
 static enum mr_status assemble(struct mr_config *c, mr_options *o, const struct mr_uri *uri,
 	mr_error *error)
 {
 	c->tls = boolean(o, MR_OPT_SSL, uri->scheme && strcmp(uri->scheme, "amqps") == 0);
+	c->memory = uri->scheme && strcmp(uri->scheme, "memory") == 0 && !get(o, MR_OPT_HOSTNAME);
 	take_numbers(c, o);
-	enum mr_status st = take_hosts(c, o, uri, error);
+	enum mr_status st = check_memory(c, uri, error);
+	if (st == MR_OK) st = take_hosts(c, o, uri, error);
 	if (st == MR_OK) st = take_strings(c, o, uri);
 	if (st == MR_OK) st = check_lengths(c, error);
 	if (st == MR_OK) st = show_url(c);

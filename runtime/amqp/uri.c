@@ -176,7 +176,7 @@ static enum mr_status take_host(struct mr_uri *uri, mr_slice text, uint16_t port
 		name = cut(&port_text, ':', &has_port);
 	if (st == MR_OK && has_port) st = take_port(&host, port_text, error);
 	if (st != MR_OK) return st;
-	if (!name.size) name = mr_slice_str("localhost");
+	if (!name.size && strcmp(uri->scheme, "memory") != 0) name = mr_slice_str("localhost");
 	st = decode(&host.name, name, error);
 	return st == MR_OK ? add_host(uri, host, error) : st;
 }

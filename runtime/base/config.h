@@ -16,6 +16,7 @@ struct mr_config_host {
 struct mr_config {
 	struct mr_config_host *hosts; /* at least one, in the order to try */
 	size_t host_count;
+	bool memory; /* the embedded broker; the first host's name is its name, "" the runtime's own */
 	char *user, *password, *vhost, *name; /* name: connection_name */
 	char *mechanism;                      /* "PLAIN" or "EXTERNAL" */
 	mr_table *client_properties;          /* NULL: none */

@@ -208,6 +208,15 @@ void mr_broker_drop(struct mr_broker *b, struct mr_message *m)
 	if (b->alarm && b->memory <= b->watermark) mr_broker_check_memory(b);
 }
 
+void mr_broker_pump_all(struct mr_broker *b)
+{
+	struct mr_vhost *v;
+	struct mr_queue *q;
+	size_t at = 0;
+	while ((v = mr_dict_next(&b->vhosts, &at)))
+		for (size_t i = 0; (q = mr_dict_next(&v->queues, &i));) mr_vhost_queue_moved(q);
+}
+
 /* ---- names ---- */
 
 size_t mr_broker_name(struct mr_broker *b, char out[64], const char *prefix)

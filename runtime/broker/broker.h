@@ -68,6 +68,8 @@ void mr_broker_drop(struct mr_broker *b, struct mr_message *m); /* one reference
 void mr_broker_check_memory(struct mr_broker *b);
 bool mr_broker_is_blocked(const struct mr_broker *b);
 
+void mr_broker_pump_all(struct mr_broker *b); /* every queue delivers what it may */
+
 /* Writes "prefix" and 22 letters that nobody guesses; returns the length. */
 size_t mr_broker_name(struct mr_broker *b, char out[64], const char *prefix);
 

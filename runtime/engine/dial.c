@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "net/tcp.h"
@@ -188,13 +189,38 @@ static enum mr_status load_tls(struct mr_dial *d)
 	return c->tls ? mr_tls_context_open(&d->tls, &options, &d->error) : MR_OK;
 }
 
+/* The runtime's own broker is the engine's to keep; one with a name is held by each who uses it. */
+static enum mr_status get_server(struct mr_dial *d, mr_server **out)
+{
+	const char *name = d->config->hosts[0].name;
+	mr_server **at = *name ? &d->server : &d->engine->server;
+	enum mr_status st = *at ? MR_OK : mr_server_acquire(at, name, &d->error);
+	*out = *at;
+	return st;
+}
+
+static void start_memory(struct mr_dial *d)
+{
+	mr_server *server;
+	struct mr_stream *stream = NULL;
+	int fd = -1;
+	if (get_server(d, &server) == MR_OK && mr_server_connect(server, &fd, &d->error) == MR_OK &&
+		mr_tcp_adopt(&stream, fd) != MR_OK) {
+		close(fd);
+		mr_error_set(&d->error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
+	}
+	finish(d, stream);
+}
+
 void mr_dial_start(struct mr_dial *d)
 {
 	mr_dial_cancel(d);
 	d->active = true;
 	d->host = 0;
 	memset(&d->error, 0, sizeof d->error);
-	if (load_tls(d) != MR_OK)
+	if (d->config->memory)
+		start_memory(d);
+	else if (load_tls(d) != MR_OK)
 		finish(d, NULL);
 	else
 		try_host(d);
@@ -225,12 +251,17 @@ void mr_dial_fini(struct mr_dial *d)
 	mr_dial_cancel(d);
 	mr_tls_context_close(d->tls);
 	mr_free(d->addresses);
+	mr_server_release(d->server);
 }
 
 void mr_dial_host(const struct mr_dial *d, char *out, size_t capacity)
 {
 	size_t at = d->host < d->config->host_count ? d->host : d->config->host_count - 1;
 	const struct mr_config_host *host = &d->config->hosts[at];
+	if (d->config->memory) {
+		snprintf(out, capacity, "memory://%s", host->name);
+		return;
+	}
 	const char *form = strchr(host->name, ':') ? "[%s]:%u" : "%s:%u";
 	snprintf(out, capacity, form, host->name, host->port);
 }

@@ -5,6 +5,7 @@
 #define MR_ENGINE_DIAL_H
 
 #include "base/config.h"
+#include "broker/server.h"
 #include "engine/loop.h"
 #include "net/stream.h"
 #include "net/tls.h"
@@ -24,6 +25,7 @@ struct mr_dial {
 	struct mr_lookup *lookup;
 	struct mr_stream *stream;
 	struct mr_tls_context *tls;
+	mr_server *server; /* the embedded broker of memory://, held from the first start on */
 	ev_io io;
 	ev_timer timer; /* socket_timeout of one address */
 	mr_error error; /* of the last failure */

@@ -296,6 +296,7 @@ static void free_engine(struct mr_engine *e)
 		}
 	while ((link = mr_map_next(&e->links, &at, NULL))) mr_link_free(link);
 	mr_map_fini(&e->links);
+	mr_server_release(e->server);
 	mr_resolver_close(e->resolver);
 	ev_io *io;
 	for (at = 0; (io = mr_map_next(&e->resolver_watchers, &at, NULL));) mr_free(io);

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "bridge/bridge.h"
+#include "broker/server.h"
 #include "engine/dispatch.h"
 #include "engine/watch.h"
 #include "net/resolve.h"
@@ -31,6 +32,7 @@ struct mr_engine {
 	struct mr_map links;      /* by connection number */
 	struct mr_node dirty;     /* links with something to write */
 	struct mr_buffer scratch; /* where reads land; always empty */
+	mr_server *server;        /* of memory:// without a name */
 	struct mr_resolver *resolver;
 	struct mr_map resolver_watchers; /* ev_io by descriptor */
 	ev_io wake_io;

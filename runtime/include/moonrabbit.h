@@ -447,6 +447,45 @@ MR_API int mr_channel_publish(mr_channel *ch, const char *exchange, size_t excha
 	const char *properties, size_t properties_size, int flags, double timeout,
 	uint64_t *number);
 
+/* ---- the embedded broker ------------------------------------------------------------------ */
+
+/* A RabbitMQ-compatible broker on a thread of this process, for development and tests. Connections
+ * with a memory:// URL start one by themselves; a handle is for listening on TCP, for looking in and
+ * for making things go wrong. Calls on a handle wait for the broker's thread: microseconds. */
+typedef struct mr_server mr_server;
+
+/* The broker that "memory://name" means in this process, started when there is none. The name may not
+ * be empty. *gives* a handle; the broker lives as long as a handle, or a connection with its URL. */
+MR_API int mr_server_open(mr_server **out, const char *name, mr_error *error);
+MR_API void mr_server_close(mr_server *server); /* takes NULL */
+/* Serves TCP on an address literal; port 0: any, and *actual says which. With `certfile` (PEM) and
+ * `keyfile` (NULL: in certfile) by TLS. An address that is not loopback needs a user that was added,
+ * and guest may not log in any more. */
+MR_API int mr_server_listen(mr_server *server, const char *address, uint16_t port,
+	const char *certfile, const char *keyfile, uint16_t *actual, mr_error *error);
+MR_API int mr_server_add_user(mr_server *server, const char *name, const char *password);
+MR_API int mr_server_add_vhost(mr_server *server, const char *name);
+/* What it has just now: connections, queues, exchanges, memory. *gives* a table, or NULL. */
+MR_API mr_table *mr_server_report(mr_server *server);
+
+enum mr_fault {                    /* what `number` and `text` mean */
+	MR_FAULT_DELAY,            /* ms that bytes to clients are held back; 0: none */
+	MR_FAULT_DROP,             /* every connection is cut, without a word */
+	MR_FAULT_CUT_AFTER,        /* bytes to each client after which it is cut off; -1: never */
+	MR_FAULT_SILENT,           /* 1: nothing is read or written; 0: it goes on */
+	MR_FAULT_REFUSE_LOGINS,    /* 1: every login fails */
+	MR_FAULT_BLOCK,            /* 1: publishers are blocked (connection.blocked) */
+	MR_FAULT_CLOSE,            /* connection.close with this code and text, to all */
+	MR_FAULT_FAIL_DECLARE,     /* the next declare fails with this code and text */
+	MR_FAULT_PAUSE_DELIVERIES, /* 1: consumers get nothing */
+	MR_FAULT_WATERMARK /* bytes of messages above which publishers are blocked; 0: never */
+};
+MR_API int mr_server_fault(mr_server *server, int fault, int64_t number, const char *text);
+
+/* Tests only: moves the clock of the whole process (mr_now, deadlines, heartbeats, times to live, of
+ * clients and embedded brokers alike) `seconds` ahead, and wakes every thread that waits for it. */
+MR_API void mr_clock_advance(double seconds);
+
 /* ---- allocator ---------------------------------------------------------------------------- */
 
 /* Sets the allocator of the whole process, before anything else is called; NULL: the C library's.

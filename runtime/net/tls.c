@@ -121,7 +121,7 @@ enum mr_status mr_tls_context_open(struct mr_tls_context **out, const struct mr_
 	struct mr_tls_context *c = mr_calloc(1, sizeof *c);
 	enum mr_status st = MR_NO_MEMORY;
 	ERR_clear_error();
-	if (!c || !(c->ctx = SSL_CTX_new(TLS_client_method())) || !(c->bio = make_bio())) goto fail;
+	if (!c || !(c->ctx = SSL_CTX_new(TLS_method())) || !(c->bio = make_bio())) goto fail;
 	if (o->server_name &&
 		!(c->server_name = mr_strdup_n(o->server_name, strlen(o->server_name))))
 		goto fail;
@@ -131,6 +131,7 @@ enum mr_status mr_tls_context_open(struct mr_tls_context **out, const struct mr_
 					 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 					 SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_verify(c->ctx, o->no_verify ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
+	SSL_CTX_set_session_cache_mode(c->ctx, SSL_SESS_CACHE_OFF);
 	st = load_files(c->ctx, o, error);
 	if (st != MR_OK) goto fail_told;
 	*out = c;
@@ -243,7 +244,7 @@ static enum mr_status tls_connect(struct mr_stream *s, mr_error *error)
 		tls->lower_up = true;
 	}
 	ERR_clear_error();
-	int rc = SSL_connect(tls->ssl);
+	int rc = SSL_do_handshake(tls->ssl);
 	if (rc == 1) {
 		s->want = MR_WANT_READ;
 		return MR_OK;
@@ -338,11 +339,11 @@ static bool attach_bio(struct tls *tls, const struct mr_tls_context *context)
 	return true;
 }
 
-enum mr_status mr_tls_open(struct mr_stream **out, struct mr_tls_context *context,
-	struct mr_stream *lower, const char *host, mr_error *error)
+/* `name` is whom a client expects; NULL: we are the server. */
+static enum mr_status open_stream(struct mr_stream **out, struct mr_tls_context *context,
+	struct mr_stream *lower, const char *name, mr_error *error)
 {
 	struct tls *tls = mr_calloc(1, sizeof *tls);
-	const char *name = context->server_name ? context->server_name : host;
 	ERR_clear_error();
 	if (!tls) {
 		lower->class->close(lower);
@@ -351,11 +352,28 @@ enum mr_status mr_tls_open(struct mr_stream **out, struct mr_tls_context *contex
 	tls->stream = (struct mr_stream){&tls_class, lower->fd, lower->want};
 	tls->lower = lower;
 	tls->ssl = SSL_new(context->ctx);
-	if (tls->ssl && attach_bio(tls, context) && expect_host(tls->ssl, name)) {
+	if (tls->ssl && attach_bio(tls, context) && (!name || expect_host(tls->ssl, name))) {
+		if (name)
+			SSL_set_connect_state(tls->ssl);
+		else
+			SSL_set_accept_state(tls->ssl);
 		*out = &tls->stream;
 		return MR_OK;
 	}
 	fail(error, MR_TLS_FAILED, "cannot set up TLS", openssl_reason());
 	tls_close(&tls->stream);
 	return MR_TLS_FAILED;
+}
+
+enum mr_status mr_tls_open(struct mr_stream **out, struct mr_tls_context *context,
+	struct mr_stream *lower, const char *host, mr_error *error)
+{
+	return open_stream(out, context, lower, context->server_name ? context->server_name : host,
+		error);
+}
+
+enum mr_status mr_tls_accept(struct mr_stream **out, struct mr_tls_context *context,
+	struct mr_stream *lower, mr_error *error)
+{
+	return open_stream(out, context, lower, NULL, error);
 }

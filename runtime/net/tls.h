@@ -26,4 +26,8 @@ void mr_tls_context_close(struct mr_tls_context *context);
 enum mr_status mr_tls_open(struct mr_stream **out, struct mr_tls_context *context,
 	struct mr_stream *lower, const char *host, mr_error *error);
 
+/* The server's side of the same; the context needs a certificate and, without ca_certs, no_verify. */
+enum mr_status mr_tls_accept(struct mr_stream **out, struct mr_tls_context *context,
+	struct mr_stream *lower, mr_error *error);
+
 #endif

@@ -15,9 +15,10 @@ local may_include = {              -- folder -> folders or single headers it may
    bridge = { "base" },
    amqp = { "base" },
    net = { "base" },
-   broker = { "base", "net", "amqp/frame.h", "amqp/table.h" },
+   broker = { "base", "net", "amqp/frame.h", "amqp/table.h", "amqp/guard.h", "amqp/method.h",
+      "amqp/client_method.h", "amqp/properties.h" },
    engine = { "base", "bridge", "amqp", "net", "broker/server.h" },
-   api = { "base", "bridge", "engine/engine.h" },
+   api = { "base", "bridge", "engine/engine.h", "broker/server.h" },
    main = {},
 }
 local PUBLIC = "moonrabbit.h"      -- every folder may include it
@@ -27,11 +28,11 @@ local third_party = {              -- { header, patterns of the files that may i
    { "^rabbitmq%-c/", "^amqp/rabbitmqc%.h$", "^amqp/method%.c$", "^amqp/table%.c$", "^amqp/properties%.c$" },
    { "^openssl/", "^net/tls" },
    { "^ares", "^net/resolve" },
-   { "^ev%.h$", "^engine/", "^broker/server%." },
+   { "^ev%.h$", "^engine/", "^broker/server%.", "^broker/peer%." },
    { "^microhttpd%.h$", "^engine/health%." },
    { "^stdatomic%.h$", "^bridge/" },
    -- resolve: pthread_once around c-ares' global start; no thread, no lock of ours
-   { "^pthread%.h$", "^engine/", "^broker/server%.", "^net/resolve%.c$" },
+   { "^pthread%.h$", "^engine/", "^broker/server%.", "^broker/registry%.c$", "^net/resolve%.c$" },
    { "^threads%.h$" },
    { "^lua[%w]*%.h", "^main/" },
    { "^lauxlib%.h$", "^main/" },
@@ -42,7 +43,8 @@ local private = {                  -- headers of one module: { who else may incl
 }
 
 local banned = {                   -- { what the code must not say, why, files that may }
-   { "%f[%w_]pthread_mutex", "no mutex: share nothing" },
+   -- registry: names of brokers, looked up when a connection is made (docs/decisions/0003)
+   { "%f[%w_]pthread_mutex", "no mutex: share nothing", "^broker/registry%.c$" },
    { "%f[%w_]pthread_rwlock", "no lock: share nothing" },
    { "%f[%w_]mtx_%l+%s*%(", "no mutex: share nothing" },
    { "%f[%w_]abort%s*%(", "the library never ends the process", "^main/" },

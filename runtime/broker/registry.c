@@ -1,0 +1,89 @@
+/* registry: the embedded brokers of this process, by name.
+ * SPDX-License-Identifier: MIT
+ * The one place with a lock (docs/decisions/0003): runtimes of several threads look a name up when they
+ * connect, never on a message's way. */
+#include <pthread.h>
+
+#include "base/alloc.h"
+#include "base/list.h"
+#include "broker/thread.h"
+
+struct registered {
+	struct mr_node node;
+	mr_server *server;
+	char *name;
+	size_t users;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct mr_node all = {&all, &all};
+
+static struct registered *find(const char *name)
+{
+	for (struct mr_node *n = all.next; n != &all; n = n->next) {
+		struct registered *r = mr_container(n, struct registered, node);
+		if (*name && strcmp(r->name, name) == 0) return r;
+	}
+	return NULL;
+}
+
+static struct registered *add(const char *name, mr_error *error)
+{
+	struct registered *r = mr_calloc(1, sizeof *r);
+	if (r) r->name = mr_strdup_n(name, strlen(name));
+	if (!r || !r->name) {
+		mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
+	} else if (mr_server_start(&r->server, name, error) == MR_OK) {
+		mr_list_append(&all, &r->node);
+		return r;
+	}
+	if (r) mr_free(r->name);
+	mr_free(r);
+	return NULL;
+}
+
+enum mr_status mr_server_acquire(mr_server **out, const char *name, mr_error *error)
+{
+	pthread_mutex_lock(&lock);
+	struct registered *r = find(name);
+	if (!r) r = add(name, error);
+	if (r) {
+		r->users++;
+		*out = r->server;
+	}
+	pthread_mutex_unlock(&lock);
+	return r ? MR_OK : MR_RESOURCE_ERROR;
+}
+
+/* *gives* the entry when that was its last user. */
+static struct registered *leave(mr_server *server)
+{
+	for (struct mr_node *n = all.next; n != &all; n = n->next) {
+		struct registered *r = mr_container(n, struct registered, node);
+		if (r->server != server || --r->users) continue;
+		mr_list_remove(&r->node);
+		return r;
+	}
+	return NULL;
+}
+
+void mr_server_release(mr_server *server)
+{
+	if (!server) return;
+	pthread_mutex_lock(&lock);
+	struct registered *last = leave(server);
+	pthread_mutex_unlock(&lock);
+	if (!last) return;
+	mr_server_stop(last->server);
+	mr_free(last->name);
+	mr_free(last);
+}
+
+void mr_servers_clock(void)
+{
+	struct mr_server_call moved = {.what = MR_SERVER_CLOCK};
+	pthread_mutex_lock(&lock); /* none may end under our hands; the callee takes no lock */
+	for (struct mr_node *n = all.next; n != &all; n = n->next)
+		mr_server_do(mr_container(n, struct registered, node)->server, &moved);
+	pthread_mutex_unlock(&lock);
+}

@@ -1,0 +1,380 @@
+/* server: the thread that serves connections of the embedded broker.
+ * SPDX-License-Identifier: MIT
+ * Calls reach it as pointers through a pipe, so that it shares nothing while it runs. */
+#include "broker/server.h"
+
+#include <errno.h>
+#include <ev.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "broker/peer.h"
+#include "broker/report.h"
+#include "broker/thread.h"
+#include "net/listen.h"
+#include "net/tcp.h"
+#include "net/tls.h"
+
+#define SCRATCH (256 * 1024) /* one read's worth, as on the client's side */
+#define STOP_PATIENCE 5000   /* ms for clients to answer connection.close */
+
+struct listener {
+	struct mr_node node;
+	ev_io io;
+	struct mr_server *server;
+	struct mr_tls_context *tls; /* NULL: plain */
+};
+
+struct mr_server {
+	char *url;
+	pthread_t thread;
+	struct mr_wire wire;
+	struct mr_broker *broker;
+	struct mr_node listeners;
+	int mail[2]; /* pipe of struct mr_server_call * */
+	ev_io mail_io;
+	ev_timer tick;
+	bool stopped;
+};
+
+const char *mr_server_url(const mr_server *server) { return server->url; }
+
+/* ---- listening ---- */
+
+static void close_listener(struct listener *l)
+{
+	if (ev_is_active(&l->io)) {
+		ev_io_stop(l->server->wire.loop, &l->io);
+		close(l->io.fd);
+	}
+	mr_tls_context_close(l->tls);
+	mr_list_remove(&l->node);
+	mr_free(l);
+}
+
+static void on_connection(struct ev_loop *loop, ev_io *io, int revents)
+{
+	struct listener *l = io->data;
+	struct mr_wire *w = &l->server->wire;
+	struct mr_stream *stream;
+	(void)loop;
+	(void)revents;
+	w->broker->now = mr_clock_now();
+	while ((stream = mr_listen_accept(io->fd))) {
+		struct mr_stream *plain = stream;
+		if (l->tls && mr_tls_accept(&stream, l->tls, plain, NULL) != MR_OK) continue;
+		mr_peer_open(w, stream);
+	}
+}
+
+static enum mr_status load_tls(struct listener *l, const struct mr_server_call *c, mr_error *error)
+{
+	struct mr_tls_options o = {.certfile = c->certfile,
+		.keyfile = c->keyfile,
+		.no_verify = true};
+	return c->certfile ? mr_tls_context_open(&l->tls, &o, error) : MR_OK;
+}
+
+/* Without a user of its own a broker is for this machine only: everybody knows guest's password. */
+static enum mr_status check_users(const struct mr_server *s, const char *address, mr_error *error)
+{
+	if (mr_listen_is_loopback(address) || s->broker->users.count > 1) return MR_OK;
+	return mr_error_set(error, MR_BAD_ARGUMENT, MR_SCOPE_CONFIG, 0,
+		"listening on %s needs a user other than guest", address);
+}
+
+static enum mr_status listen_on(struct mr_server *s, struct mr_server_call *c)
+{
+	char address[64];
+	int fd = -1;
+	struct listener *l = mr_calloc(1, sizeof *l);
+	if (!l) return mr_error_set(&c->error, MR_NO_MEMORY, MR_SCOPE_NONE, 0, "out of memory");
+	l->server = s;
+	snprintf(address, sizeof address, "%.*s", (int)c->text.size, c->text.data);
+	enum mr_status st = check_users(s, address, &c->error);
+	if (st == MR_OK) st = load_tls(l, c, &c->error);
+	if (st == MR_OK) st = mr_listen_open(&fd, address, c->port, &c->port, &c->error);
+	if (st != MR_OK) {
+		close_listener(l);
+		return st;
+	}
+	if (!mr_listen_is_loopback(address)) s->broker->seal_guest = true;
+	ev_io_init(&l->io, on_connection, fd, EV_READ);
+	l->io.data = l;
+	ev_io_start(s->wire.loop, &l->io);
+	mr_list_append(&s->listeners, &l->node);
+	return MR_OK;
+}
+
+/* ---- faults ---- */
+
+static void fail_declare(struct mr_broker *b, const struct mr_server_call *c)
+{
+	struct mr_broker_faults *f = &b->faults;
+	f->declare_code = (int)c->number;
+	snprintf(f->declare_text, sizeof f->declare_text, "%.*s", (int)c->text.size, c->text.data);
+}
+
+static void shut_all(struct mr_server *s, const struct mr_server_call *c)
+{
+	char text[256];
+	snprintf(text, sizeof text, "%.*s", (int)c->text.size, c->text.data);
+	mr_wire_shut(&s->wire, (int)c->number, text);
+}
+
+static void set_fault(struct mr_server *s, const struct mr_server_call *c)
+{
+	struct mr_broker *b = s->broker;
+	struct mr_wire_faults *wire = &s->wire.faults;
+	switch (c->fault) {
+	case MR_FAULT_DELAY: wire->delay = c->number; break;
+	case MR_FAULT_CUT_AFTER: wire->cut_after = c->number; break;
+	case MR_FAULT_SILENT: wire->silent = c->number != 0; break;
+	case MR_FAULT_DROP: mr_wire_drop(&s->wire); break;
+	case MR_FAULT_CLOSE: shut_all(s, c); break;
+	case MR_FAULT_REFUSE_LOGINS: b->faults.refuse_logins = c->number != 0; break;
+	case MR_FAULT_FAIL_DECLARE: fail_declare(b, c); break;
+	case MR_FAULT_PAUSE_DELIVERIES:
+		b->faults.pause_deliveries = c->number != 0;
+		mr_broker_pump_all(b);
+		break;
+	case MR_FAULT_BLOCK:
+		b->blocked_by_hand = c->number != 0;
+		mr_broker_check_memory(b);
+		break;
+	case MR_FAULT_WATERMARK:
+		b->watermark = (uint64_t)c->number;
+		mr_broker_check_memory(b);
+		break;
+	default: break;
+	}
+	mr_wire_changed(&s->wire);
+}
+
+/* ---- calls ---- */
+
+static void adopt(struct mr_server *s, int fd)
+{
+	struct mr_stream *stream;
+	if (mr_tcp_adopt(&stream, fd) == MR_OK)
+		mr_peer_open(&s->wire, stream);
+	else
+		close(fd);
+}
+
+static enum mr_status no_memory(struct mr_server_call *c, enum mr_status st)
+{
+	if (st != MR_OK) mr_error_set(&c->error, st, MR_SCOPE_NONE, 0, "out of memory");
+	return st;
+}
+
+static void obey(struct mr_server *s, struct mr_server_call *c)
+{
+	switch (c->what) {
+	case MR_SERVER_LISTEN: listen_on(s, c); break;
+	case MR_SERVER_ADD_USER:
+		no_memory(c, mr_broker_add_user(s->broker, c->text, c->more));
+		break;
+	case MR_SERVER_ADD_VHOST: no_memory(c, mr_broker_add_vhost(s->broker, c->text)); break;
+	case MR_SERVER_FAULT: set_fault(s, c); break;
+	case MR_SERVER_REPORT:
+		c->report = mr_broker_report(s->broker);
+		if (!c->report) no_memory(c, MR_NO_MEMORY);
+		break;
+	case MR_SERVER_CLOCK: mr_wire_changed(&s->wire); break;
+	case MR_SERVER_STOP: s->stopped = true; break;
+	case MR_SERVER_ADOPT: break;
+	}
+}
+
+static void on_mail(struct ev_loop *loop, ev_io *io, int revents)
+{
+	struct mr_server *s = io->data;
+	struct mr_server_call *c;
+	uint64_t one = 1;
+	(void)loop;
+	(void)revents;
+	s->broker->now = mr_clock_now();
+	while (read(s->mail[0], &c, sizeof c) == (ssize_t)sizeof c) {
+		if (c->what == MR_SERVER_ADOPT) {
+			adopt(s, c->done);
+			mr_free(c);
+			continue;
+		}
+		obey(s, c);
+		mr_broker_tick(s->broker);
+		mr_wire_flush(&s->wire);
+		int done = c->done; /* the call is its owner's again after the write */
+		if (write(done, &one, sizeof one) != (ssize_t)sizeof one) s->stopped = true;
+	}
+}
+
+/* ---- the thread ---- */
+
+static void on_tick(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_server *s = timer->data;
+	(void)loop;
+	(void)revents;
+	s->broker->now = mr_clock_now();
+	mr_broker_tick(s->broker);
+}
+
+static void arm_tick(struct mr_server *s)
+{
+	mr_msec at = mr_broker_deadline(s->broker);
+	ev_timer_stop(s->wire.loop, &s->tick);
+	if (at == MR_NEVER) return;
+	mr_msec in = at - mr_clock_now();
+	ev_now_update(s->wire.loop);
+	ev_timer_set(&s->tick, in > 0 ? (double)in / 1000 : 0, 0);
+	ev_timer_start(s->wire.loop, &s->tick);
+}
+
+static void *run(void *arg)
+{
+	struct mr_server *s = arg;
+	while (!s->stopped) {
+		mr_wire_flush(&s->wire);
+		arm_tick(s);
+		ev_run(s->wire.loop, EVRUN_ONCE);
+	}
+	return NULL;
+}
+
+/* ---- start and end ---- */
+
+static void free_server(struct mr_server *s)
+{
+	if (!s) return;
+	if (s->broker) mr_wire_drop(&s->wire);
+	while (!mr_list_is_empty(&s->listeners))
+		close_listener(mr_container(s->listeners.next, struct listener, node));
+	mr_broker_close(s->broker);
+	if (s->wire.loop) ev_loop_destroy(s->wire.loop);
+	mr_buffer_fini(&s->wire.scratch);
+	for (int i = 0; i < 2; i++)
+		if (s->mail[i] >= 0) close(s->mail[i]);
+	mr_free(s->url);
+	mr_free(s);
+}
+
+static int start_thread(struct mr_server *s)
+{
+	sigset_t all, before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the host's */
+	int error = pthread_create(&s->thread, NULL, run, s);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return error;
+}
+
+static enum mr_status prepare(struct mr_server *s, const char *name)
+{
+	uint64_t seed = 0;
+	char url[300];
+	s->mail[0] = s->mail[1] = -1;
+	mr_list_init(&s->listeners);
+	mr_list_init(&s->wire.peers);
+	mr_list_init(&s->wire.dirty);
+	s->wire.faults.cut_after = -1;
+	snprintf(url, sizeof url, "memory://%s", name);
+	s->url = mr_strdup_n(url, strlen(url));
+	if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) < 0) seed = (uint64_t)mr_clock_now();
+	if (!s->url || mr_broker_open(&s->broker, seed, mr_clock_now()) != MR_OK)
+		return MR_NO_MEMORY;
+	s->wire.broker = s->broker;
+	s->wire.loop = ev_loop_new(EVFLAG_NOENV | EVFLAG_NOSIGMASK);
+	if (!s->wire.loop || mr_buffer_reserve(&s->wire.scratch, SCRATCH) != MR_OK)
+		return MR_NO_MEMORY;
+	if (pipe2(s->mail, O_CLOEXEC | O_NONBLOCK) != 0) return MR_RESOURCE_ERROR;
+	ev_io_init(&s->mail_io, on_mail, s->mail[0], EV_READ);
+	ev_init(&s->tick, on_tick);
+	s->mail_io.data = s->tick.data = s;
+	ev_io_start(s->wire.loop, &s->mail_io);
+	return MR_OK;
+}
+
+enum mr_status mr_server_start(mr_server **out, const char *name, mr_error *error)
+{
+	struct mr_server *s = mr_calloc(1, sizeof *s);
+	enum mr_status st = s ? prepare(s, name) : MR_NO_MEMORY;
+	int system = st == MR_OK ? start_thread(s) : errno;
+	if (st == MR_OK && !system) {
+		*out = s;
+		return MR_OK;
+	}
+	free_server(s);
+	return mr_error_system(error, st == MR_OK ? MR_RESOURCE_ERROR : st, MR_SCOPE_CONNECTION,
+		system, "cannot start the embedded broker");
+}
+
+/* ---- calling ---- */
+
+static bool post(mr_server *s, struct mr_server_call *c)
+{
+	struct pollfd wait = {.fd = s->mail[1], .events = POLLOUT};
+	for (;;) {
+		if (write(s->mail[1], &c, sizeof c) == (ssize_t)sizeof c) return true;
+		if (errno != EAGAIN && errno != EINTR) return false;
+		poll(&wait, 1, 1000);
+	}
+}
+
+enum mr_status mr_server_do(mr_server *s, struct mr_server_call *c)
+{
+	uint64_t count;
+	c->done = eventfd(0, EFD_CLOEXEC);
+	if (c->done < 0 || !post(s, c)) {
+		if (c->done >= 0) close(c->done);
+		return mr_error_system(&c->error, MR_RESOURCE_ERROR, MR_SCOPE_NONE, errno,
+			"cannot reach the embedded broker");
+	}
+	while (read(c->done, &count, sizeof count) < 0 && errno == EINTR) {}
+	close(c->done);
+	return (enum mr_status)c->error.kind;
+}
+
+enum mr_status mr_server_connect(mr_server *s, int *fd, mr_error *error)
+{
+	int pair[2];
+	struct mr_server_call *c = mr_calloc(1, sizeof *c);
+	if (!c) return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) {
+		mr_free(c);
+		return mr_error_system(error, MR_CONNECTION_REFUSED, MR_SCOPE_CONNECTION, errno,
+			"cannot make a socket pair");
+	}
+	c->what = MR_SERVER_ADOPT;
+	c->done = pair[1];
+	if (write(s->mail[1], &c, sizeof c) == (ssize_t)sizeof c) {
+		*fd = pair[0];
+		return MR_OK;
+	}
+	close(pair[0]);
+	close(pair[1]);
+	mr_free(c);
+	return mr_error_set(error, MR_CONNECTION_REFUSED, MR_SCOPE_CONNECTION, 0,
+		"the embedded broker has too many connections waiting");
+}
+
+void mr_server_stop(mr_server *s)
+{
+	struct mr_server_call stop = {.what = MR_SERVER_STOP};
+	struct mr_server_call *late;
+	mr_server_do(s, &stop);
+	pthread_join(s->thread, NULL);
+	while (read(s->mail[0], &late, sizeof late) == (ssize_t)sizeof late) {
+		close(late->done); /* connections that nobody will serve */
+		mr_free(late);
+	}
+	free_server(s);
+}

@@ -1,0 +1,11 @@
+/* thread: starting and ending a server's thread, for the registry alone.
+ * SPDX-License-Identifier: MIT */
+#ifndef MR_BROKER_THREAD_H
+#define MR_BROKER_THREAD_H
+
+#include "broker/server.h"
+
+enum mr_status mr_server_start(mr_server **out, const char *name, mr_error *error);
+void mr_server_stop(mr_server *server); /* waits for the thread, frees */
+
+#endif

@@ -1,0 +1,20 @@
+/* listen: a TCP port to be connected to.
+ * SPDX-License-Identifier: MIT
+ * Any thread; never blocks. */
+#ifndef MR_NET_LISTEN_H
+#define MR_NET_LISTEN_H
+
+#include <stdbool.h>
+
+#include "net/stream.h"
+
+/* Binds an address literal (or "localhost") and listens. Port 0: the kernel picks one; *actual tells.
+ * *fd is given. MR_CONNECTION_REFUSED with errno: the port is in use, the address is not ours;
+ * MR_BAD_ARGUMENT: not an address. */
+enum mr_status mr_listen_open(int *fd, const char *address, uint16_t port, uint16_t *actual,
+	mr_error *error);
+bool mr_listen_is_loopback(const char *address);
+/* The next connection, as a stream that is given; NULL: none waits (or it broke). */
+struct mr_stream *mr_listen_accept(int fd);
+
+#endif
