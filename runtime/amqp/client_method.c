@@ -26,6 +26,7 @@ static const struct layout {
 	{MR_M_CONNECTION_CLOSE, "wsww"},
 	{MR_M_CONNECTION_CLOSE_OK, ""},
 	{MR_M_CONNECTION_UPDATE_SECRET, "ls"},
+	{MR_M_ACCESS_REQUEST, "so"},
 	{MR_M_CHANNEL_OPEN, "s"},
 	{MR_M_CHANNEL_FLOW, "o"},
 	{MR_M_CHANNEL_FLOW_OK, "o"},

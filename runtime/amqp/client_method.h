@@ -10,6 +10,7 @@
 #define MR_M_CONNECTION_SECURE_OK MR_METHOD(10, 21)
 #define MR_M_CONNECTION_UPDATE_SECRET MR_METHOD(10, 70)
 #define MR_M_CONNECTION_UPDATE_SECRET_OK MR_METHOD(10, 71)
+#define MR_M_ACCESS_REQUEST MR_METHOD(30, 10) /* of AMQP 0-8 */
 #define MR_M_BASIC_RECOVER_ASYNC MR_METHOD(60, 100)
 
 /* A method's fields in the order of the specification: short strings in `names`, the one long string

@@ -9,27 +9,11 @@
 #include "broker/refuse.h"
 
 #define PRIORITY_MAX 255
-#define TTL_MAX UINT32_MAX /* ms; RabbitMQ's limit, from Erlang's timers */
+#define TTL_MAX 315360000000 /* ms, ten years: RabbitMQ's limit */
 
 const char *const mr_queue_arguments[] = {"x-expires", "x-message-ttl", "x-dead-letter-exchange",
 	"x-dead-letter-routing-key", "x-max-length", "x-max-length-bytes", "x-max-priority",
 	"x-overflow", "x-queue-mode", "x-single-active-consumer", "x-queue-type", NULL};
-
-/* RabbitMQ's names of the wire types (rabbit_binary_parser). */
-static const char *type_name(const mr_value *v)
-{
-	static const struct {
-		char type;
-		const char *name;
-	} names[] = {{'S', "longstr"}, {'I', "signedint"}, {'i', "unsignedint"}, {'D', "decimal"},
-		{'T', "timestamp"}, {'F', "table"}, {'A', "array"}, {'b', "byte"},
-		{'B', "unsignedbyte"}, {'d', "double"}, {'f', "float"}, {'l', "long"},
-		{'L', "long"}, {'s', "short"}, {'u', "unsignedshort"}, {'t', "bool"},
-		{'x', "binary"}, {'V', "void"}};
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-		if (names[i].type == (char)v->type) return names[i].name;
-	return "unknown";
-}
 
 /* ---- reading ---- */
 
@@ -49,7 +33,14 @@ static enum mr_status invalid(const struct reading *r, const char *key, const ch
 static enum mr_status wrong_type(const struct reading *r, const char *key, const mr_value *v)
 {
 	char why[64];
-	snprintf(why, sizeof why, "{unacceptable_type,%s}", type_name(v));
+	snprintf(why, sizeof why, "{unacceptable_type,%s}", mr_type_name(v));
+	return invalid(r, key, why);
+}
+
+static enum mr_status not_a_number(const struct reading *r, const char *key, const mr_value *v)
+{
+	char why[64];
+	snprintf(why, sizeof why, "\"expected integer, got %s\"", mr_type_name(v));
 	return invalid(r, key, why);
 }
 
@@ -61,14 +52,15 @@ static enum mr_status read_number(const struct reading *r, const char *key, int6
 	int64_t n;
 	const mr_value *v = mr_table_find(r->arguments, key);
 	if (!v) return MR_OK;
-	if (!mr_value_integer(v, &n)) return wrong_type(r, key, v);
+	if (v->type == 'T' || !mr_value_integer(v, &n)) return not_a_number(r, key, v);
 	if (n < 0) {
 		snprintf(why, sizeof why, "{value_negative,%" PRId64 "}", n);
 		return invalid(r, key, why);
 	}
 	if (n < least) return invalid(r, key, "{value_zero,0}");
 	if (n > most) {
-		snprintf(why, sizeof why, "{value_too_large,%" PRId64 "}", n);
+		snprintf(why, sizeof why, "{%s,%" PRId64 "}",
+			most == PRIORITY_MAX ? "max_value_exceeded" : "value_too_large", n);
 		return invalid(r, key, why);
 	}
 	*out = n;
@@ -100,22 +92,50 @@ static enum mr_status read_overflow(const struct reading *r, enum mr_overflow *o
 
 static enum mr_status read_dead_letters(const struct reading *r, struct mr_limits *out)
 {
-	enum mr_status st = read_string(r, "x-dead-letter-exchange", &out->dead_exchange);
-	if (st == MR_OK) st = read_string(r, "x-dead-letter-routing-key", &out->dead_key);
+	const mr_value *x = mr_table_find(r->arguments, "x-dead-letter-exchange");
+	if (x && x->type != 'S')
+		return mr_refuse(r->error, 406,
+			"invalid type '%s' for arg 'x-dead-letter-exchange' in queue '%.*s' in vhost '%s'",
+			mr_type_name(x), (int)r->queue.size, r->queue.data, r->vhost);
+	if (x) out->dead_exchange = x->as.bytes;
+	enum mr_status st = read_string(r, "x-dead-letter-routing-key", &out->dead_key);
 	if (st != MR_OK) return st;
 	if (out->dead_key.data && !out->dead_exchange.data)
 		return invalid(r, "x-dead-letter-routing-key", "routing_key_but_no_dlx_defined");
 	return MR_OK;
 }
 
-static enum mr_status read_queue_type(const struct reading *r)
+/* One of a NULL-terminated list of words, when it is given at all. */
+static enum mr_status check_word(const struct reading *r, const char *key, const char *what,
+	const char *const words[])
 {
-	mr_slice type = {0};
-	enum mr_status st = read_string(r, "x-queue-type", &type);
-	if (st != MR_OK || !type.data || mr_slice_equal(type, mr_slice_str("classic"))) return st;
-	return mr_refuse(r->error, 406,
-		"the embedded broker has classic queues only, not x-queue-type '%.*s'",
-		(int)type.size, type.data);
+	mr_slice text = {0};
+	char why[300];
+	enum mr_status st = read_string(r, key, &text);
+	if (st != MR_OK || !text.data) return st;
+	for (; *words; words++)
+		if (mr_slice_equal(text, mr_slice_str(*words))) return MR_OK;
+	snprintf(why, sizeof why, "\"unsupported queue %s '%.*s'\"", what,
+		(int)(text.size < 200 ? text.size : 200), text.data);
+	return invalid(r, key, why);
+}
+
+/* The embedded broker has classic queues only; docs/embedded-broker.md says so. */
+static enum mr_status check_kind(const struct reading *r)
+{
+	static const char *const types[] = {"classic", NULL}, *const modes[] = {"default", "lazy",
+								      NULL};
+	static const char *const quorum[] = {"x-delivery-limit", "x-quorum-initial-group-size",
+		"x-max-age", "x-stream-max-segment-size-bytes", NULL};
+	enum mr_status st = check_word(r, "x-queue-type", "type", types);
+	if (st == MR_OK) st = check_word(r, "x-queue-mode", "mode", modes);
+	for (size_t i = 0; st == MR_OK && quorum[i]; i++)
+		if (mr_table_find(r->arguments, quorum[i]))
+			st = mr_refuse(r->error, 406,
+				"invalid arg '%s' for queue '%.*s' in vhost '%s' of queue type "
+				"rabbit_classic_queue",
+				quorum[i], (int)r->queue.size, r->queue.data, r->vhost);
+	return st;
 }
 
 enum mr_status mr_limits_read(struct mr_limits *out, const mr_table *arguments, mr_slice queue,
@@ -131,7 +151,7 @@ enum mr_status mr_limits_read(struct mr_limits *out, const mr_table *arguments, 
 	if (st == MR_OK) st = read_number(&r, "x-max-priority", 0, PRIORITY_MAX, &priority);
 	if (st == MR_OK) st = read_overflow(&r, &l.overflow);
 	if (st == MR_OK) st = read_dead_letters(&r, &l);
-	if (st == MR_OK) st = read_queue_type(&r);
+	if (st == MR_OK) st = check_kind(&r);
 	if (st != MR_OK) return st;
 	const mr_value *single = mr_table_find(arguments, "x-single-active-consumer");
 	if (single && single->type != 't')
@@ -164,32 +184,45 @@ enum mr_status mr_same_flag(const struct mr_thing *thing, const char *argument, 
 static void show(char *out, size_t capacity, const mr_value *v)
 {
 	int64_t n;
-	if (!v)
-		snprintf(out, capacity, "none");
-	else if (mr_value_integer(v, &n))
-		snprintf(out, capacity, "the value '%" PRId64 "' of type '%s'", n, type_name(v));
+	if (mr_value_integer(v, &n))
+		snprintf(out, capacity, "%" PRId64, n);
 	else if (v->type == 'S' || v->type == 'x')
-		snprintf(out, capacity, "the value '%.*s' of type '%s'",
-			(int)(v->as.bytes.size < 100 ? v->as.bytes.size : 100), v->as.bytes.data,
-			type_name(v));
+		snprintf(out, capacity, "%.*s",
+			(int)(v->as.bytes.size < 100 ? v->as.bytes.size : 100), v->as.bytes.data);
 	else if (v->type == 't')
-		snprintf(out, capacity, "the value '%s' of type 'bool'",
-			v->as.boolean ? "true" : "false");
+		snprintf(out, capacity, "%s", v->as.boolean ? "true" : "false");
 	else
-		snprintf(out, capacity, "a value of type '%s'", type_name(v));
+		snprintf(out, capacity, "a %s", mr_type_name(v));
+}
+
+static void say_difference(char *out, size_t capacity, const mr_value *x, const mr_value *y)
+{
+	char a[128], b[128];
+	if (x) show(a, sizeof a, x);
+	if (y) show(b, sizeof b, y);
+	if (x && y)
+		snprintf(out, capacity, "received '%s' but current is '%s'", a, b);
+	else if (x)
+		snprintf(out, capacity, "received the value '%s' of type '%s' but current is none",
+			a, mr_type_name(x));
+	else
+		snprintf(out, capacity, "received none but current is the value '%s' of type '%s'",
+			b, mr_type_name(y));
 }
 
 enum mr_status mr_same_arguments(const struct mr_thing *thing, const char *const names[],
 	const mr_table *received, const mr_table *current, mr_error *error)
 {
-	char how[400], a[180], b[180];
+	static const mr_value classic = {.type = 'S', .as.bytes = {"classic", 7}};
+	char how[400];
 	for (; *names; names++) {
 		const mr_value *x = mr_table_find(received, *names);
 		const mr_value *y = mr_table_find(current, *names);
+		bool is_type = strcmp(*names, "x-queue-type") == 0;
+		if (is_type && !x) x = &classic; /* what it is when nothing is said */
+		if (is_type && !y) y = &classic;
 		if ((!x && !y) || (x && y && mr_value_same(x, y))) continue;
-		show(a, sizeof a, x);
-		show(b, sizeof b, y);
-		snprintf(how, sizeof how, "received %s but current is %s", a, b);
+		say_difference(how, sizeof how, x, y);
 		return differs(thing, *names, how, error);
 	}
 	return MR_OK;

@@ -22,7 +22,8 @@ static enum mr_status qos(struct mr_broker_channel *ch, const struct mr_client_m
 	return MR_OK;
 }
 
-static enum mr_status read_priority(mr_slice encoded, int64_t *out, mr_error *error)
+static enum mr_status read_priority(const struct mr_queue *q, mr_slice encoded, int64_t *out,
+	mr_error *error)
 {
 	mr_table *arguments = NULL;
 	enum mr_status st = MR_OK;
@@ -30,18 +31,43 @@ static enum mr_status read_priority(mr_slice encoded, int64_t *out, mr_error *er
 	st = mr_table_decode((const uint8_t *)encoded.data, encoded.size, &arguments, NULL);
 	if (st == MR_FRAME_ERROR) return mr_refuse(error, 501, "malformed table");
 	const mr_value *v = st == MR_OK ? mr_table_find(arguments, "x-priority") : NULL;
-	if (v && !mr_value_integer(v, out))
-		st = mr_refuse(error, 406, "invalid arg 'x-priority': it is no integer");
+	if (v && (v->type == 'T' || !mr_value_integer(v, out)))
+		st = mr_refuse(error, 406,
+			"invalid arg 'x-priority' for queue '%s' in vhost '%s': \"expected integer, "
+			"got %s\"",
+			q->name, q->vhost->name, mr_type_name(v));
 	mr_table_free(arguments);
 	return st;
 }
 
 static enum mr_status may_consume(const struct mr_queue *q, bool exclusive, mr_error *error)
 {
-	bool taken = q->exclusive_consumer || (exclusive && q->consumer_count);
+	bool taken = q->exclusive_consumer || (exclusive && q->consumer_count) ||
+	             (exclusive && q->limits.single_active);
 	if (!taken) return MR_OK;
 	return mr_refuse(error, 403, "queue '%s' in vhost '%s' in exclusive use", q->name,
 		q->vhost->name);
+}
+
+/* Direct reply-to: a queue of the channel's own, under a name that nobody guesses. */
+static enum mr_status reply_queue(struct mr_broker_channel *ch, bool no_ack, struct mr_queue **out,
+	mr_error *error)
+{
+	static const struct mr_limits none = {.ttl = -1,
+		.expires = -1,
+		.max_length = -1,
+		.max_bytes = -1};
+	struct mr_vhost *v = ch->session->vhost;
+	char name[64];
+	if (!no_ack) return mr_refuse(error, 406, "reply consumer cannot acknowledge");
+	if (ch->reply_queue) return mr_refuse(error, 406, "reply consumer already set");
+	size_t size = mr_broker_name(v->broker, name, MR_REPLY_QUEUE ".");
+	struct mr_queue *q = mr_queue_new(v, mr_slice_of(name, size), NULL, &none);
+	if (!q) return MR_NO_MEMORY;
+	q->auto_delete = true;
+	ch->reply_queue = mr_strdup_n(name, size);
+	*out = q;
+	return mr_vhost_add_queue(v, q);
 }
 
 static enum mr_status consume(struct mr_broker_channel *ch, const struct mr_client_method *m,
@@ -53,12 +79,14 @@ static enum mr_status consume(struct mr_broker_channel *ch, const struct mr_clie
 		.exclusive = m->bits & CONSUME_EXCLUSIVE};
 	struct mr_queue *q;
 	char given[64];
-	enum mr_status st = mr_broker_channel_queue(ch, m->names[0], &q, error);
+	bool is_reply = mr_slice_equal(m->names[0], mr_slice_str(MR_REPLY_QUEUE));
+	enum mr_status st = is_reply ? reply_queue(ch, how.no_ack, &q, error)
+	                             : mr_broker_channel_queue(ch, m->names[0], &q, error);
 	if (st == MR_OK && mr_broker_channel_consumer(ch, how.tag))
 		st = mr_refuse(error, 530, "attempt to reuse consumer tag '%.*s'",
 			(int)how.tag.size, how.tag.data);
 	if (st == MR_OK) st = may_consume(q, how.exclusive, error);
-	if (st == MR_OK) st = read_priority(m->table, &how.priority, error);
+	if (st == MR_OK) st = read_priority(q, m->table, &how.priority, error);
 	if (st != MR_OK) return st;
 	if (!how.tag.size)
 		how.tag =

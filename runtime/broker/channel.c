@@ -38,6 +38,7 @@ void mr_broker_channel_free(struct mr_broker_channel *ch)
 	mr_map_take(&ch->session->channels, ch->number);
 	mr_free(ch->unacked);
 	mr_free(ch->last_queue);
+	mr_free(ch->reply_queue);
 	mr_free(ch);
 }
 
@@ -54,11 +55,43 @@ void mr_broker_channel_put_simple(struct mr_broker_channel *ch, uint32_t id)
 	mr_broker_channel_put(ch, &m);
 }
 
+/* *gives* the properties without BCC, which is for routing only. */
+static struct mr_message *without_bcc(const struct mr_message *m)
+{
+	mr_properties p = {0};
+	if (mr_message_decode(m, &p) != MR_OK) return NULL;
+	mr_table *headers = mr_table_new();
+	bool ok = headers != NULL;
+	for (uint32_t i = 0; ok && p.headers && i < p.headers->count; i++)
+		if (!mr_slice_equal(p.headers->fields[i].key, mr_slice_str("BCC")))
+			ok = mr_table_add_copy(headers, &p.headers->fields[i]) == MR_OK;
+	mr_table_free(p.headers);
+	p.headers = headers;
+	struct mr_message *clean =
+		ok ? mr_message_with(m, mr_message_exchange(m), mr_message_key(m), &p) : NULL;
+	mr_table_free(headers);
+	return clean;
+}
+
+static bool put_message(struct mr_broker_channel *ch, const struct mr_method *m,
+	const struct mr_message *message);
+
+static bool put_without_bcc(struct mr_broker_channel *ch, const struct mr_method *m,
+	const struct mr_message *message)
+{
+	struct mr_message *clean = without_bcc(message);
+	if (clean) clean->has_bcc = false;
+	bool ok = clean && put_message(ch, m, clean);
+	mr_message_drop(clean);
+	return ok;
+}
+
 /* Method, header and body as one unit: all or nothing. */
 static bool put_message(struct mr_broker_channel *ch, const struct mr_method *m,
 	const struct mr_message *message)
 {
 	struct mr_broker_session *s = ch->session;
+	if (message->has_bcc) return put_without_bcc(ch, m, message);
 	size_t before = mr_buffer_size(&s->out);
 	bool ok = mr_method_put(&s->out, ch->number, m, s->frame_max, NULL) == MR_OK &&
 	          mr_frame_put_content(&s->out, ch->number, mr_message_properties(message),
@@ -196,16 +229,26 @@ static enum mr_status flow(struct mr_broker_channel *ch, const struct mr_client_
 	return MR_OK;
 }
 
+/* A relic of AMQP 0-8 that old clients still send: everybody gets ticket 1. */
+static enum mr_status access_request(struct mr_broker_channel *ch)
+{
+	uint8_t answer[] = {1, 0, 0, 0, 0, 0, 6, 0, 30, 0, 11, 0, 1, MR_FRAME_END};
+	mr_put16(answer + 1, ch->number);
+	if (mr_buffer_append(&ch->session->out, answer, sizeof answer) != MR_OK)
+		mr_broker_session_end(ch->session);
+	ch->session->touch(ch->session->owner);
+	return MR_OK;
+}
+
 static enum mr_status channel_method(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	mr_error *error)
 {
 	switch (m->id) {
 	case MR_M_CHANNEL_OPEN: return mr_refuse(error, 504, "second 'channel.open' seen");
 	case MR_M_CHANNEL_CLOSE: close_ok(ch); return MR_OK;
-	case MR_M_CHANNEL_CLOSE_OK: return MR_OK;
 	case MR_M_CHANNEL_FLOW: return flow(ch, m, error);
 	case MR_M_CHANNEL_FLOW_OK: return MR_OK;
-	default: return mr_refuse(error, 503, "unexpected method");
+	default: return mr_refuse(error, 503, "unimplemented method");
 	}
 }
 
@@ -219,17 +262,21 @@ static enum mr_status method(struct mr_broker_channel *ch, const struct mr_clien
 	case 60: return mr_basic_method(ch, m, error);
 	case 85:
 	case 90: return mr_tx_method(ch, m, error);
-	default: return mr_refuse(error, 503, "a method of the connection on a channel");
+	case 30: return access_request(ch);
+	default: return mr_refuse(error, 503, "unimplemented method");
 	}
 }
 
 /* Behind our close only its answer, or the client's own close, counts. */
-static enum mr_status when_closing(struct mr_broker_channel *ch, const struct mr_frame *frame)
+static enum mr_status when_closing(struct mr_broker_channel *ch, const struct mr_frame *frame,
+	uint32_t *failing, mr_error *error)
 {
 	if (frame->type != MR_FRAME_METHOD) return MR_OK;
-	uint32_t id = mr_get32(frame->payload);
-	if (id == MR_M_CHANNEL_CLOSE) mr_broker_channel_put_simple(ch, MR_M_CHANNEL_CLOSE_OK);
-	if (id == MR_M_CHANNEL_CLOSE || id == MR_M_CHANNEL_CLOSE_OK) mr_broker_channel_free(ch);
+	*failing = mr_get32(frame->payload);
+	if (*failing == MR_M_CHANNEL_OPEN)
+		return mr_refuse(error, 504, "second 'channel.open' seen");
+	if (*failing == MR_M_CHANNEL_CLOSE) mr_broker_channel_put_simple(ch, MR_M_CHANNEL_CLOSE_OK);
+	if (*failing == MR_M_CHANNEL_CLOSE_OK) mr_broker_channel_free(ch);
 	return MR_OK;
 }
 
@@ -237,7 +284,7 @@ enum mr_status mr_broker_channel_frame(struct mr_broker_channel *ch, const struc
 	uint32_t *failing, mr_error *error)
 {
 	struct mr_client_method m;
-	if (ch->closing) return when_closing(ch, frame);
+	if (ch->closing) return when_closing(ch, frame, failing, error);
 	if (frame->type != MR_FRAME_METHOD || ch->incoming.state != MR_INCOMING_NONE) {
 		if (ch->incoming.state != MR_INCOMING_NONE) *failing = MR_M_BASIC_PUBLISH;
 		return mr_incoming_frame(ch, frame, error);

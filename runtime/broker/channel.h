@@ -49,6 +49,7 @@ struct mr_broker_channel {
 	bool transacting;
 	struct mr_node staged; /* of published messages in a transaction */
 	char *last_queue;      /* "" in a method means this one */
+	char *reply_queue;     /* where direct reply-to leads; NULL: nowhere yet */
 };
 
 struct mr_broker_channel *mr_broker_channel_open(struct mr_broker_session *s, uint16_t number);

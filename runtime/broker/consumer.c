@@ -73,7 +73,12 @@ void mr_consumer_end(struct mr_consumer *c)
 
 void mr_consumer_settled(struct mr_consumer *c)
 {
+	bool was_full = c->prefetch && c->unacked == c->prefetch;
 	c->unacked--;
+	if (was_full && !c->gone) { /* it joins the end of the turn again, as RabbitMQ has it */
+		mr_list_remove(&c->at_queue);
+		line_up(c);
+	}
 	free_if_done(c);
 }
 

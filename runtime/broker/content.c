@@ -3,6 +3,7 @@
 #include "amqp/frame.h"
 #include "base/alloc.h"
 #include "broker/channel.h"
+#include "broker/headers.h"
 #include "broker/refuse.h"
 
 #define MESSAGE_MAX (128u << 20) /* RabbitMQ's max_message_size */
@@ -150,23 +151,22 @@ static void give_back(struct mr_broker_channel *ch, const struct mr_message *m)
 	mr_broker_session_end(s);
 }
 
-/* BCC is for routing only: nobody sees it. *gives* the message without it, or the same one. */
-static struct mr_message *without_bcc(struct mr_message *m)
+/* CC and BCC must be lists. Sets m->has_bcc. */
+static enum mr_status check_copies(struct mr_message *m, mr_error *error)
 {
+	static const char *const names[] = {"CC", "BCC"};
 	mr_properties p = {0};
-	if (!m->has_headers || mr_message_decode(m, &p) != MR_OK) return m;
-	struct mr_message *clean = NULL;
-	mr_table *headers = mr_table_find(p.headers, "BCC") ? mr_table_new() : NULL;
-	for (uint32_t i = 0; headers && i < p.headers->count; i++)
-		if (!mr_slice_equal(p.headers->fields[i].key, mr_slice_str("BCC")))
-			mr_table_add_copy(headers, &p.headers->fields[i]);
+	enum mr_status st = mr_message_decode(m, &p);
+	for (int i = 0; st == MR_OK && i < 2; i++) {
+		const mr_value *v = mr_table_find(p.headers, names[i]);
+		if (v && v->type != 'A')
+			st = mr_refuse(error, 406,
+				"invalid message: {unacceptable_type_in_header,\"%s\",%s}",
+				names[i], mr_type_name(v));
+		if (v && i == 1) m->has_bcc = true;
+	}
 	mr_table_free(p.headers);
-	p.headers = headers;
-	if (headers) clean = mr_message_with(m, mr_message_exchange(m), mr_message_key(m), &p);
-	mr_table_free(headers);
-	if (!clean) return m;
-	mr_message_drop(m);
-	return clean;
+	return st;
 }
 
 /* Routes and stores; takes the message. False: a queue rejected it. */
@@ -178,7 +178,6 @@ static bool publish(struct mr_broker_channel *ch, struct mr_message *m, bool man
 	/* In a transaction the exchange may have gone since. */
 	bool routed = x && mr_vhost_route(v, x, m) == MR_OK;
 	if (routed && v->broker->route.count) {
-		m = without_bcc(m);
 		mr_broker_grew(v->broker, mr_message_weight(m));
 		taken = mr_vhost_enqueue(v, m);
 		mr_broker_drop(v->broker, m);
@@ -187,6 +186,24 @@ static bool publish(struct mr_broker_channel *ch, struct mr_message *m, bool man
 	if (mandatory) give_back(ch, m);
 	mr_message_drop(m);
 	return x == NULL || routed;
+}
+
+/* Direct reply-to: the property names the channel's own queue from here on. */
+static enum mr_status name_reply_queue(const struct mr_broker_channel *ch, struct mr_message **m,
+	mr_error *error)
+{
+	mr_properties p = {0};
+	if (!ch->reply_queue) return mr_refuse(error, 406, "fast reply consumer does not exist");
+	enum mr_status st = mr_message_decode(*m, &p);
+	if (st != MR_OK) return st;
+	p.reply_to = mr_slice_str(ch->reply_queue);
+	struct mr_message *named =
+		mr_message_with(*m, mr_message_exchange(*m), mr_message_key(*m), &p);
+	mr_table_free(p.headers);
+	if (!named) return MR_NO_MEMORY;
+	mr_message_drop(*m);
+	*m = named;
+	return MR_OK;
 }
 
 static enum mr_status stage(struct mr_broker_channel *ch, struct mr_message *m, bool mandatory)
@@ -209,6 +226,8 @@ static enum mr_status finish(struct mr_broker_channel *ch, mr_error *error)
 	in->message = NULL;
 	in->state = MR_INCOMING_NONE;
 	enum mr_status st = mr_message_inspect(m, mr_slice_str(ch->session->user), error);
+	if (st == MR_OK && m->has_headers) st = check_copies(m, error);
+	if (st == MR_OK && m->wants_reply) st = name_reply_queue(ch, &m, error);
 	if (st != MR_OK) {
 		mr_message_drop(m);
 		return st;

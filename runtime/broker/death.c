@@ -97,7 +97,7 @@ static bool add_deaths(mr_table *headers, const struct death *d)
 
 static bool add_first(mr_table *headers, const struct death *d)
 {
-	if (mr_table_find(headers, "x-first-death-reason")) return true;
+	if (old_deaths(d->properties)) return true; /* it was not the first */
 	return mr_table_add_string(headers, "x-first-death-reason", mr_slice_str(d->reason)) ==
 	               MR_OK &&
 	       mr_table_add_string(headers, "x-first-death-queue", mr_queue_name(d->queue)) ==
@@ -115,7 +115,8 @@ static mr_table *make_headers(const struct death *d)
 	bool ok = headers != NULL;
 	for (uint32_t i = 0; ok && old && i < old->count; i++) {
 		mr_slice key = old->fields[i].key;
-		bool is_cc = mr_slice_equal(key, mr_slice_str("CC"));
+		bool is_cc = mr_slice_equal(key, mr_slice_str("CC")) ||
+		             mr_slice_equal(key, mr_slice_str("BCC"));
 		if (mr_slice_equal(key, mr_slice_str("x-death")) || (has_key && is_cc)) continue;
 		ok = mr_table_add_copy(headers, &old->fields[i]) == MR_OK;
 	}
@@ -138,6 +139,7 @@ static struct mr_message *make_letter(const struct mr_queue *q, const struct mr_
 	p.flags = (p.flags | MR_HAS_HEADERS) & ~(uint32_t)MR_HAS_EXPIRATION;
 	mr_slice key = q->limits.dead_key.data ? q->limits.dead_key : mr_message_key(m);
 	struct mr_message *letter = mr_message_with(m, q->limits.dead_exchange, key, &p);
+	if (letter && q->limits.dead_key.data) letter->has_bcc = false;
 	*headers = fresh;
 	if (!letter) mr_table_free(fresh);
 	return letter;

@@ -214,6 +214,7 @@ void mr_route_add(struct mr_route *route, struct mr_queue *queue, struct mr_targ
 static void follow(const struct walk *w, struct mr_target *target)
 {
 	struct mr_route *route = w->route;
+	route->matched++;
 	if (target->queue) {
 		mr_route_add(route, target->queue, target);
 	} else if (target->mark != route->walk) {
@@ -241,6 +242,7 @@ static void follow_all(const struct walk *w, const struct mr_exchange *x)
 static void route_one(const struct walk *w, struct mr_exchange *x)
 {
 	void *owner = (void *)(uintptr_t)w;
+	w->route->matched = 0;
 	if (x->type == MR_X_DIRECT) {
 		struct mr_leaf *leaf = mr_dict_get(&x->leaves, w->key);
 		if (leaf) follow_leaf(owner, leaf);
@@ -250,6 +252,10 @@ static void route_one(const struct walk *w, struct mr_exchange *x)
 	} else {
 		follow_all(w, x);
 	}
+	if (w->route->matched || !x->alternate) return;
+	struct mr_exchange *alternate =
+		mr_dict_get(w->route->exchanges, mr_slice_str(x->alternate));
+	if (alternate) follow(w, &alternate->target);
 }
 
 void mr_exchange_route(struct mr_exchange *x, mr_slice key, const mr_table *headers,

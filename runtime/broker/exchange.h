@@ -60,7 +60,9 @@ struct mr_route {
 	uint64_t walk; /* of this routing key: exchanges that were asked */
 	uint64_t last; /* the last of both that was given */
 	struct mr_exchange *pending;
-	bool failed; /* out of memory */
+	const struct mr_dict *exchanges; /* by name, for the alternate ones */
+	size_t matched;                  /* bindings of the exchange being asked */
+	bool failed;                     /* out of memory */
 };
 
 /* *gives*; takes arguments and alternate (on failure too). NULL when out of memory. */

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT
  * Pure. */
 #include "amqp/client_method.h"
+#include "amqp/frame.h"
 #include "amqp/table.h"
 #include "base/alloc.h"
 #include "broker/refuse.h"
@@ -24,7 +25,7 @@ static mr_table *server_properties(void)
 	static const char *const capabilities[] = {"publisher_confirms",
 		"exchange_exchange_bindings", "basic.nack", "consumer_cancel_notify",
 		"connection.blocked", "consumer_priorities", "authentication_failure_close",
-		"per_consumer_qos"};
+		"per_consumer_qos", "direct_reply_to"};
 	mr_table *t = mr_table_new();
 	mr_table *c = t ? mr_table_nest(t, "capabilities", 12, 'F') : NULL;
 	bool ok = c != NULL;
@@ -132,11 +133,14 @@ static enum mr_status start_ok(struct mr_broker_session *s, const struct mr_clie
 	bool is_amqplain = mr_slice_equal(mechanism, mr_slice_str("AMQPLAIN"));
 	enum mr_status st = take_properties(s, m->table, error);
 	if (st != MR_OK) return st;
-	if (!is_plain && !is_amqplain)
-		return mr_refuse(error, 503, "unknown authentication mechanism '%.*s'",
-			(int)mechanism.size, mechanism.data);
-	bool ok = is_plain ? read_plain(m->text, &c) : read_amqplain(m->text, &c, &keep);
-	ok = ok && mr_broker_login(s->broker, c.user, c.password);
+	bool ok = (is_plain && read_plain(m->text, &c)) ||
+	          (is_amqplain && read_amqplain(m->text, &c, &keep));
+	if (!ok) { /* it makes no sense: RabbitMQ hangs up */
+		mr_table_free(keep);
+		mr_broker_session_end(s);
+		return MR_OK;
+	}
+	ok = mr_broker_login(s->broker, c.user, c.password);
 	if (ok) s->user = mr_strdup_n(c.user.data, c.user.size);
 	mr_table_free(keep);
 	if (!ok) return login_failed(s, mechanism, error);
@@ -151,28 +155,20 @@ static enum mr_status start_ok(struct mr_broker_session *s, const struct mr_clie
 
 /* ---- tune-ok, open ---- */
 
-static enum mr_status tune_ok(struct mr_broker_session *s, const struct mr_client_method *m,
-	mr_error *error)
+static enum mr_status tune_ok(struct mr_broker_session *s, const struct mr_client_method *m)
 {
 	uint16_t channels = m->numbers[0], heartbeat = m->numbers[1];
 	uint32_t frame_max = m->wide;
-	if (channels > CHANNEL_MAX || !channels)
-		return mr_refuse(error, 530,
-			"negotiated channel_max = %u is higher than the maximum "
-			"allowed value (%d)",
-			channels, CHANNEL_MAX);
-	if (frame_max && frame_max < MR_FRAME_MIN_MAX)
-		return mr_refuse(error, 530,
-			"negotiated frame_max = %u is lower than the minimum "
-			"allowed value (%d)",
-			frame_max, MR_FRAME_MIN_MAX);
-	if (frame_max > FRAME_MAX || !frame_max)
-		return mr_refuse(error, 530,
-			"negotiated frame_max = %u is higher than the maximum "
-			"allowed value (%d)",
-			frame_max, FRAME_MAX);
-	s->guard.channel_max = channels;
-	s->guard.frame_max = s->frame_max = frame_max;
+	bool fits = channels && channels <= CHANNEL_MAX && frame_max >= MR_FRAME_MIN_MAX &&
+	            frame_max <= FRAME_MAX;
+	if (!fits) { /* RabbitMQ logs it and hangs up */
+		mr_broker_session_end(s);
+		return MR_OK;
+	}
+	s->channel_max = channels;
+	/* As RabbitMQ does, eight bytes more than the specification allows. */
+	s->guard.frame_max = frame_max + MR_FRAME_OVERHEAD;
+	s->frame_max = frame_max;
 	s->heartbeat = (mr_msec)heartbeat * 1000;
 	return MR_OK;
 }
@@ -194,9 +190,9 @@ enum mr_status mr_broker_login_method(struct mr_broker_session *s, const struct 
 {
 	if (s->state == MR_BS_STARTED && m->id == MR_M_CONNECTION_START_OK)
 		return start_ok(s, m, error);
-	if (s->state == MR_BS_TUNING && m->id == MR_M_CONNECTION_TUNE_OK)
-		return tune_ok(s, m, error);
+	if (s->state == MR_BS_TUNING && m->id == MR_M_CONNECTION_TUNE_OK) return tune_ok(s, m);
 	if (s->state == MR_BS_OPENING && m->id == MR_M_CONNECTION_OPEN)
 		return open_vhost(s, m, error);
-	return mr_refuse(error, 503, "unexpected method in the handshake");
+	mr_broker_session_end(s); /* out of order: RabbitMQ hangs up */
+	return MR_OK;
 }

@@ -2,6 +2,9 @@
  * SPDX-License-Identifier: MIT */
 #include "broker/message.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "amqp/guard.h"
 #include "amqp/properties.h"
 #include "base/alloc.h"
@@ -36,33 +39,42 @@ size_t mr_message_drop(struct mr_message *m)
 	return weight;
 }
 
-/* What RabbitMQ takes for a number of milliseconds: digits only. */
-static bool read_expiration(mr_slice text, uint64_t *out)
+#define EXPIRATION_MAX 315360000000u /* ms, ten years: RabbitMQ's limit */
+
+/* A whole number of milliseconds, as Erlang reads one: a sign may lead. Returns how many bytes of the
+ * text are the number. */
+static size_t read_integer(mr_slice text, int64_t *out)
 {
-	uint64_t value = 0;
-	if (!text.size || text.size > 18) return false;
-	for (size_t i = 0; i < text.size; i++) {
-		if (text.data[i] < '0' || text.data[i] > '9') return false;
-		value = value * 10 + (uint64_t)(text.data[i] - '0');
-	}
-	*out = value;
-	return value <= UINT32_MAX; /* RabbitMQ's limit, from Erlang's timers */
+	size_t at = 0;
+	int64_t value = 0;
+	bool negative = text.size && text.data[0] == '-';
+	if (text.size && (text.data[0] == '-' || text.data[0] == '+')) at++;
+	size_t digits = at;
+	for (; at < text.size && text.data[at] >= '0' && text.data[at] <= '9'; at++)
+		if (value < INT64_MAX / 100) value = value * 10 + (text.data[at] - '0');
+	*out = negative ? -value : value;
+	return at == digits ? 0 : at;
 }
 
-/* RabbitMQ's own way to say what is wrong with it (rabbit_basic:parse_expiration). */
-static enum mr_status bad_expiration(mr_slice text, mr_error *error)
+static enum mr_status read_expiration(mr_slice text, uint64_t *out, mr_error *error)
 {
-	size_t digits = 0;
-	while (digits < text.size && text.data[digits] >= '0' && text.data[digits] <= '9') digits++;
-	if (text.size && digits == text.size)
-		return mr_refuse(error, 406, "invalid expiration '%.*s': {value_too_large}",
-			(int)text.size, text.data);
-	if (digits)
-		return mr_refuse(error, 406,
-			"invalid expiration '%.*s': {leftover_string,\"%.*s\"}", (int)text.size,
-			text.data, (int)(text.size - digits), text.data + digits);
-	return mr_refuse(error, 406, "invalid expiration '%.*s': no_integer", (int)text.size,
-		text.data);
+	int64_t value;
+	char why[300];
+	size_t used = read_integer(text, &value);
+	if (used && used == text.size && value >= 0 && value <= (int64_t)EXPIRATION_MAX) {
+		*out = (uint64_t)value;
+		return MR_OK;
+	}
+	if (!used)
+		snprintf(why, sizeof why, "no_integer");
+	else if (used < text.size)
+		snprintf(why, sizeof why, "{leftover_string,\"%.*s\"}", (int)(text.size - used),
+			text.data + used);
+	else
+		snprintf(why, sizeof why, "{value_%s,%" PRId64 "}",
+			value < 0 ? "negative" : "too_large", value);
+	return mr_refuse(error, 406, "invalid expiration '%.*s': %s", (int)text.size, text.data,
+		why);
 }
 
 static enum mr_status check_user(mr_slice id, mr_slice user, mr_error *error)
@@ -78,7 +90,8 @@ enum mr_status mr_message_inspect(struct mr_message *m, mr_slice user, mr_error 
 	mr_slice p = mr_message_properties(m);
 	const uint8_t *data = (const uint8_t *)p.data;
 	if (!mr_guard_properties(data, p.size))
-		return mr_refuse(error, 501, "malformed properties");
+		return mr_error_set(error, MR_INTERNAL_ERROR, MR_SCOPE_CONNECTION, 541,
+			"INTERNAL_ERROR");
 	unsigned flags = mr_get16(data);
 	size_t at = 2;
 	for (unsigned bit = 0x8000; bit > 2; bit >>= 1) {
@@ -94,8 +107,11 @@ enum mr_status mr_message_inspect(struct mr_message *m, mr_slice user, mr_error 
 		} else {
 			mr_slice text = mr_slice_of(p.data + at + 1, data[at]);
 			at += 1 + text.size;
-			if (bit == MR_HAS_EXPIRATION && !read_expiration(text, &m->expiration))
-				return bad_expiration(text, error);
+			if (bit == MR_HAS_EXPIRATION &&
+				read_expiration(text, &m->expiration, error) != MR_OK)
+				return MR_PRECONDITION_FAILED;
+			if (bit == MR_HAS_REPLY_TO)
+				m->wants_reply = mr_slice_equal(text, mr_slice_str(MR_REPLY_QUEUE));
 			if (bit == MR_HAS_USER_ID && check_user(text, user, error) != MR_OK)
 				return MR_PRECONDITION_FAILED;
 		}
@@ -124,9 +140,10 @@ struct mr_message *mr_message_with(const struct mr_message *m, mr_slice exchange
 	if (!copy) return NULL;
 	copy->body_size = body.size;
 	copy->priority = properties->flags & MR_HAS_PRIORITY ? properties->priority : 0;
+	copy->has_bcc = m->has_bcc;
 	copy->has_headers = (properties->flags & MR_HAS_HEADERS) != 0;
 	if (properties->flags & MR_HAS_EXPIRATION)
-		read_expiration(properties->expiration, &copy->expiration);
+		read_expiration(properties->expiration, &copy->expiration, NULL);
 	memcpy(copy->data + exchange.size + key.size + copy->properties_size, body.data, body.size);
 	return copy;
 }

@@ -8,6 +8,7 @@
 #include "base/value.h"
 
 #define MR_NO_EXPIRATION UINT64_MAX
+#define MR_REPLY_QUEUE "amq.rabbitmq.reply-to" /* direct reply-to: each channel's own */
 
 struct mr_message {
 	uint32_t refs;
@@ -17,7 +18,9 @@ struct mr_message {
 	uint8_t exchange_size, key_size;
 	uint8_t priority; /* 0 when there is none */
 	bool has_headers;
-	char data[]; /* exchange, routing key, encoded properties, body */
+	bool has_bcc;     /* a header that routes and that nobody is shown */
+	bool wants_reply; /* reply_to is MR_REPLY_QUEUE */
+	char data[];      /* exchange, routing key, encoded properties, body */
 };
 
 /* *gives* a message with one reference and room for the body, whose bytes are the caller's to fill.

@@ -136,8 +136,5 @@ bool mr_queue_refuses(const struct mr_queue *q, uint64_t bytes)
 
 struct mr_entry *mr_queue_surplus(const struct mr_queue *q)
 {
-	struct mr_entry *e = NULL;
-	if (!q->ready || !is_over(q, q->ready, q->ready_bytes)) return NULL;
-	for (size_t i = 0; !e && i < level_count(q); i++) e = first(&q->levels[i]);
-	return e;
+	return is_over(q, q->ready, q->ready_bytes) ? mr_queue_head(q) : NULL;
 }

@@ -74,7 +74,7 @@ void mr_queue_take(struct mr_queue *q, struct mr_entry *e);
 void mr_queue_requeue(struct mr_queue *q, struct mr_entry *e);
 /* An entry at a level's head whose time has come, or NULL. */
 struct mr_entry *mr_queue_expired(const struct mr_queue *q, mr_msec now);
-/* The oldest of the lowest priority, when the queue holds more than it may; else NULL. */
+/* The head (with priorities the highest: as RabbitMQ does), when the queue holds more than it may; else NULL. */
 struct mr_entry *mr_queue_surplus(const struct mr_queue *q);
 /* Whether one more message, of so many bytes, is to be rejected rather than pushed. */
 bool mr_queue_refuses(const struct mr_queue *q, uint64_t bytes);

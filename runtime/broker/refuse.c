@@ -37,3 +37,18 @@ enum mr_status mr_refuse(mr_error *error, int code, const char *format, ...)
 		mr_reply_ends_connection(code) ? MR_SCOPE_CONNECTION : MR_SCOPE_CHANNEL, code,
 		"%s - %s", mr_reply_name(code), text);
 }
+
+void mr_show_octets(char out[MR_OCTETS_MAX], const uint8_t *data, size_t size)
+{
+	size_t shown = size > 16 ? 16 : size, at;
+	bool is_text = size > 0;
+	for (size_t i = 0; i < shown; i++)
+		if (data[i] < 32 || data[i] > 126 || data[i] == '"') is_text = false;
+	at = (size_t)snprintf(out, MR_OCTETS_MAX, "%s octets = <<", size > 16 ? "first 16" : "all");
+	if (is_text)
+		at += (size_t)snprintf(out + at, MR_OCTETS_MAX - at, "\"%.*s\"", (int)shown,
+			(const char *)data);
+	for (size_t i = 0; !is_text && i < shown; i++)
+		at += (size_t)snprintf(out + at, MR_OCTETS_MAX - at, i ? ",%u" : "%u", data[i]);
+	snprintf(out + at, MR_OCTETS_MAX - at, ">>");
+}

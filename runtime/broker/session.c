@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "broker/session.h"
 
+#include <stdio.h>
+
 #include "amqp/client_method.h"
 #include "amqp/frame.h"
 #include "base/alloc.h"
@@ -38,7 +40,7 @@ struct mr_broker_session *mr_broker_session_open(struct mr_broker *b,
 	s->broker = b;
 	s->touch = options->touch;
 	s->owner = options->owner;
-	s->guard = (struct mr_guard){.frame_max = FRAME_MAX,
+	s->guard = (struct mr_guard){.frame_max = FRAME_MAX + MR_FRAME_OVERHEAD,
 		.channel_max = UINT16_MAX,
 		.max_message_size = UINT64_MAX,
 		.of_broker = true};
@@ -98,19 +100,29 @@ void mr_broker_session_put(struct mr_broker_session *s, uint16_t channel, const 
 		s->touch(s->owner);
 }
 
+/* A reply text is a short string: RabbitMQ ends a longer one in three dots. */
+static mr_slice fit(const char *text, char room[REPLY_TEXT_MAX])
+{
+	mr_slice all = mr_slice_str(text);
+	if (all.size <= REPLY_TEXT_MAX) return all;
+	memcpy(room, text, REPLY_TEXT_MAX - 3);
+	memcpy(room + REPLY_TEXT_MAX - 3, "...", 3);
+	return mr_slice_of(room, REPLY_TEXT_MAX);
+}
+
 void mr_broker_session_shut(struct mr_broker_session *s, int code, const char *text,
 	uint32_t failing)
 {
+	char room[REPLY_TEXT_MAX];
 	struct mr_method m = {.id = MR_M_CONNECTION_CLOSE,
 		.code = (uint16_t)code,
 		.failing = failing,
-		.text = mr_slice_str(text)};
+		.text = fit(text, room)};
 	if (s->state >= MR_BS_CLOSING) return;
 	if (s->state == MR_BS_HELLO) {
 		mr_broker_session_end(s);
 		return;
 	}
-	if (m.text.size > REPLY_TEXT_MAX) m.text.size = REPLY_TEXT_MAX;
 	quit_channels(s);
 	drop_queues(s);
 	mr_broker_session_put(s, 0, &m);
@@ -121,15 +133,15 @@ void mr_broker_session_shut(struct mr_broker_session *s, int code, const char *t
 static void refuse(struct mr_broker_session *s, struct mr_broker_channel *ch, uint32_t failing,
 	const mr_error *error)
 {
+	char room[REPLY_TEXT_MAX];
 	struct mr_method m = {.id = MR_M_CHANNEL_CLOSE,
 		.code = (uint16_t)error->code,
 		.failing = failing,
-		.text = mr_slice_str(error->text)};
+		.text = fit(error->text, room)};
 	if (!ch || !error->code || mr_reply_ends_connection(error->code)) {
 		mr_broker_session_shut(s, error->code ? error->code : 541, error->text, failing);
 		return;
 	}
-	if (m.text.size > REPLY_TEXT_MAX) m.text.size = REPLY_TEXT_MAX;
 	mr_broker_channel_flush(ch);
 	mr_broker_channel_put(ch, &m);
 	mr_broker_channel_quit(ch);
@@ -178,7 +190,6 @@ static enum mr_status open_method(struct mr_broker_session *s, const struct mr_c
 		mr_broker_session_put(s, 0, &ok);
 		mr_broker_session_end(s);
 		return MR_OK;
-	case MR_M_CONNECTION_CLOSE_OK: mr_broker_session_end(s); return MR_OK;
 	case MR_M_CONNECTION_UPDATE_SECRET: {
 		/* rabbitmq-c 0.11 does not know it: an answer without fields, by hand. */
 		static const uint8_t answer[] = {1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 71, MR_FRAME_END};
@@ -187,11 +198,15 @@ static enum mr_status open_method(struct mr_broker_session *s, const struct mr_c
 		s->touch(s->owner);
 		return MR_OK;
 	}
-	default:
-		return m->id >> 16 == 10
-		               ? mr_refuse(error, 503, "unexpected method on channel 0")
-		               : mr_refuse(error, 504, "a method of a channel on channel 0");
+	default: return mr_refuse(error, 504, "unexpected method in connection state running");
 	}
+}
+
+static enum mr_status unexpected(const struct mr_frame *frame, mr_error *error)
+{
+	char octets[MR_OCTETS_MAX];
+	mr_show_octets(octets, frame->payload, frame->size);
+	return mr_refuse(error, 505, "type %u, %s", frame->type, octets);
 }
 
 static enum mr_status zero_frame(struct mr_broker_session *s, const struct mr_frame *frame,
@@ -199,8 +214,7 @@ static enum mr_status zero_frame(struct mr_broker_session *s, const struct mr_fr
 {
 	struct mr_client_method m;
 	if (frame->type == MR_FRAME_HEARTBEAT) return MR_OK;
-	if (frame->type != MR_FRAME_METHOD)
-		return mr_refuse(error, 505, "expected method frame, got non method frame instead");
+	if (frame->type != MR_FRAME_METHOD) return unexpected(frame, error);
 	enum mr_status st = mr_client_method_decode(frame, &m, error);
 	*method = mr_get32(frame->payload);
 	if (s->state == MR_BS_CLOSING) {
@@ -223,10 +237,17 @@ static enum mr_status zero_frame(struct mr_broker_session *s, const struct mr_fr
 /* ---- frames ---- */
 
 static enum mr_status open_channel(struct mr_broker_session *s, const struct mr_frame *frame,
-	mr_error *error)
+	uint32_t *method, mr_error *error)
 {
-	if (frame->type != MR_FRAME_METHOD || mr_get32(frame->payload) != MR_M_CHANNEL_OPEN)
-		return mr_refuse(error, 504, "expected 'channel.open'");
+	if (frame->type != MR_FRAME_METHOD)
+		return mr_refuse(error, 505, "expected method frame, got non method frame instead");
+	*method = mr_get32(frame->payload);
+	if (*method != MR_M_CHANNEL_OPEN) return mr_refuse(error, 504, "expected 'channel.open'");
+	*method = 0;
+	if (s->channels.count >= s->channel_max)
+		return mr_refuse(error, 530,
+			"number of channels opened (%u) has reached the negotiated channel_max (%u)",
+			s->channel_max, s->channel_max);
 	struct mr_broker_channel *ch = mr_broker_channel_open(s, frame->channel);
 	if (!ch) return mr_refuse(error, 506, "out of memory");
 	mr_broker_channel_put_simple(ch, MR_M_CHANNEL_OPEN_OK);
@@ -244,11 +265,14 @@ static void take_frame(struct mr_broker_session *s, const struct mr_frame *frame
 	} else if (s->state == MR_BS_CLOSING) {
 		return; /* all but close-ok is too late */
 	} else if (s->state != MR_BS_OPEN) {
-		st = mr_refuse(&error, 504, "a frame of a channel before the connection is open");
+		mr_broker_session_end(s); /* out of order: RabbitMQ hangs up */
+		return;
+	} else if (frame->type == MR_FRAME_HEARTBEAT) {
+		st = unexpected(frame, &error);
 	} else {
 		ch = mr_map_get(&s->channels, frame->channel);
 		st = ch ? mr_broker_channel_frame(ch, frame, &method, &error)
-		        : open_channel(s, frame, &error);
+		        : open_channel(s, frame, &method, &error);
 	}
 	if (st == MR_NO_MEMORY && !error.code) mr_refuse(&error, 506, "out of memory");
 	if (st != MR_OK) refuse(s, ch, method, &error);
@@ -279,6 +303,23 @@ static void flush_channels(struct mr_broker_session *s)
 	while ((ch = mr_map_next(&s->channels, &at, NULL))) mr_broker_channel_flush(ch);
 }
 
+/* RabbitMQ's words for what mr_frame_next refused (rabbit_reader:frame_error). */
+static void explain_bad_frame(const struct mr_broker_session *s, const uint8_t *data, size_t left,
+	mr_error *error)
+{
+	char octets[MR_OCTETS_MAX], reason[80] = "unknown_frame";
+	uint32_t size = mr_get32(data + 3), frame_max = s->guard.frame_max - MR_FRAME_OVERHEAD;
+	bool is_whole = left >= (size_t)size + MR_FRAME_OVERHEAD;
+	mr_show_octets(octets, data + MR_FRAME_HEAD, is_whole ? size : 0);
+	if (size > frame_max)
+		snprintf(reason, sizeof reason, "{frame_too_large,%u,%u}", size,
+			frame_max - MR_FRAME_OVERHEAD);
+	else if (is_whole && data[MR_FRAME_HEAD + size] != MR_FRAME_END)
+		snprintf(reason, sizeof reason, "{invalid_frame_end_marker,%u}",
+			data[MR_FRAME_HEAD + size]);
+	mr_refuse(error, 501, "type %u, %s: %s", data[0], octets, reason);
+}
+
 size_t mr_broker_session_feed(struct mr_broker_session *s, const uint8_t *data, size_t size,
 	size_t *want)
 {
@@ -292,6 +333,7 @@ size_t mr_broker_session_feed(struct mr_broker_session *s, const uint8_t *data, 
 		enum mr_status st = mr_frame_next(&s->guard, data + used, size - used, &frame, &n,
 			want, &error);
 		if (st != MR_OK) { /* frames cannot be told apart any more */
+			explain_bad_frame(s, data + used, size - used, &error);
 			refuse(s, NULL, 0, &error);
 			used = size;
 			break;

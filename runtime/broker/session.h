@@ -31,9 +31,10 @@ struct mr_broker_session {
 	char *user;
 	mr_table *client_properties;
 	bool tells_cancel, tells_blocked, tells_login_failure; /* the client's capabilities */
-	bool is_blocked; /* it has been told, and is not read from */
-	bool has_queues; /* it declared an exclusive queue */
-	bool congested;  /* consumers wait until it has been drained */
+	bool is_blocked;      /* it has been told, and is not read from */
+	bool has_queues;      /* it declared an exclusive queue */
+	bool congested;       /* consumers wait until it has been drained */
+	uint16_t channel_max; /* how many, not up to which number: as RabbitMQ has it */
 	uint32_t frame_max;
 	mr_msec heartbeat; /* ms; 0: off */
 	mr_msec sent, heard;

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "broker/arguments.h"
 #include "broker/channel.h"
+#include "broker/headers.h"
 #include "broker/refuse.h"
 
 enum { X_PASSIVE = 1, X_DURABLE = 2, X_AUTO_DELETE = 4, X_INTERNAL = 8, X_NO_WAIT = 16 };
@@ -124,8 +125,14 @@ static enum mr_status new_exchange(struct mr_broker_channel *ch, mr_slice name,
 		return mr_refuse(error, 403,
 			"exchange name '%.*s' contains reserved prefix 'amq.*'", SHOWN(name));
 	}
-	if (alternate && alternate->type == 'S')
-		copy = mr_strdup_n(alternate->as.bytes.data, alternate->as.bytes.size);
+	if (alternate && alternate->type != 'S') {
+		enum mr_status st = mr_refuse(error, 406,
+			"invalid type '%s' for arg 'alternate-exchange' in exchange '%.*s' in vhost '%s'",
+			mr_type_name(alternate), SHOWN(name), v->name);
+		mr_table_free(arguments);
+		return st;
+	}
+	if (alternate) copy = mr_strdup_n(alternate->as.bytes.data, alternate->as.bytes.size);
 	struct mr_exchange *x = mr_exchange_new(name, type, arguments, copy);
 	if (!x) return MR_NO_MEMORY;
 	x->durable = bits & X_DURABLE;
@@ -149,8 +156,8 @@ static enum mr_status exchange_declare(struct mr_broker_channel *ch,
 	} else {
 		st = not_the_default(name, error);
 		if (st == MR_OK && !mr_exchange_type_of(type_name, &type))
-			st = mr_refuse(error, 503, "unknown exchange type '%.*s'",
-				SHOWN(type_name));
+			st = mr_refuse(error, 503, "%s exchange type '%.*s'",
+				type_name.size ? "unknown" : "invalid", SHOWN(type_name));
 		if (st == MR_OK) st = read_table(m->table, &arguments, error);
 		if (st != MR_OK) return st;
 		if (!x) {
@@ -173,7 +180,8 @@ static enum mr_status exchange_delete(struct mr_broker_channel *ch,
 	if (st != MR_OK) return st;
 	if (is_reserved(name))
 		return mr_refuse(error, 403,
-			"exchange name '%.*s' contains reserved prefix 'amq.*'", SHOWN(name));
+			"deletion of system exchange '%.*s' in vhost '%s' not allowed", SHOWN(name),
+			v->name);
 	struct mr_exchange *x = mr_vhost_exchange(v, name);
 	if (x && m->bits & DELETE_IF_UNUSED && x->binding_count)
 		return mr_refuse(error, 406, "exchange '%s' in vhost '%s' in use", x->name,
@@ -185,53 +193,95 @@ static enum mr_status exchange_delete(struct mr_broker_channel *ch,
 
 /* ---- bindings ---- */
 
-/* Takes the arguments. */
-static enum mr_status bind(struct mr_broker_channel *ch, struct mr_exchange *source,
-	struct mr_target *target, mr_slice key, mr_table *arguments, bool wanted)
+/* What is not there is unbound already. */
+static enum mr_status unbind(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	struct mr_target *target, mr_slice key, mr_error *error)
 {
-	if (wanted) return mr_bind(source, target, key, arguments);
-	struct mr_binding *b = mr_binding_find(source, target, key, arguments);
+	mr_table *arguments;
+	struct mr_exchange *source = mr_vhost_exchange(ch->session->vhost, m->names[1]);
+	enum mr_status st = read_table(m->table, &arguments, error);
+	if (st != MR_OK) return st;
+	struct mr_binding *b =
+		source && target ? mr_binding_find(source, target, key, arguments) : NULL;
 	mr_table_free(arguments);
+	if (b && target->queue && target->queue->owner && target->queue->owner != ch->session)
+		return locked(target->queue, error);
 	if (b) mr_vhost_unbind(ch->session->vhost, b);
 	return MR_OK;
 }
 
-static enum mr_status bind_exchange(struct mr_broker_channel *ch, const struct mr_client_method *m,
-	bool wanted, mr_error *error)
+static enum mr_status bind(const struct mr_client_method *m, struct mr_exchange *source,
+	struct mr_target *target, mr_slice key, mr_error *error)
+{
+	mr_table *arguments;
+	enum mr_status st = read_table(m->table, &arguments, error);
+	if (st == MR_OK && source->type == MR_X_HEADERS) st = mr_headers_check(arguments, error);
+	if (st == MR_OK) return mr_bind(source, target, key, arguments);
+	return st;
+}
+
+static enum mr_status exchange_bind(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_error *error)
 {
 	struct mr_exchange *destination, *source;
-	mr_table *arguments;
 	enum mr_status st = not_the_default(m->names[0], error);
 	if (st == MR_OK) st = not_the_default(m->names[1], error);
-	if (st == MR_OK) st = find_exchange(ch, m->names[0], &destination, error);
 	if (st == MR_OK) st = find_exchange(ch, m->names[1], &source, error);
-	if (st == MR_OK) st = read_table(m->table, &arguments, error);
-	if (st == MR_OK)
-		st = bind(ch, source, &destination->target, m->names[2], arguments, wanted);
-	if (st == MR_OK)
-		answer(ch, wanted ? MR_M_EXCHANGE_BIND_OK : MR_M_EXCHANGE_UNBIND_OK,
-			m->bits & BIND_NO_WAIT);
+	if (st == MR_OK) st = find_exchange(ch, m->names[0], &destination, error);
+	if (st == MR_OK) st = bind(m, source, &destination->target, m->names[2], error);
+	if (st == MR_OK) answer(ch, MR_M_EXCHANGE_BIND_OK, m->bits & BIND_NO_WAIT);
+	return st;
+}
+
+static enum mr_status exchange_unbind(struct mr_broker_channel *ch,
+	const struct mr_client_method *m, mr_error *error)
+{
+	struct mr_exchange *x = mr_vhost_exchange(ch->session->vhost, m->names[0]);
+	enum mr_status st = not_the_default(m->names[0], error);
+	if (st == MR_OK) st = not_the_default(m->names[1], error);
+	if (st == MR_OK) st = unbind(ch, m, x ? &x->target : NULL, m->names[2], error);
+	if (st == MR_OK) answer(ch, MR_M_EXCHANGE_UNBIND_OK, m->bits & BIND_NO_WAIT);
 	return st;
 }
 
 /* An empty queue name is the last declared one; then an empty key is its name, too (AMQP 0-9-1). */
-static enum mr_status bind_queue(struct mr_broker_channel *ch, const struct mr_client_method *m,
-	bool wanted, mr_error *error)
+static enum mr_status binding_names(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_slice *queue, mr_slice *key, mr_error *error)
+{
+	*queue = m->names[0];
+	*key = m->names[2];
+	if (queue->size) return MR_OK;
+	if (!ch->last_queue) return mr_refuse(error, 404, "no previously declared queue");
+	*queue = mr_slice_str(ch->last_queue);
+	if (!key->size) *key = *queue;
+	return MR_OK;
+}
+
+static enum mr_status queue_bind(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_error *error)
 {
 	struct mr_queue *q;
 	struct mr_exchange *source;
-	mr_table *arguments;
-	mr_slice key = m->names[2];
-	enum mr_status st = mr_broker_channel_queue(ch, m->names[0], &q, error);
+	mr_slice name, key;
+	enum mr_status st = binding_names(ch, m, &name, &key, error);
 	if (st == MR_OK) st = not_the_default(m->names[1], error);
 	if (st == MR_OK) st = find_exchange(ch, m->names[1], &source, error);
-	if (st == MR_OK) st = read_table(m->table, &arguments, error);
+	if (st == MR_OK) st = mr_broker_channel_queue(ch, name, &q, error);
+	if (st == MR_OK) st = bind(m, source, &q->target, key, error);
+	if (st == MR_OK) answer(ch, MR_M_QUEUE_BIND_OK, m->bits & BIND_NO_WAIT);
+	return st;
+}
+
+static enum mr_status queue_unbind(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_error *error)
+{
+	mr_slice name, key;
+	enum mr_status st = binding_names(ch, m, &name, &key, error);
+	if (st == MR_OK) st = not_the_default(m->names[1], error);
 	if (st != MR_OK) return st;
-	if (!m->names[0].size && !key.size) key = mr_queue_name(q);
-	st = bind(ch, source, &q->target, key, arguments, wanted);
-	if (st == MR_OK)
-		answer(ch, wanted ? MR_M_QUEUE_BIND_OK : MR_M_QUEUE_UNBIND_OK,
-			wanted && m->bits & BIND_NO_WAIT);
+	struct mr_queue *q = mr_vhost_queue(ch->session->vhost, name);
+	st = unbind(ch, m, q ? &q->target : NULL, key, error);
+	if (st == MR_OK) answer(ch, MR_M_QUEUE_UNBIND_OK, false);
 	return st;
 }
 
@@ -295,21 +345,35 @@ static enum mr_status queue_passive(struct mr_broker_channel *ch, const struct m
 	mr_error *error)
 {
 	struct mr_queue *q;
+	if (!m->names[0].size)
+		return mr_refuse(error, 404, "no queue '' in vhost '%s'", ch->session->vhost->name);
 	enum mr_status st = mr_broker_channel_queue(ch, m->names[0], &q, error);
-	if (st == MR_OK) declared(ch, q, m->bits & Q_NO_WAIT);
-	return st;
+	if (st != MR_OK) return st;
+	mr_vhost_queue_used(q);
+	declared(ch, q, m->bits & Q_NO_WAIT);
+	return MR_OK;
+}
+
+/* RabbitMQ takes line ends out of a name that is declared. */
+static mr_slice strip_line_ends(mr_slice name, char room[256])
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < name.size; i++)
+		if (name.data[i] != '\n' && name.data[i] != '\r') room[kept++] = name.data[i];
+	return mr_slice_of(room, kept);
 }
 
 static enum mr_status queue_declare(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	mr_error *error)
 {
-	mr_slice name = m->names[0];
+	char room[256];
+	mr_slice name = strip_line_ends(m->names[0], room);
 	mr_table *arguments;
 	struct mr_queue *q = name.size ? mr_vhost_queue(ch->session->vhost, name) : NULL;
 	enum mr_status st = declare_fault(ch, error);
 	if (st != MR_OK) return st;
 	if (m->bits & Q_PASSIVE) return queue_passive(ch, m, error);
-	if (!q && is_reserved(name))
+	if (is_reserved(name))
 		return mr_refuse(error, 403, "queue name '%.*s' contains reserved prefix 'amq.*'",
 			SHOWN(name));
 	st = read_table(m->table, &arguments, error);
@@ -374,11 +438,11 @@ enum mr_status mr_topology_method(struct mr_broker_channel *ch, const struct mr_
 	switch (m->id) {
 	case MR_M_EXCHANGE_DECLARE: return exchange_declare(ch, m, error);
 	case MR_M_EXCHANGE_DELETE: return exchange_delete(ch, m, error);
-	case MR_M_EXCHANGE_BIND: return bind_exchange(ch, m, true, error);
-	case MR_M_EXCHANGE_UNBIND: return bind_exchange(ch, m, false, error);
+	case MR_M_EXCHANGE_BIND: return exchange_bind(ch, m, error);
+	case MR_M_EXCHANGE_UNBIND: return exchange_unbind(ch, m, error);
 	case MR_M_QUEUE_DECLARE: return queue_declare(ch, m, error);
-	case MR_M_QUEUE_BIND: return bind_queue(ch, m, true, error);
-	case MR_M_QUEUE_UNBIND: return bind_queue(ch, m, false, error);
+	case MR_M_QUEUE_BIND: return queue_bind(ch, m, error);
+	case MR_M_QUEUE_UNBIND: return queue_unbind(ch, m, error);
 	case MR_M_QUEUE_PURGE: return queue_purge(ch, m, error);
 	default: return queue_delete(ch, m, error);
 	}

@@ -7,8 +7,6 @@
 #include "broker/consumer.h"
 #include "broker/death.h"
 
-#define ALTERNATES_MAX 64 /* exchanges asked for one message */
-
 /* ---- names ---- */
 
 static bool predeclare(struct mr_vhost *v, const char *name, enum mr_exchange_type type)
@@ -215,13 +213,8 @@ enum mr_status mr_vhost_route(struct mr_vhost *v, struct mr_exchange *x, const s
 	mr_properties p = {0};
 	if (m->has_headers && mr_message_decode(m, &p) != MR_OK) return MR_NO_MEMORY;
 	mr_route_begin(route);
+	route->exchanges = &v->exchanges;
 	route_all(x, m, p.headers, route);
-	/* The alternate exchanges, one after the other; a cycle of them ends, too. */
-	for (int hops = 0; !route->count && x->alternate && hops < ALTERNATES_MAX; hops++) {
-		x = mr_vhost_exchange(v, mr_slice_str(x->alternate));
-		if (!x) break;
-		route_all(x, m, p.headers, route);
-	}
 	mr_table_free(p.headers);
 	return route->failed ? MR_NO_MEMORY : MR_OK;
 }
