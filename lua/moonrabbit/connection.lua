@@ -60,8 +60,8 @@ function getters.server_properties(self)
    local t = not self.released and C.mr_connection_server_properties(self.handle)
    return t and t ~= nil and value.decode(t) or nil
 end
---- What carries it.
-function getters.transport() return "amqp" end
+--- What carries it: "amqp" or "memory".
+function getters.transport(self) return self.host:match "^memory:" and "memory" or "amqp" end
 
 -- ---- making ----
 

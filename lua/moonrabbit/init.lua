@@ -17,11 +17,12 @@ local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
 local task = require "moonrabbit.task"
+local testing = require "moonrabbit.testing"
 local value = require "moonrabbit.value"
 require "moonrabbit.dispatch"
 
 local mr = {
-   version = lib.version, log = log,
+   version = lib.version, log = log, testing = testing,
    int = value.int, timestamp = value.timestamp, bytes = value.bytes, array = value.array,
    decimal = value.decimal, null = value.null,
 }
@@ -34,7 +35,7 @@ local default_url
 local PLACES = { "url", "hostname", "port", "userid", "password", "virtual_host" }
 
 local function place()
-   return default_url or os.getenv "AMQP_URL" or "amqp://localhost"
+   return default_url or os.getenv "AMQP_URL" or "memory://"
 end
 
 -- Options that do not say where to connect go to the usual place.
@@ -56,7 +57,7 @@ function mr.set_default_url(url) default_url = url end
 
 --- Makes a connection; it connects when it is first used, or by `conn:connect()`.
 -- @tparam[opt] string|table where a URL, or options (docs/configuration.md). Without url, hostname and
--- the like: AMQP_URL, else amqp://localhost
+-- the like: AMQP_URL, else memory://, the runtime's own embedded broker
 -- @treturn connection; wrong options raise an error that names them
 function mr.connect(where)
    local conn = connection.new(settings_of(where), 2)

@@ -3,6 +3,8 @@
  * Host thread. */
 #include "broker/server.h"
 
+#include "api/handle.h"
+
 int mr_server_open(mr_server **out, const char *name, mr_error *error)
 {
 	if (!name || !*name)
@@ -53,4 +55,13 @@ int mr_server_fault(mr_server *server, int fault, int64_t number, const char *te
 	if (fault < 0 || fault > MR_FAULT_WATERMARK) return MR_BAD_ARGUMENT;
 	call.text = mr_slice_str(text ? text : "");
 	return mr_server_do(server, &call);
+}
+
+int mr_clock_advance(mr_runtime *rt, uint64_t token, double seconds)
+{
+	struct mr_command moved = {.type = MR_CMD_CLOCK, .token = token};
+	if (mr_is_forked(rt)) return MR_FORKED;
+	mr_clock_move(mr_msec_of(seconds));
+	mr_servers_clock();
+	return mr_command_send(rt, &moved);
 }

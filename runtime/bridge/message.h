@@ -24,6 +24,7 @@ enum mr_command_type {
 	MR_CMD_WATCH_FD,   /* token, number: fd, flags */
 	MR_CMD_UNWATCH_FD, /* token */
 	MR_CMD_WAKE_AT,    /* deadline */
+	MR_CMD_CLOCK,      /* token: the clock was moved */
 	MR_CMD_PUMPED,     /* the host polls: loop-mode heartbeats may go */
 	MR_CMD_LOG,        /* number: level, flags: format */
 	MR_CMD_STOP        /* deadline */

@@ -15,7 +15,7 @@ static void try_address(struct mr_dial *d);
 static void stop_watching(struct mr_dial *d)
 {
 	ev_io_stop(d->engine->loop, &d->io);
-	ev_timer_stop(d->engine->loop, &d->timer);
+	mr_timer_stop(&d->timer);
 }
 
 static void finish(struct mr_dial *d, struct mr_stream *stream)
@@ -121,7 +121,7 @@ static void try_address(struct mr_dial *d)
 		next_address(d);
 		return;
 	}
-	mr_engine_arm(d->engine, &d->timer, mr_engine_now(d->engine) + d->config->socket_timeout);
+	mr_timer_arm(&d->timer, mr_engine_now(d->engine) + d->config->socket_timeout);
 	step(d);
 }
 
@@ -171,8 +171,8 @@ void mr_dial_init(struct mr_dial *d, struct mr_engine *engine, const struct mr_c
 {
 	*d = (struct mr_dial){.engine = engine, .config = config, .done = done, .owner = owner};
 	ev_init(&d->io, on_ready);
-	ev_init(&d->timer, on_timeout);
-	d->io.data = d->timer.data = d;
+	mr_timer_init(&d->timer, &engine->timers, on_timeout, d);
+	d->io.data = d;
 }
 
 static enum mr_status load_tls(struct mr_dial *d)

@@ -27,8 +27,8 @@ struct mr_dial {
 	struct mr_tls_context *tls;
 	mr_server *server; /* the embedded broker of memory://, held from the first start on */
 	ev_io io;
-	ev_timer timer; /* socket_timeout of one address */
-	mr_error error; /* of the last failure */
+	struct mr_timer timer; /* socket_timeout of one address */
+	mr_error error;        /* of the last failure */
 	bool active;
 };
 

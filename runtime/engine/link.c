@@ -96,8 +96,8 @@ static void log_loss(struct mr_link *link, const char *msg, const mr_error *erro
 static void drop_stream(struct mr_link *link)
 {
 	mr_dial_cancel(&link->dial);
-	ev_timer_stop(link->engine->loop, &link->greeting);
-	ev_timer_stop(link->engine->loop, &link->patience);
+	mr_timer_stop(&link->greeting);
+	mr_timer_stop(&link->patience);
 	if (link->stream) {
 		mr_link_io_stop(link);
 		link->stream->class->close(link->stream);
@@ -132,7 +132,7 @@ static void part(struct mr_link *link)
 	bool wanted = link->state == MR_LINK_CLOSING;
 	if (!wanted) log_loss(link, "connection lost", &why);
 	mr_link_enter(link, MR_LINK_PARTING);
-	mr_engine_arm(link->engine, &link->patience, mr_engine_now(link->engine) + PARTING_TIME);
+	mr_timer_arm(&link->patience, mr_engine_now(link->engine) + PARTING_TIME);
 	mr_link_touch(link);
 	tell_end(link, wanted, &why);
 	if (wanted) parted(link); /* close-ok came: both sides have said all */
@@ -159,7 +159,7 @@ static void handshake_failed(struct mr_link *link, const mr_error *why)
 	error.system = why->system;
 	bool is_final =
 		why->kind == MR_AUTHENTICATION_FAILED || why->kind == MR_VHOST_ACCESS_REFUSED;
-	ev_timer_stop(link->engine->loop, &link->greeting);
+	mr_timer_stop(&link->greeting);
 	mr_link_io_stop(link);
 	link->stream->class->close(link->stream);
 	link->stream = NULL;
@@ -223,8 +223,8 @@ static void opened(struct mr_link *link)
 	const struct mr_handshake *hs = mr_session_handshake(link->session);
 	struct mr_opened *o = mr_calloc(1, sizeof *o);
 	mr_link_enter(link, MR_LINK_OPEN);
-	ev_timer_stop(link->engine->loop, &link->patience);
-	ev_timer_stop(link->engine->loop, &link->greeting);
+	mr_timer_stop(&link->patience);
+	mr_timer_stop(&link->greeting);
 	if (o) {
 		o->server_properties =
 			hs->server_properties ? mr_table_copy(hs->server_properties) : NULL;
@@ -267,8 +267,7 @@ static void on_dialed(void *owner, struct mr_stream *stream, const mr_error *err
 	mr_link_io_start(link);
 	enum mr_status st = mr_session_open(&link->session, &link->options);
 	if (st == MR_OK) st = mr_session_start(link->session, mr_engine_now(link->engine));
-	mr_engine_arm(link->engine, &link->greeting,
-		mr_engine_now(link->engine) + link->config->socket_timeout);
+	mr_timer_arm(&link->greeting, mr_engine_now(link->engine) + link->config->socket_timeout);
 	if (st == MR_OK) return;
 	mr_error_set(&memory, st, MR_SCOPE_CONNECTION, 0, "out of memory");
 	connect_failed(link, &memory);
@@ -338,9 +337,8 @@ enum mr_status mr_link_new(struct mr_engine *engine, uint32_t number, struct mr_
 	mr_list_init(&link->openers);
 	mr_list_init(&link->closers);
 	mr_dial_init(&link->dial, engine, c, on_dialed, link);
-	ev_init(&link->patience, on_patience);
-	ev_init(&link->greeting, on_greeting);
-	link->patience.data = link->greeting.data = link;
+	mr_timer_init(&link->patience, &engine->timers, on_patience, link);
+	mr_timer_init(&link->greeting, &engine->timers, on_greeting, link);
 	mr_free(seed);
 	return MR_OK;
 }
@@ -363,7 +361,7 @@ void mr_link_open(struct mr_link *link, uint64_t token)
 	if (link->state != MR_LINK_IDLE) return;
 	mr_link_enter(link, MR_LINK_CONNECTING);
 	mr_msec now = mr_engine_now(link->engine);
-	mr_engine_arm(link->engine, &link->patience, now + link->config->connect_timeout);
+	mr_timer_arm(&link->patience, now + link->config->connect_timeout);
 	tell_state(link, MR_CONNECTION_CONNECTING, MR_OK, NULL);
 	mr_dial_start(&link->dial);
 }
@@ -384,7 +382,7 @@ void mr_link_close(struct mr_link *link, uint64_t token, mr_msec deadline)
 		tell_end(link, true, &error);
 		return;
 	}
-	mr_engine_arm(link->engine, &link->patience, deadline);
+	mr_timer_arm(&link->patience, deadline);
 	if (link->state == MR_LINK_CLOSING) return;
 	mr_link_enter(link, MR_LINK_CLOSING);
 	mr_session_shutdown(link->session);

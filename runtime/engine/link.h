@@ -30,13 +30,13 @@ struct mr_link {
 	struct mr_node openers; /* struct waiter: who waits for the open */
 	struct mr_node closers;
 	ev_io io;
-	ev_timer timer; /* the session's deadline */
+	struct mr_timer timer; /* the session's deadline */
 	mr_msec timer_at;
-	ev_timer patience;   /* connect_timeout, close_timeout */
-	ev_timer greeting;   /* socket_timeout of the AMQP handshake on one address */
-	uint64_t pumps_seen; /* engine->pumps at the last heartbeat, in loop mode */
-	mr_error error;      /* why the last connection ended */
-	uint64_t published;  /* bytes of publishes taken, ever */
+	struct mr_timer patience; /* connect_timeout, close_timeout */
+	struct mr_timer greeting; /* socket_timeout of the AMQP handshake on one address */
+	uint64_t pumps_seen;      /* engine->pumps at the last heartbeat, in loop mode */
+	mr_error error;           /* why the last connection ended */
+	uint64_t published;       /* bytes of publishes taken, ever */
 };
 
 enum mr_status mr_link_new(struct mr_engine *engine, uint32_t number, struct mr_link_seed *seed);

@@ -156,14 +156,14 @@ void mr_link_rearm(struct mr_link *link)
 	/* A timer that is early only looks; deadlines move on with every message, timers need not. */
 	if (at >= link->timer_at) return;
 	link->timer_at = at;
-	mr_engine_arm(link->engine, &link->timer, at);
+	mr_timer_arm(&link->timer, at);
 }
 
 void mr_link_io_start(struct mr_link *link)
 {
 	ev_init(&link->io, on_io);
-	ev_init(&link->timer, on_timer);
-	link->io.data = link->timer.data = link;
+	mr_timer_init(&link->timer, &link->engine->timers, on_timer, link);
+	link->io.data = link;
 	link->timer_at = MR_NEVER;
 	mr_link_touch(link);
 }
@@ -171,7 +171,7 @@ void mr_link_io_start(struct mr_link *link)
 void mr_link_io_stop(struct mr_link *link)
 {
 	ev_io_stop(link->engine->loop, &link->io);
-	ev_timer_stop(link->engine->loop, &link->timer);
+	mr_timer_stop(&link->timer);
 	link->timer_at = MR_NEVER;
 	mr_inlet_fini(&link->inlet);
 	mr_list_remove(&link->dirty);

@@ -20,16 +20,6 @@ mr_msec mr_engine_now(const struct mr_engine *engine)
 	return mr_clock_now();
 }
 
-void mr_engine_arm(struct mr_engine *e, ev_timer *timer, mr_msec at)
-{
-	ev_timer_stop(e->loop, timer);
-	if (at == MR_NEVER) return;
-	mr_msec in = at - mr_clock_now();
-	ev_now_update(e->loop);
-	ev_timer_set(timer, in > 0 ? (double)in / 1000 : 0, 0);
-	ev_timer_start(e->loop, timer);
-}
-
 /* ---- back-pressure from the host ---- */
 
 static bool host_is_behind(const struct mr_engine *e)
@@ -94,8 +84,23 @@ static void begin_stop(struct mr_engine *e, mr_msec deadline)
 	size_t at = 0;
 	e->stopping = true;
 	set_deaf(e, false);
-	mr_engine_arm(e, &e->stop_timer, deadline);
+	mr_timer_arm(&e->stop_timer, deadline);
 	while ((link = mr_map_next(&e->links, &at, NULL))) mr_link_close(link, 0, deadline);
+}
+
+static void clock_moved(struct mr_engine *e, uint64_t token)
+{
+	mr_timers_clock_moved(&e->timers);
+	e->clock_token = token;
+}
+
+/* What the moved clock made due has been done. */
+static void tell_clock(struct mr_engine *e)
+{
+	mr_event ev = {.type = MR_EV_DONE, .token = e->clock_token};
+	if (!e->clock_token) return;
+	e->clock_token = 0;
+	mr_dispatch_push(&e->dispatch, &ev);
 }
 
 static void obey(struct mr_engine *e, const struct mr_command *c)
@@ -105,10 +110,8 @@ static void obey(struct mr_engine *e, const struct mr_command *c)
 	case MR_CMD_RELEASE: mr_delivery_give(e->pool, c->data); break;
 	case MR_CMD_WATCH_FD: mr_watch_add(&e->watches, c->token, (int)c->number, c->flags); break;
 	case MR_CMD_UNWATCH_FD: mr_watch_remove(&e->watches, c->token); break;
-	case MR_CMD_WAKE_AT:
-		mr_watch_alarm(&e->watches,
-			c->deadline == MR_NEVER ? -1 : c->deadline - mr_clock_now());
-		break;
+	case MR_CMD_WAKE_AT: mr_timer_arm(&e->watches.alarm, c->deadline); break;
+	case MR_CMD_CLOCK: clock_moved(e, c->token); break;
 	case MR_CMD_PUMPED: e->pumps++; break;
 	case MR_CMD_LOG: /* level -1 is below every line: silence */
 		e->log.level = (int)(int64_t)c->number;
@@ -191,7 +194,8 @@ static void *run(void *arg)
 		stats.in_flight = mr_delivery_pool_out(e->pool, NULL);
 		mr_board_write(&e->bridge->board, &stats);
 		check_stopped(e);
-		if (!e->stopped) sleep_once(e, busy);
+		if (!e->stopped) sleep_once(e, busy || e->clock_token);
+		tell_clock(e);
 	}
 	mr_board_stop(&e->bridge->board);
 	mr_wake_signal(&e->bridge->host);
@@ -225,7 +229,7 @@ static void on_stop_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 
 static void arm_resolver(struct mr_engine *e)
 {
-	mr_engine_arm(e, &e->resolver_timer, mr_resolver_deadline(e->resolver, mr_clock_now()));
+	mr_timer_arm(&e->resolver_timer, mr_resolver_deadline(e->resolver, mr_clock_now()));
 }
 
 static void on_resolver_io(struct ev_loop *loop, ev_io *io, int revents)
@@ -277,9 +281,9 @@ static void init_watchers(struct mr_engine *e)
 	ev_io_init(&e->wake_io, on_wake, e->bridge->io.fd, EV_READ);
 	ev_init(&e->linger, on_linger);
 	e->linger.repeat = LINGER;
-	ev_init(&e->stop_timer, on_stop_timer);
-	ev_init(&e->resolver_timer, on_resolver_timer);
-	e->wake_io.data = e->linger.data = e->stop_timer.data = e->resolver_timer.data = e;
+	mr_timer_init(&e->stop_timer, &e->timers, on_stop_timer, e);
+	mr_timer_init(&e->resolver_timer, &e->timers, on_resolver_timer, e);
+	e->wake_io.data = e->linger.data = e;
 	ev_io_start(e->loop, &e->wake_io);
 }
 
@@ -333,7 +337,8 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 	if (mr_buffer_reserve(&e->scratch, MR_READ_CHUNK) != MR_OK || !e->loop ||
 		mr_delivery_pool_open(&e->pool) != MR_OK)
 		goto fail;
-	mr_watches_init(&e->watches, e->loop, &e->dispatch);
+	mr_timers_init(&e->timers, e->loop);
+	mr_watches_init(&e->watches, &e->timers, &e->dispatch);
 	init_watchers(e);
 	st = mr_resolver_open(&e->resolver, on_resolver_watch, e, error);
 	if (st != MR_OK) goto fail;

@@ -14,6 +14,7 @@
 #include "bridge/bridge.h"
 #include "broker/server.h"
 #include "engine/dispatch.h"
+#include "engine/timer.h"
 #include "engine/watch.h"
 #include "net/resolve.h"
 
@@ -37,15 +38,15 @@ struct mr_engine {
 	struct mr_map resolver_watchers; /* ev_io by descriptor */
 	ev_io wake_io;
 	ev_timer linger; /* looks for commands while the host is awake */
-	ev_timer resolver_timer;
-	ev_timer stop_timer;
-	bool deaf;      /* the host is behind: no link reads */
-	uint64_t pumps; /* how often the host polled, for loop-mode heartbeats */
+	struct mr_timers timers;
+	struct mr_timer resolver_timer;
+	struct mr_timer stop_timer;
+	bool deaf;            /* the host is behind: no link reads */
+	uint64_t pumps;       /* how often the host polled, for loop-mode heartbeats */
+	uint64_t clock_token; /* who waits for the moved clock's deadlines */
 	bool stopping, stopped;
 };
 
 mr_msec mr_engine_now(const struct mr_engine *engine);
-/* Starts `timer` to fire at `at`; stops it for MR_NEVER. */
-void mr_engine_arm(struct mr_engine *engine, ev_timer *timer, mr_msec at);
 
 #endif

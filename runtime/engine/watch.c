@@ -39,11 +39,10 @@ static void on_alarm(struct ev_loop *loop, ev_timer *timer, int revents)
 	mr_dispatch_push(w->dispatch, &ev);
 }
 
-void mr_watches_init(struct mr_watches *w, struct ev_loop *loop, struct mr_dispatch *dispatch)
+void mr_watches_init(struct mr_watches *w, struct mr_timers *timers, struct mr_dispatch *dispatch)
 {
-	*w = (struct mr_watches){.loop = loop, .dispatch = dispatch};
-	ev_init(&w->alarm, on_alarm);
-	w->alarm.data = w;
+	*w = (struct mr_watches){.loop = timers->loop, .dispatch = dispatch};
+	mr_timer_init(&w->alarm, timers, on_alarm, w);
 }
 
 void mr_watches_fini(struct mr_watches *w)
@@ -55,7 +54,7 @@ void mr_watches_fini(struct mr_watches *w)
 		mr_free(watch);
 	}
 	mr_map_fini(&w->by_token);
-	if (w->loop) ev_timer_stop(w->loop, &w->alarm);
+	if (w->loop) mr_timer_stop(&w->alarm);
 }
 
 /* libev ends the process's patience, not just ours, with a descriptor that epoll does not take. */
@@ -88,12 +87,4 @@ void mr_watch_remove(struct mr_watches *w, uint64_t token)
 	if (!watch) return;
 	ev_io_stop(w->loop, &watch->io);
 	mr_free(watch);
-}
-
-void mr_watch_alarm(struct mr_watches *w, mr_msec after)
-{
-	ev_timer_stop(w->loop, &w->alarm);
-	if (after < 0) return;
-	ev_timer_set(&w->alarm, (double)after / 1000, 0);
-	ev_timer_start(w->loop, &w->alarm);
 }

@@ -9,21 +9,20 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "engine/dispatch.h"
+#include "engine/timer.h"
 
 struct mr_watches {
 	struct ev_loop *loop;
 	struct mr_dispatch *dispatch;
 	struct mr_map by_token;
-	ev_timer alarm;
+	struct mr_timer alarm; /* wakes the host; armed by whoever it asks */
 };
 
-void mr_watches_init(struct mr_watches *w, struct ev_loop *loop, struct mr_dispatch *dispatch);
+void mr_watches_init(struct mr_watches *w, struct mr_timers *timers, struct mr_dispatch *dispatch);
 void mr_watches_fini(struct mr_watches *w);
 /* Ends in one MR_EV_FD; a descriptor that cannot be watched (a plain file, a closed one) is reported
  * ready at once: the host's own call will say what is wrong with it. */
 void mr_watch_add(struct mr_watches *w, uint64_t token, int fd, int events);
 void mr_watch_remove(struct mr_watches *w, uint64_t token);
-/* Wakes the host `after` milliseconds from now; negative: never. */
-void mr_watch_alarm(struct mr_watches *w, mr_msec after);
 
 #endif

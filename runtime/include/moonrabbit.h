@@ -483,8 +483,9 @@ enum mr_fault {                    /* what `number` and `text` mean */
 MR_API int mr_server_fault(mr_server *server, int fault, int64_t number, const char *text);
 
 /* Tests only: moves the clock of the whole process (mr_now, deadlines, heartbeats, times to live, of
- * clients and embedded brokers alike) `seconds` ahead, and wakes every thread that waits for it. */
-MR_API void mr_clock_advance(double seconds);
+ * clients and embedded brokers alike) `seconds` ahead. The runtime's I/O thread and every embedded
+ * broker do what is due then; when they have, MR_EV_DONE with `token` (0: none) says so. */
+MR_API int mr_clock_advance(mr_runtime *rt, uint64_t token, double seconds);
 
 /* ---- allocator ---------------------------------------------------------------------------- */
 

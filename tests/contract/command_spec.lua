@@ -91,7 +91,7 @@ describe("moonrabbit run", function()
       assert.equal(143, code, out)
    end)
 
-   it("exits with 1 when the connection is lost, and says why", function()
+   broker.it_rabbitmq(it, "exits with 1 when the connection is lost, and says why", function()
       local out, code = run [[
          local mr = require "moonrabbit"
          local ch = assert(mr.connect { connect_timeout = 2 }:channel())

@@ -36,13 +36,12 @@ describe("a connection", function()
       peer.stop_all()
    end)
 
-   it("is seen at the broker under its name, with what it says of itself", function()
+   broker.it_inside(it, "is seen at the broker under its name, with what it says of itself", function()
       local name = broker.name "billing"
       assert(broker.connect { name = name, client_properties = { team = "ops", nested = { a = 1 } } }:connect())
       assert(broker.connect():connect())
-      local out = broker.ctl "list_connections -q name client_properties"
-      local line = out:match("[^\n]*" .. name:gsub("%-", "%%-") .. "[^\n]*")
-      assert.truthy(line, out)
+      local _, line = broker.connection_with(name)
+      assert.truthy(line)
       for _, part in ipairs { '"product","Moonrabbit"', '"version","' .. mr.version, '"platform","C; Linux', '"team","ops"',
          '"connection_name","' .. name, '"connection.blocked",true', '"authentication_failure_close",true',
          '"publisher_confirms",true', '"consumer_cancel_notify",true', '"basic.nack",true', '"per_consumer_qos",true',
@@ -194,11 +193,10 @@ describe("a connection", function()
       assert.equal(1, rude.count)
    end)
 
-   it("takes the heartbeat that was proposed, when the broker agrees", function()
-      local conn = broker.connect { heartbeat = 7, name = broker.name "beating" }
-      assert(conn:connect())
-      local out = broker.ctl "list_connections -q timeout client_properties"
-      assert.truthy(("\n" .. out):find("\n7\t[^\n]*beating"), out)
+   broker.it_inside(it, "takes the heartbeat that was proposed, when the broker agrees", function()
+      local name = broker.name "beating"
+      assert(broker.connect { heartbeat = 7, name = name }:connect())
+      assert.equal(7, broker.connection_with(name).timeout)
    end)
 end)
 
@@ -449,7 +447,7 @@ describe("TLS", function()
       connects { url = (TLS:gsub("localhost", "127.0.0.1")), ssl_options = { ca_certs = CA } }
    end)
 
-   it("shows a client certificate", function()
+   broker.it_rabbitmq(it, "shows a client certificate", function()
       local conn = connects { ssl_options = { ca_certs = CA, certfile = CERTS .. "/client.pem", keyfile = CERTS .. "/client.key" } }
       assert.truthy(broker.ctl("list_connections -q peer_cert_subject"):find("CN=client", 1, true))
       conn:close()

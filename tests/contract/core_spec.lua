@@ -174,12 +174,11 @@ end)
 describe("a connection", function()
    after_each(broker.close_all)
 
-   it("is seen at the broker under its name, with what it says of itself", function()
+   broker.it_inside(it, "is seen at the broker under its name, with what it says of itself", function()
       local name = broker.name "billing"
       assert(broker.connect { name = name, client_properties = { team = "ops" } }:connect())
-      local out = broker.ctl "list_connections name client_properties"
-      local line = out:match("[^\n]*" .. name:gsub("%-", "%%-") .. "[^\n]*")
-      assert.truthy(line, out)
+      local _, line = broker.connection_with(name)
+      assert.truthy(line)
       for _, part in ipairs { '"product","Moonrabbit"', '"version","' .. mr.version, '"platform","C; Linux', '"team","ops"',
          '"connection.blocked",true', '"authentication_failure_close",true' } do
          assert.truthy(line:find(part, 1, true), part .. " is missing in " .. line)
@@ -190,7 +189,7 @@ describe("a connection", function()
       local conn = broker.connect { password = "guest" }
       assert.equal("idle", conn.state)
       assert(conn:connect())
-      assert.equal("RabbitMQ", conn.server_properties.product)
+      assert.equal(broker.product, conn.server_properties.product)
       assert.is_true(conn:close())
       assert.is_true(conn:close())
       assert.equal("closed", conn.state)
@@ -361,7 +360,7 @@ describe("a lost connection", function()
             if not ok then ended.waiter = err end
          end
       end)
-      broker.ctl 'close_all_connections maintenance'
+      broker.close_connections "maintenance"
       eventually("the loss", function() return events.lost and ended.waiter end, 20)
       mr.log.configure "warn"
       assert.equal("connection_forced", events.lost.err.kind)

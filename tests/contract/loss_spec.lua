@@ -58,7 +58,7 @@ describe("when the broker closes the connection", function()
             end
          end)
          eventually("some work", function() return asked > 3 and acked > 3 end)
-         broker.ctl "close_all_connections maintenance"
+         broker.close_connections "maintenance"
          eventually("the loss", function() return events.lost end, 30)
          eventually("all waiters", function() return ended.reader and ended.asker and ended.publisher end)
 

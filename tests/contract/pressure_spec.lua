@@ -5,14 +5,14 @@ local broker = require "broker"
 describe("a broker that blocks publishing", function()
    after_each(broker.close_all)
 
-   it("is reported; a publish waits to its deadline, consuming goes on, and it ends", function()
+   broker.it_inside(it, "is reported; a publish waits to its deadline, consuming goes on, and it ends", function()
       local events = {}
       local conn = broker.connect { on_event = function(ev) events[ev.type] = ev end }
       local ch = assert(conn:channel())
       local q = assert(ch:queue_declare { exclusive = true }).queue
       assert(ch:publish("", q, "before"))
-      finally(function() broker.ctl "set_vm_memory_high_watermark 0.4" end)
-      broker.ctl "set_vm_memory_high_watermark absolute 1MB"
+      finally(function() broker.block(false) end)
+      broker.block(true)
       assert(ch:publish("", q, "noticed"))          -- the broker tells those who publish
       broker.eventually("the block", function() return conn.is_blocked end)
       broker.eventually("the event", function() return events.blocked end)
@@ -21,7 +21,7 @@ describe("a broker that blocks publishing", function()
       assert.is_nil(ok)
       assert.equal("blocked_timeout", err.kind)
       assert.is_true(mr.now() - begun >= 0.29 and mr.now() - begun < 3)
-      broker.ctl "set_vm_memory_high_watermark 0.4"
+      broker.block(false)
       assert.is_true(ch:publish("", q, "after", { timeout = 20 }))
       assert.is_false(conn.is_blocked)
       broker.eventually("the event", function() return events.unblocked end)

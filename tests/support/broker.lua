@@ -1,5 +1,8 @@
---- broker: what contract specs need of the private RabbitMQ and of time.
+--- broker: what contract specs need of the broker they run against, and of time.
 -- SPDX-License-Identifier: MIT
+--
+-- MR_BROKER says which: "rabbitmq" (the private one; default), "memory" (memory://, and the same broker on
+-- a port for those who need one), "tcp" or "tls" (`moonrabbit broker`, at MR_BROKER_URL).
 local mr = require "moonrabbit"
 
 local broker = {}
@@ -8,9 +11,30 @@ local function env(name)
    return os.getenv(name) or error(name .. " is not set: run the contract tests by tests/run.sh", 2)
 end
 
-broker.url = env "MR_RABBITMQ_URL"
-broker.port = tonumber(env "MR_RABBITMQ_PORT")
+broker.kind = os.getenv "MR_BROKER" or "rabbitmq"
 broker.command = env "MOONRABBIT_COMMAND"
+--- Is it RabbitMQ? What only rabbitmqctl can do, or what is RabbitMQ's alone, is for it.
+broker.is_rabbitmq = broker.kind == "rabbitmq"
+broker.product = broker.is_rabbitmq and "RabbitMQ" or "Moonrabbit"
+
+local handle -- of the embedded broker in this process
+if broker.is_rabbitmq then
+   broker.url, broker.port = env "MR_RABBITMQ_URL", tonumber(env "MR_RABBITMQ_PORT")
+elseif broker.kind == "memory" then
+   handle = assert(mr.testing.broker { name = "contract", listen = "127.0.0.1:0" })
+   broker.url, broker.port = handle.url, handle.port
+else
+   broker.url, broker.port = env "MR_BROKER_URL", tonumber(env "MR_BROKER_PORT")
+end
+--- For what needs a port of its own to be named: the same broker by TCP.
+broker.tcp_url = handle and ("amqp://guest:guest@127.0.0.1:%d/"):format(broker.port) or broker.url
+--- Can this suite look into the broker and make it do things?
+broker.is_open_to_us = broker.is_rabbitmq or handle ~= nil
+
+--- A test for those brokers that can be looked into.
+function broker.it_inside(it, name, fn)
+   if broker.is_open_to_us then it(name, fn) end
+end
 
 --- What marks the connections of this process at the broker.
 broker.mark = ("spec-%d-"):format(os.time()) .. tostring({}):sub(8)
@@ -81,9 +105,57 @@ function broker.shell(command)
    return text, tonumber(out:match "exit (%d+)")
 end
 
+--- A test that is about RabbitMQ.
+function broker.it_rabbitmq(it, name, fn)
+   if broker.is_rabbitmq then it(name, fn) end
+end
+
 --- rabbitmqctl of the private broker.
 function broker.ctl(arguments)
+   assert(broker.is_rabbitmq, "rabbitmqctl is RabbitMQ's alone")
    return broker.shell(("sh %s ctl %s %s"):format(env "MR_RABBITMQ_SH", env "MR_RABBITMQ_DIR", arguments))
+end
+
+--- What the broker says of our connections: a list of {timeout, client_properties as text or table}.
+function broker.connections()
+   if handle then return handle:report().connections end
+   local list = {}
+   for line in broker.ctl("list_connections -q timeout client_properties"):gmatch "[^\n]+" do
+      local timeout, properties = line:match "^(%d+)\t(.*)"
+      if timeout then list[#list + 1] = { timeout = tonumber(timeout), client_properties = properties } end
+   end
+   return list
+end
+
+--- The connection whose client says `text` of itself, or nil.
+function broker.connection_with(text)
+   for _, c in ipairs(broker.connections()) do
+      local properties = c.client_properties
+      if type(properties) == "table" then
+         local all = {}
+         for k, v in pairs(properties) do all[#all + 1] = ('{"%s","%s"}'):format(k, tostring(v)) end
+         properties = table.concat(all, ",")
+      end
+      if properties:find(text, 1, true) then return c, properties end
+   end
+end
+
+--- Makes the broker close every connection (320).
+function broker.close_connections(reason)
+   if handle then
+      handle:close_connections(320, "CONNECTION_FORCED - " .. reason)
+   else
+      broker.ctl("close_all_connections " .. reason)
+   end
+end
+
+--- Makes the broker block publishers, or unblocks them.
+function broker.block(on)
+   if handle then
+      handle:block(on)
+   else
+      broker.ctl("set_vm_memory_high_watermark " .. (on and "absolute 1MB" or "0.4"))
+   end
 end
 
 --- Takes the next message of a queue, waiting until there is one; settled unless `options` says otherwise.
@@ -106,9 +178,8 @@ end
 --- Fails when the broker still has a connection of this process. (Other processes may have theirs.)
 function broker.none_left()
    broker.close_all()
-   broker.eventually("no connection at the broker", function()
-      return not broker.ctl("list_connections -q name client_properties"):find(broker.mark, 1, true)
-   end)
+   if not broker.is_open_to_us then return end
+   broker.eventually("no connection at the broker", function() return not broker.connection_with(broker.mark) end)
 end
 
 --- A script on disk for the command; returns its path.

@@ -34,7 +34,7 @@ end
 function check.main(options)
    local mr = require "moonrabbit"
    mr.log.configure("off") -- the failure is told here, once
-   local told, err = try(mr, options.url)
+   local told, err = try(mr, options.url or os.getenv "AMQP_URL" or "amqp://localhost")
    print(told or check.failure(err))
    require("moonrabbit.loop").close(1)
    return told and 0 or 1

@@ -5,7 +5,7 @@ local run = require "moonrabbit.cli.run"
 
 local cli = {}
 
-local COMMANDS = { "run", "check", "version" }
+local COMMANDS = { "run", "check", "broker", "version" }
 local WRONG_USAGE = 2 -- exit code
 
 local EPILOG = [[

@@ -1,10 +1,6 @@
 --- cli.run: `moonrabbit run SCRIPT`: runs a script, then its loop, then stops in good order.
 -- SPDX-License-Identifier: MIT
-local ffi = require "ffi"
-
 local run = {}
-
-ffi.cdef "long read(int fd, void *buffer, size_t size);"
 
 local FAILED, WRONG_USAGE, ABANDONED = 1, 2, 75 -- exit codes; 75: as of sysexits.h, "try again"
 
@@ -53,24 +49,6 @@ local function say(text)
    io.stderr:write("moonrabbit: ", text, "\n")
 end
 
-local SIGNALS = { [2] = "SIGINT", [15] = "SIGTERM" }
-
--- The command's C part turns signals into bytes of a pipe.
-local function watch_signals(mr)
-   local fd = rawget(_G, "moonrabbit_signal_fd")
-   if not fd then return end
-   local loop, task = require "moonrabbit.loop", require "moonrabbit.task"
-   local box = ffi.new "uint8_t[1]"
-   task.background(function()
-      while loop.wait_fd(fd, "r") do
-         if ffi.C.read(fd, box, 1) == 1 then
-            mr.log.info("stopping", { signal = SIGNALS[box[0]] or box[0] })
-            mr.stop()
-         end
-      end
-   end)
-end
-
 local function set_arguments(options)
    local args = { [0] = options.script }
    for i, a in ipairs(options.arguments) do args[i] = a end
@@ -107,7 +85,7 @@ end
 local function main(mr, options, seconds)
    local drain = require "moonrabbit.drain"
    drain.patience, drain.stops_at_loss = seconds, true
-   watch_signals(mr)
+   require("moonrabbit.cli.signals").watch(mr)
    if not run_script(options) then
       drain.run(math.min(seconds, 1))
       return FAILED

@@ -1,0 +1,78 @@
+--- cli.broker: `moonrabbit broker`: the embedded broker for clients of any language.
+-- SPDX-License-Identifier: MIT
+local broker = {}
+
+local WRONG_USAGE, FAILED = 2, 1
+local STOP_SECONDS = 5 -- for clients to answer connection.close
+
+--- Adds the command to the parser.
+function broker.describe(p)
+   local c = p:command("broker", "Serve the embedded broker on TCP: for development and tests. Production is RabbitMQ.", [[
+All it holds is lost when it ends. The user is guest with the password guest, on loopback only; on
+another address a user of your own is needed: --user NAME, with the password in the environment
+variable MOONRABBIT_BROKER_PASSWORD.
+
+SIGINT or SIGTERM closes every connection (320, CONNECTION_FORCED) and ends.]])
+   c:option("--listen", "Where to listen; port 0: any.", "127.0.0.1:5672"):argname "ADDR:PORT"
+   c:option("--tls-cert", "Serve TLS with this certificate chain (PEM)."):argname "FILE"
+   c:option("--tls-key", "Its key (PEM); default: in the certificate's file."):argname "FILE"
+   c:option("--user", "Add a user; its password is MOONRABBIT_BROKER_PASSWORD."):argname "NAME"
+   c:option("--vhost", "Add a virtual host; may be repeated."):argname "NAME":count "*"
+   c:option("--memory-limit", "MiB of messages above which publishers are blocked; 0: never.", "2048"):argname "MIB"
+end
+
+local function say(text) io.stderr:write("moonrabbit: ", text, "\n") end
+
+local function check(options)
+   local limit = tonumber(options.memory_limit)
+   if not limit or limit < 0 then return nil, "--memory-limit must be a number of MiB, not negative" end
+   if options.tls_key and not options.tls_cert then return nil, "--tls-key needs --tls-cert" end
+   local password = os.getenv "MOONRABBIT_BROKER_PASSWORD"
+   if options.user and not password then
+      return nil, "--user needs its password in the environment variable MOONRABBIT_BROKER_PASSWORD"
+   end
+   return { limit = limit * 2 ^ 20, users = options.user and { [options.user] = password } }
+end
+
+local function url_of(options, handle)
+   local address = handle.address:find(":", 1, true) and "[" .. handle.address .. "]" or handle.address
+   local scheme = options.tls_cert and "amqps" or "amqp"
+   local user = options.user and options.user .. ":..." or "guest:guest"
+   return ("%s://%s@%s:%d/"):format(scheme, user, address, handle.port)
+end
+
+local function serve(handle)
+   local loop, mr = require "moonrabbit.loop", require "moonrabbit"
+   loop.holds = loop.holds + 1
+   require("moonrabbit.drain").until_idle()
+   handle:close_connections(320, "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'")
+   local deadline = mr.now() + STOP_SECONDS
+   while #handle:report().connections > 0 and mr.now() < deadline do loop.pump(0.01) end
+end
+
+--- Runs the command.
+-- @treturn number exit code
+function broker.main(options)
+   local wanted, why = check(options)
+   if not wanted then
+      say(why)
+      return WRONG_USAGE
+   end
+   local mr = require "moonrabbit"
+   local handle, err = mr.testing.broker { name = "broker", listen = options.listen, certfile = options.tls_cert,
+      keyfile = options.tls_key, users = wanted.users or nil, vhosts = options.vhost }
+   if not handle then
+      say(tostring(err))
+      return FAILED
+   end
+   handle:memory_limit(wanted.limit)
+   require("moonrabbit.cli.signals").watch(mr)
+   print(("Serving AMQP 0-9-1 at %s; Ctrl-C stops it and forgets all messages."):format(url_of(options, handle)))
+   io.stdout:flush()
+   serve(handle)
+   handle:close()
+   require("moonrabbit.loop").close(1)
+   return 0
+end
+
+return broker

@@ -1,0 +1,173 @@
+--- testing: the embedded broker as a test double: look into it, make things go wrong, move the clock.
+-- SPDX-License-Identifier: MIT
+local ffi = require "ffi"
+local C = require("moonrabbit.ffi").C
+local errors = require "moonrabbit.errors"
+local loop = require "moonrabbit.loop"
+local options = require "moonrabbit.options"
+local task = require "moonrabbit.task"
+local value = require "moonrabbit.value"
+
+local testing = {}
+
+local Broker = { __name = "moonrabbit.testing.broker" }
+Broker.__index = Broker
+
+local error_box = ffi.new "mr_error"
+local names = 0
+
+-- "127.0.0.1:5672", "[::1]:5672", "127.0.0.1" -> address, port
+local function split(where)
+   local address, port = where:match "^%[(.-)%]:?(%d*)$"
+   if not address then address, port = where:match "^([^:]*):?(%d*)$" end
+   port = tonumber(port ~= "" and port or 5672)
+   if not address or address == "" or not port or port > 65535 then return nil end
+   return address, port
+end
+
+local function handle_of(self, level)
+   return self.handle or error("the broker's handle was closed", (level or 2) + 1)
+end
+
+--- A handle to the embedded broker `memory://NAME` of this process, which is started when there is none.
+-- It lives as long as a handle or a connection of it.
+-- @tparam[opt] table opts name (default: one that nobody has), listen ("127.0.0.1:0": any port),
+-- certfile and keyfile (then it listens by TLS), users ({name = password}), vhosts (list of names)
+-- @treturn[1] broker with url, and port when it listens
+-- @treturn[2] nil, error
+function testing.broker(opts)
+   opts = options.check(opts, { name = "string", listen = "string", certfile = "string", keyfile = "string",
+      users = "table", vhosts = "table" })
+   names = names + 1
+   local name = opts.name or ("testing-%d-%s"):format(names, tostring(opts):sub(8))
+   local box = ffi.new "mr_server *[1]"
+   if C.mr_server_open(box, name, error_box) ~= 0 then return nil, errors.of_c(error_box) end
+   local self = setmetatable({ handle = ffi.gc(box[0], C.mr_server_close), name = name, url = "memory://" .. name },
+      Broker)
+   for user, password in pairs(opts.users or {}) do self:add_user(user, password) end
+   for _, vhost in ipairs(opts.vhosts or {}) do self:add_vhost(vhost) end
+   if not opts.listen then return self end
+   local port, err = self:listen(opts.listen, { certfile = opts.certfile, keyfile = opts.keyfile })
+   if port then return self end
+   self:close()
+   return nil, err
+end
+
+--- Serves TCP as well.
+-- @tparam string where "ADDRESS:PORT", an address literal or localhost; port 0: any
+-- @tparam[opt] table opts certfile and keyfile (PEM): serve TLS
+-- @treturn[1] number the port, also `broker.port`
+-- @treturn[2] nil, error: connection_refused (the port is in use), bad_argument, tls_failed
+function Broker:listen(where, opts)
+   opts = options.check(opts, { certfile = "string", keyfile = "string" })
+   options.argument(1, "where", where, "string")
+   local address, port = split(where)
+   if not address then return nil, errors.new("bad_argument", "config", ('"%s" is not ADDRESS:PORT'):format(where)) end
+   local box = ffi.new "uint16_t[1]"
+   if C.mr_server_listen(handle_of(self), address, port, opts.certfile, opts.keyfile, box, error_box) ~= 0 then
+      return nil, errors.of_c(error_box)
+   end
+   self.port, self.address = box[0], address
+   return self.port
+end
+
+--- Adds a user, or changes its password. Besides guest there is none.
+function Broker:add_user(name, password)
+   options.argument(1, "name", name, "string")
+   options.argument(2, "password", password, "string")
+   assert(C.mr_server_add_user(handle_of(self), name, password) == 0, "out of memory")
+end
+
+--- Adds a virtual host. Besides "/" there is none.
+function Broker:add_vhost(name)
+   options.argument(1, "name", name, "string")
+   assert(C.mr_server_add_vhost(handle_of(self), name) == 0, "out of memory")
+end
+
+--- What the broker has just now.
+-- @treturn table memory (bytes of messages), blocked, connections ({user, vhost, state, channels, timeout,
+-- client_properties}), queues ({name, vhost, messages_ready, messages_unacknowledged, consumers, durable,
+-- exclusive, auto_delete}), exchanges ({name, vhost, type, bindings})
+function Broker:report()
+   local t = C.mr_server_report(handle_of(self))
+   if t == nil then error("out of memory", 2) end
+   local report = value.decode(t)
+   C.mr_table_free(t)
+   return report
+end
+
+--- The row of a queue in report(), or nil.
+function Broker:queue(name, vhost)
+   for _, q in ipairs(self:report().queues) do
+      if q.name == name and q.vhost == (vhost or "/") then return q end
+   end
+end
+
+local function fault(self, what, number, text)
+   C.mr_server_fault(handle_of(self, 3), what, number, text)
+end
+
+local function flag(on) return on == false and 0 or 1 end
+
+--- Holds back every byte to clients for some seconds; 0: no more.
+function Broker:delay(seconds)
+   options.seconds("seconds", seconds)
+   fault(self, C.MR_FAULT_DELAY, math.ceil(seconds * 1000))
+end
+--- Cuts every connection without a word.
+function Broker:drop() fault(self, C.MR_FAULT_DROP, 0) end
+--- Cuts each client off after so many more bytes to it; nil: never.
+function Broker:cut_after(bytes) fault(self, C.MR_FAULT_CUT_AFTER, bytes or -1) end
+--- Neither reads nor writes any more, like a host whose network is gone; false: goes on.
+function Broker:silent(on) fault(self, C.MR_FAULT_SILENT, flag(on)) end
+--- Lets no login succeed; false: as usual.
+function Broker:refuse_logins(on) fault(self, C.MR_FAULT_REFUSE_LOGINS, flag(on)) end
+--- Blocks publishers (connection.blocked); false: unblocks them.
+function Broker:block(on) fault(self, C.MR_FAULT_BLOCK, flag(on)) end
+--- Delivers nothing to consumers; false: goes on.
+function Broker:pause_deliveries(on) fault(self, C.MR_FAULT_PAUSE_DELIVERIES, flag(on)) end
+--- Blocks publishers while messages take more than so many bytes; 0: never.
+function Broker:memory_limit(bytes) fault(self, C.MR_FAULT_WATERMARK, bytes) end
+
+--- Sends connection.close to all.
+-- @tparam[opt=320] number code
+-- @tparam[opt] string text
+function Broker:close_connections(code, text)
+   fault(self, C.MR_FAULT_CLOSE, code or 320, text or "CONNECTION_FORCED - broker forced connection closure")
+end
+
+--- Makes the next declare of an exchange or a queue fail.
+-- @tparam number code 404, 405, 406...
+-- @tparam[opt] string text
+function Broker:fail_next_declare(code, text)
+   options.argument(1, "code", code, "number")
+   fault(self, C.MR_FAULT_FAIL_DECLARE, code, text or "as a test asked for")
+end
+
+--- Gives the handle back. The broker ends with its last connection.
+function Broker:close()
+   local handle = self.handle
+   if not handle then return end
+   self.handle = nil
+   C.mr_server_close(ffi.gc(handle, nil))
+end
+
+--- Moves the clock of the whole process ahead: deadlines, heartbeats, back-off, times to live, of clients
+-- and of embedded brokers alike. It goes in steps, so that what is due on the way happens in order.
+-- @tparam number seconds
+-- @tparam[opt=1] number step seconds of one step
+function testing.advance(seconds, step)
+   options.seconds("seconds", seconds)
+   step = step or 1
+   while seconds > 0 do
+      local token = task.token()
+      assert(C.mr_clock_advance(loop.runtime(), token, math.min(step, seconds)) == 0)
+      task.wait(token)
+      loop.sleep(0) -- what is due here happens, too
+      seconds = seconds - step
+   end
+end
+
+testing.split_address = split
+
+return testing
