@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "amqp/client_method.h"
 
+#include <stdio.h>
+
 /* w 16 bit, d 32 bit, q 64 bit, o octet of flags, s short string, l long string, T table: the order of
  * the fields in the AMQP 0-9-1 specification, with RabbitMQ's extensions. */
 static const struct layout {
@@ -16,7 +18,6 @@ static const struct layout {
 	{MR_M_BASIC_QOS, "dwo"},
 	{MR_M_BASIC_CONSUME, "wssoT"},
 	{MR_M_BASIC_CANCEL, "so"},
-	{MR_M_BASIC_CANCEL_OK, "s"},
 	{MR_M_BASIC_RECOVER, "o"},
 	{MR_M_BASIC_RECOVER_ASYNC, "o"},
 	{MR_M_CONNECTION_START_OK, "Tsls"},
@@ -29,7 +30,6 @@ static const struct layout {
 	{MR_M_ACCESS_REQUEST, "so"},
 	{MR_M_CHANNEL_OPEN, "s"},
 	{MR_M_CHANNEL_FLOW, "o"},
-	{MR_M_CHANNEL_FLOW_OK, "o"},
 	{MR_M_CHANNEL_CLOSE, "wsww"},
 	{MR_M_CHANNEL_CLOSE_OK, ""},
 	{MR_M_EXCHANGE_DECLARE, "wssoT"},
@@ -109,6 +109,39 @@ static bool take_field(struct reader *r, char type, struct mr_client_method *m)
 	}
 }
 
+/* UTF-8 as RFC 3629 has it: no overlong forms, no surrogates, nothing above U+10FFFF. */
+static bool is_utf8(mr_slice s)
+{
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	for (size_t i = 0; i < s.size;) {
+		uint8_t c = (uint8_t)s.data[i];
+		size_t n = c < 0x80 ? 1 : c >> 5 == 6 ? 2 : c >> 4 == 14 ? 3 : c >> 3 == 30 ? 4 : 0;
+		if (!n || n > s.size - i) return false;
+		uint32_t value = n == 1 ? c : c & (0x7fu >> n);
+		for (size_t k = 1; k < n; k++) {
+			if (((uint8_t)s.data[i + k] & 0xc0) != 0x80) return false;
+			value = value << 6 | ((uint8_t)s.data[i + k] & 0x3f);
+		}
+		if (n > 1 && (value < least[n] || value > 0x10ffff || value >> 11 == 27))
+			return false;
+		i += n;
+	}
+	return true;
+}
+
+/* RabbitMQ's words: the arguments as Erlang prints a binary. */
+static enum mr_status cannot_decode(const struct mr_frame *frame, mr_error *error)
+{
+	char octets[400];
+	size_t at = 0;
+	for (uint32_t i = 4; i < frame->size && at < sizeof octets - 8; i++)
+		at += (size_t)snprintf(octets + at, sizeof octets - at, i > 4 ? ",%u" : "%u",
+			frame->payload[i]);
+	octets[at] = '\0';
+	return mr_error_set(error, MR_FRAME_ERROR, MR_SCOPE_CONNECTION, 501,
+		"FRAME_ERROR - cannot decode <<%s>>", octets);
+}
+
 enum mr_status mr_client_method_decode(const struct mr_frame *frame, struct mr_client_method *out,
 	mr_error *error)
 {
@@ -117,14 +150,17 @@ enum mr_status mr_client_method_decode(const struct mr_frame *frame, struct mr_c
 	const char *fields = layout_of(m.id);
 	if (!fields && strcmp(mr_method_name(m.id), "unknown") != 0)
 		return mr_error_set(error, MR_COMMAND_INVALID, MR_SCOPE_CONNECTION, 503,
-			"unimplemented method");
+			"COMMAND_INVALID - unimplemented method");
 	if (!fields)
 		return mr_error_set(error, MR_NOT_IMPLEMENTED, MR_SCOPE_CONNECTION, 540,
-			"unknown method %u.%u", m.id >> 16, m.id & 0xffff);
+			"NOT_IMPLEMENTED - unknown method %u.%u", m.id >> 16, m.id & 0xffff);
 	for (; *fields; fields++)
-		if (!take_field(&r, *fields, &m))
-			return mr_error_set(error, MR_FRAME_ERROR, MR_SCOPE_CONNECTION, 501,
-				"cannot decode %s", mr_method_name(m.id));
+		if (!take_field(&r, *fields, &m)) return cannot_decode(frame, error);
+	if (r.left) return cannot_decode(frame, error);
+	for (uint8_t i = 0; i < m.name_count; i++)
+		if (!is_utf8(m.names[i]))
+			return mr_error_set(error, MR_BAD_ARGUMENT, MR_SCOPE_CONNECTION, 501,
+				"FRAME_ERROR - Malformed UTF-8 in shortstr");
 	*out = m;
 	return MR_OK;
 }

@@ -28,7 +28,8 @@ struct mr_client_method {
 };
 
 /* Reads a method frame of at least 4 bytes. Strings borrow from it. MR_NOT_IMPLEMENTED (540): no such
- * method; MR_COMMAND_INVALID (503): one that only a broker sends; MR_FRAME_ERROR (501): malformed. */
+ * method; MR_COMMAND_INVALID (503): one that only a broker sends; MR_FRAME_ERROR (501): malformed; MR_BAD_ARGUMENT (501): a name that is
+ * not UTF-8. */
 enum mr_status mr_client_method_decode(const struct mr_frame *frame, struct mr_client_method *out,
 	mr_error *error);
 

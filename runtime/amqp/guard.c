@@ -76,13 +76,11 @@ static bool may_be_received(uint32_t id)
 }
 
 /* connection.start alone carries a table, after its two version octets. */
-static enum mr_status guard_method(const struct mr_guard *guard, const struct mr_frame *frame,
-	mr_error *error)
+static enum mr_status guard_method(const struct mr_frame *frame, mr_error *error)
 {
 	if (frame->size < 4)
 		return refuse(error, MR_FRAME_ERROR, 501, "a method frame of %u bytes",
 			frame->size);
-	if (guard->of_broker) return MR_OK;
 	uint32_t id = mr_get32(frame->payload);
 	if (!may_be_received(id))
 		return refuse(error, MR_COMMAND_INVALID, 503,
@@ -113,7 +111,7 @@ static enum mr_status guard_header(const struct mr_guard *guard, const struct mr
 enum mr_status mr_guard_frame(const struct mr_guard *guard, const struct mr_frame *frame,
 	mr_error *error)
 {
-	if (frame->type == MR_FRAME_METHOD) return guard_method(guard, frame, error);
+	if (frame->type == MR_FRAME_METHOD) return guard_method(frame, error);
 	if (frame->type == MR_FRAME_HEADER) return guard_header(guard, frame, error);
 	return MR_OK;
 }

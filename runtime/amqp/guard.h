@@ -23,7 +23,6 @@ struct mr_guard {           /* the limits now in force */
 	uint32_t frame_max; /* negotiated; MR_FRAME_MIN_MAX * 32 before tune */
 	uint16_t channel_max;
 	uint64_t max_message_size;
-	bool of_broker; /* the peer is a client: its methods are judged by client_method */
 };
 
 /* Judges the first 7 bytes, before the payload is awaited. MR_OK, or MR_FRAME_ERROR /

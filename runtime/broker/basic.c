@@ -145,7 +145,6 @@ enum mr_status mr_basic_method(struct mr_broker_channel *ch, const struct mr_cli
 	case MR_M_BASIC_QOS: return qos(ch, m, error);
 	case MR_M_BASIC_CONSUME: return consume(ch, m, error);
 	case MR_M_BASIC_CANCEL: return cancel(ch, m);
-	case MR_M_BASIC_CANCEL_OK: return MR_OK; /* a client may answer our cancel */
 	case MR_M_BASIC_GET: return get(ch, m, error);
 	default: return mr_settle_method(ch, m, error);
 	}

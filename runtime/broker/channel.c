@@ -217,7 +217,7 @@ static void close_ok(struct mr_broker_channel *ch)
 	mr_broker_channel_flush(ch);
 	mr_broker_channel_quit(ch);
 	mr_broker_channel_put_simple(ch, MR_M_CHANNEL_CLOSE_OK);
-	mr_broker_channel_free(ch);
+	ch->is_ghost = true;
 }
 
 static enum mr_status flow(struct mr_broker_channel *ch, const struct mr_client_method *m,
@@ -247,7 +247,6 @@ static enum mr_status channel_method(struct mr_broker_channel *ch, const struct 
 	case MR_M_CHANNEL_OPEN: return mr_refuse(error, 504, "second 'channel.open' seen");
 	case MR_M_CHANNEL_CLOSE: close_ok(ch); return MR_OK;
 	case MR_M_CHANNEL_FLOW: return flow(ch, m, error);
-	case MR_M_CHANNEL_FLOW_OK: return MR_OK;
 	default: return mr_refuse(error, 503, "unimplemented method");
 	}
 }

@@ -33,8 +33,9 @@ struct mr_incoming { /* the message that a client is sending */
 struct mr_broker_channel {
 	struct mr_broker_session *session;
 	uint16_t number;
-	bool closing; /* we said close and wait for close-ok */
-	bool stopped; /* the client said it takes nothing (flow) */
+	bool closing;  /* we said close and wait for close-ok */
+	bool is_ghost; /* the client closed it; its number is free when this read is done */
+	bool stopped;  /* the client said it takes nothing (flow) */
 	struct mr_incoming incoming;
 	struct mr_node consumers;   /* of mr_consumer.at_channel */
 	struct mr_unacked *unacked; /* by tag, from `first` to `last` */

@@ -15,6 +15,8 @@ struct staged { /* a message of a transaction */
 	struct mr_node node;
 	struct mr_message *message;
 	bool mandatory;
+	size_t count; /* of the queues it was routed to */
+	struct mr_queue *queues[];
 };
 
 /* ---- putting together ---- */
@@ -60,6 +62,10 @@ static enum mr_status take_header(struct mr_incoming *in, const struct mr_frame 
 	if (frame->type != MR_FRAME_HEADER)
 		return mr_refuse(error, 505,
 			"expected content header for class 60, got non content header frame instead");
+	if (mr_get16(frame->payload) != 60)
+		return mr_refuse(error, 505,
+			"expected content header for class 60, got one for class %u instead",
+			mr_get16(frame->payload));
 	in->size = mr_get64(frame->payload + 4);
 	if (in->size > MESSAGE_MAX)
 		return mr_refuse(error, 406,
@@ -169,15 +175,12 @@ static enum mr_status check_copies(struct mr_message *m, mr_error *error)
 	return st;
 }
 
-/* Routes and stores; takes the message. False: a queue rejected it. */
-static bool publish(struct mr_broker_channel *ch, struct mr_message *m, bool mandatory)
+/* Stores in the queues of the routing; takes the message. False: a queue rejected it. */
+static bool store(struct mr_broker_channel *ch, struct mr_message *m, bool mandatory)
 {
 	struct mr_vhost *v = ch->session->vhost;
-	struct mr_exchange *x = mr_vhost_exchange(v, mr_message_exchange(m));
 	bool taken = true;
-	/* In a transaction the exchange may have gone since. */
-	bool routed = x && mr_vhost_route(v, x, m) == MR_OK;
-	if (routed && v->broker->route.count) {
+	if (v->broker->route.count) {
 		mr_broker_grew(v->broker, mr_message_weight(m));
 		taken = mr_vhost_enqueue(v, m);
 		mr_broker_drop(v->broker, m);
@@ -185,7 +188,16 @@ static bool publish(struct mr_broker_channel *ch, struct mr_message *m, bool man
 	}
 	if (mandatory) give_back(ch, m);
 	mr_message_drop(m);
-	return x == NULL || routed;
+	return true;
+}
+
+static enum mr_status route(struct mr_broker_channel *ch, const struct mr_message *m)
+{
+	struct mr_vhost *v = ch->session->vhost;
+	struct mr_exchange *x = mr_vhost_exchange(v, mr_message_exchange(m));
+	if (x) return mr_vhost_route(v, x, m);
+	mr_route_begin(&v->broker->route); /* deleted since the publish began: it goes nowhere */
+	return MR_OK;
 }
 
 /* Direct reply-to: the property names the channel's own queue from here on. */
@@ -206,16 +218,39 @@ static enum mr_status name_reply_queue(const struct mr_broker_channel *ch, struc
 	return MR_OK;
 }
 
+/* A message of a transaction: routed now, stored at the commit. Takes the message. */
 static enum mr_status stage(struct mr_broker_channel *ch, struct mr_message *m, bool mandatory)
 {
-	struct staged *staged = mr_malloc(sizeof *staged);
+	const struct mr_route *r = &ch->session->broker->route;
+	struct staged *staged = mr_malloc(sizeof *staged + r->count * sizeof *staged->queues);
 	if (!staged) {
 		mr_message_drop(m);
 		return MR_NO_MEMORY;
 	}
-	*staged = (struct staged){.message = m, .mandatory = mandatory};
+	*staged = (struct staged){.message = m, .mandatory = mandatory, .count = r->count};
+	for (size_t i = 0; i < r->count; i++) {
+		staged->queues[i] = r->queues[i];
+		staged->queues[i]->out++; /* it must not go before the commit looks at it */
+	}
 	mr_list_append(&ch->staged, &staged->node);
 	return MR_OK;
+}
+
+static void free_staged(struct staged *staged)
+{
+	for (size_t i = 0; i < staged->count; i++) mr_vhost_unpin(staged->queues[i]);
+	mr_free(staged);
+}
+
+static void store_staged(struct mr_broker_channel *ch, struct staged *staged)
+{
+	struct mr_route *r = &ch->session->broker->route;
+	mr_route_begin(r);
+	for (size_t i = 0; i < staged->count; i++)
+		if (!staged->queues[i]->deleted)
+			mr_route_add(r, staged->queues[i], &staged->queues[i]->target);
+	store(ch, staged->message, staged->mandatory && !staged->count);
+	free_staged(staged);
 }
 
 static enum mr_status finish(struct mr_broker_channel *ch, mr_error *error)
@@ -233,8 +268,13 @@ static enum mr_status finish(struct mr_broker_channel *ch, mr_error *error)
 		return st;
 	}
 	mr_broker_session_published(ch->session);
+	st = route(ch, m);
+	if (st != MR_OK) {
+		mr_message_drop(m);
+		return st;
+	}
 	if (ch->transacting) return stage(ch, m, in->mandatory);
-	bool taken = publish(ch, m, in->mandatory);
+	bool taken = store(ch, m, in->mandatory);
 	if (ch->confirming) confirm(ch, taken);
 	return MR_OK;
 }
@@ -259,7 +299,7 @@ void mr_broker_channel_reset_tx(struct mr_broker_channel *ch)
 	while ((node = mr_list_shift(&ch->staged))) {
 		struct staged *staged = mr_container(node, struct staged, node);
 		mr_message_drop(staged->message);
-		mr_free(staged);
+		free_staged(staged);
 	}
 	mr_settle_staged(ch, false);
 }
@@ -267,11 +307,8 @@ void mr_broker_channel_reset_tx(struct mr_broker_channel *ch)
 static enum mr_status commit(struct mr_broker_channel *ch)
 {
 	struct mr_node *node;
-	while ((node = mr_list_shift(&ch->staged))) {
-		struct staged *staged = mr_container(node, struct staged, node);
-		publish(ch, staged->message, staged->mandatory);
-		mr_free(staged);
-	}
+	while ((node = mr_list_shift(&ch->staged)))
+		store_staged(ch, mr_container(node, struct staged, node));
 	mr_settle_staged(ch, true);
 	mr_broker_channel_put_simple(ch, MR_M_TX_COMMIT_OK);
 	return MR_OK;

@@ -89,7 +89,8 @@ static bool add_deaths(mr_table *headers, const struct death *d)
 	for (uint32_t i = 0; old && !same && i < old->count; i++)
 		if (is_same_death(&old->fields[i].value, d)) same = &old->fields[i];
 	if (!(same ? add_again(deaths, same) : add_death(deaths, d))) return false;
-	for (uint32_t i = 0; old && i < old->count; i++)
+	/* RabbitMQ turns the older ones round each time, and so do we. */
+	for (uint32_t i = old ? old->count : 0; i-- > 0;)
 		if (&old->fields[i] != same && mr_table_add_copy(deaths, &old->fields[i]) != MR_OK)
 			return false;
 	return true;

@@ -34,6 +34,8 @@ static mr_table *server_properties(void)
 	if (ok && mr_table_add_string(t, "product", mr_slice_str("Moonrabbit")) == MR_OK &&
 		mr_table_add_string(t, "version", mr_slice_str(MR_VERSION_STRING)) == MR_OK &&
 		mr_table_add_string(t, "platform", mr_slice_str("C")) == MR_OK &&
+		mr_table_add_string(t, "copyright", mr_slice_str("Moonrabbit contributors")) ==
+			MR_OK &&
 		mr_table_add_string(t, "cluster_name", mr_slice_str("moonrabbit@localhost")) ==
 			MR_OK &&
 		mr_table_add_string(t, "information",

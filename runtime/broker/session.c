@@ -42,8 +42,7 @@ struct mr_broker_session *mr_broker_session_open(struct mr_broker *b,
 	s->owner = options->owner;
 	s->guard = (struct mr_guard){.frame_max = FRAME_MAX + MR_FRAME_OVERHEAD,
 		.channel_max = UINT16_MAX,
-		.max_message_size = UINT64_MAX,
-		.of_broker = true};
+		.max_message_size = UINT64_MAX};
 	s->frame_max = FRAME_MAX;
 	s->sent = s->heard = b->now;
 	s->give_up = b->now + PATIENCE;
@@ -275,7 +274,9 @@ static void take_frame(struct mr_broker_session *s, const struct mr_frame *frame
 		        : open_channel(s, frame, &method, &error);
 	}
 	if (st == MR_NO_MEMORY && !error.code) mr_refuse(&error, 506, "out of memory");
-	if (st != MR_OK) refuse(s, ch, method, &error);
+	/* RabbitMQ names no method before the login, nor for what it did not expect itself. */
+	bool is_nameless = s->state < MR_BS_OPENING || st == MR_BAD_ARGUMENT || error.code == 541;
+	if (st != MR_OK) refuse(s, ch, is_nameless ? 0 : method, &error);
 }
 
 /* The eight bytes that come first. Anything else is answered with what we speak. */
@@ -300,7 +301,17 @@ static void flush_channels(struct mr_broker_session *s)
 {
 	struct mr_broker_channel *ch;
 	size_t at = 0;
-	while ((ch = mr_map_next(&s->channels, &at, NULL))) mr_broker_channel_flush(ch);
+	while ((ch = mr_map_next(&s->channels, &at, NULL))) {
+		mr_broker_channel_flush(ch);
+		if (ch->is_ghost) mr_broker_channel_free(ch);
+	}
+}
+
+/* Large enough for what is read of it without another look. */
+static bool is_sound(const struct mr_frame *frame)
+{
+	if (frame->type == MR_FRAME_METHOD) return frame->size >= 4;
+	return frame->type != MR_FRAME_HEADER || frame->size >= 12;
 }
 
 /* RabbitMQ's words for what mr_frame_next refused (rabbit_reader:frame_error). */
@@ -309,8 +320,12 @@ static void explain_bad_frame(const struct mr_broker_session *s, const uint8_t *
 {
 	char octets[MR_OCTETS_MAX], reason[80] = "unknown_frame";
 	uint32_t size = mr_get32(data + 3), frame_max = s->guard.frame_max - MR_FRAME_OVERHEAD;
-	bool is_whole = left >= (size_t)size + MR_FRAME_OVERHEAD;
+	bool is_whole = size <= frame_max && left >= (size_t)size + MR_FRAME_OVERHEAD;
 	mr_show_octets(octets, data + MR_FRAME_HEAD, is_whole ? size : 0);
+	if (data[0] == MR_FRAME_HEARTBEAT && !size) { /* sound, but not on channel 0 */
+		mr_refuse(error, 505, "type %u, %s", data[0], octets);
+		return;
+	}
 	if (size > frame_max)
 		snprintf(reason, sizeof reason, "{frame_too_large,%u,%u}", size,
 			frame_max - MR_FRAME_OVERHEAD);
@@ -332,7 +347,8 @@ size_t mr_broker_session_feed(struct mr_broker_session *s, const uint8_t *data, 
 		size_t n = 0;
 		enum mr_status st = mr_frame_next(&s->guard, data + used, size - used, &frame, &n,
 			want, &error);
-		if (st != MR_OK) { /* frames cannot be told apart any more */
+		if (st != MR_OK ||
+			(n && !is_sound(&frame))) { /* no frame that one can go on from */
 			explain_bad_frame(s, data + used, size - used, &error);
 			refuse(s, NULL, 0, &error);
 			used = size;

@@ -4,7 +4,7 @@ local broker = require "broker"
 local shell, script = broker.shell, broker.script
 
 local function run(text, more)
-   return shell(("AMQP_URL='%s' %s run %s %s"):format(broker.url, broker.command, script(text), more or ""))
+   return shell(("AMQP_URL='%s' %s run %s %s"):format(broker.tcp_url, broker.command, script(text), more or ""))
 end
 
 describe("moonrabbit run", function()
@@ -36,7 +36,7 @@ describe("moonrabbit run", function()
          assert(mr.connect():connect())
          print((io.open("/proc/self/cmdline"):read("*a"):gsub("%z", " ")))
       ]]
-      local out, code = shell(("%s run --url '%s' %s"):format(broker.command, broker.url, path))
+      local out, code = shell(("%s run --url '%s' %s"):format(broker.command, broker.tcp_url, path))
       assert.equal(0, code, out)
       assert.truthy(out:find("guest:*****@", 1, true), out)
       assert.falsy(out:find("guest:guest", 1, true))
@@ -74,7 +74,7 @@ describe("moonrabbit run", function()
    it("exits with 75 when a handler does not finish within --drain", function()
       local q = broker.name "drain"
       local text = CONSUMER:format(q, q, 'os.execute("kill -TERM $PPID") mr.sleep(30)', q)
-      local out, code = shell(("AMQP_URL='%s' %s run --drain 0.3 %s"):format(broker.url, broker.command, script(text)))
+      local out, code = shell(("AMQP_URL='%s' %s run --drain 0.3 %s"):format(broker.tcp_url, broker.command, script(text)))
       assert.equal(75, code, out)
       local ch = broker.channel()
       broker.eventually("the message's return", function()
@@ -110,7 +110,7 @@ describe("moonrabbit check", function()
    local function check(url) return shell(("%s check '%s'"):format(broker.command, url)) end
 
    it("says OK", function()
-      local out, code = check(broker.url)
+      local out, code = check(broker.tcp_url)
       assert.equal(0, code)
       assert.truthy(out:find("^Connection OK"))
    end)

@@ -127,15 +127,17 @@ function broker.connections()
    return list
 end
 
+local function as_text(t)
+   if type(t) ~= "table" then return tostring(t) end
+   local all = {}
+   for k, v in pairs(t) do all[#all + 1] = ('{"%s",%s}'):format(k, type(v) == "string" and '"' .. v .. '"' or as_text(v)) end
+   return table.concat(all, ",")
+end
+
 --- The connection whose client says `text` of itself, or nil.
 function broker.connection_with(text)
    for _, c in ipairs(broker.connections()) do
-      local properties = c.client_properties
-      if type(properties) == "table" then
-         local all = {}
-         for k, v in pairs(properties) do all[#all + 1] = ('{"%s","%s"}'):format(k, tostring(v)) end
-         properties = table.concat(all, ",")
-      end
+      local properties = as_text(c.client_properties)
       if properties:find(text, 1, true) then return c, properties end
    end
 end
