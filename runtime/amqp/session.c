@@ -9,6 +9,7 @@
 #include "amqp/frame.h"
 #include "amqp/heartbeat.h"
 #include "base/alloc.h"
+#include "base/map.h"
 
 struct mr_session {
 	const struct mr_session_options *options;
@@ -20,7 +21,9 @@ struct mr_session {
 	struct mr_outlet outlet;
 	struct mr_chan **channels; /* by number; NULL where none is open */
 	size_t channel_slots;
-	bool sniffed;          /* the peer was seen to speak AMQP */
+	struct mr_map
+		stray; /* numbers that the broker closed: what comes before open-ok is of the past */
+	bool sniffed;  /* the peer was seen to speak AMQP */
 	mr_msec blocked_until; /* MR_NEVER: not blocked, or no limit */
 	mr_error error;
 };
@@ -66,6 +69,7 @@ void mr_session_free(struct mr_session *s)
 	if (!s) return;
 	for (size_t i = 0; i < s->channel_slots; i++) mr_chan_free(s->channels[i]);
 	mr_free(s->channels);
+	mr_map_fini(&s->stray);
 	mr_handshake_fini(&s->handshake);
 	mr_codec_close(s->codec);
 	mr_buffer_fini(&s->outlet.out);
@@ -226,12 +230,19 @@ static enum mr_status channel_frame(struct mr_session *s, const struct mr_frame 
 	const struct mr_method *method, mr_error *error)
 {
 	struct mr_chan *ch = channel_at(s, frame->channel);
+	if (mr_map_get(&s->stray, frame->channel)) {
+		if (!ch || !method || method->id != MR_M_CHANNEL_OPEN_OK) return MR_OK;
+		mr_map_take(&s->stray, frame->channel);
+	}
 	if (!ch)
 		return mr_error_set(error, MR_CHANNEL_ERROR, MR_SCOPE_CONNECTION, 504,
 			"a frame on channel %u, which is not open", frame->channel);
 	enum mr_status st =
 		method ? mr_chan_method(ch, method, error) : mr_chan_content(ch, frame, error);
-	if (ch->state == MR_CH_CLOSED) drop_channel(s, ch);
+	if (ch->state != MR_CH_CLOSED) return st;
+	/* RabbitMQ 3.10 may deliver behind its own close. Without memory that costs the connection. */
+	if (method && method->id == MR_M_CHANNEL_CLOSE) mr_map_put(&s->stray, ch->number, s);
+	drop_channel(s, ch);
 	return st;
 }
 

@@ -449,23 +449,22 @@ MR_API int mr_channel_publish(mr_channel *ch, const char *exchange, size_t excha
 
 /* ---- the embedded broker ------------------------------------------------------------------ */
 
-/* A RabbitMQ-compatible broker on a thread of this process, for development and tests. Connections
- * with a memory:// URL start one by themselves; a handle is for listening on TCP, for looking in and
- * for making things go wrong. Calls on a handle wait for the broker's thread: microseconds. */
+/* A RabbitMQ-compatible broker on a thread of this process, for development and tests. A connection
+ * to a memory:// URL starts one by itself; a handle listens on TCP, looks in, and makes things go
+ * wrong. Its calls wait for the broker's thread: microseconds. */
 typedef struct mr_server mr_server;
 
 /* The broker that "memory://name" means in this process, started when there is none. The name may not
  * be empty. *gives* a handle; the broker lives as long as a handle, or a connection with its URL. */
 MR_API int mr_server_open(mr_server **out, const char *name, mr_error *error);
 MR_API void mr_server_close(mr_server *server); /* takes NULL */
-/* Serves TCP on an address literal; port 0: any, and *actual says which. With `certfile` (PEM) and
- * `keyfile` (NULL: in certfile) by TLS. An address that is not loopback needs a user that was added,
- * and guest may not log in any more. */
+/* Serves TCP on an address literal; port 0: any, *actual says which. With `certfile` (PEM) and `keyfile`
+ * (NULL: in certfile) TLS. Beyond loopback a user must have been added, and guest may not log in. */
 MR_API int mr_server_listen(mr_server *server, const char *address, uint16_t port,
 	const char *certfile, const char *keyfile, uint16_t *actual, mr_error *error);
 MR_API int mr_server_add_user(mr_server *server, const char *name, const char *password);
 MR_API int mr_server_add_vhost(mr_server *server, const char *name);
-/* What it has just now: connections, queues, exchanges, memory. *gives* a table, or NULL. */
+/* Connections, queues, exchanges, memory, just now. *gives* a table, or NULL. */
 MR_API mr_table *mr_server_report(mr_server *server);
 
 enum mr_fault {                    /* what `number` and `text` mean */

@@ -81,6 +81,29 @@ static void test_a_channel_closed_by_the_broker_ends_all_that_waits_on_it(void *
 	end(&b);
 }
 
+static void test_what_comes_behind_the_brokers_close_is_of_the_past(void **state)
+{
+	struct bench b;
+	struct mr_method deliver = {.id = MR_M_BASIC_DELIVER,
+		.other = mr_slice_str("tag"),
+		.tag = 1};
+	(void)state;
+	ready(&b);
+	say(&b, 1,
+		(struct mr_method){.id = MR_M_CHANNEL_CLOSE,
+			.code = 406,
+			.text = mr_slice_str("x")});
+	say(&b, 1, deliver); /* as RabbitMQ 3.10 was seen to do */
+	feed(&b, 3);
+	open_channel(&b, 1);
+	assert_int_equal(mr_session_state(b.s), MR_SESSION_OPEN);
+	say(&b, 1, deliver);
+	say(&b, 1, deliver);
+	feed(&b, 4); /* after open-ok it counts again, and its content is missing */
+	assert_int_equal(mr_session_state(b.s), MR_SESSION_CLOSED);
+	end(&b);
+}
+
 static void test_both_sides_may_close_a_channel_at_once(void **state)
 {
 	struct bench b;
@@ -427,6 +450,7 @@ int main(void)
 		cmocka_unit_test(test_a_consumer_gets_its_deliveries_and_acks_them_in_one_frame),
 		cmocka_unit_test(test_the_same_bytes_in_any_pieces_mean_the_same),
 		cmocka_unit_test(test_a_channel_closed_by_the_broker_ends_all_that_waits_on_it),
+		cmocka_unit_test(test_what_comes_behind_the_brokers_close_is_of_the_past),
 		cmocka_unit_test(test_both_sides_may_close_a_channel_at_once),
 		cmocka_unit_test(test_a_late_answer_is_swallowed_and_its_consumer_cancelled),
 		cmocka_unit_test(test_violations_close_the_connection_with_their_code),
