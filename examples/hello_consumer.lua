@@ -3,7 +3,7 @@
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
 
-local conn = mr.connect()                        -- AMQP_URL, or amqp://localhost
+local conn = mr.connect()                        -- AMQP_URL, or memory://
 local ch = assert(conn:channel())                -- connects now; the C library beats from here on
 assert(ch:queue_declare { queue = "hello" })
 assert(ch:qos { prefetch_count = 100 })          -- at most 100 messages ahead of us

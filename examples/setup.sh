@@ -5,7 +5,7 @@
 #   sh examples/setup.sh         packages for building and running, then a release build
 #
 # quickstart.sh and tests/run.sh source it for its two functions, with `root` set to the repository:
-#   setup_packages build|quickstart|tests
+#   setup_packages build|tests
 #   setup_build NAME [CMAKE-OPTION...]       builds .build/NAME; only what changed
 #
 # Nothing is installed when nothing is missing, and no service is ever started: rabbitmq-server is
@@ -13,9 +13,9 @@
 
 packages_build="cmake gcc libc6-dev make pkgconf luajit libluajit-5.1-dev librabbitmq-dev libev-dev
 	libssl-dev libc-ares-dev lua-argparse lua-cjson"
-packages_quickstart="$packages_build rabbitmq-server openssl"
-packages_tests="$packages_quickstart ninja-build libcmocka-dev lua-busted lua-check clang-14
-	clang-format-14 libclang-rt-14-dev pmccabe amqp-tools"
+packages_tests="$packages_build rabbitmq-server openssl ninja-build libcmocka-dev lua-busted lua-check clang-14
+	clang-format-14 libclang-rt-14-dev pmccabe amqp-tools python3-pika
+	golang-go golang-github-rabbitmq-amqp091-go-dev"
 
 setup_say() { echo "==> $*"; }
 
@@ -36,7 +36,6 @@ setup_packages() {
 	fi
 	case $1 in
 	build) wanted=$packages_build ;;
-	quickstart) wanted=$packages_quickstart ;;
 	tests) wanted=$packages_tests ;;
 	*)
 		echo "setup_packages: no set '$1'" >&2

@@ -5,7 +5,7 @@
 #   sh tests/run.sh                   everything
 #   sh tests/run.sh quick             all but sanitizers, fuzzers, install and quickstart
 #   sh tests/run.sh STEP...           packages format luacheck layers complexity unit spec contract
-#                                     asan tsan fuzz install quickstart
+#                                     embedded foreign asan tsan fuzz install quickstart
 #
 # Environment: MR_FUZZ_SECONDS (30) for each fuzz target, MR_BUILD (.build) for all that is written.
 # A library test is one test; each other check, fuzz target and try-out counts as one test.
@@ -22,18 +22,19 @@ build_root=${setup_build_root:?}
 fuzz_seconds=${MR_FUZZ_SECONDS:-30}
 suite_seconds=600 # bounds a suite that hangs; the longest takes a small part of it
 
-quick="packages format luacheck layers complexity unit spec contract"
+quick="packages format luacheck layers complexity unit spec contract embedded foreign"
 all="$quick asan tsan fuzz install quickstart"
 
 total_passed=0
 total_failed=0
 running=""  # the process this script waits for
 rabbitmq="" # directory of the private RabbitMQ once it runs
+served=""   # process id of a `moonrabbit broker`
 scratch=""
 
 cleanup() {
 	trap '' INT TERM HUP PIPE
-	for pid in $running; do kill "$pid" 2>/dev/null; done
+	for pid in $running $served; do kill "$pid" 2>/dev/null; done
 	[ -z "$rabbitmq" ] || sh tests/support/rabbitmq.sh stop "$rabbitmq"
 	[ -z "$scratch" ] || rm -rf "$scratch"
 }
@@ -259,12 +260,74 @@ unit() { need_release && unit_tests release; }
 spec() { need_release && lua_suite release tests/spec; }
 contract() { need_release && need_rabbitmq && lua_suite release tests/contract; }
 
+# serve TREE ARG...: a `moonrabbit broker` on a port of its own; sets MR_BROKER_PORT.
+serve() {
+	out=$scratch/served.out
+	tree=$1
+	shift
+	"$build_root/$tree/bin/moonrabbit" broker --listen 127.0.0.1:0 "$@" >"$out" 2>&1 &
+	served=$!
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		MR_BROKER_PORT=$(sed -n 's/^Serving .*@127.0.0.1:\([0-9]*\);.*/\1/p' "$out")
+		[ -n "$MR_BROKER_PORT" ] && break
+		timeout 1 tail -f -n +1 --pid="$served" "$out" 2>/dev/null | grep -m 1 -q '^Serving'
+	done
+	[ -n "$MR_BROKER_PORT" ] || cat "$out"
+	export MR_BROKER_PORT
+}
+
+# stop_serving: SIGTERM must end it in good order; that is one test.
+stop_serving() {
+	kill "$served"
+	if wait "$served"; then
+		count 1 0
+	else
+		count 0 1
+		echo "moonrabbit broker did not end well:"
+		cat "$scratch/served.out"
+	fi
+	served=""
+}
+
+broker_specs="core publish consume confirm delivery dead_letter exchange queue queue_limits"
+
+# The same contract against the embedded broker: memory://, and `moonrabbit broker` by TCP and TLS.
+embedded() {
+	need_release && need_rabbitmq || return
+	MR_BROKER=memory lua_suite release tests/contract
+	serve release
+	export MR_BROKER_URL="amqp://guest:guest@127.0.0.1:$MR_BROKER_PORT/"
+	for name in $broker_specs protocol; do
+		MR_BROKER=tcp lua_suite release "tests/contract/${name}_spec.lua"
+	done
+	stop_serving
+	serve release --tls-cert "$MR_RABBITMQ_CERTS/server.pem" --tls-key "$MR_RABBITMQ_CERTS/server.key"
+	export MR_BROKER_URL="amqps://guest:guest@localhost:$MR_BROKER_PORT/?ssl_options.ca_certs=$MR_RABBITMQ_CERTS/ca.pem"
+	for name in $broker_specs; do
+		MR_BROKER=tls lua_suite release "tests/contract/${name}_spec.lua"
+	done
+	stop_serving
+	unset MR_BROKER_URL MR_BROKER_PORT
+}
+
+# Clients of other makers, against the embedded broker; each of their checks is a test.
+foreign() {
+	need_release || return
+	serve release
+	MR_BUILD="$build_root/foreign" guarded sh tests/foreign/run.sh "amqp://guest:guest@127.0.0.1:$MR_BROKER_PORT" \
+		>"$scratch/foreign.out" 2>&1
+	cat "$scratch/foreign.out"
+	count "$(grep -c '^ok' "$scratch/foreign.out")" "$(grep -c '^not ok' "$scratch/foreign.out")"
+	[ "$code" -eq 0 ] || [ "$failed" -gt 0 ] || count 0 1
+	stop_serving
+}
+
 asan() {
 	export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1
 	export UBSAN_OPTIONS=print_stacktrace=1
 	need_asan && {
 		unit_tests asan
-		need_rabbitmq && lua_suite asan tests/contract
+		need_rabbitmq && MR_BROKER=memory lua_suite asan tests/contract
 	}
 	unset ASAN_OPTIONS UBSAN_OPTIONS
 }
@@ -273,7 +336,7 @@ tsan() {
 	export TSAN_OPTIONS="suppressions=$root/tests/support/tsan.supp second_deadlock_stack=1"
 	need_tsan && {
 		unit_tests tsan
-		need_rabbitmq && lua_suite tsan tests/contract
+		need_rabbitmq && MR_BROKER=memory lua_suite tsan tests/contract
 	}
 	unset TSAN_OPTIONS
 }
@@ -387,8 +450,10 @@ for name in $steps; do
 	unit) step unit "C unit tests, release build" unit ;;
 	spec) step spec "Lua specs" spec ;;
 	contract) step contract "contract tests against a private RabbitMQ" contract ;;
-	asan) step asan "unit and contract tests under ASan and UBSan" asan ;;
-	tsan) step tsan "unit and contract tests under TSan" tsan ;;
+	embedded) step embedded "the same against memory:// and moonrabbit broker, by TCP and TLS" embedded ;;
+	foreign) step foreign "amqp-tools, pika and amqp091-go against moonrabbit broker" foreign ;;
+	asan) step asan "unit and contract tests on memory:// under ASan and UBSan" asan ;;
+	tsan) step tsan "unit and contract tests on memory:// under TSan" tsan ;;
 	fuzz) step fuzz "fuzz targets: corpus, then $fuzz_seconds s each" fuzz ;;
 	install) step install "an installed copy works on its own" install_test ;;
 	quickstart) step quickstart "the quickstart of README.md" quickstart ;;

@@ -199,7 +199,7 @@ describe("a connection", function()
       assert.is_nil(conn:info().password)
    end)
 
-   it("goes on to the next host when the first is dead", function()
+   broker.it_plain(it, "goes on to the next host when the first is dead", function()
       local conn = mr.connect { url = ("amqp://guest:guest@127.0.0.1:1,127.0.0.1:%d/"):format(broker.port) }
       assert(conn:connect())
       assert.equal("127.0.0.1:" .. broker.port, conn.host)
@@ -342,7 +342,7 @@ end)
 describe("a lost connection", function()
    after_each(broker.close_all)
 
-   it("tells every waiter, ticket and delivery why", function()
+   broker.it_inside(it, "tells every waiter, ticket and delivery why", function()
       local events = {}
       local conn = broker.connect { name = "to be closed", on_event = function(ev) events[ev.type] = ev end }
       local ch = assert(conn:channel())

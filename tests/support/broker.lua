@@ -110,6 +110,11 @@ function broker.it_rabbitmq(it, name, fn)
    if broker.is_rabbitmq then it(name, fn) end
 end
 
+--- A test that needs a port without TLS.
+function broker.it_plain(it, name, fn)
+   if broker.kind ~= "tls" then it(name, fn) end
+end
+
 --- rabbitmqctl of the private broker.
 function broker.ctl(arguments)
    assert(broker.is_rabbitmq, "rabbitmqctl is RabbitMQ's alone")

@@ -38,7 +38,7 @@ local function url_of(options, handle)
    local address = handle.address:find(":", 1, true) and "[" .. handle.address .. "]" or handle.address
    local scheme = options.tls_cert and "amqps" or "amqp"
    local user = options.user and options.user .. ":..." or "guest:guest"
-   return ("%s://%s@%s:%d/"):format(scheme, user, address, handle.port)
+   return ("%s://%s@%s:%d"):format(scheme, user, address, handle.port)
 end
 
 local function serve(handle)
