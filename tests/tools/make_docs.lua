@@ -20,10 +20,11 @@ local PAGES = {
    { "Channels: exchanges, queues, bindings", "declare", "ch" }, { "Channels: the rest", "channel", "ch" },
    { "Publishing", "publish", "ch" }, { "Tickets", "ticket", "ticket" }, { "Messages", "message", "msg" },
    { "Consumers", "consume", "consumer" }, { "Values", "value", "mr" }, { "Logging", "log", "mr.log" },
+   { "Testing: the embedded broker", "testing", "mr.testing" },
 }
 
 local OURS = { mr = true, Connection = true, Channel = true, Ticket = true, Consumer = true, methods = true,
-   value = true, log = true, Timer = true }
+   value = true, log = true, Timer = true, testing = true, Broker = true }
 
 -- One tag of LDoc as a line of Markdown.
 local function tag_line(tag, rest)
@@ -58,6 +59,7 @@ local function signature(object, head)
    if not owner or not OURS[owner] or name:find "^_" then return nil end
    if owner == "mr" or owner == "value" then return "mr." .. name .. args end
    if owner == "log" then return "mr.log." .. name .. args end
+   if owner == "Broker" then return "broker:" .. name .. args end
    if owner == "Timer" then return "timer:" .. name .. args end
    return object .. sep .. name .. args
 end
@@ -115,7 +117,9 @@ same names (`amqp://host/?heartbeat=30`), and `connection_timeout` for `connect_
 `ssl_options = { x = ... }` in Lua. `on_event = function(ev) end` is called with what happens to the connection:
 `ev.type` is connecting, connected, blocked, unblocked, lost, closed or channel_closed.
 
-`amqp://host`, `amqp://host/` and `amqp://host/%2f` all mean the virtual host `/`.
+`amqp://host`, `amqp://host/` and `amqp://host/%2f` all mean the virtual host `/`. `memory://` is the broker inside the
+process ([embedded-broker](embedded-broker.md)); without any of url, hostname, port, userid, password and virtual_host it
+is AMQP_URL, or else `memory://`.
 
 | option | type | default | range | what it is |
 | --- | --- | --- | --- | --- |]] }
