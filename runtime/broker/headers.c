@@ -89,21 +89,29 @@ bool mr_table_same(const mr_table *a, const mr_table *b)
 
 static bool begins_with_x(mr_slice key) { return key.size >= 2 && memcmp(key.data, "x-", 2) == 0; }
 
+/* A binding's void asks only that the header be there. */
+static bool fits(const mr_field *wanted, const mr_table *headers)
+{
+	const mr_value *got = find(headers, wanted->key);
+	return got && (wanted->value.type == 'V' || mr_value_same(&wanted->value, got));
+}
+
+static bool counts(const mr_field *f, bool with_x)
+{
+	if (mr_slice_equal(f->key, mr_slice_str("x-match"))) return false;
+	return with_x || !begins_with_x(f->key);
+}
+
 bool mr_headers_match(const mr_table *arguments, const mr_table *headers)
 {
 	const mr_value *rule = arguments ? mr_table_find(arguments, "x-match") : NULL;
 	mr_slice text = rule && rule->type == 'S' ? rule->as.bytes : mr_slice_str("all");
 	bool any = text.size >= 3 && memcmp(text.data, "any", 3) == 0;
-	bool with_x = text.size == 10; /* all-with-x, any-with-x */
+	bool with_x = text.size == strlen("all-with-x");
 	for (uint32_t i = 0; arguments && i < arguments->count; i++) {
 		const mr_field *f = &arguments->fields[i];
-		if (mr_slice_equal(f->key, mr_slice_str("x-match"))) continue;
-		if (!with_x && begins_with_x(f->key)) continue;
-		const mr_value *got = find(headers, f->key);
-		/* A binding's void asks only that the header be there. */
-		bool fits = got && (f->value.type == 'V' || mr_value_same(&f->value, got));
-		if (any && fits) return true;
-		if (!any && !fits) return false;
+		if (!counts(f, with_x)) continue;
+		if (fits(f, headers) == any) return any;
 	}
 	return !any;
 }

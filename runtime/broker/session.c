@@ -208,6 +208,24 @@ static enum mr_status unexpected(const struct mr_frame *frame, mr_error *error)
 	return mr_refuse(error, 505, "type %u, %s", frame->type, octets);
 }
 
+static enum mr_status login_method(struct mr_broker_session *s, const struct mr_client_method *m,
+	mr_error *error)
+{
+	enum mr_status st = mr_broker_login_method(s, m, error);
+	if (st == MR_OK && m->id == MR_M_CONNECTION_START_OK) enter(s, MR_BS_TUNING);
+	if (st == MR_OK && m->id == MR_M_CONNECTION_TUNE_OK) enter(s, MR_BS_OPENING);
+	if (st == MR_OK && m->id == MR_M_CONNECTION_OPEN) enter(s, MR_BS_OPEN);
+	return st;
+}
+
+/* We said close: the answer, or a close from the other side at the same time. */
+static void closing_method(struct mr_broker_session *s, uint32_t id)
+{
+	struct mr_method ok = {.id = MR_M_CONNECTION_CLOSE_OK};
+	if (id == MR_M_CONNECTION_CLOSE_OK) mr_broker_session_end(s);
+	if (id == MR_M_CONNECTION_CLOSE) mr_broker_session_put(s, 0, &ok);
+}
+
 static enum mr_status zero_frame(struct mr_broker_session *s, const struct mr_frame *frame,
 	uint32_t *method, mr_error *error)
 {
@@ -217,20 +235,13 @@ static enum mr_status zero_frame(struct mr_broker_session *s, const struct mr_fr
 	enum mr_status st = mr_client_method_decode(frame, &m, error);
 	*method = mr_get32(frame->payload);
 	if (s->state == MR_BS_CLOSING) {
-		if (st == MR_OK && m.id == MR_M_CONNECTION_CLOSE_OK) mr_broker_session_end(s);
-		if (st == MR_OK && m.id == MR_M_CONNECTION_CLOSE) /* both at once */
-			mr_broker_session_put(s, 0,
-				&(struct mr_method){.id = MR_M_CONNECTION_CLOSE_OK});
+		if (st == MR_OK) closing_method(s, m.id);
 		return MR_OK;
 	}
 	if (st != MR_OK) return st;
 	if (s->state == MR_BS_OPEN || m.id == MR_M_CONNECTION_CLOSE)
 		return open_method(s, &m, error);
-	st = mr_broker_login_method(s, &m, error);
-	if (st == MR_OK && m.id == MR_M_CONNECTION_START_OK) enter(s, MR_BS_TUNING);
-	if (st == MR_OK && m.id == MR_M_CONNECTION_TUNE_OK) enter(s, MR_BS_OPENING);
-	if (st == MR_OK && m.id == MR_M_CONNECTION_OPEN) enter(s, MR_BS_OPEN);
-	return st;
+	return login_method(s, &m, error);
 }
 
 /* ---- frames ---- */

@@ -133,7 +133,8 @@ static void test_wrong_urls_are_refused_without_showing_the_password(void **stat
 	resolving("amqp://u:secret@h?heartbeet=1", MR_BAD_OPTION, "did you mean \"heartbeat\"?");
 	resolving("amqp://u:secret@h?heartbeat=x", MR_BAD_OPTION, "must be a number");
 	resolving("amqp://u:secret@h?client_properties=x", MR_BAD_OPTION, "must be a table");
-	resolving("memory://", MR_BAD_OPTION, "memory://");
+	resolving("memory://a,b", MR_BAD_URI, "memory:// has one name");
+	resolving("memory://a?ssl=true", MR_BAD_OPTION, "\"ssl\"");
 }
 
 static void test_no_failing_allocation_leaks(void **state)

@@ -41,7 +41,8 @@ static const struct good {
 	{"amqp://u:p@a/v;amqp://u:p@b/v", "u", "p", "a:5672 b:5672", "v"},
 	{"amqp://u:p%3a%40x@host", "u", "p:@x", "host:5672", "/"},
 	{"amqp://guest:guest@127.0.0.1:65535/a%20b", "guest", "guest", "127.0.0.1:65535", "a b"},
-	{"memory://", NULL, NULL, "localhost:5672", "/"},
+	{"memory://", NULL, NULL, ":5672", "/"},
+	{"memory://shop/v", NULL, NULL, "shop:5672", "v"},
 };
 
 static const char *const bad[] = {"", "amqp", "amqp:", "amqp:/host", "http://host", "amqpx://host",
