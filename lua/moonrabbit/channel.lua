@@ -1,15 +1,15 @@
 --- channel: AMQP's channel methods, under AMQP's own argument names.
 -- SPDX-License-Identifier: MIT
 -- Every method that asks the broker waits for its answer, suspending the calling coroutine only.
-local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
+local asking = require "moonrabbit.asking"
 local consume = require "moonrabbit.consume"
 local errors = require "moonrabbit.errors"
 local message = require "moonrabbit.message"
+local messages = require "moonrabbit.messages"
 local options = require "moonrabbit.options"
 local task = require "moonrabbit.task"
 local ticket = require "moonrabbit.ticket"
-local value = require "moonrabbit.value"
 
 local channel = {}
 
@@ -34,69 +34,15 @@ function getters.id(self) return self.number end
 --- Why it was closed: an error, or nil.
 function getters.last_error(self) return self.err end
 
-local request_box = ffi.new "mr_request"
-local error_box = ffi.new "mr_error"
-local TOO_LONG = "a name or routing key is longer than 255 bytes"
-
--- Why a call on this channel fails at once: the original reason when there is one.
-local function refusal(self, status)
-   if status == errors.numbers.closed then
-      if self.err then return self.err end
-      if self.handle and C.mr_channel_error(self.handle, error_box) ~= 0 then return errors.of_c(error_box) end
-   end
-   return errors.of_status(status, "channel", status == errors.numbers.bad_argument and TOO_LONG or nil)
-end
-channel.refusal = refusal
-
-local FLAGS = {
-   passive = C.MR_PASSIVE, durable = C.MR_DURABLE, exclusive = C.MR_EXCLUSIVE, auto_delete = C.MR_AUTO_DELETE,
-   internal = C.MR_INTERNAL, if_unused = C.MR_IF_UNUSED, if_empty = C.MR_IF_EMPTY, no_ack = C.MR_NO_ACK,
-   global = C.MR_GLOBAL, requeue = C.MR_REQUEUE,
-}
-
-local function set(slot, text)
-   slot.data, slot.size = text, #text
-end
-
-local no_options = {}
-
---- What the options of a method that asks the broker may be: `spec`, and a timeout.
-function channel.spec(spec)
-   spec.timeout = "number"
-   return spec
-end
-
--- Sends a request and waits for the answer.
-local function ask(self, operation, opts, name, extra, key, number)
-   if not self.handle then return nil, refusal(self, errors.numbers.closed) end
-   options.seconds("timeout", opts.timeout, 3)
-   local r = request_box
-   local arguments = opts.arguments and value.encode(opts.arguments, 3)
-   r.operation, r.flags, r.number, r.timeout = operation, 0, number or 0, opts.timeout or 0
-   for flag, bits in pairs(FLAGS) do
-      if opts[flag] then r.flags = bit.bor(r.flags, bits) end
-   end
-   set(r.name, name or "")
-   set(r.extra, extra or "")
-   set(r.routing_key, key or "")
-   r.arguments = arguments
-   local token = task.token()
-   local status = C.mr_channel_request(self.handle, token, r)
-   if status ~= 0 then
-      if arguments then C.mr_table_free(arguments) end
-      return nil, refusal(self, status)
-   end
-   local reply = task.wait(token)
-   if reply.err then return nil, reply.err end
-   return reply
-end
-channel.ask = ask
+local refusal, ask = asking.refusal, asking.ask
+channel.refusal, channel.ask, channel.spec = refusal, ask, asking.spec
 
 local function done(reply, err)
    if reply then return true end
    return nil, err
 end
 
+local no_options = {}
 local JUST_TIMEOUT = channel.spec {}
 local QOS = channel.spec { prefetch_count = "number", global = "boolean" }
 local GET = channel.spec { no_ack = "boolean" }
@@ -220,7 +166,7 @@ function Channel:messages(queue, opts)
    options.argument(1, "queue", queue, "string")
    local consumer, err = start_consumer(self, queue, nil, opts)
    if not consumer then return nil, err end
-   return consume.iterator(consumer), consumer
+   return messages.iterator(consumer), consumer
 end
 
 function Channel:_cancel(tag)

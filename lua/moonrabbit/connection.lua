@@ -32,9 +32,9 @@ end
 
 function Connection.__tostring(self) return ("connection %s (%s)"):format(self.host, self.state) end
 
-local STATES = { [0] = "idle", "connecting", "open", "closing", "closed", "lost" }
+local STATES = { [0] = "idle", "connecting", "open", "closing", "closed", "lost", "retrying", "open", "lost" }
 
---- "idle" (not used yet), "connecting", "open", "closing", "closed", "lost".
+--- "idle" (not used yet), "connecting", "open", "closing", "closed", "lost", "retrying".
 function getters.state(self) return self.released and "closed" or STATES[C.mr_connection_state(self.handle)] end
 --- Is it open?
 function getters.is_open(self) return self.state == "open" end
@@ -76,7 +76,7 @@ function connection.try(opts, level)
    local box = ffi.new "mr_connection *[1]"
    if C.mr_connection_new(loop.runtime(), o, box, error_box) ~= 0 then return nil, errors.of_c(error_box) end
    local self = setmetatable({ handle = box[0], channels = {}, on_event = opts.on_event, options = opts,
-      released = false, unblock_waiters = {} }, Connection)
+      released = false, waiters = {} }, Connection)
    self.number = C.mr_connection_id(self.handle)
    by_id[self.number] = self
    return self
@@ -129,7 +129,7 @@ end
 local function forget(self)
    local err = errors.new("closed", "connection", "the connection was released")
    for _, ch in pairs(self.channels) do self:_channel_gone(ch, err) end
-   self:_wake_unblocked()
+   self:_wake_waiters()
    by_id[self.number] = nil
    self.released = true
 end
@@ -202,15 +202,15 @@ function Connection:_channel_gone(ch, err)
    C.mr_channel_free(handle)
 end
 
-function Connection:_wait_unblocked(timeout)
+function Connection:_wait_for_way(timeout)
    local token = task.token()
-   self.unblock_waiters[#self.unblock_waiters + 1] = token
+   self.waiters[#self.waiters + 1] = token
    return loop.wait(token, timeout)
 end
 
-function Connection:_wake_unblocked()
-   local waiters = self.unblock_waiters
-   self.unblock_waiters = {}
+function Connection:_wake_waiters()
+   local waiters = self.waiters
+   self.waiters = {}
    for _, token in ipairs(waiters) do task.wake(token, true) end
 end
 

@@ -16,10 +16,9 @@ local trace = errors.trace
 
 local consumers = {}           -- by number
 local next_number = 0
-local in_hand = setmetatable({}, { __mode = "k" })  -- iterating consumer -> the message it gave last
 
---- A consumer. Fields: `tag`, `queue`, `state` ("starting", "consuming", "cancelling", "cancelled",
--- "failed"), `err` (why it ended, nil when the program cancelled it), `channel`.
+--- A consumer. Fields: `tag`, `queue`, `state` ("starting", "consuming", "recovering", "cancelling",
+-- "cancelled", "failed"), `err` (why it ended, nil when the program cancelled it), `channel`.
 local Consumer = { __name = "moonrabbit.consumer" }
 Consumer.__index = Consumer
 function Consumer.__tostring(c) return ("consumer %s of %q (%s)"):format(c.tag, c.queue, c.state) end
@@ -68,6 +67,8 @@ local function take_held(consumer)
    consumer.held_first = first + 1
    return d
 end
+
+consume.take_held = take_held
 
 local function give_back(d)
    C.mr_delivery_settle(loop.runtime(), d, NACK, REQUEUE + RELEASE)
@@ -174,6 +175,20 @@ function consume.ended(consumer, state, err)
    for _, token in ipairs(consumer.readers) do task.wake(token, true) end
 end
 
+--- It is away with its channel, or the broker cancelled it, and it will be back. What no handler has
+-- seen is not ours any more.
+function consume.suspended(consumer, err)
+   if consumer.state ~= "consuming" then return end
+   consumer.state, consumer.err = "recovering", err
+   return_held(consumer)
+end
+
+--- It is at the broker again.
+function consume.resumed(consumer)
+   if consumer.state ~= "recovering" then return end
+   consumer.state, consumer.err = "consuming", nil
+end
+
 --- Calls fn for each consumer that has not ended.
 function consume.each(fn)
    local list = {}
@@ -190,6 +205,11 @@ function consume.by_number(number) return consumers[number] end
 -- @treturn[1] true also when it had ended before
 -- @treturn[2] nil, error
 function Consumer:cancel()
+   if self.state == "recovering" then
+      C.mr_channel_forget_consumer(self.channel.handle, self.number)
+      consume.ended(self, "cancelled")
+      return true
+   end
    if self.state ~= "consuming" then return true end
    self.state, self.is_ending = "cancelling", true
    return_held(self)
@@ -199,42 +219,6 @@ function Consumer:cancel()
    return ok, err
 end
 
--- ---- iterators ----
-
-local function next_message(consumer)
-   in_hand[consumer] = nil
-   while true do
-      local d = take_held(consumer)
-      if d then
-         local msg = new_message(d, consumer.channel, true)
-         if consumer.no_ack then message.detach(msg) end
-         in_hand[consumer] = msg
-         return msg
-      end
-      if consumer.state ~= "consuming" and consumer.state ~= "cancelling" then return nil, consumer.err end
-      local token = task.token()
-      table.insert(consumer.readers, token)
-      task.wait(token, true)
-   end
-end
-
---- The function that a `for` calls: a message, or nil and why the consumer has ended (nil when it was
--- cancelled), which is in `consumer.err`, too.
-function consume.iterator(consumer)
-   return function() return next_message(consumer) end
-end
-
---- Is a loop over `messages()` at work on a message?
-function consume.is_in_hand()
-   for consumer, msg in pairs(in_hand) do
-      if consumer.no_ack or message.is_held(msg) then return true end
-   end
-   return false
-end
-
-loop.on_close(function()
-   consumers, consume.running = {}, 0
-   for consumer in pairs(in_hand) do in_hand[consumer] = nil end
-end)
+loop.on_close(function() consumers, consume.running = {}, 0 end)
 
 return consume

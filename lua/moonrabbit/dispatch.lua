@@ -8,8 +8,10 @@ local errors = require "moonrabbit.errors"
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local message = require "moonrabbit.message"
+local recover = require "moonrabbit.recover"
 local task = require "moonrabbit.task"
 local ticket = require "moonrabbit.ticket"
+local value = require "moonrabbit.value"
 
 local LOST = errors.numbers.lost
 
@@ -25,45 +27,100 @@ local function channel_of(ev)
    return ch and ch.epoch == ev.epoch and ch or nil, self
 end
 
+local function lost_for_good(self, what, err)
+   for _, ch in pairs(self.channels) do self:_channel_gone(ch, err) end
+   self:_wake_waiters()
+   if what ~= "closed" then drain.note_loss(err) end
+   tell(self, { type = what, err = err })
+end
+
+-- What the I/O thread reports of a recovery: a table, or nothing.
+local function report_of(ev)
+   if ev.data.table == nil then return { failed = {}, renamed = {} } end
+   local report = value.decode(ev.data.table)
+   return { failed = report.failed or {}, renamed = report.renamed or {} }
+end
+
+local function recovered(self, ev)
+   local report = report_of(ev)
+   for _, ch in pairs(self.channels) do
+      for _, consumer in pairs(ch.consumers) do consumer.queue = report.renamed[consumer.queue] or consumer.queue end
+   end
+   self:_wake_waiters()
+   tell(self, { type = "recovered", entities = tonumber(ev.token), failed = report.failed, renamed = report.renamed,
+      gap = C.mr_now() - (self.lost_at or C.mr_now()), epoch = self.epoch })
+end
+
+local states = {
+   [C.MR_CONNECTION_CONNECTING] = function(self) tell(self, { type = "connecting" }) end,
+   [C.MR_CONNECTION_OPEN] = function(self) tell(self, { type = "connected", host = self.host, epoch = self.epoch }) end,
+   [C.MR_CONNECTION_CLOSED] = function(self, _, err) lost_for_good(self, "closed", err) end,
+   [C.MR_CONNECTION_GAVE_UP] = function(self, _, err) lost_for_good(self, "gave_up", err) end,
+   [C.MR_CONNECTION_LOST] = function(self, ev, err)
+      if ev.last ~= 1 then return lost_for_good(self, "lost", err) end
+      self.lost_at = C.mr_now()
+      recover.all_suspended(self, err)
+      tell(self, { type = "lost", err = err, recovering = true })
+   end,
+   [C.MR_CONNECTION_RETRYING] = function(self, ev, err)
+      tell(self, { type = "retrying", attempt = tonumber(ev.token), delay = tonumber(ev.last) / 1000, err = err })
+   end,
+   [C.MR_CONNECTION_RECOVERED] = recovered,
+}
+
 loop.on(C.MR_EV_CONNECTION, function(ev)
    local self = connection.by_number(ev.connection)
    if not self then return end
    local state = ev.detail
-   local err = (state == C.MR_CONNECTION_CLOSED or state == C.MR_CONNECTION_LOST) and self.last_error or nil
-   if err then
-      for _, ch in pairs(self.channels) do self:_channel_gone(ch, err) end
-      self:_wake_unblocked()
-   end
-   if state == C.MR_CONNECTION_CONNECTING then tell(self, { type = "connecting" })
-   elseif state == C.MR_CONNECTION_OPEN then tell(self, { type = "connected", host = self.host, epoch = self.epoch })
-   elseif state == C.MR_CONNECTION_CLOSED then tell(self, { type = "closed", err = err })
-   elseif state == C.MR_CONNECTION_LOST then
-      drain.note_loss(err)
-      tell(self, { type = "lost", err = err })
-   end
+   local is_failure = state ~= C.MR_CONNECTION_RECOVERED and state ~= C.MR_CONNECTION_OPEN and ev.data.error ~= nil
+   states[state](self, ev, is_failure and errors.of_c(ev.data.error) or is_failure and self.last_error or nil)
 end)
 
 loop.on(C.MR_EV_BLOCKED, function(ev)
    local self = connection.by_number(ev.connection)
    if not self then return end
    local blocked = ev.detail == 1
-   if not blocked then self:_wake_unblocked() end
+   if not blocked then self:_wake_waiters() end
    tell(self, { type = blocked and "blocked" or "unblocked", err = ev.data.error ~= nil and errors.of_c(ev.data.error) or nil })
 end)
 
+-- A channel comes back: again, then ready.
+local function channel_back(ev)
+   local self = connection.by_number(ev.connection)
+   local ch = self and self.channels[ev.channel]
+   if not ch then return end
+   if ev.detail == C.MR_CHANNEL_AGAIN then recover.again(ch, ev.epoch) else recover.ready(ch) end
+end
+
 loop.on(C.MR_EV_CHANNEL, function(ev)
+   if ev.status == 0 then return channel_back(ev) end
    local ch, self = channel_of(ev)
    if not ch then return end
    local err = ev.data.error ~= nil and errors.of_c(ev.data.error) or errors.of_status(ev.status, "channel")
-   self:_channel_gone(ch, err)
-   if err.scope == "channel" then tell(self, { type = "channel_closed", channel = ch, err = err }) end
+   local is_kept = ev.last == 1
+   if is_kept then recover.suspended(ch, err) else self:_channel_gone(ch, err) end
+   if err.scope == "channel" then
+      tell(self, { type = "channel_closed", channel = ch, err = err, recovering = is_kept })
+   end
 end)
 
 loop.on(C.MR_EV_CANCEL, function(ev)
    local consumer = consume.by_number(ev.consumer)
    if not consumer then return end
-   consume.ended(consumer, "cancelled", errors.new("cancelled", "channel"))
-   log.warn("consumer cancelled by the broker", { queue = consumer.queue, tag = consumer.tag })
+   local fields = { queue = consumer.queue, tag = consumer.tag }
+   if ev.detail == 1 then
+      consume.resumed(consumer)
+      return log.info("consuming again", fields)
+   end
+   local has_failed = ev.data.error ~= nil -- it was asked for again, in vain
+   local err = has_failed and errors.of_c(ev.data.error) or errors.new("cancelled", "channel")
+   local is_kept = ev.last == 1
+   if is_kept then consume.suspended(consumer, err)
+   else consume.ended(consumer, has_failed and "failed" or "cancelled", err) end
+   fields.recovering = is_kept
+   log.warn(has_failed and "consumer not recovered" or "consumer cancelled by the broker", fields)
+   local self = connection.by_number(ev.connection)
+   if self then tell(self, { type = "consumer_cancelled", consumer = consumer, err = err, recovering = is_kept }) end
 end)
 
 loop.on(C.MR_EV_CONFIRM, function(ev)

@@ -4,6 +4,7 @@ local C = require("moonrabbit.ffi").C
 local connection = require "moonrabbit.connection"
 local consume = require "moonrabbit.consume"
 local loop = require "moonrabbit.loop"
+local messages = require "moonrabbit.messages"
 local task = require "moonrabbit.task"
 
 local drain = {}
@@ -49,7 +50,7 @@ task.set_must_stop(function(soft, is_new)
    local is_lost = lost and drain.stops_at_loss
    if not asked_at and not is_lost then return false end
    if asked_at and C.mr_now() > asked_at + drain.patience then return true end
-   return (soft or is_new and not is_lost) and not consume.is_in_hand()
+   return (soft or is_new and not is_lost) and not messages.is_in_hand()
 end)
 
 local function outstanding()
@@ -100,7 +101,7 @@ function drain.run(seconds)
    drain.patience = seconds
    drain.ask()
    local deadline = asked_at + seconds
-   pump_until(function() return cancelling == 0 and consume.running == 0 and not consume.is_in_hand() end, deadline)
+   pump_until(function() return cancelling == 0 and consume.running == 0 and not messages.is_in_hand() end, deadline)
    run_all(hooks, math.max(deadline, C.mr_now() + 1))
    pump_until(function() return outstanding() == 0 end, deadline)
    local left = { handlers = consume.running, publishes = outstanding() }

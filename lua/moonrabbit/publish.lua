@@ -16,7 +16,7 @@ local encode = properties.encode
 local number_box = ffi.new "uint64_t[1]"
 local MANDATORY = C.MR_MANDATORY
 local OK, BACKPRESSURE = 0, errors.numbers.backpressure
-local BLOCKED = errors.numbers.blocked_timeout
+local BLOCKED, CLOSED = errors.numbers.blocked_timeout, errors.numbers.closed
 local PATIENCE = 10              -- seconds for room when the publish has no timeout of its own
 
 local function wrong(exchange, routing_key, body, level)
@@ -30,14 +30,21 @@ local function wait_for_way(self, status, deadline)
    local left = deadline - C.mr_now()
    if left <= 0 then return false end
    if status == BACKPRESSURE then return loop.wait_room(left) end
-   return self.connection:_wait_unblocked(left)
+   return self.connection:_wait_for_way(left)
+end
+
+-- Is the way closed for a while only?
+local function may_pass(self, status)
+   return status == BACKPRESSURE or status == BLOCKED
+      or status == CLOSED and self.handle and C.mr_channel_is_suspended(self.handle)
 end
 
 -- The slow path: publishes again until there is a way, or the time is up.
 local function insist(self, status, exchange, routing_key, body, props)
    local deadline = C.mr_now() + (props and props.timeout or PATIENCE)
-   while status == BACKPRESSURE or status == BLOCKED do
+   while may_pass(self, status) do
       if not wait_for_way(self, status, deadline) then
+         if status == CLOSED then return nil, channel.refusal(self, status) end
          return nil, errors.of_status(status, "publish")
       end
       if not self.handle then return nil, channel.refusal(self, errors.numbers.closed) end

@@ -11,6 +11,7 @@ local settings = {}
 
 local error_box = ffi.new "mr_error"
 local OURS = { on_event = "function" }
+local GROUPS = { ssl_options = true, transport_options = true, recover = true }
 
 local function set(o, name, v, level)
    local kind = type(v)
@@ -27,8 +28,8 @@ end
 local function set_all(o, given, prefix, level)
    for name, v in pairs(given) do
       local status = 0
-      if name == "ssl_options" and prefix == "" and type(v) == "table" then
-         status = set_all(o, v, "ssl_options.", level + 1)
+      if GROUPS[name] and prefix == "" and type(v) == "table" then
+         status = set_all(o, v, name .. ".", level + 1)
       elseif prefix ~= "" or not OURS[name] then
          status = set(o, prefix .. tostring(name), v, level + 1)
       end

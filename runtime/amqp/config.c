@@ -140,6 +140,37 @@ static void take_numbers(struct mr_config *c, const mr_options *o)
 	c->blocked_timeout = mr_msec_of(number(o, MR_OPT_BLOCKED, 0));
 }
 
+#define CAP 30000 /* ms: the longest wait between two tries when nothing else is said */
+
+/* kombu's names, pika's names, or neither. */
+static enum mr_status take_retry(struct mr_config *c, const mr_options *o, mr_error *error)
+{
+	bool linear = get(o, MR_OPT_MAX_RETRIES) || get(o, MR_OPT_INTERVAL_START) ||
+	              get(o, MR_OPT_INTERVAL_STEP) || get(o, MR_OPT_INTERVAL_MAX);
+	bool fixed = get(o, MR_OPT_ATTEMPTS) || get(o, MR_OPT_RETRY_DELAY);
+	c->recover = boolean(o, MR_OPT_RECOVER, true);
+	c->recover_topology = boolean(o, MR_OPT_RECOVER_TOPOLOGY, true);
+	c->retry = (struct mr_retry){.style = MR_RETRY_JITTER, .max = CAP, .retries = -1};
+	if (linear && fixed)
+		return mr_error_set(error, MR_BAD_OPTION, MR_SCOPE_CONFIG, 0,
+			"options \"transport_options\" and \"connection_attempts\" or \"retry_delay\" are "
+			"two ways to say when to retry: choose one");
+	if (linear)
+		c->retry = (struct mr_retry){.style = MR_RETRY_LINEAR,
+			.start = mr_msec_of(number(o, MR_OPT_INTERVAL_START, 0)),
+			.step = mr_msec_of(number(o, MR_OPT_INTERVAL_STEP, 2)),
+			.max = mr_msec_of(number(o, MR_OPT_INTERVAL_MAX, 30)),
+			.retries = get(o, MR_OPT_MAX_RETRIES)
+		                           ? (int64_t)number(o, MR_OPT_MAX_RETRIES, 0)
+		                           : -1};
+	if (fixed)
+		c->retry = (struct mr_retry){.style = MR_RETRY_FIXED,
+			.start = mr_msec_of(number(o, MR_OPT_RETRY_DELAY, 2)),
+			.max = mr_msec_of(number(o, MR_OPT_RETRY_DELAY, 2)),
+			.retries = (int64_t)number(o, MR_OPT_ATTEMPTS, 1) - 1};
+	return MR_OK;
+}
+
 /* What was given as options of its own, that AMQP carries as short strings. */
 static enum mr_status check_lengths(const struct mr_config *c, mr_error *error)
 {
@@ -250,6 +281,7 @@ static enum mr_status assemble(struct mr_config *c, mr_options *o, const struct 
 	if (st == MR_OK) st = take_hosts(c, o, uri, error);
 	if (st == MR_OK) st = take_strings(c, o, uri);
 	if (st == MR_OK) st = check_lengths(c, error);
+	if (st == MR_OK) st = take_retry(c, o, error);
 	if (st == MR_OK) st = show_url(c);
 	if (st == MR_OK && get(o, MR_OPT_CLIENT_PROPERTIES)) {
 		c->client_properties = o->values[MR_OPT_CLIENT_PROPERTIES].table;

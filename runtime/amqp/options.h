@@ -34,6 +34,21 @@
 		"seconds for a close in good order")                                               \
 	X(BLOCKED, "blocked_connection_timeout", NUMBER, 0, 86400, "none",                         \
 		"seconds a broker may block us before the connection is given up; 0: for ever")    \
+	X(RECOVER, "recover", BOOLEAN, 0, 0, "true",                                               \
+		"reconnect after a loss, and make channels and consumers again")                   \
+	X(RECOVER_TOPOLOGY, "recover.topology", BOOLEAN, 0, 0, "true",                             \
+		"also exchanges, queues and bindings")                                             \
+	X(MAX_RETRIES, "transport_options.max_retries", NUMBER, 0, 1000000000, "for ever",         \
+		"tries after the first one; 0: none")                                              \
+	X(INTERVAL_START, "transport_options.interval_start", NUMBER, 0, 86400, "0",               \
+		"seconds before the first retry")                                                  \
+	X(INTERVAL_STEP, "transport_options.interval_step", NUMBER, 0, 86400, "2",                 \
+		"seconds more before each further one")                                            \
+	X(INTERVAL_MAX, "transport_options.interval_max", NUMBER, 0, 86400, "30",                  \
+		"most seconds between two")                                                        \
+	X(ATTEMPTS, "connection_attempts", NUMBER, 1, 1000000000, "1",                             \
+		"passes over all hosts; another style than transport_options")                     \
+	X(RETRY_DELAY, "retry_delay", NUMBER, 0, 86400, "2", "seconds between two passes")         \
 	X(SSL, "ssl", BOOLEAN, 0, 0, "false, with amqps:// true", "use TLS")                       \
 	X(SSL_CA_CERTS, "ssl_options.ca_certs", STRING, 0, 0, "the system's",                      \
 		"PEM file of the CAs to trust")                                                    \

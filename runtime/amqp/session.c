@@ -392,6 +392,11 @@ static void refuse(struct mr_session *s, uint16_t number, uint64_t token)
 }
 
 /* The channel as the host knew it when it spoke, or NULL. */
+bool mr_session_has_channel(const struct mr_session *s, uint16_t number)
+{
+	return channel_at(s, number) != NULL;
+}
+
 static struct mr_chan *channel_of(const struct mr_session *s, uint16_t number, uint32_t epoch)
 {
 	struct mr_chan *ch = channel_at(s, number);

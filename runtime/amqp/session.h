@@ -61,6 +61,7 @@ enum mr_session_state mr_session_state(const struct mr_session *s);
 const mr_error *mr_session_error(
 	const struct mr_session *s); /* why it closed; kind MR_OK: we did */
 const struct mr_handshake *mr_session_handshake(const struct mr_session *s);
+bool mr_session_has_channel(const struct mr_session *s, uint16_t number);
 
 /* What the host asks for. Each ends in MR_EV_DONE, whatever the state; requests are borrowed. */
 void mr_session_channel_open(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,

@@ -98,12 +98,23 @@ uint16_t mr_channel_number(const mr_channel *ch) { return ch->number; }
 
 bool mr_channel_is_open(const mr_channel *ch) { return ch->state == MR_HANDLE_OPEN; }
 
+bool mr_channel_is_suspended(const mr_channel *ch) { return ch->state == MR_HANDLE_SUSPENDED; }
+
 uint32_t mr_channel_epoch(const mr_channel *ch) { return ch->epoch; }
 
 int mr_channel_error(const mr_channel *ch, mr_error *out)
 {
 	*out = ch->error;
 	return ch->error.kind;
+}
+
+void mr_channel_forget_consumer(mr_channel *ch, uint32_t number)
+{
+	struct mr_command cmd = {.type = MR_CMD_FORGET,
+		.channel = ch->number,
+		.connection = ch->connection->number,
+		.number = number};
+	mr_command_send(ch->connection->rt, &cmd);
 }
 
 static mr_slice pack(char **at, mr_slice s)

@@ -36,6 +36,26 @@ static void end_channels(mr_connection *c, const mr_error *why)
 		if (c->channels[i]) mr_channel_ended(c->channels[i], why);
 }
 
+/* Its deliveries are stale and its publishes lost; the handle stays. One that was not open yet, or that
+ * the host has closed, does not come back. */
+static void suspend(mr_channel *ch, const mr_error *why)
+{
+	if (ch->orphaned || (ch->state != MR_HANDLE_OPEN && ch->state != MR_HANDLE_SUSPENDED)) {
+		mr_channel_ended(ch, why);
+		return;
+	}
+	ch->state = MR_HANDLE_SUSPENDED;
+	ch->error = *why;
+	ch->epoch = 0;
+	ch->published = 0;
+}
+
+static void suspend_channels(mr_connection *c, const mr_error *why)
+{
+	for (size_t i = 0; i < c->channel_slots; i++)
+		if (c->channels[i]) suspend(c->channels[i], why);
+}
+
 static void opened(mr_connection *c, mr_event *ev)
 {
 	struct mr_opened *o = ev->data.any;
@@ -64,12 +84,17 @@ static bool connection_event(mr_runtime *rt, mr_event *ev)
 		}
 		return false;
 	}
+	if (ev->detail == MR_CONNECTION_RECOVERED) return true; /* it is open all the while */
 	c->state = ev->detail;
 	if (ev->detail == MR_CONNECTION_OPEN) opened(c, ev);
-	if (ev->detail == MR_CONNECTION_CLOSED || ev->detail == MR_CONNECTION_LOST) {
+	bool is_end = ev->detail == MR_CONNECTION_CLOSED || ev->detail == MR_CONNECTION_LOST ||
+	              ev->detail == MR_CONNECTION_GAVE_UP;
+	if (is_end || ev->detail == MR_CONNECTION_RETRYING)
 		c->error = ev->data.error ? *ev->data.error : unknown;
+	if (is_end && ev->last)
+		suspend_channels(c, &c->error);
+	else if (is_end)
 		end_channels(c, &c->error);
-	}
 	return true;
 }
 
@@ -96,13 +121,30 @@ static void channel_answer(mr_runtime *rt, const mr_event *ev)
 	}
 }
 
+static bool channel_back(mr_runtime *rt, const mr_event *ev)
+{
+	mr_connection *c = mr_find_connection(rt, ev->connection);
+	mr_channel *ch = c && ev->channel < c->channel_slots ? c->channels[ev->channel] : NULL;
+	if (!ch || ch->state != MR_HANDLE_SUSPENDED) return false;
+	ch->epoch = ev->epoch; /* what is delivered from here on is live */
+	if (ev->detail != MR_CHANNEL_READY) return true;
+	ch->state = MR_HANDLE_OPEN;
+	memset(&ch->error, 0, sizeof ch->error);
+	return true;
+}
+
 static bool channel_closed(mr_runtime *rt, const mr_event *ev)
 {
 	mr_channel *ch = mr_find_channel(rt, ev->connection, ev->channel, ev->epoch);
 	mr_error unknown = {.kind = ev->status, .scope = MR_SCOPE_CHANNEL};
+	if (ev->status == MR_OK) return channel_back(rt, ev);
 	if (!ch) return false;
 	bool wanted = !ch->orphaned;
-	mr_channel_ended(ch, ev->data.error ? ev->data.error : &unknown);
+	const mr_error *why = ev->data.error ? ev->data.error : &unknown;
+	if (ev->last)
+		suspend(ch, why);
+	else
+		mr_channel_ended(ch, why);
 	return wanted;
 }
 

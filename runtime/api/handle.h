@@ -41,7 +41,14 @@ struct mr_connection {
 	size_t channel_slots;
 };
 
-enum mr_handle_state { MR_HANDLE_OPENING, MR_HANDLE_OPEN, MR_HANDLE_CLOSING, MR_HANDLE_CLOSED };
+/* SUSPENDED: lost with its connection, or closed by the broker, and to come back. */
+enum mr_handle_state {
+	MR_HANDLE_OPENING,
+	MR_HANDLE_OPEN,
+	MR_HANDLE_CLOSING,
+	MR_HANDLE_CLOSED,
+	MR_HANDLE_SUSPENDED
+};
 
 struct mr_channel {
 	mr_connection *connection;

@@ -13,6 +13,19 @@ struct mr_config_host {
 	uint16_t port;
 };
 
+/* When to try again. */
+enum mr_retry_style {
+	MR_RETRY_JITTER, /* ours: random up to a doubling bound, for ever; not for the first connect */
+	MR_RETRY_LINEAR, /* kombu's: start + n * step, at most max */
+	MR_RETRY_FIXED   /* pika's: so many attempts, a pause between two */
+};
+
+struct mr_retry {
+	enum mr_retry_style style;
+	mr_msec start, step, max;
+	int64_t retries; /* after the first try; -1: for ever */
+};
+
 struct mr_config {
 	struct mr_config_host *hosts; /* at least one, in the order to try */
 	size_t host_count;
@@ -30,7 +43,9 @@ struct mr_config {
 	uint64_t max_message_size;
 	mr_msec connect_timeout, socket_timeout, rpc_timeout, close_timeout;
 	mr_msec blocked_timeout; /* 0: none */
-	char *url;               /* as it may be shown: redacted */
+	bool recover, recover_topology;
+	struct mr_retry retry;
+	char *url; /* as it may be shown: redacted */
 };
 
 /* Fills `out` from options that fit together; MR_BAD_OPTION, MR_BAD_URI, MR_NO_MEMORY. */

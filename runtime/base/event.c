@@ -7,9 +7,17 @@
 void mr_event_fini(mr_event *event)
 {
 	switch (event->type) {
+	case MR_EV_CONNECTION:
+		if (event->detail == MR_CONNECTION_RECOVERED) {
+			mr_table_free(event->data.table);
+			event->data.any = NULL;
+		}
+		mr_free(event->data.any);
+		event->data.any = NULL;
+		break;
 	case MR_EV_DONE:
 	case MR_EV_CHANNEL:
-	case MR_EV_CONNECTION:
+	case MR_EV_CANCEL:
 	case MR_EV_BLOCKED:
 		mr_free(event->data.any);
 		event->data.any = NULL;

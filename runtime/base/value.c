@@ -88,12 +88,16 @@ mr_table *mr_table_nest(mr_table *table, const char *key, size_t key_size, uint8
 	return nested;
 }
 
+const mr_value *mr_table_get(const mr_table *table, mr_slice key)
+{
+	for (uint32_t i = 0; table && i < table->count; i++)
+		if (mr_slice_equal(table->fields[i].key, key)) return &table->fields[i].value;
+	return NULL;
+}
+
 const mr_value *mr_table_find(const mr_table *table, const char *key)
 {
-	mr_slice wanted = mr_slice_str(key);
-	for (uint32_t i = 0; table && i < table->count; i++)
-		if (mr_slice_equal(table->fields[i].key, wanted)) return &table->fields[i].value;
-	return NULL;
+	return mr_table_get(table, mr_slice_str(key));
 }
 
 enum mr_status mr_table_add_string(mr_table *table, const char *key, mr_slice text)

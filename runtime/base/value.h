@@ -12,7 +12,8 @@
 
 /* mr_table_add for what a peer sent: its keys may have up to 255 bytes. */
 int mr_table_add_received(mr_table *table, mr_slice key, const mr_value *value);
-/* The value under `key`, or NULL. */
+/* The value under `key`, or NULL; `table` may be NULL. */
+const mr_value *mr_table_get(const mr_table *table, mr_slice key);
 const mr_value *mr_table_find(const mr_table *table, const char *key);
 /* Adds a string under a C key. */
 enum mr_status mr_table_add_string(mr_table *table, const char *key, mr_slice text);

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/compare.h"
 #include "broker/headers.h"
 #include "broker/refuse.h"
 
@@ -100,6 +101,8 @@ static enum mr_status read_dead_letters(const struct reading *r, struct mr_limit
 	if (x) out->dead_exchange = x->as.bytes;
 	enum mr_status st = read_string(r, "x-dead-letter-routing-key", &out->dead_key);
 	if (st != MR_OK) return st;
+	if (out->dead_key.size > 255) /* it becomes a short string */
+		return invalid(r, "x-dead-letter-routing-key", "too_long");
 	if (out->dead_key.data && !out->dead_exchange.data)
 		return invalid(r, "x-dead-letter-routing-key", "routing_key_but_no_dlx_defined");
 	return MR_OK;

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #include "amqp/table.h"
 #include "base/alloc.h"
+#include "base/compare.h"
 #include "broker/channel.h"
 #include "broker/headers.h"
 #include "broker/refuse.h"
@@ -70,6 +71,14 @@ static enum mr_status reply_queue(struct mr_broker_channel *ch, bool no_ack, str
 	return mr_vhost_add_queue(v, q);
 }
 
+/* A reply queue that its consumer does not come to. */
+static void undo_reply_queue(struct mr_broker_channel *ch, struct mr_queue *q)
+{
+	mr_vhost_remove_queue(q);
+	mr_free(ch->reply_queue);
+	ch->reply_queue = NULL;
+}
+
 static enum mr_status consume(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	mr_error *error)
 {
@@ -82,17 +91,19 @@ static enum mr_status consume(struct mr_broker_channel *ch, const struct mr_clie
 	bool is_reply = mr_slice_equal(m->names[0], mr_slice_str(MR_REPLY_QUEUE));
 	enum mr_status st = is_reply ? reply_queue(ch, how.no_ack, &q, error)
 	                             : mr_broker_channel_queue(ch, m->names[0], &q, error);
-	if (st == MR_OK && mr_broker_channel_consumer(ch, how.tag))
+	if (st != MR_OK) return st;
+	if (mr_broker_channel_consumer(ch, how.tag))
 		st = mr_refuse(error, 530, "attempt to reuse consumer tag '%.*s'",
 			(int)how.tag.size, how.tag.data);
 	if (st == MR_OK) st = may_consume(q, how.exclusive, error);
 	if (st == MR_OK) st = read_priority(q, m->table, &how.priority, error);
-	if (st != MR_OK) return st;
 	if (!how.tag.size)
 		how.tag =
 			mr_slice_of(given, mr_broker_name(ch->session->broker, given, "amq.ctag-"));
-	struct mr_consumer *c = mr_consumer_new(ch, q, &how);
-	if (!c) return MR_NO_MEMORY;
+	struct mr_consumer *c = st == MR_OK ? mr_consumer_new(ch, q, &how) : NULL;
+	if (st == MR_OK && !c) st = MR_NO_MEMORY;
+	if (st != MR_OK && is_reply) undo_reply_queue(ch, q);
+	if (st != MR_OK) return st;
 	struct mr_method ok = {.id = MR_M_BASIC_CONSUME_OK, .name = mr_slice_str(c->tag)};
 	if (!(m->bits & CONSUME_NO_WAIT)) mr_broker_channel_put(ch, &ok);
 	mr_vhost_queue_used(q);

@@ -35,8 +35,8 @@ struct mr_broker {
 	size_t heap_count, heap_capacity;
 	struct mr_route route; /* of the routing under way */
 	struct mr_node dying;  /* of mr_entry: dead letters to be sent when that is done */
-	bool routing;
-	uint64_t memory;    /* bytes of messages */
+	bool routing, burying;
+	uint64_t memory;    /* bytes of messages and of their places in queues */
 	uint64_t watermark; /* above it publishers are blocked; 0: never */
 	bool alarm;
 	bool blocked_by_hand; /* a fault: blocked whatever the memory */

@@ -26,9 +26,10 @@ void mr_broker_channel_quit(struct mr_broker_channel *ch)
 	ch->closing = true; /* nothing more goes to its consumers */
 	mr_incoming_drop(ch);
 	mr_broker_channel_reset_tx(ch);
+	mr_settle_all_back(
+		ch); /* before the next single active consumer takes what comes behind it */
 	while (!mr_list_is_empty(&ch->consumers))
 		mr_consumer_end(mr_container(ch->consumers.next, struct mr_consumer, at_channel));
-	mr_settle_all_back(ch);
 }
 
 void mr_broker_channel_free(struct mr_broker_channel *ch)
@@ -93,9 +94,10 @@ static bool put_message(struct mr_broker_channel *ch, const struct mr_method *m,
 	struct mr_broker_session *s = ch->session;
 	if (message->has_bcc) return put_without_bcc(ch, m, message);
 	size_t before = mr_buffer_size(&s->out);
+	uint32_t frame_max = mr_message_frame_max(message, s->frame_max);
 	bool ok = mr_method_put(&s->out, ch->number, m, s->frame_max, NULL) == MR_OK &&
 	          mr_frame_put_content(&s->out, ch->number, mr_message_properties(message),
-			  mr_message_body(message), s->frame_max) == MR_OK;
+			  mr_message_body(message), frame_max) == MR_OK;
 	if (!ok) s->out.end = s->out.start + before;
 	if (mr_buffer_size(&s->out) > MR_SESSION_HIGH) s->congested = true;
 	s->touch(s->owner);

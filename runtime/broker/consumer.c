@@ -61,14 +61,18 @@ void mr_consumer_end(struct mr_consumer *c)
 	mr_list_remove(&c->at_channel);
 	q->consumer_count--;
 	if (q->exclusive_consumer == c) q->exclusive_consumer = NULL;
-	if (q->active == c) elect(q);
+	bool is_active = q->active == c;
+	if (is_active) elect(q);
 	c->gone = true;
 	c->channel = NULL;
 	c->queue = NULL;
 	free_if_done(c);
 	if (q->deleted) return;
 	mr_vhost_queue_used(q);
-	if (q->auto_delete && !q->consumer_count) mr_vhost_remove_queue(q);
+	if (q->auto_delete && !q->consumer_count)
+		mr_vhost_remove_queue(q);
+	else if (is_active) /* the next one may take what this one could not */
+		mr_vhost_queue_moved(q);
 }
 
 void mr_consumer_settled(struct mr_consumer *c)

@@ -75,7 +75,8 @@ static bool add_again(mr_table *deaths, const mr_field *old)
 	if (mr_table_add_copy(deaths, old) != MR_OK) return false;
 	mr_table *e = deaths->fields[deaths->count - 1].value.as.nested;
 	for (uint32_t i = 0; i < e->count; i++)
-		if (mr_slice_equal(e->fields[i].key, mr_slice_str("count")))
+		if (e->fields[i].value.type == 'l' &&
+			mr_slice_equal(e->fields[i].key, mr_slice_str("count")))
 			e->fields[i].value.as.integer++;
 	return true;
 }
@@ -186,12 +187,15 @@ static void send(struct mr_queue *q, struct mr_message *m, const char *reason)
 void mr_bury(struct mr_broker *b)
 {
 	struct mr_node *node;
+	if (b->burying) return; /* those that a letter makes wait, however many, in the list */
+	b->burying = true;
 	while (!b->routing && (node = mr_list_shift(&b->dying))) {
 		struct mr_entry *e = mr_container(node, struct mr_entry, node);
 		struct mr_queue *q = e->from;
 		send(q, e->message, reasons[e->why]);
 		mr_vhost_forget(q, e);
 	}
+	b->burying = false;
 }
 
 void mr_die(struct mr_queue *q, struct mr_entry *e, enum mr_death why)
@@ -212,6 +216,7 @@ void mr_die_unborn(struct mr_queue *q, struct mr_message *m)
 	struct mr_entry *e = q->limits.dead_exchange.data ? mr_calloc(1, sizeof *e) : NULL;
 	if (!e) return; /* without memory it is lost as if there were no dead-letter exchange */
 	e->message = mr_message_keep(m);
+	mr_broker_grew(q->vhost->broker, sizeof *e);
 	q->out++;
 	mr_die(q, e, MR_DEATH_MAXLEN);
 }

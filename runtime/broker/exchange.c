@@ -3,6 +3,7 @@
 #include "broker/exchange.h"
 
 #include "base/alloc.h"
+#include "base/compare.h"
 #include "broker/headers.h"
 #include "broker/topic.h"
 

@@ -4,95 +4,15 @@
 
 #include <inttypes.h>
 
+#include "base/compare.h"
 #include "broker/refuse.h"
-
-bool mr_value_integer(const mr_value *v, int64_t *out)
-{
-	switch (v->type) {
-	case 'b':
-	case 's':
-	case 'I':
-	case 'l': *out = v->as.integer; return true;
-	case 'B':
-	case 'u':
-	case 'i':
-	case 'T':
-	case 'L':
-		if (v->as.natural > INT64_MAX) return false;
-		*out = (int64_t)v->as.natural;
-		return true;
-	default: return false;
-	}
-}
-
-static bool same_array(const mr_table *a, const mr_table *b)
-{
-	if (a->count != b->count) return false;
-	for (uint32_t i = 0; i < a->count; i++)
-		if (!mr_value_same(&a->fields[i].value, &b->fields[i].value)) return false;
-	return true;
-}
-
-static bool is_real(const mr_value *v) { return v->type == 'd' || v->type == 'f'; }
-
-/* Any number but a decimal. */
-static bool to_real(const mr_value *v, double *out)
-{
-	int64_t n;
-	if (is_real(v)) {
-		*out = v->as.real;
-		return true;
-	}
-	if (!mr_value_integer(v, &n)) return false;
-	*out = (double)n;
-	return true;
-}
-
-static bool is_text(const mr_value *v) { return v->type == 'S' || v->type == 'x'; }
-
-bool mr_value_same(const mr_value *a, const mr_value *b)
-{
-	int64_t x, y;
-	if (mr_value_integer(a, &x) && mr_value_integer(b, &y)) return x == y;
-	double u, w;
-	bool any_real = is_real(a) || is_real(b);
-	if (any_real && to_real(a, &u) && to_real(b, &w)) return memcmp(&u, &w, sizeof u) == 0;
-	if (is_text(a) && is_text(b)) return mr_slice_equal(a->as.bytes, b->as.bytes);
-	if (a->type != b->type) return false;
-	switch (a->type) {
-	case 't': return a->as.boolean == b->as.boolean;
-	case 'F': return mr_table_same(a->as.nested, b->as.nested);
-	case 'A': return same_array(a->as.nested, b->as.nested);
-	case 'V': return true;
-	case 'D': return a->decimals == b->decimals && a->as.natural == b->as.natural;
-	default: return a->as.natural == b->as.natural;
-	}
-}
-
-static const mr_value *find(const mr_table *table, mr_slice key)
-{
-	for (uint32_t i = 0; table && i < table->count; i++)
-		if (mr_slice_equal(table->fields[i].key, key)) return &table->fields[i].value;
-	return NULL;
-}
-
-bool mr_table_same(const mr_table *a, const mr_table *b)
-{
-	uint32_t count_a = a ? a->count : 0, count_b = b ? b->count : 0;
-	if (count_a != count_b) return false;
-	for (uint32_t i = 0; i < count_a; i++) {
-		const mr_value *other = find(b, a->fields[i].key);
-		if (!other || !mr_value_same(&a->fields[i].value, other)) return false;
-	}
-	return true;
-}
 
 static bool begins_with_x(mr_slice key) { return key.size >= 2 && memcmp(key.data, "x-", 2) == 0; }
 
 /* A binding's void asks only that the header be there. */
 static bool fits(const mr_field *wanted, const mr_table *headers)
 {
-	const mr_value *got = find(headers, wanted->key);
+	const mr_value *got = mr_table_get(headers, wanted->key);
 	return got && (wanted->value.type == 'V' || mr_value_same(&wanted->value, got));
 }
 

@@ -10,13 +10,8 @@
 /* The x-match rule of RabbitMQ 3.10: all (default), any, all-with-x, any-with-x; without "-with-x" keys
  * that begin with x- do not count. Either table may be NULL. */
 bool mr_headers_match(const mr_table *arguments, const mr_table *headers);
-/* Same keys with same values, in any order; integers of all widths compare by value. NULL is empty. */
-bool mr_table_same(const mr_table *a, const mr_table *b);
-bool mr_value_same(const mr_value *a, const mr_value *b);
 /* Refuses an x-match that is none (406). `arguments` may be NULL. */
 enum mr_status mr_headers_check(const mr_table *arguments, mr_error *error);
 const char *mr_type_name(const mr_value *value); /* RabbitMQ's: "longstr" */
-/* Reads any integer type, or a timestamp; false when it is none, or over INT64_MAX. */
-bool mr_value_integer(const mr_value *value, int64_t *out);
 
 #endif

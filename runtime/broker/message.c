@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "amqp/guard.h"
+#include "amqp/frame.h"
 #include "amqp/properties.h"
 #include "base/alloc.h"
 #include "broker/refuse.h"
@@ -29,6 +29,12 @@ struct mr_message *mr_message_new(mr_slice exchange, mr_slice key, mr_slice prop
 size_t mr_message_weight(const struct mr_message *m)
 {
 	return sizeof *m + m->exchange_size + m->key_size + m->properties_size + m->body_size;
+}
+
+uint32_t mr_message_frame_max(const struct mr_message *m, uint32_t frame_max)
+{
+	uint32_t needed = m->properties_size + 12 + MR_FRAME_OVERHEAD;
+	return needed > frame_max ? needed : frame_max;
 }
 
 size_t mr_message_drop(struct mr_message *m)

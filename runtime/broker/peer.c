@@ -54,7 +54,9 @@ static size_t feed(void *owner, const uint8_t *data, size_t size, size_t *want)
 {
 	struct mr_peer *p = owner;
 	if (p->is_parting) return size; /* too late */
-	return mr_broker_session_feed(p->session, data, size, want);
+	size_t used = mr_broker_session_feed(p->session, data, size, want);
+	if (!mr_broker_session_reads(p->session)) p->is_held = true;
+	return used;
 }
 
 static bool come_up(struct mr_peer *p)
@@ -140,6 +142,11 @@ static void look(struct mr_peer *p)
 			ev_timer_start(w->loop, &p->hold);
 		}
 		write_out(p);
+		if (!p->is_dead && p->is_held && mr_broker_session_reads(p->session)) {
+			p->is_held = false;
+			read_some(p);
+			touch(p);
+		}
 	}
 	if (p->is_dead) {
 		mr_peer_free(p);

@@ -39,6 +39,7 @@ struct mr_peer {
 	bool is_up;      /* TLS has shaken hands */
 	bool may_write;  /* the delay is over */
 	bool is_parting; /* all is said; waits for the client to hang up */
+	bool is_held;    /* the session would not read; there may be bytes that no event tells of */
 	bool is_dead;    /* to be freed when it is looked at */
 };
 

@@ -83,6 +83,7 @@ struct mr_entry *mr_queue_head(const struct mr_queue *q)
 void mr_queue_take(struct mr_queue *q, struct mr_entry *e)
 {
 	mr_list_remove(&e->node);
+	if (q->back == e) q->back = NULL;
 	count(q, e, false);
 	q->out++;
 }
@@ -90,11 +91,14 @@ void mr_queue_take(struct mr_queue *q, struct mr_entry *e)
 void mr_queue_requeue(struct mr_queue *q, struct mr_entry *e)
 {
 	struct mr_node *level = &q->levels[e->level], *at = level->next;
-	/* What comes back is older than nearly all that is there. */
+	/* What comes back is older than nearly all that is there, or comes back one by one, in order. */
+	if (q->back && q->back->level == e->level && q->back->position < e->position)
+		at = q->back->node.next;
 	while (at != level && mr_container(at, struct mr_entry, node)->position < e->position)
 		at = at->next;
 	mr_list_append(at, &e->node); /* before `at` */
 	e->redelivered = true;
+	q->back = e;
 	count(q, e, true);
 	q->out--;
 }

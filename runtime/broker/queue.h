@@ -44,6 +44,7 @@ struct mr_queue {
 	mr_table *arguments;             /* NULL: none */
 	struct mr_limits limits;
 	struct mr_node *levels; /* of mr_entry, max_priority + 1 of them */
+	struct mr_entry *back;  /* the last that came back, while it is ready */
 	size_t ready;
 	size_t out;           /* entries taken and neither put back nor forgotten */
 	uint64_t ready_bytes; /* of bodies */

@@ -56,7 +56,10 @@ static void quit_channels(struct mr_broker_session *s)
 {
 	struct mr_broker_channel *ch;
 	size_t at = 0;
-	while ((ch = mr_map_next(&s->channels, &at, NULL))) mr_broker_channel_quit(ch);
+	while ((ch = mr_map_next(&s->channels, &at, NULL))) {
+		mr_broker_channel_flush(ch);
+		mr_broker_channel_quit(ch);
+	}
 }
 
 static void drop_queues(struct mr_broker_session *s)
@@ -170,10 +173,12 @@ void mr_broker_session_check_blocked(struct mr_broker_session *s)
 	if (s->is_blocked && !mr_broker_is_blocked(s->broker)) tell_blocked(s, false);
 }
 
-/* As RabbitMQ does, a blocked publisher is not read from: TCP holds it back, whatever it knows. */
+/* As RabbitMQ does, a blocked publisher is not read from: TCP holds it back, whatever it knows. Nor is
+ * a client that asks and asks and does not take the answers. */
 bool mr_broker_session_reads(const struct mr_broker_session *s)
 {
-	return s->state != MR_BS_ENDED && !s->is_blocked;
+	bool has_room = s->state != MR_BS_OPEN || mr_buffer_size(&s->out) < MR_SESSION_FULL;
+	return s->state != MR_BS_ENDED && !s->is_blocked && has_room;
 }
 
 /* ---- methods of channel 0 ---- */
@@ -380,6 +385,8 @@ void mr_broker_session_wrote(struct mr_broker_session *s)
 	struct mr_broker_channel *ch;
 	size_t at = 0;
 	s->sent = s->broker->now;
+	/* Who takes so much is there, even if what it says is not read meanwhile. */
+	if (mr_buffer_size(&s->out) > MR_SESSION_HIGH) s->heard = s->broker->now;
 	if (!s->congested || mr_buffer_size(&s->out) > MR_SESSION_HIGH / 2) return;
 	s->congested = false;
 	while ((ch = mr_map_next(&s->channels, &at, NULL))) mr_broker_channel_moved(ch);

@@ -14,6 +14,8 @@ struct mr_method;
 
 #define MR_SESSION_HIGH (1u << 20) /* bytes not yet sent above which no consumer gets more */
 
+#define MR_SESSION_FULL (64u << 20) /* bytes not yet sent above which a client is not read from */
+
 /* CLOSING: we said close and wait for close-ok. ENDED: send what is left, then hang up. */
 #define MR_BROKER_SESSION_STATES(X)                                                                \
 	X(HELLO) X(STARTED) X(TUNING) X(OPENING) X(OPEN) X(CLOSING) X(ENDED)

@@ -199,11 +199,12 @@ bool mr_topic_match(struct mr_topic_node *root, mr_slice key,
 {
 	static _Thread_local uint64_t steps; /* marks are compared for equality only */
 	struct places here = {0}, next = {0};
-	mr_slice words[WORDS_MAX * 2];
-	size_t count = split(key, words);
+	size_t at = 0, end;
 	add_place(&here, root, ++steps);
-	for (size_t i = 0; i < count; i++) {
-		advance(&here, &next, words[i], ++steps);
+	for (; key.size && at <= key.size && here.count;
+		at = end + 1) { /* CC's are of any length */
+		for (end = at; end < key.size && key.data[end] != '.'; end++) {}
+		advance(&here, &next, mr_slice_of(key.data + at, end - at), ++steps);
 		struct places swap = here;
 		here = next;
 		next = swap;

@@ -38,6 +38,13 @@ static bool is_reserved(mr_slice name)
 	return name.size >= 4 && memcmp(name.data, "amq.", 4) == 0;
 }
 
+/* Names are C strings here; RabbitMQ's may hold anything. */
+static enum mr_status check_name(const char *what, mr_slice name, mr_error *error)
+{
+	if (!name.size || !memchr(name.data, 0, name.size)) return MR_OK;
+	return mr_refuse(error, 406, "%s name '%.*s' contains a zero byte", what, SHOWN(name));
+}
+
 static enum mr_status no_exchange(const struct mr_broker_channel *ch, mr_slice name,
 	mr_error *error)
 {
@@ -155,6 +162,7 @@ static enum mr_status exchange_declare(struct mr_broker_channel *ch,
 		if (st == MR_OK && !x) st = no_exchange(ch, name, error);
 	} else {
 		st = not_the_default(name, error);
+		if (st == MR_OK) st = check_name("exchange", name, error);
 		if (st == MR_OK && !mr_exchange_type_of(type_name, &type))
 			st = mr_refuse(error, 503, "%s exchange type '%.*s'",
 				type_name.size ? "unknown" : "invalid", SHOWN(type_name));
@@ -217,6 +225,7 @@ static enum mr_status bind(const struct mr_client_method *m, struct mr_exchange 
 	enum mr_status st = read_table(m->table, &arguments, error);
 	if (st == MR_OK && source->type == MR_X_HEADERS) st = mr_headers_check(arguments, error);
 	if (st == MR_OK) return mr_bind(source, target, key, arguments);
+	mr_table_free(arguments);
 	return st;
 }
 
@@ -376,7 +385,8 @@ static enum mr_status queue_declare(struct mr_broker_channel *ch, const struct m
 	if (is_reserved(name))
 		return mr_refuse(error, 403, "queue name '%.*s' contains reserved prefix 'amq.*'",
 			SHOWN(name));
-	st = read_table(m->table, &arguments, error);
+	st = check_name("queue", name, error);
+	if (st == MR_OK) st = read_table(m->table, &arguments, error);
 	if (st != MR_OK) return st;
 	if (!q) {
 		st = new_queue(ch, name, m->bits, arguments, &q, error);

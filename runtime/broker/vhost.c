@@ -82,26 +82,51 @@ enum mr_status mr_vhost_add_queue(struct mr_vhost *v, struct mr_queue *q)
 
 /* ---- removal ---- */
 
-void mr_vhost_unbind(struct mr_vhost *v, struct mr_binding *b)
+/* Exchanges that are going wait in a list, by `next`: a chain of thousands must not use up the stack. */
+static struct mr_exchange *doom(struct mr_vhost *v, struct mr_exchange *x,
+	struct mr_exchange *doomed)
+{
+	if (mr_vhost_exchange(v, mr_slice_str(x->name)) != x)
+		return doomed; /* it is going already */
+	mr_dict_take(&v->exchanges, mr_slice_str(x->name));
+	x->next = doomed;
+	return x;
+}
+
+static struct mr_exchange *unbind_one(struct mr_vhost *v, struct mr_binding *b,
+	struct mr_exchange *doomed)
 {
 	struct mr_exchange *source = b->source;
 	mr_unbind(b);
-	if (source->auto_delete && !source->binding_count) mr_vhost_remove_exchange(v, source);
+	return source->auto_delete && !source->binding_count ? doom(v, source, doomed) : doomed;
 }
 
-static void unbind_all(struct mr_vhost *v, struct mr_target *target)
+static struct mr_exchange *unbind_all(struct mr_vhost *v, struct mr_target *target,
+	struct mr_exchange *doomed)
 {
 	while (!mr_list_is_empty(&target->inbound))
-		mr_vhost_unbind(v,
-			mr_container(target->inbound.next, struct mr_binding, at_target));
+		doomed = unbind_one(v,
+			mr_container(target->inbound.next, struct mr_binding, at_target), doomed);
+	return doomed;
+}
+
+static void remove_all(struct mr_vhost *v, struct mr_exchange *doomed)
+{
+	while (doomed) {
+		struct mr_exchange *x = doomed;
+		doomed = unbind_all(v, &x->target, x->next);
+		mr_exchange_free(x);
+	}
+}
+
+void mr_vhost_unbind(struct mr_vhost *v, struct mr_binding *b)
+{
+	remove_all(v, unbind_one(v, b, NULL));
 }
 
 void mr_vhost_remove_exchange(struct mr_vhost *v, struct mr_exchange *x)
 {
-	if (mr_vhost_exchange(v, mr_slice_str(x->name)) != x) return; /* it is going already */
-	mr_dict_take(&v->exchanges, mr_slice_str(x->name));
-	unbind_all(v, &x->target);
-	mr_exchange_free(x);
+	remove_all(v, doom(v, x, NULL));
 }
 
 void mr_vhost_unpin(struct mr_queue *q)
@@ -117,7 +142,7 @@ void mr_vhost_remove_queue(struct mr_queue *q)
 	q->out++; /* it must not go under our hands */
 	mr_dict_take(&q->vhost->queues, mr_queue_name(q));
 	mr_broker_unschedule(q->vhost->broker, q);
-	unbind_all(q->vhost, &q->target);
+	remove_all(q->vhost, unbind_all(q->vhost, &q->target, NULL));
 	while (!mr_list_is_empty(&q->consumers)) {
 		struct mr_consumer *c =
 			mr_container(q->consumers.next, struct mr_consumer, at_queue);
@@ -133,6 +158,7 @@ void mr_vhost_remove_queue(struct mr_queue *q)
 
 void mr_vhost_forget(struct mr_queue *q, struct mr_entry *e)
 {
+	q->vhost->broker->memory -= sizeof *e;
 	mr_broker_drop(q->vhost->broker, e->message);
 	mr_free(e);
 	mr_vhost_unpin(q);
@@ -226,6 +252,7 @@ static bool enqueue_one(struct mr_queue *q, struct mr_message *m)
 		return false;
 	}
 	if (!mr_queue_push(q, m, q->vhost->broker->now)) return false;
+	mr_broker_grew(q->vhost->broker, sizeof(struct mr_entry));
 	bool is_plain = q->ready == 1 && q->limits.max_length < 0 && q->limits.max_bytes < 0;
 	if (is_plain) mr_queue_pump(q); /* also what lives for 0 ms */
 	mr_vhost_queue_moved(q);

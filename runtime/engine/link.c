@@ -14,15 +14,12 @@
 #define BIT(n) (1u << (n))
 static const unsigned may_follow[MR_LINK_STATE_COUNT] = {
 	[MR_LINK_IDLE] = BIT(MR_LINK_CONNECTING),
-	[MR_LINK_CONNECTING] = BIT(MR_LINK_OPEN) | BIT(MR_LINK_IDLE) | BIT(MR_LINK_PARTING),
+	[MR_LINK_CONNECTING] =
+		BIT(MR_LINK_OPEN) | BIT(MR_LINK_IDLE) | BIT(MR_LINK_PARTING) | BIT(MR_LINK_BACKOFF),
 	[MR_LINK_OPEN] = BIT(MR_LINK_CLOSING) | BIT(MR_LINK_PARTING) | BIT(MR_LINK_IDLE),
 	[MR_LINK_CLOSING] = BIT(MR_LINK_PARTING) | BIT(MR_LINK_IDLE),
-	[MR_LINK_PARTING] = BIT(MR_LINK_IDLE),
-};
-
-struct waiter {
-	struct mr_node node;
-	uint64_t token;
+	[MR_LINK_PARTING] = BIT(MR_LINK_IDLE) | BIT(MR_LINK_BACKOFF),
+	[MR_LINK_BACKOFF] = BIT(MR_LINK_IDLE) | BIT(MR_LINK_CONNECTING),
 };
 
 void mr_link_enter(struct mr_link *link, enum mr_link_state next)
@@ -30,65 +27,6 @@ void mr_link_enter(struct mr_link *link, enum mr_link_state next)
 	(void)may_follow; /* unused where NDEBUG is set */
 	assert(may_follow[link->state] & BIT(next));
 	link->state = next;
-}
-
-/* ---- what the host is told ---- */
-
-static void emit(void *owner, const mr_event *event)
-{
-	struct mr_link *link = owner;
-	mr_dispatch_push(&link->engine->dispatch, event);
-}
-
-static void tell_state(struct mr_link *link, enum mr_connection_state state, enum mr_status status,
-	void *data)
-{
-	mr_event ev = {.type = MR_EV_CONNECTION, .status = status, .detail = (uint16_t)state};
-	ev.connection = link->number;
-	ev.data.any = data;
-	emit(link, &ev);
-}
-
-static void tell_done(struct mr_link *link, uint64_t token, const mr_error *error)
-{
-	mr_event ev = {.type = MR_EV_DONE, .status = error->kind, .token = token};
-	ev.connection = link->number;
-	ev.data.reply = mr_calloc(1, sizeof *ev.data.reply);
-	if (ev.data.reply) ev.data.reply->error = *error;
-	emit(link, &ev);
-}
-
-static void wait_for(struct mr_link *link, struct mr_node *list, uint64_t token)
-{
-	mr_error error = {0};
-	struct waiter *w = mr_calloc(1, sizeof *w);
-	if (!w) {
-		mr_error_set(&error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
-		tell_done(link, token, &error);
-		return;
-	}
-	w->token = token;
-	mr_list_append(list, &w->node);
-}
-
-static void answer(struct mr_link *link, struct mr_node *list, const mr_error *error)
-{
-	struct mr_node *node;
-	while ((node = mr_list_shift(list))) {
-		struct waiter *w = mr_container(node, struct waiter, node);
-		tell_done(link, w->token, error);
-		mr_free(w);
-	}
-}
-
-static void log_loss(struct mr_link *link, const char *msg, const mr_error *error)
-{
-	char host[300], code[16];
-	mr_dial_host(&link->dial, host, sizeof host);
-	snprintf(code, sizeof code, "%d", error->code);
-	mr_log(&link->engine->log, MR_LOG_ERROR, msg, "connection", link->config->name, "host",
-		host, "kind", mr_status_name(error->kind), "code", code, "text", error->text,
-		"hint", mr_status_hint(error->kind), NULL);
 }
 
 /* ---- ends ---- */
@@ -108,21 +46,54 @@ static void drop_stream(struct mr_link *link)
 	mr_link_gone(link, 0);
 }
 
-static void tell_end(struct mr_link *link, bool wanted, const mr_error *why)
+/* No more tries: what was lost stays lost. */
+static void tell_final(struct mr_link *link, enum mr_connection_state state, const mr_error *why)
 {
 	mr_error none = {0};
 	mr_error *copy = mr_malloc(sizeof *copy);
 	if (copy) *copy = *why;
+	mr_recovery_end(&link->recovery);
+	mr_link_tell_state(link, state, why->kind, copy);
+	mr_link_answer(link, &link->openers, why);
+	mr_link_answer(link, &link->closers, &none);
+}
+
+static void tell_lost(struct mr_link *link, const mr_error *why)
+{
+	mr_event ev = {.type = MR_EV_CONNECTION, .status = why->kind, .detail = MR_CONNECTION_LOST};
+	ev.connection = link->number;
+	ev.last = 1; /* it will be back */
+	ev.data.error = mr_malloc(sizeof *why);
+	if (ev.data.error) *ev.data.error = *why;
+	mr_link_emit(link, &ev);
+}
+
+/* A connection is lost, or a try to connect has failed: another try, or the end. */
+static void tell_failure(struct mr_link *link, const mr_error *why, bool was_open)
+{
+	struct mr_recovery *r = &link->recovery;
 	link->error = *why;
-	tell_state(link, wanted ? MR_CONNECTION_CLOSED : MR_CONNECTION_LOST, why->kind, copy);
-	answer(link, &link->openers, why);
-	answer(link, &link->closers, &none);
+	if (!mr_recovery_would_retry(r, why->kind)) {
+		bool gave_up = r->attempt > 0 && !was_open;
+		tell_final(link, gave_up ? MR_CONNECTION_GAVE_UP : MR_CONNECTION_LOST, why);
+		return;
+	}
+	if (was_open) tell_lost(link, why);
+	/* Who asked for it while it was being brought back is told how this try went. */
+	if (r->was_open) mr_link_answer(link, &link->openers, why);
+	mr_recovery_lost(r);
+	mr_recovery_retry(r, why);
+}
+
+static bool is_to_retry(const struct mr_link *link)
+{
+	return ev_is_active(&link->recovery.retry.ev);
 }
 
 static void parted(struct mr_link *link)
 {
 	drop_stream(link);
-	mr_link_enter(link, MR_LINK_IDLE);
+	mr_link_enter(link, is_to_retry(link) ? MR_LINK_BACKOFF : MR_LINK_IDLE);
 }
 
 /* The session has ended. What it still has to say leaves while the link parts. */
@@ -130,21 +101,26 @@ static void part(struct mr_link *link)
 {
 	mr_error why = *mr_session_error(link->session);
 	bool wanted = link->state == MR_LINK_CLOSING;
-	if (!wanted) log_loss(link, "connection lost", &why);
+	if (!wanted) mr_link_log_loss(link, "connection lost", &why);
 	mr_link_enter(link, MR_LINK_PARTING);
 	mr_timer_arm(&link->patience, mr_engine_now(link->engine) + PARTING_TIME);
 	mr_link_touch(link);
-	tell_end(link, wanted, &why);
-	if (wanted) parted(link); /* close-ok came: both sides have said all */
+	link->error = why;
+	if (!wanted) {
+		tell_failure(link, &why, true);
+		return;
+	}
+	tell_final(link, MR_CONNECTION_CLOSED, &why);
+	parted(link); /* close-ok came: both sides have said all */
 }
 
 static void connect_failed(struct mr_link *link, const mr_error *why)
 {
-	log_loss(link, "connect failed", why);
+	mr_link_log_loss(link, "connect failed", why);
 	if (link->session) mr_session_lose(link->session, why);
 	drop_stream(link);
-	mr_link_enter(link, MR_LINK_IDLE);
-	tell_end(link, false, why);
+	tell_failure(link, why, false);
+	mr_link_enter(link, is_to_retry(link) ? MR_LINK_BACKOFF : MR_LINK_IDLE);
 }
 
 /* AMQP failed on this address. A refusal is the cluster's word; anything else may be the host's fault. */
@@ -234,8 +210,30 @@ static void opened(struct mr_link *link)
 		log_connected(link, o->host);
 	}
 	mr_session_deaf(link->session, link->engine->deaf, mr_engine_now(link->engine));
-	tell_state(link, MR_CONNECTION_OPEN, MR_OK, o);
-	answer(link, &link->openers, &none);
+	bool is_back = link->recovery.was_open;
+	mr_link_tell_state(link, MR_CONNECTION_OPEN, MR_OK, o);
+	if (mr_recovery_opened(&link->recovery))
+		mr_link_touch(link);
+	else if (is_back)
+		mr_link_recovered(link, 0, NULL);
+	else
+		mr_link_answer(link, &link->openers, &none);
+}
+
+void mr_link_recovered(struct mr_link *link, uint32_t restored, mr_table *report)
+{
+	mr_error none = {0};
+	char count[16];
+	mr_event ev = {.type = MR_EV_CONNECTION,
+		.detail = MR_CONNECTION_RECOVERED,
+		.token = restored};
+	ev.connection = link->number;
+	ev.data.table = report;
+	snprintf(count, sizeof count, "%u", restored);
+	mr_log(&link->engine->log, MR_LOG_INFO, "recovered", "connection", link->config->name,
+		"entities", count, NULL);
+	mr_link_emit(link, &ev);
+	mr_link_answer(link, &link->openers, &none);
 }
 
 void mr_link_session_moved(struct mr_link *link)
@@ -333,9 +331,10 @@ enum mr_status mr_link_new(struct mr_engine *engine, uint32_t number, struct mr_
 	link->login.heartbeat = c->heartbeat;
 	link->login.insist = c->insist;
 	link->options = (struct mr_session_options){&link->login, number, c->max_message_size,
-		c->blocked_timeout, engine->pool, &engine->stats, emit, link};
+		c->blocked_timeout, engine->pool, &engine->stats, mr_link_emit, link};
 	mr_list_init(&link->openers);
 	mr_list_init(&link->closers);
+	mr_recovery_init(&link->recovery, link);
 	mr_dial_init(&link->dial, engine, c, on_dialed, link);
 	mr_timer_init(&link->patience, &engine->timers, on_patience, link);
 	mr_timer_init(&link->greeting, &engine->timers, on_greeting, link);
@@ -343,56 +342,76 @@ enum mr_status mr_link_new(struct mr_engine *engine, uint32_t number, struct mr_
 	return MR_OK;
 }
 
+static void connect_now(struct mr_link *link)
+{
+	mr_link_enter(link, MR_LINK_CONNECTING);
+	mr_msec now = mr_engine_now(link->engine);
+	mr_timer_arm(&link->patience, now + link->config->connect_timeout);
+	mr_link_tell_state(link, MR_CONNECTION_CONNECTING, MR_OK, NULL);
+	mr_dial_start(&link->dial);
+}
+
+void mr_link_retry(struct mr_link *link)
+{
+	mr_timer_stop(&link->recovery.retry);
+	if (link->state == MR_LINK_PARTING) {
+		drop_stream(link);
+		mr_link_enter(link, MR_LINK_BACKOFF);
+	}
+	if (link->state == MR_LINK_BACKOFF) connect_now(link);
+}
+
 void mr_link_open(struct mr_link *link, uint64_t token)
 {
 	mr_error error = {0};
 	if (link->state == MR_LINK_PARTING) parted(link);
-	if (link->state == MR_LINK_OPEN) {
-		tell_done(link, token, &error);
+	if (link->state == MR_LINK_OPEN && !link->recovery.is_whole) {
+		mr_link_tell_done(link, token, &error);
 		return;
 	}
 	if (link->state == MR_LINK_CLOSING) {
 		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
 			"the connection is closing");
-		tell_done(link, token, &error);
+		mr_link_tell_done(link, token, &error);
 		return;
 	}
-	wait_for(link, &link->openers, token);
+	mr_link_wait_for(link, &link->openers, token);
+	if (link->state == MR_LINK_BACKOFF) mr_link_retry(link); /* who asks wants it now */
 	if (link->state != MR_LINK_IDLE) return;
-	mr_link_enter(link, MR_LINK_CONNECTING);
-	mr_msec now = mr_engine_now(link->engine);
-	mr_timer_arm(&link->patience, now + link->config->connect_timeout);
-	tell_state(link, MR_CONNECTION_CONNECTING, MR_OK, NULL);
-	mr_dial_start(&link->dial);
+	mr_recovery_begin(&link->recovery);
+	connect_now(link);
+}
+
+static void close_unopened(struct mr_link *link)
+{
+	mr_error error = {0};
+	mr_error_set(&error, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
+		"the connection was closed by the program");
+	drop_stream(link);
+	mr_link_enter(link, MR_LINK_IDLE);
+	link->error = error;
+	tell_final(link, MR_CONNECTION_CLOSED, &error);
 }
 
 void mr_link_close(struct mr_link *link, uint64_t token, mr_msec deadline)
 {
 	mr_error error = {0};
+	if (link->state == MR_LINK_PARTING && is_to_retry(link)) parted(link);
 	if (link->state == MR_LINK_IDLE || link->state == MR_LINK_PARTING) {
-		tell_done(link, token, &error);
+		mr_link_tell_done(link, token, &error);
 		return;
 	}
-	wait_for(link, &link->closers, token);
-	if (link->state == MR_LINK_CONNECTING) {
-		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
-			"the connection was closed by the program");
-		drop_stream(link);
-		mr_link_enter(link, MR_LINK_IDLE);
-		tell_end(link, true, &error);
+	mr_link_wait_for(link, &link->closers, token);
+	if (link->state == MR_LINK_CONNECTING || link->state == MR_LINK_BACKOFF) {
+		close_unopened(link);
 		return;
 	}
 	mr_timer_arm(&link->patience, deadline);
 	if (link->state == MR_LINK_CLOSING) return;
+	mr_recovery_lost(&link->recovery);
 	mr_link_enter(link, MR_LINK_CLOSING);
 	mr_session_shutdown(link->session);
 	mr_link_touch(link);
-}
-
-static void drop_waiters(struct mr_node *list)
-{
-	struct mr_node *node;
-	while ((node = mr_list_shift(list))) mr_free(mr_container(node, struct waiter, node));
 }
 
 void mr_link_free(struct mr_link *link)
@@ -402,83 +421,11 @@ void mr_link_free(struct mr_link *link)
 	mr_list_remove(&link->dirty);
 	drop_stream(link);
 	mr_dial_fini(&link->dial);
-	drop_waiters(&link->openers);
-	drop_waiters(&link->closers);
+	mr_link_drop_waiters(&link->openers);
+	mr_link_drop_waiters(&link->closers);
+	mr_recovery_fini(&link->recovery);
 	mr_config_fini(link->config);
 	mr_free(link->config);
 	mr_free(link->gauge);
 	mr_free(link);
-}
-
-/* ---- commands ---- */
-
-static struct mr_publish read_publish(const struct mr_command *c, const char *bytes,
-	const struct mr_outgoing *o)
-{
-	struct mr_publish p = {.number = c->number,
-		.flags = c->flags,
-		.epoch = c->epoch,
-		.deadline = c->deadline};
-	p.exchange = mr_slice_of(bytes, o->exchange_size);
-	bytes += o->exchange_size;
-	p.routing_key = mr_slice_of(bytes, o->routing_key_size);
-	bytes += o->routing_key_size;
-	p.properties = mr_slice_of(bytes, o->properties_size);
-	p.body = mr_slice_of(o->large ? o->large : bytes + o->properties_size, o->body_size);
-	return p;
-}
-
-static void publish(struct mr_link *link, const struct mr_command *c, const char *bytes)
-{
-	const struct mr_outgoing *o = (const void *)bytes;
-	link->published += mr_outgoing_weight(o);
-	if (link->session) {
-		struct mr_publish p = read_publish(c, bytes + sizeof *o, o);
-		mr_session_publish(link->session, c->channel, &p);
-	} else {
-		mr_event ev = {.type = MR_EV_CONFIRM,
-			.status = MR_LOST,
-			.token = c->number,
-			.last = c->number};
-		ev.connection = link->number;
-		ev.channel = c->channel;
-		ev.epoch = c->epoch;
-		link->engine->stats.lost++;
-		if (c->number) emit(link, &ev);
-		mr_link_gone(link, 0);
-	}
-	mr_free(o->large);
-}
-
-static void request(struct mr_link *link, const struct mr_command *c)
-{
-	struct mr_request_copy *copy = c->data;
-	if (link->session)
-		mr_session_request(link->session, c->channel, c->token, c->epoch, &copy->request,
-			c->deadline);
-	else
-		tell_done(link, c->token, &link->error);
-	mr_table_free(copy->request.arguments);
-	mr_free(copy);
-}
-
-void mr_link_command(struct mr_link *link, const struct mr_command *c, const char *bytes)
-{
-	struct mr_session *s = link->session;
-	if (!link->error.kind)
-		mr_error_set(&link->error, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
-			"the connection is not open");
-	if (c->type == MR_CMD_PUBLISH)
-		publish(link, c, bytes);
-	else if (c->type == MR_CMD_REQUEST)
-		request(link, c);
-	else if (c->type == MR_CMD_SETTLE && s)
-		mr_session_settle(s, c->channel, c->epoch, c->number, c->how, c->flags);
-	else if (c->type == MR_CMD_CHANNEL_OPEN && s)
-		mr_session_channel_open(s, c->channel, c->token, c->epoch, c->deadline);
-	else if (c->type == MR_CMD_CHANNEL_CLOSE && s)
-		mr_session_channel_close(s, c->channel, c->token, c->epoch, c->deadline);
-	else if (c->token)
-		tell_done(link, c->token, &link->error);
-	if (s) mr_link_touch(link);
 }

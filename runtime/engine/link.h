@@ -7,10 +7,12 @@
 #include "amqp/session.h"
 #include "engine/dial.h"
 #include "engine/loop.h"
+#include "engine/recovery.h"
 #include "net/inlet.h"
 
-/* CONNECTING is dialing and shaking hands; PARTING is closed for the host, while the last bytes leave. */
-#define MR_LINK_STATES(X) X(IDLE) X(CONNECTING) X(OPEN) X(CLOSING) X(PARTING)
+/* CONNECTING is dialing and shaking hands; PARTING is closed for the host, while the last bytes leave;
+ * BACKOFF waits for the next try. */
+#define MR_LINK_STATES(X) X(IDLE) X(CONNECTING) X(OPEN) X(CLOSING) X(PARTING) X(BACKOFF)
 #define MR_LINK_STATE_ENUM_(s) MR_LINK_##s,
 enum mr_link_state { MR_LINK_STATES(MR_LINK_STATE_ENUM_) MR_LINK_STATE_COUNT };
 
@@ -37,6 +39,7 @@ struct mr_link {
 	uint64_t pumps_seen;      /* engine->pumps at the last heartbeat, in loop mode */
 	mr_error error;           /* why the last connection ended */
 	uint64_t published;       /* bytes of publishes taken, ever */
+	struct mr_recovery recovery;
 };
 
 enum mr_status mr_link_new(struct mr_engine *engine, uint32_t number, struct mr_link_seed *seed);
@@ -51,7 +54,12 @@ void mr_link_flush(struct mr_link *link);
 /* Stops or resumes reading, for a host that is behind. */
 void mr_link_deaf(struct mr_link *link, bool deaf);
 
-/* What link.c and link_io.c share. */
+/* For recovery: the time for the next try has come; all that could be brought back is back (`report`
+ * is taken). */
+void mr_link_retry(struct mr_link *link);
+void mr_link_recovered(struct mr_link *link, uint32_t restored, mr_table *report);
+
+/* What link.c, link_command.c and link_io.c share. */
 void mr_link_enter(struct mr_link *link,
 	enum mr_link_state next);                 /* the only writer of the state */
 void mr_link_touch(struct mr_link *link);         /* it may have something to write */
@@ -63,5 +71,17 @@ void mr_link_rearm(struct mr_link *link);
 void mr_link_last_words(struct mr_link *link); /* writes what it can, whatever comes of it */
 void mr_link_gone(struct mr_link *link,
 	size_t left); /* all but `left` bytes have left the process */
+
+/* link_tell.c: what the host is told. */
+void mr_link_emit(void *owner, const mr_event *event); /* unless it is recovery's own */
+void mr_link_tell_state(struct mr_link *link, enum mr_connection_state state, enum mr_status status,
+	void *data); /* data is taken */
+void mr_link_tell_done(struct mr_link *link, uint64_t token, const mr_error *error);
+void mr_link_tell_closed(struct mr_link *link, uint16_t channel, uint64_t token,
+	const mr_error *error); /* the same, about a channel */
+void mr_link_wait_for(struct mr_link *link, struct mr_node *list, uint64_t token);
+void mr_link_answer(struct mr_link *link, struct mr_node *list, const mr_error *error);
+void mr_link_drop_waiters(struct mr_node *list);
+void mr_link_log_loss(struct mr_link *link, const char *msg, const mr_error *error);
 
 #endif

@@ -98,7 +98,10 @@ void mr_link_flush(struct mr_link *link)
 {
 	mr_error error = {0};
 	if (!link->stream || !link->session) return;
-	if (link->state == MR_LINK_OPEN) mr_session_flush(link->session);
+	if (link->state == MR_LINK_OPEN) {
+		mr_recovery_go_on(&link->recovery);
+		mr_session_flush(link->session);
+	}
 	if (!write_out(link, &error)) {
 		mr_link_broken(link, &error);
 		return;

@@ -43,6 +43,7 @@ struct mr_engine {
 	struct mr_timer stop_timer;
 	bool deaf;            /* the host is behind: no link reads */
 	uint64_t pumps;       /* how often the host polled, for loop-mode heartbeats */
+	uint32_t epochs;      /* given to channels that came back */
 	uint64_t clock_token; /* who waits for the moved clock's deadlines */
 	bool stopping, stopped;
 };

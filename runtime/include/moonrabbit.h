@@ -30,49 +30,27 @@
 #define MR_KINDS(X)                                                                                \
 	X(OK, ok)                                                                                  \
 	X(CONNECTION_REFUSED, connection_refused)                                                  \
-	X(DNS_FAILED, dns_failed)                                                                  \
-	X(CONNECT_TIMEOUT, connect_timeout)                                                        \
-	X(TLS_FAILED, tls_failed)                                                                  \
-	X(PROTOCOL_MISMATCH, protocol_mismatch)                                                    \
-	X(AUTHENTICATION_FAILED, authentication_failed)                                            \
-	X(VHOST_ACCESS_REFUSED, vhost_access_refused)                                              \
-	X(ACCESS_REFUSED, access_refused)                                                          \
-	X(NOT_FOUND, not_found)                                                                    \
-	X(RESOURCE_LOCKED, resource_locked)                                                        \
-	X(PRECONDITION_FAILED, precondition_failed)                                                \
-	X(CONTENT_TOO_LARGE, content_too_large)                                                    \
-	X(NO_ROUTE, no_route)                                                                      \
-	X(CONNECTION_FORCED, connection_forced)                                                    \
-	X(FRAME_ERROR, frame_error)                                                                \
-	X(COMMAND_INVALID, command_invalid)                                                        \
-	X(CHANNEL_ERROR, channel_error)                                                            \
-	X(UNEXPECTED_FRAME, unexpected_frame)                                                      \
-	X(RESOURCE_ERROR, resource_error)                                                          \
-	X(NOT_ALLOWED, not_allowed)                                                                \
-	X(NOT_IMPLEMENTED, not_implemented)                                                        \
-	X(INTERNAL_ERROR, internal_error)                                                          \
-	X(STREAM_LOST, stream_lost)                                                                \
-	X(HEARTBEAT_TIMEOUT, heartbeat_timeout)                                                    \
-	X(BLOCKED_TIMEOUT, blocked_timeout)                                                        \
-	X(CONNECTION_LIMIT_REACHED, connection_limit_reached)                                      \
-	X(CHANNEL_LIMIT_REACHED, channel_limit_reached)                                            \
-	X(POOL_EXHAUSTED, pool_exhausted)                                                          \
-	X(POOL_LIMIT_EXCEEDED, pool_limit_exceeded)                                                \
-	X(TIMEOUT, timeout)                                                                        \
-	X(BACKPRESSURE, backpressure)                                                              \
-	X(NACKED, nacked)                                                                          \
-	X(RETURNED, returned)                                                                      \
-	X(LOST, lost)                                                                              \
-	X(STALE, stale)                                                                            \
-	X(SETTLED, settled)                                                                        \
-	X(CANCELLED, cancelled)                                                                    \
-	X(CLOSED, closed)                                                                          \
-	X(FORKED, forked)                                                                          \
-	X(BAD_OPTION, bad_option)                                                                  \
-	X(BAD_URI, bad_uri)                                                                        \
-	X(BAD_ARGUMENT, bad_argument)                                                              \
-	X(EMPTY, empty)                                                                            \
-	X(NO_MEMORY, no_memory)
+	X(DNS_FAILED, dns_failed) X(CONNECT_TIMEOUT, connect_timeout) X(TLS_FAILED,                \
+		tls_failed) X(PROTOCOL_MISMATCH, protocol_mismatch) X(AUTHENTICATION_FAILED,       \
+		authentication_failed) X(VHOST_ACCESS_REFUSED,                                     \
+		vhost_access_refused) X(ACCESS_REFUSED, access_refused) X(NOT_FOUND,               \
+		not_found) X(RESOURCE_LOCKED, resource_locked) X(PRECONDITION_FAILED,              \
+		precondition_failed) X(CONTENT_TOO_LARGE, content_too_large) X(NO_ROUTE,           \
+		no_route) X(CONNECTION_FORCED, connection_forced) X(FRAME_ERROR,                   \
+		frame_error) X(COMMAND_INVALID, command_invalid) X(CHANNEL_ERROR,                  \
+		channel_error) X(UNEXPECTED_FRAME, unexpected_frame) X(RESOURCE_ERROR,             \
+		resource_error) X(NOT_ALLOWED, not_allowed) X(NOT_IMPLEMENTED,                     \
+		not_implemented) X(INTERNAL_ERROR, internal_error) X(STREAM_LOST,                  \
+		stream_lost) X(HEARTBEAT_TIMEOUT, heartbeat_timeout) X(BLOCKED_TIMEOUT,            \
+		blocked_timeout) X(CONNECTION_LIMIT_REACHED, connection_limit_reached)             \
+		X(CHANNEL_LIMIT_REACHED, channel_limit_reached) X(POOL_EXHAUSTED,                  \
+			pool_exhausted) X(POOL_LIMIT_EXCEEDED, pool_limit_exceeded) X(TIMEOUT,     \
+			timeout) X(BACKPRESSURE, backpressure) X(NACKED, nacked)                   \
+			X(RETURNED, returned) X(LOST, lost) X(STALE, stale) X(SETTLED, settled)    \
+				X(CANCELLED, cancelled) X(CLOSED, closed) X(FORKED, forked)        \
+					X(BAD_OPTION, bad_option) X(BAD_URI, bad_uri)              \
+						X(BAD_ARGUMENT, bad_argument) X(EMPTY, empty)      \
+							X(NO_MEMORY, no_memory)
 
 #define MR_KIND_ENUM_(upper, lower) MR_##upper,
 enum mr_status { MR_KINDS(MR_KIND_ENUM_) MR_STATUS_COUNT };
@@ -264,8 +242,14 @@ enum mr_connection_state {
 	MR_CONNECTION_OPEN,
 	MR_CONNECTION_CLOSING,
 	MR_CONNECTION_CLOSED, /* we closed it */
-	MR_CONNECTION_LOST    /* it failed; the event has the reason */
+	MR_CONNECTION_LOST, /* it failed; the event has the reason, last is 1 when it will be back */
+	MR_CONNECTION_RETRYING,  /* token: the try to come, last: in how many ms; the last reason */
+	MR_CONNECTION_RECOVERED, /* channels and consumers are back; table: what failed, or NULL */
+	MR_CONNECTION_GAVE_UP    /* no more tries; the reason */
 };
+
+/* detail of an MR_EV_CHANNEL with status ok: a channel comes back. */
+enum { MR_CHANNEL_AGAIN = 1, MR_CHANNEL_READY = 2 };
 
 enum { MR_FD_READ = 1, MR_FD_WRITE = 2 };
 
@@ -293,6 +277,7 @@ typedef struct mr_event {
 		mr_delivery *delivery;
 		mr_reply *reply;
 		mr_error *error;
+		mr_table *table;
 		void *any;
 	} data;
 } mr_event;
@@ -380,6 +365,7 @@ MR_API int mr_channel_close(mr_channel *ch, uint64_t token);
 MR_API void mr_channel_free(mr_channel *ch);
 MR_API uint16_t mr_channel_number(const mr_channel *ch);
 MR_API bool mr_channel_is_open(const mr_channel *ch);
+MR_API bool mr_channel_is_suspended(const mr_channel *ch); /* lost, and on its way back */
 MR_API uint32_t mr_channel_epoch(const mr_channel *ch);
 MR_API int mr_channel_error(const mr_channel *ch, mr_error *out);
 
@@ -431,6 +417,9 @@ typedef struct mr_request {
 /* Asks the broker; MR_EV_DONE has the answer. Fails at once on a closed channel, a string over 255
  * bytes, or a consumer tag that this channel uses already. */
 MR_API int mr_channel_request(mr_channel *ch, uint64_t token, const mr_request *request);
+
+/* A consumer that is away with its channel does not come back: the way to cancel it then. */
+MR_API void mr_channel_forget_consumer(mr_channel *ch, uint32_t number);
 
 /* Encodes properties for mr_channel_publish, to be used any number of times. Returns the size
  * needed; writes only when it fits; -kind on error (a string over 255 bytes, a bad table). */

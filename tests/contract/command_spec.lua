@@ -94,7 +94,7 @@ describe("moonrabbit run", function()
    broker.it_rabbitmq(it, "exits with 1 when the connection is lost, and says why", function()
       local out, code = run [[
          local mr = require "moonrabbit"
-         local ch = assert(mr.connect { connect_timeout = 2 }:channel())
+         local ch = assert(mr.connect { connect_timeout = 2, recover = false }:channel())
          assert(ch:consume(assert(ch:queue_declare { exclusive = true }).queue, function() end))
          os.execute(("sh %s ctl %s close_all_connections maintenance >/dev/null &"):format(
             os.getenv "MR_RABBITMQ_SH", os.getenv "MR_RABBITMQ_DIR"))

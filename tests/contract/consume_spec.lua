@@ -521,7 +521,7 @@ describe("an iterator", function()
    end)
 
    it("says why it ended when its channel was closed by the broker", function()
-      local ch = broker.channel()
+      local ch = broker.channel { recover = false }
       local iterator, consumer = assert(ch:messages(filled(ch, 0)))
       mr.spawn(function() ch:queue_declare { queue = broker.name "nowhere", passive = true } end)
       assert.is_nil(iterator())
@@ -711,7 +711,7 @@ describe("a channel closed by the broker", function()
 
    it("tells why to all who wait on it; the others live on; its messages are stale", function()
       local events = {}
-      local conn = broker.connect { on_event = function(ev) events[#events + 1] = ev end }
+      local conn = broker.connect { recover = false, on_event = function(ev) events[#events + 1] = ev end }
       local ch, other = assert(conn:channel()), assert(conn:channel())
       local q, late = filled(other, 3), {}
       local kept = take(ch, q, {})
@@ -745,7 +745,7 @@ describe("a channel closed by the broker", function()
    end)
 
    it("makes its number free: a new channel's tags are not mistaken for the old one's", function()
-      local conn = broker.connect()
+      local conn = broker.connect { recover = false }
       local other = assert(conn:channel())
       local q = filled(other, 2)
       local old = assert(conn:channel())

@@ -317,8 +317,8 @@ describe("consuming", function()
       assert.equal("settled", select(2, kept:ack()).kind)
    end)
 
-   it("ends a consumer whose queue is deleted", function()
-      local ch = broker.channel()
+   it("ends a consumer whose queue is deleted, unless it is to recover", function()
+      local ch = broker.channel { recover = false }
       local q = filled(ch, 0)
       local consumer = assert(ch:consume(q, function() end))
       mr.log.configure "off"
@@ -344,7 +344,7 @@ describe("a lost connection", function()
 
    broker.it_inside(it, "tells every waiter, ticket and delivery why", function()
       local events = {}
-      local conn = broker.connect { name = "to be closed", on_event = function(ev) events[ev.type] = ev end }
+      local conn = broker.connect { name = "to be closed", recover = false, on_event = function(ev) events[ev.type] = ev end }
       local ch = assert(conn:channel())
       local q = assert(ch:queue_declare { queue = broker.name "lost", auto_delete = true }).queue
       assert(ch:publish("", q, "x"))

@@ -29,7 +29,7 @@ describe("when the broker closes the connection", function()
          local q = assert(admin:queue_declare { queue = broker.name "lost", durable = true }).queue
          for i = 1, 4 do assert(admin:publish("", q, tostring(i))) end
 
-         local conn = broker.connect { on_event = on_event }
+         local conn = broker.connect { on_event = on_event, recover = false }
          local ch, pub, other = assert(conn:channel()), assert(conn:channel()), assert(conn:channel())
          assert(pub:confirm_select())
          local kept = take(ch, q, {})
@@ -115,6 +115,7 @@ describe("when a peer", function()
       end)
       local all = { url = "amqp://127.0.0.1:" .. served.port }
       for k, v in pairs(options or {}) do if k ~= "tune" then all[k] = v end end
+      all.recover = false
       local conn = broker.connect(all)
       return conn, assert(conn:channel())
    end
@@ -309,7 +310,7 @@ describe("moonrabbit run", function()
       end)
       local path = broker.script [[
          local mr = require "moonrabbit"
-         local ch = assert(mr.connect():channel())
+         local ch = assert(mr.connect { recover = false }:channel())
          assert(ch:consume("q", function() end))
       ]]
       local out, code = broker.shell(("AMQP_URL='amqp://guest:sEcReT@127.0.0.1:%d' %s run %s"):format(served.port,
@@ -329,7 +330,7 @@ describe("moonrabbit run", function()
       end)
       local path = broker.script [[
          local mr = require "moonrabbit"
-         local ch = assert(mr.connect():channel())
+         local ch = assert(mr.connect { recover = false }:channel())
          for msg in assert(ch:messages("q")) do msg:ack() end
          print "the loop has ended"
       ]]

@@ -29,6 +29,7 @@ loop.set_delivery = function(fn)
    set_delivery(fn)
 end
 local consume = require "moonrabbit.consume"
+local messages = require "moonrabbit.messages"
 package.loaded["moonrabbit.ffi"] = lib
 loop.runtime = function() return nil end
 
@@ -184,7 +185,7 @@ describe("an iterator", function()
 
    it("gives messages that the loop settles, and ends when it is cancelled", function()
       local consumer = start(nil)
-      local next_one = consume.iterator(consumer)
+      local next_one = messages.iterator(consumer)
       local got, ended = {}, false
       task.spawn(function()
          for msg in next_one do
@@ -197,7 +198,7 @@ describe("an iterator", function()
       task.run_ready()
       assert.same({ 1, 2, 3 }, got)
       assert.same({ "ack", "ack" }, settled)
-      assert.is_true(consume.is_in_hand() == false) -- it waits for the next one
+      assert.is_true(messages.is_in_hand() == false) -- it waits for the next one
       consumer:cancel()
       task.run_ready()
       assert.is_true(ended)
@@ -207,7 +208,7 @@ describe("an iterator", function()
    it("tells why it ended", function()
       local consumer = start(nil)
       local msg, why
-      task.spawn(function() msg, why = consume.iterator(consumer)() end)
+      task.spawn(function() msg, why = messages.iterator(consumer)() end)
       consume.ended(consumer, "failed", "gone")
       task.run_ready()
       assert.is_nil(msg)
@@ -218,15 +219,15 @@ describe("an iterator", function()
    it("returns what was not read when it ends", function()
       local consumer = start(nil)
       receive(consumer, 1, 2)
-      consume.iterator(consumer)():ack()
+      messages.iterator(consumer)():ack()
       consumer:cancel()
       assert.same({ "ack", "nack+requeue" }, settled)
-      assert.is_nil((consume.iterator(consumer)()))
+      assert.is_nil((messages.iterator(consumer)()))
    end)
 
    it("may be read by several tasks, each message by one", function()
       local consumer = start(nil)
-      local next_one, by = consume.iterator(consumer), {}
+      local next_one, by = messages.iterator(consumer), {}
       for reader = 1, 3 do
          task.spawn(function()
             for msg in next_one do
@@ -247,9 +248,9 @@ describe("an iterator", function()
    it("has a message in hand from giving it to its settlement", function()
       local consumer = start(nil)
       receive(consumer, 1)
-      local msg = consume.iterator(consumer)()
-      assert.is_true(consume.is_in_hand())
+      local msg = messages.iterator(consumer)()
+      assert.is_true(messages.is_in_hand())
       msg:ack()
-      assert.is_false(consume.is_in_hand())
+      assert.is_false(messages.is_in_hand())
    end)
 end)

@@ -1,0 +1,48 @@
+--- recover: what becomes of channels and consumers while their connection is away, and when it is back.
+-- SPDX-License-Identifier: MIT
+-- The I/O thread brings the connection back; here the objects of the program follow.
+local C = require("moonrabbit.ffi").C
+local connection = require "moonrabbit.connection"
+local consume = require "moonrabbit.consume"
+local errors = require "moonrabbit.errors"
+local ticket = require "moonrabbit.ticket"
+
+local recover = {}
+
+-- Publishes that were out are lost; the next one is number 1 of a new book.
+local function close_book(ch, err)
+   local book = ch.book
+   if not book then return end
+   book.reason = err.text
+   for _, range in ipairs(ch.lost) do ticket.settle(book, range[1], range[2], errors.numbers.lost) end
+   if book.outstanding > 0 then connection.books[ch.epoch] = book end
+   ch.book, ch.lost = ticket.book(), {}
+end
+
+--- A channel is away and will be back.
+-- @tparam channel ch
+-- @tparam table err why
+function recover.suspended(ch, err)
+   close_book(ch, err)
+   ch.epoch, ch.settled_below = 0, false
+   for _, consumer in pairs(ch.consumers) do consume.suspended(consumer, err) end
+end
+
+--- All channels of a connection are away. Those that will not be back end.
+function recover.all_suspended(conn, err)
+   for _, ch in pairs(conn.channels) do
+      local is_kept = ch.handle and (C.mr_channel_is_suspended(ch.handle) or C.mr_channel_is_open(ch.handle))
+      if is_kept then recover.suspended(ch, err) else conn:_channel_gone(ch, err) end
+   end
+end
+
+--- A channel has come back under a new epoch: what is delivered from here on is live.
+function recover.again(ch, epoch) ch.epoch = epoch end
+
+--- A channel is the program's again.
+function recover.ready(ch)
+   for _, consumer in pairs(ch.consumers) do consume.resumed(consumer) end
+   ch.connection:_wake_waiters()
+end
+
+return recover

@@ -1,0 +1,114 @@
+/* link_command: what the host asks of a link, handed to its session.
+ * SPDX-License-Identifier: MIT
+ * I/O thread. */
+#include "base/alloc.h"
+#include "base/value.h"
+#include "engine/link.h"
+
+static struct mr_publish read_publish(const struct mr_command *c, const char *bytes,
+	const struct mr_outgoing *o)
+{
+	struct mr_publish p = {.number = c->number,
+		.flags = c->flags,
+		.epoch = c->epoch,
+		.deadline = c->deadline};
+	p.exchange = mr_slice_of(bytes, o->exchange_size);
+	bytes += o->exchange_size;
+	p.routing_key = mr_slice_of(bytes, o->routing_key_size);
+	bytes += o->routing_key_size;
+	p.properties = mr_slice_of(bytes, o->properties_size);
+	p.body = mr_slice_of(o->large ? o->large : bytes + o->properties_size, o->body_size);
+	return p;
+}
+
+static void publish(struct mr_link *link, const struct mr_command *c, const char *bytes)
+{
+	const struct mr_outgoing *o = (const void *)bytes;
+	link->published += mr_outgoing_weight(o);
+	if (link->session) {
+		struct mr_publish p = read_publish(c, bytes + sizeof *o, o);
+		mr_session_publish(link->session, c->channel, &p);
+	} else {
+		mr_event ev = {.type = MR_EV_CONFIRM,
+			.status = MR_LOST,
+			.token = c->number,
+			.last = c->number};
+		ev.connection = link->number;
+		ev.channel = c->channel;
+		ev.epoch = c->epoch;
+		link->engine->stats.lost++;
+		if (c->number) mr_link_emit(link, &ev);
+		mr_link_gone(link, 0);
+	}
+	mr_free(o->large);
+}
+
+static void request(struct mr_link *link, const struct mr_command *c)
+{
+	struct mr_request_copy *copy = c->data;
+	mr_request asked = copy->request; /* recovery may free the copy with the answer */
+	if (link->session && link->config->recover) {
+		mr_table *arguments = asked.arguments;
+		asked.arguments = arguments ? mr_table_copy(arguments) : NULL;
+		/* The strings stay until the answer, which is never told before the method is written. */
+		mr_recovery_asked(&link->recovery, c);
+		mr_session_request(link->session, c->channel, c->token, c->epoch, &asked,
+			c->deadline);
+		mr_table_free(asked.arguments);
+		return;
+	}
+	if (link->session)
+		mr_session_request(link->session, c->channel, c->token, c->epoch, &asked,
+			c->deadline);
+	else
+		mr_link_tell_done(link, c->token, &link->error);
+	mr_table_free(copy->request.arguments);
+	mr_free(copy);
+}
+
+static void open_channel(struct mr_link *link, const struct mr_command *c)
+{
+	if (link->config->recover) mr_recovery_channel_asked(&link->recovery, c);
+	mr_session_channel_open(link->session, c->channel, c->token, c->epoch, c->deadline);
+}
+
+/* One that is not open at the broker just now has only to be forgotten. */
+static void close_channel(struct mr_link *link, const struct mr_command *c)
+{
+	mr_error none = {0};
+	const struct mr_channel_record *known =
+		mr_topology_channel_of(&link->recovery.topology, c->channel);
+	bool was_known = known != NULL;
+	uint32_t epoch = known ? known->epoch : c->epoch; /* it may be on its way back */
+	mr_recovery_channel_closed(&link->recovery, c->channel);
+	bool is_there = link->session && mr_session_has_channel(link->session, c->channel);
+	if (is_there)
+		mr_session_channel_close(link->session, c->channel, c->token, epoch, c->deadline);
+	else if (was_known)
+		mr_link_tell_closed(link, c->channel, c->token, &none);
+	else
+		mr_link_tell_closed(link, c->channel, c->token, &link->error);
+}
+
+void mr_link_command(struct mr_link *link, const struct mr_command *c, const char *bytes)
+{
+	struct mr_session *s = link->session;
+	if (!link->error.kind)
+		mr_error_set(&link->error, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
+			"the connection is not open");
+	if (c->type == MR_CMD_PUBLISH)
+		publish(link, c, bytes);
+	else if (c->type == MR_CMD_REQUEST)
+		request(link, c);
+	else if (c->type == MR_CMD_SETTLE && s)
+		mr_session_settle(s, c->channel, c->epoch, c->number, c->how, c->flags);
+	else if (c->type == MR_CMD_CHANNEL_OPEN && s)
+		open_channel(link, c);
+	else if (c->type == MR_CMD_FORGET)
+		mr_recovery_forget(&link->recovery, (uint32_t)c->number);
+	else if (c->type == MR_CMD_CHANNEL_CLOSE)
+		close_channel(link, c);
+	else if (c->token)
+		mr_link_tell_done(link, c->token, &link->error);
+	if (s) mr_link_touch(link);
+}

@@ -1,0 +1,86 @@
+/* link_tell: what a link tells the host, and the log.
+ * SPDX-License-Identifier: MIT
+ * I/O thread. */
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "engine/link.h"
+
+struct waiter {
+	struct mr_node node;
+	uint64_t token;
+};
+
+void mr_link_emit(void *owner, const mr_event *event)
+{
+	struct mr_link *link = owner;
+	mr_event ev = *event;
+	if (!mr_recovery_takes(&link->recovery, &ev))
+		mr_dispatch_push(&link->engine->dispatch, &ev);
+}
+
+void mr_link_tell_state(struct mr_link *link, enum mr_connection_state state, enum mr_status status,
+	void *data)
+{
+	mr_event ev = {.type = MR_EV_CONNECTION, .status = status, .detail = (uint16_t)state};
+	ev.connection = link->number;
+	ev.data.any = data;
+	mr_link_emit(link, &ev);
+}
+
+void mr_link_tell_closed(struct mr_link *link, uint16_t channel, uint64_t token,
+	const mr_error *error)
+{
+	mr_event ev = {.type = MR_EV_DONE,
+		.status = error->kind,
+		.token = token,
+		.channel = channel};
+	ev.connection = link->number;
+	ev.data.reply = mr_calloc(1, sizeof *ev.data.reply);
+	if (ev.data.reply) ev.data.reply->error = *error;
+	mr_link_emit(link, &ev);
+}
+
+void mr_link_tell_done(struct mr_link *link, uint64_t token, const mr_error *error)
+{
+	mr_link_tell_closed(link, 0, token, error);
+}
+
+void mr_link_wait_for(struct mr_link *link, struct mr_node *list, uint64_t token)
+{
+	mr_error error = {0};
+	struct waiter *w = mr_calloc(1, sizeof *w);
+	if (!w) {
+		mr_error_set(&error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
+		mr_link_tell_done(link, token, &error);
+		return;
+	}
+	w->token = token;
+	mr_list_append(list, &w->node);
+}
+
+void mr_link_answer(struct mr_link *link, struct mr_node *list, const mr_error *error)
+{
+	struct mr_node *node;
+	while ((node = mr_list_shift(list))) {
+		struct waiter *w = mr_container(node, struct waiter, node);
+		mr_link_tell_done(link, w->token, error);
+		mr_free(w);
+	}
+}
+
+void mr_link_log_loss(struct mr_link *link, const char *msg, const mr_error *error)
+{
+	char host[300], code[16];
+	mr_dial_host(&link->dial, host, sizeof host);
+	snprintf(code, sizeof code, "%d", error->code);
+	mr_log(&link->engine->log, MR_LOG_ERROR, msg, "connection", link->config->name, "host",
+		host, "kind", mr_status_name(error->kind), "code", code, "text", error->text,
+		"hint", mr_status_hint(error->kind), NULL);
+}
+
+void mr_link_drop_waiters(struct mr_node *list)
+{
+	struct mr_node *node;
+	while ((node = mr_list_shift(list))) mr_free(mr_container(node, struct waiter, node));
+}

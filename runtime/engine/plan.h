@@ -1,0 +1,45 @@
+/* plan: the steps of a recovery, in the order in which the broker is asked.
+ * SPDX-License-Identifier: MIT
+ * I/O thread; the other half of recovery.c. */
+#ifndef MR_ENGINE_PLAN_H
+#define MR_ENGINE_PLAN_H
+
+#include "engine/recovery.h"
+
+#define MR_RECOVERY_OURS (UINT64_C(1) << 63)   /* marks the tokens of recovery's own requests */
+#define MR_RECOVERY_EPOCHS (UINT32_C(1) << 31) /* and its epochs: the host's are below */
+
+enum mr_step_kind {
+	MR_STEP_OPEN, /* the channel, with a new epoch */
+	MR_STEP_QOS,
+	MR_STEP_GLOBAL_QOS,
+	MR_STEP_CONFIRM,
+	MR_STEP_TX,
+	MR_STEP_RECORD,  /* a declare, bind or consume again */
+	MR_STEP_SCRATCH, /* a channel to ask on what may cost the channel */
+	MR_STEP_PROBE,   /* is the queue of a cancelled consumer there? */
+	MR_STEP_READY    /* the channel is the program's again; asks nothing */
+};
+
+struct mr_step {
+	enum mr_step_kind kind;
+	uint16_t channel;
+	bool done;
+	uint64_t record;
+};
+
+/* Each replaces the plan; false: out of memory, or there is nothing to do. */
+bool mr_plan_all(struct mr_recovery *r, bool topology);
+bool mr_plan_repairs(struct mr_recovery *r);
+/* The channel of the step under way has gone: it is opened again, with what was done on it, and the plan
+ * goes on behind the step (or with it, `again`). */
+bool mr_plan_reopen(struct mr_recovery *r, uint16_t channel, bool again);
+void mr_plan_drop(struct mr_recovery *r);
+
+/* What recovery.c and replay.c share. */
+mr_msec mr_recovery_now(const struct mr_recovery *r);
+void mr_recovery_push(struct mr_recovery *r, const mr_event *event); /* to the host, as it is */
+void mr_recovery_plan_repair(struct mr_recovery *r);
+void mr_recovery_drop_report(struct mr_recovery *r);
+
+#endif

@@ -1,0 +1,312 @@
+/* recovery: brings a lost connection back, and what the program had on it.
+ * SPDX-License-Identifier: MIT */
+#include "engine/recovery.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/alloc.h"
+#include "engine/backoff.h"
+#include "engine/link.h"
+#include "engine/plan.h"
+
+#define STABLE 10000 /* ms open after which tries are counted anew */
+
+static const struct mr_retry repair_retry = {MR_RETRY_JITTER, 0, 0, 5000, -1};
+
+struct asked {         /* a request of the host whose answer is awaited */
+	int operation; /* -1: channel.open */
+	uint16_t channel;
+	uint32_t epoch;
+	struct mr_request_copy *copy;
+};
+
+static double chance(struct mr_recovery *r)
+{
+	r->random ^= r->random << 13; /* xorshift64, Marsaglia 2003 */
+	r->random ^= r->random >> 7;
+	r->random ^= r->random << 17;
+	return (double)(r->random >> 11) / (double)(UINT64_C(1) << 53);
+}
+
+mr_msec mr_recovery_now(const struct mr_recovery *r) { return mr_engine_now(r->link->engine); }
+
+void mr_recovery_push(struct mr_recovery *r, const mr_event *event)
+{
+	mr_dispatch_push(&r->link->engine->dispatch, event);
+}
+
+/* Retries so far; those before it was open for a while are forgotten. */
+static int64_t tries(const struct mr_recovery *r)
+{
+	return r->opened_at && mr_recovery_now(r) - r->opened_at >= STABLE ? 0 : r->attempt;
+}
+
+/* ---- life ---- */
+
+static void on_retry(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_recovery *r = timer->data;
+	(void)loop;
+	(void)revents;
+	mr_link_retry(r->link);
+}
+
+static void on_repair(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_recovery *r = timer->data;
+	(void)loop;
+	(void)revents;
+	if (r->link->state != MR_LINK_OPEN) return;
+	if (r->at >= r->count && !mr_plan_repairs(r)) return;
+	mr_link_touch(r->link);
+}
+
+enum mr_status mr_recovery_init(struct mr_recovery *r, struct mr_link *link)
+{
+	*r = (struct mr_recovery){.link = link};
+	mr_topology_init(&r->topology);
+	mr_timer_init(&r->retry, &link->engine->timers, on_retry, r);
+	mr_timer_init(&r->repair, &link->engine->timers, on_repair, r);
+	if (getrandom(&r->random, sizeof r->random, GRND_NONBLOCK) < 0)
+		r->random = (uint64_t)(uintptr_t)r;
+	r->random |= 1;
+	return MR_OK;
+}
+
+static void free_asked(struct asked *a)
+{
+	if (a->copy) mr_table_free(a->copy->request.arguments);
+	mr_free(a->copy);
+	mr_free(a);
+}
+
+void mr_recovery_drop_report(struct mr_recovery *r)
+{
+	mr_table_free(r->report);
+	r->report = r->failed = NULL;
+	r->restored = r->failures = 0;
+}
+
+void mr_recovery_fini(struct mr_recovery *r)
+{
+	struct asked *a;
+	size_t at = 0;
+	mr_recovery_end(r);
+	while ((a = mr_map_next(&r->asked, &at, NULL))) free_asked(a);
+	mr_map_fini(&r->asked);
+	mr_topology_fini(&r->topology);
+	mr_free(r->steps);
+}
+
+void mr_recovery_begin(struct mr_recovery *r)
+{
+	if (!r->was_open) r->attempt = 0;
+}
+
+void mr_recovery_end(struct mr_recovery *r)
+{
+	mr_recovery_lost(r);
+	mr_timer_stop(&r->retry);
+	r->was_open = r->is_whole = false;
+	r->attempt = 0;
+	mr_topology_fini(&r->topology);
+	mr_topology_init(&r->topology);
+}
+
+void mr_recovery_lost(struct mr_recovery *r)
+{
+	r->attempt = tries(r);
+	r->opened_at = 0;
+	mr_plan_drop(r);
+	mr_timer_stop(&r->repair);
+	r->repairs = 0;
+	r->scratch = 0;
+	r->locked_since = 0;
+	mr_recovery_drop_report(r);
+}
+
+/* ---- the next try ---- */
+
+bool mr_recovery_would_retry(const struct mr_recovery *r, int kind)
+{
+	const struct mr_config *c = r->link->config;
+	bool is_wanted = r->was_open ? c->recover : c->retry.style != MR_RETRY_JITTER;
+	return is_wanted && mr_backoff(&c->retry, tries(r), kind, 0) >= 0;
+}
+
+void mr_recovery_retry(struct mr_recovery *r, const mr_error *why)
+{
+	const struct mr_config *c = r->link->config;
+	mr_msec delay = mr_backoff(&c->retry, r->attempt, why->kind, chance(r));
+	mr_event ev = {.type = MR_EV_CONNECTION,
+		.status = why->kind,
+		.detail = MR_CONNECTION_RETRYING};
+	ev.connection = r->link->number;
+	ev.token = (uint64_t)++r->attempt;
+	ev.last = (uint64_t)delay;
+	ev.data.error = mr_malloc(sizeof *why);
+	if (ev.data.error) *ev.data.error = *why;
+	mr_timer_arm(&r->retry, mr_recovery_now(r) + delay);
+	mr_recovery_push(r, &ev);
+}
+
+/* ---- what the host asks for ---- */
+
+void mr_recovery_channel_asked(struct mr_recovery *r, const struct mr_command *c)
+{
+	struct asked *a = mr_calloc(1, sizeof *a);
+	if (!a) return; /* then it is not brought back */
+	*a = (struct asked){.operation = -1, .channel = c->channel, .epoch = c->epoch};
+	if (mr_map_put(&r->asked, c->token, a) != MR_OK) mr_free(a);
+}
+
+void mr_recovery_channel_closed(struct mr_recovery *r, uint16_t number)
+{
+	mr_topology_channel_closed(&r->topology, number);
+}
+
+void mr_recovery_asked(struct mr_recovery *r, const struct mr_command *c)
+{
+	struct mr_request_copy *copy = c->data;
+	struct asked *a = mr_calloc(1, sizeof *a);
+	if (a) *a = (struct asked){copy->request.operation, c->channel, c->epoch, copy};
+	if (a && mr_map_put(&r->asked, c->token, a) == MR_OK) return;
+	mr_free(a);
+	mr_table_free(copy->request.arguments);
+	mr_free(copy);
+}
+
+void mr_recovery_forget(struct mr_recovery *r, uint32_t consumer)
+{
+	struct mr_link *link = r->link;
+	struct mr_record *record = mr_topology_consumer(&r->topology, consumer);
+	if (!record) return;
+	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, record->channel);
+	mr_request cancel = {.operation = MR_BASIC_CANCEL, .extra = record->request.extra};
+	if (link->session && c && mr_session_has_channel(link->session, c->number))
+		mr_session_request(link->session, c->number, MR_TOKEN_NOBODY, c->epoch, &cancel,
+			MR_NEVER);
+	mr_topology_cancel(&r->topology, record);
+}
+
+/* The program deleted the queue itself: its consumers, told to be away, do not come back. */
+static void end_consumers_of(struct mr_recovery *r, mr_slice queue)
+{
+	struct mr_record *c = NULL;
+	while ((c = mr_topology_next(&r->topology, MR_BASIC_CONSUME, c))) {
+		if (!mr_slice_equal(c->request.name, queue)) continue;
+		mr_event ev = {.type = MR_EV_CANCEL, .consumer = c->request.number};
+		ev.connection = r->link->number;
+		ev.channel = c->channel;
+		mr_recovery_push(r, &ev);
+	}
+}
+
+static void note_answer(struct mr_recovery *r, const mr_event *ev)
+{
+	struct asked *a = mr_map_take(&r->asked, ev->token);
+	const mr_reply *reply = ev->data.reply;
+	if (!a) return;
+	if (ev->status == MR_OK && a->operation < 0)
+		mr_topology_channel(&r->topology, a->channel, a->epoch);
+	if (ev->status == MR_OK && a->operation == MR_QUEUE_DELETE)
+		end_consumers_of(r, a->copy->request.name);
+	if (ev->status == MR_OK && a->operation >= 0)
+		mr_topology_note(&r->topology, a->channel, &a->copy->request,
+			reply ? mr_slice_of(reply->name, reply->name_size) : mr_slice_of("", 0));
+	free_asked(a);
+}
+
+/* ---- what the session tells ---- */
+
+static void take_answer(struct mr_recovery *r, mr_event *ev)
+{
+	const mr_reply *reply = ev->data.reply;
+	if (ev->token == r->token && r->waiting) {
+		r->answered = true;
+		memset(&r->error, 0, sizeof r->error);
+		r->error.kind = ev->status;
+		if (reply) r->error = reply->error;
+		r->name[0] = '\0';
+		if (reply) memcpy(r->name, reply->name, sizeof r->name);
+		mr_link_touch(r->link);
+	}
+	mr_event_fini(ev);
+}
+
+void mr_recovery_plan_repair(struct mr_recovery *r)
+{
+	mr_timer_arm(&r->repair,
+		mr_recovery_now(r) + mr_backoff(&repair_retry, r->repairs++, MR_OK, chance(r)));
+}
+
+/* With its connection: the host is told of that alone, unless the channel was not open yet. */
+static bool goes_with_connection(const struct mr_recovery *r, const mr_event *ev)
+{
+	return mr_session_state(r->link->session) == MR_SESSION_CLOSED &&
+	       r->link->state == MR_LINK_OPEN && mr_recovery_would_retry(r, ev->status);
+}
+
+/* By a step of the plan that failed: see replay.c. */
+static bool goes_with_step(const struct mr_recovery *r, const mr_event *ev)
+{
+	bool is_scratch = r->scratch && ev->channel == r->scratch && ev->epoch == r->scratch_epoch;
+	bool is_step = r->at < r->count && r->waiting && ev->epoch >= MR_RECOVERY_EPOCHS &&
+	               r->steps[r->at].channel == ev->channel;
+	return is_scratch || (is_step && mr_session_state(r->link->session) == MR_SESSION_OPEN);
+}
+
+/* The broker closed a channel. One with consumers comes back. */
+static bool take_channel(struct mr_recovery *r, mr_event *ev)
+{
+	struct mr_channel_record *c = mr_topology_channel_of(&r->topology, ev->channel);
+	if (goes_with_step(r, ev) || (c && goes_with_connection(r, ev))) {
+		mr_event_fini(ev);
+		return true;
+	}
+	if (!c || mr_session_state(r->link->session) == MR_SESSION_CLOSED) return false;
+	if (!r->link->config->recover || !mr_topology_has_consumers(&r->topology, c->number)) {
+		mr_topology_channel_closed(&r->topology, c->number);
+		return false;
+	}
+	c->broken = true;
+	ev->last = 1; /* it will be back */
+	if (r->at >= r->count) mr_recovery_plan_repair(r);
+	return false;
+}
+
+static void take_cancel(struct mr_recovery *r, mr_event *ev)
+{
+	if (!r->link->config->recover) return;
+	if (!mr_topology_cancelled(&r->topology, ev->consumer)) return;
+	ev->last = 1; /* it will be asked for again */
+	if (r->at >= r->count) mr_recovery_plan_repair(r);
+}
+
+bool mr_recovery_takes(struct mr_recovery *r, mr_event *ev)
+{
+	switch (ev->type) {
+	case MR_EV_DONE:
+		if (ev->token & MR_RECOVERY_OURS && ev->token != MR_TOKEN_NOBODY) {
+			take_answer(r, ev);
+			return true;
+		}
+		note_answer(r, ev);
+		return false;
+	case MR_EV_CHANNEL: return take_channel(r, ev);
+	case MR_EV_CANCEL: take_cancel(r, ev); return false;
+	default: return false;
+	}
+}
+
+bool mr_recovery_opened(struct mr_recovery *r)
+{
+	bool was_open = r->was_open;
+	mr_msec now = mr_recovery_now(r);
+	r->was_open = true;
+	r->opened_at = now;
+	mr_timer_stop(&r->retry);
+	r->is_whole = was_open;
+	return was_open && mr_plan_all(r, r->link->config->recover_topology);
+}

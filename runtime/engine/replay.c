@@ -1,0 +1,257 @@
+/* replay: asks the broker for the steps of a plan, one after the other, and judges the answers.
+ * SPDX-License-Identifier: MIT
+ * I/O thread. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "engine/link.h"
+#include "engine/plan.h"
+
+#define LOCKED_PAUSE 500  /* ms between two looks at a queue that a dead connection locks */
+#define LOCKED_MAX 120000 /* ms: two heartbeats of RabbitMQ's own 60 s */
+
+/* ---- the steps ---- */
+
+static void ask(struct mr_recovery *r, uint16_t channel, uint32_t epoch, const mr_request *request)
+{
+	struct mr_link *link = r->link;
+	mr_session_request(link->session, channel, r->token, epoch, request,
+		mr_recovery_now(r) + link->config->rpc_timeout);
+}
+
+static void open_channel(struct mr_recovery *r, uint16_t number)
+{
+	struct mr_link *link = r->link;
+	struct mr_channel_record *c = mr_topology_channel_of(&r->topology, number);
+	c->epoch = MR_RECOVERY_EPOCHS | ++link->engine->epochs;
+	/* Told before anything can come on it. */
+	mr_event ev = {.type = MR_EV_CHANNEL, .detail = MR_CHANNEL_AGAIN, .epoch = c->epoch};
+	ev.connection = link->number;
+	ev.channel = number;
+	mr_recovery_push(r, &ev);
+	mr_session_channel_open(link->session, number, r->token, c->epoch,
+		mr_recovery_now(r) + link->config->rpc_timeout);
+}
+
+static void open_scratch(struct mr_recovery *r)
+{
+	struct mr_link *link = r->link;
+	uint16_t most = mr_session_handshake(link->session)->channel_max;
+	r->scratch = most ? most : UINT16_MAX;
+	r->scratch_epoch = MR_RECOVERY_EPOCHS | ++link->engine->epochs;
+	mr_session_channel_open(link->session, r->scratch, r->token, r->scratch_epoch,
+		mr_recovery_now(r) + link->config->rpc_timeout);
+}
+
+/* On a channel of its own: a queue that is missing costs the channel that asks. */
+static void probe(struct mr_recovery *r, const struct mr_record *record)
+{
+	mr_request passive = {.operation = MR_QUEUE_DECLARE, .flags = MR_PASSIVE};
+	passive.name = record->request.name;
+	ask(r, r->scratch, r->scratch_epoch, &passive);
+}
+
+static void ask_mode(struct mr_recovery *r, const struct mr_step *s,
+	const struct mr_channel_record *c)
+{
+	mr_request request = {.operation = MR_BASIC_QOS, .number = c->prefetch};
+	if (s->kind == MR_STEP_GLOBAL_QOS) {
+		request.number = c->global_prefetch;
+		request.flags = MR_GLOBAL;
+	}
+	if (s->kind == MR_STEP_CONFIRM) request = (mr_request){.operation = MR_CONFIRM_SELECT};
+	if (s->kind == MR_STEP_TX) request = (mr_request){.operation = MR_TX_SELECT};
+	ask(r, s->channel, c->epoch, &request);
+}
+
+/* The consumer keeps its tag; a queue that the broker named asks for a new name. */
+static void ask_record(struct mr_recovery *r, const struct mr_record *record, uint32_t epoch)
+{
+	mr_request request = record->request;
+	if (record->server_named && request.operation == MR_QUEUE_DECLARE)
+		request.name = mr_slice_of("", 0);
+	ask(r, record->channel, epoch, &request);
+}
+
+static void tell_ready(struct mr_recovery *r, uint16_t number)
+{
+	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, number);
+	mr_event ev = {.type = MR_EV_CHANNEL, .detail = MR_CHANNEL_READY};
+	if (!c) return;
+	ev.connection = r->link->number;
+	ev.channel = number;
+	ev.epoch = c->epoch;
+	mr_recovery_push(r, &ev);
+}
+
+/* Asks for the step; false: there is nothing to ask, go on. */
+static bool begin_step(struct mr_recovery *r)
+{
+	const struct mr_step *s = &r->steps[r->at];
+	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, s->channel);
+	const struct mr_record *record =
+		s->record ? mr_topology_record(&r->topology, s->record) : NULL;
+	if (!c || (s->record && !record)) return false; /* the program closed or removed it */
+	r->token = MR_RECOVERY_OURS | ++r->tokens;
+	r->waiting = true;
+	r->answered = false;
+	switch (s->kind) {
+	case MR_STEP_OPEN: open_channel(r, s->channel); break;
+	case MR_STEP_RECORD: ask_record(r, record, c->epoch); break;
+	case MR_STEP_SCRATCH: open_scratch(r); break;
+	case MR_STEP_PROBE: probe(r, record); break;
+	case MR_STEP_READY:
+		tell_ready(r, s->channel);
+		r->waiting = false;
+		return false;
+	default: ask_mode(r, s, c); break;
+	}
+	return true;
+}
+
+/* ---- how a step ended ---- */
+
+static const char *const nouns[] = {[MR_EXCHANGE_DECLARE] = "exchange",
+	[MR_QUEUE_DECLARE] = "queue",
+	[MR_EXCHANGE_BIND] = "binding",
+	[MR_QUEUE_BIND] = "binding",
+	[MR_BASIC_CONSUME] = "consumer"};
+
+static void report_failure(struct mr_recovery *r, const struct mr_record *record)
+{
+	r->failures++;
+	if (!r->report) r->report = mr_table_new();
+	if (r->report && !r->failed) r->failed = mr_table_nest(r->report, "failed", 6, 'A');
+	mr_table *row = r->failed ? mr_table_nest(r->failed, "", 0, 'F') : NULL;
+	if (!row) return;
+	mr_table_add_string(row, "what", mr_slice_str(nouns[record->request.operation]));
+	mr_table_add_string(row, "name", record->request.name);
+	mr_table_add_string(row, "kind", mr_slice_str(mr_status_name(r->error.kind)));
+	mr_table_add_string(row, "text", mr_slice_str(r->error.text));
+	mr_log(&r->link->engine->log, MR_LOG_WARN, "not recovered", "connection",
+		r->link->config->name, "what", nouns[record->request.operation], "name",
+		record->strings[0], "kind", mr_status_name(r->error.kind), "text", r->error.text,
+		NULL);
+}
+
+/* Its consumer will get nothing more: the host must know. */
+static void tell_consumer_failed(struct mr_recovery *r, const struct mr_record *record)
+{
+	mr_event ev = {.type = MR_EV_CANCEL,
+		.status = r->error.kind,
+		.consumer = record->request.number};
+	ev.connection = r->link->number;
+	ev.channel = record->channel;
+	ev.data.error = mr_malloc(sizeof r->error);
+	if (ev.data.error) *ev.data.error = r->error;
+	mr_recovery_push(r, &ev);
+}
+
+static void renamed(struct mr_recovery *r, const struct mr_record *record)
+{
+	mr_table *names;
+	if (!r->report) r->report = mr_table_new();
+	names = r->report ? mr_table_nest(r->report, "renamed", 7, 'F') : NULL;
+	if (names) mr_table_add_string(names, record->strings[0], mr_slice_str(r->name));
+	mr_topology_rename(&r->topology, record->strings[0], mr_slice_str(r->name));
+}
+
+static void step_succeeded(struct mr_recovery *r)
+{
+	struct mr_step *s = &r->steps[r->at];
+	struct mr_record *record = s->record ? mr_topology_record(&r->topology, s->record) : NULL;
+	s->done = true;
+	r->at++;
+	r->locked_since = 0;
+	if (s->kind == MR_STEP_PROBE)
+		mr_session_channel_close(r->link->session, r->scratch, MR_TOKEN_NOBODY,
+			r->scratch_epoch, MR_NEVER);
+	if (s->kind != MR_STEP_RECORD || !record) return;
+	r->restored++;
+	if (record->cancelled && record->request.operation == MR_BASIC_CONSUME) {
+		mr_event ev = {.type = MR_EV_CANCEL,
+			.detail = 1,
+			.consumer = record->request.number};
+		ev.connection = r->link->number;
+		ev.channel = record->channel;
+		record->cancelled = false;
+		mr_recovery_push(r, &ev); /* it consumes again */
+	}
+	if (record->server_named && record->request.operation == MR_QUEUE_DECLARE)
+		renamed(r, record);
+}
+
+/* An exclusive queue of ours is locked until the broker has noticed that the old connection is dead. */
+static bool is_locked_by_the_dead(struct mr_recovery *r)
+{
+	mr_msec now = mr_recovery_now(r);
+	if (r->error.kind != MR_RESOURCE_LOCKED) return false;
+	if (!r->locked_since) r->locked_since = now;
+	return now - r->locked_since < LOCKED_MAX;
+}
+
+static void give_step_up(struct mr_recovery *r, struct mr_record *record)
+{
+	struct mr_step s = r->steps[r->at];
+	if (record) {
+		report_failure(r, record);
+		if (record->request.operation == MR_BASIC_CONSUME) {
+			tell_consumer_failed(r, record);
+			mr_topology_forget(&r->topology, record);
+		}
+	}
+	bool is_gone = !mr_session_has_channel(r->link->session, s.channel);
+	if (s.kind == MR_STEP_OPEN || !is_gone || !mr_plan_reopen(r, s.channel, false)) r->at++;
+}
+
+static void step_failed(struct mr_recovery *r)
+{
+	struct mr_step *s = &r->steps[r->at];
+	struct mr_record *record = s->record ? mr_topology_record(&r->topology, s->record) : NULL;
+	if (s->kind == MR_STEP_SCRATCH || s->kind == MR_STEP_PROBE) { /* not there yet: later */
+		r->at += s->kind == MR_STEP_PROBE ? 2 : 3;
+		mr_recovery_plan_repair(r);
+		return;
+	}
+	if (record && is_locked_by_the_dead(r)) {
+		uint16_t channel = s->channel;
+		if (!mr_plan_reopen(r, channel, true)) r->at++;
+		mr_timer_arm(&r->repair, mr_recovery_now(r) + LOCKED_PAUSE);
+		return;
+	}
+	r->locked_since = 0;
+	give_step_up(r, record);
+}
+
+static void finish(struct mr_recovery *r)
+{
+	bool is_whole = r->is_whole;
+	mr_plan_drop(r);
+	if (!is_whole) {
+		if (!r->failures && !ev_is_active(&r->repair.ev)) r->repairs = 0;
+		mr_recovery_drop_report(r);
+		return;
+	}
+	r->is_whole = false;
+	mr_link_recovered(r->link, r->restored, r->report);
+	r->report = r->failed = NULL;
+	mr_recovery_drop_report(r);
+}
+
+void mr_recovery_go_on(struct mr_recovery *r)
+{
+	while (r->at < r->count && mr_session_state(r->link->session) == MR_SESSION_OPEN) {
+		if (r->waiting && !r->answered) return;
+		if (r->waiting) {
+			r->waiting = false;
+			if (r->error.kind == MR_OK)
+				step_succeeded(r);
+			else
+				step_failed(r);
+		}
+		if (r->at >= r->count) break;
+		if (r->locked_since && ev_is_active(&r->repair.ev)) return;
+		if (!begin_step(r)) r->at++;
+	}
+	if (r->count && r->at >= r->count) finish(r);
+}
