@@ -24,6 +24,8 @@ local getters = {}
 local error_box = ffi.new "mr_error"
 local text_box = ffi.new "char[1024]"
 
+connection.methods, connection.getters = Connection, getters
+
 function Connection.__index(self, key)
    local getter = getters[key]
    if getter then return getter(self) end

@@ -19,10 +19,13 @@ local options = require "moonrabbit.options"
 local task = require "moonrabbit.task"
 local testing = require "moonrabbit.testing"
 local value = require "moonrabbit.value"
+local waits = require "moonrabbit.waits"
 require "moonrabbit.dispatch"
+require "moonrabbit.extras"
+require "moonrabbit.simple"
 
 local mr = {
-   version = lib.version, log = log, testing = testing,
+   pool = require("moonrabbit.pool").new, version = lib.version, log = log, testing = testing,
    int = value.int, timestamp = value.timestamp, bytes = value.bytes, array = value.array,
    decimal = value.decimal, null = value.null,
 }
@@ -131,7 +134,7 @@ function mr.wait_fd(fd, mode, timeout)
    options.argument(1, "fd", fd, "number")
    if mode ~= "r" and mode ~= "w" and mode ~= "rw" then error('mode must be "r", "w" or "rw"', 2) end
    options.seconds("timeout", timeout)
-   return loop.wait_fd(fd, mode, timeout)
+   return waits.fd(fd, mode, timeout)
 end
 
 --- Seconds on the monotonic clock.

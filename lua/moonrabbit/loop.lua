@@ -21,6 +21,7 @@ local on_delivery                    -- set by consume
 local handlers = {}                  -- event type -> function(event)
 local closers = {}                   -- what to do before the runtime goes
 local room_waiters = {}              -- tokens
+local on_event                       -- called once, after the next event; nil: nobody waits for it
 
 --- Things that keep the program going: consumers, mostly.
 loop.holds = 0
@@ -107,6 +108,11 @@ local function dispatch(number)
       local ev = events[at]
       at = at + 1
       if ev.type == EV_DELIVERY then on_delivery(ev.data.delivery) else on_other(ev) end
+      if on_event then
+         local fn = on_event
+         on_event = nil
+         fn()
+      end
    end
 end
 
@@ -172,7 +178,8 @@ end
 --- One turn: what is ready, what is due, what has come.
 -- @tparam[opt] number timeout seconds to sleep at most when there is nothing; nil: until something comes
 -- @treturn boolean was there anything?
-function loop.pump(timeout)
+-- @tparam[opt] number most events to take
+function loop.pump(timeout, most)
    local busy = task.run_ready()
    if fire_timers() then busy = true end
    if at < count then               -- a pump within a handler: the rest of the batch comes first
@@ -180,7 +187,7 @@ function loop.pump(timeout)
       return true
    end
    local wait = (busy or task.has_ready()) and 0 or patience(timeout)
-   local n = C.mr_runtime_poll(loop.runtime(), events, BATCH, wait)
+   local n = C.mr_runtime_poll(loop.runtime(), events, most or BATCH, wait)
    if n < 0 then error("moonrabbit: this process is a fork: the runtime belongs to its parent", 0) end
    at, count = 0, n
    if n > 0 then dispatch_batch() end
@@ -223,21 +230,7 @@ function loop.wait_room(timeout)
    return loop.wait(token, timeout)
 end
 
---- Waits until `fd` can be read ("r"), written ("w") or either ("rw").
--- @treturn[1] string what it is ready for
--- @treturn[2] nil and the error `timeout`
-function loop.wait_fd(fd, mode, timeout)
-   local read, write = mode:find("r", 1, true), mode:find("w", 1, true)
-   if not (read or write) then error('mode must be "r", "w" or "rw"', 2) end
-   local token = task.token()
-   local status = C.mr_watch_fd(loop.runtime(), token, fd, (read and 1 or 0) + (write and 2 or 0))
-   if status ~= 0 then return nil, errors.of_status(status, "connection") end
-   local detail = loop.wait(token, timeout, true)
-   if not detail then
-      C.mr_unwatch_fd(loop.runtime(), token)
-      return nil, errors.new("timeout", "connection", ("descriptor %d was not ready in time"):format(fd))
-   end
-   return (detail % 2 == 1 and "r" or "") .. (detail >= 2 and "w" or "")
-end
+--- Calls fn once, when the next event was dispatched; nil: not any more.
+function loop.after_event(fn) on_event = fn end
 
 return loop

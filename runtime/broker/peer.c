@@ -183,6 +183,13 @@ static void on_io(struct ev_loop *loop, ev_io *io, int revents)
 	touch(p);
 }
 
+/* Reads before it judges: it may be us who are late, not the client. */
+static void look_and_tick(struct mr_peer *p)
+{
+	if (!p->wire->faults.silent && !p->is_parting && !p->is_dead) read_some(p);
+	mr_broker_session_tick(p->session);
+}
+
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 {
 	struct mr_peer *p = timer->data;
@@ -192,7 +199,7 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 	if (p->is_parting)
 		die(p);
 	else
-		mr_broker_session_tick(p->session);
+		look_and_tick(p);
 	touch(p);
 }
 
@@ -252,7 +259,7 @@ void mr_wire_changed(struct mr_wire *wire)
 	for (struct mr_node *n = wire->peers.next; n != &wire->peers; n = n->next) {
 		struct mr_peer *p = mr_container(n, struct mr_peer, node);
 		p->cut_left = -1;
-		mr_broker_session_tick(p->session);
+		look_and_tick(p);
 		touch(p);
 	}
 }

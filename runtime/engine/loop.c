@@ -195,6 +195,7 @@ static void *run(void *arg)
 		mr_board_write(&e->bridge->board, &stats);
 		check_stopped(e);
 		if (!e->stopped) sleep_once(e, busy || e->clock_token);
+		if (e->clock_token) flush_links(e); /* heartbeats are on their way, too */
 		tell_clock(e);
 	}
 	mr_board_stop(&e->bridge->board);

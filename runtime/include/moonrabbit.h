@@ -27,30 +27,32 @@
 #define MR_API __attribute__((visibility("default")))
 
 /* Every kind of error, as X(C name, Lua name). mr_status_hint() says what to check for each. */
-#define MR_KINDS(X)                                                                                \
-	X(OK, ok)                                                                                  \
-	X(CONNECTION_REFUSED, connection_refused)                                                  \
-	X(DNS_FAILED, dns_failed) X(CONNECT_TIMEOUT, connect_timeout) X(TLS_FAILED,                \
-		tls_failed) X(PROTOCOL_MISMATCH, protocol_mismatch) X(AUTHENTICATION_FAILED,       \
-		authentication_failed) X(VHOST_ACCESS_REFUSED,                                     \
-		vhost_access_refused) X(ACCESS_REFUSED, access_refused) X(NOT_FOUND,               \
-		not_found) X(RESOURCE_LOCKED, resource_locked) X(PRECONDITION_FAILED,              \
-		precondition_failed) X(CONTENT_TOO_LARGE, content_too_large) X(NO_ROUTE,           \
-		no_route) X(CONNECTION_FORCED, connection_forced) X(FRAME_ERROR,                   \
-		frame_error) X(COMMAND_INVALID, command_invalid) X(CHANNEL_ERROR,                  \
-		channel_error) X(UNEXPECTED_FRAME, unexpected_frame) X(RESOURCE_ERROR,             \
-		resource_error) X(NOT_ALLOWED, not_allowed) X(NOT_IMPLEMENTED,                     \
-		not_implemented) X(INTERNAL_ERROR, internal_error) X(STREAM_LOST,                  \
-		stream_lost) X(HEARTBEAT_TIMEOUT, heartbeat_timeout) X(BLOCKED_TIMEOUT,            \
-		blocked_timeout) X(CONNECTION_LIMIT_REACHED, connection_limit_reached)             \
-		X(CHANNEL_LIMIT_REACHED, channel_limit_reached) X(POOL_EXHAUSTED,                  \
-			pool_exhausted) X(POOL_LIMIT_EXCEEDED, pool_limit_exceeded) X(TIMEOUT,     \
-			timeout) X(BACKPRESSURE, backpressure) X(NACKED, nacked)                   \
-			X(RETURNED, returned) X(LOST, lost) X(STALE, stale) X(SETTLED, settled)    \
-				X(CANCELLED, cancelled) X(CLOSED, closed) X(FORKED, forked)        \
-					X(BAD_OPTION, bad_option) X(BAD_URI, bad_uri)              \
-						X(BAD_ARGUMENT, bad_argument) X(EMPTY, empty)      \
-							X(NO_MEMORY, no_memory)
+/* clang-format off */
+#define MR_KINDS(X) \
+	X(OK, ok) X(CONNECTION_REFUSED, connection_refused) \
+	X(DNS_FAILED, dns_failed) X(CONNECT_TIMEOUT, connect_timeout) \
+	X(TLS_FAILED, tls_failed) X(PROTOCOL_MISMATCH, protocol_mismatch) \
+	X(AUTHENTICATION_FAILED, authentication_failed) X(VHOST_ACCESS_REFUSED, vhost_access_refused) \
+	X(ACCESS_REFUSED, access_refused) X(NOT_FOUND, not_found) \
+	X(RESOURCE_LOCKED, resource_locked) X(PRECONDITION_FAILED, precondition_failed) \
+	X(CONTENT_TOO_LARGE, content_too_large) X(NO_ROUTE, no_route) \
+	X(CONNECTION_FORCED, connection_forced) X(FRAME_ERROR, frame_error) \
+	X(COMMAND_INVALID, command_invalid) X(CHANNEL_ERROR, channel_error) \
+	X(UNEXPECTED_FRAME, unexpected_frame) X(RESOURCE_ERROR, resource_error) \
+	X(NOT_ALLOWED, not_allowed) X(NOT_IMPLEMENTED, not_implemented) \
+	X(INTERNAL_ERROR, internal_error) X(STREAM_LOST, stream_lost) \
+	X(HEARTBEAT_TIMEOUT, heartbeat_timeout) X(BLOCKED_TIMEOUT, blocked_timeout) \
+	X(CONNECTION_LIMIT_REACHED, connection_limit_reached) X(CHANNEL_LIMIT_REACHED, channel_limit_reached) \
+	X(POOL_EXHAUSTED, pool_exhausted) X(POOL_LIMIT_EXCEEDED, pool_limit_exceeded) \
+	X(TIMEOUT, timeout) X(BACKPRESSURE, backpressure) \
+	X(NACKED, nacked) X(RETURNED, returned) \
+	X(LOST, lost) X(STALE, stale) \
+	X(SETTLED, settled) X(CANCELLED, cancelled) \
+	X(CLOSED, closed) X(FORKED, forked) \
+	X(BAD_OPTION, bad_option) X(BAD_URI, bad_uri) \
+	X(BAD_ARGUMENT, bad_argument) X(EMPTY, empty) \
+	X(NO_MEMORY, no_memory)
+/* clang-format on */
 
 #define MR_KIND_ENUM_(upper, lower) MR_##upper,
 enum mr_status { MR_KINDS(MR_KIND_ENUM_) MR_STATUS_COUNT };

@@ -38,8 +38,8 @@ describe("heartbeats", function()
       assert(admin:queue_delete { queue = q })
    end)
 
-   it("in loop mode stop with the script, and the broker drops the connection", function()
-      local conn = broker.connect { heartbeat = 2, heartbeat_mode = "loop" }
+   it("in loop mode stop with the script, and the broker drops the connection (P3, T11)", function()
+      local conn = broker.connect { heartbeat = 2, heartbeat_mode = "loop", recover = false }
       local ch = assert(conn:channel())
       mr.log.configure "off"
       spin(8)
@@ -48,6 +48,20 @@ describe("heartbeats", function()
       assert.is_nil(ok)
       assert.equal("connection", err.scope)
       assert.equal("lost", conn.state)
+   end)
+
+   it("in loop mode cost the connection, which comes back with its consumer (P3)", function()
+      local conn = broker.connect { heartbeat = 2, heartbeat_mode = "loop" }
+      local ch, got = assert(conn:channel()), 0
+      local q = assert(ch:queue_declare { queue = broker.name "loop", auto_delete = false }).queue
+      assert(ch:consume(q, function() got = got + 1 end))
+      mr.log.configure "off"
+      spin(8)
+      broker.eventually("the recovery", function() return conn.epoch == 2 and ch.is_open end, 20)
+      mr.log.configure "warn"
+      assert(ch:publish("", q, "x"))
+      broker.eventually("the message", function() return got == 1 end)
+      assert(ch:queue_delete { queue = q })
    end)
 
    it("keep an idle connection", function()

@@ -20,11 +20,12 @@ local PAGES = {
    { "Channels: exchanges, queues, bindings", "declare", "ch" }, { "Channels: the rest", "channel", "ch" },
    { "Publishing", "publish", "ch" }, { "Tickets", "ticket", "ticket" }, { "Messages", "message", "msg" },
    { "Consumers", "consume", "consumer" }, { "Values", "value", "mr" }, { "Logging", "log", "mr.log" },
-   { "Testing: the embedded broker", "testing", "mr.testing" },
+   { "Connections: trying again, and more of kombu", "extras", "conn" }, { "Simple queues", "simple", "simple" },
+   { "Pools", "pool", "pool" }, { "Pools: size", "pool_size", "pool" }, { "Testing: the embedded broker", "testing", "mr.testing" },
 }
 
 local OURS = { mr = true, Connection = true, Channel = true, Ticket = true, Consumer = true, methods = true,
-   value = true, log = true, Timer = true, testing = true, Broker = true }
+   value = true, log = true, Timer = true, testing = true, Broker = true, Pool = true, Simple = true, pool = true }
 
 -- One tag of LDoc as a line of Markdown.
 local function tag_line(tag, rest)
@@ -59,6 +60,8 @@ local function signature(object, head)
    if not owner or not OURS[owner] or name:find "^_" then return nil end
    if owner == "mr" or owner == "value" then return "mr." .. name .. args end
    if owner == "log" then return "mr.log." .. name .. args end
+   if owner == "pool" and name == "new" then return "mr.pool(opts)" end
+   if owner == "Connection" and object == "simple" then return "conn:" .. name .. args end
    if owner == "Broker" then return "broker:" .. name .. args end
    if owner == "Timer" then return "timer:" .. name .. args end
    return object .. sep .. name .. args
@@ -68,6 +71,7 @@ end
 local function section(title, module, object)
    local out, comment = { "## " .. title .. "\n" }, nil
    for line in (read("lua/moonrabbit/" .. module .. ".lua") .. "\n"):gmatch "([^\n]*)\n" do
+      if module == "pool_size" then line = line:gsub("^   ", "") end
       if line:find "^%-%-%-%s" then comment = line
       elseif comment and line:find "^%-%-" and not line:find "^%-%- %-%-" then comment = comment .. "\n" .. line
       else
@@ -115,7 +119,8 @@ Made from the table in `runtime/amqp/options.h`, which also validates them, by `
 `mr.connect` takes a URL, or a table of these. What stands in the table wins over the URL; a URL's query takes the
 same names (`amqp://host/?heartbeat=30`), and `connection_timeout` for `connect_timeout`. `ssl_options.x` is
 `ssl_options = { x = ... }` in Lua. `on_event = function(ev) end` is called with what happens to the connection:
-`ev.type` is connecting, connected, blocked, unblocked, lost, closed or channel_closed.
+`ev.type` is connecting, connected, blocked, unblocked, lost (`recovering`: it will be back), retrying (`attempt`,
+`delay`), recovered (`entities`, `failed`, `renamed`, `gap`), gave_up, closed, channel_closed or consumer_cancelled.
 
 `amqp://host`, `amqp://host/` and `amqp://host/%2f` all mean the virtual host `/`. `memory://` is the broker inside the
 process ([embedded-broker](embedded-broker.md)); without any of url, hostname, port, userid, password and virtual_host it

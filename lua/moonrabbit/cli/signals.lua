@@ -12,10 +12,10 @@ local NAMES = { [2] = "SIGINT", [15] = "SIGTERM" }
 function signals.watch(mr)
    local fd = rawget(_G, "moonrabbit_signal_fd")
    if not fd then return end
-   local loop, task = require "moonrabbit.loop", require "moonrabbit.task"
+   local task, waits = require "moonrabbit.task", require "moonrabbit.waits"
    local box = ffi.new "uint8_t[1]"
    task.background(function()
-      while loop.wait_fd(fd, "r") do
+      while waits.fd(fd, "r") do
          if ffi.C.read(fd, box, 1) == 1 then
             mr.log.info("stopping", { signal = NAMES[box[0]] or box[0] })
             mr.stop()

@@ -1,0 +1,94 @@
+--- extras: what kombu's users know of a connection beyond opening and closing it.
+-- SPDX-License-Identifier: MIT
+local connection = require "moonrabbit.connection"
+local ensure = require "moonrabbit.ensure"
+local errors = require "moonrabbit.errors"
+local options = require "moonrabbit.options"
+local waits = require "moonrabbit.waits"
+
+local Connection, getters = connection.methods, connection.getters
+
+--- Kinds of errors that end a connection.
+getters.connection_errors = function()
+   return { "connection_refused", "dns_failed", "connect_timeout", "tls_failed", "protocol_mismatch",
+      "authentication_failed", "vhost_access_refused", "connection_forced", "frame_error", "command_invalid",
+      "channel_error", "unexpected_frame", "resource_error", "not_allowed", "not_implemented", "internal_error",
+      "stream_lost", "heartbeat_timeout", "blocked_timeout", "connection_limit_reached", "closed" }
+end
+--- Kinds of errors that end a channel.
+getters.channel_errors = function()
+   return { "access_refused", "not_found", "resource_locked", "precondition_failed", "content_too_large", "no_route",
+      "channel_limit_reached", "closed" }
+end
+
+--- Itself: so that a connection can stand where a pool's is expected.
+function Connection:acquire() return self end
+
+--- A connection with the same options, but for those given.
+-- @tparam[opt] table overrides
+-- @treturn connection not connected yet
+function Connection:clone(overrides)
+   local all = {}
+   for k, v in pairs(self.options) do all[k] = v end
+   for k, v in pairs(overrides or {}) do all[k] = v end
+   local conn = connection.new(all, 2)
+   return conn
+end
+
+--- A channel for whatever needs one: opened at the first call, and again when it was closed.
+-- @treturn[1] channel
+-- @treturn[2] nil, error
+function Connection:default_channel()
+   local ch = self.own_channel
+   if ch and ch.handle then return ch end
+   local err
+   ch, err = self:channel()
+   self.own_channel = ch
+   return ch, err
+end
+
+--- Waits for one event of any kind (a delivery, an answer, a loss) and dispatches it, and no other.
+-- @tparam[opt] table opts timeout (seconds)
+-- @treturn[1] true
+-- @treturn[2] nil, error of kind timeout
+function Connection:drain_events(opts)
+   opts = options.check(opts, { timeout = "number" })
+   options.seconds("timeout", opts.timeout)
+   if self.released then return nil, errors.new("closed", "connection", "the connection was released") end
+   if waits.event(opts.timeout) then return true end
+   return nil, errors.new("timeout", "connection", "no event came in time")
+end
+
+local CONNECT = { interval_start = 2, interval_step = 2, interval_max = 30 }
+
+--- Connects, however many tries it takes.
+-- @tparam[opt] table opts errback(err, interval), max_retries (nil: for ever), interval_start=2,
+-- interval_step=2, interval_max=30, timeout
+-- @treturn[1] connection itself
+-- @treturn[2] nil, error the last one
+function Connection:ensure_connection(opts)
+   opts = ensure.options(opts, CONNECT, 2)
+   return ensure.run(opts, function() return self:connect() end)
+end
+
+local REPEAT = { interval_start = 1, interval_step = 1, interval_max = 1 }
+
+--- A function that calls fn and, when a connection or a channel failed, connects and calls it again.
+-- @tparam function fn may fail by `nil, err`; errors of other kinds, and raised ones, are passed on
+-- @tparam[opt] table opts errback(err, interval), max_retries (nil: for ever), interval_start=1,
+-- interval_step=1, interval_max=1, timeout
+-- @treturn function
+function Connection:ensure(fn, opts)
+   options.argument(1, "fn", fn, "function")
+   opts = ensure.options(opts, REPEAT, 2)
+   return function(...)
+      local n, args = select("#", ...), { ... }
+      return ensure.run(opts, function()
+         local ok, err = self:connect()
+         if not ok then return nil, err end
+         return fn(unpack(args, 1, n))
+      end)
+   end
+end
+
+return connection

@@ -1,0 +1,72 @@
+--- lease: what a pool lends: it works like the connection or channel until it is released.
+-- SPDX-License-Identifier: MIT
+local lease = {}
+
+local items = setmetatable({}, { __mode = "k" })    -- lease -> { item, released (where), pool, watch }
+local Lease = { __name = "moonrabbit.lease" }
+
+local function where(level)
+   local info = debug.getinfo(level, "Sl")
+   return info and info.currentline > 0 and ("%s:%d"):format(info.short_src, info.currentline) or "the library"
+end
+
+local function item_of(self, level)
+   local state = items[self]
+   if state.item then return state.item end
+   error(("this %s was released at %s: acquire another"):format(state.what, state.released), level + 1)
+end
+
+function Lease.__index(self, key)
+   local item = item_of(self, 2)
+   local v = item[key]
+   if type(v) ~= "function" then return v end
+   return function(first, ...)
+      if first ~= self then return v(first, ...) end
+      return v(item_of(self, 2), ...)
+   end
+end
+
+function Lease.__newindex(self, key, v) item_of(self, 2)[key] = v end
+
+function Lease.__tostring(self)
+   local state = items[self]
+   return state.item and tostring(state.item) or ("%s, released at %s"):format(state.what, state.released)
+end
+
+--- Lends an item. When the lease is collected before it is given back, on_leak(item) is called: it must
+-- not wait.
+-- @tparam string what "connection" or "channel"
+function lease.new(item, what, on_leak)
+   local self = setmetatable({}, Lease)
+   local state = { item = item, what = what }
+   items[self] = state
+   -- A table has no finalizer in LuaJIT; a proxy has.
+   local watch = newproxy(true)
+   getmetatable(watch).__gc = function()
+      if state.item then on_leak(state.item) end
+   end
+   rawset(self, watch, true) -- lives as long as the lease
+   return self
+end
+
+--- Ends a lease; the item. A second time it is an error that names the first.
+function lease.give_back(self, level)
+   local state = items[self]
+   if not state then error("this was not acquired from a pool", (level or 2) + 1) end
+   if not state.item then
+      error(("this %s was released already, at %s"):format(state.what, state.released), (level or 2) + 1)
+   end
+   local item = state.item
+   state.item, state.released = nil, where((level or 2) + 2)
+   return item
+end
+
+--- Is it a lease?
+function lease.is(value) return getmetatable(value) == Lease end
+--- The item of a lease that is still held, or nil.
+function lease.item(self)
+   local state = items[self]
+   return state and state.item
+end
+
+return lease
