@@ -5,9 +5,9 @@
 #   sh tests/run.sh                   everything
 #   sh tests/run.sh quick             all but sanitizers, fuzzers, install and quickstart
 #   sh tests/run.sh STEP...           packages format luacheck layers complexity unit spec contract
-#                                     embedded foreign asan tsan fuzz install quickstart
+#                                     embedded foreign fault asan tsan fuzz install quickstart
 #
-# Environment: MR_FUZZ_SECONDS (30) for each fuzz target, MR_BUILD (.build) for all that is written.
+# Environment: MR_FUZZ_SECONDS (15) for each fuzz target, MR_BUILD (.build) for all that is written.
 # A library test is one test; each other check, fuzz target and try-out counts as one test.
 # Exit code 0 only if nothing failed. Everything stays on the loopback interface.
 set -u
@@ -19,10 +19,10 @@ unset MOONRABBIT_LIBRARY MOONRABBIT_COMMAND
 # shellcheck source=examples/setup.sh
 . examples/setup.sh
 build_root=${setup_build_root:?}
-fuzz_seconds=${MR_FUZZ_SECONDS:-30}
+fuzz_seconds=${MR_FUZZ_SECONDS:-15}
 suite_seconds=600 # bounds a suite that hangs; the longest takes a small part of it
 
-quick="packages format luacheck layers complexity unit spec contract embedded foreign"
+quick="packages format luacheck layers complexity unit spec contract embedded foreign fault"
 all="$quick asan tsan fuzz install quickstart"
 
 total_passed=0
@@ -310,6 +310,9 @@ embedded() {
 	unset MR_BROKER_URL MR_BROKER_PORT
 }
 
+# What a connection must survive: on memory:// and on brokers that the specs start themselves.
+fault() { need_release && need_rabbitmq && MR_BROKER=memory lua_suite release tests/fault; }
+
 # Clients of other makers, against the embedded broker; each of their checks is a test.
 foreign() {
 	need_release || return
@@ -452,6 +455,7 @@ for name in $steps; do
 	contract) step contract "contract tests against a private RabbitMQ" contract ;;
 	embedded) step embedded "the same against memory:// and moonrabbit broker, by TCP and TLS" embedded ;;
 	foreign) step foreign "amqp-tools, pika and amqp091-go against moonrabbit broker" foreign ;;
+	fault) step fault "losses, recovery, TLS, storms, a soak" fault ;;
 	asan) step asan "unit and contract tests on memory:// under ASan and UBSan" asan ;;
 	tsan) step tsan "unit and contract tests on memory:// under TSan" tsan ;;
 	fuzz) step fuzz "fuzz targets: corpus, then $fuzz_seconds s each" fuzz ;;

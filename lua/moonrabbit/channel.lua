@@ -77,6 +77,8 @@ function Channel:confirm_select(opts)
    opts = options.check(opts, JUST_TIMEOUT)
    if not self.handle then return nil, refusal(self, errors.numbers.closed) end
    self.book = self.book or ticket.book() -- publishes count from the request on
+   local room = self.connection.options.republish
+   if room and not self.book.keeps then self.book.keeps = { left = room } end
    return done(ask(self, C.MR_CONFIRM_SELECT, opts))
 end
 

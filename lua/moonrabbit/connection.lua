@@ -103,6 +103,8 @@ end
 function Connection:connect()
    if self.released then return gone() end
    if self.is_open then return self end
+   local ok, why = self:_renew_password()
+   if not ok then return nil, why end
    local token = task.token()
    local status = C.mr_connection_open(self.handle, token)
    if status ~= 0 then return nil, errors.of_status(status, "connection") end
@@ -178,7 +180,7 @@ function Connection:channel(opts)
    local handle = box[0]
    local number = C.mr_channel_number(handle)
    local ch = setmetatable({ connection = self, handle = handle, number = number, consumers = {}, book = false,
-      lost = {}, settled_below = false, epoch = C.mr_channel_epoch(handle) }, channel.methods)
+      lost = {}, again = {}, settled_below = false, epoch = C.mr_channel_epoch(handle) }, channel.methods)
    self.channels[number] = ch
    local reply = task.wait(token)
    if not reply.err then return ch end
@@ -194,6 +196,7 @@ function Connection:_channel_gone(ch, err)
    if ch.book then
       ch.book.reason = err.text
       for _, range in ipairs(ch.lost) do ticket.settle(ch.book, range[1], range[2], errors.numbers.lost) end
+      for _, t in ipairs(ch.again) do ticket.lose(t, err.text) end
       if ch.book.outstanding > 0 then connection.books[ch.epoch] = ch.book end
    end
    if self.channels[ch.number] == ch then self.channels[ch.number] = nil end

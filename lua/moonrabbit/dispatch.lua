@@ -63,6 +63,7 @@ local states = {
       tell(self, { type = "lost", err = err, recovering = true })
    end,
    [C.MR_CONNECTION_RETRYING] = function(self, ev, err)
+      if type(self.options.password) == "function" then task.later(self._renew_password, self) end
       tell(self, { type = "retrying", attempt = tonumber(ev.token), delay = tonumber(ev.last) / 1000, err = err })
    end,
    [C.MR_CONNECTION_RECOVERED] = recovered,
@@ -109,12 +110,14 @@ loop.on(C.MR_EV_CANCEL, function(ev)
    if not consumer then return end
    local fields = { queue = consumer.queue, tag = consumer.tag }
    if ev.detail == 1 then
+      consumer.is_missing = false
       consume.resumed(consumer)
       return log.info("consuming again", fields)
    end
    local has_failed = ev.data.error ~= nil -- it was asked for again, in vain
    local err = has_failed and errors.of_c(ev.data.error) or errors.new("cancelled", "channel")
    local is_kept = ev.last == 1
+   consumer.is_missing = is_kept -- also while its channel is there
    if is_kept then consume.suspended(consumer, err)
    else consume.ended(consumer, has_failed and "failed" or "cancelled", err) end
    fields.recovering = is_kept

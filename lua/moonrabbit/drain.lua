@@ -57,7 +57,7 @@ local function outstanding()
    local count = 0
    connection.each(function(conn)
       for _, ch in pairs(conn.channels) do
-         if ch.book then count = count + ch.book.outstanding end
+         if ch.book then count = count + ch.book.outstanding + #ch.again end
       end
    end)
    for _, book in pairs(connection.books) do count = count + book.outstanding end

@@ -1,9 +1,11 @@
 --- extras: what kombu's users know of a connection beyond opening and closing it.
 -- SPDX-License-Identifier: MIT
+local C = require("moonrabbit.ffi").C
 local connection = require "moonrabbit.connection"
 local ensure = require "moonrabbit.ensure"
 local errors = require "moonrabbit.errors"
 local options = require "moonrabbit.options"
+local task = require "moonrabbit.task"
 local waits = require "moonrabbit.waits"
 
 local Connection, getters = connection.methods, connection.getters
@@ -57,6 +59,37 @@ function Connection:drain_events(opts)
    if self.released then return nil, errors.new("closed", "connection", "the connection was released") end
    if waits.event(opts.timeout) then return true end
    return nil, errors.new("timeout", "connection", "no event came in time")
+end
+
+-- A password that is a function is asked before each connect.
+function Connection:_renew_password()
+   local fn = self.options.password
+   if type(fn) ~= "function" then return true end
+   local ok, secret = pcall(fn)
+   if ok and type(secret) == "string" then
+      return C.mr_connection_password(self.handle, secret, #secret) == 0
+   end
+   return nil, errors.new("bad_option", "config", "the password function gave no string"
+      .. (ok and "" or ": it raised an error"))
+end
+
+--- Another secret, such as a token that was renewed: the open connection is told, and the next connect
+-- uses it.
+-- @tparam string secret
+-- @tparam[opt] table opts timeout
+-- @treturn[1] true
+-- @treturn[2] nil, error
+function Connection:update_secret(secret, opts)
+   options.argument(1, "secret", secret, "string")
+   opts = options.check(opts, { timeout = "number" })
+   options.seconds("timeout", opts.timeout)
+   if self.released then return nil, errors.new("closed", "connection", "the connection was released") end
+   local token = task.token()
+   local status = C.mr_connection_update_secret(self.handle, token, secret, #secret, opts.timeout or 0)
+   if status ~= 0 then return nil, errors.of_status(status, "connection") end
+   local reply = task.wait(token)
+   if reply.err then return nil, reply.err end
+   return true
 end
 
 local CONNECT = { interval_start = 2, interval_step = 2, interval_max = 30 }

@@ -81,6 +81,33 @@ local function send(self, exchange, routing_key, body, props)
    return insist(self, status, exchange, routing_key, body, props)
 end
 
+-- The ticket of what was just sent. With the option `republish` it keeps the message, as far as the bytes
+-- allow, to be sent again after a loss.
+local function register(book, exchange, routing_key, body, props)
+   local number = tonumber(number_box[0])
+   local t = new_ticket(number)
+   book.open[number] = t
+   book.outstanding = book.outstanding + 1
+   local room = book.keeps
+   if room and #body <= room.left then
+      room.left = room.left - #body
+      t.sent = { exchange, routing_key, body, props, room = room }
+   end
+   return t
+end
+
+-- Sends the message of a ticket once more: the ticket has another number from then on.
+function Channel:_send_again(t)
+   local sent = t.sent
+   local ok, err = send(self, sent[1], sent[2], sent[3], sent[4])
+   if not ok then return nil, err end
+   local number, book = tonumber(number_box[0]), self.book
+   t.number = number
+   book.open[number] = t
+   book.outstanding = book.outstanding + 1
+   return true
+end
+
 --- Publishes without waiting for the broker.
 -- @tparam string exchange "" is the default exchange: the routing key is the queue's name
 -- @tparam string routing_key
@@ -94,11 +121,7 @@ function Channel:publish_async(exchange, routing_key, body, props)
    if not ok then return nil, err end
    local book = self.book
    if not book then return true end
-   local number = tonumber(number_box[0])
-   local t = new_ticket(number)
-   book.open[number] = t
-   book.outstanding = book.outstanding + 1
-   return t
+   return register(book, exchange, routing_key, body, props)
 end
 
 --- Publishes, and in confirm mode waits for the broker's word in the calling coroutine.
@@ -113,11 +136,7 @@ function Channel:publish(exchange, routing_key, body, props)
    if not ok then return nil, err end
    local book = self.book
    if not book then return true end
-   local number = tonumber(number_box[0])
-   local t = new_ticket(number)
-   book.open[number] = t
-   book.outstanding = book.outstanding + 1
-   return t:wait()
+   return register(book, exchange, routing_key, body, props):wait()
 end
 
 --- Waits until every publish of the channel has its confirm.
@@ -131,13 +150,24 @@ function Channel:wait_for_confirms(timeout)
    if not book then
       return nil, errors.new("bad_argument", "channel", "the channel is not in confirm mode: call confirm_select first")
    end
-   if book.outstanding > 0 then
-      local token = task.token()
-      book.waiters = book.waiters or {}
-      book.waiters[#book.waiters + 1] = token
-      if not loop.wait(token, timeout) then
-         return nil, errors.new("timeout", "publish", ("%d publishes are not confirmed yet"):format(book.outstanding))
+   local deadline = timeout and C.mr_now() + timeout
+   while book.outstanding > 0 or self.again[1] do -- `again` waits for the connection to come back
+      local left = deadline and math.max(deadline - C.mr_now(), 0)
+      local done
+      if book.outstanding > 0 then
+         local token = task.token()
+         book.waiters = book.waiters or {}
+         book.waiters[#book.waiters + 1] = token
+         done = loop.wait(token, left)
+      else
+         done = self.connection:_wait_for_way(left)
       end
+      if not done then
+         return nil, errors.new("timeout", "publish",
+            ("%d publishes are not confirmed yet"):format(book.outstanding + #self.again))
+      end
+      book = self.book or book
+      if not self.handle then break end
    end
    local failed = book.failed
    book.failed = 0

@@ -5,6 +5,7 @@ local C = require("moonrabbit.ffi").C
 local connection = require "moonrabbit.connection"
 local consume = require "moonrabbit.consume"
 local errors = require "moonrabbit.errors"
+local task = require "moonrabbit.task"
 local ticket = require "moonrabbit.ticket"
 
 local recover = {}
@@ -14,9 +15,28 @@ local function close_book(ch, err)
    local book = ch.book
    if not book then return end
    book.reason = err.text
+   local kept = book.keeps and ticket.take_kept(book) or {}
+   for i, t in ipairs(kept) do table.insert(ch.again, i, t) end -- before those still to be sent
    for _, range in ipairs(ch.lost) do ticket.settle(book, range[1], range[2], errors.numbers.lost) end
    if book.outstanding > 0 then connection.books[ch.epoch] = book end
+   local waiters, keeps = book.waiters, book.keeps
    ch.book, ch.lost = ticket.book(), {}
+   ch.book.keeps = keeps
+   if #kept > 0 then -- who waits for all of them waits on
+      ch.book.waiters, book.waiters = waiters, nil
+   end
+end
+
+-- What was not confirmed goes out once more, in its order.
+local function send_again(ch)
+   while ch.again[1] do
+      local t = ch.again[1]
+      local ok, err = ch:_send_again(t)
+      if ch.again[1] ~= t then return end -- lost once more: another task sends it
+      table.remove(ch.again, 1)
+      if not ok then ticket.lose(t, err.text) end
+   end
+   ch.connection:_wake_waiters() -- those who wait for all confirms look again
 end
 
 --- A channel is away and will be back.
@@ -41,7 +61,10 @@ function recover.again(ch, epoch) ch.epoch = epoch end
 
 --- A channel is the program's again.
 function recover.ready(ch)
-   for _, consumer in pairs(ch.consumers) do consume.resumed(consumer) end
+   for _, consumer in pairs(ch.consumers) do
+      if not consumer.is_missing then consume.resumed(consumer) end
+   end
+   if ch.again[1] then task.later(send_again, ch) end
    ch.connection:_wake_waiters()
 end
 

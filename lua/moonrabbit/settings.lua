@@ -1,6 +1,7 @@
 --- settings: a connection's options, handed to C by their names.
 -- SPDX-License-Identifier: MIT
--- C knows the names and the types and says what is wrong; `on_event` alone is Lua's.
+-- C knows the names and the types and says what is wrong; `on_event`, `republish` and a password that is a
+-- function are Lua's.
 local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
 local errors = require "moonrabbit.errors"
@@ -10,7 +11,7 @@ local value = require "moonrabbit.value"
 local settings = {}
 
 local error_box = ffi.new "mr_error"
-local OURS = { on_event = "function" }
+local OURS = { on_event = "function", republish = "number" }
 local GROUPS = { ssl_options = true, transport_options = true, recover = true }
 
 local function set(o, name, v, level)
@@ -30,7 +31,7 @@ local function set_all(o, given, prefix, level)
       local status = 0
       if GROUPS[name] and prefix == "" and type(v) == "table" then
          status = set_all(o, v, name .. ".", level + 1)
-      elseif prefix ~= "" or not OURS[name] then
+      elseif prefix ~= "" or not OURS[name] and not (name == "password" and type(v) == "function") then
          status = set(o, prefix .. tostring(name), v, level + 1)
       end
       if status ~= 0 then return status end
@@ -44,7 +45,7 @@ end
 -- @treturn[1] cdata `mr_options`, freed with the object
 -- @treturn[2] nil, error of kind bad_option or bad_uri
 function settings.make(given, level)
-   options.check({ on_event = given.on_event }, OURS, nil, level + 1)
+   options.check({ on_event = given.on_event, republish = given.republish }, OURS, nil, level + 1)
    local o = C.mr_options_new()
    if o == nil then return nil, errors.new("no_memory", "config") end
    o = ffi.gc(o, C.mr_options_free)

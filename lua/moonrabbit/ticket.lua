@@ -20,7 +20,7 @@ end
 --- A ticket for the publish of this number. Fields: `state` ("waiting" at first), `number`, and
 -- `message`, the returned message, when it is "returned".
 function ticket.new(number)
-   return setmetatable({ number = number, state = "waiting", waiter = false }, Ticket)
+   return setmetatable({ number = number, state = "waiting", waiter = false, sent = nil }, Ticket)
 end
 
 local TEXTS = {
@@ -55,6 +55,11 @@ end
 
 local function finish(t, state, reason)
    t.state = state
+   local sent = t.sent
+   if sent then
+      sent.room.left = sent.room.left + #sent[3]
+      t.sent = nil
+   end
    if state == "lost" and reason then t.reason = TEXTS.lost .. ": " .. reason end
    local waiters = t.waiter
    if not waiters then return end
@@ -84,6 +89,22 @@ function ticket.settle(book, first, last, status)
       for i = 1, #waiters do task.wake(waiters[i], true) end
    end
    if status ~= 0 then book.failed, book.failure = book.failed + (last - first + 1), state end
+end
+
+--- Ends a ticket that is in no book.
+function ticket.lose(t, reason) finish(t, "lost", reason) end
+
+--- Takes out of a book the tickets that are to be sent again, oldest first.
+function ticket.take_kept(book)
+   local list = {}
+   for n, t in pairs(book.open) do
+      if t.sent then
+         list[#list + 1] = t
+         book.open[n] = nil
+      end
+   end
+   table.sort(list, function(a, b) return a.number < b.number end)
+   return list
 end
 
 --- The tickets of one channel: `open` by number, how many are `outstanding`, how many have `failed` since

@@ -1,7 +1,7 @@
 /* session: one AMQP connection as a pure machine: bytes, calls and `now` in; bytes, events and the
  * next deadline out.
  * SPDX-License-Identifier: MIT */
-#include "amqp/session.h"
+#include "amqp/session_state.h"
 
 #include <assert.h>
 
@@ -10,23 +10,6 @@
 #include "amqp/heartbeat.h"
 #include "base/alloc.h"
 #include "base/map.h"
-
-struct mr_session {
-	const struct mr_session_options *options;
-	enum mr_session_state state;
-	struct mr_handshake handshake;
-	struct mr_heartbeat heartbeat;
-	struct mr_guard guard;
-	struct mr_codec *codec;
-	struct mr_outlet outlet;
-	struct mr_chan **channels; /* by number; NULL where none is open */
-	size_t channel_slots;
-	struct mr_map
-		stray; /* numbers that the broker closed: what comes before open-ok is of the past */
-	bool sniffed;  /* the peer was seen to speak AMQP */
-	mr_msec blocked_until; /* MR_NEVER: not blocked, or no limit */
-	mr_error error;
-};
 
 #define BIT(n) (1u << (n))
 static const unsigned may_follow[MR_SESSION_STATE_COUNT] = {
@@ -91,8 +74,16 @@ static void drop_channel(struct mr_session *s, struct mr_chan *ch)
 	mr_chan_free(ch);
 }
 
+static void secret_done(struct mr_session *s, const mr_error *error)
+{
+	uint64_t token = s->secret_token;
+	s->secret_token = 0;
+	if (token) mr_outlet_done(&s->outlet, 0, token, error);
+}
+
 void mr_session_lose(struct mr_session *s, const mr_error *why)
 {
+	secret_done(s, why);
 	if (s->state != MR_SESSION_CLOSED) {
 		enter(s, MR_SESSION_CLOSED);
 		s->error = *why;
@@ -118,7 +109,7 @@ static void fail(struct mr_session *s, const mr_error *error)
 	mr_session_lose(s, error);
 }
 
-static void fail_memory(struct mr_session *s)
+void mr_session_fail_memory(struct mr_session *s)
 {
 	mr_error error = {0};
 	mr_error_set(&error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 506, "out of memory");
@@ -139,7 +130,7 @@ void mr_session_shutdown(struct mr_session *s)
 		.text = mr_slice_str("Goodbye")};
 	mr_session_flush(s);
 	if (mr_method_put(&s->outlet.out, 0, &close, s->outlet.frame_max, NULL) != MR_OK)
-		fail_memory(s);
+		mr_session_fail_memory(s);
 	else if (s->state == MR_SESSION_OPEN)
 		enter(s, MR_SESSION_CLOSING);
 }
@@ -221,7 +212,7 @@ static enum mr_status shake_hands(struct mr_session *s, struct mr_method *m, mr_
 
 /* ---- frames in ---- */
 
-static struct mr_chan *channel_at(const struct mr_session *s, uint16_t number)
+struct mr_chan *mr_session_channel_at(const struct mr_session *s, uint16_t number)
 {
 	return number < s->channel_slots ? s->channels[number] : NULL;
 }
@@ -229,7 +220,7 @@ static struct mr_chan *channel_at(const struct mr_session *s, uint16_t number)
 static enum mr_status channel_frame(struct mr_session *s, const struct mr_frame *frame,
 	const struct mr_method *method, mr_error *error)
 {
-	struct mr_chan *ch = channel_at(s, frame->channel);
+	struct mr_chan *ch = mr_session_channel_at(s, frame->channel);
 	if (mr_map_get(&s->stray, frame->channel)) {
 		if (!ch || !method || method->id != MR_M_CHANNEL_OPEN_OK) return MR_OK;
 		mr_map_take(&s->stray, frame->channel);
@@ -250,6 +241,11 @@ static enum mr_status take_method(struct mr_session *s, const struct mr_frame *f
 	mr_error *error)
 {
 	struct mr_method method = {0};
+	if (mr_get32(frame->payload) == MR_M_CONNECTION_UPDATE_SECRET_OK && s->secret_token) {
+		mr_error none = {0};
+		secret_done(s, &none);
+		return MR_OK;
+	}
 	enum mr_status st = mr_method_decode(s->codec, frame, &method, error);
 	if (st == MR_OK && s->state == MR_SESSION_HANDSHAKE && frame->channel == 0)
 		return shake_hands(s, &method, now, error);
@@ -312,13 +308,17 @@ void mr_session_flush(struct mr_session *s)
 	struct mr_node *node;
 	while ((node = mr_list_shift(&s->outlet.dirty))) {
 		if (mr_chan_flush(mr_container(node, struct mr_chan, dirty)) == MR_OK) continue;
-		fail_memory(s);
+		mr_session_fail_memory(s);
 		return;
 	}
 }
 
 static void expire_requests(struct mr_session *s, mr_msec now)
 {
+	mr_error late = {0};
+	mr_error_set(&late, MR_TIMEOUT, MR_SCOPE_CONNECTION, 0,
+		"the broker did not answer in time");
+	if (s->secret_token && now >= s->secret_deadline) secret_done(s, &late);
 	if (now < s->outlet.earliest) return;
 	s->outlet.earliest = MR_NEVER;
 	for (size_t i = 0; i < s->channel_slots; i++)
@@ -349,7 +349,7 @@ bool mr_session_tick(struct mr_session *s, mr_msec now, bool may_beat)
 		mr_heartbeat_sent(&s->heartbeat, now);
 		if (!may_beat) return false;
 		if (mr_frame_put_heartbeat(&s->outlet.out) != MR_OK)
-			fail_memory(s);
+			mr_session_fail_memory(s);
 		else
 			s->options->stats->heartbeats_out++;
 		return false;
@@ -361,6 +361,7 @@ mr_msec mr_session_deadline(const struct mr_session *s)
 {
 	if (s->state == MR_SESSION_CLOSED) return MR_NEVER;
 	mr_msec at = mr_earlier(s->outlet.earliest, s->blocked_until);
+	if (s->secret_token) at = mr_earlier(at, s->secret_deadline);
 	return mr_earlier(at, mr_heartbeat_deadline(&s->heartbeat));
 }
 
@@ -376,102 +377,4 @@ const mr_error *mr_session_error(const struct mr_session *s) { return &s->error;
 const struct mr_handshake *mr_session_handshake(const struct mr_session *s)
 {
 	return &s->handshake;
-}
-
-/* ---- what the host asks for ---- */
-
-/* Why a channel that is not there, or is another by now, cannot serve. */
-static void refuse(struct mr_session *s, uint16_t number, uint64_t token)
-{
-	mr_error error = {0};
-	if (s->state == MR_SESSION_CLOSED && s->error.kind)
-		error = s->error;
-	else
-		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CHANNEL, 0, "the channel is closed");
-	mr_outlet_done(&s->outlet, number, token, &error);
-}
-
-/* The channel as the host knew it when it spoke, or NULL. */
-bool mr_session_has_channel(const struct mr_session *s, uint16_t number)
-{
-	return channel_at(s, number) != NULL;
-}
-
-static struct mr_chan *channel_of(const struct mr_session *s, uint16_t number, uint32_t epoch)
-{
-	struct mr_chan *ch = channel_at(s, number);
-	return s->state == MR_SESSION_OPEN && ch && ch->epoch == epoch ? ch : NULL;
-}
-
-static bool make_slot(struct mr_session *s, uint16_t number)
-{
-	if (number < s->channel_slots) return true;
-	size_t slots = s->channel_slots ? s->channel_slots * 2 : 4;
-	while (slots <= number) slots *= 2;
-	struct mr_chan **channels = mr_realloc(s->channels, slots * sizeof *channels);
-	if (!channels) return false;
-	for (size_t i = s->channel_slots; i < slots; i++) channels[i] = NULL;
-	s->channels = channels;
-	s->channel_slots = slots;
-	return true;
-}
-
-void mr_session_channel_open(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
-	mr_msec deadline)
-{
-	mr_error error = {0};
-	if (s->state != MR_SESSION_OPEN) {
-		refuse(s, number, token);
-	} else if (number == 0 || number > s->guard.channel_max || channel_at(s, number)) {
-		mr_error_set(&error, MR_CHANNEL_LIMIT_REACHED, MR_SCOPE_CHANNEL, 0,
-			"channel %u is in use or over the agreed limit of %u", number,
-			s->guard.channel_max);
-		mr_outlet_done(&s->outlet, number, token, &error);
-	} else if (!make_slot(s, number) || !(s->channels[number] = mr_chan_open(&s->outlet, number,
-						      epoch, token, deadline))) {
-		mr_error_set(&error, MR_NO_MEMORY, MR_SCOPE_CHANNEL, 0, "out of memory");
-		mr_outlet_done(&s->outlet, number, token, &error);
-	}
-}
-
-void mr_session_channel_close(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
-	mr_msec deadline)
-{
-	struct mr_chan *ch = channel_of(s, number, epoch);
-	if (ch && ch->state != MR_CH_CLOSING)
-		mr_chan_close(ch, token, deadline);
-	else
-		refuse(s, number, token);
-}
-
-void mr_session_request(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
-	const mr_request *request, mr_msec deadline)
-{
-	struct mr_chan *ch = channel_of(s, number, epoch);
-	if (ch)
-		mr_chan_request(ch, token, request, deadline);
-	else
-		refuse(s, number, token);
-}
-
-void mr_session_publish(struct mr_session *s, uint16_t number, const struct mr_publish *p)
-{
-	struct mr_chan *ch = channel_of(s, number, p->epoch);
-	mr_error error = {0};
-	if (ch && ch->state == MR_CH_OPEN) {
-		if (mr_chan_publish(ch, p, &error) != MR_OK)
-			fail_memory(s);
-		else
-			return;
-	}
-	s->options->stats->lost++;
-	if (p->number) mr_outlet_lost(&s->outlet, number, p->epoch, p->number, p->number, MR_LOST);
-}
-
-void mr_session_settle(struct mr_session *s, uint16_t number, uint32_t epoch, uint64_t tag, int how,
-	int flags)
-{
-	struct mr_chan *ch = channel_of(s, number, epoch);
-	s->options->stats->settled++;
-	if (ch && mr_chan_settle(ch, tag, how, flags) != MR_OK) fail_memory(s);
 }

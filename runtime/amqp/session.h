@@ -63,6 +63,9 @@ const mr_error *mr_session_error(
 const struct mr_handshake *mr_session_handshake(const struct mr_session *s);
 bool mr_session_has_channel(const struct mr_session *s, uint16_t number);
 
+/* Another secret for the open connection (connection.update-secret): one at a time. */
+void mr_session_update_secret(struct mr_session *s, uint64_t token, mr_slice secret,
+	mr_msec deadline);
 /* What the host asks for. Each ends in MR_EV_DONE, whatever the state; requests are borrowed. */
 void mr_session_channel_open(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
 	mr_msec deadline);

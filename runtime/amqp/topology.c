@@ -349,4 +349,9 @@ void mr_topology_rename(struct mr_topology *t, const char *old, mr_slice name)
 		if (key_too) put_string(r, KEY, name);
 		refer(r);
 	}
+	struct mr_channel_record *c;
+	for (size_t at = 0; (c = mr_map_next(&t->channels, &at, NULL));)
+		if (strcmp(c->last_queue, from) == 0)
+			snprintf(c->last_queue, sizeof c->last_queue, "%.*s", (int)name.size,
+				name.data);
 }

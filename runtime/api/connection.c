@@ -78,6 +78,33 @@ int mr_connection_close(mr_connection *c, uint64_t token, double timeout)
 	return st;
 }
 
+static enum mr_status send_secret(mr_connection *c, uint64_t token, const char *secret, size_t size,
+	mr_msec deadline)
+{
+	struct mr_command cmd = {.type = MR_CMD_SECRET, .connection = c->number, .token = token};
+	if (size && memchr(secret, 0, size)) return MR_BAD_ARGUMENT;
+	char *copy = mr_strdup_n(secret, size);
+	if (!copy) return MR_NO_MEMORY;
+	cmd.data = copy;
+	cmd.deadline = deadline;
+	enum mr_status st = mr_command_send(c->rt, &cmd);
+	if (st != MR_OK) mr_free(copy);
+	return st;
+}
+
+int mr_connection_password(mr_connection *c, const char *secret, size_t size)
+{
+	return send_secret(c, 0, secret, size, 0);
+}
+
+int mr_connection_update_secret(mr_connection *c, uint64_t token, const char *secret, size_t size,
+	double timeout)
+{
+	mr_msec wait = timeout > 0 ? mr_msec_of(timeout) : c->config->rpc_timeout;
+	return token ? (int)send_secret(c, token, secret, size, mr_clock_now() + wait)
+	             : MR_BAD_ARGUMENT;
+}
+
 void mr_connection_free(mr_connection *c)
 {
 	if (!c || mr_is_forked(c->rt)) return;

@@ -1,6 +1,8 @@
 /* link_command: what the host asks of a link, handed to its session.
  * SPDX-License-Identifier: MIT
  * I/O thread. */
+#include <string.h>
+
 #include "base/alloc.h"
 #include "base/value.h"
 #include "engine/link.h"
@@ -90,6 +92,22 @@ static void close_channel(struct mr_link *link, const struct mr_command *c)
 		mr_link_tell_closed(link, c->channel, c->token, &link->error);
 }
 
+/* The link owns its configuration; nobody else reads the password. */
+static void take_secret(struct mr_link *link, const struct mr_command *c)
+{
+	char *old = link->config->password;
+	link->config->password = c->data;
+	link->login.password = mr_slice_str(c->data);
+	memset(old, 0, strlen(old));
+	mr_free(old);
+	if (!c->token) return;
+	if (link->session)
+		mr_session_update_secret(link->session, c->token, link->login.password,
+			c->deadline);
+	else
+		mr_link_tell_done(link, c->token, &link->error);
+}
+
 void mr_link_command(struct mr_link *link, const struct mr_command *c, const char *bytes)
 {
 	struct mr_session *s = link->session;
@@ -104,6 +122,8 @@ void mr_link_command(struct mr_link *link, const struct mr_command *c, const cha
 		mr_session_settle(s, c->channel, c->epoch, c->number, c->how, c->flags);
 	else if (c->type == MR_CMD_CHANNEL_OPEN && s)
 		open_channel(link, c);
+	else if (c->type == MR_CMD_SECRET)
+		take_secret(link, c);
 	else if (c->type == MR_CMD_FORGET)
 		mr_recovery_forget(&link->recovery, (uint32_t)c->number);
 	else if (c->type == MR_CMD_CHANNEL_CLOSE)

@@ -48,6 +48,7 @@ static void no_link(struct mr_engine *e, const struct mr_command *c)
 		mr_table_free(copy->request.arguments);
 		mr_free(copy);
 	}
+	if (c->type == MR_CMD_SECRET) mr_free(c->data);
 	if (!c->token) return;
 	mr_event ev = {.type = MR_EV_DONE, .status = MR_NO_MEMORY, .token = c->token};
 	mr_dispatch_push(&e->dispatch, &ev);

@@ -36,20 +36,39 @@ static bool add_channel(struct mr_recovery *r, const struct mr_channel_record *c
 	return ok;
 }
 
+/* What was declared on a channel that is closed by now lives on without it. */
 static bool add_records(struct mr_recovery *r, int operation)
 {
 	const struct mr_record *record = NULL;
-	while ((record = mr_topology_next(&r->topology, operation, record)))
-		if (!add(r, MR_STEP_RECORD, record->channel, record->id)) return false;
+	while ((record = mr_topology_next(&r->topology, operation, record))) {
+		bool is_alone = !mr_topology_channel_of(&r->topology, record->channel);
+		if (is_alone && !add(r, MR_STEP_SCRATCH, 0, record->id)) return false;
+		if (!add(r, MR_STEP_RECORD, is_alone ? 0 : record->channel, record->id))
+			return false;
+	}
 	return true;
 }
 
-static bool add_consumers(struct mr_recovery *r, uint16_t channel)
+/* Those that the broker has cancelled: their queues are looked for first. */
+static bool add_cancelled(struct mr_recovery *r)
 {
 	const struct mr_record *record = NULL;
-	while ((record = mr_topology_next(&r->topology, MR_BASIC_CONSUME, record)))
-		if (record->channel == channel && !add(r, MR_STEP_RECORD, channel, record->id))
-			return false;
+	bool ok = true;
+	while (ok && (record = mr_topology_next(&r->topology, MR_BASIC_CONSUME, record)))
+		if (record->cancelled)
+			ok = add(r, MR_STEP_SCRATCH, record->channel, record->id) &&
+			     add(r, MR_STEP_PROBE, record->channel, record->id) &&
+			     add(r, MR_STEP_RECORD, record->channel, record->id);
+	return ok;
+}
+
+static bool add_consumers(struct mr_recovery *r, uint16_t channel) /* 0: of all channels */
+{
+	const struct mr_record *record = NULL;
+	while ((record = mr_topology_next(&r->topology, MR_BASIC_CONSUME, record))) {
+		bool is_meant = (!channel || record->channel == channel) && !record->cancelled;
+		if (is_meant && !add(r, MR_STEP_RECORD, record->channel, record->id)) return false;
+	}
 	return true;
 }
 
@@ -78,7 +97,7 @@ bool mr_plan_all(struct mr_recovery *r, bool topology)
 	if (ok && topology)
 		ok = add_records(r, MR_EXCHANGE_DECLARE) && add_records(r, MR_QUEUE_DECLARE) &&
 		     add_records(r, MR_EXCHANGE_BIND) && add_records(r, MR_QUEUE_BIND);
-	ok = ok && add_records(r, MR_BASIC_CONSUME) && add_ready(r);
+	ok = ok && add_consumers(r, 0) && add_cancelled(r) && add_ready(r);
 	if (!ok) mr_plan_drop(r);
 	return ok && r->count > 0;
 }
@@ -86,7 +105,6 @@ bool mr_plan_all(struct mr_recovery *r, bool topology)
 bool mr_plan_repairs(struct mr_recovery *r)
 {
 	struct mr_channel_record *c;
-	const struct mr_record *record = NULL;
 	bool ok = true;
 	mr_plan_drop(r);
 	for (size_t at = 0; ok && (c = next_channel(r, &at));) {
@@ -95,11 +113,7 @@ bool mr_plan_repairs(struct mr_recovery *r)
 		ok = add_channel(r, c) && add_consumers(r, c->number) &&
 		     add(r, MR_STEP_READY, c->number, 0);
 	}
-	while (ok && (record = mr_topology_next(&r->topology, MR_BASIC_CONSUME, record)))
-		if (record->cancelled)
-			ok = add(r, MR_STEP_SCRATCH, record->channel, record->id) &&
-			     add(r, MR_STEP_PROBE, record->channel, record->id) &&
-			     add(r, MR_STEP_RECORD, record->channel, record->id);
+	ok = ok && add_cancelled(r);
 	if (!ok) mr_plan_drop(r);
 	return ok && r->count > 0;
 }

@@ -15,15 +15,15 @@ enum mr_step_kind {
 	MR_STEP_GLOBAL_QOS,
 	MR_STEP_CONFIRM,
 	MR_STEP_TX,
-	MR_STEP_RECORD,  /* a declare, bind or consume again */
-	MR_STEP_SCRATCH, /* a channel to ask on what may cost the channel */
-	MR_STEP_PROBE,   /* is the queue of a cancelled consumer there? */
-	MR_STEP_READY    /* the channel is the program's again; asks nothing */
+	MR_STEP_RECORD, /* a declare, bind or consume again */
+	MR_STEP_SCRATCH, /* a channel to ask on what may cost the channel, or whose channel is closed */
+	MR_STEP_PROBE, /* is the queue of a cancelled consumer there? */
+	MR_STEP_READY  /* the channel is the program's again; asks nothing */
 };
 
 struct mr_step {
 	enum mr_step_kind kind;
-	uint16_t channel;
+	uint16_t channel; /* 0: the scratch channel */
 	bool done;
 	uint64_t record;
 };

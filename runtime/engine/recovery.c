@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/recovery.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -57,6 +59,7 @@ static void on_repair(struct ev_loop *loop, ev_timer *timer, int revents)
 	struct mr_recovery *r = timer->data;
 	(void)loop;
 	(void)revents;
+	r->is_pausing = false;
 	if (r->link->state != MR_LINK_OPEN) return;
 	if (r->at >= r->count && !mr_plan_repairs(r)) return;
 	mr_link_touch(r->link);
@@ -114,8 +117,19 @@ void mr_recovery_end(struct mr_recovery *r)
 	mr_topology_init(&r->topology);
 }
 
+/* The broker answered a step by closing the connection. It would do so at the next one: see replay.c. */
+static void blame_step(struct mr_recovery *r)
+{
+	int code = r->link->error.code;
+	if (r->at >= r->count || !r->waiting || !code || code == 320) return;
+	const struct mr_step *s = &r->steps[r->at];
+	struct mr_record *record = s->record ? mr_topology_record(&r->topology, s->record) : NULL;
+	if (s->kind == MR_STEP_RECORD && record) record->costs++;
+}
+
 void mr_recovery_lost(struct mr_recovery *r)
 {
+	blame_step(r);
 	r->attempt = tries(r);
 	r->opened_at = 0;
 	mr_plan_drop(r);
@@ -123,6 +137,7 @@ void mr_recovery_lost(struct mr_recovery *r)
 	r->repairs = 0;
 	r->scratch = 0;
 	r->locked_since = 0;
+	r->is_pausing = false;
 	mr_recovery_drop_report(r);
 }
 
@@ -147,6 +162,11 @@ void mr_recovery_retry(struct mr_recovery *r, const mr_error *why)
 	ev.last = (uint64_t)delay;
 	ev.data.error = mr_malloc(sizeof *why);
 	if (ev.data.error) *ev.data.error = *why;
+	char attempt[24], wait[24];
+	snprintf(attempt, sizeof attempt, "%" PRIi64, r->attempt);
+	snprintf(wait, sizeof wait, "%.3f", (double)delay / 1000);
+	mr_log(&r->link->engine->log, MR_LOG_INFO, "retrying", "connection", c->name, "attempt",
+		attempt, "delay", wait, "kind", mr_status_name(why->kind), NULL);
 	mr_timer_arm(&r->retry, mr_recovery_now(r) + delay);
 	mr_recovery_push(r, &ev);
 }

@@ -33,7 +33,8 @@ struct mr_recovery {
 	uint64_t token, tokens;
 	mr_error error;
 	char name[256];
-	mr_msec locked_since; /* a queue is locked by a connection that has died: 0 not */
+	mr_msec locked_since; /* queues are locked by a connection that has died: 0 not */
+	bool is_pausing;      /* until `repair` fires: then the locked queue is asked for again */
 	uint16_t scratch; /* number of the channel that tries whether a queue is there; 0: none */
 	uint32_t scratch_epoch;
 	uint32_t restored, failures;

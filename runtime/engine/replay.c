@@ -9,6 +9,62 @@
 
 #define LOCKED_PAUSE 500  /* ms between two looks at a queue that a dead connection locks */
 #define LOCKED_MAX 120000 /* ms: two heartbeats of RabbitMQ's own 60 s */
+#define COSTS_MAX 2       /* connections that a record may cost in a row */
+
+/* ---- what could not be made again ---- */
+
+static const char *const nouns[] = {[MR_EXCHANGE_DECLARE] = "exchange",
+	[MR_QUEUE_DECLARE] = "queue",
+	[MR_EXCHANGE_BIND] = "binding",
+	[MR_QUEUE_BIND] = "binding",
+	[MR_BASIC_CONSUME] = "consumer"};
+
+static void report_failure(struct mr_recovery *r, const struct mr_record *record)
+{
+	r->failures++;
+	if (!r->report) r->report = mr_table_new();
+	if (r->report && !r->failed) r->failed = mr_table_nest(r->report, "failed", 6, 'A');
+	mr_table *row = r->failed ? mr_table_nest(r->failed, "", 0, 'F') : NULL;
+	if (!row) return;
+	mr_table_add_string(row, "what", mr_slice_str(nouns[record->request.operation]));
+	mr_table_add_string(row, "name", record->request.name);
+	mr_table_add_string(row, "kind", mr_slice_str(mr_status_name(r->error.kind)));
+	mr_table_add_string(row, "text", mr_slice_str(r->error.text));
+	mr_log(&r->link->engine->log, MR_LOG_WARN, "not recovered", "connection",
+		r->link->config->name, "what", nouns[record->request.operation], "name",
+		record->strings[0], "kind", mr_status_name(r->error.kind), "text", r->error.text,
+		NULL);
+}
+
+/* Its consumer will get nothing more: the host must know. */
+static void tell_consumer_failed(struct mr_recovery *r, const struct mr_record *record)
+{
+	mr_event ev = {.type = MR_EV_CANCEL,
+		.status = r->error.kind,
+		.consumer = record->request.number};
+	ev.connection = r->link->number;
+	ev.channel = record->channel;
+	ev.data.error = mr_malloc(sizeof r->error);
+	if (ev.data.error) *ev.data.error = r->error;
+	mr_recovery_push(r, &ev);
+}
+
+static void give_record_up(struct mr_recovery *r, struct mr_record *record)
+{
+	report_failure(r, record);
+	if (record->request.operation != MR_BASIC_CONSUME) return;
+	tell_consumer_failed(r, record);
+	mr_topology_forget(&r->topology, record);
+}
+
+/* Asked for once more it would cost the next connection. */
+static void leave_out(struct mr_recovery *r, struct mr_record *record)
+{
+	memset(&r->error, 0, sizeof r->error);
+	mr_error_set(&r->error, MR_INTERNAL_ERROR, MR_SCOPE_CONNECTION, 0,
+		"the broker closed the connection whenever it was asked for");
+	give_record_up(r, record);
+}
 
 /* ---- the steps ---- */
 
@@ -65,12 +121,13 @@ static void ask_mode(struct mr_recovery *r, const struct mr_step *s,
 }
 
 /* The consumer keeps its tag; a queue that the broker named asks for a new name. */
-static void ask_record(struct mr_recovery *r, const struct mr_record *record, uint32_t epoch)
+static void ask_record(struct mr_recovery *r, const struct mr_record *record,
+	const struct mr_channel_record *c)
 {
 	mr_request request = record->request;
 	if (record->server_named && request.operation == MR_QUEUE_DECLARE)
 		request.name = mr_slice_of("", 0);
-	ask(r, record->channel, epoch, &request);
+	ask(r, c ? c->number : r->scratch, c ? c->epoch : r->scratch_epoch, &request);
 }
 
 static void tell_ready(struct mr_recovery *r, uint16_t number)
@@ -89,15 +146,22 @@ static bool begin_step(struct mr_recovery *r)
 {
 	const struct mr_step *s = &r->steps[r->at];
 	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, s->channel);
-	const struct mr_record *record =
-		s->record ? mr_topology_record(&r->topology, s->record) : NULL;
-	if (!c || (s->record && !record)) return false; /* the program closed or removed it */
+	struct mr_record *record = s->record ? mr_topology_record(&r->topology, s->record) : NULL;
+	bool is_gone = (s->channel && !c) || (s->record && !record);
+	if (is_gone) return false; /* the program closed or removed it */
+	if (s->kind == MR_STEP_SCRATCH && r->scratch &&
+		mr_session_has_channel(r->link->session, r->scratch))
+		return false;
+	if (s->kind == MR_STEP_RECORD && record->costs >= COSTS_MAX) {
+		leave_out(r, record);
+		return false;
+	}
 	r->token = MR_RECOVERY_OURS | ++r->tokens;
 	r->waiting = true;
 	r->answered = false;
 	switch (s->kind) {
 	case MR_STEP_OPEN: open_channel(r, s->channel); break;
-	case MR_STEP_RECORD: ask_record(r, record, c->epoch); break;
+	case MR_STEP_RECORD: ask_record(r, record, c); break;
 	case MR_STEP_SCRATCH: open_scratch(r); break;
 	case MR_STEP_PROBE: probe(r, record); break;
 	case MR_STEP_READY:
@@ -110,42 +174,6 @@ static bool begin_step(struct mr_recovery *r)
 }
 
 /* ---- how a step ended ---- */
-
-static const char *const nouns[] = {[MR_EXCHANGE_DECLARE] = "exchange",
-	[MR_QUEUE_DECLARE] = "queue",
-	[MR_EXCHANGE_BIND] = "binding",
-	[MR_QUEUE_BIND] = "binding",
-	[MR_BASIC_CONSUME] = "consumer"};
-
-static void report_failure(struct mr_recovery *r, const struct mr_record *record)
-{
-	r->failures++;
-	if (!r->report) r->report = mr_table_new();
-	if (r->report && !r->failed) r->failed = mr_table_nest(r->report, "failed", 6, 'A');
-	mr_table *row = r->failed ? mr_table_nest(r->failed, "", 0, 'F') : NULL;
-	if (!row) return;
-	mr_table_add_string(row, "what", mr_slice_str(nouns[record->request.operation]));
-	mr_table_add_string(row, "name", record->request.name);
-	mr_table_add_string(row, "kind", mr_slice_str(mr_status_name(r->error.kind)));
-	mr_table_add_string(row, "text", mr_slice_str(r->error.text));
-	mr_log(&r->link->engine->log, MR_LOG_WARN, "not recovered", "connection",
-		r->link->config->name, "what", nouns[record->request.operation], "name",
-		record->strings[0], "kind", mr_status_name(r->error.kind), "text", r->error.text,
-		NULL);
-}
-
-/* Its consumer will get nothing more: the host must know. */
-static void tell_consumer_failed(struct mr_recovery *r, const struct mr_record *record)
-{
-	mr_event ev = {.type = MR_EV_CANCEL,
-		.status = r->error.kind,
-		.consumer = record->request.number};
-	ev.connection = r->link->number;
-	ev.channel = record->channel;
-	ev.data.error = mr_malloc(sizeof r->error);
-	if (ev.data.error) *ev.data.error = r->error;
-	mr_recovery_push(r, &ev);
-}
 
 static void renamed(struct mr_recovery *r, const struct mr_record *record)
 {
@@ -162,12 +190,9 @@ static void step_succeeded(struct mr_recovery *r)
 	struct mr_record *record = s->record ? mr_topology_record(&r->topology, s->record) : NULL;
 	s->done = true;
 	r->at++;
-	r->locked_since = 0;
-	if (s->kind == MR_STEP_PROBE)
-		mr_session_channel_close(r->link->session, r->scratch, MR_TOKEN_NOBODY,
-			r->scratch_epoch, MR_NEVER);
 	if (s->kind != MR_STEP_RECORD || !record) return;
 	r->restored++;
+	record->costs = 0;
 	if (record->cancelled && record->request.operation == MR_BASIC_CONSUME) {
 		mr_event ev = {.type = MR_EV_CANCEL,
 			.detail = 1,
@@ -193,13 +218,7 @@ static bool is_locked_by_the_dead(struct mr_recovery *r)
 static void give_step_up(struct mr_recovery *r, struct mr_record *record)
 {
 	struct mr_step s = r->steps[r->at];
-	if (record) {
-		report_failure(r, record);
-		if (record->request.operation == MR_BASIC_CONSUME) {
-			tell_consumer_failed(r, record);
-			mr_topology_forget(&r->topology, record);
-		}
-	}
+	if (record) give_record_up(r, record);
 	bool is_gone = !mr_session_has_channel(r->link->session, s.channel);
 	if (s.kind == MR_STEP_OPEN || !is_gone || !mr_plan_reopen(r, s.channel, false)) r->at++;
 }
@@ -208,6 +227,10 @@ static void step_failed(struct mr_recovery *r)
 {
 	struct mr_step *s = &r->steps[r->at];
 	struct mr_record *record = s->record ? mr_topology_record(&r->topology, s->record) : NULL;
+	if (s->kind == MR_STEP_SCRATCH && !s->channel) { /* its record will fail for it */
+		r->at++;
+		return;
+	}
 	if (s->kind == MR_STEP_SCRATCH || s->kind == MR_STEP_PROBE) { /* not there yet: later */
 		r->at += s->kind == MR_STEP_PROBE ? 2 : 3;
 		mr_recovery_plan_repair(r);
@@ -215,17 +238,35 @@ static void step_failed(struct mr_recovery *r)
 	}
 	if (record && is_locked_by_the_dead(r)) {
 		uint16_t channel = s->channel;
-		if (!mr_plan_reopen(r, channel, true)) r->at++;
+		if (!channel)
+			r->at--; /* the scratch channel first */
+		else if (!mr_plan_reopen(r, channel, true))
+			r->at++;
+		r->is_pausing = true;
 		mr_timer_arm(&r->repair, mr_recovery_now(r) + LOCKED_PAUSE);
 		return;
 	}
-	r->locked_since = 0;
 	give_step_up(r, record);
+}
+
+/* What was left out has another chance, but only one, when the connection is lost again. */
+static void forgive(struct mr_recovery *r)
+{
+	struct mr_node *all = &r->topology.records;
+	for (struct mr_node *n = all->next; n != all; n = n->next) {
+		struct mr_record *record = mr_container(n, struct mr_record, node);
+		if (record->costs >= COSTS_MAX) record->costs = COSTS_MAX - 1;
+	}
 }
 
 static void finish(struct mr_recovery *r)
 {
 	bool is_whole = r->is_whole;
+	if (r->scratch)
+		mr_session_channel_close(r->link->session, r->scratch, MR_TOKEN_NOBODY,
+			r->scratch_epoch, MR_NEVER);
+	r->scratch = 0;
+	r->locked_since = 0;
 	mr_plan_drop(r);
 	if (!is_whole) {
 		if (!r->failures && !ev_is_active(&r->repair.ev)) r->repairs = 0;
@@ -233,6 +274,7 @@ static void finish(struct mr_recovery *r)
 		return;
 	}
 	r->is_whole = false;
+	forgive(r);
 	mr_link_recovered(r->link, r->restored, r->report);
 	r->report = r->failed = NULL;
 	mr_recovery_drop_report(r);
@@ -250,7 +292,7 @@ void mr_recovery_go_on(struct mr_recovery *r)
 				step_failed(r);
 		}
 		if (r->at >= r->count) break;
-		if (r->locked_since && ev_is_active(&r->repair.ev)) return;
+		if (r->is_pausing) return;
 		if (!begin_step(r)) r->at++;
 	}
 	if (r->count && r->at >= r->count) finish(r);

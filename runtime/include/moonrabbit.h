@@ -345,6 +345,11 @@ MR_API int mr_connection_new(mr_runtime *rt, const mr_options *options, mr_conne
 MR_API int mr_connection_open(mr_connection *c, uint64_t token);
 /* Closes in good order, by force after `timeout`. Legal in every state. */
 MR_API int mr_connection_close(mr_connection *c, uint64_t token, double timeout);
+/* The password of the next connect. */
+MR_API int mr_connection_password(mr_connection *c, const char *secret, size_t size);
+/* The same, and the open connection is told (connection.update-secret), such as a token renewed. */
+MR_API int mr_connection_update_secret(mr_connection *c, uint64_t token, const char *secret,
+	size_t size, double timeout);
 /* Forgets the connection: closed by force when still open. Its channels are freed with it. */
 MR_API void mr_connection_free(mr_connection *c);
 MR_API uint32_t mr_connection_id(const mr_connection *c);

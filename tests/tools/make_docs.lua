@@ -122,6 +122,9 @@ same names (`amqp://host/?heartbeat=30`), and `connection_timeout` for `connect_
 `ev.type` is connecting, connected, blocked, unblocked, lost (`recovering`: it will be back), retrying (`attempt`,
 `delay`), recovered (`entities`, `failed`, `renamed`, `gap`), gave_up, closed, channel_closed or consumer_cancelled.
 
+`password` may be a function: it is asked before each connect. `republish` (bytes; Lua only) keeps as many bytes of
+publishes that were not confirmed, and sends them again when the connection is back.
+
 `amqp://host`, `amqp://host/` and `amqp://host/%2f` all mean the virtual host `/`. `memory://` is the broker inside the
 process ([embedded-broker](embedded-broker.md)); without any of url, hostname, port, userid, password and virtual_host it
 is AMQP_URL, or else `memory://`.

@@ -1,0 +1,139 @@
+/* session_calls: what the host asks of an open session.
+ * SPDX-License-Identifier: MIT
+ * Pure; the other half of session.c. */
+#include "amqp/frame.h"
+#include "amqp/session_state.h"
+#include "base/alloc.h"
+
+/* Why a channel that is not there, or is another by now, cannot serve. */
+static void refuse(struct mr_session *s, uint16_t number, uint64_t token)
+{
+	mr_error error = {0};
+	if (s->state == MR_SESSION_CLOSED && s->error.kind)
+		error = s->error;
+	else
+		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CHANNEL, 0, "the channel is closed");
+	mr_outlet_done(&s->outlet, number, token, &error);
+}
+
+bool mr_session_has_channel(const struct mr_session *s, uint16_t number)
+{
+	return mr_session_channel_at(s, number) != NULL;
+}
+
+/* The channel as the host knew it when it spoke, or NULL. */
+static struct mr_chan *channel_of(const struct mr_session *s, uint16_t number, uint32_t epoch)
+{
+	struct mr_chan *ch = mr_session_channel_at(s, number);
+	return s->state == MR_SESSION_OPEN && ch && ch->epoch == epoch ? ch : NULL;
+}
+
+static bool make_slot(struct mr_session *s, uint16_t number)
+{
+	if (number < s->channel_slots) return true;
+	size_t slots = s->channel_slots ? s->channel_slots * 2 : 4;
+	while (slots <= number) slots *= 2;
+	struct mr_chan **channels = mr_realloc(s->channels, slots * sizeof *channels);
+	if (!channels) return false;
+	for (size_t i = s->channel_slots; i < slots; i++) channels[i] = NULL;
+	s->channels = channels;
+	s->channel_slots = slots;
+	return true;
+}
+
+void mr_session_channel_open(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
+	mr_msec deadline)
+{
+	mr_error error = {0};
+	if (s->state != MR_SESSION_OPEN) {
+		refuse(s, number, token);
+	} else if (number == 0 || number > s->guard.channel_max ||
+		   mr_session_channel_at(s, number)) {
+		mr_error_set(&error, MR_CHANNEL_LIMIT_REACHED, MR_SCOPE_CHANNEL, 0,
+			"channel %u is in use or over the agreed limit of %u", number,
+			s->guard.channel_max);
+		mr_outlet_done(&s->outlet, number, token, &error);
+	} else if (!make_slot(s, number) || !(s->channels[number] = mr_chan_open(&s->outlet, number,
+						      epoch, token, deadline))) {
+		mr_error_set(&error, MR_NO_MEMORY, MR_SCOPE_CHANNEL, 0, "out of memory");
+		mr_outlet_done(&s->outlet, number, token, &error);
+	}
+}
+
+void mr_session_channel_close(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
+	mr_msec deadline)
+{
+	struct mr_chan *ch = channel_of(s, number, epoch);
+	if (ch && ch->state != MR_CH_CLOSING)
+		mr_chan_close(ch, token, deadline);
+	else
+		refuse(s, number, token);
+}
+
+void mr_session_request(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
+	const mr_request *request, mr_msec deadline)
+{
+	struct mr_chan *ch = channel_of(s, number, epoch);
+	if (ch)
+		mr_chan_request(ch, token, request, deadline);
+	else
+		refuse(s, number, token);
+}
+
+void mr_session_publish(struct mr_session *s, uint16_t number, const struct mr_publish *p)
+{
+	struct mr_chan *ch = channel_of(s, number, p->epoch);
+	mr_error error = {0};
+	if (ch && ch->state == MR_CH_OPEN) {
+		if (mr_chan_publish(ch, p, &error) != MR_OK)
+			mr_session_fail_memory(s);
+		else
+			return;
+	}
+	s->options->stats->lost++;
+	if (p->number) mr_outlet_lost(&s->outlet, number, p->epoch, p->number, p->number, MR_LOST);
+}
+
+void mr_session_settle(struct mr_session *s, uint16_t number, uint32_t epoch, uint64_t tag, int how,
+	int flags)
+{
+	struct mr_chan *ch = channel_of(s, number, epoch);
+	s->options->stats->settled++;
+	if (ch && mr_chan_settle(ch, tag, how, flags) != MR_OK) mr_session_fail_memory(s);
+}
+
+/* Written by hand: the codec does not know it. */
+void mr_session_update_secret(struct mr_session *s, uint64_t token, mr_slice secret,
+	mr_msec deadline)
+{
+	static const char reason[] = "renewed by the program";
+	size_t payload = 4 + 4 + secret.size + 1 + sizeof reason - 1;
+	mr_error error = {0};
+	uint8_t head[MR_FRAME_HEAD + 8] = {MR_FRAME_METHOD};
+	uint8_t length = sizeof reason - 1, end = MR_FRAME_END;
+	struct mr_buffer *out = &s->outlet.out;
+	bool fits = s->state == MR_SESSION_OPEN && !s->secret_token &&
+	            payload + MR_FRAME_OVERHEAD <= s->outlet.frame_max;
+	if (!fits) {
+		mr_error_set(&error, s->secret_token ? MR_BAD_ARGUMENT : MR_CLOSED,
+			MR_SCOPE_CONNECTION, 0,
+			s->secret_token ? "another secret is on its way"
+					: "the connection is not open");
+		mr_outlet_done(&s->outlet, 0, token, &error);
+		return;
+	}
+	mr_put32(head + 3, (uint32_t)payload);
+	mr_put32(head + MR_FRAME_HEAD, MR_M_CONNECTION_UPDATE_SECRET);
+	mr_put32(head + MR_FRAME_HEAD + 4, (uint32_t)secret.size);
+	if (mr_buffer_reserve(out, payload + MR_FRAME_OVERHEAD) != MR_OK) {
+		mr_session_fail_memory(s);
+		return;
+	}
+	mr_buffer_append(out, head, sizeof head);
+	mr_buffer_append(out, secret.data, secret.size);
+	mr_buffer_append(out, &length, 1);
+	mr_buffer_append(out, reason, length);
+	mr_buffer_append(out, &end, 1);
+	s->secret_token = token;
+	s->secret_deadline = deadline;
+}

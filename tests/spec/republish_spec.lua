@@ -1,0 +1,95 @@
+--- republish: what was not confirmed when a connection was lost goes out once more.
+local mr = require "moonrabbit"
+
+local opened = {}
+
+local function clean()
+   for i = #opened, 1, -1 do opened[i]:close() end
+   opened = {}
+end
+
+local function setup(options)
+   local b = assert(mr.testing.broker())
+   local all = { url = b.url, transport_options = { interval_max = 0 } }
+   for k, v in pairs(options) do all[k] = v end
+   local conn = mr.connect(all)
+   opened[1], opened[2] = b, { close = function() conn:release() end }
+   local ch = assert(conn:channel())
+   assert(ch:queue_declare { queue = "q" })
+   assert(ch:confirm_select())
+   mr.log.configure "off"
+   finally(function() mr.log.configure "error" end)
+   return b, ch
+end
+
+local function drain(b)
+   local ch = assert(mr.connect(b.url):channel())
+   local bodies = {}
+   local msg = ch:get("q", { no_ack = true })
+   while msg do
+      bodies[#bodies + 1] = msg.body
+      msg = ch:get("q", { no_ack = true })
+   end
+   ch.connection:release()
+   return bodies
+end
+
+-- Publishes that the broker never saw: it was silent, then cut.
+local function lose(b, ch, bodies)
+   local tickets = {}
+   b:silent()
+   for i, body in ipairs(bodies) do tickets[i] = assert(ch:publish_async("", "q", body, { timeout = 30 })) end
+   mr.sleep(0.02)
+   b:drop()
+   b:silent(false)
+   return tickets
+end
+
+describe("republishing", function()
+   after_each(clean)
+
+   it("sends again what was not confirmed, in its order, under the same tickets", function()
+      local b, ch = setup { republish = 1e6 }
+      local tickets = lose(b, ch, { "1", "2", "3" })
+      assert.is_true(ch:wait_for_confirms(10))
+      for _, t in ipairs(tickets) do assert.same({ true }, { t:wait() }) end
+      assert.is_true(ch:publish("", "q", "4"))
+      assert.same({ "1", "2", "3", "4" }, drain(b))
+   end)
+
+   it("is off unless it is asked for: they are lost", function()
+      local b, ch = setup {}
+      local tickets = lose(b, ch, { "1" })
+      assert.equal("lost", select(2, tickets[1]:wait()).kind)
+      assert.is_true(ch:publish("", "q", "2"))
+      assert.same({ "2" }, drain(b))
+   end)
+
+   it("keeps no more bytes than it was given", function()
+      local b, ch = setup { republish = 150 }
+      local tickets = lose(b, ch, { ("a"):rep(100), ("b"):rep(100), ("c"):rep(50) })
+      assert.is_true((tickets[1]:wait()))
+      assert.equal("lost", select(2, tickets[2]:wait()).kind)
+      assert.is_true((tickets[3]:wait()))
+      assert.same({ ("a"):rep(100), ("c"):rep(50) }, drain(b))
+      tickets = lose(b, ch, { ("d"):rep(150) }) -- the room was given back
+      assert.is_true((tickets[1]:wait()))
+   end)
+
+   it("survives a second loss before the first was made good", function()
+      local b, ch = setup { republish = 1e6 }
+      local tickets = lose(b, ch, { "1", "2" })
+      b:delay(0.05)
+      b:drop()
+      b:delay(0)
+      for _, t in ipairs(tickets) do assert.same({ true }, { t:wait() }) end
+      local bodies = drain(b)
+      assert.equal("1", bodies[1])
+   end)
+
+   it("ends with the connection", function()
+      local b, ch = setup { republish = 1e6, transport_options = { max_retries = 0 } }
+      local tickets = lose(b, ch, { "1" })
+      assert.equal("lost", select(2, tickets[1]:wait()).kind)
+   end)
+end)
