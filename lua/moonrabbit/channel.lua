@@ -57,7 +57,9 @@ local CONSUME = channel.spec { consumer_tag = "string", no_ack = "boolean", excl
 function Channel:qos(opts)
    opts = options.check(opts, QOS, { "prefetch_count" })
    options.whole("prefetch_count", opts.prefetch_count, 0, 65535)
-   return done(ask(self, C.MR_BASIC_QOS, opts, nil, nil, nil, opts.prefetch_count))
+   local reply, err = ask(self, C.MR_BASIC_QOS, opts, nil, nil, nil, opts.prefetch_count)
+   if reply then self.modes[opts.global and "global qos" or "qos"] = { "qos", opts } end
+   return done(reply, err)
 end
 
 --- Asks for all unsettled messages of the channel again.
@@ -79,12 +81,14 @@ function Channel:confirm_select(opts)
    self.book = self.book or ticket.book() -- publishes count from the request on
    local room = self.connection.options.republish
    if room and not self.book.keeps then self.book.keeps = { left = room } end
+   self.modes.confirm = { "confirm_select" }
    return done(ask(self, C.MR_CONFIRM_SELECT, opts))
 end
 
 --- Begins transactions: publishes and acks take effect at the commit.
 -- @tparam[opt] table opts timeout
 function Channel:tx_select(opts)
+   self.modes.tx = { "tx_select" }
    return done(ask(self, C.MR_TX_SELECT, options.check(opts, JUST_TIMEOUT)))
 end
 
@@ -129,6 +133,7 @@ local function start_consumer(self, queue, handler, opts)
    local consumer = consume.new(self, queue, handler, opts)
    local flags = { no_ack = opts.no_ack, exclusive = opts.exclusive, arguments = arguments, timeout = opts.timeout }
    -- Deliveries may come in the same batch as consume-ok: it is ready for them before it asks.
+   consumer.flags = flags
    local reply, err = ask(self, C.MR_BASIC_CONSUME, flags, queue, opts.consumer_tag, nil, consumer.number)
    if reply then
       if consumer.state == "starting" then consume.started(consumer, reply.name) end

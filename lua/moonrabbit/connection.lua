@@ -180,7 +180,7 @@ function Connection:channel(opts)
    local handle = box[0]
    local number = C.mr_channel_number(handle)
    local ch = setmetatable({ connection = self, handle = handle, number = number, consumers = {}, book = false,
-      lost = {}, again = {}, settled_below = false, epoch = C.mr_channel_epoch(handle) }, channel.methods)
+      lost = {}, again = {}, modes = {}, settled_below = false, epoch = C.mr_channel_epoch(handle) }, channel.methods)
    self.channels[number] = ch
    local reply = task.wait(token)
    if not reply.err then return ch end
@@ -217,6 +217,13 @@ function Connection:_wake_waiters()
    local waiters = self.waiters
    self.waiters = {}
    for _, token in ipairs(waiters) do task.wake(token, true) end
+end
+
+--- The handle of another connection becomes this one's; the other is no more.
+function connection.take_handle(self, other)
+   by_id[self.number], by_id[other.number] = nil, self
+   self.handle, self.number = other.handle, other.number
+   other.released, other.channels = true, {}
 end
 
 --- The connection of a number.

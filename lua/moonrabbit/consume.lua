@@ -25,6 +25,8 @@ function Consumer.__tostring(c) return ("consumer %s of %q (%s)"):format(c.tag, 
 
 --- Handlers at work, over all consumers.
 consume.running = 0
+-- Handlers that were at work when the generation last changed; see consume.watch.
+local generation, of_old = 0, 0
 
 -- ---- handlers ----
 
@@ -40,11 +42,13 @@ end
 local function handle(consumer, d)
    local rt = loop.runtime()
    local msg = new_message(d, consumer.channel)
+   local born = generation
    consumer.running = consumer.running + 1
    consume.running = consume.running + 1
    local ok, why = xpcall(consumer.handler, trace, msg)
    consumer.running = consumer.running - 1
    consume.running = consume.running - 1
+   if born ~= generation then of_old = of_old - 1 end
    if ok then
       C.mr_delivery_settle(rt, d, ACK, RELEASE)
       return
@@ -187,6 +191,21 @@ end
 function consume.resumed(consumer)
    if consumer.state ~= "recovering" then return end
    consumer.state, consumer.err = "consuming", nil
+end
+
+--- A function that tells whether every handler that is at work now has ended, and nothing that a
+-- connection delivered waits for its turn.
+-- @tparam number number of the connection
+function consume.watch(number)
+   generation, of_old = generation + 1, consume.running
+   return function()
+      for _, consumer in pairs(consumers) do
+         for _, d in pairs(consumer.held) do
+            if d.connection == number then return false end
+         end
+      end
+      return of_old <= 0
+   end
 end
 
 --- Calls fn for each consumer that has not ended.

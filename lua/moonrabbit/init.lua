@@ -22,6 +22,7 @@ local value = require "moonrabbit.value"
 local waits = require "moonrabbit.waits"
 require "moonrabbit.dispatch"
 require "moonrabbit.extras"
+require "moonrabbit.handover"
 require "moonrabbit.simple"
 
 local mr = {

@@ -355,3 +355,20 @@ void mr_topology_rename(struct mr_topology *t, const char *old, mr_slice name)
 			snprintf(c->last_queue, sizeof c->last_queue, "%.*s", (int)name.size,
 				name.data);
 }
+
+void mr_topology_inherit(struct mr_topology *t, struct mr_topology *from)
+{
+	struct mr_node kept, *node;
+	mr_list_init(&kept);
+	while ((node = mr_list_shift(&t->records))) mr_list_append(&kept, node);
+	while ((node = mr_list_shift(&from->records))) {
+		struct mr_record *r = mr_container(node, struct mr_record, node);
+		if (r->request.operation == MR_BASIC_CONSUME) {
+			mr_topology_forget(from, r);
+			continue;
+		}
+		r->id = ++t->ids;
+		mr_list_append(&t->records, &r->node);
+	}
+	while ((node = mr_list_shift(&kept))) mr_list_append(&t->records, node);
+}

@@ -58,6 +58,8 @@ struct mr_record *mr_topology_record(const struct mr_topology *t,
 bool mr_topology_has_consumers(const struct mr_topology *t, uint16_t channel);
 /* A queue that the broker named has another name now: bindings and consumers follow. */
 void mr_topology_rename(struct mr_topology *t, const char *old, mr_slice name);
+/* Takes over what another connection has declared and bound, in its order. */
+void mr_topology_inherit(struct mr_topology *t, struct mr_topology *from);
 /* The program wants a consumer no more: it goes, and an auto-delete queue with the last one. */
 void mr_topology_cancel(struct mr_topology *t, struct mr_record *consumer);
 void mr_topology_forget(struct mr_topology *t, struct mr_record *record);

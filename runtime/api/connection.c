@@ -78,6 +78,14 @@ int mr_connection_close(mr_connection *c, uint64_t token, double timeout)
 	return st;
 }
 
+int mr_connection_inherit(mr_connection *c, const mr_connection *from)
+{
+	struct mr_command cmd = {.type = MR_CMD_INHERIT,
+		.connection = c->number,
+		.number = from->number};
+	return mr_command_send(c->rt, &cmd);
+}
+
 static enum mr_status send_secret(mr_connection *c, uint64_t token, const char *secret, size_t size,
 	mr_msec deadline)
 {

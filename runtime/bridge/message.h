@@ -19,11 +19,12 @@ enum mr_command_type {
 	MR_CMD_CHANNEL_CLOSE, /* token, deadline */
 	MR_CMD_REQUEST,       /* token, deadline; data: struct mr_request_copy *, taken */
 	MR_CMD_SECRET, /* data: a secret, taken; token and deadline, 0: for the next connect only */
-	MR_CMD_FORGET, /* number: a consumer that is not to come back */
-	MR_CMD_PUBLISH,    /* number, flags, deadline; a struct mr_outgoing and its bytes follow */
-	MR_CMD_SETTLE,     /* number: tag, epoch, how, flags; data: the delivery when RELEASE */
-	MR_CMD_RELEASE,    /* data: the delivery */
-	MR_CMD_WATCH_FD,   /* token, number: fd, flags */
+	MR_CMD_INHERIT,  /* number: the connection whose declares and bindings become this one's */
+	MR_CMD_FORGET,   /* number: a consumer that is not to come back */
+	MR_CMD_PUBLISH,  /* number, flags, deadline; a struct mr_outgoing and its bytes follow */
+	MR_CMD_SETTLE,   /* number: tag, epoch, how, flags; data: the delivery when RELEASE */
+	MR_CMD_RELEASE,  /* data: the delivery */
+	MR_CMD_WATCH_FD, /* token, number: fd, flags */
 	MR_CMD_UNWATCH_FD, /* token */
 	MR_CMD_WAKE_AT,    /* deadline */
 	MR_CMD_CLOCK,      /* token: the clock was moved */

@@ -22,7 +22,8 @@ static struct registered *find(const char *name)
 {
 	for (struct mr_node *n = all.next; n != &all; n = n->next) {
 		struct registered *r = mr_container(n, struct registered, node);
-		if (*name && strcmp(r->name, name) == 0) return r;
+		bool is_it = *name && strcmp(r->name, name) == 0;
+		if (is_it && !mr_server_is_forked(r->server)) return r;
 	}
 	return NULL;
 }
@@ -69,7 +70,7 @@ static struct registered *leave(mr_server *server)
 
 void mr_server_release(mr_server *server)
 {
-	if (!server) return;
+	if (!server || mr_server_is_forked(server)) return;
 	pthread_mutex_lock(&lock);
 	struct registered *last = leave(server);
 	pthread_mutex_unlock(&lock);

@@ -35,6 +35,7 @@ struct listener {
 
 struct mr_server {
 	char *url;
+	pid_t home; /* a forked child has neither the thread nor a right to the pipe */
 	pthread_t thread;
 	struct mr_wire wire;
 	struct mr_broker *broker;
@@ -46,6 +47,8 @@ struct mr_server {
 };
 
 const char *mr_server_url(const mr_server *server) { return server->url; }
+
+bool mr_server_is_forked(const mr_server *server) { return server->home != getpid(); }
 
 /* ---- listening ---- */
 
@@ -281,6 +284,7 @@ static enum mr_status prepare(struct mr_server *s, const char *name)
 {
 	uint64_t seed = 0;
 	char url[300];
+	s->home = getpid();
 	s->mail[0] = s->mail[1] = -1;
 	mr_list_init(&s->listeners);
 	mr_list_init(&s->wire.peers);
@@ -332,6 +336,9 @@ static bool post(mr_server *s, struct mr_server_call *c)
 enum mr_status mr_server_do(mr_server *s, struct mr_server_call *c)
 {
 	uint64_t count;
+	if (mr_server_is_forked(s))
+		return mr_error_set(&c->error, MR_FORKED, MR_SCOPE_NONE, 0,
+			"this broker belongs to the parent");
 	c->done = eventfd(0, EFD_CLOEXEC);
 	if (c->done < 0 || !post(s, c)) {
 		if (c->done >= 0) close(c->done);

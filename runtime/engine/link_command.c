@@ -108,6 +108,13 @@ static void take_secret(struct mr_link *link, const struct mr_command *c)
 		mr_link_tell_done(link, c->token, &link->error);
 }
 
+static void inherit(struct mr_link *link, uint32_t number)
+{
+	struct mr_link *from = mr_map_get(&link->engine->links, number);
+	if (from && from != link)
+		mr_topology_inherit(&link->recovery.topology, &from->recovery.topology);
+}
+
 void mr_link_command(struct mr_link *link, const struct mr_command *c, const char *bytes)
 {
 	struct mr_session *s = link->session;
@@ -124,6 +131,8 @@ void mr_link_command(struct mr_link *link, const struct mr_command *c, const cha
 		open_channel(link, c);
 	else if (c->type == MR_CMD_SECRET)
 		take_secret(link, c);
+	else if (c->type == MR_CMD_INHERIT)
+		inherit(link, (uint32_t)c->number);
 	else if (c->type == MR_CMD_FORGET)
 		mr_recovery_forget(&link->recovery, (uint32_t)c->number);
 	else if (c->type == MR_CMD_CHANNEL_CLOSE)

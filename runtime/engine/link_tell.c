@@ -14,6 +14,10 @@ struct waiter {
 void mr_link_emit(void *owner, const mr_event *event)
 {
 	struct mr_link *link = owner;
+	if (event->type == MR_EV_DELIVERY || event->type == MR_EV_CONFIRM) { /* most, by far */
+		mr_dispatch_push(&link->engine->dispatch, event);
+		return;
+	}
 	mr_event ev = *event;
 	if (!mr_recovery_takes(&link->recovery, &ev))
 		mr_dispatch_push(&link->engine->dispatch, &ev);

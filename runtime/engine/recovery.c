@@ -327,6 +327,6 @@ bool mr_recovery_opened(struct mr_recovery *r)
 	r->was_open = true;
 	r->opened_at = now;
 	mr_timer_stop(&r->retry);
-	r->is_whole = was_open;
-	return was_open && mr_plan_all(r, r->link->config->recover_topology);
+	r->is_whole = was_open && mr_plan_all(r, r->link->config->recover_topology);
+	return r->is_whole;
 }

@@ -345,6 +345,8 @@ MR_API int mr_connection_new(mr_runtime *rt, const mr_options *options, mr_conne
 MR_API int mr_connection_open(mr_connection *c, uint64_t token);
 /* Closes in good order, by force after `timeout`. Legal in every state. */
 MR_API int mr_connection_close(mr_connection *c, uint64_t token, double timeout);
+/* What `from` has declared and bound is recovered with `c` from now on; for a handover. */
+MR_API int mr_connection_inherit(mr_connection *c, const mr_connection *from);
 /* The password of the next connect. */
 MR_API int mr_connection_password(mr_connection *c, const char *secret, size_t size);
 /* The same, and the open connection is told (connection.update-secret), such as a token renewed. */

@@ -234,6 +234,14 @@ static bool must_wait(struct tls *tls, int rc)
 	return true;
 }
 
+/* OpenSSL leaves a client that does not speak TLS without a word; one of ours understands an alert. */
+static void turn_away(struct tls *tls)
+{
+	static const unsigned char alert[] = {0x15, 3, 1, 0, 2, 2, SSL_AD_PROTOCOL_VERSION};
+	if (!tls->first_size || tls->first[0] == 0x16 || tls->lower_error.kind) return;
+	tls->lower->class->write(tls->lower, alert, sizeof alert, &tls->lower_error);
+}
+
 static enum mr_status tls_connect(struct mr_stream *s, mr_error *error)
 {
 	struct tls *tls = (struct tls *)s;
@@ -250,6 +258,7 @@ static enum mr_status tls_connect(struct mr_stream *s, mr_error *error)
 		return MR_OK;
 	}
 	if (must_wait(tls, rc)) return MR_TIMEOUT;
+	if (SSL_is_server(tls->ssl)) turn_away(tls);
 	return explain(tls, true, error);
 }
 

@@ -20,7 +20,7 @@ local PAGES = {
    { "Channels: exchanges, queues, bindings", "declare", "ch" }, { "Channels: the rest", "channel", "ch" },
    { "Publishing", "publish", "ch" }, { "Tickets", "ticket", "ticket" }, { "Messages", "message", "msg" },
    { "Consumers", "consume", "consumer" }, { "Values", "value", "mr" }, { "Logging", "log", "mr.log" },
-   { "Connections: trying again, and more of kombu", "extras", "conn" }, { "Simple queues", "simple", "simple" },
+   { "Connections: trying again, and more of kombu", "extras", "conn" }, { "Connections: handover", "handover", "conn" }, { "Simple queues", "simple", "simple" },
    { "Pools", "pool", "pool" }, { "Pools: size", "pool_size", "pool" }, { "Testing: the embedded broker", "testing", "mr.testing" },
 }
 

@@ -1,0 +1,143 @@
+--- handover: a fresh connection takes over without a gap.
+local mr = require "moonrabbit"
+
+local opened = {}
+
+local function clean()
+   for i = #opened, 1, -1 do opened[i]:close() end
+   opened = {}
+end
+
+local function broker()
+   local b = assert(mr.testing.broker())
+   opened[#opened + 1] = b
+   return b
+end
+
+local function connect(options)
+   local conn = mr.connect(options)
+   opened[#opened + 1] = { close = function() conn:release() end }
+   return conn
+end
+
+local function eventually(what, condition)
+   local deadline = mr.now() + 10
+   while not condition() do
+      if mr.now() > deadline then error("in vain waited for: " .. what, 2) end
+      mr.sleep(0.002)
+   end
+end
+
+describe("a handover", function()
+   after_each(clean)
+
+   it("moves channels and consumers; nothing is redelivered or lost, while messages flow", function()
+      local b = broker()
+      local conn, pub = connect { url = b.url }, assert(connect { url = b.url }:channel())
+      local ch = assert(conn:channel())
+      assert(ch:queue_declare { queue = "q" })
+      assert(ch:qos { prefetch_count = 20 })
+      local seen, redelivered, failed = {}, 0, 0
+      local consumer = assert(ch:consume("q", function(msg)
+         if msg.redelivered then redelivered = redelivered + 1 end
+         if tonumber(msg.body) % 3 == 0 then mr.sleep(0.01) end
+         if not msg:ack() then failed = failed + 1 end
+         seen[#seen + 1] = msg.body
+      end))
+      local sent, stop = 0, false
+      mr.spawn(function()
+         while not stop do
+            sent = sent + 1
+            assert(pub:publish("", "q", tostring(sent)))
+            mr.sleep(0.0005)
+         end
+      end)
+      for round = 1, 3 do
+         local number, tag = conn.number, consumer.tag
+         assert.is_true(conn:handover())
+         assert.not_equal(number, conn.number)
+         assert.equal(tag, consumer.tag)
+         assert.equal("consuming", consumer.state)
+         assert.is_true(ch.is_open)
+         local before = #seen
+         eventually("messages by the new one", function() return #seen > before + 20 end)
+         assert.equal(2, #b:report().connections, round)
+      end
+      stop = true
+      eventually("the last message", function() return #seen == sent end)
+      assert.same({ 0, 0 }, { redelivered, failed })
+      local distinct = {}
+      for _, body in ipairs(seen) do distinct[body] = true end
+      for i = 1, sent do assert.is_true(distinct[tostring(i)], i) end
+   end)
+
+   it("waits for the handler that is at a message of the old one, and its ack counts", function()
+      local b = broker()
+      local conn = connect { url = b.url }
+      local ch, go, acked = assert(conn:channel()), false, nil
+      assert(ch:queue_declare { queue = "q" })
+      assert(ch:consume("q", function(msg)
+         eventually("the word", function() return go end)
+         acked = msg:ack()
+      end))
+      assert(ch:publish("", "q", "x"))
+      eventually("the delivery", function() return b:queue("q").messages_unacknowledged == 1 end)
+      mr.after(0.05, function() go = true end)
+      assert.is_true(conn:handover())
+      assert.is_true(acked)
+      eventually("the ack", function() return b:queue("q").messages_unacknowledged == 0 end)
+      assert.equal(0, b:queue("q").messages_ready)
+   end)
+
+   it("keeps confirms: those that were out are answered, and the next ones count anew", function()
+      local b = broker()
+      local conn = connect { url = b.url }
+      local ch = assert(conn:channel())
+      assert(ch:queue_declare { queue = "q" })
+      assert(ch:confirm_select())
+      local tickets = {}
+      for i = 1, 50 do tickets[i] = assert(ch:publish_async("", "q", "x")) end
+      assert.is_true(conn:handover())
+      for _, t in ipairs(tickets) do assert.same({ true }, { t:wait(5) }) end
+      assert.is_true(ch:publish("", "q", "y"))
+      assert.equal(51, b:queue("q").messages_ready)
+   end)
+
+   it("keeps what is to be recovered", function()
+      local b = broker()
+      local conn = connect { url = b.url, transport_options = { interval_max = 0 } }
+      local ch, got = assert(conn:channel()), 0
+      assert(ch:exchange_declare { exchange = "x", type = "fanout", auto_delete = true })
+      assert(ch:queue_declare { queue = "q", auto_delete = true })
+      assert(ch:queue_bind { queue = "q", exchange = "x" })
+      assert(ch:consume("q", function() got = got + 1 end))
+      assert.is_true(conn:handover())
+      mr.log.configure "off"
+      finally(function() mr.log.configure "error" end)
+      local epoch = conn.epoch
+      b:drop()
+      eventually("the recovery", function() return conn.epoch > epoch and ch.is_open end)
+      assert(ch:publish("x", "", "x"))
+      eventually("the message", function() return got == 1 end)
+   end)
+
+   it("leaves everything as it was when it cannot be", function()
+      local b = broker()
+      local conn = connect { url = b.url }
+      local ch, got = assert(conn:channel()), 0
+      local q = assert(ch:queue_declare { exclusive = true }).queue
+      local consumer = assert(ch:consume(q, function() got = got + 1 end))
+      mr.log.configure "off"
+      finally(function() mr.log.configure "error" end)
+      local ok, err = conn:handover() -- an exclusive queue is its connection's
+      assert.is_nil(ok)
+      assert.equal("resource_locked", err.kind)
+      b:refuse_logins()
+      assert.equal("authentication_failed", select(2, conn:handover()).kind)
+      assert(ch:publish("", q, "x"))
+      eventually("the message", function() return got == 1 end)
+      assert.equal("consuming", consumer.state)
+      conn:close()
+      assert.is_nil((conn:handover()))
+   end)
+end)
