@@ -184,7 +184,8 @@ end
 
 --- Closes the channel; legal anywhere, also in a handler.
 function Channel:close()
-   if not self.handle or not self.is_open then return true end
+   if not self.handle then return true end
+   if not self.is_open and not C.mr_channel_is_suspended(self.handle) then return true end
    local token = task.token()
    local status = C.mr_channel_close(self.handle, token)
    if status ~= 0 then return status == errors.numbers.closed or nil, refusal(self, status) end

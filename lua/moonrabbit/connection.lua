@@ -81,6 +81,7 @@ function connection.try(opts, level)
       released = false, waiters = {} }, Connection)
    self.number = C.mr_connection_id(self.handle)
    by_id[self.number] = self
+   if opts.retry then C.mr_connection_retry(self.handle, 0) end -- from the first loss on it is asked
    return self
 end
 

@@ -9,6 +9,7 @@ local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local message = require "moonrabbit.message"
 local recover = require "moonrabbit.recover"
+local retry = require "moonrabbit.retry"
 local task = require "moonrabbit.task"
 local ticket = require "moonrabbit.ticket"
 local value = require "moonrabbit.value"
@@ -51,6 +52,17 @@ local function recovered(self, ev)
       gap = C.mr_now() - (self.lost_at or C.mr_now()), epoch = self.epoch })
 end
 
+-- The program's own policy; without an answer the built-in one stands.
+local function ask_policy(question)
+   local self, ctx = question[1], question[2]
+   local verdict, why = retry.ask(self.options.retry, ctx)
+   if not verdict then
+      return log.error("the retry policy gave no answer; the built-in one goes on", { connection = self.host, error = why })
+   end
+   if self.released then return end
+   C.mr_connection_retry(self.handle, verdict == "stop" and -1 or verdict == "next_host" and 0 or verdict)
+end
+
 local states = {
    [C.MR_CONNECTION_CONNECTING] = function(self) tell(self, { type = "connecting" }) end,
    [C.MR_CONNECTION_OPEN] = function(self) tell(self, { type = "connected", host = self.host, epoch = self.epoch }) end,
@@ -63,6 +75,10 @@ local states = {
       tell(self, { type = "lost", err = err, recovering = true })
    end,
    [C.MR_CONNECTION_RETRYING] = function(self, ev, err)
+      if self.options.retry then
+         task.later(ask_policy, { self, { scope = "connect", attempt = tonumber(ev.token), err = err,
+            elapsed = C.mr_now() - (self.lost_at or C.mr_now()) } })
+      end
       if type(self.options.password) == "function" then task.later(self._renew_password, self) end
       tell(self, { type = "retrying", attempt = tonumber(ev.token), delay = tonumber(ev.last) / 1000, err = err })
    end,

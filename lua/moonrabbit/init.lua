@@ -26,7 +26,7 @@ require "moonrabbit.handover"
 require "moonrabbit.simple"
 
 local mr = {
-   pool = require("moonrabbit.pool").new, version = lib.version, log = log, testing = testing,
+   pool = require("moonrabbit.pool").new, retry = require "moonrabbit.retry", version = lib.version, log = log, testing = testing,
    int = value.int, timestamp = value.timestamp, bytes = value.bytes, array = value.array,
    decimal = value.decimal, null = value.null,
 }

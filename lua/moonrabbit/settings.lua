@@ -11,7 +11,7 @@ local value = require "moonrabbit.value"
 local settings = {}
 
 local error_box = ffi.new "mr_error"
-local OURS = { on_event = "function", republish = "number" }
+local OURS = { on_event = "function", republish = "number", retry = "function" }
 local GROUPS = { ssl_options = true, transport_options = true, recover = true }
 
 local function set(o, name, v, level)
@@ -45,7 +45,11 @@ end
 -- @treturn[1] cdata `mr_options`, freed with the object
 -- @treturn[2] nil, error of kind bad_option or bad_uri
 function settings.make(given, level)
-   options.check({ on_event = given.on_event, republish = given.republish }, OURS, nil, level + 1)
+   options.check({ on_event = given.on_event, republish = given.republish, retry = given.retry }, OURS, nil, level + 1)
+   if given.retry and (given.transport_options or given.connection_attempts or given.retry_delay) then
+      return nil, errors.new("bad_option", "config", "options \"retry\" and \"transport_options\", \"connection_attempts\" "
+         .. "or \"retry_delay\" are ways to say when to retry: choose one")
+   end
    local o = C.mr_options_new()
    if o == nil then return nil, errors.new("no_memory", "config") end
    o = ffi.gc(o, C.mr_options_free)

@@ -78,6 +78,13 @@ int mr_connection_close(mr_connection *c, uint64_t token, double timeout)
 	return st;
 }
 
+int mr_connection_retry(mr_connection *c, double seconds)
+{
+	struct mr_command cmd = {.type = MR_CMD_RETRY, .connection = c->number};
+	cmd.number = seconds < 0 ? UINT64_MAX : (uint64_t)mr_msec_of(seconds);
+	return mr_command_send(c->rt, &cmd);
+}
+
 int mr_connection_inherit(mr_connection *c, const mr_connection *from)
 {
 	struct mr_command cmd = {.type = MR_CMD_INHERIT,

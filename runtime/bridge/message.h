@@ -19,6 +19,7 @@ enum mr_command_type {
 	MR_CMD_CHANNEL_CLOSE, /* token, deadline */
 	MR_CMD_REQUEST,       /* token, deadline; data: struct mr_request_copy *, taken */
 	MR_CMD_SECRET, /* data: a secret, taken; token and deadline, 0: for the next connect only */
+	MR_CMD_RETRY, /* number: ms to the next try, UINT64_MAX: none; flags 1: the host decides, ever */
 	MR_CMD_INHERIT,  /* number: the connection whose declares and bindings become this one's */
 	MR_CMD_FORGET,   /* number: a consumer that is not to come back */
 	MR_CMD_PUBLISH,  /* number, flags, deadline; a struct mr_outgoing and its bytes follow */

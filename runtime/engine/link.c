@@ -361,6 +361,22 @@ void mr_link_retry(struct mr_link *link)
 	if (link->state == MR_LINK_BACKOFF) connect_now(link);
 }
 
+void mr_link_decide(struct mr_link *link, uint64_t delay)
+{
+	struct mr_recovery *r = &link->recovery;
+	mr_error why = link->error;
+	r->host_decides = true;
+	if (!is_to_retry(link)) return;
+	if (delay != UINT64_MAX) {
+		mr_timer_arm(&r->retry, mr_engine_now(link->engine) + (mr_msec)delay);
+		return;
+	}
+	if (link->state == MR_LINK_PARTING) parted(link);
+	mr_timer_stop(&r->retry);
+	mr_link_enter(link, MR_LINK_IDLE);
+	tell_final(link, MR_CONNECTION_GAVE_UP, &why);
+}
+
 void mr_link_open(struct mr_link *link, uint64_t token)
 {
 	mr_error error = {0};

@@ -57,6 +57,8 @@ void mr_link_deaf(struct mr_link *link, bool deaf);
 /* For recovery: the time for the next try has come; all that could be brought back is back (`report`
  * is taken). */
 void mr_link_retry(struct mr_link *link);
+/* The host's word on the next try: in so many ms; UINT64_MAX: there is none. */
+void mr_link_decide(struct mr_link *link, uint64_t delay);
 void mr_link_recovered(struct mr_link *link, uint32_t restored, mr_table *report);
 
 /* What link.c, link_command.c and link_io.c share. */

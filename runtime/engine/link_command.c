@@ -131,6 +131,8 @@ void mr_link_command(struct mr_link *link, const struct mr_command *c, const cha
 		open_channel(link, c);
 	else if (c->type == MR_CMD_SECRET)
 		take_secret(link, c);
+	else if (c->type == MR_CMD_RETRY)
+		mr_link_decide(link, c->number);
 	else if (c->type == MR_CMD_INHERIT)
 		inherit(link, (uint32_t)c->number);
 	else if (c->type == MR_CMD_FORGET)

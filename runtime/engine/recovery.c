@@ -12,7 +12,8 @@
 #include "engine/link.h"
 #include "engine/plan.h"
 
-#define STABLE 10000 /* ms open after which tries are counted anew */
+#define POLICY_TIME 1000 /* ms for the host's policy to answer */
+#define STABLE 10000     /* ms open after which tries are counted anew */
 
 static const struct mr_retry repair_retry = {MR_RETRY_JITTER, 0, 0, 5000, -1};
 
@@ -154,6 +155,7 @@ void mr_recovery_retry(struct mr_recovery *r, const mr_error *why)
 {
 	const struct mr_config *c = r->link->config;
 	mr_msec delay = mr_backoff(&c->retry, r->attempt, why->kind, chance(r));
+	if (r->host_decides && delay < POLICY_TIME) delay = POLICY_TIME;
 	mr_event ev = {.type = MR_EV_CONNECTION,
 		.status = why->kind,
 		.detail = MR_CONNECTION_RETRYING};

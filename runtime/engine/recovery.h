@@ -17,6 +17,7 @@ struct mr_recovery {
 	struct mr_topology topology;
 	struct mr_map asked; /* struct asked by token: requests of the host that may be recorded */
 	bool was_open;       /* since the program asked for the connection */
+	bool host_decides;   /* by a policy of its own; ours is the fallback */
 	int64_t attempt;     /* retries since it was last open for a while */
 	mr_msec opened_at;
 	struct mr_timer retry; /* the next try to connect */

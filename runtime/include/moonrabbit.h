@@ -345,6 +345,9 @@ MR_API int mr_connection_new(mr_runtime *rt, const mr_options *options, mr_conne
 MR_API int mr_connection_open(mr_connection *c, uint64_t token);
 /* Closes in good order, by force after `timeout`. Legal in every state. */
 MR_API int mr_connection_close(mr_connection *c, uint64_t token, double timeout);
+/* The host's own policy: `seconds` to the next try, negative: no more. After the first call, at any time,
+ * each MR_CONNECTION_RETRYING waits at least a second for the next. */
+MR_API int mr_connection_retry(mr_connection *c, double seconds);
 /* What `from` has declared and bound is recovered with `c` from now on; for a handover. */
 MR_API int mr_connection_inherit(mr_connection *c, const mr_connection *from);
 /* The password of the next connect. */
@@ -491,7 +494,6 @@ MR_API int mr_clock_advance(mr_runtime *rt, uint64_t token, double seconds);
 MR_API int mr_set_allocator(void *(*resize)(void *, size_t), void (*release)(void *));
 
 /* ffi: end */
-
 #ifdef __cplusplus
 }
 #endif

@@ -21,11 +21,11 @@ local PAGES = {
    { "Publishing", "publish", "ch" }, { "Tickets", "ticket", "ticket" }, { "Messages", "message", "msg" },
    { "Consumers", "consume", "consumer" }, { "Values", "value", "mr" }, { "Logging", "log", "mr.log" },
    { "Connections: trying again, and more of kombu", "extras", "conn" }, { "Connections: handover", "handover", "conn" }, { "Simple queues", "simple", "simple" },
-   { "Pools", "pool", "pool" }, { "Pools: size", "pool_size", "pool" }, { "Testing: the embedded broker", "testing", "mr.testing" },
+   { "Retry policies", "retry", "mr.retry" }, { "Pools", "pool", "pool" }, { "Pools: size", "pool_size", "pool" }, { "Testing: the embedded broker", "testing", "mr.testing" },
 }
 
 local OURS = { mr = true, Connection = true, Channel = true, Ticket = true, Consumer = true, methods = true,
-   value = true, log = true, Timer = true, testing = true, Broker = true, Pool = true, Simple = true, pool = true }
+   value = true, log = true, Timer = true, testing = true, Broker = true, Pool = true, retry = true, Simple = true, pool = true }
 
 -- One tag of LDoc as a line of Markdown.
 local function tag_line(tag, rest)
@@ -122,6 +122,7 @@ same names (`amqp://host/?heartbeat=30`), and `connection_timeout` for `connect_
 `ev.type` is connecting, connected, blocked, unblocked, lost (`recovering`: it will be back), retrying (`attempt`,
 `delay`), recovered (`entities`, `failed`, `renamed`, `gap`), gave_up, closed, channel_closed or consumer_cancelled.
 
+`retry` (Lua only) is a policy, such as `mr.retry.exponential{}`, instead of transport_options or connection_attempts.
 `password` may be a function: it is asked before each connect. `republish` (bytes; Lua only) keeps as many bytes of
 publishes that were not confirmed, and sends them again when the connection is back.
 

@@ -1,0 +1,132 @@
+--- retry: policies, and a connection that asks one.
+local mr = require "moonrabbit"
+local errors = require "moonrabbit.errors"
+local retry = mr.retry
+
+local function delays(policy, count)
+   local list = {}
+   for n = 1, count do list[n] = policy { scope = "connect", attempt = n } end
+   return list
+end
+
+describe("a retry policy", function()
+   after_each(function() retry.set_random(nil) end)
+
+   it("may be fixed", function()
+      assert.same({ 2, 2, 2, "stop" }, delays(retry.fixed { delay = 2, attempts = 3 }, 4))
+      assert.same({ 5, 5 }, delays(retry.fixed(), 2))
+   end)
+
+   it("may be linear", function()
+      assert.same({ 0, 2, 4, 5, 5 }, delays(retry.linear { max = 5 }, 5))
+      assert.same({ 1, 1.5, "stop" }, delays(retry.linear { start = 1, step = 0.5, attempts = 2 }, 3))
+   end)
+
+   it("may be exponential, with jitter from a source that can be set", function()
+      assert.same({ 0.5, 1, 2, 4, 5, 5 }, delays(retry.exponential { max = 5, jitter = false }, 6))
+      retry.set_random(function() return 0.25 end)
+      assert.same({ 0.125, 0.25, 0.5, "stop" }, delays(retry.exponential { attempts = 3 }, 4))
+      retry.set_random(nil)
+      for _, d in ipairs(delays(retry.exponential { first = 1, max = 3 }, 50)) do assert.is_true(d >= 0 and d <= 3) end
+      assert.equal(30, retry.exponential { jitter = false } { attempt = 5000 })
+   end)
+
+   it("may be none, or depend on the kind of error", function()
+      assert.equal("stop", retry.never {})
+      local policy = retry.by_kind { authentication_failed = retry.never, default = retry.fixed { delay = 1 } }
+      assert.equal("stop", policy { attempt = 1, err = errors.new("authentication_failed", "connection") })
+      assert.equal(1, policy { attempt = 1, err = errors.new("stream_lost", "connection") })
+   end)
+
+   it("is refused with options that make no sense", function()
+      assert.has_error(function() retry.fixed { dely = 1 } end)
+      assert.has_error(function() retry.linear { start = -1 } end, 'option "start" must not be negative')
+      assert.has_error(function() retry.exponential { factor = 0.5 } end, 'option "factor" must be 1 or more')
+      assert.has_error(function() retry.by_kind { default = 3 } end, 'the policy of "default" must be a function')
+   end)
+
+   it("that gives no answer is told from one that does", function()
+      assert.equal(3, retry.ask(function() return 3 end, {}))
+      assert.equal("next_host", retry.ask(function() return "next_host" end, {}))
+      for _, bad in ipairs { function() return -1 end, function() return "soon" end, function() return 0 / 0 end,
+         function() end, function() error "boom" end } do
+         local verdict, why = retry.ask(bad, {})
+         assert.is_nil(verdict)
+         assert.is_string(why)
+      end
+   end)
+end)
+
+describe("a connection with a policy of the program's", function()
+   local opened = {}
+
+   after_each(function()
+      for i = #opened, 1, -1 do opened[i]:close() end
+      opened = {}
+      mr.log.configure "error"
+   end)
+
+   local function setup(policy, more)
+      local b = assert(mr.testing.broker())
+      local events = {}
+      local all = { url = b.url, retry = policy, on_event = function(ev) events[#events + 1] = ev end }
+      for k, v in pairs(more or {}) do all[k] = v end
+      local conn = mr.connect(all)
+      opened = { b, { close = function() conn:release() end } }
+      assert(conn:connect())
+      mr.log.configure "off"
+      return b, conn, events
+   end
+
+   local function eventually(what, condition)
+      local deadline = os.time() + 10
+      while not condition() do
+         if os.time() > deadline then error("in vain waited for: " .. what, 2) end
+         mr.sleep(0.002)
+      end
+   end
+
+   it("asks it with what it should know, and does as it says", function()
+      local seen = {}
+      local b, conn = setup(function(ctx)
+         seen[#seen + 1] = { ctx.scope, ctx.attempt, ctx.err.kind }
+         return 0.01
+      end)
+      b:refuse_logins()
+      b:drop()
+      eventually("three tries", function() return #seen >= 3 end)
+      b:refuse_logins(false)
+      eventually("the recovery", function() return conn.is_open and conn.epoch == 2 end)
+      assert.same({ "connect", 1, "stream_lost" }, seen[1])
+      assert.same({ "connect", 2, "authentication_failed" }, seen[2])
+   end)
+
+   it("gives up when it says stop, with the last error", function()
+      local b, conn, events = setup(retry.exponential { first = 0.01, attempts = 2 })
+      b:refuse_logins()
+      b:drop()
+      eventually("the end", function() return events[#events].type == "gave_up" end)
+      assert.equal("authentication_failed", events[#events].err.kind)
+      assert.equal("lost", conn.state)
+   end)
+
+   it("goes on by the built-in one when it throws, talks nonsense or hangs", function()
+      for _, policy in ipairs { function() error "boom" end, function() return {} end,
+         function() mr.sleep(3600) return 1 end } do
+         local b, conn = setup(policy)
+         b:drop()
+         eventually("the recovery", function()
+            mr.testing.advance(0.2, 0.1)
+            return conn.epoch == 2
+         end)
+         conn:release()
+         b:close()
+      end
+   end)
+
+   it("has one way to say when", function()
+      local conn, err = mr.try_connect { url = "memory://", retry = retry.fixed(), retry_delay = 3 }
+      assert.is_nil(conn)
+      assert.equal("bad_option", err.kind)
+   end)
+end)
