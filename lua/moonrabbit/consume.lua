@@ -234,6 +234,8 @@ function Consumer:cancel()
    return_held(self)
    local ok, err = self.channel:_cancel(self.tag)
    if self.state ~= "cancelling" then return true end -- it has ended meanwhile, for a reason of its own
+   local of_channel = self.channel.handle
+   if not ok and of_channel then C.mr_channel_forget_consumer(of_channel, self.number) end -- it must not come back
    consume.ended(self, ok and "cancelled" or "failed", err)
    return ok, err
 end

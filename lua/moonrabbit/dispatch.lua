@@ -31,7 +31,9 @@ end
 local function lost_for_good(self, what, err)
    for _, ch in pairs(self.channels) do self:_channel_gone(ch, err) end
    self:_wake_waiters()
-   if what ~= "closed" then drain.note_loss(err) end
+   -- One that never was open is no loss: who asked for it has the error.
+   if what ~= "closed" and self.was_open then drain.note_loss(err) end
+   self.was_open = false
    tell(self, { type = what, err = err })
 end
 
@@ -54,8 +56,10 @@ end
 
 -- The program's own policy; without an answer the built-in one stands.
 local function ask_policy(question)
-   local self, ctx = question[1], question[2]
+   local self, ctx, event = question[1], question[2], question[3]
    local verdict, why = retry.ask(self.options.retry, ctx)
+   if type(verdict) == "number" then event.delay = verdict elseif verdict == "next_host" then event.delay = 0 end
+   if verdict ~= "stop" then tell(self, event) end
    if not verdict then
       return log.error("the retry policy gave no answer; the built-in one goes on", { connection = self.host, error = why })
    end
@@ -65,7 +69,10 @@ end
 
 local states = {
    [C.MR_CONNECTION_CONNECTING] = function(self) tell(self, { type = "connecting" }) end,
-   [C.MR_CONNECTION_OPEN] = function(self) tell(self, { type = "connected", host = self.host, epoch = self.epoch }) end,
+   [C.MR_CONNECTION_OPEN] = function(self)
+      self.was_open = true
+      tell(self, { type = "connected", host = self.host, epoch = self.epoch })
+   end,
    [C.MR_CONNECTION_CLOSED] = function(self, _, err) lost_for_good(self, "closed", err) end,
    [C.MR_CONNECTION_GAVE_UP] = function(self, _, err) lost_for_good(self, "gave_up", err) end,
    [C.MR_CONNECTION_LOST] = function(self, ev, err)
@@ -75,12 +82,11 @@ local states = {
       tell(self, { type = "lost", err = err, recovering = true })
    end,
    [C.MR_CONNECTION_RETRYING] = function(self, ev, err)
-      if self.options.retry then
-         task.later(ask_policy, { self, { scope = "connect", attempt = tonumber(ev.token), err = err,
-            elapsed = C.mr_now() - (self.lost_at or C.mr_now()) } })
-      end
+      local event = { type = "retrying", attempt = tonumber(ev.token), delay = tonumber(ev.last) / 1000, err = err }
       if type(self.options.password) == "function" then task.later(self._renew_password, self) end
-      tell(self, { type = "retrying", attempt = tonumber(ev.token), delay = tonumber(ev.last) / 1000, err = err })
+      if not self.options.retry then return tell(self, event) end
+      task.later(ask_policy, { self, { scope = "connect", attempt = event.attempt, err = err,
+         elapsed = C.mr_now() - (self.lost_at or C.mr_now()) }, event })
    end,
    [C.MR_CONNECTION_RECOVERED] = recovered,
 }
@@ -128,6 +134,8 @@ loop.on(C.MR_EV_CANCEL, function(ev)
    if ev.detail == 1 then
       consumer.is_missing = false
       consume.resumed(consumer)
+      local owner = connection.by_number(ev.connection)
+      if owner then tell(owner, { type = "consumer_resumed", consumer = consumer }) end
       return log.info("consuming again", fields)
    end
    local has_failed = ev.data.error ~= nil -- it was asked for again, in vain

@@ -29,9 +29,15 @@ function ensure.options(opts, usual, level)
    return all
 end
 
---- Is this an error that trying again may mend: one of a connection or a channel?
+-- What a publish may end as that another one can mend.
+local PASSING = { lost = true, timeout = true, backpressure = true, blocked_timeout = true }
+
+--- Is this an error that trying again may mend: of a connection, of a channel unless the broker said that
+-- the request itself is wrong, or of a publish that was lost?
 function ensure.is_retriable(err)
-   return errors.is(err) and (err.scope == "connection" or err.scope == "channel") and err.kind ~= "bad_argument"
+   if not errors.is(err) or err.kind == "bad_argument" then return false end
+   if err.scope == "publish" then return PASSING[err.kind] or false end
+   return err.scope == "connection" or err.scope == "channel" and (err.recoverable or err.kind == "closed")
 end
 
 --- Calls attempt() until it gives a result, or the retries are spent.

@@ -145,7 +145,7 @@ local function wait_turn(self, timeout)
    for i, other in ipairs(self.waiters) do
       if other == token then table.remove(self.waiters, i) break end
    end
-   return nil, errors.new("timeout", "pool", ("none of %d was released within %g s"):format(self.limit, timeout))
+   return nil, errors.new("timeout", "pool", ("none of %d was released in time"):format(self.limit))
 end
 
 --- Lends a connection ("pooled") or a channel ("shared"); first come, first served.
@@ -158,8 +158,7 @@ function Pool:acquire(opts)
    options.seconds("timeout", opts.timeout)
    local purpose = opts.purpose or "publish"
    if purpose ~= "publish" and purpose ~= "consume" then error('option "purpose" must be "publish" or "consume"', 2) end
-   local deadline = opts.timeout and C.mr_now() + opts.timeout
-   local is_first = true
+   local deadline, is_first = opts.timeout and C.mr_now() + opts.timeout, true
    while self.lent >= self.limit or is_first and #self.waiters > 0 do
       if opts.block == false or opts.timeout == 0 then
          return nil, errors.new("pool_exhausted", "pool", ("all %d are in use"):format(self.limit))
@@ -170,6 +169,7 @@ function Pool:acquire(opts)
    end
    local item = take_free(self, purpose)
    if item then return lend(self, item, purpose) end
+   if not self:_has_room() then discard(self, table.remove(self.free, 1)) end -- of the other purpose
    self.lent = self.lent + 1 -- its place is taken while it is opened
    local err
    item, err = make(self, purpose)

@@ -129,7 +129,10 @@ int mr_options_number(mr_options *o, const char *name, double number, mr_error *
 	int id;
 	struct mr_option_value *v = value_of(o, name, MR_OPTION_NUMBER, &id, error);
 	if (!v) return MR_BAD_OPTION;
-	bool is_whole = options[id].least != 0.001 && id != MR_OPT_BLOCKED;
+	bool is_seconds = id == MR_OPT_BLOCKED || id == MR_OPT_RETRY_DELAY ||
+	                  id == MR_OPT_INTERVAL_START || id == MR_OPT_INTERVAL_STEP ||
+	                  id == MR_OPT_INTERVAL_MAX;
+	bool is_whole = options[id].least != 0.001 && !is_seconds;
 	if (!(number >= options[id].least && number <= options[id].most) ||
 		(is_whole && number != floor(number)))
 		return mr_error_set(error, MR_BAD_OPTION, MR_SCOPE_CONFIG, 0,

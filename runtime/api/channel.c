@@ -35,7 +35,7 @@ int mr_channel_open(mr_connection *c, uint64_t token, mr_channel **out)
 {
 	uint16_t number;
 	if (mr_is_forked(c->rt)) return MR_FORKED;
-	if (!token) return MR_BAD_ARGUMENT;
+	if (!mr_is_token(token)) return MR_BAD_ARGUMENT;
 	if (c->state != MR_CONNECTION_OPEN) return MR_CLOSED;
 	enum mr_status st = pick_number(c, &number);
 	if (st != MR_OK) return st;
@@ -50,6 +50,7 @@ int mr_channel_open(mr_connection *c, uint64_t token, mr_channel **out)
 		.connection = c->number};
 	cmd.token = token;
 	cmd.epoch = ch->epoch;
+	cmd.number = c->epoch;
 	cmd.deadline = mr_clock_now() + c->config->rpc_timeout;
 	st = mr_command_send(c->rt, &cmd);
 	if (st != MR_OK) {
@@ -77,7 +78,7 @@ static enum mr_status send_close(mr_channel *ch, uint64_t token)
 
 int mr_channel_close(mr_channel *ch, uint64_t token)
 {
-	if (!token) return MR_BAD_ARGUMENT;
+	if (!mr_is_token(token)) return MR_BAD_ARGUMENT;
 	if (ch->state == MR_HANDLE_CLOSED || ch->state == MR_HANDLE_CLOSING) return MR_CLOSED;
 	return send_close(ch, token);
 }
@@ -132,7 +133,7 @@ static enum mr_status check(const mr_channel *ch, uint64_t token, const mr_reque
 	if (ch->state != MR_HANDLE_OPEN) return MR_CLOSED;
 	bool known = r->operation >= MR_EXCHANGE_DECLARE && r->operation <= MR_TX_ROLLBACK;
 	bool fits = r->name.size <= 255 && r->extra.size <= 255 && r->routing_key.size <= 255;
-	return token && known && fits ? MR_OK : MR_BAD_ARGUMENT;
+	return mr_is_token(token) && known && fits ? MR_OK : MR_BAD_ARGUMENT;
 }
 
 int mr_channel_request(mr_channel *ch, uint64_t token, const mr_request *r)

@@ -62,7 +62,7 @@ fail:
 int mr_connection_open(mr_connection *c, uint64_t token)
 {
 	struct mr_command cmd = {.type = MR_CMD_LINK_OPEN, .connection = c->number, .token = token};
-	return token ? (int)mr_command_send(c->rt, &cmd) : MR_BAD_ARGUMENT;
+	return mr_is_token(token) ? (int)mr_command_send(c->rt, &cmd) : MR_BAD_ARGUMENT;
 }
 
 int mr_connection_close(mr_connection *c, uint64_t token, double timeout)
@@ -71,7 +71,7 @@ int mr_connection_close(mr_connection *c, uint64_t token, double timeout)
 		.connection = c->number,
 		.token = token};
 	mr_msec wait = timeout > 0 ? mr_msec_of(timeout) : c->config->close_timeout;
-	if (!token) return MR_BAD_ARGUMENT;
+	if (!mr_is_token(token)) return MR_BAD_ARGUMENT;
 	cmd.deadline = mr_clock_now() + wait;
 	enum mr_status st = mr_command_send(c->rt, &cmd);
 	if (st == MR_OK && c->state == MR_CONNECTION_OPEN) c->state = MR_CONNECTION_CLOSING;
@@ -116,8 +116,8 @@ int mr_connection_update_secret(mr_connection *c, uint64_t token, const char *se
 	double timeout)
 {
 	mr_msec wait = timeout > 0 ? mr_msec_of(timeout) : c->config->rpc_timeout;
-	return token ? (int)send_secret(c, token, secret, size, mr_clock_now() + wait)
-	             : MR_BAD_ARGUMENT;
+	return mr_is_token(token) ? (int)send_secret(c, token, secret, size, mr_clock_now() + wait)
+	                          : MR_BAD_ARGUMENT;
 }
 
 void mr_connection_free(mr_connection *c)

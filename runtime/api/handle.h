@@ -63,6 +63,8 @@ struct mr_channel {
 };
 
 bool mr_is_forked(const mr_runtime *rt);
+/* The upper half of the numbers is the I/O thread's own. */
+static inline bool mr_is_token(uint64_t token) { return token && !(token >> 63); }
 /* Room for a command with `extra` bytes behind it. Waits for the I/O thread when the ring is full
  * (it never blocks, so that is short) unless `hurry`; NULL: full, or the thread has ended. */
 struct mr_command *mr_command_reserve(mr_runtime *rt, size_t extra, bool hurry);

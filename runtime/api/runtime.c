@@ -148,8 +148,10 @@ static void wait_for_event(mr_runtime *rt, double timeout)
 {
 	struct pollfd pfd = {.fd = rt->bridge.host.fd, .events = POLLIN};
 	mr_msec ms = timeout < 0 ? -1 : mr_msec_of(timeout);
+	atomic_store_explicit(&rt->bridge.host_waits, true, memory_order_relaxed);
 	poll(&pfd, 1,
 		ms > 3600000 ? 3600000 : (int)ms); /* EINTR: the host's signal, the host's matter */
+	atomic_store_explicit(&rt->bridge.host_waits, false, memory_order_relaxed);
 }
 
 static void awake(mr_runtime *rt)

@@ -36,7 +36,7 @@ static const struct kind kinds[MR_STATUS_COUNT] = {
 		"does the virtual host exist (rabbitmqctl list_vhosts), has the user permissions on it (rabbitmqctl set_permissions)?",
 		true},
 	[MR_ACCESS_REFUSED] = {"the broker refused access (403)",
-		"the user lacks the configure, write or read permission that this operation needs (rabbitmqctl list_permissions)",
+		"does the user lack the permission that this operation needs (rabbitmqctl list_permissions), or is the name reserved (amq.*)?",
 		false},
 	[MR_NOT_FOUND] = {"there is no such queue, exchange or binding (404)",
 		"declare it first, or check its name and the virtual host", false},

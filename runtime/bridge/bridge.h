@@ -18,6 +18,7 @@ struct mr_bridge {
 	struct mr_wake io;       /* the I/O thread sleeps on it */
 	struct mr_wake host;     /* the host sleeps on it */
 	struct mr_board board;
+	atomic_bool host_waits; /* within a poll: not busy, so loop-mode heartbeats may go */
 };
 
 enum mr_status mr_bridge_open(struct mr_bridge *bridge, mr_error *error);

@@ -6,7 +6,7 @@
 #include "broker/server.h"
 
 enum mr_status mr_server_start(mr_server **out, const char *name, mr_error *error);
-void mr_server_stop(mr_server *server); /* waits for the thread, frees */
+void mr_server_stop(mr_server *server);            /* waits for the thread, frees */
 bool mr_server_is_forked(const mr_server *server); /* it is the parent's */
 
 #endif

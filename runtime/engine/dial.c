@@ -91,8 +91,7 @@ static void on_timeout(struct ev_loop *loop, ev_timer *timer, int revents)
 	mr_error error = {0};
 	(void)loop;
 	(void)revents;
-	mr_error_set(&error, MR_CONNECT_TIMEOUT, MR_SCOPE_CONNECTION, 0,
-		"no answer within socket_timeout");
+	mr_error_set(&error, MR_CONNECT_TIMEOUT, MR_SCOPE_CONNECTION, 0, "no answer in time");
 	note_error(d, &error);
 	next_address(d);
 }
@@ -108,6 +107,17 @@ static enum mr_status open_stream(struct mr_dial *d, mr_error *error)
 	return mr_tls_open(&d->stream, d->tls, lower, d->config->hosts[d->host].name, error);
 }
 
+/* Hosts that accept and say nothing must leave time for those behind them: each gets its share of what
+ * is left of connect_timeout, and socket_timeout at most. */
+static mr_msec address_deadline(const struct mr_dial *d)
+{
+	mr_msec now = mr_engine_now(d->engine), share = d->config->socket_timeout;
+	size_t left = d->config->host_count - d->host - 1 + d->address_count - d->address;
+	if (left > 1 && (d->deadline - now) / (mr_msec)left < share)
+		share = (d->deadline - now) / (mr_msec)left;
+	return now + share;
+}
+
 static void try_address(struct mr_dial *d)
 {
 	mr_error error = {0};
@@ -121,7 +131,8 @@ static void try_address(struct mr_dial *d)
 		next_address(d);
 		return;
 	}
-	mr_timer_arm(&d->timer, mr_engine_now(d->engine) + d->config->socket_timeout);
+	d->give_up = address_deadline(d);
+	mr_timer_arm(&d->timer, d->give_up);
 	step(d);
 }
 
@@ -217,6 +228,7 @@ void mr_dial_start(struct mr_dial *d)
 	mr_dial_cancel(d);
 	d->active = true;
 	d->host = 0;
+	d->deadline = mr_engine_now(d->engine) + d->config->connect_timeout;
 	memset(&d->error, 0, sizeof d->error);
 	if (d->config->memory)
 		start_memory(d);

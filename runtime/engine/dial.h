@@ -28,6 +28,8 @@ struct mr_dial {
 	mr_server *server; /* the embedded broker of memory://, held from the first start on */
 	ev_io io;
 	struct mr_timer timer; /* socket_timeout of one address */
+	mr_msec deadline;      /* of the whole pass: connect_timeout */
+	mr_msec give_up;       /* of the address being tried, its AMQP handshake included */
 	mr_error error;        /* of the last failure */
 	bool active;
 };

@@ -4,6 +4,17 @@
 
 #include <string.h>
 
+#include "base/value.h"
+
+/* One that no host will pull. */
+static void drop(mr_event *event)
+{
+	struct mr_opened *o = event->data.any;
+	if (event->type == MR_EV_CONNECTION && event->detail == MR_CONNECTION_OPEN && o)
+		mr_table_free(o->server_properties);
+	mr_event_fini(event);
+}
+
 static bool into_ring(struct mr_dispatch *d, const mr_event *event)
 {
 	mr_event *slot = mr_ring_reserve(&d->bridge->events, sizeof *slot);
@@ -19,7 +30,7 @@ void mr_dispatch_push(struct mr_dispatch *d, const mr_event *event)
 	if (!mr_dispatch_is_full(d) && into_ring(d, event)) return;
 	if (mr_buffer_append(&d->backlog, event, sizeof *event) == MR_OK) return;
 	mr_event lost = *event; /* a waiter will run into its own deadline */
-	mr_event_fini(&lost);
+	drop(&lost);
 	d->dropped++;
 }
 
@@ -45,7 +56,7 @@ void mr_dispatch_fini(struct mr_dispatch *d)
 	while (mr_buffer_size(&d->backlog) >= sizeof event) {
 		memcpy(&event, mr_buffer_data(&d->backlog), sizeof event);
 		mr_buffer_consume(&d->backlog, sizeof event);
-		mr_event_fini(&event);
+		drop(&event);
 	}
 	mr_buffer_fini(&d->backlog);
 }

@@ -85,9 +85,11 @@ static void tell_failure(struct mr_link *link, const mr_error *why, bool was_ope
 	mr_recovery_retry(r, why);
 }
 
+/* Also when the time for it has come in this very turn of the loop. */
 static bool is_to_retry(const struct mr_link *link)
 {
-	return ev_is_active(&link->recovery.retry.ev);
+	const ev_timer *retry = &link->recovery.retry.ev;
+	return ev_is_active(retry) || ev_is_pending(retry);
 }
 
 static void parted(struct mr_link *link)
@@ -199,6 +201,7 @@ static void opened(struct mr_link *link)
 	const struct mr_handshake *hs = mr_session_handshake(link->session);
 	struct mr_opened *o = mr_calloc(1, sizeof *o);
 	mr_link_enter(link, MR_LINK_OPEN);
+	link->opened++;
 	mr_timer_stop(&link->patience);
 	mr_timer_stop(&link->greeting);
 	if (o) {
@@ -265,7 +268,9 @@ static void on_dialed(void *owner, struct mr_stream *stream, const mr_error *err
 	mr_link_io_start(link);
 	enum mr_status st = mr_session_open(&link->session, &link->options);
 	if (st == MR_OK) st = mr_session_start(link->session, mr_engine_now(link->engine));
-	mr_timer_arm(&link->greeting, mr_engine_now(link->engine) + link->config->socket_timeout);
+	mr_timer_arm(&link->greeting,
+		link->config->memory ? mr_engine_now(link->engine) + link->config->socket_timeout
+				     : link->dial.give_up);
 	if (st == MR_OK) return;
 	mr_error_set(&memory, st, MR_SCOPE_CONNECTION, 0, "out of memory");
 	connect_failed(link, &memory);
@@ -280,7 +285,7 @@ static void on_greeting(struct ev_loop *loop, ev_timer *timer, int revents)
 	(void)revents;
 	if (link->state != MR_LINK_CONNECTING || !link->session) return;
 	mr_error_set(&error, MR_CONNECT_TIMEOUT, MR_SCOPE_CONNECTION, 0,
-		"accepts connections, but no AMQP handshake came within socket_timeout");
+		"accepts connections, but no AMQP handshake came in time");
 	handshake_failed(link, &error);
 }
 

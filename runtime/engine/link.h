@@ -39,6 +39,7 @@ struct mr_link {
 	uint64_t pumps_seen;      /* engine->pumps at the last heartbeat, in loop mode */
 	mr_error error;           /* why the last connection ended */
 	uint64_t published;       /* bytes of publishes taken, ever */
+	uint32_t opened;          /* how often; the host counts it when it is told */
 	struct mr_recovery recovery;
 };
 

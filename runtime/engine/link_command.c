@@ -45,31 +45,39 @@ static void publish(struct mr_link *link, const struct mr_command *c, const char
 	mr_free(o->large);
 }
 
+/* The host has yet to hear that the channel went with the connection. */
+static bool has_gone(const struct mr_link *link, const struct mr_command *c)
+{
+	const struct mr_channel_record *known =
+		mr_topology_channel_of(&link->recovery.topology, c->channel);
+	if (!link->session || !known || known->broken) return !link->session;
+	return known->epoch != c->epoch || !mr_session_has_channel(link->session, c->channel);
+}
+
 static void request(struct mr_link *link, const struct mr_command *c)
 {
 	struct mr_request_copy *copy = c->data;
-	mr_request asked = copy->request; /* recovery may free the copy with the answer */
-	if (link->session && link->config->recover) {
-		mr_table *arguments = asked.arguments;
-		asked.arguments = arguments ? mr_table_copy(arguments) : NULL;
-		/* The strings stay until the answer, which is never told before the method is written. */
-		mr_recovery_asked(&link->recovery, c);
-		mr_session_request(link->session, c->channel, c->token, c->epoch, &asked,
-			c->deadline);
-		mr_table_free(asked.arguments);
-		return;
-	}
-	if (link->session)
+	mr_request asked = copy->request;
+	bool is_gone = has_gone(link, c);
+	bool is_kept = !is_gone && link->config->recover && mr_recovery_asked(&link->recovery, c);
+	/* Recovery frees the copy with the answer, which is never told before the method is written. */
+	if (!is_gone)
 		mr_session_request(link->session, c->channel, c->token, c->epoch, &asked,
 			c->deadline);
 	else
 		mr_link_tell_done(link, c->token, &link->error);
+	if (is_kept) return;
 	mr_table_free(copy->request.arguments);
 	mr_free(copy);
 }
 
+/* The host has yet to hear of a loss: by then it has given the number back. */
 static void open_channel(struct mr_link *link, const struct mr_command *c)
 {
+	if (c->number != link->opened) {
+		mr_link_tell_done(link, c->token, &link->error);
+		return;
+	}
 	if (link->config->recover) mr_recovery_channel_asked(&link->recovery, c);
 	mr_session_channel_open(link->session, c->channel, c->token, c->epoch, c->deadline);
 }

@@ -139,7 +139,9 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 	link->timer_at = MR_NEVER;
 	if (!link->session || !link->stream) return;
 	ev_now_update(loop);
-	bool may_beat = !link->config->heartbeat_in_loop || e->pumps != link->pumps_seen;
+	bool is_pumping = e->pumps != link->pumps_seen ||
+	                  atomic_load_explicit(&e->bridge->host_waits, memory_order_relaxed);
+	bool may_beat = !link->config->heartbeat_in_loop || is_pumping;
 	link->pumps_seen = e->pumps;
 	if (mr_session_tick(link->session, mr_engine_now(e), may_beat)) {
 		/* We may be late rather than the peer: read what is there, then ask again. */

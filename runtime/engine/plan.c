@@ -102,6 +102,17 @@ bool mr_plan_all(struct mr_recovery *r, bool topology)
 	return ok && r->count > 0;
 }
 
+bool mr_plan_is_due(const struct mr_recovery *r)
+{
+	const struct mr_channel_record *c;
+	const struct mr_record *record = NULL;
+	for (size_t at = 0; (c = next_channel(r, &at));)
+		if (c->broken) return true;
+	while ((record = mr_topology_next(&r->topology, MR_BASIC_CONSUME, record)))
+		if (record->cancelled) return true;
+	return false;
+}
+
 bool mr_plan_repairs(struct mr_recovery *r)
 {
 	struct mr_channel_record *c;

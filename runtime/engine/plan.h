@@ -31,6 +31,7 @@ struct mr_step {
 /* Each replaces the plan; false: out of memory, or there is nothing to do. */
 bool mr_plan_all(struct mr_recovery *r, bool topology);
 bool mr_plan_repairs(struct mr_recovery *r);
+bool mr_plan_is_due(const struct mr_recovery *r); /* is there something to repair? */
 /* The channel of the step under way has gone: it is opened again, with what was done on it, and the plan
  * goes on behind the step (or with it, `again`). */
 bool mr_plan_reopen(struct mr_recovery *r, uint16_t channel, bool again);

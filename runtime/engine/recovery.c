@@ -175,12 +175,21 @@ void mr_recovery_retry(struct mr_recovery *r, const mr_error *why)
 
 /* ---- what the host asks for ---- */
 
+/* A host that gives a token twice at a time loses the first. */
+static bool keep(struct mr_recovery *r, uint64_t token, struct asked *a)
+{
+	struct asked *before = mr_map_get(&r->asked, token);
+	if (mr_map_put(&r->asked, token, a) != MR_OK) return false;
+	if (before) free_asked(before);
+	return true;
+}
+
 void mr_recovery_channel_asked(struct mr_recovery *r, const struct mr_command *c)
 {
 	struct asked *a = mr_calloc(1, sizeof *a);
 	if (!a) return; /* then it is not brought back */
 	*a = (struct asked){.operation = -1, .channel = c->channel, .epoch = c->epoch};
-	if (mr_map_put(&r->asked, c->token, a) != MR_OK) mr_free(a);
+	if (!keep(r, c->token, a)) mr_free(a);
 }
 
 void mr_recovery_channel_closed(struct mr_recovery *r, uint16_t number)
@@ -188,15 +197,14 @@ void mr_recovery_channel_closed(struct mr_recovery *r, uint16_t number)
 	mr_topology_channel_closed(&r->topology, number);
 }
 
-void mr_recovery_asked(struct mr_recovery *r, const struct mr_command *c)
+bool mr_recovery_asked(struct mr_recovery *r, const struct mr_command *c)
 {
 	struct mr_request_copy *copy = c->data;
 	struct asked *a = mr_calloc(1, sizeof *a);
 	if (a) *a = (struct asked){copy->request.operation, c->channel, c->epoch, copy};
-	if (a && mr_map_put(&r->asked, c->token, a) == MR_OK) return;
+	if (a && keep(r, c->token, a)) return true;
 	mr_free(a);
-	mr_table_free(copy->request.arguments);
-	mr_free(copy);
+	return false;
 }
 
 void mr_recovery_forget(struct mr_recovery *r, uint32_t consumer)

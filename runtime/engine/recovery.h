@@ -67,7 +67,7 @@ void mr_recovery_channel_asked(struct mr_recovery *r, const struct mr_command *c
 void mr_recovery_channel_closed(struct mr_recovery *r, uint16_t number);
 /* A consumer that is away must not come back; one that is back already is cancelled. */
 void mr_recovery_forget(struct mr_recovery *r, uint32_t consumer);
-/* Takes the copy until its answer comes. */
-void mr_recovery_asked(struct mr_recovery *r, const struct mr_command *command);
+/* Takes the copy until its answer comes; false: out of memory, nothing was taken. */
+bool mr_recovery_asked(struct mr_recovery *r, const struct mr_command *command);
 
 #endif

@@ -84,6 +84,7 @@ static void open_channel(struct mr_recovery *r, uint16_t number)
 	mr_event ev = {.type = MR_EV_CHANNEL, .detail = MR_CHANNEL_AGAIN, .epoch = c->epoch};
 	ev.connection = link->number;
 	ev.channel = number;
+	c->broken = false;
 	mr_recovery_push(r, &ev);
 	mr_session_channel_open(link->session, number, r->token, c->epoch,
 		mr_recovery_now(r) + link->config->rpc_timeout);
@@ -134,7 +135,7 @@ static void tell_ready(struct mr_recovery *r, uint16_t number)
 {
 	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, number);
 	mr_event ev = {.type = MR_EV_CHANNEL, .detail = MR_CHANNEL_READY};
-	if (!c) return;
+	if (!c || c->broken) return; /* closed once more: it will be repaired */
 	ev.connection = r->link->number;
 	ev.channel = number;
 	ev.epoch = c->epoch;
@@ -215,12 +216,28 @@ static bool is_locked_by_the_dead(struct mr_recovery *r)
 	return now - r->locked_since < LOCKED_MAX;
 }
 
+/* It cannot be opened, or not be put into its modes: it ends, and its steps with it. */
+static void give_channel_up(struct mr_recovery *r, uint16_t number)
+{
+	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, number);
+	mr_event ev = {.type = MR_EV_CHANNEL, .status = r->error.kind, .channel = number};
+	if (!c) return; /* the program closed it meanwhile */
+	ev.connection = r->link->number;
+	ev.epoch = c->epoch;
+	ev.data.error = mr_malloc(sizeof r->error);
+	if (ev.data.error) *ev.data.error = r->error;
+	mr_topology_channel_closed(&r->topology, number);
+	mr_recovery_push(r, &ev);
+}
+
 static void give_step_up(struct mr_recovery *r, struct mr_record *record)
 {
 	struct mr_step s = r->steps[r->at];
 	if (record) give_record_up(r, record);
 	bool is_gone = !mr_session_has_channel(r->link->session, s.channel);
-	if (s.kind == MR_STEP_OPEN || !is_gone || !mr_plan_reopen(r, s.channel, false)) r->at++;
+	bool is_record = s.kind == MR_STEP_RECORD;
+	if (s.kind == MR_STEP_OPEN || (is_gone && !is_record)) give_channel_up(r, s.channel);
+	if (!is_record || !is_gone || !mr_plan_reopen(r, s.channel, false)) r->at++;
 }
 
 static void step_failed(struct mr_recovery *r)
@@ -268,16 +285,17 @@ static void finish(struct mr_recovery *r)
 	r->scratch = 0;
 	r->locked_since = 0;
 	mr_plan_drop(r);
-	if (!is_whole) {
-		if (!r->failures && !ev_is_active(&r->repair.ev)) r->repairs = 0;
-		mr_recovery_drop_report(r);
-		return;
+	if (is_whole) {
+		r->is_whole = false;
+		forgive(r);
+		mr_link_recovered(r->link, r->restored, r->report);
+		r->report = r->failed = NULL;
+	} else if (!r->failures && !ev_is_active(&r->repair.ev)) {
+		r->repairs = 0;
 	}
-	r->is_whole = false;
-	forgive(r);
-	mr_link_recovered(r->link, r->restored, r->report);
-	r->report = r->failed = NULL;
 	mr_recovery_drop_report(r);
+	/* What broke while the plan was under way. */
+	if (mr_plan_is_due(r) && !ev_is_active(&r->repair.ev)) mr_recovery_plan_repair(r);
 }
 
 void mr_recovery_go_on(struct mr_recovery *r)

@@ -10,8 +10,8 @@
  * they may hold NUL bytes and are copied unless said otherwise. *borrows*, *takes* and *gives* say
  * who owns what: a taking call that fails takes nothing.
  *
- * Requests that the broker answers take a `token`, any number of the host's choice but 0. Each ends
- * with exactly one MR_EV_DONE event that carries the token, at the latest when its time is up. */
+ * Requests that the broker answers take a `token`, a number of the host's choice from 1 to 2^63 - 1.
+ * Each ends with exactly one MR_EV_DONE event that carries it, at the latest when its time is up. */
 #ifndef MOONRABBIT_H
 #define MOONRABBIT_H
 

@@ -37,7 +37,8 @@ static socklen_t read_address(union address *out, const char *text, uint16_t por
 bool mr_listen_is_loopback(const char *address)
 {
 	union address a;
-	if (!read_address(&a, address, 0)) return false;
+	if (!read_address(&a, address, 0))
+		return true; /* nothing to listen on: mr_listen_open says so */
 	if (a.any.sa_family == AF_INET6) return IN6_IS_ADDR_LOOPBACK(&a.v6.sin6_addr);
 	return ntohl(a.v4.sin_addr.s_addr) >> 24 == 127;
 }

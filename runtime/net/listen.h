@@ -13,7 +13,7 @@
  * MR_BAD_ARGUMENT: not an address. */
 enum mr_status mr_listen_open(int *fd, const char *address, uint16_t port, uint16_t *actual,
 	mr_error *error);
-bool mr_listen_is_loopback(const char *address);
+bool mr_listen_is_loopback(const char *address); /* also for what is no address at all */
 /* The next connection, as a stream that is given; NULL: none waits (or it broke). */
 struct mr_stream *mr_listen_accept(int fd);
 

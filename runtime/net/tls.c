@@ -40,6 +40,8 @@ static const char *openssl_reason(void)
 {
 	unsigned long code = ERR_peek_error();
 	const char *reason = code ? ERR_reason_error_string(code) : NULL;
+	if (code && ERR_SYSTEM_ERROR(code))
+		reason = strerror(ERR_GET_REASON(code)); /* such as no file */
 	return reason ? reason : "no reason given";
 }
 
@@ -105,8 +107,10 @@ static enum mr_status load_files(SSL_CTX *ctx, const struct mr_tls_options *o, m
 	return MR_OK;
 bad:
 	mr_escape(what, sizeof what, file, strlen(file));
-	return mr_error_set(error, MR_TLS_FAILED, MR_SCOPE_CONFIG, 0,
+	mr_error_set(error, MR_TLS_FAILED, MR_SCOPE_CONFIG, 0,
 		"ssl_options: cannot use the file %s: %s", what, openssl_reason());
+	if (error) error->recoverable = false;
+	return MR_TLS_FAILED;
 }
 
 static bool set_version(SSL_CTX *ctx, const char *version)

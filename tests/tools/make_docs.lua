@@ -20,8 +20,13 @@ local PAGES = {
    { "Channels: exchanges, queues, bindings", "declare", "ch" }, { "Channels: the rest", "channel", "ch" },
    { "Publishing", "publish", "ch" }, { "Tickets", "ticket", "ticket" }, { "Messages", "message", "msg" },
    { "Consumers", "consume", "consumer" }, { "Values", "value", "mr" }, { "Logging", "log", "mr.log" },
-   { "Connections: trying again, and more of kombu", "extras", "conn" }, { "Connections: handover", "handover", "conn" }, { "Simple queues", "simple", "simple" },
-   { "Retry policies", "retry", "mr.retry" }, { "Pools", "pool", "pool" }, { "Pools: size", "pool_size", "pool" }, { "Testing: the embedded broker", "testing", "mr.testing" },
+   { "Connections: trying again, and more of kombu", "extras", "conn" },
+   { "Connections: handover", "handover", "conn" },
+   { "Simple queues", "simple", "simple" },
+   { "Retry policies", "retry", "mr.retry" },
+   { "Pools", "pool", "pool" },
+   { "Pools: size", "pool_size", "pool" },
+   { "Testing: the embedded broker", "testing", "mr.testing" },
 }
 
 local OURS = { mr = true, Connection = true, Channel = true, Ticket = true, Consumer = true, methods = true,

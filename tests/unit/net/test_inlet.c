@@ -1,0 +1,248 @@
+/* test_inlet: frames come out whole, however the stream cuts them.
+ * SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "net/inlet.h"
+
+/* ---- a stream that gives what it has, `piece` bytes at a time ---- */
+
+struct fake {
+	struct mr_stream stream; /* first */
+	const uint8_t *data;
+	size_t size, at, piece;
+	bool dry; /* nothing just now */
+};
+
+static ssize_t fake_read(struct mr_stream *s, void *data, size_t size, mr_error *error)
+{
+	struct fake *f = (struct fake *)s;
+	size_t n = f->size - f->at;
+	assert_true(size > 0); /* a read of nothing would look like the end */
+	if (f->dry) return 0;
+	if (!n) {
+		mr_error_set(error, MR_STREAM_LOST, MR_SCOPE_CONNECTION, 0, "the end");
+		return -1;
+	}
+	if (n > f->piece) n = f->piece;
+	if (n > size) n = size;
+	memcpy(data, f->data + f->at, n);
+	f->at += n;
+	return (ssize_t)n;
+}
+
+static const struct mr_stream_class fake_class = {.read = fake_read};
+
+/* ---- frames: four bytes of length, then each byte a count from the frame's number on ---- */
+
+#define FRAMES 60
+static const size_t sizes[] = {0, 1, 3, 100, 5, 63, 60, 64, 59, 300, 2, 1000, 0, 7, 61};
+
+static size_t size_of(size_t frame) { return sizes[frame % (sizeof sizes / sizeof *sizes)]; }
+
+static uint8_t *all_frames(size_t *size)
+{
+	uint8_t *bytes = malloc(FRAMES * 1100), *at = bytes;
+	for (size_t i = 0; i < FRAMES; i++) {
+		*at++ = 0;
+		*at++ = 0;
+		*at++ = (uint8_t)(size_of(i) >> 8);
+		*at++ = (uint8_t)size_of(i);
+		for (size_t k = 0; k < size_of(i); k++) *at++ = (uint8_t)(i + k);
+	}
+	*size = (size_t)(at - bytes);
+	return bytes;
+}
+
+struct taker {
+	size_t next;  /* the frame to come */
+	size_t pause; /* before this frame it takes no more */
+	size_t calls;
+};
+
+static size_t take(void *owner, const uint8_t *data, size_t size, size_t *want)
+{
+	struct taker *t = owner;
+	size_t at = 0;
+	t->calls++;
+	*want = 0;
+	while (at < size && t->next != t->pause) {
+		*want = 4;
+		if (size - at < 4) break;
+		size_t length = (size_t)data[at + 2] << 8 | data[at + 3];
+		*want = length + 4;
+		if (size - at < length + 4) break;
+		assert_int_equal(length, size_of(t->next));
+		for (size_t k = 0; k < length; k++)
+			assert_int_equal(data[at + 4 + k], (uint8_t)(t->next + k));
+		t->next++;
+		at += length + 4;
+		*want = 0;
+	}
+	return at;
+}
+
+struct bench {
+	struct fake fake;
+	struct taker taker;
+	struct mr_inlet inlet;
+	struct mr_buffer scratch;
+	uint8_t *bytes;
+	long live;
+};
+
+static void begin(struct bench *b, size_t shared, size_t piece)
+{
+	memset(b, 0, sizeof *b);
+	b->live = mr_alloc_live();
+	b->bytes = all_frames(&b->fake.size);
+	b->fake.stream.class = &fake_class;
+	b->fake.data = b->bytes;
+	b->fake.piece = piece;
+	b->taker.pause = SIZE_MAX;
+	b->scratch.base = mr_malloc(shared); /* a buffer would round it up */
+	b->scratch.capacity = shared;
+}
+
+static ssize_t read_once(struct bench *b, mr_error *error)
+{
+	return mr_inlet_read(&b->inlet, &b->fake.stream, &b->scratch, take, &b->taker, error);
+}
+
+static void end(struct bench *b)
+{
+	mr_inlet_fini(&b->inlet);
+	mr_buffer_fini(&b->scratch);
+	assert_int_equal(mr_alloc_live(), b->live);
+	free(b->bytes);
+}
+
+static void test_pieces_of_every_size_give_the_same_frames(void **state)
+{
+	(void)state;
+	for (size_t piece = 1; piece <= 1300; piece += piece < 150 ? 1 : 37) {
+		struct bench b;
+		mr_error error = {0};
+		size_t got = 0;
+		ssize_t n;
+		begin(&b, 64 * 1024, piece);
+		while ((n = read_once(&b, &error)) > 0) got += (size_t)n;
+		assert_int_equal(error.kind, MR_STREAM_LOST);
+		assert_int_equal(got, b.fake.size);
+		assert_int_equal(b.taker.next, FRAMES);
+		assert_int_equal(mr_buffer_size(&b.inlet.kept), 0);
+		end(&b);
+	}
+}
+
+static void test_frames_larger_than_the_shared_memory_gather_in_their_own(void **state)
+{
+	(void)state;
+	for (size_t piece = 1; piece <= 2000; piece += piece < 150 ? 1 : 97) {
+		struct bench b;
+		mr_error error = {0};
+		begin(&b, 64, piece);
+		while (read_once(&b, &error) > 0) {
+			/* What is kept is one frame begun, never a heap of them. */
+			assert_true(mr_buffer_size(&b.inlet.kept) <= 1004);
+			assert_int_equal(b.scratch.capacity, 64);
+		}
+		assert_int_equal(b.taker.next, FRAMES);
+		end(&b);
+	}
+}
+
+static void test_between_frames_nothing_is_kept(void **state)
+{
+	struct bench b;
+	mr_error error = {0};
+	(void)state;
+	begin(&b, 64 * 1024, 1 << 20);
+	assert_int_equal(read_once(&b, &error), b.fake.size);
+	assert_null(b.inlet.kept.base);
+	assert_int_equal(b.inlet.want, 0);
+	assert_int_equal(b.taker.calls, 1); /* one read, one look */
+	end(&b);
+}
+
+static void test_a_stream_that_has_nothing_changes_nothing(void **state)
+{
+	struct bench b;
+	mr_error error = {0};
+	(void)state;
+	begin(&b, 64, 7);
+	assert_int_equal(read_once(&b, &error), 7);
+	size_t kept = mr_buffer_size(&b.inlet.kept), calls = b.taker.calls;
+	b.fake.dry = true;
+	for (int i = 0; i < 10; i++) assert_int_equal(read_once(&b, &error), 0);
+	assert_int_equal(mr_buffer_size(&b.inlet.kept), kept);
+	assert_int_equal(b.taker.calls, calls);
+	b.fake.dry = false;
+	while (read_once(&b, &error) > 0) {}
+	assert_int_equal(b.taker.next, FRAMES);
+	end(&b);
+}
+
+static void test_an_owner_that_stopped_gets_the_rest_by_a_replay(void **state)
+{
+	(void)state;
+	for (size_t shared = 64; shared <= 64 * 1024; shared *= 32)
+		for (size_t pause = 0; pause < FRAMES; pause++) {
+			struct bench b;
+			mr_error error = {0};
+			begin(&b, shared, 200);
+			b.taker.pause = pause;
+			while (b.taker.next < pause && read_once(&b, &error) > 0) {}
+			read_once(&b, &error); /* one more, that nobody wanted */
+			assert_int_equal(b.taker.next, pause);
+			b.taker.pause = SIZE_MAX;
+			mr_inlet_replay(&b.inlet, take, &b.taker);
+			while (read_once(&b, &error) > 0) {}
+			assert_int_equal(error.kind, MR_STREAM_LOST);
+			assert_int_equal(b.taker.next, FRAMES);
+			mr_inlet_replay(&b.inlet, take, &b.taker); /* nothing is left of it */
+			assert_int_equal(b.taker.next, FRAMES);
+			end(&b);
+		}
+}
+
+static void test_every_failing_allocation_is_told_and_leaves_nothing(void **state)
+{
+	(void)state;
+	for (long nth = 1; nth < 2000; nth++) {
+		struct bench b;
+		mr_error error = {0};
+		begin(&b, 64, 50);
+		mr_alloc_fail_nth(nth);
+		while (read_once(&b, &error) > 0) {}
+		mr_alloc_fail_nth(0);
+		bool whole = error.kind == MR_STREAM_LOST;
+		if (whole)
+			assert_int_equal(b.taker.next, FRAMES);
+		else
+			assert_int_equal(error.kind, MR_NO_MEMORY);
+		end(&b);
+		if (whole) return;
+	}
+	fail_msg("it never succeeded");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_pieces_of_every_size_give_the_same_frames),
+		cmocka_unit_test(test_frames_larger_than_the_shared_memory_gather_in_their_own),
+		cmocka_unit_test(test_between_frames_nothing_is_kept),
+		cmocka_unit_test(test_a_stream_that_has_nothing_changes_nothing),
+		cmocka_unit_test(test_an_owner_that_stopped_gets_the_rest_by_a_replay),
+		cmocka_unit_test(test_every_failing_allocation_is_told_and_leaves_nothing),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
