@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "amqp/table.h"
 #include "base/alloc.h"
 #include "base/value.h"
 
@@ -233,6 +234,7 @@ enum mr_status mr_handshake_lost(const struct mr_handshake *hs, enum mr_status k
 	mr_error *error)
 {
 	if (kind != MR_STREAM_LOST) return kind;
+	if (mr_has_capability(hs->server_properties, "authentication_failure_close")) return kind;
 	if (hs->step == MR_HS_TUNE)
 		return mr_error_set(error, MR_AUTHENTICATION_FAILED, MR_SCOPE_CONNECTION, 0,
 			"the broker hung up on our login without a word");

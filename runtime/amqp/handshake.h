@@ -41,7 +41,9 @@ void mr_handshake_fini(struct mr_handshake *hs);
 enum mr_status mr_handshake_feed(struct mr_handshake *hs, struct mr_method *method,
 	struct mr_buffer *out, mr_error *error);
 /* What a dead socket means at this step: after start-ok and before tune, a peer that just hangs up
- * has refused the login (MR_AUTHENTICATION_FAILED); after open MR_VHOST_ACCESS_REFUSED; else `kind`. */
+ * has refused the login (MR_AUTHENTICATION_FAILED); after open MR_VHOST_ACCESS_REFUSED; else `kind`.
+ * A broker with the capability "authentication_failure_close" says so when it refuses: there a dead
+ * socket is a dead socket. */
 enum mr_status mr_handshake_lost(const struct mr_handshake *hs, enum mr_status kind,
 	mr_error *error);
 

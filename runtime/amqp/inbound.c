@@ -102,7 +102,7 @@ enum mr_status mr_inbound_delivery(struct mr_chan *ch, mr_delivery *d, mr_error 
 	bool got = ch->content.method.id == MR_M_BASIC_GET_OK;
 	uint32_t consumer = 0;
 	if (got) {
-		consumer = mr_container(ch->pending.next, struct mr_pending, node)->consumer;
+		consumer = mr_pending_find(ch, MR_M_BASIC_GET_OK)->consumer;
 	} else {
 		mr_slice tag = mr_slice_of(d->consumer_tag, d->consumer_tag_size);
 		struct mr_consumer_entry *entry = find_consumer(ch, tag);
@@ -256,8 +256,7 @@ enum mr_status mr_chan_method(struct mr_chan *ch, const struct mr_method *m, mr_
 			"%s in the middle of a message", mr_method_name(m->id));
 	switch (m->id) {
 	case MR_M_BASIC_GET_OK:
-		if (mr_list_is_empty(&ch->pending) ||
-			mr_container(ch->pending.next, struct mr_pending, node)->expects != m->id)
+		if (!mr_pending_find(ch, m->id))
 			return answer(ch, &(struct mr_method){.id = m->id}, error);
 		return mr_content_begin(&ch->content, m, error);
 	case MR_M_BASIC_DELIVER:

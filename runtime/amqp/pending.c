@@ -51,12 +51,28 @@ static struct mr_pending *first(struct mr_chan *ch)
 	return mr_container(ch->pending.next, struct mr_pending, node);
 }
 
+/* RabbitMQ answers these two from the queue's process; what its channel answers itself may go first. */
+static bool may_be_overtaken(const struct mr_pending *p)
+{
+	return p->expects == MR_M_BASIC_CONSUME_OK || p->expects == MR_M_BASIC_CANCEL_OK;
+}
+
+struct mr_pending *mr_pending_find(struct mr_chan *ch, uint32_t method)
+{
+	struct mr_node *head = &ch->pending;
+	if (method == MR_M_BASIC_GET_EMPTY) method = MR_M_BASIC_GET_OK;
+	for (struct mr_node *at = head->next; at != head; at = at->next) {
+		struct mr_pending *p = mr_container(at, struct mr_pending, node);
+		if (p->expects == method) return p;
+		if (!may_be_overtaken(p)) return NULL;
+	}
+	return NULL;
+}
+
 struct mr_pending *mr_pending_take(struct mr_chan *ch, uint32_t method)
 {
-	struct mr_pending *p = first(ch);
-	if (method == MR_M_BASIC_GET_EMPTY) method = MR_M_BASIC_GET_OK;
-	if (!p || p->expects != method) return NULL;
-	mr_list_remove(&p->node);
+	struct mr_pending *p = mr_pending_find(ch, method);
+	if (p) mr_list_remove(&p->node);
 	return p;
 }
 

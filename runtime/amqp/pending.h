@@ -19,7 +19,10 @@ struct mr_pending {
 
 enum mr_status mr_pending_add(struct mr_chan *ch, uint64_t token, uint32_t expects,
 	uint32_t consumer, mr_msec deadline);
-/* The request that `method` answers, taken from the front of the list; NULL when it answers none. */
+/* The request that `method` answers; NULL when it answers none. In the order of the requests, but
+ * for consume and cancel, whose answers come from the queue's process and may be overtaken. */
+struct mr_pending *mr_pending_find(struct mr_chan *ch, uint32_t method);
+/* The same, taken from the list. */
 struct mr_pending *mr_pending_take(struct mr_chan *ch, uint32_t method);
 void mr_pending_free(struct mr_pending *p);
 /* Ends all of them with `why`. */

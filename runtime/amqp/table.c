@@ -252,3 +252,10 @@ enum mr_status mr_table_decode(const uint8_t *data, size_t size, mr_table **out,
 	empty_amqp_pool(&pool);
 	return st;
 }
+
+bool mr_has_capability(const mr_table *properties, const char *name)
+{
+	const mr_value *c = properties ? mr_table_find(properties, "capabilities") : NULL;
+	const mr_value *v = c && c->type == 'F' ? mr_table_find(c->as.nested, name) : NULL;
+	return v && v->type == 't' && v->as.boolean;
+}

@@ -14,4 +14,7 @@ enum mr_status mr_table_decode(const uint8_t *data, size_t size, mr_table **out,
  * over MR_KEY_MAX bytes, over 2^31 bytes. Signed 64-bit goes out as 'l', unsigned above 2^63 is refused. */
 enum mr_status mr_table_encode(struct mr_buffer *out, const mr_table *table, mr_error *error);
 
+/* Does a side's "capabilities" table, in its properties (may be NULL), hold `name` as true? */
+bool mr_has_capability(const mr_table *properties, const char *name);
+
 #endif

@@ -94,22 +94,15 @@ static bool read_amqplain(mr_slice response, struct credentials *out, mr_table *
 	return true;
 }
 
-static bool has_capability(const mr_table *properties, const char *name)
-{
-	const mr_value *c = mr_table_find(properties, "capabilities");
-	const mr_value *v = c && c->type == 'F' ? mr_table_find(c->as.nested, name) : NULL;
-	return v && v->type == 't' && v->as.boolean;
-}
-
 static enum mr_status take_properties(struct mr_broker_session *s, mr_slice table, mr_error *error)
 {
 	const uint8_t *data = (const uint8_t *)table.data;
 	enum mr_status st = mr_table_decode(data, table.size, &s->client_properties, NULL);
 	if (st != MR_OK) return mr_refuse(error, 501, "malformed client properties");
-	s->tells_cancel = has_capability(s->client_properties, "consumer_cancel_notify");
-	s->tells_blocked = has_capability(s->client_properties, "connection.blocked");
+	s->tells_cancel = mr_has_capability(s->client_properties, "consumer_cancel_notify");
+	s->tells_blocked = mr_has_capability(s->client_properties, "connection.blocked");
 	s->tells_login_failure =
-		has_capability(s->client_properties, "authentication_failure_close");
+		mr_has_capability(s->client_properties, "authentication_failure_close");
 	return MR_OK;
 }
 

@@ -386,4 +386,21 @@ describe("a message", function()
       end)
       assert.is_false(ch.connection.is_open)
    end)
+
+   it("lets one channel consume and cancel in one coroutine while another declares", function()
+      -- RabbitMQ's answers to consume and cancel come from the queue's process; others overtake them.
+      local ch = broker.channel()
+      local q = assert(ch:queue_declare { queue = broker.name "delivery", exclusive = true }).queue
+      local ended = 0
+      mr.spawn(function()
+         for _ = 1, 300 do assert(assert(ch:consume(q, function() end)):cancel()) end
+         ended = ended + 1
+      end)
+      mr.spawn(function()
+         for _ = 1, 600 do assert(ch:queue_declare { queue = q, passive = true }) end
+         ended = ended + 1
+      end)
+      eventually("both end", function() return ended == 2 end)
+      assert.equal("open", ch.connection.state)
+   end)
 end)

@@ -57,6 +57,32 @@ static void test_a_get_brings_a_message_or_says_the_queue_is_empty(void **state)
 	end(&b);
 }
 
+static void test_answers_may_overtake_those_of_consume_and_cancel_and_no_others(void **state)
+{
+	struct bench b;
+	(void)state;
+	ready(&b);
+	ask(&b, 5, MR_BASIC_CONSUME, 9);
+	ask(&b, 6, MR_QUEUE_DECLARE, 0);
+	ask(&b, 7, MR_BASIC_GET, 0);
+	clear(&b);
+	say(&b, 1, (struct mr_method){.id = MR_M_QUEUE_DECLARE_OK, .name = mr_slice_str("q")});
+	got(&b, 1, "found");
+	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_CONSUME_OK, .name = mr_slice_str("tag")});
+	feed(&b, 3);
+	assert_int_equal(b.count, 3);
+	event_is(&b, 0, MR_EV_DONE, MR_OK, 6);
+	event_is(&b, 1, MR_EV_DONE, MR_OK, 7);
+	event_is(&b, 2, MR_EV_DONE, MR_OK, 5);
+	ask(&b, 8, MR_QUEUE_DECLARE, 0);
+	ask(&b, 9, MR_BASIC_GET, 0);
+	clear(&b);
+	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_GET_EMPTY});
+	feed(&b, 4);
+	assert_int_not_equal(mr_session_state(b.s), MR_SESSION_OPEN);
+	end(&b);
+}
+
 static void test_a_message_got_too_late_goes_back(void **state)
 {
 	struct bench b;
@@ -307,6 +333,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_get_brings_a_message_or_says_the_queue_is_empty),
+		cmocka_unit_test(
+			test_answers_may_overtake_those_of_consume_and_cancel_and_no_others),
 		cmocka_unit_test(test_a_message_got_too_late_goes_back),
 		cmocka_unit_test(test_confirms_are_told_as_runs),
 		cmocka_unit_test(test_a_returned_publish_is_told_apart_by_its_number),

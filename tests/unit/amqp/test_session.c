@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "session_bench.h"
 
+#include "amqp/handshake.h"
+
 static void test_a_consumer_gets_its_deliveries_and_acks_them_in_one_frame(void **state)
 {
 	struct bench b;
@@ -46,6 +48,28 @@ static void test_the_same_bytes_in_any_pieces_mean_the_same(void **state)
 		event_is(&b, 3, MR_EV_DONE, MR_OK, 6);
 		end(&b);
 	}
+}
+
+static void test_a_cut_in_the_login_is_a_refusal_only_where_the_broker_tells_none(void **state)
+{
+	struct mr_login login = {0};
+	struct mr_handshake hs;
+	mr_error error;
+	const mr_value yes = {.type = 't', .as.boolean = true};
+	(void)state;
+	mr_handshake_init(&hs, &login);
+	assert_int_equal(mr_handshake_lost(&hs, MR_STREAM_LOST, &error), MR_STREAM_LOST);
+	hs.step = MR_HS_TUNE;
+	assert_int_equal(mr_handshake_lost(&hs, MR_STREAM_LOST, &error), MR_AUTHENTICATION_FAILED);
+	hs.step = MR_HS_OPEN;
+	assert_int_equal(mr_handshake_lost(&hs, MR_STREAM_LOST, &error), MR_VHOST_ACCESS_REFUSED);
+	assert_int_equal(mr_handshake_lost(&hs, MR_TLS_FAILED, &error), MR_TLS_FAILED);
+	hs.server_properties = mr_table_new();
+	mr_table *told = mr_table_nest(hs.server_properties, "capabilities", 12, 'F');
+	assert_int_equal(mr_table_add(told, "authentication_failure_close", 28, &yes), MR_OK);
+	for (hs.step = MR_HS_START; hs.step <= MR_HS_OPEN; hs.step++)
+		assert_int_equal(mr_handshake_lost(&hs, MR_STREAM_LOST, &error), MR_STREAM_LOST);
+	mr_handshake_fini(&hs);
 }
 
 static void test_a_channel_closed_by_the_broker_ends_all_that_waits_on_it(void **state)
@@ -449,6 +473,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_consumer_gets_its_deliveries_and_acks_them_in_one_frame),
 		cmocka_unit_test(test_the_same_bytes_in_any_pieces_mean_the_same),
+		cmocka_unit_test(
+			test_a_cut_in_the_login_is_a_refusal_only_where_the_broker_tells_none),
 		cmocka_unit_test(test_a_channel_closed_by_the_broker_ends_all_that_waits_on_it),
 		cmocka_unit_test(test_what_comes_behind_the_brokers_close_is_of_the_past),
 		cmocka_unit_test(test_both_sides_may_close_a_channel_at_once),

@@ -1,0 +1,53 @@
+--- A thousand connections of one program that are lost together: tests/fault/storm.lua, judged.
+local broker = require "broker"
+
+local COUNT = 1000
+
+describe("a thousand connections that are lost together", function()
+   local figures, lines, log = {}, {}, nil
+
+   setup(function()
+      log = os.tmpname()
+      local out, code = broker.shell(("ulimit -n 8192; exec %s run --log-level warn tests/fault/storm.lua %d 2>%s"):format(
+         broker.command, COUNT, log))
+      assert(code == 0, "the storm ended with " .. tostring(code) .. ": " .. out)
+      for what, value in out:gmatch "(%S+) (%S+)\n" do figures[what] = tonumber(value) end
+      for line in io.lines(log) do
+         local text = line:match 'msg="?(%w+ ?%w*)'
+         lines[text] = (lines[text] or 0) + 1
+         lines.all = (lines.all or 0) + 1
+      end
+      print("note: storm: " .. out:gsub("\n", "  "))
+   end)
+   teardown(function() os.remove(log) end)
+
+   it("are back when the broker was there all the time, over half a second and not at once", function()
+      assert.is_true(figures.drop_seconds < 30, figures.drop_seconds)
+      assert.equal(COUNT, figures.drop_tries) -- each with its first one
+      assert.is_true(figures.drop_crowd < 0.4, figures.drop_crowd) -- a fifth is 100 of 500 ms; and a busy machine
+   end)
+
+   it("are back within 30 s when the broker is", function()
+      assert.is_true(figures.outage_seconds < 30, figures.outage_seconds)
+      assert.same({ 3 * COUNT, 3 * COUNT }, { figures.lost, figures.recovered })
+   end)
+
+   it("do not try together while it is away: no tenth of all tries begins within the same 100 ms", function()
+      assert.is_true(figures.outage_tries > 2 * COUNT, figures.outage_tries)
+      assert.is_true(figures.outage_crowd <= 0.1, figures.outage_crowd)
+   end)
+
+   it("are tried again once for each that was lost or failed", function()
+      assert.equal(figures.retrying, figures.connecting - COUNT) -- less the first connects
+   end)
+
+   it("write one line for each pause between two tries, and no other", function()
+      assert.equal(figures.retrying, lines.all)
+      assert.same({ 3 * COUNT, figures.retrying - 3 * COUNT }, { lines["connection lost"], lines["connect failed"] })
+   end)
+
+   it("cost less than a tenth of a core while they wait, and little more while they try", function()
+      assert.is_true(figures.refusal_load < 0.1, figures.refusal_load)
+      assert.is_true(figures.outage_load < 0.5, figures.outage_load)
+   end)
+end)
