@@ -13,6 +13,7 @@
 #include "base/map.h"
 #include "bridge/bridge.h"
 #include "broker/server.h"
+#include "engine/backoff.h"
 #include "engine/dispatch.h"
 #include "engine/timer.h"
 #include "engine/watch.h"
@@ -41,10 +42,11 @@ struct mr_engine {
 	struct mr_timers timers;
 	struct mr_timer resolver_timer;
 	struct mr_timer stop_timer;
-	bool deaf;            /* the host is behind: no link reads */
-	uint64_t pumps;       /* how often the host polled, for loop-mode heartbeats */
-	uint32_t epochs;      /* given to channels that came back */
-	uint64_t clock_token; /* who waits for the moved clock's deadlines */
+	struct mr_crowd crowd; /* who was lost just now, with others */
+	bool deaf;             /* the host is behind: no link reads */
+	uint64_t pumps;        /* how often the host polled, for loop-mode heartbeats */
+	uint32_t epochs;       /* given to channels that came back */
+	uint64_t clock_token;  /* who waits for the moved clock's deadlines */
 	bool stopping, stopped;
 };
 

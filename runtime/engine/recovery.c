@@ -151,11 +151,23 @@ bool mr_recovery_would_retry(const struct mr_recovery *r, int kind)
 	return is_wanted && mr_backoff(&c->retry, tries(r), kind, 0) >= 0;
 }
 
+static mr_msec next_delay(struct mr_recovery *r, int kind)
+{
+	const struct mr_retry *retry = &r->link->config->retry;
+	double random = chance(r);
+	mr_msec delay = mr_backoff(retry, r->attempt, kind, random);
+	if (r->attempt == 0 && retry->style == MR_RETRY_JITTER) {
+		mr_msec more = mr_crowd_join(&r->link->engine->crowd, mr_recovery_now(r));
+		delay += (mr_msec)((double)more * random);
+		if (delay > retry->max) delay = retry->max;
+	}
+	return r->host_decides && delay < POLICY_TIME ? POLICY_TIME : delay;
+}
+
 void mr_recovery_retry(struct mr_recovery *r, const mr_error *why)
 {
 	const struct mr_config *c = r->link->config;
-	mr_msec delay = mr_backoff(&c->retry, r->attempt, why->kind, chance(r));
-	if (r->host_decides && delay < POLICY_TIME) delay = POLICY_TIME;
+	mr_msec delay = next_delay(r, why->kind);
 	mr_event ev = {.type = MR_EV_CONNECTION,
 		.status = why->kind,
 		.detail = MR_CONNECTION_RETRYING};

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -149,6 +150,27 @@ static void test_a_billion_tries_overflow_nothing(void **state)
 	assert_int_equal(mr_backoff(&jitter, INT64_MAX, MR_STREAM_LOST, 1), 30 * S);
 }
 
+/* Without luck or lack of it: the i-th of n connections has its chance at any i * 0.618 modulo 1. */
+static void test_those_lost_together_do_not_try_together(void **state)
+{
+	static int in_100_ms[2000];
+	(void)state;
+	for (int n = 10; n <= 10000; n *= 10) {
+		struct mr_crowd crowd = {0};
+		int most = 0;
+		memset(in_100_ms, 0, sizeof in_100_ms);
+		for (int i = 0; i < n; i++) {
+			double chance = i * 0.6180339887 - (int)(i * 0.6180339887);
+			double bound = 500 + (double)mr_crowd_join(&crowd, 5000);
+			int at = (int)(bound * chance / 100);
+			if (++in_100_ms[at] > most) most = in_100_ms[at];
+		}
+		if (n >= 1000) assert_true(most * 10 <= n);
+		assert_int_equal(mr_crowd_join(&crowd, 6000), 4 * n);
+		assert_int_equal(mr_crowd_join(&crowd, 6001), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -163,6 +185,7 @@ int main(void)
 		cmocka_unit_test(test_a_small_cap_bounds_the_first_wait_too),
 		cmocka_unit_test(test_a_refusal_waits_between_half_the_cap_and_the_cap),
 		cmocka_unit_test(test_a_billion_tries_overflow_nothing),
+		cmocka_unit_test(test_those_lost_together_do_not_try_together),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
