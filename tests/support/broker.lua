@@ -84,11 +84,12 @@ function broker.eventually(what, condition, seconds)
    return value
 end
 
---- Runs a shell command without stopping the loop. Returns its output and exit code.
-function broker.shell(command)
+--- Runs a shell command of at most `seconds` (40) without stopping the loop. Returns its output and exit code.
+function broker.shell(command, seconds)
+   seconds = seconds or 40
    local file = os.tmpname()
    -- timeout needs one program, so the command becomes the argument of a shell.
-   command = ("timeout 40 sh -c '%s'"):format(command:gsub("'", "'\\''"))
+   command = ("timeout %d sh -c '%s'"):format(seconds, command:gsub("'", "'\\''"))
    os.execute(("{ (%s) >%s 2>&1; echo \"exit $?\" >%s.new; mv %s.new %s.done; } &"):format(command, file, file, file, file))
    local out = broker.eventually(command, function()
       local done = io.open(file .. ".done")
@@ -96,7 +97,7 @@ function broker.shell(command)
       local line = done:read "*l"
       done:close()
       return line
-   end, 60)
+   end, seconds + 20)
    local f = assert(io.open(file))
    local text = f:read "*a"
    f:close()
