@@ -198,6 +198,7 @@ static void obey(struct mr_server *s, struct mr_server_call *c)
 	}
 }
 
+/* One call a turn: a host that moves the clock call after call must leave turns for what falls due. */
 static void on_mail(struct ev_loop *loop, ev_io *io, int revents)
 {
 	struct mr_server *s = io->data;
@@ -206,18 +207,17 @@ static void on_mail(struct ev_loop *loop, ev_io *io, int revents)
 	(void)loop;
 	(void)revents;
 	s->broker->now = mr_clock_now();
-	while (read(s->mail[0], &c, sizeof c) == (ssize_t)sizeof c) {
-		if (c->what == MR_SERVER_ADOPT) {
-			adopt(s, c->done);
-			mr_free(c);
-			continue;
-		}
-		obey(s, c);
-		mr_broker_tick(s->broker);
-		mr_wire_flush(&s->wire);
-		int done = c->done; /* the call is its owner's again after the write */
-		if (write(done, &one, sizeof one) != (ssize_t)sizeof one) s->stopped = true;
+	if (read(s->mail[0], &c, sizeof c) != (ssize_t)sizeof c) return;
+	if (c->what == MR_SERVER_ADOPT) {
+		adopt(s, c->done);
+		mr_free(c);
+		return;
 	}
+	obey(s, c);
+	mr_broker_tick(s->broker);
+	mr_wire_flush(&s->wire);
+	int done = c->done; /* the call is its owner's again after the write */
+	if (write(done, &one, sizeof one) != (ssize_t)sizeof one) s->stopped = true;
 }
 
 /* ---- the thread ---- */
