@@ -3,23 +3,9 @@
 local broker = require "broker"
 
 local eventually, take = broker.eventually, broker.take
-
-local function queue(ch, arguments)
-   return assert(ch:queue_declare { queue = broker.name "confirm", exclusive = true, arguments = arguments }).queue
-end
-
-local function confirming(arguments)
-   local ch = broker.channel()
-   local q = queue(ch, arguments)
-   assert(ch:confirm_select())
-   return ch, q
-end
+local queue, confirming, count = broker.queue, broker.confirming, broker.count
 
 local function channel(ch) return assert(ch.connection:channel()) end
-
-local function count(ch, q)
-   return assert(ch:queue_declare { queue = q, passive = true }).message_count
-end
 
 local function is_empty(ch, q)
    local msg, err = ch:get(q)

@@ -2,19 +2,15 @@
 local mr = require "moonrabbit"
 local broker = require "broker"
 
-local eventually, take, quietly = broker.eventually, broker.take, broker.quietly
+local eventually, take, quietly, count = broker.eventually, broker.take, broker.quietly, broker.count
 
 -- A queue with the messages "1" .. "count"; it goes with its last consumer, or its connection.
-local function filled(ch, count, options)
+local function filled(ch, number, options)
    local all = { queue = broker.name "work", exclusive = true }
    for k, v in pairs(options or {}) do all[k] = v end
    local q = assert(ch:queue_declare(all)).queue
-   for i = 1, count do assert(ch:publish("", q, tostring(i))) end
+   for i = 1, number do assert(ch:publish("", q, tostring(i))) end
    return q
-end
-
-local function count(ch, q)
-   return assert(ch:queue_declare { queue = q, passive = true }).message_count
 end
 
 local function names(first, last)

@@ -2,7 +2,7 @@
 local mr = require "moonrabbit"
 local broker = require "broker"
 
-local eventually, take = broker.eventually, broker.take
+local eventually, take, count = broker.eventually, broker.take, broker.count
 
 local function queue(ch, options)
    options = options or {}
@@ -34,10 +34,6 @@ local function bound(ch, to_exchange, key)
    local q = queue(ch)
    assert(ch:queue_bind { queue = q, exchange = to_exchange, routing_key = key })
    return q
-end
-
-local function count(ch, q)
-   return assert(ch:queue_declare { queue = q, passive = true }).message_count
 end
 
 local function reject_next(ch, q)

@@ -2,7 +2,7 @@
 local mr = require "moonrabbit"
 local broker = require "broker"
 
-local eventually, take, quietly = broker.eventually, broker.take, broker.quietly
+local eventually, take, quietly, count = broker.eventually, broker.take, broker.quietly, broker.count
 
 -- A channel of a connection that has a queue with the messages "1" .. "count", and the queue.
 local function filled(number, arguments)
@@ -15,10 +15,6 @@ local function filled(number, arguments)
 end
 
 local function channel(ch) return assert(ch.connection:channel()) end
-
-local function count(ch, q)
-   return assert(ch:queue_declare { queue = q, passive = true }).message_count
-end
 
 local function holds(ch, q, number)
    eventually(("%d messages in the queue"):format(number), function() return count(ch, q) == number end)

@@ -3,24 +3,9 @@ local mr = require "moonrabbit"
 local broker = require "broker"
 
 local eventually, take = broker.eventually, broker.take
+local queue, confirming, count = broker.queue, broker.confirming, broker.count
 local INT64_MIN = -9223372036854775807LL - 1
 local INT64_MAX = 9223372036854775807LL
-
-local function queue(ch, arguments)
-   return assert(ch:queue_declare { exclusive = true, arguments = arguments }).queue
-end
-
--- A channel in confirm mode with a queue of its own.
-local function confirming(arguments)
-   local ch = broker.channel()
-   local q = queue(ch, arguments)
-   assert(ch:confirm_select())
-   return ch, q
-end
-
-local function count(ch, q)
-   return assert(ch:queue_declare { queue = q, passive = true }).message_count
-end
 
 local function full_queue()
    local ch, q = confirming { ["x-max-length"] = 1, ["x-overflow"] = "reject-publish" }

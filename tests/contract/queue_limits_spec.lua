@@ -2,22 +2,7 @@
 local broker = require "broker"
 
 local eventually, take = broker.eventually, broker.take
-
-local function queue(ch, arguments)
-   return assert(ch:queue_declare { queue = broker.name "limit", exclusive = true, arguments = arguments }).queue
-end
-
--- A channel in confirm mode: what is published has reached its queue.
-local function confirming(arguments)
-   local ch = broker.channel()
-   local q = queue(ch, arguments)
-   assert(ch:confirm_select())
-   return ch, q
-end
-
-local function count(ch, q)
-   return assert(ch:queue_declare { queue = q, passive = true }).message_count
-end
+local queue, confirming, count = broker.queue, broker.confirming, broker.count
 
 local function fill(ch, q, ...)
    for _, body in ipairs { ... } do assert.is_true(ch:publish("", q, body)) end

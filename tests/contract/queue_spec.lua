@@ -1,7 +1,7 @@
 --- Queues as RabbitMQ keeps them: declaring, names, owners, purging, deleting. (Limits: queue_limits_spec.)
 local broker = require "broker"
 
-local eventually, take = broker.eventually, broker.take
+local eventually, take, queue, count = broker.eventually, broker.take, broker.queue, broker.count
 local KINDS = { [403] = "access_refused", [404] = "not_found", [405] = "resource_locked", [406] = "precondition_failed" }
 local LOCKED = "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue '%s' in vhost '/'. It could be originally "
    .. "declared on another connection or the exclusive property value does not match that of the original declaration."
@@ -17,13 +17,7 @@ local function refused(ch, code, text, ok, err)
    assert.is_true(ch.connection.is_open)
 end
 
-local function queue(ch, arguments)
-   return assert(ch:queue_declare { queue = broker.name "queue", exclusive = true, arguments = arguments }).queue
-end
-
 local function status(ch, q) return assert(ch:queue_declare { queue = q, passive = true }) end
-
-local function count(ch, q) return status(ch, q).message_count end
 
 local function holds(ch, q, number)
    eventually(("%d messages in the queue"):format(number), function() return count(ch, q) == number end)

@@ -2,29 +2,14 @@
 -- byte of a recovery (FAULTS T10-T12, T17, T20, T21, T25).
 local mr = require "moonrabbit"
 local broker = require "broker"
+local embedded = require "embedded"
 local recovering = require "recovering"
 
 local eventually, name = broker.eventually, broker.name
 local open, force, story, through = recovering.open, recovering.force, recovering.story, recovering.through
 local has_consumers, counter = recovering.has_consumers, recovering.counter
+local quiet, clean, own = recovering.quiet, recovering.clean, embedded.broker
 local is_memory = broker.kind == "memory"
-
-local brokers = {}
--- An embedded broker of the test's own.
-local function own(opts)
-   local b = assert(mr.testing.broker(opts))
-   brokers[#brokers + 1] = b
-   return b
-end
-
-local function clean()
-   for _, b in ipairs(brokers) do b:close() end
-   brokers = {}
-   broker.close_all()
-   mr.log.configure "warn"
-end
-
-local function quiet() mr.log.configure "off" end
 
 -- A test of the embedded broker's own means.
 local function it_embedded(what, fn)

@@ -2,28 +2,14 @@
 -- fall silent (FAULTS T01, T05-T07, T15, T21, T41; PEER-TESTS 4.2).
 local mr = require "moonrabbit"
 local broker = require "broker"
+local embedded = require "embedded"
+local within = require("waits").within
 local recovering = require "recovering"
 
 local eventually, name = broker.eventually, broker.name
 local open, has_consumers, counter = recovering.open, recovering.has_consumers, recovering.counter
+local quiet, clean, own = recovering.quiet, recovering.clean, embedded.broker
 local is_memory = broker.kind == "memory"
-
-local brokers = {}
--- An embedded broker of the test's own.
-local function own(opts)
-   local b = assert(mr.testing.broker(opts))
-   brokers[#brokers + 1] = b
-   return b
-end
-
-local function clean()
-   for _, b in ipairs(brokers) do b:close() end
-   brokers = {}
-   broker.close_all()
-   mr.log.configure "warn"
-end
-
-local function quiet() mr.log.configure "off" end
 
 -- A test of the embedded broker's own means.
 local function it_embedded(what, fn)
@@ -236,13 +222,13 @@ describe("a broker that goes away", function()
       assert(ch:consume("q", function() end))
       b:silent()
       mr.testing.advance(60)
-      recovering.within("the loss", 10, function() return seen.lost end)
+      within("the loss", 10, function() return seen.lost end)
       assert.equal("heartbeat_timeout", seen.lost.err.kind)
       assert.same({ false, 1 }, { conn.is_open, conn.epoch })
       assert.truthy(seen.retrying.err.kind == "heartbeat_timeout" or seen.retrying.err.kind == "connect_timeout")
       b:silent(false)
       mr.spawn(function() conn:connect() end)
-      recovering.within("the recovery", 10, function()
+      within("the recovery", 10, function()
          mr.testing.advance(1)
          return seen.recovered
       end)

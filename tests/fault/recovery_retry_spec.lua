@@ -4,7 +4,9 @@ local mr = require "moonrabbit"
 local broker = require "broker"
 local recovering = require "recovering"
 
-local open, story, within, through = recovering.open, recovering.story, recovering.within, recovering.through
+local within = require("waits").within
+
+local open, story, through = recovering.open, recovering.story, recovering.through
 
 local b -- the broker of the test
 

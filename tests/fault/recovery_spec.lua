@@ -31,11 +31,8 @@ local function arrives(ch, exchange, key, q, props)
 end
 
 describe("a connection that is lost", function()
-   before_each(function() mr.log.configure "off" end)
-   after_each(function()
-      broker.close_all()
-      mr.log.configure "warn"
-   end)
+   before_each(recovering.quiet)
+   after_each(recovering.clean)
 
    it("is open again as the same object, and says what happened (P0 4, 12)", function()
       local ch, seen, conn = open { name = "steady" }
@@ -328,11 +325,8 @@ describe("a connection that is lost", function()
 end)
 
 describe("messages from before a loss", function()
-   before_each(function() mr.log.configure "off" end)
-   after_each(function()
-      broker.close_all()
-      mr.log.configure "warn"
-   end)
+   before_each(recovering.quiet)
+   after_each(recovering.clean)
 
    it("are stale: acks stay here, the channel open, the broker redelivers once (T03, T04, T41, P0 24)", function()
       local ch, seen, conn = open()
@@ -392,11 +386,8 @@ describe("messages from before a loss", function()
 end)
 
 describe("while a connection is away", function()
-   before_each(function() mr.log.configure "off" end)
-   after_each(function()
-      broker.close_all()
-      mr.log.configure "warn"
-   end)
+   before_each(recovering.quiet)
+   after_each(recovering.clean)
 
    it("publishes and declares wait for it, and succeed (P0 54)", function()
       local ch, seen, conn = open { transport_options = { interval_start = 1, interval_step = 0, interval_max = 1 } }

@@ -1,6 +1,7 @@
 --- TLS: whom a client trusts, what it says of whom it does not, and TLS connections that are lost.
 local mr = require "moonrabbit"
 local broker = require "broker"
+local embedded = require "embedded"
 local certificates = require "certificates"
 local peer = require "peer"
 local recovering = require "recovering"
@@ -8,14 +9,13 @@ local tls_peer = require "tls_peer"
 
 local eventually = broker.eventually
 
-local certs, brokers = nil, {}
+local certs
 
 -- An embedded broker that serves TLS with the certificate of that name.
 local function serve(certificate, port)
    local b, err = mr.testing.broker { listen = "127.0.0.1:" .. (port or 0), certfile = certs.path(certificate),
       keyfile = certs.key(certificate) }
-   if b then brokers[#brokers + 1] = b end
-   return b, err
+   return b and embedded.keep(b), err
 end
 
 local function amqps(served, host) return ("amqps://%s:%d"):format(host or "localhost", served.port) end
@@ -53,14 +53,11 @@ local function distrusted(part, certificate, ssl_options, host)
 end
 
 local function clean()
-   for _, b in ipairs(brokers) do b:close() end
-   brokers = {}
-   broker.close_all()
+   recovering.clean()
    peer.stop_all()
-   mr.log.configure "warn"
 end
 
-local function quiet() mr.log.configure "off" end
+local quiet = recovering.quiet
 
 setup(function() certs = certificates.make() end)
 teardown(function() certs.remove() end)
@@ -180,8 +177,7 @@ describe("a port of the other kind", function()
    end)
 
    it("is protocol_mismatch for a TLS client on a plain port", function()
-      local b = assert(mr.testing.broker { listen = "127.0.0.1:0" })
-      brokers[#brokers + 1] = b
+      local b = embedded.broker { listen = "127.0.0.1:0" }
       local err = refused("protocol_mismatch", "TLS", amqps(b))
       assert.truthy(err.hint:find("5671", 1, true), err.hint)
       connects((amqps(b):gsub("^amqps", "amqp")))

@@ -1,28 +1,16 @@
 --- extras, ensure and simple: what kombu's users know of a connection. CONTRACT Q13 to Q40, T1, T2, T4, T12.
 local mr = require "moonrabbit"
+local embedded = require "embedded"
 local ensure = require "moonrabbit.ensure"
 local errors = require "moonrabbit.errors"
 
-local opened = {}
-
-local function broker()
-   local b = assert(mr.testing.broker())
-   opened[#opened + 1] = b
-   return b
-end
+local broker, clean = embedded.broker, embedded.close_all
 
 local function connect(options)
    local all = {}
    for k, v in pairs(options or {}) do all[k] = v end
    all.url = all.url or broker().url
-   local conn = mr.connect(all)
-   opened[#opened + 1] = { close = function() conn:release() end }
-   return conn
-end
-
-local function clean()
-   for i = #opened, 1, -1 do opened[i]:close() end
-   opened = {}
+   return embedded.connect(all)
 end
 
 describe("the arithmetic of retries (T1)", function()
@@ -132,7 +120,7 @@ describe("a connection", function()
       local conn = connect { name = "one", heartbeat = 7 }
       assert.equal(conn, conn:acquire())
       local copy = conn:clone { name = "two" }
-      opened[#opened + 1] = { close = function() copy:release() end }
+      embedded.keep { close = function() copy:release() end }
       assert.equal("two", copy:info().name)
       assert.equal(7, copy:info().heartbeat)
       assert.equal("one", conn:info().name)

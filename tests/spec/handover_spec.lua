@@ -1,32 +1,9 @@
 --- handover: a fresh connection takes over without a gap.
 local mr = require "moonrabbit"
+local embedded = require "embedded"
 
-local opened = {}
-
-local function clean()
-   for i = #opened, 1, -1 do opened[i]:close() end
-   opened = {}
-end
-
-local function broker()
-   local b = assert(mr.testing.broker())
-   opened[#opened + 1] = b
-   return b
-end
-
-local function connect(options)
-   local conn = mr.connect(options)
-   opened[#opened + 1] = { close = function() conn:release() end }
-   return conn
-end
-
-local function eventually(what, condition)
-   local deadline = mr.now() + 10
-   while not condition() do
-      if mr.now() > deadline then error("in vain waited for: " .. what, 2) end
-      mr.sleep(0.002)
-   end
-end
+local broker, connect, clean = embedded.broker, embedded.connect, embedded.close_all
+local eventually = require("waits").eventually
 
 describe("a handover", function()
    after_each(clean)

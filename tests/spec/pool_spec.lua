@@ -1,36 +1,16 @@
 --- pool: acquire, release, and all that can go wrong between them. CONTRACT A1 to A8, R1 to R15, T3.
 local mr = require "moonrabbit"
+local embedded = require "embedded"
 
-local opened = {}
-
-local function broker()
-   local b = assert(mr.testing.broker())
-   opened[#opened + 1] = b
-   return b
-end
+local broker, clean, eventually = embedded.broker, embedded.close_all, require("waits").eventually
 
 local function pool(options)
    local all = { url = options.broker and options.broker.url or broker().url }
    for k, v in pairs(options) do if k ~= "broker" then all[k] = v end end
-   local p = assert(mr.pool(all))
-   opened[#opened + 1] = p
-   return p
-end
-
-local function clean()
-   for i = #opened, 1, -1 do opened[i]:close() end
-   opened = {}
+   return embedded.keep(assert(mr.pool(all)))
 end
 
 local function counts(p) return { p.active, p.idle, p.total } end
-
-local function eventually(what, condition)
-   local deadline = mr.now() + 10
-   while not condition() do
-      if mr.now() > deadline then error("in vain waited for: " .. what, 2) end
-      mr.sleep(0.002)
-   end
-end
 
 describe("a pool of connections", function()
    after_each(clean)

@@ -1,20 +1,12 @@
 --- republish: what was not confirmed when a connection was lost goes out once more.
 local mr = require "moonrabbit"
-
-local opened = {}
-
-local function clean()
-   for i = #opened, 1, -1 do opened[i]:close() end
-   opened = {}
-end
+local embedded = require "embedded"
 
 local function setup(options)
-   local b = assert(mr.testing.broker())
+   local b = embedded.broker()
    local all = { url = b.url, transport_options = { interval_max = 0 } }
    for k, v in pairs(options) do all[k] = v end
-   local conn = mr.connect(all)
-   opened[1], opened[2] = b, { close = function() conn:release() end }
-   local ch = assert(conn:channel())
+   local ch = assert(embedded.connect(all):channel())
    assert(ch:queue_declare { queue = "q" })
    assert(ch:confirm_select())
    mr.log.configure "off"
@@ -46,7 +38,7 @@ local function lose(b, ch, bodies)
 end
 
 describe("republishing", function()
-   after_each(clean)
+   after_each(embedded.close_all)
 
    it("sends again what was not confirmed, in its order, under the same tickets", function()
       local b, ch = setup { republish = 1e6 }

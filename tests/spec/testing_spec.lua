@@ -1,43 +1,27 @@
 --- testing: the embedded broker as a test double.
 local mr = require "moonrabbit"
+local embedded = require "embedded"
+local within = require("waits").within
+
 local testing = mr.testing
-
-local opened = {}
-
-local function broker(opts)
-   local b = assert(testing.broker(opts))
-   opened[#opened + 1] = b
-   return b
-end
+local broker, clean = embedded.broker, embedded.close_all
 
 local function connect(url, options)
    local all = { url = url }
    for k, v in pairs(options or {}) do all[k] = v end
-   local conn = mr.connect(all)
-   opened[#opened + 1] = { close = function() conn:release() end }
-   return conn
+   return embedded.connect(all)
 end
 
 local function channel(b, options) return assert(connect(b.url, options):channel()) end
 
-local function eventually(what, condition)
-   local deadline = os.time() + 10 -- the clock of mr.now() is moved by these tests
-   while not condition() do
-      if os.time() > deadline then error("in vain waited for: " .. what, 2) end
-      mr.sleep(0.002)
-   end
-end
+-- The clock of mr.now() is moved by these tests.
+local function eventually(what, condition) return within(what, 10, condition) end
 
 local function quietly(fn)
    mr.log.configure "off"
    local ok, why = pcall(fn)
    mr.log.configure "error"
    if not ok then error(why, 0) end
-end
-
-local function clean()
-   for i = #opened, 1, -1 do opened[i]:close() end
-   opened = {}
 end
 
 describe("an embedded broker", function()

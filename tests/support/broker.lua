@@ -4,8 +4,9 @@
 -- MR_BROKER says which: "rabbitmq" (the private one; default), "memory" (memory://, and the same broker on
 -- a port for those who need one), "tcp" or "tls" (`moonrabbit broker`, at MR_BROKER_URL).
 local mr = require "moonrabbit"
+local waits = require "waits"
 
-local broker = {}
+local broker = { eventually = waits.eventually }
 
 local function env(name)
    return os.getenv(name) or error(name .. " is not set: run the contract tests by tests/run.sh", 2)
@@ -58,6 +59,24 @@ function broker.channel(options)
    return assert(broker.connect(options):channel())
 end
 
+--- A queue of the channel's connection.
+function broker.queue(ch, arguments)
+   return assert(ch:queue_declare { queue = broker.name "queue", exclusive = true, arguments = arguments }).queue
+end
+
+--- A channel in confirm mode (what is published has reached its queue), and a queue of its connection.
+function broker.confirming(arguments)
+   local ch = broker.channel()
+   local q = broker.queue(ch, arguments)
+   assert(ch:confirm_select())
+   return ch, q
+end
+
+--- How many messages a queue has that are ready.
+function broker.count(ch, queue)
+   return assert(ch:queue_declare { queue = queue, passive = true }).message_count
+end
+
 --- Closes what broker.connect opened and removes the scripts.
 function broker.close_all()
    for _, conn in ipairs(opened) do conn:release() end
@@ -70,18 +89,6 @@ local count = 0
 function broker.name(what)
    count = count + 1
    return ("%s-%d-%d"):format(what, os.time(), count) .. tostring({}):sub(8)
-end
-
---- Pumps until condition() holds; fails after `seconds`.
-function broker.eventually(what, condition, seconds)
-   local deadline = mr.now() + (seconds or 10)
-   local value = condition()
-   while not value do
-      if mr.now() > deadline then error("in vain waited for: " .. what, 2) end
-      mr.sleep(0.005)
-      value = condition()
-   end
-   return value
 end
 
 --- Runs a shell command of at most `seconds` (40) without stopping the loop. Returns its output and exit code.

@@ -2,10 +2,21 @@
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
 local broker = require "broker"
+local embedded = require "embedded"
 
 local recovering = {}
 
 local eventually = broker.eventually
+
+--- Before a test: what goes wrong is meant to.
+function recovering.quiet() mr.log.configure "off" end
+
+--- After a test: nothing is open any more.
+function recovering.clean()
+   embedded.close_all()
+   broker.close_all()
+   mr.log.configure "warn"
+end
 
 --- Retries at once and for ever: what is asked for is the recovery, not the patience.
 recovering.at_once = { interval_start = 0, interval_step = 0, interval_max = 1 }
@@ -94,15 +105,6 @@ function recovering.descriptors()
    local n = tonumber(pipe:read "*a")
    pipe:close()
    return n
-end
-
---- As broker.eventually, by the wall clock: the test moves that of mr.now().
-function recovering.within(what, seconds, condition)
-   local deadline = os.time() + seconds
-   while not condition() do
-      if os.time() > deadline then error("in vain waited for: " .. what, 2) end
-      mr.sleep(0.005)
-   end
 end
 
 return recovering

@@ -1,0 +1,24 @@
+--- waits: conditions with a deadline, by either clock.
+-- SPDX-License-Identifier: MIT
+local mr = require "moonrabbit"
+
+local waits = {}
+
+local function wait(what, seconds, condition, now)
+   local deadline = now() + seconds
+   local value = condition()
+   while not value do
+      if now() > deadline then error("in vain waited for: " .. what, 3) end
+      mr.sleep(0.005)
+      value = condition()
+   end
+   return value
+end
+
+--- Pumps until condition() holds, and returns what it gave; fails after `seconds` (10).
+function waits.eventually(what, condition, seconds) return wait(what, seconds or 10, condition, mr.now) end
+
+--- The same by the wall clock, for tests that move that of mr.now().
+function waits.within(what, seconds, condition) return wait(what, seconds, condition, os.time) end
+
+return waits
