@@ -1,17 +1,15 @@
---- consume: deliveries to handlers: the dispatcher's inner part, and consumers.
+--- consume: consumers: whose a delivery is, and when its handler's turn comes.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
 local errors = require "moonrabbit.errors"
-local log = require "moonrabbit.log"
+local handling = require "moonrabbit.handling"
 local loop = require "moonrabbit.loop"
-local message = require "moonrabbit.message"
 local task = require "moonrabbit.task"
 
 local consume = {}
 
-local ACK, NACK = C.MR_ACK, C.MR_NACK
-local RELEASE, REQUEUE = C.MR_SETTLE_RELEASE, C.MR_SETTLE_REQUEUE
-local new_message = message.new
+local NACK, BACK = C.MR_NACK, C.MR_SETTLE_REQUEUE + C.MR_SETTLE_RELEASE
+local handle = handling.handle
 local trace = errors.trace
 
 local consumers = {}           -- by number
@@ -22,40 +20,6 @@ local next_number = 0
 local Consumer = { __name = "moonrabbit.consumer" }
 Consumer.__index = Consumer
 function Consumer.__tostring(c) return ("consumer %s of %q (%s)"):format(c.tag, c.queue, c.state) end
-
---- Handlers at work, over all consumers.
-consume.running = 0
--- Handlers that were at work when the generation last changed; see consume.watch.
-local generation, of_old = 0, 0
-
--- ---- handlers ----
-
-local function log_failure(consumer, msg, why)
-   log.error("handler failed", {
-      queue = consumer.queue, exchange = msg.exchange, routing_key = msg.routing_key, tag = msg.delivery_tag,
-      redelivered = msg.redelivered, error = why,
-   })
-end
-
--- One message through its handler. It is acked when the handler returns and nacked when it fails,
--- unless the handler settled it; either gives the memory back.
-local function handle(consumer, d)
-   local rt = loop.runtime()
-   local msg = new_message(d, consumer.channel)
-   local born = generation
-   consumer.running = consumer.running + 1
-   consume.running = consume.running + 1
-   local ok, why = xpcall(consumer.handler, trace, msg)
-   consumer.running = consumer.running - 1
-   consume.running = consume.running - 1
-   if born ~= generation then of_old = of_old - 1 end
-   if ok then
-      C.mr_delivery_settle(rt, d, ACK, RELEASE)
-      return
-   end
-   log_failure(consumer, msg, why)
-   C.mr_delivery_settle(rt, d, NACK, REQUEUE + RELEASE)
-end
 
 -- Deliveries beyond the concurrency limit wait here, oldest first.
 local function hold(consumer, d)
@@ -75,7 +39,7 @@ end
 consume.take_held = take_held
 
 local function give_back(d)
-   C.mr_delivery_settle(loop.runtime(), d, NACK, REQUEUE + RELEASE)
+   C.mr_delivery_settle(loop.runtime(), d, NACK, BACK)
 end
 
 local function wake_reader(consumer)
@@ -124,14 +88,16 @@ loop.set_delivery(on_delivery)
 -- @tparam channel channel
 -- @tparam string queue
 -- @tparam ?function handler nil: it is read by an iterator
--- @tparam table opts concurrency, no_ack
+-- @tparam table opts concurrency, no_ack; and of mr.consumer judge(consumer, msg, ok, ...), trace, is_manual (the
+-- message outlives its handler), listener(what, err)
 function consume.new(channel, queue, handler, opts)
    next_number = next_number % 0xffffffff + 1
    local consumer = setmetatable({
       number = next_number, channel = channel, queue = queue, handler = handler, is_iterating = handler == nil,
       concurrency = opts.concurrency or false, no_ack = opts.no_ack or false, running = 0, held = {},
       held_first = 1, held_last = 0, state = "starting", tag = opts.consumer_tag or "", readers = {},
-      is_ending = false, is_holding = false, is_told = false,
+      is_ending = false, is_holding = false, is_told = false, judge = opts.judge or false, trace = opts.trace or trace,
+      is_manual = opts.is_manual or false, listener = opts.listener or false,
    }, Consumer)
    consumers[consumer.number] = consumer
    channel.consumers[consumer.number] = consumer
@@ -177,6 +143,7 @@ function consume.ended(consumer, state, err)
    consumers[consumer.number] = nil
    consumer.channel.consumers[consumer.number] = nil
    for _, token in ipairs(consumer.readers) do task.wake(token, true) end
+   if consumer.listener then consumer.listener("ended", err) end
 end
 
 --- It is away with its channel, or the broker cancelled it, and it will be back. What no handler has
@@ -185,27 +152,24 @@ function consume.suspended(consumer, err)
    if consumer.state ~= "consuming" then return end
    consumer.state, consumer.err = "recovering", err
    return_held(consumer)
+   if consumer.listener then consumer.listener("suspended", err) end
 end
 
 --- It is at the broker again.
 function consume.resumed(consumer)
    if consumer.state ~= "recovering" then return end
    consumer.state, consumer.err = "consuming", nil
+   if consumer.listener then consumer.listener("resumed") end
 end
 
---- A function that tells whether every handler that is at work now has ended, and nothing that a
--- connection delivered waits for its turn.
--- @tparam number number of the connection
-function consume.watch(number)
-   generation, of_old = generation + 1, consume.running
-   return function()
-      for _, consumer in pairs(consumers) do
-         for _, d in pairs(consumer.held) do
-            if d.connection == number then return false end
-         end
+--- Does something that a connection delivered wait for its turn?
+function consume.is_holding(number)
+   for _, consumer in pairs(consumers) do
+      for _, d in pairs(consumer.held) do
+         if d.connection == number then return true end
       end
-      return of_old <= 0
    end
+   return false
 end
 
 --- Calls fn for each consumer that has not ended.
@@ -240,6 +204,6 @@ function Consumer:cancel()
    return ok, err
 end
 
-loop.on_close(function() consumers, consume.running = {}, 0 end)
+loop.on_close(function() consumers = {} end)
 
 return consume

@@ -3,6 +3,7 @@
 local C = require("moonrabbit.ffi").C
 local connection = require "moonrabbit.connection"
 local consume = require "moonrabbit.consume"
+local handling = require "moonrabbit.handling"
 local loop = require "moonrabbit.loop"
 local messages = require "moonrabbit.messages"
 local task = require "moonrabbit.task"
@@ -101,10 +102,10 @@ function drain.run(seconds)
    drain.patience = seconds
    drain.ask()
    local deadline = asked_at + seconds
-   pump_until(function() return cancelling == 0 and consume.running == 0 and not messages.is_in_hand() end, deadline)
+   pump_until(function() return cancelling == 0 and handling.running == 0 and not messages.is_in_hand() end, deadline)
    run_all(hooks, math.max(deadline, C.mr_now() + 1))
    pump_until(function() return outstanding() == 0 end, deadline)
-   local left = { handlers = consume.running, publishes = outstanding() }
+   local left = { handlers = handling.running, publishes = outstanding() }
    close_all(math.max(deadline, C.mr_now() + 1))
    return left
 end

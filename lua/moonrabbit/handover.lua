@@ -8,6 +8,7 @@ local asking = require "moonrabbit.asking"
 local connection = require "moonrabbit.connection"
 local consume = require "moonrabbit.consume"
 local errors = require "moonrabbit.errors"
+local handling = require "moonrabbit.handling"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
 local task = require "moonrabbit.task"
@@ -81,12 +82,12 @@ local function drain(old, patience)
       for _, tag in ipairs(ch.tags) do ask(ch.handle, C.MR_BASIC_CANCEL, tag) end
    end
    local deadline = C.mr_now() + patience
-   local has_ended = consume.watch(old.number)
+   local has_ended = handling.watch()
    local function is_busy()
       for _, ch in ipairs(old.channels) do
          if connection.books[ch.epoch] then return true end
       end
-      return not has_ended()
+      return not has_ended() or consume.is_holding(old.number)
    end
    while is_busy() and C.mr_now() < deadline do loop.sleep(0.005) end
 end

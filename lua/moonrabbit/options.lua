@@ -38,10 +38,15 @@ local function unknown(name, spec, level)
    error(('unknown option "%s": %s'):format(tostring(name), help), level + 1)
 end
 
+-- "string", or one of several: "string|boolean".
+local function is_of(kind, wanted)
+   return kind == wanted or ("|" .. wanted .. "|"):find("|" .. kind .. "|", 1, true) ~= nil
+end
+
 --- Checks a table against its specification.
 -- @tparam table given what the caller passed, or nil
--- @tparam table spec name -> type name ("string", "number", "boolean", "table", "function"); a name
--- in `required` must be there
+-- @tparam table spec name -> type name ("string", "number", "boolean", "table", "function"), or several such
+-- as "string|boolean"; a name in `required` must be there
 -- @tparam[opt] table required list of names
 -- @tparam[opt=2] number level whom to blame, as error's
 -- @treturn table `given`, or an empty table
@@ -52,8 +57,8 @@ function options.check(given, spec, required, level)
    for name, value in pairs(given) do
       local wanted = spec[name]
       if not wanted then unknown(name, spec, level) end
-      if type(value) ~= wanted then
-         error(('option "%s" must be a %s, not a %s'):format(name, wanted, type(value)), level)
+      if not is_of(type(value), wanted) then
+         error(('option "%s" must be a %s, not a %s'):format(name, wanted:gsub("|", " or a "), type(value)), level)
       end
    end
    for _, name in ipairs(required or {}) do

@@ -19,7 +19,7 @@ local fake = setmetatable({
 }, { __index = lib.C })
 
 package.loaded["moonrabbit.ffi"] = { C = fake, version = lib.version }
-for _, name in ipairs { "loop", "message", "consume", "log", "task" } do package.loaded["moonrabbit." .. name] = nil end
+for _, name in ipairs { "loop", "message", "handling", "consume", "log", "task" } do package.loaded["moonrabbit." .. name] = nil end
 package.loaded["moonrabbit.log"] = { error = function(text, fields) lines[#lines + 1] = { text, fields } end }
 local loop, task = require "moonrabbit.loop", require "moonrabbit.task"
 local deliver
@@ -29,6 +29,7 @@ loop.set_delivery = function(fn)
    set_delivery(fn)
 end
 local consume = require "moonrabbit.consume"
+local handling = require "moonrabbit.handling"
 local messages = require "moonrabbit.messages"
 package.loaded["moonrabbit.ffi"] = lib
 loop.runtime = function() return nil end
@@ -117,7 +118,7 @@ describe("a consumer", function()
          task.wait(tokens[msg.delivery_tag])
       end)
       receive(consumer, 1, 2, 3)
-      assert.equal(3, consume.running)
+      assert.equal(3, handling.running)
       task.wake(tokens[2])
       task.run_ready()
       assert.same({ [2] = "ack" }, settled)

@@ -16,6 +16,15 @@ describe("options", function()
       assert.equal(given, options.check(given, SPEC, { "queue" }))
    end)
 
+   it("lets an option be of several types, and names them", function()
+      local spec = { dead_letter = "string|boolean" }
+      options.check({ dead_letter = false }, spec)
+      options.check({ dead_letter = "d" }, spec)
+      local ok, why = pcall(options.check, { dead_letter = 3 }, spec)
+      assert.is_false(ok)
+      assert.truthy(why:find('option "dead_letter" must be a string or a boolean, not a number', 1, true), why)
+   end)
+
    it("takes nothing for an empty table", function()
       assert.same({}, options.check(nil, SPEC))
    end)

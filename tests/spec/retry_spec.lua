@@ -13,22 +13,37 @@ describe("a retry policy", function()
    after_each(function() retry.set_random(nil) end)
 
    it("may be fixed", function()
-      assert.same({ 2, 2, 2, "stop" }, delays(retry.fixed { delay = 2, attempts = 3 }, 4))
+      assert.same({ 2, 2, "stop", "stop" }, delays(retry.fixed { delay = 2, attempts = 3 }, 4))
       assert.same({ 5, 5 }, delays(retry.fixed(), 2))
    end)
 
    it("may be linear", function()
       assert.same({ 0, 2, 4, 5, 5 }, delays(retry.linear { max = 5 }, 5))
-      assert.same({ 1, 1.5, "stop" }, delays(retry.linear { start = 1, step = 0.5, attempts = 2 }, 3))
+      assert.same({ 1, 1.5, "stop" }, delays(retry.linear { start = 1, step = 0.5, attempts = 3 }, 3))
    end)
 
    it("may be exponential, with jitter from a source that can be set", function()
       assert.same({ 0.5, 1, 2, 4, 5, 5 }, delays(retry.exponential { max = 5, jitter = false }, 6))
       retry.set_random(function() return 0.25 end)
-      assert.same({ 0.125, 0.25, 0.5, "stop" }, delays(retry.exponential { attempts = 3 }, 4))
+      assert.same({ 0.125, 0.25, 0.5, "stop" }, delays(retry.exponential { attempts = 4 }, 4))
       retry.set_random(nil)
       for _, d in ipairs(delays(retry.exponential { first = 1, max = 3 }, 50)) do assert.is_true(d >= 0 and d <= 3) end
       assert.equal(30, retry.exponential { jitter = false } { attempt = 5000 })
+   end)
+
+   it("takes its jitter from its own source, and spreads messages only when asked to", function()
+      local policy = retry.exponential { random = function() return 0.5 end }
+      assert.equal(0.25, policy { scope = "connect", attempt = 1 })
+      assert.equal(0.5, policy { scope = "message", attempt = 1 })
+      assert.equal(0.25, retry.exponential { jitter = true, random = function() return 0.5 end } { scope = "message",
+         attempt = 1 })
+   end)
+
+   it("stops when its total time is over", function()
+      for _, policy in ipairs { retry.fixed { total = 60 }, retry.linear { total = 60 }, retry.exponential { total = 60 } } do
+         assert.is_number(policy { scope = "connect", attempt = 9, elapsed = 59.9 })
+         assert.equal("stop", policy { scope = "connect", attempt = 9, elapsed = 60 })
+      end
    end)
 
    it("may be none, or depend on the kind of error", function()
@@ -40,6 +55,8 @@ describe("a retry policy", function()
 
    it("is refused with options that make no sense", function()
       assert.has_error(function() retry.fixed { dely = 1 } end)
+      assert.has_error(function() retry.fixed { attempts = 0 } end)
+      assert.has_error(function() retry.fixed { delay = 0 / 0 } end)
       assert.has_error(function() retry.linear { start = -1 } end, 'option "start" must not be negative')
       assert.has_error(function() retry.exponential { factor = 0.5 } end, 'option "factor" must be 1 or more')
       assert.has_error(function() retry.by_kind { default = 3 } end, 'the policy of "default" must be a function')
@@ -54,6 +71,44 @@ describe("a retry policy", function()
          assert.is_nil(verdict)
          assert.is_string(why)
       end
+   end)
+
+   it("has words for its scope only", function()
+      local words = { connect = "next_host", message = "requeue dead_letter drop", channel = "", topology = "", publish = "" }
+      for scope, own in pairs(words) do
+         assert.equal("stop", retry.ask(retry.never, { scope = scope }))
+         for word in ("next_host requeue dead_letter drop"):gmatch "%S+" do
+            local verdict = retry.ask(function() return word end, { scope = scope })
+            assert.equal(own:find(word, 1, true) and word or nil, verdict)
+         end
+      end
+   end)
+
+   it("that throws, talks nonsense or hangs leaves the decision to the built-in one", function()
+      mr.log.configure "off"
+      for _, policy in ipairs { function() error "boom" end, function() return "soon" end,
+         function() mr.sleep(3600) end } do
+         local verdict
+         mr.spawn(function() verdict = retry.decide(policy, { scope = "message", attempt = 1 }, retry.fixed { delay = 7 }) end)
+         for _ = 1, 20 do
+            if verdict then break end
+            mr.testing.advance(0.1, 0.1)
+         end
+         assert.equal(7, verdict)
+      end
+      mr.log.configure "error"
+   end)
+
+   it("may wait for its answer, shortly", function()
+      local verdict
+      mr.spawn(function()
+         verdict = retry.decide(function()
+            mr.sleep(0.2)
+            return 3
+         end, { scope = "publish", attempt = 1 }, retry.never)
+      end)
+      mr.testing.advance(0.5, 0.1)
+      assert.equal(3, verdict)
    end)
 end)
 
@@ -102,7 +157,7 @@ describe("a connection with a policy of the program's", function()
    end)
 
    it("gives up when it says stop, with the last error", function()
-      local b, conn, events = setup(retry.exponential { first = 0.01, attempts = 2 })
+      local b, conn, events = setup(retry.exponential { first = 0.01, attempts = 3 })
       b:refuse_logins()
       b:drop()
       eventually("the end", function() return events[#events].type == "gave_up" end)

@@ -1,0 +1,60 @@
+--- handling: a delivery and its handler: called, counted, settled by how it ended.
+-- SPDX-License-Identifier: MIT
+local C = require("moonrabbit.ffi").C
+local log = require "moonrabbit.log"
+local loop = require "moonrabbit.loop"
+local message = require "moonrabbit.message"
+
+local handling = {}
+
+local ACK, NACK = C.MR_ACK, C.MR_NACK
+local RELEASE, REQUEUE = C.MR_SETTLE_RELEASE, C.MR_SETTLE_REQUEUE
+local new_message = message.new
+
+--- Handlers at work, over all consumers.
+handling.running = 0
+-- Handlers that were at work when the generation last changed; see handling.watch.
+local generation, of_old = 0, 0
+
+local function log_failure(consumer, msg, why)
+   log.error("handler failed", {
+      queue = consumer.queue, exchange = msg.exchange, routing_key = msg.routing_key, tag = msg.delivery_tag,
+      redelivered = msg.redelivered, error = why,
+   })
+end
+
+-- What becomes of the message when the handler has ended: how to settle, and the flags. A consumer with a
+-- judge (mr.consumer) asks that one about all but plain success.
+local function outcome(consumer, msg, ok, a, b)
+   if consumer.judge then return consumer.judge(consumer, msg, ok, a, b) end
+   if ok then return ACK, 0 end
+   log_failure(consumer, msg, a)
+   return NACK, REQUEUE
+end
+
+-- One message through its handler. It is acked when the handler returns and nacked when it fails,
+-- unless the handler settled it; either gives the memory back.
+function handling.handle(consumer, d)
+   local rt = loop.runtime()
+   local msg = new_message(d, consumer.channel, consumer.is_manual)
+   local born = generation
+   consumer.running = consumer.running + 1
+   handling.running = handling.running + 1
+   local ok, a, b = xpcall(consumer.handler, consumer.trace, msg)
+   local how, flags = ACK, 0
+   if not ok or a ~= nil or b ~= nil or consumer.is_manual then how, flags = outcome(consumer, msg, ok, a, b) end
+   consumer.running = consumer.running - 1
+   handling.running = handling.running - 1
+   if born ~= generation then of_old = of_old - 1 end
+   if how then C.mr_delivery_settle(rt, d, how, flags + RELEASE) end
+end
+
+--- A function that tells whether every handler that is at work now has ended.
+function handling.watch()
+   generation, of_old = generation + 1, handling.running
+   return function() return of_old <= 0 end
+end
+
+loop.on_close(function() handling.running = 0 end)
+
+return handling
