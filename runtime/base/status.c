@@ -115,7 +115,8 @@ static const struct kind kinds[MR_STATUS_COUNT] = {
 		"names are at most 255 bytes, table keys at most 128", false},
 	[MR_EMPTY] = {"the queue is empty", "", false},
 	[MR_HANDLER_FAILED] = {"the handler failed",
-		"the traceback in the log, or in the dead letter's header x-mr-traceback, tells where", true},
+		"the traceback in the log, or in the dead letter's header x-mr-traceback, tells where",
+		true},
 	[MR_NO_MEMORY] = {"out of memory", "the process has reached its memory limit", true},
 };
 

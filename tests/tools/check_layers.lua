@@ -8,6 +8,7 @@
 -- The rules are the table of docs/architecture.md. A new folder or library gets its line here.
 
 local C_LINES, LUA_LINES = 500, 250
+local HEADER, HEADER_LINES = "include/moonrabbit.h", 800 -- the manual of the C library is one page
 
 local may_include = {              -- folder -> folders or single headers it may include, beside its own
    include = {},
@@ -171,7 +172,8 @@ local function check_c_file(root, name)
          if header then includes[#includes + 1] = header end
       end
    end
-   if number > C_LINES then complain("%s: %d lines, limit %d", name, number, C_LINES) end
+   local limit = name == HEADER and HEADER_LINES or C_LINES
+   if number > limit then complain("%s: %d lines, limit %d", name, number, limit) end
    number = 0
    for line in each_line(code_of(text)) do
       number = number + 1
@@ -289,6 +291,7 @@ local samples = {
    { "runtime/stray/a.c", "int x;", "no rule for the folder" },
    { "runtime/base/a.c", ("int x;\n"):rep(C_LINES), false },
    { "runtime/base/a.c", ("int x;\n"):rep(C_LINES + 1), "501 lines, limit 500" },
+   { "runtime/" .. HEADER, ("int x;\n"):rep(C_LINES + 1), false },
    { "lua/moonrabbit/a.lua", ("local x\n"):rep(LUA_LINES), false },
    { "lua/moonrabbit/a.lua", ("local x\n"):rep(LUA_LINES + 1), "251 lines, limit 250" },
    { "lua/moonrabbit/a.lua", "local yield = coroutine.yield", "only task.lua" },
