@@ -13,6 +13,7 @@ local C = lib.C
 local connection = require "moonrabbit.connection"
 local drain = require "moonrabbit.drain"
 local errors = require "moonrabbit.errors"
+local home = require "moonrabbit.home"
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
@@ -35,36 +36,16 @@ task.set_pump(function() loop.pump() end, function(where, why)
    log.error(where .. " failed", { error = why })
 end)
 
-local default_url
-local PLACES = { "url", "hostname", "port", "userid", "password", "virtual_host" }
-
-local function place()
-   return default_url or os.getenv "AMQP_URL" or "memory://"
-end
-
--- Options that do not say where to connect go to the usual place.
-local function settings_of(where)
-   if where == nil then return { url = place() } end
-   if type(where) == "string" then return { url = where } end
-   if type(where) ~= "table" then error("mr.connect takes a URL or a table of options", 3) end
-   for _, name in ipairs(PLACES) do
-      if where[name] ~= nil then return where end
-   end
-   local all = { url = place() }
-   for name, v in pairs(where) do all[name] = v end
-   return all
-end
-
 --- Sets where `mr.connect()` connects when it is not told, before AMQP_URL.
 -- @tparam ?string url
-function mr.set_default_url(url) default_url = url end
+function mr.set_default_url(url) home.set_url(url) end
 
 --- Makes a connection; it connects when it is first used, or by `conn:connect()`.
 -- @tparam[opt] string|table where a URL, or options (docs/configuration.md). Without url, hostname and
 -- the like: AMQP_URL, else memory://, the runtime's own embedded broker
 -- @treturn connection; wrong options raise an error that names them
 function mr.connect(where)
-   local conn = connection.new(settings_of(where), 2)
+   local conn = connection.new(home.settings(where), 2)
    return conn
 end
 
@@ -72,7 +53,7 @@ end
 -- @treturn[1] connection
 -- @treturn[2] nil, error of kind bad_option or bad_uri
 function mr.try_connect(where)
-   local conn, err = connection.try(settings_of(where), 2)
+   local conn, err = connection.try(home.settings(where), 2)
    return conn, err
 end
 

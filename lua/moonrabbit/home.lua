@@ -1,0 +1,46 @@
+--- home: where a program connects when it does not say where, and the connection it then shares.
+-- SPDX-License-Identifier: MIT
+local connection = require "moonrabbit.connection"
+
+local home = {}
+
+local PLACES = { "url", "hostname", "port", "userid", "password", "virtual_host" }
+
+local default_url
+local shared -- the connection of whoever was given none
+
+--- Sets where to connect, before AMQP_URL.
+-- @tparam ?string url
+function home.set_url(url) default_url = url end
+
+local function place() return default_url or os.getenv "AMQP_URL" or "memory://" end
+
+--- The options of mr.connect: those that do not say where to connect go to the usual place.
+function home.settings(where)
+   if where == nil then return { url = place() } end
+   if type(where) == "string" then return { url = where } end
+   if type(where) ~= "table" then error("mr.connect takes a URL or a table of options", 3) end
+   for _, name in ipairs(PLACES) do
+      if where[name] ~= nil then return where end
+   end
+   local all = { url = place() }
+   for name, v in pairs(where) do all[name] = v end
+   return all
+end
+
+--- The connection that is meant: the given one, or the program's own to the usual place, which consumers,
+-- publishers and remote calls without a connection share.
+-- @tparam ?connection given
+-- @treturn connection
+function home.connection(given)
+   if given then return given end
+   if not shared or shared.released or connection.by_number(shared.number) ~= shared then
+      shared = connection.new(home.settings(), 3)
+   end
+   return shared
+end
+
+--- Is it a connection? (Options that take one check it by this.)
+function home.is_connection(value) return type(value) == "table" and getmetatable(value) == connection.methods end
+
+return home
