@@ -1,4 +1,4 @@
---- extras, ensure and simple: what kombu's users know of a connection. CONTRACT Q13 to Q40, T1, T2, T4, T12.
+--- extras and ensure: what kombu's users know of a connection. CONTRACT Q13 to Q40 (simple queues: simple_spec), T1, T2.
 local mr = require "moonrabbit"
 local embedded = require "embedded"
 local ensure = require "moonrabbit.ensure"
@@ -155,64 +155,5 @@ describe("a connection", function()
       assert.equal(ch, conn:default_channel())
       assert.is_nil((ch:queue_declare { queue = "missing", passive = true }))
       assert.is_true(assert(conn:default_channel()).is_open)
-   end)
-end)
-
-describe("a simple queue", function()
-   after_each(clean)
-
-   it("puts and gets in order, and counts (Q15, Q22, T12)", function()
-      local q = assert(connect():simple_queue "tasks")
-      for i = 1, 3 do assert(q:put(tostring(i), { message_id = "m" .. i })) end
-      assert.equal(3, q:qsize())
-      for i = 1, 3 do
-         local msg = assert(q:get { timeout = 1 })
-         assert.same({ tostring(i), "m" .. i, "tasks", 2 },
-            { msg.body, msg.properties.message_id, msg.exchange, msg.properties.delivery_mode })
-         assert(msg:ack())
-      end
-      local msg, err = q:get_nowait()
-      assert.is_nil(msg)
-      assert.equal("empty", err.kind)
-      assert.equal("empty", select(2, q:get { block = false }).kind)
-      assert.equal("empty", select(2, q:get { timeout = 0.02 }).kind)
-   end)
-
-   it("waits for a message that comes later", function()
-      local conn = connect()
-      local q = assert(conn:simple_queue "later")
-      mr.after(0.02, function() q:put "at last" end)
-      assert.equal("at last", assert(q:get { timeout = 5 }).body)
-   end)
-
-   it("clears, and tells how many", function()
-      local q = assert(connect():simple_queue "clear")
-      for _ = 1, 10 do assert(q:put "x") end
-      assert.equal(10, q:clear())
-      assert.equal(0, q:qsize())
-   end)
-
-   it("uses the channel it is given and leaves it open (Q20)", function()
-      local ch = assert(connect():channel())
-      local q = assert(ch.connection:simple_queue("given", { channel = ch }))
-      assert(q:close())
-      assert.is_true(ch.is_open)
-      local own = assert(ch.connection:simple_queue "own")
-      assert(own:close())
-      assert.is_false(own.channel.is_open)
-   end)
-
-   it("keeps what was not acked; a buffer does not (T4)", function()
-      local conn = connect()
-      local q = assert(conn:simple_queue "kept")
-      assert(q:put "x")
-      assert(q:get { timeout = 1 })
-      assert(q:close())
-      assert.equal(1, assert(conn:simple_queue "kept"):qsize())
-      local buffer = assert(conn:simple_buffer "lossy")
-      assert(buffer:put "x")
-      local msg = assert(buffer:get { timeout = 1 })
-      assert.equal(1, msg.properties.delivery_mode)
-      assert.equal("settled", select(2, msg:ack()).kind)
    end)
 end)
