@@ -4,6 +4,7 @@ local C = require("moonrabbit.ffi").C
 local errors = require "moonrabbit.errors"
 local handling = require "moonrabbit.handling"
 local loop = require "moonrabbit.loop"
+local progress = require "moonrabbit.progress"
 local task = require "moonrabbit.task"
 
 local consume = {}
@@ -89,7 +90,7 @@ loop.set_delivery(on_delivery)
 -- @tparam string queue
 -- @tparam ?function handler nil: it is read by an iterator
 -- @tparam table opts concurrency, no_ack; and of mr.consumer judge(consumer, msg, ok, ...), trace, is_manual (the
--- message outlives its handler), listener(what, err)
+-- message outlives its handler), listener(what, err), origin (where its handler was written)
 function consume.new(channel, queue, handler, opts)
    next_number = next_number % 0xffffffff + 1
    local consumer = setmetatable({
@@ -99,6 +100,8 @@ function consume.new(channel, queue, handler, opts)
       is_ending = false, is_holding = false, is_told = false, judge = opts.judge or false, trace = opts.trace or trace,
       is_manual = opts.is_manual or false, listener = opts.listener or false,
    }, Consumer)
+   consumer.origin = opts.origin or handler and progress.origin(handler) or ""
+   progress.describe(consumer)
    consumers[consumer.number] = consumer
    channel.consumers[consumer.number] = consumer
    return consumer
@@ -141,6 +144,7 @@ function consume.ended(consumer, state, err)
    consumer.state, consumer.err = state, err
    return_held(consumer)
    consumers[consumer.number] = nil
+   progress.undescribe(consumer)
    consumer.channel.consumers[consumer.number] = nil
    for _, token in ipairs(consumer.readers) do task.wake(token, true) end
    if consumer.listener then consumer.listener("ended", err) end

@@ -8,6 +8,7 @@ local errors = require "moonrabbit.errors"
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local message = require "moonrabbit.message"
+local progress = require "moonrabbit.progress"
 local recover = require "moonrabbit.recover"
 local retry = require "moonrabbit.retry"
 local task = require "moonrabbit.task"
@@ -47,7 +48,13 @@ end
 local function recovered(self, ev)
    local report = report_of(ev)
    for _, ch in pairs(self.channels) do
-      for _, consumer in pairs(ch.consumers) do consumer.queue = report.renamed[consumer.queue] or consumer.queue end
+      for _, consumer in pairs(ch.consumers) do
+         local name = report.renamed[consumer.queue]
+         if name then
+            consumer.queue = name
+            progress.describe(consumer)
+         end
+      end
    end
    self:_wake_waiters()
    tell(self, { type = "recovered", entities = tonumber(ev.token), failed = report.failed, renamed = report.renamed,

@@ -4,6 +4,7 @@ local C = require("moonrabbit.ffi").C
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local message = require "moonrabbit.message"
+local progress = require "moonrabbit.progress"
 
 local handling = {}
 
@@ -40,9 +41,12 @@ function handling.handle(consumer, d)
    local born = generation
    consumer.running = consumer.running + 1
    handling.running = handling.running + 1
+   local mark = progress.mark
+   mark.consumer, mark.turn = consumer.number, mark.turn + 1
    local ok, a, b = xpcall(consumer.handler, consumer.trace, msg)
    local how, flags = ACK, 0
    if not ok or a ~= nil or b ~= nil or consumer.is_manual then how, flags = outcome(consumer, msg, ok, a, b) end
+   mark.consumer = 0
    consumer.running = consumer.running - 1
    handling.running = handling.running - 1
    if born ~= generation then of_old = of_old - 1 end

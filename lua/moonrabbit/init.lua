@@ -17,6 +17,7 @@ local home = require "moonrabbit.home"
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
+local progress = require "moonrabbit.progress"
 local task = require "moonrabbit.task"
 local testing = require "moonrabbit.testing"
 local value = require "moonrabbit.value"
@@ -155,9 +156,11 @@ end
 function mr.poll(budget)
    options.seconds("budget", budget)
    local deadline = C.mr_now() + (budget or 0)
+   progress.lend(false)
    local busy = loop.pump(0)
    while busy and C.mr_now() < deadline do busy = loop.pump(0) end
    loop.arm()
+   progress.lend(true)
    return busy
 end
 

@@ -4,6 +4,7 @@
 local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
 local errors = require "moonrabbit.errors"
+local progress = require "moonrabbit.progress"
 local task = require "moonrabbit.task"
 local timer = require "moonrabbit.timer"
 
@@ -33,6 +34,7 @@ function loop.runtime()
    local status = C.mr_runtime_new(box)
    if status ~= 0 then error(tostring(errors.of_status(status, "connection")), 2) end
    rt = box[0]
+   progress.begin(rt)
    return rt
 end
 
@@ -55,6 +57,7 @@ function loop.close(timeout)
    drop_batch()
    for _, fn in ipairs(closers) do fn() end
    local old = rt
+   progress.forget()
    rt, heap, room_waiters = nil, timer.heap(), {}
    loop.holds = 0
    task.reset()

@@ -3,6 +3,7 @@
 -- Coroutines are pooled: a worker does jobs until one waits; then it keeps that job until it ends,
 -- and the next job runs in another. While nothing waits, no coroutine is created or switched.
 local errors = require "moonrabbit.errors"
+local progress = require "moonrabbit.progress"
 
 local task = {}
 
@@ -91,13 +92,24 @@ function task.start(job, a, b, c)
       worker = create(work)
       ours[worker] = true
    end
+   local mark = progress.mark
+   local consumer, deadline = mark.consumer, mark.deadline
+   mark.consumer, mark.deadline, mark.turn = 0, 0, mark.turn + 1
    run_in(worker, job, a, b, c)
+   mark.consumer, mark.deadline = consumer, deadline
 end
 
 --- The running worker; nil in the main chunk, and in a coroutine that is not ours.
 function task.current()
    local co = running()
    return co and ours[co] and co or nil
+end
+
+-- What the task was at before its wait, it is at again.
+local function resumed(consumer, deadline, ...)
+   local mark = progress.mark
+   mark.consumer, mark.deadline, mark.turn = consumer, deadline, mark.turn + 1
+   return ...
 end
 
 local function wait_in_main(token, soft)
@@ -121,10 +133,12 @@ end
 -- @tparam[opt] boolean soft nothing is at stake: when the program stops, the main chunk need not see
 -- the end of this wait
 function task.wait(token, soft)
-   local worker = task.current()
-   if not worker then return wait_in_main(token, soft) end
+   local worker, mark = task.current(), progress.mark
+   local consumer, deadline = mark.consumer, mark.deadline
+   mark.consumer, mark.deadline = 0, 0
+   if not worker then return resumed(consumer, deadline, wait_in_main(token, soft)) end
    waiting[token] = worker
-   return yield(token)
+   return resumed(consumer, deadline, yield(token))
 end
 
 --- Gives `token`'s waiter what it waits for.

@@ -170,9 +170,8 @@ static void pumped(mr_runtime *rt)
 	mr_wake_signal(&rt->bridge.io);
 }
 
-int mr_runtime_poll(mr_runtime *rt, mr_event *events, int max, double timeout)
+static int poll_events(mr_runtime *rt, mr_event *events, int max, double timeout)
 {
-	if (mr_is_forked(rt)) return -1;
 	awake(rt);
 	pumped(rt);
 	int n = take_events(rt, events, max);
@@ -186,6 +185,15 @@ int mr_runtime_poll(mr_runtime *rt, mr_event *events, int max, double timeout)
 		n = take_events(rt, events, max);
 	}
 	if (n) awake(rt);
+	return n;
+}
+
+int mr_runtime_poll(mr_runtime *rt, mr_event *events, int max, double timeout)
+{
+	if (mr_is_forked(rt)) return -1;
+	mr_progress_enter(&rt->bridge.progress);
+	int n = poll_events(rt, events, max, timeout);
+	mr_progress_leave(&rt->bridge.progress, mr_clock_real(), n == 0 && timeout == 0);
 	return n;
 }
 

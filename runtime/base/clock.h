@@ -10,6 +10,7 @@ typedef int64_t mr_msec;
 #define MR_NEVER INT64_MAX /* a deadline that does not come */
 
 mr_msec mr_clock_now(void);
+mr_msec mr_clock_real(void); /* the same, but never moved: for what threads really take */
 /* Tests only: from now on the clock of this process says so many ms more. */
 void mr_clock_move(mr_msec ahead);
 /* Seconds to milliseconds, rounded up; negative and NaN become 0, huge ones stay below MR_NEVER/2. */

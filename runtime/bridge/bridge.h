@@ -6,6 +6,7 @@
 
 #include "bridge/gauge.h"
 #include "bridge/message.h"
+#include "bridge/progress.h"
 #include "bridge/ring.h"
 #include "bridge/wake.h"
 
@@ -18,6 +19,7 @@ struct mr_bridge {
 	struct mr_wake io;       /* the I/O thread sleeps on it */
 	struct mr_wake host;     /* the host sleeps on it */
 	struct mr_board board;
+	struct mr_progress progress;
 	atomic_bool host_waits; /* within a poll: not busy, so loop-mode heartbeats may go */
 };
 

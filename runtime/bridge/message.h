@@ -31,6 +31,8 @@ enum mr_command_type {
 	MR_CMD_CLOCK,      /* token: the clock was moved */
 	MR_CMD_PUMPED,     /* the host polls: loop-mode heartbeats may go */
 	MR_CMD_LOG,        /* number: level, flags: format */
+	MR_CMD_WATCHDOG,   /* deadline: ms, flags: a signal, number: the thread that gets it */
+	MR_CMD_NOTE,       /* number: consumer; data: struct mr_note *, taken; NULL: forget it */
 	MR_CMD_STOP        /* deadline */
 };
 
@@ -77,6 +79,13 @@ struct mr_opened {
 	uint16_t channel_max;
 	uint32_t frame_max; /* 0: no limit */
 	char host[280];     /* "name:port" of the host that answered */
+};
+
+/* What is said of a consumer that stalls. */
+struct mr_note {
+	mr_msec stall, limit; /* 0: the usual; -1: never. 0: none */
+	const char *origin;   /* behind the queue's name */
+	char queue[];
 };
 
 /* A request whose strings live in the same block of memory. */

@@ -308,6 +308,31 @@ MR_API void mr_runtime_free(mr_runtime *rt, double timeout);
 MR_API int mr_watch_fd(mr_runtime *rt, uint64_t token, int fd, int events);
 MR_API int mr_unwatch_fd(mr_runtime *rt, uint64_t token);
 
+/* What the host is at, in its own words: plain stores of the host thread, read by the I/O thread when the
+ * host is long away from mr_runtime_poll. All of it may be left alone: then it is said of a stall only how
+ * long the host has not polled. */
+typedef struct mr_mark {
+	double turn;       /* add 1 whenever the host takes up something else: a message, a task */
+	double deadline;   /* mr_now() at which what it is at is over its time limit; 0: none */
+	uint32_t consumer; /* the number of the consumer whose handler runs; 0: none */
+	uint32_t busy; /* 0: a poll that gave nothing lets the host sleep in a loop of its own */
+} mr_mark;
+MR_API mr_mark *mr_runtime_mark(mr_runtime *rt); /* the runtime's; lives as long */
+/* What is to be said of a consumer that stalls: its queue and its origin, such as "orders.lua:12"; after
+ * how many seconds (0: as of mr_runtime_watchdog, negative: never), and its time limit (0: none; see
+ * mr_mark.deadline). A NULL queue forgets it. */
+MR_API int mr_consumer_describe(mr_runtime *rt, uint32_t consumer, const char *queue,
+	const char *origin, double stall, double time_limit);
+/* A host that is at one thing for more than `stall` seconds (default 10; 0: never) is reported by a log
+ * line of the I/O thread, and once more when it goes on. If `signal` is not 0, it is sent to the calling
+ * thread when that one stalls, or is over its deadline, and does not wait in a system call: its handler is
+ * the host's own, and may lead to mr_runtime_trace. */
+MR_API int mr_runtime_watchdog(mr_runtime *rt, double stall, int signal);
+/* Does the I/O thread want to know where the host is? */
+MR_API bool mr_runtime_wants_trace(const mr_runtime *rt);
+/* Tells it; at most 4 KiB are kept. False: nobody wants to know. */
+MR_API bool mr_runtime_trace(mr_runtime *rt, const char *text, size_t size);
+
 enum { MR_LOG_ERROR, MR_LOG_WARN, MR_LOG_INFO, MR_LOG_DEBUG };
 enum { MR_LOG_LOGFMT, MR_LOG_JSON };
 /* How the runtime writes its log lines to standard error. Default: warn, logfmt. */
