@@ -121,7 +121,7 @@ function Channel:get(queue, opts)
    return msg
 end
 
-local function start_consumer(self, queue, handler, opts)
+local function start_consumer(self, queue, handler, opts, inner)
    opts = options.check(opts, CONSUME, nil, 3)
    options.whole("concurrency", opts.concurrency, 1, 65535, 3)
    options.whole("priority", opts.priority, -2 ^ 31, 2 ^ 31 - 1, 3)
@@ -130,7 +130,7 @@ local function start_consumer(self, queue, handler, opts)
       arguments = { ["x-priority"] = opts.priority }
       for k, v in pairs(opts.arguments or {}) do arguments[k] = v end
    end
-   local consumer = consume.new(self, queue, handler, opts)
+   local consumer = consume.new(self, queue, handler, opts, inner)
    local flags = { no_ack = opts.no_ack, exclusive = opts.exclusive, arguments = arguments, timeout = opts.timeout }
    -- Deliveries may come in the same batch as consume-ok: it is ready for them before it asks.
    consumer.flags = flags
@@ -174,6 +174,11 @@ function Channel:messages(queue, opts)
    local consumer, err = start_consumer(self, queue, nil, opts)
    if not consumer then return nil, err end
    return messages.iterator(consumer), consumer
+end
+
+-- For mr.consumer: what else consume.new takes.
+function Channel:_consume(queue, handler, opts, inner)
+   return start_consumer(self, queue, handler, opts, inner)
 end
 
 function Channel:_cancel(tag)

@@ -89,18 +89,20 @@ loop.set_delivery(on_delivery)
 -- @tparam channel channel
 -- @tparam string queue
 -- @tparam ?function handler nil: it is read by an iterator
--- @tparam table opts concurrency, no_ack; and of mr.consumer judge(consumer, msg, ok, ...), trace, is_manual (the
--- message outlives its handler), listener(what, err), origin (where its handler was written)
-function consume.new(channel, queue, handler, opts)
+-- @tparam table opts concurrency, no_ack
+-- @tparam[opt] table inner of mr.consumer: owner, judge(consumer, msg, ok, ...), trace, is_manual (the message
+-- outlives its handler), listener(what, err), origin (where its handler was written)
+function consume.new(channel, queue, handler, opts, inner)
+   inner = inner or {}
    next_number = next_number % 0xffffffff + 1
    local consumer = setmetatable({
       number = next_number, channel = channel, queue = queue, handler = handler, is_iterating = handler == nil,
       concurrency = opts.concurrency or false, no_ack = opts.no_ack or false, running = 0, held = {},
       held_first = 1, held_last = 0, state = "starting", tag = opts.consumer_tag or "", readers = {},
-      is_ending = false, is_holding = false, is_told = false, judge = opts.judge or false, trace = opts.trace or trace,
-      is_manual = opts.is_manual or false, listener = opts.listener or false,
+      is_ending = false, is_holding = false, is_told = false, judge = inner.judge or false, trace = inner.trace or trace,
+      is_manual = inner.is_manual or false, listener = inner.listener or false, owner = inner.owner or false,
    }, Consumer)
-   consumer.origin = opts.origin or handler and progress.origin(handler) or ""
+   consumer.origin = inner.origin or handler and progress.origin(handler) or ""
    progress.describe(consumer)
    consumers[consumer.number] = consumer
    channel.consumers[consumer.number] = consumer

@@ -50,7 +50,7 @@ function handling.handle(consumer, d)
    consumer.running = consumer.running - 1
    handling.running = handling.running - 1
    if born ~= generation then of_old = of_old - 1 end
-   if how then C.mr_delivery_settle(rt, d, how, flags + RELEASE) end
+   if how and (not consumer.is_manual or message.is_held(msg)) then C.mr_delivery_settle(rt, d, how, flags + RELEASE) end
 end
 
 --- A function that tells whether every handler that is at work now has ended.

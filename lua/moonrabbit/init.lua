@@ -25,10 +25,12 @@ local waits = require "moonrabbit.waits"
 require "moonrabbit.dispatch"
 require "moonrabbit.extras"
 require "moonrabbit.handover"
+require "moonrabbit.message_ways"
 require "moonrabbit.simple"
 
 local mr = {
-   pool = require("moonrabbit.pool").new, retry = require "moonrabbit.retry", version = lib.version, log = log, testing = testing,
+   consumer = require("moonrabbit.consumer").new, pool = require("moonrabbit.pool").new,
+   retry = require "moonrabbit.retry", version = lib.version, log = log, testing = testing,
    int = value.int, timestamp = value.timestamp, bytes = value.bytes, array = value.array,
    decimal = value.decimal, null = value.null,
 }

@@ -25,6 +25,7 @@ local NOTHING = {}                   -- the cache of a message that has none
 local D, GENERATION, BODY, CHANNEL, CACHE, STANDING, ERA = 1, 2, 3, 4, 5, 6, 7
 
 local Message, methods, fields = { __name = "moonrabbit.message" }, {}, {}
+message.methods, message.fields = methods, fields
 
 local era = 1                        -- one for each runtime: the memory of an earlier one is gone
 loop.on_close(function() era = era + 1 end)
@@ -169,6 +170,12 @@ end
 --- Does the message still hold its memory? A standing one does until it is settled.
 function message.is_held(self) return live(self) ~= nil end
 
+--- The number of the consumer it came to; nil when that is not known any more.
+function message.consumer_number(self)
+   local d = live(self)
+   return d and not returned(d) and d.consumer or nil
+end
+
 -- ---- settling ----
 
 -- Why a message is settled already, or nil.
@@ -232,19 +239,6 @@ function methods:decode()
    local ok, result = pcall(require("cjson").decode, self.body)
    if ok then return result end
    return nil, errors.new("bad_argument", "message", "the body is not JSON: " .. tostring(result))
-end
-
---- Publishes an answer to reply_to, with the same correlation_id.
--- @tparam string body
--- @tparam[opt] table props as of publish
-function methods:reply(body, props)
-   local asked = self.properties
-   if not asked.reply_to then
-      return nil, errors.new("bad_argument", "message", "the message has no reply_to property")
-   end
-   local all = { correlation_id = asked.correlation_id }
-   for k, v in pairs(props or {}) do all[k] = v end
-   return self[CHANNEL]:publish("", asked.reply_to, body, all)
 end
 
 return message

@@ -19,8 +19,9 @@ local fake = setmetatable({
 }, { __index = lib.C })
 
 package.loaded["moonrabbit.ffi"] = { C = fake, version = lib.version }
-for _, name in ipairs { "loop", "message" } do package.loaded["moonrabbit." .. name] = nil end
+for _, name in ipairs { "loop", "message", "message_ways" } do package.loaded["moonrabbit." .. name] = nil end
 local message = require "moonrabbit.message"
+require "moonrabbit.message_ways"
 package.loaded["moonrabbit.ffi"] = lib
 
 local ACK, NACK, REJECT = 0, 1, 2

@@ -19,6 +19,8 @@ local PAGES = {
    { "The module `mr`", "init", "mr" }, { "Connections", "connection", "conn" },
    { "Channels: exchanges, queues, bindings", "declare", "ch" }, { "Channels: the rest", "channel", "ch" },
    { "Publishing", "publish", "ch" }, { "Tickets", "ticket", "ticket" }, { "Messages", "message", "msg" },
+   { "Messages: another try, the dead letters, answers", "message_ways", "msg" },
+   { "Workers: mr.consumer", "consumer", "worker" },
    { "Consumers", "consume", "consumer" }, { "Values", "value", "mr" }, { "Logging", "log", "mr.log" },
    { "Connections: trying again, and more of kombu", "extras", "conn" },
    { "Connections: handover", "handover", "conn" },
@@ -29,8 +31,8 @@ local PAGES = {
    { "Testing: the embedded broker", "testing", "mr.testing" },
 }
 
-local OURS = { mr = true, Connection = true, Channel = true, Ticket = true, Consumer = true, methods = true,
-   value = true, log = true, Timer = true, testing = true, Broker = true, Pool = true, retry = true, Simple = true, pool = true }
+local OURS = { mr = true, consumer = true, Worker = true, Connection = true, Channel = true, Ticket = true,
+   Consumer = true, methods = true, value = true, log = true, Timer = true, testing = true, Broker = true, Pool = true, retry = true, Simple = true, pool = true }
 
 -- One tag of LDoc as a line of Markdown.
 local function tag_line(tag, rest)
@@ -65,7 +67,7 @@ local function signature(object, head)
    if not owner or not OURS[owner] or name:find "^_" then return nil end
    if owner == "mr" or owner == "value" then return "mr." .. name .. args end
    if owner == "log" then return "mr.log." .. name .. args end
-   if owner == "pool" and name == "new" then return "mr.pool(opts)" end
+   if (owner == "pool" or owner == "consumer") and name == "new" then return ("mr.%s(opts)"):format(owner) end
    if owner == "Connection" and object == "simple" then return "conn:" .. name .. args end
    if owner == "Broker" then return "broker:" .. name .. args end
    if owner == "Timer" then return "timer:" .. name .. args end
@@ -104,7 +106,7 @@ An `err` is a table: `kind`, `code` (AMQP's reply code or nil), `text`, `scope`,
 Properties of a message, both ways: `content_type`, `content_encoding`, `headers`, `delivery_mode`, `priority`,
 `correlation_id`, `reply_to`, `expiration`, `message_id`, `timestamp`, `type`, `user_id`, `app_id`, `cluster_id`.
 Fields of a message: `body`, `headers`, `properties`, `routing_key`, `exchange`, `consumer_tag`, `delivery_tag`,
-`redelivered`, `delivery_count`, `message_count`, `is_live`. Fields of a connection: `state`, `is_open`, `is_closed`,
+`redelivered`, `delivery_count`, `message_count`, `is_live`, `attempt`, `queue`. Fields of a connection: `state`, `is_open`, `is_closed`,
 `is_blocked`, `host`, `epoch`, `last_error`, `server_properties`, `transport`. Fields of a channel: `is_open`, `id`.
 ]] }
    for _, page in ipairs(PAGES) do out[#out + 1] = section(page[1], page[2], page[3]) end

@@ -1,0 +1,75 @@
+--- message_ways: what a message can do beyond being settled: come again, go to the dead letters, be answered.
+-- SPDX-License-Identifier: MIT
+local consume = require "moonrabbit.consume"
+local copies = require "moonrabbit.copies"
+local errors = require "moonrabbit.errors"
+local message = require "moonrabbit.message"
+local options = require "moonrabbit.options"
+
+local methods, fields = message.methods, message.fields
+
+--- Which try this is: 1 at first, one more for each time it failed and came back. A dead letter that is put back
+-- begins anew.
+function fields.attempt(self)
+   local headers = self.properties.headers
+   local failed = headers and not headers["x-mr-reason"] and headers["x-mr-attempt"]
+   return (tonumber(failed) or 0) + 1
+end
+
+--- The queue it came from; nil when it was returned.
+function fields.queue(self)
+   local number = message.consumer_number(self)
+   local consumer = number and consume.by_number(number)
+   return consumer and consumer.queue
+end
+
+-- Copies by copy(msg, queue) and acks. One that is settled or lost already gives the error of acking it.
+local function replace(self, copy)
+   if not self.is_live then return self:ack() end
+   local queue = self.queue
+   if not queue then return nil, copies.homeless() end
+   local ok, err = copy(queue)
+   if not ok then return nil, err end
+   return self:ack()
+end
+
+--- Has the message come again after some seconds, as another delivery; this one is acked once the broker has
+-- the copy. Waits for the broker.
+-- @tparam number delay seconds
+-- @treturn[1] true
+-- @treturn[2] nil, error why it could not be copied (nothing is settled then), or of kind settled or stale
+function methods:retry(delay)
+   options.argument(1, "delay", delay, "number")
+   options.seconds("delay", delay)
+   local ok, err = replace(self, function(queue)
+      return copies.delay(self, delay, { queue = queue, attempt = self.attempt })
+   end)
+   return ok, err
+end
+
+--- Puts the message among the dead letters: in the queue of that name with ".dead", or the consumer's own choice.
+-- @tparam[opt] string reason goes into the header x-mr-reason
+-- @treturn[1] true
+-- @treturn[2] nil, error as of retry
+function methods:dead_letter(reason)
+   if reason ~= nil then options.argument(1, "reason", reason, "string") end
+   local ok, err = replace(self, function(queue)
+      local consumer = consume.by_number(message.consumer_number(self))
+      local dead = consumer and consumer.owner and consumer.owner.dead_letter or queue .. ".dead"
+      return copies.bury(self, dead, { queue = queue, attempt = self.attempt, reason = reason or "the handler said so" })
+   end)
+   return ok, err
+end
+
+--- Publishes an answer to reply_to, with the same correlation_id.
+-- @tparam string body
+-- @tparam[opt] table props as of publish
+function methods:reply(body, props)
+   local asked = self.properties
+   if not asked.reply_to then
+      return nil, errors.new("bad_argument", "message", "the message has no reply_to property")
+   end
+   local all = { correlation_id = asked.correlation_id }
+   for k, v in pairs(props or {}) do all[k] = v end
+   return self.channel:publish("", asked.reply_to, body, all)
+end

@@ -1,0 +1,47 @@
+--- overdue: names the handlers that forgot a message: `settle_timeout` of mr.consumer.
+-- SPDX-License-Identifier: MIT
+local C = require("moonrabbit.ffi").C
+local log = require "moonrabbit.log"
+local loop = require "moonrabbit.loop"
+local progress = require "moonrabbit.progress"
+
+local overdue = {}
+
+local Watch = {}
+Watch.__index = Watch
+
+local function look(self)
+   local now = C.mr_now()
+   for msg, began in pairs(self.open) do
+      if not msg.is_live then
+         self.open[msg], self.told[msg] = nil, nil
+      elseif now - began >= self.seconds and not self.told[msg] then
+         self.told[msg] = true
+         self.count = self.count + 1
+         log.error("a message is not settled", { queue = self.worker.queue, tag = msg.delivery_tag,
+            handler = progress.origin(self.worker.options.handler), seconds = math.floor((now - began) * 10 + 0.5) / 10 })
+      end
+   end
+end
+
+--- Watches the messages of a worker.
+-- @tparam worker worker
+-- @tparam number seconds after which one is reported, once
+function overdue.new(worker, seconds)
+   local self = setmetatable({ worker = worker, seconds = seconds, open = {}, told = {}, count = 0 }, Watch)
+   self.timer = loop.every(math.max(seconds / 4, 0.01), function() look(self) end)
+   return self
+end
+
+--- The handler, with its messages noted as they begin.
+function Watch:watching(run)
+   return function(msg)
+      self.open[msg] = C.mr_now()
+      return run(msg)
+   end
+end
+
+--- Watches no more.
+function Watch:stop() loop.cancel(self.timer) end
+
+return overdue

@@ -1,0 +1,120 @@
+--- setup: what a consumer of mr.consumer needs at the broker: its queue, bindings, dead letters, prefetch.
+-- SPDX-License-Identifier: MIT
+local C = require("moonrabbit.ffi").C
+local chain = require "moonrabbit.chain"
+local errors = require "moonrabbit.errors"
+local home = require "moonrabbit.home"
+local loop = require "moonrabbit.loop"
+local options = require "moonrabbit.options"
+local task = require "moonrabbit.task"
+
+local setup = {}
+
+local PREFETCH = 100
+local SPEC = { queue = "string|table", name = "string", connection = "table", prefetch = "number", concurrency = "number",
+   retry = "function|boolean", dead_letter = "string|boolean", declare = "boolean", bindings = "table",
+   consumer_tag = "string", exclusive = "boolean", priority = "number", arguments = "table", manual_ack = "boolean",
+   settle_timeout = "number", on_lost = "function|string", on_cancel = "function", decode = "boolean|function",
+   middleware = "table", handler = "function" }
+local QUEUE = { queue = "string", durable = "boolean", exclusive = "boolean", auto_delete = "boolean",
+   arguments = "table" }
+local BINDING = { exchange = "string", routing_key = "string", arguments = "table", type = "string", durable = "boolean",
+   auto_delete = "boolean", internal = "boolean" }
+
+-- Those that are tables of their own.
+local function check_tables(opts, level)
+   if type(opts.queue) == "table" then options.check(opts.queue, QUEUE, nil, level + 1) end
+   if opts.queue == "" then error('option "queue" is empty: for a name of the broker\'s give { exclusive = true }', level + 1) end
+   for i, b in ipairs(opts.bindings or {}) do
+      options.argument(i, "bindings", b, "table", level + 1)
+      options.check(b, BINDING, { "exchange" }, level + 1)
+   end
+end
+
+--- Checks the options of mr.consumer.
+function setup.check(opts, level)
+   options.check(opts, SPEC, { "queue", "handler" }, level + 1)
+   options.whole("prefetch", opts.prefetch, 1, 65535, level + 1)
+   options.whole("concurrency", opts.concurrency, 1, 65535, level + 1)
+   options.seconds("settle_timeout", opts.settle_timeout, level + 1)
+   if opts.connection and not home.is_connection(opts.connection) then
+      error('option "connection" must be a connection, as of mr.connect', level + 1)
+   end
+   if opts.retry == true then error('option "retry" must be a policy, or false', level + 1) end
+   if type(opts.on_lost) == "string" and opts.on_lost ~= "continue" then
+      error('option "on_lost" must be "continue" or a function', level + 1)
+   end
+   chain.check(opts.middleware or {}, level + 1)
+   check_tables(opts, level + 1)
+end
+
+--- Fills in queue, dead_letter and declaration of a worker.
+function setup.prepare(self, opts)
+   local given = type(opts.queue) == "table" and opts.queue or { queue = opts.queue }
+   local declaration = {}
+   for k, v in pairs(given) do declaration[k] = v end
+   local is_passing = given.exclusive or given.auto_delete or not given.queue or given.queue == ""
+   if given.durable == nil then declaration.durable = not is_passing end
+   self.declaration, self.queue = declaration, given.queue or ""
+   local dead = opts.dead_letter
+   if dead == nil then dead = not is_passing end
+   if dead == true then dead = self.queue ~= "" and self.queue .. ".dead" end
+   self.dead_letter = dead
+end
+
+local function bind(self, ch, b)
+   local ok, err = true, nil
+   if b.type then
+      ok, err = ch:exchange_declare { exchange = b.exchange, type = b.type, durable = b.durable ~= false,
+         auto_delete = b.auto_delete, internal = b.internal }
+   end
+   if not ok then return nil, err end
+   return ch:queue_bind { queue = self.queue, exchange = b.exchange, routing_key = b.routing_key, arguments = b.arguments }
+end
+
+local function declare(self, ch)
+   local opts = self.options
+   if opts.declare ~= false then
+      local reply, err = ch:queue_declare(self.declaration)
+      if not reply then return nil, err end
+      self.queue = reply.queue
+   end
+   for _, b in ipairs(opts.bindings or {}) do
+      local ok, err = bind(self, ch, b)
+      if not ok then return nil, err end
+   end
+   if not self.dead_letter then return true end
+   local reply, err = ch:queue_declare { queue = self.dead_letter, durable = true }
+   return reply and true, err
+end
+
+--- Makes it so on a channel.
+-- @treturn[1] true
+-- @treturn[2] nil, error, and the scope of what failed: "channel" or "topology"
+function setup.run(self, ch)
+   local ok, err = ch:qos { prefetch_count = self.options.prefetch or PREFETCH }
+   if not ok then return nil, err, "channel" end
+   ok, err = declare(self, ch)
+   if not ok then return nil, err, err.scope == "connection" and "connect" or "topology" end
+   return true
+end
+
+--- Waits until a worker consumes; true, or nil and why not.
+function setup.wait(self, timeout)
+   local deadline = timeout and C.mr_now() + timeout
+   while self.state ~= "consuming" do
+      if self.state == "failed" then return nil, self.err end
+      if self.state == "cancelled" then return nil, errors.new("cancelled", "channel", "the consumer was cancelled") end
+      local left = deadline and deadline - C.mr_now()
+      if left and left <= 0 then
+         return nil, errors.new("timeout", "channel", "the consumer does not consume yet"
+            .. (self.err and ": " .. self.err.text or ""))
+      end
+      local token = task.token()
+      table.insert(self.waiting, token)
+      loop.wait(token, left)
+   end
+   return true
+end
+
+return setup
