@@ -4,6 +4,8 @@ local C = require("moonrabbit.ffi").C
 local connection = require "moonrabbit.connection"
 local consume = require "moonrabbit.consume"
 local handling = require "moonrabbit.handling"
+local inflight = require "moonrabbit.inflight"
+local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local messages = require "moonrabbit.messages"
 local task = require "moonrabbit.task"
@@ -14,6 +16,9 @@ local drain = {}
 drain.patience = 30
 --- Shall the loss of a connection stop the program? (The command's way, until connections recover.)
 drain.stops_at_loss = false
+
+local MOST_LINES = 100 -- of what is abandoned, in the log
+local CLOSING = 0.5 -- seconds of the patience, and a tenth at most, that are kept for closing
 
 local hooks = {}
 local asked_at                -- when a stop was asked for
@@ -94,18 +99,30 @@ local function close_all(deadline)
    run_all(list, deadline)
 end
 
+-- What the handlers that are still at work are at, one line each.
+local function log_abandoned(list)
+   for i, entry in ipairs(list) do
+      if i > MOST_LINES then
+         return log.warn("abandoned", { more = #list - MOST_LINES, text = "as many more are not listed" })
+      end
+      log.warn("abandoned", entry)
+   end
+end
+
 --- Stops everything: consumers are cancelled (what no handler has seen goes back), running handlers
--- finish, what on_stop registered runs, confirms come in, connections close.
--- @tparam number seconds for the handlers and the confirms; the rest has one second more if need be
--- @treturn table what was abandoned: {handlers = n, publishes = n}
+-- finish, what on_stop registered runs, confirms come in, connections close. What is abandoned is logged,
+-- and its messages come again.
+-- @tparam number seconds for all of it; hooks and closing have one second more if need be
+-- @treturn table what was abandoned: {handlers = n, publishes = n, abandoned = the list of inflight}
 function drain.run(seconds)
    drain.patience = seconds
    drain.ask()
-   local deadline = asked_at + seconds
+   local deadline = asked_at + seconds - math.min(CLOSING, seconds / 10)
    pump_until(function() return cancelling == 0 and handling.running == 0 and not messages.is_in_hand() end, deadline)
    run_all(hooks, math.max(deadline, C.mr_now() + 1))
    pump_until(function() return outstanding() == 0 end, deadline)
-   local left = { handlers = handling.running, publishes = outstanding() }
+   local left = { handlers = handling.running, publishes = outstanding(), abandoned = inflight.list() }
+   log_abandoned(left.abandoned)
    close_all(math.max(deadline, C.mr_now() + 1))
    return left
 end

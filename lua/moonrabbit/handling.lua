@@ -17,19 +17,24 @@ handling.running = 0
 -- Handlers that were at work when the generation last changed; see handling.watch.
 local generation, of_old = 0, 0
 
-local function log_failure(consumer, msg, why)
+local function log_failure(consumer, msg, why, began)
    log.error("handler failed", {
       queue = consumer.queue, exchange = msg.exchange, routing_key = msg.routing_key, tag = msg.delivery_tag,
-      redelivered = msg.redelivered, error = why,
+      redelivered = msg.redelivered, seconds = math.floor((C.mr_now() - began) * 1000) / 1000, error = why,
    })
+end
+
+local function log_processing(consumer, msg)
+   log.debug("processing", { queue = consumer.queue, tag = msg.delivery_tag, exchange = msg.exchange,
+      routing_key = msg.routing_key, redelivered = msg.redelivered })
 end
 
 -- What becomes of the message when the handler has ended: how to settle, and the flags. A consumer with a
 -- judge (mr.consumer) asks that one about all but plain success.
-local function outcome(consumer, msg, ok, a, b)
+local function outcome(consumer, msg, ok, a, b, began)
    if consumer.judge then return consumer.judge(consumer, msg, ok, a, b) end
    if ok then return ACK, 0 end
-   log_failure(consumer, msg, a)
+   log_failure(consumer, msg, a, began)
    return NACK, REQUEUE
 end
 
@@ -38,14 +43,15 @@ end
 function handling.handle(consumer, d)
    local rt = loop.runtime()
    local msg = new_message(d, consumer.channel, consumer.is_manual)
-   local born = generation
+   local born, began = generation, loop.now -- and `consumer`, `msg`: see inflight
    consumer.running = consumer.running + 1
    handling.running = handling.running + 1
    local mark = progress.mark
    mark.consumer, mark.turn = consumer.number, mark.turn + 1
+   if log.is_debug then log_processing(consumer, msg) end
    local ok, a, b = xpcall(consumer.handler, consumer.trace, msg)
    local how, flags = ACK, 0
-   if not ok or a ~= nil or b ~= nil or consumer.is_manual then how, flags = outcome(consumer, msg, ok, a, b) end
+   if not ok or a ~= nil or b ~= nil or consumer.is_manual then how, flags = outcome(consumer, msg, ok, a, b, began) end
    mark.consumer = 0
    consumer.running = consumer.running - 1
    handling.running = handling.running - 1

@@ -35,6 +35,9 @@ local mr = {
    decimal = value.decimal, null = value.null,
 }
 
+--- What `moonrabbit run --set KEY=VALUE` set, as strings, and from 1 on the script's arguments.
+mr.args = {}
+
 task.set_pump(function() loop.pump() end, function(where, why)
    log.error(where .. " failed", { error = why })
 end)

@@ -10,6 +10,9 @@ local LEVELS = { off = -1, error = C.MR_LOG_ERROR, warn = C.MR_LOG_WARN, info = 
 local FORMATS = { logfmt = C.MR_LOG_LOGFMT, json = C.MR_LOG_JSON }
 local level, format = "warn", "logfmt"
 
+--- Are lines of the level debug written? For those that would be many.
+log.is_debug = false
+
 -- Numbers and booleans stay what they are, which JSON shows. In the order of their names, but a long
 -- traceback goes last.
 local function encode(fields, into_level)
@@ -53,6 +56,7 @@ function log.configure(new_level, new_format)
    end
    if not FORMATS[new_format] then error(('unknown log format "%s": logfmt or json'):format(tostring(new_format)), 2) end
    level, format = new_level, new_format
+   log.is_debug = level == "debug"
    C.mr_runtime_log(loop.runtime(), LEVELS[level], FORMATS[format])
 end
 

@@ -26,6 +26,8 @@ local on_event                       -- called once, after the next event; nil: 
 
 --- Things that keep the program going: consumers, mostly.
 loop.holds = 0
+--- When the last batch of events came, by mr.now(): good enough to say how long a handler has been at work.
+loop.now = C.mr_now()
 
 --- The runtime; made at first use.
 function loop.runtime()
@@ -193,6 +195,7 @@ function loop.pump(timeout, most)
    local n = C.mr_runtime_poll(loop.runtime(), events, most or BATCH, wait)
    if n < 0 then error("moonrabbit: this process is a fork: the runtime belongs to its parent", 0) end
    at, count = 0, n
+   loop.now = C.mr_now()
    if n > 0 then dispatch_batch() end
    return busy or n > 0
 end

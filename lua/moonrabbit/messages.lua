@@ -34,6 +34,13 @@ function messages.iterator(consumer)
    return function() return next_message(consumer) end
 end
 
+--- Calls fn(consumer, msg) for each message that a loop over `messages()` is at work on.
+function messages.each_in_hand(fn)
+   for consumer, msg in pairs(in_hand) do
+      if consumer.no_ack or message.is_held(msg) then fn(consumer, msg) end
+   end
+end
+
 --- Is a loop over `messages()` at work on a message?
 function messages.is_in_hand()
    for consumer, msg in pairs(in_hand) do

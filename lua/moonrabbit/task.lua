@@ -171,6 +171,16 @@ function task.run_ready()
    return any
 end
 
+--- Calls fn(coroutine) for each worker that waits, or was woken and not yet resumed.
+function task.each_waiting(fn)
+   for _, worker in pairs(waiting) do
+      if worker ~= MAIN then fn(worker) end
+   end
+   for i = ready_first, ready_last do
+      if ready[i] then fn(ready[i][1]) end
+   end
+end
+
 --- Is anybody woken and not yet resumed?
 function task.has_ready()
    return ready_first <= ready_last

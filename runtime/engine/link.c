@@ -78,6 +78,7 @@ static void tell_failure(struct mr_link *link, const mr_error *why, bool was_ope
 		tell_final(link, gave_up ? MR_CONNECTION_GAVE_UP : MR_CONNECTION_LOST, why);
 		return;
 	}
+	if (was_open) r->lost_at = mr_engine_now(link->engine);
 	if (was_open) tell_lost(link, why);
 	/* Who asked for it while it was being brought back is told how this try went. */
 	if (r->was_open) mr_link_answer(link, &link->openers, why);
@@ -103,7 +104,7 @@ static void part(struct mr_link *link)
 {
 	mr_error why = *mr_session_error(link->session);
 	bool wanted = link->state == MR_LINK_CLOSING;
-	if (!wanted) mr_link_log_loss(link, "connection lost", &why);
+	if (!wanted) mr_link_log_loss(link, "lost", &why);
 	mr_link_enter(link, MR_LINK_PARTING);
 	mr_timer_arm(&link->patience, mr_engine_now(link->engine) + PARTING_TIME);
 	mr_link_touch(link);
@@ -226,15 +227,18 @@ static void opened(struct mr_link *link)
 void mr_link_recovered(struct mr_link *link, uint32_t restored, mr_table *report)
 {
 	mr_error none = {0};
-	char count[16];
+	char count[16], gap[32], host[300];
 	mr_event ev = {.type = MR_EV_CONNECTION,
 		.detail = MR_CONNECTION_RECOVERED,
 		.token = restored};
 	ev.connection = link->number;
 	ev.data.table = report;
 	snprintf(count, sizeof count, "%u", restored);
+	snprintf(gap, sizeof gap, "%.3f",
+		(double)(mr_engine_now(link->engine) - link->recovery.lost_at) / 1000);
+	mr_dial_host(&link->dial, host, sizeof host);
 	mr_log(&link->engine->log, MR_LOG_INFO, "recovered", "connection", link->config->name,
-		"entities", count, NULL);
+		"host", host, "gap", gap, "entities", count, NULL);
 	mr_link_emit(link, &ev);
 	mr_link_answer(link, &link->openers, &none);
 }
@@ -353,6 +357,8 @@ static void connect_now(struct mr_link *link)
 	mr_msec now = mr_engine_now(link->engine);
 	mr_timer_arm(&link->patience, now + link->config->connect_timeout);
 	mr_link_tell_state(link, MR_CONNECTION_CONNECTING, MR_OK, NULL);
+	link->dial.host = 0; /* where it starts */
+	mr_link_log_connecting(link);
 	mr_dial_start(&link->dial);
 }
 

@@ -1,6 +1,7 @@
 /* link_tell: what a link tells the host, and the log.
  * SPDX-License-Identifier: MIT
  * I/O thread. */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/alloc.h"
@@ -81,6 +82,15 @@ void mr_link_log_loss(struct mr_link *link, const char *msg, const mr_error *err
 	mr_log(&link->engine->log, MR_LOG_ERROR, msg, "connection", link->config->name, "host",
 		host, "kind", mr_status_name(error->kind), "code", code, "text", error->text,
 		"hint", mr_status_hint(error->kind), NULL);
+}
+
+void mr_link_log_connecting(struct mr_link *link)
+{
+	char host[300], attempt[24];
+	mr_dial_host(&link->dial, host, sizeof host);
+	snprintf(attempt, sizeof attempt, "%" PRIi64, link->recovery.attempt + 1);
+	mr_log(&link->engine->log, MR_LOG_INFO, "connecting", "connection", link->config->name,
+		"host", host, "attempt", attempt, NULL);
 }
 
 void mr_link_drop_waiters(struct mr_node *list)

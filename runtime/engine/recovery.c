@@ -176,11 +176,12 @@ void mr_recovery_retry(struct mr_recovery *r, const mr_error *why)
 	ev.last = (uint64_t)delay;
 	ev.data.error = mr_malloc(sizeof *why);
 	if (ev.data.error) *ev.data.error = *why;
-	char attempt[24], wait[24];
+	char attempt[24], wait[24], host[300];
 	snprintf(attempt, sizeof attempt, "%" PRIi64, r->attempt);
 	snprintf(wait, sizeof wait, "%.3f", (double)delay / 1000);
-	mr_log(&r->link->engine->log, MR_LOG_INFO, "retrying", "connection", c->name, "attempt",
-		attempt, "delay", wait, "kind", mr_status_name(why->kind), NULL);
+	mr_dial_host(&r->link->dial, host, sizeof host);
+	mr_log(&r->link->engine->log, MR_LOG_INFO, "retrying", "connection", c->name, "host", host,
+		"attempt", attempt, "delay", wait, "kind", mr_status_name(why->kind), NULL);
 	mr_timer_arm(&r->retry, mr_recovery_now(r) + delay);
 	mr_recovery_push(r, &ev);
 }

@@ -19,7 +19,7 @@ struct mr_recovery {
 	bool was_open;       /* since the program asked for the connection */
 	bool host_decides;   /* by a policy of its own; ours is the fallback */
 	int64_t attempt;     /* retries since it was last open for a while */
-	mr_msec opened_at;
+	mr_msec opened_at, lost_at;
 	struct mr_timer retry; /* the next try to connect */
 	struct mr_timer
 		repair;  /* the next try to bring a channel or a consumer back, or a step again */

@@ -8,39 +8,131 @@
 #include <lua.h>
 #include <lualib.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "moonrabbit.h"
 
-static int signal_pipe[2] = {-1, -1};
-static volatile sig_atomic_t signals_seen;
+#define SAME_SIGNAL 1 /* s: see on_signal */
 
-/* The first signal asks, the second ends: a script that spins never reads the first. */
+static int signal_pipe[2] = {-1, -1};
+static volatile sig_atomic_t stops_seen;
+static bool is_worker;     /* of a supervisor, which it does not outlive */
+static bool is_supervisor; /* its Lua code never spins and reads every signal */
+static time_t first_stop;
+static unsigned guard; /* s that the script has after the first signal; 0: for ever */
+static char last_words[512];
+
+static time_t seconds(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+/* The first signal asks, the second ends: a script that spins never reads the first. A worker may get
+ * one signal twice: from its supervisor, and from whoever signals the whole group. */
+static void on_stop(int number)
+{
+	if (is_supervisor) return;
+	if (stops_seen++ == 0) {
+		first_stop = seconds();
+		if (guard) alarm(guard);
+	} else if (!is_worker || seconds() - first_stop > SAME_SIGNAL) {
+		_exit(128 + number);
+	}
+}
+
 static void on_signal(int number)
 {
 	int saved = errno;
 	unsigned char byte = (unsigned char)number;
-	if (signals_seen++) _exit(128 + number);
+	if (number == SIGINT || number == SIGTERM) on_stop(number);
 	ssize_t n = write(signal_pipe[1], &byte, 1);
 	(void)n;
 	errno = saved;
 }
 
-static int catch_signals(void)
+/* The script spins, or waits for what never comes: what it holds comes again elsewhere. */
+static void on_guard(int number)
 {
-	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-	sigset_t none;
-	if (pipe2(signal_pipe, O_NONBLOCK | O_CLOEXEC) != 0) return -1;
+	(void)number;
+	ssize_t n = write(2, last_words, strlen(last_words));
+	(void)n;
+	_exit(75);
+}
+
+static void catch (int number, void (*handler)(int))
+{
+	struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
 	sigemptyset(&action.sa_mask);
 	sigaddset(&action.sa_mask, SIGINT);
 	sigaddset(&action.sa_mask, SIGTERM);
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
+	sigaction(number, &action, NULL);
+}
+
+static int catch_signals(void)
+{
+	sigset_t none;
+	if (pipe2(signal_pipe, O_NONBLOCK | O_CLOEXEC) != 0) return -1;
+	catch (SIGINT, on_signal);
+	catch (SIGTERM, on_signal);
 	sigemptyset(&none); /* a parent may have left them blocked */
 	return sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* MOONRABBIT_SUPERVISOR is the process id of the supervisor that started us. */
+static int heed_supervisor(void)
+{
+	const char *pid = getenv("MOONRABBIT_SUPERVISOR");
+	if (!pid) return 0;
+	is_worker = true;
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	return atol(pid) == (long)getppid() ? 0 : -1; /* it may have died before */
+}
+
+/* ---- what the Lua part asks for ---- */
+
+/* catch(number): the signal becomes a byte of the pipe, too. */
+static int lua_catch(lua_State *L)
+{
+	catch ((int)luaL_checkinteger(L, 1), on_signal);
+	return 0;
+}
+
+/* supervise(): SIGINT and SIGTERM are for the Lua part alone, however often they come. */
+static int lua_supervise(lua_State *L)
+{
+	(void)L;
+	is_supervisor = true;
+	return 0;
+}
+
+/* guard(seconds, text): once asked to stop, the process ends after so long, with this text and 75. */
+static int lua_guard(lua_State *L)
+{
+	lua_Integer limit = luaL_checkinteger(L, 1);
+	const char *text = luaL_checkstring(L, 2);
+	snprintf(last_words, sizeof last_words, "%s\n", text);
+	catch (SIGALRM, on_guard);
+	guard = limit > 0 && limit < INT_MAX ? (unsigned)limit : 0;
+	return 0;
+}
+
+static void open_process(lua_State *L)
+{
+	static const luaL_Reg functions[] = {{"catch", lua_catch}, {"supervise", lua_supervise},
+		{"guard", lua_guard}, {NULL, NULL}};
+	lua_newtable(L);
+	luaL_register(L, NULL, functions);
+	lua_pushinteger(L, signal_pipe[0]);
+	lua_setfield(L, -2, "signal_fd");
+	lua_setglobal(L, "moonrabbit_process");
 }
 
 /* The folder of the running program: the library's Lua files are found from it. */
@@ -141,6 +233,7 @@ int main(int argc, char **argv)
 			"moonrabbit: cannot find its Lua files (share/lua/5.1/moonrabbit beside bin/)\n");
 		return 1;
 	}
+	if (heed_supervisor() != 0) return 0;
 	if (catch_signals() != 0) {
 		perror("moonrabbit: signals");
 		return 1;
@@ -152,8 +245,7 @@ int main(int argc, char **argv)
 	}
 	luaL_openlibs(L);
 	set_path(L, folder);
-	lua_pushinteger(L, signal_pipe[0]);
-	lua_setglobal(L, "moonrabbit_signal_fd");
+	open_process(L);
 	int code = run(L, argc, argv);
 	fflush(stdout);
 	lua_close(L);

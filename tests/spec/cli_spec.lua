@@ -1,5 +1,6 @@
 --- cli: how command lines are understood, and what is said of wrong ones.
 -- SPDX-License-Identifier: MIT
+local arguments = require "moonrabbit.cli.arguments"
 local check = require "moonrabbit.cli.check"
 local cli = require "moonrabbit.cli"
 local errors = require "moonrabbit.errors"
@@ -13,10 +14,14 @@ describe("the command line", function()
    end)
 
    it("of run has defaults", function()
-      local options = cli.parse { "run", "script.lua" }
-      assert.same({ "30", "info", "logfmt" }, { options.drain, options.log_level, options.log_format })
-      assert.is_nil(options.url)
-      assert.same({}, options.arguments)
+      local options = assert(arguments.complete(cli.parse { "run", "script.lua" }))
+      assert.same({ script = "script.lua", arguments = {}, args = { [0] = "script.lua" }, watch = false, workers = 1,
+         drain = 30, log_level = "info", log_format = "logfmt" }, options)
+   end)
+
+   it("of run sets what the script finds in mr.args, beside the script's own arguments", function()
+      local options = cli.parse { "run", "--set", "queue=a=b", "--set=limit=", "script.lua", "--set", "x=1" }
+      assert.same({ [0] = "script.lua", "--set", "x=1", queue = "a=b", limit = "" }, arguments.complete(options).args)
    end)
 
    it("of run takes a script after -- and one called -", function()
@@ -40,10 +45,27 @@ describe("the command line", function()
       for _, case in ipairs {
          { { "run" }, "missing argument 'script'" }, { { "rnu", "x" }, "unknown command 'rnu'" },
          { { "run", "--logformat", "json", "x" }, "unknown option '--logformat'" },
-         { { "run", "--log-level", "loud", "x" }, "--log-level" }, { {}, "a command is required" },
+         { {}, "a command is required" },
          { { "check", "a", "b" }, "too many arguments" }, { { "version", "x" }, "too many arguments" },
       } do
          local options, why = cli.parse(case[1])
+         assert.is_nil(options)
+         assert.is_truthy(why:find(case[2], 1, true), why)
+      end
+   end)
+
+   it("of run is refused with a reason when a value makes no sense", function()
+      for _, case in ipairs {
+         { { "--log-level", "loud" }, '--log-level must be one of debug, error, info, warn, not "loud"' },
+         { { "--log-format", "xml" }, '--log-format must be one of json, logfmt, not "xml"' },
+         { { "--drain", "soon" }, '--drain takes a number of seconds, not "soon"' },
+         { { "--drain=-1" }, "--drain takes" }, { { "--drain", "nan" }, "--drain takes" },
+         { { "--set", "x" }, '--set takes KEY=VALUE, not "x"' }, { { "--set", "=x" }, "--set takes KEY=VALUE" },
+         { { "--set", "1=x" }, "must not be a number" },
+      } do
+         local args = { "run", unpack(case[1]) }
+         table.insert(args, "x.lua")
+         local options, why = arguments.complete(assert(cli.parse(args)))
          assert.is_nil(options)
          assert.is_truthy(why:find(case[2], 1, true), why)
       end

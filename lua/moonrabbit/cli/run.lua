@@ -1,115 +1,115 @@
 --- cli.run: `moonrabbit run SCRIPT`: runs a script, then its loop, then stops in good order.
 -- SPDX-License-Identifier: MIT
+local arguments = require "moonrabbit.cli.arguments"
+
 local run = {}
 
 local FAILED, WRONG_USAGE, ABANDONED = 1, 2, 75 -- exit codes; 75: as of sysexits.h, "try again"
+local GRACE = 2 -- seconds beyond --drain after which the process ends whatever the script does
 
 --- Adds the command to the parser.
 function run.describe(p)
    local c = p:command("run", "Run a script, then pump its loop until it has nothing more to do, or SIGINT or SIGTERM.", [[
-A signal cancels the consumers, lets running handlers finish, flushes acks and confirms and
+SIGINT or SIGTERM cancels the consumers, lets running handlers finish, flushes acks and confirms and
 closes; a second one ends at once.
+
+Each option can be said in the environment, too: --log-format as MOONRABBIT_LOG_FORMAT, and so on. The
+command line wins. The page is docs/worker.md.
 
 Exit codes:
    0    all was settled
-   1    the script failed, or a connection was lost
+   1    the script failed, or a connection was lost for good
    2    wrong usage
-   75   something had to be abandoned when stopping; its messages come again]])
+   75   something had to be abandoned when stopping; the log names it; its messages come again]])
    c:argument("script", "The Lua script.")
-   c:argument("arguments", "What the script finds in `arg` and in `...`, options too."):args "*"
+   c:argument("arguments", "What the script finds in `arg`, in `mr.args` and in `...`, options too."):args "*"
    c:option("--url", "Where mr.connect() connects when it is not told; without a password, please: that belongs in AMQP_URL.")
       :argname "URL"
-   c:option("--drain", "Seconds that running handlers have to finish when stopping.", "30"):argname "SECONDS"
-   c:option("--log-level", "The least level to log: error, warn, info or debug.", "info"):argname "LEVEL"
-      :choices { "error", "warn", "info", "debug" }
-   c:option("--log-format", "How to log: logfmt or json.", "logfmt"):argname "FORMAT":choices { "logfmt", "json" }
+   c:option("--set", "Has the script find VALUE in mr.args.KEY; may be repeated."):argname "KEY=VALUE":count "*"
+   c:option("--drain", "Seconds that running handlers have to finish when stopping; default: 30."):argname "SECONDS"
+   c:option("--log-level", "The least level to log: error, warn, info or debug; default: info."):argname "LEVEL"
+   c:option("--log-format", "How to log: logfmt or json; default: logfmt."):argname "FORMAT"
 end
 
---- Splits the arguments of `run`: what is ours ends with the script's name, whatever follows is the
--- script's, options too. Each of our options but --help takes one value.
--- @tparam table args without the command's name
--- @treturn table ours
--- @treturn table the script's
-function run.split(args)
-   local i = 1
-   while args[i] and args[i]:sub(1, 1) == "-" and args[i] ~= "-" do
-      if args[i] == "--" then
-         i = i + 1
-         break
-      end
-      local takes_next = not args[i]:find("=", 1, true) and args[i] ~= "-h" and args[i] ~= "--help"
-      i = i + (takes_next and 2 or 1)
-   end
-   local ours, rest = {}, {}
-   for n, a in ipairs(args) do table.insert(n <= i and ours or rest, a) end
-   return ours, rest
-end
+run.split = arguments.split
 
 local function say(text)
    io.stderr:write("moonrabbit: ", text, "\n")
 end
 
-local function set_arguments(options)
-   local args = { [0] = options.script }
-   for i, a in ipairs(options.arguments) do args[i] = a end
-   _G.arg = args
-   return args
-end
-
 -- True unless the script cannot be loaded or raised an error; that mr.stop ended it is none.
-local function run_script(options)
+local function run_script(wanted)
    local errors, task = require "moonrabbit.errors", require "moonrabbit.task"
    -- Text only: bytecode can be made to break out of LuaJIT.
-   local chunk, why = loadfile(options.script, "t")
+   local chunk, why = loadfile(wanted.script, "t")
    if not chunk then
-      say(why:find "wrong mode" and options.script .. ": is bytecode; only the text of a script is run" or why)
+      say(why:find "wrong mode" and wanted.script .. ": is bytecode; only the text of a script is run" or why)
       return false
    end
    local ok, trace = xpcall(chunk, function(e)
       return e == task.STOPPED and e or errors.trace(e, 2)
-   end, unpack(set_arguments(options)))
+   end, unpack(wanted.arguments))
    if ok or trace == task.STOPPED then return true end
    say(trace)
    return false
 end
 
-local function judge(left, lost)
-   if left.handlers > 0 or left.publishes > 0 then
-      say(("stopped with %d handlers still running and %d publishes not confirmed; unsettled messages come again")
-         :format(left.handlers, left.publishes))
-      return ABANDONED
-   end
-   return lost and FAILED or 0
+-- The script's arguments: `arg` as of any Lua script, mr.args with what was --set.
+local function set_arguments(mr, wanted)
+   local args = { [0] = wanted.script }
+   for i, a in ipairs(wanted.arguments) do args[i] = a end
+   _G.arg = args
+   for key, value in pairs(wanted.args) do mr.args[key] = value end
 end
 
-local function main(mr, options, seconds)
+-- A script that spins is not there when the time is up: then the C part ends the process.
+local function set_guard(wanted)
+   local process = require("moonrabbit.cli.signals").process()
+   if not process then return end
+   local form = wanted.log_format == "json" and '{"level":"error","msg":"stopped","code":"75","text":"%s"}'
+      or 'level=error msg=stopped code=75 text="%s"'
+   process.guard(math.ceil(wanted.drain) + GRACE,
+      form:format("the script did not let go within --drain; unsettled messages come again"))
+end
+
+-- The last line, and the exit code.
+local function finish(mr, left, was_asked, lost)
+   local is_whole = left.handlers == 0 and left.publishes == 0
+   local code = not is_whole and ABANDONED or lost and FAILED or 0
+   local fields = { code = code, handlers = left.handlers, publishes = left.publishes }
+   if not is_whole then fields.text = "unsettled messages come again" end
+   if not is_whole or lost then mr.log.error("stopped", fields) elseif was_asked then mr.log.info("stopped", fields) end
+   return code
+end
+
+local function main(mr, wanted)
    local drain = require "moonrabbit.drain"
-   drain.patience, drain.stops_at_loss = seconds, true
+   drain.patience, drain.stops_at_loss = wanted.drain, true
    require("moonrabbit.cli.signals").watch(mr)
-   if not run_script(options) then
-      drain.run(math.min(seconds, 1))
+   set_guard(wanted)
+   if not run_script(wanted) then
+      drain.run(math.min(wanted.drain, 1))
       return FAILED
    end
    drain.until_idle()
    local asked = drain.is_asked()
-   local left = drain.run(seconds)
-   local code = judge(left, drain.lost()) -- the word of a loss may come after the end of its consumers
-   if asked then mr.log.info("stopped") end
-   return code
+   local left = drain.run(wanted.drain)
+   return finish(mr, left, asked, drain.lost()) -- the word of a loss may come after the end of its consumers
 end
 
 --- Runs the command.
 -- @treturn number exit code
 function run.main(options)
-   local seconds = tonumber(options.drain)
-   if not seconds or seconds ~= seconds or seconds < 0 then
-      say(('--drain takes a number of seconds, not "%s"'):format(options.drain))
+   local wanted, why = arguments.complete(options)
+   if not wanted then
+      say(why)
       return WRONG_USAGE
    end
    local mr = require "moonrabbit"
-   mr.log.configure(options.log_level, options.log_format)
-   if options.url then mr.set_default_url(options.url) end
-   local code = main(mr, options, seconds)
+   mr.log.configure(wanted.log_level, wanted.log_format)
+   if wanted.url then mr.set_default_url(wanted.url) end
+   set_arguments(mr, wanted)
+   local code = main(mr, wanted)
    require("moonrabbit.loop").close(1)
    return code
 end

@@ -1,4 +1,4 @@
---- cli.signals: what SIGINT and SIGTERM ask of the command.
+--- cli.signals: what signals ask of the command.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 
@@ -6,21 +6,40 @@ local signals = {}
 
 ffi.cdef "long read(int fd, void *buffer, size_t size);"
 
-local NAMES = { [2] = "SIGINT", [15] = "SIGTERM" }
+local NAMES = { [1] = "SIGHUP", [2] = "SIGINT", [15] = "SIGTERM", [17] = "SIGCHLD" }
+signals.HUP, signals.INT, signals.TERM, signals.CHLD = 1, 2, 15, 17
 
---- Asks the program to stop when a signal comes. The command's C part turns signals into bytes of a pipe.
-function signals.watch(mr)
-   local fd = rawget(_G, "moonrabbit_signal_fd")
-   if not fd then return end
+--- The command's C part; nil in another program.
+function signals.process() return rawget(_G, "moonrabbit_process") end
+
+--- The name of a signal.
+function signals.name(number) return NAMES[number] or tostring(number) end
+
+--- Calls fn(number) for each signal. The command's C part turns signals into bytes of a pipe: SIGINT,
+-- SIGTERM and those given. It may not wait.
+-- @tparam table more numbers
+-- @tparam function fn
+function signals.each(more, fn)
+   local process = signals.process()
+   if not process then return end
+   for _, number in ipairs(more) do process.catch(number) end
    local task, waits = require "moonrabbit.task", require "moonrabbit.waits"
    local box = ffi.new "uint8_t[1]"
    task.background(function()
-      while waits.fd(fd, "r") do
-         if ffi.C.read(fd, box, 1) == 1 then
-            mr.log.info("stopping", { signal = NAMES[box[0]] or box[0] })
-            mr.stop()
-         end
+      while waits.fd(process.signal_fd, "r") do
+         if ffi.C.read(process.signal_fd, box, 1) == 1 then fn(box[0]) end
       end
+   end)
+end
+
+--- Asks the program to stop when SIGINT or SIGTERM comes.
+-- @tparam table mr
+-- @tparam[opt] function on_hup called at SIGHUP, which ends the process unless it is given
+function signals.watch(mr, on_hup)
+   signals.each(on_hup and { signals.HUP } or {}, function(number)
+      if number == signals.HUP then return on_hup() end
+      mr.log.info("stopping", { signal = signals.name(number) })
+      mr.stop()
    end)
 end
 

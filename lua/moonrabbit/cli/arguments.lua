@@ -1,0 +1,92 @@
+--- cli.arguments: the command line of `run`: whose an argument is, the environment, what the values mean.
+-- SPDX-License-Identifier: MIT
+local arguments = {}
+
+local FLAGS = { ["-h"] = true, ["--help"] = true, ["--watch"] = true }
+local CHOICES = {
+   log_level = { error = true, warn = true, info = true, debug = true },
+   log_format = { logfmt = true, json = true },
+}
+local DEFAULTS = { drain = "30", workers = "1", log_level = "info", log_format = "logfmt" }
+local MOST_WORKERS = 1024
+
+--- Splits the arguments of `run`: what is ours ends with the script's name, whatever follows is the
+-- script's, options too. Each of our options but the flags takes one value.
+-- @tparam table args without the command's name
+-- @treturn table ours
+-- @treturn table the script's
+function arguments.split(args)
+   local i = 1
+   while args[i] and args[i]:sub(1, 1) == "-" and args[i] ~= "-" do
+      if args[i] == "--" then
+         i = i + 1
+         break
+      end
+      local takes_next = not args[i]:find("=", 1, true) and not FLAGS[args[i]]
+      i = i + (takes_next and 2 or 1)
+   end
+   local ours, rest = {}, {}
+   for n, a in ipairs(args) do table.insert(n <= i and ours or rest, a) end
+   return ours, rest
+end
+
+-- An option's value, and where it comes from.
+local function value_of(options, name)
+   if options[name] then return options[name], "--" .. name:gsub("_", "-") end
+   local variable = "MOONRABBIT_" .. name:upper()
+   local value = os.getenv(variable)
+   if value and value ~= "" then return value, variable end
+   return DEFAULTS[name], "--" .. name:gsub("_", "-")
+end
+
+local function number(options, name, least, most, what)
+   local text, from = value_of(options, name)
+   local n = tonumber(text)
+   if n and n >= least and n <= most and (name ~= "workers" or n == math.floor(n)) then return n end
+   return nil, ('%s takes %s, not "%s"'):format(from, what, text)
+end
+
+local function choice(options, name)
+   local text, from = value_of(options, name)
+   if CHOICES[name][text] then return text end
+   local list = {}
+   for known in pairs(CHOICES[name]) do list[#list + 1] = known end
+   table.sort(list)
+   return nil, ('%s must be one of %s, not "%s"'):format(from, table.concat(list, ", "), text)
+end
+
+-- KEY=VALUE, of which there may be several; then the script's own arguments.
+local function settings(options)
+   local args = { [0] = options.script }
+   for _, pair in ipairs(options.set or {}) do
+      local key, value = pair:match "^([^=]+)=(.*)$"
+      if not key then return nil, ('--set takes KEY=VALUE, not "%s"'):format(pair) end
+      if tonumber(key) then return nil, ('--set %s: a key must not be a number'):format(pair) end
+      args[key] = value
+   end
+   for i, a in ipairs(options.arguments or {}) do args[i] = a end
+   return args
+end
+
+--- What `run` is to do: the command line, completed from the environment.
+-- @tparam table options of the parser
+-- @treturn[1] table script, arguments, args (mr.args), url, drain, workers, http, watch, log_level, log_format
+-- @treturn[2] nil, string what is wrong
+function arguments.complete(options)
+   local all = { script = options.script, arguments = options.arguments or {}, url = options.url,
+      watch = options.watch or false, http = (value_of(options, "http")) }
+   local why
+   all.drain, why = number(options, "drain", 0, 1e6, "a number of seconds")
+   if not all.drain then return nil, why end
+   all.workers, why = number(options, "workers", 1, MOST_WORKERS, "a whole number from 1 to " .. MOST_WORKERS)
+   if not all.workers then return nil, why end
+   for name in pairs(CHOICES) do
+      all[name], why = choice(options, name)
+      if not all[name] then return nil, why end
+   end
+   all.args, why = settings(options)
+   if not all.args then return nil, why end
+   return all
+end
+
+return arguments
