@@ -26,10 +26,11 @@ function body.encode(value, serializer)
    local kind = type(value)
    if kind == "string" and serializer ~= "json" then return value end
    if serializer == "raw" then return nil, "a raw body must be a string, not a " .. kind end
-   if kind ~= "table" and kind ~= "string" and kind ~= "number" and kind ~= "boolean" then
+   local cjson = require "cjson"
+   if kind ~= "table" and kind ~= "string" and kind ~= "number" and kind ~= "boolean" and value ~= cjson.null then
       return nil, "a body cannot be a " .. kind
    end
-   local ok, text = pcall(require("cjson").encode, value)
+   local ok, text = pcall(cjson.encode, value)
    if ok then return text, JSON end
    return nil, "the body cannot be written as JSON: " .. tostring(text)
 end

@@ -196,12 +196,13 @@ function Connection:_channel_gone(ch, err)
    local handle = ch.handle
    ch.err, ch.handle = err, nil
    if ch.book then
-      ch.book.reason = err.text
+      ch.book.reason, ch.book.cause = err.text, err
       for _, range in ipairs(ch.lost) do ticket.settle(ch.book, range[1], range[2], errors.numbers.lost) end
       for _, t in ipairs(ch.again) do ticket.lose(t, err.text) end
       if ch.book.outstanding > 0 then connection.books[ch.epoch] = ch.book end
    end
    if self.channels[ch.number] == ch then self.channels[ch.number] = nil end
+   if ch.on_away then ch.on_away(err) end
    local by_program = err.kind == "closed"
    for _, consumer in pairs(ch.consumers) do
       consume.ended(consumer, by_program and "cancelled" or "failed", not by_program and err or nil)

@@ -38,6 +38,7 @@ function drain.ask()
    if asked_at then return end
    asked_at = C.mr_now()
    consume.each(function(consumer)
+      if consumer.is_service then return end -- handlers that finish may need its answers
       cancelling = cancelling + 1
       task.background(cancel, consumer)
    end)

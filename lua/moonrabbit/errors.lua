@@ -65,6 +65,15 @@ function errors.of_c(e)
    return err
 end
 
+--- An error that another program told us of: its kind may be any word.
+-- @tparam string kind
+-- @tparam string text
+-- @tparam[opt] number code
+-- @treturn table with scope "remote"
+function errors.remote(kind, text, code)
+   return setmetatable({ kind = kind, text = text, code = code, scope = "remote", recoverable = false, hint = "" }, Error)
+end
+
 --- Is this one of our errors?
 -- @treturn boolean
 function errors.is(value)

@@ -47,7 +47,7 @@ end
 
 -- The program's channel is the new one from here on; what is left is the old one, under its own name.
 local function swap_channel(ch, twin)
-   local old = { handle = ch.handle, epoch = ch.epoch, tags = {} }
+   local old = { handle = ch.handle, epoch = ch.epoch, tags = {}, has_answers = ch.pending and ch.pending() }
    for _, consumer in pairs(ch.consumers) do old.tags[#old.tags + 1] = consumer.tag end
    if ch.book then
       if ch.book.outstanding > 0 then connection.books[ch.epoch] = ch.book end
@@ -76,12 +76,22 @@ local function ask(handle, operation, tag)
    if C.mr_channel_request(handle, token, request) == 0 then task.wait(token) end
 end
 
+local function cancel(ch)
+   for _, tag in ipairs(ch.tags) do ask(ch.handle, C.MR_BASIC_CANCEL, tag) end
+end
+
 -- No more deliveries on the old connection; those that came are handled and settled there.
 local function drain(old, patience)
-   for _, ch in ipairs(old.channels) do
-      for _, tag in ipairs(ch.tags) do ask(ch.handle, C.MR_BASIC_CANCEL, tag) end
-   end
    local deadline = C.mr_now() + patience
+   for _, ch in ipairs(old.channels) do
+      if not ch.has_answers then cancel(ch) end
+   end
+   for _, ch in ipairs(old.channels) do
+      if ch.has_answers then -- to calls that are out: they come to the old channel
+         while not ch.has_answers() and C.mr_now() < deadline do loop.sleep(0.005) end
+         cancel(ch)
+      end
+   end
    local has_ended = handling.watch()
    local function is_busy()
       for _, ch in ipairs(old.channels) do

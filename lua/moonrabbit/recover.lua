@@ -14,7 +14,7 @@ local recover = {}
 local function close_book(ch, err)
    local book = ch.book
    if not book then return end
-   book.reason = err.text
+   book.reason, book.cause = err.text, err
    local kept = book.keeps and ticket.take_kept(book) or {}
    for i, t in ipairs(kept) do table.insert(ch.again, i, t) end -- before those still to be sent
    for _, range in ipairs(ch.lost) do ticket.settle(book, range[1], range[2], errors.numbers.lost) end
@@ -45,6 +45,7 @@ end
 function recover.suspended(ch, err)
    close_book(ch, err)
    ch.epoch, ch.settled_below = 0, false
+   if ch.on_away then ch.on_away(err) end
    for _, consumer in pairs(ch.consumers) do consume.suspended(consumer, err) end
 end
 

@@ -18,9 +18,10 @@ for number, kind in pairs(errors.kinds) do
 end
 
 --- A ticket for the publish of this number. Fields: `state` ("waiting" at first), `number`, and
--- `message`, the returned message, when it is "returned".
+-- `message`, the returned message, when it is "returned". `on_end(ticket, state, reason, cause)` is called
+-- when it ends, unless that gives true: then its owner sends it again.
 function ticket.new(number)
-   return setmetatable({ number = number, state = "waiting", waiter = false, sent = nil }, Ticket)
+   return setmetatable({ number = number, state = "waiting", waiter = false, sent = nil, on_end = nil }, Ticket)
 end
 
 local TEXTS = {
@@ -53,7 +54,9 @@ function Ticket:wait(timeout)
    return result(self)
 end
 
-local function finish(t, state, reason)
+local function finish(t, state, reason, cause)
+   local on_end = t.on_end
+   if on_end and on_end(t, state, reason, cause) then return end
    t.state = state
    local sent = t.sent
    if sent then
@@ -68,7 +71,7 @@ local function finish(t, state, reason)
 end
 
 --- Ends the tickets first..last of a channel's book.
--- @tparam table book `reason` says why the channel went, when it did
+-- @tparam table book `reason` says why the channel went, when it did, and `cause` is the error
 -- @tparam number first
 -- @tparam number last
 -- @tparam number status an `enum mr_status`
@@ -79,7 +82,7 @@ function ticket.settle(book, first, last, status)
       local t = open[n]
       if t then
          open[n] = nil
-         finish(t, state, book.reason)
+         finish(t, state, book.reason, book.cause)
       end
    end
    book.outstanding = book.outstanding - (last - first + 1)
@@ -109,7 +112,9 @@ end
 
 --- The tickets of one channel: `open` by number, how many are `outstanding`, how many have `failed` since
 -- somebody last asked and how the last one of them did (`failure`).
-function ticket.book() return { open = {}, outstanding = 0, failed = 0, failure = false, reason = false } end
+function ticket.book()
+   return { open = {}, outstanding = 0, failed = 0, failure = false, reason = false, cause = false }
+end
 
 --- Notes a returned message on its ticket.
 function ticket.returned(book, number, message, reason)

@@ -51,9 +51,9 @@ static enum mr_status shift_window(struct mr_acks *a)
 	return MR_OK;
 }
 
-enum mr_status mr_acks_delivered(struct mr_acks *a, uint64_t tag, bool no_ack)
+/* The next tag is the delivery's. */
+static enum mr_status count(struct mr_acks *a, bool no_ack)
 {
-	if (tag != a->next) return MR_COMMAND_INVALID;
 	if (no_ack && a->low == a->next) { /* nothing outstanding: no window needed */
 		a->low = ++a->next;
 		return MR_OK;
@@ -62,9 +62,22 @@ enum mr_status mr_acks_delivered(struct mr_acks *a, uint64_t tag, bool no_ack)
 		enum mr_status st = a->capacity < WINDOW_MAX ? grow(a) : shift_window(a);
 		if (st != MR_OK) return st;
 	}
-	*state(a, tag) = no_ack ? SETTLED : OUT;
+	*state(a, a->next) = no_ack ? SETTLED : OUT;
 	a->next++;
 	return MR_OK;
+}
+
+/* RabbitMQ does not count the answers that come by direct reply-to, and they look like any other
+ * delivery without acks: whether one was counted shows at the tag after it. */
+enum mr_status mr_acks_delivered(struct mr_acks *a, uint64_t tag, bool no_ack)
+{
+	if (a->is_open && tag == a->next + 1) {
+		enum mr_status st = count(a, true);
+		if (st != MR_OK) return st;
+	}
+	if (tag != a->next) return MR_COMMAND_INVALID;
+	a->is_open = no_ack;
+	return no_ack ? MR_OK : count(a, false);
 }
 
 static bool is_outstanding(const struct mr_acks *a, uint64_t tag)

@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "broker/channel.h"
 
+#include <string.h>
+
 #include "amqp/frame.h"
 #include "base/alloc.h"
 #include "broker/refuse.h"
@@ -144,6 +146,12 @@ bool mr_broker_channel_takes(const struct mr_broker_channel *ch, bool no_ack)
 	return no_ack || !ch->prefetch_all || ch->counted < ch->prefetch_all;
 }
 
+/* As RabbitMQ: answers by direct reply-to bear the next tag, and do not use it up. */
+static bool is_counted(const struct mr_broker_channel *ch, const struct mr_queue *q)
+{
+	return !ch->reply_queue || strcmp(ch->reply_queue, q->name) != 0;
+}
+
 bool mr_broker_channel_deliver(struct mr_broker_channel *ch, struct mr_consumer *c,
 	struct mr_entry *e)
 {
@@ -157,7 +165,7 @@ bool mr_broker_channel_deliver(struct mr_broker_channel *ch, struct mr_consumer 
 	if (!c->no_ack && !has_room(ch)) return false;
 	if (!put_message(ch, &m, e->message)) return false;
 	if (c->no_ack) {
-		ch->next_tag++;
+		if (is_counted(ch, q)) ch->next_tag++;
 		mr_vhost_forget(q, e);
 	} else {
 		hold(ch, c, q, e);

@@ -151,6 +151,27 @@ static void test_a_tag_out_of_order_is_refused(void **state)
 	mr_acks_fini(&a);
 }
 
+/* RabbitMQ's answers by direct reply-to bear the next tag and do not use it up. */
+static void test_deliveries_without_acks_may_be_counted_or_not(void **state)
+{
+	static const struct {
+		uint64_t tag;
+		bool no_ack;
+		enum mr_status expected;
+	} came[] = {{1, true, MR_OK}, {1, true, MR_OK}, {1, false, MR_OK}, {2, true, MR_OK},
+		{2, true, MR_OK}, {3, true, MR_OK}, {4, true, MR_OK}, {5, false, MR_OK},
+		{5, false, MR_COMMAND_INVALID}, {7, true, MR_COMMAND_INVALID}, {6, true, MR_OK},
+		{8, false, MR_COMMAND_INVALID}, {7, false, MR_OK}};
+	struct mr_acks a;
+	(void)state;
+	mr_acks_init(&a);
+	for (size_t i = 0; i < sizeof came / sizeof *came; i++)
+		assert_int_equal(mr_acks_delivered(&a, came[i].tag, came[i].no_ack),
+			came[i].expected);
+	assert_int_equal(mr_acks_outstanding(&a), 3);
+	mr_acks_fini(&a);
+}
+
 static void test_one_stuck_delivery_costs_little_memory(void **state)
 {
 	struct mr_acks a;
@@ -245,6 +266,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_not_outstanding_never_reaches_the_wire),
 		cmocka_unit_test(test_deliveries_that_need_no_ack_count_as_settled),
 		cmocka_unit_test(test_a_tag_out_of_order_is_refused),
+		cmocka_unit_test(test_deliveries_without_acks_may_be_counted_or_not),
 		cmocka_unit_test(test_one_stuck_delivery_costs_little_memory),
 		cmocka_unit_test(test_recover_makes_all_before_it_foreign),
 		cmocka_unit_test(test_random_runs_agree_with_a_naive_broker),
