@@ -152,21 +152,6 @@ function Connection:release()
    return ok, err
 end
 
---- The settings, without the password.
--- @treturn table the options given, url (as it may be shown), host and state
-function Connection:info()
-   local info = {}
-   for k, v in pairs(self.options) do
-      if k ~= "password" and k ~= "url" and k ~= "on_event" then info[k] = v end
-   end
-   if not self.released then
-      C.mr_connection_url(self.handle, text_box, 1024)
-      info.url = ffi.string(text_box)
-   end
-   info.host, info.state = self.host, self.state
-   return info
-end
-
 --- Opens a channel, and the connection first when it is not open.
 -- @tparam[opt] table opts none yet
 -- @treturn[1] channel

@@ -1,5 +1,6 @@
 --- extras: what kombu's users know of a connection beyond opening and closing it.
 -- SPDX-License-Identifier: MIT
+local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
 local connection = require "moonrabbit.connection"
 local ensure = require "moonrabbit.ensure"
@@ -9,6 +10,7 @@ local task = require "moonrabbit.task"
 local waits = require "moonrabbit.waits"
 
 local Connection, getters = connection.methods, connection.getters
+local text_box = ffi.new "char[1024]"
 
 --- Kinds of errors that end a connection.
 getters.connection_errors = function()
@@ -25,6 +27,39 @@ end
 
 --- Itself: so that a connection can stand where a pool's is expected.
 function Connection:acquire() return self end
+
+--- The settings, without the password.
+-- @treturn table the options given, url (as it may be shown), its parts (hostname, port, userid, virtual_host, ssl),
+-- transport, host and state
+function Connection:info()
+   local info = {}
+   for k, v in pairs(self.options) do
+      if k ~= "password" and k ~= "url" and k ~= "on_event" then info[k] = v end
+   end
+   if not self.released then
+      C.mr_connection_url(self.handle, text_box, 1024)
+      info.url = ffi.string(text_box)
+      local scheme, user, hostname, port, vhost = info.url:match "^(%a+)://(.*)@%[?([^@]-)%]?:(%d+)/(.*)$"
+      info.ssl, info.userid, info.hostname, info.port = scheme == "amqps", user, hostname, tonumber(port)
+      info.virtual_host = info.virtual_host or vhost ~= "" and vhost or "/"
+      info.transport = self.transport
+   end
+   info.host, info.state = self.host, self.state
+   return info
+end
+
+--- Runs fn(connection) and closes the connection, whatever happens.
+-- @tparam function fn
+-- @return what fn returned; an error that it raised goes on
+function Connection:with(fn)
+   options.argument(1, "fn", fn, "function")
+   local function closing(ok, ...)
+      self:close()
+      if not ok then error((...), 0) end
+      return ...
+   end
+   return closing(pcall(fn, self))
+end
 
 --- A connection with the same options, but for those given.
 -- @tparam[opt] table overrides

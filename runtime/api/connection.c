@@ -41,6 +41,7 @@ int mr_connection_new(mr_runtime *rt, const mr_options *options, mr_connection *
 	c->config = config;
 	c->gauge = gauge;
 	const char *form = strchr(config->hosts[0].name, ':') ? "[%s]:%u" : "%s:%u";
+	if (config->memory) form = "memory://%s";
 	snprintf(c->host, sizeof c->host, form, config->hosts[0].name, config->hosts[0].port);
 	st = mr_map_put(&rt->connections, c->number, c);
 	if (st == MR_OK && (st = send_seed(c)) != MR_OK) mr_map_take(&rt->connections, c->number);

@@ -30,7 +30,7 @@ describe("moonrabbit run", function()
       assert.truthy(out:find("/nowhere.lua", 1, true))
    end)
 
-   it("wipes the password of --url from the process list", function()
+   it("wipes the password of --url from the process list (S4)", function()
       local path = script [[
          local mr = require "moonrabbit"
          assert(mr.connect():connect())
@@ -42,7 +42,7 @@ describe("moonrabbit run", function()
       assert.falsy(out:find("guest:guest", 1, true))
    end)
 
-   it("refuses bytecode", function()
+   it("refuses bytecode (S7)", function()
       local out, code = run(string.dump(function() print "never" end))
       assert.equal(1, code)
       assert.falsy(out:find("never", 1, true))
@@ -109,13 +109,13 @@ end)
 describe("moonrabbit check", function()
    local function check(url) return shell(("%s check '%s'"):format(broker.command, url)) end
 
-   it("says OK", function()
+   it("says OK (F1, F2)", function()
       local out, code = check(broker.tcp_url)
       assert.equal(0, code)
       assert.truthy(out:find("^Connection OK"))
    end)
 
-   it("gives each failure its kind and hint, and never the password", function()
+   it("gives each failure its kind and hint, and never the password (F1, F2, S4)", function()
       local host = "127.0.0.1:" .. broker.port
       local tls = os.getenv "MR_RABBITMQ_TLS_URL"
       local cases = {

@@ -36,7 +36,7 @@ describe("a connection", function()
       peer.stop_all()
    end)
 
-   broker.it_inside(it, "is seen at the broker under its name, with what it says of itself", function()
+   broker.it_inside(it, "is seen at the broker under its name, with what it says of itself (D1, D2, D3, D4, I7)", function()
       local name = broker.name "billing"
       assert(broker.connect { name = name, client_properties = { team = "ops", nested = { a = 1 } } }:connect())
       assert(broker.connect():connect())
@@ -52,7 +52,7 @@ describe("a connection", function()
       assert.truthy(broker.connection_with('"connection_name","' .. host .. '"'))
    end)
 
-   it("opens nothing before it is used", function()
+   it("opens nothing before it is used (Q12)", function()
       local served = peer.start(function(session) session:drain() end)
       local conn = broker.connect { url = "amqp://127.0.0.1:" .. served.port }
       assert.equal("idle", conn.state)
@@ -82,7 +82,7 @@ describe("a connection", function()
       assert.falsy(tostring(conn):find(":guest@", 1, true))
    end)
 
-   it("is closed once, however often it is asked to be, and by many tasks at once", function()
+   it("is closed once, however often it is asked to be, and by many tasks at once (Q27)", function()
       local conn = broker.connect()
       assert(conn:channel())
       local done = 0
@@ -105,7 +105,7 @@ describe("a connection", function()
       assert.equal("closed", select(2, conn:channel()).kind)
    end)
 
-   it("connects again after a close, by itself when a channel is asked for", function()
+   it("connects again after a close, by itself when a channel is asked for (Q13)", function()
       local events = {}
       local conn = broker.connect { on_event = function(ev) events[#events + 1] = ev.type end }
       local old = assert(conn:channel())
@@ -149,7 +149,7 @@ describe("a connection", function()
       assert.equal("closed", conn.state)
    end)
 
-   it("gives channels up to channel_max, and their numbers again", function()
+   it("gives channels up to channel_max, and their numbers again (Q24)", function()
       local conn = broker.connect { channel_max = 3 }
       local list = {}
       for i = 1, 3 do list[i] = assert(conn:channel()) end
@@ -161,7 +161,7 @@ describe("a connection", function()
       assert.equal(list[2].id, assert(conn:channel()).id)
    end)
 
-   it("goes on to the next host when the first is dead", function()
+   it("goes on to the next host when the first is dead (X9)", function()
       local conn = broker.connect { url = ("amqp://guest:guest@127.0.0.1:%d,127.0.0.1:%d/"):format(peer.closed_port(),
          broker.port) }
       assert(conn:connect())
@@ -193,7 +193,7 @@ describe("a connection", function()
       assert.equal(1, rude.count)
    end)
 
-   broker.it_inside(it, "takes the heartbeat that was proposed, when the broker agrees", function()
+   broker.it_inside(it, "takes the heartbeat that was proposed, when the broker agrees (B3)", function()
       local name = broker.name "beating"
       assert(broker.connect { heartbeat = 7, name = name }:connect())
       assert.equal(7, broker.connection_with(name).timeout)
@@ -244,11 +244,11 @@ describe("wrong options", function()
    end)
 end)
 
-describe("connecting fails with", function()
+describe("connecting fails with (T34)", function()
    after_each(peer.stop_all)
    local plain = "amqp://guest:guest@127.0.0.1:"
 
-   it("connection_refused at a closed port", function()
+   it("connection_refused at a closed port (K1, H5)", function()
       local err, took = failing(plain .. peer.closed_port())
       check(err, "connection_refused", "is RabbitMQ running")
       assert.equal(111, err.errno)
@@ -263,14 +263,14 @@ describe("connecting fails with", function()
       assert.is_true(took < 4)
    end)
 
-   it("authentication_failed for a wrong password, which nobody sees", function()
+   it("authentication_failed for a wrong password, which nobody sees (L6, S4)", function()
       local err = failing(("amqp://guest:sEcReT@127.0.0.1:%d"):format(broker.port))
       check(err, "authentication_failed", "user and password")
       assert.equal(403, err.code)
       assert.falsy(tostring(err):find("sEcReT", 1, true))
    end)
 
-   it("vhost_access_refused for a virtual host that is not there", function()
+   it("vhost_access_refused for a virtual host that is not there (H5)", function()
       local err = failing(plain .. broker.port .. "/no-such-vhost")
       check(err, "vhost_access_refused", "list_vhosts")
       assert.truthy(err.text:find("no-such-vhost", 1, true), err.text)
@@ -378,7 +378,7 @@ describe("connecting fails with", function()
       end)
    end
 
-   it("the reason that the broker gives, escaped", function()
+   it("the reason that the broker gives, escaped (S8)", function()
       local served = peer.start(function(s)
          s:read(8)
          s:write(peer.start_method())
@@ -419,7 +419,7 @@ describe("TLS", function()
       assert.truthy(err.text:find(part, 1, true), err.text)
    end
 
-   it("works with the CA that signed the broker's certificate", function()
+   it("works with the CA that signed the broker's certificate (E1, E3)", function()
       connects { ssl_options = { ca_certs = CA } }
    end)
 
@@ -427,11 +427,11 @@ describe("TLS", function()
       connects { url = TLS .. "?ssl_options.ca_certs=" .. CA }
    end)
 
-   it("works with ssl = true and a host name", function()
+   it("works with ssl = true and a host name (E2)", function()
       connects { url = (TLS:gsub("^amqps", "amqp")), ssl = true, ssl_options = { ca_certs = CA } }
    end)
 
-   it("refuses a certificate of an unknown CA", function() refused({}, "certificate") end)
+   it("refuses a certificate of an unknown CA (S5)", function() refused({}, "certificate") end)
 
    it("takes any certificate when it shall not verify", function() connects { ssl_options = { verify = false } } end)
 
@@ -447,7 +447,7 @@ describe("TLS", function()
       connects { url = (TLS:gsub("localhost", "127.0.0.1")), ssl_options = { ca_certs = CA } }
    end)
 
-   broker.it_rabbitmq(it, "shows a client certificate", function()
+   broker.it_rabbitmq(it, "shows a client certificate (E4, E5)", function()
       local conn = connects { ssl_options = { ca_certs = CA, certfile = CERTS .. "/client.pem", keyfile = CERTS .. "/client.key" } }
       assert.truthy(broker.ctl("list_connections -q peer_cert_subject"):find("CN=client", 1, true))
       conn:close()
@@ -480,7 +480,7 @@ end)
 describe("declaring", function()
    after_each(broker.close_all)
 
-   it("with other arguments fails naming the argument, and the connection lives", function()
+   it("with other arguments fails naming the argument, and the connection lives (H7)", function()
       local conn = broker.connect()
       local ch, other = assert(conn:channel()), assert(conn:channel())
       local q = assert(ch:queue_declare { queue = broker.name "declared", exclusive = true }).queue

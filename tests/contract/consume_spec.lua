@@ -28,7 +28,7 @@ end
 describe("a handler", function()
    after_each(broker.close_all)
 
-   it("gets each message once, in order, and acks by returning", function()
+   it("gets each message once, in order, and acks by returning (O5, O10)", function()
       local ch = broker.channel()
       local q, seen = filled(ch, 1000), {}
       assert(ch:qos { prefetch_count = 50 })
@@ -55,7 +55,7 @@ describe("a handler", function()
       assert.equal(q, consumer.queue)
    end)
 
-   it("that fails gives its message back, and the log says whose it was", function()
+   it("that fails gives its message back, and the log says whose it was (O6)", function()
       local ch = broker.channel()
       local q, tries = filled(ch, 1), {}
       quietly(function()
@@ -578,7 +578,7 @@ end)
 describe("a consumer", function()
    after_each(broker.close_all)
 
-   it("gets no more unsettled messages than the prefetch count", function()
+   it("gets no more unsettled messages than the prefetch count (O4)", function()
       local ch = broker.channel()
       local q, waiting, go = filled(ch, 10), 0, false
       assert.is_true(ch:qos { prefetch_count = 3 })

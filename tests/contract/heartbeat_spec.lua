@@ -21,7 +21,7 @@ describe("heartbeats", function()
       return q, ch
    end
 
-   it("keep the connection of a handler that spins for 15 s, with 10 000 messages waiting", function()
+   it("keep the connection of a handler that spins for 15 s, with 10 000 messages waiting (B1, L3, T11)", function()
       local q, admin = filled(10000)
       local conn = broker.connect { heartbeat = 2, name = "spinner" }
       local ch = assert(conn:channel())
@@ -38,7 +38,7 @@ describe("heartbeats", function()
       assert(admin:queue_delete { queue = q })
    end)
 
-   it("in loop mode stop with the script, and the broker drops the connection (P3, T11)", function()
+   it("in loop mode stop with the script, and the broker drops the connection (P3, T11, L2)", function()
       local conn = broker.connect { heartbeat = 2, heartbeat_mode = "loop", recover = false }
       local ch = assert(conn:channel())
       mr.log.configure "off"
@@ -64,7 +64,7 @@ describe("heartbeats", function()
       assert(ch:queue_delete { queue = q })
    end)
 
-   it("keep an idle connection", function()
+   it("keep an idle connection (B1)", function()
       local conn = broker.connect { heartbeat = 1 }
       assert(conn:connect())
       mr.sleep(3.5)

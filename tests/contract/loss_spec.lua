@@ -102,7 +102,7 @@ describe("when the broker closes the connection", function()
    end)
 end)
 
-describe("when a peer", function()
+describe("when a peer (S1)", function()
    after_each(function()
       broker.close_all()
       peer.stop_all()
@@ -268,7 +268,7 @@ describe("when a peer", function()
       assert.is_true(mr.now() - began < 2)
    end)
 
-   it("blocks publishing, publishes wait for its word, at most their time", function()
+   it("blocks publishing, publishes wait for its word, at most their time (K5)", function()
       local go = false
       local events = {}
       local conn, ch = connect(function(s)

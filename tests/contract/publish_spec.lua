@@ -16,7 +16,7 @@ end
 describe("publishing with confirms", function()
    after_each(broker.close_all)
 
-   it("waits until the broker has the message", function()
+   it("waits until the broker has the message (X3)", function()
       local ch, q = confirming()
       assert.is_true(ch:publish("", q, "x"))
       assert.equal(1, count(ch, q))
@@ -273,7 +273,7 @@ describe("a body", function()
       assert.equal(1000, #take(ch, q).body)
    end)
 
-   it("that comes in over max_message_size ends the connection, not the program", function()
+   it("that comes in over max_message_size ends the connection, not the program (S2)", function()
       local ch, q = confirming()
       assert(ch:publish("", q, ("x"):rep(2000)))
       local name = broker.name "big"
@@ -414,7 +414,7 @@ describe("properties", function()
       assert.same({ a = { 1, 2 } }, msg:decode())
    end)
 
-   it("are absent when they were not given, and the message persistent", function()
+   it("are absent when they were not given, and the message persistent (X22)", function()
       assert.same({ delivery_mode = 2 }, through({}).properties)
       assert.equal(1, through({ persistent = false }).properties.delivery_mode)
       local ch = broker.channel()

@@ -278,7 +278,7 @@ describe("a queue with priorities", function()
       for _, case in ipairs { ... } do assert.is_true(ch:publish("", q, case[1], { priority = case[2] })) end
    end
 
-   it("gives the higher ones first and keeps the order of equal ones", function()
+   it("gives the higher ones first and keeps the order of equal ones (X6)", function()
       local ch, q = confirming { ["x-max-priority"] = 5 }
       put(ch, q, { "a0", 0 }, { "b3", 3 }, { "c-" }, { "d5", 5 }, { "e3", 3 }, { "f1", 1 })
       assert.same({ "d5", "b3", "e3", "f1", "a0", "c-" }, drain(ch, q))

@@ -93,7 +93,7 @@ describe("a queue", function()
       assert.equal("empty", select(2, ch:get(q .. "end")).kind)
    end)
 
-   it("tells what is ready in it and who consumes when it is declared passively", function()
+   it("tells what is ready in it and who consumes when it is declared passively (X16)", function()
       local ch = broker.channel()
       local q = queue(ch)
       fill(ch, q, "1", "2", "3")

@@ -117,7 +117,7 @@ describe("troubleshooting:", function()
    end)
 
    describe("on a channel:", function()
-      it("precondition_failed, which names the argument", function()
+      it("precondition_failed, which names the argument (H7)", function()
          local ch, q = broker.channel(), name "q"
          assert(ch:queue_declare { queue = q, exclusive = true })
          local ok, err = ch:queue_declare { queue = q, exclusive = true, arguments = { ["x-max-length"] = 5 } }
@@ -141,7 +141,7 @@ describe("troubleshooting:", function()
          failed("access_refused", ok, err, "reserved prefix")
       end)
 
-      broker.it_rabbitmq(it, "access_refused, for want of a permission; in confirm mode the publish is lost", function()
+      broker.it_rabbitmq(it, "access_refused, for want of a permission; in confirm mode the publish is lost (L7)", function()
          local user = name "few"
          between({ ("add_user %s secret"):format(user), ("set_permissions %s '^$' '^$' '.*'"):format(user) },
             { "delete_user " .. user }, function()
@@ -247,7 +247,7 @@ describe("troubleshooting:", function()
       end)
    end)
 
-   describe("a consumer receives nothing:", function()
+   describe("a consumer receives nothing: (K4)", function()
       it("the prefetch is used up: it consumes, and more waits", function()
          assert.truthy(page:find("\n### A consumer receives nothing\n", 1, true))
          local ch, other, q = broker.channel(), broker.channel(), name "q"
@@ -301,7 +301,7 @@ describe("troubleshooting:", function()
       end)
    end)
 
-   it("a publisher hangs: the page says what it waits for", function()
+   it("a publisher hangs: the page says what it waits for (K5)", function()
       local section = page:match "\n### A publisher hangs\n(.-)\n### "
       for _, kind in ipairs { "blocked_timeout", "backpressure", "timeout", "stream_lost" } do
          assert.truthy(section:find("`" .. kind .. "`", 1, true), kind)

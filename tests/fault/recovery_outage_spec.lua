@@ -185,7 +185,7 @@ describe("a broker that goes away", function()
       return seen, check, function() assert(ch:queue_delete { queue = q }) end
    end
 
-   broker.it_rabbitmq(it, "and is started again finds all consumers back (T01, P0 5)", function()
+   broker.it_rabbitmq(it, "and is started again finds all consumers back (T01, P0 5, L8, P2)", function()
       local seen, check, done = busy()
       for round = 1, 2 do
          local recoveries = seen.count.recovered

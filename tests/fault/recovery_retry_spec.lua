@@ -67,7 +67,7 @@ describe("transport_options", function()
    before_each(before)
    after_each(after)
 
-   it("say how long to wait before each try, and after how many the last error is final", function()
+   it("say how long to wait before each try, and after how many the last error is final (C1, C2, C3, C4)", function()
       local conn, seen, result, took = connect { url = "amqp://127.0.0.1:" .. dead_port(),
          transport_options = { max_retries = 3, interval_start = 0, interval_step = 2, interval_max = 30 } }
       assert.same({ 0, 2, 4 }, delays(seen))
@@ -123,7 +123,7 @@ describe("other ways to say when to retry", function()
    before_each(before)
    after_each(after)
 
-   it("are pika's: connection_attempts, retry_delay apart, then the last error", function()
+   it("are pika's: connection_attempts, retry_delay apart, then the last error (N3, N4)", function()
       local _, seen, result, took = connect { url = "amqp://127.0.0.1:" .. dead_port(), connection_attempts = 3,
          retry_delay = 5 }
       assert.same({ 5, 5 }, delays(seen))

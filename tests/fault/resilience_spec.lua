@@ -23,7 +23,7 @@ describe("the resilience scripts show that", function()
       assert.equal(0, code, out)
    end)
 
-   it("a broker that restarts gets its queue and its consumer again, and messages flow on", function()
+   it("a broker that restarts gets its queue and its consumer again, and messages flow on (P2)", function()
       local out, code = run "broker_restart.lua 2"
       says(out, "the broker stops")
       says(out, "lost: connection_forced: .*shutdown")
@@ -36,7 +36,7 @@ describe("the resilience scripts show that", function()
       assert.equal(0, code, out)
    end)
 
-   it("a slow handler costs the connection only where it blocks and heartbeat_mode is loop", function()
+   it("a slow handler costs the connection only where it blocks and heartbeat_mode is loop (P3)", function()
       local out, code = run "slow_handler.lua 3 1"
       for _, case in ipairs { "thread/wait", "thread/block", "loop/wait" } do
          says(out, "result " .. case .. ": connection lost 0 times, delivered 1 times")

@@ -32,7 +32,7 @@ describe("a thousand connections that are lost together", function()
       assert.same({ 3 * COUNT, 3 * COUNT }, { figures.lost, figures.recovered })
    end)
 
-   it("do not try together while it is away: no tenth of all tries begins within the same 100 ms", function()
+   it("do not try together while it is away: no tenth of all tries begins within the same 100 ms (T26, L8)", function()
       assert.is_true(figures.outage_tries > 2 * COUNT, figures.outage_tries)
       assert.is_true(figures.outage_crowd <= 0.1, figures.outage_crowd)
    end)
@@ -41,7 +41,7 @@ describe("a thousand connections that are lost together", function()
       assert.equal(figures.retrying, figures.connecting - COUNT) -- less the first connects
    end)
 
-   it("write one line for each pause between two tries, and no other", function()
+   it("write one line for each pause between two tries, and no other (T26)", function()
       assert.equal(figures.retrying, lines.all)
       assert.same({ 3 * COUNT, figures.retrying - 3 * COUNT }, { lines.lost, lines["connect failed"] })
    end)

@@ -82,7 +82,7 @@ describe("the certificate of a broker", function()
 
    it("is refused when it signed itself", function() distrusted("unknown CA", "self") end)
 
-   it("is refused when the system's CAs, which are the default, do not know it", function()
+   it("is refused when the system's CAs, which are the default, do not know it (S5)", function()
       distrusted("unknown CA", "good", { ca_certs = "system" })
       distrusted("unknown CA", "self", { ca_certs = "system" })
    end)
@@ -97,7 +97,7 @@ describe("the certificate of a broker", function()
       end
    end)
 
-   it("must hold the address when the host is one", function()
+   it("must hold the address when the host is one (S5)", function()
       connects(amqps(assert(serve "good"), "127.0.0.1"))
       distrusted("another host name", "name_only", nil, "127.0.0.1")
       distrusted("another host name", "elsewhere", nil, "127.0.0.1")
@@ -122,7 +122,7 @@ describe("the certificate of a broker", function()
       assert.same({ "localhost", "(none)", "localhost" }, asked)
    end)
 
-   it("is not looked at without verification, of which the log warns", function()
+   it("is not looked at without verification, of which the log warns (S5)", function()
       local script = broker.script(([[
          local mr = require "moonrabbit"
          for _, name in ipairs { "expired", "elsewhere", "foreign", "self" } do
@@ -355,7 +355,7 @@ describe("a TLS connection", function()
       assert(ch:close())
    end)
 
-   it("takes new keys in the middle of a body, and goes on with new ones of its own", function()
+   it("takes new keys in the middle of a body, and goes on with new ones of its own (T36)", function()
       local size, part = 1048576, 65536
       local body, received = ("0123456789abcdef"):rep(size / 16), {}
       local served = tls_peer.start({ certfile = certs.path "good", keyfile = certs.key "good" }, function(s)

@@ -62,7 +62,7 @@ describe("the arithmetic of retries (T1)", function()
       assert.has_error(function() ensure.run(ensure.options({}, NOW), function() error("raised", 0) end) end, "raised")
    end)
 
-   it("tells errback of each failure that is followed by another try, with the pause", function()
+   it("tells errback of each failure that is followed by another try, with the pause (C5, Q33)", function()
       local seen = {}
       local opts = ensure.options({ max_retries = 3, errback = function(err, interval)
          seen[#seen + 1] = { err.text, interval }
@@ -71,7 +71,7 @@ describe("the arithmetic of retries (T1)", function()
       assert.same({ { "failure 1", 0 }, { "failure 2", 0.001 }, { "failure 3", 0.0015 } }, seen)
    end)
 
-   it("ends with its timeout", function()
+   it("ends with its timeout (C5)", function()
       local opts = ensure.options({ timeout = 0.05 }, { interval_start = 0.02, interval_step = 0, interval_max = 1 })
       local attempt, calls = failing(100)
       assert.is_nil((ensure.run(opts, attempt)))
@@ -149,7 +149,7 @@ describe("a connection", function()
       end
    end)
 
-   it("keeps one channel for whatever needs one", function()
+   it("keeps one channel for whatever needs one (M5)", function()
       local conn = connect()
       local ch = assert(conn:default_channel())
       assert.equal(ch, conn:default_channel())

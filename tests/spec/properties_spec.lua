@@ -31,7 +31,7 @@ describe("properties", function()
       assert.is_nil(trip({}).message_id)
    end)
 
-   it("are persistent unless told otherwise", function()
+   it("are persistent unless told otherwise (X22)", function()
       assert.equal(2, trip({}).delivery_mode)
       assert.equal(2, trip({ persistent = true }).delivery_mode)
       assert.equal(1, trip({ persistent = false }).delivery_mode)

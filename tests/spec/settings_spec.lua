@@ -26,7 +26,7 @@ describe("mr.connect", function()
       assert.equal("other.example:5674", conn.host)
    end)
 
-   it("never shows a password", function()
+   it("never shows a password (S4)", function()
       local conn = mr.connect { url = "amqp://user:s3cret@broker.example/shop", name = "n" }
       local info = conn:info()
       assert.is_nil(info.url:find("s3cret", 1, true))

@@ -94,7 +94,7 @@ describe("value, going out", function()
       assert.is_truthy(complaint({ a = { b = coroutine.create(print) } }):find('key "b": a thread', 1, true))
    end)
 
-   it("refuses keys that are no strings, and long ones", function()
+   it("refuses keys that are no strings, and long ones (S3)", function()
       assert.is_truthy(complaint({ a = 1, [1] = 2 }):find("a table key must be a string, not a number", 1, true))
       assert.is_truthy(complaint({ [("k"):rep(129)] = 1 }):find("longer than 128 bytes", 1, true))
       assert.is_truthy(complaint({ [("k"):rep(129)] = {} }):find("longer than 128 bytes", 1, true))

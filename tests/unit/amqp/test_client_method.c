@@ -190,6 +190,7 @@ static void test_one_byte_too_long_it_is_malformed(void **state)
 	}
 }
 
+/* FAULTS S1. */
 static void test_lengths_that_lie_do_not_lead_out_of_the_frame(void **state)
 {
 	static const struct {

@@ -49,6 +49,7 @@ static void test_a_part_of_a_frame_says_how_much_it_wants(void **state)
 	}
 }
 
+/* FAULTS S1. */
 static void test_a_size_over_frame_max_is_refused_before_its_bytes_come(void **state)
 {
 	mr_error error = {0};

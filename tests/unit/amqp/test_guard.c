@@ -31,6 +31,7 @@ static void test_each_frame_type_of_amqp_passes(void **state)
 	assert_int_equal(head(MR_FRAME_HEARTBEAT, 0, 0, NULL), MR_OK);
 }
 
+/* FAULTS S1. */
 static void test_every_other_frame_type_is_refused(void **state)
 {
 	(void)state;
@@ -53,6 +54,7 @@ static void test_a_frame_may_fill_frame_max_and_no_more(void **state)
 	assert_int_equal(head(MR_FRAME_BODY, 1, UINT32_MAX, NULL), MR_FRAME_ERROR);
 }
 
+/* FAULTS S1. */
 static void test_a_channel_over_channel_max_is_refused(void **state)
 {
 	mr_error error = {0};
@@ -118,6 +120,7 @@ static void test_the_methods_of_a_client_are_refused(void **state)
 		assert_int_equal(method(ids[i]), MR_COMMAND_INVALID);
 }
 
+/* FAULTS S1. */
 static void test_of_all_numbers_only_the_methods_of_a_server_pass(void **state)
 {
 	unsigned passed = 0;
@@ -211,6 +214,7 @@ static void test_an_unknown_type_is_refused(void **state)
 	}
 }
 
+/* FAULTS S1. */
 static void test_a_negative_length_is_refused(void **state)
 {
 	(void)state;
@@ -268,6 +272,7 @@ static const uint8_t *tower(uint8_t *end, unsigned levels, char type, size_t *si
 	return at;
 }
 
+/* FAULTS S1. */
 static void test_depth_ends_at_the_limit(void **state)
 {
 	static uint8_t space[200000];

@@ -17,6 +17,7 @@ static int set(mr_options *o, const char *name, const char *text, mr_error *erro
 	return mr_options_string(o, name, text, strlen(text), error);
 }
 
+/* CONTRACT B2, N1, N2, N5, Q1, Q2, Q3, Q4, Q5, Q7, Q9. */
 static void test_the_defaults_are_those_of_the_documents(void **state)
 {
 	mr_options *o = mr_options_new();
@@ -65,6 +66,7 @@ static void test_what_is_set_by_name_wins_over_the_url(void **state)
 	mr_options_free(o);
 }
 
+/* CONTRACT E1, E2, Q5. */
 static void test_tls_changes_the_port(void **state)
 {
 	mr_options *o = mr_options_new();
@@ -126,6 +128,7 @@ static void resolving(const char *url, enum mr_status kind, const char *part)
 	mr_options_free(o);
 }
 
+/* FAULTS S4. */
 static void test_wrong_urls_are_refused_without_showing_the_password(void **state)
 {
 	(void)state;

@@ -433,6 +433,7 @@ static void test_broken_frames_are_answered_with_their_code(void **state)
 	}
 }
 
+/* FAULTS S2. */
 static void test_a_message_over_the_limit_is_refused_by_its_header(void **state)
 {
 	struct bench b;

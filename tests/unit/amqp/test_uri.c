@@ -95,6 +95,7 @@ static void test_unsound_urls_are_refused_with_a_reason(void **state)
 	assert_int_equal(mr_uri_parse(&uri, "amqp://h\0x", 10, NULL), MR_BAD_URI);
 }
 
+/* CONTRACT Q8. */
 static void test_an_unknown_scheme_names_the_nearest(void **state)
 {
 	struct mr_uri uri;
@@ -124,6 +125,7 @@ static void shows(const char *url, const char *expected)
 	assert_string_equal(out, expected);
 }
 
+/* FAULTS S4. */
 static void test_passwords_are_never_shown(void **state)
 {
 	(void)state;

@@ -40,6 +40,7 @@ static void test_every_kind_but_two_has_a_hint_of_its_own(void **state)
 		mr_status_hint(MR_VHOST_ACCESS_REFUSED));
 }
 
+/* CONTRACT K3. */
 static void test_reply_codes_have_their_kinds(void **state)
 {
 	(void)state;
@@ -95,6 +96,7 @@ static void escapes_to(const char *raw, size_t size, const char *expected)
 	assert_string_equal(out, expected);
 }
 
+/* FAULTS S8. */
 static void test_what_a_terminal_would_obey_is_escaped(void **state)
 {
 	(void)state;
