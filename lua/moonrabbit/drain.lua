@@ -60,8 +60,14 @@ task.set_must_stop(function(soft, is_new)
    return (soft or is_new and not is_lost) and not messages.is_in_hand()
 end)
 
+local counters = {}
+
+--- Adds a function that gives a number of publishes that are still to be sent.
+function drain.count(fn) counters[#counters + 1] = fn end
+
 local function outstanding()
    local count = 0
+   for _, fn in ipairs(counters) do count = count + fn() end
    connection.each(function(conn)
       for _, ch in pairs(conn.channels) do
          if ch.book then count = count + ch.book.outstanding + #ch.again end

@@ -30,7 +30,7 @@ require "moonrabbit.simple"
 
 local mr = {
    consumer = require("moonrabbit.consumer").new, pool = require("moonrabbit.pool").new, rpc = require "moonrabbit.rpc",
-   retry = require "moonrabbit.retry", version = lib.version, log = log, testing = testing,
+   publisher = require("moonrabbit.publisher").new, retry = require "moonrabbit.retry", version = lib.version, log = log, testing = testing,
    int = value.int, timestamp = value.timestamp, bytes = value.bytes, array = value.array,
    decimal = value.decimal, null = value.null,
 }

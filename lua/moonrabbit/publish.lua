@@ -39,6 +39,27 @@ local function may_pass(self, status)
       or status == CLOSED and self.handle and C.mr_channel_is_suspended(self.handle)
 end
 
+-- One try, without waiting for anything; its status. The number of the publish is in number_box.
+local function try(handle, exchange, routing_key, body, props, level)
+   local buffer, size, flags, timeout = nil, 0, 0, 0
+   if props then
+      buffer, size = encode(props, level + 1)
+      if props.mandatory then flags = MANDATORY end
+      timeout = props.timeout or 0
+   end
+   local status = C.mr_channel_publish(handle, exchange, #exchange, routing_key, #routing_key, body, #body, buffer,
+      size, flags, timeout, number_box)
+   return status -- no tail call: errors count the levels
+end
+
+-- Why a try failed that waiting does not mend.
+local function failure(self, status)
+   if status == errors.numbers.content_too_large or status == errors.numbers.bad_argument then
+      return errors.of_status(status, "publish")
+   end
+   return channel.refusal(self, status)
+end
+
 -- The slow path: publishes again until there is a way, or the time is up.
 local function insist(self, status, exchange, routing_key, body, props)
    local deadline = C.mr_now() + (props and props.timeout or PATIENCE)
@@ -48,19 +69,10 @@ local function insist(self, status, exchange, routing_key, body, props)
          return nil, errors.of_status(status, "publish")
       end
       if not self.handle then return nil, channel.refusal(self, errors.numbers.closed) end
-      local buffer, size, flags = nil, 0, 0
-      if props then
-         buffer, size = encode(props, 4)
-         if props.mandatory then flags = MANDATORY end
-      end
-      status = C.mr_channel_publish(self.handle, exchange, #exchange, routing_key, #routing_key, body, #body, buffer,
-         size, flags, props and props.timeout or 0, number_box)
+      status = try(self.handle, exchange, routing_key, body, props, 4)
    end
    if status == OK then return true end
-   if status == errors.numbers.content_too_large or status == errors.numbers.bad_argument then
-      return nil, errors.of_status(status, "publish")
-   end
-   return nil, channel.refusal(self, status)
+   return nil, failure(self, status)
 end
 
 local function send(self, exchange, routing_key, body, props)
@@ -69,25 +81,24 @@ local function send(self, exchange, routing_key, body, props)
    end
    local handle = self.handle
    if not handle then return nil, channel.refusal(self, errors.numbers.closed) end
-   local buffer, size, flags, timeout = nil, 0, 0, 0
-   if props then
-      buffer, size = encode(props, 3)
-      if props.mandatory then flags = MANDATORY end
-      timeout = props.timeout or 0
-   end
-   local status = C.mr_channel_publish(handle, exchange, #exchange, routing_key, #routing_key, body, #body, buffer,
-      size, flags, timeout, number_box)
+   local status = try(handle, exchange, routing_key, body, props, 3)
    if status == OK then return true end
    return insist(self, status, exchange, routing_key, body, props)
+end
+
+-- A ticket stands for what was just sent.
+local function enter(book, t)
+   local number = tonumber(number_box[0])
+   t.number = number
+   book.open[number] = t
+   book.outstanding = book.outstanding + 1
 end
 
 -- The ticket of what was just sent. With the option `republish` it keeps the message, as far as the bytes
 -- allow, to be sent again after a loss.
 local function register(book, exchange, routing_key, body, props)
-   local number = tonumber(number_box[0])
-   local t = new_ticket(number)
-   book.open[number] = t
-   book.outstanding = book.outstanding + 1
+   local t = new_ticket(0)
+   enter(book, t)
    local room = book.keeps
    if room and #body <= room.left then
       room.left = room.left - #body
@@ -101,11 +112,23 @@ function Channel:_send_again(t)
    local sent = t.sent
    local ok, err = send(self, sent[1], sent[2], sent[3], sent[4])
    if not ok then return nil, err end
-   local number, book = tonumber(number_box[0]), self.book
-   t.number = number
-   book.open[number] = t
-   book.outstanding = book.outstanding + 1
+   enter(self.book, t)
    return true
+end
+
+-- Sends under a ticket that was made before; does not wait for a way. What fails: nil, the error, and the
+-- function that waits at most so many seconds for the way when it may open again.
+function Channel:_post(t, exchange, routing_key, body, props)
+   local handle = self.handle
+   if not handle then return nil, channel.refusal(self, CLOSED) end
+   local status = try(handle, exchange, routing_key, body, props, 3)
+   if status == OK then
+      if self.book then enter(self.book, t) end
+      return true
+   end
+   if not may_pass(self, status) then return nil, failure(self, status) end
+   local err = status == CLOSED and channel.refusal(self, status) or errors.of_status(status, "publish")
+   return nil, err, function(seconds) return wait_for_way(self, status, C.mr_now() + seconds) end
 end
 
 --- Publishes without waiting for the broker.

@@ -21,7 +21,7 @@ end
 -- `message`, the returned message, when it is "returned". `on_end(ticket, state, reason, cause)` is called
 -- when it ends, unless that gives true: then its owner sends it again.
 function ticket.new(number)
-   return setmetatable({ number = number, state = "waiting", waiter = false, sent = nil, on_end = nil }, Ticket)
+   return setmetatable({ number = number, state = "waiting", waiter = false, sent = nil, on_end = nil, kind = nil }, Ticket)
 end
 
 local TEXTS = {
@@ -30,8 +30,8 @@ local TEXTS = {
 }
 
 local function result(t)
-   if t.state == "acked" then return true end
-   local err = errors.new(t.state, "publish", t.reason or TEXTS[t.state])
+   if t.state == "acked" or t.state == "sent" then return true end
+   local err = errors.new(t.kind or t.state, "publish", t.reason or TEXTS[t.state])
    err.message = t.message
    err.code = t.message and t.message.reply_code
    return nil, err
@@ -96,6 +96,23 @@ end
 
 --- Ends a ticket that is in no book.
 function ticket.lose(t, reason) finish(t, "lost", reason) end
+
+--- Ends a ticket of mr.publisher that is in no book.
+-- @tparam ticket t
+-- @tparam string state one of the five, or "sent": without confirms there is no more to know
+-- @tparam[opt] string reason
+-- @tparam[opt] string kind of the error, when it says more than the state
+function ticket.finish(t, state, reason, kind)
+   t.kind, t.reason = kind, reason
+   finish(t, state)
+end
+
+--- What a ticket would say of its publish, had it ended in this state.
+function ticket.error(t, state, reason, cause)
+   local err = errors.new(state, "publish", t.reason or reason or TEXTS[state])
+   err.message, err.code, err.cause = t.message, t.message and t.message.reply_code, cause or nil
+   return err
+end
 
 --- Takes out of a book the tickets that are to be sent again, oldest first.
 function ticket.take_kept(book)

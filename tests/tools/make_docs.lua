@@ -24,6 +24,7 @@ local PAGES = {
    { "Consumers", "consume", "consumer" }, { "Values", "value", "mr" }, { "Logging", "log", "mr.log" },
    { "Connections: trying again, and more of kombu", "extras", "conn" },
    { "Connections: handover", "handover", "conn" },
+   { "Publishers", "publisher", "pub" },
    { "Simple queues", "simple", "simple" },
    { "Remote calls", "rpc", "mr.rpc" },
    { "Remote calls: the server", "rpc_server", "mr.rpc" },
@@ -35,7 +36,7 @@ local PAGES = {
 
 local OURS = { mr = true, consumer = true, Worker = true, Connection = true, Channel = true, Ticket = true,
    Consumer = true, methods = true, value = true, log = true, Timer = true, testing = true, Broker = true, Pool = true,
-   retry = true, Simple = true, pool = true, rpc = true, rpc_server = true, Server = true }
+   retry = true, Simple = true, pool = true, rpc = true, rpc_server = true, publisher = true, Publisher = true, Server = true }
 
 -- One tag of LDoc as a line of Markdown.
 local function tag_line(tag, rest)
@@ -73,6 +74,7 @@ local function signature(object, head)
    if (owner == "pool" or owner == "consumer") and name == "new" then return ("mr.%s(opts)"):format(owner) end
    if owner == "Connection" and object == "simple" then return "conn:" .. name .. args end
    if owner == "Broker" then return "broker:" .. name .. args end
+   if owner == "publisher" and name == "new" then return "mr.publisher(opts)" end
    if owner == "Server" then return "server:" .. name .. args end
    if owner == "Timer" then return "timer:" .. name .. args end
    return object .. sep .. name .. args
