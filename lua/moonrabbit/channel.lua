@@ -4,6 +4,7 @@
 local C = require("moonrabbit.ffi").C
 local asking = require "moonrabbit.asking"
 local consume = require "moonrabbit.consume"
+local edition = require "moonrabbit.edition"
 local errors = require "moonrabbit.errors"
 local message = require "moonrabbit.message"
 local messages = require "moonrabbit.messages"
@@ -155,7 +156,9 @@ end
 function Channel:consume(queue, handler, opts)
    options.argument(1, "queue", queue, "string")
    options.argument(2, "handler", handler, "function")
+   edition.refuse("ch:consume", 2)
    local consumer, err = start_consumer(self, queue, handler, opts)
+   if consumer then edition.note("consumers", consumer) end
    return consumer, err -- no tail call: errors count the levels
 end
 
@@ -171,8 +174,10 @@ end
 -- @treturn[2] nil, error
 function Channel:messages(queue, opts)
    options.argument(1, "queue", queue, "string")
+   edition.refuse("ch:messages", 2)
    local consumer, err = start_consumer(self, queue, nil, opts)
    if not consumer then return nil, err end
+   edition.note("consumers", consumer)
    return messages.iterator(consumer), consumer
 end
 

@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
 local channel = require "moonrabbit.channel"
 local consume = require "moonrabbit.consume"
+local edition = require "moonrabbit.edition"
 local errors = require "moonrabbit.errors"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
@@ -170,7 +171,7 @@ function Connection:channel(opts)
       lost = {}, again = {}, modes = {}, settled_below = false, epoch = C.mr_channel_epoch(handle) }, channel.methods)
    self.channels[number] = ch
    local reply = task.wait(token)
-   if not reply.err then return ch end
+   if not reply.err then return edition.note("channels", ch) end
    self:_channel_gone(ch, reply.err)
    return nil, reply.err
 end

@@ -210,6 +210,18 @@ function Consumer:cancel()
    return ok, err
 end
 
+-- As cancel, but what has come is handled. Two steps: the broker sends no more; all that came was handled.
+function Consumer:_leave()
+   if self.state ~= "consuming" then return self:cancel() end
+   self.state = "leaving"
+   return self.channel:_cancel(self.tag)
+end
+
+function Consumer:_linger()
+   while self.state == "leaving" and (self.running > 0 or self.held[self.held_first]) do loop.sleep(0.005) end
+   if self.state == "leaving" then consume.ended(self, "cancelled") end
+end
+
 loop.on_close(function() consumers = {} end)
 
 return consume

@@ -3,6 +3,7 @@
 local C = require("moonrabbit.ffi").C
 local chain = require "moonrabbit.chain"
 local drain = require "moonrabbit.drain"
+local edition = require "moonrabbit.edition"
 local home = require "moonrabbit.home"
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
@@ -174,12 +175,22 @@ end
 -- @treturn worker methods cancel, use, wait
 function consumer.new(opts)
    setup.check(opts, 2)
+   if edition.is_staging() then return edition.consumer(opts, consumer.make) end
+   return consumer.start(consumer.make(opts))
+end
+
+-- Not started yet.
+function consumer.make(opts)
    local self = setmetatable({ state = "starting", waiting = {}, was_consuming = false }, Worker)
    self.connection = home.connection(opts.connection)
    setup.prepare(self, opts)
    self.name = opts.name or self.queue
    if opts.settle_timeout then self.overdue = overdue.new(self, opts.settle_timeout) end
    adopt(self, opts)
+   return self
+end
+
+function consumer.start(self)
    table.insert(workers, self)
    task.spawn(run, self)
    return self
@@ -224,6 +235,9 @@ function Worker:cancel()
    if self.channel then task.background(close_later, self) end
    return ok, err
 end
+
+consumer.end_for_good, consumer.close_later = end_for_good, close_later
+function consumer.list() return workers end
 
 -- Calls fn for each worker that has not ended.
 function consumer.each(fn)

@@ -27,6 +27,12 @@ local lost                    -- why the last lost connection was lost
 
 --- Calls fn when the program stops, before the connections close.
 function drain.on_stop(fn) hooks[#hooks + 1] = fn end
+--- Does not, after all.
+function drain.not_on_stop(fn)
+   for i, other in ipairs(hooks) do
+      if other == fn then return table.remove(hooks, i) end
+   end
+end
 
 local function cancel(consumer)
    consumer:cancel()

@@ -12,6 +12,7 @@ local ffi = require "ffi"
 local C = lib.C
 local connection = require "moonrabbit.connection"
 local drain = require "moonrabbit.drain"
+local edition = require "moonrabbit.edition"
 local errors = require "moonrabbit.errors"
 local home = require "moonrabbit.home"
 local log = require "moonrabbit.log"
@@ -51,7 +52,8 @@ function mr.set_default_url(url) home.set_url(url) end
 -- the like: AMQP_URL, else memory://, the runtime's own embedded broker
 -- @treturn connection; wrong options raise an error that names them
 function mr.connect(where)
-   local conn = connection.new(home.settings(where), 2)
+   local settings = home.settings(where)
+   local conn = edition.connection(settings) or edition.note("connections", connection.new(settings, 2))
    return conn
 end
 
@@ -59,8 +61,12 @@ end
 -- @treturn[1] connection
 -- @treturn[2] nil, error of kind bad_option or bad_uri
 function mr.try_connect(where)
-   local conn, err = connection.try(home.settings(where), 2)
-   return conn, err
+   local settings = home.settings(where)
+   local running = edition.connection(settings)
+   if running then return running end
+   local conn, err = connection.try(settings, 2)
+   if not conn then return nil, err end
+   return edition.note("connections", conn)
 end
 
 --- Runs fn(...) at once as a task of its own, until it first waits. An error in it is logged with its
@@ -70,7 +76,7 @@ end
 function mr.spawn(fn, ...)
    options.argument(1, "fn", fn, "function")
    local n, args = select("#", ...), { ... }
-   task.spawn(function() fn(unpack(args, 1, n)) end)
+   edition.spawn(function() fn(unpack(args, 1, n)) end)
 end
 
 local function seconds(n)
@@ -89,7 +95,19 @@ end
 local Timer = { __name = "moonrabbit.timer" }
 Timer.__index = Timer
 --- Takes the timer back.
-function Timer:cancel() loop.cancel(self.entry) end
+function Timer:cancel()
+   self.is_cancelled = true
+   if self.entry then loop.cancel(self.entry) end
+   edition.disown(self)
+end
+
+local function new_timer(start, s, fn, only_of_chunk)
+   local t = edition.own(setmetatable({}, Timer), Timer.cancel, only_of_chunk)
+   edition.later(function()
+      if not t.is_cancelled then t.entry = start(s, fn) end
+   end)
+   return t
+end
 
 --- Calls fn in a task after some seconds.
 -- @tparam number s
@@ -98,7 +116,7 @@ function Timer:cancel() loop.cancel(self.entry) end
 function mr.after(s, fn)
    seconds(s)
    options.argument(2, "fn", fn, "function")
-   return setmetatable({ entry = loop.after(s, fn) }, Timer)
+   return new_timer(loop.after, s, fn, true)
 end
 
 --- Calls fn in a task every so many seconds. A round that is due while the last one is still at work is
@@ -109,7 +127,7 @@ end
 function mr.every(s, fn)
    if seconds(s) == 0 then error("seconds must be more than 0", 2) end
    options.argument(2, "fn", fn, "function")
-   return setmetatable({ entry = loop.every(s, fn) }, Timer)
+   return new_timer(loop.every, s, fn, false)
 end
 
 --- Waits until a descriptor is ready: brings any non-blocking library into the loop.
@@ -131,13 +149,14 @@ function mr.now() return C.mr_now() end
 --- Asks the program to stop: consumers are cancelled, running handlers finish, confirms come in,
 -- connections close. A wait of no consequence in the main chunk (mr.sleep, mr.wait_fd) ends at once and
 -- the chunk with it, unless it is at a message of a `messages()` loop.
-function mr.stop() drain.ask() end
+function mr.stop() edition.later(drain.ask) end
 
 --- Calls fn when the program stops, before the connections close.
 -- @tparam function fn
 function mr.on_stop(fn)
    options.argument(1, "fn", fn, "function")
-   drain.on_stop(fn)
+   edition.own(function() drain.not_on_stop(fn) end, function(forget) forget() end)
+   edition.later(function() drain.on_stop(fn) end)
 end
 
 --- Runs until nothing can happen any more or mr.stop was called, then stops in good order. For

@@ -21,6 +21,8 @@ local ours = setmetatable({}, { __mode = "k" })  -- our workers, among all corou
 local waiting = {}               -- token -> worker, or MAIN
 local results = {}               -- token -> packed results for MAIN
 local ready, ready_first, ready_last = {}, 1, 0  -- workers to resume, with what
+local condemned = setmetatable({}, { __mode = "k" })  -- workers whose jobs are to end at a soft wait
+local soft_token = setmetatable({}, { __mode = "k" })  -- worker -> its last soft wait
 local next_token = 0
 local pump = function() error("no loop pumps", 0) end
 local report = function(_, why) io.stderr:write(why, "\n") end
@@ -137,8 +139,23 @@ function task.wait(token, soft)
    local consumer, deadline = mark.consumer, mark.deadline
    mark.consumer, mark.deadline = 0, 0
    if not worker then return resumed(consumer, deadline, wait_in_main(token, soft)) end
+   if soft then
+      if condemned[worker] then
+         condemned[worker] = nil
+         error(task.STOPPED, 0)
+      end
+      soft_token[worker] = token
+   end
    waiting[token] = worker
    return resumed(consumer, deadline, yield(token))
+end
+
+--- Ends a spawned task: at once when nothing is at stake in its wait, else at its next such wait.
+function task.condemn(worker)
+   local token = soft_token[worker]
+   if not token or waiting[token] ~= worker then condemned[worker] = true return end
+   waiting[token] = nil -- never resumed
+   task.alive = task.alive - 1
 end
 
 --- Gives `token`'s waiter what it waits for.
@@ -186,9 +203,11 @@ function task.has_ready()
    return ready_first <= ready_last
 end
 
+local function trace_unless_stopped(why) return why == task.STOPPED and why or trace(why, 2) end
+
 local function in_background(fn, a)
-   local ok, why = xpcall(fn, trace, a)
-   if not ok then report("task", why) end
+   local ok, why = xpcall(fn, trace_unless_stopped, a)
+   if not ok and why ~= task.STOPPED then report("task", why) end
 end
 
 local function spawned(fn, a)

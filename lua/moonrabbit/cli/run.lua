@@ -11,7 +11,8 @@ local GRACE = 2 -- seconds beyond --drain after which the process ends whatever 
 function run.describe(p)
    local c = p:command("run", "Run a script, then pump its loop until it has nothing more to do, or SIGINT or SIGTERM.", [[
 SIGINT or SIGTERM cancels the consumers, lets running handlers finish, flushes acks and confirms and
-closes; a second one ends at once.
+closes; a second one ends at once. SIGHUP loads the script anew: what is in flight finishes on the old
+code, connections, channels and consumer tags stay; a script that does not load changes nothing.
 
 Each option can be said in the environment, too: --log-format as MOONRABBIT_LOG_FORMAT, and so on. The
 command line wins. The page is docs/worker.md.
@@ -26,6 +27,7 @@ Exit codes:
    c:option("--url", "Where mr.connect() connects when it is not told; without a password, please: that belongs in AMQP_URL.")
       :argname "URL"
    c:option("--set", "Has the script find VALUE in mr.args.KEY; may be repeated."):argname "KEY=VALUE":count "*"
+   c:flag("--watch", "Reload the script when its file, or that of a module of its own, has changed.")
    c:option("--drain", "Seconds that running handlers have to finish when stopping; default: 30."):argname "SECONDS"
    c:option("--log-level", "The least level to log: error, warn, info or debug; default: info."):argname "LEVEL"
    c:option("--log-format", "How to log: logfmt or json; default: logfmt."):argname "FORMAT"
@@ -37,21 +39,22 @@ local function say(text)
    io.stderr:write("moonrabbit: ", text, "\n")
 end
 
--- True unless the script cannot be loaded or raised an error; that mr.stop ended it is none.
+-- True unless the script cannot be loaded or raised an error.
 local function run_script(wanted)
-   local errors, task = require "moonrabbit.errors", require "moonrabbit.task"
-   -- Text only: bytecode can be made to break out of LuaJIT.
-   local chunk, why = loadfile(wanted.script, "t")
-   if not chunk then
-      say(why:find "wrong mode" and wanted.script .. ": is bytecode; only the text of a script is run" or why)
-      return false
-   end
-   local ok, trace = xpcall(chunk, function(e)
-      return e == task.STOPPED and e or errors.trace(e, 2)
-   end, unpack(wanted.arguments))
-   if ok or trace == task.STOPPED then return true end
-   say(trace)
-   return false
+   local edition, script = require "moonrabbit.edition", require "moonrabbit.cli.script"
+   edition.loading(true)
+   local ok, why = script.run(wanted.script, wanted.arguments)
+   edition.loading(false)
+   if not ok then say(why) end
+   return ok
+end
+
+local function watch_for_changes(mr, wanted)
+   local reload, script = require "moonrabbit.cli.reload", require "moonrabbit.cli.script"
+   require("moonrabbit.cli.signals").watch(mr, function() reload.run(wanted) end)
+   if not wanted.watch then return end
+   require("moonrabbit.cli.watch").start(function() return script.files(wanted.script) end,
+      function() reload.run(wanted) end)
 end
 
 -- The script's arguments: `arg` as of any Lua script, mr.args with what was --set.
@@ -85,7 +88,7 @@ end
 local function main(mr, wanted)
    local drain = require "moonrabbit.drain"
    drain.patience, drain.stops_at_loss = wanted.drain, true
-   require("moonrabbit.cli.signals").watch(mr)
+   watch_for_changes(mr, wanted)
    set_guard(wanted)
    if not run_script(wanted) then
       drain.run(math.min(wanted.drain, 1))

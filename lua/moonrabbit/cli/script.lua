@@ -1,0 +1,103 @@
+--- cli.script: a script as text, its environment, and the modules that it requires.
+-- SPDX-License-Identifier: MIT
+-- The first run of a script is plain Lua. When it is loaded again, it runs beside the old one: with globals of
+-- its own (what it does not set it sees as it was), and with its modules loaded afresh.
+local errors = require "moonrabbit.errors"
+local task = require "moonrabbit.task"
+
+local script = {}
+
+local baseline = {}                  -- modules that were there before the script: not its own
+local files                          -- of the running edition; nil: of the first one
+local last_try = {}                  -- files of the edition that was loaded last, whatever became of it
+
+local function load_text(path, env)
+   local chunk, why = loadfile(path, "t") -- text only: bytecode can be made to break out of LuaJIT
+   if not chunk then
+      return nil, why:find "wrong mode" and path .. ": is bytecode; only the text of a script is run" or why
+   end
+   return env and setfenv(chunk, env) or chunk
+end
+
+local function is_ours(name) return baseline[name] or name == "moonrabbit" or name:find "^moonrabbit%." end
+
+-- require, for an edition's own modules.
+local function new_require(env, list)
+   local loaded, LOADING = {}, {}
+   return function(name)
+      if type(name) ~= "string" or is_ours(name) or package.preload[name] then return require(name) end
+      if loaded[name] == LOADING then error(("loop or previous error loading module '%s'"):format(name), 2) end
+      if loaded[name] ~= nil then return loaded[name] end
+      local path = package.searchpath(name, package.path)
+      if not path then return require(name) end -- one in C, or nowhere
+      local chunk, why = load_text(path, env)
+      if not chunk then error(("error loading module '%s' from file '%s':\n\t%s"):format(name, path, why), 2) end
+      loaded[name] = LOADING
+      table.insert(list, path)
+      local value = chunk(name, path)
+      loaded[name] = value == nil and true or value
+      return loaded[name]
+   end
+end
+
+local function new_environment(list)
+   local env = {}
+   env._G, env.require = env, new_require(env, list)
+   return setmetatable(env, { __index = _G })
+end
+
+-- For xpcall: a traceback, but mr.stop is no error.
+local function explain(e) return e == task.STOPPED and e or errors.trace(e, 2) end
+
+-- Files of modules that were required since the baseline.
+local function modules_since()
+   local list = {}
+   for name in pairs(package.loaded) do
+      local path = type(name) == "string" and not is_ours(name) and package.searchpath(name, package.path)
+      if path then list[#list + 1] = path end
+   end
+   return list
+end
+
+--- Runs the script for the first time.
+-- @treturn[1] true also when mr.stop ended it
+-- @treturn[2] nil, string what is wrong
+function script.run(path, arguments)
+   for name in pairs(package.loaded) do baseline[name] = true end
+   local chunk, why = load_text(path)
+   if not chunk then return nil, why end
+   local ok, trace = xpcall(chunk, explain, unpack(arguments))
+   if ok or trace == task.STOPPED then return true end
+   return nil, trace
+end
+
+--- Loads the script anew, beside the running one.
+-- @treturn[1] function run() -> true | nil, what is wrong
+-- @treturn[1] table its files; those of modules join them as they are required
+-- @treturn[2] nil, string what is wrong
+function script.again(path, arguments)
+   local list = { path }
+   local chunk, why = load_text(path, new_environment(list))
+   if not chunk then return nil, why end
+   return function()
+      local ok, trace = xpcall(chunk, explain, unpack(arguments))
+      if ok or trace == task.STOPPED then return true end
+      return nil, trace
+   end, list
+end
+
+--- The files to watch: those of the running edition, and of the one that was tried last.
+function script.files(path)
+   local list = files and { unpack(files) } or modules_since()
+   table.insert(list, path)
+   for _, file in ipairs(last_try) do list[#list + 1] = file end
+   return list
+end
+
+--- These are those of an edition that is being tried.
+function script.tried(list) last_try = list end
+
+--- These are the running edition's from here on.
+function script.set_files(list) files = list end
+
+return script

@@ -1,0 +1,74 @@
+--- cli.watch: `--watch`: looks whether a script's files have changed.
+-- SPDX-License-Identifier: MIT
+-- Editors replace files rather than write them, and not every file system tells of it: so it looks. A file that
+-- has changed is taken once it has stayed the same for one look.
+local ffi = require "ffi"
+local loop = require "moonrabbit.loop"
+local task = require "moonrabbit.task"
+
+local watch = {}
+
+watch.PAUSE = 0.25 -- seconds between two looks
+
+ffi.cdef [[
+typedef struct {
+	uint32_t mask, block_size;
+	uint64_t attributes;
+	uint32_t links, uid, gid;
+	uint16_t mode, spare;
+	uint64_t inode, size, blocks, attributes_mask;
+	struct { int64_t seconds; uint32_t nanoseconds; int32_t spare; } access, birth, change, modification;
+	uint64_t more[16]; /* 256 bytes in all */
+} mr_statx;
+int statx(int directory, const char *path, int flags, unsigned mask, mr_statx *out);
+]]
+
+local AT_FDCWD, BASIC = -100, 0x7ff
+local box = ffi.new "mr_statx"
+
+--- What tells one content of a file from another; "" when there is none.
+function watch.stamp(path)
+   if ffi.C.statx(AT_FDCWD, path, 0, BASIC, box) ~= 0 then return "" end
+   return ("%s %s %s %s"):format(tostring(box.inode), tostring(box.size), tostring(box.modification.seconds),
+      box.modification.nanoseconds)
+end
+
+local function look(files)
+   local seen = {}
+   for _, path in ipairs(files) do seen[path] = watch.stamp(path) end
+   return seen
+end
+
+-- Files that are not as they are known to be, and stay as they are since the last look.
+local function has_changed(known, before, now)
+   local changed = false
+   for path, stamp in pairs(now) do
+      known[path] = known[path] or stamp
+      if stamp ~= known[path] then
+         if stamp == "" or stamp ~= before[path] then return false end -- it is being replaced
+         changed = true
+      end
+   end
+   return changed
+end
+
+--- Calls changed() whenever one of the files has changed.
+-- @tparam function list gives the files' names
+-- @tparam function changed
+function watch.start(list, changed)
+   local known = look(list())
+   task.background(function()
+      local before = known
+      while true do
+         loop.sleep(watch.PAUSE)
+         local now = look(list())
+         if has_changed(known, before, now) then
+            for path, stamp in pairs(now) do known[path] = stamp end
+            changed()
+         end
+         before = now
+      end
+   end)
+end
+
+return watch
