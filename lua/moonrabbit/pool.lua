@@ -109,7 +109,7 @@ function pool.new(opts)
       self:close()
       return nil, err
    end
-   return self
+   return require("moonrabbit.edition").keep(self, Pool.close)
 end
 
 function Pool:_preconnect(count, insist)

@@ -5,6 +5,7 @@
 local C = require("moonrabbit.ffi").C
 local body_of = require "moonrabbit.body"
 local drain = require "moonrabbit.drain"
+local edition = require "moonrabbit.edition"
 local errors = require "moonrabbit.errors"
 local home = require "moonrabbit.home"
 local job = require "moonrabbit.job"
@@ -92,7 +93,7 @@ function publisher.new(opts)
       ticket.finish(t, "lost", "the buffer was full: the oldest had to go", "backpressure")
    end)
    all[self] = true
-   return self
+   return edition.keep(self, Publisher.close)
 end
 
 -- ---- the end of a publish ----
