@@ -164,7 +164,9 @@ function Connection:channel(opts)
    local box = ffi.new "mr_channel *[1]"
    local token = task.token()
    local status = C.mr_channel_open(self.handle, token, box)
-   if status ~= 0 then return nil, errors.of_status(status, "channel") end
+   if status ~= 0 then -- closed: lost again since it was open
+      return nil, status == errors.numbers.closed and self.last_error or errors.of_status(status, "channel")
+   end
    local handle = box[0]
    local number = C.mr_channel_number(handle)
    local ch = setmetatable({ connection = self, handle = handle, number = number, consumers = {}, book = false,

@@ -58,7 +58,7 @@ local function recovered(self, ev)
    end
    self:_wake_waiters()
    tell(self, { type = "recovered", entities = tonumber(ev.token), failed = report.failed, renamed = report.renamed,
-      gap = C.mr_now() - (self.lost_at or C.mr_now()), epoch = self.epoch })
+      gap = tonumber(ev.last) / 1000, epoch = self.epoch })
 end
 
 -- The program's own policy; without an answer the built-in one stands.

@@ -21,19 +21,23 @@ end
 -- `message`, the returned message, when it is "returned". `on_end(ticket, state, reason, cause)` is called
 -- when it ends, unless that gives true: then its owner sends it again.
 function ticket.new(number)
-   return setmetatable({ number = number, state = "waiting", waiter = false, sent = nil, on_end = nil, kind = nil }, Ticket)
+   return setmetatable({ number = number, state = "waiting", waiter = false, sent = nil, on_end = nil, kind = nil,
+      hint = nil }, Ticket)
 end
 
 local TEXTS = {
    nacked = "the broker refused the message", returned = "the message could not be routed",
    lost = "the connection went before the broker confirmed", timeout = "the broker did not confirm in time",
 }
+local CHANNEL_WENT = "the channel was closed before the broker confirmed"
+local CHANNEL_HINT = "the reason is the channel's: what it refuses, it refuses again; the other publishes may or may not have arrived"
 
 local function result(t)
    if t.state == "acked" or t.state == "sent" then return true end
    local err = errors.new(t.kind or t.state, "publish", t.reason or TEXTS[t.state])
    err.message = t.message
    err.code = t.message and t.message.reply_code
+   err.hint = t.hint or err.hint
    return nil, err
 end
 
@@ -63,7 +67,11 @@ local function finish(t, state, reason, cause)
       sent.room.left = sent.room.left + #sent[3]
       t.sent = nil
    end
-   if state == "lost" and reason then t.reason = TEXTS.lost .. ": " .. reason end
+   if state == "lost" and reason then
+      local of_channel = cause and cause.scope == "channel"
+      t.reason = (of_channel and CHANNEL_WENT or TEXTS.lost) .. ": " .. reason
+      t.hint = of_channel and cause.kind ~= "closed" and CHANNEL_HINT or nil
+   end
    local waiters = t.waiter
    if not waiters then return end
    t.waiter = false

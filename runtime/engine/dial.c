@@ -18,11 +18,37 @@ static void stop_watching(struct mr_dial *d)
 	mr_timer_stop(&d->timer);
 }
 
+/* One more that was of no use. The list is bounded: of the last ones only the number is told. */
+static void remember(struct mr_dial *d, int kind)
+{
+	char host[300], address[64] = "";
+	size_t used = strlen(d->tried);
+	mr_dial_host(d, host, sizeof host);
+	if (d->address < d->address_count && d->address_count > 1) {
+		memcpy(address, " (", 2);
+		mr_address_format(&d->addresses[d->address], address + 2, sizeof address - 3);
+		strcat(address, ")");
+	}
+	d->tries++;
+	int size = snprintf(d->tried + used, sizeof d->tried - used, "%s%.100s%s %s",
+		used ? ", " : "", host, address, mr_status_name(kind));
+	if ((size_t)size >= sizeof d->tried - used) d->tried[used] = 0;
+}
+
+void mr_dial_tell_tried(const struct mr_dial *d, mr_error *error)
+{
+	char text[sizeof error->text];
+	if (d->tries < 2) return;
+	snprintf(text, sizeof text, "%.200s (tried %zu: %s)", error->text, d->tries, d->tried);
+	memcpy(error->text, text, sizeof text);
+}
+
 static void finish(struct mr_dial *d, struct mr_stream *stream)
 {
 	stop_watching(d);
 	d->active = false;
 	d->stream = NULL;
+	if (!stream) mr_dial_tell_tried(d, &d->error);
 	d->done(d->owner, stream, stream ? NULL : &d->error);
 }
 
@@ -57,6 +83,7 @@ static void note_error(struct mr_dial *d, const mr_error *error)
 {
 	char host[300];
 	mr_error copy = *error;
+	remember(d, error->kind);
 	if (says_less(error, &d->error)) return;
 	mr_dial_host(d, host, sizeof host);
 	mr_error_set(&d->error, copy.kind, MR_SCOPE_CONNECTION, copy.code, "%s: %.440s", host,
@@ -230,6 +257,8 @@ void mr_dial_start(struct mr_dial *d)
 	d->host = 0;
 	d->deadline = mr_engine_now(d->engine) + d->config->connect_timeout;
 	memset(&d->error, 0, sizeof d->error);
+	d->tried[0] = 0;
+	d->tries = 0;
 	if (d->config->memory)
 		start_memory(d);
 	else if (load_tls(d) != MR_OK)
@@ -238,9 +267,11 @@ void mr_dial_start(struct mr_dial *d)
 		try_host(d);
 }
 
-bool mr_dial_next(struct mr_dial *d, const mr_error *why)
+bool mr_dial_next(struct mr_dial *d, mr_error *why)
 {
 	bool last = d->address + 1 >= d->address_count && d->host + 1 >= d->config->host_count;
+	remember(d, why->kind);
+	if (last) mr_dial_tell_tried(d, why);
 	if (last) return false;
 	d->active = true;
 	d->error = *why;

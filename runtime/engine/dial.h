@@ -31,6 +31,8 @@ struct mr_dial {
 	mr_msec deadline;      /* of the whole pass: connect_timeout */
 	mr_msec give_up;       /* of the address being tried, its AMQP handshake included */
 	mr_error error;        /* of the last failure */
+	char tried[256];       /* "host:port kind, ..." of all that failed in this pass */
+	size_t tries;
 	bool active;
 };
 
@@ -38,8 +40,11 @@ void mr_dial_init(struct mr_dial *d, struct mr_engine *engine, const struct mr_c
 	mr_dialed *done, void *owner);
 /* Starts at the first host; also picks up changed certificate files. */
 void mr_dial_start(struct mr_dial *d);
-/* Goes on behind the address that a stream came from and AMQP failed on; false: there is no other. */
-bool mr_dial_next(struct mr_dial *d, const mr_error *why);
+/* Goes on behind the address that a stream came from and AMQP failed on; false: there is no other, and
+ * `why` names all that were tried. */
+bool mr_dial_next(struct mr_dial *d, mr_error *why);
+/* Adds to an error what else was tried in this pass. */
+void mr_dial_tell_tried(const struct mr_dial *d, mr_error *error);
 void mr_dial_cancel(struct mr_dial *d);
 void mr_dial_fini(struct mr_dial *d);
 /* "name:port" of the host being tried. */

@@ -232,10 +232,10 @@ void mr_link_recovered(struct mr_link *link, uint32_t restored, mr_table *report
 		.detail = MR_CONNECTION_RECOVERED,
 		.token = restored};
 	ev.connection = link->number;
+	ev.last = (uint64_t)(mr_engine_now(link->engine) - link->recovery.lost_at);
 	ev.data.table = report;
 	snprintf(count, sizeof count, "%u", restored);
-	snprintf(gap, sizeof gap, "%.3f",
-		(double)(mr_engine_now(link->engine) - link->recovery.lost_at) / 1000);
+	snprintf(gap, sizeof gap, "%.3f", (double)ev.last / 1000);
 	mr_dial_host(&link->dial, host, sizeof host);
 	mr_log(&link->engine->log, MR_LOG_INFO, "recovered", "connection", link->config->name,
 		"host", host, "gap", gap, "entities", count, NULL);
@@ -313,6 +313,7 @@ static void on_patience(struct ev_loop *loop, ev_timer *timer, int revents)
 				? "%s accepts connections, but no AMQP handshake came within connect_timeout"
 				: "%s did not answer within connect_timeout",
 			host);
+		mr_dial_tell_tried(&link->dial, &error);
 		connect_failed(link, &error);
 	}
 }

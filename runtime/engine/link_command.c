@@ -71,10 +71,11 @@ static void request(struct mr_link *link, const struct mr_command *c)
 	mr_free(copy);
 }
 
-/* The host has yet to hear of a loss: by then it has given the number back. */
+/* The host has yet to hear of a loss (the session may be the next one, shaking hands): by then it has
+ * given the number back. */
 static void open_channel(struct mr_link *link, const struct mr_command *c)
 {
-	if (c->number != link->opened) {
+	if (c->number != link->opened || link->state != MR_LINK_OPEN) {
 		mr_link_tell_done(link, c->token, &link->error);
 		return;
 	}
@@ -109,7 +110,7 @@ static void take_secret(struct mr_link *link, const struct mr_command *c)
 	memset(old, 0, strlen(old));
 	mr_free(old);
 	if (!c->token) return;
-	if (link->session)
+	if (link->session && link->state == MR_LINK_OPEN)
 		mr_session_update_secret(link->session, c->token, link->login.password,
 			c->deadline);
 	else

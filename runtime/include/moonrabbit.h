@@ -246,7 +246,8 @@ enum mr_connection_state {
 	MR_CONNECTION_CLOSED, /* we closed it */
 	MR_CONNECTION_LOST, /* it failed; the event has the reason, last is 1 when it will be back */
 	MR_CONNECTION_RETRYING,  /* token: the try to come, last: in how many ms; the last reason */
-	MR_CONNECTION_RECOVERED, /* channels and consumers are back; table: what failed, or NULL */
+	MR_CONNECTION_RECOVERED, /* channels and consumers are back, last: after how many ms; table: what
+	                            failed, or NULL */
 	MR_CONNECTION_GAVE_UP    /* no more tries; the reason */
 };
 

@@ -193,6 +193,25 @@ describe("a connection", function()
       assert.equal(1, rude.count)
    end)
 
+   it("names all hosts that it tried, as far as there is room (X9)", function()
+      local rude, ports, list = peer.start(function() end), {}, {}
+      for i = 1, 3 do ports[i] = peer.closed_port() end
+      local err = failing(("amqp://127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d,no-such.invalid:7,127.0.0.1:%d"):format(ports[1],
+         rude.port, ports[2], ports[3]))
+      check(err, "stream_lost")
+      for _, port in ipairs(ports) do
+         assert.truthy(err.text:find(("127.0.0.1:%d connection_refused"):format(port), 1, true), err.text)
+      end
+      assert.truthy(err.text:find("no-such.invalid:7 dns_failed", 1, true), err.text)
+      assert.truthy(err.text:find("tried 5: ", 1, true), err.text)
+      for i = 1, 40 do list[i] = "127.0.0.1:" .. ports[1] end
+      err = failing("amqp://" .. table.concat(list, ","))
+      check(err, "connection_refused")
+      assert.truthy(err.text:find("tried 40: ", 1, true), err.text)
+      assert.is_true(#err.text < 503 and err.text:sub(-1) == ")", err.text)
+      assert.falsy(failing("amqp://127.0.0.1:" .. ports[1]).text:find("tried", 1, true))
+   end)
+
    broker.it_inside(it, "takes the heartbeat that was proposed, when the broker agrees (B3)", function()
       local name = broker.name "beating"
       assert(broker.connect { heartbeat = 7, name = name }:connect())

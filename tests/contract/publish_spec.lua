@@ -153,6 +153,8 @@ describe("publishing with confirms", function()
       assert.is_nil(ok)
       assert.equal("lost", err.kind)
       assert.truthy(err.text:find("no exchange", 1, true), err.text)
+      assert.truthy(err.text:find("the channel was closed before", 1, true), err.text)
+      assert.falsy(err.hint:find("publish it again", 1, true), err.hint) -- that would be in vain
       assert.is_false(ch.is_open)
       assert.equal("not_found", ch.last_error.kind)
       assert.equal("not_found", select(2, ch:publish("", "q", "x")).kind)
