@@ -229,6 +229,7 @@ end
 
 loop.on_close(function()
    connection.each(forget)
+   for _, book in pairs(connection.books) do ticket.lose_all(book) end
    connection.books = {}
 end)
 

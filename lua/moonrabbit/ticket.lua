@@ -102,6 +102,14 @@ function ticket.settle(book, first, last, status)
    if status ~= 0 then book.failed, book.failure = book.failed + (last - first + 1), state end
 end
 
+--- Ends all that is out in a book: nobody will tell of it any more.
+function ticket.lose_all(book)
+   local numbers = {}
+   for n in pairs(book.open) do numbers[#numbers + 1] = n end
+   table.sort(numbers)
+   for _, n in ipairs(numbers) do ticket.settle(book, n, n, errors.numbers.lost) end
+end
+
 --- Ends a ticket that is in no book.
 function ticket.lose(t, reason) finish(t, "lost", reason) end
 
