@@ -175,7 +175,7 @@ local STATES = {
       end)
       eventually("the end", function() return over end)
       return w
-   end, { "authentication_failed" } },
+   end, { "authentication_failed", "stream_lost" } }, -- the cut may hit the last try, too
    { "closed by the program", function()
       local w = world()
       lose(w, function() assert(w.conn:close()) end)
