@@ -86,6 +86,7 @@ int mr_channel_close(mr_channel *ch, uint64_t token)
 void mr_channel_free(mr_channel *ch)
 {
 	if (!ch || mr_is_forked(ch->connection->rt)) return;
+	mr_pool_forget_channel(ch);
 	if (ch->state == MR_HANDLE_CLOSED) {
 		mr_free(ch);
 		return;
@@ -94,6 +95,8 @@ void mr_channel_free(mr_channel *ch)
 	ch->orphaned = true;
 	if (ch->state != MR_HANDLE_CLOSING) send_close(ch, MR_TOKEN_NOBODY);
 }
+
+void mr_channel_keep(mr_channel *ch) { ch->kept = true; }
 
 uint16_t mr_channel_number(const mr_channel *ch) { return ch->number; }
 

@@ -86,12 +86,14 @@ int mr_connection_retry(mr_connection *c, double seconds)
 	return mr_command_send(c->rt, &cmd);
 }
 
-int mr_connection_inherit(mr_connection *c, const mr_connection *from)
+int mr_connection_inherit(mr_connection *c, mr_connection *from)
 {
 	struct mr_command cmd = {.type = MR_CMD_INHERIT,
 		.connection = c->number,
 		.number = from->number};
-	return mr_command_send(c->rt, &cmd);
+	enum mr_status st = mr_command_send(c->rt, &cmd);
+	if (st == MR_OK) mr_pool_inherit(c, from);
+	return st;
 }
 
 static enum mr_status send_secret(mr_connection *c, uint64_t token, const char *secret, size_t size,
@@ -125,14 +127,20 @@ void mr_connection_free(mr_connection *c)
 {
 	if (!c || mr_is_forked(c->rt)) return;
 	struct mr_command cmd = {.type = MR_CMD_LINK_FREE, .connection = c->number};
+	mr_pool_forget_connection(c);
 	c->rt->loop_mode -= c->config->heartbeat_in_loop;
 	mr_command_send(c->rt, &cmd);
 	mr_map_take(&c->rt->connections, c->number);
-	for (size_t i = 0; i < c->channel_slots; i++) mr_free(c->channels[i]);
+	for (size_t i = 0; i < c->channel_slots; i++) {
+		if (c->channels[i]) mr_pool_forget_channel(c->channels[i]);
+		mr_free(c->channels[i]);
+	}
 	mr_free(c->channels);
 	mr_table_free(c->server_properties);
 	mr_free(c);
 }
+
+void mr_connection_keep(mr_connection *c) { c->kept = true; }
 
 uint32_t mr_connection_id(const mr_connection *c) { return c->number; }
 

@@ -148,6 +148,13 @@ static bool channel_closed(mr_runtime *rt, const mr_event *ev)
 	return wanted;
 }
 
+/* What a pool gave up has closed. */
+static void parted(mr_runtime *rt, const mr_event *ev)
+{
+	mr_connection *c = mr_find_connection(rt, ev->connection);
+	if (c && c->parting && ev->token == c->parting && !ev->channel) mr_connection_free(c);
+}
+
 bool mr_apply_event(mr_runtime *rt, mr_event *ev)
 {
 	mr_connection *c;
@@ -155,6 +162,8 @@ bool mr_apply_event(mr_runtime *rt, mr_event *ev)
 	case MR_EV_CONNECTION: return connection_event(rt, ev);
 	case MR_EV_DONE:
 		channel_answer(rt, ev);
+		parted(rt, ev);
+		if (rt->requests.count && !mr_pool_answer(rt, ev)) return false;
 		return ev->token != 0 && ev->token != MR_TOKEN_NOBODY;
 	case MR_EV_CHANNEL: return channel_closed(rt, ev);
 	case MR_EV_BLOCKED:

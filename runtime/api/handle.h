@@ -16,7 +16,9 @@ struct mr_runtime {
 	struct mr_engine *engine;
 	uint32_t *alive;           /* a page that reads as 0 in a forked child */
 	struct mr_map connections; /* by number */
-	uint32_t connection_numbers, epochs;
+	struct mr_map pools;       /* by number */
+	struct mr_map requests;    /* of pools, by token: what is still to come */
+	uint32_t connection_numbers, epochs, pool_numbers;
 	uint32_t loop_mode;   /* connections with heartbeat_mode = "loop" */
 	unsigned unsignalled; /* commands pushed since the I/O thread was last woken */
 	bool prepared;        /* the last poll left the host announced as asleep */
@@ -39,6 +41,10 @@ struct mr_connection {
 	char host[280];
 	mr_channel **channels; /* by number */
 	size_t channel_slots;
+	struct mr_pool *pool;      /* whose it is, or NULL */
+	struct mr_pool_item *item; /* as which; NULL: it carries a shared pool's channels */
+	uint64_t parting; /* given up by its pool: freed when the close with this token has ended */
+	bool kept;        /* mr_connection_keep */
 };
 
 /* SUSPENDED: lost with its connection, or closed by the broker, and to come back. */
@@ -57,8 +63,10 @@ struct mr_channel {
 	enum mr_handle_state state;
 	uint64_t open_token, close_token;
 	bool confirming;
-	bool orphaned;      /* the host forgot it; freed when it has closed */
-	uint64_t published; /* the last publish's number, in confirm mode */
+	bool orphaned;             /* the host forgot it; freed when it has closed */
+	bool kept;                 /* mr_channel_keep */
+	struct mr_pool_item *item; /* of the pool whose it is, or NULL */
+	uint64_t published;        /* the last publish's number, in confirm mode */
 	mr_error error;
 };
 
@@ -80,5 +88,13 @@ mr_channel *mr_find_channel(const mr_runtime *rt, uint32_t connection, uint16_t 
 bool mr_apply_event(mr_runtime *rt, mr_event *event);
 /* Ends the handle; frees it when the host has no use for it any more. */
 void mr_channel_ended(mr_channel *ch, const mr_error *why);
+
+/* Pools. What their handles become without them: */
+void mr_pool_forget_connection(mr_connection *c);
+void mr_pool_forget_channel(mr_channel *ch);
+void mr_pool_inherit(mr_connection *c, mr_connection *from); /* c takes its place */
+/* An MR_EV_DONE: the next step of an acquire. False: the host need not see it. */
+bool mr_pool_answer(mr_runtime *rt, mr_event *event);
+void mr_pools_free(mr_runtime *rt); /* with the runtime */
 
 #endif

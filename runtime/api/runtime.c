@@ -86,6 +86,7 @@ void mr_runtime_free(mr_runtime *rt, double timeout)
 	/* The thread stops reading for nobody: events it cannot place wait in its own backlog. */
 	mr_engine_join(rt->engine);
 	drop_events(rt);
+	mr_pools_free(rt);
 	free_connections(rt);
 	mr_bridge_close(&rt->bridge);
 	munmap(rt->alive, 4096);

@@ -122,6 +122,7 @@ static void obey(struct mr_engine *e, const struct mr_command *c)
 		mr_stall_watch(&e->stall, c->deadline, c->flags, (pid_t)c->number);
 		break;
 	case MR_CMD_NOTE: mr_stall_note(&e->stall, (uint32_t)c->number, c->data); break;
+	case MR_CMD_POOL: mr_pools_command(&e->pools, c); break;
 	case MR_CMD_STOP: begin_stop(e, c->deadline); break;
 	default:
 		link_command(e, c);
@@ -312,6 +313,7 @@ static void free_engine(struct mr_engine *e)
 	for (at = 0; (io = mr_map_next(&e->resolver_watchers, &at, NULL));) mr_free(io);
 	mr_map_fini(&e->resolver_watchers);
 	mr_watches_fini(&e->watches);
+	mr_pools_fini(&e->pools);
 	mr_stall_fini(&e->stall);
 	mr_dispatch_fini(&e->dispatch);
 	mr_delivery_pool_close(e->pool);
@@ -346,6 +348,7 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 		goto fail;
 	mr_timers_init(&e->timers, e->loop);
 	mr_watches_init(&e->watches, &e->timers, &e->dispatch);
+	mr_pools_init(&e->pools, &e->timers, &e->dispatch);
 	mr_stall_init(&e->stall, e->loop, bridge, &e->log);
 	init_watchers(e);
 	st = mr_resolver_open(&e->resolver, on_resolver_watch, e, error);

@@ -15,6 +15,7 @@
 #include "broker/server.h"
 #include "engine/backoff.h"
 #include "engine/dispatch.h"
+#include "engine/pools.h"
 #include "engine/stall.h"
 #include "engine/timer.h"
 #include "engine/watch.h"
@@ -29,6 +30,7 @@ struct mr_engine {
 	struct mr_bridge *bridge;
 	struct mr_dispatch dispatch;
 	struct mr_watches watches;
+	struct mr_pools pools;
 	struct mr_stall stall;
 	struct mr_log log;
 	mr_stats stats;

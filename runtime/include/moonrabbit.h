@@ -374,8 +374,9 @@ MR_API int mr_connection_close(mr_connection *c, uint64_t token, double timeout)
 /* The host's own policy: `seconds` to the next try, negative: no more. After the first call, at any time,
  * each MR_CONNECTION_RETRYING waits at least a second for the next. */
 MR_API int mr_connection_retry(mr_connection *c, double seconds);
-/* What `from` has declared and bound is recovered with `c` from now on; for a handover. */
-MR_API int mr_connection_inherit(mr_connection *c, const mr_connection *from);
+/* What `from` has declared and bound is recovered with `c` from now on, and c is its pool's in its place;
+ * for a handover. */
+MR_API int mr_connection_inherit(mr_connection *c, mr_connection *from);
 /* The password of the next connect. */
 MR_API int mr_connection_password(mr_connection *c, const char *secret, size_t size);
 /* The same, and the open connection is told (connection.update-secret), such as a token renewed. */
@@ -473,6 +474,65 @@ MR_API int mr_channel_publish(mr_channel *ch, const char *exchange, size_t excha
 	const char *routing_key, size_t routing_key_size, const char *body, size_t body_size,
 	const char *properties, size_t properties_size, int flags, double timeout,
 	uint64_t *number);
+
+/* ---- pools -------------------------------------------------------------------------------- */
+
+/* Connections, or channels of two connections, lent to one at a time, who comes first first. Nothing is
+ * opened before it is needed. What is lent bears the token that it was acquired with, until it is given
+ * back: a token must not be used twice at the same time. */
+typedef struct mr_pool mr_pool;
+
+enum mr_strategy {
+	MR_POOLED, /* lends connections, open or still to be opened (mr_connection_open) */
+	MR_SHARED  /* lends open channels: of one connection to publish and of one to consume */
+};
+
+/* Of a shared pool: which connection. Of a pooled one, FRESH: a connection that nobody had, at once, or
+ * MR_POOL_LIMIT_EXCEEDED; to open some beforehand, acquire, open and release them. */
+enum { MR_POOL_PUBLISH, MR_POOL_CONSUME, MR_POOL_FRESH };
+
+typedef struct mr_pool_counts {
+	uint32_t limit;
+	uint32_t active;  /* lent, or being opened for somebody */
+	uint32_t idle;    /* free to be lent; active and idle together are never above the limit */
+	uint32_t waiting; /* who wait for their turn */
+} mr_pool_counts;
+
+/* A pool of at most `limit` (1 to 65535) connections, or channels. *takes* `options`. */
+MR_API int mr_pool_new(mr_runtime *rt, mr_options *options, int strategy, uint32_t limit,
+	mr_pool **out, mr_error *error);
+/* Borrows one. *item is its number when it is lent at once; 0 when an MR_EV_DONE with `token` is to come:
+ * MR_OK (mr_pool_item has its number), MR_TIMEOUT after `timeout` seconds of waiting (negative: for ever),
+ * MR_CLOSED when the pool is closed, or why it cannot be opened. MR_POOL_EXHAUSTED: all are lent, or others
+ * wait, and `timeout` is 0. MR_CHANNEL_LIMIT_REACHED: its connection has no more. */
+MR_API int mr_pool_acquire(mr_pool *pool, uint64_t token, int purpose, double timeout,
+	uint32_t *item);
+/* Gives back. MR_BAD_ARGUMENT: nothing is lent under that token, or not any more. */
+MR_API int mr_pool_release(mr_pool *pool, uint64_t token);
+/* Gives back what is broken: it is closed, and a fresh one may take its place. */
+MR_API int mr_pool_replace(mr_pool *pool, uint64_t token);
+MR_API uint32_t mr_pool_item(const mr_pool *pool, uint64_t token); /* lent under it, or 0 */
+/* What a number stands for, borrowed until it is given back; NULL: not this pool's, not of this kind, or
+ * the host has freed it meanwhile, which is its right. A number is never used again. */
+MR_API mr_connection *mr_pool_connection(const mr_pool *pool, uint32_t item);
+MR_API mr_channel *mr_pool_channel(const mr_pool *pool, uint32_t item);
+MR_API bool mr_pool_has(const mr_pool *pool, uint32_t item);
+/* A shared pool's connection for a purpose, made if there is none, opened by the first acquire. */
+MR_API int mr_pool_shared(mr_pool *pool, int purpose, mr_connection **out, mr_error *error);
+/* Adds n connections to a pooled one, not opened. MR_POOL_LIMIT_EXCEEDED: those that fitted stay. */
+MR_API int mr_pool_grow(mr_pool *pool, uint32_t n);
+/* Sets the limit. Idle ones beyond it go now, lent ones when they are given back. */
+MR_API int mr_pool_resize(mr_pool *pool, uint32_t limit);
+MR_API void mr_pool_count(const mr_pool *pool, mr_pool_counts *out);
+/* Closes all, lent or not; whoever waits is told MR_CLOSED. It can be used again. With a token (0: none)
+ * MR_EV_DONE says that all have closed. */
+MR_API int mr_pool_close(mr_pool *pool, uint64_t token);
+/* Closes and forgets it. Takes NULL. */
+MR_API void mr_pool_free(mr_pool *pool);
+/* The host keeps pointers to this one: a pool that has no more use for it only forgets it, see
+ * mr_pool_has; closing and freeing it is then the host's. */
+MR_API void mr_connection_keep(mr_connection *c);
+MR_API void mr_channel_keep(mr_channel *ch);
 
 /* ---- the embedded broker ------------------------------------------------------------------ */
 

@@ -1,0 +1,487 @@
+/* pool: lends connections or channels: who gets one, who waits, who gives back.
+ * SPDX-License-Identifier: MIT
+ * Host thread. */
+#include "api/pool.h"
+
+#include <stdio.h>
+
+#include "base/alloc.h"
+
+#define LIMIT_MAX 65535
+
+/* ---- a pool ---- */
+
+static enum mr_status check_options(const mr_options *options, mr_error *error)
+{
+	struct mr_config config = {0};
+	enum mr_status st = mr_config_resolve(&config, options, error);
+	mr_config_fini(&config);
+	return st;
+}
+
+int mr_pool_new(mr_runtime *rt, mr_options *options, int strategy, uint32_t limit, mr_pool **out,
+	mr_error *error)
+{
+	if (mr_is_forked(rt))
+		return mr_error_set(error, MR_FORKED, MR_SCOPE_POOL, 0,
+			"this runtime belongs to the parent");
+	if ((strategy != MR_POOLED && strategy != MR_SHARED) || !limit || limit > LIMIT_MAX)
+		return mr_error_set(error, MR_BAD_ARGUMENT, MR_SCOPE_POOL, 0,
+			"a pool is pooled or shared, and its limit is 1 to %d", LIMIT_MAX);
+	enum mr_status st = check_options(options, error);
+	if (st != MR_OK) return st;
+	mr_pool *pool = mr_calloc(1, sizeof *pool);
+	if (!pool || mr_map_put(&rt->pools, rt->pool_numbers + 1, pool) != MR_OK) {
+		mr_free(pool);
+		return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_POOL, 0, "out of memory");
+	}
+	pool->rt = rt;
+	pool->number = ++rt->pool_numbers;
+	pool->strategy = strategy;
+	pool->limit = limit;
+	pool->options = options;
+	mr_list_init(&pool->free);
+	mr_pool_say(pool, MR_POOL_LINE_NEW, 0, 0);
+	*out = pool;
+	return MR_OK;
+}
+
+static void free_pool(struct mr_pool *pool)
+{
+	mr_map_fini(&pool->items);
+	mr_map_fini(&pool->held);
+	mr_options_free(pool->options);
+	mr_free(pool);
+}
+
+void mr_pools_free(mr_runtime *rt)
+{
+	struct mr_pool *pool;
+	struct mr_pool_item *item;
+	struct mr_pool_request *r;
+	size_t at = 0;
+	while ((pool = mr_map_next(&rt->pools, &at, NULL))) {
+		for (size_t i = 0; (item = mr_map_next(&pool->items, &i, NULL));) mr_free(item);
+		free_pool(pool);
+	}
+	for (at = 0; (r = mr_map_next(&rt->requests, &at, NULL));) mr_free(r);
+	mr_map_fini(&rt->pools);
+	mr_map_fini(&rt->requests);
+}
+
+/* ---- places ---- */
+
+enum mr_status mr_pool_say(struct mr_pool *pool, int how, uint64_t token, mr_msec deadline)
+{
+	struct mr_command c = {.type = MR_CMD_POOL,
+		.number = pool->number,
+		.token = token,
+		.deadline = deadline};
+	c.how = (uint16_t)how;
+	return mr_command_send(pool->rt, &c);
+}
+
+void mr_pool_settle(struct mr_pool *pool)
+{
+	/* Nobody is left in the line, so that what it has is known, and stays as it is. */
+	if (!pool->waiting && pool->given) {
+		pool->given = 0;
+		mr_pool_say(pool, MR_POOL_LINE_TAKE_BACK, 0, 0);
+	}
+	while (pool->given < pool->waiting && pool->lent + pool->given < pool->limit) {
+		pool->given++;
+		mr_pool_say(pool, MR_POOL_LINE_GIVE, 0, 0);
+	}
+}
+
+static enum mr_status expect(struct mr_pool *pool, uint64_t token, int purpose, int step)
+{
+	struct mr_pool_request *r = mr_calloc(1, sizeof *r);
+	if (!r || mr_map_put(&pool->rt->requests, token, r) != MR_OK) {
+		mr_free(r);
+		return MR_NO_MEMORY;
+	}
+	r->pool = pool;
+	r->purpose = purpose;
+	r->step = step;
+	return MR_OK;
+}
+
+static void unexpect(mr_runtime *rt, uint64_t token) { mr_free(mr_map_take(&rt->requests, token)); }
+
+static enum mr_status lend(struct mr_pool_item *item, uint64_t token, int purpose)
+{
+	enum mr_status st = mr_map_put(&item->pool->held, token, item);
+	if (st != MR_OK) {
+		mr_pool_put_idle(item);
+		return st;
+	}
+	item->token = token;
+	item->purpose = purpose;
+	return MR_OK;
+}
+
+/* ---- making ---- */
+
+int mr_pool_shared(mr_pool *pool, int purpose, mr_connection **out, mr_error *error)
+{
+	bool fits = pool->strategy == MR_SHARED && purpose >= MR_POOL_PUBLISH &&
+	            purpose <= MR_POOL_CONSUME;
+	if (!fits)
+		return mr_error_set(error, MR_BAD_ARGUMENT, MR_SCOPE_POOL, 0,
+			"only a shared pool has a connection to publish and one to consume");
+	enum mr_status st = MR_OK;
+	if (!pool->shared[purpose]) st = mr_pool_connect(pool, &pool->shared[purpose], error);
+	if (st == MR_OK) *out = pool->shared[purpose];
+	return st;
+}
+
+static enum mr_status serve_new_connection(struct mr_pool *pool, struct mr_pool_item **out)
+{
+	mr_connection *c;
+	enum mr_status st = mr_pool_connect(pool, &c, NULL);
+	if (st != MR_OK) return st;
+	*out = mr_pool_item_new(pool, c, NULL);
+	if (*out) return MR_OK;
+	mr_pool_part(c, 0);
+	return MR_NO_MEMORY;
+}
+
+/* The answer makes the next step; until then nobody else has the channel. */
+static enum mr_status open_channel(mr_connection *c, uint64_t token)
+{
+	mr_channel *ch;
+	enum mr_status st = mr_channel_open(c, token, &ch);
+	if (st == MR_OK) ch->orphaned = true;
+	return st;
+}
+
+static enum mr_status begin_channel(struct mr_pool *pool, uint64_t token, int purpose)
+{
+	mr_connection *c;
+	mr_runtime *rt = pool->rt;
+	enum mr_status st = mr_pool_shared(pool, purpose, &c, NULL);
+	if (st != MR_OK) return st;
+	bool is_open = c->state == MR_CONNECTION_OPEN;
+	int step = is_open ? MR_POOL_OPENING : MR_POOL_CONNECTING;
+	struct mr_pool_request *r = mr_map_get(&rt->requests, token);
+	if (!r && (st = expect(pool, token, purpose, step)) != MR_OK) return st;
+	if (r) r->step = step;
+	st = is_open ? open_channel(c, token) : (enum mr_status)mr_connection_open(c, token);
+	if (st != MR_OK) unexpect(rt, token);
+	return st;
+}
+
+enum mr_status mr_pool_serve(struct mr_pool *pool, uint64_t token, int purpose, uint32_t *number)
+{
+	enum mr_status st = MR_OK;
+	struct mr_pool_item *item =
+		purpose == MR_POOL_FRESH ? NULL : mr_pool_take_idle(pool, purpose);
+	*number = 0;
+	if (!item) {
+		mr_pool_shrink(pool, pool->limit); /* one of the other purpose makes room */
+		if (pool->strategy == MR_SHARED) return begin_channel(pool, token, purpose);
+		st = serve_new_connection(pool, &item);
+	}
+	if (st == MR_OK) st = lend(item, token, purpose);
+	if (st == MR_OK) *number = item->number;
+	return st;
+}
+
+/* ---- acquire ---- */
+
+static enum mr_status check(const struct mr_pool *pool, uint64_t token, int purpose)
+{
+	bool known = purpose >= MR_POOL_PUBLISH && purpose <= MR_POOL_FRESH;
+	if (mr_is_forked(pool->rt)) return MR_FORKED;
+	if (!mr_is_token(token) || !known) return MR_BAD_ARGUMENT;
+	if (purpose == MR_POOL_FRESH && pool->strategy != MR_POOLED) return MR_BAD_ARGUMENT;
+	bool is_used = mr_map_get(&pool->held, token) || mr_map_get(&pool->rt->requests, token);
+	return is_used ? MR_BAD_ARGUMENT : MR_OK;
+}
+
+static enum mr_status wait_turn(struct mr_pool *pool, uint64_t token, int purpose, double timeout)
+{
+	if (timeout == 0) return MR_POOL_EXHAUSTED;
+	mr_msec deadline = timeout > 0 ? mr_clock_now() + mr_msec_of(timeout) : MR_NEVER;
+	enum mr_status st = expect(pool, token, purpose, MR_POOL_WAITING);
+	if (st != MR_OK) return st;
+	st = mr_pool_say(pool, MR_POOL_LINE_WAIT, token, deadline);
+	if (st != MR_OK) {
+		unexpect(pool->rt, token);
+		return st;
+	}
+	pool->waiting++;
+	mr_pool_settle(pool);
+	return MR_OK;
+}
+
+int mr_pool_acquire(mr_pool *pool, uint64_t token, int purpose, double timeout, uint32_t *item)
+{
+	uint32_t number = 0;
+	enum mr_status st = check(pool, token, purpose);
+	if (st != MR_OK) return st;
+	bool is_free = !pool->waiting && pool->lent < pool->limit;
+	if (purpose == MR_POOL_FRESH && (!is_free || !mr_pool_has_room(pool)))
+		return MR_POOL_LIMIT_EXCEEDED;
+	if (is_free) {
+		pool->lent++;
+		st = mr_pool_serve(pool, token, purpose, &number);
+		if (st != MR_OK) pool->lent--;
+	} else {
+		st = wait_turn(pool, token, purpose, timeout);
+	}
+	if (st == MR_OK) *item = number;
+	return st;
+}
+
+/* ---- the steps of an acquire that had to wait ---- */
+
+static void change_status(mr_event *ev, enum mr_status st, const char *text)
+{
+	ev->status = st;
+	if (!ev->data.reply) ev->data.reply = mr_calloc(1, sizeof *ev->data.reply);
+	if (ev->data.reply) mr_error_set(&ev->data.reply->error, st, MR_SCOPE_POOL, 0, "%s", text);
+}
+
+/* The channel that was opened for this request; it is in its connection's table until it has ended. */
+static mr_channel *opened(const mr_runtime *rt, const mr_event *ev)
+{
+	mr_connection *c = mr_find_connection(rt, ev->connection);
+	mr_channel *ch = c && ev->channel < c->channel_slots ? c->channels[ev->channel] : NULL;
+	return ch && ch->open_token == ev->token ? ch : NULL;
+}
+
+static enum mr_status take_channel(struct mr_pool *pool, const mr_event *ev, int purpose)
+{
+	mr_channel *ch = opened(pool->rt, ev);
+	if (!ch || ch->state != MR_HANDLE_OPEN) return MR_CLOSED;
+	struct mr_pool_item *item = mr_pool_item_new(pool, NULL, ch);
+	if (!item) {
+		mr_channel_free(ch);
+		return MR_NO_MEMORY;
+	}
+	ch->orphaned = false;
+	return lend(item, ev->token, purpose);
+}
+
+/* The acquire has ended without an item: its place is free again. */
+static bool give_up(struct mr_pool *pool, mr_event *ev, enum mr_status st)
+{
+	unexpect(pool->rt, ev->token);
+	pool->lent--;
+	if (st != MR_OK) change_status(ev, st, mr_status_text(st));
+	mr_pool_settle(pool);
+	return true;
+}
+
+static bool turn_has_come(struct mr_pool *pool, struct mr_pool_request *r, mr_event *ev)
+{
+	uint32_t number;
+	pool->waiting--;
+	if (ev->status != MR_OK) {
+		unexpect(pool->rt, ev->token);
+		mr_pool_settle(pool);
+		return true;
+	}
+	pool->given--;
+	pool->lent++;
+	enum mr_status st = mr_pool_serve(pool, ev->token, r->purpose, &number);
+	if (st != MR_OK) return give_up(pool, ev, st);
+	if (number) unexpect(pool->rt, ev->token);
+	mr_pool_settle(pool);
+	return number != 0;
+}
+
+static bool has_connected(struct mr_pool *pool, struct mr_pool_request *r, mr_event *ev)
+{
+	mr_connection *c = pool->shared[r->purpose];
+	if (ev->status != MR_OK) return give_up(pool, ev, MR_OK);
+	r->step = MR_POOL_OPENING;
+	enum mr_status st = c ? open_channel(c, ev->token) : MR_CLOSED;
+	return st == MR_OK ? false : give_up(pool, ev, st);
+}
+
+static bool has_opened(struct mr_pool *pool, struct mr_pool_request *r, mr_event *ev)
+{
+	mr_channel *ch;
+	if (ev->status != MR_OK) {
+		/* In time it may be answered after all: it is closed then. */
+		if (ev->status == MR_TIMEOUT && (ch = opened(pool->rt, ev))) mr_channel_free(ch);
+		return give_up(pool, ev, MR_OK);
+	}
+	enum mr_status st = take_channel(pool, ev, r->purpose);
+	if (st != MR_OK) return give_up(pool, ev, st);
+	unexpect(pool->rt, ev->token);
+	return true;
+}
+
+bool mr_pool_answer(mr_runtime *rt, mr_event *ev)
+{
+	struct mr_pool_request *r = mr_map_get(&rt->requests, ev->token);
+	if (!r) return true;
+	if (r->step == MR_POOL_CLOSING && --r->left) return false;
+	if (r->step == MR_POOL_CLOSING) {
+		unexpect(rt, ev->token);
+		return true;
+	}
+	if (!r->pool) {
+		mr_channel *ch = r->step == MR_POOL_OPENING ? opened(rt, ev) : NULL;
+		if (ch) mr_channel_free(ch);
+		unexpect(rt, ev->token);
+		change_status(ev, MR_CLOSED, "the pool was closed");
+		return true;
+	}
+	if (r->step == MR_POOL_WAITING) return turn_has_come(r->pool, r, ev);
+	if (r->step == MR_POOL_CONNECTING) return has_connected(r->pool, r, ev);
+	return has_opened(r->pool, r, ev);
+}
+
+/* ---- giving back ---- */
+
+static struct mr_pool_item *give_back(struct mr_pool *pool, uint64_t token)
+{
+	struct mr_pool_item *item = mr_map_take(&pool->held, token);
+	if (!item) return NULL;
+	item->token = 0;
+	pool->lent--;
+	return item;
+}
+
+int mr_pool_release(mr_pool *pool, uint64_t token)
+{
+	if (mr_is_forked(pool->rt)) return MR_FORKED;
+	struct mr_pool_item *item = give_back(pool, token);
+	if (!item) return MR_BAD_ARGUMENT;
+	if (mr_pool_item_works(item) && mr_pool_has_room(pool))
+		mr_pool_put_idle(item);
+	else
+		mr_pool_item_drop(item, 0);
+	mr_pool_settle(pool);
+	return MR_OK;
+}
+
+int mr_pool_replace(mr_pool *pool, uint64_t token)
+{
+	if (mr_is_forked(pool->rt)) return MR_FORKED;
+	struct mr_pool_item *item = give_back(pool, token);
+	if (!item) return MR_BAD_ARGUMENT;
+	mr_pool_item_drop(item, 0);
+	mr_pool_settle(pool);
+	return MR_OK;
+}
+
+/* ---- looking in ---- */
+
+uint32_t mr_pool_item(const mr_pool *pool, uint64_t token)
+{
+	const struct mr_pool_item *item = mr_map_get(&pool->held, token);
+	return item ? item->number : 0;
+}
+
+mr_connection *mr_pool_connection(const mr_pool *pool, uint32_t number)
+{
+	const struct mr_pool_item *item = mr_map_get(&pool->items, number);
+	return item ? item->connection : NULL;
+}
+
+mr_channel *mr_pool_channel(const mr_pool *pool, uint32_t number)
+{
+	const struct mr_pool_item *item = mr_map_get(&pool->items, number);
+	return item ? item->channel : NULL;
+}
+
+bool mr_pool_has(const mr_pool *pool, uint32_t item)
+{
+	return mr_map_get(&pool->items, item) != NULL;
+}
+
+void mr_pool_count(const mr_pool *pool, mr_pool_counts *out)
+{
+	*out = (mr_pool_counts){pool->limit, pool->lent, pool->idle, pool->waiting};
+}
+
+/* ---- its size, and its end ---- */
+
+int mr_pool_grow(mr_pool *pool, uint32_t n)
+{
+	if (mr_is_forked(pool->rt)) return MR_FORKED;
+	for (; n; n--) {
+		struct mr_pool_item *item;
+		if (!mr_pool_has_room(pool)) return MR_POOL_LIMIT_EXCEEDED;
+		if (pool->strategy == MR_SHARED) continue; /* a channel is there when it is lent */
+		enum mr_status st = serve_new_connection(pool, &item);
+		if (st != MR_OK) return st;
+		mr_pool_put_idle(item);
+	}
+	return MR_OK;
+}
+
+int mr_pool_resize(mr_pool *pool, uint32_t limit)
+{
+	if (mr_is_forked(pool->rt)) return MR_FORKED;
+	if (!limit || limit > LIMIT_MAX) return MR_BAD_ARGUMENT;
+	pool->limit = limit;
+	mr_pool_shrink(pool, limit);
+	mr_pool_settle(pool);
+	return MR_OK;
+}
+
+/* Those in the line, and those for whom something is being opened, are told when their answer comes. */
+static void abandon_requests(struct mr_pool *pool)
+{
+	struct mr_pool_request *r;
+	size_t at = 0;
+	while ((r = mr_map_next(&pool->rt->requests, &at, NULL)))
+		if (r->pool == pool) r->pool = NULL;
+}
+
+/* The number of closes on their way. */
+static uint32_t close_all(struct mr_pool *pool, uint64_t token)
+{
+	struct mr_pool_item *item;
+	uint32_t closes = 0;
+	size_t at = 0;
+	while ((item = mr_map_next(&pool->items, &at, NULL)))
+		closes += mr_pool_item_drop(item, token);
+	for (int i = 0; i < 2; i++) {
+		if (pool->shared[i]) closes += mr_pool_part(pool->shared[i], token);
+		pool->shared[i] = NULL;
+	}
+	pool->waiting = pool->given = pool->lent = 0;
+	return closes;
+}
+
+int mr_pool_close(mr_pool *pool, uint64_t token)
+{
+	if (mr_is_forked(pool->rt)) return MR_FORKED;
+	enum mr_status st = token ? check(pool, token, MR_POOL_PUBLISH) : MR_OK;
+	if (st == MR_OK && token) st = expect(pool, token, 0, MR_POOL_CLOSING);
+	if (st != MR_OK) return st;
+	struct mr_pool_request *closing = token ? mr_map_get(&pool->rt->requests, token) : NULL;
+	abandon_requests(pool);
+	uint32_t closes = close_all(pool, token);
+	if (closing) closing->left = closes + 1;
+	mr_pool_say(pool, MR_POOL_LINE_END, token, 0);
+	return MR_OK;
+}
+
+void mr_pool_free(mr_pool *pool)
+{
+	mr_connection *c;
+	size_t at = 0;
+	if (!pool || mr_is_forked(pool->rt)) return;
+	if (pool->lent) {
+		char count[16];
+		snprintf(count, sizeof count, "%u", pool->lent);
+		mr_log(&pool->rt->log, MR_LOG_WARN, "a pool was freed before all was given back",
+			"lent", count, NULL);
+	}
+	abandon_requests(pool);
+	close_all(pool, 0);
+	mr_pool_say(pool, MR_POOL_LINE_FREE, 0, 0);
+	mr_map_take(&pool->rt->pools, pool->number);
+	while ((c = mr_map_next(&pool->rt->connections, &at, NULL)))
+		if (c->pool == pool) c->pool = NULL;
+	free_pool(pool);
+}

@@ -1,0 +1,715 @@
+/* test_pool: a pool as a C host sees it, against the embedded broker.
+ * SPDX-License-Identifier: MIT */
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "moonrabbit.h"
+
+static mr_runtime *rt;
+static mr_server *server;
+static mr_pool *pool;
+static long live;
+
+static int begin(void **state)
+{
+	mr_error error;
+	(void)state;
+	live = mr_alloc_live();
+	pool = NULL;
+	if (mr_runtime_new(&rt) != MR_OK) return -1;
+	mr_runtime_log(rt, -1, MR_LOG_LOGFMT);
+	return mr_server_open(&server, "pool", &error);
+}
+
+static int end(void **state)
+{
+	(void)state;
+	mr_runtime_free(rt, 5);
+	mr_server_close(server);
+	assert_int_equal(mr_alloc_live(), live);
+	return 0;
+}
+
+static mr_options *options(void)
+{
+	mr_error error;
+	mr_options *o = mr_options_new();
+	assert_int_equal(mr_options_string(o, "url", "memory://pool", 13, &error), MR_OK);
+	return o;
+}
+
+static void make(int strategy, uint32_t limit)
+{
+	mr_error error;
+	assert_int_equal(mr_pool_new(rt, options(), strategy, limit, &pool, &error), MR_OK);
+}
+
+/* Pulls events until the request with this token has ended; its status. */
+static int wait_done(uint64_t token)
+{
+	double deadline = mr_now() + 10;
+	while (mr_now() < deadline) {
+		mr_event ev;
+		if (mr_runtime_poll(rt, &ev, 1, 0.5) != 1) continue;
+		bool is_it = ev.type == MR_EV_DONE && ev.token == token;
+		int status = ev.status;
+		if (is_it && ev.data.reply) assert_int_equal(ev.data.reply->error.kind, status);
+		mr_event_fini(&ev);
+		if (is_it) return status;
+	}
+	fail_msg("request %d never ended", (int)token);
+	return -1;
+}
+
+/* The next MR_EV_DONE, whoever it is for. */
+static uint64_t next_done(int *status)
+{
+	double deadline = mr_now() + 10;
+	while (mr_now() < deadline) {
+		mr_event ev;
+		if (mr_runtime_poll(rt, &ev, 1, 0.5) != 1) continue;
+		bool is_it = ev.type == MR_EV_DONE;
+		*status = ev.status;
+		mr_event_fini(&ev);
+		if (is_it) return ev.token;
+	}
+	fail_msg("nothing ended");
+	return 0;
+}
+
+static uint32_t lent_at_once(uint64_t token)
+{
+	uint32_t item = 0;
+	assert_int_equal(mr_pool_acquire(pool, token, MR_POOL_PUBLISH, 0, &item), MR_OK);
+	assert_int_not_equal(item, 0);
+	assert_int_equal(mr_pool_item(pool, token), item);
+	return item;
+}
+
+static void waits(uint64_t token, double timeout)
+{
+	uint32_t item = 99;
+	assert_int_equal(mr_pool_acquire(pool, token, MR_POOL_PUBLISH, timeout, &item), MR_OK);
+	assert_int_equal(item, 0);
+	assert_int_equal(mr_pool_item(pool, token), 0);
+}
+
+static mr_channel *channel_lent(uint64_t token, int purpose)
+{
+	uint32_t item;
+	assert_int_equal(mr_pool_acquire(pool, token, purpose, -1, &item), MR_OK);
+	if (!item) assert_int_equal(wait_done(token), MR_OK);
+	mr_channel *ch = mr_pool_channel(pool, mr_pool_item(pool, token));
+	assert_non_null(ch);
+	assert_true(mr_channel_is_open(ch));
+	return ch;
+}
+
+static void counts_are(uint32_t active, uint32_t idle, uint32_t waiting)
+{
+	mr_pool_counts n;
+	mr_pool_count(pool, &n);
+	assert_int_equal(n.active, active);
+	assert_int_equal(n.idle, idle);
+	assert_int_equal(n.waiting, waiting);
+}
+
+static uint32_t connections(void)
+{
+	mr_table *report = mr_server_report(server);
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < report->count; i++)
+		if (report->fields[i].key.size == 11 &&
+			memcmp(report->fields[i].key.data, "connections", 11) == 0)
+			count = report->fields[i].value.as.nested->count;
+	mr_table_free(report);
+	return count;
+}
+
+/* Pulls events until the broker has so many. */
+static void connections_become(uint32_t wanted)
+{
+	double deadline = mr_now() + 10;
+	while (connections() != wanted) {
+		mr_event ev;
+		if (mr_now() > deadline) fail_msg("%u connections, not %u", connections(), wanted);
+		if (mr_runtime_poll(rt, &ev, 1, 0.01) == 1) mr_event_fini(&ev);
+	}
+}
+
+/* ---- lending ---- */
+
+static void test_connections_are_lent_at_once_unopened_and_reused(void **state)
+{
+	(void)state;
+	make(MR_POOLED, 2);
+	uint32_t one = lent_at_once(1), two = lent_at_once(2);
+	mr_connection *c = mr_pool_connection(pool, one);
+	assert_ptr_not_equal(c, mr_pool_connection(pool, two));
+	assert_int_equal(mr_connection_state(c), MR_CONNECTION_IDLE);
+	assert_int_equal(connections(), 0);
+	assert_int_equal(mr_connection_open(c, 50), MR_OK);
+	assert_int_equal(wait_done(50), MR_OK);
+	assert_int_equal(mr_pool_release(pool, 1), MR_OK);
+	counts_are(1, 1, 0);
+	assert_int_equal(lent_at_once(3), one);
+	assert_int_equal(mr_connection_state(c), MR_CONNECTION_OPEN);
+	assert_null(mr_pool_channel(pool, one));
+	mr_pool_free(pool);
+	connections_become(0);
+}
+
+static void test_what_is_not_lent_cannot_be_given_back(void **state)
+{
+	uint32_t item;
+	(void)state;
+	make(MR_POOLED, 2);
+	lent_at_once(1);
+	assert_int_equal(mr_pool_acquire(pool, 1, 0, 0, &item), MR_BAD_ARGUMENT); /* in use */
+	assert_int_equal(mr_pool_acquire(pool, 0, 0, 0, &item), MR_BAD_ARGUMENT);
+	assert_int_equal(mr_pool_acquire(pool, 2, 7, 0, &item), MR_BAD_ARGUMENT);
+	assert_int_equal(mr_pool_release(pool, 2), MR_BAD_ARGUMENT);
+	assert_int_equal(mr_pool_release(pool, 1), MR_OK);
+	lent_at_once(2); /* the same connection: another's by now */
+	assert_int_equal(mr_pool_release(pool, 1), MR_BAD_ARGUMENT);
+	assert_int_equal(mr_pool_replace(pool, 1), MR_BAD_ARGUMENT);
+	counts_are(1, 0, 0);
+	mr_connection *c;
+	assert_int_equal(mr_pool_shared(pool, 0, &c, NULL), MR_BAD_ARGUMENT);
+	assert_null(mr_pool_connection(pool, 12345));
+	assert_int_equal(mr_pool_resize(pool, 0), MR_BAD_ARGUMENT);
+}
+
+static void test_options_that_do_not_fit_together_are_told_at_once(void **state)
+{
+	mr_error error;
+	mr_options *o = mr_options_new();
+	(void)state;
+	assert_int_equal(mr_options_string(o, "url", "http://x", 8, &error), MR_OK);
+	assert_int_equal(mr_pool_new(rt, o, MR_POOLED, 1, &pool, &error), MR_BAD_URI);
+	assert_int_equal(mr_pool_new(rt, o, 7, 1, &pool, &error), MR_BAD_ARGUMENT);
+	assert_int_equal(mr_pool_new(rt, o, MR_SHARED, 0, &pool, &error), MR_BAD_ARGUMENT);
+	assert_int_equal(error.scope, MR_SCOPE_POOL);
+	mr_options_free(o); /* it was not taken */
+}
+
+static void test_T3_no_place_is_exhausted_or_a_wait_with_its_own_timeout(void **state)
+{
+	uint32_t item;
+	(void)state;
+	make(MR_POOLED, 1);
+	lent_at_once(1);
+	assert_int_equal(mr_pool_acquire(pool, 2, 0, 0, &item), MR_POOL_EXHAUSTED);
+	double begun = mr_now();
+	waits(2, 0.02);
+	counts_are(1, 0, 1);
+	assert_int_equal(mr_pool_release(pool, 2), MR_BAD_ARGUMENT); /* it has nothing yet */
+	assert_int_equal(wait_done(2), MR_TIMEOUT);
+	assert_true(mr_now() - begun > 0.018);
+	counts_are(1, 0, 0);
+	assert_int_equal(mr_pool_release(pool, 1), MR_OK);
+	lent_at_once(3);
+}
+
+static void test_T3_who_waits_longest_is_next_and_nobody_overtakes(void **state)
+{
+	uint32_t item;
+	int status;
+	(void)state;
+	make(MR_POOLED, 2);
+	lent_at_once(1);
+	lent_at_once(2);
+	for (uint64_t token = 11; token <= 13; token++) waits(token, -1);
+	assert_int_equal(mr_pool_release(pool, 1), MR_OK);
+	/* There is a place, but it is not for who comes now. */
+	assert_int_equal(mr_pool_acquire(pool, 20, 0, 0, &item), MR_POOL_EXHAUSTED);
+	assert_int_equal(mr_pool_release(pool, 2), MR_OK);
+	for (uint64_t token = 11; token <= 13; token++) {
+		assert_int_equal(next_done(&status), token);
+		assert_int_equal(status, MR_OK);
+		assert_int_not_equal(mr_pool_item(pool, token), 0);
+		assert_int_equal(mr_pool_release(pool, token), MR_OK);
+	}
+	counts_are(0, 2, 0);
+}
+
+/* Deadlines are the I/O thread's and places are the host's: however they meet, none is lost or lent twice. */
+static void test_places_and_deadlines_meet_in_every_order(void **state)
+{
+	int served = 0, late = 0, status;
+	(void)state;
+	make(MR_POOLED, 2);
+	for (uint64_t round = 0; round < 300; round++) {
+		uint64_t token = 10 * round + 1;
+		lent_at_once(token);
+		lent_at_once(token + 1);
+		for (uint64_t n = 2; n < 6; n++) waits(token + n, 0.001);
+		double until = mr_now() + 0.00025 * (double)(round % 6);
+		while (mr_now() < until) {}
+		assert_int_equal(mr_pool_release(pool, token), MR_OK);
+		assert_int_equal(mr_pool_release(pool, token + 1), MR_OK);
+		for (int n = 2; n < 6; n++) {
+			uint64_t who = next_done(&status);
+			assert_true(status == MR_OK || status == MR_TIMEOUT);
+			served += status == MR_OK;
+			late += status == MR_TIMEOUT;
+			if (status == MR_OK) assert_int_equal(mr_pool_release(pool, who), MR_OK);
+		}
+		counts_are(0, 2, 0);
+	}
+	assert_int_equal(served + late, 1200);
+	assert_true(served > 0 && late > 0);
+}
+
+/* ---- channels ---- */
+
+static void test_channels_of_two_connections_publish_and_consume(void **state)
+{
+	static const mr_request declare = {.operation = MR_QUEUE_DECLARE, .name = {"q", 1}};
+	static const mr_request get = {.operation = MR_BASIC_GET,
+		.flags = MR_NO_ACK,
+		.name = {"q", 1}};
+	uint32_t item;
+	(void)state;
+	make(MR_SHARED, 2);
+	assert_int_equal(connections(), 0);
+	mr_channel *out = channel_lent(1, MR_POOL_PUBLISH), *in = channel_lent(2, MR_POOL_CONSUME);
+	assert_int_equal(connections(), 2);
+	assert_int_equal(mr_pool_acquire(pool, 3, 0, 0, &item), MR_POOL_EXHAUSTED);
+	assert_int_equal(mr_channel_request(in, 10, &declare), MR_OK);
+	assert_int_equal(wait_done(10), MR_OK);
+	uint64_t number;
+	assert_int_equal(mr_channel_publish(out, "", 0, "q", 1, "hello", 5, NULL, 0, 0, 0, &number),
+		MR_OK);
+	for (int status = MR_EMPTY; status != MR_OK;) {
+		mr_event ev;
+		assert_int_equal(mr_channel_request(in, 11, &get), MR_OK);
+		do {
+			while (mr_runtime_poll(rt, &ev, 1, 5) != 1) {}
+			status = ev.status;
+			if (ev.type != MR_EV_DONE) mr_event_fini(&ev);
+		} while (ev.type != MR_EV_DONE);
+		mr_delivery *d = ev.data.reply ? ev.data.reply->delivery : NULL;
+		if (d) assert_memory_equal(d->body, "hello", 5);
+		if (d) mr_delivery_release(rt, d);
+		mr_event_fini(&ev);
+	}
+	assert_int_equal(mr_pool_release(pool, 1), MR_OK);
+	assert_int_equal(mr_pool_release(pool, 2), MR_OK);
+	counts_are(0, 2, 0);
+	assert_ptr_equal(channel_lent(4, MR_POOL_PUBLISH), out); /* at once: it is open */
+	/* The other one's is idle, and makes room for a second one to publish. */
+	assert_ptr_not_equal(channel_lent(5, MR_POOL_PUBLISH), out);
+	counts_are(2, 0, 0);
+	assert_int_equal(connections(), 2);
+}
+
+static void test_a_shared_pool_serves_its_waiters_with_channels(void **state)
+{
+	(void)state;
+	make(MR_SHARED, 1);
+	mr_channel *ch = channel_lent(1, MR_POOL_PUBLISH);
+	uint32_t item;
+	assert_int_equal(mr_pool_acquire(pool, 2, MR_POOL_PUBLISH, 5, &item), MR_OK);
+	assert_int_equal(mr_pool_acquire(pool, 3, MR_POOL_CONSUME, 5, &item), MR_OK);
+	counts_are(1, 0, 2);
+	assert_int_equal(mr_pool_release(pool, 1), MR_OK);
+	assert_int_equal(wait_done(2), MR_OK);
+	assert_ptr_equal(mr_pool_channel(pool, mr_pool_item(pool, 2)), ch);
+	assert_int_equal(mr_pool_replace(pool, 2), MR_OK);
+	assert_int_equal(wait_done(3), MR_OK); /* connects, opens, then tells */
+	assert_true(mr_channel_is_open(mr_pool_channel(pool, mr_pool_item(pool, 3))));
+	counts_are(1, 0, 0);
+}
+
+static void test_why_it_cannot_be_opened_is_told_and_the_place_is_free_again(void **state)
+{
+	uint32_t item;
+	(void)state;
+	make(MR_SHARED, 1);
+	assert_int_equal(mr_server_fault(server, MR_FAULT_REFUSE_LOGINS, 1, NULL), MR_OK);
+	assert_int_equal(mr_pool_acquire(pool, 1, 0, -1, &item), MR_OK);
+	assert_int_equal(mr_pool_acquire(pool, 2, 0, -1, &item), MR_OK);
+	counts_are(1, 0, 1);
+	assert_int_equal(wait_done(1), MR_AUTHENTICATION_FAILED);
+	assert_int_equal(wait_done(2), MR_AUTHENTICATION_FAILED);
+	counts_are(0, 0, 0);
+	assert_int_equal(mr_server_fault(server, MR_FAULT_REFUSE_LOGINS, 0, NULL), MR_OK);
+	channel_lent(3, MR_POOL_PUBLISH);
+}
+
+static void test_the_channels_of_a_connection_may_be_fewer_than_the_pools(void **state)
+{
+	mr_error error;
+	uint32_t item;
+	mr_options *o = options();
+	(void)state;
+	assert_int_equal(mr_options_number(o, "channel_max", 2, &error), MR_OK);
+	assert_int_equal(mr_pool_new(rt, o, MR_SHARED, 10, &pool, &error), MR_OK);
+	channel_lent(1, MR_POOL_PUBLISH);
+	channel_lent(2, MR_POOL_PUBLISH);
+	assert_int_equal(mr_pool_acquire(pool, 3, 0, -1, &item), MR_CHANNEL_LIMIT_REACHED);
+	counts_are(2, 0, 0);
+	channel_lent(4, MR_POOL_CONSUME);
+}
+
+static void test_a_lost_connection_costs_no_place(void **state)
+{
+	mr_error error;
+	mr_options *o = options();
+	(void)state;
+	assert_int_equal(mr_options_boolean(o, "recover", false, &error), MR_OK);
+	assert_int_equal(mr_pool_new(rt, o, MR_SHARED, 2, &pool, &error), MR_OK);
+	mr_channel *held = channel_lent(1, MR_POOL_PUBLISH);
+	channel_lent(2, MR_POOL_PUBLISH);
+	assert_int_equal(mr_pool_release(pool, 2), MR_OK);
+	assert_int_equal(mr_server_fault(server, MR_FAULT_DROP, 0, NULL), MR_OK);
+	double deadline = mr_now() + 10;
+	while (mr_channel_is_open(held) && mr_now() < deadline) {
+		mr_event ev;
+		if (mr_runtime_poll(rt, &ev, 1, 0.1) == 1) mr_event_fini(&ev);
+	}
+	counts_are(1, 1, 0);
+	assert_true(mr_channel_is_open(channel_lent(3, MR_POOL_PUBLISH))); /* connects again */
+	assert_int_equal(mr_pool_release(pool, 1), MR_OK);
+	counts_are(1, 0, 0); /* neither of the dead ones is kept */
+}
+
+/* ---- size and end ---- */
+
+static void test_it_grows_to_its_limit_and_shrinks_when_told(void **state)
+{
+	uint32_t item;
+	(void)state;
+	make(MR_POOLED, 3);
+	assert_int_equal(mr_pool_grow(pool, 2), MR_OK);
+	counts_are(0, 2, 0);
+	assert_int_equal(mr_pool_grow(pool, 2), MR_POOL_LIMIT_EXCEEDED);
+	counts_are(0, 3, 0);
+	assert_int_equal(mr_pool_acquire(pool, 1, MR_POOL_FRESH, 0, &item), MR_POOL_LIMIT_EXCEEDED);
+	assert_int_equal(mr_pool_resize(pool, 4), MR_OK);
+	assert_int_equal(mr_pool_acquire(pool, 1, MR_POOL_FRESH, 0, &item), MR_OK);
+	assert_int_equal(item, 4); /* not one of the idle ones */
+	lent_at_once(2);
+	assert_int_equal(mr_pool_resize(pool, 1), MR_OK);
+	counts_are(2, 0, 0);
+	waits(3, 5);
+	assert_int_equal(mr_pool_release(pool, 1), MR_OK); /* beyond the limit: it goes */
+	assert_false(mr_pool_has(pool, item));
+	counts_are(1, 0, 1);
+	assert_int_equal(mr_pool_resize(pool, 2), MR_OK);
+	assert_int_equal(wait_done(3), MR_OK);
+	counts_are(2, 0, 0);
+}
+
+static void test_a_broken_one_is_closed_and_another_takes_its_place(void **state)
+{
+	(void)state;
+	make(MR_POOLED, 1);
+	mr_connection *c = mr_pool_connection(pool, lent_at_once(1));
+	assert_int_equal(mr_connection_open(c, 50), MR_OK);
+	assert_int_equal(wait_done(50), MR_OK);
+	waits(2, 5);
+	assert_int_equal(mr_pool_replace(pool, 1), MR_OK);
+	assert_int_equal(wait_done(2), MR_OK);
+	c = mr_pool_connection(pool, mr_pool_item(pool, 2));
+	assert_int_equal(mr_connection_state(c), MR_CONNECTION_IDLE);
+	connections_become(0);
+}
+
+static void test_close_ends_all_tells_all_and_leaves_it_usable(void **state)
+{
+	uint32_t item;
+	(void)state;
+	make(MR_SHARED, 2);
+	channel_lent(1, MR_POOL_PUBLISH);
+	assert_int_equal(mr_pool_acquire(pool, 2, MR_POOL_CONSUME, 5, &item),
+		MR_OK); /* is opened */
+	assert_int_equal(mr_pool_acquire(pool, 3, MR_POOL_PUBLISH, 5, &item), MR_OK); /* waits */
+	assert_int_equal(mr_pool_close(pool, 4), MR_OK);
+	counts_are(0, 0, 0);
+	assert_int_equal(mr_pool_release(pool, 1), MR_BAD_ARGUMENT);
+	int left = 3, status;
+	while (left--) {
+		uint64_t token = next_done(&status);
+		assert_in_range(token, 2, 4);
+		assert_int_equal(status, token == 4 ? MR_OK : MR_CLOSED);
+	}
+	connections_become(0);
+	assert_int_equal(mr_pool_close(pool, 5), MR_OK); /* and once more */
+	assert_int_equal(wait_done(5), MR_OK);
+	channel_lent(6, MR_POOL_PUBLISH);
+	channel_lent(7, MR_POOL_PUBLISH);
+	assert_int_equal(mr_pool_close(pool, 0), MR_OK);
+	connections_become(0);
+	assert_int_equal(mr_pool_close(pool, UINT64_MAX), MR_BAD_ARGUMENT);
+}
+
+static void test_free_tells_those_who_wait(void **state)
+{
+	uint32_t item;
+	(void)state;
+	make(MR_POOLED, 1);
+	lent_at_once(1);
+	waits(2, -1);
+	waits(3, 60);
+	mr_pool_free(pool);
+	assert_int_equal(wait_done(2), MR_CLOSED);
+	assert_int_equal(wait_done(3), MR_CLOSED);
+	make(MR_SHARED, 1);
+	assert_int_equal(mr_pool_acquire(pool, 4, 0, -1, &item), MR_OK);
+	mr_pool_free(pool); /* while it connects */
+	assert_int_equal(wait_done(4), MR_CLOSED);
+	mr_pool_free(NULL);
+}
+
+static void test_the_runtime_may_go_with_all_that_is_under_way(void **state)
+{
+	uint32_t item;
+	(void)state;
+	make(MR_SHARED, 2);
+	channel_lent(1, MR_POOL_PUBLISH);
+	assert_int_equal(mr_pool_acquire(pool, 2, MR_POOL_CONSUME, -1, &item), MR_OK);
+	assert_int_equal(mr_pool_acquire(pool, 3, MR_POOL_PUBLISH, -1, &item), MR_OK);
+	make(MR_POOLED, 1);
+	lent_at_once(4);
+	waits(5, 60);
+	assert_int_equal(mr_pool_close(pool, 6), MR_OK);
+}
+
+/* ---- what a host may do to what it was lent ---- */
+
+static void test_the_host_may_free_what_it_was_lent(void **state)
+{
+	(void)state;
+	make(MR_POOLED, 1);
+	mr_connection_free(mr_pool_connection(pool, lent_at_once(1)));
+	assert_null(mr_pool_connection(pool, mr_pool_item(pool, 1)));
+	counts_are(1, 0, 0); /* the place is its own until it gives it back */
+	assert_int_equal(mr_pool_release(pool, 1), MR_OK);
+	counts_are(0, 0, 0);
+	lent_at_once(2);
+	assert_int_equal(mr_pool_release(pool, 2), MR_OK);
+	mr_connection_free(mr_pool_connection(pool, 2)); /* the idle one */
+	counts_are(0, 0, 0);
+	make(MR_SHARED, 3);
+	mr_channel_free(channel_lent(10, MR_POOL_PUBLISH));
+	channel_lent(11, MR_POOL_PUBLISH);
+	channel_lent(12, MR_POOL_PUBLISH);
+	assert_int_equal(mr_pool_release(pool, 12), MR_OK);
+	mr_connection *c;
+	assert_int_equal(mr_pool_shared(pool, MR_POOL_PUBLISH, &c, NULL), MR_OK);
+	mr_connection_free(c); /* its channels with it */
+	counts_are(2, 0, 0);
+	assert_int_equal(mr_pool_release(pool, 10), MR_OK);
+	assert_int_equal(mr_pool_release(pool, 11), MR_OK);
+	counts_are(0, 0, 0);
+	channel_lent(13, MR_POOL_PUBLISH);
+}
+
+static void test_what_the_host_keeps_is_its_own_when_the_pool_is_done(void **state)
+{
+	(void)state;
+	make(MR_POOLED, 1);
+	mr_connection *c = mr_pool_connection(pool, lent_at_once(1));
+	mr_connection_keep(c);
+	assert_int_equal(mr_connection_open(c, 50), MR_OK);
+	assert_int_equal(wait_done(50), MR_OK);
+	assert_int_equal(mr_pool_replace(pool, 1), MR_OK);
+	assert_false(mr_pool_has(pool, 1));
+	assert_int_equal(mr_connection_state(c), MR_CONNECTION_OPEN);
+	assert_int_equal(mr_connection_close(c, 51, 0), MR_OK);
+	assert_int_equal(wait_done(51), MR_OK);
+	mr_connection_free(c);
+	make(MR_SHARED, 1);
+	mr_channel *ch = channel_lent(2, MR_POOL_PUBLISH);
+	mr_channel_keep(ch);
+	assert_int_equal(mr_pool_replace(pool, 2), MR_OK);
+	assert_true(mr_channel_is_open(ch));
+	mr_channel_free(ch);
+}
+
+static void test_a_connection_that_inherits_takes_the_place_in_the_pool(void **state)
+{
+	mr_error error;
+	mr_connection *fresh, *c;
+	mr_options *o = options();
+	(void)state;
+	make(MR_POOLED, 1);
+	uint32_t item = lent_at_once(1);
+	c = mr_pool_connection(pool, item);
+	assert_int_equal(mr_connection_new(rt, o, &fresh, &error), MR_OK);
+	mr_options_free(o);
+	assert_int_equal(mr_connection_inherit(fresh, c), MR_OK);
+	assert_ptr_equal(mr_pool_connection(pool, item), fresh);
+	mr_connection_free(c);
+	assert_int_equal(mr_pool_release(pool, 1), MR_OK);
+	counts_are(0, 1, 0);
+	assert_ptr_equal(mr_pool_connection(pool, lent_at_once(2)), fresh);
+	make(MR_SHARED, 2);
+	channel_lent(3, MR_POOL_PUBLISH);
+	assert_int_equal(mr_pool_shared(pool, MR_POOL_PUBLISH, &c, &error), MR_OK);
+	o = options();
+	assert_int_equal(mr_connection_new(rt, o, &fresh, &error), MR_OK);
+	mr_options_free(o);
+	assert_int_equal(mr_connection_inherit(fresh, c), MR_OK);
+	mr_connection_free(c);
+	assert_int_equal(mr_pool_release(pool, 3), MR_OK);
+	counts_are(0, 0, 0); /* its channel went with the old connection */
+	channel_lent(4, MR_POOL_PUBLISH);
+	assert_int_equal(mr_connection_state(fresh), MR_CONNECTION_OPEN);
+}
+
+static void test_in_a_fork_every_call_fails(void **state)
+{
+	mr_pool *other;
+	mr_error error;
+	uint32_t item;
+	int status;
+	(void)state;
+	make(MR_POOLED, 2);
+	lent_at_once(1);
+	mr_options *o = options();
+	pid_t child = fork();
+	if (child == 0) {
+		bool refused = mr_pool_acquire(pool, 2, 0, 0, &item) == MR_FORKED &&
+		               mr_pool_release(pool, 1) == MR_FORKED &&
+		               mr_pool_replace(pool, 1) == MR_FORKED &&
+		               mr_pool_grow(pool, 1) == MR_FORKED &&
+		               mr_pool_resize(pool, 1) == MR_FORKED &&
+		               mr_pool_close(pool, 0) == MR_FORKED &&
+		               mr_pool_new(rt, o, MR_POOLED, 1, &other, &error) == MR_FORKED;
+		mr_pool_free(pool);
+		_exit(refused ? 0 : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	mr_options_free(o);
+	assert_int_equal(mr_pool_release(pool, 1), MR_OK);
+	lent_at_once(2);
+}
+
+/* Waits until there is news, then pulls it with the n-th allocation failing. Returns the status of the
+ * request's end, or -1: it was not among the news. */
+static int pull_failing(uint64_t token, long n)
+{
+	mr_event ev[16];
+	int status = -1;
+	struct pollfd pfd = {.fd = mr_runtime_fd(rt), .events = POLLIN};
+	assert_int_equal(mr_runtime_poll(rt, ev, 0, 0), 0); /* readies the descriptor */
+	assert_int_equal(poll(&pfd, 1, 10000), 1);
+	mr_alloc_fail_nth(n);
+	int count = mr_runtime_poll(rt, ev, 16, 0);
+	mr_alloc_fail_nth(0);
+	for (int i = 0; i < count; i++) {
+		if (ev[i].type == MR_EV_DONE && ev[i].token == token) status = ev[i].status;
+		mr_event_fini(&ev[i]);
+	}
+	return status;
+}
+
+/* Makes a pool, takes the only place, and waits for it, with the n-th allocation of the calls failing; true:
+ * none failed. */
+static bool all_goes_well(int strategy, uint64_t token, long n)
+{
+	mr_error error;
+	uint32_t item = 0, more = 0;
+	mr_options *o = options();
+	int second = MR_NO_MEMORY;
+	mr_alloc_fail_nth(n);
+	int st = mr_pool_new(rt, o, strategy, 1, &pool, &error);
+	if (st == MR_OK) {
+		o = NULL;
+		st = mr_pool_acquire(pool, token, MR_POOL_PUBLISH, -1, &item);
+		if (st == MR_OK)
+			second = mr_pool_acquire(pool, token + 1, MR_POOL_PUBLISH, -1, &more);
+	}
+	mr_alloc_fail_nth(0);
+	if (o) {
+		assert_int_equal(st, MR_NO_MEMORY);
+		mr_options_free(o);
+		return false;
+	}
+	if (st == MR_OK && !item) st = wait_done(token);
+	if (st == MR_OK) assert_int_equal(mr_pool_release(pool, token), MR_OK);
+	if (second == MR_OK && !more) second = wait_done(token + 1);
+	if (second == MR_OK) assert_int_equal(mr_pool_release(pool, token + 1), MR_OK);
+	mr_pool_counts left;
+	mr_pool_count(pool, &left);
+	assert_int_equal(left.active + left.waiting, 0);
+	mr_pool_free(pool);
+	return st == MR_OK && second == MR_OK;
+}
+
+static void test_every_allocation_of_the_host_may_fail(void **state)
+{
+	(void)state;
+	for (int strategy = MR_POOLED; strategy <= MR_SHARED; strategy++) {
+		long n = 1;
+		uint64_t tokens = (uint64_t)strategy * 1000;
+		while (n < 100 && !all_goes_well(strategy, tokens + 2 * (uint64_t)n + 1, n)) n++;
+		assert_in_range(n, 5, 99);
+	}
+}
+
+static void test_every_allocation_at_an_answer_may_fail(void **state)
+{
+	uint32_t item;
+	(void)state;
+	make(MR_SHARED, 2);
+	channel_lent(1, MR_POOL_PUBLISH); /* it has connected */
+	for (long n = 1; n < 100; n++) {
+		uint64_t token = 10 + (uint64_t)n;
+		int st = -1;
+		assert_int_equal(mr_pool_acquire(pool, token, MR_POOL_PUBLISH, -1, &item), MR_OK);
+		assert_int_equal(item, 0);
+		while (st < 0) st = pull_failing(token, n);
+		counts_are(st == MR_OK ? 2 : 1, 0, 0);
+		if (st == MR_OK) {
+			assert_true(n > 1);
+			return;
+		}
+		assert_int_equal(st, MR_NO_MEMORY);
+	}
+	fail_msg("it never succeeded");
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(test_##name, begin, end)
+	const struct CMUnitTest tests[] = {
+		T(connections_are_lent_at_once_unopened_and_reused),
+		T(what_is_not_lent_cannot_be_given_back),
+		T(options_that_do_not_fit_together_are_told_at_once),
+		T(T3_no_place_is_exhausted_or_a_wait_with_its_own_timeout),
+		T(T3_who_waits_longest_is_next_and_nobody_overtakes),
+		T(places_and_deadlines_meet_in_every_order),
+		T(channels_of_two_connections_publish_and_consume),
+		T(a_shared_pool_serves_its_waiters_with_channels),
+		T(why_it_cannot_be_opened_is_told_and_the_place_is_free_again),
+		T(the_channels_of_a_connection_may_be_fewer_than_the_pools),
+		T(a_lost_connection_costs_no_place),
+		T(it_grows_to_its_limit_and_shrinks_when_told),
+		T(a_broken_one_is_closed_and_another_takes_its_place),
+		T(close_ends_all_tells_all_and_leaves_it_usable),
+		T(free_tells_those_who_wait),
+		T(the_runtime_may_go_with_all_that_is_under_way),
+		T(the_host_may_free_what_it_was_lent),
+		T(what_the_host_keeps_is_its_own_when_the_pool_is_done),
+		T(a_connection_that_inherits_takes_the_place_in_the_pool),
+		T(in_a_fork_every_call_fails),
+		T(every_allocation_of_the_host_may_fail),
+		T(every_allocation_at_an_answer_may_fail),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
