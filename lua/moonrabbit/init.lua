@@ -28,10 +28,12 @@ require "moonrabbit.extras"
 require "moonrabbit.handover"
 require "moonrabbit.message_ways"
 require "moonrabbit.simple"
+for _, name in ipairs { "delayed", "plan", "apply", "upkeep" } do require("moonrabbit." .. name) end -- of topologies
 
 local mr = {
    consumer = require("moonrabbit.consumer").new, pool = require("moonrabbit.pool").new, rpc = require "moonrabbit.rpc",
-   publisher = require("moonrabbit.publisher").new, retry = require "moonrabbit.retry", version = lib.version, log = log, testing = testing,
+   publisher = require("moonrabbit.publisher").new, topology = require "moonrabbit.topology",
+   retry = require "moonrabbit.retry", version = lib.version, log = log, testing = testing,
    int = value.int, timestamp = value.timestamp, bytes = value.bytes, array = value.array,
    decimal = value.decimal, null = value.null,
 }

@@ -16,6 +16,7 @@ local properties = require "moonrabbit.properties"
 local sender = require "moonrabbit.sender"
 local task = require "moonrabbit.task"
 local ticket = require "moonrabbit.ticket"
+local topology = require "moonrabbit.topology"
 
 local publisher = {}
 
@@ -79,6 +80,9 @@ function publisher.new(opts)
    body_of.check(opts.serializer)
    if opts.connection and not home.is_connection(opts.connection) then
       error('option "connection" must be a connection, as of mr.connect', 2)
+   end
+   if opts.topology and not topology.is(opts.topology) then
+      error('option "topology" must be one of mr.topology', 2)
    end
    local buffer = check_buffer(opts.buffer, 2)
    local self = setmetatable({

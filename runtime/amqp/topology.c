@@ -260,7 +260,7 @@ static enum mr_status note_queue(struct mr_topology *t, uint16_t channel, const 
 	char text[256];
 	snprintf(text, sizeof text, "%.*s", (int)name.size, name.data);
 	if (c) memcpy(c->last_queue, text, sizeof text);
-	if (request->flags & MR_PASSIVE) return MR_OK;
+	if (request->flags & (MR_PASSIVE | MR_UNRECORDED)) return MR_OK;
 	struct mr_record *old = find(t, MR_QUEUE_DECLARE, text);
 	if (old) return MR_OK; /* the same again: its place is its first */
 	enum mr_status st = add(t, channel, request, name, request->extra);
@@ -318,8 +318,8 @@ enum mr_status mr_topology_note(struct mr_topology *t, uint16_t channel, const m
 	if (is_last) memcpy(queue, c->last_queue, sizeof queue);
 	switch (request->operation) {
 	case MR_EXCHANGE_DECLARE:
-		if (request->flags & MR_PASSIVE || find(t, MR_EXCHANGE_DECLARE, queue))
-			return MR_OK;
+		if (request->flags & (MR_PASSIVE | MR_UNRECORDED)) return MR_OK;
+		if (find(t, MR_EXCHANGE_DECLARE, queue)) return MR_OK;
 		return add(t, channel, request, request->name, request->extra);
 	case MR_EXCHANGE_DELETE: drop_exchange(t, queue); return MR_OK;
 	case MR_QUEUE_DECLARE: return note_queue(t, channel, request, name);

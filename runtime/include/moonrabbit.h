@@ -440,7 +440,8 @@ enum {
 	MR_NO_ACK = 128,
 	MR_NO_LOCAL = 256,
 	MR_GLOBAL = 512,
-	MR_REQUEUE = 1024
+	MR_REQUEUE = 1024,
+	MR_UNRECORDED = 2048 /* a declare that is not made again after a loss */
 };
 
 typedef struct mr_request {

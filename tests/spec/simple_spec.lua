@@ -1,6 +1,7 @@
 --- simple: queues with put and get. CONTRACT Q15 to Q22, T4, T12.
 local mr = require "moonrabbit"
 local embedded = require "embedded"
+local waits = require "waits"
 
 local function setup(options)
    local b = embedded.broker()
@@ -206,6 +207,6 @@ describe("a simple queue", function()
       local q, err = conn:simple_queue "other"
       assert.is_nil(q)
       assert.equal("precondition_failed", err.kind)
-      assert.equal(1, b:report().connections[1].channels)
+      waits.eventually("its channel's end", function() return b:report().connections[1].channels == 1 end)
    end)
 end)

@@ -16,9 +16,9 @@ local FAULTS = "T01 T03 T04 T05 T06 T07 T08 T10 T11 T12 T13 T14 T15 T16 T17 T18 
 
 local pending = {
    -- scripts, which are being built (consumer, publisher, topology, health, watchdog)
-   F3 = "health", F4 = "health", T13 = "watchdog", X1 = "consumer", X2 = "consumer", X12 = "consumer", X13 = "consumer",
-   X15 = "consumer", X18 = "consumer", X20 = "consumer",
-   X10 = "topology", X11 = "topology", X14 = "topology", X17 = "topology",
+   F3 = "health", F4 = "health", T13 = "watchdog", X1 = "consumer", X2 = "consumer",
+   X18 = "consumer", X20 = "consumer",
+  
    -- what is being rewritten (a lent connection knows its pool), and what comes next here
    Q10 = "pool", Q39 = "pool", L1 = "rows", P1 = "rows", T27 = "rows", S9 = "rows",
    -- there is no console yet

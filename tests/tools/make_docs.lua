@@ -25,6 +25,11 @@ local PAGES = {
    { "Connections: trying again, and more of kombu", "extras", "conn" },
    { "Connections: handover", "handover", "conn" },
    { "Publishers", "publisher", "pub" },
+   { "Topologies as data", "topology", "topology" },
+   { "Topologies: queues with delays", "delayed", "topology" },
+   { "Topologies: plan", "plan", "topology" },
+   { "Topologies: apply", "apply", "topology" },
+   { "Topologies: their queues", "upkeep", "topology" },
    { "Simple queues", "simple", "simple" },
    { "Remote calls", "rpc", "mr.rpc" },
    { "Remote calls: the server", "rpc_server", "mr.rpc" },
@@ -36,7 +41,8 @@ local PAGES = {
 
 local OURS = { mr = true, consumer = true, Worker = true, Connection = true, Channel = true, Ticket = true,
    Consumer = true, methods = true, value = true, log = true, Timer = true, testing = true, Broker = true, Pool = true,
-   retry = true, Simple = true, pool = true, rpc = true, rpc_server = true, publisher = true, Publisher = true, Server = true }
+   retry = true, Simple = true, pool = true, rpc = true, rpc_server = true, publisher = true, Publisher = true,
+   topology = true, Topology = true, Server = true }
 
 -- One tag of LDoc as a line of Markdown.
 local function tag_line(tag, rest)
@@ -75,6 +81,8 @@ local function signature(object, head)
    if owner == "Connection" and object == "simple" then return "conn:" .. name .. args end
    if owner == "Broker" then return "broker:" .. name .. args end
    if owner == "publisher" and name == "new" then return "mr.publisher(opts)" end
+   if owner == "topology" and name == "new" then return "mr.topology(data)" end
+   if owner == "topology" and object == "topology" then return "mr.topology." .. name .. args end
    if owner == "Server" then return "server:" .. name .. args end
    if owner == "Timer" then return "timer:" .. name .. args end
    return object .. sep .. name .. args

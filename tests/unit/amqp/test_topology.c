@@ -418,6 +418,9 @@ static void test_a_passive_declare_is_not_recorded_but_is_the_last_one(void **st
 	r.flags = MR_PASSIVE;
 	assert_int_equal(note(&t, 1, r, "theirs"), MR_OK);
 	exchange(&t, "x", MR_PASSIVE);
+	exchange(&t, "y", MR_UNRECORDED); /* nor is one that only asks what is there */
+	r.flags = MR_UNRECORDED;
+	assert_int_equal(note(&t, 1, r, "theirs"), MR_OK);
 	assert_string_equal(shown(&t), "");
 	consume(&t, 1, "", 1);
 	assert_string_equal(shown(&t), "c:theirs");
