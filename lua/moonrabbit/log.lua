@@ -9,6 +9,7 @@ local log = {}
 local LEVELS = { off = -1, error = C.MR_LOG_ERROR, warn = C.MR_LOG_WARN, info = C.MR_LOG_INFO, debug = C.MR_LOG_DEBUG }
 local FORMATS = { logfmt = C.MR_LOG_LOGFMT, json = C.MR_LOG_JSON }
 local level, format = "warn", "logfmt"
+local worker = 0
 
 --- Are lines of the level debug written? For those that would be many.
 log.is_debug = false
@@ -58,6 +59,13 @@ function log.configure(new_level, new_format)
    level, format = new_level, new_format
    log.is_debug = level == "debug"
    C.mr_runtime_log(loop.runtime(), LEVELS[level], FORMATS[format])
+   if worker > 0 then C.mr_runtime_worker(loop.runtime(), worker) end
+end
+
+-- The number that lines carry, of a process among several.
+function log.set_worker(number)
+   worker = number
+   log.configure()
 end
 
 return log

@@ -39,6 +39,16 @@ local function set_all(o, given, prefix, level)
    return 0
 end
 
+--- What is put behind the names of connections: "/2" for the second worker.
+settings.suffix = false
+
+local function machine()
+   local file = io.open "/proc/sys/kernel/hostname"
+   local name = file and file:read "*l"
+   if file then file:close() end
+   return name or "moonrabbit"
+end
+
 --- The C options of a table.
 -- @tparam table given
 -- @tparam number level whom to blame for what has no place in options at all
@@ -53,7 +63,11 @@ function settings.make(given, level)
    local o = C.mr_options_new()
    if o == nil then return nil, errors.new("no_memory", "config") end
    o = ffi.gc(o, C.mr_options_free)
-   if set_all(o, given, "", level + 1) ~= 0 then return nil, errors.of_c(error_box) end
+   local is_wrong = set_all(o, given, "", level + 1) ~= 0
+   if not is_wrong and settings.suffix then
+      is_wrong = set(o, "name", (given.name or machine()) .. settings.suffix, level + 1) ~= 0
+   end
+   if is_wrong then return nil, errors.of_c(error_box) end
    return o
 end
 

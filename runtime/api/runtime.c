@@ -223,12 +223,19 @@ int mr_runtime_log(mr_runtime *rt, int level, int format)
 {
 	struct mr_command c = {.type = MR_CMD_LOG,
 		.number = (uint64_t)level,
-		.flags = (uint16_t)format};
+		.flags = (uint16_t)format,
+		.channel = (uint16_t)rt->log.worker};
 	if (level < -1 || level > MR_LOG_DEBUG) return MR_BAD_ARGUMENT; /* -1: silence */
 	if (format != MR_LOG_LOGFMT && format != MR_LOG_JSON) return MR_BAD_ARGUMENT;
 	rt->log.level = level;
 	rt->log.format = format;
 	return mr_command_send(rt, &c);
+}
+
+int mr_runtime_worker(mr_runtime *rt, uint16_t number)
+{
+	rt->log.worker = number;
+	return mr_runtime_log(rt, rt->log.level, rt->log.format);
 }
 
 void mr_log_write(mr_runtime *rt, int level, const char *text, size_t size, const mr_table *fields)

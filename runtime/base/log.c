@@ -91,12 +91,16 @@ static void put_pair(struct line *l, const char *key, mr_slice value)
 		put_quoted(l, value);
 }
 
-static void begin(struct line *l, const char *time, int level, mr_slice msg)
+static void begin(struct line *l, const char *time, int level, mr_slice msg, int worker)
 {
 	static const char *const levels[] = {"error", "warn", "info", "debug"};
+	char number[16];
 	if (time) put_pair(l, "time", mr_slice_str(time));
 	put_pair(l, "level", mr_slice_str(levels[level & 3]));
 	put_pair(l, "msg", msg);
+	if (!worker) return;
+	snprintf(number, sizeof number, "%d", worker);
+	put_pair(l, "worker", mr_slice_str(number));
 }
 
 static void put_field(struct line *l, const mr_field *f)
@@ -133,13 +137,18 @@ static size_t finish(struct line *l)
 	return l->used;
 }
 
+static size_t put_all(struct line *l, const mr_table *fields)
+{
+	for (uint32_t i = 0; fields && i < fields->count; i++) put_field(l, &fields->fields[i]);
+	return finish(l);
+}
+
 size_t mr_log_format(char *out, size_t capacity, int format, const char *time, int level,
 	mr_slice msg, const mr_table *fields)
 {
 	struct line l = {out, 0, capacity, format};
-	begin(&l, time, level, msg);
-	for (uint32_t i = 0; fields && i < fields->count; i++) put_field(&l, &fields->fields[i]);
-	return finish(&l);
+	begin(&l, time, level, msg, 0);
+	return put_all(&l, fields);
 }
 
 static void stamp(char *out, size_t size)
@@ -168,7 +177,7 @@ void mr_log(const struct mr_log *log, int level, const char *msg, ...)
 	va_list args;
 	if (log->fd < 0 || level > log->level) return;
 	stamp(time, sizeof time);
-	begin(&l, time, level, mr_slice_str(msg));
+	begin(&l, time, level, mr_slice_str(msg), log->worker);
 	va_start(args, msg);
 	while ((key = va_arg(args, const char *)))
 		put_pair(&l, key, mr_slice_str(va_arg(args, const char *)));
@@ -179,8 +188,9 @@ void mr_log(const struct mr_log *log, int level, const char *msg, ...)
 void mr_log_table(const struct mr_log *log, int level, mr_slice msg, const mr_table *fields)
 {
 	char text[LINE_MAX_BYTES], time[48];
+	struct line l = {text, 0, sizeof text - 1, log->format};
 	if (log->fd < 0 || level > log->level) return;
 	stamp(time, sizeof time);
-	emit(log, text,
-		mr_log_format(text, sizeof text - 1, log->format, time, level, msg, fields));
+	begin(&l, time, level, msg, log->worker);
+	emit(log, text, put_all(&l, fields));
 }

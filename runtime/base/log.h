@@ -11,6 +11,7 @@ struct mr_log {     /* held by value; zeroed is silent but for errors */
 	int fd;     /* -1 is silence */
 	int level;  /* MR_LOG_*: what is above is not written */
 	int format; /* MR_LOG_LOGFMT, MR_LOG_JSON */
+	int worker; /* the process's number among several, which its lines carry; 0: none */
 };
 
 /* time=2026-11-21T04:31:37.123Z level=info msg="connected" host=localhost:5672

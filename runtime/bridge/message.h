@@ -30,7 +30,7 @@ enum mr_command_type {
 	MR_CMD_WAKE_AT,    /* deadline */
 	MR_CMD_CLOCK,      /* token: the clock was moved */
 	MR_CMD_PUMPED,     /* the host polls: loop-mode heartbeats may go */
-	MR_CMD_LOG,        /* number: level, flags: format */
+	MR_CMD_LOG,        /* number: level, flags: format, channel: worker */
 	MR_CMD_WATCHDOG,   /* deadline: ms, flags: a signal, number: the thread that gets it */
 	MR_CMD_NOTE,       /* number: consumer; data: struct mr_note *, taken; NULL: forget it */
 	MR_CMD_POOL,       /* number: pool, how: enum mr_pool_line_command, token, deadline */

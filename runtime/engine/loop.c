@@ -117,6 +117,7 @@ static void obey(struct mr_engine *e, const struct mr_command *c)
 	case MR_CMD_LOG: /* level -1 is below every line: silence */
 		e->log.level = (int)(int64_t)c->number;
 		e->log.format = c->flags;
+		e->log.worker = c->channel;
 		break;
 	case MR_CMD_WATCHDOG:
 		mr_stall_watch(&e->stall, c->deadline, c->flags, (pid_t)c->number);

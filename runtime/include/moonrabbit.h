@@ -338,6 +338,8 @@ enum { MR_LOG_ERROR, MR_LOG_WARN, MR_LOG_INFO, MR_LOG_DEBUG };
 enum { MR_LOG_LOGFMT, MR_LOG_JSON };
 /* How the runtime writes its log lines to standard error. Default: warn, logfmt. */
 MR_API int mr_runtime_log(mr_runtime *rt, int level, int format);
+/* The number of this process among several of its kind, which log lines carry; 0: none. */
+MR_API int mr_runtime_worker(mr_runtime *rt, uint16_t number);
 /* Writes one line as the runtime itself does; `fields` (may be NULL) are key and value. */
 MR_API void mr_log_write(mr_runtime *rt, int level, const char *text, size_t size,
 	const mr_table *fields);

@@ -91,9 +91,11 @@ static int heed_supervisor(void)
 {
 	const char *pid = getenv("MOONRABBIT_SUPERVISOR");
 	if (!pid) return 0;
+	bool is_here = atol(pid) == (long)getppid(); /* it may have died before */
 	is_worker = true;
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	return atol(pid) == (long)getppid() ? 0 : -1; /* it may have died before */
+	unsetenv("MOONRABBIT_SUPERVISOR"); /* it is not that of our own children */
+	return is_here ? 0 : -1;
 }
 
 /* ---- what the Lua part asks for ---- */
@@ -132,6 +134,8 @@ static void open_process(lua_State *L)
 	luaL_register(L, NULL, functions);
 	lua_pushinteger(L, signal_pipe[0]);
 	lua_setfield(L, -2, "signal_fd");
+	lua_pushboolean(L, is_worker);
+	lua_setfield(L, -2, "is_worker");
 	lua_setglobal(L, "moonrabbit_process");
 }
 

@@ -15,7 +15,7 @@ describe("the command line", function()
 
    it("of run has defaults", function()
       local options = assert(arguments.complete(cli.parse { "run", "script.lua" }))
-      assert.same({ script = "script.lua", arguments = {}, args = { [0] = "script.lua" }, watch = false, workers = 1,
+      assert.same({ script = "script.lua", arguments = {}, args = { [0] = "script.lua" }, watch = false,
          drain = 30, log_level = "info", log_format = "logfmt" }, options)
    end)
 
@@ -60,6 +60,8 @@ describe("the command line", function()
          { { "--log-format", "xml" }, '--log-format must be one of json, logfmt, not "xml"' },
          { { "--drain", "soon" }, '--drain takes a number of seconds, not "soon"' },
          { { "--drain=-1" }, "--drain takes" }, { { "--drain", "nan" }, "--drain takes" },
+         { { "--workers", "0" }, '--workers takes a whole number from 1 to 1024, not "0"' },
+         { { "--workers", "2.5" }, "--workers takes" },
          { { "--set", "x" }, '--set takes KEY=VALUE, not "x"' }, { { "--set", "=x" }, "--set takes KEY=VALUE" },
          { { "--set", "1=x" }, "must not be a number" },
       } do

@@ -7,7 +7,7 @@ local CHOICES = {
    log_level = { error = true, warn = true, info = true, debug = true },
    log_format = { logfmt = true, json = true },
 }
-local DEFAULTS = { drain = "30", workers = "1", log_level = "info", log_format = "logfmt" }
+local DEFAULTS = { drain = "30", log_level = "info", log_format = "logfmt" }
 local MOST_WORKERS = 1024
 
 --- Splits the arguments of `run`: what is ours ends with the script's name, whatever follows is the
@@ -41,6 +41,7 @@ end
 
 local function number(options, name, least, most, what)
    local text, from = value_of(options, name)
+   if not text then return nil end
    local n = tonumber(text)
    if n and n >= least and n <= most and (name ~= "workers" or n == math.floor(n)) then return n end
    return nil, ('%s takes %s, not "%s"'):format(from, what, text)
@@ -70,16 +71,16 @@ end
 
 --- What `run` is to do: the command line, completed from the environment.
 -- @tparam table options of the parser
--- @treturn[1] table script, arguments, args (mr.args), url, drain, workers, http, watch, log_level, log_format
+-- @treturn[1] table script, arguments, args (mr.args), url, drain, workers (nil: no supervisor), http, watch, log_level, log_format
 -- @treturn[2] nil, string what is wrong
 function arguments.complete(options)
-   local all = { script = options.script, arguments = options.arguments or {}, url = options.url,
+   local all = { script = options.script, arguments = options.arguments or {}, url = (value_of(options, "url")),
       watch = options.watch or false, http = (value_of(options, "http")) }
    local why
    all.drain, why = number(options, "drain", 0, 1e6, "a number of seconds")
    if not all.drain then return nil, why end
    all.workers, why = number(options, "workers", 1, MOST_WORKERS, "a whole number from 1 to " .. MOST_WORKERS)
-   if not all.workers then return nil, why end
+   if why then return nil, why end
    for name in pairs(CHOICES) do
       all[name], why = choice(options, name)
       if not all[name] then return nil, why end

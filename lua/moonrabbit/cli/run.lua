@@ -27,6 +27,8 @@ Exit codes:
    c:option("--url", "Where mr.connect() connects when it is not told; without a password, please: that belongs in AMQP_URL.")
       :argname "URL"
    c:option("--set", "Has the script find VALUE in mr.args.KEY; may be repeated."):argname "KEY=VALUE":count "*"
+   c:option("--workers", "Run so many processes of the script, each with connections of its own; one that dies comes back.")
+      :argname "N"
    c:flag("--watch", "Reload the script when its file, or that of a module of its own, has changed.")
    c:option("--drain", "Seconds that running handlers have to finish when stopping; default: 30."):argname "SECONDS"
    c:option("--log-level", "The least level to log: error, warn, info or debug; default: info."):argname "LEVEL"
@@ -63,6 +65,15 @@ local function set_arguments(mr, wanted)
    for i, a in ipairs(wanted.arguments) do args[i] = a end
    _G.arg = args
    for key, value in pairs(wanted.args) do mr.args[key] = value end
+end
+
+-- One of several: its number is in its log lines, in the names of its connections, and in mr.args.worker.
+local function set_number(mr)
+   local number = tonumber(os.getenv "MOONRABBIT_WORKER")
+   if not number then return end
+   mr.log.set_worker(number)
+   require("moonrabbit.settings").suffix = "/" .. number
+   mr.args.worker = mr.args.worker or tostring(number)
 end
 
 -- A script that spins is not there when the time is up: then the C part ends the process.
@@ -110,9 +121,17 @@ function run.main(options)
    end
    local mr = require "moonrabbit"
    mr.log.configure(wanted.log_level, wanted.log_format)
-   if wanted.url then mr.set_default_url(wanted.url) end
-   set_arguments(mr, wanted)
-   local code = main(mr, wanted)
+   local process = require("moonrabbit.cli.signals").process()
+   local is_worker = process and process.is_worker
+   local code
+   if wanted.workers and not is_worker then
+      code = require("moonrabbit.cli.supervise").main(wanted)
+   else
+      if wanted.url then mr.set_default_url(wanted.url) end
+      set_arguments(mr, wanted)
+      if is_worker then set_number(mr) end
+      code = main(mr, wanted)
+   end
    require("moonrabbit.loop").close(1)
    return code
 end

@@ -1,0 +1,86 @@
+--- cli.spawn: starts and ends processes of this command.
+-- SPDX-License-Identifier: MIT
+local bit = require "bit"
+local ffi = require "ffi"
+
+local spawn = {}
+
+ffi.cdef [[
+typedef struct { char bytes[512]; } __attribute__((aligned(16))) mr_spawnattr; /* glibc's has 336 */
+int posix_spawn(int *pid, const char *path, const void *actions, const mr_spawnattr *attributes,
+	const char *const *argv, const char *const *envp);
+int posix_spawnattr_init(mr_spawnattr *);
+int posix_spawnattr_destroy(mr_spawnattr *);
+int posix_spawnattr_setflags(mr_spawnattr *, short);
+int posix_spawnattr_setpgroup(mr_spawnattr *, int);
+int waitpid(int pid, int *status, int options);
+int kill(int pid, int number);
+int getpid(void);
+char *strerror(int);
+extern char **environ;
+]]
+
+local SETPGROUP, NOHANG, KILL = 2, 1, 9
+local ours = {} -- pids of children that have not been waited for
+spawn.KILL = KILL
+
+-- This process's environment with some names set, or left out (false).
+local function environment(changes)
+   local list, at = {}, 0
+   while ffi.C.environ[at] ~= nil do
+      local pair = ffi.string(ffi.C.environ[at])
+      if changes[pair:match "^[^=]*"] == nil then list[#list + 1] = pair end
+      at = at + 1
+   end
+   for name, value in pairs(changes) do
+      if value then list[#list + 1] = name .. "=" .. value end
+   end
+   return list
+end
+
+-- A NULL-terminated array of the strings, which must be kept as long as it.
+local function array(list)
+   local out = ffi.new("const char *[?]", #list + 1)
+   for i, text in ipairs(list) do out[i - 1] = text end
+   out[#list] = nil
+   return out
+end
+
+--- Starts this command again, in a process group of its own: a terminal's Ctrl-C is for us alone.
+-- @tparam table arguments without the program's name
+-- @tparam table changes of the environment
+-- @treturn[1] number pid
+-- @treturn[2] nil, string what is wrong
+function spawn.start(arguments, changes)
+   local argv, envp, pid = { "moonrabbit", unpack(arguments) }, environment(changes), ffi.new "int[1]"
+   local attributes = ffi.new "mr_spawnattr"
+   ffi.C.posix_spawnattr_init(attributes)
+   ffi.C.posix_spawnattr_setflags(attributes, SETPGROUP)
+   ffi.C.posix_spawnattr_setpgroup(attributes, 0)
+   local code = ffi.C.posix_spawn(pid, "/proc/self/exe", nil, attributes, array(argv), array(envp))
+   ffi.C.posix_spawnattr_destroy(attributes)
+   if code ~= 0 then return nil, ffi.string(ffi.C.strerror(code)) end
+   ours[pid[0]] = true
+   return pid[0]
+end
+
+--- Has a child ended?
+-- @treturn ?table {code=} or {signal=}; nil: no
+function spawn.ended(pid)
+   local status = ffi.new "int[1]"
+   if not ours[pid] or ffi.C.waitpid(pid, status, NOHANG) ~= pid then return nil end
+   ours[pid] = nil
+   local signal = bit.band(status[0], 0x7f)
+   if signal ~= 0 then return { signal = signal } end
+   return { code = bit.band(bit.rshift(status[0], 8), 0xff) }
+end
+
+--- Sends a signal to a child that has not ended.
+function spawn.signal(pid, number)
+   if ours[pid] then ffi.C.kill(pid, number) end
+end
+
+--- Our own process id.
+function spawn.pid() return ffi.C.getpid() end
+
+return spawn

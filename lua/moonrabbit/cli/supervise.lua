@@ -1,0 +1,148 @@
+--- cli.supervise: `--workers N`: a process that keeps N others running, and runs no script itself.
+-- SPDX-License-Identifier: MIT
+local C = require("moonrabbit.ffi").C
+local log = require "moonrabbit.log"
+local loop = require "moonrabbit.loop"
+local signals = require "moonrabbit.cli.signals"
+local spawn = require "moonrabbit.cli.spawn"
+
+local supervise = {}
+
+local FIRST, LONGEST = 1, 30 -- seconds before a worker that died is started again: doubled each time
+local HEALTHY = 60           -- seconds after which a worker counts as well, and the next delay is the first
+local GRACE = 5              -- seconds beyond --drain after which a worker is killed
+
+local Group = {}
+Group.__index = Group
+
+-- ---- one worker ----
+
+local function arguments_of(group)
+   local wanted, args = group.wanted, { "run", "--drain", tostring(group.wanted.drain), "--log-level", group.wanted.log_level,
+      "--log-format", group.wanted.log_format }
+   if wanted.watch then args[#args + 1] = "--watch" end
+   for key, value in pairs(wanted.args) do
+      if type(key) == "string" then
+         args[#args + 1] = "--set"
+         args[#args + 1] = key .. "=" .. value
+      end
+   end
+   args[#args + 1] = "--"
+   args[#args + 1] = wanted.script
+   for _, a in ipairs(wanted.arguments) do args[#args + 1] = a end
+   return args
+end
+
+local function start(group, worker)
+   worker.timer = nil
+   local pid, why = spawn.start(arguments_of(group), { MOONRABBIT_SUPERVISOR = tostring(spawn.pid()),
+      MOONRABBIT_WORKER = tostring(worker.number), MOONRABBIT_URL = group.wanted.url or nil, MOONRABBIT_WORKERS = false,
+      MOONRABBIT_HTTP = false, MOONRABBIT_WORKER_SOCKET = group.sockets and group.sockets[worker.number] or false })
+   worker.began = C.mr_now()
+   if not pid then
+      log.error("worker not started", { worker = worker.number, error = why })
+      return group:_died(worker, { code = 1 })
+   end
+   worker.pid = pid
+   log.info("worker started", { worker = worker.number, pid = pid })
+end
+
+-- It is started again, later each time.
+function Group:_died(worker, how)
+   if C.mr_now() - worker.began >= HEALTHY then worker.deaths = 0 end
+   worker.deaths = worker.deaths + 1
+   self.restarts = self.restarts + 1
+   local delay = math.min(FIRST * 2 ^ (worker.deaths - 1), LONGEST)
+   log.error("worker died", { worker = worker.number, pid = worker.pid, code = how.code, signal = how.signal,
+      seconds = math.floor(C.mr_now() - worker.began), deaths = worker.deaths, delay = delay })
+   worker.pid = nil
+   worker.timer = loop.after(delay, function() start(self, worker) end)
+end
+
+local function ended(group, worker, how)
+   worker.how = how
+   if how.code == 0 or group.is_stopping then
+      log.info("worker ended", { worker = worker.number, pid = worker.pid, code = how.code, signal = how.signal })
+      worker.pid = nil
+   else
+      group:_died(worker, how)
+   end
+end
+
+-- ---- all of them ----
+
+local function reap(group)
+   for _, worker in ipairs(group.workers) do
+      local how = worker.pid and spawn.ended(worker.pid)
+      if how then ended(group, worker, how) end
+   end
+end
+
+function Group:_signal(number)
+   for _, worker in ipairs(self.workers) do
+      if worker.pid then spawn.signal(worker.pid, number) end
+   end
+end
+
+local function stop(group, number)
+   if group.is_stopping then
+      log.warn("ending at once", { signal = signals.name(number) })
+      return group:_signal(spawn.KILL)
+   end
+   group.is_stopping = true
+   log.info("stopping", { signal = signals.name(number), workers = #group.workers })
+   for _, worker in ipairs(group.workers) do
+      if worker.timer then loop.cancel(worker.timer) end
+      worker.timer = nil
+   end
+   group:_signal(number)
+   loop.after(group.wanted.drain + GRACE, function() group:_signal(spawn.KILL) end)
+end
+
+local function is_over(group)
+   for _, worker in ipairs(group.workers) do
+      if worker.pid or worker.timer then return false end
+   end
+   return true
+end
+
+local function on_signal(group, number)
+   if number == signals.CHLD then return reap(group) end
+   if number ~= signals.HUP then return stop(group, number) end
+   log.info("reloading", { workers = #group.workers })
+   group:_signal(number)
+end
+
+-- The worst of all: 0, then 75 (something was abandoned), then anything else.
+local function worst(group)
+   local code = 0
+   for _, worker in ipairs(group.workers) do
+      local how = worker.how or {}
+      local own = how.signal and 128 + how.signal or how.code or 0
+      if own ~= 0 and (code == 0 or code == 75) then code = own end
+   end
+   return code
+end
+
+--- Runs `--workers N`.
+-- @tparam table wanted of cli.arguments
+-- @treturn number exit code: the worst of the workers' own
+function supervise.main(wanted)
+   if not wanted.url and not os.getenv "AMQP_URL" then
+      log.warn "neither --url nor AMQP_URL is set: each worker has a broker of its own (memory://)"
+   end
+   local group = setmetatable({ wanted = wanted, workers = {}, restarts = 0, is_stopping = false }, Group)
+   local process = signals.process()
+   process.supervise()
+   signals.each({ signals.HUP, signals.CHLD }, function(number) on_signal(group, number) end)
+   for number = 1, wanted.workers do
+      group.workers[number] = { number = number, deaths = 0 }
+      start(group, group.workers[number])
+   end
+   while not is_over(group) do loop.pump() end
+   local code = worst(group)
+   log.info("stopped", { code = code, workers = #group.workers, restarts = group.restarts })
+   return code
+end
+
+return supervise
