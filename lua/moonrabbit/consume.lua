@@ -104,6 +104,7 @@ function consume.new(channel, queue, handler, opts, inner)
    }, Consumer)
    consumer.origin = inner.origin or handler and progress.origin(handler) or ""
    progress.describe(consumer)
+   consumer.meter, consumer.quick = C.mr_meter_of(loop.runtime(), queue, #queue), 0
    consumers[consumer.number] = consumer
    channel.consumers[consumer.number] = consumer
    return consumer

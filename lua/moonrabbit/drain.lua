@@ -43,6 +43,7 @@ end
 function drain.ask()
    if asked_at then return end
    asked_at = C.mr_now()
+   C.mr_health_stopping(loop.runtime())
    consume.each(function(consumer)
       if consumer.is_service then return end -- handlers that finish may need its answers
       cancelling = cancelling + 1

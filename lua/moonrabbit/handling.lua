@@ -4,6 +4,7 @@ local C = require("moonrabbit.ffi").C
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local message = require "moonrabbit.message"
+local meter = require "moonrabbit.meter"
 local progress = require "moonrabbit.progress"
 
 local handling = {}
@@ -43,7 +44,8 @@ end
 function handling.handle(consumer, d)
    local rt = loop.runtime()
    local msg = new_message(d, consumer.channel, consumer.is_manual)
-   local born, began = generation, loop.now -- and `consumer`, `msg`: see inflight
+   local turn = meter.is_quick and loop.turns
+   local born, began = generation, turn and loop.now or C.mr_now() -- and `consumer`, `msg`: see inflight
    consumer.running = consumer.running + 1
    handling.running = handling.running + 1
    local mark = progress.mark
@@ -56,6 +58,7 @@ function handling.handle(consumer, d)
    consumer.running = consumer.running - 1
    handling.running = handling.running - 1
    if born ~= generation then of_old = of_old - 1 end
+   if ok and turn == loop.turns then meter.count(consumer) else C.mr_meter_handled(consumer.meter, began, not ok) end
    if how and (not consumer.is_manual or message.is_held(msg)) then C.mr_delivery_settle(rt, d, how, flags + RELEASE) end
 end
 

@@ -14,6 +14,7 @@ local connection = require "moonrabbit.connection"
 local drain = require "moonrabbit.drain"
 local edition = require "moonrabbit.edition"
 local errors = require "moonrabbit.errors"
+local health = require "moonrabbit.health"
 local home = require "moonrabbit.home"
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
@@ -34,7 +35,7 @@ local mr = {
    consumer = require("moonrabbit.consumer").new, pool = require("moonrabbit.pool").new, rpc = require "moonrabbit.rpc",
    publisher = require("moonrabbit.publisher").new, topology = require "moonrabbit.topology",
    retry = require "moonrabbit.retry", version = lib.version, log = log, testing = testing,
-   int = value.int, timestamp = value.timestamp, bytes = value.bytes, array = value.array,
+   health = health, int = value.int, timestamp = value.timestamp, bytes = value.bytes, array = value.array,
    decimal = value.decimal, null = value.null,
 }
 

@@ -22,12 +22,17 @@ local on_delivery                    -- set by consume
 local handlers = {}                  -- event type -> function(event)
 local closers = {}                   -- what to do before the runtime goes
 local room_waiters = {}              -- tokens
+local around = function(work) work() end -- set by meter
 local on_event                       -- called once, after the next event; nil: nobody waits for it
 
 --- Things that keep the program going: consumers, mostly.
 loop.holds = 0
 --- When the last batch of events came, by mr.now(): good enough to say how long a handler has been at work.
 loop.now = C.mr_now()
+--- Pending timers that do not.
+loop.soft = 0
+--- Counts the turns.
+loop.turns = 0
 
 --- The runtime; made at first use.
 function loop.runtime()
@@ -61,13 +66,15 @@ function loop.close(timeout)
    local old = rt
    progress.forget()
    rt, heap, room_waiters = nil, timer.heap(), {}
-   loop.holds = 0
+   loop.holds, loop.soft = 0, 0
    task.reset()
    if old then C.mr_runtime_free(old, timeout or 5) end
 end
 
 --- Sets the function that gets deliveries.
 function loop.set_delivery(fn) on_delivery = fn end
+--- Sets fn(work, n), which calls work() for a batch of n events.
+function loop.set_around(fn) around = fn end
 --- Registers the function that gets events of a type. It must not wait.
 function loop.on(type_, fn) handlers[type_] = fn end
 
@@ -185,6 +192,7 @@ end
 -- @treturn boolean was there anything?
 -- @tparam[opt] number most events to take
 function loop.pump(timeout, most)
+   loop.turns = loop.turns + 1
    local busy = task.run_ready()
    if fire_timers() then busy = true end
    if at < count then               -- a pump within a handler: the rest of the batch comes first
@@ -196,13 +204,13 @@ function loop.pump(timeout, most)
    if n < 0 then error("moonrabbit: this process is a fork: the runtime belongs to its parent", 0) end
    at, count = 0, n
    loop.now = C.mr_now()
-   if n > 0 then dispatch_batch() end
+   if n > 0 then around(dispatch_batch, n) end
    return busy or n > 0
 end
 
 --- Is there anything that could still happen by itself?
 function loop.is_idle()
-   return loop.holds == 0 and heap.live == 0 and task.alive == 0 and at >= count and not task.has_ready()
+   return loop.holds == 0 and heap.live <= loop.soft and task.alive == 0 and at >= count and not task.has_ready()
 end
 
 --- Has the runtime's descriptor become readable when the next timer is due.

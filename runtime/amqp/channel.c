@@ -81,6 +81,8 @@ struct mr_chan *mr_chan_open(struct mr_outlet *outlet, uint16_t number, uint32_t
 	ch->outlet = outlet;
 	mr_list_init(&ch->pending);
 	mr_confirm_init(&ch->confirm, tell_confirmed, ch);
+	ch->confirm.clock = outlet->options->clock;
+	ch->confirm.times = outlet->options->confirm_times;
 	mr_acks_init(&ch->acks);
 	struct mr_method open = {.id = MR_M_CHANNEL_OPEN};
 	struct mr_pending answer = {.token = token,

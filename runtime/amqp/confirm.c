@@ -10,6 +10,7 @@ struct mr_confirm_entry {
 	uint64_t identity;
 	mr_msec deadline;
 	enum progress progress;
+	uint32_t sent; /* us; wraps after 71 minutes */
 };
 
 /* A run of publishes that end alike, told in one call. */
@@ -52,7 +53,8 @@ static enum mr_status grow(struct mr_confirm *c)
 enum mr_status mr_confirm_add(struct mr_confirm *c, uint64_t identity, mr_msec deadline)
 {
 	if (c->next - c->first == c->capacity && grow(c) != MR_OK) return MR_NO_MEMORY;
-	*entry(c, c->next) = (struct mr_confirm_entry){identity, deadline, WAITING};
+	uint32_t sent = c->clock ? (uint32_t)*c->clock : 0;
+	*entry(c, c->next) = (struct mr_confirm_entry){identity, deadline, WAITING, sent};
 	c->earliest = mr_earlier(c->earliest, deadline);
 	c->next++;
 	return MR_OK;
@@ -70,6 +72,8 @@ static void end_one(struct mr_confirm *c, uint64_t number, enum mr_status outcom
 	if (e->progress == DONE) return;
 	if (outcome == MR_OK && e->progress == RETURNED) outcome = MR_RETURNED;
 	e->progress = DONE;
+	if (outcome == MR_OK && c->clock)
+		mr_histogram_add(c->times, (uint64_t)((uint32_t)*c->clock - e->sent) * 1000);
 	if (run->first && (run->outcome != outcome || run->last + 1 != number)) tell_run(c, run);
 	if (!run->first) *run = (struct run){number, number, outcome};
 	run->last = number;

@@ -6,6 +6,7 @@
 #define MR_AMQP_CONFIRM_H
 
 #include "base/clock.h"
+#include "base/histogram.h"
 #include "base/status.h"
 
 /* Told of every run first..last of publishes that ended alike. */
@@ -19,6 +20,8 @@ struct mr_confirm {                       /* zeroed is empty and valid */
 	mr_msec earliest;     /* no deadline is before this */
 	mr_confirmed *tell;
 	void *owner;
+	const uint64_t *clock;      /* the owner's, in us; NULL: no times are taken */
+	struct mr_histogram *times; /* from publish to ack */
 };
 
 void mr_confirm_init(struct mr_confirm *c, mr_confirmed *tell, void *owner);

@@ -10,6 +10,7 @@
 #include "amqp/handshake.h"
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "base/histogram.h"
 
 /* Takes the event and what it carries. */
 typedef void mr_emit(void *owner, const mr_event *event);
@@ -23,6 +24,9 @@ struct mr_session_options { /* borrowed as long as the session lives */
 	mr_stats *stats;
 	mr_emit *emit;
 	void *owner;
+	const uint64_t
+		*clock; /* the time of what is going on, in us; NULL: confirms are not timed */
+	struct mr_histogram *confirm_times;
 };
 
 /* The phases of a session, each with those that may follow in session.c. */
@@ -62,6 +66,9 @@ const mr_error *mr_session_error(
 	const struct mr_session *s); /* why it closed; kind MR_OK: we did */
 const struct mr_handshake *mr_session_handshake(const struct mr_session *s);
 bool mr_session_has_channel(const struct mr_session *s, uint16_t number);
+/* Does the broker know this consumer of the host's? And how many has it in all? */
+bool mr_session_has_consumer(const struct mr_session *s, uint16_t channel, uint32_t consumer);
+size_t mr_session_consumers(const struct mr_session *s);
 
 /* Another secret for the open connection (connection.update-secret): one at a time. */
 void mr_session_update_secret(struct mr_session *s, uint64_t token, mr_slice secret,

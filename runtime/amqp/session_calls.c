@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT
  * Pure; the other half of session.c. */
 #include "amqp/frame.h"
+#include "amqp/pending.h"
 #include "amqp/session_state.h"
 #include "base/alloc.h"
 
@@ -19,6 +20,22 @@ static void refuse(struct mr_session *s, uint16_t number, uint64_t token)
 bool mr_session_has_channel(const struct mr_session *s, uint16_t number)
 {
 	return mr_session_channel_at(s, number) != NULL;
+}
+
+bool mr_session_has_consumer(const struct mr_session *s, uint16_t channel, uint32_t consumer)
+{
+	const struct mr_chan *ch = mr_session_channel_at(s, channel);
+	for (size_t i = 0; ch && i < ch->consumer_count; i++)
+		if ((ch->consumers[i]->number & ~MR_CONSUMER_NO_ACK) == consumer) return true;
+	return false;
+}
+
+size_t mr_session_consumers(const struct mr_session *s)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < s->channel_slots; i++)
+		if (s->channels[i]) count += s->channels[i]->consumer_count;
+	return count;
 }
 
 /* The channel as the host knew it when it spoke, or NULL. */

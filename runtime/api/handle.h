@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "bridge/bridge.h"
+#include "bridge/meter.h"
 #include "engine/engine.h"
 #include "moonrabbit.h"
 
@@ -23,6 +24,8 @@ struct mr_runtime {
 	unsigned unsignalled; /* commands pushed since the I/O thread was last woken */
 	bool prepared;        /* the last poll left the host announced as asleep */
 	struct mr_log log;
+	struct mr_meter *meters[MR_METERS_MAX + 1];
+	size_t meter_count;
 };
 
 struct mr_connection {

@@ -88,6 +88,7 @@ void mr_runtime_free(mr_runtime *rt, double timeout)
 	drop_events(rt);
 	mr_pools_free(rt);
 	free_connections(rt);
+	for (size_t i = 0; i < rt->meter_count; i++) mr_free(rt->meters[i]);
 	mr_bridge_close(&rt->bridge);
 	munmap(rt->alive, 4096);
 	mr_free(rt);

@@ -17,6 +17,14 @@ mr_msec mr_clock_real(void)
 
 mr_msec mr_clock_now(void) { return mr_clock_real() + __atomic_load_n(&moved, __ATOMIC_RELAXED); }
 
+uint64_t mr_clock_us(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000 +
+	       (uint64_t)__atomic_load_n(&moved, __ATOMIC_RELAXED) * 1000;
+}
+
 void mr_clock_move(mr_msec ahead) { __atomic_add_fetch(&moved, ahead, __ATOMIC_RELAXED); }
 
 double mr_now(void)

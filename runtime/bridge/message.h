@@ -34,6 +34,7 @@ enum mr_command_type {
 	MR_CMD_WATCHDOG,   /* deadline: ms, flags: a signal, number: the thread that gets it */
 	MR_CMD_NOTE,       /* number: consumer; data: struct mr_note *, taken; NULL: forget it */
 	MR_CMD_POOL,       /* number: pool, how: enum mr_pool_line_command, token, deadline */
+	MR_CMD_HEALTH,     /* how: enum mr_health_command */
 	MR_CMD_STOP        /* deadline */
 };
 
@@ -45,6 +46,17 @@ enum mr_pool_line_command {
 	MR_POOL_LINE_TAKE_BACK, /* the places that nobody took */
 	MR_POOL_LINE_END, /* of all waits and places; token (0: none): is told when they have */
 	MR_POOL_LINE_FREE /* likewise, and of the line */
+};
+
+enum mr_health_command {
+	MR_HEALTH_OPTIONS, /* data: mr_health_options *, taken */
+	MR_HEALTH_NOTE,    /* data: struct mr_health_note *, taken */
+	MR_HEALTH_STOPPING,
+	MR_HEALTH_ASK,   /* token */
+	MR_HEALTH_WATCH, /* number: on */
+	MR_HEALTH_METER, /* data: struct mr_meter *, borrowed: the host's until the thread has ended */
+	MR_HTTP_LISTEN, /* token, number: port, data: address, taken */
+	MR_HTTP_CLOSE   /* token */
 };
 
 struct mr_command {
@@ -75,6 +87,12 @@ static inline uint64_t mr_outgoing_weight(const struct mr_outgoing *o)
 {
 	return o->body_size + o->properties_size + o->exchange_size + o->routing_key_size + 64;
 }
+
+/* A check's name and its detail, both NUL-terminated. */
+struct mr_health_note {
+	int state; /* MR_NOTE_* */
+	char name[129], detail[512];
+};
 
 struct mr_config;
 struct mr_gauge;

@@ -203,6 +203,7 @@ static void opened(struct mr_link *link)
 	struct mr_opened *o = mr_calloc(1, sizeof *o);
 	mr_link_enter(link, MR_LINK_OPEN);
 	link->opened++;
+	link->is_blocked = false;
 	mr_timer_stop(&link->patience);
 	mr_timer_stop(&link->greeting);
 	if (o) {
@@ -341,7 +342,8 @@ enum mr_status mr_link_new(struct mr_engine *engine, uint32_t number, struct mr_
 	link->login.heartbeat = c->heartbeat;
 	link->login.insist = c->insist;
 	link->options = (struct mr_session_options){&link->login, number, c->max_message_size,
-		c->blocked_timeout, engine->pool, &engine->stats, mr_link_emit, link};
+		c->blocked_timeout, engine->pool, &engine->stats, mr_link_emit, link,
+		&engine->clock, &engine->checkup.confirms};
 	mr_list_init(&link->openers);
 	mr_list_init(&link->closers);
 	mr_recovery_init(&link->recovery, link);

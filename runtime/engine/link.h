@@ -40,6 +40,8 @@ struct mr_link {
 	mr_error error;           /* why the last connection ended */
 	uint64_t published;       /* bytes of publishes taken, ever */
 	uint32_t opened;          /* how often; the host counts it when it is told */
+	bool is_blocked;          /* the broker takes no publishes */
+	char blocked_why[128];
 	struct mr_recovery recovery;
 };
 

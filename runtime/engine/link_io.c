@@ -27,7 +27,7 @@ static void watch(struct mr_link *link)
 static size_t feed(void *owner, const uint8_t *data, size_t size, size_t *want)
 {
 	struct mr_link *link = owner;
-	return mr_session_feed(link->session, data, size, mr_engine_now(link->engine), want);
+	return mr_session_feed(link->session, data, size, mr_engine_tick(link->engine), want);
 }
 
 static void read_some(struct mr_link *link)

@@ -12,16 +12,32 @@ struct waiter {
 	uint64_t token;
 };
 
+/* What the checkup wants to know of a link. */
+static void note_event(struct mr_link *link, const mr_event *ev)
+{
+	struct mr_checkup *checkup = &link->engine->checkup;
+	if (ev->type == MR_EV_BLOCKED) {
+		link->is_blocked = ev->detail;
+		snprintf(link->blocked_why, sizeof link->blocked_why, "%.127s",
+			ev->data.error ? ev->data.error->text : "");
+	}
+	if (ev->type == MR_EV_CANCEL && ev->status == MR_CANCELLED && !ev->last)
+		mr_checkup_failed(checkup, link->number, "(unknown)", "cancelled by the broker");
+	mr_checkup_saw(checkup, ev);
+}
+
 void mr_link_emit(void *owner, const mr_event *event)
 {
 	struct mr_link *link = owner;
 	if (event->type == MR_EV_DELIVERY || event->type == MR_EV_CONFIRM) { /* most, by far */
+		if (event->type == MR_EV_DELIVERY) link->engine->delivered_at = link->engine->clock;
 		mr_dispatch_push(&link->engine->dispatch, event);
 		return;
 	}
 	mr_event ev = *event;
-	if (!mr_recovery_takes(&link->recovery, &ev))
-		mr_dispatch_push(&link->engine->dispatch, &ev);
+	if (mr_recovery_takes(&link->recovery, &ev)) return;
+	note_event(link, &ev);
+	mr_dispatch_push(&link->engine->dispatch, &ev);
 }
 
 void mr_link_tell_state(struct mr_link *link, enum mr_connection_state state, enum mr_status status,

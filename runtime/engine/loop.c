@@ -13,11 +13,18 @@
 #define IN_FLIGHT_MAX 65536     /* deliveries at the host before the links stop reading */
 #define HEAP_MAX (64ul << 20)   /* bytes of their bodies, likewise */
 #define COMMANDS_PER_TURN 16384 /* then sockets and deadlines have their turn */
+#define COMMANDS_PER_TICK 256   /* publishes that count as of the same moment */
 
 mr_msec mr_engine_now(const struct mr_engine *engine)
 {
 	(void)engine;
 	return mr_clock_now();
+}
+
+mr_msec mr_engine_tick(struct mr_engine *engine)
+{
+	engine->clock = mr_clock_us();
+	return (mr_msec)(engine->clock / 1000);
 }
 
 /* ---- back-pressure from the host ---- */
@@ -124,6 +131,7 @@ static void obey(struct mr_engine *e, const struct mr_command *c)
 		break;
 	case MR_CMD_NOTE: mr_stall_note(&e->stall, (uint32_t)c->number, c->data); break;
 	case MR_CMD_POOL: mr_pools_command(&e->pools, c); break;
+	case MR_CMD_HEALTH: mr_checkup_obey(&e->checkup, c); break;
 	case MR_CMD_STOP: begin_stop(e, c->deadline); break;
 	default:
 		link_command(e, c);
@@ -145,6 +153,7 @@ static bool drain_commands(struct mr_engine *e)
 			mr_dispatch_push(&e->dispatch, &ev);
 			return false;
 		}
+		if (i % COMMANDS_PER_TICK == 0) mr_engine_tick(e);
 		obey(e, c);
 		mr_ring_consume(&e->bridge->commands);
 	}
@@ -205,6 +214,7 @@ static void *run(void *arg)
 		if (e->clock_token) flush_links(e); /* heartbeats are on their way, too */
 		tell_clock(e);
 	}
+	mr_checkup_close(&e->checkup);
 	mr_board_stop(&e->bridge->board);
 	mr_wake_signal(&e->bridge->host);
 	return NULL;
@@ -308,6 +318,7 @@ static void free_engine(struct mr_engine *e)
 		}
 	while ((link = mr_map_next(&e->links, &at, NULL))) mr_link_free(link);
 	mr_map_fini(&e->links);
+	mr_checkup_fini(&e->checkup);
 	mr_server_release(e->server);
 	mr_resolver_close(e->resolver);
 	ev_io *io;
@@ -352,7 +363,8 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 	mr_pools_init(&e->pools, &e->timers, &e->dispatch);
 	mr_stall_init(&e->stall, e->loop, bridge, &e->log);
 	init_watchers(e);
-	st = mr_resolver_open(&e->resolver, on_resolver_watch, e, error);
+	st = mr_checkup_init(&e->checkup, e);
+	if (st == MR_OK) st = mr_resolver_open(&e->resolver, on_resolver_watch, e, error);
 	if (st != MR_OK) goto fail;
 	int system = start_thread(e);
 	if (system) {

@@ -14,6 +14,7 @@
 #include "bridge/bridge.h"
 #include "broker/server.h"
 #include "engine/backoff.h"
+#include "engine/checkup.h"
 #include "engine/dispatch.h"
 #include "engine/pools.h"
 #include "engine/stall.h"
@@ -51,9 +52,13 @@ struct mr_engine {
 	uint64_t pumps;        /* how often the host polled, for loop-mode heartbeats */
 	uint32_t epochs;       /* given to channels that came back */
 	uint64_t clock_token;  /* who waits for the moved clock's deadlines */
+	struct mr_checkup checkup;
+	uint64_t clock;        /* us: when what is going on began */
+	uint64_t delivered_at; /* us: when the last message came; 0: none */
 	bool stopping, stopped;
 };
 
 mr_msec mr_engine_now(const struct mr_engine *engine);
+mr_msec mr_engine_tick(struct mr_engine *engine); /* the same, and engine->clock follows */
 
 #endif

@@ -36,6 +36,7 @@ mr_msec mr_recovery_now(const struct mr_recovery *r) { return mr_engine_now(r->l
 
 void mr_recovery_push(struct mr_recovery *r, const mr_event *event)
 {
+	mr_checkup_saw(&r->link->engine->checkup, event);
 	mr_dispatch_push(&r->link->engine->dispatch, event);
 }
 

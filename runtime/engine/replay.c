@@ -54,6 +54,8 @@ static void give_record_up(struct mr_recovery *r, struct mr_record *record)
 	report_failure(r, record);
 	if (record->request.operation != MR_BASIC_CONSUME) return;
 	tell_consumer_failed(r, record);
+	mr_checkup_failed(&r->link->engine->checkup, r->link->number, record->strings[0],
+		r->error.text);
 	mr_topology_forget(&r->topology, record);
 }
 

@@ -235,7 +235,8 @@ enum mr_event_type {
 	MR_EV_CONNECTION, /* connection, detail: enum mr_connection_state, error (may be NULL) */
 	MR_EV_BLOCKED,    /* connection, detail: 1 blocked, 0 unblocked; error: the reason */
 	MR_EV_FD,         /* token, detail: MR_FD_READ | MR_FD_WRITE */
-	MR_EV_ROOM        /* publishing is possible again after MR_BACKPRESSURE */
+	MR_EV_ROOM,       /* publishing is possible again after MR_BACKPRESSURE */
+	MR_EV_HEALTH /* health; token: of mr_health_ask, 0: it has changed, see mr_health_watch */
 };
 
 enum mr_connection_state {
@@ -266,6 +267,29 @@ typedef struct mr_reply {
 	mr_delivery *delivery; /* of a get; the host owns it as any delivery */
 } mr_reply;
 
+/* What mr_health_options.checks switches on, and mr_health.failing tells. */
+enum {
+	MR_CHECK_CONNECTED = 1, /* each connection that the program wants is open, at least one */
+	MR_CHECK_CONSUMING = 2, /* each consumer is at the broker */
+	MR_CHECK_BLOCKED = 4,   /* no broker blocks our publishes */
+	MR_CHECK_STALLED = 8,   /* the host comes back to mr_runtime_poll */
+	MR_CHECK_LAST_MESSAGE = 16, /* the last message is not too long ago */
+	MR_CHECK_HOST = 32          /* none of mr_health_note has failed; always on */
+};
+
+/* How things stand, as the I/O thread sees it. */
+typedef struct mr_health {
+	bool healthy, ready, live; /* what /health, /ready and /live say */
+	bool stopping;
+	uint32_t failing;     /* MR_CHECK_* that are switched on and do not hold */
+	uint32_t connections; /* that the program wants */
+	uint32_t connections_open, connections_blocked;
+	uint32_t consumers, consumers_consuming;
+	double busy; /* seconds that the host has been at one thing; 0: it waits for events */
+	double last_delivery; /* seconds ago; negative: there was none */
+	mr_table *report; /* status, error, reasons, checks, as JSON has them; or NULL: no memory */
+} mr_health;
+
 typedef struct mr_event {
 	uint32_t type;
 	int32_t status;
@@ -281,6 +305,7 @@ typedef struct mr_event {
 		mr_reply *reply;
 		mr_error *error;
 		mr_table *table;
+		mr_health *health;
 		void *any;
 	} data;
 } mr_event;
@@ -352,6 +377,47 @@ typedef struct mr_stats {
 	uint64_t heartbeats_out, acks_out;
 } mr_stats;
 MR_API void mr_runtime_stats(const mr_runtime *rt, mr_stats *out);
+
+/* ---- health ------------------------------------------------------------------------------- */
+
+typedef struct mr_health_options {
+	uint32_t checks;    /* MR_CHECK_*; default: all but MR_CHECK_LAST_MESSAGE */
+	uint32_t consumers; /* so many must consume at least; default 0 */
+	double stalled; /* seconds that the host may be at one thing; default 0: as the watchdog says */
+	double dead;         /* seconds after which /live gives it up, 0: never; default 900 */
+	double last_message; /* seconds that the last message may be ago */
+} mr_health_options;
+/* Which checks make /health, and their limits. */
+MR_API int mr_health_configure(mr_runtime *rt, const mr_health_options *options);
+
+enum { MR_NOTE_FAILING, MR_NOTE_PASSING, MR_NOTE_PENDING, MR_NOTE_FORGET };
+/* The result of a check of the host's own, under a name of up to 128 bytes; `detail` says more, up to
+ * 511 bytes. Replaces what was noted before. MR_BAD_ARGUMENT; up to 64 are kept. */
+MR_API int mr_health_note(mr_runtime *rt, const char *name, size_t name_size, int state,
+	const char *detail, size_t detail_size);
+/* From now on /ready says no: the program is about to stop. */
+MR_API int mr_health_stopping(mr_runtime *rt);
+/* One MR_EV_HEALTH with this token. */
+MR_API int mr_health_ask(mr_runtime *rt, uint64_t token);
+/* MR_EV_HEALTH with token 0 whenever `healthy` changes; seen within a second. */
+MR_API int mr_health_watch(mr_runtime *rt, bool on);
+
+/* Serves /health, /ready, /live and /metrics by HTTP on an address literal; port 0: any. MR_EV_DONE: its
+ * reply's name is "address:port", message_count the port. It ends with the runtime. */
+MR_API int mr_http_listen(mr_runtime *rt, uint64_t token, const char *address, uint16_t port);
+MR_API int mr_http_close(mr_runtime *rt, uint64_t token);
+
+/* Times the handlers of one queue, for /metrics. */
+typedef struct mr_meter mr_meter;
+/* The meter of a queue; lives as long as the runtime. Past 64 queues all share one, "(other)", and
+ * those that the broker named one, "(server-named)". NULL: out of memory; the calls below take that. */
+MR_API mr_meter *mr_meter_of(mr_runtime *rt, const char *queue, size_t size);
+/* A handler that began at `began` (mr_now) has ended; returns mr_now. */
+MR_API double mr_meter_handled(mr_meter *meter, double began, bool failed);
+/* So many handlers have ended that took `seconds` each, and well. */
+MR_API void mr_meter_handled_many(mr_meter *meter, double count, double seconds);
+/* So many messages were seen in the queue; negative: nobody knows. */
+MR_API void mr_meter_messages(mr_meter *meter, double count);
 
 /* ---- connections -------------------------------------------------------------------------- */
 

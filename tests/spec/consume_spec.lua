@@ -16,10 +16,14 @@ local fake = setmetatable({
    end,
    mr_delivery_release = function(_, d) d.generation = d.generation + 1 end,
    mr_runtime_free = function() end,
+   mr_meter_of = function() end,
+   mr_meter_handled = function() end,
 }, { __index = lib.C })
 
 package.loaded["moonrabbit.ffi"] = { C = fake, version = lib.version }
-for _, name in ipairs { "loop", "message", "handling", "consume", "log", "task" } do package.loaded["moonrabbit." .. name] = nil end
+for _, name in ipairs { "loop", "message", "meter", "handling", "consume", "log", "task" } do
+   package.loaded["moonrabbit." .. name] = nil
+end
 package.loaded["moonrabbit.log"] = { error = function(text, fields) lines[#lines + 1] = { text, fields } end }
 local loop, task = require "moonrabbit.loop", require "moonrabbit.task"
 local deliver

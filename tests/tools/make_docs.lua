@@ -34,6 +34,7 @@ local PAGES = {
    { "Remote calls", "rpc", "mr.rpc" },
    { "Remote calls: the server", "rpc_server", "mr.rpc" },
    { "Retry policies", "retry", "mr.retry" },
+   { "Health", "health", "mr.health" },
    { "Pools", "pool", "pool" },
    { "Pools: size", "pool_size", "pool" },
    { "Testing: the embedded broker", "testing", "mr.testing" },
@@ -42,7 +43,7 @@ local PAGES = {
 local OURS = { mr = true, consumer = true, Worker = true, Connection = true, Channel = true, Ticket = true,
    Consumer = true, methods = true, value = true, log = true, Timer = true, testing = true, Broker = true, Pool = true,
    retry = true, Simple = true, pool = true, rpc = true, rpc_server = true, publisher = true, Publisher = true,
-   topology = true, Topology = true, Server = true }
+   topology = true, Topology = true, Server = true, health = true }
 
 -- One tag of LDoc as a line of Markdown.
 local function tag_line(tag, rest)

@@ -26,6 +26,8 @@ Exit codes:
    c:argument("arguments", "What the script finds in `arg`, in `mr.args` and in `...`, options too."):args "*"
    c:option("--url", "Where mr.connect() connects when it is not told; without a password, please: that belongs in AMQP_URL.")
       :argname "URL"
+   c:option("--http", "Serve /health, /ready, /live and /metrics there; a port alone: on the loopback interface.")
+      :argname "ADDR:PORT"
    c:option("--set", "Has the script find VALUE in mr.args.KEY; may be repeated."):argname "KEY=VALUE":count "*"
    c:option("--workers", "Run so many processes of the script, each with connections of its own; one that dies comes back.")
       :argname "N"
@@ -111,6 +113,15 @@ local function main(mr, wanted)
    return finish(mr, left, asked, drain.lost()) -- the word of a loss may come after the end of its consumers
 end
 
+-- The health pages of a process that has no supervisor; an exit code when they cannot be served.
+local function serve_pages(mr, wanted)
+   if not wanted.http then return nil end
+   local port, err = mr.health.listen(wanted.http)
+   if port then return nil end
+   say("--http: " .. err.text)
+   return err.kind == "bad_argument" and WRONG_USAGE or FAILED
+end
+
 --- Runs the command.
 -- @treturn number exit code
 function run.main(options)
@@ -130,7 +141,7 @@ function run.main(options)
       if wanted.url then mr.set_default_url(wanted.url) end
       set_arguments(mr, wanted)
       if is_worker then set_number(mr) end
-      code = main(mr, wanted)
+      code = not is_worker and serve_pages(mr, wanted) or main(mr, wanted)
    end
    require("moonrabbit.loop").close(1)
    return code

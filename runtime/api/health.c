@@ -1,0 +1,133 @@
+/* health: the host's part in it: what it wants checked, what it has found out, how long its handlers take.
+ * SPDX-License-Identifier: MIT
+ * Host thread. The judging is the I/O thread's, which can do so while the host is away. */
+#include <math.h>
+#include <string.h>
+
+#include "api/handle.h"
+#include "base/alloc.h"
+
+#define CHECKS_KNOWN 63u
+
+static enum mr_status send(mr_runtime *rt, enum mr_health_command how, uint64_t token,
+	uint64_t number, void *data)
+{
+	struct mr_command c = {.type = MR_CMD_HEALTH,
+		.how = (uint16_t)how,
+		.token = token,
+		.number = number,
+		.data = data};
+	return mr_command_send(rt, &c);
+}
+
+static enum mr_status give(mr_runtime *rt, enum mr_health_command how, void *data)
+{
+	enum mr_status st = send(rt, how, 0, 0, data);
+	if (st != MR_OK) mr_free(data);
+	return st;
+}
+
+static bool is_time(double seconds) { return seconds >= 0 && isfinite(seconds); }
+
+int mr_health_configure(mr_runtime *rt, const mr_health_options *o)
+{
+	bool is_sane = !(o->checks & ~CHECKS_KNOWN) && is_time(o->stalled) && is_time(o->dead) &&
+	               is_time(o->last_message);
+	if (!is_sane) return MR_BAD_ARGUMENT;
+	mr_health_options *copy = mr_malloc(sizeof *copy);
+	if (!copy) return MR_NO_MEMORY;
+	*copy = *o;
+	return give(rt, MR_HEALTH_OPTIONS, copy);
+}
+
+int mr_health_note(mr_runtime *rt, const char *name, size_t name_size, int state,
+	const char *detail, size_t detail_size)
+{
+	struct mr_health_note *note;
+	if (!name_size || name_size >= sizeof note->name || memchr(name, 0, name_size))
+		return MR_BAD_ARGUMENT;
+	if (state < MR_NOTE_FAILING || state > MR_NOTE_FORGET) return MR_BAD_ARGUMENT;
+	note = mr_calloc(1, sizeof *note);
+	if (!note) return MR_NO_MEMORY;
+	note->state = state;
+	memcpy(note->name, name, name_size);
+	if (detail_size >= sizeof note->detail) detail_size = sizeof note->detail - 1;
+	if (detail_size) memcpy(note->detail, detail, detail_size);
+	return give(rt, MR_HEALTH_NOTE, note);
+}
+
+int mr_health_stopping(mr_runtime *rt) { return send(rt, MR_HEALTH_STOPPING, 0, 0, NULL); }
+
+int mr_health_ask(mr_runtime *rt, uint64_t token)
+{
+	return mr_is_token(token) ? (int)send(rt, MR_HEALTH_ASK, token, 0, NULL) : MR_BAD_ARGUMENT;
+}
+
+int mr_health_watch(mr_runtime *rt, bool on) { return send(rt, MR_HEALTH_WATCH, 0, on, NULL); }
+
+int mr_http_listen(mr_runtime *rt, uint64_t token, const char *address, uint16_t port)
+{
+	if (!mr_is_token(token) || !address) return MR_BAD_ARGUMENT;
+	char *copy = mr_strdup_n(address, strlen(address));
+	if (!copy) return MR_NO_MEMORY;
+	enum mr_status st = send(rt, MR_HTTP_LISTEN, token, port, copy);
+	if (st != MR_OK) mr_free(copy);
+	return st;
+}
+
+int mr_http_close(mr_runtime *rt, uint64_t token)
+{
+	return mr_is_token(token) ? (int)send(rt, MR_HTTP_CLOSE, token, 0, NULL) : MR_BAD_ARGUMENT;
+}
+
+/* ---- meters ---- */
+
+static mr_meter *find(const mr_runtime *rt, mr_slice label)
+{
+	for (size_t i = 0; i < rt->meter_count; i++)
+		if (mr_slice_equal(mr_slice_str(rt->meters[i]->queue), label)) return rt->meters[i];
+	return NULL;
+}
+
+mr_meter *mr_meter_of(mr_runtime *rt, const char *queue, size_t size)
+{
+	mr_slice label = mr_meter_label(mr_slice_of(queue, size));
+	if (label.size > 255) label.size = 255;
+	mr_meter *m = find(rt, label);
+	if (m) return m;
+	if (rt->meter_count >= MR_METERS_MAX) {
+		label = mr_slice_str("(other)");
+		if ((m = find(rt, label))) return m;
+	}
+	m = mr_meter_new(label);
+	if (!m) return NULL;
+	if (send(rt, MR_HEALTH_METER, 0, 0, m) != MR_OK) {
+		mr_free(m);
+		return NULL;
+	}
+	rt->meters[rt->meter_count++] = m;
+	return m;
+}
+
+static uint64_t to_ns(double seconds)
+{
+	return seconds > 0 && seconds < 1e9 ? (uint64_t)(seconds * 1e9) : 0;
+}
+
+double mr_meter_handled(mr_meter *meter, double began, bool failed)
+{
+	double now = mr_now(), took = now - began;
+	if (meter) mr_meter_add(meter, 1, to_ns(took), failed);
+	return now;
+}
+
+void mr_meter_handled_many(mr_meter *meter, double count, double seconds)
+{
+	if (meter && count > 0 && count < 1e9)
+		mr_meter_add(meter, (uint64_t)count, to_ns(seconds), 0);
+}
+
+void mr_meter_messages(mr_meter *meter, double count)
+{
+	if (meter) mr_meter_look(meter, count >= 0 && count < 9e15 ? (int64_t)count : -1);
+}

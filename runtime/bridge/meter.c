@@ -1,0 +1,57 @@
+/* meter: how long a queue's handlers take: the host counts, the I/O thread reads.
+ * SPDX-License-Identifier: MIT */
+#include "bridge/meter.h"
+
+#include "base/alloc.h"
+
+mr_slice mr_meter_label(mr_slice queue)
+{
+	bool is_made_up = queue.size >= 4 && memcmp(queue.data, "amq.", 4) == 0;
+	return is_made_up || !queue.size ? mr_slice_str("(server-named)") : queue;
+}
+
+struct mr_meter *mr_meter_new(mr_slice label)
+{
+	struct mr_meter *m = mr_calloc(1, sizeof *m);
+	if (!m) return NULL;
+	size_t size = label.size < sizeof m->queue ? label.size : sizeof m->queue - 1;
+	memcpy(m->queue, label.data, size);
+	atomic_init(&m->messages, -1);
+	return m;
+}
+
+/* One writer: no need to lock the bus for an increment. */
+static void add(atomic_uint_least64_t *word, uint64_t n)
+{
+	uint64_t value = atomic_load_explicit(word, memory_order_relaxed);
+	atomic_store_explicit(word, value + n, memory_order_relaxed);
+}
+
+void mr_meter_add(struct mr_meter *m, uint64_t count, uint64_t ns, uint64_t failures)
+{
+	add(&m->counts[mr_histogram_bucket(ns)], count);
+	add(&m->sum, count * ns);
+	if (failures) add(&m->failures, failures);
+}
+
+void mr_meter_look(struct mr_meter *m, int64_t messages)
+{
+	atomic_store_explicit(&m->messages, messages, memory_order_relaxed);
+}
+
+void mr_meter_read(const struct mr_meter *m, struct mr_histogram *out)
+{
+	for (size_t i = 0; i <= MR_HISTOGRAM_BOUNDS; i++)
+		out->counts[i] = atomic_load_explicit(&m->counts[i], memory_order_relaxed);
+	out->sum = atomic_load_explicit(&m->sum, memory_order_relaxed);
+}
+
+uint64_t mr_meter_failures(const struct mr_meter *m)
+{
+	return atomic_load_explicit(&m->failures, memory_order_relaxed);
+}
+
+int64_t mr_meter_messages_seen(const struct mr_meter *m)
+{
+	return atomic_load_explicit(&m->messages, memory_order_relaxed);
+}

@@ -1,0 +1,35 @@
+/* meter: how long a queue's handlers take: the host counts, the I/O thread reads.
+ * SPDX-License-Identifier: MIT
+ * Each function says its side. Single words: a reading may be of slightly different moments. The host
+ * owns a meter; it outlives the I/O thread. */
+#ifndef MR_BRIDGE_METER_H
+#define MR_BRIDGE_METER_H
+
+#include <stdatomic.h>
+
+#include "base/histogram.h"
+#include "base/slice.h"
+#include "base/status.h"
+
+#define MR_METERS_MAX 64 /* queues with a name of their own in the metrics */
+
+struct mr_meter {
+	atomic_uint_least64_t counts[MR_HISTOGRAM_BOUNDS + 1];
+	atomic_uint_least64_t sum;
+	atomic_uint_least64_t failures;
+	atomic_int_least64_t messages; /* in the queue when it was last looked at; -1: not known */
+	char queue[256];
+};
+
+/* The name that a queue has in the metrics: names that the broker makes up would be ever new ones. */
+mr_slice mr_meter_label(mr_slice queue);
+
+struct mr_meter *mr_meter_new(mr_slice label); /* host; gives; NULL: out of memory */
+/* Host: so many handlers took `ns` each; so many of them failed. */
+void mr_meter_add(struct mr_meter *m, uint64_t count, uint64_t ns, uint64_t failures);
+void mr_meter_look(struct mr_meter *m, int64_t messages);               /* host */
+void mr_meter_read(const struct mr_meter *m, struct mr_histogram *out); /* I/O */
+uint64_t mr_meter_failures(const struct mr_meter *m);                   /* I/O */
+int64_t mr_meter_messages_seen(const struct mr_meter *m);               /* I/O */
+
+#endif

@@ -1,0 +1,209 @@
+/* health: a few pages by HTTP, on the I/O thread's own loop.
+ * SPDX-License-Identifier: MIT
+ * libmicrohttpd parses and writes; its own epoll descriptor is watched by our loop, so it needs no
+ * thread. Its time-out is one of silence: who sends a byte now and then is ended by our own. */
+#include "engine/health.h"
+
+#include <ev.h>
+#include <microhttpd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/list.h"
+#include "net/listen.h"
+
+#define CONNECTIONS_MAX 64  /* more wait in the kernel */
+#define CONNECTIONS_MANY 48 /* from here on a new one costs the oldest its place */
+#define SILENCE 3u          /* s */
+#define PATIENCE 5.0        /* s for a request and its answer */
+#define MEMORY_MAX 16384u /* bytes for the head of a request: longer ones are refused (431, 414) */
+#define RUNS_MAX 8        /* then the broker's connections have their turn */
+
+struct visitor { /* a connection */
+	struct mr_node node;
+	int fd;
+	double until;
+};
+
+struct mr_httpd {
+	struct ev_loop *loop;
+	struct MHD_Daemon *daemon;
+	ev_io io;
+	ev_timer tick; /* while there are visitors */
+	struct mr_node visitors;
+	size_t visitor_count;
+	mr_httpd_answer *answer;
+	void *owner;
+};
+
+/* ---- visitors ---- */
+
+/* libmicrohttpd sees the end of the stream, and closes. */
+static void show_out(struct visitor *v)
+{
+	mr_list_remove(&v->node);
+	shutdown(v->fd, SHUT_RDWR);
+}
+
+static void on_visitor(void *owner, struct MHD_Connection *connection, void **slot,
+	enum MHD_ConnectionNotificationCode code)
+{
+	struct mr_httpd *h = owner;
+	struct visitor *v = *slot;
+	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+		if (!v) return;
+		mr_list_remove(&v->node);
+		mr_free(v);
+		h->visitor_count--;
+		return;
+	}
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	v = info ? mr_calloc(1, sizeof *v) : NULL;
+	*slot = v;
+	if (!v) return; /* then its silence alone ends it */
+	if (h->visitor_count >= CONNECTIONS_MANY && !mr_list_is_empty(&h->visitors))
+		show_out(mr_container(h->visitors.next, struct visitor, node));
+	v->fd = info->connect_fd;
+	v->until = ev_now(h->loop) + PATIENCE;
+	mr_list_append(&h->visitors, &v->node);
+	h->visitor_count++;
+}
+
+/* ---- turns ---- */
+
+static void run(struct mr_httpd *h)
+{
+	MHD_UNSIGNED_LONG_LONG wait;
+	for (int i = 0; i < RUNS_MAX; i++) {
+		MHD_run(h->daemon);
+		if (MHD_get_timeout(h->daemon, &wait) != MHD_YES || wait) break;
+	}
+	/* What it has read ahead makes no descriptor readable. */
+	if (MHD_get_timeout(h->daemon, &wait) == MHD_YES && !wait)
+		ev_feed_event(h->loop, &h->io, EV_READ);
+	if (h->visitor_count && !ev_is_active(&h->tick)) ev_timer_again(h->loop, &h->tick);
+	if (!h->visitor_count) ev_timer_stop(h->loop, &h->tick);
+}
+
+static void on_io(struct ev_loop *loop, ev_io *io, int revents)
+{
+	(void)loop;
+	(void)revents;
+	run(io->data);
+}
+
+static void on_tick(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_httpd *h = timer->data;
+	(void)revents;
+	while (!mr_list_is_empty(&h->visitors)) {
+		struct visitor *v = mr_container(h->visitors.next, struct visitor, node);
+		if (v->until > ev_now(loop)) break;
+		show_out(v);
+	}
+	run(h);
+}
+
+/* ---- answers ---- */
+
+static enum MHD_Result reply(struct MHD_Connection *connection, unsigned code, const char *type,
+	const void *body, size_t size)
+{
+	struct MHD_Response *r = MHD_create_response_from_buffer(size, (void *)(uintptr_t)body,
+		MHD_RESPMEM_MUST_COPY);
+	if (!r) return MHD_NO;
+	MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+	MHD_add_response_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+	MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
+	if (code == MHD_HTTP_METHOD_NOT_ALLOWED)
+		MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+	enum MHD_Result result = MHD_queue_response(connection, code, r);
+	MHD_destroy_response(r);
+	return result;
+}
+
+static enum MHD_Result reply_text(struct MHD_Connection *connection, unsigned code,
+	const char *text)
+{
+	return reply(connection, code, "application/json", text, strlen(text));
+}
+
+/* Called with the head of a request: answering at once means that no body is ever read. */
+static enum MHD_Result on_request(void *owner, struct MHD_Connection *connection, const char *url,
+	const char *method, const char *version, const char *data, size_t *size, void **slot)
+{
+	struct mr_httpd *h = owner;
+	struct mr_httpd_page page = {.type = "application/json"};
+	(void)version;
+	(void)data;
+	(void)size;
+	(void)slot;
+	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
+		return reply_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
+			"{\"error\":\"only GET and HEAD are served\"}");
+	bool verbose = MHD_lookup_connection_value_n(connection, MHD_GET_ARGUMENT_KIND, "verbose",
+			       strlen("verbose"), NULL, NULL) == MHD_YES;
+	int code = h->answer(h->owner, mr_slice_str(url), verbose, &page);
+	enum MHD_Result result =
+		code == 500 ? reply_text(connection, 500, "{\"error\":\"out of memory\"}")
+			    : reply(connection, (unsigned)code, page.type,
+				      mr_buffer_data(&page.body), mr_buffer_size(&page.body));
+	mr_buffer_fini(&page.body);
+	return result;
+}
+
+/* ---- start and end ---- */
+
+static enum mr_status start(struct mr_httpd *h, int fd)
+{
+	const union MHD_DaemonInfo *info = NULL;
+	h->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, h,
+		MHD_OPTION_LISTEN_SOCKET, (MHD_socket)fd, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, SILENCE,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_MAX,
+		MHD_OPTION_NOTIFY_CONNECTION, on_visitor, h, MHD_OPTION_END);
+	if (h->daemon) info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	if (!info) return MR_NO_MEMORY;
+	ev_io_init(&h->io, on_io, info->epoll_fd, EV_READ);
+	h->io.data = h;
+	ev_io_start(h->loop, &h->io);
+	return MR_OK;
+}
+
+enum mr_status mr_httpd_open(struct mr_httpd **out, struct ev_loop *loop, const char *address,
+	uint16_t port, uint16_t *actual, mr_httpd_answer *answer, void *owner, mr_error *error)
+{
+	int fd;
+	enum mr_status st = mr_listen_open(&fd, address, port, actual, error);
+	if (st != MR_OK) return st;
+	struct mr_httpd *h = mr_calloc(1, sizeof *h);
+	if (h) {
+		h->loop = loop;
+		h->answer = answer;
+		h->owner = owner;
+		mr_list_init(&h->visitors);
+		ev_init(&h->tick, on_tick);
+		h->tick.repeat = 1;
+		h->tick.data = h;
+		st = start(h, fd);
+	}
+	if (h && st == MR_OK) {
+		*out = h;
+		return MR_OK;
+	}
+	if (!h || !h->daemon) close(fd);
+	mr_httpd_close(h);
+	return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONFIG, 0,
+		"cannot serve HTTP: out of memory or descriptors");
+}
+
+void mr_httpd_close(struct mr_httpd *h)
+{
+	if (!h) return;
+	ev_timer_stop(h->loop, &h->tick);
+	ev_io_stop(h->loop, &h->io);
+	if (h->daemon) MHD_stop_daemon(h->daemon);
+	mr_free(h);
+}
