@@ -293,6 +293,25 @@ describe("a message whose handler fails", function()
       assert.same({ 1, 2, 1, 2 }, attempts)
    end)
 
+   it("waits for publishing to be allowed again, while acks go on (T16)", function()
+      assert(ch:queue_declare { queue = "q", durable = true })
+      for _, body in ipairs { "first", "second", "good", "good" } do put(body) end
+      b:block() -- as RabbitMQ: whoever publishes is read from no more after that
+      local good, attempts = 0, { first = 0, second = 0 }
+      consumer { connection = embedded.connect { url = b.url }, retry = mr.retry.fixed { delay = 600 }, handler = function(msg)
+         if msg.body == "good" then good = good + 1 return end
+         attempts[msg.body] = msg.attempt
+         if msg.body == "second" then eventually("the first copy", function() return b:queue "q.retry.600000" end) end
+         if msg.attempt == 1 then error "no" end
+      end }
+      eventually("the good ones and the first copy", function() return good == 2 and messages "q" == 1 end)
+      mr.testing.advance(5)
+      assert.same({ 1, 1 }, { messages "q", messages "q.retry.600000" })
+      b:block(false)
+      eventually("the second copy", function() return is_settled() and messages "q.retry.600000" == 2 end)
+      assert.same({ first = 1, second = 1 }, attempts)
+   end)
+
    it("is kept back for a while, not lost, when it cannot be copied", function()
       local other = embedded.connect { url = b.url }
       assert(assert(other:channel()):queue_declare { queue = "q.retry.1000", exclusive = true }) -- in the way

@@ -1,0 +1,98 @@
+--- mr.consumer: what depends on the broker: delay queues that give back, dead letters, headers that survive the way.
+local mr = require "moonrabbit"
+local broker = require "broker"
+
+local eventually, take = broker.eventually, broker.take
+
+local function consumer(options)
+   options.connection = options.connection or broker.connect()
+   options.queue = options.queue or broker.name "work"
+   local w = mr.consumer(options)
+   assert(w:wait(10))
+   return w
+end
+
+local function remove(ch, ...)
+   for _, queue in ipairs { ... } do assert(ch:queue_delete { queue = queue }) end
+end
+
+describe("mr.consumer", function()
+   before_each(function() mr.log.configure "off" end)
+   after_each(function()
+      broker.close_all()
+      mr.log.configure "warn"
+   end)
+
+   it("tries a failed message again through a delay queue, and buries it in the end", function()
+      local ch, at = broker.channel(), {}
+      local w = consumer { retry = mr.retry.linear { start = 0.2, step = 0.2, attempts = 3 }, handler = function(msg)
+         at[#at + 1] = { mr.now(), msg.attempt, msg.routing_key, msg.exchange }
+         error { code = 7 }
+      end }
+      assert(ch:publish("", w.queue, "body", { message_id = "id", content_type = "text/plain",
+         headers = { text = "t", number = 5, flag = true, list = mr.array { 1, "two" } } }))
+      local msg = take(ch, w.dead_letter)
+      assert.equal(3, #at)
+      for i, seconds in ipairs { 0.2, 0.4 } do
+         local gap = at[i + 1][1] - at[i][1]
+         assert.is_true(gap >= seconds - 0.01, ("%g instead of %g s"):format(gap, seconds))
+         assert.same({ i + 1, w.queue, "" }, { at[i + 1][2], at[i + 1][3], at[i + 1][4] })
+      end
+      assert.same({ "body", "id", "text/plain" }, { msg.body, msg.properties.message_id, msg.properties.content_type })
+      local headers = msg.headers
+      assert.same({ "t", 5, true, 1, "two" }, { headers.text, headers.number, headers.flag, headers.list[1], headers.list[2] })
+      assert.same({ 3, w.queue, "the retry policy stopped after 3 attempts" }, { headers["x-mr-attempt"],
+         headers["x-mr-queue"], headers["x-mr-reason"] })
+      assert.truthy(headers["x-mr-error"]:find("^handler_failed: table: "))
+      remove(ch, w.queue, w.dead_letter, w.queue .. ".retry.200", w.queue .. ".retry.400")
+   end)
+
+   it("shows a retried message as it was published first", function()
+      local ch, exchange, seen = broker.channel(), broker.name "exchange", {}
+      local w = consumer { bindings = { { exchange = exchange, type = "topic", routing_key = "a.#" } },
+         retry = mr.retry.fixed { delay = 0.05 }, handler = function(msg)
+            seen[#seen + 1] = { msg.exchange, msg.routing_key, msg.attempt }
+            if msg.attempt < 3 then return nil, "again" end
+         end }
+      assert(ch:publish(exchange, "a.b", "x", { user_id = "guest" }))
+      eventually("three tries", function() return #seen == 3 end)
+      assert.same({ { exchange, "a.b", 1 }, { exchange, "a.b", 2 }, { exchange, "a.b", 3 } }, seen)
+      remove(ch, w.queue, w.dead_letter, w.queue .. ".retry.50")
+      assert(ch:exchange_delete { exchange = exchange })
+   end)
+
+   it("gives messages back, rejects them, or puts them off, as the handler says", function()
+      local ch, seen = broker.channel(), {}
+      local w = consumer { prefetch = 1, handler = function(msg)
+         local first = not seen[msg.body]
+         seen[msg.body] = (seen[msg.body] or 0) + 1
+         if msg.body == "requeue" and first then return "requeue" end
+         if msg.body == "reject" then return "reject" end
+         if msg.body == "later" and first then return { retry = 0.05 } end
+         if msg.body == "by hand" and first then assert(msg:retry(0.05)) end
+         if msg.body == "buried" then assert(msg:dead_letter "by hand") end
+      end }
+      for _, body in ipairs { "requeue", "reject", "later", "by hand", "buried" } do assert(ch:publish("", w.queue, body)) end
+      eventually("all", function() return seen.later == 2 and seen["by hand"] == 2 and seen.requeue == 2 end)
+      assert.equal("by hand", take(ch, w.dead_letter).headers["x-mr-reason"])
+      assert(w:cancel())
+      eventually("nothing is left", function() return broker.count(ch, w.queue) == 0 and broker.count(ch, w.dead_letter) == 0 end)
+      assert.same({ 1, 1 }, { seen.reject, seen.buried })
+      remove(ch, w.queue, w.dead_letter, w.queue .. ".retry.50")
+   end)
+
+   it("is the robust consumer of the guides: durable queue, prefetch 1, ack on success, back on failure (O3-O6, O10)", function()
+      local ch, seen = broker.channel(), {}
+      local w = consumer { prefetch = 1, retry = function() return "requeue" end, handler = function(msg)
+         seen[#seen + 1] = msg.redelivered
+         if not msg.redelivered then error "once" end
+      end }
+      assert(ch:publish("", w.queue, "task"))
+      eventually("both tries", function() return #seen == 2 end)
+      assert.same({ false, true }, seen)
+      assert(w:cancel())
+      eventually("the ack", function() return broker.count(ch, w.queue) == 0 end)
+      assert(ch:queue_declare { queue = w.queue, durable = true }) -- it is: the same declaration passes
+      remove(ch, w.queue, w.dead_letter)
+   end)
+end)
