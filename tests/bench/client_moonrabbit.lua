@@ -1,7 +1,7 @@
 -- client_moonrabbit: ours, beside the other clients of the bench.
 -- Called as `moonrabbit run client_moonrabbit.lua MODE PORT BODY MESSAGES`. Modes: consume,
 -- consume-noack, publish, publish-confirm, rtt; mem (memory over a long run), idle (memory of
--- MESSAGES connections that do nothing). Prints one JSON line.
+-- MESSAGES connections that do nothing), and for scripts.sh consume-worker and suspended. Prints one JSON line.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local mr = require "moonrabbit"
@@ -72,6 +72,46 @@ local function consume(run, no_ack)
          mr.stop()
       end
    end, { consumer_tag = "bench", no_ack = no_ack }))
+end
+
+-- The same by mr.consumer, with a retry policy and one middleware.
+local function worker(run)
+   local total, seen, span = run.messages, 0, nil
+   mr.consumer { connection = mr.connect(run.url), queue = "bench", declare = false, dead_letter = false,
+      prefetch = PREFETCH, consumer_tag = "bench", retry = mr.retry.exponential { attempts = 8 },
+      middleware = { function(msg, next) return next(msg) end },
+      handler = function(msg)
+         if seen == 0 then span = begin() end
+         seen = seen + 1
+         sink = sink + #msg.body
+         if seen == total then
+            finish(run, span, total - 1)
+            mr.stop()
+         end
+      end }
+end
+
+-- As many handlers as there are messages, all waiting at once: what a waiting one takes.
+local function suspended(run)
+   local ch = assert(mr.connect "memory://":channel())
+   assert(ch:queue_declare { queue = "bench" })
+   local body, waiting, span = ("x"):rep(run.body), 0, nil
+   for _ = 1, run.messages do assert(ch:publish("", "bench", body)) end
+   while assert(ch:queue_declare { queue = "bench", passive = true }).message_count < run.messages do mr.sleep(0.01) end
+   collectgarbage()
+   local before = rss_kib()
+   span = begin()
+   mr.consumer { connection = ch.connection, queue = "bench", declare = false, dead_letter = false, prefetch = run.messages,
+      handler = function(msg)
+         waiting = waiting + 1
+         sink = sink + #msg.body
+         mr.sleep(2)
+      end }
+   while waiting < run.messages do mr.sleep(0.001) end
+   local after = rss_kib()
+   finish(run, span, run.messages, (',"kib":%d,"bytes_per_handler":%d'):format(after - before,
+      (after - before) * 1024 / run.messages))
+   mr.stop()
 end
 
 --- Measured up to channel.close-ok, so that the peer has taken every message.
@@ -185,6 +225,8 @@ local modes = {
    ["rtt"] = round_trips,
    ["mem"] = memory,
    ["idle"] = idle,
+   ["consume-worker"] = worker,
+   ["suspended"] = suspended,
 }
 
 local mode, port, body, messages = ...
