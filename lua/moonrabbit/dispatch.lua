@@ -96,6 +96,13 @@ local states = {
          elapsed = C.mr_now() - (self.lost_at or C.mr_now()) }, event })
    end,
    [C.MR_CONNECTION_RECOVERED] = recovered,
+   [C.MR_CONNECTION_REPAIRING] = function(self, ev, err)
+      local event = { type = "repairing", attempt = tonumber(ev.token), delay = tonumber(ev.last) / 1000, err = err }
+      if event.attempt == 1 then self.broken_at = C.mr_now() end
+      local scope = ev.channel ~= 0 and "channel" or "topology"
+      task.later(ask_policy, { self, { scope = scope, attempt = event.attempt, err = err,
+         elapsed = C.mr_now() - (self.broken_at or C.mr_now()) }, event })
+   end,
 }
 
 loop.on(C.MR_EV_CONNECTION, function(ev)
@@ -125,6 +132,8 @@ end
 loop.on(C.MR_EV_CHANNEL, function(ev)
    if ev.status == 0 then return channel_back(ev) end
    local ch, self = channel_of(ev)
+   local away = self and self.channels[ev.channel]
+   if not ch and away and away.epoch == 0 then ch = away end -- it is away, and will not be back after all
    if not ch then return end
    local err = ev.data.error ~= nil and errors.of_c(ev.data.error) or errors.of_status(ev.status, "channel")
    local is_kept = ev.last == 1

@@ -84,7 +84,8 @@ static bool connection_event(mr_runtime *rt, mr_event *ev)
 		}
 		return false;
 	}
-	if (ev->detail == MR_CONNECTION_RECOVERED) return true; /* it is open all the while */
+	if (ev->detail == MR_CONNECTION_RECOVERED || ev->detail == MR_CONNECTION_REPAIRING)
+		return true; /* it is open all the while */
 	c->state = ev->detail;
 	if (ev->detail == MR_CONNECTION_OPEN) opened(c, ev);
 	bool is_end = ev->detail == MR_CONNECTION_CLOSED || ev->detail == MR_CONNECTION_LOST ||
@@ -121,11 +122,18 @@ static void channel_answer(mr_runtime *rt, const mr_event *ev)
 	}
 }
 
-static bool channel_back(mr_runtime *rt, const mr_event *ev)
+/* A channel that is away has no epoch by which to know it. */
+static mr_channel *find_suspended(mr_runtime *rt, const mr_event *ev)
 {
 	mr_connection *c = mr_find_connection(rt, ev->connection);
 	mr_channel *ch = c && ev->channel < c->channel_slots ? c->channels[ev->channel] : NULL;
-	if (!ch || ch->state != MR_HANDLE_SUSPENDED) return false;
+	return ch && ch->state == MR_HANDLE_SUSPENDED ? ch : NULL;
+}
+
+static bool channel_back(mr_runtime *rt, const mr_event *ev)
+{
+	mr_channel *ch = find_suspended(rt, ev);
+	if (!ch) return false;
 	ch->epoch = ev->epoch; /* what is delivered from here on is live */
 	if (ev->detail != MR_CHANNEL_READY) return true;
 	ch->state = MR_HANDLE_OPEN;
@@ -138,6 +146,7 @@ static bool channel_closed(mr_runtime *rt, const mr_event *ev)
 	mr_channel *ch = mr_find_channel(rt, ev->connection, ev->channel, ev->epoch);
 	mr_error unknown = {.kind = ev->status, .scope = MR_SCOPE_CHANNEL};
 	if (ev->status == MR_OK) return channel_back(rt, ev);
+	if (!ch) ch = find_suspended(rt, ev); /* given up */
 	if (!ch) return false;
 	bool wanted = !ch->orphaned;
 	const mr_error *why = ev->data.error ? ev->data.error : &unknown;

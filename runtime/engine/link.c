@@ -1,6 +1,7 @@
 /* link: one connection: it dials, runs a session over the stream, and says how things stand.
  * SPDX-License-Identifier: MIT */
 #include "engine/link.h"
+#include "engine/plan.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -380,6 +381,7 @@ void mr_link_decide(struct mr_link *link, uint64_t delay)
 	struct mr_recovery *r = &link->recovery;
 	mr_error why = link->error;
 	r->host_decides = true;
+	if (link->state == MR_LINK_OPEN) mr_repair_decide(r, delay);
 	if (!is_to_retry(link)) return;
 	if (delay != UINT64_MAX) {
 		mr_timer_arm(&r->retry, mr_engine_now(link->engine) + (mr_msec)delay);

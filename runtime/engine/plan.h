@@ -28,6 +28,15 @@ struct mr_step {
 	uint64_t record;
 };
 
+#define MR_POLICY_TIME 1000 /* ms for the host's policy to answer */
+
+/* On an open connection: a try is planned to bring back what the broker ended (repair.c): this channel, or
+ * consumers (0). `why` may be NULL: then `kind` says it. */
+void mr_repair_plan(struct mr_recovery *r, uint16_t channel, const mr_error *why, int kind);
+void mr_repair_due(struct ev_loop *loop, ev_timer *timer, int revents);
+/* The host's policy: in so many ms, or never (UINT64_MAX). */
+void mr_repair_decide(struct mr_recovery *r, uint64_t delay);
+
 /* Each replaces the plan; false: out of memory, or there is nothing to do. */
 bool mr_plan_all(struct mr_recovery *r, bool topology);
 bool mr_plan_repairs(struct mr_recovery *r);
@@ -40,7 +49,10 @@ void mr_plan_drop(struct mr_recovery *r);
 /* What recovery.c and replay.c share. */
 mr_msec mr_recovery_now(const struct mr_recovery *r);
 void mr_recovery_push(struct mr_recovery *r, const mr_event *event); /* to the host, as it is */
-void mr_recovery_plan_repair(struct mr_recovery *r);
+double mr_recovery_chance(struct mr_recovery *r);                    /* 0 to 1, without 1 */
+/* Recovery's error is why; the host is told. */
+void mr_recovery_tell_consumer_failed(struct mr_recovery *r, const struct mr_record *record);
+void mr_recovery_give_channel_up(struct mr_recovery *r, uint16_t number);
 void mr_recovery_drop_report(struct mr_recovery *r);
 
 #endif

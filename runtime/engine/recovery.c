@@ -12,10 +12,7 @@
 #include "engine/link.h"
 #include "engine/plan.h"
 
-#define POLICY_TIME 1000 /* ms for the host's policy to answer */
-#define STABLE 10000     /* ms open after which tries are counted anew */
-
-static const struct mr_retry repair_retry = {MR_RETRY_JITTER, 0, 0, 5000, -1};
+#define STABLE 10000 /* ms open after which tries are counted anew */
 
 struct asked {         /* a request of the host whose answer is awaited */
 	int operation; /* -1: channel.open */
@@ -24,7 +21,7 @@ struct asked {         /* a request of the host whose answer is awaited */
 	struct mr_request_copy *copy;
 };
 
-static double chance(struct mr_recovery *r)
+double mr_recovery_chance(struct mr_recovery *r)
 {
 	r->random ^= r->random << 13; /* xorshift64, Marsaglia 2003 */
 	r->random ^= r->random >> 7;
@@ -56,23 +53,12 @@ static void on_retry(struct ev_loop *loop, ev_timer *timer, int revents)
 	mr_link_retry(r->link);
 }
 
-static void on_repair(struct ev_loop *loop, ev_timer *timer, int revents)
-{
-	struct mr_recovery *r = timer->data;
-	(void)loop;
-	(void)revents;
-	r->is_pausing = false;
-	if (r->link->state != MR_LINK_OPEN) return;
-	if (r->at >= r->count && !mr_plan_repairs(r)) return;
-	mr_link_touch(r->link);
-}
-
 enum mr_status mr_recovery_init(struct mr_recovery *r, struct mr_link *link)
 {
 	*r = (struct mr_recovery){.link = link};
 	mr_topology_init(&r->topology);
 	mr_timer_init(&r->retry, &link->engine->timers, on_retry, r);
-	mr_timer_init(&r->repair, &link->engine->timers, on_repair, r);
+	mr_timer_init(&r->repair, &link->engine->timers, mr_repair_due, r);
 	if (getrandom(&r->random, sizeof r->random, GRND_NONBLOCK) < 0)
 		r->random = (uint64_t)(uintptr_t)r;
 	r->random |= 1;
@@ -155,14 +141,14 @@ bool mr_recovery_would_retry(const struct mr_recovery *r, int kind)
 static mr_msec next_delay(struct mr_recovery *r, int kind)
 {
 	const struct mr_retry *retry = &r->link->config->retry;
-	double random = chance(r);
+	double random = mr_recovery_chance(r);
 	mr_msec delay = mr_backoff(retry, r->attempt, kind, random);
 	if (r->attempt == 0 && retry->style == MR_RETRY_JITTER) {
 		mr_msec more = mr_crowd_join(&r->link->engine->crowd, mr_recovery_now(r));
 		delay += (mr_msec)((double)more * random);
 		if (delay > retry->max) delay = retry->max;
 	}
-	return r->host_decides && delay < POLICY_TIME ? POLICY_TIME : delay;
+	return r->host_decides && delay < MR_POLICY_TIME ? MR_POLICY_TIME : delay;
 }
 
 void mr_recovery_retry(struct mr_recovery *r, const mr_error *why)
@@ -279,12 +265,6 @@ static void take_answer(struct mr_recovery *r, mr_event *ev)
 	mr_event_fini(ev);
 }
 
-void mr_recovery_plan_repair(struct mr_recovery *r)
-{
-	mr_timer_arm(&r->repair,
-		mr_recovery_now(r) + mr_backoff(&repair_retry, r->repairs++, MR_OK, chance(r)));
-}
-
 /* With its connection: the host is told of that alone, unless the channel was not open yet. */
 static bool goes_with_connection(const struct mr_recovery *r, const mr_event *ev)
 {
@@ -316,7 +296,7 @@ static bool take_channel(struct mr_recovery *r, mr_event *ev)
 	}
 	c->broken = true;
 	ev->last = 1; /* it will be back */
-	if (r->at >= r->count) mr_recovery_plan_repair(r);
+	if (r->at >= r->count) mr_repair_plan(r, ev->channel, ev->data.error, ev->status);
 	return false;
 }
 
@@ -325,7 +305,7 @@ static void take_cancel(struct mr_recovery *r, mr_event *ev)
 	if (!r->link->config->recover) return;
 	if (!mr_topology_cancelled(&r->topology, ev->consumer)) return;
 	ev->last = 1; /* it will be asked for again */
-	if (r->at >= r->count) mr_recovery_plan_repair(r);
+	if (r->at >= r->count) mr_repair_plan(r, 0, ev->data.error, MR_CANCELLED);
 }
 
 bool mr_recovery_takes(struct mr_recovery *r, mr_event *ev)

@@ -24,6 +24,7 @@ struct mr_recovery {
 	struct mr_timer
 		repair;  /* the next try to bring a channel or a consumer back, or a step again */
 	int64_t repairs; /* in a row that failed */
+	mr_error repair_why; /* of the last thing that broke */
 	uint64_t random;
 	/* The plan under way: what to ask the broker for, one after the other. */
 	struct mr_step *steps;

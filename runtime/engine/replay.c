@@ -37,7 +37,7 @@ static void report_failure(struct mr_recovery *r, const struct mr_record *record
 }
 
 /* Its consumer will get nothing more: the host must know. */
-static void tell_consumer_failed(struct mr_recovery *r, const struct mr_record *record)
+void mr_recovery_tell_consumer_failed(struct mr_recovery *r, const struct mr_record *record)
 {
 	mr_event ev = {.type = MR_EV_CANCEL,
 		.status = r->error.kind,
@@ -53,7 +53,7 @@ static void give_record_up(struct mr_recovery *r, struct mr_record *record)
 {
 	report_failure(r, record);
 	if (record->request.operation != MR_BASIC_CONSUME) return;
-	tell_consumer_failed(r, record);
+	mr_recovery_tell_consumer_failed(r, record);
 	mr_checkup_failed(&r->link->engine->checkup, r->link->number, record->strings[0],
 		r->error.text);
 	mr_topology_forget(&r->topology, record);
@@ -219,7 +219,7 @@ static bool is_locked_by_the_dead(struct mr_recovery *r)
 }
 
 /* It cannot be opened, or not be put into its modes: it ends, and its steps with it. */
-static void give_channel_up(struct mr_recovery *r, uint16_t number)
+void mr_recovery_give_channel_up(struct mr_recovery *r, uint16_t number)
 {
 	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, number);
 	mr_event ev = {.type = MR_EV_CHANNEL, .status = r->error.kind, .channel = number};
@@ -238,7 +238,8 @@ static void give_step_up(struct mr_recovery *r, struct mr_record *record)
 	if (record) give_record_up(r, record);
 	bool is_gone = !mr_session_has_channel(r->link->session, s.channel);
 	bool is_record = s.kind == MR_STEP_RECORD;
-	if (s.kind == MR_STEP_OPEN || (is_gone && !is_record)) give_channel_up(r, s.channel);
+	if (s.kind == MR_STEP_OPEN || (is_gone && !is_record))
+		mr_recovery_give_channel_up(r, s.channel);
 	if (!is_record || !is_gone || !mr_plan_reopen(r, s.channel, false)) r->at++;
 }
 
@@ -252,7 +253,7 @@ static void step_failed(struct mr_recovery *r)
 	}
 	if (s->kind == MR_STEP_SCRATCH || s->kind == MR_STEP_PROBE) { /* not there yet: later */
 		r->at += s->kind == MR_STEP_PROBE ? 2 : 3;
-		mr_recovery_plan_repair(r);
+		mr_repair_plan(r, 0, &r->error, MR_NOT_FOUND);
 		return;
 	}
 	if (record && is_locked_by_the_dead(r)) {
@@ -297,7 +298,8 @@ static void finish(struct mr_recovery *r)
 	}
 	mr_recovery_drop_report(r);
 	/* What broke while the plan was under way. */
-	if (mr_plan_is_due(r) && !ev_is_active(&r->repair.ev)) mr_recovery_plan_repair(r);
+	if (mr_plan_is_due(r) && !ev_is_active(&r->repair.ev))
+		mr_repair_plan(r, 0, NULL, MR_CANCELLED);
 }
 
 void mr_recovery_go_on(struct mr_recovery *r)

@@ -249,7 +249,9 @@ enum mr_connection_state {
 	MR_CONNECTION_RETRYING,  /* token: the try to come, last: in how many ms; the last reason */
 	MR_CONNECTION_RECOVERED, /* channels and consumers are back, last: after how many ms; table: what
 	                            failed, or NULL */
-	MR_CONNECTION_GAVE_UP    /* no more tries; the reason */
+	MR_CONNECTION_GAVE_UP,   /* no more tries; the reason */
+	MR_CONNECTION_REPAIRING  /* open; a channel (its number) or a consumer (channel 0) that the broker ended
+	                            is tried again, as RETRYING says; told when mr_connection_retry decides */
 };
 
 /* detail of an MR_EV_CHANNEL with status ok: a channel comes back. */
@@ -440,7 +442,7 @@ MR_API int mr_connection_open(mr_connection *c, uint64_t token);
 /* Closes in good order, by force after `timeout`. Legal in every state. */
 MR_API int mr_connection_close(mr_connection *c, uint64_t token, double timeout);
 /* The host's own policy: `seconds` to the next try, negative: no more. After the first call, at any time,
- * each MR_CONNECTION_RETRYING waits at least a second for the next. */
+ * each MR_CONNECTION_RETRYING and _REPAIRING waits at least a second for the next. */
 MR_API int mr_connection_retry(mr_connection *c, double seconds);
 /* What `from` has declared and bound is recovered with `c` from now on, and c is its pool's in its place;
  * for a handover. */

@@ -220,7 +220,7 @@ describe("a program that sees to its connection itself", function()
       within("the first", 10, function() return robust.got.one end)
       b:drop()
       within("the loss", 10, function() return robust.connection.is_closed end)
-      mr.spawn(function() assert(robust.channel:publish("", "task_queue", "two", { timeout = 60 })) end)
+      mr.spawn(function() assert(robust.channel:publish("", "task_queue", "two", { timeout = 86400 })) end)
       within("both", 10, function()
          mr.testing.advance(1)
          return robust.got.two

@@ -160,7 +160,7 @@ describe("a connection with a policy of the program's", function()
       local b, conn, events = setup(retry.exponential { first = 0.01, attempts = 3 })
       b:refuse_logins()
       b:drop()
-      eventually("the end", function() return events[#events].type == "gave_up" end)
+      eventually("the end", function() return #events > 0 and events[#events].type == "gave_up" end)
       assert.equal("authentication_failed", events[#events].err.kind)
       assert.equal("lost", conn.state)
    end)
@@ -177,6 +177,79 @@ describe("a connection with a policy of the program's", function()
          conn:release()
          b:close()
       end
+   end)
+
+   -- A channel with a consumer, on a connection whose policy is asked; what it was asked.
+   local function consuming(verdict)
+      local asked = {}
+      local b, conn, events = setup(function(ctx)
+         asked[#asked + 1] = ctx
+         return verdict(ctx)
+      end)
+      local ch = assert(conn:channel())
+      assert(ch:queue_declare { queue = "q" })
+      return asked, b, conn, assert(ch:consume("q", function() end)), events
+   end
+
+   it("asks it when a channel that the broker closed is to be brought back", function()
+      local asked, _, conn, consumer, events = consuming(function() return 20 end)
+      local ch = consumer.channel
+      local ok, err = ch:exchange_declare { exchange = "nowhere", passive = true }
+      assert.same({ nil, "not_found" }, { ok, err.kind })
+      eventually("the question", function() return asked[1] end)
+      assert.same({ "channel", 1, "not_found" }, { asked[1].scope, asked[1].attempt, asked[1].err.kind })
+      mr.testing.advance(19)
+      assert.equal("recovering", consumer.state)
+      mr.testing.advance(1.5, 0.5)
+      eventually("the channel", function() return consumer.state == "consuming" end)
+      assert.same({ 1, 1 }, { #asked, conn.epoch })
+      for _, ev in ipairs(events) do
+         if ev.type == "repairing" then assert.same({ 1, 20, "not_found" }, { ev.attempt, ev.delay, ev.err.kind }) end
+      end
+   end)
+
+   it("gives such a channel up when it says stop, with the broker's reason", function()
+      local _, _, conn, consumer = consuming(retry.never)
+      local ch = consumer.channel
+      ch:exchange_declare { exchange = "nowhere", passive = true }
+      eventually("the end", function() return consumer.state == "failed" end)
+      assert.same({ "not_found", "not_found", false, true }, { consumer.err.kind, ch.last_error.kind, ch.is_open,
+         conn.is_open })
+   end)
+
+   it("asks it when a consumer that the broker cancelled is to be brought back", function()
+      local asked, _, conn, consumer = consuming(function(ctx) return ctx.attempt * 10 end)
+      local admin = assert(conn:clone { retry = nil }:connect())
+      opened[#opened + 1] = { close = function() admin:release() end }
+      local ch = assert(admin:channel())
+      assert(ch:queue_delete { queue = "q" })
+      eventually("the question", function() return asked[1] end)
+      assert.same({ "topology", 1, "cancelled" }, { asked[1].scope, asked[1].attempt, asked[1].err.kind })
+      mr.testing.advance(10.5, 0.5)
+      eventually("the next question", function() return asked[2] end)
+      assert.same({ "topology", 2, "not_found" }, { asked[2].scope, asked[2].attempt, asked[2].err.kind })
+      assert.is_true(asked[2].elapsed >= 10)
+      assert(ch:queue_declare { queue = "q" })
+      mr.testing.advance(20.5, 0.5)
+      eventually("the consumer", function() return consumer.state == "consuming" end)
+   end)
+
+   it("gives such a consumer up when it says stop", function()
+      local _, _, conn, consumer = consuming(retry.never)
+      local admin = assert(conn:clone():connect())
+      opened[#opened + 1] = { close = function() admin:release() end }
+      assert(assert(admin:channel()):queue_delete { queue = "q" })
+      eventually("the end", function() return consumer.state == "failed" end)
+      assert.same({ "cancelled", true }, { consumer.err.kind, consumer.channel.is_open })
+   end)
+
+   it("brings channels back by the built-in one when it throws", function()
+      local _, _, _, consumer = consuming(function() error "boom" end)
+      consumer.channel:exchange_declare { exchange = "nowhere", passive = true }
+      eventually("the return", function()
+         mr.testing.advance(0.5, 0.5)
+         return consumer.state == "consuming"
+      end)
    end)
 
    it("has one way to say when", function()
