@@ -95,12 +95,11 @@ end
 local function suspended(run)
    local ch = assert(mr.connect "memory://":channel())
    assert(ch:queue_declare { queue = "bench" })
-   local body, waiting, span = ("x"):rep(run.body), 0, nil
+   local body, waiting = ("x"):rep(run.body), 0
    for _ = 1, run.messages do assert(ch:publish("", "bench", body)) end
    while assert(ch:queue_declare { queue = "bench", passive = true }).message_count < run.messages do mr.sleep(0.01) end
    collectgarbage()
-   local before = rss_kib()
-   span = begin()
+   local before, span = rss_kib(), begin()
    mr.consumer { connection = ch.connection, queue = "bench", declare = false, dead_letter = false, prefetch = run.messages,
       handler = function(msg)
          waiting = waiting + 1
