@@ -105,6 +105,7 @@ end
 local function close(old)
    local token = task.token()
    if C.mr_connection_close(old.handle, token, 0) == 0 then task.wait(token) end
+   for _, ch in ipairs(old.channels) do C.mr_channel_free(ch.handle) end
    C.mr_connection_free(old.handle)
 end
 

@@ -13,6 +13,7 @@ local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
 local outbox = require "moonrabbit.outbox"
 local properties = require "moonrabbit.properties"
+local resend = require "moonrabbit.resend"
 local sender = require "moonrabbit.sender"
 local task = require "moonrabbit.task"
 local ticket = require "moonrabbit.ticket"
@@ -31,6 +32,13 @@ drain.count(function()
    local count = 0
    for p in pairs(all) do count = count + p.in_line + p.aside end
    return count
+end)
+
+loop.on_close(function()
+   for p in pairs(all) do
+      p.is_closing = true
+      sender.abandon(p, "the program has ended")
+   end
 end)
 
 -- ---- options ----
@@ -119,7 +127,7 @@ local function ended(t, state, reason, cause)
    if one.timer then loop.cancel(one.timer) end
    one.timer = nil
    local is_well = state == "acked" or state == "sent"
-   if one.place == "flight" and not is_well and sender.takes_back(self, t, state, reason, cause) then return true end
+   if one.place == "flight" and not is_well and resend.takes_back(self, t, state, reason, cause) then return true end
    one.place, self.thinking[t] = nil, nil
    self.counts[state] = self.counts[state] + 1
    self.box:give(#one.body)

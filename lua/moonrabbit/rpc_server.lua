@@ -3,11 +3,13 @@
 -- An answer that is an error has the header x-mr-error, the kind; its body is the text.
 local C = require("moonrabbit.ffi").C
 local body_of = require "moonrabbit.body"
+local edition = require "moonrabbit.edition"
 local errors = require "moonrabbit.errors"
 local home = require "moonrabbit.home"
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
+local task = require "moonrabbit.task"
 
 local KIND, CODE = "x-mr-error", "x-mr-code"
 local rpc_server = { KIND = KIND, CODE = CODE }
@@ -16,7 +18,9 @@ local CLOSING = 30  -- seconds for handlers when a server closes
 
 local Server = { __name = "moonrabbit.rpc_server.server" }
 Server.__index = Server
-function Server.__tostring(s) return ("rpc server of %q (%s)"):format(s.queue, s.consumer.state) end
+function Server.__tostring(s)
+   return ("rpc server of %q (%s)"):format(s.queue, s.consumer and s.consumer.state or "not started")
+end
 
 -- An error as an answer: its text, and headers.
 local function refuse(err)
@@ -76,6 +80,7 @@ local function start(server, opts)
    end
    if server.consumer then
       server.consumer.owner = { options = opts } -- reports name the program's handler
+      log.info("serving", { queue = opts.queue, tag = server.consumer.tag })
       return server
    end
    ch:close()
@@ -95,7 +100,15 @@ function rpc_server.serve(opts)
    options.whole("prefetch", opts.prefetch, 0, 65535)
    options.whole("concurrency", opts.concurrency, 1, 65535)
    body_of.check(opts.serializer)
-   return start(setmetatable({ queue = opts.queue, handler = opts.handler, serializer = opts.serializer }, Server), opts)
+   local server = setmetatable({ queue = opts.queue, handler = opts.handler, serializer = opts.serializer }, Server)
+   edition.own(server, function() task.background(Server.close, server) end)
+   if not edition.is_staging() then return start(server, opts) end
+   -- A script that is reloaded: it starts when the old one's stops, behind which no request is lost.
+   edition.later(function()
+      local ok, err = start(server, opts)
+      if not ok then log.error("rpc server not started", { queue = opts.queue, error = tostring(err) }) end
+   end)
+   return server
 end
 
 --- Takes no more requests, waits for the handlers at work, and closes its channel.
@@ -105,6 +118,8 @@ end
 function Server:close(opts)
    opts = options.check(opts, { timeout = "number" })
    options.seconds("timeout", opts.timeout)
+   edition.disown(self)
+   if not self.consumer then return true end
    local deadline = C.mr_now() + (opts.timeout or CLOSING)
    self.consumer:cancel()
    while self.consumer.running > 0 and C.mr_now() < deadline do loop.sleep(0.01) end

@@ -200,6 +200,27 @@ describe("a script that is reloaded", function()
       os.remove(file)
    end)
 
+   it("has its remote calls answered by the new code; the old handlers still answer", function()
+      q, ch = broker.name "reload", broker.channel()
+      local BODY = [[mr.rpc.serve { queue = "%Q", handler = function(request)
+         if request == "slow" then print "begun" io.flush() mr.sleep(0.3) end
+         return request .. " by " .. EDITION end } ]]
+      path = broker.script(text(BODY, "one"))
+      worker = process.run("", path)
+      worker:says "msg=serving"
+      local function call(body) return mr.rpc.call(q, body, { connection = ch.connection, timeout = 20 }) end
+      assert.equal("a by one", call "a")
+      local slow
+      mr.spawn(function() slow = assert(call "slow") end)
+      worker:says "begun"
+      reload(BODY)
+      worker:says "msg=reloaded"
+      assert.equal("b by two", call "b")
+      broker.eventually("the old answer", function() return slow end)
+      assert.equal("slow by one", slow)
+      finish()
+   end)
+
    it("is not taken while the first one's main chunk has not ended", function()
       start(PLAIN .. "while true do mr.sleep(0.01) end")
       reload(PLAIN)
