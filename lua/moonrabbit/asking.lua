@@ -4,6 +4,7 @@ local bit = require "bit"
 local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
 local errors = require "moonrabbit.errors"
+local limit = require "moonrabbit.limit"
 local options = require "moonrabbit.options"
 local task = require "moonrabbit.task"
 local value = require "moonrabbit.value"
@@ -69,6 +70,7 @@ end
 function asking.ask(self, operation, opts, name, extra, key, number)
    if not self.handle then return nil, asking.refusal(self, CLOSED) end
    options.seconds("timeout", opts.timeout, 3)
+   limit.heed()
    local deadline = C.mr_now() + (opts.timeout or PATIENCE)
    local token = task.token()
    local status = send(self, token, operation, opts, name, extra, key, number)

@@ -6,6 +6,7 @@ local asking = require "moonrabbit.asking"
 local consume = require "moonrabbit.consume"
 local edition = require "moonrabbit.edition"
 local errors = require "moonrabbit.errors"
+local limit = require "moonrabbit.limit"
 local message = require "moonrabbit.message"
 local messages = require "moonrabbit.messages"
 local options = require "moonrabbit.options"
@@ -49,7 +50,7 @@ local QOS = channel.spec { prefetch_count = "number", global = "boolean" }
 local GET = channel.spec { no_ack = "boolean" }
 local RECOVER = channel.spec { requeue = "boolean" }
 local CONSUME = channel.spec { consumer_tag = "string", no_ack = "boolean", exclusive = "boolean",
-   priority = "number", concurrency = "number", arguments = "table" }
+   priority = "number", concurrency = "number", stall = "number", time_limit = "number", arguments = "table" }
 
 --- Limits how many unsettled messages the broker sends ahead.
 -- @tparam table opts prefetch_count (0: no limit), global, timeout
@@ -126,6 +127,8 @@ local function start_consumer(self, queue, handler, opts, inner)
    opts = options.check(opts, CONSUME, nil, 3)
    options.whole("concurrency", opts.concurrency, 1, 65535, 3)
    options.whole("priority", opts.priority, -2 ^ 31, 2 ^ 31 - 1, 3)
+   limit.check(opts, 3)
+   if opts.time_limit and not handler then error('option "time_limit" is for handlers, not for messages()', 3) end
    local arguments = opts.arguments
    if opts.priority then
       arguments = { ["x-priority"] = opts.priority }
@@ -150,7 +153,8 @@ end
 -- @tparam string queue
 -- @tparam function handler called with the message
 -- @tparam[opt] table opts consumer_tag, no_ack, exclusive, priority, concurrency (handlers at once;
--- default: as many as the broker sends ahead), arguments, timeout
+-- default: as many as the broker sends ahead), stall (seconds after which a handler that does not wait is reported;
+-- default: of mr.watchdog), time_limit (seconds after which a handler is aborted: docs/watchdog.md), arguments, timeout
 -- @treturn[1] consumer fields tag, queue, state; method cancel
 -- @treturn[2] nil, error
 function Channel:consume(queue, handler, opts)

@@ -6,6 +6,7 @@ local channel = require "moonrabbit.channel"
 local consume = require "moonrabbit.consume"
 local edition = require "moonrabbit.edition"
 local errors = require "moonrabbit.errors"
+local limit = require "moonrabbit.limit"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
 local settings = require "moonrabbit.settings"
@@ -105,6 +106,7 @@ end
 function Connection:connect()
    if self.released then return gone() end
    if self.is_open then return self end
+   limit.heed()
    local ok, why = self:_renew_password()
    if not ok then return nil, why end
    local token = task.token()

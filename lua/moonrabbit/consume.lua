@@ -102,6 +102,7 @@ function consume.new(channel, queue, handler, opts, inner)
       is_ending = false, is_holding = false, is_told = false, judge = inner.judge or false, trace = inner.trace or trace,
       is_manual = inner.is_manual or false, listener = inner.listener or false, owner = inner.owner or false,
    }, Consumer)
+   consumer.stall, consumer.time_limit = opts.stall or false, opts.time_limit or false
    consumer.origin = inner.origin or handler and progress.origin(handler) or ""
    progress.describe(consumer)
    consumer.meter, consumer.quick = C.mr_meter_of(loop.runtime(), queue, #queue), 0

@@ -105,9 +105,9 @@ local function try(self)
    local inner
    inner, err = ch:_consume(self.queue, self.handler, { consumer_tag = self.options.consumer_tag,
       exclusive = self.options.exclusive, priority = self.options.priority, arguments = self.options.arguments,
-      concurrency = self.options.concurrency }, { owner = self, judge = verdict.judge, trace = verdict.trace,
-      is_manual = self.options.manual_ack, origin = progress.origin(self.options.handler),
-      listener = function(what, why) self:_hear(what, why) end })
+      concurrency = self.options.concurrency, stall = self.options.stall, time_limit = self.options.time_limit },
+      { owner = self, judge = verdict.judge, trace = verdict.trace, is_manual = self.options.manual_ack,
+      origin = progress.origin(self.options.handler), listener = function(what, why) self:_hear(what, why) end })
    if not inner then return nil, err, "channel" end
    self.inner = inner
    return true
@@ -170,8 +170,9 @@ end
 -- type, durable=true...: the exchange is declared, too}), decode (true: msg:decode(); or a function(msg): its result is
 -- the handler's second argument, what fails goes to the dead letters), middleware (list of functions(msg, next)),
 -- manual_ack=false (the handler's return acks nothing), settle_timeout (seconds after which an unsettled message is
--- reported with its handler), on_lost="continue" (or a function(err)), on_cancel (function(err)), consumer_tag,
--- exclusive, priority, arguments
+-- reported with its handler), stall (seconds after which a handler that does not wait is reported; default: of
+-- mr.watchdog), time_limit (seconds after which a handler is aborted: docs/watchdog.md), on_lost="continue" (or a
+-- function(err)), on_cancel (function(err)), consumer_tag, exclusive, priority, arguments
 -- @treturn worker methods cancel, use, wait
 function consumer.new(opts)
    setup.check(opts, 2)

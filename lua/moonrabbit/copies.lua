@@ -6,6 +6,7 @@
 -- in between. Copies go over a connection of their own: a broker that blocks publishers must not hold up acks.
 local C = require("moonrabbit.ffi").C
 local errors = require "moonrabbit.errors"
+local limit = require "moonrabbit.limit"
 local loop = require "moonrabbit.loop"
 local task = require "moonrabbit.task"
 local value = require "moonrabbit.value"
@@ -62,7 +63,7 @@ local function channel(side, name)
    if ch and ch.handle then return ch end
    side.opening[name] = {}
    local err
-   ch, err = open(side, name)
+   ch, err = limit.apart(open, side, name)
    side.channels[name] = ch
    local waiting = side.opening[name]
    side.opening[name] = nil

@@ -80,15 +80,31 @@ function errors.is(value)
    return getmetatable(value) == Error
 end
 
+-- The script's part of a stack: from the library's own xpcall on down there is nothing of the script's, nor in what
+-- the library has around a handler.
+local function of_script(stack)
+   local from = stack:find("\n%s+%[C%]: in function 'xpcall'\n[^\n]*/moonrabbit/[%w_/]+%.lua:")
+   if not from then return stack end
+   stack = stack:sub(1, from - 1)
+   local shorter = stack:match "^(.*)\n[^\n]*/moonrabbit/[%w_]+%.lua:%d+: in function [^\n]*$"
+   while shorter and shorter:find "\n%s" do
+      stack = shorter
+      shorter = stack:match "^(.*)\n[^\n]*/moonrabbit/[%w_]+%.lua:%d+: in function [^\n]*$"
+   end
+   return stack
+end
+
+--- Where the caller's caller is: the script's part of the stack.
+-- @tparam number level as of debug.traceback, seen from the caller
+-- @treturn string
+function errors.stack(level) return of_script(debug.traceback("", level + 1):sub(2)) end
+
 --- For xpcall: what went wrong in a script's function, with the script's part of the stack.
 -- @param why whatever was raised
 -- @tparam[opt=1] number level how far above is the handler that xpcall knows
 -- @treturn string
 function errors.trace(why, level)
-   local stack = debug.traceback(tostring(why), (level or 1) + 1)
-   -- From the library's own xpcall on down there is nothing of the script's.
-   local from = stack:find("\n%s+%[C%]: in function 'xpcall'\n[^\n]*/moonrabbit/[%w_/]+%.lua:")
-   return from and stack:sub(1, from - 1) or stack
+   return of_script(debug.traceback(tostring(why), (level or 1) + 1))
 end
 
 return errors

@@ -1,6 +1,7 @@
 --- handling: a delivery and its handler: called, counted, settled by how it ended.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
+local limit = require "moonrabbit.limit"
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local message = require "moonrabbit.message"
@@ -51,7 +52,13 @@ function handling.handle(consumer, d)
    local mark = progress.mark
    mark.consumer, mark.turn = consumer.number, mark.turn + 1
    if log.is_debug then log_processing(consumer, msg) end
-   local ok, a, b = xpcall(consumer.handler, consumer.trace, msg)
+   local ok, a, b
+   if consumer.time_limit then
+      ok, a, b = xpcall(limit.run, consumer.trace, consumer, msg)
+      progress.mark.deadline = 0
+   else
+      ok, a, b = xpcall(consumer.handler, consumer.trace, msg)
+   end
    local how, flags = ACK, 0
    if not ok or a ~= nil or b ~= nil or consumer.is_manual then how, flags = outcome(consumer, msg, ok, a, b, began) end
    mark.consumer = 0

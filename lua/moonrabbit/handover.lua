@@ -9,6 +9,7 @@ local connection = require "moonrabbit.connection"
 local consume = require "moonrabbit.consume"
 local errors = require "moonrabbit.errors"
 local handling = require "moonrabbit.handling"
+local limit = require "moonrabbit.limit"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
 local task = require "moonrabbit.task"
@@ -109,6 +110,21 @@ local function close(old)
    C.mr_connection_free(old.handle)
 end
 
+local function move(self, patience)
+   local twin_conn = self:clone { on_event = function() end }
+   local ok, err = twin_conn:connect()
+   local twins
+   if ok then twins, err = twins_of(self, twin_conn) end
+   if not twins then
+      twin_conn:release()
+      return nil, err
+   end
+   local old = swap(self, twin_conn, twins)
+   drain(old, patience)
+   close(old)
+   return true
+end
+
 --- Moves to a fresh connection without a gap: to another node, to renewed certificates or credentials.
 -- Queues that are exclusive to this connection cannot move.
 -- @tparam[opt] table opts drain=30: seconds for handlers that are at a message of the old connection
@@ -120,18 +136,7 @@ function Connection:handover(opts)
    if not self.is_open then
       return nil, self.last_error or errors.new("closed", "connection", "the connection is not open")
    end
-   local twin_conn = self:clone { on_event = function() end }
-   local ok, err = twin_conn:connect()
-   local twins
-   if ok then twins, err = twins_of(self, twin_conn) end
-   if not twins then
-      twin_conn:release()
-      return nil, err
-   end
-   local old = swap(self, twin_conn, twins)
-   drain(old, opts.drain or PATIENCE)
-   close(old)
-   return true
+   return limit.apart(move, self, opts.drain or PATIENCE)
 end
 
 return Connection

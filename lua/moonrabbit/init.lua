@@ -41,6 +41,7 @@ local mr = {
 
 --- What `moonrabbit run --set KEY=VALUE` set, as strings, and from 1 on the script's arguments.
 mr.args = {}
+mr.watchdog = require("moonrabbit.watchdog").configure
 
 task.set_pump(function() loop.pump() end, function(where, why)
    log.error(where .. " failed", { error = why })

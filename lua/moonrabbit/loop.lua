@@ -4,6 +4,7 @@
 local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
 local errors = require "moonrabbit.errors"
+local limit = require "moonrabbit.limit"
 local progress = require "moonrabbit.progress"
 local task = require "moonrabbit.task"
 local timer = require "moonrabbit.timer"
@@ -19,8 +20,7 @@ local active = 0                     -- the number of the dispatcher at work; se
 local heap = timer.heap()
 local rt                             -- the runtime, made at first use
 local on_delivery                    -- set by consume
-local handlers = {}                  -- event type -> function(event)
-local closers = {}                   -- what to do before the runtime goes
+local handlers, closers = {}, {}     -- event type -> function(event); what to do before the runtime goes
 local room_waiters = {}              -- tokens
 local around = function(work) work() end -- set by meter
 local on_event                       -- called once, after the next event; nil: nobody waits for it
@@ -65,8 +65,7 @@ function loop.close(timeout)
    for _, fn in ipairs(closers) do fn() end
    local old = rt
    progress.forget()
-   rt, heap, room_waiters = nil, timer.heap(), {}
-   loop.holds, loop.soft = 0, 0
+   rt, heap, room_waiters, loop.holds, loop.soft = nil, timer.heap(), {}, 0, 0
    task.reset()
    if old then C.mr_runtime_free(old, timeout or 5) end
 end
@@ -177,6 +176,7 @@ function loop.cancel(entry)
    entry.every = nil
    heap:cancel(entry)
 end
+limit.set_alarms(function(token, value, when) return heap:add({ token = token, value = value }, when) end, loop.cancel)
 
 -- ---- pumping ----
 
@@ -223,16 +223,16 @@ end
 --- Suspends the calling coroutine for `seconds`.
 function loop.sleep(seconds)
    local token = task.token()
-   heap:add({ token = token, value = true }, C.mr_now() + seconds)
-   return task.wait(token, true)
+   return limit.wait(token, true, nil, heap:add({ token = token, value = true }, C.mr_now() + seconds))
 end
 
 --- Waits on `token` for at most `timeout` seconds (nil: for ever).
+-- `soft` is task.wait's; undo() is called when the wait ends because a handler is over its time limit.
 -- @treturn any what the waker gave, nil when the time was up
-function loop.wait(token, timeout, soft)
-   if not timeout then return task.wait(token, soft) end
+function loop.wait(token, timeout, soft, undo)
+   if not timeout then return limit.wait(token, soft, undo) end
    local entry = heap:add({ token = token }, C.mr_now() + timeout)
-   local result = task.wait(token, soft)
+   local result = limit.wait(token, soft, undo, entry)
    heap:cancel(entry)
    return result
 end

@@ -1,6 +1,7 @@
 --- messages: reading a consumer in a loop instead of by a handler.
 -- SPDX-License-Identifier: MIT
 local consume = require "moonrabbit.consume"
+local limit = require "moonrabbit.limit"
 local loop = require "moonrabbit.loop"
 local message = require "moonrabbit.message"
 local task = require "moonrabbit.task"
@@ -24,7 +25,7 @@ local function next_message(consumer)
       if ENDED[consumer.state] then return nil, consumer.err end
       local token = task.token()
       table.insert(consumer.readers, token)
-      task.wait(token, true)
+      limit.wait(token, true)
    end
 end
 

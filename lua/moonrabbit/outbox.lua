@@ -34,10 +34,16 @@ local function fits(self, size) return self.bytes + size <= self.max_bytes end
 local function wait_for_room(self, size, deadline)
    local waiter = { token = task.token(), size = size }
    table.insert(self.waiters, waiter)
-   if loop.wait(waiter.token, deadline and math.max(deadline - C.mr_now(), 0)) then return waiter.room end
-   for i, w in ipairs(self.waiters) do
-      if w == waiter then table.remove(self.waiters, i) end
+   local function leave()
+      for i, w in ipairs(self.waiters) do
+         if w == waiter then table.remove(self.waiters, i) end
+      end
    end
+   local function undo() -- the handler that waits is over its time limit
+      leave()
+      if waiter.room then self:give(size) end
+   end
+   if not loop.wait(waiter.token, deadline and math.max(deadline - C.mr_now(), 0), nil, undo) then leave() end
    return waiter.room
 end
 

@@ -15,6 +15,9 @@ progress.stall = 10
 --- The signal by which the I/O thread may ask where the script is; 0: nobody here would answer it.
 progress.signal = 0
 
+--- Time limits by the number of the consumer.
+progress.limits = {}
+
 local runtime
 local ended = {}             -- consumers whose last handlers still run
 
@@ -29,7 +32,7 @@ function progress.begin(rt)
 end
 
 --- The runtime goes.
-function progress.forget() runtime, progress.mark, ended = nil, nowhere, {} end
+function progress.forget() runtime, progress.mark, progress.limits, ended = nil, nowhere, {}, {} end
 
 --- Does the host sleep in a loop of its own when there is nothing?
 function progress.lend(is_lent) progress.mark.busy = is_lent and 0 or 1 end
@@ -39,6 +42,12 @@ function progress.configure(stall, signal)
    progress.stall, progress.signal = stall or progress.stall, signal or progress.signal
    if runtime then tell() end
 end
+
+--- Does the I/O thread ask where the script is?
+function progress.wants_trace() return runtime ~= nil and C.mr_runtime_wants_trace(runtime) end
+
+--- Tells it.
+function progress.give_trace(text) C.mr_runtime_trace(runtime, text, #text) end
 
 --- Where a function was written: "script.lua:12".
 -- @tparam function fn
@@ -52,6 +61,7 @@ local function forget_ended()
    for i = #ended, 1, -1 do
       if ended[i].running == 0 then
          C.mr_consumer_describe(runtime, ended[i].number, nil, nil, 0, 0)
+         progress.limits[ended[i].number] = nil
          table.remove(ended, i)
       end
    end
@@ -61,8 +71,9 @@ end
 function progress.describe(consumer)
    if not runtime then return end
    forget_ended()
-   C.mr_consumer_describe(runtime, consumer.number, consumer.queue, consumer.origin or "", consumer.stall or 0,
-      consumer.time_limit or 0)
+   progress.limits[consumer.number] = consumer.time_limit or nil
+   C.mr_consumer_describe(runtime, consumer.number, consumer.queue, consumer.origin or "",
+      consumer.stall == 0 and -1 or consumer.stall or 0, consumer.time_limit or 0)
 end
 
 --- It has ended, but for its running handlers.

@@ -117,11 +117,12 @@ local function client_of(conn, deadline)
 end
 
 local function await(client, call, id, deadline)
+   local function forget() client.waiting[id], call.has_ended = nil, true end
    while not call.has_ended do
       local state = call.ticket.state
       local is_refused = state ~= "waiting" and state ~= "acked"
-      if is_refused or not loop.wait(call.token, deadline - C.mr_now()) and not call.has_ended then
-         client.waiting[id], call.has_ended = nil, true
+      if is_refused or not loop.wait(call.token, deadline - C.mr_now(), nil, forget) and not call.has_ended then
+         forget()
          if is_refused then return call.ticket:wait() end
          return nil, errors.new("timeout", "message", "no answer in time")
       end

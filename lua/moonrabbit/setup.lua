@@ -4,6 +4,7 @@ local C = require("moonrabbit.ffi").C
 local chain = require "moonrabbit.chain"
 local errors = require "moonrabbit.errors"
 local home = require "moonrabbit.home"
+local limit = require "moonrabbit.limit"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
 local task = require "moonrabbit.task"
@@ -14,8 +15,8 @@ local PREFETCH = 100
 local SPEC = { queue = "string|table", name = "string", connection = "table", prefetch = "number", concurrency = "number",
    retry = "function|boolean", dead_letter = "string|boolean", declare = "boolean", bindings = "table",
    consumer_tag = "string", exclusive = "boolean", priority = "number", arguments = "table", manual_ack = "boolean",
-   settle_timeout = "number", on_lost = "function|string", on_cancel = "function", decode = "boolean|function",
-   middleware = "table", handler = "function" }
+   settle_timeout = "number", stall = "number", time_limit = "number", on_lost = "function|string",
+   on_cancel = "function", decode = "boolean|function", middleware = "table", handler = "function" }
 local QUEUE = { queue = "string", durable = "boolean", exclusive = "boolean", auto_delete = "boolean",
    arguments = "table" }
 local BINDING = { exchange = "string", routing_key = "string", arguments = "table", type = "string", durable = "boolean",
@@ -37,6 +38,7 @@ function setup.check(opts, level)
    options.whole("prefetch", opts.prefetch, 1, 65535, level + 1)
    options.whole("concurrency", opts.concurrency, 1, 65535, level + 1)
    options.seconds("settle_timeout", opts.settle_timeout, level + 1)
+   limit.check(opts, level + 1)
    if opts.connection and not home.is_connection(opts.connection) then
       error('option "connection" must be a connection, as of mr.connect', level + 1)
    end

@@ -4,6 +4,7 @@ local C = require("moonrabbit.ffi").C
 local body_of = require "moonrabbit.body"
 local connection = require "moonrabbit.connection"
 local ensure = require "moonrabbit.ensure"
+local limit = require "moonrabbit.limit"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
 
@@ -81,12 +82,8 @@ local function declare(ch, shape)
    return reply.queue
 end
 
-local function new(conn, name, opts, usual)
-   opts = options.check(opts, SPEC, nil, 3)
-   options.check(opts.queue_opts, QUEUE, nil, 3)
-   options.check(opts.exchange_opts, EXCHANGE, nil, 3)
-   body_of.check(opts.serializer, 3)
-   local shape = shape_of(name, opts, usual, 3)
+-- The channel and the queue's name; or nil and the error.
+local function open(conn, opts, usual, shape)
    local ch, err = opts.channel, nil
    if not ch then ch, err = conn:channel() end
    if not ch then return nil, err end
@@ -94,10 +91,19 @@ local function new(conn, name, opts, usual)
    if not ok then ok, err = ch:confirm_select() end
    local queue
    if ok then queue, err = declare(ch, shape) end
-   if not queue then
-      if not opts.channel then ch:close() end
-      return nil, err
-   end
+   if queue then return ch, queue end
+   if not opts.channel then ch:close() end
+   return nil, err
+end
+
+local function new(conn, name, opts, usual)
+   opts = options.check(opts, SPEC, nil, 3)
+   options.check(opts.queue_opts, QUEUE, nil, 3)
+   options.check(opts.exchange_opts, EXCHANGE, nil, 3)
+   body_of.check(opts.serializer, 3)
+   local shape = shape_of(name, opts, usual, 3)
+   local ch, queue = limit.apart(open, conn, opts, usual, shape)
+   if not ch then return nil, queue end
    local no_ack = opts.no_ack
    if no_ack == nil then no_ack = usual.no_ack end
    local self = newproxy(prototype)

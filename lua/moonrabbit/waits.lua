@@ -16,9 +16,10 @@ function waits.fd(fd, mode, timeout)
    local token = task.token()
    local status = C.mr_watch_fd(loop.runtime(), token, fd, (read and 1 or 0) + (write and 2 or 0))
    if status ~= 0 then return nil, errors.of_status(status, "connection") end
-   local detail = loop.wait(token, timeout, true)
+   local function forget() C.mr_unwatch_fd(loop.runtime(), token) end
+   local detail = loop.wait(token, timeout, true, forget)
    if not detail then
-      C.mr_unwatch_fd(loop.runtime(), token)
+      forget()
       return nil, errors.new("timeout", "connection", ("descriptor %d was not ready in time"):format(fd))
    end
    return (detail % 2 == 1 and "r" or "") .. (detail >= 2 and "w" or "")

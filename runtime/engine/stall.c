@@ -107,13 +107,12 @@ static void add_string(mr_table *t, const char *key, const char *text)
 
 static void report(struct mr_stall *s, const char *text, mr_msec now)
 {
-	const struct mr_note *note = note_of(s, s->consumer);
 	const char *trace = s->has_trace ? NULL : mr_progress_trace(&s->bridge->progress);
 	mr_table *fields = mr_table_new();
 	mr_value seconds = {.type = 'd', .as.real = (double)((now - s->began + 50) / 100) / 10};
 	if (fields) mr_table_add(fields, "seconds", 7, &seconds);
-	if (note) add_string(fields, "queue", note->queue);
-	if (note) add_string(fields, "origin", note->origin);
+	add_string(fields, "queue", s->queue);
+	add_string(fields, "origin", s->origin);
 	if (s->host && s->state == MR_STALL_REPORTED)
 		add_string(fields, "doing", s->is_waiting ? "waiting in a system call" : "running");
 	if (trace) add_string(fields, "traceback", trace);
@@ -124,6 +123,9 @@ static void report(struct mr_stall *s, const char *text, mr_msec now)
 
 static void begin(struct mr_stall *s, const struct mr_progress_view *v, mr_msec now)
 {
+	const struct mr_note *note = note_of(s, v->consumer);
+	snprintf(s->queue, sizeof s->queue, "%s", note ? note->queue : "");
+	snprintf(s->origin, sizeof s->origin, "%s", note ? note->origin : "");
 	s->state = MR_STALL_ASKING;
 	s->consumer = v->consumer;
 	s->turn = v->turn;

@@ -27,7 +27,8 @@ struct mr_stall {
 	bool has_trace;    /* the report had one */
 	uint32_t consumer; /* whose stall it is */
 	double turn;
-	mr_msec began, asked; /* real clock */
+	char queue[256], origin[256]; /* of that consumer, which may have ended since */
+	mr_msec began, asked;         /* real clock */
 };
 
 /* For the health page. Strings are valid until the loop's next turn. */

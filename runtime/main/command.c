@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "main/watchdog.h"
 #include "moonrabbit.h"
 
 #define SAME_SIGNAL 1 /* s: see on_signal */
@@ -136,6 +137,7 @@ static void open_process(lua_State *L)
 	lua_setfield(L, -2, "signal_fd");
 	lua_pushboolean(L, is_worker);
 	lua_setfield(L, -2, "is_worker");
+	mr_main_open_watchdog(L);
 	lua_setglobal(L, "moonrabbit_process");
 }
 
@@ -252,6 +254,7 @@ int main(int argc, char **argv)
 	open_process(L);
 	int code = run(L, argc, argv);
 	fflush(stdout);
+	mr_main_close_watchdog();
 	lua_close(L);
 	return code;
 }

@@ -88,6 +88,12 @@ local function set_guard(wanted)
       form:format("the script did not let go within --drain; unsettled messages come again"))
 end
 
+-- Has a script that spins be reached, for its traceback and for time limits.
+local function set_watchdog()
+   local process = require("moonrabbit.cli.signals").process()
+   if process then require("moonrabbit.watchdog").install(process) end
+end
+
 -- The last line, and the exit code.
 local function finish(mr, left, was_asked, lost)
    local is_whole = left.handlers == 0 and left.publishes == 0
@@ -103,6 +109,7 @@ local function main(mr, wanted)
    drain.patience, drain.stops_at_loss = wanted.drain, true
    watch_for_changes(mr, wanted)
    set_guard(wanted)
+   set_watchdog()
    if not run_script(wanted) then
       drain.run(math.min(wanted.drain, 1))
       return FAILED

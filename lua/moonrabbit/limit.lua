@@ -1,0 +1,114 @@
+--- limit: a handler's time limit: where it begins and ends, and what it raises.
+-- SPDX-License-Identifier: MIT
+-- The deadline of what runs is in the runtime's mark, where the I/O thread sees it, too. A wait takes it along
+-- (limit.wait); a handler that does not wait is reached by a hook (watchdog), if at all.
+local C = require("moonrabbit.ffi").C
+local errors = require "moonrabbit.errors"
+local options = require "moonrabbit.options"
+local progress = require "moonrabbit.progress"
+local task = require "moonrabbit.task"
+
+local limit = {}
+
+local OVER = {}                      -- wakes who waits beyond its time limit
+local set_alarm, take_alarm          -- of the loop; see limit.set_alarms
+
+local HERE = debug.getinfo(1, "S").source:match "^(.*/)limit%.lua$"
+-- Modules of ours around a handler that an error may leave at any point.
+local PASSABLE = { ["chain.lua"] = true, ["overdue.lua"] = true, ["limit.lua"] = true }
+
+local function leave(...)
+   progress.mark.deadline = 0
+   return ...
+end
+
+--- Calls a consumer's handler within its time limit. After an error, mark.deadline is for the caller to clear.
+function limit.run(consumer, msg)
+   progress.mark.deadline = C.mr_now() + consumer.time_limit
+   return leave(consumer.handler(msg))
+end
+local run = limit.run
+
+--- Checks the options stall and time_limit.
+function limit.check(opts, level)
+   options.seconds("stall", opts.stall, level + 1)
+   options.seconds("time_limit", opts.time_limit, level + 1)
+   if opts.time_limit == 0 then error('option "time_limit" must be more than 0', level + 1) end
+end
+
+--- Is a deadline (0: none) over?
+function limit.is_over(deadline) return deadline ~= 0 and C.mr_now() >= deadline end
+
+--- What ends the handler: an error of kind timeout.
+function limit.error()
+   local seconds = progress.limits[progress.mark.consumer]
+   local err = errors.new("timeout", "message", ("the handler was over its time limit%s"):format(
+      seconds and (" of %g s"):format(seconds) or ""))
+   err.hint = "what it waits for, or how long it computes, shows in the traceback"
+   return err
+end
+
+-- ---- waits ----
+
+--- Sets the timers: set(token, value, at) gives one that wakes with a value, take(timer) takes it back.
+function limit.set_alarms(set, take) set_alarm, take_alarm = set, take end
+
+local function ended(is_late, alarm, undo, timer, first, ...)
+   take_alarm(alarm)
+   if not is_late and first ~= OVER then return first, ... end
+   if timer then take_alarm(timer) end
+   if undo then undo(first) end
+   error(limit.error(), 0)
+end
+
+--- As task.wait; but if a handler waits that has a time limit, the wait ends with an error when that is over. For
+-- waits whose result nobody misses then.
+-- @tparam number token
+-- @tparam[opt] boolean soft as of task.wait
+-- @tparam[opt] function undo called before the error is raised
+-- @tparam[opt] table timer of the caller's, to be taken back then
+function limit.wait(token, soft, undo, timer)
+   local deadline = progress.mark.deadline
+   if deadline == 0 then return task.wait(token, soft) end
+   local is_late, alarm = limit.is_over(deadline), set_alarm(token, OVER, deadline)
+   return ended(is_late, alarm, undo, timer, task.wait(token, soft))
+end
+
+--- Raises the error if the time limit of what runs is over, after a turn of the others: a handler that catches it
+-- again and again keeps nobody from his work. For calls that ask for something, before they do.
+function limit.heed()
+   if limit.is_over(progress.mark.deadline) then limit.wait(task.token(), true) end
+end
+
+local function back(deadline, ...)
+   progress.mark.deadline = deadline
+   return ...
+end
+
+--- fn(...) without the time limit of who calls: for what others rely on too, and must not be left half done.
+function limit.apart(fn, ...)
+   local deadline = progress.mark.deadline
+   if deadline == 0 then return fn(...) end
+   progress.mark.deadline = 0
+   return back(deadline, fn(...))
+end
+
+-- ---- spinning ----
+
+--- May an error be raised in what runs, `level` above the caller? Only within a handler, and not in the midst of
+-- the library's own code, which could be left half done.
+-- @treturn ?boolean true: yes; false: not at this instruction; nil: there is no handler in this coroutine
+function limit.may_raise(level)
+   local is_ours = false
+   level = level + 1
+   while true do
+      local info = debug.getinfo(level, "fS")
+      if not info then return nil end
+      if info.func == run then return not is_ours end
+      local file = info.func == require or info.source:sub(1, #HERE) == HERE and info.source:sub(#HERE + 1)
+      if file and not PASSABLE[file] then is_ours = true end
+      level = level + 1
+   end
+end
+
+return limit

@@ -1,0 +1,63 @@
+--- watchdog: says where a script is that does not wait, and ends a handler that is over its time.
+-- SPDX-License-Identifier: MIT
+-- The I/O thread watches and reports, in any program. Getting a word in while the script spins takes a signal: that
+-- is the command's (runtime/main/watchdog.c), as the library touches no signals.
+local errors = require "moonrabbit.errors"
+local limit = require "moonrabbit.limit"
+local options = require "moonrabbit.options"
+local progress = require "moonrabbit.progress"
+
+local watchdog = {}
+
+local process                        -- the command's C part; nil: another program
+local is_compiled, is_profiled = false, false
+
+-- Called within whatever runs. The first result: call me again at the next instruction? The second: an error to raise.
+local function on_signal()
+   if progress.wants_trace() then progress.give_trace(errors.stack(2)) end
+   if not limit.is_over(progress.mark.deadline) then return false end
+   local may = limit.may_raise(2)
+   return may == false, may and limit.error() or nil
+end
+
+local function watch_compiled() process.watch_compiled(is_compiled and not is_profiled) end
+
+-- LuaJIT has one profiler: while the script uses it, compiled loops are out of reach.
+local function make_way()
+   local profile = require "jit.profile"
+   local start, stop = profile.start, profile.stop
+   function profile.start(...)
+      is_profiled = true
+      watch_compiled()
+      return start(...)
+   end
+   function profile.stop()
+      stop()
+      is_profiled = false
+      watch_compiled()
+   end
+end
+
+--- For the command: has the script be reached by its signal.
+-- @tparam table by what C gave
+function watchdog.install(by)
+   process, is_compiled = by, true
+   progress.configure(nil, process.watch(on_signal))
+   make_way()
+   watch_compiled()
+end
+
+--- Sets how a script is watched that does not wait.
+-- @tparam table opts stall=10 (seconds after which it is reported; 0: never), compiled=true (under `moonrabbit
+-- run`: shall loops that LuaJIT has compiled be reached, for a traceback and for time_limit?)
+function watchdog.configure(opts)
+   opts = options.check(opts, { stall = "number", compiled = "boolean" })
+   options.seconds("stall", opts.stall)
+   if opts.stall then progress.configure(opts.stall) end
+   if opts.compiled ~= nil and process then
+      is_compiled = opts.compiled
+      watch_compiled()
+   end
+end
+
+return watchdog
