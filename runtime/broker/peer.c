@@ -121,7 +121,7 @@ static void write_out(struct mr_peer *p)
 static void part(struct mr_peer *p)
 {
 	p->is_parting = true;
-	shutdown(p->stream->fd, SHUT_WR);
+	p->stream->class->end(p->stream);
 	ev_timer_stop(p->wire->loop, &p->timer);
 	ev_timer_set(&p->timer, PARTING_TIME, 0);
 	ev_timer_start(p->wire->loop, &p->timer);

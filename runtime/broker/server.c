@@ -25,10 +25,13 @@
 
 #define SCRATCH (256 * 1024) /* one read's worth, as on the client's side */
 #define STOP_PATIENCE 5000   /* ms for clients to answer connection.close */
+#define EXHAUSTED_PAUSE 0.25 /* s until the next accept when the process has no descriptor left */
 
 struct listener {
 	struct mr_node node;
+	int fd; /* -1: not open yet */
 	ev_io io;
+	ev_timer pause;
 	struct mr_server *server;
 	struct mr_tls_context *tls; /* NULL: plain */
 };
@@ -54,9 +57,10 @@ bool mr_server_is_forked(const mr_server *server) { return server->home != getpi
 
 static void close_listener(struct listener *l)
 {
-	if (ev_is_active(&l->io)) {
+	if (l->fd >= 0) {
 		ev_io_stop(l->server->wire.loop, &l->io);
-		close(l->io.fd);
+		ev_timer_stop(l->server->wire.loop, &l->pause);
+		close(l->fd);
 	}
 	mr_tls_context_close(l->tls);
 	mr_list_remove(&l->node);
@@ -68,14 +72,25 @@ static void on_connection(struct ev_loop *loop, ev_io *io, int revents)
 	struct listener *l = io->data;
 	struct mr_wire *w = &l->server->wire;
 	struct mr_stream *stream;
-	(void)loop;
+	bool exhausted = false;
 	(void)revents;
 	w->broker->now = mr_clock_now();
-	while ((stream = mr_listen_accept(io->fd))) {
+	while ((stream = mr_listen_accept(io->fd, &exhausted))) {
 		struct mr_stream *plain = stream;
 		if (l->tls && mr_tls_accept(&stream, l->tls, plain, NULL) != MR_OK) continue;
 		mr_peer_open(w, stream);
 	}
+	if (!exhausted) return;
+	ev_io_stop(loop, io); /* who waits would wake us for ever */
+	ev_timer_set(&l->pause, EXHAUSTED_PAUSE, 0);
+	ev_timer_start(loop, &l->pause);
+}
+
+static void on_pause(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct listener *l = timer->data;
+	(void)revents;
+	ev_io_start(loop, &l->io);
 }
 
 static enum mr_status load_tls(struct listener *l, const struct mr_server_call *c, mr_error *error)
@@ -101,6 +116,7 @@ static enum mr_status listen_on(struct mr_server *s, struct mr_server_call *c)
 	struct listener *l = mr_calloc(1, sizeof *l);
 	if (!l) return mr_error_set(&c->error, MR_NO_MEMORY, MR_SCOPE_NONE, 0, "out of memory");
 	l->server = s;
+	l->fd = -1;
 	snprintf(address, sizeof address, "%.*s", (int)c->text.size, c->text.data);
 	enum mr_status st = check_users(s, address, &c->error);
 	if (st == MR_OK) st = load_tls(l, c, &c->error);
@@ -110,8 +126,10 @@ static enum mr_status listen_on(struct mr_server *s, struct mr_server_call *c)
 		return st;
 	}
 	if (!mr_listen_is_loopback(address)) s->broker->seal_guest = true;
+	l->fd = fd;
 	ev_io_init(&l->io, on_connection, fd, EV_READ);
-	l->io.data = l;
+	ev_init(&l->pause, on_pause);
+	l->io.data = l->pause.data = l;
 	ev_io_start(s->wire.loop, &l->io);
 	mr_list_append(&s->listeners, &l->node);
 	return MR_OK;

@@ -68,10 +68,12 @@ fail:
 	return MR_CONNECTION_REFUSED;
 }
 
-struct mr_stream *mr_listen_accept(int fd)
+struct mr_stream *mr_listen_accept(int fd, bool *exhausted)
 {
 	struct mr_stream *stream = NULL;
 	int on = 1, peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	*exhausted = peer < 0 &&
+	             (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM);
 	if (peer < 0) return NULL;
 	setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	if (mr_tcp_adopt(&stream, peer) != MR_OK) close(peer);

@@ -14,7 +14,8 @@
 enum mr_status mr_listen_open(int *fd, const char *address, uint16_t port, uint16_t *actual,
 	mr_error *error);
 bool mr_listen_is_loopback(const char *address); /* also for what is no address at all */
-/* The next connection, as a stream that is given; NULL: none waits (or it broke). */
-struct mr_stream *mr_listen_accept(int fd);
+/* The next connection, as a stream that is given; NULL: none waits (or it broke). `exhausted` is set when
+ * one waits and there is no descriptor for it: the port stays readable meanwhile. */
+struct mr_stream *mr_listen_accept(int fd, bool *exhausted);
 
 #endif

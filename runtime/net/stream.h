@@ -28,6 +28,8 @@ struct mr_stream_class {
 	/* Bytes already read from the descriptor, decrypted or not, that a read could give without the
 	 * descriptor becoming readable again. */
 	bool (*pending)(const struct mr_stream *s);
+	/* Ends what we say (close_notify, then a FIN) and leaves what we hear. */
+	void (*end)(struct mr_stream *s);
 	/* Says good-bye as the protocol asks (close_notify) without waiting, closes the descriptor, frees. */
 	void (*close)(struct mr_stream *s);
 };

@@ -84,6 +84,8 @@ static bool tcp_pending(const struct mr_stream *s)
 	return false;
 }
 
+static void tcp_end(struct mr_stream *s) { shutdown(s->fd, SHUT_WR); }
+
 static void tcp_close(struct mr_stream *s)
 {
 	close(s->fd);
@@ -91,7 +93,7 @@ static void tcp_close(struct mr_stream *s)
 }
 
 static const struct mr_stream_class tcp_class = {tcp_connect, tcp_read, tcp_write, tcp_pending,
-	tcp_close};
+	tcp_end, tcp_close};
 
 static struct tcp *new_tcp(int fd)
 {

@@ -311,12 +311,26 @@ static bool tls_pending(const struct mr_stream *s)
 	return SSL_pending(tls->ssl) > 0 || tls->lower->class->pending(tls->lower);
 }
 
+/* Sends close_notify, once. */
+static void say_goodbye(struct tls *tls)
+{
+	ERR_clear_error();
+	if (tls->ssl && SSL_is_init_finished(tls->ssl) && !tls->lower_error.kind &&
+		!(SSL_get_shutdown(tls->ssl) & SSL_SENT_SHUTDOWN))
+		SSL_shutdown(tls->ssl);
+}
+
+static void tls_end(struct mr_stream *s)
+{
+	struct tls *tls = (struct tls *)s;
+	say_goodbye(tls);
+	tls->lower->class->end(tls->lower);
+}
+
 static void tls_close(struct mr_stream *s)
 {
 	struct tls *tls = (struct tls *)s;
-	ERR_clear_error();
-	if (tls->ssl && SSL_is_init_finished(tls->ssl) && !tls->lower_error.kind)
-		SSL_shutdown(tls->ssl);
+	say_goodbye(tls);
 	SSL_free(tls->ssl);
 	ERR_clear_error();
 	tls->lower->class->close(tls->lower);
@@ -324,7 +338,7 @@ static void tls_close(struct mr_stream *s)
 }
 
 static const struct mr_stream_class tls_class = {tls_connect, tls_read, tls_write, tls_pending,
-	tls_close};
+	tls_end, tls_close};
 
 static bool is_ip(const char *host)
 {

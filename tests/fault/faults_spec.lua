@@ -361,36 +361,79 @@ describe("a fork of the program", function()
    end)
 end)
 
+-- ---- brokers in processes of their own ----
+
+local running = {} -- their process ids
+
+local function end_brokers()
+   clean()
+   for pid in pairs(running) do os.execute("kill -9 " .. pid) end
+   running = {}
+end
+
+-- A broker on a port; its port, its end, and its process id. `before` is a shell command before it.
+local function serve(port, before)
+   local out = os.tmpname()
+   os.execute(("(%s exec %s broker --listen 127.0.0.1:%d >%s 2>&1) & echo $! >%s.pid"):format(before or "", broker.command,
+      port or 0, out, out))
+   local f = assert(io.open(out .. ".pid"))
+   local pid = f:read "*n"
+   f:close()
+   running[pid] = true
+   local at = eventually("the broker", function()
+      for line in io.lines(out) do
+         local p = line:match "^Serving .*@127%.0%.0%.1:(%d+);"
+         if p then return tonumber(p) end
+      end
+   end)
+   os.remove(out)
+   os.remove(out .. ".pid")
+   return at, function()
+      os.execute("kill -9 " .. pid)
+      running[pid] = nil
+   end, pid
+end
+
+describe("a broker without descriptors", function()
+   before_each(recovering.quiet)
+   after_each(end_brokers)
+
+   -- Seconds of CPU that a process has had.
+   local function cpu(pid)
+      local f = assert(io.open(("/proc/%d/stat"):format(pid)))
+      local user, system = f:read("*a"):match "%) %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ (%d+) (%d+)"
+      f:close()
+      return (user + system) / 100
+   end
+
+   it("does not spin over those who wait, and lets them in when others have gone", function()
+      local port, _, pid = serve(0, "ulimit -n 32;")
+      local conns, url = {}, ("amqp://127.0.0.1:%d"):format(port)
+      for i = 1, 40 do
+         conns[i] = embedded.connect { url = url, recover = false, connect_timeout = 20, close_timeout = 1 }
+         mr.spawn(function() conns[i]:connect() end)
+      end
+      eventually("most to be in", function()
+         local open = 0
+         for _, c in ipairs(conns) do open = open + (c.is_open and 1 or 0) end
+         return open >= 10
+      end)
+      mr.sleep(0.3)
+      local open, busy = {}, cpu(pid)
+      mr.sleep(1)
+      assert.is_true(cpu(pid) - busy <= 0.1, cpu(pid) - busy)
+      for _, c in ipairs(conns) do if c.is_open then open[#open + 1] = c end end
+      assert.is_true(#open < 40, "all of them are in: nothing was exhausted")
+      for _, c in ipairs(open) do c:release() end
+      eventually("the others", function()
+         for _, c in ipairs(conns) do if not c.released and c.is_open then return true end end
+      end)
+   end)
+end)
+
 describe("two brokers in the list", function()
    before_each(recovering.quiet)
-   local running = {}
-   after_each(function()
-      clean()
-      for pid in pairs(running) do os.execute("kill -9 " .. pid) end
-      running = {}
-   end)
-
-   -- A broker in a process of its own; its port and its end.
-   local function serve(port)
-      local out = os.tmpname()
-      os.execute(("%s broker --listen 127.0.0.1:%d >%s 2>&1 & echo $! >%s.pid"):format(broker.command, port or 0, out, out))
-      local f = assert(io.open(out .. ".pid"))
-      local pid = f:read "*n"
-      f:close()
-      running[pid] = true
-      local at = eventually("the broker", function()
-         for line in io.lines(out) do
-            local p = line:match "^Serving .*@127%.0%.0%.1:(%d+);"
-            if p then return tonumber(p) end
-         end
-      end)
-      os.remove(out)
-      os.remove(out .. ".pid")
-      return at, function()
-         os.execute("kill -9 " .. pid)
-         running[pid] = nil
-      end
-   end
+   after_each(end_brokers)
 
    it("stand in for each other when one is killed, and nothing confirmed since is missing (T43)", function()
       local one, kill_one = serve()

@@ -10,6 +10,7 @@ ffi.cdef [[
 struct peer_address { uint16_t family; uint16_t port; uint32_t host; char zero[8]; };
 int socket(int domain, int type, int protocol);
 int bind(int fd, const struct peer_address *address, unsigned size);
+int connect(int fd, const struct peer_address *address, unsigned size);
 int listen(int fd, int backlog);
 int accept4(int fd, void *address, void *size, int flags);
 int getsockname(int fd, struct peer_address *address, unsigned *size);
@@ -22,7 +23,7 @@ int close(int fd);
 local C = ffi.C
 
 local AF_INET, SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC = 2, 1, 0x800, 0x80000
-local SOL_SOCKET, SO_LINGER, MSG_NOSIGNAL, EAGAIN = 1, 13, 0x4000, 11
+local SOL_SOCKET, SO_LINGER, MSG_NOSIGNAL, EAGAIN, EINPROGRESS = 1, 13, 0x4000, 11, 115
 local PATIENCE = 10                  -- seconds for any wait of a peer
 
 local sockets = {}                   -- the open ones: an object with `fd` -> true
@@ -125,6 +126,18 @@ function peer.start(serve)
    local state = { port = port, count = 0 }
    mr.spawn(function() accept(listener, serve, state) end)
    return state
+end
+
+--- Connects to a port of the loopback interface: a session; nil when nobody is there.
+function peer.connect(port)
+   local fd = sure(C.socket(AF_INET, SOCK_STREAM + SOCK_NONBLOCK + SOCK_CLOEXEC, 0), "socket")
+   local session = opened(setmetatable({ fd = fd, input = "" }, Session))
+   local address = ffi.new("struct peer_address", AF_INET, swap(port), 0x0100007f)
+   if C.connect(fd, address, ffi.sizeof(address)) < 0 and (ffi.errno() ~= EINPROGRESS or not mr.wait_fd(fd, "w", PATIENCE)) then
+      shut(session)
+      return nil
+   end
+   return session
 end
 
 --- A port of the loopback interface on which nobody listens.
