@@ -18,7 +18,7 @@ local pending = {
    -- scripts, which are being built (consumer, publisher, topology, health, watchdog)
    F3 = "health", F4 = "health", T13 = "watchdog", X1 = "consumer", X2 = "consumer",
    X18 = "consumer", X20 = "consumer",
-  
+
    -- what is being rewritten (a lent connection knows its pool), and what comes next here
    Q10 = "pool", Q39 = "pool", L1 = "rows", P1 = "rows", T27 = "rows", S9 = "rows",
    -- there is no console yet
