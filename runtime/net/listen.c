@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "net/tcp.h"
@@ -16,12 +18,20 @@ union address {
 	struct sockaddr any;
 	struct sockaddr_in v4;
 	struct sockaddr_in6 v6;
+	struct sockaddr_un file;
 };
 
 /* Returns the size of what it wrote, 0 for what is no address. */
 static socklen_t read_address(union address *out, const char *text, uint16_t port)
 {
 	memset(out, 0, sizeof *out);
+	if (text[0] == '/') {
+		size_t size = strlen(text);
+		if (size >= sizeof out->file.sun_path) return 0;
+		out->file.sun_family = AF_UNIX;
+		memcpy(out->file.sun_path, text, size);
+		return sizeof out->file;
+	}
 	if (strcmp(text, "localhost") == 0) text = "127.0.0.1";
 	if (inet_pton(AF_INET, text, &out->v4.sin_addr) == 1) {
 		out->v4.sin_family = AF_INET;
@@ -39,6 +49,7 @@ bool mr_listen_is_loopback(const char *address)
 	union address a;
 	if (!read_address(&a, address, 0))
 		return true; /* nothing to listen on: mr_listen_open says so */
+	if (a.any.sa_family == AF_UNIX) return true;
 	if (a.any.sa_family == AF_INET6) return IN6_IS_ADDR_LOOPBACK(&a.v6.sin6_addr);
 	return ntohl(a.v4.sin_addr.s_addr) >> 24 == 127;
 }
@@ -58,6 +69,7 @@ enum mr_status mr_listen_open(int *out, const char *address, uint16_t port, uint
 	if (bind(fd, &a.any, size) != 0 || listen(fd, BACKLOG) != 0) goto fail;
 	size = sizeof a;
 	if (getsockname(fd, &a.any, &size) != 0) goto fail;
+	if (a.any.sa_family == AF_UNIX && chmod(address, 0600) != 0) goto fail;
 	*actual = ntohs(a.any.sa_family == AF_INET6 ? a.v6.sin6_port : a.v4.sin_port);
 	*out = fd;
 	return MR_OK;

@@ -8,8 +8,8 @@
 
 #include "net/stream.h"
 
-/* Binds an address literal (or "localhost") and listens. Port 0: the kernel picks one; *actual tells.
- * *fd is given. MR_CONNECTION_REFUSED with errno: the port is in use, the address is not ours;
+/* Binds an address literal, "localhost", or a path (of a socket that is this user's alone), and
+ * listens. Port 0: the kernel picks one; *actual tells. *fd is given. MR_CONNECTION_REFUSED with errno: the port is in use, the address is not ours;
  * MR_BAD_ARGUMENT: not an address. */
 enum mr_status mr_listen_open(int *fd, const char *address, uint16_t port, uint16_t *actual,
 	mr_error *error);

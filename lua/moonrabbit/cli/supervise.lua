@@ -35,6 +35,7 @@ end
 
 local function start(group, worker)
    worker.timer = nil
+   if group.sockets then os.remove(group.sockets[worker.number]) end -- that of the one before
    local pid, why = spawn.start(arguments_of(group), { MOONRABBIT_SUPERVISOR = tostring(spawn.pid()),
       MOONRABBIT_WORKER = tostring(worker.number), MOONRABBIT_URL = group.wanted.url or nil, MOONRABBIT_WORKERS = false,
       MOONRABBIT_HTTP = false, MOONRABBIT_WORKER_SOCKET = group.sockets and group.sockets[worker.number] or false })
@@ -124,6 +125,24 @@ local function worst(group)
    return code
 end
 
+-- Serves --http: each worker has a socket of its own to be asked at.
+local function serve(group)
+   local http, pages, sockets = require "moonrabbit.cli.http", require "moonrabbit.cli.pages", require "moonrabbit.cli.sockets"
+   local fd, port = sockets.listen(group.wanted.http)
+   if not fd then return nil, port end
+   local folder, why = sockets.folder()
+   if not folder then return nil, why end
+   group.sockets = {}
+   for number = 1, group.wanted.workers do group.sockets[number] = ("%s/%d"):format(folder, number) end
+   function group.close()
+      sockets.close(fd)
+      sockets.remove(folder, group.sockets)
+   end
+   log.info("serving /health, /ready, /live and /metrics", { port = port })
+   http.serve(fd, function(path) return pages.answer(group, path) end)
+   return true
+end
+
 --- Runs `--workers N`.
 -- @tparam table wanted of cli.arguments
 -- @treturn number exit code: the worst of the workers' own
@@ -132,6 +151,13 @@ function supervise.main(wanted)
       log.warn "neither --url nor AMQP_URL is set: each worker has a broker of its own (memory://)"
    end
    local group = setmetatable({ wanted = wanted, workers = {}, restarts = 0, is_stopping = false }, Group)
+   if wanted.http then
+      local ok, why = serve(group)
+      if not ok then
+         log.error("--http: " .. why)
+         return 1
+      end
+   end
    local process = signals.process()
    process.supervise()
    signals.each({ signals.HUP, signals.CHLD }, function(number) on_signal(group, number) end)
@@ -140,6 +166,7 @@ function supervise.main(wanted)
       start(group, group.workers[number])
    end
    while not is_over(group) do loop.pump() end
+   if group.close then group.close() end
    local code = worst(group)
    log.info("stopped", { code = code, workers = #group.workers, restarts = group.restarts })
    return code

@@ -1,0 +1,130 @@
+--- cli.pages: what the supervisor tells of all its workers: /health, /ready, /live and /metrics.
+-- SPDX-License-Identifier: MIT
+local C = require("moonrabbit.ffi").C
+local cjson = require "cjson.safe"
+local http = require "moonrabbit.cli.http"
+local loop = require "moonrabbit.loop"
+local task = require "moonrabbit.task"
+
+local pages = {}
+
+local PATIENCE = 2 -- seconds for a worker's answer: its I/O thread gives it, whatever the script does
+local JSON, METRICS = "application/json", "text/plain; version=0.0.4; charset=utf-8"
+
+-- Asks all workers that run, at once: by number {code, body}, or {why}.
+local function ask_all(group, path)
+   local answers, left, token = {}, 0, task.token()
+   for number, worker in ipairs(group.workers) do
+      if worker.pid then
+         left = left + 1
+         task.background(function()
+            local code, body = http.get(group.sockets[number], path, PATIENCE)
+            answers[number] = code and { code = code, body = body } or { why = body }
+            left = left - 1
+            if left == 0 then task.wake(token, true) end
+         end)
+      end
+   end
+   local deadline = C.mr_now() + 2 * PATIENCE
+   while left > 0 and C.mr_now() < deadline do loop.wait(token, deadline - C.mr_now()) end
+   return answers
+end
+
+local function one_of(worker, answer, words)
+   if worker.pid and answer and answer.code then
+      local report = cjson.decode(answer.body)
+      local is_well = answer.code == 200
+      return is_well, { worker = worker.number, pid = worker.pid, status = words[is_well], report = report }
+   end
+   if worker.how and worker.how.code == 0 and not worker.pid and not worker.timer then
+      return true, { worker = worker.number, status = "ended" } -- it had nothing more to do
+   end
+   local reason = worker.pid and "gives no answer: " .. (answer and answer.why or "in time")
+      or ("is not running; deaths in a row: %d"):format(worker.deaths)
+   return false, { worker = worker.number, pid = worker.pid, status = words[false], reason = reason }
+end
+
+-- All must be well, but /live asks only those that run: the others are our own to start.
+local function state(group, path, words)
+   local answers, is_well, list = ask_all(group, path), true, {}
+   for number, worker in ipairs(group.workers) do
+      local one_is_well, one = one_of(worker, answers[number], words)
+      list[number] = one
+      if not one_is_well and (path ~= "/live" or worker.pid and answers[number] and answers[number].code) then is_well = false end
+   end
+   return is_well and 200 or 503, JSON, cjson.encode { status = words[is_well], workers = list, restarts = group.restarts } .. "\n"
+end
+
+-- ---- metrics ----
+
+-- One family's lines of all workers stand together, under one head, each with its worker's number.
+local function merge(texts)
+   local families, order = {}, {}
+   for number, text in pairs(texts) do
+      local family
+      for line in text:gmatch "[^\n]+" do
+         local what, name = line:match "^# (%u+) (%S+)"
+         if what then
+            family = families[name]
+            if not family then
+               family = { heads = {}, lines = {} }
+               families[name] = family
+               order[#order + 1] = name
+            end
+            family.heads[what] = family.heads[what] or line
+         elseif family then
+            local sample, rest = line:match "^([%w_:]+)(.*)$"
+            local labels = ('{worker="%d"'):format(number)
+            local is_labelled = rest:sub(1, 1) == "{"
+            family.lines[#family.lines + 1] = sample .. labels .. (is_labelled and "," .. rest:sub(2) or "}" .. rest)
+         end
+      end
+   end
+   return families, order
+end
+
+local function own_metrics(group, out)
+   local running = 0
+   for _, worker in ipairs(group.workers) do
+      if worker.pid then running = running + 1 end
+   end
+   local function add(name, kind, help, n)
+      out[#out + 1] = ("# HELP moonrabbit_%s %s\n# TYPE moonrabbit_%s %s\nmoonrabbit_%s %d"):format(name, help, name, kind, name, n)
+   end
+   add("workers", "gauge", "Worker processes that should run.", #group.workers)
+   add("workers_running", "gauge", "Worker processes that run.", running)
+   add("worker_restarts_total", "counter", "How often a worker that died was started again.", group.restarts)
+end
+
+local function metrics(group)
+   local texts = {}
+   for number, answer in pairs(ask_all(group, "/metrics")) do
+      if answer.code == 200 then texts[number] = answer.body end
+   end
+   local families, order = merge(texts)
+   local out = {}
+   own_metrics(group, out)
+   for _, name in ipairs(order) do
+      local family = families[name]
+      out[#out + 1] = family.heads.HELP
+      out[#out + 1] = family.heads.TYPE
+      for _, line in ipairs(family.lines) do out[#out + 1] = line end
+   end
+   return 200, METRICS, table.concat(out, "\n") .. "\n"
+end
+
+pages.merge = merge
+
+--- The answer to a request.
+-- @tparam table group workers, sockets, restarts
+-- @tparam string path
+-- @treturn number code, string content type, string body
+function pages.answer(group, path)
+   if path == "/metrics" then return metrics(group) end
+   if path == "/health" then return state(group, path, { [true] = "healthy", [false] = "unhealthy" }) end
+   if path == "/ready" then return state(group, path, { [true] = "ready", [false] = "not ready" }) end
+   if path == "/live" then return state(group, path, { [true] = "live", [false] = "not live" }) end
+   return 404, "text/plain; charset=utf-8"
+end
+
+return pages
