@@ -6,6 +6,7 @@ local ffi = require "ffi"
 local bit = require "bit"
 local C = require("moonrabbit.ffi").C
 local checks = require "moonrabbit.checks"
+local edition = require "moonrabbit.edition"
 local errors = require "moonrabbit.errors"
 local lag = require "moonrabbit.lag"
 local loop = require "moonrabbit.loop"
@@ -42,7 +43,8 @@ function health.check(name, fn, opts)
    if name == "" or #name > NAME_MAX or name:find "%z" then error("a check's name has 1 to 128 bytes, no NUL", 2) end
    if BITS[name] or name == "lag" then error(('"%s" is a built-in check: see mr.health.configure'):format(name), 2) end
    if not checks.has(name) and checks.count >= CHECKS_MAX then error("there are 64 checks already", 2) end
-   checks.add(name, fn, opts.every or 30, opts.timeout or 5)
+   edition.own({}, function() checks.forget(name) end)
+   edition.later(function() checks.add(name, fn, opts.every or 30, opts.timeout or 5) end)
 end
 
 --- Forgets a check.
@@ -87,6 +89,18 @@ local function default_settings()
       dead = 900 })
 end
 
+local function apply(opts, lag_options)
+   settings = settings or default_settings()
+   for name in pairs(BITS) do switch(name, opts[name]) end
+   if opts.consuming ~= nil then settings.consumers = type(opts.consuming) == "number" and opts.consuming or 0 end
+   if opts.stalled ~= nil then settings.stalled = type(opts.stalled) == "number" and opts.stalled or 0 end
+   if opts.dead_after ~= nil then settings.dead = opts.dead_after or 0 end
+   if opts.last_message then settings.last_message = opts.last_message end
+   C.mr_health_configure(loop.runtime(), settings)
+   if opts.lag == false then checks.forget "lag"
+   elseif lag_options then checks.add("lag", lag.check(lag_options.max), lag_options.every, lag_options.timeout) end
+end
+
 --- Switches built-in checks off and on, and sets their limits; what is not named stays.
 -- @tparam table opts connected, consuming, blocked, stalled: true (the default), or false; consuming may be
 -- the number of consumers that there must be at least, stalled the seconds that the script may take (default:
@@ -97,15 +111,7 @@ function health.configure(opts)
    if type(opts) ~= "table" then error("mr.health.configure takes a table of options", 2) end
    check_switches(opts)
    local lag_options = lag.options(opts.lag, 2)
-   settings = settings or default_settings()
-   for name in pairs(BITS) do switch(name, opts[name]) end
-   if opts.consuming ~= nil then settings.consumers = type(opts.consuming) == "number" and opts.consuming or 0 end
-   if opts.stalled ~= nil then settings.stalled = type(opts.stalled) == "number" and opts.stalled or 0 end
-   if opts.dead_after ~= nil then settings.dead = opts.dead_after or 0 end
-   if opts.last_message then settings.last_message = opts.last_message end
-   C.mr_health_configure(loop.runtime(), settings)
-   if opts.lag == false then checks.forget "lag"
-   elseif lag_options then checks.add("lag", lag.check(lag_options.max), lag_options.every, lag_options.timeout) end
+   edition.later(function() apply(opts, lag_options) end)
 end
 
 -- ---- who wants to know ----
@@ -142,12 +148,21 @@ end
 -- @tparam function fn
 function health.on_change(fn)
    options.argument(1, "fn", fn, "function")
-   listeners[#listeners + 1] = fn
-   C.mr_health_watch(loop.runtime(), true)
+   edition.own({}, function()
+      for i, other in ipairs(listeners) do
+         if other == fn then return table.remove(listeners, i) end
+      end
+   end)
+   edition.later(function()
+      listeners[#listeners + 1] = fn
+      C.mr_health_watch(loop.runtime(), true)
+   end)
 end
 
 -- "8080", ":8080", "127.0.0.1:8080", "[::1]:8080", "localhost:0", "*:8080"
+-- or the path of a socket
 local function split(where)
+   if where:sub(1, 1) == "/" then return where, 0 end
    local address, port = where:match "^%[([%x:%.]+)%]:(%d+)$"
    if not address then address, port = where:match "^([^:]*):(%d+)$" end
    if not address then address, port = "", where:match "^(%d+)$" end
@@ -169,7 +184,7 @@ end
 
 --- Serves /health, /ready, /live and /metrics by HTTP, from the I/O thread.
 -- @tparam string where "ADDRESS:PORT"; a port alone is served on the loopback interface, "*:PORT" on all;
--- port 0: any
+-- port 0: any; a path: a socket for this user alone
 -- @treturn[1] number the port
 -- @treturn[2] nil, error such as that the port is in use
 function health.listen(where)

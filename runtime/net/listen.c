@@ -70,7 +70,9 @@ enum mr_status mr_listen_open(int *out, const char *address, uint16_t port, uint
 	size = sizeof a;
 	if (getsockname(fd, &a.any, &size) != 0) goto fail;
 	if (a.any.sa_family == AF_UNIX && chmod(address, 0600) != 0) goto fail;
-	*actual = ntohs(a.any.sa_family == AF_INET6 ? a.v6.sin6_port : a.v4.sin_port);
+	*actual = 0;
+	if (a.any.sa_family == AF_INET6) *actual = ntohs(a.v6.sin6_port);
+	if (a.any.sa_family == AF_INET) *actual = ntohs(a.v4.sin_port);
 	*out = fd;
 	return MR_OK;
 fail:

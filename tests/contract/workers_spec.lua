@@ -1,5 +1,7 @@
 --- `moonrabbit run --workers N`: the supervisor and its workers.
 local broker = require "broker"
+local cjson = require "cjson"
+local http = require "moonrabbit.cli.http"
 local process = require "process"
 
 local function has(out, part) assert.truthy(out:find(part, 1, true), part .. " is missing in " .. out) end
@@ -153,6 +155,47 @@ describe("a supervisor", function()
       has(group:output(), "done last")
       ended(137)
       drop_queue()
+   end)
+
+   it("serves the pages of all: well when all are, with metrics by worker; a request that is none changes nothing", function()
+      start("--workers 2 --http 0", "")
+      group:says("msg=consuming", 2)
+      local port = group:output():match "port=(%d+)\n"
+      local function get(path) return http.get("127.0.0.1:" .. port, path, 5) end
+      broker.eventually("health", function() return get "/health" == 200 end)
+      for path, word in pairs { ["/health"] = "healthy", ["/ready"] = "ready", ["/live"] = "live" } do
+         local code, body = get(path)
+         local report = cjson.decode(body)
+         assert.same({ 200, word, 2, word, word }, { code, report.status, #report.workers, report.workers[1].status,
+            report.workers[2].status })
+      end
+      assert.truthy(select(2, get "/health?verbose"):find('"consuming":{', 1, true))
+      local _, text = get "/metrics"
+      has(text, "\nmoonrabbit_workers_running 2\n")
+      has(text, '\nmoonrabbit_healthy{worker="1"} 1\nmoonrabbit_healthy{worker="2"} 1\n')
+      assert.equal(404, (get "/nowhere"))
+      os.execute("kill -KILL " .. pids_of(group:output())[2])
+      broker.eventually("the death in the report", function() return get "/health" == 503 end)
+      local code, body = get "/health"
+      local report = cjson.decode(body)
+      assert.same({ 503, "unhealthy", "healthy", "unhealthy", 1 }, { code, report.status, report.workers[1].status,
+         report.workers[2].status, report.restarts })
+      has(report.workers[2].reason, "is not running")
+      assert.equal(200, (get "/live"))
+      broker.eventually("its return", function() return get "/health" == 200 end)
+      group:signal "TERM"
+      ended(0)
+      drop_queue()
+   end)
+
+   it("says that its port is in use, or that it is none", function()
+      local path = broker.script ""
+      local out, code = broker.shell(("%s run --workers 2 --http 127.0.0.1:%d %s"):format(broker.command, broker.port, path))
+      assert.equal(1, code, out)
+      has(out, "Address already in use")
+      out, code = broker.shell(("%s run --workers 2 --http nowhere %s"):format(broker.command, path))
+      assert.equal(2, code, out)
+      has(out, "is not ADDRESS:PORT")
    end)
 
    it("hands a password on unseen", function()

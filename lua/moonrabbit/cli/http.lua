@@ -29,28 +29,28 @@ local function read_head(fd)
    return text
 end
 
--- Method and path, or nil and the code to refuse it with.
+-- Method, path and query, or nil and the code to refuse it with.
 local function parse(head)
-   local method, path = head:match "^(%u+) (/[^%s?]*)%S* HTTP/1%.[01]\r\n"
+   local method, path, query = head:match "^(%u+) (/[^%s?]*)(%S*) HTTP/1%.[01]\r\n"
    if not method then return nil, 400 end
    if method ~= "GET" and method ~= "HEAD" then return nil, 405 end
-   return method, path
+   return method, path, query
 end
 
 local function answer_one(fd, answer)
    local head, refused = read_head(fd)
    if not head and not refused then return end
-   local method, path
-   if head then method, path = parse(head) end
+   local method, path, query
+   if head then method, path, query = parse(head) end
    local code, kind, body = refused or path, "text/plain; charset=utf-8", nil
-   if method then code, kind, body = answer(path) end
+   if method then code, kind, body = answer(path, query) end
    body = body or REASONS[code] .. "\n"
    sockets.write(fd, head_of(code, kind, #body) .. (method == "HEAD" and "" or body), PATIENCE)
 end
 
 --- Serves until the runtime ends.
 -- @tparam number fd that listens
--- @tparam function answer(path) -> code, content type, body
+-- @tparam function answer(path, query) -> code, content type, body
 function http.serve(fd, answer)
    local count = 0
    task.background(function()

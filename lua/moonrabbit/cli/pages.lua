@@ -45,8 +45,8 @@ local function one_of(worker, answer, words)
 end
 
 -- All must be well, but /live asks only those that run: the others are our own to start.
-local function state(group, path, words)
-   local answers, is_well, list = ask_all(group, path), true, {}
+local function state(group, path, query, words)
+   local answers, is_well, list = ask_all(group, path .. query), true, {}
    for number, worker in ipairs(group.workers) do
       local one_is_well, one = one_of(worker, answers[number], words)
       list[number] = one
@@ -118,12 +118,13 @@ pages.merge = merge
 --- The answer to a request.
 -- @tparam table group workers, sockets, restarts
 -- @tparam string path
+-- @tparam string query such as "?verbose"
 -- @treturn number code, string content type, string body
-function pages.answer(group, path)
+function pages.answer(group, path, query)
    if path == "/metrics" then return metrics(group) end
-   if path == "/health" then return state(group, path, { [true] = "healthy", [false] = "unhealthy" }) end
-   if path == "/ready" then return state(group, path, { [true] = "ready", [false] = "not ready" }) end
-   if path == "/live" then return state(group, path, { [true] = "live", [false] = "not live" }) end
+   if path == "/health" then return state(group, path, query, { [true] = "healthy", [false] = "unhealthy" }) end
+   if path == "/ready" then return state(group, path, query, { [true] = "ready", [false] = "not ready" }) end
+   if path == "/live" then return state(group, path, query, { [true] = "live", [false] = "not live" }) end
    return 404, "text/plain; charset=utf-8"
 end
 

@@ -120,10 +120,10 @@ local function main(mr, wanted)
    return finish(mr, left, asked, drain.lost()) -- the word of a loss may come after the end of its consumers
 end
 
--- The health pages of a process that has no supervisor; an exit code when they cannot be served.
-local function serve_pages(mr, wanted)
-   if not wanted.http then return nil end
-   local port, err = mr.health.listen(wanted.http)
+-- The health pages, a worker's to its supervisor only; an exit code when they cannot be served.
+local function serve_pages(mr, where)
+   if not where then return nil end
+   local port, err = mr.health.listen(where)
    if port then return nil end
    say("--http: " .. err.text)
    return err.kind == "bad_argument" and WRONG_USAGE or FAILED
@@ -148,7 +148,9 @@ function run.main(options)
       if wanted.url then mr.set_default_url(wanted.url) end
       set_arguments(mr, wanted)
       if is_worker then set_number(mr) end
-      code = not is_worker and serve_pages(mr, wanted) or main(mr, wanted)
+      local where = wanted.http
+      if is_worker then where = os.getenv "MOONRABBIT_WORKER_SOCKET" end
+      code = serve_pages(mr, where) or main(mr, wanted)
    end
    require("moonrabbit.loop").close(1)
    return code

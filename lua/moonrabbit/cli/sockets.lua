@@ -30,7 +30,7 @@ local UNIX, INET, INET6 = 1, 2, 10
 local STREAM = 1 + 2048 + 524288 -- SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC
 local ACCEPTED = 2048 + 524288
 local SOL_SOCKET, REUSEADDR, NOSIGNAL = 1, 2, 0x4000
-local AGAIN, INTERRUPTED = 11, 4
+local AGAIN, INTERRUPTED, IN_PROGRESS = 11, 4, 115
 local PIECE = 16384
 
 local function failed(what)
@@ -72,7 +72,8 @@ function sockets.listen(where)
    if fd < 0 then return failed "socket" end
    ffi.C.setsockopt(fd, SOL_SOCKET, REUSEADDR, on, 4)
    size[0] = ffi.sizeof(address)
-   if ffi.C.bind(fd, address, size[0]) ~= 0 or ffi.C.listen(fd, 64) ~= 0 or ffi.C.getsockname(fd, address, size) ~= 0 then
+   local any = ffi.cast("void *", address) -- whatever type others have declared these functions with
+   if ffi.C.bind(fd, any, size[0]) ~= 0 or ffi.C.listen(fd, 64) ~= 0 or ffi.C.getsockname(fd, any, size) ~= 0 then
       local _, why = failed("cannot listen on " .. where)
       ffi.C.close(fd)
       return nil, why
@@ -87,16 +88,16 @@ function sockets.accept(fd)
    return peer >= 0 and peer or nil
 end
 
---- Connects to a socket in the file system.
+--- Connects to a path, or to "ADDRESS:PORT".
 -- @treturn[1] number descriptor
 -- @treturn[2] nil, string what is wrong
-function sockets.connect(path)
-   local address = file_address(path)
-   if not address then return nil, "the path is too long" end
-   local fd = ffi.C.socket(UNIX, STREAM, 0)
+function sockets.connect(where)
+   local address = address_of(where)
+   if not address then return nil, where .. ": is no address, or too long a path" end
+   local fd = ffi.C.socket(address.family, STREAM, 0)
    if fd < 0 then return failed "socket" end
-   if ffi.C.connect(fd, address, ffi.sizeof(address)) ~= 0 then
-      local _, why = failed(path)
+   if ffi.C.connect(fd, ffi.cast("void *", address), ffi.sizeof(address)) ~= 0 and ffi.errno() ~= IN_PROGRESS then
+      local _, why = failed(where)
       ffi.C.close(fd)
       return nil, why
    end

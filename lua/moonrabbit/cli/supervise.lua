@@ -139,7 +139,7 @@ local function serve(group)
       sockets.remove(folder, group.sockets)
    end
    log.info("serving /health, /ready, /live and /metrics", { port = port })
-   http.serve(fd, function(path) return pages.answer(group, path) end)
+   http.serve(fd, function(path, query) return pages.answer(group, path, query) end)
    return true
 end
 
@@ -155,7 +155,7 @@ function supervise.main(wanted)
       local ok, why = serve(group)
       if not ok then
          log.error("--http: " .. why)
-         return 1
+         return why:find("is not ADDRESS:PORT", 1, true) and 2 or 1
       end
    end
    local process = signals.process()
