@@ -148,6 +148,7 @@ function run.main(options)
       if wanted.url then mr.set_default_url(wanted.url) end
       set_arguments(mr, wanted)
       if is_worker then set_number(mr) end
+      io.stdout:setvbuf "line" -- beside the log, also where it is not a terminal: what is printed shows when it is
       local where = wanted.http
       if is_worker then where = os.getenv "MOONRABBIT_WORKER_SOCKET" end
       code = serve_pages(mr, where) or main(mr, wanted)
