@@ -69,6 +69,16 @@ function getters.transport(self) return self.host:match "^memory:" and "memory" 
 
 -- ---- making ----
 
+--- The object of a connection that C has made.
+function connection.wrap(handle, opts)
+   local self = setmetatable({ handle = handle, channels = {}, on_event = opts.on_event, options = opts,
+      released = false, waiters = {} }, Connection)
+   self.number = C.mr_connection_id(handle)
+   by_id[self.number] = self
+   if opts.retry then C.mr_connection_retry(handle, 0) end -- from the first loss on it is asked
+   return self
+end
+
 --- Makes a connection; nothing is opened yet.
 -- @tparam table opts
 -- @treturn[1] connection
@@ -79,12 +89,7 @@ function connection.try(opts, level)
    if not o then return nil, err end
    local box = ffi.new "mr_connection *[1]"
    if C.mr_connection_new(loop.runtime(), o, box, error_box) ~= 0 then return nil, errors.of_c(error_box) end
-   local self = setmetatable({ handle = box[0], channels = {}, on_event = opts.on_event, options = opts,
-      released = false, waiters = {} }, Connection)
-   self.number = C.mr_connection_id(self.handle)
-   by_id[self.number] = self
-   if opts.retry then C.mr_connection_retry(self.handle, 0) end -- from the first loss on it is asked
-   return self
+   return connection.wrap(box[0], opts)
 end
 
 --- As connection.try, but wrong options are the caller's mistake: they raise an error that names them.
@@ -155,6 +160,15 @@ function Connection:release()
    return ok, err
 end
 
+-- The object of a channel that C has made.
+function Connection:_wrap_channel(handle)
+   local number = C.mr_channel_number(handle)
+   local ch = setmetatable({ connection = self, handle = handle, number = number, consumers = {}, book = false,
+      lost = {}, again = {}, modes = {}, settled_below = false, epoch = C.mr_channel_epoch(handle) }, channel.methods)
+   self.channels[number] = ch
+   return ch
+end
+
 --- Opens a channel, and the connection first when it is not open.
 -- @tparam[opt] table opts none yet
 -- @treturn[1] channel
@@ -169,11 +183,7 @@ function Connection:channel(opts)
    if status ~= 0 then -- closed: lost again since it was open
       return nil, status == errors.numbers.closed and self.last_error or errors.of_status(status, "channel")
    end
-   local handle = box[0]
-   local number = C.mr_channel_number(handle)
-   local ch = setmetatable({ connection = self, handle = handle, number = number, consumers = {}, book = false,
-      lost = {}, again = {}, modes = {}, settled_below = false, epoch = C.mr_channel_epoch(handle) }, channel.methods)
-   self.channels[number] = ch
+   local ch = self:_wrap_channel(box[0])
    local reply = task.wait(token)
    if not reply.err then return edition.note("channels", ch) end
    self:_channel_gone(ch, reply.err)

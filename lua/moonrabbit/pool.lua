@@ -1,12 +1,14 @@
 --- pool: connections, or channels of one connection, for many to use in turn.
 -- SPDX-License-Identifier: MIT
+-- The pool is C's (mr_pool): it knows what is lent and who is next. Here are the leases, and the words.
+local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
-local connection = require "moonrabbit.connection"
+local edition = require "moonrabbit.edition"
 local ensure = require "moonrabbit.ensure"
 local errors = require "moonrabbit.errors"
+local items = require "moonrabbit.pool_item"
 local lease = require "moonrabbit.lease"
 local log = require "moonrabbit.log"
-local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
 local task = require "moonrabbit.task"
 
@@ -21,10 +23,19 @@ function Pool.__index(self, key)
 end
 function Pool.__tostring(self) return ("pool %s: %d of %d in use"):format(self.strategy, self.active, self.limit) end
 
---- How many are lent; how many there are, lent or not; how many wait to be lent.
-function getters.active(self) return self.lent end
-function getters.total(self) return self.lent + #self.free end
-function getters.idle(self) return #self.free end
+local item_box, counts = ffi.new "uint32_t[1]", ffi.new "mr_pool_counts"
+local PURPOSES = { publish = C.MR_POOL_PUBLISH, consume = C.MR_POOL_CONSUME }
+
+local function count(self)
+   if self.handle then C.mr_pool_count(self.handle, counts) else ffi.fill(counts, ffi.sizeof(counts)) end
+   return counts
+end
+
+--- How many are lent; how many there are, lent or not; how many are there to be lent; how many tasks wait for one.
+function getters.active(self) return count(self).active end
+function getters.total(self) return count(self).active + counts.idle end
+function getters.idle(self) return count(self).idle end
+function getters.waiting(self) return count(self).waiting end
 
 local OURS = { strategy = "string", max_connections = "number", max_channels = "number", preconnect = "number",
    ensure = "boolean" }
@@ -37,45 +48,15 @@ local function split(opts)
    return ours, theirs
 end
 
--- ---- items ----
-
-local function new_connection(self) return connection.new(self.settings, 3) end
-
--- The one connection for publishing, or for consuming, of a shared pool.
-local function shared_connection(self, purpose)
-   self.shared[purpose] = self.shared[purpose] or new_connection(self)
-   return self.shared[purpose]
-end
-
-local function make(self, purpose)
-   if self.strategy == "pooled" then return new_connection(self) end
-   return shared_connection(self, purpose):channel()
-end
-
-local function discard(self, item)
-   if self.strategy == "pooled" then item:release() else item:close() end
-end
-
-local function is_usable(self, item)
-   if self.strategy == "pooled" then return not item.released end
-   return item.handle ~= nil
-end
-
-local function take_free(self, purpose)
-   for i, item in ipairs(self.free) do
-      if self.strategy == "pooled" or self.purposes[item] == purpose then return table.remove(self.free, i) end
-   end
-end
-
 -- ---- making ----
 
 -- Wrong options are the caller's mistake, now and not at the first acquire.
-local function check_settings(settings, level)
-   local conn, err = connection.try(settings, level)
-   if conn then return conn:release() end
+local function check_settings(self, level)
+   local ok, err = items.pool(self, level)
+   if ok then return end
    local names = {}
    for name in pairs(OURS) do names[#names + 1] = name end
-   for name in pairs(settings) do
+   for name in pairs(self.settings) do
       local nearest = err.text:find('"' .. name .. '"', 1, true) and options.nearest(name, names)
       if nearest then error(('unknown option "%s": did you mean "%s"?'):format(name, nearest), level) end
    end
@@ -101,130 +82,105 @@ function pool.new(opts)
    options.whole("preconnect", ours.preconnect, 0, 65535)
    if next(theirs) == nil then theirs.url = os.getenv "AMQP_URL" or "memory://" end
    local limit = strategy == "pooled" and (ours.max_connections or 10) or (ours.max_channels or 100)
-   local self = setmetatable({ strategy = strategy, settings = theirs, limit = limit, free = {}, lent = 0, waiters = {},
-      shared = {}, purposes = setmetatable({}, { __mode = "k" }), leases = setmetatable({}, { __mode = "k" }) }, Pool)
-   check_settings(theirs, 3)
+   local self = setmetatable({ strategy = strategy, settings = theirs, limit = limit, handle = false, items = {},
+      shared = {}, numbers = setmetatable({}, { __mode = "k" }), tokens = setmetatable({}, { __mode = "k" }) }, Pool)
+   check_settings(self, 3)
    local ok, err = self:_preconnect(ours.preconnect or 0, ours.ensure)
    if not ok then
       self:close()
       return nil, err
    end
-   return require("moonrabbit.edition").keep(self, Pool.close)
-end
-
-function Pool:_preconnect(count, insist)
-   for _ = 1, math.min(count, self.limit) do
-      local conn = self.strategy == "pooled" and new_connection(self) or shared_connection(self, "publish")
-      local ok, err = (insist and conn.ensure_connection or conn.connect)(conn)
-      if not ok then
-         conn:release()
-         return nil, err
-      end
-      if self.strategy == "pooled" then table.insert(self.free, conn) end
-   end
-   return true
+   return edition.keep(self, Pool.close)
 end
 
 -- ---- lending ----
 
-local function lend(self, item, purpose)
-   self.lent = self.lent + 1
-   self.purposes[item] = purpose
-   local given = lease.new(item, self.strategy == "pooled" and "connection" or "channel", function(leaked)
-      log.warn("a pool's item was collected without a release: it goes back", { pool = self.strategy })
-      self:_back(leaked)
-   end)
-   self.leases[given] = item
-   return given
+function Pool:_refused(err)
+   if err.kind == "pool_exhausted" then
+      return nil, errors.new("pool_exhausted", "pool", ("all %d are in use"):format(self.limit))
+   elseif err.kind == "pool_limit_exceeded" then
+      return nil, errors.new("pool_limit_exceeded", "pool",
+         ("there are %d, and %d are allowed"):format(self.total, self.limit))
+   elseif err.kind == "timeout" and err.scope == "pool" then
+      return nil, errors.new("timeout", "pool", ("none of %d was released in time"):format(self.limit))
+   end
+   return nil, err
 end
 
-local function wait_turn(self, timeout)
-   local token = task.token()
-   table.insert(self.waiters, token)
-   if loop.wait(token, timeout) then return true end
-   for i, other in ipairs(self.waiters) do
-      if other == token then table.remove(self.waiters, i) break end
+-- A connection or channel, and the token it is lent under; or nil, error.
+function Pool:_borrow(purpose, timeout)
+   local handle, err = items.pool(self)
+   if not handle then return nil, err end
+   if self.strategy == "shared" then
+      local conn, ok
+      conn, err = items.carrier(self, purpose)
+      ok = conn
+      if conn and not conn.is_open then ok, err = conn:_renew_password() end
+      if not ok then return nil, err end
    end
-   return nil, errors.new("timeout", "pool", ("none of %d was released in time"):format(self.limit))
+   local token = task.token()
+   local status = C.mr_pool_acquire(handle, token, purpose, timeout, item_box)
+   if status ~= 0 then return self:_refused(errors.of_status(status, "channel")) end
+   local thing = self.items[item_box[0]]
+   if thing then return thing, token end
+   if item_box[0] == 0 then
+      local reply = task.wait(token)
+      if reply.err then return self:_refused(reply.err) end
+   end
+   thing, err = items.lent(self, token, purpose)
+   if not thing then return nil, err end
+   return thing, token
 end
 
 --- Lends a connection ("pooled") or a channel ("shared"); first come, first served.
 -- @tparam[opt] table opts block=true, timeout (seconds; 0: as block = false), purpose "publish" (default) or
 -- "consume": which of the two connections a shared pool takes
 -- @treturn[1] connection or channel, to be released
--- @treturn[2] nil, error of kind pool_exhausted, timeout, or why it cannot be opened
+-- @treturn[2] nil, error of kind pool_exhausted, timeout, closed, or why it cannot be opened
 function Pool:acquire(opts)
    opts = options.check(opts, { block = "boolean", timeout = "number", purpose = "string" })
    options.seconds("timeout", opts.timeout)
-   local purpose = opts.purpose or "publish"
-   if purpose ~= "publish" and purpose ~= "consume" then error('option "purpose" must be "publish" or "consume"', 2) end
-   local deadline, is_first = opts.timeout and C.mr_now() + opts.timeout, true
-   while self.lent >= self.limit or is_first and #self.waiters > 0 do
-      if opts.block == false or opts.timeout == 0 then
-         return nil, errors.new("pool_exhausted", "pool", ("all %d are in use"):format(self.limit))
-      end
-      local ok, err = wait_turn(self, deadline and math.max(deadline - C.mr_now(), 0))
-      if not ok then return nil, err end
-      is_first = false
-   end
-   local item = take_free(self, purpose)
-   if item then return lend(self, item, purpose) end
-   if not self:_has_room() then discard(self, table.remove(self.free, 1)) end -- of the other purpose
-   self.lent = self.lent + 1 -- its place is taken while it is opened
-   local err
-   item, err = make(self, purpose)
-   self.lent = self.lent - 1
-   if item then return lend(self, item, purpose) end
-   self:_next()
-   return nil, err
+   local purpose = PURPOSES[opts.purpose or "publish"]
+   if not purpose then error('option "purpose" must be "publish" or "consume"', 2) end
+   local thing, token = self:_borrow(purpose, opts.block == false and 0 or opts.timeout or -1)
+   if not thing then return nil, token end
+   local given = lease.new(thing, self.strategy == "pooled" and "connection" or "channel", function(leaked)
+      log.warn("a pool's item was collected without a release: it goes back", { pool = self.strategy })
+      if items.give_back(self, leaked, token) then task.later(function() items.discard(self, leaked) end) end
+   end)
+   self.tokens[given] = token
+   return given
 end
 
--- The next in line may try.
-function Pool:_next()
-   while self.waiters[1] and self.lent < self.limit do
-      if task.wake(table.remove(self.waiters, 1), true) then return end
-   end
+local function end_lease(self, given, is_broken)
+   local token = self.tokens[given]
+   if not token and lease.is(given) and lease.item(given) then error("this was acquired from another pool", 3) end
+   local thing = lease.give_back(given, 3)
+   self.tokens[given] = nil
+   if items.give_back(self, thing, token, is_broken) then items.discard(self, thing) end
 end
-
-function Pool:_back(item)
-   self.lent = self.lent - 1
-   if is_usable(self, item) and self:_has_room() then table.insert(self.free, item) else discard(self, item) end
-   self:_next()
-end
-
-function Pool:_has_room() return self.lent + #self.free < self.limit end
 
 --- Gives back what acquire lent; it must not be used afterwards.
-function Pool:release(item)
-   local inner = lease.give_back(item, 2)
-   self.leases[item] = nil
-   self:_back(inner)
-end
+function Pool:release(item) end_lease(self, item) end
 
 --- Gives back one that is broken: it is closed, and a fresh one takes its place.
-function Pool:replace(item)
-   local inner = lease.give_back(item, 2)
-   self.leases[item] = nil
-   self.lent = self.lent - 1
-   discard(self, inner)
-   self:_next()
-end
+function Pool:replace(item) end_lease(self, item, true) end
 
 --- Calls fn with a channel, and gives back what it took, whatever happens.
 -- @tparam function fn
 -- @return what fn returns; nil, error when there is no channel
 function Pool:with(fn, opts)
    options.argument(1, "fn", fn, "function")
-   local item, err = self:acquire(opts)
-   if not item then return nil, err end
-   local ch = item
-   if self.strategy == "pooled" then ch, err = lease.item(item):default_channel() end
+   local given, err = self:acquire(opts)
+   if not given then return nil, err end
+   local ch = given
+   if self.strategy == "pooled" then ch, err = lease.item(given):default_channel() end
    if not ch then
-      self:release(item)
+      self:release(given)
       return nil, err
    end
    local function finish(ok, ...)
-      self:release(item)
+      self:release(given)
       if not ok then error((...), 0) end
       return ...
    end
@@ -247,4 +203,4 @@ function Pool:ensure(fn, opts)
    end
 end
 
-return require "moonrabbit.pool_size" (pool, Pool, { new = new_connection, discard = discard, lease = lease })
+return require "moonrabbit.pool_size" (pool, Pool)

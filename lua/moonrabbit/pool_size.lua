@@ -1,9 +1,33 @@
 --- pool_size: a pool that grows, shrinks and closes.
 -- SPDX-License-Identifier: MIT
+local C = require("moonrabbit.ffi").C
 local errors = require "moonrabbit.errors"
+local item = require "moonrabbit.pool_item"
+local lease = require "moonrabbit.lease"
 local options = require "moonrabbit.options"
 
-return function(pool, Pool, inner)
+return function(pool, Pool)
+   -- One connection more, open.
+   local function open_one(self, insist)
+      local conn, token = self:_borrow(C.MR_POOL_FRESH, 0)
+      if not conn then return nil, token end
+      local ok, err = (insist and conn.ensure_connection or conn.connect)(conn)
+      if item.give_back(self, conn, token, not ok) then item.discard(self, conn) end
+      return ok, err
+   end
+
+   function Pool:_preconnect(n, insist)
+      if n > 0 and self.strategy == "shared" then
+         local conn = item.carrier(self, C.MR_POOL_PUBLISH)
+         return (insist and conn.ensure_connection or conn.connect)(conn)
+      end
+      for _ = 1, math.min(n, self.limit) do
+         local ok, err = open_one(self, insist)
+         if not ok then return nil, err end
+      end
+      return true
+   end
+
    --- Adds n connections.
    -- @tparam number n
    -- @tparam[opt] table opts connect=false: open them now
@@ -11,24 +35,21 @@ return function(pool, Pool, inner)
    -- @treturn[2] nil, error of kind pool_limit_exceeded (those that fitted stay), or why one cannot connect
    function Pool:grow(n, opts)
       options.argument(1, "n", n, "number")
+      options.whole("n", n, 0, 65535)
       opts = options.check(opts, { connect = "boolean" })
-      for _ = 1, n do
-         if not self:_has_room() then
-            return nil, errors.new("pool_limit_exceeded", "pool", ("there are %d, and %d are allowed"):format(self.total,
-               self.limit))
+      local handle, err = item.pool(self)
+      if not handle then return nil, err end
+      if opts.connect and self.strategy == "pooled" then
+         for _ = 1, n do
+            local ok
+            ok, err = open_one(self)
+            if not ok then return nil, err end
          end
-         if self.strategy == "pooled" then
-            local conn, ok, err = inner.new(self), true, nil
-            if opts.connect then ok, err = conn:connect() end
-            if not ok then
-               conn:release()
-               return nil, err
-            end
-            table.insert(self.free, conn)
-         end
+         return true
       end
-      self:_next()
-      return true
+      local status = C.mr_pool_grow(handle, n)
+      if status == 0 then return true end
+      return self:_refused(errors.of_status(status, "pool"))
    end
 
    --- Sets how many there may be. Those lent beyond it go when they are released.
@@ -37,27 +58,24 @@ return function(pool, Pool, inner)
       options.argument(1, "n", n, "number")
       options.whole("n", n, 1, 65535)
       self.limit = n
-      while self.total > n and #self.free > 0 do inner.discard(self, table.remove(self.free, 1)) end
-      self:_next()
+      if not self.handle then return end
+      C.mr_pool_resize(self.handle, n)
+      item.sweep(self)
    end
 
-   --- Closes all, those lent as well. The pool can be used again.
+   --- Closes all, those lent as well; who waits for one gets an error of kind closed. The pool can be used
+   -- again.
    function Pool:close()
-      local items = self.free
-      self.free = {}
-      for given in pairs(self.leases) do
-         local item = inner.lease.item(given)
-         if item then
-            items[#items + 1] = item
-            inner.lease.give_back(given, 2)
-         end
+      if not self.handle then return true end
+      local things, carriers = self.items, self.shared
+      C.mr_pool_close(self.handle, 0)
+      self.items, self.shared = {}, {}
+      for given in pairs(self.tokens) do
+         if lease.item(given) then lease.give_back(given, 2) end
+         self.tokens[given] = nil
       end
-      self.leases = setmetatable({}, { __mode = "k" })
-      self.lent = 0
-      for _, item in ipairs(items) do inner.discard(self, item) end
-      for _, conn in pairs(self.shared) do conn:release() end
-      self.shared = {}
-      self:_next()
+      for _, thing in pairs(things) do item.discard(self, thing) end
+      for _, conn in pairs(carriers) do conn:release() end
       return true
    end
 

@@ -3,6 +3,7 @@
 #include "engine/pools.h"
 
 #include "base/alloc.h"
+#include "base/status.h"
 #include "engine/pool.h"
 
 struct line {
@@ -10,10 +11,21 @@ struct line {
 	struct mr_timer timer;
 };
 
+static mr_reply *explain(enum mr_status status)
+{
+	mr_reply *reply = mr_calloc(1, sizeof *reply);
+	const char *text = mr_status_text(status);
+	if (status == MR_TIMEOUT) text = "none was given back in time";
+	if (status == MR_CLOSED) text = "the pool was closed";
+	if (reply) mr_error_set(&reply->error, status, MR_SCOPE_POOL, 0, "%s", text);
+	return reply;
+}
+
 static void tell(void *owner, uint64_t token, enum mr_status status)
 {
 	struct mr_pools *p = owner;
 	mr_event ev = {.type = MR_EV_DONE, .status = status, .token = token};
+	if (status != MR_OK) ev.data.reply = explain(status);
 	mr_dispatch_push(p->dispatch, &ev);
 }
 

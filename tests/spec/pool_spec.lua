@@ -199,6 +199,86 @@ describe("a pool of connections", function()
       assert.equal(1, runs)
    end)
 
+   it("ends a wait at its time, by whatever clock (T3)", function()
+      local p = pool { max_connections = 1 }
+      local c, err = assert(p:acquire()), nil
+      mr.spawn(function() err = select(2, p:acquire { timeout = 3600 }) end)
+      mr.testing.advance(3599)
+      assert.same({ nil, 1 }, { err, p.waiting })
+      mr.testing.advance(2)
+      eventually("the end of the wait", function() return err end)
+      assert.same({ "timeout", "pool", "none of 1 was released in time" }, { err.kind, err.scope, err.text })
+      assert.same({ 1, 0 }, { p.active, p.waiting })
+      p:release(c)
+   end)
+
+   it("tells those who wait that it was closed", function()
+      local p = pool { max_connections = 1 }
+      assert(p:acquire())
+      local told = {}
+      for _ = 1, 3 do
+         mr.spawn(function() table.insert(told, (select(2, p:acquire()))) end)
+      end
+      p:close()
+      eventually("the end of the waits", function() return #told == 3 end)
+      for _, err in ipairs(told) do assert.same({ "closed", "pool" }, { err.kind, err.scope }) end
+      p:release(assert(p:acquire { block = false }))
+   end)
+
+   it("takes back only what it lent", function()
+      local b = broker()
+      local one, two = pool { broker = b }, pool { broker = b }
+      local c = assert(one:acquire())
+      assert.has_error(function() two:release(c) end, "this was acquired from another pool")
+      assert.has_error(function() two:replace(c) end, "this was acquired from another pool")
+      assert.same({ 1, 0 }, { one.active, two.active })
+      one:release(c)
+   end)
+
+   it("does not keep what its user has released for good", function()
+      local b = broker()
+      local p = pool { broker = b, max_connections = 1 }
+      local c = assert(p:acquire())
+      assert(c:connect())
+      c:release()
+      assert.same({ 1, 0, 1 }, counts(p))
+      p:release(c)
+      assert.same({ 0, 0, 0 }, counts(p))
+      eventually("the close", function() return #b:report().connections == 0 end)
+   end)
+
+   it("keeps a connection through a loss, and through a handover", function()
+      local b = broker()
+      local p = pool { broker = b, max_connections = 1 }
+      mr.log.configure "off"
+      finally(function() mr.log.configure "error" end)
+      local c = assert(p:acquire())
+      assert(c:connect())
+      b:drop()
+      eventually("the recovery", function() return c.epoch == 2 and c.is_open end)
+      assert(c:handover())
+      p:release(c)
+      assert.same({ 0, 1, 1 }, counts(p))
+      c = assert(p:acquire { block = false })
+      assert.is_true(c.is_open)
+      p:release(c)
+      p:close()
+      eventually("the close", function() return #b:report().connections == 0 end)
+   end)
+
+   it("begins anew after the end of the runtime", function()
+      local p = pool { max_connections = 1 }
+      local c = assert(p:acquire())
+      assert(c:connect())
+      require("moonrabbit.loop").close(1)
+      assert.same({ 0, 0, 0 }, counts(p))
+      p:release(c)
+      c = assert(p:acquire { block = false })
+      assert(c:connect())
+      p:release(c)
+      assert.same({ 0, 1, 1 }, counts(p))
+   end)
+
    it("refuses options that make no sense", function()
       for _, case in ipairs { { { strategy = "many" }, "strategy" }, { { max_connections = 0 }, "max_connections" },
          { { max_conections = 3 }, "max_connections" }, { { preconnect = -1 }, "preconnect" } } do
@@ -228,6 +308,81 @@ describe("a pool of channels", function()
       assert.equal("pool_exhausted", select(2, p:acquire { block = false }).kind) -- PEER 74
       for _, ch in ipairs { out, into, more[1], more[2] } do p:release(ch) end
       assert.same({ 0, 4, 4 }, counts(p))
+   end)
+
+   it("serves those who wait, whichever channel they want", function()
+      local p = pool { strategy = "shared", max_channels = 1 }
+      local ch, order = assert(p:acquire()), {}
+      for _, purpose in ipairs { "publish", "consume", "publish" } do
+         mr.spawn(function()
+            local mine = assert(p:acquire { purpose = purpose })
+            assert(mine.is_open)
+            order[#order + 1] = purpose
+            p:release(mine)
+         end)
+      end
+      assert.equal(3, p.waiting)
+      p:release(ch)
+      eventually("all three", function() return #order == 3 end)
+      assert.same({ "publish", "consume", "publish" }, order)
+      assert.same({ 0, 1, 1 }, counts(p))
+   end)
+
+   it("says why no channel can be opened, and keeps its places", function()
+      local b = broker()
+      local p = pool { broker = b, strategy = "shared", max_channels = 5, channel_max = 2 }
+      local held = { assert(p:acquire()), assert(p:acquire()) }
+      assert.equal("channel_limit_reached", select(2, p:acquire()).kind)
+      assert.equal(2, p.active)
+      for _, ch in ipairs(held) do p:release(ch) end
+      p:close()
+      b:refuse_logins()
+      mr.log.configure "off"
+      finally(function() mr.log.configure "error" end)
+      local _, err = p:acquire()
+      assert.same({ "authentication_failed", "connection" }, { err.kind, err.scope })
+      assert.same({ 0, 0, 0 }, counts(p))
+   end)
+
+   it("asks a function for the password before it connects", function()
+      local b, asked = broker(), 0
+      b:add_user("fay", "secret")
+      local p = pool { broker = b, strategy = "shared", userid = "fay", password = function()
+         asked = asked + 1
+         return "secret"
+      end, url = b.url }
+      p:release(assert(p:acquire()))
+      p:release(assert(p:acquire()))
+      assert.equal(1, asked)
+   end)
+
+   it("gets back a channel that was collected without a release", function()
+      local p = pool { strategy = "shared", max_channels = 1 }
+      mr.log.configure "off"
+      finally(function() mr.log.configure "error" end)
+      do assert(p:acquire()) end
+      local served
+      mr.spawn(function() served = assert(p:acquire()) end) -- one waits for it
+      eventually("the collector", function()
+         collectgarbage()
+         return served
+      end)
+      p:release(served)
+      assert.same({ 0, 1, 1 }, counts(p))
+   end)
+
+   it("is whole again after a loss", function()
+      local b = broker()
+      local p = pool { broker = b, strategy = "shared", max_channels = 2, recover = false }
+      mr.log.configure "off"
+      finally(function() mr.log.configure "error" end)
+      local held, idle = assert(p:acquire()), assert(p:acquire())
+      p:release(idle)
+      b:drop()
+      eventually("the loss", function() return not held.is_open end)
+      assert.is_true(assert(p:acquire()).is_open)
+      p:release(held)
+      assert.equal(1, p.total)
    end)
 
    it("drops a channel that was closed", function()
