@@ -74,6 +74,13 @@ local function field_of(entity, err)
    return name, value_of(found, like)
 end
 
+-- Those of the method first, then the arguments by name: brokers name them in an order of their own.
+local function before(a, b)
+   local x, y = FLAGS[a.field] or a.field == "type", FLAGS[b.field] or b.field == "type"
+   if x ~= y then return x and true or false end
+   return a.field < b.field
+end
+
 local function copy(t)
    local out = {}
    for k, v in pairs(t or {}) do out[k] = v end
@@ -102,6 +109,7 @@ function Scratch:differences(what, wanted, err)
       local _
       _, err = self:declare(what, entity, { unrecorded = true })
    end
+   table.sort(list, before)
    return list
 end
 

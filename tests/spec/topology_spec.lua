@@ -136,7 +136,7 @@ describe("a topology's plan", function()
          ["x.internal"] = { false, true }, ["q.durable"] = { false, true }, ["q.auto_delete"] = { false, true },
          ["q.x-max-length"] = { 10, 20 }, ["q.x-message-ttl"] = { nil, 5000 }, ["q.x-overflow"] = { "reject-publish", "drop-head" },
          ["q.x-single-active-consumer"] = { true } }, found)
-      assert.truthy(tostring(plan):find('conflict queue q: durable is false, wanted true', 1, true))
+      assert.truthy(tostring(plan):find('conflict queue q: auto_delete is false, wanted true; durable is false', 1, true))
       assert.truthy(tostring(plan):find('x-message-ttl is not set, wanted 5000', 1, true))
       local row = b:queue "q"
       assert.same({ false, false }, { row.durable, row.auto_delete })
