@@ -127,6 +127,7 @@ local function run(self)
    local attempt, began = 0, C.mr_now()
    while not is_over(self) do
       local ok, err, scope = try(self)
+      if ok and is_over(self) then return self.channel:close() end -- meanwhile
       if ok then
          self.was_consuming = true
          log.info("consuming", { queue = self.queue, tag = self.inner.tag })
@@ -237,8 +238,7 @@ function Worker:cancel()
    return ok, err
 end
 
-consumer.end_for_good, consumer.close_later = end_for_good, close_later
-function consumer.list() return workers end
+consumer.end_for_good, consumer.close_later, consumer.list = end_for_good, close_later, function() return workers end
 
 -- Calls fn for each worker that has not ended.
 function consumer.each(fn)

@@ -91,6 +91,7 @@ local function transplant(old, new)
    new.was_consuming, new.waiting = old.was_consuming, old.waiting
    inner.owner, inner.listener = new, function(what, why) new:_hear(what, why) end
    inner.handler, inner.concurrency = new.handler, new.options.concurrency or false
+   inner.stall, inner.time_limit = new.options.stall or false, new.options.time_limit or false
    inner.origin = progress.origin(new.options.handler)
    progress.describe(inner)
    old.inner, old.channel, old.waiting = nil, nil, {}
