@@ -93,6 +93,7 @@ local function transplant(old, new)
    inner.handler, inner.concurrency = new.handler, new.options.concurrency or false
    inner.stall, inner.time_limit = new.options.stall or false, new.options.time_limit or false
    inner.origin = progress.origin(new.options.handler)
+   inner.stall, inner.time_limit = new.options.stall or false, new.options.time_limit or false
    progress.describe(inner)
    old.inner, old.channel, old.waiting = nil, nil, {}
    old.state = "cancelled"

@@ -16,7 +16,7 @@ local FAULTS = "T01 T03 T04 T05 T06 T07 T08 T10 T11 T12 T13 T14 T15 T16 T17 T18 
 
 local pending = {
    -- scripts, which are being built (consumer, publisher, topology, health, watchdog)
-   F3 = "health", F4 = "health", T13 = "watchdog", X1 = "consumer", X2 = "consumer",
+   F3 = "health", F4 = "health", X1 = "consumer", X2 = "consumer",
    X18 = "consumer", X20 = "consumer",
 
    -- what is being rewritten (a lent connection knows its pool), and what comes next here
