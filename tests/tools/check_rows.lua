@@ -19,8 +19,8 @@ local pending = {
    F3 = "health", F4 = "health", X1 = "consumer", X2 = "consumer",
    X18 = "consumer", X20 = "consumer",
 
-   -- what is being rewritten (a lent connection knows its pool), and what comes next here
-   Q10 = "pool", Q39 = "pool", L1 = "rows", P1 = "rows", T27 = "rows", S9 = "rows",
+   -- a lent connection that knows its pool
+   Q10 = "pool", Q39 = "pool",
    -- there is no console yet
    S6 = "console",
 }
