@@ -78,6 +78,7 @@ local function round(check)
 end
 
 --- Adds a check, or replaces the one of that name; see mr.health.check.
+-- @treturn table
 function checks.add(name, fn, every, timeout)
    checks.forget(name)
    checks.count = checks.count + 1
@@ -85,17 +86,21 @@ function checks.add(name, fn, every, timeout)
    by_name[name] = check
    note(check, PENDING, "")
    check.timer = soft_after(0, function() round(check) end)
+   return check
 end
 
---- Forgets a check, if there is one of that name.
-function checks.forget(name)
-   local check = by_name[name]
-   if not check then return end
+--- Forgets a check, unless another one has its name by now.
+-- @tparam ?table check as add gave it
+function checks.drop(check)
+   if not check or not is_current(check) then return end
    soft_cancel(check.timer)
    soft_cancel(check.late)
-   by_name[name], checks.count = nil, checks.count - 1
-   C.mr_health_note(loop.runtime(), name, #name, C.MR_NOTE_FORGET, "", 0)
+   by_name[check.name], checks.count = nil, checks.count - 1
+   C.mr_health_note(loop.runtime(), check.name, #check.name, C.MR_NOTE_FORGET, "", 0)
 end
+
+--- Forgets the check of that name, if there is one.
+function checks.forget(name) checks.drop(by_name[name]) end
 
 --- Is there one of that name?
 function checks.has(name) return by_name[name] ~= nil end

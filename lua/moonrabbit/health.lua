@@ -43,8 +43,9 @@ function health.check(name, fn, opts)
    if name == "" or #name > NAME_MAX or name:find "%z" then error("a check's name has 1 to 128 bytes, no NUL", 2) end
    if BITS[name] or name == "lag" then error(('"%s" is a built-in check: see mr.health.configure'):format(name), 2) end
    if not checks.has(name) and checks.count >= CHECKS_MAX then error("there are 64 checks already", 2) end
-   edition.own({}, function() checks.forget(name) end)
-   edition.later(function() checks.add(name, fn, opts.every or 30, opts.timeout or 5) end)
+   local ours
+   edition.own("health check " .. name, function() checks.drop(ours) end)
+   edition.later(function() ours = checks.add(name, fn, opts.every or 30, opts.timeout or 5) end)
 end
 
 --- Forgets a check.

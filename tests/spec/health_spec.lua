@@ -1,12 +1,14 @@
 --- health: checks, the pages, and who asks for them in bad ways.
 local C = require("moonrabbit.ffi").C
 local cjson = require "cjson"
+local edition = require "moonrabbit.edition"
 local embedded = require "embedded"
 local http = require "http"
 local loop = require "moonrabbit.loop"
 local mr = require "moonrabbit"
 local prometheus = require "prometheus"
 local show = require "moonrabbit.show"
+local task = require "moonrabbit.task"
 local eventually = require("waits").eventually
 
 -- A broker, a consumer of its queue "jobs", and the port of the pages.
@@ -248,6 +250,32 @@ describe("a check of the program's", function()
       mr.health.on_change(function() end)
       assert(mr.health.report())
       assert.is_true(loop.is_idle())
+   end)
+
+   it("belongs to its edition of the script: one that is not to be takes nothing with it", function()
+      local word = "old"
+      local function staged(new_word)
+         task.spawn(function()
+            edition.stage()
+            mr.health.check("database", function() return true, new_word end)
+            mr.health.on_change(function() end)
+            edition.chunk_ended()
+         end)
+      end
+      local function detail() return mr.health.report().checks.database and mr.health.report().checks.database.detail end
+      mr.health.check("database", function() return true, word end, { every = 0.01 })
+      eventually("the first", function() return detail() == "old" end)
+      staged "dropped"
+      edition.drop()
+      word = "still there"
+      eventually("it to go on", function() return detail() == "still there" end)
+      staged "new"
+      edition.commit(function() end)
+      eventually("the new one", function() return detail() == "new" end)
+      mr.sleep(0.05)
+      assert.equal("new", detail())
+      staged "last"
+      edition.commit(function() end)
    end)
 
    it("may be one of 64", function()
