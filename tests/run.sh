@@ -311,8 +311,15 @@ embedded() {
 	unset MR_BROKER_URL MR_BROKER_PORT
 }
 
-# What a connection must survive: on memory:// and on brokers that the specs start themselves.
-fault() { need_release && need_rabbitmq && MR_BROKER=memory lua_suite release tests/fault; }
+# What a connection must survive: on memory:// and on brokers that the specs start themselves; what does not need
+# the embedded broker's own means also on RabbitMQ, which is stopped, killed and frozen for it.
+fault() {
+	need_release && need_rabbitmq || return
+	MR_BROKER=memory lua_suite release tests/fault
+	for name in recovery recovery_broker recovery_outage retry; do
+		lua_suite release "tests/fault/${name}_spec.lua"
+	done
+}
 
 # Clients of other makers, against the embedded broker; each of their checks is a test.
 foreign() {
@@ -331,6 +338,7 @@ asan() {
 	export UBSAN_OPTIONS=print_stacktrace=1
 	need_asan && {
 		unit_tests asan
+		need_rabbitmq && MR_BROKER=memory lua_suite asan tests/spec
 		need_rabbitmq && MR_BROKER=memory lua_suite asan tests/contract
 	}
 	unset ASAN_OPTIONS UBSAN_OPTIONS
@@ -340,6 +348,7 @@ tsan() {
 	export TSAN_OPTIONS="suppressions=$root/tests/support/tsan.supp second_deadlock_stack=1"
 	need_tsan && {
 		unit_tests tsan
+		need_rabbitmq && MR_BROKER=memory lua_suite tsan tests/spec
 		need_rabbitmq && MR_BROKER=memory lua_suite tsan tests/contract
 	}
 	unset TSAN_OPTIONS
