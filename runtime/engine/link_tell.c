@@ -104,7 +104,9 @@ void mr_link_log_connecting(struct mr_link *link)
 {
 	char host[300], attempt[24];
 	mr_dial_host(&link->dial, host, sizeof host);
-	snprintf(attempt, sizeof attempt, "%" PRIi64, link->recovery.attempt + 1);
+	int64_t tries = link->recovery.attempt;
+	if (!link->recovery.was_open || !tries) tries++; /* the first one is no retry */
+	snprintf(attempt, sizeof attempt, "%" PRIi64, tries);
 	mr_log(&link->engine->log, MR_LOG_INFO, "connecting", "connection", link->config->name,
 		"host", host, "attempt", attempt, NULL);
 }

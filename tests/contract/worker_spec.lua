@@ -131,6 +131,14 @@ describe("a worker is told", function()
       has(out, "invoices\thello world\tone\t--two\tnil\t2\ttrue")
    end)
 
+   it("what there is by --help, within 100 columns", function()
+      local out, code = shell(broker.command .. " run --help")
+      assert.equal(0, code)
+      for line in out:gmatch "[^\n]+" do assert.is_true(#line <= 100, line) end
+      for _, word in ipairs { "--url", "--http", "--set", "--workers", "--watch", "--drain", "--log-level", "--log-format",
+         "SIGHUP", "SIGTERM", "75", "MOONRABBIT_LOG_FORMAT", "docs/worker.md" } do has(out, word) end
+   end)
+
    it("its options by the environment; the command line wins", function()
       local path = script 'local mr = require "moonrabbit" mr.log.info "told" mr.log.debug "more"'
       local out, code = shell(("MOONRABBIT_LOG_FORMAT=json MOONRABBIT_LOG_LEVEL=error %s run --log-level info %s"):format(

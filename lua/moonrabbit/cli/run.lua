@@ -9,19 +9,21 @@ local GRACE = 2 -- seconds beyond --drain after which the process ends whatever 
 
 --- Adds the command to the parser.
 function run.describe(p)
-   local c = p:command("run", "Run a script, then pump its loop until it has nothing more to do, or SIGINT or SIGTERM.", [[
-SIGINT or SIGTERM cancels the consumers, lets running handlers finish, flushes acks and confirms and
-closes; a second one ends at once. SIGHUP loads the script anew: what is in flight finishes on the old
-code, connections, channels and consumer tags stay; a script that does not load changes nothing.
-
-Each option can be said in the environment, too: --log-format as MOONRABBIT_LOG_FORMAT, and so on. The
-command line wins. The page is docs/worker.md.
+   local c = p:command("run", "Run a script, then its loop, until it has nothing more to do or is told to stop.", [[
+Signals:
+   SIGINT, SIGTERM   stop: cancel the consumers, let handlers finish, flush acks and confirms,
+                     close; a second one ends at once
+   SIGHUP            load the script anew: handlers at work finish on the old code; connections,
+                     channels and consumer tags stay; a script that does not load changes nothing
 
 Exit codes:
    0    all was settled
    1    the script failed, or a connection was lost for good
    2    wrong usage
-   75   something had to be abandoned when stopping; the log names it; its messages come again]])
+   75   something had to be abandoned when stopping: the log names it, and its messages come again
+
+Each option with a value, but --set, can be said in the environment, too: --log-format as
+MOONRABBIT_LOG_FORMAT, and so on. The command line wins. More: docs/worker.md.]])
    c:argument("script", "The Lua script.")
    c:argument("arguments", "What the script finds in `arg`, in `mr.args` and in `...`, options too."):args "*"
    c:option("--url", "Where mr.connect() connects when it is not told; without a password, please: that belongs in AMQP_URL.")
@@ -29,9 +31,9 @@ Exit codes:
    c:option("--http", "Serve /health, /ready, /live and /metrics there; a port alone: on the loopback interface.")
       :argname "ADDR:PORT"
    c:option("--set", "Has the script find VALUE in mr.args.KEY; may be repeated."):argname "KEY=VALUE":count "*"
-   c:option("--workers", "Run so many processes of the script, each with connections of its own; one that dies comes back.")
+   c:option("--workers", "Run N processes of the script under a supervisor: one that dies is started again.")
       :argname "N"
-   c:flag("--watch", "Reload the script when its file, or that of a module of its own, has changed.")
+   c:flag("--watch", "Load the script anew when its file, or a module that it requires, has changed.")
    c:option("--drain", "Seconds that running handlers have to finish when stopping; default: 30."):argname "SECONDS"
    c:option("--log-level", "The least level to log: error, warn, info or debug; default: info."):argname "LEVEL"
    c:option("--log-format", "How to log: logfmt or json; default: logfmt."):argname "FORMAT"
