@@ -1,5 +1,6 @@
 /* test_pool: a pool as a C host sees it, against the embedded broker.
  * SPDX-License-Identifier: MIT */
+#include <limits.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -271,6 +272,36 @@ static void test_places_and_deadlines_meet_in_every_order(void **state)
 	assert_true(served > 0 && late > 0);
 }
 
+/* Pulls what comes within `seconds`, and looks at none of it. */
+static void let_pass(double seconds)
+{
+	double until = mr_now() + seconds;
+	while (mr_now() < until) {
+		mr_event ev;
+		if (mr_runtime_poll(rt, &ev, 1, until - mr_now()) == 1) mr_event_fini(&ev);
+	}
+}
+
+static void test_a_place_given_to_who_had_just_given_up_comes_back(void **state)
+{
+	mr_event ev;
+	(void)state;
+	make(MR_POOLED, 1);
+	lent_at_once(1);
+	waits(2, 0.005);
+	assert_int_equal(mr_runtime_poll(rt, &ev, 1, 0), 0);
+	double until = mr_now() + 0.05;
+	while (mr_now() < until) {} /* its time is up, and nobody has heard of it */
+	assert_int_equal(mr_pool_release(pool, 1), MR_OK);
+	counts_are(0, 1, 1);
+	assert_int_equal(wait_done(2), MR_TIMEOUT);
+	counts_are(0, 1, 0);
+	lent_at_once(3); /* by the host itself, though the place had been given away */
+	waits(4, 0.03);
+	assert_int_equal(wait_done(4), MR_TIMEOUT); /* there are not two of it */
+	counts_are(1, 0, 0);
+}
+
 /* ---- channels ---- */
 
 static void test_channels_of_two_connections_publish_and_consume(void **state)
@@ -425,6 +456,33 @@ static void test_a_broken_one_is_closed_and_another_takes_its_place(void **state
 	c = mr_pool_connection(pool, mr_pool_item(pool, 2));
 	assert_int_equal(mr_connection_state(c), MR_CONNECTION_IDLE);
 	connections_become(0);
+}
+
+/* Opens and replaces one; what is alive when that is done. */
+static long alive_after_a_round(uint64_t token, long at_most)
+{
+	double deadline = mr_now() + 10;
+	mr_connection *c = mr_pool_connection(pool, lent_at_once(token));
+	assert_int_equal(mr_connection_open(c, token + 1), MR_OK);
+	assert_int_equal(wait_done(token + 1), MR_OK);
+	assert_int_equal(mr_pool_replace(pool, token), MR_OK);
+	connections_become(0);
+	while (mr_alloc_live() > at_most && mr_now() < deadline) {
+		mr_event ev;
+		if (mr_runtime_poll(rt, &ev, 1, 0.01) == 1) mr_event_fini(&ev);
+	}
+	return mr_alloc_live();
+}
+
+static void test_what_it_gives_up_is_freed(void **state)
+{
+	(void)state;
+	make(MR_POOLED, 1);
+	alive_after_a_round(1, LONG_MAX);
+	let_pass(0.05);
+	long before = mr_alloc_live();
+	for (uint64_t token = 10; token < 100; token += 10)
+		assert_true(alive_after_a_round(token, before) <= before);
 }
 
 static void test_close_ends_all_tells_all_and_leaves_it_usable(void **state)
@@ -671,6 +729,7 @@ static void test_every_allocation_at_an_answer_may_fail(void **state)
 	for (long n = 1; n < 100; n++) {
 		uint64_t token = 10 + (uint64_t)n;
 		int st = -1;
+		let_pass(0.02); /* nobody else allocates, either */
 		assert_int_equal(mr_pool_acquire(pool, token, MR_POOL_PUBLISH, -1, &item), MR_OK);
 		assert_int_equal(item, 0);
 		while (st < 0) st = pull_failing(token, n);
@@ -694,6 +753,7 @@ int main(void)
 		T(T3_no_place_is_exhausted_or_a_wait_with_its_own_timeout),
 		T(T3_who_waits_longest_is_next_and_nobody_overtakes),
 		T(places_and_deadlines_meet_in_every_order),
+		T(a_place_given_to_who_had_just_given_up_comes_back),
 		T(channels_of_two_connections_publish_and_consume),
 		T(a_shared_pool_serves_its_waiters_with_channels),
 		T(why_it_cannot_be_opened_is_told_and_the_place_is_free_again),
@@ -701,6 +761,7 @@ int main(void)
 		T(a_lost_connection_costs_no_place),
 		T(it_grows_to_its_limit_and_shrinks_when_told),
 		T(a_broken_one_is_closed_and_another_takes_its_place),
+		T(what_it_gives_up_is_freed),
 		T(close_ends_all_tells_all_and_leaves_it_usable),
 		T(free_tells_those_who_wait),
 		T(the_runtime_may_go_with_all_that_is_under_way),
