@@ -24,6 +24,7 @@ local task = require "moonrabbit.task"
 local testing = require "moonrabbit.testing"
 local value = require "moonrabbit.value"
 local waits = require "moonrabbit.waits"
+local watchdog = require "moonrabbit.watchdog"
 require "moonrabbit.dispatch"
 require "moonrabbit.extras"
 require "moonrabbit.handover"
@@ -41,7 +42,6 @@ local mr = {
 
 --- What `moonrabbit run --set KEY=VALUE` set, as strings, and from 1 on the script's arguments.
 mr.args = {}
-mr.watchdog = require("moonrabbit.watchdog").configure
 
 task.set_pump(function() loop.pump() end, function(where, why)
    log.error(where .. " failed", { error = why })
@@ -220,6 +220,11 @@ function mr.redact(url)
    C.mr_url_redact(url, #url, buffer, size)
    return ffi.string(buffer)
 end
+
+--- Sets how a script is watched that does not wait; docs/watchdog.md.
+-- @tparam table opts stall=10 (seconds after which it is reported; 0: never), compiled=true (under `moonrabbit run`:
+-- are loops that LuaJIT has compiled reached, too, for a traceback and for time_limit?)
+function mr.watchdog(opts) watchdog.configure(opts, 3) end
 
 --- Is this value one of our errors?
 mr.is_error = errors.is

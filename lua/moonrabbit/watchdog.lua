@@ -47,12 +47,10 @@ function watchdog.install(by)
    watch_compiled()
 end
 
---- Sets how a script is watched that does not wait.
--- @tparam table opts stall=10 (seconds after which it is reported; 0: never), compiled=true (under `moonrabbit
--- run`: shall loops that LuaJIT has compiled be reached, for a traceback and for time_limit?)
-function watchdog.configure(opts)
-   opts = options.check(opts, { stall = "number", compiled = "boolean" })
-   options.seconds("stall", opts.stall)
+--- mr.watchdog.
+function watchdog.configure(opts, level)
+   opts = options.check(opts, { stall = "number", compiled = "boolean" }, nil, level)
+   options.seconds("stall", opts.stall, level)
    if opts.stall then progress.configure(opts.stall) end
    if opts.compiled ~= nil and process then
       is_compiled = opts.compiled

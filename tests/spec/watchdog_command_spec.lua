@@ -125,6 +125,34 @@ describe("the command's watchdog", function()
       end)
    end
 
+   spinning("reaches a compiled loop only at its end when compiled code is not to be checked", function()
+      local out, code = run [[
+         mr.watchdog { stall = 0.2, compiled = false }
+         local function count(most)
+            local n = 0
+            while n < most do n = n + 1 end
+         end
+         local function interpreted() count(1e12) end
+         jit.off(count)
+         local compiled = loadstring(string.dump(count))
+         consume(function(msg)
+            if msg.body == "compiled" then compiled(1e9) else interpreted() end
+         end, 0.4, function(ctx)
+            print(ctx.message.body, ctx.err.kind)
+            if ctx.message.body == "interpreted" then mr.stop() end
+            return "drop"
+         end)
+         put "compiled"
+         put "interpreted"
+      ]]
+      assert.equal(0, code, out)
+      assert_found("interpreted\ttimeout", out)
+      assert_found("compiled\ttimeout", out)
+      local reports = select(2, out:gsub('msg="the script is stalled"', ""))
+      local tracebacks = select(2, out:gsub('msg="the script is stalled"[^\n]*traceback=', ""))
+      assert.same({ 2, 1 }, { reports, tracebacks }, out)
+   end)
+
    it("aborts one that sits in a C function only when that returns", function()
       local out, code = run [[
          local ffi = require "ffi"
