@@ -65,7 +65,9 @@ function handling.handle(consumer, d)
    consumer.running = consumer.running - 1
    handling.running = handling.running - 1
    if born ~= generation then of_old = of_old - 1 end
-   if ok and turn == loop.turns then meter.count(consumer) else C.mr_meter_handled(consumer.meter, began, not ok) end
+   local failed = not ok or b ~= nil and consumer.judge and not a
+   if turn == loop.turns and not failed then meter.count(consumer)
+   else C.mr_meter_handled(consumer.meter, began, failed and true or false) end
    if how and (not consumer.is_manual or message.is_held(msg)) then C.mr_delivery_settle(rt, d, how, flags + RELEASE) end
 end
 

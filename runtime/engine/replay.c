@@ -219,6 +219,16 @@ static bool is_locked_by_the_dead(struct mr_recovery *r)
 }
 
 /* It cannot be opened, or not be put into its modes: it ends, and its steps with it. */
+/* The consumers that go with a channel. */
+static void tell_checkup(struct mr_recovery *r, uint16_t channel)
+{
+	const struct mr_record *c = NULL;
+	while ((c = mr_topology_next(&r->topology, MR_BASIC_CONSUME, c)))
+		if (c->channel == channel)
+			mr_checkup_failed(&r->link->engine->checkup, r->link->number, c->strings[0],
+				r->error.text);
+}
+
 void mr_recovery_give_channel_up(struct mr_recovery *r, uint16_t number)
 {
 	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, number);
@@ -228,6 +238,7 @@ void mr_recovery_give_channel_up(struct mr_recovery *r, uint16_t number)
 	ev.epoch = c->epoch;
 	ev.data.error = mr_malloc(sizeof r->error);
 	if (ev.data.error) *ev.data.error = r->error;
+	tell_checkup(r, number);
 	mr_topology_channel_closed(&r->topology, number);
 	mr_recovery_push(r, &ev);
 }

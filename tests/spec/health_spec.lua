@@ -14,7 +14,7 @@ local eventually = require("waits").eventually
 -- A broker, a consumer of its queue "jobs", and the port of the pages.
 local function setup(handler, options)
    local b = embedded.broker()
-   local conn = embedded.connect { url = b.url }
+   local conn = embedded.connect { url = b.url, retry = options and options.retry }
    local ch = assert(conn:channel())
    local queue = options and options.queue or "jobs"
    assert(ch:queue_declare { queue = queue })
@@ -128,6 +128,33 @@ describe("the health page", function()
       assert(admin:queue_delete { queue = "jobs" })
       body = becomes("the loss of the queue", s.port, "/health", 503)
       assert.truthy(body.error:find 'consuming: 0 of 1 consuming; queue "jobs"')
+   end)
+
+   it("counts consumers that failed for good until their queue is consumed again", function()
+      for _, loss in ipairs { "the queue", "the channel" } do
+         local s = setup(nil, { retry = function() return "stop" end })
+         local admin = assert(embedded.connect({ url = s.broker.url }):channel())
+         assert(s.ch:queue_declare { queue = "other" })
+         assert(s.ch:consume("other", function() end))
+         if loss == "the queue" then assert(admin:queue_delete { queue = "jobs" })
+         else s.ch:queue_declare { queue = "nowhere", passive = true } end
+         local both = loss == "the channel"
+         local body = eventually("it to be given up", function()
+            local _, body = page(s.port, "/health")
+            return body.error and body.error:find(both and "^consuming: 0 of 2" or "^consuming: 1 of 2") and body
+         end)
+         assert.truthy(body.error:find 'queue "%a+": ')
+         mr.sleep(0.05)
+         assert.equal(503, (page(s.port, "/health")))
+         local ch = assert(s.conn:channel())
+         assert(ch:queue_declare { queue = "jobs" })
+         assert(ch:consume("jobs", function() end))
+         if both then assert(ch:consume("other", function() end)) end
+         becomes("consuming again", s.port, "/health", 200)
+         s.conn:release()
+         admin.connection:release()
+         assert(mr.health.close())
+      end
    end)
 
    it("lets built-in checks be switched off, and limits be set", function()
@@ -415,6 +442,23 @@ describe("the metrics", function()
       assert.equal(2002, metric(s.port, "moonrabbit_deliveries_total"))
       local at = metric(s.port, "moonrabbit_last_delivery_timestamp_seconds")
       assert.is_true(math.abs(at - os.time()) < 10)
+   end)
+
+   it("count what mr.consumer's handlers fail by, errors and nil, err alike", function()
+      local s = setup(nil, { queue = "other" })
+      local seen = 0
+      local worker = assert(mr.consumer { queue = "work", connection = s.conn, retry = mr.retry.never, dead_letter = false,
+         handler = function(msg)
+            seen = seen + 1
+            if msg.body == "nil" then return nil, "as told" end
+            if msg.body == "error" then error "as told" end
+            if msg.body == "reject" then return "reject" end
+         end })
+      eventually("the consumer", function() return metric(s.port, "moonrabbit_consumers", "queue", "work") == 1 end)
+      for _, body in ipairs { "fine", "nil", "error", "reject" } do assert(s.ch:publish("", "work", body)) end
+      eventually("all", function() return metric(s.port, "moonrabbit_handler_seconds_count", "queue", "work") == 4 end)
+      assert.same({ 4, 2 }, { seen, (metric(s.port, "moonrabbit_handler_failures_total", "queue", "work")) })
+      assert(worker:cancel())
    end)
 
    it("are Prometheus' text, whatever the queue is called, and have few labels", function()
