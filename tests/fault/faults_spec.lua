@@ -116,6 +116,30 @@ describe("a peer", function()
    end)
 end)
 
+describe("a broker that closes the connection", function()
+   before_each(recovering.quiet)
+   after_each(clean)
+
+   it("says why by its code, and each code has its kind and hint (K3)", function()
+      local b, hints = own(), {}
+      for code, kind in pairs { [320] = "connection_forced", [501] = "frame_error", [503] = "command_invalid", [504] = "channel_error",
+         [505] = "unexpected_frame", [506] = "resource_error", [530] = "not_allowed", [540] = "not_implemented",
+         [541] = "internal_error" } do
+         local conn = embedded.connect { url = b.url, recover = false }
+         local ch = assert(conn:channel())
+         b:close_connections(code, "REASON - of the test")
+         eventually("the loss", function() return conn.is_closed end)
+         for _, err in ipairs { conn.last_error, select(2, ch:queue_declare { queue = "q" }) } do
+            assert.same({ kind, code, "connection" }, { err.kind, err.code, err.scope })
+            assert.truthy(err.text:find("REASON - of the test", 1, true), err.text)
+            hints[err.hint] = kind
+         end
+         conn:release()
+      end
+      assert.is_nil(hints[""])
+   end)
+end)
+
 describe("heartbeats", function()
    before_each(recovering.quiet)
    after_each(clean)

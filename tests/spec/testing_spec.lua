@@ -276,11 +276,11 @@ describe("a clock that is moved", function()
       end))
       assert(ch:publish("", "work", "x"))
       eventually("the first try", function() return #at == 1 end)
-      testing.advance(3700, 10)
+      testing.advance(3650)
       eventually("the last try", function() return #at == 7 end)
       for i = 2, 7 do
          local gap = at[i] - at[i - 1]
-         assert.is_true(gap >= 600 and gap < 631, gap)
+         assert.is_true(gap >= 600 and gap < 606, gap) -- a step of the clock is a second, and there are three hops
       end
    end)
 end)

@@ -84,11 +84,15 @@ ssl_options.certfile = $dir/tls/server.pem
 ssl_options.keyfile = $dir/tls/server.key
 ssl_options.verify = verify_peer
 ssl_options.fail_if_no_peer_cert = false
+auth_mechanisms.1 = PLAIN
+auth_mechanisms.2 = AMQPLAIN
+auth_mechanisms.3 = EXTERNAL
+ssl_cert_login_from = common_name
 disk_free_limit.absolute = 10MB
 log.console = false
 END
 	: >"$dir/rabbitmq-env.conf"
-	echo '[].' >"$dir/enabled_plugins"
+	echo '[rabbitmq_auth_mechanism_ssl].' >"$dir/enabled_plugins"
 	openssl rand -hex 16 >"$dir/home/.erlang.cookie"
 	chmod 400 "$dir/home/.erlang.cookie"
 	cat >"$dir/env.new" <<END

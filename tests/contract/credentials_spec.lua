@@ -1,0 +1,140 @@
+--- Credentials: EXTERNAL, passwords that are asked for, secrets that are renewed.
+local broker = require "broker"
+local certificates = require "certificates"
+local embedded = require "embedded"
+local peer = require "peer"
+local recovering = require "recovering"
+local tls_peer = require "tls_peer"
+
+local eventually, name = broker.eventually, broker.name
+
+local function clean()
+   peer.stop_all()
+   recovering.clean()
+end
+
+describe("a login by client certificate", function()
+   before_each(recovering.quiet)
+   after_each(clean)
+
+   broker.it_rabbitmq(it, "is the user of its common name, without a password", function()
+      local certs = os.getenv "MR_RABBITMQ_CERTS"
+      local ssl_options = { ca_certs = certs .. "/ca.pem", certfile = certs .. "/client.pem", keyfile = certs .. "/client.key" }
+      local url = ("amqps://localhost:%s"):format(os.getenv "MR_RABBITMQ_TLS_PORT")
+      local conn = broker.connect { url = url, auth = "external", ssl_options = ssl_options }
+      local ok, err = conn:connect()
+      assert.is_nil(ok) -- there is no such user yet
+      assert.equal("authentication_failed", err.kind)
+      finally(function()
+         broker.close_all()
+         broker.ctl "delete_user client"
+      end)
+      broker.ctl "add_user client secret"
+      broker.ctl "set_permissions client '.*' '.*' '.*'"
+      local ch = assert(conn:channel())
+      assert(ch:queue_declare { exclusive = true })
+      assert.truthy(broker.ctl("list_connections -q user auth_mechanism"):find "client%s+EXTERNAL")
+   end)
+
+   it("says EXTERNAL and shows the certificate; a broker that has no EXTERNAL is named", function()
+      local certs = certificates.make()
+      finally(function()
+         clean()
+         certs.remove()
+      end)
+      local said = {}
+      local function serve(mechanisms)
+         return tls_peer.start({ certfile = certs.path "good", keyfile = certs.key "good", client_ca = certs.path "ca" }, function(s)
+            s:read(8)
+            s:write(peer.start_method(mechanisms))
+            local _, start_ok = s:expect(10, 11)
+            if not start_ok then return end
+            said.mechanism, said.client = start_ok:match "EXTERNAL", s.client
+            s:write(peer.tune_method())
+            s:expect(10, 40)
+            s:write(peer.method(0, 10, 41, "\0"))
+            s:drain()
+         end)
+      end
+      local function options(served)
+         return { url = ("amqps://localhost:%d"):format(served.port), auth = "external", recover = false, close_timeout = 0.2,
+            ssl_options = { ca_certs = certs.path "ca", certfile = certs.path "client", keyfile = certs.key "client" } }
+      end
+      assert(broker.connect(options(serve "PLAIN EXTERNAL")):connect())
+      assert.same({ "EXTERNAL", "/CN=client" }, { said.mechanism, said.client })
+      local ok, err = broker.connect(options(serve "PLAIN AMQPLAIN")):connect()
+      assert.is_nil(ok)
+      assert.equal("authentication_failed", err.kind)
+      assert.truthy(err.text:find("PLAIN AMQPLAIN", 1, true), err.text)
+   end)
+end)
+
+describe("a password that is a function", function()
+   before_each(recovering.quiet)
+   after_each(clean)
+
+   it("is asked before each connect, so that a token that has changed meanwhile works (Q3)", function()
+      local b, asked, token = embedded.broker { users = { ann = "one" } }, 0, "one"
+      local ch, seen, conn = recovering.open { url = b.url, userid = "ann", password = function()
+         asked = asked + 1
+         return token
+      end }
+      assert.equal(1, asked)
+      token = "two"
+      b:add_user("ann", "two")
+      recovering.through(seen, function() b:drop() end)
+      assert.is_true(asked >= 2, asked)
+      assert(ch:queue_declare { exclusive = true })
+      assert(conn:close())
+      local n = asked
+      assert(conn:connect())
+      assert.equal(n + 1, asked)
+      assert.is_nil(conn:info().password)
+      assert.falsy(tostring(conn):find("two", 1, true))
+   end)
+
+   it("that fails, or gives no string, is why there is no connection", function()
+      local b = embedded.broker()
+      for _, fn in ipairs { function() error "no vault" end, function() return 5 end, function() end } do
+         local conn = broker.connect { url = b.url, password = fn }
+         local ok, err = conn:connect()
+         assert.is_nil(ok)
+         assert.same({ "bad_option", "config" }, { err.kind, err.scope })
+         assert.truthy(err.text:find("password function", 1, true), err.text)
+      end
+   end)
+end)
+
+describe("a secret that is renewed", function()
+   before_each(recovering.quiet)
+   after_each(clean)
+
+   it("is told to the open connection, and is what the next connect says", function()
+      local b = embedded.broker { users = { ann = "one" } }
+      local ch, seen, conn = recovering.open { url = b.url, userid = "ann", password = "one" }
+      b:add_user("ann", "two")
+      assert.is_true(conn:update_secret "two")
+      local failures = 0
+      for _, ev in ipairs(seen) do if ev.type == "retrying" then failures = failures + 1 end end
+      recovering.through(seen, function() b:drop() end)
+      assert.equal(failures + 1, seen.count.retrying) -- the loss itself, no refusal
+      assert(ch:queue_declare { exclusive = true })
+   end)
+
+   it("is taken by the broker while messages flow", function()
+      local conn = broker.connect()
+      local ch, got = assert(conn:channel()), 0
+      local q = assert(ch:queue_declare { queue = name "q", exclusive = true }).queue
+      assert(ch:consume(q, function() got = got + 1 end))
+      for i = 1, 20 do
+         assert(ch:publish("", q, "x"))
+         if i == 10 then assert.is_true(conn:update_secret "guest") end
+      end
+      eventually("all", function() return got == 20 end)
+      assert.same({ 1, true }, { conn.epoch, conn.is_open })
+   end)
+end)
+
+describe("after logins", function()
+   it("no connection is left at the broker", broker.none_left)
+end)
