@@ -149,7 +149,7 @@ describe("a time limit", function()
       end)
       assert.is_truthy(msg.headers["x-mr-error"]:find("time limit of 5 s", 1, true))
       assert(msg:ack())
-      assert.is_true(is_settled())
+      eventually("the end", is_settled)
       worker:cancel()
    end)
 
@@ -291,8 +291,8 @@ describe("a script that does not wait", function()
    after_each(clean)
 
    local function spin(seconds)
-      local ends = os.clock() + seconds
-      while os.clock() < ends do end
+      local ends = mr.now() + seconds
+      while mr.now() < ends do end
    end
 
    it("is reported while it spins, with the queue and the handler's place, and when it goes on", function()
@@ -312,20 +312,20 @@ describe("a script that does not wait", function()
       local stalled, over = text:match '([^\n]*"the script is stalled"[^\n]*)\n([^\n]*"the script goes on after a stall"[^\n]*)\n$'
       assert.is_truthy(stalled, text)
       assert.is_truthy(stalled:find("queue=q origin=tests/spec/watchdog_spec.lua:" .. line .. " doing=running", 1, true), stalled)
-      assert.is_truthy(stalled:find("seconds=0.1", 1, true), stalled)
+      assert.is_truthy(stalled:find "seconds=0%.%d ", stalled)
       assert.is_true(tonumber(over:match "seconds=([%d.]+)") >= 0.3, over)
    end)
 
    it("is left alone when its consumer says so, and when messages just follow each other", function()
       mr.log.configure "warn"
-      mr.watchdog { stall = 0.2 }
+      mr.watchdog { stall = 0.5 }
       local text = errors_of(function()
-         local patient = consume(function() spin(0.3) end, { stall = 0 })
+         local patient = consume(function() spin(0.6) end, { stall = 0 })
          put()
          eventually("it", is_settled)
          patient:cancel()
-         local quick = consume(function() spin(0.05) end)
-         for _ = 1, 10 do ch:publish_async("", "q", "x") end
+         local quick = consume(function() spin(0.1) end)
+         for _ = 1, 7 do ch:publish_async("", "q", "x") end
          ch:wait_for_confirms()
          eventually("them", is_settled)
          quick:cancel()
