@@ -80,6 +80,14 @@ function limit.heed()
    if limit.is_over(progress.mark.deadline) then limit.wait(task.token(), true) end
 end
 
+--- A timeout that is kept elsewhere, no longer than the time limit leaves; negative: for ever.
+function limit.within(seconds)
+   local deadline = progress.mark.deadline
+   if deadline == 0 then return seconds end
+   local left = math.max(deadline - C.mr_now(), 0)
+   return seconds < 0 and left or math.min(seconds, left)
+end
+
 local function back(deadline, ...)
    progress.mark.deadline = deadline
    return ...

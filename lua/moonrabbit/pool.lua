@@ -8,6 +8,7 @@ local ensure = require "moonrabbit.ensure"
 local errors = require "moonrabbit.errors"
 local items = require "moonrabbit.pool_item"
 local lease = require "moonrabbit.lease"
+local limit = require "moonrabbit.limit"
 local log = require "moonrabbit.log"
 local options = require "moonrabbit.options"
 local task = require "moonrabbit.task"
@@ -142,8 +143,13 @@ function Pool:acquire(opts)
    options.seconds("timeout", opts.timeout)
    local purpose = PURPOSES[opts.purpose or "publish"]
    if not purpose then error('option "purpose" must be "publish" or "consume"', 2) end
-   local thing, token = self:_borrow(purpose, opts.block == false and 0 or opts.timeout or -1)
-   if not thing then return nil, token end
+   limit.heed()
+   local timeout = limit.within(opts.block == false and 0 or opts.timeout or -1)
+   local thing, token = limit.apart(self._borrow, self, purpose, timeout)
+   if not thing then
+      limit.heed()
+      return nil, token
+   end
    local given = lease.new(thing, self.strategy == "pooled" and "connection" or "channel", function(leaked)
       log.warn("a pool's item was collected without a release: it goes back", { pool = self.strategy })
       if items.give_back(self, leaked, token) then task.later(function() items.discard(self, leaked) end) end

@@ -93,6 +93,36 @@ describe("a time limit", function()
       ffi.C.close(fds[1])
    end)
 
+   it("ends the wait for a place in a pool, which goes to the next", function()
+      local pool = assert(mr.pool { url = b.url, strategy = "pooled", max_connections = 1 })
+      local lent = assert(pool:acquire())
+      assert_over(limited(function() pool:acquire() end))
+      local next_one
+      mr.spawn(function() next_one = pool:acquire() end)
+      pool:release(lent)
+      eventually("the place", function() return next_one end)
+      pool:release(next_one)
+      pool:close()
+   end)
+
+   it("ends the wait for an answer", function()
+      local rpc_queue = assert(ch:queue_declare { exclusive = true }).queue
+      assert_over(limited(function() mr.rpc.call(rpc_queue, "anybody?", { connection = conn, timeout = 50 }) end))
+      assert.is_nil(next(conn.rpc_client.waiting))
+   end)
+
+   it("ends the wait for room in a publisher, whose room is whole again", function()
+      local silent = embedded.broker {}
+      local away = embedded.connect { url = silent.url }
+      local publisher = mr.publisher { connection = away, exchange = "", routing_key = "x", buffer = { max_bytes = 100 } }
+      assert(away:connect())
+      silent:delay(1000)
+      publisher:publish_async(("x"):rep(80))
+      assert_over(limited(function() publisher:publish_async(("y"):rep(80)) end))
+      silent:delay(0)
+      publisher:close()
+   end)
+
    it("ends a loop over messages()", function()
       local other = assert(conn:channel())
       local queue = assert(other:queue_declare { exclusive = true }).queue
