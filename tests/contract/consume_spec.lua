@@ -83,7 +83,7 @@ describe("a handler", function()
       assert.equal(0, left_after_close(ch, q))
    end)
 
-   it("may settle by itself, once", function()
+   it("may settle by itself, once (X18)", function()
       local ch = broker.channel()
       local q, results = filled(ch, 3), {}
       assert(ch:consume(q, function(msg)
@@ -591,6 +591,18 @@ describe("a consumer", function()
       assert.equal(3, waiting)
       go = true
       eventually("the rest", function() return waiting == 10 end)
+   end)
+
+   it("gets the next message when the ack of the last one has arrived, with a prefetch of 1 (X2)", function()
+      local ch = broker.channel()
+      local q = filled(ch, 5)
+      assert(ch:qos { prefetch_count = 1 })
+      local iterator = assert(ch:messages(q))
+      for i = 1, 5 do
+         local msg = assert(iterator())
+         assert.same({ tostring(i), 5 - i }, { msg.body, count(ch, q) })
+         assert.is_true(msg:ack())
+      end
    end)
 
    it("shares a global prefetch with the others of its channel", function()

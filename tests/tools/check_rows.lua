@@ -15,10 +15,8 @@ local FAULTS = "T01 T03 T04 T05 T06 T07 T08 T10 T11 T12 T13 T14 T15 T16 T17 T18 
    .. "T34 T35 T36 T37 T38 T39 T41 T42 T43 T44 S1 S2 S3 S4 S5 S6 S7 S8 S9"
 
 local pending = {
-   -- scripts, which are being built (consumer, publisher, topology, health, watchdog)
-   F3 = "health", F4 = "health", X1 = "consumer", X2 = "consumer",
-   X18 = "consumer", X20 = "consumer",
-
+   -- scripts, which are being built; X1 and X20 are dramatiq's actors and hooks
+   X1 = "consumer", X20 = "consumer",
    -- a lent connection that knows its pool
    Q10 = "pool", Q39 = "pool",
    -- there is no console yet
@@ -44,12 +42,15 @@ end
 for id in FAULTS:gmatch "%S+" do add(id) end
 
 local named = {}                -- row -> list of "file:line"
+local function name(id, where)
+   if not is_row[id] then return end
+   named[id] = named[id] or {}
+   table.insert(named[id], where)
+end
 local function take(title, where)
-   for id in title:gmatch "%f[%w][A-Z]%d+%f[%W]" do
-      if is_row[id] then
-         named[id] = named[id] or {}
-         table.insert(named[id], where)
-      end
+   for id in title:gmatch "%f[%w][A-Z]%d+%f[%W]" do name(id, where) end
+   for letter, from, to in title:gmatch "%f[%w]([A-Z])(%d+)%-%1(%d+)" do -- O3-O6; the ends are named already
+      for n = from + 1, to - 1 do name(("%s%0" .. #from .. "d"):format(letter, n), where) end
    end
 end
 
@@ -57,9 +58,10 @@ end
 local function strings(line)
    local texts, at = {}, 1
    while true do
-      local quote = line:find('"', at, true) or #line + 1
+      local quote = line:find("[\"']", at) or #line + 1
       if line:sub(at, quote - 1):find "%f[%w]function%f[%W]" then return texts, true end
-      local close = line:find('"', quote + 1, true)
+      local close = line:find(line:sub(quote, quote), quote + 1, true)
+      if quote > #line then return texts, false end
       if not close then return texts, false end
       texts[#texts + 1] = line:sub(quote, close)
       at = close + 1
