@@ -125,6 +125,7 @@ describe("a script that is reloaded", function()
       worker:says("reload failed", 5)
       ask(ch, q, worker, "d", "d by one")
       reload(PLAIN)
+      worker:says "msg=reloaded"
       ask(ch, q, worker, "e", "e by two")
       local out = finish()
       has(out, 'level=error msg="reload failed; the old script goes on" script=' .. path .. ' error="' .. path .. ":1: unexpected symbol")
@@ -174,6 +175,45 @@ describe("a script that is reloaded", function()
          ch:queue_delete { queue = name }
          ch:queue_delete { queue = name .. ".dead" }
       end
+   end)
+
+   it("may go over from ch:consume to mr.consumer; what only the old one used is closed behind its last handler", function()
+      q = broker.name "reload"
+      ch = broker.channel()
+      assert(ch:queue_declare { queue = q, durable = true })
+      path = broker.script(text([[
+         local conn = mr.connect { name = "old-only" }
+         local ch = assert(conn:channel())
+         local answers = mr.publisher { connection = conn, routing_key = "%Q-answers" }
+         assert(ch:consume("%Q", function(msg)
+            print("began " .. msg.body) io.flush()
+            while not io.open(msg.body) do mr.sleep(0.01) end
+            assert(answers:publish("for " .. msg.body))
+            assert(ch:queue_declare { queue = "%Q", passive = true })
+         end, { consumer_tag = "raw" }))
+         print "ready" io.flush() ]], "one"))
+      worker = process.run("", path)
+      worker:says "ready"
+      assert(ch:queue_declare { queue = q .. "-answers" })
+      local go = os.tmpname()
+      os.remove(go)
+      ask(ch, q, worker, go, "began " .. go)
+      reload(PLAIN)
+      worker:says "msg=consuming"
+      ask(ch, q, worker, "b", "b by two")
+      broker.eventually("the old one's cancel", function()
+         return ch:queue_declare { queue = q, passive = true }.consumer_count == 1
+      end)
+      assert.equal(0, broker.count(ch, q .. "-answers"))
+      assert(io.open(go, "w")):close()
+      assert.equal("for " .. go, broker.take(ch, q .. "-answers").body)
+      if broker.is_open_to_us then
+         broker.eventually("the old connection's end", function() return not broker.connection_with "old-only" end)
+      end
+      assert(ch:queue_delete { queue = q .. "-answers" })
+      os.remove(go)
+      local out = finish()
+      assert.equal(0, count(out, "handler failed"), out)
    end)
 
    it("has globals of its own, and its modules loaded anew", function()
