@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
 local errors = require "moonrabbit.errors"
+local home = require "moonrabbit.home"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
 local plan = require "moonrabbit.plan"
@@ -101,7 +102,7 @@ end
 -- @treturn[2] nil, error as the first that failed; err.differs: its fields ({field, wanted, found}); err.failed, err.skipped,
 -- err.declared: lists
 function Topology:apply(conn, opts)
-   options.argument(1, "conn", conn, "table")
+   home.check('argument 1 ("conn")', conn)
    opts = options.check(opts, SPEC)
    if opts.on_conflict and opts.on_conflict ~= "error" and opts.on_conflict ~= "keep" then
       error('option "on_conflict" must be "error" or "keep"', 2)

@@ -43,4 +43,11 @@ end
 --- Is it a connection? (Options that take one check it by this.)
 function home.is_connection(value) return type(value) == "table" and getmetatable(value) == connection.methods end
 
+--- Checks an argument or an option that must be a connection.
+-- @tparam string what 'argument 1 ("conn")', 'option "connection"'
+function home.check(what, value, level)
+   if home.is_connection(value) then return value end
+   error(what .. " must be a connection, as of mr.connect", (level or 2) + 1)
+end
+
 return home

@@ -3,7 +3,7 @@
 -- Changes nothing. A passive declare tells whether a thing is there. One that is, is declared as wanted: the broker
 -- agrees, which does nothing, or refuses and names the field that differs, which does nothing either. Of bindings
 -- AMQP tells nothing. (A thing that somebody deletes between the two questions is made by the second.)
-local options = require "moonrabbit.options"
+local home = require "moonrabbit.home"
 local scratch = require "moonrabbit.scratch"
 local topology = require "moonrabbit.topology"
 
@@ -77,7 +77,7 @@ end
 -- found}, err}; its fields create, same, conflict, missing, unknown count them
 -- @treturn[2] nil, error the broker could not be asked
 function Topology:plan(conn)
-   options.argument(1, "conn", conn, "table")
+   home.check('argument 1 ("conn")', conn)
    local ask = scratch.new(conn)
    local list = setmetatable({ create = 0, same = 0, conflict = 0, missing = 0, unknown = 0 }, Plan)
    local verdicts = { exchange = {}, queue = {} }

@@ -86,9 +86,7 @@ function publisher.new(opts)
    opts = options.check(opts, SPEC)
    for _, name in ipairs { "confirm_timeout", "timeout" } do options.seconds(name, opts[name]) end
    body_of.check(opts.serializer)
-   if opts.connection and not home.is_connection(opts.connection) then
-      error('option "connection" must be a connection, as of mr.connect', 2)
-   end
+   if opts.connection then home.check('option "connection"', opts.connection) end
    if opts.topology and not topology.is(opts.topology) then
       error('option "topology" must be one of mr.topology', 2)
    end

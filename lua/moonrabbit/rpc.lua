@@ -144,6 +144,7 @@ local TARGET = { exchange = "string", routing_key = "string" }
 function rpc.call(to, body, opts)
    opts = options.check(opts, CALL)
    options.seconds("timeout", opts.timeout)
+   if opts.connection then home.check('option "connection"', opts.connection) end
    if type(to) == "string" then to = { exchange = "", routing_key = to } end
    if type(to) ~= "table" then error("a call goes to a queue's name or to {exchange=, routing_key=}", 2) end
    options.check(to, TARGET, { "routing_key" })

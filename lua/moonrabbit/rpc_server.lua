@@ -100,6 +100,7 @@ function rpc_server.serve(opts)
    options.whole("prefetch", opts.prefetch, 0, 65535)
    options.whole("concurrency", opts.concurrency, 1, 65535)
    body_of.check(opts.serializer)
+   if opts.connection then home.check('option "connection"', opts.connection) end
    local server = setmetatable({ queue = opts.queue, handler = opts.handler, serializer = opts.serializer }, Server)
    edition.own(server, function() task.background(Server.close, server) end)
    if not edition.is_staging() then return start(server, opts) end

@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
 local errors = require "moonrabbit.errors"
+local home = require "moonrabbit.home"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
 local scratch = require "moonrabbit.scratch"
@@ -13,7 +14,6 @@ local Topology = topology.methods
 
 -- Calls fn(ask) with a place to ask from, and closes that.
 local function with(conn, fn)
-   options.argument(1, "conn", conn, "table", 3)
    local ask = scratch.new(conn)
    local result, err = fn(ask)
    ask:close()
@@ -40,6 +40,7 @@ end
 -- @treturn[1] table by name: {messages, consumers, is_missing}
 -- @treturn[2] nil, error
 function Topology:counts(conn)
+   home.check('argument 1 ("conn")', conn)
    return with(conn, function(ask)
       local out = {}
       for _, q in ipairs(self.queues) do
@@ -68,6 +69,7 @@ end
 -- @treturn[1] number dead
 -- @treturn[2] nil, error
 function Topology:message_counts(conn, name)
+   home.check('argument 1 ("conn")', conn)
    local of = companions(self, name, 2)
    local counts, err = with(conn, function(ask)
       local out = {}
@@ -114,6 +116,7 @@ end
 -- @treturn[1] number how many
 -- @treturn[2] nil, error
 function Topology:purge(conn, name)
+   home.check('argument 1 ("conn")', conn)
    local sum, err = for_each(conn, meant(self, name, 2), "queue_purge", {})
    return sum, err -- no tail call: errors count the levels
 end
@@ -127,6 +130,7 @@ local DELETE = { queue = "string", if_unused = "boolean", if_empty = "boolean" }
 -- @treturn[1] number messages dropped with them
 -- @treturn[2] nil, error precondition_failed: in use, or not empty
 function Topology:delete(conn, opts)
+   home.check('argument 1 ("conn")', conn)
    opts = options.check(opts, DELETE)
    local sum, err = for_each(conn, meant(self, opts.queue, 2), "queue_delete",
       { if_unused = opts.if_unused, if_empty = opts.if_empty })
@@ -154,6 +158,7 @@ local JOIN = { min_successes = "number", idle_time = "number", timeout = "number
 -- @treturn[1] true
 -- @treturn[2] nil, error of kind timeout, with err.messages: how many there still were
 function Topology:join(conn, name, opts)
+   home.check('argument 1 ("conn")', conn)
    opts = options.check(opts, JOIN)
    known(self, name, 2)
    options.whole("min_successes", opts.min_successes, 1, 2 ^ 53)

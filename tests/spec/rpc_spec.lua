@@ -189,6 +189,25 @@ describe("a remote call", function()
       assert.same({ "there" }, { long.result, long.err })
    end)
 
+   it("has its deadline also when nothing at all comes any more", function()
+      quiet()
+      local conn, b = setup()
+      serve(conn, function() return "there" end)
+      assert.equal("there", mr.rpc.call("work", "x", { connection = conn }))
+      b:silent()
+      local call = background(mr.rpc.call, "work", "x", { connection = conn, timeout = 3 })
+      advance_until(call)
+      assert.same({ nil, "timeout" }, { call.result, call.err.kind })
+      b:silent(false)
+      local first = embedded.connect { url = b.url } -- the same for one whose channel is not open yet
+      assert(first:connect())
+      b:silent()
+      call = background(mr.rpc.call, "work", "x", { connection = first, timeout = 3 })
+      advance_until(call)
+      assert.same({ nil, "timeout" }, { call.result, call.err.kind })
+      b:silent(false)
+   end)
+
    it("is refused while the broker blocks publishers, at its deadline", function()
       local conn, b = setup()
       serve(conn, function() return "there" end)
@@ -277,6 +296,10 @@ describe("a remote call", function()
          ['unknown option "timout": did you mean "timeout"?'] = function() mr.rpc.call("q", "", { timout = 1 }) end,
          ["must be a number of seconds"] = function() mr.rpc.call("q", "", { timeout = -1 }) end,
          ["a body cannot be a function"] = function() mr.rpc.call("q", print) end,
+         ['option "connection" must be a connection'] = function() mr.rpc.call("q", "", { connection = {} }) end,
+         ['option "connection" must be a connection, as of mr.connect'] = function()
+            mr.rpc.serve { queue = "q", handler = print, connection = {} }
+         end,
          ["a call goes to a queue's name"] = function() mr.rpc.call(7, "") end,
          ['option "routing_key" is missing'] = function() mr.rpc.call({ exchange = "x" }, "") end,
          ['unknown serializer "xml"'] = function() mr.rpc.call("q", "", { serializer = "xml" }) end,

@@ -277,7 +277,9 @@ describe("a topology that is applied", function()
       for text, fn in pairs {
          ['unknown option "on_conflit": did you mean "on_conflict"?'] = function() shop():apply(conn, { on_conflit = "keep" }) end,
          ['option "on_conflict" must be "error" or "keep"'] = function() shop():apply(conn, { on_conflict = "maybe" }) end,
-         ['argument 1 ("conn") must be a table'] = function() shop():apply() end,
+         ['argument 1 ("conn") must be a connection'] = function() shop():apply() end,
+         ['argument 1 ("conn") must be a connection, as of mr.connect'] = function() shop():plan {} end,
+         ['argument 1 ("conn") must be a connection, as'] = function() shop():counts "memory://" end,
          ['there is no queue "q" in this topology'] = function() shop():purge(conn, "q") end,
          ['option "topology" must be one of mr.topology'] = function() mr.publisher { topology = {} } end,
       } do
