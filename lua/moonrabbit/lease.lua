@@ -18,6 +18,7 @@ end
 
 function Lease.__index(self, key)
    local item = item_of(self, 2)
+   if key == "release" then return items[self].release end
    local v = item[key]
    if type(v) ~= "function" then return v end
    return function(first, ...)
@@ -36,9 +37,10 @@ end
 --- Lends an item. When the lease is collected before it is given back, on_leak(item) is called: it must
 -- not wait.
 -- @tparam string what "connection" or "channel"
-function lease.new(item, what, on_leak)
+-- @tparam function release what the lease's own release does: gives it back
+function lease.new(item, what, release, on_leak)
    local self = setmetatable({}, Lease)
-   local state = { item = item, what = what }
+   local state = { item = item, what = what, release = release }
    items[self] = state
    -- A table has no finalizer in LuaJIT; a proxy has.
    local watch = newproxy(true)

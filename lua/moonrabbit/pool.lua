@@ -49,6 +49,16 @@ local function split(opts)
    return ours, theirs
 end
 
+-- ---- giving back ----
+
+local function end_lease(self, given, is_broken)
+   local token = self.tokens[given]
+   if not token and lease.is(given) and lease.item(given) then error("this was acquired from another pool", 3) end
+   local thing = lease.give_back(given, 3)
+   self.tokens[given] = nil
+   if items.give_back(self, thing, token, is_broken) then items.discard(self, thing) end
+end
+
 -- ---- making ----
 
 -- Wrong options are the caller's mistake, now and not at the first acquire.
@@ -82,10 +92,14 @@ function pool.new(opts)
    options.whole("max_channels", ours.max_channels, 1, 65535)
    options.whole("preconnect", ours.preconnect, 0, 65535)
    if next(theirs) == nil then theirs.url = os.getenv "AMQP_URL" or "memory://" end
-   local limit = strategy == "pooled" and (ours.max_connections or 10) or (ours.max_channels or 100)
-   local self = setmetatable({ strategy = strategy, settings = theirs, limit = limit, handle = false, items = {},
+   local most = strategy == "pooled" and (ours.max_connections or 10) or (ours.max_channels or 100)
+   local self = setmetatable({ strategy = strategy, settings = theirs, limit = most, handle = false, items = {},
       shared = {}, numbers = setmetatable({}, { __mode = "k" }), tokens = setmetatable({}, { __mode = "k" }) }, Pool)
    check_settings(self, 3)
+   function self.take_back(given) -- the release of a lease
+      end_lease(self, given)
+      return true
+   end
    local ok, err = self:_preconnect(ours.preconnect or 0, ours.ensure)
    if not ok then
       self:close()
@@ -150,7 +164,7 @@ function Pool:acquire(opts)
       limit.heed()
       return nil, token
    end
-   local given = lease.new(thing, self.strategy == "pooled" and "connection" or "channel", function(leaked)
+   local given = lease.new(thing, self.strategy == "pooled" and "connection" or "channel", self.take_back, function(leaked)
       log.warn("a pool's item was collected without a release: it goes back", { pool = self.strategy })
       if items.give_back(self, leaked, token) then task.later(function() items.discard(self, leaked) end) end
    end)
@@ -158,15 +172,8 @@ function Pool:acquire(opts)
    return given
 end
 
-local function end_lease(self, given, is_broken)
-   local token = self.tokens[given]
-   if not token and lease.is(given) and lease.item(given) then error("this was acquired from another pool", 3) end
-   local thing = lease.give_back(given, 3)
-   self.tokens[given] = nil
-   if items.give_back(self, thing, token, is_broken) then items.discard(self, thing) end
-end
-
---- Gives back what acquire lent; it must not be used afterwards.
+--- Gives back what acquire lent; it must not be used afterwards. `item:release()` is the same, and `item.pool` says
+-- whose a connection is.
 function Pool:release(item) end_lease(self, item) end
 
 --- Gives back one that is broken: it is closed, and a fresh one takes its place.

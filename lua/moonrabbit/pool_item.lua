@@ -36,7 +36,9 @@ end)
 
 local function wrap_connection(self, handle)
    C.mr_connection_keep(handle)
-   return connection.wrap(handle, self.settings)
+   local conn = connection.wrap(handle, self.settings)
+   conn.pool = self
+   return conn
 end
 
 --- The one connection for publishing, or for consuming, of a shared pool.

@@ -92,6 +92,27 @@ describe("a pool of connections", function()
       assert.has_error(function() p:release {} end, "this was not acquired from a pool")
    end)
 
+   it("is known to what it lends, whose own release gives back (Q10, Q39)", function()
+      local b = broker()
+      local p, q = pool { broker = b, max_connections = 1 }, pool { broker = b, strategy = "shared" }
+      local c = assert(p:acquire())
+      assert.equal(p, c.pool)
+      assert.is_nil(embedded.connect(b.url).pool)
+      assert(c:connect())
+      assert.is_true(c:release())
+      assert.same({ 0, 1, 1 }, counts(p))
+      assert.equal(1, #b:report().connections)
+      for _, misuse in ipairs { function() c:release() end, function() p:release(c) end } do
+         local ok, why = pcall(misuse)
+         assert.is_false(ok)
+         assert.truthy(why:find("pool_spec.lua:", 1, true) and why:find("released", 1, true), why)
+      end
+      local ch = assert(q:acquire())
+      assert.equal(q, ch.connection.pool)
+      assert.is_true(ch:release())
+      assert.same({ 0, 1, 1 }, counts(q))
+   end)
+
    it("gets back what was collected without a release", function()
       local p = pool { max_connections = 1 }
       mr.log.configure "off"
@@ -239,8 +260,7 @@ describe("a pool of connections", function()
       local b = broker()
       local p = pool { broker = b, max_connections = 1 }
       local c = assert(p:acquire())
-      assert(c:connect())
-      c:release()
+      assert(c:channel()).connection:release() -- not the lease's
       assert.same({ 1, 0, 1 }, counts(p))
       p:release(c)
       assert.same({ 0, 0, 0 }, counts(p))

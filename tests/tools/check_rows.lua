@@ -17,8 +17,6 @@ local FAULTS = "T01 T03 T04 T05 T06 T07 T08 T10 T11 T12 T13 T14 T15 T16 T17 T18 
 local pending = {
    -- scripts, which are being built; X1 and X20 are dramatiq's actors and hooks
    X1 = "consumer", X20 = "consumer",
-   -- a lent connection that knows its pool
-   Q10 = "pool", Q39 = "pool",
    -- there is no console yet
    S6 = "console",
 }
