@@ -6,6 +6,7 @@
 
 #include <ev.h>
 #include <microhttpd.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -31,8 +32,10 @@ struct mr_httpd {
 	struct MHD_Daemon *daemon;
 	ev_io io;
 	ev_timer tick; /* while there are visitors */
+	int listener;  /* the daemon's */
 	struct mr_node visitors;
 	size_t visitor_count;
+	size_t accepted; /* ever */
 	mr_httpd_answer *answer;
 	void *owner;
 };
@@ -60,6 +63,7 @@ static void on_visitor(void *owner, struct MHD_Connection *connection, void **sl
 	}
 	const union MHD_ConnectionInfo *info =
 		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	h->accepted++;
 	v = info ? mr_calloc(1, sizeof *v) : NULL;
 	*slot = v;
 	if (!v) return; /* then its silence alone ends it */
@@ -73,6 +77,22 @@ static void on_visitor(void *owner, struct MHD_Connection *connection, void **sl
 
 /* ---- turns ---- */
 
+static bool is_waited_for(const struct mr_httpd *h)
+{
+	struct pollfd p = {.fd = h->listener, .events = POLLIN};
+	return h->visitor_count < CONNECTIONS_MAX && poll(&p, 1, 0) > 0;
+}
+
+/* Somebody waits and cannot be let in: there is no descriptor left. Until the next tick nothing can be
+ * done about it, and the listener would have us awake all the time. */
+static bool is_without_descriptors(struct mr_httpd *h)
+{
+	size_t accepted = h->accepted;
+	if (!is_waited_for(h)) return false;
+	MHD_run(h->daemon);
+	return h->accepted == accepted && is_waited_for(h);
+}
+
 static void run(struct mr_httpd *h)
 {
 	MHD_UNSIGNED_LONG_LONG wait;
@@ -80,11 +100,17 @@ static void run(struct mr_httpd *h)
 		MHD_run(h->daemon);
 		if (MHD_get_timeout(h->daemon, &wait) != MHD_YES || wait) break;
 	}
+	bool is_paused = is_without_descriptors(h);
 	/* What it has read ahead makes no descriptor readable. */
 	if (MHD_get_timeout(h->daemon, &wait) == MHD_YES && !wait)
 		ev_feed_event(h->loop, &h->io, EV_READ);
-	if (h->visitor_count && !ev_is_active(&h->tick)) ev_timer_again(h->loop, &h->tick);
-	if (!h->visitor_count) ev_timer_stop(h->loop, &h->tick);
+	if (is_paused)
+		ev_io_stop(h->loop, &h->io);
+	else
+		ev_io_start(h->loop, &h->io);
+	bool ticks = h->visitor_count || is_paused;
+	if (ticks && !ev_is_active(&h->tick)) ev_timer_again(h->loop, &h->tick);
+	if (!ticks) ev_timer_stop(h->loop, &h->tick);
 }
 
 static void on_io(struct ev_loop *loop, ev_io *io, int revents)
@@ -181,6 +207,7 @@ enum mr_status mr_httpd_open(struct mr_httpd **out, struct ev_loop *loop, const 
 	struct mr_httpd *h = mr_calloc(1, sizeof *h);
 	if (h) {
 		h->loop = loop;
+		h->listener = fd;
 		h->answer = answer;
 		h->owner = owner;
 		mr_list_init(&h->visitors);

@@ -8,7 +8,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -144,13 +146,50 @@ static void test_pages_are_served_while_the_host_is_away(void **state)
 	double deadline = mr_now() + 10;
 	do answer = get(port, "/health");
 	while (!strstr(answer, "503") && mr_now() < deadline);
-	assert_non_null(strstr(answer, "stalled: the script has not yielded for 0."));
+	assert_non_null(strstr(answer, "stalled: the script has not yielded for "));
 	assert_non_null(
 		strstr(get(port, "/metrics"), "\nmoonrabbit_check_healthy{check=\"stalled\"} 0\n"));
 	assert_int_equal(mr_http_close(rt, 6), MR_OK);
 	ev = wait_for(MR_EV_DONE, 6);
 	mr_event_fini(&ev);
 	listen_somewhere();
+}
+
+static double cpu_seconds(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void test_without_descriptors_it_waits_for_some(void **state)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct rlimit before, few = {.rlim_cur = 128, .rlim_max = 0};
+	static const char request[] = "GET /live HTTP/1.1\r\nHost: x\r\n\r\n";
+	int taken[128], count = 0, fd;
+	char answer[512];
+	mr_event ev;
+	(void)state;
+	a.sin_port = htons(listen_somewhere());
+	getrlimit(RLIMIT_NOFILE, &before);
+	few.rlim_max = before.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &few);
+	while (count < 128 && (fd = dup(0)) >= 0) taken[count++] = fd;
+	close(taken[--count]); /* for our end of the connection; there is none for theirs */
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+	send(fd, request, sizeof request - 1, MSG_NOSIGNAL);
+	double cpu = cpu_seconds(), deadline = mr_now() + 0.5;
+	while (mr_now() < deadline) mr_runtime_poll(rt, &ev, 1, deadline - mr_now());
+	assert_true(cpu_seconds() - cpu < 0.25);
+	while (count) close(taken[--count]);
+	ssize_t n = recv(fd, answer, sizeof answer - 1, 0); /* within a second */
+	setrlimit(RLIMIT_NOFILE, &before);
+	close(fd);
+	assert_true(n > 12);
+	answer[n] = '\0';
+	assert_non_null(strstr(answer, "200 OK"));
 }
 
 static void test_notes_count_and_changes_are_told(void **state)
@@ -227,6 +266,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_health_is_a_struct, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pages_are_served_while_the_host_is_away, setup,
+			teardown),
+		cmocka_unit_test_setup_teardown(test_without_descriptors_it_waits_for_some, setup,
 			teardown),
 		cmocka_unit_test_setup_teardown(test_notes_count_and_changes_are_told, setup,
 			teardown),
