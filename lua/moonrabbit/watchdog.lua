@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 -- The I/O thread watches and reports, in any program. Getting a word in while the script spins takes a signal: that
 -- is the command's (runtime/main/watchdog.c), as the library touches no signals.
+local edition = require "moonrabbit.edition"
 local errors = require "moonrabbit.errors"
 local limit = require "moonrabbit.limit"
 local options = require "moonrabbit.options"
@@ -51,11 +52,13 @@ end
 function watchdog.configure(opts, level)
    opts = options.check(opts, { stall = "number", compiled = "boolean" }, nil, level)
    options.seconds("stall", opts.stall, level)
-   if opts.stall then progress.configure(opts.stall) end
-   if opts.compiled ~= nil and process then
-      is_compiled = opts.compiled
-      watch_compiled()
-   end
+   edition.later(function()
+      if opts.stall then progress.configure(opts.stall) end
+      if opts.compiled ~= nil and process then
+         is_compiled = opts.compiled
+         watch_compiled()
+      end
+   end)
 end
 
 return watchdog

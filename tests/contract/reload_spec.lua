@@ -137,6 +137,20 @@ describe("a script that is reloaded", function()
       assert.equal(1, count(out, "msg=consuming"))
    end)
 
+   it("may change the time limit of its handlers", function()
+      local BODY = [[mr.consumer { queue = "%Q", connection = mr.connect { name = "w" }, time_limit = tonumber(LIMIT), retry =
+         function(ctx) print("ended by " .. ctx.err.kind) io.flush() return "drop" end, handler = function(msg)
+            if msg.body == "wait" then mr.sleep(20) end
+            print(msg.body .. " by " .. EDITION) io.flush() end } ]]
+      start(BODY)
+      ask(ch, q, worker, "a", "a by one")
+      reload("local LIMIT = 0.1 " .. BODY)
+      worker:says "msg=reloaded"
+      ask(ch, q, worker, "b", "b by two")
+      ask(ch, q, worker, "wait", "ended by timeout")
+      finish()
+   end)
+
    it("ends timers, tasks and hooks of the old one, and begins the new one's", function()
       local BODY = PLAIN .. [[
          mr.every(0.01, function() print("tick " .. EDITION) io.flush() end)
