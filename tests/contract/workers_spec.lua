@@ -175,7 +175,7 @@ describe("a supervisor", function()
       has(text, '\nmoonrabbit_healthy{worker="1"} 1\nmoonrabbit_healthy{worker="2"} 1\n')
       assert.equal(404, (get "/nowhere"))
       os.execute("kill -KILL " .. pids_of(group:output())[2])
-      broker.eventually("the death in the report", function() return get "/health" == 503 end)
+      group:says 'msg="worker died"'
       local code, body = get "/health"
       local report = cjson.decode(body)
       assert.same({ 503, "unhealthy", "healthy", "unhealthy", 1 }, { code, report.status, report.workers[1].status,
