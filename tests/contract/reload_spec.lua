@@ -153,6 +153,8 @@ describe("a script that is reloaded", function()
 
    it("ends timers, tasks and hooks of the old one, and begins the new one's", function()
       local BODY = PLAIN .. [[
+         assert(mr.health.listen "127.0.0.1:0" > 0)
+         mr.health.check("mine", function() print("check " .. EDITION) io.flush() return true end, { every = 0.01 })
          mr.every(0.01, function() print("tick " .. EDITION) io.flush() end)
          mr.spawn(function() while true do print("task " .. EDITION) io.flush() mr.sleep(0.01) end end)
          mr.on_stop(function() print("stop " .. EDITION) end)
@@ -160,12 +162,14 @@ describe("a script that is reloaded", function()
       start(BODY)
       worker:says "task one"
       worker:says "tick one"
+      worker:says "check one"
       reload(BODY)
+      worker:says "check two"
       worker:says "tick two"
       worker:says "task two"
       local out = finish()
       local rest = out:sub(out:find("msg=reloaded", 1, true), -1)
-      assert.equal(0, count(rest, "tick one") + count(rest, "task one") + count(rest, "stop one"), rest)
+      assert.equal(0, count(rest, "tick one") + count(rest, "check one") + count(rest, "task one") + count(rest, "stop one"), rest)
       assert.equal(1, count(rest, "stop two"))
    end)
 
