@@ -151,7 +151,9 @@ function consume.ended(consumer, state, err)
    progress.undescribe(consumer)
    consumer.channel.consumers[consumer.number] = nil
    for _, token in ipairs(consumer.readers) do task.wake(token, true) end
-   if consumer.listener then consumer.listener("ended", err) end
+   local listener = consumer.listener
+   consumer.listener = false -- it ends once
+   if listener then listener("ended", err) end
 end
 
 --- It is away with its channel, or the broker cancelled it, and it will be back. What no handler has

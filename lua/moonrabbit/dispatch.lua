@@ -66,6 +66,7 @@ local function ask_policy(question)
    local self, ctx, event = question[1], question[2], question[3]
    local verdict, why = retry.ask(self.options.retry, ctx)
    if type(verdict) == "number" then event.delay = verdict elseif verdict == "next_host" then event.delay = 0 end
+   self.was_told_to_stop = verdict == "stop" -- for mr.consumer, which would try by itself
    if verdict ~= "stop" then tell(self, event) end
    if not verdict then
       return log.error("the retry policy gave no answer; the built-in one goes on", { connection = self.host, error = why })

@@ -3,6 +3,7 @@
 local consumer = require "moonrabbit.consumer"
 local edition = require "moonrabbit.edition"
 local handling = require "moonrabbit.handling"
+local life = require "moonrabbit.life"
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local progress = require "moonrabbit.progress"
@@ -89,7 +90,7 @@ local function transplant(old, new)
    local inner = old.inner
    new.inner, new.channel, new.queue, new.state, new.err = inner, old.channel, old.queue, old.state, old.err
    new.was_consuming, new.waiting = old.was_consuming, old.waiting
-   inner.owner, inner.listener = new, function(what, why) new:_hear(what, why) end
+   inner.owner, inner.listener = new, function(what, why) life.hear(new, what, why) end
    inner.handler, inner.concurrency = new.handler, new.options.concurrency or false
    inner.stall, inner.time_limit = new.options.stall or false, new.options.time_limit or false
    inner.origin = progress.origin(new.options.handler)
@@ -98,8 +99,8 @@ local function transplant(old, new)
    old.inner, old.channel, old.waiting = nil, nil, {}
    old.state = "cancelled"
    if old.overdue then old.overdue:stop() end
-   for i, other in ipairs(consumer.list()) do
-      if other == old then consumer.list()[i] = new end
+   for i, other in ipairs(life.list()) do
+      if other == old then life.list()[i] = new end
    end
 end
 
@@ -119,7 +120,7 @@ local function leave(worker) if worker.inner then worker.inner:_leave() end end
 
 local function linger(worker)
    if worker.inner then worker.inner:_linger() end
-   if worker.channel then consumer.close_later(worker) end
+   if worker.channel then life.close_behind(worker.inner, worker.channel) end
 end
 
 -- All that takes time: consumers that are no more finish what came, new ones begin, and what only old handlers
@@ -143,7 +144,7 @@ end
 function swap.run(plan)
    local old = edition.commit(function()
       for _, pair in ipairs(plan.kept) do transplant(pair[1], pair[2]) end
-      for _, worker in ipairs(plan.ended) do consumer.end_for_good(worker, "cancelled") end
+      for _, worker in ipairs(plan.ended) do life.finish(worker, "cancelled") end
    end)
    task.background(function() settle(plan, old) end)
 end

@@ -1,0 +1,185 @@
+--- life: how a consumer of mr.consumer gets to consume, and gets there again, until it ends.
+-- SPDX-License-Identifier: MIT
+local C = require("moonrabbit.ffi").C
+local drain = require "moonrabbit.drain"
+local errors = require "moonrabbit.errors"
+local log = require "moonrabbit.log"
+local loop = require "moonrabbit.loop"
+local progress = require "moonrabbit.progress"
+local retry = require "moonrabbit.retry"
+local setup = require "moonrabbit.setup"
+local task = require "moonrabbit.task"
+local verdict = require "moonrabbit.verdict"
+
+local life = {}
+
+local builtin = retry.exponential { first = 0.5, max = 30 }
+local AT_CAP = 30              -- seconds between tries when the error says that they are of no use, as recovery has it
+
+local workers = {}             -- in the order of their making; those that have not ended
+
+--- The consumers that have not ended.
+function life.list() return workers end
+
+-- ---- states ----
+
+local function enter(self, state, err)
+   self.state, self.err, self.next_try = state, err, nil
+   local waiting = self.waiting
+   self.waiting = {}
+   for _, token in ipairs(waiting) do task.wake(token, true) end
+end
+
+local function has_ended(self) return self.state == "cancelled" or self.state == "failed" end
+local function is_over(self) return has_ended(self) or drain.is_asked() end
+life.has_ended = has_ended
+
+--- It consumes no more and does not try to.
+-- @tparam worker self
+-- @tparam string state "cancelled" or "failed"
+-- @tparam ?table err why
+function life.finish(self, state, err)
+   enter(self, state, err)
+   if self.overdue then self.overdue:stop() end
+   for i, other in ipairs(workers) do
+      if other == self then table.remove(workers, i) break end
+   end
+end
+
+local function give_up(self, err)
+   log.error("consumer failed", { queue = self.queue, kind = err.kind, error = err.text, hint = err.hint })
+   life.finish(self, "failed", err)
+   drain.note_loss(err)
+end
+
+--- Closes a consumer's channel once no handler needs it for settling.
+function life.close_behind(inner, ch)
+   while inner and inner.running > 0 and ch.handle do loop.sleep(0.05) end
+   ch:close()
+end
+
+--- Its channel goes when its handlers have ended, while others may go on.
+function life.retire(self)
+   local inner, ch = self.inner, self.channel
+   if ch then task.background(function() life.close_behind(inner, ch) end) end
+end
+
+-- ---- tries ----
+
+-- Its consumer on a channel; what that one hears before it is the worker's is for whoever started it.
+local function consume(self, ch)
+   local o = self.options
+   local inner, err
+   inner, err = ch:_consume(self.queue, self.handler, { consumer_tag = o.consumer_tag, exclusive = o.exclusive,
+      priority = o.priority, arguments = o.arguments, concurrency = o.concurrency, stall = o.stall,
+      time_limit = o.time_limit }, { owner = self, judge = verdict.judge, trace = verdict.trace, is_manual = o.manual_ack,
+      origin = progress.origin(o.handler), listener = function(what, why)
+         if inner and self.inner == inner then life.hear(self, what, why) end
+      end })
+   if inner and (inner.state == "failed" or inner.state == "cancelled") then -- with its channel, in the same breath
+      return nil, inner.err or errors.new("closed", "channel")
+   end
+   return inner, err
+end
+
+-- One try. True, or nil, error and the scope of what failed.
+local function try(self)
+   life.retire(self)
+   self.channel = nil
+   local ch, err = self.connection:channel()
+   if not ch then return nil, err, "connect" end
+   self.channel = ch
+   if is_over(self) then return nil end
+   local ok, scope
+   ok, err, scope = setup.run(self, ch)
+   if not ok then return nil, err, scope end
+   if is_over(self) then return nil end
+   local inner
+   inner, err = consume(self, ch)
+   if not inner then return nil, err, "channel" end
+   self.inner = inner
+   return true
+end
+
+-- It ended while it was being started: what the try has made goes.
+local function take_back(self)
+   if self.inner then self.inner:cancel() end
+   life.retire(self)
+end
+
+-- Is trying again of no use, or not wanted?
+local function is_final(self, err, scope)
+   local o = self.connection.options
+   if self.connection.released then return true end
+   if scope == "connect" and (o.transport_options or o.connection_attempts) then return true end -- it has tried itself
+   return not err.recoverable and not self.was_consuming
+end
+
+local function ask_policy(self, attempt, err, scope, began)
+   local word = retry.decide(self.connection.options.retry, { scope = scope, attempt = attempt, err = err,
+      elapsed = C.mr_now() - began }, builtin)
+   if type(word) == "number" and not err.recoverable then return math.max(word, AT_CAP) end
+   return word == "next_host" and 0 or word
+end
+
+local function nap(self, seconds)
+   self.next_try = C.mr_now() + seconds
+   local token = task.token()
+   table.insert(self.waiting, token)
+   loop.wait(token, seconds)
+end
+
+--- Tries until it consumes, or there is no point in it.
+local function run(self)
+   local attempt, began = 0, C.mr_now()
+   while not is_over(self) do
+      local ok, err, scope = try(self)
+      if is_over(self) then break end
+      if ok then
+         self.was_consuming = true
+         log.info("consuming", { queue = self.queue, tag = self.inner.tag })
+         return enter(self, "consuming")
+      end
+      attempt = attempt + 1
+      local word = is_final(self, err, scope) and "stop" or ask_policy(self, attempt, err, scope, began)
+      if is_over(self) then break end -- the policy took its time
+      if word == "stop" then
+         give_up(self, err)
+         break
+      end
+      log.warn("consumer not started; trying again", { queue = self.queue, attempt = attempt, delay = word, kind = err.kind,
+         error = err.text })
+      enter(self, "recovering", err)
+      nap(self, word)
+   end
+   take_back(self)
+end
+
+--- Begins it.
+function life.start(self)
+   table.insert(workers, self)
+   task.spawn(run, self)
+end
+
+--- The I/O thread or the broker says what has become of its consumer. Called by the dispatcher: nothing here may wait.
+-- @tparam worker self
+-- @tparam string what "suspended", "resumed", "ended"
+-- @tparam ?table err why; nil: the program wanted it so
+function life.hear(self, what, err)
+   if has_ended(self) then return end
+   if what == "resumed" then return enter(self, "consuming") end
+   if what == "ended" and not err then return life.finish(self, "cancelled") end
+   local fn = self.options.on_lost
+   if err and err.kind == "cancelled" then fn = self.options.on_cancel end
+   if type(fn) == "function" and self.state == "consuming" then task.later(fn, err) end
+   enter(self, "recovering", err)
+   if what == "suspended" then return end
+   -- It is not brought back by the connection: by us, unless nothing is to be.
+   if self.connection.options.recover == false then return life.finish(self, "failed", err) end
+   if self.connection.was_told_to_stop then return give_up(self, err) end
+   task.later(run, self)
+end
+
+loop.on_close(function() workers = {} end)
+
+return life

@@ -1,0 +1,149 @@
+--- consumer: the life of mr.consumer when it goes wrong at an awkward moment: while it starts, fails, is cancelled.
+local mr = require "moonrabbit"
+local consume = require "moonrabbit.consume"
+local embedded = require "embedded"
+local errors = require "moonrabbit.errors"
+local waits = require "waits"
+
+local b, conn, ch -- the broker of the test, a connection, and a channel for looking and publishing
+
+local function setup()
+   mr.log.configure "off"
+   b = embedded.broker {}
+   conn = embedded.connect { url = b.url }
+   ch = assert(conn:channel())
+   assert(ch:confirm_select())
+end
+
+local function clean()
+   embedded.close_all()
+   mr.log.configure "warn"
+end
+
+local function eventually(what, condition) return waits.within(what, 10, condition) end
+
+-- How often something is called from now on.
+local function count_calls(of, name)
+   local original, count = of[name], { n = 0 }
+   of[name] = function(...)
+      count.n = count.n + 1
+      return original(...)
+   end
+   finally(function() of[name] = original end)
+   return count
+end
+
+local function turns(n) for _ = 1, n do mr.sleep(0.001) end end
+
+describe("a consumer that cannot start", function()
+   before_each(setup)
+   after_each(clean)
+
+   it("fails for good, once, when the broker refuses it", function()
+      local owner = assert(assert(embedded.connect { url = b.url }:channel()))
+      assert(owner:queue_declare { queue = "q", durable = true })
+      assert(owner:consume("q", function() end, { exclusive = true }))
+      local tries = count_calls(require "moonrabbit.setup", "run")
+      local w = mr.consumer { queue = "q", connection = conn, handler = function() end }
+      local ok, err = w:wait(5)
+      assert.same({ nil, "access_refused", "failed" }, { ok, err and err.kind, w.state })
+      turns(50)
+      assert.same({ 1, "failed" }, { tries.n, w.state })
+   end)
+
+   it("tries again at its policy's pace, not faster, when it had consumed before", function()
+      local w = mr.consumer { queue = "q", connection = conn, handler = function() end }
+      assert(w:wait(5))
+      assert(ch:consume("q", function() end))
+      local tries = count_calls(require "moonrabbit.setup", "run")
+      w.options.exclusive = true -- which is refused while there is another one
+      consume.ended(w.inner, "failed", errors.new("stream_lost", "connection"))
+      turns(100)
+      assert.same({ 1, "recovering", "access_refused" }, { tries.n, w.state, w.err.kind })
+      assert(w:cancel())
+   end)
+end)
+
+describe("a consumer that is cancelled while it starts", function()
+   before_each(setup)
+   after_each(clean)
+
+   -- Cancelled, it has no consumer at the broker, then and later.
+   local function stays_cancelled(w)
+      eventually("its end", function() return w.state == "cancelled" end)
+      mr.testing.advance(40, 5)
+      assert.equal("cancelled", w.state)
+      local q = b:queue "q"
+      assert.equal(0, q and q.consumers or 0)
+   end
+
+   it("stays cancelled: at its connection", function()
+      local w = mr.consumer { queue = "q", connection = embedded.connect { url = b.url }, handler = function() end }
+      assert(w:cancel())
+      stays_cancelled(w)
+   end)
+
+   for where, method in pairs { ["at its declarations"] = "qos", ["at consuming"] = "_consume" } do
+      it("stays cancelled: " .. where, function()
+         local methods = require("moonrabbit.channel").methods
+         local original, w = methods[method], nil
+         methods[method] = function(...)
+            mr.after(0, function() w:cancel() end)
+            return original(...)
+         end
+         finally(function() methods[method] = original end)
+         w = mr.consumer { queue = "q", connection = conn, handler = function() end }
+         stays_cancelled(w)
+      end)
+   end
+
+   it("stays cancelled: when its broker has just said yes", function()
+      local methods = require("moonrabbit.channel").methods
+      local original, w = methods._consume, nil
+      methods._consume = function(...)
+         local inner, err = original(...)
+         w:cancel()
+         return inner, err
+      end
+      finally(function() methods._consume = original end)
+      w = mr.consumer { queue = "q", connection = conn, handler = function() end }
+      stays_cancelled(w)
+   end)
+
+   it("stays cancelled: while its policy thinks", function()
+      local is_asked
+      local late = embedded.connect { url = "amqp://127.0.0.1:1", connect_timeout = 1, retry = function()
+         is_asked = true
+         mr.sleep(0.5)
+         return 0.1
+      end }
+      local w = mr.consumer { queue = "q", connection = late, handler = function() end }
+      eventually("the question", function() return is_asked end)
+      assert(w:cancel())
+      stays_cancelled(w)
+   end)
+end)
+
+describe("a consumer whose policy says stop", function()
+   before_each(setup)
+   after_each(clean)
+
+   for what, strike in pairs {
+      ["when its queue is deleted"] = function() assert(ch:queue_delete { queue = "q" }) end,
+      ["when its channel is closed by the broker"] = function(w)
+         w.channel:exchange_declare { exchange = "nowhere", passive = true }
+      end,
+      ["when its connection is lost"] = function() b:drop() end,
+   } do
+      it("fails for good " .. what, function()
+         local w = mr.consumer { queue = "q", connection = embedded.connect { url = b.url, retry = mr.retry.never },
+            handler = function() end }
+         assert(w:wait(5))
+         local tries = count_calls(require "moonrabbit.setup", "run")
+         strike(w)
+         eventually("the end", function() return w.state == "failed" end)
+         mr.testing.advance(40, 5)
+         assert.same({ "failed", 0 }, { w.state, tries.n })
+      end)
+   end
+end)
