@@ -346,6 +346,26 @@ describe("a script that does not wait", function()
       assert.is_true(tonumber(over:match "seconds=([%d.]+)") >= 0.3, over)
    end)
 
+   it("of a host with a loop of its own is one that does not come when it is called", function()
+      mr.log.configure "warn"
+      mr.watchdog { stall = 0.1 }
+      local function rest() -- what a game does between two frames
+         repeat until not mr.poll(0)
+         spin(0.3)
+      end
+      local quiet = errors_of(rest)
+      local called = errors_of(function()
+         repeat until not mr.poll(0)
+         ch:publish_async("", "q", "x") -- its confirm calls
+         spin(0.5)
+         progress.lend(false)
+         ch:wait_for_confirms()
+         mr.sleep(0.1)
+      end)
+      assert.equal("", quiet)
+      assert.is_truthy(called:find('msg="the script is stalled" seconds=0%.%d doing=running'), called)
+   end)
+
    it("is left alone when its consumer says so, and when messages just follow each other", function()
       mr.log.configure "warn"
       mr.watchdog { stall = 0.5 }
