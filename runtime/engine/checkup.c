@@ -14,6 +14,7 @@
 #define CHECKS_MAX 64
 #define FAILED_MAX 16
 #define ROUND 1000 /* ms between two looks */
+#define SOON 20    /* ms from a change to the look at it */
 
 static mr_health *look(struct mr_checkup *c)
 {
@@ -57,10 +58,12 @@ static void watch(struct mr_checkup *c, bool on)
 	mr_timer_arm(&c->round, on ? mr_engine_now(c->engine) + ROUND : MR_NEVER);
 }
 
-/* Something may have changed: no need to wait for the round. */
+/* Something may have changed: no need to wait for the round. A thousand connections that are lost are one
+ * look, not a thousand. */
 static void look_soon(struct mr_checkup *c)
 {
-	if (c->watching) mr_timer_arm(&c->round, mr_engine_now(c->engine));
+	mr_msec at = mr_engine_now(c->engine) + SOON;
+	if (c->watching && c->round.at > at) mr_timer_arm(&c->round, at);
 }
 
 void mr_checkup_saw(struct mr_checkup *c, const mr_event *ev)
