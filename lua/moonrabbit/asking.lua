@@ -3,6 +3,7 @@
 local bit = require "bit"
 local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
+local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local limit = require "moonrabbit.limit"
 local options = require "moonrabbit.options"
@@ -48,7 +49,7 @@ local PATIENCE = 10 -- seconds for a channel that is away to come back
 local function fill(operation, opts, name, extra, key, number)
    local r = request_box
    r.operation, r.flags, r.number, r.timeout = operation, 0, number or 0, opts.timeout or 0
-   for flag, bits in pairs(FLAGS) do
+   for flag, bits in each(FLAGS) do
       if opts[flag] then r.flags = bit.bor(r.flags, bits) end
    end
    set(r.name, name or "")

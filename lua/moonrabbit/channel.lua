@@ -4,6 +4,7 @@
 local C = require("moonrabbit.ffi").C
 local asking = require "moonrabbit.asking"
 local consume = require "moonrabbit.consume"
+local each = require "moonrabbit.each"
 local edition = require "moonrabbit.edition"
 local errors = require "moonrabbit.errors"
 local limit = require "moonrabbit.limit"
@@ -132,7 +133,7 @@ local function start_consumer(self, queue, handler, opts, inner)
    local arguments = opts.arguments
    if opts.priority then
       arguments = { ["x-priority"] = opts.priority }
-      for k, v in pairs(opts.arguments or {}) do arguments[k] = v end
+      for k, v in each(opts.arguments or {}) do arguments[k] = v end
    end
    local consumer = consume.new(self, queue, handler, opts, inner)
    local flags = { no_ack = opts.no_ack, exclusive = opts.exclusive, arguments = arguments, timeout = opts.timeout }

@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
 local channel = require "moonrabbit.channel"
 local consume = require "moonrabbit.consume"
+local each = require "moonrabbit.each"
 local edition = require "moonrabbit.edition"
 local errors = require "moonrabbit.errors"
 local limit = require "moonrabbit.limit"
@@ -141,7 +142,7 @@ end
 -- The handle goes: nothing may point to it any more.
 local function forget(self)
    local err = errors.new("closed", "connection", "the connection was released")
-   for _, ch in pairs(self.channels) do self:_channel_gone(ch, err) end
+   for _, ch in each(self.channels) do self:_channel_gone(ch, err) end
    self:_wake_waiters()
    by_id[self.number] = nil
    self.released = true
@@ -204,7 +205,7 @@ function Connection:_channel_gone(ch, err)
    if self.channels[ch.number] == ch then self.channels[ch.number] = nil end
    if ch.on_away then ch.on_away(err) end
    local by_program = err.kind == "closed"
-   for _, consumer in pairs(ch.consumers) do
+   for _, consumer in each(ch.consumers) do
       consume.ended(consumer, by_program and "cancelled" or "failed", not by_program and err or nil)
    end
    C.mr_channel_free(handle)
@@ -235,13 +236,13 @@ function connection.by_number(number) return by_id[number] end
 --- Every connection that is not released.
 function connection.each(fn)
    local list = {}
-   for _, self in pairs(by_id) do list[#list + 1] = self end
+   for _, self in each(by_id) do list[#list + 1] = self end
    for _, self in ipairs(list) do fn(self) end
 end
 
 loop.on_close(function()
    connection.each(forget)
-   for _, book in pairs(connection.books) do ticket.lose_all(book) end
+   for _, book in each(connection.books) do ticket.lose_all(book) end
    connection.books = {}
 end)
 

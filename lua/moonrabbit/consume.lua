@@ -1,6 +1,7 @@
 --- consume: consumers: whose a delivery is, and when its handler's turn comes.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
+local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local handling = require "moonrabbit.handling"
 local loop = require "moonrabbit.loop"
@@ -174,8 +175,8 @@ end
 
 --- Does something that a connection delivered wait for its turn?
 function consume.is_holding(number)
-   for _, consumer in pairs(consumers) do
-      for _, d in pairs(consumer.held) do
+   for _, consumer in each(consumers) do
+      for _, d in each(consumer.held) do
          if d.connection == number then return true end
       end
    end
@@ -185,7 +186,7 @@ end
 --- Calls fn for each consumer that has not ended.
 function consume.each(fn)
    local list = {}
-   for _, consumer in pairs(consumers) do list[#list + 1] = consumer end
+   for _, consumer in each(consumers) do list[#list + 1] = consumer end
    table.sort(list, function(a, b) return a.number < b.number end)
    for _, consumer in ipairs(list) do fn(consumer) end
 end

@@ -5,6 +5,7 @@
 -- The copy is confirmed before the original is acked: at least once, and at most one more if anything dies
 -- in between. Copies go over a connection of their own: a broker that blocks publishers must not hold up acks.
 local C = require("moonrabbit.ffi").C
+local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local limit = require "moonrabbit.limit"
 local loop = require "moonrabbit.loop"
@@ -108,8 +109,8 @@ local function cut(text, size) return #text > size and text:sub(1, size - 4) .. 
 -- The properties of a copy: those of the message, and what has become of it so far.
 local function properties_of(msg, info)
    local props, headers = {}, {}
-   for name, v in pairs(msg.properties) do props[name] = v end
-   for name, v in pairs(msg.headers) do
+   for name, v in each(msg.properties) do props[name] = v end
+   for name, v in each(msg.headers) do
       if not LEFT_OUT[name] then headers[name] = v end
    end
    -- An expiration was for the first queue; a user_id must be that of the connection that publishes.

@@ -4,6 +4,7 @@ local C = require("moonrabbit.ffi").C
 local connection = require "moonrabbit.connection"
 local consume = require "moonrabbit.consume"
 local drain = require "moonrabbit.drain"
+local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
@@ -30,7 +31,7 @@ local function channel_of(ev)
 end
 
 local function lost_for_good(self, what, err)
-   for _, ch in pairs(self.channels) do self:_channel_gone(ch, err) end
+   for _, ch in each(self.channels) do self:_channel_gone(ch, err) end
    self:_wake_waiters()
    -- One that never was open is no loss: who asked for it has the error.
    if what ~= "closed" and self.was_open then drain.note_loss(err) end
@@ -47,8 +48,8 @@ end
 
 local function recovered(self, ev)
    local report = report_of(ev)
-   for _, ch in pairs(self.channels) do
-      for _, consumer in pairs(ch.consumers) do
+   for _, ch in each(self.channels) do
+      for _, consumer in each(ch.consumers) do
          local name = report.renamed[consumer.queue]
          if name then
             consumer.queue = name

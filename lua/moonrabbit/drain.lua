@@ -3,6 +3,7 @@
 local C = require("moonrabbit.ffi").C
 local connection = require "moonrabbit.connection"
 local consume = require "moonrabbit.consume"
+local each = require "moonrabbit.each"
 local handling = require "moonrabbit.handling"
 local inflight = require "moonrabbit.inflight"
 local log = require "moonrabbit.log"
@@ -76,11 +77,11 @@ local function outstanding()
    local count = 0
    for _, fn in ipairs(counters) do count = count + fn() end
    connection.each(function(conn)
-      for _, ch in pairs(conn.channels) do
+      for _, ch in each(conn.channels) do
          if ch.book then count = count + ch.book.outstanding + #ch.again end
       end
    end)
-   for _, book in pairs(connection.books) do count = count + book.outstanding end
+   for _, book in each(connection.books) do count = count + book.outstanding end
    return count
 end
 

@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 -- The command makes editions; in another program there is one, and nothing here has any effect. While a new
 -- main chunk runs aside (it is staged), what it registers waits for its turn.
+local each = require "moonrabbit.each"
 local task = require "moonrabbit.task"
 
 local edition = {}
@@ -93,10 +94,10 @@ end
 local function is_equal(a, b)
    if type(a) == "function" and type(b) == "function" then return true end
    if type(a) ~= "table" or type(b) ~= "table" then return a == b end
-   for k, v in pairs(a) do
+   for k, v in each(a) do
       if not is_equal(v, b[k]) then return false end
    end
-   for k in pairs(b) do
+   for k in each(b) do
       if a[k] == nil then return false end
    end
    return true
@@ -135,7 +136,7 @@ function edition.chunk_ended() late[task.current()] = nil end
 function edition.current() return current end
 
 local function close_all(things)
-   for thing, close in pairs(things) do close(thing) end
+   for thing, close in each(things) do close(thing) end
 end
 
 --- Closes what handlers of an edition may still have used. It waits.
@@ -167,12 +168,12 @@ function edition.commit(between)
    current, staged = staged, nil
    current.worker = nil
    close_all(old.owned)
-   for conn, settings in pairs(current.claimed) do
+   for conn, settings in each(current.claimed) do
       conn.options, conn.on_event = settings, settings.on_event
       table.insert(current.connections, conn)
    end
    between()
-   for worker in pairs(old.tasks) do task.condemn(worker) end
+   for worker in each(old.tasks) do task.condemn(worker) end
    for _, fn in ipairs(current.deferred) do task.background(fn) end
    current.deferred = {}
    return old

@@ -1,6 +1,7 @@
 --- ensure: trying again until it works: kombu's ensure, ensure_connection and their arithmetic.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
+local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
@@ -21,8 +22,8 @@ function ensure.options(opts, usual, level)
    opts = options.check(opts, SPEC, nil, (level or 2) + 1)
    options.whole("max_retries", opts.max_retries, 0, 2 ^ 53, (level or 2) + 1)
    local all = {}
-   for k, v in pairs(usual) do all[k] = v end
-   for k, v in pairs(opts) do
+   for k, v in each(usual) do all[k] = v end
+   for k, v in each(opts) do
       if k ~= "errback" and k ~= "max_retries" then options.seconds(k, v, (level or 2) + 1) end
       all[k] = v
    end

@@ -3,6 +3,7 @@
 local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
 local connection = require "moonrabbit.connection"
+local each = require "moonrabbit.each"
 local ensure = require "moonrabbit.ensure"
 local errors = require "moonrabbit.errors"
 local options = require "moonrabbit.options"
@@ -33,7 +34,7 @@ function Connection:acquire() return self end
 -- transport, host and state
 function Connection:info()
    local info = {}
-   for k, v in pairs(self.options) do
+   for k, v in each(self.options) do
       if k ~= "password" and k ~= "url" and k ~= "on_event" then info[k] = v end
    end
    if not self.released then
@@ -66,8 +67,8 @@ end
 -- @treturn connection not connected yet
 function Connection:clone(overrides)
    local all = {}
-   for k, v in pairs(self.options) do all[k] = v end
-   for k, v in pairs(overrides or {}) do all[k] = v end
+   for k, v in each(self.options) do all[k] = v end
+   for k, v in each(overrides or {}) do all[k] = v end
    local conn = connection.new(all, 2)
    return conn
 end

@@ -7,6 +7,7 @@ local C = require("moonrabbit.ffi").C
 local asking = require "moonrabbit.asking"
 local connection = require "moonrabbit.connection"
 local consume = require "moonrabbit.consume"
+local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local handling = require "moonrabbit.handling"
 local limit = require "moonrabbit.limit"
@@ -24,10 +25,10 @@ local function twin_of(ch, twin_conn)
    local twin, err = twin_conn:channel()
    if not twin then return nil, err end
    local ok = true
-   for _, mode in pairs(ch.modes) do
+   for _, mode in each(ch.modes) do
       if ok then ok, err = twin[mode[1]](twin, mode[2]) end
    end
-   for _, consumer in pairs(ch.consumers) do
+   for _, consumer in each(ch.consumers) do
       if ok then
          ok, err = asking.ask(twin, C.MR_BASIC_CONSUME, consumer.flags, consumer.queue, consumer.tag, nil, consumer.number)
       end
@@ -38,7 +39,7 @@ end
 
 local function twins_of(self, twin_conn)
    local pairs_ = {}
-   for _, ch in pairs(self.channels) do
+   for _, ch in each(self.channels) do
       local twin, err = twin_of(ch, twin_conn)
       if not twin then return nil, err end
       pairs_[#pairs_ + 1] = { old = ch, new = twin }
@@ -49,7 +50,7 @@ end
 -- The program's channel is the new one from here on; what is left is the old one, under its own name.
 local function swap_channel(ch, twin)
    local old = { handle = ch.handle, epoch = ch.epoch, tags = {}, has_answers = ch.pending and ch.pending() }
-   for _, consumer in pairs(ch.consumers) do old.tags[#old.tags + 1] = consumer.tag end
+   for _, consumer in each(ch.consumers) do old.tags[#old.tags + 1] = consumer.tag end
    if ch.book then
       if ch.book.outstanding > 0 then connection.books[ch.epoch] = ch.book end
       ch.book = twin.book or ticket.book()

@@ -6,6 +6,7 @@ local ffi = require "ffi"
 local bit = require "bit"
 local C = require("moonrabbit.ffi").C
 local checks = require "moonrabbit.checks"
+local each = require "moonrabbit.each"
 local edition = require "moonrabbit.edition"
 local errors = require "moonrabbit.errors"
 local lag = require "moonrabbit.lag"
@@ -65,12 +66,12 @@ local SWITCHES = {                     -- option -> types
 
 local function check_switches(given)
    local spec = {}
-   for name, types in pairs(SWITCHES) do
+   for name, types in each(SWITCHES) do
       local kind = type(given[name])
       spec[name] = types[kind] and kind or next(types)
    end
    options.check(given, spec, nil, 3)
-   for name, v in pairs(given) do
+   for name, v in each(given) do
       if type(v) == "number" and not (v >= 0 and v < math.huge) then
          error(('option "%s" must not be negative'):format(name), 3)
       end
@@ -92,7 +93,7 @@ end
 
 local function apply(opts, lag_options)
    settings = settings or default_settings()
-   for name in pairs(BITS) do switch(name, opts[name]) end
+   for name in each(BITS) do switch(name, opts[name]) end
    if opts.consuming ~= nil then settings.consumers = type(opts.consuming) == "number" and opts.consuming or 0 end
    if opts.stalled ~= nil then settings.stalled = type(opts.stalled) == "number" and opts.stalled or 0 end
    if opts.dead_after ~= nil then settings.dead = opts.dead_after or 0 end

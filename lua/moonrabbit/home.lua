@@ -1,6 +1,7 @@
 --- home: where a program connects when it does not say where, and the connection it then shares.
 -- SPDX-License-Identifier: MIT
 local connection = require "moonrabbit.connection"
+local each = require "moonrabbit.each"
 
 local home = {}
 
@@ -24,7 +25,7 @@ function home.settings(where)
       if where[name] ~= nil then return where end
    end
    local all = { url = place() }
-   for name, v in pairs(where) do all[name] = v end
+   for name, v in each(where) do all[name] = v end
    return all
 end
 

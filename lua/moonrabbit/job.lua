@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
 local body_of = require "moonrabbit.body"
+local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local options = require "moonrabbit.options"
 local properties = require "moonrabbit.properties"
@@ -14,8 +15,8 @@ local OURS = { exchange = "string", routing_key = "string", timeout = "number", 
 local function merged(self, props, kind, level)
    if not props and not kind then return self.usual end
    local merged_ = {}
-   for name, v in pairs(self.usual) do merged_[name] = v end
-   for name, v in pairs(props or {}) do
+   for name, v in each(self.usual) do merged_[name] = v end
+   for name, v in each(props or {}) do
       if not OURS[name] then
          merged_[name] = v
       elseif type(v) ~= OURS[name] then

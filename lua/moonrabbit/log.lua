@@ -1,6 +1,7 @@
 --- log: lines on standard error, as the runtime writes its own.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
+local each = require "moonrabbit.each"
 local loop = require "moonrabbit.loop"
 local value = require "moonrabbit.value"
 
@@ -18,7 +19,7 @@ log.is_debug = false
 -- traceback goes last.
 local function encode(fields, into_level)
    local names = {}
-   for name in pairs(fields) do
+   for name in each(fields) do
       if type(name) ~= "string" then error("the names of log fields must be strings", into_level + 1) end
       names[#names + 1] = name
    end
@@ -44,7 +45,7 @@ local function write(number, text, fields)
 end
 
 --- One function for each level: log.error, log.warn, log.info, log.debug (text [, fields]).
-for name, number in pairs(LEVELS) do
+for name, number in each(LEVELS) do
    if name ~= "off" then log[name] = function(text, fields) write(number, text, fields) end end
 end
 

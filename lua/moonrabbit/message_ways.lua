@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local consume = require "moonrabbit.consume"
 local copies = require "moonrabbit.copies"
+local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local message = require "moonrabbit.message"
 local options = require "moonrabbit.options"
@@ -70,6 +71,6 @@ function methods:reply(body, props)
       return nil, errors.new("bad_argument", "message", "the message has no reply_to property")
    end
    local all = { correlation_id = asked.correlation_id }
-   for k, v in pairs(props or {}) do all[k] = v end
+   for k, v in each(props or {}) do all[k] = v end
    return self.channel:publish("", asked.reply_to, body, all)
 end

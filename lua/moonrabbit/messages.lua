@@ -1,6 +1,7 @@
 --- messages: reading a consumer in a loop instead of by a handler.
 -- SPDX-License-Identifier: MIT
 local consume = require "moonrabbit.consume"
+local each = require "moonrabbit.each"
 local limit = require "moonrabbit.limit"
 local loop = require "moonrabbit.loop"
 local message = require "moonrabbit.message"
@@ -37,21 +38,21 @@ end
 
 --- Calls fn(consumer, msg) for each message that a loop over `messages()` is at work on.
 function messages.each_in_hand(fn)
-   for consumer, msg in pairs(in_hand) do
+   for consumer, msg in each(in_hand) do
       if consumer.no_ack or message.is_held(msg) then fn(consumer, msg) end
    end
 end
 
 --- Is a loop over `messages()` at work on a message?
 function messages.is_in_hand()
-   for consumer, msg in pairs(in_hand) do
+   for consumer, msg in each(in_hand) do
       if consumer.no_ack or message.is_held(msg) then return true end
    end
    return false
 end
 
 loop.on_close(function()
-   for consumer in pairs(in_hand) do in_hand[consumer] = nil end
+   for consumer in each(in_hand) do in_hand[consumer] = nil end
 end)
 
 return messages

@@ -1,5 +1,6 @@
 --- options: strict tables of options: unknown names and wrong types are errors that help.
 -- SPDX-License-Identifier: MIT
+local each = require "moonrabbit.each"
 local options = {}
 
 -- Levenshtein's distance.
@@ -32,7 +33,7 @@ end
 
 local function unknown(name, spec, level)
    local names = {}
-   for known in pairs(spec) do names[#names + 1] = known end
+   for known in each(spec) do names[#names + 1] = known end
    local nearest = options.nearest(tostring(name), names)
    local help = nearest and ('did you mean "%s"?'):format(nearest) or "known are " .. table.concat(names, ", ")
    error(('unknown option "%s": %s'):format(tostring(name), help), level + 1)
@@ -54,7 +55,7 @@ function options.check(given, spec, required, level)
    level = (level or 2) + 1
    if given == nil then given = {} end
    if type(given) ~= "table" then error(("options must be a table, not a %s"):format(type(given)), level) end
-   for name, value in pairs(given) do
+   for name, value in each(given) do
       local wanted = spec[name]
       if not wanted then unknown(name, spec, level) end
       if not is_of(type(value), wanted) then

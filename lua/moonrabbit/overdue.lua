@@ -1,6 +1,7 @@
 --- overdue: names the handlers that forgot a message: `settle_timeout` of mr.consumer.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
+local each = require "moonrabbit.each"
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local progress = require "moonrabbit.progress"
@@ -12,7 +13,7 @@ Watch.__index = Watch
 
 local function look(self)
    local now = C.mr_now()
-   for msg, began in pairs(self.open) do
+   for msg, began in each(self.open) do
       if not msg.is_live then
          self.open[msg], self.told[msg] = nil, nil
       elseif now - began >= self.seconds and not self.told[msg] then

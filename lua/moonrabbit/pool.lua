@@ -3,6 +3,7 @@
 -- The pool is C's (mr_pool): it knows what is lent and who is next. Here are the leases, and the words.
 local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
+local each = require "moonrabbit.each"
 local edition = require "moonrabbit.edition"
 local ensure = require "moonrabbit.ensure"
 local errors = require "moonrabbit.errors"
@@ -43,7 +44,7 @@ local OURS = { strategy = "string", max_connections = "number", max_channels = "
 
 local function split(opts)
    local ours, theirs = {}, {}
-   for k, v in pairs(opts) do
+   for k, v in each(opts) do
       if OURS[k] then ours[k] = v else theirs[k] = v end
    end
    return ours, theirs
@@ -66,8 +67,8 @@ local function check_settings(self, level)
    local ok, err = items.pool(self, level)
    if ok then return end
    local names = {}
-   for name in pairs(OURS) do names[#names + 1] = name end
-   for name in pairs(self.settings) do
+   for name in each(OURS) do names[#names + 1] = name end
+   for name in each(self.settings) do
       local nearest = err.text:find('"' .. name .. '"', 1, true) and options.nearest(name, names)
       if nearest then error(('unknown option "%s": did you mean "%s"?'):format(name, nearest), level) end
    end

@@ -3,6 +3,7 @@
 local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
 local connection = require "moonrabbit.connection"
+local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local loop = require "moonrabbit.loop"
 local settings = require "moonrabbit.settings"
@@ -31,7 +32,7 @@ function item.pool(self, level)
 end
 
 loop.on_close(function()
-   for self in pairs(all) do self.handle, self.items, self.shared = false, {}, {} end
+   for self in each(all) do self.handle, self.items, self.shared = false, {}, {} end
 end)
 
 local function wrap_connection(self, handle)
@@ -81,10 +82,10 @@ end
 --- Likewise all that C's pool has no more use for.
 function item.sweep(self)
    local gone = {}
-   for number, thing in pairs(self.items) do
+   for number, thing in each(self.items) do
       if not C.mr_pool_has(self.handle, number) then gone[number] = thing end
    end
-   for number, thing in pairs(gone) do
+   for number, thing in each(gone) do
       self.items[number] = nil
       item.discard(self, thing)
    end

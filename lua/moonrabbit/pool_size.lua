@@ -1,6 +1,7 @@
 --- pool_size: a pool that grows, shrinks and closes.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
+local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local item = require "moonrabbit.pool_item"
 local lease = require "moonrabbit.lease"
@@ -70,12 +71,12 @@ return function(pool, Pool)
       local things, carriers = self.items, self.shared
       C.mr_pool_close(self.handle, 0)
       self.items, self.shared = {}, {}
-      for given in pairs(self.tokens) do
+      for given in each(self.tokens) do
          if lease.item(given) then lease.give_back(given, 2) end
          self.tokens[given] = nil
       end
-      for _, thing in pairs(things) do item.discard(self, thing) end
-      for _, conn in pairs(carriers) do conn:release() end
+      for _, thing in each(things) do item.discard(self, thing) end
+      for _, conn in each(carriers) do conn:release() end
       return true
    end
 

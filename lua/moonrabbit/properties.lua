@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
+local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local options = require "moonrabbit.options"
 local value = require "moonrabbit.value"
@@ -16,14 +17,14 @@ local STRINGS = {
 }
 local SPEC = { headers = "table", delivery_mode = "number", priority = "number", mandatory = "boolean",
    persistent = "boolean", timeout = "number", timestamp = "number" }
-for name in pairs(STRINGS) do SPEC[name] = "string" end
+for name in each(STRINGS) do SPEC[name] = "string" end
 
 local box = ffi.new "mr_properties"
 local size = 4096
 local buffer = ffi.new("char[?]", size)
 
 local function set_strings(props)
-   for name, flag in pairs(STRINGS) do
+   for name, flag in each(STRINGS) do
       local text = props[name]
       if text then
          box[name].data, box[name].size = text, #text
@@ -55,7 +56,7 @@ end
 
 local function check(props, level)
    if type(props) ~= "table" then options.check(props, SPEC, nil, level + 1) end
-   for name, v in pairs(props) do
+   for name, v in each(props) do
       if name == "timestamp" then
          if not seconds_of(v) then error('option "timestamp" must be whole seconds since 1970', level + 1) end
       elseif type(v) ~= SPEC[name] then
@@ -104,7 +105,7 @@ function properties.decode(d)
    local status = C.mr_delivery_properties(d, decoded)
    if status ~= 0 then error("the message's properties do not decode: " .. ffi.string(C.mr_status_text(status)), 3) end
    local out, flags = {}, decoded.flags
-   for name, flag in pairs(STRINGS) do
+   for name, flag in each(STRINGS) do
       if bit.band(flags, flag) ~= 0 then out[name] = ffi.string(decoded[name].data, decoded[name].size) end
    end
    if bit.band(flags, C.MR_HAS_DELIVERY_MODE) ~= 0 then out.delivery_mode = decoded.delivery_mode end

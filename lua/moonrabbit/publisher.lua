@@ -5,6 +5,7 @@
 local C = require("moonrabbit.ffi").C
 local body_of = require "moonrabbit.body"
 local drain = require "moonrabbit.drain"
+local each = require "moonrabbit.each"
 local edition = require "moonrabbit.edition"
 local errors = require "moonrabbit.errors"
 local home = require "moonrabbit.home"
@@ -30,12 +31,12 @@ end
 local all = setmetatable({}, { __mode = "k" }) -- for the count of what a stop would abandon
 drain.count(function()
    local count = 0
-   for p in pairs(all) do count = count + p.in_line + p.aside end
+   for p in each(all) do count = count + p.in_line + p.aside end
    return count
 end)
 
 loop.on_close(function()
-   for p in pairs(all) do
+   for p in each(all) do
       p.is_closing = true
       sender.abandon(p, "the program has ended")
    end
@@ -65,7 +66,7 @@ local function either(a, b) if a ~= nil then return a end return b end
 -- What every publish has unless it says otherwise.
 local function usual_properties(opts, level)
    local usual = { persistent = either(opts.persistent, true), mandatory = either(opts.mandatory, true) }
-   for name, v in pairs(opts.properties or {}) do usual[name] = v end
+   for name, v in each(opts.properties or {}) do usual[name] = v end
    usual.timeout = opts.confirm_timeout or CONFIRM
    properties.encode(usual, level + 1)
    return usual
@@ -221,7 +222,7 @@ end
 -- @treturn table
 function Publisher:stats()
    local out = { in_line = self.in_line, in_flight = self.in_flight, aside = self.aside, bytes = self.box.bytes }
-   for name, n in pairs(self.counts) do out[name] = n end
+   for name, n in each(self.counts) do out[name] = n end
    return out
 end
 

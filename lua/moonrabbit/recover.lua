@@ -4,6 +4,7 @@
 local C = require("moonrabbit.ffi").C
 local connection = require "moonrabbit.connection"
 local consume = require "moonrabbit.consume"
+local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local task = require "moonrabbit.task"
 local ticket = require "moonrabbit.ticket"
@@ -46,12 +47,12 @@ function recover.suspended(ch, err)
    close_book(ch, err)
    ch.epoch, ch.settled_below = 0, false
    if ch.on_away then ch.on_away(err) end
-   for _, consumer in pairs(ch.consumers) do consume.suspended(consumer, err) end
+   for _, consumer in each(ch.consumers) do consume.suspended(consumer, err) end
 end
 
 --- All channels of a connection are away. Those that will not be back end.
 function recover.all_suspended(conn, err)
-   for _, ch in pairs(conn.channels) do
+   for _, ch in each(conn.channels) do
       local is_kept = ch.handle and (C.mr_channel_is_suspended(ch.handle) or C.mr_channel_is_open(ch.handle))
       if is_kept then recover.suspended(ch, err) else conn:_channel_gone(ch, err) end
    end
@@ -62,7 +63,7 @@ function recover.again(ch, epoch) ch.epoch = epoch end
 
 --- A channel is the program's again.
 function recover.ready(ch)
-   for _, consumer in pairs(ch.consumers) do
+   for _, consumer in each(ch.consumers) do
       if not consumer.is_missing then consume.resumed(consumer) end
    end
    if ch.again[1] then task.later(send_again, ch) end

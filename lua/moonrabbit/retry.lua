@@ -5,6 +5,7 @@
 -- the first failure) and, in the scopes publish and message, the message.
 -- A verdict is a number of seconds, or "stop"; in the scope connect also "next_host" (at once), in the scope
 -- message also "requeue", "dead_letter" and "drop".
+local each = require "moonrabbit.each"
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
@@ -28,13 +29,13 @@ function retry.set_random(fn) random = fn or math.random end
 -- Numbers that are not negative, with their defaults; besides attempts, total and what is in `more`.
 local function settings(opts, usual, more, level)
    local spec = { attempts = "number", total = "number" }
-   for name, kind in pairs(more or {}) do spec[name] = kind end
-   for name in pairs(usual) do spec[name] = "number" end
+   for name, kind in each(more or {}) do spec[name] = kind end
+   for name in each(usual) do spec[name] = "number" end
    opts = options.check(opts, spec, nil, level + 1)
    options.whole("attempts", opts.attempts, 1, 2 ^ 53, level + 1)
    local all = {}
-   for name, v in pairs(usual) do all[name] = v end
-   for name, v in pairs(opts) do
+   for name, v in each(usual) do all[name] = v end
+   for name, v in each(opts) do
       if type(v) == "number" and (v < 0 or v ~= v) then
          error(('option "%s" must not be negative'):format(name), level + 1)
       end
@@ -90,7 +91,7 @@ function retry.never() return STOP end
 -- @treturn function policy
 function retry.by_kind(policies)
    options.argument(1, "policies", policies, "table")
-   for kind, policy in pairs(policies) do
+   for kind, policy in each(policies) do
       if type(policy) ~= "function" then error(('the policy of "%s" must be a function'):format(tostring(kind)), 2) end
    end
    local default = policies.default or retry.exponential()

@@ -3,6 +3,7 @@
 -- A client is one channel of a connection: all calls go out on it, and all answers come back to it.
 local C = require("moonrabbit.ffi").C
 local body_of = require "moonrabbit.body"
+local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local home = require "moonrabbit.home"
 local loop = require "moonrabbit.loop"
@@ -37,7 +38,7 @@ end
 local function on_away(client, why)
    local waiting = client.waiting
    client.waiting = {}
-   for _, call in pairs(waiting) do
+   for _, call in each(waiting) do
       call.err = errors.new("lost", "message", "the connection went before the answer came: " .. why.text)
       call.has_ended = true
       task.wake(call.token, true)
@@ -47,7 +48,7 @@ end
 -- A function that tells whether the calls that wait now have ended.
 local function pending(client)
    local calls = {}
-   for _, call in pairs(client.waiting) do calls[#calls + 1] = call end
+   for _, call in each(client.waiting) do calls[#calls + 1] = call end
    return function()
       for _, call in ipairs(calls) do
          if not call.has_ended then return false end
@@ -159,7 +160,7 @@ function rpc.call(to, body, opts)
    local id = tostring(client.count)
    local left = math.max(deadline - C.mr_now(), 0.001)
    local props = { content_type = kind, persistent = false }
-   for name, v in pairs(opts.properties or {}) do props[name] = v end
+   for name, v in each(opts.properties or {}) do props[name] = v end
    props.reply_to, props.correlation_id, props.mandatory, props.timeout = REPLY_TO, id, true, left
    props.expiration = props.expiration or ("%d"):format(math.ceil(left * 1000))
    local ticket

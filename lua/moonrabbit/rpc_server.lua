@@ -3,6 +3,7 @@
 -- An answer that is an error has the header x-mr-error, the kind; its body is the text.
 local C = require("moonrabbit.ffi").C
 local body_of = require "moonrabbit.body"
+local each = require "moonrabbit.each"
 local edition = require "moonrabbit.edition"
 local errors = require "moonrabbit.errors"
 local home = require "moonrabbit.home"
@@ -70,7 +71,7 @@ local function start(server, opts)
    if not ch then return nil, err end
    server.channel = ch
    local queue = { durable = true }
-   for name, v in pairs(opts.queue_opts or {}) do queue[name] = v end
+   for name, v in each(opts.queue_opts or {}) do queue[name] = v end
    queue.queue = opts.queue
    local ok = opts.declare == false
    if not ok then ok, err = ch:queue_declare(queue) end

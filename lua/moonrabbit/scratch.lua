@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
 local channel = require "moonrabbit.channel"
+local each = require "moonrabbit.each"
 
 local scratch = {}
 
@@ -83,7 +84,7 @@ end
 
 local function copy(t)
    local out = {}
-   for k, v in pairs(t or {}) do out[k] = v end
+   for k, v in each(t or {}) do out[k] = v end
    return out
 end
 

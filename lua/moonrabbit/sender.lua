@@ -1,6 +1,7 @@
 --- sender: a publisher's way to the broker: its channel, and its line.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
+local each = require "moonrabbit.each"
 local loop = require "moonrabbit.loop"
 local task = require "moonrabbit.task"
 local ticket = require "moonrabbit.ticket"
@@ -69,7 +70,7 @@ local function limit(self, job)
    if job.props.timeout == wanted then return end
    if job.props == self.usual then
       job.props = {}
-      for name, v in pairs(self.usual) do job.props[name] = v end
+      for name, v in each(self.usual) do job.props[name] = v end
    end
    job.props.timeout = wanted
 end
@@ -182,7 +183,7 @@ end
 function sender.abandon(self, why)
    self.has_stopped = true
    give_up(self, why)
-   for t in pairs(self.thinking) do ticket.finish(t, "lost", why) end
+   for t in each(self.thinking) do ticket.finish(t, "lost", why) end
 end
 
 --- The end: what has not ended is lost.

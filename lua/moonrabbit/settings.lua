@@ -4,6 +4,7 @@
 -- function are Lua's.
 local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
+local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local options = require "moonrabbit.options"
 local value = require "moonrabbit.value"
@@ -27,7 +28,7 @@ local function set(o, name, v, level)
 end
 
 local function set_all(o, given, prefix, level)
-   for name, v in pairs(given) do
+   for name, v in each(given) do
       local status = 0
       if GROUPS[name] and prefix == "" and type(v) == "table" then
          status = set_all(o, v, name .. ".", level + 1)

@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
 local chain = require "moonrabbit.chain"
+local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local home = require "moonrabbit.home"
 local limit = require "moonrabbit.limit"
@@ -54,7 +55,7 @@ end
 function setup.prepare(self, opts)
    local given = type(opts.queue) == "table" and opts.queue or { queue = opts.queue }
    local declaration = {}
-   for k, v in pairs(given) do declaration[k] = v end
+   for k, v in each(given) do declaration[k] = v end
    local is_passing = given.exclusive or given.auto_delete or not given.queue or given.queue == ""
    if given.durable == nil then declaration.durable = not is_passing end
    self.declaration, self.queue = declaration, given.queue or ""

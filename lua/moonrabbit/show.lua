@@ -1,6 +1,8 @@
 --- show: any value of a script's as a few words, or why not.
 -- SPDX-License-Identifier: MIT
 -- Never raises an error, and ends for tables that contain themselves.
+local each = require "moonrabbit.each"
+
 local DEPTH, FIELDS = 4, 32
 
 local show_value
@@ -20,7 +22,7 @@ local function show_table(t, path, depth)
    if path[t] then return nil, "it is a table that contains itself" end
    if depth >= DEPTH then return "{...}" end
    local keys, out = {}, {}
-   for key in next, t do keys[#keys + 1] = key end
+   for key in each(t) do keys[#keys + 1] = key end
    if #keys > FIELDS then return ("a table of %d fields"):format(#keys) end
    table.sort(keys, by_name)
    path[t] = true

@@ -3,6 +3,7 @@
 local C = require("moonrabbit.ffi").C
 local body_of = require "moonrabbit.body"
 local connection = require "moonrabbit.connection"
+local each = require "moonrabbit.each"
 local ensure = require "moonrabbit.ensure"
 local limit = require "moonrabbit.limit"
 local loop = require "moonrabbit.loop"
@@ -37,12 +38,12 @@ local QUEUE = { durable = "boolean", exclusive = "boolean", auto_delete = "boole
 local EXCHANGE = { type = "string", durable = "boolean", auto_delete = "boolean", internal = "boolean", passive = "boolean",
    arguments = "table" }
 local WHOLE_QUEUE = { queue = "string", exchange = "string", routing_key = "string" }
-for name, kind in pairs(QUEUE) do WHOLE_QUEUE[name] = kind end
+for name, kind in each(QUEUE) do WHOLE_QUEUE[name] = kind end
 
 local function merged(usual, given)
    local all = {}
-   for k, v in pairs(usual) do all[k] = v end
-   for k, v in pairs(given or {}) do all[k] = v end
+   for k, v in each(usual) do all[k] = v end
+   for k, v in each(given or {}) do all[k] = v end
    return all
 end
 

@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 -- Coroutines are pooled: a worker does jobs until one waits; then it keeps that job until it ends,
 -- and the next job runs in another. While nothing waits, no coroutine is created or switched.
+local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local progress = require "moonrabbit.progress"
 
@@ -190,7 +191,7 @@ end
 
 --- Calls fn(coroutine) for each worker that waits, or was woken and not yet resumed.
 function task.each_waiting(fn)
-   for _, worker in pairs(waiting) do
+   for _, worker in each(waiting) do
       if worker ~= MAIN then fn(worker) end
    end
    for i = ready_first, ready_last do

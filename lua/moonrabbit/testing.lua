@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
+local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
@@ -44,7 +45,7 @@ function testing.broker(opts)
    if C.mr_server_open(box, name, error_box) ~= 0 then return nil, errors.of_c(error_box) end
    local self = setmetatable({ handle = ffi.gc(box[0], C.mr_server_close), name = name, url = "memory://" .. name },
       Broker)
-   for user, password in pairs(opts.users or {}) do self:add_user(user, password) end
+   for user, password in each(opts.users or {}) do self:add_user(user, password) end
    for _, vhost in ipairs(opts.vhosts or {}) do self:add_vhost(vhost) end
    if not opts.listen then return self end
    local port, err = self:listen(opts.listen, { certfile = opts.certfile, keyfile = opts.keyfile })

@@ -1,6 +1,7 @@
 --- ticket: what publish_async gives in confirm mode: the promise of the broker's word.
 -- SPDX-License-Identifier: MIT
 -- A ticket ends exactly once: acked, nacked, returned, lost or timeout.
+local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
@@ -13,7 +14,7 @@ Ticket.__index = Ticket
 function Ticket.__tostring(t) return ("ticket %d (%s)"):format(t.number, t.state) end
 
 local STATES = { [0] = "acked" }
-for number, kind in pairs(errors.kinds) do
+for number, kind in each(errors.kinds) do
    if kind == "nacked" or kind == "returned" or kind == "lost" or kind == "timeout" then STATES[number] = kind end
 end
 
@@ -105,7 +106,7 @@ end
 --- Ends all that is out in a book: nobody will tell of it any more.
 function ticket.lose_all(book)
    local numbers = {}
-   for n in pairs(book.open) do numbers[#numbers + 1] = n end
+   for n in each(book.open) do numbers[#numbers + 1] = n end
    table.sort(numbers)
    for _, n in ipairs(numbers) do ticket.settle(book, n, n, errors.numbers.lost) end
 end
@@ -133,7 +134,7 @@ end
 --- Takes out of a book the tickets that are to be sent again, oldest first.
 function ticket.take_kept(book)
    local list = {}
-   for n, t in pairs(book.open) do
+   for n, t in each(book.open) do
       if t.sent then
          list[#list + 1] = t
          book.open[n] = nil

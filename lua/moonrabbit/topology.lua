@@ -1,5 +1,6 @@
 --- topology: exchanges, queues and bindings as data: checked when it is written down, then planned and applied.
 -- SPDX-License-Identifier: MIT
+local each = require "moonrabbit.each"
 local options = require "moonrabbit.options"
 
 local topology = {}
@@ -26,7 +27,7 @@ local NAMES = { -- of arguments that may be written without their x-
    exchange = { alternate_exchange = "alternate-exchange" },
    queue = {},
 }
-for name in pairs(QUEUE) do
+for name in each(QUEUE) do
    if name:find "_" and name ~= "auto_delete" then NAMES.queue[name] = "x-" .. name:gsub("_", "-") end
 end
 NAMES.queue.overflow, NAMES.queue.expires = "x-overflow", "x-expires"
@@ -36,8 +37,8 @@ local MILLISECONDS = { message_ttl = true, expires = true } -- ours are seconds
 local function entity(what, given, spec, level)
    options.check(given, spec, { what }, level + 1)
    local out, arguments = { durable = true }, {}
-   for name, v in pairs(given.arguments or {}) do arguments[name] = v end
-   for name, v in pairs(given) do
+   for name, v in each(given.arguments or {}) do arguments[name] = v end
+   for name, v in each(given) do
       local argument = NAMES[what][name]
       if argument then
          if arguments[argument] ~= nil then
@@ -56,7 +57,7 @@ end
 -- A list of tables or names, or a table by name, as a list; in the order given, or of the names.
 local function list_of(what, given, spec, level)
    local list, by_name, names = {}, {}, {}
-   for name in pairs(given or {}) do
+   for name in each(given or {}) do
       if type(name) == "string" then names[#names + 1] = name end
    end
    table.sort(names)
@@ -67,7 +68,7 @@ local function list_of(what, given, spec, level)
       end
       if key then
          local named = { [what] = key }
-         for k, v in pairs(entry) do named[k] = v end
+         for k, v in each(entry) do named[k] = v end
          entry = named
       end
       entry = entity(what, entry, spec, level + 2)
@@ -83,7 +84,7 @@ end
 local function refer(known, what, name, where, level)
    if known[name] or what == "exchange" and (name == "" or name:find "^amq%.") then return end
    local names = {}
-   for other in pairs(known) do names[#names + 1] = other end
+   for other in each(known) do names[#names + 1] = other end
    local nearest = options.nearest(name, names)
    error(('%s: there is no %s "%s" here%s; one that somebody else declares is passive = true'):format(where, what, name,
       nearest and (': did you mean "%s"?'):format(nearest) or ""), level + 1)
@@ -135,7 +136,7 @@ function topology.new(data, level)
    self.exchanges, exchanges = list_of("exchange", data.exchanges, EXCHANGE, level)
    self.queues, queues = list_of("queue", data.queues, QUEUE, level)
    for i, b in ipairs(data.bindings or {}) do self.bindings[i] = check_binding(b, exchanges, queues, level) end
-   for name, d in pairs(data.delays or {}) do
+   for name, d in each(data.delays or {}) do
       refer(queues, "queue", name, "delays", level)
       options.check(d, DELAY, { "queue" }, level)
       refer(queues, "queue", d.queue, "delays", level)

@@ -1,6 +1,7 @@
 --- upkeep: what one does with the queues of a topology: count, empty, delete, wait until they are worked off.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
+local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local home = require "moonrabbit.home"
 local loop = require "moonrabbit.loop"
@@ -101,7 +102,7 @@ local function for_each(conn, queues, method, opts)
       local sum = 0
       for _, queue in ipairs(queues) do
          local all = { queue = queue }
-         for k, v in pairs(opts) do all[k] = v end
+         for k, v in each(opts) do all[k] = v end
          local n, err = ask:call(method, all)
          if not n and err.kind ~= "not_found" then return nil, err end
          sum = sum + (n or 0)

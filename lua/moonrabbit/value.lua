@@ -5,6 +5,7 @@
 -- as int64_t or uint64_t cdata, timestamps and decimals as the objects that mr.timestamp makes.
 local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
+local each = require "moonrabbit.each"
 
 local value = {}
 
@@ -81,7 +82,7 @@ local encode_table
 local function is_sequence(t)
    local n = #t
    if n == 0 then return false end
-   for k in pairs(t) do
+   for k in each(t) do
       if type(k) ~= "number" or k < 1 or k > n or k ~= math.floor(k) then return false end
    end
    return true
@@ -168,7 +169,7 @@ function encode_table(into, t, is_array, path)
       for i = 1, #t do encode(into, "", t[i], path) end
       return
    end
-   for k, v in pairs(t) do
+   for k, v in each(t) do
       if type(k) ~= "string" then error(("a table key must be a string, not a %s"):format(type(k)), 0) end
       if #k > KEY_MAX then error(('key "%s...": longer than %d bytes'):format(k:sub(1, 32), KEY_MAX), 0) end
       encode(into, k, v, path)

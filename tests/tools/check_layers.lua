@@ -232,6 +232,9 @@ local function check_lua_file(root, name)
       if code:match("%f[%w_]coroutine%f[^%w_]") and name ~= "moonrabbit/task.lua" then
          complain("lua/%s:%d: only task.lua touches coroutines", name, number)
       end
+      if code:match(" in pairs%(") or code:match(" in next,") then
+         complain("lua/%s:%d: the compiler spoils such loops: take each (lua/moonrabbit/each.lua)", name, number)
+      end
    end
    if number > LUA_LINES then complain("lua/%s: %d lines, limit %d", name, number, LUA_LINES) end
 end
@@ -297,6 +300,9 @@ local samples = {
    { "lua/moonrabbit/a.lua", "local yield = coroutine.yield", "only task.lua" },
    { "lua/moonrabbit/a.lua", "-- coroutine.yield is not used here", false },
    { "lua/moonrabbit/task.lua", "local yield = coroutine.yield", false },
+   { "lua/moonrabbit/a.lua", "for k in pairs(t) do", "take each" },
+   { "lua/moonrabbit/a.lua", "for k, v in next, t do", "take each" },
+   { "lua/moonrabbit/a.lua", "for k in each(t) do -- in pairs(t)", false },
 }
 
 local function try_sample(root, files, expected, is_strict)

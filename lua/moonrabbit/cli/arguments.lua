@@ -1,5 +1,6 @@
 --- cli.arguments: the command line of `run`: whose an argument is, the environment, what the values mean.
 -- SPDX-License-Identifier: MIT
+local each = require "moonrabbit.each"
 local arguments = {}
 
 local FLAGS = { ["-h"] = true, ["--help"] = true, ["--watch"] = true }
@@ -51,7 +52,7 @@ local function choice(options, name)
    local text, from = value_of(options, name)
    if CHOICES[name][text] then return text end
    local list = {}
-   for known in pairs(CHOICES[name]) do list[#list + 1] = known end
+   for known in each(CHOICES[name]) do list[#list + 1] = known end
    table.sort(list)
    return nil, ('%s must be one of %s, not "%s"'):format(from, table.concat(list, ", "), text)
 end
@@ -81,7 +82,7 @@ function arguments.complete(options)
    if not all.drain then return nil, why end
    all.workers, why = number(options, "workers", 1, MOST_WORKERS, "a whole number from 1 to " .. MOST_WORKERS)
    if why then return nil, why end
-   for name in pairs(CHOICES) do
+   for name in each(CHOICES) do
       all[name], why = choice(options, name)
       if not all[name] then return nil, why end
    end

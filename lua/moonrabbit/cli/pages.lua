@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
 local cjson = require "cjson.safe"
+local each = require "moonrabbit.each"
 local http = require "moonrabbit.cli.http"
 local loop = require "moonrabbit.loop"
 local task = require "moonrabbit.task"
@@ -60,7 +61,7 @@ end
 -- One family's lines of all workers stand together, under one head, each with its worker's number.
 local function merge(texts)
    local families, order = {}, {}
-   for number, text in pairs(texts) do
+   for number, text in each(texts) do
       local family
       for line in text:gmatch "[^\n]+" do
          local what, name = line:match "^# (%u+) (%S+)"
@@ -98,7 +99,7 @@ end
 
 local function metrics(group)
    local texts = {}
-   for number, answer in pairs(ask_all(group, "/metrics")) do
+   for number, answer in each(ask_all(group, "/metrics")) do
       if answer.code == 200 then texts[number] = answer.body end
    end
    local families, order = merge(texts)

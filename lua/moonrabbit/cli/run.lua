@@ -1,6 +1,7 @@
 --- cli.run: `moonrabbit run SCRIPT`: runs a script, then its loop, then stops in good order.
 -- SPDX-License-Identifier: MIT
 local arguments = require "moonrabbit.cli.arguments"
+local each = require "moonrabbit.each"
 
 local run = {}
 
@@ -68,7 +69,7 @@ local function set_arguments(mr, wanted)
    local args = { [0] = wanted.script }
    for i, a in ipairs(wanted.arguments) do args[i] = a end
    _G.arg = args
-   for key, value in pairs(wanted.args) do mr.args[key] = value end
+   for key, value in each(wanted.args) do mr.args[key] = value end
 end
 
 -- One of several: its number is in its log lines, in the names of its connections, and in mr.args.worker.

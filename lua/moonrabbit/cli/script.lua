@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 -- The first run of a script is plain Lua. When it is loaded again, it runs beside the old one: with globals of
 -- its own (what it does not set it sees as it was), and with its modules loaded afresh.
+local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local task = require "moonrabbit.task"
 
@@ -52,7 +53,7 @@ local function explain(e) return e == task.STOPPED and e or errors.trace(e, 2) e
 -- Files of modules that were required since the baseline.
 local function modules_since()
    local list = {}
-   for name in pairs(package.loaded) do
+   for name in each(package.loaded) do
       local path = type(name) == "string" and not is_ours(name) and package.searchpath(name, package.path)
       if path then list[#list + 1] = path end
    end
@@ -63,7 +64,7 @@ end
 -- @treturn[1] true also when mr.stop ended it
 -- @treturn[2] nil, string what is wrong
 function script.run(path, arguments)
-   for name in pairs(package.loaded) do baseline[name] = true end
+   for name in each(package.loaded) do baseline[name] = true end
    local chunk, why = load_text(path)
    if not chunk then return nil, why end
    local ok, trace = xpcall(chunk, explain, unpack(arguments))

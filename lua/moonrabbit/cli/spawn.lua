@@ -1,5 +1,6 @@
 --- cli.spawn: starts and ends processes of this command.
 -- SPDX-License-Identifier: MIT
+local each = require "moonrabbit.each"
 local bit = require "bit"
 local ffi = require "ffi"
 
@@ -32,7 +33,7 @@ local function environment(changes)
       if changes[pair:match "^[^=]*"] == nil then list[#list + 1] = pair end
       at = at + 1
    end
-   for name, value in pairs(changes) do
+   for name, value in each(changes) do
       if value then list[#list + 1] = name .. "=" .. value end
    end
    return list

@@ -1,6 +1,7 @@
 --- cli.supervise: `--workers N`: a process that keeps N others running, and runs no script itself.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
+local each = require "moonrabbit.each"
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local signals = require "moonrabbit.cli.signals"
@@ -21,7 +22,7 @@ local function arguments_of(group)
    local wanted, args = group.wanted, { "run", "--drain", tostring(group.wanted.drain), "--log-level", group.wanted.log_level,
       "--log-format", group.wanted.log_format }
    if wanted.watch then args[#args + 1] = "--watch" end
-   for key, value in pairs(wanted.args) do
+   for key, value in each(wanted.args) do
       if type(key) == "string" then
          args[#args + 1] = "--set"
          args[#args + 1] = key .. "=" .. value

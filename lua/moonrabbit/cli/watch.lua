@@ -3,6 +3,7 @@
 -- Editors replace files rather than write them, and not every file system tells of it: so it looks. A file that
 -- has changed is taken once it has stayed the same for one look.
 local ffi = require "ffi"
+local each = require "moonrabbit.each"
 local loop = require "moonrabbit.loop"
 local task = require "moonrabbit.task"
 
@@ -42,7 +43,7 @@ end
 -- Files that are not as they are known to be, and stay as they are since the last look.
 local function has_changed(known, before, now)
    local changed = false
-   for path, stamp in pairs(now) do
+   for path, stamp in each(now) do
       known[path] = known[path] or stamp
       if stamp ~= known[path] then
          if stamp == "" or stamp ~= before[path] then return false end -- it is being replaced
@@ -63,7 +64,7 @@ function watch.start(list, changed)
          loop.sleep(watch.PAUSE)
          local now = look(list())
          if has_changed(known, before, now) then
-            for path, stamp in pairs(now) do known[path] = stamp end
+            for path, stamp in each(now) do known[path] = stamp end
             changed()
          end
          before = now
