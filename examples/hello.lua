@@ -3,21 +3,18 @@
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
 
-local conn = mr.connect()                        -- AMQP_URL, or memory://: the broker inside the process
-local ch = assert(conn:channel())
-local queue = assert(ch:queue_declare { exclusive = true }).queue
-assert(ch:confirm_select())                      -- from here on `publish` waits for the broker's word
-
 local left = 3
-assert(ch:consume(queue, function(msg)
-   print("received:  " .. msg.body)              -- returning acks; an error would give it back
-   left = left - 1
-   if left == 0 then mr.stop() end               -- the last one: finish, flush, close, exit 0
-end))
+mr.consumer {                                    -- at AMQP_URL, or memory://: the broker inside the process
+   queue = "hello",                              -- durable, made when it is not there
+   handler = function(msg)
+      print("received:  " .. msg.body)           -- returning acks; an error: another try later
+      left = left - 1
+      if left == 0 then mr.stop() end            -- the last one: finish, flush, close, exit 0
+   end,
+}
 
-for i = 1, left do
-   assert(ch:publish("", queue, "hello number " .. i))
+local out = mr.publisher { routing_key = "hello", topology = mr.topology { queues = { "hello" } } }
+for i = 1, 3 do
+   assert(out:publish("hello number " .. i))     -- waits until the broker has it
    print("confirmed: hello number " .. i)
 end
-
-print("through " .. conn.host)

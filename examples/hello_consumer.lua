@@ -3,13 +3,12 @@
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
 
-local conn = mr.connect()                        -- AMQP_URL, or memory://
-local ch = assert(conn:channel())                -- connects now; the C library beats from here on
-assert(ch:queue_declare { queue = "hello" })
-assert(ch:qos { prefetch_count = 100 })          -- at most 100 messages ahead of us
-
-assert(ch:consume("hello", function(msg)
-   print("received: " .. msg.body)               -- returning acks; an error would give it back
-end))
+mr.consumer {                                    -- at AMQP_URL, or memory://
+   queue = "hello",                              -- made when it is not there
+   prefetch = 100,                               -- at most 100 messages ahead of us
+   handler = function(msg)
+      print("received: " .. msg.body)            -- returning acks; an error: another try later
+   end,
+}
 
 print "waiting for messages; Ctrl-C stops"

@@ -3,16 +3,12 @@
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
 
-local count = tonumber((...)) or 3
-
-local conn = mr.connect()
-local ch = assert(conn:channel())
-assert(ch:queue_declare { queue = "hello" })
-assert(ch:confirm_select())                      -- from here on `publish` waits for the broker's word
-
-for i = 1, count do
-   local ok, err = ch:publish("", "hello", "hello number " .. i)
+local out = mr.publisher {
+   routing_key = "hello",                        -- the queue of that name
+   topology = mr.topology { queues = { "hello" } }, -- made when it is not there
+}
+for i = 1, tonumber((...)) or 3 do
+   local ok, err = out:publish("hello number " .. i) -- waits for the broker's word
    print(ok and "confirmed: hello number " .. i or "failed: " .. tostring(err))
 end
-
-conn:close()
+out:close()

@@ -52,9 +52,9 @@ cat <<END
     \$ AMQP_URL=amqp://localhost $command run examples/hello_publisher.lua
 
 ==> Next:
-    README.md                       what Moonrabbit is, and a consumer in 15 lines
+    docs/guide.md                   from here to production, in one read
+    examples/README.md              more to run: work queue with retries, topics, RPC, a robust consumer
     docs/api.md                     every function
-    docs/embedded-broker.md         what memory:// and \`moonrabbit broker\` are for
     sh tests/run.sh                 all tests
     cmake --install ${setup_build_root#"$root/"}/release --prefix /usr/local
 END

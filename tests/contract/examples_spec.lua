@@ -8,7 +8,7 @@ local process = require "process"
 -- `queues` and `exchanges` are what it makes and does not take away.
 local EXAMPLES = {
    ["hello.lua"] = { any = { "received:  hello number 1", "received:  hello number 2", "received:  hello number 3",
-      "confirmed: hello number 1", "confirmed: hello number 2", "confirmed: hello number 3" } },
+      "confirmed: hello number 1", "confirmed: hello number 2", "confirmed: hello number 3" }, queues = { "hello" } },
    ["tutorials/1_hello.lua"] = { any = { "sent Hello World!", "received Hello World!" }, queues = { "tutorial.hello" } },
    ["tutorials/2_work_queue.lua"] = {
       "try 1: resize photo-1 ..", "done:  resize photo-1 ..", "try 1: resize photo-2 .", "done:  resize photo-2 .",
@@ -143,7 +143,7 @@ describe("the sides of a tutorial, as programs of their own:", function()
 
    it("hello_consumer.lua, hello_publisher.lua", function()
       finally(function() clean { queues = { "hello" } } end)
-      local consumer = start("hello_consumer.lua", "", "waiting for messages")
+      local consumer = start("hello_consumer.lua")
       local out = run("hello_publisher.lua", "2")
       check(out, { "confirmed: hello number 1", "confirmed: hello number 2" })
       consumer:says "received: hello number 1"
@@ -210,6 +210,25 @@ describe("the sides of a tutorial, as programs of their own:", function()
       check(run("tutorials/6_rpc.lua", "call 99"), { "fibonacci(99) = ", "a number from 0 to 32, please" })
       stop(server)
    end)
+end)
+
+it("README.md's consumer does what it says", function()
+   local ch = broker.channel()
+   finally(function()
+      process.end_all()
+      clean { queues = { "invoices", "paid" } }
+   end)
+   local path = broker.script(assert(io.open "README.md"):read("*a"):match "```lua\n(.-)```")
+   local p = process.run("", path)
+   p:says "msg=consuming"
+   assert(ch:confirm_select())
+   assert(ch:publish("", "invoices", '{"id":7}', { content_type = "application/json" }))
+   broker.eventually("the queue", function()
+      ch = ch.is_open and ch or broker.channel()
+      return ch:queue_declare { queue = "paid", passive = true }
+   end)
+   assert.equal('{"id":7}', broker.take(ch, "paid").body)
+   assert.equal(0, select(2, p:stop()))
 end)
 
 describe("robust_consumer.lua, the reference guide's (O1): it", function()
