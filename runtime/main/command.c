@@ -94,6 +94,7 @@ static int heed_supervisor(void)
 	if (!pid) return 0;
 	bool is_here = atol(pid) == (long)getppid(); /* it may have died before */
 	is_worker = true;
+	signal(SIGHUP, SIG_IGN); /* until there is a script to be loaded anew */
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	unsetenv("MOONRABBIT_SUPERVISOR"); /* it is not that of our own children */
 	return is_here ? 0 : -1;

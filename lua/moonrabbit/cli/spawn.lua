@@ -3,6 +3,7 @@
 local each = require "moonrabbit.each"
 local bit = require "bit"
 local ffi = require "ffi"
+local signals = require "moonrabbit.cli.signals"
 
 local spawn = {}
 
@@ -14,6 +15,9 @@ int posix_spawnattr_init(mr_spawnattr *);
 int posix_spawnattr_destroy(mr_spawnattr *);
 int posix_spawnattr_setflags(mr_spawnattr *, short);
 int posix_spawnattr_setpgroup(mr_spawnattr *, int);
+int posix_spawnattr_setsigmask(mr_spawnattr *, const unsigned long *set);
+int sigemptyset(unsigned long *set);
+int sigaddset(unsigned long *set, int number);
 int waitpid(int pid, int *status, int options);
 int kill(int pid, int number);
 int getpid(void);
@@ -21,7 +25,7 @@ char *strerror(int);
 extern char **environ;
 ]]
 
-local SETPGROUP, NOHANG, KILL = 2, 1, 9
+local SETPGROUP, SETSIGMASK, NOHANG, KILL = 2, 8, 1, 9
 local ours = {} -- pids of children that have not been waited for
 spawn.KILL = KILL
 
@@ -39,6 +43,18 @@ local function environment(changes)
    return list
 end
 
+-- A process group of its own: a terminal's Ctrl-C is for us alone. Signals wait until it is ready for them.
+local function attributes_of()
+   local attributes, set = ffi.new "mr_spawnattr", ffi.new "unsigned long[16]"
+   ffi.C.posix_spawnattr_init(attributes)
+   ffi.C.posix_spawnattr_setflags(attributes, SETPGROUP + SETSIGMASK)
+   ffi.C.posix_spawnattr_setpgroup(attributes, 0)
+   ffi.C.sigemptyset(set)
+   for _, number in ipairs { signals.HUP, signals.INT, signals.TERM } do ffi.C.sigaddset(set, number) end
+   ffi.C.posix_spawnattr_setsigmask(attributes, set)
+   return attributes
+end
+
 -- A NULL-terminated array of the strings, which must be kept as long as it.
 local function array(list)
    local out = ffi.new("const char *[?]", #list + 1)
@@ -47,17 +63,14 @@ local function array(list)
    return out
 end
 
---- Starts this command again, in a process group of its own: a terminal's Ctrl-C is for us alone.
+--- Starts this command again.
 -- @tparam table arguments without the program's name
 -- @tparam table changes of the environment
 -- @treturn[1] number pid
 -- @treturn[2] nil, string what is wrong
 function spawn.start(arguments, changes)
    local argv, envp, pid = { "moonrabbit", unpack(arguments) }, environment(changes), ffi.new "int[1]"
-   local attributes = ffi.new "mr_spawnattr"
-   ffi.C.posix_spawnattr_init(attributes)
-   ffi.C.posix_spawnattr_setflags(attributes, SETPGROUP)
-   ffi.C.posix_spawnattr_setpgroup(attributes, 0)
+   local attributes = attributes_of()
    local code = ffi.C.posix_spawn(pid, "/proc/self/exe", nil, attributes, array(argv), array(envp))
    ffi.C.posix_spawnattr_destroy(attributes)
    if code ~= 0 then return nil, ffi.string(ffi.C.strerror(code)) end

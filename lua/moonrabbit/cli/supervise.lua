@@ -73,10 +73,10 @@ end
 
 -- ---- all of them ----
 
-local function reap(group)
-   for _, worker in ipairs(group.workers) do
+function Group:reap()
+   for _, worker in ipairs(self.workers) do
       local how = worker.pid and spawn.ended(worker.pid)
-      if how then ended(group, worker, how) end
+      if how then ended(self, worker, how) end
    end
 end
 
@@ -101,24 +101,24 @@ local function stop(group, number)
    loop.after(group.wanted.drain + GRACE, function() group:_signal(spawn.KILL) end)
 end
 
-local function is_over(group)
-   for _, worker in ipairs(group.workers) do
+function Group:is_over()
+   for _, worker in ipairs(self.workers) do
       if worker.pid or worker.timer then return false end
    end
    return true
 end
 
-local function on_signal(group, number)
-   if number == signals.CHLD then return reap(group) end
-   if number ~= signals.HUP then return stop(group, number) end
-   log.info("reloading", { workers = #group.workers })
-   group:_signal(number)
+function Group:on_signal(number)
+   if number == signals.CHLD then return self:reap() end
+   if number ~= signals.HUP then return stop(self, number) end
+   log.info("reloading", { workers = #self.workers })
+   self:_signal(number)
 end
 
 -- The worst of all: 0, then 75 (something was abandoned), then anything else.
-local function worst(group)
+function Group:worst()
    local code = 0
-   for _, worker in ipairs(group.workers) do
+   for _, worker in ipairs(self.workers) do
       local how = worker.how or {}
       local own = how.signal and 128 + how.signal or how.code or 0
       if own ~= 0 and (code == 0 or code == 75) then code = own end
@@ -144,6 +144,19 @@ local function serve(group)
    return true
 end
 
+--- The workers, none of them started yet.
+-- @tparam table wanted of cli.arguments
+function supervise.group(wanted)
+   local group = setmetatable({ wanted = wanted, workers = {}, restarts = 0, is_stopping = false }, Group)
+   for number = 1, wanted.workers do group.workers[number] = { number = number, deaths = 0 } end
+   return group
+end
+
+--- Starts them all.
+function Group:start()
+   for _, worker in ipairs(self.workers) do start(self, worker) end
+end
+
 --- Runs `--workers N`.
 -- @tparam table wanted of cli.arguments
 -- @treturn number exit code: the worst of the workers' own
@@ -151,7 +164,7 @@ function supervise.main(wanted)
    if not wanted.url and not os.getenv "AMQP_URL" then
       log.warn "neither --url nor AMQP_URL is set: each worker has a broker of its own (memory://)"
    end
-   local group = setmetatable({ wanted = wanted, workers = {}, restarts = 0, is_stopping = false }, Group)
+   local group = supervise.group(wanted)
    if wanted.http then
       local ok, why = serve(group)
       if not ok then
@@ -159,16 +172,12 @@ function supervise.main(wanted)
          return why:find("is not ADDRESS:PORT", 1, true) and 2 or 1
       end
    end
-   local process = signals.process()
-   process.supervise()
-   signals.each({ signals.HUP, signals.CHLD }, function(number) on_signal(group, number) end)
-   for number = 1, wanted.workers do
-      group.workers[number] = { number = number, deaths = 0 }
-      start(group, group.workers[number])
-   end
-   while not is_over(group) do loop.pump() end
+   signals.process().supervise()
+   signals.each({ signals.HUP, signals.CHLD }, function(number) group:on_signal(number) end)
+   group:start()
+   while not group:is_over() do loop.pump() end
    if group.close then group.close() end
-   local code = worst(group)
+   local code = group:worst()
    log.info("stopped", { code = code, workers = #group.workers, restarts = group.restarts })
    return code
 end
