@@ -17,15 +17,12 @@ local HERE = debug.getinfo(1, "S").source:match "^(.*/)limit%.lua$"
 -- Modules of ours around a handler that an error may leave at any point.
 local PASSABLE = { ["chain.lua"] = true, ["overdue.lua"] = true, ["limit.lua"] = true }
 
-local function leave(...)
-   progress.mark.deadline = 0
-   return ...
-end
-
 --- Calls a consumer's handler within its time limit. After an error, mark.deadline is for the caller to clear.
 function limit.run(consumer, msg)
    progress.mark.deadline = C.mr_now() + consumer.time_limit
-   return leave(consumer.handler(msg))
+   local a, b = consumer.handler(msg)
+   progress.mark.deadline = 0
+   return a, b
 end
 local run = limit.run
 
