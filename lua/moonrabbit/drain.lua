@@ -73,7 +73,8 @@ local counters = {}
 --- Adds a function that gives a number of publishes that are still to be sent.
 function drain.count(fn) counters[#counters + 1] = fn end
 
-local function outstanding()
+--- Publishes that have not ended.
+function drain.outstanding()
    local count = 0
    for _, fn in ipairs(counters) do count = count + fn() end
    connection.each(function(conn)
@@ -135,8 +136,8 @@ function drain.run(seconds)
    local deadline = asked_at + seconds - math.min(CLOSING, seconds / 10)
    pump_until(function() return cancelling == 0 and handling.running == 0 and not messages.is_in_hand() end, deadline)
    run_all(hooks, math.max(deadline, C.mr_now() + 1))
-   pump_until(function() return outstanding() == 0 end, deadline)
-   local left = { handlers = handling.running, publishes = outstanding(), abandoned = inflight.list() }
+   pump_until(function() return drain.outstanding() == 0 end, deadline)
+   local left = { handlers = handling.running, publishes = drain.outstanding(), abandoned = inflight.list() }
    log_abandoned(left.abandoned)
    close_all(math.max(deadline, C.mr_now() + 1))
    return left

@@ -100,4 +100,35 @@ describe("a publisher", function()
          assert.same({ "0", "2" }, bodies(ch, q))
       end)
    end)
+
+   local function run(script, options)
+      return broker.shell(("%s run --log-level info %s %s 2>&1"):format(broker.command, options, broker.script(script)), 30)
+   end
+   -- A program that stops while its connection is away.
+   local SCRIPT = [[
+      local mr = require "moonrabbit"
+      local broker = assert(mr.testing.broker())
+      local conn = mr.connect { url = broker.url, transport_options = { interval_start = 0.5, interval_max = 0.5 } }
+      local pub = mr.publisher { connection = conn, routing_key = "q", topology = mr.topology { queues = { "q" } } }
+      assert(pub:publish "0")
+      FAULT
+      broker:drop()
+      while conn.is_open do mr.sleep(0.005) end
+      local t = assert(pub:publish_async "1")
+      mr.on_stop(function() print("in line " .. pub:stats().in_line) end)
+      mr.stop() ]]
+
+   if broker.kind == "memory" then
+      it("has its program stop when what is in line was sent", function()
+         local out, code = run((SCRIPT:gsub("FAULT", "")), "--drain 10")
+         assert.equal(0, code, out)
+         assert.truthy(out:find("in line 1", 1, true), out)
+      end)
+
+      it("has its program say what it abandons when that was not sent in time", function()
+         local out, code = run((SCRIPT:gsub("FAULT", "broker:refuse_logins()")), "--drain 1")
+         assert.equal(75, code, out)
+         assert.truthy(out:find("publishes=1", 1, true), out)
+      end)
+   end
 end)
