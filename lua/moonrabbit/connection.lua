@@ -178,6 +178,7 @@ function Connection:channel(opts)
    options.check(opts, {})
    local ok, err = self:connect()
    if not ok then return nil, err end
+   if self.released then return gone() end -- by another task, meanwhile
    local box = ffi.new "mr_channel *[1]"
    local token = task.token()
    local status = C.mr_channel_open(self.handle, token, box)

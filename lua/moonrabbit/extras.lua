@@ -97,11 +97,13 @@ function Connection:drain_events(opts)
    return nil, errors.new("timeout", "connection", "no event came in time")
 end
 
--- A password that is a function is asked before each connect.
+-- A password that is a function is asked before each connect. It may release the connection meanwhile.
 function Connection:_renew_password()
    local fn = self.options.password
    if type(fn) ~= "function" then return true end
+   if self.released then return nil, errors.new("closed", "connection", "the connection was released") end
    local ok, secret = pcall(fn)
+   if self.released then return nil, errors.new("closed", "connection", "the connection was released") end
    if ok and type(secret) == "string" then
       return C.mr_connection_password(self.handle, secret, #secret) == 0
    end

@@ -124,6 +124,23 @@ describe("a connection", function()
       assert.same({ true, false }, { conn.is_open, ch.is_open })
    end)
 
+   it("tells of consuming and of its close (X20)", function()
+      local b, told = broker(), {}
+      local conn = connect { url = b.url, transport_options = { interval_start = 0, interval_step = 0 }, on_event = function(ev)
+         told[#told + 1] = ev.type .. (ev.consumer and " " .. ev.consumer.queue or "")
+      end }
+      local ch = assert(conn:channel())
+      assert(ch:queue_declare { queue = "q" })
+      assert.equal("consuming", assert(ch:consume("q", function() end)).state) -- the broker has said so
+      local other = assert(connect(b.url):channel())
+      assert(other:queue_delete { queue = "q" })
+      eventually("the cancel", function() return told[#told] == "consumer_cancelled q" end)
+      assert(other:queue_declare { queue = "q" })
+      eventually("the consumer", function() return told[#told] == "consumer_resumed q" end)
+      assert(conn:close())
+      eventually("the close", function() return told[#told] == "closed" end)
+   end)
+
    it("is closed after a function that has it, whatever happens there, and shows as one line (Q41)", function()
       local conn = connect(broker().url)
       assert.same({ 1, 2 }, { conn:with(function(c) return assert(c:channel()).number, 2 end) })

@@ -6,7 +6,7 @@
 -- The rows are those of the project's design papers, CONTRACT.md (A to R, X) and FAULTS.md (T, S). A test names a row in
 -- its title or in that of its describe(): it("is ensured, however many tries it takes (Q35, M7)", ...); one of C in a comment
 -- right before its function. `pending` holds the rows that somebody is still at, and who; one that has been named
--- by now is an error, too, so that the list gets shorter. --list tells where each row is named.
+-- by now is an error, too, so that the list gets shorter. `left_out` says why a row has no place here. --list tells where each row is named.
 
 -- letter -> the highest number; "T" has holes.
 local CONTRACT = { A = 8, B = 4, C = 5, D = 4, E = 5, F = 4, G = 3, H = 7, I = 8, K = 5, L = 8, M = 9, N = 5, O = 11, P = 3,
@@ -15,10 +15,11 @@ local FAULTS = "T01 T03 T04 T05 T06 T07 T08 T10 T11 T12 T13 T14 T15 T16 T17 T18 
    .. "T34 T35 T36 T37 T38 T39 T41 T42 T43 T44 S1 S2 S3 S4 S5 S6 S7 S8 S9"
 
 local pending = {
-   -- scripts, which are being built; X1 and X20 are dramatiq's actors and hooks
-   X1 = "consumer", X20 = "consumer",
-   -- there is no console yet
-   S6 = "console",
+   S6 = "console", -- there is none yet
+}
+-- What has no place here, and why.
+local left_out = {
+   X1 = "actors of dramatiq; a consumer always names its queue",
 }
 
 local root, lists = ".", false
@@ -109,7 +110,7 @@ end
 each("tests/spec tests/contract tests/fault -name '*_spec.lua'", take_spec)
 each("tests/unit -name 'test_*.c'", take_c)
 
-local faults, waiting = 0, {}
+local faults, waiting, left = 0, {}, 0
 for _, id in ipairs(rows) do
    if lists then print(id, named[id] and table.concat(named[id], " ") or pending[id] and "pending: " .. pending[id] or "-") end
    if pending[id] and named[id] then
@@ -117,12 +118,16 @@ for _, id in ipairs(rows) do
       print(("%s is pending (%s), but named at %s: take it off the list"):format(id, pending[id], named[id][1]))
    elseif pending[id] then
       waiting[#waiting + 1] = id
-   elseif not named[id] then
+   elseif not named[id] and not left_out[id] then
       faults = faults + 1
       print(id .. ": no test names it")
    end
 end
 for id in pairs(pending) do assert(is_row[id], "no such row: " .. id) end
+for id in pairs(left_out) do
+   assert(is_row[id] and not named[id], "no such row, or it has a test: " .. id)
+   left = left + 1
+end
 if #waiting > 0 then print("note: rows pending: " .. table.concat(waiting, " ")) end
-print(faults == 0 and ("rows: all of %d named"):format(#rows - #waiting) or ("rows: %d to mend"):format(faults))
+print(faults == 0 and ("rows: all of %d named"):format(#rows - #waiting - left) or ("rows: %d to mend"):format(faults))
 os.exit(faults == 0 and 0 or 1)
