@@ -17,8 +17,10 @@ local WORD, WHY = "_word", "_why"
 -- A message that was retried came through the default exchange: it shows where it was published first.
 local function restore(msg)
    local headers = msg.headers
-   if headers["x-mr-exchange"] then rawset(msg, "exchange", headers["x-mr-exchange"]) end
-   if headers["x-mr-routing-key"] then rawset(msg, "routing_key", headers["x-mr-routing-key"]) end
+   local exchange, key = headers["x-mr-exchange"], headers["x-mr-routing-key"]
+   if headers["x-mr-queue"] ~= msg.queue and not headers["x-mr-reason"] then return end -- headers that were passed on
+   if type(exchange) == "string" then rawset(msg, "exchange", exchange) end
+   if type(key) == "string" then rawset(msg, "routing_key", key) end
 end
 
 local function has_come_again(d)
@@ -40,19 +42,19 @@ local function decoding(handler, decode)
 end
 
 -- Keeps what was returned last that says something: a middleware that calls next(msg) and returns nothing does not
--- turn a failure into an ack.
-local function keep(msg, word, why)
-   if word ~= nil or why ~= nil then
+-- turn a failure into an ack. A handler that is called again has the last word.
+local function keep(msg, is_handler, word, why)
+   if word ~= nil or why ~= nil or is_handler and (rawget(msg, WORD) ~= nil or rawget(msg, WHY) ~= nil) then
       rawset(msg, WORD, word)
       rawset(msg, WHY, why)
    end
    return word, why
 end
 
-local function around(middleware, inner)
+local function around(middleware, inner, is_handler)
    local function go_on(msg, ...)
       if type(msg) ~= "table" then error("a middleware must call next(msg), with the message", 2) end
-      return keep(msg, inner(msg, ...))
+      return keep(msg, is_handler, inner(msg, ...))
    end
    return function(msg) return middleware(msg, go_on) end
 end
@@ -70,7 +72,7 @@ function chain.build(handler, middleware, decode)
          return inner(msg)
       end
    end
-   for i = #middleware, 1, -1 do inner = around(middleware[i], inner) end
+   for i = #middleware, 1, -1 do inner = around(middleware[i], inner, i == #middleware) end
    return function(msg)
       if has_come_again(msg[1]) then restore(msg) end
       local word, why = inner(msg)

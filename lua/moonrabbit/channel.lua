@@ -120,6 +120,7 @@ function Channel:get(queue, opts)
    local reply, err = ask(self, C.MR_BASIC_GET, opts, queue)
    if not reply then return nil, err end
    local msg = message.new(reply.delivery, self, true)
+   rawset(msg, "queue", queue) -- no consumer knows
    if opts.no_ack then message.detach(msg) end
    return msg
 end

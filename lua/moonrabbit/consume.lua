@@ -15,6 +15,7 @@ local handle = handling.handle
 local trace = errors.trace
 
 local consumers = {}           -- by number
+local ended = setmetatable({}, { __mode = "v" }) -- by number: those whose handlers may still be at work
 local next_number = 0
 
 --- A consumer. Fields: `tag`, `queue`, `state` ("starting", "consuming", "recovering", "cancelling",
@@ -148,7 +149,7 @@ function consume.ended(consumer, state, err)
    consumer.is_holding, consumer.is_ending = false, true
    consumer.state, consumer.err = state, err
    return_held(consumer)
-   consumers[consumer.number] = nil
+   consumers[consumer.number], ended[consumer.number] = nil, consumer
    progress.undescribe(consumer)
    consumer.channel.consumers[consumer.number] = nil
    for _, token in ipairs(consumer.readers) do task.wake(token, true) end
@@ -193,6 +194,9 @@ end
 
 --- The consumer of a number, nil when it has ended.
 function consume.by_number(number) return consumers[number] end
+
+--- The same, also when it has ended while its messages are still at hand.
+function consume.known(number) return consumers[number] or ended[number] end
 
 --- Ends the consumer at the broker. What no handler has seen yet goes back to the queue; running
 -- handlers finish; a `messages()` loop ends.

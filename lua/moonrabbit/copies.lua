@@ -3,22 +3,22 @@
 -- Later: into a queue that keeps messages for so many milliseconds and dead-letters them back to where they came
 -- from; each delay is a queue of its own, which goes when it is not used. Never: into a queue of dead letters.
 -- The copy is confirmed before the original is acked: at least once, and at most one more if anything dies
--- in between. Copies go over a connection of their own: a broker that blocks publishers must not hold up acks.
+-- in between.
+local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
 local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
-local limit = require "moonrabbit.limit"
-local loop = require "moonrabbit.loop"
-local task = require "moonrabbit.task"
+local side = require "moonrabbit.side"
 local value = require "moonrabbit.value"
 
 local copies = {}
 
 local PATIENCE = 10               -- seconds for the broker to take a copy
 local IDLE = 60                   -- seconds a delay queue lives beyond its delay when nothing more is put in
-local FRESH = 30                  -- seconds for which a declared queue is taken to be there
 local EXACT = 32                  -- delays per queue that are kept to the millisecond; see round
 local LONGEST = 4e9 / 1000 - IDLE -- seconds; RabbitMQ takes x-expires up to 2^32-1 ms
+local NAME_SIZE = 255             -- bytes, of a queue's name
+local REALTIME, MONOTONIC = 0, 1  -- of clock_gettime
 local ERROR_SIZE, TRACE_SIZE = 500, 2000 -- bytes; all properties must fit a frame, which may be as small as 4096
 
 -- What the broker or the first publisher meant for the first journey only.
@@ -29,82 +29,41 @@ end
 -- Said anew by each copy; with x-mr-reason, a message would begin anew for ever.
 for _, what in ipairs { "reason", "traceback", "first-failure" } do LEFT_OUT["x-mr-" .. what] = true end
 
---- Milliseconds since 1970, by a clock that tests can move.
-local began_at, began = os.time(), C.mr_now()
-function copies.now() return math.floor((began_at + C.mr_now() - began) * 1000) end
+ffi.cdef [[
+typedef struct { long seconds, nanoseconds; } mr_wall_time;
+int clock_gettime(int clock, mr_wall_time *time);
+]]
+local wall = ffi.new "mr_wall_time"
 
--- ---- where copies go out ----
-
--- The connection beside one, for copies.
-local function side_of(conn)
-   local side = conn.side
-   if side and not side.connection.released then return side end
-   local name = (conn.options.name or "moonrabbit") .. " copies"
-   side = { connection = conn:clone { on_event = nil, name = name }, channels = {}, opening = {}, declared = {}, delays = {} }
-   conn.side = side
-   return side
+local function read_clock(number)
+   ffi.C.clock_gettime(number, wall)
+   return tonumber(wall.seconds) + tonumber(wall.nanoseconds) / 1e9
 end
 
-local function open(side, name)
-   local ch, err = side.connection:channel()
-   local ok = ch
-   if ch and name == "publish" then ok, err = ch:confirm_select() end
-   if not ok then return nil, err end
-   return ch
+--- Milliseconds since 1970, moved as far as tests have moved the clock.
+function copies.now()
+   return math.floor((read_clock(REALTIME) + C.mr_now() - read_clock(MONOTONIC)) * 1000)
 end
 
--- One channel for publishing and one for declaring, whose errors must not cost confirms.
-local function channel(side, name)
-   while side.opening[name] do
-      local token = task.token()
-      table.insert(side.opening[name], token)
-      task.wait(token)
-   end
-   local ch = side.channels[name]
-   if ch and ch.handle then return ch end
-   side.opening[name] = {}
-   local err
-   ch, err = limit.apart(open, side, name)
-   side.channels[name] = ch
-   local waiting = side.opening[name]
-   side.opening[name] = nil
-   for _, token in ipairs(waiting) do task.wake(token, true) end
-   return ch, err
-end
-
--- Declares the queue of a copy, unless it was lately.
-local function declare(side, queue)
-   local at = side.declared[queue.queue]
-   if at and C.mr_now() - at < FRESH then return true end
-   local ch, err = channel(side, "declare")
-   local ok
-   if ch then ok, err = ch:queue_declare(queue) end
-   if not ok then return nil, err end
-   side.declared[queue.queue] = C.mr_now()
-   return true
-end
-
-local function publish(side, queue, body, props)
-   local ch, err = channel(side, "publish")
-   if not ch then return nil, err end
-   return ch:publish("", queue.queue, body, props)
-end
-
--- Into a queue, which is declared once more when it is not there any more.
-local function put(conn, queue, body, props)
-   local side = side_of(conn)
-   local ok, err = declare(side, queue)
-   if ok then ok, err = publish(side, queue, body, props) end
-   if ok or err.kind ~= "returned" then return ok, err end
-   side.declared[queue.queue] = nil
-   ok, err = declare(side, queue)
-   if ok then ok, err = publish(side, queue, body, props) end
-   return ok, err
+-- When the message's own headers leave no room for all of ours, with the least of them.
+local function put(msg, queue, props, is_there)
+   local ok, err = side.put(msg, queue, props, is_there)
+   if ok or err.kind ~= "content_too_large" then return ok, err end
+   props.headers["x-mr-error"], props.headers["x-mr-traceback"] = nil, nil
+   return side.put(msg, queue, props, is_there)
 end
 
 -- ---- what a copy is ----
 
-local function cut(text, size) return #text > size and text:sub(1, size - 4) .. " ..." or text end
+-- The first bytes of a text, without a part of a character at their end.
+local function head(text, size)
+   return (text:sub(1, size):gsub("[\192-\255][\128-\191]*$", function(last)
+      local lead = last:byte()
+      return #last < (lead >= 240 and 4 or lead >= 224 and 3 or 2) and "" or nil
+   end))
+end
+
+local function cut(text, size) return #text > size and head(text, size - 4) .. " ..." or text end
 
 -- The properties of a copy: those of the message, and what has become of it so far.
 local function properties_of(msg, info)
@@ -117,7 +76,8 @@ local function properties_of(msg, info)
    props.expiration, props.user_id = nil, nil
    headers["x-mr-user-id"] = headers["x-mr-user-id"] or msg.properties.user_id
    headers["x-mr-attempt"] = value.int(info.attempt)
-   headers["x-mr-first-failure"] = info.attempt > 1 and msg.headers["x-mr-first-failure"] or value.int(copies.now())
+   local first = info.attempt > 1 and msg.headers["x-mr-first-failure"]
+   headers["x-mr-first-failure"] = tonumber(first) and first or value.int(copies.now())
    headers["x-mr-queue"] = info.queue
    headers["x-mr-exchange"], headers["x-mr-routing-key"] = msg.exchange, msg.routing_key
    headers["x-mr-error"] = info.error and cut(info.error, ERROR_SIZE)
@@ -128,11 +88,11 @@ end
 -- Queues for every delay there can be would be many, when chance has its part in them: beyond the first few,
 -- delays are rounded up to two significant digits.
 local function round(conn, queue, ms)
-   local side = side_of(conn)
-   local known = side.delays[queue]
+   local delays = side.of(conn).delays
+   local known = delays[queue]
    if not known then
       known = { count = 0 }
-      side.delays[queue] = known
+      delays[queue] = known
    end
    if known[ms] then return ms end
    if known.count < EXACT then
@@ -143,11 +103,28 @@ local function round(conn, queue, ms)
    return math.ceil(ms / unit) * unit
 end
 
+-- A number that tells long names apart that begin alike.
+local function sum_of(text)
+   local sum = 5381
+   for i = 1, #text do sum = (sum * 33 + text:byte(i)) % 2 ^ 32 end
+   return sum
+end
+
+-- "amq." is the broker's own, and names have at most 255 bytes.
+local function name_of(queue, ms)
+   local suffix = (".retry.%d"):format(ms)
+   local name = queue:gsub("^amq%.", "mr.")
+   if #name + #suffix > NAME_SIZE then
+      suffix = ("~%08x%s"):format(sum_of(name), suffix)
+      name = head(name, NAME_SIZE - #suffix)
+   end
+   return name .. suffix
+end
+
 --- The queue that keeps messages for so many milliseconds and gives them back to `queue`; see
 -- docs/retry.md.
 function copies.delay_queue(queue, ms)
-   -- "amq." is the broker's own.
-   return { queue = ("%s.retry.%d"):format(queue:gsub("^amq%.", "mr."), ms), durable = true, arguments = {
+   return { queue = name_of(queue, ms), arguments = {
       ["x-message-ttl"] = ms, ["x-expires"] = ms + IDLE * 1000, ["x-dead-letter-exchange"] = "",
       ["x-dead-letter-routing-key"] = queue } }
 end
@@ -157,11 +134,11 @@ end
 -- @tparam number seconds
 -- @tparam table info queue, attempt (how often it has failed, this one too), error
 -- @treturn[1] true the broker has it
--- @treturn[2] nil, error
+-- @treturn[2] nil, error; of kind stale: the message was settled or lost, and there is no copy
 function copies.delay(msg, seconds, info)
    local conn = msg.channel.connection
    local ms = round(conn, info.queue, math.ceil(math.min(seconds, LONGEST) * 1000 - 1e-6))
-   local ok, err = put(conn, copies.delay_queue(info.queue, ms), msg.body, properties_of(msg, info))
+   local ok, err = put(msg, copies.delay_queue(info.queue, ms), properties_of(msg, info))
    return ok, err
 end
 
@@ -170,19 +147,18 @@ end
 -- @tparam string dead the queue; durable, declared when it is not there
 -- @tparam table info queue, attempt, error, reason, trace
 -- @treturn[1] true the broker has it
--- @treturn[2] nil, error
+-- @treturn[2] nil, error as of delay
 function copies.bury(msg, dead, info)
    local props = properties_of(msg, info)
    props.headers["x-mr-reason"] = cut(info.reason, ERROR_SIZE)
    props.headers["x-mr-traceback"] = info.trace and cut(info.trace, TRACE_SIZE)
-   return put(msg.channel.connection, { queue = dead, durable = true }, msg.body, props)
+   local ok, err = put(msg, { queue = dead }, props, true)
+   return ok, err
 end
 
 --- Why a message cannot be copied: an error.
 function copies.homeless()
    return errors.new("bad_argument", "message", "the message came from no queue that is known: it was returned")
 end
-
-loop.on_close(function() began_at, began = os.time(), C.mr_now() end)
 
 return copies

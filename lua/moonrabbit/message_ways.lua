@@ -9,22 +9,28 @@ local options = require "moonrabbit.options"
 
 local methods, fields = message.methods, message.fields
 
+local function consumer_of(self)
+   local number = message.consumer_number(self)
+   return number and consume.known(number)
+end
+
 --- Which try this is: 1 at first, one more for each time it failed and came back. A dead letter that is put back
--- begins anew.
+-- begins anew, and so does a message whose headers came along from another queue.
 function fields.attempt(self)
    local headers = self.properties.headers
-   local failed = headers and not headers["x-mr-reason"] and headers["x-mr-attempt"]
-   return (tonumber(failed) or 0) + 1
+   local failed = headers and not headers["x-mr-reason"] and tonumber(headers["x-mr-attempt"])
+   if not failed or not (failed >= 1 and failed < 2 ^ 31) then return 1 end
+   local queue = self.queue
+   return (not queue or headers["x-mr-queue"] == queue) and math.floor(failed) + 1 or 1
 end
 
 --- The queue it came from; nil when it was returned.
 function fields.queue(self)
-   local number = message.consumer_number(self)
-   local consumer = number and consume.by_number(number)
+   local consumer = consumer_of(self)
    return consumer and consumer.queue
 end
 
--- Copies by copy(msg, queue) and acks. One that is settled or lost already gives the error of acking it.
+-- Copies by copy(queue) and acks. One that is settled or lost already gives the error of acking it.
 local function replace(self, copy)
    if not self.is_live then return self:ack() end
    local queue = self.queue
@@ -48,15 +54,18 @@ function methods:retry(delay)
    return ok, err
 end
 
---- Puts the message among the dead letters: in the queue of that name with ".dead", or the consumer's own choice.
+--- Puts the message among the dead letters: in the queue of that name with ".dead", or the consumer's own choice
+-- (none: it is rejected).
 -- @tparam[opt] string reason goes into the header x-mr-reason
 -- @treturn[1] true
 -- @treturn[2] nil, error as of retry
 function methods:dead_letter(reason)
    if reason ~= nil then options.argument(1, "reason", reason, "string") end
+   local consumer = consumer_of(self)
+   local owner = consumer and consumer.owner
+   if owner and not owner.dead_letter then return self:reject() end -- its queue knows where to
    local ok, err = replace(self, function(queue)
-      local consumer = consume.by_number(message.consumer_number(self))
-      local dead = consumer and consumer.owner and consumer.owner.dead_letter or queue .. ".dead"
+      local dead = owner and owner.dead_letter or queue .. ".dead"
       return copies.bury(self, dead, { queue = queue, attempt = self.attempt, reason = reason or "the handler said so" })
    end)
    return ok, err

@@ -34,11 +34,17 @@ function overdue.new(worker, seconds)
    return self
 end
 
+-- What is settled by now, or by the handler's return, needs no watching.
+local function leave(self, msg, ...)
+   if not self.worker.options.manual_ack or not msg.is_live then self.open[msg] = nil end
+   return ...
+end
+
 --- The handler, with its messages noted as they begin.
 function Watch:watching(run)
    return function(msg)
       self.open[msg] = C.mr_now()
-      return run(msg)
+      return leave(self, msg, run(msg))
    end
 end
 

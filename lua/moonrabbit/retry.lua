@@ -39,6 +39,9 @@ local function settings(opts, usual, more, level)
       if type(v) == "number" and (v < 0 or v ~= v) then
          error(('option "%s" must not be negative'):format(name), level + 1)
       end
+      if v == math.huge and name ~= "max" and name ~= "total" then
+         error(('option "%s" must be finite'):format(name), level + 1)
+      end
       all[name] = v
    end
    return all

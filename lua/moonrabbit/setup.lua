@@ -13,6 +13,7 @@ local task = require "moonrabbit.task"
 local setup = {}
 
 local PREFETCH = 100
+local NAME_SIZE = 255 -- bytes, of a queue's name
 local SPEC = { queue = "string|table", name = "string", connection = "table", prefetch = "number", concurrency = "number",
    retry = "function|boolean", dead_letter = "string|boolean", declare = "boolean", bindings = "table",
    consumer_tag = "string", exclusive = "boolean", priority = "number", arguments = "table", manual_ack = "boolean",
@@ -33,6 +34,18 @@ local function check_tables(opts, level)
    end
 end
 
+-- A queue of dead letters that could not be is found here, not by the first message that needs it.
+local function check_names(opts, level)
+   local queue = type(opts.queue) == "table" and opts.queue.queue or opts.queue
+   if type(queue) ~= "string" then return end
+   local dead = opts.dead_letter
+   if #queue > NAME_SIZE then error('option "queue" is longer than 255 bytes', level + 1) end
+   if dead == queue then error('option "dead_letter" must be another queue than the one consumed', level + 1) end
+   if #(type(dead) == "string" and dead or dead ~= false and queue .. ".dead" or "") > NAME_SIZE then
+      error('option "dead_letter": the name of the queue would be longer than 255 bytes; give one, or false', level + 1)
+   end
+end
+
 --- Checks the options of mr.consumer.
 function setup.check(opts, level)
    options.check(opts, SPEC, { "queue", "handler" }, level + 1)
@@ -49,6 +62,7 @@ function setup.check(opts, level)
    end
    chain.check(opts.middleware or {}, level + 1)
    check_tables(opts, level + 1)
+   check_names(opts, level + 1)
 end
 
 --- Fills in queue, dead_letter and declaration of a worker.
@@ -86,7 +100,7 @@ local function declare(self, ch)
       local ok, err = bind(self, ch, b)
       if not ok then return nil, err end
    end
-   if not self.dead_letter then return true end
+   if not self.dead_letter or opts.declare == false then return true end
    local reply, err = ch:queue_declare { queue = self.dead_letter, durable = true }
    return reply and true, err
 end

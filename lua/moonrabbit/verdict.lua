@@ -18,15 +18,21 @@ local WORDS = { "requeue", "reject", "dead_letter" }
 --- What a failed message is retried by when the program does not say.
 verdict.policy = retry.exponential { first = 0.5, max = 60, attempts = 8 }
 
+-- Anything as a text; a table may refuse.
+local function show(v)
+   local ok, text = pcall(tostring, v)
+   return ok and type(text) == "string" and text or ("a %s that cannot be shown"):format(type(v))
+end
+
 --- For xpcall: what was raised, and from where.
 function verdict.trace(why)
-   return { raised = why, trace = errors.trace(why, 2) }
+   return { raised = why, trace = errors.trace(show(why), 2) }
 end
 
 -- Any failure as an error of ours: raised or returned, a string or a table.
 local function error_of(why)
    if errors.is(why) then return why end
-   local err = errors.new("handler_failed", "message", tostring(why))
+   local err = errors.new("handler_failed", "message", show(why))
    err.value = why
    return err
 end
@@ -40,11 +46,8 @@ local function info_of(consumer, msg, err)
    return { queue = consumer.queue, attempt = msg.attempt, error = err and ("%s: %s"):format(err.kind, err.text) }
 end
 
--- It could not be copied. It goes back to its queue, but not at once: nothing may go round in circles.
-local function hold(consumer, msg, seconds, err)
-   local fields = fields_of(consumer, msg, err)
-   fields.delay = seconds
-   log.error("a failed message could not be copied; it is kept back, then given back", fields)
+-- It goes back to its queue, but not at once: nothing may go round in circles.
+local function keep_back(msg, seconds)
    local deadline = C.mr_now() + seconds
    while C.mr_now() < deadline and msg.is_live and not drain.is_asked() do
       loop.sleep(math.min(deadline - C.mr_now(), 0.5))
@@ -52,9 +55,17 @@ local function hold(consumer, msg, seconds, err)
    return NACK, REQUEUE
 end
 
+-- It could not be copied.
+local function hold(consumer, msg, seconds, err)
+   local fields = fields_of(consumer, msg, err)
+   fields.delay = seconds
+   log.error("a failed message could not be copied; it is kept back, then given back", fields)
+   return keep_back(msg, seconds)
+end
+
 local function later(consumer, msg, seconds, err)
    local ok, why = copies.delay(msg, seconds, info_of(consumer, msg, err))
-   if ok then return ACK, 0 end
+   if ok or not msg.is_live then return ACK, 0 end
    return hold(consumer, msg, math.min(math.max(seconds, 1), HOLD), why)
 end
 
@@ -65,7 +76,7 @@ local function bury(consumer, msg, reason, err, trace)
    local info = info_of(consumer, msg, err)
    info.reason, info.trace = reason, trace
    local ok, why = copies.bury(msg, dead, info)
-   if ok then return ACK, 0 end
+   if ok or not msg.is_live then return ACK, 0 end
    return hold(consumer, msg, HOLD, why)
 end
 
@@ -84,6 +95,7 @@ local function judge_failure(consumer, msg, err, trace)
    if consumer.owner.retry then
       word = retry.decide(consumer.owner.retry, { scope = "message", attempt = attempt, err = err, elapsed = elapsed(msg),
          message = msg }, verdict.policy)
+      if not msg.is_live then return ACK, 0 end -- settled or lost while the policy thought
    end
    local fields = fields_of(consumer, msg, err)
    if type(word) == "number" then
@@ -106,7 +118,7 @@ end
 local function nonsense(consumer, msg, a)
    local nearest = type(a) == "string" and options.nearest(a, { unpack(WORDS) })
    local err = errors.new("handler_failed", "message", ("the handler returned %s, which means nothing%s"):format(
-      type(a) == "string" and ("%q"):format(a) or tostring(a), nearest and (': did you mean "%s"?'):format(nearest)
+      type(a) == "string" and ("%q"):format(a) or show(a), nearest and (': did you mean "%s"?'):format(nearest)
       or "; nothing or true acks, nil and an error retries, a word says what"))
    return judge_failure(consumer, msg, err)
 end
@@ -116,14 +128,17 @@ local words = {
    reject = function() return REJECT, 0 end,
    dead_letter = function(consumer, msg, reason)
       local fields = fields_of(consumer, msg)
-      fields.reason, fields.dead_letter = reason and tostring(reason), consumer.owner.dead_letter or nil
+      fields.reason, fields.dead_letter = reason and show(reason), consumer.owner.dead_letter or nil
       log.warn("a message goes to the dead letters", fields)
-      return bury(consumer, msg, reason and tostring(reason) or "the handler said dead_letter")
+      return bury(consumer, msg, reason and show(reason) or "the handler said dead_letter")
    end,
 }
 
 local function judge(consumer, msg, ok, a, b)
-   if not ok then return judge_failure(consumer, msg, error_of(a.raised), a.trace) end
+   if not ok then
+      if type(a) ~= "table" then a = { raised = a } end -- it could not even be traced: the stack was at its end
+      return judge_failure(consumer, msg, error_of(a.raised), a.trace)
+   end
    if a == true or a == nil and b == nil then return ACK, 0 end
    if (a == nil or a == false) and b ~= nil then return judge_failure(consumer, msg, error_of(b)) end
    if not msg.is_live then return ACK, 0 end
@@ -142,8 +157,8 @@ function verdict.judge(consumer, msg, ok, a, b)
    if consumer.is_manual and ok and (a == nil or a == true) and b == nil then return nil end
    local done, how, flags = xpcall(judge, errors.trace, consumer, msg, ok, a, b)
    if done then return how, flags end
-   log.error("a message could not be judged; it goes back", { queue = consumer.queue, error = how })
-   return NACK, REQUEUE
+   log.error("a message could not be judged; it is kept back, then given back", { queue = consumer.queue, error = how })
+   return keep_back(msg, HOLD)
 end
 
 return verdict

@@ -1,0 +1,131 @@
+--- side: where copies of messages go out: a connection beside the one that they came by.
+-- SPDX-License-Identifier: MIT
+-- A broker that blocks publishers must not hold up acks.
+local C = require("moonrabbit.ffi").C
+local asking = require "moonrabbit.asking"
+local errors = require "moonrabbit.errors"
+local limit = require "moonrabbit.limit"
+local task = require "moonrabbit.task"
+local ticket = require "moonrabbit.ticket"
+
+local side = {}
+
+local PATIENCE = 10               -- seconds for the broker to take a copy
+local FRESH = 30                  -- seconds for which a declared queue is taken to be there
+
+--- What is beside a connection, for copies: a connection, its channel, what it declared.
+-- @tparam connection conn
+-- @treturn table
+function side.of(conn)
+   local self = conn.side
+   if self and not self.connection.released then return self end
+   local name = (conn.options.name or "moonrabbit") .. " copies"
+   self = { connection = conn:clone { on_event = function() end, name = name }, channel = false,
+      declaring = {}, declared = {}, delays = {}, epoch = 0 }
+   conn.side = self
+   return self
+end
+
+local function open(self)
+   local ch, err = self.connection:channel()
+   if not ch then return nil, err end
+   local ok
+   ok, err = ch:confirm_select()
+   if not ok then return nil, err end
+   self.channel = ch
+   return ch
+end
+
+-- Does what many may wait for, once: who comes while it is done has the same answer. `of[key]` is the list of
+-- who waits. It is not left half done: no handler's time limit ends it, and what it raises is told to all.
+local function once(of, key, fn, ...)
+   if of[key] then
+      local token = task.token()
+      table.insert(of[key], token)
+      return task.wait(token)
+   end
+   of[key] = {}
+   local done, ok, err = limit.apart(pcall, fn, ...)
+   local waiting, why = of[key], ok
+   of[key] = nil
+   if not done then ok, err = nil, errors.new("bad_argument", "channel", tostring(why)) end
+   for _, token in ipairs(waiting) do task.wake(token, ok, err) end
+   if not done then error(why, 0) end
+   return ok, err
+end
+
+-- The channel that copies go out on.
+local function channel(self)
+   local ch, err = self.channel, nil
+   if not (ch and ch.handle) then ch, err = once(self, "opening", open, self) end
+   return ch, err
+end
+
+-- What was declared before the connection was lost may have gone since.
+local function heed_epoch(self)
+   if self.connection.epoch ~= self.epoch then
+      self.declared, self.epoch = {}, self.connection.epoch
+   end
+end
+
+-- On a channel of its own: a queue that is in the way closes it.
+local function declare_now(self, queue)
+   local ch, err = self.connection:channel()
+   if not ch then return nil, err end
+   local reply
+   reply, err = asking.ask(ch, C.MR_QUEUE_DECLARE, { durable = true, arguments = queue.arguments, unrecorded = true },
+      queue.queue)
+   ch:close()
+   if not reply then return nil, err end
+   heed_epoch(self)
+   local now = C.mr_now()
+   for name, at in pairs(self.declared) do
+      if now - at >= FRESH then self.declared[name] = nil end
+   end
+   self.declared[queue.queue] = now
+   return true
+end
+
+-- Declares the queue of a copy, unless it was lately, on this connection.
+local function declare(self, queue)
+   heed_epoch(self)
+   local at = self.declared[queue.queue]
+   if at and C.mr_now() - at < FRESH then return true end
+   local ok, err = once(self.declaring, queue.queue, declare_now, self, queue)
+   return ok, err
+end
+
+-- Waits for the way, but not beyond the message's own life: lost meanwhile, it comes again by itself.
+local function publish(self, queue, msg, body, props)
+   local ch, err = channel(self)
+   local t, deadline = ticket.new(0), C.mr_now() + PATIENCE
+   while ch do
+      if not msg.is_live then return nil, errors.new("stale", "message") end
+      local ok, wait
+      ok, err, wait = ch:_post(t, "", queue.queue, body, props)
+      if ok then return t:wait() end
+      if not wait or not wait(deadline - C.mr_now()) then break end
+   end
+   return nil, err
+end
+
+--- Publishes a copy into a queue, which is declared when it is not there.
+-- @tparam message msg
+-- @tparam table queue its name, and the arguments it is declared with
+-- @tparam table props
+-- @tparam ?boolean is_there it is not declared unless it shows that it must be
+-- @treturn[1] true the broker has it
+-- @treturn[2] nil, error
+function side.put(msg, queue, props, is_there)
+   local self, body = side.of(msg.channel.connection), msg.body
+   local ok, err = true, nil
+   if not is_there then ok, err = declare(self, queue) end
+   if ok then ok, err = publish(self, queue, msg, body, props) end
+   if ok or err.kind ~= "returned" then return ok, err end
+   self.declared[queue.queue] = nil
+   ok, err = declare(self, queue)
+   if ok then ok, err = publish(self, queue, msg, body, props) end
+   return ok, err
+end
+
+return side

@@ -1,0 +1,343 @@
+--- verdict, copies: nothing is lost, doubled or sent round in circles when a retry meets an awkward moment or message.
+local mr = require "moonrabbit"
+local C = require("moonrabbit.ffi").C
+local asking = require "moonrabbit.asking"
+local copies = require "moonrabbit.copies"
+local embedded = require "embedded"
+local waits = require "waits"
+
+local b, conn, ch -- the broker of the test, a connection, and a channel for looking and publishing
+
+local function setup()
+   mr.log.configure "off"
+   b = embedded.broker {}
+   conn = embedded.connect { url = b.url }
+   ch = assert(conn:channel())
+   assert(ch:confirm_select())
+end
+
+local function clean()
+   embedded.close_all()
+   mr.log.configure "warn"
+end
+
+local function consumer(opts)
+   opts.queue, opts.connection = opts.queue or "q", opts.connection or conn
+   local w = mr.consumer(opts)
+   assert(w:wait(5))
+   return w
+end
+
+local function put(body, props) assert(ch:publish("", "q", body, props)) end
+local function eventually(what, condition) return waits.within(what, 10, condition) end
+
+local function advance_until(what, condition, seconds)
+   for _ = 1, seconds * 10 do
+      if condition() then return end
+      mr.testing.advance(0.1, 0.1)
+   end
+   error("in vain waited for: " .. what, 2)
+end
+
+local function messages(queue)
+   local q = b:queue(queue)
+   return q and q.messages_ready + q.messages_unacknowledged
+end
+
+local function is_settled() return messages "q" == 0 end
+
+describe("a message's ways", function()
+   before_each(setup)
+   after_each(clean)
+
+   it("are open to a handler whose consumer was cancelled meanwhile", function()
+      local results, w = {}, nil
+      w = consumer { handler = function(msg)
+         mr.spawn(function() w:cancel() end)
+         eventually("the cancel", function() return w.inner.state == "cancelled" end)
+         assert.equal("q", msg.queue)
+         if msg.body == "later" then results[1] = { msg:retry(1) } end
+         if msg.body == "dead" then results[1] = { msg:dead_letter "by hand" } end
+      end, prefetch = 1 }
+      put "later"
+      eventually("the retry", function() return results[1] end)
+      assert.same({ true }, results[1])
+      assert.equal(1, messages "q.retry.1000")
+      eventually("the ack", is_settled)
+      results = {}
+      w = consumer { handler = w.options.handler, prefetch = 1 }
+      put "dead"
+      eventually("the burial", function() return results[1] end)
+      assert.same({ true }, results[1])
+      assert.equal(1, messages "q.dead")
+   end)
+
+   it("are open to one that was got", function()
+      assert(ch:queue_declare { queue = "q", durable = true })
+      put "x"
+      local msg = assert(ch:get "q")
+      assert.equal("q", msg.queue)
+      assert(msg:retry(1))
+      advance_until("its return", function() return b:queue("q").messages_ready == 1 end, 3)
+      msg = assert(ch:get "q")
+      assert.equal(2, msg.attempt)
+      assert(msg:dead_letter "enough")
+      local dead = assert(ch:get "q.dead")
+      assert.same({ "enough", 2, "q" }, { dead.headers["x-mr-reason"], dead.headers["x-mr-attempt"], dead.headers["x-mr-queue"] })
+      assert(dead:ack())
+   end)
+end)
+
+describe("a failed message", function()
+   before_each(setup)
+   after_each(clean)
+
+   it("is not copied when it was settled, or lost, while its policy thought", function()
+      local kept
+      local w = consumer { manual_ack = true, retry = function()
+         mr.sleep(0.2)
+         return 1
+      end, handler = function(msg)
+         kept = msg
+         error "no"
+      end }
+      put "x"
+      eventually("the try", function() return kept end)
+      assert(kept:ack())
+      advance_until("its end", function() return w.running == 0 end, 2)
+      assert.is_nil(b:queue "q.retry.1000")
+      assert.equal(0, messages "q")
+   end)
+
+   it("is not copied when its connection was lost while the copy waited", function()
+      local tries = 0
+      local original = copies.delay
+      copies.delay = function(msg, ...)
+         if tries == 1 then
+            b:drop()
+            eventually("the loss", function() return not msg.is_live end)
+         end
+         return original(msg, ...)
+      end
+      finally(function() copies.delay = original end)
+      local attempts = {}
+      consumer { retry = mr.retry.fixed { delay = 1, attempts = 5 }, handler = function(msg)
+         tries = tries + 1
+         attempts[#attempts + 1] = msg.attempt
+         if tries < 2 then error "no" end
+      end }
+      put "x"
+      advance_until("the second try", function() return tries == 2 end, 40)
+      mr.testing.advance(5, 0.5)
+      assert.same({ 1, 1 }, attempts)
+   end)
+
+   for what, fail in pairs {
+      ["an error that cannot be shown"] = function() return nil, setmetatable({}, { __tostring = function() error "never" end }) end,
+      ["an answer that cannot be shown"] = function() return setmetatable({}, { __tostring = function() error "never" end }) end,
+      ["an answer that cannot be read"] = function() return setmetatable({}, { __index = function() error "never" end }) end,
+   } do
+      it(what .. " does not go round in a hot loop", function()
+         local tries = 0
+         consumer { retry = mr.retry.fixed { delay = 60 }, handler = function()
+            tries = tries + 1
+            return fail()
+         end }
+         put "x"
+         eventually("a try", function() return tries > 0 end)
+         for _ = 1, 200 do mr.sleep(0.001) end
+         assert.equal(1, tries)
+      end)
+   end
+
+   for what, headers in pairs {
+      ["a fraction"] = { ["x-mr-attempt"] = 1.5 }, ["nonsense"] = { ["x-mr-attempt"] = "soon", ["x-mr-first-failure"] = "then" },
+      ["less than nothing"] = { ["x-mr-attempt"] = -7 }, ["no text"] = { ["x-mr-attempt"] = 1, ["x-mr-exchange"] = 5,
+         ["x-mr-routing-key"] = true },
+      ["beyond numbers"] = { ["x-mr-attempt"] = "inf" }, ["not a number"] = { ["x-mr-attempt"] = "nan" },
+   } do
+      it("whose headers say " .. what .. " is tried like another", function()
+         local seen
+         consumer { retry = mr.retry.fixed { delay = 60 }, handler = function(msg)
+            seen = seen or { msg.attempt, type(msg.exchange), type(msg.routing_key) }
+            error "no"
+         end }
+         headers["x-mr-queue"] = "q"
+         put("x", { headers = headers })
+         eventually("its delay", function() return messages "q.retry.60000" == 1 and is_settled() end)
+         assert.is_true(seen[1] >= 1 and seen[1] == math.floor(seen[1]) and seen[1] < 1e9)
+         assert.same({ "string", "string" }, { seen[2], seen[3] })
+      end)
+   end
+
+   it("counts its tries in one queue, not in another that its headers were passed on to", function()
+      local seen
+      consumer { queue = "next", handler = function(msg) seen = { msg.attempt, msg.exchange, msg.routing_key } end }
+      assert(ch:publish("", "next", "x", { headers = { ["x-mr-attempt"] = 3, ["x-mr-queue"] = "q", ["x-mr-exchange"] = "e",
+         ["x-mr-routing-key"] = "k" } }))
+      eventually("the message", function() return seen end)
+      assert.same({ 1, "", "next" }, seen)
+   end)
+
+   it("whose error is no text is told of as it is, cut between characters", function()
+      local text = ("\195\164"):rep(2000)
+      consumer { retry = mr.retry.never, handler = function(msg)
+         error(msg.body == "long" and "x" .. text or "\255\0\254 \n\27", 0)
+      end }
+      put "bytes"
+      eventually("the dead letter", function() return messages "q.dead" == 1 and is_settled() end)
+      local msg = assert(ch:get "q.dead")
+      assert.equal("handler_failed: \255\0\254 \n\27", msg.headers["x-mr-error"])
+      assert(msg:ack())
+      put "long"
+      eventually("the dead letter", function() return messages "q.dead" == 1 and is_settled() end)
+      msg = assert(ch:get "q.dead")
+      for _, name in ipairs { "x-mr-error", "x-mr-traceback" } do
+         local rest = msg.headers[name]:gsub("\195\164", "")
+         assert.is_nil(rest:find "[\128-\255]", name)
+         assert.truthy(msg.headers[name]:find " ...$")
+      end
+      assert(msg:ack())
+   end)
+
+   it("of a queue with a long name waits under a shorter one", function()
+      local name = ("q"):rep(248)
+      local tries = 0
+      consumer { queue = name, retry = mr.retry.fixed { delay = 1 }, handler = function(msg)
+         tries = msg.attempt
+         if tries == 1 then error "no" end
+      end }
+      assert(ch:publish("", name, "x"))
+      advance_until("the second try", function() return tries == 2 end, 8)
+      local ok, why = pcall(mr.consumer, { queue = ("q"):rep(251), handler = function() end })
+      assert.is_false(ok)
+      assert.truthy(why:find("dead_letter", 1, true), why)
+   end)
+
+   it("whose headers leave no room for the error is copied without it", function()
+      local tries = 0
+      consumer { retry = mr.retry.fixed { delay = 0.1, attempts = 2 }, handler = function()
+         tries = tries + 1
+         error(("x"):rep(400))
+      end }
+      local size = 131072 - 900
+      put("x", { headers = { big = ("h"):rep(size) } })
+      advance_until("the dead letter", function() return messages "q.dead" == 1 and is_settled() end, 20)
+      assert.equal(2, tries)
+   end)
+end)
+
+describe("copies", function()
+   before_each(setup)
+   after_each(clean)
+
+   it("are declared one by one: a queue that is in the way of one is not in that of another", function()
+      local other = embedded.connect { url = b.url }
+      assert(assert(other:channel()):queue_declare { queue = "q.retry.1000", exclusive = true })
+      local at = {}
+      consumer { retry = function(ctx) return tonumber(ctx.message.body) end, handler = function(msg)
+         at[msg.body] = (at[msg.body] or 0) + 1
+         if at[msg.body] == 1 then error "no" end
+      end }
+      for _, body in ipairs { "1", "20", "1.0", "30" } do put(body) end
+      eventually("the copies", function() return messages "q.retry.20000" == 1 and messages "q.retry.30000" == 1 end)
+   end)
+
+   it("come to one declaration for many at once", function()
+      local original, declares = asking.ask, 0
+      consumer { retry = mr.retry.fixed { delay = 5 }, handler = function() error "no" end }
+      asking.ask = function(self, operation, ...)
+         if operation == C.MR_QUEUE_DECLARE then declares = declares + 1 end
+         return original(self, operation, ...)
+      end
+      finally(function() asking.ask = original end)
+      for i = 1, 50 do assert(ch:publish_async("", "q", tostring(i))) end
+      eventually("all", function() return messages "q.retry.5000" == 50 and is_settled() end)
+      assert.equal(1, declares)
+   end)
+
+   it("go on when a handler's time limit struck while it opened their channel", function()
+      local methods, struck = require("moonrabbit.connection").methods, false
+      local original = methods.channel
+      methods.channel = function(self, ...)
+         if not struck and tostring(self.options.name):find "copies" then
+            struck = true
+            error "over its time limit"
+         end
+         return original(self, ...)
+      end
+      finally(function() methods.channel = original end)
+      local tries = 0
+      consumer { retry = mr.retry.fixed { delay = 1 }, handler = function()
+         tries = tries + 1
+         error "no"
+      end }
+      put "x"
+      advance_until("a copy", function() return messages "q.retry.1000" == 1 end, 20)
+      assert.same({ true, 2 }, { struck, tries })
+   end)
+
+   it("tell the program's on_event nothing: their connection is not the program's", function()
+      local events = {}
+      local mine = embedded.connect { url = b.url, on_event = function(ev) events[#events + 1] = ev.connection end }
+      consumer { connection = mine, retry = mr.retry.fixed { delay = 1 }, handler = function() error "no" end }
+      put "x"
+      eventually("the copy", function() return messages "q.retry.1000" == 1 and is_settled() end)
+      for _, c in ipairs(events) do assert.equal(mine, c) end
+   end)
+
+   it("remember queues only while that is of use", function()
+      consumer { retry = function(ctx) return tonumber(ctx.message.body) end, handler = function() error "no" end }
+      for i = 1, 20 do put(tostring(100 + i)) end
+      eventually("the copies", is_settled)
+      mr.testing.advance(40, 10)
+      put "500"
+      eventually("one more", function() return messages "q.retry.500000" == 1 end)
+      local count = 0
+      for _ in pairs(conn.side.declared) do count = count + 1 end
+      assert.equal(1, count)
+   end)
+end)
+
+describe("middleware", function()
+   before_each(setup)
+   after_each(clean)
+
+   it("may call the handler again: what the last call said stands", function()
+      local calls = 0
+      consumer { middleware = { function(msg, next) next(msg) end, function(msg, next)
+         local _, err = next(msg)
+         if err then next(msg) end
+      end }, retry = mr.retry.fixed { delay = 1 }, handler = function()
+         calls = calls + 1
+         if calls == 1 then return nil, "no" end
+      end }
+      put "x"
+      eventually("the ack", function() return calls == 2 and is_settled() end)
+      assert.is_nil(b:queue "q.retry.1000")
+   end)
+end)
+
+describe("settle_timeout", function()
+   before_each(setup)
+   after_each(clean)
+
+   it("remembers messages that are not settled only", function()
+      local w = consumer { settle_timeout = 3600, handler = function() end }
+      for i = 1, 50 do put(tostring(i)) end
+      eventually("all", is_settled)
+      assert.is_nil(next(w.overdue.open))
+      assert(w:cancel())
+      local kept = {}
+      w = consumer { settle_timeout = 3600, manual_ack = true, handler = function(msg)
+         if msg.body == "kept" then kept[1] = msg else assert(msg:ack()) end
+      end }
+      put "acked"
+      put "kept"
+      eventually("both", function() return kept[1] and messages "q" == 1 end)
+      assert.equal(kept[1], next(w.overdue.open))
+      assert.is_nil(next(w.overdue.open, kept[1]))
+      assert(kept[1]:ack())
+      assert(w:cancel())
+   end)
+end)
