@@ -252,6 +252,65 @@ describe("heartbeats", function()
    end)
 end)
 
+describe("a script that is behind by more than fits", function()
+   before_each(recovering.quiet)
+   after_each(clean)
+
+   it("has its connection back while it computes: what is written tells of the loss, for nothing is read (T35)", function()
+      local b = own { listen = "127.0.0.1:0" }
+      local ch = assert(embedded.connect(b.url):channel())
+      assert(ch:queue_declare { queue = "q" })
+      assert(ch:queue_declare { queue = "result" })
+      assert(ch:confirm_select())
+      local body = ("x"):rep(8192)
+      for i = 1, 12000 do -- 96 MiB: more than the 64 that may be in the script's hands
+         assert(ch:publish_async("", "q", body, { persistent = false, timeout = 60 }))
+         if i % 1000 == 0 then assert(ch:wait_for_confirms(60)) end
+      end
+      local script = broker.script(([[
+         local mr = require "moonrabbit"
+         mr.log.configure "off"
+         local lost, recovered
+         local conn = mr.connect { url = "amqp://127.0.0.1:%d", heartbeat = 2, transport_options = { interval_start = 0 },
+            on_event = function(ev)
+               if ev.type == "lost" then lost = ev.err.kind end
+               if ev.type == "recovered" then recovered = ev.gap end
+            end }
+         local ch, seen = assert(conn:channel()), 0
+         assert(ch:consume("q", function()
+            seen = seen + 1
+            if seen > 1 then return end
+            local deadline = mr.now() + 7
+            repeat until mr.now() > deadline
+         end, { no_ack = true }))
+         while not recovered do mr.sleep(0.01) end
+         assert(assert(conn:channel()):publish("", "result", ("%%s %%.1f %%d"):format(lost, recovered, conn.epoch)))
+         conn:release()
+         mr.stop()
+      ]]):format(b.port))
+      local out
+      mr.spawn(function() out = { broker.shell(("%s run %s"):format(broker.command, script)) } end)
+      -- It reads no more when its hands are full and its socket is: the rest waits in the broker.
+      eventually("the queue to come to a halt", function()
+         local before = b:queue("q").messages_ready
+         if before > 11999 then return end
+         mr.sleep(0.3)
+         return b:queue("q").messages_ready == before and #b:report().connections == 2
+      end, 20)
+      local began = mr.now()
+      b:drop()
+      local own_conn = embedded.connect(b.url)
+      assert(own_conn:connect())
+      eventually("its new connection", function() return #b:report().connections >= 2 end)
+      local took = mr.now() - began
+      eventually("its end", function() return out end, 30)
+      assert.equal(0, out[2], out[1])
+      assert.is_true(took < 3, took) -- long before it looks up from its work
+      local msg = broker.take(assert(own_conn:channel()), "result")
+      assert.truthy(msg.body:find "^stream_lost %d%.%d 2$", msg.body) -- the rest of the recovery waits for the script
+   end)
+end)
+
 describe("a broker that blocks publishers", function()
    before_each(recovering.quiet)
    after_each(clean)

@@ -4,9 +4,10 @@
 --   luajit tests/tools/check_rows.lua [ROOT] [--list]
 --
 -- The rows are those of the project's design papers, CONTRACT.md (A to R, X) and FAULTS.md (T, S). A test names a row in
--- its title or in that of its describe(): it("is ensured, however many tries it takes (Q35, M7)", ...); one of C in a comment
--- right before its function. `pending` holds the rows that somebody is still at, and who; one that has been named
--- by now is an error, too, so that the list gets shorter. `left_out` says why a row has no place here. --list tells where each row is named.
+-- its title or in that of its describe(): it("is ensured, however many tries it takes (Q35, M7)", ...); one of C in a
+-- comment right before its function. `pending` holds the rows that somebody is still at, and who; one that has been
+-- named by now is an error, too, so that the list gets shorter. `left_out` says why a row has no place here. --list tells
+-- where each row is named.
 
 -- letter -> the highest number; "T" has holes.
 local CONTRACT = { A = 8, B = 4, C = 5, D = 4, E = 5, F = 4, G = 3, H = 7, I = 8, K = 5, L = 8, M = 9, N = 5, O = 11, P = 3,
