@@ -3,6 +3,7 @@
 -- A broker that blocks publishers must not hold up acks.
 local C = require("moonrabbit.ffi").C
 local asking = require "moonrabbit.asking"
+local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local limit = require "moonrabbit.limit"
 local task = require "moonrabbit.task"
@@ -79,7 +80,7 @@ local function declare_now(self, queue)
    if not reply then return nil, err end
    heed_epoch(self)
    local now = C.mr_now()
-   for name, at in pairs(self.declared) do
+   for name, at in each(self.declared) do
       if now - at >= FRESH then self.declared[name] = nil end
    end
    self.declared[queue.queue] = now
