@@ -363,6 +363,16 @@ static enum mr_status queue_passive(struct mr_broker_channel *ch, const struct m
 	return MR_OK;
 }
 
+/* Direct reply-to: the name that stands for every channel's own is always there. */
+static enum mr_status reply_queue(struct mr_broker_channel *ch, const struct mr_client_method *m)
+{
+	struct mr_method ok = {.id = MR_M_QUEUE_DECLARE_OK,
+		.name = mr_slice_str(MR_REPLY_QUEUE),
+		.consumers = 1};
+	if (!(m->bits & Q_NO_WAIT)) mr_broker_channel_put(ch, &ok);
+	return MR_OK;
+}
+
 /* RabbitMQ takes line ends out of a name that is declared. */
 static mr_slice strip_line_ends(mr_slice name, char room[256])
 {
@@ -381,6 +391,7 @@ static enum mr_status queue_declare(struct mr_broker_channel *ch, const struct m
 	struct mr_queue *q = name.size ? mr_vhost_queue(ch->session->vhost, name) : NULL;
 	enum mr_status st = declare_fault(ch, error);
 	if (st != MR_OK) return st;
+	if (mr_slice_equal(name, mr_slice_str(MR_REPLY_QUEUE))) return reply_queue(ch, m);
 	if (m->bits & Q_PASSIVE) return queue_passive(ch, m, error);
 	if (is_reserved(name))
 		return mr_refuse(error, 403, "queue name '%.*s' contains reserved prefix 'amq.*'",

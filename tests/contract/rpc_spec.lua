@@ -49,6 +49,14 @@ describe("remote calls", function()
       assert.is_true(ch.is_open)
    end)
 
+   it("have a queue for their answers that always is there", function()
+      local ch = broker.channel()
+      for _, passive in ipairs { true, false } do
+         assert.same({ queue = "amq.rabbitmq.reply-to", message_count = 0, consumer_count = 1 },
+            assert(ch:queue_declare { queue = "amq.rabbitmq.reply-to", passive = passive }))
+      end
+   end)
+
    it("come by the hundred, from one connection to another, each with its own answer", function()
       local q = serve(broker.connect(), function(request)
          mr.sleep(request % 5 / 1000)

@@ -499,6 +499,10 @@ describe("the metrics", function()
       assert.equal(0, metric(s.port, "moonrabbit_queue_messages", "queue", "jobs"))
       release = true
       becomes("the end of it", s.port, "/health", 200)
+      assert(mr.rpc.serve { queue = "calls", connection = s.conn, handler = function() return "there" end })
+      assert.equal("there", mr.rpc.call("calls", "x", { connection = s.conn })) -- its answers' queue is none to ask for
+      assert.truthy(require("moonrabbit.lag").check(5)())
+      assert.is_nil(metric(s.port, "moonrabbit_queue_messages", "queue", "amq.rabbitmq.reply-to"))
       mr.health.configure { lag = false }
       assert.is_nil(mr.health.report().checks.lag)
    end)
