@@ -3,6 +3,7 @@
 -- The command makes editions; in another program there is one, and nothing here has any effect. While a new
 -- main chunk runs aside (it is staged), what it registers waits for its turn.
 local each = require "moonrabbit.each"
+local loop = require "moonrabbit.loop"
 local task = require "moonrabbit.task"
 
 local edition = {}
@@ -178,5 +179,7 @@ function edition.commit(between)
    current.deferred = {}
    return old
 end
+
+loop.on_close(function() current, staged, late = new(1), nil, {} end)
 
 return edition
