@@ -118,6 +118,9 @@ that waits suspends only the calling coroutine; in the main chunk it pumps until
 An `err` is a table: `kind`, `code` (AMQP's reply code or nil), `text`, `scope`, `recoverable`, `hint`, `errno`;
 `tostring(err)` is one good line. In a handler, timer or task everything may be called.
 
+`mr.args` is what `moonrabbit run --set KEY=VALUE` set, as strings, with the script's own arguments from 1 on; the command
+is in [worker](worker.md).
+
 Properties of a message, both ways: `content_type`, `content_encoding`, `headers`, `delivery_mode`, `priority`,
 `correlation_id`, `reply_to`, `expiration`, `message_id`, `timestamp`, `type`, `user_id`, `app_id`, `cluster_id`.
 Fields of a message: `body`, `headers`, `properties`, `routing_key`, `exchange`, `consumer_tag`, `delivery_tag`,
