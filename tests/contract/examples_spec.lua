@@ -235,6 +235,7 @@ describe("robust_consumer.lua, the reference guide's (O1): it", function()
    local ch, p
 
    before_each(function()
+      mr.log.configure "off"
       ch = broker.channel()
       assert(ch:queue_declare { queue = "task_queue", durable = true }) -- as the guide has it, or this is refused (O3)
       assert(ch:confirm_select())
@@ -244,6 +245,7 @@ describe("robust_consumer.lua, the reference guide's (O1): it", function()
       ch:queue_delete { queue = "task_queue" }
       ch:queue_delete { queue = "task_queue.dead" }
       broker.close_all()
+      mr.log.configure "warn"
    end)
    teardown(broker.none_left)
 
@@ -315,11 +317,9 @@ describe("robust_consumer.lua, the reference guide's (O1): it", function()
       put "before"
       p:says "done before"
       p:says "connected: true"                      -- the check that comes round
-      broker.quietly(function()
-         broker.close_connections "maintenance"
-         p:says "msg=recovered"
-         broker.eventually("a publish", function() return ch:publish("", "task_queue", "after") end, 30)
-      end)
+      broker.close_connections "maintenance"
+      p:says "msg=recovered"
+      broker.eventually("a publish", function() return ch:publish("", "task_queue", "after") end, 30)
       p:says "done after"
       local out, code = p:stop()
       assert.equal(0, code, out)
