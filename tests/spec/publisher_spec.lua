@@ -162,17 +162,29 @@ describe("a publisher", function()
       eventually("another", function() return pub:publish "2" end)
    end)
 
+   it("waits for ever when it is told to (X4)", function()
+      local pub, b = setup { confirm_timeout = 0, timeout = 0 }
+      assert.is_true(pub:publish "0")
+      b:silent()
+      local t = assert(pub:publish_async "1")
+      mr.testing.advance(100, 20) -- the heartbeat is 60 s
+      assert.equal("waiting", t.state)
+      b:silent(false)
+      assert.is_true(t:wait(20))
+   end)
+
    it("without confirms says that it was sent, also after a time in line", function()
       quiet()
-      local pub, b, conn, ch = setup { confirm = false }
+      local pub, b, conn = setup { confirm = false }
       assert.is_true(pub:publish "1")
+      eventually("the first", function() return b:queue "q".messages_ready == 1 end) -- what is sent may be lost
       offline(b, conn)
       local t = assert(pub:publish_async "2")
       assert.equal("waiting", t.state)
       online(b, conn)
       assert.is_true(t:wait(10))
       assert.equal("sent", t.state)
-      eventually("both", function() return ch:queue_declare { queue = "q", passive = true }.message_count == 2 end)
+      eventually("both", function() return b:queue "q".messages_ready == 2 end)
       assert.same({ 2, 0 }, { pub:stats().sent, pub:stats().acked })
    end)
 
