@@ -231,6 +231,32 @@ it("README.md's consumer does what it says", function()
    assert.equal(0, select(2, p:stop()))
 end)
 
+broker.it_rabbitmq(it, "the permissions that docs/guide.md gives are enough for its consumer and its publisher", function()
+   local guide = assert(io.open "docs/guide.md"):read "*a"
+   local user, permissions = broker.name "billing", guide:match "rabbitmqctl set_permissions billing ([^\n]*)"
+   finally(function()
+      process.end_all()
+      clean { queues = { "invoices" }, delays = { 200, 400 } }
+      broker.ctl("delete_user " .. user)
+   end)
+   broker.ctl(("add_user %s secret"):format(user))
+   broker.ctl(("set_permissions %s %s"):format(user, permissions))
+   local where = ("AMQP_URL=amqp://%s:secret@127.0.0.1:%d/"):format(user, broker.port)
+   local function script(name)
+      return broker.script(guide:match("<!%-%- file: " .. name .. "%.lua %-%->\n```lua\n(.-)```"))
+   end
+   local p = process.start(("%s run %s"):format(broker.command, script "invoices"), where)
+   p:says "msg=consuming"
+   local out, code = broker.shell(("%s %s run --log-level error %s"):format(where, broker.command, script "send"))
+   assert.equal(0, code, out)
+   check(out, { "A1\tconfirmed", "A2\tconfirmed", "A3\tconfirmed" })
+   p:says "booked A1"
+   p:says 'msg="handler failed for the last time"'
+   local ch = broker.channel()
+   broker.eventually("the dead letters", function() return broker.count(ch, "invoices.dead") == 2 end)
+   assert.equal(0, select(2, p:stop()))
+end)
+
 describe("robust_consumer.lua, the reference guide's (O1): it", function()
    local ch, p
 
