@@ -1,5 +1,6 @@
---- Every call in every state: each public method of connection, channel, consumer, message, ticket, iterator, simple queue
--- and pool, in each state that they can be in: it does what it should or gives nil and an error with the reason, in time.
+--- Every call in every state: each public method of connection, channel, consumer, message, ticket, iterator, simple queue,
+-- publisher, topology and pool, and remote calls, in each state that they can be in: it does what it should or gives nil
+-- and an error with the reason, in time.
 local mr = require "moonrabbit"
 local broker = require "broker"
 local channel = require "moonrabbit.channel"
@@ -77,6 +78,7 @@ local MESSAGE = {
    reply = function(m) return m:reply("x", SHORT) end,
    retry = function(m) return m:retry(0.01) end,
 }
+local TOPOLOGY = mr.topology { queues = { "t" } }
 local OTHERS = {
    ["consumer:cancel"] = function(w) return w.consumer:cancel() end,
    ["ticket:wait"] = function(w) return w.ticket:wait(0.05) end,
@@ -92,6 +94,18 @@ local OTHERS = {
    ["simple:qsize"] = function(w) return w.simple:qsize() end,
    ["simple:clear"] = function(w) return w.simple:clear() end,
    ["simple:close"] = function(w) return w.simple:close() end,
+   ["publisher:publish"] = function(w) return w.pub:publish("x", SHORT) end,
+   ["publisher:publish_async"] = function(w) return w.pub:publish_async("x", SHORT) end,
+   ["publisher:flush"] = function(w) return w.pub:flush(SHORT) end,
+   ["publisher:close"] = function(w) return w.pub:close(SHORT) end,
+   ["rpc.call"] = function(w) return mr.rpc.call("nobody", "x", { connection = w.conn, timeout = 0.05 }) end,
+   ["rpc.serve"] = function(w) return mr.rpc.serve { queue = "calls", connection = w.conn, handler = print } end,
+   ["topology:plan"] = function(w) return TOPOLOGY:plan(w.conn) end,
+   ["topology:apply"] = function(w) return TOPOLOGY:apply(w.conn) end,
+   ["topology:counts"] = function(w) return TOPOLOGY:counts(w.conn) end,
+   ["topology:purge"] = function(w) return TOPOLOGY:purge(w.conn) end,
+   ["topology:delete"] = function(w) return TOPOLOGY:delete(w.conn) end,
+   ["topology:join"] = function(w) return TOPOLOGY:join(w.conn, "t", SHORT) end,
 }
 
 -- ---- the states ----
@@ -119,6 +133,8 @@ local function world(options)
    w.consumer = assert(w.ch:consume("more", function() end))
    w.iterator, w.reader = assert(w.ch:messages "more")
    w.simple = assert(w.conn:simple_queue("simple", { channel = w.ch }))
+   w.pub = mr.publisher { connection = w.conn, routing_key = "q" }
+   assert(w.pub:publish "x")
    return w
 end
 
@@ -212,6 +228,8 @@ local OWN = {
    drain_events = { "timeout" }, get = { "empty" }, ["simple:get"] = { "empty" }, ["simple:get_nowait"] = { "empty" },
    wait_for_confirms = { "lost", "timeout", "bad_argument" }, tx_select = { "precondition_failed" },
    tx_commit = { "precondition_failed" }, tx_rollback = { "precondition_failed" }, reply = { "bad_argument" },
+   ["publisher:publish"] = { "lost", "timeout" }, ["publisher:flush"] = { "lost", "timeout" },
+   ["publisher:close"] = { "timeout" }, ["rpc.call"] = { "returned", "timeout" },
    ["ticket that is out:wait"] = { "lost" }, publish = { "lost" },
    ack = { "stale", "settled" }, nack = { "stale", "settled" }, reject = { "stale", "settled" }, retry = { "stale", "settled" },
    dead_letter = { "stale", "settled" }, handover = { "closed" }, update_secret = { "closed" },
@@ -219,7 +237,8 @@ local OWN = {
 -- What never needs the broker.
 local ALWAYS = { acquire = true, clone = true, info = true, close = true, release = true, ["consumer:cancel"] = true,
    ["consumer of the iterator:cancel"] = true, ["ticket:wait"] = true, decode = true, on_return = true, with = true,
-   iterator = true, ["simple:close"] = true,
+   iterator = true, ["simple:close"] = true, ["publisher:publish_async"] = true, ["publisher:flush"] = true,
+   ["publisher:close"] = true,
    wait_for_confirms = true, ["ticket that is out:wait"] = true } -- the word may have come before the end did
 -- What reads a message: its memory went with the loop, which is the one thing that raises.
 local READS = { decode = true, reply = true }
