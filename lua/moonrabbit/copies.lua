@@ -8,6 +8,7 @@ local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
 local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
+local message = require "moonrabbit.message"
 local side = require "moonrabbit.side"
 local value = require "moonrabbit.value"
 
@@ -65,13 +66,29 @@ end
 
 local function cut(text, size) return #text > size and head(text, size - 4) .. " ..." or text end
 
+-- Is it what was received, before the program may have changed it? (Of tables it is not looked what they hold.)
+local function is_same(v, received)
+   local kept = value.type_of(received)
+   if kept == "A" or not kept and type(received) == "table" and received ~= value.null then
+      return type(v) == "table" and not value.type_of(v)
+   end
+   return v == received or kept ~= nil and v == received.value
+end
+
+-- The headers as they are to be sent on: with the types that they came with.
+local function headers_of(msg)
+   local headers, received = {}, message.exact_headers(msg)
+   for name, v in each(msg.headers) do
+      local own = received[name]
+      if not LEFT_OUT[name] then headers[name] = own ~= nil and is_same(v, own) and own or v end
+   end
+   return headers
+end
+
 -- The properties of a copy: those of the message, and what has become of it so far.
 local function properties_of(msg, info)
-   local props, headers = {}, {}
+   local props, headers = {}, headers_of(msg)
    for name, v in each(msg.properties) do props[name] = v end
-   for name, v in each(msg.headers) do
-      if not LEFT_OUT[name] then headers[name] = v end
-   end
    -- An expiration was for the first queue; a user_id must be that of the connection that publishes.
    props.expiration, props.user_id = nil, nil
    headers["x-mr-user-id"] = headers["x-mr-user-id"] or msg.properties.user_id

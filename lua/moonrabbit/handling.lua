@@ -12,7 +12,7 @@ local handling = {}
 
 local ACK, NACK = C.MR_ACK, C.MR_NACK
 local RELEASE, REQUEUE = C.MR_SETTLE_RELEASE, C.MR_SETTLE_REQUEUE
-local new_message = message.new
+local new_message, FAILED = message.new, message.FAILED
 
 --- Handlers at work, over all consumers.
 handling.running = 0
@@ -35,6 +35,7 @@ end
 -- judge (mr.consumer) asks that one about all but plain success.
 local function outcome(consumer, msg, ok, a, b, began)
    if consumer.judge then return consumer.judge(consumer, msg, ok, a, b) end
+   if ok and b ~= nil and b == rawget(msg, FAILED) then ok, a = false, b end
    if ok then return ACK, 0 end
    log_failure(consumer, msg, a, began)
    return NACK, REQUEUE
@@ -59,6 +60,7 @@ function handling.handle(consumer, d)
    else
       ok, a, b = xpcall(consumer.handler, consumer.trace, msg)
    end
+   if ok and a == nil and b == nil then b = rawget(msg, FAILED) end
    local how, flags = ACK, 0
    if not ok or a ~= nil or b ~= nil or consumer.is_manual then how, flags = outcome(consumer, msg, ok, a, b, began) end
    mark.consumer = 0

@@ -24,6 +24,9 @@ local NOTHING = {}                   -- the cache of a message that has none
 -- Slots of a message: array part, so that making one is one small allocation.
 local D, GENERATION, BODY, CHANNEL, CACHE, STANDING, ERA = 1, 2, 3, 4, 5, 6, 7
 
+--- The slot of the error for which msg:retry or msg:dead_letter failed.
+message.FAILED = "_failed"
+
 local Message, methods, fields = { __name = "moonrabbit.message" }, {}, {}
 message.methods, message.fields = methods, fields
 
@@ -94,14 +97,17 @@ field("reply_text", function(d) return returned(d) and ffi_string(d.consumer_tag
 -- Kept encoded until somebody asks: most messages are never asked.
 local encoded = ffi.new "mr_delivery"
 
-local function decode_properties(self)
+local function decode_properties(self, is_exact)
    local d = live(self)
-   if d then return properties.decode(d) end
+   if d then return properties.decode(d, is_exact) end
    local raw = self[CACHE].raw
    if not raw then gone() end
    encoded.properties, encoded.properties_size = raw, #raw
-   return properties.decode(encoded)
+   return properties.decode(encoded, is_exact)
 end
+
+--- The headers, with the types that they came with.
+function message.exact_headers(self) return decode_properties(self, true).headers or {} end
 
 function fields.properties(self)
    local cache = self[CACHE]

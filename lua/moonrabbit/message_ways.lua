@@ -36,8 +36,9 @@ local function replace(self, copy)
    local queue = self.queue
    if not queue then return nil, copies.homeless() end
    local ok, err = copy(queue)
-   if not ok then return nil, err end
-   return self:ack()
+   if ok then return self:ack() end
+   rawset(self, message.FAILED, err) -- a handler that does not heed it has failed: see handling
+   return nil, err
 end
 
 --- Has the message come again after some seconds, as another delivery; this one is acked once the broker has

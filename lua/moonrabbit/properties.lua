@@ -99,8 +99,9 @@ end
 
 --- A delivery's properties as a table; absent ones are nil, `headers` is a table or nil.
 -- @tparam cdata d `mr_delivery`
+-- @tparam[opt] boolean is_exact headers keep their types on the wire
 -- @treturn table
-function properties.decode(d)
+function properties.decode(d, is_exact)
    local decoded = ffi.new "mr_properties"
    local status = C.mr_delivery_properties(d, decoded)
    if status ~= 0 then error("the message's properties do not decode: " .. ffi.string(C.mr_status_text(status)), 3) end
@@ -112,7 +113,7 @@ function properties.decode(d)
    if bit.band(flags, C.MR_HAS_PRIORITY) ~= 0 then out.priority = decoded.priority end
    if bit.band(flags, C.MR_HAS_TIMESTAMP) ~= 0 then out.timestamp = tonumber(decoded.timestamp) end
    if bit.band(flags, C.MR_HAS_HEADERS) ~= 0 then
-      out.headers = value.decode(decoded.headers)
+      out.headers = value.decode(decoded.headers, false, is_exact)
       C.mr_table_free(decoded.headers)
    end
    return out

@@ -15,6 +15,7 @@ local LONG = 2 ^ 63                  -- the wire's integers end here
 local int64, uint64 = ffi.typeof "int64_t", ffi.typeof "uint64_t"
 local TOO_LONG = 0x8000000000000000ULL
 local KEY_MAX = 128                  -- bytes; the codec cuts longer ones
+local AMBIGUOUS = "AxdfbsIlBuiL"     -- types that a script does not tell from others
 local box = ffi.new "mr_value"
 
 local Typed = { __name = "moonrabbit.value" }
@@ -78,7 +79,6 @@ end
 -- ---- out ----
 
 local encode_table
-
 local function is_sequence(t)
    local n = #t
    if n == 0 then return false end
@@ -129,11 +129,12 @@ local function add_typed(into, key, v, path)
    if v.type == "A" then return nest(into, key, "A", v.value, path) end
    if v.type == "x" then return add_bytes(into, key, 120, v.value) end
    box.type = v.type:byte()
-   if v.type == "l" then
+   if ("bsIl"):find(v.type, 1, true) then
       box.as.integer = ffi.cast(int64, v.value)
-   elseif v.type == "T" or v.type == "D" then
-      box.as.natural = ffi.cast(uint64, v.value)
-      box.decimals = v.decimals or 0
+   elseif v.type == "d" or v.type == "f" then
+      box.as.real = v.value
+   elseif v.type ~= "V" then
+      box.as.natural, box.decimals = ffi.cast(uint64, v.value), v.decimals or 0
    end
    add(into, key)
 end
@@ -220,8 +221,8 @@ local decode_value = {
    T = function(v) return typed("T", integer(v.as.natural)) end,
    D = function(v) return typed("D", integer(v.as.natural), v.decimals) end,
    V = function() return value.null end,
-   F = function(v) return value.decode(v.as.nested) end,
-   A = function(v) return value.decode(v.as.nested, true) end,
+   F = function(v, is_exact) return value.decode(v.as.nested, false, is_exact) end,
+   A = function(v, is_exact) return value.decode(v.as.nested, true, is_exact) end,
 }
 for c in ("bsIl"):gmatch "." do decode_value[c] = function(v) return integer(ffi.cast(int64, v.as.integer)) end end
 for c in ("BuiL"):gmatch "." do decode_value[c] = function(v) return integer(ffi.cast(uint64, v.as.natural)) end end
@@ -229,15 +230,21 @@ for c in ("BuiL"):gmatch "." do decode_value[c] = function(v) return integer(ffi
 --- A Lua table from a C one, which stays the caller's.
 -- @tparam cdata t
 -- @tparam[opt] boolean is_array
+-- @tparam[opt] boolean is_exact values keep their types on the wire, for value.encode
 -- @treturn table
-function value.decode(t, is_array)
+function value.decode(t, is_array, is_exact)
    local out = {}
    for i = 0, t.count - 1 do
       local field = t.fields[i]
-      local v = decode_value[string.char(field.value.type)](field.value)
+      local type_ = string.char(field.value.type)
+      local v = decode_value[type_](field.value, is_exact)
+      if is_exact and AMBIGUOUS:find(type_, 1, true) then v = typed(type_, v) end
       if is_array then out[i + 1] = v else out[ffi.string(field.key.data, field.key.size)] = v end
    end
    return out
 end
+
+--- The type that a value keeps, or nil.
+function value.type_of(v) return getmetatable(v) == Typed and v.type or nil end
 
 return value

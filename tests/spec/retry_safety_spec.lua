@@ -4,6 +4,7 @@ local C = require("moonrabbit.ffi").C
 local asking = require "moonrabbit.asking"
 local copies = require "moonrabbit.copies"
 local embedded = require "embedded"
+local message = require "moonrabbit.message"
 local waits = require "waits"
 
 local b, conn, ch -- the broker of the test, a connection, and a channel for looking and publishing
@@ -85,6 +86,42 @@ describe("a message's ways", function()
       local dead = assert(ch:get "q.dead")
       assert.same({ "enough", 2, "q" }, { dead.headers["x-mr-reason"], dead.headers["x-mr-attempt"], dead.headers["x-mr-queue"] })
       assert(dead:ack())
+   end)
+end)
+
+describe("a way that fails", function()
+   before_each(setup)
+   after_each(clean)
+
+   for what, go in pairs { retry = function(msg) return msg:retry(1) end, ["dead letter"] = function(msg) return msg:dead_letter() end } do
+      it("(" .. what .. ") and is not heeded does not have the message acked", function()
+         local other = embedded.connect { url = b.url }
+         local results = {}
+         local w = consumer { dead_letter = "grave", retry = mr.retry.fixed { delay = 20 }, handler = function(msg)
+            results[#results + 1] = { go(msg) }
+         end }
+         local owner = assert(other:channel())
+         assert(owner:queue_declare { queue = "q.retry.1000", exclusive = true })
+         assert(owner:queue_delete { queue = "grave" })
+         assert(owner:queue_declare { queue = "grave", durable = true, arguments = { ["x-max-length"] = 0,
+         ["x-overflow"] = "reject-publish" } })
+         put "x"
+         eventually("its retry by the policy", function() return messages "q.retry.20000" == 1 and is_settled() end)
+         assert.is_nil(results[1][1])
+         assert(w:cancel())
+      end)
+   end
+
+   it("but is heeded is the handler's to answer for", function()
+      local other = embedded.connect { url = b.url }
+      assert(assert(other:channel()):queue_declare { queue = "q.retry.1000", exclusive = true })
+      local done
+      consumer { handler = function(msg)
+         done = not msg:retry(1)
+         return true
+      end }
+      put "x"
+      eventually("the ack", function() return done and is_settled() end)
    end)
 end)
 
@@ -177,6 +214,38 @@ describe("a failed message", function()
          ["x-mr-routing-key"] = "k" } }))
       eventually("the message", function() return seen end)
       assert.same({ 1, "", "next" }, seen)
+   end)
+
+   it("keeps the types of its headers, and what the program changed", function()
+      local sent = {}
+      for name, v in pairs { b = -5, B = 200, s = -300, u = 60000, I = 7, i = 4e9, l = 7, f = 0.5, d = 3 } do
+         sent["a_" .. name] = setmetatable({ type = name, value = v }, getmetatable(mr.int(1)))
+      end
+      sent.x, sent.empty, sent.list, sent.none = mr.bytes "\255\0", mr.array {}, mr.array { mr.bytes "in", 1 }, mr.null
+      sent.T, sent.D, sent.yes, sent.no = mr.timestamp(5), mr.decimal(15, 1), true, false
+      sent.F = { deep = { list = mr.array {}, int = setmetatable({ type = "I", value = 1 }, getmetatable(mr.int(1))) } }
+      local expected
+      consumer { retry = mr.retry.fixed { delay = 0, attempts = 3 }, handler = function(msg)
+         expected = expected or message.exact_headers(msg)
+         msg.headers.mine = "yours"
+         error "no"
+      end }
+      sent.mine = "mine"
+      put("x", { headers = sent })
+      advance_until("the dead letter", function() return messages "q.dead" == 1 and is_settled() end, 5)
+      local dead = assert(ch:get "q.dead")
+      local got = message.exact_headers(dead)
+      assert.equal("yours", got.mine)
+      got.mine = "mine"
+      for name, v in pairs(sent) do
+         if type(v) ~= "table" or v.type ~= "A" and name ~= "F" then assert.same(expected[name], got[name], name) end
+      end
+      assert.same({ "I", 1, "A", "A", "A", "x", "in" }, { got.F.deep.int.type, tonumber(got.F.deep.int.value), got.F.deep.list.type,
+         got.empty.type, got.list.type, got.list.value[1].type, got.list.value[1].value })
+      for name, v in pairs(sent) do
+         if name:find "^a_" then assert.same({ name, "a_" .. got[name].type, v.value }, { name, name, tonumber(got[name].value) }) end
+      end
+      assert(dead:ack())
    end)
 
    it("whose error is no text is told of as it is, cut between characters", function()
