@@ -166,6 +166,7 @@ describe("a time limit", function()
    end)
 
    it("sends the message on its way as any failure does", function()
+      assert(ch:queue_declare { queue = "dead", durable = true }) -- declare = false: the consumer does not
       local worker = mr.consumer { queue = "q", declare = false, connection = conn, dead_letter = "dead", retry = false,
          time_limit = 5, middleware = { function(msg, next) return next(msg) end }, handler = function() mr.sleep(50) end }
       assert(worker:wait(5))
