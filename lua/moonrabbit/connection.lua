@@ -102,8 +102,8 @@ end
 
 -- ---- open and close ----
 
-local function gone()
-   return nil, errors.new("closed", "connection", "the connection was released")
+local function gone(err)
+   return nil, err or errors.new("closed", "connection", "the connection was released")
 end
 
 --- Connects now, within `connect_timeout`; already connected: at once.
@@ -119,7 +119,7 @@ function Connection:connect()
    local status = C.mr_connection_open(self.handle, token)
    if status ~= 0 then return nil, errors.of_status(status, "connection") end
    local reply = task.wait(token)
-   if reply.err then return nil, reply.err end
+   if reply.err or self.released then return gone(reply.err) end
    return self
 end
 

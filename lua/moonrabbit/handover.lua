@@ -37,14 +37,24 @@ local function twin_of(ch, twin_conn)
    return twin
 end
 
-local function twins_of(self, twin_conn)
-   local pairs_ = {}
+local function without_twin(self, twins)
    for _, ch in each(self.channels) do
+      if ch.handle and not twins[ch] then return ch end
+   end
+end
+
+-- Others go on meanwhile: they open channels, or release the connection.
+local function twins_of(self, twin_conn)
+   local twins = {}
+   local ch = without_twin(self, twins)
+   while ch do
       local twin, err = twin_of(ch, twin_conn)
       if not twin then return nil, err end
-      pairs_[#pairs_ + 1] = { old = ch, new = twin }
+      twins[ch] = twin
+      ch = without_twin(self, twins)
    end
-   return pairs_
+   if self.released then return nil, errors.new("closed", "connection", "the connection was released") end
+   return twins
 end
 
 -- The program's channel is the new one from here on; what is left is the old one, under its own name.
@@ -62,9 +72,15 @@ end
 
 local function swap(self, twin_conn, twins)
    local old = { handle = self.handle, number = self.number, channels = {} }
-   for i, pair in ipairs(twins) do old.channels[i] = swap_channel(pair.old, pair.new) end
    self.channels = {}
-   for _, pair in ipairs(twins) do self.channels[pair.old.number] = pair.old end
+   for ch, twin in each(twins) do
+      if ch.handle then
+         table.insert(old.channels, swap_channel(ch, twin))
+         self.channels[ch.number] = ch
+      else -- closed meanwhile
+         twin_conn:_channel_gone(twin, ch.err)
+      end
+   end
    connection.take_handle(self, twin_conn)
    C.mr_connection_inherit(self.handle, old.handle)
    return old

@@ -144,8 +144,9 @@ function Pool:_borrow(purpose, timeout)
       if reply.err then return self:_refused(reply.err) end
    end
    thing, err = items.lent(self, token, purpose)
-   if not thing then return nil, err end
-   return thing, token
+   if thing then return thing, token end
+   if err then return nil, err end
+   return self:_borrow(purpose, timeout)
 end
 
 --- Lends a connection ("pooled") or a channel ("shared"); first come, first served.

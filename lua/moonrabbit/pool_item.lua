@@ -54,24 +54,26 @@ function item.carrier(self, purpose)
    return self.shared[purpose]
 end
 
--- It may have ended since it was opened.
+-- It may have ended since it was opened, or its connection has handed over (nil, nil: another is to be had).
 local function wrap_channel(self, handle, purpose)
+   local conn = self.shared[purpose]
+   if not conn or C.mr_channel_connection(handle) ~= conn.handle then return nil end
    if C.mr_channel_is_open(handle) or C.mr_channel_is_suspended(handle) then
       C.mr_channel_keep(handle)
-      return self.shared[purpose]:_wrap_channel(handle)
+      return conn:_wrap_channel(handle)
    end
    C.mr_channel_error(handle, error_box)
    return nil, errors.of_c(error_box)
 end
 
 local function wrap(self, number, purpose)
-   if self.strategy == "pooled" then
-      local handle = C.mr_pool_connection(self.handle, number)
-      if handle ~= nil then return wrap_connection(self, handle) end
-   else
+   if self.strategy == "shared" then
       local handle = C.mr_pool_channel(self.handle, number)
-      if handle ~= nil then return wrap_channel(self, handle, purpose) end
+      if handle == nil then return nil end
+      return wrap_channel(self, handle, purpose)
    end
+   local handle = C.mr_pool_connection(self.handle, number)
+   return handle ~= nil and wrap_connection(self, handle) or nil
 end
 
 --- Closes and frees what the pool has forgotten. Waits.
@@ -93,16 +95,17 @@ end
 
 --- The object of what is lent under a token.
 -- @treturn[1] connection or channel
--- @treturn[2] nil, error: it is gone already
+-- @treturn[2] nil, error: it is gone already; nil, nil: and another can be had
 function item.lent(self, token, purpose)
    local number = C.mr_pool_item(self.handle, token)
+   if number == 0 then return nil, errors.new("closed", "pool", "the pool was closed") end
    local thing = self.items[number]
    if thing then return thing end
    local err
    thing, err = wrap(self, number, purpose)
    if not thing then
-      C.mr_pool_release(self.handle, token)
-      return nil, err or errors.new("closed", "pool", "the pool was closed")
+      C.mr_pool_replace(self.handle, token)
+      return nil, err
    end
    self.items[number], self.numbers[thing] = thing, number
    item.sweep(self) -- it may have taken the place of another

@@ -98,6 +98,8 @@ void mr_channel_free(mr_channel *ch)
 
 void mr_channel_keep(mr_channel *ch) { ch->kept = true; }
 
+mr_connection *mr_channel_connection(const mr_channel *ch) { return ch->connection; }
+
 uint16_t mr_channel_number(const mr_channel *ch) { return ch->number; }
 
 bool mr_channel_is_open(const mr_channel *ch) { return ch->state == MR_HANDLE_OPEN; }

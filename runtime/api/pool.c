@@ -305,12 +305,19 @@ static bool has_connected(struct mr_pool *pool, struct mr_pool_request *r, mr_ev
 static bool has_opened(struct mr_pool *pool, struct mr_pool_request *r, mr_event *ev)
 {
 	mr_channel *ch;
+	enum mr_status st;
 	if (ev->status != MR_OK) {
 		/* In time it may be answered after all: it is closed then. */
 		if (ev->status == MR_TIMEOUT && (ch = opened(pool->rt, ev))) mr_channel_free(ch);
 		return give_up(pool, ev, MR_OK);
 	}
-	enum mr_status st = take_channel(pool, ev, r->purpose);
+	ch = opened(pool->rt, ev);
+	if (ch && ch->connection != pool->shared[r->purpose]) { /* another has taken its place */
+		mr_channel_free(ch);
+		st = begin_channel(pool, ev->token, r->purpose);
+		return st == MR_OK ? false : give_up(pool, ev, st);
+	}
+	st = take_channel(pool, ev, r->purpose);
 	if (st != MR_OK) return give_up(pool, ev, st);
 	unexpect(pool->rt, ev->token);
 	return true;

@@ -68,7 +68,8 @@ bool mr_pool_item_works(const struct mr_pool_item *item)
 {
 	const mr_channel *ch = item->channel;
 	if (item->pool->strategy == MR_POOLED) return item->connection != NULL;
-	return ch && (ch->state == MR_HANDLE_OPEN || ch->state == MR_HANDLE_SUSPENDED);
+	if (!ch || ch->connection != item->pool->shared[item->purpose]) return false;
+	return ch->state == MR_HANDLE_OPEN || ch->state == MR_HANDLE_SUSPENDED;
 }
 
 struct mr_pool_item *mr_pool_take_idle(struct mr_pool *pool, int purpose)

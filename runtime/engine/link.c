@@ -446,15 +446,19 @@ void mr_link_close(struct mr_link *link, uint64_t token, mr_msec deadline)
 	mr_link_touch(link);
 }
 
+/* What was asked of it ends here, too. */
 void mr_link_free(struct mr_link *link)
 {
+	mr_error none = {0}, closed = {0};
 	if (!link) return;
 	mr_map_take(&link->engine->links, link->number);
+	mr_error_set(&closed, MR_CLOSED, MR_SCOPE_CONNECTION, 0, "the connection was released");
+	if (link->session) mr_session_lose(link->session, &closed);
+	mr_link_answer(link, &link->openers, &closed);
+	mr_link_answer(link, &link->closers, &none);
 	mr_list_remove(&link->dirty);
 	drop_stream(link);
 	mr_dial_fini(&link->dial);
-	mr_link_drop_waiters(&link->openers);
-	mr_link_drop_waiters(&link->closers);
 	mr_recovery_fini(&link->recovery);
 	mr_config_fini(link->config);
 	mr_free(link->config);

@@ -86,7 +86,6 @@ void mr_link_tell_closed(struct mr_link *link, uint16_t channel, uint64_t token,
 	const mr_error *error); /* the same, about a channel */
 void mr_link_wait_for(struct mr_link *link, struct mr_node *list, uint64_t token);
 void mr_link_answer(struct mr_link *link, struct mr_node *list, const mr_error *error);
-void mr_link_drop_waiters(struct mr_node *list);
 void mr_link_log_loss(struct mr_link *link, const char *msg, const mr_error *error);
 void mr_link_log_connecting(struct mr_link *link);
 

@@ -110,9 +110,3 @@ void mr_link_log_connecting(struct mr_link *link)
 	mr_log(&link->engine->log, MR_LOG_INFO, "connecting", "connection", link->config->name,
 		"host", host, "attempt", attempt, NULL);
 }
-
-void mr_link_drop_waiters(struct mr_node *list)
-{
-	struct mr_node *node;
-	while ((node = mr_list_shift(list))) mr_free(mr_container(node, struct waiter, node));
-}

@@ -246,11 +246,11 @@ enum mr_connection_state {
 	MR_CONNECTION_CLOSING,
 	MR_CONNECTION_CLOSED, /* we closed it */
 	MR_CONNECTION_LOST, /* it failed; the event has the reason, last is 1 when it will be back */
-	MR_CONNECTION_RETRYING,  /* token: the try to come, last: in how many ms; the last reason */
+	MR_CONNECTION_RETRYING, /* token: the try to come, last: in how many ms; the last reason */
 	MR_CONNECTION_RECOVERED, /* channels and consumers are back, last: after how many ms; table: what
 	                            failed, or NULL */
-	MR_CONNECTION_GAVE_UP,   /* no more tries; the reason */
-	MR_CONNECTION_REPAIRING  /* open; a channel (its number) or a consumer (channel 0) that the broker ended
+	MR_CONNECTION_GAVE_UP, /* no more tries; the reason */
+	MR_CONNECTION_REPAIRING /* open; a channel (its number) or a consumer (channel 0) that the broker ended
 	                            is tried again, as RETRYING says; told when mr_connection_retry decides */
 };
 
@@ -473,6 +473,7 @@ MR_API int mr_channel_open(mr_connection *c, uint64_t token, mr_channel **out);
 MR_API int mr_channel_close(mr_channel *ch, uint64_t token);
 MR_API void mr_channel_free(mr_channel *ch);
 MR_API uint16_t mr_channel_number(const mr_channel *ch);
+MR_API mr_connection *mr_channel_connection(const mr_channel *ch);
 MR_API bool mr_channel_is_open(const mr_channel *ch);
 MR_API bool mr_channel_is_suspended(const mr_channel *ch); /* lost, and on its way back */
 MR_API uint32_t mr_channel_epoch(const mr_channel *ch);

@@ -48,6 +48,36 @@ describe("a handover", function()
       for i = 1, sent do assert.is_true(distinct[tostring(i)], i) end
    end)
 
+   it("takes along the channels that are opened meanwhile, and leaves those that are closed", function()
+      local b = broker()
+      local conn = connect { url = b.url }
+      local closed, kept, opened = assert(conn:channel()), assert(conn:channel()), nil
+      b:delay(0.02)
+      local ok
+      mr.spawn(function() ok = conn:handover() end)
+      mr.spawn(function() opened = assert(conn:channel()) end)
+      mr.spawn(function() closed:close() end)
+      eventually("the handover", function() return ok and opened end)
+      b:delay(0)
+      eventually("the close of the old one", function() return #b:report().connections == 1 end)
+      assert.same({ true, true, false }, { kept.is_open, opened.is_open, closed.is_open })
+      for _, ch in ipairs { kept, opened } do assert(ch:queue_declare { exclusive = true }) end
+   end)
+
+   it("ends when the connection is released meanwhile", function()
+      local b = broker()
+      local conn = connect { url = b.url }
+      assert(conn:channel())
+      local err
+      b:delay(0.02)
+      mr.spawn(function() err = select(2, conn:handover()) end)
+      conn:release()
+      eventually("the end of the handover", function() return err end)
+      b:delay(0)
+      assert.equal("closed", err.kind)
+      eventually("the close of both", function() return #b:report().connections == 0 end)
+   end)
+
    it("waits for the handler that is at a message of the old one, and its ack counts", function()
       local b = broker()
       local conn = connect { url = b.url }

@@ -573,6 +573,15 @@ static void test_the_host_may_free_what_it_was_lent(void **state)
 	assert_int_equal(mr_pool_release(pool, 11), MR_OK);
 	counts_are(0, 0, 0);
 	channel_lent(13, MR_POOL_PUBLISH);
+	uint32_t item; /* and while something is asked of it: a channel, then the connection */
+	for (uint64_t token = 14; token <= 15; token++) {
+		assert_int_equal(mr_pool_acquire(pool, token, MR_POOL_PUBLISH, -1, &item), MR_OK);
+		assert_int_equal(mr_pool_shared(pool, MR_POOL_PUBLISH, &c, NULL), MR_OK);
+		mr_connection_free(c);
+		assert_int_equal(wait_done(token), MR_CLOSED);
+	}
+	counts_are(1, 0, 0);
+	channel_lent(16, MR_POOL_PUBLISH);
 }
 
 static void test_what_the_host_keeps_is_its_own_when_the_pool_is_done(void **state)
@@ -615,15 +624,24 @@ static void test_a_connection_that_inherits_takes_the_place_in_the_pool(void **s
 	counts_are(0, 1, 0);
 	assert_ptr_equal(mr_pool_connection(pool, lent_at_once(2)), fresh);
 	make(MR_SHARED, 2);
-	channel_lent(3, MR_POOL_PUBLISH);
+	mr_channel *old = channel_lent(3, MR_POOL_PUBLISH);
 	assert_int_equal(mr_pool_shared(pool, MR_POOL_PUBLISH, &c, &error), MR_OK);
 	o = options();
 	assert_int_equal(mr_connection_new(rt, o, &fresh, &error), MR_OK);
 	mr_options_free(o);
+	assert_int_equal(mr_pool_acquire(pool, 5, MR_POOL_PUBLISH, -1, &item), MR_OK);
 	assert_int_equal(mr_connection_inherit(fresh, c), MR_OK);
+	assert_int_equal(wait_done(5),
+		MR_OK); /* it was asked of the old one, and comes of the new */
+	assert_ptr_equal(mr_channel_connection(mr_pool_channel(pool, mr_pool_item(pool, 5))),
+		fresh);
+	assert_ptr_equal(mr_channel_connection(old), c);
 	mr_connection_free(c);
+	assert_int_equal(mr_pool_release(pool, 5), MR_OK);
+	assert_int_equal(mr_pool_replace(pool, 5), MR_BAD_ARGUMENT);
+	counts_are(1, 1, 0);
 	assert_int_equal(mr_pool_release(pool, 3), MR_OK);
-	counts_are(0, 0, 0); /* its channel went with the old connection */
+	counts_are(0, 1, 0); /* its channel went with the old connection */
 	channel_lent(4, MR_POOL_PUBLISH);
 	assert_int_equal(mr_connection_state(fresh), MR_CONNECTION_OPEN);
 }

@@ -188,6 +188,25 @@ static void test_calls_in_the_wrong_state_are_refused(void **state)
 	mr_runtime_free(NULL, 1);
 }
 
+static void test_what_was_asked_of_a_connection_ends_with_it(void **state)
+{
+	mr_runtime *rt;
+	struct peer p;
+	mr_error error = {0};
+	(void)state;
+	start_peer(&p, "", 0, false); /* it never says a word */
+	assert_int_equal(mr_runtime_new(&rt), MR_OK);
+	mr_connection *c = make_connection(rt, p.port, 60);
+	assert_int_equal(mr_connection_open(c, 3), MR_OK);
+	assert_int_equal(mr_connection_open(c, 4), MR_OK);
+	mr_connection_free(c);
+	assert_int_equal(wait_done(rt, 3, &error), MR_CLOSED);
+	assert_string_equal(error.text, "the connection was released");
+	assert_int_equal(wait_done(rt, 4, NULL), MR_CLOSED);
+	mr_runtime_free(rt, 1);
+	stop_peer(&p);
+}
+
 static void test_descriptors_and_times_wake_the_host(void **state)
 {
 	mr_runtime *rt;
@@ -259,6 +278,7 @@ int main(void)
 		cmocka_unit_test(test_every_bad_peer_has_its_kind_within_connect_timeout),
 		cmocka_unit_test(test_a_closed_port_refuses),
 		cmocka_unit_test(test_calls_in_the_wrong_state_are_refused),
+		cmocka_unit_test(test_what_was_asked_of_a_connection_ends_with_it),
 		cmocka_unit_test(test_descriptors_and_times_wake_the_host),
 		cmocka_unit_test(test_in_a_fork_every_call_fails_and_the_parent_goes_on),
 		cmocka_unit_test(test_starting_survives_every_failing_allocation),
