@@ -15,6 +15,11 @@ local function read(path)
    return text
 end
 
+local function exists(path)
+   local f = io.open(path)
+   return f and f:close()
+end
+
 local function write(path, text)
    local f = assert(io.open(path, "w"))
    f:write(text)
@@ -92,11 +97,10 @@ describe("docs/guide.md", function()
       terminals, exports = {}, {}
    end)
    after_each(function()
+      for _, t in ipairs(terminals) do os.execute("kill -TERM " .. t.pid) end
       for _, t in ipairs(terminals) do
-         os.execute(("kill -TERM -- -%d 2>/dev/null"):format(t.pid))
-         waits.eventually("the end of " .. t.command, function()
-            return output_of(("kill -0 -- -%d 2>&1"):format(t.pid)) ~= ""
-         end, SECONDS)
+         waits.eventually("the end of " .. t.command, function() return exists(t.path .. ".end") end, SECONDS)
+         os.execute(("rm -f %s %s.*"):format(t.path, t.path))
       end
       os.execute("rm -rf " .. folder)
    end)
@@ -116,11 +120,18 @@ describe("docs/guide.md", function()
       return path
    end
 
+   -- The last command is the one that stays.
    local function start(fence)
       local commands, shown = split(fence)
-      local path = script(commands)
-      local t = { out = path .. ".out", shown = shown, line = fence.line, command = commands[#commands] }
-      t.pid = tonumber(output_of(("setsid sh %s >%s 2>&1 </dev/null & echo $!"):format(path, t.out)))
+      local t = { shown = shown, line = fence.line, command = commands[#commands] }
+      commands[#commands] = "exec " .. t.command
+      t.path = script(commands)
+      t.out = t.path .. ".out"
+      os.execute(("{ sh -c 'echo $$ >%s.pid; . %s' >%s 2>&1 </dev/null; echo $? >%s.end; } &"):format(t.path, t.path, t.out,
+         t.path))
+      t.pid = waits.eventually("the terminal", function()
+         return exists(t.path .. ".pid") and tonumber(read(t.path .. ".pid"):match "^(%d+)\n")
+      end, SECONDS)
       terminals[#terminals + 1] = t
       waits.eventually(("line %d: the first line of %s"):format(t.line, t.command), function()
          return #shown == 0 or mask(read(t.out):match "^[^\n]*\n" or ""):sub(1, -2) == mask(shown[1])
