@@ -173,11 +173,8 @@ describe("a time limit", function()
       put()
       eventually("the handler", function() return worker.running == 1 end)
       mr.testing.advance(6, 0.5)
-      local msg
-      eventually("the dead letter", function()
-         msg = ch:get "dead"
-         return msg
-      end)
+      eventually("the dead letter", function() return (b:queue "dead" or { messages_ready = 0 }).messages_ready == 1 end)
+      local msg = assert(ch:get "dead")
       assert.is_truthy(msg.headers["x-mr-error"]:find("time limit of 5 s", 1, true))
       assert(msg:ack())
       eventually("the end", is_settled)
