@@ -135,8 +135,8 @@ function Connection:close(opts)
    local status = C.mr_connection_close(self.handle, token, opts.timeout or 0)
    if status ~= 0 then return nil, errors.of_status(status, "connection") end
    local reply = task.wait(token)
-   if reply.err then return nil, reply.err end
-   return true
+   if self.side then self.side.connection:close(opts) end -- of retries: see side
+   return not reply.err or nil, reply.err
 end
 
 -- The handle goes: nothing may point to it any more.
@@ -153,7 +153,7 @@ end
 -- @treturn[2] nil, error what went wrong while closing; it is forgotten all the same
 function Connection:release()
    if self.released then return true end
-   if self.side then self.side.connection:release() end -- see copies
+   if self.side then self.side.connection:release() end -- see side
    local ok, err = self:close()
    if self.released then return true end -- by somebody else, meanwhile
    forget(self)

@@ -100,7 +100,8 @@ function Worker:wait(timeout)
    return ok, err
 end
 
---- Ends it. What no handler has seen goes back to the queue; handlers at work finish.
+--- Ends it. What no handler has seen goes back to the queue; handlers at work finish, then the channel closes: with
+-- manual_ack, what is not settled by then goes back, too.
 -- @treturn[1] true
 -- @treturn[2] nil, error
 function Worker:cancel()

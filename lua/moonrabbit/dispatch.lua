@@ -53,6 +53,7 @@ local function recovered(self, ev)
          local name = report.renamed[consumer.queue]
          if name then
             consumer.queue = name
+            if consumer.owner then consumer.owner.queue = name end
             progress.describe(consumer)
          end
       end

@@ -147,3 +147,25 @@ describe("a consumer whose policy says stop", function()
       end)
    end
 end)
+
+describe("a consumer of a queue that the broker names", function()
+   before_each(setup)
+   after_each(clean)
+
+   it("knows the name it has after a loss, too", function()
+      local got
+      local w = mr.consumer { queue = { exclusive = true }, connection = embedded.connect { url = b.url },
+         handler = function(msg) got = msg.queue end }
+      assert(w:wait(5))
+      local name = w.queue
+      b:drop()
+      eventually("the loss", function() return w.state ~= "consuming" end)
+      for _ = 1, 60 do
+         if w.state == "consuming" then break end
+         mr.testing.advance(0.5, 0.5)
+      end
+      eventually("the new name", function() return w.queue ~= name and b:queue(w.queue) end)
+      assert(assert(embedded.connect { url = b.url }:channel()):publish("", w.queue, "x"))
+      eventually("a message", function() return got == w.queue end)
+   end)
+end)

@@ -355,6 +355,18 @@ describe("copies", function()
       for _, c in ipairs(events) do assert.equal(mine, c) end
    end)
 
+   it("leave no connection behind when the program closes its own", function()
+      local mine = embedded.connect { url = b.url }
+      local before = #b:report().connections
+      local w = consumer { connection = mine, retry = mr.retry.fixed { delay = 1 }, handler = function() error "no" end }
+      put "x"
+      eventually("the copy", function() return messages "q.retry.1000" == 1 and is_settled() end)
+      assert.equal(before + 2, #b:report().connections)
+      assert(mine:close())
+      eventually("their end", function() return #b:report().connections == before end)
+      assert.equal("cancelled", w.state)
+   end)
+
    it("remember queues only while that is of use", function()
       consumer { retry = function(ctx) return tonumber(ctx.message.body) end, handler = function() error "no" end }
       for i = 1, 20 do put(tostring(100 + i)) end
