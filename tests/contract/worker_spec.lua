@@ -77,6 +77,16 @@ describe("a worker that is told to stop", function()
       has(out, "msg=stopped code=0")
    end)
 
+   it("counts the publish that the script itself waits for, when it cannot go out", function()
+      local out, code = run("--drain 0.3", [[
+         local mr = require "moonrabbit"
+         mr.after(0.1, function() os.execute "kill -TERM $PPID" end)
+         mr.publisher { connection = mr.connect "amqp://127.0.0.1:1", routing_key = "q" }:publish "x"
+      ]])
+      assert.equal(75, code, out)
+      has(out, "msg=stopped code=75 handlers=0 publishes=1")
+   end)
+
    -- TSan holds signals back until the program calls something that it intercepts; a spinning script does not.
    local spinning = os.getenv "MR_BUILD_NAME" ~= "tsan" and it or pending
    spinning("is ended soon after --drain when its script spins, with 75 and the reason", function()

@@ -6,7 +6,7 @@ local each = require "moonrabbit.each"
 local run = {}
 
 local FAILED, WRONG_USAGE, ABANDONED = 1, 2, 75 -- exit codes; 75: as of sysexits.h, "try again"
-local GRACE = 2 -- seconds beyond --drain after which the process ends whatever the script does
+local GRACE = 4 -- seconds beyond --drain after which the process ends whatever the script does; hooks and closing have two of them
 
 --- Adds the command to the parser.
 function run.describe(p)
