@@ -80,7 +80,7 @@ end
 local states = {
    [C.MR_CONNECTION_CONNECTING] = function(self) tell(self, { type = "connecting" }) end,
    [C.MR_CONNECTION_OPEN] = function(self)
-      self.was_open = true
+      self.was_open, self.was_told_to_stop = true, false
       tell(self, { type = "connected", host = self.host, epoch = self.epoch })
    end,
    [C.MR_CONNECTION_CLOSED] = function(self, _, err) lost_for_good(self, "closed", err) end,

@@ -52,6 +52,7 @@ function setup.check(opts, level)
    options.whole("prefetch", opts.prefetch, 1, 65535, level + 1)
    options.whole("concurrency", opts.concurrency, 1, 65535, level + 1)
    options.seconds("settle_timeout", opts.settle_timeout, level + 1)
+   if opts.settle_timeout == 0 then error('option "settle_timeout" must be more than 0', level + 1) end
    limit.check(opts, level + 1)
    if opts.connection and not home.is_connection(opts.connection) then
       error('option "connection" must be a connection, as of mr.connect', level + 1)

@@ -95,4 +95,71 @@ describe("mr.consumer", function()
       assert(ch:queue_declare { queue = w.queue, durable = true }) -- it is: the same declaration passes
       remove(ch, w.queue, w.dead_letter)
    end)
+
+   it("fails for good, once, when the queue is another consumer's alone", function()
+      local queue, ch = broker.name "alone", broker.channel()
+      assert(ch:queue_declare { queue = queue, durable = true })
+      assert(ch:consume(queue, function() end, { exclusive = true }))
+      local w = mr.consumer { queue = queue, connection = broker.connect(), handler = function() end }
+      local ok, err = w:wait(10)
+      assert.same({ nil, "access_refused", "failed" }, { ok, err.kind, w.state })
+      mr.sleep(0.2)
+      assert.equal("failed", w.state)
+      remove(broker.channel(), queue, w.dead_letter)
+   end)
+
+   it("keeps the types of headers through retries without delay and burial", function()
+      local ch = broker.channel()
+      local function kept(type_, v) return setmetatable({ type = type_, value = v }, getmetatable(mr.int(1))) end
+      local w = consumer { retry = mr.retry.fixed { delay = 0, attempts = 3 }, handler = function() error "no" end }
+      assert(ch:publish("", w.queue, "x", { headers = { I = kept("I", 7), s = kept("s", -3), b = kept("b", 1), d = kept("d", 2),
+         f = kept("f", 0.5), x = mr.bytes "\255", A = mr.array {}, F = { I = kept("I", 8) }, T = mr.timestamp(9),
+         D = mr.decimal(15, 1) } }))
+      local msg = take(ch, w.dead_letter)
+      local headers = require("moonrabbit.message").exact_headers(msg)
+      for _, name in ipairs { "I", "s", "b", "d", "f", "x", "A", "T", "D" } do assert.equal(name, headers[name].type) end
+      assert.same({ "I", 8, 3 }, { headers.F.I.type, tonumber(headers.F.I.value), msg.headers["x-mr-attempt"] })
+      assert(w:cancel())
+      remove(ch, w.queue, w.dead_letter, w.queue .. ".retry.0")
+   end)
+
+   it("retries under a name that fits when the queue's own is long", function()
+      local ch = broker.channel()
+      local tries, name = 0, (broker.name "long" .. ("\195\164"):rep(125)):sub(1, 248):gsub("\195$", "")
+      local w = consumer { queue = name, retry = mr.retry.fixed { delay = 0.05, attempts = 9 }, handler = function(msg)
+         tries = msg.attempt
+         if tries < 3 then error "no" end
+      end }
+      assert(ch:publish("", name, "x"))
+      eventually("three tries", function() return tries == 3 end)
+      assert(w:cancel())
+      remove(ch, name, w.dead_letter, require("moonrabbit.copies").delay_queue(name, 50).queue)
+   end)
+
+   it("leaves dead letters to a queue of the program's own making when it declares none", function()
+      local ch, queue, dead = broker.channel(), broker.name "plain", broker.name "grave"
+      assert(ch:queue_declare { queue = queue, durable = true })
+      assert(ch:queue_declare { queue = dead, durable = true, arguments = { ["x-max-length"] = 5 } })
+      local w = consumer { queue = queue, dead_letter = dead, declare = false, retry = false, handler = function() error "no" end }
+      assert(ch:publish("", queue, "x"))
+      assert.equal("x", take(ch, dead).body)
+      assert(w:cancel())
+      remove(ch, queue, dead)
+   end)
+end)
+
+describe("a message that was got", function()
+   after_each(broker.close_all)
+
+   it("can be retried, and be a dead letter", function()
+      local ch, queue = broker.channel(), broker.name "got"
+      assert(ch:queue_declare { queue = queue, durable = true })
+      assert(ch:publish("", queue, "x"))
+      assert(take(ch, queue, {}):retry(0.05))
+      local msg = take(ch, queue, {})
+      assert.equal(2, msg.attempt)
+      assert(msg:dead_letter "enough")
+      assert.equal("enough", take(ch, queue .. ".dead").headers["x-mr-reason"])
+      remove(ch, queue, queue .. ".dead", queue .. ".retry.50")
+   end)
 end)
