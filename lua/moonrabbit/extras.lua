@@ -62,6 +62,12 @@ function Connection:with(fn)
    return closing(pcall(fn, self))
 end
 
+-- What the next connect uses.
+local function set_secret(self, secret)
+   self.secret = secret
+   C.mr_connection_password(self.handle, secret, #secret)
+end
+
 --- A connection with the same options, but for those given.
 -- @tparam[opt] table overrides
 -- @treturn connection not connected yet
@@ -70,6 +76,7 @@ function Connection:clone(overrides)
    for k, v in each(self.options) do all[k] = v end
    for k, v in each(overrides or {}) do all[k] = v end
    local conn = connection.new(all, 2)
+   if self.secret and not (overrides and overrides.password) then set_secret(conn, self.secret) end
    return conn
 end
 
@@ -127,6 +134,9 @@ function Connection:update_secret(secret, opts)
    if status ~= 0 then return nil, errors.of_status(status, "connection") end
    local reply = task.wait(token)
    if reply.err then return nil, reply.err end
+   self.secret = secret
+   local side = self.side and self.side.connection -- of retries; it may be closed
+   if side and not side.released and not side:update_secret(secret, opts) and not side.released then set_secret(side, secret) end
    return true
 end
 

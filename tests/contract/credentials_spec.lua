@@ -1,4 +1,5 @@
 --- Credentials: EXTERNAL, passwords that are asked for, secrets that are renewed.
+local mr = require "moonrabbit"
 local broker = require "broker"
 local certificates = require "certificates"
 local embedded = require "embedded"
@@ -119,6 +120,28 @@ describe("a secret that is renewed", function()
       recovering.through(seen, function() b:drop() end)
       assert.equal(failures + 1, seen.count.retrying) -- the loss itself, no refusal
       assert(ch:queue_declare { exclusive = true })
+   end)
+
+   it("is used by clones, and for the copies of retried messages, too", function()
+      local b = embedded.broker { users = { ann = "one" } }
+      local conn = embedded.connect { url = b.url, userid = "ann", password = "one" }
+      local ch, tries = assert(conn:channel()), 0
+      local w = mr.consumer { queue = "q", connection = conn, retry = mr.retry.fixed { delay = 0.01 }, handler = function()
+         tries = tries + 1
+         if tries % 2 == 1 then error "no" end
+      end }
+      assert(w:wait(10))
+      for round, secret in ipairs { "two", "three" } do
+         b:add_user("ann", secret)
+         assert.is_true(conn:update_secret(secret))
+         if round == 2 then assert(conn.side.connection:close()) end
+         assert(ch:publish("", "q", "x"))
+         eventually("its second try", function() return tries == round * 2 end)
+         local clone = conn:clone()
+         assert(clone:connect())
+         clone:release()
+      end
+      assert(w:cancel())
    end)
 
    it("is taken by the broker while messages flow", function()
