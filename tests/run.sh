@@ -189,7 +189,7 @@ lua_suite() {
 		MOONRABBIT_COMMAND="$build_root/$1/bin/moonrabbit" \
 		MR_BUILD_NAME="$1" \
 		$plain_addresses "$build_root/$1/bin/test_luajit" "$(command -v busted)" \
-		--output=plainTerminal --defer-print "$2" >"$out" 2>&1
+		--helper="$root/tests/support/ending.lua" --output=plainTerminal --defer-print "$2" >"$out" 2>&1
 	cat "$out"
 	sums=$(sed -n 's|^\([0-9]*\) success[a-z]* / \([0-9]*\) failure[a-z]* / \([0-9]*\) error.*|\1 \2 \3|p' "$out" |
 		tail -n 1)

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #include "base/log.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -72,23 +73,34 @@ static bool is_bare(mr_slice text)
 	return text.size > 0;
 }
 
-static void put_pair(struct line *l, const char *key, mr_slice value)
+static void put_key(struct line *l, const char *key)
 {
 	bool json = l->format == MR_LOG_JSON;
 	if (l->used) put_str(l, json ? "," : " ");
-	if (json) {
-		if (!l->used) put_str(l, "{");
-		put_quoted(l, mr_slice_str(key));
-		put_str(l, ":");
-		put_quoted(l, value);
+	if (!json) {
+		put_str(l, key);
+		put_str(l, "=");
 		return;
 	}
-	put_str(l, key);
-	put_str(l, "=");
-	if (is_bare(value))
+	if (!l->used) put_str(l, "{");
+	put_quoted(l, mr_slice_str(key));
+	put_str(l, ":");
+}
+
+static void put_pair(struct line *l, const char *key, mr_slice value)
+{
+	put_key(l, key);
+	if (l->format != MR_LOG_JSON && is_bare(value))
 		put(l, value.data, value.size);
 	else
 		put_quoted(l, value);
+}
+
+/* A number, true, false or null: without quotes in JSON, too. */
+static void put_plain(struct line *l, const char *key, const char *text)
+{
+	put_key(l, key);
+	put_str(l, text);
 }
 
 static void begin(struct line *l, const char *time, int level, mr_slice msg, int worker)
@@ -100,7 +112,7 @@ static void begin(struct line *l, const char *time, int level, mr_slice msg, int
 	put_pair(l, "msg", msg);
 	if (!worker) return;
 	snprintf(number, sizeof number, "%d", worker);
-	put_pair(l, "worker", mr_slice_str(number));
+	put_plain(l, "worker", number);
 }
 
 static void put_field(struct line *l, const mr_field *f)
@@ -113,10 +125,16 @@ static void put_field(struct line *l, const mr_field *f)
 	case 'x': put_pair(l, key, v->as.bytes); return;
 	case 't': snprintf(number, sizeof number, "%s", v->as.boolean ? "true" : "false"); break;
 	case 'f':
-	case 'd': snprintf(number, sizeof number, "%.14g", v->as.real); break;
+	case 'd':
+		snprintf(number, sizeof number, "%.14g", v->as.real);
+		if (!isfinite(v->as.real)) { /* no JSON */
+			put_pair(l, key, mr_slice_str(number));
+			return;
+		}
+		break;
 	case 'V': snprintf(number, sizeof number, "null"); break;
 	case 'A':
-	case 'F': snprintf(number, sizeof number, "(table)"); break;
+	case 'F': put_pair(l, key, mr_slice_str("(table)")); return;
 	case 'B':
 	case 'u':
 	case 'i':
@@ -125,7 +143,7 @@ static void put_field(struct line *l, const mr_field *f)
 	case 'D': snprintf(number, sizeof number, "%llu", (unsigned long long)v->as.natural); break;
 	default: snprintf(number, sizeof number, "%lld", (long long)v->as.integer); break;
 	}
-	put_pair(l, key, mr_slice_str(number));
+	put_plain(l, key, number);
 }
 
 static size_t finish(struct line *l)
@@ -179,8 +197,13 @@ void mr_log(const struct mr_log *log, int level, const char *msg, ...)
 	stamp(time, sizeof time);
 	begin(&l, time, level, mr_slice_str(msg), log->worker);
 	va_start(args, msg);
-	while ((key = va_arg(args, const char *)))
-		put_pair(&l, key, mr_slice_str(va_arg(args, const char *)));
+	while ((key = va_arg(args, const char *))) {
+		const char *value = va_arg(args, const char *);
+		if (*key == '#')
+			put_plain(&l, key + 1, value);
+		else
+			put_pair(&l, key, mr_slice_str(value));
+	}
 	va_end(args);
 	emit(log, text, finish(&l));
 }

@@ -197,7 +197,7 @@ static void listen_on(struct mr_checkup *c, uint64_t token, const char *address,
 	if (!error.kind) {
 		char text[8];
 		snprintf(text, sizeof text, "%u", actual);
-		mr_log(&c->engine->log, MR_LOG_INFO, "health pages", "address", address, "port",
+		mr_log(&c->engine->log, MR_LOG_INFO, "health pages", "address", address, "#port",
 			text, NULL);
 	}
 	tell_listening(c, token, address, actual, &error);

@@ -240,7 +240,7 @@ void mr_link_recovered(struct mr_link *link, uint32_t restored, mr_table *report
 	snprintf(gap, sizeof gap, "%.3f", (double)ev.last / 1000);
 	mr_dial_host(&link->dial, host, sizeof host);
 	mr_log(&link->engine->log, MR_LOG_INFO, "recovered", "connection", link->config->name,
-		"host", host, "gap", gap, "entities", count, NULL);
+		"host", host, "#gap", gap, "#entities", count, NULL);
 	mr_link_emit(link, &ev);
 	mr_link_answer(link, &link->openers, &none);
 }

@@ -96,7 +96,7 @@ void mr_link_log_loss(struct mr_link *link, const char *msg, const mr_error *err
 	mr_dial_host(&link->dial, host, sizeof host);
 	snprintf(code, sizeof code, "%d", error->code);
 	mr_log(&link->engine->log, MR_LOG_ERROR, msg, "connection", link->config->name, "host",
-		host, "kind", mr_status_name(error->kind), "code", code, "text", error->text,
+		host, "kind", mr_status_name(error->kind), "#code", code, "text", error->text,
 		"hint", mr_status_hint(error->kind), NULL);
 }
 
@@ -108,5 +108,5 @@ void mr_link_log_connecting(struct mr_link *link)
 	if (!link->recovery.was_open || !tries) tries++; /* the first one is no retry */
 	snprintf(attempt, sizeof attempt, "%" PRIi64, tries);
 	mr_log(&link->engine->log, MR_LOG_INFO, "connecting", "connection", link->config->name,
-		"host", host, "attempt", attempt, NULL);
+		"host", host, "#attempt", attempt, NULL);
 }

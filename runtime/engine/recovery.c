@@ -168,7 +168,7 @@ void mr_recovery_retry(struct mr_recovery *r, const mr_error *why)
 	snprintf(wait, sizeof wait, "%.3f", (double)delay / 1000);
 	mr_dial_host(&r->link->dial, host, sizeof host);
 	mr_log(&r->link->engine->log, MR_LOG_INFO, "retrying", "connection", c->name, "host", host,
-		"attempt", attempt, "delay", wait, "kind", mr_status_name(why->kind), NULL);
+		"#attempt", attempt, "#delay", wait, "kind", mr_status_name(why->kind), NULL);
 	mr_timer_arm(&r->retry, mr_recovery_now(r) + delay);
 	mr_recovery_push(r, &ev);
 }

@@ -132,7 +132,7 @@ static void test_log_lines_quote_what_needs_it(void **state)
 		mr_slice_str("it broke"), t);
 	line_is(MR_LOG_JSON,
 		"{\"level\":\"warn\",\"msg\":\"it broke\",\"host\":\"a:5672\",\"text\":\"say "
-		"\\\"hi\\\"\\n\\u001b\",\"n\":\"-5\"}",
+		"\\\"hi\\\"\\n\\u001b\",\"n\":-5}",
 		mr_slice_str("it broke"), t);
 	mr_table_free(t);
 }
