@@ -244,7 +244,7 @@ function methods:decode()
    if not (kind:find("^application/json") or kind:find("%+json")) then return self.body end
    local ok, result = pcall(require("cjson").decode, self.body)
    if ok then return result end
-   return nil, errors.new("bad_argument", "message", "the body is not JSON: " .. tostring(result))
+   return nil, errors.new("bad_argument", "message", "the body is not JSON, as its content_type says: " .. tostring(result))
 end
 
 return message

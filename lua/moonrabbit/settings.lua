@@ -43,7 +43,8 @@ end
 --- What is put behind the names of connections: "/2" for the second worker.
 settings.suffix = false
 
-local function machine()
+--- The name that a connection has when it is given none.
+function settings.machine()
    local file = io.open "/proc/sys/kernel/hostname"
    local name = file and file:read "*l"
    if file then file:close() end
@@ -66,7 +67,7 @@ function settings.make(given, level)
    o = ffi.gc(o, C.mr_options_free)
    local is_wrong = set_all(o, given, "", level + 1) ~= 0
    if not is_wrong and settings.suffix then
-      is_wrong = set(o, "name", (given.name or machine()) .. settings.suffix, level + 1) ~= 0
+      is_wrong = set(o, "name", (given.name or settings.machine()) .. settings.suffix, level + 1) ~= 0
    end
    if is_wrong then return nil, errors.of_c(error_box) end
    return o

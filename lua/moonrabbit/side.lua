@@ -6,6 +6,7 @@ local asking = require "moonrabbit.asking"
 local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local limit = require "moonrabbit.limit"
+local settings = require "moonrabbit.settings"
 local task = require "moonrabbit.task"
 local ticket = require "moonrabbit.ticket"
 
@@ -20,7 +21,7 @@ local FRESH = 30                  -- seconds for which a declared queue is taken
 function side.of(conn)
    local self = conn.side
    if self and not self.connection.released then return self end
-   local name = (conn.options.name or "moonrabbit") .. " copies"
+   local name = (conn.options.name or settings.machine()) .. " copies"
    self = { connection = conn:clone { on_event = function() end, name = name }, channel = false,
       declaring = {}, declared = {}, delays = {}, epoch = 0 }
    conn.side = self

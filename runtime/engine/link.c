@@ -384,6 +384,7 @@ void mr_link_decide(struct mr_link *link, uint64_t delay)
 	if (link->state == MR_LINK_OPEN) mr_repair_decide(r, delay);
 	if (!is_to_retry(link)) return;
 	if (delay != UINT64_MAX) {
+		mr_recovery_log_retry(r, why.kind, (mr_msec)delay);
 		mr_timer_arm(&r->retry, mr_engine_now(link->engine) + (mr_msec)delay);
 		return;
 	}

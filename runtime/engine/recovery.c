@@ -151,9 +151,19 @@ static mr_msec next_delay(struct mr_recovery *r, int kind)
 	return r->host_decides && delay < MR_POLICY_TIME ? MR_POLICY_TIME : delay;
 }
 
+void mr_recovery_log_retry(struct mr_recovery *r, int kind, mr_msec delay)
+{
+	const struct mr_link *link = r->link;
+	char attempt[24], wait[24], host[300];
+	snprintf(attempt, sizeof attempt, "%" PRIi64, r->attempt);
+	snprintf(wait, sizeof wait, "%.3f", (double)delay / 1000);
+	mr_dial_host(&link->dial, host, sizeof host);
+	mr_log(&link->engine->log, MR_LOG_INFO, "retrying", "connection", link->config->name, "host",
+		host, "#attempt", attempt, "#delay", wait, "kind", mr_status_name(kind), NULL);
+}
+
 void mr_recovery_retry(struct mr_recovery *r, const mr_error *why)
 {
-	const struct mr_config *c = r->link->config;
 	mr_msec delay = next_delay(r, why->kind);
 	mr_event ev = {.type = MR_EV_CONNECTION,
 		.status = why->kind,
@@ -163,12 +173,7 @@ void mr_recovery_retry(struct mr_recovery *r, const mr_error *why)
 	ev.last = (uint64_t)delay;
 	ev.data.error = mr_malloc(sizeof *why);
 	if (ev.data.error) *ev.data.error = *why;
-	char attempt[24], wait[24], host[300];
-	snprintf(attempt, sizeof attempt, "%" PRIi64, r->attempt);
-	snprintf(wait, sizeof wait, "%.3f", (double)delay / 1000);
-	mr_dial_host(&r->link->dial, host, sizeof host);
-	mr_log(&r->link->engine->log, MR_LOG_INFO, "retrying", "connection", c->name, "host", host,
-		"#attempt", attempt, "#delay", wait, "kind", mr_status_name(why->kind), NULL);
+	if (!r->host_decides) mr_recovery_log_retry(r, why->kind, delay);
 	mr_timer_arm(&r->retry, mr_recovery_now(r) + delay);
 	mr_recovery_push(r, &ev);
 }

@@ -54,6 +54,8 @@ void mr_recovery_end(struct mr_recovery *r);
 bool mr_recovery_would_retry(const struct mr_recovery *r, int kind);
 /* Plans the next try, and tells the host. */
 void mr_recovery_retry(struct mr_recovery *r, const mr_error *why);
+/* Says so in the log: at once, or when the host has decided. */
+void mr_recovery_log_retry(struct mr_recovery *r, int kind, mr_msec delay);
 /* The connection is open. False: there is nothing to bring back. */
 bool mr_recovery_opened(struct mr_recovery *r);
 /* The session has gone: what was being brought back waits for the next one. */
