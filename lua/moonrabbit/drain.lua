@@ -21,7 +21,7 @@ drain.stops_at_loss = false
 local MOST_LINES = 100 -- of what is abandoned, in the log
 local CLOSING = 0.5 -- seconds of the patience, and a tenth at most, that are kept for closing
 
-local hooks = {}
+local hooks, askers = {}, {}
 local asked_at                -- when a stop was asked for
 local cancelling = 0          -- consumers that are being cancelled
 local lost                    -- why the last lost connection was lost
@@ -35,6 +35,9 @@ function drain.not_on_stop(fn)
    end
 end
 
+--- Calls fn when a stop is asked for. It must not wait.
+function drain.on_ask(fn) askers[#askers + 1] = fn end
+
 local function cancel(consumer)
    consumer:cancel()
    cancelling = cancelling - 1
@@ -45,6 +48,7 @@ function drain.ask()
    if asked_at then return end
    asked_at = C.mr_now()
    C.mr_health_stopping(loop.runtime())
+   for _, fn in ipairs(askers) do fn() end
    consume.each(function(consumer)
       if consumer.is_service then return end -- handlers that finish may need its answers
       cancelling = cancelling + 1

@@ -101,8 +101,9 @@ local function try(self)
    return true
 end
 
--- It ended while it was being started: what the try has made goes.
+-- It ended while it was being started, or the program stops: what the try has made goes.
 local function take_back(self)
+   if not has_ended(self) then life.finish(self, "cancelled") end
    if self.inner then self.inner:cancel() end
    life.retire(self)
 end
@@ -179,6 +180,13 @@ function life.hear(self, what, err)
    if self.connection.was_told_to_stop then return give_up(self, err) end
    task.later(run, self)
 end
+
+-- Who naps until the next try wakes, to find that there is none.
+drain.on_ask(function()
+   for _, self in ipairs(workers) do
+      if self.next_try then enter(self, self.state, self.err) end
+   end
+end)
 
 loop.on_close(function() workers = {} end)
 

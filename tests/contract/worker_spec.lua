@@ -54,6 +54,20 @@ describe("a worker that is told to stop", function()
       assert.is_true(left(q, 1))
    end)
 
+   it("while its consumer still waits for a broker stops at once, also when the script waits for that (M9)", function()
+      local out, code = run("--drain 20 --log-level warn", [[
+         local mr = require "moonrabbit"
+         local w = mr.consumer { queue = "q", handler = print, connection = mr.connect { url = "amqp://127.0.0.1:1",
+            retry = function() return 3600 end } }
+         mr.after(0.2, function()
+            print("told " .. os.time())
+            mr.stop()
+         end)
+         w:wait()]])
+      assert.equal(0, code, out)
+      assert.is_true(out:match "ended ([%d.]+)" - out:match "told ([%d.]+)" <= 5, out)
+   end)
+
    it("by SIGINT or by SIGTERM stops consuming, finishes, closes and exits with 0 (M9, O8, O9)", function()
       for _, signal in ipairs { "INT", "TERM" } do
          local q = broker.name "drain"
