@@ -53,10 +53,10 @@ local function line_up(self, t)
 end
 
 -- Ends all that waits for a way.
-local function give_up(self, why)
+local function give_up(self, why, kind)
    local t = self.box:head()
    while t do
-      ticket.finish(t, "lost", why)
+      ticket.finish(t, "lost", why, kind)
       t = self.box:head()
    end
 end
@@ -103,6 +103,10 @@ local function open_or_pause(self, t)
    end
    if err.kind == "closed" and err.scope == "connection" then
       give_up(self, err.text)
+      return false
+   end
+   if err.scope ~= "connection" and not err.recoverable then -- what is declared is refused, and will be
+      give_up(self, err.text, err.kind)
       return false
    end
    self.obstacle = err

@@ -107,6 +107,26 @@ describe("a publisher", function()
       assert.equal(port, b.port)
    end)
 
+   it("says at once that what it declares is refused, and tries again at the next publish", function()
+      quiet()
+      local b = embedded.broker()
+      local conn = embedded.connect { url = b.url }
+      local ch = assert(conn:channel())
+      assert(ch:queue_declare { queue = "q" })
+      local pub = mr.publisher { connection = conn, routing_key = "q", topology = mr.topology { queues = { "q" } } }
+      embedded.keep { close = function() pub:close { timeout = 0 } end }
+      local began = mr.now()
+      for _ = 1, 2 do
+         local ok, err = pub:publish "x"
+         assert.same({ nil, "precondition_failed" }, { ok, err.kind })
+         assert.truthy(err.text:find("inequivalent arg 'durable'", 1, true))
+      end
+      assert.is_true(mr.now() - began < 10)
+      assert(ch:queue_delete { queue = "q" })
+      assert.is_true(pub:publish "y")
+      assert.same({ 2, 1 }, { pub:stats().lost, pub:stats().acked })
+   end)
+
    it("has properties for every message, and each publish its own", function()
       local pub, _, _, ch = setup { persistent = false, properties = { app_id = "billing", headers = { a = 1 } } }
       assert(pub:publish({ id = 7 }, { message_id = "m", headers = { b = 2 }, persistent = true }))
