@@ -422,3 +422,76 @@ describe("settle_timeout", function()
       assert(w:cancel())
    end)
 end)
+
+describe("in a storm", function()
+   before_each(setup)
+   after_each(clean)
+
+   -- Chance that is the same each time.
+   local function chance_of(seed)
+      return function()
+         seed = (seed * 16807) % 2147483647
+         return seed / 2147483647
+      end
+   end
+
+   local function ways(chance)
+      return {
+         function() error "no" end, function() return "requeue" end, function() return { retry = chance() * 3 } end,
+         function(msg) msg:retry(chance()) end, function() return nil, "failed" end,
+         function() return setmetatable({}, { __tostring = error }) end,
+      }
+   end
+
+   -- What may happen at any time to broker, connections and consumer.
+   local function blows(chance, current, start)
+      return {
+         function() b:drop() end, function() b:drop() end,
+         function()
+            local old = current()
+            mr.spawn(function() old:cancel() end)
+            start()
+         end,
+         function() if conn.side then mr.spawn(function() conn.side.connection:close() end) end end,
+         function()
+            local channel = current().channel
+            mr.spawn(function() if channel then channel:exchange_declare { exchange = "nowhere", passive = true } end end)
+         end,
+         function() b:block(chance() < 0.3) end,
+      }
+   end
+
+   for seed = 1, 3 do
+      it("no message is lost (seed " .. seed .. ")", function()
+         local chance, acked, w = chance_of(seed * 7919), {}, nil
+         local fail = ways(chance)
+         local function start()
+            w = mr.consumer { queue = "q", connection = conn, prefetch = 20, concurrency = chance() < 0.5 and 5 or nil,
+               retry = mr.retry.exponential { first = 0.2, max = 3, attempts = 50, jitter = true, random = chance },
+               handler = function(msg)
+                  if chance() < 0.3 then mr.sleep(chance() * 2) end
+                  if chance() < 0.4 then return fail[math.floor(chance() * #fail) + 1](msg) end
+                  if msg:ack() then acked[msg.body] = true end
+               end }
+         end
+         start()
+         assert(w:wait(5))
+         for i = 1, 100 do put(tostring(i)) end
+         local strike = blows(chance, function() return w end, start)
+         for _ = 1, 150 do
+            mr.testing.advance(0.2, 0.1)
+            if chance() < 0.12 then strike[math.floor(chance() * #strike) + 1]() end
+         end
+         b:block(false)
+         local function is_empty()
+            for _, q in ipairs(b:report().queues) do
+               if q.messages_ready + q.messages_unacknowledged > 0 then return false end
+            end
+            return true
+         end
+         advance_until("the end of all", is_empty, 300)
+         for i = 1, 100 do assert.is_true(acked[tostring(i)], "lost: " .. i) end
+         eventually("the end of the handlers", function() return require("moonrabbit.handling").running == 0 end)
+      end)
+   end
+end)
