@@ -101,6 +101,16 @@ describe("a retry policy", function()
       mr.log.configure "error"
    end)
 
+   it("that gives no answer is reported, with its scope and what was wrong", function()
+      local log, lines = require "moonrabbit.log", {}
+      local original = log.error
+      log.error = function(text, fields) lines[#lines + 1] = { text, fields } end
+      finally(function() log.error = original end)
+      assert.equal("stop", retry.decide(function() return "soon" end, { scope = "publish", attempt = 3 }, retry.never))
+      assert.same({ { "the retry policy gave no answer; the built-in one decides", { scope = "publish", attempt = 3,
+         error = 'it gave "soon"' } } }, lines)
+   end)
+
    it("may wait for its answer, shortly", function()
       local verdict
       mr.spawn(function()
