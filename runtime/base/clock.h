@@ -11,7 +11,7 @@ typedef int64_t mr_msec;
 
 mr_msec mr_clock_now(void);
 mr_msec mr_clock_real(void); /* the same, but never moved: for what threads really take */
-uint64_t mr_clock_us(void); /* the same in microseconds, for measuring */
+uint64_t mr_clock_us(void);  /* the same in microseconds, for measuring */
 /* Tests only: from now on the clock of this process says so many ms more. */
 void mr_clock_move(mr_msec ahead);
 /* Seconds to milliseconds, rounded up; negative and NaN become 0, huge ones stay below MR_NEVER/2. */

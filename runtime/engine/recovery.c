@@ -158,8 +158,9 @@ void mr_recovery_log_retry(struct mr_recovery *r, int kind, mr_msec delay)
 	snprintf(attempt, sizeof attempt, "%" PRIi64, r->attempt);
 	snprintf(wait, sizeof wait, "%.3f", (double)delay / 1000);
 	mr_dial_host(&link->dial, host, sizeof host);
-	mr_log(&link->engine->log, MR_LOG_INFO, "retrying", "connection", link->config->name, "host",
-		host, "#attempt", attempt, "#delay", wait, "kind", mr_status_name(kind), NULL);
+	mr_log(&link->engine->log, MR_LOG_INFO, "retrying", "connection", link->config->name,
+		"host", host, "#attempt", attempt, "#delay", wait, "kind", mr_status_name(kind),
+		NULL);
 }
 
 void mr_recovery_retry(struct mr_recovery *r, const mr_error *why)
