@@ -28,7 +28,6 @@ local error_box = ffi.new "mr_error"
 local text_box = ffi.new "char[1024]"
 
 connection.methods, connection.getters = Connection, getters
-
 function Connection.__index(self, key)
    local getter = getters[key]
    if getter then return getter(self) end
@@ -164,6 +163,8 @@ end
 -- The object of a channel that C has made.
 function Connection:_wrap_channel(handle)
    local number = C.mr_channel_number(handle)
+   local before = self.channels[number] -- it has ended, though who closes it has not gone on yet
+   if before then self:_channel_gone(before, errors.new("closed", "channel", "the channel was closed by the program")) end
    local ch = setmetatable({ connection = self, handle = handle, number = number, consumers = {}, book = false,
       lost = {}, again = {}, modes = {}, settled_below = false, epoch = C.mr_channel_epoch(handle) }, channel.methods)
    self.channels[number] = ch
@@ -171,7 +172,6 @@ function Connection:_wrap_channel(handle)
 end
 
 --- Opens a channel, and the connection first when it is not open.
--- @tparam[opt] table opts none yet
 -- @treturn[1] channel
 -- @treturn[2] nil, error
 function Connection:channel(opts)

@@ -247,4 +247,22 @@ describe("a program that sees to its connection itself", function()
       robust.connection:release()
       assert.is_false(robust:connect())
    end)
+
+   it("frees a channel whose number is taken again before its closer has gone on", function()
+      local ffi, C = require "ffi", require("moonrabbit.ffi").C
+      local b = broker()
+      local conn = connect { url = b.url }
+      local old, box = assert(conn:channel()), ffi.new "mr_error"
+      local closed, new, was_there, is_freed
+      mr.spawn(function() closed = old:close() end)
+      mr.spawn(function()
+         while old.handle and C.mr_channel_error(old.handle, box) == 0 do mr.sleep(0) end
+         was_there = old.handle ~= nil -- the answer has come, in this very turn
+         mr.spawn(function() new = conn:channel() end)
+         is_freed = old.handle == nil
+      end)
+      within("both", 10, function() return closed and new end)
+      assert.same({ true, true, 1, 1, true }, { was_there, is_freed, old.number, new.number, new.is_open })
+      assert(conn:release())
+   end)
 end)

@@ -158,7 +158,9 @@ describe("docs/guide.md", function()
       assert.equal(how:find "fails" ~= nil, code ~= "0", commands[#commands])
    end
 
-   it("shows what its commands give", function()
+   -- Its own luajit and C program cannot load a library that is instrumented.
+   local plain = (os.getenv "MR_BUILD_NAME" or "release") == "release" and it or pending
+   plain("shows what its commands give", function()
       local text, count = page, 0
       for _, port in ipairs { "5673", "8080" } do text = text:gsub(port, tostring(peer.closed_port())) end
       for _, fence in ipairs(fences(text)) do
