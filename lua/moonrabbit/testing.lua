@@ -137,6 +137,9 @@ function Broker:close_connections(code, text)
    fault(self, C.MR_FAULT_CLOSE, code or 320, text or "CONNECTION_FORCED - broker forced connection closure")
 end
 
+--- Closes its ports; the connections that are there stay. It can listen again.
+function Broker:unlisten() fault(self, C.MR_FAULT_UNLISTEN, 0) end
+
 --- Makes the next declare of an exchange or a queue fail.
 -- @tparam number code 404, 405, 406...
 -- @tparam[opt] string text

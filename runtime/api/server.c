@@ -52,7 +52,7 @@ mr_table *mr_server_report(mr_server *server)
 int mr_server_fault(mr_server *server, int fault, int64_t number, const char *text)
 {
 	struct mr_server_call call = {.what = MR_SERVER_FAULT, .fault = fault, .number = number};
-	if (fault < 0 || fault > MR_FAULT_WATERMARK) return MR_BAD_ARGUMENT;
+	if (fault < 0 || fault > MR_FAULT_UNLISTEN) return MR_BAD_ARGUMENT;
 	call.text = mr_slice_str(text ? text : "");
 	return mr_server_do(server, &call);
 }

@@ -93,6 +93,12 @@ static void on_pause(struct ev_loop *loop, ev_timer *timer, int revents)
 	ev_io_start(loop, &l->io);
 }
 
+static void close_listeners(struct mr_server *s)
+{
+	while (!mr_list_is_empty(&s->listeners))
+		close_listener(mr_container(s->listeners.next, struct listener, node));
+}
+
 static enum mr_status load_tls(struct listener *l, const struct mr_server_call *c, mr_error *error)
 {
 	struct mr_tls_options o = {.certfile = c->certfile,
@@ -161,6 +167,7 @@ static void set_fault(struct mr_server *s, const struct mr_server_call *c)
 	case MR_FAULT_SILENT: wire->silent = c->number != 0; break;
 	case MR_FAULT_DROP: mr_wire_drop(&s->wire); break;
 	case MR_FAULT_CLOSE: shut_all(s, c); break;
+	case MR_FAULT_UNLISTEN: close_listeners(s); break;
 	case MR_FAULT_REFUSE_LOGINS: b->faults.refuse_logins = c->number != 0; break;
 	case MR_FAULT_FAIL_DECLARE: fail_declare(b, c); break;
 	case MR_FAULT_PAUSE_DELIVERIES:
@@ -277,8 +284,7 @@ static void free_server(struct mr_server *s)
 {
 	if (!s) return;
 	if (s->broker) mr_wire_drop(&s->wire);
-	while (!mr_list_is_empty(&s->listeners))
-		close_listener(mr_container(s->listeners.next, struct listener, node));
+	close_listeners(s);
 	mr_broker_close(s->broker);
 	if (s->wire.loop) ev_loop_destroy(s->wire.loop);
 	mr_buffer_fini(&s->wire.scratch);

@@ -636,7 +636,8 @@ enum mr_fault {                    /* what `number` and `text` mean */
 	MR_FAULT_CLOSE,            /* connection.close with this code and text, to all */
 	MR_FAULT_FAIL_DECLARE,     /* the next declare fails with this code and text */
 	MR_FAULT_PAUSE_DELIVERIES, /* 1: consumers get nothing */
-	MR_FAULT_WATERMARK /* bytes of messages above which publishers are blocked; 0: never */
+	MR_FAULT_WATERMARK, /* bytes of messages above which publishers are blocked; 0: never */
+	MR_FAULT_UNLISTEN   /* its ports are closed; the connections there are stay */
 };
 MR_API int mr_server_fault(mr_server *server, int fault, int64_t number, const char *text);
 

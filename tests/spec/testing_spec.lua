@@ -93,6 +93,18 @@ describe("an embedded broker", function()
       assert(connect(("amqp://ann:secret@127.0.0.1:%d"):format(b.port)):connect())
    end)
 
+   it("closes its ports, keeps its connections, and may listen again", function()
+      local b = broker { listen = "127.0.0.1:0" }
+      local url = ("amqp://127.0.0.1:%d/"):format(b.port)
+      local conn = connect(url)
+      assert(conn:connect())
+      b:unlisten()
+      local ok, err = connect(url):connect()
+      assert.same({ nil, "connection_refused", true }, { ok, err.kind, conn.is_open })
+      assert(b:listen("127.0.0.1:" .. b.port))
+      assert(connect(url):connect())
+   end)
+
    it("says when it cannot listen", function()
       local b = broker { listen = "127.0.0.1:0" }
       local _, err = testing.broker { listen = "127.0.0.1:" .. b.port }
