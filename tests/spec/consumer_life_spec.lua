@@ -3,24 +3,14 @@ local mr = require "moonrabbit"
 local consume = require "moonrabbit.consume"
 local embedded = require "embedded"
 local errors = require "moonrabbit.errors"
-local waits = require "waits"
+local working = require "working"
 
 local b, conn, ch -- the broker of the test, a connection, and a channel for looking and publishing
 
-local function setup()
-   mr.log.configure "off"
-   b = embedded.broker {}
-   conn = embedded.connect { url = b.url }
-   ch = assert(conn:channel())
-   assert(ch:confirm_select())
-end
+local function setup() b, conn, ch = working.setup() end
+local clean = working.clean
 
-local function clean()
-   embedded.close_all()
-   mr.log.configure "warn"
-end
-
-local function eventually(what, condition) return waits.within(what, 10, condition) end
+local eventually = working.eventually
 
 -- How often something is called from now on.
 local function count_calls(of, name)

@@ -5,40 +5,19 @@ local asking = require "moonrabbit.asking"
 local copies = require "moonrabbit.copies"
 local embedded = require "embedded"
 local message = require "moonrabbit.message"
-local waits = require "waits"
+local working = require "working"
 
 local b, conn, ch -- the broker of the test, a connection, and a channel for looking and publishing
 
-local function setup()
-   mr.log.configure "off"
-   b = embedded.broker {}
-   conn = embedded.connect { url = b.url }
-   ch = assert(conn:channel())
-   assert(ch:confirm_select())
-end
+local function setup() b, conn, ch = working.setup() end
+local clean = working.clean
 
-local function clean()
-   embedded.close_all()
-   mr.log.configure "warn"
-end
-
-local function consumer(opts)
-   opts.queue, opts.connection = opts.queue or "q", opts.connection or conn
-   local w = mr.consumer(opts)
-   assert(w:wait(5))
-   return w
-end
+local function consumer(opts) return working.consumer(conn, opts) end
 
 local function put(body, props) assert(ch:publish("", "q", body, props)) end
-local function eventually(what, condition) return waits.within(what, 10, condition) end
+local eventually = working.eventually
 
-local function advance_until(what, condition, seconds)
-   for _ = 1, seconds * 10 do
-      if condition() then return end
-      mr.testing.advance(0.1, 0.1)
-   end
-   error("in vain waited for: " .. what, 2)
-end
+local advance_until = working.advance_until
 
 local function messages(queue)
    local q = b:queue(queue)
