@@ -6,10 +6,7 @@ local waits = require "waits"
 local eventually = waits.eventually
 
 local function setup(options, connection)
-   local b = embedded.broker()
-   local all = { url = b.url, transport_options = { interval_max = 0 } }
-   for k, v in pairs(connection or {}) do all[k] = v end
-   local conn = embedded.connect(all)
+   local conn, b = embedded.connected(connection)
    local ch = assert(conn:channel())
    assert(ch:queue_declare { queue = "q", durable = true, arguments = options and options.arguments })
    local given = { connection = conn, routing_key = "q" }
@@ -37,14 +34,7 @@ local function bodies(ch)
    return list
 end
 
-local function background(fn, ...)
-   local box = {}
-   mr.spawn(function(...)
-      box.result, box.err = fn(...)
-      box.done = true
-   end, ...)
-   return box
-end
+local background = waits.background
 
 -- The connection goes and cannot come back before online().
 local function offline(b, conn)

@@ -4,12 +4,7 @@ local cjson = require "cjson"
 local embedded = require "embedded"
 local waits = require "waits"
 
-local function setup(options)
-   local b = embedded.broker()
-   local all = { url = b.url, transport_options = { interval_max = 0 } }
-   for k, v in pairs(options or {}) do all[k] = v end
-   return embedded.connect(all), b
-end
+local setup = embedded.connected
 
 local function quiet()
    mr.log.configure "off"
@@ -22,15 +17,7 @@ local function serve(conn, handler, options)
    return assert(mr.rpc.serve(all))
 end
 
--- The results of fn(...), in a task of its own: a table, filled when it ends.
-local function background(fn, ...)
-   local box = {}
-   mr.spawn(function(...)
-      box.result, box.err = fn(...)
-      box.done = true
-   end, ...)
-   return box
-end
+local background = waits.background
 
 local function done(box, seconds)
    waits.eventually("the call to end", function() return box.done end, seconds)

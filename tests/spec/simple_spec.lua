@@ -3,12 +3,7 @@ local mr = require "moonrabbit"
 local embedded = require "embedded"
 local waits = require "waits"
 
-local function setup(options)
-   local b = embedded.broker()
-   local all = { url = b.url, transport_options = { interval_max = 0 } }
-   for k, v in pairs(options or {}) do all[k] = v end
-   return embedded.connect(all), b
-end
+local setup = embedded.connected
 
 local function quiet()
    mr.log.configure "off"

@@ -5,12 +5,7 @@ local waits = require "waits"
 
 local eventually = waits.eventually
 
-local function setup(options)
-   local b = embedded.broker()
-   local all = { url = b.url, transport_options = { interval_max = 0 } }
-   for k, v in pairs(options or {}) do all[k] = v end
-   return embedded.connect(all), b
-end
+local setup = embedded.connected
 
 local function clean()
    embedded.close_all()

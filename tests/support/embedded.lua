@@ -22,6 +22,15 @@ function embedded.connect(options)
    return conn
 end
 
+--- A connection, which retries at once, to a broker of its own; closed by close_all.
+-- @treturn connection, broker
+function embedded.connected(options)
+   local b = embedded.broker()
+   local all = { url = b.url, transport_options = { interval_max = 0 } }
+   for k, v in pairs(options or {}) do all[k] = v end
+   return embedded.connect(all), b
+end
+
 --- Closes what was opened, the last one first.
 function embedded.close_all()
    for i = #opened, 1, -1 do opened[i]:close() end

@@ -21,4 +21,14 @@ function waits.eventually(what, condition, seconds) return wait(what, seconds or
 --- The same by the wall clock, for tests that move that of mr.now().
 function waits.within(what, seconds, condition) return wait(what, seconds, condition, os.time) end
 
+--- Runs fn(...) in a task of its own; a table with `result`, `err` and `done`, filled when it ends.
+function waits.background(fn, ...)
+   local box = {}
+   mr.spawn(function(...)
+      box.result, box.err = fn(...)
+      box.done = true
+   end, ...)
+   return box
+end
+
 return waits
