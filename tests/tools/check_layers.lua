@@ -7,7 +7,7 @@
 --
 -- The rules are the table of docs/architecture.md. A new folder or library gets its line here.
 
-local C_LINES, LUA_LINES = 500, 250
+local C_LINES, LUA_LINES = 500, 400
 local HEADER, HEADER_LINES = "include/moonrabbit.h", 800 -- the manual of the C library is one page
 
 local may_include = {              -- folder -> folders or single headers it may include, beside its own
@@ -296,7 +296,7 @@ local samples = {
    { "runtime/base/a.c", ("int x;\n"):rep(C_LINES + 1), "501 lines, limit 500" },
    { "runtime/" .. HEADER, ("int x;\n"):rep(C_LINES + 1), false },
    { "lua/moonrabbit/a.lua", ("local x\n"):rep(LUA_LINES), false },
-   { "lua/moonrabbit/a.lua", ("local x\n"):rep(LUA_LINES + 1), "251 lines, limit 250" },
+   { "lua/moonrabbit/a.lua", ("local x\n"):rep(LUA_LINES + 1), "401 lines, limit 400" },
    { "lua/moonrabbit/a.lua", "local yield = coroutine.yield", "only task.lua" },
    { "lua/moonrabbit/a.lua", "-- coroutine.yield is not used here", false },
    { "lua/moonrabbit/task.lua", "local yield = coroutine.yield", false },
