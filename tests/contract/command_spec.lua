@@ -146,7 +146,9 @@ end)
 
 describe("moonrabbit", function()
    it("prints its version and helps", function()
-      assert.truthy(shell(broker.command .. " version"):find("^moonrabbit %d+%.%d+%.%d+"))
+      for _, way in ipairs { "version", "--version" } do
+         assert.truthy(shell(broker.command .. " " .. way):find("^moonrabbit %d+%.%d+%.%d+"))
+      end
       local out, code = shell(broker.command .. " --help")
       assert.equal(0, code)
       for _, word in ipairs { "run", "check", "version" } do assert.truthy(out:find(word, 1, true)) end

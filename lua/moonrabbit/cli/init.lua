@@ -19,6 +19,9 @@ function cli.parser()
    p:help_max_width(100)
    p:command_target "command"
    p:require_command(true)
+   p:flag("--version", "Print the version and exit."):action(function()
+      os.exit(require("moonrabbit.cli.version").main())
+   end)
    for _, name in ipairs(COMMANDS) do
       require("moonrabbit.cli." .. name).describe(p)
    end
