@@ -6,7 +6,8 @@
 #
 # Installs what is missing (root only), builds, and runs examples/hello.lua on memory://, the broker
 # inside the process. No RabbitMQ is needed, used or touched.
-set -eu
+# shellcheck source=examples/strict.sh
+. "$(dirname "$0")/strict.sh"
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"

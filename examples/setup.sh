@@ -13,16 +13,17 @@
 
 packages_build="cmake gcc libc6-dev make pkgconf luajit libluajit-5.1-dev librabbitmq-dev libev-dev
 	libssl-dev libc-ares-dev libmicrohttpd-dev lua-argparse lua-cjson"
-packages_tests="$packages_build rabbitmq-server openssl ninja-build libcmocka-dev lua-busted lua-check clang-14
+packages_tests="$packages_build debootstrap rabbitmq-server openssl ninja-build libcmocka-dev lua-busted lua-check clang-14
 	clang-format-14 libclang-rt-14-dev pmccabe amqp-tools python3-pika
 	golang-go golang-github-rabbitmq-amqp091-go-dev iproute2 procps python3"
 
 setup_say() { echo "==> $*"; }
 
 setup_missing() { # prints those of its arguments that are not installed
-	installed=" $(dpkg-query -W -f '${Package}=${db:Status-Status} ' "$@" 2>/dev/null) "
+	# It fails as soon as one of the packages is unknown to the machine, and prints the others all the same.
+	installed=$(dpkg-query -W -f '${Package}=${db:Status-Status} ' "$@" 2>/dev/null) || :
 	for package in "$@"; do
-		case $installed in
+		case " $installed " in
 		*" $package=installed "*) ;;
 		*) printf '%s ' "$package" ;;
 		esac

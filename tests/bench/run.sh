@@ -11,7 +11,8 @@
 # Everything goes to .build/bench: runs.tsv (raw), results.json, table.md. A complete run also puts the
 # table into docs/performance.md; --docs does that for a partial one. --share N: every run N times shorter. About 20 minutes; --quick 2.
 # MOONRABBIT=PATH uses that command instead of building one.
-set -eu
+# shellcheck source=examples/strict.sh
+. "$(dirname "$0")/../../examples/strict.sh"
 cd "$(dirname "$0")/../.."
 
 here=tests/bench

@@ -4,7 +4,8 @@
 # SPDX-License-Identifier: MIT
 #
 #   sh tests/bench/scripts.sh [ROUNDS]        MOONRABBIT=PATH uses that command instead of building one
-set -eu
+# shellcheck source=examples/strict.sh
+. "$(dirname "$0")/../../examples/strict.sh"
 cd "$(dirname "$0")/../.."
 rounds=${1:-7}
 root=$PWD

@@ -8,7 +8,8 @@
 # PROGRAM is .build/fuzz/fuzz/fuzz_NAME, its seeds are tests/fuzz/corpus/fuzz_NAME/ (or NAME/), its
 # dictionary, when there is one, tests/fuzz/fuzz_NAME.dict. Beside the program, work/fuzz_NAME/ gets
 # the inputs found (kept for the next run) and in crashes/ those that fail.
-set -eu
+# shellcheck source=examples/strict.sh
+. "$(dirname "$0")/../../examples/strict.sh"
 
 program=$1
 seconds=$2

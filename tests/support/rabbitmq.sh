@@ -13,7 +13,8 @@
 #
 # Everything listens on 127.0.0.1 only. The name server epmd is a private one as well, and the
 # environment is emptied first, so that a system RabbitMQ is neither used nor touched. Any user may run it.
-set -eu
+# shellcheck source=examples/strict.sh
+. "$(dirname "$0")/../../examples/strict.sh"
 
 bin=${MR_RABBITMQ_BIN:-/usr/lib/rabbitmq/bin}
 start_seconds=90 # about 4 s on an idle machine; this bounds a busy one
