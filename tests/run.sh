@@ -3,13 +3,17 @@
 # SPDX-License-Identifier: MIT
 #
 #   sh tests/run.sh                   everything
-#   sh tests/run.sh quick             all but sanitizers, fuzzers, install and quickstart
-#   sh tests/run.sh STEP...           packages format luacheck layers complexity unit spec contract
-#                                     embedded foreign fault asan tsan fuzz install quickstart
+#   sh tests/run.sh quick             all but model, sanitizers, fuzzers, install, quickstart and bare
+#   sh tests/run.sh STEP...           packages format luacheck layers scripts complexity unit spec contract embedded
+#                                     foreign fault model asan tsan fuzz install quickstart bare
 #
-# Environment: MR_FUZZ_SECONDS (15) for each fuzz target, MR_BUILD (.build) for all that is written.
-# A library test is one test; each other check, fuzz target and try-out counts as one test.
-# Exit code 0 only if nothing failed. Everything stays on the loopback interface.
+# The steps after complexity run in two lanes side by side; one lane has the sanitizers, the fuzzers and the try-outs.
+#
+# Environment: MR_FUZZ_SECONDS (15) for each fuzz target, MR_MODEL_SECONDS (30) for each model test, MR_BUILD (.build) for
+# all that is written, MR_LANES=1 for one step at a time.
+# A library test is one test; each other check, fuzz target and try-out counts as one test. A step that cannot run here
+# says so and counts as left out; where CI=true is set, it counts as failed.
+# Exit code 0 only if nothing failed. Everything stays on the loopback interface, but for the packages' registry.
 set -u
 
 root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
@@ -20,23 +24,33 @@ unset MOONRABBIT_LIBRARY MOONRABBIT_COMMAND
 . examples/setup.sh
 build_root=${setup_build_root:?}
 fuzz_seconds=${MR_FUZZ_SECONDS:-15}
-suite_seconds=600 # bounds a suite that hangs; the longest takes a small part of it
+export MR_MODEL_SECONDS="${MR_MODEL_SECONDS:-30}"
+suite_seconds=900 # bounds a suite that hangs; the longest takes a small part of it
 
-quick="packages format luacheck layers complexity unit spec contract embedded foreign fault"
-all="$quick asan tsan fuzz install quickstart"
+checks="packages format luacheck layers scripts complexity"
+release_lane="unit spec contract embedded foreign fault model"
+other_lane="asan tsan fuzz install quickstart bare"
+quick="$checks unit spec contract embedded foreign fault"
+all="$checks $release_lane $other_lane"
 
-total_passed=0
-total_failed=0
-running=""  # the process this script waits for
-rabbitmq="" # directory of the private RabbitMQ once it runs
+top=""      # the folder of this run
+scratch=""  # the folder of this lane in it
+running=""  # the processes this shell waits for
+rabbitmq="" # directory of this lane's private RabbitMQ once it runs
 served=""   # process id of a `moonrabbit broker`
-scratch=""
+lanes=""    # process ids of the lanes
 
-cleanup() {
+# Ends what this shell started; a lane is such a shell, too.
+end_all() {
 	trap '' INT TERM HUP PIPE
-	for pid in $running $served; do kill "$pid" 2>/dev/null; done
+	for pid in $running $served $lanes; do kill "$pid" 2>/dev/null; done
+	for pid in $lanes; do wait "$pid"; done
 	[ -z "$rabbitmq" ] || sh tests/support/rabbitmq.sh stop "$rabbitmq"
-	[ -z "$scratch" ] || rm -rf "$scratch"
+	rabbitmq=""
+}
+cleanup() {
+	end_all
+	[ -z "$top" ] || rm -rf "$top"
 }
 trap cleanup EXIT
 trap 'exit 130' INT
@@ -68,28 +82,39 @@ one_test() {
 	if guarded "$@"; then count 1 0; else count 0 1; fi
 }
 
-# step NAME TITLE FUNCTION: runs FUNCTION with its output in a file, shown when something failed.
+# leave_out REASON: the running step cannot run on this machine.
+leave_out() {
+	left_out=$1
+	if [ "${CI:-}" = true ]; then count 0 1; fi
+}
+
+# step NAME TITLE FUNCTION: runs FUNCTION with its output in a file, shown when something failed. Lanes report one at a time.
 step() {
 	passed=0
 	failed=0
+	left_out=""
 	log=$scratch/$1.log
 	began=$(date +%s)
-	echo "==> $1: $2"
 	"$3" >"$log" 2>&1
-	if [ $((passed + failed)) -eq 0 ] && [ "$1" != packages ]; then
+	if [ $((passed + failed)) -eq 0 ] && [ "$1" != packages ] && [ -z "$left_out" ]; then
 		echo "no test found" >>"$log"
 		failed=1
 	fi
-	if [ "$failed" -gt 0 ]; then
-		tail -n 300 "$log" | sed 's/^/    /'
-		cp "$log" "$build_root/failed-$1.log"
-	else
-		grep '^note: ' "$log" | sed 's/^note: /    /'
-		rm -f "$build_root/failed-$1.log"
-	fi
-	echo "    $passed passed, $failed failed ($(($(date +%s) - began)) s)"
-	total_passed=$((total_passed + passed))
-	total_failed=$((total_failed + failed))
+	{
+		flock 9
+		echo "==> $1: $2"
+		if [ "$failed" -gt 0 ]; then
+			tail -n 300 "$log" | sed 's/^/    /'
+			cp "$log" "$build_root/failed-$1.log"
+		else
+			grep '^note: ' "$log" | sed 's/^note: /    /'
+			rm -f "$build_root/failed-$1.log"
+		fi
+		[ -z "$left_out" ] || echo "    left out: $left_out"
+		echo "    $passed passed, $failed failed ($(($(date +%s) - began)) s)"
+		echo "$passed $failed" >>"$top/sums"
+		[ -z "$left_out" ] || echo "$1: $left_out" >>"$top/left_out"
+	} 9>"$top/lock"
 }
 
 # need_build NAME OPTION...: builds a tree once in this run. A failure counts as one.
@@ -327,9 +352,7 @@ foreign() {
 	serve release
 	MR_BUILD="$build_root/foreign" guarded sh tests/foreign/run.sh "amqp://guest:guest@127.0.0.1:$MR_BROKER_PORT" \
 		>"$scratch/foreign.out" 2>&1
-	cat "$scratch/foreign.out"
-	count "$(grep -c '^ok' "$scratch/foreign.out")" "$(grep -c '^not ok' "$scratch/foreign.out")"
-	[ "$code" -eq 0 ] || [ "$failed" -gt 0 ] || count 0 1
+	count_lines "$code" "$scratch/foreign.out"
 	stop_serving
 }
 
@@ -431,7 +454,103 @@ one_function() {
 install_test() { need_release && one_function try_install; }
 quickstart() { one_test sh examples/quickstart.sh; }
 
+scripts() {
+	sh tests/tools/check_scripts.sh >"$scratch/scripts.out" 2>&1
+	count_lines "$?" "$scratch/scripts.out"
+}
+
+# count_lines CODE FILE: counts the lines "ok" and "not ok" of a script that ended with CODE.
+count_lines() {
+	cat "$2"
+	count "$(grep -c '^ok' "$2")" "$(grep -c '^not ok' "$2")"
+	[ "$1" -eq 0 ] || [ "$failed" -gt 0 ] || count 0 1
+}
+
+# What the machine has installed must not matter: a Debian of its own, from the registry's mirror.
+bare() {
+	guarded sh tests/support/bare.sh "$build_root/bare" >"$scratch/bare.out" 2>&1
+	if [ "$code" -eq 77 ]; then
+		cat "$scratch/bare.out"
+		leave_out "$(tail -n 1 "$scratch/bare.out")"
+		return
+	fi
+	count_lines "$code" "$scratch/bare.out"
+}
+
+# model_start KIND SPEC: in the background, in a folder of its own that gets output and sums.
+model_start() {
+	place=$scratch/model.$1.$(basename "$2" _spec.lua)
+	(
+		scratch=$place
+		passed=0
+		failed=0
+		mkdir -p "$scratch"
+		trap 'for pid in $running; do kill "$pid" 2>/dev/null; done' EXIT
+		trap 'exit 143' TERM
+		MR_BROKER=$1 lua_suite release "$2" >"$scratch/log" 2>&1
+		echo "$passed $failed" >"$scratch/sums"
+	) &
+	running="$running $!"
+}
+
+# Each model in a process of its own, all of them at once, on one broker after the other.
+model() {
+	need_release && need_rabbitmq || return
+	for kind in memory rabbitmq; do
+		running=""
+		for spec in tests/model/*_spec.lua; do model_start "$kind" "$spec"; done
+		for pid in $running; do wait "$pid"; done
+		running=""
+		for place in "$scratch/model.$kind".*; do
+			cat "$place/log"
+			# shellcheck disable=SC2046 # two numbers
+			count $(cat "$place/sums" || echo 0 1)
+		done
+	done
+}
+
 # --- Main -----------------------------------------------------------------------------------------
+
+run_step() {
+	case $1 in
+	packages) step packages "Debian packages that the tests need" packages ;;
+	format) step format "clang-format on all C files" format ;;
+	luacheck) step luacheck "luacheck on all Lua files" lua_check ;;
+	layers) step layers "folders include only what they may" layers ;;
+	scripts) step scripts "a script that fails says where" scripts ;;
+	complexity) step complexity "no function over 80 lines or complexity 15" complexity ;;
+	unit) step unit "C unit tests, release build" unit ;;
+	spec) step spec "Lua specs" spec ;;
+	contract) step contract "contract tests against a private RabbitMQ" contract ;;
+	embedded) step embedded "the same against memory:// and moonrabbit broker, by TCP and TLS" embedded ;;
+	foreign) step foreign "amqp-tools, pika and amqp091-go against moonrabbit broker" foreign ;;
+	fault) step fault "losses, recovery, TLS, storms, a soak" fault ;;
+	model) step model "randomised models, $MR_MODEL_SECONDS s each, on memory:// and on RabbitMQ" model ;;
+	asan) step asan "unit and contract tests on memory:// under ASan and UBSan" asan ;;
+	tsan) step tsan "unit and contract tests on memory:// under TSan" tsan ;;
+	fuzz) step fuzz "fuzz targets: corpus, then $fuzz_seconds s each" fuzz ;;
+	install) step install "an installed copy works on its own" install_test ;;
+	quickstart) step quickstart "the quickstart of README.md" quickstart ;;
+	bare) step bare "the quickstart in a new, minimal Debian" bare ;;
+	esac
+}
+
+# lane NAME STEP...: runs steps one after the other, beside the other lane.
+lane() (
+	trap end_all EXIT
+	lanes=""
+	scratch=$top/$1
+	shift
+	mkdir "$scratch" || exit 1
+	for name; do run_step "$name"; done
+)
+
+# choose LIST: those of its words that were asked for.
+choose() {
+	for name in $1; do
+		case " $steps " in *" $name "*) printf '%s ' "$name" ;; esac
+	done
+}
 
 case ${1:-all} in
 all) steps=$all ;;
@@ -448,33 +567,46 @@ for name in $steps; do
 	esac
 done
 
-if ! mkdir -p "$build_root" || ! scratch=$(mktemp -d "$build_root/run.XXXXXX"); then
+if ! mkdir -p "$build_root" || ! top=$(mktemp -d "$build_root/run.XXXXXX"); then
 	echo "cannot write to $build_root: set MR_BUILD to a folder of yours" >&2
 	exit 1
 fi
 began_all=$(date +%s)
-for name in $steps; do
-	case $name in
-	packages) step packages "Debian packages that the tests need" packages ;;
-	format) step format "clang-format on all C files" format ;;
-	luacheck) step luacheck "luacheck on all Lua files" lua_check ;;
-	layers) step layers "folders include only what they may" layers ;;
-	complexity) step complexity "no function over 80 lines or complexity 15" complexity ;;
-	unit) step unit "C unit tests, release build" unit ;;
-	spec) step spec "Lua specs" spec ;;
-	contract) step contract "contract tests against a private RabbitMQ" contract ;;
-	embedded) step embedded "the same against memory:// and moonrabbit broker, by TCP and TLS" embedded ;;
-	foreign) step foreign "amqp-tools, pika and amqp091-go against moonrabbit broker" foreign ;;
-	fault) step fault "losses, recovery, TLS, storms, a soak" fault ;;
-	asan) step asan "unit and contract tests on memory:// under ASan and UBSan" asan ;;
-	tsan) step tsan "unit and contract tests on memory:// under TSan" tsan ;;
-	fuzz) step fuzz "fuzz targets: corpus, then $fuzz_seconds s each" fuzz ;;
-	install) step install "an installed copy works on its own" install_test ;;
-	quickstart) step quickstart "the quickstart of README.md" quickstart ;;
-	esac
-	if [ "$name" = packages ] && [ "$failed" -gt 0 ]; then break; fi # nothing else would work
+: >"$top/sums"
+: >"$top/left_out"
+scratch=$top/checks
+mkdir "$scratch"
+may_go_on=yes
+for name in $(choose "$checks"); do
+	run_step "$name"
+	if [ "$name" = packages ] && [ "$failed" -gt 0 ]; then may_go_on=""; break; fi # nothing else would work
 done
 
+if [ -n "$may_go_on" ]; then
+	first=$(choose "$release_lane")
+	second=$(choose "$other_lane")
+	if [ -n "$first$second" ]; then # once, before the lanes part; each step that needs it counts a failure
+		need_release
+	fi
+	# shellcheck disable=SC2086 # lists of words
+	if [ "${MR_LANES:-2}" -eq 1 ]; then
+		lane one $first $second &
+		lanes=$!
+	else
+		lane release $first &
+		lanes=$!
+		lane other $second &
+		lanes="$lanes $!"
+	fi
+	for pid in $lanes; do
+		wait "$pid" || echo "0 1" >>"$top/sums"
+	done
+	lanes=""
+fi
+
+# shellcheck disable=SC2046 # two numbers
+set -- $(awk '{ p += $1; f += $2 } END { print p + 0, f + 0 }' "$top/sums")
 echo "Took $(($(date +%s) - began_all)) s."
-echo "$total_passed passed, $total_failed failed"
-[ "$total_failed" -eq 0 ]
+sed 's/^/Left out: /' "$top/left_out"
+echo "$1 passed, $2 failed"
+[ "$2" -eq 0 ]
