@@ -17,7 +17,7 @@ local may_include = {              -- folder -> folders or single headers it may
    amqp = { "base" },
    net = { "base" },
    broker = { "base", "net", "amqp/frame.h", "amqp/table.h", "amqp/guard.h", "amqp/method.h",
-      "amqp/client_method.h", "amqp/properties.h" },
+      "amqp/client_method.h", "amqp/properties.h", "amqp/walk.h" },
    engine = { "base", "bridge", "amqp", "net", "broker/server.h" },
    api = { "base", "bridge", "engine/engine.h", "broker/server.h" },
    main = {},
