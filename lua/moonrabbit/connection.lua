@@ -7,6 +7,7 @@ local consume = require "moonrabbit.consume"
 local each = require "moonrabbit.each"
 local edition = require "moonrabbit.edition"
 local errors = require "moonrabbit.errors"
+local identity = require "moonrabbit.identity"
 local limit = require "moonrabbit.limit"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
@@ -75,6 +76,7 @@ function connection.wrap(handle, opts)
       released = false, waiters = {} }, Connection)
    self.number = C.mr_connection_id(handle)
    by_id[self.number] = self
+   identity.begin(self)
    if opts.retry then C.mr_connection_retry(handle, 0) end -- from the first loss on it is asked
    return self
 end

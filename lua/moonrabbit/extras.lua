@@ -6,6 +6,7 @@ local connection = require "moonrabbit.connection"
 local each = require "moonrabbit.each"
 local ensure = require "moonrabbit.ensure"
 local errors = require "moonrabbit.errors"
+local identity = require "moonrabbit.identity"
 local options = require "moonrabbit.options"
 local task = require "moonrabbit.task"
 local waits = require "moonrabbit.waits"
@@ -62,12 +63,6 @@ function Connection:with(fn)
    return closing(pcall(fn, self))
 end
 
--- What the next connect uses.
-local function set_secret(self, secret)
-   self.secret = secret
-   C.mr_connection_password(self.handle, secret, #secret)
-end
-
 --- A connection with the same options, but for those given.
 -- @tparam[opt] table overrides
 -- @treturn connection not connected yet
@@ -76,7 +71,7 @@ function Connection:clone(overrides)
    for k, v in each(self.options) do all[k] = v end
    for k, v in each(overrides or {}) do all[k] = v end
    local conn = connection.new(all, 2)
-   if self.secret and not (overrides and overrides.password) then set_secret(conn, self.secret) end
+   identity.of_clone(conn, self, overrides)
    return conn
 end
 
@@ -118,26 +113,32 @@ function Connection:_renew_password()
       .. (ok and "" or ": it raised an error"))
 end
 
---- Another secret, such as a token that was renewed: the open connection is told, and the next connect
--- uses it.
+-- Tells the broker, if the connection is open.
+local function tell_secret(self, secret, timeout)
+   local token = task.token()
+   local status = C.mr_connection_update_secret(self.handle, token, secret, #secret, timeout or 0)
+   if status ~= 0 then return errors.of_status(status, "connection") end
+   return task.wait(token).err
+end
+
+--- Another secret, such as a token that was renewed: the open connection is told, and the next connect says it, that
+-- of its clones, of the connection for copies of its messages and of its pool's other connections, too. A connection
+-- that is away says it when it comes back.
 -- @tparam string secret
 -- @tparam[opt] table opts timeout
--- @treturn[1] true
--- @treturn[2] nil, error
+-- @treturn[1] true the broker has taken it, or the next connect will say it
+-- @treturn[2] nil, error such as timeout, or why the broker refused it; the next connect says it all the same
 function Connection:update_secret(secret, opts)
    options.argument(1, "secret", secret, "string")
    opts = options.check(opts, { timeout = "number" })
    options.seconds("timeout", opts.timeout)
    if self.released then return nil, errors.new("closed", "connection", "the connection was released") end
-   local token = task.token()
-   local status = C.mr_connection_update_secret(self.handle, token, secret, #secret, opts.timeout or 0)
-   if status ~= 0 then return nil, errors.of_status(status, "connection") end
-   local reply = task.wait(token)
-   if reply.err then return nil, reply.err end
-   self.secret = secret
-   local side = self.side and self.side.connection -- of retries; it may be closed
-   if side and not side.released and not side:update_secret(secret, opts) and not side.released then set_secret(side, secret) end
-   return true
+   if secret:find("\0", 1, true) then return nil, errors.new("bad_argument", "connection", "the secret holds a NUL byte") end
+   identity.renew(self, secret)
+   local err = tell_secret(self, secret, opts.timeout)
+   local side = self.side and self.side.connection
+   if side and not side.released and side.identity == self.identity then tell_secret(side, secret, opts.timeout) end
+   return not err or nil, err
 end
 
 local CONNECT = { interval_start = 2, interval_step = 2, interval_max = 30 }

@@ -5,6 +5,7 @@ local C = require("moonrabbit.ffi").C
 local connection = require "moonrabbit.connection"
 local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
+local identity = require "moonrabbit.identity"
 local loop = require "moonrabbit.loop"
 local settings = require "moonrabbit.settings"
 
@@ -39,6 +40,7 @@ local function wrap_connection(self, handle)
    C.mr_connection_keep(handle)
    local conn = connection.wrap(handle, self.settings)
    conn.pool = self
+   identity.of_pool(conn, self)
    return conn
 end
 

@@ -81,9 +81,17 @@ static void secret_done(struct mr_session *s, const mr_error *error)
 	if (token) mr_outlet_done(&s->outlet, 0, token, error);
 }
 
+/* The link keeps a new secret for its next connect: a loss is no failure of it, a refusal is. */
+static void secret_lost(struct mr_session *s, const mr_error *why)
+{
+	mr_error none = {0};
+	bool is_refusal = why->code && why->kind != MR_CONNECTION_FORCED;
+	secret_done(s, is_refusal || why->kind == MR_CLOSED ? why : &none);
+}
+
 void mr_session_lose(struct mr_session *s, const mr_error *why)
 {
-	secret_done(s, why);
+	secret_lost(s, why);
 	if (s->state != MR_SESSION_CLOSED) {
 		enter(s, MR_SESSION_CLOSED);
 		s->error = *why;

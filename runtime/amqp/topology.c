@@ -20,6 +20,7 @@ void mr_topology_forget(struct mr_topology *t, struct mr_record *r)
 	(void)t;
 	mr_list_remove(&r->node);
 	mr_table_free(r->request.arguments);
+	mr_free(r->blame);
 	mr_free(r);
 }
 

@@ -17,7 +17,8 @@ struct mr_record { /* a declare, bind or consume that succeeded */
 	uint16_t channel;     /* it was asked on */
 	bool server_named;    /* a queue whose name the broker gave */
 	bool cancelled;       /* a consumer that the broker cancelled, to be asked for again */
-	uint8_t costs;        /* connections in a row that the broker closed for it */
+	uint8_t costs;        /* connections in a row that ended with it */
+	mr_error *blame;      /* why the last of them did; NULL: none did, or no memory */
 	mr_request request;   /* its strings lie behind it; `arguments` is its own */
 	char strings[3][256]; /* name, extra, routing key; NUL-terminated */
 };

@@ -110,16 +110,30 @@ static enum mr_status send_secret(mr_connection *c, uint64_t token, const char *
 	return st;
 }
 
+/* The connection's, and that of its pool. */
+static enum mr_status renew(mr_connection *c, uint64_t token, const char *secret, size_t size,
+	mr_msec deadline)
+{
+	mr_connection *other;
+	size_t at = 0;
+	enum mr_status st = send_secret(c, token, secret, size, deadline);
+	if (st != MR_OK || !c->pool) return st;
+	while ((other = mr_map_next(&c->rt->connections, &at, NULL)))
+		if (other != c && other->pool == c->pool) send_secret(other, 0, secret, size, 0);
+	mr_pool_password(c->pool, secret, size);
+	return MR_OK;
+}
+
 int mr_connection_password(mr_connection *c, const char *secret, size_t size)
 {
-	return send_secret(c, 0, secret, size, 0);
+	return renew(c, 0, secret, size, 0);
 }
 
 int mr_connection_update_secret(mr_connection *c, uint64_t token, const char *secret, size_t size,
 	double timeout)
 {
 	mr_msec wait = timeout > 0 ? mr_msec_of(timeout) : c->config->rpc_timeout;
-	return mr_is_token(token) ? (int)send_secret(c, token, secret, size, mr_clock_now() + wait)
+	return mr_is_token(token) ? (int)renew(c, token, secret, size, mr_clock_now() + wait)
 	                          : MR_BAD_ARGUMENT;
 }
 

@@ -96,6 +96,8 @@ void mr_channel_ended(mr_channel *ch, const mr_error *why);
 void mr_pool_forget_connection(mr_connection *c);
 void mr_pool_forget_channel(mr_channel *ch);
 void mr_pool_inherit(mr_connection *c, mr_connection *from); /* c takes its place */
+/* Of the connections to come. Without memory for it they begin with the one before. */
+void mr_pool_password(struct mr_pool *pool, const char *secret, size_t size);
 /* An MR_EV_DONE: the next step of an acquire. False: the host need not see it. */
 bool mr_pool_answer(mr_runtime *rt, mr_event *event);
 void mr_pools_free(mr_runtime *rt); /* with the runtime */

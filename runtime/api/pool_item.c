@@ -142,6 +142,11 @@ void mr_pool_forget_connection(mr_connection *c)
 	if (!item->token) free_item(item);
 }
 
+void mr_pool_password(struct mr_pool *pool, const char *secret, size_t size)
+{
+	mr_options_string(pool->options, "password", secret, size, NULL);
+}
+
 /* The old one stays known to the pool of its channels, until it is freed. */
 void mr_pool_inherit(mr_connection *c, mr_connection *from)
 {

@@ -101,9 +101,11 @@ static void close_channel(struct mr_link *link, const struct mr_command *c)
 		mr_link_tell_closed(link, c->channel, c->token, &link->error);
 }
 
-/* The link owns its configuration; nobody else reads the password. */
+/* The link owns its configuration; nobody else reads the password. What is not open says it at the next
+ * connect. */
 static void take_secret(struct mr_link *link, const struct mr_command *c)
 {
+	mr_error none = {0};
 	char *old = link->config->password;
 	link->config->password = c->data;
 	link->login.password = mr_slice_str(c->data);
@@ -114,7 +116,10 @@ static void take_secret(struct mr_link *link, const struct mr_command *c)
 		mr_session_update_secret(link->session, c->token, link->login.password,
 			c->deadline);
 	else
-		mr_link_tell_done(link, c->token, &link->error);
+		mr_link_tell_done(link, c->token, &none);
+	/* Who was refused waits long for the next try; this is what it waits for. */
+	if (link->state == MR_LINK_BACKOFF && link->error.kind == MR_AUTHENTICATION_FAILED)
+		mr_link_retry(link);
 }
 
 static void inherit(struct mr_link *link, uint32_t number)

@@ -105,14 +105,17 @@ void mr_recovery_end(struct mr_recovery *r)
 	mr_topology_init(&r->topology);
 }
 
-/* The broker answered a step by closing the connection. It would do so at the next one: see replay.c. */
+/* A step ended the connection: the broker closed it, or we did. It would do so again: see replay.c. */
 static void blame_step(struct mr_recovery *r)
 {
 	int code = r->link->error.code;
 	if (r->at >= r->count || !r->waiting || !code || code == 320) return;
 	const struct mr_step *s = &r->steps[r->at];
 	struct mr_record *record = s->record ? mr_topology_record(&r->topology, s->record) : NULL;
-	if (s->kind == MR_STEP_RECORD && record) record->costs++;
+	if (s->kind != MR_STEP_RECORD || !record) return;
+	record->costs++;
+	if (!record->blame) record->blame = mr_malloc(sizeof *record->blame);
+	if (record->blame) *record->blame = r->link->error;
 }
 
 void mr_recovery_lost(struct mr_recovery *r)

@@ -1,6 +1,7 @@
 /* replay: asks the broker for the steps of a plan, one after the other, and judges the answers.
  * SPDX-License-Identifier: MIT
  * I/O thread. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -24,16 +25,20 @@ static void report_failure(struct mr_recovery *r, const struct mr_record *record
 	r->failures++;
 	if (!r->report) r->report = mr_table_new();
 	if (r->report && !r->failed) r->failed = mr_table_nest(r->report, "failed", 6, 'A');
+	char code[16];
+	mr_value number = {.type = 'l', .as.integer = r->error.code};
 	mr_table *row = r->failed ? mr_table_nest(r->failed, "", 0, 'F') : NULL;
 	if (!row) return;
 	mr_table_add_string(row, "what", mr_slice_str(nouns[record->request.operation]));
 	mr_table_add_string(row, "name", record->request.name);
 	mr_table_add_string(row, "kind", mr_slice_str(mr_status_name(r->error.kind)));
 	mr_table_add_string(row, "text", mr_slice_str(r->error.text));
+	mr_table_add(row, "code", 4, &number);
+	snprintf(code, sizeof code, "%d", r->error.code);
 	mr_log(&r->link->engine->log, MR_LOG_WARN, "not recovered", "connection",
 		r->link->config->name, "what", nouns[record->request.operation], "name",
-		record->strings[0], "kind", mr_status_name(r->error.kind), "text", r->error.text,
-		NULL);
+		record->strings[0], "kind", mr_status_name(r->error.kind), "#code", code, "text",
+		r->error.text, NULL);
 }
 
 /* Its consumer will get nothing more: the host must know. */
@@ -62,9 +67,10 @@ static void give_record_up(struct mr_recovery *r, struct mr_record *record)
 /* Asked for once more it would cost the next connection. */
 static void leave_out(struct mr_recovery *r, struct mr_record *record)
 {
-	memset(&r->error, 0, sizeof r->error);
-	mr_error_set(&r->error, MR_INTERNAL_ERROR, MR_SCOPE_CONNECTION, 0,
-		"the broker closed the connection whenever it was asked for");
+	if (record->blame)
+		r->error = *record->blame;
+	else
+		mr_error_set(&r->error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
 	give_record_up(r, record);
 }
 

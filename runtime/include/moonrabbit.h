@@ -447,9 +447,10 @@ MR_API int mr_connection_retry(mr_connection *c, double seconds);
 /* What `from` has declared and bound is recovered with `c` from now on, and c is its pool's in its place;
  * for a handover. */
 MR_API int mr_connection_inherit(mr_connection *c, mr_connection *from);
-/* The password of the next connect. */
+/* The password of the next connect; also that of the other connections of its pool, present and future. */
 MR_API int mr_connection_password(mr_connection *c, const char *secret, size_t size);
-/* The same, and the open connection is told (connection.update-secret), such as a token renewed. */
+/* The same, and the open connection is told (connection.update-secret), such as a token renewed. MR_EV_DONE
+ * with MR_OK: the broker has taken it, or the connection is away and says it at its next connect. */
 MR_API int mr_connection_update_secret(mr_connection *c, uint64_t token, const char *secret,
 	size_t size, double timeout);
 /* Forgets the connection: closed by force when still open. Its channels are freed with it. */

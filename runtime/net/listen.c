@@ -66,10 +66,11 @@ enum mr_status mr_listen_open(int *out, const char *address, uint16_t port, uint
 	int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0) goto fail;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	/* Linux gives the file that bind makes the socket's own mode; umask would be that of all threads. */
+	if (a.any.sa_family == AF_UNIX && fchmod(fd, 0600) != 0) goto fail;
 	if (bind(fd, &a.any, size) != 0 || listen(fd, BACKLOG) != 0) goto fail;
 	size = sizeof a;
 	if (getsockname(fd, &a.any, &size) != 0) goto fail;
-	if (a.any.sa_family == AF_UNIX && chmod(address, 0600) != 0) goto fail;
 	*actual = 0;
 	if (a.any.sa_family == AF_INET6) *actual = ntohs(a.v6.sin6_port);
 	if (a.any.sa_family == AF_INET) *actual = ntohs(a.v4.sin_port);

@@ -144,6 +144,103 @@ describe("a secret that is renewed", function()
       assert(w:cancel())
    end)
 
+   it("is kept for the next connect while the connection is away, and that comes at once (FIELD-W14)", function()
+      local b = embedded.broker { users = { ann = "one" } }
+      local ch, seen, conn = recovering.open { url = b.url, userid = "ann", password = "one",
+         transport_options = { interval_start = 60, interval_max = 60 } }
+      b:add_user("ann", "two")
+      local clone = conn:clone() -- never connected
+      assert(conn.state == "open")
+      b:drop()
+      eventually("the loss", function() return conn.state == "retrying" end)
+      assert.is_true(conn:update_secret "two")
+      assert(conn:connect())
+      assert(ch:queue_declare { exclusive = true })
+      assert.equal(1, seen.count.recovered)
+      assert(clone:connect())
+      clone:release()
+      assert.is_true(conn:close())
+      assert.is_true(conn:update_secret "three") -- closed, and idle:
+      b:add_user("ann", "three")
+      assert(conn:connect())
+      local fresh = conn:clone()
+      assert.is_true(fresh:update_secret "four")
+      b:add_user("ann", "four")
+      assert(fresh:connect())
+      assert(conn:close())
+      assert(conn:connect())
+      fresh:release()
+      conn:release()
+      assert.equal("closed", select(2, conn:update_secret "five").kind)
+   end)
+
+   it("ends at once the wait of a connection whose old secret was refused (FIELD-W14)", function()
+      local b = embedded.broker { users = { ann = "one" } }
+      local _, seen, conn = recovering.open { url = b.url, userid = "ann", password = "one", transport_options = false }
+      b:add_user("ann", "two")
+      b:drop()
+      eventually("the refusal", function() return seen.retrying and seen.retrying.err.kind == "authentication_failed" end)
+      assert.is_true(conn:update_secret "two")
+      recovering.recovered(seen, 1)
+   end)
+
+   it("reaches each connection of its identity, also when the telling one is away, and no other (FIELD-W14)", function()
+      local b = embedded.broker { users = { ann = "one", bob = "one" } }
+      local conn = embedded.connect { url = b.url, userid = "ann", password = "one", transport_options = recovering.at_once }
+      local tries, done = 0, 0
+      local w = mr.consumer { queue = "q", connection = conn, retry = mr.retry.fixed { delay = 0.01 }, handler = function()
+         tries = tries + 1
+         if tries % 2 == 1 then error "no" end
+         done = done + 1
+      end }
+      assert(w:wait(10))
+      local ch = assert(conn:channel())
+      assert(ch:publish("", "q", "x"))
+      eventually("a copy's handling", function() return done == 1 end)
+      local clone, bob = conn:clone(), conn:clone { userid = "bob", password = "one" }
+      assert(clone:connect())
+      assert(bob:connect())
+      b:refuse_logins()
+      b:drop()
+      eventually("the losses", function() return conn.state ~= "open" and conn.side.connection.state ~= "open" end)
+      b:add_user("ann", "two")
+      assert.is_true(conn:update_secret "two")
+      b:refuse_logins(false)
+      for _, c in ipairs { conn, clone, bob } do
+         eventually("its return", function() return c:connect() end)
+      end
+      eventually("consuming", function() return w.state == "consuming" end)
+      eventually("a publish", function() return ch:publish("", "q", "y") end)
+      eventually("its copy's handling", function() return done == 2 end)
+      assert(w:cancel())
+      clone:release()
+      bob:release()
+   end)
+
+   it("is that of a pool's connections, those to come as well (FIELD-W14)", function()
+      for _, strategy in ipairs { "pooled", "shared" } do
+         local b = embedded.broker { users = { ann = "one" } }
+         local pool = assert(mr.pool { url = b.url, userid = "ann", password = "one", strategy = strategy, max_connections = 3 })
+         local first, second = assert(pool:acquire()), assert(pool:acquire())
+         local conn = strategy == "pooled" and first or first.connection
+         if strategy == "pooled" then
+            assert(first:connect())
+            assert(second:connect())
+         end
+         b:drop()
+         b:add_user("ann", "two")
+         assert.is_true(conn:update_secret "two")
+         eventually("the first is back", function() return conn:connect() end)
+         if strategy == "pooled" then eventually("the second is back", function() return second:connect() end) end
+         local third = assert(pool:acquire { purpose = "consume" })
+         if strategy == "pooled" then assert(third:connect()) end
+         for _, given in ipairs { first, second, third } do given:release() end
+         assert(pool:close())
+         assert(pool:with(function() return true end)) -- made anew
+         assert(pool:close())
+      end
+   end)
+
    it("is taken by the broker while messages flow", function()
       local conn = broker.connect()
       local ch, got = assert(conn:channel()), 0

@@ -235,7 +235,8 @@ local OWN = {
    dead_letter = { "stale", "settled" }, handover = { "closed" }, update_secret = { "closed" },
 }
 -- What never needs the broker.
-local ALWAYS = { acquire = true, clone = true, info = true, close = true, release = true, ["consumer:cancel"] = true,
+local ALWAYS = { acquire = true, clone = true, info = true, close = true, release = true, update_secret = true,
+   ["consumer:cancel"] = true,
    ["consumer of the iterator:cancel"] = true, ["ticket:wait"] = true, decode = true, on_return = true, with = true,
    iterator = true, ["simple:close"] = true, ["publisher:publish_async"] = true, ["publisher:flush"] = true,
    ["publisher:close"] = true,

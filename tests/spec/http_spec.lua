@@ -56,6 +56,24 @@ describe("the supervisor's HTTP", function()
       assert.same({ 200, "fine" }, { http.get(path, "/ok", 1) })
    end)
 
+   it("listens on a path that is its user's alone, whatever the umask (FIELD-R22)", function()
+      local ffi = require "ffi"
+      ffi.cdef "unsigned umask(unsigned mask);"
+      for _, mask in ipairs { 0, 18 } do
+         local file = os.tmpname()
+         os.remove(file)
+         local before = ffi.C.umask(mask)
+         local listening = assert(sockets.listen(file))
+         assert.equal(mask, ffi.C.umask(before))
+         local pipe = assert(io.popen("stat -c %a " .. file))
+         local mode = pipe:read "*l"
+         pipe:close()
+         sockets.close(listening)
+         os.remove(file)
+         assert.equal("600", mode)
+      end
+   end)
+
    it("says what is wrong with an address, or a port in use", function()
       assert.same({ nil, '"x:y" is not ADDRESS:PORT, such as 127.0.0.1:8080' }, { sockets.listen "x:y" })
       assert.is_nil(sockets.listen "127.0.0.1:70000")

@@ -27,7 +27,8 @@ struct told {
 	uint64_t token, last;
 	uint16_t channel;
 	uint32_t consumer;
-	char name[64]; /* of a reply */
+	char name[64];  /* of a reply */
+	mr_error error; /* of what has a reason */
 };
 
 struct host {
@@ -44,7 +45,10 @@ static inline void keep(struct host *h, mr_event *ev)
 	assert_true(h->count < EVENTS);
 	struct told *t = &h->told[h->count++];
 	*t = (struct told){ev->type, ev->status, ev->detail, ev->token, ev->last, ev->channel,
-		ev->consumer, ""};
+		ev->consumer, "", {0}};
+	bool has_error = ev->type == MR_EV_CONNECTION || ev->type == MR_EV_CHANNEL ||
+	                 ev->type == MR_EV_CANCEL;
+	if (has_error && ev->status && ev->data.error) t->error = *ev->data.error;
 	if (ev->type == MR_EV_DONE && ev->data.reply)
 		snprintf(t->name, sizeof t->name, "%.63s", ev->data.reply->name);
 	if (ev->type == MR_EV_DELIVERY) mr_delivery_release(h->rt, ev->data.delivery);

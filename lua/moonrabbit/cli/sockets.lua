@@ -12,6 +12,7 @@ typedef struct { uint16_t family; char path[108]; } mr_sockaddr_un;
 typedef struct { uint16_t family, port; uint8_t address[4]; uint8_t zero[8]; } mr_sockaddr_in;
 typedef struct { uint16_t family, port; uint32_t flow; uint8_t address[16]; uint32_t scope; } mr_sockaddr_in6;
 int socket(int family, int type, int protocol);
+int fchmod(int fd, unsigned mode);
 int bind(int fd, const void *address, unsigned size);
 int listen(int fd, int backlog);
 int connect(int fd, const void *address, unsigned size);
@@ -32,6 +33,7 @@ local ACCEPTED = 2048 + 524288
 local SOL_SOCKET, REUSEADDR, NOSIGNAL = 1, 2, 0x4000
 local AGAIN, INTERRUPTED, IN_PROGRESS = 11, 4, 115
 local PIECE = 16384
+local OURS_ALONE = 384 -- 0600
 
 local function failed(what)
    return nil, what .. ": " .. ffi.string(ffi.C.strerror(ffi.errno()))
@@ -71,6 +73,7 @@ function sockets.listen(where)
    local fd, on, size = ffi.C.socket(address.family, STREAM, 0), ffi.new("int[1]", 1), ffi.new "unsigned[1]"
    if fd < 0 then return failed "socket" end
    ffi.C.setsockopt(fd, SOL_SOCKET, REUSEADDR, on, 4)
+   if address.family == UNIX then ffi.C.fchmod(fd, OURS_ALONE) end -- as runtime/net/listen.c: the file that bind makes
    size[0] = ffi.sizeof(address)
    local any = ffi.cast("void *", address) -- whatever type others have declared these functions with
    if ffi.C.bind(fd, any, size[0]) ~= 0 or ffi.C.listen(fd, 64) ~= 0 or ffi.C.getsockname(fd, any, size) ~= 0 then

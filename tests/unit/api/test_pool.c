@@ -191,6 +191,38 @@ static void test_what_is_not_lent_cannot_be_given_back(void **state)
 	assert_int_equal(mr_pool_resize(pool, 0), MR_BAD_ARGUMENT);
 }
 
+static mr_connection *lent(uint64_t token)
+{
+	uint32_t item;
+	assert_int_equal(mr_pool_acquire(pool, token, MR_POOL_PUBLISH, 0, &item), MR_OK);
+	return mr_pool_connection(pool, item);
+}
+
+static int opening(mr_connection *c, uint64_t token)
+{
+	assert_int_equal(mr_connection_open(c, token), MR_OK);
+	return wait_done(token);
+}
+
+/* FIELD-W14: told to one that is away, a new secret is that of the pool, of those to come as well. */
+static void test_a_secret_is_renewed_for_all_of_a_pool(void **state)
+{
+	mr_error error;
+	mr_options *o = options();
+	(void)state;
+	assert_int_equal(mr_options_string(o, "userid", "ann", 3, &error), MR_OK);
+	assert_int_equal(mr_options_string(o, "password", "one", 3, &error), MR_OK);
+	assert_int_equal(mr_server_add_user(server, "ann", "two"), MR_OK);
+	assert_int_equal(mr_pool_new(rt, o, MR_POOLED, 3, &pool, &error), MR_OK);
+	mr_connection *first = lent(1), *second = lent(2);
+	assert_int_equal(opening(second, 21), MR_AUTHENTICATION_FAILED);
+	assert_int_equal(mr_connection_update_secret(first, 22, "two", 3, 5), MR_OK);
+	assert_int_equal(wait_done(22), MR_OK);
+	assert_int_equal(opening(first, 23), MR_OK);
+	assert_int_equal(opening(second, 24), MR_OK);
+	assert_int_equal(opening(lent(3), 25), MR_OK);
+}
+
 static void test_options_that_do_not_fit_together_are_told_at_once(void **state)
 {
 	mr_error error;
@@ -767,6 +799,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(connections_are_lent_at_once_unopened_and_reused),
 		T(what_is_not_lent_cannot_be_given_back),
+		T(a_secret_is_renewed_for_all_of_a_pool),
 		T(options_that_do_not_fit_together_are_told_at_once),
 		T(T3_no_place_is_exhausted_or_a_wait_with_its_own_timeout),
 		T(T3_who_waits_longest_is_next_and_nobody_overtakes),

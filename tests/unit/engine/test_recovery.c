@@ -349,6 +349,36 @@ static void test_a_loss_in_the_middle_of_a_recovery_begins_it_anew(void **state)
 	stop(&p, &h);
 }
 
+static bool refuses_consumers(struct peer *p, uint16_t channel, const struct mr_client_method *m)
+{
+	if (p->turn < 2 || m->id != MR_M_BASIC_CONSUME) return false;
+	(void)channel;
+	say(p, 0,
+		(struct mr_method){.id = MR_M_CONNECTION_CLOSE,
+			.code = 530,
+			.text = mr_slice_str("NOT_ALLOWED - consumers per user")});
+	return true;
+}
+
+/* FIELD-W16: a consumer that costs connection after connection is given up with the broker's own words. */
+static void test_what_is_left_out_tells_why_it_was_refused(void **state)
+{
+	struct peer p = {.says = refuses_consumers};
+	struct host h;
+	(void)state;
+	start(&p, &h);
+	assert_int_equal(request_on(&h, h.ch, MR_BASIC_CONSUME, "t", 5), MR_OK);
+	int from = cut(&h, &p);
+	const struct told *t = wait_for(&h, from, MR_EV_CANCEL, -1, 0);
+	assert_non_null(t);
+	assert_int_equal(t->status, MR_NOT_ALLOWED);
+	assert_int_equal(t->error.code, 530);
+	assert_string_equal(t->error.text, "NOT_ALLOWED - consumers per user");
+	assert_non_null(wait_for(&h, from, MR_EV_CONNECTION, MR_CONNECTION_RECOVERED, 0));
+	assert_int_equal(p.asked[1], 3);
+	stop(&p, &h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -360,6 +390,7 @@ int main(void)
 		cmocka_unit_test(
 			test_a_channel_that_the_program_closes_meanwhile_does_not_hold_up_the_rest),
 		cmocka_unit_test(test_a_loss_in_the_middle_of_a_recovery_begins_it_anew),
+		cmocka_unit_test(test_what_is_left_out_tells_why_it_was_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
