@@ -8,6 +8,8 @@ local task = require "moonrabbit.task"
 local inflight = {}
 
 local LEVELS = 60 -- of a stack that are looked at
+-- The folder of the library's own files, as their sources name it. A script's folder may be called "moonrabbit", too.
+local LIBRARY = debug.getinfo(1, "S").source:match "^(@.*/)[^/]*$" or "@"
 
 -- The locals of handling.handle in a suspended coroutine, and the level that it is at; nil: it runs no handler.
 local function frame_of(co)
@@ -31,7 +33,7 @@ end
 local function place(co, below)
    for level = 0, below - 1 do
       local info = debug.getinfo(co, level, "Sl")
-      if info.currentline > 0 and not info.source:find("/moonrabbit/[%w_/]+%.lua$") then
+      if info.currentline > 0 and info.source:sub(1, #LIBRARY) ~= LIBRARY then
          return ("%s:%d"):format(info.short_src, info.currentline)
       end
    end

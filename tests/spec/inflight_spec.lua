@@ -39,6 +39,19 @@ describe("the handlers at work", function()
       waits.eventually("their end", function() return #inflight.list() == 0 end)
    end)
 
+   it("are told with their place when the script's own folder is called moonrabbit, too", function()
+      local go = false
+      local source = "local sleep, ready = ... return function() while not ready() do sleep(0.001) end end"
+      local wait = assert(loadstring(source, "@/opt/moonrabbit/consumer.lua"))(mr.sleep, function() return go end)
+      assert(ch:consume("q", function() wait() return nil end))
+      assert(ch:publish("", "q", "a"))
+      waits.eventually("the handler", function() return #inflight.list() == 1 end)
+      local at = inflight.list()[1].at
+      go = true
+      waits.eventually("its end", function() return #inflight.list() == 0 end)
+      assert.equal("/opt/moonrabbit/consumer.lua:1", at)
+   end)
+
    it("are loops over messages, too", function()
       assert(ch:publish("", "q", "a"))
       local next_message = assert(ch:messages "q")

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: MIT
 #
 #   sh tests/support/bare.sh DIR            prints "ok - ..." and "not ok - ..."; exit code 77: cannot run here, and why
-#   sh tests/support/bare.sh DIR tests      runs the whole test command there, too (about half an hour)
+#   sh tests/support/bare.sh DIR tests [STEP...]      runs the test command there, too (all of it: about half an hour)
 #
 # DIR keeps the minimal system and the packages it downloaded, so that the next run is quick; both are made anew after a
 # week. The system itself is unpacked anew for each run and lives in a mount namespace that ends with this script.
@@ -14,6 +14,8 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 mkdir -p "$1"
 dir=$(cd "$1" && pwd)
 what=${2:-quickstart}
+[ $# -lt 2 ] || shift
+shift
 suite=bookworm
 failed=0
 
@@ -26,7 +28,7 @@ leave_out() {
 command -v debootstrap >/dev/null || leave_out "needs the package debootstrap"
 
 if [ -z "${MR_BARE_MOUNTS:-}" ] && unshare --mount true 2>/dev/null; then
-	MR_BARE_MOUNTS=yes exec unshare --mount --propagation private sh "$0" "$dir" "$what"
+	MR_BARE_MOUNTS=yes exec unshare --mount --propagation private sh "$0" "$dir" "$what" "$@"
 fi
 
 # --- The minimal system -----------------------------------------------------------------------
@@ -149,7 +151,7 @@ check "again, without network namespaces" as_readme 1 without_namespaces sh /roo
 check "an ordinary user's quickstart, with the packages present" \
 	as_readme 1 as_user sh /home/user/moonrabbit/examples/quickstart.sh
 if [ "$what" = tests ]; then
-	check "the test command" within sh /root/moonrabbit/tests/run.sh
+	check "the test command $*" within sh /root/moonrabbit/tests/run.sh "$@"
 	cp "$dir/out" "$dir/tests.out"
 	keep_archives
 fi

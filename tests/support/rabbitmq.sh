@@ -93,6 +93,8 @@ disk_free_limit.absolute = 10MB
 log.console = false
 END
 	: >"$dir/rabbitmq-env.conf"
+	# A minimal system has no /etc/hosts: Erlang's nodes find localhost without one.
+	echo '{host, {127,0,0,1}, ["localhost"]}. {lookup, [file, native]}.' >"$dir/inetrc"
 	echo '[rabbitmq_auth_mechanism_ssl].' >"$dir/enabled_plugins"
 	openssl rand -hex 16 >"$dir/home/.erlang.cookie"
 	chmod 400 "$dir/home/.erlang.cookie"
@@ -125,6 +127,7 @@ private() {
 		ERL_EPMD_PORT="$MR_RABBITMQ_EPMD_PORT" \
 		ERL_EPMD_ADDRESS=127.0.0.1 \
 		ERL_CRASH_DUMP_SECONDS=0 \
+		ERL_INETRC="$dir/inetrc" \
 		RUNNING_UNDER_SYSTEMD=true \
 		RABBITMQ_CONF_ENV_FILE="$dir/rabbitmq-env.conf" \
 		RABBITMQ_CONFIG_FILE="$dir/rabbitmq.conf" \
@@ -150,7 +153,6 @@ runs() {
 
 start() {
 	[ -x "$bin/rabbitmq-server" ] || fail "no $bin/rabbitmq-server: install the package rabbitmq-server"
-	getent hosts localhost >/dev/null || fail "the name localhost is unknown here: put it into /etc/hosts"
 	command -v openssl >/dev/null || fail "no openssl: install the package openssl"
 	prepare
 	load
