@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "amqp/walk.h"
+
 /* w 16 bit, d 32 bit, q 64 bit, o octet of flags, s short string, l long string, T table: the order of
  * the fields in the AMQP 0-9-1 specification, with RabbitMQ's extensions. */
 static const struct layout {
@@ -94,7 +96,7 @@ static bool take_number(struct reader *r, char type, struct mr_client_method *m)
 
 static bool take_table(struct reader *r, struct mr_client_method *m)
 {
-	size_t size = mr_guard_table(r->data, r->left);
+	size_t size = mr_walk_check(r->data, r->left);
 	m->table = mr_slice_of((const char *)r->data, size);
 	return size && take(r, size);
 }

@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "base/compare.h"
-#include "broker/headers.h"
+#include "broker/fields.h"
 #include "broker/refuse.h"
 
 #define PRIORITY_MAX 255
@@ -19,8 +19,7 @@ const char *const mr_queue_arguments[] = {"x-expires", "x-message-ttl", "x-dead-
 /* ---- reading ---- */
 
 struct reading {
-	const mr_table *arguments;
-	mr_slice queue;
+	mr_slice arguments, queue;
 	const char *vhost;
 	mr_error *error;
 };
@@ -34,14 +33,14 @@ static enum mr_status invalid(const struct reading *r, const char *key, const ch
 static enum mr_status wrong_type(const struct reading *r, const char *key, const mr_value *v)
 {
 	char why[64];
-	snprintf(why, sizeof why, "{unacceptable_type,%s}", mr_type_name(v));
+	snprintf(why, sizeof why, "{unacceptable_type,%s}", mr_type_name(v->type));
 	return invalid(r, key, why);
 }
 
 static enum mr_status not_a_number(const struct reading *r, const char *key, const mr_value *v)
 {
 	char why[64];
-	snprintf(why, sizeof why, "\"expected integer, got %s\"", mr_type_name(v));
+	snprintf(why, sizeof why, "\"expected integer, got %s\"", mr_type_name(v->type));
 	return invalid(r, key, why);
 }
 
@@ -51,9 +50,9 @@ static enum mr_status read_number(const struct reading *r, const char *key, int6
 {
 	char why[64];
 	int64_t n;
-	const mr_value *v = mr_table_find(r->arguments, key);
-	if (!v) return MR_OK;
-	if (v->type == 'T' || !mr_value_integer(v, &n)) return not_a_number(r, key, v);
+	mr_value v;
+	if (!mr_fields_get(r->arguments, key, &v)) return MR_OK;
+	if (v.type == 'T' || !mr_value_integer(&v, &n)) return not_a_number(r, key, &v);
 	if (n < 0) {
 		snprintf(why, sizeof why, "{value_negative,%" PRId64 "}", n);
 		return invalid(r, key, why);
@@ -70,10 +69,10 @@ static enum mr_status read_number(const struct reading *r, const char *key, int6
 
 static enum mr_status read_string(const struct reading *r, const char *key, mr_slice *out)
 {
-	const mr_value *v = mr_table_find(r->arguments, key);
-	if (!v) return MR_OK;
-	if (v->type != 'S') return wrong_type(r, key, v);
-	*out = v->as.bytes;
+	mr_value v;
+	if (!mr_fields_get(r->arguments, key, &v)) return MR_OK;
+	if (v.type != 'S') return wrong_type(r, key, &v);
+	*out = v.as.bytes;
 	return MR_OK;
 }
 
@@ -93,12 +92,13 @@ static enum mr_status read_overflow(const struct reading *r, enum mr_overflow *o
 
 static enum mr_status read_dead_letters(const struct reading *r, struct mr_limits *out)
 {
-	const mr_value *x = mr_table_find(r->arguments, "x-dead-letter-exchange");
-	if (x && x->type != 'S')
+	mr_value x;
+	bool has_exchange = mr_fields_get(r->arguments, "x-dead-letter-exchange", &x);
+	if (has_exchange && x.type != 'S')
 		return mr_refuse(r->error, 406,
 			"invalid type '%s' for arg 'x-dead-letter-exchange' in queue '%.*s' in vhost '%s'",
-			mr_type_name(x), (int)r->queue.size, r->queue.data, r->vhost);
-	if (x) out->dead_exchange = x->as.bytes;
+			mr_type_name(x.type), (int)r->queue.size, r->queue.data, r->vhost);
+	if (has_exchange) out->dead_exchange = x.as.bytes;
 	enum mr_status st = read_string(r, "x-dead-letter-routing-key", &out->dead_key);
 	if (st != MR_OK) return st;
 	if (out->dead_key.size > 255) /* it becomes a short string */
@@ -130,10 +130,11 @@ static enum mr_status check_kind(const struct reading *r)
 								      NULL};
 	static const char *const quorum[] = {"x-delivery-limit", "x-quorum-initial-group-size",
 		"x-max-age", "x-stream-max-segment-size-bytes", NULL};
+	mr_value v;
 	enum mr_status st = check_word(r, "x-queue-type", "type", types);
 	if (st == MR_OK) st = check_word(r, "x-queue-mode", "mode", modes);
 	for (size_t i = 0; st == MR_OK && quorum[i]; i++)
-		if (mr_table_find(r->arguments, quorum[i]))
+		if (mr_fields_get(r->arguments, quorum[i], &v))
 			st = mr_refuse(r->error, 406,
 				"invalid arg '%s' for queue '%.*s' in vhost '%s' of queue type "
 				"rabbit_classic_queue",
@@ -141,7 +142,7 @@ static enum mr_status check_kind(const struct reading *r)
 	return st;
 }
 
-enum mr_status mr_limits_read(struct mr_limits *out, const mr_table *arguments, mr_slice queue,
+enum mr_status mr_limits_read(struct mr_limits *out, mr_slice arguments, mr_slice queue,
 	const char *vhost, mr_error *error)
 {
 	struct reading r = {arguments, queue, vhost, error};
@@ -156,10 +157,11 @@ enum mr_status mr_limits_read(struct mr_limits *out, const mr_table *arguments, 
 	if (st == MR_OK) st = read_dead_letters(&r, &l);
 	if (st == MR_OK) st = check_kind(&r);
 	if (st != MR_OK) return st;
-	const mr_value *single = mr_table_find(arguments, "x-single-active-consumer");
-	if (single && single->type != 't')
-		return wrong_type(&r, "x-single-active-consumer", single);
-	l.single_active = single && single->as.boolean;
+	mr_value single;
+	if (mr_fields_get(arguments, "x-single-active-consumer", &single)) {
+		if (single.type != 't') return wrong_type(&r, "x-single-active-consumer", &single);
+		l.single_active = single.as.boolean;
+	}
 	l.max_priority = (int)priority;
 	*out = l;
 	return MR_OK;
@@ -195,36 +197,45 @@ static void show(char *out, size_t capacity, const mr_value *v)
 	else if (v->type == 't')
 		snprintf(out, capacity, "%s", v->as.boolean ? "true" : "false");
 	else
-		snprintf(out, capacity, "a %s", mr_type_name(v));
+		snprintf(out, capacity, "a %s", mr_type_name(v->type));
 }
 
-static void say_difference(char *out, size_t capacity, const mr_value *x, const mr_value *y)
+static void say_difference(char *out, size_t capacity, const struct mr_walk_field *x,
+	const struct mr_walk_field *y)
 {
 	char a[128], b[128];
-	if (x) show(a, sizeof a, x);
-	if (y) show(b, sizeof b, y);
+	mr_value v;
+	if (x) {
+		mr_field_value(x, &v);
+		show(a, sizeof a, &v);
+	}
+	if (y) {
+		mr_field_value(y, &v);
+		show(b, sizeof b, &v);
+	}
 	if (x && y)
 		snprintf(out, capacity, "received '%s' but current is '%s'", a, b);
 	else if (x)
 		snprintf(out, capacity, "received the value '%s' of type '%s' but current is none",
-			a, mr_type_name(x));
+			a, mr_type_name(x->type));
 	else
 		snprintf(out, capacity, "received none but current is the value '%s' of type '%s'",
-			b, mr_type_name(y));
+			b, mr_type_name(y->type));
 }
 
 enum mr_status mr_same_arguments(const struct mr_thing *thing, const char *const names[],
-	const mr_table *received, const mr_table *current, mr_error *error)
+	mr_slice received, mr_slice current, mr_error *error)
 {
-	static const mr_value classic = {.type = 'S', .as.bytes = {"classic", 7}};
+	static const struct mr_walk_field classic = {.type = 'S', .value = {"\0\0\0\7classic", 11}};
 	char how[400];
 	for (; *names; names++) {
-		const mr_value *x = mr_table_find(received, *names);
-		const mr_value *y = mr_table_find(current, *names);
+		struct mr_walk_field new, old;
+		const struct mr_walk_field *x = mr_walk_find(received, *names, &new) ? &new : NULL;
+		const struct mr_walk_field *y = mr_walk_find(current, *names, &old) ? &old : NULL;
 		bool is_type = strcmp(*names, "x-queue-type") == 0;
 		if (is_type && !x) x = &classic; /* what it is when nothing is said */
 		if (is_type && !y) y = &classic;
-		if ((!x && !y) || (x && y && mr_value_same(x, y))) continue;
+		if ((!x && !y) || (x && y && mr_argument_same(x, y))) continue;
 		say_difference(how, sizeof how, x, y);
 		return differs(thing, *names, how, error);
 	}

@@ -6,8 +6,8 @@
 
 #include "broker/queue.h"
 
-/* Reads and checks a queue's arguments (may be NULL). MR_PRECONDITION_FAILED (406). */
-enum mr_status mr_limits_read(struct mr_limits *out, const mr_table *arguments, mr_slice queue,
+/* Reads and checks a queue's arguments, an encoded table. MR_PRECONDITION_FAILED (406). */
+enum mr_status mr_limits_read(struct mr_limits *out, mr_slice arguments, mr_slice queue,
 	const char *vhost, mr_error *error);
 
 struct mr_thing {         /* what a refusal is about */
@@ -20,7 +20,7 @@ enum mr_status mr_same_flag(const struct mr_thing *thing, const char *argument, 
 	bool current, mr_error *error);
 /* The same for the arguments named in a NULL-terminated list. */
 enum mr_status mr_same_arguments(const struct mr_thing *thing, const char *const names[],
-	const mr_table *received, const mr_table *current, mr_error *error);
+	mr_slice received, mr_slice current, mr_error *error);
 
 extern const char *const mr_queue_arguments[];
 

@@ -1,10 +1,9 @@
 /* basic: consuming, getting, prefetch.
  * SPDX-License-Identifier: MIT */
-#include "amqp/table.h"
 #include "base/alloc.h"
 #include "base/compare.h"
 #include "broker/channel.h"
-#include "broker/headers.h"
+#include "broker/fields.h"
 #include "broker/refuse.h"
 
 enum { CONSUME_NO_ACK = 2, CONSUME_EXCLUSIVE = 4, CONSUME_NO_WAIT = 8 };
@@ -26,19 +25,12 @@ static enum mr_status qos(struct mr_broker_channel *ch, const struct mr_client_m
 static enum mr_status read_priority(const struct mr_queue *q, mr_slice encoded, int64_t *out,
 	mr_error *error)
 {
-	mr_table *arguments = NULL;
-	enum mr_status st = MR_OK;
-	if (encoded.size <= 4) return MR_OK;
-	st = mr_table_decode((const uint8_t *)encoded.data, encoded.size, &arguments, NULL);
-	if (st == MR_FRAME_ERROR) return mr_refuse(error, 501, "malformed table");
-	const mr_value *v = st == MR_OK ? mr_table_find(arguments, "x-priority") : NULL;
-	if (v && (v->type == 'T' || !mr_value_integer(v, out)))
-		st = mr_refuse(error, 406,
-			"invalid arg 'x-priority' for queue '%s' in vhost '%s': \"expected integer, "
-			"got %s\"",
-			q->name, q->vhost->name, mr_type_name(v));
-	mr_table_free(arguments);
-	return st;
+	mr_value v;
+	if (!mr_fields_get(encoded, "x-priority", &v)) return MR_OK;
+	if (v.type != 'T' && mr_value_integer(&v, out)) return MR_OK;
+	return mr_refuse(error, 406,
+		"invalid arg 'x-priority' for queue '%s' in vhost '%s': \"expected integer, got %s\"",
+		q->name, q->vhost->name, mr_type_name(v.type));
 }
 
 static enum mr_status may_consume(const struct mr_queue *q, bool exclusive, mr_error *error)
@@ -63,7 +55,7 @@ static enum mr_status reply_queue(struct mr_broker_channel *ch, bool no_ack, str
 	if (!no_ack) return mr_refuse(error, 406, "reply consumer cannot acknowledge");
 	if (ch->reply_queue) return mr_refuse(error, 406, "reply consumer already set");
 	size_t size = mr_broker_name(v->broker, name, MR_REPLY_QUEUE ".");
-	struct mr_queue *q = mr_queue_new(v, mr_slice_of(name, size), NULL, &none);
+	struct mr_queue *q = mr_queue_new(v, mr_slice_of(name, size), (mr_slice){0}, &none);
 	if (!q) return MR_NO_MEMORY;
 	q->auto_delete = true;
 	ch->reply_queue = mr_strdup_n(name, size);

@@ -28,8 +28,8 @@ void mr_broker_channel_quit(struct mr_broker_channel *ch)
 	ch->closing = true; /* nothing more goes to its consumers */
 	mr_incoming_drop(ch);
 	mr_broker_channel_reset_tx(ch);
-	mr_settle_all_back(
-		ch); /* before the next single active consumer takes what comes behind it */
+	/* before the next single active consumer takes what comes behind it */
+	mr_settle_back(ch, true);
 	while (!mr_list_is_empty(&ch->consumers))
 		mr_consumer_end(mr_container(ch->consumers.next, struct mr_consumer, at_channel));
 }
@@ -58,43 +58,11 @@ void mr_broker_channel_put_simple(struct mr_broker_channel *ch, uint32_t id)
 	mr_broker_channel_put(ch, &m);
 }
 
-/* *gives* the properties without BCC, which is for routing only. */
-static struct mr_message *without_bcc(const struct mr_message *m)
-{
-	mr_properties p = {0};
-	if (mr_message_decode(m, &p) != MR_OK) return NULL;
-	mr_table *headers = mr_table_new();
-	bool ok = headers != NULL;
-	for (uint32_t i = 0; ok && p.headers && i < p.headers->count; i++)
-		if (!mr_slice_equal(p.headers->fields[i].key, mr_slice_str("BCC")))
-			ok = mr_table_add_copy(headers, &p.headers->fields[i]) == MR_OK;
-	mr_table_free(p.headers);
-	p.headers = headers;
-	struct mr_message *clean =
-		ok ? mr_message_with(m, mr_message_exchange(m), mr_message_key(m), &p) : NULL;
-	mr_table_free(headers);
-	return clean;
-}
-
-static bool put_message(struct mr_broker_channel *ch, const struct mr_method *m,
-	const struct mr_message *message);
-
-static bool put_without_bcc(struct mr_broker_channel *ch, const struct mr_method *m,
-	const struct mr_message *message)
-{
-	struct mr_message *clean = without_bcc(message);
-	if (clean) clean->has_bcc = false;
-	bool ok = clean && put_message(ch, m, clean);
-	mr_message_drop(clean);
-	return ok;
-}
-
 /* Method, header and body as one unit: all or nothing. */
 static bool put_message(struct mr_broker_channel *ch, const struct mr_method *m,
 	const struct mr_message *message)
 {
 	struct mr_broker_session *s = ch->session;
-	if (message->has_bcc) return put_without_bcc(ch, m, message);
 	size_t before = mr_buffer_size(&s->out);
 	uint32_t frame_max = mr_message_frame_max(message, s->frame_max);
 	bool ok = mr_method_put(&s->out, ch->number, m, s->frame_max, NULL) == MR_OK &&

@@ -88,7 +88,8 @@ void mr_broker_channel_reset_tx(struct mr_broker_channel *ch);
 /* settle.c */
 enum mr_status mr_settle_method(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	mr_error *error);
-void mr_settle_all_back(struct mr_broker_channel *ch);
+/* All that is unsettled goes back to its queues; what a transaction settles stays so, unless `also_staged`. */
+void mr_settle_back(struct mr_broker_channel *ch, bool also_staged);
 enum mr_status mr_tx_method(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	mr_error *error);
 void mr_settle_staged(struct mr_broker_channel *ch, bool commit);

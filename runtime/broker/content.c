@@ -3,7 +3,6 @@
 #include "amqp/frame.h"
 #include "base/alloc.h"
 #include "broker/channel.h"
-#include "broker/headers.h"
 #include "broker/refuse.h"
 
 #define MESSAGE_MAX (128u << 20) /* RabbitMQ's max_message_size */
@@ -86,8 +85,7 @@ static bool make_room(struct mr_incoming *in, uint32_t more)
 	if (in->got + more <= in->room) return true;
 	uint64_t room = in->room * 2 < in->got + more ? in->got + more : in->room * 2;
 	if (room > in->size) room = in->size;
-	size_t head = mr_message_weight(in->message) - in->message->body_size;
-	struct mr_message *grown = mr_realloc(in->message, head + room);
+	struct mr_message *grown = mr_realloc(in->message, mr_message_weight(in->message) + room);
 	if (!grown) return false;
 	in->message = grown;
 	in->room = room;
@@ -103,8 +101,7 @@ static enum mr_status take_body(struct mr_incoming *in, const struct mr_frame *f
 	if (frame->size > in->size - in->got)
 		return mr_refuse(error, 505, "a content body longer than its header said");
 	if (!make_room(in, frame->size)) return MR_NO_MEMORY;
-	char *body = in->message->data + in->message->exchange_size + in->message->key_size +
-	             in->message->properties_size;
+	char *body = (char *)(uintptr_t)mr_message_body(in->message).data;
 	memcpy(body + in->got, frame->payload, frame->size);
 	in->got += frame->size;
 	return MR_OK;
@@ -157,24 +154,6 @@ static void give_back(struct mr_broker_channel *ch, const struct mr_message *m)
 	mr_broker_session_end(s);
 }
 
-/* CC and BCC must be lists. Sets m->has_bcc. */
-static enum mr_status check_copies(struct mr_message *m, mr_error *error)
-{
-	static const char *const names[] = {"CC", "BCC"};
-	mr_properties p = {0};
-	enum mr_status st = mr_message_decode(m, &p);
-	for (int i = 0; st == MR_OK && i < 2; i++) {
-		const mr_value *v = mr_table_find(p.headers, names[i]);
-		if (v && v->type != 'A')
-			st = mr_refuse(error, 406,
-				"invalid message: {unacceptable_type_in_header,\"%s\",%s}",
-				names[i], mr_type_name(v));
-		if (v && i == 1) m->has_bcc = true;
-	}
-	mr_table_free(p.headers);
-	return st;
-}
-
 /* Stores in the queues of the routing; takes the message. False: a queue rejected it. */
 static bool store(struct mr_broker_channel *ch, struct mr_message *m, bool mandatory)
 {
@@ -197,24 +176,6 @@ static enum mr_status route(struct mr_broker_channel *ch, const struct mr_messag
 	struct mr_exchange *x = mr_vhost_exchange(v, mr_message_exchange(m));
 	if (x) return mr_vhost_route(v, x, m);
 	mr_route_begin(&v->broker->route); /* deleted since the publish began: it goes nowhere */
-	return MR_OK;
-}
-
-/* Direct reply-to: the property names the channel's own queue from here on. */
-static enum mr_status name_reply_queue(const struct mr_broker_channel *ch, struct mr_message **m,
-	mr_error *error)
-{
-	mr_properties p = {0};
-	if (!ch->reply_queue) return mr_refuse(error, 406, "fast reply consumer does not exist");
-	enum mr_status st = mr_message_decode(*m, &p);
-	if (st != MR_OK) return st;
-	p.reply_to = mr_slice_str(ch->reply_queue);
-	struct mr_message *named =
-		mr_message_with(*m, mr_message_exchange(*m), mr_message_key(*m), &p);
-	mr_table_free(p.headers);
-	if (!named) return MR_NO_MEMORY;
-	mr_message_drop(*m);
-	*m = named;
 	return MR_OK;
 }
 
@@ -246,10 +207,13 @@ static void store_staged(struct mr_broker_channel *ch, struct staged *staged)
 {
 	struct mr_route *r = &ch->session->broker->route;
 	mr_route_begin(r);
-	for (size_t i = 0; i < staged->count; i++)
-		if (!staged->queues[i]->deleted)
-			mr_route_add(r, staged->queues[i], &staged->queues[i]->target);
-	store(ch, staged->message, staged->mandatory && !staged->count);
+	for (size_t i = 0; i < staged->count; i++) {
+		struct mr_queue *q = staged->queues[i];
+		/* As RabbitMQ, by its name: who declared it anew gets the message. */
+		if (q->deleted) q = mr_vhost_queue(ch->session->vhost, mr_queue_name(q));
+		if (q) mr_route_add(r, q, &q->target);
+	}
+	store(ch, staged->message, staged->mandatory);
 	free_staged(staged);
 }
 
@@ -260,9 +224,8 @@ static enum mr_status finish(struct mr_broker_channel *ch, mr_error *error)
 	m->body_size = in->got;
 	in->message = NULL;
 	in->state = MR_INCOMING_NONE;
-	enum mr_status st = mr_message_inspect(m, mr_slice_str(ch->session->user), error);
-	if (st == MR_OK && m->has_headers) st = check_copies(m, error);
-	if (st == MR_OK && m->wants_reply) st = name_reply_queue(ch, &m, error);
+	enum mr_status st =
+		mr_message_inspect(&m, mr_slice_str(ch->session->user), ch->reply_queue, error);
 	if (st != MR_OK) {
 		mr_message_drop(m);
 		return st;

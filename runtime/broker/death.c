@@ -4,167 +4,228 @@
  * the latest first. */
 #include "broker/death.h"
 
-#include <stdio.h>
 #include <time.h>
 
 #include "base/alloc.h"
+#include "broker/fields.h"
 
 static const char *const reasons[] = {"expired", "rejected", "maxlen"};
 
 struct death { /* one event, while the new headers are made */
 	const struct mr_queue *queue;
 	const struct mr_message *message;
-	const mr_properties *properties;
+	const struct mr_parts *parts;
 	const char *reason;
+	mr_slice headers, old; /* the message's, and of them x-death: an encoded array, or empty */
+	struct mr_buffer out;
+	bool ok;
 };
 
-static bool is_string(const mr_table *table, const char *key, mr_slice text)
+static void put(struct death *d, enum mr_status st)
 {
-	const mr_value *v = mr_table_find(table, key);
-	return v && v->type == 'S' && mr_slice_equal(v->as.bytes, text);
+	if (st != MR_OK) d->ok = false;
 }
 
-static bool is_same_death(const mr_value *v, const struct death *d)
+static void put_text(struct death *d, const char *key, mr_slice text)
 {
-	return v->type == 'F' && is_string(v->as.nested, "queue", mr_queue_name(d->queue)) &&
-	       is_string(v->as.nested, "reason", mr_slice_str(d->reason));
+	put(d, mr_walk_put_text(&d->out, key, text));
 }
 
-static const mr_table *old_deaths(const mr_properties *p)
+static void put_bytes(struct death *d, mr_slice bytes)
 {
-	const mr_value *v = p->headers ? mr_table_find(p->headers, "x-death") : NULL;
-	return v && v->type == 'A' ? v->as.nested : NULL;
+	put(d, mr_buffer_append(&d->out, bytes.data, bytes.size));
 }
 
-static bool add_value(mr_table *t, const char *key, uint8_t type, uint64_t number)
+static size_t begin(struct death *d)
 {
-	mr_value v = {.type = type, .as.natural = number};
-	return mr_table_add(t, key, strlen(key), &v) == MR_OK;
+	size_t at = 0;
+	put(d, mr_walk_begin(&d->out, &at));
+	return at;
+}
+
+static void end(struct death *d, size_t at)
+{
+	if (d->ok) mr_walk_end(&d->out, at);
+}
+
+static bool is_text(mr_slice table, const char *key, mr_slice text)
+{
+	struct mr_walk_field f;
+	return mr_walk_find(table, key, &f) && f.type == 'S' &&
+	       mr_slice_equal(mr_walk_text(&f), text);
+}
+
+static bool is_same_death(const struct mr_walk_field *f, const struct death *d)
+{
+	return f->type == 'F' && is_text(f->value, "queue", mr_queue_name(d->queue)) &&
+	       is_text(f->value, "reason", mr_slice_str(d->reason));
 }
 
 /* The routing keys it was published with: its own and CC's. */
-static bool add_keys(mr_table *entry, const struct death *d)
+static void put_keys(struct death *d)
 {
-	mr_table *keys = mr_table_nest(entry, "routing-keys", 12, 'A');
-	const mr_value *cc =
-		d->properties->headers ? mr_table_find(d->properties->headers, "CC") : NULL;
-	if (!keys || mr_table_add_string(keys, "", mr_message_key(d->message)) != MR_OK)
-		return false;
-	for (uint32_t i = 0; cc && cc->type == 'A' && i < cc->as.nested->count; i++)
-		if (mr_table_add_copy(keys, &cc->as.nested->fields[i]) != MR_OK) return false;
-	return true;
+	struct mr_addresses to = mr_message_addresses(d->message);
+	struct mr_walk keys = mr_walk_array(to.cc);
+	struct mr_walk_field f;
+	put(d, mr_walk_put_key(&d->out, "routing-keys", 'A'));
+	size_t at = begin(d);
+	put(d, mr_walk_put_item(&d->out, to.key));
+	while (mr_walk_next(&keys, &f))
+		if (f.type == 'S') put_bytes(d, f.whole);
+	end(d, at);
 }
 
-static bool add_death(mr_table *deaths, const struct death *d)
+static void put_death(struct death *d)
 {
-	mr_table *e = mr_table_nest(deaths, "", 0, 'F');
-	const mr_properties *p = d->properties;
-	bool ok = e && add_value(e, "count", 'l', 1) &&
-	          mr_table_add_string(e, "reason", mr_slice_str(d->reason)) == MR_OK &&
-	          mr_table_add_string(e, "queue", mr_queue_name(d->queue)) == MR_OK &&
-	          add_value(e, "time", 'T', (uint64_t)time(NULL)) &&
-	          mr_table_add_string(e, "exchange", mr_message_exchange(d->message)) == MR_OK &&
-	          add_keys(e, d);
-	if (!ok || !(p->flags & MR_HAS_EXPIRATION)) return ok;
-	return mr_table_add_string(e, "original-expiration", p->expiration) == MR_OK;
+	put(d, mr_buffer_append(&d->out, "F", 1));
+	size_t at = begin(d);
+	put(d, mr_walk_put_64(&d->out, "count", 'l', 1));
+	put_text(d, "reason", mr_slice_str(d->reason));
+	put_text(d, "queue", mr_queue_name(d->queue));
+	put(d, mr_walk_put_64(&d->out, "time", 'T', (uint64_t)time(NULL)));
+	put_text(d, "exchange", mr_message_exchange(d->message));
+	put_keys(d);
+	if (d->parts->part[MR_PART_EXPIRATION].data)
+		put_text(d, "original-expiration", mr_part_text(d->parts, MR_PART_EXPIRATION));
+	end(d, at);
 }
 
 /* The same death again: counted, and first in the list. */
-static bool add_again(mr_table *deaths, const mr_field *old)
+static void put_again(struct death *d, const struct mr_walk_field *old)
 {
-	if (mr_table_add_copy(deaths, old) != MR_OK) return false;
-	mr_table *e = deaths->fields[deaths->count - 1].value.as.nested;
-	for (uint32_t i = 0; i < e->count; i++)
-		if (e->fields[i].value.type == 'l' &&
-			mr_slice_equal(e->fields[i].key, mr_slice_str("count")))
-			e->fields[i].value.as.integer++;
-	return true;
-}
-
-static bool add_deaths(mr_table *headers, const struct death *d)
-{
-	const mr_table *old = old_deaths(d->properties);
-	mr_table *deaths = mr_table_nest(headers, "x-death", 7, 'A');
-	const mr_field *same = NULL;
-	if (!deaths) return false;
-	for (uint32_t i = 0; old && !same && i < old->count; i++)
-		if (is_same_death(&old->fields[i].value, d)) same = &old->fields[i];
-	if (!(same ? add_again(deaths, same) : add_death(deaths, d))) return false;
-	/* RabbitMQ turns the older ones round each time, and so do we. */
-	for (uint32_t i = old ? old->count : 0; i-- > 0;)
-		if (&old->fields[i] != same && mr_table_add_copy(deaths, &old->fields[i]) != MR_OK)
-			return false;
-	return true;
-}
-
-static bool add_first(mr_table *headers, const struct death *d)
-{
-	if (old_deaths(d->properties)) return true; /* it was not the first */
-	return mr_table_add_string(headers, "x-first-death-reason", mr_slice_str(d->reason)) ==
-	               MR_OK &&
-	       mr_table_add_string(headers, "x-first-death-queue", mr_queue_name(d->queue)) ==
-	               MR_OK &&
-	       mr_table_add_string(headers, "x-first-death-exchange",
-		       mr_message_exchange(d->message)) == MR_OK;
-}
-
-/* All headers but x-death, and CC and BCC when the dead-letter key takes their place. */
-static mr_table *make_headers(const struct death *d)
-{
-	mr_table *headers = mr_table_new();
-	const mr_table *old = d->properties->headers;
-	bool has_key = d->queue->limits.dead_key.data != NULL;
-	bool ok = headers != NULL;
-	for (uint32_t i = 0; ok && old && i < old->count; i++) {
-		mr_slice key = old->fields[i].key;
-		bool is_cc = mr_slice_equal(key, mr_slice_str("CC")) ||
-		             mr_slice_equal(key, mr_slice_str("BCC"));
-		if (mr_slice_equal(key, mr_slice_str("x-death")) || (has_key && is_cc)) continue;
-		ok = mr_table_add_copy(headers, &old->fields[i]) == MR_OK;
+	struct mr_walk w = mr_walk_table(old->value);
+	struct mr_walk_field f;
+	put(d, mr_buffer_append(&d->out, "F", 1));
+	size_t at = begin(d);
+	while (mr_walk_next(&w, &f)) {
+		if (f.type == 'l' && mr_slice_equal(f.key, mr_slice_str("count")))
+			put(d, mr_walk_put_64(&d->out, "count", 'l', mr_get64(f.value.data) + 1));
+		else
+			put_bytes(d, f.whole);
 	}
-	if (ok && add_deaths(headers, d) && add_first(headers, d)) return headers;
-	mr_table_free(headers);
-	return NULL;
+	end(d, at);
 }
 
-/* *gives* the message as it is published to the dead-letter exchange; NULL: it cannot be made. */
-static struct mr_message *make_letter(const struct mr_queue *q, const struct mr_message *m,
-	const char *reason, mr_table **headers)
+/* RabbitMQ turns the older ones round each time, and so do we: the bytes from the last to the first. */
+static void put_others(struct death *d, const struct mr_walk_field *same)
 {
-	mr_properties p = {0};
-	if (mr_message_decode(m, &p) != MR_OK) return NULL;
-	struct death d = {q, m, &p, reason};
-	mr_table *fresh = make_headers(&d);
-	mr_table_free(p.headers);
-	if (!fresh) return NULL;
-	p.headers = fresh;
-	p.flags = (p.flags | MR_HAS_HEADERS) & ~(uint32_t)MR_HAS_EXPIRATION;
-	mr_slice key = q->limits.dead_key.data ? q->limits.dead_key : mr_message_key(m);
-	struct mr_message *letter = mr_message_with(m, q->limits.dead_exchange, key, &p);
-	if (letter && q->limits.dead_key.data) letter->has_bcc = false;
-	*headers = fresh;
-	if (!letter) mr_table_free(fresh);
+	struct mr_walk w = mr_walk_array(d->old);
+	struct mr_walk_field f;
+	size_t room = d->old.size;
+	if (!d->ok || mr_buffer_reserve(&d->out, room) != MR_OK) {
+		d->ok = false;
+		return;
+	}
+	uint8_t *tail = mr_buffer_tail(&d->out), *at = tail + room;
+	while (mr_walk_next(&w, &f)) {
+		if (same && f.whole.data == same->whole.data) continue;
+		at -= f.whole.size;
+		memcpy(at, f.whole.data, f.whole.size);
+	}
+	size_t size = (size_t)(tail + room - at);
+	memmove(tail, at, size);
+	d->out.end += size;
+}
+
+static void put_deaths(struct death *d)
+{
+	struct mr_walk w = mr_walk_array(d->old);
+	struct mr_walk_field f;
+	bool again = false;
+	put(d, mr_walk_put_key(&d->out, "x-death", 'A'));
+	size_t at = begin(d);
+	while (!again && mr_walk_next(&w, &f)) again = is_same_death(&f, d);
+	if (again)
+		put_again(d, &f);
+	else
+		put_death(d);
+	put_others(d, again ? &f : NULL);
+	end(d, at);
+}
+
+static void put_first(struct death *d)
+{
+	put_text(d, "x-first-death-reason", mr_slice_str(d->reason));
+	put_text(d, "x-first-death-queue", mr_queue_name(d->queue));
+	put_text(d, "x-first-death-exchange", mr_message_exchange(d->message));
+}
+
+/* Headers that the letter has anew, or not: CC goes when the dead-letter key takes its place. */
+static bool is_replaced(const struct death *d, mr_slice key)
+{
+	static const char first[] = "x-first-death-";
+	size_t size = sizeof first - 1;
+	if (mr_slice_equal(key, mr_slice_str("x-death"))) return true;
+	if (mr_slice_equal(key, mr_slice_str("CC"))) return d->queue->limits.dead_key.data != NULL;
+	if (d->old.size || key.size < size || memcmp(key.data, first, size) != 0) return false;
+	mr_slice rest = mr_slice_of(key.data + size, key.size - size);
+	return mr_slice_equal(rest, mr_slice_str("reason")) ||
+	       mr_slice_equal(rest, mr_slice_str("queue")) ||
+	       mr_slice_equal(rest, mr_slice_str("exchange"));
+}
+
+/* All headers as they stand, and behind them what tells of this death. */
+static bool make_headers(struct death *d)
+{
+	struct mr_walk w = mr_walk_table(d->headers);
+	struct mr_walk_field f;
+	if (d->headers.size && mr_walk_find(d->headers, "x-death", &f) && f.type == 'A')
+		d->old = f.value;
+	size_t at = begin(d);
+	while (mr_walk_next(&w, &f))
+		if (!is_replaced(d, f.key)) put_bytes(d, f.whole);
+	put_deaths(d);
+	if (!d->old.size) put_first(d); /* else it was not the first */
+	end(d, at);
+	return d->ok;
+}
+
+/* *gives* the message as it is published to the dead-letter exchange; NULL: there is no memory. */
+static struct mr_message *make_letter(const struct mr_queue *q, const struct mr_message *m,
+	const char *reason)
+{
+	struct mr_parts parts;
+	struct mr_message *letter = NULL;
+	if (!mr_parts_split(mr_message_properties(m), &parts))
+		return NULL; /* deep, and no memory */
+	struct death d = {.queue = q,
+		.message = m,
+		.parts = &parts,
+		.reason = reason,
+		.headers = mr_message_headers(m),
+		.ok = true};
+	if (make_headers(&d)) {
+		struct mr_addresses to = {.key = mr_message_key(m), .bcc = mr_message_bcc(m)};
+		if (q->limits.dead_key.data) to = (struct mr_addresses){.key = q->limits.dead_key};
+		parts.part[MR_PART_HEADERS] =
+			mr_slice_of((const char *)mr_buffer_data(&d.out), mr_buffer_size(&d.out));
+		parts.part[MR_PART_EXPIRATION] = (mr_slice){0};
+		letter = mr_message_with(m, q->limits.dead_exchange, &to, &parts);
+	}
+	mr_buffer_fini(&d.out);
 	return letter;
 }
 
 /* A queue that the message already died in, on a way without a rejection: it would go round for ever. */
-static bool is_cycle(const mr_table *headers, const struct mr_queue *q)
+static bool is_cycle(mr_slice deaths, const struct mr_queue *q)
 {
-	const mr_value *v = mr_table_find(headers, "x-death");
-	for (uint32_t i = 0; i < v->as.nested->count; i++) {
-		const mr_value *e = &v->as.nested->fields[i].value;
-		if (e->type != 'F' || is_string(e->as.nested, "reason", mr_slice_str("rejected")))
+	struct mr_walk w = mr_walk_array(deaths);
+	struct mr_walk_field f;
+	while (mr_walk_next(&w, &f)) {
+		if (f.type != 'F' || is_text(f.value, "reason", mr_slice_str("rejected")))
 			return false;
-		if (is_string(e->as.nested, "queue", mr_queue_name(q))) return true;
+		if (is_text(f.value, "queue", mr_queue_name(q))) return true;
 	}
 	return false;
 }
 
-static void drop_cycles(struct mr_route *route, const mr_table *headers)
+static void drop_cycles(struct mr_route *route, const struct mr_message *letter)
 {
 	size_t kept = 0;
+	struct mr_walk_field f;
+	if (!mr_walk_find(mr_message_headers(letter), "x-death", &f)) return;
 	for (size_t i = 0; i < route->count; i++)
-		if (!is_cycle(headers, route->queues[i])) route->queues[kept++] = route->queues[i];
+		if (!is_cycle(f.value, route->queues[i])) route->queues[kept++] = route->queues[i];
 	route->count = kept;
 }
 
@@ -172,16 +233,14 @@ static void send(struct mr_queue *q, struct mr_message *m, const char *reason)
 {
 	struct mr_vhost *v = q->vhost;
 	struct mr_exchange *x = mr_vhost_exchange(v, q->limits.dead_exchange);
-	mr_table *headers = NULL;
-	struct mr_message *letter = x ? make_letter(q, m, reason, &headers) : NULL;
+	struct mr_message *letter = x ? make_letter(q, m, reason) : NULL;
 	if (!letter) return;
 	mr_broker_grew(v->broker, mr_message_weight(letter));
 	if (mr_vhost_route(v, x, letter) == MR_OK) {
-		drop_cycles(&v->broker->route, headers);
+		drop_cycles(&v->broker->route, letter);
 		mr_vhost_enqueue(v, letter);
 	}
 	mr_broker_drop(v->broker, letter);
-	mr_table_free(headers);
 }
 
 void mr_bury(struct mr_broker *b)

@@ -3,7 +3,7 @@
 #include "broker/exchange.h"
 
 #include "base/alloc.h"
-#include "base/compare.h"
+#include "broker/fields.h"
 #include "broker/headers.h"
 #include "broker/topic.h"
 
@@ -27,13 +27,12 @@ void mr_target_init(struct mr_target *t, struct mr_queue *queue, struct mr_excha
 	mr_list_init(&t->inbound);
 }
 
-struct mr_exchange *mr_exchange_new(mr_slice name, enum mr_exchange_type type, mr_table *arguments,
+struct mr_exchange *mr_exchange_new(mr_slice name, enum mr_exchange_type type, mr_slice arguments,
 	char *alternate)
 {
 	struct mr_exchange *x = mr_calloc(1, sizeof *x);
 	char *copy = mr_strdup_n(name.data, name.size);
-	if (!x || !copy) {
-		mr_table_free(arguments);
+	if (!x || !copy || mr_fields_copy(arguments, &x->arguments) != MR_OK) {
 		mr_free(alternate);
 		mr_free(copy);
 		mr_free(x);
@@ -41,7 +40,6 @@ struct mr_exchange *mr_exchange_new(mr_slice name, enum mr_exchange_type type, m
 	}
 	x->name = copy;
 	x->type = type;
-	x->arguments = arguments;
 	x->alternate = alternate;
 	mr_target_init(&x->target, NULL, x);
 	mr_list_init(&x->bindings);
@@ -57,7 +55,7 @@ void mr_exchange_free(struct mr_exchange *x)
 		mr_unbind(mr_container(x->target.inbound.next, struct mr_binding, at_target));
 	mr_dict_fini(&x->leaves);
 	mr_topic_free(x->root);
-	mr_table_free(x->arguments);
+	mr_free((void *)(uintptr_t)x->arguments.data);
 	mr_free(x->alternate);
 	mr_free(x->name);
 	mr_free(x);
@@ -112,14 +110,15 @@ static void put_leaf(struct mr_exchange *x, struct mr_leaf *leaf)
 /* ---- bindings ---- */
 
 static bool is_same(const struct mr_binding *b, const struct mr_exchange *source,
-	const struct mr_target *target, mr_slice key, const mr_table *arguments)
+	const struct mr_target *target, mr_slice key, mr_slice arguments)
 {
 	return b->source == source && b->target == target && mr_slice_equal(key_of(b->leaf), key) &&
-	       mr_table_same(b->arguments, arguments);
+	       mr_slice_equal(b->arguments, arguments);
 }
 
-struct mr_binding *mr_binding_find(struct mr_exchange *source, struct mr_target *target,
-	mr_slice key, const mr_table *arguments)
+/* `arguments` in the order of their keys. */
+static struct mr_binding *find_binding(struct mr_exchange *source, struct mr_target *target,
+	mr_slice key, mr_slice arguments)
 {
 	struct mr_leaf *leaf = find_leaf(source, key);
 	bool has_leaves = source->type == MR_X_DIRECT || source->type == MR_X_TOPIC;
@@ -139,24 +138,40 @@ struct mr_binding *mr_binding_find(struct mr_exchange *source, struct mr_target 
 	return NULL;
 }
 
-enum mr_status mr_bind(struct mr_exchange *source, struct mr_target *target, mr_slice key,
-	mr_table *arguments)
+static void free_bytes(mr_slice bytes) { mr_free((void *)(uintptr_t)bytes.data); }
+
+enum mr_status mr_binding_find(struct mr_exchange *source, struct mr_target *target, mr_slice key,
+	mr_slice arguments, struct mr_binding **out)
 {
-	if (mr_binding_find(source, target, key, arguments)) {
-		mr_table_free(arguments);
+	mr_slice sorted;
+	enum mr_status st = mr_fields_sorted(arguments, &sorted);
+	if (st != MR_OK) return st;
+	*out = find_binding(source, target, key, sorted);
+	free_bytes(sorted);
+	return MR_OK;
+}
+
+enum mr_status mr_bind(struct mr_exchange *source, struct mr_target *target, mr_slice key,
+	mr_slice arguments)
+{
+	mr_slice sorted;
+	enum mr_status st = mr_fields_sorted(arguments, &sorted);
+	if (st != MR_OK) return st;
+	if (find_binding(source, target, key, sorted)) {
+		free_bytes(sorted);
 		return MR_OK;
 	}
 	struct mr_binding *b = mr_calloc(1, sizeof *b);
 	struct mr_leaf *leaf = b ? get_leaf(source, key) : NULL;
 	if (!leaf) {
 		mr_free(b);
-		mr_table_free(arguments);
+		free_bytes(sorted);
 		return MR_NO_MEMORY;
 	}
 	b->source = source;
 	b->target = target;
 	b->leaf = leaf;
-	b->arguments = arguments;
+	b->arguments = sorted;
 	mr_list_append(&source->bindings, &b->at_source);
 	mr_list_append(&leaf->head, &b->at_leaf);
 	mr_list_append(&target->inbound, &b->at_target);
@@ -175,15 +190,14 @@ void mr_unbind(struct mr_binding *b)
 	b->leaf->count--;
 	b->target->inbound_count--;
 	put_leaf(b->source, b->leaf);
-	mr_table_free(b->arguments);
+	free_bytes(b->arguments);
 	mr_free(b);
 }
 
 /* ---- routing ---- */
 
-struct walk { /* one exchange of a routing */
-	mr_slice key;
-	const mr_table *headers;
+struct walk {
+	const struct mr_addresses *to;
 	struct mr_route *route;
 };
 
@@ -235,23 +249,40 @@ static void follow_all(const struct walk *w, const struct mr_exchange *x)
 {
 	for (struct mr_node *n = x->bindings.next; n != &x->bindings; n = n->next) {
 		const struct mr_binding *b = mr_container(n, struct mr_binding, at_source);
-		if (x->type == MR_X_FANOUT || mr_headers_match(b->arguments, w->headers))
+		if (x->type == MR_X_FANOUT || mr_headers_match(b->arguments, w->to->headers))
 			follow(w, b->target);
 	}
 }
 
-static void route_one(const struct walk *w, struct mr_exchange *x)
+static void follow_key(const struct walk *w, struct mr_exchange *x, mr_slice key)
 {
 	void *owner = (void *)(uintptr_t)w;
-	w->route->matched = 0;
 	if (x->type == MR_X_DIRECT) {
-		struct mr_leaf *leaf = mr_dict_get(&x->leaves, w->key);
+		struct mr_leaf *leaf = mr_dict_get(&x->leaves, key);
 		if (leaf) follow_leaf(owner, leaf);
-	} else if (x->type == MR_X_TOPIC) {
-		if (x->root && !mr_topic_match(x->root, w->key, follow_leaf, owner))
-			w->route->failed = true;
-	} else {
+	} else if (x->root && !mr_topic_match(x->root, key, follow_leaf, owner)) {
+		w->route->failed = true;
+	}
+}
+
+/* The keys of CC or BCC: what else is in such a list leads nowhere. */
+static void follow_list(const struct walk *w, struct mr_exchange *x, mr_slice list)
+{
+	struct mr_walk keys = mr_walk_array(list);
+	struct mr_walk_field f;
+	while (mr_walk_next(&keys, &f))
+		if (f.type == 'S') follow_key(w, x, mr_walk_text(&f));
+}
+
+static void route_one(const struct walk *w, struct mr_exchange *x)
+{
+	w->route->matched = 0;
+	if (x->type == MR_X_FANOUT || x->type == MR_X_HEADERS) {
 		follow_all(w, x);
+	} else {
+		follow_key(w, x, w->to->key);
+		follow_list(w, x, w->to->cc);
+		follow_list(w, x, w->to->bcc);
 	}
 	if (w->route->matched || !x->alternate) return;
 	struct mr_exchange *alternate =
@@ -259,10 +290,9 @@ static void route_one(const struct walk *w, struct mr_exchange *x)
 	if (alternate) follow(w, &alternate->target);
 }
 
-void mr_exchange_route(struct mr_exchange *x, mr_slice key, const mr_table *headers,
-	struct mr_route *route)
+void mr_exchange_route(struct mr_exchange *x, const struct mr_addresses *to, struct mr_route *route)
 {
-	struct walk w = {key, headers, route};
+	struct walk w = {to, route};
 	route->walk = ++route->last;
 	follow(&w, &x->target);
 	while (route->pending) {

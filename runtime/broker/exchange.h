@@ -6,7 +6,6 @@
 
 #include "base/dict.h"
 #include "base/list.h"
-#include "base/value.h"
 #include "broker/message.h"
 
 struct mr_queue;
@@ -35,7 +34,7 @@ struct mr_exchange {
 	char *name;
 	enum mr_exchange_type type;
 	bool durable, auto_delete, internal;
-	mr_table *arguments;     /* NULL: none */
+	mr_slice arguments;      /* an encoded table, given; empty: none */
 	char *alternate;         /* name of the alternate exchange, or NULL */
 	struct mr_node bindings; /* of mr_binding.at_source */
 	size_t binding_count;
@@ -49,7 +48,7 @@ struct mr_binding {
 	struct mr_exchange *source;
 	struct mr_target *target;
 	struct mr_leaf *leaf; /* its key; of fanout and headers: one of its own */
-	mr_table *arguments;  /* NULL: none */
+	mr_slice arguments;   /* an encoded table in the order of its keys, given; empty: none */
 };
 
 /* Queues that a message goes to, each once. */
@@ -57,7 +56,7 @@ struct mr_route {
 	struct mr_queue **queues;
 	size_t count, capacity;
 	uint64_t mark; /* of this message: queues that have it */
-	uint64_t walk; /* of this routing key: exchanges that were asked */
+	uint64_t walk; /* of this routing: exchanges that were asked */
 	uint64_t last; /* the last of both that was given */
 	struct mr_exchange *pending;
 	const struct mr_dict *exchanges; /* by name, for the alternate ones */
@@ -65,8 +64,8 @@ struct mr_route {
 	bool failed;                     /* out of memory */
 };
 
-/* *gives*; takes arguments and alternate (on failure too). NULL when out of memory. */
-struct mr_exchange *mr_exchange_new(mr_slice name, enum mr_exchange_type type, mr_table *arguments,
+/* *gives*; copies arguments, takes alternate (on failure too). NULL when out of memory. */
+struct mr_exchange *mr_exchange_new(mr_slice name, enum mr_exchange_type type, mr_slice arguments,
 	char *alternate);
 /* Frees it with its bindings on either side. */
 void mr_exchange_free(struct mr_exchange *x);
@@ -75,18 +74,20 @@ bool mr_exchange_type_of(mr_slice name, enum mr_exchange_type *out);
 
 void mr_target_init(struct mr_target *t, struct mr_queue *queue, struct mr_exchange *exchange);
 
-/* Binds; the same binding twice is one. Takes arguments (always). MR_OK or MR_NO_MEMORY. */
+/* Binds; the same binding twice is one: with the same fields of the same types, whatever their order.
+ * `arguments` is an encoded table, or empty. MR_OK or MR_NO_MEMORY. */
 enum mr_status mr_bind(struct mr_exchange *source, struct mr_target *target, mr_slice key,
-	mr_table *arguments);
-/* The binding, or NULL. */
-struct mr_binding *mr_binding_find(struct mr_exchange *source, struct mr_target *target,
-	mr_slice key, const mr_table *arguments);
+	mr_slice arguments);
+/* *out: the binding, or NULL. MR_OK or MR_NO_MEMORY. */
+enum mr_status mr_binding_find(struct mr_exchange *source, struct mr_target *target, mr_slice key,
+	mr_slice arguments, struct mr_binding **out);
 void mr_unbind(struct mr_binding *binding);
 
 /* Begins with no queues. */
 void mr_route_begin(struct mr_route *route);
-/* Adds the queues that `key` leads to from here. `headers` are the message's, NULL when it has none. */
-void mr_exchange_route(struct mr_exchange *x, mr_slice key, const mr_table *headers,
+/* Adds the queues that a message of these addresses gets to from here: each exchange on the way looks at
+ * all of its keys, and once. */
+void mr_exchange_route(struct mr_exchange *x, const struct mr_addresses *to,
 	struct mr_route *route);
 void mr_route_add(struct mr_route *route, struct mr_queue *queue, struct mr_target *target);
 

@@ -6,12 +6,12 @@
 
 static size_t level_count(const struct mr_queue *q) { return (size_t)q->limits.max_priority + 1; }
 
-struct mr_queue *mr_queue_new(struct mr_vhost *vhost, mr_slice name, mr_table *arguments,
+struct mr_queue *mr_queue_new(struct mr_vhost *vhost, mr_slice name, mr_slice arguments,
 	const struct mr_limits *limits)
 {
 	struct mr_queue *q = mr_calloc(1, sizeof *q);
 	if (!q) {
-		mr_table_free(arguments);
+		mr_free((void *)(uintptr_t)arguments.data);
 		return NULL;
 	}
 	q->arguments = arguments;
@@ -32,7 +32,7 @@ struct mr_queue *mr_queue_new(struct mr_vhost *vhost, mr_slice name, mr_table *a
 
 void mr_queue_free(struct mr_queue *q)
 {
-	mr_table_free(q->arguments);
+	mr_free((void *)(uintptr_t)q->arguments.data);
 	mr_free(q->levels);
 	mr_free(q->name);
 	mr_free(q);

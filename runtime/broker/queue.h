@@ -41,7 +41,7 @@ struct mr_queue {
 	bool durable, exclusive, auto_delete;
 	bool deleted;                    /* lives on while deliveries of it are unsettled */
 	struct mr_broker_session *owner; /* of an exclusive one */
-	mr_table *arguments;             /* NULL: none */
+	mr_slice arguments;              /* an encoded table, given; empty: none */
 	struct mr_limits limits;
 	struct mr_node *levels; /* of mr_entry, max_priority + 1 of them */
 	struct mr_entry *back;  /* the last that came back, while it is ready */
@@ -58,8 +58,9 @@ struct mr_queue {
 	size_t at_heap;   /* its place in the broker's heap, from 1; 0: not in it */
 };
 
-/* *gives*; takes arguments (on failure too). NULL when out of memory. */
-struct mr_queue *mr_queue_new(struct mr_vhost *vhost, mr_slice name, mr_table *arguments,
+/* *gives*; takes the bytes of `arguments` (on failure too), which the limits borrow from. NULL when out
+ * of memory. */
+struct mr_queue *mr_queue_new(struct mr_vhost *vhost, mr_slice name, mr_slice arguments,
 	const struct mr_limits *limits);
 /* Frees one that holds no messages and has no bindings and no unsettled deliveries. */
 void mr_queue_free(struct mr_queue *q);

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #include "broker/report.h"
 
+#include "base/value.h"
 #include "broker/session.h"
 #include "broker/vhost.h"
 

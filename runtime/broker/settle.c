@@ -155,7 +155,7 @@ static enum mr_status recover(struct mr_broker_channel *ch, const struct mr_clie
 	mr_error *error)
 {
 	if (!(m->bits & RECOVER_REQUEUE)) return mr_refuse(error, 540, "requeue=false");
-	mr_settle_all_back(ch);
+	mr_settle_back(ch, false);
 	if (m->id == MR_M_BASIC_RECOVER) mr_broker_channel_put_simple(ch, MR_M_BASIC_RECOVER_OK);
 	mr_broker_channel_moved(ch);
 	return MR_OK;
@@ -177,21 +177,30 @@ enum mr_status mr_settle_method(struct mr_broker_channel *ch, const struct mr_cl
 	}
 }
 
-void mr_settle_all_back(struct mr_broker_channel *ch)
+/* Without memory to take them aside they go back one by one, from the youngest. */
+static void put_back_each(struct mr_broker_channel *ch)
+{
+	for (size_t i = ch->last; i-- > ch->first;) {
+		struct mr_unacked *u = &ch->unacked[i];
+		struct mr_queue *q = u->queue;
+		if (!is_open(u)) continue;
+		if (q->deleted)
+			mr_vhost_forget(q, release(ch, u));
+		else
+			mr_queue_requeue(q, release(ch, u));
+	}
+	skip_settled(ch);
+	mr_broker_pump_all(ch->session->broker);
+}
+
+void mr_settle_back(struct mr_broker_channel *ch, bool also_staged)
 {
 	struct aside a;
 	if (!ch->live) return;
-	for (size_t i = ch->first; i < ch->last; i++) ch->unacked[i].staged = 0;
-	/* Without memory they go back one by one. */
-	while (ch->live && !take_aside(ch, ch->first, ch->last, &a)) {
-		struct mr_unacked *u = &ch->unacked[ch->last - 1];
-		struct mr_queue *q = u->queue;
-		if (u->entry && q->deleted)
-			mr_vhost_forget(q, release(ch, u));
-		else if (u->entry)
-			mr_queue_requeue(q, release(ch, u));
-		ch->last--;
-		if (!ch->live) return;
+	for (size_t i = ch->first; also_staged && i < ch->last; i++) ch->unacked[i].staged = 0;
+	if (!take_aside(ch, ch->first, ch->last, &a)) {
+		put_back_each(ch);
+		return;
 	}
 	put_back(&a);
 	finish(&a);

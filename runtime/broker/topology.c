@@ -1,9 +1,9 @@
 /* topology: the methods that declare, bind and delete exchanges and queues.
  * SPDX-License-Identifier: MIT */
-#include "amqp/table.h"
 #include "base/alloc.h"
 #include "broker/arguments.h"
 #include "broker/channel.h"
+#include "broker/fields.h"
 #include "broker/headers.h"
 #include "broker/refuse.h"
 
@@ -21,16 +21,6 @@ static const char *const exchange_arguments[] = {"alternate-exchange", NULL};
 static void answer(struct mr_broker_channel *ch, uint32_t id, bool no_wait)
 {
 	if (!no_wait) mr_broker_channel_put_simple(ch, id);
-}
-
-/* *gives* the decoded table; NULL when it is empty. */
-static enum mr_status read_table(mr_slice encoded, mr_table **out, mr_error *error)
-{
-	*out = NULL;
-	if (encoded.size <= 4) return MR_OK;
-	enum mr_status st = mr_table_decode((const uint8_t *)encoded.data, encoded.size, out, NULL);
-	if (st == MR_FRAME_ERROR) mr_refuse(error, 501, "malformed table");
-	return st;
 }
 
 static bool is_reserved(mr_slice name)
@@ -102,7 +92,7 @@ enum mr_status mr_broker_channel_queue(struct mr_broker_channel *ch, mr_slice na
 /* ---- exchanges ---- */
 
 static enum mr_status same_exchange(const struct mr_broker_channel *ch, const struct mr_exchange *x,
-	enum mr_exchange_type type, unsigned bits, const mr_table *arguments, mr_error *error)
+	enum mr_exchange_type type, unsigned bits, mr_slice arguments, mr_error *error)
 {
 	struct mr_thing t = {"exchange", mr_slice_str(x->name), ch->session->vhost->name};
 	if (x->type != type)
@@ -120,26 +110,24 @@ static enum mr_status same_exchange(const struct mr_broker_channel *ch, const st
 	return st;
 }
 
-/* Takes the arguments. */
 static enum mr_status new_exchange(struct mr_broker_channel *ch, mr_slice name,
-	enum mr_exchange_type type, unsigned bits, mr_table *arguments, mr_error *error)
+	enum mr_exchange_type type, unsigned bits, mr_slice arguments, mr_error *error)
 {
 	struct mr_vhost *v = ch->session->vhost;
-	const mr_value *alternate = mr_table_find(arguments, "alternate-exchange");
+	mr_value alternate;
 	char *copy = NULL;
-	if (is_reserved(name)) {
-		mr_table_free(arguments);
+	if (is_reserved(name))
 		return mr_refuse(error, 403,
 			"exchange name '%.*s' contains reserved prefix 'amq.*'", SHOWN(name));
+	if (mr_fields_get(arguments, "alternate-exchange", &alternate)) {
+		if (alternate.type != 'S')
+			return mr_refuse(error, 406,
+				"invalid type '%s' for arg 'alternate-exchange' in exchange '%.*s' in "
+				"vhost '%s'",
+				mr_type_name(alternate.type), SHOWN(name), v->name);
+		copy = mr_strdup_n(alternate.as.bytes.data, alternate.as.bytes.size);
+		if (!copy) return MR_NO_MEMORY;
 	}
-	if (alternate && alternate->type != 'S') {
-		enum mr_status st = mr_refuse(error, 406,
-			"invalid type '%s' for arg 'alternate-exchange' in exchange '%.*s' in vhost '%s'",
-			mr_type_name(alternate), SHOWN(name), v->name);
-		mr_table_free(arguments);
-		return st;
-	}
-	if (alternate) copy = mr_strdup_n(alternate->as.bytes.data, alternate->as.bytes.size);
 	struct mr_exchange *x = mr_exchange_new(name, type, arguments, copy);
 	if (!x) return MR_NO_MEMORY;
 	x->durable = bits & X_DURABLE;
@@ -154,7 +142,6 @@ static enum mr_status exchange_declare(struct mr_broker_channel *ch,
 	mr_slice name = m->names[0], type_name = m->names[1];
 	enum mr_exchange_type type;
 	struct mr_exchange *x = mr_vhost_exchange(ch->session->vhost, name);
-	mr_table *arguments;
 	enum mr_status st = declare_fault(ch, error);
 	if (st != MR_OK) return st;
 	if (m->bits & X_PASSIVE) {
@@ -166,14 +153,9 @@ static enum mr_status exchange_declare(struct mr_broker_channel *ch,
 		if (st == MR_OK && !mr_exchange_type_of(type_name, &type))
 			st = mr_refuse(error, 503, "%s exchange type '%.*s'",
 				type_name.size ? "unknown" : "invalid", SHOWN(type_name));
-		if (st == MR_OK) st = read_table(m->table, &arguments, error);
 		if (st != MR_OK) return st;
-		if (!x) {
-			st = new_exchange(ch, name, type, m->bits, arguments, error);
-		} else {
-			st = same_exchange(ch, x, type, m->bits, arguments, error);
-			mr_table_free(arguments);
-		}
+		st = x ? same_exchange(ch, x, type, m->bits, m->table, error)
+		       : new_exchange(ch, name, type, m->bits, m->table, error);
 	}
 	if (st == MR_OK) answer(ch, MR_M_EXCHANGE_DECLARE_OK, m->bits & X_NO_WAIT);
 	return st;
@@ -205,13 +187,11 @@ static enum mr_status exchange_delete(struct mr_broker_channel *ch,
 static enum mr_status unbind(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	struct mr_target *target, mr_slice key, mr_error *error)
 {
-	mr_table *arguments;
 	struct mr_exchange *source = mr_vhost_exchange(ch->session->vhost, m->names[1]);
-	enum mr_status st = read_table(m->table, &arguments, error);
+	struct mr_binding *b = NULL;
+	if (!source || !target) return MR_OK;
+	enum mr_status st = mr_binding_find(source, target, key, m->table, &b);
 	if (st != MR_OK) return st;
-	struct mr_binding *b =
-		source && target ? mr_binding_find(source, target, key, arguments) : NULL;
-	mr_table_free(arguments);
 	if (b && target->queue && target->queue->owner && target->queue->owner != ch->session)
 		return locked(target->queue, error);
 	if (b) mr_vhost_unbind(ch->session->vhost, b);
@@ -221,12 +201,9 @@ static enum mr_status unbind(struct mr_broker_channel *ch, const struct mr_clien
 static enum mr_status bind(const struct mr_client_method *m, struct mr_exchange *source,
 	struct mr_target *target, mr_slice key, mr_error *error)
 {
-	mr_table *arguments;
-	enum mr_status st = read_table(m->table, &arguments, error);
-	if (st == MR_OK && source->type == MR_X_HEADERS) st = mr_headers_check(arguments, error);
-	if (st == MR_OK) return mr_bind(source, target, key, arguments);
-	mr_table_free(arguments);
-	return st;
+	enum mr_status st =
+		source->type == MR_X_HEADERS ? mr_headers_check(m->table, error) : MR_OK;
+	return st == MR_OK ? mr_bind(source, target, key, m->table) : st;
 }
 
 static enum mr_status exchange_bind(struct mr_broker_channel *ch, const struct mr_client_method *m,
@@ -311,7 +288,7 @@ static void declared(struct mr_broker_channel *ch, const struct mr_queue *q, boo
 }
 
 static enum mr_status same_queue(const struct mr_broker_channel *ch, const struct mr_queue *q,
-	unsigned bits, const mr_table *arguments, mr_error *error)
+	unsigned bits, mr_slice arguments, mr_error *error)
 {
 	struct mr_thing t = {"queue", mr_queue_name(q), ch->session->vhost->name};
 	if (q->owner && q->owner != ch->session) return locked(q, error);
@@ -324,17 +301,18 @@ static enum mr_status same_queue(const struct mr_broker_channel *ch, const struc
 	return st;
 }
 
-/* Takes the arguments. */
 static enum mr_status new_queue(struct mr_broker_channel *ch, mr_slice name, unsigned bits,
-	mr_table *arguments, struct mr_queue **out, mr_error *error)
+	mr_slice table, struct mr_queue **out, mr_error *error)
 {
 	struct mr_vhost *v = ch->session->vhost;
 	struct mr_limits limits;
 	char given[64];
 	if (!name.size) name = mr_slice_of(given, mr_broker_name(v->broker, given, "amq.gen-"));
-	enum mr_status st = mr_limits_read(&limits, arguments, name, v->name, error);
+	mr_slice arguments;
+	enum mr_status st = mr_fields_copy(table, &arguments); /* the limits borrow from it */
+	if (st == MR_OK) st = mr_limits_read(&limits, arguments, name, v->name, error);
 	if (st != MR_OK) {
-		mr_table_free(arguments);
+		mr_free((void *)(uintptr_t)arguments.data);
 		return st;
 	}
 	struct mr_queue *q = mr_queue_new(v, name, arguments, &limits);
@@ -387,7 +365,6 @@ static enum mr_status queue_declare(struct mr_broker_channel *ch, const struct m
 {
 	char room[256];
 	mr_slice name = strip_line_ends(m->names[0], room);
-	mr_table *arguments;
 	struct mr_queue *q = name.size ? mr_vhost_queue(ch->session->vhost, name) : NULL;
 	enum mr_status st = declare_fault(ch, error);
 	if (st != MR_OK) return st;
@@ -397,13 +374,11 @@ static enum mr_status queue_declare(struct mr_broker_channel *ch, const struct m
 		return mr_refuse(error, 403, "queue name '%.*s' contains reserved prefix 'amq.*'",
 			SHOWN(name));
 	st = check_name("queue", name, error);
-	if (st == MR_OK) st = read_table(m->table, &arguments, error);
 	if (st != MR_OK) return st;
 	if (!q) {
-		st = new_queue(ch, name, m->bits, arguments, &q, error);
+		st = new_queue(ch, name, m->bits, m->table, &q, error);
 	} else {
-		st = same_queue(ch, q, m->bits, arguments, error);
-		mr_table_free(arguments);
+		st = same_queue(ch, q, m->bits, m->table, error);
 		if (st == MR_OK) mr_vhost_queue_used(q);
 	}
 	if (st == MR_OK) declared(ch, q, m->bits & Q_NO_WAIT);

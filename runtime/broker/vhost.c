@@ -11,7 +11,7 @@
 
 static bool predeclare(struct mr_vhost *v, const char *name, enum mr_exchange_type type)
 {
-	struct mr_exchange *x = mr_exchange_new(mr_slice_str(name), type, NULL, NULL);
+	struct mr_exchange *x = mr_exchange_new(mr_slice_str(name), type, (mr_slice){0}, NULL);
 	if (!x) return false;
 	x->durable = true;
 	x->internal = strcmp(name, "amq.rabbitmq.trace") == 0;
@@ -74,7 +74,7 @@ enum mr_status mr_vhost_add_queue(struct mr_vhost *v, struct mr_queue *q)
 		mr_queue_free(q);
 		return st;
 	}
-	st = mr_bind(v->nameless, &q->target, mr_queue_name(q), NULL);
+	st = mr_bind(v->nameless, &q->target, mr_queue_name(q), (mr_slice){0});
 	mr_vhost_queue_used(q);
 	if (st != MR_OK) mr_vhost_remove_queue(q);
 	return st;
@@ -214,34 +214,13 @@ void mr_vhost_queue_due(struct mr_queue *q)
 
 /* ---- publishing ---- */
 
-static void route_copies(struct mr_exchange *x, const mr_table *headers, const char *name,
-	struct mr_route *route)
-{
-	const mr_value *v = headers ? mr_table_find(headers, name) : NULL;
-	if (!v || v->type != 'A') return;
-	for (uint32_t i = 0; i < v->as.nested->count; i++) {
-		const mr_value *key = &v->as.nested->fields[i].value;
-		if (key->type == 'S') mr_exchange_route(x, key->as.bytes, headers, route);
-	}
-}
-
-static void route_all(struct mr_exchange *x, const struct mr_message *m, const mr_table *headers,
-	struct mr_route *route)
-{
-	mr_exchange_route(x, mr_message_key(m), headers, route);
-	route_copies(x, headers, "CC", route);
-	route_copies(x, headers, "BCC", route);
-}
-
 enum mr_status mr_vhost_route(struct mr_vhost *v, struct mr_exchange *x, const struct mr_message *m)
 {
 	struct mr_route *route = &v->broker->route;
-	mr_properties p = {0};
-	if (m->has_headers && mr_message_decode(m, &p) != MR_OK) return MR_NO_MEMORY;
+	struct mr_addresses to = mr_message_addresses(m);
 	mr_route_begin(route);
 	route->exchanges = &v->exchanges;
-	route_all(x, m, p.headers, route);
-	mr_table_free(p.headers);
+	mr_exchange_route(x, &to, route);
 	return route->failed ? MR_NO_MEMORY : MR_OK;
 }
 

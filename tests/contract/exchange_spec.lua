@@ -968,4 +968,76 @@ describe("publishing to an exchange", function()
          assert.is_nil(messages[1].headers.BCC)
       end
    end)
+
+   -- Each of an exchange's keys, at every exchange on the way.
+   for _, case in ipairs {
+      { kinds = { "direct", "direct" }, keys = { "a", "c" } },
+      { kinds = { "topic", "direct" }, keys = { "*", "c" } },
+      { kinds = { "direct", "topic" }, keys = { "a", "#.c" } },
+      { kinds = { "fanout", "direct" }, keys = { "", "c" } },
+      { kinds = { "headers", "direct" }, keys = { "", "c" } },
+      { kinds = { "direct", "fanout", "direct" }, keys = { "b", "", "c" } },
+      { kinds = { "direct", "direct", "topic", "direct" }, keys = { "c", "b", "a", "c" } },
+   } do
+      it("follows all keys over " .. table.concat(case.kinds, ", ") .. " (FIELD-F7)", function()
+         for _, header in ipairs { "CC", "BCC" } do
+            local ch = channel()
+            local first = exchange(ch, case.kinds[1])
+            local last = first
+            for i = 2, #case.kinds do
+               local x = exchange(ch, case.kinds[i])
+               assert(ch:exchange_bind { destination = x, source = last, routing_key = case.keys[i - 1] })
+               last = x
+            end
+            local q, none = bound(ch, last, case.keys[#case.keys]), bound(ch, last, "d")
+            assert(ch:publish(first, "a", "x", { mandatory = true, headers = { [header] = { "b", "c" } } }))
+            local messages = drain(ch, q)
+            assert.equal(1, #messages, header)
+            assert.equal("a", messages[1].routing_key)
+            if last ~= first and case.kinds[#case.kinds] ~= "fanout" then assert.equal(0, #drain(ch, none)) end
+         end
+      end)
+   end
+
+   it("goes to the alternate exchange when none of its keys is bound, with all of them (FIELD-F7)", function()
+      local ch = channel()
+      local other = exchange(ch, "direct")
+      local x = broker.name "exchange"
+      assert(ch:exchange_declare { exchange = x, type = "direct", auto_delete = true,
+         arguments = { ["alternate-exchange"] = other } })
+      local own, a, c = bound(ch, x, "b"), bound(ch, other, "a"), bound(ch, other, "c")
+      assert(ch:publish(x, "a", "one of them is bound", { headers = { CC = { "b", "c" } } }))
+      assert.same({ 1, 0, 0 }, { #drain(ch, own), #drain(ch, a), #drain(ch, c) })
+      assert(ch:publish(x, "a", "none of them is bound", { headers = { BCC = { "c" } } }))
+      assert.same({ 0, 1, 1 }, { #drain(ch, own), #drain(ch, a), #drain(ch, c) })
+   end)
+
+   it("arrives once, however many of its keys lead to a queue (FIELD-F7)", function()
+      local ch = channel()
+      local x, y = exchange(ch, "topic"), exchange(ch, "direct")
+      assert(ch:exchange_bind { destination = y, source = x, routing_key = "#" })
+      local q = bound(ch, y, "a")
+      for _, key in ipairs { "b", "c" } do assert(ch:queue_bind { queue = q, exchange = y, routing_key = key }) end
+      assert(ch:publish(x, "a", "x", { headers = { CC = { "b", "a" }, BCC = { "c", "c" } } }))
+      assert.equal(1, #drain(ch, q))
+   end)
+
+   it("keeps its keys when it dies, over exchanges, too (FIELD-F7)", function()
+      local ch = channel()
+      local dead, second = exchange(ch, "direct"), exchange(ch, "direct")
+      assert(ch:exchange_bind { destination = second, source = dead, routing_key = "a" })
+      local q = broker.name "queue"
+      assert(ch:queue_declare { queue = q, exclusive = true,
+         arguments = { ["x-dead-letter-exchange"] = dead, ["x-message-ttl"] = 0 } })
+      local c, b = bound(ch, second, "c"), bound(ch, second, "b")
+      local x = exchange(ch, "direct")
+      assert(ch:queue_bind { queue = q, exchange = x, routing_key = "a" })
+      assert(ch:publish(x, "a", "x", { headers = { CC = { "c" }, BCC = { "b" } } }))
+      for _, letters in ipairs { c, b } do
+         local msg = broker.take(ch, letters)
+         assert.same({ "a", "c" }, msg.headers["x-death"][1]["routing-keys"])
+         assert.same({ "c" }, msg.headers.CC)
+         assert.is_nil(msg.headers.BCC)
+      end
+   end)
 end)

@@ -20,8 +20,8 @@ static void begin(struct place *p, struct mr_limits limits)
 {
 	p->before = mr_alloc_live();
 	p->b = new_broker();
-	p->q = mr_queue_new(mr_broker_vhost(p->b, mr_slice_str("/")), mr_slice_str("q"), NULL,
-		&limits);
+	p->q = mr_queue_new(mr_broker_vhost(p->b, mr_slice_str("/")), mr_slice_str("q"),
+		(mr_slice){0}, &limits);
 	assert_non_null(p->q);
 	assert_int_equal(mr_vhost_add_queue(p->q->vhost, p->q), MR_OK);
 }
@@ -266,7 +266,8 @@ static void test_deadlines_of_many_queues_come_in_order(void **state)
 		seed = seed * 1664525u + 1013904223u;
 		limits.expires = 1 + (seed >> 8) % 5000;
 		snprintf(name, sizeof name, "e%d", i);
-		struct mr_queue *q = mr_queue_new(p.q->vhost, mr_slice_str(name), NULL, &limits);
+		struct mr_queue *q =
+			mr_queue_new(p.q->vhost, mr_slice_str(name), (mr_slice){0}, &limits);
 		assert_non_null(q);
 		assert_int_equal(mr_vhost_add_queue(p.q->vhost, q), MR_OK);
 		if (i % 3 == 0) mr_vhost_remove_queue(q);
