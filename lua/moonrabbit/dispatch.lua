@@ -1,5 +1,6 @@
 --- dispatch: what connections, channels and the broker have to say, told to whom it concerns.
 -- SPDX-License-Identifier: MIT
+local bit = require "bit"
 local C = require("moonrabbit.ffi").C
 local connection = require "moonrabbit.connection"
 local consume = require "moonrabbit.consume"
@@ -177,7 +178,7 @@ loop.on(C.MR_EV_CONFIRM, function(ev)
       table.insert(ch.lost, { tonumber(ev.token), tonumber(ev.last) })
       return
    end
-   ticket.settle(book, tonumber(ev.token), tonumber(ev.last), ev.status)
+   ticket.settle(book, tonumber(ev.token), tonumber(ev.last), ev.status, bit.tobit(ev.consumer))
    if book.outstanding == 0 then connection.books[ev.epoch] = nil end
 end)
 

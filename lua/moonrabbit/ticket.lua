@@ -22,8 +22,8 @@ end
 -- `message`, the returned message, when it is "returned". `on_end(ticket, state, reason, cause)` is called
 -- when it ends, unless that gives true: then its owner sends it again.
 function ticket.new(number)
-   return setmetatable({ number = number, state = "waiting", waiter = false, sent = nil, on_end = nil, kind = nil,
-      hint = nil }, Ticket)
+   return setmetatable({ number = number, state = "waiting", waiter = false, message = nil, sent = nil,
+      on_end = nil, kind = nil, hint = nil }, Ticket)
 end
 
 local TEXTS = {
@@ -79,18 +79,34 @@ local function finish(t, state, reason, cause)
    for i = 1, #waiters do task.wake(waiters[i], true) end
 end
 
+-- Of publishes that are alike in every byte, another than the one that was told may be the returned one: the message
+-- goes to who ends as "returned". What it is taken from while that one is not out any more lies in `book.strays`.
+local function place_message(book, t, number, state, shift)
+   if state ~= "returned" then
+      book.strays[number] = { message = t.message, reason = t.reason }
+      t.message, t.reason = nil, nil
+   elseif shift ~= 0 then
+      local from = book.strays[number + shift] or book.open[number + shift]
+      if not from then return end
+      book.strays[number + shift] = nil
+      t.message, t.reason, from.message, from.reason = from.message, from.reason, t.message, t.reason
+   end
+end
+
 --- Ends the tickets first..last of a channel's book.
 -- @tparam table book `reason` says why the channel went, when it did, and `cause` is the error
 -- @tparam number first
 -- @tparam number last
 -- @tparam number status an `enum mr_status`
-function ticket.settle(book, first, last, status)
+-- @tparam[opt=0] number shift of MR_EV_CONFIRM: whose return it is
+function ticket.settle(book, first, last, status, shift)
    local state = STATES[status]
    local open = book.open
    for n = first, last do
       local t = open[n]
       if t then
          open[n] = nil
+         if t.message or shift and shift ~= 0 then place_message(book, t, n, state, shift or 0) end
          finish(t, state, book.reason, book.cause)
       end
    end
@@ -147,7 +163,7 @@ end
 --- The tickets of one channel: `open` by number, how many are `outstanding`, how many have `failed` since
 -- somebody last asked and how the last one of them did (`failure`).
 function ticket.book()
-   return { open = {}, outstanding = 0, failed = 0, failure = false, reason = false, cause = false }
+   return { open = {}, outstanding = 0, failed = 0, failure = false, reason = false, cause = false, strays = {} }
 end
 
 --- Notes a returned message on its ticket.

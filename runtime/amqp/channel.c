@@ -52,23 +52,25 @@ static enum mr_status ask(struct mr_chan *ch, const struct mr_method *method,
 	return st;
 }
 
-void mr_outlet_lost(struct mr_outlet *outlet, uint16_t channel, uint32_t epoch, uint64_t first,
-	uint64_t last, enum mr_status outcome)
+void mr_outlet_lost(struct mr_outlet *outlet, uint16_t channel, uint32_t epoch, uint64_t number)
 {
-	mr_event ev = {.type = MR_EV_CONFIRM, .status = outcome, .token = first, .last = last};
+	mr_event ev = {.type = MR_EV_CONFIRM, .status = MR_LOST, .token = number, .last = number};
 	ev.connection = outlet->options->connection;
 	ev.channel = channel;
 	ev.epoch = epoch;
 	outlet->options->emit(outlet->options->owner, &ev);
 }
 
-static void tell_confirmed(void *owner, uint64_t first, uint64_t last, enum mr_status outcome)
+static void tell_confirmed(void *owner, uint64_t first, uint64_t last, enum mr_status outcome,
+	int shift)
 {
 	struct mr_chan *ch = owner;
 	uint64_t count = last - first + 1;
 	if (outcome == MR_OK) ch->outlet->options->stats->confirmed += count;
 	if (outcome == MR_LOST) ch->outlet->options->stats->lost += count;
-	mr_outlet_lost(ch->outlet, ch->number, ch->epoch, first, last, outcome);
+	mr_event ev = {.type = MR_EV_CONFIRM, .status = outcome, .token = first, .last = last};
+	ev.consumer = (uint32_t)shift;
+	emit(ch, &ev);
 }
 
 struct mr_chan *mr_chan_open(struct mr_outlet *outlet, uint16_t number, uint32_t epoch,
@@ -218,22 +220,6 @@ void mr_chan_request(struct mr_chan *ch, uint64_t token, const mr_request *reque
 	mr_outlet_done(ch->outlet, ch->number, token, &error);
 }
 
-/* Finds a returned message among the outstanding: FNV-1a over what the broker gives back unchanged.
- * Of a long body the start, the end and the size must do: hashing 16 MiB would hold up the thread. */
-static uint64_t identity_of(mr_slice exchange, mr_slice key, mr_slice body)
-{
-	size_t edge = body.size < 256 ? body.size : 256;
-	const mr_slice parts[] = {exchange, key, {body.data, edge},
-		{body.data + body.size - edge, edge}};
-	uint64_t hash = 0xcbf29ce484222325u ^ body.size;
-	for (size_t i = 0; i < 4; i++) {
-		for (size_t k = 0; k < parts[i].size; k++)
-			hash = (hash ^ (uint8_t)parts[i].data[k]) * 0x100000001b3u;
-		hash = (hash ^ 0xff) * 0x100000001b3u;
-	}
-	return hash ? hash : 1;
-}
-
 enum mr_status mr_chan_publish(struct mr_chan *ch, const struct mr_publish *p, mr_error *error)
 {
 	struct mr_method m = {.id = MR_M_BASIC_PUBLISH, .name = p->exchange, .key = p->routing_key};
@@ -246,8 +232,10 @@ enum mr_status mr_chan_publish(struct mr_chan *ch, const struct mr_publish *p, m
 		st = mr_frame_put_content(out, ch->number, p->properties, p->body,
 			ch->outlet->frame_max);
 	if (st == MR_OK && ch->confirming) {
-		uint64_t id = m.flags ? identity_of(p->exchange, p->routing_key, p->body) : 0;
-		st = mr_confirm_add(&ch->confirm, id, p->deadline);
+		struct mr_identity id = {0};
+		if (m.flags)
+			id = mr_identity_of(p->exchange, p->routing_key, p->properties, p->body);
+		st = mr_confirm_add(&ch->confirm, m.flags ? &id : NULL, p->deadline);
 		ch->outlet->earliest = mr_earlier(ch->outlet->earliest, p->deadline);
 	}
 	if (st != MR_OK)
@@ -266,6 +254,27 @@ void mr_chan_expire(struct mr_chan *ch, mr_msec now)
 
 /* ---- what the broker says ---- */
 
+static enum mr_status came_back(struct mr_chan *ch, mr_delivery *d, mr_error *error)
+{
+	const struct mr_method *m = &ch->content.method;
+	mr_event ev = {.type = MR_EV_RETURN, .status = (int32_t)mr_kind_of_code(m->code)};
+	bool lacks_memory = false;
+	if (ch->confirming) {
+		struct mr_identity id = mr_identity_returned(m->name, m->key,
+			mr_slice_of(d->properties, d->properties_size),
+			mr_slice_of(d->body, d->body_size));
+		ev.token = mr_confirm_returned(&ch->confirm, &id, &lacks_memory);
+	}
+	ev.data.delivery = d;
+	if (ch->state == MR_CH_OPEN)
+		emit(ch, &ev);
+	else /* closing: its confirm still says that it came back */
+		mr_delivery_give(ch->outlet->options->pool, d);
+	if (!lacks_memory) return MR_OK;
+	return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 506,
+		"out of memory for a message that came back");
+}
+
 static enum mr_status deliver(struct mr_chan *ch, mr_delivery *d, mr_error *error)
 {
 	const struct mr_method *m = &ch->content.method;
@@ -274,16 +283,8 @@ static enum mr_status deliver(struct mr_chan *ch, mr_delivery *d, mr_error *erro
 	d->channel = ch->number;
 	d->epoch = ch->epoch;
 	if (m->id == MR_M_BASIC_RETURN) {
-		uint64_t id = identity_of(m->name, m->key, mr_slice_of(d->body, d->body_size));
-		mr_event ev = {.type = MR_EV_RETURN, .status = (int32_t)mr_kind_of_code(m->code)};
-		ev.token = ch->confirming ? mr_confirm_returned(&ch->confirm, id) : 0;
-		ev.data.delivery = d;
 		stats->returned++;
-		if (ch->state == MR_CH_OPEN)
-			emit(ch, &ev);
-		else /* closing: its confirm still says that it came back */
-			mr_delivery_give(ch->outlet->options->pool, d);
-		return MR_OK;
+		return came_back(ch, d, error);
 	}
 	stats->delivered++;
 	return mr_inbound_delivery(ch, d, error);

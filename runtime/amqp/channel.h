@@ -67,7 +67,7 @@ void mr_chan_expire(struct mr_chan *ch, mr_msec now);
 /* Tells the end of a request that never got as far as a channel. */
 void mr_outlet_done(struct mr_outlet *outlet, uint16_t channel, uint64_t token,
 	const mr_error *error);
-void mr_outlet_lost(struct mr_outlet *outlet, uint16_t channel, uint32_t epoch, uint64_t first,
-	uint64_t last, enum mr_status outcome);
+/* Tells that a publish never got as far as a channel. */
+void mr_outlet_lost(struct mr_outlet *outlet, uint16_t channel, uint32_t epoch, uint64_t number);
 
 #endif

@@ -108,7 +108,7 @@ void mr_session_publish(struct mr_session *s, uint16_t number, const struct mr_p
 			return;
 	}
 	s->options->stats->lost++;
-	if (p->number) mr_outlet_lost(&s->outlet, number, p->epoch, p->number, p->number, MR_LOST);
+	if (p->number) mr_outlet_lost(&s->outlet, number, p->epoch, p->number);
 }
 
 void mr_session_settle(struct mr_session *s, uint16_t number, uint32_t epoch, uint64_t tag, int how,
