@@ -136,6 +136,7 @@ local function start_consumer(self, queue, handler, opts, inner)
       arguments = { ["x-priority"] = opts.priority }
       for k, v in each(opts.arguments or {}) do arguments[k] = v end
    end
+   task.check() -- or it would be known here, and never asked for
    local consumer = consume.new(self, queue, handler, opts, inner)
    local flags = { no_ack = opts.no_ack, exclusive = opts.exclusive, arguments = arguments, timeout = opts.timeout }
    -- Deliveries may come in the same batch as consume-ok: it is ready for them before it asks.

@@ -154,6 +154,7 @@ end
 -- @treturn[2] nil, error what went wrong while closing; it is forgotten all the same
 function Connection:release()
    if self.released then return true end
+   task.check()
    if self.side then self.side.connection:release() end -- see side
    local ok, err = self:close()
    if self.released then return true end -- by somebody else, meanwhile

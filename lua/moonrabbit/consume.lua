@@ -209,6 +209,7 @@ function Consumer:cancel()
       return true
    end
    if self.state ~= "consuming" then return true end
+   task.check()
    self.state, self.is_ending = "cancelling", true
    return_held(self)
    local ok, err = self.channel:_cancel(self.tag)

@@ -7,6 +7,7 @@ local life = require "moonrabbit.life"
 local options = require "moonrabbit.options"
 local overdue = require "moonrabbit.overdue"
 local setup = require "moonrabbit.setup"
+local task = require "moonrabbit.task"
 local verdict = require "moonrabbit.verdict"
 
 local consumer = {}
@@ -106,6 +107,7 @@ end
 -- @treturn[2] nil, error
 function Worker:cancel()
    if life.has_ended(self) then return true end
+   task.check()
    life.finish(self, "cancelled")
    local ok, err = true, nil
    if self.inner then ok, err = self.inner:cancel() end

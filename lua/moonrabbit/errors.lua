@@ -99,6 +99,20 @@ end
 -- @treturn string
 function errors.stack(level) return of_script(debug.traceback("", level + 1):sub(2)) end
 
+--- Where the script is, as error() says it: "script.lua:12: ", or nothing.
+-- @treturn string
+function errors.place()
+   local level, info = 2, debug.getinfo(2, "Sl")
+   while info do
+      if info.currentline > 0 and not info.source:find("/moonrabbit/[%w_/]+%.lua$") then
+         return ("%s:%d: "):format(info.short_src, info.currentline)
+      end
+      level = level + 1
+      info = debug.getinfo(level, "Sl")
+   end
+   return ""
+end
+
 --- For xpcall: what went wrong in a script's function, with the script's part of the stack.
 -- @param why whatever was raised
 -- @tparam[opt=1] number level how far above is the handler that xpcall knows

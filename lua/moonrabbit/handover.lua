@@ -150,6 +150,7 @@ end
 function Connection:handover(opts)
    opts = options.check(opts, { drain = "number" })
    options.seconds("drain", opts.drain)
+   task.check()
    if not self.is_open then
       return nil, self.last_error or errors.new("closed", "connection", "the connection is not open")
    end

@@ -20,6 +20,7 @@ local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
 local progress = require "moonrabbit.progress"
+local sync = require "moonrabbit.sync"
 local task = require "moonrabbit.task"
 local testing = require "moonrabbit.testing"
 local value = require "moonrabbit.value"
@@ -36,8 +37,8 @@ local mr = {
    consumer = require("moonrabbit.consumer").new, pool = require("moonrabbit.pool").new, rpc = require "moonrabbit.rpc",
    publisher = require("moonrabbit.publisher").new, topology = require "moonrabbit.topology",
    retry = require "moonrabbit.retry", version = lib.version, log = log, testing = testing,
-   health = health, int = value.int, timestamp = value.timestamp, bytes = value.bytes, array = value.array,
-   decimal = value.decimal, null = value.null,
+   event = sync.event, semaphore = sync.semaphore, channel = sync.channel, health = health, int = value.int,
+   timestamp = value.timestamp, bytes = value.bytes, array = value.array, decimal = value.decimal, null = value.null,
 }
 
 --- What `moonrabbit run --set KEY=VALUE` set, as strings, and from 1 on the script's arguments.
@@ -170,7 +171,7 @@ end
 function mr.run(opts)
    opts = options.check(opts, { drain = "number" })
    options.seconds("drain", opts.drain)
-   if task.current() then error("mr.run must be called in the main chunk", 2) end
+   if task.is_inside() then error("mr.run must be called in the main chunk", 2) end
    drain.until_idle()
    local left = drain.run(opts.drain or 30)
    loop.close(1)
@@ -183,6 +184,7 @@ end
 -- @treturn boolean true when there may be more to do at once
 function mr.poll(budget)
    options.seconds("budget", budget)
+   if task.is_inside() then error("mr.poll is for the host's own loop: within a task mr.sleep waits", 2) end
    local deadline = C.mr_now() + (budget or 0)
    progress.lend(false)
    local busy = loop.pump(0)

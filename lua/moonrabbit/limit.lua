@@ -71,9 +71,11 @@ function limit.wait(token, soft, undo, timer)
    return ended(is_late, alarm, undo, timer, task.wait(token, soft))
 end
 
---- Raises the error if the time limit of what runs is over, after a turn of the others: a handler that catches it
--- again and again keeps nobody from his work. For calls that ask for something, before they do.
+--- Raises an error if the caller cannot wait; and that of the time limit of what runs if it is over, after a turn of
+-- the others: a handler that catches it again and again keeps nobody from his work. For calls that ask for something,
+-- before they do.
 function limit.heed()
+   task.check()
    if limit.is_over(progress.mark.deadline) then limit.wait(task.token(), true) end
 end
 
@@ -90,8 +92,9 @@ local function back(deadline, ...)
    return ...
 end
 
---- fn(...) without the time limit of who calls: for what others rely on too, and must not be left half done.
+--- fn(...) without the time limit of who calls: for what others rely on too, and must not be left half done. It waits.
 function limit.apart(fn, ...)
+   task.check()
    local deadline = progress.mark.deadline
    if deadline == 0 then return fn(...) end
    progress.mark.deadline = 0

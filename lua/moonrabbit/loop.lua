@@ -60,7 +60,7 @@ function loop.on_close(fn) closers[#closers + 1] = fn end
 
 --- Closes everything and forgets the runtime with all who wait; a later call makes a new one.
 function loop.close(timeout)
-   if task.current() then error("the runtime cannot be closed from within a task", 2) end
+   if task.is_inside() then error("the runtime cannot be closed from within a task", 2) end
    drop_batch()
    for _, fn in ipairs(closers) do fn() end
    local old = rt
@@ -192,21 +192,29 @@ end
 -- @treturn boolean was there anything?
 -- @tparam[opt] number most events to take
 function loop.pump(timeout, most)
+   if task.is_inside() then error("the loop cannot be driven from within a task: mr.sleep waits there", 0) end
+   task.is_pumping = true
    loop.turns = loop.turns + 1
    local busy = task.run_ready()
    if fire_timers() then busy = true end
    if at < count then               -- a pump within a handler: the rest of the batch comes first
       dispatch_batch()
+      task.is_pumping = false
       return true
    end
    local wait = (busy or task.has_ready()) and 0 or patience(timeout)
    local n = C.mr_runtime_poll(loop.runtime(), events, most or BATCH, wait)
-   if n < 0 then error("moonrabbit: this process is a fork: the runtime belongs to its parent", 0) end
+   if n < 0 then
+      task.is_pumping = false
+      error("moonrabbit: this process is a fork: the runtime belongs to its parent", 0)
+   end
    at, count = 0, n
    loop.now = C.mr_now()
    if n > 0 then around(dispatch_batch, n) end
+   task.is_pumping = false
    return busy or n > 0
 end
+task.pump_function = loop.pump
 
 --- Is there anything that could still happen by itself?
 function loop.is_idle()
@@ -215,7 +223,12 @@ end
 
 --- Has the runtime's descriptor become readable when the next timer is due.
 function loop.arm()
-   C.mr_runtime_wake_at(loop.runtime(), heap:next_at() or 0)
+   C.mr_runtime_wake_at(loop.runtime(), task.has_ready() and C.mr_now() or heap:next_at() or 0)
+end
+
+--- Somebody was woken: has a host that sleeps in a loop of its own call mr.poll.
+function loop.nudge()
+   if rt and progress.mark.busy == 0 and not task.is_pumping then C.mr_runtime_wake_at(rt, C.mr_now()) end
 end
 
 -- ---- waits ----

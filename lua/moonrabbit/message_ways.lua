@@ -6,6 +6,7 @@ local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local message = require "moonrabbit.message"
 local options = require "moonrabbit.options"
+local task = require "moonrabbit.task"
 
 local methods, fields = message.methods, message.fields
 
@@ -34,6 +35,7 @@ end
 local function replace(self, copy)
    if not self.is_live then return self:ack() end
    local queue = self.queue
+   task.check()
    if not queue then return nil, copies.homeless() end
    local ok, err = copy(queue)
    if ok then return self:ack() end

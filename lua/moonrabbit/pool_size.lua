@@ -6,6 +6,7 @@ local errors = require "moonrabbit.errors"
 local item = require "moonrabbit.pool_item"
 local lease = require "moonrabbit.lease"
 local options = require "moonrabbit.options"
+local task = require "moonrabbit.task"
 
 return function(pool, Pool)
    -- One connection more, open.
@@ -68,6 +69,7 @@ return function(pool, Pool)
    -- again.
    function Pool:close()
       if not self.handle then return true end
+      task.check()
       local things, carriers = self.items, self.shared
       C.mr_pool_close(self.handle, 0)
       self.items, self.shared = {}, {}

@@ -155,6 +155,7 @@ end
 -- @treturn[1] true
 -- @treturn[2] nil, error of kind nacked, returned (err.message), lost, timeout, or as publish_async
 function Channel:publish(exchange, routing_key, body, props)
+   if self.book then task.check() end
    local ok, err = send(self, exchange, routing_key, body, props)
    if not ok then return nil, err end
    local book = self.book

@@ -190,6 +190,7 @@ end
 -- @treturn[1] true the broker has it
 -- @treturn[2] nil, error of kind nacked, returned (err.message), lost, timeout, blocked_timeout, or as publish_async
 function Publisher:publish(body, props)
+   task.check()
    local t, err = start(self, body, props, 2)
    if not t then return nil, err end
    return t:wait()
@@ -234,6 +235,7 @@ function Publisher:close(opts)
    opts = options.check(opts, { timeout = "number" })
    options.seconds("timeout", opts.timeout)
    if self.is_closing then return true end
+   task.check()
    self.is_closing = true
    self.box:close()
    local _, err = self:flush { timeout = opts.timeout or CLOSING }

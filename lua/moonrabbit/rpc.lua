@@ -152,6 +152,7 @@ function rpc.call(to, body, opts)
    body_of.check(opts.serializer)
    local text, kind = body_of.encode(body, opts.serializer)
    if not text then error(kind, 2) end
+   task.check()
    local conn = home.connection(opts.connection)
    local deadline = C.mr_now() + (opts.timeout or PATIENCE)
    local client, err = client_of(conn, deadline)

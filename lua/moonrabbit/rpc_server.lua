@@ -120,6 +120,7 @@ end
 function Server:close(opts)
    opts = options.check(opts, { timeout = "number" })
    options.seconds("timeout", opts.timeout)
+   if self.consumer then task.check() end
    edition.disown(self)
    if not self.consumer then return true end
    local deadline = C.mr_now() + (opts.timeout or CLOSING)

@@ -1,24 +1,28 @@
---- task: coroutines: who runs, who waits, who goes on. The only module that touches them.
+--- task: who runs, who waits, who goes on. It and `coroutines` alone touch coroutines.
 -- SPDX-License-Identifier: MIT
 -- Coroutines are pooled: a worker does jobs until one waits; then it keeps that job until it ends,
 -- and the next job runs in another. While nothing waits, no coroutine is created or switched.
+-- Only the loop resumes a worker: what others give to coroutine.resume is refused (see coroutines).
+local coroutines = require "moonrabbit.coroutines"
 local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local progress = require "moonrabbit.progress"
 
 local task = {}
 
-local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
-local running = coroutine.running
+local create, resume = coroutine.create, coroutines.resume
+local running, can_yield = coroutine.running, coroutine.isyieldable
+local GO, suspend = coroutines.GO, coroutines.suspend
 local unpack, select = unpack, select
 local trace = errors.trace
 
-local IDLE = {}                  -- a worker yields this when its job has ended
+local IDLE = {}                  -- a worker suspends itself with this when its job has ended
 local MAIN = {}                  -- stands for the main chunk, or a coroutine that is not ours
 local POOL_MAX = 1024            -- idle workers kept
 
 local pool, pool_size = {}, 0
-local ours = setmetatable({}, { __mode = "k" })  -- our workers, among all coroutines
+local ours = coroutines.ours     -- our workers, among all coroutines
+local inside = 0                 -- workers at work: one within the other, so none of them may pump
 local waiting = {}               -- token -> worker, or MAIN
 local results = {}               -- token -> packed results for MAIN
 local ready, ready_first, ready_last = {}, 1, 0  -- workers to resume, with what
@@ -49,16 +53,55 @@ function task.set_must_stop(fn) must_stop = fn end
 --- Reports what failed where nobody waits for it.
 function task.report(where, why) report(where, why) end
 
---- A number that nobody else waits for.
+-- Is loop.pump at work in the running coroutine? Then whoever asks was called by the collector, in its midst.
+local function is_in_pump()
+   local level, info = 3, debug.getinfo(3, "f")
+   while info do
+      if info.func == task.pump_function then return true end
+      level = level + 1
+      info = debug.getinfo(level, "f")
+   end
+   return false
+end
+
+local IN_C = "this cannot wait within a function of C, such as table.sort, string.gsub, require, load or a __gc: wait "
+   .. "before or after it, or in a task of its own (mr.spawn)"
+local ASIDE = "this cannot wait in a coroutine that Moonrabbit does not know of: it was resumed by a coroutine.resume or "
+   .. 'coroutine.wrap that was taken before require "moonrabbit"; load moonrabbit first, or use a task (mr.spawn)'
+
+-- Why the caller, which is not simply in a task, cannot wait; nil: it can.
+local function obstacle()
+   local co = running()
+   if inside > 0 then
+      if not co or not can_yield() then return IN_C end
+      local worker, is_cut = coroutines.host(co)
+      return not worker and ASIDE or is_cut and IN_C or nil
+   end
+   if not task.is_pumping then return nil end
+   task.is_pumping = is_in_pump() -- false: a turn that an error has ended
+   return task.is_pumping and IN_C or nil
+end
+
+--- Raises an error that names the cure unless the caller can wait. To be called before anything is sent or
+-- registered; task.token does it.
+function task.check()
+   if ours[running()] and can_yield() then return end
+   local why = obstacle()
+   if why then error(errors.place() .. why, 0) end
+end
+local check = task.check
+
+--- A number that nobody else waits for, for somebody who can wait.
 function task.token()
+   check()
    next_token = next_token + 1
    return next_token
 end
 
-local function work(job, a, b, c)
+local function work(_, job, a, b, c)
    while true do
       job(a, b, c)
-      job, a, b, c = yield(IDLE)
+      job, a, b, c = suspend(IDLE)
    end
 end
 
@@ -68,7 +111,9 @@ local function make_ready(entry)
 end
 
 local function run_in(worker, ...)
+   inside = inside + 1
    local ok, state = resume(worker, ...)
+   inside = inside - 1
    if not ok then
       -- Jobs catch the script's errors; what comes here is a fault of the library.
       report("library", debug.traceback(worker, tostring(state)))
@@ -80,7 +125,8 @@ local function run_in(worker, ...)
          pool[pool_size] = worker
       end
    elseif waiting[state] ~= worker then
-      make_ready { worker, n = 0 }   -- the script's own coroutine.yield: the others take a turn
+      -- The script's own coroutine.yield: the others take a turn.
+      make_ready { worker, n = 0, is_raw = state ~= coroutines.GIVE_WAY }
    end
 end
 
@@ -98,15 +144,19 @@ function task.start(job, a, b, c)
    local mark = progress.mark
    local consumer, deadline = mark.consumer, mark.deadline
    mark.consumer, mark.deadline, mark.turn = 0, 0, mark.turn + 1
-   run_in(worker, job, a, b, c)
+   run_in(worker, GO, job, a, b, c)
    mark.consumer, mark.deadline = consumer, deadline
 end
 
---- The running worker; nil in the main chunk, and in a coroutine that is not ours.
+--- The running worker, also in a coroutine of the script's that it runs; nil in the main chunk.
 function task.current()
    local co = running()
-   return co and ours[co] and co or nil
+   if not co or ours[co] then return co end
+   return (coroutines.host(co))
 end
+
+--- Does a worker run, in whatever coroutine?
+function task.is_inside() return inside > 0 end
 
 -- What the task was at before its wait, it is at again.
 local function resumed(consumer, deadline, ...)
@@ -116,12 +166,11 @@ local function resumed(consumer, deadline, ...)
 end
 
 local function wait_in_main(token, soft)
-   local is_chunk = running() == nil
-   if is_chunk and must_stop(soft, true) then error(task.STOPPED, 0) end
+   if must_stop(soft, true) then error(task.STOPPED, 0) end
    waiting[token] = MAIN
    while waiting[token] do
       pump()
-      if is_chunk and waiting[token] and must_stop(soft, false) then
+      if waiting[token] and must_stop(soft, false) then
          waiting[token] = nil
          error(task.STOPPED, 0)
       end
@@ -131,11 +180,13 @@ local function wait_in_main(token, soft)
    return unpack(r, 1, r.n)
 end
 
---- Waits until somebody wakes `token`; returns what they gave. In the main chunk it pumps.
+--- Waits until somebody wakes `token`; returns what they gave. In the main chunk, and in coroutines that it runs, it
+-- pumps; a coroutine of the script's within a task waits with its task.
 -- @tparam number token of task.token
 -- @tparam[opt] boolean soft nothing is at stake: when the program stops, the main chunk need not see
 -- the end of this wait
 function task.wait(token, soft)
+   check()
    local worker, mark = task.current(), progress.mark
    local consumer, deadline = mark.consumer, mark.deadline
    mark.consumer, mark.deadline = 0, 0
@@ -148,7 +199,7 @@ function task.wait(token, soft)
       soft_token[worker] = token
    end
    waiting[token] = worker
-   return resumed(consumer, deadline, yield(token))
+   return resumed(consumer, deadline, suspend(token))
 end
 
 --- Ends a spawned task: at once when nothing is at stake in its wait, else at its next such wait.
@@ -183,7 +234,7 @@ function task.run_ready()
       if not entry then break end   -- a turn within this turn took the rest
       ready[ready_first] = nil
       ready_first = ready_first + 1
-      run_in(entry[1], unpack(entry, 2, entry.n + 1))
+      if entry.is_raw then run_in(entry[1]) else run_in(entry[1], GO, unpack(entry, 2, entry.n + 1)) end
    end
    if ready_first > ready_last then ready_first, ready_last = 1, 0 end
    return any

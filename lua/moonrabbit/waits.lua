@@ -36,6 +36,7 @@ end
 --- Waits until an event has come and was dispatched; in the main chunk no more than one is.
 -- @treturn ?boolean nil: none within `timeout` seconds
 function waits.event(timeout)
+   task.check()
    local deadline = timeout and C.mr_now() + timeout
    if task.current() then
       local token = task.token()

@@ -44,6 +44,7 @@ local EXAMPLES = {
       "healthy -> unhealthy: database: it does not answer", "   database: unhealthy",
       "unhealthy -> healthy", "   database: healthy", queues = { "example.health" },
    },
+   ["tasks.lua"] = { "the rows of select 1", "the rows of table 1", "the rows of table 2", "the rows of table 5", "all done" },
    ["graceful_stop.lua"] = {
       "job 1 begins", "job 2 begins", "stopping", "job 1 is done", "job 2 is done", "3 jobs are in the queue for the next one",
       queues = { "example.stop" }, never = { "job 3 begins" },

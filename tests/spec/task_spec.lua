@@ -74,6 +74,25 @@ describe("task", function()
       assert.is_true(ran)
    end)
 
+   it("never has a coroutine that died do another job (FIELD-W17)", function()
+      local dead
+      task.start(function()
+         dead = task.current()
+         error "a fault of the library"
+      end)
+      assert.is_truthy(reports[1]:find("^library: .*a fault of the library"))
+      assert.equal("dead", coroutine.status(dead))
+      local ran = 0
+      for _ = 1, 5 do
+         task.spawn(function()
+            assert.are_not.equal(dead, task.current())
+            ran = ran + 1
+         end)
+      end
+      assert.equal(5, ran)
+      assert.equal(1, #reports)
+   end)
+
    it("uses coroutines again", function()
       local first, second
       task.spawn(function() first = task.current() end)

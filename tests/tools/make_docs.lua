@@ -16,7 +16,8 @@ end
 -- ---- docs/api.md ----
 
 local PAGES = {
-   { "The module `mr`", "init", "mr" }, { "Connections", "connection", "conn" },
+   { "The module `mr`", "init", "mr" }, { "Tasks: events, semaphores, channels of values", "sync", "mr" },
+   { "Connections", "connection", "conn" },
    { "Channels: exchanges, queues, bindings", "declare", "ch" }, { "Channels: the rest", "channel", "ch" },
    { "Publishing", "publish", "ch" }, { "Tickets", "ticket", "ticket" }, { "Messages", "message", "msg" },
    { "Messages: another try, the dead letters, answers", "message_ways", "msg" },
@@ -43,7 +44,11 @@ local PAGES = {
 local OURS = { mr = true, consumer = true, Worker = true, Connection = true, Channel = true, Ticket = true,
    Consumer = true, methods = true, value = true, log = true, Timer = true, testing = true, Broker = true, Pool = true,
    retry = true, Simple = true, pool = true, rpc = true, rpc_server = true, publisher = true, Publisher = true,
-   topology = true, Topology = true, Server = true, health = true }
+   topology = true, Topology = true, Server = true, health = true, sync = true, Event = true,
+   Semaphore = true, Queue = true }
+
+-- What the methods of a module are called on, where its page is not about it alone.
+local CALLED_ON = { Server = "server", Timer = "timer", Broker = "broker", Event = "event", Semaphore = "semaphore", Queue = "channel" }
 
 -- One tag of LDoc as a line of Markdown.
 local function tag_line(tag, rest)
@@ -76,16 +81,14 @@ end
 local function signature(object, head)
    local owner, sep, name, args = head:match "^function ([%w_]+)([.:])([%w_]+)(%b())"
    if not owner or not OURS[owner] or name:find "^_" then return nil end
-   if owner == "mr" or owner == "value" then return "mr." .. name .. args end
+   if owner == "mr" or owner == "value" or owner == "sync" then return "mr." .. name .. args end
    if owner == "log" then return "mr.log." .. name .. args end
    if (owner == "pool" or owner == "consumer") and name == "new" then return ("mr.%s(opts)"):format(owner) end
    if owner == "Connection" and object == "simple" then return "conn:" .. name .. args end
-   if owner == "Broker" then return "broker:" .. name .. args end
+   if CALLED_ON[owner] then return CALLED_ON[owner] .. ":" .. name .. args end
    if owner == "publisher" and name == "new" then return "mr.publisher(opts)" end
    if owner == "topology" and name == "new" then return "mr.topology(data)" end
    if owner == "topology" and object == "topology" then return "mr.topology." .. name .. args end
-   if owner == "Server" then return "server:" .. name .. args end
-   if owner == "Timer" then return "timer:" .. name .. args end
    return object .. sep .. name .. args
 end
 
@@ -113,10 +116,13 @@ Made from the comments in `lua/moonrabbit/` by `tests/tools/make_docs.lua`; the 
 
 `local mr = require "moonrabbit"`. Options are one table; unknown names are errors that name the nearest valid
 one. Times are seconds. What fails at run time returns `nil, err`; misuse raises an error at the caller. Everything
-that waits suspends only the calling coroutine; in the main chunk it pumps until it is done.
+that waits suspends only the calling task; in the main chunk it pumps until it is done. Where nothing can wait, in a
+function that C calls (a comparator of `table.sort`, a callback of `string.gsub`, a module that a task requires, a `__gc`),
+it raises an error before it does anything; [the guide](guide.md#tasks) says more.
 
 An `err` is a table: `kind`, `code` (AMQP's reply code or nil), `text`, `scope`, `recoverable`, `hint`, `errno`;
-`tostring(err)` is one good line. In a handler, timer or task everything may be called.
+`tostring(err)` is one good line. In a handler, timer or task everything may be called
+but `mr.run` and `mr.poll`.
 
 `mr.args` is what `moonrabbit run --set KEY=VALUE` set, as strings, with the script's own arguments from 1 on; the command
 is in [worker](worker.md).

@@ -1,0 +1,102 @@
+--- coroutines: those of the script's own, and why nobody but the loop resumes one of ours.
+-- SPDX-License-Identifier: MIT
+-- luacheck: ignore 122
+-- A wait within a coroutine of the script's suspends it, what resumed it, and so on up to the task: each of them
+-- is suspended in coroutine.resume, which passes the wait on. That takes a coroutine.resume (and a coroutine.wrap) that
+-- knows of it, so this module puts its own in the place of Lua's. For all else they do what Lua's do.
+local coroutines = {}
+
+-- Lua's own: another copy of the library may have been here before.
+local registry = debug.getregistry()
+local raw = registry["moonrabbit.coroutine"] or { resume = coroutine.resume, yield = coroutine.yield }
+registry["moonrabbit.coroutine"] = raw
+
+local resume, yield = raw.resume, raw.yield
+local create, running, can_yield = coroutine.create, coroutine.running, coroutine.isyieldable
+local status = coroutine.status
+
+--- What the loop resumes with, first of all: nobody else has it.
+coroutines.GO = {}
+--- A task suspends itself with this to let the others take a turn.
+coroutines.GIVE_WAY = {}
+--- The coroutines of the tasks, as keys.
+coroutines.ours = setmetatable({}, { __mode = "k" })
+--- Lua's own coroutine.resume.
+coroutines.resume = resume
+
+local GO, GIVE_WAY, ours = coroutines.GO, coroutines.GIVE_WAY, coroutines.ours
+local WAIT = {} -- a coroutine of the script's yields this first when it waits
+local hosts = setmetatable({}, { __mode = "kv" }) -- coroutine that runs or waits -> the task that it belongs to
+local cut = setmetatable({}, { __mode = "k" })    -- those with a function of C between them and their task
+
+local REFUSED = "a task of Moonrabbit's goes on when what it waits for has come, not by coroutine.resume: to wait for "
+   .. "a callback, use mr.event()"
+local WAITS = "this coroutine waits for something, and goes on when it has come: to wait for a callback, use mr.event()"
+
+--- The task that a coroutine of the script's belongs to.
+-- @treturn ?thread nil: none, or nobody knows
+-- @treturn boolean is there a function of C between the two?
+function coroutines.host(co) return hosts[co], cut[co] or false end
+
+-- Goes on when the loop says so, and gives back nothing but an explanation to whoever else resumes it.
+local function go_on(tag, ...)
+   if tag == GO then return ... end
+   return go_on(yield(nil, REFUSED))
+end
+
+--- Suspends the running coroutine, and its task, until the loop resumes it.
+-- @param what for the loop
+-- @return what the loop resumes it with
+function coroutines.suspend(what)
+   if ours[running()] then return go_on(yield(what)) end
+   return go_on(yield(WAIT, what))
+end
+local suspend = coroutines.suspend
+
+-- A coroutine that waits has its resumer wait.
+local function passed_on(co, ...)
+   local ok, mark, what = ...
+   if ok and mark == WAIT then return passed_on(co, resume(co, GO, suspend(what))) end
+   hosts[co], cut[co] = nil, nil
+   return ...
+end
+
+-- As Lua's.
+function coroutine.resume(co, ...)
+   if ours[co] then return false, REFUSED end
+   local me = running()
+   local host = me and (ours[me] and me or hosts[me])
+   if not host then
+      if hosts[co] and status(co) == "suspended" then return false, WAITS end
+      return resume(co, ...)
+   end
+   if hosts[co] then
+      if status(co) == "suspended" then return false, WAITS end
+      return resume(co, ...) -- it runs: Lua says so
+   end
+   if type(co) == "thread" then hosts[co], cut[co] = host, cut[me] or not can_yield() or nil end
+   return passed_on(co, resume(co, ...))
+end
+local resume_known = coroutine.resume
+
+local function result(ok, ...)
+   if ok then return ... end
+   error((...), 0)
+end
+
+-- As Lua's.
+function coroutine.wrap(fn)
+   local co = create(fn)
+   return function(...) return result(resume_known(co, ...)) end
+end
+
+-- As Lua's; in a task it lets the others take a turn.
+function coroutine.yield(...)
+   if not ours[running()] then return yield(...) end
+   if select("#", ...) > 0 then
+      error("nobody takes the values of a coroutine.yield in a task: to wait for a callback, use mr.event()", 2)
+   end
+   return go_on(yield(GIVE_WAY))
+end
+
+return coroutines
