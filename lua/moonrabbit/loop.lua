@@ -45,6 +45,9 @@ function loop.runtime()
    return rt
 end
 
+--- Has it been made, and not been closed?
+function loop.is_running() return rt ~= nil end
+
 -- Events that were pulled and will not be dispatched.
 local function drop_batch()
    while at < count do

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "bridge/ending.h"
 #include "broker/peer.h"
 #include "broker/report.h"
 #include "broker/thread.h"
@@ -44,7 +45,7 @@ struct mr_server {
 	struct mr_broker *broker;
 	struct mr_node listeners;
 	int mail[2]; /* pipe of struct mr_server_call * */
-	ev_io mail_io;
+	ev_io mail_io, ending_io;
 	ev_timer tick;
 	bool stopped;
 };
@@ -270,12 +271,23 @@ static void arm_tick(struct mr_server *s)
 static void *run(void *arg)
 {
 	struct mr_server *s = arg;
+	mr_ending_is_ours();
 	while (!s->stopped) {
 		mr_wire_flush(&s->wire);
 		arm_tick(s);
 		ev_run(s->wire.loop, EVRUN_ONCE);
 	}
+	mr_tls_thread_end();
+	mr_ending_leave(MR_ENDING_BROKER);
 	return NULL;
+}
+
+static void on_ending(struct ev_loop *loop, ev_io *io, int revents)
+{
+	struct mr_server *s = io->data;
+	(void)revents;
+	ev_io_stop(loop, io); /* it stays readable */
+	s->stopped = true;
 }
 
 /* ---- start and end ---- */
@@ -297,10 +309,17 @@ static void free_server(struct mr_server *s)
 static int start_thread(struct mr_server *s)
 {
 	sigset_t all, before;
+	int ending;
+	mr_tls_prepare();
+	if (mr_ending_enter(MR_ENDING_BROKER, &ending, NULL) != MR_OK) return EAGAIN;
+	ev_io_init(&s->ending_io, on_ending, ending, EV_READ);
+	s->ending_io.data = s;
+	ev_io_start(s->wire.loop, &s->ending_io);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the host's */
 	int error = pthread_create(&s->thread, NULL, run, s);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (error) mr_ending_leave(MR_ENDING_BROKER);
 	return error;
 }
 
@@ -363,6 +382,8 @@ enum mr_status mr_server_do(mr_server *s, struct mr_server_call *c)
 	if (mr_server_is_forked(s))
 		return mr_error_set(&c->error, MR_FORKED, MR_SCOPE_NONE, 0,
 			"this broker belongs to the parent");
+	if (mr_ending_has_begun())
+		return mr_error_set(&c->error, MR_CLOSED, MR_SCOPE_NONE, 0, "the process ends");
 	c->done = eventfd(0, EFD_CLOEXEC);
 	if (c->done < 0 || !post(s, c)) {
 		if (c->done >= 0) close(c->done);
@@ -401,6 +422,7 @@ void mr_server_stop(mr_server *s)
 {
 	struct mr_server_call stop = {.what = MR_SERVER_STOP};
 	struct mr_server_call *late;
+	if (mr_ending_has_begun()) return; /* its thread has ended, or will with the process */
 	mr_server_do(s, &stop);
 	pthread_join(s->thread, NULL);
 	while (read(s->mail[0], &late, sizeof late) == (ssize_t)sizeof late) {

@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "bridge/ending.h"
 #include "engine/engine.h"
 #include "engine/link.h"
+#include "net/tls.h"
 
 #define LINGER 0.005            /* s: how late a command of a busy host is seen at most */
 #define IN_FLIGHT_MAX 65536     /* deliveries at the host before the links stop reading */
@@ -200,6 +202,7 @@ static void sleep_once(struct mr_engine *e, bool busy)
 static void *run(void *arg)
 {
 	struct mr_engine *e = arg;
+	mr_ending_is_ours();
 	while (!e->stopped) {
 		bool busy = drain_commands(e);
 		flush_links(e);
@@ -217,6 +220,8 @@ static void *run(void *arg)
 	mr_checkup_close(&e->checkup);
 	mr_board_stop(&e->bridge->board);
 	mr_wake_signal(&e->bridge->host);
+	mr_tls_thread_end();
+	mr_ending_leave(MR_ENDING_IO);
 	return NULL;
 }
 
@@ -228,6 +233,17 @@ static void on_wake(struct ev_loop *loop, ev_io *io, int revents)
 	(void)loop;
 	(void)revents;
 	mr_wake_clear(&e->bridge->io);
+}
+
+/* The process ends: what the host has said by now goes out first. */
+static void on_ending(struct ev_loop *loop, ev_io *io, int revents)
+{
+	struct mr_engine *e = io->data;
+	(void)revents;
+	ev_io_stop(loop, io); /* it stays readable */
+	drain_commands(e);
+	flush_links(e);
+	begin_stop(e, mr_engine_now(e) + MR_ENDING_TIME);
 }
 
 static void on_linger(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -294,8 +310,11 @@ static void on_resolver_watch(void *owner, int fd, unsigned want)
 
 /* ---- start and end ---- */
 
-static void init_watchers(struct mr_engine *e)
+static void init_watchers(struct mr_engine *e, int ending)
 {
+	ev_io_init(&e->ending_io, on_ending, ending, EV_READ);
+	e->ending_io.data = e;
+	ev_io_start(e->loop, &e->ending_io);
 	ev_io_init(&e->wake_io, on_wake, e->bridge->io.fd, EV_READ);
 	ev_init(&e->linger, on_linger);
 	e->linger.repeat = LINGER;
@@ -347,8 +366,14 @@ static int start_thread(struct mr_engine *e)
 
 enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge, mr_error *error)
 {
-	struct mr_engine *e = mr_calloc(1, sizeof *e);
-	enum mr_status st = MR_NO_MEMORY;
+	struct mr_engine *e;
+	int ending;
+	mr_tls_prepare();
+	enum mr_status st = mr_ending_enter(MR_ENDING_IO, &ending, error);
+	if (st != MR_OK) return st;
+	st = MR_NO_MEMORY;
+	e = mr_calloc(1, sizeof *e);
+	if (!e) mr_ending_leave(MR_ENDING_IO);
 	if (!e) return mr_error_set(error, st, MR_SCOPE_NONE, 0, "out of memory");
 	e->bridge = bridge;
 	e->log = (struct mr_log){.fd = 2, .level = MR_LOG_WARN};
@@ -362,7 +387,7 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 	mr_watches_init(&e->watches, &e->timers, &e->dispatch);
 	mr_pools_init(&e->pools, &e->timers, &e->dispatch);
 	mr_stall_init(&e->stall, e->loop, bridge, &e->log);
-	init_watchers(e);
+	init_watchers(e, ending);
 	st = mr_checkup_init(&e->checkup, e);
 	if (st == MR_OK) st = mr_resolver_open(&e->resolver, on_resolver_watch, e, error);
 	if (st != MR_OK) goto fail;
@@ -376,6 +401,7 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 	return MR_OK;
 fail:
 	free_engine(e);
+	mr_ending_leave(MR_ENDING_IO);
 	return mr_error_set(error, st, MR_SCOPE_NONE, 0, "cannot start a runtime: out of memory");
 }
 
@@ -383,5 +409,6 @@ void mr_engine_join(struct mr_engine *e)
 {
 	if (!e) return;
 	pthread_join(e->thread, NULL);
-	free_engine(e);
+	/* At the process's end others have gone, such as OpenSSL, whose host had it before us. */
+	if (!mr_ending_has_begun()) free_engine(e);
 }

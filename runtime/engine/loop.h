@@ -43,6 +43,7 @@ struct mr_engine {
 	struct mr_resolver *resolver;
 	struct mr_map resolver_watchers; /* ev_io by descriptor */
 	ev_io wake_io;
+	ev_io ending_io; /* the process ends */
 	ev_timer linger; /* looks for commands while the host is awake */
 	struct mr_timers timers;
 	struct mr_timer resolver_timer;

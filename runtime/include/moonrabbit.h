@@ -333,7 +333,9 @@ MR_API int mr_runtime_poll(mr_runtime *rt, mr_event *events, int max, double tim
  * one time at most is kept, the last; 0 forgets it. */
 MR_API int mr_runtime_wake_at(mr_runtime *rt, double at);
 /* Closes every connection in good order within `timeout` seconds, then by force, joins the thread
- * and frees the runtime with all that belongs to it. Takes NULL. */
+ * and frees the runtime with all that belongs to it. Takes NULL. A process that ends without it, by return
+ * from main or by exit(), has its connections closed in good order within half a second, what was published
+ * and settled before included. */
 MR_API void mr_runtime_free(mr_runtime *rt, double timeout);
 /* One MR_EV_FD event with this token when `fd` is ready for `events` (MR_FD_*); then it is forgotten. */
 MR_API int mr_watch_fd(mr_runtime *rt, uint64_t token, int fd, int events);

@@ -128,10 +128,20 @@ static int lua_guard(lua_State *L)
 	return 0;
 }
 
+/* leave(code, close): what os.exit does in the end. */
+static int lua_leave(lua_State *L)
+{
+	int code = (int)luaL_checkinteger(L, 1);
+	bool closes = lua_toboolean(L, 2);
+	mr_main_close_watchdog();
+	if (closes) lua_close(L);
+	exit(code);
+}
+
 static void open_process(lua_State *L)
 {
 	static const luaL_Reg functions[] = {{"catch", lua_catch}, {"supervise", lua_supervise},
-		{"guard", lua_guard}, {NULL, NULL}};
+		{"guard", lua_guard}, {"leave", lua_leave}, {NULL, NULL}};
 	lua_newtable(L);
 	luaL_register(L, NULL, functions);
 	lua_pushinteger(L, signal_pipe[0]);

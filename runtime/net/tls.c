@@ -29,6 +29,10 @@ struct tls {
 	size_t first_size;
 };
 
+void mr_tls_prepare(void) { OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL); }
+
+void mr_tls_thread_end(void) { OPENSSL_thread_stop(); }
+
 static enum mr_status fail(mr_error *error, enum mr_status kind, const char *what,
 	const char *detail)
 {

@@ -6,6 +6,11 @@
 
 #include "net/stream.h"
 
+/* Any thread, before the first I/O thread starts: OpenSSL must not be taken apart at exit() while one uses it. */
+void mr_tls_prepare(void);
+/* The last act of a thread that used TLS: what OpenSSL keeps for it goes. */
+void mr_tls_thread_end(void);
+
 struct mr_tls_options {                 /* strings are NUL-terminated; NULL: not given */
 	const char *ca_certs;           /* PEM file; NULL: the system's store */
 	const char *certfile, *keyfile; /* PEM; keyfile NULL: in certfile */

@@ -16,7 +16,7 @@ local may_include = {              -- folder -> folders or single headers it may
    bridge = { "base" },
    amqp = { "base" },
    net = { "base" },
-   broker = { "base", "net", "amqp/frame.h", "amqp/table.h", "amqp/guard.h", "amqp/method.h",
+   broker = { "base", "net", "bridge/ending.h", "amqp/frame.h", "amqp/table.h", "amqp/guard.h", "amqp/method.h",
       "amqp/client_method.h", "amqp/properties.h", "amqp/walk.h" },
    engine = { "base", "bridge", "amqp", "net", "broker/server.h" },
    api = { "base", "bridge", "engine/engine.h", "broker/server.h" },
@@ -32,8 +32,8 @@ local third_party = {              -- { header, patterns of the files that may i
    { "^ev%.h$", "^engine/", "^broker/server%.", "^broker/peer%." },
    { "^microhttpd%.h$", "^engine/health%." },
    { "^stdatomic%.h$", "^bridge/" },
-   -- resolve: pthread_once around c-ares' global start; no thread, no lock of ours
-   { "^pthread%.h$", "^engine/", "^broker/server%.", "^broker/registry%.c$", "^net/resolve%.c$" },
+   -- resolve: pthread_once around c-ares' global start, ending: around atexit; no thread, no lock of ours
+   { "^pthread%.h$", "^engine/", "^bridge/ending%.c$", "^broker/server%.", "^broker/registry%.c$", "^net/resolve%.c$" },
    { "^threads%.h$" },
    { "^lua[%w]*%.h", "^main/" },
    { "^lauxlib%.h$", "^main/" },

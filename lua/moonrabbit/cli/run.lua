@@ -97,6 +97,12 @@ local function set_watchdog()
    if process then require("moonrabbit.watchdog").install(process) end
 end
 
+-- A script that calls os.exit loses nothing that it has published or acked.
+local function set_exit()
+   local process = require("moonrabbit.cli.signals").process()
+   if process then require("moonrabbit.cli.leave").install(process) end
+end
+
 -- The last line, and the exit code.
 local function finish(mr, left, was_asked, lost)
    local is_whole = left.handlers == 0 and left.publishes == 0
@@ -113,6 +119,7 @@ local function main(mr, wanted)
    watch_for_changes(mr, wanted)
    set_guard(wanted)
    set_watchdog()
+   set_exit()
    if not run_script(wanted) then
       drain.run(math.min(wanted.drain, 1))
       return FAILED

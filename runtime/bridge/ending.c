@@ -1,0 +1,101 @@
+/* ending: the end of the process, told to our threads before what they use is taken apart.
+ * SPDX-License-Identifier: MIT */
+#include "bridge/ending.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define SLACK 500       /* ms beyond MR_ENDING_TIME, for a thread that is at something long */
+#define BROKER_TIME 200 /* ms */
+
+struct group {
+	atomic_int fd;   /* readable: end; -1: not open, or it was a parent's */
+	atomic_int left; /* readable: a thread has ended */
+	atomic_int threads;
+};
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int once_failed; /* errno */
+static struct group groups[MR_ENDING_KINDS] = {{-1, -1, 0}, {-1, -1, 0}};
+static atomic_bool begun;
+static _Thread_local bool is_ours;
+
+static void end_threads(struct group *g, mr_msec patience)
+{
+	struct pollfd left = {.fd = atomic_load(&g->left), .events = POLLIN};
+	mr_msec now = mr_clock_real(), until = now + patience;
+	int own = is_ours; /* exit() was called by one of ours, which ends with it */
+	if (atomic_load(&g->threads) <= own) return;
+	eventfd_write(atomic_load(&g->fd), 1);
+	for (; atomic_load(&g->threads) > own && now < until; now = mr_clock_real()) {
+		eventfd_t count;
+		poll(&left, 1, (int)(until - now));
+		eventfd_read(left.fd, &count);
+	}
+}
+
+static void at_exit(void)
+{
+	atomic_store(&begun, true);
+	end_threads(&groups[MR_ENDING_IO], MR_ENDING_TIME + SLACK);
+	end_threads(&groups[MR_ENDING_BROKER], BROKER_TIME);
+}
+
+/* The threads are the parent's, and so is what the descriptors stand for. */
+static void in_child(void)
+{
+	for (int i = 0; i < MR_ENDING_KINDS; i++) {
+		int fds[] = {atomic_exchange(&groups[i].fd, -1),
+			atomic_exchange(&groups[i].left, -1)};
+		if (fds[0] >= 0) close(fds[0]);
+		if (fds[1] >= 0) close(fds[1]);
+		atomic_store(&groups[i].threads, 0);
+	}
+	is_ours = false;
+}
+
+static void register_handlers(void)
+{
+	once_failed = pthread_atfork(NULL, NULL, in_child);
+	if (!once_failed && atexit(at_exit) != 0) once_failed = ENOMEM;
+}
+
+/* Of two threads that come first at a time the descriptor of one is it. */
+static int open_event(atomic_int *at)
+{
+	int none = -1, fd = atomic_load(at);
+	if (fd >= 0) return fd;
+	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (fd < 0 || atomic_compare_exchange_strong(at, &none, fd)) return fd;
+	close(fd);
+	return none;
+}
+
+enum mr_status mr_ending_enter(enum mr_ending_who who, int *fd, mr_error *error)
+{
+	pthread_once(&once, register_handlers);
+	if (atomic_load(&begun))
+		return mr_error_set(error, MR_CLOSED, MR_SCOPE_NONE, 0, "the process ends");
+	*fd = once_failed ? -1 : open_event(&groups[who].fd);
+	if (*fd < 0 || open_event(&groups[who].left) < 0)
+		return mr_error_system(error, MR_NO_MEMORY, MR_SCOPE_NONE,
+			once_failed ? once_failed : errno, "cannot watch the process's end");
+	atomic_fetch_add(&groups[who].threads, 1);
+	return MR_OK;
+}
+
+void mr_ending_is_ours(void) { is_ours = true; }
+
+void mr_ending_leave(enum mr_ending_who who)
+{
+	struct group *g = &groups[who];
+	atomic_fetch_sub(&g->threads, 1);
+	eventfd_write(atomic_load(&g->left), 1);
+}
+
+bool mr_ending_has_begun(void) { return atomic_load(&begun); }
