@@ -15,7 +15,9 @@ static enum mr_status send_seed(mr_connection *c)
 		mr_free(seed);
 		return seed ? MR_CLOSED : MR_NO_MEMORY;
 	}
-	*seed = (struct mr_link_seed){(struct mr_config *)(uintptr_t)c->config, c->gauge};
+	*seed = (struct mr_link_seed){.config = (struct mr_config *)(uintptr_t)c->config,
+		.gauge = c->gauge,
+		.number = c->number};
 	*cmd = (struct mr_command){.type = MR_CMD_LINK_NEW, .connection = c->number, .data = seed};
 	mr_command_commit(c->rt);
 	return MR_OK;

@@ -164,6 +164,16 @@ static void parted(mr_runtime *rt, const mr_event *ev)
 	if (c && c->parting && ev->token == c->parting && !ev->channel) mr_connection_free(c);
 }
 
+/* False: it was unwatched meanwhile; its token may be in use again. */
+static bool watch_ended(mr_runtime *rt, mr_event *ev)
+{
+	void *serial = mr_map_get(&rt->watched, ev->token);
+	if (!serial || (uintptr_t)serial != ev->epoch) return false;
+	mr_map_take(&rt->watched, ev->token);
+	ev->epoch = 0;
+	return true;
+}
+
 bool mr_apply_event(mr_runtime *rt, mr_event *ev)
 {
 	mr_connection *c;
@@ -183,6 +193,7 @@ bool mr_apply_event(mr_runtime *rt, mr_event *ev)
 		/* LOST is told when the channel has gone, so it may have no handle by now; its publisher
 		 * waits all the same. */
 		return true;
+	case MR_EV_FD: return watch_ended(rt, ev);
 	case MR_EV_NONE:
 		return true; /* the alarm of mr_runtime_wake_at: the poll returns, nothing else */
 	default: return true;

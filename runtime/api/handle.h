@@ -19,10 +19,13 @@ struct mr_runtime {
 	struct mr_map connections; /* by number */
 	struct mr_map pools;       /* by number */
 	struct mr_map requests;    /* of pools, by token: what is still to come */
+	struct mr_map watched;     /* serials of mr_watch_fd by token, of what has not ended */
+	uint32_t watch_serial;
 	uint32_t connection_numbers, epochs, pool_numbers;
 	uint32_t loop_mode;   /* connections with heartbeat_mode = "loop" */
 	unsigned unsignalled; /* commands pushed since the I/O thread was last woken */
 	bool prepared;        /* the last poll left the host announced as asleep */
+	bool unseen; /* it woke by itself: the I/O thread takes it to be asleep until the next signal */
 	struct mr_log log;
 	struct mr_meter *meters[MR_METERS_MAX + 1];
 	size_t meter_count;

@@ -13,6 +13,7 @@
 /* Commands a busy host may add before the I/O thread is woken, if it sleeps: an ack each would cost a
  * system call each. A host that polls wakes it anyway, and a sleeping thread looks every 5 ms. */
 #define UNSIGNALLED_MAX 64
+#define POLL_MAX 3600000 /* ms: one poll(2), of any number */
 
 bool mr_is_forked(const mr_runtime *rt) { return *rt->alive == 0; }
 
@@ -88,6 +89,7 @@ void mr_runtime_free(mr_runtime *rt, double timeout)
 	drop_events(rt);
 	mr_pools_free(rt);
 	free_connections(rt);
+	mr_map_fini(&rt->watched);
 	for (size_t i = 0; i < rt->meter_count; i++) mr_free(rt->meters[i]);
 	mr_bridge_close(&rt->bridge);
 	munmap(rt->alive, 4096);
@@ -108,13 +110,19 @@ struct mr_command *mr_command_reserve(mr_runtime *rt, size_t extra, bool hurry)
 	}
 }
 
+static void signal_io(mr_runtime *rt)
+{
+	rt->unsignalled = 0;
+	rt->unseen = false;
+	mr_wake_signal(&rt->bridge.io);
+}
+
 void mr_command_commit(mr_runtime *rt)
 {
 	mr_ring_commit(&rt->bridge.commands);
-	/* `prepared`: the host is between two polls of its own loop; nothing else would wake the thread. */
-	if (++rt->unsignalled < UNSIGNALLED_MAX && !rt->prepared) return;
-	rt->unsignalled = 0;
-	mr_wake_signal(&rt->bridge.io);
+	/* A thread that takes the host to be asleep does not look by itself. */
+	if (++rt->unsignalled < UNSIGNALLED_MAX && !rt->prepared && !rt->unseen) return;
+	signal_io(rt);
 }
 
 enum mr_status mr_command_send(mr_runtime *rt, const struct mr_command *command)
@@ -146,48 +154,63 @@ static int take_events(mr_runtime *rt, mr_event *events, int max)
 	return n;
 }
 
-static void wait_for_event(mr_runtime *rt, double timeout)
+/* Until the descriptor is readable, or `until` (mr_clock_real) has come. False: a signal came. */
+static bool wait_for_event(mr_runtime *rt, mr_msec until)
 {
 	struct pollfd pfd = {.fd = rt->bridge.host.fd, .events = POLLIN};
-	mr_msec ms = timeout < 0 ? -1 : mr_msec_of(timeout);
+	mr_msec ms = until == MR_NEVER ? -1 : until - mr_clock_real();
+	if (until != MR_NEVER && ms < 0) ms = 0;
 	atomic_store_explicit(&rt->bridge.host_waits, true, memory_order_relaxed);
-	poll(&pfd, 1,
-		ms > 3600000 ? 3600000 : (int)ms); /* EINTR: the host's signal, the host's matter */
+	int n = poll(&pfd, 1, ms > POLL_MAX ? POLL_MAX : (int)ms);
 	atomic_store_explicit(&rt->bridge.host_waits, false, memory_order_relaxed);
+	return n >= 0;
 }
 
+/* The descriptor is cleared whatever cancel says: of a wake that lost its race with an earlier cancel the
+ * write may have come only now, and would keep the descriptor readable for nothing. */
 static void awake(mr_runtime *rt)
 {
 	if (!rt->prepared) return;
 	rt->prepared = false;
-	if (mr_wake_cancel(&rt->bridge.host)) mr_wake_clear(&rt->bridge.host);
+	rt->unseen = !mr_wake_cancel(&rt->bridge.host);
+	mr_wake_clear(&rt->bridge.host);
 }
 
 static void pumped(mr_runtime *rt)
 {
 	struct mr_command c = {.type = MR_CMD_PUMPED};
 	if (rt->loop_mode) mr_command_send(rt, &c);
-	if (!rt->unsignalled) return;
-	rt->unsignalled = 0;
-	mr_wake_signal(&rt->bridge.io);
+	if (rt->unsignalled) signal_io(rt);
+}
+
+/* What came before the host made ready to sleep, or while it did; then it is left ready to. */
+static int take_or_prepare(mr_runtime *rt, mr_event *events, int max)
+{
+	int n = take_events(rt, events, max);
+	if (n) return n;
+	rt->prepared = true;
+	mr_wake_prepare(&rt->bridge.host);
+	n = take_events(rt, events, max);
+	if (n) awake(rt);
+	return n;
 }
 
 static int poll_events(mr_runtime *rt, mr_event *events, int max, double timeout)
 {
 	awake(rt);
 	pumped(rt);
-	int n = take_events(rt, events, max);
-	if (n) return n;
-	rt->prepared = true;
-	mr_wake_prepare(&rt->bridge.host);
-	n = take_events(rt, events, max); /* what came while we made ready to sleep */
-	if (!n && timeout != 0) {
-		wait_for_event(rt, timeout);
+	int n = take_or_prepare(rt, events, max);
+	if (n || timeout == 0) return n;
+	mr_msec until = timeout < 0 ? MR_NEVER : mr_clock_real() + mr_msec_of(timeout);
+	for (;;) {
+		bool interrupted = !wait_for_event(rt, until);
 		awake(rt);
 		n = take_events(rt, events, max);
+		/* A signal is the host's own: it wants to see to it. */
+		if (n || interrupted || mr_clock_real() >= until) return n;
+		n = take_or_prepare(rt, events, max);
+		if (n) return n;
 	}
-	if (n) awake(rt);
-	return n;
 }
 
 int mr_runtime_poll(mr_runtime *rt, mr_event *events, int max, double timeout)
@@ -209,14 +232,24 @@ int mr_runtime_wake_at(mr_runtime *rt, double at)
 int mr_watch_fd(mr_runtime *rt, uint64_t token, int fd, int events)
 {
 	struct mr_command c = {.type = MR_CMD_WATCH_FD, .token = token, .number = (uint64_t)fd};
+	if (mr_is_forked(rt)) return MR_FORKED;
 	if (!token || fd < 0 || !(events & (MR_FD_READ | MR_FD_WRITE))) return MR_BAD_ARGUMENT;
+	if (mr_map_get(&rt->watched, token)) return MR_BAD_ARGUMENT;
+	if (!++rt->watch_serial) ++rt->watch_serial;
+	c.epoch = rt->watch_serial;
+	if (mr_map_put(&rt->watched, token, (void *)(uintptr_t)c.epoch) != MR_OK)
+		return MR_NO_MEMORY;
 	c.flags = (uint16_t)(events & (MR_FD_READ | MR_FD_WRITE));
-	return mr_command_send(rt, &c);
+	enum mr_status st = mr_command_send(rt, &c);
+	if (st != MR_OK) mr_map_take(&rt->watched, token);
+	return st;
 }
 
 int mr_unwatch_fd(mr_runtime *rt, uint64_t token)
 {
 	struct mr_command c = {.type = MR_CMD_UNWATCH_FD, .token = token};
+	if (mr_is_forked(rt)) return MR_FORKED;
+	if (!mr_map_take(&rt->watched, token)) return MR_OK; /* it has ended */
 	return mr_command_send(rt, &c);
 }
 

@@ -26,7 +26,9 @@ void mr_board_stop(struct mr_board *board);                         /* I/O */
 bool mr_board_is_stopped(const struct mr_board *board);             /* host */
 void mr_gauge_advance(struct mr_gauge *gauge, uint64_t gone);       /* I/O */
 uint64_t mr_gauge_gone(const struct mr_gauge *gauge);               /* host */
-void mr_gauge_want_room(struct mr_gauge *gauge);                    /* host */
-bool mr_gauge_take_want(struct mr_gauge *gauge);                    /* I/O: true once */
+/* Host; it must look at `gone` once more after this: what left meanwhile is told to nobody. */
+void mr_gauge_want_room(struct mr_gauge *gauge);
+/* I/O, after an advance: true once after a want. */
+bool mr_gauge_take_want(struct mr_gauge *gauge);
 
 #endif

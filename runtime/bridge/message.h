@@ -5,6 +5,7 @@
 #define MR_BRIDGE_MESSAGE_H
 
 #include "base/clock.h"
+#include "base/list.h"
 #include "base/slice.h"
 
 /* The token of a request that no host made: its end is told to nobody. */
@@ -25,7 +26,7 @@ enum mr_command_type {
 	MR_CMD_PUBLISH,  /* number, flags, deadline; a struct mr_outgoing and its bytes follow */
 	MR_CMD_SETTLE,   /* number: tag, epoch, how, flags; data: the delivery when RELEASE */
 	MR_CMD_RELEASE,  /* data: the delivery */
-	MR_CMD_WATCH_FD, /* token, number: fd, flags */
+	MR_CMD_WATCH_FD, /* token, epoch, number: fd, flags */
 	MR_CMD_UNWATCH_FD, /* token */
 	MR_CMD_WAKE_AT,    /* deadline */
 	MR_CMD_CLOCK,      /* token: the clock was moved */
@@ -96,10 +97,13 @@ struct mr_health_note {
 
 struct mr_config;
 struct mr_gauge;
-/* What a new link is made of; the link takes both and frees them with itself. */
+/* What a new link is made of. The host reads both until it pushes MR_CMD_LINK_FREE: the link frees them with
+ * itself; without memory for a link the seed stays, in their place. */
 struct mr_link_seed {
 	struct mr_config *config;
 	struct mr_gauge *gauge;
+	struct mr_node node; /* in engine->barren, when no link came of it */
+	uint32_t number;
 };
 
 /* Rides on MR_EV_CONNECTION when a connection opens; api takes it. */

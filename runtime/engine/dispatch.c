@@ -50,6 +50,11 @@ void mr_dispatch_flush(struct mr_dispatch *d)
 
 bool mr_dispatch_is_full(const struct mr_dispatch *d) { return mr_buffer_size(&d->backlog) != 0; }
 
+bool mr_dispatch_has_room(struct mr_dispatch *d)
+{
+	return mr_dispatch_is_full(d) && mr_ring_reserve(&d->bridge->events, sizeof(mr_event));
+}
+
 void mr_dispatch_fini(struct mr_dispatch *d)
 {
 	mr_event event;

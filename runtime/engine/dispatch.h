@@ -20,6 +20,8 @@ void mr_dispatch_push(struct mr_dispatch *d, const mr_event *event);
 /* Moves what it can from the backlog to the ring and wakes the host if there is news. */
 void mr_dispatch_flush(struct mr_dispatch *d);
 bool mr_dispatch_is_full(const struct mr_dispatch *d);
+/* Something waits in the backlog, and the ring has room for it. False: the host will say when it has. */
+bool mr_dispatch_has_room(struct mr_dispatch *d);
 void mr_dispatch_fini(struct mr_dispatch *d);
 
 #endif

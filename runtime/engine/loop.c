@@ -50,6 +50,22 @@ static void set_deaf(struct mr_engine *e, bool deaf)
 
 /* ---- commands ---- */
 
+/* Frees the seed of a link that there is not; 0: all of them. */
+static void free_barren(struct mr_engine *e, uint32_t number)
+{
+	struct mr_node *next;
+	for (struct mr_node *n = e->barren.next; n != &e->barren; n = next) {
+		struct mr_link_seed *seed = mr_container(n, struct mr_link_seed, node);
+		next = n->next;
+		if (number && seed->number != number) continue;
+		mr_list_remove(n);
+		mr_config_fini(seed->config);
+		mr_free(seed->config);
+		mr_free(seed->gauge);
+		mr_free(seed);
+	}
+}
+
 static void no_link(struct mr_engine *e, const struct mr_command *c)
 {
 	if (c->type == MR_CMD_REQUEST) {
@@ -58,8 +74,10 @@ static void no_link(struct mr_engine *e, const struct mr_command *c)
 		mr_free(copy);
 	}
 	if (c->type == MR_CMD_SECRET) mr_free(c->data);
+	if (c->type == MR_CMD_LINK_FREE) free_barren(e, c->connection);
 	if (!c->token) return;
-	mr_event ev = {.type = MR_EV_DONE, .status = MR_NO_MEMORY, .token = c->token};
+	enum mr_status st = c->type == MR_CMD_LINK_CLOSE ? MR_OK : MR_NO_MEMORY;
+	mr_event ev = {.type = MR_EV_DONE, .status = (int32_t)st, .token = c->token};
 	mr_dispatch_push(&e->dispatch, &ev);
 }
 
@@ -67,10 +85,7 @@ static void new_link(struct mr_engine *e, const struct mr_command *c)
 {
 	struct mr_link_seed *seed = c->data;
 	if (mr_link_new(e, c->connection, seed) == MR_OK) return;
-	mr_config_fini(seed->config);
-	mr_free(seed->config);
-	mr_free(seed->gauge);
-	mr_free(seed);
+	mr_list_append(&e->barren, &seed->node);
 }
 
 static void link_command(struct mr_engine *e, const struct mr_command *c)
@@ -118,7 +133,9 @@ static void obey(struct mr_engine *e, const struct mr_command *c)
 	switch (c->type) {
 	case MR_CMD_LINK_NEW: new_link(e, c); break;
 	case MR_CMD_RELEASE: mr_delivery_give(e->pool, c->data); break;
-	case MR_CMD_WATCH_FD: mr_watch_add(&e->watches, c->token, (int)c->number, c->flags); break;
+	case MR_CMD_WATCH_FD:
+		mr_watch_add(&e->watches, c->token, c->epoch, (int)c->number, c->flags);
+		break;
 	case MR_CMD_UNWATCH_FD: mr_watch_remove(&e->watches, c->token); break;
 	case MR_CMD_WAKE_AT: mr_timer_arm(&e->watches.alarm, c->deadline); break;
 	case MR_CMD_CLOCK: clock_moved(e, c->token); break;
@@ -187,8 +204,10 @@ static void sleep_once(struct mr_engine *e, bool busy)
 	struct mr_bridge *b = e->bridge;
 	size_t size;
 	if (!busy) {
+		/* What came, and what the host made room for, before it could see us asleep. */
 		mr_wake_prepare(&b->io);
-		busy = mr_ring_peek(&b->commands, &size) != NULL;
+		busy = mr_ring_peek(&b->commands, &size) != NULL ||
+		       mr_dispatch_has_room(&e->dispatch);
 	}
 	/* A host that is awake adds commands without waking us each time; its pace is not ours to slow. */
 	if (!busy && !mr_wake_is_asleep(&b->host))
@@ -196,7 +215,7 @@ static void sleep_once(struct mr_engine *e, bool busy)
 	else
 		ev_timer_stop(e->loop, &e->linger);
 	ev_run(e->loop, busy ? EVRUN_NOWAIT : EVRUN_ONCE);
-	if (mr_wake_cancel(&b->io)) mr_wake_clear(&b->io);
+	mr_wake_cancel(&b->io); /* the descriptor is cleared when it is readable: on_wake */
 }
 
 static void *run(void *arg)
@@ -337,6 +356,7 @@ static void free_engine(struct mr_engine *e)
 		}
 	while ((link = mr_map_next(&e->links, &at, NULL))) mr_link_free(link);
 	mr_map_fini(&e->links);
+	free_barren(e, 0);
 	mr_checkup_fini(&e->checkup);
 	mr_server_release(e->server);
 	mr_resolver_close(e->resolver);
@@ -379,6 +399,7 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 	e->log = (struct mr_log){.fd = 2, .level = MR_LOG_WARN};
 	e->dispatch.bridge = bridge;
 	mr_list_init(&e->dirty);
+	mr_list_init(&e->barren);
 	e->loop = ev_loop_new(EVFLAG_NOENV | EVFLAG_NOSIGMASK);
 	if (mr_buffer_reserve(&e->scratch, MR_READ_CHUNK) != MR_OK || !e->loop ||
 		mr_delivery_pool_open(&e->pool) != MR_OK)

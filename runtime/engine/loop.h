@@ -38,6 +38,7 @@ struct mr_engine {
 	struct mr_delivery_pool *pool;
 	struct mr_map links;      /* by connection number */
 	struct mr_node dirty;     /* links with something to write */
+	struct mr_node barren;    /* seeds of links that memory did not suffice for */
 	struct mr_buffer scratch; /* where reads land; always empty */
 	mr_server *server;        /* of memory:// without a name */
 	struct mr_resolver *resolver;

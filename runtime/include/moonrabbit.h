@@ -337,8 +337,13 @@ MR_API int mr_runtime_wake_at(mr_runtime *rt, double at);
  * from main or by exit(), has its connections closed in good order within half a second, what was published
  * and settled before included. */
 MR_API void mr_runtime_free(mr_runtime *rt, double timeout);
-/* One MR_EV_FD event with this token when `fd` is ready for `events` (MR_FD_*); then it is forgotten. */
+/* One MR_EV_FD event with this token when `fd` is ready for `events` (MR_FD_*); then it is forgotten. A
+ * descriptor that cannot be watched (a plain file, a closed one) counts as ready, and one that is closed
+ * meanwhile, or whose number then stands for another file, within about a quarter of a second: the host's
+ * next call on it says what is wrong. MR_BAD_ARGUMENT: nothing to wait for, or a token that watches already;
+ * it is free again when its event was pulled, or was unwatched. */
 MR_API int mr_watch_fd(mr_runtime *rt, uint64_t token, int fd, int events);
+/* No MR_EV_FD with this token comes any more. MR_OK as well when it has come. */
 MR_API int mr_unwatch_fd(mr_runtime *rt, uint64_t token);
 
 /* What the host is at, in its own words: plain stores of the host thread, read by the I/O thread when the
