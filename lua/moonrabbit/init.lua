@@ -135,7 +135,10 @@ function mr.every(s, fn)
    return new_timer(loop.every, s, fn, false)
 end
 
---- Waits until a descriptor is ready: brings any non-blocking library into the loop.
+--- Waits until a descriptor is ready: brings any non-blocking library into the loop. What cannot be waited
+-- for (a plain file, a closed descriptor) counts as ready, and so does, within about a quarter of a second, a
+-- descriptor that is closed meanwhile or whose number then stands for another file: the next call on it says
+-- what is wrong.
 -- @tparam number fd
 -- @tparam string mode "r", "w" or "rw"
 -- @tparam[opt] number timeout seconds

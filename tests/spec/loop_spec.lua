@@ -9,6 +9,7 @@ ffi.cdef [[
 int spec_pipe(int *fds) __asm__("pipe");
 long spec_write(int fd, const char *bytes, size_t size) __asm__("write");
 int spec_close(int fd) __asm__("close");
+int spec_dup2(int from, int to) __asm__("dup2");
 struct spec_pollfd { int fd; short events, revents; };
 int spec_poll(struct spec_pollfd *fds, unsigned long count, int milliseconds) __asm__("poll");
 ]]
@@ -90,6 +91,30 @@ describe("loop", function()
       assert.equal("r", mr.wait_fd(fds[0], "r", 5))
       ffi.C.spec_close(fds[0])
       ffi.C.spec_close(fds[1])
+   end)
+
+   it("wakes who waits for a descriptor that is closed meanwhile, or becomes another file (FIELD-R16)", function()
+      local fds, others = ffi.new "int[2]", ffi.new "int[2]"
+      for _, close in ipairs {
+         function() ffi.C.spec_close(fds[0]) end, function() ffi.C.spec_dup2(others[0], fds[0]) end,
+      } do
+         ffi.C.spec_pipe(fds)
+         ffi.C.spec_pipe(others)
+         local waiting = 0
+         for _, mode in ipairs { "r", "rw" } do -- two of the same descriptor
+            mr.spawn(function()
+               waiting = waiting + 1
+               if mr.wait_fd(fds[0], mode, 30) then waiting = waiting - 1 end
+            end)
+         end
+         assert.is_nil((mr.wait_fd(fds[0], "r", 0.02)))
+         close()
+         local deadline = mr.now() + 20
+         while waiting > 0 and mr.now() < deadline do mr.sleep(0.01) end
+         assert.equal(0, waiting)
+         for _, fd in ipairs { fds[0], fds[1], others[0], others[1] } do ffi.C.spec_close(fd) end
+      end
+      assert.equal("rw", mr.wait_fd(fds[0], "rw", 5)) -- closed before
    end)
 
    it("refuses wrong arguments, naming them", function()
