@@ -4,6 +4,7 @@ local C = require("moonrabbit.ffi").C
 local connection = require "moonrabbit.connection"
 local consume = require "moonrabbit.consume"
 local each = require "moonrabbit.each"
+local farewell = require "moonrabbit.farewell"
 local handling = require "moonrabbit.handling"
 local inflight = require "moonrabbit.inflight"
 local log = require "moonrabbit.log"
@@ -47,6 +48,7 @@ end
 function drain.ask()
    if asked_at then return end
    asked_at = C.mr_now()
+   farewell.begin()
    C.mr_health_stopping(loop.runtime())
    for _, fn in ipairs(askers) do fn() end
    consume.each(function(consumer)
@@ -111,10 +113,12 @@ local function run_all(list, deadline)
    pump_until(function() return left == 0 end, deadline)
 end
 
+-- By force when time runs out: who waits for an answer hears that there is none.
 local function close_all(deadline)
-   local list = {}
+   local list, patience = {}, math.max(deadline - C.mr_now(), 0.1) * 0.8
    connection.each(function(conn)
-      if conn.state ~= "idle" then list[#list + 1] = function() conn:close() end end
+      if conn.state == "idle" then return end
+      list[#list + 1] = function() conn:close { timeout = math.min(patience, conn.options.close_timeout or patience) } end
    end)
    run_all(list, deadline)
 end
@@ -133,6 +137,7 @@ end
 -- finish, what on_stop registered runs, confirms come in, connections close. What is abandoned is logged,
 -- and its messages come again.
 -- @tparam number seconds for all of it; hooks and closing have one second more if need be
+-- What was published and is not confirmed by then is lost, and told so: a publish does not come again.
 -- @treturn table what was abandoned: {handlers = n, publishes = n, abandoned = the list of inflight}
 function drain.run(seconds)
    drain.patience = seconds
@@ -141,9 +146,13 @@ function drain.run(seconds)
    pump_until(function() return cancelling == 0 and handling.running == 0 and not messages.is_in_hand() end, deadline)
    run_all(hooks, math.max(deadline, C.mr_now() + 1))
    pump_until(function() return drain.outstanding() == 0 end, deadline)
-   local left = { handlers = handling.running, publishes = drain.outstanding(), abandoned = inflight.list() }
+   local left = { handlers = handling.running, abandoned = inflight.list() }
    log_abandoned(left.abandoned)
+   farewell.give_up()
    close_all(math.max(deadline, C.mr_now() + 1))
+   farewell.end_all()
+   pump_until(function() return not farewell.is_telling() and not task.has_ready() end, math.max(deadline, C.mr_now() + 1))
+   left.publishes = farewell.report()
    return left
 end
 

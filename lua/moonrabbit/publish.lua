@@ -98,6 +98,7 @@ end
 -- allow, to be sent again after a loss.
 local function register(book, exchange, routing_key, body, props)
    local t = new_ticket(0)
+   t.exchange, t.routing_key = exchange, routing_key
    enter(book, t)
    local room = book.keeps
    if room and #body <= room.left then

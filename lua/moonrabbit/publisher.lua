@@ -8,6 +8,7 @@ local drain = require "moonrabbit.drain"
 local each = require "moonrabbit.each"
 local edition = require "moonrabbit.edition"
 local errors = require "moonrabbit.errors"
+local farewell = require "moonrabbit.farewell"
 local home = require "moonrabbit.home"
 local job = require "moonrabbit.job"
 local loop = require "moonrabbit.loop"
@@ -35,12 +36,16 @@ drain.count(function()
    return count
 end)
 
-loop.on_close(function()
+local function abandon_all(why)
    for p in each(all) do
       p.is_closing = true
-      sender.abandon(p, "the program has ended")
+      p.box:close()
+      sender.abandon(p, why)
    end
-end)
+end
+
+farewell.on_give_up(abandon_all)
+loop.on_close(function() abandon_all "the program has ended" end)
 
 -- ---- options ----
 
@@ -135,7 +140,7 @@ local function ended(t, state, reason, cause)
       if self.options.on_failed then
          local err = ticket.error(t, t.kind or state, reason, cause)
          local message = { exchange = one.exchange, routing_key = one.routing_key, body = one.body, properties = one.props }
-         task.later(function() self.options.on_failed(err, message) end)
+         farewell.tell(self.options.on_failed, err, message)
       end
    end
    if self.in_line + self.in_flight + self.aside == 0 then all_done(self) end

@@ -101,6 +101,7 @@ end
 local function publish(self, queue, msg, body, props)
    local ch, err = channel(self)
    local t, deadline = ticket.new(0), C.mr_now() + PATIENCE
+   t.is_copy = true -- what it is of comes again
    while ch do
       if not msg.is_live then return nil, errors.new("stale", "message") end
       local ok, wait

@@ -23,7 +23,7 @@ end
 -- when it ends, unless that gives true: then its owner sends it again.
 function ticket.new(number)
    return setmetatable({ number = number, state = "waiting", waiter = false, message = nil, sent = nil,
-      on_end = nil, kind = nil, hint = nil }, Ticket)
+      on_end = nil, kind = nil, hint = nil, exchange = nil, routing_key = nil }, Ticket)
 end
 
 local TEXTS = {
@@ -59,10 +59,16 @@ function Ticket:wait(timeout)
    return result(self)
 end
 
+local witness                  -- told of each ticket that has not ended well while the program stops
+
+--- Sets fn(ticket, state), which is told of each ticket that ends and is not acked; nil: nobody.
+function ticket.set_witness(fn) witness = fn end
+
 local function finish(t, state, reason, cause)
    local on_end = t.on_end
    if on_end and on_end(t, state, reason, cause) then return end
    t.state = state
+   if witness and state ~= "acked" then witness(t, state) end
    local sent = t.sent
    if sent then
       sent.room.left = sent.room.left + #sent[3]

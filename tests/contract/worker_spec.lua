@@ -97,8 +97,8 @@ describe("a worker that is told to stop", function()
          mr.after(0.1, function() os.execute "kill -TERM $PPID" end)
          mr.publisher { connection = mr.connect "amqp://127.0.0.1:1", routing_key = "q" }:publish "x"
       ]])
-      assert.equal(75, code, out)
-      has(out, "msg=stopped code=75 handlers=0 publishes=1")
+      assert.equal(74, code, out)
+      has(out, "msg=stopped code=74 handlers=0 publishes=1")
    end)
 
    -- TSan holds signals back until the program calls something that it intercepts; a spinning script does not.

@@ -112,7 +112,8 @@ describe("a group of workers", function()
 
    it("ends with the worst: 0, then 75, then any other", function()
       for _, case in ipairs { { {}, {}, 0 }, { { code = 0 }, { code = 75 }, 75 }, { { code = 75 }, { code = 1 }, 1 },
-         { { code = 1 }, { code = 75 }, 1 }, { { signal = 9 }, { code = 0 }, 137 } } do
+         { { code = 1 }, { code = 75 }, 1 }, { { code = 75 }, { code = 74 }, 74 }, { { code = 74 }, { code = 75 }, 74 },
+         { { code = 74 }, { code = 1 }, 1 }, { { signal = 9 }, { code = 0 }, 137 } } do
          begin(2)
          group.workers[1].how, group.workers[2].how = case[1], case[2]
          assert.equal(case[3], group:worst())

@@ -5,7 +5,8 @@ local each = require "moonrabbit.each"
 
 local run = {}
 
-local FAILED, WRONG_USAGE, ABANDONED = 1, 2, 75 -- exit codes; 75: as of sysexits.h, "try again"
+-- Exit codes; those above 2 are of sysexits.h: "an I/O error" and "try again".
+local FAILED, WRONG_USAGE, UNSENT, ABANDONED = 1, 2, 74, 75
 local GRACE = 4 -- seconds beyond --drain after which the process ends whatever the script does; hooks and closing have two of them
 
 --- Adds the command to the parser.
@@ -21,7 +22,8 @@ Exit codes:
    0    all was settled
    1    the script failed, or a connection was lost for good
    2    wrong usage
-   75   something had to be abandoned when stopping: the log names it, and its messages come again
+   74   publishes were lost when stopping: the log names them, and they do not come again
+   75   handlers had to be abandoned when stopping: the log names them, and their messages come again
 
 Each option with a value, but --set, can be said in the environment, too: --log-format as
 MOONRABBIT_LOG_FORMAT, and so on. The command line wins. More: docs/worker.md.]])
@@ -88,7 +90,7 @@ local function set_guard(wanted)
    local form = wanted.log_format == "json" and '{"level":"error","msg":"stopped","code":"75","text":"%s"}'
       or 'level=error msg=stopped code=75 text="%s"'
    process.guard(math.ceil(wanted.drain) + GRACE,
-      form:format("the script did not let go within --drain; unsettled messages come again"))
+      form:format("the script did not let go within --drain; unsettled messages come again, unconfirmed publishes do not"))
 end
 
 -- Has a script that spins be reached, for its traceback and for time limits.
@@ -105,11 +107,14 @@ end
 
 -- The last line, and the exit code.
 local function finish(mr, left, was_asked, lost)
-   local is_whole = left.handlers == 0 and left.publishes == 0
-   local code = not is_whole and ABANDONED or lost and FAILED or 0
+   local has_left, has_lost = left.handlers > 0, left.publishes > 0
+   local code = has_lost and UNSENT or has_left and ABANDONED or lost and FAILED or 0
    local fields = { code = code, handlers = left.handlers, publishes = left.publishes }
-   if not is_whole then fields.text = "unsettled messages come again" end
-   if not is_whole or lost then mr.log.error("stopped", fields) elseif was_asked then mr.log.info("stopped", fields) end
+   if has_left then fields.text = "unsettled messages come again" end
+   if has_lost then
+      fields.text = (fields.text and fields.text .. "; " or "") .. "publishes that were not confirmed do not come again"
+   end
+   if code ~= 0 then mr.log.error("stopped", fields) elseif was_asked then mr.log.info("stopped", fields) end
    return code
 end
 

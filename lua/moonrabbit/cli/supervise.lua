@@ -115,13 +115,16 @@ function Group:on_signal(number)
    self:_signal(number)
 end
 
--- The worst of all: 0, then 75 (something was abandoned), then anything else.
+-- What others say weighs less: 0, 75 (messages come again), 74 (publishes do not).
+local WEIGHTS = { [0] = 0, [75] = 1, [74] = 2 }
+
+-- The worst of all: 0, then 75, then 74, then anything else.
 function Group:worst()
    local code = 0
    for _, worker in ipairs(self.workers) do
       local how = worker.how or {}
       local own = how.signal and 128 + how.signal or how.code or 0
-      if own ~= 0 and (code == 0 or code == 75) then code = own end
+      if (WEIGHTS[own] or 3) > (WEIGHTS[code] or 3) then code = own end
    end
    return code
 end
