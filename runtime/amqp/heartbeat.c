@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "amqp/heartbeat.h"
 
+#define MISSED 2 /* intervals without a byte: a peer may beat an interval and a little apart */
+
 void mr_heartbeat_init(struct mr_heartbeat *hb, mr_msec interval, mr_msec now)
 {
 	*hb = (struct mr_heartbeat){.interval = interval, .sent = now, .heard = now};
@@ -24,7 +26,7 @@ void mr_heartbeat_deaf(struct mr_heartbeat *hb, bool deaf, mr_msec now)
 enum mr_beat mr_heartbeat_check(struct mr_heartbeat *hb, mr_msec now)
 {
 	if (!hb->interval) return MR_BEAT_QUIET;
-	if (!hb->deaf && now - hb->heard >= hb->interval) {
+	if (!hb->deaf && now - hb->heard >= MISSED * hb->interval) {
 		if (hb->looked) return MR_BEAT_DEAD;
 		hb->looked = true;
 		return MR_BEAT_LOOK;
@@ -32,9 +34,11 @@ enum mr_beat mr_heartbeat_check(struct mr_heartbeat *hb, mr_msec now)
 	return now - hb->sent >= hb->interval / 2 ? MR_BEAT_SEND : MR_BEAT_QUIET;
 }
 
+mr_msec mr_heartbeat_patience(const struct mr_heartbeat *hb) { return MISSED * hb->interval; }
+
 mr_msec mr_heartbeat_deadline(const struct mr_heartbeat *hb)
 {
 	if (!hb->interval) return MR_NEVER;
 	mr_msec send = hb->sent + hb->interval / 2;
-	return hb->deaf ? send : mr_earlier(send, hb->heard + hb->interval);
+	return hb->deaf ? send : mr_earlier(send, hb->heard + MISSED * hb->interval);
 }

@@ -22,11 +22,12 @@ void mr_heartbeat_sent(struct mr_heartbeat *hb, mr_msec now);
 void mr_heartbeat_heard(struct mr_heartbeat *hb, mr_msec now); /* any byte counts */
 /* Pausing stops the dead clock; resuming starts it anew at `now`. */
 void mr_heartbeat_deaf(struct mr_heartbeat *hb, bool deaf, mr_msec now);
-/* SEND: nothing was sent for half the interval. LOOK: nothing heard for the interval: read what is
+/* SEND: nothing was sent for half the interval. LOOK: nothing heard for two intervals: read what is
  * in the socket, then check again; DEAD is answered only after a LOOK that was followed by another
  * check without anything heard in between (a late loop must not kill a live peer). DEAD and LOOK
  * come before SEND. */
 enum mr_beat mr_heartbeat_check(struct mr_heartbeat *hb, mr_msec now);
+mr_msec mr_heartbeat_patience(const struct mr_heartbeat *hb); /* how long a peer may be silent */
 mr_msec mr_heartbeat_deadline(const struct mr_heartbeat *hb); /* MR_NEVER when off */
 
 #endif

@@ -349,7 +349,7 @@ bool mr_session_tick(struct mr_session *s, mr_msec now, bool may_beat)
 	case MR_BEAT_DEAD:
 		mr_error_set(&error, MR_HEARTBEAT_TIMEOUT, MR_SCOPE_CONNECTION, 0,
 			"nothing came from the broker for %g s",
-			(double)s->heartbeat.interval / 1000);
+			(double)mr_heartbeat_patience(&s->heartbeat) / 1000);
 		mr_session_lose(s, &error);
 		return false;
 	case MR_BEAT_SEND:

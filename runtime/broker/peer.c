@@ -42,6 +42,7 @@ static void rearm(struct mr_peer *p)
 	mr_msec at = mr_broker_session_deadline(p->session);
 	if (p->is_parting) return;
 	ev_timer_stop(p->wire->loop, &p->timer);
+	if (p->wire->faults.silent) return;
 	if (at == MR_NEVER) return;
 	mr_msec in = at - p->wire->broker->now;
 	ev_timer_set(&p->timer, in > 0 ? (double)in / 1000 : 0, 0);
@@ -186,7 +187,8 @@ static void on_io(struct ev_loop *loop, ev_io *io, int revents)
 /* Reads before it judges: it may be us who are late, not the client. */
 static void look_and_tick(struct mr_peer *p)
 {
-	if (!p->wire->faults.silent && !p->is_parting && !p->is_dead) read_some(p);
+	if (p->wire->faults.silent) return; /* as a process that is stopped */
+	if (!p->is_parting && !p->is_dead) read_some(p);
 	mr_broker_session_tick(p->session);
 }
 
