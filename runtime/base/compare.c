@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "base/compare.h"
 
+#include "base/hash.h"
+
 bool mr_value_integer(const mr_value *v, int64_t *out)
 {
 	switch (v->type) {
@@ -74,4 +76,23 @@ bool mr_table_same(const mr_table *a, const mr_table *b)
 		if (!other || !mr_value_same(&a->fields[i].value, other)) return false;
 	}
 	return true;
+}
+
+static uint64_t hash_of(const mr_value *v)
+{
+	double real;
+	if (to_real(v, &real)) return mr_hash('d', mr_slice_of((const char *)&real, sizeof real));
+	if (is_text(v)) return mr_hash('S', v->as.bytes);
+	if (v->type == 'F') return mr_table_hash(v->as.nested);
+	if (v->type == 'A' || v->type == 'V') return v->type; /* told apart by comparing */
+	if (v->type == 't') return v->as.boolean ? 't' : 'f';
+	return mr_hash(v->type, mr_slice_of((const char *)&v->as.natural, sizeof v->as.natural));
+}
+
+uint64_t mr_table_hash(const mr_table *table)
+{
+	uint64_t sum = 0; /* whatever the order */
+	for (uint32_t i = 0; table && i < table->count; i++)
+		sum += mr_hash(hash_of(&table->fields[i].value), table->fields[i].key);
+	return sum;
 }

@@ -12,5 +12,7 @@ bool mr_value_integer(const mr_value *value, int64_t *out);
 bool mr_value_same(const mr_value *a, const mr_value *b);
 /* Same keys with same values, in any order. NULL is empty. */
 bool mr_table_same(const mr_table *a, const mr_table *b);
+/* Equal for tables that are the same. */
+uint64_t mr_table_hash(const mr_table *table);
 
 #endif

@@ -261,6 +261,12 @@ enum mr_status mr_kind_of_code(int code)
 	}
 }
 
+bool mr_error_is_exclusive_use(const struct mr_error *error)
+{
+	if (error->kind == MR_RESOURCE_LOCKED) return true;
+	return error->kind == MR_ACCESS_REFUSED && strstr(error->text, "in exclusive use");
+}
+
 /* ---- near misses ---- */
 
 #define WORD_MAX 63

@@ -17,6 +17,9 @@ enum mr_status mr_error_system(struct mr_error *error, enum mr_status kind, enum
 	int system, const char *format, ...) __attribute__((format(printf, 5, 6)));
 /* The kind of an AMQP reply code (403 -> MR_ACCESS_REFUSED); MR_INTERNAL_ERROR when unknown. */
 enum mr_status mr_kind_of_code(int code);
+/* Somebody else has it for himself alone: a queue (405), or its messages (403, in RabbitMQ's words). It may
+ * be a connection that has died and that the broker still counts as alive. */
+bool mr_error_is_exclusive_use(const struct mr_error *error);
 /* Copies peer text into `out` so that it can be printed; always terminates; returns the length. */
 size_t mr_escape(char *out, size_t capacity, const char *text, size_t size);
 /* The candidate nearest to `word` (edit distance at most half its length), or NULL. */

@@ -17,14 +17,16 @@ enum mr_step_kind {
 	MR_STEP_TX,
 	MR_STEP_RECORD, /* a declare, bind or consume again */
 	MR_STEP_SCRATCH, /* a channel to ask on what may cost the channel, or whose channel is closed */
-	MR_STEP_PROBE, /* is the queue of a cancelled consumer there? */
+	MR_STEP_PROBE, /* is the queue of a cancelled consumer there? Else later */
+	MR_STEP_CHECK, /* and that of another one? Else it fails, without its channel */
+	MR_STEP_PAUSE, /* before what is held by a dead connection is asked for again */
 	MR_STEP_READY  /* the channel is the program's again; asks nothing */
 };
 
 struct mr_step {
+	struct mr_node node;
 	enum mr_step_kind kind;
 	uint16_t channel; /* 0: the scratch channel */
-	bool done;
 	uint64_t record;
 };
 
@@ -41,9 +43,15 @@ void mr_repair_decide(struct mr_recovery *r, uint64_t delay);
 bool mr_plan_all(struct mr_recovery *r, bool topology);
 bool mr_plan_repairs(struct mr_recovery *r);
 bool mr_plan_is_due(const struct mr_recovery *r); /* is there something to repair? */
-/* The channel of the step under way has gone: it is opened again, with what was done on it, and the plan
- * goes on behind the step (or with it, `again`). */
-bool mr_plan_reopen(struct mr_recovery *r, uint16_t channel, bool again);
+/* The step under way; NULL: no plan is. It is there until the next call that changes the plan. */
+struct mr_step *mr_plan_step(const struct mr_recovery *r);
+void mr_plan_next(struct mr_recovery *r); /* the step is over */
+/* The step under way failed. If it took its channel along, that is opened again, with what was done on
+ * it; the plan goes on behind the step, or comes back to it after a pause (`again`). Channels that do
+ * not depend on this one are served first. False: no memory, the plan goes on behind the step. */
+bool mr_plan_failed(struct mr_recovery *r, bool is_gone, bool again);
+/* Looks for the queue of the consumer of this step first, on the scratch channel. False: no memory. */
+bool mr_plan_check(struct mr_recovery *r, const struct mr_record *consumer);
 void mr_plan_drop(struct mr_recovery *r);
 
 /* What recovery.c and replay.c share. */

@@ -56,6 +56,7 @@ static void on_retry(struct ev_loop *loop, ev_timer *timer, int revents)
 enum mr_status mr_recovery_init(struct mr_recovery *r, struct mr_link *link)
 {
 	*r = (struct mr_recovery){.link = link};
+	mr_list_init(&r->steps);
 	mr_topology_init(&r->topology);
 	mr_timer_init(&r->retry, &link->engine->timers, on_retry, r);
 	mr_timer_init(&r->repair, &link->engine->timers, mr_repair_due, r);
@@ -87,7 +88,6 @@ void mr_recovery_fini(struct mr_recovery *r)
 	while ((a = mr_map_next(&r->asked, &at, NULL))) free_asked(a);
 	mr_map_fini(&r->asked);
 	mr_topology_fini(&r->topology);
-	mr_free(r->steps);
 }
 
 void mr_recovery_begin(struct mr_recovery *r)
@@ -109,8 +109,8 @@ void mr_recovery_end(struct mr_recovery *r)
 static void blame_step(struct mr_recovery *r)
 {
 	int code = r->link->error.code;
-	if (r->at >= r->count || !r->waiting || !code || code == 320) return;
-	const struct mr_step *s = &r->steps[r->at];
+	const struct mr_step *s = mr_plan_step(r);
+	if (!s || !r->waiting || !code || code == 320) return;
 	struct mr_record *record = s->record ? mr_topology_record(&r->topology, s->record) : NULL;
 	if (s->kind != MR_STEP_RECORD || !record) return;
 	record->costs++;
@@ -233,8 +233,7 @@ void mr_recovery_forget(struct mr_recovery *r, uint32_t consumer)
 static void end_consumers_of(struct mr_recovery *r, mr_slice queue)
 {
 	struct mr_record *c = NULL;
-	while ((c = mr_topology_next(&r->topology, MR_BASIC_CONSUME, c))) {
-		if (!mr_slice_equal(c->request.name, queue)) continue;
+	while ((c = mr_topology_next_of(&r->topology, queue, c))) {
 		mr_event ev = {.type = MR_EV_CANCEL, .consumer = c->request.number};
 		ev.connection = r->link->number;
 		ev.channel = c->channel;
@@ -285,8 +284,9 @@ static bool goes_with_connection(const struct mr_recovery *r, const mr_event *ev
 static bool goes_with_step(const struct mr_recovery *r, const mr_event *ev)
 {
 	bool is_scratch = r->scratch && ev->channel == r->scratch && ev->epoch == r->scratch_epoch;
-	bool is_step = r->at < r->count && r->waiting && ev->epoch >= MR_RECOVERY_EPOCHS &&
-	               r->steps[r->at].channel == ev->channel;
+	const struct mr_step *s = mr_plan_step(r);
+	bool is_step =
+		s && r->waiting && ev->epoch >= MR_RECOVERY_EPOCHS && s->channel == ev->channel;
 	return is_scratch || (is_step && mr_session_state(r->link->session) == MR_SESSION_OPEN);
 }
 
@@ -305,7 +305,7 @@ static bool take_channel(struct mr_recovery *r, mr_event *ev)
 	}
 	c->broken = true;
 	ev->last = 1; /* it will be back */
-	if (r->at >= r->count) mr_repair_plan(r, ev->channel, ev->data.error, ev->status);
+	if (!mr_plan_step(r)) mr_repair_plan(r, ev->channel, ev->data.error, ev->status);
 	return false;
 }
 
@@ -314,7 +314,7 @@ static void take_cancel(struct mr_recovery *r, mr_event *ev)
 	if (!r->link->config->recover) return;
 	if (!mr_topology_cancelled(&r->topology, ev->consumer)) return;
 	ev->last = 1; /* it will be asked for again */
-	if (r->at >= r->count) mr_repair_plan(r, 0, ev->data.error, MR_CANCELLED);
+	if (!mr_plan_step(r)) mr_repair_plan(r, 0, ev->data.error, MR_CANCELLED);
 }
 
 bool mr_recovery_takes(struct mr_recovery *r, mr_event *ev)

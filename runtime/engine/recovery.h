@@ -27,16 +27,18 @@ struct mr_recovery {
 	mr_error repair_why; /* of the last thing that broke */
 	uint64_t random;
 	/* The plan under way: what to ask the broker for, one after the other. */
-	struct mr_step *steps;
-	size_t count, at, capacity;
-	bool is_whole; /* of the connection, not of one channel or consumer */
-	bool waiting;  /* for the answer to `token` */
-	bool answered; /* it has come: `status`, `error`, `name` */
+	struct mr_node steps; /* of mr_step; the first is under way */
+	uint32_t plans;       /* number of the plan */
+	bool is_whole;        /* of the connection, not of one channel or consumer */
+	bool waiting;         /* for the answer to `token` */
+	bool answered;        /* it has come: `status`, `error`, `name` */
 	uint64_t token, tokens;
 	mr_error error;
 	char name[256];
-	mr_msec locked_since; /* queues are locked by a connection that has died: 0 not */
-	bool is_pausing;      /* until `repair` fires: then the locked queue is asked for again */
+	mr_msec locked_since; /* something is held by a connection that has died: 0 not */
+	bool is_pausing;      /* until `repair` fires: then what is locked is asked for again */
+	bool scratch_slow;    /* as mr_channel_record has it */
+	uint64_t checked;     /* the consumer whose queue was looked for last */
 	uint16_t scratch; /* number of the channel that tries whether a queue is there; 0: none */
 	uint32_t scratch_epoch;
 	uint32_t restored, failures;

@@ -16,7 +16,7 @@ void mr_repair_due(struct ev_loop *loop, ev_timer *timer, int revents)
 	(void)revents;
 	r->is_pausing = false;
 	if (r->link->state != MR_LINK_OPEN) return;
-	if (r->at >= r->count && !mr_plan_repairs(r)) return;
+	if (!mr_plan_step(r) && !mr_plan_repairs(r)) return;
 	mr_link_touch(r->link);
 }
 
@@ -53,10 +53,7 @@ static void give_up(struct mr_recovery *r)
 	struct mr_record *record = NULL, *next;
 	r->error = r->repair_why;
 	for (size_t at = 0; (c = mr_map_next(&r->topology.channels, &at, NULL));)
-		if (c->broken) {
-			mr_recovery_give_channel_up(r, c->number);
-			at = 0; /* the map has changed */
-		}
+		if (c->broken) mr_recovery_give_channel_up(r, c->number);
 	for (record = mr_topology_next(&r->topology, MR_BASIC_CONSUME, NULL); record;
 		record = next) {
 		next = mr_topology_next(&r->topology, MR_BASIC_CONSUME, record);

@@ -74,6 +74,17 @@ static void leave_out(struct mr_recovery *r, struct mr_record *record)
 	give_record_up(r, record);
 }
 
+/* What it needs is missing, as the broker said of another one: asking would cost the channel. */
+static bool is_doomed(struct mr_recovery *r, struct mr_record *record)
+{
+	const char *name, *noun = mr_topology_missing(record, r->plans, &name);
+	if (!noun) return false;
+	mr_error_set(&r->error, MR_NOT_FOUND, MR_SCOPE_CHANNEL, 404,
+		"NOT_FOUND - no %s '%s' in vhost '%s'", noun, name, r->link->config->vhost);
+	give_record_up(r, record);
+	return true;
+}
+
 /* ---- the steps ---- */
 
 static void ask(struct mr_recovery *r, uint16_t channel, uint32_t epoch, const mr_request *request)
@@ -150,21 +161,48 @@ static void tell_ready(struct mr_recovery *r, uint16_t number)
 	mr_recovery_push(r, &ev);
 }
 
+static bool has_scratch(const struct mr_recovery *r)
+{
+	return r->scratch && mr_session_has_channel(r->link->session, r->scratch);
+}
+
+/* Steps that need no answer; true: this was one. */
+static bool do_without(struct mr_recovery *r, const struct mr_step *s, struct mr_record *record)
+{
+	switch (s->kind) {
+	case MR_STEP_SCRATCH: return has_scratch(r);
+	case MR_STEP_CHECK: return !has_scratch(r);
+	case MR_STEP_PAUSE:
+		r->is_pausing = true;
+		mr_timer_arm(&r->repair, mr_recovery_now(r) + LOCKED_PAUSE);
+		return true;
+	case MR_STEP_READY: tell_ready(r, s->channel); return true;
+	case MR_STEP_RECORD:
+		if (record->costs < COSTS_MAX) return is_doomed(r, record);
+		leave_out(r, record);
+		return true;
+	default: return false;
+	}
+}
+
+/* One that fails takes the channel along, with all that consume on it already. */
+static bool is_to_be_checked(const struct mr_recovery *r, const struct mr_step *s,
+	const struct mr_channel_record *c, const struct mr_record *record)
+{
+	return s->kind == MR_STEP_RECORD && record->request.operation == MR_BASIC_CONSUME && c &&
+	       c->probes && record->made_in != r->plans && r->checked != record->id;
+}
+
 /* Asks for the step; false: there is nothing to ask, go on. */
 static bool begin_step(struct mr_recovery *r)
 {
-	const struct mr_step *s = &r->steps[r->at];
+	const struct mr_step *s = mr_plan_step(r);
 	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, s->channel);
 	struct mr_record *record = s->record ? mr_topology_record(&r->topology, s->record) : NULL;
 	bool is_gone = (s->channel && !c) || (s->record && !record);
 	if (is_gone) return false; /* the program closed or removed it */
-	if (s->kind == MR_STEP_SCRATCH && r->scratch &&
-		mr_session_has_channel(r->link->session, r->scratch))
-		return false;
-	if (s->kind == MR_STEP_RECORD && record->costs >= COSTS_MAX) {
-		leave_out(r, record);
-		return false;
-	}
+	if (is_to_be_checked(r, s, c, record) && mr_plan_check(r, record)) s = mr_plan_step(r);
+	if (do_without(r, s, record)) return false;
 	r->token = MR_RECOVERY_OURS | ++r->tokens;
 	r->waiting = true;
 	r->answered = false;
@@ -172,11 +210,8 @@ static bool begin_step(struct mr_recovery *r)
 	case MR_STEP_OPEN: open_channel(r, s->channel); break;
 	case MR_STEP_RECORD: ask_record(r, record, c); break;
 	case MR_STEP_SCRATCH: open_scratch(r); break;
+	case MR_STEP_CHECK:
 	case MR_STEP_PROBE: probe(r, record); break;
-	case MR_STEP_READY:
-		tell_ready(r, s->channel);
-		r->waiting = false;
-		return false;
 	default: ask_mode(r, s, c); break;
 	}
 	return true;
@@ -195,12 +230,14 @@ static void renamed(struct mr_recovery *r, const struct mr_record *record)
 
 static void step_succeeded(struct mr_recovery *r)
 {
-	struct mr_step *s = &r->steps[r->at];
-	struct mr_record *record = s->record ? mr_topology_record(&r->topology, s->record) : NULL;
-	s->done = true;
-	r->at++;
-	if (s->kind != MR_STEP_RECORD || !record) return;
-	r->restored++;
+	struct mr_step s = *mr_plan_step(r);
+	struct mr_record *record = s.record ? mr_topology_record(&r->topology, s.record) : NULL;
+	mr_plan_next(r);
+	if (s.kind == MR_STEP_CHECK) r->checked = s.record;
+	if (record) mr_topology_found(record);
+	if (s.kind != MR_STEP_RECORD || !record) return;
+	if (record->made_in != r->plans) r->restored++;
+	record->made_in = r->plans;
 	record->costs = 0;
 	if (record->cancelled && record->request.operation == MR_BASIC_CONSUME) {
 		mr_event ev = {.type = MR_EV_CANCEL,
@@ -215,25 +252,29 @@ static void step_succeeded(struct mr_recovery *r)
 		renamed(r, record);
 }
 
-/* An exclusive queue of ours is locked until the broker has noticed that the old connection is dead. */
-static bool is_locked_by_the_dead(struct mr_recovery *r)
+/* What is exclusive is held until the broker has noticed that the old connection is dead: a queue of ours
+ * (405), or a queue whose consumer we were (403, told from a missing permission by its words). */
+static bool is_held_by_the_dead(struct mr_recovery *r, const struct mr_record *record)
 {
-	mr_msec now = mr_recovery_now(r);
-	if (r->error.kind != MR_RESOURCE_LOCKED) return false;
+	mr_msec now = mr_recovery_now(r), beats = 2000;
+	if (!mr_error_is_exclusive_use(&r->error)) return false;
+	if (r->error.kind == MR_ACCESS_REFUSED && record->request.operation != MR_BASIC_CONSUME)
+		return false;
 	if (!r->locked_since) r->locked_since = now;
-	return now - r->locked_since < LOCKED_MAX;
+	beats *= mr_session_handshake(r->link->session)->heartbeat;
+	return now - r->locked_since < (beats > LOCKED_MAX ? beats : LOCKED_MAX);
 }
 
-/* It cannot be opened, or not be put into its modes: it ends, and its steps with it. */
 /* The consumers that go with a channel. */
 static void tell_checkup(struct mr_recovery *r, uint16_t channel)
 {
 	const struct mr_record *c = NULL;
-	while ((c = mr_topology_next(&r->topology, MR_BASIC_CONSUME, c)))
-		if (c->channel == channel)
-			mr_checkup_failed(&r->link->engine->checkup, r->link->number, c->strings[0],
-				r->error.text);
+	while ((c = mr_topology_next_on(&r->topology, channel, c)))
+		mr_checkup_failed(&r->link->engine->checkup, r->link->number, c->strings[0],
+			r->error.text);
 }
+
+/* It cannot be opened, or not be put into its modes: it ends, and its steps with it. */
 
 void mr_recovery_give_channel_up(struct mr_recovery *r, uint16_t number)
 {
@@ -249,41 +290,52 @@ void mr_recovery_give_channel_up(struct mr_recovery *r, uint16_t number)
 	mr_recovery_push(r, &ev);
 }
 
-static void give_step_up(struct mr_recovery *r, struct mr_record *record)
+static void give_step_up(struct mr_recovery *r, const struct mr_step *s, struct mr_record *record)
 {
-	struct mr_step s = r->steps[r->at];
+	bool is_gone = !mr_session_has_channel(r->link->session, s->channel);
+	bool is_record = s->kind == MR_STEP_RECORD;
+	struct mr_channel_record *c = mr_topology_channel_of(&r->topology, s->channel);
+	if (record && is_record && record->request.operation == MR_BASIC_CONSUME && c)
+		c->probes = true;
+	if (record && r->error.kind == MR_NOT_FOUND)
+		mr_topology_missed(record, r->plans, r->error.text);
 	if (record) give_record_up(r, record);
-	bool is_gone = !mr_session_has_channel(r->link->session, s.channel);
-	bool is_record = s.kind == MR_STEP_RECORD;
-	if (s.kind == MR_STEP_OPEN || (is_gone && !is_record))
-		mr_recovery_give_channel_up(r, s.channel);
-	if (!is_record || !is_gone || !mr_plan_reopen(r, s.channel, false)) r->at++;
+	if (s->kind == MR_STEP_OPEN || (is_gone && !is_record))
+		mr_recovery_give_channel_up(r, s->channel);
+	if (is_record && is_gone)
+		mr_plan_failed(r, true, false);
+	else
+		mr_plan_next(r);
+}
+
+/* The queue of a cancelled consumer is not there yet: later. Its steps are these, and those behind. */
+static void put_off(struct mr_recovery *r)
+{
+	uint64_t record = mr_plan_step(r)->record;
+	while (mr_plan_step(r) && mr_plan_step(r)->record == record) mr_plan_next(r);
+	mr_repair_plan(r, 0, &r->error, MR_NOT_FOUND);
 }
 
 static void step_failed(struct mr_recovery *r)
 {
-	struct mr_step *s = &r->steps[r->at];
-	struct mr_record *record = s->record ? mr_topology_record(&r->topology, s->record) : NULL;
-	if (s->kind == MR_STEP_SCRATCH && !s->channel) { /* its record will fail for it */
-		r->at++;
-		return;
+	struct mr_step s = *mr_plan_step(r);
+	struct mr_record *record = s.record ? mr_topology_record(&r->topology, s.record) : NULL;
+	bool is_gone = !mr_session_has_channel(r->link->session, s.channel);
+	if (s.kind == MR_STEP_SCRATCH && !s.channel) { /* its record will fail for it */
+		mr_plan_next(r);
+	} else if (s.kind == MR_STEP_SCRATCH || s.kind == MR_STEP_PROBE) {
+		put_off(r);
+	} else if (s.kind == MR_STEP_CHECK) {
+		r->checked = s.record;
+		mr_plan_next(r);
+		if (!record || r->error.kind != MR_NOT_FOUND) return;
+		mr_topology_missed(record, r->plans, r->error.text);
+		give_record_up(r, record);
+	} else if (record && is_held_by_the_dead(r, record)) {
+		mr_plan_failed(r, is_gone, true);
+	} else {
+		give_step_up(r, &s, record);
 	}
-	if (s->kind == MR_STEP_SCRATCH || s->kind == MR_STEP_PROBE) { /* not there yet: later */
-		r->at += s->kind == MR_STEP_PROBE ? 2 : 3;
-		mr_repair_plan(r, 0, &r->error, MR_NOT_FOUND);
-		return;
-	}
-	if (record && is_locked_by_the_dead(r)) {
-		uint16_t channel = s->channel;
-		if (!channel)
-			r->at--; /* the scratch channel first */
-		else if (!mr_plan_reopen(r, channel, true))
-			r->at++;
-		r->is_pausing = true;
-		mr_timer_arm(&r->repair, mr_recovery_now(r) + LOCKED_PAUSE);
-		return;
-	}
-	give_step_up(r, record);
 }
 
 /* What was left out has another chance, but only one, when the connection is lost again. */
@@ -321,18 +373,17 @@ static void finish(struct mr_recovery *r)
 
 void mr_recovery_go_on(struct mr_recovery *r)
 {
-	while (r->at < r->count && mr_session_state(r->link->session) == MR_SESSION_OPEN) {
+	if (!mr_plan_step(r)) return;
+	while (mr_plan_step(r) && mr_session_state(r->link->session) == MR_SESSION_OPEN) {
 		if (r->waiting && !r->answered) return;
-		if (r->waiting) {
-			r->waiting = false;
-			if (r->error.kind == MR_OK)
-				step_succeeded(r);
-			else
-				step_failed(r);
-		}
-		if (r->at >= r->count) break;
+		bool answered = r->waiting;
+		r->waiting = false;
+		if (answered && r->error.kind == MR_OK)
+			step_succeeded(r);
+		else if (answered)
+			step_failed(r);
 		if (r->is_pausing) return;
-		if (!begin_step(r)) r->at++;
+		if (mr_plan_step(r) && !begin_step(r)) mr_plan_next(r);
 	}
-	if (r->count && r->at >= r->count) finish(r);
+	if (!mr_plan_step(r)) finish(r);
 }

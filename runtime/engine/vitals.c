@@ -99,9 +99,8 @@ static bool is_consumed_again(struct mr_engine *e, const char *queue)
 {
 	struct mr_link *link;
 	for (size_t at = 0; (link = mr_map_next(&e->links, &at, NULL));) {
-		const struct mr_record *r = NULL;
-		while ((r = mr_topology_next(&link->recovery.topology, MR_BASIC_CONSUME, r)))
-			if (strcmp(r->strings[0], queue) == 0) return true;
+		if (mr_topology_next_of(&link->recovery.topology, mr_slice_str(queue), NULL))
+			return true;
 	}
 	return false;
 }

@@ -331,6 +331,104 @@ static void test_a_channel_that_the_program_closes_meanwhile_does_not_hold_up_th
 	stop(&p, &h);
 }
 
+static atomic_int refusals;
+
+static bool is_in_use_at_first(struct peer *p, uint16_t channel, const struct mr_client_method *m)
+{
+	if (p->turn < 2 || m->id != MR_M_BASIC_CONSUME || ++refusals > 2) return false;
+	say(p, channel,
+		(struct mr_method){.id = MR_M_CHANNEL_CLOSE,
+			.code = 403,
+			.text = mr_slice_str(
+				"ACCESS_REFUSED - queue 'q' in vhost '/' in exclusive use")});
+	return true;
+}
+
+/* FIELD-W12 */
+static void test_an_exclusive_consumer_is_asked_for_while_the_dead_one_may_have_the_queue(
+	void **state)
+{
+	struct peer p = {.says = is_in_use_at_first};
+	struct host h;
+	(void)state;
+	refusals = 0;
+	start(&p, &h);
+	assert_int_equal(request_on(&h, h.ch, MR_BASIC_CONSUME, "t", 5), MR_OK);
+	int from = cut(&h, &p);
+	assert_non_null(wait_for(&h, from, MR_EV_CONNECTION, MR_CONNECTION_RECOVERED, 0));
+	assert_true(mr_channel_is_open(h.ch));
+	assert_int_equal(p.asked[1], 4);
+	for (int i = from; i < h.count; i++) assert_int_not_equal(h.told[i].type, MR_EV_CANCEL);
+	stop(&p, &h);
+}
+
+static bool has_no_permission(struct peer *p, uint16_t channel, const struct mr_client_method *m)
+{
+	if (p->turn < 2 || m->id != MR_M_BASIC_CONSUME) return false;
+	say(p, channel,
+		(struct mr_method){.id = MR_M_CHANNEL_CLOSE,
+			.code = 403,
+			.text = mr_slice_str("ACCESS_REFUSED - read access to queue 'q' in vhost "
+					     "'/' refused for user 'u'")});
+	return true;
+}
+
+/* FIELD-W12 */
+static void test_a_consumer_without_permission_fails_at_once(void **state)
+{
+	struct peer p = {.says = has_no_permission};
+	struct host h;
+	(void)state;
+	start(&p, &h);
+	assert_int_equal(request_on(&h, h.ch, MR_BASIC_CONSUME, "t", 5), MR_OK);
+	int from = cut(&h, &p);
+	assert_non_null(wait_for(&h, from, MR_EV_CANCEL, 0, 0));
+	assert_non_null(wait_for(&h, from, MR_EV_CONNECTION, MR_CONNECTION_RECOVERED, 0));
+	assert_int_equal(p.asked[1], 2);
+	stop(&p, &h);
+}
+
+static atomic_int binds, binds_before;
+
+/* Every binding is to an exchange of its own that has gone. */
+static bool has_no_exchange(struct peer *p, uint16_t channel, const struct mr_client_method *m)
+{
+	if (p->turn < 2) return false;
+	if (m->id == MR_M_BASIC_CONSUME && channel == 2) binds_before = binds;
+	if (m->id != MR_M_QUEUE_BIND) return false;
+	binds++;
+	close_channel(p, channel, 404);
+	return true;
+}
+
+/* FIELD-W13 */
+static void test_a_channel_without_failing_steps_is_back_before_those_that_fail(void **state)
+{
+	struct peer p = {.says = has_no_exchange};
+	struct host h;
+	char key[8];
+	(void)state;
+	binds = 0;
+	binds_before = -1;
+	start(&p, &h);
+	mr_channel *second = second_channel(&h);
+	for (int i = 0; i < 50; i++) {
+		mr_request r = {.operation = MR_QUEUE_BIND, .name = mr_slice_str("q")};
+		snprintf(key, sizeof key, "x%d", i);
+		r.extra = mr_slice_str(key);
+		assert_int_equal(mr_channel_request(h.ch, ++h.tokens, &r), MR_OK);
+		assert_int_equal(done(&h, h.tokens), MR_OK);
+	}
+	assert_int_equal(request_on(&h, second, MR_BASIC_CONSUME, "t", 6), MR_OK);
+	int from = cut(&h, &p);
+	assert_non_null(wait_for(&h, from, MR_EV_CONNECTION, MR_CONNECTION_RECOVERED, 0));
+	assert_int_equal(binds_before, 1);
+	assert_int_equal(binds, 50);
+	assert_true(mr_channel_is_open(h.ch) && mr_channel_is_open(second));
+	mr_channel_free(second);
+	stop(&p, &h);
+}
+
 static void test_a_loss_in_the_middle_of_a_recovery_begins_it_anew(void **state)
 {
 	struct peer p = {.says = holds_the_consume};
@@ -389,6 +487,11 @@ int main(void)
 		cmocka_unit_test(test_closing_the_connection_while_a_step_is_awaited_ends_all),
 		cmocka_unit_test(
 			test_a_channel_that_the_program_closes_meanwhile_does_not_hold_up_the_rest),
+		cmocka_unit_test(
+			test_an_exclusive_consumer_is_asked_for_while_the_dead_one_may_have_the_queue),
+		cmocka_unit_test(test_a_consumer_without_permission_fails_at_once),
+		cmocka_unit_test(
+			test_a_channel_without_failing_steps_is_back_before_those_that_fail),
 		cmocka_unit_test(test_a_loss_in_the_middle_of_a_recovery_begins_it_anew),
 		cmocka_unit_test(test_what_is_left_out_tells_why_it_was_refused),
 	};
