@@ -13,6 +13,7 @@ local message = require "moonrabbit.message"
 local progress = require "moonrabbit.progress"
 local recover = require "moonrabbit.recover"
 local retry = require "moonrabbit.retry"
+local suspicion = require "moonrabbit.suspicion"
 local task = require "moonrabbit.task"
 local ticket = require "moonrabbit.ticket"
 local value = require "moonrabbit.value"
@@ -109,12 +110,16 @@ local states = {
    end,
 }
 
+local ENDS = { [C.MR_CONNECTION_CLOSED] = true, [C.MR_CONNECTION_GAVE_UP] = true, [C.MR_CONNECTION_LOST] = true }
+
 loop.on(C.MR_EV_CONNECTION, function(ev)
    local self = connection.by_number(ev.connection)
    if not self then return end
    local state = ev.detail
    local is_failure = state ~= C.MR_CONNECTION_RECOVERED and state ~= C.MR_CONNECTION_OPEN and ev.data.error ~= nil
-   states[state](self, ev, is_failure and errors.of_c(ev.data.error) or is_failure and self.last_error or nil)
+   local err = is_failure and errors.of_c(ev.data.error) or is_failure and self.last_error or nil
+   if ENDS[state] and err then suspicion.judge(self, err) end
+   states[state](self, ev, err)
 end)
 
 loop.on(C.MR_EV_BLOCKED, function(ev)
@@ -141,6 +146,7 @@ loop.on(C.MR_EV_CHANNEL, function(ev)
    if not ch then return end
    local err = ev.data.error ~= nil and errors.of_c(ev.data.error) or errors.of_status(ev.status, "channel")
    local is_kept = ev.last == 1
+   if err.scope == "connection" then suspicion.judge(self, err) end
    if is_kept then recover.suspended(ch, err) else self:_channel_gone(ch, err) end
    if err.scope == "channel" then
       tell(self, { type = "channel_closed", channel = ch, err = err, recovering = is_kept })

@@ -6,10 +6,22 @@ local connection = require "moonrabbit.connection"
 local consume = require "moonrabbit.consume"
 local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
+local suspicion = require "moonrabbit.suspicion"
 local task = require "moonrabbit.task"
 local ticket = require "moonrabbit.ticket"
 
 local recover = {}
+
+-- Of those to be sent again, the one that has ended the connection twice is not.
+local function give_up_guilty(conn, kept, err)
+   local guilty
+   for i, t in ipairs(kept) do
+      if suspicion.falls_on(conn, t, err) then guilty = i end
+   end
+   local t = guilty and table.remove(kept, guilty)
+   if t then ticket.finish(t, "lost", t.reason, t.kind) end
+   return t ~= nil
+end
 
 -- Publishes that were out are lost; the next one is number 1 of a new book.
 local function close_book(ch, err)
@@ -17,12 +29,14 @@ local function close_book(ch, err)
    if not book then return end
    book.reason, book.cause = err.text, err
    local kept = book.keeps and ticket.take_kept(book) or {}
+   local is_given_up = give_up_guilty(ch.connection, kept, err)
    for i, t in ipairs(kept) do table.insert(ch.again, i, t) end -- before those still to be sent
    for _, range in ipairs(ch.lost) do ticket.settle(book, range[1], range[2], errors.numbers.lost) end
    if book.outstanding > 0 then connection.books[ch.epoch] = book end
    local waiters, keeps = book.waiters, book.keeps
    ch.book, ch.lost = ticket.book(), {}
    ch.book.keeps = keeps
+   if is_given_up then ch.book.failed, ch.book.failure = 1, "lost" end
    if #kept > 0 then -- who waits for all of them waits on
       ch.book.waiters, book.waiters = waiters, nil
    end
@@ -30,12 +44,18 @@ end
 
 -- What was not confirmed goes out once more, in its order.
 local function send_again(ch)
+   local conn = ch.connection
    while ch.again[1] do
-      local t = ch.again[1]
-      local ok, err = ch:_send_again(t)
-      if ch.again[1] ~= t then return end -- lost once more: another task sends it
-      table.remove(ch.again, 1)
-      if not ok then ticket.lose(t, err.text) end
+      local t, epoch = ch.again[1], ch.epoch
+      if suspicion.may_go(conn, t) then
+         local ok, err = ch:_send_again(t)
+         if ch.again[1] ~= t then return end -- lost once more: another task sends it
+         table.remove(ch.again, 1)
+         if ok then suspicion.sent(conn, t) else ticket.lose(t, err.text) end
+      else
+         conn:_wait_for_way(1)
+         if ch.epoch ~= epoch then return end -- likewise
+      end
    end
    ch.connection:_wake_waiters() -- those who wait for all confirms look again
 end

@@ -5,6 +5,7 @@ local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local retry = require "moonrabbit.retry"
 local sender = require "moonrabbit.sender"
+local suspicion = require "moonrabbit.suspicion"
 local task = require "moonrabbit.task"
 local ticket = require "moonrabbit.ticket"
 
@@ -47,6 +48,9 @@ end
 function resend.takes_back(self, t, state, reason, cause)
    local job = t.job
    if self.has_stopped then return false end
+   if state == "lost" and cause and cause.scope == "connection" and suspicion.falls_on(self.connection, t, cause) then
+      return false
+   end
    local again
    if state == "returned" and self.options.topology and not job.has_redeclared then
       job.has_redeclared = true

@@ -3,6 +3,7 @@
 local C = require("moonrabbit.ffi").C
 local each = require "moonrabbit.each"
 local loop = require "moonrabbit.loop"
+local suspicion = require "moonrabbit.suspicion"
 local task = require "moonrabbit.task"
 local ticket = require "moonrabbit.ticket"
 
@@ -81,6 +82,7 @@ local function post(self, ch, t)
    limit(self, job)
    local ok, err, wait = ch:_post(t, job.exchange, job.routing_key, job.body, job.props)
    if not ok then return nil, err, wait end
+   if t.suspect then suspicion.sent(self.connection, t) end
    job.attempt = job.attempt + 1
    if job.place then self.in_line = self.in_line - 1 end
    if job.timer then loop.cancel(job.timer) end
@@ -124,6 +126,10 @@ local function step(self, t)
       if ch.err and ch.err.kind == "closed" then give_up(self, ch.err.text) end -- by the program: so be it
       return true
    end
+   if self.connection.suspects and not suspicion.may_go(self.connection, t) then
+      self.connection:_wait_for_way(patience_of(t))
+      return true
+   end
    local ok, err, wait = post(self, ch, t)
    if ok then
       self.box:pop()
@@ -156,7 +162,7 @@ end
 -- @treturn[2] nil, error it never can be sent
 function sender.begin(self, t)
    local ch = self.channel
-   if self.in_line > 0 then ch = nil -- it is not its turn
+   if self.in_line > 0 or self.connection.suspects then ch = nil -- it is not its turn
    elseif ch and not ch.handle then self.channel, ch = nil, nil end -- a new publish, a new channel
    if ch then
       local ok, err, wait = post(self, ch, t)

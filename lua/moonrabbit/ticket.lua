@@ -5,6 +5,7 @@ local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
+local suspicion = require "moonrabbit.suspicion"
 local task = require "moonrabbit.task"
 
 local ticket = {}
@@ -23,7 +24,8 @@ end
 -- when it ends, unless that gives true: then its owner sends it again.
 function ticket.new(number)
    return setmetatable({ number = number, state = "waiting", waiter = false, message = nil, sent = nil,
-      on_end = nil, kind = nil, hint = nil, exchange = nil, routing_key = nil }, Ticket)
+      on_end = nil, kind = nil, hint = nil, exchange = nil, routing_key = nil,
+      suspect = nil }, Ticket)
 end
 
 local TEXTS = {
@@ -37,7 +39,7 @@ local function result(t)
    if t.state == "acked" or t.state == "sent" then return true end
    local err = errors.new(t.kind or t.state, "publish", t.reason or TEXTS[t.state])
    err.message = t.message
-   err.code = t.message and t.message.reply_code
+   err.code = t.message and t.message.reply_code or t.code
    err.hint = t.hint or err.hint
    return nil, err
 end
@@ -68,13 +70,14 @@ local function finish(t, state, reason, cause)
    local on_end = t.on_end
    if on_end and on_end(t, state, reason, cause) then return end
    t.state = state
+   if t.suspect then suspicion.over(t) end
    if witness and state ~= "acked" then witness(t, state) end
    local sent = t.sent
    if sent then
       sent.room.left = sent.room.left + #sent[3]
       t.sent = nil
    end
-   if state == "lost" and reason then
+   if state == "lost" and reason and not t.kind then
       local of_channel = cause and cause.scope == "channel"
       t.reason = (of_channel and CHANNEL_WENT or TEXTS.lost) .. ": " .. reason
       t.hint = of_channel and cause.kind ~= "closed" and CHANNEL_HINT or nil
@@ -149,7 +152,7 @@ end
 --- What a ticket would say of its publish, had it ended in this state.
 function ticket.error(t, state, reason, cause)
    local err = errors.new(state, "publish", t.reason or reason or TEXTS[state])
-   err.message, err.code, err.cause = t.message, t.message and t.message.reply_code, cause or nil
+   err.message, err.code, err.cause = t.message, t.message and t.message.reply_code or t.code, cause or nil
    return err
 end
 
