@@ -16,6 +16,10 @@ local drain = {}
 
 --- Seconds that handlers have to finish once a stop was asked for.
 drain.patience = 30
+--- What mr.run gives them when it is not told.
+drain.usual = 30
+--- Told what an mr.run has abandoned. Was it the end of the process, whose runtime stays until then?
+function drain.is_last() return false end
 --- Shall the loss of a connection stop the program? (The command's way, until connections recover.)
 drain.stops_at_loss = false
 
@@ -144,7 +148,9 @@ function drain.run(seconds)
    drain.ask()
    local deadline = asked_at + seconds - math.min(CLOSING, seconds / 10)
    pump_until(function() return cancelling == 0 and handling.running == 0 and not messages.is_in_hand() end, deadline)
-   run_all(hooks, math.max(deadline, C.mr_now() + 1))
+   local registered = hooks
+   hooks = {} -- a second run has those of its own
+   run_all(registered, math.max(deadline, C.mr_now() + 1))
    pump_until(function() return drain.outstanding() == 0 end, deadline)
    local left = { handlers = handling.running, abandoned = inflight.list() }
    log_abandoned(left.abandoned)

@@ -168,16 +168,16 @@ function mr.on_stop(fn)
 end
 
 --- Runs until nothing can happen any more or mr.stop was called, then stops in good order. For
--- programs that are not started by `moonrabbit run`, which does it by itself.
--- @tparam[opt] table opts drain (seconds for handlers to finish; default 30)
+-- programs that are not started by `moonrabbit run`, which does it by itself; there it may be called all the same.
+-- @tparam[opt] table opts drain (seconds for handlers to finish; default: 30, or --drain of the command)
 -- @treturn boolean were all messages settled and all publishes confirmed?
 function mr.run(opts)
    opts = options.check(opts, { drain = "number" })
    options.seconds("drain", opts.drain)
    if task.is_inside() then error("mr.run must be called in the main chunk", 2) end
    drain.until_idle()
-   local left = drain.run(opts.drain or 30)
-   loop.close(1)
+   local left = drain.run(opts.drain or drain.usual)
+   if not drain.is_last(left) then loop.close(1) end
    return left.handlers == 0 and left.publishes == 0
 end
 

@@ -11,6 +11,12 @@ local LEVELS = { off = -1, error = C.MR_LOG_ERROR, warn = C.MR_LOG_WARN, info = 
 local FORMATS = { logfmt = C.MR_LOG_LOGFMT, json = C.MR_LOG_JSON }
 local level, format = "warn", "logfmt"
 local worker = 0
+local is_set = false
+
+local function tell()
+   C.mr_runtime_log(loop.runtime(), LEVELS[level], FORMATS[format])
+   if worker > 0 then C.mr_runtime_worker(loop.runtime(), worker) end
+end
 
 --- Are lines of the level debug written? For those that would be many.
 log.is_debug = false
@@ -59,9 +65,13 @@ function log.configure(new_level, new_format)
    if not FORMATS[new_format] then error(('unknown log format "%s": logfmt or json'):format(tostring(new_format)), 2) end
    level, format = new_level, new_format
    log.is_debug = level == "debug"
-   C.mr_runtime_log(loop.runtime(), LEVELS[level], FORMATS[format])
-   if worker > 0 then C.mr_runtime_worker(loop.runtime(), worker) end
+   is_set = true
+   tell()
 end
+
+loop.on_open(function()
+   if is_set then tell() end -- the one before was told so
+end)
 
 -- The number that lines carry, of a process among several.
 function log.set_worker(number)

@@ -20,7 +20,8 @@ local active = 0                     -- the number of the dispatcher at work; se
 local heap = timer.heap()
 local rt                             -- the runtime, made at first use
 local on_delivery                    -- set by consume
-local handlers, closers = {}, {}     -- event type -> function(event); what to do before the runtime goes
+local handlers = {}                  -- event type -> function(event)
+local openers, closers = {}, {}      -- what to do when there is another runtime, and before one goes
 local room_waiters = {}              -- tokens
 local around = function(work) work() end -- set by meter
 local on_event                       -- called once, after the next event; nil: nobody waits for it
@@ -42,6 +43,7 @@ function loop.runtime()
    if status ~= 0 then error(tostring(errors.of_status(status, "connection")), 2) end
    rt = box[0]
    progress.begin(rt)
+   for _, fn in ipairs(openers) do fn() end
    return rt
 end
 
@@ -58,6 +60,8 @@ local function drop_batch()
    end
 end
 
+--- Calls fn when a runtime was made; not for the one that there is. It must not wait.
+function loop.on_open(fn) openers[#openers + 1] = fn end
 --- Calls fn before the runtime is freed: whatever points into it must be forgotten.
 function loop.on_close(fn) closers[#closers + 1] = fn end
 

@@ -82,6 +82,10 @@ function arguments.complete(options)
    if not all.drain then return nil, why end
    all.workers, why = number(options, "workers", 1, MOST_WORKERS, "a whole number from 1 to " .. MOST_WORKERS)
    if why then return nil, why end
+   if all.script == "-" and (all.workers or all.watch) then
+      return nil, ("%s does not go with a script from standard input, which can be read once only: give it in a file"):format(
+         all.workers and "--workers" or "--watch")
+   end
    for name in each(CHOICES) do
       all[name], why = choice(options, name)
       if not all[name] then return nil, why end

@@ -27,7 +27,7 @@ Exit codes:
 
 Each option with a value, but --set, can be said in the environment, too: --log-format as
 MOONRABBIT_LOG_FORMAT, and so on. The command line wins. More: docs/worker.md.]])
-   c:argument("script", "The Lua script.")
+   c:argument("script", "The Lua script; -: what comes from standard input.")
    c:argument("arguments", "What the script finds in `arg`, in `mr.args` and in `...`, options too."):args "*"
    c:option("--url", "Where mr.connect() connects when it is not told; without a password, please: that belongs in AMQP_URL.")
       :argname "URL"
@@ -118,10 +118,46 @@ local function finish(mr, left, was_asked, lost)
    return code
 end
 
-local function main(mr, wanted)
+-- The health pages, a worker's to its supervisor only; an exit code when they cannot be served.
+local function serve_pages(mr, where)
+   if not where then return nil end
+   local port, err = mr.health.listen(where)
+   if port then return nil end
+   say("--http: " .. err.text)
+   return err.kind == "bad_argument" and WRONG_USAGE or FAILED
+end
+
+-- The script may call mr.run itself, as in a program of its own: what that abandons or loses counts; a signal that has
+-- ended it ends the process; else the next runtime is the command's as the first one was.
+local function heed_own_runs(mr, wanted, where)
+   local drain, loop, signals, task = require "moonrabbit.drain", require "moonrabbit.loop", require "moonrabbit.cli.signals",
+      require "moonrabbit.task"
+   local before = { handlers = 0, publishes = 0 }
+   function drain.is_last(left)
+      before.handlers, before.publishes = before.handlers + left.handlers, before.publishes + left.publishes
+      before.lost = drain.lost() or before.lost
+      return signals.has_asked
+   end
+   loop.on_open(function()
+      watch_for_changes(mr, wanted)
+      if where then task.background(function() serve_pages(mr, where) end) end
+   end)
+   return before
+end
+
+-- Stops, unless the script has done so itself.
+local function stop(before, seconds)
    local drain = require "moonrabbit.drain"
-   drain.patience, drain.stops_at_loss = wanted.drain, true
+   local is_over = require("moonrabbit.cli.signals").has_asked and before.handlers + before.publishes > 0
+   local left = is_over and { handlers = 0, publishes = 0 } or drain.run(seconds)
+   return { handlers = before.handlers + left.handlers, publishes = before.publishes + left.publishes }
+end
+
+local function main(mr, wanted, where)
+   local drain = require "moonrabbit.drain"
+   drain.patience, drain.usual, drain.stops_at_loss = wanted.drain, wanted.drain, true
    watch_for_changes(mr, wanted)
+   local before = heed_own_runs(mr, wanted, where)
    set_guard(wanted)
    set_watchdog()
    set_exit()
@@ -131,17 +167,8 @@ local function main(mr, wanted)
    end
    drain.until_idle()
    local asked = drain.is_asked()
-   local left = drain.run(wanted.drain)
-   return finish(mr, left, asked, drain.lost()) -- the word of a loss may come after the end of its consumers
-end
-
--- The health pages, a worker's to its supervisor only; an exit code when they cannot be served.
-local function serve_pages(mr, where)
-   if not where then return nil end
-   local port, err = mr.health.listen(where)
-   if port then return nil end
-   say("--http: " .. err.text)
-   return err.kind == "bad_argument" and WRONG_USAGE or FAILED
+   local left = stop(before, wanted.drain)
+   return finish(mr, left, asked, drain.lost() or before.lost) -- the word of a loss may come after the end of its consumers
 end
 
 --- Runs the command.
@@ -166,7 +193,7 @@ function run.main(options)
       io.stdout:setvbuf "line" -- beside the log, also where it is not a terminal: what is printed shows when it is
       local where = wanted.http
       if is_worker then where = os.getenv "MOONRABBIT_WORKER_SOCKET" end
-      code = serve_pages(mr, where) or main(mr, wanted)
+      code = serve_pages(mr, where) or main(mr, wanted, where)
    end
    require("moonrabbit.loop").close(1)
    return code

@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 -- The first run of a script is plain Lua. When it is loaded again, it runs beside the old one: with globals of
 -- its own (what it does not set it sees as it was), and with its modules loaded afresh.
+local beside = require "moonrabbit.cli.beside"
 local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local task = require "moonrabbit.task"
@@ -12,9 +13,20 @@ local baseline = {}                  -- modules that were there before the scrip
 local files                          -- of the running edition; nil: of the first one
 local last_try = {}                  -- files of the edition that was loaded last, whatever became of it
 
+local INPUT = "-" -- the script is what comes from standard input
+
+-- What load and loadfile give, or that the program is to stop before the text is there.
+local function load_chunk(path)
+   if path ~= INPUT then return loadfile(path, "t") end -- text only: bytecode can be made to break out of LuaJIT
+   local text, why = require("moonrabbit.cli.input").read()
+   if not text then return nil, why end
+   return load(text, "=standard input", "t")
+end
+
 local function load_text(path, env)
-   local chunk, why = loadfile(path, "t") -- text only: bytecode can be made to break out of LuaJIT
+   local chunk, why = load_chunk(path)
    if not chunk then
+      if why == task.STOPPED then return nil, why end
       return nil, why:find "wrong mode" and path .. ": is bytecode; only the text of a script is run" or why
    end
    return env and setfenv(chunk, env) or chunk
@@ -23,13 +35,13 @@ end
 local function is_ours(name) return baseline[name] or name == "moonrabbit" or name:find "^moonrabbit%." end
 
 -- require, for an edition's own modules.
-local function new_require(env, list)
+local function new_require(env, list, folder)
    local loaded, LOADING = {}, {}
    return function(name)
       if type(name) ~= "string" or is_ours(name) or package.preload[name] then return require(name) end
       if loaded[name] == LOADING then error(("loop or previous error loading module '%s'"):format(name), 2) end
       if loaded[name] ~= nil then return loaded[name] end
-      local path = package.searchpath(name, package.path)
+      local path = package.searchpath(name, beside.path(folder))
       if not path then return require(name) end -- one in C, or nowhere
       local chunk, why = load_text(path, env)
       if not chunk then error(("error loading module '%s' from file '%s':\n\t%s"):format(name, path, why), 2) end
@@ -41,9 +53,9 @@ local function new_require(env, list)
    end
 end
 
-local function new_environment(list)
+local function new_environment(list, folder)
    local env = {}
-   env._G, env.require = env, new_require(env, list)
+   env._G, env.require = env, new_require(env, list, folder)
    return setmetatable(env, { __index = _G })
 end
 
@@ -65,8 +77,9 @@ end
 -- @treturn[2] nil, string what is wrong
 function script.run(path, arguments)
    for name in each(package.loaded) do baseline[name] = true end
+   beside.put_first(beside.folder(path))
    local chunk, why = load_text(path)
-   if not chunk then return nil, why end
+   if not chunk then return why == task.STOPPED or nil, why end
    local ok, trace = xpcall(chunk, explain, unpack(arguments))
    if ok or trace == task.STOPPED then return true end
    return nil, trace
@@ -74,11 +87,12 @@ end
 
 --- Loads the script anew, beside the running one.
 -- @treturn[1] function run() -> true | nil, what is wrong
--- @treturn[1] table its files; those of modules join them as they are required
+-- @treturn[1] table its files; those of modules join them as they are required. `folder` is that of its modules
 -- @treturn[2] nil, string what is wrong
 function script.again(path, arguments)
-   local list = { path }
-   local chunk, why = load_text(path, new_environment(list))
+   if path == INPUT then return nil, "it came from standard input, which can be read once only: give it in a file" end
+   local list = { path, folder = beside.folder(path) } -- a link may lead elsewhere by now
+   local chunk, why = load_text(path, new_environment(list, list.folder))
    if not chunk then return nil, why end
    return function()
       local ok, trace = xpcall(chunk, explain, unpack(arguments))
@@ -99,6 +113,9 @@ end
 function script.tried(list) last_try = list end
 
 --- These are the running edition's from here on.
-function script.set_files(list) files = list end
+function script.set_files(list)
+   files = list
+   beside.put_first(list.folder)
+end
 
 return script

@@ -9,6 +9,9 @@ ffi.cdef "long read(int fd, void *buffer, size_t size);"
 local NAMES = { [1] = "SIGHUP", [2] = "SIGINT", [15] = "SIGTERM", [17] = "SIGCHLD" }
 signals.HUP, signals.INT, signals.TERM, signals.CHLD = 1, 2, 15, 17
 
+--- Did a signal ask the program to stop?
+signals.has_asked = false
+
 --- The command's C part; nil in another program.
 function signals.process() return rawget(_G, "moonrabbit_process") end
 
@@ -38,6 +41,7 @@ end
 function signals.watch(mr, on_hup)
    signals.each(on_hup and { signals.HUP } or {}, function(number)
       if number == signals.HUP then return on_hup() end
+      signals.has_asked = true
       mr.log.info("stopping", { signal = signals.name(number) })
       mr.stop()
    end)

@@ -1,0 +1,58 @@
+--- cli.beside: a script's own modules, which lie beside it: its folder comes first where `require` looks.
+-- SPDX-License-Identifier: MIT
+local ffi = require "ffi"
+
+local beside = {}
+
+ffi.cdef [[
+char *mr_realpath(const char *path, char *resolved) __asm__("realpath");
+void mr_free(void *) __asm__("free");
+]]
+
+local first = { path = "", cpath = "" } -- what stands in front for the script that runs
+
+-- The whole name of a file or folder, symbolic links resolved; nil: there is none.
+local function whole(path)
+   local name = ffi.C.mr_realpath(path, nil)
+   if name == nil then return nil end
+   local text = ffi.string(name)
+   ffi.C.mr_free(name)
+   return text
+end
+
+--- The folder of a script; of one from standard input ("-"): the current one.
+-- @treturn ?string nil: the script is not there
+function beside.folder(script)
+   if script == "-" then return whole "." end
+   local path = whole(script)
+   if not path then return nil end
+   local folder = path:match "^(.*)/[^/]*$"
+   return folder == "" and "/" or folder
+end
+
+-- package.path and package.cpath for a folder alone. What they cannot say (their own marks) is left out.
+local function of(folder)
+   if not folder or folder:find "[;?]" then return { path = "", cpath = "" } end
+   folder = folder == "/" and "" or folder
+   return { path = ("%s/?.lua;%s/?/init.lua;"):format(folder, folder), cpath = ("%s/?.so;"):format(folder) }
+end
+
+-- Without what we have put in front.
+local function rest(which)
+   local text, mine = package[which], first[which]
+   return text:sub(1, #mine) == mine and text:sub(#mine + 1) or text
+end
+
+--- What package.path is for a script in that folder.
+-- @treturn string
+function beside.path(folder) return of(folder).path .. rest "path" end
+
+--- Has `require` look in this folder first, in the place of the one before.
+-- @tparam ?string folder
+function beside.put_first(folder)
+   local new = of(folder)
+   package.path, package.cpath = new.path .. rest "path", new.cpath .. rest "cpath"
+   first = new
+end
+
+return beside

@@ -1,0 +1,38 @@
+--- cli.input: a script that comes from standard input.
+-- SPDX-License-Identifier: MIT
+local ffi = require "ffi"
+local waits = require "moonrabbit.waits"
+
+local input = {}
+
+ffi.cdef [[
+long mr_read(int fd, void *buffer, size_t size) __asm__("read");
+char *mr_strerror(int) __asm__("strerror");
+]]
+
+local PIECE, AGAIN, INTERRUPTED = 65536, 11, 4
+
+local function read_all()
+   local box, pieces = ffi.new("char[?]", PIECE), {}
+   while true do
+      waits.fd(0, "r")
+      local n = tonumber(ffi.C.mr_read(0, box, PIECE))
+      if n == 0 then return table.concat(pieces) end
+      if n > 0 then
+         pieces[#pieces + 1] = ffi.string(box, n)
+      elseif ffi.errno() ~= AGAIN and ffi.errno() ~= INTERRUPTED then
+         return nil, "standard input: " .. ffi.string(ffi.C.mr_strerror(ffi.errno()))
+      end
+   end
+end
+
+--- All of it. While it waits for more, signals are heard.
+-- @treturn[1] string
+-- @treturn[2] nil, string what is wrong; or task.STOPPED: the program is to stop
+function input.read()
+   local ok, text, why = pcall(read_all)
+   if not ok then return nil, text end
+   return text, why
+end
+
+return input
