@@ -2,6 +2,9 @@
 -- SPDX-License-Identifier: MIT
 local connection = require "moonrabbit.connection"
 local each = require "moonrabbit.each"
+local log = require "moonrabbit.log"
+local loop = require "moonrabbit.loop"
+local misspelt = require "moonrabbit.misspelt"
 
 local home = {}
 
@@ -9,12 +12,30 @@ local PLACES = { "url", "hostname", "port", "userid", "password", "virtual_host"
 
 local default_url
 local shared -- the connection of whoever was given none
+local has_warned = false
+
+-- What is empty is not set.
+local function filled(url) return url and url:find "%S" and url or nil end
 
 --- Sets where to connect, before AMQP_URL.
 -- @tparam ?string url
-function home.set_url(url) default_url = url end
+function home.set_url(url) default_url = filled(url) end
 
-local function place() return default_url or os.getenv "AMQP_URL" or "memory://" end
+-- Nobody has said where: it is said once a runtime, as it may well not be meant.
+local function warn()
+   if has_warned then return end
+   has_warned = true
+   local others = table.concat(misspelt(), ", ")
+   log.warn("no broker is named: taking memory://, a broker in this process alone that forgets everything at its end", {
+      hint = "set AMQP_URL, such as amqp://user:password@host:5672/vhost; to memory:// if that is what you want",
+      not_read = others ~= "" and others or nil })
+end
+
+local function place()
+   local url = default_url or filled(os.getenv "AMQP_URL")
+   if not url then warn() end
+   return url or "memory://"
+end
 
 --- The options of mr.connect: those that do not say where to connect go to the usual place.
 function home.settings(where)
@@ -50,5 +71,7 @@ function home.check(what, value, level)
    if home.is_connection(value) then return value end
    error(what .. " must be a connection, as of mr.connect", (level or 2) + 1)
 end
+
+loop.on_close(function() has_warned = false end)
 
 return home

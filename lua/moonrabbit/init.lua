@@ -48,6 +48,8 @@ task.set_pump(function() loop.pump() end, function(where, why)
    log.error(where .. " failed", { error = why })
 end)
 
+loop.on_open(log.again)
+
 --- Sets where `mr.connect()` connects when it is not told, before AMQP_URL.
 -- @tparam ?string url
 function mr.set_default_url(url) home.set_url(url) end

@@ -69,9 +69,10 @@ function log.configure(new_level, new_format)
    tell()
 end
 
-loop.on_open(function()
-   if is_set then tell() end -- the one before was told so
-end)
+-- Tells another runtime what the one before was told.
+function log.again()
+   if is_set then tell() end
+end
 
 -- The number that lines carry, of a process among several.
 function log.set_worker(number)

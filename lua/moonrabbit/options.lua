@@ -3,8 +3,9 @@
 local each = require "moonrabbit.each"
 local options = {}
 
--- Levenshtein's distance.
-local function distance(a, b)
+--- Levenshtein's distance.
+-- @treturn number
+function options.distance(a, b)
    local row = {}
    for j = 0, #b do row[j] = j end
    for i = 1, #a do
@@ -25,7 +26,7 @@ function options.nearest(word, names)
    local best, least = nil, math.floor((#word + 1) / 2) + 1
    table.sort(names)
    for _, name in ipairs(names) do
-      local d = distance(word, name)
+      local d = options.distance(word, name)
       if d < least then best, least = name, d end
    end
    return best

@@ -7,6 +7,7 @@ local each = require "moonrabbit.each"
 local edition = require "moonrabbit.edition"
 local ensure = require "moonrabbit.ensure"
 local errors = require "moonrabbit.errors"
+local home = require "moonrabbit.home"
 local items = require "moonrabbit.pool_item"
 local lease = require "moonrabbit.lease"
 local limit = require "moonrabbit.limit"
@@ -92,7 +93,7 @@ function pool.new(opts)
    options.whole("max_connections", ours.max_connections, 1, 65535)
    options.whole("max_channels", ours.max_channels, 1, 65535)
    options.whole("preconnect", ours.preconnect, 0, 65535)
-   if next(theirs) == nil then theirs.url = os.getenv "AMQP_URL" or "memory://" end
+   theirs = home.settings(theirs)
    local most = strategy == "pooled" and (ours.max_connections or 10) or (ours.max_channels or 100)
    local self = setmetatable({ strategy = strategy, settings = theirs, limit = most, handle = false, items = {},
       shared = {}, numbers = setmetatable({}, { __mode = "k" }), tokens = setmetatable({}, { __mode = "k" }) }, Pool)

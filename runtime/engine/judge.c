@@ -189,8 +189,11 @@ mr_health *mr_judge(const struct mr_vitals *v, const mr_health_options *o,
 		snprintf(first, sizeof first, "%.*s", (int)s.size, s.data);
 		add_text(h->report, "error", first);
 	}
+	bool connected = v->open && v->open == v->wanted;
 	add_text(h->report, "broker",
-		v->open && v->open == v->wanted ? "connected" : "disconnected");
+		connected && v->own ? "embedded"
+		: connected         ? "connected"
+				    : "disconnected");
 	for (uint32_t i = 0; h->report && found && i < found->count; i++)
 		if (found->fields[i].value.as.nested->count)
 			mr_table_add_copy(h->report, &found->fields[i]);

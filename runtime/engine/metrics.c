@@ -91,6 +91,8 @@ static void write_connections(struct page *p, const struct mr_vitals *v)
 			states[i].count);
 	number(p, "connections_blocked", "gauge", "Connections whose broker takes no publishes.",
 		v->blocked);
+	number(p, "connections_embedded", "gauge",
+		"Connections to the embedded broker, which forgets everything.", v->embedded);
 	number(p, "connects_total", "counter", "Connections opened.", v->connects);
 	number(p, "connection_losses_total", "counter", "Connections lost.", v->losses);
 	number(p, "connection_retries_total", "counter", "Tries planned after a failure.",

@@ -38,6 +38,8 @@ static void count_link(struct mr_vitals *v, const struct mr_link *link)
 	default: break;
 	}
 	v->wanted += is_wanted(link);
+	v->embedded += is_wanted(link) && link->config->memory;
+	v->own += is_wanted(link) && link->config->memory && !*link->config->hosts[0].name;
 	v->stats.outbound += link->published - mr_gauge_gone(link->gauge);
 	if (is_wanted(link) && link->state != MR_LINK_OPEN && !v->trouble[0])
 		describe(link, v->trouble,

@@ -18,6 +18,8 @@ struct mr_vitals {
 	mr_stats stats;
 	/* Connections that the program wants, and those of them that are as said. */
 	uint32_t wanted, open, connecting, closing, retrying, lost, blocked;
+	uint32_t embedded; /* wanted ones to brokers within this process */
+	uint32_t own;      /* of those, to the runtime's own broker, which nobody else can reach */
 	char trouble
 		[MR_WORDS]; /* of the first that is wanted and not open, "" when there is none */
 	char blocker[MR_WORDS]; /* the first that is blocked, and why */

@@ -164,9 +164,6 @@ end
 -- @tparam table wanted of cli.arguments
 -- @treturn number exit code: the worst of the workers' own
 function supervise.main(wanted)
-   if not wanted.url and not os.getenv "AMQP_URL" then
-      log.warn "neither --url nor AMQP_URL is set: each worker has a broker of its own (memory://)"
-   end
    local group = supervise.group(wanted)
    if wanted.http then
       local ok, why = serve(group)
