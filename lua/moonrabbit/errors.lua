@@ -85,18 +85,39 @@ function errors.is(value)
    return getmetatable(value) == Error
 end
 
+-- The folder of the library's own files, as their sources name it. A script's folder may be called "moonrabbit", too.
+local LIBRARY = debug.getinfo(1, "S").source:match "^(@.*/)[^/]*$" or "@"
+
+--- Is this a file of the library?
+-- @tparam string source as debug.getinfo gives it
+-- @treturn boolean
+function errors.is_library(source) return source:sub(1, #LIBRARY) == LIBRARY end
+
+-- The library's files on the running stack, by the short names that a traceback uses.
+local function library_files()
+   local files, level, info = {}, 2, debug.getinfo(2, "S")
+   while info do
+      files[info.short_src] = errors.is_library(info.source) or nil
+      level = level + 1
+      info = debug.getinfo(level, "S")
+   end
+   return files
+end
+
 -- The script's part of a stack: from the library's own xpcall on down there is nothing of the script's, nor in what
 -- the library has around a handler.
 local function of_script(stack)
-   local from = stack:find("\n%s+%[C%]: in function 'xpcall'\n[^\n]*/moonrabbit/[%w_/]+%.lua:")
-   if not from then return stack end
-   stack = stack:sub(1, from - 1)
-   local shorter = stack:match "^(.*)\n[^\n]*/moonrabbit/[%w_]+%.lua:%d+: in function [^\n]*$"
-   while shorter and shorter:find "\n%s" do
-      stack = shorter
-      shorter = stack:match "^(.*)\n[^\n]*/moonrabbit/[%w_]+%.lua:%d+: in function [^\n]*$"
+   local files, lines = library_files(), {}
+   local function is_ours(line) return files[line:match "^%s+(.-):%d+: in " or false] end
+   for line in (stack .. "\n"):gmatch "([^\n]*)\n" do
+      if #lines > 0 and is_ours(line) and lines[#lines]:find "%[C%]: in function 'xpcall'$" then
+         lines[#lines] = nil
+         while #lines > 1 and is_ours(lines[#lines]) do lines[#lines] = nil end
+         break
+      end
+      lines[#lines + 1] = line
    end
-   return stack
+   return table.concat(lines, "\n")
 end
 
 --- Where the caller's caller is: the script's part of the stack.
@@ -109,7 +130,7 @@ function errors.stack(level) return of_script(debug.traceback("", level + 1):sub
 function errors.place()
    local level, info = 2, debug.getinfo(2, "Sl")
    while info do
-      if info.currentline > 0 and not info.source:find("/moonrabbit/[%w_/]+%.lua$") then
+      if info.currentline > 0 and not errors.is_library(info.source) then
          return ("%s:%d: "):format(info.short_src, info.currentline)
       end
       level = level + 1

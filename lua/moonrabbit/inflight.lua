@@ -1,6 +1,7 @@
 --- inflight: which handlers are at work, and where: read off their stacks, so that it costs nothing before.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
+local errors = require "moonrabbit.errors"
 local handling = require "moonrabbit.handling"
 local messages = require "moonrabbit.messages"
 local task = require "moonrabbit.task"
@@ -8,8 +9,6 @@ local task = require "moonrabbit.task"
 local inflight = {}
 
 local LEVELS = 60 -- of a stack that are looked at
--- The folder of the library's own files, as their sources name it. A script's folder may be called "moonrabbit", too.
-local LIBRARY = debug.getinfo(1, "S").source:match "^(@.*/)[^/]*$" or "@"
 
 -- The locals of handling.handle in a suspended coroutine, and the level that it is at; nil: it runs no handler.
 local function frame_of(co)
@@ -33,7 +32,7 @@ end
 local function place(co, below)
    for level = 0, below - 1 do
       local info = debug.getinfo(co, level, "Sl")
-      if info.currentline > 0 and info.source:sub(1, #LIBRARY) ~= LIBRARY then
+      if info.currentline > 0 and not errors.is_library(info.source) then
          return ("%s:%d"):format(info.short_src, info.currentline)
       end
    end

@@ -66,6 +66,14 @@ describe("errors", function()
       assert.is_truthy(trace:find("errors_spec.lua", 1, true))
    end)
 
+   it("traces a script whose folder is called moonrabbit, down to its own xpcall", function()
+      local source = "local trace = ...\nreturn select(2, xpcall(function() error 'oops\\n\\nagain' end, trace))"
+      local trace = loadstring(source, "@/opt/moonrabbit/app.lua")(errors.trace)
+      assert.equal("oops\n\nagain", trace:match "^[^:]*:%d+: (.-)\nstack traceback:")
+      assert.truthy(trace:find("/opt/moonrabbit/app.lua:2: in function <[^\n]*\n%s+%[C%]: in function 'xpcall'\n"
+         .. "%s+/opt/moonrabbit/app.lua:2: in "))
+   end)
+
    it("traces whatever was raised", function()
       for _, thing in ipairs { 1, true, errors.new("lost", "publish") } do
          local _, trace = xpcall(function() error(thing, 0) end, errors.trace)
