@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "broker/channel.h"
+#include "broker/death.h"
 #include "broker/vhost.h"
 
 /* Behind all of its own priority, before all of less. */
@@ -102,11 +103,21 @@ static struct mr_consumer *next_consumer(const struct mr_queue *q)
 	return NULL;
 }
 
-void mr_queue_pump(struct mr_queue *q)
+/* As in RabbitMQ a message's time is looked at when it has come to the head. */
+static bool has_expired(struct mr_queue *q, struct mr_entry *e)
+{
+	if (e->expires > q->vhost->broker->now) return false;
+	mr_queue_take(q, e);
+	mr_die(q, e, MR_DEATH_EXPIRED);
+	return true;
+}
+
+void mr_queue_pump(struct mr_queue *q, bool is_fresh)
 {
 	struct mr_entry *e;
 	if (q->vhost->broker->faults.pause_deliveries) return;
-	while ((e = mr_queue_head(q))) {
+	for (; (e = mr_queue_head(q)); is_fresh = false) {
+		if (!is_fresh && has_expired(q, e)) continue;
 		struct mr_consumer *c = next_consumer(q);
 		if (!c) return;
 		if (q->consumers.next != q->consumers.prev) { /* its turn has been */

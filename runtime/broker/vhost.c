@@ -196,7 +196,7 @@ void mr_vhost_queue_moved(struct mr_queue *q)
 {
 	if (q->deleted) return;
 	bury_expired(q);
-	mr_queue_pump(q);
+	mr_queue_pump(q, false);
 	bury_surplus(q);
 	mr_broker_schedule(q->vhost->broker, q);
 }
@@ -233,7 +233,7 @@ static bool enqueue_one(struct mr_queue *q, struct mr_message *m)
 	if (!mr_queue_push(q, m, q->vhost->broker->now)) return false;
 	mr_broker_grew(q->vhost->broker, sizeof(struct mr_entry));
 	bool is_plain = q->ready == 1 && q->limits.max_length < 0 && q->limits.max_bytes < 0;
-	if (is_plain) mr_queue_pump(q); /* also what lives for 0 ms */
+	if (is_plain) mr_queue_pump(q, true);
 	mr_vhost_queue_moved(q);
 	return true;
 }

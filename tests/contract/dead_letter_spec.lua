@@ -397,3 +397,111 @@ describe("a cycle of dead letters", function()
       assert.equal(5, death(take(ch, q)).count)
    end)
 end)
+
+describe("a message whose time is over behind one that lives", function()
+   after_each(broker.close_all)
+
+   -- Waits until what has been published with this expiration is over: another such one has died.
+   local function outlive(ch, expiration)
+      local dead = queue(ch)
+      local q = queue(ch, to(dead))
+      assert(ch:publish("", q, "witness", { expiration = expiration }))
+      take(ch, dead)
+   end
+
+   -- The bodies of the letters, which all say "expired".
+   local function letters(ch, dead, expected)
+      local bodies = {}
+      for i = 1, expected do
+         local msg = take(ch, dead)
+         assert.equal("expired", death(msg).reason)
+         bodies[i] = msg.body
+      end
+      assert.equal(0, count(ch, dead))
+      return table.concat(bodies, " ")
+   end
+
+   local function fill(ch, q)
+      assert(ch:publish("", q, "alive"))
+      for i = 1, 10 do assert(ch:publish("", q, tostring(i), { expiration = "20" })) end
+      assert(ch:publish("", q, "alive, too"))
+   end
+
+   for _, no_ack in ipairs { true, false } do
+      it(("is not for a late consumer %s acks (FIELD-F4)"):format(no_ack and "without" or "with"), function()
+         local ch, q, dead = work()
+         fill(ch, q)
+         outlive(ch, "20")
+         assert.equal(12, count(ch, q)) -- they are not looked at before
+         local got = {}
+         assert(ch:consume(q, function(msg)
+            got[#got + 1] = msg.body
+            if not no_ack then msg:ack() end
+         end, { no_ack = no_ack }))
+         eventually("both", function() return #got >= 2 end)
+         assert.equal("1 2 3 4 5 6 7 8 9 10", letters(ch, dead, 10))
+         assert.same({ "alive", "alive, too" }, got)
+      end)
+   end
+
+   it("is not for who gets (FIELD-F4)", function()
+      local ch, q, dead = work()
+      fill(ch, q)
+      outlive(ch, "20")
+      assert.equal("alive", take(ch, q).body)
+      assert.equal("alive, too", take(ch, q).body)
+      assert.equal("1 2 3 4 5 6 7 8 9 10", letters(ch, dead, 10))
+   end)
+
+   it("is not for who had no credit when its time was over (FIELD-F4)", function()
+      local ch, q, dead = work()
+      assert(ch:qos { prefetch_count = 1 })
+      local go, got = false, {}
+      assert(ch:consume(q, function(msg)
+         got[#got + 1] = msg.body
+         if #got == 1 then eventually("the word", function() return go end) end
+      end))
+      assert(ch:publish("", q, "held"))
+      eventually("the first", function() return got[1] end)
+      fill(ch, q)
+      outlive(ch, "20")
+      go = true
+      eventually("the others", function() return #got >= 3 end)
+      assert.equal("1 2 3 4 5 6 7 8 9 10", letters(ch, dead, 10))
+      assert.same({ "held", "alive", "alive, too" }, got)
+   end)
+
+   it("is dropped where no dead letters are wanted (FIELD-F4)", function()
+      local ch = broker.channel()
+      local q = queue(ch)
+      fill(ch, q)
+      outlive(ch, "20")
+      local got = {}
+      assert(ch:consume(q, function(msg) got[#got + 1] = msg.body end, { no_ack = true }))
+      eventually("both", function() return #got >= 2 end)
+      assert.same({ "alive", "alive, too" }, got)
+      eventually("nothing is left", function() return count(ch, q) == 0 end)
+   end)
+
+   it("comes back too late, and dies as it comes (FIELD-F4)", function()
+      local ch, q, dead = work()
+      assert(ch:publish("", q, "late", { expiration = "40" }))
+      local msg = take(ch, q, {})
+      outlive(ch, "40")
+      assert.is_true(msg:reject { requeue = true })
+      assert.equal("late", letters(ch, dead, 1))
+   end)
+
+   it("does not outlive its own priority's turn (FIELD-F4)", function()
+      local ch, q, dead = work { ["x-max-priority"] = 3 }
+      assert(ch:publish("", q, "low", { priority = 1 }))
+      assert(ch:publish("", q, "high", { priority = 3 }))
+      for i = 1, 3 do assert(ch:publish("", q, tostring(i), { priority = 1, expiration = "20" })) end
+      outlive(ch, "20")
+      local got = {}
+      assert(ch:consume(q, function(m) got[#got + 1] = m.body end, { no_ack = true }))
+      eventually("both", function() return #got >= 2 end)
+      assert.equal("1 2 3", letters(ch, dead, 3))
+      assert.same({ "high", "low" }, got)
+   end)
+end)
