@@ -7,6 +7,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "moonrabbit.h"
 
@@ -56,6 +59,13 @@ void mr_free(void *p)
 	if (!p) return;
 	__atomic_sub_fetch(&live, 1, __ATOMIC_RELAXED);
 	release_hook(p);
+}
+
+void mr_alloc_trim(void)
+{
+#ifdef __GLIBC__
+	malloc_trim(0); /* with an allocator of the host's own it finds little, and does no harm */
+#endif
 }
 
 char *mr_strdup_n(const char *s, size_t size)

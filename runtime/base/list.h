@@ -29,6 +29,16 @@ static inline void mr_list_remove(struct mr_node *node) /* no-op when in no list
 	node->next->prev = node->prev;
 	node->next = node->prev = NULL;
 }
+/* All of `from` goes behind all of `into`. */
+static inline void mr_list_splice(struct mr_node *into, struct mr_node *from)
+{
+	if (mr_list_is_empty(from)) return;
+	from->next->prev = into->prev;
+	into->prev->next = from->next;
+	from->prev->next = into;
+	into->prev = from->prev;
+	mr_list_init(from);
+}
 static inline struct mr_node *mr_list_shift(struct mr_node *head) /* NULL when empty */
 {
 	struct mr_node *node = head->next;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "broker/death.h"
 #include "broker/session.h"
 #include "broker/vhost.h"
 
@@ -76,6 +77,9 @@ enum mr_status mr_broker_open(struct mr_broker **out, uint64_t seed, mr_msec now
 	b->watermark = MR_WATERMARK_DEFAULT;
 	mr_list_init(&b->sessions);
 	mr_list_init(&b->dying);
+	mr_list_init(&b->busy);
+	mr_list_init(&b->garbage);
+	b->work_end = MR_WORK_UNBOUNDED;
 	if (mr_broker_add_vhost(b, mr_slice_str("/")) != MR_OK ||
 		mr_broker_add_user(b, guest, guest) != MR_OK) {
 		mr_broker_close(b);
@@ -90,6 +94,8 @@ void mr_broker_close(struct mr_broker *b)
 	void *item;
 	size_t at = 0;
 	if (!b) return;
+	mr_broker_begin_turn(b, MR_WORK_UNBOUNDED);
+	mr_broker_resume(b);
 	while ((item = mr_dict_next(&b->vhosts, &at))) mr_vhost_free(item);
 	for (at = 0; (item = mr_dict_next(&b->users, &at));) free_user(item);
 	mr_dict_fini(&b->vhosts);
@@ -182,30 +188,105 @@ mr_msec mr_broker_deadline(const struct mr_broker *b)
 
 void mr_broker_tick(struct mr_broker *b)
 {
-	while (b->heap_count && b->heap[0]->deadline <= b->now) mr_vhost_queue_due(b->heap[0]);
+	while (b->heap_count && b->heap[0]->deadline <= b->now && !mr_broker_is_spent(b))
+		mr_vhost_queue_due(b->heap[0]);
+	mr_broker_watch_memory(b);
+}
+
+/* ---- turns ---- */
+
+void mr_broker_is_busy(struct mr_broker *b, struct mr_queue *q)
+{
+	if (!q->busy.next) mr_list_append(&b->busy, &q->busy);
+}
+
+static void free_entry(struct mr_broker *b, struct mr_entry *e)
+{
+	b->work++;
+	mr_broker_shrank(b, sizeof *e);
+	mr_broker_drop(b, e->message);
+	mr_free(e);
+}
+
+void mr_broker_discard(struct mr_broker *b, struct mr_entry *e)
+{
+	if (mr_broker_is_spent(b))
+		mr_list_append(&b->garbage, &e->node);
+	else
+		free_entry(b, e);
+}
+
+void mr_broker_sweep(struct mr_broker *b)
+{
+	while (!mr_list_is_empty(&b->garbage) && !mr_broker_is_spent(b))
+		free_entry(b, mr_container(mr_list_shift(&b->garbage), struct mr_entry, node));
+}
+
+bool mr_broker_has_more(const struct mr_broker *b)
+{
+	return !mr_list_is_empty(&b->garbage) || !mr_list_is_empty(&b->busy) ||
+	       !mr_list_is_empty(&b->dying);
+}
+
+bool mr_broker_resume(struct mr_broker *b)
+{
+	mr_bury(b);
+	while (!mr_list_is_empty(&b->busy) && !mr_broker_is_spent(b))
+		mr_vhost_queue_moved(mr_container(mr_list_shift(&b->busy), struct mr_queue, busy));
+	mr_broker_sweep(b);
+	mr_broker_watch_memory(b);
+	return mr_broker_has_more(b);
 }
 
 /* ---- memory ---- */
 
 bool mr_broker_is_blocked(const struct mr_broker *b) { return b->alarm || b->blocked_by_hand; }
 
-void mr_broker_check_memory(struct mr_broker *b)
+/* Beyond this, what has been declared counts as well: a client may fill the memory with bindings. */
+#define STRUCTURE_FREE (16u << 20)
+
+uint64_t mr_broker_memory(const struct mr_broker *b)
 {
-	b->alarm = b->watermark && b->memory > b->watermark;
+	return b->memory + (b->structure > STRUCTURE_FREE ? b->structure - STRUCTURE_FREE : 0);
+}
+
+/* An alarm ends a tenth below where it begins, or it would come and go with each message. */
+static void judge(struct mr_broker *b, bool afresh)
+{
+	uint64_t low = b->watermark - b->watermark / 10, now = mr_broker_memory(b);
+	bool holds = b->alarm && !afresh;
+	b->alarm = b->watermark && now > (holds ? low : b->watermark);
+}
+
+static void tell_sessions(struct mr_broker *b)
+{
 	for (struct mr_node *n = b->sessions.next; n != &b->sessions; n = n->next)
 		mr_broker_session_check_blocked(mr_container(n, struct mr_broker_session, node));
 }
 
-void mr_broker_grew(struct mr_broker *b, uint64_t bytes)
+void mr_broker_check_memory(struct mr_broker *b)
 {
-	b->memory += bytes;
-	if (!b->alarm && b->watermark && b->memory > b->watermark) mr_broker_check_memory(b);
+	judge(b, true);
+	tell_sessions(b);
+}
+
+void mr_broker_watch_memory(struct mr_broker *b)
+{
+	bool before = b->alarm;
+	if (!before && (!b->watermark || mr_broker_memory(b) <= b->watermark)) return;
+	judge(b, false);
+	if (before && !b->alarm) tell_sessions(b);
+}
+
+void mr_broker_shrank(struct mr_broker *b, uint64_t bytes)
+{
+	b->memory -= bytes;
+	if (b->alarm) mr_broker_watch_memory(b);
 }
 
 void mr_broker_drop(struct mr_broker *b, struct mr_message *m)
 {
-	b->memory -= mr_message_drop(m);
-	if (b->alarm && b->memory <= b->watermark) mr_broker_check_memory(b);
+	mr_broker_shrank(b, mr_message_drop(m));
 }
 
 void mr_broker_pump_all(struct mr_broker *b)

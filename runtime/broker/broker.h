@@ -36,8 +36,12 @@ struct mr_broker {
 	struct mr_route route; /* of the routing under way */
 	struct mr_node dying;  /* of mr_entry: dead letters to be sent when that is done */
 	bool routing, burying;
-	uint64_t memory;    /* bytes of messages and of their places in queues */
-	uint64_t watermark; /* above it publishers are blocked; 0: never */
+	uint64_t work, work_end; /* done so far, in steps; at work_end a turn is over */
+	struct mr_node busy;     /* of mr_queue: with more to do than the turn had room for */
+	struct mr_node garbage;  /* of mr_entry: to be freed */
+	uint64_t memory;         /* bytes that clients make it hold: see mr_broker_grew */
+	uint64_t structure;      /* bytes of what has been declared, and of who is connected */
+	uint64_t watermark;      /* above it publishers are blocked; 0: never */
 	bool alarm;
 	bool blocked_by_hand; /* a fault: blocked whatever the memory */
 	bool seal_guest;      /* guest may not log in (a non-loopback address is served) */
@@ -62,9 +66,37 @@ mr_msec mr_broker_deadline(const struct mr_broker *b); /* when tick is wanted; M
 void mr_broker_schedule(struct mr_broker *b, struct mr_queue *q);
 void mr_broker_unschedule(struct mr_broker *b, struct mr_queue *q);
 
-void mr_broker_grew(struct mr_broker *b, uint64_t bytes);       /* messages were taken in */
+/* ---- turns: whoever calls in gives so many steps; what they do not suffice for waits ---- */
+
+#define MR_WORK_UNBOUNDED UINT64_MAX
+static inline void mr_broker_begin_turn(struct mr_broker *b, uint64_t steps)
+{
+	b->work_end = steps == MR_WORK_UNBOUNDED ? steps : b->work + steps;
+}
+static inline bool mr_broker_is_spent(const struct mr_broker *b) { return b->work >= b->work_end; }
+/* Goes on with what had to wait. False: there is nothing left. */
+bool mr_broker_resume(struct mr_broker *b);
+bool mr_broker_has_more(const struct mr_broker *b);
+/* The queue has more to do. */
+void mr_broker_is_busy(struct mr_broker *b, struct mr_queue *q);
+/* Frees an entry that belongs to no queue any more, by and by. */
+void mr_broker_discard(struct mr_broker *b, struct mr_entry *e);
+void mr_broker_sweep(struct mr_broker *b); /* those of b->garbage, as far as the turn goes */
+
+/* ---- memory ---- */
+
+/* What counts: messages (also those that a transaction holds, or of which only a part has come), their
+ * places in queues, and what has not been sent. What has been declared counts when it is very much. */
+static inline void mr_broker_grew(struct mr_broker *b, uint64_t bytes) { b->memory += bytes; }
+void mr_broker_shrank(struct mr_broker *b, uint64_t bytes);
+/* Something was declared or connected, or is gone: so many bytes more or less. */
+static inline void mr_broker_built(struct mr_broker *b, uint64_t bytes) { b->structure += bytes; }
+static inline void mr_broker_razed(struct mr_broker *b, uint64_t bytes) { b->structure -= bytes; }
 void mr_broker_drop(struct mr_broker *b, struct mr_message *m); /* one reference less */
-/* Sets the watermark, or blocks by hand, and tells all sessions. */
+uint64_t mr_broker_memory(const struct mr_broker *b);
+/* Publishers are blocked when it has grown too much. */
+void mr_broker_watch_memory(struct mr_broker *b);
+/* The watermark has changed, or who blocks by hand: all sessions are told. */
 void mr_broker_check_memory(struct mr_broker *b);
 bool mr_broker_is_blocked(const struct mr_broker *b);
 

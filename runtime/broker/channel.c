@@ -15,6 +15,7 @@ struct mr_broker_channel *mr_broker_channel_open(struct mr_broker_session *s, ui
 		mr_free(ch);
 		return NULL;
 	}
+	mr_broker_built(s->broker, sizeof *ch);
 	ch->session = s;
 	ch->number = number;
 	ch->next_tag = 1;
@@ -39,6 +40,7 @@ void mr_broker_channel_free(struct mr_broker_channel *ch)
 	if (!ch) return;
 	mr_broker_channel_quit(ch);
 	mr_map_take(&ch->session->channels, ch->number);
+	mr_broker_razed(ch->session->broker, sizeof *ch + ch->capacity * sizeof *ch->unacked);
 	mr_free(ch->unacked);
 	mr_free(ch->last_queue);
 	mr_free(ch->reply_queue);
@@ -91,6 +93,7 @@ static bool has_room(struct mr_broker_channel *ch)
 	size_t capacity = ch->capacity ? ch->capacity * 2 : 16;
 	struct mr_unacked *grown = mr_realloc(ch->unacked, capacity * sizeof *grown);
 	if (!grown) return false;
+	mr_broker_built(ch->session->broker, (capacity - ch->capacity) * sizeof *grown);
 	ch->unacked = grown;
 	ch->capacity = capacity;
 	return true;

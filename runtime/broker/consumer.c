@@ -32,6 +32,8 @@ struct mr_consumer *mr_consumer_new(struct mr_broker_channel *channel, struct mr
 	c->prefetch = how->prefetch;
 	c->no_ack = how->no_ack;
 	c->exclusive = how->exclusive;
+	c->broker = queue->vhost->broker;
+	mr_broker_built(c->broker, sizeof *c + strlen(c->tag));
 	line_up(c);
 	mr_list_append(&channel->consumers, &c->at_channel);
 	queue->consumer_count++;
@@ -43,6 +45,7 @@ struct mr_consumer *mr_consumer_new(struct mr_broker_channel *channel, struct mr
 static void free_if_done(struct mr_consumer *c)
 {
 	if (!c->gone || c->unacked) return;
+	mr_broker_razed(c->broker, sizeof *c + strlen(c->tag));
 	mr_free(c->tag);
 	mr_free(c);
 }
@@ -114,12 +117,18 @@ static bool has_expired(struct mr_queue *q, struct mr_entry *e)
 
 void mr_queue_pump(struct mr_queue *q, bool is_fresh)
 {
+	struct mr_broker *b = q->vhost->broker;
 	struct mr_entry *e;
-	if (q->vhost->broker->faults.pause_deliveries) return;
+	if (b->faults.pause_deliveries) return;
 	for (; (e = mr_queue_head(q)); is_fresh = false) {
+		if (!is_fresh && mr_broker_is_spent(b)) {
+			mr_broker_is_busy(b, q);
+			return;
+		}
 		if (!is_fresh && has_expired(q, e)) continue;
 		struct mr_consumer *c = next_consumer(q);
 		if (!c) return;
+		b->work++;
 		if (q->consumers.next != q->consumers.prev) { /* its turn has been */
 			mr_list_remove(&c->at_queue);
 			line_up(c);

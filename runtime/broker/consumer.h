@@ -12,6 +12,7 @@ struct mr_consumer {
 	struct mr_node at_queue, at_channel;
 	struct mr_broker_channel *channel;
 	struct mr_queue *queue;
+	struct mr_broker *broker;
 	char *tag;
 	int64_t priority;
 	uint32_t prefetch; /* 0: no limit */

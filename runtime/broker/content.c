@@ -50,14 +50,19 @@ enum mr_status mr_incoming_begin(struct mr_broker_channel *ch, const struct mr_c
 
 void mr_incoming_drop(struct mr_broker_channel *ch)
 {
-	mr_message_drop(ch->incoming.message);
-	ch->incoming.message = NULL;
-	ch->incoming.state = MR_INCOMING_NONE;
+	struct mr_incoming *in = &ch->incoming;
+	if (in->message) {
+		mr_broker_shrank(ch->session->broker, in->room);
+		mr_broker_drop(ch->session->broker, in->message);
+	}
+	in->message = NULL;
+	in->state = MR_INCOMING_NONE;
 }
 
-static enum mr_status take_header(struct mr_incoming *in, const struct mr_frame *frame,
+static enum mr_status take_header(struct mr_broker_channel *ch, const struct mr_frame *frame,
 	mr_error *error)
 {
+	struct mr_incoming *in = &ch->incoming;
 	if (frame->type != MR_FRAME_HEADER)
 		return mr_refuse(error, 505,
 			"expected content header for class 60, got non content header frame instead");
@@ -76,31 +81,36 @@ static enum mr_status take_header(struct mr_incoming *in, const struct mr_frame 
 		mr_slice_of(in->names + in->exchange_size, in->key_size),
 		mr_slice_of((const char *)frame->payload + 12, frame->size - 12), in->room);
 	if (!in->message) return MR_NO_MEMORY;
+	mr_broker_grew(ch->session->broker, mr_message_weight(in->message) + in->room);
 	in->state = MR_INCOMING_BODY;
 	return MR_OK;
 }
 
-static bool make_room(struct mr_incoming *in, uint32_t more)
+static bool make_room(struct mr_broker_channel *ch, uint32_t more)
 {
+	struct mr_incoming *in = &ch->incoming;
 	if (in->got + more <= in->room) return true;
 	uint64_t room = in->room * 2 < in->got + more ? in->got + more : in->room * 2;
 	if (room > in->size) room = in->size;
 	struct mr_message *grown = mr_realloc(in->message, mr_message_weight(in->message) + room);
 	if (!grown) return false;
+	mr_broker_grew(ch->session->broker, room - in->room);
 	in->message = grown;
 	in->room = room;
 	return true;
 }
 
-static enum mr_status take_body(struct mr_incoming *in, const struct mr_frame *frame,
+static enum mr_status take_body(struct mr_broker_channel *ch, const struct mr_frame *frame,
 	mr_error *error)
 {
+	struct mr_incoming *in = &ch->incoming;
 	if (frame->type != MR_FRAME_BODY)
 		return mr_refuse(error, 505,
 			"expected content body, got non content body frame instead");
 	if (frame->size > in->size - in->got)
 		return mr_refuse(error, 505, "a content body longer than its header said");
-	if (!make_room(in, frame->size)) return MR_NO_MEMORY;
+	mr_broker_session_published(ch->session);
+	if (!make_room(ch, frame->size)) return MR_NO_MEMORY;
 	char *body = (char *)(uintptr_t)mr_message_body(in->message).data;
 	memcpy(body + in->got, frame->payload, frame->size);
 	in->got += frame->size;
@@ -160,13 +170,12 @@ static bool store(struct mr_broker_channel *ch, struct mr_message *m, bool manda
 	struct mr_vhost *v = ch->session->vhost;
 	bool taken = true;
 	if (v->broker->route.count) {
-		mr_broker_grew(v->broker, mr_message_weight(m));
 		taken = mr_vhost_enqueue(v, m);
 		mr_broker_drop(v->broker, m);
 		return taken;
 	}
 	if (mandatory) give_back(ch, m);
-	mr_message_drop(m);
+	mr_broker_drop(v->broker, m);
 	return true;
 }
 
@@ -179,13 +188,18 @@ static enum mr_status route(struct mr_broker_channel *ch, const struct mr_messag
 	return MR_OK;
 }
 
+static size_t staged_size(const struct staged *staged)
+{
+	return sizeof *staged + staged->count * sizeof *staged->queues;
+}
+
 /* A message of a transaction: routed now, stored at the commit. Takes the message. */
 static enum mr_status stage(struct mr_broker_channel *ch, struct mr_message *m, bool mandatory)
 {
 	const struct mr_route *r = &ch->session->broker->route;
 	struct staged *staged = mr_malloc(sizeof *staged + r->count * sizeof *staged->queues);
 	if (!staged) {
-		mr_message_drop(m);
+		mr_broker_drop(ch->session->broker, m);
 		return MR_NO_MEMORY;
 	}
 	*staged = (struct staged){.message = m, .mandatory = mandatory, .count = r->count};
@@ -194,11 +208,13 @@ static enum mr_status stage(struct mr_broker_channel *ch, struct mr_message *m, 
 		staged->queues[i]->out++; /* it must not go before the commit looks at it */
 	}
 	mr_list_append(&ch->staged, &staged->node);
+	mr_broker_grew(ch->session->broker, staged_size(staged));
 	return MR_OK;
 }
 
-static void free_staged(struct staged *staged)
+static void free_staged(struct mr_broker_channel *ch, struct staged *staged)
 {
+	mr_broker_shrank(ch->session->broker, staged_size(staged));
 	for (size_t i = 0; i < staged->count; i++) mr_vhost_unpin(staged->queues[i]);
 	mr_free(staged);
 }
@@ -214,7 +230,7 @@ static void store_staged(struct mr_broker_channel *ch, struct staged *staged)
 		if (q) mr_route_add(r, q, &q->target);
 	}
 	store(ch, staged->message, staged->mandatory);
-	free_staged(staged);
+	free_staged(ch, staged);
 }
 
 static enum mr_status finish(struct mr_broker_channel *ch, mr_error *error)
@@ -224,16 +240,15 @@ static enum mr_status finish(struct mr_broker_channel *ch, mr_error *error)
 	m->body_size = in->got;
 	in->message = NULL;
 	in->state = MR_INCOMING_NONE;
+	struct mr_broker *b = ch->session->broker;
+	size_t weight = mr_message_weight(m);
 	enum mr_status st =
 		mr_message_inspect(&m, mr_slice_str(ch->session->user), ch->reply_queue, error);
-	if (st != MR_OK) {
-		mr_message_drop(m);
-		return st;
-	}
+	b->memory += mr_message_weight(m) - weight; /* it may be another */
 	mr_broker_session_published(ch->session);
-	st = route(ch, m);
+	if (st == MR_OK) st = route(ch, m);
 	if (st != MR_OK) {
-		mr_message_drop(m);
+		mr_broker_drop(b, m);
 		return st;
 	}
 	if (ch->transacting) return stage(ch, m, in->mandatory);
@@ -248,9 +263,10 @@ enum mr_status mr_incoming_frame(struct mr_broker_channel *ch, const struct mr_f
 	struct mr_incoming *in = &ch->incoming;
 	if (in->state == MR_INCOMING_NONE)
 		return mr_refuse(error, 505, "expected method frame, got non method frame instead");
-	enum mr_status st = in->state == MR_INCOMING_HEADER ? take_header(in, frame, error)
-	                                                    : take_body(in, frame, error);
-	if (st == MR_OK && in->got == in->size) return finish(ch, error);
+	enum mr_status st = in->state == MR_INCOMING_HEADER ? take_header(ch, frame, error)
+	                                                    : take_body(ch, frame, error);
+	if (st == MR_OK && in->got == in->size) st = finish(ch, error);
+	mr_broker_watch_memory(ch->session->broker);
 	return st;
 }
 
@@ -261,8 +277,8 @@ void mr_broker_channel_reset_tx(struct mr_broker_channel *ch)
 	struct mr_node *node;
 	while ((node = mr_list_shift(&ch->staged))) {
 		struct staged *staged = mr_container(node, struct staged, node);
-		mr_message_drop(staged->message);
-		free_staged(staged);
+		mr_broker_drop(ch->session->broker, staged->message);
+		free_staged(ch, staged);
 	}
 	mr_settle_staged(ch, false);
 }

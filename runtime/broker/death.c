@@ -248,7 +248,8 @@ void mr_bury(struct mr_broker *b)
 	struct mr_node *node;
 	if (b->burying) return; /* those that a letter makes wait, however many, in the list */
 	b->burying = true;
-	while (!b->routing && (node = mr_list_shift(&b->dying))) {
+	while (!b->routing && !mr_broker_is_spent(b) && (node = mr_list_shift(&b->dying))) {
+		b->work += 8; /* headers are written, and a message is made and routed */
 		struct mr_entry *e = mr_container(node, struct mr_entry, node);
 		struct mr_queue *q = e->from;
 		send(q, e->message, reasons[e->why]);

@@ -3,6 +3,7 @@
 #include "broker/exchange.h"
 
 #include "base/alloc.h"
+#include "broker/broker.h"
 #include "broker/fields.h"
 #include "broker/headers.h"
 #include "broker/topic.h"
@@ -46,9 +47,15 @@ struct mr_exchange *mr_exchange_new(mr_slice name, enum mr_exchange_type type, m
 	return x;
 }
 
+size_t mr_exchange_weight(const struct mr_exchange *x)
+{
+	return sizeof *x + strlen(x->name) + x->arguments.size;
+}
+
 void mr_exchange_free(struct mr_exchange *x)
 {
 	if (!x) return;
+	if (x->broker) mr_broker_razed(x->broker, mr_exchange_weight(x));
 	while (!mr_list_is_empty(&x->bindings))
 		mr_unbind(mr_container(x->bindings.next, struct mr_binding, at_source));
 	while (!mr_list_is_empty(&x->target.inbound))
@@ -151,6 +158,12 @@ enum mr_status mr_binding_find(struct mr_exchange *source, struct mr_target *tar
 	return MR_OK;
 }
 
+/* A key may be shared; the words of a topic take more than it. */
+static size_t weight_of(const struct mr_binding *b)
+{
+	return sizeof *b + sizeof *b->leaf + b->leaf->size + b->arguments.size;
+}
+
 enum mr_status mr_bind(struct mr_exchange *source, struct mr_target *target, mr_slice key,
 	mr_slice arguments)
 {
@@ -175,6 +188,7 @@ enum mr_status mr_bind(struct mr_exchange *source, struct mr_target *target, mr_
 	mr_list_append(&source->bindings, &b->at_source);
 	mr_list_append(&leaf->head, &b->at_leaf);
 	mr_list_append(&target->inbound, &b->at_target);
+	if (source->broker) mr_broker_built(source->broker, weight_of(b));
 	source->binding_count++;
 	leaf->count++;
 	target->inbound_count++;
@@ -183,6 +197,7 @@ enum mr_status mr_bind(struct mr_exchange *source, struct mr_target *target, mr_
 
 void mr_unbind(struct mr_binding *b)
 {
+	if (b->source->broker) mr_broker_razed(b->source->broker, weight_of(b));
 	mr_list_remove(&b->at_source);
 	mr_list_remove(&b->at_leaf);
 	mr_list_remove(&b->at_target);
@@ -230,6 +245,7 @@ static void follow(const struct walk *w, struct mr_target *target)
 {
 	struct mr_route *route = w->route;
 	route->matched++;
+	route->steps++;
 	if (target->queue) {
 		mr_route_add(route, target->queue, target);
 	} else if (target->mark != route->walk) {
@@ -249,6 +265,7 @@ static void follow_all(const struct walk *w, const struct mr_exchange *x)
 {
 	for (struct mr_node *n = x->bindings.next; n != &x->bindings; n = n->next) {
 		const struct mr_binding *b = mr_container(n, struct mr_binding, at_source);
+		w->route->steps++;
 		if (x->type == MR_X_FANOUT || mr_headers_match(b->arguments, w->to->headers))
 			follow(w, b->target);
 	}

@@ -9,6 +9,7 @@
 #include "broker/message.h"
 
 struct mr_queue;
+struct mr_broker;
 
 enum mr_exchange_type { MR_X_DIRECT, MR_X_FANOUT, MR_X_TOPIC, MR_X_HEADERS };
 
@@ -30,7 +31,8 @@ struct mr_target {
 };
 
 struct mr_exchange {
-	struct mr_target target; /* first */
+	struct mr_target target;  /* first */
+	struct mr_broker *broker; /* where it and its bindings count; NULL before it has a place */
 	char *name;
 	enum mr_exchange_type type;
 	bool durable, auto_delete, internal;
@@ -61,12 +63,14 @@ struct mr_route {
 	struct mr_exchange *pending;
 	const struct mr_dict *exchanges; /* by name, for the alternate ones */
 	size_t matched;                  /* bindings of the exchange being asked */
+	uint64_t steps;                  /* bindings that were looked at, for the bound of a turn */
 	bool failed;                     /* out of memory */
 };
 
 /* *gives*; copies arguments, takes alternate (on failure too). NULL when out of memory. */
 struct mr_exchange *mr_exchange_new(mr_slice name, enum mr_exchange_type type, mr_slice arguments,
 	char *alternate);
+size_t mr_exchange_weight(const struct mr_exchange *x);
 /* Frees it with its bindings on either side. */
 void mr_exchange_free(struct mr_exchange *x);
 const char *mr_exchange_type_name(enum mr_exchange_type type);

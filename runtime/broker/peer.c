@@ -6,8 +6,9 @@
 
 #include "base/alloc.h"
 
-#define READS_PER_TURN 4 /* then the other peers have their turn */
-#define PARTING_TIME 1.0 /* s for a client to hang up after the last word */
+#define READS_PER_TURN 4    /* then the other peers have their turn */
+#define STEPS_PER_TURN 4000 /* of work: less than a millisecond */
+#define PARTING_TIME 1.0    /* s for a client to hang up after the last word */
 
 static void touch(void *owner)
 {
@@ -28,7 +29,9 @@ static void watch(struct mr_peer *p)
 	bool silent = p->wire->faults.silent;
 	bool has_bytes = mr_buffer_size(mr_broker_session_output(p->session)) && p->may_write;
 	int events =
-		!silent && (p->is_parting || mr_broker_session_reads(p->session)) ? EV_READ : 0;
+		!silent && (p->is_parting || (mr_broker_session_reads(p->session) && !p->is_held))
+			? EV_READ
+			: 0;
 	if (!p->is_up) events = EV_READ;
 	if (!silent && (has_bytes || p->stream->want & MR_WANT_WRITE)) events |= EV_WRITE;
 	if (p->io.events == events && (ev_is_active(&p->io) || !events)) return;
@@ -56,7 +59,8 @@ static size_t feed(void *owner, const uint8_t *data, size_t size, size_t *want)
 	struct mr_peer *p = owner;
 	if (p->is_parting) return size; /* too late */
 	size_t used = mr_broker_session_feed(p->session, data, size, want);
-	if (!mr_broker_session_reads(p->session)) p->is_held = true;
+	bool is_over = used < size && mr_broker_is_spent(p->wire->broker);
+	if (is_over || !mr_broker_session_reads(p->session)) p->is_held = true;
 	return used;
 }
 
@@ -74,8 +78,9 @@ static void read_some(struct mr_peer *p)
 {
 	mr_error error = {0};
 	if (!come_up(p)) return;
-	mr_inlet_replay(&p->inlet, feed, p);
-	for (int i = 0; p->is_parting || mr_broker_session_reads(p->session); i++) {
+	p->is_held = !mr_broker_session_reads(p->session);
+	if (!p->is_held) mr_inlet_replay(&p->inlet, feed, p);
+	for (int i = 0; p->is_parting || !p->is_held; i++) {
 		ssize_t n = mr_inlet_read(&p->inlet, p->stream, &p->wire->scratch, feed, p, &error);
 		if (n < 0) die(p);
 		if (n <= 0) return;
@@ -143,11 +148,8 @@ static void look(struct mr_peer *p)
 			ev_timer_start(w->loop, &p->hold);
 		}
 		write_out(p);
-		if (!p->is_dead && p->is_held && mr_broker_session_reads(p->session)) {
-			p->is_held = false;
-			read_some(p);
-			touch(p);
-		}
+		bool may_go_on = p->is_held && mr_broker_session_reads(p->session);
+		if (may_go_on && !p->later.next) mr_list_append(&w->later, &p->later);
 	}
 	if (p->is_dead) {
 		mr_peer_free(p);
@@ -156,6 +158,7 @@ static void look(struct mr_peer *p)
 	bool is_over = p->session->state == MR_BS_ENDED &&
 	               !mr_buffer_size(mr_broker_session_output(p->session));
 	if (is_over && !p->is_parting) part(p);
+	mr_broker_session_weigh(p->session, p->inlet.kept.capacity);
 	watch(p);
 	rearm(p);
 }
@@ -169,17 +172,38 @@ void mr_wire_flush(struct mr_wire *wire)
 
 /* ---- events ---- */
 
-static void begin_turn(const struct mr_wire *w)
+void mr_wire_begin_turn(struct mr_wire *w)
 {
 	w->broker->now = mr_clock_now();
+	mr_broker_begin_turn(w->broker, STEPS_PER_TURN);
 	ev_now_update(w->loop);
+}
+
+bool mr_wire_has_more(const struct mr_wire *w)
+{
+	return !mr_list_is_empty(&w->later) || mr_broker_has_more(w->broker);
+}
+
+void mr_wire_resume(struct mr_wire *w)
+{
+	struct mr_node now, *node;
+	mr_wire_begin_turn(w);
+	mr_broker_resume(w->broker);
+	mr_list_init(&now);
+	mr_list_splice(&now, &w->later);
+	while ((node = mr_list_shift(&now))) { /* each once: who has more comes again */
+		struct mr_peer *p = mr_container(node, struct mr_peer, later);
+		mr_wire_begin_turn(w);
+		if (!w->faults.silent && !p->is_dead) read_some(p);
+		touch(p);
+	}
 }
 
 static void on_io(struct ev_loop *loop, ev_io *io, int revents)
 {
 	struct mr_peer *p = io->data;
 	(void)loop;
-	begin_turn(p->wire);
+	mr_wire_begin_turn(p->wire);
 	if (revents & EV_READ || p->stream->want & MR_WANT_WRITE) read_some(p);
 	touch(p);
 }
@@ -197,7 +221,7 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 	struct mr_peer *p = timer->data;
 	(void)loop;
 	(void)revents;
-	begin_turn(p->wire);
+	mr_wire_begin_turn(p->wire);
 	if (p->is_parting)
 		die(p);
 	else
@@ -210,7 +234,7 @@ static void on_hold(struct ev_loop *loop, ev_timer *timer, int revents)
 	struct mr_peer *p = timer->data;
 	(void)loop;
 	(void)revents;
-	begin_turn(p->wire);
+	mr_wire_begin_turn(p->wire);
 	p->may_write = true;
 	touch(p);
 }
@@ -247,6 +271,7 @@ void mr_peer_free(struct mr_peer *p)
 	ev_timer_stop(loop, &p->hold);
 	mr_list_remove(&p->node);
 	mr_list_remove(&p->dirty);
+	mr_list_remove(&p->later);
 	mr_inlet_fini(&p->inlet);
 	/* What it held goes to others, who are touched by it; it must not be. */
 	p->session->touch = touch;

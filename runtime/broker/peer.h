@@ -23,11 +23,12 @@ struct mr_wire { /* what all peers of a server share */
 	struct mr_buffer scratch;
 	struct mr_node peers;
 	struct mr_node dirty; /* with something to write or to look at */
+	struct mr_node later; /* with bytes that wait for their next turn */
 	struct mr_wire_faults faults;
 };
 
 struct mr_peer {
-	struct mr_node node, dirty;
+	struct mr_node node, dirty, later;
 	struct mr_wire *wire;
 	struct mr_stream *stream;
 	struct mr_broker_session *session;
@@ -39,8 +40,8 @@ struct mr_peer {
 	bool is_up;      /* TLS has shaken hands */
 	bool may_write;  /* the delay is over */
 	bool is_parting; /* all is said; waits for the client to hang up */
-	bool is_held;    /* the session would not read; there may be bytes that no event tells of */
-	bool is_dead;    /* to be freed when it is looked at */
+	bool is_held; /* the session would not read, or its turn was over: no event tells of what waits */
+	bool is_dead; /* to be freed when it is looked at */
 };
 
 /* Takes the stream (on failure too). */
@@ -48,6 +49,11 @@ void mr_peer_open(struct mr_wire *wire, struct mr_stream *stream);
 void mr_peer_free(struct mr_peer *peer);
 /* Looks at all that changed: writes, ends, frees. */
 void mr_wire_flush(struct mr_wire *wire);
+/* Is there work that no event tells of? Then the loop must not sleep, and mr_wire_resume goes on with it. */
+bool mr_wire_has_more(const struct mr_wire *wire);
+void mr_wire_resume(struct mr_wire *wire);
+/* Whoever is called by the loop says so first: it is now, and so much may be done. */
+void mr_wire_begin_turn(struct mr_wire *wire);
 /* The faults or the clock have changed: every peer is looked at. */
 void mr_wire_changed(struct mr_wire *wire);
 /* Ends every peer without a word. */

@@ -3,6 +3,7 @@
 #include "broker/queue.h"
 
 #include "base/alloc.h"
+#include "broker/vhost.h"
 
 static size_t level_count(const struct mr_queue *q) { return (size_t)q->limits.max_priority + 1; }
 
@@ -27,11 +28,14 @@ struct mr_queue *mr_queue_new(struct mr_vhost *vhost, mr_slice name, mr_slice ar
 		return NULL;
 	}
 	for (size_t i = 0; i < level_count(q); i++) mr_list_init(&q->levels[i]);
+	q->weight = sizeof *q + name.size + arguments.size + level_count(q) * sizeof *q->levels;
+	mr_broker_built(vhost->broker, q->weight);
 	return q;
 }
 
 void mr_queue_free(struct mr_queue *q)
 {
+	mr_broker_razed(q->vhost->broker, q->weight);
 	mr_free((void *)(uintptr_t)q->arguments.data);
 	mr_free(q->levels);
 	mr_free(q->name);
@@ -86,6 +90,14 @@ void mr_queue_take(struct mr_queue *q, struct mr_entry *e)
 	if (q->back == e) q->back = NULL;
 	count(q, e, false);
 	q->out++;
+}
+
+void mr_queue_empty(struct mr_queue *q, struct mr_node *into)
+{
+	for (size_t i = 0; i < level_count(q); i++) mr_list_splice(into, &q->levels[i]);
+	q->back = NULL;
+	q->ready = 0;
+	q->ready_bytes = 0;
 }
 
 void mr_queue_requeue(struct mr_queue *q, struct mr_entry *e)

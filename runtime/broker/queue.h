@@ -53,9 +53,11 @@ struct mr_queue {
 	size_t consumer_count;
 	struct mr_consumer *active; /* the single active one */
 	struct mr_consumer *exclusive_consumer;
-	mr_msec used;     /* when it was last used, for x-expires */
-	mr_msec deadline; /* when it next wants mr_broker_tick; MR_NEVER */
-	size_t at_heap;   /* its place in the broker's heap, from 1; 0: not in it */
+	mr_msec used;        /* when it was last used, for x-expires */
+	mr_msec deadline;    /* when it next wants mr_broker_tick; MR_NEVER */
+	size_t at_heap;      /* its place in the broker's heap, from 1; 0: not in it */
+	struct mr_node busy; /* in mr_broker.busy */
+	size_t weight;       /* of it without its messages */
 };
 
 /* *gives*; takes the bytes of `arguments` (on failure too), which the limits borrow from. NULL when out
@@ -72,6 +74,8 @@ struct mr_entry *mr_queue_head(const struct mr_queue *q);
 /* Takes an entry out of the ready ones; the caller then owns it, until mr_queue_requeue or
  * mr_vhost_forget. */
 void mr_queue_take(struct mr_queue *q, struct mr_entry *e);
+/* Takes all ready ones out at once, to behind those of `into`; no queue is theirs any more. */
+void mr_queue_empty(struct mr_queue *q, struct mr_node *into);
 /* Puts back an entry that was taken, to its old place, marked as redelivered. */
 void mr_queue_requeue(struct mr_queue *q, struct mr_entry *e);
 /* An entry at a level's head whose time has come, or NULL. */

@@ -24,9 +24,11 @@
 #include "net/tcp.h"
 #include "net/tls.h"
 
-#define SCRATCH (256 * 1024) /* one read's worth, as on the client's side */
-#define STOP_PATIENCE 5000   /* ms for clients to answer connection.close */
-#define EXHAUSTED_PAUSE 0.25 /* s until the next accept when the process has no descriptor left */
+#define SCRATCH (256 * 1024)  /* one read's worth, as on the client's side */
+#define STOP_PATIENCE 5000    /* ms for clients to answer connection.close */
+#define TRIM_FROM (16u << 20) /* bytes fewer than there were: the system gets them back */
+#define TRIM_AFTER 0.5        /* s, so that it is done when the storm is over, and not too often */
+#define EXHAUSTED_PAUSE 0.25  /* s until the next accept when the process has no descriptor left */
 
 struct listener {
 	struct mr_node node;
@@ -47,6 +49,8 @@ struct mr_server {
 	int mail[2]; /* pipe of struct mr_server_call * */
 	ev_io mail_io, ending_io;
 	ev_timer tick;
+	ev_timer trim;
+	uint64_t peak; /* of memory, since the system was last given some */
 	bool stopped;
 };
 
@@ -75,7 +79,7 @@ static void on_connection(struct ev_loop *loop, ev_io *io, int revents)
 	struct mr_stream *stream;
 	bool exhausted = false;
 	(void)revents;
-	w->broker->now = mr_clock_now();
+	mr_wire_begin_turn(w);
 	while ((stream = mr_listen_accept(io->fd, &exhausted))) {
 		struct mr_stream *plain = stream;
 		if (l->tls && mr_tls_accept(&stream, l->tls, plain, NULL) != MR_OK) continue;
@@ -232,7 +236,7 @@ static void on_mail(struct ev_loop *loop, ev_io *io, int revents)
 	uint64_t one = 1;
 	(void)loop;
 	(void)revents;
-	s->broker->now = mr_clock_now();
+	mr_wire_begin_turn(&s->wire);
 	if (read(s->mail[0], &c, sizeof c) != (ssize_t)sizeof c) return;
 	if (c->what == MR_SERVER_ADOPT) {
 		adopt(s, c->done);
@@ -253,7 +257,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int revents)
 	struct mr_server *s = timer->data;
 	(void)loop;
 	(void)revents;
-	s->broker->now = mr_clock_now();
+	mr_wire_begin_turn(&s->wire);
 	mr_broker_tick(s->broker);
 }
 
@@ -268,6 +272,25 @@ static void arm_tick(struct mr_server *s)
 	ev_timer_start(s->wire.loop, &s->tick);
 }
 
+static void on_trim(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_server *s = timer->data;
+	(void)loop;
+	(void)revents;
+	mr_alloc_trim();
+	s->peak = s->broker->memory;
+}
+
+/* A million small messages leave a million holes, which the allocator keeps for itself. */
+static void arm_trim(struct mr_server *s)
+{
+	uint64_t now = s->broker->memory;
+	if (now > s->peak) s->peak = now;
+	if (s->peak - now < TRIM_FROM || ev_is_active(&s->trim)) return;
+	ev_timer_set(&s->trim, TRIM_AFTER, 0);
+	ev_timer_start(s->wire.loop, &s->trim);
+}
+
 static void *run(void *arg)
 {
 	struct mr_server *s = arg;
@@ -275,7 +298,10 @@ static void *run(void *arg)
 	while (!s->stopped) {
 		mr_wire_flush(&s->wire);
 		arm_tick(s);
-		ev_run(s->wire.loop, EVRUN_ONCE);
+		arm_trim(s);
+		bool more = mr_wire_has_more(&s->wire);
+		ev_run(s->wire.loop, more ? EVRUN_NOWAIT : EVRUN_ONCE);
+		if (more) mr_wire_resume(&s->wire);
 	}
 	mr_tls_thread_end();
 	mr_ending_leave(MR_ENDING_BROKER);
@@ -332,6 +358,7 @@ static enum mr_status prepare(struct mr_server *s, const char *name)
 	mr_list_init(&s->listeners);
 	mr_list_init(&s->wire.peers);
 	mr_list_init(&s->wire.dirty);
+	mr_list_init(&s->wire.later);
 	s->wire.faults.cut_after = -1;
 	snprintf(url, sizeof url, "memory://%s", name);
 	s->url = mr_strdup_n(url, strlen(url));
@@ -345,7 +372,8 @@ static enum mr_status prepare(struct mr_server *s, const char *name)
 	if (pipe2(s->mail, O_CLOEXEC | O_NONBLOCK) != 0) return MR_RESOURCE_ERROR;
 	ev_io_init(&s->mail_io, on_mail, s->mail[0], EV_READ);
 	ev_init(&s->tick, on_tick);
-	s->mail_io.data = s->tick.data = s;
+	ev_init(&s->trim, on_trim);
+	s->mail_io.data = s->tick.data = s->trim.data = s;
 	ev_io_start(s->wire.loop, &s->mail_io);
 	return MR_OK;
 }

@@ -48,7 +48,16 @@ struct mr_broker_session *mr_broker_session_open(struct mr_broker *b,
 	s->give_up = b->now + PATIENCE;
 	mr_list_append(&b->sessions, &s->node);
 	b->session_count++;
+	mr_broker_session_weigh(s, 0);
 	return s;
+}
+
+void mr_broker_session_weigh(struct mr_broker_session *s, size_t kept)
+{
+	size_t now = sizeof *s + s->out.capacity + kept;
+	mr_broker_razed(s->broker, s->weight);
+	mr_broker_built(s->broker, now);
+	s->weight = now;
 }
 
 /* What the client left behind. */
@@ -84,6 +93,7 @@ void mr_broker_session_close(struct mr_broker_session *s)
 	mr_map_fini(&s->channels);
 	mr_list_remove(&s->node);
 	s->broker->session_count--;
+	mr_broker_razed(s->broker, s->weight);
 	mr_buffer_fini(&s->out);
 	mr_table_free(s->client_properties);
 	mr_free(s->user);
@@ -357,7 +367,8 @@ size_t mr_broker_session_feed(struct mr_broker_session *s, const uint8_t *data, 
 	size_t used = 0;
 	s->heard = s->broker->now;
 	if (s->state == MR_BS_HELLO && size) used = take_hello(s, data, size, want);
-	while (s->state > MR_BS_HELLO && mr_broker_session_reads(s) && used < size) {
+	while (s->state > MR_BS_HELLO && mr_broker_session_reads(s) && used < size &&
+		!mr_broker_is_spent(s->broker)) {
 		struct mr_frame frame;
 		mr_error error = {0};
 		size_t n = 0;
@@ -372,9 +383,11 @@ size_t mr_broker_session_feed(struct mr_broker_session *s, const uint8_t *data, 
 		}
 		if (!n) break;
 		take_frame(s, &frame);
+		s->broker->work++;
 		used += n;
 	}
 	flush_channels(s);
+	mr_broker_watch_memory(s->broker);
 	return s->state == MR_BS_ENDED ? size : used;
 }
 

@@ -41,6 +41,7 @@ struct mr_broker_session {
 	mr_msec heartbeat; /* ms; 0: off */
 	mr_msec sent, heard;
 	mr_msec give_up;            /* when a handshake or a close takes too long */
+	size_t weight;              /* of it, and of what it reads and writes */
 	void (*touch)(void *owner); /* there is something to write, or the state changed */
 	void *owner;
 };
@@ -57,7 +58,7 @@ struct mr_broker_session *mr_broker_session_open(struct mr_broker *b,
 void mr_broker_session_close(struct mr_broker_session *s);
 
 /* Reads as far as whole frames go; returns the bytes used. *want: how many must be there in all to
- * go on (at least). b->now must be set. */
+ * go on (at least). Also stops when the turn is over (mr_broker_is_spent). b->now must be set. */
 size_t mr_broker_session_feed(struct mr_broker_session *s, const uint8_t *data, size_t size,
 	size_t *want);
 bool mr_broker_session_reads(const struct mr_broker_session *s); /* false: leave the socket alone */
@@ -68,6 +69,8 @@ static inline struct mr_buffer *mr_broker_session_output(struct mr_broker_sessio
 /* Bytes have left; consumers that waited for room go on. */
 void mr_broker_session_wrote(struct mr_broker_session *s);
 void mr_broker_session_tick(struct mr_broker_session *s); /* heartbeats, patience */
+/* Has its memory counted anew; `kept` bytes of it wait to be read. */
+void mr_broker_session_weigh(struct mr_broker_session *s, size_t kept);
 mr_msec mr_broker_session_deadline(const struct mr_broker_session *s);
 /* Says connection.close and waits for the answer. */
 void mr_broker_session_shut(struct mr_broker_session *s, int code, const char *text,

@@ -390,14 +390,10 @@ static enum mr_status queue_purge(struct mr_broker_channel *ch, const struct mr_
 {
 	struct mr_method ok = {.id = MR_M_QUEUE_PURGE_OK};
 	struct mr_queue *q;
-	struct mr_entry *e;
 	enum mr_status st = mr_broker_channel_queue(ch, m->names[0], &q, error);
 	if (st != MR_OK) return st;
 	ok.count = (uint32_t)q->ready;
-	while ((e = mr_queue_head(q))) {
-		mr_queue_take(q, e);
-		mr_vhost_forget(q, e);
-	}
+	mr_vhost_purge(q);
 	mr_broker_schedule(ch->session->broker, q);
 	if (!(m->bits & PURGE_NO_WAIT)) mr_broker_channel_put(ch, &ok);
 	return MR_OK;

@@ -62,6 +62,8 @@ struct mr_queue *mr_vhost_queue(const struct mr_vhost *v, mr_slice name)
 
 enum mr_status mr_vhost_add_exchange(struct mr_vhost *v, struct mr_exchange *x)
 {
+	x->broker = v->broker;
+	mr_broker_built(v->broker, mr_exchange_weight(x));
 	enum mr_status st = mr_dict_put(&v->exchanges, mr_slice_str(x->name), x);
 	if (st != MR_OK) mr_exchange_free(x);
 	return st;
@@ -136,12 +138,12 @@ void mr_vhost_unpin(struct mr_queue *q)
 
 void mr_vhost_remove_queue(struct mr_queue *q)
 {
-	struct mr_entry *e;
 	if (q->deleted) return;
 	q->deleted = true;
 	q->out++; /* it must not go under our hands */
 	mr_dict_take(&q->vhost->queues, mr_queue_name(q));
 	mr_broker_unschedule(q->vhost->broker, q);
+	mr_list_remove(&q->busy);
 	remove_all(q->vhost, unbind_all(q->vhost, &q->target, NULL));
 	while (!mr_list_is_empty(&q->consumers)) {
 		struct mr_consumer *c =
@@ -149,39 +151,49 @@ void mr_vhost_remove_queue(struct mr_queue *q)
 		mr_broker_channel_cancelled(c->channel, c);
 		mr_consumer_end(c);
 	}
-	while ((e = mr_queue_head(q))) {
-		mr_queue_take(q, e);
-		mr_vhost_forget(q, e);
-	}
+	mr_vhost_purge(q);
 	mr_vhost_unpin(q);
+}
+
+void mr_vhost_purge(struct mr_queue *q)
+{
+	mr_queue_empty(q, &q->vhost->broker->garbage);
+	mr_broker_sweep(q->vhost->broker);
 }
 
 void mr_vhost_forget(struct mr_queue *q, struct mr_entry *e)
 {
-	q->vhost->broker->memory -= sizeof *e;
-	mr_broker_drop(q->vhost->broker, e->message);
-	mr_free(e);
+	mr_broker_discard(q->vhost->broker, e);
 	mr_vhost_unpin(q);
 }
 
 /* ---- what time and limits do ---- */
 
+/* False: the turn is over; it is to be seen to again. */
+static bool bury_one(struct mr_queue *q, struct mr_entry *e, enum mr_death why)
+{
+	struct mr_broker *b = q->vhost->broker;
+	if (mr_broker_is_spent(b)) {
+		mr_broker_is_busy(b, q);
+		return false;
+	}
+	mr_queue_take(q, e);
+	mr_die(q, e, why);
+	return true;
+}
+
 static void bury_expired(struct mr_queue *q)
 {
 	struct mr_entry *e;
-	while ((e = mr_queue_expired(q, q->vhost->broker->now))) {
-		mr_queue_take(q, e);
-		mr_die(q, e, MR_DEATH_EXPIRED);
-	}
+	while ((e = mr_queue_expired(q, q->vhost->broker->now)))
+		if (!bury_one(q, e, MR_DEATH_EXPIRED)) return;
 }
 
 static void bury_surplus(struct mr_queue *q)
 {
 	struct mr_entry *e;
-	while (q->limits.overflow == MR_DROP_HEAD && (e = mr_queue_surplus(q))) {
-		mr_queue_take(q, e);
-		mr_die(q, e, MR_DEATH_MAXLEN);
-	}
+	while (q->limits.overflow == MR_DROP_HEAD && (e = mr_queue_surplus(q)))
+		if (!bury_one(q, e, MR_DEATH_MAXLEN)) return;
 }
 
 void mr_vhost_queue_used(struct mr_queue *q)
@@ -220,7 +232,9 @@ enum mr_status mr_vhost_route(struct mr_vhost *v, struct mr_exchange *x, const s
 	struct mr_addresses to = mr_message_addresses(m);
 	mr_route_begin(route);
 	route->exchanges = &v->exchanges;
+	route->steps = 0;
 	mr_exchange_route(x, &to, route);
+	v->broker->work += route->steps / 4;
 	return route->failed ? MR_NO_MEMORY : MR_OK;
 }
 
@@ -230,6 +244,7 @@ static bool enqueue_one(struct mr_queue *q, struct mr_message *m)
 		if (q->limits.overflow == MR_REJECT_PUBLISH_DLX) mr_die_unborn(q, m);
 		return false;
 	}
+	q->vhost->broker->work++;
 	if (!mr_queue_push(q, m, q->vhost->broker->now)) return false;
 	mr_broker_grew(q->vhost->broker, sizeof(struct mr_entry));
 	bool is_plain = q->ready == 1 && q->limits.max_length < 0 && q->limits.max_bytes < 0;

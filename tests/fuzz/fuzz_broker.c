@@ -35,7 +35,13 @@ struct run {
 	bool corked;
 };
 
-enum { OPTION_RAW = 0x80, OPTION_SMALL = 1, OPTION_SILENT = 2, OPTION_HEARTBEAT = 4 };
+enum {
+	OPTION_RAW = 0x80,
+	OPTION_SMALL = 1,
+	OPTION_SILENT = 2,
+	OPTION_HEARTBEAT = 4,
+	OPTION_SHORT = 8
+}; /* turns of a few steps */
 
 static uint8_t next(struct run *r)
 {
@@ -43,6 +49,8 @@ static uint8_t next(struct run *r)
 	r->left--;
 	return *r->data++;
 }
+
+static bool is_short; /* of this run */
 
 static void touch(void *owner) { (void)owner; }
 
@@ -332,12 +340,16 @@ static void leave(struct client *c)
 static void feed(struct client *c)
 {
 	size_t size = mr_buffer_size(&c->in), want = 0;
+	struct mr_broker *b = c->session->broker;
 	if (!size || !mr_broker_session_reads(c->session)) return;
 	/* A block of its own, so that reading past the end is seen. */
 	uint8_t *copy = malloc(size);
 	MUST(copy);
 	memcpy(copy, mr_buffer_data(&c->in), size);
+	if (is_short) mr_broker_begin_turn(b, size % 7);
 	size_t used = mr_broker_session_feed(c->session, copy, size, &want);
+	mr_broker_begin_turn(b, MR_WORK_UNBOUNDED);
+	MUST(!mr_broker_resume(b));
 	free(copy);
 	MUST(used <= size);
 	mr_buffer_consume(&c->in, used);
@@ -496,6 +508,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct run r = {.data = data, .left = size};
 	MUST(mr_broker_open(&r.broker, 1, 1) == MR_OK);
 	r.options = next(&r);
+	is_short = r.options & OPTION_SHORT;
 	for (int i = 0; i < 2; i++) arrive(&r, &r.clients[i]);
 	if (r.options & OPTION_RAW) {
 		raw(&r);

@@ -1,0 +1,304 @@
+/* test_turns: a turn is bounded by work, and memory by its limit, whatever a client does.
+ * SPDX-License-Identifier: MIT */
+#include "broker_bench.h"
+
+enum { MANY = 20000, STEPS = 500, SLACK = 300 };
+
+struct stage {
+	long before;
+	struct mr_broker *b;
+	struct client c, other;
+};
+
+static void begin(struct stage *t)
+{
+	t->before = mr_alloc_live();
+	t->b = new_broker();
+	ready(&t->c, t->b);
+	ready(&t->other, t->b);
+}
+
+static void end(struct stage *t)
+{
+	mr_broker_begin_turn(t->b, MR_WORK_UNBOUNDED);
+	leave(&t->c);
+	leave(&t->other);
+	mr_broker_resume(t->b);
+	assert_int_equal(t->b->memory, 0);
+	mr_broker_close(t->b);
+	assert_int_equal(mr_alloc_live(), t->before);
+}
+
+static void fill(struct stage *t, const char *queue, int count)
+{
+	for (int i = 0; i < count; i++) {
+		publish(&t->c, 1, "", queue, 0, NULL, BODY);
+		if (i % 1000 == 999) feed(&t->c);
+	}
+	feed(&t->c);
+	assert_int_equal(queue_of(t->b, queue)->ready, count);
+}
+
+/* One turn with what the client has said: how much was done. */
+static uint64_t turn(struct stage *t)
+{
+	uint64_t before = t->b->work;
+	mr_broker_begin_turn(t->b, STEPS);
+	feed(&t->c);
+	return t->b->work - before;
+}
+
+/* All turns up to the end of it. Each is bounded; returns how many there were. */
+static int turns(struct stage *t)
+{
+	int count = 0;
+	for (bool more = true; more; count++) {
+		uint64_t before = t->b->work;
+		mr_broker_begin_turn(t->b, STEPS);
+		mr_broker_tick(t->b);
+		more = mr_broker_resume(t->b);
+		if (mr_buffer_size(&t->c.in)) {
+			mr_broker_begin_turn(t->b, STEPS);
+			feed(&t->c);
+			more = true;
+		}
+		assert_true(t->b->work - before <= 2 * (STEPS + SLACK));
+		hush(&t->c);
+		hush(&t->other);
+	}
+	return count;
+}
+
+/* FIELD-F11. */
+static void test_a_turn_ends_by_work_and_the_rest_of_what_was_said_waits(void **state)
+{
+	struct stage t;
+	char name[16];
+	(void)state;
+	begin(&t);
+	for (int i = 0; i < 20; i++) {
+		snprintf(name, sizeof name, "q%d", i);
+		QUEUE_DECLARE(&t.c, 1, name, 0, NULL);
+		QUEUE_BIND(&t.c, 1, name, "amq.fanout", "", NULL);
+	}
+	feed(&t.c);
+	for (int i = 0; i < 1000; i++) publish(&t.c, 1, "amq.fanout", "", 0, NULL, BODY);
+	assert_true(turn(&t) <= STEPS + SLACK);
+	assert_true(mr_buffer_size(&t.c.in) > 0);
+	assert_true(queue_of(t.b, "q0")->ready < 1000);
+	assert_true(turns(&t) > 20);
+	for (int i = 0; i < 20; i++) {
+		snprintf(name, sizeof name, "q%d", i);
+		assert_int_equal(queue_of(t.b, name)->ready, 1000);
+		mr_vhost_remove_queue(queue_of(t.b, name));
+	}
+	end(&t);
+}
+
+/* FIELD-F11. */
+static void test_a_purge_and_a_delete_free_over_many_turns(void **state)
+{
+	struct stage t;
+	(void)state;
+	begin(&t);
+	for (int i = 0; i < 3; i++) {
+		mr_broker_begin_turn(t.b, MR_WORK_UNBOUNDED);
+		QUEUE_DECLARE(&t.c, 1, "q", i == 2 ? 4 : 0, NULL); /* the last is exclusive */
+		feed(&t.c);
+		fill(&t, "q", MANY);
+		hush(&t.c);
+		if (i == 0) say(&t.c, 1, MR_M_QUEUE_PURGE, "wso", "q", 0);
+		if (i == 1) say(&t.c, 1, MR_M_QUEUE_DELETE, "wso", "q", 0);
+		if (i == 2) say(&t.c, 0, MR_M_CONNECTION_CLOSE, "wsww", "", 0, 0);
+		assert_true(turn(&t) <= STEPS + SLACK);
+		HEARS(&t.c, i == 0   ? MR_M_QUEUE_PURGE_OK
+			    : i == 1 ? MR_M_QUEUE_DELETE_OK
+				     : MR_M_CONNECTION_CLOSE_OK); /* at once all the same */
+		assert_true(i || queue_of(t.b, "q")->ready == 0);
+		assert_true(t.b->memory > MANY * sizeof(struct mr_entry) / 2);
+		assert_true(turns(&t) > 20);
+		assert_int_equal(t.b->memory, 0);
+		if (i == 0) mr_vhost_remove_queue(queue_of(t.b, "q"));
+	}
+	end(&t);
+}
+
+/* FIELD-F11. */
+static void test_many_messages_that_expire_at_once_die_over_many_turns(void **state)
+{
+	struct stage t;
+	(void)state;
+	begin(&t);
+	mr_table *args = new_table();
+	add_text(args, "x-dead-letter-exchange", "");
+	add_text(args, "x-dead-letter-routing-key", "dead");
+	add_number(args, "x-message-ttl", 1000);
+	QUEUE_DECLARE(&t.c, 1, "dead", 0, NULL);
+	QUEUE_DECLARE(&t.c, 1, "q", 0, args);
+	feed(&t.c);
+	fill(&t, "q", 2000);
+	t.b->now += 1000;
+	assert_true(turns(&t) > 20);
+	while (mr_broker_deadline(t.b) <= t.b->now) turns(&t);
+	assert_int_equal(queue_of(t.b, "q")->ready, 0);
+	assert_int_equal(queue_of(t.b, "dead")->ready, 2000);
+	mr_broker_begin_turn(t.b, MR_WORK_UNBOUNDED);
+	mr_vhost_remove_queue(queue_of(t.b, "dead"));
+	mr_table_free(args);
+	end(&t);
+}
+
+/* FIELD-F11: a queue that stopped delivering because the turn was over goes on by itself. */
+static void test_deliveries_go_on_in_the_next_turn(void **state)
+{
+	struct stage t;
+	(void)state;
+	begin(&t);
+	QUEUE_DECLARE(&t.c, 1, "q", 0, NULL);
+	feed(&t.c);
+	fill(&t, "q", 5000);
+	CONSUME(&t.other, 1, "q", "t", 2, NULL);
+	mr_broker_begin_turn(t.b, STEPS);
+	feed(&t.other);
+	assert_true(queue_of(t.b, "q")->ready > 0);
+	turns(&t);
+	assert_int_equal(queue_of(t.b, "q")->ready, 0);
+	end(&t);
+}
+
+/* FIELD-F10. */
+static void test_an_alarm_does_not_come_and_go_with_each_message(void **state)
+{
+	struct stage t;
+	int changes = 0;
+	(void)state;
+	begin(&t);
+	QUEUE_DECLARE(&t.c, 1, "q", 0, NULL);
+	feed(&t.c);
+	fill(&t, "q", 1000);
+	t.b->watermark = t.b->memory;
+	for (int i = 0; i < 1000; i++) { /* at the limit: one comes, one goes */
+		bool before = t.b->alarm;
+		publish(&t.other, 1, "", "q", 0, NULL, BODY);
+		feed(&t.other);
+		changes += t.b->alarm != before;
+		before = t.b->alarm;
+		GET(&t.c, 1, "q", 1);
+		feed(&t.c);
+		changes += t.b->alarm != before;
+		hush(&t.c);
+	}
+	assert_true(changes <= 20);
+	assert_true(changes > 0);
+	mr_broker_begin_turn(t.b, MR_WORK_UNBOUNDED);
+	say(&t.c, 1, MR_M_QUEUE_PURGE, "wso", "q", 0);
+	feed(&t.c);
+	assert_false(t.b->alarm);
+	mr_vhost_remove_queue(queue_of(t.b, "q"));
+	end(&t);
+}
+
+/* FIELD-F9. */
+static void test_a_transaction_without_a_commit_counts(void **state)
+{
+	struct stage t;
+	char body[1000] = {0};
+	(void)state;
+	begin(&t);
+	t.b->watermark = 1 << 20;
+	QUEUE_DECLARE(&t.c, 1, "q", 0, NULL);
+	say(&t.c, 1, MR_M_TX_SELECT, "");
+	for (int i = 0; i < 5000; i++)
+		publish(&t.c, 1, "", i % 2 ? "q" : "nowhere", 0, NULL,
+			mr_slice_of(body, sizeof body));
+	feed(&t.c);
+	assert_true(t.b->alarm);
+	assert_false(mr_broker_session_reads(t.c.session));
+	assert_true(t.b->memory < 2 << 20);
+	leave(&t.c); /* and it gives all back */
+	assert_false(t.b->alarm);
+	assert_int_equal(t.b->memory, 0);
+	end(&t);
+}
+
+/* FIELD-F9. */
+static void test_bodies_of_which_a_part_has_come_count(void **state)
+{
+	struct stage t;
+	char part[100000] = {0};
+	uint8_t header[14] = {0, 60, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0};
+	(void)state;
+	begin(&t);
+	t.b->watermark = 4 << 20;
+	for (int channel = 2; channel < 200; channel++) {
+		CHANNEL_OPEN(&t.c, channel);
+		say(&t.c, channel, MR_M_BASIC_PUBLISH, "wsso", "", "q", 0);
+		put_frame(&t.c.in, MR_FRAME_HEADER, channel, header, sizeof header);
+		put_frame(&t.c.in, MR_FRAME_BODY, channel, part, sizeof part);
+	}
+	feed(&t.c);
+	assert_true(t.b->alarm);
+	assert_false(mr_broker_session_reads(t.c.session));
+	assert_true(t.b->memory < 6 << 20);
+	CHANNEL_CLOSE(&t.other, 1);
+	feed(&t.other);
+	assert_true(t.b->alarm);
+	leave(&t.c);
+	assert_int_equal(t.b->memory, 0);
+	assert_false(t.b->alarm);
+	end(&t);
+}
+
+/* FIELD-F9: what is declared counts when it is very much; so do channels, consumers and what is not sent. */
+static void test_what_is_declared_counts_beyond_what_every_broker_needs(void **state)
+{
+	struct stage t;
+	char key[256];
+	(void)state;
+	begin(&t);
+	uint64_t structure = t.b->structure;
+	QUEUE_DECLARE(&t.c, 1, "q", 0, NULL);
+	EXCHANGE_DECLARE(&t.c, 1, "x", "topic", 0, NULL);
+	for (int i = 0; i < 60000; i++) {
+		snprintf(key, sizeof key, "%0200d", i);
+		QUEUE_BIND(&t.c, 1, "q", "amq.fanout", key, NULL);
+		if (i % 100 == 0) feed(&t.c);
+		if (i % 100 == 0) hush(&t.c);
+	}
+	CONSUME(&t.c, 1, "q", "t", 0, NULL);
+	feed(&t.c);
+	t.b->watermark = 1 << 20;
+	publish(&t.c, 1, "", "q", 0, NULL, BODY);
+	feed(&t.c);
+	assert_true(t.b->alarm);
+	say(&t.c, 1, MR_M_BASIC_CANCEL, "so", "t", 0);
+	say(&t.c, 1, MR_M_QUEUE_DELETE, "wso", "q", 0);
+	say(&t.c, 1, MR_M_EXCHANGE_DELETE, "wso", "x", 0);
+	t.b->watermark = 0;
+	mr_broker_check_memory(t.b);
+	feed(&t.c);
+	CHANNEL_CLOSE(&t.c, 1);
+	feed(&t.c);
+	CHANNEL_OPEN(&t.c, 1);
+	feed(&t.c);
+	mr_buffer_fini(&t.c.session->out);
+	mr_broker_session_weigh(t.c.session, 0);
+	mr_broker_session_weigh(t.other.session, 0);
+	assert_true(t.b->structure <= structure + 4096);
+	end(&t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_turn_ends_by_work_and_the_rest_of_what_was_said_waits),
+		cmocka_unit_test(test_a_purge_and_a_delete_free_over_many_turns),
+		cmocka_unit_test(test_many_messages_that_expire_at_once_die_over_many_turns),
+		cmocka_unit_test(test_deliveries_go_on_in_the_next_turn),
+		cmocka_unit_test(test_an_alarm_does_not_come_and_go_with_each_message),
+		cmocka_unit_test(test_a_transaction_without_a_commit_counts),
+		cmocka_unit_test(test_bodies_of_which_a_part_has_come_count),
+		cmocka_unit_test(test_what_is_declared_counts_beyond_what_every_broker_needs),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
