@@ -1,5 +1,4 @@
 --- The embedded broker under load: others are served meanwhile, and memory goes back.
-local mr = require "moonrabbit"
 local embedded = require "embedded"
 local waits = require "waits"
 
