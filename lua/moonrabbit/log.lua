@@ -1,5 +1,6 @@
 --- log: lines on standard error, as the runtime writes its own.
 -- SPDX-License-Identifier: MIT
+local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
 local each = require "moonrabbit.each"
 local loop = require "moonrabbit.loop"
@@ -37,7 +38,8 @@ local function encode(fields, into_level)
    for i, name in ipairs(names) do
       local v = fields[name]
       local kind = type(v)
-      list[i] = { name, (kind == "number" or kind == "boolean") and v or tostring(v) }
+      if kind == "cdata" and not ffi.istype("int64_t", v) then v = tostring(v):gsub("ULL$", "") end
+      list[i] = { name, (kind == "number" or kind == "boolean" or kind == "cdata") and v or tostring(v) }
    end
    return value.encode_list(list, into_level + 1)
 end

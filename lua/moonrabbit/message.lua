@@ -8,7 +8,9 @@
 -- (of `get`: how many are left), reply_code and reply_text (of a returned one: why).
 local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
+local body_of = require "moonrabbit.body"
 local errors = require "moonrabbit.errors"
+local json = require "moonrabbit.json"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
 local properties = require "moonrabbit.properties"
@@ -236,13 +238,14 @@ function methods:reject(opts)
    return settle(self, REJECT, opts.requeue and REQUEUE or 0)
 end
 
---- The body by its content type: JSON for application/json (any +json too), else the string.
+--- The body by its content type: JSON for application/json (any +json too, in upper or lower case, with parameters or
+-- without), else the string. Integers beyond 2^53 that no number holds exactly come as int64_t or uint64_t (cdata), null
+-- as cjson.null. What the script has set in its cjson does not matter.
 -- @treturn[1] any
 -- @treturn[2] nil, error of kind bad_argument
 function methods:decode()
-   local kind = self.properties.content_type or ""
-   if not (kind:find("^application/json") or kind:find("%+json")) then return self.body end
-   local ok, result = pcall(require("cjson").decode, self.body)
+   if not body_of.is_json(self.properties.content_type) then return self.body end
+   local ok, result = pcall(json.decode, self.body)
    if ok then return result end
    return nil, errors.new("bad_argument", "message", "the body is not JSON, as its content_type says: " .. tostring(result))
 end

@@ -6,6 +6,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/number.h"
+
 static enum mr_status put(struct mr_buffer *out, const char *text)
 {
 	return mr_buffer_append(out, text, strlen(text));
@@ -66,9 +68,9 @@ enum mr_status mr_json_string(struct mr_buffer *out, mr_slice text)
 
 static enum mr_status put_real(struct mr_buffer *out, double real)
 {
-	char text[40];
+	char text[MR_NUMBER_SIZE];
 	if (!isfinite(real)) return put(out, "null");
-	snprintf(text, sizeof text, "%.14g", real);
+	mr_number_text(text, real);
 	return put(out, text);
 }
 

@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/number.h"
+
 #define LINE_MAX_BYTES 8192 /* a longer line is cut: PIPE_BUF is less, but readers expect lines */
 
 struct line {
@@ -126,7 +128,7 @@ static void put_field(struct line *l, const mr_field *f)
 	case 't': snprintf(number, sizeof number, "%s", v->as.boolean ? "true" : "false"); break;
 	case 'f':
 	case 'd':
-		snprintf(number, sizeof number, "%.14g", v->as.real);
+		mr_number_text(number, v->as.real);
 		if (!isfinite(v->as.real)) { /* no JSON */
 			put_pair(l, key, mr_slice_str(number));
 			return;

@@ -1,7 +1,7 @@
 --- cli.pages: what the supervisor tells of all its workers: /health, /ready, /live and /metrics.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
-local cjson = require "cjson.safe"
+local json = require "moonrabbit.json"
 local each = require "moonrabbit.each"
 local http = require "moonrabbit.cli.http"
 local loop = require "moonrabbit.loop"
@@ -33,7 +33,8 @@ end
 
 local function one_of(worker, answer, words)
    if worker.pid and answer and answer.code then
-      local report = cjson.decode(answer.body)
+      local ok, report = pcall(json.decode, answer.body)
+      if not ok then report = nil end
       local is_well = answer.code == 200
       return is_well, { worker = worker.number, pid = worker.pid, status = words[is_well], report = report }
    end
@@ -53,7 +54,7 @@ local function state(group, path, query, words)
       list[number] = one
       if not one_is_well and (path ~= "/live" or worker.pid and answers[number] and answers[number].code) then is_well = false end
    end
-   return is_well and 200 or 503, JSON, cjson.encode { status = words[is_well], workers = list, restarts = group.restarts } .. "\n"
+   return is_well and 200 or 503, JSON, json.encode { status = words[is_well], workers = list, restarts = group.restarts } .. "\n"
 end
 
 -- ---- metrics ----

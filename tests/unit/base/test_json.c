@@ -5,12 +5,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "base/alloc.h"
 #include "base/json.h"
+#include "base/number.h"
 
 static void assert_json(const mr_table *t, const char *expected)
 {
@@ -51,6 +53,34 @@ static void test_every_type_has_a_form(void **state)
 	assert_json(t, "{\"yes\":true,\"n\":-9223372036854775808,\"u\":18446744073709551615,"
 		       "\"d\":1.5,\"nan\":null,\"inf\":null,\"void\":null,\"s\":\"text\"}");
 	mr_table_free(t);
+}
+
+/* FIELD-W5: a number reads back as the same, by the fewest digits that do. */
+static void test_numbers_read_back_as_they_were(void **state)
+{
+	static const struct {
+		double number;
+		const char *text;
+	} cases[] = {{9007199254740991.0, "9007199254740991"},
+		{1700000000.123456, "1700000000.123456"}, {0.1, "0.1"},
+		{0.1 + 0.2, "0.30000000000000004"}, {-0.0, "-0"}, {1e300, "1e+300"},
+		{5e-324, "4.9406564584125e-324"}, {100, "100"}, {-1.5, "-1.5"}};
+	char text[MR_NUMBER_SIZE];
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		mr_number_text(text, cases[i].number);
+		assert_string_equal(text, cases[i].text);
+	}
+	uint64_t bits = 1;
+	for (int i = 0; i < 100000; i++) {
+		double number, back;
+		bits = bits * 6364136223846793005u + 1442695040888963407u;
+		memcpy(&number, &bits, sizeof number);
+		if (!isfinite(number)) continue;
+		mr_number_text(text, number);
+		back = strtod(text, NULL);
+		assert_memory_equal(&back, &number, sizeof back);
+	}
 }
 
 static void test_tables_and_arrays_nest(void **state)
@@ -113,6 +143,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_type_has_a_form),
+		cmocka_unit_test(test_numbers_read_back_as_they_were),
 		cmocka_unit_test(test_tables_and_arrays_nest),
 		cmocka_unit_test(test_strings_are_escaped_and_always_utf8),
 		cmocka_unit_test(test_it_says_when_memory_ends),
