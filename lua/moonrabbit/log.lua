@@ -52,7 +52,8 @@ local function write(number, text, fields)
    if encoded then C.mr_table_free(encoded) end
 end
 
---- One function for each level: log.error, log.warn, log.info, log.debug (text [, fields]).
+--- One function for each level: log.error, log.warn, log.info, log.debug (text [, fields]). They wait for no
+-- standard error that takes nothing (200 ms, once); what is dropped then is counted.
 for name, number in each(LEVELS) do
    if name ~= "off" then log[name] = function(text, fields) write(number, text, fields) end end
 end

@@ -36,11 +36,12 @@ int mr_runtime_new(mr_runtime **out)
 	if (!rt) return MR_NO_MEMORY;
 	enum mr_status st = MR_NO_MEMORY;
 	rt->bridge.io.fd = rt->bridge.host.fd = -1;
-	rt->log = (struct mr_log){.fd = 2, .level = MR_LOG_WARN};
 	rt->alive = open_alive();
 	if (rt->alive) st = mr_bridge_open(&rt->bridge, NULL);
 	if (st == MR_OK) st = mr_engine_start(&rt->engine, &rt->bridge, NULL);
 	if (st == MR_OK) {
+		rt->log = (struct mr_log){.sink = mr_logger_host_sink, .owner = rt->bridge.logger};
+		mr_runtime_log(rt, MR_LOG_WARN, MR_LOG_LOGFMT);
 		*out = rt;
 		return MR_OK;
 	}
@@ -85,12 +86,13 @@ void mr_runtime_free(mr_runtime *rt, double timeout)
 	mr_command_send(rt, &stop);
 	mr_wake_signal(&rt->bridge.io);
 	/* The thread stops reading for nobody: events it cannot place wait in its own backlog. */
-	mr_engine_join(rt->engine);
+	struct mr_writer *writer = mr_engine_join(rt->engine);
 	drop_events(rt);
 	mr_pools_free(rt);
 	free_connections(rt);
 	mr_map_fini(&rt->watched);
 	for (size_t i = 0; i < rt->meter_count; i++) mr_free(rt->meters[i]);
+	mr_writer_stop(writer);
 	mr_bridge_close(&rt->bridge);
 	munmap(rt->alive, 4096);
 	mr_free(rt);
@@ -263,6 +265,7 @@ int mr_runtime_log(mr_runtime *rt, int level, int format)
 	if (format != MR_LOG_LOGFMT && format != MR_LOG_JSON) return MR_BAD_ARGUMENT;
 	rt->log.level = level;
 	rt->log.format = format;
+	mr_logger_configure(rt->bridge.logger, level, format, rt->log.worker);
 	return mr_command_send(rt, &c);
 }
 
@@ -283,6 +286,7 @@ void mr_runtime_stats(const mr_runtime *rt, mr_stats *out)
 	size_t at = 0;
 	mr_board_read(&rt->bridge.board, out);
 	out->outbound = 0;
+	out->log_dropped = mr_logger_dropped(rt->bridge.logger);
 	while ((c = mr_map_next(&rt->connections, &at, NULL)))
 		out->outbound += c->published - mr_gauge_gone(c->gauge);
 }

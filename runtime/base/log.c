@@ -1,4 +1,4 @@
-/* log: one line per fact, as logfmt or JSON, to a descriptor.
+/* log: one line per fact, as logfmt or JSON.
  * SPDX-License-Identifier: MIT */
 #include "base/log.h"
 
@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/number.h"
 
@@ -182,20 +181,13 @@ static void stamp(char *out, size_t size)
 	snprintf(out, size, "%s.%03ldZ", seconds, now.tv_nsec / 1000000);
 }
 
-static void emit(const struct mr_log *log, char *line, size_t size)
-{
-	line[size] = '\n';
-	ssize_t n = write(log->fd, line, size + 1);
-	(void)n; /* a log that cannot be written has nobody to tell */
-}
-
 void mr_log(const struct mr_log *log, int level, const char *msg, ...)
 {
 	char text[LINE_MAX_BYTES], time[48];
-	struct line l = {text, 0, sizeof text - 1, log->format};
+	struct line l = {text, 0, sizeof text, log->format};
 	const char *key;
 	va_list args;
-	if (log->fd < 0 || level > log->level) return;
+	if (!log->sink || level > log->level) return;
 	stamp(time, sizeof time);
 	begin(&l, time, level, mr_slice_str(msg), log->worker);
 	va_start(args, msg);
@@ -207,15 +199,17 @@ void mr_log(const struct mr_log *log, int level, const char *msg, ...)
 			put_pair(&l, key, mr_slice_str(value));
 	}
 	va_end(args);
-	emit(log, text, finish(&l));
+	size_t size = finish(&l);
+	log->sink(log->owner, level, text, size);
 }
 
 void mr_log_table(const struct mr_log *log, int level, mr_slice msg, const mr_table *fields)
 {
 	char text[LINE_MAX_BYTES], time[48];
-	struct line l = {text, 0, sizeof text - 1, log->format};
-	if (log->fd < 0 || level > log->level) return;
+	struct line l = {text, 0, sizeof text, log->format};
+	if (!log->sink || level > log->level) return;
 	stamp(time, sizeof time);
 	begin(&l, time, level, msg, log->worker);
-	emit(log, text, put_all(&l, fields));
+	size_t size = put_all(&l, fields);
+	log->sink(log->owner, level, text, size);
 }

@@ -1,14 +1,18 @@
-/* log: one line per fact, as logfmt or JSON, to a descriptor.
+/* log: one line per fact, as logfmt or JSON.
  * SPDX-License-Identifier: MIT
- * Any thread: a line is one write(2). Escapes what it prints; secrets must not reach it. */
+ * Any thread: where a line goes is its sink's matter. Escapes what it prints; secrets must not reach it. */
 #ifndef MR_BASE_LOG_H
 #define MR_BASE_LOG_H
 
 #include "base/slice.h"
 #include "base/status.h"
 
-struct mr_log {     /* held by value; zeroed is silent but for errors */
-	int fd;     /* -1 is silence */
+/* Takes a line without its end; borrows it. */
+typedef void mr_log_sink(void *owner, int level, const char *line, size_t size);
+
+struct mr_log {            /* held by value; zeroed is silent */
+	mr_log_sink *sink; /* NULL is silence */
+	void *owner;
 	int level;  /* MR_LOG_*: what is above is not written */
 	int format; /* MR_LOG_LOGFMT, MR_LOG_JSON */
 	int worker; /* the process's number among several, which its lines carry; 0: none */

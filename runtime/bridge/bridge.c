@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "bridge/bridge.h"
 
+#include <unistd.h>
+
 enum mr_status mr_bridge_open(struct mr_bridge *bridge, mr_error *error)
 {
 	enum mr_status st;
@@ -11,6 +13,8 @@ enum mr_status mr_bridge_open(struct mr_bridge *bridge, mr_error *error)
 	if (st == MR_OK) st = mr_ring_open(&bridge->events, MR_EVENT_RING);
 	if (st == MR_OK) st = mr_wake_open(&bridge->io, error);
 	if (st == MR_OK) st = mr_wake_open(&bridge->host, error);
+	if (st == MR_OK) bridge->logger = mr_logger_new(STDERR_FILENO, error);
+	if (st == MR_OK && !bridge->logger) st = MR_NO_MEMORY;
 	if (st != MR_OK) mr_bridge_close(bridge);
 	return st;
 }
@@ -21,4 +25,6 @@ void mr_bridge_close(struct mr_bridge *bridge)
 	mr_wake_close(&bridge->host);
 	mr_ring_close(&bridge->commands);
 	mr_ring_close(&bridge->events);
+	if (bridge->logger) mr_logger_leave(bridge->logger);
+	bridge->logger = NULL;
 }

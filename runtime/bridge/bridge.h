@@ -5,6 +5,7 @@
 #define MR_BRIDGE_BRIDGE_H
 
 #include "bridge/gauge.h"
+#include "bridge/logger.h"
 #include "bridge/message.h"
 #include "bridge/progress.h"
 #include "bridge/ring.h"
@@ -18,6 +19,7 @@ struct mr_bridge {
 	struct mr_ring events;   /* I/O to host: struct mr_event */
 	struct mr_wake io;       /* the I/O thread sleeps on it */
 	struct mr_wake host;     /* the host sleeps on it */
+	struct mr_logger *logger;
 	struct mr_board board;
 	struct mr_progress progress;
 	atomic_bool host_waits; /* within a poll: not busy, so loop-mode heartbeats may go */

@@ -68,17 +68,21 @@ static struct registered *leave(mr_server *server)
 	return NULL;
 }
 
-void mr_server_release(mr_server *server)
+static void release(mr_server *server, bool later)
 {
 	if (!server || mr_server_is_forked(server)) return;
 	pthread_mutex_lock(&lock);
 	struct registered *last = leave(server);
 	pthread_mutex_unlock(&lock);
 	if (!last) return;
-	mr_server_stop(last->server);
+	if (!later || !mr_server_stop_later(last->server)) mr_server_stop(last->server);
 	mr_free(last->name);
 	mr_free(last);
 }
+
+void mr_server_release(mr_server *server) { release(server, false); }
+
+void mr_server_release_later(mr_server *server) { release(server, true); }
 
 void mr_servers_clock(void)
 {

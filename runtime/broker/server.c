@@ -52,6 +52,8 @@ struct mr_server {
 	ev_timer trim;
 	uint64_t peak; /* of memory, since the system was last given some */
 	bool stopped;
+	bool is_alone; /* nobody joins the thread: it frees all itself */
+	struct mr_server_call farewell;
 };
 
 const char *mr_server_url(const mr_server *server) { return server->url; }
@@ -224,6 +226,7 @@ static void obey(struct mr_server *s, struct mr_server_call *c)
 		break;
 	case MR_SERVER_CLOCK: mr_wire_changed(&s->wire); break;
 	case MR_SERVER_STOP: s->stopped = true; break;
+	case MR_SERVER_LEAVE:
 	case MR_SERVER_ADOPT: break;
 	}
 }
@@ -241,6 +244,10 @@ static void on_mail(struct ev_loop *loop, ev_io *io, int revents)
 	if (c->what == MR_SERVER_ADOPT) {
 		adopt(s, c->done);
 		mr_free(c);
+		return;
+	}
+	if (c->what == MR_SERVER_LEAVE) {
+		s->stopped = s->is_alone = true;
 		return;
 	}
 	obey(s, c);
@@ -291,23 +298,6 @@ static void arm_trim(struct mr_server *s)
 	ev_timer_start(s->wire.loop, &s->trim);
 }
 
-static void *run(void *arg)
-{
-	struct mr_server *s = arg;
-	mr_ending_is_ours();
-	while (!s->stopped) {
-		mr_wire_flush(&s->wire);
-		arm_tick(s);
-		arm_trim(s);
-		bool more = mr_wire_has_more(&s->wire);
-		ev_run(s->wire.loop, more ? EVRUN_NOWAIT : EVRUN_ONCE);
-		if (more) mr_wire_resume(&s->wire);
-	}
-	mr_tls_thread_end();
-	mr_ending_leave(MR_ENDING_BROKER);
-	return NULL;
-}
-
 static void on_ending(struct ev_loop *loop, ev_io *io, int revents)
 {
 	struct mr_server *s = io->data;
@@ -330,6 +320,38 @@ static void free_server(struct mr_server *s)
 		if (s->mail[i] >= 0) close(s->mail[i]);
 	mr_free(s->url);
 	mr_free(s);
+}
+
+/* After its thread, or on it. */
+static void end_server(struct mr_server *s)
+{
+	struct mr_server_call *late;
+	while (read(s->mail[0], &late, sizeof late) == (ssize_t)sizeof late) {
+		close(late->done); /* connections that nobody will serve */
+		mr_free(late);
+	}
+	free_server(s);
+}
+
+static void *run(void *arg)
+{
+	struct mr_server *s = arg;
+	mr_ending_is_ours();
+	while (!s->stopped) {
+		mr_wire_flush(&s->wire);
+		arm_tick(s);
+		arm_trim(s);
+		bool more = mr_wire_has_more(&s->wire);
+		ev_run(s->wire.loop, more ? EVRUN_NOWAIT : EVRUN_ONCE);
+		if (more) mr_wire_resume(&s->wire);
+	}
+	if (s->is_alone && !mr_ending_has_begun()) {
+		pthread_detach(pthread_self());
+		end_server(s);
+	}
+	mr_tls_thread_end();
+	mr_ending_leave(MR_ENDING_BROKER);
+	return NULL;
 }
 
 static int start_thread(struct mr_server *s)
@@ -449,13 +471,15 @@ enum mr_status mr_server_connect(mr_server *s, int *fd, mr_error *error)
 void mr_server_stop(mr_server *s)
 {
 	struct mr_server_call stop = {.what = MR_SERVER_STOP};
-	struct mr_server_call *late;
 	if (mr_ending_has_begun()) return; /* its thread has ended, or will with the process */
 	mr_server_do(s, &stop);
 	pthread_join(s->thread, NULL);
-	while (read(s->mail[0], &late, sizeof late) == (ssize_t)sizeof late) {
-		close(late->done); /* connections that nobody will serve */
-		mr_free(late);
-	}
-	free_server(s);
+	end_server(s);
+}
+
+bool mr_server_stop_later(mr_server *s)
+{
+	struct mr_server_call *farewell = &s->farewell;
+	*farewell = (struct mr_server_call){.what = MR_SERVER_LEAVE};
+	return write(s->mail[1], &farewell, sizeof farewell) == (ssize_t)sizeof farewell;
 }

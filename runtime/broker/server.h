@@ -13,6 +13,8 @@
 enum mr_status mr_server_acquire(mr_server **out, const char *name, mr_error *error);
 /* Takes NULL. Waits for the thread, which waits for nobody. */
 void mr_server_release(mr_server *server);
+/* The same, but waits for nobody: the thread frees all by itself. For the I/O thread. */
+void mr_server_release_later(mr_server *server);
 const char *mr_server_url(const mr_server *server); /* "memory://name" */
 
 /* Makes a connection: *fd is given, a non-blocking socket whose other end the broker serves. Never
@@ -28,7 +30,8 @@ enum mr_server_what {
 	MR_SERVER_REPORT,
 	MR_SERVER_CLOCK, /* the clock was moved */
 	MR_SERVER_ADOPT, /* inside */
-	MR_SERVER_STOP   /* inside */
+	MR_SERVER_STOP,  /* inside */
+	MR_SERVER_LEAVE  /* inside */
 };
 
 struct mr_server_call {

@@ -7,6 +7,7 @@
 
 enum mr_status mr_server_start(mr_server **out, const char *name, mr_error *error);
 void mr_server_stop(mr_server *server);            /* waits for the thread, frees */
+bool mr_server_stop_later(mr_server *server);      /* the thread frees; false: its mail is full */
 bool mr_server_is_forked(const mr_server *server); /* it is the parent's */
 
 #endif

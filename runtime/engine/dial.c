@@ -294,7 +294,11 @@ void mr_dial_fini(struct mr_dial *d)
 	mr_dial_cancel(d);
 	mr_tls_context_close(d->tls);
 	mr_free(d->addresses);
-	mr_server_release(d->server);
+	/* With the engine the host frees it, who may wait: nothing is left behind then. */
+	if (d->engine->stopped)
+		mr_server_release(d->server);
+	else
+		mr_server_release_later(d->server);
 }
 
 void mr_dial_host(const struct mr_dial *d, char *out, size_t capacity)

@@ -8,9 +8,13 @@
 
 struct mr_engine;
 
-/* Makes the loop and starts the thread, all signals blocked on it. Borrows `bridge`. *gives*. */
+/* Makes the loop and starts the thread, and the one that writes the log, all signals blocked on them.
+ * Borrows `bridge`. *gives*. */
 enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge, mr_error *error);
-/* Waits for the thread, which ends after MR_CMD_STOP, and frees all. Takes NULL. */
-void mr_engine_join(struct mr_engine *engine);
+/* Waits for the I/O thread, which ends after MR_CMD_STOP, and frees all; the log's thread is still there,
+ * for the host's last lines. *gives* it. */
+struct mr_writer *mr_engine_join(struct mr_engine *engine);
+/* Ends the log's thread, or, if it is stuck in a write, leaves it to itself. Takes NULL. */
+void mr_writer_stop(struct mr_writer *writer);
 
 #endif

@@ -228,6 +228,7 @@ static void *run(void *arg)
 		mr_dispatch_flush(&e->dispatch);
 		set_deaf(e, !e->stopping && host_is_behind(e));
 		busy |= !mr_list_is_empty(&e->dirty);
+		e->stats.log_dropped = mr_logger_dropped(e->bridge->logger);
 		mr_stats stats = e->stats;
 		stats.in_flight = mr_delivery_pool_out(e->pool, NULL);
 		mr_board_write(&e->bridge->board, &stats);
@@ -396,7 +397,9 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 	if (!e) mr_ending_leave(MR_ENDING_IO);
 	if (!e) return mr_error_set(error, st, MR_SCOPE_NONE, 0, "out of memory");
 	e->bridge = bridge;
-	e->log = (struct mr_log){.fd = 2, .level = MR_LOG_WARN};
+	e->log = (struct mr_log){.sink = mr_logger_io_sink,
+		.owner = bridge->logger,
+		.level = MR_LOG_WARN};
 	e->dispatch.bridge = bridge;
 	mr_list_init(&e->dirty);
 	mr_list_init(&e->barren);
@@ -412,6 +415,8 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 	st = mr_checkup_init(&e->checkup, e);
 	if (st == MR_OK) st = mr_resolver_open(&e->resolver, on_resolver_watch, e, error);
 	if (st != MR_OK) goto fail;
+	st = mr_writer_start(&e->writer, bridge->logger, error);
+	if (st != MR_OK) goto fail;
 	int system = start_thread(e);
 	if (system) {
 		st = mr_error_system(error, MR_NO_MEMORY, MR_SCOPE_NONE, system,
@@ -421,15 +426,17 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 	*out = e;
 	return MR_OK;
 fail:
+	mr_writer_stop(e->writer);
 	free_engine(e);
 	mr_ending_leave(MR_ENDING_IO);
 	return mr_error_set(error, st, MR_SCOPE_NONE, 0, "cannot start a runtime: out of memory");
 }
 
-void mr_engine_join(struct mr_engine *e)
+struct mr_writer *mr_engine_join(struct mr_engine *e)
 {
-	if (!e) return;
+	struct mr_writer *writer = e->writer;
 	pthread_join(e->thread, NULL);
 	/* At the process's end others have gone, such as OpenSSL, whose host had it before us. */
 	if (!mr_ending_has_begun()) free_engine(e);
+	return writer;
 }

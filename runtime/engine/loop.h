@@ -20,6 +20,7 @@
 #include "engine/stall.h"
 #include "engine/timer.h"
 #include "engine/watch.h"
+#include "engine/writer.h"
 #include "net/resolve.h"
 
 /* One read's worth. A quarter of a megabyte holds about 1500 deliveries of 100 bytes. */
@@ -34,6 +35,7 @@ struct mr_engine {
 	struct mr_pools pools;
 	struct mr_stall stall;
 	struct mr_log log;
+	struct mr_writer *writer;
 	mr_stats stats;
 	struct mr_delivery_pool *pool;
 	struct mr_map links;      /* by connection number */

@@ -142,6 +142,8 @@ static void write_traffic(struct page *p, const struct mr_vitals *v)
 	number(p, "heartbeats_sent_total", "counter", "Heartbeats sent.", s->heartbeats_out);
 	number(p, "acks_sent_total", "counter", "Ack frames sent; one may settle many messages.",
 		s->acks_out);
+	number(p, "log_dropped_total", "counter", "Log lines that standard error did not take.",
+		s->log_dropped);
 	real(p, "start_time_seconds", "When the runtime began.", v->unix_time - v->uptime);
 	head(p, "info", "gauge", "The version that runs.");
 	put(p, "moonrabbit_info{version=\"%s\"} 1\n", mr_version());

@@ -333,7 +333,8 @@ MR_API int mr_runtime_poll(mr_runtime *rt, mr_event *events, int max, double tim
  * one time at most is kept, the last; 0 forgets it. */
 MR_API int mr_runtime_wake_at(mr_runtime *rt, double at);
 /* Closes every connection in good order within `timeout` seconds, then by force, joins the thread
- * and frees the runtime with all that belongs to it. Takes NULL. A process that ends without it, by return
+ * and frees the runtime with all that belongs to it. Waits for log lines only as long as they are being
+ * written. Takes NULL. A process that ends without it, by return
  * from main or by exit(), has its connections closed in good order within half a second, what was published
  * and settled before included. */
 MR_API void mr_runtime_free(mr_runtime *rt, double timeout);
@@ -373,11 +374,14 @@ MR_API bool mr_runtime_trace(mr_runtime *rt, const char *text, size_t size);
 
 enum { MR_LOG_ERROR, MR_LOG_WARN, MR_LOG_INFO, MR_LOG_DEBUG };
 enum { MR_LOG_LOGFMT, MR_LOG_JSON };
-/* How the runtime writes its log lines to standard error. Default: warn, logfmt. */
+/* How the runtime writes its log lines to standard error. Default: warn, logfmt. A thread of the runtime's
+ * own writes them: a standard error that nobody reads costs lines, which are counted (mr_stats.log_dropped)
+ * and told of in the log, and no time. One that is closed when the runtime is made is silence. */
 MR_API int mr_runtime_log(mr_runtime *rt, int level, int format);
 /* The number of this process among several of its kind, which log lines carry; 0: none. */
 MR_API int mr_runtime_worker(mr_runtime *rt, uint16_t number);
-/* Writes one line as the runtime itself does; `fields` (may be NULL) are key and value. */
+/* Writes one line as the runtime itself does; `fields` (may be NULL) are key and value. Waits for a warning
+ * or an error to be written, and for room, but no longer than 200 ms of a standard error that takes nothing. */
 MR_API void mr_log_write(mr_runtime *rt, int level, const char *text, size_t size,
 	const mr_table *fields);
 
@@ -387,6 +391,7 @@ typedef struct mr_stats {
 	uint64_t in_flight; /* deliveries not yet released */
 	uint64_t outbound;  /* bytes accepted and not yet written to a socket */
 	uint64_t heartbeats_out, acks_out;
+	uint64_t log_dropped; /* log lines that standard error did not take */
 } mr_stats;
 MR_API void mr_runtime_stats(const mr_runtime *rt, mr_stats *out);
 
