@@ -119,7 +119,7 @@ void mr_chan_end(struct mr_chan *ch, const mr_error *why, bool tell)
 	mr_confirm_lose(&ch->confirm);
 	mr_pending_fail(ch, why);
 	if (!tell) return;
-	mr_event ev = {.type = MR_EV_CHANNEL, .status = why->kind};
+	mr_event ev = {.type = MR_EV_CHANNEL, .status = why->kind, .detail = ch->is_probing};
 	ev.data.error = mr_malloc(sizeof *why);
 	if (ev.data.error) *ev.data.error = *why;
 	emit(ch, &ev);
@@ -199,6 +199,8 @@ static enum mr_status check(struct mr_chan *ch, const mr_request *request, mr_er
 void mr_chan_request(struct mr_chan *ch, uint64_t token, const mr_request *request,
 	mr_msec deadline)
 {
+	if (request->operation == MR_QUEUE_DECLARE || request->operation == MR_EXCHANGE_DECLARE)
+		ch->is_probing = (request->flags & (MR_PASSIVE | MR_UNRECORDED)) != 0;
 	mr_error error = {0};
 	struct mr_method method;
 	struct mr_pending answer = {.token = token,

@@ -38,6 +38,7 @@ struct mr_chan {
 	struct mr_content content;
 	struct mr_confirm confirm;
 	bool confirming;
+	bool is_probing; /* the last declare asks whether something is there: no is an answer */
 	struct mr_acks acks;
 	struct mr_consumer_entry **consumers;
 	size_t consumer_count, last_consumer;

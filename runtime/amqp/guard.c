@@ -206,28 +206,3 @@ size_t mr_guard_table(const uint8_t *data, size_t size)
 		if (!walk_field(data, &at, levels, &depth)) return 0;
 	}
 }
-
-bool mr_guard_properties(const uint8_t *data, size_t size)
-{
-	static const uint16_t strings = MR_HAS_CONTENT_TYPE | MR_HAS_CONTENT_ENCODING |
-	                                MR_HAS_CORRELATION_ID | MR_HAS_REPLY_TO |
-	                                MR_HAS_EXPIRATION | MR_HAS_MESSAGE_ID | MR_HAS_TYPE |
-	                                MR_HAS_USER_ID | MR_HAS_APP_ID | MR_HAS_CLUSTER_ID;
-	if (size < 2) return false;
-	uint16_t flags = mr_get16(data);
-	size_t at = 2;
-	if (flags & 3) return false; /* no class has a second flag word, nor a 15th property */
-	for (unsigned bit = 0x8000; bit > 2; bit >>= 1) {
-		size_t need = 1;
-		if (!(flags & bit)) continue;
-		if (bit == MR_HAS_HEADERS)
-			need = mr_guard_table(data + at, size - at);
-		else if (bit == MR_HAS_TIMESTAMP)
-			need = 8;
-		else if (bit & strings)
-			need = at < size ? 1u + data[at] : 0;
-		if (need == 0 || need > size - at) return false;
-		at += need;
-	}
-	return at == size;
-}

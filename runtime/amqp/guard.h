@@ -36,8 +36,5 @@ enum mr_status mr_guard_frame(const struct mr_guard *guard, const struct mr_fram
 /* Walks an encoded table (with its 32-bit length) iteratively: lengths add up, types are known, keys
  * at most 255, depth at most MR_TABLE_DEPTH_MAX. Returns the bytes it takes, 0 when it is refused. */
 size_t mr_guard_table(const uint8_t *data, size_t size);
-/* Walks the encoded properties of a content header (flags, then fields): true when they are sound
- * and fill `size` exactly. */
-bool mr_guard_properties(const uint8_t *data, size_t size);
 
 #endif

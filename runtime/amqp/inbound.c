@@ -188,6 +188,8 @@ static enum mr_status closed_by_broker(struct mr_chan *ch, const struct mr_metho
 		(int)m->text.size, m->text.data);
 	enum mr_status st = send(ch, MR_M_CHANNEL_CLOSE_OK, (mr_slice){0}, 0);
 	if (ch->state != MR_CH_CLOSING) {
+		ch->is_probing = ch->is_probing && (m->failing == MR_M_QUEUE_DECLARE ||
+							   m->failing == MR_M_EXCHANGE_DECLARE);
 		mr_chan_end(ch, &why, true);
 		return st;
 	}

@@ -1,16 +1,15 @@
-/* properties: basic's 14 properties to and from their wire form, by rabbitmq-c's codec.
+/* properties: basic's 14 properties to their wire form, by rabbitmq-c's codec, and from it, by ours.
  * SPDX-License-Identifier: MIT
- * The flags of mr_properties are the wire's, which are also rabbitmq-c's. The guard refuses a second
- * flag word before the codec sees it: it would shift by any number of them. */
+ * The flags of mr_properties are the wire's, which are also rabbitmq-c's. */
 #include "amqp/properties.h"
 
 #include <string.h>
 
-#include "amqp/guard.h"
 #include "amqp/rabbitmqc.h"
+#include "amqp/read.h"
+#include "amqp/walk.h"
 #include "base/arena.h"
 
-#define POOL_PAGE 1024
 #define STRINGS 10
 
 /* The string properties of both sides, in the same order. */
@@ -36,39 +35,48 @@ static const uint32_t string_flags[STRINGS] = {MR_HAS_CONTENT_TYPE, MR_HAS_CONTE
 
 #define ALL_FLAGS 0xfffcu
 
-/* The codec leaves alone what the flags do not name. */
-static enum mr_status take(mr_properties *out, amqp_basic_properties_t *decoded)
+#define ALL_FLAGS 0xfffcu
+
+/* The strings of the public form, by the place of their part on the wire. */
+static mr_bytes *string_at(mr_properties *p, int part)
 {
-	const mr_bytes *to[STRINGS];
-	amqp_bytes_t *from[STRINGS];
-	mr_properties p = {.flags = decoded->_flags & ALL_FLAGS};
-	if (p.flags & MR_HAS_DELIVERY_MODE) p.delivery_mode = decoded->delivery_mode;
-	if (p.flags & MR_HAS_PRIORITY) p.priority = decoded->priority;
-	if (p.flags & MR_HAS_TIMESTAMP) p.timestamp = decoded->timestamp;
-	strings_of(&p, to);
-	rc_strings_of(decoded, from);
-	for (size_t i = 0; i < STRINGS; i++)
-		if (p.flags & string_flags[i])
-			*(mr_bytes *)(uintptr_t)to[i] = mr_rc_slice(*from[i]);
+	switch (part) {
+	case 0: return &p->content_type;
+	case 1: return &p->content_encoding;
+	case MR_PART_CORRELATION_ID: return &p->correlation_id;
+	case MR_PART_REPLY_TO: return &p->reply_to;
+	case MR_PART_EXPIRATION: return &p->expiration;
+	case MR_PART_MESSAGE_ID: return &p->message_id;
+	case MR_PART_TYPE: return &p->type;
+	case MR_PART_USER_ID: return &p->user_id;
+	case MR_PART_USER_ID + 1: return &p->app_id;
+	case MR_PART_USER_ID + 2: return &p->cluster_id;
+	default: return NULL;
+	}
+}
+
+/* By our own reader: the codec cuts long keys, and recurses as deep as a peer likes. */
+enum mr_status mr_properties_decode(const uint8_t *data, size_t size, mr_properties *out)
+{
+	struct mr_parts parts;
+	mr_properties p = {0};
+	if (!mr_parts_split(mr_slice_of((const char *)data, size), &parts)) return MR_FRAME_ERROR;
+	for (int i = 0; i < MR_PART_COUNT; i++) {
+		mr_bytes *text = string_at(&p, i);
+		if (!parts.part[i].data) continue;
+		p.flags |= 0x8000u >> i;
+		if (text) *text = mr_part_text(&parts, (enum mr_part)i);
+	}
+	if (p.flags & MR_HAS_DELIVERY_MODE)
+		p.delivery_mode = (uint8_t)parts.part[MR_PART_DELIVERY_MODE].data[0];
+	if (p.flags & MR_HAS_PRIORITY) p.priority = (uint8_t)parts.part[MR_PART_PRIORITY].data[0];
+	if (p.flags & MR_HAS_TIMESTAMP) p.timestamp = mr_get64(parts.part[MR_PART_TIMESTAMP].data);
 	if (p.flags & MR_HAS_HEADERS) {
-		enum mr_status st = mr_rc_table_from(&p.headers, &decoded->headers);
+		enum mr_status st = mr_read_table(parts.part[MR_PART_HEADERS], &p.headers);
 		if (st != MR_OK) return st;
 	}
 	*out = p;
 	return MR_OK;
-}
-
-enum mr_status mr_properties_decode(const uint8_t *data, size_t size, mr_properties *out)
-{
-	amqp_pool_t pool;
-	void *decoded = NULL;
-	if (!mr_guard_properties(data, size)) return MR_FRAME_ERROR;
-	init_amqp_pool(&pool, POOL_PAGE);
-	int rc = amqp_decode_properties(AMQP_BASIC_CLASS, &pool,
-		mr_rc_bytes(mr_slice_of((const char *)data, size)), &decoded);
-	enum mr_status st = rc == AMQP_STATUS_OK ? take(out, decoded) : mr_rc_status(rc);
-	empty_amqp_pool(&pool);
-	return st;
 }
 
 static enum mr_status refuse(mr_error *error, const char *what)

@@ -1,4 +1,4 @@
-/* properties: basic's 14 properties to and from their wire form, by rabbitmq-c's codec.
+/* properties: basic's 14 properties to and from their wire form.
  * SPDX-License-Identifier: MIT
  * Pure; any thread. The public form is struct mr_properties of moonrabbit.h. */
 #ifndef MR_AMQP_PROPERTIES_H
@@ -7,7 +7,7 @@
 #include "base/buffer.h"
 #include "base/value.h"
 
-/* Guards, then decodes. Strings borrow from `data`; headers are given. */
+/* Checks, then decodes, at any depth. Strings borrow from `data`; headers are given. */
 enum mr_status mr_properties_decode(const uint8_t *data, size_t size, mr_properties *out);
 /* Appends flags and fields. MR_BAD_ARGUMENT: a string over 255 bytes, a bad table. */
 enum mr_status mr_properties_put(struct mr_buffer *out, const mr_properties *properties,

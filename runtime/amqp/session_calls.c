@@ -33,8 +33,11 @@ bool mr_session_has_consumer(const struct mr_session *s, uint16_t channel, uint3
 size_t mr_session_consumers(const struct mr_session *s)
 {
 	size_t count = 0;
-	for (size_t i = 0; i < s->channel_slots; i++)
-		if (s->channels[i]) count += s->channels[i]->consumer_count;
+	for (size_t i = 0; i < s->channel_slots; i++) {
+		const struct mr_chan *ch = s->channels[i];
+		for (size_t k = 0; ch && k < ch->consumer_count; k++)
+			if (!(ch->consumers[k]->number & MR_CONSUMER_OWN)) count++;
+	}
 	return count;
 }
 

@@ -127,6 +127,11 @@ void mr_meter_handled_many(mr_meter *meter, double count, double seconds)
 		mr_meter_add(meter, (uint64_t)count, to_ns(seconds), 0);
 }
 
+void mr_meter_late(mr_meter *meter)
+{
+	if (meter) mr_meter_too_late(meter);
+}
+
 void mr_meter_messages(mr_meter *meter, double count)
 {
 	if (meter) mr_meter_look(meter, count >= 0 && count < 9e15 ? (int64_t)count : -1);

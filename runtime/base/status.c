@@ -130,6 +130,19 @@ const char *mr_status_text(int kind) { return is_kind(kind) ? kinds[kind].text :
 
 const char *mr_status_hint(int kind) { return is_kind(kind) ? kinds[kind].hint : ""; }
 
+const char *mr_error_hint(const mr_error *error)
+{
+	if (error->code == 406 && mr_error_is_consumer_timeout(error))
+		return "a message was not acked within the broker's consumer_timeout: raise that, or work in "
+		       "smaller steps (a lower prefetch helps when messages wait here)";
+	return mr_status_hint(error->kind);
+}
+
+bool mr_error_is_consumer_timeout(const mr_error *error)
+{
+	return strstr(error->text, "delivery acknowledgement on channel") != NULL;
+}
+
 bool mr_status_recoverable(int kind) { return is_kind(kind) && kinds[kind].recoverable; }
 
 const char *mr_scope_name(int scope)

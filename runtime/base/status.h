@@ -25,4 +25,7 @@ size_t mr_escape(char *out, size_t capacity, const char *text, size_t size);
 /* The candidate nearest to `word` (edit distance at most half its length), or NULL. */
 const char *mr_nearest(const char *word, size_t size, const char *const *candidates, size_t count);
 
+/* Did the broker close a channel because a message was not acked in time? */
+bool mr_error_is_consumer_timeout(const mr_error *error);
+
 #endif

@@ -11,8 +11,9 @@
 #include "bridge/ring.h"
 #include "bridge/wake.h"
 
-#define MR_COMMAND_RING (512 * 1024) /* bytes: some 3000 publishes of 100 bytes */
-#define MR_EVENT_RING (512 * 1024)   /* bytes: 8192 events */
+/* Bytes: some 6000 publishes of 100 bytes; a header of a whole frame fits into a quarter of it. */
+#define MR_COMMAND_RING (1024 * 1024)
+#define MR_EVENT_RING (512 * 1024) /* bytes: 8192 events */
 
 struct mr_bridge {
 	struct mr_ring commands; /* host to I/O */

@@ -34,6 +34,8 @@ void mr_meter_add(struct mr_meter *m, uint64_t count, uint64_t ns, uint64_t fail
 	if (failures) add(&m->failures, failures);
 }
 
+void mr_meter_too_late(struct mr_meter *m) { add(&m->late, 1); }
+
 void mr_meter_look(struct mr_meter *m, int64_t messages)
 {
 	atomic_store_explicit(&m->messages, messages, memory_order_relaxed);
@@ -49,6 +51,11 @@ void mr_meter_read(const struct mr_meter *m, struct mr_histogram *out)
 uint64_t mr_meter_failures(const struct mr_meter *m)
 {
 	return atomic_load_explicit(&m->failures, memory_order_relaxed);
+}
+
+uint64_t mr_meter_late_ones(const struct mr_meter *m)
+{
+	return atomic_load_explicit(&m->late, memory_order_relaxed);
 }
 
 int64_t mr_meter_messages_seen(const struct mr_meter *m)

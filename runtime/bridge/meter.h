@@ -17,6 +17,7 @@ struct mr_meter {
 	atomic_uint_least64_t counts[MR_HISTOGRAM_BOUNDS + 1];
 	atomic_uint_least64_t sum;
 	atomic_uint_least64_t failures;
+	atomic_uint_least64_t late;    /* handled, but their channel had gone */
 	atomic_int_least64_t messages; /* in the queue when it was last looked at; -1: not known */
 	char queue[256];
 };
@@ -27,9 +28,11 @@ mr_slice mr_meter_label(mr_slice queue);
 struct mr_meter *mr_meter_new(mr_slice label); /* host; gives; NULL: out of memory */
 /* Host: so many handlers took `ns` each; so many of them failed. */
 void mr_meter_add(struct mr_meter *m, uint64_t count, uint64_t ns, uint64_t failures);
+void mr_meter_too_late(struct mr_meter *m);                             /* host */
 void mr_meter_look(struct mr_meter *m, int64_t messages);               /* host */
 void mr_meter_read(const struct mr_meter *m, struct mr_histogram *out); /* I/O */
 uint64_t mr_meter_failures(const struct mr_meter *m);                   /* I/O */
+uint64_t mr_meter_late_ones(const struct mr_meter *m);                  /* I/O */
 int64_t mr_meter_messages_seen(const struct mr_meter *m);               /* I/O */
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "amqp/topology.h"
 #include "base/alloc.h"
 #include "base/json.h"
 #include "engine/health.h"
@@ -95,6 +96,13 @@ void mr_checkup_failed(struct mr_checkup *c, uint32_t connection, const char *qu
 	snprintf(f->queue, sizeof f->queue, "%s", queue);
 	snprintf(f->why, sizeof f->why, "%s", why);
 	mr_list_append(&c->failed, &f->node);
+}
+
+void mr_checkup_consumer(struct mr_checkup *c, uint32_t connection, const struct mr_record *record,
+	const char *why)
+{
+	if (!(record->request.number & MR_CONSUMER_OWN))
+		mr_checkup_failed(c, connection, record->strings[0], why);
 }
 
 /* ---- what the host tells ---- */

@@ -11,6 +11,7 @@
 
 struct mr_engine;
 struct mr_httpd;
+struct mr_record;
 
 struct mr_failed_consumer { /* one that will not be back by itself */
 	struct mr_node node;
@@ -43,6 +44,9 @@ void mr_checkup_obey(struct mr_checkup *c, const struct mr_command *command);
 void mr_checkup_saw(struct mr_checkup *c, const mr_event *event);
 /* A consumer that ended for want of its queue or the like, not by the program's wish. */
 void mr_checkup_failed(struct mr_checkup *c, uint32_t connection, const char *queue,
+	const char *why);
+/* The same of a record; what is the library's own is passed over. */
+void mr_checkup_consumer(struct mr_checkup *c, uint32_t connection, const struct mr_record *record,
 	const char *why);
 void mr_checkup_forget(struct mr_failed_consumer *f);
 

@@ -3,6 +3,7 @@
  * I/O thread. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "engine/link.h"
@@ -26,6 +27,36 @@ static void note_event(struct mr_link *link, const mr_event *ev)
 	mr_checkup_saw(checkup, ev);
 }
 
+/* What stands between quotes behind a word of the broker's text: "no exchange 'logs' in vhost '/'". */
+static void quoted(const char *text, const char *word, char out[256])
+{
+	const char *at = strstr(text, word);
+	const char *end = at ? strchr(at + strlen(word), '\'') : NULL;
+	out[0] = '\0';
+	if (end) snprintf(out, 256, "%.*s", (int)(end - at) - (int)strlen(word), at + strlen(word));
+}
+
+/* A channel that the broker closed, whatever it was used for: with what it consumes, or what the text names. Where it
+ * was asked whether something is there, a refusal is the answer, and no fault. */
+static void log_closed_channel(struct mr_link *link, const mr_event *ev)
+{
+	const mr_error *why = ev->data.error;
+	char queue[256], exchange[256], number[12], code[12];
+	if (!why || why->scope != MR_SCOPE_CHANNEL || !why->code || !ev->status) return;
+	const struct mr_record *consumer =
+		mr_topology_next_on(&link->recovery.topology, ev->channel, NULL);
+	quoted(why->text, "queue '", queue);
+	quoted(why->text, "exchange '", exchange);
+	if (consumer) snprintf(queue, sizeof queue, "%s", consumer->strings[0]);
+	snprintf(number, sizeof number, "%u", ev->channel);
+	snprintf(code, sizeof code, "%d", why->code);
+	const char *name = queue[0] ? queue : exchange;
+	mr_log(&link->engine->log, ev->detail ? MR_LOG_DEBUG : MR_LOG_ERROR,
+		"the broker closed a channel", "connection", link->config->name, "#channel", number,
+		queue[0] ? "queue" : "exchange", name, "kind", mr_status_name(why->kind), "#code",
+		code, "text", why->text, "hint", mr_error_hint(why), NULL);
+}
+
 void mr_link_emit(void *owner, const mr_event *event)
 {
 	struct mr_link *link = owner;
@@ -35,6 +66,7 @@ void mr_link_emit(void *owner, const mr_event *event)
 		return;
 	}
 	mr_event ev = *event;
+	if (ev.type == MR_EV_CHANNEL) log_closed_channel(link, &ev);
 	if (mr_recovery_takes(&link->recovery, &ev)) return;
 	note_event(link, &ev);
 	mr_dispatch_push(&link->engine->dispatch, &ev);

@@ -184,6 +184,11 @@ static void write_meters(struct page *p, const struct mr_meter *const *meters, s
 	for (size_t i = 0; i < count; i++)
 		put(p, "moonrabbit_handler_failures_total{queue=\"%s\"} %" PRIu64 "\n",
 			label(name, meters[i]->queue), mr_meter_failures(meters[i]));
+	head(p, "handled_too_late_total", "counter",
+		"Messages handled when their channel had gone: they come again.");
+	for (size_t i = 0; i < count; i++)
+		put(p, "moonrabbit_handled_too_late_total{queue=\"%s\"} %" PRIu64 "\n",
+			label(name, meters[i]->queue), mr_meter_late_ones(meters[i]));
 	head(p, "queue_messages", "gauge", "Messages in the queue when it was last looked at.");
 	for (size_t i = 0; i < count; i++)
 		if (mr_meter_messages_seen(meters[i]) >= 0)

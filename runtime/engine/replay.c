@@ -59,8 +59,7 @@ static void give_record_up(struct mr_recovery *r, struct mr_record *record)
 	report_failure(r, record);
 	if (record->request.operation != MR_BASIC_CONSUME) return;
 	mr_recovery_tell_consumer_failed(r, record);
-	mr_checkup_failed(&r->link->engine->checkup, r->link->number, record->strings[0],
-		r->error.text);
+	mr_checkup_consumer(&r->link->engine->checkup, r->link->number, record, r->error.text);
 	mr_topology_forget(&r->topology, record);
 }
 
@@ -270,8 +269,7 @@ static void tell_checkup(struct mr_recovery *r, uint16_t channel)
 {
 	const struct mr_record *c = NULL;
 	while ((c = mr_topology_next_on(&r->topology, channel, c)))
-		mr_checkup_failed(&r->link->engine->checkup, r->link->number, c->strings[0],
-			r->error.text);
+		mr_checkup_consumer(&r->link->engine->checkup, r->link->number, c, r->error.text);
 }
 
 /* It cannot be opened, or not be put into its modes: it ends, and its steps with it. */

@@ -87,6 +87,7 @@ static void count_consumers(struct mr_vitals *v, const struct mr_link *link)
 		return;
 	}
 	while ((r = mr_topology_next(t, MR_BASIC_CONSUME, r))) {
+		if (r->request.number & MR_CONSUMER_OWN) continue;
 		bool is_there = s && mr_session_has_consumer(s, r->channel, r->request.number);
 		count_consumer(v, r->request.name, is_there, !is_there);
 		if (is_there) continue;

@@ -97,6 +97,8 @@ MR_API const char *mr_status_name(int kind); /* "connection_refused"; never NULL
 MR_API const char *mr_status_text(int kind); /* one short sentence; never NULL */
 MR_API const char *mr_status_hint(int kind); /* what to check; never NULL, may be "" */
 MR_API bool mr_status_recoverable(int kind);
+/* What to check for this very error: its kind's hint, or a better one that its text asks for. Never NULL. */
+MR_API const char *mr_error_hint(const mr_error *error);
 MR_API const char *mr_scope_name(int scope); /* "connection"; never NULL */
 MR_API const char *mr_version(void);         /* of the library that runs: "0.1.0" */
 
@@ -233,7 +235,8 @@ enum mr_event_type {
 	MR_EV_RETURN,  /* delivery, token: the publish number, 0 outside of confirm mode. Of several
 	                         publishes alike in every byte it may be another: MR_EV_CONFIRM decides */
 	MR_EV_CHANNEL, /* connection, channel, status, error: a channel was closed by the broker
-	                         or went with its connection */
+	                         or went with its connection; detail 1: it was asked by a passive
+	                         declare, or by one that is not recorded, and said no */
 	MR_EV_CANCEL,  /* connection, channel, consumer: the broker cancelled a consumer */
 	MR_EV_CONNECTION, /* connection, detail: enum mr_connection_state, error (may be NULL) */
 	MR_EV_BLOCKED,    /* connection, detail: 1 blocked, 0 unblocked; error: the reason */
@@ -433,6 +436,8 @@ MR_API mr_meter *mr_meter_of(mr_runtime *rt, const char *queue, size_t size);
 MR_API double mr_meter_handled(mr_meter *meter, double began, bool failed);
 /* So many handlers have ended that took `seconds` each, and well. */
 MR_API void mr_meter_handled_many(mr_meter *meter, double count, double seconds);
+/* A message was handled, but its channel had gone meanwhile: it comes again. */
+MR_API void mr_meter_late(mr_meter *meter);
 /* So many messages were seen in the queue; negative: nobody knows. */
 MR_API void mr_meter_messages(mr_meter *meter, double count);
 
@@ -503,10 +508,11 @@ enum mr_operation {
 	MR_QUEUE_DECLARE, /* name, flags, arguments -> name, message_count, consumer_count */
 	MR_QUEUE_BIND,    /* name, extra: exchange, routing_key, arguments */
 	MR_QUEUE_UNBIND,
-	MR_QUEUE_PURGE,   /* name -> message_count */
-	MR_QUEUE_DELETE,  /* name, flags IF_UNUSED IF_EMPTY -> message_count */
-	MR_BASIC_QOS,     /* number: prefetch_count, flags GLOBAL */
-	MR_BASIC_CONSUME, /* name: queue, extra: tag, number: consumer, flags, arguments -> tag */
+	MR_QUEUE_PURGE,  /* name -> message_count */
+	MR_QUEUE_DELETE, /* name, flags IF_UNUSED IF_EMPTY -> message_count */
+	MR_BASIC_QOS,    /* number: prefetch_count, flags GLOBAL */
+	MR_BASIC_CONSUME, /* name: queue, extra: tag, number: consumer, flags, arguments -> tag; health and
+	                     metrics pass over consumers numbered from MR_CONSUMER_OWN on */
 	MR_BASIC_CANCEL,  /* extra: tag */
 	MR_BASIC_GET,     /* name: queue, flags NO_ACK -> delivery, or MR_EMPTY */
 	MR_BASIC_RECOVER, /* flags REQUEUE */
@@ -531,6 +537,8 @@ enum {
 	MR_UNRECORDED = 2048 /* a declare that is not made again after a loss */
 };
 
+enum { MR_CONSUMER_OWN = 0x40000000 };
+
 typedef struct mr_request {
 	int32_t operation;
 	uint32_t flags;
@@ -551,6 +559,14 @@ MR_API void mr_channel_forget_consumer(mr_channel *ch, uint32_t number);
 /* Encodes properties for mr_channel_publish, to be used any number of times. Returns the size
  * needed; writes only when it fits; -kind on error (a string over 255 bytes, a bad table). */
 MR_API int mr_properties_encode(const mr_properties *properties, char *buffer, size_t size);
+/* The properties of a delivery once more, for mr_channel_publish, as they came but for what is to change:
+ * byte for byte, without decoding. The properties that `changes` has replace those received; so do its
+ * headers, each the one of its name. Left out are the properties in `without` (MR_HAS_*) and the headers whose
+ * names `headers_without` has (NULL: none). Returns as mr_properties_encode; -MR_FRAME_ERROR: what was
+ * received is malformed. */
+MR_API int mr_properties_splice(const char *properties, size_t properties_size,
+	const mr_properties *changes, uint32_t without, const mr_table *headers_without,
+	char *buffer, size_t size);
 
 enum { MR_MANDATORY = 1 };
 /* Publishes. `properties` is what mr_properties_encode wrote; NULL: persistent and nothing else.

@@ -239,6 +239,96 @@ static void test_encode_says_what_is_wrong_as_a_negative_kind(void **state)
 	mr_table_free(p.headers);
 }
 
+/* ---- splicing ---- */
+
+static void assert_spliced(const char *raw, size_t raw_size, const mr_properties *changes,
+	uint32_t without, const mr_table *names, const char *wanted, size_t wanted_size)
+{
+	char buffer[512];
+	int n = mr_properties_splice(raw, raw_size, changes, without, names, buffer, sizeof buffer);
+	assert_int_equal(n, wanted_size);
+	assert_memory_equal(buffer, wanted, wanted_size);
+	assert_int_equal(mr_properties_splice(raw, raw_size, changes, without, names, NULL, 0), n);
+}
+#define SPLICED(raw, changes, without, names, wanted)                                              \
+	assert_spliced(raw, sizeof raw - 1, changes, without, names, wanted, sizeof wanted - 1)
+
+/* FIELD-W11 */
+static void test_what_is_sent_on_stays_byte_for_byte(void **state)
+{
+	mr_properties none = {0};
+	(void)state;
+	SPLICED(golden, &none, 0, NULL, golden);
+	SPLICED("\0\0", &none, 0, NULL, "\0\0");
+	/* A timestamp beyond 2^63, an L beyond l, the same name twice. */
+	SPLICED("\x20\x40\0\0\0\x16\1aL\xff\xff\xff\xff\xff\xff\xff\xff\1at\2\1bV\1cb\x80"
+		"\xff\xff\xff\xff\xff\xff\xff\xff",
+		&none, 0, NULL,
+		"\x20\x40\0\0\0\x16\1aL\xff\xff\xff\xff\xff\xff\xff\xff\1at\2\1bV\1cb\x80"
+		"\xff\xff\xff\xff\xff\xff\xff\xff");
+}
+
+/* FIELD-W11 */
+static void test_splicing_replaces_adds_and_leaves_out(void **state)
+{
+	mr_properties changes = {.flags = MR_HAS_TYPE | MR_HAS_HEADERS};
+	mr_value yes = {.type = 't', .as.boolean = true};
+	mr_table *names = mr_table_new();
+	(void)state;
+	changes.type = mr_slice_str("new");
+	changes.headers = mr_table_new();
+	assert_int_equal(mr_table_add(changes.headers, "key", 3, &yes), MR_OK);
+	assert_int_equal(mr_table_add(names, "gone", 4, &yes), MR_OK);
+	SPLICED("\x21\x30\0\0\0\x10\3keyV\4goneV\1xs\xff\xfe\5"
+		"60000\3old\1u",
+		&changes, MR_HAS_EXPIRATION | MR_HAS_USER_ID, names,
+		"\x20\x20\0\0\0\xb\1xs\xff\xfe\3keyt\1\3new");
+	SPLICED("\0\0", &changes, 0, names, "\x20\x20\0\0\0\6\3keyt\1\3new");
+	mr_table_free(changes.headers);
+	mr_table_free(names);
+}
+
+static void test_splicing_refuses_what_is_malformed(void **state)
+{
+	mr_properties none = {0};
+	char buffer[64];
+	(void)state;
+	for (size_t size = 0; size < GOLDEN; size++)
+		assert_int_equal(
+			mr_properties_splice(golden, size, &none, 0, NULL, buffer, sizeof buffer),
+			-MR_FRAME_ERROR);
+	mr_properties bad = {.flags = 1};
+	assert_int_equal(mr_properties_splice(golden, GOLDEN, &bad, 0, NULL, buffer, sizeof buffer),
+		-MR_BAD_ARGUMENT);
+}
+
+/* FIELD-W11: long keys, every depth. */
+static void test_what_the_wire_carries_can_be_read(void **state)
+{
+	enum { DEEP = 20000, SIZE = 2 + 4 + 257 + 4 + DEEP * 5 };
+	uint8_t *data = malloc(SIZE), *at = data;
+	mr_properties p;
+	(void)state;
+	memcpy(at, "\x20\0", 2);
+	mr_put32(at + 2, SIZE - 6);
+	at[6] = 255;
+	memset(at + 7, 'k', 255);
+	at[262] = 'A';
+	at += 263;
+	for (uint32_t left = SIZE - 267;; left -= 5, at += 5) {
+		mr_put32(at, left);
+		if (!left) break;
+		at[4] = 'A';
+	}
+	assert_int_equal(mr_properties_decode(data, SIZE, &p), MR_OK);
+	assert_int_equal(p.headers->fields[0].key.size, 255);
+	int depth = 0;
+	for (const mr_table *t = p.headers; t->count; t = t->fields[0].value.as.nested) depth++;
+	assert_int_equal(depth, DEEP + 1);
+	mr_table_free(p.headers);
+	free(data);
+}
+
 /* ---- memory ---- */
 
 static void test_every_failing_allocation_is_reported(void **state)
@@ -268,6 +358,16 @@ static void test_every_failing_allocation_is_reported(void **state)
 		assert_int_equal(mr_alloc_live(), live);
 	} while (st != MR_OK);
 	assert_true(n > 2);
+	n = 1;
+	do {
+		char buffer[2 * GOLDEN];
+		mr_alloc_fail_nth(n++);
+		size = mr_properties_splice(golden, GOLDEN, &p, 0, NULL, buffer, sizeof buffer);
+		mr_alloc_fail_nth(0);
+		assert_true(size == -MR_NO_MEMORY || size == (int)GOLDEN);
+		assert_int_equal(mr_alloc_live(), live);
+	} while (size < 0);
+	assert_true(n > 3);
 	mr_table_free(p.headers);
 }
 
@@ -285,6 +385,10 @@ int main(void)
 		cmocka_unit_test(test_a_delivery_s_properties_are_read),
 		cmocka_unit_test(test_encode_writes_only_what_fits),
 		cmocka_unit_test(test_encode_says_what_is_wrong_as_a_negative_kind),
+		cmocka_unit_test(test_what_is_sent_on_stays_byte_for_byte),
+		cmocka_unit_test(test_splicing_replaces_adds_and_leaves_out),
+		cmocka_unit_test(test_splicing_refuses_what_is_malformed),
+		cmocka_unit_test(test_what_the_wire_carries_can_be_read),
 		cmocka_unit_test(test_every_failing_allocation_is_reported),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
