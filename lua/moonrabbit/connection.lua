@@ -212,6 +212,7 @@ function Connection:_channel_gone(ch, err)
    for _, consumer in each(ch.consumers) do
       consume.ended(consumer, by_program and "cancelled" or "failed", not by_program and err or nil)
    end
+   ch.epoch = 0
    C.mr_channel_free(handle)
 end
 

@@ -10,6 +10,7 @@ local task = require "moonrabbit.task"
 
 local consume = {}
 
+local OWN = C.MR_CONSUMER_OWN
 local NACK, BACK = C.MR_NACK, C.MR_SETTLE_REQUEUE + C.MR_SETTLE_RELEASE
 local handle = handling.handle
 local trace = errors.trace
@@ -93,12 +94,14 @@ loop.set_delivery(on_delivery)
 -- @tparam ?function handler nil: it is read by an iterator
 -- @tparam table opts concurrency, no_ack
 -- @tparam[opt] table inner of mr.consumer: owner, judge(consumer, msg, ok, ...), trace, is_manual (the message
--- outlives its handler), listener(what, err), origin (where its handler was written)
+-- outlives its handler), listener(what, err), origin (where its handler was written), is_exit (see returns: it is the
+-- library's own)
 function consume.new(channel, queue, handler, opts, inner)
    inner = inner or {}
-   next_number = next_number % 0xffffffff + 1
+   next_number = next_number % (OWN - 1) + 1
    local consumer = setmetatable({
-      number = next_number, channel = channel, queue = queue, handler = handler, is_iterating = handler == nil,
+      number = next_number + (inner.is_exit and OWN or 0), channel = channel, queue = queue, handler = handler,
+      is_iterating = handler == nil,
       concurrency = opts.concurrency or false, no_ack = opts.no_ack or false, running = 0, held = {},
       held_first = 1, held_last = 0, state = "starting", tag = opts.consumer_tag or "", readers = {},
       is_ending = false, is_holding = false, is_told = false, judge = inner.judge or false, trace = inner.trace or trace,
@@ -106,8 +109,11 @@ function consume.new(channel, queue, handler, opts, inner)
    }, Consumer)
    consumer.stall, consumer.time_limit = opts.stall or false, opts.time_limit or false
    consumer.origin = inner.origin or handler and progress.origin(handler) or ""
-   progress.describe(consumer)
-   consumer.meter, consumer.quick = C.mr_meter_of(loop.runtime(), queue, #queue), 0
+   consumer.is_exit, consumer.quick = inner.is_exit or false, 0
+   if not inner.is_exit then
+      progress.describe(consumer)
+      consumer.meter = C.mr_meter_of(loop.runtime(), queue, #queue)
+   end
    consumers[consumer.number] = consumer
    channel.consumers[consumer.number] = consumer
    return consumer
@@ -126,7 +132,7 @@ end
 --- It is at the broker under this tag. Its handler is first called when the one who asked has gone on.
 function consume.started(consumer, tag)
    consumer.tag, consumer.state = tag, "consuming"
-   loop.holds = loop.holds + 1
+   if not consumer.is_exit then loop.holds = loop.holds + 1 end
    consumer.is_holding = true
    if not consumer.is_iterating then task.later(begin, consumer) end
 end
@@ -145,7 +151,7 @@ end
 -- @tparam string state "cancelled" (by us or the broker) or "failed" (its channel went)
 -- @tparam ?table err why, when it was not the program
 function consume.ended(consumer, state, err)
-   if consumer.is_holding then loop.holds = loop.holds - 1 end
+   if consumer.is_holding and not consumer.is_exit then loop.holds = loop.holds - 1 end
    consumer.is_holding, consumer.is_ending = false, true
    consumer.state, consumer.err = state, err
    return_held(consumer)

@@ -7,6 +7,7 @@ local consume = require "moonrabbit.consume"
 local drain = require "moonrabbit.drain"
 local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
+local late = require "moonrabbit.late"
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local message = require "moonrabbit.message"
@@ -55,7 +56,9 @@ local function recovered(self, ev)
          local name = report.renamed[consumer.queue]
          if name then
             consumer.queue = name
-            if consumer.owner then consumer.owner.queue = name end
+            local owner = consumer.owner
+            if owner then owner.queue = name end
+            if owner and owner.exit then owner.exit.queue = name end
             progress.describe(consumer)
          end
       end
@@ -145,6 +148,7 @@ loop.on(C.MR_EV_CHANNEL, function(ev)
    if not ch and away and away.epoch == 0 then ch = away end -- it is away, and will not be back after all
    if not ch then return end
    local err = ev.data.error ~= nil and errors.of_c(ev.data.error) or errors.of_status(ev.status, "channel")
+   if late.is_timeout(err) then late.closed(ev.epoch, err) end
    local is_kept = ev.last == 1
    if err.scope == "connection" then suspicion.judge(self, err) end
    if is_kept then recover.suspended(ch, err) else self:_channel_gone(ch, err) end

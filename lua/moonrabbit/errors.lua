@@ -63,7 +63,7 @@ function errors.of_c(e)
    if e.kind == 0 then return nil end
    local text = ffi.string(e.text)
    local err = build(e.kind, ffi.string(C.mr_scope_name(e.scope)), text ~= "" and text or nil)
-   err.recoverable = e.recoverable
+   err.recoverable, err.hint = e.recoverable, ffi.string(C.mr_error_hint(e))
    if err.kind == "access_refused" and err.text:find("in exclusive use", 1, true) then err.hint = IN_USE end
    if e.code ~= 0 then err.code = e.code end
    if e.system ~= 0 then err.errno = e.system end

@@ -1,6 +1,9 @@
 --- handling: a delivery and its handler: called, counted, settled by how it ended.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
+local copies = require "moonrabbit.copies"
+local late = require "moonrabbit.late"
+local ledger = require "moonrabbit.ledger"
 local limit = require "moonrabbit.limit"
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
@@ -10,8 +13,9 @@ local progress = require "moonrabbit.progress"
 
 local handling = {}
 
-local ACK, NACK = C.MR_ACK, C.MR_NACK
+local ACK, NACK, REJECT = C.MR_ACK, C.MR_NACK, C.MR_REJECT
 local RELEASE, REQUEUE = C.MR_SETTLE_RELEASE, C.MR_SETTLE_REQUEUE
+local SLOW = 0.5 -- seconds of a handler that may have been too slow for its broker
 local new_message, FAILED = message.new, message.FAILED
 
 --- Handlers at work, over all consumers.
@@ -31,14 +35,37 @@ local function log_processing(consumer, msg)
       routing_key = msg.routing_key, redelivered = msg.redelivered })
 end
 
+-- msg:retry or msg:dead_letter failed, and the handler did not heed it: the copy is tried again, while the message is
+-- held. It does not go back: each round would count against it.
+local function insist(consumer, msg, err)
+   local function tell(why, pause)
+      log.error("a message cannot be copied yet; it is held, and its copy is tried again", { queue = consumer.queue,
+         tag = msg.delivery_tag, kind = why.kind, reason = why.text, delay = pause })
+   end
+   local ok, why = require("moonrabbit.patience").until_done(msg, err.again, tell)
+   if ok then return ACK, 0 end
+   if not why then return nil end
+   log.error("a message can never be copied; it is rejected", { queue = consumer.queue, tag = msg.delivery_tag,
+      kind = why.kind, reason = why.text })
+   return REJECT, 0
+end
+
 -- What becomes of the message when the handler has ended: how to settle, and the flags. A consumer with a
 -- judge (mr.consumer) asks that one about all but plain success.
 local function outcome(consumer, msg, ok, a, b, began)
    if consumer.judge then return consumer.judge(consumer, msg, ok, a, b) end
-   if ok and b ~= nil and b == rawget(msg, FAILED) then ok, a = false, b end
+   if ok and b ~= nil and b == rawget(msg, FAILED) then return insist(consumer, msg, b) end
    if ok then return ACK, 0 end
    log_failure(consumer, msg, a, began)
    return NACK, REQUEUE
+end
+
+-- A message was handled: in time?
+local function mind_time(consumer, d, msg, began, now)
+   local epoch = consumer.channel.epoch
+   if epoch and d.epoch ~= epoch then late.look(consumer, d, msg, began)
+   elseif now and now - began > SLOW then late.note(consumer, d, msg, now - began) end
+   if ledger.count > 0 and consumer.judge then ledger.forget(copies.key(msg, consumer.queue)) end
 end
 
 -- One message through its handler. It is acked when the handler returns and nacked when it fails,
@@ -54,7 +81,10 @@ function handling.handle(consumer, d)
    mark.consumer, mark.turn = consumer.number, mark.turn + 1
    if log.is_debug then log_processing(consumer, msg) end
    local ok, a, b
-   if consumer.time_limit then
+   local failure = ledger.count > 0 and late.verdict(consumer, msg)
+   if failure then
+      ok, a, b = true, nil, failure
+   elseif consumer.time_limit then
       ok, a, b = xpcall(limit.run, consumer.trace, consumer, msg)
       progress.mark.deadline = 0
    else
@@ -68,9 +98,15 @@ function handling.handle(consumer, d)
    handling.running = handling.running - 1
    if born ~= generation then of_old = of_old - 1 end
    local failed = not ok or b ~= nil and consumer.judge and not a
+   local now
    if turn == loop.turns and not failed then meter.count(consumer)
-   else C.mr_meter_handled(consumer.meter, began, failed and true or false) end
-   if how and (not consumer.is_manual or message.is_held(msg)) then C.mr_delivery_settle(rt, d, how, flags + RELEASE) end
+   else now = C.mr_meter_handled(consumer.meter, began, failed and true or false) end
+   if how then
+      if how == ACK and not failed and not consumer.is_manual then mind_time(consumer, d, msg, began, now) end
+      if not consumer.is_manual or message.is_held(msg) then C.mr_delivery_settle(rt, d, how, flags + RELEASE) end
+   elseif not consumer.is_manual or failed then
+      message.detach(msg) -- it is not settled: it comes again by itself
+   end
 end
 
 --- A function that tells whether every handler that is at work now has ended.

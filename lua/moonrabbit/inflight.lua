@@ -50,6 +50,16 @@ local function describe(consumer, msg, began)
       origin = origin(owner and owner.options and owner.options.handler or consumer.handler) }
 end
 
+--- Calls fn(consumer, msg, began) for each handler that waits.
+function inflight.each(fn)
+   local list = {}
+   task.each_waiting(function(co)
+      local frame = frame_of(co)
+      if frame and frame.msg then list[#list + 1] = frame end
+   end)
+   for _, frame in ipairs(list) do fn(frame.consumer, frame.msg, frame.began) end
+end
+
 --- What is at work on a message: handlers that wait, and loops over `messages()`.
 -- @treturn table list of {queue, consumer (its tag), tag, routing_key, redelivered, seconds (nil: not known),
 -- origin (FILE:LINE of the handler), at (FILE:LINE of where it waits)}; those that wait longest first

@@ -7,6 +7,7 @@ local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local progress = require "moonrabbit.progress"
 local retry = require "moonrabbit.retry"
+local returns = require "moonrabbit.returns"
 local setup = require "moonrabbit.setup"
 local task = require "moonrabbit.task"
 local verdict = require "moonrabbit.verdict"
@@ -41,6 +42,7 @@ life.has_ended = has_ended
 function life.finish(self, state, err)
    enter(self, state, err)
    if self.overdue then self.overdue:stop() end
+   if self.exit then self.exit:stop() end
    for i, other in ipairs(workers) do
       if other == self then table.remove(workers, i) break end
    end
@@ -82,6 +84,24 @@ local function consume(self, ch)
    return inner, err
 end
 
+-- What failed and has waited comes back by us. Who asked for no retries has none that must not be lost.
+local function watch_exit(self)
+   if self.exit or self.retry == false then return end
+   local limits = self.declaration.arguments or {}
+   if (limits["x-max-length"] or limits["x-max-length-bytes"]) and not tostring(limits["x-overflow"]):find "^reject" then
+      log.warn("this queue drops its oldest messages when it is full: those to be tried again, too", { queue = self.queue,
+         hint = "x-overflow = reject-publish has publishers wait instead" })
+   end
+   local err
+   self.exit, err = returns.watch(self.connection, self.queue, self.is_passing)
+   if self.exit then
+      if has_ended(self) then self.exit:stop() end
+      return
+   end
+   log.warn("retries go straight back to the queue: one that is full and refuses more drops them", { queue = self.queue,
+      kind = err.kind, error = err.text })
+end
+
 -- One try. True, or nil, error and the scope of what failed.
 local function try(self)
    life.retire(self)
@@ -93,6 +113,8 @@ local function try(self)
    local ok, scope
    ok, err, scope = setup.run(self, ch)
    if not ok then return nil, err, scope end
+   if is_over(self) then return nil end
+   watch_exit(self)
    if is_over(self) then return nil end
    local inner
    inner, err = consume(self, ch)

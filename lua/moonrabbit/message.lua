@@ -108,8 +108,26 @@ local function decode_properties(self, is_exact)
    return properties.decode(encoded, is_exact)
 end
 
+--- The properties as they came, with the types that their headers came with.
+function message.exact(self) return decode_properties(self, true) end
+
 --- The headers, with the types that they came with.
-function message.exact_headers(self) return decode_properties(self, true).headers or {} end
+function message.exact_headers(self) return message.exact(self).headers or {} end
+
+--- The properties as the program has read them, and changed perhaps; nil when it has not.
+function message.read(self)
+   local cache = self[CACHE]
+   return cache ~= NOTHING and cache.properties or nil
+end
+
+--- The properties as bytes: as they came over the wire.
+function message.raw(self)
+   local d = live(self)
+   if d then return ffi_string(d.properties, d.properties_size) end
+   local raw = self[CACHE].raw
+   if not raw then gone() end
+   return raw
+end
 
 function fields.properties(self)
    local cache = self[CACHE]
@@ -173,6 +191,18 @@ function message.detach(self)
    if not d then return end
    copy_all(self, d)
    C.mr_delivery_release(loop.runtime(), d)
+end
+
+--- Copies what it is, while its memory is given back with its ack.
+function message.remember(self)
+   local d = live(self)
+   if d then copy_all(self, d) end
+end
+
+--- The epoch of the channel that it came by; nil when its memory was given back.
+function message.epoch(self)
+   local d = live(self)
+   return d and d.epoch
 end
 
 --- Does the message still hold its memory? A standing one does until it is settled.

@@ -4,6 +4,7 @@ local consume = require "moonrabbit.consume"
 local copies = require "moonrabbit.copies"
 local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
+local ledger = require "moonrabbit.ledger"
 local message = require "moonrabbit.message"
 local options = require "moonrabbit.options"
 local task = require "moonrabbit.task"
@@ -18,6 +19,8 @@ end
 --- Which try this is: 1 at first, one more for each time it failed and came back. A dead letter that is put back
 -- begins anew, and so does a message whose headers came along from another queue.
 function fields.attempt(self)
+   local entry = ledger.count > 0 and self.queue and ledger.find(copies.key(self, self.queue))
+   if entry then return entry.count + 1 end
    local headers = self.properties.headers
    local failed = headers and not headers["x-mr-reason"] and tonumber(headers["x-mr-attempt"])
    if not failed or not (failed >= 1 and failed < 2 ^ 31) then return 1 end
@@ -39,6 +42,7 @@ local function replace(self, copy)
    if not queue then return nil, copies.homeless() end
    local ok, err = copy(queue)
    if ok then return self:ack() end
+   err.again = function() return copy(queue) end
    rawset(self, message.FAILED, err) -- a handler that does not heed it has failed: see handling
    return nil, err
 end
@@ -51,8 +55,10 @@ end
 function methods:retry(delay)
    options.argument(1, "delay", delay, "number")
    options.seconds("delay", delay)
+   local consumer = consumer_of(self)
+   local exit = consumer and consumer.owner and consumer.owner.exit
    local ok, err = replace(self, function(queue)
-      return copies.delay(self, delay, { queue = queue, attempt = self.attempt })
+      return copies.delay(self, delay, { queue = queue, attempt = self.attempt, exit = exit and exit.exit })
    end)
    return ok, err
 end

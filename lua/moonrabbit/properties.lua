@@ -54,6 +54,31 @@ local function set_numbers(props, level)
    end
 end
 
+-- The C record and its headers (to be freed; or nil) of a properties table that was checked.
+local function fill(props, level)
+   box.flags = 0
+   box.headers = nil
+   set_strings(props)
+   set_numbers(props, level + 1)
+   local headers = props.headers and value.encode(props.headers, level + 1)
+   if headers then
+      box.headers = headers
+      box.flags = box.flags + C.MR_HAS_HEADERS
+   end
+   return headers
+end
+
+-- Has write(buffer, size) write; again when it needs more. The size, or a negative kind.
+local function fit(write)
+   local n = write(buffer, size)
+   if n > size then
+      size = n * 2
+      buffer = ffi.new("char[?]", size)
+      n = write(buffer, size)
+   end
+   return n
+end
+
 local function check(props, level)
    if type(props) ~= "table" then options.check(props, SPEC, nil, level + 1) end
    for name, v in each(props) do
@@ -66,6 +91,9 @@ local function check(props, level)
    options.seconds("timeout", props.timeout, level + 1)
 end
 
+--- Is it the name of a property that is a string?
+function properties.is_string(name) return STRINGS[name] ~= nil end
+
 --- Encodes a properties table into a buffer that the next call uses again.
 -- @tparam table props AMQP's properties, and mandatory, persistent, timeout, which are for the caller
 -- @tparam[opt=1] number level whom to blame, as error's
@@ -74,20 +102,10 @@ end
 function properties.encode(props, level)
    level = (level or 1) + 1
    check(props, level)
-   box.flags = 0
-   box.headers = nil
-   set_strings(props)
-   set_numbers(props, level)
-   local headers = props.headers and value.encode(props.headers, level)
-   if headers then
-      box.headers = headers
-      box.flags = box.flags + C.MR_HAS_HEADERS
-   end
+   local headers = fill(props, level)
    local n = C.mr_properties_encode(box, buffer, size)
    if n > size then
-      size = n * 2
-      buffer = ffi.new("char[?]", size)
-      n = C.mr_properties_encode(box, buffer, size)
+      n = fit(function(into, room) return C.mr_properties_encode(box, into, room) end)
    end
    if headers then C.mr_table_free(headers) end
    if n < 0 then
@@ -95,6 +113,28 @@ function properties.encode(props, level)
          "a property is longer than 255 bytes, or a header cannot be encoded", level)
    end
    return buffer, n
+end
+
+--- Received properties once more, as they came but for what changes: nothing of them is decoded.
+-- @tparam string raw
+-- @tparam table changes properties, and headers, that replace those received
+-- @tparam table without names -> true of properties that are left out
+-- @tparam table headers_without names -> true of headers that are left out
+-- @treturn[1] string
+-- @treturn[2] nil, error of kind frame_error (what was received is malformed), bad_argument, no_memory
+function properties.splice(raw, changes, without, headers_without)
+   local flags = 0
+   for name in each(without) do flags = flags + STRINGS[name] end
+   local names = value.encode(headers_without)
+   local headers = fill(changes, 1)
+   if not changes.delivery_mode then box.flags = box.flags - C.MR_HAS_DELIVERY_MODE end
+   local n = fit(function(into, room)
+      return C.mr_properties_splice(raw, #raw, box, flags, names, into, room)
+   end)
+   C.mr_table_free(names)
+   if headers then C.mr_table_free(headers) end
+   if n < 0 then return nil, errors.of_status(-n, "message") end
+   return ffi.string(buffer, n)
 end
 
 --- A delivery's properties as a table; absent ones are nil, `headers` is a table or nil.
@@ -111,7 +151,7 @@ function properties.decode(d, is_exact)
    end
    if bit.band(flags, C.MR_HAS_DELIVERY_MODE) ~= 0 then out.delivery_mode = decoded.delivery_mode end
    if bit.band(flags, C.MR_HAS_PRIORITY) ~= 0 then out.priority = decoded.priority end
-   if bit.band(flags, C.MR_HAS_TIMESTAMP) ~= 0 then out.timestamp = tonumber(decoded.timestamp) end
+   if bit.band(flags, C.MR_HAS_TIMESTAMP) ~= 0 then out.timestamp = value.integer(decoded.timestamp) end
    if bit.band(flags, C.MR_HAS_HEADERS) ~= 0 then
       out.headers = value.decode(decoded.headers, false, is_exact)
       C.mr_table_free(decoded.headers)

@@ -40,10 +40,10 @@ local function may_pass(self, status)
 end
 
 -- One try, without waiting for anything; its status. The number of the publish is in number_box.
-local function try(handle, exchange, routing_key, body, props, level)
+local function try(handle, exchange, routing_key, body, props, level, encoded)
    local buffer, size, flags, timeout = nil, 0, 0, 0
    if props then
-      buffer, size = encode(props, level + 1)
+      if encoded then buffer, size = encoded, #encoded else buffer, size = encode(props, level + 1) end
       if props.mandatory then flags = MANDATORY end
       timeout = props.timeout or 0
    end
@@ -119,10 +119,11 @@ end
 
 -- Sends under a ticket that was made before; does not wait for a way. What fails: nil, the error, and the
 -- function that waits at most so many seconds for the way when it may open again.
-function Channel:_post(t, exchange, routing_key, body, props)
+-- `encoded`: the properties as bytes; props has mandatory and timeout only.
+function Channel:_post(t, exchange, routing_key, body, props, encoded)
    local handle = self.handle
    if not handle then return nil, channel.refusal(self, CLOSED) end
-   local status = try(handle, exchange, routing_key, body, props, 3)
+   local status = try(handle, exchange, routing_key, body, props, 3, encoded)
    if status == OK then
       if self.book then enter(self.book, t) end
       return true

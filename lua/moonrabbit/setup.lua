@@ -73,7 +73,7 @@ function setup.prepare(self, opts)
    for k, v in each(given) do declaration[k] = v end
    local is_passing = given.exclusive or given.auto_delete or not given.queue or given.queue == ""
    if given.durable == nil then declaration.durable = not is_passing end
-   self.declaration, self.queue = declaration, given.queue or ""
+   self.declaration, self.queue, self.is_passing = declaration, given.queue or "", is_passing
    local dead = opts.dead_letter
    if dead == nil then dead = not is_passing end
    if dead == true then dead = self.queue ~= "" and self.queue .. ".dead" end

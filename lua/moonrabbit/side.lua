@@ -13,6 +13,7 @@ local ticket = require "moonrabbit.ticket"
 local side = {}
 
 local PATIENCE = 10               -- seconds for the broker to take a copy
+local ANY_SIZE = 0                -- of frames: what the broker lets through must fit, whatever the program asked for
 local FRESH = 30                  -- seconds for which a declared queue is taken to be there
 
 --- What is beside a connection, for copies: a connection, its channel, what it declared.
@@ -22,7 +23,7 @@ function side.of(conn)
    local self = conn.side
    if self and not self.connection.released then return self end
    local name = (conn.options.name or settings.machine()) .. " copies"
-   self = { connection = conn:clone { on_event = function() end, name = name }, channel = false,
+   self = { connection = conn:clone { on_event = function() end, name = name, frame_max = ANY_SIZE }, channel = false,
       declaring = {}, declared = {}, delays = {}, epoch = 0 }
    conn.side = self
    return self
@@ -97,6 +98,8 @@ local function declare(self, queue)
    return ok, err
 end
 
+local HOW = { mandatory = true, timeout = PATIENCE }
+
 -- Waits for the way, but not beyond the message's own life: lost meanwhile, it comes again by itself.
 local function publish(self, queue, msg, body, props)
    local ch, err = channel(self)
@@ -105,7 +108,7 @@ local function publish(self, queue, msg, body, props)
    while ch do
       if not msg.is_live then return nil, errors.new("stale", "message") end
       local ok, wait
-      ok, err, wait = ch:_post(t, "", queue.queue, body, props)
+      ok, err, wait = ch:_post(t, "", queue.queue, body, HOW, props)
       if ok then return t:wait() end
       if not wait or not wait(deadline - C.mr_now()) then break end
    end
@@ -115,8 +118,8 @@ end
 --- Publishes a copy into a queue, which is declared when it is not there.
 -- @tparam message msg
 -- @tparam table queue its name, and the arguments it is declared with
--- @tparam table props
--- @tparam ?boolean is_there it is not declared unless it shows that it must be
+-- @tparam string props as bytes
+-- @tparam ?boolean|string is_there it is not declared unless it shows that it must be; "known": not even then
 -- @treturn[1] true the broker has it
 -- @treturn[2] nil, error
 function side.put(msg, queue, props, is_there)
@@ -124,7 +127,7 @@ function side.put(msg, queue, props, is_there)
    local ok, err = true, nil
    if not is_there then ok, err = declare(self, queue) end
    if ok then ok, err = publish(self, queue, msg, body, props) end
-   if ok or err.kind ~= "returned" then return ok, err end
+   if ok or err.kind ~= "returned" or is_there == "known" then return ok, err end
    self.declared[queue.queue] = nil
    ok, err = declare(self, queue)
    if ok then ok, err = publish(self, queue, msg, body, props) end

@@ -96,6 +96,7 @@ local function transplant(old, new)
    inner.origin = progress.origin(new.options.handler)
    inner.stall, inner.time_limit = new.options.stall or false, new.options.time_limit or false
    progress.describe(inner)
+   new.exit, old.exit = old.exit, nil
    old.inner, old.channel, old.waiting = nil, nil, {}
    old.state = "cancelled"
    if old.overdue then old.overdue:stop() end

@@ -50,9 +50,12 @@ end
 function value.int(n) return typed("l", whole(n, "mr.int")) end
 
 --- A timestamp. Received ones are such objects, too.
--- @tparam number|cdata n seconds since 1970
+-- @tparam number|cdata n seconds since 1970; 2^63 and more as uint64_t
 -- @treturn table with the field `value`
-function value.timestamp(n) return typed("T", natural(n, "mr.timestamp", LONG)) end
+function value.timestamp(n)
+   if ffi.istype(uint64, n) then return typed("T", n) end
+   return typed("T", natural(n, "mr.timestamp", LONG))
+end
 
 --- A byte array ('x'), where the other side tells it from a string. Received ones are plain strings.
 -- @tparam string s
@@ -211,6 +214,7 @@ local function integer(n)
    local double = tonumber(n)
    return (double < EXACT and double > -EXACT) and double or n
 end
+value.integer = integer
 
 local decode_value = {
    t = function(v) return v.as.boolean end,
@@ -221,8 +225,6 @@ local decode_value = {
    T = function(v) return typed("T", integer(v.as.natural)) end,
    D = function(v) return typed("D", integer(v.as.natural), v.decimals) end,
    V = function() return value.null end,
-   F = function(v, is_exact) return value.decode(v.as.nested, false, is_exact) end,
-   A = function(v, is_exact) return value.decode(v.as.nested, true, is_exact) end,
 }
 for c in ("bsIl"):gmatch "." do decode_value[c] = function(v) return integer(ffi.cast(int64, v.as.integer)) end end
 for c in ("BuiL"):gmatch "." do decode_value[c] = function(v) return integer(ffi.cast(uint64, v.as.natural)) end end
@@ -233,15 +235,26 @@ for c in ("BuiL"):gmatch "." do decode_value[c] = function(v) return integer(ffi
 -- @tparam[opt] boolean is_exact values keep their types on the wire, for value.encode
 -- @treturn table
 function value.decode(t, is_array, is_exact)
-   local out = {}
-   for i = 0, t.count - 1 do
-      local field = t.fields[i]
-      local type_ = string.char(field.value.type)
-      local v = decode_value[type_](field.value, is_exact)
-      if is_exact and AMBIGUOUS:find(type_, 1, true) then v = typed(type_, v) end
-      if is_array then out[i + 1] = v else out[ffi.string(field.key.data, field.key.size)] = v end
+   local root = {}
+   local todo = { { t, is_array, root } } -- a list, as a peer chooses how deep they nest
+   while todo[1] do
+      local level = table.remove(todo)
+      local from, of_array, out = level[1], level[2], level[3]
+      for i = 0, from.count - 1 do
+         local field = from.fields[i]
+         local type_ = string.char(field.value.type)
+         local v
+         if type_ == "F" or type_ == "A" then
+            v = {}
+            todo[#todo + 1] = { field.value.as.nested, type_ == "A", v }
+         else
+            v = decode_value[type_](field.value)
+         end
+         if is_exact and AMBIGUOUS:find(type_, 1, true) then v = typed(type_, v) end
+         if of_array then out[i + 1] = v else out[ffi.string(field.key.data, field.key.size)] = v end
+      end
    end
-   return out
+   return root
 end
 
 --- The type that a value keeps, or nil.

@@ -2,17 +2,15 @@
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
 local copies = require "moonrabbit.copies"
-local drain = require "moonrabbit.drain"
 local errors = require "moonrabbit.errors"
 local log = require "moonrabbit.log"
-local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
+local patience = require "moonrabbit.patience"
 local retry = require "moonrabbit.retry"
 
 local verdict = {}
 
 local ACK, NACK, REJECT, REQUEUE = C.MR_ACK, C.MR_NACK, C.MR_REJECT, C.MR_SETTLE_REQUEUE
-local HOLD = 5             -- seconds a message is kept back that could not be copied, before it is given back
 local WORDS = { "requeue", "reject", "dead_letter" }
 
 --- What a failed message is retried by when the program does not say.
@@ -43,30 +41,40 @@ local function fields_of(consumer, msg, err)
 end
 
 local function info_of(consumer, msg, err)
-   return { queue = consumer.queue, attempt = msg.attempt, error = err and ("%s: %s"):format(err.kind, err.text) }
+   return { queue = consumer.queue, attempt = msg.attempt, error = err and ("%s: %s"):format(err.kind, err.text),
+      exit = consumer.owner.exit and consumer.owner.exit.exit }
 end
 
--- It goes back to its queue, but not at once: nothing may go round in circles.
-local function keep_back(msg, seconds)
-   local deadline = C.mr_now() + seconds
-   while C.mr_now() < deadline and msg.is_live and not drain.is_asked() do
-      loop.sleep(math.min(deadline - C.mr_now(), 0.5))
-   end
-   return NACK, REQUEUE
+-- Makes a copy of a message, however long it takes: it is held meanwhile, and its handler is not called again.
+-- True; or nil, and an error when there can never be one.
+local function insist(consumer, msg, err, copy)
+   local ok, why = patience.until_done(msg, copy, function(failure, pause)
+      local fields = fields_of(consumer, msg, err)
+      fields.delay, fields.kind, fields.reason = pause, failure.kind, failure.text
+      log.error("a failed message cannot be copied yet; it is held, and its copy is tried again", fields)
+   end)
+   return ok, why
 end
 
--- It could not be copied.
-local function hold(consumer, msg, seconds, err)
+local judge
+
+-- It can never be copied: it stays here, and is tried again after its pause, unacked.
+local function again_here(consumer, msg, seconds, err, why)
    local fields = fields_of(consumer, msg, err)
-   fields.delay = seconds
-   log.error("a failed message could not be copied; it is kept back, then given back", fields)
-   return keep_back(msg, seconds)
+   fields.delay, fields.kind, fields.reason = seconds, why.kind, why.text
+   log.error("a failed message can never be copied; it is held, and tried again here", fields)
+   patience.nap(msg, seconds)
+   if not msg.is_live or patience.is_over() then return nil end
+   rawset(msg, "attempt", msg.attempt + 1)
+   return judge(consumer, msg, xpcall(consumer.handler, consumer.trace, msg))
 end
 
 local function later(consumer, msg, seconds, err)
-   local ok, why = copies.delay(msg, seconds, info_of(consumer, msg, err))
-   if ok or not msg.is_live then return ACK, 0 end
-   return hold(consumer, msg, math.min(math.max(seconds, 1), HOLD), why)
+   local info = info_of(consumer, msg, err)
+   local ok, why = insist(consumer, msg, err, function() return copies.delay(msg, seconds, info) end)
+   if ok then return ACK, 0 end
+   if why then return again_here(consumer, msg, seconds, err, why) end
+   return nil
 end
 
 -- The end of its tries: among the dead letters, or dropped by its queue.
@@ -75,9 +83,14 @@ local function bury(consumer, msg, reason, err, trace)
    if not dead then return REJECT, 0 end
    local info = info_of(consumer, msg, err)
    info.reason, info.trace = reason, trace
-   local ok, why = copies.bury(msg, dead, info)
-   if ok or not msg.is_live then return ACK, 0 end
-   return hold(consumer, msg, HOLD, why)
+   local ok, why = insist(consumer, msg, err, function() return copies.bury(msg, dead, info) end)
+   if ok then return ACK, 0 end
+   if not why then return nil end
+   local fields = fields_of(consumer, msg, err)
+   fields.kind, fields.reason = why.kind, why.text
+   log.error("a dead letter can never be copied; it is rejected, and its queue's own dead letter exchange has it, if any",
+      fields)
+   return REJECT, 0
 end
 
 local function elapsed(msg)
@@ -134,7 +147,7 @@ local words = {
    end,
 }
 
-local function judge(consumer, msg, ok, a, b)
+function judge(consumer, msg, ok, a, b)
    if not ok then
       if type(a) ~= "table" then a = { raised = a } end -- it could not even be traced: the stack was at its end
       return judge_failure(consumer, msg, error_of(a.raised), a.trace)
@@ -149,16 +162,23 @@ local function judge(consumer, msg, ok, a, b)
    return nonsense(consumer, msg, a)
 end
 
---- The judge of a consumer: how to settle its message. It may wait; whatever goes wrong in it, the message goes
--- back.
+--- The judge of a consumer: how to settle its message. It may wait; whatever goes wrong in it, the message is held.
 -- @treturn[1] number how, number flags
--- @treturn[2] nil the program settles it
+-- @treturn[2] nil it is not to be settled: the program does that, or it comes again by itself
 function verdict.judge(consumer, msg, ok, a, b)
    if consumer.is_manual and ok and (a == nil or a == true) and b == nil then return nil end
-   local done, how, flags = xpcall(judge, errors.trace, consumer, msg, ok, a, b)
-   if done then return how, flags end
-   log.error("a message could not be judged; it is kept back, then given back", { queue = consumer.queue, error = how })
-   return keep_back(msg, HOLD)
+   local how, flags
+   local is_judged = patience.until_done(msg, function()
+      local done
+      done, how, flags = xpcall(judge, errors.trace, consumer, msg, ok, a, b)
+      if done then return true end
+      return nil, errors.new("handler_failed", "message", how)
+   end, function(err, pause)
+      log.error("a message could not be judged; it is held, and judged again", { queue = consumer.queue, error = err.text,
+         delay = pause })
+   end)
+   if is_judged then return how, flags end
+   return nil
 end
 
 return verdict

@@ -1,0 +1,87 @@
+--- late: messages that were handled when it was too late to say so: told of, counted, and judged when they come again.
+-- SPDX-License-Identifier: MIT
+-- RabbitMQ closes a channel with a message that was not acked within its consumer_timeout; the message comes again.
+-- Such a round is a failed attempt: it is kept in the ledger, and the policy decides when the message is back.
+local C = require("moonrabbit.ffi").C
+local copies = require "moonrabbit.copies"
+local ledger = require "moonrabbit.ledger"
+local log = require "moonrabbit.log"
+local loop = require "moonrabbit.loop"
+local message = require "moonrabbit.message"
+
+local late = {}
+
+local MOST = 100     -- of them that are remembered
+local ENOUGH = 0.5   -- of the broker's timeout: with less, it was another message's handler that was slow
+
+local slow = {}      -- handlers that ended in this turn of the loop or the last: what a close may be about
+
+-- The message was handled, and its channel is gone.
+local function tell(consumer, msg, took)
+   C.mr_meter_late(consumer.meter)
+   log.warn("handled, but too late: it comes again", { queue = consumer.queue, tag = msg.delivery_tag,
+      routing_key = msg.routing_key, redelivered = msg.redelivered, message_id = msg.properties.message_id,
+      attempt = consumer.owner and msg.attempt or nil, seconds = math.floor(took * 1000) / 1000 })
+end
+
+local function is_settled(d) return bit.band(d.flags, C.MR_DELIVERY_SETTLED) ~= 0 end
+
+--- A handler has ended well, and its channel seems to be another by now.
+function late.look(consumer, d, msg, began)
+   if consumer.no_ack or is_settled(d) or C.mr_delivery_is_live(loop.runtime(), d) then return end
+   tell(consumer, msg, C.mr_now() - began)
+end
+
+--- A handler that did not wait has taken long: a close of its channel may have come meanwhile.
+function late.note(consumer, d, msg, took)
+   if consumer.no_ack or is_settled(d) then return end
+   while slow[1] and slow[1].turn < loop.turns - 1 or #slow >= MOST do table.remove(slow, 1) end
+   message.remember(msg)
+   slow[#slow + 1] = { consumer = consumer, msg = msg, epoch = d.epoch, turn = loop.turns, took = took,
+      attempt = consumer.judge and msg.attempt }
+end
+
+--- Was a channel closed because a message was not acked in time?
+function late.is_timeout(err)
+   return err.code == 406 and err.text:find("delivery acknowledgement on channel", 1, true) ~= nil
+end
+
+local function has_failed(consumer, msg, attempt, err)
+   if consumer.judge and not consumer.is_exit then
+      ledger.note(copies.key(msg, consumer.queue), attempt, err)
+   end
+end
+
+--- The broker has closed a channel for want of an ack: whose handlers were slow is noted.
+-- @tparam number epoch of the channel
+-- @tparam table err
+function late.closed(epoch, err)
+   local limit = ENOUGH * (tonumber(err.text:match "Timeout value used: (%d+) ms") or 0) / 1000
+   require("moonrabbit.inflight").each(function(consumer, msg, began)
+      if message.epoch(msg) == epoch and C.mr_now() - began >= limit then
+         has_failed(consumer, msg, msg.attempt, err)
+      end
+   end)
+   for _, entry in ipairs(slow) do
+      if entry.epoch == epoch and entry.turn >= loop.turns - 1 and entry.took >= limit then
+         tell(entry.consumer, entry.msg, entry.took)
+         has_failed(entry.consumer, entry.msg, entry.attempt, err)
+      end
+   end
+   slow = {}
+end
+
+--- Why a message that is there again has failed before its handler is called; nil: it has not.
+function late.verdict(consumer, msg)
+   if not consumer.judge or consumer.is_exit or not msg.redelivered then return nil end
+   local key = copies.key(msg, consumer.queue)
+   local entry = ledger.find(key)
+   if not entry or not entry.err then return nil end
+   ledger.forget(key)
+   rawset(msg, "attempt", entry.count)
+   return entry.err
+end
+
+loop.on_close(function() slow = {} end)
+
+return late

@@ -1,0 +1,111 @@
+--- returns: what takes messages that have waited from the exit of their delay queues and puts them into their queue.
+-- SPDX-License-Identifier: MIT
+-- The broker's own way, dead-lettering straight into the queue, drops a message without a word when the queue is full
+-- and refuses more. Here each is published with a confirm, and acked at the exit when the queue has it: not before.
+local C = require("moonrabbit.ffi").C
+local copies = require "moonrabbit.copies"
+local drain = require "moonrabbit.drain"
+local log = require "moonrabbit.log"
+local loop = require "moonrabbit.loop"
+local patience = require "moonrabbit.patience"
+local task = require "moonrabbit.task"
+
+local returns = {}
+
+local AT_ONCE = 50        -- messages that are on their way at the same time, for each queue
+local ACK = C.MR_ACK
+local FIRST, MOST = 0.5, 15 -- seconds until the exit is watched again, when it could not be
+
+local Watch = { __name = "moonrabbit.returns" }
+Watch.__index = Watch
+
+-- The consumer of an exit is one of the library's: no handler of the program's, not measured, acked by its judge.
+local function inner_of(self)
+   return { judge = function(_, msg) return self:judge(msg) end, is_exit = true, origin = "moonrabbit (retries)",
+      listener = function(what) if what == "ended" then self:lost() end end }
+end
+
+--- Puts one message back, however long it takes; then it is acked.
+function Watch:judge(msg)
+   local ok, err = patience.until_done(msg, function() return copies.give_back(msg, self.queue) end, function(why, pause)
+      log.warn("a message that is to be tried again finds no room; it is kept, and offered again", { queue = self.queue,
+         kind = why.kind, error = why.text, delay = pause })
+   end)
+   if ok then return ACK, 0 end
+   if err and err.is_final then
+      log.error("a message that is to be tried again cannot be put back into its queue", { queue = self.queue,
+         exit = self.exit, kind = err.kind, error = err.text })
+   end
+   return nil
+end
+
+-- Declares the exit (or takes it as it is) and consumes it.
+local function try(self, ch, is_there)
+   local ok, err = ch:qos { prefetch_count = AT_ONCE }
+   if ok and not is_there then
+      ok, err = ch:queue_declare { queue = self.exit, durable = not self.is_passing, auto_delete = self.is_passing or nil }
+   end
+   if ok then ok, err = ch:_consume(self.exit, function() return nil, self end, {}, inner_of(self)) end
+   return ok, err
+end
+
+local function open(self)
+   local ch, err = self.connection:channel()
+   if not ch then return nil, err end
+   local ok
+   ok, err = try(self, ch)
+   if not ok and err.kind == "precondition_failed" then
+      ch, err = self.connection:channel()
+      if ch then ok, err = try(self, ch, true) end
+   end
+   if not ok then
+      if ch then ch:close() end
+      return nil, err
+   end
+   if self.has_ended then return ch:close() end
+   self.channel, self.consumer = ch, ok
+   return true
+end
+
+-- Its channel went for good: again, until it is not wanted any more.
+function Watch:lost()
+   self.consumer = nil
+   if self.has_ended or drain.is_asked() then return end
+   task.background(function()
+      local pause = FIRST
+      while not (self.has_ended or drain.is_asked() or self.connection.released) do
+         loop.sleep(pause)
+         if self.has_ended or drain.is_asked() or self.connection.released or open(self) then return end
+         pause = math.min(pause * 2, MOST)
+      end
+   end)
+end
+
+--- Ends it. What it holds goes back to the exit.
+function Watch:stop()
+   if self.has_ended then return end
+   self.has_ended = true
+   local ch = self.channel
+   if ch then task.background(function() ch:close() end) end
+end
+
+--- Watches the exit of a queue.
+-- @tparam connection conn that the queue is consumed by
+-- @tparam string queue
+-- @tparam boolean is_passing the queue goes with its consumers, or its connection: so does the exit
+-- @treturn[1] watch field exit: the name of that queue; method stop
+-- @treturn[2] nil, error: this user may not have such a queue
+function returns.watch(conn, queue, is_passing)
+   local self = setmetatable({ connection = conn, queue = queue, exit = copies.exit_queue(queue),
+      is_passing = is_passing or false, has_ended = false }, Watch)
+   local ok, err = open(self)
+   if ok then return self end
+   if err.kind == "access_refused" then
+      self.has_ended = true
+      return nil, err
+   end
+   self:lost() -- what waits comes when the exit can be watched
+   return self
+end
+
+return returns

@@ -1,0 +1,135 @@
+--- Channels that the broker closes: told of in the log, always, whatever they were used for; and what consumer_timeout
+--- does to slow handlers.
+local mr = require "moonrabbit"
+local broker = require "broker"
+
+local eventually = broker.eventually
+
+-- The log lines of a script at level error and above, and its exit code.
+local function run(text, options)
+   return broker.shell(("AMQP_URL='%s' %s run --log-level %s %s"):format(broker.tcp_url, broker.command,
+      options or "error", broker.script(text)))
+end
+
+local function has(out, ...)
+   for _, part in ipairs { ... } do assert.truthy(out:find(part, 1, true), part .. " is missing in " .. out) end
+end
+
+describe("a channel that the broker closes", function()
+   teardown(broker.none_left)
+
+   local closes = {
+      ["a publish without confirms"] = { [[
+         local ch = assert(mr.connect():channel())
+         for _ = 1, 100 do ch:publish("NAME", "key", "x") end
+         while ch.is_open do mr.sleep(0.01) end]], "exchange=NAME", "kind=not_found" },
+      ["a publisher without confirms"] = { [[
+         local out = mr.publisher { exchange = "NAME", routing_key = "key", confirm = false }
+         for _ = 1, 100 do out:publish "x" end
+         mr.sleep(0.5)]], "exchange=NAME", "kind=not_found" },
+      ["a consumer"] = { [[
+         local ch = assert(mr.connect():channel())
+         ch:queue_declare { queue = "NAME", exclusive = true }
+         ch:consume("NAME", print)
+         ch:publish("nowhere at all", "key", "x")
+         while ch.is_open do mr.sleep(0.01) end
+         mr.stop()]], "queue=NAME", "kind=not_found", "nowhere at all" },
+      ["a wrong ack"] = { [[
+         local ch = assert(mr.connect():channel())
+         ch:queue_declare { queue = "NAME", exclusive = true }
+         ch:consume("NAME", print)
+         ch:queue_bind { queue = "NAME", exchange = "no such exchange" }
+         mr.stop()]], "kind=not_found", "no such exchange" },
+      ["a channel of a pool"] = { [[
+         local pool = mr.pool { url = os.getenv "AMQP_URL", strategy = "shared" }
+         pool:with(function(ch)
+            ch:publish("NAME", "key", "x")
+            while ch.is_open do mr.sleep(0.01) end
+         end)
+         pool:close()]], "exchange=NAME", "kind=not_found" },
+   }
+   for what, case in pairs(closes) do
+      it("is told of at level error with what it was at: " .. what .. " (FIELD-W6)", function()
+         local name = broker.name "closed"
+         local out = run('local mr = require "moonrabbit"\n' .. case[1]:gsub("NAME", name))
+         has(out, 'level=error msg="the broker closed a channel"', "text=\"")
+         for i = 2, #case do has(out, (case[i]:gsub("NAME", name))) end
+      end)
+   end
+
+   it("is not called a fault where it was asked whether something is there (FIELD-W6)", function()
+      local out = run [[
+         local mr = require "moonrabbit"
+         local ch = assert(mr.connect():channel())
+         print(select(2, ch:queue_declare { queue = "there is none", passive = true }).kind)]]
+      assert.truthy(out:find "not_found")
+      assert.is_nil(out:find("level=error", 1, true), out)
+   end)
+end)
+
+describe("a handler that is slower than the broker's consumer_timeout", function()
+   before_each(function()
+      if not broker.is_rabbitmq then return end
+      broker.ctl "eval 'application:set_env(rabbit, consumer_timeout, 1000), application:set_env(rabbit, channel_tick_interval, 500).'"
+      mr.log.configure "off"
+   end)
+   after_each(function()
+      if not broker.is_rabbitmq then return end
+      broker.ctl "eval 'application:set_env(rabbit, consumer_timeout, 1800000), application:set_env(rabbit, channel_tick_interval, 60000).'"
+      broker.close_all()
+      mr.log.configure "warn"
+   end)
+
+   local ways = { waits = { "mr.sleep(3)", 2, "attempts 1 2 2" },
+      computes = { "local till = mr.now() + 3; while mr.now() < till do end", 1, "attempts 1 1" } }
+   for how, way in pairs(ways) do
+      broker.it_rabbitmq(it, how .. ": is told why, and its message ends in the dead letters (FIELD-W7)", function()
+         local queue = broker.name "slow"
+         local out = run(([[
+            local mr = require "moonrabbit"
+            local attempts = {}
+            local w = mr.consumer { queue = "%s", retry = mr.retry.fixed { delay = 0.1, attempts = %d }, handler = function(msg)
+               attempts[#attempts + 1] = msg.attempt
+               %s
+            end }
+            assert(w:wait(10))
+            local ch = assert(mr.connect():channel())
+            assert(ch:publish("", "%s", "x", { message_id = "m7" }))
+            mr.spawn(function()
+               local dead
+               while not dead do
+                  mr.sleep(0.2)
+                  dead = ch:get "%s.dead"
+               end
+               print("attempts " .. table.concat(attempts, " ") .. " " .. dead.headers["x-mr-attempt"])
+               dead:ack()
+               for _, suffix in ipairs { "", ".dead", ".retry" } do ch:queue_delete { queue = "%s" .. suffix } end
+               mr.stop()
+            end)]]):format(queue, way[2], way[1], queue, queue, queue), "warn")
+         has(out, "consumer_timeout", "queue=" .. queue, "handled, but too late: it comes again", "message_id=m7", way[3])
+      end)
+   end
+
+   it("is what the metrics count (FIELD-W7)", function()
+      local b = assert(mr.testing.broker())
+      mr.log.configure "off"
+      local conn = mr.connect { url = b.url }
+      local calls, done = 0, false
+      local w = mr.consumer { queue = "late", connection = conn, handler = function()
+         calls = calls + 1
+         if calls > 1 then return end
+         b:drop()
+         eventually("the loss", function() return not conn.is_open end)
+         done = true
+      end }
+      assert(w:wait(10))
+      local ch = assert(mr.connect({ url = b.url }):channel())
+      assert(ch:confirm_select())
+      assert(ch:publish("", "late", "x"))
+      eventually("both", function() return done and calls == 2 end, 30)
+      conn:release()
+      ch.connection:release()
+      b:close()
+      mr.log.configure "warn"
+   end)
+end)
