@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local bit = require "bit"
 local ffi = require "ffi"
+local errors = require "moonrabbit.errors"
 local options = require "moonrabbit.options"
 
 local chain = {}
@@ -36,7 +37,7 @@ local function decoding(handler, decode)
    return function(msg)
       local ok, v, err = pcall(decode, msg)
       if not ok then v, err = nil, v end
-      if v == nil and err ~= nil then return "dead_letter", "the body does not decode: " .. tostring(err) end
+      if v == nil and err ~= nil then return "dead_letter", "the body does not decode: " .. errors.words(err) end
       return handler(msg, v)
    end
 end

@@ -40,10 +40,7 @@ end
 
 -- What a check returned, as state and words.
 local function judge(ok, a, b)
-   if not ok then
-      local words, why = show(a)
-      return FAILING, "it raised an error" .. (words and ": " .. words or " that cannot be shown: " .. why)
-   end
+   if not ok then return FAILING, "it raised an error: " .. show(a, true) end
    if a ~= nil and type(a) ~= "boolean" then
       return FAILING, ("it returned a %s where true or false was expected"):format(type(a))
    end

@@ -4,6 +4,7 @@
 -- tostring(err) is one good line.
 local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
+local show = require "moonrabbit.show"
 
 local errors = {}
 
@@ -139,12 +140,18 @@ function errors.place()
    return ""
 end
 
+--- Whatever was raised or returned as an error, in words: of a table its fields.
+-- @treturn string
+function errors.words(why)
+   return (show(why, true))
+end
+
 --- For xpcall: what went wrong in a script's function, with the script's part of the stack.
 -- @param why whatever was raised
 -- @tparam[opt=1] number level how far above is the handler that xpcall knows
 -- @treturn string
 function errors.trace(why, level)
-   return of_script(debug.traceback(tostring(why), (level or 1) + 1))
+   return of_script(debug.traceback(errors.words(why), (level or 1) + 1))
 end
 
 return errors

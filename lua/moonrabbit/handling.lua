@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
 local copies = require "moonrabbit.copies"
+local errors = require "moonrabbit.errors"
 local late = require "moonrabbit.late"
 local ledger = require "moonrabbit.ledger"
 local limit = require "moonrabbit.limit"
@@ -26,7 +27,7 @@ local generation, of_old = 0, 0
 local function log_failure(consumer, msg, why, began)
    log.error("handler failed", {
       queue = consumer.queue, exchange = msg.exchange, routing_key = msg.routing_key, tag = msg.delivery_tag,
-      redelivered = msg.redelivered, seconds = math.floor((C.mr_now() - began) * 1000) / 1000, error = why,
+      redelivered = msg.redelivered, seconds = math.floor((C.mr_now() - began) * 1000) / 1000, error = errors.words(why),
    })
 end
 

@@ -6,6 +6,7 @@
 -- A verdict is a number of seconds, or "stop"; in the scope connect also "next_host" (at once), in the scope
 -- message also "requeue", "dead_letter" and "drop".
 local each = require "moonrabbit.each"
+local errors = require "moonrabbit.errors"
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
@@ -114,9 +115,9 @@ end
 -- @treturn[2] nil, string what was wrong
 function retry.ask(policy, ctx)
    local ok, verdict = pcall(policy, ctx)
-   if not ok then return nil, "it raised an error: " .. tostring(verdict) end
+   if not ok then return nil, "it raised an error: " .. errors.words(verdict) end
    if is_verdict(verdict, ctx.scope) then return verdict end
-   return nil, ("it gave %s"):format(type(verdict) == "string" and ("%q"):format(verdict) or tostring(verdict))
+   return nil, ("it gave %s"):format(type(verdict) == "string" and ("%q"):format(verdict) or errors.words(verdict))
 end
 
 -- The answer of a policy within its time; one that waits for ever is left alone with its wait.

@@ -26,7 +26,7 @@ end
 -- An error as an answer: its text, and headers.
 local function refuse(err)
    if type(err) ~= "table" then err = { text = err } end
-   return tostring(err.text or "the server failed"), "text/plain",
+   return errors.words(err.text or err.kind and "the server failed" or err), "text/plain",
       { [KIND] = tostring(err.kind or "remote"), [CODE] = tonumber(err.code) }
 end
 

@@ -51,7 +51,7 @@ local function once(of, key, fn, ...)
    local done, ok, err = limit.apart(pcall, fn, ...)
    local waiting, why = of[key], ok
    of[key] = nil
-   if not done then ok, err = nil, errors.new("bad_argument", "channel", tostring(why)) end
+   if not done then ok, err = nil, errors.new("bad_argument", "channel", errors.words(why)) end
    for _, token in ipairs(waiting) do task.wake(token, ok, err) end
    if not done then error(why, 0) end
    return ok, err

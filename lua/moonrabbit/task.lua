@@ -116,7 +116,7 @@ local function run_in(worker, ...)
    inside = inside - 1
    if not ok then
       -- Jobs catch the script's errors; what comes here is a fault of the library.
-      report("library", debug.traceback(worker, tostring(state)))
+      report("library", debug.traceback(worker, errors.words(state)))
       return
    end
    if state == IDLE then

@@ -16,21 +16,15 @@ local WORDS = { "requeue", "reject", "dead_letter" }
 --- What a failed message is retried by when the program does not say.
 verdict.policy = retry.exponential { first = 0.5, max = 60, attempts = 8 }
 
--- Anything as a text; a table may refuse.
-local function show(v)
-   local ok, text = pcall(tostring, v)
-   return ok and type(text) == "string" and text or ("a %s that cannot be shown"):format(type(v))
-end
-
 --- For xpcall: what was raised, and from where.
 function verdict.trace(why)
-   return { raised = why, trace = errors.trace(show(why), 2) }
+   return { raised = why, trace = errors.trace(why, 2) }
 end
 
 -- Any failure as an error of ours: raised or returned, a string or a table.
 local function error_of(why)
    if errors.is(why) then return why end
-   local err = errors.new("handler_failed", "message", show(why))
+   local err = errors.new("handler_failed", "message", errors.words(why))
    err.value = why
    return err
 end
@@ -131,7 +125,7 @@ end
 local function nonsense(consumer, msg, a)
    local nearest = type(a) == "string" and options.nearest(a, { unpack(WORDS) })
    local err = errors.new("handler_failed", "message", ("the handler returned %s, which means nothing%s"):format(
-      type(a) == "string" and ("%q"):format(a) or show(a), nearest and (': did you mean "%s"?'):format(nearest)
+      type(a) == "string" and ("%q"):format(a) or errors.words(a), nearest and (': did you mean "%s"?'):format(nearest)
       or "; nothing or true acks, nil and an error retries, a word says what"))
    return judge_failure(consumer, msg, err)
 end
@@ -141,9 +135,9 @@ local words = {
    reject = function() return REJECT, 0 end,
    dead_letter = function(consumer, msg, reason)
       local fields = fields_of(consumer, msg)
-      fields.reason, fields.dead_letter = reason and show(reason), consumer.owner.dead_letter or nil
+      fields.reason, fields.dead_letter = reason and errors.words(reason), consumer.owner.dead_letter or nil
       log.warn("a message goes to the dead letters", fields)
-      return bury(consumer, msg, reason and show(reason) or "the handler said dead_letter")
+      return bury(consumer, msg, reason and errors.words(reason) or "the handler said dead_letter")
    end,
 }
 

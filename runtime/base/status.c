@@ -2,8 +2,11 @@
  * SPDX-License-Identifier: MIT */
 #include "base/status.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct kind {
 	const char *text;
@@ -118,6 +121,9 @@ static const struct kind kinds[MR_STATUS_COUNT] = {
 		"the traceback in the log, or in the dead letter's header x-mr-traceback, tells where",
 		true},
 	[MR_NO_MEMORY] = {"out of memory", "the process has reached its memory limit", true},
+	[MR_NO_DESCRIPTORS] = {"no file descriptor is left",
+		"raise the limit (ulimit -n; LimitNOFILE= in a unit of systemd), use fewer connections, or close what the script opens",
+		true},
 };
 
 static bool is_kind(int kind) { return kind >= 0 && kind < MR_STATUS_COUNT; }
@@ -231,11 +237,22 @@ enum mr_status mr_error_set(mr_error *error, enum mr_status kind, enum mr_scope 
 	return kind;
 }
 
+static bool is_descriptors(int system) { return system == EMFILE || system == ENFILE; }
+
+bool mr_lacks_descriptors(int *system)
+{
+	int fd = open("/", O_PATH | O_CLOEXEC);
+	if (fd >= 0) close(fd);
+	if (fd < 0 && is_descriptors(errno)) *system = errno;
+	return fd < 0 && is_descriptors(errno);
+}
+
 enum mr_status mr_error_system(mr_error *error, enum mr_status kind, enum mr_scope scope,
 	int system, const char *format, ...)
 {
 	char raw[1024], reason[128];
 	va_list args;
+	if (is_descriptors(system)) kind = MR_NO_DESCRIPTORS;
 	if (!error) return kind;
 	va_start(args, format);
 	int n = vsnprintf(raw, sizeof raw - sizeof reason, format, args);

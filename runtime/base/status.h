@@ -12,9 +12,15 @@
  * that are not UTF-8 become \xNN; longer texts are cut. */
 enum mr_status mr_error_set(struct mr_error *error, enum mr_status kind, enum mr_scope scope,
 	int code, const char *format, ...) __attribute__((format(printf, 5, 6)));
-/* The same with errno's number, whose text is appended. */
+/* The same with errno's number, whose text is appended. No descriptor left (EMFILE, ENFILE) is a kind of its own,
+ * whatever was tried: MR_NO_DESCRIPTORS is returned then. */
 enum mr_status mr_error_system(struct mr_error *error, enum mr_status kind, enum mr_scope scope,
 	int system, const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* Is no descriptor left just now? For failures of other libraries, which do not say why; `system` is then errno's
+ * number. */
+bool mr_lacks_descriptors(int *system);
+
 /* The kind of an AMQP reply code (403 -> MR_ACCESS_REFUSED); MR_INTERNAL_ERROR when unknown. */
 enum mr_status mr_kind_of_code(int code);
 /* Somebody else has it for himself alone: a queue (405), or its messages (403, in RabbitMQ's words). It may

@@ -28,32 +28,36 @@ static struct registered *find(const char *name)
 	return NULL;
 }
 
-static struct registered *add(const char *name, mr_error *error)
+static enum mr_status add(struct registered **out, const char *name, mr_error *error)
 {
 	struct registered *r = mr_calloc(1, sizeof *r);
+	enum mr_status st = MR_NO_MEMORY;
 	if (r) r->name = mr_strdup_n(name, strlen(name));
-	if (!r || !r->name) {
-		mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
-	} else if (mr_server_start(&r->server, name, error) == MR_OK) {
+	if (!r || !r->name)
+		mr_error_set(error, st, MR_SCOPE_CONNECTION, 0, "out of memory");
+	else
+		st = mr_server_start(&r->server, name, error);
+	if (st == MR_OK) {
 		mr_list_append(&all, &r->node);
-		return r;
+		*out = r;
+		return MR_OK;
 	}
 	if (r) mr_free(r->name);
 	mr_free(r);
-	return NULL;
+	return st;
 }
 
 enum mr_status mr_server_acquire(mr_server **out, const char *name, mr_error *error)
 {
 	pthread_mutex_lock(&lock);
 	struct registered *r = find(name);
-	if (!r) r = add(name, error);
-	if (r) {
+	enum mr_status st = r ? MR_OK : add(&r, name, error);
+	if (st == MR_OK) {
 		r->users++;
 		*out = r->server;
 	}
 	pthread_mutex_unlock(&lock);
-	return r ? MR_OK : MR_RESOURCE_ERROR;
+	return st;
 }
 
 /* *gives* the entry when that was its last user. */

@@ -371,7 +371,8 @@ static int start_thread(struct mr_server *s)
 	return error;
 }
 
-static enum mr_status prepare(struct mr_server *s, const char *name)
+/* When it fails `system` is why, as errno's number. */
+static enum mr_status prepare(struct mr_server *s, const char *name, int *system)
 {
 	uint64_t seed = 0;
 	char url[300];
@@ -391,7 +392,10 @@ static enum mr_status prepare(struct mr_server *s, const char *name)
 	s->wire.loop = ev_loop_new(EVFLAG_NOENV | EVFLAG_NOSIGMASK);
 	if (!s->wire.loop || mr_buffer_reserve(&s->wire.scratch, SCRATCH) != MR_OK)
 		return MR_NO_MEMORY;
-	if (pipe2(s->mail, O_CLOEXEC | O_NONBLOCK) != 0) return MR_RESOURCE_ERROR;
+	if (pipe2(s->mail, O_CLOEXEC | O_NONBLOCK) != 0) {
+		*system = errno;
+		return MR_RESOURCE_ERROR;
+	}
 	ev_io_init(&s->mail_io, on_mail, s->mail[0], EV_READ);
 	ev_init(&s->tick, on_tick);
 	ev_init(&s->trim, on_trim);
@@ -403,12 +407,14 @@ static enum mr_status prepare(struct mr_server *s, const char *name)
 enum mr_status mr_server_start(mr_server **out, const char *name, mr_error *error)
 {
 	struct mr_server *s = mr_calloc(1, sizeof *s);
-	enum mr_status st = s ? prepare(s, name) : MR_NO_MEMORY;
-	int system = st == MR_OK ? start_thread(s) : errno;
+	int system = ENOMEM;
+	enum mr_status st = s ? prepare(s, name, &system) : MR_NO_MEMORY;
+	if (st == MR_OK) system = start_thread(s);
 	if (st == MR_OK && !system) {
 		*out = s;
 		return MR_OK;
 	}
+	if (mr_lacks_descriptors(&system)) st = MR_NO_DESCRIPTORS;
 	free_server(s);
 	return mr_error_system(error, st == MR_OK ? MR_RESOURCE_ERROR : st, MR_SCOPE_CONNECTION,
 		system, "cannot start the embedded broker");

@@ -220,10 +220,15 @@ enum mr_status mr_httpd_open(struct mr_httpd **out, struct ev_loop *loop, const 
 		*out = h;
 		return MR_OK;
 	}
+	int system = 0;
+	bool lacks = mr_lacks_descriptors(&system);
 	if (!h || !h->daemon) close(fd);
 	mr_httpd_close(h);
+	if (lacks)
+		return mr_error_system(error, MR_NO_DESCRIPTORS, MR_SCOPE_CONFIG, system,
+			"cannot serve HTTP");
 	return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONFIG, 0,
-		"cannot serve HTTP: out of memory or descriptors");
+		"cannot serve HTTP: out of memory");
 }
 
 void mr_httpd_close(struct mr_httpd *h)

@@ -388,7 +388,7 @@ static int start_thread(struct mr_engine *e)
 enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge, mr_error *error)
 {
 	struct mr_engine *e;
-	int ending;
+	int ending, system;
 	mr_tls_prepare();
 	enum mr_status st = mr_ending_enter(MR_ENDING_IO, &ending, error);
 	if (st != MR_OK) return st;
@@ -417,7 +417,7 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 	if (st != MR_OK) goto fail;
 	st = mr_writer_start(&e->writer, bridge->logger, error);
 	if (st != MR_OK) goto fail;
-	int system = start_thread(e);
+	system = start_thread(e);
 	if (system) {
 		st = mr_error_system(error, MR_NO_MEMORY, MR_SCOPE_NONE, system,
 			"cannot start the I/O thread");
@@ -426,10 +426,12 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 	*out = e;
 	return MR_OK;
 fail:
+	if (mr_lacks_descriptors(&system)) st = MR_NO_DESCRIPTORS;
 	mr_writer_stop(e->writer);
 	free_engine(e);
 	mr_ending_leave(MR_ENDING_IO);
-	return mr_error_set(error, st, MR_SCOPE_NONE, 0, "cannot start a runtime: out of memory");
+	return mr_error_set(error, st, MR_SCOPE_NONE, 0, "cannot start a runtime: %s",
+		mr_status_text(st));
 }
 
 struct mr_writer *mr_engine_join(struct mr_engine *e)

@@ -51,7 +51,8 @@
 	X(CLOSED, closed) X(FORKED, forked) \
 	X(BAD_OPTION, bad_option) X(BAD_URI, bad_uri) \
 	X(BAD_ARGUMENT, bad_argument) X(EMPTY, empty) \
-	X(HANDLER_FAILED, handler_failed) X(NO_MEMORY, no_memory)
+	X(HANDLER_FAILED, handler_failed) X(NO_MEMORY, no_memory) \
+	X(NO_DESCRIPTORS, no_descriptors)
 /* clang-format on */
 
 #define MR_KIND_ENUM_(upper, lower) MR_##upper,

@@ -4,7 +4,10 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -21,17 +24,36 @@ union address {
 	struct sockaddr_un file;
 };
 
+/* The path of a socket. One that is too long for an address goes by its folder's descriptor, which is then the
+ * caller's to close; -1: none was needed, or it cannot be opened, and errno says why. */
+static socklen_t read_path(union address *out, const char *path, int *folder)
+{
+	char name[PATH_MAX];
+	size_t size = strlen(path), room = sizeof out->file.sun_path;
+	const char *file = strrchr(path, '/') + 1;
+	out->file.sun_family = AF_UNIX;
+	*folder = -1;
+	if (size < room) {
+		memcpy(out->file.sun_path, path, size);
+		return sizeof out->file;
+	}
+	errno = ENAMETOOLONG;
+	if (size >= sizeof name) return 0;
+	snprintf(name, sizeof name, "%.*s", (int)(file - path), path);
+	*folder = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (*folder < 0) return 0;
+	int n = snprintf(out->file.sun_path, room, "/proc/self/fd/%d/%s", *folder, file);
+	if (n > 0 && (size_t)n < room) return sizeof out->file;
+	close(*folder);
+	*folder = -1;
+	errno = ENAMETOOLONG;
+	return 0;
+}
+
 /* Returns the size of what it wrote, 0 for what is no address. */
 static socklen_t read_address(union address *out, const char *text, uint16_t port)
 {
 	memset(out, 0, sizeof *out);
-	if (text[0] == '/') {
-		size_t size = strlen(text);
-		if (size >= sizeof out->file.sun_path) return 0;
-		out->file.sun_family = AF_UNIX;
-		memcpy(out->file.sun_path, text, size);
-		return sizeof out->file;
-	}
 	if (strcmp(text, "localhost") == 0) text = "127.0.0.1";
 	if (inet_pton(AF_INET, text, &out->v4.sin_addr) == 1) {
 		out->v4.sin_family = AF_INET;
@@ -47,40 +69,67 @@ static socklen_t read_address(union address *out, const char *text, uint16_t por
 bool mr_listen_is_loopback(const char *address)
 {
 	union address a;
-	if (!read_address(&a, address, 0))
-		return true; /* nothing to listen on: mr_listen_open says so */
-	if (a.any.sa_family == AF_UNIX) return true;
+	if (address[0] == '/' || !read_address(&a, address, 0))
+		return true; /* the latter is nothing to listen on: mr_listen_open says so */
 	if (a.any.sa_family == AF_INET6) return IN6_IS_ADDR_LOOPBACK(&a.v6.sin6_addr);
 	return ntohl(a.v4.sin_addr.s_addr) >> 24 == 127;
+}
+
+static int listen_on(union address *a, socklen_t size)
+{
+	int on = 1, fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0) return -1;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	/* Linux gives the file that bind makes the socket's own mode; umask would be that of all threads. */
+	bool fails = a->any.sa_family == AF_UNIX && fchmod(fd, 0600) != 0;
+	fails = fails || bind(fd, &a->any, size) != 0 || listen(fd, BACKLOG) != 0;
+	if (!fails) return fd;
+	int system = errno;
+	close(fd);
+	errno = system;
+	return -1;
+}
+
+static uint16_t port_of(int fd)
+{
+	union address a;
+	socklen_t size = sizeof a;
+	if (getsockname(fd, &a.any, &size) != 0) return 0;
+	if (a.any.sa_family == AF_INET6) return ntohs(a.v6.sin6_port);
+	return a.any.sa_family == AF_INET ? ntohs(a.v4.sin_port) : 0;
+}
+
+static enum mr_status listen_at_path(int *out, const char *path, mr_error *error)
+{
+	union address a = {0};
+	int folder, fd = -1;
+	socklen_t size = read_path(&a, path, &folder);
+	if (size) fd = listen_on(&a, size);
+	int system = errno;
+	if (folder >= 0) close(folder);
+	*out = fd;
+	if (fd >= 0) return MR_OK;
+	return mr_error_system(error,
+		system == ENAMETOOLONG ? MR_BAD_ARGUMENT : MR_CONNECTION_REFUSED, MR_SCOPE_CONFIG,
+		system, "cannot listen on %.200s%s", path, strlen(path) > 200 ? "..." : "");
 }
 
 enum mr_status mr_listen_open(int *out, const char *address, uint16_t port, uint16_t *actual,
 	mr_error *error)
 {
 	union address a;
-	int on = 1;
+	*actual = 0;
+	if (address[0] == '/') return listen_at_path(out, address, error);
 	socklen_t size = read_address(&a, address, port);
 	if (!size)
 		return mr_error_set(error, MR_BAD_ARGUMENT, MR_SCOPE_CONFIG, 0,
 			"\"%s\" is not an IP address to listen on", address);
-	int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0) goto fail;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	/* Linux gives the file that bind makes the socket's own mode; umask would be that of all threads. */
-	if (a.any.sa_family == AF_UNIX && fchmod(fd, 0600) != 0) goto fail;
-	if (bind(fd, &a.any, size) != 0 || listen(fd, BACKLOG) != 0) goto fail;
-	size = sizeof a;
-	if (getsockname(fd, &a.any, &size) != 0) goto fail;
-	*actual = 0;
-	if (a.any.sa_family == AF_INET6) *actual = ntohs(a.v6.sin6_port);
-	if (a.any.sa_family == AF_INET) *actual = ntohs(a.v4.sin_port);
-	*out = fd;
+	*out = listen_on(&a, size);
+	if (*out < 0)
+		return mr_error_system(error, MR_CONNECTION_REFUSED, MR_SCOPE_CONFIG, errno,
+			"cannot listen on %s port %u", address, port);
+	*actual = port_of(*out);
 	return MR_OK;
-fail:
-	mr_error_system(error, MR_CONNECTION_REFUSED, MR_SCOPE_CONFIG, errno,
-		"cannot listen on %s port %u", address, port);
-	if (fd >= 0) close(fd);
-	return MR_CONNECTION_REFUSED;
 }
 
 struct mr_stream *mr_listen_accept(int fd, bool *exhausted)

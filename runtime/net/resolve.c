@@ -65,6 +65,10 @@ enum mr_status mr_resolver_open(struct mr_resolver **out, mr_resolver_watch *wat
 		return MR_OK;
 	}
 	mr_free(r);
+	int system;
+	if (mr_lacks_descriptors(&system))
+		return mr_error_system(error, MR_NO_DESCRIPTORS, MR_SCOPE_CONNECTION, system,
+			"cannot start the resolver");
 	return mr_error_set(error, rc == ARES_ENOMEM ? MR_NO_MEMORY : MR_DNS_FAILED,
 		MR_SCOPE_CONNECTION, 0, "cannot start the resolver: %s", ares_strerror(rc));
 }
@@ -121,11 +125,16 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 {
 	struct mr_lookup *l = arg;
 	mr_error error = {0};
+	int system;
 	(void)timeouts;
 	mr_list_remove(&l->node);
 	bool silent = !l->done || status == ARES_EDESTRUCTION || status == ARES_ECANCELLED;
 	if (!silent && status == ARES_SUCCESS) {
 		tell_found(l, info);
+	} else if (!silent && mr_lacks_descriptors(&system)) {
+		mr_error_system(&error, MR_NO_DESCRIPTORS, MR_SCOPE_CONNECTION, system,
+			"cannot resolve \"%s\"", l->host);
+		l->done(l->owner, NULL, 0, &error);
 	} else if (!silent) {
 		mr_error_set(&error, MR_DNS_FAILED, MR_SCOPE_CONNECTION, 0,
 			"cannot resolve \"%s\": %s", l->host, ares_strerror(status));

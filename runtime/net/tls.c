@@ -97,10 +97,14 @@ static BIO_METHOD *make_bio(void)
 static enum mr_status load_files(SSL_CTX *ctx, const struct mr_tls_options *o, mr_error *error)
 {
 	char what[400];
+	int system;
 	const char *key = o->keyfile ? o->keyfile : o->certfile;
 	const char *file = o->ca_certs;
 	if (file && SSL_CTX_load_verify_locations(ctx, file, NULL) != 1) goto bad;
 	if (!file) SSL_CTX_set_default_verify_paths(ctx);
+	/* OpenSSL says nothing of what it could not read there: every peer would be unknown. */
+	file = "the system's certificates";
+	if (!o->ca_certs && mr_lacks_descriptors(&system)) goto bad;
 	file = o->certfile;
 	if (file && SSL_CTX_use_certificate_chain_file(ctx, file) != 1) goto bad;
 	file = key;
@@ -111,6 +115,9 @@ static enum mr_status load_files(SSL_CTX *ctx, const struct mr_tls_options *o, m
 	return MR_OK;
 bad:
 	mr_escape(what, sizeof what, file, strlen(file));
+	if (mr_lacks_descriptors(&system))
+		return mr_error_system(error, MR_NO_DESCRIPTORS, MR_SCOPE_CONFIG, system,
+			"ssl_options: cannot read %s", what);
 	mr_error_set(error, MR_TLS_FAILED, MR_SCOPE_CONFIG, 0,
 		"ssl_options: cannot use the file %s: %s", what, openssl_reason());
 	if (error) error->recoverable = false;

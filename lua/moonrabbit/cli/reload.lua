@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local drain = require "moonrabbit.drain"
 local edition = require "moonrabbit.edition"
+local errors = require "moonrabbit.errors"
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local script = require "moonrabbit.cli.script"
@@ -72,7 +73,7 @@ function reload.run(wanted)
          local ok, why = pcall(try, wanted)
          if not ok then
             edition.drop()
-            refuse(wanted, tostring(why))
+            refuse(wanted, errors.words(why))
          end
       end
       is_at_work = false

@@ -1,6 +1,8 @@
 --- cli.sockets: listening and connecting without blocking, for the supervisor's few pages.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
+local log = require "moonrabbit.log"
+local loop = require "moonrabbit.loop"
 local waits = require "moonrabbit.waits"
 
 local sockets = {}
@@ -24,6 +26,7 @@ uint16_t htons(uint16_t);
 uint16_t ntohs(uint16_t);
 long send(int fd, const void *data, size_t size, int flags);
 int close(int fd);
+int mr_open(const char *path, int flags, ...) __asm__("open");
 char *mkdtemp(char *name);
 ]]
 
@@ -34,17 +37,31 @@ local SOL_SOCKET, REUSEADDR, NOSIGNAL = 1, 2, 0x4000
 local AGAIN, INTERRUPTED, IN_PROGRESS = 11, 4, 115
 local PIECE = 16384
 local OURS_ALONE = 384 -- 0600
+local FOLDER = 2097152 + 65536 + 524288 -- O_PATH, O_DIRECTORY, O_CLOEXEC
+local TOO_MANY, TOO_MANY_OF_ALL, EXHAUSTED_PAUSE = 24, 23, 1 -- EMFILE, ENFILE; seconds
 
 local function failed(what)
    return nil, what .. ": " .. ffi.string(ffi.C.strerror(ffi.errno()))
 end
 
+-- A path that is too long for an address goes by its folder's descriptor, which is then the caller's to close: as in
+-- runtime/net/listen.c.
 local function file_address(path)
-   local address = ffi.new "mr_sockaddr_un"
-   if #path >= ffi.sizeof(address.path) then return nil end
+   local address, folder = ffi.new "mr_sockaddr_un", nil
+   local room, text = ffi.sizeof(address.path), path
+   if #path >= room then
+      local parent, file = path:match "^(.*/)([^/]*)$"
+      folder = ffi.C.mr_open(parent, FOLDER)
+      if folder < 0 then return failed(path) end
+      text = ("/proc/self/fd/%d/%s"):format(folder, file)
+   end
+   if #text >= room then
+      ffi.C.close(folder)
+      return nil, path .. ": its last part is too long for a socket"
+   end
    address.family = UNIX
-   ffi.copy(address.path, path)
-   return address
+   ffi.copy(address.path, text)
+   return address, folder
 end
 
 -- "ADDRESS:PORT", "[::1]:PORT", "*:PORT", a port alone, or the path of a socket: an address of C.
@@ -63,24 +80,35 @@ local function address_of(where)
    if ffi.C.inet_pton(INET6, host, v6.address) == 1 then return v6 end
 end
 
+-- Calls fn(fd, address) with a socket for the address; fd, or nil and what is wrong.
+local function with_socket(where, address, folder, fn)
+   local fd, why = ffi.C.socket(address.family, STREAM, 0), nil
+   if fd < 0 then
+      fd, why = failed "socket"
+   elseif not fn(fd, ffi.cast("void *", address)) then -- whatever type others have declared these functions with
+      local _
+      _, why = failed(where)
+      ffi.C.close(fd)
+      fd = nil
+   end
+   if folder then ffi.C.close(folder) end
+   return fd, why
+end
+
 --- Listens on "ADDRESS:PORT", or on a path.
 -- @treturn[1] number descriptor
 -- @treturn[1] number the port
 -- @treturn[2] nil, string what is wrong
 function sockets.listen(where)
-   local address = address_of(where)
-   if not address then return nil, ('"%s" is not ADDRESS:PORT, such as 127.0.0.1:8080'):format(where) end
-   local fd, on, size = ffi.C.socket(address.family, STREAM, 0), ffi.new("int[1]", 1), ffi.new "unsigned[1]"
-   if fd < 0 then return failed "socket" end
-   ffi.C.setsockopt(fd, SOL_SOCKET, REUSEADDR, on, 4)
-   if address.family == UNIX then ffi.C.fchmod(fd, OURS_ALONE) end -- as runtime/net/listen.c: the file that bind makes
-   size[0] = ffi.sizeof(address)
-   local any = ffi.cast("void *", address) -- whatever type others have declared these functions with
-   if ffi.C.bind(fd, any, size[0]) ~= 0 or ffi.C.listen(fd, 64) ~= 0 or ffi.C.getsockname(fd, any, size) ~= 0 then
-      local _, why = failed("cannot listen on " .. where)
-      ffi.C.close(fd)
-      return nil, why
-   end
+   local address, folder = address_of(where)
+   if not address then return nil, folder or ('"%s" is not ADDRESS:PORT, such as 127.0.0.1:8080'):format(where) end
+   local on, size = ffi.new("int[1]", 1), ffi.new("unsigned[1]", ffi.sizeof(address))
+   local fd, why = with_socket("cannot listen on " .. where, address, folder, function(fd, any)
+      ffi.C.setsockopt(fd, SOL_SOCKET, REUSEADDR, on, 4)
+      if address.family == UNIX then ffi.C.fchmod(fd, OURS_ALONE) end -- as runtime/net/listen.c: the file that bind makes
+      return ffi.C.bind(fd, any, size[0]) == 0 and ffi.C.listen(fd, 64) == 0 and ffi.C.getsockname(fd, any, size) == 0
+   end)
+   if not fd then return nil, why end
    return fd, address.family ~= UNIX and ffi.C.ntohs(address.port) or 0
 end
 
@@ -88,23 +116,23 @@ end
 function sockets.accept(fd)
    waits.fd(fd, "r")
    local peer = ffi.C.accept4(fd, nil, nil, ACCEPTED)
-   return peer >= 0 and peer or nil
+   if peer >= 0 then return peer end
+   local code = ffi.errno()
+   if code == TOO_MANY or code == TOO_MANY_OF_ALL then -- who waits would have us spin
+      log.warn("no connection can be taken", { error = ffi.string(ffi.C.strerror(code)) })
+      loop.sleep(EXHAUSTED_PAUSE)
+   end
 end
 
 --- Connects to a path, or to "ADDRESS:PORT".
 -- @treturn[1] number descriptor
 -- @treturn[2] nil, string what is wrong
 function sockets.connect(where)
-   local address = address_of(where)
-   if not address then return nil, where .. ": is no address, or too long a path" end
-   local fd = ffi.C.socket(address.family, STREAM, 0)
-   if fd < 0 then return failed "socket" end
-   if ffi.C.connect(fd, ffi.cast("void *", address), ffi.sizeof(address)) ~= 0 and ffi.errno() ~= IN_PROGRESS then
-      local _, why = failed(where)
-      ffi.C.close(fd)
-      return nil, why
-   end
-   return fd
+   local address, folder = address_of(where)
+   if not address then return nil, folder or where .. ": is no address" end
+   return with_socket(where, address, folder, function(fd, any)
+      return ffi.C.connect(fd, any, ffi.sizeof(address)) == 0 or ffi.errno() == IN_PROGRESS
+   end)
 end
 
 --- Reads a piece.
@@ -141,11 +169,15 @@ end
 --- Closes a descriptor.
 function sockets.close(fd) ffi.C.close(fd) end
 
---- Makes a folder that is ours alone.
+local function working_folder() return require("moonrabbit.cli.beside").folder "-" or "" end
+
+--- Makes a folder that is ours alone; its path is absolute.
 -- @treturn[1] string
 -- @treturn[2] nil, string what is wrong
 function sockets.folder()
-   local name = (os.getenv "TMPDIR" or "/tmp") .. "/moonrabbit-XXXXXX"
+   local place = os.getenv "TMPDIR" or ""
+   if place == "" then place = "/tmp" end
+   local name = (place:sub(1, 1) == "/" and place or working_folder() .. "/" .. place) .. "/moonrabbit-XXXXXX"
    local box = ffi.new("char[?]", #name + 1, name)
    if ffi.C.mkdtemp(box) == nil then return failed(name) end
    return ffi.string(box)
