@@ -13,8 +13,7 @@ enum mr_status mr_bridge_open(struct mr_bridge *bridge, mr_error *error)
 	if (st == MR_OK) st = mr_ring_open(&bridge->events, MR_EVENT_RING);
 	if (st == MR_OK) st = mr_wake_open(&bridge->io, error);
 	if (st == MR_OK) st = mr_wake_open(&bridge->host, error);
-	if (st == MR_OK) bridge->logger = mr_logger_new(STDERR_FILENO, error);
-	if (st == MR_OK && !bridge->logger) st = MR_NO_MEMORY;
+	if (st == MR_OK) st = mr_logger_new(&bridge->logger, STDERR_FILENO, error);
 	if (st != MR_OK) mr_bridge_close(bridge);
 	return st;
 }

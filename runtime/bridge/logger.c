@@ -48,22 +48,24 @@ static void free_logger(struct mr_logger *l)
 	mr_free(l);
 }
 
-struct mr_logger *mr_logger_new(int fd, mr_error *error)
+enum mr_status mr_logger_new(struct mr_logger **out, int fd, mr_error *error)
 {
 	struct mr_logger *l = mr_calloc(1, sizeof *l);
-	if (!l) return NULL;
+	if (!l) return MR_NO_MEMORY;
 	l->writer.fd = l->host.fd = -1;
 	l->home = getpid();
 	/* A descriptor that is closed now may become anybody's file later. */
 	l->fd = fcntl(fd, F_GETFD) < 0 ? -1 : fd;
 	atomic_store(&l->owners, 1);
-	bool made =
-		mr_wake_open(&l->writer, error) == MR_OK && mr_wake_open(&l->host, error) == MR_OK;
-	for (int i = 0; i < MR_LOGGER_SIDES; i++)
-		made = mr_ring_open(&l->lines[i], RING) == MR_OK && made;
-	if (made) return l;
-	free_logger(l);
-	return NULL;
+	enum mr_status st = mr_wake_open(&l->writer, error);
+	if (st == MR_OK) st = mr_wake_open(&l->host, error);
+	for (int i = 0; i < MR_LOGGER_SIDES && st == MR_OK; i++)
+		st = mr_ring_open(&l->lines[i], RING);
+	if (st == MR_OK)
+		*out = l;
+	else
+		free_logger(l);
+	return st;
 }
 
 void mr_logger_configure(struct mr_logger *l, int level, int format, int worker)

@@ -36,8 +36,8 @@ struct mr_logger {
 	uint64_t told;       /* writer: of `dropped` */
 };
 
-/* Host, before any thread: of descriptor `fd`. *gives*; NULL: no memory, no descriptor. */
-struct mr_logger *mr_logger_new(int fd, mr_error *error);
+/* Host, before any thread: of descriptor `fd`. *gives*. */
+enum mr_status mr_logger_new(struct mr_logger **out, int fd, mr_error *error);
 /* Host or I/O: a line without its end. Never waits; false: dropped. */
 bool mr_logger_push(struct mr_logger *logger, enum mr_logger_side side, const char *line,
 	size_t size);
