@@ -3,7 +3,8 @@
  * I/O thread. */
 #include "engine/link.h"
 
-#define READS_PER_TURN 4 /* then the other links have their turn */
+#define READS_PER_TURN 4           /* then the other links have their turn */
+#define LAST_WORDS_MAX (64u << 20) /* bytes that are read of a peer that takes none any more */
 
 /* Only what an open connection delivers must wait for a host that is behind; handshakes and farewells
  * have deadlines. */
@@ -94,6 +95,26 @@ void mr_link_last_words(struct mr_link *link)
 	if (link->stream && link->session) write_out(link, &ignored);
 }
 
+/* Our bytes find nobody. What the peer said before it went, such as why, comes before the loss is told, also
+ * to a host that is behind. */
+static void hear_last_words(struct mr_link *link, const mr_error *why)
+{
+	mr_error ignored = {0};
+	size_t heard = 0;
+	ssize_t n = 1;
+	while (n > 0 && heard < LAST_WORDS_MAX &&
+		mr_session_state(link->session) != MR_SESSION_CLOSED) {
+		n = mr_inlet_read(&link->inlet, link->stream, &link->engine->scratch, feed, link,
+			&ignored);
+		heard += n > 0 ? (size_t)n : 0;
+	}
+	bool has_said = mr_session_state(link->session) == MR_SESSION_CLOSED;
+	if (has_said && link->state != MR_LINK_PARTING)
+		mr_link_session_moved(link);
+	else
+		mr_link_broken(link, why);
+}
+
 void mr_link_flush(struct mr_link *link)
 {
 	mr_error error = {0};
@@ -103,7 +124,7 @@ void mr_link_flush(struct mr_link *link)
 		mr_session_flush(link->session);
 	}
 	if (!write_out(link, &error)) {
-		mr_link_broken(link, &error);
+		hear_last_words(link, &error);
 		return;
 	}
 	struct mr_buffer *out = mr_session_output(link->session);
