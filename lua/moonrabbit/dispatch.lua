@@ -98,7 +98,7 @@ local states = {
    end,
    [C.MR_CONNECTION_RETRYING] = function(self, ev, err)
       local event = { type = "retrying", attempt = tonumber(ev.token), delay = tonumber(ev.last) / 1000, err = err }
-      if type(self.options.password) == "function" then task.later(self._renew_password, self) end
+      if self:_asks_for_passwords() then task.later(self._renew_password, self) end
       if not self.options.retry then return tell(self, event) end
       task.later(ask_policy, { self, { scope = "connect", attempt = event.attempt, err = err,
          elapsed = C.mr_now() - (self.lost_at or C.mr_now()) }, event })

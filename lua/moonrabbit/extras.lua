@@ -30,7 +30,15 @@ end
 --- Itself: so that a connection can stand where a pool's is expected.
 function Connection:acquire() return self end
 
---- The settings, without the password.
+local function without_password(ssl_options)
+   local shown = {}
+   for k, v in each(ssl_options) do
+      if k ~= "password" then shown[k] = v end
+   end
+   return shown
+end
+
+--- The settings, without passwords.
 -- @treturn table the options given, url (as it may be shown), its parts (hostname, port, userid, virtual_host, ssl),
 -- transport, host and state
 function Connection:info()
@@ -38,6 +46,7 @@ function Connection:info()
    for k, v in each(self.options) do
       if k ~= "password" and k ~= "url" and k ~= "on_event" then info[k] = v end
    end
+   if type(info.ssl_options) == "table" then info.ssl_options = without_password(info.ssl_options) end
    if not self.released then
       C.mr_connection_url(self.handle, text_box, 1024)
       info.url = ffi.string(text_box)
@@ -99,18 +108,32 @@ function Connection:drain_events(opts)
    return nil, errors.new("timeout", "connection", "no event came in time")
 end
 
--- A password that is a function is asked before each connect. It may release the connection meanwhile.
-function Connection:_renew_password()
-   local fn = self.options.password
+-- What a function gives is what the next connect uses. The function may release the connection.
+local function ask(self, fn, name, set)
    if type(fn) ~= "function" then return true end
    if self.released then return nil, errors.new("closed", "connection", "the connection was released") end
    local ok, secret = pcall(fn)
    if self.released then return nil, errors.new("closed", "connection", "the connection was released") end
-   if ok and type(secret) == "string" then
-      return C.mr_connection_password(self.handle, secret, #secret) == 0
-   end
-   return nil, errors.new("bad_option", "config", "the password function gave no string"
+   if ok and type(secret) == "string" and set(self.handle, secret, #secret) == 0 then return true end
+   return nil, errors.new("bad_option", "config", ("the %s function gave no string"):format(name)
       .. (ok and "" or ": it raised an error"))
+end
+
+local function key_password(self)
+   local ssl_options = self.options.ssl_options
+   return type(ssl_options) == "table" and ssl_options.password or nil
+end
+
+-- Is there a password to ask for?
+function Connection:_asks_for_passwords()
+   return type(self.options.password) == "function" or type(key_password(self)) == "function"
+end
+
+-- Passwords that are functions are asked before each connect.
+function Connection:_renew_password()
+   local ok, err = ask(self, self.options.password, "password", C.mr_connection_password)
+   if ok then ok, err = ask(self, key_password(self), "ssl_options.password", C.mr_connection_key_password) end
+   return ok, err
 end
 
 -- Tells the broker, if the connection is open.

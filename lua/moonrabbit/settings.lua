@@ -1,7 +1,7 @@
 --- settings: a connection's options, handed to C by their names.
 -- SPDX-License-Identifier: MIT
--- C knows the names and the types and says what is wrong; `on_event`, `republish` and a password that is a
--- function are Lua's.
+-- C knows the names and the types and says what is wrong; `on_event`, `republish` and passwords that are functions are
+-- Lua's.
 local ffi = require "ffi"
 local C = require("moonrabbit.ffi").C
 local each = require "moonrabbit.each"
@@ -32,7 +32,7 @@ local function set_all(o, given, prefix, level)
       local status = 0
       if GROUPS[name] and prefix == "" and type(v) == "table" then
          status = set_all(o, v, name .. ".", level + 1)
-      elseif prefix ~= "" or not OURS[name] and not (name == "password" and type(v) == "function") then
+      elseif (prefix ~= "" or not OURS[name]) and not (name == "password" and type(v) == "function") then
          status = set(o, prefix .. tostring(name), v, level + 1)
       end
       if status ~= 0 then return status end

@@ -21,8 +21,10 @@ void mr_config_fini(struct mr_config *c)
 	for (size_t i = 0; i < c->host_count; i++) mr_free(c->hosts[i].name);
 	mr_free(c->hosts);
 	char *strings[] = {c->user, c->password, c->vhost, c->name, c->mechanism, c->tls_ca,
-		c->tls_cert, c->tls_key, c->tls_server_name, c->tls_min_version, c->url};
+		c->tls_cert, c->tls_key, c->tls_server_name, c->tls_min_version, c->tls_password,
+		c->url};
 	if (c->password) memset(c->password, 0, strlen(c->password));
+	if (c->tls_password) memset(c->tls_password, 0, strlen(c->tls_password));
 	for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) mr_free(strings[i]);
 	mr_table_free(c->client_properties);
 	*c = (struct mr_config){0};
@@ -116,6 +118,7 @@ static enum mr_status take_strings(struct mr_config *c, const mr_options *o,
 	if (st == MR_OK) st = string(&c->tls_ca, o, MR_OPT_SSL_CA_CERTS, NULL, NULL);
 	if (st == MR_OK) st = string(&c->tls_cert, o, MR_OPT_SSL_CERTFILE, NULL, NULL);
 	if (st == MR_OK) st = string(&c->tls_key, o, MR_OPT_SSL_KEYFILE, NULL, NULL);
+	if (st == MR_OK) st = string(&c->tls_password, o, MR_OPT_SSL_PASSWORD, NULL, NULL);
 	if (st == MR_OK) st = string(&c->tls_server_name, o, MR_OPT_SSL_SERVER_NAME, NULL, NULL);
 	if (st == MR_OK) st = string(&c->tls_min_version, o, MR_OPT_SSL_MIN_VERSION, NULL, NULL);
 	if (st != MR_OK) return st;

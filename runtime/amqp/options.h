@@ -55,6 +55,8 @@
 	X(SSL_CERTFILE, "ssl_options.certfile", STRING, 0, 0, "",                                  \
 		"PEM file of the client certificate")                                              \
 	X(SSL_KEYFILE, "ssl_options.keyfile", STRING, 0, 0, "in certfile", "PEM file of its key")  \
+	X(SSL_PASSWORD, "ssl_options.password", STRING, 0, 0, "",                                  \
+		"password of an encrypted keyfile")                                                \
 	X(SSL_VERIFY, "ssl_options.verify", BOOLEAN, 0, 0, "true",                                 \
 		"verify the broker's certificate and name")                                        \
 	X(SSL_SERVER_NAME, "ssl_options.server_name", STRING, 0, 0, "the host",                    \

@@ -382,6 +382,13 @@ enum mr_session_state mr_session_state(const struct mr_session *s) { return s->s
 
 const mr_error *mr_session_error(const struct mr_session *s) { return &s->error; }
 
+mr_table *mr_session_take_properties(struct mr_session *s)
+{
+	mr_table *properties = s->handshake.server_properties;
+	s->handshake.server_properties = NULL;
+	return properties;
+}
+
 const struct mr_handshake *mr_session_handshake(const struct mr_session *s)
 {
 	return &s->handshake;

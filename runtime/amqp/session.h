@@ -65,6 +65,8 @@ enum mr_session_state mr_session_state(const struct mr_session *s);
 const mr_error *mr_session_error(
 	const struct mr_session *s); /* why it closed; kind MR_OK: we did */
 const struct mr_handshake *mr_session_handshake(const struct mr_session *s);
+mr_table *mr_session_take_properties(
+	struct mr_session *s); /* *gives* those of the server; NULL: no more */
 bool mr_session_has_channel(const struct mr_session *s, uint16_t number);
 /* Does the broker know this consumer of the host's? And how many has it in all? */
 bool mr_session_has_consumer(const struct mr_session *s, uint16_t channel, uint32_t consumer);

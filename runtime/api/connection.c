@@ -23,6 +23,11 @@ static enum mr_status send_seed(mr_connection *c)
 	return MR_OK;
 }
 
+static void warm_tls(const struct mr_config *c)
+{
+	if (c->tls && c->tls_verify && !c->tls_ca) mr_engine_warm_tls();
+}
+
 int mr_connection_new(mr_runtime *rt, const mr_options *options, mr_connection **out,
 	mr_error *error)
 {
@@ -52,6 +57,7 @@ int mr_connection_new(mr_runtime *rt, const mr_options *options, mr_connection *
 		goto fail;
 	}
 	rt->loop_mode += config->heartbeat_in_loop;
+	warm_tls(config);
 	*out = c;
 	return MR_OK;
 fail:
@@ -98,14 +104,15 @@ int mr_connection_inherit(mr_connection *c, mr_connection *from)
 	return st;
 }
 
-static enum mr_status send_secret(mr_connection *c, uint64_t token, const char *secret, size_t size,
+static enum mr_status send_secret(mr_connection *c, uint64_t token, mr_slice secret, int which,
 	mr_msec deadline)
 {
 	struct mr_command cmd = {.type = MR_CMD_SECRET, .connection = c->number, .token = token};
-	if (size && memchr(secret, 0, size)) return MR_BAD_ARGUMENT;
-	char *copy = mr_strdup_n(secret, size);
+	if (secret.size && memchr(secret.data, 0, secret.size)) return MR_BAD_ARGUMENT;
+	char *copy = mr_strdup_n(secret.data, secret.size);
 	if (!copy) return MR_NO_MEMORY;
 	cmd.data = copy;
+	cmd.flags = (uint16_t)which;
 	cmd.deadline = deadline;
 	enum mr_status st = mr_command_send(c->rt, &cmd);
 	if (st != MR_OK) mr_free(copy);
@@ -113,30 +120,35 @@ static enum mr_status send_secret(mr_connection *c, uint64_t token, const char *
 }
 
 /* The connection's, and that of its pool. */
-static enum mr_status renew(mr_connection *c, uint64_t token, const char *secret, size_t size,
+static enum mr_status renew(mr_connection *c, uint64_t token, mr_slice secret, int which,
 	mr_msec deadline)
 {
 	mr_connection *other;
 	size_t at = 0;
-	enum mr_status st = send_secret(c, token, secret, size, deadline);
+	enum mr_status st = send_secret(c, token, secret, which, deadline);
 	if (st != MR_OK || !c->pool) return st;
 	while ((other = mr_map_next(&c->rt->connections, &at, NULL)))
-		if (other != c && other->pool == c->pool) send_secret(other, 0, secret, size, 0);
-	mr_pool_password(c->pool, secret, size);
+		if (other != c && other->pool == c->pool) send_secret(other, 0, secret, which, 0);
+	mr_pool_secret(c->pool, secret, which);
 	return MR_OK;
 }
 
 int mr_connection_password(mr_connection *c, const char *secret, size_t size)
 {
-	return renew(c, 0, secret, size, 0);
+	return renew(c, 0, mr_slice_of(secret, size), MR_SECRET_LOGIN, 0);
+}
+
+int mr_connection_key_password(mr_connection *c, const char *secret, size_t size)
+{
+	return renew(c, 0, mr_slice_of(secret, size), MR_SECRET_KEY, 0);
 }
 
 int mr_connection_update_secret(mr_connection *c, uint64_t token, const char *secret, size_t size,
 	double timeout)
 {
 	mr_msec wait = timeout > 0 ? mr_msec_of(timeout) : c->config->rpc_timeout;
-	return mr_is_token(token) ? (int)renew(c, token, secret, size, mr_clock_now() + wait)
-	                          : MR_BAD_ARGUMENT;
+	if (!mr_is_token(token)) return MR_BAD_ARGUMENT;
+	return renew(c, token, mr_slice_of(secret, size), MR_SECRET_LOGIN, mr_clock_now() + wait);
 }
 
 void mr_connection_free(mr_connection *c)

@@ -100,7 +100,7 @@ void mr_pool_forget_connection(mr_connection *c);
 void mr_pool_forget_channel(mr_channel *ch);
 void mr_pool_inherit(mr_connection *c, mr_connection *from); /* c takes its place */
 /* Of the connections to come. Without memory for it they begin with the one before. */
-void mr_pool_password(struct mr_pool *pool, const char *secret, size_t size);
+void mr_pool_secret(struct mr_pool *pool, mr_slice secret, int which);
 /* An MR_EV_DONE: the next step of an acquire. False: the host need not see it. */
 bool mr_pool_answer(mr_runtime *rt, mr_event *event);
 void mr_pools_free(mr_runtime *rt); /* with the runtime */

@@ -142,9 +142,10 @@ void mr_pool_forget_connection(mr_connection *c)
 	if (!item->token) free_item(item);
 }
 
-void mr_pool_password(struct mr_pool *pool, const char *secret, size_t size)
+void mr_pool_secret(struct mr_pool *pool, mr_slice secret, int which)
 {
-	mr_options_string(pool->options, "password", secret, size, NULL);
+	const char *name = which == MR_SECRET_KEY ? "ssl_options.password" : "password";
+	mr_options_string(pool->options, name, secret.data, secret.size, NULL);
 }
 
 /* The old one stays known to the pool of its channels, until it is freed. */

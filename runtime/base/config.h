@@ -35,7 +35,8 @@ struct mr_config {
 	mr_table *client_properties;          /* NULL: none */
 	bool tls, tls_verify;
 	char *tls_ca, *tls_cert, *tls_key, *tls_server_name, *tls_min_version; /* NULL: not given */
-	uint16_t heartbeat;                                                    /* seconds */
+	char *tls_password;     /* of an encrypted key; likewise */
+	uint16_t heartbeat;     /* seconds */
 	bool heartbeat_in_loop; /* heartbeat_mode = "loop" */
 	bool insist;
 	uint16_t channel_max;

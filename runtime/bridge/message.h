@@ -11,6 +11,11 @@
 /* The token of a request that no host made: its end is told to nobody. */
 #define MR_TOKEN_NOBODY UINT64_MAX
 
+enum {
+	MR_SECRET_LOGIN,
+	MR_SECRET_KEY
+}; /* of a MR_CMD_SECRET: the password, that of the key file */
+
 enum mr_command_type {
 	MR_CMD_LINK_NEW,   /* data: struct mr_link_seed *, taken */
 	MR_CMD_LINK_OPEN,  /* token */
@@ -19,7 +24,7 @@ enum mr_command_type {
 	MR_CMD_CHANNEL_OPEN,  /* token, epoch, deadline */
 	MR_CMD_CHANNEL_CLOSE, /* token, deadline */
 	MR_CMD_REQUEST,       /* token, deadline; data: struct mr_request_copy *, taken */
-	MR_CMD_SECRET, /* data: a secret, taken; token and deadline, 0: for the next connect only */
+	MR_CMD_SECRET, /* data: a secret, taken; flags: which; token and deadline, 0: for the next connect only */
 	MR_CMD_RETRY, /* number: ms to the next try, UINT64_MAX: none; flags 1: the host decides, ever */
 	MR_CMD_INHERIT,  /* number: the connection whose declares and bindings become this one's */
 	MR_CMD_FORGET,   /* number: a consumer that is not to come back */

@@ -110,7 +110,8 @@ static enum mr_status load_tls(struct listener *l, const struct mr_server_call *
 {
 	struct mr_tls_options o = {.certfile = c->certfile,
 		.keyfile = c->keyfile,
-		.no_verify = true};
+		.no_verify = true,
+		.is_server = true};
 	return c->certfile ? mr_tls_context_open(&l->tls, &o, error) : MR_OK;
 }
 

@@ -173,8 +173,8 @@ void mr_link_broken(struct mr_link *link, const mr_error *why)
 static bool leaves_unencrypted(const struct mr_link *link)
 {
 	const struct mr_dial *d = &link->dial;
-	if (link->config->tls || d->address >= d->address_count) return false;
-	const struct sockaddr_storage *a = &d->addresses[d->address].storage;
+	if (link->config->tls || !d->peer.size) return false;
+	const struct sockaddr_storage *a = &d->peer.storage;
 	if (a->ss_family == AF_INET)
 		return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >>
 		               24 !=
@@ -207,14 +207,16 @@ static void opened(struct mr_link *link)
 	link->is_blocked = false;
 	mr_timer_stop(&link->patience);
 	mr_timer_stop(&link->greeting);
+	mr_dial_worked(&link->dial);
 	if (o) {
-		o->server_properties =
-			hs->server_properties ? mr_table_copy(hs->server_properties) : NULL;
+		o->server_properties = mr_session_take_properties(link->session);
 		o->channel_max = hs->channel_max;
 		o->frame_max = hs->frame_max;
 		mr_dial_host(&link->dial, o->host, sizeof o->host);
 		log_connected(link, o->host);
 	}
+	/* What the handshake needed is not kept for a thousand idle connections. */
+	mr_buffer_trim(mr_session_output(link->session), 0);
 	mr_session_deaf(link->session, link->engine->deaf, mr_engine_now(link->engine));
 	bool is_back = link->recovery.was_open;
 	mr_link_tell_state(link, MR_CONNECTION_OPEN, MR_OK, o);

@@ -101,16 +101,24 @@ static void close_channel(struct mr_link *link, const struct mr_command *c)
 		mr_link_tell_closed(link, c->channel, c->token, &link->error);
 }
 
+static void replace_secret(char **at, char *secret)
+{
+	if (*at) memset(*at, 0, strlen(*at));
+	mr_free(*at);
+	*at = secret;
+}
+
 /* The link owns its configuration; nobody else reads the password. What is not open says it at the next
  * connect. */
 static void take_secret(struct mr_link *link, const struct mr_command *c)
 {
 	mr_error none = {0};
-	char *old = link->config->password;
-	link->config->password = c->data;
+	if (c->flags == MR_SECRET_KEY) {
+		replace_secret(&link->config->tls_password, c->data);
+		return;
+	}
+	replace_secret(&link->config->password, c->data);
 	link->login.password = mr_slice_str(c->data);
-	memset(old, 0, strlen(old));
-	mr_free(old);
 	if (!c->token) return;
 	if (link->session && link->state == MR_LINK_OPEN)
 		mr_session_update_secret(link->session, c->token, link->login.password,

@@ -9,7 +9,6 @@
 #include "bridge/ending.h"
 #include "engine/engine.h"
 #include "engine/link.h"
-#include "net/tls.h"
 
 #define LINGER 0.005            /* s: how late a command of a busy host is seen at most */
 #define IN_FLIGHT_MAX 65536     /* deliveries at the host before the links stop reading */
@@ -360,6 +359,7 @@ static void free_engine(struct mr_engine *e)
 	free_barren(e, 0);
 	mr_checkup_fini(&e->checkup);
 	mr_server_release(e->server);
+	mr_tls_store_fini(&e->tls);
 	mr_resolver_close(e->resolver);
 	ev_io *io;
 	for (at = 0; (io = mr_map_next(&e->resolver_watchers, &at, NULL));) mr_free(io);
@@ -402,6 +402,8 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 		.level = MR_LOG_WARN};
 	e->dispatch.bridge = bridge;
 	mr_list_init(&e->dirty);
+	mr_tls_store_init(&e->tls);
+	mr_list_init(&e->shake_line);
 	mr_list_init(&e->barren);
 	e->loop = ev_loop_new(EVFLAG_NOENV | EVFLAG_NOSIGMASK);
 	if (mr_buffer_reserve(&e->scratch, MR_READ_CHUNK) != MR_OK || !e->loop ||
@@ -433,6 +435,8 @@ fail:
 	return mr_error_set(error, st, MR_SCOPE_NONE, 0, "cannot start a runtime: %s",
 		mr_status_text(st));
 }
+
+void mr_engine_warm_tls(void) { mr_tls_warm(); }
 
 struct mr_writer *mr_engine_join(struct mr_engine *e)
 {

@@ -22,6 +22,7 @@
 #include "engine/watch.h"
 #include "engine/writer.h"
 #include "net/resolve.h"
+#include "net/tls.h"
 
 /* One read's worth. A quarter of a megabyte holds about 1500 deliveries of 100 bytes. */
 #define MR_READ_CHUNK (256 * 1024)
@@ -43,6 +44,9 @@ struct mr_engine {
 	struct mr_node barren;    /* seeds of links that memory did not suffice for */
 	struct mr_buffer scratch; /* where reads land; always empty */
 	mr_server *server;        /* of memory:// without a name */
+	struct mr_tls_store tls;
+	unsigned shaking;          /* TLS handshakes that go on */
+	struct mr_node shake_line; /* dials that wait for theirs */
 	struct mr_resolver *resolver;
 	struct mr_map resolver_watchers; /* ev_io by descriptor */
 	ev_io wake_io;

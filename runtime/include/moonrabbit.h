@@ -470,7 +470,9 @@ MR_API int mr_connection_retry(mr_connection *c, double seconds);
 MR_API int mr_connection_inherit(mr_connection *c, mr_connection *from);
 /* The password of the next connect; also that of the other connections of its pool, present and future. */
 MR_API int mr_connection_password(mr_connection *c, const char *secret, size_t size);
-/* The same, and the open connection is told (connection.update-secret), such as a token renewed. MR_EV_DONE
+/* The password of its encrypted key file (ssl_options.keyfile) from the next connect on; likewise. */
+MR_API int mr_connection_key_password(mr_connection *c, const char *secret, size_t size);
+/* As mr_connection_password, and the open connection is told (connection.update-secret), such as a token renewed. MR_EV_DONE
  * with MR_OK: the broker has taken it, or the connection is away and says it at its next connect. */
 MR_API int mr_connection_update_secret(mr_connection *c, uint64_t token, const char *secret,
 	size_t size, double timeout);

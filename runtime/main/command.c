@@ -207,9 +207,15 @@ static void set_path(lua_State *L, const char *folder)
 	lua_pop(L, 2);
 }
 
-/* Everybody on the machine may read a process's arguments: the password within a URL is wiped. */
+/* Everybody on the machine may read a process's arguments: the passwords within a URL are wiped. */
 static void hide_password(char *argument)
 {
+	static const char key[] = "password=";
+	char *at_key = strstr(argument, "://") ? argument : NULL;
+	while (at_key && (at_key = strcasestr(at_key, key))) {
+		at_key += sizeof key - 1;
+		memset(at_key, '*', strcspn(at_key, "&"));
+	}
 	char *user = strstr(argument, "://");
 	char *at = user ? strrchr(user, '@') : NULL;
 	char *colon = at ? memchr(user + 3, ':', (size_t)(at - user - 3)) : NULL;

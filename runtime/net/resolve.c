@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 
 #include "base/alloc.h"
@@ -15,18 +16,33 @@
 
 #define TRY_TIME 2000 /* ms for one server to answer; c-ares doubles it on the second try */
 #define TRIES 2
+#define RESOLV_CONF "/etc/resolv.conf"
+
+/* How a file looks: another one is to be read again. Zeroed: it is not there. */
+struct look {
+	struct timespec modified;
+	off_t size;
+	ino_t inode;
+	dev_t device;
+};
 
 struct mr_resolver {
 	ares_channel channel;
 	mr_resolver_watch *watch;
 	void *owner;
 	struct mr_node lookups;
-	bool closing;
+	struct mr_node again; /* lookups that are asked of the channel to come */
+	const char *file;     /* resolv.conf */
+	struct look
+		look; /* of it, when the channel was made; c-ares opens the hosts file at each lookup */
+	unsigned answering; /* within a call from the channel, which must not go now */
+	bool remaking;
 };
 
 struct mr_lookup {
 	struct mr_node node; /* in the resolver's lookups, until it was answered */
-	mr_resolved *done;   /* NULL: cancelled */
+	struct mr_resolver *resolver;
+	mr_resolved *done; /* NULL: cancelled */
 	void *owner;
 	uint16_t port;
 	char host[256];
@@ -44,22 +60,44 @@ static void on_socket(void *data, ares_socket_t fd, int readable, int writable)
 	r->watch(r->owner, fd, (readable ? MR_WANT_READ : 0u) | (writable ? MR_WANT_WRITE : 0u));
 }
 
+static struct look look_at(const char *file)
+{
+	struct stat s;
+	if (stat(file, &s) != 0) return (struct look){0};
+	return (struct look){s.st_mtim, s.st_size, s.st_ino, s.st_dev};
+}
+
+static bool is_same(const struct look *a, const struct look *b)
+{
+	return a->modified.tv_sec == b->modified.tv_sec &&
+	       a->modified.tv_nsec == b->modified.tv_nsec && a->size == b->size &&
+	       a->inode == b->inode && a->device == b->device;
+}
+
+static int open_channel(struct mr_resolver *r, ares_channel *out)
+{
+	struct ares_options options = {.timeout = TRY_TIME, .tries = TRIES};
+	int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB;
+	options.sock_state_cb = on_socket;
+	options.sock_state_cb_data = r;
+	options.resolvconf_path = (char *)(uintptr_t)r->file; /* copied */
+	return ares_init_options(out, &options, mask | ARES_OPT_RESOLVCONF);
+}
+
 enum mr_status mr_resolver_open(struct mr_resolver **out, mr_resolver_watch *watch, void *owner,
 	mr_error *error)
 {
 	struct mr_resolver *r = mr_calloc(1, sizeof *r);
 	if (!r) return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
-	struct ares_options options = {.timeout = TRY_TIME, .tries = TRIES};
-	options.sock_state_cb = on_socket;
-	options.sock_state_cb_data = r;
 	r->watch = watch;
 	r->owner = owner;
+	r->file = RESOLV_CONF;
 	mr_list_init(&r->lookups);
+	mr_list_init(&r->again);
 	pthread_once(&library_once, init_library);
+	r->look = look_at(r->file); /* before it is read: what changes meanwhile is read again */
 	int rc = library_status;
-	if (rc == ARES_SUCCESS)
-		rc = ares_init_options(&r->channel, &options,
-			ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB);
+	if (rc == ARES_SUCCESS) rc = open_channel(r, &r->channel);
 	if (rc == ARES_SUCCESS) {
 		*out = r;
 		return MR_OK;
@@ -77,7 +115,6 @@ void mr_resolver_close(struct mr_resolver *r)
 {
 	struct mr_node *node;
 	if (!r) return;
-	r->closing = true;
 	ares_destroy(
 		r->channel); /* calls back for every pending lookup, which then leaves the list */
 	while ((node = mr_list_shift(&r->lookups)))
@@ -90,6 +127,8 @@ enum mr_status mr_resolver_servers(struct mr_resolver *r, const char *servers)
 	return ares_set_servers_ports_csv(r->channel, servers) == ARES_SUCCESS ? MR_OK
 	                                                                       : MR_BAD_ARGUMENT;
 }
+
+void mr_resolver_file(struct mr_resolver *r, const char *file) { r->file = file; }
 
 /* ---- answers ---- */
 
@@ -124,10 +163,16 @@ static void tell_found(struct mr_lookup *l, const struct ares_addrinfo *info)
 static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *info)
 {
 	struct mr_lookup *l = arg;
+	struct mr_resolver *r = l->resolver;
 	mr_error error = {0};
 	int system;
 	(void)timeouts;
 	mr_list_remove(&l->node);
+	if (r->remaking && l->done) {
+		mr_list_append(&r->again, &l->node);
+		return;
+	}
+	r->answering++;
 	bool silent = !l->done || status == ARES_EDESTRUCTION || status == ARES_ECANCELLED;
 	if (!silent && status == ARES_SUCCESS) {
 		tell_found(l, info);
@@ -140,8 +185,38 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 			"cannot resolve \"%s\": %s", l->host, ares_strerror(status));
 		l->done(l->owner, NULL, 0, &error);
 	}
+	r->answering--;
 	if (info) ares_freeaddrinfo(info);
 	mr_free(l);
+}
+
+static void ask(struct mr_resolver *r, struct mr_lookup *l)
+{
+	char service[8];
+	const struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC,
+		.ai_socktype = SOCK_STREAM,
+		.ai_flags = ARES_AI_NUMERICSERV};
+	snprintf(service, sizeof service, "%u", l->port);
+	mr_list_append(&r->lookups, &l->node);
+	ares_getaddrinfo(r->channel, l->host, service, &hints, on_answer, l);
+}
+
+/* Other name servers are asked from here on, also for what was asked of those before. */
+static void heed_changes(struct mr_resolver *r)
+{
+	ares_channel fresh;
+	struct mr_node *node;
+	struct look now = look_at(r->file);
+	if (is_same(&now, &r->look) || r->answering) return;
+	if (open_channel(r, &fresh) != ARES_SUCCESS)
+		return; /* those before, then, and a try next time */
+	r->look = now;
+	r->remaking = true;
+	ares_destroy(r->channel);
+	r->remaking = false;
+	r->channel = fresh;
+	while ((node = mr_list_shift(&r->again)))
+		ask(r, mr_container(node, struct mr_lookup, node));
 }
 
 static bool is_literal(const char *host, uint16_t port, struct mr_address *out)
@@ -177,7 +252,6 @@ enum mr_status mr_resolve(struct mr_resolver *r, const char *host, uint16_t port
 {
 	struct mr_address known[2];
 	mr_error none = {0};
-	char service[8];
 	*out = NULL;
 	if (is_literal(host, port, &known[0])) {
 		done(owner, known, 1, &none);
@@ -189,17 +263,14 @@ enum mr_status mr_resolve(struct mr_resolver *r, const char *host, uint16_t port
 	}
 	struct mr_lookup *l = mr_calloc(1, sizeof *l);
 	if (!l) return MR_NO_MEMORY;
+	heed_changes(r);
+	l->resolver = r;
 	l->done = done;
 	l->owner = owner;
 	l->port = port;
 	snprintf(l->host, sizeof l->host, "%s", host);
-	snprintf(service, sizeof service, "%u", port);
-	struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC,
-		.ai_socktype = SOCK_STREAM,
-		.ai_flags = ARES_AI_NUMERICSERV};
 	/* The answer may come, and free the lookup, before the call returns: the list says which. */
-	mr_list_append(&r->lookups, &l->node);
-	ares_getaddrinfo(r->channel, host, service, &hints, on_answer, l);
+	ask(r, l);
 	for (struct mr_node *n = r->lookups.next; n != &r->lookups; n = n->next)
 		if (n == &l->node) *out = l;
 	return MR_OK;
@@ -213,8 +284,10 @@ void mr_lookup_cancel(struct mr_lookup *lookup)
 
 void mr_resolver_process(struct mr_resolver *r, int fd, unsigned ready)
 {
+	r->answering++; /* the channel stays while it works */
 	ares_process_fd(r->channel, ready & MR_WANT_READ ? fd : ARES_SOCKET_BAD,
 		ready & MR_WANT_WRITE ? fd : ARES_SOCKET_BAD);
+	r->answering--;
 }
 
 mr_msec mr_resolver_deadline(const struct mr_resolver *r, mr_msec now)

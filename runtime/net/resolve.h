@@ -32,7 +32,9 @@ enum mr_status mr_resolver_open(struct mr_resolver **out, mr_resolver_watch *wat
 void mr_resolver_close(struct mr_resolver *resolver); /* pending lookups end without a call */
 /* Tests only: asks these servers ("127.0.0.1:5353") instead of the system's. */
 enum mr_status mr_resolver_servers(struct mr_resolver *resolver, const char *servers);
-/* Both families, the hosts file first, order as getaddrinfo would (RFC 6724 where c-ares does it). */
+/* Tests only: this file says who is asked, instead of /etc/resolv.conf; borrowed. */
+void mr_resolver_file(struct mr_resolver *resolver, const char *file);
+/* resolv.conf is read again when it has changed. Both families, the hosts file first, order as getaddrinfo would (RFC 6724 where c-ares does it). */
 enum mr_status mr_resolve(struct mr_resolver *resolver, const char *host, uint16_t port,
 	mr_resolved *done, void *owner, struct mr_lookup **out);
 void mr_lookup_cancel(struct mr_lookup *lookup); /* no call any more; takes NULL */

@@ -8,16 +8,11 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "base/alloc.h"
-
-struct mr_tls_context {
-	SSL_CTX *ctx;
-	BIO_METHOD *bio;
-	char *server_name;
-	bool no_verify;
-};
+#include "net/tls_context.h"
 
 struct tls {
 	struct mr_stream stream; /* first: a stream is its tls */
@@ -38,15 +33,6 @@ static enum mr_status fail(mr_error *error, enum mr_status kind, const char *wha
 {
 	return mr_error_set(error, kind, MR_SCOPE_CONNECTION, 0, "%s%s%s", what, detail ? ": " : "",
 		detail ? detail : "");
-}
-
-static const char *openssl_reason(void)
-{
-	unsigned long code = ERR_peek_error();
-	const char *reason = code ? ERR_reason_error_string(code) : NULL;
-	if (code && ERR_SYSTEM_ERROR(code))
-		reason = strerror(ERR_GET_REASON(code)); /* such as no file */
-	return reason ? reason : "no reason given";
 }
 
 /* ---- OpenSSL's way to the lower stream: a BIO, so that a write never raises SIGPIPE ---- */
@@ -82,89 +68,17 @@ static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
 	return command == BIO_CTRL_FLUSH ? 1 : 0;
 }
 
-/* ---- the context ---- */
+/* One for the process: OpenSSL has few numbers for kinds of BIO, and never takes one back. */
+static pthread_once_t bio_once = PTHREAD_ONCE_INIT;
+static BIO_METHOD *bio_method; /* NULL: no memory */
 
-static BIO_METHOD *make_bio(void)
+static void make_bio(void)
 {
-	BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "mr_stream");
-	if (!method) return NULL;
-	BIO_meth_set_read(method, bio_read);
-	BIO_meth_set_write(method, bio_write);
-	BIO_meth_set_ctrl(method, bio_ctrl);
-	return method;
-}
-
-static enum mr_status load_files(SSL_CTX *ctx, const struct mr_tls_options *o, mr_error *error)
-{
-	char what[400];
-	int system;
-	const char *key = o->keyfile ? o->keyfile : o->certfile;
-	const char *file = o->ca_certs;
-	if (file && SSL_CTX_load_verify_locations(ctx, file, NULL) != 1) goto bad;
-	if (!file) SSL_CTX_set_default_verify_paths(ctx);
-	/* OpenSSL says nothing of what it could not read there: every peer would be unknown. */
-	file = "the system's certificates";
-	if (!o->ca_certs && mr_lacks_descriptors(&system)) goto bad;
-	file = o->certfile;
-	if (file && SSL_CTX_use_certificate_chain_file(ctx, file) != 1) goto bad;
-	file = key;
-	if (file && SSL_CTX_use_PrivateKey_file(ctx, file, SSL_FILETYPE_PEM) != 1) goto bad;
-	if (o->certfile && SSL_CTX_check_private_key(ctx) != 1)
-		return fail(error, MR_TLS_FAILED,
-			"ssl_options: the key does not belong to the certificate", NULL);
-	return MR_OK;
-bad:
-	mr_escape(what, sizeof what, file, strlen(file));
-	if (mr_lacks_descriptors(&system))
-		return mr_error_system(error, MR_NO_DESCRIPTORS, MR_SCOPE_CONFIG, system,
-			"ssl_options: cannot read %s", what);
-	mr_error_set(error, MR_TLS_FAILED, MR_SCOPE_CONFIG, 0,
-		"ssl_options: cannot use the file %s: %s", what, openssl_reason());
-	if (error) error->recoverable = false;
-	return MR_TLS_FAILED;
-}
-
-static bool set_version(SSL_CTX *ctx, const char *version)
-{
-	int least = version && strcmp(version, "1.3") == 0 ? TLS1_3_VERSION : TLS1_2_VERSION;
-	return SSL_CTX_set_min_proto_version(ctx, least) == 1;
-}
-
-enum mr_status mr_tls_context_open(struct mr_tls_context **out, const struct mr_tls_options *o,
-	mr_error *error)
-{
-	struct mr_tls_context *c = mr_calloc(1, sizeof *c);
-	enum mr_status st = MR_NO_MEMORY;
-	ERR_clear_error();
-	if (!c || !(c->ctx = SSL_CTX_new(TLS_method())) || !(c->bio = make_bio())) goto fail;
-	if (o->server_name &&
-		!(c->server_name = mr_strdup_n(o->server_name, strlen(o->server_name))))
-		goto fail;
-	if (!set_version(c->ctx, o->min_version)) goto fail;
-	c->no_verify = o->no_verify;
-	SSL_CTX_set_mode(c->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
-					 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-					 SSL_MODE_RELEASE_BUFFERS);
-	SSL_CTX_set_verify(c->ctx, o->no_verify ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
-	SSL_CTX_set_session_cache_mode(c->ctx, SSL_SESS_CACHE_OFF);
-	st = load_files(c->ctx, o, error);
-	if (st != MR_OK) goto fail_told;
-	*out = c;
-	return MR_OK;
-fail:
-	mr_error_set(error, st, MR_SCOPE_CONNECTION, 0, "cannot set up TLS: %s", openssl_reason());
-fail_told:
-	mr_tls_context_close(c);
-	return st;
-}
-
-void mr_tls_context_close(struct mr_tls_context *c)
-{
-	if (!c) return;
-	SSL_CTX_free(c->ctx);
-	BIO_meth_free(c->bio);
-	mr_free(c->server_name);
-	mr_free(c);
+	bio_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "mr_stream");
+	if (!bio_method) return;
+	BIO_meth_set_read(bio_method, bio_read);
+	BIO_meth_set_write(bio_method, bio_write);
+	BIO_meth_set_ctrl(bio_method, bio_ctrl);
 }
 
 /* ---- errors ---- */
@@ -219,7 +133,7 @@ static enum mr_status explain(const struct tls *tls, bool shaking, mr_error *err
 	int reason = ERR_GET_REASON(ERR_peek_error());
 	if (is_alert_about_us(reason))
 		return fail(error, MR_TLS_FAILED, "the peer refused our client certificate",
-			openssl_reason());
+			mr_tls_reason());
 	if (tls->first_size && tls->first[0] != 0x15 && tls->first[0] != 0x16 && shaking)
 		return not_tls(tls, error);
 	if (shaking && reason == SSL_R_CERTIFICATE_VERIFY_FAILED) return verify_failed(tls, error);
@@ -230,8 +144,7 @@ static enum mr_status explain(const struct tls *tls, bool shaking, mr_error *err
 		if (error) *error = tls->lower_error;
 		return (enum mr_status)tls->lower_error.kind;
 	}
-	return fail(error, shaking ? MR_TLS_FAILED : MR_STREAM_LOST, "TLS failed",
-		openssl_reason());
+	return fail(error, shaking ? MR_TLS_FAILED : MR_STREAM_LOST, "TLS failed", mr_tls_reason());
 }
 
 /* ---- the stream ---- */
@@ -367,9 +280,10 @@ static bool expect_host(SSL *ssl, const char *host)
 	       X509_VERIFY_PARAM_set1_host(param, host, 0) == 1;
 }
 
-static bool attach_bio(struct tls *tls, const struct mr_tls_context *context)
+static bool attach_bio(struct tls *tls)
 {
-	BIO *bio = BIO_new(context->bio);
+	pthread_once(&bio_once, make_bio);
+	BIO *bio = bio_method ? BIO_new(bio_method) : NULL;
 	if (!bio) return false;
 	BIO_set_data(bio, tls);
 	BIO_set_init(bio, 1);
@@ -390,7 +304,7 @@ static enum mr_status open_stream(struct mr_stream **out, struct mr_tls_context 
 	tls->stream = (struct mr_stream){&tls_class, lower->fd, lower->want};
 	tls->lower = lower;
 	tls->ssl = SSL_new(context->ctx);
-	if (tls->ssl && attach_bio(tls, context) && (!name || expect_host(tls->ssl, name))) {
+	if (tls->ssl && attach_bio(tls) && (!name || expect_host(tls->ssl, name))) {
 		if (name)
 			SSL_set_connect_state(tls->ssl);
 		else
@@ -398,7 +312,7 @@ static enum mr_status open_stream(struct mr_stream **out, struct mr_tls_context 
 		*out = &tls->stream;
 		return MR_OK;
 	}
-	fail(error, MR_TLS_FAILED, "cannot set up TLS", openssl_reason());
+	fail(error, MR_TLS_FAILED, "cannot set up TLS", mr_tls_reason());
 	tls_close(&tls->stream);
 	return MR_TLS_FAILED;
 }
@@ -406,8 +320,8 @@ static enum mr_status open_stream(struct mr_stream **out, struct mr_tls_context 
 enum mr_status mr_tls_open(struct mr_stream **out, struct mr_tls_context *context,
 	struct mr_stream *lower, const char *host, mr_error *error)
 {
-	return open_stream(out, context, lower, context->server_name ? context->server_name : host,
-		error);
+	const char *name = context->options.server_name;
+	return open_stream(out, context, lower, name ? name : host, error);
 }
 
 enum mr_status mr_tls_accept(struct mr_stream **out, struct mr_tls_context *context,

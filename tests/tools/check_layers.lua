@@ -33,7 +33,8 @@ local third_party = {              -- { header, patterns of the files that may i
    { "^microhttpd%.h$", "^engine/health%." },
    { "^stdatomic%.h$", "^bridge/" },
    -- resolve: pthread_once around c-ares' global start, ending: around atexit; no thread, no lock of ours
-   { "^pthread%.h$", "^engine/", "^bridge/ending%.c$", "^broker/server%.", "^broker/registry%.c$", "^net/resolve%.c$" },
+   { "^pthread%.h$", "^engine/", "^bridge/ending%.c$", "^broker/server%.", "^broker/registry%.c$", "^net/resolve%.c$",
+      "^net/tls[%w_]*%.c$" }, -- likewise: once for the process
    { "^threads%.h$" },
    { "^lua[%w]*%.h", "^main/" },
    { "^lauxlib%.h$", "^main/" },

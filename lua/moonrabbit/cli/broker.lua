@@ -63,7 +63,7 @@ function broker.main(options)
    local handle, err = mr.testing.broker { name = "broker", listen = options.listen, certfile = options.tls_cert,
       keyfile = options.tls_key, users = wanted.users or nil, vhosts = options.vhost }
    if not handle then
-      say(tostring(err))
+      say(err.kind == "tls_failed" and err.text or tostring(err)) -- its hint is for clients
       return FAILED
    end
    handle:memory_limit(wanted.limit)

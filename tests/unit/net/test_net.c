@@ -212,6 +212,63 @@ static void test_a_lookup_that_is_cancelled_or_cut_short_is_never_heard_of(void 
 	close(silent);
 }
 
+/* The name server that is asked by now: the peer of the socket that was opened last. */
+static char asked[64];
+
+static void on_watch_asked(void *owner, int fd, unsigned want)
+{
+	struct mr_address peer = {.size = sizeof peer.storage};
+	(void)owner;
+	if (!want || getpeername(fd, (struct sockaddr *)&peer.storage, &peer.size) != 0) return;
+	mr_address_format(&peer, asked, sizeof asked);
+}
+
+static void write_file(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+/* FIELD-R14: also of those who were asked for before, and wait. */
+static void test_a_resolver_heeds_a_changed_resolv_conf(void **state)
+{
+	char path[] = "/tmp/test_net-XXXXXX", other[64];
+	struct mr_resolver *r;
+	struct mr_lookup *lookups[5] = {NULL};
+	struct found f = {0};
+	int fds = open_fds(), file = mkstemp(path);
+	long live = mr_alloc_live();
+	(void)state;
+	close(file);
+	snprintf(other, sizeof other, "%s.new", path);
+	write_file(path, "nameserver 127.0.0.2\n");
+	assert_int_equal(mr_resolver_open(&r, on_watch_asked, NULL, NULL), MR_OK);
+	mr_resolver_file(r, path);
+	assert_int_equal(mr_resolve(r, "one.test", 7, on_found, &f, &lookups[0]), MR_OK);
+	assert_string_equal(asked, "127.0.0.2:53");
+	asked[0] = 0;
+	assert_int_equal(mr_resolve(r, "two.test", 7, on_found, &f, &lookups[1]), MR_OK);
+	mr_lookup_cancel(lookups[0]);
+	write_file(path, "nameserver 127.0.0.33\n"); /* in place */
+	assert_int_equal(mr_resolve(r, "three.test", 7, on_found, &f, &lookups[2]), MR_OK);
+	assert_string_equal(asked, "127.0.0.33:53");
+	assert_int_equal(f.calls, 0);
+	write_file(other, "nameserver 127.0.0.44\n"); /* another file in its place */
+	assert_int_equal(rename(other, path), 0);
+	assert_int_equal(mr_resolve(r, "four.test", 7, on_found, &f, &lookups[3]), MR_OK);
+	assert_string_equal(asked, "127.0.0.44:53");
+	assert_int_equal(unlink(path), 0); /* none: the loopback, as resolv.conf(5) says */
+	assert_int_equal(mr_resolve(r, "five.test", 7, on_found, &f, &lookups[4]), MR_OK);
+	assert_string_equal(asked, "127.0.0.1:53");
+	for (int i = 1; i < 5; i++) assert_non_null(lookups[i]);
+	mr_resolver_close(r);
+	assert_int_equal(f.calls, 0);
+	assert_int_equal(mr_alloc_live(), live);
+	assert_int_equal(open_fds(), fds);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -221,6 +278,7 @@ int main(void)
 		cmocka_unit_test(test_a_port_without_a_listener_refuses),
 		cmocka_unit_test(test_literals_and_localhost_need_no_server),
 		cmocka_unit_test(test_a_lookup_that_is_cancelled_or_cut_short_is_never_heard_of),
+		cmocka_unit_test(test_a_resolver_heeds_a_changed_resolv_conf),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
