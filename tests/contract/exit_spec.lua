@@ -54,6 +54,11 @@ describe("os.exit", function()
       for _, text in ipairs {
          "local ch = conn:channel() ch:confirm_select() for i = 1, 30 do assert(ch:publish_async('', QUEUE, 'm')) end os.exit(4)",
          "local out = mr.publisher { connection = conn, routing_key = QUEUE } for i = 1, 30 do out:publish_async('m') end os.exit(4)",
+         "mr.after(0, function() local out = mr.publisher { connection = conn, routing_key = QUEUE } "
+            .. "for i = 1, 30 do out:publish_async('m') end "
+            .. "os.exit(4) end)",
+         "coroutine.wrap(function() local out = mr.publisher { routing_key = QUEUE } for i = 1, 30 do out:publish_async('m') end "
+            .. "os.exit(4) end)()",
          "mr.spawn(function() local out = mr.publisher { routing_key = QUEUE } for i = 1, 30 do out:publish_async('m') end os.exit(4) end)",
       } do
          local q, has = queue_of(broker.channel())
@@ -77,6 +82,13 @@ describe("os.exit", function()
       ]])
       assert.equal(5, code, out)
       has(3)
+   end)
+
+   it("where nothing can wait sends what was handed over, and keeps the code (FIELD-H4)", function()
+      local q, has = queue_of(broker.channel())
+      local code, out = by_command(q, THIRTY .. "mr.after(0, function() table.sort({ 2, 1 }, function() os.exit(6) end) end)")
+      assert.equal(6, code, out)
+      has(30)
    end)
 
    it("takes true, false, nothing, and refuses what is no code (FIELD-H4)", function()

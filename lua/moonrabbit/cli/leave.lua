@@ -4,19 +4,29 @@
 -- close. Here the publishes that are still on their way there, or not confirmed yet, are waited for.
 local C = require("moonrabbit.ffi").C
 local drain = require "moonrabbit.drain"
+local limit = require "moonrabbit.limit"
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
+local task = require "moonrabbit.task"
 
 local leave = {}
 
 local MOMENT = 1 -- seconds
 
-local is_leaving = false
+local POLL = 0.005   -- seconds between two looks of a task
+
+--- The exit code that was asked for, while a task waits: the command may end before it does.
+leave.code = nil
+
+-- The main chunk drives the loop; a task waits, and others do.
+local function let_others_work(seconds)
+   if task.is_inside() then loop.sleep(math.min(seconds, POLL)) else loop.pump(seconds) end
+end
 
 local function flush()
    drain.ask() -- no more messages
    local deadline = C.mr_now() + MOMENT
-   while drain.outstanding() > 0 and C.mr_now() < deadline do loop.pump(math.max(0, deadline - C.mr_now())) end
+   while drain.outstanding() > 0 and C.mr_now() < deadline do let_others_work(math.max(0, deadline - C.mr_now())) end
    local left = drain.outstanding()
    if left > 0 then log.error("left by os.exit", { publishes = left, text = "not confirmed within a second: may be lost" }) end
 end
@@ -35,10 +45,11 @@ end
 function leave.install(process)
    function os.exit(code, close) -- luacheck: ignore 122
       local number = code_of(code)
-      if loop.is_running() and not is_leaving then
-         is_leaving = true
-         local ok, why = pcall(flush) -- whatever becomes of it: this never returns
-         if not ok then io.stderr:write("moonrabbit: os.exit: ", tostring(why), "\n") end
+      if loop.is_running() and not leave.code then
+         leave.code = number
+         -- Whatever becomes of it, this never returns. Where nothing can wait, such as in a sort, nothing is waited for.
+         local ok, why = pcall(limit.apart, flush)
+         if not ok then log.warn("os.exit waits for no publishes", { error = tostring(why) }) end
       end
       process.leave(number, close and true or false)
    end

@@ -196,7 +196,7 @@ function run.main(options)
       code = serve_pages(mr, where) or main(mr, wanted, where)
    end
    require("moonrabbit.loop").close(1)
-   return code
+   return require("moonrabbit.cli.leave").code or code
 end
 
 return run
