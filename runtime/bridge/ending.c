@@ -76,6 +76,13 @@ static int open_event(atomic_int *at)
 	return none;
 }
 
+static enum mr_status no_watch(mr_error *error, int system)
+{
+	bool is_full = system == EMFILE || system == ENFILE;
+	return mr_error_system(error, is_full ? MR_NO_DESCRIPTORS : MR_NO_MEMORY, MR_SCOPE_NONE,
+		system, "cannot watch the process's end");
+}
+
 enum mr_status mr_ending_enter(enum mr_ending_who who, int *fd, mr_error *error)
 {
 	pthread_once(&once, register_handlers);
@@ -83,8 +90,7 @@ enum mr_status mr_ending_enter(enum mr_ending_who who, int *fd, mr_error *error)
 		return mr_error_set(error, MR_CLOSED, MR_SCOPE_NONE, 0, "the process ends");
 	*fd = once_failed ? -1 : open_event(&groups[who].fd);
 	if (*fd < 0 || open_event(&groups[who].left) < 0)
-		return mr_error_system(error, MR_NO_MEMORY, MR_SCOPE_NONE,
-			once_failed ? once_failed : errno, "cannot watch the process's end");
+		return no_watch(error, once_failed ? once_failed : errno);
 	atomic_fetch_add(&groups[who].threads, 1);
 	return MR_OK;
 }
