@@ -98,7 +98,7 @@ void mr_runtime_free(mr_runtime *rt, double timeout)
 	mr_free(rt);
 }
 
-int mr_runtime_fd(const mr_runtime *rt) { return rt->bridge.host.fd; }
+int mr_runtime_fd(const mr_runtime *rt) { return mr_is_forked(rt) ? -1 : rt->bridge.host.fd; }
 
 /* ---- commands ---- */
 

@@ -8,7 +8,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
+
+#include "base/descriptor.h"
 
 #define SLACK 500       /* ms beyond MR_ENDING_TIME, for a thread that is at something long */
 #define BROKER_TIME 200 /* ms */
@@ -50,10 +51,8 @@ static void at_exit(void)
 static void in_child(void)
 {
 	for (int i = 0; i < MR_ENDING_KINDS; i++) {
-		int fds[] = {atomic_exchange(&groups[i].fd, -1),
-			atomic_exchange(&groups[i].left, -1)};
-		if (fds[0] >= 0) close(fds[0]);
-		if (fds[1] >= 0) close(fds[1]);
+		atomic_store(&groups[i].fd, -1); /* base/descriptor has closed both */
+		atomic_store(&groups[i].left, -1);
 		atomic_store(&groups[i].threads, 0);
 	}
 	is_ours = false;
@@ -70,9 +69,9 @@ static int open_event(atomic_int *at)
 {
 	int none = -1, fd = atomic_load(at);
 	if (fd >= 0) return fd;
-	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	fd = mr_descriptor_claim(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	if (fd < 0 || atomic_compare_exchange_strong(at, &none, fd)) return fd;
-	close(fd);
+	mr_descriptor_close(fd);
 	return none;
 }
 

@@ -6,17 +6,19 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/descriptor.h"
+
 enum mr_status mr_wake_open(struct mr_wake *wake, mr_error *error)
 {
 	atomic_init(&wake->asleep, false);
-	wake->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	wake->fd = mr_descriptor_claim(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
 	if (wake->fd >= 0) return MR_OK;
 	return mr_error_system(error, MR_NO_MEMORY, MR_SCOPE_NONE, errno, "cannot make an eventfd");
 }
 
 void mr_wake_close(struct mr_wake *wake)
 {
-	if (wake->fd >= 0) close(wake->fd);
+	mr_descriptor_close(wake->fd);
 	wake->fd = -1;
 }
 

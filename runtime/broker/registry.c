@@ -17,6 +17,12 @@ struct registered {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct mr_node all = {&all, &all};
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* A child must not find it locked by a thread that it does not have. */
+static void hold(void) { pthread_mutex_lock(&lock); }
+static void let_go(void) { pthread_mutex_unlock(&lock); }
+static void watch_forks(void) { pthread_atfork(hold, let_go, let_go); }
 
 static struct registered *find(const char *name)
 {
@@ -49,6 +55,7 @@ static enum mr_status add(struct registered **out, const char *name, mr_error *e
 
 enum mr_status mr_server_acquire(mr_server **out, const char *name, mr_error *error)
 {
+	pthread_once(&once, watch_forks);
 	pthread_mutex_lock(&lock);
 	struct registered *r = find(name);
 	enum mr_status st = r ? MR_OK : add(&r, name, error);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/descriptor.h"
 #include "bridge/ending.h"
 #include "broker/peer.h"
 #include "broker/report.h"
@@ -67,7 +68,7 @@ static void close_listener(struct listener *l)
 	if (l->fd >= 0) {
 		ev_io_stop(l->server->wire.loop, &l->io);
 		ev_timer_stop(l->server->wire.loop, &l->pause);
-		close(l->fd);
+		mr_descriptor_close(l->fd);
 	}
 	mr_tls_context_close(l->tls);
 	mr_list_remove(&l->node);
@@ -203,7 +204,7 @@ static void adopt(struct mr_server *s, int fd)
 	if (mr_tcp_adopt(&stream, fd) == MR_OK)
 		mr_peer_open(&s->wire, stream);
 	else
-		close(fd);
+		mr_descriptor_close(fd);
 }
 
 static enum mr_status no_memory(struct mr_server_call *c, enum mr_status st)
@@ -317,8 +318,7 @@ static void free_server(struct mr_server *s)
 	mr_broker_close(s->broker);
 	if (s->wire.loop) ev_loop_destroy(s->wire.loop);
 	mr_buffer_fini(&s->wire.scratch);
-	for (int i = 0; i < 2; i++)
-		if (s->mail[i] >= 0) close(s->mail[i]);
+	for (int i = 0; i < 2; i++) mr_descriptor_close(s->mail[i]);
 	mr_free(s->url);
 	mr_free(s);
 }
@@ -328,7 +328,7 @@ static void end_server(struct mr_server *s)
 {
 	struct mr_server_call *late;
 	while (read(s->mail[0], &late, sizeof late) == (ssize_t)sizeof late) {
-		close(late->done); /* connections that nobody will serve */
+		mr_descriptor_close(late->done); /* connections that nobody will serve */
 		mr_free(late);
 	}
 	free_server(s);
@@ -377,6 +377,7 @@ static enum mr_status prepare(struct mr_server *s, const char *name, int *system
 {
 	uint64_t seed = 0;
 	char url[300];
+	struct mr_descriptor_hold hold;
 	s->home = getpid();
 	s->mail[0] = s->mail[1] = -1;
 	mr_list_init(&s->listeners);
@@ -390,10 +391,12 @@ static enum mr_status prepare(struct mr_server *s, const char *name, int *system
 	if (!s->url || mr_broker_open(&s->broker, seed, mr_clock_now()) != MR_OK)
 		return MR_NO_MEMORY;
 	s->wire.broker = s->broker;
+	mr_descriptor_hold(&hold);
 	s->wire.loop = ev_loop_new(EVFLAG_NOENV | EVFLAG_NOSIGMASK);
+	mr_descriptor_let_go(&hold);
 	if (!s->wire.loop || mr_buffer_reserve(&s->wire.scratch, SCRATCH) != MR_OK)
 		return MR_NO_MEMORY;
-	if (pipe2(s->mail, O_CLOEXEC | O_NONBLOCK) != 0) {
+	if (pipe2(s->mail, O_CLOEXEC | O_NONBLOCK) != 0 || !mr_descriptor_claim_pair(s->mail)) {
 		*system = errno;
 		return MR_RESOURCE_ERROR;
 	}
@@ -441,14 +444,14 @@ enum mr_status mr_server_do(mr_server *s, struct mr_server_call *c)
 			"this broker belongs to the parent");
 	if (mr_ending_has_begun())
 		return mr_error_set(&c->error, MR_CLOSED, MR_SCOPE_NONE, 0, "the process ends");
-	c->done = eventfd(0, EFD_CLOEXEC);
+	c->done = mr_descriptor_claim(eventfd(0, EFD_CLOEXEC));
 	if (c->done < 0 || !post(s, c)) {
-		if (c->done >= 0) close(c->done);
+		mr_descriptor_close(c->done);
 		return mr_error_system(&c->error, MR_RESOURCE_ERROR, MR_SCOPE_NONE, errno,
 			"cannot reach the embedded broker");
 	}
 	while (read(c->done, &count, sizeof count) < 0 && errno == EINTR) {}
-	close(c->done);
+	mr_descriptor_close(c->done);
 	return (enum mr_status)c->error.kind;
 }
 
@@ -457,7 +460,8 @@ enum mr_status mr_server_connect(mr_server *s, int *fd, mr_error *error)
 	int pair[2];
 	struct mr_server_call *c = mr_calloc(1, sizeof *c);
 	if (!c) return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) {
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0 ||
+		!mr_descriptor_claim_pair(pair)) {
 		mr_free(c);
 		return mr_error_system(error, MR_CONNECTION_REFUSED, MR_SCOPE_CONNECTION, errno,
 			"cannot make a socket pair");
@@ -468,8 +472,8 @@ enum mr_status mr_server_connect(mr_server *s, int *fd, mr_error *error)
 		*fd = pair[0];
 		return MR_OK;
 	}
-	close(pair[0]);
-	close(pair[1]);
+	mr_descriptor_close(pair[0]);
+	mr_descriptor_close(pair[1]);
 	mr_free(c);
 	return mr_error_set(error, MR_CONNECTION_REFUSED, MR_SCOPE_CONNECTION, 0,
 		"the embedded broker has too many connections waiting");

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/descriptor.h"
 #include "net/tcp.h"
 
 static void try_host(struct mr_dial *d);
@@ -302,7 +303,7 @@ static void start_memory(struct mr_dial *d)
 	int fd = -1;
 	if (get_server(d, &server) == MR_OK && mr_server_connect(server, &fd, &d->error) == MR_OK &&
 		mr_tcp_adopt(&stream, fd) != MR_OK) {
-		close(fd);
+		mr_descriptor_close(fd);
 		mr_error_set(&d->error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
 	}
 	finish(d, stream);

@@ -6,11 +6,10 @@
 
 #include <ev.h>
 #include <microhttpd.h>
-#include <poll.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/descriptor.h"
 #include "base/list.h"
 #include "net/listen.h"
 
@@ -30,12 +29,12 @@ struct visitor { /* a connection */
 struct mr_httpd {
 	struct ev_loop *loop;
 	struct MHD_Daemon *daemon;
-	ev_io io;
+	ev_io door, io;
 	ev_timer tick; /* while there are visitors */
-	int listener;  /* the daemon's */
+	int listener;
 	struct mr_node visitors;
 	size_t visitor_count;
-	size_t accepted; /* ever */
+	bool is_exhausted; /* somebody waits, and there was no descriptor for him */
 	mr_httpd_answer *answer;
 	void *owner;
 };
@@ -54,16 +53,17 @@ static void on_visitor(void *owner, struct MHD_Connection *connection, void **sl
 {
 	struct mr_httpd *h = owner;
 	struct visitor *v = *slot;
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+		if (info) mr_descriptor_disown(info->connect_fd); /* which it closes next */
 		if (!v) return;
 		mr_list_remove(&v->node);
 		mr_free(v);
 		h->visitor_count--;
 		return;
 	}
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-	h->accepted++;
+	if (info) mr_descriptor_note(info->connect_fd);
 	v = info ? mr_calloc(1, sizeof *v) : NULL;
 	*slot = v;
 	if (!v) return; /* then its silence alone ends it */
@@ -77,20 +77,21 @@ static void on_visitor(void *owner, struct MHD_Connection *connection, void **sl
 
 /* ---- turns ---- */
 
-static bool is_waited_for(const struct mr_httpd *h)
+/* Lets in who waits. False: there is no place, or no descriptor, for one; until the next tick nothing can
+ * be done about it, and the listener would have us awake all the time. */
+static bool admit(struct mr_httpd *h)
 {
-	struct pollfd p = {.fd = h->listener, .events = POLLIN};
-	return h->visitor_count < CONNECTIONS_MAX && poll(&p, 1, 0) > 0;
-}
-
-/* Somebody waits and cannot be let in: there is no descriptor left. Until the next tick nothing can be
- * done about it, and the listener would have us awake all the time. */
-static bool is_without_descriptors(struct mr_httpd *h)
-{
-	size_t accepted = h->accepted;
-	if (!is_waited_for(h)) return false;
-	MHD_run(h->daemon);
-	return h->accepted == accepted && is_waited_for(h);
+	bool exhausted = false;
+	while (h->visitor_count < CONNECTIONS_MAX) {
+		struct sockaddr_storage from;
+		socklen_t size = sizeof from;
+		int fd = mr_listen_accept_fd(h->listener, (struct sockaddr *)&from, &size,
+			&exhausted);
+		if (fd < 0) return !exhausted;
+		mr_descriptor_disown(fd); /* it closes it; see on_visitor */
+		MHD_add_connection(h->daemon, fd, (struct sockaddr *)&from, size);
+	}
+	return false;
 }
 
 static void run(struct mr_httpd *h)
@@ -100,17 +101,24 @@ static void run(struct mr_httpd *h)
 		MHD_run(h->daemon);
 		if (MHD_get_timeout(h->daemon, &wait) != MHD_YES || wait) break;
 	}
-	bool is_paused = is_without_descriptors(h);
 	/* What it has read ahead makes no descriptor readable. */
 	if (MHD_get_timeout(h->daemon, &wait) == MHD_YES && !wait)
 		ev_feed_event(h->loop, &h->io, EV_READ);
-	if (is_paused)
-		ev_io_stop(h->loop, &h->io);
-	else
-		ev_io_start(h->loop, &h->io);
-	bool ticks = h->visitor_count || is_paused;
+	if (h->visitor_count < CONNECTIONS_MAX && !h->is_exhausted) ev_io_start(h->loop, &h->door);
+	bool ticks = h->visitor_count || h->is_exhausted;
 	if (ticks && !ev_is_active(&h->tick)) ev_timer_again(h->loop, &h->tick);
 	if (!ticks) ev_timer_stop(h->loop, &h->tick);
+}
+
+static void on_door(struct ev_loop *loop, ev_io *io, int revents)
+{
+	struct mr_httpd *h = io->data;
+	(void)revents;
+	if (!admit(h)) {
+		ev_io_stop(loop, io);
+		h->is_exhausted = h->visitor_count < CONNECTIONS_MAX;
+	}
+	run(h);
 }
 
 static void on_io(struct ev_loop *loop, ev_io *io, int revents)
@@ -124,6 +132,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int revents)
 {
 	struct mr_httpd *h = timer->data;
 	(void)revents;
+	h->is_exhausted = false;
 	while (!mr_list_is_empty(&h->visitors)) {
 		struct visitor *v = mr_container(h->visitors.next, struct visitor, node);
 		if (v->until > ev_now(loop)) break;
@@ -182,19 +191,24 @@ static enum MHD_Result on_request(void *owner, struct MHD_Connection *connection
 
 /* ---- start and end ---- */
 
-static enum mr_status start(struct mr_httpd *h, int fd)
+static enum mr_status start(struct mr_httpd *h)
 {
 	const union MHD_DaemonInfo *info = NULL;
-	h->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, h,
-		MHD_OPTION_LISTEN_SOCKET, (MHD_socket)fd, MHD_OPTION_CONNECTION_LIMIT,
-		(unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, SILENCE,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_MAX,
-		MHD_OPTION_NOTIFY_CONNECTION, on_visitor, h, MHD_OPTION_END);
+	struct mr_descriptor_hold hold;
+	mr_descriptor_hold(&hold);
+	h->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL,
+		on_request, h, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+		MHD_OPTION_CONNECTION_TIMEOUT, SILENCE, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)MEMORY_MAX, MHD_OPTION_NOTIFY_CONNECTION, on_visitor, h, MHD_OPTION_END);
+	mr_descriptor_let_go(&hold);
 	if (h->daemon) info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
 	if (!info) return MR_NO_MEMORY;
+	mr_descriptor_note(info->epoll_fd);
 	ev_io_init(&h->io, on_io, info->epoll_fd, EV_READ);
-	h->io.data = h;
+	ev_io_init(&h->door, on_door, h->listener, EV_READ);
+	h->io.data = h->door.data = h;
 	ev_io_start(h->loop, &h->io);
+	ev_io_start(h->loop, &h->door);
 	return MR_OK;
 }
 
@@ -214,7 +228,7 @@ enum mr_status mr_httpd_open(struct mr_httpd **out, struct ev_loop *loop, const 
 		ev_init(&h->tick, on_tick);
 		h->tick.repeat = 1;
 		h->tick.data = h;
-		st = start(h, fd);
+		st = start(h);
 	}
 	if (h && st == MR_OK) {
 		*out = h;
@@ -222,8 +236,10 @@ enum mr_status mr_httpd_open(struct mr_httpd **out, struct ev_loop *loop, const 
 	}
 	int system = 0;
 	bool lacks = mr_lacks_descriptors(&system);
-	if (!h || !h->daemon) close(fd);
-	mr_httpd_close(h);
+	if (h)
+		mr_httpd_close(h);
+	else
+		mr_descriptor_close(fd);
 	if (lacks)
 		return mr_error_system(error, MR_NO_DESCRIPTORS, MR_SCOPE_CONFIG, system,
 			"cannot serve HTTP");
@@ -236,6 +252,11 @@ void mr_httpd_close(struct mr_httpd *h)
 	if (!h) return;
 	ev_timer_stop(h->loop, &h->tick);
 	ev_io_stop(h->loop, &h->io);
-	if (h->daemon) MHD_stop_daemon(h->daemon);
+	ev_io_stop(h->loop, &h->door);
+	if (h->daemon) {
+		mr_descriptor_disown(h->io.fd); /* it closes it */
+		MHD_stop_daemon(h->daemon);
+	}
+	mr_descriptor_close(h->listener);
 	mr_free(h);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/descriptor.h"
 #include "bridge/ending.h"
 #include "engine/engine.h"
 #include "engine/link.h"
@@ -387,6 +388,7 @@ static int start_thread(struct mr_engine *e)
 
 enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge, mr_error *error)
 {
+	struct mr_descriptor_hold hold;
 	struct mr_engine *e;
 	int ending, system;
 	mr_tls_prepare();
@@ -405,7 +407,9 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 	mr_tls_store_init(&e->tls);
 	mr_list_init(&e->shake_line);
 	mr_list_init(&e->barren);
+	mr_descriptor_hold(&hold);
 	e->loop = ev_loop_new(EVFLAG_NOENV | EVFLAG_NOSIGMASK);
+	mr_descriptor_let_go(&hold);
 	if (mr_buffer_reserve(&e->scratch, MR_READ_CHUNK) != MR_OK || !e->loop ||
 		mr_delivery_pool_open(&e->pool) != MR_OK)
 		goto fail;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/descriptor.h"
 #include "base/slice.h"
 
 #define LIMIT 10000   /* ms: the default */
@@ -73,10 +74,10 @@ static bool is_running(pid_t thread)
 {
 	char path[64], text[512];
 	snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)thread);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = mr_descriptor_claim(open(path, O_RDONLY | O_CLOEXEC));
 	if (fd < 0) return true;
 	ssize_t n = read(fd, text, sizeof text - 1);
-	close(fd);
+	mr_descriptor_close(fd);
 	if (n <= 0) return true;
 	text[n] = '\0';
 	const char *name_end = strrchr(text, ')'); /* 4711 (a name) R 1 ... */

@@ -10,6 +10,13 @@
  * they may hold NUL bytes and are copied unless said otherwise. *borrows*, *takes* and *gives* say
  * who owns what: a taking call that fails takes nothing.
  *
+ * Forks: a child that does not call exec has no thread of ours. Its copies of our descriptors are closed
+ * before fork returns to it, so that the parent's connections end when the parent says so; each call on what
+ * it inherited fails with MR_FORKED (those without a status do nothing), and no state of the parent's is
+ * touched. It may make a runtime of its own.
+ *
+ * Descriptors: ours are never 0, 1 or 2, whether or not the process has them.
+ *
  * Requests that the broker answers take a `token`, a number of the host's choice from 1 to 2^63 - 1.
  * Each ends with exactly one MR_EV_DONE event that carries it, at the latest when its time is up. */
 #ifndef MOONRABBIT_H
@@ -328,7 +335,8 @@ MR_API double mr_now(void); /* the monotonic clock, in seconds */
 
 /* Starts a runtime and its thread. *gives*. */
 MR_API int mr_runtime_new(mr_runtime **out);
-/* One descriptor to poll for reading: it is readable when mr_runtime_poll has something to give. */
+/* One descriptor to poll for reading: it is readable when mr_runtime_poll has something to give. -1 in a
+ * forked child. */
 MR_API int mr_runtime_fd(const mr_runtime *rt);
 /* Writes up to `max` events and returns their number, after at most `timeout` seconds (0: at once,
  * negative: until there is one). Returns -1 in a forked child. */

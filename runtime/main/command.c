@@ -59,10 +59,22 @@ static void on_signal(int number)
 	errno = saved;
 }
 
-/* The script spins, or waits for what never comes: what it holds comes again elsewhere. */
-static void on_guard(int number)
+static void on_late(int number)
 {
 	(void)number;
+	_exit(75);
+}
+
+/* The script spins, or waits for what never comes: what it holds comes again elsewhere. A standard error that
+ * nobody reads must not hold us up. */
+static void on_guard(int number)
+{
+	sigset_t late;
+	signal(number, on_late);
+	sigemptyset(&late);
+	sigaddset(&late, number);
+	sigprocmask(SIG_UNBLOCK, &late, NULL);
+	alarm(1);
 	ssize_t n = write(2, last_words, strlen(last_words));
 	(void)n;
 	_exit(75);
@@ -248,9 +260,17 @@ failed:
 	return 1;
 }
 
+/* Whoever started us may have closed some of them; what we open must not be taken for one. */
+static void open_standard(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0) _exit(1);
+}
+
 int main(int argc, char **argv)
 {
 	char folder[PATH_MAX + 32];
+	open_standard();
 	if (library_folder(folder, sizeof folder) != 0) {
 		fprintf(stderr,
 			"moonrabbit: cannot find its Lua files (share/lua/5.1/moonrabbit beside bin/)\n");

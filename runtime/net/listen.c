@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/descriptor.h"
 #include "net/tcp.h"
 
 #define BACKLOG 511
@@ -40,11 +41,11 @@ static socklen_t read_path(union address *out, const char *path, int *folder)
 	errno = ENAMETOOLONG;
 	if (size >= sizeof name) return 0;
 	snprintf(name, sizeof name, "%.*s", (int)(file - path), path);
-	*folder = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	*folder = mr_descriptor_claim(open(name, O_PATH | O_DIRECTORY | O_CLOEXEC));
 	if (*folder < 0) return 0;
 	int n = snprintf(out->file.sun_path, room, "/proc/self/fd/%d/%s", *folder, file);
 	if (n > 0 && (size_t)n < room) return sizeof out->file;
-	close(*folder);
+	mr_descriptor_close(*folder);
 	*folder = -1;
 	errno = ENAMETOOLONG;
 	return 0;
@@ -77,16 +78,16 @@ bool mr_listen_is_loopback(const char *address)
 
 static int listen_on(union address *a, socklen_t size)
 {
-	int on = 1, fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int on = 1;
+	int fd = mr_descriptor_claim(
+		socket(a->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 	if (fd < 0) return -1;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 	/* Linux gives the file that bind makes the socket's own mode; umask would be that of all threads. */
 	bool fails = a->any.sa_family == AF_UNIX && fchmod(fd, 0600) != 0;
 	fails = fails || bind(fd, &a->any, size) != 0 || listen(fd, BACKLOG) != 0;
 	if (!fails) return fd;
-	int system = errno;
-	close(fd);
-	errno = system;
+	mr_descriptor_close(fd); /* keeps errno */
 	return -1;
 }
 
@@ -106,7 +107,7 @@ static enum mr_status listen_at_path(int *out, const char *path, mr_error *error
 	socklen_t size = read_path(&a, path, &folder);
 	if (size) fd = listen_on(&a, size);
 	int system = errno;
-	if (folder >= 0) close(folder);
+	mr_descriptor_close(folder);
 	*out = fd;
 	if (fd >= 0) return MR_OK;
 	return mr_error_system(error,
@@ -132,14 +133,20 @@ enum mr_status mr_listen_open(int *out, const char *address, uint16_t port, uint
 	return MR_OK;
 }
 
+int mr_listen_accept_fd(int fd, struct sockaddr *from, socklen_t *size, bool *exhausted)
+{
+	int peer = mr_descriptor_claim(accept4(fd, from, size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+	*exhausted = peer < 0 &&
+	             (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM);
+	return peer;
+}
+
 struct mr_stream *mr_listen_accept(int fd, bool *exhausted)
 {
 	struct mr_stream *stream = NULL;
-	int on = 1, peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	*exhausted = peer < 0 &&
-	             (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM);
+	int on = 1, peer = mr_listen_accept_fd(fd, NULL, NULL, exhausted);
 	if (peer < 0) return NULL;
 	setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	if (mr_tcp_adopt(&stream, peer) != MR_OK) close(peer);
+	if (mr_tcp_adopt(&stream, peer) != MR_OK) mr_descriptor_close(peer);
 	return stream;
 }

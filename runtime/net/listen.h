@@ -5,6 +5,7 @@
 #define MR_NET_LISTEN_H
 
 #include <stdbool.h>
+#include <sys/socket.h>
 
 #include "net/stream.h"
 
@@ -17,5 +18,7 @@ bool mr_listen_is_loopback(const char *address); /* also for what is no address 
 /* The next connection, as a stream that is given; NULL: none waits (or it broke). `exhausted` is set when
  * one waits and there is no descriptor for it: the port stays readable meanwhile. */
 struct mr_stream *mr_listen_accept(int fd, bool *exhausted);
+/* The same, as a descriptor that is given, and whose it is; -1: none. */
+int mr_listen_accept_fd(int fd, struct sockaddr *from, socklen_t *size, bool *exhausted);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/list.h"
+#include "net/resolve_socket.h"
 #include "net/stream.h"
 
 #define TRY_TIME 2000 /* ms for one server to answer; c-ares doubles it on the second try */
@@ -99,6 +100,7 @@ enum mr_status mr_resolver_open(struct mr_resolver **out, mr_resolver_watch *wat
 	int rc = library_status;
 	if (rc == ARES_SUCCESS) rc = open_channel(r, &r->channel);
 	if (rc == ARES_SUCCESS) {
+		mr_resolve_own_sockets(r->channel);
 		*out = r;
 		return MR_OK;
 	}

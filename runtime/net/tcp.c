@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/descriptor.h"
 
 struct tcp {
 	struct mr_stream stream; /* first: a stream is its tcp */
@@ -88,7 +89,7 @@ static void tcp_end(struct mr_stream *s) { shutdown(s->fd, SHUT_WR); }
 
 static void tcp_close(struct mr_stream *s)
 {
-	close(s->fd);
+	mr_descriptor_close(s->fd);
 	mr_free(s);
 }
 
@@ -107,19 +108,20 @@ enum mr_status mr_tcp_open(struct mr_stream **out, const struct sockaddr *addres
 	mr_error *error)
 {
 	int on = 1;
-	int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = mr_descriptor_claim(
+		socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 	if (fd < 0) return connect_error(error, errno);
 	/* Both are wishes: a socket without them works. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 	if (connect(fd, address, size) != 0 && errno != EINPROGRESS) {
 		enum mr_status st = connect_error(error, errno);
-		close(fd);
+		mr_descriptor_close(fd);
 		return st;
 	}
 	struct tcp *tcp = new_tcp(fd);
 	if (!tcp) {
-		close(fd);
+		mr_descriptor_close(fd);
 		return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
 	}
 	tcp->connecting = true;

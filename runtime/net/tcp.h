@@ -12,7 +12,7 @@
  * unreachable ones, told apart in text and errno), MR_CONNECT_TIMEOUT (ETIMEDOUT). */
 enum mr_status mr_tcp_open(struct mr_stream **out, const struct sockaddr *address, socklen_t size,
 	mr_error *error);
-/* Takes a connected non-blocking descriptor (socketpair). */
+/* Takes a connected non-blocking descriptor that was claimed (socketpair, accept). */
 enum mr_status mr_tcp_adopt(struct mr_stream **out, int fd);
 /* Closes with RST instead of FIN, when the peer is known to be dead. */
 void mr_tcp_abort(struct mr_stream *s);

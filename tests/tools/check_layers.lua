@@ -34,7 +34,8 @@ local third_party = {              -- { header, patterns of the files that may i
    { "^stdatomic%.h$", "^bridge/" },
    -- resolve: pthread_once around c-ares' global start, ending: around atexit; no thread, no lock of ours
    { "^pthread%.h$", "^engine/", "^bridge/ending%.c$", "^broker/server%.", "^broker/registry%.c$", "^net/resolve%.c$",
-      "^net/tls[%w_]*%.c$" }, -- likewise: once for the process
+      "^net/tls[%w_]*%.c$", -- likewise: once for the process
+      "^base/descriptor%.c$" }, -- pthread_atfork
    { "^threads%.h$" },
    { "^lua[%w]*%.h", "^main/" },
    { "^lauxlib%.h$", "^main/" },
@@ -56,7 +57,8 @@ local banned = {                   -- { what the code must not say, why, files t
    { "%f[%w_]signal%s*%(", "the library changes no signal handlers", "^main/" },
    { "%f[%w_]ev_default_loop", "the library owns its loop" },
    -- alloc: the test counters (fail the n-th, blocks alive); clock: how far tests have moved it; relaxed
-   { "%f[%w_]__atomic_", "atomics live in bridge/", "^bridge/", "^base/alloc%.c$", "^base/clock%.c$" },
+   { "%f[%w_]__atomic_", "atomics live in bridge/", "^bridge/", "^base/alloc%.c$", "^base/clock%.c$",
+      "^base/descriptor%.c$" }, -- which numbers are ours, asked by nobody but a forked child
    { "%f[%w_]_Atomic%f[^%w_]", "atomics live in bridge/", "^bridge/" },
    { "%f[%w_]__sync_", "atomics live in bridge/", "^bridge/" },
    { "%f[%w_]u?n?sleep%s*%(", "nothing sleeps" },

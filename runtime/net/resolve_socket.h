@@ -1,0 +1,11 @@
+/* resolve_socket: c-ares' sockets as our own: see base/descriptor.h.
+ * SPDX-License-Identifier: MIT */
+#ifndef MR_NET_RESOLVE_SOCKET_H
+#define MR_NET_RESOLVE_SOCKET_H
+
+#include <ares.h>
+
+/* For each new channel, before its first query. */
+void mr_resolve_own_sockets(ares_channel channel);
+
+#endif
