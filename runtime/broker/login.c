@@ -21,6 +21,21 @@ static bool add_flag(mr_table *t, const char *key)
 	return mr_table_add(t, key, strlen(key), &yes) == MR_OK;
 }
 
+/* Clients switch on product and version: they are told whose behaviour they get, and, beside it, from
+ * whom. */
+static bool add_names(mr_table *t)
+{
+	static const char *const names[][2] = {{"product", "RabbitMQ"}, {"version", "3.10.8"},
+		{"platform", "C"}, {"copyright", "Moonrabbit contributors"},
+		{"cluster_name", "moonrabbit@localhost"}, {"moonrabbit", MR_VERSION_STRING},
+		{"information", "Not RabbitMQ: the embedded broker of Moonrabbit " MR_VERSION_STRING
+				", which behaves as that version does; for development and tests"}};
+	bool ok = true;
+	for (size_t i = 0; ok && i < sizeof names / sizeof *names; i++)
+		ok = mr_table_add_string(t, names[i][0], mr_slice_str(names[i][1])) == MR_OK;
+	return ok;
+}
+
 static mr_table *server_properties(void)
 {
 	static const char *const capabilities[] = {"publisher_confirms",
@@ -32,16 +47,7 @@ static mr_table *server_properties(void)
 	bool ok = c != NULL;
 	for (size_t i = 0; ok && i < sizeof capabilities / sizeof *capabilities; i++)
 		ok = add_flag(c, capabilities[i]);
-	if (ok && mr_table_add_string(t, "product", mr_slice_str("Moonrabbit")) == MR_OK &&
-		mr_table_add_string(t, "version", mr_slice_str(MR_VERSION_STRING)) == MR_OK &&
-		mr_table_add_string(t, "platform", mr_slice_str("C")) == MR_OK &&
-		mr_table_add_string(t, "copyright", mr_slice_str("Moonrabbit contributors")) ==
-			MR_OK &&
-		mr_table_add_string(t, "cluster_name", mr_slice_str("moonrabbit@localhost")) ==
-			MR_OK &&
-		mr_table_add_string(t, "information",
-			mr_slice_str("an embedded broker for development and tests")) == MR_OK)
-		return t;
+	if (ok && add_names(t)) return t;
 	mr_table_free(t);
 	return NULL;
 }

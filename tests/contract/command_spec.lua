@@ -115,6 +115,12 @@ describe("moonrabbit check", function()
       assert.truthy(out:find("^Connection OK"))
    end)
 
+   it("tells people which broker it is, whatever name it bears for clients (FIELD-F1)", function()
+      local out = check(broker.tcp_url)
+      assert.truthy(out:find("RabbitMQ %d+%.%d+%.%d+"))
+      assert.equal(not broker.is_rabbitmq, out:find("(embedded: Moonrabbit " .. require("moonrabbit").version .. ")", 1, true) ~= nil)
+   end)
+
    it("gives each failure its kind and hint, and never the password (F1, F2, S4)", function()
       local host = "127.0.0.1:" .. broker.port
       local tls = os.getenv "MR_RABBITMQ_TLS_URL"

@@ -189,7 +189,7 @@ describe("a connection", function()
       local conn = broker.connect { password = "guest" }
       assert.equal("idle", conn.state)
       assert(conn:connect())
-      assert.equal(broker.product, conn.server_properties.product)
+      assert.equal("RabbitMQ", conn.server_properties.product)
       assert.is_true(conn:close())
       assert.is_true(conn:close())
       assert.equal("closed", conn.state)

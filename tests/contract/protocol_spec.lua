@@ -123,6 +123,15 @@ describe("the beginning of a connection", function()
       end
    end)
 
+   it("tells clients that switch on product and version whose behaviour they get (FIELD-F1)", function()
+      local server = wire.login().server
+      assert.equal("RabbitMQ", server.product)
+      assert.truthy(server.version:find "^3%.10%.%d+$")
+      if broker.is_rabbitmq then return end
+      assert.equal(mr.version, server.moonrabbit)
+      assert.truthy(server.information:find("Not RabbitMQ: the embedded broker of Moonrabbit", 1, true))
+   end)
+
    it("offers limits by connection.tune", function()
       local w = wire.login()
       assert.equal(2047, w.channel_max)

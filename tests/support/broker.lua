@@ -16,7 +16,6 @@ broker.kind = os.getenv "MR_BROKER" or "rabbitmq"
 broker.command = env "MOONRABBIT_COMMAND"
 --- Is it RabbitMQ? What only rabbitmqctl can do, or what is RabbitMQ's alone, is for it.
 broker.is_rabbitmq = broker.kind == "rabbitmq"
-broker.product = broker.is_rabbitmq and "RabbitMQ" or "Moonrabbit"
 
 local handle -- of the embedded broker in this process
 if broker.is_rabbitmq then
