@@ -57,7 +57,7 @@ static enum mr_status reply_queue(struct mr_broker_channel *ch, bool no_ack, str
 	size_t size = mr_broker_name(v->broker, name, MR_REPLY_QUEUE ".");
 	struct mr_queue *q = mr_queue_new(v, mr_slice_of(name, size), (mr_slice){0}, &none);
 	if (!q) return MR_NO_MEMORY;
-	q->auto_delete = true;
+	q->auto_delete = q->is_reply = true;
 	ch->reply_queue = mr_strdup_n(name, size);
 	*out = q;
 	return mr_vhost_add_queue(v, q);
@@ -67,8 +67,7 @@ static enum mr_status reply_queue(struct mr_broker_channel *ch, bool no_ack, str
 static void undo_reply_queue(struct mr_broker_channel *ch, struct mr_queue *q)
 {
 	mr_vhost_remove_queue(q);
-	mr_free(ch->reply_queue);
-	ch->reply_queue = NULL;
+	mr_broker_channel_end_reply(ch);
 }
 
 static enum mr_status consume(struct mr_broker_channel *ch, const struct mr_client_method *m,

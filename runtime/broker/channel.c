@@ -118,10 +118,7 @@ bool mr_broker_channel_takes(const struct mr_broker_channel *ch, bool no_ack)
 }
 
 /* As RabbitMQ: answers by direct reply-to bear the next tag, and do not use it up. */
-static bool is_counted(const struct mr_broker_channel *ch, const struct mr_queue *q)
-{
-	return !ch->reply_queue || strcmp(ch->reply_queue, q->name) != 0;
-}
+static bool is_counted(const struct mr_queue *q) { return !q->is_reply; }
 
 bool mr_broker_channel_deliver(struct mr_broker_channel *ch, struct mr_consumer *c,
 	struct mr_entry *e)
@@ -136,7 +133,7 @@ bool mr_broker_channel_deliver(struct mr_broker_channel *ch, struct mr_consumer 
 	if (!c->no_ack && !has_room(ch)) return false;
 	if (!put_message(ch, &m, e->message)) return false;
 	if (c->no_ack) {
-		if (is_counted(ch, q)) ch->next_tag++;
+		if (is_counted(q)) ch->next_tag++;
 		mr_vhost_forget(q, e);
 	} else {
 		hold(ch, c, q, e);
@@ -179,6 +176,12 @@ void mr_broker_channel_cancelled(struct mr_broker_channel *ch, const struct mr_c
 {
 	struct mr_method m = {.id = MR_M_BASIC_CANCEL, .name = mr_slice_str(c->tag), .flags = 1};
 	if (ch->session->tells_cancel && !ch->closing) mr_broker_channel_put(ch, &m);
+}
+
+void mr_broker_channel_end_reply(struct mr_broker_channel *ch)
+{
+	mr_free(ch->reply_queue);
+	ch->reply_queue = NULL;
 }
 
 void mr_broker_channel_moved(struct mr_broker_channel *ch)

@@ -50,7 +50,7 @@ struct mr_broker_channel {
 	bool transacting;
 	struct mr_node staged; /* of published messages in a transaction */
 	char *last_queue;      /* "" in a method means this one */
-	char *reply_queue;     /* where direct reply-to leads; NULL: nowhere yet */
+	char *reply_queue;     /* where direct reply-to leads; NULL: nowhere */
 };
 
 struct mr_broker_channel *mr_broker_channel_open(struct mr_broker_session *s, uint16_t number);
@@ -74,6 +74,8 @@ bool mr_broker_channel_got(struct mr_broker_channel *ch, struct mr_queue *q, str
 	bool no_ack);
 void mr_broker_channel_cancelled(struct mr_broker_channel *ch, const struct mr_consumer *c);
 struct mr_consumer *mr_broker_channel_consumer(const struct mr_broker_channel *ch, mr_slice tag);
+void mr_broker_channel_end_reply(
+	struct mr_broker_channel *ch); /* direct reply-to has no consumer any more */
 void mr_broker_channel_moved(struct mr_broker_channel *ch); /* its consumers may have more */
 
 /* content.c */

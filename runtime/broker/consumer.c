@@ -65,6 +65,7 @@ void mr_consumer_end(struct mr_consumer *c)
 	mr_list_remove(&c->at_channel);
 	q->consumer_count--;
 	if (q->exclusive_consumer == c) q->exclusive_consumer = NULL;
+	if (q->is_reply) mr_broker_channel_end_reply(c->channel);
 	bool is_active = q->active == c;
 	if (is_active) elect(q);
 	c->gone = true;

@@ -179,11 +179,15 @@ static bool store(struct mr_broker_channel *ch, struct mr_message *m, bool manda
 	return true;
 }
 
-static enum mr_status route(struct mr_broker_channel *ch, const struct mr_message *m)
+static enum mr_status route(struct mr_broker_channel *ch, struct mr_message *m)
 {
 	struct mr_vhost *v = ch->session->vhost;
 	struct mr_exchange *x = mr_vhost_exchange(v, mr_message_exchange(m));
-	if (x) return mr_vhost_route(v, x, m);
+	if (x) {
+		enum mr_status st = mr_vhost_route(v, x, m);
+		if (st == MR_OK) mr_vhost_reply(v, m);
+		return st;
+	}
 	mr_route_begin(&v->broker->route); /* deleted since the publish began: it goes nowhere */
 	return MR_OK;
 }

@@ -39,6 +39,7 @@ struct mr_queue {
 	struct mr_vhost *vhost;
 	char *name;
 	bool durable, exclusive, auto_delete;
+	bool is_reply;                   /* of direct reply-to: it ends with its consumer */
 	bool deleted;                    /* lives on while deliveries of it are unsettled */
 	struct mr_broker_session *owner; /* of an exclusive one */
 	mr_slice arguments;              /* an encoded table, given; empty: none */

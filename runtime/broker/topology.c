@@ -83,7 +83,8 @@ enum mr_status mr_broker_channel_queue(struct mr_broker_channel *ch, mr_slice na
 		name = mr_slice_str(ch->last_queue);
 	}
 	struct mr_queue *q = mr_vhost_queue(v, name);
-	if (!q) return mr_refuse(error, 404, "no queue '%.*s' in vhost '%s'", SHOWN(name), v->name);
+	if (!q || q->is_reply)
+		return mr_refuse(error, 404, "no queue '%.*s' in vhost '%s'", SHOWN(name), v->name);
 	if (q->owner && q->owner != ch->session) return locked(q, error);
 	*out = q;
 	return MR_OK;
@@ -341,14 +342,24 @@ static enum mr_status queue_passive(struct mr_broker_channel *ch, const struct m
 	return MR_OK;
 }
 
-/* Direct reply-to: the name that stands for every channel's own is always there. */
-static enum mr_status reply_queue(struct mr_broker_channel *ch, const struct mr_client_method *m)
+/* Direct reply-to: the name that stands for every channel's own is always there, one of them as long as its
+ * consumer. Nobody declares either. */
+static enum mr_status reply_queue(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_slice name, mr_error *error)
 {
-	struct mr_method ok = {.id = MR_M_QUEUE_DECLARE_OK,
-		.name = mr_slice_str(MR_REPLY_QUEUE),
-		.consumers = 1};
+	const struct mr_vhost *v = ch->session->vhost;
+	struct mr_method ok = {.id = MR_M_QUEUE_DECLARE_OK, .name = name, .consumers = 1};
+	bool is_any = mr_slice_equal(name, mr_slice_str(MR_REPLY_QUEUE));
+	if (!is_any && !mr_vhost_queue(v, name))
+		return mr_refuse(error, 404, "no queue '%.*s' in vhost '%s'", SHOWN(name), v->name);
 	if (!(m->bits & Q_NO_WAIT)) mr_broker_channel_put(ch, &ok);
 	return MR_OK;
+}
+
+static bool is_of_reply(mr_slice name)
+{
+	size_t size = strlen(MR_REPLY_QUEUE);
+	return name.size >= size && memcmp(name.data, MR_REPLY_QUEUE, size) == 0;
 }
 
 /* RabbitMQ takes line ends out of a name that is declared. */
@@ -368,7 +379,7 @@ static enum mr_status queue_declare(struct mr_broker_channel *ch, const struct m
 	struct mr_queue *q = name.size ? mr_vhost_queue(ch->session->vhost, name) : NULL;
 	enum mr_status st = declare_fault(ch, error);
 	if (st != MR_OK) return st;
-	if (mr_slice_equal(name, mr_slice_str(MR_REPLY_QUEUE))) return reply_queue(ch, m);
+	if (is_of_reply(name)) return reply_queue(ch, m, name, error);
 	if (m->bits & Q_PASSIVE) return queue_passive(ch, m, error);
 	if (is_reserved(name))
 		return mr_refuse(error, 403, "queue name '%.*s' contains reserved prefix 'amq.*'",

@@ -253,6 +253,23 @@ static bool enqueue_one(struct mr_queue *q, struct mr_message *m)
 	return true;
 }
 
+void mr_vhost_reply(struct mr_vhost *v, struct mr_message *m)
+{
+	struct mr_broker *b = v->broker;
+	struct mr_route *r = &b->route;
+	size_t kept = 0;
+	bool outer = !b->routing;
+	b->routing = true;
+	for (size_t i = 0; i < r->count; i++) {
+		if (r->queues[i]->is_reply)
+			enqueue_one(r->queues[i], m);
+		else
+			r->queues[kept++] = r->queues[i];
+	}
+	r->count = kept;
+	if (outer) b->routing = false;
+}
+
 bool mr_vhost_enqueue(struct mr_vhost *v, struct mr_message *m)
 {
 	struct mr_broker *b = v->broker;

@@ -32,6 +32,9 @@ void mr_vhost_unbind(struct mr_vhost *v, struct mr_binding *b);
 /* Where a message published to `x` goes: into v->broker->route. MR_OK or MR_NO_MEMORY. */
 enum mr_status mr_vhost_route(struct mr_vhost *v, struct mr_exchange *x,
 	const struct mr_message *m);
+/* Brings a message to those of the routed queues that are direct reply-to's, and takes these off the route: as
+ * in RabbitMQ an answer goes at once, whatever the transaction, and is no route that `mandatory` would count. */
+void mr_vhost_reply(struct mr_vhost *v, struct mr_message *m);
 /* Puts a message into the routed queues and lets them deliver. False: a full queue rejected it, or
  * there was no memory. */
 bool mr_vhost_enqueue(struct mr_vhost *v, struct mr_message *m);
