@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/compare.h"
 #include "broker/fields.h"
@@ -186,6 +187,19 @@ enum mr_status mr_same_flag(const struct mr_thing *thing, const char *argument, 
 	return differs(thing, argument, how, error);
 }
 
+/* As few digits as say it, and always a point, as Erlang writes it, whatever the host's locale. */
+static void show_real(char *out, size_t capacity, double d)
+{
+	for (int digits = 6; digits <= 17; digits++) {
+		snprintf(out, capacity, "%.*g", digits, d);
+		double again = strtod(out, NULL);
+		if (!(again < d || again > d)) break;
+	}
+	size_t size = strlen(out), plain = strspn(out, "-0123456789");
+	if (plain == size && size + 2 < capacity) memcpy(out + size, ".0", 3);
+	if (plain < size && !strchr("eni", out[plain])) out[plain] = '.';
+}
+
 static void show(char *out, size_t capacity, const mr_value *v)
 {
 	int64_t n;
@@ -194,6 +208,8 @@ static void show(char *out, size_t capacity, const mr_value *v)
 	else if (v->type == 'S' || v->type == 'x')
 		snprintf(out, capacity, "%.*s",
 			(int)(v->as.bytes.size < 100 ? v->as.bytes.size : 100), v->as.bytes.data);
+	else if (v->type == 'd' || v->type == 'f')
+		show_real(out, capacity, v->as.real);
 	else if (v->type == 't')
 		snprintf(out, capacity, "%s", v->as.boolean ? "true" : "false");
 	else

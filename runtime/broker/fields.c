@@ -109,16 +109,11 @@ bool mr_field_same(const struct mr_walk_field *a, const struct mr_walk_field *b)
 	return are_alike && mr_slice_equal(a->value, b->value);
 }
 
-/* rabbit_misc:type_class: whole numbers are one class, real ones another. */
-static uint8_t class_of(uint8_t type)
-{
-	if (type && strchr("bBsuIilLD", type)) return 'l';
-	return type == 'f' ? 'd' : type;
-}
+static bool is_real_type(uint8_t type) { return type == 'f' || type == 'd'; }
 
 bool mr_argument_same(const struct mr_walk_field *a, const struct mr_walk_field *b)
 {
-	return class_of(a->type) == class_of(b->type) && mr_field_same(a, b);
+	return is_real_type(a->type) == is_real_type(b->type) && mr_field_same(a, b);
 }
 
 const char *mr_type_name(uint8_t type)

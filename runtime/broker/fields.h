@@ -13,7 +13,7 @@ void mr_field_value(const struct mr_walk_field *field, mr_value *out);
 /* As RabbitMQ compares headers: by value, so that 10 is 10.0, and nested ones are equal when they are
  * written alike. */
 bool mr_field_same(const struct mr_walk_field *a, const struct mr_walk_field *b);
-/* As it compares the arguments of declares: by class of type first, so that 10 is not 10.0. */
+/* As it compares the arguments of declares: there 10 is not 10.0. */
 bool mr_argument_same(const struct mr_walk_field *a, const struct mr_walk_field *b);
 const char *mr_type_name(uint8_t type); /* RabbitMQ's: "longstr" */
 

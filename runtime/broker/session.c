@@ -40,7 +40,8 @@ struct mr_broker_session *mr_broker_session_open(struct mr_broker *b,
 	s->broker = b;
 	s->touch = options->touch;
 	s->owner = options->owner;
-	s->guard = (struct mr_guard){.frame_max = FRAME_MAX + MR_FRAME_OVERHEAD,
+	/* Until the tune the smallest frame_max holds, and the eight bytes more that RabbitMQ allows. */
+	s->guard = (struct mr_guard){.frame_max = MR_FRAME_MIN_MAX + MR_FRAME_OVERHEAD,
 		.channel_max = UINT16_MAX,
 		.max_message_size = UINT64_MAX};
 	s->frame_max = FRAME_MAX;
@@ -377,7 +378,10 @@ size_t mr_broker_session_feed(struct mr_broker_session *s, const uint8_t *data, 
 		if (st != MR_OK ||
 			(n && !is_sound(&frame))) { /* no frame that one can go on from */
 			explain_bad_frame(s, data + used, size - used, &error);
-			refuse(s, NULL, 0, &error);
+			if (s->state < MR_BS_OPENING && error.code == 501)
+				mr_broker_session_end(s); /* RabbitMQ hangs up */
+			else
+				refuse(s, NULL, 0, &error);
 			used = size;
 			break;
 		}

@@ -288,15 +288,18 @@ static void declared(struct mr_broker_channel *ch, const struct mr_queue *q, boo
 	if (!no_wait) mr_broker_channel_put(ch, &ok);
 }
 
+/* An exclusive queue is never durable, whatever its declare says. */
+static bool is_durable(unsigned bits) { return bits & Q_DURABLE && !(bits & Q_EXCLUSIVE); }
+
 static enum mr_status same_queue(const struct mr_broker_channel *ch, const struct mr_queue *q,
 	unsigned bits, mr_slice arguments, mr_error *error)
 {
 	struct mr_thing t = {"queue", mr_queue_name(q), ch->session->vhost->name};
 	if (q->owner && q->owner != ch->session) return locked(q, error);
-	enum mr_status st = mr_same_flag(&t, "durable", bits & Q_DURABLE, q->durable, error);
+	if (!(bits & Q_EXCLUSIVE) != !q->exclusive) return locked(q, error);
+	enum mr_status st = mr_same_flag(&t, "durable", is_durable(bits), q->durable, error);
 	if (st == MR_OK)
 		st = mr_same_flag(&t, "auto_delete", bits & Q_AUTO_DELETE, q->auto_delete, error);
-	if (st == MR_OK && !(bits & Q_EXCLUSIVE) != !q->exclusive) return locked(q, error);
 	if (st == MR_OK)
 		st = mr_same_arguments(&t, mr_queue_arguments, arguments, q->arguments, error);
 	return st;
@@ -318,7 +321,7 @@ static enum mr_status new_queue(struct mr_broker_channel *ch, mr_slice name, uns
 	}
 	struct mr_queue *q = mr_queue_new(v, name, arguments, &limits);
 	if (!q) return MR_NO_MEMORY;
-	q->durable = bits & Q_DURABLE;
+	q->durable = is_durable(bits);
 	q->exclusive = bits & Q_EXCLUSIVE;
 	q->auto_delete = bits & Q_AUTO_DELETE;
 	if (q->exclusive) {
@@ -362,20 +365,10 @@ static bool is_of_reply(mr_slice name)
 	return name.size >= size && memcmp(name.data, MR_REPLY_QUEUE, size) == 0;
 }
 
-/* RabbitMQ takes line ends out of a name that is declared. */
-static mr_slice strip_line_ends(mr_slice name, char room[256])
-{
-	size_t kept = 0;
-	for (size_t i = 0; i < name.size; i++)
-		if (name.data[i] != '\n' && name.data[i] != '\r') room[kept++] = name.data[i];
-	return mr_slice_of(room, kept);
-}
-
 static enum mr_status queue_declare(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	mr_error *error)
 {
-	char room[256];
-	mr_slice name = strip_line_ends(m->names[0], room);
+	mr_slice name = m->names[0];
 	struct mr_queue *q = name.size ? mr_vhost_queue(ch->session->vhost, name) : NULL;
 	enum mr_status st = declare_fault(ch, error);
 	if (st != MR_OK) return st;
@@ -435,7 +428,22 @@ static enum mr_status queue_delete(struct mr_broker_channel *ch, const struct mr
 	return MR_OK;
 }
 
-enum mr_status mr_topology_method(struct mr_broker_channel *ch, const struct mr_client_method *m,
+/* RabbitMQ takes line ends out of the names of what is declared, bound and deleted, and of no others. */
+static mr_slice strip_line_ends(mr_slice name, char room[256])
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < name.size; i++)
+		if (name.data[i] != '\n' && name.data[i] != '\r') room[kept++] = name.data[i];
+	return mr_slice_of(room, kept);
+}
+
+static bool is_binding(uint32_t id)
+{
+	return id == MR_M_QUEUE_BIND || id == MR_M_QUEUE_UNBIND || id == MR_M_EXCHANGE_BIND ||
+	       id == MR_M_EXCHANGE_UNBIND;
+}
+
+static enum mr_status act(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	mr_error *error)
 {
 	switch (m->id) {
@@ -449,4 +457,14 @@ enum mr_status mr_topology_method(struct mr_broker_channel *ch, const struct mr_
 	case MR_M_QUEUE_PURGE: return queue_purge(ch, m, error);
 	default: return queue_delete(ch, m, error);
 	}
+}
+
+enum mr_status mr_topology_method(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_error *error)
+{
+	char room[2][256];
+	struct mr_client_method clean = *m;
+	if (m->id != MR_M_QUEUE_PURGE) clean.names[0] = strip_line_ends(m->names[0], room[0]);
+	if (is_binding(m->id)) clean.names[1] = strip_line_ends(m->names[1], room[1]);
+	return act(ch, &clean, error);
 }
