@@ -86,6 +86,11 @@ local function send(self, exchange, routing_key, body, props)
    return insist(self, status, exchange, routing_key, body, props)
 end
 
+-- Is what was just sent one of the publishes that the broker confirms? Not while the select is still to come.
+local function is_numbered() return number_box[0] ~= 0 end
+
+local UNNUMBERED = "the channel is not in confirm mode again yet"
+
 -- A ticket stands for what was just sent.
 local function enter(book, t)
    local number = tonumber(number_box[0])
@@ -113,6 +118,7 @@ function Channel:_send_again(t)
    local sent = t.sent
    local ok, err = send(self, sent[1], sent[2], sent[3], sent[4])
    if not ok then return nil, err end
+   if not is_numbered() then return nil, errors.new("lost", "publish", UNNUMBERED) end
    enter(self.book, t)
    return true
 end
@@ -125,7 +131,8 @@ function Channel:_post(t, exchange, routing_key, body, props, encoded)
    if not handle then return nil, channel.refusal(self, CLOSED) end
    local status = try(handle, exchange, routing_key, body, props, 3, encoded)
    if status == OK then
-      if self.book then enter(self.book, t) end
+      if self.book and is_numbered() then enter(self.book, t)
+      elseif self.book then ticket.lose(t, UNNUMBERED) end
       return true
    end
    if not may_pass(self, status) then return nil, failure(self, status) end
@@ -145,7 +152,7 @@ function Channel:publish_async(exchange, routing_key, body, props)
    local ok, err = send(self, exchange, routing_key, body, props)
    if not ok then return nil, err end
    local book = self.book
-   if not book then return true end
+   if not book or not is_numbered() then return true end
    return register(book, exchange, routing_key, body, props)
 end
 
@@ -161,7 +168,7 @@ function Channel:publish(exchange, routing_key, body, props)
    local ok, err = send(self, exchange, routing_key, body, props)
    if not ok then return nil, err end
    local book = self.book
-   if not book then return true end
+   if not book or not is_numbered() then return true end
    return register(book, exchange, routing_key, body, props):wait()
 end
 

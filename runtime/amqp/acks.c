@@ -67,6 +67,18 @@ static enum mr_status count(struct mr_acks *a, bool no_ack)
 	return MR_OK;
 }
 
+/* From here on each tag is settled alone. */
+static enum mr_status pass_over(struct mr_acks *a, uint64_t tag)
+{
+	for (uint64_t t = a->low; t < a->next; t++)
+		if (*state(a, t) == OUT && mr_map_put(&a->sparse, t, a) != MR_OK)
+			return MR_NO_MEMORY;
+	a->low = a->next = tag;
+	a->single = true;
+	a->gaps++;
+	return MR_OK;
+}
+
 /* RabbitMQ does not count the answers that come by direct reply-to, and they look like any other
  * delivery without acks: whether one was counted shows at the tag after it. */
 enum mr_status mr_acks_delivered(struct mr_acks *a, uint64_t tag, bool no_ack)
@@ -75,7 +87,8 @@ enum mr_status mr_acks_delivered(struct mr_acks *a, uint64_t tag, bool no_ack)
 		enum mr_status st = count(a, true);
 		if (st != MR_OK) return st;
 	}
-	if (tag != a->next) return MR_COMMAND_INVALID;
+	if (tag < a->next) return MR_COMMAND_INVALID;
+	if (tag > a->next && pass_over(a, tag) != MR_OK) return MR_NO_MEMORY;
 	a->is_open = no_ack;
 	return no_ack ? MR_OK : count(a, false);
 }
@@ -119,6 +132,26 @@ static enum mr_status ack_up_to(struct mr_acks *a, uint64_t tag)
 	return st;
 }
 
+static enum mr_status nack_singly(struct mr_acks *a, uint64_t tag, int flags,
+	mr_settle_write *write, void *owner)
+{
+	uint64_t key;
+	size_t at = 0;
+	enum mr_status st = MR_OK;
+	flags &= ~MR_SETTLE_MULTIPLE;
+	while (st == MR_OK && mr_map_next(&a->sparse, &at, &key)) {
+		if (key > tag) continue;
+		st = write(owner, key, MR_NACK, flags);
+		if (st == MR_OK) mr_map_take(&a->sparse, key);
+	}
+	for (uint64_t t = a->low; st == MR_OK && t <= tag && t < a->next; t++) {
+		if (*state(a, t) != OUT) continue;
+		st = write(owner, t, MR_NACK, flags);
+		if (st == MR_OK) *state(a, t) = SETTLED;
+	}
+	return st;
+}
+
 static enum mr_status nack_up_to(struct mr_acks *a, uint64_t tag, int flags, mr_settle_write *write,
 	void *owner)
 {
@@ -126,6 +159,7 @@ static enum mr_status nack_up_to(struct mr_acks *a, uint64_t tag, int flags, mr_
 	enum mr_status st = mr_acks_flush(a, write, owner);
 	uint64_t key;
 	size_t at = 0;
+	if (st == MR_OK && a->single) return nack_singly(a, tag, flags, write, owner);
 	if (st == MR_OK) st = write(owner, tag, MR_NACK, flags);
 	if (st != MR_OK) return st;
 	while (mr_map_next(&a->sparse, &at, &key))
@@ -167,7 +201,7 @@ enum mr_status mr_acks_flush(struct mr_acks *a, mr_settle_write *write, void *ow
 	uint64_t covered = 0;
 	enum mr_status st = MR_OK;
 
-	if (!a->sparse.count) {
+	if (!a->sparse.count && !a->single) {
 		covered = advance(a, &acked);
 		if (acked)
 			st = write(owner, covered, MR_ACK,
@@ -180,6 +214,7 @@ enum mr_status mr_acks_flush(struct mr_acks *a, mr_settle_write *write, void *ow
 		st = write(owner, tag, MR_ACK, 0);
 		if (tag >= a->low) *state(a, tag) = SETTLED;
 	}
+	while (a->single && a->low < a->next && *state(a, a->low) == SETTLED) a->low++;
 	mr_buffer_consume(&a->pending, size);
 	return st;
 }

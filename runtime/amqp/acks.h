@@ -20,14 +20,16 @@ struct mr_acks {         /* zeroed is empty and valid */
 	uint64_t low,
 		next; /* tags below low are settled or in `sparse`; next was not delivered yet */
 	bool is_open; /* or `next` was, without acks: the next tag tells */
+	bool single; /* tags were passed over: what they stand for must not be settled along with others */
+	uint64_t gaps;            /* how often */
 	struct mr_map sparse;     /* long-unsettled tags that fell out of the window */
 	struct mr_buffer pending; /* tags acked since the last flush, in order of acking */
 };
 
 void mr_acks_init(struct mr_acks *a);
 void mr_acks_fini(struct mr_acks *a);
-/* A delivery came. MR_COMMAND_INVALID: its tag is not the next one, nor that of a delivery without acks
- * before it (those need not count); MR_NO_MEMORY. */
+/* A delivery came. Tags that nobody got are passed over, and counted in `gaps` (those of deliveries without
+ * acks need not count). MR_COMMAND_INVALID: its tag was another delivery's; MR_NO_MEMORY. */
 enum mr_status mr_acks_delivered(struct mr_acks *a, uint64_t tag, bool no_ack);
 /* The host settles; acks wait for the flush, nacks and rejects are written at once. Tags that are not
  * outstanding are ignored (MR_OK): they must not reach the wire. MR_NO_MEMORY. */

@@ -2,13 +2,16 @@
  * SPDX-License-Identifier: MIT */
 #include "amqp/channel.h"
 
-#include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "amqp/frame.h"
 #include "amqp/pending.h"
 #include "amqp/request.h"
 #include "base/alloc.h"
+#include "base/machine.h"
+
+#define REFUSED_TIME 5000 /* ms for the broker to close a channel on which it broke the protocol */
 
 #define BIT(n) (1u << (n))
 static const unsigned may_follow[MR_CH_COUNT] = {
@@ -17,12 +20,13 @@ static const unsigned may_follow[MR_CH_COUNT] = {
 	[MR_CH_OPEN] = BIT(MR_CH_CLOSING) | BIT(MR_CH_CLOSED),
 	[MR_CH_CLOSING] = BIT(MR_CH_CLOSED),
 };
+#define NAME(s) #s,
+static const char *const names[] = {MR_CHANNEL_STATES(NAME)};
+static const struct mr_machine machine = {"channel", names, may_follow, MR_CH_COUNT};
 
 void mr_chan_enter(struct mr_chan *ch, enum mr_channel_state next)
 {
-	(void)may_follow; /* unused where NDEBUG is set */
-	assert(may_follow[ch->state] & BIT(next));
-	ch->state = next;
+	if (mr_machine_moves(&machine, ch->state, next, &ch->outlet->fault)) ch->state = next;
 }
 
 static void emit(struct mr_chan *ch, mr_event *ev)
@@ -45,11 +49,24 @@ static enum mr_status ask(struct mr_chan *ch, const struct mr_method *method,
 	struct mr_buffer *out = &ch->outlet->out;
 	size_t before = mr_buffer_size(out);
 	enum mr_status st = send(ch, method, error);
-	if (st == MR_OK)
-		st = mr_pending_add(ch, answer->token, answer->expects, answer->consumer,
-			answer->deadline);
+	if (st == MR_OK) st = mr_pending_add(ch, answer);
 	if (st != MR_OK) out->end = out->start + before;
 	return st;
+}
+
+enum mr_status mr_outlet_odd(struct mr_outlet *outlet, uint16_t channel, const char *format, ...)
+{
+	mr_error what = {0};
+	char text[256];
+	va_list args;
+	outlet->options->stats->violations++;
+	if (!outlet->options->odd) return MR_OK;
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	mr_error_set(&what, MR_COMMAND_INVALID, MR_SCOPE_NONE, 0, "%s", text);
+	outlet->options->odd(outlet->options->owner, channel, &what);
+	return MR_OK;
 }
 
 void mr_outlet_lost(struct mr_outlet *outlet, uint16_t channel, uint32_t epoch, uint64_t number)
@@ -107,6 +124,7 @@ void mr_chan_free(struct mr_chan *ch)
 	mr_acks_fini(&ch->acks);
 	for (size_t i = 0; i < ch->consumer_count; i++) mr_free(ch->consumers[i]);
 	mr_free(ch->consumers);
+	mr_free(ch->why);
 	mr_free(ch);
 }
 
@@ -142,7 +160,8 @@ static enum mr_status write_settle(void *owner, uint64_t tag, int how, int flags
 
 enum mr_status mr_chan_settle(struct mr_chan *ch, uint64_t tag, int how, int flags)
 {
-	if (ch->state != MR_CH_OPEN) return MR_OK; /* closing: the broker takes them back anyway */
+	/* Closing, or asked to take them back: the broker does. */
+	if (ch->state != MR_CH_OPEN || ch->recovering) return MR_OK;
 	if (!ch->dirty.next) mr_list_append(&ch->outlet->dirty, &ch->dirty);
 	return mr_acks_settle(&ch->acks, tag, how, flags, write_settle, ch);
 }
@@ -173,6 +192,32 @@ void mr_chan_close(struct mr_chan *ch, uint64_t token, mr_msec deadline)
 	mr_outlet_done(ch->outlet, ch->number, token, &error);
 }
 
+void mr_chan_refuse(struct mr_chan *ch, const mr_error *why)
+{
+	struct mr_method m = {.id = MR_M_CHANNEL_CLOSE, .code = (uint16_t)why->code};
+	struct mr_pending answer = {.expects = MR_M_CHANNEL_CLOSE_OK,
+		.is_end = true,
+		.deadline = ch->outlet->now + REFUSED_TIME};
+	if (ch->why || ch->state == MR_CH_CLOSED) return;
+	mr_content_drop(&ch->content, ch->outlet->options->pool);
+	m.text = mr_slice_of(why->text, strnlen(why->text, 255));
+	ch->why = mr_malloc(sizeof *why);
+	if (ch->why) *ch->why = *why;
+	if (ch->why && ch->state == MR_CH_CLOSING) return; /* its close-ok is on its way already */
+	if (!ch->why || ask(ch, &m, &answer, NULL) != MR_OK)
+		ch->outlet->fault = *why;
+	else
+		mr_chan_enter(ch, MR_CH_CLOSING);
+}
+
+bool mr_chan_is_parting(const struct mr_chan *ch)
+{
+	const struct mr_node *first = ch->pending.next;
+	if (ch->state == MR_CH_CLOSING) return true;
+	if (ch->state != MR_CH_OPENING || first == &ch->pending) return false;
+	return mr_container((struct mr_node *)(uintptr_t)first, struct mr_pending, node)->late;
+}
+
 static bool has_tag(const struct mr_chan *ch, mr_slice tag)
 {
 	for (size_t i = 0; i < ch->consumer_count; i++)
@@ -189,11 +234,27 @@ static enum mr_status check(struct mr_chan *ch, const mr_request *request, mr_er
 		return mr_error_set(error, MR_BAD_ARGUMENT, MR_SCOPE_CHANNEL, 0,
 			"number is over 2^31 - 1");
 	if (request->operation == MR_BASIC_CONSUME && request->extra.size &&
-		has_tag(ch, request->extra))
+		(has_tag(ch, request->extra) || mr_pending_keyed((struct mr_chan *)(uintptr_t)ch,
+							MR_M_BASIC_CONSUME_OK, request->extra)))
 		return mr_error_set(error, MR_NOT_ALLOWED, MR_SCOPE_CHANNEL, 530,
 			"consumer tag \"%.*s\" is in use on this channel", (int)request->extra.size,
 			request->extra.data);
 	return MR_OK;
+}
+
+/* A cancel whose time was up is under way still: it is waited for anew, not asked for twice. */
+static bool waits_again(struct mr_chan *ch, uint64_t token, const mr_request *request,
+	mr_msec deadline)
+{
+	struct mr_pending *p = NULL;
+	if (request->operation == MR_BASIC_CANCEL)
+		p = mr_pending_keyed(ch, MR_M_BASIC_CANCEL_OK, request->extra);
+	if (!p || p->token) return false;
+	p->token = token;
+	p->deadline = deadline;
+	p->late = false;
+	ch->outlet->earliest = mr_earlier(ch->outlet->earliest, deadline);
+	return true;
 }
 
 void mr_chan_request(struct mr_chan *ch, uint64_t token, const mr_request *request,
@@ -207,14 +268,18 @@ void mr_chan_request(struct mr_chan *ch, uint64_t token, const mr_request *reque
 		.expects = mr_request_method(request, &method),
 		.consumer = request->number,
 		.deadline = deadline};
+	char name[256];
+	answer.key = mr_request_key(request, name);
 	if (request->flags & MR_NO_ACK) answer.consumer |= MR_CONSUMER_NO_ACK;
 	enum mr_status st = check(ch, request, &error);
+	if (st == MR_OK && waits_again(ch, token, request, deadline)) return;
 	/* Acks given before a request take effect before it: tx.commit and basic.recover depend on it. */
 	if (st == MR_OK) st = mr_chan_flush(ch);
 	if (st == MR_OK) st = ask(ch, &method, &answer, &error);
 	if (st == MR_OK) {
 		/* Publishes count from here on, not from select-ok: so the broker numbers them. */
 		if (request->operation == MR_CONFIRM_SELECT) ch->confirming = true;
+		if (request->operation == MR_BASIC_RECOVER) ch->recovering++;
 		return;
 	}
 	if (!error.kind) mr_error_set(&error, st, MR_SCOPE_CHANNEL, 0, "%s", mr_status_text(st));
@@ -247,10 +312,26 @@ enum mr_status mr_chan_publish(struct mr_chan *ch, const struct mr_publish *p, m
 	return st;
 }
 
+static void expire_heir(struct mr_chan *ch, mr_msec now)
+{
+	mr_error error = {0};
+	uint64_t token = ch->heir.token;
+	if (!token) return;
+	if (ch->heir.deadline > now) {
+		ch->outlet->earliest = mr_earlier(ch->outlet->earliest, ch->heir.deadline);
+		return;
+	}
+	ch->heir.token = 0;
+	mr_error_set(&error, MR_TIMEOUT, MR_SCOPE_CHANNEL, 0,
+		"the broker did not close the channel that had the number before");
+	mr_outlet_done(ch->outlet, ch->number, token, &error);
+}
+
 void mr_chan_expire(struct mr_chan *ch, mr_msec now)
 {
 	mr_pending_expire(ch, now);
 	mr_confirm_expire(&ch->confirm, now);
+	expire_heir(ch, now);
 	ch->outlet->earliest = mr_earlier(ch->outlet->earliest, ch->confirm.earliest);
 }
 
@@ -295,6 +376,8 @@ static enum mr_status deliver(struct mr_chan *ch, mr_delivery *d, mr_error *erro
 enum mr_status mr_chan_content(struct mr_chan *ch, const struct mr_frame *frame, mr_error *error)
 {
 	mr_delivery *d;
+	bool is_skipped = ch->skips && ch->content.state == MR_CONTENT_IDLE;
+	if (ch->why || is_skipped) return MR_OK; /* of the past, or of what we do not know */
 	enum mr_status st =
 		mr_content_feed(&ch->content, ch->outlet->options->pool, frame, &d, error);
 	return st == MR_OK && d ? deliver(ch, d, error) : st;

@@ -16,6 +16,8 @@ struct mr_outlet { /* what the channels of a session share */
 	uint32_t frame_max;
 	struct mr_node dirty; /* channels with acks to flush */
 	mr_msec earliest;     /* no deadline of any channel is before this */
+	mr_msec now;          /* of what is going on */
+	mr_error fault;       /* the connection cannot go on; kind MR_OK: it can */
 };
 
 #define MR_CHANNEL_STATES(X) X(CLOSED) X(OPENING) X(OPEN) X(CLOSING)
@@ -39,9 +41,18 @@ struct mr_chan {
 	struct mr_confirm confirm;
 	bool confirming;
 	bool is_probing; /* the last declare asks whether something is there: no is an answer */
+	bool skips;      /* the last method was none that we know: its content is none, either */
+	uint32_t
+		recovering; /* basic.recovers under way: what is settled meanwhile is not ours any more */
 	struct mr_acks acks;
 	struct mr_consumer_entry **consumers;
 	size_t consumer_count, last_consumer;
+	mr_error *why; /* the broker broke the protocol on it: we close it, and hear nothing more */
+	struct {       /* the open of the next channel of this number, when this one has closed */
+		uint64_t token; /* 0: none */
+		uint32_t epoch;
+		mr_msec deadline;
+	} heir;
 };
 
 /* Sends channel.open. *gives*; NULL when out of memory. */
@@ -51,6 +62,13 @@ void mr_chan_free(struct mr_chan *ch);
 void mr_chan_enter(struct mr_chan *ch,
 	enum mr_channel_state next); /* the only writer of the state */
 void mr_chan_close(struct mr_chan *ch, uint64_t token, mr_msec deadline);
+/* The broker broke the protocol: closes the channel. When that is done, it ends with `why` (copied). */
+void mr_chan_refuse(struct mr_chan *ch, const mr_error *why);
+/* It will not be the host's: it closes, or closes as soon as it is open. */
+bool mr_chan_is_parting(const struct mr_chan *ch);
+/* Counts what the broker should not have said, and tells what it was; MR_OK. */
+enum mr_status mr_outlet_odd(struct mr_outlet *outlet, uint16_t channel, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 /* Ends all that waits, with `why`, and is CLOSED; tells MR_EV_CHANNEL when `tell`. */
 void mr_chan_end(struct mr_chan *ch, const mr_error *why, bool tell);
 void mr_chan_request(struct mr_chan *ch, uint64_t token, const mr_request *request,

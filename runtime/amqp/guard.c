@@ -32,7 +32,7 @@ enum mr_status mr_guard_head(const struct mr_guard *guard, const uint8_t head[MR
 }
 
 /* The methods that a server may send to a client, by class. */
-static bool may_be_received(uint32_t id)
+bool mr_guard_may_come(uint32_t id)
 {
 	switch (id) {
 	case MR_M_CONNECTION_START:
@@ -83,7 +83,7 @@ static enum mr_status guard_method(const struct mr_frame *frame, mr_error *error
 		return refuse(error, MR_FRAME_ERROR, 501, "a method frame of %u bytes",
 			frame->size);
 	uint32_t id = mr_get32(frame->payload);
-	if (!may_be_received(id))
+	if (!mr_guard_may_come(id))
 		return refuse(error, MR_COMMAND_INVALID, 503,
 			"method 0x%08x is not one that a broker sends", id);
 	if (id != MR_M_CONNECTION_START) return MR_OK;

@@ -31,6 +31,8 @@ enum mr_status mr_guard_head(const struct mr_guard *guard, const uint8_t head[MR
 	mr_error *error);
 /* Judges a whole frame: least sizes, class 60 of headers, body size against max_message_size
  * (MR_CONTENT_TOO_LARGE, 311), and the methods a client may receive (MR_COMMAND_INVALID, 503). */
+/* Is it a method that a broker sends to a client? */
+bool mr_guard_may_come(uint32_t method);
 enum mr_status mr_guard_frame(const struct mr_guard *guard, const struct mr_frame *frame,
 	mr_error *error);
 /* Walks an encoded table (with its 32-bit length) iteratively: lengths add up, types are known, keys

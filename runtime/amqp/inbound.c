@@ -80,7 +80,8 @@ static void tell_delivery(struct mr_chan *ch, mr_delivery *d)
 
 static enum mr_status tell_got(struct mr_chan *ch, mr_delivery *d)
 {
-	struct mr_pending *p = mr_pending_take(ch, MR_M_BASIC_GET_OK);
+	struct mr_pending *p = mr_pending_take(ch, &(struct mr_method){.id = MR_M_BASIC_GET_OK});
+	struct mr_pending done = *p;
 	uint64_t token = p->token;
 	mr_pending_free(p);
 	mr_reply *reply = token ? mr_calloc(1, sizeof *reply) : NULL;
@@ -88,12 +89,12 @@ static enum mr_status tell_got(struct mr_chan *ch, mr_delivery *d)
 		uint64_t tag = d->tag;
 		bool no_ack = d->flags & MR_DELIVERY_NO_ACK;
 		mr_delivery_give(ch->outlet->options->pool, d);
-		if (token) mr_pending_done(ch, token, NULL);
+		if (token) mr_pending_done(ch, &done, NULL);
 		return no_ack ? MR_OK : mr_chan_settle(ch, tag, MR_NACK, MR_SETTLE_REQUEUE);
 	}
 	reply->delivery = d;
 	reply->message_count = d->message_count;
-	mr_pending_done(ch, token, reply);
+	mr_pending_done(ch, &done, reply);
 	return MR_OK;
 }
 
@@ -102,7 +103,7 @@ enum mr_status mr_inbound_delivery(struct mr_chan *ch, mr_delivery *d, mr_error 
 	bool got = ch->content.method.id == MR_M_BASIC_GET_OK;
 	uint32_t consumer = 0;
 	if (got) {
-		consumer = mr_pending_find(ch, MR_M_BASIC_GET_OK)->consumer;
+		consumer = mr_pending_find(ch, &ch->content.method)->consumer;
 	} else {
 		mr_slice tag = mr_slice_of(d->consumer_tag, d->consumer_tag_size);
 		struct mr_consumer_entry *entry = find_consumer(ch, tag);
@@ -111,7 +112,12 @@ enum mr_status mr_inbound_delivery(struct mr_chan *ch, mr_delivery *d, mr_error 
 	bool no_ack = consumer & MR_CONSUMER_NO_ACK;
 	d->consumer = consumer & ~MR_CONSUMER_NO_ACK;
 	if (no_ack) d->flags |= MR_DELIVERY_NO_ACK | MR_DELIVERY_SETTLED;
+	uint64_t gaps = ch->acks.gaps;
 	enum mr_status st = mr_acks_delivered(&ch->acks, d->tag, no_ack);
+	if (gaps != ch->acks.gaps)
+		mr_outlet_odd(ch->outlet, ch->number,
+			"ignored: delivery tags that nobody got, before %llu",
+			(unsigned long long)d->tag);
 	if (st != MR_OK) {
 		mr_delivery_give(ch->outlet->options->pool, d);
 		return mr_error_set(error, st, MR_SCOPE_CONNECTION, st == MR_NO_MEMORY ? 506 : 503,
@@ -139,8 +145,21 @@ static void copy_name(mr_reply *reply, mr_slice name)
 static enum mr_status cancel_late(struct mr_chan *ch, mr_slice tag)
 {
 	if (ch->state == MR_CH_CLOSING) return MR_OK; /* it goes with its channel */
-	enum mr_status st = mr_pending_add(ch, 0, MR_M_BASIC_CANCEL_OK, 0, MR_NEVER);
+	struct mr_pending answer = {.expects = MR_M_BASIC_CANCEL_OK,
+		.deadline = MR_NEVER,
+		.key = tag};
+	enum mr_status st = mr_pending_add(ch, &answer);
 	return st == MR_OK ? send(ch, MR_M_BASIC_CANCEL, tag, 0) : st;
+}
+
+/* A queue that the broker named, and whose name nobody will hear. While the host waits for something on this
+ * channel, that may speak of it as the last one declared. */
+static enum mr_status delete_late(struct mr_chan *ch, mr_slice name)
+{
+	struct mr_pending answer = {.expects = MR_M_QUEUE_DELETE_OK, .deadline = MR_NEVER};
+	if (ch->state == MR_CH_CLOSING || mr_pending_is_awaited(ch)) return MR_OK;
+	enum mr_status st = mr_pending_add(ch, &answer);
+	return st == MR_OK ? send(ch, MR_M_QUEUE_DELETE, name, 0) : st;
 }
 
 /* What an answer changes in the channel, before the host hears of it. */
@@ -152,19 +171,35 @@ static enum mr_status apply(struct mr_chan *ch, const struct mr_pending *p,
 	case MR_M_BASIC_CONSUME_OK:
 		st = add_consumer(ch, m->name, p->consumer);
 		return st == MR_OK && !p->token ? cancel_late(ch, m->name) : st;
+	case MR_M_QUEUE_DECLARE_OK:
+		return p->late && !p->key.size ? delete_late(ch, m->name) : MR_OK;
 	case MR_M_BASIC_CANCEL_OK: remove_consumer(ch, m->name); return MR_OK;
-	case MR_M_BASIC_RECOVER_OK: mr_acks_forget(&ch->acks); return MR_OK;
+	case MR_M_BASIC_RECOVER_OK:
+		ch->recovering--;
+		mr_acks_forget(&ch->acks);
+		return MR_OK;
 	default: return MR_OK;
 	}
 }
 
+/* An answer to nothing that says what it speaks of changes nothing: but a consumer that nobody wants must go. Any
+ * other might be taken for the answer to the next question of its kind: then no answer can be trusted. */
+static enum mr_status answers_nothing(struct mr_chan *ch, const struct mr_method *m,
+	mr_error *error)
+{
+	const char *name = mr_method_name(m->id);
+	if (!mr_pending_is_told_apart(m->id))
+		return mr_error_set(error, MR_COMMAND_INVALID, MR_SCOPE_CHANNEL, 503,
+			"unexpected %s: nothing on channel %u waits for it", name, ch->number);
+	mr_outlet_odd(ch->outlet, ch->number, "ignored: %s, for which nothing waits", name);
+	bool is_consumer = m->id == MR_M_BASIC_CONSUME_OK && ch->state == MR_CH_OPEN;
+	return is_consumer ? cancel_late(ch, m->name) : MR_OK;
+}
+
 static enum mr_status answer(struct mr_chan *ch, const struct mr_method *m, mr_error *error)
 {
-	struct mr_pending *p = mr_pending_take(ch, m->id);
-	if (!p)
-		return mr_error_set(error, MR_COMMAND_INVALID, MR_SCOPE_CONNECTION, 503,
-			"unexpected %s: nothing on channel %u waits for it", mr_method_name(m->id),
-			ch->number);
+	struct mr_pending *p = mr_pending_take(ch, m);
+	if (!p) return answers_nothing(ch, m, error);
 	enum mr_status st = apply(ch, p, m);
 	mr_reply *reply = p->token ? mr_calloc(1, sizeof *reply) : NULL;
 	if (reply) {
@@ -174,7 +209,7 @@ static enum mr_status answer(struct mr_chan *ch, const struct mr_method *m, mr_e
 	}
 	if (m->id == MR_M_BASIC_GET_EMPTY && reply)
 		mr_error_set(&reply->error, MR_EMPTY, MR_SCOPE_CHANNEL, 0, "the queue is empty");
-	mr_pending_done(ch, p->token, reply);
+	mr_pending_done(ch, p, reply);
 	mr_pending_free(p);
 	return st;
 }
@@ -212,62 +247,78 @@ static enum mr_status cancelled_by_broker(struct mr_chan *ch, const struct mr_me
 	return m->flags & 1 ? MR_OK : send(ch, MR_M_BASIC_CANCEL_OK, m->name, 0);
 }
 
-static enum mr_status confirmed(struct mr_chan *ch, const struct mr_method *m, mr_error *error)
+static enum mr_status confirmed(struct mr_chan *ch, const struct mr_method *m)
 {
 	enum mr_status outcome = m->id == MR_M_BASIC_ACK ? MR_OK : MR_NACKED;
 	enum mr_status st = MR_COMMAND_INVALID;
 	if (ch->confirming) st = mr_confirm_settle(&ch->confirm, m->tag, m->flags & 1, outcome);
-	if (st == MR_OK) return MR_OK;
-	return mr_error_set(error, st, MR_SCOPE_CONNECTION, 503,
-		"%s of a publish that channel %u never sent", mr_method_name(m->id), ch->number);
+	if (st != MR_COMMAND_INVALID) return st;
+	return mr_outlet_odd(ch->outlet, ch->number, "ignored: %s of publish %llu, never sent",
+		mr_method_name(m->id), (unsigned long long)m->tag);
 }
 
 static enum mr_status opened(struct mr_chan *ch, const struct mr_method *m, mr_error *error)
 {
-	bool abandoned = false;
-	if (ch->state != MR_CH_OPENING) return answer(ch, m, error); /* says what is wrong */
-	if (!mr_list_is_empty(&ch->pending))
-		abandoned = !mr_container(ch->pending.next, struct mr_pending, node)->token;
-	mr_chan_enter(ch, MR_CH_OPEN);
+	bool is_abandoned = mr_chan_is_parting(ch);
+	if (ch->state == MR_CH_OPENING) mr_chan_enter(ch, MR_CH_OPEN);
 	enum mr_status st = answer(ch, m, error);
-	if (st == MR_OK && abandoned) mr_chan_close(ch, 0, MR_NEVER);
+	if (st == MR_OK && is_abandoned && ch->state == MR_CH_OPEN)
+		mr_chan_close(ch, MR_TOKEN_NONE, MR_NEVER);
 	return st;
 }
 
-static enum mr_status close_ok(struct mr_chan *ch, mr_error *error)
+/* We did not ask for it, and for the broker the channel has gone. */
+static enum mr_status closed_unasked(struct mr_chan *ch)
 {
-	if (ch->state != MR_CH_CLOSING)
-		return mr_error_set(error, MR_COMMAND_INVALID, MR_SCOPE_CONNECTION, 503,
-			"unexpected channel.close-ok on channel %u", ch->number);
-	/* Requests still under way get no answer any more; the close, the last of them, succeeded. */
-	mr_error why = {0}, none = {0};
-	struct mr_node *last = ch->pending.prev;
-	mr_list_remove(last);
-	struct mr_pending *p = mr_container(last, struct mr_pending, node);
-	mr_error_set(&why, MR_CLOSED, MR_SCOPE_CHANNEL, 0, "the channel was closed by the program");
-	mr_chan_end(ch, &why, false);
-	mr_outlet_done(ch->outlet, ch->number, p->token, &none);
-	mr_pending_free(p);
+	mr_error why = {0};
+	mr_error_set(&why, MR_COMMAND_INVALID, MR_SCOPE_CHANNEL, 503,
+		"the broker sent channel.close-ok for a channel that was not closing");
+	mr_outlet_odd(ch->outlet, ch->number, "the channel ends: channel.close-ok, not asked for");
+	mr_chan_end(ch, &why, true);
 	return MR_OK;
+}
+
+static enum mr_status close_ok(struct mr_chan *ch)
+{
+	if (ch->state != MR_CH_CLOSING) return closed_unasked(ch);
+	/* Requests still under way get no answer any more; the close, the last of them, succeeded. */
+	mr_error closed = {0}, none = {0};
+	struct mr_pending *p = mr_pending_last(ch), last = *p;
+	mr_list_remove(&p->node);
+	mr_pending_free(p);
+	mr_error_set(&closed, MR_CLOSED, MR_SCOPE_CHANNEL, 0,
+		"the channel was closed by the program");
+	bool is_refused = ch->why && last.is_end;
+	mr_chan_end(ch, is_refused ? ch->why : &closed, is_refused);
+	mr_outlet_done(ch->outlet, ch->number, last.token, &none);
+	return MR_OK;
+}
+
+static bool is_of_the_end(uint32_t id)
+{
+	return id == MR_M_CHANNEL_CLOSE || id == MR_M_CHANNEL_CLOSE_OK;
 }
 
 enum mr_status mr_chan_method(struct mr_chan *ch, const struct mr_method *m, mr_error *error)
 {
+	if (ch->why && !is_of_the_end(m->id)) return MR_OK; /* of the past */
+	ch->skips = false;
 	if (ch->content.state != MR_CONTENT_IDLE)
-		return mr_error_set(error, MR_UNEXPECTED_FRAME, MR_SCOPE_CONNECTION, 505,
+		return mr_error_set(error, MR_UNEXPECTED_FRAME, MR_SCOPE_CHANNEL, 505,
 			"%s in the middle of a message", mr_method_name(m->id));
 	switch (m->id) {
 	case MR_M_BASIC_GET_OK:
-		if (!mr_pending_find(ch, m->id))
-			return answer(ch, &(struct mr_method){.id = m->id}, error);
+		if (!mr_pending_find(ch, m))
+			return mr_error_set(error, MR_COMMAND_INVALID, MR_SCOPE_CHANNEL, 503,
+				"a message for which nothing waits (basic.get-ok)");
 		return mr_content_begin(&ch->content, m, error);
 	case MR_M_BASIC_DELIVER:
 	case MR_M_BASIC_RETURN: return mr_content_begin(&ch->content, m, error);
 	case MR_M_BASIC_ACK:
-	case MR_M_BASIC_NACK: return confirmed(ch, m, error);
+	case MR_M_BASIC_NACK: return confirmed(ch, m);
 	case MR_M_BASIC_CANCEL: return cancelled_by_broker(ch, m);
 	case MR_M_CHANNEL_CLOSE: return closed_by_broker(ch, m);
-	case MR_M_CHANNEL_CLOSE_OK: return close_ok(ch, error);
+	case MR_M_CHANNEL_CLOSE_OK: return close_ok(ch);
 	case MR_M_CHANNEL_OPEN_OK: return opened(ch, m, error);
 	case MR_M_CHANNEL_FLOW: return send(ch, MR_M_CHANNEL_FLOW_OK, (mr_slice){0}, m->flags & 1);
 	default: return answer(ch, m, error);

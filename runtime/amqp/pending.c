@@ -4,12 +4,20 @@
 
 #include "base/alloc.h"
 
-static void emit_done(struct mr_outlet *outlet, uint16_t channel, uint64_t token,
+static struct mr_pending *at_node(struct mr_node *node)
+{
+	return mr_container(node, struct mr_pending, node);
+}
+
+/* ---- telling ---- */
+
+static void emit_done(struct mr_outlet *outlet, uint16_t channel, uint64_t token, bool late,
 	enum mr_status status, mr_reply *reply)
 {
 	mr_event ev = {.type = MR_EV_DONE, .status = status, .token = token};
 	ev.connection = outlet->options->connection;
 	ev.channel = channel;
+	ev.detail = late && token != MR_TOKEN_NONE ? MR_DONE_LATE : 0;
 	ev.data.reply = reply;
 	if (token)
 		outlet->options->emit(outlet->options->owner, &ev);
@@ -22,86 +30,160 @@ void mr_outlet_done(struct mr_outlet *outlet, uint16_t channel, uint64_t token,
 {
 	mr_reply *reply = token ? mr_calloc(1, sizeof *reply) : NULL;
 	if (reply) reply->error = *error;
-	emit_done(outlet, channel, token, error->kind, reply);
+	emit_done(outlet, channel, token, false, error->kind, reply);
 }
 
-void mr_pending_done(struct mr_chan *ch, uint64_t token, mr_reply *reply)
+void mr_pending_done(struct mr_chan *ch, const struct mr_pending *p, mr_reply *reply)
 {
-	emit_done(ch->outlet, ch->number, token, reply ? (enum mr_status)reply->error.kind : MR_OK,
-		reply);
+	emit_done(ch->outlet, ch->number, p->token, p->late,
+		reply ? (enum mr_status)reply->error.kind : MR_OK, reply);
 }
 
-enum mr_status mr_pending_add(struct mr_chan *ch, uint64_t token, uint32_t expects,
-	uint32_t consumer, mr_msec deadline)
+/* ---- finding ---- */
+
+enum mr_status mr_pending_add(struct mr_chan *ch, const struct mr_pending *pending)
 {
-	struct mr_pending *p = mr_calloc(1, sizeof *p);
+	struct mr_pending *p = mr_malloc(sizeof *p + pending->key.size);
 	if (!p) return MR_NO_MEMORY;
-	p->token = token;
-	p->expects = expects;
-	p->consumer = consumer;
-	p->deadline = deadline;
+	*p = *pending;
+	p->node = (struct mr_node){0};
+	p->key.data = (char *)(p + 1);
+	if (p->key.size) memcpy(p + 1, pending->key.data, p->key.size);
 	mr_list_append(&ch->pending, &p->node);
-	ch->outlet->earliest = mr_earlier(ch->outlet->earliest, deadline);
+	ch->outlet->earliest = mr_earlier(ch->outlet->earliest, p->deadline);
 	return MR_OK;
 }
 
-static struct mr_pending *first(struct mr_chan *ch)
+static bool is_keyed(uint32_t answer)
 {
-	if (mr_list_is_empty(&ch->pending)) return NULL;
-	return mr_container(ch->pending.next, struct mr_pending, node);
+	return answer == MR_M_BASIC_CONSUME_OK || answer == MR_M_BASIC_CANCEL_OK ||
+	       answer == MR_M_QUEUE_DECLARE_OK;
 }
 
-/* RabbitMQ answers these two from the queue's process; what its channel answers itself may go first. */
+bool mr_pending_is_told_apart(uint32_t answer)
+{
+	return is_keyed(answer) || answer == MR_M_CHANNEL_OPEN_OK;
+}
+
+struct mr_pending *mr_pending_keyed(struct mr_chan *ch, uint32_t expects, mr_slice key)
+{
+	struct mr_node *head = &ch->pending;
+	for (struct mr_node *at = head->next; at != head; at = at->next) {
+		struct mr_pending *p = at_node(at);
+		if (p->expects == expects && mr_slice_equal(p->key, key)) return p;
+	}
+	return NULL;
+}
+
+/* Who left the name to the broker is answered by a name that nobody else waits for. */
+struct mr_pending *mr_pending_find(struct mr_chan *ch, const struct mr_method *answer)
+{
+	uint32_t id = answer->id == MR_M_BASIC_GET_EMPTY ? MR_M_BASIC_GET_OK : answer->id;
+	struct mr_pending *p = NULL;
+	if (is_keyed(id)) p = mr_pending_keyed(ch, id, answer->name);
+	return p ? p : mr_pending_keyed(ch, id, mr_slice_of("", 0));
+}
+
+/* RabbitMQ answers these two from the queue's process, the others from the channel's, in order. */
 static bool may_be_overtaken(const struct mr_pending *p)
 {
 	return p->expects == MR_M_BASIC_CONSUME_OK || p->expects == MR_M_BASIC_CANCEL_OK;
 }
 
-struct mr_pending *mr_pending_find(struct mr_chan *ch, uint32_t method)
+static void end_late(struct mr_chan *ch, struct mr_pending *p, const mr_error *why)
 {
-	struct mr_node *head = &ch->pending;
-	if (method == MR_M_BASIC_GET_EMPTY) method = MR_M_BASIC_GET_OK;
-	for (struct mr_node *at = head->next; at != head; at = at->next) {
-		struct mr_pending *p = mr_container(at, struct mr_pending, node);
-		if (p->expects == method) return p;
-		if (!may_be_overtaken(p)) return NULL;
-	}
-	return NULL;
+	mr_reply *reply = p->token ? mr_calloc(1, sizeof *reply) : NULL;
+	if (reply) reply->error = *why;
+	mr_list_remove(&p->node);
+	emit_done(ch->outlet, ch->number, p->token, true, why->kind, reply);
+	mr_free(p);
 }
 
-struct mr_pending *mr_pending_take(struct mr_chan *ch, uint32_t method)
+static void drop_unanswered(struct mr_chan *ch, const struct mr_pending *answered)
 {
-	struct mr_pending *p = mr_pending_find(ch, method);
-	if (p) mr_list_remove(&p->node);
+	mr_error why = {.kind = MR_TIMEOUT, .scope = MR_SCOPE_CHANNEL};
+	struct mr_node *next;
+	for (struct mr_node *at = ch->pending.next; at != &answered->node; at = next) {
+		struct mr_pending *p = at_node(at);
+		next = at->next;
+		if (p->late && !may_be_overtaken(p)) end_late(ch, p, &why);
+	}
+}
+
+struct mr_pending *mr_pending_take(struct mr_chan *ch, const struct mr_method *answer)
+{
+	struct mr_pending *p = mr_pending_find(ch, answer);
+	if (!p) return NULL;
+	if (!may_be_overtaken(p)) drop_unanswered(ch, p);
+	mr_list_remove(&p->node);
 	return p;
 }
+
+struct mr_pending *mr_pending_last(struct mr_chan *ch)
+{
+	return mr_list_is_empty(&ch->pending) ? NULL : at_node(ch->pending.prev);
+}
+
+bool mr_pending_is_awaited(const struct mr_chan *ch)
+{
+	for (struct mr_node *at = ch->pending.next; at != &ch->pending; at = at->next)
+		if (at_node(at)->token && !at_node(at)->late) return true;
+	return false;
+}
+
+/* ---- ends ---- */
 
 void mr_pending_free(struct mr_pending *p) { mr_free(p); }
 
 void mr_pending_fail(struct mr_chan *ch, const mr_error *why)
 {
 	struct mr_pending *p;
-	while ((p = first(ch))) {
+	while (!mr_list_is_empty(&ch->pending)) {
+		p = at_node(ch->pending.next);
+		if (p->late) {
+			end_late(ch, p, why);
+			continue;
+		}
 		mr_list_remove(&p->node);
 		mr_outlet_done(ch->outlet, ch->number, p->token, why);
 		mr_free(p);
 	}
 }
 
+/* Whose late answer somebody must hear: what went after all is not to be made again, and a channel's
+ * number is free from its close-ok on. */
+static uint64_t token_when_late(const struct mr_pending *p)
+{
+	switch (p->expects) {
+	case MR_M_CHANNEL_CLOSE_OK: return p->token ? MR_TOKEN_NONE : 0;
+	case MR_M_QUEUE_DELETE_OK:
+	case MR_M_QUEUE_UNBIND_OK:
+	case MR_M_EXCHANGE_DELETE_OK:
+	case MR_M_EXCHANGE_UNBIND_OK: return p->token;
+	default: return 0;
+	}
+}
+
+static void expire(struct mr_chan *ch, struct mr_pending *p)
+{
+	mr_error error = {0};
+	mr_error_set(&error, MR_TIMEOUT, MR_SCOPE_CHANNEL, 0, "the broker did not send %s in time",
+		mr_method_name(p->expects));
+	mr_outlet_done(ch->outlet, ch->number, p->token, &error);
+	if (p->is_end) ch->outlet->fault = *ch->why;
+	p->token = token_when_late(p);
+	p->late = true;
+}
+
 void mr_pending_expire(struct mr_chan *ch, mr_msec now)
 {
 	struct mr_node *head = &ch->pending;
 	for (struct mr_node *at = head->next; at != head; at = at->next) {
-		struct mr_pending *p = mr_container(at, struct mr_pending, node);
-		if (!p->token) continue;
-		if (p->deadline > now) {
+		struct mr_pending *p = at_node(at);
+		if (p->late) continue;
+		if (p->deadline > now)
 			ch->outlet->earliest = mr_earlier(ch->outlet->earliest, p->deadline);
-			continue;
-		}
-		mr_error error = {0};
-		mr_error_set(&error, MR_TIMEOUT, MR_SCOPE_CHANNEL, 0,
-			"the broker did not send %s in time", mr_method_name(p->expects));
-		mr_outlet_done(ch->outlet, ch->number, p->token, &error);
-		p->token = 0;
+		else
+			expire(ch, p);
 	}
 }

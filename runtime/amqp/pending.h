@@ -1,6 +1,8 @@
 /* pending: the requests of a channel that wait for the broker's answer, and how each ends.
  * SPDX-License-Identifier: MIT
- * Pure. One MR_EV_DONE for each token, never two. */
+ * Pure. One MR_EV_DONE for each token, never two. An answer is matched by what it carries: its method, and the
+ * consumer tag or the queue's name where it has one. What timed out stays known by what will answer it
+ * (docs/decisions/0012-late-answers.md has what becomes of each). */
 #ifndef MR_AMQP_PENDING_H
 #define MR_AMQP_PENDING_H
 
@@ -11,24 +13,35 @@
 
 struct mr_pending {
 	struct mr_node node;
-	uint64_t token;   /* 0: its time was up, the host was told; the answer still comes */
+	uint64_t token;   /* 0: nobody waits */
 	uint32_t expects; /* the method that answers it */
 	uint32_t consumer;
 	mr_msec deadline;
+	bool late;   /* its time was up, the host was told; the answer still comes */
+	bool is_end; /* of a channel that broke the protocol: without an answer the connection goes */
+	mr_slice
+		key; /* what the answer carries; empty: the broker picks it, or it carries nothing */
 };
 
-enum mr_status mr_pending_add(struct mr_chan *ch, uint64_t token, uint32_t expects,
-	uint32_t consumer, mr_msec deadline);
-/* The request that `method` answers; NULL when it answers none. In the order of the requests, but
- * for consume and cancel, whose answers come from the queue's process and may be overtaken. */
-struct mr_pending *mr_pending_find(struct mr_chan *ch, uint32_t method);
-/* The same, taken from the list. */
-struct mr_pending *mr_pending_take(struct mr_chan *ch, uint32_t method);
+/* Adds a copy, with its key. MR_OK or MR_NO_MEMORY. */
+enum mr_status mr_pending_add(struct mr_chan *ch, const struct mr_pending *pending);
+/* The request that `answer` answers; NULL when it answers none. */
+struct mr_pending *mr_pending_find(struct mr_chan *ch, const struct mr_method *answer);
+/* The same, taken from the list. Late ones of before, whose answer would have come before this one, are
+ * dropped: it never will. */
+struct mr_pending *mr_pending_take(struct mr_chan *ch, const struct mr_method *answer);
+/* Does this answer say which question it answers, so that it is never another's? */
+bool mr_pending_is_told_apart(uint32_t answer);
+/* A cancel of this tag, or a consume with it, that is under way or late; NULL: none is. */
+struct mr_pending *mr_pending_keyed(struct mr_chan *ch, uint32_t expects, mr_slice key);
+struct mr_pending *mr_pending_last(struct mr_chan *ch); /* NULL: there is none */
+bool mr_pending_is_awaited(const struct mr_chan *ch);   /* does the host wait for any? */
 void mr_pending_free(struct mr_pending *p);
 /* Ends all of them with `why`. */
 void mr_pending_fail(struct mr_chan *ch, const mr_error *why);
 void mr_pending_expire(struct mr_chan *ch, mr_msec now);
-/* Tells that it went well; `reply` (may be NULL) is taken. */
-void mr_pending_done(struct mr_chan *ch, uint64_t token, mr_reply *reply);
+/* Tells that it went well; `reply` (may be NULL) is taken. Of a late one the engine alone hears, if it
+ * must. */
+void mr_pending_done(struct mr_chan *ch, const struct mr_pending *p, mr_reply *reply);
 
 #endif

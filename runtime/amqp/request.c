@@ -40,3 +40,19 @@ uint32_t mr_request_method(const mr_request *r, struct mr_method *method)
 	method->table = r->arguments;
 	return method_of[op].answers;
 }
+
+/* RabbitMQ leaves CR and LF out of the names of queues. */
+static mr_slice stripped(mr_slice text, char name[256])
+{
+	size_t size = 0;
+	for (size_t i = 0; i < text.size && size < 255; i++)
+		if (text.data[i] != '\r' && text.data[i] != '\n') name[size++] = text.data[i];
+	return mr_slice_of(name, size);
+}
+
+mr_slice mr_request_key(const mr_request *r, char name[256])
+{
+	if (r->operation == MR_QUEUE_DECLARE) return stripped(r->name, name);
+	if (r->operation == MR_BASIC_CONSUME || r->operation == MR_BASIC_CANCEL) return r->extra;
+	return mr_slice_of("", 0);
+}

@@ -10,6 +10,9 @@
 /* Fills `method` (borrowing the request's strings) and returns the id of the method that answers it,
  * 0 for an operation that is unknown. */
 uint32_t mr_request_method(const mr_request *request, struct mr_method *method);
+/* What its answer carries: the consumer's tag, the queue's name as the broker has it (in `name`). Empty: the
+ * broker picks it, or the answer carries nothing. */
+mr_slice mr_request_key(const mr_request *request, char name[256]);
 /* A whole message of deliver or get-ok: takes `delivery` and tells it. */
 enum mr_status mr_inbound_delivery(struct mr_chan *ch, mr_delivery *delivery, mr_error *error);
 

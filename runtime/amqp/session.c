@@ -3,12 +3,11 @@
  * SPDX-License-Identifier: MIT */
 #include "amqp/session_state.h"
 
-#include <assert.h>
-
 #include "amqp/channel.h"
 #include "amqp/frame.h"
 #include "amqp/heartbeat.h"
 #include "base/alloc.h"
+#include "base/machine.h"
 #include "base/map.h"
 
 #define BIT(n) (1u << (n))
@@ -18,12 +17,13 @@ static const unsigned may_follow[MR_SESSION_STATE_COUNT] = {
 	[MR_SESSION_OPEN] = BIT(MR_SESSION_CLOSING) | BIT(MR_SESSION_CLOSED),
 	[MR_SESSION_CLOSING] = BIT(MR_SESSION_CLOSED),
 };
+#define NAME(s) #s,
+static const char *const names[] = {MR_SESSION_STATES(NAME)};
+static const struct mr_machine machine = {"session", names, may_follow, MR_SESSION_STATE_COUNT};
 
 static void enter(struct mr_session *s, enum mr_session_state next) /* only writer of s->state */
 {
-	(void)may_follow; /* unused where NDEBUG is set */
-	assert(may_follow[s->state] & BIT(next));
-	s->state = next;
+	if (mr_machine_moves(&machine, s->state, next, &s->outlet.fault)) s->state = next;
 }
 
 enum mr_status mr_session_open(struct mr_session **out, const struct mr_session_options *options)
@@ -74,6 +74,17 @@ static void drop_channel(struct mr_session *s, struct mr_chan *ch)
 	mr_chan_free(ch);
 }
 
+/* With it the number is free: for who waits for it. */
+static void channel_ended(struct mr_session *s, struct mr_chan *ch)
+{
+	uint16_t number = ch->number;
+	uint64_t token = ch->heir.token;
+	uint32_t epoch = ch->heir.epoch;
+	mr_msec deadline = ch->heir.deadline;
+	drop_channel(s, ch);
+	if (token) mr_session_open_channel(s, number, token, epoch, deadline);
+}
+
 static void secret_done(struct mr_session *s, const mr_error *error)
 {
 	uint64_t token = s->secret_token;
@@ -101,6 +112,7 @@ void mr_session_lose(struct mr_session *s, const mr_error *why)
 		struct mr_chan *ch = s->channels[i];
 		if (!ch) continue;
 		mr_chan_end(ch, why, true);
+		mr_outlet_done(&s->outlet, ch->number, ch->heir.token, why);
 		drop_channel(s, ch);
 	}
 }
@@ -166,6 +178,20 @@ static enum mr_status closed_by_broker(struct mr_session *s, const struct mr_met
 	return MR_OK;
 }
 
+/* They come in the order of the secrets, those whose time was up among them. */
+static enum mr_status secret_taken(struct mr_session *s)
+{
+	mr_error none = {0};
+	if (s->late_secrets)
+		s->late_secrets--;
+	else if (s->secret_token)
+		secret_done(s, &none);
+	else
+		return mr_outlet_odd(&s->outlet, 0,
+			"ignored: connection.update-secret-ok, for which nothing waits");
+	return MR_OK;
+}
+
 static enum mr_status connection_method(struct mr_session *s, const struct mr_method *m,
 	mr_msec now, mr_error *error)
 {
@@ -187,9 +213,10 @@ static enum mr_status connection_method(struct mr_session *s, const struct mr_me
 			"the connection was closed by the program");
 		mr_session_lose(s, &closed);
 		return MR_OK;
+	case MR_M_CONNECTION_UPDATE_SECRET_OK: return secret_taken(s);
 	default: break;
 	}
-	return mr_error_set(error, MR_COMMAND_INVALID, MR_SCOPE_CONNECTION, 503, "unexpected %s",
+	return mr_outlet_odd(&s->outlet, 0, "ignored: %s, which means nothing now",
 		mr_method_name(m->id));
 }
 
@@ -233,6 +260,7 @@ static enum mr_status channel_frame(struct mr_session *s, const struct mr_frame 
 		if (!ch || !method || method->id != MR_M_CHANNEL_OPEN_OK) return MR_OK;
 		mr_map_take(&s->stray, frame->channel);
 	}
+	/* It may be a message, which would be stuck, and there is no channel to close for it. */
 	if (!ch)
 		return mr_error_set(error, MR_CHANNEL_ERROR, MR_SCOPE_CONNECTION, 504,
 			"a frame on channel %u, which is not open", frame->channel);
@@ -241,26 +269,47 @@ static enum mr_status channel_frame(struct mr_session *s, const struct mr_frame 
 	if (ch->state != MR_CH_CLOSED) return st;
 	/* RabbitMQ 3.10 may deliver behind its own close. Without memory that costs the connection. */
 	if (method && method->id == MR_M_CHANNEL_CLOSE) mr_map_put(&s->stray, ch->number, s);
-	drop_channel(s, ch);
+	channel_ended(s, ch);
 	return st;
 }
 
 static enum mr_status take_method(struct mr_session *s, const struct mr_frame *frame, mr_msec now,
 	mr_error *error)
 {
-	struct mr_method method = {0};
-	if (mr_get32(frame->payload) == MR_M_CONNECTION_UPDATE_SECRET_OK && s->secret_token) {
-		mr_error none = {0};
-		secret_done(s, &none);
-		return MR_OK;
+	struct mr_method method = {.id = mr_get32(frame->payload)};
+	bool is_open = s->state != MR_SESSION_HANDSHAKE;
+	if (is_open && !mr_guard_may_come(method.id)) {
+		struct mr_chan *ch = mr_session_channel_at(s, frame->channel);
+		if (ch) ch->skips = true;
+		return mr_outlet_odd(&s->outlet, frame->channel,
+			"ignored: method %u.%u, which no broker sends", method.id >> 16,
+			method.id & 0xffff);
 	}
+	/* The codec does not know it, and it carries nothing. */
+	if (is_open && method.id == MR_M_CONNECTION_UPDATE_SECRET_OK && frame->channel == 0)
+		return connection_method(s, &method, now, error);
 	enum mr_status st = mr_method_decode(s->codec, frame, &method, error);
 	if (st == MR_OK && s->state == MR_SESSION_HANDSHAKE && frame->channel == 0)
 		return shake_hands(s, &method, now, error);
 	mr_table_free(method.table);
 	if (st != MR_OK) return st;
 	if (frame->channel == 0) return connection_method(s, &method, now, error);
+	if (method.id >> 16 == 10)
+		return mr_outlet_odd(&s->outlet, frame->channel,
+			"ignored: %s, which belongs on channel 0", mr_method_name(method.id));
 	return channel_frame(s, frame, &method, error);
+}
+
+/* What stands in a sound frame of a channel costs that channel at most. */
+static bool costs_channel(struct mr_session *s, uint16_t number, const mr_error *error)
+{
+	struct mr_chan *ch = mr_session_channel_at(s, number);
+	if (error->kind == MR_NO_MEMORY || s->state == MR_SESSION_CLOSED) return false;
+	if (s->state == MR_SESSION_CLOSING) return number != 0; /* it goes with the connection */
+	if (!ch || s->state != MR_SESSION_OPEN) return false;
+	mr_outlet_odd(&s->outlet, number, "the channel ends: %s", error->text);
+	mr_chan_refuse(ch, error);
+	return true;
 }
 
 static void take_frame(struct mr_session *s, const struct mr_frame *frame, mr_msec now)
@@ -268,14 +317,24 @@ static void take_frame(struct mr_session *s, const struct mr_frame *frame, mr_ms
 	mr_error error = {0};
 	enum mr_status st = mr_guard_frame(&s->guard, frame, &error);
 	s->options->stats->frames_in++;
+	if (st == MR_COMMAND_INVALID && s->state != MR_SESSION_HANDSHAKE) st = MR_OK;
 	if (st == MR_OK && frame->type == MR_FRAME_METHOD)
 		st = take_method(s, frame, now, &error);
 	else if (st == MR_OK && frame->type != MR_FRAME_HEARTBEAT)
 		st = channel_frame(s, frame, NULL, &error);
 	if (st == MR_OK) return;
 	if (!error.kind) mr_error_set(&error, st, MR_SCOPE_CONNECTION, 0, "%s", mr_status_text(st));
+	if (costs_channel(s, frame->channel, &error)) return;
 	error.scope = MR_SCOPE_CONNECTION;
 	fail(s, &error);
+}
+
+/* A fault that a channel left behind: of a machine, or of a broker that does not close it. */
+static void look_for_fault(struct mr_session *s)
+{
+	mr_error fault = s->outlet.fault;
+	s->outlet.fault.kind = MR_OK;
+	if (fault.kind && s->state != MR_SESSION_CLOSED) fail(s, &fault);
 }
 
 size_t mr_session_feed(struct mr_session *s, const uint8_t *data, size_t size, mr_msec now,
@@ -286,6 +345,7 @@ size_t mr_session_feed(struct mr_session *s, const uint8_t *data, size_t size, m
 	mr_error error = {0};
 
 	*want = 0;
+	s->outlet.now = now;
 	if (size) mr_heartbeat_heard(&s->heartbeat, now);
 	if (!s->sniffed && mr_frame_sniff(data, size, &error) != MR_OK) {
 		mr_session_lose(s, &error);
@@ -301,6 +361,7 @@ size_t mr_session_feed(struct mr_session *s, const uint8_t *data, size_t size, m
 		s->sniffed = true;
 		at += used;
 		take_frame(s, &frame, now);
+		if (s->outlet.fault.kind) look_for_fault(s);
 	}
 	return s->state == MR_SESSION_CLOSED ? size : at;
 }
@@ -314,6 +375,7 @@ void mr_session_wrote(struct mr_session *s, mr_msec now) { mr_heartbeat_sent(&s-
 void mr_session_flush(struct mr_session *s)
 {
 	struct mr_node *node;
+	look_for_fault(s);
 	while ((node = mr_list_shift(&s->outlet.dirty))) {
 		if (mr_chan_flush(mr_container(node, struct mr_chan, dirty)) == MR_OK) continue;
 		mr_session_fail_memory(s);
@@ -326,7 +388,10 @@ static void expire_requests(struct mr_session *s, mr_msec now)
 	mr_error late = {0};
 	mr_error_set(&late, MR_TIMEOUT, MR_SCOPE_CONNECTION, 0,
 		"the broker did not answer in time");
-	if (s->secret_token && now >= s->secret_deadline) secret_done(s, &late);
+	if (s->secret_token && now >= s->secret_deadline) {
+		s->late_secrets++;
+		secret_done(s, &late);
+	}
 	if (now < s->outlet.earliest) return;
 	s->outlet.earliest = MR_NEVER;
 	for (size_t i = 0; i < s->channel_slots; i++)
@@ -337,7 +402,10 @@ bool mr_session_tick(struct mr_session *s, mr_msec now, bool may_beat)
 {
 	mr_error error = {0};
 	if (s->state == MR_SESSION_CLOSED || s->state == MR_SESSION_IDLE) return false;
+	s->outlet.now = now;
 	expire_requests(s, now);
+	look_for_fault(s);
+	if (s->state == MR_SESSION_CLOSED) return false;
 	if (now >= s->blocked_until) {
 		mr_error_set(&error, MR_BLOCKED_TIMEOUT, MR_SCOPE_CONNECTION, 0,
 			"the broker blocked the connection for longer than blocked_connection_timeout");

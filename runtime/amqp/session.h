@@ -14,6 +14,14 @@
 
 /* Takes the event and what it carries. */
 typedef void mr_emit(void *owner, const mr_event *event);
+/* The broker broke the protocol; `what` says how, and what it cost. */
+typedef void mr_odd(void *owner, uint16_t channel, const mr_error *what);
+
+/* The detail of an MR_EV_DONE for the engine alone: the host was told of a timeout, and here is the answer to a
+ * delete or an unbind. */
+#define MR_DONE_LATE 1
+/* The token of what nobody waits for, but whose end lets a channel's number go: bridge's MR_TOKEN_NOBODY. */
+#define MR_TOKEN_NONE UINT64_MAX
 
 struct mr_session_options { /* borrowed as long as the session lives */
 	const struct mr_login *login;
@@ -27,6 +35,7 @@ struct mr_session_options { /* borrowed as long as the session lives */
 	const uint64_t
 		*clock; /* the time of what is going on, in us; NULL: confirms are not timed */
 	struct mr_histogram *confirm_times;
+	mr_odd *odd; /* may be NULL */
 };
 
 /* The phases of a session, each with those that may follow in session.c. */
@@ -42,8 +51,8 @@ void mr_session_free(
 /* Writes the protocol header. */
 enum mr_status mr_session_start(struct mr_session *s, mr_msec now);
 /* Takes what the peer sent. Returns the bytes it used: the rest, at most one frame, is to be shown
- * again with more behind it; *want is how many bytes in all that needs. A violation closes the
- * session: see its state and error. */
+ * again with more behind it; *want is how many bytes in all that needs. A violation costs what it must, and no
+ * more: docs/architecture.md, "What a broker's mistakes cost". The session's end: see its state and error. */
 size_t mr_session_feed(struct mr_session *s, const uint8_t *data, size_t size, mr_msec now,
 	size_t *want);
 /* What is to be written. Consume what was taken, then tell mr_session_wrote. */

@@ -61,32 +61,75 @@ static bool make_slot(struct mr_session *s, uint16_t number)
 	return true;
 }
 
+void mr_session_open_channel(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
+	mr_msec deadline)
+{
+	mr_error error = {0};
+	if (make_slot(s, number) &&
+		(s->channels[number] = mr_chan_open(&s->outlet, number, epoch, token, deadline)))
+		return;
+	mr_error_set(&error, MR_NO_MEMORY, MR_SCOPE_CHANNEL, 0, "out of memory");
+	mr_outlet_done(&s->outlet, number, token, &error);
+}
+
 void mr_session_channel_open(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
 	mr_msec deadline)
 {
 	mr_error error = {0};
+	struct mr_chan *ch = mr_session_channel_at(s, number);
 	if (s->state != MR_SESSION_OPEN) {
 		refuse(s, number, token);
-	} else if (number == 0 || number > s->guard.channel_max ||
-		   mr_session_channel_at(s, number)) {
+	} else if (ch && mr_chan_is_parting(ch) && !ch->heir.token) { /* when it has closed */
+		ch->heir.token = token;
+		ch->heir.epoch = epoch;
+		ch->heir.deadline = deadline;
+		s->outlet.earliest = mr_earlier(s->outlet.earliest, deadline);
+	} else if (number == 0 || number > s->guard.channel_max || ch) {
 		mr_error_set(&error, MR_CHANNEL_LIMIT_REACHED, MR_SCOPE_CHANNEL, 0,
 			"channel %u is in use or over the agreed limit of %u", number,
 			s->guard.channel_max);
 		mr_outlet_done(&s->outlet, number, token, &error);
-	} else if (!make_slot(s, number) || !(s->channels[number] = mr_chan_open(&s->outlet, number,
-						      epoch, token, deadline))) {
-		mr_error_set(&error, MR_NO_MEMORY, MR_SCOPE_CHANNEL, 0, "out of memory");
-		mr_outlet_done(&s->outlet, number, token, &error);
+	} else {
+		mr_session_open_channel(s, number, token, epoch, deadline);
 	}
+}
+
+/* The open that waits for this number is wanted no more. */
+static void disinherit(struct mr_session *s, struct mr_chan *ch, uint64_t token)
+{
+	mr_error closed = {0}, none = {0};
+	uint64_t opening = ch->heir.token;
+	ch->heir.token = 0;
+	mr_error_set(&closed, MR_CLOSED, MR_SCOPE_CHANNEL, 0,
+		"the channel was closed by the program");
+	mr_outlet_done(&s->outlet, ch->number, opening, &closed);
+	mr_outlet_done(&s->outlet, ch->number, token, &none);
+}
+
+/* A close that nobody waits for any more is waited for anew. */
+static bool joins_close(struct mr_session *s, struct mr_chan *ch, uint64_t token, mr_msec deadline)
+{
+	struct mr_pending *p = mr_pending_last(ch);
+	bool is_free = p && p->expects == MR_M_CHANNEL_CLOSE_OK && !p->is_end &&
+	               (!p->token || p->token == MR_TOKEN_NONE);
+	if (!is_free) return false;
+	p->token = token;
+	p->deadline = deadline;
+	p->late = false;
+	s->outlet.earliest = mr_earlier(s->outlet.earliest, deadline);
+	return true;
 }
 
 void mr_session_channel_close(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
 	mr_msec deadline)
 {
 	struct mr_chan *ch = channel_of(s, number, epoch);
-	if (ch && ch->state != MR_CH_CLOSING)
+	struct mr_chan *any = mr_session_channel_at(s, number);
+	if (any && any->heir.token && any->heir.epoch == epoch)
+		disinherit(s, any, token);
+	else if (ch && ch->state != MR_CH_CLOSING)
 		mr_chan_close(ch, token, deadline);
-	else
+	else if (!ch || !joins_close(s, ch, token, deadline))
 		refuse(s, number, token);
 }
 

@@ -24,12 +24,16 @@ struct mr_session {
 	bool sniffed;  /* the peer was seen to speak AMQP */
 	mr_msec blocked_until; /* MR_NEVER: not blocked, or no limit */
 	uint64_t secret_token; /* who waits for update-secret-ok; 0: nobody */
+	uint32_t late_secrets; /* update-secret-oks that still come, and that nobody waits for */
 	mr_msec secret_deadline;
 	mr_error error;
 };
 
 /* The connection cannot go on for want of memory. */
 void mr_session_fail_memory(struct mr_session *s);
+/* Opens a channel under a free number; tells when it cannot. */
+void mr_session_open_channel(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
+	mr_msec deadline);
 struct mr_chan *mr_session_channel_at(const struct mr_session *s, uint16_t number); /* or NULL */
 
 #endif

@@ -99,6 +99,14 @@ static bool connection_event(mr_runtime *rt, mr_event *ev)
 	return true;
 }
 
+/* The host was told that time was up. When the broker's close-ok comes after all, the number is free. */
+static void await_nobodys_close(mr_channel *ch, const mr_error *why)
+{
+	ch->error = *why;
+	ch->state = MR_HANDLE_CLOSING;
+	ch->close_token = MR_TOKEN_NOBODY;
+}
+
 /* The answers to channel.open and channel.close move the handle. */
 static void channel_answer(mr_runtime *rt, const mr_event *ev)
 {
@@ -109,16 +117,19 @@ static void channel_answer(mr_runtime *rt, const mr_event *ev)
 	const mr_error *error = ev->data.reply ? &ev->data.reply->error : &closed;
 	if (ev->token == ch->open_token && ch->state == MR_HANDLE_OPENING) {
 		if (ev->status == MR_OK) ch->state = MR_HANDLE_OPEN;
-		/* A timeout leaves the number to the open that may still be answered. */
+		/* Its open may still be answered: it is closed then, and its number kept until that is done. */
 		else if (ev->status == MR_TIMEOUT)
-			ch->error = *error;
+			await_nobodys_close(ch, error);
 		else
 			mr_channel_ended(ch, error);
-	} else if (ev->token == ch->close_token && ch->state == MR_HANDLE_CLOSING &&
-		   ev->status != MR_TIMEOUT) {
+	} else if (ev->token == ch->close_token && ch->state == MR_HANDLE_CLOSING) {
+		if (ev->status == MR_TIMEOUT) {
+			await_nobodys_close(ch, &ch->error);
+			return;
+		}
 		mr_error_set(&closed, MR_CLOSED, MR_SCOPE_CHANNEL, 0,
 			"the channel was closed by the program");
-		mr_channel_ended(ch, &closed);
+		mr_channel_ended(ch, ch->error.kind ? &ch->error : &closed);
 	}
 }
 
@@ -137,6 +148,8 @@ static bool channel_back(mr_runtime *rt, const mr_event *ev)
 	ch->epoch = ev->epoch; /* what is delivered from here on is live */
 	if (ev->detail != MR_CHANNEL_READY) return true;
 	ch->state = MR_HANDLE_OPEN;
+	ch->confirming =
+		ev->last; /* a select that went with the channel before it counted is none */
 	memset(&ch->error, 0, sizeof ch->error);
 	return true;
 }

@@ -7,6 +7,7 @@
 #include "amqp/client_method.h"
 #include "amqp/frame.h"
 #include "base/alloc.h"
+#include "base/machine.h"
 #include "broker/channel.h"
 #include "broker/refuse.h"
 
@@ -23,10 +24,23 @@ static const unsigned may_follow[MR_BS_COUNT] = {
 	[MR_BS_OPEN] = BIT(MR_BS_CLOSING) | BIT(MR_BS_ENDED),
 	[MR_BS_CLOSING] = BIT(MR_BS_ENDED),
 };
+#define NAME(s) #s,
+static const char *const names[] = {MR_BROKER_SESSION_STATES(NAME)};
+static const struct mr_machine machine = {"broker's session", names, may_follow, MR_BS_COUNT};
 
-static void enter(struct mr_broker_session *s, enum mr_broker_session_state next)
+/* ENDED and CLOSING stay what they are: what was under way is late, no fault. A fault ends the session; the
+ * client, who has a log, is told by a close (541). */
+void mr_broker_session_enter(struct mr_broker_session *s, enum mr_broker_session_state next)
 {
-	if (!(may_follow[s->state] & BIT(next))) return; /* ENDED and CLOSING stay what they are */
+	mr_error fault = {0};
+	bool is_late = s->state >= MR_BS_CLOSING && next != MR_BS_ENDED;
+	if (is_late || s->state == MR_BS_ENDED) return;
+	if (!mr_machine_moves(&machine, s->state, next, &fault)) {
+		struct mr_method close = {.id = MR_M_CONNECTION_CLOSE, .code = 541};
+		close.text = mr_slice_of(fault.text, strnlen(fault.text, REPLY_TEXT_MAX));
+		mr_method_put(&s->out, 0, &close, s->frame_max, NULL);
+		next = MR_BS_ENDED;
+	}
 	s->state = next;
 	s->give_up = next == MR_BS_OPEN ? MR_NEVER : s->broker->now + PATIENCE;
 	s->touch(s->owner);
@@ -103,7 +117,7 @@ void mr_broker_session_close(struct mr_broker_session *s)
 
 /* ---- saying ---- */
 
-void mr_broker_session_end(struct mr_broker_session *s) { enter(s, MR_BS_ENDED); }
+void mr_broker_session_end(struct mr_broker_session *s) { mr_broker_session_enter(s, MR_BS_ENDED); }
 
 void mr_broker_session_put(struct mr_broker_session *s, uint16_t channel, const struct mr_method *m)
 {
@@ -139,7 +153,7 @@ void mr_broker_session_shut(struct mr_broker_session *s, int code, const char *t
 	quit_channels(s);
 	drop_queues(s);
 	mr_broker_session_put(s, 0, &m);
-	enter(s, MR_BS_CLOSING);
+	mr_broker_session_enter(s, MR_BS_CLOSING);
 }
 
 /* What was wrong with a frame. The code decides whether the channel goes or the connection. */
@@ -228,9 +242,11 @@ static enum mr_status login_method(struct mr_broker_session *s, const struct mr_
 	mr_error *error)
 {
 	enum mr_status st = mr_broker_login_method(s, m, error);
-	if (st == MR_OK && m->id == MR_M_CONNECTION_START_OK) enter(s, MR_BS_TUNING);
-	if (st == MR_OK && m->id == MR_M_CONNECTION_TUNE_OK) enter(s, MR_BS_OPENING);
-	if (st == MR_OK && m->id == MR_M_CONNECTION_OPEN) enter(s, MR_BS_OPEN);
+	if (st == MR_OK && m->id == MR_M_CONNECTION_START_OK)
+		mr_broker_session_enter(s, MR_BS_TUNING);
+	if (st == MR_OK && m->id == MR_M_CONNECTION_TUNE_OK)
+		mr_broker_session_enter(s, MR_BS_OPENING);
+	if (st == MR_OK && m->id == MR_M_CONNECTION_OPEN) mr_broker_session_enter(s, MR_BS_OPEN);
 	return st;
 }
 
@@ -316,7 +332,7 @@ static size_t take_hello(struct mr_broker_session *s, const uint8_t *data, size_
 		*want = sizeof hello;
 		if (known < sizeof hello) return 0;
 		mr_broker_login_start(s);
-		enter(s, MR_BS_STARTED);
+		mr_broker_session_enter(s, MR_BS_STARTED);
 		return sizeof hello;
 	}
 	if (mr_buffer_append(&s->out, hello, sizeof hello) != MR_OK) mr_buffer_fini(&s->out);

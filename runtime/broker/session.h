@@ -51,6 +51,9 @@ struct mr_broker_session_options {
 	void *owner;
 };
 
+/* The only writer of the state. A move that may not be ends the session; the client is told, with both
+ * names. */
+void mr_broker_session_enter(struct mr_broker_session *s, enum mr_broker_session_state next);
 /* *gives*; NULL when out of memory. */
 struct mr_broker_session *mr_broker_session_open(struct mr_broker *b,
 	const struct mr_broker_session_options *options);

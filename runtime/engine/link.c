@@ -3,11 +3,11 @@
 #include "engine/link.h"
 #include "engine/plan.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/machine.h"
 #include "base/value.h"
 
 #define PARTING_TIME 1000 /* ms for the last frames to leave and the peer to hang up */
@@ -22,12 +22,22 @@ static const unsigned may_follow[MR_LINK_STATE_COUNT] = {
 	[MR_LINK_PARTING] = BIT(MR_LINK_IDLE) | BIT(MR_LINK_BACKOFF),
 	[MR_LINK_BACKOFF] = BIT(MR_LINK_IDLE) | BIT(MR_LINK_CONNECTING),
 };
+#define NAME(s) #s,
+static const char *const names[] = {MR_LINK_STATES(NAME)};
+static const struct mr_machine machine = {"link", names, may_follow, MR_LINK_STATE_COUNT};
 
 void mr_link_enter(struct mr_link *link, enum mr_link_state next)
 {
-	(void)may_follow; /* unused where NDEBUG is set */
-	assert(may_follow[link->state] & BIT(next));
-	link->state = next;
+	mr_error fault = {0};
+	if (mr_machine_moves(&machine, link->state, next, &fault)) {
+		link->state = next;
+		return;
+	}
+	mr_log(&link->engine->log, MR_LOG_ERROR, "illegal move", "connection", link->config->name,
+		"text", fault.text, NULL);
+	link->error = fault;
+	link->is_faulty = true;
+	mr_link_touch(link);
 }
 
 /* ---- ends ---- */
@@ -125,6 +135,19 @@ static void connect_failed(struct mr_link *link, const mr_error *why)
 	drop_stream(link);
 	tell_failure(link, why, false);
 	mr_link_enter(link, is_to_retry(link) ? MR_LINK_BACKOFF : MR_LINK_IDLE);
+}
+
+void mr_link_drop_faulty(struct mr_link *link)
+{
+	mr_error why = link->error;
+	bool was_open = link->state == MR_LINK_OPEN;
+	link->is_faulty = false;
+	if (link->session) mr_session_lose(link->session, &why);
+	drop_stream(link);
+	link->state = MR_LINK_IDLE; /* whatever it was */
+	tell_failure(link, &why, was_open);
+	if (is_to_retry(link)) mr_link_enter(link, MR_LINK_CONNECTING);
+	if (is_to_retry(link)) mr_link_enter(link, MR_LINK_BACKOFF);
 }
 
 /* AMQP failed on this address. A refusal is the cluster's word; anything else may be the host's fault. */
@@ -346,7 +369,7 @@ enum mr_status mr_link_new(struct mr_engine *engine, uint32_t number, struct mr_
 	link->login.insist = c->insist;
 	link->options = (struct mr_session_options){&link->login, number, c->max_message_size,
 		c->blocked_timeout, engine->pool, &engine->stats, mr_link_emit, link,
-		&engine->clock, &engine->checkup.confirms};
+		&engine->clock, &engine->checkup.confirms, mr_link_odd};
 	mr_list_init(&link->openers);
 	mr_list_init(&link->closers);
 	mr_recovery_init(&link->recovery, link);

@@ -42,6 +42,9 @@ struct mr_link {
 	uint32_t opened;          /* how often; the host counts it when it is told */
 	bool is_blocked;          /* the broker takes no publishes */
 	char blocked_why[128];
+	uint64_t violations; /* of the protocol by the broker */
+	uint32_t tags;       /* of consumers, given so far */
+	bool is_faulty;      /* a move that may not be: it is dropped in this turn */
 	struct mr_recovery recovery;
 };
 
@@ -67,6 +70,7 @@ void mr_link_recovered(struct mr_link *link, uint32_t restored, mr_table *report
 /* What link.c, link_command.c and link_io.c share. */
 void mr_link_enter(struct mr_link *link,
 	enum mr_link_state next);                 /* the only writer of the state */
+void mr_link_drop_faulty(struct mr_link *link);   /* after a move that may not be */
 void mr_link_touch(struct mr_link *link);         /* it may have something to write */
 void mr_link_session_moved(struct mr_link *link); /* the session's state may have changed */
 void mr_link_broken(struct mr_link *link, const mr_error *why); /* the stream failed */
@@ -88,5 +92,6 @@ void mr_link_wait_for(struct mr_link *link, struct mr_node *list, uint64_t token
 void mr_link_answer(struct mr_link *link, struct mr_node *list, const mr_error *error);
 void mr_link_log_loss(struct mr_link *link, const char *msg, const mr_error *error);
 void mr_link_log_connecting(struct mr_link *link);
+void mr_link_odd(void *owner, uint16_t channel, const mr_error *what); /* mr_odd */
 
 #endif

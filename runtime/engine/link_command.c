@@ -1,11 +1,14 @@
 /* link_command: what the host asks of a link, handed to its session.
  * SPDX-License-Identifier: MIT
  * I/O thread. */
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/value.h"
 #include "engine/link.h"
+#include "engine/plan.h"
 
 static struct mr_publish read_publish(const struct mr_command *c, const char *bytes,
 	const struct mr_outgoing *o)
@@ -54,10 +57,23 @@ static bool has_gone(const struct mr_link *link, const struct mr_command *c)
 	return known->epoch != c->epoch || !mr_session_has_channel(link->session, c->channel);
 }
 
+/* A consumer always has a tag, so that whatever is said of it can be told apart: the broker is not asked for
+ * one. Unlike any other's, of other programs too. */
+static void give_tag(struct mr_link *link, mr_request *request, char tag[40])
+{
+	if (request->operation != MR_BASIC_CONSUME || request->extra.size) return;
+	uint64_t chance =
+		(uint64_t)(mr_recovery_chance(&link->recovery) * (double)(UINT64_C(1) << 53));
+	snprintf(tag, 40, "amq.ctag-%014" PRIx64 "-%u", chance, ++link->tags);
+	request->extra = mr_slice_str(tag);
+}
+
 static void request(struct mr_link *link, const struct mr_command *c)
 {
 	struct mr_request_copy *copy = c->data;
 	mr_request asked = copy->request;
+	char tag[40];
+	give_tag(link, &asked, tag);
 	bool is_gone = has_gone(link, c);
 	bool is_kept = !is_gone && link->config->recover && mr_recovery_asked(&link->recovery, c);
 	/* Recovery frees the copy with the answer, which is never told before the method is written. */

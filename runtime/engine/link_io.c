@@ -118,6 +118,7 @@ static void hear_last_words(struct mr_link *link, const mr_error *why)
 void mr_link_flush(struct mr_link *link)
 {
 	mr_error error = {0};
+	if (link->is_faulty) mr_link_drop_faulty(link);
 	if (!link->stream || !link->session) return;
 	if (link->state == MR_LINK_OPEN) {
 		mr_recovery_go_on(&link->recovery);

@@ -8,6 +8,8 @@
 #include "base/alloc.h"
 #include "engine/link.h"
 
+_Static_assert(MR_TOKEN_NONE == MR_TOKEN_NOBODY, "one word for nobody");
+
 struct waiter {
 	struct mr_node node;
 	uint64_t token;
@@ -130,6 +132,19 @@ void mr_link_log_loss(struct mr_link *link, const char *msg, const mr_error *err
 	mr_log(&link->engine->log, MR_LOG_ERROR, msg, "connection", link->config->name, "host",
 		host, "kind", mr_status_name(error->kind), "#code", code, "text", error->text,
 		"hint", mr_status_hint(error->kind), NULL);
+}
+
+/* The first, then fewer and fewer: a broker that does it with each message must not fill the log. */
+void mr_link_odd(void *owner, uint16_t channel, const mr_error *what)
+{
+	struct mr_link *link = owner;
+	char number[16], count[32];
+	uint64_t n = ++link->violations;
+	if (n & (n - 1)) return;
+	snprintf(number, sizeof number, "%u", channel);
+	snprintf(count, sizeof count, "%" PRIu64, n);
+	mr_log(&link->engine->log, MR_LOG_WARN, "the broker broke the protocol", "connection",
+		link->config->name, "#channel", number, "text", what->text, "#count", count, NULL);
 }
 
 void mr_link_log_connecting(struct mr_link *link)

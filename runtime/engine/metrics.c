@@ -144,6 +144,9 @@ static void write_traffic(struct page *p, const struct mr_vitals *v)
 		s->acks_out);
 	number(p, "log_dropped_total", "counter", "Log lines that standard error did not take.",
 		s->log_dropped);
+	number(p, "protocol_violations_total", "counter",
+		"What brokers said against the protocol: ignored, or a channel closed for it.",
+		s->violations);
 	real(p, "start_time_seconds", "When the runtime began.", v->unix_time - v->uptime);
 	head(p, "info", "gauge", "The version that runs.");
 	put(p, "moonrabbit_info{version=\"%s\"} 1\n", mr_version());

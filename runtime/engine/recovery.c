@@ -224,8 +224,7 @@ void mr_recovery_forget(struct mr_recovery *r, uint32_t consumer)
 	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, record->channel);
 	mr_request cancel = {.operation = MR_BASIC_CANCEL, .extra = record->request.extra};
 	if (link->session && c && mr_session_has_channel(link->session, c->number))
-		mr_session_request(link->session, c->number, MR_TOKEN_NOBODY, c->epoch, &cancel,
-			MR_NEVER);
+		mr_session_request(link->session, c->number, 0, c->epoch, &cancel, MR_NEVER);
 	mr_topology_cancel(&r->topology, record);
 }
 
@@ -241,16 +240,36 @@ static void end_consumers_of(struct mr_recovery *r, mr_slice queue)
 	}
 }
 
+/* The program was told of a timeout. True: the answer may still come, and is to be noted then. */
+static bool waits_on(const struct asked *a)
+{
+	switch (a->operation) {
+	case MR_QUEUE_DELETE:
+	case MR_QUEUE_UNBIND:
+	case MR_EXCHANGE_DELETE:
+	case MR_EXCHANGE_UNBIND: return true;
+	default: return false;
+	}
+}
+
+/* What counts from the request on, whatever the answer: the session numbers publishes from it, and a consumer
+ * that the program cancelled is not to come back. */
+static bool counts_unanswered(const struct asked *a)
+{
+	return a->operation == MR_CONFIRM_SELECT || a->operation == MR_BASIC_CANCEL;
+}
+
 static void note_answer(struct mr_recovery *r, const mr_event *ev)
 {
-	struct asked *a = mr_map_take(&r->asked, ev->token);
+	struct asked *a = mr_map_get(&r->asked, ev->token);
 	const mr_reply *reply = ev->data.reply;
-	if (!a) return;
-	if (ev->status == MR_OK && a->operation < 0)
-		mr_topology_channel(&r->topology, a->channel, a->epoch);
-	if (ev->status == MR_OK && a->operation == MR_QUEUE_DELETE)
-		end_consumers_of(r, a->copy->request.name);
-	if (ev->status == MR_OK && a->operation >= 0)
+	bool is_late = ev->detail == MR_DONE_LATE;
+	if (!a || (ev->status == MR_TIMEOUT && !is_late && waits_on(a))) return;
+	bool counts = ev->status == MR_OK || (ev->status == MR_TIMEOUT && counts_unanswered(a));
+	mr_map_take(&r->asked, ev->token);
+	if (counts && a->operation < 0) mr_topology_channel(&r->topology, a->channel, a->epoch);
+	if (counts && a->operation == MR_QUEUE_DELETE) end_consumers_of(r, a->copy->request.name);
+	if (counts && a->operation >= 0)
 		mr_topology_note(&r->topology, a->channel, &a->copy->request,
 			reply ? mr_slice_of(reply->name, reply->name_size) : mr_slice_of("", 0));
 	free_asked(a);
@@ -326,7 +345,9 @@ bool mr_recovery_takes(struct mr_recovery *r, mr_event *ev)
 			return true;
 		}
 		note_answer(r, ev);
-		return false;
+		if (ev->detail != MR_DONE_LATE) return false;
+		mr_event_fini(ev);
+		return true;
 	case MR_EV_CHANNEL: return take_channel(r, ev);
 	case MR_EV_CANCEL: take_cancel(r, ev); return false;
 	default: return false;

@@ -157,6 +157,7 @@ static void tell_ready(struct mr_recovery *r, uint16_t number)
 	ev.connection = r->link->number;
 	ev.channel = number;
 	ev.epoch = c->epoch;
+	ev.last = c->confirming;
 	mr_recovery_push(r, &ev);
 }
 
@@ -350,8 +351,8 @@ static void finish(struct mr_recovery *r)
 {
 	bool is_whole = r->is_whole;
 	if (r->scratch)
-		mr_session_channel_close(r->link->session, r->scratch, MR_TOKEN_NOBODY,
-			r->scratch_epoch, MR_NEVER);
+		mr_session_channel_close(r->link->session, r->scratch, 0, r->scratch_epoch,
+			MR_NEVER);
 	r->scratch = 0;
 	r->locked_since = 0;
 	mr_plan_drop(r);

@@ -165,25 +165,8 @@ describe("when a peer (S1)", function()
          s:write(peer.method(9, 50, 11, peer.short "q" .. peer.u32(0) .. peer.u32(0)))
          s:drain()
       end },
-      { "sends a body without a header", "unexpected_frame", 505, function(s)
+      { "sends a body without a header, and does not close the channel for it", "unexpected_frame", 505, function(s)
          s:write(peer.frame(3, 1, "x"))
-         s:drain()
-      end },
-      { "confirms what was not published", "command_invalid", 503, function(s)
-         s:write(peer.method(1, 60, 80, b64 .. "\9" .. "\0"))
-         s:drain()
-      end },
-      { "answers what was not asked", "command_invalid", 503, function(s)
-         s:write(peer.method(1, 40, 11))
-         s:drain()
-      end },
-      { "sends a method that ends too early", "frame_error", 502, function(s)
-         s:write(peer.method(1, 50, 11, "\200q"))
-         s:drain()
-      end },
-      { "announces a body that is too large", "content_too_large", 311, function(s)
-         s:write(peer.method(1, 60, 60, peer.short "t" .. b64 .. "\1" .. "\0" .. peer.short "" .. peer.short "k"))
-         s:write(peer.frame(2, 1, peer.u16(60) .. "\0\0" .. "\0\0\255\0\0\0\0\0" .. "\0\0"))
          s:drain()
       end },
    } do
@@ -208,6 +191,51 @@ describe("when a peer (S1)", function()
          end)
       end)
    end
+
+   it("says what means nothing, it is ignored, counted and logged, and the connection goes on (FIELD-R19)", function()
+      local function answers(s, what, id, arguments)
+         s:expect(50, 10)
+         s:write(what)
+         s:write(peer.method(1, 50, id, arguments))
+      end
+      local declared = peer.short "q" .. peer.u32(0) .. peer.u32(0)
+      local conn, ch = connect(function(s)
+         answers(s, peer.method(1, 50, 99), 11, declared)                                     -- no such method
+         answers(s, peer.method(0, 10, 99), 11, declared)                                     -- likewise
+         answers(s, peer.method(1, 60, 80, b64 .. "\9" .. "\0"), 11, declared)                -- a confirm of nothing
+         answers(s, peer.method(1, 50, 11, peer.short "z" .. peer.u32(0) .. peer.u32(0)), 11, declared) -- of another queue
+         s:drain()
+      end, { close_timeout = 0.2 })
+      local before = mr.stats().violations
+      quietly(function()
+         for n = 1, 4 do
+            assert.equal("q", assert(ch:queue_declare { queue = "q" }).queue)
+            assert.equal(before + n, mr.stats().violations)
+         end
+      end)
+      assert.same({ true, true }, { conn.is_open, ch.is_open })
+   end)
+
+   it("makes a mess on a channel, it costs that channel alone (FIELD-R19)", function()
+      local ch, other
+      local conn
+      conn, ch = connect(function(s)
+         assert(s:open_channel())
+         s:write(peer.frame(3, 1, "x"))
+         s:expect(20, 40)
+         s:write(peer.method(1, 20, 41))
+         s:expect(50, 10)
+         s:write(peer.method(2, 50, 11, peer.short "q" .. peer.u32(0) .. peer.u32(0)))
+         s:drain()
+      end, { close_timeout = 0.2 })
+      quietly(function()
+         other = assert(conn:channel())
+         eventually("the end of the channel", function() return not ch.is_open end)
+         assert(other:queue_declare { queue = "q" })
+      end)
+      check(ch.last_error, "unexpected_frame", 505)
+      assert.same({ true, true, 1 }, { conn.is_open, other.is_open, conn.epoch })
+   end)
 
    it("falls silent, its heartbeats are missed and the waiters told", function()
       losing(function(events, on_event)

@@ -140,15 +140,46 @@ static void test_deliveries_that_need_no_ack_count_as_settled(void **state)
 	end(&a, w);
 }
 
-static void test_a_tag_out_of_order_is_refused(void **state)
+static void test_a_tag_of_before_is_refused(void **state)
 {
 	struct mr_acks a;
 	(void)state;
 	mr_acks_init(&a);
-	assert_int_equal(mr_acks_delivered(&a, 2, false), MR_COMMAND_INVALID);
 	assert_int_equal(mr_acks_delivered(&a, 1, false), MR_OK);
 	assert_int_equal(mr_acks_delivered(&a, 1, false), MR_COMMAND_INVALID);
+	assert_int_equal(mr_acks_delivered(&a, 0, false), MR_COMMAND_INVALID);
 	mr_acks_fini(&a);
+}
+
+/* FIELD-R19: what was passed over may be somebody's: nothing is settled along with others any more. */
+static void test_tags_that_are_passed_over_are_never_settled_with_others(void **state)
+{
+	struct mr_acks a;
+	struct wire *w = new_wire();
+	uint64_t far[] = {10, 11, 12, 20, 1000};
+	(void)state;
+	mr_acks_init(&a);
+	deliver(&a, w, 3, false);
+	settle(&a, w, 2, MR_ACK, 0);
+	for (size_t i = 0; i < 5; i++) {
+		w->delivered = far[i];
+		w->out[far[i]] = 2;
+		assert_int_equal(mr_acks_delivered(&a, far[i], false), MR_OK);
+	}
+	assert_true(a.gaps == 3);
+	assert_int_equal(mr_acks_outstanding(&a), 7);
+	settle(&a, w, 1, MR_ACK, 0);
+	settle(&a, w, 3, MR_NACK, 0);
+	for (uint64_t t = 10; t <= 12; t++) w->out[t] = 1;
+	settle(&a, w, 12, MR_ACK, MR_SETTLE_MULTIPLE);
+	flush(&a, w);
+	for (size_t i = 3; i < 5; i++) w->out[far[i]] = 1;
+	settle(&a, w, 1000, MR_NACK, MR_SETTLE_MULTIPLE | MR_SETTLE_REQUEUE);
+	flush(&a, w);
+	assert_int_equal(w->multiples, 0);
+	assert_int_equal(w->frames, 8);
+	assert_int_equal(mr_acks_outstanding(&a), 0);
+	end(&a, w);
 }
 
 /* RabbitMQ's answers by direct reply-to bear the next tag and do not use it up. */
@@ -160,8 +191,7 @@ static void test_deliveries_without_acks_may_be_counted_or_not(void **state)
 		enum mr_status expected;
 	} came[] = {{1, true, MR_OK}, {1, true, MR_OK}, {1, false, MR_OK}, {2, true, MR_OK},
 		{2, true, MR_OK}, {3, true, MR_OK}, {4, true, MR_OK}, {5, false, MR_OK},
-		{5, false, MR_COMMAND_INVALID}, {7, true, MR_COMMAND_INVALID}, {6, true, MR_OK},
-		{8, false, MR_COMMAND_INVALID}, {7, false, MR_OK}};
+		{5, false, MR_COMMAND_INVALID}, {6, true, MR_OK}, {7, false, MR_OK}};
 	struct mr_acks a;
 	(void)state;
 	mr_acks_init(&a);
@@ -169,6 +199,7 @@ static void test_deliveries_without_acks_may_be_counted_or_not(void **state)
 		assert_int_equal(mr_acks_delivered(&a, came[i].tag, came[i].no_ack),
 			came[i].expected);
 	assert_int_equal(mr_acks_outstanding(&a), 3);
+	assert_true(a.gaps == 0 && !a.single);
 	mr_acks_fini(&a);
 }
 
@@ -265,7 +296,8 @@ int main(void)
 		cmocka_unit_test(test_a_hole_makes_acks_behind_it_single),
 		cmocka_unit_test(test_what_is_not_outstanding_never_reaches_the_wire),
 		cmocka_unit_test(test_deliveries_that_need_no_ack_count_as_settled),
-		cmocka_unit_test(test_a_tag_out_of_order_is_refused),
+		cmocka_unit_test(test_a_tag_of_before_is_refused),
+		cmocka_unit_test(test_tags_that_are_passed_over_are_never_settled_with_others),
 		cmocka_unit_test(test_deliveries_without_acks_may_be_counted_or_not),
 		cmocka_unit_test(test_one_stuck_delivery_costs_little_memory),
 		cmocka_unit_test(test_recover_makes_all_before_it_foreign),
