@@ -30,7 +30,7 @@ end
 local FLAGS = {
    passive = C.MR_PASSIVE, durable = C.MR_DURABLE, exclusive = C.MR_EXCLUSIVE, auto_delete = C.MR_AUTO_DELETE,
    internal = C.MR_INTERNAL, if_unused = C.MR_IF_UNUSED, if_empty = C.MR_IF_EMPTY, no_ack = C.MR_NO_ACK,
-   global = C.MR_GLOBAL, requeue = C.MR_REQUEUE, unrecorded = C.MR_UNRECORDED,
+   global = C.MR_GLOBAL, requeue = C.MR_REQUEUE, unrecorded = C.MR_UNRECORDED, asking = C.MR_ASKING,
 }
 
 local function set(slot, text)

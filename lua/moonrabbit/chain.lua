@@ -84,6 +84,7 @@ end
 
 --- Checks a list of middleware.
 function chain.check(middleware, level)
+   options.list("middleware", middleware, level + 1)
    for i, fn in ipairs(middleware) do options.argument(i, "middleware", fn, "function", level + 1) end
 end
 

@@ -51,8 +51,9 @@ end
 -- place), prefetch=100, concurrency (handlers at once; default: prefetch), retry (a policy of the scope message;
 -- default: exponential from 0.5 to 60 s, 8 attempts; false: none), dead_letter=true (QUEUE.dead; a name; false: the
 -- queue's own dead letter exchange, if any), declare=true, bindings (list of {exchange, routing_key, arguments; with
--- type, durable=true...: the exchange is declared, too}), decode (true: msg:decode(); or a function(msg): its result is
--- the handler's second argument, what fails goes to the dead letters), middleware (list of functions(msg, next)),
+-- type, durable=true...: the exchange is declared, too}, or one of them), topology (of mr.topology: declared before),
+-- decode (true: msg:decode(); or a function(msg): its result is the handler's second argument, what fails goes to the
+-- dead letters), middleware (list of functions(msg, next)),
 -- manual_ack=false (the handler's return acks nothing), settle_timeout (seconds after which an unsettled message is
 -- reported with its handler), stall (seconds after which a handler that does not wait is reported; default: of
 -- mr.watchdog), time_limit (seconds after which a handler is aborted: docs/watchdog.md), on_lost="continue" (or a

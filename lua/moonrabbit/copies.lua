@@ -17,6 +17,9 @@ local value = require "moonrabbit.value"
 
 local copies = {}
 
+--- The header that tells one copy from all others, while it waits.
+copies.ID = "x-mr-copy"
+
 local IDLE = 60                   -- seconds a delay queue lives beyond its delay when nothing more is put in
 local EXACT = 32                  -- delays per queue that are kept to the millisecond; see round
 local LONGEST = 4e9 / 1000 - IDLE -- seconds; RabbitMQ takes x-expires up to 2^32-1 ms
@@ -148,11 +151,14 @@ function copies.key(msg, queue)
    return ledger.key(queue, bytes or message.raw(msg), msg.body)
 end
 
+local program, copied = ("%.0f-%s"):format(copies.now(), tostring({}):match "0x(%x+)" or ""), 0
+
 -- A broker changes the headers of what it dead-letters: it sorts them, turns 'L' into 'l', adds its own. So the
 -- properties go through a delay as bytes within one header, beside ours, for those who look into its queue.
 local function wrap(msg, bytes, headers)
    local own = msg.properties
-   headers[WRAPPED] = value.bytes(bytes)
+   copied = copied + 1
+   headers[WRAPPED], headers[copies.ID] = value.bytes(bytes), ("%s-%d"):format(program, copied)
    return properties.splice("\0\0", { delivery_mode = own.delivery_mode, priority = own.priority, message_id = own.message_id,
       headers = headers }, {}, {})
 end

@@ -14,7 +14,9 @@ local late = {}
 local MOST = 100     -- of them that are remembered
 local ENOUGH = 0.5   -- of the broker's timeout: with less, it was another message's handler that was slow
 
-local slow = {}      -- handlers that ended in this turn of the loop or the last: what a close may be about
+local RECENT = 2     -- seconds in which a close is heard of that came while a handler did not wait
+
+local slow = {}      -- handlers that ended lately and did not wait: what a close may be about
 
 -- The message was handled, and its channel is gone.
 local function tell(consumer, msg, took)
@@ -35,9 +37,10 @@ end
 --- A handler that did not wait has taken long: a close of its channel may have come meanwhile.
 function late.note(consumer, d, msg, took)
    if consumer.no_ack or is_settled(d) then return end
-   while slow[1] and slow[1].turn < loop.turns - 1 or #slow >= MOST do table.remove(slow, 1) end
+   local now = C.mr_now()
+   while slow[1] and slow[1].ended < now - RECENT or #slow >= MOST do table.remove(slow, 1) end
    message.remember(msg)
-   slow[#slow + 1] = { consumer = consumer, msg = msg, epoch = d.epoch, turn = loop.turns, took = took,
+   slow[#slow + 1] = { consumer = consumer, msg = msg, epoch = d.epoch, ended = now, took = took,
       attempt = consumer.judge and msg.attempt }
 end
 
@@ -63,7 +66,7 @@ function late.closed(epoch, err)
       end
    end)
    for _, entry in ipairs(slow) do
-      if entry.epoch == epoch and entry.turn >= loop.turns - 1 and entry.took >= limit then
+      if entry.epoch == epoch and entry.ended >= C.mr_now() - RECENT and entry.took >= limit then
          tell(entry.consumer, entry.msg, entry.took)
          has_failed(entry.consumer, entry.msg, entry.attempt, err)
       end

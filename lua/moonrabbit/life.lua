@@ -1,6 +1,7 @@
 --- life: how a consumer of mr.consumer gets to consume, and gets there again, until it ends.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
+local awaited = require "moonrabbit.awaited"
 local drain = require "moonrabbit.drain"
 local errors = require "moonrabbit.errors"
 local log = require "moonrabbit.log"
@@ -43,6 +44,7 @@ function life.finish(self, state, err)
    enter(self, state, err)
    if self.overdue then self.overdue:stop() end
    if self.exit then self.exit:stop() end
+   awaited.done(self)
    for i, other in ipairs(workers) do
       if other == self then table.remove(workers, i) break end
    end
@@ -181,6 +183,7 @@ end
 --- Begins it.
 function life.start(self)
    table.insert(workers, self)
+   setup.announce(self)
    task.spawn(run, self)
 end
 

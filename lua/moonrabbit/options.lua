@@ -69,6 +69,33 @@ function options.check(given, spec, required, level)
    return given
 end
 
+--- An option that must be a list, when it is there: names where places are wanted would be read over.
+-- @tparam string name
+-- @tparam ?table list
+-- @tparam[opt=2] number level
+-- @treturn table `list`, or an empty one
+function options.list(name, list, level)
+   local count = 0
+   for key in each(list or {}) do
+      if type(key) ~= "number" then
+         error(('option "%s" must be a list, as { {...}, {...} }: it has the name "%s"'):format(name, tostring(key)),
+            (level or 2) + 1)
+      end
+      count = count + 1
+   end
+   if count ~= #(list or {}) then error(('option "%s" must be a list without holes'):format(name), (level or 2) + 1) end
+   return list or {}
+end
+
+--- A list of tables, or one such table, which is told by a name that it has.
+-- @treturn table a list
+function options.list_of(name, list, known, level)
+   for key in each(list or {}) do
+      if known[key] then return { list } end
+   end
+   return options.list(name, list, (level or 2) + 1)
+end
+
 --- An option that must be a whole number within bounds, when it is there.
 -- @treturn number
 function options.whole(name, n, least, most, level)

@@ -3,6 +3,7 @@
 -- A publish is in the line (no way to the broker yet), in flight (sent, not confirmed), or aside (a policy decides,
 -- or has it wait). It ends as acked, nacked, returned, lost or timeout; without confirms as sent.
 local C = require("moonrabbit.ffi").C
+local awaited = require "moonrabbit.awaited"
 local body_of = require "moonrabbit.body"
 local drain = require "moonrabbit.drain"
 local each = require "moonrabbit.each"
@@ -109,6 +110,10 @@ function publisher.new(opts)
       ticket.finish(t, "lost", "the buffer was full: the oldest had to go", "backpressure")
    end)
    all[self] = true
+   if opts.topology then
+      local names = opts.topology:names()
+      awaited.announce(self, names.exchanges, names.queues)
+   end
    return edition.keep(self, Publisher.close)
 end
 
@@ -242,6 +247,7 @@ function Publisher:close(opts)
    if self.is_closing then return true end
    task.check()
    self.is_closing = true
+   awaited.done(self)
    self.box:close()
    local _, err = self:flush { timeout = opts.timeout or CLOSING }
    local is_late = self.in_line + self.in_flight + self.aside > 0

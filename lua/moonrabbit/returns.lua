@@ -13,6 +13,7 @@ local task = require "moonrabbit.task"
 local returns = {}
 
 local AT_ONCE = 50        -- messages that are on their way at the same time, for each queue
+local REMEMBERED = 1000   -- of those that were put back
 local ACK = C.MR_ACK
 local FIRST, MOST = 0.5, 15 -- seconds until the exit is watched again, when it could not be
 
@@ -25,13 +26,26 @@ local function inner_of(self)
       listener = function(what) if what == "ended" then self:lost() end end }
 end
 
+-- What was put back, and comes once more because the broker has not heard its ack, is not put back again.
+local function note(self, id)
+   if not id then return end
+   local at = self.last % REMEMBERED + 1
+   if self.ids[at] then self.given[self.ids[at]] = nil end
+   self.ids[at], self.given[id], self.last = id, true, at
+end
+
 --- Puts one message back, however long it takes; then it is acked.
 function Watch:judge(msg)
+   local id = msg.headers[copies.ID]
+   if id and self.given[id] then return ACK, 0 end
    local ok, err = patience.until_done(msg, function() return copies.give_back(msg, self.queue) end, function(why, pause)
       log.warn("a message that is to be tried again finds no room; it is kept, and offered again", { queue = self.queue,
          kind = why.kind, error = why.text, delay = pause })
    end)
-   if ok then return ACK, 0 end
+   if ok then
+      note(self, id)
+      return ACK, 0
+   end
    if err and err.is_final then
       log.error("a message that is to be tried again cannot be put back into its queue", { queue = self.queue,
          exit = self.exit, kind = err.kind, error = err.text })
@@ -97,7 +111,7 @@ end
 -- @treturn[2] nil, error: this user may not have such a queue
 function returns.watch(conn, queue, is_passing)
    local self = setmetatable({ connection = conn, queue = queue, exit = copies.exit_queue(queue),
-      is_passing = is_passing or false, has_ended = false }, Watch)
+      is_passing = is_passing or false, has_ended = false, given = {}, ids = {}, last = 0 }, Watch)
    local ok, err = open(self)
    if ok then return self end
    if err.kind == "access_refused" then

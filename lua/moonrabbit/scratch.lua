@@ -34,7 +34,7 @@ function Scratch:declare(what, entity, how)
    local ch, err = self:open()
    if not ch then return nil, err end
    how = how or {}
-   return channel.ask(ch, OPERATIONS[what], { passive = how.passive or entity.passive, unrecorded = how.unrecorded,
+   return channel.ask(ch, OPERATIONS[what], { passive = how.passive or entity.passive, unrecorded = how.unrecorded, asking = true,
       durable = entity.durable, exclusive = entity.exclusive, auto_delete = entity.auto_delete, internal = entity.internal,
       arguments = entity.arguments, timeout = how.timeout }, entity[what], entity.type)
 end

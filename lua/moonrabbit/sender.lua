@@ -1,6 +1,7 @@
 --- sender: a publisher's way to the broker: its channel, and its line.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
+local awaited = require "moonrabbit.awaited"
 local each = require "moonrabbit.each"
 local loop = require "moonrabbit.loop"
 local suspicion = require "moonrabbit.suspicion"
@@ -23,7 +24,10 @@ local function open(self)
       ok, err = ch:confirm_select()
       if ok then ch.book.keeps = nil end -- what is lost is taken back by us, not by `republish`
    end
-   if ok and self.options.topology then ok, err = self.options.topology:apply(conn) end
+   if ok and self.options.topology then
+      ok, err = self.options.topology:apply(conn)
+      awaited.done(self)
+   end
    if not ok then
       ch:close()
       return nil, err

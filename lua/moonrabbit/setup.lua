@@ -1,6 +1,7 @@
 --- setup: what a consumer of mr.consumer needs at the broker: its queue, bindings, dead letters, prefetch.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
+local awaited = require "moonrabbit.awaited"
 local chain = require "moonrabbit.chain"
 local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
@@ -9,6 +10,7 @@ local limit = require "moonrabbit.limit"
 local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
 local task = require "moonrabbit.task"
+local topology = require "moonrabbit.topology"
 
 local setup = {}
 
@@ -17,7 +19,7 @@ local NAME_SIZE = 255 -- bytes, of a queue's name
 local SPEC = { queue = "string|table", name = "string", connection = "table", prefetch = "number", concurrency = "number",
    retry = "function|boolean", dead_letter = "string|boolean", declare = "boolean", bindings = "table",
    consumer_tag = "string", exclusive = "boolean", priority = "number", arguments = "table", manual_ack = "boolean",
-   settle_timeout = "number", stall = "number", time_limit = "number", on_lost = "function|string",
+   topology = "table", settle_timeout = "number", stall = "number", time_limit = "number", on_lost = "function|string",
    on_cancel = "function", decode = "boolean|function", middleware = "table", handler = "function" }
 local QUEUE = { queue = "string", durable = "boolean", exclusive = "boolean", auto_delete = "boolean",
    arguments = "table" }
@@ -28,7 +30,7 @@ local BINDING = { exchange = "string", routing_key = "string", arguments = "tabl
 local function check_tables(opts, level)
    if type(opts.queue) == "table" then options.check(opts.queue, QUEUE, nil, level + 1) end
    if opts.queue == "" then error('option "queue" is empty: for a name of the broker\'s give { exclusive = true }', level + 1) end
-   for i, b in ipairs(opts.bindings or {}) do
+   for i, b in ipairs(options.list_of("bindings", opts.bindings, BINDING, level + 1)) do
       options.argument(i, "bindings", b, "table", level + 1)
       options.check(b, BINDING, { "exchange" }, level + 1)
    end
@@ -57,6 +59,9 @@ function setup.check(opts, level)
    if opts.connection and not home.is_connection(opts.connection) then
       error('option "connection" must be a connection, as of mr.connect', level + 1)
    end
+   if opts.topology and not topology.is(opts.topology) then
+      error('option "topology" must be one of mr.topology', level + 1)
+   end
    if opts.retry == true then error('option "retry" must be a policy, or false', level + 1) end
    if type(opts.on_lost) == "string" and opts.on_lost ~= "continue" then
       error('option "on_lost" must be "continue" or a function', level + 1)
@@ -80,30 +85,62 @@ function setup.prepare(self, opts)
    self.dead_letter = dead
 end
 
-local function bind(self, ch, b)
-   local ok, err = true, nil
-   if b.type then
-      ok, err = ch:exchange_declare { exchange = b.exchange, type = b.type, durable = b.durable ~= false,
-         auto_delete = b.auto_delete, internal = b.internal }
+local function bindings_of(opts) return options.list_of("bindings", opts.bindings, BINDING) end
+
+-- What others may bind to comes first, then it is theirs: so nobody waits for one who waits for him.
+local function declare_own(self, ch)
+   local opts, ok, err = self.options, true, nil
+   if opts.topology then ok, err = opts.topology:apply(ch.connection) end
+   for _, b in ipairs(bindings_of(opts)) do
+      if ok and b.type then
+         ok, err = ch:exchange_declare { exchange = b.exchange, type = b.type, durable = b.durable ~= false,
+            auto_delete = b.auto_delete, internal = b.internal }
+      end
+   end
+   if ok and opts.declare ~= false then
+      ok, err = ch:queue_declare(self.declaration)
+      if ok then self.queue = ok.queue end
    end
    if not ok then return nil, err end
-   return ch:queue_bind { queue = self.queue, exchange = b.exchange, routing_key = b.routing_key, arguments = b.arguments }
+   awaited.done(self)
+   return true
+end
+
+-- An exchange that is not there yet may come: it is asked for again.
+local function bind(self, ch, b)
+   awaited.wait("exchange", b.exchange, self)
+   local ok, err = ch:queue_bind { queue = self.queue, exchange = b.exchange, routing_key = b.routing_key,
+      arguments = b.arguments }
+   if not ok and err.kind == "not_found" then err.recoverable = true end
+   return ok, err
 end
 
 local function declare(self, ch)
    local opts = self.options
-   if opts.declare ~= false then
-      local reply, err = ch:queue_declare(self.declaration)
-      if not reply then return nil, err end
-      self.queue = reply.queue
-   end
-   for _, b in ipairs(opts.bindings or {}) do
+   local done, why = declare_own(self, ch)
+   if not done then return nil, why end
+   if opts.declare == false then awaited.wait("queue", self.queue, self) end
+   for _, b in ipairs(bindings_of(opts)) do
       local ok, err = bind(self, ch, b)
       if not ok then return nil, err end
    end
    if not self.dead_letter or opts.declare == false then return true end
    local reply, err = ch:queue_declare { queue = self.dead_letter, durable = true }
    return reply and true, err
+end
+
+--- What it will declare, for others of the program to wait for.
+function setup.announce(self)
+   local opts, exchanges, queues = self.options, {}, {}
+   if opts.topology then
+      local names = opts.topology:names()
+      exchanges, queues = names.exchanges, names.queues
+   end
+   for _, b in ipairs(bindings_of(opts)) do
+      if b.type then exchanges[#exchanges + 1] = b.exchange end
+   end
+   if opts.declare ~= false and self.queue ~= "" then queues[#queues + 1] = self.queue end
+   awaited.announce(self, exchanges, queues)
 end
 
 --- Makes it so on a channel.

@@ -13,7 +13,7 @@ local task = require "moonrabbit.task"
 local swap = {}
 
 -- What the broker was told of a consumer, or what its messages depend on: who changes it is another one.
-local TOLD = { "prefetch", "declare", "bindings", "consumer_tag", "exclusive", "priority", "arguments", "manual_ack" }
+local TOLD = { "prefetch", "declare", "bindings", "topology", "consumer_tag", "exclusive", "priority", "arguments", "manual_ack" }
 local POLL = 0.01 -- seconds between two looks at handlers that end
 
 --- mr.consumer in a staged main chunk: all is checked, nothing is begun.

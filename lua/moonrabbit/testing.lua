@@ -46,7 +46,7 @@ function testing.broker(opts)
    local self = setmetatable({ handle = ffi.gc(box[0], C.mr_server_close), name = name, url = "memory://" .. name },
       Broker)
    for user, password in each(opts.users or {}) do self:add_user(user, password) end
-   for _, vhost in ipairs(opts.vhosts or {}) do self:add_vhost(vhost) end
+   for _, vhost in ipairs(options.list("vhosts", opts.vhosts)) do self:add_vhost(vhost) end
    if not opts.listen then return self end
    local port, err = self:listen(opts.listen, { certfile = opts.certfile, keyfile = opts.keyfile })
    if port then return self end

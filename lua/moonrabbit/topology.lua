@@ -64,7 +64,8 @@ local function list_of(what, given, spec, level)
    local function add(entry, key)
       if type(entry) == "string" and not key then entry = { [what] = entry } end
       if type(entry) ~= "table" then
-         error(('%s "%s" must be a table, not a %s'):format(what, tostring(key), type(entry)), level + 2)
+         local hint = key and spec[key] and (': one %s alone is written { { %s = "name" } }'):format(what, what) or ""
+         error(('%s "%s" must be a table, not a %s%s'):format(what, tostring(key), type(entry), hint), level + 2)
       end
       if key then
          local named = { [what] = key }
@@ -135,7 +136,10 @@ function topology.new(data, level)
    local exchanges, queues
    self.exchanges, exchanges = list_of("exchange", data.exchanges, EXCHANGE, level)
    self.queues, queues = list_of("queue", data.queues, QUEUE, level)
-   for i, b in ipairs(data.bindings or {}) do self.bindings[i] = check_binding(b, exchanges, queues, level) end
+   for i, b in ipairs(options.list_of("bindings", data.bindings, BINDING, level)) do
+      if type(b) ~= "table" then error(("binding %d must be a table, not a %s"):format(i, type(b)), level) end
+      self.bindings[i] = check_binding(b, exchanges, queues, level)
+   end
    for name, d in each(data.delays or {}) do
       refer(queues, "queue", name, "delays", level)
       options.check(d, DELAY, { "queue" }, level)

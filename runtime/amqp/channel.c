@@ -261,7 +261,7 @@ void mr_chan_request(struct mr_chan *ch, uint64_t token, const mr_request *reque
 	mr_msec deadline)
 {
 	if (request->operation == MR_QUEUE_DECLARE || request->operation == MR_EXCHANGE_DECLARE)
-		ch->is_probing = (request->flags & (MR_PASSIVE | MR_UNRECORDED)) != 0;
+		ch->is_probing = (request->flags & (MR_PASSIVE | MR_UNRECORDED | MR_ASKING)) != 0;
 	mr_error error = {0};
 	struct mr_method method;
 	struct mr_pending answer = {.token = token,

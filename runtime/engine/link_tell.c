@@ -38,40 +38,62 @@ static void quoted(const char *text, const char *word, char out[256])
 	if (end) snprintf(out, 256, "%.*s", (int)(end - at) - (int)strlen(word), at + strlen(word));
 }
 
-/* A channel that the broker closed, whatever it was used for: with what it consumes, or what the text names. Where it
- * was asked whether something is there, a refusal is the answer, and no fault. */
-static void log_closed_channel(struct mr_link *link, const mr_event *ev)
+struct closed_channel {
+	mr_error why;
+	uint16_t number;
+	bool is_answer;
+	char queue[256];
+};
+
+/* A channel that the broker closed, whatever it was used for, with what it consumes. False: it went otherwise. */
+static bool note_closed(struct mr_link *link, const mr_event *ev, struct closed_channel *c)
 {
 	const mr_error *why = ev->data.error;
-	char queue[256], exchange[256], number[12], code[12];
-	if (!why || why->scope != MR_SCOPE_CHANNEL || !why->code || !ev->status) return;
+	if (!ev->status || !why || why->scope != MR_SCOPE_CHANNEL || !why->code) return false;
+	*c = (struct closed_channel){.why = *why, .number = ev->channel, .is_answer = ev->detail};
 	const struct mr_record *consumer =
 		mr_topology_next_on(&link->recovery.topology, ev->channel, NULL);
-	quoted(why->text, "queue '", queue);
-	quoted(why->text, "exchange '", exchange);
-	if (consumer) snprintf(queue, sizeof queue, "%s", consumer->strings[0]);
-	snprintf(number, sizeof number, "%u", ev->channel);
-	snprintf(code, sizeof code, "%d", why->code);
-	const char *name = queue[0] ? queue : exchange;
-	mr_log(&link->engine->log, ev->detail ? MR_LOG_DEBUG : MR_LOG_ERROR,
+	if (consumer) snprintf(c->queue, sizeof c->queue, "%s", consumer->strings[0]);
+	return true;
+}
+
+/* With what its text names, where it consumed nothing. When it was asked whether something is there, a refusal is the
+ * answer, and no fault. */
+static void log_closed(struct mr_link *link, struct closed_channel *c)
+{
+	char exchange[256], number[12], code[12];
+	if (!c->queue[0]) quoted(c->why.text, "queue '", c->queue);
+	quoted(c->why.text, "exchange '", exchange);
+	snprintf(number, sizeof number, "%u", c->number);
+	snprintf(code, sizeof code, "%d", c->why.code);
+	bool is_queue = c->queue[0];
+	mr_log(&link->engine->log, c->is_answer ? MR_LOG_DEBUG : MR_LOG_ERROR,
 		"the broker closed a channel", "connection", link->config->name, "#channel", number,
-		queue[0] ? "queue" : "exchange", name, "kind", mr_status_name(why->kind), "#code",
-		code, "text", why->text, "hint", mr_error_hint(why), NULL);
+		is_queue ? "queue" : "exchange", is_queue ? c->queue : exchange, "kind",
+		mr_status_name(c->why.kind), "#code", code, "text", c->why.text, "hint",
+		mr_error_hint(&c->why), NULL);
+}
+
+static void tell(struct mr_link *link, mr_event *ev)
+{
+	if (mr_recovery_takes(&link->recovery, ev)) return;
+	note_event(link, ev);
+	mr_dispatch_push(&link->engine->dispatch, ev);
 }
 
 void mr_link_emit(void *owner, const mr_event *event)
 {
 	struct mr_link *link = owner;
+	struct closed_channel closed;
 	if (event->type == MR_EV_DELIVERY || event->type == MR_EV_CONFIRM) { /* most, by far */
 		if (event->type == MR_EV_DELIVERY) link->engine->delivered_at = link->engine->clock;
 		mr_dispatch_push(&link->engine->dispatch, event);
 		return;
 	}
 	mr_event ev = *event;
-	if (ev.type == MR_EV_CHANNEL) log_closed_channel(link, &ev);
-	if (mr_recovery_takes(&link->recovery, &ev)) return;
-	note_event(link, &ev);
-	mr_dispatch_push(&link->engine->dispatch, &ev);
+	bool is_closed = ev.type == MR_EV_CHANNEL && note_closed(link, &ev, &closed);
+	tell(link, &ev);
+	if (is_closed) log_closed(link, &closed); /* the host hears of it first */
 }
 
 void mr_link_tell_state(struct mr_link *link, enum mr_connection_state state, enum mr_status status,

@@ -243,8 +243,8 @@ enum mr_event_type {
 	MR_EV_RETURN,  /* delivery, token: the publish number, 0 outside of confirm mode. Of several
 	                         publishes alike in every byte it may be another: MR_EV_CONFIRM decides */
 	MR_EV_CHANNEL, /* connection, channel, status, error: a channel was closed by the broker
-	                         or went with its connection; detail 1: it was asked by a passive
-	                         declare, or by one that is not recorded, and said no */
+	                         or went with its connection; detail 1: it was asked by a declare
+	                         that is passive, unrecorded or asking, and said no */
 	MR_EV_CANCEL,  /* connection, channel, consumer: the broker cancelled a consumer */
 	MR_EV_CONNECTION, /* connection, detail: enum mr_connection_state, error (may be NULL) */
 	MR_EV_BLOCKED,    /* connection, detail: 1 blocked, 0 unblocked; error: the reason */
@@ -546,7 +546,9 @@ enum {
 	MR_NO_LOCAL = 256,
 	MR_GLOBAL = 512,
 	MR_REQUEUE = 1024,
-	MR_UNRECORDED = 2048 /* a declare that is not made again after a loss */
+	MR_UNRECORDED = 2048, /* a declare that is not made again after a loss */
+	MR_ASKING =
+		4096 /* a declare whose refusal is an answer, as that of a passive one: no error in the log */
 };
 
 enum { MR_CONSUMER_OWN = 0x40000000 };
