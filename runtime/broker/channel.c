@@ -110,11 +110,13 @@ static void hold(struct mr_broker_channel *ch, struct mr_consumer *c, struct mr_
 	ch->counted++;
 }
 
-bool mr_broker_channel_takes(const struct mr_broker_channel *ch, bool no_ack)
+/* Consumers without acks do not use the channel's prefetch up, but as in RabbitMQ they wait when it is. */
+bool mr_broker_channel_takes(const struct mr_broker_channel *ch)
 {
 	const struct mr_broker_session *s = ch->session;
-	if (ch->closing || ch->stopped || s->congested || s->state != MR_BS_OPEN) return false;
-	return no_ack || !ch->prefetch_all || ch->counted < ch->prefetch_all;
+	if (ch->closing || ch->stopped || ch->settling || s->congested || s->state != MR_BS_OPEN)
+		return false;
+	return !ch->prefetch_all || ch->counted < ch->prefetch_all;
 }
 
 /* As RabbitMQ: answers by direct reply-to bear the next tag, and do not use it up. */
@@ -184,9 +186,53 @@ void mr_broker_channel_end_reply(struct mr_broker_channel *ch)
 	ch->reply_queue = NULL;
 }
 
+/* One message from the queue of a consumer. False: it had none to give. */
+static bool serve_one(struct mr_consumer *c)
+{
+	struct mr_queue *q = c->queue;
+	size_t before = q->ready;
+	if (!before) return false;
+	q->out++; /* it must not go under our hands */
+	mr_vhost_queue_step(q, 1);
+	bool moved = q->ready != before;
+	mr_vhost_unpin(q);
+	return moved;
+}
+
+static size_t count_consumers(const struct mr_broker_channel *ch)
+{
+	size_t count = 0;
+	for (struct mr_node *n = ch->consumers.next; n != &ch->consumers; n = n->next) count++;
+	return count;
+}
+
+/* What the channel may have is given round its consumers, a message at a time. */
+static void serve_in_turn(struct mr_broker_channel *ch)
+{
+	struct mr_broker *b = ch->session->broker;
+	for (bool moved = true; moved;) {
+		moved = false;
+		for (size_t left = count_consumers(ch);
+			left-- > 0 && mr_broker_channel_takes(ch);) {
+			struct mr_consumer *c =
+				mr_container(ch->consumers.next, struct mr_consumer, at_channel);
+			mr_list_remove(&c->at_channel); /* its turn has been */
+			mr_list_append(&ch->consumers, &c->at_channel);
+			if (mr_broker_is_spent(b))
+				mr_broker_is_busy(b, c->queue);
+			else if (serve_one(c))
+				moved = true;
+		}
+	}
+}
+
 void mr_broker_channel_moved(struct mr_broker_channel *ch)
 {
 	struct mr_node *n = ch->consumers.next;
+	if (ch->prefetch_all) {
+		serve_in_turn(ch);
+		return;
+	}
 	while (n != &ch->consumers) {
 		struct mr_consumer *c = mr_container(n, struct mr_consumer, at_channel);
 		n = n->next;

@@ -36,6 +36,7 @@ struct mr_broker_channel {
 	bool closing;  /* we said close and wait for close-ok */
 	bool is_ghost; /* the client closed it; its number is free when this read is done */
 	bool stopped;  /* the client said it takes nothing (flow) */
+	bool settling; /* what that makes room for is given round when it is done */
 	struct mr_incoming incoming;
 	struct mr_node consumers;   /* of mr_consumer.at_channel */
 	struct mr_unacked *unacked; /* by tag, from `first` to `last` */
@@ -66,7 +67,7 @@ void mr_broker_channel_put(struct mr_broker_channel *ch, const struct mr_method 
 void mr_broker_channel_put_simple(struct mr_broker_channel *ch, uint32_t id);
 
 /* Deliveries. */
-bool mr_broker_channel_takes(const struct mr_broker_channel *ch, bool no_ack);
+bool mr_broker_channel_takes(const struct mr_broker_channel *ch);
 /* Writes a delivery of an entry that it takes; false: out of memory, nothing was written or taken. */
 bool mr_broker_channel_deliver(struct mr_broker_channel *ch, struct mr_consumer *c,
 	struct mr_entry *e);

@@ -95,7 +95,7 @@ static bool may_have_one(const struct mr_consumer *c)
 {
 	if (c->queue->limits.single_active && c->queue->active != c) return false;
 	if (!c->no_ack && c->prefetch && c->unacked >= c->prefetch) return false;
-	return mr_broker_channel_takes(c->channel, c->no_ack);
+	return mr_broker_channel_takes(c->channel);
 }
 
 static struct mr_consumer *next_consumer(const struct mr_queue *q)
@@ -116,12 +116,12 @@ static bool has_expired(struct mr_queue *q, struct mr_entry *e)
 	return true;
 }
 
-void mr_queue_pump(struct mr_queue *q, bool is_fresh)
+void mr_queue_pump(struct mr_queue *q, bool is_fresh, size_t most)
 {
 	struct mr_broker *b = q->vhost->broker;
 	struct mr_entry *e;
 	if (b->faults.pause_deliveries) return;
-	for (; (e = mr_queue_head(q)); is_fresh = false) {
+	for (; most && (e = mr_queue_head(q)); is_fresh = false) {
 		if (!is_fresh && mr_broker_is_spent(b)) {
 			mr_broker_is_busy(b, q);
 			return;
@@ -139,5 +139,6 @@ void mr_queue_pump(struct mr_queue *q, bool is_fresh)
 			mr_queue_requeue(q, e);
 			return;
 		}
+		most--;
 	}
 }

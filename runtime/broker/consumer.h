@@ -35,8 +35,8 @@ struct mr_consumer *mr_consumer_new(struct mr_broker_channel *channel, struct mr
 void mr_consumer_end(struct mr_consumer *c);
 /* One of its deliveries was settled. */
 void mr_consumer_settled(struct mr_consumer *c);
-/* Delivers while there are messages and consumers that may have them; what has expired dies. `is_fresh`: the
+/* Delivers `most` of them, or all, while there are messages and consumers that may have them; what has expired dies. `is_fresh`: the
  * head has just come, and may be had by who waits for it even if it lives for no time. */
-void mr_queue_pump(struct mr_queue *q, bool is_fresh);
+void mr_queue_pump(struct mr_queue *q, bool is_fresh, size_t most);
 
 #endif

@@ -129,11 +129,13 @@ static enum mr_status settle_range(struct mr_broker_channel *ch, size_t from, si
 		return MR_OK;
 	}
 	if (!take_aside(ch, from, to, &a)) return MR_NO_MEMORY;
+	ch->settling = ch->prefetch_all != 0;
 	if (how == MR_SETTLE_REJECT)
 		kill(&a);
 	else
 		put_back(&a);
 	finish(&a);
+	ch->settling = false;
 	mr_broker_channel_moved(ch);
 	return MR_OK;
 }
@@ -155,7 +157,9 @@ static enum mr_status recover(struct mr_broker_channel *ch, const struct mr_clie
 	mr_error *error)
 {
 	if (!(m->bits & RECOVER_REQUEUE)) return mr_refuse(error, 540, "requeue=false");
+	ch->settling = ch->prefetch_all != 0;
 	mr_settle_back(ch, false);
+	ch->settling = false;
 	if (m->id == MR_M_BASIC_RECOVER) mr_broker_channel_put_simple(ch, MR_M_BASIC_RECOVER_OK);
 	mr_broker_channel_moved(ch);
 	return MR_OK;

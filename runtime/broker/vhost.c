@@ -204,11 +204,13 @@ void mr_vhost_queue_used(struct mr_queue *q)
 
 /* A message whose time to live is 0 still goes to a consumer that waits for it, so delivery comes
  * before expiry only for what is not due yet: RabbitMQ drops it unless it can be handed on at once. */
-void mr_vhost_queue_moved(struct mr_queue *q)
+void mr_vhost_queue_moved(struct mr_queue *q) { mr_vhost_queue_step(q, SIZE_MAX); }
+
+void mr_vhost_queue_step(struct mr_queue *q, size_t most)
 {
 	if (q->deleted) return;
 	bury_expired(q);
-	mr_queue_pump(q, false);
+	mr_queue_pump(q, false, most);
 	bury_surplus(q);
 	mr_broker_schedule(q->vhost->broker, q);
 }
@@ -248,7 +250,7 @@ static bool enqueue_one(struct mr_queue *q, struct mr_message *m)
 	if (!mr_queue_push(q, m, q->vhost->broker->now)) return false;
 	mr_broker_grew(q->vhost->broker, sizeof(struct mr_entry));
 	bool is_plain = q->ready == 1 && q->limits.max_length < 0 && q->limits.max_bytes < 0;
-	if (is_plain) mr_queue_pump(q, true);
+	if (is_plain) mr_queue_pump(q, true, SIZE_MAX);
 	mr_vhost_queue_moved(q);
 	return true;
 }

@@ -417,7 +417,7 @@ static void check_queue(const struct mr_queue *q)
 		if (q->limits.single_active && q->active != c) continue;
 		if (!c->no_ack && c->prefetch && c->unacked >= c->prefetch) continue;
 		MUST(q->vhost->broker->faults.pause_deliveries ||
-			!mr_broker_channel_takes(c->channel, c->no_ack));
+			!mr_broker_channel_takes(c->channel));
 	}
 }
 
