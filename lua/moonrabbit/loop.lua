@@ -35,9 +35,21 @@ loop.soft = 0
 --- Counts the turns.
 loop.turns = 0
 
+-- The Lua state, or this module, ends without loop.close: consumers would go on at the broker, with nobody to serve
+-- them. Finalizers run youngest first: whatever else points into the runtime was made later, and has had its turn.
+local has_ended = false
+local sentinel = newproxy(true)
+getmetatable(sentinel).__gc = function()
+   local old = rt
+   has_ended, rt = true, nil
+   progress.forget()
+   if old then C.mr_runtime_free(old, 0) end -- tells the broker, and does not wait for its answer
+end
+
 --- The runtime; made at first use.
 function loop.runtime()
    if rt then return rt end
+   if has_ended then error("moonrabbit: the Lua state, or the module, has ended", 2) end
    local box = ffi.new "mr_runtime *[1]"
    local status = C.mr_runtime_new(box)
    if status ~= 0 then error(tostring(errors.of_status(status, "connection")), 2) end
@@ -266,5 +278,7 @@ end
 
 --- Calls fn once, when the next event was dispatched; nil: not any more.
 function loop.after_event(fn) on_event = fn end
+
+loop.sentinel = sentinel -- lives as long as the module
 
 return loop

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/number.h"
 
 struct option {
 	const char *name;
@@ -175,7 +176,7 @@ enum mr_status mr_options_text(mr_options *o, const char *name, mr_slice text, m
 		return (enum mr_status)mr_options_string(o, name, text.data, text.size, error);
 	snprintf(copy, sizeof copy, "%.*s", (int)text.size, text.data);
 	if (options[id].type == MR_OPTION_NUMBER) {
-		double number = strtod(copy, &end);
+		double number = mr_number_read(copy, &end);
 		if (end == copy || *end) return wrong_type(id, MR_OPTION_STRING, error);
 		return (enum mr_status)mr_options_number(o, name, number, error);
 	}

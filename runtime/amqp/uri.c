@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: MIT */
 #include "amqp/uri.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -93,6 +92,12 @@ static bool has_bad_byte(mr_slice s)
 
 /* ---- scheme, hosts ---- */
 
+/* Of ASCII, whatever the locale. */
+static bool is_alnum(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
 static enum mr_status take_scheme(struct mr_uri *uri, mr_slice *rest, mr_error *error)
 {
 	static const char *const schemes[] = {"amqp", "amqps", "memory"};
@@ -108,7 +113,7 @@ static enum mr_status take_scheme(struct mr_uri *uri, mr_slice *rest, mr_error *
 	}
 	/* Only what looks like a scheme is shown: before a misplaced :// may stand a password. */
 	for (size_t i = 0; i < size; i++)
-		if (size > 16 || !isalnum((unsigned char)rest->data[i]))
+		if (size > 16 || !is_alnum(rest->data[i]))
 			return bad(error, "it must begin with amqp://, amqps:// or memory://");
 	const char *nearest = mr_nearest(rest->data, size, schemes, 3);
 	return mr_error_set(error, MR_BAD_URI, MR_SCOPE_CONFIG, 0,

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/number.h"
+
 struct kind {
 	const char *text;
 	const char *hint;
@@ -231,7 +233,7 @@ enum mr_status mr_error_set(mr_error *error, enum mr_status kind, enum mr_scope 
 	va_list args;
 	if (!error) return kind;
 	va_start(args, format);
-	vsnprintf(raw, sizeof raw, format, args);
+	mr_vformat(raw, sizeof raw, format, args);
 	va_end(args);
 	fill(error, kind, scope, code, raw);
 	return kind;
@@ -255,12 +257,14 @@ enum mr_status mr_error_system(mr_error *error, enum mr_status kind, enum mr_sco
 	if (is_descriptors(system)) kind = MR_NO_DESCRIPTORS;
 	if (!error) return kind;
 	va_start(args, format);
-	int n = vsnprintf(raw, sizeof raw - sizeof reason, format, args);
+	int n = mr_vformat(raw, sizeof raw - sizeof reason, format, args);
 	va_end(args);
 	size_t used = n < 0                                    ? 0
 	              : (size_t)n < sizeof raw - sizeof reason ? (size_t)n
 	                                                       : sizeof raw - sizeof reason - 1;
+	locale_t before = mr_plain_begin(); /* one language for all that is said */
 	snprintf(raw + used, sizeof raw - used, ": %s", strerror_r(system, reason, sizeof reason));
+	mr_plain_end(before);
 	fill(error, kind, scope, 0, raw);
 	error->system = system;
 	return kind;

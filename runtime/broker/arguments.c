@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/number.h"
 #include "base/compare.h"
 #include "broker/fields.h"
 #include "broker/refuse.h"
@@ -192,7 +193,7 @@ static void show_real(char *out, size_t capacity, double d)
 {
 	for (int digits = 6; digits <= 17; digits++) {
 		snprintf(out, capacity, "%.*g", digits, d);
-		double again = strtod(out, NULL);
+		double again = mr_number_read(out, NULL);
 		if (!(again < d || again > d)) break;
 	}
 	size_t size = strlen(out), plain = strspn(out, "-0123456789");

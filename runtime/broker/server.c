@@ -17,6 +17,7 @@
 
 #include "base/alloc.h"
 #include "base/descriptor.h"
+#include "base/number.h"
 #include "bridge/ending.h"
 #include "broker/peer.h"
 #include "broker/report.h"
@@ -338,6 +339,7 @@ static void *run(void *arg)
 {
 	struct mr_server *s = arg;
 	mr_ending_is_ours();
+	mr_plain_begin();
 	while (!s->stopped) {
 		mr_wire_flush(&s->wire);
 		arm_tick(s);

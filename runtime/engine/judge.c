@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "base/number.h"
 #include "base/value.h"
 
 #define READINESS (MR_CHECK_CONNECTED | MR_CHECK_CONSUMING | MR_CHECK_BLOCKED)
@@ -69,7 +70,7 @@ static void stalled(const struct verdict *j, struct finding *f)
 	double limit = j->options->stalled;
 	f->is_fine = limit > 0 ? v->busy <= limit : !v->stalled;
 	if (!f->is_fine)
-		snprintf(f->detail, sizeof f->detail, "the script has not yielded for %.1f s%s%s",
+		mr_format(f->detail, sizeof f->detail, "the script has not yielded for %.1f s%s%s",
 			v->busy, v->where[0] ? ": " : "", v->where);
 }
 
@@ -79,7 +80,7 @@ static void last_message(const struct verdict *j, struct finding *f)
 	/* One that has just begun has its time to get the first. */
 	double age = v->last_delivery < 0 ? v->uptime : v->last_delivery;
 	f->is_fine = age <= j->options->last_message;
-	snprintf(f->detail, sizeof f->detail, v->last_delivery < 0 ? "none yet" : "%.1f s ago",
+	mr_format(f->detail, sizeof f->detail, v->last_delivery < 0 ? "none yet" : "%.1f s ago",
 		age);
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/machine.h"
+#include "base/number.h"
 #include "base/value.h"
 
 #define PARTING_TIME 1000 /* ms for the last frames to leave and the peer to hang up */
@@ -262,7 +263,7 @@ void mr_link_recovered(struct mr_link *link, uint32_t restored, mr_table *report
 	ev.last = (uint64_t)(mr_engine_now(link->engine) - link->recovery.lost_at);
 	ev.data.table = report;
 	snprintf(count, sizeof count, "%u", restored);
-	snprintf(gap, sizeof gap, "%.3f", (double)ev.last / 1000);
+	mr_format(gap, sizeof gap, "%.3f", (double)ev.last / 1000);
 	mr_dial_host(&link->dial, host, sizeof host);
 	mr_log(&link->engine->log, MR_LOG_INFO, "recovered", "connection", link->config->name,
 		"host", host, "#gap", gap, "#entities", count, NULL);

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/descriptor.h"
+#include "base/number.h"
 #include "bridge/ending.h"
 #include "engine/engine.h"
 #include "engine/link.h"
@@ -222,6 +223,7 @@ static void *run(void *arg)
 {
 	struct mr_engine *e = arg;
 	mr_ending_is_ours();
+	mr_plain_begin();
 	while (!e->stopped) {
 		bool busy = drain_commands(e);
 		flush_links(e);

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/number.h"
 #include "base/value.h"
 
 struct page {
@@ -19,7 +20,7 @@ static void put(struct page *p, const char *format, ...)
 	char text[1536]; /* a queue's name, escaped, has 1020 bytes at most */
 	va_list args;
 	va_start(args, format);
-	int n = vsnprintf(text, sizeof text, format, args);
+	int n = mr_vformat(text, sizeof text, format, args);
 	va_end(args);
 	if (n < 0 || p->status != MR_OK) return;
 	size_t size = (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;

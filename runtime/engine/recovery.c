@@ -8,6 +8,7 @@
 #include <sys/random.h>
 
 #include "base/alloc.h"
+#include "base/number.h"
 #include "engine/backoff.h"
 #include "engine/link.h"
 #include "engine/plan.h"
@@ -159,7 +160,7 @@ void mr_recovery_log_retry(struct mr_recovery *r, int kind, mr_msec delay)
 	const struct mr_link *link = r->link;
 	char attempt[24], wait[24], host[300];
 	snprintf(attempt, sizeof attempt, "%" PRIi64, r->attempt);
-	snprintf(wait, sizeof wait, "%.3f", (double)delay / 1000);
+	mr_format(wait, sizeof wait, "%.3f", (double)delay / 1000);
 	mr_dial_host(&link->dial, host, sizeof host);
 	mr_log(&link->engine->log, MR_LOG_INFO, "retrying", "connection", link->config->name,
 		"host", host, "#attempt", attempt, "#delay", wait, "kind", mr_status_name(kind),

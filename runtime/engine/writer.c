@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/number.h"
 
 #define LOOK                                                                                       \
 	100 /* ms between two looks at a descriptor that takes nothing, whether anybody still waits */
@@ -79,6 +80,7 @@ static void tell_dropped(struct mr_logger *l)
 static void *run(void *arg)
 {
 	struct mr_logger *l = arg;
+	mr_plain_begin();
 	do {
 		while (write_next(l)) {}
 		tell_dropped(l);

@@ -113,7 +113,6 @@ describe("json", function()
 
    it("reads and writes fractions under a locale with a decimal comma (FIELD-W5)", function()
       local back = comma.set()
-      if not back then return pending "no locale with a comma is here" end
       finally(back)
       assert.equal(1.5, there_and_back(1.5))
       assert.same({ 1, 2.25, "3,5" }, there_and_back { 1, 2.25, "3,5" })

@@ -61,6 +61,8 @@ local banned = {                   -- { what the code must not say, why, files t
       "^base/descriptor%.c$" }, -- which numbers are ours, asked by nobody but a forked child
    { "%f[%w_]_Atomic%f[^%w_]", "atomics live in bridge/", "^bridge/" },
    { "%f[%w_]__sync_", "atomics live in bridge/", "^bridge/" },
+   { "%f[%w_]strto[df]%s*%(", "a host's locale may have a decimal comma: base/number", "^base/number%.c$" },
+   { "%f[%w_]ato[fl]?%s*%(", "it takes anything for a number", "^main/" },
    { "%f[%w_]u?n?sleep%s*%(", "nothing sleeps" },
    { "%f[%w_]nanosleep%s*%(", "nothing sleeps" },
 }
