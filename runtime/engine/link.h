@@ -34,6 +34,7 @@ struct mr_link {
 	ev_io io;
 	struct mr_timer timer; /* the session's deadline */
 	mr_msec timer_at;
+	bool writes_wait_to_read; /* TLS must hear the peer before it can write */
 	struct mr_timer patience; /* connect_timeout, close_timeout */
 	struct mr_timer greeting; /* socket_timeout of the AMQP handshake on one address */
 	uint64_t pumps_seen;      /* engine->pumps at the last heartbeat, in loop mode */

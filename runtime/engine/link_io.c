@@ -19,6 +19,8 @@ static void watch(struct mr_link *link)
 	if (is_deaf(link)) events = 0;
 	bool unsent = mr_buffer_size(mr_session_output(link->session)) != 0;
 	if (unsent || link->stream->want & MR_WANT_WRITE) events |= EV_WRITE;
+	/* TLS shakes hands anew: a socket that takes bytes helps nobody, what the peer says does. */
+	if (unsent && link->writes_wait_to_read) events = EV_READ;
 	if (link->io.events == events && ev_is_active(&link->io)) return;
 	ev_io_stop(link->engine->loop, &link->io);
 	ev_io_set(&link->io, link->stream->fd, events);
@@ -79,6 +81,7 @@ static bool write_out(struct mr_link *link, mr_error *error)
 		ssize_t n = link->stream->class->write(link->stream, mr_buffer_data(out),
 			mr_buffer_size(out), error);
 		if (n < 0) return false;
+		link->writes_wait_to_read = n == 0 && link->stream->want == MR_WANT_READ;
 		if (n == 0) break;
 		wrote = true;
 		link->engine->stats.writes++;

@@ -391,4 +391,27 @@ describe("a TLS connection", function()
       eventually("the body at the peer", function() return received.is_whole end, 30)
       assert.is_true(table.concat(received) == body)
    end)
+
+   it("waits without spinning while a renegotiation keeps its writes back, and goes on with them (FIELD-R23)", function()
+      local state, got = {}, 0
+      local served = tls_peer.start({ certfile = certs.path "good", keyfile = certs.key "good", max_version = "1.2" }, function(s)
+         if not s:handshake() then return end
+         s:open_channel()
+         assert(s:renegotiate())
+         state.asked = true
+         mr.sleep(2)                       -- the client has answered, and waits for us
+         state.over = true
+         while got < 200 and s:expect(60, 40) do got = got + 1 end
+         s:drain()
+      end)
+      local ch = assert(connects(amqps(served)):channel())
+      eventually("the question", function() return state.asked end)
+      mr.sleep(0.1)
+      local began = os.clock()
+      for i = 1, 200 do assert(ch:publish_async("", "q", "message " .. i)) end
+      eventually("the end of the pause", function() return state.over end, 10)
+      assert.is_true(os.clock() - began < 0.2, os.clock() - began) -- CPU of all threads: a spin takes all there is
+      eventually("all messages", function() return got == 200 end, 20)
+      assert.is_true(ch.is_open)
+   end)
 end)

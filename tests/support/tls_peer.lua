@@ -25,6 +25,7 @@ int SSL_do_handshake(SSL *);
 int SSL_read(SSL *, void *data, int size);
 int SSL_write(SSL *, const void *data, int size);
 int SSL_key_update(SSL *, int kind);
+int SSL_renegotiate(SSL *);
 int SSL_shutdown(SSL *);
 int SSL_get_error(const SSL *, int code);
 const char *SSL_get_servername(const SSL *, int type);
@@ -88,6 +89,11 @@ local function update_keys(session)
    return S.SSL_key_update(session.ssl, REQUESTED) == 1 and insist(session, S.SSL_do_handshake) and true
 end
 
+-- TLS 1.2: asks the client to begin the handshake anew; it is worked off with what is read and written next.
+local function renegotiate(session)
+   return S.SSL_renegotiate(session.ssl) == 1 and insist(session, S.SSL_do_handshake) and true
+end
+
 -- Hangs up without a word; the task that serves the session sees it.
 local function cut(session) ffi.C.shutdown(session.fd, 2) end
 
@@ -112,7 +118,7 @@ local function see_off(session, plain_read)
 end
 
 --- A peer as peer.start's, behind TLS. The sessions have `client` (the subject of the client's certificate),
--- `sni` (the name it asked for), update_keys() and cut().
+-- `sni` (the name it asked for), update_keys(), renegotiate() and cut().
 -- @tparam table options certfile, keyfile; max_version ("1.2"), client_ca (a certificate of it is required)
 -- @tparam function serve called with the session when the handshake succeeded
 -- @treturn table as peer.start; refused: how many handshakes failed
@@ -129,6 +135,7 @@ function tls_peer.start(options, serve)
          return
       end
       session.read, session.write, session.update_keys, session.cut = read, write, update_keys, cut
+      session.renegotiate = renegotiate
       session.client, session.sni = client_name(session), server_name(session)
       serve(session)
       S.SSL_shutdown(session.ssl)
