@@ -525,6 +525,25 @@ static void test_a_session_survives_every_allocation_that_fails(void **state)
 	assert_int_equal(mr_set_allocator(NULL, NULL), MR_OK);
 }
 
+/* FIELD-R20: the client hears both names, and that session ends; the broker goes on. */
+static void test_an_illegal_move_ends_that_session_alone(void **state)
+{
+	struct two t;
+	(void)state;
+	begin(&t);
+	mr_broker_session_enter(t.one.session, MR_BS_TUNING);
+	assert_int_equal(t.one.session->state, MR_BS_ENDED);
+	struct mr_buffer *out = mr_broker_session_output(t.one.session);
+	assert_non_null(
+		memmem(mr_buffer_data(out), mr_buffer_size(out), "from OPEN to TUNING", 19));
+	mr_broker_session_enter(t.one.session, MR_BS_OPEN); /* late, no fault: it has ended */
+	assert_int_equal(t.one.session->state, MR_BS_ENDED);
+	QUEUE_DECLARE(&t.other, 1, "q", 0, NULL);
+	feed(&t.other);
+	HEARS(&t.other, MR_M_QUEUE_DECLARE_OK);
+	end(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -546,6 +565,7 @@ int main(void)
 		cmocka_unit_test(test_very_many_messages_may_come_back_one_by_one),
 		cmocka_unit_test(test_a_slow_reader_is_alive_while_it_reads),
 		cmocka_unit_test(test_a_session_survives_every_allocation_that_fails),
+		cmocka_unit_test(test_an_illegal_move_ends_that_session_alone),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -477,6 +477,42 @@ static void test_what_is_left_out_tells_why_it_was_refused(void **state)
 	stop(&p, &h);
 }
 
+static atomic_int declares, deletes;
+
+/* Deletes are answered after the next declare only. */
+static bool deletes_late(struct peer *p, uint16_t channel, const struct mr_client_method *m)
+{
+	if (m->id == MR_M_QUEUE_DECLARE && p->turn == 2) declares++;
+	if (m->id == MR_M_QUEUE_DELETE) {
+		deletes++;
+		return true;
+	}
+	if (m->id == MR_M_BASIC_QOS && p->turn == 1 && deletes)
+		say(p, channel, (struct mr_method){.id = MR_M_QUEUE_DELETE_OK});
+	return false;
+}
+
+/* FIELD-R11 */
+static void test_a_queue_that_was_deleted_too_late_is_not_made_again(void **state)
+{
+	struct peer p = {.says = deletes_late};
+	struct host h;
+	(void)state;
+	declares = deletes = 0;
+	start(&p, &h);
+	mr_request gone = {.operation = MR_QUEUE_DELETE, .name = mr_slice_str("q")};
+	assert_int_equal(request_on(&h, h.ch, MR_QUEUE_DECLARE, "", 0), MR_OK);
+	gone.timeout = 0.05;
+	assert_int_equal(mr_channel_request(h.ch, ++h.tokens, &gone), MR_OK);
+	assert_int_equal(done(&h, h.tokens), MR_TIMEOUT);
+	assert_int_equal(request_on(&h, h.ch, MR_BASIC_QOS, "", 5),
+		MR_OK); /* and the late answer */
+	int from = cut(&h, &p);
+	assert_non_null(wait_for(&h, from, MR_EV_CONNECTION, MR_CONNECTION_RECOVERED, 0));
+	assert_int_equal(declares, 0);
+	stop(&p, &h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -494,6 +530,7 @@ int main(void)
 			test_a_channel_without_failing_steps_is_back_before_those_that_fail),
 		cmocka_unit_test(test_a_loss_in_the_middle_of_a_recovery_begins_it_anew),
 		cmocka_unit_test(test_what_is_left_out_tells_why_it_was_refused),
+		cmocka_unit_test(test_a_queue_that_was_deleted_too_late_is_not_made_again),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
