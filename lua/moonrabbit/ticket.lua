@@ -15,6 +15,7 @@ Ticket.__index = Ticket
 function Ticket.__tostring(t) return ("ticket %d (%s)"):format(t.number, t.state) end
 
 local STATES = { [0] = "acked" }
+local RETURNED = errors.numbers.returned
 for number, kind in each(errors.kinds) do
    if kind == "nacked" or kind == "returned" or kind == "lost" or kind == "timeout" then STATES[number] = kind end
 end
@@ -88,18 +89,13 @@ local function finish(t, state, reason, cause)
    for i = 1, #waiters do task.wake(waiters[i], true) end
 end
 
--- Of publishes that are alike in every byte, another than the one that was told may be the returned one: the message
--- goes to who ends as "returned". What it is taken from while that one is not out any more lies in `book.strays`.
-local function place_message(book, t, number, state, shift)
-   if state ~= "returned" then
-      book.strays[number] = { message = t.message, reason = t.reason }
-      t.message, t.reason = nil, nil
-   elseif shift ~= 0 then
-      local from = book.strays[number + shift] or book.open[number + shift]
-      if not from then return end
-      book.strays[number + shift] = nil
-      t.message, t.reason, from.message, from.reason = from.message, from.reason, t.message, t.reason
-   end
+-- The message that came back for a publish. Of those that are alike in every byte it was told as another's, so many
+-- numbers away: see MR_EV_CONFIRM.
+local function take_message(book, t, number)
+   local back = book.returns[number]
+   if not back then return end
+   book.returns[number] = nil
+   t.message, t.reason = back.message, back.reason
 end
 
 --- Ends the tickets first..last of a channel's book.
@@ -115,7 +111,7 @@ function ticket.settle(book, first, last, status, shift)
       local t = open[n]
       if t then
          open[n] = nil
-         if t.message or shift and shift ~= 0 then place_message(book, t, n, state, shift or 0) end
+         if status == RETURNED then take_message(book, t, n + (shift or 0)) end
          finish(t, state, book.reason, book.cause)
       end
    end
@@ -172,14 +168,15 @@ end
 --- The tickets of one channel: `open` by number, how many are `outstanding`, how many have `failed` since
 -- somebody last asked and how the last one of them did (`failure`).
 function ticket.book()
-   return { open = {}, outstanding = 0, failed = 0, failure = false, reason = false, cause = false, strays = {} }
+   return { open = {}, outstanding = 0, failed = 0, failure = false, reason = false, cause = false, returns = {} }
 end
 
---- Notes a returned message on its ticket.
+--- Notes a returned message until the confirm says whose it is.
+-- @treturn boolean false: no such publish is out
 function ticket.returned(book, number, message, reason)
-   local t = book.open[number]
-   if t then t.message, t.reason = message, reason end
-   return t ~= nil
+   local is_out = book.open[number] ~= nil
+   if is_out then book.returns[number] = { message = message, reason = reason } end
+   return is_out
 end
 
 return ticket
