@@ -7,6 +7,7 @@ local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local limit = require "moonrabbit.limit"
 local settings = require "moonrabbit.settings"
+local suspicion = require "moonrabbit.suspicion"
 local task = require "moonrabbit.task"
 local ticket = require "moonrabbit.ticket"
 
@@ -100,19 +101,48 @@ end
 
 local HOW = { mandatory = true, timeout = PATIENCE }
 
--- Waits for the way, but not beyond the message's own life: lost meanwhile, it comes again by itself.
-local function publish(self, queue, msg, body, props)
+-- Waits for the way, but not beyond the message's own life: lost meanwhile, it comes again by itself. True: it was sent.
+local function post(self, t, queue, msg, body, props)
+   local conn, deadline = self.connection, C.mr_now() + PATIENCE
    local ch, err = channel(self)
-   local t, deadline = ticket.new(0), C.mr_now() + PATIENCE
-   t.is_copy = true -- what it is of comes again
    while ch do
       if not msg.is_live then return nil, errors.new("stale", "message") end
       local ok, wait
-      ok, err, wait = ch:_post(t, "", queue.queue, body, HOW, props)
-      if ok then return t:wait() end
+      if suspicion.may_go(conn, t) then
+         ok, err, wait = ch:_post(t, "", queue.queue, body, HOW, props)
+      else
+         wait = function(seconds) return conn:_wait_for_way(seconds) end
+         err = errors.new("timeout", "publish", "copies that may have ended the connection are tried one at a time")
+      end
+      if ok then
+         suspicion.sent(conn, t)
+         return true
+      end
       if not wait or not wait(deadline - C.mr_now()) then break end
    end
    return nil, err
+end
+
+-- Who may have ended the connection goes out again, alone; who ends it again is never copied.
+local function publish(self, queue, msg, body, props)
+   local t = ticket.new(0)
+   t.is_copy = true -- what it is of comes again
+   local function again()
+      local ok, err = post(self, t, queue, msg, body, props)
+      if not ok and t.state == "waiting" then ticket.finish(t, "lost", tostring(err.text), err.kind) end
+   end
+   function t.on_end(_, state, _, cause)
+      if state ~= "lost" or not cause or cause.scope ~= "connection" then return false end
+      t.is_final = suspicion.falls_on(self.connection, t, cause)
+      if t.is_final or not t.suspect then return false end
+      task.later(again)
+      return true
+   end
+   local ok, err = post(self, t, queue, msg, body, props)
+   if ok then ok, err = t:wait() end
+   if not ok and t.suspect then suspicion.over(t) end
+   if not ok and t.is_final then err.is_final = true end
+   return ok, err
 end
 
 --- Publishes a copy into a queue, which is declared when it is not there.

@@ -123,4 +123,28 @@ describe("a publish that ends its connection", function()
       assert.is_true(simple:put "good")
       assert.equal("good", assert(simple:get { timeout = 20 }).body)
    end)
+
+   it("among the copies of retries is not copied again, and the others are (FIELD-H8)", function()
+      local methods = require("moonrabbit.channel").methods
+      local post = methods._post
+      function methods._post(self, t, exchange, key, body, ...)
+         if body == "bad" and key:find ".retry" then key = POISON end
+         return post(self, t, exchange, key, body, ...)
+      end
+      finally(function() methods._post = post end)
+      local conn, tries = connect(), {}
+      local w = mr.consumer { connection = conn, queue = "work", retry = mr.retry.fixed { delay = 0.05, attempts = 2 },
+         handler = function(msg)
+            tries[msg.body] = (tries[msg.body] or 0) + 1
+            if tries[msg.body] == 1 then error("the first time", 0) end
+         end }
+      eventually("the consumer", function() return w.state == "consuming" end)
+      local ch = assert(conn:channel())
+      for i = 1, 10 do assert(ch:publish("", "work", i == 4 and "bad" or tostring(i))) end
+      eventually("all of them", function() -- the one that cannot be copied is held, and tried here
+         for i = 1, 10 do if tries[i == 4 and "bad" or tostring(i)] ~= 2 then return false end end
+         return double:queue("work").messages_ready + double:queue("work").messages_unacknowledged == 0
+      end, 60)
+      w:cancel()
+   end)
 end)
