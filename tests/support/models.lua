@@ -25,9 +25,10 @@ end
 -- @tparam string holds what it prints when all is well
 -- @tparam table counted what must have happened at least once
 function models.run(it, name, holds, counted)
-   it(("hold by the model %s, on the embedded broker, whose faults join in"):format(name), function() run(name, holds, counted, "") end)
-   if not broker.is_rabbitmq then return end
-   it(("hold by the model %s, on RabbitMQ"):format(name), function() run(name, holds, counted, "'" .. broker.url .. "'") end)
+   local where = broker.is_rabbitmq and "RabbitMQ" or "the embedded broker, whose faults join in"
+   it(("hold by the model %s, on %s"):format(name, where), function()
+      run(name, holds, counted, broker.is_rabbitmq and "'" .. broker.url .. "'" or "")
+   end)
 end
 
 return models
