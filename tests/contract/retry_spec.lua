@@ -146,6 +146,58 @@ describe("a copy that cannot be made", function()
       eventually("the redelivery", function() return #seen == 2 and w.running == 0 end, 30)
       assert.same({ false, true }, seen)
    end)
+
+   it("is given up when the program stops: its message goes back (FIELD-C1)", function()
+      local ch, queue = confirming(), broker.name "stopped"
+      made[#made + 1], made[#made + 2], made[#made + 3] = queue, queue .. ".dead", queue .. ".retry"
+      local obstacle = broker.channel()
+      assert(obstacle:queue_declare { queue = queue .. ".retry.300", exclusive = true })
+      assert(ch:queue_declare { queue = queue, durable = true })
+      assert(ch:publish("", queue, "x"))
+      local out, code = broker.shell(("AMQP_URL='%s' %s run --drain 20 %s 2>&1"):format(broker.tcp_url, broker.command,
+         broker.script(([[
+            local mr = require "moonrabbit"
+            mr.consumer { queue = "%s", retry = mr.retry.fixed { delay = 0.3 }, handler = function(msg)
+               print("try", msg.attempt)
+               mr.after(2, mr.stop)
+               error "no"
+            end }]]):format(queue))))
+      assert.equal(0, code, out)
+      assert.truthy(out:find("it is held, and its copy is tried again", 1, true), out)
+      assert.equal(1, select(2, out:gsub("try\t", "")), out)
+      local msg = take(ch, queue)
+      assert.same({ "x", 1 }, { msg.body, msg.attempt })
+   end)
+
+   broker.it_inside(it, "because the broker is short of memory is made when that is over (FIELD-C1)", function()
+      local ch, attempts = confirming(), {}
+      local w = consumer { retry = mr.retry.fixed { delay = 0.2 }, handler = function(msg)
+         attempts[#attempts + 1] = msg.attempt
+         if msg.attempt > 1 then return end
+         broker.block(true)
+         error "no"
+      end }
+      assert(ch:publish("", w.queue, "x"))
+      eventually("the first try", function() return attempts[1] end)
+      mr.sleep(2)
+      local seen = #attempts
+      broker.block(false)
+      eventually("the second", function() return #attempts == 2 and w.running == 0 end, 60)
+      assert.same({ 1, { 1, 2 } }, { seen, attempts })
+   end)
+
+   broker.it_inside(it, "because the connection of copies is away is made when it is back (FIELD-C1)", function()
+      local ch, attempts = confirming(), {}
+      local w = consumer { retry = mr.retry.fixed { delay = 0.1 }, handler = function(msg)
+         attempts[#attempts + 1] = msg.attempt
+         local conn = msg.channel.connection
+         if msg.attempt == 2 then conn.side.connection:close() end
+         if msg.attempt < 4 then error "no" end
+      end }
+      assert(ch:publish("", w.queue, "x"))
+      eventually("all", function() return #attempts == 4 and w.running == 0 end, 60)
+      assert.same({ 1, 2, 3, 4 }, attempts)
+   end)
 end)
 
 describe("a message that no codec has a word for", function()
