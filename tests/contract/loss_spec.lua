@@ -369,6 +369,35 @@ describe("moonrabbit run", function()
    end)
 end)
 
+describe("why the broker closed the connection", function()
+   after_each(broker.close_all)
+
+   it("is told to who publishes without a pause, each time (FIELD-R13)", function()
+      losing(function()
+         local q = assert(broker.channel():queue_declare { queue = broker.name "flood", exclusive = false, auto_delete = true,
+            arguments = { ["x-max-length"] = 10 } }).queue
+         for round = 1, broker.kind == "memory" and 5 or 1 do
+            local lost = {}
+            for i = 1, 3 do
+               local conn = broker.connect { recover = false, on_event = function(ev) if ev.type == "lost" then lost[i] = ev.err end end }
+               local ch = assert(conn:channel())
+               mr.spawn(function()
+                  while not lost[i] and ch:publish("", q, ("x"):rep(2000)) do
+                     if mr.stats().published % 16 == 0 then mr.sleep(0.001) end
+                  end
+               end)
+            end
+            broker.close_connections "maintenance"
+            eventually("the losses", function() return lost[1] and lost[2] and lost[3] end)
+            for i = 1, 3 do
+               check(lost[i], "connection_forced", 320)
+               assert.truthy(lost[i].text:find("maintenance", 1, true), round .. ": " .. lost[i].text)
+            end
+         end
+      end)
+   end)
+end)
+
 describe("after losses", function()
    it("no connection is left at the broker", broker.none_left)
 end)
