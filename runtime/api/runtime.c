@@ -8,6 +8,7 @@
 
 #include "api/handle.h"
 #include "base/alloc.h"
+#include "bridge/ending.h"
 #include "base/log.h"
 
 /* Commands a busy host may add before the I/O thread is woken, if it sleeps: an ack each would cost a
@@ -81,6 +82,7 @@ void mr_runtime_free(mr_runtime *rt, double timeout)
 {
 	if (!rt || mr_is_forked(rt))
 		return; /* a child has neither the thread nor a right to the sockets */
+	if (mr_ending_has_begun()) return; /* all is closed, and the process takes it along */
 	struct mr_command stop = {.type = MR_CMD_STOP,
 		.deadline = mr_clock_now() + mr_msec_of(timeout)};
 	mr_command_send(rt, &stop);

@@ -52,9 +52,9 @@ struct mr_server {
 	ev_io mail_io, ending_io;
 	ev_timer tick;
 	ev_timer trim;
-	uint64_t peak; /* of memory, since the system was last given some */
-	bool stopped;
-	bool is_alone; /* nobody joins the thread: it frees all itself */
+	uint64_t peak;                   /* of memory, since the system was last given some */
+	bool stopped, ends_with_process; /* and nobody joins its thread */
+	bool is_alone;                   /* nobody joins the thread: it frees all itself */
 	struct mr_server_call farewell;
 };
 
@@ -306,6 +306,7 @@ static void on_ending(struct ev_loop *loop, ev_io *io, int revents)
 	struct mr_server *s = io->data;
 	(void)revents;
 	ev_io_stop(loop, io); /* it stays readable */
+	s->ends_with_process = !s->stopped;
 	s->stopped = true;
 }
 
@@ -354,6 +355,7 @@ static void *run(void *arg)
 	}
 	mr_tls_thread_end();
 	mr_ending_leave(MR_ENDING_BROKER);
+	if (s->ends_with_process) mr_ending_park();
 	return NULL;
 }
 

@@ -152,7 +152,10 @@ static void obey(struct mr_engine *e, const struct mr_command *c)
 	case MR_CMD_NOTE: mr_stall_note(&e->stall, (uint32_t)c->number, c->data); break;
 	case MR_CMD_POOL: mr_pools_command(&e->pools, c); break;
 	case MR_CMD_HEALTH: mr_checkup_obey(&e->checkup, c); break;
-	case MR_CMD_STOP: begin_stop(e, c->deadline); break;
+	case MR_CMD_STOP:
+		e->is_joined = true;
+		begin_stop(e, c->deadline);
+		break;
 	default:
 		link_command(e, c);
 		/* A settled delivery's memory comes back with its settlement. */
@@ -244,6 +247,7 @@ static void *run(void *arg)
 	mr_wake_signal(&e->bridge->host);
 	mr_tls_thread_end();
 	mr_ending_leave(MR_ENDING_IO);
+	if (mr_ending_has_begun() && !e->is_joined) mr_ending_park();
 	return NULL;
 }
 

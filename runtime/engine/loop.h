@@ -64,6 +64,7 @@ struct mr_engine {
 	uint64_t clock;        /* us: when what is going on began */
 	uint64_t delivered_at; /* us: when the last message came; 0: none */
 	bool stopping, stopped;
+	bool is_joined; /* the host waits for the thread's end */
 };
 
 mr_msec mr_engine_now(const struct mr_engine *engine);

@@ -9,7 +9,9 @@ local function said_by(command, queue, text)
       local QUEUE = %q
       local conn = mr.connect(os.getenv "AMQP_URL")
    ]]):format(queue) .. text)
-   local out, code = broker.shell(("AMQP_URL='%s' %s %s"):format(broker.tcp_url, command, path))
+   -- What a process does not free that ends in the midst of things is no leak.
+   local form = "ASAN_OPTIONS=\"$ASAN_OPTIONS:detect_leaks=0\" AMQP_URL='%s' %s %s"
+   local out, code = broker.shell(form:format(broker.tcp_url, command, path))
    return code, out
 end
 
