@@ -4,10 +4,9 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "base/number.h"
 #include "base/compare.h"
+#include "base/number.h"
 #include "broker/fields.h"
 #include "broker/refuse.h"
 
@@ -192,13 +191,12 @@ enum mr_status mr_same_flag(const struct mr_thing *thing, const char *argument, 
 static void show_real(char *out, size_t capacity, double d)
 {
 	for (int digits = 6; digits <= 17; digits++) {
-		snprintf(out, capacity, "%.*g", digits, d);
+		mr_format(out, capacity, "%.*g", digits, d);
 		double again = mr_number_read(out, NULL);
 		if (!(again < d || again > d)) break;
 	}
 	size_t size = strlen(out), plain = strspn(out, "-0123456789");
 	if (plain == size && size + 2 < capacity) memcpy(out + size, ".0", 3);
-	if (plain < size && !strchr("eni", out[plain])) out[plain] = '.';
 }
 
 static void show(char *out, size_t capacity, const mr_value *v)
