@@ -13,7 +13,7 @@
 
 #include "bridge/gauge.h"
 
-#define ROUNDS 1000000
+#define ROUNDS 600000
 
 struct race {
 	struct mr_gauge gauge;
