@@ -14,15 +14,17 @@ static struct mr_pending *at_node(struct mr_node *node)
 static void emit_done(struct mr_outlet *outlet, uint16_t channel, uint64_t token, bool late,
 	enum mr_status status, mr_reply *reply)
 {
+	const struct mr_session_options *o = outlet->options;
 	mr_event ev = {.type = MR_EV_DONE, .status = status, .token = token};
-	ev.connection = outlet->options->connection;
+	ev.connection = o->connection;
 	ev.channel = channel;
-	ev.detail = late && token != MR_TOKEN_NONE ? MR_DONE_LATE : 0;
 	ev.data.reply = reply;
-	if (token)
-		outlet->options->emit(outlet->options->owner, &ev);
-	else
-		mr_free(reply);
+	if (token && !late && token != MR_TOKEN_NONE) {
+		o->emit(o->owner, &ev);
+		return;
+	}
+	mr_free(reply);
+	if (token && o->late) o->late(o->owner, channel, token, status);
 }
 
 void mr_outlet_done(struct mr_outlet *outlet, uint16_t channel, uint64_t token,

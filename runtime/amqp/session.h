@@ -17,8 +17,10 @@ typedef void mr_emit(void *owner, const mr_event *event);
 /* The broker broke the protocol; `what` says how, and what it cost. */
 typedef void mr_odd(void *owner, uint16_t channel, const mr_error *what);
 
-/* The detail of an MR_EV_DONE for the engine alone: the host was told of a timeout, and here is the answer to a
- * delete or an unbind. */
+/* For the engine alone: here is the answer to a delete or an unbind whose token was told to have timed out, or
+ * (MR_TOKEN_NONE) the close-ok of a channel that nobody waits for. */
+typedef void mr_late(void *owner, uint16_t channel, uint64_t token, enum mr_status status);
+/* The detail of the MR_EV_DONE that the engine makes of the first. */
 #define MR_DONE_LATE 1
 /* The token of what nobody waits for, but whose end lets a channel's number go: bridge's MR_TOKEN_NOBODY. */
 #define MR_TOKEN_NONE UINT64_MAX
@@ -35,7 +37,8 @@ struct mr_session_options { /* borrowed as long as the session lives */
 	const uint64_t
 		*clock; /* the time of what is going on, in us; NULL: confirms are not timed */
 	struct mr_histogram *confirm_times;
-	mr_odd *odd; /* may be NULL */
+	mr_odd *odd;   /* may be NULL */
+	mr_late *late; /* may be NULL */
 };
 
 /* The phases of a session, each with those that may follow in session.c. */

@@ -93,6 +93,8 @@ void mr_link_wait_for(struct mr_link *link, struct mr_node *list, uint64_t token
 void mr_link_answer(struct mr_link *link, struct mr_node *list, const mr_error *error);
 void mr_link_log_loss(struct mr_link *link, const char *msg, const mr_error *error);
 void mr_link_log_connecting(struct mr_link *link);
+void mr_link_late(void *owner, uint16_t channel, uint64_t token,
+	enum mr_status status);                                        /* mr_late */
 void mr_link_odd(void *owner, uint16_t channel, const mr_error *what); /* mr_odd */
 
 #endif

@@ -156,6 +156,15 @@ void mr_link_log_loss(struct mr_link *link, const char *msg, const mr_error *err
 		"hint", mr_status_hint(error->kind), NULL);
 }
 
+void mr_link_late(void *owner, uint16_t channel, uint64_t token, enum mr_status status)
+{
+	struct mr_link *link = owner;
+	mr_event ev = {.type = MR_EV_DONE, .status = status, .token = token, .channel = channel};
+	ev.connection = link->number;
+	ev.detail = token == MR_TOKEN_NONE ? 0 : MR_DONE_LATE;
+	mr_link_emit(link, &ev);
+}
+
 /* The first, then fewer and fewer: a broker that does it with each message must not fill the log. */
 void mr_link_odd(void *owner, uint16_t channel, const mr_error *what)
 {

@@ -415,6 +415,7 @@ static void end(struct run *r)
 	mr_session_lose(r->session, &why);
 	MUST(mr_session_state(r->session) == MR_SESSION_CLOSED);
 	MUST(mr_session_deadline(r->session) == MR_NEVER);
+	MUST(!strstr(mr_session_error(r->session)->text, "a fault of ours")); /* no illegal move */
 	for (uint32_t t = 1; t <= r->tokens; t++) MUST(r->ended[t] == 1);
 	for (uint32_t i = 1; i <= r->epoch_count; i++)
 		for (uint64_t n = 1; n <= r->epochs[i].published; n++) MUST(r->epochs[i].ended[n]);

@@ -15,6 +15,24 @@ static inline void clear(struct bench *b)
 	mr_buffer_consume(mr_session_output(b->s), SIZE_MAX);
 }
 
+static uint64_t late_token; /* of the last late answer that the engine was told of */
+static int lates_told;
+
+static inline void on_late(void *owner, uint16_t channel, uint64_t token, enum mr_status status)
+{
+	(void)owner;
+	(void)channel;
+	(void)status;
+	late_token = token;
+	lates_told++;
+}
+
+static inline void listen_for_late(struct bench *b)
+{
+	b->options.late = on_late;
+	lates_told = 0;
+}
+
 static inline void ask_named(struct bench *b, uint64_t token, int operation, const char *name,
 	const char *extra)
 {
