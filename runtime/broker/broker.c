@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "broker/channel.h"
 #include "broker/death.h"
 #include "broker/session.h"
 #include "broker/vhost.h"
@@ -79,6 +80,7 @@ enum mr_status mr_broker_open(struct mr_broker **out, uint64_t seed, mr_msec now
 	mr_list_init(&b->dying);
 	mr_list_init(&b->busy);
 	mr_list_init(&b->garbage);
+	mr_list_init(&b->chores);
 	b->work_end = MR_WORK_UNBOUNDED;
 	if (mr_broker_add_vhost(b, mr_slice_str("/")) != MR_OK ||
 		mr_broker_add_user(b, guest, guest) != MR_OK) {
@@ -225,12 +227,13 @@ void mr_broker_sweep(struct mr_broker *b)
 bool mr_broker_has_more(const struct mr_broker *b)
 {
 	return !mr_list_is_empty(&b->garbage) || !mr_list_is_empty(&b->busy) ||
-	       !mr_list_is_empty(&b->dying);
+	       !mr_list_is_empty(&b->dying) || !mr_list_is_empty(&b->chores);
 }
 
 bool mr_broker_resume(struct mr_broker *b)
 {
 	mr_bury(b);
+	mr_chores_resume(b);
 	while (!mr_list_is_empty(&b->busy) && !mr_broker_is_spent(b))
 		mr_vhost_queue_moved(mr_container(mr_list_shift(&b->busy), struct mr_queue, busy));
 	mr_broker_sweep(b);

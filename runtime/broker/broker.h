@@ -39,6 +39,7 @@ struct mr_broker {
 	uint64_t work, work_end; /* done so far, in steps; at work_end a turn is over */
 	struct mr_node busy;     /* of mr_queue: with more to do than the turn had room for */
 	struct mr_node garbage;  /* of mr_entry: to be freed */
+	struct mr_node chores;   /* of mr_broker_channel.chore */
 	uint64_t memory;         /* bytes that clients make it hold: see mr_broker_grew */
 	uint64_t structure;      /* bytes of what has been declared, and of who is connected */
 	uint64_t watermark;      /* above it publishers are blocked; 0: never */

@@ -21,24 +21,28 @@ struct mr_broker_channel *mr_broker_channel_open(struct mr_broker_session *s, ui
 	ch->next_tag = 1;
 	mr_list_init(&ch->consumers);
 	mr_list_init(&ch->staged);
+	mr_list_init(&ch->held);
 	return ch;
 }
 
-void mr_broker_channel_quit(struct mr_broker_channel *ch)
+/* What is unsettled goes back before the consumers end: the next single active one takes what comes behind. */
+void mr_broker_channel_quit(struct mr_broker_channel *ch, uint32_t answer)
 {
+	struct mr_chore end = {.kind = MR_CHORE_QUIT,
+		.how = MR_SETTLE_PUT_BACK,
+		.last = UINT64_MAX,
+		.answer = answer};
 	ch->closing = true; /* nothing more goes to its consumers */
 	mr_incoming_drop(ch);
-	mr_broker_channel_reset_tx(ch);
-	/* before the next single active consumer takes what comes behind it */
-	mr_settle_back(ch, true);
-	while (!mr_list_is_empty(&ch->consumers))
-		mr_consumer_end(mr_container(ch->consumers.next, struct mr_consumer, at_channel));
+	mr_settle_unstage(ch);
+	mr_chore_start(ch, &end);
 }
 
 void mr_broker_channel_free(struct mr_broker_channel *ch)
 {
 	if (!ch) return;
-	mr_broker_channel_quit(ch);
+	mr_broker_channel_quit(ch, 0);
+	mr_chore_finish(ch);
 	mr_map_take(&ch->session->channels, ch->number);
 	mr_broker_razed(ch->session->broker, sizeof *ch + ch->capacity * sizeof *ch->unacked);
 	mr_free(ch->unacked);
@@ -245,9 +249,7 @@ void mr_broker_channel_moved(struct mr_broker_channel *ch)
 static void close_ok(struct mr_broker_channel *ch)
 {
 	mr_broker_channel_flush(ch);
-	mr_broker_channel_quit(ch);
-	mr_broker_channel_put_simple(ch, MR_M_CHANNEL_CLOSE_OK);
-	ch->is_ghost = true;
+	mr_broker_channel_quit(ch, MR_M_CHANNEL_CLOSE_OK);
 }
 
 static enum mr_status flow(struct mr_broker_channel *ch, const struct mr_client_method *m,

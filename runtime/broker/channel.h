@@ -30,6 +30,22 @@ struct mr_incoming { /* the message that a client is sending */
 	uint64_t size, got, room;
 };
 
+/* What takes longer than a turn. Until it is done the session is not read from. */
+enum mr_chore_kind {
+	MR_CHORE_NONE,
+	MR_CHORE_SETTLE,
+	MR_CHORE_COMMIT,
+	MR_CHORE_ROLLBACK,
+	MR_CHORE_QUIT
+};
+struct mr_chore {
+	struct mr_node node; /* in mr_broker.chores, while it waits for its next turn */
+	enum mr_chore_kind kind;
+	uint8_t how;         /* enum mr_settling; 0: each as it is staged */
+	uint64_t next, last; /* the tags that are left */
+	uint32_t answer;     /* the method that says it is done; 0: none */
+};
+
 struct mr_broker_channel {
 	struct mr_broker_session *session;
 	uint16_t number;
@@ -50,15 +66,17 @@ struct mr_broker_channel {
 	uint64_t ack_from, ack_to; /* confirmed and not yet said; from 0: none */
 	bool transacting;
 	struct mr_node staged; /* of published messages in a transaction */
-	char *last_queue;      /* "" in a method means this one */
-	char *reply_queue;     /* where direct reply-to leads; NULL: nowhere */
+	struct mr_chore chore;
+	struct mr_node held; /* of mr_queue.at_held: nothing leaves them until all is back */
+	char *last_queue;    /* "" in a method means this one */
+	char *reply_queue;   /* where direct reply-to leads; NULL: nowhere */
 };
 
 struct mr_broker_channel *mr_broker_channel_open(struct mr_broker_session *s, uint16_t number);
 /* Consumers end, unsettled messages go back. Does not tell the client. Takes NULL. */
 void mr_broker_channel_free(struct mr_broker_channel *ch);
-void mr_broker_channel_quit(
-	struct mr_broker_channel *ch); /* the same, but the number stays taken */
+/* The same, but the number stays taken. `answer` says when it is done; 0: nothing does. */
+void mr_broker_channel_quit(struct mr_broker_channel *ch, uint32_t answer);
 
 /* A frame of it. MR_OK, or an error whose scope says what ends. */
 enum mr_status mr_broker_channel_frame(struct mr_broker_channel *ch, const struct mr_frame *frame,
@@ -86,16 +104,23 @@ enum mr_status mr_incoming_frame(struct mr_broker_channel *ch, const struct mr_f
 	mr_error *error);
 void mr_incoming_drop(struct mr_broker_channel *ch);
 void mr_broker_channel_flush(struct mr_broker_channel *ch); /* says the confirms that wait */
-void mr_broker_channel_reset_tx(struct mr_broker_channel *ch);
+/* Stores what a transaction published, or drops it. False: there is more than the turn has room for. */
+bool mr_staged_go_on(struct mr_broker_channel *ch, bool commit);
 
 /* settle.c */
 enum mr_status mr_settle_method(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	mr_error *error);
-/* All that is unsettled goes back to its queues; what a transaction settles stays so, unless `also_staged`. */
-void mr_settle_back(struct mr_broker_channel *ch, bool also_staged);
+/* Settles the tags of ch->chore. False: there are more than the turn has room for. */
+bool mr_settle_go_on(struct mr_broker_channel *ch);
+/* A transaction is undone: what it settled is unsettled again. */
+void mr_settle_unstage(struct mr_broker_channel *ch);
 enum mr_status mr_tx_method(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	mr_error *error);
-void mr_settle_staged(struct mr_broker_channel *ch, bool commit);
+
+/* chore.c */
+void mr_chore_start(struct mr_broker_channel *ch, const struct mr_chore *chore);
+void mr_chore_finish(struct mr_broker_channel *ch); /* whatever the turn */
+void mr_chores_resume(struct mr_broker *b);
 
 /* basic.c, topology.c */
 enum mr_status mr_basic_method(struct mr_broker_channel *ch, const struct mr_client_method *m,

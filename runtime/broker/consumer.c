@@ -120,7 +120,7 @@ void mr_queue_pump(struct mr_queue *q, bool is_fresh, size_t most)
 {
 	struct mr_broker *b = q->vhost->broker;
 	struct mr_entry *e;
-	if (b->faults.pause_deliveries) return;
+	if (b->faults.pause_deliveries || q->at_held.next) return;
 	for (; most && (e = mr_queue_head(q)); is_fresh = false) {
 		if (!is_fresh && mr_broker_is_spent(b)) {
 			mr_broker_is_busy(b, q);

@@ -276,24 +276,40 @@ enum mr_status mr_incoming_frame(struct mr_broker_channel *ch, const struct mr_f
 
 /* ---- transactions ---- */
 
-void mr_broker_channel_reset_tx(struct mr_broker_channel *ch)
+static void drop_staged(struct mr_broker_channel *ch, struct staged *staged)
 {
-	struct mr_node *node;
-	while ((node = mr_list_shift(&ch->staged))) {
-		struct staged *staged = mr_container(node, struct staged, node);
-		mr_broker_drop(ch->session->broker, staged->message);
-		free_staged(ch, staged);
+	mr_broker_drop(ch->session->broker, staged->message);
+	free_staged(ch, staged);
+}
+
+bool mr_staged_go_on(struct mr_broker_channel *ch, bool commit)
+{
+	struct mr_broker *b = ch->session->broker;
+	for (; !mr_list_is_empty(&ch->staged) && !mr_broker_is_spent(b); b->work++) {
+		struct staged *staged =
+			mr_container(mr_list_shift(&ch->staged), struct staged, node);
+		if (commit)
+			store_staged(ch, staged);
+		else
+			drop_staged(ch, staged);
 	}
-	mr_settle_staged(ch, false);
+	return mr_list_is_empty(&ch->staged);
 }
 
 static enum mr_status commit(struct mr_broker_channel *ch)
 {
-	struct mr_node *node;
-	while ((node = mr_list_shift(&ch->staged)))
-		store_staged(ch, mr_container(node, struct staged, node));
-	mr_settle_staged(ch, true);
-	mr_broker_channel_put_simple(ch, MR_M_TX_COMMIT_OK);
+	struct mr_chore chore = {.kind = MR_CHORE_COMMIT,
+		.last = ch->next_tag - 1,
+		.answer = MR_M_TX_COMMIT_OK};
+	mr_chore_start(ch, &chore);
+	return MR_OK;
+}
+
+static enum mr_status rollback(struct mr_broker_channel *ch)
+{
+	struct mr_chore chore = {.kind = MR_CHORE_ROLLBACK, .answer = MR_M_TX_ROLLBACK_OK};
+	mr_settle_unstage(ch);
+	mr_chore_start(ch, &chore);
 	return MR_OK;
 }
 
@@ -322,9 +338,7 @@ enum mr_status mr_tx_method(struct mr_broker_channel *ch, const struct mr_client
 		return commit(ch);
 	default:
 		if (!ch->transacting) break;
-		mr_broker_channel_reset_tx(ch);
-		mr_broker_channel_put_simple(ch, MR_M_TX_ROLLBACK_OK);
-		return MR_OK;
+		return rollback(ch);
 	}
 	return mr_refuse(error, 406, "channel is not transactional");
 }

@@ -54,11 +54,12 @@ struct mr_queue {
 	size_t consumer_count;
 	struct mr_consumer *active; /* the single active one */
 	struct mr_consumer *exclusive_consumer;
-	mr_msec used;        /* when it was last used, for x-expires */
-	mr_msec deadline;    /* when it next wants mr_broker_tick; MR_NEVER */
-	size_t at_heap;      /* its place in the broker's heap, from 1; 0: not in it */
-	struct mr_node busy; /* in mr_broker.busy */
-	size_t weight;       /* of it without its messages */
+	mr_msec used;           /* when it was last used, for x-expires */
+	mr_msec deadline;       /* when it next wants mr_broker_tick; MR_NEVER */
+	size_t at_heap;         /* its place in the broker's heap, from 1; 0: not in it */
+	struct mr_node busy;    /* in mr_broker.busy */
+	struct mr_node at_held; /* in mr_broker_channel.held: nothing leaves it meanwhile */
+	size_t weight;          /* of it without its messages */
 };
 
 /* *gives*; takes the bytes of `arguments` (on failure too), which the limits borrow from. NULL when out

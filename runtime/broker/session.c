@@ -75,6 +75,16 @@ void mr_broker_session_weigh(struct mr_broker_session *s, size_t kept)
 	s->weight = now;
 }
 
+static void flush_channels(struct mr_broker_session *s)
+{
+	struct mr_broker_channel *ch;
+	size_t at = 0;
+	while ((ch = mr_map_next(&s->channels, &at, NULL))) {
+		mr_broker_channel_flush(ch);
+		if (ch->is_ghost) mr_broker_channel_free(ch);
+	}
+}
+
 /* What the client left behind. */
 static void quit_channels(struct mr_broker_session *s)
 {
@@ -82,7 +92,7 @@ static void quit_channels(struct mr_broker_session *s)
 	size_t at = 0;
 	while ((ch = mr_map_next(&s->channels, &at, NULL))) {
 		mr_broker_channel_flush(ch);
-		mr_broker_channel_quit(ch);
+		mr_broker_channel_quit(ch, 0);
 	}
 }
 
@@ -96,14 +106,12 @@ static void drop_queues(struct mr_broker_session *s)
 		if (q->owner == s) mr_vhost_remove_queue(q);
 }
 
-void mr_broker_session_close(struct mr_broker_session *s)
+static void nobody(void *owner) { (void)owner; }
+
+static void free_session(struct mr_broker_session *s)
 {
 	struct mr_broker_channel *ch;
 	size_t at = 0;
-	if (!s) return;
-	s->state = MR_BS_ENDED;
-	quit_channels(s);
-	drop_queues(s);
 	while ((ch = mr_map_next(&s->channels, &at, NULL))) mr_broker_channel_free(ch);
 	mr_map_fini(&s->channels);
 	mr_list_remove(&s->node);
@@ -113,6 +121,17 @@ void mr_broker_session_close(struct mr_broker_session *s)
 	mr_table_free(s->client_properties);
 	mr_free(s->user);
 	mr_free(s);
+}
+
+void mr_broker_session_close(struct mr_broker_session *s)
+{
+	if (!s) return;
+	s->state = MR_BS_ENDED;
+	s->touch = nobody;
+	quit_channels(s);
+	drop_queues(s);
+	s->is_gone = true;
+	if (!s->chores) free_session(s);
 }
 
 /* ---- saying ---- */
@@ -171,8 +190,7 @@ static void refuse(struct mr_broker_session *s, struct mr_broker_channel *ch, ui
 	}
 	mr_broker_channel_flush(ch);
 	mr_broker_channel_put(ch, &m);
-	mr_broker_channel_quit(ch);
-	ch->closing = true;
+	mr_broker_channel_quit(ch, 0);
 }
 
 /* ---- blocking ---- */
@@ -202,22 +220,41 @@ void mr_broker_session_check_blocked(struct mr_broker_session *s)
  * a client that asks and asks and does not take the answers. */
 bool mr_broker_session_reads(const struct mr_broker_session *s)
 {
+	if (s->chores && s->state == MR_BS_OPEN) return false;
 	bool has_room = s->state != MR_BS_OPEN || mr_buffer_size(&s->out) < MR_SESSION_FULL;
 	return s->state != MR_BS_ENDED && !s->is_blocked && has_room;
 }
 
 /* ---- methods of channel 0 ---- */
 
+static void say_farewell(struct mr_broker_session *s)
+{
+	struct mr_method ok = {.id = MR_M_CONNECTION_CLOSE_OK};
+	mr_broker_session_put(s, 0, &ok);
+	mr_broker_session_end(s);
+}
+
+void mr_broker_session_chore_done(struct mr_broker_session *s)
+{
+	s->chores--;
+	if (!s->is_gone) flush_channels(s);
+	if (!s->chores && s->is_gone) {
+		free_session(s);
+		return;
+	}
+	if (!s->chores && s->is_closing) say_farewell(s);
+	s->touch(s->owner);
+}
+
 static enum mr_status open_method(struct mr_broker_session *s, const struct mr_client_method *m,
 	mr_error *error)
 {
-	struct mr_method ok = {.id = MR_M_CONNECTION_CLOSE_OK};
 	switch (m->id) {
 	case MR_M_CONNECTION_CLOSE:
 		quit_channels(s);
 		drop_queues(s);
-		mr_broker_session_put(s, 0, &ok);
-		mr_broker_session_end(s);
+		s->is_closing = true;
+		if (!s->chores) say_farewell(s);
 		return MR_OK;
 	case MR_M_CONNECTION_UPDATE_SECRET: {
 		/* rabbitmq-c 0.11 does not know it: an answer without fields, by hand. */
@@ -338,16 +375,6 @@ static size_t take_hello(struct mr_broker_session *s, const uint8_t *data, size_
 	if (mr_buffer_append(&s->out, hello, sizeof hello) != MR_OK) mr_buffer_fini(&s->out);
 	mr_broker_session_end(s);
 	return size;
-}
-
-static void flush_channels(struct mr_broker_session *s)
-{
-	struct mr_broker_channel *ch;
-	size_t at = 0;
-	while ((ch = mr_map_next(&s->channels, &at, NULL))) {
-		mr_broker_channel_flush(ch);
-		if (ch->is_ghost) mr_broker_channel_free(ch);
-	}
 }
 
 /* Large enough for what is read of it without another look. */

@@ -36,6 +36,9 @@ struct mr_broker_session {
 	bool is_blocked;      /* it has been told, and is not read from */
 	bool has_queues;      /* it declared an exclusive queue */
 	bool congested;       /* consumers wait until it has been drained */
+	bool is_closing;      /* the client said close: it is told when the chores are done */
+	bool is_gone;         /* nobody has it any more: it is freed then */
+	size_t chores;        /* of its channels, that wait for their next turn */
 	uint16_t channel_max; /* how many, not up to which number: as RabbitMQ has it */
 	uint32_t frame_max;
 	mr_msec heartbeat; /* ms; 0: off */
@@ -79,6 +82,7 @@ mr_msec mr_broker_session_deadline(const struct mr_broker_session *s);
 void mr_broker_session_shut(struct mr_broker_session *s, int code, const char *text,
 	uint32_t failing);
 void mr_broker_session_check_blocked(struct mr_broker_session *s);
+void mr_broker_session_chore_done(struct mr_broker_session *s); /* it may be freed by it */
 
 /* For channels: writes a method; out of memory ends the session. */
 void mr_broker_session_put(struct mr_broker_session *s, uint16_t channel,

@@ -1,6 +1,5 @@
 /* settle: acks, nacks, rejects and recover of what a channel was given.
  * SPDX-License-Identifier: MIT */
-#include "base/alloc.h"
 #include "broker/channel.h"
 #include "broker/death.h"
 #include "broker/refuse.h"
@@ -48,96 +47,92 @@ static enum mr_status unknown_tag(uint64_t tag, mr_error *error)
 
 static bool is_open(const struct mr_unacked *u) { return u->entry && !u->staged; }
 
-/* An ack moves nothing but the channel's credit. */
-static void ack(struct mr_broker_channel *ch, size_t from, size_t to)
+/* ---- many: as a chore of the channel, because they may be a million ---- */
+
+static void hold(struct mr_broker_channel *ch, struct mr_queue *q)
 {
-	struct mr_queue *q = ch->unacked[from].queue;
-	bool is_one = to == from + 1 && !q->deleted && !ch->prefetch_all;
-	for (size_t i = from; i < to; i++) {
-		struct mr_unacked *u = &ch->unacked[i];
-		struct mr_queue *of = u->queue;
-		if (is_open(u)) mr_vhost_forget(of, release(ch, u));
-	}
-	skip_settled(ch);
-	if (!is_one)
-		mr_broker_channel_moved(ch);
-	else if (q->ready)
-		mr_vhost_queue_moved(q);
+	if (!q->at_held.next) mr_list_append(&ch->held, &q->at_held);
 }
 
-/* ---- what goes back or dies: taken aside first, because it may be delivered to this very channel ---- */
-
-struct aside {
-	struct mr_unacked *items;
-	size_t count;
-};
-
-static bool take_aside(struct mr_broker_channel *ch, size_t from, size_t to, struct aside *out)
+static void settle_one(struct mr_broker_channel *ch, struct mr_unacked *u, enum mr_settling how)
 {
-	*out = (struct aside){mr_malloc((to - from + 1) * sizeof *out->items), 0};
-	if (!out->items) return false;
-	for (size_t i = from; i < to; i++) {
-		struct mr_unacked *u = &ch->unacked[i];
-		if (!is_open(u)) continue;
-		struct mr_unacked copy = *u;
-		out->items[out->count++] = copy;
-		release(ch, u);
-		u->queue = NULL;
-		copy.queue->out++; /* it must not go while we look at it */
+	struct mr_queue *q = u->queue;
+	struct mr_entry *e = release(ch, u);
+	ch->session->broker->work++;
+	if (how == MR_SETTLE_REJECT) {
+		mr_die(q, e, MR_DEATH_REJECTED);
+	} else if (how == MR_SETTLE_ACK || q->deleted) {
+		mr_vhost_forget(q, e);
+	} else {
+		hold(ch, q);
+		mr_queue_requeue(q, e);
 	}
-	skip_settled(ch);
+}
+
+/* How the chore settles this one; 0: not at all. */
+static enum mr_settling how_to(struct mr_unacked *u, const struct mr_chore *c)
+{
+	enum mr_settling how = c->how ? c->how : u->staged;
+	if (!u->entry || (c->how && u->staged)) return 0;
+	u->staged = 0;
+	return how;
+}
+
+/* From the oldest, each in its place: where one goes, others may come to this very channel. */
+static bool go_up(struct mr_broker_channel *ch, struct mr_chore *c)
+{
+	size_t at = find(ch, c->next);
+	while (at < ch->last && ch->unacked[at].tag <= c->last) {
+		struct mr_unacked *u = &ch->unacked[at];
+		if (mr_broker_is_spent(ch->session->broker)) return false;
+		c->next = u->tag + 1;
+		enum mr_settling how = how_to(u, c);
+		if (how) settle_one(ch, u, how);
+		bool is_there = at < ch->last && ch->unacked[at].tag == c->next - 1;
+		at = is_there ? at + 1 : find(ch, c->next); /* the books may have moved */
+	}
 	return true;
 }
 
-static void kill(const struct aside *a)
+/* From the youngest, so that each finds its place in its queue at once; the queues wait until all are back. */
+static bool go_down(struct mr_broker_channel *ch, struct mr_chore *c)
 {
-	for (size_t i = 0; i < a->count; i++)
-		mr_die(a->items[i].queue, a->items[i].entry, MR_DEATH_REJECTED);
+	size_t first = find(ch, c->next);
+	size_t at = c->last == UINT64_MAX ? ch->last : find(ch, c->last + 1);
+	while (at-- > first) {
+		struct mr_unacked *u = &ch->unacked[at];
+		if (mr_broker_is_spent(ch->session->broker)) return false;
+		c->last = u->tag - 1;
+		enum mr_settling how = how_to(u, c);
+		if (how) settle_one(ch, u, how);
+	}
+	return true;
 }
 
-/* From the youngest to the oldest, so that each finds its place at once. */
-static void put_back(const struct aside *a)
+bool mr_settle_go_on(struct mr_broker_channel *ch)
 {
-	for (size_t i = a->count; i-- > 0;) {
-		struct mr_queue *q = a->items[i].queue;
-		if (q->deleted)
-			mr_vhost_forget(q, a->items[i].entry);
-		else
-			mr_queue_requeue(q, a->items[i].entry);
-	}
+	struct mr_chore *c = &ch->chore;
+	bool done = c->how == MR_SETTLE_PUT_BACK ? go_down(ch, c) : go_up(ch, c);
+	skip_settled(ch);
+	return done;
 }
 
-static void finish(struct aside *a)
+void mr_settle_unstage(struct mr_broker_channel *ch)
 {
-	struct mr_queue *last = NULL;
-	for (size_t i = 0; i < a->count; i++) {
-		struct mr_queue *q = a->items[i].queue;
-		if (q != last && !q->deleted && q->ready) mr_vhost_queue_moved(q);
-		last = q;
-	}
-	for (size_t i = 0; i < a->count; i++) mr_vhost_unpin(a->items[i].queue);
-	mr_free(a->items);
+	for (size_t i = ch->first; i < ch->last; i++) ch->unacked[i].staged = 0;
 }
 
-static enum mr_status settle_range(struct mr_broker_channel *ch, size_t from, size_t to,
-	enum mr_settling how)
+/* One ack moves nothing but its consumer's credit. */
+static void ack_one(struct mr_broker_channel *ch, struct mr_unacked *u)
 {
-	struct aside a;
-	if (from >= to) return MR_OK;
-	if (how == MR_SETTLE_ACK) {
-		ack(ch, from, to);
-		return MR_OK;
-	}
-	if (!take_aside(ch, from, to, &a)) return MR_NO_MEMORY;
-	ch->settling = ch->prefetch_all != 0;
-	if (how == MR_SETTLE_REJECT)
-		kill(&a);
-	else
-		put_back(&a);
-	finish(&a);
-	ch->settling = false;
-	mr_broker_channel_moved(ch);
-	return MR_OK;
+	struct mr_queue *q = u->queue;
+	bool is_gone = q->deleted;
+	mr_vhost_forget(q, release(ch, u));
+	skip_settled(ch);
+	if (is_gone || ch->prefetch_all)
+		mr_broker_channel_moved(ch);
+	else if (q->ready)
+		mr_vhost_queue_moved(q);
 }
 
 static enum mr_status settle(struct mr_broker_channel *ch, uint64_t tag, bool multiple,
@@ -147,21 +142,30 @@ static enum mr_status settle(struct mr_broker_channel *ch, uint64_t tag, bool mu
 	bool is_there = at < ch->last && ch->unacked[at].tag == tag && is_open(&ch->unacked[at]);
 	if (!is_there && !(multiple && tag == 0)) return unknown_tag(tag, error);
 	size_t from = multiple ? ch->first : at, to = tag ? at + 1 : ch->last;
-	if (!ch->transacting) return settle_range(ch, from, to, how);
-	for (size_t i = from; i < to; i++)
+	for (size_t i = from; ch->transacting && i < to; i++)
 		if (is_open(&ch->unacked[i])) ch->unacked[i].staged = (uint8_t)how;
+	if (ch->transacting || from == to) return MR_OK;
+	if (how == MR_SETTLE_ACK && to == from + 1) {
+		ack_one(ch, &ch->unacked[from]);
+		return MR_OK;
+	}
+	struct mr_chore chore = {.kind = MR_CHORE_SETTLE,
+		.how = (uint8_t)how,
+		.next = ch->unacked[from].tag,
+		.last = ch->unacked[to - 1].tag};
+	mr_chore_start(ch, &chore);
 	return MR_OK;
 }
 
 static enum mr_status recover(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	mr_error *error)
 {
+	struct mr_chore chore = {.kind = MR_CHORE_SETTLE,
+		.how = MR_SETTLE_PUT_BACK,
+		.last = ch->next_tag - 1,
+		.answer = m->id == MR_M_BASIC_RECOVER ? MR_M_BASIC_RECOVER_OK : 0};
 	if (!(m->bits & RECOVER_REQUEUE)) return mr_refuse(error, 540, "requeue=false");
-	ch->settling = ch->prefetch_all != 0;
-	mr_settle_back(ch, false);
-	ch->settling = false;
-	if (m->id == MR_M_BASIC_RECOVER) mr_broker_channel_put_simple(ch, MR_M_BASIC_RECOVER_OK);
-	mr_broker_channel_moved(ch);
+	mr_chore_start(ch, &chore);
 	return MR_OK;
 }
 
@@ -178,49 +182,5 @@ enum mr_status mr_settle_method(struct mr_broker_channel *ch, const struct mr_cl
 		return settle(ch, m->tag, false,
 			m->bits & REJECT_REQUEUE ? MR_SETTLE_PUT_BACK : MR_SETTLE_REJECT, error);
 	default: return recover(ch, m, error);
-	}
-}
-
-/* Without memory to take them aside they go back one by one, from the youngest. */
-static void put_back_each(struct mr_broker_channel *ch)
-{
-	for (size_t i = ch->last; i-- > ch->first;) {
-		struct mr_unacked *u = &ch->unacked[i];
-		struct mr_queue *q = u->queue;
-		if (!is_open(u)) continue;
-		if (q->deleted)
-			mr_vhost_forget(q, release(ch, u));
-		else
-			mr_queue_requeue(q, release(ch, u));
-	}
-	skip_settled(ch);
-	mr_broker_pump_all(ch->session->broker);
-}
-
-void mr_settle_back(struct mr_broker_channel *ch, bool also_staged)
-{
-	struct aside a;
-	if (!ch->live) return;
-	for (size_t i = ch->first; also_staged && i < ch->last; i++) ch->unacked[i].staged = 0;
-	if (!take_aside(ch, ch->first, ch->last, &a)) {
-		put_back_each(ch);
-		return;
-	}
-	put_back(&a);
-	finish(&a);
-}
-
-void mr_settle_staged(struct mr_broker_channel *ch, bool commit)
-{
-	uint64_t next = 0;
-	for (;;) {
-		size_t at = find(ch, next); /* the books may have moved since the last one */
-		while (at < ch->last && !ch->unacked[at].staged) at++;
-		if (at >= ch->last) return;
-		struct mr_unacked *u = &ch->unacked[at];
-		enum mr_settling how = (enum mr_settling)u->staged;
-		next = u->tag + 1;
-		u->staged = 0;
-		if (commit && u->entry) settle_range(ch, at, at + 1, how);
 	}
 }

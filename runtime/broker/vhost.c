@@ -144,6 +144,7 @@ void mr_vhost_remove_queue(struct mr_queue *q)
 	mr_dict_take(&q->vhost->queues, mr_queue_name(q));
 	mr_broker_unschedule(q->vhost->broker, q);
 	mr_list_remove(&q->busy);
+	mr_list_remove(&q->at_held);
 	remove_all(q->vhost, unbind_all(q->vhost, &q->target, NULL));
 	while (!mr_list_is_empty(&q->consumers)) {
 		struct mr_consumer *c =

@@ -166,6 +166,126 @@ static void test_deliveries_go_on_in_the_next_turn(void **state)
 	end(&t);
 }
 
+/* A channel that has got so many of a queue, unsettled. */
+static void take_all(struct stage *t, int count)
+{
+	mr_broker_begin_turn(t->b, MR_WORK_UNBOUNDED);
+	QUEUE_DECLARE(&t->c, 1, "q", 0, NULL);
+	feed(&t->c);
+	fill(t, "q", count);
+	CHANNEL_OPEN(&t->c, 2);
+	CONSUME(&t->c, 2, "q", "t", 0, NULL);
+	feed(&t->c);
+	while (queue_of(t->b, "q")->ready) hush(&t->c);
+	hush(&t->c);
+}
+
+static void check_order(const struct mr_queue *q)
+{
+	uint64_t before = 0;
+	for (struct mr_node *n = q->levels[0].next; n != &q->levels[0]; n = n->next) {
+		const struct mr_entry *e = mr_container(n, struct mr_entry, node);
+		assert_true(n == q->levels[0].next || e->position > before);
+		before = e->position;
+	}
+}
+
+enum ending { ACK_MANY, NACK_MANY, CLOSE_CHANNEL, CLOSE_CONNECTION, HANG_UP, FAIL, ENDINGS };
+
+static void end_by(struct stage *t, enum ending how)
+{
+	switch (how) {
+	case ACK_MANY: ACK(&t->c, 2, MANY, 1); break;
+	case NACK_MANY: NACK(&t->c, 2, MANY, 3); break;
+	case CLOSE_CHANNEL: CHANNEL_CLOSE(&t->c, 2); break;
+	case CLOSE_CONNECTION: say(&t->c, 0, MR_M_CONNECTION_CLOSE, "wsww", "", 0, 0); break;
+	case FAIL: GET(&t->c, 2, "no such queue", 0); break;
+	default: break;
+	}
+	if (how != HANG_UP) return;
+	mr_broker_begin_turn(t->b, STEPS);
+	leave(&t->c);
+}
+
+/* FIELD-F11. */
+static void test_many_deliveries_are_settled_over_many_turns(void **state)
+{
+	static const uint32_t answers[ENDINGS] = {[CLOSE_CHANNEL] = MR_M_CHANNEL_CLOSE_OK,
+		[CLOSE_CONNECTION] = MR_M_CONNECTION_CLOSE_OK,
+		[FAIL] = MR_M_CHANNEL_CLOSE};
+	(void)state;
+	for (enum ending how = 0; how < ENDINGS; how++) {
+		struct stage t;
+		begin(&t);
+		take_all(&t, MANY);
+		if (how == NACK_MANY) say(&t.c, 2, MR_M_BASIC_CANCEL, "so", "t", 1);
+		end_by(&t, how);
+		if (how != HANG_UP) assert_true(turn(&t) <= STEPS + SLACK);
+		assert_true(queue_of(t.b, "q")->ready < MANY);
+		assert_true(mr_broker_has_more(t.b));
+		if (how == FAIL) HEARS(&t.c, MR_M_CHANNEL_CLOSE);
+		/* Nobody gets the younger ones before the older ones are back. */
+		mr_broker_begin_turn(t.b, STEPS);
+		CONSUME(&t.other, 1, "q", "late", 0, NULL);
+		feed(&t.other);
+		for (struct heard h; (h = hear(&t.other)).id;)
+			assert_true(h.id != MR_M_BASIC_DELIVER);
+		int count = 0;
+		for (bool more = true; more; count++) {
+			uint64_t before = t.b->work;
+			mr_broker_begin_turn(t.b, STEPS);
+			more = mr_broker_resume(t.b);
+			assert_true(t.b->work - before <= STEPS + SLACK);
+			if (count % 5 == 0) check_order(queue_of(t.b, "q"));
+			if (answers[how] && t.c.session && !more && how != FAIL)
+				HEARS(&t.c, answers[how]);
+		}
+		assert_true(count > 20);
+		mr_broker_begin_turn(t.b, MR_WORK_UNBOUNDED);
+		hush(&t.other);
+		say(&t.other, 1, MR_M_QUEUE_DELETE, "wso", "q", 0);
+		feed(&t.other);
+		if (how == HANG_UP) arrive(&t.c, t.b);
+		end(&t);
+	}
+}
+
+/* FIELD-F11. */
+static void test_a_large_transaction_is_committed_and_rolled_back_over_many_turns(void **state)
+{
+	(void)state;
+	for (int commit = 0; commit < 2; commit++) {
+		struct stage t;
+		begin(&t);
+		QUEUE_DECLARE(&t.c, 1, "q", 0, NULL);
+		say(&t.c, 1, MR_M_TX_SELECT, "");
+		for (int i = 0; i < MANY; i++) publish(&t.c, 1, "", "q", 0, NULL, BODY);
+		feed(&t.c);
+		hush(&t.c);
+		say(&t.c, 1, commit ? MR_M_TX_COMMIT : MR_M_TX_ROLLBACK, "");
+		publish(&t.c, 1, "", "q", 0, NULL, BODY); /* waits until that is done */
+		assert_true(turn(&t) <= STEPS + SLACK);
+		assert_false(mr_broker_session_reads(t.c.session));
+		assert_int_equal(hear(&t.c).id, 0);
+		int count = 0;
+		for (bool more = true; more; count++) {
+			mr_broker_begin_turn(t.b, STEPS);
+			more = mr_broker_resume(t.b);
+		}
+		assert_true(count > 20);
+		HEARS(&t.c, commit ? MR_M_TX_COMMIT_OK : MR_M_TX_ROLLBACK_OK);
+		assert_int_equal(queue_of(t.b, "q")->ready, commit ? MANY : 0);
+		assert_true(mr_broker_session_reads(t.c.session));
+		mr_broker_begin_turn(t.b, MR_WORK_UNBOUNDED);
+		say(&t.other, 1, MR_M_QUEUE_DELETE, "wso", "q", 0);
+		feed(&t.other);
+		feed(&t.c);
+		leave(&t.c);
+		arrive(&t.c, t.b);
+		end(&t);
+	}
+}
+
 /* FIELD-F10. */
 static void test_an_alarm_does_not_come_and_go_with_each_message(void **state)
 {
@@ -295,6 +415,9 @@ int main(void)
 		cmocka_unit_test(test_a_purge_and_a_delete_free_over_many_turns),
 		cmocka_unit_test(test_many_messages_that_expire_at_once_die_over_many_turns),
 		cmocka_unit_test(test_deliveries_go_on_in_the_next_turn),
+		cmocka_unit_test(test_many_deliveries_are_settled_over_many_turns),
+		cmocka_unit_test(
+			test_a_large_transaction_is_committed_and_rolled_back_over_many_turns),
 		cmocka_unit_test(test_an_alarm_does_not_come_and_go_with_each_message),
 		cmocka_unit_test(test_a_transaction_without_a_commit_counts),
 		cmocka_unit_test(test_bodies_of_which_a_part_has_come_count),
