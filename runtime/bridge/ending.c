@@ -103,9 +103,10 @@ void mr_ending_leave(enum mr_ending_who who)
 	eventfd_write(atomic_load(&g->left), 1);
 }
 
-void mr_ending_park(void)
+void mr_ending_leave_and_park(enum mr_ending_who who, bool parks)
 {
-	for (;;) poll(NULL, 0, -1);
+	mr_ending_leave(who);
+	while (parks) poll(NULL, 0, -1);
 }
 
 bool mr_ending_has_begun(void) { return atomic_load(&begun); }

@@ -17,9 +17,9 @@ enum mr_ending_who { MR_ENDING_IO, MR_ENDING_BROKER, MR_ENDING_KINDS };
  * becomes readable when the process ends, and stays so. MR_CLOSED: it ends already. */
 enum mr_status mr_ending_enter(enum mr_ending_who who, int *fd, mr_error *error);
 void mr_ending_is_ours(void);                 /* the thread's first act */
-void mr_ending_leave(enum mr_ending_who who); /* its last act, or there is no thread after all */
-/* Behind its last act, when nobody joins it: it stays where it is, and what it holds is no leak. */
-void mr_ending_park(void);
+void mr_ending_leave(enum mr_ending_who who); /* there is no thread after all */
+/* The thread's last act. One that nobody joins at the process's end parks, so that what it holds is no leak. */
+void mr_ending_leave_and_park(enum mr_ending_who who, bool parks);
 bool mr_ending_has_begun(void); /* nobody is to wait for our threads any more */
 
 #endif

@@ -349,13 +349,13 @@ static void *run(void *arg)
 		ev_run(s->wire.loop, more ? EVRUN_NOWAIT : EVRUN_ONCE);
 		if (more) mr_wire_resume(&s->wire);
 	}
+	bool parks = s->ends_with_process;
 	if (s->is_alone && !mr_ending_has_begun()) {
 		pthread_detach(pthread_self());
-		end_server(s);
+		end_server(s); /* frees it */
 	}
 	mr_tls_thread_end();
-	mr_ending_leave(MR_ENDING_BROKER);
-	if (s->ends_with_process) mr_ending_park();
+	mr_ending_leave_and_park(MR_ENDING_BROKER, parks);
 	return NULL;
 }
 

@@ -246,8 +246,7 @@ static void *run(void *arg)
 	mr_board_stop(&e->bridge->board);
 	mr_wake_signal(&e->bridge->host);
 	mr_tls_thread_end();
-	mr_ending_leave(MR_ENDING_IO);
-	if (mr_ending_has_begun() && !e->is_joined) mr_ending_park();
+	mr_ending_leave_and_park(MR_ENDING_IO, mr_ending_has_begun() && !e->is_joined);
 	return NULL;
 }
 
