@@ -257,7 +257,7 @@ static void on_mail(struct ev_loop *loop, ev_io *io, int revents)
 	mr_broker_tick(s->broker);
 	mr_wire_flush(&s->wire);
 	int done = c->done; /* the call is its owner's again after the write */
-	if (write(done, &one, sizeof one) != (ssize_t)sizeof one) s->stopped = true;
+	if (done >= 0 && write(done, &one, sizeof one) != (ssize_t)sizeof one) s->stopped = true;
 }
 
 /* ---- the thread ---- */
@@ -485,9 +485,10 @@ enum mr_status mr_server_connect(mr_server *s, int *fd, mr_error *error)
 
 void mr_server_stop(mr_server *s)
 {
-	struct mr_server_call stop = {.what = MR_SERVER_STOP};
+	/* Joining the thread is the answer: an end must not need a descriptor, of which there may be none. */
+	struct mr_server_call stop = {.what = MR_SERVER_STOP, .done = -1};
 	if (mr_ending_has_begun()) return; /* its thread has ended, or will with the process */
-	mr_server_do(s, &stop);
+	if (!post(s, &stop)) return;
 	pthread_join(s->thread, NULL);
 	end_server(s);
 }

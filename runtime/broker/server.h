@@ -43,7 +43,7 @@ struct mr_server_call {
 	uint16_t port;    /* of listen: wanted, then actual */
 	mr_table *report; /* given */
 	mr_error error;
-	int done; /* eventfd; inside */
+	int done; /* eventfd, or -1: nobody waits for the answer; inside */
 };
 enum mr_status mr_server_do(mr_server *server, struct mr_server_call *call);
 

@@ -176,6 +176,28 @@ static void test_a_connect_says_that_no_descriptor_is_left(void **state)
 	mr_runtime_free(rt, 1);
 }
 
+/* FIELD-H7: an end needs none, neither of a runtime with its own broker nor of a broker with a name. */
+static void test_a_runtime_and_its_broker_end_without_a_descriptor(void **state)
+{
+	static const char *const urls[] = {"memory://", "memory://descriptors"};
+	(void)state;
+	for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
+		mr_runtime *rt;
+		mr_error error = {0};
+		mr_server *server;
+		assert_int_equal(mr_runtime_new(&rt), MR_OK);
+		assert_int_equal(mr_server_open(&server, "descriptors", &error), MR_OK);
+		mr_connection *c = connection(rt, urls[i], NULL);
+		assert_int_equal(mr_connection_open(c, 1), MR_OK);
+		assert_int_equal(answer(rt, 1, &error), MR_OK);
+		leave(0);
+		mr_connection_free(c);
+		mr_runtime_free(rt, 1);
+		mr_server_close(server);
+		give_back();
+	}
+}
+
 /* FIELD-H7: a long TMPDIR. */
 static void test_a_path_of_any_length_is_listened_on(void **state)
 {
@@ -224,6 +246,8 @@ int main(void)
 		cmocka_unit_test_teardown(test_a_runtime_says_that_no_descriptor_is_left, clean),
 		cmocka_unit_test_teardown(test_a_broker_says_that_no_descriptor_is_left, clean),
 		cmocka_unit_test_teardown(test_a_connect_says_that_no_descriptor_is_left, clean),
+		cmocka_unit_test_teardown(test_a_runtime_and_its_broker_end_without_a_descriptor,
+			clean),
 		cmocka_unit_test_teardown(test_a_path_of_any_length_is_listened_on, clean),
 	};
 	return cmocka_run_group_tests(tests, limit_descriptors, NULL);
