@@ -105,13 +105,18 @@ end
 
 --- May an error be raised in what runs, `level` above the caller? Only within a handler, and not in the midst of
 -- the library's own code, which could be left half done.
+-- In a coroutine of the script's, whose task is a handler's, it ends what that has called there; what resumed it hears of it
+-- as of any error.
 -- @treturn ?boolean true: yes; false: not at this instruction; nil: there is no handler in this coroutine
 function limit.may_raise(level)
    local is_ours = false
    level = level + 1
    while true do
       local info = debug.getinfo(level, "fS")
-      if not info then return nil end
+      if not info then
+         if task.is_aside() then return not is_ours end
+         return nil
+      end
       if info.func == run then return not is_ours end
       local file = info.func == require or info.source:sub(1, #HERE) == HERE and info.source:sub(#HERE + 1)
       if file and not PASSABLE[file] then is_ours = true end

@@ -155,6 +155,12 @@ function task.current()
    return (coroutines.host(co))
 end
 
+--- Does a coroutine of the script's run that belongs to a task?
+function task.is_aside()
+   local co = running()
+   return co ~= nil and not ours[co] and coroutines.host(co) ~= nil
+end
+
 --- Does a worker run, in whatever coroutine?
 function task.is_inside() return inside > 0 end
 

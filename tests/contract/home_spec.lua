@@ -15,13 +15,13 @@ local CONNECT = 'local mr = require "moonrabbit" local conn = mr.connect() asser
 -- Runs a script without any of the usual variables, but for those given; its output.
 local function run(text, variables, options, program)
    local out, code = shell(("env %s %s %s %s %s"):format(WITHOUT, variables or "", program or command .. " run", options or "",
-      script(text or CONNECT)))
+      script((text or CONNECT) .. (program and " mr.run()" or ""))))
    assert.equal(0, code, out)
    return out
 end
 
 -- The same in plain LuaJIT.
-local LUAJIT = "luajit"
+local LUAJIT = command:match "^(.*)/" .. "/test_luajit" -- with the sanitizers of the build
 
 describe("a program that does not say where its broker is", function()
    after_each(process.end_all)

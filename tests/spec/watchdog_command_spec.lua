@@ -106,6 +106,13 @@ describe("the command's watchdog", function()
          f()]],
       ["within pcall in a loop"] = "while true do pcall(function() while true do end end) end",
       ["within callbacks of C functions"] = "while true do table.sort({ 3, 1, 2 }, function(a, b) return a < b end) end",
+      ["in a coroutine of its own (FIELD-H3)"] = "coroutine.wrap(function() while true do end end)()",
+      ["in coroutines that it makes in a loop (FIELD-H3)"] = [[
+         while true do
+            coroutine.resume(coroutine.create(function()
+               coroutine.wrap(function() while true do end end)()
+            end))
+         end]],
       ["in calls of the library that do not wait"] = [[while true do ch:publish("", "nowhere", "x") end]],
    }
    for way, code_text in pairs(WAYS) do
