@@ -485,10 +485,9 @@ enum mr_status mr_server_connect(mr_server *s, int *fd, mr_error *error)
 
 void mr_server_stop(mr_server *s)
 {
-	/* Joining the thread is the answer: an end must not need a descriptor, of which there may be none. */
-	struct mr_server_call stop = {.what = MR_SERVER_STOP, .done = -1};
-	if (mr_ending_has_begun()) return; /* its thread has ended, or will with the process */
-	if (!post(s, &stop)) return;
+	struct mr_server_call stop = {.what = MR_SERVER_STOP,
+		.done = -1};                                  /* joining is the answer */
+	if (mr_ending_has_begun() || !post(s, &stop)) return; /* it ends with the process */
 	pthread_join(s->thread, NULL);
 	end_server(s);
 }
