@@ -229,8 +229,7 @@ static void obey(struct mr_server *s, struct mr_server_call *c)
 		break;
 	case MR_SERVER_CLOCK: mr_wire_changed(&s->wire); break;
 	case MR_SERVER_STOP: s->stopped = true; break;
-	case MR_SERVER_LEAVE:
-	case MR_SERVER_ADOPT: break;
+	default: break; /* on_mail's */
 	}
 }
 

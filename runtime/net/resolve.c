@@ -82,7 +82,9 @@ static int open_channel(struct mr_resolver *r, ares_channel *out)
 	options.sock_state_cb = on_socket;
 	options.sock_state_cb_data = r;
 	options.resolvconf_path = (char *)(uintptr_t)r->file; /* copied */
-	return ares_init_options(out, &options, mask | ARES_OPT_RESOLVCONF);
+	int rc = ares_init_options(out, &options, mask | ARES_OPT_RESOLVCONF);
+	if (rc == ARES_SUCCESS) mr_resolve_own_sockets(*out);
+	return rc;
 }
 
 enum mr_status mr_resolver_open(struct mr_resolver **out, mr_resolver_watch *watch, void *owner,
@@ -100,7 +102,6 @@ enum mr_status mr_resolver_open(struct mr_resolver **out, mr_resolver_watch *wat
 	int rc = library_status;
 	if (rc == ARES_SUCCESS) rc = open_channel(r, &r->channel);
 	if (rc == ARES_SUCCESS) {
-		mr_resolve_own_sockets(r->channel);
 		*out = r;
 		return MR_OK;
 	}

@@ -122,6 +122,9 @@ static int code_of(pid_t child)
 static void test_the_library_never_owns_standard_descriptors(void **state)
 {
 	(void)state;
+#ifdef __SANITIZE_THREAD__
+	skip(); /* it loses sight of a pipe that F_DUPFD has moved, and takes what goes through it for a race */
+#endif
 	for (unsigned closed = 0; closed < 8; closed++) {
 		fflush(stdout);
 		pid_t child = fork();
