@@ -143,6 +143,9 @@ const char *mr_error_hint(const mr_error *error)
 	if (error->code == 406 && mr_error_is_consumer_timeout(error))
 		return "a message was not acked within the broker's consumer_timeout: raise that, or work in "
 		       "smaller steps (a lower prefetch helps when messages wait here)";
+	if (error->kind == MR_TLS_FAILED && strstr(error->text, "the key file"))
+		return "ssl_options.password must be that of ssl_options.keyfile (openssl pkey -in FILE -noout "
+		       "asks for it), or the key must not be encrypted";
 	return mr_status_hint(error->kind);
 }
 

@@ -84,6 +84,7 @@ describe("an encrypted key file", function()
          assert.equal("tls_failed", err.kind)
          assert.truthy(err.text:find("is encrypted: set ssl_options.password", 1, true), err.text)
          assert.truthy(err.text:find(certs.key(form), 1, true), err.text)
+         assert.truthy(err.hint:find("ssl_options.password", 1, true), err.hint)
          local command = ("%s check 'amqps://localhost:%d?ssl_options.certfile=%s&ssl_options.keyfile=%s'"):format(broker.command,
             served.port, certs.path "client", certs.key(form))
          local out, code = broker.shell(("timeout -s KILL 20 script -qec \"%s\" /dev/null </dev/null"):format(command))
