@@ -172,8 +172,9 @@ bool mr_parts_split(mr_slice properties, struct mr_parts *out)
 	if (properties.size < 2) return false;
 	unsigned flags = mr_get16(data);
 	if (flags & 3) return false; /* no class has a second flag word, nor a 15th property */
-	for (int i = 0; i < MR_PART_COUNT; i++) {
-		if (!(flags & (0x8000u >> i))) continue;
+	while (flags) {              /* from the highest bit */
+		int i = __builtin_clz(flags << 16);
+		flags &= 0x7fffu >> i;
 		size_t left = properties.size - at, size = part_size(i, data + at, left);
 		if (!size || size > left) return false;
 		out->part[i] = mr_slice_of(properties.data + at, size);

@@ -243,16 +243,6 @@ bool mr_broker_resume(struct mr_broker *b)
 
 /* ---- memory ---- */
 
-bool mr_broker_is_blocked(const struct mr_broker *b) { return b->alarm || b->blocked_by_hand; }
-
-/* Beyond this, what has been declared counts as well: a client may fill the memory with bindings. */
-#define STRUCTURE_FREE (16u << 20)
-
-uint64_t mr_broker_memory(const struct mr_broker *b)
-{
-	return b->memory + (b->structure > STRUCTURE_FREE ? b->structure - STRUCTURE_FREE : 0);
-}
-
 /* An alarm ends a tenth below where it begins, or it would come and go with each message. */
 static void judge(struct mr_broker *b, bool afresh)
 {
@@ -273,10 +263,9 @@ void mr_broker_check_memory(struct mr_broker *b)
 	tell_sessions(b);
 }
 
-void mr_broker_watch_memory(struct mr_broker *b)
+void mr_broker_judge_memory(struct mr_broker *b)
 {
 	bool before = b->alarm;
-	if (!before && (!b->watermark || mr_broker_memory(b) <= b->watermark)) return;
 	judge(b, false);
 	if (before && !b->alarm) tell_sessions(b);
 }

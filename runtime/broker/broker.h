@@ -94,12 +94,26 @@ void mr_broker_shrank(struct mr_broker *b, uint64_t bytes);
 static inline void mr_broker_built(struct mr_broker *b, uint64_t bytes) { b->structure += bytes; }
 static inline void mr_broker_razed(struct mr_broker *b, uint64_t bytes) { b->structure -= bytes; }
 void mr_broker_drop(struct mr_broker *b, struct mr_message *m); /* one reference less */
-uint64_t mr_broker_memory(const struct mr_broker *b);
+/* Beyond this, what has been declared counts as well: a client may fill the memory with bindings. */
+#define MR_STRUCTURE_FREE (16u << 20)
+static inline uint64_t mr_broker_memory(const struct mr_broker *b)
+{
+	uint64_t free = MR_STRUCTURE_FREE;
+	return b->memory + (b->structure > free ? b->structure - free : 0);
+}
 /* Publishers are blocked when it has grown too much. */
-void mr_broker_watch_memory(struct mr_broker *b);
+void mr_broker_judge_memory(struct mr_broker *b);
+static inline void mr_broker_watch_memory(struct mr_broker *b)
+{
+	if (b->alarm || (b->watermark && mr_broker_memory(b) > b->watermark))
+		mr_broker_judge_memory(b);
+}
 /* The watermark has changed, or who blocks by hand: all sessions are told. */
 void mr_broker_check_memory(struct mr_broker *b);
-bool mr_broker_is_blocked(const struct mr_broker *b);
+static inline bool mr_broker_is_blocked(const struct mr_broker *b)
+{
+	return b->alarm || b->blocked_by_hand;
+}
 
 void mr_broker_pump_all(struct mr_broker *b); /* every queue delivers what it may */
 

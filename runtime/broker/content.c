@@ -109,7 +109,7 @@ static enum mr_status take_body(struct mr_broker_channel *ch, const struct mr_fr
 			"expected content body, got non content body frame instead");
 	if (frame->size > in->size - in->got)
 		return mr_refuse(error, 505, "a content body longer than its header said");
-	mr_broker_session_published(ch->session);
+	if (mr_broker_is_blocked(ch->session->broker)) mr_broker_session_published(ch->session);
 	if (!make_room(ch, frame->size)) return MR_NO_MEMORY;
 	char *body = (char *)(uintptr_t)mr_message_body(in->message).data;
 	memcpy(body + in->got, frame->payload, frame->size);
@@ -249,7 +249,7 @@ static enum mr_status finish(struct mr_broker_channel *ch, mr_error *error)
 	enum mr_status st =
 		mr_message_inspect(&m, mr_slice_str(ch->session->user), ch->reply_queue, error);
 	b->memory += mr_message_weight(m) - weight; /* it may be another */
-	mr_broker_session_published(ch->session);
+	if (mr_broker_is_blocked(b)) mr_broker_session_published(ch->session);
 	if (st == MR_OK) st = route(ch, m);
 	if (st != MR_OK) {
 		mr_broker_drop(b, m);
