@@ -204,10 +204,12 @@ end
 function mr.fd() return C.mr_runtime_fd(loop.runtime()) end
 
 local STATS = { "delivered", "settled", "published", "confirmed", "returned", "lost", "bytes_in", "bytes_out", "reads",
-   "writes", "frames_in", "in_flight", "outbound", "heartbeats_out", "acks_out", "log_dropped", "violations" }
+   "writes", "frames_in", "in_flight", "outbound", "heartbeats_out", "acks_out", "log_dropped", "violations",
+   "oversized" }
 
 --- Counters of the runtime since it began: delivered, settled, published, confirmed, returned, lost,
 -- bytes_in, bytes_out, reads, writes, frames_in, heartbeats_out, acks_out, violations (of the protocol, by brokers),
+-- oversized (messages over max_message_size: rejected, or dropped where there are no acks),
 -- log_dropped (log lines that standard error did not take); and as of now: in_flight (deliveries not yet released),
 -- outbound (bytes not yet written).
 -- @treturn table

@@ -13,6 +13,8 @@
 
 #define REFUSED_TIME 5000 /* ms for the broker to close a channel on which it broke the protocol */
 
+#define REPLIES "amq.rabbitmq.reply-to" /* the pseudo-queue of direct replies */
+
 #define BIT(n) (1u << (n))
 static const unsigned may_follow[MR_CH_COUNT] = {
 	[MR_CH_CLOSED] = BIT(MR_CH_OPENING),
@@ -257,6 +259,66 @@ static bool waits_again(struct mr_chan *ch, uint64_t token, const mr_request *re
 	return true;
 }
 
+/* Where the program asked for no prefetch, a consumer with acks gets one of ours: else the broker sends the
+ * whole queue, whatever the host can take. */
+static bool needs_prefetch(const struct mr_chan *ch, const mr_request *request)
+{
+	return !ch->has_qos && request->operation == MR_BASIC_CONSUME &&
+	       !(request->flags & MR_NO_ACK);
+}
+
+static enum mr_status ask_with_prefetch(struct mr_chan *ch, const struct mr_method *method,
+	const struct mr_pending *answer, mr_error *error)
+{
+	struct mr_method qos = {.id = MR_M_BASIC_QOS, .count = MR_PREFETCH_USUAL};
+	struct mr_buffer *out = &ch->outlet->out;
+	size_t before = mr_buffer_size(out);
+	enum mr_status st = send(ch, &qos, error);
+	if (st == MR_OK) st = ask(ch, method, answer, error);
+	if (st != MR_OK) {
+		out->end = out->start + before;
+		return st;
+	}
+	ch->has_qos = ch->is_owed_qos = true;
+	ch->prefetch = MR_PREFETCH_USUAL;
+	return MR_OK;
+}
+
+static void note_qos(struct mr_chan *ch, const mr_request *request)
+{
+	ch->has_qos = true;
+	if (request->flags & MR_GLOBAL)
+		ch->is_limited = request->number != 0;
+	else
+		ch->prefetch = request->number;
+}
+
+/* What is known of a consume or get that was just asked for, for when its messages come. */
+static void note_queue(struct mr_chan *ch, const mr_request *request)
+{
+	struct mr_pending *p = mr_container(ch->pending.prev, struct mr_pending, node);
+	size_t size = request->name.size < sizeof p->queue ? request->name.size : sizeof p->queue;
+	p->is_loose = ch->prefetch == 0;
+	p->queue_size = (uint8_t)size;
+	if (size) memcpy(p->queue, request->name.data, size);
+	if (mr_slice_equal(mr_slice_of(p->queue, size), mr_slice_str(REPLIES)))
+		ch->hears_replies = true;
+}
+
+/* What an operation that was sent changes at once, as it does at the broker. */
+static void note(struct mr_chan *ch, const mr_request *request)
+{
+	switch (request->operation) {
+	/* Publishes count from here on, not from select-ok: so the broker numbers them. */
+	case MR_CONFIRM_SELECT: ch->confirming = true; break;
+	case MR_BASIC_QOS: note_qos(ch, request); break;
+	case MR_BASIC_RECOVER: ch->recovering++; break;
+	case MR_BASIC_CONSUME:
+	case MR_BASIC_GET: note_queue(ch, request); break;
+	default: break;
+	}
+}
+
 void mr_chan_request(struct mr_chan *ch, uint64_t token, const mr_request *request,
 	mr_msec deadline)
 {
@@ -275,11 +337,12 @@ void mr_chan_request(struct mr_chan *ch, uint64_t token, const mr_request *reque
 	if (st == MR_OK && waits_again(ch, token, request, deadline)) return;
 	/* Acks given before a request take effect before it: tx.commit and basic.recover depend on it. */
 	if (st == MR_OK) st = mr_chan_flush(ch);
-	if (st == MR_OK) st = ask(ch, &method, &answer, &error);
+	if (st == MR_OK && needs_prefetch(ch, request))
+		st = ask_with_prefetch(ch, &method, &answer, &error);
+	else if (st == MR_OK)
+		st = ask(ch, &method, &answer, &error);
 	if (st == MR_OK) {
-		/* Publishes count from here on, not from select-ok: so the broker numbers them. */
-		if (request->operation == MR_CONFIRM_SELECT) ch->confirming = true;
-		if (request->operation == MR_BASIC_RECOVER) ch->recovering++;
+		note(ch, request);
 		return;
 	}
 	if (!error.kind) mr_error_set(&error, st, MR_SCOPE_CHANNEL, 0, "%s", mr_status_text(st));
@@ -327,6 +390,14 @@ static void expire_heir(struct mr_chan *ch, mr_msec now)
 	mr_outlet_done(ch->outlet, ch->number, token, &error);
 }
 
+bool mr_chan_is_asking(const struct mr_chan *ch)
+{
+	bool is_ending =
+		ch->state == MR_CH_CLOSING && ch->why; /* in time, or the connection goes */
+	return is_ending || ch->heir.token || mr_pending_is_awaited(ch) ||
+	       mr_confirm_is_waiting(&ch->confirm);
+}
+
 void mr_chan_expire(struct mr_chan *ch, mr_msec now)
 {
 	mr_pending_expire(ch, now);
@@ -365,6 +436,11 @@ static enum mr_status deliver(struct mr_chan *ch, mr_delivery *d, mr_error *erro
 	d->connection = ch->outlet->options->connection;
 	d->channel = ch->number;
 	d->epoch = ch->epoch;
+	if (m->id == MR_M_BASIC_RETURN && ch->content.is_skipped) {
+		mr_inbound_too_large(ch, mr_slice_of("", 0), true); /* none of ours is as large */
+		mr_delivery_give(ch->outlet->options->pool, d);
+		return MR_OK;
+	}
 	if (m->id == MR_M_BASIC_RETURN) {
 		stats->returned++;
 		return came_back(ch, d, error);
@@ -378,7 +454,8 @@ enum mr_status mr_chan_content(struct mr_chan *ch, const struct mr_frame *frame,
 	mr_delivery *d;
 	bool is_skipped = ch->skips && ch->content.state == MR_CONTENT_IDLE;
 	if (ch->why || is_skipped) return MR_OK; /* of the past, or of what we do not know */
-	enum mr_status st =
-		mr_content_feed(&ch->content, ch->outlet->options->pool, frame, &d, error);
+	const struct mr_session_options *options = ch->outlet->options;
+	enum mr_status st = mr_content_feed(&ch->content, options->pool, options->max_message_size,
+		frame, &d, error);
 	return st == MR_OK && d ? deliver(ch, d, error) : st;
 }

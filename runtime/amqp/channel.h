@@ -26,9 +26,14 @@ enum mr_channel_state { MR_CHANNEL_STATES(MR_CHANNEL_STATE_ENUM_) MR_CH_COUNT };
 
 struct mr_consumer_entry {
 	uint32_t number; /* the host's */
-	uint8_t size;
-	char tag[255];
+	bool is_loose;   /* no prefetch bounds its deliveries */
+	uint8_t size, queue_size;
+	char tag[255], queue[255];
 };
+
+/* What a consumer with acks may hold where the program asked for no prefetch: enough to hide a round trip,
+ * and an end to what a host that is slow has to keep. */
+#define MR_PREFETCH_USUAL 256
 
 struct mr_chan {
 	uint16_t number;
@@ -53,6 +58,11 @@ struct mr_chan {
 		uint32_t epoch;
 		mr_msec deadline;
 	} heir;
+	bool has_qos;       /* a prefetch was asked for, by the program or for it */
+	bool is_owed_qos;   /* the answer to ours, which nobody waits for, is still to come */
+	bool is_limited;    /* the whole channel has one */
+	uint32_t prefetch;  /* of consumers to come; 0: no limit */
+	bool hears_replies; /* it has a consumer of direct replies */
 };
 
 /* Sends channel.open. *gives*; NULL when out of memory. */
@@ -82,6 +92,9 @@ enum mr_status mr_chan_method(struct mr_chan *ch, const struct mr_method *method
 enum mr_status mr_chan_content(struct mr_chan *ch, const struct mr_frame *frame, mr_error *error);
 /* Ends the requests and publishes that are due; lowers outlet->earliest to the next. */
 void mr_chan_expire(struct mr_chan *ch, mr_msec now);
+
+/* Does something wait for the broker's word? */
+bool mr_chan_is_asking(const struct mr_chan *ch);
 
 /* Tells the end of a request that never got as far as a channel. */
 void mr_outlet_done(struct mr_outlet *outlet, uint16_t channel, uint64_t token,

@@ -12,9 +12,9 @@
 #include "base/alloc.h"
 #include "base/value.h"
 
-#define DEFAULT_FRAME_MAX 131072 /* what RabbitMQ proposes too */
-#define DEFAULT_CHANNEL_MAX 2047 /* likewise */
-#define DEFAULT_MESSAGE_MAX (16u << 20)
+#define DEFAULT_FRAME_MAX 131072         /* what RabbitMQ proposes too */
+#define DEFAULT_CHANNEL_MAX 2047         /* likewise */
+#define DEFAULT_MESSAGE_MAX (128u << 20) /* RabbitMQ's */
 
 void mr_config_fini(struct mr_config *c)
 {

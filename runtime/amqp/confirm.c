@@ -297,3 +297,10 @@ size_t mr_confirm_outstanding(const struct mr_confirm *c)
 		count += !(entry(c, n)->flags & (TOLD | DONE));
 	return count;
 }
+
+bool mr_confirm_is_waiting(const struct mr_confirm *c)
+{
+	for (uint64_t n = c->first; n < c->next; n++)
+		if (!(entry(c, n)->flags & (TOLD | DONE))) return true;
+	return false;
+}

@@ -54,5 +54,6 @@ void mr_confirm_expire(struct mr_confirm *c, mr_msec now); /* ends what is due a
 /* Ends all as MR_LOST; those whose return has come, as MR_RETURNED. */
 void mr_confirm_lose(struct mr_confirm *c);
 size_t mr_confirm_outstanding(const struct mr_confirm *c);
+bool mr_confirm_is_waiting(const struct mr_confirm *c); /* is there one? */
 
 #endif

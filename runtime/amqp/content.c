@@ -61,7 +61,7 @@ static mr_delivery *finish(struct mr_content *c)
 	d->consumer_tag_size = (uint8_t)m->other.size;
 	d->properties = at + m->other.size + 1;
 	d->body = c->room + c->body_at;
-	d->body_size = c->body_size;
+	d->body_size = c->is_skipped ? 0 : c->body_size;
 	d->tag = m->tag;
 	d->flags = delivery_flags(m);
 	d->message_count = m->id == MR_M_BASIC_RETURN ? m->code : m->count;
@@ -71,16 +71,18 @@ static mr_delivery *finish(struct mr_content *c)
 }
 
 static enum mr_status take_header(struct mr_content *c, struct mr_delivery_pool *pool,
-	const struct mr_frame *frame, mr_error *error)
+	uint64_t body_max, const struct mr_frame *frame, mr_error *error)
 {
 	const struct mr_method *m = &c->method;
 	size_t names = m->name.size + m->key.size + m->other.size + 3;
 	size_t properties = frame->size - HEADER_FIXED;
 
 	c->body_size = mr_get64(frame->payload + 4);
+	c->is_skipped = c->body_size > body_max;
 	c->got = 0;
 	c->body_at = names + properties;
-	c->capacity = c->body_at + (c->body_size < TRUSTED_BODY ? c->body_size : TRUSTED_BODY);
+	size_t body = c->body_size < TRUSTED_BODY ? c->body_size : TRUSTED_BODY;
+	c->capacity = c->body_at + (c->is_skipped ? 0 : body);
 	c->delivery = mr_delivery_take(pool, c->capacity, &c->room);
 	if (!c->delivery) return refuse(error, MR_NO_MEMORY, 506, "out of memory for a message");
 	memcpy(c->room, c->names, names); /* stashed in the same order, NULs included */
@@ -109,20 +111,20 @@ static enum mr_status take_body(struct mr_content *c, struct mr_delivery_pool *p
 {
 	if (frame->size > c->body_size - c->got)
 		return refuse(error, MR_FRAME_ERROR, 501, "a body is longer than its header says");
-	enum mr_status st = make_room(c, pool, frame->size, error);
+	enum mr_status st = c->is_skipped ? MR_OK : make_room(c, pool, frame->size, error);
 	if (st != MR_OK) return st;
-	memcpy(c->room + c->body_at + c->got, frame->payload, frame->size);
+	if (!c->is_skipped) memcpy(c->room + c->body_at + c->got, frame->payload, frame->size);
 	c->got += frame->size;
 	return MR_OK;
 }
 
 enum mr_status mr_content_feed(struct mr_content *c, struct mr_delivery_pool *pool,
-	const struct mr_frame *frame, mr_delivery **done, mr_error *error)
+	uint64_t body_max, const struct mr_frame *frame, mr_delivery **done, mr_error *error)
 {
 	enum mr_status st = MR_UNEXPECTED_FRAME;
 	*done = NULL;
 	if (frame->type == MR_FRAME_HEADER && c->state == MR_CONTENT_HEADER)
-		st = take_header(c, pool, frame, error);
+		st = take_header(c, pool, body_max, frame, error);
 	else if (frame->type == MR_FRAME_BODY && c->state == MR_CONTENT_BODY)
 		st = take_body(c, pool, frame, error);
 	else

@@ -12,6 +12,7 @@ enum mr_content_state { MR_CONTENT_IDLE, MR_CONTENT_HEADER, MR_CONTENT_BODY };
 
 struct mr_content { /* zeroed is idle and valid */
 	enum mr_content_state state;
+	bool is_skipped;         /* over the limit: its body is counted, not kept */
 	struct mr_method method; /* deliver, return or get-ok; its strings lie in `names` */
 	mr_delivery *delivery;
 	char *room; /* names, properties, then the body */
@@ -24,9 +25,11 @@ struct mr_content { /* zeroed is idle and valid */
 enum mr_status mr_content_begin(struct mr_content *c, const struct mr_method *method,
 	mr_error *error);
 /* A header or body frame. *done receives the delivery when it is whole (its names, body, properties,
- * tag and flags set), else NULL. MR_UNEXPECTED_FRAME (505), MR_FRAME_ERROR (501), MR_NO_MEMORY. */
+ * tag and flags set), else NULL. One whose header says more than `body_max` bytes has no body: then
+ * c->is_skipped is set, and c->body_size is what it had. MR_UNEXPECTED_FRAME (505), MR_FRAME_ERROR (501),
+ * MR_NO_MEMORY. */
 enum mr_status mr_content_feed(struct mr_content *c, struct mr_delivery_pool *pool,
-	const struct mr_frame *frame, mr_delivery **done, mr_error *error);
+	uint64_t body_max, const struct mr_frame *frame, mr_delivery **done, mr_error *error);
 /* Gives back what was begun. */
 void mr_content_drop(struct mr_content *c, struct mr_delivery_pool *pool);
 

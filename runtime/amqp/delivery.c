@@ -14,6 +14,8 @@ struct block {
 	struct block *next;   /* in the free list */
 	char *heap;           /* the room, when it is not in the block */
 	size_t heap_size;
+	struct mr_tally *tally; /* NULL: it counts nowhere */
+	bool is_loose;
 	char room[];
 };
 
@@ -30,6 +32,44 @@ struct mr_delivery_pool {
 	size_t out, heap_bytes;
 };
 
+struct mr_tally *mr_tally_new(void)
+{
+	struct mr_tally *t = mr_calloc(1, sizeof *t);
+	if (t) t->refs = 1;
+	return t;
+}
+
+void mr_tally_release(struct mr_tally *t)
+{
+	if (t && --t->refs == 0) mr_free(t);
+}
+
+static void uncount(struct block *block)
+{
+	struct mr_tally *t = block->tally;
+	if (!t) return;
+	t->bytes -= block->heap_size;
+	if (block->is_loose) {
+		t->loose--;
+		t->loose_bytes -= block->heap_size;
+	}
+	block->tally = NULL;
+	mr_tally_release(t);
+}
+
+void mr_delivery_count(mr_delivery *delivery, struct mr_tally *t, bool is_loose)
+{
+	struct block *block = (struct block *)(void *)delivery;
+	if (!t || block->tally) return;
+	block->tally = t;
+	block->is_loose = is_loose;
+	t->refs++;
+	t->bytes += block->heap_size;
+	if (!is_loose) return;
+	t->loose++;
+	t->loose_bytes += block->heap_size;
+}
+
 enum mr_status mr_delivery_pool_open(struct mr_delivery_pool **out)
 {
 	struct mr_delivery_pool *pool = mr_calloc(1, sizeof *pool);
@@ -43,8 +83,11 @@ void mr_delivery_pool_close(struct mr_delivery_pool *pool)
 	if (!pool) return;
 	for (struct page *page = pool->pages, *next; page; page = next) {
 		next = page->next;
-		for (size_t i = 0; i < PAGE_BLOCKS; i++)
-			mr_free(((struct block *)(void *)page->blocks[i])->heap);
+		for (size_t i = 0; i < PAGE_BLOCKS; i++) {
+			struct block *block = (struct block *)(void *)page->blocks[i];
+			uncount(block);
+			mr_free(block->heap);
+		}
 		mr_free(page);
 	}
 	mr_free(pool);
@@ -96,10 +139,12 @@ char *mr_delivery_grow(struct mr_delivery_pool *pool, mr_delivery *delivery, siz
 void mr_delivery_give(struct mr_delivery_pool *pool, mr_delivery *delivery)
 {
 	struct block *block = (struct block *)(void *)delivery;
+	uncount(block);
 	if (block->heap) {
 		mr_free(block->heap);
 		pool->heap_bytes -= block->heap_size;
 		block->heap = NULL;
+		block->heap_size = 0;
 	}
 	/* The generation is the host's: a stale handle may be reading it at this moment. */
 	memset(delivery, 0, offsetof(mr_delivery, generation));

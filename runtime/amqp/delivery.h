@@ -9,6 +9,14 @@
 
 struct mr_delivery_pool;
 
+/* What the deliveries of one connection hold. Loose are those that no prefetch bounds. */
+struct mr_tally {
+	size_t bytes, loose, loose_bytes; /* bytes of heap */
+	size_t refs;                      /* deliveries that count here, and the owner */
+};
+struct mr_tally *mr_tally_new(void);           /* gives; NULL when out of memory */
+void mr_tally_release(struct mr_tally *tally); /* the owner's part; takes NULL */
+
 enum mr_status mr_delivery_pool_open(struct mr_delivery_pool **out);
 void mr_delivery_pool_close(struct mr_delivery_pool *pool); /* frees also what is still out */
 /* A delivery with room for `variable` bytes behind it, at *space; all fields zeroed but `generation`.
@@ -17,6 +25,8 @@ mr_delivery *mr_delivery_take(struct mr_delivery_pool *pool, size_t variable, ch
 /* Grows the room of a delivery whose room was over MR_DELIVERY_INLINE; moves it, keeps its bytes. The
  * new place, or NULL when out of memory (then the old one stands). */
 char *mr_delivery_grow(struct mr_delivery_pool *pool, mr_delivery *delivery, size_t variable);
+/* Counts a whole delivery, until it is given back. */
+void mr_delivery_count(mr_delivery *delivery, struct mr_tally *tally, bool is_loose);
 /* Recycles. The generation is left alone: the host bumps it when it releases. */
 void mr_delivery_give(struct mr_delivery_pool *pool, mr_delivery *delivery);
 /* Deliveries taken and not given back, and the bytes of heap they hold. */

@@ -93,11 +93,17 @@ static uint8_t *put_bytes(uint8_t *at, const void *data, size_t size)
 enum mr_status mr_frame_put_content(struct mr_buffer *out, uint16_t channel, mr_slice properties,
 	mr_slice body, uint32_t frame_max)
 {
+	if (12 + properties.size > frame_max - MR_FRAME_OVERHEAD) return MR_BAD_ARGUMENT;
+	return mr_frame_put_letter(out, channel, properties, body, frame_max);
+}
+
+enum mr_status mr_frame_put_letter(struct mr_buffer *out, uint16_t channel, mr_slice properties,
+	mr_slice body, uint32_t frame_max)
+{
 	size_t chunk = frame_max - MR_FRAME_OVERHEAD;
 	size_t frames = body.size / chunk + (body.size % chunk != 0);
 	size_t total =
 		MR_FRAME_OVERHEAD + 12 + properties.size + body.size + frames * MR_FRAME_OVERHEAD;
-	if (12 + properties.size > chunk) return MR_BAD_ARGUMENT;
 	if (mr_buffer_reserve(out, total) != MR_OK) return MR_NO_MEMORY;
 
 	uint8_t *at = put_head(mr_buffer_tail(out), MR_FRAME_HEADER, channel, 12 + properties.size);

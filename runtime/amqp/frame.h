@@ -24,6 +24,9 @@ enum mr_status mr_frame_sniff(const uint8_t *data, size_t size, mr_error *error)
  * do not fit into one frame; MR_NO_MEMORY; then nothing was appended. */
 enum mr_status mr_frame_put_content(struct mr_buffer *out, uint16_t channel, mr_slice properties,
 	mr_slice body, uint32_t frame_max);
+/* The same, for a broker: properties that do not fit go into one frame nevertheless. */
+enum mr_status mr_frame_put_letter(struct mr_buffer *out, uint16_t channel, mr_slice properties,
+	mr_slice body, uint32_t frame_max);
 enum mr_status mr_frame_put_heartbeat(struct mr_buffer *out);
 enum mr_status mr_frame_put_protocol_header(struct mr_buffer *out);
 

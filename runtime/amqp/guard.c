@@ -9,6 +9,12 @@
 #define refuse(error, kind, code, ...)                                                             \
 	mr_error_set(error, kind, MR_SCOPE_CONNECTION, code, __VA_ARGS__)
 
+static uint32_t largest(const struct mr_guard *guard, uint8_t type)
+{
+	bool is_wide = type == MR_FRAME_HEADER && guard->header_max > guard->frame_max;
+	return is_wide ? guard->header_max : guard->frame_max;
+}
+
 enum mr_status mr_guard_head(const struct mr_guard *guard, const uint8_t head[MR_FRAME_HEAD],
 	mr_error *error)
 {
@@ -19,9 +25,12 @@ enum mr_status mr_guard_head(const struct mr_guard *guard, const uint8_t head[MR
 	if (type != MR_FRAME_METHOD && type != MR_FRAME_HEADER && type != MR_FRAME_BODY &&
 		type != MR_FRAME_HEARTBEAT)
 		return refuse(error, MR_FRAME_ERROR, 501, "a frame of unknown type %u", type);
-	if (size > guard->frame_max - 8)
+	if (size > largest(guard, type) - 8)
 		return refuse(error, MR_FRAME_ERROR, 501,
-			"a frame of %u bytes, over the agreed frame_max", size);
+			type == MR_FRAME_HEADER
+				? "a content header of %u bytes, over what one may have"
+				: "a frame of %u bytes, over the agreed frame_max",
+			size);
 	if (channel > guard->channel_max)
 		return refuse(error, MR_CHANNEL_ERROR, 504,
 			"a frame on channel %u, over the agreed channel_max", channel);
@@ -93,8 +102,7 @@ static enum mr_status guard_method(const struct mr_frame *frame, mr_error *error
 	return MR_OK;
 }
 
-static enum mr_status guard_header(const struct mr_guard *guard, const struct mr_frame *frame,
-	mr_error *error)
+static enum mr_status guard_header(const struct mr_frame *frame, mr_error *error)
 {
 	if (frame->size < 14)
 		return refuse(error, MR_FRAME_ERROR, 501, "a content header of %u bytes",
@@ -102,18 +110,13 @@ static enum mr_status guard_header(const struct mr_guard *guard, const struct mr
 	if (mr_get16(frame->payload) != 60)
 		return refuse(error, MR_FRAME_ERROR, 501, "a content header of class %u",
 			mr_get16(frame->payload));
-	uint64_t body = mr_get64(frame->payload + 4);
-	if (body > guard->max_message_size)
-		return refuse(error, MR_CONTENT_TOO_LARGE, 311,
-			"a message of %llu bytes, over max_message_size", (unsigned long long)body);
 	return MR_OK;
 }
 
-enum mr_status mr_guard_frame(const struct mr_guard *guard, const struct mr_frame *frame,
-	mr_error *error)
+enum mr_status mr_guard_frame(const struct mr_frame *frame, mr_error *error)
 {
 	if (frame->type == MR_FRAME_METHOD) return guard_method(frame, error);
-	if (frame->type == MR_FRAME_HEADER) return guard_header(guard, frame, error);
+	if (frame->type == MR_FRAME_HEADER) return guard_header(frame, error);
 	return MR_OK;
 }
 

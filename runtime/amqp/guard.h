@@ -19,22 +19,25 @@ struct mr_frame { /* borrows the bytes it was found in */
 	const uint8_t *payload;
 };
 
+/* What a content header may have, whatever frame_max is: AMQP cannot split one, and RabbitMQ sends those that
+ * dead-lettering made longer than a frame as they are. */
+#define MR_HEADER_FRAME_MAX (4u << 20)
+
 struct mr_guard {           /* the limits now in force */
 	uint32_t frame_max; /* negotiated; MR_FRAME_MIN_MAX * 32 before tune */
 	uint16_t channel_max;
-	uint64_t max_message_size;
+	uint32_t header_max; /* of a header frame, where it is over frame_max */
 };
 
 /* Judges the first 7 bytes, before the payload is awaited. MR_OK, or MR_FRAME_ERROR /
  * MR_CHANNEL_ERROR with the reason in `error` (code 501 or 504). */
 enum mr_status mr_guard_head(const struct mr_guard *guard, const uint8_t head[MR_FRAME_HEAD],
 	mr_error *error);
-/* Judges a whole frame: least sizes, class 60 of headers, body size against max_message_size
- * (MR_CONTENT_TOO_LARGE, 311), and the methods a client may receive (MR_COMMAND_INVALID, 503). */
 /* Is it a method that a broker sends to a client? */
 bool mr_guard_may_come(uint32_t method);
-enum mr_status mr_guard_frame(const struct mr_guard *guard, const struct mr_frame *frame,
-	mr_error *error);
+/* Judges a whole frame: least sizes, class 60 of headers, and the methods a client may receive
+ * (MR_COMMAND_INVALID, 503). */
+enum mr_status mr_guard_frame(const struct mr_frame *frame, mr_error *error);
 /* Walks an encoded table (with its 32-bit length) iteratively: lengths add up, types are known, keys
  * at most 255, depth at most MR_TABLE_DEPTH_MAX. Returns the bytes it takes, 0 when it is refused. */
 size_t mr_guard_table(const uint8_t *data, size_t size);

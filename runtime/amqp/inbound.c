@@ -18,7 +18,7 @@ static enum mr_status send(struct mr_chan *ch, uint32_t id, mr_slice name, uint3
 
 /* ---- consumers ---- */
 
-static enum mr_status add_consumer(struct mr_chan *ch, mr_slice tag, uint32_t number)
+static enum mr_status add_consumer(struct mr_chan *ch, mr_slice tag, const struct mr_pending *p)
 {
 	size_t count = ch->consumer_count;
 	struct mr_consumer_entry *entry = mr_malloc(sizeof *entry);
@@ -28,7 +28,10 @@ static enum mr_status add_consumer(struct mr_chan *ch, mr_slice tag, uint32_t nu
 		mr_free(entry);
 		return MR_NO_MEMORY;
 	}
-	entry->number = number;
+	entry->number = p->consumer;
+	entry->is_loose = p->is_loose || p->consumer & MR_CONSUMER_NO_ACK;
+	entry->queue_size = p->queue_size;
+	memcpy(entry->queue, p->queue, p->queue_size);
 	entry->size = (uint8_t)tag.size;
 	if (tag.size) memcpy(entry->tag, tag.data, tag.size);
 	list[count] = entry;
@@ -98,17 +101,72 @@ static enum mr_status tell_got(struct mr_chan *ch, mr_delivery *d)
 	return MR_OK;
 }
 
+void mr_inbound_too_large(struct mr_chan *ch, mr_slice queue, bool no_ack)
+{
+	const struct mr_session_options *options = ch->outlet->options;
+	const struct mr_method *m = &ch->content.method;
+	struct mr_too_large what = {.queue = queue,
+		.exchange = m->name,
+		.routing_key = m->key,
+		.size = ch->content.body_size,
+		.limit = options->max_message_size,
+		.fate = no_ack ? "dropped" : "rejected"};
+	if (m->id == MR_M_BASIC_DELIVER) what.consumer_tag = m->other;
+	options->stats->oversized++;
+	if (options->too_large) options->too_large(options->owner, &what);
+}
+
+/* It was taken off the wire without its body. Nobody could do anything with it: it is refused, so that the
+ * queue's dead letters have it; who asked for it by get is told. */
+static enum mr_status refuse_large(struct mr_chan *ch, mr_delivery *d, mr_slice queue)
+{
+	bool no_ack = d->flags & MR_DELIVERY_NO_ACK;
+	uint64_t tag = d->tag;
+	mr_inbound_too_large(ch, queue, no_ack);
+	mr_delivery_give(ch->outlet->options->pool, d);
+	if (ch->content.method.id == MR_M_BASIC_GET_OK) {
+		struct mr_pending *p =
+			mr_pending_take(ch, &(struct mr_method){.id = MR_M_BASIC_GET_OK});
+		mr_reply *reply = p->token ? mr_calloc(1, sizeof *reply) : NULL;
+		if (reply)
+			mr_error_set(&reply->error, MR_CONTENT_TOO_LARGE, MR_SCOPE_MESSAGE, 0,
+				"a message of %llu bytes, over max_message_size: it was %s",
+				(unsigned long long)ch->content.body_size,
+				no_ack ? "dropped" : "rejected without requeue");
+		mr_pending_done(ch, p, reply);
+		mr_pending_free(p);
+	}
+	if (no_ack) return MR_OK;
+	ch->outlet->options->stats->settled++;
+	return mr_chan_settle(ch, tag, MR_REJECT, 0);
+}
+
+/* Whose it is. */
+struct target {
+	uint32_t consumer;
+	bool is_loose;
+	mr_slice queue; /* valid until the channel changes */
+};
+
+static struct target target_of(struct mr_chan *ch, const mr_delivery *d, bool got)
+{
+	if (got) {
+		const struct mr_pending *p = mr_pending_find(ch, &ch->content.method);
+		return (struct target){p->consumer, false, mr_slice_of(p->queue, p->queue_size)};
+	}
+	const struct mr_consumer_entry *entry =
+		find_consumer(ch, mr_slice_of(d->consumer_tag, d->consumer_tag_size));
+	if (!entry) return (struct target){.queue = mr_slice_of("", 0)};
+	bool is_bound = ch->is_limited && !(entry->number & MR_CONSUMER_NO_ACK);
+	return (struct target){entry->number, entry->is_loose && !is_bound,
+		mr_slice_of(entry->queue, entry->queue_size)};
+}
+
 enum mr_status mr_inbound_delivery(struct mr_chan *ch, mr_delivery *d, mr_error *error)
 {
 	bool got = ch->content.method.id == MR_M_BASIC_GET_OK;
-	uint32_t consumer = 0;
-	if (got) {
-		consumer = mr_pending_find(ch, &ch->content.method)->consumer;
-	} else {
-		mr_slice tag = mr_slice_of(d->consumer_tag, d->consumer_tag_size);
-		struct mr_consumer_entry *entry = find_consumer(ch, tag);
-		if (entry) consumer = entry->number;
-	}
+	struct target target = target_of(ch, d, got);
+	uint32_t consumer = target.consumer;
 	bool no_ack = consumer & MR_CONSUMER_NO_ACK;
 	d->consumer = consumer & ~MR_CONSUMER_NO_ACK;
 	if (no_ack) d->flags |= MR_DELIVERY_NO_ACK | MR_DELIVERY_SETTLED;
@@ -123,6 +181,8 @@ enum mr_status mr_inbound_delivery(struct mr_chan *ch, mr_delivery *d, mr_error 
 		return mr_error_set(error, st, MR_SCOPE_CONNECTION, st == MR_NO_MEMORY ? 506 : 503,
 			st == MR_NO_MEMORY ? "out of memory" : "a delivery tag is out of order");
 	}
+	if (ch->content.is_skipped) return refuse_large(ch, d, target.queue);
+	mr_delivery_count(d, ch->outlet->options->tally, target.is_loose);
 	if (got) return tell_got(ch, d); /* an answer, so it counts to the end */
 	if (ch->state == MR_CH_OPEN)
 		tell_delivery(ch, d);
@@ -169,7 +229,7 @@ static enum mr_status apply(struct mr_chan *ch, const struct mr_pending *p,
 	enum mr_status st;
 	switch (m->id) {
 	case MR_M_BASIC_CONSUME_OK:
-		st = add_consumer(ch, m->name, p->consumer);
+		st = add_consumer(ch, m->name, p);
 		return st == MR_OK && !p->token ? cancel_late(ch, m->name) : st;
 	case MR_M_QUEUE_DECLARE_OK:
 		return p->late && !p->key.size ? delete_late(ch, m->name) : MR_OK;
@@ -320,6 +380,10 @@ enum mr_status mr_chan_method(struct mr_chan *ch, const struct mr_method *m, mr_
 	case MR_M_CHANNEL_CLOSE: return closed_by_broker(ch, m);
 	case MR_M_CHANNEL_CLOSE_OK: return close_ok(ch);
 	case MR_M_CHANNEL_OPEN_OK: return opened(ch, m, error);
+	case MR_M_BASIC_QOS_OK:
+		if (!ch->is_owed_qos) return answer(ch, m, error);
+		ch->is_owed_qos = false; /* ours was before any of the program's */
+		return MR_OK;
 	case MR_M_CHANNEL_FLOW: return send(ch, MR_M_CHANNEL_FLOW_OK, (mr_slice){0}, m->flags & 1);
 	default: return answer(ch, m, error);
 	}

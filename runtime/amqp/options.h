@@ -69,7 +69,7 @@
 		"most channels; 0: as many as the broker allows")                                  \
 	X(FRAME_MAX, "frame_max", NUMBER, 0, 2147483647, "131072",                                 \
 		"bytes; 0: what the broker says, else at least 4096")                              \
-	X(MAX_MESSAGE_SIZE, "max_message_size", NUMBER, 0, 4294967296.0, "16777216",               \
+	X(MAX_MESSAGE_SIZE, "max_message_size", NUMBER, 0, 4294967296.0, "134217728",              \
 		"bytes of a body, in and out")
 
 enum mr_option_type { MR_OPTION_STRING, MR_OPTION_NUMBER, MR_OPTION_BOOLEAN, MR_OPTION_TABLE };

@@ -21,6 +21,10 @@ struct mr_pending {
 	bool is_end; /* of a channel that broke the protocol: without an answer the connection goes */
 	mr_slice
 		key; /* what the answer carries; empty: the broker picks it, or it carries nothing */
+	/* Of consume and get. */
+	bool is_loose; /* no prefetch bounds what will come */
+	uint8_t queue_size;
+	char queue[255];
 };
 
 /* Adds a copy, with its key. MR_OK or MR_NO_MEMORY. */

@@ -10,6 +10,8 @@
 #include "base/machine.h"
 #include "base/map.h"
 
+#define REPLY_TIME 60000 /* ms after a publish in which a direct reply may come */
+
 #define BIT(n) (1u << (n))
 static const unsigned may_follow[MR_SESSION_STATE_COUNT] = {
 	[MR_SESSION_IDLE] = BIT(MR_SESSION_HANDSHAKE) | BIT(MR_SESSION_CLOSED),
@@ -35,8 +37,7 @@ enum mr_status mr_session_open(struct mr_session **out, const struct mr_session_
 	}
 	s->options = options;
 	s->blocked_until = MR_NEVER;
-	s->guard = (struct mr_guard){.frame_max = MR_FRAME_MIN_MAX * 32,
-		.max_message_size = options->max_message_size};
+	s->guard = (struct mr_guard){.frame_max = MR_FRAME_MIN_MAX * 32};
 	s->outlet.options = options;
 	s->outlet.frame_max = s->guard.frame_max;
 	s->outlet.earliest = MR_NEVER;
@@ -239,6 +240,7 @@ static enum mr_status shake_hands(struct mr_session *s, struct mr_method *m, mr_
 		s->outlet.frame_max = hs->frame_max ? hs->frame_max : UINT32_MAX;
 		s->guard.frame_max = hs->frame_max ? hs->frame_max : largest_frame(s);
 		s->guard.channel_max = hs->channel_max ? hs->channel_max : UINT16_MAX;
+		s->guard.header_max = MR_HEADER_FRAME_MAX;
 		mr_heartbeat_init(&s->heartbeat, (mr_msec)hs->heartbeat * 1000, now);
 	}
 	if (hs->step == MR_HS_DONE) enter(s, MR_SESSION_OPEN);
@@ -315,7 +317,7 @@ static bool costs_channel(struct mr_session *s, uint16_t number, const mr_error 
 static void take_frame(struct mr_session *s, const struct mr_frame *frame, mr_msec now)
 {
 	mr_error error = {0};
-	enum mr_status st = mr_guard_frame(&s->guard, frame, &error);
+	enum mr_status st = mr_guard_frame(frame, &error);
 	s->options->stats->frames_in++;
 	if (st == MR_COMMAND_INVALID && s->state != MR_SESSION_HANDSHAKE) st = MR_OK;
 	if (st == MR_OK && frame->type == MR_FRAME_METHOD)
@@ -439,6 +441,19 @@ mr_msec mr_session_deadline(const struct mr_session *s)
 	mr_msec at = mr_earlier(s->outlet.earliest, s->blocked_until);
 	if (s->secret_token) at = mr_earlier(at, s->secret_deadline);
 	return mr_earlier(at, mr_heartbeat_deadline(&s->heartbeat));
+}
+
+bool mr_session_is_asking(const struct mr_session *s)
+{
+	if (s->state != MR_SESSION_OPEN || s->secret_token) return true;
+	mr_msec now = s->options->clock ? (mr_msec)(*s->options->clock / 1000) : 0;
+	bool has_published = s->published_at && now - s->published_at < REPLY_TIME;
+	for (size_t i = 0; i < s->channel_slots; i++) {
+		const struct mr_chan *ch = s->channels[i];
+		if (!ch) continue;
+		if (mr_chan_is_asking(ch) || (ch->hears_replies && has_published)) return true;
+	}
+	return false;
 }
 
 void mr_session_deaf(struct mr_session *s, bool deaf, mr_msec now)

@@ -25,6 +25,14 @@ typedef void mr_late(void *owner, uint16_t channel, uint64_t token, enum mr_stat
 /* The token of what nobody waits for, but whose end lets a channel's number go: bridge's MR_TOKEN_NOBODY. */
 #define MR_TOKEN_NONE UINT64_MAX
 
+/* A message that was over max_message_size, and so was not kept. */
+struct mr_too_large {
+	mr_slice queue, consumer_tag, exchange,
+		routing_key; /* the first two as far as they are known */
+	uint64_t size, limit;
+	const char *fate; /* what became of it: "rejected", "dropped" */
+};
+
 struct mr_session_options { /* borrowed as long as the session lives */
 	const struct mr_login *login;
 	uint32_t connection; /* put on every event */
@@ -37,8 +45,10 @@ struct mr_session_options { /* borrowed as long as the session lives */
 	const uint64_t
 		*clock; /* the time of what is going on, in us; NULL: confirms are not timed */
 	struct mr_histogram *confirm_times;
-	mr_odd *odd;   /* may be NULL */
-	mr_late *late; /* may be NULL */
+	mr_odd *odd;            /* may be NULL */
+	mr_late *late;          /* may be NULL */
+	struct mr_tally *tally; /* what its deliveries are counted in; may be NULL */
+	void (*too_large)(void *owner, const struct mr_too_large *what); /* may be NULL */
 };
 
 /* The phases of a session, each with those that may follow in session.c. */
@@ -67,6 +77,9 @@ void mr_session_flush(struct mr_session *s);
  * again (see heartbeat.h). `may_beat` false holds heartbeats back (heartbeat_mode "loop"). */
 bool mr_session_tick(struct mr_session *s, mr_msec now, bool may_beat);
 mr_msec mr_session_deadline(const struct mr_session *s);
+/* Does anything that was asked for still wait for the broker's word: an answer, a confirm, a close, the
+ * direct reply to a publish of a minute ago? Then what comes must be read. */
+bool mr_session_is_asking(const struct mr_session *s);
 void mr_session_deaf(struct mr_session *s, bool deaf, mr_msec now);
 /* Says connection.close; MR_SESSION_CLOSED when the peer agrees. */
 void mr_session_shutdown(struct mr_session *s);

@@ -147,6 +147,7 @@ void mr_session_publish(struct mr_session *s, uint16_t number, const struct mr_p
 {
 	struct mr_chan *ch = channel_of(s, number, p->epoch);
 	mr_error error = {0};
+	if (s->options->clock) s->published_at = (mr_msec)(*s->options->clock / 1000);
 	if (ch && ch->state == MR_CH_OPEN) {
 		if (mr_chan_publish(ch, p, &error) != MR_OK)
 			mr_session_fail_memory(s);

@@ -26,6 +26,7 @@ struct mr_session {
 	uint64_t secret_token; /* who waits for update-secret-ok; 0: nobody */
 	uint32_t late_secrets; /* update-secret-oks that still come, and that nobody waits for */
 	mr_msec secret_deadline;
+	mr_msec published_at; /* when the program last published; 0: it never did, or nobody knows */
 	mr_error error;
 };
 

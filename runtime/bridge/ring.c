@@ -29,25 +29,31 @@ static struct record_head *head_at(const struct mr_ring *ring, size_t position)
 	return (struct record_head *)(void *)(ring->base + (position & (ring->capacity - 1)));
 }
 
-static bool has_room(struct mr_ring *ring, size_t end)
+static bool has_room(struct mr_ring *ring, size_t end, size_t capacity)
 {
-	if (end - ring->tail_seen <= ring->capacity) return true;
+	if (end - ring->tail_seen <= capacity) return true;
 	ring->tail_seen = atomic_load_explicit(&ring->tail, memory_order_acquire);
-	if (end - ring->tail_seen <= ring->capacity) return true;
+	if (end - ring->tail_seen <= capacity) return true;
 	/* Full. Ask to be told of room, then look once more: the consumer may have made it meanwhile. */
 	atomic_store(&ring->starved, true);
 	ring->tail_seen = atomic_load(&ring->tail);
-	return end - ring->tail_seen <= ring->capacity;
+	return end - ring->tail_seen <= capacity;
 }
 
 void *mr_ring_reserve(struct mr_ring *ring, size_t size)
+{
+	return mr_ring_reserve_within(ring, size, ring->capacity);
+}
+
+void *mr_ring_reserve_within(struct mr_ring *ring, size_t size, size_t capacity)
 {
 	size_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
 	size_t span = (sizeof(struct record_head) + size + 7) & ~(size_t)7;
 	size_t to_end = ring->capacity - (head & (ring->capacity - 1));
 	size_t skip = to_end < span ? to_end : 0;
 
-	if (size > mr_ring_record_max(ring) || !has_room(ring, head + skip + span)) return NULL;
+	if (size > mr_ring_record_max(ring) || !has_room(ring, head + skip + span, capacity))
+		return NULL;
 	if (skip) {
 		*head_at(ring, head) = (struct record_head){SKIP, (uint32_t)skip};
 		head += skip;

@@ -33,6 +33,8 @@ void mr_ring_close(struct mr_ring *ring);
 static inline size_t mr_ring_record_max(const struct mr_ring *ring) { return ring->capacity / 4; }
 /* Producer: room for a record, or NULL when the ring is full (then `starved` is set). */
 void *mr_ring_reserve(struct mr_ring *ring, size_t size);
+/* The same, as if the ring were smaller: what one kind of record may fill of it. */
+void *mr_ring_reserve_within(struct mr_ring *ring, size_t size, size_t capacity);
 /* Producer: shows the reserved record to the consumer. */
 void mr_ring_commit(struct mr_ring *ring);
 /* Consumer: the oldest record and its size, or NULL; stays until mr_ring_consume. */

@@ -70,10 +70,9 @@ static bool put_message(struct mr_broker_channel *ch, const struct mr_method *m,
 {
 	struct mr_broker_session *s = ch->session;
 	size_t before = mr_buffer_size(&s->out);
-	uint32_t frame_max = mr_message_frame_max(message, s->frame_max);
 	bool ok = mr_method_put(&s->out, ch->number, m, s->frame_max, NULL) == MR_OK &&
-	          mr_frame_put_content(&s->out, ch->number, mr_message_properties(message),
-			  mr_message_body(message), frame_max) == MR_OK;
+	          mr_frame_put_letter(&s->out, ch->number, mr_message_properties(message),
+			  mr_message_body(message), s->frame_max) == MR_OK;
 	if (!ok) s->out.end = s->out.start + before;
 	if (mr_buffer_size(&s->out) > MR_SESSION_HIGH) s->congested = true;
 	s->touch(s->owner);

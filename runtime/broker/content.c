@@ -157,8 +157,8 @@ static void give_back(struct mr_broker_channel *ch, const struct mr_message *m)
 		.key = mr_message_key(m)};
 	size_t before = mr_buffer_size(&s->out);
 	mr_broker_channel_put(ch, &back);
-	if (mr_frame_put_content(&s->out, ch->number, mr_message_properties(m), mr_message_body(m),
-		    mr_message_frame_max(m, s->frame_max)) == MR_OK)
+	if (mr_frame_put_letter(&s->out, ch->number, mr_message_properties(m), mr_message_body(m),
+		    s->frame_max) == MR_OK)
 		return;
 	s->out.end = s->out.start + before;
 	mr_broker_session_end(s);

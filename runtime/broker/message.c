@@ -75,12 +75,6 @@ struct mr_addresses mr_message_addresses(const struct mr_message *m)
 		headers};
 }
 
-uint32_t mr_message_frame_max(const struct mr_message *m, uint32_t frame_max)
-{
-	uint32_t needed = m->properties_size + 12 + MR_FRAME_OVERHEAD;
-	return needed > frame_max ? needed : frame_max;
-}
-
 size_t mr_message_drop(struct mr_message *m)
 {
 	if (!m || --m->refs) return 0;

@@ -39,8 +39,6 @@ static inline struct mr_message *mr_message_keep(struct mr_message *m)
 /* Drops a reference; returns the bytes freed, 0 while others hold it. Takes NULL. */
 size_t mr_message_drop(struct mr_message *m);
 size_t mr_message_weight(const struct mr_message *m);
-/* `frame_max`, or what the properties need: as RabbitMQ does, they go into one frame whatever was agreed. */
-uint32_t mr_message_frame_max(const struct mr_message *m, uint32_t frame_max);
 
 static inline mr_slice mr_message_exchange(const struct mr_message *m)
 {

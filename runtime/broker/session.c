@@ -56,8 +56,7 @@ struct mr_broker_session *mr_broker_session_open(struct mr_broker *b,
 	s->owner = options->owner;
 	/* Until the tune the smallest frame_max holds, and the eight bytes more that RabbitMQ allows. */
 	s->guard = (struct mr_guard){.frame_max = MR_FRAME_MIN_MAX + MR_FRAME_OVERHEAD,
-		.channel_max = UINT16_MAX,
-		.max_message_size = UINT64_MAX};
+		.channel_max = UINT16_MAX};
 	s->frame_max = FRAME_MAX;
 	s->sent = s->heard = b->now;
 	s->give_up = b->now + PATIENCE;

@@ -1,27 +1,45 @@
-/* dispatch: hands events to the host, in order, without ever waiting for it.
+/* dispatch: hands events to the host, without ever waiting for it.
  * SPDX-License-Identifier: MIT
- * I/O thread. When the ring is full, events queue here and the links stop reading until the host has
- * caught up; what queues meanwhile is bounded by what had been read. */
+ * I/O thread. Deliveries may fill a part of the ring; the rest is for what the host asked for. What finds
+ * no room is parked in the lane of its link, in order, and lanes have their turns: so a link whose host is
+ * slow to take its messages holds back no other. Confirms and returns go before what is parked. How much
+ * is parked is bounded by what the host asked for, and by each link's bound (link_io.c). */
 #ifndef MR_ENGINE_DISPATCH_H
 #define MR_ENGINE_DISPATCH_H
 
+#include "amqp/delivery.h"
 #include "base/buffer.h"
+#include "base/list.h"
 #include "bridge/bridge.h"
+
+struct mr_lane {                 /* zeroed is empty and valid */
+	struct mr_node node;     /* in dispatch->waiting while there are events */
+	struct mr_buffer parked; /* whole mr_events */
+	size_t unsettled;        /* deliveries among them that the broker still counts as ours */
+};
 
 struct mr_dispatch {
 	struct mr_bridge *bridge;
-	struct mr_buffer backlog; /* whole mr_events */
-	bool pushed;              /* since the host was last woken */
-	uint64_t dropped;         /* events that memory did not suffice for */
+	struct mr_lane common;  /* of what belongs to no link, and of what goes first */
+	struct mr_node waiting; /* lanes of links, in turn */
+	bool pushed;            /* since the host was last woken */
+	uint64_t dropped;       /* events that memory did not suffice for */
 };
 
+void mr_dispatch_init(struct mr_dispatch *d, struct mr_bridge *bridge);
+void mr_dispatch_fini(struct mr_dispatch *d);
 /* Takes what the event carries. */
 void mr_dispatch_push(struct mr_dispatch *d, const mr_event *event);
-/* Moves what it can from the backlog to the ring and wakes the host if there is news. */
+/* The same, of a link. */
+void mr_dispatch_push_from(struct mr_dispatch *d, struct mr_lane *lane, const mr_event *event);
+/* Moves what it can from the lanes to the ring and wakes the host if there is news. */
 void mr_dispatch_flush(struct mr_dispatch *d);
-bool mr_dispatch_is_full(const struct mr_dispatch *d);
-/* Something waits in the backlog, and the ring has room for it. False: the host will say when it has. */
+/* Something is parked, and the ring has room for it. False: the host will say when it has. */
 bool mr_dispatch_has_room(struct mr_dispatch *d);
-void mr_dispatch_fini(struct mr_dispatch *d);
+/* The channel of that epoch has ended (0: all of the link): the broker has taken back what is parked and
+ * was not acked, so that a host that is slow does not get it for nothing. */
+void mr_lane_forget(struct mr_lane *lane, struct mr_delivery_pool *pool, uint32_t epoch);
+/* The link goes: what is parked is told nevertheless. */
+void mr_lane_close(struct mr_dispatch *d, struct mr_lane *lane);
 
 #endif

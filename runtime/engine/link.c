@@ -241,7 +241,6 @@ static void opened(struct mr_link *link)
 	}
 	/* What the handshake needed is not kept for a thousand idle connections. */
 	mr_buffer_trim(mr_session_output(link->session), 0);
-	mr_session_deaf(link->session, link->engine->deaf, mr_engine_now(link->engine));
 	bool is_back = link->recovery.was_open;
 	mr_link_tell_state(link, MR_CONNECTION_OPEN, MR_OK, o);
 	if (mr_recovery_opened(&link->recovery))
@@ -349,10 +348,13 @@ static void on_patience(struct ev_loop *loop, ev_timer *timer, int revents)
 enum mr_status mr_link_new(struct mr_engine *engine, uint32_t number, struct mr_link_seed *seed)
 {
 	struct mr_link *link = mr_calloc(1, sizeof *link);
-	if (!link || mr_map_put(&engine->links, number, link) != MR_OK) {
+	struct mr_tally *tally = link ? mr_tally_new() : NULL;
+	if (!tally || mr_map_put(&engine->links, number, link) != MR_OK) {
+		mr_tally_release(tally);
 		mr_free(link);
 		return MR_NO_MEMORY;
 	}
+	link->tally = tally;
 	struct mr_config *c = seed->config;
 	link->engine = engine;
 	link->number = number;
@@ -370,7 +372,8 @@ enum mr_status mr_link_new(struct mr_engine *engine, uint32_t number, struct mr_
 	link->login.insist = c->insist;
 	link->options = (struct mr_session_options){&link->login, number, c->max_message_size,
 		c->blocked_timeout, engine->pool, &engine->stats, mr_link_emit, link,
-		&engine->clock, &engine->checkup.confirms, mr_link_odd, mr_link_late};
+		&engine->clock, &engine->checkup.confirms, mr_link_odd, mr_link_late, tally,
+		mr_link_log_too_large};
 	mr_list_init(&link->openers);
 	mr_list_init(&link->closers);
 	mr_recovery_init(&link->recovery, link);
@@ -487,6 +490,8 @@ void mr_link_free(struct mr_link *link)
 	drop_stream(link);
 	mr_dial_fini(&link->dial);
 	mr_recovery_fini(&link->recovery);
+	mr_lane_close(&link->engine->dispatch, &link->lane);
+	mr_tally_release(link->tally);
 	mr_config_fini(link->config);
 	mr_free(link->config);
 	mr_free(link->gauge);

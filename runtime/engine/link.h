@@ -29,6 +29,10 @@ struct mr_link {
 	struct mr_stream *stream;
 	struct mr_inlet inlet;
 	struct mr_node dirty;   /* in engine->dirty */
+	struct mr_node eager;   /* in engine->eager: its stream has read ahead of us */
+	struct mr_node paused;  /* in engine->paused: it does not read for now */
+	struct mr_lane lane;    /* events that the host has no room for */
+	struct mr_tally *tally; /* what the host holds of its messages, or will */
 	struct mr_node openers; /* struct waiter: who waits for the open */
 	struct mr_node closers;
 	ev_io io;
@@ -58,8 +62,10 @@ void mr_link_free(struct mr_link *link);
 void mr_link_command(struct mr_link *link, const struct mr_command *command, const char *bytes);
 /* Writes what there is to write. */
 void mr_link_flush(struct mr_link *link);
-/* Stops or resumes reading, for a host that is behind. */
-void mr_link_deaf(struct mr_link *link, bool deaf);
+/* Has the host caught up, or does anything wait for an answer? Then it reads on. */
+void mr_link_judge(struct mr_link *link);
+/* A turn of reading. */
+void mr_link_read(struct mr_link *link);
 
 /* For recovery: the time for the next try has come; all that could be brought back is back (`report`
  * is taken). */
@@ -92,6 +98,7 @@ void mr_link_tell_closed(struct mr_link *link, uint16_t channel, uint64_t token,
 void mr_link_wait_for(struct mr_link *link, struct mr_node *list, uint64_t token);
 void mr_link_answer(struct mr_link *link, struct mr_node *list, const mr_error *error);
 void mr_link_log_loss(struct mr_link *link, const char *msg, const mr_error *error);
+void mr_link_log_too_large(void *owner, const struct mr_too_large *what);
 void mr_link_log_connecting(struct mr_link *link);
 void mr_link_late(void *owner, uint16_t channel, uint64_t token,
 	enum mr_status status);                                        /* mr_late */

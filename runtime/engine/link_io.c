@@ -3,20 +3,37 @@
  * I/O thread. */
 #include "engine/link.h"
 
-#define READS_PER_TURN 4           /* then the other links have their turn */
 #define LAST_WORDS_MAX (64u << 20) /* bytes that are read of a peer that takes none any more */
+/* A turn of reading; then the other links have theirs. */
+#define TURN_READS 64
+#define TURN_BYTES (4 * MR_READ_CHUNK)
+/* What the host may hold, or have parked, of one connection's messages before it pauses. Loose are those
+ * that no prefetch bounds. What a prefetch lets come is the program's word, and has only the last bound. */
+#define LOOSE_MAX 65536              /* messages */
+#define LOOSE_BYTES_MAX (64ul << 20) /* of their bodies */
+#define BYTES_MAX (1ul << 30)        /* of all bodies */
 
-/* Only what an open connection delivers must wait for a host that is behind; handshakes and farewells
- * have deadlines. */
-static bool is_deaf(const struct mr_link *link)
+static bool is_paused(const struct mr_link *link) { return link->paused.next != NULL; }
+
+static bool is_over(const struct mr_link *link)
 {
-	return link->engine->deaf && link->state == MR_LINK_OPEN;
+	const struct mr_tally *t = link->tally;
+	size_t slack = is_paused(link) ? 2 : 1; /* half as much must be left before it reads on */
+	return t->loose > LOOSE_MAX / slack || t->loose_bytes > LOOSE_BYTES_MAX / slack ||
+	       t->bytes > BYTES_MAX / slack;
+}
+
+/* Handshakes and farewells have deadlines, and so has what was asked for: it must be heard. */
+static bool may_pause(const struct mr_link *link)
+{
+	return link->state == MR_LINK_OPEN && link->session && !link->engine->stopping &&
+	       !mr_session_is_asking(link->session);
 }
 
 static void watch(struct mr_link *link)
 {
 	int events = EV_READ;
-	if (is_deaf(link)) events = 0;
+	if (is_paused(link)) events = 0;
 	bool unsent = mr_buffer_size(mr_session_output(link->session)) != 0;
 	if (unsent || link->stream->want & MR_WANT_WRITE) events |= EV_WRITE;
 	/* TLS shakes hands anew: a socket that takes bytes helps nobody, what the peer says does. */
@@ -27,31 +44,59 @@ static void watch(struct mr_link *link)
 	if (events) ev_io_start(link->engine->loop, &link->io);
 }
 
+/* What the stream has read ahead makes no descriptor readable: the loop comes back to it by itself. */
+static void plan_turn(struct mr_link *link)
+{
+	bool has_more =
+		link->stream && !is_paused(link) && link->stream->class->pending(link->stream);
+	if (!has_more)
+		mr_list_remove(&link->eager);
+	else if (!link->eager.next)
+		mr_list_append(&link->engine->eager, &link->eager);
+}
+
 static size_t feed(void *owner, const uint8_t *data, size_t size, size_t *want)
 {
 	struct mr_link *link = owner;
 	return mr_session_feed(link->session, data, size, mr_engine_tick(link->engine), want);
 }
 
-static void read_some(struct mr_link *link)
+void mr_link_judge(struct mr_link *link)
+{
+	bool was_paused = is_paused(link), is_to = is_over(link) && may_pause(link);
+	if (is_to == was_paused || !link->stream || !link->session) return;
+	if (is_to)
+		mr_list_append(&link->engine->paused, &link->paused);
+	else
+		mr_list_remove(&link->paused);
+	mr_session_deaf(link->session, is_to, mr_engine_now(link->engine));
+	watch(link);
+	plan_turn(link);
+}
+
+void mr_link_read(struct mr_link *link)
 {
 	mr_error error = {0};
 	struct mr_engine *e = link->engine;
-	for (int i = 0; link->stream; i++) {
-		if (is_deaf(link)) break;
+	size_t bytes = 0;
+	for (int i = 0; link->stream && i < TURN_READS && bytes < TURN_BYTES; i++) {
+		mr_link_judge(link);
+		if (is_paused(link)) break;
 		ssize_t n =
 			mr_inlet_read(&link->inlet, link->stream, &e->scratch, feed, link, &error);
 		if (n < 0) {
 			mr_link_broken(link, &error);
 			return;
 		}
+		bytes += (size_t)n;
 		e->stats.reads += n > 0;
 		e->stats.bytes_in += (uint64_t)n;
 		if (link->session) mr_link_session_moved(link);
 		if (!link->stream || n == 0) break;
 		bool more = link->stream->class->pending(link->stream);
-		if (!more && ((size_t)n < e->scratch.capacity / 2 || i >= READS_PER_TURN)) break;
+		if (!more && (size_t)n < e->scratch.capacity / 2) break;
 	}
+	plan_turn(link);
 	mr_link_touch(link);
 }
 
@@ -60,7 +105,7 @@ static void on_io(struct ev_loop *loop, ev_io *io, int revents)
 	struct mr_link *link = io->data;
 	(void)loop;
 	/* TLS may have to read in order to write, and the reverse: either wakes both. */
-	if (revents & EV_READ || link->stream->want & MR_WANT_WRITE) read_some(link);
+	if (revents & EV_READ || link->stream->want & MR_WANT_WRITE) mr_link_read(link);
 	if (link->stream) mr_link_touch(link);
 }
 
@@ -137,6 +182,7 @@ void mr_link_flush(struct mr_link *link)
 	mr_link_gone(link, left);
 	mr_link_session_moved(link);
 	if (!link->stream || !link->session) return;
+	mr_link_judge(link);
 	watch(link);
 	mr_link_rearm(link);
 }
@@ -144,16 +190,6 @@ void mr_link_flush(struct mr_link *link)
 void mr_link_touch(struct mr_link *link)
 {
 	if (!link->dirty.next) mr_list_append(&link->engine->dirty, &link->dirty);
-}
-
-void mr_link_deaf(struct mr_link *link, bool deaf)
-{
-	if (!link->stream || !link->session) return;
-	mr_session_deaf(link->session, deaf, mr_engine_now(link->engine));
-	watch(link);
-	/* What the stream had read ahead makes no descriptor readable. */
-	if (!deaf && link->stream->class->pending(link->stream))
-		ev_feed_event(link->engine->loop, &link->io, EV_READ);
 }
 
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -170,7 +206,7 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 	link->pumps_seen = e->pumps;
 	if (mr_session_tick(link->session, mr_engine_now(e), may_beat)) {
 		/* We may be late rather than the peer: read what is there, then ask again. */
-		read_some(link);
+		mr_link_read(link);
 		if (link->session && link->stream)
 			mr_session_tick(link->session, mr_engine_now(e), may_beat);
 	}
@@ -205,4 +241,6 @@ void mr_link_io_stop(struct mr_link *link)
 	link->timer_at = MR_NEVER;
 	mr_inlet_fini(&link->inlet);
 	mr_list_remove(&link->dirty);
+	mr_list_remove(&link->eager);
+	mr_list_remove(&link->paused);
 }

@@ -78,7 +78,14 @@ static void tell(struct mr_link *link, mr_event *ev)
 {
 	if (mr_recovery_takes(&link->recovery, ev)) return;
 	note_event(link, ev);
-	mr_dispatch_push(&link->engine->dispatch, ev);
+	mr_dispatch_push_from(&link->engine->dispatch, &link->lane, ev);
+}
+
+/* A channel has ended, with its connection or alone. */
+static void forget_parked(struct mr_link *link, const mr_event *ev)
+{
+	bool is_whole = mr_session_state(link->session) == MR_SESSION_CLOSED;
+	mr_lane_forget(&link->lane, link->engine->pool, is_whole ? 0 : ev->epoch);
 }
 
 void mr_link_emit(void *owner, const mr_event *event)
@@ -87,11 +94,12 @@ void mr_link_emit(void *owner, const mr_event *event)
 	struct closed_channel closed;
 	if (event->type == MR_EV_DELIVERY || event->type == MR_EV_CONFIRM) { /* most, by far */
 		if (event->type == MR_EV_DELIVERY) link->engine->delivered_at = link->engine->clock;
-		mr_dispatch_push(&link->engine->dispatch, event);
+		mr_dispatch_push_from(&link->engine->dispatch, &link->lane, event);
 		return;
 	}
 	mr_event ev = *event;
 	bool is_closed = ev.type == MR_EV_CHANNEL && note_closed(link, &ev, &closed);
+	if (ev.type == MR_EV_CHANNEL && ev.status != MR_OK) forget_parked(link, &ev);
 	tell(link, &ev);
 	if (is_closed) log_closed(link, &closed); /* the host hears of it first */
 }
@@ -176,6 +184,25 @@ void mr_link_odd(void *owner, uint16_t channel, const mr_error *what)
 	snprintf(count, sizeof count, "%" PRIu64, n);
 	mr_log(&link->engine->log, MR_LOG_WARN, "the broker broke the protocol", "connection",
 		link->config->name, "#channel", number, "text", what->text, "#count", count, NULL);
+}
+
+void mr_link_log_too_large(void *owner, const struct mr_too_large *what)
+{
+	const struct mr_link *link = owner;
+	char names[4][256], size[24], limit[24];
+	const mr_slice slices[] = {what->queue, what->consumer_tag, what->exchange,
+		what->routing_key};
+	for (size_t i = 0; i < 4; i++)
+		snprintf(names[i], sizeof names[i], "%.*s", (int)slices[i].size,
+			slices[i].size ? slices[i].data : "");
+	snprintf(size, sizeof size, "%" PRIu64, what->size);
+	snprintf(limit, sizeof limit, "%" PRIu64, what->limit);
+	mr_log(&link->engine->log, MR_LOG_ERROR, "message over max_message_size", "connection",
+		link->config->name, "queue", names[0], "tag", names[1], "exchange", names[2],
+		"routing_key", names[3], "#size", size, "#limit", limit, "fate", what->fate, "hint",
+		"raise max_message_size; what was rejected is in the queue's dead letters, if it has a "
+		"dead letter exchange",
+		NULL);
 }
 
 void mr_link_log_connecting(struct mr_link *link)

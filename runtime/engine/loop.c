@@ -13,8 +13,6 @@
 #include "engine/link.h"
 
 #define LINGER 0.005            /* s: how late a command of a busy host is seen at most */
-#define IN_FLIGHT_MAX 65536     /* deliveries at the host before the links stop reading */
-#define HEAP_MAX (64ul << 20)   /* bytes of their bodies, likewise */
 #define COMMANDS_PER_TURN 16384 /* then sockets and deadlines have their turn */
 #define COMMANDS_PER_TICK 256   /* publishes that count as of the same moment */
 
@@ -32,21 +30,24 @@ mr_msec mr_engine_tick(struct mr_engine *engine)
 
 /* ---- back-pressure from the host ---- */
 
-static bool host_is_behind(const struct mr_engine *e)
+/* Links that may read on: the host has given enough back, or has asked for something. */
+static void judge_paused(struct mr_engine *e)
 {
-	size_t bytes, out = mr_delivery_pool_out(e->pool, &bytes);
-	size_t slack = e->deaf ? 2 : 1; /* half as much must be left before reading goes on */
-	return mr_dispatch_is_full(&e->dispatch) || out > IN_FLIGHT_MAX / slack ||
-	       bytes > HEAP_MAX / slack;
+	struct mr_node *next;
+	for (struct mr_node *n = e->paused.next; n != &e->paused; n = next) {
+		next = n->next;
+		mr_link_judge(mr_container(n, struct mr_link, paused));
+	}
 }
 
-static void set_deaf(struct mr_engine *e, bool deaf)
+/* A turn for each link whose stream holds what no descriptor tells of. */
+static void read_eager(struct mr_engine *e)
 {
-	struct mr_link *link;
-	size_t at = 0;
-	if (e->deaf == deaf) return;
-	e->deaf = deaf;
-	while ((link = mr_map_next(&e->links, &at, NULL))) mr_link_deaf(link, deaf);
+	struct mr_node turn, *node;
+	mr_list_init(&turn);
+	while ((node = mr_list_shift(&e->eager))) mr_list_append(&turn, node);
+	while ((node = mr_list_shift(&turn)))
+		mr_link_read(mr_container(node, struct mr_link, eager));
 }
 
 /* ---- commands ---- */
@@ -109,7 +110,6 @@ static void begin_stop(struct mr_engine *e, mr_msec deadline)
 	struct mr_link *link;
 	size_t at = 0;
 	e->stopping = true;
-	set_deaf(e, false);
 	mr_timer_arm(&e->stop_timer, deadline);
 	while ((link = mr_map_next(&e->links, &at, NULL))) mr_link_close(link, 0, deadline);
 }
@@ -229,10 +229,11 @@ static void *run(void *arg)
 	mr_plain_begin();
 	while (!e->stopped) {
 		bool busy = drain_commands(e);
+		judge_paused(e);
+		read_eager(e);
 		flush_links(e);
 		mr_dispatch_flush(&e->dispatch);
-		set_deaf(e, !e->stopping && host_is_behind(e));
-		busy |= !mr_list_is_empty(&e->dirty);
+		busy |= !mr_list_is_empty(&e->dirty) || !mr_list_is_empty(&e->eager);
 		e->stats.log_dropped = mr_logger_dropped(e->bridge->logger);
 		mr_stats stats = e->stats;
 		stats.in_flight = mr_delivery_pool_out(e->pool, NULL);
@@ -407,8 +408,10 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 	e->log = (struct mr_log){.sink = mr_logger_io_sink,
 		.owner = bridge->logger,
 		.level = MR_LOG_WARN};
-	e->dispatch.bridge = bridge;
+	mr_dispatch_init(&e->dispatch, bridge);
 	mr_list_init(&e->dirty);
+	mr_list_init(&e->eager);
+	mr_list_init(&e->paused);
 	mr_tls_store_init(&e->tls);
 	mr_list_init(&e->shake_line);
 	mr_list_init(&e->barren);

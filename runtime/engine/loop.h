@@ -41,6 +41,8 @@ struct mr_engine {
 	struct mr_delivery_pool *pool;
 	struct mr_map links;      /* by connection number */
 	struct mr_node dirty;     /* links with something to write */
+	struct mr_node eager;     /* links whose streams have read ahead */
+	struct mr_node paused;    /* links that do not read until the host has caught up */
 	struct mr_node barren;    /* seeds of links that memory did not suffice for */
 	struct mr_buffer scratch; /* where reads land; always empty */
 	mr_server *server;        /* of memory:// without a name */
@@ -56,7 +58,6 @@ struct mr_engine {
 	struct mr_timer resolver_timer;
 	struct mr_timer stop_timer;
 	struct mr_crowd crowd; /* who was lost just now, with others */
-	bool deaf;             /* the host is behind: no link reads */
 	uint64_t pumps;        /* how often the host polled, for loop-mode heartbeats */
 	uint32_t epochs;       /* given to channels that came back */
 	uint64_t clock_token;  /* who waits for the moved clock's deadlines */

@@ -35,7 +35,7 @@ mr_msec mr_recovery_now(const struct mr_recovery *r) { return mr_engine_now(r->l
 void mr_recovery_push(struct mr_recovery *r, const mr_event *event)
 {
 	mr_checkup_saw(&r->link->engine->checkup, event);
-	mr_dispatch_push(&r->link->engine->dispatch, event);
+	mr_dispatch_push_from(&r->link->engine->dispatch, &r->link->lane, event);
 }
 
 /* Retries so far; those before it was open for a while are forgotten. */

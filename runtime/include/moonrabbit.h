@@ -406,6 +406,8 @@ typedef struct mr_stats {
 	uint64_t heartbeats_out, acks_out;
 	uint64_t log_dropped; /* log lines that standard error did not take */
 	uint64_t violations;  /* of the protocol, by brokers: ignored, or a channel closed for it */
+	uint64_t
+		oversized; /* messages over max_message_size: rejected, or dropped where there are no acks */
 } mr_stats;
 MR_API void mr_runtime_stats(const mr_runtime *rt, mr_stats *out);
 

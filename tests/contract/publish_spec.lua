@@ -274,21 +274,6 @@ describe("a body", function()
       assert.is_true(ch:publish("", q, ("x"):rep(1000)))
       assert.equal(1000, #take(ch, q).body)
    end)
-
-   it("that comes in over max_message_size ends the connection, not the program (S2)", function()
-      local ch, q = confirming()
-      assert(ch:publish("", q, ("x"):rep(2000)))
-      local name = broker.name "big"
-      assert(ch:queue_declare { queue = name })
-      assert(ch:publish("", name, ("x"):rep(2000)))
-      broker.quietly(function()
-         local small = broker.connect { max_message_size = 1000 }
-         local msg, err = assert(small:channel()):get(name)
-         assert.is_nil(msg)
-         assert.equal("content_too_large", err.kind)
-      end)
-      assert(ch:queue_delete { queue = name })
-   end)
 end)
 
 describe("headers", function()

@@ -52,7 +52,7 @@ static enum mr_status take_frame(struct outcome *o, const struct mr_guard *guard
 	if (frame.size) memcpy(copy, found->payload, frame.size);
 	frame.payload = copy;
 	mr_error error = {0};
-	enum mr_status st = mr_guard_frame(guard, &frame, &error);
+	enum mr_status st = mr_guard_frame(&frame, &error);
 	if (st != MR_OK) CHECK(error.kind == (int)st && error.code && error.text[0]);
 	if (st == MR_OK && frame.type == MR_FRAME_METHOD) st = take_method(o, codec, &frame);
 	if (st == MR_OK && frame.type == MR_FRAME_HEADER) {
@@ -69,9 +69,7 @@ static enum mr_status take_frame(struct outcome *o, const struct mr_guard *guard
 /* Reads as session.c does: what is not a whole frame stays until more has come. */
 static struct outcome run(const uint8_t *data, size_t size, uint8_t cut, struct mr_codec *codec)
 {
-	const struct mr_guard guard = {.frame_max = 4096,
-		.channel_max = 16,
-		.max_message_size = 1 << 20};
+	const struct mr_guard guard = {.frame_max = 4096, .channel_max = 16};
 	struct outcome o = {.end = MR_OK};
 	struct mr_frame frame;
 	size_t have = 0, used, want;

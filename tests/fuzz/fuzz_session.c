@@ -306,9 +306,7 @@ static void settle(struct run *r, uint16_t channel)
 /* The socket takes all; what we said must be whole frames. */
 static void drain(struct run *r)
 {
-	const struct mr_guard guard = {.frame_max = FRAME_MAX,
-		.channel_max = 3,
-		.max_message_size = 1 << 20};
+	const struct mr_guard guard = {.frame_max = FRAME_MAX, .channel_max = 3};
 	struct mr_buffer *out = mr_session_output(r->session);
 	struct mr_frame frame;
 	size_t used, want;

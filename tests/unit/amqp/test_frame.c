@@ -10,9 +10,7 @@
 #include "amqp/frame.h"
 #include "base/alloc.h"
 
-static const struct mr_guard limits = {.frame_max = 4096,
-	.channel_max = 16,
-	.max_message_size = 1 << 20};
+static const struct mr_guard limits = {.frame_max = 4096, .channel_max = 16};
 
 static enum mr_status next(const void *data, size_t size, struct mr_frame *out, size_t *used,
 	mr_error *error)
@@ -162,9 +160,7 @@ static void test_an_empty_body_has_no_body_frame(void **state)
 
 static void assert_body_comes_back(const char *body, size_t size, uint32_t frame_max)
 {
-	struct mr_guard guard = {.frame_max = frame_max,
-		.channel_max = 16,
-		.max_message_size = 1 << 20};
+	struct mr_guard guard = {.frame_max = frame_max, .channel_max = 16};
 	struct mr_buffer out = {0};
 	struct mr_frame frame;
 	size_t used, want, at = 0, frames = 0;

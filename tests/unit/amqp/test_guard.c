@@ -11,9 +11,7 @@
 #include "amqp/method.h"
 #include "base/value.h"
 
-static const struct mr_guard limits = {.frame_max = 4096,
-	.channel_max = 16,
-	.max_message_size = 1000};
+static const struct mr_guard limits = {.frame_max = 4096, .channel_max = 16};
 
 static enum mr_status head(uint8_t type, uint16_t channel, uint32_t size, mr_error *error)
 {
@@ -80,7 +78,7 @@ static void test_a_heartbeat_is_empty_and_on_channel_0(void **state)
 static enum mr_status whole(uint8_t type, const void *payload, uint32_t size, mr_error *error)
 {
 	struct mr_frame frame = {.type = type, .channel = 1, .size = size, .payload = payload};
-	return mr_guard_frame(&limits, &frame, error);
+	return mr_guard_frame(&frame, error);
 }
 
 static enum mr_status method(uint32_t id)
@@ -162,7 +160,7 @@ static enum mr_status content_header(uint16_t class_id, uint64_t body, uint32_t 
 	return whole(MR_FRAME_HEADER, payload, size, error);
 }
 
-static void test_a_content_header_is_judged_by_size_class_and_body(void **state)
+static void test_a_content_header_is_judged_by_size_and_class(void **state)
 {
 	mr_error error = {0};
 	(void)state;
@@ -170,9 +168,29 @@ static void test_a_content_header_is_judged_by_size_class_and_body(void **state)
 	assert_int_equal(content_header(60, 0, 13, &error), MR_FRAME_ERROR);
 	assert_int_equal(error.code, 501);
 	assert_int_equal(content_header(10, 0, 14, &error), MR_FRAME_ERROR);
-	assert_int_equal(content_header(60, 1001, 14, &error), MR_CONTENT_TOO_LARGE);
-	assert_int_equal(error.code, 311);
-	assert_int_equal(content_header(60, UINT64_MAX, 14, &error), MR_CONTENT_TOO_LARGE);
+	assert_int_equal(content_header(60, UINT64_MAX, 14, NULL),
+		MR_OK); /* content.c knows what to do */
+}
+
+/* FIELD-W10 */
+static void test_a_content_header_has_a_bound_of_its_own(void **state)
+{
+	const struct mr_guard wide = {.frame_max = 4096,
+		.channel_max = 16,
+		.header_max = MR_HEADER_FRAME_MAX};
+	uint8_t head[MR_FRAME_HEAD] = {MR_FRAME_HEADER, 0, 1};
+	(void)state;
+	mr_put32(head + 3, MR_HEADER_FRAME_MAX - 8);
+	assert_int_equal(mr_guard_head(&wide, head, NULL), MR_OK);
+	assert_int_equal(mr_guard_head(&limits, head, NULL), MR_FRAME_ERROR);
+	mr_put32(head + 3, MR_HEADER_FRAME_MAX - 7);
+	assert_int_equal(mr_guard_head(&wide, head, NULL), MR_FRAME_ERROR);
+	mr_put32(head + 3, 4096 - 7);
+	assert_int_equal(mr_guard_head(&wide, head, NULL), MR_OK);
+	head[0] = MR_FRAME_BODY;
+	assert_int_equal(mr_guard_head(&wide, head, NULL), MR_FRAME_ERROR);
+	head[0] = MR_FRAME_METHOD;
+	assert_int_equal(mr_guard_head(&wide, head, NULL), MR_FRAME_ERROR);
 }
 
 /* ---- tables ---- */
@@ -348,7 +366,8 @@ int main(void)
 		cmocka_unit_test(test_of_all_numbers_only_the_methods_of_a_server_pass),
 		cmocka_unit_test(test_an_unknown_method_is_a_503),
 		cmocka_unit_test(test_a_start_whose_table_is_unsound_is_refused),
-		cmocka_unit_test(test_a_content_header_is_judged_by_size_class_and_body),
+		cmocka_unit_test(test_a_content_header_is_judged_by_size_and_class),
+		cmocka_unit_test(test_a_content_header_has_a_bound_of_its_own),
 		cmocka_unit_test(test_an_empty_table_takes_four_bytes),
 		cmocka_unit_test(test_every_type_passes_at_its_own_size_and_at_no_other),
 		cmocka_unit_test(test_an_unknown_type_is_refused),

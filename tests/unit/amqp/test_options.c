@@ -39,7 +39,7 @@ static void test_the_defaults_are_those_of_the_documents(void **state)
 	assert_int_equal(c.blocked_timeout, 0);
 	assert_int_equal(c.channel_max, 2047);
 	assert_int_equal(c.frame_max, 131072);
-	assert_int_equal(c.max_message_size, 16 << 20);
+	assert_int_equal(c.max_message_size, 128 << 20);
 	assert_false(c.tls);
 	assert_true(c.tls_verify);
 	mr_config_fini(&c);

@@ -430,21 +430,161 @@ static void test_a_broken_stream_is_answered_with_its_code(void **state)
 	}
 }
 
-/* FAULTS S2. */
-static void test_a_message_over_the_limit_is_refused_by_its_header(void **state)
+/* What the session said last of a large message. */
+static struct mr_too_large seen_large;
+static int large_count;
+static void on_too_large(void *owner, const struct mr_too_large *what)
+{
+	(void)owner;
+	seen_large = *what;
+	large_count++;
+}
+
+/* A body of 1 MiB and a byte, in frames of the server's. */
+static void say_large_body(struct bench *b)
+{
+	static char body[(1 << 20) + 1];
+	mr_frame_put_content(&b->server, 1, mr_slice_of("\0\0", 2), mr_slice_of(body, sizeof body),
+		FRAME_MAX);
+}
+
+static void consume_on_channel_1(struct bench *b, int flags)
+{
+	mr_request r = {.operation = MR_BASIC_CONSUME,
+		.number = 7,
+		.name = mr_slice_str("q"),
+		.extra = mr_slice_str("tag"),
+		.flags = (uint32_t)flags};
+	mr_session_request(b->s, 1, 5, 1, &r, 10000);
+	if (!(flags & MR_NO_ACK)) say(b, 1, (struct mr_method){.id = MR_M_BASIC_QOS_OK});
+	say(b, 1, (struct mr_method){.id = MR_M_BASIC_CONSUME_OK, .name = mr_slice_str("tag")});
+	feed(b, 3);
+	mr_buffer_consume(mr_session_output(b->s), SIZE_MAX);
+	b->count = 0;
+}
+
+/* FIELD-W15, FAULTS S2: only that delivery suffers, within bounded memory. */
+static void test_a_message_over_the_limit_is_rejected_and_the_next_one_comes(void **state)
+{
+	(void)state;
+	for (int no_ack = 0; no_ack < 2; no_ack++) {
+		struct bench b;
+		size_t held = 0;
+		ready(&b);
+		b.options.too_large = on_too_large;
+		large_count = 0;
+		consume_on_channel_1(&b, no_ack ? MR_NO_ACK : 0);
+		say(&b, 1,
+			(struct mr_method){.id = MR_M_BASIC_DELIVER,
+				.other = mr_slice_str("tag"),
+				.tag = 1,
+				.key = mr_slice_str("k")});
+		say_large_body(&b);
+		deliver(&b, 2, "small");
+		while (mr_buffer_size(&b.server)) {
+			size_t bytes, want;
+			size_t size = mr_buffer_size(&b.server);
+			size_t piece =
+				size < FRAME_MAX + 8 ? size : FRAME_MAX + 8; /* a whole frame */
+			mr_buffer_consume(&b.server,
+				mr_session_feed(b.s, mr_buffer_data(&b.server), piece, 4, &want));
+			mr_delivery_pool_out(b.options.pool, &bytes);
+			if (bytes > held) held = bytes;
+		}
+		assert_true(held < 1024);
+		assert_int_equal(mr_session_state(b.s), MR_SESSION_OPEN);
+		assert_int_equal(large_count, 1);
+		assert_int_equal(seen_large.size, (1 << 20) + 1);
+		assert_int_equal(seen_large.limit, 1 << 20);
+		assert_string_equal(seen_large.fate, no_ack ? "dropped" : "rejected");
+		assert_int_equal(b.stats.oversized, 1);
+		assert_int_equal(said(&b, 0), no_ack ? 0 : MR_M_BASIC_REJECT);
+		assert_int_equal(b.count, 1); /* the small one */
+		assert_int_equal(b.types[0], MR_EV_DELIVERY);
+		end(&b);
+	}
+}
+
+/* FIELD-W15 */
+static void test_a_got_message_over_the_limit_is_told_and_rejected(void **state)
 {
 	struct bench b;
-	uint8_t header[14] = {0, 60};
 	(void)state;
 	ready(&b);
-	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_DELIVER, .tag = 1});
-	mr_put64(header + 4, (1 << 20) + 1);
-	mr_buffer_append(&b.server, "\x02\0\1\0\0\0\x0e", 7);
-	mr_buffer_append(&b.server, header, sizeof header);
-	mr_buffer_append(&b.server, "\xce", 1);
+	ask(&b, 6, MR_BASIC_GET, 0);
+	mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_GET_OK, .tag = 1, .key = mr_slice_str("k")});
+	say_large_body(&b);
 	feed(&b, 3);
-	assert_int_equal(said(&b, 0), MR_M_CHANNEL_CLOSE);
+	event_is(&b, 0, MR_EV_DONE, MR_CONTENT_TOO_LARGE, 6);
+	assert_int_equal(said(&b, 0), MR_M_BASIC_REJECT);
+	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_RETURN, .code = 312});
+	say_large_body(&b);
+	feed(&b, 4);
 	assert_int_equal(mr_session_state(b.s), MR_SESSION_OPEN);
+	assert_int_equal(b.stats.oversized, 2);
+	assert_int_equal(b.count, 1);
+	end(&b);
+}
+
+/* FIELD-R1: a prefetch of ours where the program asked for none, and never where it did. */
+static void test_a_first_consume_with_acks_brings_a_prefetch(void **state)
+{
+	struct bench b;
+	(void)state;
+	ready(&b);
+	ask(&b, 5, MR_BASIC_CONSUME, 7);
+	ask(&b, 6, MR_BASIC_CONSUME, 8);
+	assert_int_equal(said(&b, 0), MR_M_BASIC_QOS);
+	assert_int_equal(said(&b, 1), MR_M_BASIC_CONSUME);
+	assert_int_equal(said(&b, 2), MR_M_BASIC_CONSUME);
+	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_QOS_OK});
+	feed(&b, 3);
+	assert_int_equal(b.count, 0); /* nobody asked for it */
+	ask(&b, 9, MR_BASIC_QOS, 3);
+	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_CONSUME_OK, .name = mr_slice_str("a")});
+	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_CONSUME_OK, .name = mr_slice_str("b")});
+	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_QOS_OK});
+	feed(&b, 4);
+	event_is(&b, 2, MR_EV_DONE, MR_OK, 9);
+	end(&b);
+
+	ready(&b);
+	ask(&b, 5, MR_BASIC_QOS, 0); /* no limit, as asked */
+	ask(&b, 6, MR_BASIC_CONSUME, 7);
+	assert_int_equal(said(&b, 1), MR_M_BASIC_CONSUME);
+	end(&b);
+	ready(&b);
+	consume_on_channel_1(&b, MR_NO_ACK);
+	ask(&b, 6, MR_BASIC_CONSUME, 8);
+	assert_int_equal(said(&b, 0), MR_M_BASIC_QOS); /* the first with acks */
+	end(&b);
+}
+
+/* FIELD-R1: what a link that would pause must still read for. */
+static void test_a_session_knows_what_it_waits_for(void **state)
+{
+	struct bench b;
+	struct mr_publish p = {.epoch = 1, .number = 1, .deadline = 9000};
+	(void)state;
+	ready(&b);
+	assert_false(mr_session_is_asking(b.s));
+	ask(&b, 5, MR_CONFIRM_SELECT, 0);
+	assert_true(mr_session_is_asking(b.s));
+	say(&b, 1, (struct mr_method){.id = MR_M_CONFIRM_SELECT_OK});
+	feed(&b, 3);
+	assert_false(mr_session_is_asking(b.s));
+	mr_session_publish(b.s, 1, &p);
+	assert_true(mr_session_is_asking(b.s));
+	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_ACK, .tag = 1});
+	feed(&b, 4);
+	assert_false(mr_session_is_asking(b.s));
+	p.number = 2;
+	mr_session_publish(b.s, 1, &p);
+	mr_session_tick(b.s, 9000, true); /* it has timed out */
+	assert_false(mr_session_is_asking(b.s));
+	mr_session_channel_close(b.s, 1, 8, 1, 20000);
+	assert_true(mr_session_is_asking(b.s));
 	end(&b);
 }
 
@@ -486,7 +626,10 @@ int main(void)
 		cmocka_unit_test(test_a_close_of_ours_is_over_with_close_ok),
 		cmocka_unit_test(test_both_sides_may_close_a_connection_at_once),
 		cmocka_unit_test(test_a_broken_stream_is_answered_with_its_code),
-		cmocka_unit_test(test_a_message_over_the_limit_is_refused_by_its_header),
+		cmocka_unit_test(test_a_message_over_the_limit_is_rejected_and_the_next_one_comes),
+		cmocka_unit_test(test_a_got_message_over_the_limit_is_told_and_rejected),
+		cmocka_unit_test(test_a_first_consume_with_acks_brings_a_prefetch),
+		cmocka_unit_test(test_a_session_knows_what_it_waits_for),
 		cmocka_unit_test(test_without_a_limit_of_frames_no_frame_may_claim_gigabytes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
