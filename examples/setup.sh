@@ -13,7 +13,7 @@
 
 packages_build="cmake gcc libc6-dev make pkgconf luajit libluajit-5.1-dev librabbitmq-dev libev-dev
 	libssl-dev libc-ares-dev libmicrohttpd-dev lua-argparse lua-cjson"
-packages_tests="$packages_build debootstrap rabbitmq-server openssl ninja-build libcmocka-dev lua-busted lua-check clang-14
+packages_tests="$packages_build debootstrap locales rabbitmq-server openssl ninja-build libcmocka-dev lua-busted lua-check clang-14
 	clang-format-14 libclang-rt-14-dev pmccabe amqp-tools python3-pika
 	golang-go golang-github-rabbitmq-amqp091-go-dev iproute2 procps python3"
 
