@@ -23,14 +23,23 @@ local box = ffi.new "mr_properties"
 local size = 4096
 local buffer = ffi.new("char[?]", size)
 
+local function put(field, text, flag)
+   field.data, field.size = text, #text
+   box.flags = box.flags + flag
+end
+
+-- One by one, not by a loop: a loop would end the compiler's trace of each publish.
 local function set_strings(props)
-   for name, flag in each(STRINGS) do
-      local text = props[name]
-      if text then
-         box[name].data, box[name].size = text, #text
-         box.flags = box.flags + flag
-      end
-   end
+   if props.content_type then put(box.content_type, props.content_type, C.MR_HAS_CONTENT_TYPE) end
+   if props.content_encoding then put(box.content_encoding, props.content_encoding, C.MR_HAS_CONTENT_ENCODING) end
+   if props.correlation_id then put(box.correlation_id, props.correlation_id, C.MR_HAS_CORRELATION_ID) end
+   if props.reply_to then put(box.reply_to, props.reply_to, C.MR_HAS_REPLY_TO) end
+   if props.expiration then put(box.expiration, props.expiration, C.MR_HAS_EXPIRATION) end
+   if props.message_id then put(box.message_id, props.message_id, C.MR_HAS_MESSAGE_ID) end
+   if props.type then put(box.type, props.type, C.MR_HAS_TYPE) end
+   if props.user_id then put(box.user_id, props.user_id, C.MR_HAS_USER_ID) end
+   if props.app_id then put(box.app_id, props.app_id, C.MR_HAS_APP_ID) end
+   if props.cluster_id then put(box.cluster_id, props.cluster_id, C.MR_HAS_CLUSTER_ID) end
 end
 
 local function seconds_of(v)
@@ -94,6 +103,12 @@ end
 --- Is it the name of a property that is a string?
 function properties.is_string(name) return STRINGS[name] ~= nil end
 
+-- In a function of its own: one that makes a closure, even on a path that is not taken, costs the compiler's trace of
+-- each publish (2.5 against 0.95 million messages a second).
+local function encode_into_more()
+   return fit(function(into, room) return C.mr_properties_encode(box, into, room) end)
+end
+
 --- Encodes a properties table into a buffer that the next call uses again.
 -- @tparam table props AMQP's properties, and mandatory, persistent, timeout, which are for the caller
 -- @tparam[opt=1] number level whom to blame, as error's
@@ -105,7 +120,7 @@ function properties.encode(props, level)
    local headers = fill(props, level)
    local n = C.mr_properties_encode(box, buffer, size)
    if n > size then
-      n = fit(function(into, room) return C.mr_properties_encode(box, into, room) end)
+      n = encode_into_more()
    end
    if headers then C.mr_table_free(headers) end
    if n < 0 then

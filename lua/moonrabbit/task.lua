@@ -85,6 +85,7 @@ end
 --- Raises an error that names the cure unless the caller can wait. To be called before anything is sent or
 -- registered; task.token does it.
 function task.check()
+   if inside == 0 and not task.is_pumping then return end -- the main chunk, which pumps while it waits
    if ours[running()] and can_yield() then return end
    local why = obstacle()
    if why then error(errors.place() .. why, 0) end

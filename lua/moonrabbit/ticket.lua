@@ -23,10 +23,12 @@ end
 --- A ticket for the publish of this number. Fields: `state` ("waiting" at first), `number`, and
 -- `message`, the returned message, when it is "returned". `on_end(ticket, state, reason, cause)` is called
 -- when it ends, unless that gives true: then its owner sends it again.
+--
+-- One is made for each publish: the eight fields of the constructor are those that most have, as more would make its
+-- table twice as large.
 function ticket.new(number)
-   return setmetatable({ number = number, state = "waiting", waiter = false, message = nil, sent = nil,
-      on_end = nil, kind = nil, hint = nil, exchange = nil, routing_key = nil,
-      suspect = nil }, Ticket)
+   return setmetatable({ number = number, state = "waiting", waiter = false, on_end = nil, exchange = nil,
+      routing_key = nil, sent = nil, suspect = nil }, Ticket)
 end
 
 local TEXTS = {
