@@ -26,10 +26,6 @@ for n = 0, C.mr_status_count() - 1 do
 end
 errors.kinds, errors.numbers = kinds, numbers
 
--- A 403 that will pass: see mr_error_is_exclusive_use.
-local IN_USE = "a consumer has the queue to itself (exclusive), perhaps on a connection that died and that the broker has "
-   .. "yet to miss"
-
 local function build(number, scope, text)
    return setmetatable({
       kind = kinds[number], text = text or ffi.string(C.mr_status_text(number)), scope = scope,
@@ -65,7 +61,6 @@ function errors.of_c(e)
    local text = ffi.string(e.text)
    local err = build(e.kind, ffi.string(C.mr_scope_name(e.scope)), text ~= "" and text or nil)
    err.recoverable, err.hint = e.recoverable, ffi.string(C.mr_error_hint(e))
-   if err.kind == "access_refused" and err.text:find("in exclusive use", 1, true) then err.hint = IN_USE end
    if e.code ~= 0 then err.code = e.code end
    if e.system ~= 0 then err.errno = e.system end
    return err

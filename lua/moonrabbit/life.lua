@@ -173,7 +173,7 @@ local function run(self)
          break
       end
       log.warn("consumer not started; trying again", { queue = self.queue, attempt = attempt, delay = word, kind = err.kind,
-         error = err.text })
+         error = err.text, hint = attempt == 1 and err.hint or nil })
       enter(self, "recovering", err)
       nap(self, word)
    end

@@ -146,6 +146,9 @@ const char *mr_error_hint(const mr_error *error)
 	if (error->kind == MR_TLS_FAILED && strstr(error->text, "the key file"))
 		return "ssl_options.password must be that of ssl_options.keyfile (openssl pkey -in FILE -noout "
 		       "asks for it), or the key must not be encrypted";
+	if (error->kind == MR_ACCESS_REFUSED && mr_error_is_exclusive_use(error))
+		return "a consumer has the queue to itself (exclusive), perhaps on a connection that died and that "
+		       "the broker has yet to miss";
 	return mr_status_hint(error->kind);
 }
 
@@ -227,6 +230,7 @@ static void fill(mr_error *error, enum mr_status kind, enum mr_scope scope, int 
 	error->scope = scope;
 	error->recoverable = mr_status_recoverable(kind);
 	mr_escape(error->text, sizeof error->text, raw, strlen(raw));
+	if (mr_error_is_exclusive_use(error)) error->recoverable = true; /* as a 405 */
 }
 
 enum mr_status mr_error_set(mr_error *error, enum mr_status kind, enum mr_scope scope, int code,

@@ -30,13 +30,10 @@ describe("a consumer that cannot start", function()
    after_each(clean)
 
    it("fails for good, once, when the broker refuses it", function()
-      local owner = assert(assert(embedded.connect { url = b.url }:channel()))
-      assert(owner:queue_declare { queue = "q", durable = true })
-      assert(owner:consume("q", function() end, { exclusive = true }))
       local tries = count_calls(require "moonrabbit.setup", "run")
-      local w = mr.consumer { queue = "q", connection = conn, handler = function() end }
+      local w = mr.consumer { queue = "q", connection = conn, arguments = { ["x-priority"] = "high" }, handler = function() end }
       local ok, err = w:wait(5)
-      assert.same({ nil, "access_refused", "failed" }, { ok, err and err.kind, w.state })
+      assert.same({ nil, "precondition_failed", "failed" }, { ok, err and err.kind, w.state })
       turns(50)
       assert.same({ 1, "failed" }, { tries.n, w.state })
    end)
@@ -44,14 +41,58 @@ describe("a consumer that cannot start", function()
    it("tries again at its policy's pace, not faster, when it had consumed before", function()
       local w = mr.consumer { queue = "q", connection = conn, handler = function() end }
       assert(w:wait(5))
-      assert(ch:consume("q", function() end))
       local tries = count_calls(require "moonrabbit.setup", "run")
-      w.options.exclusive = true -- which is refused while there is another one
+      w.options.arguments = { ["x-priority"] = "high" } -- which is refused
       consume.ended(w.inner, "failed", errors.new("stream_lost", "connection"))
       turns(100)
-      assert.same({ 1, "recovering", "access_refused" }, { tries.n, w.state, w.err.kind })
+      assert.same({ 1, "recovering", "precondition_failed" }, { tries.n, w.state, w.err.kind })
       assert(w:cancel())
    end)
+end)
+
+-- A process that was killed and comes back, while the broker has not missed the connection of the first.
+describe("a consumer whose predecessor the broker has yet to miss (FIELD-W12)", function()
+   before_each(setup)
+   after_each(clean)
+
+   local CONSUME = { queue = "q", exclusive = true, handler = function() end }
+   local DECLARE = { queue = { queue = "q", exclusive = true }, handler = function() end }
+
+   local function hold(options)
+      local dead = embedded.connect { url = b.url }
+      local owner = assert(dead:channel())
+      assert(owner:queue_declare { queue = "q", durable = not options.queue.exclusive, exclusive = options.queue.exclusive })
+      if options.exclusive then assert(owner:consume("q", function() end, { exclusive = true })) end
+      return dead
+   end
+
+   local function start(options)
+      local all = { connection = conn }
+      for k, v in pairs(options) do all[k] = v end
+      return mr.consumer(all)
+   end
+
+   for kind, options in pairs { access_refused = CONSUME, resource_locked = DECLARE } do
+      it("waits for it at its first start, too: " .. kind, function()
+         local dead = hold(options)
+         local w = start(options)
+         eventually("a refusal", function() return w.err end)
+         assert.same({ kind, "recovering" }, { w.err.kind, w.state })
+         mr.testing.advance(20, 1)
+         assert.equal("recovering", w.state)
+         assert(dead:close())
+         working.advance_until("consuming", function() return w.state == "consuming" end, 60)
+         assert.equal("consuming", w.state)
+      end)
+
+      it("asks once when the program's policy says so: " .. kind, function()
+         hold(options)
+         local w = start { queue = options.queue, exclusive = options.exclusive, handler = options.handler,
+            connection = embedded.connect { url = b.url, retry = mr.retry.never } }
+         local ok, err = w:wait(5)
+         assert.same({ nil, kind, "failed" }, { ok, err.kind, w.state })
+      end)
+   end
 end)
 
 describe("a consumer that is cancelled while it starts", function()
