@@ -527,6 +527,24 @@ static void test_a_got_message_over_the_limit_is_told_and_rejected(void **state)
 	end(&b);
 }
 
+/* FIELD-W15: its end was told when its time was up. */
+static void test_a_message_over_the_limit_that_comes_late_is_told_no_second_time(void **state)
+{
+	struct bench b;
+	(void)state;
+	ready(&b);
+	ask(&b, 6, MR_BASIC_GET, 0);
+	mr_session_tick(b.s, 10000, true);
+	event_is(&b, 0, MR_EV_DONE, MR_TIMEOUT, 6);
+	mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_GET_OK, .tag = 1, .key = mr_slice_str("k")});
+	say_large_body(&b);
+	feed(&b, 3);
+	assert_int_equal(b.count, 1);
+	assert_int_equal(said(&b, 0), MR_M_BASIC_REJECT);
+	end(&b);
+}
+
 /* FIELD-R1: a prefetch of ours where the program asked for none, and never where it did. */
 static void test_a_first_consume_with_acks_brings_a_prefetch(void **state)
 {
@@ -566,6 +584,7 @@ static void test_a_session_knows_what_it_waits_for(void **state)
 {
 	struct bench b;
 	struct mr_publish p = {.epoch = 1, .number = 1, .deadline = 9000};
+	mr_request get = {.operation = MR_BASIC_GET, .name = mr_slice_str("q")};
 	(void)state;
 	ready(&b);
 	assert_false(mr_session_is_asking(b.s));
@@ -581,7 +600,8 @@ static void test_a_session_knows_what_it_waits_for(void **state)
 	assert_false(mr_session_is_asking(b.s));
 	p.number = 2;
 	mr_session_publish(b.s, 1, &p);
-	mr_session_tick(b.s, 9000, true); /* it has timed out */
+	mr_session_request(b.s, 1, 6, 1, &get, 9000);
+	mr_session_tick(b.s, 9000, true); /* both have timed out: late answers interest nobody */
 	assert_false(mr_session_is_asking(b.s));
 	mr_session_channel_close(b.s, 1, 8, 1, 20000);
 	assert_true(mr_session_is_asking(b.s));
@@ -628,6 +648,8 @@ int main(void)
 		cmocka_unit_test(test_a_broken_stream_is_answered_with_its_code),
 		cmocka_unit_test(test_a_message_over_the_limit_is_rejected_and_the_next_one_comes),
 		cmocka_unit_test(test_a_got_message_over_the_limit_is_told_and_rejected),
+		cmocka_unit_test(
+			test_a_message_over_the_limit_that_comes_late_is_told_no_second_time),
 		cmocka_unit_test(test_a_first_consume_with_acks_brings_a_prefetch),
 		cmocka_unit_test(test_a_session_knows_what_it_waits_for),
 		cmocka_unit_test(test_without_a_limit_of_frames_no_frame_may_claim_gigabytes),
