@@ -222,6 +222,17 @@ static enum mr_status delete_late(struct mr_chan *ch, mr_slice name)
 	return st == MR_OK ? send(ch, MR_M_QUEUE_DELETE, name, 0) : st;
 }
 
+/* The broker took all back that it has delivered so far: the host must not believe that it can settle those. */
+static void tell_taken_back(struct mr_chan *ch)
+{
+	mr_event ev = {.type = MR_EV_CHANNEL, .status = MR_OK, .detail = MR_CHANNEL_TAKEN_BACK};
+	ev.last = ch->acks.next - 1;
+	ev.connection = ch->outlet->options->connection;
+	ev.channel = ch->number;
+	ev.epoch = ch->epoch;
+	ch->outlet->options->emit(ch->outlet->options->owner, &ev);
+}
+
 /* What an answer changes in the channel, before the host hears of it. */
 static enum mr_status apply(struct mr_chan *ch, const struct mr_pending *p,
 	const struct mr_method *m)
@@ -236,6 +247,7 @@ static enum mr_status apply(struct mr_chan *ch, const struct mr_pending *p,
 	case MR_M_BASIC_CANCEL_OK: remove_consumer(ch, m->name); return MR_OK;
 	case MR_M_BASIC_RECOVER_OK:
 		ch->recovering--;
+		tell_taken_back(ch);
 		mr_acks_forget(&ch->acks);
 		return MR_OK;
 	default: return MR_OK;

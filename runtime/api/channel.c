@@ -167,5 +167,9 @@ int mr_channel_request(mr_channel *ch, uint64_t token, const mr_request *r)
 	/* The broker numbers publishes from the select on; see amqp/channel.c. */
 	else if (r->operation == MR_CONFIRM_SELECT)
 		ch->confirming = true;
+	else if (r->operation == MR_BASIC_RECOVER) {
+		ch->recover_token = token;
+		ch->recovering++;
+	}
 	return st;
 }

@@ -14,7 +14,8 @@ bool mr_delivery_is_live(const mr_runtime *rt, const mr_delivery *d)
 {
 	if (d->flags & MR_DELIVERY_SETTLED) return false;
 	const mr_channel *ch = mr_find_channel(rt, d->connection, d->channel, d->epoch);
-	return ch && (ch->state == MR_HANDLE_OPEN || ch->state == MR_HANDLE_SUSPENDED);
+	if (!ch || ch->recovering || d->tag <= ch->taken_back) return false;
+	return ch->state == MR_HANDLE_OPEN || ch->state == MR_HANDLE_SUSPENDED;
 }
 
 void mr_delivery_release(mr_runtime *rt, mr_delivery *d)

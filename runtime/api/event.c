@@ -107,6 +107,13 @@ static void await_nobodys_close(mr_channel *ch, const mr_error *why)
 	ch->close_token = MR_TOKEN_NOBODY;
 }
 
+/* Was it refused before it went out? What is late may be answered yet. */
+static void recover_ended(mr_channel *ch, const mr_event *ev)
+{
+	bool is_refused = ev->status != MR_OK && ev->status != MR_TIMEOUT;
+	if (is_refused && ch->recovering) ch->recovering--;
+}
+
 /* The answers to channel.open and channel.close move the handle. */
 static void channel_answer(mr_runtime *rt, const mr_event *ev)
 {
@@ -114,6 +121,7 @@ static void channel_answer(mr_runtime *rt, const mr_event *ev)
 	mr_channel *ch = c && ev->channel < c->channel_slots ? c->channels[ev->channel] : NULL;
 	mr_error closed = {.kind = MR_CLOSED, .scope = MR_SCOPE_CHANNEL};
 	if (!ch) return;
+	if (ev->token == ch->recover_token) recover_ended(ch, ev);
 	const mr_error *error = ev->data.reply ? &ev->data.reply->error : &closed;
 	if (ev->token == ch->open_token && ch->state == MR_HANDLE_OPENING) {
 		if (ev->status == MR_OK) ch->state = MR_HANDLE_OPEN;
@@ -145,6 +153,7 @@ static bool channel_back(mr_runtime *rt, const mr_event *ev)
 {
 	mr_channel *ch = find_suspended(rt, ev);
 	if (!ch) return false;
+	ch->taken_back = ch->recovering = 0;
 	ch->epoch = ev->epoch; /* what is delivered from here on is live */
 	if (ev->detail != MR_CHANNEL_READY) return true;
 	ch->state = MR_HANDLE_OPEN;
@@ -154,10 +163,20 @@ static bool channel_back(mr_runtime *rt, const mr_event *ev)
 	return true;
 }
 
+/* False: the host sees it at its deliveries. */
+static bool taken_back(mr_channel *ch, const mr_event *ev)
+{
+	if (!ch) return false;
+	ch->taken_back = ev->last;
+	if (ch->recovering) ch->recovering--;
+	return false;
+}
+
 static bool channel_closed(mr_runtime *rt, const mr_event *ev)
 {
 	mr_channel *ch = mr_find_channel(rt, ev->connection, ev->channel, ev->epoch);
 	mr_error unknown = {.kind = ev->status, .scope = MR_SCOPE_CHANNEL};
+	if (ev->status == MR_OK && ev->detail == MR_CHANNEL_TAKEN_BACK) return taken_back(ch, ev);
 	if (ev->status == MR_OK) return channel_back(rt, ev);
 	if (!ch) ch = find_suspended(rt, ev); /* given up */
 	if (!ch) return false;

@@ -72,6 +72,9 @@ struct mr_channel {
 	bool orphaned;             /* the host forgot it; freed when it has closed */
 	bool kept;                 /* mr_channel_keep */
 	struct mr_pool_item *item; /* of the pool whose it is, or NULL */
+	uint64_t recover_token;    /* of the last basic.recover */
+	uint64_t taken_back;       /* deliveries up to this tag are the broker's again */
+	uint32_t recovering;       /* basic.recovers under way: all deliveries may be */
 	uint64_t published;        /* the last publish's number, in confirm mode */
 	mr_error error;
 };

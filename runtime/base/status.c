@@ -105,8 +105,9 @@ static const struct kind kinds[MR_STATUS_COUNT] = {
 	[MR_LOST] = {"the connection went before the broker confirmed",
 		"the message may or may not have arrived: publish it again if duplicates are acceptable",
 		true},
-	[MR_STALE] = {"the message belongs to a channel that is gone",
-		"the broker delivers it again; nothing was sent", false},
+	[MR_STALE] =
+		{"the message belongs to a channel that is gone, or was taken back by basic.recover",
+			"the broker delivers it again; nothing was sent", false},
 	[MR_SETTLED] = {"the message was settled before", "settle each message once", false},
 	[MR_CANCELLED] = {"the consumer was cancelled",
 		"the queue was deleted, or its node went away", true},

@@ -268,8 +268,9 @@ enum mr_connection_state {
 	                            is tried again, as RETRYING says; told when mr_connection_retry decides */
 };
 
-/* detail of an MR_EV_CHANNEL with status ok: a channel comes back. */
-enum { MR_CHANNEL_AGAIN = 1, MR_CHANNEL_READY = 2 };
+/* detail of an MR_EV_CHANNEL with status ok: a channel comes back; or the broker took back what it has delivered
+ * up to the tag `last` (basic.recover-ok), which the library keeps to itself. */
+enum { MR_CHANNEL_AGAIN = 1, MR_CHANNEL_READY = 2, MR_CHANNEL_TAKEN_BACK = 3 };
 
 enum { MR_FD_READ = 1, MR_FD_WRITE = 2 };
 

@@ -371,6 +371,40 @@ describe("a message", function()
       assert.same({ "1 again", "2 again", "3" }, texts(keep(channel(ch), q, 3)))
    end)
 
+   it("that recover took back can be settled no more, and says so (FIELD-R23)", function()
+      local ch, q = filled(5)
+      local old = keep(ch, q, 5)
+      local told
+      mr.spawn(function() told = { ch:recover() } end) -- on its way
+      for i, settle in ipairs { "ack", "nack", "reject" } do
+         assert.is_false(old[i].is_live)
+         local ok, err = old[i][settle](old[i])
+         assert.same({ nil, "stale" }, { ok, err and err.kind })
+      end
+      eventually("the answer", function() return told end)
+      assert.same({ true }, told)
+      for i, options in ipairs { {}, { multiple = true } } do
+         local ok, err = old[i + 3]:ack(options)
+         assert.same({ nil, "stale" }, { ok, err and err.kind })
+      end
+      local again = keep(ch, q, 5)
+      assert.same({ "1 again", "2 again", "3 again", "4 again", "5 again" }, texts(again))
+      for _, msg in ipairs(again) do
+         assert.is_true(msg.is_live)
+         assert.is_true(msg:ack())
+      end
+      assert(ch:recover())
+      holds(ch, q, 0)
+   end)
+
+   it("can be settled when a recover was refused before it went out (FIELD-R23)", function()
+      local ch, q = filled(1)
+      local msg = keep(ch, q, 1)[1]
+      assert.is_false(pcall(ch.recover, ch, { requeue = "yes" }))
+      assert.is_true(msg.is_live)
+      assert.is_true(msg:ack())
+   end)
+
    it("cannot be recovered without requeue: the connection ends", function()
       local ch, q = filled(1)
       keep(ch, q, 1)
