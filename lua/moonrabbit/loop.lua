@@ -234,6 +234,7 @@ function loop.pump(timeout, most)
    return busy or n > 0
 end
 task.pump_function = loop.pump
+function task.is_forked() return rt ~= nil and C.mr_runtime_fd(rt) < 0 end
 
 --- Is there anything that could still happen by itself?
 function loop.is_idle()

@@ -82,10 +82,14 @@ local function obstacle()
    return task.is_pumping and IN_C or nil
 end
 
+--- Is this a child that has no runtime of its own? Set by the loop.
+function task.is_forked() return false end
+
 --- Raises an error that names the cure unless the caller can wait. To be called before anything is sent or
 -- registered; task.token does it.
 function task.check()
    if inside == 0 and not task.is_pumping then return end -- the main chunk, which pumps while it waits
+   if task.is_forked() then error("moonrabbit: this process is a fork: the runtime belongs to its parent", 0) end
    if ours[running()] and can_yield() then return end
    local why = obstacle()
    if why then error(errors.place() .. why, 0) end

@@ -49,6 +49,17 @@ describe("a forked child", function()
          mr.log.warn "a child's line, which is for nobody"
          loop.close(1)
       end))
+      local in_task
+      mr.spawn(function() -- a task's wait fails in the child as one of the main chunk does, and goes on in the parent
+         in_task = code_in_child(function()
+            for _, call in ipairs { function() mr.sleep(0.01) end, function() mr.event():wait(0.01) end } do
+               local ok, why = pcall(call)
+               assert(not ok and tostring(why):find "fork")
+            end
+         end)
+         mr.sleep(0.001)
+      end)
+      assert.equal(0, in_task)
       assert(ch:publish("", queue, "still here"))
       assert(msg:ack())
       assert.equal("still here", assert(ch:get(queue)).body)
