@@ -7,11 +7,13 @@ local each = require "moonrabbit.each"
 local ensure = require "moonrabbit.ensure"
 local errors = require "moonrabbit.errors"
 local identity = require "moonrabbit.identity"
+local loop = require "moonrabbit.loop"
 local options = require "moonrabbit.options"
 local task = require "moonrabbit.task"
 local waits = require "moonrabbit.waits"
 
 local Connection, getters = connection.methods, connection.getters
+local PATIENCE = 5 -- seconds that a password's function has where no connect_timeout says otherwise
 local text_box = ffi.new "char[1024]"
 
 --- Kinds of errors that end a connection.
@@ -108,15 +110,27 @@ function Connection:drain_events(opts)
    return nil, errors.new("timeout", "connection", "no event came in time")
 end
 
+-- What a function gives within its time, or nil and what was wrong. One that waits for ever is left alone with its wait.
+local function answer_of(fn, seconds)
+   local token = task.token()
+   local ok, secret
+   task.background(function()
+      ok, secret = pcall(fn)
+      task.wake(token, true)
+   end)
+   if ok == nil and not loop.wait(token, seconds) then return nil, (" within %g s"):format(seconds) end
+   if ok then return secret, "" end
+   return nil, ": it raised an error"
+end
+
 -- What a function gives is what the next connect uses. The function may release the connection.
 local function ask(self, fn, name, set)
    if type(fn) ~= "function" then return true end
    if self.released then return nil, errors.new("closed", "connection", "the connection was released") end
-   local ok, secret = pcall(fn)
+   local secret, why = answer_of(fn, self.options.connect_timeout or PATIENCE)
    if self.released then return nil, errors.new("closed", "connection", "the connection was released") end
-   if ok and type(secret) == "string" and set(self.handle, secret, #secret) == 0 then return true end
-   return nil, errors.new("bad_option", "config", ("the %s function gave no string"):format(name)
-      .. (ok and "" or ": it raised an error"))
+   if type(secret) == "string" and set(self.handle, secret, #secret) == 0 then return true end
+   return nil, errors.new("bad_option", "config", ("the %s function gave no string%s"):format(name, why))
 end
 
 local function key_password(self)

@@ -96,13 +96,28 @@ describe("a password that is a function", function()
 
    it("that fails, or gives no string, is why there is no connection", function()
       local b = embedded.broker()
-      for _, fn in ipairs { function() error "no vault" end, function() return 5 end, function() end } do
-         local conn = broker.connect { url = b.url, password = fn }
+      for _, fn in ipairs { function() error "no vault" end, function() return 5 end, function() end,
+         function() mr.event():wait() end } do
+         local conn = broker.connect { url = b.url, password = fn, connect_timeout = 0.5 }
          local ok, err = conn:connect()
          assert.is_nil(ok)
          assert.same({ "bad_option", "config" }, { err.kind, err.scope })
          assert.truthy(err.text:find("password function", 1, true), err.text)
       end
+   end)
+
+   it("may wait, and one for a key's password that waits for ever is given up, too (FIELD-R5)", function()
+      local b = embedded.broker { users = { ann = "one" } }
+      local function later()
+         mr.sleep(0.01)
+         return "one"
+      end
+      assert(broker.connect { url = b.url, userid = "ann", password = later }:connect())
+      local conn = broker.connect { url = "amqps://127.0.0.1:1", connect_timeout = 0.3,
+         ssl_options = { password = function() mr.event():wait() end } }
+      local ok, err = conn:connect()
+      assert.same({ nil, "bad_option", "the ssl_options.password function gave no string within 0.3 s" },
+         { ok, err.kind, err.text })
    end)
 end)
 
