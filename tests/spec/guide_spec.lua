@@ -72,20 +72,30 @@ local function split(fence)
    return commands, shown
 end
 
--- Is this what the guide shows? "..." stands for the rest.
-local function matches(out, shown, is_any_order)
-   local lines, wanted = {}, {}
-   for line in out:gmatch "[^\n]+" do lines[#lines + 1] = mask(line) end
-   for i, line in ipairs(shown) do wanted[i] = mask(line) end
-   if is_any_order then
-      table.sort(lines)
-      table.sort(wanted)
-   end
+local function is_same(lines, wanted)
    for i, line in ipairs(wanted) do
       if line == "..." then return true end
       if lines[i] ~= line then return false end
    end
    return #lines == #wanted
+end
+
+-- The lines of the log, and those of standard output: each comes in its order, but not the one beside the other, since
+-- the log has a thread of its own.
+local function streams(lines)
+   local log, out = {}, {}
+   for _, line in ipairs(lines) do table.insert(line:find "^time=" and log or out, mask(line)) end
+   return log, out
+end
+
+-- Is this what the guide shows? "..." stands for the rest of its stream.
+local function matches(text, shown, is_any_order)
+   local lines = {}
+   for line in text:gmatch "[^\n]+" do lines[#lines + 1] = line end
+   local log, out = streams(lines)
+   local wanted_log, wanted_out = streams(shown)
+   for _, list in ipairs(is_any_order and { log, out, wanted_log, wanted_out } or {}) do table.sort(list) end
+   return is_same(log, wanted_log) and is_same(out, wanted_out)
 end
 
 describe("docs/guide.md", function()

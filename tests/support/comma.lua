@@ -6,6 +6,7 @@ local comma = {}
 
 ffi.cdef [[
 int setenv(const char *name, const char *value, int overwrite);
+int unsetenv(const char *name);
 char *comma_setlocale(int category, const char *name) __asm__("setlocale");
 ]]
 
@@ -37,6 +38,7 @@ function comma.set()
    local folder = comma.compile()
    ffi.C.setenv("LOCPATH", folder, 1)
    local is_set = ffi.C.comma_setlocale(ALL, "comma") ~= nil
+   ffi.C.unsetenv "LOCPATH" -- processes started later have no business there; newlocale of glibc 2.36 loses memory with it
    os.execute("rm -rf " .. folder)
    if not is_set then error("no locale with a decimal comma could be compiled: is localedef here?", 2) end
    return function() ffi.C.comma_setlocale(ALL, "C") end
