@@ -65,7 +65,7 @@ function Channel:qos(opts)
    return done(reply, err)
 end
 
---- Asks for all unsettled messages of the channel again.
+--- Asks for all unsettled messages of the channel again. Those in hand are stale from here on: settling them is refused.
 -- @tparam[opt] table opts requeue=true, timeout
 -- @treturn[1] true
 -- @treturn[2] nil, error
