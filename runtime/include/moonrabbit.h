@@ -349,7 +349,7 @@ MR_API int mr_runtime_wake_at(mr_runtime *rt, double at);
 /* Closes every connection in good order within `timeout` seconds, then by force, joins the thread
  * and frees the runtime with all that belongs to it. Waits for log lines only as long as they are being
  * written. Takes NULL. A process that ends without it, by return
- * from main or by exit(), has its connections closed in good order within half a second, what was published
+ * from main or by exit(), has its connections closed in good order within two seconds, what was published
  * and settled before included. */
 MR_API void mr_runtime_free(mr_runtime *rt, double timeout);
 /* One MR_EV_FD event with this token when `fd` is ready for `events` (MR_FD_*); then it is forgotten. A
