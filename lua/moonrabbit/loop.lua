@@ -37,13 +37,15 @@ loop.turns = 0
 
 -- The Lua state, or this module, ends without loop.close: consumers would go on at the broker, with nobody to serve
 -- them. Finalizers run youngest first: whatever else points into the runtime was made later, and has had its turn.
+-- Seconds for what was published and settled to reach the broker: a connection that is closed at once may lose it.
+local FAREWELL = 0.8
 local has_ended = false
 local sentinel = newproxy(true)
 getmetatable(sentinel).__gc = function()
    local old = rt
    has_ended, rt = true, nil
    progress.forget()
-   if old then C.mr_runtime_free(old, 0) end -- tells the broker, and does not wait for its answer
+   if old then C.mr_runtime_free(old, FAREWELL) end
 end
 
 --- The runtime; made at first use.
