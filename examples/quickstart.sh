@@ -32,8 +32,8 @@ unset AMQP_URL MOONRABBIT_LIBRARY LUA_PATH LUA_CPATH LUA_INIT
 # --- The main job -----------------------------------------------------------------------------
 
 setup_say "a script that publishes and consumes, on the broker inside the process"
-echo "\$ $command run examples/hello.lua"
-out=$(timeout "$patience" "$command" run examples/hello.lua </dev/null 2>&1) || {
+echo "\$ AMQP_URL=memory:// $command run examples/hello.lua"
+out=$(AMQP_URL=memory:// timeout "$patience" "$command" run examples/hello.lua </dev/null 2>&1) || {
 	code=$?
 	echo "$out"
 	fail "the script ended with code $code"

@@ -43,8 +43,8 @@ static enum mr_status take_method(struct outcome *o, struct mr_codec *codec,
 }
 
 /* A heap copy of its exact size, so that ASan sees every octet read beyond it. */
-static enum mr_status take_frame(struct outcome *o, const struct mr_guard *guard,
-	struct mr_codec *codec, const struct mr_frame *found)
+static enum mr_status take_frame(struct outcome *o, struct mr_codec *codec,
+	const struct mr_frame *found)
 {
 	uint8_t *copy = malloc(found->size ? found->size : 1);
 	struct mr_frame frame = *found;
@@ -81,7 +81,7 @@ static struct outcome run(const uint8_t *data, size_t size, uint8_t cut, struct 
 			if (o.end != MR_OK) break;
 			CHECK(used <= have - o.used);
 			CHECK(used || want > have - o.used);
-			if (used) o.end = take_frame(&o, &guard, codec, &frame);
+			if (used) o.end = take_frame(&o, codec, &frame);
 			o.used += used;
 		} while (used && o.end == MR_OK);
 		if (have == size) break;

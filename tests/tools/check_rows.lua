@@ -3,7 +3,8 @@
 --
 --   luajit tests/tools/check_rows.lua [ROOT] [--list]
 --
--- The rows are those of the project's design papers, CONTRACT.md (A to R, X) and FAULTS.md (T, S). A test names a row in
+-- The rows are those of the project's design papers, CONTRACT.md (A to R, X), FAULTS.md (T, S) and FIELD.md, whose rows are
+-- written FIELD-W1, as its letters are taken by others. A test names a row in
 -- its title or in that of its describe(): it("is ensured, however many tries it takes (Q35, M7)", ...); one of C in a
 -- comment right before its function. `pending` holds the rows that somebody is still at, and who; one that has been
 -- named by now is an error, too, so that the list gets shorter. `left_out` says why a row has no place here. --list tells
@@ -14,6 +15,8 @@ local CONTRACT = { A = 8, B = 4, C = 5, D = 4, E = 5, F = 4, G = 3, H = 7, I = 8
    Q = 41, R = 15, X = 23 }
 local FAULTS = "T01 T03 T04 T05 T06 T07 T08 T10 T11 T12 T13 T14 T15 T16 T17 T18 T19 T20 T21 T23 T25 T26 T27 T28 T29 T31 "
    .. "T34 T35 T36 T37 T38 T39 T41 T42 T43 T44 S1 S2 S3 S4 S5 S6 S7 S8 S9"
+-- Those of FIELD.md: a letter, from, to.
+local FIELD = { { "W", 1, 7 }, { "W", 10, 21 }, { "W", 30, 41 }, { "R", 1, 23 }, { "H", 1, 8 }, { "C", 1, 15 }, { "F", 1, 11 } }
 
 local pending = {
    S6 = "console", -- there is none yet
@@ -22,6 +25,9 @@ local pending = {
 local left_out = {
    X1 = "actors of dramatiq; a consumer always names its queue",
 }
+
+for n = 30, 41 do pending["FIELD-W" .. n] = "cluster" end
+for n = 2, 15 do pending["FIELD-C" .. n] = "cluster" end
 
 local root, lists = ".", false
 for i = 1, #arg do
@@ -40,6 +46,9 @@ for _, letter in ipairs(letters) do
    for n = 1, CONTRACT[letter] do add(letter .. n) end
 end
 for id in FAULTS:gmatch "%S+" do add(id) end
+for _, part in ipairs(FIELD) do
+   for n = part[2], part[3] do add(("FIELD-%s%d"):format(part[1], n)) end
+end
 
 local named = {}                -- row -> list of "file:line"
 local function name(id, where)
@@ -48,6 +57,10 @@ local function name(id, where)
    table.insert(named[id], where)
 end
 local function take(title, where)
+   title = title:gsub("FIELD%-[A-Z]%d+", function(id)
+      name(id, where)
+      return ""
+   end)
    for id in title:gmatch "%f[%w][A-Z]%d+%f[%W]" do name(id, where) end
    for letter, from, to in title:gmatch "%f[%w]([A-Z])(%d+)%-%1(%d+)" do -- O3-O6; the ends are named already
       for n = from + 1, to - 1 do name(("%s%0" .. #from .. "d"):format(letter, n), where) end
@@ -108,8 +121,9 @@ local function each(pattern, fn)
    pipe:close()
    assert(count > 0, "no file: " .. pattern)
 end
-each("tests/spec tests/contract tests/fault -name '*_spec.lua'", take_spec)
+each("tests/spec tests/contract tests/fault tests/model -name '*_spec.lua'", take_spec)
 each("tests/unit -name 'test_*.c'", take_c)
+each("tests/host -name '*.c'", take_c)
 
 local faults, waiting, left = 0, {}, 0
 for _, id in ipairs(rows) do
