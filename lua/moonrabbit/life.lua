@@ -64,7 +64,7 @@ end
 
 --- Its channel goes when its handlers have ended, while others may go on.
 function life.retire(self)
-   local inner, ch = self.inner, self.channel
+   local inner, ch = self.inner, self.channel or self.opening
    if ch then task.background(function() life.close_behind(inner, ch) end) end
 end
 
@@ -80,6 +80,7 @@ local function consume(self, ch)
       origin = progress.origin(o.handler), listener = function(what, why)
          if inner and self.inner == inner then life.hear(self, what, why) end
       end })
+   self.was_consuming = self.was_consuming or inner ~= nil
    if inner and (inner.state == "failed" or inner.state == "cancelled") then -- with its channel, in the same breath
       return nil, inner.err or errors.new("closed", "channel")
    end
@@ -104,13 +105,14 @@ local function watch_exit(self)
       kind = err.kind, error = err.text })
 end
 
--- One try. True, or nil, error and the scope of what failed.
+-- One try. True, or nil, error and the scope of what failed. Until it consumes the channel is nobody else's: what they do
+-- may have the broker close it, and that would read as a refusal of the consumer.
 local function try(self)
    life.retire(self)
-   self.channel = nil
+   self.channel, self.opening = nil, nil
    local ch, err = self.connection:channel()
    if not ch then return nil, err, "connect" end
-   self.channel = ch
+   self.opening = ch
    if is_over(self) then return nil end
    local ok, scope
    ok, err, scope = setup.run(self, ch)
@@ -121,7 +123,7 @@ local function try(self)
    local inner
    inner, err = consume(self, ch)
    if not inner then return nil, err, "channel" end
-   self.inner = inner
+   self.inner, self.channel, self.opening = inner, ch, nil
    return true
 end
 

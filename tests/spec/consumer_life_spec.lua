@@ -38,6 +38,21 @@ describe("a consumer that cannot start", function()
       assert.same({ 1, "failed" }, { tries.n, w.state })
    end)
 
+   it("shows its channel only once it consumes, so that nobody else's 404 is taken for a refusal of its own", function()
+      local seen, real = {}, require("moonrabbit.setup").run
+      local w
+      require("moonrabbit.setup").run = function(...)
+         seen[#seen + 1] = w.channel == nil
+         return real(...)
+      end
+      finally(function() require("moonrabbit.setup").run = real end)
+      w = mr.consumer { queue = "q", connection = conn, handler = function() end }
+      assert(w:wait(5))
+      assert.truthy(w.channel)
+      assert.same({ true }, seen)
+      assert(w:cancel())
+   end)
+
    it("tries again at its policy's pace, not faster, when it had consumed before", function()
       local w = mr.consumer { queue = "q", connection = conn, handler = function() end }
       assert(w:wait(5))
