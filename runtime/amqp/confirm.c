@@ -1,5 +1,6 @@
 /* confirm: which publishes of a channel still wait for the broker's word, and how each ends.
- * SPDX-License-Identifier: MIT */
+ * SPDX-License-Identifier: MIT
+ * Who publishes pays nothing for finding a publish by what came back: it is put in line when a return comes. */
 #include "amqp/confirm.h"
 
 #include <string.h>
@@ -11,10 +12,12 @@
 enum {
 	MANDATORY = 1,
 	CHANGES = 2, /* its properties come back changed: only what lasts of them is known */
-	CLAIMED = 4, /* a return was taken for its own */
+	CLAIMED = 4, /* a return is taken to be its own */
 	TOLD = 8,    /* the host knows how it ended: in no time */
-	DONE = 16    /* the broker has answered, or nobody expects it to */
+	DONE = 16,   /* the broker has answered, or nobody expects it to */
+	CLAIM = 32   /* times the last bits of its claim's number */
 };
+#define CLAIMS (UINT32_MAX / CLAIM) /* at the same time */
 
 struct mr_confirm_entry {
 	uint64_t content, properties;
@@ -24,12 +27,11 @@ struct mr_confirm_entry {
 };
 
 struct mr_confirm_claim {
-	uint64_t content; /* 0: it was met */
-	uint64_t properties,
-		lasting; /* of the publish that it is of: either, as that one's are kept */
-	uint64_t upto;   /* the last number that was out when it came */
-	uint64_t told;   /* the number that was told with the return */
-	uint64_t holder; /* the one that it is taken to be of */
+	uint64_t upto;            /* the last number that was out when it came */
+	uint64_t told;            /* the number that was told with the return */
+	uint64_t holder;          /* the one that it is taken to be of */
+	uint64_t exact, changing; /* the lines of publishes that it may be of */
+	bool is_met;
 };
 
 /* A run of publishes that end alike, told in one call. */
@@ -41,7 +43,11 @@ struct run {
 
 void mr_confirm_init(struct mr_confirm *c, mr_confirmed *tell, void *owner)
 {
-	*c = (struct mr_confirm){.first = 1, .next = 1, .earliest = MR_NEVER};
+	*c = (struct mr_confirm){.first = 1,
+		.next = 1,
+		.claim_first = 1,
+		.claim_end = 1,
+		.earliest = MR_NEVER};
 	c->tell = tell;
 	c->owner = owner;
 }
@@ -50,6 +56,8 @@ void mr_confirm_fini(struct mr_confirm *c)
 {
 	mr_free(c->entries);
 	mr_free(c->claims);
+	mr_lines_fini(&c->out);
+	mr_lines_fini(&c->open);
 	c->entries = NULL;
 	c->claims = NULL;
 	c->capacity = c->claim_capacity = 0;
@@ -60,6 +68,11 @@ static struct mr_confirm_entry *entry(const struct mr_confirm *c, uint64_t numbe
 	return &c->entries[number & (c->capacity - 1)];
 }
 
+static struct mr_confirm_claim *claim_at(const struct mr_confirm *c, uint64_t number)
+{
+	return &c->claims[number & (c->claim_capacity - 1)];
+}
+
 /* ---- the ring ---- */
 
 /* Forgets from the front on what has these flags. */
@@ -67,11 +80,10 @@ static void drop(struct mr_confirm *c, uint32_t flags)
 {
 	while (c->first < c->next && entry(c, c->first)->flags & flags) c->first++;
 	while (c->claim_first < c->claim_end) { /* no publish is left that it could be of */
-		const struct mr_confirm_claim *claim = &c->claims[c->claim_first];
-		if (claim->content && claim->upto >= c->first) break;
-		c->claim_first++;
+		const struct mr_confirm_claim *claim = claim_at(c, c->claim_first);
+		if (!claim->is_met && claim->upto >= c->first) break;
+		mr_lines_leave(&c->open, c->claim_first++);
 	}
-	if (c->claim_first == c->claim_end) c->claim_first = c->claim_end = 0;
 	if (c->first == c->next) c->earliest = MR_NEVER;
 }
 
@@ -102,106 +114,152 @@ enum mr_status mr_confirm_add(struct mr_confirm *c, const struct mr_identity *id
 	}
 	c->earliest = mr_earlier(c->earliest, deadline);
 	c->next++;
+	c->waiting++;
 	return MR_OK;
 }
 
 /* ---- returns ---- */
 
-static enum mr_status add_claim(struct mr_confirm *c, const struct mr_confirm_claim *claim)
+/* A line: of publishes alike in every byte (0), of those that are in what lasts (CHANGES), of those of equal content. */
+static uint64_t line_of(uint64_t content, uint64_t properties, uint32_t kind)
 {
-	if (c->claim_end == c->claim_capacity && c->claim_first > c->claim_capacity / 2) {
-		size_t count = c->claim_end - c->claim_first;
-		memmove(c->claims, c->claims + c->claim_first, count * sizeof *c->claims);
-		c->claim_first = 0;
-		c->claim_end = count;
+	const uint64_t parts[] = {properties, kind};
+	uint64_t key = content;
+	for (int i = 0; i < 2; i++) {
+		key *= 0xD6E8FEB86659FD93u;
+		key = (key ^ key >> 32) + parts[i];
 	}
-	if (c->claim_end == c->claim_capacity) {
-		size_t capacity = c->claim_capacity ? c->claim_capacity * 2 : 16;
-		struct mr_confirm_claim *claims = mr_realloc(c->claims, capacity * sizeof *claims);
-		if (!claims) return MR_NO_MEMORY;
-		c->claims = claims;
-		c->claim_capacity = capacity;
+	return key ? key : 1;
+}
+
+static uint64_t own_line(const struct mr_confirm_entry *e)
+{
+	return line_of(e->content, e->properties, e->flags & CHANGES);
+}
+
+static uint64_t content_line(uint64_t content) { return line_of(content, 0, MANDATORY); }
+
+/* Puts in line what was published since the last return. */
+static enum mr_status line_up(struct mr_confirm *c)
+{
+	uint64_t held = c->out.end - c->out.base, out = c->next - c->first;
+	if (c->out.end < c->first || held > 2 * out + 64) mr_lines_reset(&c->out, c->first);
+	while (c->out.end < c->next) {
+		uint64_t number = c->out.end;
+		const struct mr_confirm_entry *e = entry(c, number);
+		bool is_known = (e->flags & (MANDATORY | DONE)) == MANDATORY;
+		enum mr_status st = mr_lines_add(&c->out, is_known ? own_line(e) : 0,
+			is_known ? content_line(e->content) : 0);
+		if (st != MR_OK) return st;
+		if (e->flags & CLAIMED) mr_lines_leave(&c->out, number);
 	}
-	c->claims[c->claim_end++] = *claim;
 	return MR_OK;
 }
 
-/* May this return be that of a publish? `upto`: so far the broker's word goes that is being read. */
-static bool may_meet(const struct mr_confirm *c, const struct mr_confirm_claim *claim,
-	uint64_t number, uint64_t upto)
+static enum mr_status grow_claims(struct mr_confirm *c)
 {
-	const struct mr_confirm_entry *e = entry(c, number);
-	if (claim->content != e->content || claim->upto < number) return false;
-	if (!(e->flags & CHANGES)) return claim->properties == e->properties;
-	/* One that came back as it was sent, and whose confirm this is, too, goes before one that would have changed:
-	 * BCC only adds to where a message may go. */
-	bool is_exact = claim->holder > number && claim->holder <= upto &&
-	                !(entry(c, claim->holder)->flags & CHANGES);
-	return claim->lasting == e->properties && !is_exact;
+	if (c->claim_end - c->claim_first < c->claim_capacity) return MR_OK;
+	size_t capacity = c->claim_capacity ? c->claim_capacity * 2 : 16;
+	struct mr_confirm_claim *claims = mr_malloc(capacity * sizeof *claims);
+	if (!claims) return MR_NO_MEMORY;
+	for (uint64_t n = c->claim_first; n < c->claim_end; n++)
+		claims[n & (capacity - 1)] = *claim_at(c, n);
+	mr_free(c->claims);
+	c->claims = claims;
+	c->claim_capacity = capacity;
+	return MR_OK;
 }
 
-/* It is of `number`: what that one held is of the other now. */
-static void give_claim(struct mr_confirm *c, const struct mr_confirm_claim *claim, uint64_t number)
+static enum mr_status add_claim(struct mr_confirm *c, const struct mr_confirm_claim *claim)
 {
-	if (claim->holder == number) return;
-	if (claim->holder >= c->first) entry(c, claim->holder)->flags &= ~(uint32_t)CLAIMED;
-	if (!(entry(c, number)->flags & CLAIMED)) return;
-	for (size_t i = c->claim_first; i < c->claim_end; i++) {
-		if (!c->claims[i].content || c->claims[i].holder != number) continue;
-		c->claims[i].holder = claim->holder;
-		if (claim->holder >= c->first) entry(c, claim->holder)->flags |= CLAIMED;
-		return;
+	uint64_t held = c->open.end - c->open.base, open = c->claim_end - c->claim_first;
+	if (grow_claims(c) != MR_OK) return MR_NO_MEMORY;
+	*claim_at(c, c->claim_end) = *claim;
+	if (held > 2 * open + 64 || c->open.end < c->claim_first)
+		mr_lines_reset(&c->open, c->claim_first);
+	while (c->open.end <= c->claim_end) { /* those before it are there, but after a reset */
+		const struct mr_confirm_claim *next = claim_at(c, c->open.end);
+		if (mr_lines_add(&c->open, next->exact, next->changing) != MR_OK)
+			return MR_NO_MEMORY;
+		if (next->is_met) mr_lines_leave(&c->open, c->open.end - 1);
+	}
+	c->claim_end++;
+	return MR_OK;
+}
+
+/* BCC only adds to where a message may go: one that came back as it was sent, and whose confirm this is, too, goes
+ * before one that would have changed. */
+static bool is_of_another(const struct mr_confirm *c, const struct mr_confirm_claim *claim,
+	uint64_t number, uint64_t upto)
+{
+	if (!(entry(c, number)->flags & CHANGES)) return false;
+	return claim->holder > number && claim->holder <= upto &&
+	       !(entry(c, claim->holder)->flags & CHANGES);
+}
+
+static void hold(struct mr_confirm *c, uint64_t number, uint64_t claim)
+{
+	struct mr_confirm_entry *e = entry(c, number);
+	e->flags = e->flags % CLAIM | CLAIMED | ((uint32_t)claim & CLAIMS) * CLAIM;
+	claim_at(c, claim)->holder = number;
+	mr_lines_leave(&c->out, number);
+}
+
+/* A claim was met by `number`. What that one held is of the other now; with nothing, the other is free again. */
+static void swap_holder(struct mr_confirm *c, uint64_t holder, uint64_t number)
+{
+	uint32_t flags = entry(c, number)->flags;
+	if (holder == number) return;
+	bool is_over = holder < c->first || entry(c, holder)->flags & DONE;
+	if (flags & CLAIMED) {
+		uint64_t its = c->claim_first + ((flags / CLAIM - c->claim_first) & CLAIMS);
+		if (is_over)
+			claim_at(c, its)->holder = holder;
+		else
+			hold(c, holder, its);
+	} else if (!is_over) {
+		entry(c, holder)->flags &= ~(uint32_t)CLAIMED;
+		mr_lines_join(&c->out, holder);
 	}
 }
 
-/* Has a return of this publish, or of one like it, come and not been met? Then it is met by this one. */
+/* Has a return of this publish, or of one like it, come and not been met? Then it is met by this one. `upto`: so far
+ * the broker's word goes that is being read. */
 static bool meet_claim(struct mr_confirm *c, uint64_t number, uint64_t upto, int *shift)
 {
 	if (!(entry(c, number)->flags & MANDATORY)) return false;
-	for (size_t i = c->claim_first; i < c->claim_end; i++) {
-		struct mr_confirm_claim *claim = &c->claims[i];
-		if (!may_meet(c, claim, number, upto)) continue;
-		claim->content = 0;
-		give_claim(c, claim, number);
+	uint64_t line = own_line(entry(c, number)), at = mr_lines_first(&c->open, line, 0);
+	for (; at; at = mr_lines_next(&c->open, line, at)) {
+		struct mr_confirm_claim *claim = claim_at(c, at);
+		if (claim->upto < number || is_of_another(c, claim, number, upto)) continue;
+		claim->is_met = true;
+		mr_lines_leave(&c->open, at);
+		swap_holder(c, claim->holder, number);
 		*shift = (int)((int64_t)claim->told - (int64_t)number);
 		return true;
 	}
 	return false;
 }
 
-/* How well a publish fits what came back; 0: not at all. */
-static int fit(const struct mr_confirm *c, uint64_t number, const struct mr_identity *id)
-{
-	const struct mr_confirm_entry *e = entry(c, number);
-	if ((e->flags & (MANDATORY | CLAIMED | DONE)) != MANDATORY) return 0;
-	if (e->content != id->content) return 0;
-	int in_order = number > c->returned;
-	if (e->flags & CHANGES) return (e->properties == id->lasting ? 3 : 1) + in_order;
-	return (e->properties == id->properties ? 5 : 1) + in_order;
-}
-#define BEST_FIT 6
-
 uint64_t mr_confirm_returned(struct mr_confirm *c, const struct mr_identity *id, bool *lacks_memory)
 {
-	uint64_t found = 0, count = c->next - c->first;
-	uint64_t start = c->returned < c->first ? c->first : c->returned + 1;
-	int best = 0;
-	*lacks_memory = false;
-	for (uint64_t i = 0; i < count && best < BEST_FIT; i++) {
-		uint64_t n = start + i < c->next ? start + i : start + i - count;
-		int fits = fit(c, n, id);
-		if (fits <= best) continue;
-		best = fits;
-		found = n;
+	struct mr_confirm_claim claim = {.upto = c->next - 1};
+	claim.exact = line_of(id->content, id->properties, 0);
+	claim.changing = line_of(id->content, id->lasting, CHANGES);
+	*lacks_memory = line_up(c) != MR_OK;
+	uint64_t found = mr_lines_first(&c->out, claim.exact, c->returned);
+	if (!found) found = mr_lines_first(&c->out, claim.changing, c->returned);
+	if (!found) { /* changed on its way: the next of this content */
+		found = mr_lines_first(&c->out, content_line(id->content), c->returned);
+		if (!found) return 0;
+		const struct mr_confirm_entry *e = entry(c, found);
+		claim.exact = line_of(e->content, e->properties, 0);
+		claim.changing = line_of(e->content, e->properties, CHANGES);
 	}
-	if (!found) return 0;
-	struct mr_confirm_entry *e = entry(c, found);
-	struct mr_confirm_claim claim = {.content = e->content, .upto = c->next - 1};
-	claim.told = claim.holder = found;
-	claim.properties = best > 2 ? id->properties : e->properties;
-	claim.lasting = best > 2 ? id->lasting : e->properties;
-	*lacks_memory = add_claim(c, &claim) != MR_OK;
-	e->flags |= CLAIMED;
+	claim.told = found;
+	*lacks_memory = *lacks_memory || add_claim(c, &claim) != MR_OK;
+	if (*lacks_memory) return found;
+	hold(c, found, c->claim_end - 1);
 	if (found > c->returned) c->returned = found;
 	return found;
 }
@@ -230,11 +288,13 @@ static void end_one(struct mr_confirm *c, uint64_t number, uint64_t upto, enum m
 	if (e->flags & DONE) return;
 	struct run one = {number, number, outcome, 0};
 	bool may_be_returned = outcome == MR_OK || (outcome == MR_LOST && e->flags & CLAIMED);
-	if (may_be_returned && c->claim_end && meet_claim(c, number, upto, &one.shift))
-		one.outcome = MR_RETURNED;
+	bool is_open = may_be_returned && c->claim_first < c->claim_end;
+	if (is_open && meet_claim(c, number, upto, &one.shift)) one.outcome = MR_RETURNED;
 	bool was_told = e->flags & TOLD;
 	e->flags |= DONE;
+	mr_lines_leave(&c->out, number);
 	if (was_told) return;
+	c->waiting--;
 	if (one.outcome == MR_OK && c->clock)
 		mr_histogram_add(c->times, (uint64_t)((uint32_t)*c->clock - e->sent) * 1000);
 	tell_one(c, &one, run);
@@ -262,6 +322,8 @@ static void expire_one(struct mr_confirm *c, uint64_t number, struct run *run)
 	if (e->flags & CLAIMED && meet_claim(c, number, number, &one.shift))
 		one.outcome = MR_RETURNED;
 	e->flags |= e->flags & MANDATORY && one.outcome == MR_TIMEOUT ? TOLD : TOLD | DONE;
+	if (e->flags & DONE) mr_lines_leave(&c->out, number);
+	c->waiting--;
 	tell_one(c, &one, run);
 }
 
@@ -290,17 +352,6 @@ void mr_confirm_lose(struct mr_confirm *c)
 	tell_run(c, &run);
 }
 
-size_t mr_confirm_outstanding(const struct mr_confirm *c)
-{
-	size_t count = 0;
-	for (uint64_t n = c->first; n < c->next; n++)
-		count += !(entry(c, n)->flags & (TOLD | DONE));
-	return count;
-}
+size_t mr_confirm_outstanding(const struct mr_confirm *c) { return c->waiting; }
 
-bool mr_confirm_is_waiting(const struct mr_confirm *c)
-{
-	for (uint64_t n = c->first; n < c->next; n++)
-		if (!(entry(c, n)->flags & (TOLD | DONE))) return true;
-	return false;
-}
+bool mr_confirm_is_waiting(const struct mr_confirm *c) { return c->waiting > 0; }

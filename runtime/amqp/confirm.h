@@ -11,6 +11,7 @@
 #define MR_AMQP_CONFIRM_H
 
 #include "amqp/identity.h"
+#include "amqp/lines.h"
 #include "base/clock.h"
 #include "base/histogram.h"
 #include "base/status.h"
@@ -28,9 +29,13 @@ struct mr_confirm {                       /* zeroed is empty and valid */
 	uint64_t first, next; /* the outstanding ones lie in first .. next - 1 */
 	uint64_t
 		returned; /* the last number that came back, as far as known: the next is above it */
-	struct mr_confirm_claim *claims; /* returns whose confirms have not come, in their order */
-	size_t claim_first, claim_end, claim_capacity;
-	mr_msec earliest; /* no deadline is before this */
+	size_t waiting;   /* of those, who have not been told how they ended */
+	struct mr_lines out;             /* mandatory ones that may come back */
+	struct mr_confirm_claim *claims; /* returns whose confirms have not come: a ring likewise */
+	size_t claim_capacity;
+	uint64_t claim_first, claim_end;
+	struct mr_lines open; /* of them, those that are not met */
+	mr_msec earliest;     /* no deadline is before this */
 	mr_confirmed *tell;
 	void *owner;
 	const uint64_t *clock;      /* the owner's, in us; NULL: no times are taken */

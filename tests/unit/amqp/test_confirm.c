@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -278,6 +279,111 @@ static void test_many_returns_keep_their_order_in_bounded_memory(void **state)
 	mr_confirm_fini(&c);
 }
 
+/* ---- what it costs ---- */
+
+#define HUGE_COUNT 200000
+static uint64_t ended_as_returned;
+
+static void count_returned(void *owner, uint64_t first, uint64_t last, enum mr_status outcome,
+	int shift)
+{
+	(void)owner;
+	(void)shift;
+	if (outcome == MR_RETURNED) ended_as_returned += last - first + 1;
+}
+
+enum way {
+	SENT,    /* comes back as it was sent */
+	CHANGED, /* without BCC */
+	STAMPED, /* by a plug-in of the broker */
+	WAYS
+};
+enum word {
+	MULTIPLE,
+	BACKWARDS,
+	WITH_NACKS,
+	AT_ONCE, /* each confirmed as soon as it came back */
+	LATE,
+	LOST,
+	WORDS
+};
+
+static void come_back(struct mr_confirm *c, uint64_t number, enum way way)
+{
+	uint64_t properties = number * 3 + (way == STAMPED ? 1ull << 40 : 0);
+	struct mr_identity id = {7 + number % 2 * number, properties, properties, true};
+	bool lacks_memory;
+	assert_int_not_equal(mr_confirm_returned(c, &id, &lacks_memory), 0);
+	assert_false(lacks_memory);
+}
+
+static void confirm_all(struct mr_confirm *c, enum word word)
+{
+	if (word == LOST) mr_confirm_lose(c);
+	if (word == MULTIPLE) mr_confirm_settle(c, 0, true, MR_OK);
+	for (uint64_t n = 1; n <= HUGE_COUNT && word != LOST && word != MULTIPLE; n++) {
+		bool is_refused = word == WITH_NACKS && n % 4 == 0;
+		mr_confirm_settle(c, word == BACKWARDS ? HUGE_COUNT + 1 - n : n, false,
+			is_refused ? MR_NACKED : MR_OK);
+		mr_confirm_is_waiting(c);
+	}
+}
+
+/* Half of very many publishes come back. Processor time, not the clock's: others may be at work. */
+static void spend(enum way way, enum word word)
+{
+	struct mr_confirm c;
+	clock_t began = clock();
+	ended_as_returned = 0;
+	mr_confirm_init(&c, count_returned, NULL);
+	for (uint64_t n = 1; n <= HUGE_COUNT; n++) {
+		struct mr_identity id = {7 + n % 2 * n, 0, 0, way == CHANGED};
+		*(way == CHANGED ? &id.lasting : &id.properties) = n * 3;
+		assert_int_equal(mr_confirm_add(&c, &id, word == LATE ? 1 : 1000), MR_OK);
+	}
+	if (word == LATE) mr_confirm_expire(&c, 1);
+	for (uint64_t n = 1; n <= HUGE_COUNT; n += 2) {
+		come_back(&c, n, way);
+		if (word == AT_ONCE) mr_confirm_settle(&c, n + 1, true, MR_OK);
+		mr_confirm_is_waiting(&c);
+	}
+	if (word != AT_ONCE) confirm_all(&c, word);
+	assert_int_equal(mr_confirm_outstanding(&c), 0);
+	assert_int_equal(ended_as_returned, word == LATE ? 0 : HUGE_COUNT / 2);
+	mr_confirm_fini(&c);
+	assert_true((clock() - began) / CLOCKS_PER_SEC < 10);
+}
+
+/* FIELD-W1: what comes back is found among very many that are out, and their confirms end them, at once each. */
+static void test_returns_and_confirms_of_very_many_publishes_search_nothing(void **state)
+{
+	(void)state;
+	for (enum way way = SENT; way < WAYS; way++)
+		for (enum word word = MULTIPLE; word < WORDS; word++) spend(way, word);
+}
+
+/* FIELD-W1: of alike publishes, those whose returns turned out to be of others may come back themselves. */
+static void test_as_many_of_the_alike_end_as_returned_as_came_back(void **state)
+{
+	(void)state;
+	for (unsigned seed = 1; seed <= 200; seed++) {
+		struct mr_confirm c;
+		int came = 0, ended = 0;
+		begin(&c, 0);
+		srand(seed);
+		for (int n = 1; n <= 60; n++) add(&c, 7, 1, 1000);
+		for (uint64_t n = 1; n <= 60; n++) {
+			uint64_t number = 1 + n * 7 % 61 % 60; /* in no order */
+			if (rand() % 2) came += returned(&c, 7, 1) != 0;
+			mr_confirm_settle(&c, number, false, MR_OK);
+		}
+		mr_confirm_settle(&c, 0, true, MR_OK);
+		for (int n = 1; n <= 60; n++) ended += outcomes[n] == MR_RETURNED + 1;
+		assert_int_equal(ended, came);
+		mr_confirm_fini(&c);
+	}
+}
+
 /* ---- heartbeats ---- */
 
 static void test_a_beat_is_due_when_nothing_was_sent_for_half_the_interval(void **state)
@@ -349,6 +455,8 @@ int main(void)
 		cmocka_unit_test(test_publishes_that_are_never_confirmed_are_forgotten),
 		cmocka_unit_test(test_a_return_that_memory_fails_is_told),
 		cmocka_unit_test(test_many_returns_keep_their_order_in_bounded_memory),
+		cmocka_unit_test(test_returns_and_confirms_of_very_many_publishes_search_nothing),
+		cmocka_unit_test(test_as_many_of_the_alike_end_as_returned_as_came_back),
 		cmocka_unit_test(test_a_beat_is_due_when_nothing_was_sent_for_half_the_interval),
 		cmocka_unit_test(test_silence_is_death_only_after_a_second_look),
 		cmocka_unit_test(test_a_deaf_side_does_not_count_silence),
