@@ -121,8 +121,11 @@ static void on_event(void *owner, const mr_event *event)
 		check_delivery(r, ev.data.delivery);
 		break;
 	case MR_EV_CHANNEL:
-		MUST(ev.channel && ev.epoch && ev.status != MR_OK);
-		check_error(ev.data.error);
+		MUST(ev.channel && ev.epoch);
+		if (ev.status == MR_OK)
+			MUST(ev.detail == MR_CHANNEL_TAKEN_BACK);
+		else
+			check_error(ev.data.error);
 		break;
 	case MR_EV_CANCEL: MUST(ev.channel && ev.consumer); break;
 	case MR_EV_BLOCKED:
