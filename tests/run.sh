@@ -291,6 +291,7 @@ serve() {
 	out=$scratch/served.out
 	tree=$1
 	shift
+	: >"$out" # what an earlier one said is not this one's
 	"$build_root/$tree/bin/moonrabbit" broker --listen 127.0.0.1:0 "$@" >"$out" 2>&1 &
 	served=$!
 	for _ in 1 2 3 4 5 6 7 8 9 10; do
