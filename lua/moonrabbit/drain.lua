@@ -158,6 +158,7 @@ function drain.run(seconds)
    close_all(math.max(deadline, C.mr_now() + 1))
    farewell.end_all()
    pump_until(function() return not farewell.is_telling() and not task.has_ready() end, math.max(deadline, C.mr_now() + 1))
+   farewell.end_all() -- what was published meanwhile, by who was told
    left.publishes = farewell.report()
    return left
 end

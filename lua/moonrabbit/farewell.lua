@@ -17,6 +17,7 @@ local WHY = "the program stopped"
 local givers = {}              -- what ends the publishes that no channel knows of
 local telling = 0              -- functions that are being told, or will be
 local count, keys, seen = 0, {}, {}
+local is_over = false
 
 --- Adds a function that ends all publishes that are not on their way.
 -- @tparam function fn fn(why)
@@ -57,8 +58,12 @@ end
 --- From here on publishes that end as lost or in no time are the stop's.
 function farewell.begin() ticket.set_witness(witness) end
 
+--- Is nothing sent any more? A publish that a stop took would end untold.
+function farewell.is_over() return is_over end
+
 --- Ends what is not on its way: nothing is sent any more.
 function farewell.give_up()
+   is_over = true
    for _, fn in ipairs(givers) do fn(WHY) end
 end
 
@@ -92,6 +97,6 @@ function farewell.report()
    return count
 end
 
-loop.on_close(function() telling, count, keys, seen = 0, 0, {}, {} ticket.set_witness(nil) end)
+loop.on_close(function() telling, count, keys, seen, is_over = 0, 0, {}, {}, false ticket.set_witness(nil) end)
 
 return farewell

@@ -153,10 +153,12 @@ end
 
 -- ---- publishing ----
 
-local function closed() return nil, errors.new("closed", "publish", "the publisher was closed") end
+local function closed()
+   return nil, errors.new("closed", "publish", farewell.is_over() and "the program stopped" or "the publisher was closed")
+end
 
 local function start(self, body, props, level)
-   if self.is_closing then return closed() end
+   if self.is_closing or farewell.is_over() then return closed() end
    local one, err = job.new(self, body, props, level + 1)
    if not one then return nil, err end
    local ok

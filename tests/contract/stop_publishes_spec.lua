@@ -69,6 +69,31 @@ describe("a stop", function()
       has(out, "publishes=3")
    end)
 
+   it("takes no publish that nobody would be told of any more, from on_failed say (FIELD-W4)", function()
+      local out, code = run("--drain 0.5", script [[
+         local pub = mr.publisher { connection = conn, routing_key = "q", on_failed = function(err, message)
+            told(err, message)
+            for _, of in ipairs { conn, mr.connect(broker.url) } do
+               local again, why = mr.publisher { connection = of, routing_key = "q" }:publish_async "again"
+               print("again", again, why.kind, why.text)
+            end
+            local other = assert(mr.testing.broker())
+            local ch = assert(mr.connect(other.url):channel())
+            assert(ch:confirm_select())
+            other:silent(true)
+            assert(ch:publish_async("", "elsewhere", "again"))
+         end }
+         leave()
+         assert(pub:publish_async "1")
+         terminate()
+         mr.sleep(60)
+      ]])
+      assert.equal(74, code, out)
+      has(out, "told 1 q lost")
+      has(out, "again\tnil\tclosed\tthe program stopped\nagain\tnil\tclosed\tthe program stopped\n")
+      has(out, 'publishes=2 routing_keys="q, elsewhere"')
+   end)
+
    it("counts what a publisher gives up when it is closed in on_stop (FIELD-W4)", function()
       local out, code = run("--drain 5", script [[
          local pub = mr.publisher { connection = conn, routing_key = "q", topology = mr.topology { queues = { "q" } },
