@@ -211,7 +211,9 @@ function json.decode(text)
    if not foreign and not text:find "%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d" then return reader.decode(text) end
    local mark = "\255" -- a byte that no escape makes
    while text:find(mark, 1, true) do mark = mark .. "#" end
-   return restored(reader.decode(marked(text, mark, foreign)), mark)
+   local ok, v = pcall(reader.decode, marked(text, mark, foreign))
+   if not ok then error(v, 0) end
+   return restored(v, mark)
 end
 
 return json
