@@ -230,15 +230,17 @@ local function name_of(queue, what)
    return name .. suffix
 end
 
---- Where what has waited comes out, to be put into its queue with a confirm; see returns.
-function copies.exit_queue(queue) return name_of(queue, "") end
+--- Where what has waited comes out, to be put into its queue with a confirm; see returns. (Not QUEUE.retry: many a program
+-- has one of its own, for retries made by hand.)
+function copies.exit_queue(queue) return name_of(queue, "-exit") end
 
 --- The queue that keeps messages for so many milliseconds and then hands them on; see docs/retry.md.
 -- @tparam string queue
 -- @tparam number ms
 -- @tparam[opt] string exit where to: the exit of `queue`, the default, or `queue` itself, where nobody watches an exit
 function copies.delay_queue(queue, ms, exit)
-   return { queue = name_of(queue, (exit == queue and ".direct.%d" or ".%d"):format(ms)), arguments = {
+   local kind = exit == queue and ".direct.%d" or ".%d"
+   return { queue = name_of(queue, kind:format(ms)), other = name_of(queue, (".other" .. kind):format(ms)), arguments = {
       ["x-message-ttl"] = ms, ["x-expires"] = ms + IDLE * 1000, ["x-dead-letter-exchange"] = "",
       ["x-dead-letter-routing-key"] = exit or copies.exit_queue(queue) } }
 end
@@ -261,12 +263,12 @@ end
 --- Puts a copy into a queue of dead letters.
 -- @tparam message msg
 -- @tparam string dead the queue; durable, declared when it is not there
--- @tparam table info queue, attempt, error, reason, trace
+-- @tparam table info queue, attempt, error, reason, trace, arguments (of its declaration)
 -- @treturn[1] true the broker has it
 -- @treturn[2] nil, error as of delay
 function copies.bury(msg, dead, info)
    info.exit = nil -- it waits nowhere
-   local ok, err = put(msg, { queue = dead }, info, true)
+   local ok, err = put(msg, { queue = dead, arguments = info.arguments }, info, true)
    return ok, err
 end
 

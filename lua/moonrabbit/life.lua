@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
 local awaited = require "moonrabbit.awaited"
+local copies = require "moonrabbit.copies"
 local drain = require "moonrabbit.drain"
 local errors = require "moonrabbit.errors"
 local log = require "moonrabbit.log"
@@ -96,13 +97,14 @@ local function watch_exit(self)
          hint = "x-overflow = reject-publish has publishers wait instead" })
    end
    local err
-   self.exit, err = returns.watch(self.connection, self.queue, self.is_passing)
+   self.exit, err = returns.watch(self.connection, self.queue, self.is_passing, self.companions)
    if self.exit then
       if has_ended(self) then self.exit:stop() end
       return
    end
    log.warn("retries go straight back to the queue: one that is full and refuses more drops them", { queue = self.queue,
-      kind = err.kind, error = err.text })
+      kind = err.kind, error = err.text,
+      hint = ("let this user configure %s.retry*, or declare %s for it"):format(self.queue, copies.exit_queue(self.queue)) })
 end
 
 -- One try. True, or nil, error and the scope of what failed. Until it consumes the channel is nobody else's: what they do

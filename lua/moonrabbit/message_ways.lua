@@ -75,7 +75,8 @@ function methods:dead_letter(reason)
    if owner and not owner.dead_letter then return self:reject() end -- its queue knows where to
    local ok, err = replace(self, function(queue)
       local dead = owner and owner.dead_letter or queue .. ".dead"
-      return copies.bury(self, dead, { queue = queue, attempt = self.attempt, reason = reason or "the handler said so" })
+      return copies.bury(self, dead, { queue = queue, attempt = self.attempt, reason = reason or "the handler said so",
+         arguments = owner and owner.companions })
    end)
    return ok, err
 end

@@ -3,6 +3,7 @@
 -- The broker's own way, dead-lettering straight into the queue, drops a message without a word when the queue is full
 -- and refuses more. Here each is published with a confirm, and acked at the exit when the queue has it: not before.
 local C = require("moonrabbit.ffi").C
+local companion = require "moonrabbit.companion"
 local copies = require "moonrabbit.copies"
 local drain = require "moonrabbit.drain"
 local log = require "moonrabbit.log"
@@ -53,27 +54,21 @@ function Watch:judge(msg)
    return nil
 end
 
--- Declares the exit (or takes it as it is) and consumes it.
-local function try(self, ch, is_there)
-   local ok, err = ch:qos { prefetch_count = AT_ONCE }
-   if ok and not is_there then
-      ok, err = ch:queue_declare { queue = self.exit, durable = not self.is_passing, auto_delete = self.is_passing or nil }
-   end
-   if ok then ok, err = ch:_consume(self.exit, function() return nil, self end, {}, inner_of(self)) end
-   return ok, err
-end
-
+-- Declares the exit (or takes it as it is) and consumes it. Once more on its own channel, as what comes back with it.
 local function open(self)
+   local there, is_ours = companion.declare(self.connection, self.exit, self.options)
+   if not there then return nil, is_ours end
    local ch, err = self.connection:channel()
    if not ch then return nil, err end
    local ok
-   ok, err = try(self, ch)
-   if not ok and err.kind == "precondition_failed" then
-      ch, err = self.connection:channel()
-      if ch then ok, err = try(self, ch, true) end
+   ok, err = ch:qos { prefetch_count = AT_ONCE }
+   if ok and is_ours then
+      ok, err = ch:queue_declare { queue = self.exit, durable = self.options.durable, auto_delete = self.options.auto_delete,
+         arguments = self.options.arguments }
    end
+   if ok then ok, err = ch:_consume(self.exit, function() return nil, self end, {}, inner_of(self)) end
    if not ok then
-      if ch then ch:close() end
+      ch:close()
       return nil, err
    end
    if self.has_ended then return ch:close() end
@@ -107,11 +102,13 @@ end
 -- @tparam connection conn that the queue is consumed by
 -- @tparam string queue
 -- @tparam boolean is_passing the queue goes with its consumers, or its connection: so does the exit
+-- @tparam[opt] table arguments of the exit
 -- @treturn[1] watch field exit: the name of that queue; method stop
 -- @treturn[2] nil, error: this user may not have such a queue
-function returns.watch(conn, queue, is_passing)
+function returns.watch(conn, queue, is_passing, arguments)
    local self = setmetatable({ connection = conn, queue = queue, exit = copies.exit_queue(queue),
-      is_passing = is_passing or false, has_ended = false, given = {}, ids = {}, last = 0 }, Watch)
+      options = { durable = not is_passing, auto_delete = is_passing or nil, arguments = arguments },
+      has_ended = false, given = {}, ids = {}, last = 0 }, Watch)
    local ok, err = open(self)
    if ok then return self end
    if err.kind == "access_refused" then

@@ -3,6 +3,7 @@
 local C = require("moonrabbit.ffi").C
 local awaited = require "moonrabbit.awaited"
 local chain = require "moonrabbit.chain"
+local companion = require "moonrabbit.companion"
 local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local home = require "moonrabbit.home"
@@ -71,7 +72,7 @@ function setup.check(opts, level)
    check_names(opts, level + 1)
 end
 
---- Fills in queue, dead_letter and declaration of a worker.
+--- Fills in queue, dead_letter, declaration and companions (the arguments of the queues beside its own) of a worker.
 function setup.prepare(self, opts)
    local given = type(opts.queue) == "table" and opts.queue or { queue = opts.queue }
    local declaration = {}
@@ -79,6 +80,7 @@ function setup.prepare(self, opts)
    local is_passing = given.exclusive or given.auto_delete or not given.queue or given.queue == ""
    if given.durable == nil then declaration.durable = not is_passing end
    self.declaration, self.queue, self.is_passing = declaration, given.queue or "", is_passing
+   self.companions = companion.arguments(given.arguments)
    local dead = opts.dead_letter
    if dead == nil then dead = not is_passing end
    if dead == true then dead = self.queue ~= "" and self.queue .. ".dead" end
@@ -115,6 +117,16 @@ local function bind(self, ch, b)
    return ok, err
 end
 
+-- Of the queue's own kind; one that is there in another shape is taken as it is.
+local function declare_dead_letter(self, ch)
+   local declaration = { queue = self.dead_letter, durable = true, arguments = self.companions }
+   local ok, is_ours = companion.declare(ch.connection, self.dead_letter, declaration)
+   if not ok then return nil, is_ours end
+   if not is_ours then return true end
+   local reply, err = ch:queue_declare(declaration) -- on its own channel: it comes back with it
+   return reply and true, err
+end
+
 local function declare(self, ch)
    local opts = self.options
    local done, why = declare_own(self, ch)
@@ -125,8 +137,8 @@ local function declare(self, ch)
       if not ok then return nil, err end
    end
    if not self.dead_letter or opts.declare == false then return true end
-   local reply, err = ch:queue_declare { queue = self.dead_letter, durable = true }
-   return reply and true, err
+   local ok, err = declare_dead_letter(self, ch)
+   return ok, err
 end
 
 --- What it will declare, for others of the program to wait for.

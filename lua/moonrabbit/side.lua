@@ -6,6 +6,7 @@ local asking = require "moonrabbit.asking"
 local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local limit = require "moonrabbit.limit"
+local log = require "moonrabbit.log"
 local settings = require "moonrabbit.settings"
 local suspicion = require "moonrabbit.suspicion"
 local task = require "moonrabbit.task"
@@ -25,7 +26,7 @@ function side.of(conn)
    if self and not self.connection.released then return self end
    local name = (conn.options.name or settings.machine()) .. " copies"
    self = { connection = conn:clone { on_event = function() end, name = name, frame_max = ANY_SIZE }, channel = false,
-      declaring = {}, declared = {}, delays = {}, epoch = 0 }
+      declaring = {}, declared = {}, taken = {}, delays = {}, epoch = 0 }
    conn.side = self
    return self
 end
@@ -72,31 +73,53 @@ local function heed_epoch(self)
    end
 end
 
+local function is_fresh(at) return at and C.mr_now() - at < FRESH end
+
 -- On a channel of its own: a queue that is in the way closes it.
-local function declare_now(self, queue)
+local function declare_now(self, queue, arguments)
    local ch, err = self.connection:channel()
    if not ch then return nil, err end
    local reply
-   reply, err = asking.ask(ch, C.MR_QUEUE_DECLARE, { durable = true, arguments = queue.arguments, unrecorded = true },
-      queue.queue)
+   reply, err = asking.ask(ch, C.MR_QUEUE_DECLARE, { durable = true, arguments = arguments, unrecorded = true }, queue)
    ch:close()
    if not reply then return nil, err end
    heed_epoch(self)
-   local now = C.mr_now()
    for name, at in each(self.declared) do
-      if now - at >= FRESH then self.declared[name] = nil end
+      if not is_fresh(at) then self.declared[name] = nil end
    end
-   self.declared[queue.queue] = now
+   self.declared[queue] = C.mr_now()
    return true
 end
 
--- Declares the queue of a copy, unless it was lately, on this connection.
-local function declare(self, queue)
+-- Declares a queue, unless that was done lately, on this connection.
+local function declare(self, queue, arguments)
    heed_epoch(self)
-   local at = self.declared[queue.queue]
-   if at and C.mr_now() - at < FRESH then return true end
-   local ok, err = once(self.declaring, queue.queue, declare_now, self, queue)
+   if is_fresh(self.declared[queue]) then return true end
+   local ok, err = once(self.declaring, queue, declare_now, self, queue, arguments)
    return ok, err
+end
+
+-- Somebody's queue of another shape has the name, one of an older version say: ours has the other.
+local function take_other(self, queue, err)
+   if self.taken[queue.queue] == nil then
+      log.warn("a queue of another shape has the name of a delay queue; another name is taken", { queue = queue.queue,
+         name = queue.other, error = err.text })
+   end
+   self.taken[queue.queue] = C.mr_now()
+end
+
+-- The name of the queue of a copy, once it is there. A user who may not declare it may be allowed to publish into one
+-- that is: then the refusal comes along.
+local function find(self, queue)
+   if not is_fresh(self.taken[queue.queue]) then
+      local ok, err = declare(self, queue.queue, queue.arguments)
+      if ok then return queue.queue end
+      if err.kind == "access_refused" then return queue.queue, err end
+      if err.kind ~= "precondition_failed" or not queue.other then return nil, err end
+      take_other(self, queue, err)
+   end
+   local ok, err = declare(self, queue.other, queue.arguments)
+   return ok and queue.other, err
 end
 
 local HOW = { mandatory = true, timeout = PATIENCE }
@@ -109,7 +132,7 @@ local function post(self, t, queue, msg, body, props)
       if not msg.is_live then return nil, errors.new("stale", "message") end
       local ok, wait
       if suspicion.may_go(conn, t) then
-         ok, err, wait = ch:_post(t, "", queue.queue, body, HOW, props)
+         ok, err, wait = ch:_post(t, "", queue, body, HOW, props)
       else
          wait = function(seconds) return conn:_wait_for_way(seconds) end
          err = errors.new("timeout", "publish", "copies that may have ended the connection are tried one at a time")
@@ -145,22 +168,31 @@ local function publish(self, queue, msg, body, props)
    return ok, err
 end
 
+-- Into a queue that is declared first.
+local function publish_declared(self, queue, msg, body, props)
+   local name, refused = find(self, queue)
+   if not name then return nil, refused end
+   local ok, err = publish(self, name, msg, body, props)
+   if ok or err.kind ~= "returned" then return ok, err end
+   self.declared[name] = nil -- it was there lately, and has gone
+   return nil, refused or err
+end
+
 --- Publishes a copy into a queue, which is declared when it is not there.
 -- @tparam message msg
--- @tparam table queue its name, and the arguments it is declared with
+-- @tparam table queue its name, the arguments it is declared with, and `other`, its name where somebody's queue of another
+-- shape has the first one
 -- @tparam string props as bytes
 -- @tparam ?boolean|string is_there it is not declared unless it shows that it must be; "known": not even then
 -- @treturn[1] true the broker has it
 -- @treturn[2] nil, error
 function side.put(msg, queue, props, is_there)
    local self, body = side.of(msg.channel.connection), msg.body
-   local ok, err = true, nil
-   if not is_there then ok, err = declare(self, queue) end
-   if ok then ok, err = publish(self, queue, msg, body, props) end
+   local ok, err
+   if is_there then ok, err = publish(self, queue.queue, msg, body, props)
+   else ok, err = publish_declared(self, queue, msg, body, props) end
    if ok or err.kind ~= "returned" or is_there == "known" then return ok, err end
-   self.declared[queue.queue] = nil
-   ok, err = declare(self, queue)
-   if ok then ok, err = publish(self, queue, msg, body, props) end
+   ok, err = publish_declared(self, queue, msg, body, props)
    return ok, err
 end
 

@@ -65,7 +65,11 @@ end
 
 local function later(consumer, msg, seconds, err)
    local info = info_of(consumer, msg, err)
-   local ok, why = insist(consumer, msg, err, function() return copies.delay(msg, seconds, info) end)
+   local ok, why = insist(consumer, msg, err, function()
+      local done, failure = copies.delay(msg, seconds, info)
+      if not done and failure.kind == "access_refused" then failure.is_final = true end -- this user may not have such queues
+      return done, failure
+   end)
    if ok then return ACK, 0 end
    if why then return again_here(consumer, msg, seconds, err, why) end
    return nil
@@ -76,7 +80,7 @@ local function bury(consumer, msg, reason, err, trace)
    local dead = consumer.owner.dead_letter
    if not dead then return REJECT, 0 end
    local info = info_of(consumer, msg, err)
-   info.reason, info.trace = reason, trace
+   info.reason, info.trace, info.arguments = reason, trace, consumer.owner.companions
    local ok, why = insist(consumer, msg, err, function() return copies.bury(msg, dead, info) end)
    if ok then return ACK, 0 end
    if not why then return nil end

@@ -103,7 +103,7 @@ describe("a handler that is slower than the broker's consumer_timeout", function
                end
                print("attempts " .. table.concat(attempts, " ") .. " " .. dead.headers["x-mr-attempt"])
                dead:ack()
-               for _, suffix in ipairs { "", ".dead", ".retry" } do ch:queue_delete { queue = "%s" .. suffix } end
+               for _, suffix in ipairs { "", ".dead", ".retry-exit" } do ch:queue_delete { queue = "%s" .. suffix } end
                mr.stop()
             end)]]):format(queue, way[2], way[1], queue, queue, queue), "warn")
          has(out, "consumer_timeout", "queue=" .. queue, "handled, but too late: it comes again", "message_id=m7", way[3])

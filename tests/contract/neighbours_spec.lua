@@ -15,7 +15,7 @@ describe("what a neighbour declares", function()
    after_each(function()
       ch = broker.channel()
       for _, queue in ipairs(queues) do
-         for _, suffix in ipairs { "", ".dead", ".retry" } do ch:queue_delete { queue = queue .. suffix } end
+         for _, suffix in ipairs { "", ".dead", ".retry-exit" } do ch:queue_delete { queue = queue .. suffix } end
       end
       ch:exchange_delete { exchange = exchange }
       broker.close_all()

@@ -18,7 +18,7 @@ local function consumer(options)
    options.queue = options.queue or broker.name "work"
    local w = mr.consumer(options)
    assert(w:wait(10))
-   for _, queue in ipairs { w.queue, w.queue .. ".dead", w.queue .. ".retry" } do made[#made + 1] = queue end
+   for _, queue in ipairs { w.queue, w.queue .. ".dead", w.queue .. ".retry-exit" } do made[#made + 1] = queue end
    return w
 end
 
@@ -149,7 +149,7 @@ describe("a copy that cannot be made", function()
 
    it("is given up when the program stops: its message goes back (FIELD-C1)", function()
       local ch, queue = confirming(), broker.name "stopped"
-      made[#made + 1], made[#made + 2], made[#made + 3] = queue, queue .. ".dead", queue .. ".retry"
+      made[#made + 1], made[#made + 2], made[#made + 3] = queue, queue .. ".dead", queue .. ".retry-exit"
       local obstacle = broker.channel()
       assert(obstacle:queue_declare { queue = queue .. ".retry.300", exclusive = true })
       assert(ch:queue_declare { queue = queue, durable = true })

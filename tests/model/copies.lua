@@ -198,6 +198,6 @@ mr.log.configure "off" -- that handlers fail is known
 model.wait_until("the end of who sends", model.seconds + 30, function() return writers == 0 end)
 model.wait_until("the end of all messages", 60, function() return open == 0 end)
 assert(worker:cancel())
-for _, queue in ipairs { tag, DEAD, tag .. ".retry" } do assert(conn:channel()):queue_delete { queue = queue } end
+for _, queue in ipairs { tag, DEAD, tag .. ".retry-exit" } do assert(conn:channel()):queue_delete { queue = queue } end
 model.finish "every copy"
 mr.stop()

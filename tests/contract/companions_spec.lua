@@ -1,0 +1,170 @@
+--- The queues beside a worker's own: declared as safe as that one is, taken as they are, or done without.
+local mr = require "moonrabbit"
+local broker = require "broker"
+
+local eventually, take = broker.eventually, broker.take
+
+local made, users = {}, {}
+
+local function confirming()
+   local ch = broker.channel()
+   assert(ch:confirm_select())
+   return ch
+end
+
+-- A worker whose handler fails twice.
+local function failing(options)
+   local attempts = {}
+   options.connection = options.connection or broker.connect()
+   options.retry = options.retry or mr.retry.fixed { delay = 0.2, attempts = 3 }
+   options.handler = options.handler or function(msg)
+      attempts[#attempts + 1] = msg.attempt
+      if #attempts < 3 then error "no" end
+   end
+   local w = mr.consumer(options)
+   assert(w:wait(20))
+   for _, suffix in ipairs { "", ".dead", ".retry-exit", ".retry.200", ".retry.other.200", ".retry.direct.200" } do
+      made[#made + 1] = w.queue .. suffix
+   end
+   return w, attempts
+end
+
+local function all_tries(w, attempts)
+   eventually("all tries", function() return #attempts == 3 and w.running == 0 end, 60)
+   assert.same({ 1, 2, 3 }, attempts)
+end
+
+-- The type of a queue, at RabbitMQ.
+local function type_of(queue)
+   for line in broker.ctl("-q list_queues name type"):gmatch "[^\n]+" do
+      local name, kind = line:match "^(%S+)%s+(%S+)"
+      if name == queue then return kind end
+   end
+end
+
+describe("the queue of", function()
+   before_each(function() mr.log.configure "off" end)
+   after_each(function()
+      local ch = broker.channel()
+      for _, queue in ipairs(made) do ch:queue_delete { queue = queue } end
+      for _, user in ipairs(users) do broker.ctl("-q delete_user " .. user) end
+      made, users = {}, {}
+      broker.close_all()
+      mr.log.configure "warn"
+   end)
+
+   for what, options in pairs { limited = { durable = true, arguments = { ["x-max-length"] = 100 } }, transient = { durable = false } } do
+      it("dead letters is taken as it is: " .. what .. " (part of C2)", function()
+         local ch, queue = confirming(), broker.name "work"
+         options.queue = queue .. ".dead"
+         assert(ch:queue_declare(options))
+         failing { queue = queue, retry = mr.retry.never }
+         assert(ch:publish("", queue, "x"))
+         assert.equal("x", take(ch, queue .. ".dead").body)
+      end)
+
+      it("what has waited is taken as it is: " .. what .. " (part of C2)", function()
+         local ch, queue = confirming(), broker.name "work"
+         options.queue = queue .. ".retry-exit"
+         assert(ch:queue_declare(options))
+         local w, attempts = failing { queue = queue }
+         assert(ch:publish("", queue, "x"))
+         all_tries(w, attempts)
+      end)
+   end
+
+   it("a delay is another one where the name is taken, by that of an older version say (part of C2)", function()
+      local ch, queue = confirming(), broker.name "work"
+      local older = { ["x-message-ttl"] = 200, ["x-expires"] = 60200, ["x-dead-letter-exchange"] = "",
+         ["x-dead-letter-routing-key"] = queue }
+      assert(ch:queue_declare { queue = queue .. ".retry.200", durable = true, arguments = older })
+      local w, attempts = failing { queue = queue }
+      assert(ch:publish("", queue .. ".retry.200", "x", { headers = { ["x-mr-attempt"] = 1, ["x-mr-queue"] = queue } }))
+      eventually("all tries", function() return #attempts == 2 end, 60)
+      assert.same({ 2, 3 }, { attempts[1], attempts[2] }) -- what the older one had sent into it goes on
+      assert(ch:publish("", queue, "y"))
+      eventually("the other's end", function() return #attempts == 3 and w.running == 0 end)
+   end)
+
+   it("retries made by hand is left alone (part of C2)", function()
+      local ch, queue = confirming(), broker.name "work"
+      made[#made + 1] = queue .. ".retry"
+      assert(ch:queue_declare { queue = queue .. ".retry", durable = true })
+      local w, attempts = failing { queue = queue }
+      assert(ch:publish("", queue .. ".retry", "of the program"))
+      assert(ch:publish("", queue, "x"))
+      all_tries(w, attempts)
+      assert.equal("of the program", take(ch, queue .. ".retry").body)
+   end)
+
+   broker.it_rabbitmq(it, "what has waited, and of dead letters, is a quorum queue where its own is (part of C2)", function()
+      local ch, queue = confirming(), broker.name "work"
+      local w, attempts = failing { queue = { queue = queue, arguments = { ["x-queue-type"] = "quorum" } },
+         retry = mr.retry.fixed { delay = 0.2, attempts = 2 } }
+      assert.equal("quorum", type_of(queue .. ".dead"))
+      assert.equal("quorum", type_of(queue .. ".retry-exit"))
+      assert(ch:queue_delete { queue = queue .. ".dead" })
+      assert(ch:publish("", queue, "x"))
+      eventually("the queue declared again", function() return type_of(queue .. ".dead") == "quorum" end, 60)
+      assert.equal("x", take(ch, queue .. ".dead").body)
+      assert.same({ 1, 2 }, attempts)
+      assert.equal(0, w.running)
+   end)
+
+   broker.it_rabbitmq(it, "dead letters is taken as it is: quorum, or classic where its own is quorum (part of C2)", function()
+      local ch = confirming()
+      for _, kinds in ipairs { { "classic", "quorum" }, { "quorum", "classic" } } do
+         local queue = broker.name "work"
+         assert(ch:queue_declare { queue = queue .. ".dead", durable = true, arguments = { ["x-queue-type"] = kinds[2] } })
+         failing { queue = { queue = queue, arguments = { ["x-queue-type"] = kinds[1] } }, retry = mr.retry.never }
+         assert(ch:publish("", queue, "x"))
+         assert.equal("x", take(ch, queue .. ".dead").body)
+      end
+   end)
+
+   -- Reads and writes, and declares nothing.
+   local function modest()
+      local user = broker.name "modest"
+      users[#users + 1] = user
+      broker.ctl("-q add_user " .. user .. " secret")
+      broker.ctl("-q set_permissions " .. user .. " '^$' '.*' '.*'")
+      return broker.connect { url = ("amqp://%s:secret@127.0.0.1:%d/"):format(user, broker.port) }
+   end
+
+   broker.it_rabbitmq(it, "a delay is done without by a user who may not declare it: tried again in the process (FIELD-C1)",
+      function()
+         local ch, queue = confirming(), broker.name "work"
+         assert(ch:queue_declare { queue = queue, durable = true })
+         assert(ch:queue_declare { queue = queue .. ".dead", durable = true })
+         local w, attempts = failing { connection = modest(), queue = queue, declare = false }
+         assert(ch:publish("", queue, "x"))
+         all_tries(w, attempts)
+         local last = {}
+         w:cancel()
+         failing { connection = modest(), queue = queue, declare = false, handler = function(msg)
+            last[#last + 1] = msg.attempt
+            error "no"
+         end }
+         assert(ch:publish("", queue, "y"))
+         assert.equal("y", take(ch, queue .. ".dead").body)
+         assert.same({ 1, 2, 3 }, last)
+      end)
+
+   broker.it_rabbitmq(it, "a delay, and what has waited, may be declared for a user who may not (FIELD-C1)", function()
+      local ch, queue = confirming(), broker.name "work"
+      assert(ch:queue_declare { queue = queue, durable = true })
+      assert(ch:queue_declare { queue = queue .. ".dead", durable = true })
+      assert(ch:queue_declare { queue = queue .. ".retry-exit", durable = true })
+      assert(ch:queue_declare { queue = queue .. ".retry.200", durable = true, arguments = { ["x-message-ttl"] = 200,
+         ["x-dead-letter-exchange"] = "", ["x-dead-letter-routing-key"] = queue .. ".retry-exit" } })
+      local waited = 0
+      local w, attempts = failing { connection = modest(), queue = queue, declare = false }
+      assert(ch:publish("", queue, "x"))
+      eventually("all tries", function()
+         waited = math.max(waited, broker.count(ch, queue .. ".retry.200"))
+         return #attempts == 3 and w.running == 0
+      end, 60)
+      assert.same({ 1, 2, 3 }, attempts)
+      assert.equal(1, waited)
+   end)
+end)
