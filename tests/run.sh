@@ -262,6 +262,7 @@ layers() {
 	one_test luajit tests/tools/check_layers.lua
 	one_test luajit tests/tools/check_rows.lua
 	one_test sh tests/tools/check_codec_layouts.sh
+	one_test luajit tests/tools/check_output.lua --self-test
 	one_test luajit tests/tools/make_docs.lua "$root" --check
 }
 

@@ -109,12 +109,14 @@ check() { # TITLE COMMAND...: its output is shown when it fails
 	fi
 }
 
-# as_readme LINES COMMAND...: what it prints is what README.md shows; LINES of the page's first ones are left out.
+# as_readme LINES COMMAND...: what it prints is what README.md shows; LINES of the page's first ones are left out. Confirms
+# and messages come as they come, and the log is written by a thread of its own; its last line follows all others.
 as_readme() {
 	skip=$1
 	shift
 	"$@" >"$dir/output" 2>&1 || { cat "$dir/output" && return 1; }
-	luajit "$root/tests/tools/check_output.lua" "$root/README.md" 'sh examples/quickstart.sh' "$skip" "$dir/output"
+	luajit "$root/tests/tools/check_output.lua" "$root/README.md" 'sh examples/quickstart.sh' "$skip" "$dir/output" \
+		'time=... level=info msg=con...' 'confirmed: ...' 'received: ...'
 }
 
 fails_with() { # TEXT COMMAND...
