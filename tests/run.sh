@@ -88,6 +88,14 @@ leave_out() {
 	if [ "${CI:-}" = true ]; then count 0 1; fi
 }
 
+# show_failures FILE: the reports of the tests that failed, wherever they stand in it, then its end; without the log
+# lines that tests make the library write.
+show_failures() {
+	awk '/^(Failure|Error) ->|\[ +ERROR +\]|^not ok|ERROR: [A-Z]|WARNING: Thread|runtime error:/ { on = 60 } /^[0-9]+ success/ { on = 0 } on-- > 0 && !/^time=.* level=/' "$1" | head -n 400
+	echo "--- the end of the output (all of it: $build_root/failed-$(basename "$1")):"
+	grep -v '^time=.* level=' "$1" | tail -n 120
+}
+
 # step NAME TITLE FUNCTION: runs FUNCTION with its output in a file, shown when something failed. Lanes report one at a time.
 step() {
 	passed=0
@@ -104,7 +112,7 @@ step() {
 		flock 9
 		echo "==> $1: $2"
 		if [ "$failed" -gt 0 ]; then
-			tail -n 300 "$log" | sed 's/^/    /'
+			show_failures "$log" | sed 's/^/    /'
 			cp "$log" "$build_root/failed-$1.log"
 		else
 			grep '^note: ' "$log" | sed 's/^note: /    /'

@@ -133,11 +133,14 @@ describe("a wait within a function of C", function()
          simple_size = function() simple:qsize() end, topology = function() topology:apply(conn) end,
          worker_cancel = function() worker:cancel() end, health = function() mr.health.report() end,
          listen = function() mr.health.listen "127.0.0.1:0" end, advance = function() mr.testing.advance(0.001) end,
-      }, q, consumer, worker
+      }, q, consumer, worker, function()
+         assert(pub:flush())
+         assert(confirming:wait_for_confirms(10))
+      end
    end
 
    it("is refused before anything is sent or noted, for every wait there is (FIELD-W17)", function()
-      local list, q, consumer, worker = all_waits()
+      local list, q, consumer, worker, end_publishes = all_waits()
       local refused, others = {}, {}
       for name, wait in pairs(list) do
          local got = in_task(function()
@@ -155,6 +158,7 @@ describe("a wait within a function of C", function()
       assert.is_true(conn.is_open)
       assert.equal("consuming", consumer.state)
       assert.equal("consuming", worker.state)
+      end_publishes()
       local bodies = {}
       local msg = ch:get(q, { no_ack = true })
       while msg do
