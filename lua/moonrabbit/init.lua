@@ -7,6 +7,7 @@
 --
 -- Run it with `moonrabbit run script.lua`, or call `mr.run()` at its end.
 -- SPDX-License-Identifier: MIT
+require("moonrabbit.traversal").install(_G)
 local lib = require "moonrabbit.ffi"
 local ffi = require "ffi"
 local C = lib.C

@@ -230,3 +230,68 @@ describe("a script that calls mr.run itself", function()
       assert.equal(75, code, out)
    end)
 end)
+
+-- Eight values that change places keep the registers of the compiler of Debian 12's LuaJIT busy: it then cuts a pointer that
+-- `next` gives, and the process crashes, each time.
+local CRASHES = [[
+   local function run(t)
+      local a, b = "1", "2"
+      local c, d, e, f, g, h = {}, {}, {}, {}, {}, {}
+      local n
+      for _ = 1, 300 do
+         n = 0
+         for k, v in %s do
+            n = n + 1
+            a, b = b, k
+            c, d, e, f, g, h = d, e, f, g, h, c
+         end
+      end
+      return n, a, b, c, d, e, f, g, h
+   end
+   print("counted " .. run { aa = "x1", bb = "x2", cc = "x3" })
+]]
+
+describe("a script's loops over tables", function()
+   local at
+
+   before_each(function()
+      at = folder {
+         ["pairs.lua"] = CRASHES:format "pairs(t)", ["next.lua"] = CRASHES:format "next, t",
+         ["modules.lua"] = 'require "pairs" require "next"',
+         ["handler.lua"] = [[
+            local mr = require "moonrabbit"
+            local ch = assert(assert(mr.connect()):channel())
+            assert(ch:queue_declare { queue = "loops", exclusive = true })
+            assert(ch:consume("loops", function()
+               dofile(mr.args.folder .. "/pairs.lua")
+               mr.stop()
+            end))
+            assert(ch:publish("", "loops", "x"))
+         ]],
+         ["host.lua"] = 'require "moonrabbit" dofile(arg[1] .. "/pairs.lua") dofile(arg[1] .. "/next.lua")',
+      }
+   end)
+
+   after_each(function() os.execute(("rm -rf '%s'"):format(at)) end)
+
+   local function counted(times, text)
+      local out, code = shell(text)
+      assert.equal(0, code, out)
+      local _, count = out:gsub("counted 3", "")
+      assert.equal(times, count, out)
+   end
+
+   it("are kept from a compiler that cuts pointers in them", function()
+      counted(1, ("%s run %s/pairs.lua"):format(command, at))
+      counted(1, ("%s run %s/next.lua"):format(command, at))
+   end)
+
+   it("are so in its modules, and in its handlers", function()
+      counted(2, ("%s run %s/modules.lua"):format(command, at))
+      counted(1, ("AMQP_URL=%s %s run --set folder=%s %s/handler.lua"):format(broker.tcp_url, command, at, at))
+   end)
+
+   it("are so in a host of its own, from require on", function()
+      counted(2, ("%s %s/host.lua %s"):format(command:match "^(.*)/" .. "/test_luajit", at, at))
+   end)
+end)
