@@ -12,6 +12,7 @@ struct mr_dict_entry {
 
 static char gone;
 #define GONE ((void *)&gone)
+#define LARGE 1024 /* places: what once held so much gives its memory back when it is empty */
 
 static bool is_taken(const struct mr_dict_entry *e) { return e->value && e->value != GONE; }
 
@@ -87,6 +88,7 @@ void *mr_dict_take(struct mr_dict *dict, mr_slice key)
 	void *value = e->value;
 	e->value = GONE;
 	dict->count--;
+	if (!dict->count && dict->capacity > LARGE) mr_dict_fini(dict);
 	return value;
 }
 

@@ -60,6 +60,7 @@ void mr_exchange_free(struct mr_exchange *x)
 		mr_unbind(mr_container(x->bindings.next, struct mr_binding, at_source));
 	while (!mr_list_is_empty(&x->target.inbound))
 		mr_unbind(mr_container(x->target.inbound.next, struct mr_binding, at_target));
+	mr_dict_fini(&x->known);
 	mr_dict_fini(&x->leaves);
 	mr_topic_free(x->root);
 	mr_free((void *)(uintptr_t)x->arguments.data);
@@ -68,39 +69,28 @@ void mr_exchange_free(struct mr_exchange *x)
 	mr_free(x);
 }
 
-/* ---- leaves ---- */
+/* ---- leaves: the bindings of a key, where one key leads somewhere ---- */
 
-static struct mr_leaf *new_leaf(mr_slice key)
+static bool has_leaves(const struct mr_exchange *x)
 {
-	struct mr_leaf *leaf = mr_calloc(1, sizeof *leaf + key.size);
-	if (!leaf) return NULL;
-	mr_list_init(&leaf->head);
-	leaf->size = (uint32_t)key.size;
-	if (key.size) memcpy(leaf->key, key.data, key.size);
-	return leaf;
+	return x->type == MR_X_DIRECT || x->type == MR_X_TOPIC;
 }
 
 static mr_slice key_of(const struct mr_leaf *leaf) { return mr_slice_of(leaf->key, leaf->size); }
 
-/* The leaf of a key where one key has one leaf. */
-static struct mr_leaf *find_leaf(const struct mr_exchange *x, mr_slice key)
-{
-	if (x->type == MR_X_DIRECT) return mr_dict_get(&x->leaves, key);
-	return x->type == MR_X_TOPIC ? mr_topic_find(x->root, key) : NULL;
-}
-
 static struct mr_leaf *get_leaf(struct mr_exchange *x, mr_slice key)
 {
 	if (x->type == MR_X_TOPIC) return mr_topic_add(&x->root, key);
-	struct mr_leaf *leaf = find_leaf(x, key);
+	struct mr_leaf *leaf = mr_dict_get(&x->leaves, key);
 	if (leaf) return leaf;
-	leaf = new_leaf(key);
-	if (leaf && x->type == MR_X_DIRECT &&
-		mr_dict_put(&x->leaves, key_of(leaf), leaf) != MR_OK) {
-		mr_free(leaf);
-		return NULL;
-	}
-	return leaf;
+	leaf = mr_calloc(1, sizeof *leaf + key.size);
+	if (!leaf) return NULL;
+	mr_list_init(&leaf->head);
+	leaf->size = (uint32_t)key.size;
+	if (key.size) memcpy(leaf->key, key.data, key.size);
+	if (mr_dict_put(&x->leaves, key_of(leaf), leaf) == MR_OK) return leaf;
+	mr_free(leaf);
+	return NULL;
 }
 
 static void put_leaf(struct mr_exchange *x, struct mr_leaf *leaf)
@@ -110,102 +100,109 @@ static void put_leaf(struct mr_exchange *x, struct mr_leaf *leaf)
 		mr_topic_remove(&x->root, key_of(leaf));
 		return;
 	}
-	if (x->type == MR_X_DIRECT) mr_dict_take(&x->leaves, key_of(leaf));
+	mr_dict_take(&x->leaves, key_of(leaf));
 	mr_free(leaf);
 }
 
 /* ---- bindings ---- */
 
-static bool is_same(const struct mr_binding *b, const struct mr_exchange *source,
-	const struct mr_target *target, mr_slice key, mr_slice arguments)
+static char *append(char *at, const void *data, size_t size)
 {
-	return b->source == source && b->target == target && mr_slice_equal(key_of(b->leaf), key) &&
-	       mr_slice_equal(b->arguments, arguments);
+	if (size) memcpy(at, data, size);
+	return at + size;
 }
 
-/* `arguments` in the order of their keys. */
-static struct mr_binding *find_binding(struct mr_exchange *source, struct mr_target *target,
+/* *gives* one that is not in force yet; NULL when out of memory. */
+static struct mr_binding *describe(struct mr_exchange *source, struct mr_target *target,
 	mr_slice key, mr_slice arguments)
 {
-	struct mr_leaf *leaf = find_leaf(source, key);
-	bool has_leaves = source->type == MR_X_DIRECT || source->type == MR_X_TOPIC;
-	if (has_leaves && !leaf) return NULL;
-	/* The shorter list of the two. */
-	if (leaf && leaf->count < target->inbound_count) {
-		for (struct mr_node *n = leaf->head.next; n != &leaf->head; n = n->next) {
-			struct mr_binding *b = mr_container(n, struct mr_binding, at_leaf);
-			if (is_same(b, source, target, key, arguments)) return b;
-		}
-		return NULL;
+	mr_slice sorted;
+	uint8_t key_size = (uint8_t)key.size;
+	if (mr_fields_sorted(arguments, &sorted) != MR_OK) return NULL;
+	size_t size = sizeof target + 1 + key.size + sorted.size;
+	struct mr_binding *b = mr_malloc(sizeof *b + size);
+	if (b) {
+		*b = (struct mr_binding){.source = source, .target = target, .id_size = size};
+		char *at = append(append(b->id, &target, sizeof target), &key_size, 1);
+		b->key = mr_slice_of(at, key.size);
+		at = append(at, key.data, key.size);
+		b->arguments = mr_slice_of(at, sorted.size);
+		append(at, sorted.data, sorted.size);
 	}
-	for (struct mr_node *n = target->inbound.next; n != &target->inbound; n = n->next) {
-		struct mr_binding *b = mr_container(n, struct mr_binding, at_target);
-		if (is_same(b, source, target, key, arguments)) return b;
-	}
-	return NULL;
+	mr_free((void *)(uintptr_t)sorted.data);
+	return b;
 }
 
-static void free_bytes(mr_slice bytes) { mr_free((void *)(uintptr_t)bytes.data); }
+static mr_slice id_of(const struct mr_binding *b) { return mr_slice_of(b->id, b->id_size); }
 
 enum mr_status mr_binding_find(struct mr_exchange *source, struct mr_target *target, mr_slice key,
 	mr_slice arguments, struct mr_binding **out)
 {
-	mr_slice sorted;
-	enum mr_status st = mr_fields_sorted(arguments, &sorted);
-	if (st != MR_OK) return st;
-	*out = find_binding(source, target, key, sorted);
-	free_bytes(sorted);
+	struct mr_binding *like = describe(source, target, key, arguments);
+	if (!like) return MR_NO_MEMORY;
+	*out = mr_dict_get(&source->known, id_of(like));
+	mr_free(like);
 	return MR_OK;
 }
+
+#define PLACE 64 /* bytes, about, that a binding takes in the table of all */
 
 /* A key may be shared; the words of a topic take more than it. */
 static size_t weight_of(const struct mr_binding *b)
 {
-	return sizeof *b + sizeof *b->leaf + b->leaf->size + b->arguments.size;
+	size_t leaf = b->leaf ? sizeof *b->leaf + b->leaf->size : 0;
+	return sizeof *b + b->id_size + leaf + PLACE;
+}
+
+static void enforce(struct mr_binding *b)
+{
+	mr_list_append(&b->source->bindings, &b->at_source);
+	mr_list_append(&b->target->inbound, &b->at_target);
+	if (b->leaf) {
+		mr_list_append(&b->leaf->head, &b->at_leaf);
+		b->leaf->count++;
+	}
+	if (b->source->broker) mr_broker_built(b->source->broker, weight_of(b));
+	b->source->binding_count++;
+	b->target->inbound_count++;
 }
 
 enum mr_status mr_bind(struct mr_exchange *source, struct mr_target *target, mr_slice key,
 	mr_slice arguments)
 {
-	mr_slice sorted;
-	enum mr_status st = mr_fields_sorted(arguments, &sorted);
-	if (st != MR_OK) return st;
-	if (find_binding(source, target, key, sorted)) {
-		free_bytes(sorted);
+	struct mr_binding *b = describe(source, target, key, arguments);
+	if (!b) return MR_NO_MEMORY;
+	if (mr_dict_get(&source->known, id_of(b))) {
+		mr_free(b);
 		return MR_OK;
 	}
-	struct mr_binding *b = mr_calloc(1, sizeof *b);
-	struct mr_leaf *leaf = b ? get_leaf(source, key) : NULL;
-	if (!leaf) {
-		mr_free(b);
-		free_bytes(sorted);
-		return MR_NO_MEMORY;
+	bool ok = mr_dict_put(&source->known, id_of(b), b) == MR_OK;
+	if (ok && has_leaves(source)) {
+		b->leaf = get_leaf(source, key);
+		ok = b->leaf != NULL;
+		if (!ok) mr_dict_take(&source->known, id_of(b));
 	}
-	b->source = source;
-	b->target = target;
-	b->leaf = leaf;
-	b->arguments = sorted;
-	mr_list_append(&source->bindings, &b->at_source);
-	mr_list_append(&leaf->head, &b->at_leaf);
-	mr_list_append(&target->inbound, &b->at_target);
-	if (source->broker) mr_broker_built(source->broker, weight_of(b));
-	source->binding_count++;
-	leaf->count++;
-	target->inbound_count++;
-	return MR_OK;
+	if (ok)
+		enforce(b);
+	else
+		mr_free(b);
+	return ok ? MR_OK : MR_NO_MEMORY;
 }
 
 void mr_unbind(struct mr_binding *b)
 {
-	if (b->source->broker) mr_broker_razed(b->source->broker, weight_of(b));
+	struct mr_exchange *x = b->source;
+	if (x->broker) mr_broker_razed(x->broker, weight_of(b));
+	mr_dict_take(&x->known, id_of(b));
 	mr_list_remove(&b->at_source);
-	mr_list_remove(&b->at_leaf);
 	mr_list_remove(&b->at_target);
-	b->source->binding_count--;
-	b->leaf->count--;
+	x->binding_count--;
 	b->target->inbound_count--;
-	put_leaf(b->source, b->leaf);
-	free_bytes(b->arguments);
+	if (b->leaf) {
+		mr_list_remove(&b->at_leaf);
+		b->leaf->count--;
+		put_leaf(x, b->leaf);
+	}
 	mr_free(b);
 }
 

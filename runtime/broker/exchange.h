@@ -40,6 +40,7 @@ struct mr_exchange {
 	char *alternate;         /* name of the alternate exchange, or NULL */
 	struct mr_node bindings; /* of mr_binding.at_source */
 	size_t binding_count;
+	struct mr_dict known;       /* of mr_binding, by all that it is */
 	struct mr_dict leaves;      /* direct */
 	struct mr_topic_node *root; /* topic */
 	struct mr_exchange *next;   /* in mr_route.pending */
@@ -49,8 +50,11 @@ struct mr_binding {
 	struct mr_node at_source, at_leaf, at_target;
 	struct mr_exchange *source;
 	struct mr_target *target;
-	struct mr_leaf *leaf; /* its key; of fanout and headers: one of its own */
-	mr_slice arguments;   /* an encoded table in the order of its keys, given; empty: none */
+	struct mr_leaf *leaf; /* of direct and topic */
+	mr_slice key,
+		arguments; /* parts of `id`; an encoded table in the order of its keys, or empty */
+	size_t id_size;
+	char id[]; /* where it leads, key, arguments */
 };
 
 /* Queues that a message goes to, each once. */

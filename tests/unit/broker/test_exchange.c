@@ -239,6 +239,47 @@ static void test_routing_does_not_take_longer_with_more_bindings(void **state)
 	if (many / few >= 5) fail_msg("%.4f s with 1000 bindings, %.4f s with 100000", few, many);
 }
 
+/* So many bindings of one queue, alike but for their keys or their arguments: bound, and all unbound. */
+static double time_of_binding(enum mr_exchange_type type, int bindings)
+{
+	struct place p;
+	begin(&p);
+	struct mr_exchange *x = add_exchange(&p, "x", type, NULL);
+	struct mr_queue *q = add_queue(&p, "q");
+	char key[16] = "", arguments[] = {0, 0, 0, 11, 1, 'a', 'S', 0, 0, 0, 4, 0, 0, 0, 0};
+	bool by_key = type == MR_X_FANOUT || type == MR_X_TOPIC;
+	double start = now();
+	for (int unbind = 0; unbind < 2; unbind++) {
+		for (int i = 0; i < bindings; i++) {
+			if (by_key) snprintf(key, sizeof key, "%d", i);
+			mr_put32(arguments + 11, (uint32_t)i);
+			mr_slice k = mr_slice_str(key), a = {0};
+			if (!by_key) a = mr_slice_of(arguments, sizeof arguments);
+			struct mr_binding *b = NULL;
+			if (!unbind) assert_int_equal(mr_bind(x, &q->target, k, a), MR_OK);
+			assert_int_equal(mr_binding_find(x, &q->target, k, a, &b), MR_OK);
+			assert_non_null(b);
+			if (unbind) mr_unbind(b);
+		}
+		assert_int_equal(x->binding_count, unbind ? 0 : bindings);
+	}
+	double took = now() - start;
+	end(&p);
+	return took;
+}
+
+/* FIELD-F11. */
+static void test_a_binding_does_not_take_longer_with_more_bindings(void **state)
+{
+	(void)state;
+	for (enum mr_exchange_type type = MR_X_DIRECT; type <= MR_X_HEADERS; type++) {
+		double few = time_of_binding(type, 5000), many = time_of_binding(type, 40000);
+		if (many / few >= 8 * 5)
+			fail_msg("%s: %.4f s for 5000 bindings, %.4f s for 40000",
+				mr_exchange_type_name(type), few, many);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -248,6 +289,7 @@ int main(void)
 		cmocka_unit_test(test_removal_takes_bindings_on_both_sides),
 		cmocka_unit_test(test_auto_delete_exchanges_in_a_ring_go_once),
 		cmocka_unit_test(test_routing_does_not_take_longer_with_more_bindings),
+		cmocka_unit_test(test_a_binding_does_not_take_longer_with_more_bindings),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
