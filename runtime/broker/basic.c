@@ -114,6 +114,8 @@ static enum mr_status cancel(struct mr_broker_channel *ch, const struct mr_clien
 		mr_vhost_unpin(q);
 	}
 	if (!(m->bits & CANCEL_NO_WAIT)) mr_broker_channel_put(ch, &ok);
+	if (!mr_list_is_empty(&ch->session->broker->fresh_ruins)) /* of an auto-delete queue */
+		mr_chore_start(ch, &(struct mr_chore){.kind = MR_CHORE_RAZE});
 	return MR_OK;
 }
 

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "broker/channel.h"
 #include "broker/death.h"
+#include "broker/raze.h"
 #include "broker/session.h"
 #include "broker/vhost.h"
 
@@ -81,6 +82,8 @@ enum mr_status mr_broker_open(struct mr_broker **out, uint64_t seed, mr_msec now
 	mr_list_init(&b->busy);
 	mr_list_init(&b->garbage);
 	mr_list_init(&b->chores);
+	mr_list_init(&b->fresh_ruins);
+	mr_list_init(&b->ruins);
 	b->work_end = MR_WORK_UNBOUNDED;
 	if (mr_broker_add_vhost(b, mr_slice_str("/")) != MR_OK ||
 		mr_broker_add_user(b, guest, guest) != MR_OK) {
@@ -227,15 +230,30 @@ void mr_broker_sweep(struct mr_broker *b)
 bool mr_broker_has_more(const struct mr_broker *b)
 {
 	return !mr_list_is_empty(&b->garbage) || !mr_list_is_empty(&b->busy) ||
-	       !mr_list_is_empty(&b->dying) || !mr_list_is_empty(&b->chores);
+	       !mr_list_is_empty(&b->dying) || !mr_list_is_empty(&b->chores) ||
+	       !mr_list_is_empty(&b->ruins) || !mr_list_is_empty(&b->fresh_ruins) || b->letter;
+}
+
+/* So much of what is left of the turn: none of its kinds of work may hold up another. */
+static void allow(struct mr_broker *b, uint64_t end, unsigned parts)
+{
+	if (end != MR_WORK_UNBOUNDED && end > b->work)
+		b->work_end = b->work + (end - b->work) / parts;
 }
 
 bool mr_broker_resume(struct mr_broker *b)
 {
+	uint64_t end = b->work_end;
+	allow(b, end, 5);
 	mr_bury(b);
+	allow(b, end, 4);
 	mr_chores_resume(b);
+	allow(b, end, 3);
 	while (!mr_list_is_empty(&b->busy) && !mr_broker_is_spent(b))
 		mr_vhost_queue_moved(mr_container(mr_list_shift(&b->busy), struct mr_queue, busy));
+	allow(b, end, 2);
+	mr_raze(b, &b->ruins);
+	b->work_end = end;
 	mr_broker_sweep(b);
 	mr_broker_watch_memory(b);
 	return mr_broker_has_more(b);

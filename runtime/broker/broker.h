@@ -39,10 +39,14 @@ struct mr_broker {
 	uint64_t work, work_end; /* done so far, in steps; at work_end a turn is over */
 	struct mr_node busy;     /* of mr_queue: with more to do than the turn had room for */
 	struct mr_node garbage;  /* of mr_entry: to be freed */
-	struct mr_node chores;   /* of mr_broker_channel.chore */
-	uint64_t memory;         /* bytes that clients make it hold: see mr_broker_grew */
-	uint64_t structure;      /* bytes of what has been declared, and of who is connected */
-	uint64_t watermark;      /* above it publishers are blocked; 0: never */
+	struct mr_node chores;   /* of mr_chore */
+	struct mr_node fresh_ruins,
+		ruins; /* of mr_target.ruin: gone in this turn; earlier, by themselves */
+	bool razing;
+	struct mr_spread *letter; /* a dead letter on its way into very many queues, or NULL */
+	uint64_t memory;          /* bytes that clients make it hold: see mr_broker_grew */
+	uint64_t structure;       /* bytes of what has been declared, and of who is connected */
+	uint64_t watermark;       /* above it publishers are blocked; 0: never */
 	bool alarm;
 	bool blocked_by_hand; /* a fault: blocked whatever the memory */
 	bool seal_guest;      /* guest may not log in (a non-loopback address is served) */
@@ -70,8 +74,10 @@ void mr_broker_unschedule(struct mr_broker *b, struct mr_queue *q);
 /* ---- turns: whoever calls in gives so many steps; what they do not suffice for waits ---- */
 
 #define MR_WORK_UNBOUNDED UINT64_MAX
+#define MR_GLANCES 8 /* things that are only looked at, for one step */
 static inline void mr_broker_begin_turn(struct mr_broker *b, uint64_t steps)
 {
+	mr_list_splice(&b->ruins, &b->fresh_ruins); /* nobody waits for those */
 	b->work_end = steps == MR_WORK_UNBOUNDED ? steps : b->work + steps;
 }
 static inline bool mr_broker_is_spent(const struct mr_broker *b) { return b->work >= b->work_end; }

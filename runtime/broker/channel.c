@@ -22,6 +22,7 @@ struct mr_broker_channel *mr_broker_channel_open(struct mr_broker_session *s, ui
 	mr_list_init(&ch->consumers);
 	mr_list_init(&ch->staged);
 	mr_list_init(&ch->held);
+	mr_list_init(&ch->ruins);
 	return ch;
 }
 
@@ -34,7 +35,6 @@ void mr_broker_channel_quit(struct mr_broker_channel *ch, uint32_t answer)
 		.answer = answer};
 	ch->closing = true; /* nothing more goes to its consumers */
 	mr_incoming_drop(ch);
-	mr_settle_unstage(ch);
 	mr_chore_start(ch, &end);
 }
 
@@ -45,6 +45,7 @@ void mr_broker_channel_free(struct mr_broker_channel *ch)
 	mr_chore_finish(ch);
 	mr_map_take(&ch->session->channels, ch->number);
 	mr_broker_razed(ch->session->broker, sizeof *ch + ch->capacity * sizeof *ch->unacked);
+	mr_dict_fini(&ch->tags);
 	mr_free(ch->unacked);
 	mr_free(ch->last_queue);
 	mr_free(ch->reply_queue);
@@ -170,11 +171,7 @@ bool mr_broker_channel_got(struct mr_broker_channel *ch, struct mr_queue *q, str
 
 struct mr_consumer *mr_broker_channel_consumer(const struct mr_broker_channel *ch, mr_slice tag)
 {
-	for (struct mr_node *n = ch->consumers.next; n != &ch->consumers; n = n->next) {
-		struct mr_consumer *c = mr_container(n, struct mr_consumer, at_channel);
-		if (mr_slice_equal(mr_slice_str(c->tag), tag)) return c;
-	}
-	return NULL;
+	return mr_dict_get(&ch->tags, tag);
 }
 
 void mr_broker_channel_cancelled(struct mr_broker_channel *ch, const struct mr_consumer *c)
@@ -202,21 +199,13 @@ static bool serve_one(struct mr_consumer *c)
 	return moved;
 }
 
-static size_t count_consumers(const struct mr_broker_channel *ch)
-{
-	size_t count = 0;
-	for (struct mr_node *n = ch->consumers.next; n != &ch->consumers; n = n->next) count++;
-	return count;
-}
-
 /* What the channel may have is given round its consumers, a message at a time. */
 static void serve_in_turn(struct mr_broker_channel *ch)
 {
 	struct mr_broker *b = ch->session->broker;
 	for (bool moved = true; moved;) {
 		moved = false;
-		for (size_t left = count_consumers(ch);
-			left-- > 0 && mr_broker_channel_takes(ch);) {
+		for (size_t left = ch->tags.count; left-- > 0 && mr_broker_channel_takes(ch);) {
 			struct mr_consumer *c =
 				mr_container(ch->consumers.next, struct mr_consumer, at_channel);
 			mr_list_remove(&c->at_channel); /* its turn has been */
@@ -232,6 +221,7 @@ static void serve_in_turn(struct mr_broker_channel *ch)
 void mr_broker_channel_moved(struct mr_broker_channel *ch)
 {
 	struct mr_node *n = ch->consumers.next;
+	ch->session->broker->work += ch->tags.count / MR_GLANCES;
 	if (ch->prefetch_all) {
 		serve_in_turn(ch);
 		return;

@@ -30,22 +30,6 @@ struct mr_incoming { /* the message that a client is sending */
 	uint64_t size, got, room;
 };
 
-/* What takes longer than a turn. Until it is done the session is not read from. */
-enum mr_chore_kind {
-	MR_CHORE_NONE,
-	MR_CHORE_SETTLE,
-	MR_CHORE_COMMIT,
-	MR_CHORE_ROLLBACK,
-	MR_CHORE_QUIT
-};
-struct mr_chore {
-	struct mr_node node; /* in mr_broker.chores, while it waits for its next turn */
-	enum mr_chore_kind kind;
-	uint8_t how;         /* enum mr_settling; 0: each as it is staged */
-	uint64_t next, last; /* the tags that are left */
-	uint32_t answer;     /* the method that says it is done; 0: none */
-};
-
 struct mr_broker_channel {
 	struct mr_broker_session *session;
 	uint16_t number;
@@ -55,6 +39,7 @@ struct mr_broker_channel {
 	bool settling; /* what that makes room for is given round when it is done */
 	struct mr_incoming incoming;
 	struct mr_node consumers;   /* of mr_consumer.at_channel */
+	struct mr_dict tags;        /* the same by tag */
 	struct mr_unacked *unacked; /* by tag, from `first` to `last` */
 	size_t first, last, capacity;
 	size_t live;    /* of those, not settled */
@@ -67,9 +52,12 @@ struct mr_broker_channel {
 	bool transacting;
 	struct mr_node staged; /* of published messages in a transaction */
 	struct mr_chore chore;
-	struct mr_node held; /* of mr_queue.at_held: nothing leaves them until all is back */
-	char *last_queue;    /* "" in a method means this one */
-	char *reply_queue;   /* where direct reply-to leads; NULL: nowhere */
+	bool quits_then;          /* the channel ends when that is done */
+	struct mr_node ruins;     /* of mr_target.ruin, for MR_CHORE_RAZE and MR_CHORE_QUIT */
+	struct mr_spread *spread; /* for MR_CHORE_STORE and MR_CHORE_COMMIT, or NULL */
+	struct mr_node held;      /* of mr_queue.at_held: nothing leaves them until all is back */
+	char *last_queue;         /* "" in a method means this one */
+	char *reply_queue;        /* where direct reply-to leads; NULL: nowhere */
 };
 
 struct mr_broker_channel *mr_broker_channel_open(struct mr_broker_session *s, uint16_t number);
@@ -104,7 +92,9 @@ enum mr_status mr_incoming_frame(struct mr_broker_channel *ch, const struct mr_f
 	mr_error *error);
 void mr_incoming_drop(struct mr_broker_channel *ch);
 void mr_broker_channel_flush(struct mr_broker_channel *ch); /* says the confirms that wait */
-/* Stores what a transaction published, or drops it. False: there is more than the turn has room for. */
+/* Goes on with ch->spread, and confirms it at its end. False: there is more than the turn has room for. */
+bool mr_spread_rest(struct mr_broker_channel *ch);
+/* Stores what a transaction published, or drops it. False: as above. */
 bool mr_staged_go_on(struct mr_broker_channel *ch, bool commit);
 
 /* settle.c */
@@ -116,11 +106,6 @@ bool mr_settle_go_on(struct mr_broker_channel *ch);
 void mr_settle_unstage(struct mr_broker_channel *ch);
 enum mr_status mr_tx_method(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	mr_error *error);
-
-/* chore.c */
-void mr_chore_start(struct mr_broker_channel *ch, const struct mr_chore *chore);
-void mr_chore_finish(struct mr_broker_channel *ch); /* whatever the turn */
-void mr_chores_resume(struct mr_broker *b);
 
 /* basic.c, topology.c */
 enum mr_status mr_basic_method(struct mr_broker_channel *ch, const struct mr_client_method *m,

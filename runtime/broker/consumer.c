@@ -22,7 +22,8 @@ struct mr_consumer *mr_consumer_new(struct mr_broker_channel *channel, struct mr
 	struct mr_consumer *c = mr_calloc(1, sizeof *c);
 	if (!c) return NULL;
 	c->tag = mr_strdup_n(how->tag.data, how->tag.size);
-	if (!c->tag) {
+	if (!c->tag || mr_dict_put(&channel->tags, mr_slice_str(c->tag), c) != MR_OK) {
+		mr_free(c->tag);
 		mr_free(c);
 		return NULL;
 	}
@@ -63,6 +64,7 @@ void mr_consumer_end(struct mr_consumer *c)
 	struct mr_queue *q = c->queue;
 	mr_list_remove(&c->at_queue);
 	mr_list_remove(&c->at_channel);
+	mr_dict_take(&c->channel->tags, mr_slice_str(c->tag));
 	q->consumer_count--;
 	if (q->exclusive_consumer == c) q->exclusive_consumer = NULL;
 	if (q->is_reply) mr_broker_channel_end_reply(c->channel);
@@ -100,11 +102,15 @@ static bool may_have_one(const struct mr_consumer *c)
 
 static struct mr_consumer *next_consumer(const struct mr_queue *q)
 {
-	for (struct mr_node *n = q->consumers.next; n != &q->consumers; n = n->next) {
+	struct mr_consumer *found = NULL;
+	size_t glances = 0;
+	for (struct mr_node *n = q->consumers.next; !found && n != &q->consumers; n = n->next) {
 		struct mr_consumer *c = mr_container(n, struct mr_consumer, at_queue);
-		if (may_have_one(c)) return c;
+		if (may_have_one(c)) found = c;
+		glances++;
 	}
-	return NULL;
+	q->vhost->broker->work += glances / MR_GLANCES;
+	return found;
 }
 
 /* As in RabbitMQ a message's time is looked at when it has come to the head. */

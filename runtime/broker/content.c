@@ -3,7 +3,9 @@
 #include "amqp/frame.h"
 #include "base/alloc.h"
 #include "broker/channel.h"
+#include "broker/death.h"
 #include "broker/refuse.h"
+#include "broker/spread.h"
 
 #define MESSAGE_MAX (128u << 20) /* RabbitMQ's max_message_size */
 #define FIRST_ROOM (1u << 20) /* memory taken because a header claims so much; then as bytes come */
@@ -164,13 +166,27 @@ static void give_back(struct mr_broker_channel *ch, const struct mr_message *m)
 	mr_broker_session_end(s);
 }
 
-/* Stores in the queues of the routing; takes the message. False: a queue rejected it. */
+bool mr_spread_rest(struct mr_broker_channel *ch)
+{
+	struct mr_broker *b = ch->session->broker;
+	b->routing = true;
+	bool is_done = mr_spread_go_on(b, ch->spread);
+	b->routing = false;
+	mr_bury(b);
+	if (!is_done) return false;
+	bool taken = mr_spread_end(b, &ch->spread);
+	if (ch->confirming && !ch->closing) confirm(ch, taken);
+	return true;
+}
+
+/* Stores in the queues of the routing; takes the message. False: a queue rejected it. What the turn has no
+ * room for is in ch->spread. */
 static bool store(struct mr_broker_channel *ch, struct mr_message *m, bool mandatory)
 {
 	struct mr_vhost *v = ch->session->vhost;
 	bool taken = true;
 	if (v->broker->route.count) {
-		taken = mr_vhost_enqueue(v, m);
+		taken = mr_vhost_enqueue(v, m, &ch->spread);
 		mr_broker_drop(v->broker, m);
 		return taken;
 	}
@@ -257,7 +273,10 @@ static enum mr_status finish(struct mr_broker_channel *ch, mr_error *error)
 	}
 	if (ch->transacting) return stage(ch, m, in->mandatory);
 	bool taken = store(ch, m, in->mandatory);
-	if (ch->confirming) confirm(ch, taken);
+	if (ch->spread)
+		mr_chore_start(ch, &(struct mr_chore){.kind = MR_CHORE_STORE});
+	else if (ch->confirming)
+		confirm(ch, taken);
 	return MR_OK;
 }
 
@@ -285,7 +304,7 @@ static void drop_staged(struct mr_broker_channel *ch, struct staged *staged)
 bool mr_staged_go_on(struct mr_broker_channel *ch, bool commit)
 {
 	struct mr_broker *b = ch->session->broker;
-	for (; !mr_list_is_empty(&ch->staged) && !mr_broker_is_spent(b); b->work++) {
+	for (; !ch->spread && !mr_list_is_empty(&ch->staged) && !mr_broker_is_spent(b); b->work++) {
 		struct staged *staged =
 			mr_container(mr_list_shift(&ch->staged), struct staged, node);
 		if (commit)
@@ -293,7 +312,7 @@ bool mr_staged_go_on(struct mr_broker_channel *ch, bool commit)
 		else
 			drop_staged(ch, staged);
 	}
-	return mr_list_is_empty(&ch->staged);
+	return !ch->spread && mr_list_is_empty(&ch->staged);
 }
 
 static enum mr_status commit(struct mr_broker_channel *ch)

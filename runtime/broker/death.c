@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "broker/fields.h"
+#include "broker/spread.h"
 
 static const char *const reasons[] = {"expired", "rejected", "maxlen"};
 
@@ -238,9 +239,18 @@ static void send(struct mr_queue *q, struct mr_message *m, const char *reason)
 	mr_broker_grew(v->broker, mr_message_weight(letter));
 	if (mr_vhost_route(v, x, letter) == MR_OK) {
 		drop_cycles(&v->broker->route, letter);
-		mr_vhost_enqueue(v, letter);
+		mr_vhost_enqueue(v, letter, &v->broker->letter);
 	}
 	mr_broker_drop(v->broker, letter);
+}
+
+/* One after the other: those of a queue stay in their order. */
+static bool finish_letter(struct mr_broker *b)
+{
+	if (!b->letter) return true;
+	if (!mr_spread_go_on(b, b->letter)) return false;
+	mr_spread_end(b, &b->letter);
+	return true;
 }
 
 void mr_bury(struct mr_broker *b)
@@ -248,7 +258,8 @@ void mr_bury(struct mr_broker *b)
 	struct mr_node *node;
 	if (b->burying) return; /* those that a letter makes wait, however many, in the list */
 	b->burying = true;
-	while (!b->routing && !mr_broker_is_spent(b) && (node = mr_list_shift(&b->dying))) {
+	while (!b->routing && finish_letter(b) && !mr_broker_is_spent(b) &&
+		(node = mr_list_shift(&b->dying))) {
 		b->work += 8; /* headers are written, and a message is made and routed */
 		struct mr_entry *e = mr_container(node, struct mr_entry, node);
 		struct mr_queue *q = e->from;

@@ -241,6 +241,7 @@ void mr_route_add(struct mr_route *route, struct mr_queue *queue, struct mr_targ
 static void follow(const struct walk *w, struct mr_target *target)
 {
 	struct mr_route *route = w->route;
+	if (target->gone) return;
 	route->matched++;
 	route->steps++;
 	if (target->queue) {

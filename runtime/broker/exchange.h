@@ -10,6 +10,7 @@
 
 struct mr_queue;
 struct mr_broker;
+struct mr_vhost;
 
 enum mr_exchange_type { MR_X_DIRECT, MR_X_FANOUT, MR_X_TOPIC, MR_X_HEADERS };
 
@@ -25,7 +26,9 @@ struct mr_leaf {
 struct mr_target {
 	struct mr_node inbound; /* of mr_binding.at_target */
 	size_t inbound_count;
-	uint64_t mark;          /* the last routing that met it: mr_route.mark, or .walk */
+	uint64_t mark; /* the last routing that met it: mr_route.mark, or .walk */
+	bool gone;     /* nothing is routed there any more: see raze.h */
+	struct mr_node ruin;
 	struct mr_queue *queue; /* one of the two */
 	struct mr_exchange *exchange;
 };
@@ -33,6 +36,7 @@ struct mr_target {
 struct mr_exchange {
 	struct mr_target target;  /* first */
 	struct mr_broker *broker; /* where it and its bindings count; NULL before it has a place */
+	struct mr_vhost *vhost;
 	char *name;
 	enum mr_exchange_type type;
 	bool durable, auto_delete, internal;

@@ -106,8 +106,11 @@ void mr_queue_requeue(struct mr_queue *q, struct mr_entry *e)
 	/* What comes back is older than nearly all that is there, or comes back one by one, in order. */
 	if (q->back && q->back->level == e->level && q->back->position < e->position)
 		at = q->back->node.next;
-	while (at != level && mr_container(at, struct mr_entry, node)->position < e->position)
-		at = at->next;
+	size_t glances = 0;
+	for (; at != level && mr_container(at, struct mr_entry, node)->position < e->position;
+		at = at->next)
+		glances++;
+	q->vhost->broker->work += glances / MR_GLANCES;
 	mr_list_append(at, &e->node); /* before `at` */
 	e->redelivered = true;
 	q->back = e;

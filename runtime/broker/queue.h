@@ -42,6 +42,7 @@ struct mr_queue {
 	bool is_reply;                   /* of direct reply-to: it ends with its consumer */
 	bool deleted;                    /* lives on while deliveries of it are unsettled */
 	struct mr_broker_session *owner; /* of an exclusive one */
+	struct mr_node at_owner;         /* in mr_broker_session.queues */
 	mr_slice arguments;              /* an encoded table, given; empty: none */
 	struct mr_limits limits;
 	struct mr_node *levels; /* of mr_entry, max_priority + 1 of them */

@@ -52,6 +52,8 @@ struct mr_broker_session *mr_broker_session_open(struct mr_broker *b,
 	struct mr_broker_session *s = mr_calloc(1, sizeof *s);
 	if (!s) return NULL;
 	s->broker = b;
+	mr_list_init(&s->queues);
+	mr_list_init(&s->ruins);
 	s->touch = options->touch;
 	s->owner = options->owner;
 	/* Until the tune the smallest frame_max holds, and the eight bytes more that RabbitMQ allows. */
@@ -95,16 +97,6 @@ static void quit_channels(struct mr_broker_session *s)
 	}
 }
 
-static void drop_queues(struct mr_broker_session *s)
-{
-	struct mr_queue *q;
-	size_t at = 0;
-	if (!s->has_queues || !s->vhost) return;
-	s->has_queues = false;
-	while ((q = mr_dict_next(&s->vhost->queues, &at)))
-		if (q->owner == s) mr_vhost_remove_queue(q);
-}
-
 static void nobody(void *owner) { (void)owner; }
 
 static void free_session(struct mr_broker_session *s)
@@ -128,7 +120,7 @@ void mr_broker_session_close(struct mr_broker_session *s)
 	s->state = MR_BS_ENDED;
 	s->touch = nobody;
 	quit_channels(s);
-	drop_queues(s);
+	mr_chore_drop_queues(s);
 	s->is_gone = true;
 	if (!s->chores) free_session(s);
 }
@@ -169,7 +161,7 @@ void mr_broker_session_shut(struct mr_broker_session *s, int code, const char *t
 		return;
 	}
 	quit_channels(s);
-	drop_queues(s);
+	mr_chore_drop_queues(s);
 	mr_broker_session_put(s, 0, &m);
 	mr_broker_session_enter(s, MR_BS_CLOSING);
 }
@@ -251,7 +243,7 @@ static enum mr_status open_method(struct mr_broker_session *s, const struct mr_c
 	switch (m->id) {
 	case MR_M_CONNECTION_CLOSE:
 		quit_channels(s);
-		drop_queues(s);
+		mr_chore_drop_queues(s);
 		s->is_closing = true;
 		if (!s->chores) say_farewell(s);
 		return MR_OK;

@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "base/map.h"
 #include "broker/broker.h"
+#include "broker/chore.h"
 
 struct mr_client_method;
 struct mr_method;
@@ -30,15 +31,17 @@ struct mr_broker_session {
 	struct mr_guard guard;
 	struct mr_buffer out;
 	struct mr_map channels; /* of mr_broker_channel, by number */
+	struct mr_node queues;  /* of mr_queue.at_owner: the exclusive ones */
+	struct mr_chore leaving;
+	struct mr_node ruins; /* of mr_target.ruin, for it */
 	char *user;
 	mr_table *client_properties;
 	bool tells_cancel, tells_blocked, tells_login_failure; /* the client's capabilities */
 	bool is_blocked;      /* it has been told, and is not read from */
-	bool has_queues;      /* it declared an exclusive queue */
 	bool congested;       /* consumers wait until it has been drained */
 	bool is_closing;      /* the client said close: it is told when the chores are done */
 	bool is_gone;         /* nobody has it any more: it is freed then */
-	size_t chores;        /* of its channels, that wait for their next turn */
+	size_t chores;        /* its own and of its channels, that wait for their next turn */
 	uint16_t channel_max; /* how many, not up to which number: as RabbitMQ has it */
 	uint32_t frame_max;
 	mr_msec heartbeat; /* ms; 0: off */

@@ -23,6 +23,15 @@ static void answer(struct mr_broker_channel *ch, uint32_t id, bool no_wait)
 	if (!no_wait) mr_broker_channel_put_simple(ch, id);
 }
 
+/* When all that goes with it is gone. */
+static void answer_razed(struct mr_broker_channel *ch, const struct mr_method *ok, bool no_wait)
+{
+	struct mr_chore chore = {.kind = MR_CHORE_RAZE,
+		.answer = no_wait ? 0 : ok->id,
+		.count = ok->count};
+	mr_chore_start(ch, &chore);
+}
+
 static bool is_reserved(mr_slice name)
 {
 	return name.size >= 4 && memcmp(name.data, "amq.", 4) == 0;
@@ -177,8 +186,9 @@ static enum mr_status exchange_delete(struct mr_broker_channel *ch,
 	if (x && m->bits & DELETE_IF_UNUSED && x->binding_count)
 		return mr_refuse(error, 406, "exchange '%s' in vhost '%s' in use", x->name,
 			v->name);
-	if (x) mr_vhost_remove_exchange(v, x);
-	answer(ch, MR_M_EXCHANGE_DELETE_OK, m->bits & X_DELETE_NO_WAIT);
+	if (x) mr_vhost_remove_exchange(x);
+	answer_razed(ch, &(struct mr_method){.id = MR_M_EXCHANGE_DELETE_OK},
+		m->bits & X_DELETE_NO_WAIT);
 	return MR_OK;
 }
 
@@ -195,7 +205,7 @@ static enum mr_status unbind(struct mr_broker_channel *ch, const struct mr_clien
 	if (st != MR_OK) return st;
 	if (b && target->queue && target->queue->owner && target->queue->owner != ch->session)
 		return locked(target->queue, error);
-	if (b) mr_vhost_unbind(ch->session->vhost, b);
+	if (b) mr_vhost_unbind(b);
 	return MR_OK;
 }
 
@@ -227,7 +237,9 @@ static enum mr_status exchange_unbind(struct mr_broker_channel *ch,
 	enum mr_status st = not_the_default(m->names[0], error);
 	if (st == MR_OK) st = not_the_default(m->names[1], error);
 	if (st == MR_OK) st = unbind(ch, m, x ? &x->target : NULL, m->names[2], error);
-	if (st == MR_OK) answer(ch, MR_M_EXCHANGE_UNBIND_OK, m->bits & BIND_NO_WAIT);
+	if (st == MR_OK)
+		answer_razed(ch, &(struct mr_method){.id = MR_M_EXCHANGE_UNBIND_OK},
+			m->bits & BIND_NO_WAIT);
 	return st;
 }
 
@@ -268,7 +280,7 @@ static enum mr_status queue_unbind(struct mr_broker_channel *ch, const struct mr
 	if (st != MR_OK) return st;
 	struct mr_queue *q = mr_vhost_queue(ch->session->vhost, name);
 	st = unbind(ch, m, q ? &q->target : NULL, key, error);
-	if (st == MR_OK) answer(ch, MR_M_QUEUE_UNBIND_OK, false);
+	if (st == MR_OK) answer_razed(ch, &(struct mr_method){.id = MR_M_QUEUE_UNBIND_OK}, false);
 	return st;
 }
 
@@ -326,7 +338,7 @@ static enum mr_status new_queue(struct mr_broker_channel *ch, mr_slice name, uns
 	q->auto_delete = bits & Q_AUTO_DELETE;
 	if (q->exclusive) {
 		q->owner = ch->session;
-		ch->session->has_queues = true;
+		mr_list_append(&ch->session->queues, &q->at_owner);
 	}
 	*out = q;
 	return mr_vhost_add_queue(v, q);
@@ -424,7 +436,7 @@ static enum mr_status queue_delete(struct mr_broker_channel *ch, const struct mr
 		ok.count = (uint32_t)q->ready;
 		mr_vhost_remove_queue(q);
 	}
-	if (!(m->bits & Q_DELETE_NO_WAIT)) mr_broker_channel_put(ch, &ok);
+	answer_razed(ch, &ok, m->bits & Q_DELETE_NO_WAIT);
 	return MR_OK;
 }
 

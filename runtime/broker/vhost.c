@@ -6,6 +6,9 @@
 #include "broker/channel.h"
 #include "broker/consumer.h"
 #include "broker/death.h"
+#include "broker/spread.h"
+
+#define FEW 32 /* queues that a message gets to in one turn, whatever the turn */
 
 /* ---- names ---- */
 
@@ -63,6 +66,7 @@ struct mr_queue *mr_vhost_queue(const struct mr_vhost *v, mr_slice name)
 enum mr_status mr_vhost_add_exchange(struct mr_vhost *v, struct mr_exchange *x)
 {
 	x->broker = v->broker;
+	x->vhost = v;
 	mr_broker_built(v->broker, mr_exchange_weight(x));
 	enum mr_status st = mr_dict_put(&v->exchanges, mr_slice_str(x->name), x);
 	if (st != MR_OK) mr_exchange_free(x);
@@ -82,78 +86,11 @@ enum mr_status mr_vhost_add_queue(struct mr_vhost *v, struct mr_queue *q)
 	return st;
 }
 
-/* ---- removal ---- */
-
-/* Exchanges that are going wait in a list, by `next`: a chain of thousands must not use up the stack. */
-static struct mr_exchange *doom(struct mr_vhost *v, struct mr_exchange *x,
-	struct mr_exchange *doomed)
-{
-	if (mr_vhost_exchange(v, mr_slice_str(x->name)) != x)
-		return doomed; /* it is going already */
-	mr_dict_take(&v->exchanges, mr_slice_str(x->name));
-	x->next = doomed;
-	return x;
-}
-
-static struct mr_exchange *unbind_one(struct mr_vhost *v, struct mr_binding *b,
-	struct mr_exchange *doomed)
-{
-	struct mr_exchange *source = b->source;
-	mr_unbind(b);
-	return source->auto_delete && !source->binding_count ? doom(v, source, doomed) : doomed;
-}
-
-static struct mr_exchange *unbind_all(struct mr_vhost *v, struct mr_target *target,
-	struct mr_exchange *doomed)
-{
-	while (!mr_list_is_empty(&target->inbound))
-		doomed = unbind_one(v,
-			mr_container(target->inbound.next, struct mr_binding, at_target), doomed);
-	return doomed;
-}
-
-static void remove_all(struct mr_vhost *v, struct mr_exchange *doomed)
-{
-	while (doomed) {
-		struct mr_exchange *x = doomed;
-		doomed = unbind_all(v, &x->target, x->next);
-		mr_exchange_free(x);
-	}
-}
-
-void mr_vhost_unbind(struct mr_vhost *v, struct mr_binding *b)
-{
-	remove_all(v, unbind_one(v, b, NULL));
-}
-
-void mr_vhost_remove_exchange(struct mr_vhost *v, struct mr_exchange *x)
-{
-	remove_all(v, doom(v, x, NULL));
-}
+/* ---- removal: the rest is in raze.c ---- */
 
 void mr_vhost_unpin(struct mr_queue *q)
 {
 	if (--q->out == 0 && q->deleted) mr_queue_free(q);
-}
-
-void mr_vhost_remove_queue(struct mr_queue *q)
-{
-	if (q->deleted) return;
-	q->deleted = true;
-	q->out++; /* it must not go under our hands */
-	mr_dict_take(&q->vhost->queues, mr_queue_name(q));
-	mr_broker_unschedule(q->vhost->broker, q);
-	mr_list_remove(&q->busy);
-	mr_list_remove(&q->at_held);
-	remove_all(q->vhost, unbind_all(q->vhost, &q->target, NULL));
-	while (!mr_list_is_empty(&q->consumers)) {
-		struct mr_consumer *c =
-			mr_container(q->consumers.next, struct mr_consumer, at_queue);
-		mr_broker_channel_cancelled(c->channel, c);
-		mr_consumer_end(c);
-	}
-	mr_vhost_purge(q);
-	mr_vhost_unpin(q);
 }
 
 void mr_vhost_purge(struct mr_queue *q)
@@ -241,7 +178,7 @@ enum mr_status mr_vhost_route(struct mr_vhost *v, struct mr_exchange *x, const s
 	return route->failed ? MR_NO_MEMORY : MR_OK;
 }
 
-static bool enqueue_one(struct mr_queue *q, struct mr_message *m)
+bool mr_vhost_enqueue_one(struct mr_queue *q, struct mr_message *m)
 {
 	if (mr_queue_refuses(q, m->body_size)) {
 		if (q->limits.overflow == MR_REJECT_PUBLISH_DLX) mr_die_unborn(q, m);
@@ -265,7 +202,7 @@ void mr_vhost_reply(struct mr_vhost *v, struct mr_message *m)
 	b->routing = true;
 	for (size_t i = 0; i < r->count; i++) {
 		if (r->queues[i]->is_reply)
-			enqueue_one(r->queues[i], m);
+			mr_vhost_enqueue_one(r->queues[i], m);
 		else
 			r->queues[kept++] = r->queues[i];
 	}
@@ -273,13 +210,17 @@ void mr_vhost_reply(struct mr_vhost *v, struct mr_message *m)
 	if (outer) b->routing = false;
 }
 
-bool mr_vhost_enqueue(struct mr_vhost *v, struct mr_message *m)
+bool mr_vhost_enqueue(struct mr_vhost *v, struct mr_message *m, struct mr_spread **rest)
 {
 	struct mr_broker *b = v->broker;
 	bool taken = true, outer = !b->routing;
+	size_t count = b->route.count;
 	b->routing = true;
-	for (size_t i = 0; i < b->route.count; i++)
-		if (!enqueue_one(b->route.queues[i], m)) taken = false;
+	for (size_t i = 0; i < count; i++) {
+		bool is_over = count - i > FEW && mr_broker_is_spent(b);
+		if (is_over && (*rest = mr_spread_new(b, m, i, taken))) break;
+		if (!mr_vhost_enqueue_one(b->route.queues[i], m)) taken = false;
+	}
 	if (outer) {
 		b->routing = false;
 		mr_bury(b);

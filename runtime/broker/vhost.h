@@ -6,6 +6,8 @@
 
 #include "broker/broker.h"
 
+struct mr_spread;
+
 struct mr_vhost {
 	struct mr_broker *broker;
 	char *name;
@@ -23,11 +25,11 @@ struct mr_queue *mr_vhost_queue(const struct mr_vhost *v, mr_slice name);
 enum mr_status mr_vhost_add_exchange(struct mr_vhost *v, struct mr_exchange *x);
 enum mr_status mr_vhost_add_queue(struct mr_vhost *v, struct mr_queue *q);
 /* Removes it with its bindings; exchanges that were auto-deleted for want of one go, too. */
-void mr_vhost_remove_exchange(struct mr_vhost *v, struct mr_exchange *x);
+void mr_vhost_remove_exchange(struct mr_exchange *x);
 /* Removes it: its consumers are told (basic.cancel), its messages dropped. Its memory may live on until
  * what it delivered is settled. */
 void mr_vhost_remove_queue(struct mr_queue *q);
-void mr_vhost_unbind(struct mr_vhost *v, struct mr_binding *b);
+void mr_vhost_unbind(struct mr_binding *binding);
 
 /* Where a message published to `x` goes: into v->broker->route. MR_OK or MR_NO_MEMORY. */
 enum mr_status mr_vhost_route(struct mr_vhost *v, struct mr_exchange *x,
@@ -36,8 +38,9 @@ enum mr_status mr_vhost_route(struct mr_vhost *v, struct mr_exchange *x,
  * in RabbitMQ an answer goes at once, whatever the transaction, and is no route that `mandatory` would count. */
 void mr_vhost_reply(struct mr_vhost *v, struct mr_message *m);
 /* Puts a message into the routed queues and lets them deliver. False: a full queue rejected it, or
- * there was no memory. */
-bool mr_vhost_enqueue(struct mr_vhost *v, struct mr_message *m);
+ * there was no memory. *rest is given when there are more than the turn has room for, else left alone. */
+bool mr_vhost_enqueue(struct mr_vhost *v, struct mr_message *m, struct mr_spread **rest);
+bool mr_vhost_enqueue_one(struct mr_queue *q, struct mr_message *m);
 
 /* After anything that may let a queue deliver, expire or overflow. */
 void mr_vhost_queue_moved(struct mr_queue *q);

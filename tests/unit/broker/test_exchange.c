@@ -128,7 +128,7 @@ static void test_what_an_exchange_cannot_place_goes_to_its_alternate(void **stat
 	assert_int_equal(route(&p, one, "k"), 0); /* each is the other's: it ends all the same */
 	bind_to(two, &q->target, "k");
 	assert_int_equal(route(&p, one, "k"), 1);
-	mr_vhost_remove_exchange(p.v, two);
+	mr_vhost_remove_exchange(two);
 	assert_int_equal(route(&p, one, "k"), 0);
 	end(&p);
 }
@@ -146,7 +146,7 @@ static void test_removal_takes_bindings_on_both_sides(void **state)
 	bind_to(one, &two->target, "");
 	bind_to(two, &q->target, "#");
 	bind_to(three, &q->target, "");
-	mr_vhost_remove_exchange(p.v, two); /* and `one`, whose only binding it was */
+	mr_vhost_remove_exchange(two); /* and `one`, whose only binding it was */
 	assert_null(exchange_of(&p, "one"));
 	assert_int_equal(q->target.inbound_count, 2); /* the default exchange and three */
 	mr_vhost_remove_queue(q);
@@ -173,7 +173,7 @@ static void test_auto_delete_exchanges_in_a_ring_go_once(void **state)
 	size_t before = p.v->exchanges.count;
 	mr_vhost_remove_queue(q);
 	assert_int_equal(p.v->exchanges.count, before); /* each still has a binding */
-	mr_vhost_remove_exchange(p.v, x[1]);            /* and with it the ring unravels */
+	mr_vhost_remove_exchange(x[1]);                 /* and with it the ring unravels */
 	assert_int_equal(p.v->exchanges.count, before - 3);
 	end(&p);
 }

@@ -286,6 +286,221 @@ static void test_a_large_transaction_is_committed_and_rolled_back_over_many_turn
 	}
 }
 
+/* ---- very many of what is declared ---- */
+
+enum { NAMES = 3000 };
+
+static void bind_many(struct stage *t, const char *exchange, bool many_queues)
+{
+	char name[16] = "q", key[16];
+	for (int i = 0; i < NAMES; i++) {
+		if (many_queues) snprintf(name, sizeof name, "q%d", i);
+		snprintf(key, sizeof key, "%d", i);
+		if (many_queues || i == 0) QUEUE_DECLARE(&t->c, 1, name, 0, NULL);
+		QUEUE_BIND(&t->c, 1, name, exchange, key, NULL);
+		feed(&t->c);
+		hush(&t->c);
+	}
+}
+
+/* Turns until nothing is left; each is bounded. What is said comes in the last of them. */
+static int rest(struct stage *t, uint32_t answer)
+{
+	int count = 0;
+	for (bool more = true; more; count++) {
+		uint64_t before = t->b->work;
+		mr_broker_begin_turn(t->b, STEPS);
+		more = mr_broker_resume(t->b);
+		assert_true(t->b->work - before <= STEPS + SLACK);
+		if (answer && more) assert_int_equal(hear(&t->c).id, 0);
+	}
+	if (answer) HEARS(&t->c, answer);
+	return count;
+}
+
+static void drop_names(struct stage *t)
+{
+	char name[16];
+	mr_broker_begin_turn(t->b, MR_WORK_UNBOUNDED);
+	for (int i = 0; i < NAMES; i++) {
+		snprintf(name, sizeof name, "q%d", i);
+		mr_vhost_remove_queue(queue_of(t->b, name));
+	}
+	hush(&t->c);
+}
+
+/* FIELD-F11: one message, in confirm mode, in a transaction, and as a dead letter. */
+static void test_one_message_gets_to_very_many_queues_over_many_turns(void **state)
+{
+	enum { CONFIRMED, COMMITTED, LETTER, WAYS };
+	struct stage t;
+	char name[16];
+	(void)state;
+	begin(&t);
+	bind_many(&t, "amq.fanout", true);
+	mr_table *args = new_table();
+	add_text(args, "x-dead-letter-exchange", "amq.fanout");
+	add_number(args, "x-max-length", 0);
+	QUEUE_DECLARE(&t.c, 1, "short", 0, args);
+	CHANNEL_OPEN(&t.c, 2);
+	CHANNEL_OPEN(&t.c, 3);
+	say(&t.c, 2, MR_M_CONFIRM_SELECT, "o", 0);
+	say(&t.c, 3, MR_M_TX_SELECT, "");
+	feed(&t.c);
+	hush(&t.c);
+	for (int way = CONFIRMED; way < WAYS; way++) {
+		mr_broker_begin_turn(t.b, MR_WORK_UNBOUNDED);
+		publish(&t.c, way == COMMITTED ? 3 : 2, way == LETTER ? "" : "amq.fanout",
+			way == LETTER ? "short" : "", 0, NULL, BODY);
+		if (way == COMMITTED) {
+			feed(&t.c);
+			say(&t.c, 3, MR_M_TX_COMMIT, "");
+		}
+		assert_true(turn(&t) <= NAMES / 2 + SLACK); /* it is routed in one */
+		assert_true(mr_broker_has_more(t.b));
+		assert_int_equal(mr_broker_session_reads(t.c.session), way == LETTER);
+		static const uint32_t answers[WAYS] = {MR_M_BASIC_ACK, MR_M_TX_COMMIT_OK, 0};
+		uint32_t answer = answers[way];
+		assert_true(rest(&t, answer) > NAMES / STEPS / 2);
+		for (int i = 0; i < NAMES; i++) {
+			snprintf(name, sizeof name, "q%d", i);
+			assert_int_equal(queue_of(t.b, name)->ready, way + 1);
+		}
+	}
+	drop_names(&t);
+	mr_vhost_remove_queue(queue_of(t.b, "short"));
+	mr_table_free(args);
+	end(&t);
+}
+
+/* FIELD-F11: a queue and an exchange with very many bindings; nothing is routed to them meanwhile. */
+static void test_what_has_very_many_bindings_is_removed_over_many_turns(void **state)
+{
+	struct stage t;
+	static const char *const types[] = {"direct", "fanout", "topic", "headers"};
+	(void)state;
+	begin(&t);
+	for (int i = 0; i < 8; i++) {
+		bool is_queue = i % 2;
+		mr_broker_begin_turn(t.b, MR_WORK_UNBOUNDED);
+		EXCHANGE_DECLARE(&t.c, 1, "x", types[i / 2], 4, NULL); /* auto-delete */
+		feed(&t.c);
+		hush(&t.c);
+		bind_many(&t, "x", !is_queue);
+		if (is_queue)
+			say(&t.c, 1, MR_M_QUEUE_DELETE, "wso", "q", 0);
+		else
+			say(&t.c, 1, MR_M_EXCHANGE_DELETE, "wso", "x", 0);
+		assert_true(turn(&t) <= STEPS + SLACK);
+		if (is_queue) {
+			mr_broker_begin_turn(t.b, MR_WORK_UNBOUNDED);
+			publish(&t.other, 1, "x", "1", 1, NULL, BODY);
+			feed(&t.other);
+			HEARS(&t.other, MR_M_BASIC_RETURN);
+			hush(&t.other);
+		}
+		int count = rest(&t, is_queue ? MR_M_QUEUE_DELETE_OK : MR_M_EXCHANGE_DELETE_OK);
+		assert_true(count > NAMES / STEPS);
+		struct mr_vhost *v = mr_broker_vhost(t.b, mr_slice_str("/"));
+		assert_null(mr_vhost_exchange(v, mr_slice_str("x")));
+		if (!is_queue) drop_names(&t);
+	}
+	end(&t);
+}
+
+/* FIELD-F11: close and hang-up with very many exclusive queues, auto-delete queues and consumers. */
+static void test_a_connection_that_has_very_much_ends_over_many_turns(void **state)
+{
+	(void)state;
+	for (int hangs_up = 0; hangs_up < 2; hangs_up++) {
+		struct stage t;
+		char name[16];
+		begin(&t);
+		for (int i = 0; i < NAMES; i++) {
+			snprintf(name, sizeof name, "q%d", i);
+			QUEUE_DECLARE(&t.c, 1, name, i % 2 ? 4 : 8, NULL);
+			CONSUME(&t.c, 1, name, name, 0, NULL);
+			publish(&t.c, 1, "", name, 0, NULL, BODY);
+			if (i % 100 == 99) feed(&t.c);
+			hush(&t.c);
+		}
+		assert_int_equal(queue_of(t.b, "q7")->out, 1);
+		mr_broker_begin_turn(t.b, STEPS);
+		uint64_t before = t.b->work;
+		if (hangs_up)
+			leave(&t.c);
+		else
+			say(&t.c, 0, MR_M_CONNECTION_CLOSE, "wsww", "", 0, 0), feed(&t.c);
+		assert_true(t.b->work - before <= STEPS + SLACK);
+		assert_true(rest(&t, hangs_up ? 0 : MR_M_CONNECTION_CLOSE_OK) > NAMES / STEPS);
+		struct mr_vhost *v = mr_broker_vhost(t.b, mr_slice_str("/"));
+		assert_int_equal(v->queues.count, 0);
+		assert_int_equal(t.b->session_count, hangs_up ? 1 : 2);
+		if (hangs_up) arrive(&t.c, t.b);
+		end(&t);
+	}
+}
+
+/* FIELD-F11: who hangs up in the middle of a commit has committed all the same, acks and publishes. */
+static void test_a_commit_is_whole_although_its_client_hangs_up(void **state)
+{
+	struct stage t;
+	(void)state;
+	begin(&t);
+	take_all(&t, MANY);
+	QUEUE_DECLARE(&t.c, 1, "out", 0, NULL);
+	say(&t.c, 2, MR_M_TX_SELECT, "");
+	for (int i = 0; i < MANY; i++) publish(&t.c, 2, "", "out", 0, NULL, BODY);
+	ACK(&t.c, 2, MANY, 1);
+	feed(&t.c);
+	say(&t.c, 2, MR_M_TX_COMMIT, "");
+	assert_true(turn(&t) <= STEPS + SLACK);
+	uint64_t before = t.b->work;
+	leave(&t.c);
+	assert_true(t.b->work - before <= STEPS + SLACK); /* nor is it hurried */
+	assert_true(rest(&t, 0) > 20);
+	assert_int_equal(queue_of(t.b, "out")->ready, MANY);
+	assert_int_equal(queue_of(t.b, "q")->ready, 0);
+	mr_broker_begin_turn(t.b, MR_WORK_UNBOUNDED);
+	mr_vhost_remove_queue(queue_of(t.b, "out"));
+	mr_vhost_remove_queue(queue_of(t.b, "q"));
+	arrive(&t.c, t.b);
+	end(&t);
+}
+
+/* FIELD-F11: a small chore is not behind a large one. */
+static void test_chores_take_turns(void **state)
+{
+	struct stage t;
+	(void)state;
+	begin(&t);
+	take_all(&t, MANY);
+	fill(&t, "q", 0);
+	ACK(&t.c, 2, MANY, 1);
+	turn(&t);
+	mr_broker_begin_turn(t.b, MR_WORK_UNBOUNDED);
+	QUEUE_DECLARE(&t.other, 1, "small", 0, NULL);
+	say(&t.other, 1, MR_M_TX_SELECT, "");
+	for (int i = 0; i < 10; i++) publish(&t.other, 1, "", "small", 0, NULL, BODY);
+	feed(&t.other);
+	hush(&t.other);
+	say(&t.other, 1, MR_M_TX_COMMIT, "");
+	mr_broker_begin_turn(t.b, 5);
+	feed(&t.other);
+	assert_int_equal(hear(&t.other).id, 0);
+	for (int i = 0; i < 2; i++) {
+		mr_broker_begin_turn(t.b, STEPS);
+		mr_broker_resume(t.b);
+	}
+	assert_true(mr_broker_has_more(t.b));
+	HEARS(&t.other, MR_M_TX_COMMIT_OK);
+	rest(&t, 0);
+	mr_broker_begin_turn(t.b, MR_WORK_UNBOUNDED);
+	mr_vhost_remove_queue(queue_of(t.b, "small"));
+	mr_vhost_remove_queue(queue_of(t.b, "q"));
+	end(&t);
+}
+
 /* FIELD-F10. */
 static void test_an_alarm_does_not_come_and_go_with_each_message(void **state)
 {
@@ -419,6 +634,11 @@ int main(void)
 		cmocka_unit_test(test_many_deliveries_are_settled_over_many_turns),
 		cmocka_unit_test(
 			test_a_large_transaction_is_committed_and_rolled_back_over_many_turns),
+		cmocka_unit_test(test_one_message_gets_to_very_many_queues_over_many_turns),
+		cmocka_unit_test(test_what_has_very_many_bindings_is_removed_over_many_turns),
+		cmocka_unit_test(test_a_connection_that_has_very_much_ends_over_many_turns),
+		cmocka_unit_test(test_a_commit_is_whole_although_its_client_hangs_up),
+		cmocka_unit_test(test_chores_take_turns),
 		cmocka_unit_test(test_an_alarm_does_not_come_and_go_with_each_message),
 		cmocka_unit_test(test_a_transaction_without_a_commit_counts),
 		cmocka_unit_test(test_bodies_of_which_a_part_has_come_count),
