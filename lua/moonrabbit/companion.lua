@@ -42,4 +42,7 @@ function companion.declare(conn, queue, options)
    return nil, err
 end
 
+--- Is a queue there? Nil: no, or that cannot be known.
+function companion.is_there(conn, queue) return (ask(conn, { passive = true }, queue)) end
+
 return companion

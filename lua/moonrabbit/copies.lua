@@ -234,29 +234,27 @@ end
 -- has one of its own, for retries made by hand.)
 function copies.exit_queue(queue) return name_of(queue, "-exit") end
 
---- The queue that keeps messages for so many milliseconds and then hands them on; see docs/retry.md.
+--- The queue that keeps messages for so many milliseconds and then hands them on to the exit; see docs/retry.md.
 -- @tparam string queue
 -- @tparam number ms
--- @tparam[opt] string exit where to: the exit of `queue`, the default, or `queue` itself, where nobody watches an exit
+-- @tparam[opt] watch exit which must be there
 function copies.delay_queue(queue, ms, exit)
-   local kind = exit == queue and ".direct.%d" or ".%d"
-   return { queue = name_of(queue, kind:format(ms)), other = name_of(queue, (".other" .. kind):format(ms)), arguments = {
-      ["x-message-ttl"] = ms, ["x-expires"] = ms + IDLE * 1000, ["x-dead-letter-exchange"] = "",
-      ["x-dead-letter-routing-key"] = exit or copies.exit_queue(queue) } }
+   return { queue = name_of(queue, (".%d"):format(ms)), other = name_of(queue, (".other.%d"):format(ms)), exit = exit,
+      arguments = { ["x-message-ttl"] = ms, ["x-expires"] = ms + IDLE * 1000, ["x-dead-letter-exchange"] = "",
+         ["x-dead-letter-routing-key"] = copies.exit_queue(queue) } }
 end
 
 --- Puts a copy where it waits so many seconds and then comes back to its queue.
 -- @tparam message msg
 -- @tparam number seconds
--- @tparam table info queue, attempt (how often it has failed, this one too), error, exit (where somebody
--- watches for what has waited; nil: nobody does)
+-- @tparam table info queue, attempt (how often it has failed, this one too), error, exit (the watch of what has waited)
 -- @treturn[1] true the broker has it
 -- @treturn[2] nil, error; of kind stale: the message was settled or lost, and there is no copy; with is_final: it will
 -- never be copied
 function copies.delay(msg, seconds, info)
    local conn = msg.channel.connection
    local ms = round(conn, info.queue, math.ceil(math.min(seconds, LONGEST) * 1000 - 1e-6))
-   local ok, err = put(msg, copies.delay_queue(info.queue, ms, info.exit or info.queue), info)
+   local ok, err = put(msg, copies.delay_queue(info.queue, ms, info.exit), info)
    return ok, err
 end
 
@@ -267,8 +265,17 @@ end
 -- @treturn[1] true the broker has it
 -- @treturn[2] nil, error as of delay
 function copies.bury(msg, dead, info)
-   info.exit = nil -- it waits nowhere
    local ok, err = put(msg, { queue = dead, arguments = info.arguments }, info, true)
+   return ok, err
+end
+
+--- Puts a copy at the end of the queue that the message came from.
+-- @tparam message msg
+-- @tparam table info queue, attempt
+-- @treturn[1] true the broker has it
+-- @treturn[2] nil, error as of delay
+function copies.again(msg, info)
+   local ok, err = put(msg, { queue = info.queue }, info, "known")
    return ok, err
 end
 

@@ -17,7 +17,7 @@ local handling = {}
 local ACK, NACK, REJECT = C.MR_ACK, C.MR_NACK, C.MR_REJECT
 local RELEASE, REQUEUE = C.MR_SETTLE_RELEASE, C.MR_SETTLE_REQUEUE
 local SLOW = 0.5 -- seconds of a handler that may have been too slow for its broker
-local new_message, FAILED = message.new, message.FAILED
+local new_message, FAILED, HELD = message.new, message.FAILED, message.HELD
 
 --- Handlers at work, over all consumers.
 handling.running = 0
@@ -54,6 +54,10 @@ end
 -- What becomes of the message when the handler has ended: how to settle, and the flags. A consumer with a
 -- judge (mr.consumer) asks that one about all but plain success.
 local function outcome(consumer, msg, ok, a, b, began)
+   if rawget(msg, FAILED) == HELD then
+      if not ok then log_failure(consumer, msg, a, began) end
+      return nil
+   end
    if consumer.judge then return consumer.judge(consumer, msg, ok, a, b) end
    if ok and b ~= nil and b == rawget(msg, FAILED) then return insist(consumer, msg, b) end
    if ok then return ACK, 0 end
@@ -98,7 +102,7 @@ function handling.handle(consumer, d)
    consumer.running = consumer.running - 1
    handling.running = handling.running - 1
    if born ~= generation then of_old = of_old - 1 end
-   local failed = not ok or b ~= nil and consumer.judge and not a
+   local failed = not ok or b ~= nil and b ~= HELD and consumer.judge and not a
    local now
    if turn == loop.turns and not failed then meter.count(consumer)
    else now = C.mr_meter_handled(consumer.meter, began, failed and true or false) end

@@ -2,7 +2,6 @@
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.ffi").C
 local awaited = require "moonrabbit.awaited"
-local copies = require "moonrabbit.copies"
 local drain = require "moonrabbit.drain"
 local errors = require "moonrabbit.errors"
 local log = require "moonrabbit.log"
@@ -33,7 +32,7 @@ local function enter(self, state, err)
    for _, token in ipairs(waiting) do task.wake(token, true) end
 end
 
-local function has_ended(self) return self.state == "cancelled" or self.state == "failed" end
+local has_ended = returns.has_ended
 local function is_over(self) return has_ended(self) or drain.is_asked() end
 life.has_ended = has_ended
 
@@ -88,23 +87,15 @@ local function consume(self, ch)
    return inner, err
 end
 
--- What failed and has waited comes back by us. Who asked for no retries has none that must not be lost.
+-- What failed and has waited comes back by us: who asked for no retries has some only if a handler puts messages off.
 local function watch_exit(self)
-   if self.exit or self.retry == false then return end
+   if self.exit ~= nil or self.retry == false and not returns.is_left(self) then return end
    local limits = self.declaration.arguments or {}
    if (limits["x-max-length"] or limits["x-max-length-bytes"]) and not tostring(limits["x-overflow"]):find "^reject" then
       log.warn("this queue drops its oldest messages when it is full: those to be tried again, too", { queue = self.queue,
          hint = "x-overflow = reject-publish has publishers wait instead" })
    end
-   local err
-   self.exit, err = returns.watch(self.connection, self.queue, self.is_passing, self.companions)
-   if self.exit then
-      if has_ended(self) then self.exit:stop() end
-      return
-   end
-   log.warn("retries go straight back to the queue: one that is full and refuses more drops them", { queue = self.queue,
-      kind = err.kind, error = err.text,
-      hint = ("let this user configure %s.retry*, or declare %s for it"):format(self.queue, copies.exit_queue(self.queue)) })
+   returns.of(self)
 end
 
 -- One try. True, or nil, error and the scope of what failed. Until it consumes the channel is nobody else's: what they do

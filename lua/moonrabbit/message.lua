@@ -22,12 +22,15 @@ local ACK, NACK, REJECT = C.MR_ACK, C.MR_NACK, C.MR_REJECT
 local MULTIPLE, REQUEUE, RELEASE = C.MR_SETTLE_MULTIPLE, C.MR_SETTLE_REQUEUE, C.MR_SETTLE_RELEASE
 local NO_ACK, REDELIVERED, RETURNED = C.MR_DELIVERY_NO_ACK, C.MR_DELIVERY_REDELIVERED, C.MR_DELIVERY_RETURNED
 local NOTHING = {}                   -- the cache of a message that has none
+local TAKEN = -1                     -- no delivery's generation
 
 -- Slots of a message: array part, so that making one is one small allocation.
 local D, GENERATION, BODY, CHANNEL, CACHE, STANDING, ERA = 1, 2, 3, 4, 5, 6, 7
 
 --- The slot of the error for which msg:retry or msg:dead_letter failed.
 message.FAILED = "_failed"
+--- In that slot: the delivery was taken over, and is not its handler's any more; see holding.
+message.HELD = {}
 
 local Message, methods, fields = { __name = "moonrabbit.message" }, {}, {}
 message.methods, message.fields = methods, fields
@@ -203,6 +206,22 @@ end
 function message.epoch(self)
    local d = live(self)
    return d and d.epoch
+end
+
+--- Takes a delivery away from its message, which is as settled from then on.
+-- @treturn message another one of it, which keeps the memory until it is settled or detached
+function message.take(self)
+   local taken = message.new(live(self), self[CHANNEL], true)
+   copy_all(self, live(self))
+   taken[CACHE], taken[BODY] = self[CACHE], self[BODY]
+   self[GENERATION] = TAKEN
+   return taken
+end
+
+--- Was it settled by the program, together with a later one?
+function message.is_covered(self)
+   local d = live(self)
+   return d ~= nil and is_covered(self, d) or false
 end
 
 --- Does the message still hold its memory? A standing one does until it is settled.

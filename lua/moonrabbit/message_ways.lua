@@ -4,9 +4,11 @@ local consume = require "moonrabbit.consume"
 local copies = require "moonrabbit.copies"
 local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
+local holding = require "moonrabbit.holding"
 local ledger = require "moonrabbit.ledger"
 local message = require "moonrabbit.message"
 local options = require "moonrabbit.options"
+local returns = require "moonrabbit.returns"
 local task = require "moonrabbit.task"
 
 local methods, fields = message.methods, message.fields
@@ -38,7 +40,6 @@ end
 local function replace(self, copy)
    if not self.is_live then return self:ack() end
    local queue = self.queue
-   task.check()
    if not queue then return nil, copies.homeless() end
    local ok, err = copy(queue)
    if ok then return self:ack() end
@@ -47,20 +48,28 @@ local function replace(self, copy)
    return nil, err
 end
 
---- Has the message come again after some seconds, as another delivery; this one is acked once the broker has
--- the copy. Waits for the broker.
+--- Has the message come again after some seconds, as another delivery. With mr.consumer it waits in a queue at the broker
+-- meanwhile: true says that it is there, and that this one was acked. Elsewhere this process holds it, unacked, and counted
+-- in the prefetch; then a copy goes to the end of its queue.
 -- @tparam number delay seconds
 -- @treturn[1] true
 -- @treturn[2] nil, error why it could not be copied (nothing is settled then), or of kind settled or stale
 function methods:retry(delay)
    options.argument(1, "delay", delay, "number")
    options.seconds("delay", delay)
+   task.check()
    local consumer = consumer_of(self)
-   local exit = consumer and consumer.owner and consumer.owner.exit
-   local ok, err = replace(self, function(queue)
-      return copies.delay(self, delay, { queue = queue, attempt = self.attempt, exit = exit and exit.exit })
-   end)
-   return ok, err
+   local exit = consumer and consumer.judge and returns.of(consumer.owner)
+   local ok, err
+   if exit then
+      ok, err = replace(self, function(queue)
+         return copies.delay(self, delay, { queue = queue, attempt = self.attempt, exit = exit })
+      end)
+      if ok or not (err.is_final or err.kind == "access_refused") then return ok, err end
+   end
+   if not self.is_live then return self:ack() end
+   if not self.queue then return nil, copies.homeless() end
+   return holding.keep(self, self.queue, delay)
 end
 
 --- Puts the message among the dead letters: in the queue of that name with ".dead", or the consumer's own choice
@@ -70,6 +79,7 @@ end
 -- @treturn[2] nil, error as of retry
 function methods:dead_letter(reason)
    if reason ~= nil then options.argument(1, "reason", reason, "string") end
+   task.check()
    local consumer = consumer_of(self)
    local owner = consumer and consumer.owner
    if owner and not owner.dead_letter then return self:reject() end -- its queue knows where to

@@ -9,6 +9,7 @@ local drain = require "moonrabbit.drain"
 local log = require "moonrabbit.log"
 local loop = require "moonrabbit.loop"
 local patience = require "moonrabbit.patience"
+local side = require "moonrabbit.side"
 local task = require "moonrabbit.task"
 
 local returns = {}
@@ -98,25 +99,44 @@ function Watch:stop()
    if ch then task.background(function() ch:close() end) end
 end
 
---- Watches the exit of a queue.
--- @tparam connection conn that the queue is consumed by
--- @tparam string queue
--- @tparam boolean is_passing the queue goes with its consumers, or its connection: so does the exit
--- @tparam[opt] table arguments of the exit
--- @treturn[1] watch field exit: the name of that queue; method stop
--- @treturn[2] nil, error: this user may not have such a queue
-function returns.watch(conn, queue, is_passing, arguments)
-   local self = setmetatable({ connection = conn, queue = queue, exit = copies.exit_queue(queue),
-      options = { durable = not is_passing, auto_delete = is_passing or nil, arguments = arguments },
+-- Watches the exit of a worker's queue; nil and an error: this user may not have such a queue.
+local function watch(worker)
+   local is_passing = worker.is_passing -- it goes with its consumers, or its connection: so does the exit
+   local self = setmetatable({ connection = worker.connection, queue = worker.queue, exit = copies.exit_queue(worker.queue),
+      options = { durable = not is_passing, auto_delete = is_passing or nil, arguments = worker.companions },
       has_ended = false, given = {}, ids = {}, last = 0 }, Watch)
    local ok, err = open(self)
    if ok then return self end
-   if err.kind == "access_refused" then
-      self.has_ended = true
-      return nil, err
-   end
+   if err.kind == "access_refused" then return nil, err end
    self:lost() -- what waits comes when the exit can be watched
    return self
 end
+
+--- Has a worker ended?
+function returns.has_ended(worker) return worker.state == "cancelled" or worker.state == "failed" end
+
+local function begin(worker)
+   local exit, err = watch(worker)
+   worker.exit, worker.no_exit = exit or false, err
+   if exit and returns.has_ended(worker) then exit:stop() end
+   if err then
+      log.warn("there can be no queue for what is to be tried again: it is held in this process meanwhile",
+         { queue = worker.queue, kind = err.kind, error = err.text,
+            hint = ("let this user configure %s.retry*, or declare %s for it"):format(worker.queue, copies.exit_queue(worker.queue)) })
+   end
+   return true
+end
+
+--- The exit of a worker, watched from the first time that it is asked for.
+-- @tparam worker worker its field exit is it from then on, or false
+-- @treturn[1] watch fields exit (the name of that queue), queue; method stop
+-- @treturn[2] nil, error: this user may not have such a queue
+function returns.of(worker)
+   if worker.exit == nil then side.once(worker, "exit_asked", begin, worker) end
+   return worker.exit or nil, worker.no_exit
+end
+
+--- Is there an exit of before, with messages perhaps?
+function returns.is_left(worker) return companion.is_there(worker.connection, copies.exit_queue(worker.queue)) end
 
 return returns

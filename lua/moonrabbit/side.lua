@@ -3,6 +3,7 @@
 -- A broker that blocks publishers must not hold up acks.
 local C = require("moonrabbit.ffi").C
 local asking = require "moonrabbit.asking"
+local companion = require "moonrabbit.companion"
 local each = require "moonrabbit.each"
 local errors = require "moonrabbit.errors"
 local limit = require "moonrabbit.limit"
@@ -41,9 +42,9 @@ local function open(self)
    return ch
 end
 
--- Does what many may wait for, once: who comes while it is done has the same answer. `of[key]` is the list of
+--- Does what many may wait for, once: who comes while it is done has the same answer. `of[key]` is the list of
 -- who waits. It is not left half done: no handler's time limit ends it, and what it raises is told to all.
-local function once(of, key, fn, ...)
+function side.once(of, key, fn, ...)
    if of[key] then
       local token = task.token()
       table.insert(of[key], token)
@@ -62,7 +63,7 @@ end
 -- The channel that copies go out on.
 local function channel(self)
    local ch, err = self.channel, nil
-   if not (ch and ch.handle) then ch, err = once(self, "opening", open, self) end
+   if not (ch and ch.handle) then ch, err = side.once(self, "opening", open, self) end
    return ch, err
 end
 
@@ -75,6 +76,14 @@ end
 
 local function is_fresh(at) return at and C.mr_now() - at < FRESH end
 
+local function remember(self, queue)
+   heed_epoch(self)
+   for name, at in each(self.declared) do
+      if not is_fresh(at) then self.declared[name] = nil end
+   end
+   self.declared[queue] = C.mr_now()
+end
+
 -- On a channel of its own: a queue that is in the way closes it.
 local function declare_now(self, queue, arguments)
    local ch, err = self.connection:channel()
@@ -83,19 +92,29 @@ local function declare_now(self, queue, arguments)
    reply, err = asking.ask(ch, C.MR_QUEUE_DECLARE, { durable = true, arguments = arguments, unrecorded = true }, queue)
    ch:close()
    if not reply then return nil, err end
-   heed_epoch(self)
-   for name, at in each(self.declared) do
-      if not is_fresh(at) then self.declared[name] = nil end
-   end
-   self.declared[queue] = C.mr_now()
+   remember(self, queue)
    return true
+end
+
+local function declare_exit(self, exit)
+   local ok, err = companion.declare(self.connection, exit.exit, exit.options)
+   if ok then remember(self, exit.exit) end
+   return ok, err
+end
+
+-- Where a delay leads to must be there before its end: what a broker dead-letters to no queue is gone.
+local function see_to_exit(self, exit)
+   heed_epoch(self)
+   if not exit or exit.has_ended and exit.options.auto_delete or is_fresh(self.declared[exit.exit]) then return true end
+   local ok, err = side.once(self.declaring, exit.exit, declare_exit, self, exit)
+   return ok, err
 end
 
 -- Declares a queue, unless that was done lately, on this connection.
 local function declare(self, queue, arguments)
    heed_epoch(self)
    if is_fresh(self.declared[queue]) then return true end
-   local ok, err = once(self.declaring, queue, declare_now, self, queue, arguments)
+   local ok, err = side.once(self.declaring, queue, declare_now, self, queue, arguments)
    return ok, err
 end
 
@@ -154,7 +173,9 @@ local function publish(self, queue, msg, body, props)
       local ok, err = post(self, t, queue, msg, body, props)
       if not ok and t.state == "waiting" then ticket.finish(t, "lost", tostring(err.text), err.kind) end
    end
+   local refused
    function t.on_end(_, state, _, cause)
+      refused = cause and cause.kind == "access_refused" and cause -- all copies go by one exchange: it is meant
       if state ~= "lost" or not cause or cause.scope ~= "connection" then return false end
       t.is_final = suspicion.falls_on(self.connection, t, cause)
       if t.is_final or not t.suspect then return false end
@@ -164,13 +185,15 @@ local function publish(self, queue, msg, body, props)
    local ok, err = post(self, t, queue, msg, body, props)
    if ok then ok, err = t:wait() end
    if not ok and t.suspect then suspicion.over(t) end
-   if not ok and t.is_final then err.is_final = true end
-   return ok, err
+   if ok then return true end
+   if t.is_final then err.is_final = true end
+   return nil, refused or err
 end
 
 -- Into a queue that is declared first.
 local function publish_declared(self, queue, msg, body, props)
-   local name, refused = find(self, queue)
+   local name, refused = see_to_exit(self, queue.exit)
+   if name then name, refused = find(self, queue) end
    if not name then return nil, refused end
    local ok, err = publish(self, name, msg, body, props)
    if ok or err.kind ~= "returned" then return ok, err end
@@ -181,7 +204,7 @@ end
 --- Publishes a copy into a queue, which is declared when it is not there.
 -- @tparam message msg
 -- @tparam table queue its name, the arguments it is declared with, and `other`, its name where somebody's queue of another
--- shape has the first one
+-- shape has the first one, and `exit`, the watch of where it leads to
 -- @tparam string props as bytes
 -- @tparam ?boolean|string is_there it is not declared unless it shows that it must be; "known": not even then
 -- @treturn[1] true the broker has it

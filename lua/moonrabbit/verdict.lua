@@ -7,6 +7,7 @@ local log = require "moonrabbit.log"
 local options = require "moonrabbit.options"
 local patience = require "moonrabbit.patience"
 local retry = require "moonrabbit.retry"
+local returns = require "moonrabbit.returns"
 
 local verdict = {}
 
@@ -35,8 +36,7 @@ local function fields_of(consumer, msg, err)
 end
 
 local function info_of(consumer, msg, err)
-   return { queue = consumer.queue, attempt = msg.attempt, error = err and ("%s: %s"):format(err.kind, err.text),
-      exit = consumer.owner.exit and consumer.owner.exit.exit }
+   return { queue = consumer.queue, attempt = msg.attempt, error = err and ("%s: %s"):format(err.kind, err.text) }
 end
 
 -- Makes a copy of a message, however long it takes: it is held meanwhile, and its handler is not called again.
@@ -64,7 +64,10 @@ local function again_here(consumer, msg, seconds, err, why)
 end
 
 local function later(consumer, msg, seconds, err)
+   local exit, refused = returns.of(consumer.owner)
+   if not exit then return again_here(consumer, msg, seconds, err, refused) end
    local info = info_of(consumer, msg, err)
+   info.exit = exit
    local ok, why = insist(consumer, msg, err, function()
       local done, failure = copies.delay(msg, seconds, info)
       if not done and failure.kind == "access_refused" then failure.is_final = true end -- this user may not have such queues
