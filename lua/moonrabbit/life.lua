@@ -16,6 +16,9 @@ local verdict = require "moonrabbit.verdict"
 local life = {}
 
 local builtin = retry.exponential { first = 0.5, max = 30 }
+local LOCKED = 120             -- seconds for which what another connection has is asked for again, as in a recovery
+local ALIVE = "another connection has it to itself, and is alive; for one consumer with others in waiting declare the queue "
+   .. "with x-single-active-consumer, and consume it without exclusive"
 local AT_CAP = 30              -- seconds between tries when the error says that they are of no use, as recovery has it
 
 local workers = {}             -- in the order of their making; those that have not ended
@@ -127,9 +130,24 @@ local function take_back(self)
    life.retire(self)
 end
 
+-- What another connection has to itself may be a dead one's, until its broker has missed two heartbeats. Is it not?
+local function is_anothers(self, err)
+   if err.kind ~= "resource_locked" and not (err.kind == "access_refused" and err.recoverable) then
+      self.locked_since = nil
+      return false
+   end
+   local o = self.connection.options
+   local beat = tonumber(o.heartbeat) or tonumber(type(o.url) == "string" and o.url:match "[?&]heartbeat=(%d+)") or 0
+   self.locked_since = self.locked_since or C.mr_now()
+   if C.mr_now() - self.locked_since < math.max(LOCKED, 2 * beat) then return false end
+   err.recoverable, err.hint = false, ALIVE
+   return true
+end
+
 -- Is trying again of no use, or not wanted?
 local function is_final(self, err, scope)
    local o = self.connection.options
+   if is_anothers(self, err) then return true end
    if self.connection.released then return true end
    if scope == "connect" and (o.transport_options or o.connection_attempts) then return true end -- it has tried itself
    return not err.recoverable and not self.was_consuming
@@ -156,7 +174,7 @@ local function run(self)
       local ok, err, scope = try(self)
       if is_over(self) then break end
       if ok then
-         self.was_consuming = true
+         self.was_consuming, self.locked_since = true, nil
          log.info("consuming", { queue = self.queue, tag = self.inner.tag })
          return enter(self, "consuming")
       end

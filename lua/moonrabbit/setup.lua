@@ -31,6 +31,10 @@ local BINDING = { exchange = "string", routing_key = "string", arguments = "tabl
 local function check_tables(opts, level)
    if type(opts.queue) == "table" then options.check(opts.queue, QUEUE, nil, level + 1) end
    if opts.queue == "" then error('option "queue" is empty: for a name of the broker\'s give { exclusive = true }', level + 1) end
+   local arguments = type(opts.queue) == "table" and opts.queue.arguments
+   if opts.exclusive and arguments and arguments["x-single-active-consumer"] then
+      error('option "exclusive": a queue with x-single-active-consumer has no exclusive consumers', level + 1)
+   end
    for i, b in ipairs(options.list_of("bindings", opts.bindings, BINDING, level + 1)) do
       options.argument(i, "bindings", b, "table", level + 1)
       options.check(b, BINDING, { "exchange" }, level + 1)

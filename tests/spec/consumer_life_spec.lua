@@ -100,6 +100,23 @@ describe("a consumer whose predecessor the broker has yet to miss (FIELD-W12)", 
          assert.equal("consuming", w.state)
       end)
 
+      it("fails when that one is alive beyond the time that a dead one may be missed in: " .. kind, function()
+         for heartbeat, seconds in pairs { [60] = 120, [300] = 600 } do
+            local dead = hold(options)
+            local own = embedded.connect { url = b.url, heartbeat = heartbeat }
+            local w = mr.consumer { queue = options.queue, exclusive = options.exclusive, handler = options.handler,
+               connection = own }
+            eventually("a refusal", function() return w.err end)
+            local since = mr.now()
+            working.advance_until("its end", function() return w.state == "failed" end, seconds + 60)
+            local took = mr.now() - since
+            assert.is_true(took >= seconds - 1 and took < seconds + 40, took)
+            assert.same({ kind, true }, { w.err.kind, w.err.hint:find("x-single-active-consumer", 1, true) ~= nil })
+            assert(dead:close())
+            own:close()
+         end
+      end)
+
       it("asks once when the program's policy says so: " .. kind, function()
          hold(options)
          local w = start { queue = options.queue, exclusive = options.exclusive, handler = options.handler,
@@ -108,6 +125,26 @@ describe("a consumer whose predecessor the broker has yet to miss (FIELD-W12)", 
          assert.same({ nil, kind, "failed" }, { ok, err.kind, w.state })
       end)
    end
+end)
+
+describe("a consumer of a queue with a single active one (FIELD-W12)", function()
+   before_each(setup)
+   after_each(clean)
+
+   local SINGLE = { queue = "q", durable = true, arguments = { ["x-single-active-consumer"] = true } }
+
+   it("is not to be exclusive, as no broker takes it", function()
+      local ok, why = pcall(mr.consumer, { connection = conn, queue = SINGLE, exclusive = true, handler = function() end })
+      assert.is_false(ok)
+      assert.truthy(why:find('option "exclusive": a queue with x-single-active-consumer has no exclusive consumers', 1, true))
+   end)
+
+   it("fails in the end where it is exclusive all the same", function()
+      assert(assert(conn:channel()):queue_declare(SINGLE))
+      local w = mr.consumer { connection = conn, queue = "q", declare = false, exclusive = true, handler = function() end }
+      working.advance_until("its end", function() return w.state == "failed" end, 180)
+      assert.equal("access_refused", w.err.kind)
+   end)
 end)
 
 describe("a consumer that is cancelled while it starts", function()
