@@ -10,7 +10,8 @@ local task = require "moonrabbit.task"
 
 local consume = {}
 
-local OWN = C.MR_CONSUMER_OWN
+local OWN, LARGE = C.MR_CONSUMER_OWN, C.MR_CONSUMER_LARGE
+local TOO_LARGE = C.MR_DELIVERY_TOO_LARGE
 local NACK, BACK = C.MR_NACK, C.MR_SETTLE_REQUEUE + C.MR_SETTLE_RELEASE
 local handle = handling.handle
 local trace = errors.trace
@@ -67,10 +68,18 @@ local function handle_and_held(consumer, d)
    handle_held(consumer)
 end
 
+-- Without its body: it stays with the broker, unsettled, and there is nothing to keep of it here.
+local function on_large(consumer, d)
+   C.mr_delivery_release(loop.runtime(), d)
+   consumer.on_large()
+end
+
 local function on_delivery(d)
    local consumer = consumers[d.consumer]
    if not consumer or consumer.is_ending then
       give_back(d)
+   elseif d.flags >= TOO_LARGE then
+      on_large(consumer, d)
    elseif consumer.is_iterating then
       hold(consumer, d)
       wake_reader(consumer)
@@ -95,12 +104,13 @@ loop.set_delivery(on_delivery)
 -- @tparam table opts concurrency, no_ack
 -- @tparam[opt] table inner of mr.consumer: owner, judge(consumer, msg, ok, ...), trace, is_manual (the message
 -- outlives its handler), listener(what, err), origin (where its handler was written), is_exit (see returns: it is the
--- library's own)
+-- library's own), on_large() (of each message over max_message_size, which is kept)
 function consume.new(channel, queue, handler, opts, inner)
    inner = inner or {}
-   next_number = next_number % (OWN - 1) + 1
+   next_number = next_number % (LARGE - 1) + 1
    local consumer = setmetatable({
-      number = next_number + (inner.is_exit and OWN or 0), channel = channel, queue = queue, handler = handler,
+      number = next_number + (inner.is_exit and OWN or 0) + (inner.on_large and LARGE or 0), channel = channel,
+      queue = queue, handler = handler,
       is_iterating = handler == nil,
       concurrency = opts.concurrency or false, no_ack = opts.no_ack or false, running = 0, held = {},
       held_first = 1, held_last = 0, state = "starting", tag = opts.consumer_tag or "", readers = {},
@@ -109,7 +119,7 @@ function consume.new(channel, queue, handler, opts, inner)
    }, Consumer)
    consumer.stall, consumer.time_limit = opts.stall or false, opts.time_limit or false
    consumer.origin = inner.origin or handler and progress.origin(handler) or ""
-   consumer.is_exit, consumer.quick = inner.is_exit or false, 0
+   consumer.is_exit, consumer.quick, consumer.on_large = inner.is_exit or false, 0, inner.on_large
    if not inner.is_exit then
       progress.describe(consumer)
       consumer.meter = C.mr_meter_of(loop.runtime(), queue, #queue)

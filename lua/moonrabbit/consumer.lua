@@ -67,7 +67,7 @@ end
 
 -- Not started yet.
 function consumer.make(opts)
-   local self = setmetatable({ state = "starting", waiting = {}, was_consuming = false }, Worker)
+   local self = setmetatable({ state = "starting", waiting = {}, was_consuming = false, kept = 0, room = 0 }, Worker)
    self.connection = home.connection(opts.connection)
    setup.prepare(self, opts)
    self.name = opts.name or self.queue

@@ -210,7 +210,7 @@ local STATS = { "delivered", "settled", "published", "confirmed", "returned", "l
 
 --- Counters of the runtime since it began: delivered, settled, published, confirmed, returned, lost,
 -- bytes_in, bytes_out, reads, writes, frames_in, heartbeats_out, acks_out, violations (of the protocol, by brokers),
--- oversized (messages over max_message_size: rejected, or dropped where there are no acks),
+-- oversized (messages over max_message_size: rejected, kept, or dropped where there are no acks),
 -- log_dropped (log lines that standard error did not take); and as of now: in_flight (deliveries not yet released),
 -- outbound (bytes not yet written).
 -- @treturn table

@@ -76,11 +76,14 @@ end
 -- Its consumer on a channel; what that one hears before it is the worker's is for whoever started it.
 local function consume(self, ch)
    local o = self.options
+   local concurrency = o.concurrency or self.room > 0 and setup.prefetch(self) or nil
    local inner, err
    inner, err = ch:_consume(self.queue, self.handler, { consumer_tag = o.consumer_tag, exclusive = o.exclusive,
-      priority = o.priority, arguments = o.arguments, concurrency = o.concurrency, stall = o.stall,
+      priority = o.priority, arguments = o.arguments, concurrency = concurrency, stall = o.stall,
       time_limit = o.time_limit }, { owner = self, judge = verdict.judge, trace = verdict.trace, is_manual = o.manual_ack,
-      origin = progress.origin(o.handler), listener = function(what, why)
+      origin = progress.origin(o.handler), on_large = setup.keeps_large(self) and function()
+         if self.channel == ch or self.opening == ch then life.keep_large(self) end
+      end, listener = function(what, why)
          if inner and self.inner == inner then life.hear(self, what, why) end
       end })
    self.was_consuming = self.was_consuming or inner ~= nil
@@ -105,7 +108,7 @@ end
 -- may have the broker close it, and that would read as a refusal of the consumer.
 local function try(self)
    life.retire(self)
-   self.channel, self.opening = nil, nil
+   self.channel, self.opening, self.kept, self.room = nil, nil, 0, 0
    local ch, err = self.connection:channel()
    if not ch then return nil, err, "connect" end
    self.opening = ch
@@ -167,6 +170,8 @@ local function nap(self, seconds)
    loop.wait(token, seconds)
 end
 
+local look_for_room
+
 --- Tries until it consumes, or there is no point in it.
 local function run(self)
    local attempt, began = 0, C.mr_now()
@@ -176,7 +181,8 @@ local function run(self)
       if ok then
          self.was_consuming, self.locked_since = true, nil
          log.info("consuming", { queue = self.queue, tag = self.inner.tag })
-         return enter(self, "consuming")
+         enter(self, "consuming")
+         return look_for_room(self)
       end
       attempt = attempt + 1
       local word = is_final(self, err, scope) and "stop" or ask_policy(self, attempt, err, scope, began)
@@ -193,6 +199,49 @@ local function run(self)
    take_back(self)
 end
 
+-- Once more on its channel, which keeps what is kept, with so much more prefetch.
+local function widen(self)
+   local inner, ch = self.inner, self.channel
+   self.inner = nil
+   self.room = math.min(2 * self.kept, 65535 - setup.prefetch(self))
+   inner:_leave()
+   inner:_linger()
+   if is_over(self) then return end
+   local ok, err = ch:qos { prefetch_count = setup.prefetch(self) + self.room }
+   if ok then ok, err = consume(self, ch) end
+   if is_over(self) then return take_back(self) end
+   self.inner = ok
+   if ok and ok.state ~= "recovering" then return end
+   enter(self, "recovering", err)
+   if not ok then run(self) end
+end
+
+local function needs_room(self)
+   return self.state == "consuming" and self.inner and not is_over(self)
+      and self.kept - self.room >= math.max(1, math.floor(setup.prefetch(self) / 2))
+end
+
+local function make_room(self)
+   while needs_room(self) do widen(self) end
+end
+
+-- The half of the prefetch may go to what is kept, then it gets more.
+function look_for_room(self)
+   if self.is_widening or not needs_room(self) then return end
+   self.is_widening = true
+   task.background(function()
+      local ok, why = pcall(make_room, self)
+      self.is_widening = false
+      if not ok then error(why, 0) end
+   end)
+end
+
+--- A message over max_message_size is kept, unacked.
+function life.keep_large(self)
+   self.kept = self.kept + 1
+   look_for_room(self)
+end
+
 --- Begins it.
 function life.start(self)
    table.insert(workers, self)
@@ -206,12 +255,16 @@ end
 -- @tparam ?table err why; nil: the program wanted it so
 function life.hear(self, what, err)
    if has_ended(self) then return end
-   if what == "resumed" then return enter(self, "consuming") end
+   if what == "resumed" then
+      enter(self, "consuming")
+      return look_for_room(self)
+   end
    if what == "ended" and not err then return life.finish(self, "cancelled") end
    local fn = self.options.on_lost
    if err and err.kind == "cancelled" then fn = self.options.on_cancel end
    if type(fn) == "function" and self.state == "consuming" then task.later(fn, err) end
    enter(self, "recovering", err)
+   self.kept = 0 -- they come again
    if what == "suspended" then return end
    -- It is not brought back by the connection: by us, unless nothing is to be.
    if self.connection.options.recover == false then return life.finish(self, "failed", err) end

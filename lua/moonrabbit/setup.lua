@@ -159,11 +159,20 @@ function setup.announce(self)
    awaited.announce(self, exchanges, queues)
 end
 
+--- Messages that are at hand at most, as the program has asked for.
+function setup.prefetch(self) return self.options.prefetch or PREFETCH end
+
+--- Is a message over max_message_size kept rather than rejected? Its dead letters are to be kept, and nobody else may have it.
+function setup.keeps_large(self)
+   local arguments = self.declaration.arguments
+   return self.dead_letter and not (arguments and arguments["x-dead-letter-exchange"])
+end
+
 --- Makes it so on a channel.
 -- @treturn[1] true
 -- @treturn[2] nil, error, and the scope of what failed: "channel" or "topology"
 function setup.run(self, ch)
-   local ok, err = ch:qos { prefetch_count = self.options.prefetch or PREFETCH }
+   local ok, err = ch:qos { prefetch_count = setup.prefetch(self) }
    if not ok then return nil, err, "channel" end
    ok, err = declare(self, ch)
    if not ok then return nil, err, err.scope == "connection" and "connect" or "topology" end

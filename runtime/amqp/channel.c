@@ -437,7 +437,8 @@ static enum mr_status deliver(struct mr_chan *ch, mr_delivery *d, mr_error *erro
 	d->channel = ch->number;
 	d->epoch = ch->epoch;
 	if (m->id == MR_M_BASIC_RETURN && ch->content.is_skipped) {
-		mr_inbound_too_large(ch, mr_slice_of("", 0), true); /* none of ours is as large */
+		mr_inbound_too_large(ch, mr_slice_of("", 0),
+			"dropped"); /* none of ours is as large */
 		mr_delivery_give(ch->outlet->options->pool, d);
 		return MR_OK;
 	}

@@ -101,7 +101,7 @@ static enum mr_status tell_got(struct mr_chan *ch, mr_delivery *d)
 	return MR_OK;
 }
 
-void mr_inbound_too_large(struct mr_chan *ch, mr_slice queue, bool no_ack)
+void mr_inbound_too_large(struct mr_chan *ch, mr_slice queue, const char *fate)
 {
 	const struct mr_session_options *options = ch->outlet->options;
 	const struct mr_method *m = &ch->content.method;
@@ -110,7 +110,7 @@ void mr_inbound_too_large(struct mr_chan *ch, mr_slice queue, bool no_ack)
 		.routing_key = m->key,
 		.size = ch->content.body_size,
 		.limit = options->max_message_size,
-		.fate = no_ack ? "dropped" : "rejected"};
+		.fate = fate};
 	if (m->id == MR_M_BASIC_DELIVER) what.consumer_tag = m->other;
 	options->stats->oversized++;
 	if (options->too_large) options->too_large(options->owner, &what);
@@ -122,7 +122,7 @@ static enum mr_status refuse_large(struct mr_chan *ch, mr_delivery *d, mr_slice 
 {
 	bool no_ack = d->flags & MR_DELIVERY_NO_ACK;
 	uint64_t tag = d->tag;
-	mr_inbound_too_large(ch, queue, no_ack);
+	mr_inbound_too_large(ch, queue, no_ack ? "dropped" : "rejected");
 	mr_delivery_give(ch->outlet->options->pool, d);
 	if (ch->content.method.id == MR_M_BASIC_GET_OK) {
 		struct mr_pending *p =
@@ -181,7 +181,12 @@ enum mr_status mr_inbound_delivery(struct mr_chan *ch, mr_delivery *d, mr_error 
 		return mr_error_set(error, st, MR_SCOPE_CONNECTION, st == MR_NO_MEMORY ? 506 : 503,
 			st == MR_NO_MEMORY ? "out of memory" : "a delivery tag is out of order");
 	}
-	if (ch->content.is_skipped) return refuse_large(ch, d, target.queue);
+	bool is_wanted = consumer & MR_CONSUMER_LARGE && !no_ack && ch->state == MR_CH_OPEN;
+	if (ch->content.is_skipped && !is_wanted) return refuse_large(ch, d, target.queue);
+	if (ch->content.is_skipped) {
+		d->flags |= MR_DELIVERY_TOO_LARGE;
+		mr_inbound_too_large(ch, target.queue, "kept in its queue, unacked");
+	}
 	mr_delivery_count(d, ch->outlet->options->tally, target.is_loose);
 	if (got) return tell_got(ch, d); /* an answer, so it counts to the end */
 	if (ch->state == MR_CH_OPEN)

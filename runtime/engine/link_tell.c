@@ -201,7 +201,7 @@ void mr_link_log_too_large(void *owner, const struct mr_too_large *what)
 		link->config->name, "queue", names[0], "tag", names[1], "exchange", names[2],
 		"routing_key", names[3], "#size", size, "#limit", limit, "fate", what->fate, "hint",
 		"raise max_message_size; what was rejected is in the queue's dead letters, if it has a "
-		"dead letter exchange",
+		"dead letter exchange; what is kept comes again when the channel ends",
 		NULL);
 }
 

@@ -149,7 +149,7 @@ static void write_traffic(struct page *p, const struct mr_vitals *v)
 		"What brokers said against the protocol: ignored, or a channel closed for it.",
 		s->violations);
 	number(p, "messages_too_large_total", "counter",
-		"Messages over max_message_size: rejected, or dropped where there are no acks.",
+		"Messages over max_message_size: rejected, kept unacked, or dropped where there are no acks.",
 		s->oversized);
 	real(p, "start_time_seconds", "When the runtime began.", v->unix_time - v->uptime);
 	head(p, "info", "gauge", "The version that runs.");

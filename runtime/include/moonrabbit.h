@@ -161,7 +161,9 @@ enum {
 	MR_DELIVERY_REDELIVERED = 1,
 	MR_DELIVERY_NO_ACK = 2, /* arrived settled */
 	MR_DELIVERY_SETTLED = 4,
-	MR_DELIVERY_RETURNED = 8 /* one of our own, come back as unroutable: tag is 0 */
+	MR_DELIVERY_RETURNED = 8, /* one of our own, come back as unroutable: tag is 0 */
+	MR_DELIVERY_TOO_LARGE =
+		16 /* over max_message_size, without its body: see MR_CONSUMER_LARGE */
 };
 
 /* A message as it came. Read it until mr_delivery_release; write nothing. The memory is recycled,
@@ -408,7 +410,7 @@ typedef struct mr_stats {
 	uint64_t log_dropped; /* log lines that standard error did not take */
 	uint64_t violations;  /* of the protocol, by brokers: ignored, or a channel closed for it */
 	uint64_t
-		oversized; /* messages over max_message_size: rejected, or dropped where there are no acks */
+		oversized; /* messages over max_message_size: rejected, kept, or dropped where there are no acks */
 } mr_stats;
 MR_API void mr_runtime_stats(const mr_runtime *rt, mr_stats *out);
 
@@ -555,7 +557,12 @@ enum {
 		4096 /* a declare whose refusal is an answer, as that of a passive one: no error in the log */
 };
 
-enum { MR_CONSUMER_OWN = 0x40000000 };
+enum {
+	MR_CONSUMER_OWN = 0x40000000,
+	MR_CONSUMER_LARGE =
+		0x20000000 /* in the number of a consumer with acks: what is over max_message_size is not
+		              rejected, but comes without its body, to be settled by the host or kept */
+};
 
 typedef struct mr_request {
 	int32_t operation;

@@ -76,6 +76,89 @@ describe("a message over max_message_size", function()
       assert.equal(10, large)
    end)
 
+   it("is kept by mr.consumer where its queue has no dead letters of its own; the others come (FIELD-W15)", function()
+      local out = broker.channel()
+      assert(out:confirm_select())
+      for _, prefetch in ipairs { 1, 3 } do
+         local q = broker.name "kept"
+         assert(out:queue_declare { queue = q, durable = true })
+         local small, before, got, order, busy = broker.connect { max_message_size = LIMIT }, mr.stats().oversized, 0, true, 0
+         local w
+         w = mr.consumer { connection = small, queue = q, prefetch = prefetch, handler = function(msg)
+            order, got = order and (prefetch > 1 or msg.body == "good" .. got + 1), got + 1
+            busy = math.max(busy, w.running)
+            mr.sleep(0.001)
+         end }
+         assert(w:wait(20))
+         quietly(function()
+            for i = 1, 20 do
+               assert(out:publish("", q, LARGE))
+               assert(out:publish("", q, "good" .. i))
+            end
+            eventually("the good ones", function() return got == 20 and w.running == 0 end, 60)
+         end)
+         assert.same({ true, "consuming", true, true }, { order, w.state, small.is_open, busy <= prefetch })
+         assert.equal(before + 20, mr.stats().oversized)
+         assert.equal(0, mr.stats().in_flight)
+         assert.equal(0, broker.count(out, w.dead_letter))
+         assert(w:cancel())
+         eventually("those that were kept", function() return broker.count(out, q) == 20 end)
+         assert.is_true(take(out, q).body == LARGE)
+         for _, queue in ipairs { q, w.dead_letter, q .. ".retry-exit" } do assert(out:queue_delete { queue = queue }) end
+      end
+   end)
+
+   broker.it_inside(it, "is kept by mr.consumer through losses, also while it begins anew (FIELD-W15)", function()
+      local q, got, asked = broker.name "kept", {}, 0
+      local at_once = { interval_start = 0, interval_step = 0, interval_max = 1 }
+      local conn = broker.connect { max_message_size = LIMIT, transport_options = at_once }
+      local out = assert(broker.connect { transport_options = at_once }:channel())
+      assert(out:confirm_select())
+      local w = mr.consumer { connection = conn, queue = q, prefetch = 1, handler = function(msg) got[msg.body] = true end }
+      assert(w:wait(20))
+      local methods = require("moonrabbit.channel").methods
+      local qos = methods.qos
+      methods.qos = function(...) -- which it asks for when it begins anew
+         asked = asked + 1
+         if asked == 1 or asked == 3 then broker.close_connections "x" end
+         return qos(...)
+      end
+      finally(function() methods.qos = qos end)
+      quietly(function()
+         for i = 1, 2 do
+            local good = "good" .. i
+            eventually("the way", function() return out:publish("", q, LARGE) end, 60)
+            eventually(good, function()
+               return got[good] or not out:publish("", q, good) or mr.sleep(0.1)
+            end, 60)
+         end
+         eventually("its standing", function() return w.state == "consuming" and not w.is_widening end, 60)
+         assert.is_true(asked >= 2)
+         assert(w:cancel())
+         local large = 0
+         eventually("those that were kept", function()
+            local msg = out:get(q, { no_ack = true })
+            if msg and msg.body == LARGE then large = large + 1 end
+            return large >= 2
+         end, 60)
+      end)
+      for _, queue in ipairs { q, w.dead_letter, q .. ".retry-exit" } do assert(out:queue_delete { queue = queue }) end
+   end)
+
+   it("is rejected by mr.consumer where the queue is known to have dead letters of its own (FIELD-W15)", function()
+      local out = broker.channel()
+      assert(out:confirm_select())
+      local q, dead = queues(out)
+      local w = mr.consumer { connection = broker.connect { max_message_size = LIMIT }, handler = function() end,
+         queue = { queue = q, durable = false, arguments = { ["x-dead-letter-exchange"] = "", ["x-dead-letter-routing-key"] = dead } } }
+      assert(w:wait(20))
+      quietly(function()
+         assert(out:publish("", q, LARGE))
+         assert.equal(#LARGE, #take(out, dead).body)
+      end)
+      for _, queue in ipairs { w.dead_letter, q .. ".retry-exit" } do assert(out:queue_delete { queue = queue }) end
+   end)
+
    it("is dropped where there are no acks, and the next one comes (FIELD-W15)", function()
       local out, small = pair()
       local q = queues(out)

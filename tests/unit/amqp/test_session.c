@@ -448,10 +448,10 @@ static void say_large_body(struct bench *b)
 		FRAME_MAX);
 }
 
-static void consume_on_channel_1(struct bench *b, int flags)
+static void consume_as(struct bench *b, int flags, uint32_t number)
 {
 	mr_request r = {.operation = MR_BASIC_CONSUME,
-		.number = 7,
+		.number = number,
 		.name = mr_slice_str("q"),
 		.extra = mr_slice_str("tag"),
 		.flags = (uint32_t)flags};
@@ -462,6 +462,8 @@ static void consume_on_channel_1(struct bench *b, int flags)
 	mr_buffer_consume(mr_session_output(b->s), SIZE_MAX);
 	b->count = 0;
 }
+
+static void consume_on_channel_1(struct bench *b, int flags) { consume_as(b, flags, 7); }
 
 /* FIELD-W15, FAULTS S2: only that delivery suffers, within bounded memory. */
 static void test_a_message_over_the_limit_is_rejected_and_the_next_one_comes(void **state)
@@ -503,6 +505,30 @@ static void test_a_message_over_the_limit_is_rejected_and_the_next_one_comes(voi
 		assert_int_equal(b.types[0], MR_EV_DELIVERY);
 		end(&b);
 	}
+}
+
+/* FIELD-W15 */
+static void test_a_message_over_the_limit_is_left_to_a_host_that_wants_it(void **state)
+{
+	struct bench b;
+	(void)state;
+	ready(&b);
+	b.options.too_large = on_too_large;
+	large_count = 0;
+	consume_as(&b, 0, MR_CONSUMER_LARGE + 7);
+	say(&b, 1,
+		(struct mr_method){.id = MR_M_BASIC_DELIVER,
+			.other = mr_slice_str("tag"),
+			.tag = 1,
+			.key = mr_slice_str("k")});
+	say_large_body(&b);
+	feed(&b, 3);
+	assert_int_equal(large_count, 1);
+	assert_string_equal(seen_large.fate, "kept in its queue, unacked");
+	assert_int_equal(said(&b, 0), 0);
+	assert_int_equal(b.count, 1);
+	assert_int_equal(b.types[0], MR_EV_DELIVERY);
+	end(&b);
 }
 
 /* FIELD-W15 */
@@ -647,6 +673,7 @@ int main(void)
 		cmocka_unit_test(test_both_sides_may_close_a_connection_at_once),
 		cmocka_unit_test(test_a_broken_stream_is_answered_with_its_code),
 		cmocka_unit_test(test_a_message_over_the_limit_is_rejected_and_the_next_one_comes),
+		cmocka_unit_test(test_a_message_over_the_limit_is_left_to_a_host_that_wants_it),
 		cmocka_unit_test(test_a_got_message_over_the_limit_is_told_and_rejected),
 		cmocka_unit_test(
 			test_a_message_over_the_limit_that_comes_late_is_told_no_second_time),
