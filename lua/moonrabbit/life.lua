@@ -93,14 +93,23 @@ local function consume(self, ch)
    return inner, err
 end
 
--- What failed and has waited comes back by us: who asked for no retries has some only if a handler puts messages off.
-local function watch_exit(self)
-   if self.exit ~= nil or self.retry == false and not returns.is_left(self) then return end
+-- What the program has declared so that messages may go without anybody's word.
+local function warn_of_losses(self)
    local limits = self.declaration.arguments or {}
    if (limits["x-max-length"] or limits["x-max-length-bytes"]) and not tostring(limits["x-overflow"]):find "^reject" then
       log.warn("this queue drops its oldest messages when it is full: those to be tried again, too", { queue = self.queue,
          hint = "x-overflow = reject-publish has publishers wait instead" })
    end
+   if limits["x-delivery-limit"] and not limits["x-dead-letter-exchange"] then
+      log.warn("this queue drops what comes back unsettled more often than its delivery limit", { queue = self.queue,
+         hint = "with x-dead-letter-exchange it has a place for that" })
+   end
+end
+
+-- What failed and has waited comes back by us: who asked for no retries has some only if a handler puts messages off.
+local function watch_exit(self)
+   if self.exit ~= nil or self.retry == false and not returns.is_left(self) then return end
+   warn_of_losses(self)
    returns.of(self)
 end
 

@@ -167,4 +167,34 @@ describe("the queue of", function()
       assert.same({ 1, 2, 3 }, attempts)
       assert.equal(1, waited)
    end)
+
+   broker.it_rabbitmq(it, "a worker that dies has its messages dead-lettered at the delivery limit, and warns of one without (FIELD-C1)",
+      function()
+         local ch, queue, lines, tries = confirming(), broker.name "limited", {}, 0
+         local dlx = queue .. ".dlx"
+         made[#made + 1] = dlx
+         assert(ch:queue_declare { queue = dlx, durable = true })
+         local limits = { ["x-queue-type"] = "quorum", ["x-delivery-limit"] = 1, ["x-dead-letter-exchange"] = "",
+            ["x-dead-letter-routing-key"] = dlx }
+         local log = require "moonrabbit.log"
+         local warn = log.warn
+         log.warn = function(line) lines[#lines + 1] = line end
+         finally(function() log.warn = warn end)
+         for _ = 1, 3 do
+            local before = tries
+            local w = failing { queue = { queue = queue, arguments = limits }, handler = function()
+               tries = tries + 1
+               mr.sleep(60)
+            end }
+            if before == 0 then assert(ch:publish("", queue, "x", { delivery_mode = 2 })) end
+            eventually("a try, or none any more", function() return tries > before or broker.count(ch, dlx) == 1 end)
+            w:cancel()
+            w.connection:release() -- nothing is settled, as by a kill -9
+         end
+         local msg = take(ch, dlx)
+         assert.same({ "x", "delivery_limit", 2 }, { msg.body, msg.headers["x-death"][1].reason, tries })
+         assert.is_nil(table.concat(lines, "\n"):find("delivery limit", 1, true))
+         failing { queue = { queue = queue .. ".other", arguments = { ["x-queue-type"] = "quorum", ["x-delivery-limit"] = 1 } } }
+         assert.truthy(table.concat(lines, "\n"):find("more often than its delivery limit", 1, true))
+      end)
 end)
