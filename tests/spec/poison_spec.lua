@@ -117,6 +117,7 @@ describe("a publish that ends its connection", function()
    it("fails a call, and a put, once (FIELD-H8)", function()
       local conn = connect()
       assert.is_nil((mr.rpc.call(POISON, "x", { connection = conn, timeout = 20 })))
+      eventually("the way back", function() return conn.is_open end) -- what is asked while it is lost fails with it
       local _, q = queue()
       local simple = assert(conn:simple_queue({ queue = q, durable = true }))
       assert.is_nil((simple.channel:publish("", POISON, "x")))
