@@ -310,9 +310,10 @@ static bool goes_with_step(const struct mr_recovery *r, const mr_event *ev)
 	return is_scratch || (is_step && mr_session_state(r->link->session) == MR_SESSION_OPEN);
 }
 
-/* The broker closed a channel. One with consumers comes back. */
+/* The broker closed a channel, or it has only taken back what it delivered there. One with consumers comes back. */
 static bool take_channel(struct mr_recovery *r, mr_event *ev)
 {
+	if (ev->status == MR_OK) return false;
 	struct mr_channel_record *c = mr_topology_channel_of(&r->topology, ev->channel);
 	if (goes_with_step(r, ev) || (c && goes_with_connection(r, ev))) {
 		mr_event_fini(ev);

@@ -19,7 +19,6 @@ local busy = 0                     -- drivers and handlers that have not ended
 
 local messages, last_id = {}, 0    -- id -> {queue, state: "waiting", "done"; may_vanish; done_by}
 local deliveries = {}              -- channel, epoch and tag of each delivery that was seen
-local recovered = {}               -- epochs of channels that were told to recover: what they hold may come again
 
 local function name_of(i) return tag .. "-" .. i end
 
@@ -42,8 +41,6 @@ local function received(msg, queue, ch, consumer_tag)
       deliveries[key] = true
    end
    add "deliveries"
-   if recovered[ch.epoch] then m.was_recovered = true end
-   if m.state == "done" and m.was_recovered then return m end
    if m.state == "done" then -- settled before: only the end of its channel may bring it back
       if not msg.redelivered and not m.may_double then problem("message %d came again after it was settled, as new", id) end
       m.doubts = m.doubts or {}
@@ -70,8 +67,9 @@ end
 local function settle(m, msg, ch)
    local epoch, way = ch.epoch, random(7)
    if way == 1 then error("the handler fails: requeue", 0) end
-   if way == 2 or way == 3 then -- by its return
-      m.state, m.done_by = "done", { ch = ch, epoch = epoch, way = "return" }
+   if way == 2 or way == 3 then -- by its return, unless it was taken back meanwhile
+      if msg.is_live then m.state, m.done_by = "done", { ch = ch, epoch = epoch, way = "return" } end
+      add(msg.is_live and "return: accepted" or "return: stale")
       return
    end
    local ok, err
@@ -178,7 +176,6 @@ local function act(state)
    elseif draw < 0.9 then ask(state)
    elseif draw < 0.95 then
       if not state.may_close then return end
-      recovered[ch.epoch] = true
       if ch:recover { requeue = true } then add "recovers" end
    elseif not state.is_asking and state.may_close then
       ch:close()
@@ -278,12 +275,12 @@ for i = 1, QUEUES do
 end
 
 for id, m in pairs(messages) do
-   if m.state ~= "done" and not m.is_left and not m.may_vanish and not m.may_be_dropped and not m.was_recovered then
+   if m.state ~= "done" and not m.is_left and not m.may_vanish and not m.may_be_dropped then
       problem("message %d of %s is missing", id, m.queue)
    end
    for _, by in ipairs(m.doubts or {}) do -- its channel, as it was, must have ended
       local is_there = by.ch.handle and by.ch.epoch == by.epoch and by.epoch ~= 0
-      if is_there and not m.may_double and not m.was_recovered then
+      if is_there and not m.may_double then
          problem("message %d came again though it was settled by %s on a channel that is still there", id, by.way)
       end
    end

@@ -2,7 +2,6 @@
 local models = require "models"
 
 describe("consumers that begin and end in every way at once", function()
-   -- Finds one of 10 000 messages missing, or settled and here again, since recover tells what it took back: to be mended.
-   models.run(pending, "settlement", "the settlement holds", { "deliveries", "cancels", "closes", "cuts", "deleted queues", "answers",
+   models.run(it, "settlement", "the settlement holds", { "deliveries", "cancels", "closes", "cuts", "deleted queues", "answers",
       "recovers", "gets", "refused: second settle" })
 end)
