@@ -56,8 +56,9 @@ static void done(struct mr_broker_channel *ch)
 	struct mr_method answer = {.id = c->answer, .count = c->count};
 	bool settles = kind != MR_CHORE_STORE && kind != MR_CHORE_RAZE;
 	c->kind = MR_CHORE_NONE;
-	if (settles) hand_out(ch);
+	/* What recover brings back must not come before its answer: that speaks of all that came so far. */
 	if (answer.id) mr_broker_channel_put(ch, &answer);
+	if (settles) hand_out(ch);
 	if (kind == MR_CHORE_QUIT && answer.id) ch->is_ghost = true;
 	if (settles && kind != MR_CHORE_QUIT) mr_broker_channel_moved(ch);
 }

@@ -397,6 +397,18 @@ describe("a message", function()
       holds(ch, q, 0)
    end)
 
+   it("comes back to its own consumer behind recover's answer, and can be settled (FIELD-R23)", function()
+      local ch, q = filled(3)
+      local other = channel(ch)
+      local list = collect(other, q)
+      has(list, 3)
+      assert(other:recover())
+      has(list, 6)
+      for i = 4, 6 do assert.is_true(list[i]:ack()) end
+      assert(other:close())
+      holds(ch, q, 0)
+   end)
+
    it("can be settled when a recover was refused before it went out (FIELD-R23)", function()
       local ch, q = filled(1)
       local msg = keep(ch, q, 1)[1]
