@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "amqp/curb.h"
 #include "amqp/frame.h"
 #include "amqp/pending.h"
 #include "amqp/request.h"
@@ -12,8 +13,6 @@
 #include "base/machine.h"
 
 #define REFUSED_TIME 5000 /* ms for the broker to close a channel on which it broke the protocol */
-
-#define REPLIES "amq.rabbitmq.reply-to" /* the pseudo-queue of direct replies */
 
 #define BIT(n) (1u << (n))
 static const unsigned may_follow[MR_CH_COUNT] = {
@@ -117,14 +116,22 @@ struct mr_chan *mr_chan_open(struct mr_outlet *outlet, uint16_t number, uint32_t
 	return ch;
 }
 
+void mr_consumer_free(struct mr_consumer_entry *entry)
+{
+	if (entry) mr_table_free(entry->arguments);
+	mr_free(entry);
+}
+
 void mr_chan_free(struct mr_chan *ch)
 {
 	if (!ch) return;
 	mr_list_remove(&ch->dirty);
 	mr_content_drop(&ch->content, ch->outlet->options->pool);
+	mr_curb_drop(ch);
+	mr_buffer_fini(&ch->held);
 	mr_confirm_fini(&ch->confirm);
 	mr_acks_fini(&ch->acks);
-	for (size_t i = 0; i < ch->consumer_count; i++) mr_free(ch->consumers[i]);
+	for (size_t i = 0; i < ch->consumer_count; i++) mr_consumer_free(ch->consumers[i]);
 	mr_free(ch->consumers);
 	mr_free(ch->why);
 	mr_free(ch);
@@ -136,6 +143,7 @@ void mr_chan_end(struct mr_chan *ch, const mr_error *why, bool tell)
 	mr_chan_enter(ch, MR_CH_CLOSED);
 	mr_list_remove(&ch->dirty);
 	mr_content_drop(&ch->content, ch->outlet->options->pool);
+	mr_curb_drop(ch);
 	mr_confirm_lose(&ch->confirm);
 	mr_pending_fail(ch, why);
 	if (!tell) return;
@@ -223,7 +231,9 @@ bool mr_chan_is_parting(const struct mr_chan *ch)
 static bool has_tag(const struct mr_chan *ch, mr_slice tag)
 {
 	for (size_t i = 0; i < ch->consumer_count; i++)
-		if (mr_slice_equal(mr_slice_of(ch->consumers[i]->tag, ch->consumers[i]->size), tag))
+		if (mr_slice_equal(mr_slice_of(ch->consumers[i]->tag, ch->consumers[i]->size),
+			    tag) ||
+			mr_curb_is_wire(ch->consumers[i], tag))
 			return true;
 	return false;
 }
@@ -245,17 +255,16 @@ static enum mr_status check(struct mr_chan *ch, const mr_request *request, mr_er
 }
 
 /* A cancel whose time was up is under way still: it is waited for anew, not asked for twice. */
-static bool waits_again(struct mr_chan *ch, uint64_t token, const mr_request *request,
-	mr_msec deadline)
+static bool waits_again(struct mr_chan *ch, const struct mr_pending *answer)
 {
 	struct mr_pending *p = NULL;
-	if (request->operation == MR_BASIC_CANCEL)
-		p = mr_pending_keyed(ch, MR_M_BASIC_CANCEL_OK, request->extra);
-	if (!p || p->token) return false;
-	p->token = token;
-	p->deadline = deadline;
+	if (answer->expects == MR_M_BASIC_CANCEL_OK)
+		p = mr_pending_keyed(ch, MR_M_BASIC_CANCEL_OK, answer->key);
+	if (!p || p->token || p->is_of_curb) return false;
+	p->token = answer->token;
+	p->deadline = answer->deadline;
 	p->late = false;
-	ch->outlet->earliest = mr_earlier(ch->outlet->earliest, deadline);
+	ch->outlet->earliest = mr_earlier(ch->outlet->earliest, p->deadline);
 	return true;
 }
 
@@ -301,7 +310,8 @@ static void note_queue(struct mr_chan *ch, const mr_request *request)
 	p->is_loose = ch->prefetch == 0;
 	p->queue_size = (uint8_t)size;
 	if (size) memcpy(p->queue, request->name.data, size);
-	if (mr_slice_equal(mr_slice_of(p->queue, size), mr_slice_str(REPLIES)))
+	if (request->operation == MR_BASIC_CONSUME) mr_curb_note(ch, p, request);
+	if (mr_slice_equal(mr_slice_of(p->queue, size), mr_slice_str(MR_DIRECT_REPLIES)))
 		ch->hears_replies = true;
 }
 
@@ -313,6 +323,7 @@ static void note(struct mr_chan *ch, const mr_request *request)
 	case MR_CONFIRM_SELECT: ch->confirming = true; break;
 	case MR_BASIC_QOS: note_qos(ch, request); break;
 	case MR_BASIC_RECOVER: ch->recovering++; break;
+	case MR_TX_SELECT: ch->has_tx = true; break;
 	case MR_BASIC_CONSUME:
 	case MR_BASIC_GET: note_queue(ch, request); break;
 	default: break;
@@ -332,9 +343,10 @@ void mr_chan_request(struct mr_chan *ch, uint64_t token, const mr_request *reque
 		.deadline = deadline};
 	char name[256];
 	answer.key = mr_request_key(request, name);
+	if (request->operation == MR_BASIC_CANCEL) mr_curb_cancel(ch, &method, &answer, name);
 	if (request->flags & MR_NO_ACK) answer.consumer |= MR_CONSUMER_NO_ACK;
 	enum mr_status st = check(ch, request, &error);
-	if (st == MR_OK && waits_again(ch, token, request, deadline)) return;
+	if (st == MR_OK && waits_again(ch, &answer)) return;
 	/* Acks given before a request take effect before it: tx.commit and basic.recover depend on it. */
 	if (st == MR_OK) st = mr_chan_flush(ch);
 	if (st == MR_OK && needs_prefetch(ch, request))

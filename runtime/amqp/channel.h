@@ -14,10 +14,11 @@ struct mr_outlet { /* what the channels of a session share */
 	const struct mr_session_options *options;
 	struct mr_buffer out;
 	uint32_t frame_max;
-	struct mr_node dirty; /* channels with acks to flush */
-	mr_msec earliest;     /* no deadline of any channel is before this */
-	mr_msec now;          /* of what is going on */
-	mr_error fault;       /* the connection cannot go on; kind MR_OK: it can */
+	struct mr_node dirty;   /* channels with acks to flush */
+	struct mr_node holding; /* channels that hold messages of curbed consumers */
+	mr_msec earliest;       /* no deadline of any channel is before this */
+	mr_msec now;            /* of what is going on */
+	mr_error fault;         /* the connection cannot go on; kind MR_OK: it can */
 };
 
 #define MR_CHANNEL_STATES(X) X(CLOSED) X(OPENING) X(OPEN) X(CLOSING)
@@ -25,15 +26,19 @@ struct mr_outlet { /* what the channels of a session share */
 enum mr_channel_state { MR_CHANNEL_STATES(MR_CHANNEL_STATE_ENUM_) MR_CH_COUNT };
 
 struct mr_consumer_entry {
-	uint32_t number; /* the host's */
-	bool is_loose;   /* no prefetch bounds its deliveries */
+	uint32_t number;               /* the host's */
+	bool is_loose;                 /* no prefetch bounds its deliveries */
+	bool may_be_curbed, is_curbed; /* curb.h */
 	uint8_t size, queue_size;
 	char tag[255], queue[255];
+	mr_table *arguments; /* its own; NULL: none */
 };
 
 /* What a consumer with acks may hold where the program asked for no prefetch: enough to hide a round trip,
  * and an end to what a host that is slow has to keep. */
 #define MR_PREFETCH_USUAL 256
+
+#define MR_DIRECT_REPLIES "amq.rabbitmq.reply-to" /* the pseudo-queue of direct replies */
 
 struct mr_chan {
 	uint16_t number;
@@ -58,11 +63,14 @@ struct mr_chan {
 		uint32_t epoch;
 		mr_msec deadline;
 	} heir;
-	bool has_qos;       /* a prefetch was asked for, by the program or for it */
-	bool is_owed_qos;   /* the answer to ours, which nobody waits for, is still to come */
-	bool is_limited;    /* the whole channel has one */
-	uint32_t prefetch;  /* of consumers to come; 0: no limit */
-	bool hears_replies; /* it has a consumer of direct replies */
+	bool has_qos;           /* a prefetch was asked for, by the program or for it */
+	bool is_owed_qos;       /* the answer to ours, which nobody waits for, is still to come */
+	bool is_limited;        /* the whole channel has one */
+	uint32_t prefetch;      /* of consumers to come; 0: no limit */
+	bool hears_replies;     /* it has a consumer of direct replies */
+	bool has_tx;            /* acks wait for a commit */
+	struct mr_buffer held;  /* mr_delivery *: of curbed consumers, for a host that is behind */
+	struct mr_node holding; /* in outlet->holding while there are any */
 };
 
 /* Sends channel.open. *gives*; NULL when out of memory. */
@@ -81,6 +89,9 @@ enum mr_status mr_outlet_odd(struct mr_outlet *outlet, uint16_t channel, const c
 	__attribute__((format(printf, 3, 4)));
 /* Ends all that waits, with `why`, and is CLOSED; tells MR_EV_CHANNEL when `tell`. */
 void mr_chan_end(struct mr_chan *ch, const mr_error *why, bool tell);
+void mr_consumer_free(struct mr_consumer_entry *entry);
+/* Tells a message of a consumer. */
+void mr_chan_tell_delivery(struct mr_chan *ch, mr_delivery *d);
 void mr_chan_request(struct mr_chan *ch, uint64_t token, const mr_request *request,
 	mr_msec deadline);
 enum mr_status mr_chan_publish(struct mr_chan *ch, const struct mr_publish *publish,

@@ -8,6 +8,9 @@
 
 #define BLOCK_SIZE 512 /* a 100-byte body with its names fits; eight cache lines */
 #define PAGE_BLOCKS 128
+/* What the host may hold of one connection's loose messages before it pauses. */
+#define LOOSE_MAX 65536              /* messages */
+#define LOOSE_BYTES_MAX (64ul << 20) /* of their bodies */
 
 struct block {
 	mr_delivery delivery; /* first: a delivery is its block */
@@ -37,6 +40,11 @@ struct mr_tally *mr_tally_new(void)
 	struct mr_tally *t = mr_calloc(1, sizeof *t);
 	if (t) t->refs = 1;
 	return t;
+}
+
+bool mr_tally_is_over(const struct mr_tally *t, size_t halves)
+{
+	return t->loose > LOOSE_MAX / 2 * halves || t->loose_bytes > LOOSE_BYTES_MAX / 2 * halves;
 }
 
 void mr_tally_release(struct mr_tally *t)

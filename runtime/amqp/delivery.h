@@ -14,6 +14,10 @@ struct mr_tally {
 	size_t bytes, loose, loose_bytes; /* bytes of heap */
 	size_t refs;                      /* deliveries that count here, and the owner */
 };
+#define MR_LOOSE_HALF 1
+#define MR_LOOSE_WHOLE 2
+/* Are the loose ones more than so many halves of the bound? It stands in delivery.c. */
+bool mr_tally_is_over(const struct mr_tally *tally, size_t halves);
 struct mr_tally *mr_tally_new(void);           /* gives; NULL when out of memory */
 void mr_tally_release(struct mr_tally *tally); /* the owner's part; takes NULL */
 

@@ -3,6 +3,7 @@
  * Pure; a part of channel, called by session through mr_chan_method. */
 #include <string.h>
 
+#include "amqp/curb.h"
 #include "amqp/pending.h"
 #include "amqp/request.h"
 #include "base/alloc.h"
@@ -18,7 +19,7 @@ static enum mr_status send(struct mr_chan *ch, uint32_t id, mr_slice name, uint3
 
 /* ---- consumers ---- */
 
-static enum mr_status add_consumer(struct mr_chan *ch, mr_slice tag, const struct mr_pending *p)
+static enum mr_status add_consumer(struct mr_chan *ch, mr_slice tag, struct mr_pending *p)
 {
 	size_t count = ch->consumer_count;
 	struct mr_consumer_entry *entry = mr_malloc(sizeof *entry);
@@ -28,7 +29,10 @@ static enum mr_status add_consumer(struct mr_chan *ch, mr_slice tag, const struc
 		mr_free(entry);
 		return MR_NO_MEMORY;
 	}
-	entry->number = p->consumer;
+	*entry = (struct mr_consumer_entry){.number = p->consumer,
+		.may_be_curbed = p->may_be_curbed,
+		.arguments = p->arguments};
+	p->arguments = NULL;
 	entry->is_loose = p->is_loose || p->consumer & MR_CONSUMER_NO_ACK;
 	entry->queue_size = p->queue_size;
 	memcpy(entry->queue, p->queue, p->queue_size);
@@ -41,7 +45,8 @@ static enum mr_status add_consumer(struct mr_chan *ch, mr_slice tag, const struc
 
 static bool is_tag(const struct mr_consumer_entry *entry, mr_slice tag)
 {
-	return mr_slice_equal(mr_slice_of(entry->tag, entry->size), tag);
+	return mr_slice_equal(mr_slice_of(entry->tag, entry->size), tag) ||
+	       (entry->is_curbed && mr_curb_is_wire(entry, tag));
 }
 
 /* The consumer of a tag; ch->last_consumer is where it stands. NULL when there is none. */
@@ -58,19 +63,20 @@ static struct mr_consumer_entry *find_consumer(struct mr_chan *ch, mr_slice tag)
 	return NULL;
 }
 
+/* The first of a curbed one goes unseen. */
 static uint32_t remove_consumer(struct mr_chan *ch, mr_slice tag)
 {
 	struct mr_consumer_entry *entry = find_consumer(ch, tag);
-	if (!entry) return 0;
+	if (!entry || !mr_curb_is_wire(entry, tag)) return 0;
 	uint32_t number = entry->number;
 	ch->consumers[ch->last_consumer] = ch->consumers[--ch->consumer_count];
-	mr_free(entry);
+	mr_consumer_free(entry);
 	return number;
 }
 
 /* ---- messages ---- */
 
-static void tell_delivery(struct mr_chan *ch, mr_delivery *d)
+void mr_chan_tell_delivery(struct mr_chan *ch, mr_delivery *d)
 {
 	mr_event ev = {.type = MR_EV_DELIVERY};
 	ev.connection = d->connection;
@@ -145,55 +151,82 @@ static enum mr_status refuse_large(struct mr_chan *ch, mr_delivery *d, mr_slice 
 struct target {
 	uint32_t consumer;
 	bool is_loose;
-	mr_slice queue; /* valid until the channel changes */
+	mr_slice queue;                  /* valid until the channel changes */
+	struct mr_consumer_entry *entry; /* NULL: it was got, or nobody's */
+	bool is_curbed;                  /* by the consumer that took its first one's place */
 };
 
 static struct target target_of(struct mr_chan *ch, const mr_delivery *d, bool got)
 {
 	if (got) {
 		const struct mr_pending *p = mr_pending_find(ch, &ch->content.method);
-		return (struct target){p->consumer, false, mr_slice_of(p->queue, p->queue_size)};
+		return (struct target){p->consumer, false, mr_slice_of(p->queue, p->queue_size),
+			NULL, false};
 	}
-	const struct mr_consumer_entry *entry =
-		find_consumer(ch, mr_slice_of(d->consumer_tag, d->consumer_tag_size));
+	mr_slice tag = mr_slice_of(d->consumer_tag, d->consumer_tag_size);
+	struct mr_consumer_entry *entry = find_consumer(ch, tag);
 	if (!entry) return (struct target){.queue = mr_slice_of("", 0)};
 	bool is_bound = ch->is_limited && !(entry->number & MR_CONSUMER_NO_ACK);
-	return (struct target){entry->number, entry->is_loose && !is_bound,
-		mr_slice_of(entry->queue, entry->queue_size)};
+	bool is_curbed = entry->is_curbed && mr_curb_is_wire(entry, tag);
+	return (struct target){entry->number, entry->is_loose && !is_bound && !is_curbed,
+		mr_slice_of(entry->queue, entry->queue_size), entry, is_curbed};
 }
 
-enum mr_status mr_inbound_delivery(struct mr_chan *ch, mr_delivery *d, mr_error *error)
+/* Its tag is the broker's, and in order. */
+static enum mr_status count_tag(struct mr_chan *ch, mr_delivery *d, bool no_ack, mr_error *error)
 {
-	bool got = ch->content.method.id == MR_M_BASIC_GET_OK;
-	struct target target = target_of(ch, d, got);
-	uint32_t consumer = target.consumer;
-	bool no_ack = consumer & MR_CONSUMER_NO_ACK;
-	d->consumer = consumer & ~MR_CONSUMER_NO_ACK;
-	if (no_ack) d->flags |= MR_DELIVERY_NO_ACK | MR_DELIVERY_SETTLED;
 	uint64_t gaps = ch->acks.gaps;
 	enum mr_status st = mr_acks_delivered(&ch->acks, d->tag, no_ack);
 	if (gaps != ch->acks.gaps)
 		mr_outlet_odd(ch->outlet, ch->number,
 			"ignored: delivery tags that nobody got, before %llu",
 			(unsigned long long)d->tag);
-	if (st != MR_OK) {
+	if (st == MR_OK) return MR_OK;
+	mr_delivery_give(ch->outlet->options->pool, d);
+	return mr_error_set(error, st, MR_SCOPE_CONNECTION, st == MR_NO_MEMORY ? 506 : 503,
+		st == MR_NO_MEMORY ? "out of memory" : "a delivery tag is out of order");
+}
+
+/* To the host, if it is the host's still. */
+static enum mr_status hand_over(struct mr_chan *ch, mr_delivery *d, const struct target *target,
+	bool we_ack)
+{
+	struct mr_consumer_entry *entry = target->entry;
+	bool is_held;
+	if (target->is_curbed) mr_curb_hide(entry, d);
+	if (ch->state !=
+		MR_CH_OPEN) { /* closing: the broker takes it back; its tag had to be counted */
 		mr_delivery_give(ch->outlet->options->pool, d);
-		return mr_error_set(error, st, MR_SCOPE_CONNECTION, st == MR_NO_MEMORY ? 506 : 503,
-			st == MR_NO_MEMORY ? "out of memory" : "a delivery tag is out of order");
+		return MR_OK;
 	}
-	bool is_wanted = consumer & MR_CONSUMER_LARGE && !no_ack && ch->state == MR_CH_OPEN;
-	if (ch->content.is_skipped && !is_wanted) return refuse_large(ch, d, target.queue);
+	if (we_ack) return mr_curb_take(ch, d, &is_held);
+	mr_chan_tell_delivery(ch, d);
+	return entry && mr_curb_is_due(ch, entry) ? mr_curb_begin(ch, entry) : MR_OK;
+}
+
+enum mr_status mr_inbound_delivery(struct mr_chan *ch, mr_delivery *d, mr_error *error)
+{
+	bool got = ch->content.method.id == MR_M_BASIC_GET_OK;
+	struct target target = target_of(ch, d, got);
+	bool is_settled = target.consumer & MR_CONSUMER_NO_ACK;
+	bool we_ack = is_settled && target.is_curbed;
+	d->consumer = target.consumer & ~MR_CONSUMER_NO_ACK;
+	if (is_settled && !we_ack) d->flags |= MR_DELIVERY_NO_ACK | MR_DELIVERY_SETTLED;
+	enum mr_status st = count_tag(ch, d, is_settled && !we_ack, error);
+	if (st != MR_OK) return st;
+	bool is_kept =
+		target.consumer & MR_CONSUMER_LARGE && !is_settled && ch->state == MR_CH_OPEN;
+	if (ch->content.is_skipped && !is_kept) return refuse_large(ch, d, target.queue);
 	if (ch->content.is_skipped) {
 		d->flags |= MR_DELIVERY_TOO_LARGE;
 		mr_inbound_too_large(ch, target.queue, "kept in its queue, unacked");
 	}
-	mr_delivery_count(d, ch->outlet->options->tally, target.is_loose);
+	if (we_ack) d->flags |= MR_DELIVERY_NO_ACK | MR_DELIVERY_SETTLED;
+	if (!we_ack) mr_delivery_count(d, ch->outlet->options->tally, target.is_loose);
 	if (got) return tell_got(ch, d); /* an answer, so it counts to the end */
-	if (ch->state == MR_CH_OPEN)
-		tell_delivery(ch, d);
-	else /* closing: the broker takes it back; its tag had to be counted */
-		mr_delivery_give(ch->outlet->options->pool, d);
-	return MR_OK;
+	st = hand_over(ch, d, &target, we_ack);
+	if (st == MR_OK) return MR_OK;
+	return mr_error_set(error, st, MR_SCOPE_CONNECTION, 506, "out of memory");
 }
 
 /* ---- replies ---- */
@@ -238,20 +271,28 @@ static void tell_taken_back(struct mr_chan *ch)
 	ch->outlet->options->emit(ch->outlet->options->owner, &ev);
 }
 
+/* What is held of it goes back to its queue. */
+static enum mr_status cancelled(struct mr_chan *ch, mr_slice tag)
+{
+	uint32_t number = remove_consumer(ch, tag) & ~MR_CONSUMER_NO_ACK;
+	return number ? mr_curb_give_back(ch, number) : MR_OK;
+}
+
 /* What an answer changes in the channel, before the host hears of it. */
-static enum mr_status apply(struct mr_chan *ch, const struct mr_pending *p,
-	const struct mr_method *m)
+static enum mr_status apply(struct mr_chan *ch, struct mr_pending *p, const struct mr_method *m)
 {
 	enum mr_status st;
+	if (p->is_of_curb) return MR_OK;
 	switch (m->id) {
 	case MR_M_BASIC_CONSUME_OK:
 		st = add_consumer(ch, m->name, p);
 		return st == MR_OK && !p->token ? cancel_late(ch, m->name) : st;
 	case MR_M_QUEUE_DECLARE_OK:
 		return p->late && !p->key.size ? delete_late(ch, m->name) : MR_OK;
-	case MR_M_BASIC_CANCEL_OK: remove_consumer(ch, m->name); return MR_OK;
+	case MR_M_BASIC_CANCEL_OK: return cancelled(ch, m->name);
 	case MR_M_BASIC_RECOVER_OK:
 		ch->recovering--;
+		mr_curb_drop(ch);
 		tell_taken_back(ch);
 		mr_acks_forget(&ch->acks);
 		return MR_OK;
@@ -280,7 +321,7 @@ static enum mr_status answer(struct mr_chan *ch, const struct mr_method *m, mr_e
 	enum mr_status st = apply(ch, p, m);
 	mr_reply *reply = p->token ? mr_calloc(1, sizeof *reply) : NULL;
 	if (reply) {
-		copy_name(reply, m->name);
+		copy_name(reply, p->shown ? mr_slice_of(m->name.data, p->shown) : m->name);
 		reply->message_count = m->count;
 		reply->consumer_count = m->consumers;
 	}
@@ -320,6 +361,7 @@ static enum mr_status cancelled_by_broker(struct mr_chan *ch, const struct mr_me
 	ev.channel = ch->number;
 	ev.epoch = ch->epoch;
 	ev.consumer = remove_consumer(ch, m->name) & ~MR_CONSUMER_NO_ACK;
+	if (ev.consumer) mr_curb_give_back(ch, ev.consumer);
 	if (ev.consumer) ch->outlet->options->emit(ch->outlet->options->owner, &ev);
 	return m->flags & 1 ? MR_OK : send(ch, MR_M_BASIC_CANCEL_OK, m->name, 0);
 }

@@ -98,7 +98,7 @@ static void end_late(struct mr_chan *ch, struct mr_pending *p, const mr_error *w
 	if (reply) reply->error = *why;
 	mr_list_remove(&p->node);
 	emit_done(ch->outlet, ch->number, p->token, true, why->kind, reply);
-	mr_free(p);
+	mr_pending_free(p);
 }
 
 static void drop_unanswered(struct mr_chan *ch, const struct mr_pending *answered)
@@ -135,7 +135,11 @@ bool mr_pending_is_awaited(const struct mr_chan *ch)
 
 /* ---- ends ---- */
 
-void mr_pending_free(struct mr_pending *p) { mr_free(p); }
+void mr_pending_free(struct mr_pending *p)
+{
+	if (p) mr_table_free(p->arguments);
+	mr_free(p);
+}
 
 void mr_pending_fail(struct mr_chan *ch, const mr_error *why)
 {
@@ -148,7 +152,7 @@ void mr_pending_fail(struct mr_chan *ch, const mr_error *why)
 		}
 		mr_list_remove(&p->node);
 		mr_outlet_done(ch->outlet, ch->number, p->token, why);
-		mr_free(p);
+		mr_pending_free(p);
 	}
 }
 

@@ -21,8 +21,12 @@ struct mr_pending {
 	bool is_end; /* of a channel that broke the protocol: without an answer the connection goes */
 	mr_slice
 		key; /* what the answer carries; empty: the broker picks it, or it carries nothing */
+	bool is_of_curb; /* a step of curb.h: nobody waits, and what it says is known */
+	uint8_t shown;   /* of a cancel: the size of the tag that the host knows; 0: all of it */
 	/* Of consume and get. */
-	bool is_loose; /* no prefetch bounds what will come */
+	bool may_be_curbed;  /* with these: */
+	mr_table *arguments; /* its own */
+	bool is_loose;       /* no prefetch bounds what will come */
 	uint8_t queue_size;
 	char queue[255];
 };
@@ -40,7 +44,7 @@ bool mr_pending_is_told_apart(uint32_t answer);
 struct mr_pending *mr_pending_keyed(struct mr_chan *ch, uint32_t expects, mr_slice key);
 struct mr_pending *mr_pending_last(struct mr_chan *ch); /* NULL: there is none */
 bool mr_pending_is_awaited(const struct mr_chan *ch);   /* does the host wait for any? */
-void mr_pending_free(struct mr_pending *p);
+void mr_pending_free(struct mr_pending *p);             /* with what is its own */
 /* Ends all of them with `why`. */
 void mr_pending_fail(struct mr_chan *ch, const mr_error *why);
 void mr_pending_expire(struct mr_chan *ch, mr_msec now);

@@ -1,6 +1,7 @@
 /* session: one AMQP connection as a pure machine: bytes, calls and `now` in; bytes, events and the
  * next deadline out.
  * SPDX-License-Identifier: MIT */
+#include "amqp/curb.h"
 #include "amqp/session_state.h"
 
 #include "amqp/channel.h"
@@ -42,6 +43,7 @@ enum mr_status mr_session_open(struct mr_session **out, const struct mr_session_
 	s->outlet.frame_max = s->guard.frame_max;
 	s->outlet.earliest = MR_NEVER;
 	mr_list_init(&s->outlet.dirty);
+	mr_list_init(&s->outlet.holding);
 	mr_handshake_init(&s->handshake, options->login);
 	mr_heartbeat_init(&s->heartbeat, 0, 0);
 	*out = s;
@@ -454,6 +456,18 @@ bool mr_session_is_asking(const struct mr_session *s)
 		if (mr_chan_is_asking(ch) || (ch->hears_replies && has_published)) return true;
 	}
 	return false;
+}
+
+bool mr_session_let_go(struct mr_session *s)
+{
+	struct mr_node *next;
+	for (struct mr_node *at = s->outlet.holding.next; at != &s->outlet.holding; at = next) {
+		next = at->next;
+		if (mr_curb_let_go(mr_container(at, struct mr_chan, holding)) == MR_OK) continue;
+		mr_session_fail_memory(s);
+		return false;
+	}
+	return !mr_list_is_empty(&s->outlet.holding);
 }
 
 void mr_session_deaf(struct mr_session *s, bool deaf, mr_msec now)

@@ -33,6 +33,12 @@ struct mr_too_large {
 	const char *fate; /* what became of it: "rejected", "dropped" */
 };
 
+/* A consumer without prefetch that got one, as the host is far behind (curb.h). */
+struct mr_curbed {
+	mr_slice queue, consumer_tag;
+	uint32_t prefetch;
+};
+
 struct mr_session_options { /* borrowed as long as the session lives */
 	const struct mr_login *login;
 	uint32_t connection; /* put on every event */
@@ -49,6 +55,7 @@ struct mr_session_options { /* borrowed as long as the session lives */
 	mr_late *late;          /* may be NULL */
 	struct mr_tally *tally; /* what its deliveries are counted in; may be NULL */
 	void (*too_large)(void *owner, const struct mr_too_large *what); /* may be NULL */
+	void (*curbed)(void *owner, const struct mr_curbed *what);       /* may be NULL */
 };
 
 /* The phases of a session, each with those that may follow in session.c. */
@@ -80,6 +87,8 @@ mr_msec mr_session_deadline(const struct mr_session *s);
 /* Does anything that was asked for still wait for the broker's word: an answer, a confirm, a close, the
  * direct reply to a publish of a minute ago? Then what comes must be read. */
 bool mr_session_is_asking(const struct mr_session *s);
+/* Tells what curbed consumers held for a host that was behind, as far as it has caught up. Is some left? */
+bool mr_session_let_go(struct mr_session *s);
 void mr_session_deaf(struct mr_session *s, bool deaf, mr_msec now);
 /* Says connection.close; MR_SESSION_CLOSED when the peer agrees. */
 void mr_session_shutdown(struct mr_session *s);

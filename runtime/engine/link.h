@@ -28,9 +28,11 @@ struct mr_link {
 	struct mr_dial dial;
 	struct mr_stream *stream;
 	struct mr_inlet inlet;
-	struct mr_node dirty;   /* in engine->dirty */
-	struct mr_node eager;   /* in engine->eager: its stream has read ahead of us */
-	struct mr_node paused;  /* in engine->paused: it does not read for now */
+	struct mr_node dirty;  /* in engine->dirty */
+	struct mr_node eager;  /* in engine->eager: its stream has read ahead of us */
+	struct mr_node paused; /* in engine->paused: it does not read for now */
+	struct mr_node
+		holding; /* in engine->holding: its session keeps messages of curbed consumers */
 	struct mr_lane lane;    /* events that the host has no room for */
 	struct mr_tally *tally; /* what the host holds of its messages, or will */
 	struct mr_node openers; /* struct waiter: who waits for the open */
@@ -99,6 +101,7 @@ void mr_link_wait_for(struct mr_link *link, struct mr_node *list, uint64_t token
 void mr_link_answer(struct mr_link *link, struct mr_node *list, const mr_error *error);
 void mr_link_log_loss(struct mr_link *link, const char *msg, const mr_error *error);
 void mr_link_log_too_large(void *owner, const struct mr_too_large *what);
+void mr_link_log_curbed(void *owner, const struct mr_curbed *what);
 void mr_link_log_connecting(struct mr_link *link);
 void mr_link_late(void *owner, uint16_t channel, uint64_t token,
 	enum mr_status status);                                        /* mr_late */

@@ -7,20 +7,19 @@
 /* A turn of reading; then the other links have theirs. */
 #define TURN_READS 64
 #define TURN_BYTES (4 * MR_READ_CHUNK)
-/* What the host may hold, or have parked, of one connection's messages before it pauses. Loose are those
- * that no prefetch bounds. What a prefetch lets come is the program's word, and has only the last bound. */
-#define LOOSE_MAX 65536              /* messages */
-#define LOOSE_BYTES_MAX (64ul << 20) /* of their bodies */
-#define BYTES_MAX (1ul << 30)        /* of all bodies */
+/* What the host may hold, or have parked, of one connection's messages before it pauses: loose ones, which no
+ * prefetch bounds, have a bound of their own (delivery.c). What a prefetch lets come is the program's word,
+ * and has only the last one. */
+#define BYTES_MAX (1ul << 30) /* of all bodies */
 
 static bool is_paused(const struct mr_link *link) { return link->paused.next != NULL; }
 
 static bool is_over(const struct mr_link *link)
 {
 	const struct mr_tally *t = link->tally;
-	size_t slack = is_paused(link) ? 2 : 1; /* half as much must be left before it reads on */
-	return t->loose > LOOSE_MAX / slack || t->loose_bytes > LOOSE_BYTES_MAX / slack ||
-	       t->bytes > BYTES_MAX / slack;
+	/* Half as much must be left before it reads on. */
+	size_t halves = is_paused(link) ? MR_LOOSE_HALF : MR_LOOSE_WHOLE;
+	return mr_tally_is_over(t, halves) || t->bytes > BYTES_MAX / 2 * halves;
 }
 
 /* Handshakes and farewells have deadlines, and so has what was asked for: it must be heard. */
@@ -61,8 +60,19 @@ static size_t feed(void *owner, const uint8_t *data, size_t size, size_t *want)
 	return mr_session_feed(link->session, data, size, mr_engine_tick(link->engine), want);
 }
 
+/* What curbed consumers hold for a host that is behind. */
+static void let_go(struct mr_link *link)
+{
+	bool holds = mr_session_let_go(link->session);
+	if (!holds)
+		mr_list_remove(&link->holding);
+	else if (!link->holding.next)
+		mr_list_append(&link->engine->holding, &link->holding);
+}
+
 void mr_link_judge(struct mr_link *link)
 {
+	if (link->session && link->stream) let_go(link);
 	bool was_paused = is_paused(link), is_to = is_over(link) && may_pause(link);
 	if (is_to == was_paused || !link->stream || !link->session) return;
 	if (is_to)
@@ -243,4 +253,5 @@ void mr_link_io_stop(struct mr_link *link)
 	mr_list_remove(&link->dirty);
 	mr_list_remove(&link->eager);
 	mr_list_remove(&link->paused);
+	mr_list_remove(&link->holding);
 }

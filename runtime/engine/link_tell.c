@@ -205,6 +205,21 @@ void mr_link_log_too_large(void *owner, const struct mr_too_large *what)
 		NULL);
 }
 
+void mr_link_log_curbed(void *owner, const struct mr_curbed *what)
+{
+	const struct mr_link *link = owner;
+	char queue[256], tag[256], prefetch[12];
+	snprintf(queue, sizeof queue, "%.*s", (int)what->queue.size, what->queue.data);
+	snprintf(tag, sizeof tag, "%.*s", (int)what->consumer_tag.size, what->consumer_tag.data);
+	snprintf(prefetch, sizeof prefetch, "%u", what->prefetch);
+	mr_log(&link->engine->log, MR_LOG_WARN, "a consumer without prefetch gets one",
+		"connection", link->config->name, "queue", queue, "tag", tag, "#prefetch", prefetch,
+		"hint",
+		"the script is far behind with its messages, and waits for the broker: set a "
+		"prefetch, and take no_ack off",
+		NULL);
+}
+
 void mr_link_log_connecting(struct mr_link *link)
 {
 	char host[300], attempt[24];

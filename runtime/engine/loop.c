@@ -30,10 +30,16 @@ mr_msec mr_engine_tick(struct mr_engine *engine)
 
 /* ---- back-pressure from the host ---- */
 
-/* Links that may read on: the host has given enough back, or has asked for something. */
-static void judge_paused(struct mr_engine *e)
+/* Links that may read on, or tell what they hold: the host has given enough back, or has asked for something. */
+static void judge_waiting(struct mr_engine *e)
 {
 	struct mr_node *next;
+	for (struct mr_node *n = e->holding.next; n != &e->holding; n = next) {
+		struct mr_link *link = mr_container(n, struct mr_link, holding);
+		next = n->next;
+		mr_link_judge(link);
+		mr_link_touch(link);
+	}
 	for (struct mr_node *n = e->paused.next; n != &e->paused; n = next) {
 		next = n->next;
 		mr_link_judge(mr_container(n, struct mr_link, paused));
@@ -229,7 +235,7 @@ static void *run(void *arg)
 	mr_plain_begin();
 	while (!e->stopped) {
 		bool busy = drain_commands(e);
-		judge_paused(e);
+		judge_waiting(e);
 		read_eager(e);
 		flush_links(e);
 		mr_dispatch_flush(&e->dispatch);
@@ -412,6 +418,7 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 	mr_list_init(&e->dirty);
 	mr_list_init(&e->eager);
 	mr_list_init(&e->paused);
+	mr_list_init(&e->holding);
 	mr_tls_store_init(&e->tls);
 	mr_list_init(&e->shake_line);
 	mr_list_init(&e->barren);

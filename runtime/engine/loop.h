@@ -43,6 +43,7 @@ struct mr_engine {
 	struct mr_node dirty;     /* links with something to write */
 	struct mr_node eager;     /* links whose streams have read ahead */
 	struct mr_node paused;    /* links that do not read until the host has caught up */
+	struct mr_node holding;   /* links that keep messages until the host has caught up */
 	struct mr_node barren;    /* seeds of links that memory did not suffice for */
 	struct mr_buffer scratch; /* where reads land; always empty */
 	mr_server *server;        /* of memory:// without a name */

@@ -1,0 +1,204 @@
+/* curb: a consumer that no prefetch bounds, and whose host is far behind while it asks, gets a prefetch after all.
+ * SPDX-License-Identifier: MIT */
+#include "amqp/curb.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/value.h"
+
+#define SUFFIX_SIZE (sizeof MR_CURB_SUFFIX - 1)
+#define BYTES_AHEAD                                                                                \
+	(16u << 20) /* of bodies that the prefetch lets come, by what they were so far */
+#define LEAST 2     /* messages, however large */
+#define CURB_AT                                                                                    \
+	(MR_LOOSE_WHOLE +                                                                          \
+		MR_LOOSE_HALF) /* over the bound it is read on only as something is asked for */
+
+void mr_curb_note(struct mr_chan *ch, struct mr_pending *p, const mr_request *request)
+{
+	bool is_answers = mr_slice_equal(request->name, mr_slice_str(MR_DIRECT_REPLIES));
+	/* No second consumer beside an exclusive one; answers cannot be asked for anew; "" may mean another
+	 * queue by then. */
+	bool is_fit = ch->outlet->options->tally && request->name.size && !is_answers &&
+	              !(request->flags & MR_EXCLUSIVE) &&
+	              request->extra.size + SUFFIX_SIZE <= 255 &&
+	              (p->is_loose || request->flags & MR_NO_ACK);
+	if (!is_fit) return;
+	if (request->arguments) p->arguments = mr_table_copy(request->arguments);
+	p->may_be_curbed = !request->arguments || p->arguments;
+}
+
+bool mr_curb_is_due(const struct mr_chan *ch, const struct mr_consumer_entry *entry)
+{
+	return entry->may_be_curbed && !entry->is_curbed && ch->state == MR_CH_OPEN &&
+	       !ch->is_limited && !ch->has_tx && !ch->recovering &&
+	       mr_tally_is_over(ch->outlet->options->tally, CURB_AT);
+}
+
+static uint32_t prefetch_for(const struct mr_tally *t)
+{
+	size_t usual = t->loose ? t->loose_bytes / t->loose : 0;
+	size_t count = usual ? BYTES_AHEAD / usual : MR_PREFETCH_USUAL;
+	if (count > MR_PREFETCH_USUAL) count = MR_PREFETCH_USUAL;
+	return count < LEAST ? LEAST : (uint32_t)count;
+}
+
+mr_slice mr_curb_wire(const struct mr_consumer_entry *entry, char wire[256])
+{
+	memcpy(wire, entry->tag, entry->size);
+	if (!entry->is_curbed) return mr_slice_of(wire, entry->size);
+	memcpy(wire + entry->size, MR_CURB_SUFFIX, SUFFIX_SIZE);
+	return mr_slice_of(wire, entry->size + SUFFIX_SIZE);
+}
+
+bool mr_curb_is_wire(const struct mr_consumer_entry *entry, mr_slice tag)
+{
+	char wire[256];
+	return mr_slice_equal(mr_curb_wire(entry, wire), tag);
+}
+
+void mr_curb_cancel(const struct mr_chan *ch, struct mr_method *cancel, struct mr_pending *answer,
+	char wire[256])
+{
+	for (size_t i = 0; i < ch->consumer_count; i++) {
+		const struct mr_consumer_entry *entry = ch->consumers[i];
+		mr_slice shown = mr_slice_of(entry->tag, entry->size);
+		if (!entry->is_curbed || !mr_slice_equal(shown, cancel->name)) continue;
+		answer->shown = entry->size;
+		answer->key = cancel->name = mr_curb_wire(entry, wire);
+		return;
+	}
+}
+
+void mr_curb_hide(const struct mr_consumer_entry *entry, mr_delivery *d)
+{
+	if (d->consumer_tag_size == entry->size) return;
+	d->consumer_tag_size = entry->size;
+	((char *)(uintptr_t)d->consumer_tag)[entry->size] = '\0'; /* in the delivery's own room */
+}
+
+static enum mr_status ask(struct mr_chan *ch, const struct mr_method *method, uint32_t answer,
+	mr_slice key)
+{
+	struct mr_pending p = {.expects = answer,
+		.deadline = MR_NEVER,
+		.key = key,
+		.is_of_curb = true};
+	enum mr_status st =
+		mr_method_put(&ch->outlet->out, ch->number, method, ch->outlet->frame_max, NULL);
+	return st == MR_OK ? mr_pending_add(ch, &p) : st;
+}
+
+static enum mr_status set_prefetch(struct mr_chan *ch, uint32_t count)
+{
+	struct mr_method qos = {.id = MR_M_BASIC_QOS, .count = count};
+	return ask(ch, &qos, MR_M_BASIC_QOS_OK, mr_slice_of("", 0));
+}
+
+static void tell_begun(struct mr_chan *ch, const struct mr_consumer_entry *entry, uint32_t prefetch)
+{
+	const struct mr_session_options *o = ch->outlet->options;
+	struct mr_curbed what = {mr_slice_of(entry->queue, entry->queue_size),
+		mr_slice_of(entry->tag, entry->size), prefetch};
+	if (o->curbed) o->curbed(o->owner, &what);
+}
+
+enum mr_status mr_curb_begin(struct mr_chan *ch, struct mr_consumer_entry *entry)
+{
+	char wire[256];
+	uint32_t prefetch = prefetch_for(ch->outlet->options->tally);
+	mr_slice old = mr_slice_of(entry->tag, entry->size);
+	entry->is_curbed = true;
+	struct mr_method consume = {.id = MR_M_BASIC_CONSUME,
+		.name = mr_slice_of(entry->queue, entry->queue_size),
+		.other = mr_curb_wire(entry, wire),
+		.table = entry->arguments};
+	struct mr_method cancel = {.id = MR_M_BASIC_CANCEL, .name = old};
+	enum mr_status st = set_prefetch(ch, prefetch);
+	if (st == MR_OK) st = ask(ch, &consume, MR_M_BASIC_CONSUME_OK, consume.other);
+	if (st == MR_OK) st = set_prefetch(ch, ch->prefetch);
+	if (st == MR_OK) st = ask(ch, &cancel, MR_M_BASIC_CANCEL_OK, old);
+	if (st == MR_OK) tell_begun(ch, entry, prefetch);
+	return st;
+}
+
+/* ---- what is held ---- */
+
+static mr_delivery **held(const struct mr_chan *ch, size_t *count)
+{
+	*count = mr_buffer_size(&ch->held) / sizeof(mr_delivery *);
+	return (mr_delivery **)(void *)mr_buffer_data(&ch->held);
+}
+
+static bool may_be_told(const struct mr_chan *ch)
+{
+	const struct mr_tally *t = ch->outlet->options->tally;
+	return ch->state == MR_CH_OPEN && !ch->recovering && !mr_tally_is_over(t, MR_LOOSE_WHOLE);
+}
+
+static enum mr_status tell_and_ack(struct mr_chan *ch, mr_delivery *d)
+{
+	uint64_t tag = d->tag;
+	mr_delivery_count(d, ch->outlet->options->tally, true);
+	mr_chan_tell_delivery(ch, d);
+	return mr_chan_settle(ch, tag, MR_ACK, 0);
+}
+
+enum mr_status mr_curb_take(struct mr_chan *ch, mr_delivery *d, bool *is_held)
+{
+	*is_held = mr_buffer_size(&ch->held) || !may_be_told(ch);
+	if (!*is_held) return tell_and_ack(ch, d);
+	enum mr_status st = mr_buffer_append(&ch->held, &d, sizeof d);
+	if (st == MR_OK && !ch->holding.next) mr_list_append(&ch->outlet->holding, &ch->holding);
+	if (st != MR_OK) mr_delivery_give(ch->outlet->options->pool, d);
+	return st;
+}
+
+static void note_held(struct mr_chan *ch)
+{
+	if (mr_buffer_size(&ch->held)) return;
+	mr_buffer_trim(&ch->held, 0);
+	mr_list_remove(&ch->holding);
+}
+
+enum mr_status mr_curb_let_go(struct mr_chan *ch)
+{
+	enum mr_status st = MR_OK;
+	size_t count;
+	while (st == MR_OK && may_be_told(ch)) {
+		mr_delivery *d = *held(ch, &count);
+		mr_buffer_consume(&ch->held, sizeof d);
+		st = tell_and_ack(ch, d);
+		if (count == 1) break;
+	}
+	note_held(ch);
+	return st;
+}
+
+enum mr_status mr_curb_give_back(struct mr_chan *ch, uint32_t consumer)
+{
+	size_t count, kept = 0;
+	mr_delivery **list = held(ch, &count);
+	enum mr_status st = MR_OK;
+	for (size_t i = 0; i < count; i++) {
+		if (consumer && list[i]->consumer != consumer) {
+			list[kept++] = list[i];
+			continue;
+		}
+		if (st == MR_OK) st = mr_chan_settle(ch, list[i]->tag, MR_NACK, MR_SETTLE_REQUEUE);
+		mr_delivery_give(ch->outlet->options->pool, list[i]);
+	}
+	ch->held.end -= (count - kept) * sizeof *list;
+	note_held(ch);
+	return st;
+}
+
+void mr_curb_drop(struct mr_chan *ch)
+{
+	size_t count;
+	mr_delivery **list = held(ch, &count);
+	for (size_t i = 0; i < count; i++) mr_delivery_give(ch->outlet->options->pool, list[i]);
+	mr_buffer_consume(&ch->held, mr_buffer_size(&ch->held));
+	note_held(ch);
+}

@@ -1,0 +1,324 @@
+/* test_curb: consumers without prefetch, and a host that is far behind (FIELD-R1).
+ * SPDX-License-Identifier: MIT */
+#include "session_bench.h"
+
+#include "amqp/client_method.h"
+#include "amqp/method.h"
+
+#include <stdio.h>
+
+#define FAR 200000 /* loose messages: over any bound */
+
+static struct mr_tally *tally;
+static int curbed;
+static char shown[256]; /* the tag of the last message told */
+
+static void on_curbed(void *owner, const struct mr_curbed *what)
+{
+	(void)owner;
+	assert_int_equal(what->queue.size, 1);
+	curbed++;
+}
+
+static void on_told(void *owner, const mr_event *event)
+{
+	if (event->type == MR_EV_DELIVERY)
+		snprintf(shown, sizeof shown, "%s", event->data.delivery->consumer_tag);
+	if (event->type == MR_EV_DONE && event->data.reply && event->data.reply->name_size)
+		snprintf(shown, sizeof shown, "%s", event->data.reply->name);
+	on_event(owner, event);
+}
+
+static void consume(struct bench *b, const char *queue, uint32_t flags)
+{
+	mr_request r = {.operation = MR_BASIC_CONSUME,
+		.number = 9,
+		.name = mr_slice_str(queue),
+		.extra = mr_slice_str("tag"),
+		.flags = flags};
+	mr_session_request(b->s, 1, 5, 1, &r, 10000);
+	say(b, 1, (struct mr_method){.id = MR_M_BASIC_CONSUME_OK, .name = mr_slice_str("tag")});
+	feed(b, 3);
+	mr_buffer_consume(mr_session_output(b->s), SIZE_MAX);
+}
+
+static void start(struct bench *b)
+{
+	ready(b);
+	tally = b->options.tally = mr_tally_new();
+	b->options.curbed = on_curbed;
+	b->options.emit = on_told;
+	curbed = 0;
+	mr_request qos = {.operation = MR_BASIC_QOS};
+	mr_session_request(b->s, 1, 4, 1, &qos, 10000);
+	say(b, 1, (struct mr_method){.id = MR_M_BASIC_QOS_OK});
+}
+
+static void finish(struct bench *b)
+{
+	tally->loose = 0;
+	end(b);
+	mr_tally_release(tally);
+}
+
+static void deliver_by(struct bench *b, const char *consumer, uint64_t tag)
+{
+	say(b, 1,
+		(struct mr_method){.id = MR_M_BASIC_DELIVER,
+			.other = mr_slice_str(consumer),
+			.tag = tag,
+			.name = mr_slice_str("x"),
+			.key = mr_slice_str("k")});
+	mr_frame_put_content(&b->server, 1, mr_slice_of("\0\0", 2), mr_slice_str("m"), FRAME_MAX);
+	feed(b, 4);
+}
+
+/* A message comes while the host is far behind. */
+static void flood(struct bench *b, uint32_t flags)
+{
+	start(b);
+	consume(b, "q", flags);
+	tally->loose = FAR;
+	deliver_by(b, "tag", 1);
+}
+
+static void answer_all(struct bench *b)
+{
+	say(b, 1, (struct mr_method){.id = MR_M_BASIC_QOS_OK});
+	say(b, 1,
+		(struct mr_method){.id = MR_M_BASIC_CONSUME_OK,
+			.name = mr_slice_str("tag/curbed")});
+	say(b, 1, (struct mr_method){.id = MR_M_BASIC_QOS_OK});
+	say(b, 1, (struct mr_method){.id = MR_M_BASIC_CANCEL_OK, .name = mr_slice_str("tag")});
+	feed(b, 4);
+	mr_buffer_consume(mr_session_output(b->s), SIZE_MAX);
+}
+
+/* The n-th method of ours. */
+static struct mr_client_method spoken(struct bench *b, int n)
+{
+	struct mr_buffer *out = mr_session_output(b->s);
+	const uint8_t *at = mr_buffer_data(out), *stop = at + mr_buffer_size(out);
+	struct mr_client_method m = {0};
+	mr_error error = {0};
+	for (; at < stop; at += mr_get32(at + 3) + 8) {
+		struct mr_frame frame = {.type = at[0],
+			.channel = 1,
+			.payload = at + 7,
+			.size = mr_get32(at + 3)};
+		if (at[0] == MR_FRAME_METHOD && n-- == 0)
+			assert_int_equal(mr_client_method_decode(&frame, &m, &error), MR_OK);
+	}
+	return m;
+}
+
+static void is_cancel_of(struct bench *b, int n, const char *tag)
+{
+	struct mr_client_method m = spoken(b, n);
+	assert_int_equal(m.id, MR_M_BASIC_CANCEL);
+	assert_true(mr_slice_equal(m.names[0], mr_slice_str(tag)));
+}
+
+static void test_another_begins_with_acks_and_prefetch_before_the_first_ends(void **state)
+{
+	struct bench b;
+	(void)state;
+	flood(&b, MR_NO_ACK);
+	assert_int_equal(curbed, 1);
+	assert_int_equal(spoken(&b, 0).id, MR_M_BASIC_QOS);
+	assert_int_equal(spoken(&b, 0).numbers[0], 256);
+	struct mr_client_method m = spoken(&b, 1);
+	assert_int_equal(m.id, MR_M_BASIC_CONSUME);
+	assert_true(mr_slice_equal(m.names[1], mr_slice_str("tag/curbed")));
+	assert_int_equal(m.bits, 0);
+	assert_int_equal(spoken(&b, 2).id, MR_M_BASIC_QOS);
+	assert_int_equal(spoken(&b, 2).numbers[0], 0);
+	is_cancel_of(&b, 3, "tag");
+	deliver_by(&b, "tag", 2); /* what was on its way is told */
+	answer_all(&b);
+	deliver_by(&b, "tag", 3);
+	assert_int_equal(curbed, 1);
+	finish(&b);
+}
+
+static void test_a_first_message_of_usual_bounds_changes_nothing(void **state)
+{
+	struct bench b;
+	(void)state;
+	start(&b);
+	consume(&b, "q", MR_NO_ACK);
+	deliver_by(&b, "tag", 1);
+	assert_int_equal(curbed, 0);
+	assert_int_equal(said(&b, 0), 0);
+	finish(&b);
+}
+
+static void test_without_acks_what_comes_is_held_and_acked_when_it_is_told(void **state)
+{
+	struct bench b;
+	(void)state;
+	flood(&b, MR_NO_ACK);
+	answer_all(&b);
+	int told = b.count;
+	deliver_by(&b, "tag/curbed", 2);
+	deliver_by(&b, "tag/curbed", 3);
+	assert_int_equal(b.count, told);
+	assert_true(mr_session_let_go(b.s)); /* still behind */
+	assert_int_equal(b.count, told);
+	tally->loose = 0;
+	assert_false(mr_session_let_go(b.s));
+	assert_int_equal(b.count, told + 2);
+	assert_string_equal(shown, "tag");
+	mr_session_flush(b.s);
+	assert_int_equal(spoken(&b, 0).id, MR_M_BASIC_ACK);
+	assert_int_equal(spoken(&b, 0).tag, 3);
+	deliver_by(&b, "tag/curbed", 4); /* caught up: at once */
+	assert_int_equal(b.count, told + 3);
+	mr_session_flush(b.s);
+	assert_int_equal(spoken(&b, 1).tag, 4);
+	finish(&b);
+}
+
+static void test_with_acks_the_host_settles_as_ever(void **state)
+{
+	struct bench b;
+	(void)state;
+	flood(&b, 0);
+	assert_int_equal(curbed, 1);
+	answer_all(&b);
+	int told = b.count;
+	deliver_by(&b, "tag/curbed", 2);
+	assert_int_equal(b.count, told + 1);
+	assert_string_equal(shown, "tag");
+	mr_session_settle(b.s, 1, 1, 1, MR_ACK, 0); /* of the first consumer */
+	mr_session_settle(b.s, 1, 1, 2, MR_ACK, 0);
+	mr_session_flush(b.s);
+	assert_int_equal(spoken(&b, 0).tag, 2);
+	finish(&b);
+}
+
+static void test_a_cancel_is_of_the_one_that_there_is_and_gives_back_what_is_held(void **state)
+{
+	struct bench b;
+	(void)state;
+	flood(&b, MR_NO_ACK);
+	deliver_by(&b, "tag/curbed", 2);
+	mr_request r = {.operation = MR_BASIC_CANCEL, .extra = mr_slice_str("tag")};
+	mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+	mr_session_request(b.s, 1, 7, 1, &r, 10000);
+	is_cancel_of(&b, 0, "tag/curbed");
+	answer_all(&b);
+	assert_int_equal(b.ends[7], 0); /* that was the first one's */
+	assert_true(mr_session_has_consumer(b.s, 1, 9));
+	say(&b, 1,
+		(struct mr_method){.id = MR_M_BASIC_CANCEL_OK, .name = mr_slice_str("tag/curbed")});
+	feed(&b, 5);
+	assert_int_equal(b.ends[7], 1);
+	assert_string_equal(shown, "tag");
+	assert_int_equal(spoken(&b, 0).id, MR_M_BASIC_NACK);
+	assert_int_equal(spoken(&b, 0).tag, 2);
+	assert_false(mr_session_has_consumer(b.s, 1, 9));
+	assert_int_equal(b.stats.violations, 0);
+	finish(&b);
+}
+
+static void test_of_the_brokers_two_cancels_the_host_hears_one(void **state)
+{
+	struct bench b;
+	(void)state;
+	flood(&b, 0);
+	int told = b.count;
+	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_CANCEL, .name = mr_slice_str("tag")});
+	feed(&b, 5);
+	assert_int_equal(b.count, told);
+	answer_all(&b);
+	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_CANCEL, .name = mr_slice_str("tag/curbed")});
+	feed(&b, 5);
+	assert_int_equal(b.count, told + 1);
+	event_is(&b, told, MR_EV_CANCEL, MR_CANCELLED, 0);
+	finish(&b);
+}
+
+static void test_what_is_held_goes_with_recover_and_with_the_channel(void **state)
+{
+	struct bench b;
+	(void)state;
+	for (int way = 0; way < 2; way++) {
+		flood(&b, MR_NO_ACK);
+		answer_all(&b);
+		deliver_by(&b, "tag/curbed", 2);
+		int told = b.count;
+		tally->loose = 0;
+		if (way == 0) ask(&b, 7, MR_BASIC_RECOVER, 0);
+		mr_session_let_go(b.s);
+		if (way == 0) assert_int_equal(b.count, told); /* the broker takes it back */
+		say(&b, 1,
+			(struct mr_method){.id = way ? MR_M_CHANNEL_CLOSE : MR_M_BASIC_RECOVER_OK,
+				.code = 404});
+		feed(&b, 5);
+		assert_false(mr_session_let_go(b.s));
+		finish(&b);
+	}
+}
+
+static void test_some_cannot_be_curbed_and_go_on_as_they_were(void **state)
+{
+	static const struct {
+		const char *queue;
+		uint32_t flags;
+		int first;
+		uint32_t answer;
+	} cases[] = {
+		{"q", MR_NO_ACK | MR_EXCLUSIVE, 0, 0},
+		{"", MR_NO_ACK, 0, 0},
+		{"amq.rabbitmq.reply-to", MR_NO_ACK, 0, 0},
+		{"q", MR_NO_ACK, MR_TX_SELECT, MR_M_TX_SELECT_OK},
+	};
+	struct bench b;
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		start(&b);
+		if (cases[i].first) {
+			ask(&b, 6, cases[i].first, 0);
+			say(&b, 1, (struct mr_method){.id = cases[i].answer});
+		}
+		consume(&b, cases[i].queue, cases[i].flags);
+		tally->loose = FAR;
+		int told = b.count;
+		deliver_by(&b, "tag", 1);
+		assert_int_equal(b.count, told + 1);
+		assert_int_equal(curbed, 0);
+		finish(&b);
+	}
+}
+
+static void test_large_messages_get_a_small_prefetch(void **state)
+{
+	struct bench b;
+	(void)state;
+	start(&b);
+	consume(&b, "q", 0);
+	tally->loose = 10;
+	tally->loose_bytes = 200u << 20;
+	deliver_by(&b, "tag", 1);
+	assert_int_equal(spoken(&b, 0).numbers[0], 2);
+	tally->loose_bytes = 0;
+	finish(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_another_begins_with_acks_and_prefetch_before_the_first_ends),
+		cmocka_unit_test(test_a_first_message_of_usual_bounds_changes_nothing),
+		cmocka_unit_test(test_without_acks_what_comes_is_held_and_acked_when_it_is_told),
+		cmocka_unit_test(test_with_acks_the_host_settles_as_ever),
+		cmocka_unit_test(
+			test_a_cancel_is_of_the_one_that_there_is_and_gives_back_what_is_held),
+		cmocka_unit_test(test_of_the_brokers_two_cancels_the_host_hears_one),
+		cmocka_unit_test(test_what_is_held_goes_with_recover_and_with_the_channel),
+		cmocka_unit_test(test_some_cannot_be_curbed_and_go_on_as_they_were),
+		cmocka_unit_test(test_large_messages_get_a_small_prefetch),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
