@@ -77,6 +77,7 @@ enum mr_status mr_vhost_add_queue(struct mr_vhost *v, struct mr_queue *q)
 {
 	enum mr_status st = mr_dict_put(&v->queues, mr_queue_name(q), q);
 	if (st != MR_OK) {
+		mr_list_remove(&q->at_owner);
 		mr_queue_free(q);
 		return st;
 	}
