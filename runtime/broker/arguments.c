@@ -15,7 +15,8 @@
 
 const char *const mr_queue_arguments[] = {"x-expires", "x-message-ttl", "x-dead-letter-exchange",
 	"x-dead-letter-routing-key", "x-max-length", "x-max-length-bytes", "x-max-priority",
-	"x-overflow", "x-queue-mode", "x-single-active-consumer", "x-queue-type", NULL};
+	"x-overflow", "x-queue-mode", "x-single-active-consumer", "x-queue-type", "x-queue-version",
+	NULL};
 
 /* ---- reading ---- */
 
@@ -124,6 +125,17 @@ static enum mr_status check_word(const struct reading *r, const char *key, const
 	return invalid(r, key, why);
 }
 
+/* How RabbitMQ stores a queue: nothing to us. */
+static enum mr_status check_version(const struct reading *r)
+{
+	int64_t version = 1;
+	char why[64];
+	enum mr_status st = read_number(r, "x-queue-version", 0, INT64_MAX, &version);
+	if (st != MR_OK || version == 1 || version == 2) return st;
+	snprintf(why, sizeof why, "\"unsupported queue version '%" PRId64 "'\"", version);
+	return invalid(r, "x-queue-version", why);
+}
+
 /* The embedded broker has classic queues only; docs/embedded-broker.md says so. */
 static enum mr_status check_kind(const struct reading *r)
 {
@@ -157,6 +169,7 @@ enum mr_status mr_limits_read(struct mr_limits *out, mr_slice arguments, mr_slic
 	if (st == MR_OK) st = read_overflow(&r, &l.overflow);
 	if (st == MR_OK) st = read_dead_letters(&r, &l);
 	if (st == MR_OK) st = check_kind(&r);
+	if (st == MR_OK) st = check_version(&r);
 	if (st != MR_OK) return st;
 	mr_value single;
 	if (mr_fields_get(arguments, "x-single-active-consumer", &single)) {
@@ -211,6 +224,8 @@ static void show(char *out, size_t capacity, const mr_value *v)
 		show_real(out, capacity, v->as.real);
 	else if (v->type == 't')
 		snprintf(out, capacity, "%s", v->as.boolean ? "true" : "false");
+	else if (v->type == 'V')
+		snprintf(out, capacity, "undefined");
 	else
 		snprintf(out, capacity, "a %s", mr_type_name(v->type));
 }
@@ -228,7 +243,9 @@ static void say_difference(char *out, size_t capacity, const struct mr_walk_fiel
 		mr_field_value(y, &v);
 		show(b, sizeof b, &v);
 	}
-	if (x && y)
+	if (x && y && x->type == 'V')
+		snprintf(out, capacity, "received none but current is '%s'", b);
+	else if (x && y)
 		snprintf(out, capacity, "received '%s' but current is '%s'", a, b);
 	else if (x)
 		snprintf(out, capacity, "received the value '%s' of type '%s' but current is none",

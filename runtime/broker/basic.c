@@ -33,6 +33,22 @@ static enum mr_status read_priority(const struct mr_queue *q, mr_slice encoded, 
 		q->name, q->vhost->name, mr_type_name(v.type));
 }
 
+/* What RabbitMQ knows of a consumer's arguments besides; a reply consumer's are not looked at. */
+static enum mr_status check_arguments(const struct mr_queue *q, mr_slice encoded, mr_error *error)
+{
+	mr_value v;
+	if (mr_fields_get(encoded, "x-stream-offset", &v))
+		return mr_refuse(error, 406,
+			"invalid arg 'x-stream-offset' for queue '%s' in vhost '%s' of queue type "
+			"rabbit_classic_queue",
+			q->name, q->vhost->name);
+	if (!mr_fields_get(encoded, "x-cancel-on-ha-failover", &v) || v.type == 't') return MR_OK;
+	return mr_refuse(error, 406,
+		"invalid arg 'x-cancel-on-ha-failover' for queue '%s' in vhost '%s': "
+		"{unacceptable_type,%s}",
+		q->name, q->vhost->name, mr_type_name(v.type));
+}
+
 static enum mr_status may_consume(const struct mr_queue *q, bool exclusive, mr_error *error)
 {
 	bool taken = q->exclusive_consumer || (exclusive && q->consumer_count) ||
@@ -87,7 +103,8 @@ static enum mr_status consume(struct mr_broker_channel *ch, const struct mr_clie
 		st = mr_refuse(error, 530, "attempt to reuse consumer tag '%.*s'",
 			(int)how.tag.size, how.tag.data);
 	if (st == MR_OK) st = may_consume(q, how.exclusive, error);
-	if (st == MR_OK) st = read_priority(q, m->table, &how.priority, error);
+	if (st == MR_OK && !is_reply) st = read_priority(q, m->table, &how.priority, error);
+	if (st == MR_OK && !is_reply) st = check_arguments(q, m->table, error);
 	if (!how.tag.size)
 		how.tag =
 			mr_slice_of(given, mr_broker_name(ch->session->broker, given, "amq.ctag-"));

@@ -12,7 +12,7 @@ static void hand_out(struct mr_broker_channel *ch)
 	struct mr_node *node;
 	ch->settling = ch->prefetch_all != 0;
 	while ((node = mr_list_shift(&ch->held)))
-		mr_vhost_queue_moved(mr_container(node, struct mr_queue, at_held));
+		mr_vhost_queue_back(mr_container(node, struct mr_queue, at_held));
 	ch->settling = false;
 }
 

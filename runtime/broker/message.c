@@ -201,17 +201,17 @@ enum mr_status mr_message_inspect(struct mr_message **m, mr_slice user, const ch
 	note(*m, &parts);
 	mr_slice headers = parts.part[MR_PART_HEADERS];
 	enum mr_status st = MR_OK;
-	if (parts.part[MR_PART_EXPIRATION].data)
-		st = read_expiration(mr_part_text(&parts, MR_PART_EXPIRATION), &(*m)->expiration,
-			error);
-	if (st == MR_OK && parts.part[MR_PART_USER_ID].data)
-		st = check_user(mr_part_text(&parts, MR_PART_USER_ID), user, error);
-	if (st == MR_OK) st = check_copies(headers, error);
-	if (st != MR_OK) return st;
 	bool wants_reply = mr_slice_equal(mr_part_text(&parts, MR_PART_REPLY_TO),
 		mr_slice_str(MR_REPLY_QUEUE));
-	if (wants_reply && !reply_queue)
+	if (wants_reply && !reply_queue) /* in RabbitMQ's order */
 		return mr_refuse(error, 406, "fast reply consumer does not exist");
+	if (parts.part[MR_PART_USER_ID].data)
+		st = check_user(mr_part_text(&parts, MR_PART_USER_ID), user, error);
+	if (st == MR_OK && parts.part[MR_PART_EXPIRATION].data)
+		st = read_expiration(mr_part_text(&parts, MR_PART_EXPIRATION), &(*m)->expiration,
+			error);
+	if (st == MR_OK) st = check_copies(headers, error);
+	if (st != MR_OK) return st;
 	bool has_bcc = headers.size && mr_walk_find(headers, "BCC", &bcc);
 	return has_bcc || wants_reply ? change(m, &parts, wants_reply ? reply_queue : NULL) : MR_OK;
 }

@@ -154,6 +154,13 @@ void mr_vhost_queue_step(struct mr_queue *q, size_t most)
 	mr_broker_schedule(q->vhost->broker, q);
 }
 
+void mr_vhost_queue_back(struct mr_queue *q)
+{
+	if (q->deleted) return;
+	bury_surplus(q);
+	mr_vhost_queue_moved(q);
+}
+
 void mr_vhost_queue_due(struct mr_queue *q)
 {
 	mr_msec now = q->vhost->broker->now;

@@ -45,7 +45,9 @@ bool mr_vhost_enqueue_one(struct mr_queue *q, struct mr_message *m);
 /* After anything that may let a queue deliver, expire or overflow. */
 void mr_vhost_queue_moved(struct mr_queue *q);
 void mr_vhost_queue_step(struct mr_queue *q, size_t most); /* the same, but few deliveries */
-void mr_vhost_queue_due(struct mr_queue *q);               /* its deadline has come */
+void mr_vhost_queue_back(
+	struct mr_queue *q); /* after messages came back: what is too much goes first */
+void mr_vhost_queue_due(struct mr_queue *q); /* its deadline has come */
 /* Drops all messages that are ready. */
 void mr_vhost_purge(struct mr_queue *q);
 /* An entry that was taken leaves for good. */
