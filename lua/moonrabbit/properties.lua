@@ -107,11 +107,23 @@ local function has_good_values(props)
       and (props.timestamp == nil or seconds_of(props.timestamp)) and true or false
 end
 
--- The table whose names were last looked at. A program that publishes much uses the same one again, and a walk over its
--- names each time would keep the publish from the compiler (see each): then only the values are looked at.
+-- The table whose names were last looked at, and how often it was used in a row since. A walk over its names keeps a publish
+-- from the compiler (see traversal): who publishes very much with the same one has its names looked at now and then only.
 local known
+local uses = 0
+local ALWAYS, OFTEN = 1000, 32 -- uses: all of the first, then each of so many
+
+local function is_due(props)
+   if known ~= props then
+      uses = 0
+      return true
+   end
+   uses = uses + 1
+   return uses < ALWAYS or uses % OFTEN == 0
+end
 
 local function check_names(props, level)
+   known = nil -- unless they are good
    if type(props) ~= "table" then options.check(props, SPEC, nil, level + 1) end
    for name, v in each(props) do
       if name == "timestamp" then
@@ -124,7 +136,7 @@ local function check_names(props, level)
 end
 
 local function check(props, level)
-   if known ~= props or not has_good_values(props) then check_names(props, level + 1) end
+   if is_due(props) or not has_good_values(props) then check_names(props, level + 1) end
    options.seconds("timeout", props.timeout, level + 1)
 end
 

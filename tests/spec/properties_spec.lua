@@ -58,6 +58,31 @@ describe("properties", function()
       assert.is_truthy(complaint({ content_type = "x", tiemout = 1 }):find('"timeout"', 1, true))
    end)
 
+   it("name the one that is unknown when their table was used before", function()
+      local props = { message_id = "x", priority = 1 }
+      for _ = 1, 900 do trip(props) end
+      props.mesage_id = "y"
+      assert.is_truthy(complaint(props):find('unknown option "mesage_id"', 1, true))
+      props.mesage_id, props.priority, props.priorty = nil, nil, 2 -- as many names as before
+      assert.is_truthy(complaint(props):find('unknown option "priorty"', 1, true))
+      props.priorty = nil
+      assert.equal("x", trip(props).message_id)
+      props[1] = "z"
+      assert.is_truthy(complaint(props):find('unknown option "1"', 1, true))
+   end)
+
+   it("name the one that is unknown soon when their table was used thousands of times in a row", function()
+      local props = { message_id = "x" }
+      for _ = 1, 5000 do properties.encode(props) end
+      props.mesage_id = "y"
+      local rounds, ok = 0, true
+      while ok and rounds < 1000 do ok, rounds = pcall(properties.encode, props), rounds + 1 end
+      assert.is_false(ok)
+      assert.is_true(rounds <= 32, rounds)
+      assert.is_truthy(complaint(props):find('unknown option "mesage_id"', 1, true))
+      assert.equal("x", trip({ message_id = "x" }).message_id)
+   end)
+
    it("name the one of a wrong type", function()
       assert.is_truthy(complaint({ message_id = 5 }):find('option "message_id" must be a string, not a number', 1, true))
       assert.is_truthy(complaint({ headers = "x" }):find('option "headers" must be a table', 1, true))
