@@ -2,9 +2,11 @@
 -- SPDX-License-Identifier: MIT
 -- lua-cjson writes 14 digits at most, so the way out is written here; what it escapes and refuses stays as it has it.
 -- The way in is an instance of lua-cjson of our own. It reads numbers by the C library, as doubles and by the locale:
--- those that need more are read here, by way of strings that the text cannot hold otherwise.
+-- those that need more are read here, by way of strings that the text cannot hold otherwise. What it takes for JSON though
+-- it is none, json_grammar finds.
 local ffi = require "ffi"
 local each = require "moonrabbit.each"
+local grammar = require "moonrabbit.json_grammar"
 local value = require "moonrabbit.value"
 
 local json = {}
@@ -142,7 +144,10 @@ local was_foreign = false                -- was the decimal point another when w
 local function is_foreign()
    local point = ffi.C.mr_localeconv()[0]
    local foreign = point[0] ~= DOT or point[1] ~= 0
-   if not reader or was_foreign and not foreign then reader = library().new() end
+   if not reader or was_foreign and not foreign then
+      reader = library().new()
+      reader.decode_invalid_numbers(false) -- hexadecimal ones, leading zeros, NaN, infinities
+   end
    was_foreign = foreign
    return foreign
 end
@@ -162,7 +167,7 @@ end
 -- Must this number be read here? All must where the C library's point is foreign: it takes the comma of a list for one.
 local function is_ours(token, foreign)
    if foreign then return tonumber(token) ~= nil end
-   return #token >= 16 and token:find "^%-?%d+$" ~= nil
+   return #token >= 16 and token:find "^%-?[1-9]%d*$" ~= nil
 end
 
 -- Where the string that begins at `at` ends.
@@ -203,16 +208,25 @@ local function restored(v, mark)
    return v
 end
 
---- Reads a text. Integers beyond 2^53 that no number holds exactly come as int64_t or uint64_t (cdata), null as cjson.null.
--- Raises a text when it is no JSON.
+-- Refuses a text that is no JSON; `why`: lua-cjson's reason, for what it alone finds fault with.
+local function refuse(text, why) error(grammar.fault(text) or why, 0) end
+
+--- Reads a text, which must be JSON as RFC 8259 has it. Integers beyond 2^53 that no number holds exactly come as int64_t or
+-- uint64_t (cdata), null as cjson.null. Raises a text when it is no JSON: what is wrong, and at which byte.
 -- @tparam string text
 function json.decode(text)
-   local foreign = is_foreign()
-   if not foreign and not text:find "%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d" then return reader.decode(text) end
+   local foreign, is_doubtful, has_long = is_foreign(), grammar.scan(text)
+   local fault = (foreign or is_doubtful) and grammar.fault(text)
+   if fault then error(fault, 0) end
+   if not foreign and not has_long then
+      local ok, v = pcall(reader.decode, text)
+      if not ok then refuse(text, v) end
+      return v
+   end
    local mark = "\255" -- a byte that no escape makes
    while text:find(mark, 1, true) do mark = mark .. "#" end
    local ok, v = pcall(reader.decode, marked(text, mark, foreign))
-   if not ok then error(v, 0) end
+   if not ok then refuse(text, v) end
    return restored(v, mark)
 end
 

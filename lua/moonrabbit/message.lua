@@ -287,7 +287,9 @@ function methods:reject(opts)
    return settle(self, REJECT, opts.requeue and REQUEUE or 0)
 end
 
---- The body by its content type: JSON for application/json (any +json too, in upper or lower case, with parameters or
+local NO_JSON_HINT = "what publishes it must write JSON as RFC 8259 has it, or name another content_type; msg.body has the bytes"
+
+--- The body by its content type: JSON as RFC 8259 has it for application/json (any +json too, in upper or lower case, with parameters or
 -- without), else the string. Integers beyond 2^53 that no number holds exactly come as int64_t or uint64_t (cdata), null
 -- as cjson.null. What the script has set in its cjson does not matter.
 -- @treturn[1] any
@@ -296,7 +298,9 @@ function methods:decode()
    if not body_of.is_json(self.properties.content_type) then return self.body end
    local ok, result = pcall(json.decode, self.body)
    if ok then return result end
-   return nil, errors.new("bad_argument", "message", "the body is not JSON, as its content_type says: " .. tostring(result))
+   local err = errors.new("bad_argument", "message", "the body is not JSON, as its content_type says: " .. tostring(result))
+   err.hint = NO_JSON_HINT
+   return nil, err
 end
 
 return message

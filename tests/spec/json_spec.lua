@@ -1,5 +1,6 @@
 --- json: numbers come back as they went, and the script's cjson is its own.
 local ffi = require "ffi"
+local each = require "moonrabbit.each"
 local cjson = require "cjson"
 local comma = require "comma"
 local mr = require "moonrabbit"
@@ -60,6 +61,52 @@ describe("json", function()
          assert.is_false(ok, wrong)
          assert.is_nil(why:find("json.lua", 1, true)) -- the text tells of the body, not of us
       end
+   end)
+
+   it("reads nothing but JSON, and says what is wrong at which byte (FIELD-W5)", function()
+      for text, why in each {
+         ["NaN"] = "'N' where a value must be, at byte 1 of 3", ["[nan]"] = "at byte 2 of 5", ["[-nan]"] = "at byte 3 of 6",
+         ["Infinity"] = "at byte 1", ["[1,-Infinity]"] = "at byte 5", ["inf"] = "at byte 1", ["-inf"] = "at byte 2",
+         ["0x10"] = "at byte 2", ["[0x1p3]"] = "at byte 3", ["[1,01]"] = "a number that begins with 0, at byte 4 of 6",
+         ["-01"] = "begins with 0", ["00"] = "begins with 0", ["1."] = "at byte 3", ["[1.]"] = "at byte 4", ["1.e5"] = "at byte 3",
+         ["[-.5]"] = "at byte 3", [".5"] = "at byte 1", ["+1"] = "at byte 1", ["-"] = "it ends where a digit must be", ["1e"] = "at byte 3",
+         ["[012345678901234567890]"] = "begins with 0, at byte 2", ["[12345678901234567890, 1.]"] = "at byte 26",
+         ['["a\\nb"]'] = false, ['["a\nb"]'] = "a control character (0x0a) within a string, at byte 4", ['"\t"'] = "(0x09)",
+         ['"a\0b"'] = "(0x00)", ['{"a\rb":1}'] = "(0x0d)", ['{\r\n\t"a" : [ 1 , 2 ]\n}'] = false,
+         ["[1]\0[2]"] = "more behind the end, at byte 4 of 7", ["\0"] = "at byte 1", ["[1]\0"] = "more behind the end",
+         ["{} {}"] = "more behind the end, at byte 4", ["1 2"] = "at byte 3", ["[1,]"] = "at byte 4", ["{,}"] = "a name in quotes",
+         ['{"a":1,}'] = "a name in quotes", ["{a:1}"] = "a name in quotes", ["{'a':1}"] = "a name in quotes", ['{"a" 1}'] = "':'",
+         ["[1 2]"] = "',' or ']' must be, at byte 4", [""] = "it ends where a value must be", [" "] = "it ends", ["["] = "it ends",
+         ['{"a":'] = "it ends", ['"abc'] = "a string that does not end, at byte 1", ['"\\x41"'] = "an escape that JSON does not have",
+         ['"\\u12g4"'] = "four hexadecimal digits", ["tru"] = "at byte 1", ["nulls"] = "at byte 5", ["True"] = "at byte 1",
+         ["// x\n1"] = "at byte 1", ["\f1"] = "byte 0x0c where a value must be", ["\239\187\1911"] = "byte 0xef",
+         [("["):rep(1001) .. ("]"):rep(1001)] = "nested deeper than 1000, at byte 1001", [("["):rep(1000) .. ("]"):rep(1000)] = false,
+         [("["):rep(200000)] = "nested deeper than 1000", ["-0"] = false, ["0"] = false, ["-0.0e-10"] = false, ["1E+2"] = false,
+         ['"\\u0000\\ud83d\\ude00/\\/"'] = false, ['"v1. x -. 1."'] = false, ["[0.5,10,100e0]"] = false,
+      } do
+         local ok, got = pcall(json.decode, text)
+         assert.equal(not why, ok, ("%q: %s"):format(text:sub(1, 40), tostring(got)))
+         if why then assert.truthy(got:find(why, 1, true), ("%q: %s"):format(text:sub(1, 40), got)) end
+      end
+      assert.same({ "a\nb" }, json.decode '["a\\nb"]')
+      assert.same({ a = { 1, 2 } }, json.decode '{\r\n\t"a" : [ 1 , 2 ]\n}')
+   end)
+
+   it("tells who decodes a message what to mend, with kind and byte (FIELD-W5)", function()
+      local conn = mr.connect "memory://json"
+      local ch = assert(conn:channel())
+      local queue = assert(ch:queue_declare { exclusive = true }).queue
+      assert(ch:confirm_select())
+      assert(ch:publish("", queue, '{"a":01}', { content_type = "application/json" }))
+      local msg = assert(ch:get(queue))
+      local v, err = msg:decode()
+      conn:close()
+      assert.is_nil(v)
+      assert.equal("bad_argument", err.kind)
+      assert.equal("message", err.scope)
+      assert.truthy(err.text:find("not JSON, as its content_type says: a number that begins with 0, at byte 6 of 8", 1, true), err.text)
+      assert.truthy(err.hint:find("content_type", 1, true), err.hint)
+      assert.is_nil(tostring(err):find("table keys", 1, true))
    end)
 
    it("refuses NaN and the infinities, alone and within, with the reason (FIELD-W5)", function()
