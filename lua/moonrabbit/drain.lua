@@ -127,8 +127,9 @@ local function close_all(deadline)
    run_all(list, deadline)
 end
 
--- What the handlers that are still at work are at, one line each.
-local function log_abandoned(list)
+--- Logs what the handlers that are still at work are at, one line each.
+-- @tparam table list of inflight
+function drain.log_abandoned(list)
    for i, entry in ipairs(list) do
       if i > MOST_LINES then
          return log.warn("abandoned", { more = #list - MOST_LINES, text = "as many more are not listed" })
@@ -153,7 +154,7 @@ function drain.run(seconds)
    run_all(registered, math.max(deadline, C.mr_now() + 1))
    pump_until(function() return drain.outstanding() == 0 end, deadline)
    local left = { handlers = handling.running, abandoned = inflight.list() }
-   log_abandoned(left.abandoned)
+   drain.log_abandoned(left.abandoned)
    farewell.give_up()
    close_all(math.max(deadline, C.mr_now() + 1))
    farewell.end_all()

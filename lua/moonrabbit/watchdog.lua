@@ -13,8 +13,12 @@ local watchdog = {}
 local process                        -- the command's C part; nil: another program
 local is_compiled, is_profiled = false, false
 
+--- Is the process to end at once? Given the source of what runs; true: it is to be called again. See cli.hurry.
+function watchdog.hasten() return false end
+
 -- Called within whatever runs. The first result: call me again at the next instruction? The second: an error to raise.
 local function on_signal()
+   if watchdog.hasten(debug.getinfo(2, "S").source) then return true end
    if progress.wants_trace() then progress.give_trace(errors.stack(2)) end
    if not limit.is_over(progress.mark.deadline) then return false end
    local may = limit.may_raise(2)

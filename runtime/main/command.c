@@ -19,34 +19,50 @@
 #include "main/watchdog.h"
 #include "moonrabbit.h"
 
-#define SAME_SIGNAL 1 /* s: see on_signal */
+#define SAME_SIGNAL 1000 /* ms: see on_stop */
 
 static int signal_pipe[2] = {-1, -1};
 static volatile sig_atomic_t stops_seen;
-static bool is_worker;     /* of a supervisor, which it does not outlive */
-static bool is_supervisor; /* its Lua code never spins and reads every signal */
-static time_t first_stop;
-static unsigned guard; /* s that the script has after the first signal; 0: for ever */
-static char last_words[512];
+static bool is_worker;       /* of a supervisor, which it does not outlive */
+static bool is_supervisor;   /* its Lua code never spins and reads every signal */
+static long long first_stop; /* ms */
+static unsigned guard;       /* s that the script has after the first signal; 0: for ever */
+static char last_words[512], last_words_end[512]; /* the code comes between */
+static volatile sig_atomic_t haste = -1;          /* see lua_haste */
+static volatile sig_atomic_t last_code = 75;
 
-static time_t seconds(void)
+static long long milliseconds(void)
 {
 	struct timespec now;
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec;
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
-/* The first signal asks, the second ends: a script that spins never reads the first. A worker may get
- * one signal twice: from its supervisor, and from whoever signals the whole group. */
+/* The Lua part has a second to say what is lost, in the midst of a script that spins, too (main/watchdog.h). */
+static void hurry(int number)
+{
+	haste = number;
+	alarm(1);
+	raise(mr_main_watchdog_signal);
+}
+
+/* The first signal asks, the second ends, the third does so whatever is left to be said: a script that spins never
+ * reads the first. A worker may get one signal twice: from its supervisor, and from whoever signals the whole group. */
 static void on_stop(int number)
 {
 	if (is_supervisor) return;
-	if (stops_seen++ == 0) {
-		first_stop = seconds();
+	if (stops_seen == 0) {
+		first_stop = milliseconds();
 		if (guard) alarm(guard);
-	} else if (!is_worker || seconds() - first_stop > SAME_SIGNAL) {
+	} else if (is_worker && milliseconds() - first_stop < SAME_SIGNAL) {
+		return;
+	} else if (haste > 0 || !guard) {
 		_exit(128 + number);
+	} else {
+		last_code = 128 + number;
+		hurry(number);
 	}
+	stops_seen++;
 }
 
 static void on_signal(int number)
@@ -62,7 +78,13 @@ static void on_signal(int number)
 static void on_late(int number)
 {
 	(void)number;
-	_exit(75);
+	_exit(last_code);
+}
+
+static void say(const char *text)
+{
+	ssize_t n = write(2, text, strlen(text));
+	(void)n;
 }
 
 /* The script spins, or waits for what never comes: what it holds comes again elsewhere. A standard error that
@@ -70,14 +92,22 @@ static void on_late(int number)
 static void on_guard(int number)
 {
 	sigset_t late;
+	int code = last_code;
+	char digits[] = {(char)('0' + code / 100), (char)('0' + code / 10 % 10),
+		(char)('0' + code % 10), 0};
+	if (haste < 0) {
+		hurry(0);
+		return;
+	}
 	signal(number, on_late);
 	sigemptyset(&late);
 	sigaddset(&late, number);
 	sigprocmask(SIG_UNBLOCK, &late, NULL);
 	alarm(1);
-	ssize_t n = write(2, last_words, strlen(last_words));
-	(void)n;
-	_exit(75);
+	say(last_words);
+	say(code < 100 ? digits + 1 : digits);
+	say(last_words_end);
+	_exit(code);
 }
 
 static void catch (int number, void (*handler)(int))
@@ -129,15 +159,31 @@ static int lua_supervise(lua_State *L)
 	return 0;
 }
 
-/* guard(seconds, text): once asked to stop, the process ends after so long, with this text and 75. */
+/* guard(seconds, before, behind): once asked to stop, the process ends after so long, with these words around its code,
+ * unless the Lua part has words of its own within a second. */
 static int lua_guard(lua_State *L)
 {
 	lua_Integer limit = luaL_checkinteger(L, 1);
-	const char *text = luaL_checkstring(L, 2);
-	snprintf(last_words, sizeof last_words, "%s\n", text);
+	snprintf(last_words, sizeof last_words, "%s", luaL_checkstring(L, 2));
+	snprintf(last_words_end, sizeof last_words_end, "%s\n", luaL_checkstring(L, 3));
 	catch (SIGALRM, on_guard);
 	guard = limit > 0 && limit < INT_MAX ? (unsigned)limit : 0;
 	return 0;
+}
+
+/* haste() -> nil; 0: the time is up; n: the signal n came as a second one. The process is to end at once. */
+static int lua_haste(lua_State *L)
+{
+	if (haste < 0) return 0;
+	lua_pushinteger(L, haste);
+	return 1;
+}
+
+/* end_now(code): ends the process, now. */
+static int lua_end(lua_State *L)
+{
+	fflush(stdout);
+	_exit((int)luaL_checkinteger(L, 1));
 }
 
 /* leave(code, close): what os.exit does in the end. */
@@ -153,7 +199,8 @@ static int lua_leave(lua_State *L)
 static void open_process(lua_State *L)
 {
 	static const luaL_Reg functions[] = {{"catch", lua_catch}, {"supervise", lua_supervise},
-		{"guard", lua_guard}, {"leave", lua_leave}, {NULL, NULL}};
+		{"guard", lua_guard}, {"haste", lua_haste}, {"end_now", lua_end},
+		{"leave", lua_leave}, {NULL, NULL}};
 	lua_newtable(L);
 	luaL_register(L, NULL, functions);
 	lua_pushinteger(L, signal_pipe[0]);

@@ -18,6 +18,8 @@
 #define TRIES 20000   /* instructions for which fn may say "again", for each signal */
 #define NEVER_MS "1000000000"
 
+const int mr_main_watchdog_signal = SIGNAL;
+
 static lua_State *state;
 static void (*volatile ask_compiled)(
 	int); /* the profiler's own handler of SIGPROF; NULL: it does not run */

@@ -12,6 +12,8 @@
  * to be raised or nil. After an error it is called again, too: no pcall of the script holds it for long.
  * watch_compiled(on): has code that is compiled from now on look for the signal, too. */
 void mr_main_open_watchdog(lua_State *L);
+/* The signal that has fn called. */
+extern const int mr_main_watchdog_signal;
 /* Before the Lua state goes. */
 void mr_main_close_watchdog(void);
 

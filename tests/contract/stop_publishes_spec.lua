@@ -1,5 +1,6 @@
 --- A stop while publishes cannot go out: each ends, is told, and shows in the exit code.
 local broker = require "broker"
+local process = require "process"
 
 local function has(out, part) assert.truthy(out:find(part, 1, true), part .. " is missing in " .. out) end
 local function lacks(out, part) assert.falsy(out:find(part, 1, true), part .. " is in " .. out) end
@@ -173,5 +174,109 @@ describe("a stop", function()
       assert.equal(0, code, out)
       has(out, "told early b timeout")
       lacks(out, "publishes lost")
+   end)
+end)
+
+describe("a second signal", function()
+   after_each(function()
+      process.end_all()
+      broker.close_all()
+   end)
+
+   -- Two publishes that cannot go out, and a handler that does not end.
+   local BUSY = [[
+      local pub = mr.publisher { connection = conn, topology = mr.topology { queues = { "q" } }, on_failed = told }
+      assert(pub:publish("0", { routing_key = "q" }))
+      mr.consumer { connection = mr.connect "memory://busy", queue = "jobs", handler = function() print "at work" HANDLER end }
+      local jobs = assert(mr.connect("memory://busy"):channel())
+      leave()
+      for i = 1, 2 do assert(pub:publish_async("body" .. i, { routing_key = "key" .. i })) end
+      assert(jobs:publish("", "jobs", "job"))
+      mr.sleep(60)
+   ]]
+
+   local function start(handler, options)
+      return process.run("--log-level info " .. (options or "--drain 30"), broker.script(script((BUSY:gsub("HANDLER", handler)))))
+   end
+
+   local function told_all(out)
+      has(out, 'level=error msg="publishes lost"')
+      has(out, 'publishes=2 routing_keys="key1, key2"')
+      has(out, "msg=stopped")
+      has(out, "handlers=1")
+      has(out, "publishes=2")
+      has(out, "unsettled messages come again; publishes that were not confirmed do not come again")
+   end
+
+   it("during the drain ends at once, and says what is lost (FIELD-W4)", function()
+      for _, name in ipairs { "TERM", "INT" } do
+         local p = start "mr.sleep(60)"
+         p:says "at work"
+         p:signal "TERM"
+         p:says "msg=stopping"
+         p:signal(name)
+         local out, code = p:wait()
+         assert.equal(name == "TERM" and 143 or 130, code, out)
+         told_all(out)
+         has(out, "ended at once by a second signal")
+         has(out, "msg=abandoned")
+         has(out, "queue=jobs")
+      end
+   end)
+
+   -- TSan holds signals back until the program calls something that it intercepts; a spinning script does not.
+   local spinning = os.getenv "MR_BUILD_NAME" ~= "tsan" and it or pending
+
+   spinning("reaches a script that spins, in a compiled loop, too, and says where it is (FIELD-W4)", function()
+      local p = start "while true do end"
+      p:says "at work"
+      p:signal "TERM"
+      p:signal "INT"
+      local out, code = p:wait()
+      assert.equal(130, code, out)
+      told_all(out)
+      has(out, "at=")
+   end)
+
+   spinning("is not needed where the script spins past --drain: it ends with the truth of its publishes, and 74 (FIELD-W4)", function()
+      local p = start("while true do end", "--drain 0.1")
+      p:says "at work"
+      p:signal "TERM"
+      local out, code = p:wait()
+      assert.equal(74, code, out)
+      told_all(out)
+      has(out, "the script did not let go within --drain")
+   end)
+
+   it("ends what cannot say anything, within a second, with what is true of any (FIELD-W4)", function()
+      local p = start "os.execute 'exec sleep 5'"
+      p:says "at work"
+      p:signal "TERM"
+      p:signal "TERM"
+      local out, code = p:wait()
+      assert.equal(143, code, out)
+      has(out, 'level=error msg=stopped code=143 text="the script did not let go; unsettled messages come again, '
+         .. 'unconfirmed publishes do not"')
+   end)
+
+   it("is followed by a third one: that ends whatever is left to be said (FIELD-W4)", function()
+      local p = start "os.execute 'exec sleep 5'"
+      p:says "at work"
+      for _ = 1, 3 do p:signal "TERM" end
+      local out, code = p:wait()
+      assert.equal(143, code, out)
+      lacks(out, "msg=stopped")
+   end)
+
+   it("is passed on to workers, which say what is lost (FIELD-W4)", function()
+      local p = start("mr.sleep(60)", "--workers 1 --drain 30")
+      p:says "at work"
+      p:signal "TERM"
+      p:says "msg=stopping worker=1"
+      p:signal "TERM"
+      local out, code = p:wait()
+      assert.equal(143, code, out)
+      has(out, "publishes=2 routing_keys=\"key1, key2\"")
+      has(out, "ended at once by a second signal")
    end)
 end)

@@ -130,7 +130,7 @@ describe("a supervisor", function()
       drop_queue()
    end)
 
-   it("kills at a second signal", function()
+   it("has them end at once at a second signal, and say what is lost", function()
       start("--workers 1", 'print "begun" mr.sleep(30)')
       group:says "msg=consuming"
       assert(broker.channel():publish("", q, "stuck"))
@@ -138,8 +138,9 @@ describe("a supervisor", function()
       group:signal "TERM"
       group:says "msg=stopping worker=1"
       group:signal "TERM"
-      local out = ended(137)
+      local out = ended(143)
       has(out, 'msg="ending at once"')
+      has(out, "msg=stopped worker=1 code=143 handlers=1")
       drop_queue()
    end)
 

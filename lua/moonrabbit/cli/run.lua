@@ -14,7 +14,7 @@ function run.describe(p)
    local c = p:command("run", "Run a script, then its loop, until it has nothing more to do or is told to stop.", [[
 Signals:
    SIGINT, SIGTERM   stop: cancel the consumers, let handlers finish, flush acks and confirms,
-                     close; a second one ends at once
+                     close; a second one ends at once, and says what is lost
    SIGHUP            load the script anew: handlers at work finish on the old code; connections,
                      channels and consumer tags stay; a script that does not load changes nothing
 
@@ -87,10 +87,11 @@ end
 local function set_guard(wanted)
    local process = require("moonrabbit.cli.signals").process()
    if not process then return end
-   local form = wanted.log_format == "json" and '{"level":"error","msg":"stopped","code":"75","text":"%s"}'
-      or 'level=error msg=stopped code=75 text="%s"'
-   process.guard(math.ceil(wanted.drain) + GRACE,
-      form:format("the script did not let go within --drain; unsettled messages come again, unconfirmed publishes do not"))
+   local before, behind = "level=error msg=stopped code=", ' text="%s"'
+   if wanted.log_format == "json" then before, behind = '{"level":"error","msg":"stopped","code":', ',"text":"%s"}' end
+   process.guard(math.ceil(wanted.drain) + GRACE, before,
+      behind:format "the script did not let go; unsettled messages come again, unconfirmed publishes do not")
+   require("moonrabbit.cli.hurry").install(process)
 end
 
 -- Has a script that spins be reached, for its traceback and for time limits.

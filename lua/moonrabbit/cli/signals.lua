@@ -35,13 +35,15 @@ function signals.each(more, fn)
    end)
 end
 
---- Asks the program to stop when SIGINT or SIGTERM comes.
+--- Asks the program to stop when SIGINT or SIGTERM comes, and ends it when a second one does.
 -- @tparam table mr
 -- @tparam[opt] function on_hup called at SIGHUP, which ends the process unless it is given
 function signals.watch(mr, on_hup)
    signals.each(on_hup and { signals.HUP } or {}, function(number)
       if number == signals.HUP then return on_hup() end
+      local is_second = signals.has_asked
       signals.has_asked = true
+      if is_second then return require("moonrabbit.cli.hurry").now() end
       mr.log.info("stopping", { signal = signals.name(number) })
       mr.stop()
    end)

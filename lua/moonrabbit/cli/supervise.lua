@@ -11,7 +11,9 @@ local supervise = {}
 
 local FIRST, LONGEST = 1, 30 -- seconds before a worker that died is started again: doubled each time
 local HEALTHY = 60           -- seconds after which a worker counts as well, and the next delay is the first
-local GRACE = 5              -- seconds beyond --drain after which a worker is killed
+local GRACE = 6              -- seconds beyond --drain after which a worker is killed
+local SAME_SIGNAL = 1.1      -- seconds within which a worker takes a second signal for the first one
+local LAST_WORDS = 2         -- seconds that a worker has to end at once
 
 local Group = {}
 Group.__index = Group
@@ -89,9 +91,10 @@ end
 local function stop(group, number)
    if group.is_stopping then
       log.warn("ending at once", { signal = signals.name(number) })
-      return group:_signal(spawn.KILL)
+      loop.after(math.max(0, group.stopping_since + SAME_SIGNAL - C.mr_now()), function() group:_signal(number) end)
+      return loop.after(SAME_SIGNAL + LAST_WORDS, function() group:_signal(spawn.KILL) end)
    end
-   group.is_stopping = true
+   group.is_stopping, group.stopping_since = true, C.mr_now()
    log.info("stopping", { signal = signals.name(number), workers = #group.workers })
    for _, worker in ipairs(group.workers) do
       if worker.timer then loop.cancel(worker.timer) end

@@ -1,0 +1,63 @@
+--- cli.hurry: a process that is to end at once says what that costs: by a second signal, or when a script does not let go.
+-- SPDX-License-Identifier: MIT
+-- It is told in the loop's turn, or, where the script spins, by the watchdog's hook in the midst of the script's code. The C
+-- part ends the process a second later whatever comes of it.
+local drain = require "moonrabbit.drain"
+local errors = require "moonrabbit.errors"
+local farewell = require "moonrabbit.farewell"
+local handling = require "moonrabbit.handling"
+local inflight = require "moonrabbit.inflight"
+local log = require "moonrabbit.log"
+local watchdog = require "moonrabbit.watchdog"
+
+local hurry = {}
+
+local UNSENT, ABANDONED = 74, 75 -- exit codes
+local process
+local is_telling = false
+
+local MESSAGES, PUBLISHES = "unsettled messages come again", "publishes that were not confirmed do not come again"
+
+-- What is lost: handlers, publishes.
+local function count_losses()
+   farewell.begin()
+   drain.log_abandoned(inflight.list())
+   farewell.give_up()
+   farewell.end_all()
+   return handling.running, farewell.report()
+end
+
+local function tell(number, place)
+   local handlers, publishes = count_losses()
+   local code = number > 0 and 128 + number or publishes > 0 and UNSENT or ABANDONED
+   local texts = { number > 0 and "ended at once by a second signal" or "the script did not let go within --drain" }
+   if handlers > 0 then texts[#texts + 1] = MESSAGES end
+   if publishes > 0 then texts[#texts + 1] = PUBLISHES end
+   log.error("stopped", { code = code, handlers = handlers, publishes = publishes, at = place ~= "" and place or nil,
+      text = table.concat(texts, "; ") })
+   process.end_now(code)
+end
+
+--- Ends the process, if that was asked for.
+-- @tparam[opt] string place where the script is
+function hurry.now(place)
+   local number = process.haste()
+   if not number or is_telling then return end
+   is_telling = true
+   pcall(tell, number, (place or ""):gsub(": $", "")) -- what fails is the C part's to end
+end
+
+--- For the command.
+-- @tparam table by its C part
+function hurry.install(by)
+   process = by
+   -- In the midst of the library's own code things may be half done: at one of the next instructions, then.
+   function watchdog.hasten(source)
+      if not process.haste() or is_telling then return false end
+      if errors.is_library(source) then return true end
+      hurry.now(errors.place())
+      return false
+   end
+end
+
+return hurry
