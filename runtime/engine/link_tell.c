@@ -42,6 +42,7 @@ struct closed_channel {
 	mr_error why;
 	uint16_t number;
 	bool is_answer;
+	bool is_of_many; /* that one recovery has cost */
 	char queue[256];
 };
 
@@ -67,18 +68,20 @@ static void log_closed(struct mr_link *link, struct closed_channel *c)
 	snprintf(number, sizeof number, "%u", c->number);
 	snprintf(code, sizeof code, "%d", c->why.code);
 	bool is_queue = c->queue[0];
-	mr_log(&link->engine->log, c->is_answer ? MR_LOG_DEBUG : MR_LOG_ERROR,
+	mr_log(&link->engine->log, c->is_answer || c->is_of_many ? MR_LOG_DEBUG : MR_LOG_ERROR,
 		"the broker closed a channel", "connection", link->config->name, "#channel", number,
 		is_queue ? "queue" : "exchange", is_queue ? c->queue : exchange, "kind",
 		mr_status_name(c->why.kind), "#code", code, "text", c->why.text, "hint",
 		mr_error_hint(&c->why), NULL);
 }
 
-static void tell(struct mr_link *link, mr_event *ev)
+/* False: it was recovery's own. */
+static bool tell(struct mr_link *link, mr_event *ev)
 {
-	if (mr_recovery_takes(&link->recovery, ev)) return;
+	if (mr_recovery_takes(&link->recovery, ev)) return false;
 	note_event(link, ev);
 	mr_dispatch_push_from(&link->engine->dispatch, &link->lane, ev);
+	return true;
 }
 
 /* A channel has ended, with its connection or alone. */
@@ -100,8 +103,10 @@ void mr_link_emit(void *owner, const mr_event *event)
 	mr_event ev = *event;
 	bool is_closed = ev.type == MR_EV_CHANNEL && note_closed(link, &ev, &closed);
 	if (ev.type == MR_EV_CHANNEL && ev.status != MR_OK) forget_parked(link, &ev);
-	tell(link, &ev);
-	if (is_closed) log_closed(link, &closed); /* the host hears of it first */
+	bool is_told = tell(link, &ev);
+	if (!is_closed) return; /* the host hears of it first */
+	if (!is_told) closed.is_of_many = ++link->recovery.closed > MR_RECOVERY_LINES;
+	log_closed(link, &closed);
 }
 
 void mr_link_tell_state(struct mr_link *link, enum mr_connection_state state, enum mr_status status,

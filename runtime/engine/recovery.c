@@ -74,11 +74,25 @@ static void free_asked(struct asked *a)
 	mr_free(a);
 }
 
+/* Thousands of lines would hide the first one, and push others out of the log. */
+static void log_summary(struct mr_recovery *r)
+{
+	char failures[16], closed[16];
+	if (r->failures <= MR_RECOVERY_LINES && r->closed <= MR_RECOVERY_LINES) return;
+	snprintf(failures, sizeof failures, "%u", r->failures);
+	snprintf(closed, sizeof closed, "%u", r->closed);
+	mr_log(&r->link->engine->log, MR_LOG_ERROR, "much was not recovered", "connection",
+		r->link->config->name, "#failures", failures, "#closed_channels", closed, "text",
+		"the first lines are above, all are in the event recovered and in the log at debug",
+		NULL);
+}
+
 void mr_recovery_drop_report(struct mr_recovery *r)
 {
+	log_summary(r);
 	mr_table_free(r->report);
 	r->report = r->failed = NULL;
-	r->restored = r->failures = 0;
+	r->restored = r->failures = r->closed = 0;
 }
 
 void mr_recovery_fini(struct mr_recovery *r)

@@ -12,6 +12,9 @@ struct mr_command;
 struct mr_link;
 struct mr_step;
 
+#define MR_RECOVERY_LINES                                                                          \
+	10 /* of failures, and of closed channels, that one recovery logs; the rest at debug */
+
 struct mr_recovery {
 	struct mr_link *link;
 	struct mr_topology topology;
@@ -42,6 +45,7 @@ struct mr_recovery {
 	uint16_t scratch; /* number of the channel that tries whether a queue is there; 0: none */
 	uint32_t scratch_epoch;
 	uint32_t restored, failures;
+	uint32_t closed; /* channels that failures have cost */
 	mr_table *report;
 	mr_table *failed; /* a list within the report */
 };

@@ -35,10 +35,10 @@ static void report_failure(struct mr_recovery *r, const struct mr_record *record
 	mr_table_add_string(row, "text", mr_slice_str(r->error.text));
 	mr_table_add(row, "code", 4, &number);
 	snprintf(code, sizeof code, "%d", r->error.code);
-	mr_log(&r->link->engine->log, MR_LOG_WARN, "not recovered", "connection",
-		r->link->config->name, "what", nouns[record->request.operation], "name",
-		record->strings[0], "kind", mr_status_name(r->error.kind), "#code", code, "text",
-		r->error.text, NULL);
+	int level = r->failures <= MR_RECOVERY_LINES ? MR_LOG_WARN : MR_LOG_DEBUG;
+	mr_log(&r->link->engine->log, level, "not recovered", "connection", r->link->config->name,
+		"what", nouns[record->request.operation], "name", record->strings[0], "kind",
+		mr_status_name(r->error.kind), "#code", code, "text", r->error.text, NULL);
 }
 
 /* Its consumer will get nothing more: the host must know. */

@@ -133,3 +133,48 @@ describe("a handler that is slower than the broker's consumer_timeout", function
       mr.log.configure "warn"
    end)
 end)
+
+describe("a recovery of which much fails", function()
+   -- Each of so many bindings names an exchange of its own that is gone: each costs a channel.
+   local FAILING = [[
+      local mr = require "moonrabbit"
+      local N = %d
+      local there = assert(mr.testing.broker())
+      local function on_event(ev)
+         if ev.type ~= "recovered" then return end
+         print(("failed %%d"):format(#ev.failed))
+         mr.after(0.05, mr.stop)
+      end
+      local ch = assert(mr.connect { url = there.url, retry = mr.retry.fixed { delay = 0.01 }, on_event = on_event }:channel())
+      local admin = mr.connect(there.url)
+      local other = assert(admin:channel())
+      assert(ch:queue_declare { queue = "q", durable = true })
+      for i = 1, N do
+         assert(other:exchange_declare { exchange = "x" .. i, durable = true })
+         assert(ch:queue_bind { queue = "q", exchange = "x" .. i, routing_key = "k" })
+      end
+      for i = 1, N do assert(other:exchange_delete { exchange = "x" .. i }) end
+      admin:close()
+      there:drop()
+      mr.sleep(60)
+   ]]
+
+   local function count(out, part) return select(2, out:gsub(part, "")) end
+
+   it("logs the first failures and the number of all, not a line for each (FIELD-W6, FIELD-R8)", function()
+      local out, code = run(FAILING:format(300), "info")
+      assert.equal(0, code, out)
+      has(out, "failed 300", 'level=error msg="much was not recovered"', "failures=300 ")
+      assert.equal(10, count(out, 'msg="not recovered"'), out)
+      assert.is_true(count(out, 'msg="the broker closed a channel"') <= 10, out)
+      local all = run(FAILING:format(300), "debug")
+      assert.equal(300, count(all, 'msg="not recovered"'))
+   end)
+
+   it("logs each where they are few (FIELD-W6)", function()
+      local out, code = run(FAILING:format(10), "info")
+      assert.equal(0, code, out)
+      assert.equal(10, count(out, 'msg="not recovered"'), out)
+      assert.equal(0, count(out, "much was not recovered"), out)
+   end)
+end)
