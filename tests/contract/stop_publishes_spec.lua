@@ -187,10 +187,12 @@ describe("a second signal", function()
    local BUSY = [[
       local pub = mr.publisher { connection = conn, topology = mr.topology { queues = { "q" } }, on_failed = told }
       assert(pub:publish("0", { routing_key = "q" }))
-      mr.consumer { connection = mr.connect "memory://busy", queue = "jobs", handler = function() print "at work" HANDLER end }
+      local worker = mr.consumer { connection = mr.connect "memory://busy", queue = "jobs",
+         handler = function() print "at work" HANDLER end }
       local jobs = assert(mr.connect("memory://busy"):channel())
       leave()
       for i = 1, 2 do assert(pub:publish_async("body" .. i, { routing_key = "key" .. i })) end
+      while worker.state ~= "consuming" do mr.sleep(0.005) end -- else there is no queue yet
       assert(jobs:publish("", "jobs", "job"))
       mr.sleep(60)
    ]]
