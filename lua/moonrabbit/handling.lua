@@ -65,11 +65,14 @@ local function outcome(consumer, msg, ok, a, b, began)
    return NACK, REQUEUE
 end
 
--- A message was handled: in time?
+-- A message was handled: in time? One that comes again has not done with its count.
 local function mind_time(consumer, d, msg, began, now)
    local epoch = consumer.channel.epoch
-   if epoch and d.epoch ~= epoch then late.look(consumer, d, msg, began)
-   elseif now and now - began > SLOW then late.note(consumer, d, msg, now - began) end
+   if epoch and d.epoch ~= epoch then
+      if late.look(consumer, d, msg, began) then return end
+   elseif now and now - began > SLOW then
+      late.note(consumer, d, msg, now - began)
+   end
    if ledger.count > 0 and consumer.judge then ledger.forget(copies.key(msg, consumer.queue)) end
 end
 
@@ -86,7 +89,8 @@ function handling.handle(consumer, d)
    mark.consumer, mark.turn = consumer.number, mark.turn + 1
    if log.is_debug then log_processing(consumer, msg) end
    local ok, a, b
-   local failure = ledger.count > 0 and late.verdict(consumer, msg)
+   local failure, entry
+   if ledger.count > 0 then failure, entry = late.verdict(consumer, msg) end
    if failure then
       ok, a, b = true, nil, failure
    elseif consumer.time_limit then
@@ -98,6 +102,7 @@ function handling.handle(consumer, d)
    if ok and a == nil and b == nil then b = rawget(msg, FAILED) end
    local how, flags = ACK, 0
    if not ok or a ~= nil or b ~= nil or consumer.is_manual then how, flags = outcome(consumer, msg, ok, a, b, began) end
+   if failure then late.judged(d, entry, how) end
    mark.consumer = 0
    consumer.running = consumer.running - 1
    handling.running = handling.running - 1

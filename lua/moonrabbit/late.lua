@@ -14,7 +14,7 @@ local late = {}
 local MOST = 100     -- of them that are remembered
 local ENOUGH = 0.5   -- of the broker's timeout: with less, it was another message's handler that was slow
 
-local RECENT = 2     -- seconds in which a close is heard of that came while a handler did not wait
+local RECENT = 10    -- seconds in which a close is heard of that came while a handler did not wait, on a busy machine
 
 local slow = {}      -- handlers that ended lately and did not wait: what a close may be about
 
@@ -28,10 +28,11 @@ end
 
 local function is_settled(d) return bit.band(d.flags, C.MR_DELIVERY_SETTLED) ~= 0 end
 
---- A handler has ended well, and its channel seems to be another by now.
+--- A handler has ended well, and its channel seems to be another by now. True: its message comes again.
 function late.look(consumer, d, msg, began)
-   if consumer.no_ack or is_settled(d) or C.mr_delivery_is_live(loop.runtime(), d) then return end
+   if consumer.no_ack or is_settled(d) or C.mr_delivery_is_live(loop.runtime(), d) then return false end
    tell(consumer, msg, C.mr_now() - began)
+   return true
 end
 
 --- A handler that did not wait has taken long: a close of its channel may have come meanwhile.
@@ -62,7 +63,9 @@ function late.closed(epoch, err)
    local limit = ENOUGH * (tonumber(err.text:match "Timeout value used: (%d+) ms") or 0) / 1000
    require("moonrabbit.inflight").each(function(consumer, msg, began)
       if message.epoch(msg) == epoch and C.mr_now() - began >= limit then
-         has_failed(consumer, msg, msg.attempt, err)
+         local attempt = msg.attempt
+         rawset(msg, "attempt", attempt) -- this one's, whatever is noted for the next
+         has_failed(consumer, msg, attempt, err)
       end
    end)
    for _, entry in ipairs(slow) do
@@ -74,15 +77,21 @@ function late.closed(epoch, err)
    slow = {}
 end
 
---- Why a message that is there again has failed before its handler is called; nil: it has not.
+--- Why a message that is there again has failed before its handler is called; nil: it has not. Then late.judged is told.
 function late.verdict(consumer, msg)
    if not consumer.judge or consumer.is_exit or not msg.redelivered then return nil end
-   local key = copies.key(msg, consumer.queue)
-   local entry = ledger.find(key)
+   local entry = ledger.find(copies.key(msg, consumer.queue))
    if not entry or not entry.err then return nil end
-   ledger.forget(key)
    rawset(msg, "attempt", entry.count)
-   return entry.err
+   return entry.err, entry
+end
+
+--- It was judged for that. Lost meanwhile, it comes again, as what has failed still; else it is done with, unless its
+-- copy could not say how often it has failed.
+-- @tparam ?number how it is to be settled
+function late.judged(d, entry, how)
+   if not how or not is_settled(d) and not C.mr_delivery_is_live(loop.runtime(), d) then return end
+   if ledger.find(entry.key) == entry then ledger.forget(entry.key) end
 end
 
 loop.on_close(function() slow = {} end)

@@ -34,7 +34,7 @@ function ledger.note(key, count, err)
       order[last] = key
       ledger.count = ledger.count + 1
    end
-   entries[key] = { count = count, err = err }
+   entries[key] = { key = key, count = count, err = err }
    while last - first >= MOST do -- some of these are forgotten already
       local oldest = order[first]
       order[first] = nil
@@ -43,7 +43,7 @@ function ledger.note(key, count, err)
    end
 end
 
---- The entry of a message: count, err; or nil.
+--- The entry of a message: key, count, err; or nil.
 function ledger.find(key) return entries[key] end
 
 --- The message is done with, or says it itself from here on.
