@@ -470,7 +470,9 @@ describe("TLS", function()
 
    broker.it_rabbitmq(it, "shows a client certificate (E4, E5)", function()
       local conn = connects { ssl_options = { ca_certs = CA, certfile = CERTS .. "/client.pem", keyfile = CERTS .. "/client.key" } }
-      assert.truthy(broker.ctl("list_connections -q peer_cert_subject"):find("CN=client", 1, true))
+      broker.eventually("its subject", function()
+         return broker.ctl("list_connections -q peer_cert_subject"):find("CN=client", 1, true)
+      end)
       conn:close()
    end)
 

@@ -256,7 +256,7 @@ local function ends(what, fn)
    mr.spawn(function() result = { n = 3, pcall(fn) } end)
    if not pcall(eventually, what, function() return result end, 1) then
       mr.testing.advance(11) -- some have no timeout of their own: they wait 10 s
-      eventually(what .. " to end", function() return result end, 5)
+      eventually(what .. " to end", function() return result end)
    end
    return result
 end

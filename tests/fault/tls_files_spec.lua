@@ -200,14 +200,14 @@ describe("many TLS connections", function()
       local function open(n)
          local list, left = {}, n
          for i = 1, n do
-            list[i] = broker.connect { url = ("amqps://localhost:%d"):format(port), connect_timeout = 60, socket_timeout = 60,
+            list[i] = broker.connect { url = ("amqps://localhost:%d"):format(port), connect_timeout = 180, socket_timeout = 180,
                ssl_options = { ca_certs = certs.path "ca" } }
             mr.spawn(function()
                assert(list[i]:connect())
                left = left - 1
             end)
          end
-         broker.eventually("all", function() return left == 0 end, 60)
+         broker.eventually("all", function() return left == 0 end, 180)
          return list
       end
       open(20)

@@ -90,9 +90,9 @@ function broker.name(what)
    return ("%s-%d-%d"):format(what, os.time(), count) .. tostring({}):sub(8)
 end
 
---- Runs a shell command of at most `seconds` (40) without stopping the loop. Returns its output and exit code.
+--- Runs a shell command of at most `seconds` (120, for a busy machine) without stopping the loop. Returns its output and exit code.
 function broker.shell(command, seconds)
-   seconds = seconds or 40
+   seconds = seconds or 120
    local file = os.tmpname()
    -- timeout needs one program, so the command becomes the argument of a shell.
    command = ("timeout %d sh -c '%s'"):format(seconds, command:gsub("'", "'\\''"))

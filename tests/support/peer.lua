@@ -24,7 +24,7 @@ local C = ffi.C
 
 local AF_INET, SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC = 2, 1, 0x800, 0x80000
 local SOL_SOCKET, SO_LINGER, MSG_NOSIGNAL, EAGAIN, EINPROGRESS = 1, 13, 0x4000, 11, 115
-local PATIENCE = 10                  -- seconds for any wait of a peer
+local PATIENCE = 30                  -- seconds for any wait of a peer
 
 local sockets = {}                   -- the open ones: an object with `fd` -> true
 

@@ -62,7 +62,7 @@ function Process:wait()
    local code = tonumber(broker.eventually("the end of the process", function()
       local text = read(self.file .. ".code")
       return text and text:match "^(%d+)\n"
-   end, 20))
+   end, 60))
    self.has_ended = true
    local out = self:output()
    for _, suffix in ipairs { "", ".pid", ".code" } do os.remove(self.file .. suffix) end

@@ -4,6 +4,8 @@ local mr = require "moonrabbit"
 
 local waits = {}
 
+local PATIENCE = 30 -- seconds, of a busy machine: what never comes is told of later, nothing else
+
 local function wait(what, seconds, condition, now)
    local deadline = now() + seconds
    local value = condition()
@@ -15,8 +17,8 @@ local function wait(what, seconds, condition, now)
    return value
 end
 
---- Pumps until condition() holds, and returns what it gave; fails after `seconds` (10).
-function waits.eventually(what, condition, seconds) return wait(what, seconds or 10, condition, mr.now) end
+--- Pumps until condition() holds, and returns what it gave; fails after `seconds` (30).
+function waits.eventually(what, condition, seconds) return wait(what, seconds or PATIENCE, condition, mr.now) end
 
 --- The same by the wall clock, for tests that move that of mr.now().
 function waits.within(what, seconds, condition) return wait(what, seconds, condition, os.time) end
