@@ -33,7 +33,7 @@ static enum mr_status read_priority(const struct mr_queue *q, mr_slice encoded, 
 		q->name, q->vhost->name, mr_type_name(v.type));
 }
 
-/* What RabbitMQ knows of a consumer's arguments besides; a reply consumer's are not looked at. */
+/* What RabbitMQ knows of a consumer's arguments besides. */
 static enum mr_status check_arguments(const struct mr_queue *q, mr_slice encoded, mr_error *error)
 {
 	mr_value v;
@@ -47,6 +47,14 @@ static enum mr_status check_arguments(const struct mr_queue *q, mr_slice encoded
 		"invalid arg 'x-cancel-on-ha-failover' for queue '%s' in vhost '%s': "
 		"{unacceptable_type,%s}",
 		q->name, q->vhost->name, mr_type_name(v.type));
+}
+
+/* A reply consumer's are not looked at. */
+static enum mr_status read_arguments(const struct mr_queue *q, mr_slice encoded,
+	struct mr_consume *how, mr_error *error)
+{
+	enum mr_status st = read_priority(q, encoded, &how->priority, error);
+	return st == MR_OK ? check_arguments(q, encoded, error) : st;
 }
 
 static enum mr_status may_consume(const struct mr_queue *q, bool exclusive, mr_error *error)
@@ -103,8 +111,7 @@ static enum mr_status consume(struct mr_broker_channel *ch, const struct mr_clie
 		st = mr_refuse(error, 530, "attempt to reuse consumer tag '%.*s'",
 			(int)how.tag.size, how.tag.data);
 	if (st == MR_OK) st = may_consume(q, how.exclusive, error);
-	if (st == MR_OK && !is_reply) st = read_priority(q, m->table, &how.priority, error);
-	if (st == MR_OK && !is_reply) st = check_arguments(q, m->table, error);
+	if (st == MR_OK && !is_reply) st = read_arguments(q, m->table, &how, error);
 	if (!how.tag.size)
 		how.tag =
 			mr_slice_of(given, mr_broker_name(ch->session->broker, given, "amq.ctag-"));

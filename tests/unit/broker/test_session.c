@@ -174,17 +174,18 @@ static void test_a_name_with_a_zero_byte_does_not_take_another_queues_place(void
 static void test_a_reply_consumer_that_is_refused_leaves_no_queue(void **state)
 {
 	struct two t;
-	mr_table *wrong;
 	(void)state;
 	begin(&t);
-	wrong = new_table();
-	add_text(wrong, "x-priority", "high");
-	size_t before = mr_broker_vhost(t.b, mr_slice_str("/"))->queues.count;
-	CONSUME(&t.one, 1, MR_REPLY_QUEUE, "t", 2, wrong);
+	QUEUE_DECLARE(&t.one, 1, "q", 0, NULL);
+	CONSUME(&t.one, 1, "q", "t", 2, NULL);
 	feed(&t.one);
-	HEARS(&t.one, MR_M_CHANNEL_CLOSE);
+	HEARS(&t.one, MR_M_QUEUE_DECLARE_OK);
+	HEARS(&t.one, MR_M_BASIC_CONSUME_OK);
+	size_t before = mr_broker_vhost(t.b, mr_slice_str("/"))->queues.count;
+	CONSUME(&t.one, 1, MR_REPLY_QUEUE, "t", 2, NULL); /* a tag in use */
+	feed(&t.one);
+	HEARS(&t.one, MR_M_CONNECTION_CLOSE);
 	assert_int_equal(mr_broker_vhost(t.b, mr_slice_str("/"))->queues.count, before);
-	mr_table_free(wrong);
 	end(&t);
 }
 
