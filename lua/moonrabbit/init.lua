@@ -7,37 +7,39 @@
 --
 -- Run it with `moonrabbit run script.lua`, or call `mr.run()` at its end.
 -- SPDX-License-Identifier: MIT
-require("moonrabbit.traversal").install(_G)
-local lib = require "moonrabbit.ffi"
+require("moonrabbit.base.traversal").install(_G)
+local lib = require "moonrabbit.base.ffi"
 local ffi = require "ffi"
 local C = lib.C
-local connection = require "moonrabbit.connection"
-local drain = require "moonrabbit.drain"
-local edition = require "moonrabbit.edition"
-local errors = require "moonrabbit.errors"
-local health = require "moonrabbit.health"
-local home = require "moonrabbit.home"
-local log = require "moonrabbit.log"
-local loop = require "moonrabbit.loop"
-local options = require "moonrabbit.options"
-local progress = require "moonrabbit.progress"
-local sync = require "moonrabbit.sync"
-local task = require "moonrabbit.task"
+local connection = require "moonrabbit.connection.connection"
+local errors = require "moonrabbit.base.errors"
+local generation = require "moonrabbit.loop.generation"
+local health = require "moonrabbit.health.health"
+local home = require "moonrabbit.connection.default"
+local log = require "moonrabbit.loop.log"
+local loop = require "moonrabbit.loop.loop"
+local marks = require "moonrabbit.loop.mark"
+local options = require "moonrabbit.base.options"
+local shutdown = require "moonrabbit.program.shutdown"
+local sync = require "moonrabbit.loop.sync"
+local task = require "moonrabbit.loop.task"
 local testing = require "moonrabbit.testing"
-local value = require "moonrabbit.value"
-local waits = require "moonrabbit.waits"
-local watchdog = require "moonrabbit.watchdog"
-require "moonrabbit.dispatch"
-require "moonrabbit.extras"
-require "moonrabbit.handover"
-require "moonrabbit.message_ways"
-require "moonrabbit.simple"
-for _, name in ipairs { "delayed", "plan", "apply", "upkeep" } do require("moonrabbit." .. name) end -- of topologies
+local value = require "moonrabbit.base.value"
+local wait = require "moonrabbit.loop.wait"
+local watchdog = require "moonrabbit.loop.watchdog"
+require "moonrabbit.connection.events"
+require "moonrabbit.connection.kombu"
+require "moonrabbit.connection.handover"
+require "moonrabbit.redelivery.message"
+require "moonrabbit.simple_queue"
+for _, name in ipairs { "topology.delayed", "topology.plan", "topology.apply",
+   "topology.maintenance" } do require("moonrabbit." .. name) end -- of topologies
 
 local mr = {
-   consumer = require("moonrabbit.consumer").new, pool = require("moonrabbit.pool").new, rpc = require "moonrabbit.rpc",
-   publisher = require("moonrabbit.publisher").new, topology = require "moonrabbit.topology",
-   retry = require "moonrabbit.retry", version = lib.version, log = log, testing = testing,
+   consumer = require("moonrabbit.consumer.consumer").new, pool = require("moonrabbit.pool.pool").new,
+   rpc = require "moonrabbit.rpc.client",
+   publisher = require("moonrabbit.publisher.publisher").new, topology = require "moonrabbit.topology.topology",
+   retry = require "moonrabbit.loop.retry", version = lib.version, log = log, testing = testing,
    event = sync.event, semaphore = sync.semaphore, channel = sync.channel, health = health, int = value.int,
    timestamp = value.timestamp, bytes = value.bytes, array = value.array, decimal = value.decimal, null = value.null,
 }
@@ -61,7 +63,7 @@ function mr.set_default_url(url) home.set_url(url) end
 -- @treturn connection; wrong options raise an error that names them
 function mr.connect(where)
    local settings = home.settings(where)
-   local conn = edition.connection(settings) or edition.note("connections", connection.new(settings, 2))
+   local conn = generation.connection(settings) or generation.note("connections", connection.new(settings, 2))
    return conn
 end
 
@@ -70,11 +72,11 @@ end
 -- @treturn[2] nil, error of kind bad_option or bad_uri
 function mr.try_connect(where)
    local settings = home.settings(where)
-   local running = edition.connection(settings)
+   local running = generation.connection(settings)
    if running then return running end
    local conn, err = connection.try(settings, 2)
    if not conn then return nil, err end
-   return edition.note("connections", conn)
+   return generation.note("connections", conn)
 end
 
 --- Runs fn(...) at once as a task of its own, until it first waits. An error in it is logged with its
@@ -84,7 +86,7 @@ end
 function mr.spawn(fn, ...)
    options.argument(1, "fn", fn, "function")
    local n, args = select("#", ...), { ... }
-   edition.spawn(function() fn(unpack(args, 1, n)) end)
+   generation.spawn(function() fn(unpack(args, 1, n)) end)
 end
 
 local function seconds(n)
@@ -106,12 +108,12 @@ Timer.__index = Timer
 function Timer:cancel()
    self.is_cancelled = true
    if self.entry then loop.cancel(self.entry) end
-   edition.disown(self)
+   generation.disown(self)
 end
 
 local function new_timer(start, s, fn, only_of_chunk)
-   local t = edition.own(setmetatable({}, Timer), Timer.cancel, only_of_chunk)
-   edition.later(function()
+   local t = generation.own(setmetatable({}, Timer), Timer.cancel, only_of_chunk)
+   generation.later(function()
       if not t.is_cancelled then t.entry = start(s, fn) end
    end)
    return t
@@ -151,7 +153,7 @@ function mr.wait_fd(fd, mode, timeout)
    options.argument(1, "fd", fd, "number")
    if mode ~= "r" and mode ~= "w" and mode ~= "rw" then error('mode must be "r", "w" or "rw"', 2) end
    options.seconds("timeout", timeout)
-   return waits.fd(fd, mode, timeout)
+   return wait.fd(fd, mode, timeout)
 end
 
 --- Seconds on the monotonic clock.
@@ -160,14 +162,14 @@ function mr.now() return C.mr_now() end
 --- Asks the program to stop: consumers are cancelled, running handlers finish, confirms come in,
 -- connections close. A wait of no consequence in the main chunk (mr.sleep, mr.wait_fd) ends at once and
 -- the chunk with it, unless it is at a message of a `messages()` loop.
-function mr.stop() edition.later(drain.ask) end
+function mr.stop() generation.later(shutdown.ask) end
 
 --- Calls fn when the program stops, before the connections close.
 -- @tparam function fn
 function mr.on_stop(fn)
    options.argument(1, "fn", fn, "function")
-   edition.own(function() drain.not_on_stop(fn) end, function(forget) forget() end)
-   edition.later(function() drain.on_stop(fn) end)
+   generation.own(function() shutdown.not_on_stop(fn) end, function(forget) forget() end)
+   generation.later(function() shutdown.on_stop(fn) end)
 end
 
 --- Runs until nothing can happen any more or mr.stop was called, then stops in good order. For
@@ -178,9 +180,9 @@ function mr.run(opts)
    opts = options.check(opts, { drain = "number" })
    options.seconds("drain", opts.drain)
    if task.is_inside() then error("mr.run must be called in the main chunk", 2) end
-   drain.until_idle()
-   local left = drain.run(opts.drain or drain.usual)
-   if not drain.is_last(left) then loop.close(1) end
+   shutdown.until_idle()
+   local left = shutdown.run(opts.drain or shutdown.usual)
+   if not shutdown.is_last(left) then loop.close(1) end
    return left.handlers == 0 and left.publishes == 0
 end
 
@@ -192,11 +194,11 @@ function mr.poll(budget)
    options.seconds("budget", budget)
    if task.is_inside() then error("mr.poll is for the host's own loop: within a task mr.sleep waits", 2) end
    local deadline = C.mr_now() + (budget or 0)
-   progress.lend(false)
+   marks.lend(false)
    local busy = loop.pump(0)
    while busy and C.mr_now() < deadline do busy = loop.pump(0) end
    loop.arm()
-   progress.lend(true)
+   marks.lend(true)
    return busy
 end
 

@@ -1,13 +1,13 @@
 --- testing: the embedded broker as a test double: look into it, make things go wrong, move the clock.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
-local C = require("moonrabbit.ffi").C
-local each = require "moonrabbit.each"
-local errors = require "moonrabbit.errors"
-local loop = require "moonrabbit.loop"
-local options = require "moonrabbit.options"
-local task = require "moonrabbit.task"
-local value = require "moonrabbit.value"
+local C = require("moonrabbit.base.ffi").C
+local each = require "moonrabbit.base.each"
+local errors = require "moonrabbit.base.errors"
+local loop = require "moonrabbit.loop.loop"
+local options = require "moonrabbit.base.options"
+local task = require "moonrabbit.loop.task"
+local value = require "moonrabbit.base.value"
 
 local testing = {}
 

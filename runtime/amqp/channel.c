@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "amqp/curb.h"
-#include "amqp/frame.h"
 #include "amqp/pending.h"
 #include "amqp/request.h"
 #include "base/alloc.h"
 #include "base/machine.h"
+#include "codec/frame.h"
 
 #define REFUSED_TIME 5000 /* ms for the broker to close a channel on which it broke the protocol */
 
@@ -25,12 +25,12 @@ static const unsigned may_follow[MR_CH_COUNT] = {
 static const char *const names[] = {MR_CHANNEL_STATES(NAME)};
 static const struct mr_machine machine = {"channel", names, may_follow, MR_CH_COUNT};
 
-void mr_chan_enter(struct mr_chan *ch, enum mr_channel_state next)
+void mr_amqp_channel_enter(struct mr_amqp_channel *ch, enum mr_channel_state next)
 {
 	if (mr_machine_moves(&machine, ch->state, next, &ch->outlet->fault)) ch->state = next;
 }
 
-static void emit(struct mr_chan *ch, mr_event *ev)
+static void emit(struct mr_amqp_channel *ch, mr_event *ev)
 {
 	ev->connection = ch->outlet->options->connection;
 	ev->channel = ch->number;
@@ -38,13 +38,14 @@ static void emit(struct mr_chan *ch, mr_event *ev)
 	ch->outlet->options->emit(ch->outlet->options->owner, ev);
 }
 
-static enum mr_status send(struct mr_chan *ch, const struct mr_method *method, mr_error *error)
+static enum mr_status send(struct mr_amqp_channel *ch, const struct mr_method *method,
+	mr_error *error)
 {
 	return mr_method_put(&ch->outlet->out, ch->number, method, ch->outlet->frame_max, error);
 }
 
 /* A method and the place of its answer: both, or nothing on the wire. */
-static enum mr_status ask(struct mr_chan *ch, const struct mr_method *method,
+static enum mr_status ask(struct mr_amqp_channel *ch, const struct mr_method *method,
 	const struct mr_pending *answer, mr_error *error)
 {
 	struct mr_buffer *out = &ch->outlet->out;
@@ -82,7 +83,7 @@ void mr_outlet_lost(struct mr_outlet *outlet, uint16_t channel, uint32_t epoch, 
 static void tell_confirmed(void *owner, uint64_t first, uint64_t last, enum mr_status outcome,
 	int shift)
 {
-	struct mr_chan *ch = owner;
+	struct mr_amqp_channel *ch = owner;
 	uint64_t count = last - first + 1;
 	if (outcome == MR_OK) ch->outlet->options->stats->confirmed += count;
 	if (outcome == MR_LOST) ch->outlet->options->stats->lost += count;
@@ -91,10 +92,10 @@ static void tell_confirmed(void *owner, uint64_t first, uint64_t last, enum mr_s
 	emit(ch, &ev);
 }
 
-struct mr_chan *mr_chan_open(struct mr_outlet *outlet, uint16_t number, uint32_t epoch,
-	uint64_t token, mr_msec deadline)
+struct mr_amqp_channel *mr_amqp_channel_open(struct mr_outlet *outlet, uint16_t number,
+	uint32_t epoch, uint64_t token, mr_msec deadline)
 {
-	struct mr_chan *ch = mr_calloc(1, sizeof *ch);
+	struct mr_amqp_channel *ch = mr_calloc(1, sizeof *ch);
 	if (!ch) return NULL;
 	ch->number = number;
 	ch->epoch = epoch;
@@ -109,10 +110,10 @@ struct mr_chan *mr_chan_open(struct mr_outlet *outlet, uint16_t number, uint32_t
 		.expects = MR_M_CHANNEL_OPEN_OK,
 		.deadline = deadline};
 	if (ask(ch, &open, &answer, NULL) != MR_OK) {
-		mr_chan_free(ch);
+		mr_amqp_channel_free(ch);
 		return NULL;
 	}
-	mr_chan_enter(ch, MR_CH_OPENING);
+	mr_amqp_channel_enter(ch, MR_CH_OPENING);
 	return ch;
 }
 
@@ -122,7 +123,7 @@ void mr_consumer_free(struct mr_consumer_entry *entry)
 	mr_free(entry);
 }
 
-void mr_chan_free(struct mr_chan *ch)
+void mr_amqp_channel_free(struct mr_amqp_channel *ch)
 {
 	if (!ch) return;
 	mr_list_remove(&ch->dirty);
@@ -137,10 +138,10 @@ void mr_chan_free(struct mr_chan *ch)
 	mr_free(ch);
 }
 
-void mr_chan_end(struct mr_chan *ch, const mr_error *why, bool tell)
+void mr_amqp_channel_end(struct mr_amqp_channel *ch, const mr_error *why, bool tell)
 {
 	if (ch->state == MR_CH_CLOSED) return;
-	mr_chan_enter(ch, MR_CH_CLOSED);
+	mr_amqp_channel_enter(ch, MR_CH_CLOSED);
 	mr_list_remove(&ch->dirty);
 	mr_content_drop(&ch->content, ch->outlet->options->pool);
 	mr_curb_drop(ch);
@@ -160,7 +161,7 @@ static enum mr_status write_settle(void *owner, uint64_t tag, int how, int flags
 	static const uint32_t id[] = {[MR_ACK] = MR_M_BASIC_ACK,
 		[MR_NACK] = MR_M_BASIC_NACK,
 		[MR_REJECT] = MR_M_BASIC_REJECT};
-	struct mr_chan *ch = owner;
+	struct mr_amqp_channel *ch = owner;
 	struct mr_method m = {.id = id[how], .tag = tag};
 	if (flags & MR_SETTLE_MULTIPLE) m.flags |= 1;
 	if (flags & MR_SETTLE_REQUEUE) m.flags |= MR_REQUEUE;
@@ -168,7 +169,7 @@ static enum mr_status write_settle(void *owner, uint64_t tag, int how, int flags
 	return send(ch, &m, NULL);
 }
 
-enum mr_status mr_chan_settle(struct mr_chan *ch, uint64_t tag, int how, int flags)
+enum mr_status mr_amqp_channel_settle(struct mr_amqp_channel *ch, uint64_t tag, int how, int flags)
 {
 	/* Closing, or asked to take them back: the broker does. */
 	if (ch->state != MR_CH_OPEN || ch->recovering) return MR_OK;
@@ -176,33 +177,33 @@ enum mr_status mr_chan_settle(struct mr_chan *ch, uint64_t tag, int how, int fla
 	return mr_acks_settle(&ch->acks, tag, how, flags, write_settle, ch);
 }
 
-enum mr_status mr_chan_flush(struct mr_chan *ch)
+enum mr_status mr_amqp_channel_flush(struct mr_amqp_channel *ch)
 {
 	mr_list_remove(&ch->dirty);
 	if (ch->state != MR_CH_OPEN) return MR_OK;
 	return mr_acks_flush(&ch->acks, write_settle, ch);
 }
 
-void mr_chan_close(struct mr_chan *ch, uint64_t token, mr_msec deadline)
+void mr_amqp_channel_close(struct mr_amqp_channel *ch, uint64_t token, mr_msec deadline)
 {
 	struct mr_method m = {.id = MR_M_CHANNEL_CLOSE,
 		.code = 200,
 		.text = mr_slice_str("Goodbye")};
 	mr_error error = {0};
-	enum mr_status st = mr_chan_flush(ch);
+	enum mr_status st = mr_amqp_channel_flush(ch);
 	struct mr_pending answer = {.token = token,
 		.expects = MR_M_CHANNEL_CLOSE_OK,
 		.deadline = deadline};
 	if (st == MR_OK) st = ask(ch, &m, &answer, &error);
 	if (st == MR_OK) {
-		mr_chan_enter(ch, MR_CH_CLOSING);
+		mr_amqp_channel_enter(ch, MR_CH_CLOSING);
 		return;
 	}
 	mr_error_set(&error, st, MR_SCOPE_CHANNEL, 0, "cannot close the channel");
 	mr_outlet_done(ch->outlet, ch->number, token, &error);
 }
 
-void mr_chan_refuse(struct mr_chan *ch, const mr_error *why)
+void mr_amqp_channel_refuse(struct mr_amqp_channel *ch, const mr_error *why)
 {
 	struct mr_method m = {.id = MR_M_CHANNEL_CLOSE, .code = (uint16_t)why->code};
 	struct mr_pending answer = {.expects = MR_M_CHANNEL_CLOSE_OK,
@@ -217,10 +218,10 @@ void mr_chan_refuse(struct mr_chan *ch, const mr_error *why)
 	if (!ch->why || ask(ch, &m, &answer, NULL) != MR_OK)
 		ch->outlet->fault = *why;
 	else
-		mr_chan_enter(ch, MR_CH_CLOSING);
+		mr_amqp_channel_enter(ch, MR_CH_CLOSING);
 }
 
-bool mr_chan_is_parting(const struct mr_chan *ch)
+bool mr_amqp_channel_is_parting(const struct mr_amqp_channel *ch)
 {
 	const struct mr_node *first = ch->pending.next;
 	if (ch->state == MR_CH_CLOSING) return true;
@@ -228,7 +229,7 @@ bool mr_chan_is_parting(const struct mr_chan *ch)
 	return mr_container((struct mr_node *)(uintptr_t)first, struct mr_pending, node)->late;
 }
 
-static bool has_tag(const struct mr_chan *ch, mr_slice tag)
+static bool has_tag(const struct mr_amqp_channel *ch, mr_slice tag)
 {
 	for (size_t i = 0; i < ch->consumer_count; i++)
 		if (mr_slice_equal(mr_slice_of(ch->consumers[i]->tag, ch->consumers[i]->size),
@@ -238,7 +239,7 @@ static bool has_tag(const struct mr_chan *ch, mr_slice tag)
 	return false;
 }
 
-static enum mr_status check(struct mr_chan *ch, const mr_request *request, mr_error *error)
+static enum mr_status check(struct mr_amqp_channel *ch, const mr_request *request, mr_error *error)
 {
 	if (ch->state != MR_CH_OPEN)
 		return mr_error_set(error, MR_CLOSED, MR_SCOPE_CHANNEL, 0, "the channel is closed");
@@ -246,8 +247,9 @@ static enum mr_status check(struct mr_chan *ch, const mr_request *request, mr_er
 		return mr_error_set(error, MR_BAD_ARGUMENT, MR_SCOPE_CHANNEL, 0,
 			"number is over 2^31 - 1");
 	if (request->operation == MR_BASIC_CONSUME && request->extra.size &&
-		(has_tag(ch, request->extra) || mr_pending_keyed((struct mr_chan *)(uintptr_t)ch,
-							MR_M_BASIC_CONSUME_OK, request->extra)))
+		(has_tag(ch, request->extra) ||
+			mr_pending_keyed((struct mr_amqp_channel *)(uintptr_t)ch,
+				MR_M_BASIC_CONSUME_OK, request->extra)))
 		return mr_error_set(error, MR_NOT_ALLOWED, MR_SCOPE_CHANNEL, 530,
 			"consumer tag \"%.*s\" is in use on this channel", (int)request->extra.size,
 			request->extra.data);
@@ -255,7 +257,7 @@ static enum mr_status check(struct mr_chan *ch, const mr_request *request, mr_er
 }
 
 /* A cancel whose time was up is under way still: it is waited for anew, not asked for twice. */
-static bool waits_again(struct mr_chan *ch, const struct mr_pending *answer)
+static bool waits_again(struct mr_amqp_channel *ch, const struct mr_pending *answer)
 {
 	struct mr_pending *p = NULL;
 	if (answer->expects == MR_M_BASIC_CANCEL_OK)
@@ -270,13 +272,13 @@ static bool waits_again(struct mr_chan *ch, const struct mr_pending *answer)
 
 /* Where the program asked for no prefetch, a consumer with acks gets one of ours: else the broker sends the
  * whole queue, whatever the host can take. */
-static bool needs_prefetch(const struct mr_chan *ch, const mr_request *request)
+static bool needs_prefetch(const struct mr_amqp_channel *ch, const mr_request *request)
 {
 	return !ch->has_qos && request->operation == MR_BASIC_CONSUME &&
 	       !(request->flags & MR_NO_ACK);
 }
 
-static enum mr_status ask_with_prefetch(struct mr_chan *ch, const struct mr_method *method,
+static enum mr_status ask_with_prefetch(struct mr_amqp_channel *ch, const struct mr_method *method,
 	const struct mr_pending *answer, mr_error *error)
 {
 	struct mr_method qos = {.id = MR_M_BASIC_QOS, .count = MR_PREFETCH_USUAL};
@@ -293,7 +295,7 @@ static enum mr_status ask_with_prefetch(struct mr_chan *ch, const struct mr_meth
 	return MR_OK;
 }
 
-static void note_qos(struct mr_chan *ch, const mr_request *request)
+static void note_qos(struct mr_amqp_channel *ch, const mr_request *request)
 {
 	ch->has_qos = true;
 	if (request->flags & MR_GLOBAL)
@@ -303,7 +305,7 @@ static void note_qos(struct mr_chan *ch, const mr_request *request)
 }
 
 /* What is known of a consume or get that was just asked for, for when its messages come. */
-static void note_queue(struct mr_chan *ch, const mr_request *request)
+static void note_queue(struct mr_amqp_channel *ch, const mr_request *request)
 {
 	struct mr_pending *p = mr_container(ch->pending.prev, struct mr_pending, node);
 	size_t size = request->name.size < sizeof p->queue ? request->name.size : sizeof p->queue;
@@ -316,7 +318,7 @@ static void note_queue(struct mr_chan *ch, const mr_request *request)
 }
 
 /* What an operation that was sent changes at once, as it does at the broker. */
-static void note(struct mr_chan *ch, const mr_request *request)
+static void note(struct mr_amqp_channel *ch, const mr_request *request)
 {
 	switch (request->operation) {
 	/* Publishes count from here on, not from select-ok: so the broker numbers them. */
@@ -330,7 +332,7 @@ static void note(struct mr_chan *ch, const mr_request *request)
 	}
 }
 
-void mr_chan_request(struct mr_chan *ch, uint64_t token, const mr_request *request,
+void mr_amqp_channel_request(struct mr_amqp_channel *ch, uint64_t token, const mr_request *request,
 	mr_msec deadline)
 {
 	if (request->operation == MR_QUEUE_DECLARE || request->operation == MR_EXCHANGE_DECLARE)
@@ -348,7 +350,7 @@ void mr_chan_request(struct mr_chan *ch, uint64_t token, const mr_request *reque
 	enum mr_status st = check(ch, request, &error);
 	if (st == MR_OK && waits_again(ch, &answer)) return;
 	/* Acks given before a request take effect before it: tx.commit and basic.recover depend on it. */
-	if (st == MR_OK) st = mr_chan_flush(ch);
+	if (st == MR_OK) st = mr_amqp_channel_flush(ch);
 	if (st == MR_OK && needs_prefetch(ch, request))
 		st = ask_with_prefetch(ch, &method, &answer, &error);
 	else if (st == MR_OK)
@@ -362,7 +364,8 @@ void mr_chan_request(struct mr_chan *ch, uint64_t token, const mr_request *reque
 	mr_outlet_done(ch->outlet, ch->number, token, &error);
 }
 
-enum mr_status mr_chan_publish(struct mr_chan *ch, const struct mr_publish *p, mr_error *error)
+enum mr_status mr_amqp_channel_publish(struct mr_amqp_channel *ch, const struct mr_publish *p,
+	mr_error *error)
 {
 	struct mr_method m = {.id = MR_M_BASIC_PUBLISH, .name = p->exchange, .key = p->routing_key};
 	struct mr_buffer *out = &ch->outlet->out;
@@ -387,7 +390,7 @@ enum mr_status mr_chan_publish(struct mr_chan *ch, const struct mr_publish *p, m
 	return st;
 }
 
-static void expire_heir(struct mr_chan *ch, mr_msec now)
+static void expire_heir(struct mr_amqp_channel *ch, mr_msec now)
 {
 	mr_error error = {0};
 	uint64_t token = ch->heir.token;
@@ -402,7 +405,7 @@ static void expire_heir(struct mr_chan *ch, mr_msec now)
 	mr_outlet_done(ch->outlet, ch->number, token, &error);
 }
 
-bool mr_chan_is_asking(const struct mr_chan *ch)
+bool mr_amqp_channel_is_asking(const struct mr_amqp_channel *ch)
 {
 	bool is_ending =
 		ch->state == MR_CH_CLOSING && ch->why; /* in time, or the connection goes */
@@ -410,7 +413,7 @@ bool mr_chan_is_asking(const struct mr_chan *ch)
 	       mr_confirm_is_waiting(&ch->confirm);
 }
 
-void mr_chan_expire(struct mr_chan *ch, mr_msec now)
+void mr_amqp_channel_expire(struct mr_amqp_channel *ch, mr_msec now)
 {
 	mr_pending_expire(ch, now);
 	mr_confirm_expire(&ch->confirm, now);
@@ -420,7 +423,7 @@ void mr_chan_expire(struct mr_chan *ch, mr_msec now)
 
 /* ---- what the broker says ---- */
 
-static enum mr_status came_back(struct mr_chan *ch, mr_delivery *d, mr_error *error)
+static enum mr_status came_back(struct mr_amqp_channel *ch, mr_delivery *d, mr_error *error)
 {
 	const struct mr_method *m = &ch->content.method;
 	mr_event ev = {.type = MR_EV_RETURN, .status = (int32_t)mr_kind_of_code(m->code)};
@@ -441,7 +444,7 @@ static enum mr_status came_back(struct mr_chan *ch, mr_delivery *d, mr_error *er
 		"out of memory for a message that came back");
 }
 
-static enum mr_status deliver(struct mr_chan *ch, mr_delivery *d, mr_error *error)
+static enum mr_status deliver(struct mr_amqp_channel *ch, mr_delivery *d, mr_error *error)
 {
 	const struct mr_method *m = &ch->content.method;
 	struct mr_stats *stats = ch->outlet->options->stats;
@@ -462,7 +465,8 @@ static enum mr_status deliver(struct mr_chan *ch, mr_delivery *d, mr_error *erro
 	return mr_inbound_delivery(ch, d, error);
 }
 
-enum mr_status mr_chan_content(struct mr_chan *ch, const struct mr_frame *frame, mr_error *error)
+enum mr_status mr_amqp_channel_content(struct mr_amqp_channel *ch, const struct mr_frame *frame,
+	mr_error *error)
 {
 	mr_delivery *d;
 	bool is_skipped = ch->skips && ch->content.state == MR_CONTENT_IDLE;

@@ -40,7 +40,7 @@ struct mr_consumer_entry {
 
 #define MR_DIRECT_REPLIES "amq.rabbitmq.reply-to" /* the pseudo-queue of direct replies */
 
-struct mr_chan {
+struct mr_amqp_channel {
 	uint16_t number;
 	enum mr_channel_state state;
 	uint32_t epoch;
@@ -74,38 +74,40 @@ struct mr_chan {
 };
 
 /* Sends channel.open. *gives*; NULL when out of memory. */
-struct mr_chan *mr_chan_open(struct mr_outlet *outlet, uint16_t number, uint32_t epoch,
-	uint64_t token, mr_msec deadline);
-void mr_chan_free(struct mr_chan *ch);
-void mr_chan_enter(struct mr_chan *ch,
+struct mr_amqp_channel *mr_amqp_channel_open(struct mr_outlet *outlet, uint16_t number,
+	uint32_t epoch, uint64_t token, mr_msec deadline);
+void mr_amqp_channel_free(struct mr_amqp_channel *ch);
+void mr_amqp_channel_enter(struct mr_amqp_channel *ch,
 	enum mr_channel_state next); /* the only writer of the state */
-void mr_chan_close(struct mr_chan *ch, uint64_t token, mr_msec deadline);
+void mr_amqp_channel_close(struct mr_amqp_channel *ch, uint64_t token, mr_msec deadline);
 /* The broker broke the protocol: closes the channel. When that is done, it ends with `why` (copied). */
-void mr_chan_refuse(struct mr_chan *ch, const mr_error *why);
+void mr_amqp_channel_refuse(struct mr_amqp_channel *ch, const mr_error *why);
 /* It will not be the host's: it closes, or closes as soon as it is open. */
-bool mr_chan_is_parting(const struct mr_chan *ch);
+bool mr_amqp_channel_is_parting(const struct mr_amqp_channel *ch);
 /* Counts what the broker should not have said, and tells what it was; MR_OK. */
 enum mr_status mr_outlet_odd(struct mr_outlet *outlet, uint16_t channel, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Ends all that waits, with `why`, and is CLOSED; tells MR_EV_CHANNEL when `tell`. */
-void mr_chan_end(struct mr_chan *ch, const mr_error *why, bool tell);
+void mr_amqp_channel_end(struct mr_amqp_channel *ch, const mr_error *why, bool tell);
 void mr_consumer_free(struct mr_consumer_entry *entry);
 /* Tells a message of a consumer. */
-void mr_chan_tell_delivery(struct mr_chan *ch, mr_delivery *d);
-void mr_chan_request(struct mr_chan *ch, uint64_t token, const mr_request *request,
+void mr_amqp_channel_tell_delivery(struct mr_amqp_channel *ch, mr_delivery *d);
+void mr_amqp_channel_request(struct mr_amqp_channel *ch, uint64_t token, const mr_request *request,
 	mr_msec deadline);
-enum mr_status mr_chan_publish(struct mr_chan *ch, const struct mr_publish *publish,
+enum mr_status mr_amqp_channel_publish(struct mr_amqp_channel *ch, const struct mr_publish *publish,
 	mr_error *error);
-enum mr_status mr_chan_settle(struct mr_chan *ch, uint64_t tag, int how, int flags);
-enum mr_status mr_chan_flush(struct mr_chan *ch);
+enum mr_status mr_amqp_channel_settle(struct mr_amqp_channel *ch, uint64_t tag, int how, int flags);
+enum mr_status mr_amqp_channel_flush(struct mr_amqp_channel *ch);
 /* A frame of this channel. What is returned beside MR_OK is the end of the connection. */
-enum mr_status mr_chan_method(struct mr_chan *ch, const struct mr_method *method, mr_error *error);
-enum mr_status mr_chan_content(struct mr_chan *ch, const struct mr_frame *frame, mr_error *error);
+enum mr_status mr_amqp_channel_method(struct mr_amqp_channel *ch, const struct mr_method *method,
+	mr_error *error);
+enum mr_status mr_amqp_channel_content(struct mr_amqp_channel *ch, const struct mr_frame *frame,
+	mr_error *error);
 /* Ends the requests and publishes that are due; lowers outlet->earliest to the next. */
-void mr_chan_expire(struct mr_chan *ch, mr_msec now);
+void mr_amqp_channel_expire(struct mr_amqp_channel *ch, mr_msec now);
 
 /* Does something wait for the broker's word? */
-bool mr_chan_is_asking(const struct mr_chan *ch);
+bool mr_amqp_channel_is_asking(const struct mr_amqp_channel *ch);
 
 /* Tells the end of a request that never got as far as a channel. */
 void mr_outlet_done(struct mr_outlet *outlet, uint16_t channel, uint64_t token,

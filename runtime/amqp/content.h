@@ -6,7 +6,7 @@
 #define MR_AMQP_CONTENT_H
 
 #include "amqp/delivery.h"
-#include "amqp/method.h"
+#include "codec/method.h"
 
 enum mr_content_state { MR_CONTENT_IDLE, MR_CONTENT_HEADER, MR_CONTENT_BODY };
 

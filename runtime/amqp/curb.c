@@ -15,7 +15,7 @@
 	(MR_LOOSE_WHOLE +                                                                          \
 		MR_LOOSE_HALF) /* over the bound it is read on only as something is asked for */
 
-void mr_curb_note(struct mr_chan *ch, struct mr_pending *p, const mr_request *request)
+void mr_curb_note(struct mr_amqp_channel *ch, struct mr_pending *p, const mr_request *request)
 {
 	bool is_answers = mr_slice_equal(request->name, mr_slice_str(MR_DIRECT_REPLIES));
 	/* No second consumer beside an exclusive one; answers cannot be asked for anew; "" may mean another
@@ -29,7 +29,7 @@ void mr_curb_note(struct mr_chan *ch, struct mr_pending *p, const mr_request *re
 	p->may_be_curbed = !request->arguments || p->arguments;
 }
 
-bool mr_curb_is_due(const struct mr_chan *ch, const struct mr_consumer_entry *entry)
+bool mr_curb_is_due(const struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry)
 {
 	return entry->may_be_curbed && !entry->is_curbed && ch->state == MR_CH_OPEN &&
 	       !ch->is_limited && !ch->has_tx && !ch->recovering &&
@@ -58,8 +58,8 @@ bool mr_curb_is_wire(const struct mr_consumer_entry *entry, mr_slice tag)
 	return mr_slice_equal(mr_curb_wire(entry, wire), tag);
 }
 
-void mr_curb_cancel(const struct mr_chan *ch, struct mr_method *cancel, struct mr_pending *answer,
-	char wire[256])
+void mr_curb_cancel(const struct mr_amqp_channel *ch, struct mr_method *cancel,
+	struct mr_pending *answer, char wire[256])
 {
 	for (size_t i = 0; i < ch->consumer_count; i++) {
 		const struct mr_consumer_entry *entry = ch->consumers[i];
@@ -78,8 +78,8 @@ void mr_curb_hide(const struct mr_consumer_entry *entry, mr_delivery *d)
 	((char *)(uintptr_t)d->consumer_tag)[entry->size] = '\0'; /* in the delivery's own room */
 }
 
-static enum mr_status ask(struct mr_chan *ch, const struct mr_method *method, uint32_t answer,
-	mr_slice key)
+static enum mr_status ask(struct mr_amqp_channel *ch, const struct mr_method *method,
+	uint32_t answer, mr_slice key)
 {
 	struct mr_pending p = {.expects = answer,
 		.deadline = MR_NEVER,
@@ -90,13 +90,14 @@ static enum mr_status ask(struct mr_chan *ch, const struct mr_method *method, ui
 	return st == MR_OK ? mr_pending_add(ch, &p) : st;
 }
 
-static enum mr_status set_prefetch(struct mr_chan *ch, uint32_t count)
+static enum mr_status set_prefetch(struct mr_amqp_channel *ch, uint32_t count)
 {
 	struct mr_method qos = {.id = MR_M_BASIC_QOS, .count = count};
 	return ask(ch, &qos, MR_M_BASIC_QOS_OK, mr_slice_of("", 0));
 }
 
-static void tell_begun(struct mr_chan *ch, const struct mr_consumer_entry *entry, uint32_t prefetch)
+static void tell_begun(struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry,
+	uint32_t prefetch)
 {
 	const struct mr_session_options *o = ch->outlet->options;
 	struct mr_curbed what = {mr_slice_of(entry->queue, entry->queue_size),
@@ -104,7 +105,7 @@ static void tell_begun(struct mr_chan *ch, const struct mr_consumer_entry *entry
 	if (o->curbed) o->curbed(o->owner, &what);
 }
 
-enum mr_status mr_curb_begin(struct mr_chan *ch, struct mr_consumer_entry *entry)
+enum mr_status mr_curb_begin(struct mr_amqp_channel *ch, struct mr_consumer_entry *entry)
 {
 	char wire[256];
 	uint32_t prefetch = prefetch_for(ch->outlet->options->tally);
@@ -125,27 +126,27 @@ enum mr_status mr_curb_begin(struct mr_chan *ch, struct mr_consumer_entry *entry
 
 /* ---- what is held ---- */
 
-static mr_delivery **held(const struct mr_chan *ch, size_t *count)
+static mr_delivery **held(const struct mr_amqp_channel *ch, size_t *count)
 {
 	*count = mr_buffer_size(&ch->held) / sizeof(mr_delivery *);
 	return (mr_delivery **)(void *)mr_buffer_data(&ch->held);
 }
 
-static bool may_be_told(const struct mr_chan *ch)
+static bool may_be_told(const struct mr_amqp_channel *ch)
 {
 	const struct mr_tally *t = ch->outlet->options->tally;
 	return ch->state == MR_CH_OPEN && !ch->recovering && !mr_tally_is_over(t, MR_LOOSE_WHOLE);
 }
 
-static enum mr_status tell_and_ack(struct mr_chan *ch, mr_delivery *d)
+static enum mr_status tell_and_ack(struct mr_amqp_channel *ch, mr_delivery *d)
 {
 	uint64_t tag = d->tag;
 	mr_delivery_count(d, ch->outlet->options->tally, true);
-	mr_chan_tell_delivery(ch, d);
-	return mr_chan_settle(ch, tag, MR_ACK, 0);
+	mr_amqp_channel_tell_delivery(ch, d);
+	return mr_amqp_channel_settle(ch, tag, MR_ACK, 0);
 }
 
-enum mr_status mr_curb_take(struct mr_chan *ch, mr_delivery *d, bool *is_held)
+enum mr_status mr_curb_take(struct mr_amqp_channel *ch, mr_delivery *d, bool *is_held)
 {
 	*is_held = mr_buffer_size(&ch->held) || !may_be_told(ch);
 	if (!*is_held) return tell_and_ack(ch, d);
@@ -155,14 +156,14 @@ enum mr_status mr_curb_take(struct mr_chan *ch, mr_delivery *d, bool *is_held)
 	return st;
 }
 
-static void note_held(struct mr_chan *ch)
+static void note_held(struct mr_amqp_channel *ch)
 {
 	if (mr_buffer_size(&ch->held)) return;
 	mr_buffer_trim(&ch->held, 0);
 	mr_list_remove(&ch->holding);
 }
 
-enum mr_status mr_curb_let_go(struct mr_chan *ch)
+enum mr_status mr_curb_let_go(struct mr_amqp_channel *ch)
 {
 	enum mr_status st = MR_OK;
 	size_t count;
@@ -176,7 +177,7 @@ enum mr_status mr_curb_let_go(struct mr_chan *ch)
 	return st;
 }
 
-enum mr_status mr_curb_give_back(struct mr_chan *ch, uint32_t consumer)
+enum mr_status mr_curb_give_back(struct mr_amqp_channel *ch, uint32_t consumer)
 {
 	size_t count, kept = 0;
 	mr_delivery **list = held(ch, &count);
@@ -186,7 +187,8 @@ enum mr_status mr_curb_give_back(struct mr_chan *ch, uint32_t consumer)
 			list[kept++] = list[i];
 			continue;
 		}
-		if (st == MR_OK) st = mr_chan_settle(ch, list[i]->tag, MR_NACK, MR_SETTLE_REQUEUE);
+		if (st == MR_OK)
+			st = mr_amqp_channel_settle(ch, list[i]->tag, MR_NACK, MR_SETTLE_REQUEUE);
 		mr_delivery_give(ch->outlet->options->pool, list[i]);
 	}
 	ch->held.end -= (count - kept) * sizeof *list;
@@ -194,7 +196,7 @@ enum mr_status mr_curb_give_back(struct mr_chan *ch, uint32_t consumer)
 	return st;
 }
 
-void mr_curb_drop(struct mr_chan *ch)
+void mr_curb_drop(struct mr_amqp_channel *ch)
 {
 	size_t count;
 	mr_delivery **list = held(ch, &count);

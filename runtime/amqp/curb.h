@@ -13,15 +13,15 @@
 #define MR_CURB_SUFFIX "/curbed" /* behind the tag that the host knows */
 
 /* Notes what a consume that was just asked for must be asked again with. */
-void mr_curb_note(struct mr_chan *ch, struct mr_pending *p, const mr_request *request);
+void mr_curb_note(struct mr_amqp_channel *ch, struct mr_pending *p, const mr_request *request);
 /* Is the host so far behind that this consumer, of which a message has come, must be curbed? */
-bool mr_curb_is_due(const struct mr_chan *ch, const struct mr_consumer_entry *entry);
+bool mr_curb_is_due(const struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry);
 /* MR_OK also when that cannot be: then it goes on as it was. */
-enum mr_status mr_curb_begin(struct mr_chan *ch, struct mr_consumer_entry *entry);
+enum mr_status mr_curb_begin(struct mr_amqp_channel *ch, struct mr_consumer_entry *entry);
 
 /* A cancel of the consumer that the host knows by that tag: asks for the one that there is. */
-void mr_curb_cancel(const struct mr_chan *ch, struct mr_method *cancel, struct mr_pending *answer,
-	char wire[256]);
+void mr_curb_cancel(const struct mr_amqp_channel *ch, struct mr_method *cancel,
+	struct mr_pending *answer, char wire[256]);
 /* The consumer's tag at the broker, in `wire`. */
 mr_slice mr_curb_wire(const struct mr_consumer_entry *entry, char wire[256]);
 bool mr_curb_is_wire(const struct mr_consumer_entry *entry, mr_slice tag);
@@ -29,12 +29,12 @@ bool mr_curb_is_wire(const struct mr_consumer_entry *entry, mr_slice tag);
 void mr_curb_hide(const struct mr_consumer_entry *entry, mr_delivery *d);
 
 /* A delivery that we ack: to be told (and acked) at once, or held, which takes it. */
-enum mr_status mr_curb_take(struct mr_chan *ch, mr_delivery *d, bool *is_held);
+enum mr_status mr_curb_take(struct mr_amqp_channel *ch, mr_delivery *d, bool *is_held);
 /* Tells and acks what is held, as far as the host has caught up. */
-enum mr_status mr_curb_let_go(struct mr_chan *ch);
+enum mr_status mr_curb_let_go(struct mr_amqp_channel *ch);
 /* What is held of one consumer (the host's number; 0: all) goes back to its queue, or just goes, as the broker has
  * it again. */
-enum mr_status mr_curb_give_back(struct mr_chan *ch, uint32_t consumer);
-void mr_curb_drop(struct mr_chan *ch);
+enum mr_status mr_curb_give_back(struct mr_amqp_channel *ch, uint32_t consumer);
+void mr_curb_drop(struct mr_amqp_channel *ch);
 
 #endif

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-#include "amqp/table.h"
 #include "base/alloc.h"
 #include "base/value.h"
+#include "codec/table.h"
 
 void mr_handshake_init(struct mr_handshake *hs, const struct mr_login *login)
 {

@@ -4,8 +4,8 @@
 #ifndef MR_AMQP_HANDSHAKE_H
 #define MR_AMQP_HANDSHAKE_H
 
-#include "amqp/method.h"
 #include "base/clock.h"
+#include "codec/method.h"
 
 struct mr_login { /* borrowed by the handshake for as long as it lasts */
 	mr_slice user, password, vhost;

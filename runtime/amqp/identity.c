@@ -4,8 +4,8 @@
  * own pseudo-queue gets the name of that channel. Where there is one of them, what is hashed is written anew, without. */
 #include "amqp/identity.h"
 
-#include "amqp/properties.h"
 #include "base/hash.h"
+#include "codec/properties.h"
 
 #define REPLY_TO "amq.rabbitmq.reply-to"
 

@@ -1,6 +1,6 @@
 /* inbound: what the broker's methods mean for a channel.
  * SPDX-License-Identifier: MIT
- * Pure; a part of channel, called by session through mr_chan_method. */
+ * Pure; a part of channel, called by session through mr_amqp_channel_method. */
 #include <string.h>
 
 #include "amqp/curb.h"
@@ -8,7 +8,7 @@
 #include "amqp/request.h"
 #include "base/alloc.h"
 
-static enum mr_status send(struct mr_chan *ch, uint32_t id, mr_slice name, uint32_t flags)
+static enum mr_status send(struct mr_amqp_channel *ch, uint32_t id, mr_slice name, uint32_t flags)
 {
 	struct mr_method m = {.id = id, .name = name, .flags = flags};
 	/* Behind our channel.close the broker takes anything else for a frame on a channel that is not
@@ -19,7 +19,7 @@ static enum mr_status send(struct mr_chan *ch, uint32_t id, mr_slice name, uint3
 
 /* ---- consumers ---- */
 
-static enum mr_status add_consumer(struct mr_chan *ch, mr_slice tag, struct mr_pending *p)
+static enum mr_status add_consumer(struct mr_amqp_channel *ch, mr_slice tag, struct mr_pending *p)
 {
 	size_t count = ch->consumer_count;
 	struct mr_consumer_entry *entry = mr_malloc(sizeof *entry);
@@ -50,7 +50,7 @@ static bool is_tag(const struct mr_consumer_entry *entry, mr_slice tag)
 }
 
 /* The consumer of a tag; ch->last_consumer is where it stands. NULL when there is none. */
-static struct mr_consumer_entry *find_consumer(struct mr_chan *ch, mr_slice tag)
+static struct mr_consumer_entry *find_consumer(struct mr_amqp_channel *ch, mr_slice tag)
 {
 	size_t last = ch->last_consumer; /* most deliveries go where the one before went */
 	if (last < ch->consumer_count && is_tag(ch->consumers[last], tag))
@@ -64,7 +64,7 @@ static struct mr_consumer_entry *find_consumer(struct mr_chan *ch, mr_slice tag)
 }
 
 /* The first of a curbed one goes unseen. */
-static uint32_t remove_consumer(struct mr_chan *ch, mr_slice tag)
+static uint32_t remove_consumer(struct mr_amqp_channel *ch, mr_slice tag)
 {
 	struct mr_consumer_entry *entry = find_consumer(ch, tag);
 	if (!entry || !mr_curb_is_wire(entry, tag)) return 0;
@@ -76,7 +76,7 @@ static uint32_t remove_consumer(struct mr_chan *ch, mr_slice tag)
 
 /* ---- messages ---- */
 
-void mr_chan_tell_delivery(struct mr_chan *ch, mr_delivery *d)
+void mr_amqp_channel_tell_delivery(struct mr_amqp_channel *ch, mr_delivery *d)
 {
 	mr_event ev = {.type = MR_EV_DELIVERY};
 	ev.connection = d->connection;
@@ -87,7 +87,7 @@ void mr_chan_tell_delivery(struct mr_chan *ch, mr_delivery *d)
 	ch->outlet->options->emit(ch->outlet->options->owner, &ev);
 }
 
-static enum mr_status tell_got(struct mr_chan *ch, mr_delivery *d)
+static enum mr_status tell_got(struct mr_amqp_channel *ch, mr_delivery *d)
 {
 	struct mr_pending *p = mr_pending_take(ch, &(struct mr_method){.id = MR_M_BASIC_GET_OK});
 	struct mr_pending done = *p;
@@ -99,7 +99,7 @@ static enum mr_status tell_got(struct mr_chan *ch, mr_delivery *d)
 		bool no_ack = d->flags & MR_DELIVERY_NO_ACK;
 		mr_delivery_give(ch->outlet->options->pool, d);
 		if (token) mr_pending_done(ch, &done, NULL);
-		return no_ack ? MR_OK : mr_chan_settle(ch, tag, MR_NACK, MR_SETTLE_REQUEUE);
+		return no_ack ? MR_OK : mr_amqp_channel_settle(ch, tag, MR_NACK, MR_SETTLE_REQUEUE);
 	}
 	reply->delivery = d;
 	reply->message_count = d->message_count;
@@ -107,7 +107,7 @@ static enum mr_status tell_got(struct mr_chan *ch, mr_delivery *d)
 	return MR_OK;
 }
 
-void mr_inbound_too_large(struct mr_chan *ch, mr_slice queue, const char *fate)
+void mr_inbound_too_large(struct mr_amqp_channel *ch, mr_slice queue, const char *fate)
 {
 	const struct mr_session_options *options = ch->outlet->options;
 	const struct mr_method *m = &ch->content.method;
@@ -124,7 +124,7 @@ void mr_inbound_too_large(struct mr_chan *ch, mr_slice queue, const char *fate)
 
 /* It was taken off the wire without its body. Nobody could do anything with it: it is refused, so that the
  * queue's dead letters have it; who asked for it by get is told. */
-static enum mr_status refuse_large(struct mr_chan *ch, mr_delivery *d, mr_slice queue)
+static enum mr_status refuse_large(struct mr_amqp_channel *ch, mr_delivery *d, mr_slice queue)
 {
 	bool no_ack = d->flags & MR_DELIVERY_NO_ACK;
 	uint64_t tag = d->tag;
@@ -144,7 +144,7 @@ static enum mr_status refuse_large(struct mr_chan *ch, mr_delivery *d, mr_slice 
 	}
 	if (no_ack) return MR_OK;
 	ch->outlet->options->stats->settled++;
-	return mr_chan_settle(ch, tag, MR_REJECT, 0);
+	return mr_amqp_channel_settle(ch, tag, MR_REJECT, 0);
 }
 
 /* Whose it is. */
@@ -156,7 +156,7 @@ struct target {
 	bool is_curbed;                  /* by the consumer that took its first one's place */
 };
 
-static struct target target_of(struct mr_chan *ch, const mr_delivery *d, bool got)
+static struct target target_of(struct mr_amqp_channel *ch, const mr_delivery *d, bool got)
 {
 	if (got) {
 		const struct mr_pending *p = mr_pending_find(ch, &ch->content.method);
@@ -173,7 +173,8 @@ static struct target target_of(struct mr_chan *ch, const mr_delivery *d, bool go
 }
 
 /* Its tag is the broker's, and in order. */
-static enum mr_status count_tag(struct mr_chan *ch, mr_delivery *d, bool no_ack, mr_error *error)
+static enum mr_status count_tag(struct mr_amqp_channel *ch, mr_delivery *d, bool no_ack,
+	mr_error *error)
 {
 	uint64_t gaps = ch->acks.gaps;
 	enum mr_status st = mr_acks_delivered(&ch->acks, d->tag, no_ack);
@@ -188,8 +189,8 @@ static enum mr_status count_tag(struct mr_chan *ch, mr_delivery *d, bool no_ack,
 }
 
 /* To the host, if it is the host's still. */
-static enum mr_status hand_over(struct mr_chan *ch, mr_delivery *d, const struct target *target,
-	bool we_ack)
+static enum mr_status hand_over(struct mr_amqp_channel *ch, mr_delivery *d,
+	const struct target *target, bool we_ack)
 {
 	struct mr_consumer_entry *entry = target->entry;
 	bool is_held;
@@ -200,11 +201,11 @@ static enum mr_status hand_over(struct mr_chan *ch, mr_delivery *d, const struct
 		return MR_OK;
 	}
 	if (we_ack) return mr_curb_take(ch, d, &is_held);
-	mr_chan_tell_delivery(ch, d);
+	mr_amqp_channel_tell_delivery(ch, d);
 	return entry && mr_curb_is_due(ch, entry) ? mr_curb_begin(ch, entry) : MR_OK;
 }
 
-enum mr_status mr_inbound_delivery(struct mr_chan *ch, mr_delivery *d, mr_error *error)
+enum mr_status mr_inbound_delivery(struct mr_amqp_channel *ch, mr_delivery *d, mr_error *error)
 {
 	bool got = ch->content.method.id == MR_M_BASIC_GET_OK;
 	struct target target = target_of(ch, d, got);
@@ -240,7 +241,7 @@ static void copy_name(mr_reply *reply, mr_slice name)
 
 /* The asker of a consumer has gone: nobody would ever settle its deliveries. Those that come before
  * the broker reads this are still told as the consumer's, with or without acks as it was asked. */
-static enum mr_status cancel_late(struct mr_chan *ch, mr_slice tag)
+static enum mr_status cancel_late(struct mr_amqp_channel *ch, mr_slice tag)
 {
 	if (ch->state == MR_CH_CLOSING) return MR_OK; /* it goes with its channel */
 	struct mr_pending answer = {.expects = MR_M_BASIC_CANCEL_OK,
@@ -252,7 +253,7 @@ static enum mr_status cancel_late(struct mr_chan *ch, mr_slice tag)
 
 /* A queue that the broker named, and whose name nobody will hear. While the host waits for something on this
  * channel, that may speak of it as the last one declared. */
-static enum mr_status delete_late(struct mr_chan *ch, mr_slice name)
+static enum mr_status delete_late(struct mr_amqp_channel *ch, mr_slice name)
 {
 	struct mr_pending answer = {.expects = MR_M_QUEUE_DELETE_OK, .deadline = MR_NEVER};
 	if (ch->state == MR_CH_CLOSING || mr_pending_is_awaited(ch)) return MR_OK;
@@ -261,7 +262,7 @@ static enum mr_status delete_late(struct mr_chan *ch, mr_slice name)
 }
 
 /* The broker took all back that it has delivered so far: the host must not believe that it can settle those. */
-static void tell_taken_back(struct mr_chan *ch)
+static void tell_taken_back(struct mr_amqp_channel *ch)
 {
 	mr_event ev = {.type = MR_EV_CHANNEL, .status = MR_OK, .detail = MR_CHANNEL_TAKEN_BACK};
 	ev.last = ch->acks.next - 1;
@@ -272,14 +273,15 @@ static void tell_taken_back(struct mr_chan *ch)
 }
 
 /* What is held of it goes back to its queue. */
-static enum mr_status cancelled(struct mr_chan *ch, mr_slice tag)
+static enum mr_status cancelled(struct mr_amqp_channel *ch, mr_slice tag)
 {
 	uint32_t number = remove_consumer(ch, tag) & ~MR_CONSUMER_NO_ACK;
 	return number ? mr_curb_give_back(ch, number) : MR_OK;
 }
 
 /* What an answer changes in the channel, before the host hears of it. */
-static enum mr_status apply(struct mr_chan *ch, struct mr_pending *p, const struct mr_method *m)
+static enum mr_status apply(struct mr_amqp_channel *ch, struct mr_pending *p,
+	const struct mr_method *m)
 {
 	enum mr_status st;
 	if (p->is_of_curb) return MR_OK;
@@ -302,7 +304,7 @@ static enum mr_status apply(struct mr_chan *ch, struct mr_pending *p, const stru
 
 /* An answer to nothing that says what it speaks of changes nothing: but a consumer that nobody wants must go. Any
  * other might be taken for the answer to the next question of its kind: then no answer can be trusted. */
-static enum mr_status answers_nothing(struct mr_chan *ch, const struct mr_method *m,
+static enum mr_status answers_nothing(struct mr_amqp_channel *ch, const struct mr_method *m,
 	mr_error *error)
 {
 	const char *name = mr_method_name(m->id);
@@ -314,7 +316,7 @@ static enum mr_status answers_nothing(struct mr_chan *ch, const struct mr_method
 	return is_consumer ? cancel_late(ch, m->name) : MR_OK;
 }
 
-static enum mr_status answer(struct mr_chan *ch, const struct mr_method *m, mr_error *error)
+static enum mr_status answer(struct mr_amqp_channel *ch, const struct mr_method *m, mr_error *error)
 {
 	struct mr_pending *p = mr_pending_take(ch, m);
 	if (!p) return answers_nothing(ch, m, error);
@@ -334,7 +336,7 @@ static enum mr_status answer(struct mr_chan *ch, const struct mr_method *m, mr_e
 
 /* ---- the life of the channel ---- */
 
-static enum mr_status closed_by_broker(struct mr_chan *ch, const struct mr_method *m)
+static enum mr_status closed_by_broker(struct mr_amqp_channel *ch, const struct mr_method *m)
 {
 	mr_error why = {0};
 	mr_error_set(&why, mr_kind_of_code(m->code), MR_SCOPE_CHANNEL, m->code, "%.*s",
@@ -343,7 +345,7 @@ static enum mr_status closed_by_broker(struct mr_chan *ch, const struct mr_metho
 	if (ch->state != MR_CH_CLOSING) {
 		ch->is_probing = ch->is_probing && (m->failing == MR_M_QUEUE_DECLARE ||
 							   m->failing == MR_M_EXCHANGE_DECLARE);
-		mr_chan_end(ch, &why, true);
+		mr_amqp_channel_end(ch, &why, true);
 		return st;
 	}
 	/* Both closed at once. The broker still answers our close, and the number is ours until then. */
@@ -354,7 +356,7 @@ static enum mr_status closed_by_broker(struct mr_chan *ch, const struct mr_metho
 	return st;
 }
 
-static enum mr_status cancelled_by_broker(struct mr_chan *ch, const struct mr_method *m)
+static enum mr_status cancelled_by_broker(struct mr_amqp_channel *ch, const struct mr_method *m)
 {
 	mr_event ev = {.type = MR_EV_CANCEL, .status = MR_CANCELLED};
 	ev.connection = ch->outlet->options->connection;
@@ -366,7 +368,7 @@ static enum mr_status cancelled_by_broker(struct mr_chan *ch, const struct mr_me
 	return m->flags & 1 ? MR_OK : send(ch, MR_M_BASIC_CANCEL_OK, m->name, 0);
 }
 
-static enum mr_status confirmed(struct mr_chan *ch, const struct mr_method *m)
+static enum mr_status confirmed(struct mr_amqp_channel *ch, const struct mr_method *m)
 {
 	enum mr_status outcome = m->id == MR_M_BASIC_ACK ? MR_OK : MR_NACKED;
 	enum mr_status st = MR_COMMAND_INVALID;
@@ -376,28 +378,28 @@ static enum mr_status confirmed(struct mr_chan *ch, const struct mr_method *m)
 		mr_method_name(m->id), (unsigned long long)m->tag);
 }
 
-static enum mr_status opened(struct mr_chan *ch, const struct mr_method *m, mr_error *error)
+static enum mr_status opened(struct mr_amqp_channel *ch, const struct mr_method *m, mr_error *error)
 {
-	bool is_abandoned = mr_chan_is_parting(ch);
-	if (ch->state == MR_CH_OPENING) mr_chan_enter(ch, MR_CH_OPEN);
+	bool is_abandoned = mr_amqp_channel_is_parting(ch);
+	if (ch->state == MR_CH_OPENING) mr_amqp_channel_enter(ch, MR_CH_OPEN);
 	enum mr_status st = answer(ch, m, error);
 	if (st == MR_OK && is_abandoned && ch->state == MR_CH_OPEN)
-		mr_chan_close(ch, MR_TOKEN_NONE, MR_NEVER);
+		mr_amqp_channel_close(ch, MR_TOKEN_NONE, MR_NEVER);
 	return st;
 }
 
 /* We did not ask for it, and for the broker the channel has gone. */
-static enum mr_status closed_unasked(struct mr_chan *ch)
+static enum mr_status closed_unasked(struct mr_amqp_channel *ch)
 {
 	mr_error why = {0};
 	mr_error_set(&why, MR_COMMAND_INVALID, MR_SCOPE_CHANNEL, 503,
 		"the broker sent channel.close-ok for a channel that was not closing");
 	mr_outlet_odd(ch->outlet, ch->number, "the channel ends: channel.close-ok, not asked for");
-	mr_chan_end(ch, &why, true);
+	mr_amqp_channel_end(ch, &why, true);
 	return MR_OK;
 }
 
-static enum mr_status close_ok(struct mr_chan *ch)
+static enum mr_status close_ok(struct mr_amqp_channel *ch)
 {
 	if (ch->state != MR_CH_CLOSING) return closed_unasked(ch);
 	/* Requests still under way get no answer any more; the close, the last of them, succeeded. */
@@ -408,7 +410,7 @@ static enum mr_status close_ok(struct mr_chan *ch)
 	mr_error_set(&closed, MR_CLOSED, MR_SCOPE_CHANNEL, 0,
 		"the channel was closed by the program");
 	bool is_refused = ch->why && last.is_end;
-	mr_chan_end(ch, is_refused ? ch->why : &closed, is_refused);
+	mr_amqp_channel_end(ch, is_refused ? ch->why : &closed, is_refused);
 	mr_outlet_done(ch->outlet, ch->number, last.token, &none);
 	return MR_OK;
 }
@@ -418,7 +420,8 @@ static bool is_of_the_end(uint32_t id)
 	return id == MR_M_CHANNEL_CLOSE || id == MR_M_CHANNEL_CLOSE_OK;
 }
 
-enum mr_status mr_chan_method(struct mr_chan *ch, const struct mr_method *m, mr_error *error)
+enum mr_status mr_amqp_channel_method(struct mr_amqp_channel *ch, const struct mr_method *m,
+	mr_error *error)
 {
 	if (ch->why && !is_of_the_end(m->id)) return MR_OK; /* of the past */
 	ch->skips = false;

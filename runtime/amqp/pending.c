@@ -35,7 +35,7 @@ void mr_outlet_done(struct mr_outlet *outlet, uint16_t channel, uint64_t token,
 	emit_done(outlet, channel, token, false, error->kind, reply);
 }
 
-void mr_pending_done(struct mr_chan *ch, const struct mr_pending *p, mr_reply *reply)
+void mr_pending_done(struct mr_amqp_channel *ch, const struct mr_pending *p, mr_reply *reply)
 {
 	emit_done(ch->outlet, ch->number, p->token, p->late,
 		reply ? (enum mr_status)reply->error.kind : MR_OK, reply);
@@ -43,7 +43,7 @@ void mr_pending_done(struct mr_chan *ch, const struct mr_pending *p, mr_reply *r
 
 /* ---- finding ---- */
 
-enum mr_status mr_pending_add(struct mr_chan *ch, const struct mr_pending *pending)
+enum mr_status mr_pending_add(struct mr_amqp_channel *ch, const struct mr_pending *pending)
 {
 	struct mr_pending *p = mr_malloc(sizeof *p + pending->key.size);
 	if (!p) return MR_NO_MEMORY;
@@ -67,7 +67,7 @@ bool mr_pending_is_told_apart(uint32_t answer)
 	return is_keyed(answer) || answer == MR_M_CHANNEL_OPEN_OK;
 }
 
-struct mr_pending *mr_pending_keyed(struct mr_chan *ch, uint32_t expects, mr_slice key)
+struct mr_pending *mr_pending_keyed(struct mr_amqp_channel *ch, uint32_t expects, mr_slice key)
 {
 	struct mr_node *head = &ch->pending;
 	for (struct mr_node *at = head->next; at != head; at = at->next) {
@@ -78,7 +78,7 @@ struct mr_pending *mr_pending_keyed(struct mr_chan *ch, uint32_t expects, mr_sli
 }
 
 /* Who left the name to the broker is answered by a name that nobody else waits for. */
-struct mr_pending *mr_pending_find(struct mr_chan *ch, const struct mr_method *answer)
+struct mr_pending *mr_pending_find(struct mr_amqp_channel *ch, const struct mr_method *answer)
 {
 	uint32_t id = answer->id == MR_M_BASIC_GET_EMPTY ? MR_M_BASIC_GET_OK : answer->id;
 	struct mr_pending *p = NULL;
@@ -92,7 +92,7 @@ static bool may_be_overtaken(const struct mr_pending *p)
 	return p->expects == MR_M_BASIC_CONSUME_OK || p->expects == MR_M_BASIC_CANCEL_OK;
 }
 
-static void end_late(struct mr_chan *ch, struct mr_pending *p, const mr_error *why)
+static void end_late(struct mr_amqp_channel *ch, struct mr_pending *p, const mr_error *why)
 {
 	mr_reply *reply = p->token ? mr_calloc(1, sizeof *reply) : NULL;
 	if (reply) reply->error = *why;
@@ -101,7 +101,7 @@ static void end_late(struct mr_chan *ch, struct mr_pending *p, const mr_error *w
 	mr_pending_free(p);
 }
 
-static void drop_unanswered(struct mr_chan *ch, const struct mr_pending *answered)
+static void drop_unanswered(struct mr_amqp_channel *ch, const struct mr_pending *answered)
 {
 	mr_error why = {.kind = MR_TIMEOUT, .scope = MR_SCOPE_CHANNEL};
 	struct mr_node *next;
@@ -112,7 +112,7 @@ static void drop_unanswered(struct mr_chan *ch, const struct mr_pending *answere
 	}
 }
 
-struct mr_pending *mr_pending_take(struct mr_chan *ch, const struct mr_method *answer)
+struct mr_pending *mr_pending_take(struct mr_amqp_channel *ch, const struct mr_method *answer)
 {
 	struct mr_pending *p = mr_pending_find(ch, answer);
 	if (!p) return NULL;
@@ -121,12 +121,12 @@ struct mr_pending *mr_pending_take(struct mr_chan *ch, const struct mr_method *a
 	return p;
 }
 
-struct mr_pending *mr_pending_last(struct mr_chan *ch)
+struct mr_pending *mr_pending_last(struct mr_amqp_channel *ch)
 {
 	return mr_list_is_empty(&ch->pending) ? NULL : at_node(ch->pending.prev);
 }
 
-bool mr_pending_is_awaited(const struct mr_chan *ch)
+bool mr_pending_is_awaited(const struct mr_amqp_channel *ch)
 {
 	for (struct mr_node *at = ch->pending.next; at != &ch->pending; at = at->next)
 		if (at_node(at)->token && !at_node(at)->late) return true;
@@ -141,7 +141,7 @@ void mr_pending_free(struct mr_pending *p)
 	mr_free(p);
 }
 
-void mr_pending_fail(struct mr_chan *ch, const mr_error *why)
+void mr_pending_fail(struct mr_amqp_channel *ch, const mr_error *why)
 {
 	struct mr_pending *p;
 	while (!mr_list_is_empty(&ch->pending)) {
@@ -170,7 +170,7 @@ static uint64_t token_when_late(const struct mr_pending *p)
 	}
 }
 
-static void expire(struct mr_chan *ch, struct mr_pending *p)
+static void expire(struct mr_amqp_channel *ch, struct mr_pending *p)
 {
 	mr_error error = {0};
 	mr_error_set(&error, MR_TIMEOUT, MR_SCOPE_CHANNEL, 0, "the broker did not send %s in time",
@@ -181,7 +181,7 @@ static void expire(struct mr_chan *ch, struct mr_pending *p)
 	p->late = true;
 }
 
-void mr_pending_expire(struct mr_chan *ch, mr_msec now)
+void mr_pending_expire(struct mr_amqp_channel *ch, mr_msec now)
 {
 	struct mr_node *head = &ch->pending;
 	for (struct mr_node *at = head->next; at != head; at = at->next) {

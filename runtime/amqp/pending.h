@@ -32,24 +32,24 @@ struct mr_pending {
 };
 
 /* Adds a copy, with its key. MR_OK or MR_NO_MEMORY. */
-enum mr_status mr_pending_add(struct mr_chan *ch, const struct mr_pending *pending);
+enum mr_status mr_pending_add(struct mr_amqp_channel *ch, const struct mr_pending *pending);
 /* The request that `answer` answers; NULL when it answers none. */
-struct mr_pending *mr_pending_find(struct mr_chan *ch, const struct mr_method *answer);
+struct mr_pending *mr_pending_find(struct mr_amqp_channel *ch, const struct mr_method *answer);
 /* The same, taken from the list. Late ones of before, whose answer would have come before this one, are
  * dropped: it never will. */
-struct mr_pending *mr_pending_take(struct mr_chan *ch, const struct mr_method *answer);
+struct mr_pending *mr_pending_take(struct mr_amqp_channel *ch, const struct mr_method *answer);
 /* Does this answer say which question it answers, so that it is never another's? */
 bool mr_pending_is_told_apart(uint32_t answer);
 /* A cancel of this tag, or a consume with it, that is under way or late; NULL: none is. */
-struct mr_pending *mr_pending_keyed(struct mr_chan *ch, uint32_t expects, mr_slice key);
-struct mr_pending *mr_pending_last(struct mr_chan *ch); /* NULL: there is none */
-bool mr_pending_is_awaited(const struct mr_chan *ch);   /* does the host wait for any? */
-void mr_pending_free(struct mr_pending *p);             /* with what is its own */
+struct mr_pending *mr_pending_keyed(struct mr_amqp_channel *ch, uint32_t expects, mr_slice key);
+struct mr_pending *mr_pending_last(struct mr_amqp_channel *ch); /* NULL: there is none */
+bool mr_pending_is_awaited(const struct mr_amqp_channel *ch);   /* does the host wait for any? */
+void mr_pending_free(struct mr_pending *p);                     /* with what is its own */
 /* Ends all of them with `why`. */
-void mr_pending_fail(struct mr_chan *ch, const mr_error *why);
-void mr_pending_expire(struct mr_chan *ch, mr_msec now);
+void mr_pending_fail(struct mr_amqp_channel *ch, const mr_error *why);
+void mr_pending_expire(struct mr_amqp_channel *ch, mr_msec now);
 /* Tells that it went well; `reply` (may be NULL) is taken. Of a late one the engine alone hears, if it
  * must. */
-void mr_pending_done(struct mr_chan *ch, const struct mr_pending *p, mr_reply *reply);
+void mr_pending_done(struct mr_amqp_channel *ch, const struct mr_pending *p, mr_reply *reply);
 
 #endif

@@ -15,7 +15,8 @@ uint32_t mr_request_method(const mr_request *request, struct mr_method *method);
 mr_slice mr_request_key(const mr_request *request, char name[256]);
 /* A whole message of deliver or get-ok: takes `delivery` and tells it. */
 /* Counts and reports a message whose body was over the limit and so not kept. */
-void mr_inbound_too_large(struct mr_chan *ch, mr_slice queue, const char *fate);
-enum mr_status mr_inbound_delivery(struct mr_chan *ch, mr_delivery *delivery, mr_error *error);
+void mr_inbound_too_large(struct mr_amqp_channel *ch, mr_slice queue, const char *fate);
+enum mr_status mr_inbound_delivery(struct mr_amqp_channel *ch, mr_delivery *delivery,
+	mr_error *error);
 
 #endif

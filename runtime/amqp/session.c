@@ -5,11 +5,11 @@
 #include "amqp/session_state.h"
 
 #include "amqp/channel.h"
-#include "amqp/frame.h"
 #include "amqp/heartbeat.h"
 #include "base/alloc.h"
 #include "base/machine.h"
 #include "base/map.h"
+#include "codec/frame.h"
 
 #define REPLY_TIME 60000 /* ms after a publish in which a direct reply may come */
 
@@ -53,7 +53,7 @@ enum mr_status mr_session_open(struct mr_session **out, const struct mr_session_
 void mr_session_free(struct mr_session *s)
 {
 	if (!s) return;
-	for (size_t i = 0; i < s->channel_slots; i++) mr_chan_free(s->channels[i]);
+	for (size_t i = 0; i < s->channel_slots; i++) mr_amqp_channel_free(s->channels[i]);
 	mr_free(s->channels);
 	mr_map_fini(&s->stray);
 	mr_handshake_fini(&s->handshake);
@@ -71,14 +71,14 @@ enum mr_status mr_session_start(struct mr_session *s, mr_msec now)
 
 /* ---- ends ---- */
 
-static void drop_channel(struct mr_session *s, struct mr_chan *ch)
+static void drop_channel(struct mr_session *s, struct mr_amqp_channel *ch)
 {
 	s->channels[ch->number] = NULL;
-	mr_chan_free(ch);
+	mr_amqp_channel_free(ch);
 }
 
 /* With it the number is free: for who waits for it. */
-static void channel_ended(struct mr_session *s, struct mr_chan *ch)
+static void channel_ended(struct mr_session *s, struct mr_amqp_channel *ch)
 {
 	uint16_t number = ch->number;
 	uint64_t token = ch->heir.token;
@@ -112,9 +112,9 @@ void mr_session_lose(struct mr_session *s, const mr_error *why)
 	}
 	s->blocked_until = MR_NEVER;
 	for (size_t i = 0; i < s->channel_slots; i++) {
-		struct mr_chan *ch = s->channels[i];
+		struct mr_amqp_channel *ch = s->channels[i];
 		if (!ch) continue;
-		mr_chan_end(ch, why, true);
+		mr_amqp_channel_end(ch, why, true);
 		mr_outlet_done(&s->outlet, ch->number, ch->heir.token, why);
 		drop_channel(s, ch);
 	}
@@ -251,7 +251,7 @@ static enum mr_status shake_hands(struct mr_session *s, struct mr_method *m, mr_
 
 /* ---- frames in ---- */
 
-struct mr_chan *mr_session_channel_at(const struct mr_session *s, uint16_t number)
+struct mr_amqp_channel *mr_session_channel_at(const struct mr_session *s, uint16_t number)
 {
 	return number < s->channel_slots ? s->channels[number] : NULL;
 }
@@ -259,7 +259,7 @@ struct mr_chan *mr_session_channel_at(const struct mr_session *s, uint16_t numbe
 static enum mr_status channel_frame(struct mr_session *s, const struct mr_frame *frame,
 	const struct mr_method *method, mr_error *error)
 {
-	struct mr_chan *ch = mr_session_channel_at(s, frame->channel);
+	struct mr_amqp_channel *ch = mr_session_channel_at(s, frame->channel);
 	if (mr_map_get(&s->stray, frame->channel)) {
 		if (!ch || !method || method->id != MR_M_CHANNEL_OPEN_OK) return MR_OK;
 		mr_map_take(&s->stray, frame->channel);
@@ -268,8 +268,8 @@ static enum mr_status channel_frame(struct mr_session *s, const struct mr_frame 
 	if (!ch)
 		return mr_error_set(error, MR_CHANNEL_ERROR, MR_SCOPE_CONNECTION, 504,
 			"a frame on channel %u, which is not open", frame->channel);
-	enum mr_status st =
-		method ? mr_chan_method(ch, method, error) : mr_chan_content(ch, frame, error);
+	enum mr_status st = method ? mr_amqp_channel_method(ch, method, error)
+	                           : mr_amqp_channel_content(ch, frame, error);
 	if (ch->state != MR_CH_CLOSED) return st;
 	/* RabbitMQ 3.10 may deliver behind its own close. Without memory that costs the connection. */
 	if (method && method->id == MR_M_CHANNEL_CLOSE) mr_map_put(&s->stray, ch->number, s);
@@ -283,7 +283,7 @@ static enum mr_status take_method(struct mr_session *s, const struct mr_frame *f
 	struct mr_method method = {.id = mr_get32(frame->payload)};
 	bool is_open = s->state != MR_SESSION_HANDSHAKE;
 	if (is_open && !mr_guard_may_come(method.id)) {
-		struct mr_chan *ch = mr_session_channel_at(s, frame->channel);
+		struct mr_amqp_channel *ch = mr_session_channel_at(s, frame->channel);
 		if (ch) ch->skips = true;
 		return mr_outlet_odd(&s->outlet, frame->channel,
 			"ignored: method %u.%u, which no broker sends", method.id >> 16,
@@ -307,12 +307,12 @@ static enum mr_status take_method(struct mr_session *s, const struct mr_frame *f
 /* What stands in a sound frame of a channel costs that channel at most. */
 static bool costs_channel(struct mr_session *s, uint16_t number, const mr_error *error)
 {
-	struct mr_chan *ch = mr_session_channel_at(s, number);
+	struct mr_amqp_channel *ch = mr_session_channel_at(s, number);
 	if (error->kind == MR_NO_MEMORY || s->state == MR_SESSION_CLOSED) return false;
 	if (s->state == MR_SESSION_CLOSING) return number != 0; /* it goes with the connection */
 	if (!ch || s->state != MR_SESSION_OPEN) return false;
 	mr_outlet_odd(&s->outlet, number, "the channel ends: %s", error->text);
-	mr_chan_refuse(ch, error);
+	mr_amqp_channel_refuse(ch, error);
 	return true;
 }
 
@@ -381,7 +381,9 @@ void mr_session_flush(struct mr_session *s)
 	struct mr_node *node;
 	look_for_fault(s);
 	while ((node = mr_list_shift(&s->outlet.dirty))) {
-		if (mr_chan_flush(mr_container(node, struct mr_chan, dirty)) == MR_OK) continue;
+		if (mr_amqp_channel_flush(mr_container(node, struct mr_amqp_channel, dirty)) ==
+			MR_OK)
+			continue;
 		mr_session_fail_memory(s);
 		return;
 	}
@@ -399,7 +401,7 @@ static void expire_requests(struct mr_session *s, mr_msec now)
 	if (now < s->outlet.earliest) return;
 	s->outlet.earliest = MR_NEVER;
 	for (size_t i = 0; i < s->channel_slots; i++)
-		if (s->channels[i]) mr_chan_expire(s->channels[i], now);
+		if (s->channels[i]) mr_amqp_channel_expire(s->channels[i], now);
 }
 
 bool mr_session_tick(struct mr_session *s, mr_msec now, bool may_beat)
@@ -451,9 +453,10 @@ bool mr_session_is_asking(const struct mr_session *s)
 	mr_msec now = s->options->clock ? (mr_msec)(*s->options->clock / 1000) : 0;
 	bool has_published = s->published_at && now - s->published_at < REPLY_TIME;
 	for (size_t i = 0; i < s->channel_slots; i++) {
-		const struct mr_chan *ch = s->channels[i];
+		const struct mr_amqp_channel *ch = s->channels[i];
 		if (!ch) continue;
-		if (mr_chan_is_asking(ch) || (ch->hears_replies && has_published)) return true;
+		if (mr_amqp_channel_is_asking(ch) || (ch->hears_replies && has_published))
+			return true;
 	}
 	return false;
 }
@@ -463,7 +466,8 @@ bool mr_session_let_go(struct mr_session *s)
 	struct mr_node *next;
 	for (struct mr_node *at = s->outlet.holding.next; at != &s->outlet.holding; at = next) {
 		next = at->next;
-		if (mr_curb_let_go(mr_container(at, struct mr_chan, holding)) == MR_OK) continue;
+		if (mr_curb_let_go(mr_container(at, struct mr_amqp_channel, holding)) == MR_OK)
+			continue;
 		mr_session_fail_memory(s);
 		return false;
 	}

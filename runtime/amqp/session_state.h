@@ -1,4 +1,4 @@
-/* session_state: what session.c and session_calls.c share of a session.
+/* session_state: what session.c and session_requests.c share of a session.
  * SPDX-License-Identifier: MIT
  * Pure; for these two alone. */
 #ifndef MR_AMQP_SESSION_STATE_H
@@ -17,7 +17,7 @@ struct mr_session {
 	struct mr_guard guard;
 	struct mr_codec *codec;
 	struct mr_outlet outlet;
-	struct mr_chan **channels; /* by number; NULL where none is open */
+	struct mr_amqp_channel **channels; /* by number; NULL where none is open */
 	size_t channel_slots;
 	struct mr_map
 		stray; /* numbers that the broker closed: what comes before open-ok is of the past */
@@ -35,6 +35,7 @@ void mr_session_fail_memory(struct mr_session *s);
 /* Opens a channel under a free number; tells when it cannot. */
 void mr_session_open_channel(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
 	mr_msec deadline);
-struct mr_chan *mr_session_channel_at(const struct mr_session *s, uint16_t number); /* or NULL */
+struct mr_amqp_channel *mr_session_channel_at(const struct mr_session *s,
+	uint16_t number); /* or NULL */
 
 #endif

@@ -4,11 +4,11 @@
 #ifndef MR_API_HANDLE_H
 #define MR_API_HANDLE_H
 
-#include "base/config.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "bridge/bridge.h"
 #include "bridge/meter.h"
+#include "config/config.h"
 #include "engine/engine.h"
 #include "moonrabbit.h"
 

@@ -8,8 +8,8 @@
 
 #include "api/handle.h"
 #include "base/alloc.h"
-#include "bridge/ending.h"
 #include "base/log.h"
+#include "bridge/ending.h"
 
 /* Commands a busy host may add before the I/O thread is woken, if it sleeps: an ack each would cost a
  * system call each. A host that polls wakes it anyway, and a sleeping thread looks every 5 ms. */
@@ -220,9 +220,9 @@ static int poll_events(mr_runtime *rt, mr_event *events, int max, double timeout
 int mr_runtime_poll(mr_runtime *rt, mr_event *events, int max, double timeout)
 {
 	if (mr_is_forked(rt)) return -1;
-	mr_progress_enter(&rt->bridge.progress);
+	mr_mark_enter(&rt->bridge.progress);
 	int n = poll_events(rt, events, max, timeout);
-	mr_progress_leave(&rt->bridge.progress, mr_clock_real(), n == 0 && timeout == 0);
+	mr_mark_leave(&rt->bridge.progress, mr_clock_real(), n == 0 && timeout == 0);
 	return n;
 }
 

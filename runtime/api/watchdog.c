@@ -48,12 +48,9 @@ int mr_runtime_watchdog(mr_runtime *rt, double stall, int signal)
 	return mr_command_send(rt, &c);
 }
 
-bool mr_runtime_wants_trace(const mr_runtime *rt)
-{
-	return mr_progress_is_asked(&rt->bridge.progress);
-}
+bool mr_runtime_wants_trace(const mr_runtime *rt) { return mr_mark_is_asked(&rt->bridge.progress); }
 
 bool mr_runtime_trace(mr_runtime *rt, const char *text, size_t size)
 {
-	return mr_progress_give_trace(&rt->bridge.progress, text, size);
+	return mr_mark_give_trace(&rt->bridge.progress, text, size);
 }

@@ -1,6 +1,6 @@
 /* value: AMQP field tables as a tree: built, read, compared. The declarations are in moonrabbit.h.
  * SPDX-License-Identifier: MIT
- * Any thread; pure. Encoding is amqp/table's. */
+ * Any thread; pure. Encoding is codec/table's. */
 #ifndef MR_BASE_VALUE_H
 #define MR_BASE_VALUE_H
 

@@ -8,7 +8,7 @@ enum mr_status mr_bridge_open(struct mr_bridge *bridge, mr_error *error)
 {
 	enum mr_status st;
 	*bridge = (struct mr_bridge){.io.fd = -1, .host.fd = -1};
-	mr_progress_init(&bridge->progress, mr_clock_real());
+	mr_mark_init(&bridge->progress, mr_clock_real());
 	st = mr_ring_open(&bridge->commands, MR_COMMAND_RING);
 	if (st == MR_OK) st = mr_ring_open(&bridge->events, MR_EVENT_RING);
 	if (st == MR_OK) st = mr_wake_open(&bridge->io, error);

@@ -4,10 +4,10 @@
 #ifndef MR_BRIDGE_BRIDGE_H
 #define MR_BRIDGE_BRIDGE_H
 
+#include "bridge/command.h"
 #include "bridge/gauge.h"
 #include "bridge/logger.h"
-#include "bridge/message.h"
-#include "bridge/progress.h"
+#include "bridge/mark.h"
 #include "bridge/ring.h"
 #include "bridge/wake.h"
 
@@ -22,7 +22,7 @@ struct mr_bridge {
 	struct mr_wake host;     /* the host sleeps on it */
 	struct mr_logger *logger;
 	struct mr_board board;
-	struct mr_progress progress;
+	struct mr_mark_shared progress;
 	atomic_bool host_waits; /* within a poll: not busy, so loop-mode heartbeats may go */
 };
 

@@ -10,7 +10,7 @@
 #include "base/number.h"
 #include "bridge/ending.h"
 #include "engine/engine.h"
-#include "engine/link.h"
+#include "link/link.h"
 
 #define LINGER 0.005            /* s: how late a command of a busy host is seen at most */
 #define COMMANDS_PER_TURN 16384 /* then sockets and deadlines have their turn */
@@ -86,7 +86,7 @@ static void no_link(struct mr_engine *e, const struct mr_command *c)
 	if (!c->token) return;
 	enum mr_status st = c->type == MR_CMD_LINK_CLOSE ? MR_OK : MR_NO_MEMORY;
 	mr_event ev = {.type = MR_EV_DONE, .status = (int32_t)st, .token = c->token};
-	mr_dispatch_push(&e->dispatch, &ev);
+	mr_event_queue_push(&e->dispatch, &ev);
 }
 
 static void new_link(struct mr_engine *e, const struct mr_command *c)
@@ -132,7 +132,7 @@ static void tell_clock(struct mr_engine *e)
 	mr_event ev = {.type = MR_EV_DONE, .token = e->clock_token};
 	if (!e->clock_token) return;
 	e->clock_token = 0;
-	mr_dispatch_push(&e->dispatch, &ev);
+	mr_event_queue_push(&e->dispatch, &ev);
 }
 
 static void obey(struct mr_engine *e, const struct mr_command *c)
@@ -157,7 +157,7 @@ static void obey(struct mr_engine *e, const struct mr_command *c)
 		break;
 	case MR_CMD_NOTE: mr_stall_note(&e->stall, (uint32_t)c->number, c->data); break;
 	case MR_CMD_POOL: mr_pools_command(&e->pools, c); break;
-	case MR_CMD_HEALTH: mr_checkup_obey(&e->checkup, c); break;
+	case MR_CMD_HEALTH: mr_health_obey(&e->checkup, c); break;
 	case MR_CMD_STOP:
 		e->is_joined = true;
 		begin_stop(e, c->deadline);
@@ -179,7 +179,7 @@ static bool drain_commands(struct mr_engine *e)
 		if (!c) {
 			if (!mr_ring_take_starved(&e->bridge->commands)) return false;
 			mr_event ev = {.type = MR_EV_ROOM};
-			mr_dispatch_push(&e->dispatch, &ev);
+			mr_event_queue_push(&e->dispatch, &ev);
 			return false;
 		}
 		if (i % COMMANDS_PER_TICK == 0) mr_engine_tick(e);
@@ -217,7 +217,7 @@ static void sleep_once(struct mr_engine *e, bool busy)
 		/* What came, and what the host made room for, before it could see us asleep. */
 		mr_wake_prepare(&b->io);
 		busy = mr_ring_peek(&b->commands, &size) != NULL ||
-		       mr_dispatch_has_room(&e->dispatch);
+		       mr_event_queue_has_room(&e->dispatch);
 	}
 	/* A host that is awake adds commands without waking us each time; its pace is not ours to slow. */
 	if (!busy && !mr_wake_is_asleep(&b->host))
@@ -238,7 +238,7 @@ static void *run(void *arg)
 		judge_waiting(e);
 		read_eager(e);
 		flush_links(e);
-		mr_dispatch_flush(&e->dispatch);
+		mr_event_queue_flush(&e->dispatch);
 		busy |= !mr_list_is_empty(&e->dirty) || !mr_list_is_empty(&e->eager);
 		e->stats.log_dropped = mr_logger_dropped(e->bridge->logger);
 		mr_stats stats = e->stats;
@@ -249,7 +249,7 @@ static void *run(void *arg)
 		if (e->clock_token) flush_links(e); /* heartbeats are on their way, too */
 		tell_clock(e);
 	}
-	mr_checkup_close(&e->checkup);
+	mr_health_close(&e->checkup);
 	mr_board_stop(&e->bridge->board);
 	mr_wake_signal(&e->bridge->host);
 	mr_tls_thread_end();
@@ -370,7 +370,7 @@ static void free_engine(struct mr_engine *e)
 	while ((link = mr_map_next(&e->links, &at, NULL))) mr_link_free(link);
 	mr_map_fini(&e->links);
 	free_barren(e, 0);
-	mr_checkup_fini(&e->checkup);
+	mr_health_fini(&e->checkup);
 	mr_server_release(e->server);
 	mr_tls_store_fini(&e->tls);
 	mr_resolver_close(e->resolver);
@@ -380,7 +380,7 @@ static void free_engine(struct mr_engine *e)
 	mr_watches_fini(&e->watches);
 	mr_pools_fini(&e->pools);
 	mr_stall_fini(&e->stall);
-	mr_dispatch_fini(&e->dispatch);
+	mr_event_queue_fini(&e->dispatch);
 	mr_delivery_pool_close(e->pool);
 	mr_buffer_fini(&e->scratch);
 	if (e->loop) ev_loop_destroy(e->loop);
@@ -414,7 +414,7 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 	e->log = (struct mr_log){.sink = mr_logger_io_sink,
 		.owner = bridge->logger,
 		.level = MR_LOG_WARN};
-	mr_dispatch_init(&e->dispatch, bridge);
+	mr_event_queue_init(&e->dispatch, bridge);
 	mr_list_init(&e->dirty);
 	mr_list_init(&e->eager);
 	mr_list_init(&e->paused);
@@ -433,7 +433,7 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 	mr_pools_init(&e->pools, &e->timers, &e->dispatch);
 	mr_stall_init(&e->stall, e->loop, bridge, &e->log);
 	init_watchers(e, ending);
-	st = mr_checkup_init(&e->checkup, e);
+	st = mr_health_init(&e->checkup, e);
 	if (st == MR_OK) st = mr_resolver_open(&e->resolver, on_resolver_watch, e, error);
 	if (st != MR_OK) goto fail;
 	st = mr_writer_start(&e->writer, bridge->logger, error);

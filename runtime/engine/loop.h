@@ -12,15 +12,15 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "bridge/bridge.h"
-#include "broker/server.h"
-#include "engine/backoff.h"
-#include "engine/checkup.h"
-#include "engine/dispatch.h"
+#include "broker/server/server.h"
 #include "engine/pools.h"
-#include "engine/stall.h"
-#include "engine/timer.h"
-#include "engine/watch.h"
 #include "engine/writer.h"
+#include "health/health.h"
+#include "health/stall.h"
+#include "io/event_queue.h"
+#include "io/timer.h"
+#include "io/watch.h"
+#include "link/backoff.h"
 #include "net/resolve.h"
 #include "net/tls.h"
 
@@ -31,7 +31,7 @@ struct mr_engine {
 	struct ev_loop *loop;
 	pthread_t thread;
 	struct mr_bridge *bridge;
-	struct mr_dispatch dispatch;
+	struct mr_event_queue dispatch;
 	struct mr_watches watches;
 	struct mr_pools pools;
 	struct mr_stall stall;
@@ -62,7 +62,7 @@ struct mr_engine {
 	uint64_t pumps;        /* how often the host polled, for loop-mode heartbeats */
 	uint32_t epochs;       /* given to channels that came back */
 	uint64_t clock_token;  /* who waits for the moved clock's deadlines */
-	struct mr_checkup checkup;
+	struct mr_health_state checkup;
 	uint64_t clock;        /* us: when what is going on began */
 	uint64_t delivered_at; /* us: when the last message came; 0: none */
 	bool stopping, stopped;

@@ -26,7 +26,7 @@ static void tell(void *owner, uint64_t token, enum mr_status status)
 	struct mr_pools *p = owner;
 	mr_event ev = {.type = MR_EV_DONE, .status = status, .token = token};
 	if (status != MR_OK) ev.data.reply = explain(status);
-	mr_dispatch_push(p->dispatch, &ev);
+	mr_event_queue_push(p->dispatch, &ev);
 }
 
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -38,7 +38,7 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 	mr_timer_arm(&line->timer, line->queue.earliest);
 }
 
-void mr_pools_init(struct mr_pools *p, struct mr_timers *timers, struct mr_dispatch *dispatch)
+void mr_pools_init(struct mr_pools *p, struct mr_timers *timers, struct mr_event_queue *dispatch)
 {
 	*p = (struct mr_pools){.timers = timers, .dispatch = dispatch};
 }

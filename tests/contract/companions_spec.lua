@@ -176,7 +176,7 @@ describe("the queue of", function()
          assert(ch:queue_declare { queue = dlx, durable = true })
          local limits = { ["x-queue-type"] = "quorum", ["x-delivery-limit"] = 1, ["x-dead-letter-exchange"] = "",
             ["x-dead-letter-routing-key"] = dlx }
-         local log = require "moonrabbit.log"
+         local log = require "moonrabbit.loop.log"
          local warn = log.warn
          log.warn = function(line) lines[#lines + 1] = line end
          finally(function() log.warn = warn end)

@@ -116,7 +116,7 @@ describe("mr.consumer", function()
          f = kept("f", 0.5), x = mr.bytes "\255", A = mr.array {}, F = { I = kept("I", 8) }, T = mr.timestamp(9),
          D = mr.decimal(15, 1) } }))
       local msg = take(ch, w.dead_letter)
-      local headers = require("moonrabbit.message").exact_headers(msg)
+      local headers = require("moonrabbit.channel.message").exact_headers(msg)
       for _, name in ipairs { "I", "s", "b", "d", "f", "x", "A", "T", "D" } do assert.equal(name, headers[name].type) end
       assert.same({ "I", 8, 3 }, { headers.F.I.type, tonumber(headers.F.I.value), msg.headers["x-mr-attempt"] })
       assert(w:cancel())
@@ -133,7 +133,7 @@ describe("mr.consumer", function()
       assert(ch:publish("", name, "x"))
       eventually("three tries", function() return tries == 3 end)
       assert(w:cancel())
-      remove(ch, name, w.dead_letter, require("moonrabbit.copies").delay_queue(name, 50).queue)
+      remove(ch, name, w.dead_letter, require("moonrabbit.redelivery.copy").delay_queue(name, 50).queue)
    end)
 
    it("leaves dead letters to a queue of the program's own making when it declares none", function()

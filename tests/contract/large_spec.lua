@@ -116,7 +116,7 @@ describe("a message over max_message_size", function()
       assert(out:confirm_select())
       local w = mr.consumer { connection = conn, queue = q, prefetch = 1, handler = function(msg) got[msg.body] = true end }
       assert(w:wait(20))
-      local methods = require("moonrabbit.channel").methods
+      local methods = require("moonrabbit.channel.channel").methods
       local qos = methods.qos
       methods.qos = function(...) -- which it asks for when it begins anew
          asked = asked + 1

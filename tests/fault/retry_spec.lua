@@ -1,7 +1,7 @@
 --- Message retries when the broker goes at the worst moments: between a copy and the ack of its original (FAULTS T28).
 local mr = require "moonrabbit"
 local broker = require "broker"
-local copies = require "moonrabbit.copies"
+local copies = require "moonrabbit.redelivery.copy"
 local recovering = require "recovering"
 
 local eventually, name = broker.eventually, broker.name

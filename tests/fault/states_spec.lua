@@ -3,11 +3,11 @@
 -- and an error with the reason, in time.
 local mr = require "moonrabbit"
 local broker = require "broker"
-local channel = require "moonrabbit.channel"
-local connection = require "moonrabbit.connection"
+local channel = require "moonrabbit.channel.channel"
+local connection = require "moonrabbit.connection.connection"
 local embedded = require "embedded"
-local loop = require "moonrabbit.loop"
-local message = require "moonrabbit.message"
+local loop = require "moonrabbit.loop.loop"
+local message = require "moonrabbit.channel.message"
 
 if broker.kind ~= "memory" then return end
 

@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "amqp/client_method.h"
-#include "amqp/frame.h"
 #include "base/alloc.h"
-#include "broker/channel.h"
+#include "broker/client/channel.h"
+#include "codec/client_method.h"
+#include "codec/frame.h"
 
 #define FRAME_LEAST 4096 /* AMQP's smallest frame_max */
 #define DEPTH 3

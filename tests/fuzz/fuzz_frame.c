@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "amqp/frame.h"
-#include "amqp/method.h"
-#include "amqp/properties.h"
+#include "codec/frame.h"
+#include "codec/method.h"
+#include "codec/properties.h"
 
 #define CHECK(claim) ((claim) ? (void)0 : __builtin_trap())
 

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 
-#include "amqp/properties.h"
-#include "amqp/walk.h"
+#include "codec/properties.h"
+#include "codec/walk.h"
 
 #define CHECK(claim) ((claim) ? (void)0 : __builtin_trap())
 

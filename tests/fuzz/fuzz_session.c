@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "amqp/frame.h"
 #include "amqp/session.h"
 #include "base/alloc.h"
 #include "base/value.h"
+#include "codec/frame.h"
 
 #define FRAME_MAX 4096
 #define EPOCHS 64

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 
-#include "amqp/guard.h"
-#include "amqp/table.h"
+#include "codec/guard.h"
+#include "codec/table.h"
 
 #define CHECK(claim) ((claim) ? (void)0 : __builtin_trap())
 

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "amqp/uri.h"
+#include "config/uri.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -6,9 +6,9 @@
 -- SPDX-License-Identifier: MIT
 package.path = "tests/model/?.lua;tests/support/?.lua;" .. package.path
 local mr = require "moonrabbit"
-local message = require "moonrabbit.message"
+local message = require "moonrabbit.channel.message"
 local model = require "model"
-local properties = require "moonrabbit.properties"
+local properties = require "moonrabbit.base.properties"
 local raw = require "raw"
 local add, problem, random = model.add, model.problem, math.random
 

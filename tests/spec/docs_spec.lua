@@ -1,5 +1,11 @@
 --- docs: what the pages must have: the rows of the capability contract that are guidance.
-local function page(name) return assert(io.open("docs/" .. name .. ".md")):read "*a" end
+local function read(path)
+   local file = assert(io.open(path))
+   local text = file:read "*a"
+   file:close()
+   return text
+end
+local function page(name) return read("docs/" .. name .. ".md") end
 
 -- Each part stands on the page, in the section of that title if one is named.
 local function has(name, section, ...)
@@ -50,7 +56,7 @@ describe("the documentation", function()
 
    it("is complete: configuration, performance, troubleshooting, topologies, each linked (I8)", function()
       for _, name in ipairs { "configuration", "performance", "troubleshooting", "topologies" } do assert.is_true(#page(name) > 1000) end
-      local readme = assert(io.open "README.md"):read "*a"
+      local readme = read "README.md"
       for _, name in ipairs { "connections", "configuration", "performance", "troubleshooting", "topologies" } do
          assert.truthy(readme:find(("docs/%s.md"):format(name), 1, true), "README.md does not link docs/" .. name .. ".md")
       end

@@ -1,7 +1,7 @@
 --- A forked child that does not exec: what it inherited fails as forked, the parent's goes on.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
-local loop = require "moonrabbit.loop"
+local loop = require "moonrabbit.loop.loop"
 local mr = require "moonrabbit"
 
 ffi.cdef [[

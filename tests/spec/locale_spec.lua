@@ -3,7 +3,7 @@
 local arguments = require "moonrabbit.cli.arguments"
 local cli = require "moonrabbit.cli"
 local comma = require "comma"
-local loop = require "moonrabbit.loop"
+local loop = require "moonrabbit.loop.loop"
 local mr = require "moonrabbit"
 
 describe("a locale with a decimal comma (FIELD-R10)", function()

@@ -4,7 +4,7 @@
 local busted = require "busted"
 
 busted.subscribe({ "file", "end" }, function()
-   local loop = package.loaded["moonrabbit.loop"]
+   local loop = package.loaded["moonrabbit.loop.loop"]
    if loop then loop.close(1) end
    return nil, true
 end)

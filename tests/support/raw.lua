@@ -1,8 +1,8 @@
 --- raw: properties as bytes, built by hand: what the library's own encoder refuses, too.
 -- SPDX-License-Identifier: MIT
-local message = require "moonrabbit.message"
-local properties = require "moonrabbit.properties"
-local ticket = require "moonrabbit.ticket"
+local message = require "moonrabbit.channel.message"
+local properties = require "moonrabbit.base.properties"
+local ticket = require "moonrabbit.channel.confirm"
 
 local raw = {}
 

@@ -23,9 +23,9 @@ compile() {
 	shift
 	for file in method table properties; do
 		"$cc" -std=gnu11 -Wall -Wextra -Werror -Iruntime -Iruntime/include "$@" \
-			-MD -MF "$scratch/read" -c "runtime/amqp/$file.c" -o "$scratch/$file.o" &&
+			-MD -MF "$scratch/read" -c "runtime/codec/$file.c" -o "$scratch/$file.o" &&
 			grep -q "$layout" "$scratch/read" && continue
-		echo "runtime/amqp/$file.c does not compile with <$layout>"
+		echo "runtime/codec/$file.c does not compile with <$layout>"
 		failed=1
 	done
 }

@@ -14,26 +14,36 @@ local may_include = {              -- folder -> folders or single headers it may
    include = {},
    base = {},
    bridge = { "base" },
-   amqp = { "base" },
+   config = { "base" },
+   codec = { "base" },
+   amqp = { "base", "codec" },
    net = { "base" },
-   broker = { "base", "net", "bridge/ending.h", "amqp/frame.h", "amqp/table.h", "amqp/guard.h", "amqp/method.h",
-      "amqp/client_method.h", "amqp/properties.h", "amqp/walk.h" },
-   engine = { "base", "bridge", "amqp", "net", "broker/server.h" },
-   api = { "base", "bridge", "engine/engine.h", "broker/server.h" },
+   ["broker/store"] = { "base", "codec",
+      "broker/client/broker.h", "broker/client/channel.h", "broker/client/consumer.h" }, -- to open
+   ["broker/client"] = { "base", "codec", "broker/store" },
+   ["broker/server"] = { "base", "net", "codec", "bridge/ending.h", "broker/store", "broker/client" },
+   io = { "base", "bridge",
+      "amqp/delivery.h" }, -- to open
+   link = { "base", "bridge", "config", "codec", "amqp", "net", "io", "broker/server/server.h",
+      "engine/loop.h" }, -- to open
+   health = { "base", "bridge", "config", "codec", "amqp", "net", "io", "link", "broker/server/server.h",
+      "engine/loop.h" }, -- to open
+   engine = { "base", "bridge", "config", "codec", "amqp", "net", "io", "link", "health", "broker/server/server.h" },
+   api = { "base", "bridge", "config", "engine/engine.h", "broker/server/server.h" },
    main = {},
 }
 local PUBLIC = "moonrabbit.h"      -- every folder may include it
 
 local third_party = {              -- { header, patterns of the files that may include it }
-   { "^amqp[%w_]*%.h$", "^amqp/rabbitmqc%.h$", "^amqp/method%.c$", "^amqp/table%.c$", "^amqp/properties%.c$" },
-   { "^rabbitmq%-c/", "^amqp/rabbitmqc%.h$", "^amqp/method%.c$", "^amqp/table%.c$", "^amqp/properties%.c$" },
+   { "^amqp[%w_]*%.h$", "^codec/rabbitmqc%.h$", "^codec/method%.c$", "^codec/table%.c$", "^codec/properties%.c$" },
+   { "^rabbitmq%-c/", "^codec/rabbitmqc%.h$", "^codec/method%.c$", "^codec/table%.c$", "^codec/properties%.c$" },
    { "^openssl/", "^net/tls" },
    { "^ares", "^net/resolve" },
-   { "^ev%.h$", "^engine/", "^broker/server%.", "^broker/peer%." },
-   { "^microhttpd%.h$", "^engine/health%." },
+   { "^ev%.h$", "^engine/", "^io/", "^health/", "^broker/server/server%.", "^broker/server/peer%." },
+   { "^microhttpd%.h$", "^health/http%." },
    { "^stdatomic%.h$", "^bridge/" },
    -- resolve: pthread_once around c-ares' global start, ending: around atexit; no thread, no lock of ours
-   { "^pthread%.h$", "^engine/", "^bridge/ending%.c$", "^broker/server%.", "^broker/registry%.c$", "^net/resolve%.c$",
+   { "^pthread%.h$", "^engine/", "^bridge/ending%.c$", "^broker/server/server%.", "^broker/server/registry%.c$", "^net/resolve%.c$",
       "^net/tls[%w_]*%.c$", -- likewise: once for the process
       "^base/descriptor%.c$" }, -- pthread_atfork
    { "^threads%.h$" },
@@ -42,12 +52,12 @@ local third_party = {              -- { header, patterns of the files that may i
 }
 
 local private = {                  -- headers of one module: { who else may include them, why }
-   ["amqp/rabbitmqc.h"] = { "is for the codec", "^amqp/method%.c$", "^amqp/table%.c$", "^amqp/properties%.c$" },
+   ["codec/rabbitmqc.h"] = { "is for the codec", "^codec/method%.c$", "^codec/table%.c$", "^codec/properties%.c$" },
 }
 
 local banned = {                   -- { what the code must not say, why, files that may }
    -- registry: names of brokers, looked up when a connection is made (docs/decisions/0003)
-   { "%f[%w_]pthread_mutex", "no mutex: share nothing", "^broker/registry%.c$" },
+   { "%f[%w_]pthread_mutex", "no mutex: share nothing", "^broker/server/registry%.c$" },
    { "%f[%w_]pthread_rwlock", "no lock: share nothing" },
    { "%f[%w_]mtx_%l+%s*%(", "no mutex: share nothing" },
    { "%f[%w_]abort%s*%(", "the library never ends the process", "^main/" },
@@ -132,7 +142,7 @@ end
 
 local function may_see(folder, target)
    if target == PUBLIC then return true end
-   local there = target:match("^([^/]+)/")
+   local there = target:match("^(.*)/")
    if not there or there == folder then return true end
    for _, name in ipairs(may_include[folder]) do
       if name == there or name == target then return true end
@@ -162,7 +172,7 @@ local function check_include(name, folder, number, open, target)
 end
 
 local function check_c_file(root, name)
-   local folder = name:match("^([^/]+)/") or "?"
+   local folder = name:match("^(.*)/") or "?"
    if not may_include[folder] then
       complain("%s: no rule for the folder %s/; add it to check_layers.lua", name, folder)
       return {}
@@ -234,12 +244,12 @@ local function check_lua_file(root, name)
    for line in each_line(read(root .. "/" .. name)) do
       number = number + 1
       local code = line:gsub("%-%-.*", "")
-      if code:match("%f[%w_]coroutine%f[^%w_]") and name ~= "moonrabbit/task.lua"
-         and name ~= "moonrabbit/coroutines.lua" then
+      if code:match("%f[%w_]coroutine%f[^%w_]") and name ~= "moonrabbit/loop/task.lua"
+         and name ~= "moonrabbit/loop/coroutines.lua" then
          complain("lua/%s:%d: only task.lua and coroutines.lua touch coroutines", name, number)
       end
       if code:match(" in pairs%(") or code:match(" in next,") then
-         complain("lua/%s:%d: the compiler spoils such loops: take each (lua/moonrabbit/each.lua)", name, number)
+         complain("lua/%s:%d: the compiler spoils such loops: take each (lua/moonrabbit/base/each.lua)", name, number)
       end
    end
    if number > LUA_LINES then complain("lua/%s: %d lines, limit %d", name, number, LUA_LINES) end
@@ -267,20 +277,20 @@ end
 
 -- Self-test: { file, its text, a piece of the complaint expected, or false when it is in order }
 local samples = {
-   { "runtime/base/a.c", '#include "engine/link.h"', 'base/ may not include "engine/link.h"' },
-   { "runtime/net/a.c", '#include "amqp/uri.h"', 'net/ may not include "amqp/uri.h"' },
-   { "runtime/api/a.c", '#include "engine/link.h"', 'api/ may not include "engine/link.h"' },
+   { "runtime/base/a.c", '#include "link/link.h"', 'base/ may not include "link/link.h"' },
+   { "runtime/net/a.c", '#include "config/uri.h"', 'net/ may not include "config/uri.h"' },
+   { "runtime/api/a.c", '#include "link/link.h"', 'api/ may not include "link/link.h"' },
    { "runtime/api/a.c", '#include "engine/engine.h"', false },
    { "runtime/main/a.c", '#include "base/log.h"', 'main/ may not include' },
-   { "runtime/amqp/a.c", '#include "../engine/link.h"', "goes around" },
+   { "runtime/amqp/a.c", '#include "../link/link.h"', "goes around" },
    { "runtime/base/a.c", '#include "moonrabbit.h"\n#include "base/log.h"', false },
-   { "runtime/amqp/uri.c", "#include <amqp.h>", "<amqp.h> does not belong here" },
-   { "runtime/amqp/frame.c", "#include <rabbitmq-c/amqp.h>", "<rabbitmq-c/amqp.h> does not belong here" },
-   { "runtime/amqp/table.h", "#include <amqp.h>", "<amqp.h> does not belong here" },
-   { "runtime/amqp/rabbitmqc.h", "#include <amqp.h>\n#include <amqp_framing.h>\n#include <rabbitmq-c/amqp.h>", false },
-   { "runtime/amqp/method.c", "#include <amqp_framing.h>", false },
-   { "runtime/amqp/guard.c", '#include "amqp/rabbitmqc.h"', '"amqp/rabbitmqc.h" is for the codec' },
-   { "runtime/amqp/method.c", '#include "amqp/rabbitmqc.h"', false },
+   { "runtime/config/uri.c", "#include <amqp.h>", "<amqp.h> does not belong here" },
+   { "runtime/codec/frame.c", "#include <rabbitmq-c/amqp.h>", "<rabbitmq-c/amqp.h> does not belong here" },
+   { "runtime/codec/table.h", "#include <amqp.h>", "<amqp.h> does not belong here" },
+   { "runtime/codec/rabbitmqc.h", "#include <amqp.h>\n#include <amqp_framing.h>\n#include <rabbitmq-c/amqp.h>", false },
+   { "runtime/codec/method.c", "#include <amqp_framing.h>", false },
+   { "runtime/codec/guard.c", '#include "codec/rabbitmqc.h"', '"codec/rabbitmqc.h" is for the codec' },
+   { "runtime/codec/method.c", '#include "codec/rabbitmqc.h"', false },
    { "runtime/engine/a.c", "# include <rabbitmq-c/amqp.h>", "does not belong here" },
    { "runtime/net/tcp.c", "#include <openssl/ssl.h>", "does not belong here" },
    { "runtime/net/tls_io.c", "#include <openssl/ssl.h>", false },
@@ -305,7 +315,7 @@ local samples = {
    { "lua/moonrabbit/a.lua", ("local x\n"):rep(LUA_LINES + 1), "401 lines, limit 400" },
    { "lua/moonrabbit/a.lua", "local yield = coroutine.yield", "only task.lua" },
    { "lua/moonrabbit/a.lua", "-- coroutine.yield is not used here", false },
-   { "lua/moonrabbit/task.lua", "local yield = coroutine.yield", false },
+   { "lua/moonrabbit/loop/task.lua", "local yield = coroutine.yield", false },
    { "lua/moonrabbit/a.lua", "for k in pairs(t) do", "take each" },
    { "lua/moonrabbit/a.lua", "for k, v in next, t do", "take each" },
    { "lua/moonrabbit/a.lua", "for k in each(t) do -- in pairs(t)", false },

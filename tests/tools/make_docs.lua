@@ -16,28 +16,28 @@ end
 -- ---- docs/api.md ----
 
 local PAGES = {
-   { "The module `mr`", "init", "mr" }, { "Tasks: events, semaphores, channels of values", "sync", "mr" },
-   { "Connections", "connection", "conn" },
-   { "Channels: exchanges, queues, bindings", "declare", "ch" }, { "Channels: the rest", "channel", "ch" },
-   { "Publishing", "publish", "ch" }, { "Tickets", "ticket", "ticket" }, { "Messages", "message", "msg" },
-   { "Messages: another try, the dead letters, answers", "message_ways", "msg" },
-   { "Workers: mr.consumer", "consumer", "worker" },
-   { "Consumers", "consume", "consumer" }, { "Values", "value", "mr" }, { "Logging", "log", "mr.log" },
-   { "Connections: trying again, and more of kombu", "extras", "conn" },
-   { "Connections: handover", "handover", "conn" },
-   { "Publishers", "publisher", "pub" },
-   { "Topologies as data", "topology", "topology" },
-   { "Topologies: queues with delays", "delayed", "topology" },
-   { "Topologies: plan", "plan", "topology" },
-   { "Topologies: apply", "apply", "topology" },
-   { "Topologies: their queues", "upkeep", "topology" },
-   { "Simple queues", "simple", "simple" },
-   { "Remote calls", "rpc", "mr.rpc" },
-   { "Remote calls: the server", "rpc_server", "mr.rpc" },
-   { "Retry policies", "retry", "mr.retry" },
-   { "Health", "health", "mr.health" },
-   { "Pools", "pool", "pool" },
-   { "Pools: size", "pool_size", "pool" },
+   { "The module `mr`", "init", "mr" }, { "Tasks: events, semaphores, channels of values", "loop/sync", "mr" },
+   { "Connections", "connection/connection", "conn" },
+   { "Channels: exchanges, queues, bindings", "channel/declare", "ch" }, { "Channels: the rest", "channel/channel", "ch" },
+   { "Publishing", "channel/publish", "ch" }, { "Tickets", "channel/confirm", "ticket" }, { "Messages", "channel/message", "msg" },
+   { "Messages: another try, the dead letters, answers", "redelivery/message", "msg" },
+   { "Workers: mr.consumer", "consumer/consumer", "worker" },
+   { "Consumers", "channel/subscription", "consumer" }, { "Values", "base/value", "mr" }, { "Logging", "loop/log", "mr.log" },
+   { "Connections: trying again, and more of kombu", "connection/kombu", "conn" },
+   { "Connections: handover", "connection/handover", "conn" },
+   { "Publishers", "publisher/publisher", "pub" },
+   { "Topologies as data", "topology/topology", "topology" },
+   { "Topologies: queues with delays", "topology/delayed", "topology" },
+   { "Topologies: plan", "topology/plan", "topology" },
+   { "Topologies: apply", "topology/apply", "topology" },
+   { "Topologies: their queues", "topology/maintenance", "topology" },
+   { "Simple queues", "simple_queue", "simple" },
+   { "Remote calls", "rpc/client", "mr.rpc" },
+   { "Remote calls: the server", "rpc/server", "mr.rpc" },
+   { "Retry policies", "loop/retry", "mr.retry" },
+   { "Health", "health/health", "mr.health" },
+   { "Pools", "pool/pool", "pool" },
+   { "Pools: size", "pool/size", "pool" },
    { "Testing: the embedded broker", "testing", "mr.testing" },
 }
 
@@ -96,7 +96,7 @@ end
 local function section(title, module, object)
    local out, comment = { "## " .. title .. "\n" }, nil
    for line in (read("lua/moonrabbit/" .. module .. ".lua") .. "\n"):gmatch "([^\n]*)\n" do
-      if module == "pool_size" then line = line:gsub("^   ", "") end
+      if module == "pool/size" then line = line:gsub("^   ", "") end
       if line:find "^%-%-%-%s" then comment = line
       elseif comment and line:find "^%-%-" and not line:find "^%-%- %-%-" then comment = comment .. "\n" .. line
       else
@@ -145,7 +145,7 @@ local function configuration()
    local out = { [[
 # Connection options
 
-Made from the table in `runtime/amqp/options.h`, which also validates them, by `tests/tools/make_docs.lua`.
+Made from the table in `runtime/config/options.h`, which also validates them, by `tests/tools/make_docs.lua`.
 
 `mr.connect` takes a URL, or a table of these. What stands in the table wins over the URL; a URL's query takes the
 same names (`amqp://host/?heartbeat=30`), and `connection_timeout` for `connect_timeout`. `ssl_options.x` is
@@ -163,7 +163,7 @@ is AMQP_URL, or else `memory://`.
 
 | option | type | default | range | what it is |
 | --- | --- | --- | --- | --- |]] }
-   local header = read("runtime/amqp/options.h"):match "#define MR_OPTIONS%(X%)(.-)\n\n"
+   local header = read("runtime/config/options.h"):match "#define MR_OPTIONS%(X%)(.-)\n\n"
    for entry in header:gsub("\\\n", " "):gsub("%s+", " "):gmatch "X(%b())" do
       local name, kind, least, most, rest = entry:match '^%([%w_]+, "([^"]+)", (%w+), ([%d%.]+), ([%d%.]+), (.*)%)$'
       local default, text = rest:match '^("[^"]*"), (.*)$'

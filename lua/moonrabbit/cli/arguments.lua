@@ -1,6 +1,6 @@
 --- cli.arguments: the command line of `run`: whose an argument is, the environment, what the values mean.
 -- SPDX-License-Identifier: MIT
-local each = require "moonrabbit.each"
+local each = require "moonrabbit.base.each"
 local arguments = {}
 
 local FLAGS = { ["-h"] = true, ["--help"] = true, ["--watch"] = true }

@@ -42,9 +42,9 @@ local function url_of(options, handle)
 end
 
 local function serve(handle)
-   local loop, mr = require "moonrabbit.loop", require "moonrabbit"
+   local loop, mr = require "moonrabbit.loop.loop", require "moonrabbit"
    loop.holds = loop.holds + 1
-   require("moonrabbit.drain").until_idle()
+   require("moonrabbit.program.shutdown").until_idle()
    handle:unlisten() -- or a client that is told to go is back at once, and waited for
    handle:close_connections(320, "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'")
    local deadline = mr.now() + STOP_SECONDS
@@ -72,7 +72,7 @@ function broker.main(options)
    io.stdout:flush()
    serve(handle)
    handle:close()
-   require("moonrabbit.loop").close(1)
+   require("moonrabbit.loop.loop").close(1)
    return 0
 end
 

@@ -38,7 +38,7 @@ function check.main(options)
    mr.log.configure("off") -- the failure is told here, once
    local told, err = try(mr, options.url or os.getenv "AMQP_URL" or "amqp://localhost")
    print(told or check.failure(err))
-   require("moonrabbit.loop").close(1)
+   require("moonrabbit.loop.loop").close(1)
    return told and 0 or 1
 end
 

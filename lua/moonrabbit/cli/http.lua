@@ -1,7 +1,7 @@
 --- cli.http: as much of HTTP as a few pages need: GET and HEAD, one answer a connection.
 -- SPDX-License-Identifier: MIT
 local sockets = require "moonrabbit.cli.sockets"
-local task = require "moonrabbit.task"
+local task = require "moonrabbit.loop.task"
 
 local http = {}
 

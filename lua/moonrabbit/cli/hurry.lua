@@ -2,13 +2,13 @@
 -- SPDX-License-Identifier: MIT
 -- It is told in the loop's turn, or, where the script spins, by the watchdog's hook in the midst of the script's code. The C
 -- part ends the process a second later whatever comes of it.
-local drain = require "moonrabbit.drain"
-local errors = require "moonrabbit.errors"
-local farewell = require "moonrabbit.farewell"
-local handling = require "moonrabbit.handling"
-local inflight = require "moonrabbit.inflight"
-local log = require "moonrabbit.log"
-local watchdog = require "moonrabbit.watchdog"
+local errors = require "moonrabbit.base.errors"
+local farewell = require "moonrabbit.connection.farewell"
+local handling = require "moonrabbit.channel.delivery"
+local in_flight = require "moonrabbit.channel.in_flight"
+local log = require "moonrabbit.loop.log"
+local shutdown = require "moonrabbit.program.shutdown"
+local watchdog = require "moonrabbit.loop.watchdog"
 
 local hurry = {}
 
@@ -21,7 +21,7 @@ local MESSAGES, PUBLISHES = "unsettled messages come again", "publishes that wer
 -- What is lost: handlers, publishes.
 local function count_losses()
    farewell.begin()
-   drain.log_abandoned(inflight.list())
+   shutdown.log_abandoned(in_flight.list())
    farewell.give_up()
    farewell.end_all()
    return handling.running, farewell.report()

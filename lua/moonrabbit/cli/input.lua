@@ -1,7 +1,7 @@
 --- cli.input: a script that comes from standard input.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
-local waits = require "moonrabbit.waits"
+local wait = require "moonrabbit.loop.wait"
 
 local input = {}
 
@@ -15,7 +15,7 @@ local PIECE, AGAIN, INTERRUPTED = 65536, 11, 4
 local function read_all()
    local box, pieces = ffi.new("char[?]", PIECE), {}
    while true do
-      waits.fd(0, "r")
+      wait.fd(0, "r")
       local n = tonumber(ffi.C.mr_read(0, box, PIECE))
       if n == 0 then return table.concat(pieces) end
       if n > 0 then

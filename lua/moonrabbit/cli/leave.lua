@@ -2,12 +2,12 @@
 -- SPDX-License-Identifier: MIT
 -- The library itself sees to what was handed to it (runtime/bridge/ending.h): acks and publishes leave, connections
 -- close. Here the publishes that are still on their way there, or not confirmed yet, are waited for.
-local C = require("moonrabbit.ffi").C
-local drain = require "moonrabbit.drain"
-local limit = require "moonrabbit.limit"
-local log = require "moonrabbit.log"
-local loop = require "moonrabbit.loop"
-local task = require "moonrabbit.task"
+local C = require("moonrabbit.base.ffi").C
+local log = require "moonrabbit.loop.log"
+local loop = require "moonrabbit.loop.loop"
+local shutdown = require "moonrabbit.program.shutdown"
+local task = require "moonrabbit.loop.task"
+local time_limit = require "moonrabbit.loop.time_limit"
 
 local leave = {}
 
@@ -24,10 +24,10 @@ local function let_others_work(seconds)
 end
 
 local function flush()
-   drain.ask() -- no more messages
+   shutdown.ask() -- no more messages
    local deadline = C.mr_now() + MOMENT
-   while drain.outstanding() > 0 and C.mr_now() < deadline do let_others_work(math.max(0, deadline - C.mr_now())) end
-   local left = drain.outstanding()
+   while shutdown.outstanding() > 0 and C.mr_now() < deadline do let_others_work(math.max(0, deadline - C.mr_now())) end
+   local left = shutdown.outstanding()
    if left > 0 then log.error("left by os.exit", { publishes = left, text = "not confirmed within a second: may be lost" }) end
 end
 
@@ -48,7 +48,7 @@ function leave.install(process)
       if loop.is_running() and not leave.code then
          leave.code = number
          -- Whatever becomes of it, this never returns. Where nothing can wait, such as in a sort, nothing is waited for.
-         local ok, why = pcall(limit.apart, flush)
+         local ok, why = pcall(time_limit.apart, flush)
          if not ok then log.warn("os.exit waits for no publishes", { error = tostring(why) }) end
       end
       process.leave(number, close and true or false)

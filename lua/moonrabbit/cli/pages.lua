@@ -1,11 +1,11 @@
 --- cli.pages: what the supervisor tells of all its workers: /health, /ready, /live and /metrics.
 -- SPDX-License-Identifier: MIT
-local C = require("moonrabbit.ffi").C
-local json = require "moonrabbit.json"
-local each = require "moonrabbit.each"
+local C = require("moonrabbit.base.ffi").C
+local each = require "moonrabbit.base.each"
 local http = require "moonrabbit.cli.http"
-local loop = require "moonrabbit.loop"
-local task = require "moonrabbit.task"
+local json = require "moonrabbit.base.json"
+local loop = require "moonrabbit.loop.loop"
+local task = require "moonrabbit.loop.task"
 
 local pages = {}
 

@@ -1,13 +1,13 @@
 --- cli.reload: SIGHUP and --watch: the script is loaded anew beside the running one, checked, and takes its place.
 -- SPDX-License-Identifier: MIT
-local drain = require "moonrabbit.drain"
-local edition = require "moonrabbit.edition"
-local errors = require "moonrabbit.errors"
-local log = require "moonrabbit.log"
-local loop = require "moonrabbit.loop"
+local errors = require "moonrabbit.base.errors"
+local generation = require "moonrabbit.loop.generation"
+local log = require "moonrabbit.loop.log"
+local loop = require "moonrabbit.loop.loop"
 local script = require "moonrabbit.cli.script"
-local swap = require "moonrabbit.swap"
-local task = require "moonrabbit.task"
+local shutdown = require "moonrabbit.program.shutdown"
+local swap = require "moonrabbit.program.swap"
+local task = require "moonrabbit.loop.task"
 
 local reload = {}
 
@@ -23,21 +23,21 @@ end
 local function run_staged(run)
    local token, result, staged = task.token(), nil, nil
    task.spawn(function()
-      staged = edition.stage()
+      staged = generation.stage()
       local ok, why = run()
-      edition.chunk_ended()
+      generation.chunk_ended()
       result = { ok, why }
       task.wake(token, true)
    end)
    if not result then loop.wait(token, PATIENCE) end
    if result then return result[1] and staged, result[2] end
-   edition.give_up()
+   generation.give_up()
    return nil, ("the main chunk has not ended within %d s"):format(PATIENCE)
 end
 
 -- Everything up to the swap. The plan, or nil and what is wrong.
 local function prepare(wanted)
-   if edition.is_loading() then return nil, "the running script's main chunk has not ended: only then can it be replaced" end
+   if generation.is_loading() then return nil, "the running script's main chunk has not ended: only then can it be replaced" end
    local run, list = script.again(wanted.script, wanted.arguments)
    if not run then return nil, list end
    script.tried(list)
@@ -51,28 +51,28 @@ end
 
 local function try(wanted)
    local plan, list = prepare(wanted)
-   if not plan or drain.is_asked() then
-      edition.drop()
-      if not drain.is_asked() then refuse(wanted, list) end
+   if not plan or shutdown.is_asked() then
+      generation.drop()
+      if not shutdown.is_asked() then refuse(wanted, list) end
       return
    end
    swap.run(plan)
    script.set_files(list)
-   log.info("reloaded", { script = wanted.script, edition = edition.current().number, kept = #plan.kept,
+   log.info("reloaded", { script = wanted.script, edition = generation.current().number, kept = #plan.kept,
       started = #plan.started, ended = #plan.ended })
 end
 
 --- Reloads, now or when the reload that is under way has ended.
 function reload.run(wanted)
    is_wanted = true
-   if is_at_work or drain.is_asked() then return end
+   if is_at_work or shutdown.is_asked() then return end
    is_at_work = true
    task.background(function()
       while is_wanted do
          is_wanted = false
          local ok, why = pcall(try, wanted)
          if not ok then
-            edition.drop()
+            generation.drop()
             refuse(wanted, errors.words(why))
          end
       end

@@ -1,7 +1,7 @@
 --- cli.run: `moonrabbit run SCRIPT`: runs a script, then its loop, then stops in good order.
 -- SPDX-License-Identifier: MIT
 local arguments = require "moonrabbit.cli.arguments"
-local each = require "moonrabbit.each"
+local each = require "moonrabbit.base.each"
 
 local run = {}
 
@@ -50,10 +50,10 @@ end
 
 -- True unless the script cannot be loaded or raised an error.
 local function run_script(wanted)
-   local edition, script = require "moonrabbit.edition", require "moonrabbit.cli.script"
-   edition.loading(true)
+   local generation, script = require "moonrabbit.loop.generation", require "moonrabbit.cli.script"
+   generation.loading(true)
    local ok, why = script.run(wanted.script, wanted.arguments)
-   edition.loading(false)
+   generation.loading(false)
    if not ok then say(why) end
    return ok
 end
@@ -79,7 +79,7 @@ local function set_number(mr)
    local number = tonumber(os.getenv "MOONRABBIT_WORKER")
    if not number then return end
    mr.log.set_worker(number)
-   require("moonrabbit.settings").suffix = "/" .. number
+   require("moonrabbit.connection.settings").suffix = "/" .. number
    mr.args.worker = mr.args.worker or tostring(number)
 end
 
@@ -97,7 +97,7 @@ end
 -- Has a script that spins be reached, for its traceback and for time limits.
 local function set_watchdog()
    local process = require("moonrabbit.cli.signals").process()
-   if process then require("moonrabbit.watchdog").install(process) end
+   if process then require("moonrabbit.loop.watchdog").install(process) end
 end
 
 -- A script that calls os.exit loses nothing that it has published or acked.
@@ -131,12 +131,13 @@ end
 -- The script may call mr.run itself, as in a program of its own: what that abandons or loses counts; a signal that has
 -- ended it ends the process; else the next runtime is the command's as the first one was.
 local function heed_own_runs(mr, wanted, where)
-   local drain, loop, signals, task = require "moonrabbit.drain", require "moonrabbit.loop", require "moonrabbit.cli.signals",
-      require "moonrabbit.task"
+   local shutdown, loop, signals, task = require "moonrabbit.program.shutdown", require "moonrabbit.loop.loop",
+      require "moonrabbit.cli.signals",
+      require "moonrabbit.loop.task"
    local before = { handlers = 0, publishes = 0 }
-   function drain.is_last(left)
+   function shutdown.is_last(left)
       before.handlers, before.publishes = before.handlers + left.handlers, before.publishes + left.publishes
-      before.lost = drain.lost() or before.lost
+      before.lost = shutdown.lost() or before.lost
       return signals.has_asked
    end
    loop.on_open(function()
@@ -148,28 +149,28 @@ end
 
 -- Stops, unless the script has done so itself.
 local function stop(before, seconds)
-   local drain = require "moonrabbit.drain"
+   local shutdown = require "moonrabbit.program.shutdown"
    local is_over = require("moonrabbit.cli.signals").has_asked and before.handlers + before.publishes > 0
-   local left = is_over and { handlers = 0, publishes = 0 } or drain.run(seconds)
+   local left = is_over and { handlers = 0, publishes = 0 } or shutdown.run(seconds)
    return { handlers = before.handlers + left.handlers, publishes = before.publishes + left.publishes }
 end
 
 local function main(mr, wanted, where)
-   local drain = require "moonrabbit.drain"
-   drain.patience, drain.usual, drain.stops_at_loss = wanted.drain, wanted.drain, true
+   local shutdown = require "moonrabbit.program.shutdown"
+   shutdown.patience, shutdown.usual, shutdown.stops_at_loss = wanted.drain, wanted.drain, true
    watch_for_changes(mr, wanted)
    local before = heed_own_runs(mr, wanted, where)
    set_guard(wanted)
    set_watchdog()
    set_exit()
    if not run_script(wanted) then
-      drain.run(math.min(wanted.drain, 1))
+      shutdown.run(math.min(wanted.drain, 1))
       return FAILED
    end
-   drain.until_idle()
-   local asked = drain.is_asked()
+   shutdown.until_idle()
+   local asked = shutdown.is_asked()
    local left = stop(before, wanted.drain)
-   return finish(mr, left, asked, drain.lost() or before.lost) -- the word of a loss may come after the end of its consumers
+   return finish(mr, left, asked, shutdown.lost() or before.lost) -- the word of a loss may come after the end of its consumers
 end
 
 --- Runs the command.
@@ -196,7 +197,7 @@ function run.main(options)
       if is_worker then where = os.getenv "MOONRABBIT_WORKER_SOCKET" end
       code = serve_pages(mr, where) or main(mr, wanted, where)
    end
-   require("moonrabbit.loop").close(1)
+   require("moonrabbit.loop.loop").close(1)
    return require("moonrabbit.cli.leave").code or code
 end
 

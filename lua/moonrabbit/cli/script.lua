@@ -3,9 +3,9 @@
 -- The first run of a script is plain Lua. When it is loaded again, it runs beside the old one: with globals of
 -- its own (what it does not set it sees as it was), and with its modules loaded afresh.
 local beside = require "moonrabbit.cli.beside"
-local each = require "moonrabbit.each"
-local errors = require "moonrabbit.errors"
-local task = require "moonrabbit.task"
+local each = require "moonrabbit.base.each"
+local errors = require "moonrabbit.base.errors"
+local task = require "moonrabbit.loop.task"
 
 local script = {}
 

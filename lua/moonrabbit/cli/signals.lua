@@ -26,10 +26,10 @@ function signals.each(more, fn)
    local process = signals.process()
    if not process then return end
    for _, number in ipairs(more) do process.catch(number) end
-   local task, waits = require "moonrabbit.task", require "moonrabbit.waits"
+   local task, wait = require "moonrabbit.loop.task", require "moonrabbit.loop.wait"
    local box = ffi.new "uint8_t[1]"
    task.background(function()
-      while waits.fd(process.signal_fd, "r") do
+      while wait.fd(process.signal_fd, "r") do
          if ffi.C.read(process.signal_fd, box, 1) == 1 then fn(box[0]) end
       end
    end)

@@ -1,9 +1,9 @@
 --- cli.sockets: listening and connecting without blocking, for the supervisor's few pages.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
-local log = require "moonrabbit.log"
-local loop = require "moonrabbit.loop"
-local waits = require "moonrabbit.waits"
+local log = require "moonrabbit.loop.log"
+local loop = require "moonrabbit.loop.loop"
+local wait = require "moonrabbit.loop.wait"
 
 local sockets = {}
 
@@ -114,7 +114,7 @@ end
 
 --- The next one that connects; nil: it has gone again.
 function sockets.accept(fd)
-   waits.fd(fd, "r")
+   wait.fd(fd, "r")
    local peer = ffi.C.accept4(fd, nil, nil, ACCEPTED)
    if peer >= 0 then return peer end
    local code = ffi.errno()
@@ -145,7 +145,7 @@ function sockets.read(fd, timeout)
       if n >= 0 then return ffi.string(box, n) end
       local code = ffi.errno()
       if code ~= AGAIN and code ~= INTERRUPTED then return failed "read" end
-      if code == AGAIN and not waits.fd(fd, "r", timeout) then return nil, "nothing came in time" end
+      if code == AGAIN and not wait.fd(fd, "r", timeout) then return nil, "nothing came in time" end
    end
 end
 
@@ -160,7 +160,7 @@ function sockets.write(fd, text, timeout)
       else
          local code = ffi.errno()
          if code ~= AGAIN and code ~= INTERRUPTED then return failed "write" end
-         if code == AGAIN and not waits.fd(fd, "w", timeout) then return nil, "it was not taken in time" end
+         if code == AGAIN and not wait.fd(fd, "w", timeout) then return nil, "it was not taken in time" end
       end
    end
    return true

@@ -1,6 +1,6 @@
 --- cli.spawn: starts and ends processes of this command.
 -- SPDX-License-Identifier: MIT
-local each = require "moonrabbit.each"
+local each = require "moonrabbit.base.each"
 local bit = require "bit"
 local ffi = require "ffi"
 local signals = require "moonrabbit.cli.signals"

@@ -1,9 +1,9 @@
 --- cli.supervise: `--workers N`: a process that keeps N others running, and runs no script itself.
 -- SPDX-License-Identifier: MIT
-local C = require("moonrabbit.ffi").C
-local each = require "moonrabbit.each"
-local log = require "moonrabbit.log"
-local loop = require "moonrabbit.loop"
+local C = require("moonrabbit.base.ffi").C
+local each = require "moonrabbit.base.each"
+local log = require "moonrabbit.loop.log"
+local loop = require "moonrabbit.loop.loop"
 local signals = require "moonrabbit.cli.signals"
 local spawn = require "moonrabbit.cli.spawn"
 

@@ -10,7 +10,7 @@ end
 --- Runs the command.
 -- @treturn number exit code
 function version.main()
-   print(("moonrabbit %s (%s)"):format(require("moonrabbit.ffi").version, jit.version))
+   print(("moonrabbit %s (%s)"):format(require("moonrabbit.base.ffi").version, jit.version))
    return 0
 end
 

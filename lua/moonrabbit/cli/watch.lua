@@ -3,9 +3,9 @@
 -- Editors replace files rather than write them, and not every file system tells of it: so it looks. A file that
 -- has changed is taken once it has stayed the same for one look.
 local ffi = require "ffi"
-local each = require "moonrabbit.each"
-local loop = require "moonrabbit.loop"
-local task = require "moonrabbit.task"
+local each = require "moonrabbit.base.each"
+local loop = require "moonrabbit.loop.loop"
+local task = require "moonrabbit.loop.task"
 
 local watch = {}
 

@@ -12,10 +12,10 @@
 
 #include <cmocka.h>
 
-#include "amqp/frame.h"
 #include "amqp/session.h"
 #include "base/alloc.h"
 #include "base/value.h"
+#include "codec/frame.h"
 
 #define FRAME_MAX 131072
 #define EVENTS 512

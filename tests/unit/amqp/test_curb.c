@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "session_bench.h"
 
-#include "amqp/client_method.h"
-#include "amqp/method.h"
+#include "codec/client_method.h"
+#include "codec/method.h"
 
 #include <stdio.h>
 

@@ -10,9 +10,9 @@
 #include <cmocka.h>
 
 #include "amqp/identity.h"
-#include "amqp/properties.h"
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "codec/properties.h"
 
 static struct mr_buffer encoded(const char *bcc, const char *reply_to, const char *id)
 {

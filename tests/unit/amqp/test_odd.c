@@ -205,7 +205,7 @@ static void test_an_illegal_move_ends_the_session_and_names_both_states(void **s
 	struct bench b;
 	(void)state;
 	ready(&b);
-	mr_chan_enter(mr_session_channel_at(b.s, 1), MR_CH_OPENING);
+	mr_amqp_channel_enter(mr_session_channel_at(b.s, 1), MR_CH_OPENING);
 	assert_int_equal(mr_session_channel_at(b.s, 1)->state, MR_CH_OPEN);
 	mr_session_flush(b.s);
 	assert_int_equal(mr_session_state(b.s), MR_SESSION_CLOSED);

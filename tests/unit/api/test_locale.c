@@ -15,10 +15,10 @@
 
 #include <cmocka.h>
 
-#include "amqp/options.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/number.h"
+#include "config/options.h"
 #include "moonrabbit.h"
 
 /* A locale of this test's own, so that none need be installed. */

@@ -1,0 +1,48 @@
+--- body: what a program hands over as a body, as bytes and the content type that says so.
+-- SPDX-License-Identifier: MIT
+-- The way back is msg:decode(), by the content type.
+local ffi = require "ffi"
+local json = require "moonrabbit.base.json"
+local options = require "moonrabbit.base.options"
+
+local body = {}
+
+local JSON = "application/json"
+local KINDS = { table = true, string = true, number = true, boolean = true }
+local SERIALIZERS = { json = true, raw = true }
+
+--- Checks the name of a serializer.
+-- @tparam ?string name "json": all bodies are JSON; "raw": strings as they are; nil: strings as they are, tables,
+-- numbers and booleans as JSON
+function body.check(name, level)
+   if name == nil or SERIALIZERS[name] then return name end
+   local nearest = options.nearest(name, { "json", "raw" })
+   error(('unknown serializer "%s": %s'):format(name, nearest and ('did you mean "%s"?'):format(nearest)
+      or "known are json, raw"), (level or 2) + 1)
+end
+
+local function is_integer(v) return ffi.istype("int64_t", v) or ffi.istype("uint64_t", v) end
+
+--- Does a content type say that a body is JSON? Its parameters, and upper or lower case, do not matter.
+-- @tparam ?string content_type
+function body.is_json(content_type)
+   if not content_type then return false end
+   local kind = content_type:match("^%s*([^;%s]*)"):lower()
+   return kind == JSON or kind == "text/json" or kind:find "%+json$" ~= nil
+end
+
+--- The bytes of a body.
+-- @treturn[1] string
+-- @treturn[1] ?string content type, nil when the bytes say nothing of themselves
+-- @treturn[2] nil, string why it has none
+function body.encode(value, serializer)
+   local kind = type(value)
+   if kind == "string" and serializer ~= "json" then return value end
+   if serializer == "raw" then return nil, "a raw body must be a string, not a " .. kind end
+   if not KINDS[kind] and not json.is_null(value) and not is_integer(value) then return nil, "a body cannot be a " .. kind end
+   local ok, text = pcall(json.encode, value)
+   if ok then return text, JSON end
+   return nil, "the body cannot be written as JSON: " .. tostring(text)
+end
+
+return body

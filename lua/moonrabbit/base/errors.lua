@@ -1,0 +1,152 @@
+--- errors: the structured error that every failing call returns as its second result.
+-- SPDX-License-Identifier: MIT
+-- Fields: kind, code (AMQP reply code or nil), text, scope, recoverable, hint, errno (or nil).
+-- tostring(err) is one good line.
+local ffi = require "ffi"
+local C = require("moonrabbit.base.ffi").C
+local show = require "moonrabbit.base.show"
+
+local errors = {}
+
+local Error = { __name = "moonrabbit.error" }
+Error.__index = Error
+
+function Error.__tostring(e)
+   local code = e.code and (" (%d)"):format(e.code) or ""
+   local hint = e.hint ~= "" and (" [%s]"):format(e.hint) or ""
+   return ("%s%s: %s%s"):format(e.kind, code, e.text, hint)
+end
+
+function Error.__concat(a, b) return tostring(a) .. tostring(b) end
+
+local kinds, numbers = {}, {}        -- number -> name, name -> number
+for n = 0, C.mr_status_count() - 1 do
+   kinds[n] = ffi.string(C.mr_status_name(n))
+   numbers[kinds[n]] = n
+end
+errors.kinds, errors.numbers = kinds, numbers
+
+local function build(number, scope, text)
+   return setmetatable({
+      kind = kinds[number], text = text or ffi.string(C.mr_status_text(number)), scope = scope,
+      recoverable = C.mr_status_recoverable(number), hint = ffi.string(C.mr_status_hint(number)),
+   }, Error)
+end
+
+--- An error of a kind, with the kind's own text unless one is given.
+-- @tparam string kind one of API.md's kinds
+-- @tparam string scope "connection", "channel", "publish", "message", "config"
+-- @tparam[opt] string text
+-- @treturn table
+function errors.new(kind, scope, text)
+   local number = numbers[kind]
+   if not number then error(('there is no error kind "%s"'):format(tostring(kind)), 2) end
+   return build(number, scope, text)
+end
+
+--- An error of a C status.
+-- @tparam number number an `enum mr_status`, not 0
+-- @tparam string scope
+-- @tparam[opt] string text
+-- @treturn table
+function errors.of_status(number, scope, text)
+   return build(number, scope, text)
+end
+
+--- A copy of an `mr_error`.
+-- @tparam cdata e
+-- @treturn ?table nil when it says ok
+function errors.of_c(e)
+   if e.kind == 0 then return nil end
+   local text = ffi.string(e.text)
+   local err = build(e.kind, ffi.string(C.mr_scope_name(e.scope)), text ~= "" and text or nil)
+   err.recoverable, err.hint = e.recoverable, ffi.string(C.mr_error_hint(e))
+   if e.code ~= 0 then err.code = e.code end
+   if e.system ~= 0 then err.errno = e.system end
+   return err
+end
+
+--- An error that another program told us of: its kind may be any word.
+-- @tparam string kind
+-- @tparam string text
+-- @tparam[opt] number code
+-- @treturn table with scope "remote"
+function errors.remote(kind, text, code)
+   return setmetatable({ kind = kind, text = text, code = code, scope = "remote", recoverable = false, hint = "" }, Error)
+end
+
+--- Is this one of our errors?
+-- @treturn boolean
+function errors.is(value)
+   return getmetatable(value) == Error
+end
+
+-- The folder of the library's own files, as their sources name it. A script's folder may be called "moonrabbit", too.
+local LIBRARY = debug.getinfo(1, "S").source:match "^(@.*/)base/[^/]*$" or "@"
+
+--- Is this a file of the library?
+-- @tparam string source as debug.getinfo gives it
+-- @treturn boolean
+function errors.is_library(source) return source:sub(1, #LIBRARY) == LIBRARY end
+
+-- The library's files on the running stack, by the short names that a traceback uses.
+local function library_files()
+   local files, level, info = {}, 2, debug.getinfo(2, "S")
+   while info do
+      files[info.short_src] = errors.is_library(info.source) or nil
+      level = level + 1
+      info = debug.getinfo(level, "S")
+   end
+   return files
+end
+
+-- The script's part of a stack: from the library's own xpcall on down there is nothing of the script's, nor in what
+-- the library has around a handler.
+local function of_script(stack)
+   local files, lines = library_files(), {}
+   local function is_ours(line) return files[line:match "^%s+(.-):%d+: in " or false] end
+   for line in (stack .. "\n"):gmatch "([^\n]*)\n" do
+      if #lines > 0 and is_ours(line) and lines[#lines]:find "%[C%]: in function 'xpcall'$" then
+         lines[#lines] = nil
+         while #lines > 1 and is_ours(lines[#lines]) do lines[#lines] = nil end
+         break
+      end
+      lines[#lines + 1] = line
+   end
+   return table.concat(lines, "\n")
+end
+
+--- Where the caller's caller is: the script's part of the stack.
+-- @tparam number level as of debug.traceback, seen from the caller
+-- @treturn string
+function errors.stack(level) return of_script(debug.traceback("", level + 1):sub(2)) end
+
+--- Where the script is, as error() says it: "script.lua:12: ", or nothing.
+-- @treturn string
+function errors.place()
+   local level, info = 2, debug.getinfo(2, "Sl")
+   while info do
+      if info.currentline > 0 and not errors.is_library(info.source) then
+         return ("%s:%d: "):format(info.short_src, info.currentline)
+      end
+      level = level + 1
+      info = debug.getinfo(level, "Sl")
+   end
+   return ""
+end
+
+--- Whatever was raised or returned as an error, in words: of a table its fields.
+-- @treturn string
+function errors.words(why)
+   return (show(why, true))
+end
+
+--- For xpcall: what went wrong in a script's function, with the script's part of the stack.
+-- @param why whatever was raised
+-- @tparam[opt=1] number level how far above is the handler that xpcall knows
+-- @treturn string
+function errors.trace(why, level)
+   return of_script(debug.traceback(errors.words(why), (level or 1) + 1))
+end
+
+return errors

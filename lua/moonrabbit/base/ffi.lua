@@ -1,0 +1,61 @@
+--- ffi: declares moonrabbit.h to LuaJIT and finds the library.
+-- SPDX-License-Identifier: MIT
+-- The one place that knows where things lie: in the build tree, installed under any prefix, or
+-- already within the process.
+local ffi = require "ffi"
+
+local here = debug.getinfo(1, "S").source:match "^@(.*/)base/ffi%.lua$" or "./"
+
+local function read(path)
+   local file = io.open(path, "r")
+   if not file then return nil end
+   local text = file:read "*a"
+   file:close()
+   return text
+end
+
+local function first(paths, try)
+   for _, path in ipairs(paths) do
+      local found = try(path)
+      if found then return found, path end
+   end
+end
+
+local HEADERS = {
+   here .. "../../runtime/include/moonrabbit.h",           -- build tree
+   here .. "../../../../include/moonrabbit.h",             -- PREFIX/share/lua/5.1/moonrabbit
+   "/usr/local/include/moonrabbit.h", "/usr/include/moonrabbit.h",
+}
+local LIBRARIES = {
+   here .. "../../.build/release/lib/libmoonrabbit.so",
+   here .. "../../../../lib/libmoonrabbit.so",
+}
+
+local header, header_path = first(HEADERS, read)
+if not header then error("moonrabbit: cannot find moonrabbit.h; looked at " .. table.concat(HEADERS, ", "), 0) end
+local declarations = header:match "/%* ffi: begin %*/(.-)/%* ffi: end %*/"
+if not declarations then error("moonrabbit: " .. header_path .. " lacks the marks around what FFI declares", 0) end
+-- Declarations last as long as the process, this module until somebody empties package.loaded.
+if not pcall(ffi.typeof, "mr_runtime") then ffi.cdef((declarations:gsub("MR_API ", ""))) end
+
+local function in_process()
+   return pcall(function() return ffi.C.mr_version end) and ffi.C or nil
+end
+
+local function load(path)
+   local file = io.open(path, "r")
+   if not file then return nil end
+   file:close()
+   return ffi.load(path)
+end
+
+local named = os.getenv "MOONRABBIT_LIBRARY"
+local C = named and ffi.load(named) or in_process() or first(LIBRARIES, load) or ffi.load "moonrabbit"
+
+local declared = header:match '#define MR_VERSION_STRING "([^"]*)"'
+local running = ffi.string(C.mr_version())
+if declared ~= running then
+   error(("moonrabbit: %s is of version %s, but the library is %s"):format(header_path, declared, running), 0)
+end
+
+return { C = C, version = running }

@@ -1,0 +1,119 @@
+--- options: strict tables of options: unknown names and wrong types are errors that help.
+-- SPDX-License-Identifier: MIT
+local each = require "moonrabbit.base.each"
+local options = {}
+
+--- Levenshtein's distance.
+-- @treturn number
+function options.distance(a, b)
+   local row = {}
+   for j = 0, #b do row[j] = j end
+   for i = 1, #a do
+      local diagonal = row[0]
+      row[0] = i
+      for j = 1, #b do
+         local above = row[j]
+         local cost = a:byte(i) == b:byte(j) and 0 or 1
+         row[j] = math.min(diagonal + cost, above + 1, row[j - 1] + 1)
+         diagonal = above
+      end
+   end
+   return row[#b]
+end
+
+--- The known name nearest to `word`, or nil when none is near.
+function options.nearest(word, names)
+   local best, least = nil, math.floor((#word + 1) / 2) + 1
+   table.sort(names)
+   for _, name in ipairs(names) do
+      local d = options.distance(word, name)
+      if d < least then best, least = name, d end
+   end
+   return best
+end
+
+local function unknown(name, spec, level)
+   local names = {}
+   for known in each(spec) do names[#names + 1] = known end
+   local nearest = options.nearest(tostring(name), names)
+   local help = nearest and ('did you mean "%s"?'):format(nearest) or "known are " .. table.concat(names, ", ")
+   error(('unknown option "%s": %s'):format(tostring(name), help), level + 1)
+end
+
+-- "string", or one of several: "string|boolean".
+local function is_of(kind, wanted)
+   return kind == wanted or ("|" .. wanted .. "|"):find("|" .. kind .. "|", 1, true) ~= nil
+end
+
+--- Checks a table against its specification.
+-- @tparam table given what the caller passed, or nil
+-- @tparam table spec name -> type name ("string", "number", "boolean", "table", "function"), or several such
+-- as "string|boolean"; a name in `required` must be there
+-- @tparam[opt] table required list of names
+-- @tparam[opt=2] number level whom to blame, as error's
+-- @treturn table `given`, or an empty table
+function options.check(given, spec, required, level)
+   level = (level or 2) + 1
+   if given == nil then given = {} end
+   if type(given) ~= "table" then error(("options must be a table, not a %s"):format(type(given)), level) end
+   for name, value in each(given) do
+      local wanted = spec[name]
+      if not wanted then unknown(name, spec, level) end
+      if not is_of(type(value), wanted) then
+         error(('option "%s" must be a %s, not a %s'):format(name, wanted:gsub("|", " or a "), type(value)), level)
+      end
+   end
+   for _, name in ipairs(required or {}) do
+      if given[name] == nil then error(('option "%s" is missing'):format(name), level) end
+   end
+   return given
+end
+
+--- An option that must be a list, when it is there: names where places are wanted would be read over.
+-- @tparam string name
+-- @tparam ?table list
+-- @tparam[opt=2] number level
+-- @treturn table `list`, or an empty one
+function options.list(name, list, level)
+   local count = 0
+   for key in each(list or {}) do
+      if type(key) ~= "number" then
+         error(('option "%s" must be a list, as { {...}, {...} }: it has the name "%s"'):format(name, tostring(key)),
+            (level or 2) + 1)
+      end
+      count = count + 1
+   end
+   if count ~= #(list or {}) then error(('option "%s" must be a list without holes'):format(name), (level or 2) + 1) end
+   return list or {}
+end
+
+--- A list of tables, or one such table, which is told by a name that it has.
+-- @treturn table a list
+function options.list_of(name, list, known, level)
+   for key in each(list or {}) do
+      if known[key] then return { list } end
+   end
+   return options.list(name, list, (level or 2) + 1)
+end
+
+--- An option that must be a whole number within bounds, when it is there.
+-- @treturn number
+function options.whole(name, n, least, most, level)
+   if n == nil or (n >= least and n <= most and n == math.floor(n)) then return n end
+   error(('option "%s" must be a whole number from %d to %d'):format(name, least, most), (level or 2) + 1)
+end
+
+--- A wait in seconds that must not be negative, when it is there.
+-- @treturn number
+function options.seconds(name, n, level)
+   if n == nil or (type(n) == "number" and n >= 0) then return n end
+   error(('"%s" must be a number of seconds, not negative'):format(name), (level or 2) + 1)
+end
+
+--- An argument that must be of a type.
+function options.argument(position, name, value, wanted, level)
+   if type(value) == wanted then return value end
+   error(('argument %d ("%s") must be a %s, not a %s'):format(position, name, wanted, type(value)), (level or 2) + 1)
+end
+
+return options

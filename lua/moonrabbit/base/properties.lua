@@ -1,0 +1,217 @@
+--- properties: AMQP's 14 message properties, to and from C.
+-- SPDX-License-Identifier: MIT
+local ffi = require "ffi"
+local C = require("moonrabbit.base.ffi").C
+local each = require "moonrabbit.base.each"
+local errors = require "moonrabbit.base.errors"
+local options = require "moonrabbit.base.options"
+local value = require "moonrabbit.base.value"
+
+local properties = {}
+
+local STRINGS = {
+   content_type = C.MR_HAS_CONTENT_TYPE, content_encoding = C.MR_HAS_CONTENT_ENCODING,
+   correlation_id = C.MR_HAS_CORRELATION_ID, reply_to = C.MR_HAS_REPLY_TO, expiration = C.MR_HAS_EXPIRATION,
+   message_id = C.MR_HAS_MESSAGE_ID, type = C.MR_HAS_TYPE, user_id = C.MR_HAS_USER_ID, app_id = C.MR_HAS_APP_ID,
+   cluster_id = C.MR_HAS_CLUSTER_ID,
+}
+local SPEC = { headers = "table", delivery_mode = "number", priority = "number", mandatory = "boolean",
+   persistent = "boolean", timeout = "number", timestamp = "number" }
+for name in each(STRINGS) do SPEC[name] = "string" end
+
+local box = ffi.new "mr_properties"
+local size = 4096
+local buffer = ffi.new("char[?]", size)
+
+local function put(field, text, flag)
+   field.data, field.size = text, #text
+   box.flags = box.flags + flag
+end
+
+-- One by one, not by a loop: a loop would end the compiler's trace of each publish.
+local function set_strings(props)
+   if props.content_type then put(box.content_type, props.content_type, C.MR_HAS_CONTENT_TYPE) end
+   if props.content_encoding then put(box.content_encoding, props.content_encoding, C.MR_HAS_CONTENT_ENCODING) end
+   if props.correlation_id then put(box.correlation_id, props.correlation_id, C.MR_HAS_CORRELATION_ID) end
+   if props.reply_to then put(box.reply_to, props.reply_to, C.MR_HAS_REPLY_TO) end
+   if props.expiration then put(box.expiration, props.expiration, C.MR_HAS_EXPIRATION) end
+   if props.message_id then put(box.message_id, props.message_id, C.MR_HAS_MESSAGE_ID) end
+   if props.type then put(box.type, props.type, C.MR_HAS_TYPE) end
+   if props.user_id then put(box.user_id, props.user_id, C.MR_HAS_USER_ID) end
+   if props.app_id then put(box.app_id, props.app_id, C.MR_HAS_APP_ID) end
+   if props.cluster_id then put(box.cluster_id, props.cluster_id, C.MR_HAS_CLUSTER_ID) end
+end
+
+local function seconds_of(v)
+   if type(v) == "table" and v.type == "T" then v = v.value end
+   if type(v) == "number" and v == math.floor(v) and v >= 0 and v < 2 ^ 63 then return v end
+   return (ffi.istype("int64_t", v) or ffi.istype("uint64_t", v)) and v or nil
+end
+
+local function set_numbers(props, level)
+   local mode = props.delivery_mode
+   if not mode then mode = props.persistent == false and 1 or 2 end
+   box.delivery_mode = options.whole("delivery_mode", mode, 0, 255, level + 1)
+   box.flags = box.flags + C.MR_HAS_DELIVERY_MODE
+   if props.priority then
+      box.priority = options.whole("priority", props.priority, 0, 255, level + 1)
+      box.flags = box.flags + C.MR_HAS_PRIORITY
+   end
+   if props.timestamp then
+      box.timestamp = ffi.cast("uint64_t", seconds_of(props.timestamp))
+      box.flags = box.flags + C.MR_HAS_TIMESTAMP
+   end
+end
+
+-- The C record and its headers (to be freed; or nil) of a properties table that was checked.
+local function fill(props, level)
+   box.flags = 0
+   box.headers = nil
+   set_strings(props)
+   set_numbers(props, level + 1)
+   local headers = props.headers and value.encode(props.headers, level + 1)
+   if headers then
+      box.headers = headers
+      box.flags = box.flags + C.MR_HAS_HEADERS
+   end
+   return headers
+end
+
+-- Has write(buffer, size) write; again when it needs more. The size, or a negative kind.
+local function fit(write)
+   local n = write(buffer, size)
+   if n > size then
+      size = n * 2
+      buffer = ffi.new("char[?]", size)
+      n = write(buffer, size)
+   end
+   return n
+end
+
+local function is(v, wanted) return v == nil or type(v) == wanted end
+
+-- Are the values of the right types? One by one, as in set_strings.
+local function has_good_values(props)
+   return is(props.content_type, "string")
+      and is(props.content_encoding, "string")
+      and is(props.correlation_id, "string")
+      and is(props.reply_to, "string")
+      and is(props.expiration, "string")
+      and is(props.message_id, "string")
+      and is(props.type, "string")
+      and is(props.user_id, "string")
+      and is(props.app_id, "string")
+      and is(props.cluster_id, "string")
+      and is(props.headers, "table") and is(props.delivery_mode, "number") and is(props.priority, "number")
+      and is(props.mandatory, "boolean") and is(props.persistent, "boolean") and is(props.timeout, "number")
+      and (props.timestamp == nil or seconds_of(props.timestamp)) and true or false
+end
+
+-- The table whose names were last looked at, and how often it was used in a row since. A walk over its names keeps a publish
+-- from the compiler (see traversal): who publishes very much with the same one has its names looked at now and then only.
+local known
+local uses = 0
+local ALWAYS, OFTEN = 1000, 32 -- uses: all of the first, then each of so many
+
+local function is_due(props)
+   if known ~= props then
+      uses = 0
+      return true
+   end
+   uses = uses + 1
+   return uses < ALWAYS or uses % OFTEN == 0
+end
+
+local function check_names(props, level)
+   known = nil -- unless they are good
+   if type(props) ~= "table" then options.check(props, SPEC, nil, level + 1) end
+   for name, v in each(props) do
+      if name == "timestamp" then
+         if not seconds_of(v) then error('option "timestamp" must be whole seconds since 1970', level + 1) end
+      elseif type(v) ~= SPEC[name] then
+         options.check({ [name] = v }, SPEC, nil, level + 1)
+      end
+   end
+   known = props
+end
+
+local function check(props, level)
+   if is_due(props) or not has_good_values(props) then check_names(props, level + 1) end
+   options.seconds("timeout", props.timeout, level + 1)
+end
+
+--- Is it the name of a property that is a string?
+function properties.is_string(name) return STRINGS[name] ~= nil end
+
+-- In a function of its own: one that makes a closure, even on a path that is not taken, costs the compiler's trace of
+-- each publish (2.5 against 0.95 million messages a second).
+local function encode_into_more()
+   return fit(function(into, room) return C.mr_properties_encode(box, into, room) end)
+end
+
+--- Encodes a properties table into a buffer that the next call uses again.
+-- @tparam table props AMQP's properties, and mandatory, persistent, timeout, which are for the caller
+-- @tparam[opt=1] number level whom to blame, as error's
+-- @treturn cdata buffer
+-- @treturn number size
+function properties.encode(props, level)
+   level = (level or 1) + 1
+   check(props, level)
+   local headers = fill(props, level)
+   local n = C.mr_properties_encode(box, buffer, size)
+   if n > size then
+      n = encode_into_more()
+   end
+   if headers then C.mr_table_free(headers) end
+   if n < 0 then
+      error(-n == errors.numbers.no_memory and "out of memory" or
+         "a property is longer than 255 bytes, or a header cannot be encoded", level)
+   end
+   return buffer, n
+end
+
+--- Received properties once more, as they came but for what changes: nothing of them is decoded.
+-- @tparam string raw
+-- @tparam table changes properties, and headers, that replace those received
+-- @tparam table without names -> true of properties that are left out
+-- @tparam table headers_without names -> true of headers that are left out
+-- @treturn[1] string
+-- @treturn[2] nil, error of kind frame_error (what was received is malformed), bad_argument, no_memory
+function properties.splice(raw, changes, without, headers_without)
+   local flags = 0
+   for name in each(without) do flags = flags + STRINGS[name] end
+   local names = value.encode(headers_without)
+   local headers = fill(changes, 1)
+   if not changes.delivery_mode then box.flags = box.flags - C.MR_HAS_DELIVERY_MODE end
+   local n = fit(function(into, room)
+      return C.mr_properties_splice(raw, #raw, box, flags, names, into, room)
+   end)
+   C.mr_table_free(names)
+   if headers then C.mr_table_free(headers) end
+   if n < 0 then return nil, errors.of_status(-n, "message") end
+   return ffi.string(buffer, n)
+end
+
+--- A delivery's properties as a table; absent ones are nil, `headers` is a table or nil.
+-- @tparam cdata d `mr_delivery`
+-- @tparam[opt] boolean is_exact headers keep their types on the wire
+-- @treturn table
+function properties.decode(d, is_exact)
+   local decoded = ffi.new "mr_properties"
+   local status = C.mr_delivery_properties(d, decoded)
+   if status ~= 0 then error("the message's properties do not decode: " .. ffi.string(C.mr_status_text(status)), 3) end
+   local out, flags = {}, decoded.flags
+   for name, flag in each(STRINGS) do
+      if bit.band(flags, flag) ~= 0 then out[name] = ffi.string(decoded[name].data, decoded[name].size) end
+   end
+   if bit.band(flags, C.MR_HAS_DELIVERY_MODE) ~= 0 then out.delivery_mode = decoded.delivery_mode end
+   if bit.band(flags, C.MR_HAS_PRIORITY) ~= 0 then out.priority = decoded.priority end
+   if bit.band(flags, C.MR_HAS_TIMESTAMP) ~= 0 then out.timestamp = value.integer(decoded.timestamp) end
+   if bit.band(flags, C.MR_HAS_HEADERS) ~= 0 then
+      out.headers = value.decode(decoded.headers, false, is_exact)
+      C.mr_table_free(decoded.headers)
+   end
+   return out
+end
+
+return properties

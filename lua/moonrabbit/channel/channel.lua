@@ -1,0 +1,214 @@
+--- channel: AMQP's channel methods, under AMQP's own argument names.
+-- SPDX-License-Identifier: MIT
+-- Every method that asks the broker waits for its answer, suspending the calling coroutine only.
+local C = require("moonrabbit.base.ffi").C
+local asking = require "moonrabbit.channel.request"
+local each = require "moonrabbit.base.each"
+local errors = require "moonrabbit.base.errors"
+local generation = require "moonrabbit.loop.generation"
+local message = require "moonrabbit.channel.message"
+local messages = require "moonrabbit.channel.iterator"
+local options = require "moonrabbit.base.options"
+local subscription = require "moonrabbit.channel.subscription"
+local task = require "moonrabbit.loop.task"
+local ticket = require "moonrabbit.channel.confirm"
+local time_limit = require "moonrabbit.loop.time_limit"
+
+local channel = {}
+
+local Channel = { __name = "moonrabbit.channel" }
+local getters = {}
+channel.methods = Channel
+
+function Channel.__index(self, key)
+   local getter = getters[key]
+   if getter then return getter(self) end
+   return Channel[key]
+end
+
+function Channel.__tostring(self)
+   return ("channel %d (%s)"):format(self.number, self.is_open and "open" or "closed")
+end
+
+--- Is it open?
+function getters.is_open(self) return self.handle ~= nil and C.mr_channel_is_open(self.handle) end
+--- Its number.
+function getters.id(self) return self.number end
+--- Why it was closed: an error, or nil.
+function getters.last_error(self) return self.err end
+
+local refusal, ask = asking.refusal, asking.ask
+channel.refusal, channel.ask, channel.spec = refusal, ask, asking.spec
+
+local function done(reply, err)
+   if reply then return true end
+   return nil, err
+end
+
+local no_options = {}
+local JUST_TIMEOUT = channel.spec {}
+local QOS = channel.spec { prefetch_count = "number", global = "boolean" }
+local GET = channel.spec { no_ack = "boolean" }
+local RECOVER = channel.spec { requeue = "boolean" }
+local CONSUME = channel.spec { consumer_tag = "string", no_ack = "boolean", exclusive = "boolean",
+   priority = "number", concurrency = "number", stall = "number", time_limit = "number", arguments = "table" }
+
+--- Limits how many unsettled messages the broker sends ahead.
+-- @tparam table opts prefetch_count (0: no limit), global, timeout
+-- @treturn[1] true
+-- @treturn[2] nil, error
+function Channel:qos(opts)
+   opts = options.check(opts, QOS, { "prefetch_count" })
+   options.whole("prefetch_count", opts.prefetch_count, 0, 65535)
+   local reply, err = ask(self, C.MR_BASIC_QOS, opts, nil, nil, nil, opts.prefetch_count)
+   if reply then self.modes[opts.global and "global qos" or "qos"] = { "qos", opts } end
+   return done(reply, err)
+end
+
+--- Asks for all unsettled messages of the channel again. Those in hand are stale from here on: settling them is refused.
+-- @tparam[opt] table opts requeue=true, timeout
+-- @treturn[1] true
+-- @treturn[2] nil, error
+function Channel:recover(opts)
+   opts = options.check(opts, RECOVER)
+   return done(ask(self, C.MR_BASIC_RECOVER, { requeue = opts.requeue ~= false, timeout = opts.timeout }))
+end
+
+--- Turns on publisher confirms; from here on `publish` waits for the broker's word.
+-- @tparam[opt] table opts timeout
+-- @treturn[1] true
+-- @treturn[2] nil, error
+function Channel:confirm_select(opts)
+   opts = options.check(opts, JUST_TIMEOUT)
+   if not self.handle then return nil, refusal(self, errors.numbers.closed) end
+   self.book = self.book or ticket.book() -- publishes count from the request on
+   local room = self.connection.options.republish
+   if room and not self.book.keeps then self.book.keeps = { left = room } end
+   self.modes.confirm = { "confirm_select" }
+   return done(ask(self, C.MR_CONFIRM_SELECT, opts))
+end
+
+--- Begins transactions: publishes and acks take effect at the commit.
+-- @tparam[opt] table opts timeout
+function Channel:tx_select(opts)
+   self.modes.tx = { "tx_select" }
+   return done(ask(self, C.MR_TX_SELECT, options.check(opts, JUST_TIMEOUT)))
+end
+
+--- Makes what was published and acked since the last commit take effect.
+-- @tparam[opt] table opts timeout
+function Channel:tx_commit(opts)
+   return done(ask(self, C.MR_TX_COMMIT, options.check(opts, JUST_TIMEOUT)))
+end
+
+--- Takes back what was published and acked since the last commit.
+-- @tparam[opt] table opts timeout
+function Channel:tx_rollback(opts)
+   return done(ask(self, C.MR_TX_ROLLBACK, options.check(opts, JUST_TIMEOUT)))
+end
+
+-- ---- consuming ----
+
+--- Takes one message off a queue.
+-- @tparam string queue
+-- @tparam[opt] table opts no_ack, timeout
+-- @treturn[1] message readable for ever; settle it unless no_ack
+-- @treturn[2] nil, error of kind empty
+function Channel:get(queue, opts)
+   options.argument(1, "queue", queue, "string")
+   opts = options.check(opts, GET)
+   local reply, err = ask(self, C.MR_BASIC_GET, opts, queue)
+   if not reply then return nil, err end
+   local msg = message.new(reply.delivery, self, true)
+   rawset(msg, "queue", queue) -- no consumer knows
+   if opts.no_ack then message.detach(msg) end
+   return msg
+end
+
+local function start_consumer(self, queue, handler, opts, inner)
+   opts = options.check(opts, CONSUME, nil, 3)
+   options.whole("concurrency", opts.concurrency, 1, 65535, 3)
+   options.whole("priority", opts.priority, -2 ^ 31, 2 ^ 31 - 1, 3)
+   time_limit.check(opts, 3)
+   if opts.time_limit and not handler then error('option "time_limit" is for handlers, not for messages()', 3) end
+   local arguments = opts.arguments
+   if opts.priority then
+      arguments = { ["x-priority"] = opts.priority }
+      for k, v in each(opts.arguments or {}) do arguments[k] = v end
+   end
+   task.check() -- or it would be known here, and never asked for
+   local consumer = subscription.new(self, queue, handler, opts, inner)
+   local flags = { no_ack = opts.no_ack, exclusive = opts.exclusive, arguments = arguments, timeout = opts.timeout }
+   -- Deliveries may come in the same batch as consume-ok: it is ready for them before it asks.
+   consumer.flags = flags
+   local reply, err = ask(self, C.MR_BASIC_CONSUME, flags, queue, opts.consumer_tag, nil, consumer.number)
+   if reply then
+      if consumer.state == "starting" then subscription.started(consumer, reply.name) end
+      return consumer
+   end
+   subscription.ended(consumer, "failed", err)
+   return nil, err
+end
+
+--- Starts a consumer. The handler gets each message in a coroutine: when it returns, the message is
+-- acked (unless it settled it); when it fails, the message goes back to the queue and the traceback is
+-- logged. A message that always fails comes back for ever: give the queue a delivery limit.
+-- @tparam string queue
+-- @tparam function handler called with the message
+-- @tparam[opt] table opts consumer_tag, no_ack, exclusive, priority, concurrency (handlers at once;
+-- default: as many as the broker sends ahead), stall (seconds after which a handler that does not wait is reported;
+-- default: of mr.watchdog), time_limit (seconds after which a handler is aborted: docs/watchdog.md), arguments, timeout
+-- @treturn[1] consumer fields tag, queue, state; method cancel
+-- @treturn[2] nil, error
+function Channel:consume(queue, handler, opts)
+   options.argument(1, "queue", queue, "string")
+   options.argument(2, "handler", handler, "function")
+   generation.refuse("ch:consume", 2)
+   local consumer, err = start_consumer(self, queue, handler, opts)
+   if consumer then generation.note("consumers", consumer) end
+   return consumer, err -- no tail call: errors count the levels
+end
+
+--- Iterates over the messages of a queue: `for msg in assert(ch:messages("q")) do msg:ack() end`.
+-- Each message is settled by the program. The loop ends when the consumer is cancelled or its channel
+-- closes; `consumer.err` says why, nil when the program cancelled it. Leaving the loop by `break` does
+-- not cancel the consumer, which is the second result: it can be read on, or cancelled. Several tasks
+-- may read one iterator.
+-- @tparam string queue
+-- @tparam[opt] table opts as of consume, without concurrency
+-- @treturn[1] function iterator
+-- @treturn[1] consumer
+-- @treturn[2] nil, error
+function Channel:messages(queue, opts)
+   options.argument(1, "queue", queue, "string")
+   generation.refuse("ch:messages", 2)
+   local consumer, err = start_consumer(self, queue, nil, opts)
+   if not consumer then return nil, err end
+   generation.note("consumers", consumer)
+   return messages.iterator(consumer), consumer
+end
+
+-- For mr.consumer: what else subscription.new takes.
+function Channel:_consume(queue, handler, opts, inner)
+   return start_consumer(self, queue, handler, opts, inner)
+end
+
+function Channel:_cancel(tag)
+   return done(ask(self, C.MR_BASIC_CANCEL, no_options, nil, tag))
+end
+
+-- ---- the end ----
+
+--- Closes the channel; legal anywhere, also in a handler.
+function Channel:close()
+   if not self.handle then return true end
+   if not self.is_open and not C.mr_channel_is_suspended(self.handle) then return true end
+   local token = task.token()
+   local status = C.mr_channel_close(self.handle, token)
+   if status ~= 0 then return status == errors.numbers.closed or nil, refusal(self, status) end
+   local reply = task.wait(token)
+   self.connection:_channel_gone(self, errors.new("closed", "channel", "the channel was closed by the program"))
+   return done(not reply.err and reply, reply.err)
+end
+
+return channel

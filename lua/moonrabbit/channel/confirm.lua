@@ -1,0 +1,184 @@
+--- confirm: what publish_async gives in confirm mode: the promise of the broker's word.
+-- SPDX-License-Identifier: MIT
+-- A ticket ends exactly once: acked, nacked, returned, lost or timeout.
+local each = require "moonrabbit.base.each"
+local errors = require "moonrabbit.base.errors"
+local loop = require "moonrabbit.loop.loop"
+local options = require "moonrabbit.base.options"
+local suspicion = require "moonrabbit.channel.suspicion"
+local task = require "moonrabbit.loop.task"
+
+local ticket = {}
+
+local Ticket = { __name = "moonrabbit.ticket" }
+Ticket.__index = Ticket
+function Ticket.__tostring(t) return ("ticket %d (%s)"):format(t.number, t.state) end
+
+local STATES = { [0] = "acked" }
+local RETURNED = errors.numbers.returned
+for number, kind in each(errors.kinds) do
+   if kind == "nacked" or kind == "returned" or kind == "lost" or kind == "timeout" then STATES[number] = kind end
+end
+
+--- A ticket for the publish of this number. Fields: `state` ("waiting" at first), `number`, and
+-- `message`, the returned message, when it is "returned". `on_end(ticket, state, reason, cause)` is called
+-- when it ends, unless that gives true: then its owner sends it again.
+--
+-- One is made for each publish: the eight fields of the constructor are those that most have, as more would make its
+-- table twice as large.
+function ticket.new(number)
+   return setmetatable({ number = number, state = "waiting", waiter = false, on_end = nil, exchange = nil,
+      routing_key = nil, sent = nil, suspect = nil }, Ticket)
+end
+
+local TEXTS = {
+   nacked = "the broker refused the message", returned = "the message could not be routed",
+   lost = "the connection went before the broker confirmed", timeout = "the broker did not confirm in time",
+}
+local CHANNEL_WENT = "the channel was closed before the broker confirmed"
+local CHANNEL_HINT = "the reason is the channel's: what it refuses, it refuses again; the other publishes may or may not have arrived"
+
+local function result(t)
+   if t.state == "acked" or t.state == "sent" then return true end
+   local err = errors.new(t.kind or t.state, "publish", t.reason or TEXTS[t.state])
+   err.message = t.message
+   err.code = t.message and t.message.reply_code or t.code
+   err.hint = t.hint or err.hint
+   return nil, err
+end
+
+--- Waits for the broker's word.
+-- @tparam[opt] number timeout seconds; the publish's own timeout ends it anyway
+-- @treturn[1] true acked
+-- @treturn[2] nil, error of kind nacked, returned (err.message), lost or timeout
+function Ticket:wait(timeout)
+   options.seconds("timeout", timeout)
+   if self.state ~= "waiting" then return result(self) end
+   local token = task.token()
+   local waiters = self.waiter or {}
+   self.waiter = waiters
+   waiters[#waiters + 1] = token
+   if not loop.wait(token, timeout) then
+      return nil, errors.new("timeout", "publish", "the broker has not confirmed yet")
+   end
+   return result(self)
+end
+
+local witness                  -- told of each ticket that has not ended well while the program stops
+
+--- Sets fn(ticket, state), which is told of each ticket that ends and is not acked; nil: nobody.
+function ticket.set_witness(fn) witness = fn end
+
+local function finish(t, state, reason, cause)
+   local on_end = t.on_end
+   if on_end and on_end(t, state, reason, cause) then return end
+   t.state = state
+   if t.suspect then suspicion.over(t) end
+   if witness and state ~= "acked" then witness(t, state) end
+   local sent = t.sent
+   if sent then
+      sent.room.left = sent.room.left + #sent[3]
+      t.sent = nil
+   end
+   if state == "lost" and reason and not t.kind then
+      local of_channel = cause and cause.scope == "channel"
+      t.reason = (of_channel and CHANNEL_WENT or TEXTS.lost) .. ": " .. reason
+      t.hint = of_channel and cause.kind ~= "closed" and CHANNEL_HINT or nil
+   end
+   local waiters = t.waiter
+   if not waiters then return end
+   t.waiter = false
+   for i = 1, #waiters do task.wake(waiters[i], true) end
+end
+
+-- The message that came back for a publish. Of those that are alike in every byte it was told as another's, so many
+-- numbers away: see MR_EV_CONFIRM.
+local function take_message(book, t, number)
+   local back = book.returns[number]
+   if not back then return end
+   book.returns[number] = nil
+   t.message, t.reason = back.message, back.reason
+end
+
+--- Ends the tickets first..last of a channel's book.
+-- @tparam table book `reason` says why the channel went, when it did, and `cause` is the error
+-- @tparam number first
+-- @tparam number last
+-- @tparam number status an `enum mr_status`
+-- @tparam[opt=0] number shift of MR_EV_CONFIRM: whose return it is
+function ticket.settle(book, first, last, status, shift)
+   local state = STATES[status]
+   local open = book.open
+   for n = first, last do
+      local t = open[n]
+      if t then
+         open[n] = nil
+         if status == RETURNED then take_message(book, t, n + (shift or 0)) end
+         finish(t, state, book.reason, book.cause)
+      end
+   end
+   book.outstanding = book.outstanding - (last - first + 1)
+   if book.outstanding == 0 and book.waiters then
+      local waiters = book.waiters
+      book.waiters = nil
+      for i = 1, #waiters do task.wake(waiters[i], true) end
+   end
+   if status ~= 0 then book.failed, book.failure = book.failed + (last - first + 1), state end
+end
+
+--- Ends all that is out in a book: nobody will tell of it any more.
+function ticket.lose_all(book)
+   local numbers = {}
+   for n in each(book.open) do numbers[#numbers + 1] = n end
+   table.sort(numbers)
+   for _, n in ipairs(numbers) do ticket.settle(book, n, n, errors.numbers.lost) end
+end
+
+--- Ends a ticket that is in no book.
+function ticket.lose(t, reason) finish(t, "lost", reason) end
+
+--- Ends a ticket of mr.publisher that is in no book.
+-- @tparam ticket t
+-- @tparam string state one of the five, or "sent": without confirms there is no more to know
+-- @tparam[opt] string reason
+-- @tparam[opt] string kind of the error, when it says more than the state
+function ticket.finish(t, state, reason, kind)
+   t.kind, t.reason = kind, reason
+   finish(t, state)
+end
+
+--- What a ticket would say of its publish, had it ended in this state.
+function ticket.error(t, state, reason, cause)
+   local err = errors.new(state, "publish", t.reason or reason or TEXTS[state])
+   err.message, err.code, err.cause = t.message, t.message and t.message.reply_code or t.code, cause or nil
+   return err
+end
+
+--- Takes out of a book the tickets that are to be sent again, oldest first.
+function ticket.take_kept(book)
+   local list = {}
+   for n, t in each(book.open) do
+      if t.sent then
+         list[#list + 1] = t
+         book.open[n] = nil
+      end
+   end
+   table.sort(list, function(a, b) return a.number < b.number end)
+   return list
+end
+
+--- The tickets of one channel: `open` by number, how many are `outstanding`, how many have `failed` since
+-- somebody last asked and how the last one of them did (`failure`).
+function ticket.book()
+   return { open = {}, outstanding = 0, failed = 0, failure = false, reason = false, cause = false, returns = {} }
+end
+
+--- Notes a returned message until the confirm says whose it is.
+-- @treturn boolean false: no such publish is out
+function ticket.returned(book, number, message, reason)
+   local is_out = book.open[number] ~= nil
+   if is_out then book.returns[number] = { message = message, reason = reason } end
+   return is_out
+end
+
+return ticket

@@ -1,0 +1,110 @@
+--- declare: a channel's exchanges, queues and bindings.
+-- SPDX-License-Identifier: MIT
+local C = require("moonrabbit.base.ffi").C
+local channel = require "moonrabbit.channel.channel"
+local options = require "moonrabbit.base.options"
+
+local Channel, ask = channel.methods, channel.ask
+
+local EXCHANGE = channel.spec { exchange = "string", type = "string", passive = "boolean", durable = "boolean",
+   auto_delete = "boolean", internal = "boolean", arguments = "table" }
+local EXCHANGE_DELETE = channel.spec { exchange = "string", if_unused = "boolean" }
+local EXCHANGE_BINDING = channel.spec { destination = "string", source = "string", routing_key = "string",
+   arguments = "table" }
+local QUEUE = channel.spec { queue = "string", passive = "boolean", durable = "boolean", exclusive = "boolean",
+   auto_delete = "boolean", arguments = "table" }
+local QUEUE_BINDING = channel.spec { queue = "string", exchange = "string", routing_key = "string",
+   arguments = "table" }
+local QUEUE_PURGE = channel.spec { queue = "string" }
+local QUEUE_DELETE = channel.spec { queue = "string", if_unused = "boolean", if_empty = "boolean" }
+
+local function done(reply, err)
+   if reply then return true end
+   return nil, err
+end
+
+--- Declares an exchange.
+-- @tparam table opts exchange, type="direct", passive, durable, auto_delete, internal, arguments, timeout
+-- @treturn[1] true
+-- @treturn[2] nil, error (precondition_failed names what differs)
+function Channel:exchange_declare(opts)
+   opts = options.check(opts, EXCHANGE, { "exchange" })
+   return done(ask(self, C.MR_EXCHANGE_DECLARE, opts, opts.exchange, opts.type or "direct"))
+end
+
+--- Deletes an exchange.
+-- @tparam table opts exchange, if_unused, timeout
+-- @treturn[1] true
+-- @treturn[2] nil, error
+function Channel:exchange_delete(opts)
+   opts = options.check(opts, EXCHANGE_DELETE, { "exchange" })
+   return done(ask(self, C.MR_EXCHANGE_DELETE, opts, opts.exchange))
+end
+
+--- Binds an exchange to another.
+-- @tparam table opts destination, source, routing_key="", arguments, timeout
+-- @treturn[1] true
+-- @treturn[2] nil, error
+function Channel:exchange_bind(opts)
+   opts = options.check(opts, EXCHANGE_BINDING, { "destination", "source" })
+   return done(ask(self, C.MR_EXCHANGE_BIND, opts, opts.destination, opts.source, opts.routing_key))
+end
+
+--- Takes such a binding away.
+-- @tparam table opts as of exchange_bind
+function Channel:exchange_unbind(opts)
+   opts = options.check(opts, EXCHANGE_BINDING, { "destination", "source" })
+   return done(ask(self, C.MR_EXCHANGE_UNBIND, opts, opts.destination, opts.source, opts.routing_key))
+end
+
+--- Declares a queue; without a name the broker gives one.
+-- @tparam table opts queue="", passive, durable, exclusive, auto_delete, arguments, timeout
+-- @treturn[1] table queue, message_count, consumer_count
+-- @treturn[2] nil, error
+function Channel:queue_declare(opts)
+   opts = options.check(opts, QUEUE)
+   local reply, err = ask(self, C.MR_QUEUE_DECLARE, opts, opts.queue)
+   if not reply then return nil, err end
+   return { queue = reply.name, message_count = reply.message_count, consumer_count = reply.consumer_count }
+end
+
+--- Binds a queue to an exchange.
+-- @tparam table opts queue, exchange, routing_key="", arguments, timeout
+-- @treturn[1] true
+-- @treturn[2] nil, error
+function Channel:queue_bind(opts)
+   opts = options.check(opts, QUEUE_BINDING, { "queue", "exchange" })
+   return done(ask(self, C.MR_QUEUE_BIND, opts, opts.queue, opts.exchange, opts.routing_key))
+end
+
+--- Takes a binding away.
+-- @tparam table opts as of queue_bind
+function Channel:queue_unbind(opts)
+   opts = options.check(opts, QUEUE_BINDING, { "queue", "exchange" })
+   return done(ask(self, C.MR_QUEUE_UNBIND, opts, opts.queue, opts.exchange, opts.routing_key))
+end
+
+local function counted(reply, err)
+   if reply then return reply.message_count end
+   return nil, err
+end
+
+--- Empties a queue.
+-- @tparam table opts queue, timeout
+-- @treturn[1] number messages dropped
+-- @treturn[2] nil, error
+function Channel:queue_purge(opts)
+   opts = options.check(opts, QUEUE_PURGE, { "queue" })
+   return counted(ask(self, C.MR_QUEUE_PURGE, opts, opts.queue))
+end
+
+--- Deletes a queue.
+-- @tparam table opts queue, if_unused, if_empty, timeout
+-- @treturn[1] number messages dropped with it
+-- @treturn[2] nil, error
+function Channel:queue_delete(opts)
+   opts = options.check(opts, QUEUE_DELETE, { "queue" })
+   return counted(ask(self, C.MR_QUEUE_DELETE, opts, opts.queue))
+end
+
+return Channel

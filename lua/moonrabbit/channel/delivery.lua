@@ -1,0 +1,130 @@
+--- delivery: a delivery and its handler: called, counted, settled by how it ended.
+-- SPDX-License-Identifier: MIT
+local C = require("moonrabbit.base.ffi").C
+local copies = require "moonrabbit.redelivery.copy"
+local errors = require "moonrabbit.base.errors"
+local late = require "moonrabbit.channel.late"
+local ledger = require "moonrabbit.channel.ledger"
+local log = require "moonrabbit.loop.log"
+local loop = require "moonrabbit.loop.loop"
+local marks = require "moonrabbit.loop.mark"
+local message = require "moonrabbit.channel.message"
+local time_limit = require "moonrabbit.loop.time_limit"
+local timing = require "moonrabbit.channel.timing"
+
+local handling = {}
+
+local ACK, NACK, REJECT = C.MR_ACK, C.MR_NACK, C.MR_REJECT
+local RELEASE, REQUEUE = C.MR_SETTLE_RELEASE, C.MR_SETTLE_REQUEUE
+local SLOW = 0.5 -- seconds of a handler that may have been too slow for its broker
+local new_message, FAILED, HELD = message.new, message.FAILED, message.HELD
+
+--- Handlers at work, over all consumers.
+handling.running = 0
+-- Handlers that were at work when the generation last changed; see handling.watch.
+local generation, of_old = 0, 0
+
+local function log_failure(consumer, msg, why, began)
+   log.error("handler failed", {
+      queue = consumer.queue, exchange = msg.exchange, routing_key = msg.routing_key, tag = msg.delivery_tag,
+      redelivered = msg.redelivered, seconds = math.floor((C.mr_now() - began) * 1000) / 1000, error = errors.words(why),
+   })
+end
+
+local function log_processing(consumer, msg)
+   log.debug("processing", { queue = consumer.queue, tag = msg.delivery_tag, exchange = msg.exchange,
+      routing_key = msg.routing_key, redelivered = msg.redelivered })
+end
+
+-- msg:retry or msg:dead_letter failed, and the handler did not heed it: the copy is tried again, while the message is
+-- held. It does not go back: each round would count against it.
+local function insist(consumer, msg, err)
+   local function tell(why, pause)
+      log.error("a message cannot be copied yet; it is held, and its copy is tried again", { queue = consumer.queue,
+         tag = msg.delivery_tag, kind = why.kind, reason = why.text, delay = pause })
+   end
+   local ok, why = require("moonrabbit.channel.patience").until_done(msg, err.again, tell)
+   if ok then return ACK, 0 end
+   if not why then return nil end
+   log.error("a message can never be copied; it is rejected", { queue = consumer.queue, tag = msg.delivery_tag,
+      kind = why.kind, reason = why.text })
+   return REJECT, 0
+end
+
+-- What becomes of the message when the handler has ended: how to settle, and the flags. A consumer with a
+-- judge (mr.consumer) asks that one about all but plain success.
+local function outcome(consumer, msg, ok, a, b, began)
+   if rawget(msg, FAILED) == HELD then
+      if not ok then log_failure(consumer, msg, a, began) end
+      return nil
+   end
+   if consumer.judge then return consumer.judge(consumer, msg, ok, a, b) end
+   if ok and b ~= nil and b == rawget(msg, FAILED) then return insist(consumer, msg, b) end
+   if ok then return ACK, 0 end
+   log_failure(consumer, msg, a, began)
+   return NACK, REQUEUE
+end
+
+-- A message was handled: in time? One that comes again has not done with its count.
+local function mind_time(consumer, d, msg, began, now)
+   local epoch = consumer.channel.epoch
+   if epoch and d.epoch ~= epoch then
+      if late.look(consumer, d, msg, began) then return end
+   elseif now and now - began > SLOW then
+      late.note(consumer, d, msg, now - began)
+   end
+   if ledger.count > 0 and consumer.judge then ledger.forget(copies.key(msg, consumer.queue)) end
+end
+
+-- One message through its handler. It is acked when the handler returns and nacked when it fails,
+-- unless the handler settled it; either gives the memory back.
+function handling.handle(consumer, d)
+   local rt = loop.runtime()
+   local msg = new_message(d, consumer.channel, consumer.is_manual)
+   local turn = timing.is_quick and loop.turns
+   local born, began = generation, turn and loop.now or C.mr_now() -- and `consumer`, `msg`: see inflight
+   consumer.running = consumer.running + 1
+   handling.running = handling.running + 1
+   local mark = marks.mark
+   mark.consumer, mark.turn = consumer.number, mark.turn + 1
+   if log.is_debug then log_processing(consumer, msg) end
+   local ok, a, b
+   local failure, entry
+   if ledger.count > 0 then failure, entry = late.verdict(consumer, msg) end
+   if failure then
+      ok, a, b = true, nil, failure
+   elseif consumer.time_limit then
+      ok, a, b = xpcall(time_limit.run, consumer.trace, consumer, msg)
+      marks.mark.deadline = 0
+   else
+      ok, a, b = xpcall(consumer.handler, consumer.trace, msg)
+   end
+   if ok and a == nil and b == nil then b = rawget(msg, FAILED) end
+   local how, flags = ACK, 0
+   if not ok or a ~= nil or b ~= nil or consumer.is_manual then how, flags = outcome(consumer, msg, ok, a, b, began) end
+   if failure then late.judged(d, entry, how) end
+   mark.consumer = 0
+   consumer.running = consumer.running - 1
+   handling.running = handling.running - 1
+   if born ~= generation then of_old = of_old - 1 end
+   local failed = not ok or b ~= nil and b ~= HELD and consumer.judge and not a
+   local now
+   if turn == loop.turns and not failed then timing.count(consumer)
+   else now = C.mr_meter_handled(consumer.meter, began, failed and true or false) end
+   if how then
+      if how == ACK and not failed and not consumer.is_manual then mind_time(consumer, d, msg, began, now) end
+      if not consumer.is_manual or message.is_held(msg) then C.mr_delivery_settle(rt, d, how, flags + RELEASE) end
+   elseif not consumer.is_manual or failed then
+      message.detach(msg) -- it is not settled: it comes again by itself
+   end
+end
+
+--- A function that tells whether every handler that is at work now has ended.
+function handling.watch()
+   generation, of_old = generation + 1, handling.running
+   return function() return of_old <= 0 end
+end
+
+loop.on_close(function() handling.running = 0 end)
+
+return handling

@@ -1,0 +1,87 @@
+--- in_flight: which handlers are at work, and where: read off their stacks, so that it costs nothing before.
+-- SPDX-License-Identifier: MIT
+local C = require("moonrabbit.base.ffi").C
+local errors = require "moonrabbit.base.errors"
+local handling = require "moonrabbit.channel.delivery"
+local messages = require "moonrabbit.channel.iterator"
+local task = require "moonrabbit.loop.task"
+
+local in_flight = {}
+
+local LEVELS = 60 -- of a stack that are looked at
+
+-- The locals of handling.handle in a suspended coroutine, and the level that it is at; nil: it runs no handler.
+local function frame_of(co)
+   for level = 0, LEVELS do
+      local info = debug.getinfo(co, level, "f")
+      if not info then return nil end
+      if info.func == handling.handle then
+         local found, i = {}, 1
+         local name, value = debug.getlocal(co, level, i)
+         while name do
+            found[name] = value
+            i = i + 1
+            name, value = debug.getlocal(co, level, i)
+         end
+         return found, level
+      end
+   end
+end
+
+-- FILE:LINE of the script's innermost function: the library's own are passed over.
+local function place(co, below)
+   for level = 0, below - 1 do
+      local info = debug.getinfo(co, level, "Sl")
+      if info.currentline > 0 and not errors.is_library(info.source) then
+         return ("%s:%d"):format(info.short_src, info.currentline)
+      end
+   end
+end
+
+local function origin(fn)
+   local info = debug.getinfo(fn, "S")
+   return ("%s:%d"):format(info.short_src, info.linedefined)
+end
+
+local function describe(consumer, msg, began)
+   local owner = consumer.owner
+   return { queue = consumer.queue, consumer = consumer.tag, tag = msg.delivery_tag, routing_key = msg.routing_key,
+      redelivered = msg.redelivered, seconds = began and math.floor((C.mr_now() - began) * 1000) / 1000 or nil,
+      origin = origin(owner and owner.options and owner.options.handler or consumer.handler) }
+end
+
+--- Calls fn(consumer, msg, began) for each handler that waits.
+function in_flight.each(fn)
+   local list = {}
+   task.each_waiting(function(co)
+      local frame = frame_of(co)
+      if frame and frame.msg then list[#list + 1] = frame end
+   end)
+   for _, frame in ipairs(list) do fn(frame.consumer, frame.msg, frame.began) end
+end
+
+--- What is at work on a message: handlers that wait, and loops over `messages()`.
+-- @treturn table list of {queue, consumer (its tag), tag, routing_key, redelivered, seconds (nil: not known),
+-- origin (FILE:LINE of the handler), at (FILE:LINE of where it waits)}; those that wait longest first
+function in_flight.list()
+   local list = {}
+   task.each_waiting(function(co)
+      local frame, level = frame_of(co)
+      if not frame or not frame.msg then return end
+      local entry = describe(frame.consumer, frame.msg, frame.began)
+      entry.at = place(co, level)
+      list[#list + 1] = entry
+   end)
+   messages.each_in_hand(function(consumer, msg)
+      list[#list + 1] = { queue = consumer.queue, consumer = consumer.tag, tag = msg.delivery_tag,
+         routing_key = msg.routing_key, redelivered = msg.redelivered }
+   end)
+   table.sort(list, function(a, b)
+      local x, y = a.seconds or 0, b.seconds or 0
+      if x ~= y then return x > y end
+      return a.tag < b.tag
+   end)
+   return list
+end
+
+return in_flight

@@ -1,0 +1,99 @@
+--- late: messages that were handled when it was too late to say so: told of, counted, and judged when they come again.
+-- SPDX-License-Identifier: MIT
+-- RabbitMQ closes a channel with a message that was not acked within its consumer_timeout; the message comes again.
+-- Such a round is a failed attempt: it is kept in the ledger, and the policy decides when the message is back.
+local C = require("moonrabbit.base.ffi").C
+local copies = require "moonrabbit.redelivery.copy"
+local ledger = require "moonrabbit.channel.ledger"
+local log = require "moonrabbit.loop.log"
+local loop = require "moonrabbit.loop.loop"
+local message = require "moonrabbit.channel.message"
+
+local late = {}
+
+local MOST = 100     -- of them that are remembered
+local ENOUGH = 0.5   -- of the broker's timeout: with less, it was another message's handler that was slow
+
+local RECENT = 10    -- seconds in which a close is heard of that came while a handler did not wait, on a busy machine
+
+local slow = {}      -- handlers that ended lately and did not wait: what a close may be about
+
+-- The message was handled, and its channel is gone.
+local function tell(consumer, msg, took)
+   C.mr_meter_late(consumer.meter)
+   log.warn("handled, but too late: it comes again", { queue = consumer.queue, tag = msg.delivery_tag,
+      routing_key = msg.routing_key, redelivered = msg.redelivered, message_id = msg.properties.message_id,
+      attempt = consumer.owner and msg.attempt or nil, seconds = math.floor(took * 1000) / 1000 })
+end
+
+local function is_settled(d) return bit.band(d.flags, C.MR_DELIVERY_SETTLED) ~= 0 end
+
+--- A handler has ended well, and its channel seems to be another by now. True: its message comes again.
+function late.look(consumer, d, msg, began)
+   if consumer.no_ack or is_settled(d) or C.mr_delivery_is_live(loop.runtime(), d) then return false end
+   tell(consumer, msg, C.mr_now() - began)
+   return true
+end
+
+--- A handler that did not wait has taken long: a close of its channel may have come meanwhile.
+function late.note(consumer, d, msg, took)
+   if consumer.no_ack or is_settled(d) then return end
+   local now = C.mr_now()
+   while slow[1] and slow[1].ended < now - RECENT or #slow >= MOST do table.remove(slow, 1) end
+   message.remember(msg)
+   slow[#slow + 1] = { consumer = consumer, msg = msg, epoch = d.epoch, ended = now, took = took,
+      attempt = consumer.judge and msg.attempt }
+end
+
+--- Was a channel closed because a message was not acked in time?
+function late.is_timeout(err)
+   return err.code == 406 and err.text:find("delivery acknowledgement on channel", 1, true) ~= nil
+end
+
+local function has_failed(consumer, msg, attempt, err)
+   if consumer.judge and not consumer.is_exit then
+      ledger.note(copies.key(msg, consumer.queue), attempt, err)
+   end
+end
+
+--- The broker has closed a channel for want of an ack: whose handlers were slow is noted.
+-- @tparam number epoch of the channel
+-- @tparam table err
+function late.closed(epoch, err)
+   local limit = ENOUGH * (tonumber(err.text:match "Timeout value used: (%d+) ms") or 0) / 1000
+   require("moonrabbit.channel.in_flight").each(function(consumer, msg, began)
+      if message.epoch(msg) == epoch and C.mr_now() - began >= limit then
+         local attempt = msg.attempt
+         rawset(msg, "attempt", attempt) -- this one's, whatever is noted for the next
+         has_failed(consumer, msg, attempt, err)
+      end
+   end)
+   for _, entry in ipairs(slow) do
+      if entry.epoch == epoch and entry.ended >= C.mr_now() - RECENT and entry.took >= limit then
+         tell(entry.consumer, entry.msg, entry.took)
+         has_failed(entry.consumer, entry.msg, entry.attempt, err)
+      end
+   end
+   slow = {}
+end
+
+--- Why a message that is there again has failed before its handler is called; nil: it has not. Then late.judged is told.
+function late.verdict(consumer, msg)
+   if not consumer.judge or consumer.is_exit or not msg.redelivered then return nil end
+   local entry = ledger.find(copies.key(msg, consumer.queue))
+   if not entry or not entry.err then return nil end
+   rawset(msg, "attempt", entry.count)
+   return entry.err, entry
+end
+
+--- It was judged for that. Lost meanwhile, it comes again, as what has failed still; else it is done with, unless its
+-- copy could not say how often it has failed.
+-- @tparam ?number how it is to be settled
+function late.judged(d, entry, how)
+   if not how or not is_settled(d) and not C.mr_delivery_is_live(loop.runtime(), d) then return end
+   if ledger.find(entry.key) == entry then ledger.forget(entry.key) end
+end
+
+loop.on_close(function() slow = {} end)
+
+return late

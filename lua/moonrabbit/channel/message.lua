@@ -1,0 +1,306 @@
+--- message: what a handler gets. Fields are read from C memory when asked for; settling is one call.
+-- SPDX-License-Identifier: MIT
+-- The memory is the runtime's and is used again. A message from `consume` may be read until its
+-- handler has returned, one from `get` or `messages()` for ever: what is left unread is copied when
+-- it is settled. Reading a gone message raises an error; it never shows another message's bytes.
+-- Fields: body, headers, properties, routing_key, exchange, consumer_tag, redelivered, delivery_tag,
+-- delivery_count (nil when it is not known), is_live (can it still be settled?), channel, message_count
+-- (of `get`: how many are left), reply_code and reply_text (of a returned one: why).
+local ffi = require "ffi"
+local C = require("moonrabbit.base.ffi").C
+local body_of = require "moonrabbit.base.body"
+local errors = require "moonrabbit.base.errors"
+local json = require "moonrabbit.base.json"
+local loop = require "moonrabbit.loop.loop"
+local options = require "moonrabbit.base.options"
+local properties = require "moonrabbit.base.properties"
+
+local message = {}
+
+local ffi_string = ffi.string
+local ACK, NACK, REJECT = C.MR_ACK, C.MR_NACK, C.MR_REJECT
+local MULTIPLE, REQUEUE, RELEASE = C.MR_SETTLE_MULTIPLE, C.MR_SETTLE_REQUEUE, C.MR_SETTLE_RELEASE
+local NO_ACK, REDELIVERED, RETURNED = C.MR_DELIVERY_NO_ACK, C.MR_DELIVERY_REDELIVERED, C.MR_DELIVERY_RETURNED
+local NOTHING = {}                   -- the cache of a message that has none
+local TAKEN = -1                     -- no delivery's generation
+
+-- Slots of a message: array part, so that making one is one small allocation.
+local D, GENERATION, BODY, CHANNEL, CACHE, STANDING, ERA = 1, 2, 3, 4, 5, 6, 7
+
+--- The slot of the error for which msg:retry or msg:dead_letter failed.
+message.FAILED = "_failed"
+--- In that slot: the delivery was taken over, and is not its handler's any more; see holding.
+message.HELD = {}
+
+local Message, methods, fields = { __name = "moonrabbit.message" }, {}, {}
+message.methods, message.fields = methods, fields
+
+local era = 1                        -- one for each runtime: the memory of an earlier one is gone
+loop.on_close(function() era = era + 1 end)
+
+local function gone()
+   error("this message is gone: its handler has returned; read what you need before", 3)
+end
+
+-- The C delivery, or nil when the memory was given back.
+local function live(self)
+   if self[ERA] ~= era then return nil end
+   local d = self[D]
+   return d.generation == self[GENERATION] and d or nil
+end
+
+function Message.__index(self, key)
+   local field = fields[key]
+   if field then return field(self) end
+   return methods[key]
+end
+
+function Message.__newindex(_, key)
+   error(('a message has no settable field "%s"'):format(tostring(key)), 2)
+end
+
+function Message.__tostring(self)
+   if not live(self) and not self[CACHE].exchange then return "message (gone)" end
+   return ("message %s (exchange %q, routing key %q, %d bytes)"):format(self.delivery_tag, self.exchange,
+      self.routing_key, #self.body)
+end
+
+function fields.body(self)
+   local body = self[BODY]
+   if body then return body end
+   local d = live(self)
+   if not d then gone() end
+   body = ffi_string(d.body, d.body_size)
+   self[BODY] = body
+   return body
+end
+
+-- A field that is read by `read(d)` and copied when the message is detached.
+local copied = {}
+local function field(name, read)
+   copied[#copied + 1] = name
+   fields[name] = function(self)
+      local d = live(self)
+      if d then return read(d) end
+      local cache = self[CACHE]
+      if not cache.exchange then gone() end
+      return cache[name]
+   end
+end
+
+local function returned(d) return bit.band(d.flags, RETURNED) ~= 0 end
+
+field("routing_key", function(d) return ffi_string(d.routing_key, d.routing_key_size) end)
+field("exchange", function(d) return ffi_string(d.exchange, d.exchange_size) end)
+field("redelivered", function(d) return bit.band(d.flags, REDELIVERED) ~= 0 end)
+field("delivery_tag", function(d) return tonumber(d.tag) end)
+field("consumer_tag", function(d) return not returned(d) and ffi_string(d.consumer_tag, d.consumer_tag_size) or nil end)
+field("message_count", function(d) return not returned(d) and d.message_count or nil end)
+field("reply_code", function(d) return returned(d) and d.message_count or nil end)
+field("reply_text", function(d) return returned(d) and ffi_string(d.consumer_tag, d.consumer_tag_size) or nil end)
+
+-- Kept encoded until somebody asks: most messages are never asked.
+local encoded = ffi.new "mr_delivery"
+
+local function decode_properties(self, is_exact)
+   local d = live(self)
+   if d then return properties.decode(d, is_exact) end
+   local raw = self[CACHE].raw
+   if not raw then gone() end
+   encoded.properties, encoded.properties_size = raw, #raw
+   return properties.decode(encoded, is_exact)
+end
+
+--- The properties as they came, with the types that their headers came with.
+function message.exact(self) return decode_properties(self, true) end
+
+--- The headers, with the types that they came with.
+function message.exact_headers(self) return message.exact(self).headers or {} end
+
+--- The properties as the program has read them, and changed perhaps; nil when it has not.
+function message.read(self)
+   local cache = self[CACHE]
+   return cache ~= NOTHING and cache.properties or nil
+end
+
+--- The properties as bytes: as they came over the wire.
+function message.raw(self)
+   local d = live(self)
+   if d then return ffi_string(d.properties, d.properties_size) end
+   local raw = self[CACHE].raw
+   if not raw then gone() end
+   return raw
+end
+
+function fields.properties(self)
+   local cache = self[CACHE]
+   if cache.properties then return cache.properties end
+   local decoded = decode_properties(self)
+   if cache == NOTHING then
+      cache = {}
+      self[CACHE] = cache
+   end
+   cache.properties = decoded
+   return decoded
+end
+
+function fields.headers(self)
+   local all = self.properties
+   if not all.headers then all.headers = {} end
+   return all.headers
+end
+
+-- Quorum queues count; of others it is known that there was none.
+function fields.delivery_count(self)
+   local headers = self.properties.headers
+   return headers and headers["x-delivery-count"] or (not self.redelivered and 0 or nil)
+end
+
+-- Was it settled together with a later one?
+local function is_covered(self, d)
+   local below = self[CHANNEL].settled_below
+   return below and d.tag <= below
+end
+
+function fields.is_live(self)
+   local d = live(self)
+   return d ~= nil and not is_covered(self, d) and C.mr_delivery_is_live(loop.runtime(), d)
+end
+
+function fields.channel(self) return self[CHANNEL] end
+
+-- ---- making and ending; for consume, channel and dispatch ----
+
+--- A message on a delivery.
+-- @tparam cdata d
+-- @tparam channel channel
+-- @tparam[opt] boolean standing it outlives any handler and gives its memory back when it is settled
+function message.new(d, channel, standing)
+   return setmetatable({ d, d.generation, false, channel, NOTHING, standing or false, era }, Message)
+end
+
+local function copy_all(self, d)
+   local cache = self[CACHE]
+   if cache == NOTHING then cache = {} end
+   for i = 1, #copied do cache[copied[i]] = fields[copied[i]](self) end
+   cache.raw = ffi_string(d.properties, d.properties_size)
+   self[BODY] = self[BODY] or ffi_string(d.body, d.body_size)
+   self[CACHE] = cache
+end
+
+--- Copies what was not read yet and gives the memory back.
+function message.detach(self)
+   local d = live(self)
+   if not d then return end
+   copy_all(self, d)
+   C.mr_delivery_release(loop.runtime(), d)
+end
+
+--- Copies what it is, while its memory is given back with its ack.
+function message.remember(self)
+   local d = live(self)
+   if d then copy_all(self, d) end
+end
+
+--- The epoch of the channel that it came by; nil when its memory was given back.
+function message.epoch(self)
+   local d = live(self)
+   return d and d.epoch
+end
+
+--- Takes a delivery away from its message, which is as settled from then on.
+-- @treturn message another one of it, which keeps the memory until it is settled or detached
+function message.take(self)
+   local taken = message.new(live(self), self[CHANNEL], true)
+   copy_all(self, live(self))
+   taken[CACHE], taken[BODY] = self[CACHE], self[BODY]
+   self[GENERATION] = TAKEN
+   return taken
+end
+
+--- Was it settled by the program, together with a later one?
+function message.is_covered(self)
+   local d = live(self)
+   return d ~= nil and is_covered(self, d) or false
+end
+
+--- Does the message still hold its memory? A standing one does until it is settled.
+function message.is_held(self) return live(self) ~= nil end
+
+--- The number of the consumer it came to; nil when that is not known any more.
+function message.consumer_number(self)
+   local d = live(self)
+   return d and not returned(d) and d.consumer or nil
+end
+
+-- ---- settling ----
+
+-- Why a message is settled already, or nil.
+local function settled_by(self, d)
+   if not d then return "it was settled before" end
+   if bit.band(d.flags, NO_ACK) ~= 0 then return "a no_ack consumer's messages arrive settled" end
+   return is_covered(self, d) and "it was settled together with a later one" or nil
+end
+
+local function settle(self, how, flags)
+   local d = live(self)
+   local why = settled_by(self, d)
+   if why then
+      if d and self[STANDING] then message.detach(self) end
+      return nil, errors.new("settled", "message", why)
+   end
+   if self[STANDING] then
+      copy_all(self, d)
+      flags = flags + RELEASE
+   end
+   local tag = flags % 2 == MULTIPLE and d.tag
+   local status = C.mr_delivery_settle(loop.runtime(), d, how, flags)
+   if status ~= 0 then return nil, errors.of_status(status, "message") end
+   if tag then self[CHANNEL].settled_below = tag end
+   return true
+end
+
+local SETTLE_OPTIONS = { multiple = "boolean", requeue = "boolean" }
+
+--- Tells the broker that the message was dealt with.
+-- @tparam[opt=false] boolean opts.multiple all before it on the channel, too
+-- @treturn[1] true
+-- @treturn[2] nil, error of kind settled, stale or forked
+function methods:ack(opts)
+   if opts == nil then return settle(self, ACK, 0) end
+   opts = options.check(opts, { multiple = "boolean" })
+   return settle(self, ACK, opts.multiple and MULTIPLE or 0)
+end
+
+--- Gives the message back.
+-- @tparam[opt=true] boolean opts.requeue false: drop it, or dead-letter it
+-- @tparam[opt=false] boolean opts.multiple
+function methods:nack(opts)
+   opts = options.check(opts, SETTLE_OPTIONS)
+   return settle(self, NACK, (opts.requeue ~= false and REQUEUE or 0) + (opts.multiple and MULTIPLE or 0))
+end
+
+--- Refuses the message: dropped or dead-lettered, unless requeued.
+-- @tparam[opt=false] boolean opts.requeue
+function methods:reject(opts)
+   opts = options.check(opts, { requeue = "boolean" })
+   return settle(self, REJECT, opts.requeue and REQUEUE or 0)
+end
+
+local NO_JSON_HINT = "what publishes it must write JSON as RFC 8259 has it, or name another content_type; msg.body has the bytes"
+
+--- The body by its content type: JSON as RFC 8259 has it for application/json (any +json too, in upper or lower case, with parameters or
+-- without), else the string. Integers beyond 2^53 that no number holds exactly come as int64_t or uint64_t (cdata), null
+-- as cjson.null. What the script has set in its cjson does not matter.
+-- @treturn[1] any
+-- @treturn[2] nil, error of kind bad_argument
+function methods:decode()
+   if not body_of.is_json(self.properties.content_type) then return self.body end
+   local ok, result = pcall(json.decode, self.body)
+   if ok then return result end
+   local err = errors.new("bad_argument", "message", "the body is not JSON, as its content_type says: " .. tostring(result))
+   err.hint = NO_JSON_HINT
+   return nil, err
+end
+
+return message

@@ -1,0 +1,220 @@
+--- publish: a channel's publishing: with confirms or without, waiting or not.
+-- SPDX-License-Identifier: MIT
+local ffi = require "ffi"
+local C = require("moonrabbit.base.ffi").C
+local channel = require "moonrabbit.channel.channel"
+local errors = require "moonrabbit.base.errors"
+local loop = require "moonrabbit.loop.loop"
+local options = require "moonrabbit.base.options"
+local properties = require "moonrabbit.base.properties"
+local task = require "moonrabbit.loop.task"
+local ticket = require "moonrabbit.channel.confirm"
+
+local Channel = channel.methods
+local new_ticket = ticket.new
+local encode = properties.encode
+local number_box = ffi.new "uint64_t[1]"
+local MANDATORY = C.MR_MANDATORY
+local OK, BACKPRESSURE = 0, errors.numbers.backpressure
+local BLOCKED, CLOSED = errors.numbers.blocked_timeout, errors.numbers.closed
+local PATIENCE = 10              -- seconds for room when the publish has no timeout of its own
+
+local function wrong(exchange, routing_key, body, level)
+   options.argument(1, "exchange", exchange, "string", level + 1)
+   options.argument(2, "routing_key", routing_key, "string", level + 1)
+   options.argument(3, "body", body, "string", level + 1)
+end
+
+-- Waits for what keeps a publish back to go away; the status of the wait.
+local function wait_for_way(self, status, deadline)
+   local left = deadline - C.mr_now()
+   if left <= 0 then return false end
+   if status == BACKPRESSURE then return loop.wait_room(left) end
+   return self.connection:_wait_for_way(left)
+end
+
+-- Is the way closed for a while only?
+local function may_pass(self, status)
+   return status == BACKPRESSURE or status == BLOCKED
+      or status == CLOSED and self.handle and C.mr_channel_is_suspended(self.handle)
+end
+
+-- One try, without waiting for anything; its status. The number of the publish is in number_box.
+local function try(handle, exchange, routing_key, body, props, level, encoded)
+   local buffer, size, flags, timeout = nil, 0, 0, 0
+   if props then
+      if encoded then buffer, size = encoded, #encoded else buffer, size = encode(props, level + 1) end
+      if props.mandatory then flags = MANDATORY end
+      timeout = props.timeout or 0
+   end
+   local status = C.mr_channel_publish(handle, exchange, #exchange, routing_key, #routing_key, body, #body, buffer,
+      size, flags, timeout, number_box)
+   return status -- no tail call: errors count the levels
+end
+
+-- Why a try failed that waiting does not mend.
+local function failure(self, status)
+   if status == errors.numbers.content_too_large or status == errors.numbers.bad_argument then
+      return errors.of_status(status, "publish")
+   end
+   return channel.refusal(self, status)
+end
+
+-- The slow path: publishes again until there is a way, or the time is up.
+local function insist(self, status, exchange, routing_key, body, props)
+   local deadline = C.mr_now() + (props and props.timeout or PATIENCE)
+   while may_pass(self, status) do
+      if not wait_for_way(self, status, deadline) then
+         if status == CLOSED then return nil, channel.refusal(self, status) end
+         return nil, errors.of_status(status, "publish")
+      end
+      if not self.handle then return nil, channel.refusal(self, errors.numbers.closed) end
+      status = try(self.handle, exchange, routing_key, body, props, 4)
+   end
+   if status == OK then return true end
+   return nil, failure(self, status)
+end
+
+local function send(self, exchange, routing_key, body, props)
+   if type(exchange) ~= "string" or type(routing_key) ~= "string" or type(body) ~= "string" then
+      wrong(exchange, routing_key, body, 4)
+   end
+   local handle = self.handle
+   if not handle then return nil, channel.refusal(self, errors.numbers.closed) end
+   local status = try(handle, exchange, routing_key, body, props, 3)
+   if status == OK then return true end
+   return insist(self, status, exchange, routing_key, body, props)
+end
+
+-- Is what was just sent one of the publishes that the broker confirms? Not while the select is still to come.
+local function is_numbered() return number_box[0] ~= 0 end
+
+local UNNUMBERED = "the channel is not in confirm mode again yet"
+
+-- A ticket stands for what was just sent.
+local function enter(book, t)
+   local number = tonumber(number_box[0])
+   t.number = number
+   book.open[number] = t
+   book.outstanding = book.outstanding + 1
+end
+
+-- The ticket of what was just sent. With the option `republish` it keeps the message, as far as the bytes
+-- allow, to be sent again after a loss.
+local function register(book, exchange, routing_key, body, props)
+   local t = new_ticket(0)
+   t.exchange, t.routing_key = exchange, routing_key
+   enter(book, t)
+   local room = book.keeps
+   if room and #body <= room.left then
+      room.left = room.left - #body
+      t.sent = { exchange, routing_key, body, props, room = room }
+   end
+   return t
+end
+
+-- Sends the message of a ticket once more: the ticket has another number from then on.
+function Channel:_send_again(t)
+   local sent = t.sent
+   local ok, err = send(self, sent[1], sent[2], sent[3], sent[4])
+   if not ok then return nil, err end
+   if not is_numbered() then return nil, errors.new("lost", "publish", UNNUMBERED) end
+   enter(self.book, t)
+   return true
+end
+
+-- Sends under a ticket that was made before; does not wait for a way. What fails: nil, the error, and the
+-- function that waits at most so many seconds for the way when it may open again.
+-- `encoded`: the properties as bytes; props has mandatory and timeout only.
+function Channel:_post(t, exchange, routing_key, body, props, encoded)
+   local handle = self.handle
+   if not handle then return nil, channel.refusal(self, CLOSED) end
+   local status = try(handle, exchange, routing_key, body, props, 3, encoded)
+   if status == OK then
+      if self.book and is_numbered() then enter(self.book, t)
+      elseif self.book then ticket.lose(t, UNNUMBERED) end
+      return true
+   end
+   if not may_pass(self, status) then return nil, failure(self, status) end
+   local err = status == CLOSED and channel.refusal(self, status) or errors.of_status(status, "publish")
+   return nil, err, function(seconds) return wait_for_way(self, status, C.mr_now() + seconds) end
+end
+
+--- Publishes without waiting for the broker.
+-- @tparam string exchange "" is the default exchange: the routing key is the queue's name
+-- @tparam string routing_key
+-- @tparam string body any bytes, empty too
+-- @tparam[opt] table props AMQP's properties (content_type, headers, ...), and mandatory,
+-- persistent (default true), timeout (seconds to wait for room, and for the confirm)
+-- @treturn[1] ticket in confirm mode; else true
+-- @treturn[2] nil, error of kind closed, backpressure, blocked_timeout, content_too_large
+function Channel:publish_async(exchange, routing_key, body, props)
+   local ok, err = send(self, exchange, routing_key, body, props)
+   if not ok then return nil, err end
+   local book = self.book
+   if not book or not is_numbered() then return true end
+   return register(book, exchange, routing_key, body, props)
+end
+
+--- Publishes, and in confirm mode waits for the broker's word in the calling coroutine.
+-- @tparam string exchange
+-- @tparam string routing_key
+-- @tparam string body
+-- @tparam[opt] table props as of publish_async
+-- @treturn[1] true
+-- @treturn[2] nil, error of kind nacked, returned (err.message), lost, timeout, or as publish_async
+function Channel:publish(exchange, routing_key, body, props)
+   if self.book then task.check() end
+   local ok, err = send(self, exchange, routing_key, body, props)
+   if not ok then return nil, err end
+   local book = self.book
+   if not book or not is_numbered() then return true end
+   return register(book, exchange, routing_key, body, props):wait()
+end
+
+--- Waits until every publish of the channel has its confirm.
+-- @tparam[opt] number timeout seconds
+-- @treturn[1] true when all were acked since the last call
+-- @treturn[2] nil, error of kind timeout (some are still out), or as the last one that failed, with
+-- err.count: how many were not acked
+function Channel:wait_for_confirms(timeout)
+   options.seconds("timeout", timeout)
+   local book = self.book
+   if not book then
+      return nil, errors.new("bad_argument", "channel", "the channel is not in confirm mode: call confirm_select first")
+   end
+   local deadline = timeout and C.mr_now() + timeout
+   while book.outstanding > 0 or self.again[1] do -- `again` waits for the connection to come back
+      local left = deadline and math.max(deadline - C.mr_now(), 0)
+      local done
+      if book.outstanding > 0 then
+         local token = task.token()
+         book.waiters = book.waiters or {}
+         book.waiters[#book.waiters + 1] = token
+         done = loop.wait(token, left)
+      else
+         done = self.connection:_wait_for_way(left)
+      end
+      if not done then
+         return nil, errors.new("timeout", "publish",
+            ("%d publishes are not confirmed yet"):format(book.outstanding + #self.again))
+      end
+      book = self.book or book
+      if not self.handle then break end
+   end
+   local failed = book.failed
+   book.failed = 0
+   if failed == 0 then return true end
+   local err = errors.new(book.failure, "publish", ("%d publishes were not acked"):format(failed))
+   err.count = failed
+   return nil, err
+end
+
+--- Sets the function that gets mandatory messages that came back: fn(message, error). In confirm mode
+-- the publish itself ends as "returned", too.
+function Channel:on_return(fn)
+   if fn ~= nil then options.argument(1, "fn", fn, "function") end
+   self.return_handler = fn
+end
+
+return Channel

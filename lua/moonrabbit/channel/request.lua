@@ -1,0 +1,89 @@
+--- request: a channel's requests to the broker, and why one is refused.
+-- SPDX-License-Identifier: MIT
+local bit = require "bit"
+local ffi = require "ffi"
+local C = require("moonrabbit.base.ffi").C
+local each = require "moonrabbit.base.each"
+local errors = require "moonrabbit.base.errors"
+local options = require "moonrabbit.base.options"
+local task = require "moonrabbit.loop.task"
+local time_limit = require "moonrabbit.loop.time_limit"
+local value = require "moonrabbit.base.value"
+
+local asking = {}
+
+local CLOSED = errors.numbers.closed
+
+local request_box = ffi.new "mr_request"
+local error_box = ffi.new "mr_error"
+local TOO_LONG = "a name or routing key is longer than 255 bytes"
+
+-- Why a call on this channel fails at once: the original reason when there is one.
+function asking.refusal(self, status)
+   if status == CLOSED then
+      if self.err then return self.err end
+      if self.handle and C.mr_channel_error(self.handle, error_box) ~= 0 then return errors.of_c(error_box) end
+   end
+   return errors.of_status(status, "channel", status == errors.numbers.bad_argument and TOO_LONG or nil)
+end
+
+local FLAGS = {
+   passive = C.MR_PASSIVE, durable = C.MR_DURABLE, exclusive = C.MR_EXCLUSIVE, auto_delete = C.MR_AUTO_DELETE,
+   internal = C.MR_INTERNAL, if_unused = C.MR_IF_UNUSED, if_empty = C.MR_IF_EMPTY, no_ack = C.MR_NO_ACK,
+   global = C.MR_GLOBAL, requeue = C.MR_REQUEUE, unrecorded = C.MR_UNRECORDED, asking = C.MR_ASKING,
+}
+
+local function set(slot, text)
+   slot.data, slot.size = text, #text
+end
+
+--- What the options of a method that asks the broker may be: `spec`, and a timeout.
+function asking.spec(spec)
+   spec.timeout = "number"
+   return spec
+end
+
+local PATIENCE = 10 -- seconds for a channel that is away to come back
+
+-- The request's record, filled; its table is the caller's until it was sent.
+local function fill(operation, opts, name, extra, key, number)
+   local r = request_box
+   r.operation, r.flags, r.number, r.timeout = operation, 0, number or 0, opts.timeout or 0
+   for flag, bits in each(FLAGS) do
+      if opts[flag] then r.flags = bit.bor(r.flags, bits) end
+   end
+   set(r.name, name or "")
+   set(r.extra, extra or "")
+   set(r.routing_key, key or "")
+   r.arguments = opts.arguments and value.encode(opts.arguments, 4) or nil
+   return r
+end
+
+local function send(self, token, ...)
+   local r = fill(...)
+   local status = C.mr_channel_request(self.handle, token, r)
+   if status ~= 0 and r.arguments ~= nil then C.mr_table_free(r.arguments) end
+   return status
+end
+
+--- Sends a request and waits for the answer. While the channel is away with its connection, it waits for
+-- it to come back, too.
+function asking.ask(self, operation, opts, name, extra, key, number)
+   if not self.handle then return nil, asking.refusal(self, CLOSED) end
+   options.seconds("timeout", opts.timeout, 3)
+   time_limit.heed()
+   local deadline = C.mr_now() + (opts.timeout or PATIENCE)
+   local token = task.token()
+   local status = send(self, token, operation, opts, name, extra, key, number)
+   while status == CLOSED and self.handle and C.mr_channel_is_suspended(self.handle) do
+      if not self.connection:_wait_for_way(deadline - C.mr_now()) then break end
+      if not self.handle then break end
+      status = send(self, token, operation, opts, name, extra, key, number)
+   end
+   if status ~= 0 then return nil, asking.refusal(self, status) end
+   local reply = task.wait(token)
+   if reply.err then return nil, reply.err end
+   return reply
+end
+
+return asking

@@ -1,0 +1,253 @@
+--- subscription: consumers: whose a delivery is, and when its handler's turn comes.
+-- SPDX-License-Identifier: MIT
+local C = require("moonrabbit.base.ffi").C
+local each = require "moonrabbit.base.each"
+local errors = require "moonrabbit.base.errors"
+local handling = require "moonrabbit.channel.delivery"
+local loop = require "moonrabbit.loop.loop"
+local marks = require "moonrabbit.loop.mark"
+local task = require "moonrabbit.loop.task"
+
+local subscription = {}
+
+local OWN, LARGE = C.MR_CONSUMER_OWN, C.MR_CONSUMER_LARGE
+local TOO_LARGE = C.MR_DELIVERY_TOO_LARGE
+local NACK, BACK = C.MR_NACK, C.MR_SETTLE_REQUEUE + C.MR_SETTLE_RELEASE
+local handle = handling.handle
+local trace = errors.trace
+
+local consumers = {}           -- by number
+local ended = setmetatable({}, { __mode = "v" }) -- by number: those whose handlers may still be at work
+local next_number = 0
+
+--- A consumer. Fields: `tag`, `queue`, `state` ("starting", "consuming", "recovering", "cancelling",
+-- "cancelled", "failed"), `err` (why it ended, nil when the program cancelled it), `channel`.
+local Consumer = { __name = "moonrabbit.consumer" }
+Consumer.__index = Consumer
+function Consumer.__tostring(c) return ("consumer %s of %q (%s)"):format(c.tag, c.queue, c.state) end
+
+-- Deliveries beyond the concurrency limit wait here, oldest first.
+local function hold(consumer, d)
+   consumer.held_last = consumer.held_last + 1
+   consumer.held[consumer.held_last] = d
+end
+
+local function take_held(consumer)
+   local first = consumer.held_first
+   local d = consumer.held[first]
+   if not d then return nil end
+   consumer.held[first] = nil
+   consumer.held_first = first + 1
+   return d
+end
+
+subscription.take_held = take_held
+
+local function give_back(d)
+   C.mr_delivery_settle(loop.runtime(), d, NACK, BACK)
+end
+
+local function wake_reader(consumer)
+   local readers = consumer.readers
+   while readers[1] do
+      if task.wake(table.remove(readers, 1), true) then return end
+   end
+end
+
+-- A place is free: what waits goes before what comes.
+local function handle_held(consumer)
+   local d = take_held(consumer)
+   while d do
+      handle(consumer, d)
+      d = take_held(consumer)
+   end
+end
+
+local function handle_and_held(consumer, d)
+   handle(consumer, d)
+   handle_held(consumer)
+end
+
+-- Without its body: it stays with the broker, unsettled, and there is nothing to keep of it here.
+local function on_large(consumer, d)
+   C.mr_delivery_release(loop.runtime(), d)
+   consumer.on_large()
+end
+
+local function on_delivery(d)
+   local consumer = consumers[d.consumer]
+   if not consumer or consumer.is_ending then
+      give_back(d)
+   elseif d.flags >= TOO_LARGE then
+      on_large(consumer, d)
+   elseif consumer.is_iterating then
+      hold(consumer, d)
+      wake_reader(consumer)
+   elseif not consumer.is_told then
+      hold(consumer, d)
+   elseif not consumer.concurrency then
+      handle(consumer, d)
+   elseif consumer.running < consumer.concurrency then
+      handle_and_held(consumer, d)
+   else
+      hold(consumer, d)
+   end
+end
+loop.set_delivery(on_delivery)
+
+-- ---- consumers ----
+
+--- A consumer that is not at the broker yet.
+-- @tparam channel channel
+-- @tparam string queue
+-- @tparam ?function handler nil: it is read by an iterator
+-- @tparam table opts concurrency, no_ack
+-- @tparam[opt] table inner of mr.consumer: owner, judge(consumer, msg, ok, ...), trace, is_manual (the message
+-- outlives its handler), listener(what, err), origin (where its handler was written), is_exit (see returns: it is the
+-- library's own), on_large() (of each message over max_message_size, which is kept)
+function subscription.new(channel, queue, handler, opts, inner)
+   inner = inner or {}
+   next_number = next_number % (LARGE - 1) + 1
+   local consumer = setmetatable({
+      number = next_number + (inner.is_exit and OWN or 0) + (inner.on_large and LARGE or 0), channel = channel,
+      queue = queue, handler = handler,
+      is_iterating = handler == nil,
+      concurrency = opts.concurrency or false, no_ack = opts.no_ack or false, running = 0, held = {},
+      held_first = 1, held_last = 0, state = "starting", tag = opts.consumer_tag or "", readers = {},
+      is_ending = false, is_holding = false, is_told = false, judge = inner.judge or false, trace = inner.trace or trace,
+      is_manual = inner.is_manual or false, listener = inner.listener or false, owner = inner.owner or false,
+   }, Consumer)
+   consumer.stall, consumer.time_limit = opts.stall or false, opts.time_limit or false
+   consumer.origin = inner.origin or handler and marks.origin(handler) or ""
+   consumer.is_exit, consumer.quick, consumer.on_large = inner.is_exit or false, 0, inner.on_large
+   if not inner.is_exit then
+      marks.describe(consumer)
+      consumer.meter = C.mr_meter_of(loop.runtime(), queue, #queue)
+   end
+   consumers[consumer.number] = consumer
+   channel.consumers[consumer.number] = consumer
+   return consumer
+end
+
+-- What came before the program knew its consumer: a task for each, as far as the concurrency goes.
+local function begin(consumer)
+   consumer.is_told = true
+   while not consumer.concurrency or consumer.running < consumer.concurrency do
+      local d = take_held(consumer)
+      if not d then return end
+      task.start(handle_and_held, consumer, d)
+   end
+end
+
+--- It is at the broker under this tag. Its handler is first called when the one who asked has gone on.
+function subscription.started(consumer, tag)
+   consumer.tag, consumer.state = tag, "consuming"
+   if not consumer.is_exit then loop.holds = loop.holds + 1 end
+   consumer.is_holding = true
+   if not consumer.is_iterating then task.later(begin, consumer) end
+end
+
+-- What no handler has seen goes back to the queue.
+local function return_held(consumer)
+   local d = take_held(consumer)
+   while d do
+      give_back(d)
+      d = take_held(consumer)
+   end
+end
+
+--- It has ended.
+-- @tparam consumer consumer
+-- @tparam string state "cancelled" (by us or the broker) or "failed" (its channel went)
+-- @tparam ?table err why, when it was not the program
+function subscription.ended(consumer, state, err)
+   if consumer.is_holding and not consumer.is_exit then loop.holds = loop.holds - 1 end
+   consumer.is_holding, consumer.is_ending = false, true
+   consumer.state, consumer.err = state, err
+   return_held(consumer)
+   consumers[consumer.number], ended[consumer.number] = nil, consumer
+   marks.undescribe(consumer)
+   consumer.channel.consumers[consumer.number] = nil
+   for _, token in ipairs(consumer.readers) do task.wake(token, true) end
+   local listener = consumer.listener
+   consumer.listener = false -- it ends once
+   if listener then listener("ended", err) end
+end
+
+--- It is away with its channel, or the broker cancelled it, and it will be back. What no handler has
+-- seen is not ours any more.
+function subscription.suspended(consumer, err)
+   if consumer.state ~= "consuming" then return end
+   consumer.state, consumer.err = "recovering", err
+   return_held(consumer)
+   if consumer.listener then consumer.listener("suspended", err) end
+end
+
+--- It is at the broker again.
+function subscription.resumed(consumer)
+   if consumer.state ~= "recovering" then return end
+   consumer.state, consumer.err = "consuming", nil
+   if consumer.listener then consumer.listener("resumed") end
+end
+
+--- Does something that a connection delivered wait for its turn?
+function subscription.is_holding(number)
+   for _, consumer in each(consumers) do
+      for _, d in each(consumer.held) do
+         if d.connection == number then return true end
+      end
+   end
+   return false
+end
+
+--- Calls fn for each consumer that has not ended.
+function subscription.each(fn)
+   local list = {}
+   for _, consumer in each(consumers) do list[#list + 1] = consumer end
+   table.sort(list, function(a, b) return a.number < b.number end)
+   for _, consumer in ipairs(list) do fn(consumer) end
+end
+
+--- The consumer of a number, nil when it has ended.
+function subscription.by_number(number) return consumers[number] end
+
+--- The same, also when it has ended while its messages are still at hand.
+function subscription.known(number) return consumers[number] or ended[number] end
+
+--- Ends the consumer at the broker. What no handler has seen yet goes back to the queue; running
+-- handlers finish; a `messages()` loop ends.
+-- @treturn[1] true also when it had ended before
+-- @treturn[2] nil, error
+function Consumer:cancel()
+   if self.state == "recovering" then
+      C.mr_channel_forget_consumer(self.channel.handle, self.number)
+      subscription.ended(self, "cancelled")
+      return true
+   end
+   if self.state ~= "consuming" then return true end
+   task.check()
+   self.state, self.is_ending = "cancelling", true
+   return_held(self)
+   local ok, err = self.channel:_cancel(self.tag)
+   if self.state ~= "cancelling" then return true end -- it has ended meanwhile, for a reason of its own
+   local of_channel = self.channel.handle
+   if not ok and of_channel then C.mr_channel_forget_consumer(of_channel, self.number) end -- it must not come back
+   subscription.ended(self, ok and "cancelled" or "failed", err)
+   return ok, err
+end
+
+-- As cancel, but what has come is handled. Two steps: the broker sends no more; all that came was handled.
+function Consumer:_leave()
+   if self.state ~= "consuming" then return self:cancel() end
+   self.state = "leaving"
+   return self.channel:_cancel(self.tag)
+end
+
+function Consumer:_linger()
+   while self.state == "leaving" and (self.running > 0 or self.held[self.held_first]) do loop.sleep(0.005) end
+   if self.state == "leaving" then subscription.ended(self, "cancelled") end
+end
+
+loop.on_close(function() consumers = {} end)
+
+return subscription

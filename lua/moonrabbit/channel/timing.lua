@@ -1,0 +1,66 @@
+--- timing: how long handlers take, for /metrics, without a look at the clock for each message.
+-- SPDX-License-Identifier: MIT
+-- As long as handlers take some microseconds each and come in large batches, the batch is measured and each
+-- handler gets its share: all of them lie in the first bucket anyway. A batch that took long all the same
+-- had one slow handler in it, it is assumed. Handlers that wait, or fail, are measured one by one.
+local C = require("moonrabbit.base.ffi").C
+local loop = require "moonrabbit.loop.loop"
+
+local timing = {}
+
+local LEAST = 32          -- messages of a batch that is measured as a whole
+local QUICK = 5e-6        -- seconds of a handler that is: half of the first bucket
+local SLOW = 1e-3         -- seconds of a batch in which one handler was slow
+
+--- Is the batch that is being worked off measured as a whole?
+timing.is_quick = false
+
+local list, count = {}, 0 -- consumers with messages in this batch
+local share = QUICK       -- of the last batch
+
+--- A handler of the consumer has ended in the batch in which it began.
+function timing.count(consumer)
+   if consumer.quick == 0 then
+      count = count + 1
+      list[count] = consumer
+   end
+   consumer.quick = consumer.quick + 1
+end
+
+-- The batch took so long.
+local function share_out(took)
+   local total, most = 0, list[1]
+   for i = 1, count do
+      total = total + list[i].quick
+      if list[i].quick > most.quick then most = list[i] end
+   end
+   local is_slow = took > SLOW and took > 2 * total * share
+   if not is_slow then share = took / total end
+   for i = 1, count do
+      local consumer = list[i]
+      local quick = consumer.quick
+      if is_slow and consumer == most then
+         quick = quick - 1
+         C.mr_meter_handled_many(consumer.meter, 1, took - (total - 1) * share)
+      end
+      C.mr_meter_handled_many(consumer.meter, quick, share)
+      list[i], consumer.quick = nil, 0
+   end
+   count = 0
+end
+
+local next_is_quick = false
+
+loop.set_around(function(work, n)
+   local began = loop.now
+   timing.is_quick = next_is_quick
+   work()
+   timing.is_quick = false
+   local took = C.mr_now() - began
+   if count > 0 then share_out(took) end
+   next_is_quick = n >= LEAST and took < n * QUICK
+end)
+
+loop.on_close(function() list, count, timing.is_quick, next_is_quick = {}, 0, false, false end)
+
+return timing

@@ -1,0 +1,254 @@
+--- connection: one connection to the broker, made when it is first needed.
+-- SPDX-License-Identifier: MIT
+local ffi = require "ffi"
+local C = require("moonrabbit.base.ffi").C
+local channel = require "moonrabbit.channel.channel"
+local each = require "moonrabbit.base.each"
+local errors = require "moonrabbit.base.errors"
+local generation = require "moonrabbit.loop.generation"
+local identity = require "moonrabbit.connection.identity"
+local loop = require "moonrabbit.loop.loop"
+local options = require "moonrabbit.base.options"
+local settings = require "moonrabbit.connection.settings"
+local subscription = require "moonrabbit.channel.subscription"
+local task = require "moonrabbit.loop.task"
+local ticket = require "moonrabbit.channel.confirm"
+local time_limit = require "moonrabbit.loop.time_limit"
+local value = require "moonrabbit.base.value"
+require "moonrabbit.channel.declare"
+require "moonrabbit.channel.publish"
+
+local connection = {}
+local by_id = {}                -- the connections of this process, by number
+--- Books of channels that are gone while publishes are still to be answered, by channel epoch.
+connection.books = {}
+
+local Connection = { __name = "moonrabbit.connection" }
+local getters = {}
+local error_box = ffi.new "mr_error"
+local text_box = ffi.new "char[1024]"
+
+connection.methods, connection.getters = Connection, getters
+function Connection.__index(self, key)
+   local getter = getters[key]
+   if getter then return getter(self) end
+   return Connection[key]
+end
+
+function Connection.__tostring(self) return ("connection %s (%s)"):format(self.host, self.state) end
+
+local STATES = { [0] = "idle", "connecting", "open", "closing", "closed", "lost", "retrying", "open", "lost" }
+
+--- "idle" (not used yet), "connecting", "open", "closing", "closed", "lost", "retrying".
+function getters.state(self) return self.released and "closed" or STATES[C.mr_connection_state(self.handle)] end
+--- Is it open?
+function getters.is_open(self) return self.state == "open" end
+--- Is it anything but open?
+function getters.is_closed(self) return self.state ~= "open" end
+--- Does the broker block publishing just now?
+function getters.is_blocked(self) return not self.released and C.mr_connection_is_blocked(self.handle) end
+--- How often it has connected.
+function getters.epoch(self) return self.released and 0 or C.mr_connection_epoch(self.handle) end
+--- "hostname:port" of the host connected to, or of the first to try.
+function getters.host(self)
+   if self.released then return "(released)" end
+   C.mr_connection_host(self.handle, text_box, 1024)
+   return ffi.string(text_box)
+end
+--- Why it is not open: an error, or nil.
+function getters.last_error(self)
+   if self.released or C.mr_connection_error(self.handle, error_box) == 0 then return nil end
+   return errors.of_c(error_box)
+end
+--- What the broker says of itself: product, version, capabilities...; nil before it was connected.
+function getters.server_properties(self)
+   local t = not self.released and C.mr_connection_server_properties(self.handle)
+   return t and t ~= nil and value.decode(t) or nil
+end
+--- What carries it: "amqp" or "memory".
+function getters.transport(self) return self.host:match "^memory:" and "memory" or "amqp" end
+
+-- ---- making ----
+
+--- The object of a connection that C has made.
+function connection.wrap(handle, opts)
+   local self = setmetatable({ handle = handle, channels = {}, on_event = opts.on_event, options = opts,
+      released = false, waiters = {} }, Connection)
+   self.number = C.mr_connection_id(handle)
+   by_id[self.number] = self
+   identity.begin(self)
+   if opts.retry then C.mr_connection_retry(handle, 0) end -- from the first loss on it is asked
+   return self
+end
+
+--- Makes a connection; nothing is opened yet.
+-- @tparam table opts
+-- @treturn[1] connection
+-- @treturn[2] nil, error of kind bad_option or bad_uri
+function connection.try(opts, level)
+   level = (level or 1) + 1
+   local o, err = settings.make(opts, level)
+   if not o then return nil, err end
+   local box = ffi.new "mr_connection *[1]"
+   if C.mr_connection_new(loop.runtime(), o, box, error_box) ~= 0 then return nil, errors.of_c(error_box) end
+   return connection.wrap(box[0], opts)
+end
+
+--- As connection.try, but wrong options are the caller's mistake: they raise an error that names them.
+function connection.new(opts, level)
+   local self, err = connection.try(opts, (level or 1) + 1)
+   if not self then error(tostring(err), (level or 1) + 1) end
+   return self
+end
+
+-- ---- open and close ----
+
+local function gone(err)
+   return nil, err or errors.new("closed", "connection", "the connection was released")
+end
+
+--- Connects now, within `connect_timeout`; already connected: at once.
+-- @treturn[1] connection itself
+-- @treturn[2] nil, error: connection_refused, dns_failed, connect_timeout, authentication_failed...
+function Connection:connect()
+   if self.released then return gone() end
+   if self.is_open then return self end
+   time_limit.heed()
+   local ok, why = self:_renew_password()
+   if not ok then return nil, why end
+   local token = task.token()
+   local status = C.mr_connection_open(self.handle, token)
+   if status ~= 0 then return nil, errors.of_status(status, "connection") end
+   local reply = task.wait(token)
+   if reply.err or self.released then return gone(reply.err) end
+   return self
+end
+
+--- Closes in good order, by force when the broker does not agree in time. It can connect again.
+-- @tparam[opt] table opts timeout (seconds; default: the option close_timeout)
+-- @treturn[1] true
+-- @treturn[2] nil, error
+function Connection:close(opts)
+   opts = options.check(opts, { timeout = "number" })
+   options.seconds("timeout", opts.timeout)
+   if self.released then return true end
+   local token = task.token()
+   local status = C.mr_connection_close(self.handle, token, opts.timeout or 0)
+   if status ~= 0 then return nil, errors.of_status(status, "connection") end
+   local reply = task.wait(token)
+   if self.side then self.side.connection:close(opts) end -- of retries: see side
+   return not reply.err or nil, reply.err
+end
+
+-- The handle goes: nothing may point to it any more.
+local function forget(self)
+   local err = errors.new("closed", "connection", "the connection was released")
+   for _, ch in each(self.channels) do self:_channel_gone(ch, err) end
+   self:_wake_waiters()
+   by_id[self.number] = nil
+   self.released = true
+end
+
+--- Closes and forgets the connection; it must not be used afterwards.
+-- @treturn[1] true
+-- @treturn[2] nil, error what went wrong while closing; it is forgotten all the same
+function Connection:release()
+   if self.released then return true end
+   task.check()
+   if self.side then self.side.connection:release() end -- see side
+   local ok, err = self:close()
+   if self.released then return true end -- by somebody else, meanwhile
+   forget(self)
+   C.mr_connection_free(self.handle)
+   return ok, err
+end
+
+-- The object of a channel that C has made.
+function Connection:_wrap_channel(handle)
+   local number = C.mr_channel_number(handle)
+   local before = self.channels[number] -- it has ended, though who closes it has not gone on yet
+   if before then self:_channel_gone(before, errors.new("closed", "channel", "the channel was closed by the program")) end
+   local ch = setmetatable({ connection = self, handle = handle, number = number, consumers = {}, book = false,
+      lost = {}, again = {}, modes = {}, settled_below = false, epoch = C.mr_channel_epoch(handle) }, channel.methods)
+   self.channels[number] = ch
+   return ch
+end
+
+--- Opens a channel, and the connection first when it is not open.
+-- @treturn[1] channel
+-- @treturn[2] nil, error
+function Connection:channel(opts)
+   options.check(opts, {})
+   local ok, err = self:connect()
+   if not ok then return nil, err end
+   if self.released then return gone() end -- by another task, meanwhile
+   local box = ffi.new "mr_channel *[1]"
+   local token = task.token()
+   local status = C.mr_channel_open(self.handle, token, box)
+   if status ~= 0 then -- closed: lost again since it was open
+      return nil, status == errors.numbers.closed and self.last_error or errors.of_status(status, "channel")
+   end
+   local ch = self:_wrap_channel(box[0])
+   local reply = task.wait(token)
+   if not reply.err then return generation.note("channels", ch) end
+   self:_channel_gone(ch, reply.err)
+   return nil, reply.err
+end
+
+-- The channel is of no more use: its consumers end, its handle goes.
+function Connection:_channel_gone(ch, err)
+   if not ch.handle then return end
+   local handle = ch.handle
+   ch.err, ch.handle = err, nil
+   if ch.book then
+      ch.book.reason, ch.book.cause = err.text, err
+      for _, range in ipairs(ch.lost) do ticket.settle(ch.book, range[1], range[2], errors.numbers.lost) end
+      for _, t in ipairs(ch.again) do ticket.lose(t, err.text) end
+      if ch.book.outstanding > 0 then connection.books[ch.epoch] = ch.book end
+   end
+   if self.channels[ch.number] == ch then self.channels[ch.number] = nil end
+   if ch.on_away then ch.on_away(err) end
+   local by_program = err.kind == "closed"
+   for _, consumer in each(ch.consumers) do
+      subscription.ended(consumer, by_program and "cancelled" or "failed", not by_program and err or nil)
+   end
+   ch.epoch = 0
+   C.mr_channel_free(handle)
+end
+
+function Connection:_wait_for_way(timeout)
+   local token = task.token()
+   self.waiters[#self.waiters + 1] = token
+   return loop.wait(token, timeout)
+end
+
+function Connection:_wake_waiters()
+   local waiters = self.waiters
+   self.waiters = {}
+   for _, token in ipairs(waiters) do task.wake(token, true) end
+end
+
+--- The handle of another connection becomes this one's; the other is no more.
+function connection.take_handle(self, other)
+   by_id[self.number], by_id[other.number] = nil, self
+   self.handle, self.number = other.handle, other.number
+   other.released, other.channels = true, {}
+end
+
+--- The connection of a number.
+function connection.by_number(number) return by_id[number] end
+
+--- Every connection that is not released.
+function connection.each(fn)
+   local list = {}
+   for _, self in each(by_id) do list[#list + 1] = self end
+   for _, self in ipairs(list) do fn(self) end
+end
+
+loop.on_close(function()
+   connection.each(forget)
+   for _, book in each(connection.books) do ticket.lose_all(book) end
+   connection.books = {}
+end)
+
+return connection

@@ -1,0 +1,77 @@
+--- default: where a program connects when it does not say where, and the connection it then shares.
+-- SPDX-License-Identifier: MIT
+local connection = require "moonrabbit.connection.connection"
+local each = require "moonrabbit.base.each"
+local log = require "moonrabbit.loop.log"
+local loop = require "moonrabbit.loop.loop"
+local misspelt = require "moonrabbit.connection.misspelt"
+
+local home = {}
+
+local PLACES = { "url", "hostname", "port", "userid", "password", "virtual_host" }
+
+local default_url
+local shared -- the connection of whoever was given none
+local has_warned = false
+
+-- What is empty is not set.
+local function filled(url) return url and url:find "%S" and url or nil end
+
+--- Sets where to connect, before AMQP_URL.
+-- @tparam ?string url
+function home.set_url(url) default_url = filled(url) end
+
+-- Nobody has said where: it is said once a runtime, as it may well not be meant.
+local function warn()
+   if has_warned then return end
+   has_warned = true
+   local others = table.concat(misspelt(), ", ")
+   log.warn("no broker is named: taking memory://, a broker in this process alone that forgets everything at its end", {
+      hint = "set AMQP_URL, such as amqp://user:password@host:5672/vhost; to memory:// if that is what you want",
+      not_read = others ~= "" and others or nil })
+end
+
+local function place()
+   local url = default_url or filled(os.getenv "AMQP_URL")
+   if not url then warn() end
+   return url or "memory://"
+end
+
+--- The options of mr.connect: those that do not say where to connect go to the usual place.
+function home.settings(where)
+   if where == nil then return { url = place() } end
+   if type(where) == "string" then return { url = where } end
+   if type(where) ~= "table" then error("mr.connect takes a URL or a table of options", 3) end
+   for _, name in ipairs(PLACES) do
+      if where[name] ~= nil then return where end
+   end
+   local all = { url = place() }
+   for name, v in each(where) do all[name] = v end
+   return all
+end
+
+--- The connection that is meant: the given one, or the program's own to the usual place, which consumers,
+-- publishers and remote calls without a connection share.
+-- @tparam ?connection given
+-- @treturn connection
+function home.connection(given)
+   if given then return given end
+   if not shared or shared.released or connection.by_number(shared.number) ~= shared then
+      shared = connection.new(home.settings(), 3)
+   end
+   return shared
+end
+
+--- Is it a connection? (Options that take one check it by this.)
+function home.is_connection(value) return type(value) == "table" and getmetatable(value) == connection.methods end
+
+--- Checks an argument or an option that must be a connection.
+-- @tparam string what 'argument 1 ("conn")', 'option "connection"'
+function home.check(what, value, level)
+   if home.is_connection(value) then return value end
+   error(what .. " must be a connection, as of mr.connect", (level or 2) + 1)
+end
+
+loop.on_close(function() has_warned = false end)
+
+return home

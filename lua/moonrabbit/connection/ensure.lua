@@ -1,0 +1,66 @@
+--- ensure: trying again until it works: kombu's ensure, ensure_connection and their arithmetic.
+-- SPDX-License-Identifier: MIT
+local C = require("moonrabbit.base.ffi").C
+local each = require "moonrabbit.base.each"
+local errors = require "moonrabbit.base.errors"
+local loop = require "moonrabbit.loop.loop"
+local options = require "moonrabbit.base.options"
+
+local ensure = {}
+
+local SPEC = { errback = "function", max_retries = "number", interval_start = "number", interval_step = "number",
+   interval_max = "number", timeout = "number" }
+
+--- The seconds before retry n (from 0): min(start + n * step, max).
+function ensure.interval(n, start, step, max) return math.min(start + n * step, max) end
+
+--- Checks the options of a retry and adds defaults.
+-- @tparam ?table opts errback(err, interval), max_retries (nil: for ever, 0: none), interval_start,
+-- interval_step, interval_max (seconds), timeout (seconds for all of it)
+-- @tparam table usual interval_start, interval_step, interval_max
+function ensure.options(opts, usual, level)
+   opts = options.check(opts, SPEC, nil, (level or 2) + 1)
+   options.whole("max_retries", opts.max_retries, 0, 2 ^ 53, (level or 2) + 1)
+   local all = {}
+   for k, v in each(usual) do all[k] = v end
+   for k, v in each(opts) do
+      if k ~= "errback" and k ~= "max_retries" then options.seconds(k, v, (level or 2) + 1) end
+      all[k] = v
+   end
+   return all
+end
+
+-- What a publish may end as that another one can mend.
+local PASSING = { lost = true, timeout = true, backpressure = true, blocked_timeout = true }
+
+--- Is this an error that trying again may mend: of a connection, of a channel unless the broker said that
+-- the request itself is wrong, or of a publish that was lost?
+function ensure.is_retriable(err)
+   if not errors.is(err) or err.kind == "bad_argument" then return false end
+   if err.scope == "publish" then return PASSING[err.kind] or false end
+   return err.scope == "connection" or err.scope == "channel" and (err.recoverable or err.kind == "closed")
+end
+
+--- Calls attempt() until it gives a result, or the retries are spent.
+-- @tparam table opts of ensure.options
+-- @tparam function attempt its results; nil, err when it failed
+-- @return what attempt returned; when it gives up, the last error unchanged
+function ensure.run(opts, attempt)
+   local retries = 0
+   local deadline = opts.timeout and C.mr_now() + opts.timeout
+   while true do
+      local results = { n = 0 }
+      local function keep(...) results = { n = select("#", ...), ... } end
+      keep(attempt())
+      local err = results[2]
+      if results[1] ~= nil or not ensure.is_retriable(err) then return unpack(results, 1, results.n) end
+      if opts.max_retries and retries >= opts.max_retries then return nil, err end
+      local interval = ensure.interval(retries, opts.interval_start, opts.interval_step, opts.interval_max)
+      if deadline and C.mr_now() + interval >= deadline then return nil, err end
+      if opts.errback then opts.errback(err, interval) end
+      retries = retries + 1
+      loop.sleep(interval)
+   end
+end
+
+return ensure

@@ -1,0 +1,102 @@
+--- farewell: the publishes that a stop gives up: each ends, is told of, and is counted, before the process goes.
+-- SPDX-License-Identifier: MIT
+-- A message that is not settled comes again; a publish that is not confirmed does not. So the two are never one number.
+local connection = require "moonrabbit.connection.connection"
+local each = require "moonrabbit.base.each"
+local errors = require "moonrabbit.base.errors"
+local log = require "moonrabbit.loop.log"
+local loop = require "moonrabbit.loop.loop"
+local task = require "moonrabbit.loop.task"
+local ticket = require "moonrabbit.channel.confirm"
+
+local farewell = {}
+
+local MOST_KEYS = 10           -- routing keys that the log line names
+local WHY = "the program stopped"
+
+local givers = {}              -- what ends the publishes that no channel knows of
+local telling = 0              -- functions that are being told, or will be
+local count, keys, seen = 0, {}, {}
+local is_over = false
+
+--- Adds a function that ends all publishes that are not on their way.
+-- @tparam function fn fn(why)
+function farewell.on_give_up(fn) givers[#givers + 1] = fn end
+
+local function told(call)
+   local ok, why = pcall(call.fn, call.err, call.message)
+   telling = telling - 1
+   if not ok then error(why, 0) end
+end
+
+--- Calls fn(err, message) as a task of its own. A stop waits for it.
+function farewell.tell(fn, err, message)
+   telling = telling + 1
+   task.later(told, { fn = fn, err = err, message = message })
+end
+
+--- Is somebody still being told?
+function farewell.is_telling() return telling > 0 end
+
+-- Where a publish was to go: its queue, or its exchange and key.
+local function address(t)
+   local of = t.job or t
+   local exchange, key = of.exchange, of.routing_key
+   if not key then return nil end
+   return exchange and exchange ~= "" and exchange .. "/" .. key or key
+end
+
+local function witness(t, state)
+   if state ~= "lost" and state ~= "timeout" or t.is_copy then return end
+   count = count + 1
+   local where = address(t)
+   if not where or seen[where] then return end
+   seen[where] = true
+   keys[#keys + 1] = where
+end
+
+--- From here on publishes that end as lost or in no time are the stop's.
+function farewell.begin() ticket.set_witness(witness) end
+
+--- Is nothing sent any more? A publish that a stop took would end untold.
+function farewell.is_over() return is_over end
+
+--- Ends what is not on its way: nothing is sent any more.
+function farewell.give_up()
+   is_over = true
+   for _, fn in ipairs(givers) do fn(WHY) end
+end
+
+--- Ends what no connection has told of in time.
+function farewell.end_all()
+   local err = errors.new("closed", "connection", WHY)
+   connection.each(function(conn)
+      for _, ch in each(conn.channels) do
+         if ch.on_away then ch.on_away(err) end
+         local again = ch.again
+         ch.again = {}
+         for _, t in ipairs(again) do ticket.lose(t, WHY) end
+         if ch.book then
+            ch.book.reason, ch.lost = WHY, {}
+            ticket.lose_all(ch.book)
+         end
+      end
+   end)
+   for _, book in each(connection.books) do ticket.lose_all(book) end
+   connection.books = {}
+end
+
+--- How many publishes the stop gave up; logs them, once, when there are any.
+-- @treturn number
+function farewell.report()
+   if count == 0 then return 0 end
+   local names = { unpack(keys, 1, MOST_KEYS) }
+   log.error("publishes lost", { publishes = count, routing_keys = table.concat(names, ", "),
+      more = #keys > MOST_KEYS and #keys - MOST_KEYS or nil,
+      text = "they were not confirmed before the program stopped, and do not come again" })
+   return count
+end
+
+loop.on_close(function() telling, count, keys, seen, is_over = 0, 0, {}, {}, false ticket.set_witness(nil) end)
+
+return farewell

@@ -1,0 +1,34 @@
+--- misspelt: variables of the environment that look as if they were meant to be AMQP_URL.
+-- SPDX-License-Identifier: MIT
+local ffi = require "ffi"
+local options = require "moonrabbit.base.options"
+
+ffi.cdef 'extern char **mr_environ __asm__("environ");'
+
+local WANTED = "AMQP_URL"
+-- What other programs call it, without their underscores.
+local KNOWN = { AMQPURI = true, AMQPADDRESS = true, AMQPADDR = true, AMQPHOST = true, RABBITMQURL = true, RABBITMQURI = true,
+   RABBITMQHOST = true, RABBITURL = true, RABBITMQADDRESS = true, CLOUDAMQPURL = true, BROKERURL = true,
+   CELERYBROKERURL = true, MOONRABBITURL = true, MOONRABBITAMQPURL = true }
+local NEAR = 2 -- letters that may differ
+
+local function is_meant(name, value)
+   if name == WANTED or not value:find "%S" then return false end
+   if value:lower():find "^%s*amqps?://" or value:lower():find "^%s*memory://" then return true end
+   if value:find("://", 1, true) then return false end -- of something else
+   local upper = name:upper()
+   return KNOWN[upper:gsub("_", "")] or options.distance(upper, WANTED) <= NEAR
+end
+
+--- Their names, in order; what they say is not shown, as it may have a password.
+-- @treturn table
+return function()
+   local names, at = {}, 0
+   while ffi.C.mr_environ ~= nil and ffi.C.mr_environ[at] ~= nil do
+      local name, value = ffi.string(ffi.C.mr_environ[at]):match "^([^=]*)=(.*)$"
+      if name and is_meant(name, value) then names[#names + 1] = name end
+      at = at + 1
+   end
+   table.sort(names)
+   return names
+end

@@ -1,0 +1,93 @@
+--- recovery: what becomes of channels and consumers while their connection is away, and when it is back.
+-- SPDX-License-Identifier: MIT
+-- The I/O thread brings the connection back; here the objects of the program follow.
+local C = require("moonrabbit.base.ffi").C
+local connection = require "moonrabbit.connection.connection"
+local each = require "moonrabbit.base.each"
+local errors = require "moonrabbit.base.errors"
+local subscription = require "moonrabbit.channel.subscription"
+local suspicion = require "moonrabbit.channel.suspicion"
+local task = require "moonrabbit.loop.task"
+local ticket = require "moonrabbit.channel.confirm"
+
+local recovery = {}
+
+-- Of those to be sent again, the one that has ended the connection twice is not.
+local function give_up_guilty(conn, kept, err)
+   local guilty
+   for i, t in ipairs(kept) do
+      if suspicion.falls_on(conn, t, err) then guilty = i end
+   end
+   local t = guilty and table.remove(kept, guilty)
+   if t then ticket.finish(t, "lost", t.reason, t.kind) end
+   return t ~= nil
+end
+
+-- Publishes that were out are lost; the next one is number 1 of a new book.
+local function close_book(ch, err)
+   local book = ch.book
+   if not book then return end
+   book.reason, book.cause = err.text, err
+   local kept = book.keeps and ticket.take_kept(book) or {}
+   local is_given_up = give_up_guilty(ch.connection, kept, err)
+   for i, t in ipairs(kept) do table.insert(ch.again, i, t) end -- before those still to be sent
+   for _, range in ipairs(ch.lost) do ticket.settle(book, range[1], range[2], errors.numbers.lost) end
+   if book.outstanding > 0 then connection.books[ch.epoch] = book end
+   local waiters, keeps = book.waiters, book.keeps
+   ch.book, ch.lost = ticket.book(), {}
+   ch.book.keeps = keeps
+   if is_given_up then ch.book.failed, ch.book.failure = 1, "lost" end
+   if #kept > 0 then -- who waits for all of them waits on
+      ch.book.waiters, book.waiters = waiters, nil
+   end
+end
+
+-- What was not confirmed goes out once more, in its order.
+local function send_again(ch)
+   local conn = ch.connection
+   while ch.again[1] do
+      local t, epoch = ch.again[1], ch.epoch
+      if suspicion.may_go(conn, t) then
+         local ok, err = ch:_send_again(t)
+         if ch.again[1] ~= t then return end -- lost once more: another task sends it
+         table.remove(ch.again, 1)
+         if ok then suspicion.sent(conn, t) else ticket.lose(t, err.text) end
+      else
+         conn:_wait_for_way(1)
+         if ch.epoch ~= epoch then return end -- likewise
+      end
+   end
+   ch.connection:_wake_waiters() -- those who wait for all confirms look again
+end
+
+--- A channel is away and will be back.
+-- @tparam channel ch
+-- @tparam table err why
+function recovery.suspended(ch, err)
+   close_book(ch, err)
+   ch.epoch, ch.settled_below = 0, false
+   if ch.on_away then ch.on_away(err) end
+   for _, consumer in each(ch.consumers) do subscription.suspended(consumer, err) end
+end
+
+--- All channels of a connection are away. Those that will not be back end.
+function recovery.all_suspended(conn, err)
+   for _, ch in each(conn.channels) do
+      local is_kept = ch.handle and (C.mr_channel_is_suspended(ch.handle) or C.mr_channel_is_open(ch.handle))
+      if is_kept then recovery.suspended(ch, err) else conn:_channel_gone(ch, err) end
+   end
+end
+
+--- A channel has come back under a new epoch: what is delivered from here on is live.
+function recovery.again(ch, epoch) ch.epoch = epoch end
+
+--- A channel is the program's again.
+function recovery.ready(ch)
+   for _, consumer in each(ch.consumers) do
+      if not consumer.is_missing then subscription.resumed(consumer) end
+   end
+   if ch.again[1] then task.later(send_again, ch) end
+   ch.connection:_wake_waiters()
+end
+
+return recovery

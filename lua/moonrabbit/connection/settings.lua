@@ -1,0 +1,76 @@
+--- settings: a connection's options, handed to C by their names.
+-- SPDX-License-Identifier: MIT
+-- C knows the names and the types and says what is wrong; `on_event`, `republish` and passwords that are functions are
+-- Lua's.
+local ffi = require "ffi"
+local C = require("moonrabbit.base.ffi").C
+local each = require "moonrabbit.base.each"
+local errors = require "moonrabbit.base.errors"
+local options = require "moonrabbit.base.options"
+local value = require "moonrabbit.base.value"
+
+local settings = {}
+
+local error_box = ffi.new "mr_error"
+local OURS = { on_event = "function", republish = "number", retry = "function" }
+local GROUPS = { ssl_options = true, transport_options = true, recover = true }
+
+local function set(o, name, v, level)
+   local kind = type(v)
+   if kind == "string" then return C.mr_options_string(o, name, v, #v, error_box) end
+   if kind == "number" then return C.mr_options_number(o, name, v, error_box) end
+   if kind == "boolean" then return C.mr_options_boolean(o, name, v, error_box) end
+   if kind ~= "table" then error(('option "%s" cannot be a %s'):format(name, kind), level + 1) end
+   local t = value.encode(v, level + 1)
+   local status = C.mr_options_table(o, name, t, error_box)
+   if status ~= 0 then C.mr_table_free(t) end
+   return status
+end
+
+local function set_all(o, given, prefix, level)
+   for name, v in each(given) do
+      local status = 0
+      if GROUPS[name] and prefix == "" and type(v) == "table" then
+         status = set_all(o, v, name .. ".", level + 1)
+      elseif (prefix ~= "" or not OURS[name]) and not (name == "password" and type(v) == "function") then
+         status = set(o, prefix .. tostring(name), v, level + 1)
+      end
+      if status ~= 0 then return status end
+   end
+   return 0
+end
+
+--- What is put behind the names of connections: "/2" for the second worker.
+settings.suffix = false
+
+--- The name that a connection has when it is given none.
+function settings.machine()
+   local file = io.open "/proc/sys/kernel/hostname"
+   local name = file and file:read "*l"
+   if file then file:close() end
+   return name or "moonrabbit"
+end
+
+--- The C options of a table.
+-- @tparam table given
+-- @tparam number level whom to blame for what has no place in options at all
+-- @treturn[1] cdata `mr_options`, freed with the object
+-- @treturn[2] nil, error of kind bad_option or bad_uri
+function settings.make(given, level)
+   options.check({ on_event = given.on_event, republish = given.republish, retry = given.retry }, OURS, nil, level + 1)
+   if given.retry and (given.transport_options or given.connection_attempts or given.retry_delay) then
+      return nil, errors.new("bad_option", "config", "options \"retry\" and \"transport_options\", \"connection_attempts\" "
+         .. "or \"retry_delay\" are ways to say when to retry: choose one")
+   end
+   local o = C.mr_options_new()
+   if o == nil then return nil, errors.new("no_memory", "config") end
+   o = ffi.gc(o, C.mr_options_free)
+   local is_wrong = set_all(o, given, "", level + 1) ~= 0
+   if not is_wrong and settings.suffix then
+      is_wrong = set(o, "name", (given.name or settings.machine()) .. settings.suffix, level + 1) ~= 0
+   end
+   if is_wrong then return nil, errors.of_c(error_box) end
+   return o
+end
+
+return settings

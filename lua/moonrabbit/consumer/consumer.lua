@@ -1,0 +1,124 @@
+--- consumer: mr.consumer: a queue and what the program does with its messages, kept going whatever happens.
+-- SPDX-License-Identifier: MIT
+local chain = require "moonrabbit.consumer.middleware"
+local generation = require "moonrabbit.loop.generation"
+local home = require "moonrabbit.connection.default"
+local lifecycle = require "moonrabbit.consumer.lifecycle"
+local options = require "moonrabbit.base.options"
+local outcome = require "moonrabbit.consumer.outcome"
+local setup = require "moonrabbit.consumer.setup"
+local task = require "moonrabbit.loop.task"
+local unsettled = require "moonrabbit.consumer.unsettled"
+
+local consumer = {}
+
+--- A worker. Fields: `name`, `queue`, `state` ("starting", "consuming", "recovering", "failed", "cancelled"),
+-- `err` (why it is not consuming), `next_try` (when it is tried again, by mr.now()), `connection`, `channel`,
+-- `running` (handlers at work), `dead_letter` (the queue of dead letters, or false).
+local Worker = { __name = "moonrabbit.worker" }
+local getters = {}
+function Worker.__index(self, key)
+   local getter = getters[key]
+   if getter then return getter(self) end
+   return Worker[key]
+end
+function Worker.__tostring(w) return ("consumer %s of %q (%s)"):format(w.name, w.queue, w.state) end
+
+function getters.running(self) return self.inner and self.inner.running or 0 end
+function getters.tag(self) return self.inner and self.inner.tag end
+
+-- What the program may change while the consumer runs.
+local function adopt(self, opts)
+   self.options = opts
+   self.retry = opts.retry == nil and outcome.policy or opts.retry
+   self.middleware = {}
+   for i, fn in ipairs(opts.middleware or {}) do self.middleware[i] = fn end
+   self:_rebuild()
+end
+
+function Worker:_rebuild()
+   local run = chain.build(self.options.handler, self.middleware, self.options.decode)
+   self.handler = self.overdue and self.overdue:watching(run) or run
+   if self.inner then self.inner.handler = self.handler end
+end
+
+--- Consumes a queue with a handler, and sees to it that this goes on: it waits for a broker that is not there
+-- yet, comes back after every loss, and gives failed messages another try later.
+-- What the handler returns decides: nothing or true acks; nil (or false) and an error, or an error raised, asks
+-- the retry policy; "requeue", "reject", "dead_letter" (with a reason) and {retry = seconds} say it outright.
+-- @tparam table opts queue (a name, or the options of queue_declare; durable unless they say otherwise),
+-- handler(msg [, decoded]); name (default: the queue's), connection (default: one for all consumers, to the usual
+-- place), prefetch=100, concurrency (handlers at once; default: prefetch), retry (a policy of the scope message;
+-- default: exponential from 0.5 to 60 s, 8 attempts; false: none), dead_letter=true (QUEUE.dead; a name; false: the
+-- queue's own dead letter exchange, if any), declare=true, bindings (list of {exchange, routing_key, arguments; with
+-- type, durable=true...: the exchange is declared, too}, or one of them), topology (of mr.topology: declared before),
+-- decode (true: msg:decode(); or a function(msg): its result is the handler's second argument, what fails goes to the
+-- dead letters), middleware (list of functions(msg, next)),
+-- manual_ack=false (the handler's return acks nothing), settle_timeout (seconds after which an unsettled message is
+-- reported with its handler), stall (seconds after which a handler that does not wait is reported; default: of
+-- mr.watchdog), time_limit (seconds after which a handler is aborted: docs/watchdog.md), on_lost="continue" (or a
+-- function(err)), on_cancel (function(err)), consumer_tag, exclusive, priority, arguments
+-- @treturn worker methods cancel, use, wait
+function consumer.new(opts)
+   setup.check(opts, 2)
+   if generation.is_staging() then return generation.consumer(opts, consumer.make) end
+   return consumer.start(consumer.make(opts))
+end
+
+-- Not started yet.
+function consumer.make(opts)
+   local self = setmetatable({ state = "starting", waiting = {}, was_consuming = false, kept = 0, room = 0 }, Worker)
+   self.connection = home.connection(opts.connection)
+   setup.prepare(self, opts)
+   self.name = opts.name or self.queue
+   if opts.settle_timeout then self.overdue = unsettled.new(self, opts.settle_timeout) end
+   adopt(self, opts)
+   return self
+end
+
+function consumer.start(self)
+   lifecycle.start(self)
+   return self
+end
+
+--- Puts a function around the handler, within those that are there: fn(msg, next) calls next(msg) and may return
+-- another word than the handler's. It holds for messages to come.
+-- @tparam function fn
+-- @treturn worker itself
+function Worker:use(fn)
+   options.argument(1, "fn", fn, "function")
+   table.insert(self.middleware, fn)
+   self:_rebuild()
+   return self
+end
+
+--- Waits until it consumes.
+-- @tparam[opt] number timeout seconds
+-- @treturn[1] true
+-- @treturn[2] nil, error why it does not, or of kind timeout or cancelled
+function Worker:wait(timeout)
+   options.seconds("timeout", timeout)
+   local ok, err = setup.wait(self, timeout)
+   return ok, err
+end
+
+--- Ends it. What no handler has seen goes back to the queue; handlers at work finish, then the channel closes: with
+-- manual_ack, what is not settled by then goes back, too.
+-- @treturn[1] true
+-- @treturn[2] nil, error
+function Worker:cancel()
+   if lifecycle.has_ended(self) then return true end
+   task.check()
+   lifecycle.finish(self, "cancelled")
+   local ok, err = true, nil
+   if self.inner then ok, err = self.inner:cancel() end
+   lifecycle.retire(self)
+   return ok, err
+end
+
+-- Calls fn for each worker that has not ended.
+function consumer.each(fn)
+   for _, self in ipairs { unpack(lifecycle.list()) } do fn(self) end
+end
+
+return consumer

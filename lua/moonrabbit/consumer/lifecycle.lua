@@ -1,0 +1,293 @@
+--- lifecycle: how a consumer of mr.consumer gets to consume, and gets there again, until it ends.
+-- SPDX-License-Identifier: MIT
+local C = require("moonrabbit.base.ffi").C
+local awaited = require "moonrabbit.topology.awaited"
+local errors = require "moonrabbit.base.errors"
+local log = require "moonrabbit.loop.log"
+local loop = require "moonrabbit.loop.loop"
+local marks = require "moonrabbit.loop.mark"
+local outcome = require "moonrabbit.consumer.outcome"
+local retry = require "moonrabbit.loop.retry"
+local returns = require "moonrabbit.redelivery.returns"
+local setup = require "moonrabbit.consumer.setup"
+local shutdown = require "moonrabbit.program.shutdown"
+local task = require "moonrabbit.loop.task"
+
+local lifecycle = {}
+
+local builtin = retry.exponential { first = 0.5, max = 30 }
+local LOCKED = 120             -- seconds for which what another connection has is asked for again, as in a recovery
+local ALIVE = "another connection has it to itself, and is alive; for one consumer with others in waiting declare the queue "
+   .. "with x-single-active-consumer, and consume it without exclusive"
+local AT_CAP = 30              -- seconds between tries when the error says that they are of no use, as recovery has it
+
+local workers = {}             -- in the order of their making; those that have not ended
+
+--- The consumers that have not ended.
+function lifecycle.list() return workers end
+
+-- ---- states ----
+
+local function enter(self, state, err)
+   self.state, self.err, self.next_try = state, err, nil
+   local waiting = self.waiting
+   self.waiting = {}
+   for _, token in ipairs(waiting) do task.wake(token, true) end
+end
+
+local has_ended = returns.has_ended
+local function is_over(self) return has_ended(self) or shutdown.is_asked() end
+lifecycle.has_ended = has_ended
+
+--- It consumes no more and does not try to.
+-- @tparam worker self
+-- @tparam string state "cancelled" or "failed"
+-- @tparam ?table err why
+function lifecycle.finish(self, state, err)
+   enter(self, state, err)
+   if self.overdue then self.overdue:stop() end
+   if self.exit then self.exit:stop() end
+   awaited.done(self)
+   for i, other in ipairs(workers) do
+      if other == self then table.remove(workers, i) break end
+   end
+end
+
+local function give_up(self, err)
+   log.error("consumer failed", { queue = self.queue, kind = err.kind, error = err.text, hint = err.hint })
+   lifecycle.finish(self, "failed", err)
+   shutdown.note_loss(err)
+end
+
+--- Closes a consumer's channel once no handler needs it for settling.
+function lifecycle.close_behind(inner, ch)
+   while inner and inner.running > 0 and ch.handle do loop.sleep(0.05) end
+   ch:close()
+end
+
+--- Its channel goes when its handlers have ended, while others may go on.
+function lifecycle.retire(self)
+   local inner, ch = self.inner, self.channel or self.opening
+   if ch then task.background(function() lifecycle.close_behind(inner, ch) end) end
+end
+
+-- ---- tries ----
+
+-- Its consumer on a channel; what that one hears before it is the worker's is for whoever started it.
+local function consume(self, ch)
+   local o = self.options
+   local concurrency = o.concurrency or self.room > 0 and setup.prefetch(self) or nil
+   local inner, err
+   inner, err = ch:_consume(self.queue, self.handler, { consumer_tag = o.consumer_tag, exclusive = o.exclusive,
+      priority = o.priority, arguments = o.arguments, concurrency = concurrency, stall = o.stall,
+      time_limit = o.time_limit }, { owner = self, judge = outcome.judge, trace = outcome.trace, is_manual = o.manual_ack,
+      origin = marks.origin(o.handler), on_large = setup.keeps_large(self) and function()
+         if self.channel == ch or self.opening == ch then lifecycle.keep_large(self) end
+      end, listener = function(what, why)
+         if inner and self.inner == inner then lifecycle.hear(self, what, why) end
+      end })
+   self.was_consuming = self.was_consuming or inner ~= nil
+   if inner and (inner.state == "failed" or inner.state == "cancelled") then -- with its channel, in the same breath
+      return nil, inner.err or errors.new("closed", "channel")
+   end
+   return inner, err
+end
+
+-- What the program has declared so that messages may go without anybody's word.
+local function warn_of_losses(self)
+   local limits = self.declaration.arguments or {}
+   if (limits["x-max-length"] or limits["x-max-length-bytes"]) and not tostring(limits["x-overflow"]):find "^reject" then
+      log.warn("this queue drops its oldest messages when it is full: those to be tried again, too", { queue = self.queue,
+         hint = "x-overflow = reject-publish has publishers wait instead" })
+   end
+   if limits["x-delivery-limit"] and not limits["x-dead-letter-exchange"] then
+      log.warn("this queue drops what comes back unsettled more often than its delivery limit", { queue = self.queue,
+         hint = "with x-dead-letter-exchange it has a place for that" })
+   end
+end
+
+-- What failed and has waited comes back by us: who asked for no retries has some only if a handler puts messages off.
+local function watch_exit(self)
+   if self.exit ~= nil or self.retry == false and not returns.is_left(self) then return end
+   warn_of_losses(self)
+   returns.of(self)
+end
+
+-- One try. True, or nil, error and the scope of what failed. Until it consumes the channel is nobody else's: what they do
+-- may have the broker close it, and that would read as a refusal of the consumer.
+local function try(self)
+   lifecycle.retire(self)
+   self.channel, self.opening, self.kept, self.room = nil, nil, 0, 0
+   local ch, err = self.connection:channel()
+   if not ch then return nil, err, "connect" end
+   self.opening = ch
+   if is_over(self) then return nil end
+   local ok, scope
+   ok, err, scope = setup.run(self, ch)
+   if not ok then return nil, err, scope end
+   if is_over(self) then return nil end
+   watch_exit(self)
+   if is_over(self) then return nil end
+   local inner
+   inner, err = consume(self, ch)
+   if not inner then return nil, err, "channel" end
+   self.inner, self.channel, self.opening = inner, ch, nil
+   return true
+end
+
+-- It ended while it was being started, or the program stops: what the try has made goes.
+local function take_back(self)
+   if not has_ended(self) then lifecycle.finish(self, "cancelled") end
+   if self.inner then self.inner:cancel() end
+   lifecycle.retire(self)
+end
+
+-- What another connection has to itself may be a dead one's, until its broker has missed two heartbeats. Is it not?
+local function is_anothers(self, err)
+   if err.kind ~= "resource_locked" and not (err.kind == "access_refused" and err.recoverable) then
+      self.locked_since = nil
+      return false
+   end
+   local o = self.connection.options
+   local beat = tonumber(o.heartbeat) or tonumber(type(o.url) == "string" and o.url:match "[?&]heartbeat=(%d+)") or 0
+   self.locked_since = self.locked_since or C.mr_now()
+   if C.mr_now() - self.locked_since < math.max(LOCKED, 2 * beat) then return false end
+   err.recoverable, err.hint = false, ALIVE
+   return true
+end
+
+-- Is trying again of no use, or not wanted?
+local function is_final(self, err, scope)
+   local o = self.connection.options
+   if is_anothers(self, err) then return true end
+   if self.connection.released then return true end
+   if scope == "connect" and (o.transport_options or o.connection_attempts) then return true end -- it has tried itself
+   return not err.recoverable and not self.was_consuming
+end
+
+local function ask_policy(self, attempt, err, scope, began)
+   local word = retry.decide(self.connection.options.retry, { scope = scope, attempt = attempt, err = err,
+      elapsed = C.mr_now() - began }, builtin)
+   if type(word) == "number" and not err.recoverable then return math.max(word, AT_CAP) end
+   return word == "next_host" and 0 or word
+end
+
+local function nap(self, seconds)
+   self.next_try = C.mr_now() + seconds
+   local token = task.token()
+   table.insert(self.waiting, token)
+   loop.wait(token, seconds)
+end
+
+local look_for_room
+
+--- Tries until it consumes, or there is no point in it.
+local function run(self)
+   local attempt, began = 0, C.mr_now()
+   while not is_over(self) do
+      local ok, err, scope = try(self)
+      if is_over(self) then break end
+      if ok then
+         self.was_consuming, self.locked_since = true, nil
+         log.info("consuming", { queue = self.queue, tag = self.inner.tag })
+         enter(self, "consuming")
+         return look_for_room(self)
+      end
+      attempt = attempt + 1
+      local word = is_final(self, err, scope) and "stop" or ask_policy(self, attempt, err, scope, began)
+      if is_over(self) then break end -- the policy took its time
+      if word == "stop" then
+         give_up(self, err)
+         break
+      end
+      log.warn("consumer not started; trying again", { queue = self.queue, attempt = attempt, delay = word, kind = err.kind,
+         error = err.text, hint = attempt == 1 and err.hint or nil })
+      enter(self, "recovering", err)
+      nap(self, word)
+   end
+   take_back(self)
+end
+
+-- Once more on its channel, which keeps what is kept, with so much more prefetch.
+local function widen(self)
+   local inner, ch = self.inner, self.channel
+   self.inner = nil
+   self.room = math.min(2 * self.kept, 65535 - setup.prefetch(self))
+   inner:_leave()
+   inner:_linger()
+   if is_over(self) then return end
+   local ok, err = ch:qos { prefetch_count = setup.prefetch(self) + self.room }
+   if ok then ok, err = consume(self, ch) end
+   if is_over(self) then return take_back(self) end
+   self.inner = ok
+   if ok and ok.state ~= "recovering" then return end
+   enter(self, "recovering", err)
+   if not ok then run(self) end
+end
+
+local function needs_room(self)
+   return self.state == "consuming" and self.inner and not is_over(self)
+      and self.kept - self.room >= math.max(1, math.floor(setup.prefetch(self) / 2))
+end
+
+local function make_room(self)
+   while needs_room(self) do widen(self) end
+end
+
+-- The half of the prefetch may go to what is kept, then it gets more.
+function look_for_room(self)
+   if self.is_widening or not needs_room(self) then return end
+   self.is_widening = true
+   task.background(function()
+      local ok, why = pcall(make_room, self)
+      self.is_widening = false
+      if not ok then error(why, 0) end
+   end)
+end
+
+--- A message over max_message_size is kept, unacked.
+function lifecycle.keep_large(self)
+   self.kept = self.kept + 1
+   look_for_room(self)
+end
+
+--- Begins it.
+function lifecycle.start(self)
+   table.insert(workers, self)
+   setup.announce(self)
+   task.spawn(run, self)
+end
+
+--- The I/O thread or the broker says what has become of its consumer. Called by the dispatcher: nothing here may wait.
+-- @tparam worker self
+-- @tparam string what "suspended", "resumed", "ended"
+-- @tparam ?table err why; nil: the program wanted it so
+function lifecycle.hear(self, what, err)
+   if has_ended(self) then return end
+   if what == "resumed" then
+      enter(self, "consuming")
+      return look_for_room(self)
+   end
+   if what == "ended" and not err then return lifecycle.finish(self, "cancelled") end
+   local fn = self.options.on_lost
+   if err and err.kind == "cancelled" then fn = self.options.on_cancel end
+   if type(fn) == "function" and self.state == "consuming" then task.later(fn, err) end
+   enter(self, "recovering", err)
+   self.kept = 0 -- they come again
+   if what == "suspended" then return end
+   -- It is not brought back by the connection: by us, unless nothing is to be.
+   if self.connection.options.recover == false then return lifecycle.finish(self, "failed", err) end
+   if self.connection.was_told_to_stop then return give_up(self, err) end
+   task.later(run, self)
+end
+
+-- Who naps until the next try wakes, to find that there is none.
+shutdown.on_ask(function()
+   for _, self in ipairs(workers) do
+      if self.next_try then enter(self, self.state, self.err) end
+   end
+end)
+
+loop.on_close(function() workers = {} end)
+
+return lifecycle

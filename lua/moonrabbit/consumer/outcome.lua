@@ -1,0 +1,185 @@
+--- outcome: what becomes of a message, by what its handler of mr.consumer returned or raised.
+-- SPDX-License-Identifier: MIT
+local C = require("moonrabbit.base.ffi").C
+local copies = require "moonrabbit.redelivery.copy"
+local errors = require "moonrabbit.base.errors"
+local log = require "moonrabbit.loop.log"
+local options = require "moonrabbit.base.options"
+local patience = require "moonrabbit.channel.patience"
+local retry = require "moonrabbit.loop.retry"
+local returns = require "moonrabbit.redelivery.returns"
+
+local outcome = {}
+
+local ACK, NACK, REJECT, REQUEUE = C.MR_ACK, C.MR_NACK, C.MR_REJECT, C.MR_SETTLE_REQUEUE
+local WORDS = { "requeue", "reject", "dead_letter" }
+
+--- What a failed message is retried by when the program does not say.
+outcome.policy = retry.exponential { first = 0.5, max = 60, attempts = 8 }
+
+--- For xpcall: what was raised, and from where.
+function outcome.trace(why)
+   return { raised = why, trace = errors.trace(why, 2) }
+end
+
+-- Any failure as an error of ours: raised or returned, a string or a table.
+local function error_of(why)
+   if errors.is(why) then return why end
+   local err = errors.new("handler_failed", "message", errors.words(why))
+   err.value = why
+   return err
+end
+
+local function fields_of(consumer, msg, err)
+   return { queue = consumer.queue, routing_key = msg.routing_key, tag = msg.delivery_tag, attempt = msg.attempt,
+      redelivered = msg.redelivered, kind = err and err.kind, error = err and err.text }
+end
+
+local function info_of(consumer, msg, err)
+   return { queue = consumer.queue, attempt = msg.attempt, error = err and ("%s: %s"):format(err.kind, err.text) }
+end
+
+-- Makes a copy of a message, however long it takes: it is held meanwhile, and its handler is not called again.
+-- True; or nil, and an error when there can never be one.
+local function insist(consumer, msg, err, copy)
+   local ok, why = patience.until_done(msg, copy, function(failure, pause)
+      local fields = fields_of(consumer, msg, err)
+      fields.delay, fields.kind, fields.reason = pause, failure.kind, failure.text
+      log.error("a failed message cannot be copied yet; it is held, and its copy is tried again", fields)
+   end)
+   return ok, why
+end
+
+local judge
+
+-- It can never be copied: it stays here, and is tried again after its pause, unacked.
+local function again_here(consumer, msg, seconds, err, why)
+   local fields = fields_of(consumer, msg, err)
+   fields.delay, fields.kind, fields.reason = seconds, why.kind, why.text
+   log.error("a failed message can never be copied; it is held, and tried again here", fields)
+   patience.nap(msg, seconds)
+   if not msg.is_live or patience.is_over() then return nil end
+   rawset(msg, "attempt", msg.attempt + 1)
+   return judge(consumer, msg, xpcall(consumer.handler, consumer.trace, msg))
+end
+
+local function later(consumer, msg, seconds, err)
+   local exit, refused = returns.of(consumer.owner)
+   if not exit then return again_here(consumer, msg, seconds, err, refused) end
+   local info = info_of(consumer, msg, err)
+   info.exit = exit
+   local ok, why = insist(consumer, msg, err, function()
+      local done, failure = copies.delay(msg, seconds, info)
+      if not done and failure.kind == "access_refused" then failure.is_final = true end -- this user may not have such queues
+      return done, failure
+   end)
+   if ok then return ACK, 0 end
+   if why then return again_here(consumer, msg, seconds, err, why) end
+   return nil
+end
+
+-- The end of its tries: among the dead letters, or dropped by its queue.
+local function bury(consumer, msg, reason, err, trace)
+   local dead = consumer.owner.dead_letter
+   if not dead then return REJECT, 0 end
+   local info = info_of(consumer, msg, err)
+   info.reason, info.trace, info.arguments = reason, trace, consumer.owner.companions
+   local ok, why = insist(consumer, msg, err, function() return copies.bury(msg, dead, info) end)
+   if ok then return ACK, 0 end
+   if not why then return nil end
+   local fields = fields_of(consumer, msg, err)
+   fields.kind, fields.reason = why.kind, why.text
+   log.error("a dead letter can never be copied; it is rejected, and its queue's own dead letter exchange has it, if any",
+      fields)
+   return REJECT, 0
+end
+
+local function elapsed(msg)
+   local first = msg.attempt > 1 and tonumber(msg.headers["x-mr-first-failure"])
+   return first and math.max(copies.now() - first, 0) / 1000 or 0
+end
+
+-- What the policy says of a failure.
+local function judge_failure(consumer, msg, err, trace)
+   if not msg.is_live then -- lost with its connection, or settled by the handler: nothing is left to decide
+      log.warn("handler failed", fields_of(consumer, msg, err))
+      return ACK, 0
+   end
+   local attempt, word = msg.attempt, "stop"
+   if consumer.owner.retry then
+      word = retry.decide(consumer.owner.retry, { scope = "message", attempt = attempt, err = err, elapsed = elapsed(msg),
+         message = msg }, outcome.policy)
+      if not msg.is_live then return ACK, 0 end -- settled or lost while the policy thought
+   end
+   local fields = fields_of(consumer, msg, err)
+   if type(word) == "number" then
+      fields.delay = word
+      log.warn("handler failed; the message comes again", fields)
+      return later(consumer, msg, word, err)
+   end
+   fields.error = trace or fields.error
+   fields.dead_letter = (word == "stop" or word == "dead_letter") and consumer.owner.dead_letter or nil
+   log.error(({ requeue = "handler failed; the message goes back", drop = "handler failed; the message is dropped" })[word]
+      or "handler failed for the last time", fields)
+   if word == "requeue" then return NACK, REQUEUE end
+   if word == "drop" then return ACK, 0 end
+   local reason = word == "stop" and ("the retry policy stopped after %d attempt%s"):format(attempt, attempt == 1 and "" or "s")
+      or "the retry policy said dead_letter"
+   return bury(consumer, msg, reason, err, trace)
+end
+
+-- A handler that returns what means nothing has failed, in a way that trying again does not mend.
+local function nonsense(consumer, msg, a)
+   local nearest = type(a) == "string" and options.nearest(a, { unpack(WORDS) })
+   local err = errors.new("handler_failed", "message", ("the handler returned %s, which means nothing%s"):format(
+      type(a) == "string" and ("%q"):format(a) or errors.words(a), nearest and (': did you mean "%s"?'):format(nearest)
+      or "; nothing or true acks, nil and an error retries, a word says what"))
+   return judge_failure(consumer, msg, err)
+end
+
+local words = {
+   requeue = function() return NACK, REQUEUE end,
+   reject = function() return REJECT, 0 end,
+   dead_letter = function(consumer, msg, reason)
+      local fields = fields_of(consumer, msg)
+      fields.reason, fields.dead_letter = reason and errors.words(reason), consumer.owner.dead_letter or nil
+      log.warn("a message goes to the dead letters", fields)
+      return bury(consumer, msg, reason and errors.words(reason) or "the handler said dead_letter")
+   end,
+}
+
+function judge(consumer, msg, ok, a, b)
+   if not ok then
+      if type(a) ~= "table" then a = { raised = a } end -- it could not even be traced: the stack was at its end
+      return judge_failure(consumer, msg, error_of(a.raised), a.trace)
+   end
+   if a == true or a == nil and b == nil then return ACK, 0 end
+   if (a == nil or a == false) and b ~= nil then return judge_failure(consumer, msg, error_of(b)) end
+   if not msg.is_live then return ACK, 0 end
+   if words[a] then return words[a](consumer, msg, b) end
+   if type(a) == "table" and type(a.retry) == "number" and a.retry >= 0 and a.retry < math.huge then
+      return later(consumer, msg, a.retry)
+   end
+   return nonsense(consumer, msg, a)
+end
+
+--- The judge of a consumer: how to settle its message. It may wait; whatever goes wrong in it, the message is held.
+-- @treturn[1] number how, number flags
+-- @treturn[2] nil it is not to be settled: the program does that, or it comes again by itself
+function outcome.judge(consumer, msg, ok, a, b)
+   if consumer.is_manual and ok and (a == nil or a == true) and b == nil then return nil end
+   local how, flags
+   local is_judged = patience.until_done(msg, function()
+      local done
+      done, how, flags = xpcall(judge, errors.trace, consumer, msg, ok, a, b)
+      if done then return true end
+      return nil, errors.new("handler_failed", "message", how)
+   end, function(err, pause)
+      log.error("a message could not be judged; it is held, and judged again", { queue = consumer.queue, error = err.text,
+         delay = pause })
+   end)
+   if is_judged then return how, flags end
+   return nil
+end
+
+return outcome

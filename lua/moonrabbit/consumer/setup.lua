@@ -1,0 +1,200 @@
+--- setup: what a consumer of mr.consumer needs at the broker: its queue, bindings, dead letters, prefetch.
+-- SPDX-License-Identifier: MIT
+local C = require("moonrabbit.base.ffi").C
+local awaited = require "moonrabbit.topology.awaited"
+local chain = require "moonrabbit.consumer.middleware"
+local companion = require "moonrabbit.redelivery.companion"
+local each = require "moonrabbit.base.each"
+local errors = require "moonrabbit.base.errors"
+local home = require "moonrabbit.connection.default"
+local loop = require "moonrabbit.loop.loop"
+local options = require "moonrabbit.base.options"
+local task = require "moonrabbit.loop.task"
+local time_limit = require "moonrabbit.loop.time_limit"
+local topology = require "moonrabbit.topology.topology"
+
+local setup = {}
+
+local PREFETCH = 100
+local NAME_SIZE = 255 -- bytes, of a queue's name
+local SPEC = { queue = "string|table", name = "string", connection = "table", prefetch = "number", concurrency = "number",
+   retry = "function|boolean", dead_letter = "string|boolean", declare = "boolean", bindings = "table",
+   consumer_tag = "string", exclusive = "boolean", priority = "number", arguments = "table", manual_ack = "boolean",
+   topology = "table", settle_timeout = "number", stall = "number", time_limit = "number", on_lost = "function|string",
+   on_cancel = "function", decode = "boolean|function", middleware = "table", handler = "function" }
+local QUEUE = { queue = "string", durable = "boolean", exclusive = "boolean", auto_delete = "boolean",
+   arguments = "table" }
+local BINDING = { exchange = "string", routing_key = "string", arguments = "table", type = "string", durable = "boolean",
+   auto_delete = "boolean", internal = "boolean" }
+
+-- Those that are tables of their own.
+local function check_tables(opts, level)
+   if type(opts.queue) == "table" then options.check(opts.queue, QUEUE, nil, level + 1) end
+   if opts.queue == "" then error('option "queue" is empty: for a name of the broker\'s give { exclusive = true }', level + 1) end
+   local arguments = type(opts.queue) == "table" and opts.queue.arguments
+   if opts.exclusive and arguments and arguments["x-single-active-consumer"] then
+      error('option "exclusive": a queue with x-single-active-consumer has no exclusive consumers', level + 1)
+   end
+   for i, b in ipairs(options.list_of("bindings", opts.bindings, BINDING, level + 1)) do
+      options.argument(i, "bindings", b, "table", level + 1)
+      options.check(b, BINDING, { "exchange" }, level + 1)
+   end
+end
+
+-- A queue of dead letters that could not be is found here, not by the first message that needs it.
+local function check_names(opts, level)
+   local queue = type(opts.queue) == "table" and opts.queue.queue or opts.queue
+   if type(queue) ~= "string" then return end
+   local dead = opts.dead_letter
+   if #queue > NAME_SIZE then error('option "queue" is longer than 255 bytes', level + 1) end
+   if dead == queue then error('option "dead_letter" must be another queue than the one consumed', level + 1) end
+   if #(type(dead) == "string" and dead or dead ~= false and queue .. ".dead" or "") > NAME_SIZE then
+      error('option "dead_letter": the name of the queue would be longer than 255 bytes; give one, or false', level + 1)
+   end
+end
+
+--- Checks the options of mr.consumer.
+function setup.check(opts, level)
+   options.check(opts, SPEC, { "queue", "handler" }, level + 1)
+   options.whole("prefetch", opts.prefetch, 1, 65535, level + 1)
+   options.whole("concurrency", opts.concurrency, 1, 65535, level + 1)
+   options.seconds("settle_timeout", opts.settle_timeout, level + 1)
+   if opts.settle_timeout == 0 then error('option "settle_timeout" must be more than 0', level + 1) end
+   time_limit.check(opts, level + 1)
+   if opts.connection and not home.is_connection(opts.connection) then
+      error('option "connection" must be a connection, as of mr.connect', level + 1)
+   end
+   if opts.topology and not topology.is(opts.topology) then
+      error('option "topology" must be one of mr.topology', level + 1)
+   end
+   if opts.retry == true then error('option "retry" must be a policy, or false', level + 1) end
+   if type(opts.on_lost) == "string" and opts.on_lost ~= "continue" then
+      error('option "on_lost" must be "continue" or a function', level + 1)
+   end
+   chain.check(opts.middleware or {}, level + 1)
+   check_tables(opts, level + 1)
+   check_names(opts, level + 1)
+end
+
+--- Fills in queue, dead_letter, declaration and companions (the arguments of the queues beside its own) of a worker.
+function setup.prepare(self, opts)
+   local given = type(opts.queue) == "table" and opts.queue or { queue = opts.queue }
+   local declaration = {}
+   for k, v in each(given) do declaration[k] = v end
+   local is_passing = given.exclusive or given.auto_delete or not given.queue or given.queue == ""
+   if given.durable == nil then declaration.durable = not is_passing end
+   self.declaration, self.queue, self.is_passing = declaration, given.queue or "", is_passing
+   self.companions = companion.arguments(given.arguments)
+   local dead = opts.dead_letter
+   if dead == nil then dead = not is_passing end
+   if dead == true then dead = self.queue ~= "" and self.queue .. ".dead" end
+   self.dead_letter = dead
+end
+
+local function bindings_of(opts) return options.list_of("bindings", opts.bindings, BINDING) end
+
+-- What others may bind to comes first, then it is theirs: so nobody waits for one who waits for him.
+local function declare_own(self, ch)
+   local opts, ok, err = self.options, true, nil
+   if opts.topology then ok, err = opts.topology:apply(ch.connection) end
+   for _, b in ipairs(bindings_of(opts)) do
+      if ok and b.type then
+         ok, err = ch:exchange_declare { exchange = b.exchange, type = b.type, durable = b.durable ~= false,
+            auto_delete = b.auto_delete, internal = b.internal }
+      end
+   end
+   if ok and opts.declare ~= false then
+      ok, err = ch:queue_declare(self.declaration)
+      if ok then self.queue = ok.queue end
+   end
+   if not ok then return nil, err end
+   awaited.done(self)
+   return true
+end
+
+-- An exchange that is not there yet may come: it is asked for again.
+local function bind(self, ch, b)
+   awaited.wait("exchange", b.exchange, self)
+   local ok, err = ch:queue_bind { queue = self.queue, exchange = b.exchange, routing_key = b.routing_key,
+      arguments = b.arguments }
+   if not ok and err.kind == "not_found" then err.recoverable = true end
+   return ok, err
+end
+
+-- Of the queue's own kind; one that is there in another shape is taken as it is.
+local function declare_dead_letter(self, ch)
+   local declaration = { queue = self.dead_letter, durable = true, arguments = self.companions }
+   local ok, is_ours = companion.declare(ch.connection, self.dead_letter, declaration)
+   if not ok then return nil, is_ours end
+   if not is_ours then return true end
+   local reply, err = ch:queue_declare(declaration) -- on its own channel: it comes back with it
+   return reply and true, err
+end
+
+local function declare(self, ch)
+   local opts = self.options
+   local done, why = declare_own(self, ch)
+   if not done then return nil, why end
+   if opts.declare == false then awaited.wait("queue", self.queue, self) end
+   for _, b in ipairs(bindings_of(opts)) do
+      local ok, err = bind(self, ch, b)
+      if not ok then return nil, err end
+   end
+   if not self.dead_letter or opts.declare == false then return true end
+   local ok, err = declare_dead_letter(self, ch)
+   return ok, err
+end
+
+--- What it will declare, for others of the program to wait for.
+function setup.announce(self)
+   local opts, exchanges, queues = self.options, {}, {}
+   if opts.topology then
+      local names = opts.topology:names()
+      exchanges, queues = names.exchanges, names.queues
+   end
+   for _, b in ipairs(bindings_of(opts)) do
+      if b.type then exchanges[#exchanges + 1] = b.exchange end
+   end
+   if opts.declare ~= false and self.queue ~= "" then queues[#queues + 1] = self.queue end
+   awaited.announce(self, exchanges, queues)
+end
+
+--- Messages that are at hand at most, as the program has asked for.
+function setup.prefetch(self) return self.options.prefetch or PREFETCH end
+
+--- Is a message over max_message_size kept rather than rejected? Its dead letters are to be kept, and nobody else may have it.
+function setup.keeps_large(self)
+   local arguments = self.declaration.arguments
+   return self.dead_letter and not (arguments and arguments["x-dead-letter-exchange"])
+end
+
+--- Makes it so on a channel.
+-- @treturn[1] true
+-- @treturn[2] nil, error, and the scope of what failed: "channel" or "topology"
+function setup.run(self, ch)
+   local ok, err = ch:qos { prefetch_count = setup.prefetch(self) }
+   if not ok then return nil, err, "channel" end
+   ok, err = declare(self, ch)
+   if not ok then return nil, err, err.scope == "connection" and "connect" or "topology" end
+   return true
+end
+
+--- Waits until a worker consumes; true, or nil and why not.
+function setup.wait(self, timeout)
+   local deadline = timeout and C.mr_now() + timeout
+   while self.state ~= "consuming" do
+      if self.state == "failed" then return nil, self.err end
+      if self.state == "cancelled" then return nil, errors.new("cancelled", "channel", "the consumer was cancelled") end
+      local left = deadline and deadline - C.mr_now()
+      if left and left <= 0 then
+         return nil, errors.new("timeout", "channel", "the consumer does not consume yet"
+            .. (self.err and ": " .. self.err.text or ""))
+      end
+      local token = task.token()
+      table.insert(self.waiting, token)
+      loop.wait(token, left)
+   end
+   return true
+end
+
+return setup

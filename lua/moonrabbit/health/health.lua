@@ -1,0 +1,219 @@
+--- health: is the program well? Checks of its own beside the built-in ones, told to whoever asks.
+-- SPDX-License-Identifier: MIT
+-- The I/O thread judges and serves the pages, so that they are right while the script is stuck; here
+-- checks are run and their results handed over.
+local ffi = require "ffi"
+local bit = require "bit"
+local C = require("moonrabbit.base.ffi").C
+local checks = require "moonrabbit.health.checks"
+local each = require "moonrabbit.base.each"
+local errors = require "moonrabbit.base.errors"
+local generation = require "moonrabbit.loop.generation"
+local lag = require "moonrabbit.health.lag"
+local loop = require "moonrabbit.loop.loop"
+local options = require "moonrabbit.base.options"
+local task = require "moonrabbit.loop.task"
+local value = require "moonrabbit.base.value"
+
+local health = {}
+
+local CHECKS_MAX, NAME_MAX = 64, 128
+local PATIENCE = 5                     -- seconds for an answer of the I/O thread, which never waits itself
+local BITS = { connected = C.MR_CHECK_CONNECTED, consuming = C.MR_CHECK_CONSUMING, blocked = C.MR_CHECK_BLOCKED,
+   stalled = C.MR_CHECK_STALLED, last_message = C.MR_CHECK_LAST_MESSAGE }
+
+local listeners = {}                   -- functions of on_change
+local settings                         -- mr_health_options, once configured
+
+-- ---- checks ----
+
+--- Registers a check, or replaces the one of that name. It is called in a task of its own, soon and then
+-- every `every` seconds. What raises an error, returns something else, or takes longer than `timeout`
+-- seconds fails; a call that hangs is not joined by a second one. A check must not spin: use what waits
+-- in the loop (mr.wait_fd, mr.sleep).
+-- @tparam string name up to 128 bytes
+-- @tparam function fn returns true, or false and a detail (a string, a number, an error, a small table)
+-- @tparam[opt] table opts every=30, timeout=5 (seconds)
+function health.check(name, fn, opts)
+   options.argument(1, "name", name, "string")
+   options.argument(2, "fn", fn, "function")
+   opts = options.check(opts, { every = "number", timeout = "number" })
+   for _, key in ipairs { "every", "timeout" } do
+      if opts[key] and (opts[key] <= 0 or opts[key] ~= opts[key]) then error(('option "%s" must be more than 0'):format(key), 2) end
+   end
+   if name == "" or #name > NAME_MAX or name:find "%z" then error("a check's name has 1 to 128 bytes, no NUL", 2) end
+   if BITS[name] or name == "lag" then error(('"%s" is a built-in check: see mr.health.configure'):format(name), 2) end
+   if not checks.has(name) and checks.count >= CHECKS_MAX then error("there are 64 checks already", 2) end
+   local ours
+   generation.own("health check " .. name, function() checks.drop(ours) end)
+   generation.later(function() ours = checks.add(name, fn, opts.every or 30, opts.timeout or 5) end)
+end
+
+--- Forgets a check.
+-- @tparam string name
+function health.forget(name)
+   options.argument(1, "name", name, "string")
+   checks.forget(name)
+end
+
+-- ---- the built-in checks ----
+
+local SWITCHES = {                     -- option -> types
+   connected = { boolean = true }, consuming = { boolean = true, number = true }, blocked = { boolean = true },
+   stalled = { boolean = true, number = true }, dead_after = { boolean = true, number = true },
+   last_message = { boolean = true, number = true }, lag = { boolean = true, number = true, table = true },
+}
+
+local function check_switches(given)
+   local spec = {}
+   for name, types in each(SWITCHES) do
+      local kind = type(given[name])
+      spec[name] = types[kind] and kind or next(types)
+   end
+   options.check(given, spec, nil, 3)
+   for name, v in each(given) do
+      if type(v) == "number" and not (v >= 0 and v < math.huge) then
+         error(('option "%s" must not be negative'):format(name), 3)
+      end
+   end
+   if given.last_message == true then error('option "last_message" must be a number of seconds, or false', 3) end
+   if given.dead_after == true then error('option "dead_after" must be a number of seconds, or false', 3) end
+end
+
+local function switch(name, v)
+   if v == nil then return end
+   local others = settings.checks - (bit.band(settings.checks, BITS[name]) ~= 0 and BITS[name] or 0)
+   settings.checks = v and others + BITS[name] or others
+end
+
+local function default_settings()
+   return ffi.new("mr_health_options", { checks = BITS.connected + BITS.consuming + BITS.blocked + BITS.stalled,
+      dead = 900 })
+end
+
+local function apply(opts, lag_options)
+   settings = settings or default_settings()
+   for name in each(BITS) do switch(name, opts[name]) end
+   if opts.consuming ~= nil then settings.consumers = type(opts.consuming) == "number" and opts.consuming or 0 end
+   if opts.stalled ~= nil then settings.stalled = type(opts.stalled) == "number" and opts.stalled or 0 end
+   if opts.dead_after ~= nil then settings.dead = opts.dead_after or 0 end
+   if opts.last_message then settings.last_message = opts.last_message end
+   C.mr_health_configure(loop.runtime(), settings)
+   if opts.lag == false then checks.forget "lag"
+   elseif lag_options then checks.add("lag", lag.check(lag_options.max), lag_options.every, lag_options.timeout) end
+end
+
+--- Switches built-in checks off and on, and sets their limits; what is not named stays.
+-- @tparam table opts connected, consuming, blocked, stalled: true (the default), or false; consuming may be
+-- the number of consumers that there must be at least, stalled the seconds that the script may take (default:
+-- as the watchdog says); dead_after=900: seconds of being stalled after which /live says no, or false;
+-- last_message=false: seconds that the last message may be ago; lag=false: messages that may wait in a queue
+-- with a consumer, or a table: max, every=30, timeout=5
+function health.configure(opts)
+   if type(opts) ~= "table" then error("mr.health.configure takes a table of options", 2) end
+   check_switches(opts)
+   local lag_options = lag.options(opts.lag, 2)
+   generation.later(function() apply(opts, lag_options) end)
+end
+
+-- ---- who wants to know ----
+
+local function report_of(ev)
+   if ev.data.health == nil or ev.data.health.report == nil then return nil end
+   return value.decode(ev.data.health.report)
+end
+
+loop.on(C.MR_EV_HEALTH, function(ev)
+   local report = report_of(ev)
+   if ev.token ~= 0 then return task.wake(tonumber(ev.token), report or errors.new("no_memory", "config")) end
+   if not report then return end
+   local new, old = report.status, report.status == "healthy" and "unhealthy" or "healthy"
+   for _, fn in ipairs(listeners) do task.later(function() fn(old, new, report) end) end
+end)
+
+--- How things stand: what GET /health?verbose says. Waits for the I/O thread: microseconds.
+-- @treturn[1] table status ("healthy" or "unhealthy"), broker, checks (by name: status, detail), and when
+-- unhealthy error (the first reason) and reasons
+-- @treturn[2] nil, error
+function health.report()
+   local token = task.token()
+   local status = C.mr_health_ask(loop.runtime(), token)
+   if status ~= 0 then return nil, errors.of_status(status, "config") end
+   local report = loop.wait(token, PATIENCE)
+   if report == nil then return nil, errors.new("timeout", "config") end
+   if errors.is(report) then return nil, report end
+   return report
+end
+
+--- Calls fn(old, new, report) in a task whenever the status changes between "healthy" and "unhealthy".
+-- While a script is stuck nobody can be called: it hears of both changes afterwards.
+-- @tparam function fn
+function health.on_change(fn)
+   options.argument(1, "fn", fn, "function")
+   generation.own({}, function()
+      for i, other in ipairs(listeners) do
+         if other == fn then return table.remove(listeners, i) end
+      end
+   end)
+   generation.later(function()
+      listeners[#listeners + 1] = fn
+      C.mr_health_watch(loop.runtime(), true)
+   end)
+end
+
+-- "8080", ":8080", "127.0.0.1:8080", "[::1]:8080", "localhost:0", "*:8080"
+-- or the path of a socket
+local function split(where)
+   if where:sub(1, 1) == "/" then return where, 0 end
+   local address, port = where:match "^%[([%x:%.]+)%]:(%d+)$"
+   if not address then address, port = where:match "^([^:]*):(%d+)$" end
+   if not address then address, port = "", where:match "^(%d+)$" end
+   port = tonumber(port)
+   if not port or port > 65535 then return nil end
+   if address == "" then address = "127.0.0.1" elseif address == "*" then address = "0.0.0.0" end
+   return address, port
+end
+
+local served -- {where, port} of what is served
+
+local function ask(call, ...)
+   local token = task.token()
+   local status = call(loop.runtime(), token, ...)
+   if status ~= 0 then return nil, errors.of_status(status, "config") end
+   local reply = loop.wait(token, PATIENCE)
+   if not reply then return nil, errors.new("timeout", "config") end
+   if reply.err then return nil, reply.err end
+   return reply
+end
+
+--- Serves /health, /ready, /live and /metrics by HTTP, from the I/O thread.
+-- @tparam string where "ADDRESS:PORT"; a port alone is served on the loopback interface, "*:PORT" on all;
+-- port 0: any; a path: a socket for this user alone
+-- @treturn[1] number the port
+-- @treturn[2] nil, error such as that the port is in use
+function health.listen(where)
+   options.argument(1, "where", where, "string")
+   local address, port = split(where)
+   if not address then
+      return nil, errors.new("bad_argument", "config", ('"%s" is not ADDRESS:PORT, such as 127.0.0.1:8080'):format(where))
+   end
+   if served and served.where == where and generation.is_staging() then return served.port end -- by the script before
+   local reply, err = ask(C.mr_http_listen, address, port)
+   if not reply then return nil, err end
+   served = { where = where, port = reply.message_count }
+   return served.port
+end
+
+--- Ends what mr.health.listen began.
+-- @treturn[1] true also when nothing was served
+-- @treturn[2] nil, error
+function health.close()
+   local reply, err = ask(C.mr_http_close)
+   if not reply then return nil, err end
+   served = nil
+   return true
+end
+
+loop.on_close(function() listeners, settings, served = {}, nil, nil end)
+
+return health

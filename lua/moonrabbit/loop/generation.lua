@@ -1,0 +1,185 @@
+--- generation: what one run of a script's main chunk has set up, so that the next one can take its place.
+-- SPDX-License-Identifier: MIT
+-- The command makes editions; in another program there is one, and nothing here has any effect. While a new
+-- main chunk runs aside (it is staged), what it registers waits for its turn.
+local each = require "moonrabbit.base.each"
+local loop = require "moonrabbit.loop.loop"
+local task = require "moonrabbit.loop.task"
+
+local generation = {}
+
+local function new(number)
+   return { number = number, connections = {}, channels = {}, consumers = {}, workers = {}, tasks = {}, owned = {},
+      lasting = {}, deferred = {}, claimed = {} }
+end
+
+local current = new(1)
+local staged
+local is_loading = false -- the first main chunk runs
+
+local late = {} -- workers whose main chunk took too long: nothing they do counts
+
+--- Is it a staged main chunk that calls?
+function generation.is_staging()
+   if next(late) and late[task.current() or 0] then error(task.STOPPED, 0) end
+   return staged ~= nil and task.current() == staged.worker
+end
+
+-- The edition whose main chunk calls; nil: it is not a main chunk that calls.
+local function of_chunk()
+   if generation.is_staging() then return staged end
+   return is_loading and not task.current() and current or nil
+end
+
+--- The first main chunk begins, or has ended.
+function generation.loading(is_it) is_loading = is_it end
+--- Has the running edition's main chunk not ended?
+function generation.is_loading() return is_loading end
+
+--- Does fn() now; for a staged main chunk when its turn comes.
+function generation.later(fn)
+   if generation.is_staging() then table.insert(staged.deferred, fn) else fn() end
+end
+
+--- Remembers what a main chunk made, in one of the edition's lists.
+function generation.note(list, thing)
+   local e = of_chunk()
+   if e then table.insert(e[list], thing) end
+   return thing
+end
+
+--- Has close(thing) called when the edition ends, or is not to be.
+-- @tparam[opt] boolean only_of_chunk what handlers and tasks make is theirs
+function generation.own(thing, close, only_of_chunk)
+   local e = of_chunk()
+   if not e and not only_of_chunk then e = current end
+   if e then e.owned[thing] = close end
+   return thing
+end
+
+--- Has close(thing) called when the last handler of a main chunk's edition has ended, or it is not to be.
+function generation.keep(thing, close)
+   local e = of_chunk()
+   if e then e.lasting[thing] = close end
+   return thing
+end
+
+--- It has ended by itself.
+function generation.disown(thing)
+   current.owned[thing] = nil
+   if staged then staged.owned[thing] = nil end
+end
+
+--- Refuses what a staged main chunk cannot have.
+function generation.refuse(what, level)
+   if not generation.is_staging() then return end
+   error(what .. " in the main chunk cannot be taken over when a script is reloaded: use mr.consumer, or restart", level + 1)
+end
+
+--- Runs fn() as a task that ends with its edition when it is begun by a main chunk, or by such a task.
+function generation.spawn(fn)
+   local e = of_chunk() or current.tasks[task.current() or 0] and current
+   if not e then return task.spawn(fn) end
+   generation.later(function()
+      task.spawn(function()
+         local me = task.current()
+         e.tasks[me] = true
+         local ok, why = pcall(fn)
+         e.tasks[me] = nil
+         if not ok then error(why, 0) end
+      end)
+   end)
+end
+
+-- Are the settings equal, functions apart?
+local function is_equal(a, b)
+   if type(a) == "function" and type(b) == "function" then return true end
+   if type(a) ~= "table" or type(b) ~= "table" then return a == b end
+   for k, v in each(a) do
+      if not is_equal(v, b[k]) then return false end
+   end
+   for k in each(b) do
+      if a[k] == nil then return false end
+   end
+   return true
+end
+generation.is_equal = is_equal
+
+--- The connection that a staged main chunk means: the running one of the same settings.
+-- @treturn ?connection nil: a new one is to be made
+function generation.connection(settings)
+   if not generation.is_staging() then return nil end
+   for _, conn in ipairs(current.connections) do
+      if not staged.claimed[conn] and not conn.released and is_equal(conn.options, settings) then
+         staged.claimed[conn] = settings
+         return conn
+      end
+   end
+end
+
+--- Begins an edition: what the calling task does from here on is staged.
+-- @treturn table
+function generation.stage()
+   staged = new(current.number + 1)
+   staged.worker = task.current()
+   return staged
+end
+
+--- The staged main chunk took too long: it ends at its next wait of no consequence.
+function generation.give_up()
+   late[staged.worker] = true
+   task.condemn(staged.worker)
+end
+--- The calling task's main chunk has ended.
+function generation.chunk_ended() late[task.current()] = nil end
+
+--- The running edition.
+function generation.current() return current end
+
+local function close_all(things)
+   for thing, close in each(things) do close(thing) end
+end
+
+--- Closes what handlers of an edition may still have used. It waits.
+function generation.close(e)
+   close_all(e.lasting)
+   for _, ch in ipairs(e.channels) do ch:close() end
+   for _, conn in ipairs(e.connections) do
+      if not current.claimed[conn] then conn:release() end
+   end
+end
+
+--- The staged edition is not to be.
+function generation.drop()
+   local e = staged
+   staged = nil
+   if not e then return end
+   close_all(e.owned)
+   for _, worker in ipairs(e.workers) do
+      if worker.overdue then worker.overdue:stop() end
+   end
+   generation.close(e)
+end
+
+--- The staged edition becomes the running one: what the old one owned ends, what the new one deferred begins.
+-- @tparam function between called in between
+-- @treturn table the old one
+function generation.commit(between)
+   local old = current
+   current, staged = staged, nil
+   current.worker = nil
+   close_all(old.owned)
+   for conn, settings in each(current.claimed) do
+      conn.options, conn.on_event = settings, settings.on_event
+      table.insert(current.connections, conn)
+   end
+   between()
+   for worker in each(old.tasks) do task.condemn(worker) end
+   for _, fn in ipairs(current.deferred) do task.background(fn) end
+   current.deferred = {}
+   return old
+end
+
+loop.on_close(function() current, staged, late = new(1), nil, {} end)
+
+return generation

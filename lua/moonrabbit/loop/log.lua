@@ -1,0 +1,86 @@
+--- log: lines on standard error, as the runtime writes its own.
+-- SPDX-License-Identifier: MIT
+local ffi = require "ffi"
+local C = require("moonrabbit.base.ffi").C
+local each = require "moonrabbit.base.each"
+local loop = require "moonrabbit.loop.loop"
+local value = require "moonrabbit.base.value"
+
+local log = {}
+
+local LEVELS = { off = -1, error = C.MR_LOG_ERROR, warn = C.MR_LOG_WARN, info = C.MR_LOG_INFO, debug = C.MR_LOG_DEBUG }
+local FORMATS = { logfmt = C.MR_LOG_LOGFMT, json = C.MR_LOG_JSON }
+local level, format = "warn", "logfmt"
+local worker = 0
+local is_set = false
+
+local function tell()
+   C.mr_runtime_log(loop.runtime(), LEVELS[level], FORMATS[format])
+   if worker > 0 then C.mr_runtime_worker(loop.runtime(), worker) end
+end
+
+--- Are lines of the level debug written? For those that would be many.
+log.is_debug = false
+
+-- Numbers and booleans stay what they are, which JSON shows. In the order of their names, but a long
+-- traceback goes last.
+local function encode(fields, into_level)
+   local names = {}
+   for name in each(fields) do
+      if type(name) ~= "string" then error("the names of log fields must be strings", into_level + 1) end
+      names[#names + 1] = name
+   end
+   table.sort(names, function(a, b)
+      if (a == "error") ~= (b == "error") then return b == "error" end
+      return a < b
+   end)
+   local list = {}
+   for i, name in ipairs(names) do
+      local v = fields[name]
+      local kind = type(v)
+      if kind == "cdata" and not ffi.istype("int64_t", v) then v = tostring(v):gsub("ULL$", "") end
+      list[i] = { name, (kind == "number" or kind == "boolean" or kind == "cdata") and v or tostring(v) }
+   end
+   return value.encode_list(list, into_level + 1)
+end
+
+local function write(number, text, fields)
+   if type(text) ~= "string" then error("a log text must be a string", 3) end
+   if fields ~= nil and type(fields) ~= "table" then error("log fields must be a table", 3) end
+   local encoded = fields and encode(fields, 3)
+   C.mr_log_write(loop.runtime(), number, text, #text, encoded)
+   if encoded then C.mr_table_free(encoded) end
+end
+
+--- One function for each level: log.error, log.warn, log.info, log.debug (text [, fields]). They wait for no
+-- standard error that takes nothing (200 ms, once); what is dropped then is counted.
+for name, number in each(LEVELS) do
+   if name ~= "off" then log[name] = function(text, fields) write(number, text, fields) end end
+end
+
+--- Sets the least level ("off", "error", "warn", "info", "debug") and the format ("logfmt", "json"); nil
+-- leaves one as it is.
+function log.configure(new_level, new_format)
+   new_level, new_format = new_level or level, new_format or format
+   if not LEVELS[new_level] then
+      error(('unknown log level "%s": off, error, warn, info or debug'):format(tostring(new_level)), 2)
+   end
+   if not FORMATS[new_format] then error(('unknown log format "%s": logfmt or json'):format(tostring(new_format)), 2) end
+   level, format = new_level, new_format
+   log.is_debug = level == "debug"
+   is_set = true
+   tell()
+end
+
+-- Tells another runtime what the one before was told.
+function log.again()
+   if is_set then tell() end
+end
+
+-- The number that lines carry, of a process among several.
+function log.set_worker(number)
+   worker = number
+   log.configure()
+end
+
+return log

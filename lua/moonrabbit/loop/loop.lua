@@ -1,0 +1,287 @@
+--- loop: pulls events from the runtime, fires timers, and hands everything to whoever waits.
+-- SPDX-License-Identifier: MIT
+-- One loop and one runtime for each Lua state.
+local ffi = require "ffi"
+local C = require("moonrabbit.base.ffi").C
+local errors = require "moonrabbit.base.errors"
+local marks = require "moonrabbit.loop.mark"
+local task = require "moonrabbit.loop.task"
+local time_limit = require "moonrabbit.loop.time_limit"
+local timers = require "moonrabbit.loop.timers"
+
+local loop = {}
+
+local BATCH = 256
+local EV_DELIVERY, EV_DONE, EV_FD, EV_ROOM = C.MR_EV_DELIVERY, C.MR_EV_DONE, C.MR_EV_FD, C.MR_EV_ROOM
+
+local events = ffi.new("mr_event[?]", BATCH)
+local at, count = 0, 0               -- the batch that is being dispatched
+local active = 0                     -- the number of the dispatcher at work; see dispatch
+local heap = timers.heap()
+local rt                             -- the runtime, made at first use
+local on_delivery                    -- set by consume
+local handlers = {}                  -- event type -> function(event)
+local openers, closers = {}, {}      -- what to do when there is another runtime, and before one goes
+local room_waiters = {}              -- tokens
+local around = function(work) work() end -- set by meter
+local on_event                       -- called once, after the next event; nil: nobody waits for it
+
+--- Things that keep the program going: consumers, mostly.
+loop.holds = 0
+--- When the last batch of events came, by mr.now(): good enough to say how long a handler has been at work.
+loop.now = C.mr_now()
+--- Pending timers that do not.
+loop.soft = 0
+--- Counts the turns.
+loop.turns = 0
+
+-- The Lua state, or this module, ends without loop.close: consumers would go on at the broker, with nobody to serve
+-- them. Finalizers run youngest first: whatever else points into the runtime was made later, and has had its turn.
+-- Seconds for what was published and settled to reach the broker: a connection that is closed at once may lose it.
+local FAREWELL = 0.8
+local has_ended = false
+local sentinel = newproxy(true)
+getmetatable(sentinel).__gc = function()
+   local old = rt
+   has_ended, rt = true, nil
+   marks.forget()
+   if old then C.mr_runtime_free(old, FAREWELL) end
+end
+
+--- The runtime; made at first use.
+function loop.runtime()
+   if rt then return rt end
+   if has_ended then error("moonrabbit: the Lua state, or the module, has ended", 2) end
+   local box = ffi.new "mr_runtime *[1]"
+   local status = C.mr_runtime_new(box)
+   if status ~= 0 then error(tostring(errors.of_status(status, "connection")), 2) end
+   rt = box[0]
+   marks.begin(rt)
+   for _, fn in ipairs(openers) do fn() end
+   return rt
+end
+
+--- Has it been made, and not been closed?
+function loop.is_running() return rt ~= nil end
+
+-- Events that were pulled and will not be dispatched.
+local function drop_batch()
+   while at < count do
+      local ev = events[at]
+      at = at + 1
+      if ev.type == EV_DELIVERY then C.mr_delivery_release(rt, ev.data.delivery) end
+      C.mr_event_fini(ev)
+   end
+end
+
+--- Calls fn when a runtime was made; not for the one that there is. It must not wait.
+function loop.on_open(fn) openers[#openers + 1] = fn end
+--- Calls fn before the runtime is freed: whatever points into it must be forgotten.
+function loop.on_close(fn) closers[#closers + 1] = fn end
+
+--- Closes everything and forgets the runtime with all who wait; a later call makes a new one.
+function loop.close(timeout)
+   if task.is_inside() then error("the runtime cannot be closed from within a task", 2) end
+   drop_batch()
+   for _, fn in ipairs(closers) do fn() end
+   local old = rt
+   marks.forget()
+   rt, heap, room_waiters, loop.holds, loop.soft = nil, timers.heap(), {}, 0, 0
+   task.reset()
+   if old then C.mr_runtime_free(old, timeout or 5) end
+end
+
+--- Sets the function that gets deliveries.
+function loop.set_delivery(fn) on_delivery = fn end
+--- Sets fn(work, n), which calls work() for a batch of n events.
+function loop.set_around(fn) around = fn end
+--- Registers the function that gets events of a type. It must not wait.
+function loop.on(type_, fn) handlers[type_] = fn end
+
+-- ---- events ----
+
+local function reply_of(ev)
+   local reply = ev.data.reply
+   if reply == nil then
+      return { status = ev.status, err = ev.status ~= 0 and errors.of_status(ev.status, "channel") or nil }
+   end
+   return {
+      status = ev.status, err = errors.of_c(reply.error),
+      name = ffi.string(reply.name, reply.name_size), delivery = reply.delivery,
+      message_count = reply.message_count, consumer_count = reply.consumer_count,
+   }
+end
+
+local function on_done(ev)
+   local reply = reply_of(ev)
+   if task.wake(tonumber(ev.token), reply) or not reply.delivery or reply.delivery == nil then return end
+   C.mr_delivery_settle(rt, reply.delivery, C.MR_NACK, C.MR_SETTLE_REQUEUE + C.MR_SETTLE_RELEASE)
+end
+
+local function on_room()
+   local tokens = room_waiters
+   room_waiters = {}
+   for _, token in ipairs(tokens) do task.wake(token, true) end
+end
+
+local function on_other(ev)
+   local kind = ev.type
+   if kind == EV_DONE then on_done(ev)
+   elseif kind == EV_FD then task.wake(tonumber(ev.token), ev.detail)
+   elseif kind == EV_ROOM then on_room()
+   elseif handlers[kind] then handlers[kind](ev) end
+   C.mr_event_fini(ev)
+end
+
+-- Works the batch off. A handler that waits takes its coroutine with it: whoever finds that another
+-- dispatcher has taken over returns.
+local function dispatch(number)
+   while at < count and active == number do
+      local ev = events[at]
+      at = at + 1
+      if ev.type == EV_DELIVERY then on_delivery(ev.data.delivery) else on_other(ev) end
+      if on_event then
+         local fn = on_event
+         on_event = nil
+         fn()
+      end
+   end
+end
+
+local function dispatch_batch()
+   while at < count do
+      active = active + 1
+      task.start(dispatch, active)
+   end
+end
+
+-- ---- timers ----
+
+local function run_round(entry)
+   entry.is_running = true
+   local ok, why = xpcall(entry.fn, errors.trace)
+   entry.is_running = false
+   if not ok then task.report("timer", why) end
+end
+
+local function fire(entry, now)
+   if entry.token then
+      task.wake(entry.token, entry.value)
+   elseif entry.every then
+      heap:add(entry, math.max(entry.at + entry.every, now))
+      if not entry.is_running then task.spawn(run_round, entry) end
+   else
+      task.spawn(entry.fn)
+   end
+end
+
+local function fire_timers()
+   if heap.count == 0 then return false end
+   local now = C.mr_now()
+   local entry = heap:take(now)
+   local any = entry ~= nil
+   while entry do
+      fire(entry, now)
+      entry = heap:take(now)
+   end
+   return any
+end
+
+--- Calls fn after `seconds`, in a task; returns the timer, for loop.cancel.
+function loop.after(seconds, fn) return heap:add({ fn = fn }, C.mr_now() + seconds) end
+--- Calls fn every `seconds`. Rounds do not pile up: one that is due while the last one is still at
+-- work, or that comes late, is left out.
+function loop.every(seconds, fn) return heap:add({ fn = fn, every = seconds }, C.mr_now() + seconds) end
+--- Takes a timer back.
+function loop.cancel(entry)
+   entry.every = nil
+   heap:cancel(entry)
+end
+time_limit.set_alarms(function(token, value, when) return heap:add({ token = token, value = value }, when) end, loop.cancel)
+
+-- ---- pumping ----
+
+local function patience(timeout)
+   local next_at = heap:next_at()
+   if not next_at then return timeout or -1 end
+   local left = math.max(next_at - C.mr_now(), 0)
+   return timeout and math.min(timeout, left) or left
+end
+
+--- One turn: what is ready, what is due, what has come.
+-- @tparam[opt] number timeout seconds to sleep at most when there is nothing; nil: until something comes
+-- @treturn boolean was there anything?
+-- @tparam[opt] number most events to take
+function loop.pump(timeout, most)
+   if task.is_inside() then error("the loop cannot be driven from within a task: mr.sleep waits there", 0) end
+   task.is_pumping = true
+   loop.turns = loop.turns + 1
+   local busy = task.run_ready()
+   if fire_timers() then busy = true end
+   if at < count then               -- a pump within a handler: the rest of the batch comes first
+      dispatch_batch()
+      task.is_pumping = false
+      return true
+   end
+   local wait = (busy or task.has_ready()) and 0 or patience(timeout)
+   local n = C.mr_runtime_poll(loop.runtime(), events, most or BATCH, wait)
+   if n < 0 then
+      task.is_pumping = false
+      error("moonrabbit: this process is a fork: the runtime belongs to its parent", 0)
+   end
+   at, count = 0, n
+   loop.now = C.mr_now()
+   if n > 0 then around(dispatch_batch, n) end
+   task.is_pumping = false
+   return busy or n > 0
+end
+task.pump_function = loop.pump
+function task.is_forked() return rt ~= nil and C.mr_runtime_fd(rt) < 0 end
+
+--- Is there anything that could still happen by itself?
+function loop.is_idle()
+   return loop.holds == 0 and heap.live <= loop.soft and task.alive == 0 and at >= count and not task.has_ready()
+end
+
+--- Has the runtime's descriptor become readable when the next timer is due.
+function loop.arm()
+   C.mr_runtime_wake_at(loop.runtime(), task.has_ready() and C.mr_now() or heap:next_at() or 0)
+end
+
+--- Somebody was woken: has a host that sleeps in a loop of its own call mr.poll.
+function loop.nudge()
+   if rt and marks.mark.busy == 0 and not task.is_pumping then C.mr_runtime_wake_at(rt, C.mr_now()) end
+end
+
+-- ---- waits ----
+
+--- Suspends the calling coroutine for `seconds`.
+function loop.sleep(seconds)
+   local token = task.token()
+   return time_limit.wait(token, true, nil, heap:add({ token = token, value = true }, C.mr_now() + seconds))
+end
+
+--- Waits on `token` for at most `timeout` seconds (nil: for ever).
+-- `soft` is task.wait's; undo() is called when the wait ends because a handler is over its time limit.
+-- @treturn any what the waker gave, nil when the time was up
+function loop.wait(token, timeout, soft, undo)
+   if not timeout then return time_limit.wait(token, soft, undo) end
+   local entry = heap:add({ token = token }, C.mr_now() + timeout)
+   local result = time_limit.wait(token, soft, undo, entry)
+   heap:cancel(entry)
+   return result
+end
+
+--- Waits until publishing has room again, for at most `timeout` seconds. True, or nil.
+function loop.wait_room(timeout)
+   local token = task.token()
+   room_waiters[#room_waiters + 1] = token
+   return loop.wait(token, timeout)
+end
+
+--- Calls fn once, when the next event was dispatched; nil: not any more.
+function loop.after_event(fn) on_event = fn end
+
+loop.sentinel = sentinel -- lives as long as the module
+
+return loop

@@ -1,0 +1,302 @@
+--- task: who runs, who waits, who goes on. It and `coroutines` alone touch coroutines.
+-- SPDX-License-Identifier: MIT
+-- Coroutines are pooled: a worker does jobs until one waits; then it keeps that job until it ends,
+-- and the next job runs in another. While nothing waits, no coroutine is created or switched.
+-- Only the loop resumes a worker: what others give to coroutine.resume is refused (see coroutines).
+local coroutines = require "moonrabbit.loop.coroutines"
+local each = require "moonrabbit.base.each"
+local errors = require "moonrabbit.base.errors"
+local marks = require "moonrabbit.loop.mark"
+
+local task = {}
+
+local create, resume = coroutine.create, coroutines.resume
+local running, can_yield = coroutine.running, coroutine.isyieldable
+local GO, suspend = coroutines.GO, coroutines.suspend
+local unpack, select = unpack, select
+local trace = errors.trace
+
+local IDLE = {}                  -- a worker suspends itself with this when its job has ended
+local MAIN = {}                  -- stands for the main chunk, or a coroutine that is not ours
+local POOL_MAX = 1024            -- idle workers kept
+
+local pool, pool_size = {}, 0
+local ours = coroutines.ours     -- our workers, among all coroutines
+local inside = 0                 -- workers at work: one within the other, so none of them may pump
+local waiting = {}               -- token -> worker, or MAIN
+local results = {}               -- token -> packed results for MAIN
+local ready, ready_first, ready_last = {}, 1, 0  -- workers to resume, with what
+local condemned = setmetatable({}, { __mode = "k" })  -- workers whose jobs are to end at a soft wait
+local soft_token = setmetatable({}, { __mode = "k" })  -- worker -> its last soft wait
+local next_token = 0
+local pump = function() error("no loop pumps", 0) end
+local report = function(_, why) io.stderr:write(why, "\n") end
+local must_stop = function() return false end
+
+--- Spawned tasks that have not ended.
+task.alive = 0
+
+--- What a wait in the main chunk raises when the program is to stop: it ends the chunk.
+task.STOPPED = setmetatable({}, { __name = "moonrabbit.stopped",
+   __tostring = function() return "the program was asked to stop" end })
+
+--- Connects the tasks with the loop.
+-- @tparam function pump_function makes one turn of the loop
+-- @tparam function report_function gets the place and the traceback of what failed
+function task.set_pump(pump_function, report_function)
+   pump, report = pump_function, report_function
+end
+
+--- Sets who says that the main chunk must stop waiting: fn(soft, begun), see task.wait.
+function task.set_must_stop(fn) must_stop = fn end
+
+--- Reports what failed where nobody waits for it.
+function task.report(where, why) report(where, why) end
+
+-- Is loop.pump at work in the running coroutine? Then whoever asks was called by the collector, in its midst.
+local function is_in_pump()
+   local level, info = 3, debug.getinfo(3, "f")
+   while info do
+      if info.func == task.pump_function then return true end
+      level = level + 1
+      info = debug.getinfo(level, "f")
+   end
+   return false
+end
+
+local IN_C = "this cannot wait within a function of C, such as table.sort, string.gsub, require, load or a __gc: wait "
+   .. "before or after it, or in a task of its own (mr.spawn)"
+local ASIDE = "this cannot wait in a coroutine that Moonrabbit does not know of: it was resumed by a coroutine.resume or "
+   .. 'coroutine.wrap that was taken before require "moonrabbit"; load moonrabbit first, or use a task (mr.spawn)'
+
+-- Why the caller, which is not simply in a task, cannot wait; nil: it can.
+local function obstacle()
+   local co = running()
+   if inside > 0 then
+      if not co or not can_yield() then return IN_C end
+      local worker, is_cut = coroutines.host(co)
+      return not worker and ASIDE or is_cut and IN_C or nil
+   end
+   if not task.is_pumping then return nil end
+   task.is_pumping = is_in_pump() -- false: a turn that an error has ended
+   return task.is_pumping and IN_C or nil
+end
+
+--- Is this a child that has no runtime of its own? Set by the loop.
+function task.is_forked() return false end
+
+--- Raises an error that names the cure unless the caller can wait. To be called before anything is sent or
+-- registered; task.token does it.
+function task.check()
+   if inside == 0 and not task.is_pumping then return end -- the main chunk, which pumps while it waits
+   if task.is_forked() then error("moonrabbit: this process is a fork: the runtime belongs to its parent", 0) end
+   if ours[running()] and can_yield() then return end
+   local why = obstacle()
+   if why then error(errors.place() .. why, 0) end
+end
+local check = task.check
+
+--- A number that nobody else waits for, for somebody who can wait.
+function task.token()
+   check()
+   next_token = next_token + 1
+   return next_token
+end
+
+local function work(_, job, a, b, c)
+   while true do
+      job(a, b, c)
+      job, a, b, c = suspend(IDLE)
+   end
+end
+
+local function make_ready(entry)
+   ready_last = ready_last + 1
+   ready[ready_last] = entry
+end
+
+local function run_in(worker, ...)
+   inside = inside + 1
+   local ok, state = resume(worker, ...)
+   inside = inside - 1
+   if not ok then
+      -- Jobs catch the script's errors; what comes here is a fault of the library.
+      report("library", debug.traceback(worker, errors.words(state)))
+      return
+   end
+   if state == IDLE then
+      if pool_size < POOL_MAX then
+         pool_size = pool_size + 1
+         pool[pool_size] = worker
+      end
+   elseif waiting[state] ~= worker then
+      -- The script's own coroutine.yield: the others take a turn.
+      make_ready { worker, n = 0, is_raw = state ~= coroutines.GIVE_WAY }
+   end
+end
+
+--- Runs job(a, b, c) in a worker, at once, until it ends or waits.
+function task.start(job, a, b, c)
+   local worker
+   if pool_size > 0 then
+      worker = pool[pool_size]
+      pool[pool_size] = nil
+      pool_size = pool_size - 1
+   else
+      worker = create(work)
+      ours[worker] = true
+   end
+   local mark = marks.mark
+   local consumer, deadline = mark.consumer, mark.deadline
+   mark.consumer, mark.deadline, mark.turn = 0, 0, mark.turn + 1
+   run_in(worker, GO, job, a, b, c)
+   mark.consumer, mark.deadline = consumer, deadline
+end
+
+--- The running worker, also in a coroutine of the script's that it runs; nil in the main chunk.
+function task.current()
+   local co = running()
+   if not co or ours[co] then return co end
+   return (coroutines.host(co))
+end
+
+--- Does a coroutine of the script's run that belongs to a task?
+function task.is_aside()
+   local co = running()
+   return co ~= nil and not ours[co] and coroutines.host(co) ~= nil
+end
+
+--- Does a worker run, in whatever coroutine?
+function task.is_inside() return inside > 0 end
+
+-- What the task was at before its wait, it is at again.
+local function resumed(consumer, deadline, ...)
+   local mark = marks.mark
+   mark.consumer, mark.deadline, mark.turn = consumer, deadline, mark.turn + 1
+   return ...
+end
+
+local function wait_in_main(token, soft)
+   if must_stop(soft, true) then error(task.STOPPED, 0) end
+   waiting[token] = MAIN
+   while waiting[token] do
+      pump()
+      if waiting[token] and must_stop(soft, false) then
+         waiting[token] = nil
+         error(task.STOPPED, 0)
+      end
+   end
+   local r = results[token]
+   results[token] = nil
+   return unpack(r, 1, r.n)
+end
+
+--- Waits until somebody wakes `token`; returns what they gave. In the main chunk, and in coroutines that it runs, it
+-- pumps; a coroutine of the script's within a task waits with its task.
+-- @tparam number token of task.token
+-- @tparam[opt] boolean soft nothing is at stake: when the program stops, the main chunk need not see
+-- the end of this wait
+function task.wait(token, soft)
+   check()
+   local worker, mark = task.current(), marks.mark
+   local consumer, deadline = mark.consumer, mark.deadline
+   mark.consumer, mark.deadline = 0, 0
+   if not worker then return resumed(consumer, deadline, wait_in_main(token, soft)) end
+   if soft then
+      if condemned[worker] then
+         condemned[worker] = nil
+         error(task.STOPPED, 0)
+      end
+      soft_token[worker] = token
+   end
+   waiting[token] = worker
+   return resumed(consumer, deadline, suspend(token))
+end
+
+--- Ends a spawned task: at once when nothing is at stake in its wait, else at its next such wait.
+function task.condemn(worker)
+   local token = soft_token[worker]
+   if not token or waiting[token] ~= worker then condemned[worker] = true return end
+   waiting[token] = nil -- never resumed
+   task.alive = task.alive - 1
+end
+
+--- Gives `token`'s waiter what it waits for.
+-- @treturn boolean false: nobody waits
+function task.wake(token, ...)
+   local worker = waiting[token]
+   if not worker then return false end
+   waiting[token] = nil
+   if worker == MAIN then
+      results[token] = { n = select("#", ...), ... }
+   else
+      make_ready { worker, n = select("#", ...), ... }
+   end
+   return true
+end
+
+--- Resumes all that were woken.
+-- @treturn boolean were there any?
+function task.run_ready()
+   local any = ready_first <= ready_last
+   local last = ready_last       -- who is made ready meanwhile waits for the next turn
+   while ready_first <= last do
+      local entry = ready[ready_first]
+      if not entry then break end   -- a turn within this turn took the rest
+      ready[ready_first] = nil
+      ready_first = ready_first + 1
+      if entry.is_raw then run_in(entry[1]) else run_in(entry[1], GO, unpack(entry, 2, entry.n + 1)) end
+   end
+   if ready_first > ready_last then ready_first, ready_last = 1, 0 end
+   return any
+end
+
+--- Calls fn(coroutine) for each worker that waits, or was woken and not yet resumed.
+function task.each_waiting(fn)
+   for _, worker in each(waiting) do
+      if worker ~= MAIN then fn(worker) end
+   end
+   for i = ready_first, ready_last do
+      if ready[i] then fn(ready[i][1]) end
+   end
+end
+
+--- Is anybody woken and not yet resumed?
+function task.has_ready()
+   return ready_first <= ready_last
+end
+
+local function trace_unless_stopped(why) return why == task.STOPPED and why or trace(why, 2) end
+
+local function in_background(fn, a)
+   local ok, why = xpcall(fn, trace_unless_stopped, a)
+   if not ok and why ~= task.STOPPED then report("task", why) end
+end
+
+local function spawned(fn, a)
+   task.alive = task.alive + 1
+   in_background(fn, a)
+   task.alive = task.alive - 1
+end
+
+--- Starts fn(a) as a task of its own, at once, until it first waits. The program goes on for it.
+function task.spawn(fn, a) task.start(spawned, fn, a) end
+
+--- As task.spawn, but the program does not go on for it.
+function task.background(fn, a) task.start(in_background, fn, a) end
+
+--- Starts fn(a) as a task at the next turn of the loop: for callbacks from within the dispatcher.
+function task.later(fn, a)
+   local worker = create(work)
+   ours[worker] = true
+   make_ready { worker, spawned, fn, a, n = 3 }
+end
+
+--- Forgets everybody who waits: what they wait for can come no more.
+function task.reset()
+   waiting, results, ready = {}, {}, {}
+   ready_first, ready_last = 1, 0
+   task.alive = 0
+end
+
+return task

@@ -1,0 +1,63 @@
+--- wait: what else the loop can wait for: descriptors, and any event at all.
+-- SPDX-License-Identifier: MIT
+local C = require("moonrabbit.base.ffi").C
+local errors = require "moonrabbit.base.errors"
+local loop = require "moonrabbit.loop.loop"
+local task = require "moonrabbit.loop.task"
+
+local wait = {}
+
+--- Waits until `fd` can be read ("r"), written ("w") or either ("rw").
+-- @treturn[1] string what it is ready for
+-- @treturn[2] nil and the error `timeout`
+function wait.fd(fd, mode, timeout)
+   local read, write = mode:find("r", 1, true), mode:find("w", 1, true)
+   if not (read or write) then error('mode must be "r", "w" or "rw"', 2) end
+   local token = task.token()
+   local status = C.mr_watch_fd(loop.runtime(), token, fd, (read and 1 or 0) + (write and 2 or 0))
+   if status ~= 0 then return nil, errors.of_status(status, "connection") end
+   local function forget() C.mr_unwatch_fd(loop.runtime(), token) end
+   local detail = loop.wait(token, timeout, true, forget)
+   if not detail then
+      forget()
+      return nil, errors.new("timeout", "connection", ("descriptor %d was not ready in time"):format(fd))
+   end
+   return (detail % 2 == 1 and "r" or "") .. (detail >= 2 and "w" or "")
+end
+
+local waiters = {} -- tokens of those who wait for the next event
+
+local function wake_all()
+   local tokens = waiters
+   waiters = {}
+   for _, token in ipairs(tokens) do task.wake(token, true) end
+end
+
+--- Waits until an event has come and was dispatched; in the main chunk no more than one is.
+-- @treturn ?boolean nil: none within `timeout` seconds
+function wait.event(timeout)
+   task.check()
+   local deadline = timeout and C.mr_now() + timeout
+   if task.current() then
+      local token = task.token()
+      waiters[#waiters + 1] = token
+      loop.after_event(wake_all)
+      return loop.wait(token, timeout)
+   end
+   local has_come = false
+   loop.after_event(function()
+      has_come = true
+      wake_all()
+   end)
+   while not has_come do
+      local left = deadline and deadline - C.mr_now()
+      if left and left <= 0 then
+         loop.after_event(#waiters > 0 and wake_all or nil)
+         return nil
+      end
+      loop.pump(left, 1)
+   end
+   return true
+end
+
+return wait

@@ -1,0 +1,68 @@
+--- watchdog: says where a script is that does not wait, and ends a handler that is over its time.
+-- SPDX-License-Identifier: MIT
+-- The I/O thread watches and reports, in any program. Getting a word in while the script spins takes a signal: that
+-- is the command's (runtime/main/watchdog.c), as the library touches no signals.
+local errors = require "moonrabbit.base.errors"
+local generation = require "moonrabbit.loop.generation"
+local marks = require "moonrabbit.loop.mark"
+local options = require "moonrabbit.base.options"
+local time_limit = require "moonrabbit.loop.time_limit"
+
+local watchdog = {}
+
+local process                        -- the command's C part; nil: another program
+local is_compiled, is_profiled = false, false
+
+--- Is the process to end at once? Given the source of what runs; true: it is to be called again. See cli.hurry.
+function watchdog.hasten() return false end
+
+-- Called within whatever runs. The first result: call me again at the next instruction? The second: an error to raise.
+local function on_signal()
+   if watchdog.hasten(debug.getinfo(2, "S").source) then return true end
+   if marks.wants_trace() then marks.give_trace(errors.stack(2)) end
+   if not time_limit.is_over(marks.mark.deadline) then return false end
+   local may = time_limit.may_raise(2)
+   return may == false, may and time_limit.error() or nil
+end
+
+local function watch_compiled() process.watch_compiled(is_compiled and not is_profiled) end
+
+-- LuaJIT has one profiler: while the script uses it, compiled loops are out of reach.
+local function make_way()
+   local profile = require "jit.profile"
+   local start, stop = profile.start, profile.stop
+   function profile.start(...)
+      is_profiled = true
+      watch_compiled()
+      return start(...)
+   end
+   function profile.stop()
+      stop()
+      is_profiled = false
+      watch_compiled()
+   end
+end
+
+--- For the command: has the script be reached by its signal.
+-- @tparam table by what C gave
+function watchdog.install(by)
+   process, is_compiled = by, true
+   marks.configure(nil, process.watch(on_signal))
+   make_way()
+   watch_compiled()
+end
+
+--- mr.watchdog.
+function watchdog.configure(opts, level)
+   opts = options.check(opts, { stall = "number", compiled = "boolean" }, nil, level)
+   options.seconds("stall", opts.stall, level)
+   generation.later(function()
+      if opts.stall then marks.configure(opts.stall) end
+      if opts.compiled ~= nil and process then
+         is_compiled = opts.compiled
+         watch_compiled()
+      end
+   end)
+end
+
+return watchdog

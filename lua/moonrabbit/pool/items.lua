@@ -1,0 +1,128 @@
+--- items: the program's objects of what a pool in C lends: connections and channels, closed and freed here.
+-- SPDX-License-Identifier: MIT
+local ffi = require "ffi"
+local C = require("moonrabbit.base.ffi").C
+local connection = require "moonrabbit.connection.connection"
+local each = require "moonrabbit.base.each"
+local errors = require "moonrabbit.base.errors"
+local identity = require "moonrabbit.connection.identity"
+local loop = require "moonrabbit.loop.loop"
+local settings = require "moonrabbit.connection.settings"
+
+local item = {}
+
+local error_box = ffi.new "mr_error"
+local STRATEGIES = { pooled = C.MR_POOLED, shared = C.MR_SHARED }
+local all = setmetatable({}, { __mode = "k" }) -- pools with a handle
+
+--- The pool in C; another one after the runtime was closed.
+-- @treturn[1] cdata `mr_pool`
+-- @treturn[2] nil, error of kind bad_option or bad_uri
+function item.pool(self, level)
+   if self.handle then return self.handle end
+   local o, err = settings.make(self.settings, (level or 1) + 1)
+   if not o then return nil, err end
+   local box = ffi.new "mr_pool *[1]"
+   if C.mr_pool_new(loop.runtime(), o, STRATEGIES[self.strategy], self.limit, box, error_box) ~= 0 then
+      return nil, errors.of_c(error_box)
+   end
+   ffi.gc(o, nil) -- the pool has taken it
+   self.handle = box[0]
+   all[self] = true
+   return self.handle
+end
+
+loop.on_close(function()
+   for self in each(all) do self.handle, self.items, self.shared = false, {}, {} end
+end)
+
+local function wrap_connection(self, handle)
+   C.mr_connection_keep(handle)
+   local conn = connection.wrap(handle, self.settings)
+   conn.pool = self
+   identity.of_pool(conn, self)
+   return conn
+end
+
+--- The one connection for publishing, or for consuming, of a shared pool.
+-- @treturn[1] connection
+-- @treturn[2] nil, error
+function item.carrier(self, purpose)
+   local conn = self.shared[purpose]
+   if conn and not conn.released then return conn end
+   local box = ffi.new "mr_connection *[1]"
+   if C.mr_pool_shared(self.handle, purpose, box, error_box) ~= 0 then return nil, errors.of_c(error_box) end
+   self.shared[purpose] = wrap_connection(self, box[0])
+   return self.shared[purpose]
+end
+
+-- It may have ended since it was opened, or its connection has handed over (nil, nil: another is to be had).
+local function wrap_channel(self, handle, purpose)
+   local conn = self.shared[purpose]
+   if not conn or C.mr_channel_connection(handle) ~= conn.handle then return nil end
+   if C.mr_channel_is_open(handle) or C.mr_channel_is_suspended(handle) then
+      C.mr_channel_keep(handle)
+      return conn:_wrap_channel(handle)
+   end
+   C.mr_channel_error(handle, error_box)
+   return nil, errors.of_c(error_box)
+end
+
+local function wrap(self, number, purpose)
+   if self.strategy == "shared" then
+      local handle = C.mr_pool_channel(self.handle, number)
+      if handle == nil then return nil end
+      return wrap_channel(self, handle, purpose)
+   end
+   local handle = C.mr_pool_connection(self.handle, number)
+   return handle ~= nil and wrap_connection(self, handle) or nil
+end
+
+--- Closes and frees what the pool has forgotten. Waits.
+function item.discard(self, thing)
+   if self.strategy == "pooled" then thing:release() else thing:close() end
+end
+
+--- Likewise all that C's pool has no more use for.
+function item.sweep(self)
+   local gone = {}
+   for number, thing in each(self.items) do
+      if not C.mr_pool_has(self.handle, number) then gone[number] = thing end
+   end
+   for number, thing in each(gone) do
+      self.items[number] = nil
+      item.discard(self, thing)
+   end
+end
+
+--- The object of what is lent under a token.
+-- @treturn[1] connection or channel
+-- @treturn[2] nil, error: it is gone already; nil, nil: and another can be had
+function item.lent(self, token, purpose)
+   local number = C.mr_pool_item(self.handle, token)
+   if number == 0 then return nil, errors.new("closed", "pool", "the pool was closed") end
+   local thing = self.items[number]
+   if thing then return thing end
+   local err
+   thing, err = wrap(self, number, purpose)
+   if not thing then
+      C.mr_pool_replace(self.handle, token)
+      return nil, err
+   end
+   self.items[number], self.numbers[thing] = thing, number
+   item.sweep(self) -- it may have taken the place of another
+   return thing
+end
+
+--- Gives back what was lent under a token; it does not wait.
+-- @treturn boolean has the pool forgotten it? Then it is to be discarded
+function item.give_back(self, thing, token, is_broken)
+   if not self.handle then return false end -- the runtime was closed meanwhile
+   if is_broken then C.mr_pool_replace(self.handle, token) else C.mr_pool_release(self.handle, token) end
+   local number = self.numbers[thing]
+   if C.mr_pool_has(self.handle, number) then return false end
+   self.items[number] = nil
+   return true
+end
+
+return item

@@ -1,0 +1,222 @@
+--- pool: connections, or channels of one connection, for many to use in turn.
+-- SPDX-License-Identifier: MIT
+-- The pool is C's (mr_pool): it knows what is lent and who is next. Here are the leases, and the words.
+local ffi = require "ffi"
+local C = require("moonrabbit.base.ffi").C
+local each = require "moonrabbit.base.each"
+local ensure = require "moonrabbit.connection.ensure"
+local errors = require "moonrabbit.base.errors"
+local generation = require "moonrabbit.loop.generation"
+local home = require "moonrabbit.connection.default"
+local items = require "moonrabbit.pool.items"
+local lease = require "moonrabbit.pool.lease"
+local log = require "moonrabbit.loop.log"
+local options = require "moonrabbit.base.options"
+local task = require "moonrabbit.loop.task"
+local time_limit = require "moonrabbit.loop.time_limit"
+
+local pool = {}
+
+local Pool = { __name = "moonrabbit.pool" }
+local getters = {}
+function Pool.__index(self, key)
+   local getter = getters[key]
+   if getter then return getter(self) end
+   return Pool[key]
+end
+function Pool.__tostring(self) return ("pool %s: %d of %d in use"):format(self.strategy, self.active, self.limit) end
+
+local item_box, counts = ffi.new "uint32_t[1]", ffi.new "mr_pool_counts"
+local PURPOSES = { publish = C.MR_POOL_PUBLISH, consume = C.MR_POOL_CONSUME }
+
+local function count(self)
+   if self.handle then C.mr_pool_count(self.handle, counts) else ffi.fill(counts, ffi.sizeof(counts)) end
+   return counts
+end
+
+--- How many are lent; how many there are, lent or not; how many are there to be lent; how many tasks wait for one.
+function getters.active(self) return count(self).active end
+function getters.total(self) return count(self).active + counts.idle end
+function getters.idle(self) return count(self).idle end
+function getters.waiting(self) return count(self).waiting end
+
+local OURS = { strategy = "string", max_connections = "number", max_channels = "number", preconnect = "number",
+   ensure = "boolean" }
+
+local function split(opts)
+   local ours, theirs = {}, {}
+   for k, v in each(opts) do
+      if OURS[k] then ours[k] = v else theirs[k] = v end
+   end
+   return ours, theirs
+end
+
+-- ---- giving back ----
+
+local function end_lease(self, given, is_broken)
+   local token = self.tokens[given]
+   if not token and lease.is(given) and lease.item(given) then error("this was acquired from another pool", 3) end
+   local thing = lease.give_back(given, 3)
+   self.tokens[given] = nil
+   if items.give_back(self, thing, token, is_broken) then items.discard(self, thing) end
+end
+
+-- ---- making ----
+
+-- Wrong options are the caller's mistake, now and not at the first acquire.
+local function check_settings(self, level)
+   local ok, err = items.pool(self, level)
+   if ok then return end
+   local names = {}
+   for name in each(OURS) do names[#names + 1] = name end
+   for name in each(self.settings) do
+      local nearest = err.text:find('"' .. name .. '"', 1, true) and options.nearest(name, names)
+      if nearest then error(('unknown option "%s": did you mean "%s"?'):format(name, nearest), level) end
+   end
+   error(tostring(err), level)
+end
+
+--- A pool. Connections are made when they are first used.
+-- @tparam string|table opts a URL, or options of mr.connect and: strategy "pooled" (many connections, each
+-- lent to one at a time; default) or "shared" (one connection for consuming, one for publishing; channels
+-- are lent), max_connections=10, max_channels=100, preconnect=0 (connections opened at once), ensure=false
+-- (preconnecting tries until it works)
+-- @treturn[1] pool
+-- @treturn[2] nil, error of preconnecting
+function pool.new(opts)
+   if type(opts) == "string" then opts = { url = opts } end
+   options.argument(1, "opts", opts or {}, "table")
+   local ours, theirs = split(opts or {})
+   options.check(ours, OURS)
+   local strategy = ours.strategy or "pooled"
+   if strategy ~= "pooled" and strategy ~= "shared" then error('option "strategy" must be "pooled" or "shared"', 2) end
+   options.whole("max_connections", ours.max_connections, 1, 65535)
+   options.whole("max_channels", ours.max_channels, 1, 65535)
+   options.whole("preconnect", ours.preconnect, 0, 65535)
+   theirs = home.settings(theirs)
+   local most = strategy == "pooled" and (ours.max_connections or 10) or (ours.max_channels or 100)
+   local self = setmetatable({ strategy = strategy, settings = theirs, limit = most, handle = false, items = {},
+      shared = {}, numbers = setmetatable({}, { __mode = "k" }), tokens = setmetatable({}, { __mode = "k" }) }, Pool)
+   check_settings(self, 3)
+   function self.take_back(given) -- the release of a lease
+      end_lease(self, given)
+      return true
+   end
+   local ok, err = self:_preconnect(ours.preconnect or 0, ours.ensure)
+   if not ok then
+      self:close()
+      return nil, err
+   end
+   return generation.keep(self, Pool.close)
+end
+
+-- ---- lending ----
+
+function Pool:_refused(err)
+   if err.kind == "pool_exhausted" then
+      return nil, errors.new("pool_exhausted", "pool", ("all %d are in use"):format(self.limit))
+   elseif err.kind == "pool_limit_exceeded" then
+      return nil, errors.new("pool_limit_exceeded", "pool",
+         ("there are %d, and %d are allowed"):format(self.total, self.limit))
+   elseif err.kind == "timeout" and err.scope == "pool" then
+      return nil, errors.new("timeout", "pool", ("none of %d was released in time"):format(self.limit))
+   end
+   return nil, err
+end
+
+-- A connection or channel, and the token it is lent under; or nil, error.
+function Pool:_borrow(purpose, timeout)
+   local handle, err = items.pool(self)
+   if not handle then return nil, err end
+   if self.strategy == "shared" then
+      local conn, ok
+      conn, err = items.carrier(self, purpose)
+      ok = conn
+      if conn and not conn.is_open then ok, err = conn:_renew_password() end
+      if not ok then return nil, err end
+   end
+   local token = task.token()
+   local status = C.mr_pool_acquire(handle, token, purpose, timeout, item_box)
+   if status ~= 0 then return self:_refused(errors.of_status(status, "channel")) end
+   local thing = self.items[item_box[0]]
+   if thing then return thing, token end
+   if item_box[0] == 0 then
+      local reply = task.wait(token)
+      if reply.err then return self:_refused(reply.err) end
+   end
+   thing, err = items.lent(self, token, purpose)
+   if thing then return thing, token end
+   if err then return nil, err end
+   return self:_borrow(purpose, timeout)
+end
+
+--- Lends a connection ("pooled") or a channel ("shared"); first come, first served.
+-- @tparam[opt] table opts block=true, timeout (seconds; 0: as block = false), purpose "publish" (default) or
+-- "consume": which of the two connections a shared pool takes
+-- @treturn[1] connection or channel, to be released
+-- @treturn[2] nil, error of kind pool_exhausted, timeout, closed, or why it cannot be opened
+function Pool:acquire(opts)
+   opts = options.check(opts, { block = "boolean", timeout = "number", purpose = "string" })
+   options.seconds("timeout", opts.timeout)
+   local purpose = PURPOSES[opts.purpose or "publish"]
+   if not purpose then error('option "purpose" must be "publish" or "consume"', 2) end
+   time_limit.heed()
+   local timeout = time_limit.within(opts.block == false and 0 or opts.timeout or -1)
+   local thing, token = time_limit.apart(self._borrow, self, purpose, timeout)
+   if not thing then
+      time_limit.heed()
+      return nil, token
+   end
+   local given = lease.new(thing, self.strategy == "pooled" and "connection" or "channel", self.take_back, function(leaked)
+      log.warn("a pool's item was collected without a release: it goes back", { pool = self.strategy })
+      if items.give_back(self, leaked, token) then task.later(function() items.discard(self, leaked) end) end
+   end)
+   self.tokens[given] = token
+   return given
+end
+
+--- Gives back what acquire lent; it must not be used afterwards. `item:release()` is the same, and `item.pool` says
+-- whose a connection is.
+function Pool:release(item) end_lease(self, item) end
+
+--- Gives back one that is broken: it is closed, and a fresh one takes its place.
+function Pool:replace(item) end_lease(self, item, true) end
+
+--- Calls fn with a channel, and gives back what it took, whatever happens.
+-- @tparam function fn
+-- @return what fn returns; nil, error when there is no channel
+function Pool:with(fn, opts)
+   options.argument(1, "fn", fn, "function")
+   local given, err = self:acquire(opts)
+   if not given then return nil, err end
+   local ch = given
+   if self.strategy == "pooled" then ch, err = lease.item(given):default_channel() end
+   if not ch then
+      self:release(given)
+      return nil, err
+   end
+   local function finish(ok, ...)
+      self:release(given)
+      if not ok then error((...), 0) end
+      return ...
+   end
+   return finish(pcall(fn, ch))
+end
+
+--- A function that calls fn(channel, ...) with a channel of the pool, again while connections or channels
+-- fail.
+-- @tparam function fn
+-- @tparam[opt] table opts errback, max_retries, interval_start=2, interval_step=2, interval_max=30, timeout
+-- @treturn function
+function Pool:ensure(fn, opts)
+   options.argument(1, "fn", fn, "function")
+   opts = ensure.options(opts, { interval_start = 2, interval_step = 2, interval_max = 30 }, 2)
+   return function(...)
+      local n, args = select("#", ...), { ... }
+      return ensure.run(opts, function()
+         return self:with(function(ch) return fn(ch, unpack(args, 1, n)) end)
+      end)
+   end
+end
+
+return require "moonrabbit.pool.size" (pool, Pool)

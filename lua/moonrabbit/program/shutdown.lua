@@ -1,0 +1,174 @@
+--- shutdown: the one way a program stops: cancel, let handlers finish, flush, close.
+-- SPDX-License-Identifier: MIT
+local C = require("moonrabbit.base.ffi").C
+local connection = require "moonrabbit.connection.connection"
+local each = require "moonrabbit.base.each"
+local farewell = require "moonrabbit.connection.farewell"
+local handling = require "moonrabbit.channel.delivery"
+local in_flight = require "moonrabbit.channel.in_flight"
+local log = require "moonrabbit.loop.log"
+local loop = require "moonrabbit.loop.loop"
+local messages = require "moonrabbit.channel.iterator"
+local subscription = require "moonrabbit.channel.subscription"
+local task = require "moonrabbit.loop.task"
+
+local shutdown = {}
+
+--- Seconds that handlers have to finish once a stop was asked for.
+shutdown.patience = 30
+--- What mr.run gives them when it is not told.
+shutdown.usual = 30
+--- Told what an mr.run has abandoned. Was it the end of the process, whose runtime stays until then?
+function shutdown.is_last() return false end
+--- Shall the loss of a connection stop the program? (The command's way, until connections recover.)
+shutdown.stops_at_loss = false
+
+local MOST_LINES = 100 -- of what is abandoned, in the log
+local CLOSING = 0.5 -- seconds of the patience, and a tenth at most, that are kept for closing
+
+local hooks, askers = {}, {}
+local asked_at                -- when a stop was asked for
+local cancelling = 0          -- consumers that are being cancelled
+local lost                    -- why the last lost connection was lost
+
+--- Calls fn when the program stops, before the connections close.
+function shutdown.on_stop(fn) hooks[#hooks + 1] = fn end
+--- Does not, after all.
+function shutdown.not_on_stop(fn)
+   for i, other in ipairs(hooks) do
+      if other == fn then return table.remove(hooks, i) end
+   end
+end
+
+--- Calls fn when a stop is asked for. It must not wait.
+function shutdown.on_ask(fn) askers[#askers + 1] = fn end
+
+local function cancel(consumer)
+   consumer:cancel()
+   cancelling = cancelling - 1
+end
+
+--- Asks the program to stop: no more messages from here on. The loop does the rest.
+function shutdown.ask()
+   if asked_at then return end
+   asked_at = C.mr_now()
+   farewell.begin()
+   C.mr_health_stopping(loop.runtime())
+   for _, fn in ipairs(askers) do fn() end
+   subscription.each(function(consumer)
+      if consumer.is_service then return end -- handlers that finish may need its answers
+      cancelling = cancelling + 1
+      task.background(cancel, consumer)
+   end)
+end
+
+--- Was a stop asked for?
+function shutdown.is_asked() return asked_at ~= nil end
+--- Notes that a connection was lost.
+function shutdown.note_loss(err) lost = err end
+--- Why the last lost connection was lost; nil when none was.
+function shutdown.lost() return lost end
+
+-- The main chunk may finish the message that its `messages()` loop is at. Beyond that: a wait of no
+-- consequence ends at once, the broker's answers are waited for, and nothing new is begun.
+task.set_must_stop(function(soft, is_new)
+   local is_lost = lost and shutdown.stops_at_loss
+   if not asked_at and not is_lost then return false end
+   if asked_at and C.mr_now() > asked_at + shutdown.patience then return true end
+   return (soft or is_new and not is_lost) and not messages.is_in_hand()
+end)
+
+local counters = {}
+
+--- Adds a function that gives a number of publishes that are still to be sent.
+function shutdown.count(fn) counters[#counters + 1] = fn end
+
+--- Publishes that have not ended.
+function shutdown.outstanding()
+   local count = 0
+   for _, fn in ipairs(counters) do count = count + fn() end
+   connection.each(function(conn)
+      for _, ch in each(conn.channels) do
+         if ch.book then count = count + ch.book.outstanding + #ch.again end
+      end
+   end)
+   for _, book in each(connection.books) do count = count + book.outstanding end
+   return count
+end
+
+local function pump_until(is_done, deadline)
+   while not is_done() do
+      local left = deadline - C.mr_now()
+      if left <= 0 then return end
+      loop.pump(math.min(left, 0.1))
+   end
+end
+
+-- Runs the functions as tasks and pumps until all have ended.
+local function run_all(list, deadline)
+   local left = #list
+   for _, fn in ipairs(list) do
+      task.background(function()
+         local ok, why = pcall(fn)
+         left = left - 1
+         if not ok then error(why, 0) end
+      end)
+   end
+   pump_until(function() return left == 0 end, deadline)
+end
+
+-- By force when time runs out: who waits for an answer hears that there is none.
+local function close_all(deadline)
+   local list, patience = {}, math.max(deadline - C.mr_now(), 0.1) * 0.8
+   connection.each(function(conn)
+      if conn.state == "idle" then return end
+      list[#list + 1] = function() conn:close { timeout = math.min(patience, conn.options.close_timeout or patience) } end
+   end)
+   run_all(list, deadline)
+end
+
+--- Logs what the handlers that are still at work are at, one line each.
+-- @tparam table list of inflight
+function shutdown.log_abandoned(list)
+   for i, entry in ipairs(list) do
+      if i > MOST_LINES then
+         return log.warn("abandoned", { more = #list - MOST_LINES, text = "as many more are not listed" })
+      end
+      log.warn("abandoned", entry)
+   end
+end
+
+--- Stops everything: consumers are cancelled (what no handler has seen goes back), running handlers
+-- finish, what on_stop registered runs, confirms come in, connections close. What is abandoned is logged,
+-- and its messages come again.
+-- @tparam number seconds for all of it; hooks and closing have one second more if need be
+-- What was published and is not confirmed by then is lost, and told so: a publish does not come again.
+-- @treturn table what was abandoned: {handlers = n, publishes = n, abandoned = the list of inflight}
+function shutdown.run(seconds)
+   shutdown.patience = seconds
+   shutdown.ask()
+   local deadline = asked_at + seconds - math.min(CLOSING, seconds / 10)
+   pump_until(function() return cancelling == 0 and handling.running == 0 and not messages.is_in_hand() end, deadline)
+   local registered = hooks
+   hooks = {} -- a second run has those of its own
+   run_all(registered, math.max(deadline, C.mr_now() + 1))
+   pump_until(function() return shutdown.outstanding() == 0 end, deadline)
+   local left = { handlers = handling.running, abandoned = in_flight.list() }
+   shutdown.log_abandoned(left.abandoned)
+   farewell.give_up()
+   close_all(math.max(deadline, C.mr_now() + 1))
+   farewell.end_all()
+   pump_until(function() return not farewell.is_telling() and not task.has_ready() end, math.max(deadline, C.mr_now() + 1))
+   farewell.end_all() -- what was published meanwhile, by who was told
+   left.publishes = farewell.report()
+   return left
+end
+
+--- Pumps until nothing can happen any more, or the program is to stop.
+function shutdown.until_idle()
+   while not asked_at and not loop.is_idle() and not (lost and shutdown.stops_at_loss) do loop.pump() end
+end
+
+loop.on_close(function() asked_at, cancelling, lost, hooks = nil, 0, nil, {} end)
+
+return shutdown

@@ -1,0 +1,66 @@
+--- job: what one publish of mr.publisher is: its bytes, its properties, where it goes and until when.
+-- SPDX-License-Identifier: MIT
+local C = require("moonrabbit.base.ffi").C
+local body_of = require "moonrabbit.base.body"
+local each = require "moonrabbit.base.each"
+local errors = require "moonrabbit.base.errors"
+local options = require "moonrabbit.base.options"
+local properties = require "moonrabbit.base.properties"
+
+local job = {}
+
+local OURS = { exchange = "string", routing_key = "string", timeout = "number", delay = "number" }
+
+-- The properties of one message: those of every message, its own, and what its body says of itself.
+local function merged(self, props, kind, level)
+   if not props and not kind then return self.usual end
+   local merged_ = {}
+   for name, v in each(self.usual) do merged_[name] = v end
+   for name, v in each(props or {}) do
+      if not OURS[name] then
+         merged_[name] = v
+      elseif type(v) ~= OURS[name] then
+         error(('option "%s" must be a %s, not a %s'):format(name, OURS[name], type(v)), level + 1)
+      end
+   end
+   if merged_.content_type == nil then merged_.content_type = kind end
+   return merged_
+end
+
+-- Where a message goes, delayed or not.
+local function address(self, props, merged_, level)
+   local exchange, key = props and props.exchange or self.exchange, props and props.routing_key or self.routing_key
+   if not key then error('a "routing_key" is missing: give it to the publisher or to the publish', level + 1) end
+   if not props or not props.delay then return exchange, key, merged_ end
+   if not self.options.topology or exchange ~= "" then
+      error('"delay" needs a publisher with a topology of delays, and the default exchange', level + 1)
+   end
+   local through, err = self.options.topology:delay(key, props.delay)
+   if not through then return nil, err end
+   merged_.expiration = through.expiration
+   return "", through.queue, merged_
+end
+
+--- One publish of a publisher: publisher, exchange, routing_key, body, props, attempt, deadline.
+-- @treturn[1] table
+-- @treturn[2] nil, error; what is misuse raises an error at `level`
+function job.new(self, body, props, level)
+   local text, kind = body_of.encode(body, self.options.serializer)
+   if not text then error(kind, level + 1) end
+   if props ~= nil and type(props) ~= "table" then
+      error(('argument 2 ("props") must be a table, not a %s'):format(type(props)), level + 1)
+   end
+   local all_props = merged(self, props, kind, level + 1)
+   options.seconds("timeout", props and props.timeout, level + 1)
+   local exchange, key, with = address(self, props, all_props, level + 1)
+   if not exchange then return nil, key end
+   if with ~= self.usual then properties.encode(with, level + 1) end
+   if #exchange > 255 or #key > 255 then
+      return nil, errors.new("bad_argument", "publish", "an exchange or a routing key is longer than 255 bytes")
+   end
+   local timeout = props and props.timeout or self.timeout
+   return { publisher = self, exchange = exchange, routing_key = key, body = text, props = with, attempt = 0,
+      deadline = timeout > 0 and timeout < math.huge and C.mr_now() + timeout or nil }
+end
+
+return job

@@ -1,0 +1,261 @@
+--- publisher: publishing that outlives its connection: each publish has one outcome, and waits in line for it.
+-- SPDX-License-Identifier: MIT
+-- A publish is in the line (no way to the broker yet), in flight (sent, not confirmed), or aside (a policy decides,
+-- or has it wait). It ends as acked, nacked, returned, lost or timeout; without confirms as sent.
+local C = require("moonrabbit.base.ffi").C
+local awaited = require "moonrabbit.topology.awaited"
+local body_of = require "moonrabbit.base.body"
+local each = require "moonrabbit.base.each"
+local errors = require "moonrabbit.base.errors"
+local farewell = require "moonrabbit.connection.farewell"
+local generation = require "moonrabbit.loop.generation"
+local home = require "moonrabbit.connection.default"
+local job = require "moonrabbit.publisher.job"
+local loop = require "moonrabbit.loop.loop"
+local options = require "moonrabbit.base.options"
+local outbox = require "moonrabbit.publisher.buffer"
+local properties = require "moonrabbit.base.properties"
+local resend = require "moonrabbit.publisher.resend"
+local sender = require "moonrabbit.publisher.sender"
+local shutdown = require "moonrabbit.program.shutdown"
+local task = require "moonrabbit.loop.task"
+local ticket = require "moonrabbit.channel.confirm"
+local topology = require "moonrabbit.topology.topology"
+
+local publisher = {}
+
+local Publisher = { __name = "moonrabbit.publisher" }
+Publisher.__index = Publisher
+function Publisher.__tostring(p)
+   return ("publisher to exchange %q (%d in line, %d in flight)"):format(p.exchange, p.in_line, p.in_flight)
+end
+
+local all = setmetatable({}, { __mode = "k" }) -- for the count of what a stop would abandon
+shutdown.count(function()
+   local count = 0
+   for p in each(all) do count = count + p.in_line + p.aside end
+   return count
+end)
+
+local function abandon_all(why)
+   for p in each(all) do
+      p.is_closing = true
+      p.box:close()
+      sender.abandon(p, why)
+   end
+end
+
+farewell.on_give_up(abandon_all)
+loop.on_close(function() abandon_all "the program has ended" end)
+
+-- ---- options ----
+
+local SPEC = { connection = "table", exchange = "string", routing_key = "string", confirm = "boolean",
+   confirm_timeout = "number", timeout = "number", mandatory = "boolean", persistent = "boolean", properties = "table",
+   serializer = "string", retry = "function", buffer = "table", topology = "table", on_failed = "function" }
+local BUFFER = { max_bytes = "number", when_full = "string" }
+local POLICIES = { block = true, drop_oldest = true, error = true }
+local MAX_BYTES = 16 * 2 ^ 20
+local CONFIRM, TIMEOUT, CLOSING = 5, 60, 5 -- seconds
+
+local function check_buffer(buffer, level)
+   buffer = options.check(buffer, BUFFER, nil, level + 1)
+   options.whole("max_bytes", buffer.max_bytes, 1, 2 ^ 53, level + 1)
+   if buffer.when_full and not POLICIES[buffer.when_full] then
+      error('option "when_full" must be "block", "drop_oldest" or "error"', level + 1)
+   end
+   return buffer
+end
+
+local function either(a, b) if a ~= nil then return a end return b end
+
+-- What every publish has unless it says otherwise.
+local function usual_properties(opts, level)
+   local usual = { persistent = either(opts.persistent, true), mandatory = either(opts.mandatory, true) }
+   for name, v in each(opts.properties or {}) do usual[name] = v end
+   usual.timeout = opts.confirm_timeout or CONFIRM
+   properties.encode(usual, level + 1)
+   return usual
+end
+
+--- A publisher: a channel of its own, opened at the first publish. While the connection is away, or the broker blocks,
+-- publishes wait in a line bounded in bytes, and go out in their order; what a lost connection left unconfirmed goes
+-- out again before them (so a message may come twice).
+-- @tparam[opt] table opts connection (default: the program's own); exchange="" and routing_key, which a publish may
+-- override; confirm=true; confirm_timeout=5 (seconds from sending to the broker's word); timeout=60 (seconds for all
+-- of a publish, the line included; 0: no end); mandatory=true; persistent=true; properties (of every message);
+-- serializer ("json" or "raw"); retry (a policy, scope "publish"; default: again after a lost connection, and nothing
+-- else); buffer = {max_bytes=16 MiB, when_full="block"|"drop_oldest"|"error"}; topology (of mr.topology: declared
+-- when the channel opens, and once more when a message came back, which is then repeated once);
+-- on_failed(err, message), told of each publish that did not end well
+-- @treturn publisher methods publish, publish_async, flush, stats, close
+function publisher.new(opts)
+   opts = options.check(opts, SPEC)
+   for _, name in ipairs { "confirm_timeout", "timeout" } do options.seconds(name, opts[name]) end
+   body_of.check(opts.serializer)
+   if opts.connection then home.check('option "connection"', opts.connection) end
+   if opts.topology and not topology.is(opts.topology) then
+      error('option "topology" must be one of mr.topology', 2)
+   end
+   local buffer = check_buffer(opts.buffer, 2)
+   local self = setmetatable({
+      options = opts, connection = home.connection(opts.connection), exchange = opts.exchange or "",
+      routing_key = opts.routing_key, confirms = opts.confirm ~= false, timeout = opts.timeout or TIMEOUT,
+      usual = usual_properties(opts, 2), in_line = 0, in_flight = 0, aside = 0, thinking = {}, numbers = 0, failed = 0,
+      waiters = {}, counts = { acked = 0, nacked = 0, returned = 0, lost = 0, timeout = 0, sent = 0, accepted = 0,
+         retried = 0, dropped = 0, refused = 0 },
+   }, Publisher)
+   self.box = outbox.new(buffer.max_bytes or MAX_BYTES, buffer.when_full or "block", function(t)
+      self.counts.dropped = self.counts.dropped + 1
+      ticket.finish(t, "lost", "the buffer was full: the oldest had to go", "backpressure")
+   end)
+   all[self] = true
+   if opts.topology then
+      local names = opts.topology:names()
+      awaited.announce(self, names.exchanges, names.queues)
+   end
+   return generation.keep(self, Publisher.close)
+end
+
+-- ---- the end of a publish ----
+
+local function all_done(self)
+   local waiters = self.waiters
+   self.waiters = {}
+   for _, token in ipairs(waiters) do task.wake(token, true) end
+end
+
+local PLACES = { line = "in_line", flight = "in_flight", aside = "aside" }
+
+-- Called by every end of a ticket (ticket.finish): the one place that counts.
+local function ended(t, state, reason, cause)
+   local one = t.job
+   local self = one.publisher
+   local place = PLACES[one.place]
+   self[place] = self[place] - 1
+   if one.timer then loop.cancel(one.timer) end
+   one.timer = nil
+   local is_well = state == "acked" or state == "sent"
+   if one.place == "flight" and not is_well and resend.takes_back(self, t, state, reason, cause) then return true end
+   one.place, self.thinking[t] = nil, nil
+   self.counts[state] = self.counts[state] + 1
+   self.box:give(#one.body)
+   if not is_well then
+      self.failed, self.failure = self.failed + 1, state
+      if self.options.on_failed then
+         local err = ticket.error(t, t.kind or state, reason, cause)
+         local message = { exchange = one.exchange, routing_key = one.routing_key, body = one.body, properties = one.props }
+         farewell.tell(self.options.on_failed, err, message)
+      end
+   end
+   if self.in_line + self.in_flight + self.aside == 0 then all_done(self) end
+end
+
+-- ---- publishing ----
+
+local function closed()
+   return nil, errors.new("closed", "publish", farewell.is_over() and "the program stopped" or "the publisher was closed")
+end
+
+local function start(self, body, props, level)
+   if self.is_closing or farewell.is_over() then return closed() end
+   local one, err = job.new(self, body, props, level + 1)
+   if not one then return nil, err end
+   local ok
+   ok, err = self.box:take(#one.body, one.deadline)
+   if self.is_closing then
+      if ok then self.box:give(#one.body) end
+      return closed()
+   end
+   if not ok then
+      self.counts.refused = self.counts.refused + 1
+      return nil, err
+   end
+   self.numbers = self.numbers + 1
+   one.number, one.born = self.numbers, C.mr_now()
+   local t = ticket.new(0)
+   t.job, t.on_end = one, ended
+   ok, err = sender.begin(self, t)
+   if not ok then
+      self.box:give(#one.body)
+      return nil, err
+   end
+   self.counts.accepted = self.counts.accepted + 1
+   return t
+end
+
+--- Publishes without waiting for the broker; it waits for room in a full buffer only (when_full="block").
+-- @param body a string as it is, a table, number or boolean as JSON
+-- @tparam[opt] table props AMQP's properties, and exchange, routing_key, mandatory, persistent, timeout (seconds for
+-- all of it), delay (seconds; with a topology of mr.topology.delayed)
+-- @treturn[1] ticket state is "waiting", then "acked", "nacked", "returned", "lost" or "timeout" ("sent" without
+-- confirms); t:wait()
+-- @treturn[2] nil, error of kind backpressure (no room), content_too_large, bad_argument, closed
+function Publisher:publish_async(body, props)
+   local t, err = start(self, body, props, 2)
+   return t, err -- no tail call: errors count the levels
+end
+
+--- Publishes and waits in the calling coroutine for how it ends.
+-- @param body as of publish_async
+-- @tparam[opt] table props as of publish_async
+-- @treturn[1] true the broker has it
+-- @treturn[2] nil, error of kind nacked, returned (err.message), lost, timeout, blocked_timeout, or as publish_async
+function Publisher:publish(body, props)
+   task.check()
+   local t, err = start(self, body, props, 2)
+   if not t then return nil, err end
+   return t:wait()
+end
+
+--- Waits until every publish has ended.
+-- @tparam[opt] table opts timeout (seconds; nil: as long as they take)
+-- @treturn[1] true when all were acked since the last call
+-- @treturn[2] nil, error of kind timeout (some have not ended), or as the last one that failed; err.count: how many
+function Publisher:flush(opts)
+   opts = options.check(opts, { timeout = "number" })
+   options.seconds("timeout", opts.timeout)
+   if self.in_line + self.in_flight + self.aside > 0 then
+      local token = task.token()
+      table.insert(self.waiters, token)
+      loop.wait(token, opts.timeout)
+   end
+   local left = self.in_line + self.in_flight + self.aside
+   local count = left > 0 and left or self.failed
+   if left == 0 then self.failed = 0 end
+   if count == 0 then return true end
+   local err = errors.new(left > 0 and "timeout" or self.failure, "publish",
+      left > 0 and ("%d publishes have not ended yet"):format(left) or ("%d publishes were not acked"):format(count))
+   err.count = count
+   return nil, err
+end
+
+--- Counters since it was made: accepted, acked, nacked, returned, lost, timeout, sent (without confirms), retried,
+-- dropped (by drop_oldest; they count as lost), refused (no room); and as of now: in_line, in_flight, aside, bytes.
+-- @treturn table
+function Publisher:stats()
+   local out = { in_line = self.in_line, in_flight = self.in_flight, aside = self.aside, bytes = self.box.bytes }
+   for name, n in each(self.counts) do out[name] = n end
+   return out
+end
+
+--- Takes no more, waits for what there is, and closes its channel. What has not ended by then is lost.
+-- @tparam[opt] table opts timeout=5 seconds
+-- @treturn[1] true when all ended in time (how: see flush and stats)
+-- @treturn[2] nil, error of kind timeout, with err.count: how many were given up
+function Publisher:close(opts)
+   opts = options.check(opts, { timeout = "number" })
+   options.seconds("timeout", opts.timeout)
+   if self.is_closing then return true end
+   task.check()
+   self.is_closing = true
+   awaited.done(self)
+   self.box:close()
+   local _, err = self:flush { timeout = opts.timeout or CLOSING }
+   local is_late = self.in_line + self.in_flight + self.aside > 0
+   sender.stop(self)
+   if is_late then return nil, err end
+   return true
+end
+
+return publisher

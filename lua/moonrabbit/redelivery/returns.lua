@@ -1,0 +1,142 @@
+--- returns: what takes messages that have waited from the exit of their delay queues and puts them into their queue.
+-- SPDX-License-Identifier: MIT
+-- The broker's own way, dead-lettering straight into the queue, drops a message without a word when the queue is full
+-- and refuses more. Here each is published with a confirm, and acked at the exit when the queue has it: not before.
+local C = require("moonrabbit.base.ffi").C
+local companion = require "moonrabbit.redelivery.companion"
+local copies = require "moonrabbit.redelivery.copy"
+local log = require "moonrabbit.loop.log"
+local loop = require "moonrabbit.loop.loop"
+local patience = require "moonrabbit.channel.patience"
+local shutdown = require "moonrabbit.program.shutdown"
+local side = require "moonrabbit.redelivery.sender"
+local task = require "moonrabbit.loop.task"
+
+local returns = {}
+
+local AT_ONCE = 50        -- messages that are on their way at the same time, for each queue
+local REMEMBERED = 1000   -- of those that were put back
+local ACK = C.MR_ACK
+local FIRST, MOST = 0.5, 15 -- seconds until the exit is watched again, when it could not be
+
+local Watch = { __name = "moonrabbit.returns" }
+Watch.__index = Watch
+
+-- The consumer of an exit is one of the library's: no handler of the program's, not measured, acked by its judge.
+local function inner_of(self)
+   return { judge = function(_, msg) return self:judge(msg) end, is_exit = true, origin = "moonrabbit (retries)",
+      listener = function(what) if what == "ended" then self:lost() end end }
+end
+
+-- What was put back, and comes once more because the broker has not heard its ack, is not put back again.
+local function note(self, id)
+   if not id then return end
+   local at = self.last % REMEMBERED + 1
+   if self.ids[at] then self.given[self.ids[at]] = nil end
+   self.ids[at], self.given[id], self.last = id, true, at
+end
+
+--- Puts one message back, however long it takes; then it is acked.
+function Watch:judge(msg)
+   local id = msg.headers[copies.ID]
+   if id and self.given[id] then return ACK, 0 end
+   local ok, err = patience.until_done(msg, function() return copies.give_back(msg, self.queue) end, function(why, pause)
+      log.warn("a message that is to be tried again finds no room; it is kept, and offered again", { queue = self.queue,
+         kind = why.kind, error = why.text, delay = pause })
+   end)
+   if ok then
+      note(self, id)
+      return ACK, 0
+   end
+   if err and err.is_final then
+      log.error("a message that is to be tried again cannot be put back into its queue", { queue = self.queue,
+         exit = self.exit, kind = err.kind, error = err.text })
+   end
+   return nil
+end
+
+-- Declares the exit (or takes it as it is) and consumes it. Once more on its own channel, as what comes back with it.
+local function open(self)
+   local there, is_ours = companion.declare(self.connection, self.exit, self.options)
+   if not there then return nil, is_ours end
+   local ch, err = self.connection:channel()
+   if not ch then return nil, err end
+   local ok
+   ok, err = ch:qos { prefetch_count = AT_ONCE }
+   if ok and is_ours then
+      ok, err = ch:queue_declare { queue = self.exit, durable = self.options.durable, auto_delete = self.options.auto_delete,
+         arguments = self.options.arguments }
+   end
+   if ok then ok, err = ch:_consume(self.exit, function() return nil, self end, {}, inner_of(self)) end
+   if not ok then
+      ch:close()
+      return nil, err
+   end
+   if self.has_ended then return ch:close() end
+   self.channel, self.consumer = ch, ok
+   return true
+end
+
+-- Its channel went for good: again, until it is not wanted any more.
+function Watch:lost()
+   self.consumer = nil
+   if self.has_ended or shutdown.is_asked() then return end
+   task.background(function()
+      local pause = FIRST
+      while not (self.has_ended or shutdown.is_asked() or self.connection.released) do
+         loop.sleep(pause)
+         if self.has_ended or shutdown.is_asked() or self.connection.released or open(self) then return end
+         pause = math.min(pause * 2, MOST)
+      end
+   end)
+end
+
+--- Ends it. What it holds goes back to the exit.
+function Watch:stop()
+   if self.has_ended then return end
+   self.has_ended = true
+   local ch = self.channel
+   if ch then task.background(function() ch:close() end) end
+end
+
+-- Watches the exit of a worker's queue; nil and an error: this user may not have such a queue.
+local function watch(worker)
+   local is_passing = worker.is_passing -- it goes with its consumers, or its connection: so does the exit
+   local self = setmetatable({ connection = worker.connection, queue = worker.queue, exit = copies.exit_queue(worker.queue),
+      options = { durable = not is_passing, auto_delete = is_passing or nil, arguments = worker.companions },
+      has_ended = false, given = {}, ids = {}, last = 0 }, Watch)
+   local ok, err = open(self)
+   if ok then return self end
+   if err.kind == "access_refused" then return nil, err end
+   self:lost() -- what waits comes when the exit can be watched
+   return self
+end
+
+--- Has a worker ended?
+function returns.has_ended(worker) return worker.state == "cancelled" or worker.state == "failed" end
+
+local function begin(worker)
+   local exit, err = watch(worker)
+   worker.exit, worker.no_exit = exit or false, err
+   if exit and returns.has_ended(worker) then exit:stop() end
+   if err then
+      log.warn("there can be no queue for what is to be tried again: it is held in this process meanwhile",
+         { queue = worker.queue, kind = err.kind, error = err.text,
+            hint = ("let this user configure %s.retry*, or declare %s for it"):format(worker.queue, copies.exit_queue(worker.queue)) })
+   end
+   return true
+end
+
+--- The exit of a worker, watched from the first time that it is asked for.
+-- @tparam worker worker its field exit is it from then on, or false
+-- @treturn[1] watch fields exit (the name of that queue), queue; method stop
+-- @treturn[2] nil, error: this user may not have such a queue
+function returns.of(worker)
+   if worker.exit == nil then side.once(worker, "exit_asked", begin, worker) end
+   return worker.exit or nil, worker.no_exit
+end
+
+--- Is there an exit of before, with messages perhaps?
+function returns.is_left(worker) return companion.is_there(worker.connection, copies.exit_queue(worker.queue)) end
+
+return returns

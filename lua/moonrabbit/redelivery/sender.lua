@@ -1,0 +1,222 @@
+--- sender: where copies of messages go out: a connection beside the one that they came by.
+-- SPDX-License-Identifier: MIT
+-- A broker that blocks publishers must not hold up acks.
+local C = require("moonrabbit.base.ffi").C
+local asking = require "moonrabbit.channel.request"
+local companion = require "moonrabbit.redelivery.companion"
+local each = require "moonrabbit.base.each"
+local errors = require "moonrabbit.base.errors"
+local log = require "moonrabbit.loop.log"
+local settings = require "moonrabbit.connection.settings"
+local suspicion = require "moonrabbit.channel.suspicion"
+local task = require "moonrabbit.loop.task"
+local ticket = require "moonrabbit.channel.confirm"
+local time_limit = require "moonrabbit.loop.time_limit"
+
+local side = {}
+
+local PATIENCE = 10               -- seconds for the broker to take a copy
+local ANY_SIZE = 0                -- of frames: what the broker lets through must fit, whatever the program asked for
+local FRESH = 30                  -- seconds for which a declared queue is taken to be there
+
+--- What is beside a connection, for copies: a connection, its channel, what it declared.
+-- @tparam connection conn
+-- @treturn table
+function side.of(conn)
+   local self = conn.side
+   if self and not self.connection.released then return self end
+   local name = (conn.options.name or settings.machine()) .. " copies"
+   self = { connection = conn:clone { on_event = function() end, name = name, frame_max = ANY_SIZE }, channel = false,
+      declaring = {}, declared = {}, taken = {}, delays = {}, epoch = 0 }
+   conn.side = self
+   return self
+end
+
+local function open(self)
+   local ch, err = self.connection:channel()
+   if not ch then return nil, err end
+   local ok
+   ok, err = ch:confirm_select()
+   if not ok then return nil, err end
+   self.channel = ch
+   return ch
+end
+
+--- Does what many may wait for, once: who comes while it is done has the same answer. `of[key]` is the list of
+-- who waits. It is not left half done: no handler's time limit ends it, and what it raises is told to all.
+function side.once(of, key, fn, ...)
+   if of[key] then
+      local token = task.token()
+      table.insert(of[key], token)
+      return task.wait(token)
+   end
+   of[key] = {}
+   local done, ok, err = time_limit.apart(pcall, fn, ...)
+   local waiting, why = of[key], ok
+   of[key] = nil
+   if not done then ok, err = nil, errors.new("bad_argument", "channel", errors.words(why)) end
+   for _, token in ipairs(waiting) do task.wake(token, ok, err) end
+   if not done then error(why, 0) end
+   return ok, err
+end
+
+-- The channel that copies go out on.
+local function channel(self)
+   local ch, err = self.channel, nil
+   if not (ch and ch.handle) then ch, err = side.once(self, "opening", open, self) end
+   return ch, err
+end
+
+-- What was declared before the connection was lost may have gone since.
+local function heed_epoch(self)
+   if self.connection.epoch ~= self.epoch then
+      self.declared, self.epoch = {}, self.connection.epoch
+   end
+end
+
+local function is_fresh(at) return at and C.mr_now() - at < FRESH end
+
+local function remember(self, queue)
+   heed_epoch(self)
+   for name, at in each(self.declared) do
+      if not is_fresh(at) then self.declared[name] = nil end
+   end
+   self.declared[queue] = C.mr_now()
+end
+
+-- On a channel of its own: a queue that is in the way closes it.
+local function declare_now(self, queue, arguments)
+   local ch, err = self.connection:channel()
+   if not ch then return nil, err end
+   local reply
+   reply, err = asking.ask(ch, C.MR_QUEUE_DECLARE, { durable = true, arguments = arguments, unrecorded = true }, queue)
+   ch:close()
+   if not reply then return nil, err end
+   remember(self, queue)
+   return true
+end
+
+local function declare_exit(self, exit)
+   local ok, err = companion.declare(self.connection, exit.exit, exit.options)
+   if ok then remember(self, exit.exit) end
+   return ok, err
+end
+
+-- Where a delay leads to must be there before its end: what a broker dead-letters to no queue is gone.
+local function see_to_exit(self, exit)
+   heed_epoch(self)
+   if not exit or exit.has_ended and exit.options.auto_delete or is_fresh(self.declared[exit.exit]) then return true end
+   local ok, err = side.once(self.declaring, exit.exit, declare_exit, self, exit)
+   return ok, err
+end
+
+-- Declares a queue, unless that was done lately, on this connection.
+local function declare(self, queue, arguments)
+   heed_epoch(self)
+   if is_fresh(self.declared[queue]) then return true end
+   local ok, err = side.once(self.declaring, queue, declare_now, self, queue, arguments)
+   return ok, err
+end
+
+-- Somebody's queue of another shape has the name, one of an older version say: ours has the other.
+local function take_other(self, queue, err)
+   if self.taken[queue.queue] == nil then
+      log.warn("a queue of another shape has the name of a delay queue; another name is taken", { queue = queue.queue,
+         name = queue.other, error = err.text })
+   end
+   self.taken[queue.queue] = C.mr_now()
+end
+
+-- The name of the queue of a copy, once it is there. A user who may not declare it may be allowed to publish into one
+-- that is: then the refusal comes along.
+local function find(self, queue)
+   if not is_fresh(self.taken[queue.queue]) then
+      local ok, err = declare(self, queue.queue, queue.arguments)
+      if ok then return queue.queue end
+      if err.kind == "access_refused" then return queue.queue, err end
+      if err.kind ~= "precondition_failed" or not queue.other then return nil, err end
+      take_other(self, queue, err)
+   end
+   local ok, err = declare(self, queue.other, queue.arguments)
+   return ok and queue.other, err
+end
+
+local HOW = { mandatory = true, timeout = PATIENCE }
+
+-- Waits for the way, but not beyond the message's own life: lost meanwhile, it comes again by itself. True: it was sent.
+local function post(self, t, queue, msg, body, props)
+   local conn, deadline = self.connection, C.mr_now() + PATIENCE
+   local ch, err = channel(self)
+   while ch do
+      if not msg.is_live then return nil, errors.new("stale", "message") end
+      local ok, wait
+      if suspicion.may_go(conn, t) then
+         ok, err, wait = ch:_post(t, "", queue, body, HOW, props)
+      else
+         wait = function(seconds) return conn:_wait_for_way(seconds) end
+         err = errors.new("timeout", "publish", "copies that may have ended the connection are tried one at a time")
+      end
+      if ok then
+         suspicion.sent(conn, t)
+         return true
+      end
+      if not wait or not wait(deadline - C.mr_now()) then break end
+   end
+   return nil, err
+end
+
+-- Who may have ended the connection goes out again, alone; who ends it again is never copied.
+local function publish(self, queue, msg, body, props)
+   local t = ticket.new(0)
+   t.is_copy = true -- what it is of comes again
+   local function again()
+      local ok, err = post(self, t, queue, msg, body, props)
+      if not ok and t.state == "waiting" then ticket.finish(t, "lost", tostring(err.text), err.kind) end
+   end
+   local refused
+   function t.on_end(_, state, _, cause)
+      refused = cause and cause.kind == "access_refused" and cause -- all copies go by one exchange: it is meant
+      if state ~= "lost" or not cause or cause.scope ~= "connection" then return false end
+      t.is_final = suspicion.falls_on(self.connection, t, cause)
+      if t.is_final or not t.suspect then return false end
+      task.later(again)
+      return true
+   end
+   local ok, err = post(self, t, queue, msg, body, props)
+   if ok then ok, err = t:wait() end
+   if not ok and t.suspect then suspicion.over(t) end
+   if ok then return true end
+   if t.is_final then err.is_final = true end
+   return nil, refused or err
+end
+
+-- Into a queue that is declared first.
+local function publish_declared(self, queue, msg, body, props)
+   local name, refused = see_to_exit(self, queue.exit)
+   if name then name, refused = find(self, queue) end
+   if not name then return nil, refused end
+   local ok, err = publish(self, name, msg, body, props)
+   if ok or err.kind ~= "returned" then return ok, err end
+   self.declared[name] = nil -- it was there lately, and has gone
+   return nil, refused or err
+end
+
+--- Publishes a copy into a queue, which is declared when it is not there.
+-- @tparam message msg
+-- @tparam table queue its name, the arguments it is declared with, and `other`, its name where somebody's queue of another
+-- shape has the first one, and `exit`, the watch of where it leads to
+-- @tparam string props as bytes
+-- @tparam ?boolean|string is_there it is not declared unless it shows that it must be; "known": not even then
+-- @treturn[1] true the broker has it
+-- @treturn[2] nil, error
+function side.put(msg, queue, props, is_there)
+   local self, body = side.of(msg.channel.connection), msg.body
+   local ok, err
+   if is_there then ok, err = publish(self, queue.queue, msg, body, props)
+   else ok, err = publish_declared(self, queue, msg, body, props) end
+   if ok or err.kind ~= "returned" or is_there == "known" then return ok, err end
+   ok, err = publish_declared(self, queue, msg, body, props)
+   return ok, err
+end
+
+return side

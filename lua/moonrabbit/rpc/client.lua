@@ -1,0 +1,176 @@
+--- client: asking another program and waiting for its answer, over RabbitMQ's direct reply-to.
+-- SPDX-License-Identifier: MIT
+-- A client is one channel of a connection: all calls go out on it, and all answers come back to it.
+local C = require("moonrabbit.base.ffi").C
+local body_of = require "moonrabbit.base.body"
+local each = require "moonrabbit.base.each"
+local errors = require "moonrabbit.base.errors"
+local home = require "moonrabbit.connection.default"
+local loop = require "moonrabbit.loop.loop"
+local options = require "moonrabbit.base.options"
+local server = require "moonrabbit.rpc.server"
+local task = require "moonrabbit.loop.task"
+
+local rpc = { serve = server.serve }
+
+local REPLY_TO = "amq.rabbitmq.reply-to"
+local KIND, CODE = server.KIND, server.CODE
+local PATIENCE = 10 -- seconds for an answer
+
+-- What the server said.
+local function read(msg)
+   local kind = msg.headers[KIND]
+   if kind then return nil, errors.remote(tostring(kind), msg.body, tonumber(msg.headers[CODE])) end
+   return msg:decode()
+end
+
+local function on_answer(client, msg)
+   local id = msg.properties.correlation_id
+   local call = id and client.waiting[id]
+   if not call then return end -- too late: nobody waits
+   client.waiting[id] = nil
+   call.result, call.err = read(msg)
+   call.has_ended = true
+   task.wake(call.token, true)
+end
+
+-- The requests that were out are not answered any more.
+local function on_away(client, why)
+   local waiting = client.waiting
+   client.waiting = {}
+   for _, call in each(waiting) do
+      call.err = errors.new("lost", "message", "the connection went before the answer came: " .. why.text)
+      call.has_ended = true
+      task.wake(call.token, true)
+   end
+end
+
+-- A function that tells whether the calls that wait now have ended.
+local function pending(client)
+   local calls = {}
+   for _, call in each(client.waiting) do calls[#calls + 1] = call end
+   return function()
+      for _, call in ipairs(calls) do
+         if not call.has_ended then return false end
+      end
+      return true
+   end
+end
+
+-- The broker refused or lost the request: there will be no answer.
+local function on_end(ticket, state)
+   if state ~= "acked" then task.wake(ticket.call.token, true) end
+end
+
+local function open(client, conn)
+   local ch, ok, consumer, err
+   ch, err = conn:channel()
+   if not ch then return nil, err end
+   ok, err = ch:confirm_select()
+   if ok then consumer, err = ch:consume(REPLY_TO, function(msg) on_answer(client, msg) end, { no_ack = true }) end
+   if not consumer then
+      ch:close()
+      return nil, err
+   end
+   consumer.is_service = true
+   if consumer.is_holding then -- a program does not go on for answers that it does not wait for
+      consumer.is_holding, loop.holds = false, loop.holds - 1
+   end
+   ch.on_away = function(why) on_away(client, why) end
+   ch.pending = function() return pending(client) end
+   client.channel, client.consumer = ch, consumer
+   return true
+end
+
+local function is_ready(client)
+   local state = client.consumer and client.consumer.state
+   return state == "consuming" and client.channel.handle ~= nil or state == "recovering"
+end
+
+-- Opens it, and lets all who wait for it go on.
+local function reopen(client, conn)
+   client.openers, client.err = {}, nil
+   task.background(function()
+      if client.channel then client.channel:close() end
+      local ok, err = open(client, conn)
+      local openers = client.openers
+      client.openers, client.err = nil, not ok and err or nil
+      for _, token in ipairs(openers) do task.wake(token, true) end
+   end)
+end
+
+-- The client of a connection, opened when the first call needs it.
+local function client_of(conn, deadline)
+   local client = conn.rpc_client or { waiting = {}, count = 0 }
+   conn.rpc_client = client
+   while not is_ready(client) do
+      if not client.openers then reopen(client, conn) end
+      if client.openers then -- unless it has failed at once
+         local token = task.token()
+         table.insert(client.openers, token)
+         if not loop.wait(token, math.max(deadline - C.mr_now(), 0)) then
+            return nil, errors.new("timeout", "message", "no channel for the request in time")
+         end
+      end
+      if client.err then return nil, client.err end
+   end
+   return client
+end
+
+local function await(client, call, id, deadline)
+   local function forget() client.waiting[id], call.has_ended = nil, true end
+   while not call.has_ended do
+      local state = call.ticket.state
+      local is_refused = state ~= "waiting" and state ~= "acked"
+      if is_refused or not loop.wait(call.token, deadline - C.mr_now(), nil, forget) and not call.has_ended then
+         forget()
+         if is_refused then return call.ticket:wait() end
+         return nil, errors.new("timeout", "message", "no answer in time")
+      end
+   end
+   return call.result, call.err
+end
+
+local CALL = { timeout = "number", connection = "table", serializer = "string", properties = "table" }
+local TARGET = { exchange = "string", routing_key = "string" }
+
+--- Asks and waits for the answer. Many calls may wait at once; they share one channel.
+-- @tparam string|table to the server's queue, or {exchange=, routing_key=}
+-- @param body a string goes as it is, a table, number or boolean as JSON
+-- @tparam[opt] table opts timeout=10 (seconds for all of it; the request expires with it), connection (default: the
+-- program's own), serializer ("json" or "raw"), properties (as of publish: headers, priority...)
+-- @treturn[1] any the answer: a string, or what its JSON says
+-- @treturn[2] nil, error what the server gave as error: its kind and text, with scope "remote"
+-- @treturn[3] nil, error of kind returned (no such queue), timeout, lost (the connection went), nacked...
+function rpc.call(to, body, opts)
+   opts = options.check(opts, CALL)
+   options.seconds("timeout", opts.timeout)
+   if opts.connection then home.check('option "connection"', opts.connection) end
+   if type(to) == "string" then to = { exchange = "", routing_key = to } end
+   if type(to) ~= "table" then error("a call goes to a queue's name or to {exchange=, routing_key=}", 2) end
+   options.check(to, TARGET, { "routing_key" })
+   body_of.check(opts.serializer)
+   local text, kind = body_of.encode(body, opts.serializer)
+   if not text then error(kind, 2) end
+   task.check()
+   local conn = home.connection(opts.connection)
+   local deadline = C.mr_now() + (opts.timeout or PATIENCE)
+   local client, err = client_of(conn, deadline)
+   if not client then return nil, err end
+   client.count = client.count + 1
+   local id = tostring(client.count)
+   local left = math.max(deadline - C.mr_now(), 0.001)
+   local props = { content_type = kind, persistent = false }
+   for name, v in each(opts.properties or {}) do props[name] = v end
+   props.reply_to, props.correlation_id, props.mandatory, props.timeout = REPLY_TO, id, true, left
+   props.expiration = props.expiration or ("%d"):format(math.ceil(left * 1000))
+   local ticket
+   ticket, err = client.channel:publish_async(to.exchange or "", to.routing_key, text, props)
+   if not ticket then return nil, err end
+   local call = { token = task.token(), ticket = ticket }
+   ticket.call, ticket.on_end = call, on_end
+   client.waiting[id] = call
+   return await(client, call, id, deadline)
+end
+
+return rpc

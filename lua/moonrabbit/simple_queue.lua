@@ -1,0 +1,207 @@
+--- simple_queue: a queue as a program sees it: put and get.
+-- SPDX-License-Identifier: MIT
+local C = require("moonrabbit.base.ffi").C
+local body_of = require "moonrabbit.base.body"
+local connection = require "moonrabbit.connection.connection"
+local each = require "moonrabbit.base.each"
+local ensure = require "moonrabbit.connection.ensure"
+local loop = require "moonrabbit.loop.loop"
+local options = require "moonrabbit.base.options"
+local time_limit = require "moonrabbit.loop.time_limit"
+
+local Connection = connection.methods
+
+local Simple = {}
+
+-- The object is a userdata, for `#`: LuaJIT does not ask a table's metatable for its length.
+local states = setmetatable({}, { __mode = "k" })
+local prototype = newproxy(true)
+local meta = getmetatable(prototype)
+meta.__name = "moonrabbit.simple"
+function meta.__index(self, key)
+   local v = states[self][key]
+   if v ~= nil then return v end
+   return Simple[key]
+end
+function meta.__newindex(_, key) error(('a simple queue has no settable field "%s"'):format(tostring(key)), 2) end
+function meta.__tostring(self) return ("simple queue %q"):format(states[self].queue) end
+function meta.__len(self)
+   local n, err = self:qsize()
+   if not n then error(tostring(err), 2) end
+   return n
+end
+
+local POLL = 0.05 -- seconds between two looks while get waits; a consumer would take what others should get
+
+local SPEC = { no_ack = "boolean", queue_opts = "table", exchange_opts = "table", channel = "table", serializer = "string" }
+local QUEUE = { durable = "boolean", exclusive = "boolean", auto_delete = "boolean", passive = "boolean", arguments = "table" }
+local EXCHANGE = { type = "string", durable = "boolean", auto_delete = "boolean", internal = "boolean", passive = "boolean",
+   arguments = "table" }
+local WHOLE_QUEUE = { queue = "string", exchange = "string", routing_key = "string" }
+for name, kind in each(QUEUE) do WHOLE_QUEUE[name] = kind end
+
+local function merged(usual, given)
+   local all = {}
+   for k, v in each(usual) do all[k] = v end
+   for k, v in each(given or {}) do all[k] = v end
+   return all
+end
+
+-- What is to be declared, and where put publishes: from a name, or from a queue's table.
+local function shape_of(name, opts, usual, level)
+   if type(name) == "string" then
+      return { exchange = name, routing_key = name, queue = merged(merged(usual.queue, opts.queue_opts), { queue = name }),
+         exchange_opts = merged(usual.exchange, opts.exchange_opts) }
+   end
+   if type(name) ~= "table" then
+      error(('argument 1 ("name") must be a string or a queue\'s table, not a %s'):format(type(name)), level + 1)
+   end
+   options.check(name, WHOLE_QUEUE, { "queue" }, level + 1)
+   if opts.queue_opts then error('"queue_opts" goes with a name; a queue\'s table says it all', level + 1) end
+   local exchange = name.exchange or ""
+   if exchange == "" and (opts.exchange_opts or name.routing_key) then
+      error("the default exchange takes the queue's name as key and no options: name an exchange", level + 1)
+   end
+   local queue = merged(usual.queue, name)
+   queue.exchange, queue.routing_key = nil, nil
+   return { exchange = exchange, routing_key = name.routing_key or name.queue, queue = queue,
+      exchange_opts = merged(usual.exchange, opts.exchange_opts) }
+end
+
+-- The queue, and its exchange bound to it; the queue's name.
+local function declare(ch, shape)
+   local reply, ok, err
+   if shape.exchange ~= "" then
+      ok, err = ch:exchange_declare(merged(shape.exchange_opts, { exchange = shape.exchange }))
+      if not ok then return nil, err end
+   end
+   reply, err = ch:queue_declare(shape.queue)
+   if not reply then return nil, err end
+   if shape.exchange == "" then return reply.queue end
+   ok, err = ch:queue_bind { queue = reply.queue, exchange = shape.exchange, routing_key = shape.routing_key }
+   if not ok then return nil, err end
+   return reply.queue
+end
+
+-- The channel and the queue's name; or nil and the error.
+local function open(conn, opts, usual, shape)
+   local ch, err = opts.channel, nil
+   if not ch then ch, err = conn:channel() end
+   if not ch then return nil, err end
+   local ok = opts.channel or not usual.confirm
+   if not ok then ok, err = ch:confirm_select() end
+   local queue
+   if ok then queue, err = declare(ch, shape) end
+   if queue then return ch, queue end
+   if not opts.channel then ch:close() end
+   return nil, err
+end
+
+local function new(conn, name, opts, usual)
+   opts = options.check(opts, SPEC, nil, 3)
+   options.check(opts.queue_opts, QUEUE, nil, 3)
+   options.check(opts.exchange_opts, EXCHANGE, nil, 3)
+   body_of.check(opts.serializer, 3)
+   local shape = shape_of(name, opts, usual, 3)
+   local ch, queue = time_limit.apart(open, conn, opts, usual, shape)
+   if not ch then return nil, queue end
+   local no_ack = opts.no_ack
+   if no_ack == nil then no_ack = usual.no_ack end
+   local self = newproxy(prototype)
+   states[self] = { name = queue, queue = queue, exchange = shape.exchange, channel = ch, owns_channel = not opts.channel,
+      routing_key = shape.exchange == "" and queue or shape.routing_key, no_ack = no_ack, serializer = opts.serializer,
+      usual = { persistent = usual.confirm, mandatory = usual.confirm and not opts.channel } }
+   return self
+end
+
+--- A queue with put and get: durable, with a direct exchange of its name, each message acked by the program.
+-- On a channel of its own, put returns when the broker has the message.
+-- @tparam string|table name of the queue, the exchange and the routing key; or a queue's table: queue, exchange
+-- (default: the default exchange), routing_key (default: the queue's name), durable, exclusive, auto_delete,
+-- passive, arguments
+-- @tparam[opt] table opts no_ack=false, queue_opts and exchange_opts (as of queue_declare and exchange_declare),
+-- channel (else one of its own), serializer ("json" or "raw"; default: strings as they are, the rest as JSON)
+-- @treturn[1] simple put, get, get_nowait, clear, qsize, `#q`, close; fields queue, exchange, routing_key, channel
+-- @treturn[2] nil, error
+function Connection:simple_queue(name, opts)
+   local self_, err = new(self, name, opts, { no_ack = false, confirm = true, queue = { durable = true },
+      exchange = { durable = true } })
+   return self_, err -- no tail call: errors count the levels
+end
+
+--- The same for what may be lost: not durable, auto-delete, transient messages, no acks, no confirms.
+-- @tparam string|table name as of simple_queue
+-- @tparam[opt] table opts as of simple_queue, with no_ack=true
+function Connection:simple_buffer(name, opts)
+   local self_, err = new(self, name, opts, { no_ack = true, confirm = false, queue = { auto_delete = true },
+      exchange = { auto_delete = true } })
+   return self_, err
+end
+
+--- Puts a message in.
+-- @param body a string, or what the serializer makes one of
+-- @tparam[opt] table props as of publish
+-- @treturn[1] true
+-- @treturn[2] nil, error
+function Simple:put(body, props)
+   local text, kind = body_of.encode(body, self.serializer)
+   if not text then error(kind, 2) end
+   local all = merged(self.usual, props)
+   if all.content_type == nil then all.content_type = kind end
+   return self.channel:publish(self.exchange, self.routing_key, text, all)
+end
+
+--- Takes the next message if there is one.
+-- @treturn[1] message (msg:decode() gives back what was put)
+-- @treturn[2] nil, error of kind empty
+function Simple:get_nowait() return self.channel:get(self.queue, { no_ack = self.no_ack }) end
+
+-- Is it worth another look: nothing there yet, or the connection away for a while?
+local function may_come(self, err)
+   if err.kind == "empty" then return true end
+   local handle = self.channel.handle
+   return handle and C.mr_channel_is_suspended(handle) and ensure.is_retriable(err)
+end
+
+--- Takes the next message, the oldest first, waiting for one.
+-- @tparam[opt] table opts block=true, timeout (seconds; nil: for ever)
+-- @treturn[1] message
+-- @treturn[2] nil, error of kind empty: none came in time; of another kind: it could not be asked for
+function Simple:get(opts)
+   opts = options.check(opts, { block = "boolean", timeout = "number" })
+   options.seconds("timeout", opts.timeout)
+   if opts.block == false then return self:get_nowait() end
+   local deadline = opts.timeout and C.mr_now() + opts.timeout
+   while true do
+      local left = deadline and math.max(deadline - C.mr_now(), POLL)
+      local msg, err = self.channel:get(self.queue, { no_ack = self.no_ack, timeout = left })
+      if msg or not may_come(self, err) then return msg, err end
+      left = deadline and deadline - C.mr_now() or POLL
+      if left <= 0 then return nil, err end
+      loop.sleep(math.min(left, POLL))
+   end
+end
+
+--- Drops all messages.
+-- @treturn[1] number how many
+-- @treturn[2] nil, error
+function Simple:clear() return self.channel:queue_purge { queue = self.queue } end
+
+--- How many messages wait; `#q` is the same, and raises what fails.
+-- @treturn[1] number
+-- @treturn[2] nil, error
+function Simple:qsize()
+   local reply, err = self.channel:queue_declare { queue = self.queue, passive = true }
+   if not reply then return nil, err end
+   return reply.message_count
+end
+
+--- Closes the channel, when it is its own; a channel that was given stays open. The queue stays.
+-- @treturn[1] true
+-- @treturn[2] nil, error
+function Simple:close()
+   if self.owns_channel then return self.channel:close() end
+   return true
+end
+
+return Simple

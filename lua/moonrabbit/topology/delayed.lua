@@ -1,0 +1,57 @@
+--- delayed: a queue whose messages may come later, and its dead letters, as data for mr.topology.
+-- SPDX-License-Identifier: MIT
+-- `q` (dead letters go to `q.XQ`), `q.DQ` (what expires goes to `q`), `q.XQ` (kept for a week).
+local errors = require "moonrabbit.base.errors"
+local options = require "moonrabbit.base.options"
+local topology = require "moonrabbit.topology.topology"
+
+local Topology = topology.methods
+
+local delayed = {}
+
+local WEEK = 7 * 24 * 3600
+local SPEC = { dead_ttl = "number", max_delay = "number", max_priority = "number" }
+
+--- The data of a queue with delays: give it to mr.topology, as it is or changed.
+-- @tparam string name
+-- @tparam[opt] table opts dead_ttl=7 days (seconds that dead letters are kept; 0: for ever), max_delay (seconds; longer
+-- ones are refused when they are published, and cut short by the broker), max_priority
+-- @treturn table queues and delays
+function topology.delayed(name, opts)
+   options.argument(1, "name", name, "string")
+   opts = options.check(opts, SPEC)
+   for _, option in ipairs { "dead_ttl", "max_delay" } do options.seconds(option, opts[option]) end
+   local dead_ttl = opts.dead_ttl or WEEK
+   local wait, dead = name .. ".DQ", name .. ".XQ"
+   return {
+      queues = {
+         { queue = name, dead_letter_exchange = "", dead_letter_routing_key = dead, max_priority = opts.max_priority },
+         { queue = wait, dead_letter_exchange = "", dead_letter_routing_key = name, max_priority = opts.max_priority,
+            message_ttl = opts.max_delay },
+         { queue = dead, message_ttl = dead_ttl > 0 and dead_ttl or nil },
+      },
+      delays = { [name] = { queue = wait, max = opts.max_delay } },
+   }
+end
+
+--- Where to publish what is to come to a queue later, on the default exchange.
+-- @tparam string name of the queue
+-- @tparam number seconds
+-- @treturn[1] table queue (the routing key) and expiration (the property)
+-- @treturn[2] nil, error of kind bad_argument: there is no delay queue, or the delay is too long (then with err.delay,
+-- err.max_delay and err.queue)
+function Topology:delay(name, seconds)
+   options.argument(1, "name", name, "string")
+   options.seconds("seconds", seconds)
+   local d = self.delays[name]
+   if not d then return nil, errors.new("bad_argument", "publish", ('queue "%s" has no delays'):format(name)) end
+   if d.max and seconds > d.max then
+      local err = errors.new("bad_argument", "publish", ('a delay of %g s is longer than the %g s that "%s" allows'):format(seconds,
+         d.max, d.queue))
+      err.delay, err.max_delay, err.queue = seconds, d.max, d.queue
+      return nil, err
+   end
+   return { queue = d.queue, expiration = ("%d"):format(math.floor(seconds * 1000 + 0.5)) }
+end
+
+return delayed

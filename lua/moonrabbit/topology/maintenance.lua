@@ -1,0 +1,183 @@
+--- maintenance: what one does with the queues of a topology: count, empty, delete, wait until they are worked off.
+-- SPDX-License-Identifier: MIT
+local C = require("moonrabbit.base.ffi").C
+local each = require "moonrabbit.base.each"
+local errors = require "moonrabbit.base.errors"
+local home = require "moonrabbit.connection.default"
+local loop = require "moonrabbit.loop.loop"
+local options = require "moonrabbit.base.options"
+local probe = require "moonrabbit.topology.probe"
+local topology = require "moonrabbit.topology.topology"
+
+local maintenance = {}
+
+local Topology = topology.methods
+
+-- Calls fn(ask) with a place to ask from, and closes that.
+local function with(conn, fn)
+   local ask = probe.new(conn)
+   local result, err = fn(ask)
+   ask:close()
+   return result, err
+end
+
+local function known(self, name, level)
+   for _, q in ipairs(self.queues) do
+      if q.queue == name then return q end
+   end
+   error(('there is no queue "%s" in this topology'):format(tostring(name)), level + 1)
+end
+
+-- The messages and consumers of a queue; of one that is not there: none.
+local function count(ask, name)
+   local reply, err = ask:declare("queue", { queue = name }, { passive = true })
+   if reply then return { messages = reply.message_count, consumers = reply.consumer_count } end
+   if err.kind == "not_found" then return { messages = 0, consumers = 0, is_missing = true } end
+   return nil, err
+end
+
+--- How many messages are ready, and how many consumers there are, of each queue.
+-- @tparam connection conn
+-- @treturn[1] table by name: {messages, consumers, is_missing}
+-- @treturn[2] nil, error
+function Topology:counts(conn)
+   home.check('argument 1 ("conn")', conn)
+   return with(conn, function(ask)
+      local out = {}
+      for _, q in ipairs(self.queues) do
+         local one, err = count(ask, q.queue)
+         if not one then return nil, err end
+         out[q.queue] = one
+      end
+      return out
+   end)
+end
+
+-- The queue, its delay queue, its dead letters' queue: those that the topology has.
+local function companions(self, name, level)
+   local q = known(self, name, level + 1)
+   local delay = self.delays[name]
+   local a = q.arguments or {}
+   local dead = a["x-dead-letter-exchange"] == "" and a["x-dead-letter-routing-key"] or nil
+   return { name, delay and delay.queue or false, dead or false }
+end
+
+--- The messages of a queue, of its delay queue, and of the queue of its dead letters; 0 for those it has not.
+-- @tparam connection conn
+-- @tparam string name
+-- @treturn[1] number ready in the queue
+-- @treturn[1] number delayed
+-- @treturn[1] number dead
+-- @treturn[2] nil, error
+function Topology:message_counts(conn, name)
+   home.check('argument 1 ("conn")', conn)
+   local of = companions(self, name, 2)
+   local counts, err = with(conn, function(ask)
+      local out = {}
+      for i, queue in ipairs(of) do
+         local one, why = { messages = 0 }, nil
+         if queue then one, why = count(ask, queue) end
+         if not one then return nil, why end
+         out[i] = one.messages
+      end
+      return out
+   end)
+   if not counts then return nil, err end
+   return counts[1], counts[2], counts[3]
+end
+
+-- The queues that are meant: one with its companions, or all that the topology declares.
+local function meant(self, name, level)
+   if not name then return self:names().queues end
+   local list = {}
+   for _, queue in ipairs(companions(self, name, level + 1)) do
+      if queue then list[#list + 1] = queue end
+   end
+   return list
+end
+
+-- Calls a method for each queue; those that are not there are passed over. The sum of what it returns.
+local function for_each(conn, queues, method, opts)
+   return with(conn, function(ask)
+      local sum = 0
+      for _, queue in ipairs(queues) do
+         local all = { queue = queue }
+         for k, v in each(opts) do all[k] = v end
+         local n, err = ask:call(method, all)
+         if not n and err.kind ~= "not_found" then return nil, err end
+         sum = sum + (n or 0)
+      end
+      return sum
+   end)
+end
+
+--- Drops the messages that are ready.
+-- @tparam connection conn
+-- @tparam[opt] string name of a queue: it, its delay queue and its dead letters; default: all queues
+-- @treturn[1] number how many
+-- @treturn[2] nil, error
+function Topology:purge(conn, name)
+   home.check('argument 1 ("conn")', conn)
+   local sum, err = for_each(conn, meant(self, name, 2), "queue_purge", {})
+   return sum, err -- no tail call: errors count the levels
+end
+
+local DELETE = { queue = "string", if_unused = "boolean", if_empty = "boolean" }
+
+--- Deletes queues, and with all of them the exchanges.
+-- @tparam connection conn
+-- @tparam[opt] table opts queue (it, its delay queue and its dead letters; default: everything that the topology
+-- declares), if_unused, if_empty
+-- @treturn[1] number messages dropped with them
+-- @treturn[2] nil, error precondition_failed: in use, or not empty
+function Topology:delete(conn, opts)
+   home.check('argument 1 ("conn")', conn)
+   opts = options.check(opts, DELETE)
+   local sum, err = for_each(conn, meant(self, opts.queue, 2), "queue_delete",
+      { if_unused = opts.if_unused, if_empty = opts.if_empty })
+   if not sum or opts.queue then return sum, err end
+   local ok
+   ok, err = with(conn, function(ask)
+      local names = self:names().exchanges
+      for i = #names, 1, -1 do
+         local gone, why = ask:call("exchange_delete", { exchange = names[i], if_unused = opts.if_unused })
+         if not gone and why.kind ~= "not_found" then return nil, why end
+      end
+      return true
+   end)
+   if not ok then return nil, err end
+   return sum
+end
+
+local JOIN = { min_successes = "number", idle_time = "number", timeout = "number" }
+
+--- Waits until a queue and its delay queue are worked off: found empty `min_successes` times in a row. Messages that a
+-- consumer has not acked yet are not seen: hence more than once.
+-- @tparam connection conn
+-- @tparam string name
+-- @tparam[opt] table opts min_successes=2, idle_time=0.1 (seconds between two looks), timeout (seconds; nil: for ever)
+-- @treturn[1] true
+-- @treturn[2] nil, error of kind timeout, with err.messages: how many there still were
+function Topology:join(conn, name, opts)
+   home.check('argument 1 ("conn")', conn)
+   opts = options.check(opts, JOIN)
+   known(self, name, 2)
+   options.whole("min_successes", opts.min_successes, 1, 2 ^ 53)
+   for _, option in ipairs { "idle_time", "timeout" } do options.seconds(option, opts[option]) end
+   local deadline = opts.timeout and C.mr_now() + opts.timeout
+   local successes = 0
+   while true do
+      local ready, delayed = self:message_counts(conn, name)
+      if not ready then return nil, delayed end
+      successes = ready + delayed == 0 and successes + 1 or 0
+      if successes >= (opts.min_successes or 2) then return true end
+      if deadline and C.mr_now() >= deadline then
+         local err = errors.new("timeout", "channel", ('queue "%s" still had %d messages'):format(name, ready + delayed))
+         err.messages = ready + delayed
+         return nil, err
+      end
+      loop.sleep(opts.idle_time or 0.1)
+   end
+end
+
+return maintenance

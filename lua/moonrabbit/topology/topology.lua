@@ -1,0 +1,172 @@
+--- topology: exchanges, queues and bindings as data: checked when it is written down, then planned and applied.
+-- SPDX-License-Identifier: MIT
+local each = require "moonrabbit.base.each"
+local options = require "moonrabbit.base.options"
+
+local topology = {}
+
+local Topology = { __name = "moonrabbit.topology" }
+Topology.__index = Topology
+topology.methods = Topology
+
+function Topology.__tostring(t)
+   return ("topology of %d exchanges, %d queues, %d bindings"):format(#t.exchanges, #t.queues, #t.bindings)
+end
+
+local SPEC = { exchanges = "table", queues = "table", bindings = "table", delays = "table" }
+local EXCHANGE = { exchange = "string", type = "string", durable = "boolean", auto_delete = "boolean", internal = "boolean",
+   passive = "boolean", arguments = "table", alternate_exchange = "string" }
+local QUEUE = { queue = "string", durable = "boolean", auto_delete = "boolean", exclusive = "boolean", passive = "boolean",
+   arguments = "table", max_priority = "number", message_ttl = "number", expires = "number", max_length = "number",
+   max_length_bytes = "number", overflow = "string", dead_letter_exchange = "string", dead_letter_routing_key = "string",
+   single_active_consumer = "boolean", queue_type = "string", delivery_limit = "number" }
+local BINDING = { queue = "string", exchange = "string", destination = "string", source = "string", routing_key = "string",
+   arguments = "table" }
+local DELAY = { queue = "string", max = "number" }
+local NAMES = { -- of arguments that may be written without their x-
+   exchange = { alternate_exchange = "alternate-exchange" },
+   queue = {},
+}
+for name in each(QUEUE) do
+   if name:find "_" and name ~= "auto_delete" then NAMES.queue[name] = "x-" .. name:gsub("_", "-") end
+end
+NAMES.queue.overflow, NAMES.queue.expires = "x-overflow", "x-expires"
+local MILLISECONDS = { message_ttl = true, expires = true } -- ours are seconds
+
+-- One exchange or queue as it is declared: its arguments under AMQP's names, durable unless it says otherwise.
+local function entity(what, given, spec, level)
+   options.check(given, spec, { what }, level + 1)
+   local out, arguments = { durable = true }, {}
+   for name, v in each(given.arguments or {}) do arguments[name] = v end
+   for name, v in each(given) do
+      local argument = NAMES[what][name]
+      if argument then
+         if arguments[argument] ~= nil then
+            error(('%s "%s" has "%s" and the argument "%s": say it once'):format(what, given[what], name, argument), level + 1)
+         end
+         arguments[argument] = MILLISECONDS[name] and math.floor(v * 1000 + 0.5) or v
+      elseif name ~= "arguments" then
+         out[name] = v
+      end
+   end
+   out.arguments = next(arguments) and arguments or nil
+   if what == "exchange" then out.type = out.type or "direct" end
+   return out
+end
+
+-- A list of tables or names, or a table by name, as a list; in the order given, or of the names.
+local function list_of(what, given, spec, level)
+   local list, by_name, names = {}, {}, {}
+   for name in each(given or {}) do
+      if type(name) == "string" then names[#names + 1] = name end
+   end
+   table.sort(names)
+   local function add(entry, key)
+      if type(entry) == "string" and not key then entry = { [what] = entry } end
+      if type(entry) ~= "table" then
+         local hint = key and spec[key] and (': one %s alone is written { { %s = "name" } }'):format(what, what) or ""
+         error(('%s "%s" must be a table, not a %s%s'):format(what, tostring(key), type(entry), hint), level + 2)
+      end
+      if key then
+         local named = { [what] = key }
+         for k, v in each(entry) do named[k] = v end
+         entry = named
+      end
+      entry = entity(what, entry, spec, level + 2)
+      if by_name[entry[what]] then error(('%s "%s" is there twice'):format(what, entry[what]), level + 2) end
+      by_name[entry[what]] = entry
+      list[#list + 1] = entry
+   end
+   for _, entry in ipairs(given or {}) do add(entry) end
+   for _, name in ipairs(names) do add(given[name], name) end
+   return list, by_name
+end
+
+local function refer(known, what, name, where, level)
+   if known[name] or what == "exchange" and (name == "" or name:find "^amq%.") then return end
+   local names = {}
+   for other in each(known) do names[#names + 1] = other end
+   local nearest = options.nearest(name, names)
+   error(('%s: there is no %s "%s" here%s; one that somebody else declares is passive = true'):format(where, what, name,
+      nearest and (': did you mean "%s"?'):format(nearest) or ""), level + 1)
+end
+
+local function check_binding(b, exchanges, queues, level)
+   options.check(b, BINDING, nil, level + 1)
+   local is_queue, is_exchange = b.queue and b.exchange, b.destination and b.source
+   if not (is_queue or is_exchange) or is_queue and (b.destination or b.source) or is_exchange and b.exchange then
+      error("a binding has queue and exchange, or destination and source", level + 1)
+   end
+   local where = ('binding of "%s"'):format(b.queue or b.destination)
+   if is_queue then refer(queues, "queue", b.queue, where, level + 1)
+   else refer(exchanges, "exchange", b.destination, where, level + 1) end
+   refer(exchanges, "exchange", b.exchange or b.source, where, level + 1)
+   if (b.exchange or b.source) == "" then error(where .. ": the default exchange has no bindings", level + 1) end
+   return { queue = b.queue, exchange = b.exchange, destination = b.destination, source = b.source,
+      routing_key = b.routing_key or "", arguments = b.arguments }
+end
+
+-- What arguments refer to is there, too.
+local function check_arguments(self, exchanges, queues, level)
+   for _, x in ipairs(self.exchanges) do
+      local other = x.arguments and x.arguments["alternate-exchange"]
+      if other then refer(exchanges, "exchange", other, ('exchange "%s"'):format(x.exchange), level + 1) end
+   end
+   for _, q in ipairs(self.queues) do
+      local a, where = q.arguments or {}, ('dead letters of queue "%s"'):format(q.queue)
+      local exchange, key = a["x-dead-letter-exchange"], a["x-dead-letter-routing-key"]
+      if exchange then refer(exchanges, "exchange", exchange, where, level + 1) end
+      if exchange == "" and key then refer(queues, "queue", key, where, level + 1) end
+   end
+end
+
+--- Writes down a topology; nothing is declared yet. `mr.topology{...}` is this.
+-- @tparam table data exchanges, queues, bindings, and delays (see mr.topology.delayed). Exchanges and queues are lists
+-- of tables with AMQP's names (as of exchange_declare and queue_declare), or of bare names, or tables by name; durable
+-- unless they say otherwise; passive: somebody else declares it. Arguments may be written as fields: of a queue
+-- max_priority, message_ttl and expires (seconds), max_length, max_length_bytes, overflow, dead_letter_exchange,
+-- dead_letter_routing_key, single_active_consumer, queue_type, delivery_limit; of an exchange alternate_exchange.
+-- Bindings are {queue, exchange, routing_key, arguments} or {destination, source, routing_key, arguments}
+-- @treturn topology methods plan, apply, names, counts, message_counts, purge, delete, join, delay; what is wrong
+-- raises an error
+function topology.new(data, level)
+   level = (level or 1) + 1
+   options.check(data, SPEC, nil, level)
+   local self = setmetatable({ bindings = {}, delays = {} }, Topology)
+   local exchanges, queues
+   self.exchanges, exchanges = list_of("exchange", data.exchanges, EXCHANGE, level)
+   self.queues, queues = list_of("queue", data.queues, QUEUE, level)
+   for i, b in ipairs(options.list_of("bindings", data.bindings, BINDING, level)) do
+      if type(b) ~= "table" then error(("binding %d must be a table, not a %s"):format(i, type(b)), level) end
+      self.bindings[i] = check_binding(b, exchanges, queues, level)
+   end
+   for name, d in each(data.delays or {}) do
+      refer(queues, "queue", name, "delays", level)
+      options.check(d, DELAY, { "queue" }, level)
+      refer(queues, "queue", d.queue, "delays", level)
+      self.delays[name] = d
+   end
+   check_arguments(self, exchanges, queues, level)
+   return self
+end
+
+--- The names of what it declares.
+-- @treturn table {exchanges = list, queues = list}, without the passive ones
+function Topology:names()
+   local out = { exchanges = {}, queues = {} }
+   for _, x in ipairs(self.exchanges) do
+      if not x.passive then table.insert(out.exchanges, x.exchange) end
+   end
+   for _, q in ipairs(self.queues) do
+      if not q.passive then table.insert(out.queues, q.queue) end
+   end
+   return out
+end
+
+--- Is it a topology?
+function topology.is(value) return getmetatable(value) == Topology end
+
+return setmetatable(topology, { __call = function(_, data)
+   local self = topology.new(data, 2)
+   return self
+end })

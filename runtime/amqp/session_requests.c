@@ -1,0 +1,206 @@
+/* session_requests: what the host asks of an open session.
+ * SPDX-License-Identifier: MIT
+ * Pure; the other half of session.c. */
+#include "amqp/pending.h"
+#include "amqp/session_state.h"
+#include "base/alloc.h"
+#include "codec/frame.h"
+
+/* Why a channel that is not there, or is another by now, cannot serve. */
+static void refuse(struct mr_session *s, uint16_t number, uint64_t token)
+{
+	mr_error error = {0};
+	if (s->state == MR_SESSION_CLOSED && s->error.kind)
+		error = s->error;
+	else
+		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CHANNEL, 0, "the channel is closed");
+	mr_outlet_done(&s->outlet, number, token, &error);
+}
+
+bool mr_session_has_channel(const struct mr_session *s, uint16_t number)
+{
+	return mr_session_channel_at(s, number) != NULL;
+}
+
+bool mr_session_has_consumer(const struct mr_session *s, uint16_t channel, uint32_t consumer)
+{
+	const struct mr_amqp_channel *ch = mr_session_channel_at(s, channel);
+	for (size_t i = 0; ch && i < ch->consumer_count; i++)
+		if ((ch->consumers[i]->number & ~MR_CONSUMER_NO_ACK) == consumer) return true;
+	return false;
+}
+
+size_t mr_session_consumers(const struct mr_session *s)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < s->channel_slots; i++) {
+		const struct mr_amqp_channel *ch = s->channels[i];
+		for (size_t k = 0; ch && k < ch->consumer_count; k++)
+			if (!(ch->consumers[k]->number & MR_CONSUMER_OWN)) count++;
+	}
+	return count;
+}
+
+/* The channel as the host knew it when it spoke, or NULL. */
+static struct mr_amqp_channel *channel_of(const struct mr_session *s, uint16_t number,
+	uint32_t epoch)
+{
+	struct mr_amqp_channel *ch = mr_session_channel_at(s, number);
+	return s->state == MR_SESSION_OPEN && ch && ch->epoch == epoch ? ch : NULL;
+}
+
+static bool make_slot(struct mr_session *s, uint16_t number)
+{
+	if (number < s->channel_slots) return true;
+	size_t slots = s->channel_slots ? s->channel_slots * 2 : 4;
+	while (slots <= number) slots *= 2;
+	struct mr_amqp_channel **channels = mr_realloc(s->channels, slots * sizeof *channels);
+	if (!channels) return false;
+	for (size_t i = s->channel_slots; i < slots; i++) channels[i] = NULL;
+	s->channels = channels;
+	s->channel_slots = slots;
+	return true;
+}
+
+void mr_session_open_channel(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
+	mr_msec deadline)
+{
+	mr_error error = {0};
+	if (make_slot(s, number) && (s->channels[number] = mr_amqp_channel_open(&s->outlet, number,
+					     epoch, token, deadline)))
+		return;
+	mr_error_set(&error, MR_NO_MEMORY, MR_SCOPE_CHANNEL, 0, "out of memory");
+	mr_outlet_done(&s->outlet, number, token, &error);
+}
+
+void mr_session_channel_open(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
+	mr_msec deadline)
+{
+	mr_error error = {0};
+	struct mr_amqp_channel *ch = mr_session_channel_at(s, number);
+	if (s->state != MR_SESSION_OPEN) {
+		refuse(s, number, token);
+	} else if (ch && mr_amqp_channel_is_parting(ch) &&
+		   !ch->heir.token) { /* when it has closed */
+		ch->heir.token = token;
+		ch->heir.epoch = epoch;
+		ch->heir.deadline = deadline;
+		s->outlet.earliest = mr_earlier(s->outlet.earliest, deadline);
+	} else if (number == 0 || number > s->guard.channel_max || ch) {
+		mr_error_set(&error, MR_CHANNEL_LIMIT_REACHED, MR_SCOPE_CHANNEL, 0,
+			"channel %u is in use or over the agreed limit of %u", number,
+			s->guard.channel_max);
+		mr_outlet_done(&s->outlet, number, token, &error);
+	} else {
+		mr_session_open_channel(s, number, token, epoch, deadline);
+	}
+}
+
+/* The open that waits for this number is wanted no more. */
+static void disinherit(struct mr_session *s, struct mr_amqp_channel *ch, uint64_t token)
+{
+	mr_error closed = {0}, none = {0};
+	uint64_t opening = ch->heir.token;
+	ch->heir.token = 0;
+	mr_error_set(&closed, MR_CLOSED, MR_SCOPE_CHANNEL, 0,
+		"the channel was closed by the program");
+	mr_outlet_done(&s->outlet, ch->number, opening, &closed);
+	mr_outlet_done(&s->outlet, ch->number, token, &none);
+}
+
+/* A close that nobody waits for any more is waited for anew. */
+static bool joins_close(struct mr_session *s, struct mr_amqp_channel *ch, uint64_t token,
+	mr_msec deadline)
+{
+	struct mr_pending *p = mr_pending_last(ch);
+	bool is_free = p && p->expects == MR_M_CHANNEL_CLOSE_OK && !p->is_end &&
+	               (!p->token || p->token == MR_TOKEN_NONE);
+	if (!is_free) return false;
+	p->token = token;
+	p->deadline = deadline;
+	p->late = false;
+	s->outlet.earliest = mr_earlier(s->outlet.earliest, deadline);
+	return true;
+}
+
+void mr_session_channel_close(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
+	mr_msec deadline)
+{
+	struct mr_amqp_channel *ch = channel_of(s, number, epoch);
+	struct mr_amqp_channel *any = mr_session_channel_at(s, number);
+	if (any && any->heir.token && any->heir.epoch == epoch)
+		disinherit(s, any, token);
+	else if (ch && ch->state != MR_CH_CLOSING)
+		mr_amqp_channel_close(ch, token, deadline);
+	else if (!ch || !joins_close(s, ch, token, deadline))
+		refuse(s, number, token);
+}
+
+void mr_session_request(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
+	const mr_request *request, mr_msec deadline)
+{
+	struct mr_amqp_channel *ch = channel_of(s, number, epoch);
+	if (ch)
+		mr_amqp_channel_request(ch, token, request, deadline);
+	else
+		refuse(s, number, token);
+}
+
+void mr_session_publish(struct mr_session *s, uint16_t number, const struct mr_publish *p)
+{
+	struct mr_amqp_channel *ch = channel_of(s, number, p->epoch);
+	mr_error error = {0};
+	if (s->options->clock) s->published_at = (mr_msec)(*s->options->clock / 1000);
+	if (ch && ch->state == MR_CH_OPEN) {
+		if (mr_amqp_channel_publish(ch, p, &error) != MR_OK)
+			mr_session_fail_memory(s);
+		else
+			return;
+	}
+	s->options->stats->lost++;
+	if (p->number) mr_outlet_lost(&s->outlet, number, p->epoch, p->number);
+}
+
+void mr_session_settle(struct mr_session *s, uint16_t number, uint32_t epoch, uint64_t tag, int how,
+	int flags)
+{
+	struct mr_amqp_channel *ch = channel_of(s, number, epoch);
+	s->options->stats->settled++;
+	if (ch && mr_amqp_channel_settle(ch, tag, how, flags) != MR_OK) mr_session_fail_memory(s);
+}
+
+/* Written by hand: the codec does not know it. */
+void mr_session_update_secret(struct mr_session *s, uint64_t token, mr_slice secret,
+	mr_msec deadline)
+{
+	static const char reason[] = "renewed by the program";
+	size_t payload = 4 + 4 + secret.size + 1 + sizeof reason - 1;
+	mr_error error = {0};
+	uint8_t head[MR_FRAME_HEAD + 8] = {MR_FRAME_METHOD};
+	uint8_t length = sizeof reason - 1, end = MR_FRAME_END;
+	struct mr_buffer *out = &s->outlet.out;
+	bool fits = s->state == MR_SESSION_OPEN && !s->secret_token &&
+	            payload + MR_FRAME_OVERHEAD <= s->outlet.frame_max;
+	if (!fits) {
+		mr_error_set(&error, s->secret_token ? MR_BAD_ARGUMENT : MR_CLOSED,
+			MR_SCOPE_CONNECTION, 0,
+			s->secret_token ? "another secret is on its way"
+					: "the connection is not open");
+		mr_outlet_done(&s->outlet, 0, token, &error);
+		return;
+	}
+	mr_put32(head + 3, (uint32_t)payload);
+	mr_put32(head + MR_FRAME_HEAD, MR_M_CONNECTION_UPDATE_SECRET);
+	mr_put32(head + MR_FRAME_HEAD + 4, (uint32_t)secret.size);
+	if (mr_buffer_reserve(out, payload + MR_FRAME_OVERHEAD) != MR_OK) {
+		mr_session_fail_memory(s);
+		return;
+	}
+	mr_buffer_append(out, head, sizeof head);
+	mr_buffer_append(out, secret.data, secret.size);
+	mr_buffer_append(out, &length, 1);
+	mr_buffer_append(out, reason, length);
+	mr_buffer_append(out, &end, 1);
+	s->secret_token = token;
+	s->secret_deadline = deadline;
+}

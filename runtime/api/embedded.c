@@ -1,0 +1,67 @@
+/* embedded: the embedded broker's handle, for hosts.
+ * SPDX-License-Identifier: MIT
+ * Host thread. */
+#include "broker/server/server.h"
+
+#include "api/handle.h"
+
+int mr_server_open(mr_server **out, const char *name, mr_error *error)
+{
+	if (!name || !*name)
+		return mr_error_set(error, MR_BAD_ARGUMENT, MR_SCOPE_CONFIG, 0,
+			"a handle's broker needs a name");
+	return mr_server_acquire(out, name, error);
+}
+
+void mr_server_close(mr_server *server) { mr_server_release(server); }
+
+int mr_server_listen(mr_server *server, const char *address, uint16_t port, const char *certfile,
+	const char *keyfile, uint16_t *actual, mr_error *error)
+{
+	struct mr_server_call call = {.what = MR_SERVER_LISTEN,
+		.text = mr_slice_str(address),
+		.port = port,
+		.certfile = certfile,
+		.keyfile = keyfile};
+	enum mr_status st = mr_server_do(server, &call);
+	if (st == MR_OK && actual) *actual = call.port;
+	if (st != MR_OK && error) *error = call.error;
+	return st;
+}
+
+int mr_server_add_user(mr_server *server, const char *name, const char *password)
+{
+	struct mr_server_call call = {.what = MR_SERVER_ADD_USER,
+		.text = mr_slice_str(name),
+		.more = mr_slice_str(password)};
+	return mr_server_do(server, &call);
+}
+
+int mr_server_add_vhost(mr_server *server, const char *name)
+{
+	struct mr_server_call call = {.what = MR_SERVER_ADD_VHOST, .text = mr_slice_str(name)};
+	return mr_server_do(server, &call);
+}
+
+mr_table *mr_server_report(mr_server *server)
+{
+	struct mr_server_call call = {.what = MR_SERVER_REPORT};
+	return mr_server_do(server, &call) == MR_OK ? call.report : NULL;
+}
+
+int mr_server_fault(mr_server *server, int fault, int64_t number, const char *text)
+{
+	struct mr_server_call call = {.what = MR_SERVER_FAULT, .fault = fault, .number = number};
+	if (fault < 0 || fault > MR_FAULT_UNLISTEN) return MR_BAD_ARGUMENT;
+	call.text = mr_slice_str(text ? text : "");
+	return mr_server_do(server, &call);
+}
+
+int mr_clock_advance(mr_runtime *rt, uint64_t token, double seconds)
+{
+	struct mr_command moved = {.type = MR_CMD_CLOCK, .token = token};
+	if (mr_is_forked(rt)) return MR_FORKED;
+	mr_clock_move(mr_msec_of(seconds));
+	mr_servers_clock();
+	return mr_command_send(rt, &moved);
+}

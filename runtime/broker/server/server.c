@@ -1,0 +1,499 @@
+/* server: the thread that serves connections of the embedded broker.
+ * SPDX-License-Identifier: MIT
+ * Calls reach it as pointers through a pipe, so that it shares nothing while it runs. */
+#include "broker/server/server.h"
+
+#include <errno.h>
+#include <ev.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/descriptor.h"
+#include "base/number.h"
+#include "bridge/ending.h"
+#include "broker/server/peer.h"
+#include "broker/server/report.h"
+#include "broker/server/thread.h"
+#include "net/listen.h"
+#include "net/tcp.h"
+#include "net/tls.h"
+
+#define SCRATCH (256 * 1024)  /* one read's worth, as on the client's side */
+#define STOP_PATIENCE 5000    /* ms for clients to answer connection.close */
+#define TRIM_FROM (16u << 20) /* bytes fewer than there were: the system gets them back */
+#define TRIM_AFTER 0.5        /* s, so that it is done when the storm is over, and not too often */
+#define EXHAUSTED_PAUSE 0.25  /* s until the next accept when the process has no descriptor left */
+
+struct listener {
+	struct mr_node node;
+	int fd; /* -1: not open yet */
+	ev_io io;
+	ev_timer pause;
+	struct mr_server *server;
+	struct mr_tls_context *tls; /* NULL: plain */
+};
+
+struct mr_server {
+	char *url;
+	pid_t home; /* a forked child has neither the thread nor a right to the pipe */
+	pthread_t thread;
+	struct mr_wire wire;
+	struct mr_broker *broker;
+	struct mr_node listeners;
+	int mail[2]; /* pipe of struct mr_server_call * */
+	ev_io mail_io, ending_io;
+	ev_timer tick;
+	ev_timer trim;
+	uint64_t peak;                   /* of memory, since the system was last given some */
+	bool stopped, ends_with_process; /* and nobody joins its thread */
+	bool is_alone;                   /* nobody joins the thread: it frees all itself */
+	struct mr_server_call farewell;
+};
+
+const char *mr_server_url(const mr_server *server) { return server->url; }
+
+bool mr_server_is_forked(const mr_server *server) { return server->home != getpid(); }
+
+/* ---- listening ---- */
+
+static void close_listener(struct listener *l)
+{
+	if (l->fd >= 0) {
+		ev_io_stop(l->server->wire.loop, &l->io);
+		ev_timer_stop(l->server->wire.loop, &l->pause);
+		mr_descriptor_close(l->fd);
+	}
+	mr_tls_context_close(l->tls);
+	mr_list_remove(&l->node);
+	mr_free(l);
+}
+
+static void on_connection(struct ev_loop *loop, ev_io *io, int revents)
+{
+	struct listener *l = io->data;
+	struct mr_wire *w = &l->server->wire;
+	struct mr_stream *stream;
+	bool exhausted = false;
+	(void)revents;
+	mr_wire_begin_turn(w);
+	while ((stream = mr_listen_accept(io->fd, &exhausted))) {
+		struct mr_stream *plain = stream;
+		if (l->tls && mr_tls_accept(&stream, l->tls, plain, NULL) != MR_OK) continue;
+		mr_peer_open(w, stream);
+	}
+	if (!exhausted) return;
+	ev_io_stop(loop, io); /* who waits would wake us for ever */
+	ev_timer_set(&l->pause, EXHAUSTED_PAUSE, 0);
+	ev_timer_start(loop, &l->pause);
+}
+
+static void on_pause(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct listener *l = timer->data;
+	(void)revents;
+	ev_io_start(loop, &l->io);
+}
+
+static void close_listeners(struct mr_server *s)
+{
+	while (!mr_list_is_empty(&s->listeners))
+		close_listener(mr_container(s->listeners.next, struct listener, node));
+}
+
+static enum mr_status load_tls(struct listener *l, const struct mr_server_call *c, mr_error *error)
+{
+	struct mr_tls_options o = {.certfile = c->certfile,
+		.keyfile = c->keyfile,
+		.no_verify = true,
+		.is_server = true};
+	return c->certfile ? mr_tls_context_open(&l->tls, &o, error) : MR_OK;
+}
+
+/* Without a user of its own a broker is for this machine only: everybody knows guest's password. */
+static enum mr_status check_users(const struct mr_server *s, const char *address, mr_error *error)
+{
+	if (mr_listen_is_loopback(address) || s->broker->users.count > 1) return MR_OK;
+	return mr_error_set(error, MR_BAD_ARGUMENT, MR_SCOPE_CONFIG, 0,
+		"listening on %s needs a user other than guest", address);
+}
+
+static enum mr_status listen_on(struct mr_server *s, struct mr_server_call *c)
+{
+	char address[64];
+	int fd = -1;
+	struct listener *l = mr_calloc(1, sizeof *l);
+	if (!l) return mr_error_set(&c->error, MR_NO_MEMORY, MR_SCOPE_NONE, 0, "out of memory");
+	l->server = s;
+	l->fd = -1;
+	snprintf(address, sizeof address, "%.*s", (int)c->text.size, c->text.data);
+	enum mr_status st = check_users(s, address, &c->error);
+	if (st == MR_OK) st = load_tls(l, c, &c->error);
+	if (st == MR_OK) st = mr_listen_open(&fd, address, c->port, &c->port, &c->error);
+	if (st != MR_OK) {
+		close_listener(l);
+		return st;
+	}
+	if (!mr_listen_is_loopback(address)) s->broker->seal_guest = true;
+	l->fd = fd;
+	ev_io_init(&l->io, on_connection, fd, EV_READ);
+	ev_init(&l->pause, on_pause);
+	l->io.data = l->pause.data = l;
+	ev_io_start(s->wire.loop, &l->io);
+	mr_list_append(&s->listeners, &l->node);
+	return MR_OK;
+}
+
+/* ---- faults ---- */
+
+static void fail_declare(struct mr_broker *b, const struct mr_server_call *c)
+{
+	struct mr_broker_faults *f = &b->faults;
+	f->declare_code = (int)c->number;
+	snprintf(f->declare_text, sizeof f->declare_text, "%.*s", (int)c->text.size, c->text.data);
+}
+
+static void shut_all(struct mr_server *s, const struct mr_server_call *c)
+{
+	char text[256];
+	snprintf(text, sizeof text, "%.*s", (int)c->text.size, c->text.data);
+	mr_wire_shut(&s->wire, (int)c->number, text);
+}
+
+static void set_fault(struct mr_server *s, const struct mr_server_call *c)
+{
+	struct mr_broker *b = s->broker;
+	struct mr_wire_faults *wire = &s->wire.faults;
+	switch (c->fault) {
+	case MR_FAULT_DELAY: wire->delay = c->number; break;
+	case MR_FAULT_CUT_AFTER: wire->cut_after = c->number; break;
+	case MR_FAULT_SILENT: wire->silent = c->number != 0; break;
+	case MR_FAULT_DROP: mr_wire_drop(&s->wire); break;
+	case MR_FAULT_CLOSE: shut_all(s, c); break;
+	case MR_FAULT_UNLISTEN: close_listeners(s); break;
+	case MR_FAULT_REFUSE_LOGINS: b->faults.refuse_logins = c->number != 0; break;
+	case MR_FAULT_FAIL_DECLARE: fail_declare(b, c); break;
+	case MR_FAULT_PAUSE_DELIVERIES:
+		b->faults.pause_deliveries = c->number != 0;
+		mr_broker_pump_all(b);
+		break;
+	case MR_FAULT_BLOCK:
+		b->blocked_by_hand = c->number != 0;
+		mr_broker_check_memory(b);
+		break;
+	case MR_FAULT_WATERMARK:
+		b->watermark = (uint64_t)c->number;
+		mr_broker_check_memory(b);
+		break;
+	default: break;
+	}
+	mr_wire_changed(&s->wire);
+}
+
+/* ---- calls ---- */
+
+static void adopt(struct mr_server *s, int fd)
+{
+	struct mr_stream *stream;
+	if (mr_tcp_adopt(&stream, fd) == MR_OK)
+		mr_peer_open(&s->wire, stream);
+	else
+		mr_descriptor_close(fd);
+}
+
+static enum mr_status no_memory(struct mr_server_call *c, enum mr_status st)
+{
+	if (st != MR_OK) mr_error_set(&c->error, st, MR_SCOPE_NONE, 0, "out of memory");
+	return st;
+}
+
+static void obey(struct mr_server *s, struct mr_server_call *c)
+{
+	switch (c->what) {
+	case MR_SERVER_LISTEN: listen_on(s, c); break;
+	case MR_SERVER_ADD_USER:
+		no_memory(c, mr_broker_add_user(s->broker, c->text, c->more));
+		break;
+	case MR_SERVER_ADD_VHOST: no_memory(c, mr_broker_add_vhost(s->broker, c->text)); break;
+	case MR_SERVER_FAULT: set_fault(s, c); break;
+	case MR_SERVER_REPORT:
+		c->report = mr_broker_report(s->broker);
+		if (!c->report) no_memory(c, MR_NO_MEMORY);
+		break;
+	case MR_SERVER_CLOCK: mr_wire_changed(&s->wire); break;
+	case MR_SERVER_STOP: s->stopped = true; break;
+	default: break; /* on_mail's */
+	}
+}
+
+/* One call a turn: a host that moves the clock call after call must leave turns for what falls due. */
+static void on_mail(struct ev_loop *loop, ev_io *io, int revents)
+{
+	struct mr_server *s = io->data;
+	struct mr_server_call *c;
+	uint64_t one = 1;
+	(void)loop;
+	(void)revents;
+	mr_wire_begin_turn(&s->wire);
+	if (read(s->mail[0], &c, sizeof c) != (ssize_t)sizeof c) return;
+	if (c->what == MR_SERVER_ADOPT) {
+		adopt(s, c->done);
+		mr_free(c);
+		return;
+	}
+	if (c->what == MR_SERVER_LEAVE) {
+		s->stopped = s->is_alone = true;
+		return;
+	}
+	obey(s, c);
+	mr_broker_tick(s->broker);
+	mr_wire_flush(&s->wire);
+	int done = c->done; /* the call is its owner's again after the write */
+	if (done >= 0 && write(done, &one, sizeof one) != (ssize_t)sizeof one) s->stopped = true;
+}
+
+/* ---- the thread ---- */
+
+static void on_tick(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_server *s = timer->data;
+	(void)loop;
+	(void)revents;
+	mr_wire_begin_turn(&s->wire);
+	mr_broker_tick(s->broker);
+}
+
+static void arm_tick(struct mr_server *s)
+{
+	mr_msec at = mr_broker_deadline(s->broker);
+	ev_timer_stop(s->wire.loop, &s->tick);
+	if (at == MR_NEVER) return;
+	mr_msec in = at - mr_clock_now();
+	ev_now_update(s->wire.loop);
+	ev_timer_set(&s->tick, in > 0 ? (double)in / 1000 : 0, 0);
+	ev_timer_start(s->wire.loop, &s->tick);
+}
+
+static void on_trim(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_server *s = timer->data;
+	(void)loop;
+	(void)revents;
+	mr_alloc_trim();
+	s->peak = s->broker->memory;
+}
+
+/* A million small messages leave a million holes, which the allocator keeps for itself. */
+static void arm_trim(struct mr_server *s)
+{
+	uint64_t now = s->broker->memory;
+	if (now > s->peak) s->peak = now;
+	if (s->peak - now < TRIM_FROM || ev_is_active(&s->trim)) return;
+	ev_timer_set(&s->trim, TRIM_AFTER, 0);
+	ev_timer_start(s->wire.loop, &s->trim);
+}
+
+static void on_ending(struct ev_loop *loop, ev_io *io, int revents)
+{
+	struct mr_server *s = io->data;
+	(void)revents;
+	ev_io_stop(loop, io); /* it stays readable */
+	s->ends_with_process = !s->stopped;
+	s->stopped = true;
+}
+
+/* ---- start and end ---- */
+
+static void free_server(struct mr_server *s)
+{
+	if (!s) return;
+	if (s->broker) mr_wire_drop(&s->wire);
+	close_listeners(s);
+	mr_broker_close(s->broker);
+	if (s->wire.loop) ev_loop_destroy(s->wire.loop);
+	mr_buffer_fini(&s->wire.scratch);
+	for (int i = 0; i < 2; i++) mr_descriptor_close(s->mail[i]);
+	mr_free(s->url);
+	mr_free(s);
+}
+
+/* After its thread, or on it. */
+static void end_server(struct mr_server *s)
+{
+	struct mr_server_call *late;
+	while (read(s->mail[0], &late, sizeof late) == (ssize_t)sizeof late) {
+		mr_descriptor_close(late->done); /* connections that nobody will serve */
+		mr_free(late);
+	}
+	free_server(s);
+}
+
+static void *run(void *arg)
+{
+	struct mr_server *s = arg;
+	mr_ending_is_ours();
+	mr_plain_begin();
+	while (!s->stopped) {
+		mr_wire_flush(&s->wire);
+		arm_tick(s);
+		arm_trim(s);
+		bool more = mr_wire_has_more(&s->wire);
+		ev_run(s->wire.loop, more ? EVRUN_NOWAIT : EVRUN_ONCE);
+		if (more) mr_wire_resume(&s->wire);
+	}
+	bool parks = s->ends_with_process;
+	if (s->is_alone && !mr_ending_has_begun()) {
+		pthread_detach(pthread_self());
+		end_server(s); /* frees it */
+	}
+	mr_tls_thread_end();
+	mr_ending_leave_and_park(MR_ENDING_BROKER, parks);
+	return NULL;
+}
+
+static int start_thread(struct mr_server *s)
+{
+	sigset_t all, before;
+	int ending;
+	mr_tls_prepare();
+	if (mr_ending_enter(MR_ENDING_BROKER, &ending, NULL) != MR_OK) return EAGAIN;
+	ev_io_init(&s->ending_io, on_ending, ending, EV_READ);
+	s->ending_io.data = s;
+	ev_io_start(s->wire.loop, &s->ending_io);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the host's */
+	int error = pthread_create(&s->thread, NULL, run, s);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (error) mr_ending_leave(MR_ENDING_BROKER);
+	return error;
+}
+
+/* When it fails `system` is why, as errno's number. */
+static enum mr_status prepare(struct mr_server *s, const char *name, int *system)
+{
+	uint64_t seed = 0;
+	char url[300];
+	struct mr_descriptor_hold hold;
+	s->home = getpid();
+	s->mail[0] = s->mail[1] = -1;
+	mr_list_init(&s->listeners);
+	mr_list_init(&s->wire.peers);
+	mr_list_init(&s->wire.dirty);
+	mr_list_init(&s->wire.later);
+	s->wire.faults.cut_after = -1;
+	snprintf(url, sizeof url, "memory://%s", name);
+	s->url = mr_strdup_n(url, strlen(url));
+	if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) < 0) seed = (uint64_t)mr_clock_now();
+	if (!s->url || mr_broker_open(&s->broker, seed, mr_clock_now()) != MR_OK)
+		return MR_NO_MEMORY;
+	s->wire.broker = s->broker;
+	mr_descriptor_hold(&hold);
+	s->wire.loop = ev_loop_new(EVFLAG_NOENV | EVFLAG_NOSIGMASK);
+	mr_descriptor_let_go(&hold);
+	if (!s->wire.loop || mr_buffer_reserve(&s->wire.scratch, SCRATCH) != MR_OK)
+		return MR_NO_MEMORY;
+	if (pipe2(s->mail, O_CLOEXEC | O_NONBLOCK) != 0 || !mr_descriptor_claim_pair(s->mail)) {
+		*system = errno;
+		return MR_RESOURCE_ERROR;
+	}
+	ev_io_init(&s->mail_io, on_mail, s->mail[0], EV_READ);
+	ev_init(&s->tick, on_tick);
+	ev_init(&s->trim, on_trim);
+	s->mail_io.data = s->tick.data = s->trim.data = s;
+	ev_io_start(s->wire.loop, &s->mail_io);
+	return MR_OK;
+}
+
+enum mr_status mr_server_start(mr_server **out, const char *name, mr_error *error)
+{
+	struct mr_server *s = mr_calloc(1, sizeof *s);
+	int system = ENOMEM;
+	enum mr_status st = s ? prepare(s, name, &system) : MR_NO_MEMORY;
+	if (st == MR_OK) system = start_thread(s);
+	if (st == MR_OK && !system) {
+		*out = s;
+		return MR_OK;
+	}
+	if (mr_lacks_descriptors(&system)) st = MR_NO_DESCRIPTORS;
+	free_server(s);
+	return mr_error_system(error, st == MR_OK ? MR_RESOURCE_ERROR : st, MR_SCOPE_CONNECTION,
+		system, "cannot start the embedded broker");
+}
+
+/* ---- calling ---- */
+
+static bool post(mr_server *s, struct mr_server_call *c)
+{
+	struct pollfd wait = {.fd = s->mail[1], .events = POLLOUT};
+	for (;;) {
+		if (write(s->mail[1], &c, sizeof c) == (ssize_t)sizeof c) return true;
+		if (errno != EAGAIN && errno != EINTR) return false;
+		poll(&wait, 1, 1000);
+	}
+}
+
+enum mr_status mr_server_do(mr_server *s, struct mr_server_call *c)
+{
+	uint64_t count;
+	if (mr_server_is_forked(s))
+		return mr_error_set(&c->error, MR_FORKED, MR_SCOPE_NONE, 0,
+			"this broker belongs to the parent");
+	if (mr_ending_has_begun())
+		return mr_error_set(&c->error, MR_CLOSED, MR_SCOPE_NONE, 0, "the process ends");
+	c->done = mr_descriptor_claim(eventfd(0, EFD_CLOEXEC));
+	if (c->done < 0 || !post(s, c)) {
+		mr_descriptor_close(c->done);
+		return mr_error_system(&c->error, MR_RESOURCE_ERROR, MR_SCOPE_NONE, errno,
+			"cannot reach the embedded broker");
+	}
+	while (read(c->done, &count, sizeof count) < 0 && errno == EINTR) {}
+	mr_descriptor_close(c->done);
+	return (enum mr_status)c->error.kind;
+}
+
+enum mr_status mr_server_connect(mr_server *s, int *fd, mr_error *error)
+{
+	int pair[2];
+	struct mr_server_call *c = mr_calloc(1, sizeof *c);
+	if (!c) return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0 ||
+		!mr_descriptor_claim_pair(pair)) {
+		mr_free(c);
+		return mr_error_system(error, MR_CONNECTION_REFUSED, MR_SCOPE_CONNECTION, errno,
+			"cannot make a socket pair");
+	}
+	c->what = MR_SERVER_ADOPT;
+	c->done = pair[1];
+	if (write(s->mail[1], &c, sizeof c) == (ssize_t)sizeof c) {
+		*fd = pair[0];
+		return MR_OK;
+	}
+	mr_descriptor_close(pair[0]);
+	mr_descriptor_close(pair[1]);
+	mr_free(c);
+	return mr_error_set(error, MR_CONNECTION_REFUSED, MR_SCOPE_CONNECTION, 0,
+		"the embedded broker has too many connections waiting");
+}
+
+void mr_server_stop(mr_server *s)
+{
+	struct mr_server_call stop = {.what = MR_SERVER_STOP,
+		.done = -1};                                  /* joining is the answer */
+	if (mr_ending_has_begun() || !post(s, &stop)) return; /* it ends with the process */
+	pthread_join(s->thread, NULL);
+	end_server(s);
+}
+
+bool mr_server_stop_later(mr_server *s)
+{
+	struct mr_server_call *farewell = &s->farewell;
+	*farewell = (struct mr_server_call){.what = MR_SERVER_LEAVE};
+	return write(s->mail[1], &farewell, sizeof farewell) == (ssize_t)sizeof farewell;
+}

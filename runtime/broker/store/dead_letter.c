@@ -1,0 +1,293 @@
+/* dead_letter: what becomes of a message that expired, was rejected or did not fit.
+ * SPDX-License-Identifier: MIT
+ * The x-death header is RabbitMQ's (rabbit_dead_letter.erl): one table for each queue and reason,
+ * the latest first. */
+#include "broker/store/dead_letter.h"
+
+#include <time.h>
+
+#include "base/alloc.h"
+#include "broker/store/fields.h"
+#include "broker/store/spread.h"
+
+static const char *const reasons[] = {"expired", "rejected", "maxlen"};
+
+struct death { /* one event, while the new headers are made */
+	const struct mr_queue *queue;
+	const struct mr_message *message;
+	const struct mr_parts *parts;
+	const char *reason;
+	mr_slice headers, old; /* the message's, and of them x-death: an encoded array, or empty */
+	struct mr_buffer out;
+	bool ok;
+};
+
+static void put(struct death *d, enum mr_status st)
+{
+	if (st != MR_OK) d->ok = false;
+}
+
+static void put_text(struct death *d, const char *key, mr_slice text)
+{
+	put(d, mr_walk_put_text(&d->out, key, text));
+}
+
+static void put_bytes(struct death *d, mr_slice bytes)
+{
+	put(d, mr_buffer_append(&d->out, bytes.data, bytes.size));
+}
+
+static size_t begin(struct death *d)
+{
+	size_t at = 0;
+	put(d, mr_walk_begin(&d->out, &at));
+	return at;
+}
+
+static void end(struct death *d, size_t at)
+{
+	if (d->ok) mr_walk_end(&d->out, at);
+}
+
+static bool is_text(mr_slice table, const char *key, mr_slice text)
+{
+	struct mr_walk_field f;
+	return mr_walk_find(table, key, &f) && f.type == 'S' &&
+	       mr_slice_equal(mr_walk_text(&f), text);
+}
+
+static bool is_same_death(const struct mr_walk_field *f, const struct death *d)
+{
+	return f->type == 'F' && is_text(f->value, "queue", mr_queue_name(d->queue)) &&
+	       is_text(f->value, "reason", mr_slice_str(d->reason));
+}
+
+/* The routing keys it was published with: its own and CC's. */
+static void put_keys(struct death *d)
+{
+	struct mr_addresses to = mr_message_addresses(d->message);
+	struct mr_walk keys = mr_walk_array(to.cc);
+	struct mr_walk_field f;
+	put(d, mr_walk_put_key(&d->out, "routing-keys", 'A'));
+	size_t at = begin(d);
+	put(d, mr_walk_put_item(&d->out, to.key));
+	while (mr_walk_next(&keys, &f))
+		if (f.type == 'S') put_bytes(d, f.whole);
+	end(d, at);
+}
+
+static void put_death(struct death *d)
+{
+	put(d, mr_buffer_append(&d->out, "F", 1));
+	size_t at = begin(d);
+	put(d, mr_walk_put_64(&d->out, "count", 'l', 1));
+	put_text(d, "reason", mr_slice_str(d->reason));
+	put_text(d, "queue", mr_queue_name(d->queue));
+	put(d, mr_walk_put_64(&d->out, "time", 'T', (uint64_t)time(NULL)));
+	put_text(d, "exchange", mr_message_exchange(d->message));
+	put_keys(d);
+	if (d->parts->part[MR_PART_EXPIRATION].data)
+		put_text(d, "original-expiration", mr_part_text(d->parts, MR_PART_EXPIRATION));
+	end(d, at);
+}
+
+/* The same death again: counted, and first in the list. */
+static void put_again(struct death *d, const struct mr_walk_field *old)
+{
+	struct mr_walk w = mr_walk_table(old->value);
+	struct mr_walk_field f;
+	put(d, mr_buffer_append(&d->out, "F", 1));
+	size_t at = begin(d);
+	while (mr_walk_next(&w, &f)) {
+		if (f.type == 'l' && mr_slice_equal(f.key, mr_slice_str("count")))
+			put(d, mr_walk_put_64(&d->out, "count", 'l', mr_get64(f.value.data) + 1));
+		else
+			put_bytes(d, f.whole);
+	}
+	end(d, at);
+}
+
+/* RabbitMQ turns the older ones round each time, and so do we: the bytes from the last to the first. */
+static void put_others(struct death *d, const struct mr_walk_field *same)
+{
+	struct mr_walk w = mr_walk_array(d->old);
+	struct mr_walk_field f;
+	size_t room = d->old.size;
+	if (!d->ok || mr_buffer_reserve(&d->out, room) != MR_OK) {
+		d->ok = false;
+		return;
+	}
+	uint8_t *tail = mr_buffer_tail(&d->out), *at = tail + room;
+	while (mr_walk_next(&w, &f)) {
+		if (same && f.whole.data == same->whole.data) continue;
+		at -= f.whole.size;
+		memcpy(at, f.whole.data, f.whole.size);
+	}
+	size_t size = (size_t)(tail + room - at);
+	memmove(tail, at, size);
+	d->out.end += size;
+}
+
+static void put_deaths(struct death *d)
+{
+	struct mr_walk w = mr_walk_array(d->old);
+	struct mr_walk_field f;
+	bool again = false;
+	put(d, mr_walk_put_key(&d->out, "x-death", 'A'));
+	size_t at = begin(d);
+	while (!again && mr_walk_next(&w, &f)) again = is_same_death(&f, d);
+	if (again)
+		put_again(d, &f);
+	else
+		put_death(d);
+	put_others(d, again ? &f : NULL);
+	end(d, at);
+}
+
+static void put_first(struct death *d)
+{
+	put_text(d, "x-first-death-reason", mr_slice_str(d->reason));
+	put_text(d, "x-first-death-queue", mr_queue_name(d->queue));
+	put_text(d, "x-first-death-exchange", mr_message_exchange(d->message));
+}
+
+/* Headers that the letter has anew, or not: CC goes when the dead-letter key takes its place. */
+static bool is_replaced(const struct death *d, mr_slice key)
+{
+	static const char first[] = "x-first-death-";
+	size_t size = sizeof first - 1;
+	if (mr_slice_equal(key, mr_slice_str("x-death"))) return true;
+	if (mr_slice_equal(key, mr_slice_str("CC"))) return d->queue->limits.dead_key.data != NULL;
+	if (d->old.size || key.size < size || memcmp(key.data, first, size) != 0) return false;
+	mr_slice rest = mr_slice_of(key.data + size, key.size - size);
+	return mr_slice_equal(rest, mr_slice_str("reason")) ||
+	       mr_slice_equal(rest, mr_slice_str("queue")) ||
+	       mr_slice_equal(rest, mr_slice_str("exchange"));
+}
+
+/* All headers as they stand, and behind them what tells of this death. */
+static bool make_headers(struct death *d)
+{
+	struct mr_walk w = mr_walk_table(d->headers);
+	struct mr_walk_field f;
+	if (d->headers.size && mr_walk_find(d->headers, "x-death", &f) && f.type == 'A')
+		d->old = f.value;
+	size_t at = begin(d);
+	while (mr_walk_next(&w, &f))
+		if (!is_replaced(d, f.key)) put_bytes(d, f.whole);
+	put_deaths(d);
+	if (!d->old.size) put_first(d); /* else it was not the first */
+	end(d, at);
+	return d->ok;
+}
+
+/* *gives* the message as it is published to the dead-letter exchange; NULL: there is no memory. */
+static struct mr_message *make_letter(const struct mr_queue *q, const struct mr_message *m,
+	const char *reason)
+{
+	struct mr_parts parts;
+	struct mr_message *letter = NULL;
+	if (!mr_parts_split(mr_message_properties(m), &parts))
+		return NULL; /* deep, and no memory */
+	struct death d = {.queue = q,
+		.message = m,
+		.parts = &parts,
+		.reason = reason,
+		.headers = mr_message_headers(m),
+		.ok = true};
+	if (make_headers(&d)) {
+		struct mr_addresses to = {.key = mr_message_key(m), .bcc = mr_message_bcc(m)};
+		if (q->limits.dead_key.data) to = (struct mr_addresses){.key = q->limits.dead_key};
+		parts.part[MR_PART_HEADERS] =
+			mr_slice_of((const char *)mr_buffer_data(&d.out), mr_buffer_size(&d.out));
+		parts.part[MR_PART_EXPIRATION] = (mr_slice){0};
+		letter = mr_message_with(m, q->limits.dead_exchange, &to, &parts);
+	}
+	mr_buffer_fini(&d.out);
+	return letter;
+}
+
+/* A queue that the message already died in, on a way without a rejection: it would go round for ever. */
+static bool is_cycle(mr_slice deaths, const struct mr_queue *q)
+{
+	struct mr_walk w = mr_walk_array(deaths);
+	struct mr_walk_field f;
+	while (mr_walk_next(&w, &f)) {
+		if (f.type != 'F' || is_text(f.value, "reason", mr_slice_str("rejected")))
+			return false;
+		if (is_text(f.value, "queue", mr_queue_name(q))) return true;
+	}
+	return false;
+}
+
+static void drop_cycles(struct mr_route *route, const struct mr_message *letter)
+{
+	size_t kept = 0;
+	struct mr_walk_field f;
+	if (!mr_walk_find(mr_message_headers(letter), "x-death", &f)) return;
+	for (size_t i = 0; i < route->count; i++)
+		if (!is_cycle(f.value, route->queues[i])) route->queues[kept++] = route->queues[i];
+	route->count = kept;
+}
+
+static void send(struct mr_queue *q, struct mr_message *m, const char *reason)
+{
+	struct mr_vhost *v = q->vhost;
+	struct mr_exchange *x = mr_vhost_exchange(v, q->limits.dead_exchange);
+	struct mr_message *letter = x ? make_letter(q, m, reason) : NULL;
+	if (!letter) return;
+	mr_broker_grew(v->broker, mr_message_weight(letter));
+	if (mr_vhost_route(v, x, letter) == MR_OK) {
+		drop_cycles(&v->broker->route, letter);
+		mr_vhost_enqueue(v, letter, &v->broker->letter);
+	}
+	mr_broker_drop(v->broker, letter);
+}
+
+/* One after the other: those of a queue stay in their order. */
+static bool finish_letter(struct mr_broker *b)
+{
+	if (!b->letter) return true;
+	if (!mr_spread_go_on(b, b->letter)) return false;
+	mr_spread_end(b, &b->letter);
+	return true;
+}
+
+void mr_dead_letter_bury(struct mr_broker *b)
+{
+	struct mr_node *node;
+	if (b->burying) return; /* those that a letter makes wait, however many, in the list */
+	b->burying = true;
+	while (!b->routing && finish_letter(b) && !mr_broker_is_spent(b) &&
+		(node = mr_list_shift(&b->dying))) {
+		b->work += 8; /* headers are written, and a message is made and routed */
+		struct mr_entry *e = mr_container(node, struct mr_entry, node);
+		struct mr_queue *q = e->from;
+		send(q, e->message, reasons[e->why]);
+		mr_vhost_forget(q, e);
+	}
+	b->burying = false;
+}
+
+void mr_dead_letter_die(struct mr_queue *q, struct mr_entry *e, enum mr_death why)
+{
+	struct mr_broker *b = q->vhost->broker;
+	if (q->deleted || !q->limits.dead_exchange.data) {
+		mr_vhost_forget(q, e);
+		return;
+	}
+	e->from = q;
+	e->why = (uint8_t)why;
+	mr_list_append(&b->dying, &e->node);
+	mr_dead_letter_bury(b);
+}
+
+void mr_dead_letter_die_unborn(struct mr_queue *q, struct mr_message *m)
+{
+	struct mr_entry *e = q->limits.dead_exchange.data ? mr_calloc(1, sizeof *e) : NULL;
+	if (!e) return; /* without memory it is lost as if there were no dead-letter exchange */
+	e->message = mr_message_keep(m);
+	mr_broker_grew(q->vhost->broker, sizeof *e);
+	q->out++;
+	mr_dead_letter_die(q, e, MR_DEATH_MAXLEN);
+}

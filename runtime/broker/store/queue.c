@@ -1,0 +1,159 @@
+/* queue: messages in order, with their priorities, limits and times to live.
+ * SPDX-License-Identifier: MIT */
+#include "broker/store/queue.h"
+
+#include "base/alloc.h"
+#include "broker/store/vhost.h"
+
+static size_t level_count(const struct mr_queue *q) { return (size_t)q->limits.max_priority + 1; }
+
+struct mr_queue *mr_queue_new(struct mr_vhost *vhost, mr_slice name, mr_slice arguments,
+	const struct mr_limits *limits)
+{
+	struct mr_queue *q = mr_calloc(1, sizeof *q);
+	if (!q) {
+		mr_free((void *)(uintptr_t)arguments.data);
+		return NULL;
+	}
+	q->arguments = arguments;
+	q->limits = *limits;
+	q->vhost = vhost;
+	q->deadline = MR_NEVER;
+	mr_target_init(&q->target, q, NULL);
+	mr_list_init(&q->consumers);
+	q->name = mr_strdup_n(name.data, name.size);
+	q->levels = mr_calloc(level_count(q), sizeof *q->levels);
+	if (!q->name || !q->levels) {
+		mr_queue_free(q);
+		return NULL;
+	}
+	for (size_t i = 0; i < level_count(q); i++) mr_list_init(&q->levels[i]);
+	q->weight = sizeof *q + name.size + arguments.size + level_count(q) * sizeof *q->levels;
+	mr_broker_built(vhost->broker, q->weight);
+	return q;
+}
+
+void mr_queue_free(struct mr_queue *q)
+{
+	mr_broker_razed(q->vhost->broker, q->weight);
+	mr_free((void *)(uintptr_t)q->arguments.data);
+	mr_free(q->levels);
+	mr_free(q->name);
+	mr_free(q);
+}
+
+/* ---- in and out ---- */
+
+static mr_msec expiry(const struct mr_queue *q, const struct mr_message *m, mr_msec now)
+{
+	uint64_t ttl = q->limits.ttl >= 0 ? (uint64_t)q->limits.ttl : MR_NO_EXPIRATION;
+	if (m->expiration < ttl) ttl = m->expiration;
+	return ttl == MR_NO_EXPIRATION ? MR_NEVER : now + (mr_msec)ttl;
+}
+
+static void count(struct mr_queue *q, const struct mr_entry *e, bool in)
+{
+	q->ready += in ? 1 : (size_t)-1;
+	q->ready_bytes += in ? e->message->body_size : -e->message->body_size;
+}
+
+struct mr_entry *mr_queue_push(struct mr_queue *q, struct mr_message *message, mr_msec now)
+{
+	struct mr_entry *e = mr_malloc(sizeof *e);
+	if (!e) return NULL;
+	*e = (struct mr_entry){.message = mr_message_keep(message),
+		.position = q->next_position++,
+		.expires = expiry(q, message, now)};
+	int top = q->limits.max_priority;
+	e->level = (uint8_t)(message->priority < top ? message->priority : top);
+	mr_list_append(&q->levels[e->level], &e->node);
+	count(q, e, true);
+	return e;
+}
+
+static struct mr_entry *first(const struct mr_node *level)
+{
+	return level->next == level ? NULL : mr_container(level->next, struct mr_entry, node);
+}
+
+struct mr_entry *mr_queue_head(const struct mr_queue *q)
+{
+	struct mr_entry *e = NULL;
+	if (!q->ready) return NULL;
+	for (size_t i = level_count(q); !e && i-- > 0;) e = first(&q->levels[i]);
+	return e;
+}
+
+void mr_queue_take(struct mr_queue *q, struct mr_entry *e)
+{
+	mr_list_remove(&e->node);
+	if (q->back == e) q->back = NULL;
+	count(q, e, false);
+	q->out++;
+}
+
+void mr_queue_empty(struct mr_queue *q, struct mr_node *into)
+{
+	for (size_t i = 0; i < level_count(q); i++) mr_list_splice(into, &q->levels[i]);
+	q->back = NULL;
+	q->ready = 0;
+	q->ready_bytes = 0;
+}
+
+void mr_queue_requeue(struct mr_queue *q, struct mr_entry *e)
+{
+	struct mr_node *level = &q->levels[e->level], *at = level->next;
+	/* What comes back is older than nearly all that is there, or comes back one by one, in order. */
+	if (q->back && q->back->level == e->level && q->back->position < e->position)
+		at = q->back->node.next;
+	size_t glances = 0;
+	for (; at != level && mr_container(at, struct mr_entry, node)->position < e->position;
+		at = at->next)
+		glances++;
+	q->vhost->broker->work += glances / MR_GLANCES;
+	mr_list_append(at, &e->node); /* before `at` */
+	e->redelivered = true;
+	q->back = e;
+	count(q, e, true);
+	q->out--;
+}
+
+/* ---- times and limits ---- */
+
+/* As in RabbitMQ a message expires when it has come to the head. */
+struct mr_entry *mr_queue_expired(const struct mr_queue *q, mr_msec now)
+{
+	for (size_t i = 0; q->ready && i < level_count(q); i++) {
+		struct mr_entry *e = first(&q->levels[i]);
+		if (e && e->expires <= now) return e;
+	}
+	return NULL;
+}
+
+mr_msec mr_queue_next_expiry(const struct mr_queue *q)
+{
+	mr_msec at = MR_NEVER;
+	for (size_t i = 0; q->ready && i < level_count(q); i++) {
+		const struct mr_entry *e = first(&q->levels[i]);
+		if (e) at = mr_earlier(at, e->expires);
+	}
+	return at;
+}
+
+static bool is_over(const struct mr_queue *q, size_t messages, uint64_t bytes)
+{
+	const struct mr_limits *l = &q->limits;
+	return (l->max_length >= 0 && messages > (uint64_t)l->max_length) ||
+	       (l->max_bytes >= 0 && bytes > (uint64_t)l->max_bytes);
+}
+
+bool mr_queue_refuses(const struct mr_queue *q, uint64_t bytes)
+{
+	return q->limits.overflow != MR_DROP_HEAD &&
+	       is_over(q, q->ready + 1, q->ready_bytes + bytes);
+}
+
+struct mr_entry *mr_queue_surplus(const struct mr_queue *q)
+{
+	return is_over(q, q->ready, q->ready_bytes) ? mr_queue_head(q) : NULL;
+}

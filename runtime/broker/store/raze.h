@@ -1,0 +1,14 @@
+/* raze: the end of queues, exchanges and bindings, of which very many may hang together.
+ * SPDX-License-Identifier: MIT
+ * Pure. A name goes at once, and nothing is routed there any more. What hangs on it follows step by step:
+ * consumers, bindings, exchanges that were auto-deleted for want of one. */
+#ifndef MR_BROKER_STORE_RAZE_H
+#define MR_BROKER_STORE_RAZE_H
+
+#include "broker/store/vhost.h"
+
+/* Goes on with those of a list (of mr_target.ruin), and with what has gone since the turn began. False: the
+ * turn is over. */
+bool mr_raze(struct mr_broker *b, struct mr_node *ruins);
+
+#endif

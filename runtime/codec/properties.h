@@ -1,0 +1,16 @@
+/* properties: basic's 14 properties to and from their wire form.
+ * SPDX-License-Identifier: MIT
+ * Pure; any thread. The public form is struct mr_properties of moonrabbit.h. */
+#ifndef MR_CODEC_PROPERTIES_H
+#define MR_CODEC_PROPERTIES_H
+
+#include "base/buffer.h"
+#include "base/value.h"
+
+/* Checks, then decodes, at any depth. Strings borrow from `data`; headers are given. */
+enum mr_status mr_properties_decode(const uint8_t *data, size_t size, mr_properties *out);
+/* Appends flags and fields. MR_BAD_ARGUMENT: a string over 255 bytes, a bad table. */
+enum mr_status mr_properties_put(struct mr_buffer *out, const mr_properties *properties,
+	mr_error *error);
+
+#endif

@@ -1,0 +1,56 @@
+/* config: a connection's options, checked and resolved: plain data for the I/O thread.
+ * SPDX-License-Identifier: MIT
+ * Any thread; immutable once resolved. Implemented in config/config.c (it reads URLs); api and engine
+ * meet here. The lead wrote these fields and engine/ uses them: add, do not rename. */
+#ifndef MR_CONFIG_CONFIG_H
+#define MR_CONFIG_CONFIG_H
+
+#include "base/clock.h"
+#include "base/status.h"
+
+struct mr_config_host {
+	char *name;
+	uint16_t port;
+};
+
+/* When to try again. */
+enum mr_retry_style {
+	MR_RETRY_JITTER, /* ours: random up to a doubling bound, for ever; not for the first connect */
+	MR_RETRY_LINEAR, /* kombu's: start + n * step, at most max */
+	MR_RETRY_FIXED   /* pika's: so many attempts, a pause between two */
+};
+
+struct mr_retry {
+	enum mr_retry_style style;
+	mr_msec start, step, max;
+	int64_t retries; /* after the first try; -1: for ever */
+};
+
+struct mr_config {
+	struct mr_config_host *hosts; /* at least one, in the order to try */
+	size_t host_count;
+	bool memory; /* the embedded broker; the first host's name is its name, "" the runtime's own */
+	char *user, *password, *vhost, *name; /* name: connection_name */
+	char *mechanism;                      /* "PLAIN" or "EXTERNAL" */
+	mr_table *client_properties;          /* NULL: none */
+	bool tls, tls_verify;
+	char *tls_ca, *tls_cert, *tls_key, *tls_server_name, *tls_min_version; /* NULL: not given */
+	char *tls_password;     /* of an encrypted key; likewise */
+	uint16_t heartbeat;     /* seconds */
+	bool heartbeat_in_loop; /* heartbeat_mode = "loop" */
+	bool insist;
+	uint16_t channel_max;
+	uint32_t frame_max;
+	uint64_t max_message_size;
+	mr_msec connect_timeout, socket_timeout, rpc_timeout, close_timeout;
+	mr_msec blocked_timeout; /* 0: none */
+	bool recover, recover_topology;
+	struct mr_retry retry;
+	char *url; /* as it may be shown: redacted */
+};
+
+/* Fills `out` from options that fit together; MR_BAD_OPTION, MR_BAD_URI, MR_NO_MEMORY. */
+enum mr_status mr_config_resolve(struct mr_config *out, const mr_options *options, mr_error *error);
+void mr_config_fini(struct mr_config *config); /* takes a zeroed one */
+
+#endif

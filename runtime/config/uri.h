@@ -1,0 +1,37 @@
+/* uri: reads amqp, amqps and memory URLs.
+ * SPDX-License-Identifier: MIT
+ * Pure. Several hosts are separated by commas; `;` separates whole URLs (kombu's failover list) whose
+ * scheme, user, vhost and query must agree with the first. */
+#ifndef MR_CONFIG_URI_H
+#define MR_CONFIG_URI_H
+
+#include "base/slice.h"
+#include "base/status.h"
+
+struct mr_uri_host {
+	char *name;    /* without brackets for IPv6 */
+	uint16_t port; /* the scheme's default filled in */
+};
+struct mr_uri_pair {
+	char *key, *value; /* percent-decoded */
+};
+struct mr_uri {       /* strings are NUL-terminated and percent-decoded; NULL: not given */
+	char *scheme; /* "amqp", "amqps" or "memory" */
+	char *user, *password;
+	struct mr_uri_host *hosts;
+	size_t host_count;
+	char *vhost; /* "/" for amqp://host, amqp://host/ and amqp://host/%2f (CONTRACT T17) */
+	struct mr_uri_pair *query;
+	size_t query_count;
+};
+
+/* MR_BAD_URI with what is wrong and where in `error` (scope config; the text never holds the
+ * password), MR_NO_MEMORY. Leading and trailing blanks, control characters, ports outside 1..65535,
+ * bad escapes, unclosed brackets, NULs and unknown schemes (naming the nearest) are refused. */
+enum mr_status mr_uri_parse(struct mr_uri *out, const char *text, size_t size, mr_error *error);
+void mr_uri_fini(struct mr_uri *uri);
+/* The URL with every password replaced by ***, for anything that is printed; works on URLs that do
+ * not parse too. Always terminates; returns the length it would have. */
+size_t mr_uri_redact(char *out, size_t capacity, const char *text, size_t size);
+
+#endif

@@ -1,0 +1,276 @@
+/* health: what is to be checked, what the host has told, and who wants to know.
+ * SPDX-License-Identifier: MIT */
+#include "health/health.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "amqp/topology.h"
+#include "base/alloc.h"
+#include "base/json.h"
+#include "engine/loop.h"
+#include "health/http.h"
+#include "health/metrics.h"
+
+#define CHECKS_MAX 64
+#define FAILED_MAX 16
+#define ROUND 1000 /* ms between two looks */
+#define SOON 20    /* ms from a change to the look at it */
+
+static mr_health *look(struct mr_health_state *c)
+{
+	mr_vitals_gather(c->vitals, c->engine);
+	return mr_verdict(c->vitals, &c->options, &c->checks, mr_engine_now(c->engine));
+}
+
+/* ---- who wants to know ---- */
+
+static void tell(struct mr_health_state *c, uint64_t token, mr_health *health)
+{
+	mr_event ev = {.type = MR_EV_HEALTH, .token = token, .data.health = health};
+	ev.status = health ? MR_OK : MR_NO_MEMORY;
+	mr_event_queue_push(&c->engine->dispatch, &ev);
+}
+
+static void on_round(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_health_state *c = timer->data;
+	(void)loop;
+	(void)revents;
+	mr_health *h = look(c);
+	mr_timer_arm(&c->round, mr_engine_now(c->engine) + ROUND);
+	/* What a stop closes is no change to tell. */
+	if (h && h->healthy != c->was_healthy && !h->stopping) {
+		c->was_healthy = h->healthy;
+		tell(c, 0, h);
+		return;
+	}
+	mr_health_free(h);
+}
+
+static void watch(struct mr_health_state *c, bool on)
+{
+	if (on && !c->watching) {
+		mr_health *h = look(c);
+		c->was_healthy = h && h->healthy;
+		mr_health_free(h);
+	}
+	c->watching = on;
+	mr_timer_arm(&c->round, on ? mr_engine_now(c->engine) + ROUND : MR_NEVER);
+}
+
+/* Something may have changed: no need to wait for the round. A thousand connections that are lost are one
+ * look, not a thousand. */
+static void look_soon(struct mr_health_state *c)
+{
+	mr_msec at = mr_engine_now(c->engine) + SOON;
+	if (c->watching && c->round.at > at) mr_timer_arm(&c->round, at);
+}
+
+void mr_health_saw(struct mr_health_state *c, const mr_event *ev)
+{
+	if (ev->type == MR_EV_DELIVERY || ev->type == MR_EV_CONFIRM || ev->type == MR_EV_RETURN)
+		return;
+	if (ev->type == MR_EV_CONNECTION) {
+		c->connects += ev->detail == MR_CONNECTION_OPEN;
+		c->losses += ev->detail == MR_CONNECTION_LOST;
+		c->retries += ev->detail == MR_CONNECTION_RETRYING;
+	}
+	look_soon(c);
+}
+
+void mr_health_forget(struct mr_failed_consumer *f)
+{
+	mr_list_remove(&f->node);
+	mr_free(f);
+}
+
+void mr_health_failed(struct mr_health_state *c, uint32_t connection, const char *queue,
+	const char *why)
+{
+	size_t count = 0;
+	for (struct mr_node *n = c->failed.next; n != &c->failed; n = n->next) count++;
+	struct mr_failed_consumer *f = count < FAILED_MAX ? mr_calloc(1, sizeof *f) : NULL;
+	if (!f) return;
+	f->connection = connection;
+	snprintf(f->queue, sizeof f->queue, "%s", queue);
+	snprintf(f->why, sizeof f->why, "%s", why);
+	mr_list_append(&c->failed, &f->node);
+}
+
+void mr_health_consumer(struct mr_health_state *c, uint32_t connection,
+	const struct mr_record *record, const char *why)
+{
+	if (!(record->request.number & MR_CONSUMER_OWN))
+		mr_health_failed(c, connection, record->strings[0], why);
+}
+
+/* ---- what the host tells ---- */
+
+static void note(struct mr_health_state *c, const struct mr_health_note *note)
+{
+	struct mr_host_check *check = NULL;
+	for (struct mr_node *n = c->checks.next; n != &c->checks && !check; n = n->next) {
+		check = mr_container(n, struct mr_host_check, node);
+		if (strcmp(check->name, note->name) != 0) check = NULL;
+	}
+	if (note->state == MR_NOTE_FORGET) {
+		if (!check) return;
+		mr_list_remove(&check->node);
+		mr_free(check);
+		c->check_count--;
+		return;
+	}
+	if (!check && c->check_count < CHECKS_MAX && (check = mr_calloc(1, sizeof *check))) {
+		memcpy(check->name, note->name, sizeof check->name);
+		mr_list_append(&c->checks, &check->node);
+		c->check_count++;
+	}
+	if (!check) return;
+	check->state = note->state;
+	memcpy(check->detail, note->detail, sizeof check->detail);
+	check->at = mr_engine_now(c->engine);
+}
+
+/* ---- pages ---- */
+
+static enum mr_status write_json(struct mr_buffer *out, mr_table *page) /* takes the page */
+{
+	enum mr_status st = page ? mr_json_table(out, page) : MR_NO_MEMORY;
+	mr_table_free(page);
+	return st;
+}
+
+static bool is_page(mr_slice path, const char *name)
+{
+	return mr_slice_equal(path, mr_slice_str(name));
+}
+
+static int answer(void *owner, mr_slice path, bool verbose, struct mr_httpd_page *page)
+{
+	struct mr_health_state *c = owner;
+	enum mr_status st;
+	int code = 200;
+	mr_health *h = look(c);
+	page->type = "application/json";
+	if (!h) return 500;
+	if (is_page(path, "/health")) {
+		code = h->healthy ? 200 : 503;
+		st = write_json(&page->body, mr_verdict_health(h, verbose));
+	} else if (is_page(path, "/ready")) {
+		code = h->ready ? 200 : 503;
+		st = write_json(&page->body, mr_verdict_ready(h));
+	} else if (is_page(path, "/live")) {
+		code = h->live ? 200 : 503;
+		st = write_json(&page->body, mr_verdict_live(h));
+	} else if (is_page(path, "/metrics")) {
+		page->type = "text/plain; version=0.0.4; charset=utf-8";
+		st = mr_metrics_write(&page->body, c->vitals, h, c->meters, c->meter_count,
+			&c->confirms);
+	} else {
+		static const char nothing[] =
+			"{\"error\":\"not found\",\"pages\":[\"/health\",\"/ready\",\"/live\",\"/metrics\"]}";
+		code = 404;
+		st = mr_buffer_append(&page->body, nothing, sizeof nothing - 1);
+	}
+	mr_health_free(h);
+	return st == MR_OK ? code : 500;
+}
+
+static void tell_listening(struct mr_health_state *c, uint64_t token, const char *address,
+	uint16_t port, const mr_error *error)
+{
+	mr_event ev = {.type = MR_EV_DONE, .status = error->kind, .token = token};
+	ev.data.reply = mr_calloc(1, sizeof *ev.data.reply);
+	if (ev.data.reply) {
+		mr_reply *r = ev.data.reply;
+		r->error = *error;
+		r->message_count = port;
+		int n = snprintf(r->name, sizeof r->name,
+			strchr(address, ':') ? "[%s]:%u" : "%s:%u", address, port);
+		r->name_size = (uint16_t)(n < 255 ? n : 255);
+	}
+	mr_event_queue_push(&c->engine->dispatch, &ev);
+}
+
+static void listen_on(struct mr_health_state *c, uint64_t token, const char *address, uint16_t port)
+{
+	mr_error error = {0};
+	uint16_t actual = port;
+	if (c->http)
+		mr_error_set(&error, MR_NOT_ALLOWED, MR_SCOPE_CONFIG, 0,
+			"the pages are served already; close them first");
+	else
+		mr_httpd_open(&c->http, c->engine->loop, address, port, &actual, answer, c, &error);
+	if (!error.kind) {
+		char text[8];
+		snprintf(text, sizeof text, "%u", actual);
+		mr_log(&c->engine->log, MR_LOG_INFO, "health pages", "address", address, "#port",
+			text, NULL);
+	}
+	tell_listening(c, token, address, actual, &error);
+}
+
+void mr_health_obey(struct mr_health_state *c, const struct mr_command *command)
+{
+	mr_error none = {0};
+	switch ((enum mr_health_command)command->how) {
+	case MR_HEALTH_OPTIONS:
+		c->options = *(mr_health_options *)command->data;
+		mr_free(command->data);
+		break;
+	case MR_HEALTH_NOTE:
+		note(c, command->data);
+		mr_free(command->data);
+		break;
+	case MR_HEALTH_STOPPING: c->stopping = true; break;
+	case MR_HEALTH_ASK: tell(c, command->token, look(c)); return;
+	case MR_HEALTH_WATCH: watch(c, command->number); return;
+	case MR_HEALTH_METER:
+		if (c->meter_count < sizeof c->meters / sizeof *c->meters)
+			c->meters[c->meter_count++] = command->data;
+		return;
+	case MR_HTTP_LISTEN:
+		listen_on(c, command->token, command->data, (uint16_t)command->number);
+		mr_free(command->data);
+		return;
+	case MR_HTTP_CLOSE:
+		mr_health_close(c);
+		tell_listening(c, command->token, "", 0, &none);
+		return;
+	}
+	look_soon(c);
+}
+
+/* ---- start and end ---- */
+
+enum mr_status mr_health_init(struct mr_health_state *c, struct mr_engine *engine)
+{
+	*c = (struct mr_health_state){.engine = engine, .options = mr_health_defaults};
+	mr_list_init(&c->checks);
+	mr_list_init(&c->failed);
+	c->started = mr_now();
+	mr_timer_init(&c->round, &engine->timers, on_round, c);
+	c->vitals = mr_calloc(1, sizeof *c->vitals);
+	return c->vitals ? MR_OK : MR_NO_MEMORY;
+}
+
+void mr_health_close(struct mr_health_state *c)
+{
+	mr_httpd_close(c->http);
+	c->http = NULL;
+}
+
+void mr_health_fini(struct mr_health_state *c)
+{
+	struct mr_node *node;
+	if (!c->engine) return;
+	mr_health_close(c);
+	mr_timer_stop(&c->round);
+	while ((node = mr_list_shift(&c->checks)))
+		mr_free(mr_container(node, struct mr_host_check, node));
+	while ((node = mr_list_shift(&c->failed)))
+		mr_free(mr_container(node, struct mr_failed_consumer, node));
+	mr_free(c->vitals);
+	c->vitals = NULL;
+}

@@ -1,0 +1,262 @@
+/* http: a few pages by HTTP, on the I/O thread's own loop.
+ * SPDX-License-Identifier: MIT
+ * libmicrohttpd parses and writes; its own epoll descriptor is watched by our loop, so it needs no
+ * thread. Its time-out is one of silence: who sends a byte now and then is ended by our own. */
+#include "health/http.h"
+
+#include <ev.h>
+#include <microhttpd.h>
+#include <sys/socket.h>
+
+#include "base/alloc.h"
+#include "base/descriptor.h"
+#include "base/list.h"
+#include "net/listen.h"
+
+#define CONNECTIONS_MAX 64  /* more wait in the kernel */
+#define CONNECTIONS_MANY 48 /* from here on a new one costs the oldest its place */
+#define SILENCE 3u          /* s */
+#define PATIENCE 5.0        /* s for a request and its answer */
+#define MEMORY_MAX 16384u /* bytes for the head of a request: longer ones are refused (431, 414) */
+#define RUNS_MAX 8        /* then the broker's connections have their turn */
+
+struct visitor { /* a connection */
+	struct mr_node node;
+	int fd;
+	double until;
+};
+
+struct mr_httpd {
+	struct ev_loop *loop;
+	struct MHD_Daemon *daemon;
+	ev_io door, io;
+	ev_timer tick; /* while there are visitors */
+	int listener;
+	struct mr_node visitors;
+	size_t visitor_count;
+	bool is_exhausted; /* somebody waits, and there was no descriptor for him */
+	mr_httpd_answer *answer;
+	void *owner;
+};
+
+/* ---- visitors ---- */
+
+/* libmicrohttpd sees the end of the stream, and closes. */
+static void show_out(struct visitor *v)
+{
+	mr_list_remove(&v->node);
+	shutdown(v->fd, SHUT_RDWR);
+}
+
+static void on_visitor(void *owner, struct MHD_Connection *connection, void **slot,
+	enum MHD_ConnectionNotificationCode code)
+{
+	struct mr_httpd *h = owner;
+	struct visitor *v = *slot;
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+		if (info) mr_descriptor_disown(info->connect_fd); /* which it closes next */
+		if (!v) return;
+		mr_list_remove(&v->node);
+		mr_free(v);
+		h->visitor_count--;
+		return;
+	}
+	if (info) mr_descriptor_note(info->connect_fd);
+	v = info ? mr_calloc(1, sizeof *v) : NULL;
+	*slot = v;
+	if (!v) return; /* then its silence alone ends it */
+	if (h->visitor_count >= CONNECTIONS_MANY && !mr_list_is_empty(&h->visitors))
+		show_out(mr_container(h->visitors.next, struct visitor, node));
+	v->fd = info->connect_fd;
+	v->until = ev_now(h->loop) + PATIENCE;
+	mr_list_append(&h->visitors, &v->node);
+	h->visitor_count++;
+}
+
+/* ---- turns ---- */
+
+/* Lets in who waits. False: there is no place, or no descriptor, for one; until the next tick nothing can
+ * be done about it, and the listener would have us awake all the time. */
+static bool admit(struct mr_httpd *h)
+{
+	bool exhausted = false;
+	while (h->visitor_count < CONNECTIONS_MAX) {
+		struct sockaddr_storage from;
+		socklen_t size = sizeof from;
+		int fd = mr_listen_accept_fd(h->listener, (struct sockaddr *)&from, &size,
+			&exhausted);
+		if (fd < 0) return !exhausted;
+		mr_descriptor_disown(fd); /* it closes it; see on_visitor */
+		MHD_add_connection(h->daemon, fd, (struct sockaddr *)&from, size);
+	}
+	return false;
+}
+
+static void run(struct mr_httpd *h)
+{
+	MHD_UNSIGNED_LONG_LONG wait;
+	for (int i = 0; i < RUNS_MAX; i++) {
+		MHD_run(h->daemon);
+		if (MHD_get_timeout(h->daemon, &wait) != MHD_YES || wait) break;
+	}
+	/* What it has read ahead makes no descriptor readable. */
+	if (MHD_get_timeout(h->daemon, &wait) == MHD_YES && !wait)
+		ev_feed_event(h->loop, &h->io, EV_READ);
+	if (h->visitor_count < CONNECTIONS_MAX && !h->is_exhausted) ev_io_start(h->loop, &h->door);
+	bool ticks = h->visitor_count || h->is_exhausted;
+	if (ticks && !ev_is_active(&h->tick)) ev_timer_again(h->loop, &h->tick);
+	if (!ticks) ev_timer_stop(h->loop, &h->tick);
+}
+
+static void on_door(struct ev_loop *loop, ev_io *io, int revents)
+{
+	struct mr_httpd *h = io->data;
+	(void)revents;
+	if (!admit(h)) {
+		ev_io_stop(loop, io);
+		h->is_exhausted = h->visitor_count < CONNECTIONS_MAX;
+	}
+	run(h);
+}
+
+static void on_io(struct ev_loop *loop, ev_io *io, int revents)
+{
+	(void)loop;
+	(void)revents;
+	run(io->data);
+}
+
+static void on_tick(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_httpd *h = timer->data;
+	(void)revents;
+	h->is_exhausted = false;
+	while (!mr_list_is_empty(&h->visitors)) {
+		struct visitor *v = mr_container(h->visitors.next, struct visitor, node);
+		if (v->until > ev_now(loop)) break;
+		show_out(v);
+	}
+	run(h);
+}
+
+/* ---- answers ---- */
+
+static enum MHD_Result reply(struct MHD_Connection *connection, unsigned code, const char *type,
+	const void *body, size_t size)
+{
+	struct MHD_Response *r = MHD_create_response_from_buffer(size, (void *)(uintptr_t)body,
+		MHD_RESPMEM_MUST_COPY);
+	if (!r) return MHD_NO;
+	MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+	MHD_add_response_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+	MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
+	if (code == MHD_HTTP_METHOD_NOT_ALLOWED)
+		MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+	enum MHD_Result result = MHD_queue_response(connection, code, r);
+	MHD_destroy_response(r);
+	return result;
+}
+
+static enum MHD_Result reply_text(struct MHD_Connection *connection, unsigned code,
+	const char *text)
+{
+	return reply(connection, code, "application/json", text, strlen(text));
+}
+
+/* Called with the head of a request: answering at once means that no body is ever read. */
+static enum MHD_Result on_request(void *owner, struct MHD_Connection *connection, const char *url,
+	const char *method, const char *version, const char *data, size_t *size, void **slot)
+{
+	struct mr_httpd *h = owner;
+	struct mr_httpd_page page = {.type = "application/json"};
+	(void)version;
+	(void)data;
+	(void)size;
+	(void)slot;
+	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
+		return reply_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
+			"{\"error\":\"only GET and HEAD are served\"}");
+	bool verbose = MHD_lookup_connection_value_n(connection, MHD_GET_ARGUMENT_KIND, "verbose",
+			       strlen("verbose"), NULL, NULL) == MHD_YES;
+	int code = h->answer(h->owner, mr_slice_str(url), verbose, &page);
+	enum MHD_Result result =
+		code == 500 ? reply_text(connection, 500, "{\"error\":\"out of memory\"}")
+			    : reply(connection, (unsigned)code, page.type,
+				      mr_buffer_data(&page.body), mr_buffer_size(&page.body));
+	mr_buffer_fini(&page.body);
+	return result;
+}
+
+/* ---- start and end ---- */
+
+static enum mr_status start(struct mr_httpd *h)
+{
+	const union MHD_DaemonInfo *info = NULL;
+	struct mr_descriptor_hold hold;
+	mr_descriptor_hold(&hold);
+	h->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL,
+		on_request, h, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+		MHD_OPTION_CONNECTION_TIMEOUT, SILENCE, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)MEMORY_MAX, MHD_OPTION_NOTIFY_CONNECTION, on_visitor, h, MHD_OPTION_END);
+	mr_descriptor_let_go(&hold);
+	if (h->daemon) info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	if (!info) return MR_NO_MEMORY;
+	mr_descriptor_note(info->epoll_fd);
+	ev_io_init(&h->io, on_io, info->epoll_fd, EV_READ);
+	ev_io_init(&h->door, on_door, h->listener, EV_READ);
+	h->io.data = h->door.data = h;
+	ev_io_start(h->loop, &h->io);
+	ev_io_start(h->loop, &h->door);
+	return MR_OK;
+}
+
+enum mr_status mr_httpd_open(struct mr_httpd **out, struct ev_loop *loop, const char *address,
+	uint16_t port, uint16_t *actual, mr_httpd_answer *answer, void *owner, mr_error *error)
+{
+	int fd;
+	enum mr_status st = mr_listen_open(&fd, address, port, actual, error);
+	if (st != MR_OK) return st;
+	struct mr_httpd *h = mr_calloc(1, sizeof *h);
+	if (h) {
+		h->loop = loop;
+		h->listener = fd;
+		h->answer = answer;
+		h->owner = owner;
+		mr_list_init(&h->visitors);
+		ev_init(&h->tick, on_tick);
+		h->tick.repeat = 1;
+		h->tick.data = h;
+		st = start(h);
+	}
+	if (h && st == MR_OK) {
+		*out = h;
+		return MR_OK;
+	}
+	int system = 0;
+	bool lacks = mr_lacks_descriptors(&system);
+	if (h)
+		mr_httpd_close(h);
+	else
+		mr_descriptor_close(fd);
+	if (lacks)
+		return mr_error_system(error, MR_NO_DESCRIPTORS, MR_SCOPE_CONFIG, system,
+			"cannot serve HTTP");
+	return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONFIG, 0,
+		"cannot serve HTTP: out of memory");
+}
+
+void mr_httpd_close(struct mr_httpd *h)
+{
+	if (!h) return;
+	ev_timer_stop(h->loop, &h->tick);
+	ev_io_stop(h->loop, &h->io);
+	ev_io_stop(h->loop, &h->door);
+	if (h->daemon) {
+		mr_descriptor_disown(h->io.fd); /* it closes it */
+		MHD_stop_daemon(h->daemon);
+	}
+	mr_descriptor_close(h->listener);
+	mr_free(h);
+}

@@ -1,0 +1,32 @@
+/* verdict: says of a runtime's vitals whether they are healthy, and why not.
+ * SPDX-License-Identifier: MIT
+ * Pure. */
+#ifndef MR_HEALTH_VERDICT_H
+#define MR_HEALTH_VERDICT_H
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "health/vitals.h"
+
+/* What the host has told of a check of its own. */
+struct mr_host_check {
+	struct mr_node node;
+	int state; /* MR_NOTE_* */
+	char name[129], detail[512];
+	mr_msec at; /* when it was told */
+};
+
+extern const mr_health_options mr_health_defaults;
+
+/* *gives*; `checks` is a list of mr_host_check. NULL: out of memory. */
+mr_health *mr_verdict(const struct mr_vitals *v, const mr_health_options *o,
+	const struct mr_node *checks, mr_msec now);
+void mr_health_free(mr_health *health); /* takes NULL */
+
+/* What the pages say: {"status":"healthy"} and, if not or if `verbose`, the report. *give*; NULL: out of
+ * memory. */
+mr_table *mr_verdict_health(const mr_health *health, bool verbose);
+mr_table *mr_verdict_ready(const mr_health *health);
+mr_table *mr_verdict_live(const mr_health *health);
+
+#endif

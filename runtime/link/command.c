@@ -1,0 +1,183 @@
+/* command: what the host asks of a link, handed to its session.
+ * SPDX-License-Identifier: MIT
+ * I/O thread. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/value.h"
+#include "link/link.h"
+#include "link/plan.h"
+
+static struct mr_publish read_publish(const struct mr_command *c, const char *bytes,
+	const struct mr_outgoing *o)
+{
+	struct mr_publish p = {.number = c->number,
+		.flags = c->flags,
+		.epoch = c->epoch,
+		.deadline = c->deadline};
+	p.exchange = mr_slice_of(bytes, o->exchange_size);
+	bytes += o->exchange_size;
+	p.routing_key = mr_slice_of(bytes, o->routing_key_size);
+	bytes += o->routing_key_size;
+	p.properties = mr_slice_of(bytes, o->properties_size);
+	p.body = mr_slice_of(o->large ? o->large : bytes + o->properties_size, o->body_size);
+	return p;
+}
+
+static void publish(struct mr_link *link, const struct mr_command *c, const char *bytes)
+{
+	const struct mr_outgoing *o = (const void *)bytes;
+	link->published += mr_outgoing_weight(o);
+	if (link->session) {
+		struct mr_publish p = read_publish(c, bytes + sizeof *o, o);
+		mr_session_publish(link->session, c->channel, &p);
+	} else {
+		mr_event ev = {.type = MR_EV_CONFIRM,
+			.status = MR_LOST,
+			.token = c->number,
+			.last = c->number};
+		ev.connection = link->number;
+		ev.channel = c->channel;
+		ev.epoch = c->epoch;
+		link->engine->stats.lost++;
+		if (c->number) mr_link_emit(link, &ev);
+		mr_link_gone(link, 0);
+	}
+	mr_free(o->large);
+}
+
+/* The host has yet to hear that the channel went with the connection. */
+static bool has_gone(const struct mr_link *link, const struct mr_command *c)
+{
+	const struct mr_channel_record *known =
+		mr_topology_channel_of(&link->recovery.topology, c->channel);
+	if (!link->session || !known || known->broken) return !link->session;
+	return known->epoch != c->epoch || !mr_session_has_channel(link->session, c->channel);
+}
+
+/* A consumer always has a tag, so that whatever is said of it can be told apart: the broker is not asked for
+ * one. Unlike any other's, of other programs too. */
+static void give_tag(struct mr_link *link, mr_request *request, char tag[40])
+{
+	if (request->operation != MR_BASIC_CONSUME || request->extra.size) return;
+	uint64_t chance =
+		(uint64_t)(mr_recovery_chance(&link->recovery) * (double)(UINT64_C(1) << 53));
+	snprintf(tag, 40, "amq.ctag-%014" PRIx64 "-%u", chance, ++link->tags);
+	request->extra = mr_slice_str(tag);
+}
+
+static void request(struct mr_link *link, const struct mr_command *c)
+{
+	struct mr_request_copy *copy = c->data;
+	mr_request asked = copy->request;
+	char tag[40];
+	give_tag(link, &asked, tag);
+	bool is_gone = has_gone(link, c);
+	bool is_kept = !is_gone && link->config->recover && mr_recovery_asked(&link->recovery, c);
+	/* Recovery frees the copy with the answer, which is never told before the method is written. */
+	if (!is_gone)
+		mr_session_request(link->session, c->channel, c->token, c->epoch, &asked,
+			c->deadline);
+	else
+		mr_link_tell_done(link, c->token, &link->error);
+	if (is_kept) return;
+	mr_table_free(copy->request.arguments);
+	mr_free(copy);
+}
+
+/* The host has yet to hear of a loss (the session may be the next one, shaking hands): by then it has
+ * given the number back. */
+static void open_channel(struct mr_link *link, const struct mr_command *c)
+{
+	if (c->number != link->opened || link->state != MR_LINK_OPEN) {
+		mr_link_tell_done(link, c->token, &link->error);
+		return;
+	}
+	if (link->config->recover) mr_recovery_channel_asked(&link->recovery, c);
+	mr_session_channel_open(link->session, c->channel, c->token, c->epoch, c->deadline);
+}
+
+/* One that is not open at the broker just now has only to be forgotten. */
+static void close_channel(struct mr_link *link, const struct mr_command *c)
+{
+	mr_error none = {0};
+	const struct mr_channel_record *known =
+		mr_topology_channel_of(&link->recovery.topology, c->channel);
+	bool was_known = known != NULL;
+	uint32_t epoch = known ? known->epoch : c->epoch; /* it may be on its way back */
+	mr_recovery_channel_closed(&link->recovery, c->channel);
+	bool is_there = link->session && mr_session_has_channel(link->session, c->channel);
+	if (is_there)
+		mr_session_channel_close(link->session, c->channel, c->token, epoch, c->deadline);
+	else if (was_known)
+		mr_link_tell_closed(link, c->channel, c->token, &none);
+	else
+		mr_link_tell_closed(link, c->channel, c->token, &link->error);
+}
+
+static void replace_secret(char **at, char *secret)
+{
+	if (*at) memset(*at, 0, strlen(*at));
+	mr_free(*at);
+	*at = secret;
+}
+
+/* The link owns its configuration; nobody else reads the password. What is not open says it at the next
+ * connect. */
+static void take_secret(struct mr_link *link, const struct mr_command *c)
+{
+	mr_error none = {0};
+	if (c->flags == MR_SECRET_KEY) {
+		replace_secret(&link->config->tls_password, c->data);
+		return;
+	}
+	replace_secret(&link->config->password, c->data);
+	link->login.password = mr_slice_str(c->data);
+	if (!c->token) return;
+	if (link->session && link->state == MR_LINK_OPEN)
+		mr_session_update_secret(link->session, c->token, link->login.password,
+			c->deadline);
+	else
+		mr_link_tell_done(link, c->token, &none);
+	/* Who was refused waits long for the next try; this is what it waits for. */
+	if (link->state == MR_LINK_BACKOFF && link->error.kind == MR_AUTHENTICATION_FAILED)
+		mr_link_retry(link);
+}
+
+static void inherit(struct mr_link *link, uint32_t number)
+{
+	struct mr_link *from = mr_map_get(&link->engine->links, number);
+	if (from && from != link)
+		mr_topology_inherit(&link->recovery.topology, &from->recovery.topology);
+}
+
+void mr_link_command(struct mr_link *link, const struct mr_command *c, const char *bytes)
+{
+	struct mr_session *s = link->session;
+	if (!link->error.kind)
+		mr_error_set(&link->error, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
+			"the connection is not open");
+	if (c->type == MR_CMD_PUBLISH)
+		publish(link, c, bytes);
+	else if (c->type == MR_CMD_REQUEST)
+		request(link, c);
+	else if (c->type == MR_CMD_SETTLE && s)
+		mr_session_settle(s, c->channel, c->epoch, c->number, c->how, c->flags);
+	else if (c->type == MR_CMD_CHANNEL_OPEN && s)
+		open_channel(link, c);
+	else if (c->type == MR_CMD_SECRET)
+		take_secret(link, c);
+	else if (c->type == MR_CMD_RETRY)
+		mr_link_decide(link, c->number);
+	else if (c->type == MR_CMD_INHERIT)
+		inherit(link, (uint32_t)c->number);
+	else if (c->type == MR_CMD_FORGET)
+		mr_recovery_forget(&link->recovery, (uint32_t)c->number);
+	else if (c->type == MR_CMD_CHANNEL_CLOSE)
+		close_channel(link, c);
+	else if (c->token)
+		mr_link_tell_done(link, c->token, &link->error);
+	if (s) mr_link_touch(link);
+}

@@ -1,0 +1,379 @@
+/* dial: one pass over all hosts and addresses of a configuration, until a stream is up.
+ * SPDX-License-Identifier: MIT */
+#include "link/dial.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/descriptor.h"
+#include "net/tcp.h"
+
+static void try_host(struct mr_dial *d);
+
+static void stop_watching(struct mr_dial *d)
+{
+	ev_io_stop(d->engine->loop, &d->io);
+	mr_timer_stop(&d->timer);
+}
+
+/* ---- what failed ---- */
+
+/* One more that was of no use. The list is bounded: of the last ones only the number is told. */
+static void remember(struct mr_dial *d, size_t racer, int kind)
+{
+	char host[300], address[64] = "";
+	size_t used = strlen(d->tried);
+	mr_dial_host(d, host, sizeof host);
+	if (racer < d->race.count && d->race.count > 1) {
+		memcpy(address, " (", 2);
+		mr_address_format(&d->race.racers[racer].address, address + 2, sizeof address - 3);
+		strcat(address, ")");
+	}
+	d->tries++;
+	int size = snprintf(d->tried + used, sizeof d->tried - used, "%s%.100s%s %s",
+		used ? ", " : "", host, address, mr_status_name(kind));
+	if ((size_t)size >= sizeof d->tried - used) d->tried[used] = 0;
+}
+
+void mr_dial_tell_tried(struct mr_dial *d, mr_error *error)
+{
+	char text[sizeof error->text];
+	for (size_t i = 0; i < d->race.count; i++)
+		if (d->race.racers[i].state == MR_RACER_RUNS) remember(d, i, MR_CONNECT_TIMEOUT);
+	if (d->lower || d->stream) remember(d, d->racer, MR_CONNECT_TIMEOUT);
+	if (d->tries < 2) return;
+	snprintf(text, sizeof text, "%.200s (tried %zu: %s)", error->text, d->tries, d->tried);
+	memcpy(error->text, text, sizeof text);
+}
+
+/* A host that was reached says more than its other address where nothing listens. */
+static bool says_less(const mr_error *error, const mr_error *than)
+{
+	bool is_absence = error->kind == MR_CONNECTION_REFUSED || error->kind == MR_DNS_FAILED;
+	bool was_absence = than->kind == MR_CONNECTION_REFUSED || than->kind == MR_DNS_FAILED;
+	return than->kind && is_absence && !was_absence;
+}
+
+/* The error with the host it belongs to in front: with several hosts one must know which. */
+static void note_error(struct mr_dial *d, size_t racer, const mr_error *error)
+{
+	char host[300];
+	mr_error copy = *error;
+	remember(d, racer, error->kind);
+	if (says_less(error, &d->error)) return;
+	mr_dial_host(d, host, sizeof host);
+	mr_error_set(&d->error, copy.kind, MR_SCOPE_CONNECTION, copy.code, "%s: %.440s", host,
+		copy.text);
+	d->error.system = copy.system;
+}
+
+/* ---- TLS, after others ---- */
+
+/* The next in line may begin, when the loop comes to it. */
+static void stop_shaking(struct mr_dial *d)
+{
+	struct mr_engine *e = d->engine;
+	struct mr_node *node;
+	mr_list_remove(&d->line);
+	if (!d->is_shaking) return;
+	d->is_shaking = false;
+	e->shaking--;
+	if (!(node = mr_list_shift(&e->shake_line))) return;
+	struct mr_dial *next = mr_container(node, struct mr_dial, line);
+	next->is_shaking = true;
+	e->shaking++;
+	ev_io_set(&next->io, next->lower->fd, EV_WRITE); /* TCP is up: it is writable */
+	ev_io_start(e->loop, &next->io);
+}
+
+static void finish(struct mr_dial *d, struct mr_stream *stream)
+{
+	stop_watching(d);
+	stop_shaking(d);
+	d->active = false;
+	d->stream = NULL;
+	if (!stream) mr_dial_tell_tried(d, &d->error);
+	d->done(d->owner, stream, stream ? NULL : &d->error);
+}
+
+static void close_streams(struct mr_dial *d)
+{
+	if (d->stream) d->stream->class->close(d->stream);
+	if (d->lower) d->lower->class->close(d->lower);
+	d->stream = d->lower = NULL;
+	stop_shaking(d);
+}
+
+/* The address that was reached is of no use: the others of the host, then the other hosts. */
+static void go_on(struct mr_dial *d)
+{
+	stop_watching(d);
+	close_streams(d);
+	if (mr_race_fresh(&d->race)) {
+		mr_race_run(&d->race);
+		return;
+	}
+	d->host++;
+	try_host(d);
+}
+
+static void watch_stream(struct mr_dial *d)
+{
+	unsigned want = d->stream->want;
+	int events = (want & MR_WANT_READ ? EV_READ : 0) | (want & MR_WANT_WRITE ? EV_WRITE : 0);
+	ev_io_stop(d->engine->loop, &d->io);
+	ev_io_set(&d->io, d->stream->fd, events);
+	ev_io_start(d->engine->loop, &d->io);
+}
+
+static void step(struct mr_dial *d)
+{
+	mr_error error = {0};
+	enum mr_status st = d->stream->class->connect(d->stream, &error);
+	if (st == MR_TIMEOUT) {
+		watch_stream(d);
+	} else if (st == MR_OK) {
+		finish(d, d->stream);
+	} else {
+		note_error(d, d->racer, &error);
+		go_on(d);
+	}
+}
+
+/* Hosts that accept and say nothing must leave time for those behind them: each gets its share of what
+ * is left of connect_timeout, and socket_timeout at most. */
+static mr_msec address_deadline(void *owner)
+{
+	const struct mr_dial *d = owner;
+	mr_msec now = mr_engine_now(d->engine), share = d->config->socket_timeout;
+	size_t left = d->config->host_count - d->host + mr_race_fresh(&d->race);
+	if (left > 1 && (d->deadline - now) / (mr_msec)left < share)
+		share = (d->deadline - now) / (mr_msec)left;
+	return now + share;
+}
+
+static void begin_tls(struct mr_dial *d)
+{
+	mr_error error = {0};
+	struct mr_stream *lower = d->lower;
+	const char *host = d->config->hosts[d->host].name;
+	d->lower = NULL;
+	d->give_up = address_deadline(d);
+	mr_timer_arm(&d->timer, d->give_up);
+	if (mr_tls_open(&d->stream, d->tls, lower, host, &error) == MR_OK) {
+		step(d);
+		return;
+	}
+	note_error(d, d->racer, &error);
+	go_on(d);
+}
+
+static void on_ready(struct ev_loop *loop, ev_io *io, int revents)
+{
+	struct mr_dial *d = io->data;
+	(void)revents;
+	ev_io_stop(loop, io);
+	if (d->lower)
+		begin_tls(d);
+	else
+		step(d);
+}
+
+static void on_timeout(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_dial *d = timer->data;
+	mr_error error = {0};
+	(void)loop;
+	(void)revents;
+	mr_error_set(&error, MR_CONNECT_TIMEOUT, MR_SCOPE_CONNECTION, 0, "no answer in time");
+	note_error(d, d->racer, &error);
+	go_on(d);
+}
+
+/* ---- the race ---- */
+
+static void on_won(void *owner, size_t racer, struct mr_stream *stream)
+{
+	struct mr_dial *d = owner;
+	struct mr_engine *e = d->engine;
+	d->racer = racer;
+	d->peer = d->race.racers[racer].address;
+	d->give_up = address_deadline(d);
+	if (!d->tls) {
+		finish(d, stream);
+		return;
+	}
+	d->lower = stream;
+	if (e->shaking >= MR_SHAKING_MAX) {
+		mr_list_append(&e->shake_line, &d->line);
+		return;
+	}
+	d->is_shaking = true;
+	e->shaking++;
+	begin_tls(d);
+}
+
+static void on_failed(void *owner, size_t racer, const mr_error *error)
+{
+	note_error(owner, racer, error);
+}
+
+static void on_over(void *owner) { go_on(owner); }
+
+static const struct mr_race_owner race_owner = {on_won, on_failed, on_over, address_deadline};
+
+static void on_resolved(void *owner, const struct mr_address *addresses, size_t count,
+	const mr_error *error)
+{
+	struct mr_dial *d = owner;
+	mr_error none = {0};
+	d->lookup = NULL;
+	const struct mr_address *first = d->worked.size ? &d->worked : NULL;
+	if (count && mr_race_set(&d->race, addresses, count, first) == MR_OK) {
+		mr_race_run(&d->race);
+		return;
+	}
+	mr_error_set(&none, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
+	note_error(d, SIZE_MAX, count ? &none : error);
+	go_on(d);
+}
+
+static void try_host(struct mr_dial *d)
+{
+	mr_race_fini(&d->race);
+	if (d->host == d->config->host_count) {
+		finish(d, NULL);
+		return;
+	}
+	const struct mr_config_host *host = &d->config->hosts[d->host];
+	struct mr_lookup *lookup = NULL;
+	if (mr_resolve(d->engine->resolver, host->name, host->port, on_resolved, d, &lookup) !=
+		MR_OK) {
+		mr_error error = {0};
+		mr_error_set(&error, MR_DNS_FAILED, MR_SCOPE_CONNECTION, 0,
+			"cannot look up the host");
+		on_resolved(d, NULL, 0, &error);
+		return;
+	}
+	/* A literal address was answered already, and the dial may have moved on. */
+	if (lookup) d->lookup = lookup;
+}
+
+void mr_dial_init(struct mr_dial *d, struct mr_engine *engine, const struct mr_config *config,
+	mr_dialed *done, void *owner)
+{
+	*d = (struct mr_dial){.engine = engine, .config = config, .done = done, .owner = owner};
+	ev_init(&d->io, on_ready);
+	mr_timer_init(&d->timer, &engine->timers, on_timeout, d);
+	mr_race_init(&d->race, engine, &race_owner, d);
+	d->io.data = d;
+}
+
+static enum mr_status load_tls(struct mr_dial *d)
+{
+	const struct mr_config *c = d->config;
+	struct mr_tls_options options = {.ca_certs = c->tls_ca,
+		.certfile = c->tls_cert,
+		.keyfile = c->tls_key,
+		.password = c->tls_password};
+	options.server_name = c->tls_server_name;
+	options.min_version = c->tls_min_version;
+	options.no_verify = !c->tls_verify;
+	mr_tls_context_close(d->tls);
+	d->tls = NULL;
+	return c->tls ? mr_tls_store_get(&d->engine->tls, &options, &d->tls, &d->error) : MR_OK;
+}
+
+/* The runtime's own broker is the engine's to keep; one with a name is held by each who uses it. */
+static enum mr_status get_server(struct mr_dial *d, mr_server **out)
+{
+	const char *name = d->config->hosts[0].name;
+	mr_server **at = *name ? &d->server : &d->engine->server;
+	enum mr_status st = *at ? MR_OK : mr_server_acquire(at, name, &d->error);
+	*out = *at;
+	return st;
+}
+
+static void start_memory(struct mr_dial *d)
+{
+	mr_server *server;
+	struct mr_stream *stream = NULL;
+	int fd = -1;
+	if (get_server(d, &server) == MR_OK && mr_server_connect(server, &fd, &d->error) == MR_OK &&
+		mr_tcp_adopt(&stream, fd) != MR_OK) {
+		mr_descriptor_close(fd);
+		mr_error_set(&d->error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
+	}
+	finish(d, stream);
+}
+
+void mr_dial_start(struct mr_dial *d)
+{
+	mr_dial_cancel(d);
+	d->active = true;
+	d->host = 0;
+	d->peer.size = 0;
+	d->deadline = mr_engine_now(d->engine) + d->config->connect_timeout;
+	memset(&d->error, 0, sizeof d->error);
+	d->tried[0] = 0;
+	d->tries = 0;
+	if (d->config->memory)
+		start_memory(d);
+	else if (load_tls(d) != MR_OK)
+		finish(d, NULL);
+	else
+		try_host(d);
+}
+
+bool mr_dial_next(struct mr_dial *d, mr_error *why)
+{
+	bool last = !mr_race_fresh(&d->race) && d->host + 1 >= d->config->host_count;
+	remember(d, d->racer, why->kind);
+	if (last) mr_dial_tell_tried(d, why);
+	if (last) return false;
+	d->active = true;
+	d->error = *why;
+	go_on(d);
+	return true;
+}
+
+void mr_dial_worked(struct mr_dial *d)
+{
+	d->worked = d->peer;
+	mr_race_fini(&d->race); /* the others are asked for anew, next time */
+}
+
+void mr_dial_cancel(struct mr_dial *d)
+{
+	stop_watching(d);
+	mr_race_fini(&d->race);
+	mr_lookup_cancel(d->lookup);
+	d->lookup = NULL;
+	close_streams(d);
+	d->active = false;
+}
+
+void mr_dial_fini(struct mr_dial *d)
+{
+	mr_dial_cancel(d);
+	mr_tls_context_close(d->tls);
+	/* With the engine the host frees it, who may wait: nothing is left behind then. */
+	if (d->engine->stopped)
+		mr_server_release(d->server);
+	else
+		mr_server_release_later(d->server);
+}
+
+void mr_dial_host(const struct mr_dial *d, char *out, size_t capacity)
+{
+	size_t at = d->host < d->config->host_count ? d->host : d->config->host_count - 1;
+	const struct mr_config_host *host = &d->config->hosts[at];
+	if (d->config->memory) {
+		snprintf(out, capacity, "memory://%s", host->name);
+		return;
+	}
+	const char *form = strchr(host->name, ':') ? "[%s]:%u" : "%s:%u";
+	snprintf(out, capacity, form, host->name, host->port);
+}

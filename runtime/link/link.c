@@ -1,0 +1,499 @@
+/* link: one connection: it dials, runs a session over the stream, and says how things stand.
+ * SPDX-License-Identifier: MIT */
+#include "link/link.h"
+#include "link/plan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/machine.h"
+#include "base/number.h"
+#include "base/value.h"
+
+#define PARTING_TIME 1000 /* ms for the last frames to leave and the peer to hang up */
+
+#define BIT(n) (1u << (n))
+static const unsigned may_follow[MR_LINK_STATE_COUNT] = {
+	[MR_LINK_IDLE] = BIT(MR_LINK_CONNECTING),
+	[MR_LINK_CONNECTING] =
+		BIT(MR_LINK_OPEN) | BIT(MR_LINK_IDLE) | BIT(MR_LINK_PARTING) | BIT(MR_LINK_BACKOFF),
+	[MR_LINK_OPEN] = BIT(MR_LINK_CLOSING) | BIT(MR_LINK_PARTING) | BIT(MR_LINK_IDLE),
+	[MR_LINK_CLOSING] = BIT(MR_LINK_PARTING) | BIT(MR_LINK_IDLE),
+	[MR_LINK_PARTING] = BIT(MR_LINK_IDLE) | BIT(MR_LINK_BACKOFF),
+	[MR_LINK_BACKOFF] = BIT(MR_LINK_IDLE) | BIT(MR_LINK_CONNECTING),
+};
+#define NAME(s) #s,
+static const char *const names[] = {MR_LINK_STATES(NAME)};
+static const struct mr_machine machine = {"link", names, may_follow, MR_LINK_STATE_COUNT};
+
+void mr_link_enter(struct mr_link *link, enum mr_link_state next)
+{
+	mr_error fault = {0};
+	if (mr_machine_moves(&machine, link->state, next, &fault)) {
+		link->state = next;
+		return;
+	}
+	mr_log(&link->engine->log, MR_LOG_ERROR, "illegal move", "connection", link->config->name,
+		"text", fault.text, NULL);
+	link->error = fault;
+	link->is_faulty = true;
+	mr_link_touch(link);
+}
+
+/* ---- ends ---- */
+
+static void drop_stream(struct mr_link *link)
+{
+	mr_dial_cancel(&link->dial);
+	mr_timer_stop(&link->greeting);
+	mr_timer_stop(&link->patience);
+	if (link->stream) {
+		mr_link_io_stop(link);
+		link->stream->class->close(link->stream);
+		link->stream = NULL;
+	}
+	mr_session_free(link->session);
+	link->session = NULL;
+	mr_link_gone(link, 0);
+}
+
+/* No more tries: what was lost stays lost. */
+static void tell_final(struct mr_link *link, enum mr_connection_state state, const mr_error *why)
+{
+	mr_error none = {0};
+	mr_error *copy = mr_malloc(sizeof *copy);
+	if (copy) *copy = *why;
+	mr_recovery_end(&link->recovery);
+	mr_link_tell_state(link, state, why->kind, copy);
+	mr_link_answer(link, &link->openers, why);
+	mr_link_answer(link, &link->closers, &none);
+}
+
+static void tell_lost(struct mr_link *link, const mr_error *why)
+{
+	mr_event ev = {.type = MR_EV_CONNECTION, .status = why->kind, .detail = MR_CONNECTION_LOST};
+	ev.connection = link->number;
+	ev.last = 1; /* it will be back */
+	ev.data.error = mr_malloc(sizeof *why);
+	if (ev.data.error) *ev.data.error = *why;
+	mr_link_emit(link, &ev);
+}
+
+/* A connection is lost, or a try to connect has failed: another try, or the end. */
+static void tell_failure(struct mr_link *link, const mr_error *why, bool was_open)
+{
+	struct mr_recovery *r = &link->recovery;
+	link->error = *why;
+	if (!mr_recovery_would_retry(r, why->kind)) {
+		bool gave_up = r->attempt > 0 && !was_open;
+		tell_final(link, gave_up ? MR_CONNECTION_GAVE_UP : MR_CONNECTION_LOST, why);
+		return;
+	}
+	if (was_open) r->lost_at = mr_engine_now(link->engine);
+	if (was_open) tell_lost(link, why);
+	/* Who asked for it while it was being brought back is told how this try went. */
+	if (r->was_open) mr_link_answer(link, &link->openers, why);
+	mr_recovery_lost(r);
+	mr_recovery_retry(r, why);
+}
+
+/* Also when the time for it has come in this very turn of the loop. */
+static bool is_to_retry(const struct mr_link *link)
+{
+	const ev_timer *retry = &link->recovery.retry.ev;
+	return ev_is_active(retry) || ev_is_pending(retry);
+}
+
+static void parted(struct mr_link *link)
+{
+	drop_stream(link);
+	mr_link_enter(link, is_to_retry(link) ? MR_LINK_BACKOFF : MR_LINK_IDLE);
+}
+
+/* The session has ended. What it still has to say leaves while the link parts. */
+static void part(struct mr_link *link)
+{
+	mr_error why = *mr_session_error(link->session);
+	bool wanted = link->state == MR_LINK_CLOSING;
+	if (!wanted) mr_link_log_loss(link, "lost", &why);
+	mr_link_enter(link, MR_LINK_PARTING);
+	mr_timer_arm(&link->patience, mr_engine_now(link->engine) + PARTING_TIME);
+	mr_link_touch(link);
+	link->error = why;
+	if (!wanted) {
+		tell_failure(link, &why, true);
+		return;
+	}
+	tell_final(link, MR_CONNECTION_CLOSED, &why);
+	parted(link); /* close-ok came: both sides have said all */
+}
+
+static void connect_failed(struct mr_link *link, const mr_error *why)
+{
+	mr_link_log_loss(link, "connect failed", why);
+	if (link->session) mr_session_lose(link->session, why);
+	drop_stream(link);
+	tell_failure(link, why, false);
+	mr_link_enter(link, is_to_retry(link) ? MR_LINK_BACKOFF : MR_LINK_IDLE);
+}
+
+void mr_link_drop_faulty(struct mr_link *link)
+{
+	mr_error why = link->error;
+	bool was_open = link->state == MR_LINK_OPEN;
+	link->is_faulty = false;
+	if (link->session) mr_session_lose(link->session, &why);
+	drop_stream(link);
+	link->state = MR_LINK_IDLE; /* whatever it was */
+	tell_failure(link, &why, was_open);
+	if (is_to_retry(link)) mr_link_enter(link, MR_LINK_CONNECTING);
+	if (is_to_retry(link)) mr_link_enter(link, MR_LINK_BACKOFF);
+}
+
+/* AMQP failed on this address. A refusal is the cluster's word; anything else may be the host's fault. */
+static void handshake_failed(struct mr_link *link, const mr_error *why)
+{
+	char host[300];
+	mr_error error = *why;
+	mr_dial_host(&link->dial, host, sizeof host);
+	if (error.kind != MR_AUTHENTICATION_FAILED && error.kind != MR_VHOST_ACCESS_REFUSED)
+		mr_error_set(&error, why->kind, MR_SCOPE_CONNECTION, why->code, "%s: %.440s", host,
+			why->text);
+	error.system = why->system;
+	bool is_final =
+		why->kind == MR_AUTHENTICATION_FAILED || why->kind == MR_VHOST_ACCESS_REFUSED;
+	mr_timer_stop(&link->greeting);
+	mr_link_io_stop(link);
+	link->stream->class->close(link->stream);
+	link->stream = NULL;
+	mr_session_free(link->session);
+	link->session = NULL;
+	if (is_final || !mr_dial_next(&link->dial, &error)) connect_failed(link, &error);
+}
+
+void mr_link_broken(struct mr_link *link, const mr_error *why)
+{
+	mr_error error = *why;
+	if (link->state == MR_LINK_PARTING) {
+		parted(link);
+		return;
+	}
+	if (link->state == MR_LINK_CONNECTING) {
+		error.kind = (int32_t)mr_handshake_lost(mr_session_handshake(link->session),
+			error.kind, &error);
+		handshake_failed(link, &error);
+		return;
+	}
+	if (link->state ==
+		MR_LINK_CLOSING) /* the peer hung up before its close-ok: closed all the same */
+		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
+			"the connection was closed by the program");
+	mr_session_lose(link->session, &error);
+	part(link);
+	if (link->state == MR_LINK_PARTING) parted(link);
+}
+
+static bool leaves_unencrypted(const struct mr_link *link)
+{
+	const struct mr_dial *d = &link->dial;
+	if (link->config->tls || !d->peer.size) return false;
+	const struct sockaddr_storage *a = &d->peer.storage;
+	if (a->ss_family == AF_INET)
+		return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >>
+		               24 !=
+		       127;
+	return !IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
+}
+
+static void log_connected(struct mr_link *link, const char *host)
+{
+	const struct mr_config *c = link->config;
+	const struct mr_log *log = &link->engine->log;
+	mr_log(log, MR_LOG_INFO, "connected", "connection", c->name, "host", host, NULL);
+	if (c->tls && !c->tls_verify)
+		mr_log(log, MR_LOG_WARN,
+			"TLS does not verify the peer: ssl_options.verify is false", "connection",
+			c->name, "host", host, NULL);
+	if (leaves_unencrypted(link))
+		mr_log(log, MR_LOG_WARN,
+			"the password went to another machine unencrypted: use amqps://",
+			"connection", c->name, "host", host, NULL);
+}
+
+static void opened(struct mr_link *link)
+{
+	mr_error none = {0};
+	const struct mr_handshake *hs = mr_session_handshake(link->session);
+	struct mr_opened *o = mr_calloc(1, sizeof *o);
+	mr_link_enter(link, MR_LINK_OPEN);
+	link->opened++;
+	link->is_blocked = false;
+	mr_timer_stop(&link->patience);
+	mr_timer_stop(&link->greeting);
+	mr_dial_worked(&link->dial);
+	if (o) {
+		o->server_properties = mr_session_take_properties(link->session);
+		o->channel_max = hs->channel_max;
+		o->frame_max = hs->frame_max;
+		mr_dial_host(&link->dial, o->host, sizeof o->host);
+		log_connected(link, o->host);
+	}
+	/* What the handshake needed is not kept for a thousand idle connections. */
+	mr_buffer_trim(mr_session_output(link->session), 0);
+	bool is_back = link->recovery.was_open;
+	mr_link_tell_state(link, MR_CONNECTION_OPEN, MR_OK, o);
+	if (mr_recovery_opened(&link->recovery))
+		mr_link_touch(link);
+	else if (is_back)
+		mr_link_recovered(link, 0, NULL);
+	else
+		mr_link_answer(link, &link->openers, &none);
+}
+
+void mr_link_recovered(struct mr_link *link, uint32_t restored, mr_table *report)
+{
+	mr_error none = {0};
+	char count[16], gap[32], host[300];
+	mr_event ev = {.type = MR_EV_CONNECTION,
+		.detail = MR_CONNECTION_RECOVERED,
+		.token = restored};
+	ev.connection = link->number;
+	ev.last = (uint64_t)(mr_engine_now(link->engine) - link->recovery.lost_at);
+	ev.data.table = report;
+	snprintf(count, sizeof count, "%u", restored);
+	mr_format(gap, sizeof gap, "%.3f", (double)ev.last / 1000);
+	mr_dial_host(&link->dial, host, sizeof host);
+	mr_log(&link->engine->log, MR_LOG_INFO, "recovered", "connection", link->config->name,
+		"host", host, "#gap", gap, "#entities", count, NULL);
+	mr_link_emit(link, &ev);
+	mr_link_answer(link, &link->openers, &none);
+}
+
+void mr_link_session_moved(struct mr_link *link)
+{
+	enum mr_session_state state =
+		link->session ? mr_session_state(link->session) : MR_SESSION_IDLE;
+	if (state == MR_SESSION_OPEN && link->state == MR_LINK_CONNECTING) {
+		opened(link);
+	} else if (state == MR_SESSION_CLOSED && link->state == MR_LINK_CONNECTING) {
+		mr_error why = *mr_session_error(link->session);
+		mr_link_last_words(link); /* the close-ok, if there is one */
+		handshake_failed(link, &why);
+	} else if (state == MR_SESSION_CLOSED && link->state != MR_LINK_PARTING) {
+		part(link);
+	}
+}
+
+/* ---- the life of a connection ---- */
+
+static void on_dialed(void *owner, struct mr_stream *stream, const mr_error *error)
+{
+	struct mr_link *link = owner;
+	mr_error memory = {0};
+	if (!stream) {
+		connect_failed(link, error);
+		return;
+	}
+	link->stream = stream;
+	mr_link_io_start(link);
+	enum mr_status st = mr_session_open(&link->session, &link->options);
+	if (st == MR_OK) st = mr_session_start(link->session, mr_engine_now(link->engine));
+	mr_timer_arm(&link->greeting,
+		link->config->memory ? mr_engine_now(link->engine) + link->config->socket_timeout
+				     : link->dial.give_up);
+	if (st == MR_OK) return;
+	mr_error_set(&memory, st, MR_SCOPE_CONNECTION, 0, "out of memory");
+	connect_failed(link, &memory);
+}
+
+/* A host that accepts and says nothing must not use up the time of the next one. */
+static void on_greeting(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_link *link = timer->data;
+	mr_error error = {0};
+	(void)loop;
+	(void)revents;
+	if (link->state != MR_LINK_CONNECTING || !link->session) return;
+	mr_error_set(&error, MR_CONNECT_TIMEOUT, MR_SCOPE_CONNECTION, 0,
+		"accepts connections, but no AMQP handshake came in time");
+	handshake_failed(link, &error);
+}
+
+static void on_patience(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_link *link = timer->data;
+	mr_error error = {0};
+	(void)loop;
+	(void)revents;
+	if (link->state == MR_LINK_PARTING) {
+		parted(link);
+	} else if (link->state == MR_LINK_CLOSING) {
+		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
+			"the connection was closed by force: the broker did not agree in time");
+		mr_link_broken(link, &error);
+	} else if (link->state == MR_LINK_CONNECTING) {
+		char host[300];
+		mr_dial_host(&link->dial, host, sizeof host);
+		mr_error_set(&error, MR_CONNECT_TIMEOUT, MR_SCOPE_CONNECTION, 0,
+			link->session
+				? "%s accepts connections, but no AMQP handshake came within connect_timeout"
+				: "%s did not answer within connect_timeout",
+			host);
+		mr_dial_tell_tried(&link->dial, &error);
+		connect_failed(link, &error);
+	}
+}
+
+enum mr_status mr_link_new(struct mr_engine *engine, uint32_t number, struct mr_link_seed *seed)
+{
+	struct mr_link *link = mr_calloc(1, sizeof *link);
+	struct mr_tally *tally = link ? mr_tally_new() : NULL;
+	if (!tally || mr_map_put(&engine->links, number, link) != MR_OK) {
+		mr_tally_release(tally);
+		mr_free(link);
+		return MR_NO_MEMORY;
+	}
+	link->tally = tally;
+	struct mr_config *c = seed->config;
+	link->engine = engine;
+	link->number = number;
+	link->config = c;
+	link->gauge = seed->gauge;
+	link->login = (struct mr_login){.client_properties = c->client_properties,
+		.frame_max = c->frame_max};
+	link->login.user = mr_slice_str(c->user);
+	link->login.password = mr_slice_str(c->password);
+	link->login.vhost = mr_slice_str(c->vhost);
+	link->login.mechanism = mr_slice_str(c->mechanism);
+	link->login.connection_name = mr_slice_str(c->name);
+	link->login.channel_max = c->channel_max;
+	link->login.heartbeat = c->heartbeat;
+	link->login.insist = c->insist;
+	link->options = (struct mr_session_options){&link->login, number, c->max_message_size,
+		c->blocked_timeout, engine->pool, &engine->stats, mr_link_emit, link,
+		&engine->clock, &engine->checkup.confirms, mr_link_odd, mr_link_late, tally,
+		mr_link_log_too_large, mr_link_log_curbed};
+	mr_list_init(&link->openers);
+	mr_list_init(&link->closers);
+	mr_recovery_init(&link->recovery, link);
+	mr_dial_init(&link->dial, engine, c, on_dialed, link);
+	mr_timer_init(&link->patience, &engine->timers, on_patience, link);
+	mr_timer_init(&link->greeting, &engine->timers, on_greeting, link);
+	mr_free(seed);
+	return MR_OK;
+}
+
+static void connect_now(struct mr_link *link)
+{
+	mr_link_enter(link, MR_LINK_CONNECTING);
+	mr_msec now = mr_engine_now(link->engine);
+	mr_timer_arm(&link->patience, now + link->config->connect_timeout);
+	mr_link_tell_state(link, MR_CONNECTION_CONNECTING, MR_OK, NULL);
+	link->dial.host = 0; /* where it starts */
+	mr_link_log_connecting(link);
+	mr_dial_start(&link->dial);
+}
+
+void mr_link_retry(struct mr_link *link)
+{
+	mr_timer_stop(&link->recovery.retry);
+	if (link->state == MR_LINK_PARTING) {
+		drop_stream(link);
+		mr_link_enter(link, MR_LINK_BACKOFF);
+	}
+	if (link->state == MR_LINK_BACKOFF) connect_now(link);
+}
+
+void mr_link_decide(struct mr_link *link, uint64_t delay)
+{
+	struct mr_recovery *r = &link->recovery;
+	mr_error why = link->error;
+	r->host_decides = true;
+	if (link->state == MR_LINK_OPEN) mr_repair_decide(r, delay);
+	if (!is_to_retry(link)) return;
+	if (delay != UINT64_MAX) {
+		mr_recovery_log_retry(r, why.kind, (mr_msec)delay);
+		mr_timer_arm(&r->retry, mr_engine_now(link->engine) + (mr_msec)delay);
+		return;
+	}
+	if (link->state == MR_LINK_PARTING) parted(link);
+	mr_timer_stop(&r->retry);
+	mr_link_enter(link, MR_LINK_IDLE);
+	tell_final(link, MR_CONNECTION_GAVE_UP, &why);
+}
+
+void mr_link_open(struct mr_link *link, uint64_t token)
+{
+	mr_error error = {0};
+	if (link->state == MR_LINK_PARTING) parted(link);
+	if (link->state == MR_LINK_OPEN && !link->recovery.is_whole) {
+		mr_link_tell_done(link, token, &error);
+		return;
+	}
+	if (link->state == MR_LINK_CLOSING) {
+		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
+			"the connection is closing");
+		mr_link_tell_done(link, token, &error);
+		return;
+	}
+	mr_link_wait_for(link, &link->openers, token);
+	if (link->state == MR_LINK_BACKOFF) mr_link_retry(link); /* who asks wants it now */
+	if (link->state != MR_LINK_IDLE) return;
+	mr_recovery_begin(&link->recovery);
+	connect_now(link);
+}
+
+static void close_unopened(struct mr_link *link)
+{
+	mr_error error = {0};
+	mr_error_set(&error, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
+		"the connection was closed by the program");
+	drop_stream(link);
+	mr_link_enter(link, MR_LINK_IDLE);
+	link->error = error;
+	tell_final(link, MR_CONNECTION_CLOSED, &error);
+}
+
+void mr_link_close(struct mr_link *link, uint64_t token, mr_msec deadline)
+{
+	mr_error error = {0};
+	if (link->state == MR_LINK_PARTING && is_to_retry(link)) parted(link);
+	if (link->state == MR_LINK_IDLE || link->state == MR_LINK_PARTING) {
+		mr_link_tell_done(link, token, &error);
+		return;
+	}
+	mr_link_wait_for(link, &link->closers, token);
+	if (link->state == MR_LINK_CONNECTING || link->state == MR_LINK_BACKOFF) {
+		close_unopened(link);
+		return;
+	}
+	mr_timer_arm(&link->patience, deadline);
+	if (link->state == MR_LINK_CLOSING) return;
+	mr_recovery_lost(&link->recovery);
+	mr_link_enter(link, MR_LINK_CLOSING);
+	mr_session_shutdown(link->session);
+	mr_link_touch(link);
+}
+
+/* What was asked of it ends here, too. */
+void mr_link_free(struct mr_link *link)
+{
+	mr_error none = {0}, closed = {0};
+	if (!link) return;
+	mr_map_take(&link->engine->links, link->number);
+	mr_error_set(&closed, MR_CLOSED, MR_SCOPE_CONNECTION, 0, "the connection was released");
+	if (link->session) mr_session_lose(link->session, &closed);
+	mr_link_answer(link, &link->openers, &closed);
+	mr_link_answer(link, &link->closers, &none);
+	mr_list_remove(&link->dirty);
+	drop_stream(link);
+	mr_dial_fini(&link->dial);
+	mr_recovery_fini(&link->recovery);
+	mr_lane_close(&link->engine->dispatch, &link->lane);
+	mr_tally_release(link->tally);
+	mr_config_fini(link->config);
+	mr_free(link->config);
+	mr_free(link->gauge);
+	mr_free(link);
+}

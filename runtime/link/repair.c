@@ -1,0 +1,77 @@
+/* repair: brings back, on an open connection, what the broker ended: a channel, a consumer.
+ * SPDX-License-Identifier: MIT
+ * I/O thread. When to try is the built-in back-off's, or the host's policy's; one that does not answer in
+ * time has lost its say. */
+#include "base/alloc.h"
+#include "link/backoff.h"
+#include "link/link.h"
+#include "link/plan.h"
+
+static const struct mr_retry retry = {MR_RETRY_JITTER, 0, 0, 5000, -1};
+
+void mr_repair_due(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_recovery *r = timer->data;
+	(void)loop;
+	(void)revents;
+	r->is_pausing = false;
+	if (r->link->state != MR_LINK_OPEN) return;
+	if (!mr_plan_step(r) && !mr_plan_repairs(r)) return;
+	mr_link_touch(r->link);
+}
+
+static void ask_host(struct mr_recovery *r, uint16_t channel, mr_msec delay)
+{
+	mr_event ev = {.type = MR_EV_CONNECTION,
+		.status = r->repair_why.kind,
+		.detail = MR_CONNECTION_REPAIRING};
+	ev.connection = r->link->number;
+	ev.channel = channel;
+	ev.token = (uint64_t)r->repairs;
+	ev.last = (uint64_t)delay;
+	ev.data.error = mr_malloc(sizeof r->repair_why);
+	if (ev.data.error) *ev.data.error = r->repair_why;
+	mr_recovery_push(r, &ev);
+}
+
+void mr_repair_plan(struct mr_recovery *r, uint16_t channel, const mr_error *why, int kind)
+{
+	mr_msec delay = mr_backoff(&retry, r->repairs++, MR_OK, mr_recovery_chance(r));
+	if (why)
+		r->repair_why = *why;
+	else
+		mr_error_set(&r->repair_why, kind, MR_SCOPE_CHANNEL, 0, "%s", mr_status_text(kind));
+	if (r->host_decides && delay < MR_POLICY_TIME) delay = MR_POLICY_TIME;
+	mr_timer_arm(&r->repair, mr_recovery_now(r) + delay);
+	if (r->host_decides) ask_host(r, channel, delay);
+}
+
+/* What is to be repaired is given up; the host hears of each channel and consumer. */
+static void give_up(struct mr_recovery *r)
+{
+	const struct mr_channel_record *c;
+	struct mr_record *record = NULL, *next;
+	r->error = r->repair_why;
+	for (size_t at = 0; (c = mr_map_next(&r->topology.channels, &at, NULL));)
+		if (c->broken) mr_recovery_give_channel_up(r, c->number);
+	for (record = mr_topology_next(&r->topology, MR_BASIC_CONSUME, NULL); record;
+		record = next) {
+		next = mr_topology_next(&r->topology, MR_BASIC_CONSUME, record);
+		if (!record->cancelled) continue;
+		mr_recovery_tell_consumer_failed(r, record);
+		mr_health_consumer(&r->link->engine->checkup, r->link->number, record,
+			r->error.text);
+		mr_topology_forget(&r->topology, record);
+	}
+}
+
+void mr_repair_decide(struct mr_recovery *r, uint64_t delay)
+{
+	if (!ev_is_active(&r->repair.ev) || r->is_pausing) return;
+	if (delay != UINT64_MAX) {
+		mr_timer_arm(&r->repair, mr_recovery_now(r) + (mr_msec)delay);
+		return;
+	}
+	mr_timer_stop(&r->repair);
+	give_up(r);
+}

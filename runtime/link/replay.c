@@ -1,0 +1,388 @@
+/* replay: asks the broker for the steps of a plan, one after the other, and judges the answers.
+ * SPDX-License-Identifier: MIT
+ * I/O thread. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "link/link.h"
+#include "link/plan.h"
+
+#define LOCKED_PAUSE 500  /* ms between two looks at a queue that a dead connection locks */
+#define LOCKED_MAX 120000 /* ms: two heartbeats of RabbitMQ's own 60 s */
+#define COSTS_MAX 2       /* connections that a record may cost in a row */
+
+/* ---- what could not be made again ---- */
+
+static const char *const nouns[] = {[MR_EXCHANGE_DECLARE] = "exchange",
+	[MR_QUEUE_DECLARE] = "queue",
+	[MR_EXCHANGE_BIND] = "binding",
+	[MR_QUEUE_BIND] = "binding",
+	[MR_BASIC_CONSUME] = "consumer"};
+
+static void report_failure(struct mr_recovery *r, const struct mr_record *record)
+{
+	r->failures++;
+	if (!r->report) r->report = mr_table_new();
+	if (r->report && !r->failed) r->failed = mr_table_nest(r->report, "failed", 6, 'A');
+	char code[16];
+	mr_value number = {.type = 'l', .as.integer = r->error.code};
+	mr_table *row = r->failed ? mr_table_nest(r->failed, "", 0, 'F') : NULL;
+	if (!row) return;
+	mr_table_add_string(row, "what", mr_slice_str(nouns[record->request.operation]));
+	mr_table_add_string(row, "name", record->request.name);
+	mr_table_add_string(row, "kind", mr_slice_str(mr_status_name(r->error.kind)));
+	mr_table_add_string(row, "text", mr_slice_str(r->error.text));
+	mr_table_add(row, "code", 4, &number);
+	snprintf(code, sizeof code, "%d", r->error.code);
+	int level = r->failures <= MR_RECOVERY_LINES ? MR_LOG_WARN : MR_LOG_DEBUG;
+	mr_log(&r->link->engine->log, level, "not recovered", "connection", r->link->config->name,
+		"what", nouns[record->request.operation], "name", record->strings[0], "kind",
+		mr_status_name(r->error.kind), "#code", code, "text", r->error.text, NULL);
+}
+
+/* Its consumer will get nothing more: the host must know. */
+void mr_recovery_tell_consumer_failed(struct mr_recovery *r, const struct mr_record *record)
+{
+	mr_event ev = {.type = MR_EV_CANCEL,
+		.status = r->error.kind,
+		.consumer = record->request.number};
+	ev.connection = r->link->number;
+	ev.channel = record->channel;
+	ev.data.error = mr_malloc(sizeof r->error);
+	if (ev.data.error) *ev.data.error = r->error;
+	mr_recovery_push(r, &ev);
+}
+
+static void give_record_up(struct mr_recovery *r, struct mr_record *record)
+{
+	report_failure(r, record);
+	if (record->request.operation != MR_BASIC_CONSUME) return;
+	mr_recovery_tell_consumer_failed(r, record);
+	mr_health_consumer(&r->link->engine->checkup, r->link->number, record, r->error.text);
+	mr_topology_forget(&r->topology, record);
+}
+
+/* Asked for once more it would cost the next connection. */
+static void leave_out(struct mr_recovery *r, struct mr_record *record)
+{
+	if (record->blame)
+		r->error = *record->blame;
+	else
+		mr_error_set(&r->error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
+	give_record_up(r, record);
+}
+
+/* What it needs is missing, as the broker said of another one: asking would cost the channel. */
+static bool is_doomed(struct mr_recovery *r, struct mr_record *record)
+{
+	const char *name, *noun = mr_topology_missing(record, r->plans, &name);
+	if (!noun) return false;
+	mr_error_set(&r->error, MR_NOT_FOUND, MR_SCOPE_CHANNEL, 404,
+		"NOT_FOUND - no %s '%s' in vhost '%s'", noun, name, r->link->config->vhost);
+	give_record_up(r, record);
+	return true;
+}
+
+/* ---- the steps ---- */
+
+static void ask(struct mr_recovery *r, uint16_t channel, uint32_t epoch, const mr_request *request)
+{
+	struct mr_link *link = r->link;
+	mr_session_request(link->session, channel, r->token, epoch, request,
+		mr_recovery_now(r) + link->config->rpc_timeout);
+}
+
+static void open_channel(struct mr_recovery *r, uint16_t number)
+{
+	struct mr_link *link = r->link;
+	struct mr_channel_record *c = mr_topology_channel_of(&r->topology, number);
+	c->epoch = MR_RECOVERY_EPOCHS | ++link->engine->epochs;
+	/* Told before anything can come on it. */
+	mr_event ev = {.type = MR_EV_CHANNEL, .detail = MR_CHANNEL_AGAIN, .epoch = c->epoch};
+	ev.connection = link->number;
+	ev.channel = number;
+	c->broken = false;
+	mr_recovery_push(r, &ev);
+	mr_session_channel_open(link->session, number, r->token, c->epoch,
+		mr_recovery_now(r) + link->config->rpc_timeout);
+}
+
+static void open_scratch(struct mr_recovery *r)
+{
+	struct mr_link *link = r->link;
+	uint16_t most = mr_session_handshake(link->session)->channel_max;
+	r->scratch = most ? most : UINT16_MAX;
+	r->scratch_epoch = MR_RECOVERY_EPOCHS | ++link->engine->epochs;
+	mr_session_channel_open(link->session, r->scratch, r->token, r->scratch_epoch,
+		mr_recovery_now(r) + link->config->rpc_timeout);
+}
+
+/* On a channel of its own: a queue that is missing costs the channel that asks. */
+static void probe(struct mr_recovery *r, const struct mr_record *record)
+{
+	mr_request passive = {.operation = MR_QUEUE_DECLARE, .flags = MR_PASSIVE};
+	passive.name = record->request.name;
+	ask(r, r->scratch, r->scratch_epoch, &passive);
+}
+
+static void ask_mode(struct mr_recovery *r, const struct mr_step *s,
+	const struct mr_channel_record *c)
+{
+	mr_request request = {.operation = MR_BASIC_QOS, .number = c->prefetch};
+	if (s->kind == MR_STEP_GLOBAL_QOS) {
+		request.number = c->global_prefetch;
+		request.flags = MR_GLOBAL;
+	}
+	if (s->kind == MR_STEP_CONFIRM) request = (mr_request){.operation = MR_CONFIRM_SELECT};
+	if (s->kind == MR_STEP_TX) request = (mr_request){.operation = MR_TX_SELECT};
+	ask(r, s->channel, c->epoch, &request);
+}
+
+/* The consumer keeps its tag; a queue that the broker named asks for a new name. */
+static void ask_record(struct mr_recovery *r, const struct mr_record *record,
+	const struct mr_channel_record *c)
+{
+	mr_request request = record->request;
+	if (record->server_named && request.operation == MR_QUEUE_DECLARE)
+		request.name = mr_slice_of("", 0);
+	ask(r, c ? c->number : r->scratch, c ? c->epoch : r->scratch_epoch, &request);
+}
+
+static void tell_ready(struct mr_recovery *r, uint16_t number)
+{
+	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, number);
+	mr_event ev = {.type = MR_EV_CHANNEL, .detail = MR_CHANNEL_READY};
+	if (!c || c->broken) return; /* closed once more: it will be repaired */
+	ev.connection = r->link->number;
+	ev.channel = number;
+	ev.epoch = c->epoch;
+	ev.last = c->confirming;
+	mr_recovery_push(r, &ev);
+}
+
+static bool has_scratch(const struct mr_recovery *r)
+{
+	return r->scratch && mr_session_has_channel(r->link->session, r->scratch);
+}
+
+/* Steps that need no answer; true: this was one. */
+static bool do_without(struct mr_recovery *r, const struct mr_step *s, struct mr_record *record)
+{
+	switch (s->kind) {
+	case MR_STEP_SCRATCH: return has_scratch(r);
+	case MR_STEP_CHECK: return !has_scratch(r);
+	case MR_STEP_PAUSE:
+		r->is_pausing = true;
+		mr_timer_arm(&r->repair, mr_recovery_now(r) + LOCKED_PAUSE);
+		return true;
+	case MR_STEP_READY: tell_ready(r, s->channel); return true;
+	case MR_STEP_RECORD:
+		if (record->costs < COSTS_MAX) return is_doomed(r, record);
+		leave_out(r, record);
+		return true;
+	default: return false;
+	}
+}
+
+/* One that fails takes the channel along, with all that consume on it already. */
+static bool is_to_be_checked(const struct mr_recovery *r, const struct mr_step *s,
+	const struct mr_channel_record *c, const struct mr_record *record)
+{
+	return s->kind == MR_STEP_RECORD && record->request.operation == MR_BASIC_CONSUME && c &&
+	       c->probes && record->made_in != r->plans && r->checked != record->id;
+}
+
+/* Asks for the step; false: there is nothing to ask, go on. */
+static bool begin_step(struct mr_recovery *r)
+{
+	const struct mr_step *s = mr_plan_step(r);
+	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, s->channel);
+	struct mr_record *record = s->record ? mr_topology_record(&r->topology, s->record) : NULL;
+	bool is_gone = (s->channel && !c) || (s->record && !record);
+	if (is_gone) return false; /* the program closed or removed it */
+	if (is_to_be_checked(r, s, c, record) && mr_plan_check(r, record)) s = mr_plan_step(r);
+	if (do_without(r, s, record)) return false;
+	r->token = MR_RECOVERY_OURS | ++r->tokens;
+	r->waiting = true;
+	r->answered = false;
+	switch (s->kind) {
+	case MR_STEP_OPEN: open_channel(r, s->channel); break;
+	case MR_STEP_RECORD: ask_record(r, record, c); break;
+	case MR_STEP_SCRATCH: open_scratch(r); break;
+	case MR_STEP_CHECK:
+	case MR_STEP_PROBE: probe(r, record); break;
+	default: ask_mode(r, s, c); break;
+	}
+	return true;
+}
+
+/* ---- how a step ended ---- */
+
+static void renamed(struct mr_recovery *r, const struct mr_record *record)
+{
+	mr_table *names;
+	if (!r->report) r->report = mr_table_new();
+	names = r->report ? mr_table_nest(r->report, "renamed", 7, 'F') : NULL;
+	if (names) mr_table_add_string(names, record->strings[0], mr_slice_str(r->name));
+	mr_topology_rename(&r->topology, record->strings[0], mr_slice_str(r->name));
+}
+
+static void step_succeeded(struct mr_recovery *r)
+{
+	struct mr_step s = *mr_plan_step(r);
+	struct mr_record *record = s.record ? mr_topology_record(&r->topology, s.record) : NULL;
+	mr_plan_next(r);
+	if (s.kind == MR_STEP_CHECK) r->checked = s.record;
+	if (record) mr_topology_found(record);
+	if (s.kind != MR_STEP_RECORD || !record) return;
+	if (record->made_in != r->plans) r->restored++;
+	record->made_in = r->plans;
+	record->costs = 0;
+	if (record->cancelled && record->request.operation == MR_BASIC_CONSUME) {
+		mr_event ev = {.type = MR_EV_CANCEL,
+			.detail = 1,
+			.consumer = record->request.number};
+		ev.connection = r->link->number;
+		ev.channel = record->channel;
+		record->cancelled = false;
+		mr_recovery_push(r, &ev); /* it consumes again */
+	}
+	if (record->server_named && record->request.operation == MR_QUEUE_DECLARE)
+		renamed(r, record);
+}
+
+/* What is exclusive is held until the broker has noticed that the old connection is dead: a queue of ours
+ * (405), or a queue whose consumer we were (403, told from a missing permission by its words). */
+static bool is_held_by_the_dead(struct mr_recovery *r, const struct mr_record *record)
+{
+	mr_msec now = mr_recovery_now(r), beats = 2000;
+	if (!mr_error_is_exclusive_use(&r->error)) return false;
+	if (r->error.kind == MR_ACCESS_REFUSED && record->request.operation != MR_BASIC_CONSUME)
+		return false;
+	if (!r->locked_since) r->locked_since = now;
+	beats *= mr_session_handshake(r->link->session)->heartbeat;
+	return now - r->locked_since < (beats > LOCKED_MAX ? beats : LOCKED_MAX);
+}
+
+/* The consumers that go with a channel. */
+static void tell_checkup(struct mr_recovery *r, uint16_t channel)
+{
+	const struct mr_record *c = NULL;
+	while ((c = mr_topology_next_on(&r->topology, channel, c)))
+		mr_health_consumer(&r->link->engine->checkup, r->link->number, c, r->error.text);
+}
+
+/* It cannot be opened, or not be put into its modes: it ends, and its steps with it. */
+
+void mr_recovery_give_channel_up(struct mr_recovery *r, uint16_t number)
+{
+	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, number);
+	mr_event ev = {.type = MR_EV_CHANNEL, .status = r->error.kind, .channel = number};
+	if (!c) return; /* the program closed it meanwhile */
+	ev.connection = r->link->number;
+	ev.epoch = c->epoch;
+	ev.data.error = mr_malloc(sizeof r->error);
+	if (ev.data.error) *ev.data.error = r->error;
+	tell_checkup(r, number);
+	mr_topology_channel_closed(&r->topology, number);
+	mr_recovery_push(r, &ev);
+}
+
+static void give_step_up(struct mr_recovery *r, const struct mr_step *s, struct mr_record *record)
+{
+	bool is_gone = !mr_session_has_channel(r->link->session, s->channel);
+	bool is_record = s->kind == MR_STEP_RECORD;
+	struct mr_channel_record *c = mr_topology_channel_of(&r->topology, s->channel);
+	if (record && is_record && record->request.operation == MR_BASIC_CONSUME && c)
+		c->probes = true;
+	if (record && r->error.kind == MR_NOT_FOUND)
+		mr_topology_missed(record, r->plans, r->error.text);
+	if (record) give_record_up(r, record);
+	if (s->kind == MR_STEP_OPEN || (is_gone && !is_record))
+		mr_recovery_give_channel_up(r, s->channel);
+	if (is_record && is_gone)
+		mr_plan_failed(r, true, false);
+	else
+		mr_plan_next(r);
+}
+
+/* The queue of a cancelled consumer is not there yet: later. Its steps are these, and those behind. */
+static void put_off(struct mr_recovery *r)
+{
+	uint64_t record = mr_plan_step(r)->record;
+	while (mr_plan_step(r) && mr_plan_step(r)->record == record) mr_plan_next(r);
+	mr_repair_plan(r, 0, &r->error, MR_NOT_FOUND);
+}
+
+static void step_failed(struct mr_recovery *r)
+{
+	struct mr_step s = *mr_plan_step(r);
+	struct mr_record *record = s.record ? mr_topology_record(&r->topology, s.record) : NULL;
+	bool is_gone = !mr_session_has_channel(r->link->session, s.channel);
+	if (s.kind == MR_STEP_SCRATCH && !s.channel) { /* its record will fail for it */
+		mr_plan_next(r);
+	} else if (s.kind == MR_STEP_SCRATCH || s.kind == MR_STEP_PROBE) {
+		put_off(r);
+	} else if (s.kind == MR_STEP_CHECK) {
+		r->checked = s.record;
+		mr_plan_next(r);
+		if (!record || r->error.kind != MR_NOT_FOUND) return;
+		mr_topology_missed(record, r->plans, r->error.text);
+		give_record_up(r, record);
+	} else if (record && is_held_by_the_dead(r, record)) {
+		mr_plan_failed(r, is_gone, true);
+	} else {
+		give_step_up(r, &s, record);
+	}
+}
+
+/* What was left out has another chance, but only one, when the connection is lost again. */
+static void forgive(struct mr_recovery *r)
+{
+	struct mr_node *all = &r->topology.records;
+	for (struct mr_node *n = all->next; n != all; n = n->next) {
+		struct mr_record *record = mr_container(n, struct mr_record, node);
+		if (record->costs >= COSTS_MAX) record->costs = COSTS_MAX - 1;
+	}
+}
+
+static void finish(struct mr_recovery *r)
+{
+	bool is_whole = r->is_whole;
+	if (r->scratch)
+		mr_session_channel_close(r->link->session, r->scratch, 0, r->scratch_epoch,
+			MR_NEVER);
+	r->scratch = 0;
+	r->locked_since = 0;
+	mr_plan_drop(r);
+	if (is_whole) {
+		r->is_whole = false;
+		forgive(r);
+		mr_link_recovered(r->link, r->restored, r->report);
+		r->report = r->failed = NULL;
+	} else if (!r->failures && !ev_is_active(&r->repair.ev)) {
+		r->repairs = 0;
+	}
+	mr_recovery_drop_report(r);
+	/* What broke while the plan was under way. */
+	if (mr_plan_is_due(r) && !ev_is_active(&r->repair.ev))
+		mr_repair_plan(r, 0, NULL, MR_CANCELLED);
+}
+
+void mr_recovery_go_on(struct mr_recovery *r)
+{
+	if (!mr_plan_step(r)) return;
+	while (mr_plan_step(r) && mr_session_state(r->link->session) == MR_SESSION_OPEN) {
+		if (r->waiting && !r->answered) return;
+		bool answered = r->waiting;
+		r->waiting = false;
+		if (answered && r->error.kind == MR_OK)
+			step_succeeded(r);
+		else if (answered)
+			step_failed(r);
+		if (r->is_pausing) return;
+		if (mr_plan_step(r) && !begin_step(r)) mr_plan_next(r);
+	}
+	if (!mr_plan_step(r)) finish(r);
+}

@@ -1,0 +1,237 @@
+/* report: what a link tells the host, and the log.
+ * SPDX-License-Identifier: MIT
+ * I/O thread. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "link/link.h"
+
+_Static_assert(MR_TOKEN_NONE == MR_TOKEN_NOBODY, "one word for nobody");
+
+struct waiter {
+	struct mr_node node;
+	uint64_t token;
+};
+
+/* What health wants to know of a link. */
+static void note_event(struct mr_link *link, const mr_event *ev)
+{
+	struct mr_health_state *checkup = &link->engine->checkup;
+	if (ev->type == MR_EV_BLOCKED) {
+		link->is_blocked = ev->detail;
+		snprintf(link->blocked_why, sizeof link->blocked_why, "%.127s",
+			ev->data.error ? ev->data.error->text : "");
+	}
+	if (ev->type == MR_EV_CANCEL && ev->status == MR_CANCELLED && !ev->last)
+		mr_health_failed(checkup, link->number, "(unknown)", "cancelled by the broker");
+	mr_health_saw(checkup, ev);
+}
+
+/* What stands between quotes behind a word of the broker's text: "no exchange 'logs' in vhost '/'". */
+static void quoted(const char *text, const char *word, char out[256])
+{
+	const char *at = strstr(text, word);
+	const char *end = at ? strchr(at + strlen(word), '\'') : NULL;
+	out[0] = '\0';
+	if (end) snprintf(out, 256, "%.*s", (int)(end - at) - (int)strlen(word), at + strlen(word));
+}
+
+struct closed_channel {
+	mr_error why;
+	uint16_t number;
+	bool is_answer;
+	bool is_of_many; /* that one recovery has cost */
+	char queue[256];
+};
+
+/* A channel that the broker closed, whatever it was used for, with what it consumes. False: it went otherwise. */
+static bool note_closed(struct mr_link *link, const mr_event *ev, struct closed_channel *c)
+{
+	const mr_error *why = ev->data.error;
+	if (!ev->status || !why || why->scope != MR_SCOPE_CHANNEL || !why->code) return false;
+	*c = (struct closed_channel){.why = *why, .number = ev->channel, .is_answer = ev->detail};
+	const struct mr_record *consumer =
+		mr_topology_next_on(&link->recovery.topology, ev->channel, NULL);
+	if (consumer) snprintf(c->queue, sizeof c->queue, "%s", consumer->strings[0]);
+	return true;
+}
+
+/* With what its text names, where it consumed nothing. When it was asked whether something is there, a refusal is the
+ * answer, and no fault. */
+static void log_closed(struct mr_link *link, struct closed_channel *c)
+{
+	char exchange[256], number[12], code[12];
+	if (!c->queue[0]) quoted(c->why.text, "queue '", c->queue);
+	quoted(c->why.text, "exchange '", exchange);
+	snprintf(number, sizeof number, "%u", c->number);
+	snprintf(code, sizeof code, "%d", c->why.code);
+	bool is_queue = c->queue[0];
+	mr_log(&link->engine->log, c->is_answer || c->is_of_many ? MR_LOG_DEBUG : MR_LOG_ERROR,
+		"the broker closed a channel", "connection", link->config->name, "#channel", number,
+		is_queue ? "queue" : "exchange", is_queue ? c->queue : exchange, "kind",
+		mr_status_name(c->why.kind), "#code", code, "text", c->why.text, "hint",
+		mr_error_hint(&c->why), NULL);
+}
+
+/* False: it was recovery's own. */
+static bool tell(struct mr_link *link, mr_event *ev)
+{
+	if (mr_recovery_takes(&link->recovery, ev)) return false;
+	note_event(link, ev);
+	mr_event_queue_push_from(&link->engine->dispatch, &link->lane, ev);
+	return true;
+}
+
+/* A channel has ended, with its connection or alone. */
+static void forget_parked(struct mr_link *link, const mr_event *ev)
+{
+	bool is_whole = mr_session_state(link->session) == MR_SESSION_CLOSED;
+	mr_lane_forget(&link->lane, link->engine->pool, is_whole ? 0 : ev->epoch);
+}
+
+void mr_link_emit(void *owner, const mr_event *event)
+{
+	struct mr_link *link = owner;
+	struct closed_channel closed;
+	if (event->type == MR_EV_DELIVERY || event->type == MR_EV_CONFIRM) { /* most, by far */
+		if (event->type == MR_EV_DELIVERY) link->engine->delivered_at = link->engine->clock;
+		mr_event_queue_push_from(&link->engine->dispatch, &link->lane, event);
+		return;
+	}
+	mr_event ev = *event;
+	bool is_closed = ev.type == MR_EV_CHANNEL && note_closed(link, &ev, &closed);
+	if (ev.type == MR_EV_CHANNEL && ev.status != MR_OK) forget_parked(link, &ev);
+	bool is_told = tell(link, &ev);
+	if (!is_closed) return; /* the host hears of it first */
+	if (!is_told) closed.is_of_many = ++link->recovery.closed > MR_RECOVERY_LINES;
+	log_closed(link, &closed);
+}
+
+void mr_link_tell_state(struct mr_link *link, enum mr_connection_state state, enum mr_status status,
+	void *data)
+{
+	mr_event ev = {.type = MR_EV_CONNECTION, .status = status, .detail = (uint16_t)state};
+	ev.connection = link->number;
+	ev.data.any = data;
+	mr_link_emit(link, &ev);
+}
+
+void mr_link_tell_closed(struct mr_link *link, uint16_t channel, uint64_t token,
+	const mr_error *error)
+{
+	mr_event ev = {.type = MR_EV_DONE,
+		.status = error->kind,
+		.token = token,
+		.channel = channel};
+	ev.connection = link->number;
+	ev.data.reply = mr_calloc(1, sizeof *ev.data.reply);
+	if (ev.data.reply) ev.data.reply->error = *error;
+	mr_link_emit(link, &ev);
+}
+
+void mr_link_tell_done(struct mr_link *link, uint64_t token, const mr_error *error)
+{
+	mr_link_tell_closed(link, 0, token, error);
+}
+
+void mr_link_wait_for(struct mr_link *link, struct mr_node *list, uint64_t token)
+{
+	mr_error error = {0};
+	struct waiter *w = mr_calloc(1, sizeof *w);
+	if (!w) {
+		mr_error_set(&error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
+		mr_link_tell_done(link, token, &error);
+		return;
+	}
+	w->token = token;
+	mr_list_append(list, &w->node);
+}
+
+void mr_link_answer(struct mr_link *link, struct mr_node *list, const mr_error *error)
+{
+	struct mr_node *node;
+	while ((node = mr_list_shift(list))) {
+		struct waiter *w = mr_container(node, struct waiter, node);
+		mr_link_tell_done(link, w->token, error);
+		mr_free(w);
+	}
+}
+
+void mr_link_log_loss(struct mr_link *link, const char *msg, const mr_error *error)
+{
+	char host[300], code[16];
+	mr_dial_host(&link->dial, host, sizeof host);
+	snprintf(code, sizeof code, "%d", error->code);
+	mr_log(&link->engine->log, MR_LOG_ERROR, msg, "connection", link->config->name, "host",
+		host, "kind", mr_status_name(error->kind), "#code", code, "text", error->text,
+		"hint", mr_status_hint(error->kind), NULL);
+}
+
+void mr_link_late(void *owner, uint16_t channel, uint64_t token, enum mr_status status)
+{
+	struct mr_link *link = owner;
+	mr_event ev = {.type = MR_EV_DONE, .status = status, .token = token, .channel = channel};
+	ev.connection = link->number;
+	ev.detail = token == MR_TOKEN_NONE ? 0 : MR_DONE_LATE;
+	mr_link_emit(link, &ev);
+}
+
+/* The first, then fewer and fewer: a broker that does it with each message must not fill the log. */
+void mr_link_odd(void *owner, uint16_t channel, const mr_error *what)
+{
+	struct mr_link *link = owner;
+	char number[16], count[32];
+	uint64_t n = ++link->violations;
+	if (n & (n - 1)) return;
+	snprintf(number, sizeof number, "%u", channel);
+	snprintf(count, sizeof count, "%" PRIu64, n);
+	mr_log(&link->engine->log, MR_LOG_WARN, "the broker broke the protocol", "connection",
+		link->config->name, "#channel", number, "text", what->text, "#count", count, NULL);
+}
+
+void mr_link_log_too_large(void *owner, const struct mr_too_large *what)
+{
+	const struct mr_link *link = owner;
+	char names[4][256], size[24], limit[24];
+	const mr_slice slices[] = {what->queue, what->consumer_tag, what->exchange,
+		what->routing_key};
+	for (size_t i = 0; i < 4; i++)
+		snprintf(names[i], sizeof names[i], "%.*s", (int)slices[i].size,
+			slices[i].size ? slices[i].data : "");
+	snprintf(size, sizeof size, "%" PRIu64, what->size);
+	snprintf(limit, sizeof limit, "%" PRIu64, what->limit);
+	mr_log(&link->engine->log, MR_LOG_ERROR, "message over max_message_size", "connection",
+		link->config->name, "queue", names[0], "tag", names[1], "exchange", names[2],
+		"routing_key", names[3], "#size", size, "#limit", limit, "fate", what->fate, "hint",
+		"raise max_message_size; what was rejected is in the queue's dead letters, if it has a "
+		"dead letter exchange; what is kept comes again when the channel ends",
+		NULL);
+}
+
+void mr_link_log_curbed(void *owner, const struct mr_curbed *what)
+{
+	const struct mr_link *link = owner;
+	char queue[256], tag[256], prefetch[12];
+	snprintf(queue, sizeof queue, "%.*s", (int)what->queue.size, what->queue.data);
+	snprintf(tag, sizeof tag, "%.*s", (int)what->consumer_tag.size, what->consumer_tag.data);
+	snprintf(prefetch, sizeof prefetch, "%u", what->prefetch);
+	mr_log(&link->engine->log, MR_LOG_WARN, "a consumer without prefetch gets one",
+		"connection", link->config->name, "queue", queue, "tag", tag, "#prefetch", prefetch,
+		"hint",
+		"the script is far behind with its messages, and waits for the broker: set a "
+		"prefetch, and take no_ack off",
+		NULL);
+}
+
+void mr_link_log_connecting(struct mr_link *link)
+{
+	char host[300], attempt[24];
+	mr_dial_host(&link->dial, host, sizeof host);
+	int64_t tries = link->recovery.attempt;
+	if (!link->recovery.was_open || !tries) tries++; /* the first one is no retry */
+	snprintf(attempt, sizeof attempt, "%" PRIi64, tries);
+	mr_log(&link->engine->log, MR_LOG_INFO, "connecting", "connection", link->config->name,
+		"host", host, "#attempt", attempt, NULL);
+}

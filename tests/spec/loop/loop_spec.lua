@@ -1,0 +1,197 @@
+--- loop: time, descriptors and the runtime, without any broker.
+-- SPDX-License-Identifier: MIT
+local ffi = require "ffi"
+local mr = require "moonrabbit"
+local loop = require "moonrabbit.loop.loop"
+local task = require "moonrabbit.loop.task"
+
+ffi.cdef [[
+int spec_pipe(int *fds) __asm__("pipe");
+long spec_write(int fd, const char *bytes, size_t size) __asm__("write");
+int spec_close(int fd) __asm__("close");
+int spec_dup2(int from, int to) __asm__("dup2");
+struct spec_pollfd { int fd; short events, revents; };
+int spec_poll(struct spec_pollfd *fds, unsigned long count, int milliseconds) __asm__("poll");
+]]
+
+describe("loop", function()
+   after_each(function() loop.close(1) end)
+
+   it("sleeps at least as long as asked, in the main chunk", function()
+      local from = mr.now()
+      mr.sleep(0.02)
+      assert.is_true(mr.now() - from >= 0.02)
+   end)
+
+   it("lets tasks sleep side by side", function()
+      local order = {}
+      for i = 3, 1, -1 do
+         mr.spawn(function(n)
+            mr.sleep(n * 0.01)
+            order[#order + 1] = n
+         end, i)
+      end
+      local from = mr.now()
+      while task.alive > 0 do loop.pump(1) end
+      assert.same({ 1, 2, 3 }, order)
+      assert.is_true(mr.now() - from < 0.5)
+   end)
+
+   it("fires a timer once, and a cancelled one never", function()
+      local fired = {}
+      mr.after(0.005, function() fired[#fired + 1] = "a" end)
+      mr.after(0.001, function() fired[#fired + 1] = "b" end):cancel()
+      mr.sleep(0.03)
+      assert.same({ "a" }, fired)
+   end)
+
+   it("fires a periodic timer until it is cancelled, from within too", function()
+      local count, timer = 0, nil
+      timer = mr.every(0.002, function()
+         count = count + 1
+         if count == 3 then timer:cancel() end
+      end)
+      mr.sleep(0.05)
+      assert.equal(3, count)
+      assert.is_true(loop.is_idle())
+   end)
+
+   it("leaves rounds out while the last one is at work", function()
+      local at_once, most = 0, 0
+      local timer = mr.every(0.001, function()
+         at_once = at_once + 1
+         most = math.max(most, at_once)
+         mr.sleep(0.02)
+         at_once = at_once - 1
+      end)
+      mr.sleep(0.05)
+      timer:cancel()
+      assert.equal(1, most)
+   end)
+
+   it("goes on with a periodic timer whose function fails", function()
+      mr.log.configure "off"
+      local count = 0
+      local timer = mr.every(0.001, function()
+         count = count + 1
+         error "oops"
+      end)
+      while count < 3 do loop.pump(1) end
+      timer:cancel()
+   end)
+
+   it("waits for descriptors, and for no longer than asked", function()
+      local fds = ffi.new "int[2]"
+      assert.equal(0, ffi.C.spec_pipe(fds))
+      assert.equal("w", mr.wait_fd(fds[1], "w", 1))
+      local ready, err = mr.wait_fd(fds[0], "r", 0.01)
+      assert.is_nil(ready)
+      assert.equal("timeout", err.kind)
+      mr.after(0.01, function() ffi.C.spec_write(fds[1], "x", 1) end)
+      assert.equal("r", mr.wait_fd(fds[0], "r", 5))
+      ffi.C.spec_close(fds[0])
+      ffi.C.spec_close(fds[1])
+   end)
+
+   it("wakes who waits for a descriptor that is closed meanwhile, or becomes another file (FIELD-R16)", function()
+      local fds, others = ffi.new "int[2]", ffi.new "int[2]"
+      for _, close in ipairs {
+         function() ffi.C.spec_close(fds[0]) end, function() ffi.C.spec_dup2(others[0], fds[0]) end,
+      } do
+         ffi.C.spec_pipe(fds)
+         ffi.C.spec_pipe(others)
+         local waiting = 0
+         for _, mode in ipairs { "r", "rw" } do -- two of the same descriptor
+            mr.spawn(function()
+               waiting = waiting + 1
+               if mr.wait_fd(fds[0], mode, 30) then waiting = waiting - 1 end
+            end)
+         end
+         assert.is_nil((mr.wait_fd(fds[0], "r", 0.02)))
+         close()
+         local deadline = mr.now() + 20
+         while waiting > 0 and mr.now() < deadline do mr.sleep(0.01) end
+         assert.equal(0, waiting)
+         for _, fd in ipairs { fds[0], fds[1], others[0], others[1] } do ffi.C.spec_close(fd) end
+      end
+      assert.equal("rw", mr.wait_fd(fds[0], "rw", 5)) -- closed before
+   end)
+
+   it("refuses wrong arguments, naming them", function()
+      for _, case in ipairs {
+         { "seconds", function() mr.sleep "1" end }, { "seconds", function() mr.sleep(-1) end },
+         { "seconds", function() mr.sleep(0 / 0) end }, { "fn", function() mr.after(1) end },
+         { "seconds", function() mr.every(0, print) end }, { "fn", function() mr.spawn(1) end },
+         { "mode", function() mr.wait_fd(0, "x") end }, { "timeout", function() mr.wait_fd(0, "r", -1) end },
+         { "fn", function() mr.on_stop() end }, { "drain", function() mr.run { drain = -1 } end },
+         { "unknown option", function() mr.run { dran = 1 } end }, { "budget", function() mr.poll(-1) end },
+      } do
+         local ok, why = pcall(case[2])
+         assert.is_false(ok)
+         assert.is_truthy(why:find("loop_spec.lua:%d+: .*" .. case[1]), why)
+      end
+   end)
+
+   it("serves a host with a loop of its own", function()
+      local fired
+      mr.after(0.001, function() fired = true end)
+      assert.is_true(mr.fd() >= 0)
+      local deadline = mr.now() + 5
+      while not fired and mr.now() < deadline do mr.poll(0.001) end
+      assert.is_true(fired)
+   end)
+
+   it("makes the descriptor readable when a timer is due", function()
+      mr.after(0.02, function() end)
+      mr.poll()
+      local fds = ffi.new("struct spec_pollfd[1]", { { mr.fd(), 1, 0 } }) -- 1: POLLIN
+      assert.equal(1, ffi.C.spec_poll(fds, 1, 5000))
+   end)
+
+   it("runs until there is nothing left to do", function()
+      local steps = {}
+      mr.spawn(function()
+         mr.sleep(0.005)
+         steps[#steps + 1] = "task"
+      end)
+      mr.after(0.01, function() steps[#steps + 1] = "timer" end)
+      assert.is_true(mr.run())
+      assert.same({ "task", "timer" }, steps)
+   end)
+
+   it("stops when it is asked to, running what waits for the stop", function()
+      local steps = {}
+      mr.every(0.001, function() end)
+      mr.on_stop(function()
+         mr.sleep(0.001)
+         steps[#steps + 1] = "on_stop"
+      end)
+      mr.after(0.005, mr.stop)
+      assert.is_true(mr.run())
+      assert.same({ "on_stop" }, steps)
+   end)
+
+   it("cannot be run or closed from within a task", function()
+      local run, close
+      mr.spawn(function()
+         run, close = pcall(mr.run), pcall(loop.close)
+      end)
+      assert.is_false(run)
+      assert.is_false(close)
+   end)
+
+   it("ends a sleep of the main chunk when a stop is asked for", function()
+      mr.after(0.001, mr.stop)
+      local ok, why = pcall(mr.sleep, 60)
+      assert.is_false(ok)
+      assert.equal(task.STOPPED, why)
+   end)
+
+   it("forgets everything when it is closed", function()
+      local ran
+      mr.after(0.001, function() ran = true end)
+      loop.close(1)
+      mr.sleep(0.01)
+      assert.is_nil(ran)
+   end)
+end)

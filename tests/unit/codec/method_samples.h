@@ -1,0 +1,161 @@
+/* method_samples: methods as records and as the bytes that AMQP 0-9-1 gives them.
+ * SPDX-License-Identifier: MIT */
+#ifndef MR_TEST_METHOD_SAMPLES_H
+#define MR_TEST_METHOD_SAMPLES_H
+
+#include "codec/method.h"
+
+#define LARGE 131072
+#define S(text)                                                                                    \
+	{                                                                                          \
+		text, sizeof(text) - 1                                                             \
+	}
+#define A(bytes) bytes, sizeof(bytes) - 1
+
+/* What we send, and what must leave: the payload of the frame, by the letter of the specification. */
+static const struct {
+	struct mr_method method;
+	const char *bytes;
+	size_t size;
+} sent[] = {
+	{{.id = MR_M_CONNECTION_START_OK,
+		 .name = S("PLAIN"),
+		 .text = S("\0u\0p"),
+		 .other = S("en_US")},
+		A("\0\12\0\13\0\0\0\0\5PLAIN\0\0\0\4\0u\0p\5en_US")},
+	{{.id = MR_M_CONNECTION_TUNE_OK, .channel_max = 2047, .count = LARGE, .heartbeat = 60},
+		A("\0\12\0\37\7\xff\0\2\0\0\0\74")},
+	{{.id = MR_M_CONNECTION_OPEN, .name = S("/"), .flags = 1}, A("\0\12\0\50\1/\0\1")},
+	{{.id = MR_M_CONNECTION_CLOSE,
+		 .code = 501,
+		 .text = S("bad"),
+		 .failing = MR_M_BASIC_PUBLISH},
+		A("\0\12\0\62\1\xf5\3bad\0\74\0\50")},
+	{{.id = MR_M_CONNECTION_CLOSE_OK}, A("\0\12\0\63")},
+	{{.id = MR_M_CHANNEL_OPEN}, A("\0\24\0\12\0")},
+	{{.id = MR_M_CHANNEL_FLOW_OK, .flags = 1}, A("\0\24\0\25\1")},
+	{{.id = MR_M_CHANNEL_CLOSE, .code = 200, .text = S("bye")},
+		A("\0\24\0\50\0\xc8\3bye\0\0\0\0")},
+	{{.id = MR_M_CHANNEL_CLOSE_OK}, A("\0\24\0\51")},
+	{{.id = MR_M_EXCHANGE_DECLARE, .name = S("x"), .other = S("topic"), .flags = MR_PASSIVE},
+		A("\0\50\0\12\0\0\1x\5topic\1\0\0\0\0")},
+	{{.id = MR_M_EXCHANGE_DECLARE, .name = S("x"), .other = S("topic"), .flags = MR_DURABLE},
+		A("\0\50\0\12\0\0\1x\5topic\2\0\0\0\0")},
+	{{.id = MR_M_EXCHANGE_DECLARE,
+		 .name = S("x"),
+		 .other = S("topic"),
+		 .flags = MR_AUTO_DELETE | MR_INTERNAL},
+		A("\0\50\0\12\0\0\1x\5topic\14\0\0\0\0")},
+	{{.id = MR_M_EXCHANGE_DELETE, .name = S("x"), .flags = MR_IF_UNUSED},
+		A("\0\50\0\24\0\0\1x\1")},
+	{{.id = MR_M_EXCHANGE_BIND, .name = S("to"), .other = S("from"), .key = S("k")},
+		A("\0\50\0\36\0\0\2to\4from\1k\0\0\0\0\0")},
+	{{.id = MR_M_EXCHANGE_UNBIND, .name = S("to"), .other = S("from"), .key = S("k")},
+		A("\0\50\0\50\0\0\2to\4from\1k\0\0\0\0\0")},
+	{{.id = MR_M_QUEUE_DECLARE, .name = S("q"), .flags = MR_PASSIVE | MR_EXCLUSIVE},
+		A("\0\62\0\12\0\0\1q\5\0\0\0\0")},
+	{{.id = MR_M_QUEUE_DECLARE, .name = S("q"), .flags = MR_DURABLE | MR_AUTO_DELETE},
+		A("\0\62\0\12\0\0\1q\12\0\0\0\0")},
+	{{.id = MR_M_QUEUE_BIND, .name = S("q"), .other = S("x"), .key = S("k")},
+		A("\0\62\0\24\0\0\1q\1x\1k\0\0\0\0\0")},
+	{{.id = MR_M_QUEUE_PURGE, .name = S("q")}, A("\0\62\0\36\0\0\1q\0")},
+	{{.id = MR_M_QUEUE_DELETE, .name = S("q"), .flags = MR_IF_UNUSED},
+		A("\0\62\0\50\0\0\1q\1")},
+	{{.id = MR_M_QUEUE_DELETE, .name = S("q"), .flags = MR_IF_EMPTY}, A("\0\62\0\50\0\0\1q\2")},
+	{{.id = MR_M_QUEUE_UNBIND, .name = S("q"), .other = S("x"), .key = S("k")},
+		A("\0\62\0\62\0\0\1q\1x\1k\0\0\0\0")},
+	{{.id = MR_M_BASIC_QOS, .count = 1000, .flags = MR_GLOBAL},
+		A("\0\74\0\12\0\0\0\0\3\xe8\1")},
+	{{.id = MR_M_BASIC_CONSUME,
+		 .name = S("q"),
+		 .other = S("t"),
+		 .flags = MR_NO_LOCAL | MR_EXCLUSIVE},
+		A("\0\74\0\24\0\0\1q\1t\5\0\0\0\0")},
+	{{.id = MR_M_BASIC_CONSUME, .name = S("q"), .other = S("t"), .flags = MR_NO_ACK},
+		A("\0\74\0\24\0\0\1q\1t\2\0\0\0\0")},
+	{{.id = MR_M_BASIC_CANCEL, .name = S("t")}, A("\0\74\0\36\1t\0")},
+	{{.id = MR_M_BASIC_CANCEL, .name = S("t"), .flags = 1}, A("\0\74\0\36\1t\1")},
+	{{.id = MR_M_BASIC_CANCEL_OK, .name = S("t")}, A("\0\74\0\37\1t")},
+	{{.id = MR_M_BASIC_PUBLISH, .name = S("x"), .key = S("key")},
+		A("\0\74\0\50\0\0\1x\3key\0")},
+	{{.id = MR_M_BASIC_PUBLISH, .flags = MR_MANDATORY}, A("\0\74\0\50\0\0\0\0\1")},
+	{{.id = MR_M_BASIC_GET, .name = S("q"), .flags = MR_NO_ACK}, A("\0\74\0\106\0\0\1q\1")},
+	{{.id = MR_M_BASIC_ACK, .tag = 0x0102030405060708}, A("\0\74\0\120\1\2\3\4\5\6\7\10\0")},
+	{{.id = MR_M_BASIC_ACK, .tag = 9, .flags = 1}, A("\0\74\0\120\0\0\0\0\0\0\0\11\1")},
+	{{.id = MR_M_BASIC_REJECT, .tag = 9, .flags = MR_REQUEUE},
+		A("\0\74\0\132\0\0\0\0\0\0\0\11\1")},
+	{{.id = MR_M_BASIC_NACK, .tag = 9, .flags = 1}, A("\0\74\0\170\0\0\0\0\0\0\0\11\1")},
+	{{.id = MR_M_BASIC_NACK, .tag = 9, .flags = MR_REQUEUE},
+		A("\0\74\0\170\0\0\0\0\0\0\0\11\2")},
+	{{.id = MR_M_BASIC_RECOVER, .flags = MR_REQUEUE}, A("\0\74\0\156\1")},
+	{{.id = MR_M_CONFIRM_SELECT}, A("\0\125\0\12\0")},
+	{{.id = MR_M_TX_SELECT}, A("\0\132\0\12")},
+	{{.id = MR_M_TX_COMMIT}, A("\0\132\0\24")},
+	{{.id = MR_M_TX_ROLLBACK}, A("\0\132\0\36")},
+};
+
+/* What a server sends, and how it must read. */
+static const struct {
+	struct mr_method method;
+	const char *bytes;
+	size_t size;
+} received[] = {
+	{{.id = MR_M_CONNECTION_TUNE, .channel_max = 2047, .count = LARGE, .heartbeat = 60},
+		A("\0\12\0\36\7\xff\0\2\0\0\0\74")},
+	{{.id = MR_M_CONNECTION_OPEN_OK}, A("\0\12\0\51\0")},
+	{{.id = MR_M_CONNECTION_CLOSE,
+		 .code = 501,
+		 .text = S("bad"),
+		 .failing = MR_M_BASIC_PUBLISH},
+		A("\0\12\0\62\1\xf5\3bad\0\74\0\50")},
+	{{.id = MR_M_CONNECTION_CLOSE_OK}, A("\0\12\0\63")},
+	{{.id = MR_M_CONNECTION_BLOCKED, .text = S("low on memory")},
+		A("\0\12\0\74\15low on memory")},
+	{{.id = MR_M_CONNECTION_UNBLOCKED}, A("\0\12\0\75")},
+	{{.id = MR_M_CHANNEL_OPEN_OK}, A("\0\24\0\13\0\0\0\0")},
+	{{.id = MR_M_CHANNEL_FLOW, .flags = 1}, A("\0\24\0\24\1")},
+	{{.id = MR_M_CHANNEL_CLOSE, .code = 404, .text = S("no"), .failing = MR_M_QUEUE_BIND},
+		A("\0\24\0\50\1\x94\2no\0\62\0\24")},
+	{{.id = MR_M_CHANNEL_CLOSE_OK}, A("\0\24\0\51")},
+	{{.id = MR_M_EXCHANGE_DECLARE_OK}, A("\0\50\0\13")},
+	{{.id = MR_M_EXCHANGE_DELETE_OK}, A("\0\50\0\25")},
+	{{.id = MR_M_EXCHANGE_BIND_OK}, A("\0\50\0\37")},
+	{{.id = MR_M_EXCHANGE_UNBIND_OK}, A("\0\50\0\63")},
+	{{.id = MR_M_QUEUE_DECLARE_OK, .name = S("q"), .count = 7, .consumers = 2},
+		A("\0\62\0\13\1q\0\0\0\7\0\0\0\2")},
+	{{.id = MR_M_QUEUE_BIND_OK}, A("\0\62\0\25")},
+	{{.id = MR_M_QUEUE_PURGE_OK, .count = 7}, A("\0\62\0\37\0\0\0\7")},
+	{{.id = MR_M_QUEUE_DELETE_OK, .count = 7}, A("\0\62\0\51\0\0\0\7")},
+	{{.id = MR_M_QUEUE_UNBIND_OK}, A("\0\62\0\63")},
+	{{.id = MR_M_BASIC_QOS_OK}, A("\0\74\0\13")},
+	{{.id = MR_M_BASIC_CONSUME_OK, .name = S("t")}, A("\0\74\0\25\1t")},
+	{{.id = MR_M_BASIC_CANCEL, .name = S("t"), .flags = 1}, A("\0\74\0\36\1t\1")},
+	{{.id = MR_M_BASIC_CANCEL_OK, .name = S("t")}, A("\0\74\0\37\1t")},
+	{{.id = MR_M_BASIC_RETURN,
+		 .code = 312,
+		 .text = S("NO_ROUTE"),
+		 .name = S("x"),
+		 .key = S("k")},
+		A("\0\74\0\62\1\70\10NO_ROUTE\1x\1k")},
+	{{.id = MR_M_BASIC_DELIVER,
+		 .other = S("tag"),
+		 .tag = 5,
+		 .flags = 1,
+		 .name = S("x"),
+		 .key = S("k")},
+		A("\0\74\0\74\3tag\0\0\0\0\0\0\0\5\1\1x\1k")},
+	{{.id = MR_M_BASIC_DELIVER, .tag = UINT64_MAX},
+		A("\0\74\0\74\0\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0")},
+	{{.id = MR_M_BASIC_GET_OK, .tag = 5, .flags = 1, .name = S("x"), .key = S("k"), .count = 8},
+		A("\0\74\0\107\0\0\0\0\0\0\0\5\1\1x\1k\0\0\0\10")},
+	{{.id = MR_M_BASIC_GET_EMPTY}, A("\0\74\0\110\0")},
+	{{.id = MR_M_BASIC_ACK, .tag = 9, .flags = 1}, A("\0\74\0\120\0\0\0\0\0\0\0\11\1")},
+	{{.id = MR_M_BASIC_NACK, .tag = 9, .flags = 1}, A("\0\74\0\170\0\0\0\0\0\0\0\11\1")},
+	{{.id = MR_M_BASIC_RECOVER_OK}, A("\0\74\0\157")},
+	{{.id = MR_M_CONFIRM_SELECT_OK}, A("\0\125\0\13")},
+	{{.id = MR_M_TX_SELECT_OK}, A("\0\132\0\13")},
+	{{.id = MR_M_TX_COMMIT_OK}, A("\0\132\0\25")},
+	{{.id = MR_M_TX_ROLLBACK_OK}, A("\0\132\0\37")},
+};
+
+#endif
