@@ -4,7 +4,7 @@
 -- against it, and a quorum queue with a delivery limit drops it in the end.
 local C = require("moonrabbit.base.ffi").C
 local loop = require "moonrabbit.loop.loop"
-local shutdown = require "moonrabbit.program.shutdown"
+local stop = require "moonrabbit.loop.stop"
 
 local patience = {}
 
@@ -16,7 +16,7 @@ local LOOK = 0.25           -- seconds after which it is looked whether there is
 -- @tparam number seconds
 function patience.nap(msg, seconds)
    local deadline = C.mr_now() + seconds
-   while msg.is_live and not shutdown.is_asked() do
+   while msg.is_live and not stop.is_asked() do
       local left = deadline - C.mr_now()
       if left <= 0 then return end
       loop.sleep(math.min(left, LOOK))
@@ -24,7 +24,7 @@ function patience.nap(msg, seconds)
 end
 
 --- Does the program stop?
-function patience.is_over() return shutdown.is_asked() end
+function patience.is_over() return stop.is_asked() end
 
 --- Does something until it is done.
 -- @tparam message msg
@@ -40,7 +40,7 @@ function patience.until_done(msg, fn, tell)
       if ok then return true end
       if not msg.is_live then return nil end
       if err.is_final then return nil, err end
-      if shutdown.is_asked() then return nil end
+      if stop.is_asked() then return nil end
       tell(err, pause)
       patience.nap(msg, pause)
       pause = math.min(pause * 2, MOST)

@@ -5,7 +5,7 @@ local generation = require "moonrabbit.loop.generation"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
 local script = require "moonrabbit.cli.script"
-local shutdown = require "moonrabbit.program.shutdown"
+local stop = require "moonrabbit.loop.stop"
 local swap = require "moonrabbit.program.swap"
 local task = require "moonrabbit.loop.task"
 
@@ -51,9 +51,9 @@ end
 
 local function try(wanted)
    local plan, list = prepare(wanted)
-   if not plan or shutdown.is_asked() then
+   if not plan or stop.is_asked() then
       generation.drop()
-      if not shutdown.is_asked() then refuse(wanted, list) end
+      if not stop.is_asked() then refuse(wanted, list) end
       return
    end
    swap.run(plan)
@@ -65,7 +65,7 @@ end
 --- Reloads, now or when the reload that is under way has ended.
 function reload.run(wanted)
    is_wanted = true
-   if is_at_work or shutdown.is_asked() then return end
+   if is_at_work or stop.is_asked() then return end
    is_at_work = true
    task.background(function()
       while is_wanted do

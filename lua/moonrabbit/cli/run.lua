@@ -131,13 +131,14 @@ end
 -- The script may call mr.run itself, as in a program of its own: what that abandons or loses counts; a signal that has
 -- ended it ends the process; else the next runtime is the command's as the first one was.
 local function heed_own_runs(mr, wanted, where)
-   local shutdown, loop, signals, task = require "moonrabbit.program.shutdown", require "moonrabbit.loop.loop",
+   local shutdown, stop = require "moonrabbit.program.shutdown", require "moonrabbit.loop.stop"
+   local loop, signals, task = require "moonrabbit.loop.loop",
       require "moonrabbit.cli.signals",
       require "moonrabbit.loop.task"
    local before = { handlers = 0, publishes = 0 }
    function shutdown.is_last(left)
       before.handlers, before.publishes = before.handlers + left.handlers, before.publishes + left.publishes
-      before.lost = shutdown.lost() or before.lost
+      before.lost = stop.lost() or before.lost
       return signals.has_asked
    end
    loop.on_open(function()
@@ -148,7 +149,7 @@ local function heed_own_runs(mr, wanted, where)
 end
 
 -- Stops, unless the script has done so itself.
-local function stop(before, seconds)
+local function end_program(before, seconds)
    local shutdown = require "moonrabbit.program.shutdown"
    local is_over = require("moonrabbit.cli.signals").has_asked and before.handlers + before.publishes > 0
    local left = is_over and { handlers = 0, publishes = 0 } or shutdown.run(seconds)
@@ -156,8 +157,8 @@ local function stop(before, seconds)
 end
 
 local function main(mr, wanted, where)
-   local shutdown = require "moonrabbit.program.shutdown"
-   shutdown.patience, shutdown.usual, shutdown.stops_at_loss = wanted.drain, wanted.drain, true
+   local shutdown, stop = require "moonrabbit.program.shutdown", require "moonrabbit.loop.stop"
+   stop.patience, shutdown.usual, stop.stops_at_loss = wanted.drain, wanted.drain, true
    watch_for_changes(mr, wanted)
    local before = heed_own_runs(mr, wanted, where)
    set_guard(wanted)
@@ -168,9 +169,9 @@ local function main(mr, wanted, where)
       return FAILED
    end
    shutdown.until_idle()
-   local asked = shutdown.is_asked()
-   local left = stop(before, wanted.drain)
-   return finish(mr, left, asked, shutdown.lost() or before.lost) -- the word of a loss may come after the end of its consumers
+   local asked = stop.is_asked()
+   local left = end_program(before, wanted.drain)
+   return finish(mr, left, asked, stop.lost() or before.lost) -- the word of a loss may come after the end of its consumers
 end
 
 --- Runs the command.

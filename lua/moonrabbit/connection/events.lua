@@ -12,7 +12,7 @@ local marks = require "moonrabbit.loop.mark"
 local message = require "moonrabbit.channel.message"
 local recovery = require "moonrabbit.connection.recovery"
 local retry = require "moonrabbit.loop.retry"
-local shutdown = require "moonrabbit.program.shutdown"
+local stop = require "moonrabbit.loop.stop"
 local subscription = require "moonrabbit.channel.subscription"
 local suspicion = require "moonrabbit.channel.suspicion"
 local task = require "moonrabbit.loop.task"
@@ -37,7 +37,7 @@ local function lost_for_good(self, what, err)
    for _, ch in each(self.channels) do self:_channel_gone(ch, err) end
    self:_wake_waiters()
    -- One that never was open is no loss: who asked for it has the error.
-   if what ~= "closed" and self.was_open then shutdown.note_loss(err) end
+   if what ~= "closed" and self.was_open then stop.note_loss(err) end
    self.was_open = false
    tell(self, { type = what, err = err })
 end

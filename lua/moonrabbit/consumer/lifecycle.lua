@@ -10,7 +10,7 @@ local outcome = require "moonrabbit.consumer.outcome"
 local retry = require "moonrabbit.loop.retry"
 local returns = require "moonrabbit.redelivery.returns"
 local setup = require "moonrabbit.consumer.setup"
-local shutdown = require "moonrabbit.program.shutdown"
+local stop = require "moonrabbit.loop.stop"
 local task = require "moonrabbit.loop.task"
 
 local lifecycle = {}
@@ -36,7 +36,7 @@ local function enter(self, state, err)
 end
 
 local has_ended = returns.has_ended
-local function is_over(self) return has_ended(self) or shutdown.is_asked() end
+local function is_over(self) return has_ended(self) or stop.is_asked() end
 lifecycle.has_ended = has_ended
 
 --- It consumes no more and does not try to.
@@ -56,7 +56,7 @@ end
 local function give_up(self, err)
    log.error("consumer failed", { queue = self.queue, kind = err.kind, error = err.text, hint = err.hint })
    lifecycle.finish(self, "failed", err)
-   shutdown.note_loss(err)
+   stop.note_loss(err)
 end
 
 --- Closes a consumer's channel once no handler needs it for settling.
@@ -282,7 +282,7 @@ function lifecycle.hear(self, what, err)
 end
 
 -- Who naps until the next try wakes, to find that there is none.
-shutdown.on_ask(function()
+stop.on_ask(function()
    for _, self in ipairs(workers) do
       if self.next_try then enter(self, self.state, self.err) end
    end

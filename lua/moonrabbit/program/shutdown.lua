@@ -10,26 +10,21 @@ local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
 local messages = require "moonrabbit.channel.iterator"
 local subscription = require "moonrabbit.channel.subscription"
+local stop = require "moonrabbit.loop.stop"
 local task = require "moonrabbit.loop.task"
 
 local shutdown = {}
 
---- Seconds that handlers have to finish once a stop was asked for.
-shutdown.patience = 30
 --- What mr.run gives them when it is not told.
 shutdown.usual = 30
 --- Told what an mr.run has abandoned. Was it the end of the process, whose runtime stays until then?
 function shutdown.is_last() return false end
---- Shall the loss of a connection stop the program? (The command's way, until connections recover.)
-shutdown.stops_at_loss = false
 
 local MOST_LINES = 100 -- of what is abandoned, in the log
 local CLOSING = 0.5 -- seconds of the patience, and a tenth at most, that are kept for closing
 
-local hooks, askers = {}, {}
-local asked_at                -- when a stop was asked for
-local cancelling = 0          -- consumers that are being cancelled
-local lost                    -- why the last lost connection was lost
+local hooks = {}
+local cancelling = 0 -- consumers that are being cancelled
 
 --- Calls fn when the program stops, before the connections close.
 function shutdown.on_stop(fn) hooks[#hooks + 1] = fn end
@@ -40,9 +35,6 @@ function shutdown.not_on_stop(fn)
    end
 end
 
---- Calls fn when a stop is asked for. It must not wait.
-function shutdown.on_ask(fn) askers[#askers + 1] = fn end
-
 local function cancel(consumer)
    consumer:cancel()
    cancelling = cancelling - 1
@@ -50,11 +42,10 @@ end
 
 --- Asks the program to stop: no more messages from here on. The loop does the rest.
 function shutdown.ask()
-   if asked_at then return end
-   asked_at = C.mr_now()
+   if not stop.ask() then return end
    farewell.begin()
    C.mr_health_stopping(loop.runtime())
-   for _, fn in ipairs(askers) do fn() end
+   stop.tell()
    subscription.each(function(consumer)
       if consumer.is_service then return end -- handlers that finish may need its answers
       cancelling = cancelling + 1
@@ -62,31 +53,18 @@ function shutdown.ask()
    end)
 end
 
---- Was a stop asked for?
-function shutdown.is_asked() return asked_at ~= nil end
---- Notes that a connection was lost.
-function shutdown.note_loss(err) lost = err end
---- Why the last lost connection was lost; nil when none was.
-function shutdown.lost() return lost end
-
 -- The main chunk may finish the message that its `messages()` loop is at. Beyond that: a wait of no
 -- consequence ends at once, the broker's answers are waited for, and nothing new is begun.
 task.set_must_stop(function(soft, is_new)
-   local is_lost = lost and shutdown.stops_at_loss
+   local is_lost, asked_at = stop.is_at_loss(), stop.asked_at()
    if not asked_at and not is_lost then return false end
-   if asked_at and C.mr_now() > asked_at + shutdown.patience then return true end
+   if asked_at and C.mr_now() > asked_at + stop.patience then return true end
    return (soft or is_new and not is_lost) and not messages.is_in_hand()
 end)
 
-local counters = {}
-
---- Adds a function that gives a number of publishes that are still to be sent.
-function shutdown.count(fn) counters[#counters + 1] = fn end
-
 --- Publishes that have not ended.
 function shutdown.outstanding()
-   local count = 0
-   for _, fn in ipairs(counters) do count = count + fn() end
+   local count = stop.counted()
    connection.each(function(conn)
       for _, ch in each(conn.channels) do
          if ch.book then count = count + ch.book.outstanding + #ch.again end
@@ -145,9 +123,9 @@ end
 -- What was published and is not confirmed by then is lost, and told so: a publish does not come again.
 -- @treturn table what was abandoned: {handlers = n, publishes = n, abandoned = the list of inflight}
 function shutdown.run(seconds)
-   shutdown.patience = seconds
+   stop.patience = seconds
    shutdown.ask()
-   local deadline = asked_at + seconds - math.min(CLOSING, seconds / 10)
+   local deadline = stop.asked_at() + seconds - math.min(CLOSING, seconds / 10)
    pump_until(function() return cancelling == 0 and handling.running == 0 and not messages.is_in_hand() end, deadline)
    local registered = hooks
    hooks = {} -- a second run has those of its own
@@ -166,9 +144,9 @@ end
 
 --- Pumps until nothing can happen any more, or the program is to stop.
 function shutdown.until_idle()
-   while not asked_at and not loop.is_idle() and not (lost and shutdown.stops_at_loss) do loop.pump() end
+   while not stop.is_asked() and not loop.is_idle() and not stop.is_at_loss() do loop.pump() end
 end
 
-loop.on_close(function() asked_at, cancelling, lost, hooks = nil, 0, nil, {} end)
+loop.on_close(function() cancelling, hooks = 0, {} end)
 
 return shutdown

@@ -17,7 +17,7 @@ local outbox = require "moonrabbit.publisher.buffer"
 local properties = require "moonrabbit.base.properties"
 local resend = require "moonrabbit.publisher.resend"
 local sender = require "moonrabbit.publisher.sender"
-local shutdown = require "moonrabbit.program.shutdown"
+local stop = require "moonrabbit.loop.stop"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
 local topology = require "moonrabbit.topology.topology"
@@ -31,7 +31,7 @@ function Publisher.__tostring(p)
 end
 
 local all = setmetatable({}, { __mode = "k" }) -- for the count of what a stop would abandon
-shutdown.count(function()
+stop.count(function()
    local count = 0
    for p in each(all) do count = count + p.in_line + p.aside end
    return count

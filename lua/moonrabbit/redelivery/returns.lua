@@ -8,8 +8,8 @@ local copies = require "moonrabbit.redelivery.copy"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
 local patience = require "moonrabbit.channel.patience"
-local shutdown = require "moonrabbit.program.shutdown"
 local side = require "moonrabbit.redelivery.sender"
+local stop = require "moonrabbit.loop.stop"
 local task = require "moonrabbit.loop.task"
 
 local returns = {}
@@ -80,12 +80,12 @@ end
 -- Its channel went for good: again, until it is not wanted any more.
 function Watch:lost()
    self.consumer = nil
-   if self.has_ended or shutdown.is_asked() then return end
+   if self.has_ended or stop.is_asked() then return end
    task.background(function()
       local pause = FIRST
-      while not (self.has_ended or shutdown.is_asked() or self.connection.released) do
+      while not (self.has_ended or stop.is_asked() or self.connection.released) do
          loop.sleep(pause)
-         if self.has_ended or shutdown.is_asked() or self.connection.released or open(self) then return end
+         if self.has_ended or stop.is_asked() or self.connection.released or open(self) then return end
          pause = math.min(pause * 2, MOST)
       end
    end)
