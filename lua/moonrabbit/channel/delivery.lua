@@ -1,7 +1,6 @@
 --- delivery: a delivery and its handler: called, counted, settled by how it ended.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
-local copies = require "moonrabbit.redelivery.copy"
 local errors = require "moonrabbit.base.errors"
 local late = require "moonrabbit.channel.late"
 local ledger = require "moonrabbit.channel.ledger"
@@ -9,6 +8,7 @@ local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
 local marks = require "moonrabbit.loop.mark"
 local message = require "moonrabbit.channel.message"
+local patience = require "moonrabbit.channel.patience"
 local time_limit = require "moonrabbit.loop.time_limit"
 local timing = require "moonrabbit.channel.timing"
 
@@ -43,7 +43,7 @@ local function insist(consumer, msg, err)
       log.error("a message cannot be copied yet; it is held, and its copy is tried again", { queue = consumer.queue,
          tag = msg.delivery_tag, kind = why.kind, reason = why.text, delay = pause })
    end
-   local ok, why = require("moonrabbit.channel.patience").until_done(msg, err.again, tell)
+   local ok, why = patience.until_done(msg, err.again, tell)
    if ok then return ACK, 0 end
    if not why then return nil end
    log.error("a message can never be copied; it is rejected", { queue = consumer.queue, tag = msg.delivery_tag,
@@ -73,7 +73,7 @@ local function mind_time(consumer, d, msg, began, now)
    elseif now and now - began > SLOW then
       late.note(consumer, d, msg, now - began)
    end
-   if ledger.count > 0 and consumer.judge then ledger.forget(copies.key(msg, consumer.queue)) end
+   if ledger.count > 0 and consumer.judge then ledger.forget(ledger.key(msg, consumer.queue)) end
 end
 
 -- One message through its handler. It is acked when the handler returns and nacked when it fails,

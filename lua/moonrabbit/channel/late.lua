@@ -3,7 +3,6 @@
 -- RabbitMQ closes a channel with a message that was not acked within its consumer_timeout; the message comes again.
 -- Such a round is a failed attempt: it is kept in the ledger, and the policy decides when the message is back.
 local C = require("moonrabbit.base.ffi").C
-local copies = require "moonrabbit.redelivery.copy"
 local ledger = require "moonrabbit.channel.ledger"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
@@ -52,16 +51,17 @@ end
 
 local function has_failed(consumer, msg, attempt, err)
    if consumer.judge and not consumer.is_exit then
-      ledger.note(copies.key(msg, consumer.queue), attempt, err)
+      ledger.note(ledger.key(msg, consumer.queue), attempt, err)
    end
 end
 
 --- The broker has closed a channel for want of an ack: whose handlers were slow is noted.
 -- @tparam number epoch of the channel
 -- @tparam table err
-function late.closed(epoch, err)
+-- @tparam function each_waiting of in_flight: it calls fn(consumer, msg, began) for each handler that waits
+function late.closed(epoch, err, each_waiting)
    local limit = ENOUGH * (tonumber(err.text:match "Timeout value used: (%d+) ms") or 0) / 1000
-   require("moonrabbit.channel.in_flight").each(function(consumer, msg, began)
+   each_waiting(function(consumer, msg, began)
       if message.epoch(msg) == epoch and C.mr_now() - began >= limit then
          local attempt = msg.attempt
          rawset(msg, "attempt", attempt) -- this one's, whatever is noted for the next
@@ -80,7 +80,7 @@ end
 --- Why a message that is there again has failed before its handler is called; nil: it has not. Then late.judged is told.
 function late.verdict(consumer, msg)
    if not consumer.judge or consumer.is_exit or not msg.redelivered then return nil end
-   local entry = ledger.find(copies.key(msg, consumer.queue))
+   local entry = ledger.find(ledger.key(msg, consumer.queue))
    if not entry or not entry.err then return nil end
    rawset(msg, "attempt", entry.count)
    return entry.err, entry

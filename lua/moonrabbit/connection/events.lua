@@ -5,6 +5,7 @@ local C = require("moonrabbit.base.ffi").C
 local connection = require "moonrabbit.connection.connection"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
+local in_flight = require "moonrabbit.channel.in_flight"
 local late = require "moonrabbit.channel.late"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
@@ -148,7 +149,7 @@ loop.on(C.MR_EV_CHANNEL, function(ev)
    if not ch and away and away.epoch == 0 then ch = away end -- it is away, and will not be back after all
    if not ch then return end
    local err = ev.data.error ~= nil and errors.of_c(ev.data.error) or errors.of_status(ev.status, "channel")
-   if late.is_timeout(err) then late.closed(ev.epoch, err) end
+   if late.is_timeout(err) then late.closed(ev.epoch, err, in_flight.each) end
    local is_kept = ev.last == 1
    if err.scope == "connection" then suspicion.judge(self, err) end
    if is_kept then recovery.suspended(ch, err) else self:_channel_gone(ch, err) end

@@ -13,6 +13,7 @@ local ledger = require "moonrabbit.channel.ledger"
 local message = require "moonrabbit.channel.message"
 local properties = require "moonrabbit.base.properties"
 local side = require "moonrabbit.redelivery.sender"
+local stamps = require "moonrabbit.channel.stamps"
 local value = require "moonrabbit.base.value"
 
 local copies = {}
@@ -27,18 +28,6 @@ local NAME_SIZE = 255             -- bytes, of a queue's name
 local WRAPPED = "x-mr-properties" -- the header that has a message's properties, while it waits
 local REALTIME, MONOTONIC = 0, 1  -- of clock_gettime
 local ERROR_SIZE, TRACE_SIZE = 500, 2000 -- bytes; all properties must fit a frame, which may be as small as 4096
-
--- What the broker writes on a message.
-local BROKERS = { ["x-death"] = true, ["x-delivery-count"] = true, ["x-acquired-count"] = true }
-for _, which in ipairs { "first", "last" } do
-   for _, what in ipairs { "exchange", "queue", "reason" } do BROKERS[("x-%s-death-%s"):format(which, what)] = true end
-end
--- That, and what the first publisher meant for the first journey only.
-local LEFT_OUT = { CC = true, BCC = true }
-for name in each(BROKERS) do LEFT_OUT[name] = true end
--- Said anew by each copy; with x-mr-reason, a message would begin anew for ever.
-for _, what in ipairs { "attempt", "first-failure", "queue", "exchange", "routing-key", "user-id", "error", "reason",
-   "traceback" } do LEFT_OUT["x-mr-" .. what] = true end
 
 ffi.cdef [[
 typedef struct { long seconds, nanoseconds; } mr_wall_time;
@@ -103,7 +92,7 @@ end
 local function leave_out(without, names)
    -- An expiration was for the first queue; a user_id must be that of the connection that publishes.
    without.expiration, without.user_id = true, true
-   for name in each(LEFT_OUT) do names[name] = true end
+   for name in each(stamps.all) do names[name] = true end
 end
 
 local function ours(msg, info)
@@ -143,14 +132,6 @@ local function encode(msg, headers)
    return properties.splice(message.raw(msg), changes, without, names)
 end
 
---- What a message is, whenever it comes; see ledger.
-function copies.key(msg, queue)
-   local names = {}
-   for name in each(LEFT_OUT) do names[name] = true end
-   local bytes = properties.splice(message.raw(msg), { headers = {} }, {}, names)
-   return ledger.key(queue, bytes or message.raw(msg), msg.body)
-end
-
 local program, copied = ("%.0f-%s"):format(copies.now(), tostring({}):match "0x(%x+)" or ""), 0
 
 -- A broker changes the headers of what it dead-letters: it sorts them, turns 'L' into 'l', adds its own. So the
@@ -169,7 +150,7 @@ local function each_form(msg, info, send)
    for _, choose in ipairs(ROOMS) do
       local headers = choose(ours(msg, info))
       if next(headers) == nil and not info.reason then -- not even the count: it is kept here
-         ledger.note(copies.key(msg, info.queue), info.attempt)
+         ledger.note(ledger.key(msg, info.queue), info.attempt)
       end
       bytes, err = encode(msg, headers)
       if bytes and info.exit then bytes, err = wrap(msg, bytes, headers) end
@@ -286,7 +267,7 @@ end
 -- @treturn[2] nil, error as of delay
 function copies.give_back(msg, queue)
    local names, err = {}, nil
-   for name in each(BROKERS) do names[name] = true end
+   for name in each(stamps.of_brokers) do names[name] = true end
    local bytes = msg.headers[WRAPPED]
    if type(bytes) ~= "string" then
       bytes, err = properties.splice(message.raw(msg), { headers = {} }, {}, names)

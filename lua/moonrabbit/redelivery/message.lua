@@ -21,7 +21,7 @@ end
 --- Which try this is: 1 at first, one more for each time it failed and came back. A dead letter that is put back
 -- begins anew, and so does a message whose headers came along from another queue.
 function fields.attempt(self)
-   local entry = ledger.count > 0 and self.queue and ledger.find(copies.key(self, self.queue))
+   local entry = ledger.count > 0 and self.queue and ledger.find(ledger.key(self, self.queue))
    if entry then return entry.count + 1 end
    local headers = self.properties.headers
    local failed = headers and not headers["x-mr-reason"] and tonumber(headers["x-mr-attempt"])
