@@ -32,6 +32,20 @@ local may_include = {              -- folder -> folders or single headers it may
    api = { "base", "bridge", "config", "engine/engine.h", "broker/server/server.h" },
    main = {},
 }
+local may_require = {              -- folder of lua/moonrabbit -> folders that it may require, beside its own
+   base = {},
+   loop = { "base" },
+   channel = { "base", "loop" },
+   connection = { "base", "loop", "channel" },
+   redelivery = { "base", "loop", "channel", "connection" },
+   topology = { "base", "loop", "channel", "connection" },
+   consumer = { "base", "loop", "channel", "connection", "redelivery", "topology" },
+   publisher = { "base", "loop", "channel", "connection", "topology" },
+   pool = { "base", "loop", "channel", "connection" },
+   rpc = { "base", "loop", "channel", "connection" },
+   health = { "base", "loop", "channel" },
+   program = { "base", "loop", "channel", "connection", "consumer" },
+}                                  -- all may be required by cli/ and by the modules beside the folders
 local PUBLIC = "moonrabbit.h"      -- every folder may include it
 
 local third_party = {              -- { header, patterns of the files that may include it }
@@ -239,6 +253,19 @@ local function check_cycles(includes, report)
    for _, name in ipairs(names) do visit(name) end
 end
 
+-- Judges one require of a module of ours.
+local function check_require(name, number, target)
+   local folder, there = name:match("^moonrabbit/(%w+)/"), target:match("^moonrabbit%.(%w+)%.")
+   if not folder or folder == "cli" or folder == there then return end
+   if not may_require[folder] then
+      return complain("lua/%s: no rule for the folder %s/; add it to check_layers.lua", name, folder)
+   end
+   for _, other in ipairs(may_require[folder]) do
+      if other == there then return end
+   end
+   complain("lua/%s:%d: %s/ may not require \"%s\"", name, number, folder, target)
+end
+
 local function check_lua_file(root, name)
    local number = 0
    for line in each_line(read(root .. "/" .. name)) do
@@ -248,6 +275,7 @@ local function check_lua_file(root, name)
          and name ~= "moonrabbit/loop/coroutines.lua" then
          complain("lua/%s:%d: only task.lua and coroutines.lua touch coroutines", name, number)
       end
+      for target in code:gmatch("require%s*%(?%s*[\"'](moonrabbit%.[%w_.]+)[\"']") do check_require(name, number, target) end
       if code:match(" in pairs%(") or code:match(" in next,") then
          complain("lua/%s:%d: the compiler spoils such loops: take each (lua/moonrabbit/base/each.lua)", name, number)
       end
@@ -316,6 +344,11 @@ local samples = {
    { "lua/moonrabbit/a.lua", "local yield = coroutine.yield", "only task.lua" },
    { "lua/moonrabbit/a.lua", "-- coroutine.yield is not used here", false },
    { "lua/moonrabbit/loop/task.lua", "local yield = coroutine.yield", false },
+   { "lua/moonrabbit/base/a.lua", 'local log = require "moonrabbit.loop.log"', 'base/ may not require "moonrabbit.loop.log"' },
+   { "lua/moonrabbit/loop/a.lua", 'local t = require("moonrabbit.testing")', 'loop/ may not require "moonrabbit.testing"' },
+   { "lua/moonrabbit/stray/a.lua", 'require "moonrabbit.base.each"', "no rule for the folder" },
+   { "lua/moonrabbit/loop/a.lua", 'require "moonrabbit.base.each" require "moonrabbit.loop.log" -- require "moonrabbit.rpc.x"', false },
+   { "lua/moonrabbit/cli/a.lua", 'require "moonrabbit.pool.pool"', false },
    { "lua/moonrabbit/a.lua", "for k in pairs(t) do", "take each" },
    { "lua/moonrabbit/a.lua", "for k, v in next, t do", "take each" },
    { "lua/moonrabbit/a.lua", "for k in each(t) do -- in pairs(t)", false },
