@@ -3,7 +3,7 @@
 #include "codec/guard.h"
 
 #include "base/value.h"
-#include "codec/method.h"
+#include "codec/method_id.h"
 
 /* Every refusal here ends the connection. */
 #define refuse(error, kind, code, ...)                                                             \
