@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/list.h"
+#include "broker/server/server.h"
 #include "broker/server/thread.h"
 
 struct registered {

@@ -3,7 +3,7 @@
 #ifndef MR_BROKER_SERVER_THREAD_H
 #define MR_BROKER_SERVER_THREAD_H
 
-#include "broker/server/server.h"
+#include "base/status.h"
 
 enum mr_status mr_server_start(mr_server **out, const char *name, mr_error *error);
 void mr_server_stop(mr_server *server);            /* waits for the thread, frees */
