@@ -16,12 +16,6 @@
 #define COMMANDS_PER_TURN 16384 /* then sockets and deadlines have their turn */
 #define COMMANDS_PER_TICK 256   /* publishes that count as of the same moment */
 
-mr_msec mr_engine_now(const struct mr_engine *engine)
-{
-	(void)engine;
-	return mr_clock_now();
-}
-
 mr_msec mr_engine_tick(struct mr_engine *engine)
 {
 	engine->clock = mr_clock_us();
@@ -275,7 +269,7 @@ static void on_ending(struct ev_loop *loop, ev_io *io, int revents)
 	ev_io_stop(loop, io); /* it stays readable */
 	drain_commands(e);
 	flush_links(e);
-	begin_stop(e, mr_engine_now(e) + MR_ENDING_TIME);
+	begin_stop(e, mr_clock_now() + MR_ENDING_TIME);
 }
 
 static void on_linger(struct ev_loop *loop, ev_timer *timer, int revents)

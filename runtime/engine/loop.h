@@ -69,7 +69,6 @@ struct mr_engine {
 	bool is_joined; /* the host waits for the thread's end */
 };
 
-mr_msec mr_engine_now(const struct mr_engine *engine);
-mr_msec mr_engine_tick(struct mr_engine *engine); /* the same, and engine->clock follows */
+mr_msec mr_engine_tick(struct mr_engine *engine); /* mr_clock_now(), and engine->clock follows */
 
 #endif

@@ -20,7 +20,7 @@
 static mr_health *look(struct mr_health_state *c)
 {
 	mr_vitals_gather(c->vitals, c->engine);
-	return mr_verdict(c->vitals, &c->options, &c->checks, mr_engine_now(c->engine));
+	return mr_verdict(c->vitals, &c->options, &c->checks, mr_clock_now());
 }
 
 /* ---- who wants to know ---- */
@@ -38,7 +38,7 @@ static void on_round(struct ev_loop *loop, ev_timer *timer, int revents)
 	(void)loop;
 	(void)revents;
 	mr_health *h = look(c);
-	mr_timer_arm(&c->round, mr_engine_now(c->engine) + ROUND);
+	mr_timer_arm(&c->round, mr_clock_now() + ROUND);
 	/* What a stop closes is no change to tell. */
 	if (h && h->healthy != c->was_healthy && !h->stopping) {
 		c->was_healthy = h->healthy;
@@ -56,14 +56,14 @@ static void watch(struct mr_health_state *c, bool on)
 		mr_health_free(h);
 	}
 	c->watching = on;
-	mr_timer_arm(&c->round, on ? mr_engine_now(c->engine) + ROUND : MR_NEVER);
+	mr_timer_arm(&c->round, on ? mr_clock_now() + ROUND : MR_NEVER);
 }
 
 /* Something may have changed: no need to wait for the round. A thousand connections that are lost are one
  * look, not a thousand. */
 static void look_soon(struct mr_health_state *c)
 {
-	mr_msec at = mr_engine_now(c->engine) + SOON;
+	mr_msec at = mr_clock_now() + SOON;
 	if (c->watching && c->round.at > at) mr_timer_arm(&c->round, at);
 }
 
@@ -129,7 +129,7 @@ static void note(struct mr_health_state *c, const struct mr_health_note *note)
 	if (!check) return;
 	check->state = note->state;
 	memcpy(check->detail, note->detail, sizeof check->detail);
-	check->at = mr_engine_now(c->engine);
+	check->at = mr_clock_now();
 }
 
 /* ---- pages ---- */

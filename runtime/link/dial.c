@@ -147,7 +147,7 @@ static void step(struct mr_dial *d)
 static mr_msec address_deadline(void *owner)
 {
 	const struct mr_dial *d = owner;
-	mr_msec now = mr_engine_now(d->engine), share = d->config->socket_timeout;
+	mr_msec now = mr_clock_now(), share = d->config->socket_timeout;
 	size_t left = d->config->host_count - d->host + mr_race_fresh(&d->race);
 	if (left > 1 && (d->deadline - now) / (mr_msec)left < share)
 		share = (d->deadline - now) / (mr_msec)left;
@@ -315,7 +315,7 @@ void mr_dial_start(struct mr_dial *d)
 	d->active = true;
 	d->host = 0;
 	d->peer.size = 0;
-	d->deadline = mr_engine_now(d->engine) + d->config->connect_timeout;
+	d->deadline = mr_clock_now() + d->config->connect_timeout;
 	memset(&d->error, 0, sizeof d->error);
 	d->tried[0] = 0;
 	d->tries = 0;

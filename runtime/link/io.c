@@ -79,7 +79,7 @@ void mr_link_judge(struct mr_link *link)
 		mr_list_append(&link->engine->paused, &link->paused);
 	else
 		mr_list_remove(&link->paused);
-	mr_session_deaf(link->session, is_to, mr_engine_now(link->engine));
+	mr_session_deaf(link->session, is_to, mr_clock_now());
 	watch(link);
 	plan_turn(link);
 }
@@ -143,7 +143,7 @@ static bool write_out(struct mr_link *link, mr_error *error)
 		link->engine->stats.bytes_out += (uint64_t)n;
 		mr_buffer_consume(out, (size_t)n);
 	}
-	if (wrote) mr_session_wrote(link->session, mr_engine_now(link->engine));
+	if (wrote) mr_session_wrote(link->session, mr_clock_now());
 	return true;
 }
 
@@ -214,11 +214,11 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 	                  atomic_load_explicit(&e->bridge->host_waits, memory_order_relaxed);
 	bool may_beat = !link->config->heartbeat_in_loop || is_pumping;
 	link->pumps_seen = e->pumps;
-	if (mr_session_tick(link->session, mr_engine_now(e), may_beat)) {
+	if (mr_session_tick(link->session, mr_clock_now(), may_beat)) {
 		/* We may be late rather than the peer: read what is there, then ask again. */
 		mr_link_read(link);
 		if (link->session && link->stream)
-			mr_session_tick(link->session, mr_engine_now(e), may_beat);
+			mr_session_tick(link->session, mr_clock_now(), may_beat);
 	}
 	if (link->session && link->stream) {
 		mr_link_session_moved(link);

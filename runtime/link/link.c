@@ -90,7 +90,7 @@ static void tell_failure(struct mr_link *link, const mr_error *why, bool was_ope
 		tell_final(link, gave_up ? MR_CONNECTION_GAVE_UP : MR_CONNECTION_LOST, why);
 		return;
 	}
-	if (was_open) r->lost_at = mr_engine_now(link->engine);
+	if (was_open) r->lost_at = mr_clock_now();
 	if (was_open) tell_lost(link, why);
 	/* Who asked for it while it was being brought back is told how this try went. */
 	if (r->was_open) mr_link_answer(link, &link->openers, why);
@@ -118,7 +118,7 @@ static void part(struct mr_link *link)
 	bool wanted = link->state == MR_LINK_CLOSING;
 	if (!wanted) mr_link_log_loss(link, "lost", &why);
 	mr_link_enter(link, MR_LINK_PARTING);
-	mr_timer_arm(&link->patience, mr_engine_now(link->engine) + PARTING_TIME);
+	mr_timer_arm(&link->patience, mr_clock_now() + PARTING_TIME);
 	mr_link_touch(link);
 	link->error = why;
 	if (!wanted) {
@@ -259,7 +259,7 @@ void mr_link_recovered(struct mr_link *link, uint32_t restored, mr_table *report
 		.detail = MR_CONNECTION_RECOVERED,
 		.token = restored};
 	ev.connection = link->number;
-	ev.last = (uint64_t)(mr_engine_now(link->engine) - link->recovery.lost_at);
+	ev.last = (uint64_t)(mr_clock_now() - link->recovery.lost_at);
 	ev.data.table = report;
 	snprintf(count, sizeof count, "%u", restored);
 	mr_format(gap, sizeof gap, "%.3f", (double)ev.last / 1000);
@@ -298,10 +298,10 @@ static void on_dialed(void *owner, struct mr_stream *stream, const mr_error *err
 	link->stream = stream;
 	mr_link_io_start(link);
 	enum mr_status st = mr_session_open(&link->session, &link->options);
-	if (st == MR_OK) st = mr_session_start(link->session, mr_engine_now(link->engine));
-	mr_timer_arm(&link->greeting,
-		link->config->memory ? mr_engine_now(link->engine) + link->config->socket_timeout
-				     : link->dial.give_up);
+	if (st == MR_OK) st = mr_session_start(link->session, mr_clock_now());
+	mr_timer_arm(&link->greeting, link->config->memory
+					      ? mr_clock_now() + link->config->socket_timeout
+					      : link->dial.give_up);
 	if (st == MR_OK) return;
 	mr_error_set(&memory, st, MR_SCOPE_CONNECTION, 0, "out of memory");
 	connect_failed(link, &memory);
@@ -387,7 +387,7 @@ enum mr_status mr_link_new(struct mr_engine *engine, uint32_t number, struct mr_
 static void connect_now(struct mr_link *link)
 {
 	mr_link_enter(link, MR_LINK_CONNECTING);
-	mr_msec now = mr_engine_now(link->engine);
+	mr_msec now = mr_clock_now();
 	mr_timer_arm(&link->patience, now + link->config->connect_timeout);
 	mr_link_tell_state(link, MR_CONNECTION_CONNECTING, MR_OK, NULL);
 	link->dial.host = 0; /* where it starts */
@@ -414,7 +414,7 @@ void mr_link_decide(struct mr_link *link, uint64_t delay)
 	if (!is_to_retry(link)) return;
 	if (delay != UINT64_MAX) {
 		mr_recovery_log_retry(r, why.kind, (mr_msec)delay);
-		mr_timer_arm(&r->retry, mr_engine_now(link->engine) + (mr_msec)delay);
+		mr_timer_arm(&r->retry, mr_clock_now() + (mr_msec)delay);
 		return;
 	}
 	if (link->state == MR_LINK_PARTING) parted(link);

@@ -55,7 +55,6 @@ bool mr_plan_check(struct mr_recovery *r, const struct mr_record *consumer);
 void mr_plan_drop(struct mr_recovery *r);
 
 /* What recovery.c and replay.c share. */
-mr_msec mr_recovery_now(const struct mr_recovery *r);
 void mr_recovery_push(struct mr_recovery *r, const mr_event *event); /* to the host, as it is */
 double mr_recovery_chance(struct mr_recovery *r);                    /* 0 to 1, without 1 */
 /* Recovery's error is why; the host is told. */

@@ -89,7 +89,7 @@ static bool start_next(struct mr_race *r)
 		const struct sockaddr *to = (const void *)&a->address.storage;
 		a->state = MR_RACER_RUNS;
 		a->deadline = r->class->deadline(r->owner);
-		r->next_start = mr_engine_now(r->engine) + ATTEMPT_DELAY;
+		r->next_start = mr_clock_now() + ATTEMPT_DELAY;
 		if (mr_tcp_open(&a->stream, to, a->address.size, &error) != MR_OK)
 			fail(r, a, &error);
 		else if (step(r, a))
@@ -123,7 +123,7 @@ static void on_ready(struct ev_loop *loop, ev_io *io, int revents)
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 {
 	struct mr_race *r = timer->data;
-	mr_msec now = mr_engine_now(r->engine);
+	mr_msec now = mr_clock_now();
 	mr_error late = {0};
 	bool is_next = now >= r->next_start;
 	(void)loop;

@@ -30,8 +30,6 @@ double mr_recovery_chance(struct mr_recovery *r)
 	return (double)(r->random >> 11) / (double)(UINT64_C(1) << 53);
 }
 
-mr_msec mr_recovery_now(const struct mr_recovery *r) { return mr_engine_now(r->link->engine); }
-
 void mr_recovery_push(struct mr_recovery *r, const mr_event *event)
 {
 	mr_health_saw(&r->link->engine->checkup, event);
@@ -41,7 +39,7 @@ void mr_recovery_push(struct mr_recovery *r, const mr_event *event)
 /* Retries so far; those before it was open for a while are forgotten. */
 static int64_t tries(const struct mr_recovery *r)
 {
-	return r->opened_at && mr_recovery_now(r) - r->opened_at >= STABLE ? 0 : r->attempt;
+	return r->opened_at && mr_clock_now() - r->opened_at >= STABLE ? 0 : r->attempt;
 }
 
 /* ---- life ---- */
@@ -162,7 +160,7 @@ static mr_msec next_delay(struct mr_recovery *r, int kind)
 	double random = mr_recovery_chance(r);
 	mr_msec delay = mr_backoff(retry, r->attempt, kind, random);
 	if (r->attempt == 0 && retry->style == MR_RETRY_JITTER) {
-		mr_msec more = mr_crowd_join(&r->link->engine->crowd, mr_recovery_now(r));
+		mr_msec more = mr_crowd_join(&r->link->engine->crowd, mr_clock_now());
 		delay += (mr_msec)((double)more * random);
 		if (delay > retry->max) delay = retry->max;
 	}
@@ -193,7 +191,7 @@ void mr_recovery_retry(struct mr_recovery *r, const mr_error *why)
 	ev.data.error = mr_malloc(sizeof *why);
 	if (ev.data.error) *ev.data.error = *why;
 	if (!r->host_decides) mr_recovery_log_retry(r, why->kind, delay);
-	mr_timer_arm(&r->retry, mr_recovery_now(r) + delay);
+	mr_timer_arm(&r->retry, mr_clock_now() + delay);
 	mr_recovery_push(r, &ev);
 }
 
@@ -373,7 +371,7 @@ bool mr_recovery_takes(struct mr_recovery *r, mr_event *ev)
 bool mr_recovery_opened(struct mr_recovery *r)
 {
 	bool was_open = r->was_open;
-	mr_msec now = mr_recovery_now(r);
+	mr_msec now = mr_clock_now();
 	r->was_open = true;
 	r->opened_at = now;
 	mr_timer_stop(&r->retry);

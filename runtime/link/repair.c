@@ -42,7 +42,7 @@ void mr_repair_plan(struct mr_recovery *r, uint16_t channel, const mr_error *why
 	else
 		mr_error_set(&r->repair_why, kind, MR_SCOPE_CHANNEL, 0, "%s", mr_status_text(kind));
 	if (r->host_decides && delay < MR_POLICY_TIME) delay = MR_POLICY_TIME;
-	mr_timer_arm(&r->repair, mr_recovery_now(r) + delay);
+	mr_timer_arm(&r->repair, mr_clock_now() + delay);
 	if (r->host_decides) ask_host(r, channel, delay);
 }
 
@@ -69,7 +69,7 @@ void mr_repair_decide(struct mr_recovery *r, uint64_t delay)
 {
 	if (!ev_is_active(&r->repair.ev) || r->is_pausing) return;
 	if (delay != UINT64_MAX) {
-		mr_timer_arm(&r->repair, mr_recovery_now(r) + (mr_msec)delay);
+		mr_timer_arm(&r->repair, mr_clock_now() + (mr_msec)delay);
 		return;
 	}
 	mr_timer_stop(&r->repair);

@@ -90,7 +90,7 @@ static void ask(struct mr_recovery *r, uint16_t channel, uint32_t epoch, const m
 {
 	struct mr_link *link = r->link;
 	mr_session_request(link->session, channel, r->token, epoch, request,
-		mr_recovery_now(r) + link->config->rpc_timeout);
+		mr_clock_now() + link->config->rpc_timeout);
 }
 
 static void open_channel(struct mr_recovery *r, uint16_t number)
@@ -105,7 +105,7 @@ static void open_channel(struct mr_recovery *r, uint16_t number)
 	c->broken = false;
 	mr_recovery_push(r, &ev);
 	mr_session_channel_open(link->session, number, r->token, c->epoch,
-		mr_recovery_now(r) + link->config->rpc_timeout);
+		mr_clock_now() + link->config->rpc_timeout);
 }
 
 static void open_scratch(struct mr_recovery *r)
@@ -115,7 +115,7 @@ static void open_scratch(struct mr_recovery *r)
 	r->scratch = most ? most : UINT16_MAX;
 	r->scratch_epoch = MR_RECOVERY_EPOCHS | ++link->engine->epochs;
 	mr_session_channel_open(link->session, r->scratch, r->token, r->scratch_epoch,
-		mr_recovery_now(r) + link->config->rpc_timeout);
+		mr_clock_now() + link->config->rpc_timeout);
 }
 
 /* On a channel of its own: a queue that is missing costs the channel that asks. */
@@ -174,7 +174,7 @@ static bool do_without(struct mr_recovery *r, const struct mr_step *s, struct mr
 	case MR_STEP_CHECK: return !has_scratch(r);
 	case MR_STEP_PAUSE:
 		r->is_pausing = true;
-		mr_timer_arm(&r->repair, mr_recovery_now(r) + LOCKED_PAUSE);
+		mr_timer_arm(&r->repair, mr_clock_now() + LOCKED_PAUSE);
 		return true;
 	case MR_STEP_READY: tell_ready(r, s->channel); return true;
 	case MR_STEP_RECORD:
@@ -256,7 +256,7 @@ static void step_succeeded(struct mr_recovery *r)
  * (405), or a queue whose consumer we were (403, told from a missing permission by its words). */
 static bool is_held_by_the_dead(struct mr_recovery *r, const struct mr_record *record)
 {
-	mr_msec now = mr_recovery_now(r), beats = 2000;
+	mr_msec now = mr_clock_now(), beats = 2000;
 	if (!mr_error_is_exclusive_use(&r->error)) return false;
 	if (r->error.kind == MR_ACCESS_REFUSED && record->request.operation != MR_BASIC_CONSUME)
 		return false;
