@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "net/tls_context.h"
+#include "net/tls_inside.h"
 
 struct tls {
 	struct mr_stream stream; /* first: a stream is its tls */
