@@ -8,6 +8,11 @@
 #include "base/compare.h"
 #include "base/hash.h"
 
+struct mr_channel_record *mr_topology_channel_of(const struct mr_topology *t, uint16_t number)
+{
+	return mr_map_get(&t->channels, number);
+}
+
 /* ---- places ---- */
 
 static uint64_t hash_of_place(bool is_queue, mr_slice name)

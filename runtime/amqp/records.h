@@ -5,7 +5,49 @@
 #ifndef MR_AMQP_RECORDS_H
 #define MR_AMQP_RECORDS_H
 
-#include "amqp/topology.h"
+#include "base/bins.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/slice.h"
+#include "base/status.h"
+#include "base/value.h"
+
+struct mr_record { /* a declare, bind or consume that succeeded */
+	struct mr_node node;
+	struct mr_bin_node by_id, by_key; /* ways to find it */
+	struct mr_bin_node by_number;     /* a consumer */
+	struct mr_node in_place;          /* a binding into it, a consumer of it */
+	struct mr_node in_source;         /* a binding out of it; a consumer in its channel */
+	struct mr_place *place, *source;
+	uint64_t id;          /* never given again */
+	uint16_t channel;     /* it was asked on */
+	bool server_named;    /* a queue whose name the broker gave */
+	bool cancelled;       /* a consumer that the broker cancelled, to be asked for again */
+	uint32_t made_in;     /* the plan that made it again last */
+	uint8_t costs;        /* connections in a row that ended with it */
+	mr_error *blame;      /* why the last of them did; NULL: none did, or no memory */
+	mr_request request;   /* its strings lie behind it; `arguments` is its own */
+	char strings[3][256]; /* name, extra, routing key; NUL-terminated */
+};
+
+struct mr_channel_record {
+	uint16_t number;
+	uint32_t epoch;
+	bool broken; /* the broker closed it, and it is to come back */
+	bool slow;   /* the plan under way has put its steps behind those of others */
+	bool probes; /* a consumer failed on it: the queues of others are looked for first */
+	bool has_qos, has_global_qos, confirming, transacting;
+	uint32_t prefetch, global_prefetch;
+	struct mr_node consumers; /* of mr_record, by in_source */
+	char last_queue[256];     /* what an empty queue name means */
+};
+
+struct mr_topology {
+	struct mr_node records; /* of mr_record */
+	struct mr_map channels; /* of mr_channel_record, by number */
+	struct mr_bins places, ids_of, keys, consumers;
+	uint64_t ids;
+};
 
 enum { MR_RECORD_NAME, MR_RECORD_EXTRA, MR_RECORD_KEY };
 
@@ -39,5 +81,20 @@ struct mr_place *mr_place_find(const struct mr_topology *t, bool is_queue, mr_sl
 struct mr_record *mr_record_binding(const struct mr_topology *t, int operation, mr_slice name,
 	const mr_request *request);
 struct mr_record *mr_record_tagged(const struct mr_topology *t, uint16_t channel, mr_slice tag);
+
+struct mr_channel_record *mr_topology_channel_of(const struct mr_topology *t, uint16_t number);
+struct mr_record *mr_topology_consumer(struct mr_topology *t, uint32_t consumer);
+struct mr_record *mr_topology_record(const struct mr_topology *t,
+	uint64_t id); /* NULL: it has gone */
+void mr_topology_forget(struct mr_topology *t, struct mr_record *record);
+/* In this plan the queue or exchange of a declare comes later than others expect; is a record one of
+ * those? */
+void mr_topology_await(const struct mr_record *record, uint32_t plan);
+bool mr_topology_awaits(const struct mr_record *record, uint32_t plan);
+/* The broker refused the record, in these words: those that need the same queue or exchange need not be
+ * asked for in this plan. What is missing: "queue" or "exchange", and its name; NULL: nothing. */
+void mr_topology_missed(const struct mr_record *record, uint32_t plan, const char *text);
+void mr_topology_found(const struct mr_record *record); /* it is there */
+const char *mr_topology_missing(const struct mr_record *record, uint32_t plan, const char **name);
 
 #endif

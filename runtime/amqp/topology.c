@@ -4,7 +4,6 @@
 
 #include <stdio.h>
 
-#include "amqp/records.h"
 #include "base/alloc.h"
 
 void mr_topology_init(struct mr_topology *t)
@@ -28,11 +27,6 @@ void mr_topology_fini(struct mr_topology *t)
 }
 
 /* ---- channels ---- */
-
-struct mr_channel_record *mr_topology_channel_of(const struct mr_topology *t, uint16_t number)
-{
-	return mr_map_get(&t->channels, number);
-}
 
 enum mr_status mr_topology_channel(struct mr_topology *t, uint16_t number, uint32_t epoch)
 {
