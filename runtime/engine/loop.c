@@ -365,6 +365,7 @@ static void free_engine(struct mr_engine *e)
 	mr_map_fini(&e->links);
 	free_barren(e, 0);
 	mr_health_fini(&e->checkup);
+	mr_history_fini(&e->history);
 	mr_server_release(e->server);
 	mr_tls_store_fini(&e->tls);
 	mr_resolver_close(e->resolver);
@@ -416,6 +417,7 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 	mr_tls_store_init(&e->tls);
 	mr_list_init(&e->shake_line);
 	mr_list_init(&e->barren);
+	mr_history_init(&e->history);
 	mr_descriptor_hold(&hold);
 	e->loop = ev_loop_new(EVFLAG_NOENV | EVFLAG_NOSIGMASK);
 	mr_descriptor_let_go(&hold);

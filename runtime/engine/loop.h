@@ -21,6 +21,7 @@
 #include "io/timer.h"
 #include "io/watch.h"
 #include "link/backoff.h"
+#include "link/history.h"
 #include "net/resolve.h"
 #include "net/tls.h"
 
@@ -62,6 +63,7 @@ struct mr_engine {
 	uint64_t pumps;        /* how often the host polled, for loop-mode heartbeats */
 	uint32_t epochs;       /* given to channels that came back */
 	uint64_t clock_token;  /* who waits for the moved clock's deadlines */
+	struct mr_history history;
 	struct mr_health_state checkup;
 	uint64_t clock;        /* us: when what is going on began */
 	uint64_t delivered_at; /* us: when the last message came; 0: none */

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "amqp/topology.h"
 #include "base/alloc.h"
 #include "base/json.h"
 #include "engine/loop.h"
@@ -13,7 +12,6 @@
 #include "health/metrics.h"
 
 #define CHECKS_MAX 64
-#define FAILED_MAX 16
 #define ROUND 1000 /* ms between two looks */
 #define SOON 20    /* ms from a change to the look at it */
 
@@ -61,48 +59,11 @@ static void watch(struct mr_health_state *c, bool on)
 
 /* Something may have changed: no need to wait for the round. A thousand connections that are lost are one
  * look, not a thousand. */
-static void look_soon(struct mr_health_state *c)
+static void look_soon(void *health)
 {
+	struct mr_health_state *c = health;
 	mr_msec at = mr_clock_now() + SOON;
 	if (c->watching && c->round.at > at) mr_timer_arm(&c->round, at);
-}
-
-void mr_health_saw(struct mr_health_state *c, const mr_event *ev)
-{
-	if (ev->type == MR_EV_DELIVERY || ev->type == MR_EV_CONFIRM || ev->type == MR_EV_RETURN)
-		return;
-	if (ev->type == MR_EV_CONNECTION) {
-		c->connects += ev->detail == MR_CONNECTION_OPEN;
-		c->losses += ev->detail == MR_CONNECTION_LOST;
-		c->retries += ev->detail == MR_CONNECTION_RETRYING;
-	}
-	look_soon(c);
-}
-
-void mr_health_forget(struct mr_failed_consumer *f)
-{
-	mr_list_remove(&f->node);
-	mr_free(f);
-}
-
-void mr_health_failed(struct mr_health_state *c, uint32_t connection, const char *queue,
-	const char *why)
-{
-	size_t count = 0;
-	for (struct mr_node *n = c->failed.next; n != &c->failed; n = n->next) count++;
-	struct mr_failed_consumer *f = count < FAILED_MAX ? mr_calloc(1, sizeof *f) : NULL;
-	if (!f) return;
-	f->connection = connection;
-	snprintf(f->queue, sizeof f->queue, "%s", queue);
-	snprintf(f->why, sizeof f->why, "%s", why);
-	mr_list_append(&c->failed, &f->node);
-}
-
-void mr_health_consumer(struct mr_health_state *c, uint32_t connection,
-	const struct mr_record *record, const char *why)
-{
-	if (!(record->request.number & MR_CONSUMER_OWN))
-		mr_health_failed(c, connection, record->strings[0], why);
 }
 
 /* ---- what the host tells ---- */
@@ -166,7 +127,7 @@ static int answer(void *owner, mr_slice path, bool verbose, struct mr_httpd_page
 	} else if (is_page(path, "/metrics")) {
 		page->type = "text/plain; version=0.0.4; charset=utf-8";
 		st = mr_metrics_write(&page->body, c->vitals, h, c->meters, c->meter_count,
-			&c->confirms);
+			&c->history->confirms);
 	} else {
 		static const char nothing[] =
 			"{\"error\":\"not found\",\"pages\":[\"/health\",\"/ready\",\"/live\",\"/metrics\"]}";
@@ -247,8 +208,10 @@ void mr_health_obey(struct mr_health_state *c, const struct mr_command *command)
 enum mr_status mr_health_init(struct mr_health_state *c, struct mr_engine *engine)
 {
 	*c = (struct mr_health_state){.engine = engine, .options = mr_health_defaults};
+	c->history = &engine->history;
+	c->history->changed = look_soon;
+	c->history->owner = c;
 	mr_list_init(&c->checks);
-	mr_list_init(&c->failed);
 	c->started = mr_now();
 	mr_timer_init(&c->round, &engine->timers, on_round, c);
 	c->vitals = mr_calloc(1, sizeof *c->vitals);
@@ -269,8 +232,6 @@ void mr_health_fini(struct mr_health_state *c)
 	mr_timer_stop(&c->round);
 	while ((node = mr_list_shift(&c->checks)))
 		mr_free(mr_container(node, struct mr_host_check, node));
-	while ((node = mr_list_shift(&c->failed)))
-		mr_free(mr_container(node, struct mr_failed_consumer, node));
 	mr_free(c->vitals);
 	c->vitals = NULL;
 }

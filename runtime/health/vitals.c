@@ -111,13 +111,13 @@ static bool is_consumed_again(struct mr_engine *e, const char *queue)
 /* What failed for good counts until the program consumes the queue again, or gives the connection up. */
 static void count_failed(struct mr_vitals *v, struct mr_engine *e)
 {
-	struct mr_node *all = &e->checkup.failed, *next;
+	struct mr_node *all = &e->history.failed, *next;
 	for (struct mr_node *n = all->next; n != all; n = next) {
 		struct mr_failed_consumer *f = mr_container(n, struct mr_failed_consumer, node);
 		struct mr_link *link = mr_map_get(&e->links, f->connection);
 		next = n->next;
 		if (!link || !is_wanted(link) || is_consumed_again(e, f->queue)) {
-			mr_health_forget(f);
+			mr_history_forget(f);
 			continue;
 		}
 		count_consumer(v, mr_slice_str(f->queue), 0, 1);
@@ -160,7 +160,7 @@ void mr_vitals_gather(struct mr_vitals *v, struct mr_engine *e)
 	v->last_delivery = e->delivered_at ? now - (double)e->delivered_at / 1e6 : -1;
 	if (e->delivered_at && v->last_delivery < 0) v->last_delivery = 0;
 	v->stopping = e->stopping || e->checkup.stopping;
-	v->connects = e->checkup.connects;
-	v->losses = e->checkup.losses;
-	v->retries = e->checkup.retries;
+	v->connects = e->history.connects;
+	v->losses = e->history.losses;
+	v->retries = e->history.retries;
 }

@@ -372,7 +372,7 @@ enum mr_status mr_link_new(struct mr_engine *engine, uint32_t number, struct mr_
 	link->login.insist = c->insist;
 	link->options = (struct mr_session_options){&link->login, number, c->max_message_size,
 		c->blocked_timeout, engine->pool, &engine->stats, mr_link_emit, link,
-		&engine->clock, &engine->checkup.confirms, mr_link_odd, mr_link_late, tally,
+		&engine->clock, &engine->history.confirms, mr_link_odd, mr_link_late, tally,
 		mr_link_log_too_large, mr_link_log_curbed};
 	mr_list_init(&link->openers);
 	mr_list_init(&link->closers);

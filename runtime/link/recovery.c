@@ -32,7 +32,7 @@ double mr_recovery_chance(struct mr_recovery *r)
 
 void mr_recovery_push(struct mr_recovery *r, const mr_event *event)
 {
-	mr_health_saw(&r->link->engine->checkup, event);
+	mr_history_saw(&r->link->engine->history, event);
 	mr_event_queue_push_from(&r->link->engine->dispatch, &r->link->lane, event);
 }
 

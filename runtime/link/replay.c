@@ -59,7 +59,7 @@ static void give_record_up(struct mr_recovery *r, struct mr_record *record)
 	report_failure(r, record);
 	if (record->request.operation != MR_BASIC_CONSUME) return;
 	mr_recovery_tell_consumer_failed(r, record);
-	mr_health_consumer(&r->link->engine->checkup, r->link->number, record, r->error.text);
+	mr_history_consumer(&r->link->engine->history, r->link->number, record, r->error.text);
 	mr_topology_forget(&r->topology, record);
 }
 
@@ -266,11 +266,11 @@ static bool is_held_by_the_dead(struct mr_recovery *r, const struct mr_record *r
 }
 
 /* The consumers that go with a channel. */
-static void tell_checkup(struct mr_recovery *r, uint16_t channel)
+static void note_failure(struct mr_recovery *r, uint16_t channel)
 {
 	const struct mr_record *c = NULL;
 	while ((c = mr_topology_next_on(&r->topology, channel, c)))
-		mr_health_consumer(&r->link->engine->checkup, r->link->number, c, r->error.text);
+		mr_history_consumer(&r->link->engine->history, r->link->number, c, r->error.text);
 }
 
 /* It cannot be opened, or not be put into its modes: it ends, and its steps with it. */
@@ -284,7 +284,7 @@ void mr_recovery_give_channel_up(struct mr_recovery *r, uint16_t number)
 	ev.epoch = c->epoch;
 	ev.data.error = mr_malloc(sizeof r->error);
 	if (ev.data.error) *ev.data.error = r->error;
-	tell_checkup(r, number);
+	note_failure(r, number);
 	mr_topology_channel_closed(&r->topology, number);
 	mr_recovery_push(r, &ev);
 }

@@ -18,15 +18,15 @@ struct waiter {
 /* What health wants to know of a link. */
 static void note_event(struct mr_link *link, const mr_event *ev)
 {
-	struct mr_health_state *checkup = &link->engine->checkup;
+	struct mr_history *history = &link->engine->history;
 	if (ev->type == MR_EV_BLOCKED) {
 		link->is_blocked = ev->detail;
 		snprintf(link->blocked_why, sizeof link->blocked_why, "%.127s",
 			ev->data.error ? ev->data.error->text : "");
 	}
 	if (ev->type == MR_EV_CANCEL && ev->status == MR_CANCELLED && !ev->last)
-		mr_health_failed(checkup, link->number, "(unknown)", "cancelled by the broker");
-	mr_health_saw(checkup, ev);
+		mr_history_failed(history, link->number, "(unknown)", "cancelled by the broker");
+	mr_history_saw(history, ev);
 }
 
 /* What stands between quotes behind a word of the broker's text: "no exchange 'logs' in vhost '/'". */

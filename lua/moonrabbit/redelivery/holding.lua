@@ -15,7 +15,7 @@ local holding = {}
 local function give_back(msg, info, err)
    log.error("a message that is to come again cannot be copied; it goes back as it is", { queue = info.queue,
       tag = msg.delivery_tag, kind = err.kind, error = err.text })
-   ledger.note(copies.key(msg, info.queue), info.attempt)
+   ledger.note(ledger.key(msg, info.queue), info.attempt)
    msg:nack()
 end
 
