@@ -11,16 +11,11 @@
 #include "bridge/ending.h"
 #include "engine/engine.h"
 #include "link/link.h"
+#include "net/resolve.h"
 
 #define LINGER 0.005            /* s: how late a command of a busy host is seen at most */
 #define COMMANDS_PER_TURN 16384 /* then sockets and deadlines have their turn */
 #define COMMANDS_PER_TICK 256   /* publishes that count as of the same moment */
-
-mr_msec mr_engine_tick(struct mr_engine *engine)
-{
-	engine->clock = mr_clock_us();
-	return (mr_msec)(engine->clock / 1000);
-}
 
 /* ---- back-pressure from the host ---- */
 
@@ -28,13 +23,13 @@ mr_msec mr_engine_tick(struct mr_engine *engine)
 static void judge_waiting(struct mr_engine *e)
 {
 	struct mr_node *next;
-	for (struct mr_node *n = e->holding.next; n != &e->holding; n = next) {
+	for (struct mr_node *n = e->services.holding.next; n != &e->services.holding; n = next) {
 		struct mr_link *link = mr_container(n, struct mr_link, holding);
 		next = n->next;
 		mr_link_judge(link);
 		mr_link_touch(link);
 	}
-	for (struct mr_node *n = e->paused.next; n != &e->paused; n = next) {
+	for (struct mr_node *n = e->services.paused.next; n != &e->services.paused; n = next) {
 		next = n->next;
 		mr_link_judge(mr_container(n, struct mr_link, paused));
 	}
@@ -45,7 +40,7 @@ static void read_eager(struct mr_engine *e)
 {
 	struct mr_node turn, *node;
 	mr_list_init(&turn);
-	while ((node = mr_list_shift(&e->eager))) mr_list_append(&turn, node);
+	while ((node = mr_list_shift(&e->services.eager))) mr_list_append(&turn, node);
 	while ((node = mr_list_shift(&turn)))
 		mr_link_read(mr_container(node, struct mr_link, eager));
 }
@@ -80,19 +75,19 @@ static void no_link(struct mr_engine *e, const struct mr_command *c)
 	if (!c->token) return;
 	enum mr_status st = c->type == MR_CMD_LINK_CLOSE ? MR_OK : MR_NO_MEMORY;
 	mr_event ev = {.type = MR_EV_DONE, .status = (int32_t)st, .token = c->token};
-	mr_event_queue_push(&e->dispatch, &ev);
+	mr_event_queue_push(&e->services.dispatch, &ev);
 }
 
 static void new_link(struct mr_engine *e, const struct mr_command *c)
 {
 	struct mr_link_seed *seed = c->data;
-	if (mr_link_new(e, c->connection, seed) == MR_OK) return;
+	if (mr_link_new(&e->services, c->connection, seed) == MR_OK) return;
 	mr_list_append(&e->barren, &seed->node);
 }
 
 static void link_command(struct mr_engine *e, const struct mr_command *c)
 {
-	struct mr_link *link = mr_map_get(&e->links, c->connection);
+	struct mr_link *link = mr_map_get(&e->services.links, c->connection);
 	if (!link)
 		no_link(e, c);
 	else if (c->type == MR_CMD_LINK_OPEN)
@@ -109,14 +104,15 @@ static void begin_stop(struct mr_engine *e, mr_msec deadline)
 {
 	struct mr_link *link;
 	size_t at = 0;
-	e->stopping = true;
+	e->services.stopping = true;
 	mr_timer_arm(&e->stop_timer, deadline);
-	while ((link = mr_map_next(&e->links, &at, NULL))) mr_link_close(link, 0, deadline);
+	while ((link = mr_map_next(&e->services.links, &at, NULL)))
+		mr_link_close(link, 0, deadline);
 }
 
 static void clock_moved(struct mr_engine *e, uint64_t token)
 {
-	mr_timers_clock_moved(&e->timers);
+	mr_timers_clock_moved(&e->services.timers);
 	e->clock_token = token;
 }
 
@@ -126,25 +122,25 @@ static void tell_clock(struct mr_engine *e)
 	mr_event ev = {.type = MR_EV_DONE, .token = e->clock_token};
 	if (!e->clock_token) return;
 	e->clock_token = 0;
-	mr_event_queue_push(&e->dispatch, &ev);
+	mr_event_queue_push(&e->services.dispatch, &ev);
 }
 
 static void obey(struct mr_engine *e, const struct mr_command *c)
 {
 	switch (c->type) {
 	case MR_CMD_LINK_NEW: new_link(e, c); break;
-	case MR_CMD_RELEASE: mr_delivery_give(e->pool, c->data); break;
+	case MR_CMD_RELEASE: mr_delivery_give(e->services.pool, c->data); break;
 	case MR_CMD_WATCH_FD:
 		mr_watch_add(&e->watches, c->token, c->epoch, (int)c->number, c->flags);
 		break;
 	case MR_CMD_UNWATCH_FD: mr_watch_remove(&e->watches, c->token); break;
 	case MR_CMD_WAKE_AT: mr_timer_arm(&e->watches.alarm, c->deadline); break;
 	case MR_CMD_CLOCK: clock_moved(e, c->token); break;
-	case MR_CMD_PUMPED: e->pumps++; break;
+	case MR_CMD_PUMPED: e->services.pumps++; break;
 	case MR_CMD_LOG: /* level -1 is below every line: silence */
-		e->log.level = (int)(int64_t)c->number;
-		e->log.format = c->flags;
-		e->log.worker = c->channel;
+		e->services.log.level = (int)(int64_t)c->number;
+		e->services.log.format = c->flags;
+		e->services.log.worker = c->channel;
 		break;
 	case MR_CMD_WATCHDOG:
 		mr_stall_watch(&e->stall, c->deadline, c->flags, (pid_t)c->number);
@@ -159,7 +155,8 @@ static void obey(struct mr_engine *e, const struct mr_command *c)
 	default:
 		link_command(e, c);
 		/* A settled delivery's memory comes back with its settlement. */
-		if (c->type == MR_CMD_SETTLE && c->data) mr_delivery_give(e->pool, c->data);
+		if (c->type == MR_CMD_SETTLE && c->data)
+			mr_delivery_give(e->services.pool, c->data);
 	}
 }
 
@@ -169,16 +166,16 @@ static bool drain_commands(struct mr_engine *e)
 	struct mr_command *c;
 	size_t size;
 	for (int i = 0; i < COMMANDS_PER_TURN; i++) {
-		c = mr_ring_peek(&e->bridge->commands, &size);
+		c = mr_ring_peek(&e->services.bridge->commands, &size);
 		if (!c) {
-			if (!mr_ring_take_starved(&e->bridge->commands)) return false;
+			if (!mr_ring_take_starved(&e->services.bridge->commands)) return false;
 			mr_event ev = {.type = MR_EV_ROOM};
-			mr_event_queue_push(&e->dispatch, &ev);
+			mr_event_queue_push(&e->services.dispatch, &ev);
 			return false;
 		}
-		if (i % COMMANDS_PER_TICK == 0) mr_engine_tick(e);
+		if (i % COMMANDS_PER_TICK == 0) mr_services_tick(&e->services);
 		obey(e, c);
-		mr_ring_consume(&e->bridge->commands);
+		mr_ring_consume(&e->services.bridge->commands);
 	}
 	return true;
 }
@@ -188,7 +185,7 @@ static bool drain_commands(struct mr_engine *e)
 static void flush_links(struct mr_engine *e)
 {
 	struct mr_node *node;
-	while ((node = mr_list_shift(&e->dirty)))
+	while ((node = mr_list_shift(&e->services.dirty)))
 		mr_link_flush(mr_container(node, struct mr_link, dirty));
 }
 
@@ -196,29 +193,29 @@ static void check_stopped(struct mr_engine *e)
 {
 	struct mr_link *link;
 	size_t at = 0;
-	if (!e->stopping || e->stopped) return;
-	while ((link = mr_map_next(&e->links, &at, NULL)))
+	if (!e->services.stopping || e->services.stopped) return;
+	while ((link = mr_map_next(&e->services.links, &at, NULL)))
 		if (link->state != MR_LINK_IDLE) return;
-	e->stopped = true;
+	e->services.stopped = true;
 }
 
 /* Sleeps until there is something to do. */
 static void sleep_once(struct mr_engine *e, bool busy)
 {
-	struct mr_bridge *b = e->bridge;
+	struct mr_bridge *b = e->services.bridge;
 	size_t size;
 	if (!busy) {
 		/* What came, and what the host made room for, before it could see us asleep. */
 		mr_wake_prepare(&b->io);
 		busy = mr_ring_peek(&b->commands, &size) != NULL ||
-		       mr_event_queue_has_room(&e->dispatch);
+		       mr_event_queue_has_room(&e->services.dispatch);
 	}
 	/* A host that is awake adds commands without waking us each time; its pace is not ours to slow. */
 	if (!busy && !mr_wake_is_asleep(&b->host))
-		ev_timer_again(e->loop, &e->linger);
+		ev_timer_again(e->services.loop, &e->linger);
 	else
-		ev_timer_stop(e->loop, &e->linger);
-	ev_run(e->loop, busy ? EVRUN_NOWAIT : EVRUN_ONCE);
+		ev_timer_stop(e->services.loop, &e->linger);
+	ev_run(e->services.loop, busy ? EVRUN_NOWAIT : EVRUN_ONCE);
 	mr_wake_cancel(&b->io); /* the descriptor is cleared when it is readable: on_wake */
 }
 
@@ -227,25 +224,26 @@ static void *run(void *arg)
 	struct mr_engine *e = arg;
 	mr_ending_is_ours();
 	mr_plain_begin();
-	while (!e->stopped) {
+	while (!e->services.stopped) {
 		bool busy = drain_commands(e);
 		judge_waiting(e);
 		read_eager(e);
 		flush_links(e);
-		mr_event_queue_flush(&e->dispatch);
-		busy |= !mr_list_is_empty(&e->dirty) || !mr_list_is_empty(&e->eager);
-		e->stats.log_dropped = mr_logger_dropped(e->bridge->logger);
-		mr_stats stats = e->stats;
-		stats.in_flight = mr_delivery_pool_out(e->pool, NULL);
-		mr_board_write(&e->bridge->board, &stats);
+		mr_event_queue_flush(&e->services.dispatch);
+		busy |= !mr_list_is_empty(&e->services.dirty) ||
+		        !mr_list_is_empty(&e->services.eager);
+		e->services.stats.log_dropped = mr_logger_dropped(e->services.bridge->logger);
+		mr_stats stats = e->services.stats;
+		stats.in_flight = mr_delivery_pool_out(e->services.pool, NULL);
+		mr_board_write(&e->services.bridge->board, &stats);
 		check_stopped(e);
-		if (!e->stopped) sleep_once(e, busy || e->clock_token);
+		if (!e->services.stopped) sleep_once(e, busy || e->clock_token);
 		if (e->clock_token) flush_links(e); /* heartbeats are on their way, too */
 		tell_clock(e);
 	}
 	mr_health_close(&e->checkup);
-	mr_board_stop(&e->bridge->board);
-	mr_wake_signal(&e->bridge->host);
+	mr_board_stop(&e->services.bridge->board);
+	mr_wake_signal(&e->services.bridge->host);
 	mr_tls_thread_end();
 	mr_ending_leave_and_park(MR_ENDING_IO, mr_ending_has_begun() && !e->is_joined);
 	return NULL;
@@ -258,7 +256,7 @@ static void on_wake(struct ev_loop *loop, ev_io *io, int revents)
 	struct mr_engine *e = io->data;
 	(void)loop;
 	(void)revents;
-	mr_wake_clear(&e->bridge->io);
+	mr_wake_clear(&e->services.bridge->io);
 }
 
 /* The process ends: what the host has said by now goes out first. */
@@ -284,12 +282,13 @@ static void on_stop_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 	struct mr_engine *e = timer->data;
 	(void)loop;
 	(void)revents;
-	e->stopped = true;
+	e->services.stopped = true;
 }
 
 static void arm_resolver(struct mr_engine *e)
 {
-	mr_timer_arm(&e->resolver_timer, mr_resolver_deadline(e->resolver, mr_clock_now()));
+	mr_timer_arm(&e->resolver_timer,
+		mr_resolver_deadline(e->services.resolver, mr_clock_now()));
 }
 
 static void on_resolver_io(struct ev_loop *loop, ev_io *io, int revents)
@@ -298,7 +297,7 @@ static void on_resolver_io(struct ev_loop *loop, ev_io *io, int revents)
 	unsigned ready =
 		(revents & EV_READ ? MR_WANT_READ : 0u) | (revents & EV_WRITE ? MR_WANT_WRITE : 0u);
 	(void)loop;
-	mr_resolver_process(e->resolver, io->fd, ready);
+	mr_resolver_process(e->services.resolver, io->fd, ready);
 	arm_resolver(e);
 }
 
@@ -307,7 +306,7 @@ static void on_resolver_timer(struct ev_loop *loop, ev_timer *timer, int revents
 	struct mr_engine *e = timer->data;
 	(void)loop;
 	(void)revents;
-	mr_resolver_process(e->resolver, -1, 0);
+	mr_resolver_process(e->services.resolver, -1, 0);
 	arm_resolver(e);
 }
 
@@ -315,7 +314,7 @@ static void on_resolver_watch(void *owner, int fd, unsigned want)
 {
 	struct mr_engine *e = owner;
 	ev_io *io = mr_map_get(&e->resolver_watchers, (uint64_t)fd);
-	if (io) ev_io_stop(e->loop, io);
+	if (io) ev_io_stop(e->services.loop, io);
 	if (!want) {
 		mr_free(mr_map_take(&e->resolver_watchers, (uint64_t)fd));
 		return;
@@ -330,7 +329,7 @@ static void on_resolver_watch(void *owner, int fd, unsigned want)
 	int events = (want & MR_WANT_READ ? EV_READ : 0) | (want & MR_WANT_WRITE ? EV_WRITE : 0);
 	ev_io_init(io, on_resolver_io, fd, events);
 	io->data = e;
-	ev_io_start(e->loop, io);
+	ev_io_start(e->services.loop, io);
 	arm_resolver(e);
 }
 
@@ -340,14 +339,14 @@ static void init_watchers(struct mr_engine *e, int ending)
 {
 	ev_io_init(&e->ending_io, on_ending, ending, EV_READ);
 	e->ending_io.data = e;
-	ev_io_start(e->loop, &e->ending_io);
-	ev_io_init(&e->wake_io, on_wake, e->bridge->io.fd, EV_READ);
+	ev_io_start(e->services.loop, &e->ending_io);
+	ev_io_init(&e->wake_io, on_wake, e->services.bridge->io.fd, EV_READ);
 	ev_init(&e->linger, on_linger);
 	e->linger.repeat = LINGER;
-	mr_timer_init(&e->stop_timer, &e->timers, on_stop_timer, e);
-	mr_timer_init(&e->resolver_timer, &e->timers, on_resolver_timer, e);
+	mr_timer_init(&e->stop_timer, &e->services.timers, on_stop_timer, e);
+	mr_timer_init(&e->resolver_timer, &e->services.timers, on_resolver_timer, e);
 	e->wake_io.data = e->linger.data = e;
-	ev_io_start(e->loop, &e->wake_io);
+	ev_io_start(e->services.loop, &e->wake_io);
 }
 
 static void free_engine(struct mr_engine *e)
@@ -356,29 +355,29 @@ static void free_engine(struct mr_engine *e)
 	struct mr_command *c;
 	size_t at = 0, size;
 	/* What was still on its way when the thread ended owns memory too. */
-	if (e->bridge->commands.base)
-		while ((c = mr_ring_peek(&e->bridge->commands, &size))) {
-			if (e->pool) obey(e, c);
-			mr_ring_consume(&e->bridge->commands);
+	if (e->services.bridge->commands.base)
+		while ((c = mr_ring_peek(&e->services.bridge->commands, &size))) {
+			if (e->services.pool) obey(e, c);
+			mr_ring_consume(&e->services.bridge->commands);
 		}
-	while ((link = mr_map_next(&e->links, &at, NULL))) mr_link_free(link);
-	mr_map_fini(&e->links);
+	while ((link = mr_map_next(&e->services.links, &at, NULL))) mr_link_free(link);
+	mr_map_fini(&e->services.links);
 	free_barren(e, 0);
 	mr_health_fini(&e->checkup);
 	mr_history_fini(&e->history);
-	mr_server_release(e->server);
+	mr_server_release(e->services.server);
 	mr_tls_store_fini(&e->tls);
-	mr_resolver_close(e->resolver);
+	mr_resolver_close(e->services.resolver);
 	ev_io *io;
 	for (at = 0; (io = mr_map_next(&e->resolver_watchers, &at, NULL));) mr_free(io);
 	mr_map_fini(&e->resolver_watchers);
 	mr_watches_fini(&e->watches);
 	mr_pools_fini(&e->pools);
 	mr_stall_fini(&e->stall);
-	mr_event_queue_fini(&e->dispatch);
-	mr_delivery_pool_close(e->pool);
-	mr_buffer_fini(&e->scratch);
-	if (e->loop) ev_loop_destroy(e->loop);
+	mr_event_queue_fini(&e->services.dispatch);
+	mr_delivery_pool_close(e->services.pool);
+	mr_buffer_fini(&e->services.scratch);
+	if (e->services.loop) ev_loop_destroy(e->services.loop);
 	mr_free(e);
 }
 
@@ -405,32 +404,35 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 	e = mr_calloc(1, sizeof *e);
 	if (!e) mr_ending_leave(MR_ENDING_IO);
 	if (!e) return mr_error_set(error, st, MR_SCOPE_NONE, 0, "out of memory");
-	e->bridge = bridge;
-	e->log = (struct mr_log){.sink = mr_logger_io_sink,
+	e->services.bridge = bridge;
+	e->services.log = (struct mr_log){.sink = mr_logger_io_sink,
 		.owner = bridge->logger,
 		.level = MR_LOG_WARN};
-	mr_event_queue_init(&e->dispatch, bridge);
-	mr_list_init(&e->dirty);
-	mr_list_init(&e->eager);
-	mr_list_init(&e->paused);
-	mr_list_init(&e->holding);
+	mr_event_queue_init(&e->services.dispatch, bridge);
+	mr_list_init(&e->services.dirty);
+	mr_list_init(&e->services.eager);
+	mr_list_init(&e->services.paused);
+	mr_list_init(&e->services.holding);
 	mr_tls_store_init(&e->tls);
-	mr_list_init(&e->shake_line);
+	mr_list_init(&e->services.shake_line);
 	mr_list_init(&e->barren);
 	mr_history_init(&e->history);
+	e->services.crowd = &e->crowd;
+	e->services.history = &e->history;
+	e->services.tls = &e->tls;
 	mr_descriptor_hold(&hold);
-	e->loop = ev_loop_new(EVFLAG_NOENV | EVFLAG_NOSIGMASK);
+	e->services.loop = ev_loop_new(EVFLAG_NOENV | EVFLAG_NOSIGMASK);
 	mr_descriptor_let_go(&hold);
-	if (mr_buffer_reserve(&e->scratch, MR_READ_CHUNK) != MR_OK || !e->loop ||
-		mr_delivery_pool_open(&e->pool) != MR_OK)
+	if (mr_buffer_reserve(&e->services.scratch, MR_READ_CHUNK) != MR_OK || !e->services.loop ||
+		mr_delivery_pool_open(&e->services.pool) != MR_OK)
 		goto fail;
-	mr_timers_init(&e->timers, e->loop);
-	mr_watches_init(&e->watches, &e->timers, &e->dispatch);
-	mr_pools_init(&e->pools, &e->timers, &e->dispatch);
-	mr_stall_init(&e->stall, e->loop, bridge, &e->log);
+	mr_timers_init(&e->services.timers, e->services.loop);
+	mr_watches_init(&e->watches, &e->services.timers, &e->services.dispatch);
+	mr_pools_init(&e->pools, &e->services.timers, &e->services.dispatch);
+	mr_stall_init(&e->stall, e->services.loop, bridge, &e->services.log);
 	init_watchers(e, ending);
-	st = mr_health_init(&e->checkup, e);
-	if (st == MR_OK) st = mr_resolver_open(&e->resolver, on_resolver_watch, e, error);
+	st = mr_health_init(&e->checkup, &e->services, &e->stall);
+	if (st == MR_OK) st = mr_resolver_open(&e->services.resolver, on_resolver_watch, e, error);
 	if (st != MR_OK) goto fail;
 	st = mr_writer_start(&e->writer, bridge->logger, error);
 	if (st != MR_OK) goto fail;

@@ -7,9 +7,9 @@
 
 #include "base/alloc.h"
 #include "base/json.h"
-#include "engine/loop.h"
 #include "health/http.h"
 #include "health/metrics.h"
+#include "io/services.h"
 
 #define CHECKS_MAX 64
 #define ROUND 1000 /* ms between two looks */
@@ -17,7 +17,8 @@
 
 static mr_health *look(struct mr_health_state *c)
 {
-	mr_vitals_gather(c->vitals, c->engine);
+	mr_vitals_gather(c->vitals, c->services, c->stall, c->started);
+	c->vitals->stopping |= c->stopping;
 	return mr_verdict(c->vitals, &c->options, &c->checks, mr_clock_now());
 }
 
@@ -27,7 +28,7 @@ static void tell(struct mr_health_state *c, uint64_t token, mr_health *health)
 {
 	mr_event ev = {.type = MR_EV_HEALTH, .token = token, .data.health = health};
 	ev.status = health ? MR_OK : MR_NO_MEMORY;
-	mr_event_queue_push(&c->engine->dispatch, &ev);
+	mr_event_queue_push(&c->services->dispatch, &ev);
 }
 
 static void on_round(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -151,7 +152,7 @@ static void tell_listening(struct mr_health_state *c, uint64_t token, const char
 			strchr(address, ':') ? "[%s]:%u" : "%s:%u", address, port);
 		r->name_size = (uint16_t)(n < 255 ? n : 255);
 	}
-	mr_event_queue_push(&c->engine->dispatch, &ev);
+	mr_event_queue_push(&c->services->dispatch, &ev);
 }
 
 static void listen_on(struct mr_health_state *c, uint64_t token, const char *address, uint16_t port)
@@ -162,11 +163,12 @@ static void listen_on(struct mr_health_state *c, uint64_t token, const char *add
 		mr_error_set(&error, MR_NOT_ALLOWED, MR_SCOPE_CONFIG, 0,
 			"the pages are served already; close them first");
 	else
-		mr_httpd_open(&c->http, c->engine->loop, address, port, &actual, answer, c, &error);
+		mr_httpd_open(&c->http, c->services->loop, address, port, &actual, answer, c,
+			&error);
 	if (!error.kind) {
 		char text[8];
 		snprintf(text, sizeof text, "%u", actual);
-		mr_log(&c->engine->log, MR_LOG_INFO, "health pages", "address", address, "#port",
+		mr_log(&c->services->log, MR_LOG_INFO, "health pages", "address", address, "#port",
 			text, NULL);
 	}
 	tell_listening(c, token, address, actual, &error);
@@ -205,15 +207,18 @@ void mr_health_obey(struct mr_health_state *c, const struct mr_command *command)
 
 /* ---- start and end ---- */
 
-enum mr_status mr_health_init(struct mr_health_state *c, struct mr_engine *engine)
+enum mr_status mr_health_init(struct mr_health_state *c, struct mr_services *services,
+	struct mr_stall *stall)
 {
-	*c = (struct mr_health_state){.engine = engine, .options = mr_health_defaults};
-	c->history = &engine->history;
+	*c = (struct mr_health_state){.services = services,
+		.stall = stall,
+		.options = mr_health_defaults};
+	c->history = services->history;
 	c->history->changed = look_soon;
 	c->history->owner = c;
 	mr_list_init(&c->checks);
 	c->started = mr_now();
-	mr_timer_init(&c->round, &engine->timers, on_round, c);
+	mr_timer_init(&c->round, &services->timers, on_round, c);
 	c->vitals = mr_calloc(1, sizeof *c->vitals);
 	return c->vitals ? MR_OK : MR_NO_MEMORY;
 }
@@ -227,7 +232,7 @@ void mr_health_close(struct mr_health_state *c)
 void mr_health_fini(struct mr_health_state *c)
 {
 	struct mr_node *node;
-	if (!c->engine) return;
+	if (!c->services) return;
 	mr_health_close(c);
 	mr_timer_stop(&c->round);
 	while ((node = mr_list_shift(&c->checks)))

@@ -10,11 +10,13 @@
 #include "io/timer.h"
 #include "link/history.h"
 
-struct mr_engine;
+struct mr_services;
 struct mr_httpd;
+struct mr_stall;
 
 struct mr_health_state {
-	struct mr_engine *engine;
+	struct mr_services *services;
+	struct mr_stall *stall;
 	mr_health_options options;
 	struct mr_node checks; /* mr_host_check */
 	size_t check_count;
@@ -28,7 +30,8 @@ struct mr_health_state {
 	struct mr_httpd *http;
 };
 
-enum mr_status mr_health_init(struct mr_health_state *c, struct mr_engine *engine);
+enum mr_status mr_health_init(struct mr_health_state *c, struct mr_services *services,
+	struct mr_stall *stall);
 void mr_health_close(struct mr_health_state *c); /* the port; before the thread ends */
 void mr_health_fini(struct mr_health_state *c);  /* takes a zeroed one */
 void mr_health_obey(struct mr_health_state *c, const struct mr_command *command);

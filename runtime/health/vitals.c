@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "health/stall.h"
 #include "link/link.h"
 
 /* Does the program want it to be open? One that was never open has failed before the program's eyes. */
@@ -98,10 +99,10 @@ static void count_consumers(struct mr_vitals *v, const struct mr_link *link)
 	}
 }
 
-static bool is_consumed_again(struct mr_engine *e, const char *queue)
+static bool is_consumed_again(struct mr_services *s, const char *queue)
 {
 	struct mr_link *link;
-	for (size_t at = 0; (link = mr_map_next(&e->links, &at, NULL));) {
+	for (size_t at = 0; (link = mr_map_next(&s->links, &at, NULL));) {
 		if (mr_topology_next_of(&link->recovery.topology, mr_slice_str(queue), NULL))
 			return true;
 	}
@@ -109,14 +110,14 @@ static bool is_consumed_again(struct mr_engine *e, const char *queue)
 }
 
 /* What failed for good counts until the program consumes the queue again, or gives the connection up. */
-static void count_failed(struct mr_vitals *v, struct mr_engine *e)
+static void count_failed(struct mr_vitals *v, struct mr_services *s)
 {
-	struct mr_node *all = &e->history.failed, *next;
+	struct mr_node *all = &s->history->failed, *next;
 	for (struct mr_node *n = all->next; n != all; n = next) {
 		struct mr_failed_consumer *f = mr_container(n, struct mr_failed_consumer, node);
-		struct mr_link *link = mr_map_get(&e->links, f->connection);
+		struct mr_link *link = mr_map_get(&s->links, f->connection);
 		next = n->next;
-		if (!link || !is_wanted(link) || is_consumed_again(e, f->queue)) {
+		if (!link || !is_wanted(link) || is_consumed_again(s, f->queue)) {
 			mr_history_forget(f);
 			continue;
 		}
@@ -126,10 +127,10 @@ static void count_failed(struct mr_vitals *v, struct mr_engine *e)
 }
 
 /* The script, as the watchdog sees it. */
-static void look_at_host(struct mr_vitals *v, struct mr_engine *e)
+static void look_at_host(struct mr_vitals *v, struct mr_stall *stall)
 {
 	struct mr_stall_view view;
-	mr_stall_view(&e->stall, &view);
+	mr_stall_view(stall, &view);
 	if (view.idle) return;
 	v->busy = (double)view.busy_for / 1000;
 	v->stalled = view.stalled;
@@ -140,27 +141,28 @@ static void look_at_host(struct mr_vitals *v, struct mr_engine *e)
 	snprintf(v->traceback, sizeof v->traceback, "%s", has_trace ? view.where : "");
 }
 
-void mr_vitals_gather(struct mr_vitals *v, struct mr_engine *e)
+void mr_vitals_gather(struct mr_vitals *v, struct mr_services *s, struct mr_stall *stall,
+	double started)
 {
 	struct mr_link *link;
 	struct timespec real;
 	double now = (double)mr_clock_us() / 1e6;
 	memset(v, 0, sizeof *v);
-	v->stats = e->stats;
-	v->stats.in_flight = mr_delivery_pool_out(e->pool, NULL);
-	for (size_t at = 0; (link = mr_map_next(&e->links, &at, NULL));) {
+	v->stats = s->stats;
+	v->stats.in_flight = mr_delivery_pool_out(s->pool, NULL);
+	for (size_t at = 0; (link = mr_map_next(&s->links, &at, NULL));) {
 		count_link(v, link);
 		count_consumers(v, link);
 	}
-	count_failed(v, e);
-	look_at_host(v, e);
+	count_failed(v, s);
+	look_at_host(v, stall);
 	clock_gettime(CLOCK_REALTIME, &real);
 	v->unix_time = (double)real.tv_sec + (double)real.tv_nsec / 1e9;
-	v->uptime = now - e->checkup.started;
-	v->last_delivery = e->delivered_at ? now - (double)e->delivered_at / 1e6 : -1;
-	if (e->delivered_at && v->last_delivery < 0) v->last_delivery = 0;
-	v->stopping = e->stopping || e->checkup.stopping;
-	v->connects = e->history.connects;
-	v->losses = e->history.losses;
-	v->retries = e->history.retries;
+	v->uptime = now - started;
+	v->last_delivery = s->delivered_at ? now - (double)s->delivered_at / 1e6 : -1;
+	if (s->delivered_at && v->last_delivery < 0) v->last_delivery = 0;
+	v->stopping = s->stopping;
+	v->connects = s->history->connects;
+	v->losses = s->history->losses;
+	v->retries = s->history->retries;
 }

@@ -37,7 +37,10 @@ struct mr_vitals {
 	uint64_t connects, losses, retries; /* ever */
 };
 
-struct mr_engine;
-void mr_vitals_gather(struct mr_vitals *out, struct mr_engine *engine);
+struct mr_services;
+struct mr_stall;
+/* started: mr_now() at the start. */
+void mr_vitals_gather(struct mr_vitals *out, struct mr_services *services, struct mr_stall *stall,
+	double started);
 
 #endif

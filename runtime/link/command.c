@@ -41,7 +41,7 @@ static void publish(struct mr_link *link, const struct mr_command *c, const char
 		ev.connection = link->number;
 		ev.channel = c->channel;
 		ev.epoch = c->epoch;
-		link->engine->stats.lost++;
+		link->services->stats.lost++;
 		if (c->number) mr_link_emit(link, &ev);
 		mr_link_gone(link, 0);
 	}
@@ -148,7 +148,7 @@ static void take_secret(struct mr_link *link, const struct mr_command *c)
 
 static void inherit(struct mr_link *link, uint32_t number)
 {
-	struct mr_link *from = mr_map_get(&link->engine->links, number);
+	struct mr_link *from = mr_map_get(&link->services->links, number);
 	if (from && from != link)
 		mr_topology_inherit(&link->recovery.topology, &from->recovery.topology);
 }

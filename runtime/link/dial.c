@@ -14,7 +14,7 @@ static void try_host(struct mr_dial *d);
 
 static void stop_watching(struct mr_dial *d)
 {
-	ev_io_stop(d->engine->loop, &d->io);
+	ev_io_stop(d->services->loop, &d->io);
 	mr_timer_stop(&d->timer);
 }
 
@@ -74,7 +74,7 @@ static void note_error(struct mr_dial *d, size_t racer, const mr_error *error)
 /* The next in line may begin, when the loop comes to it. */
 static void stop_shaking(struct mr_dial *d)
 {
-	struct mr_engine *e = d->engine;
+	struct mr_services *e = d->services;
 	struct mr_node *node;
 	mr_list_remove(&d->line);
 	if (!d->is_shaking) return;
@@ -123,9 +123,9 @@ static void watch_stream(struct mr_dial *d)
 {
 	unsigned want = d->stream->want;
 	int events = (want & MR_WANT_READ ? EV_READ : 0) | (want & MR_WANT_WRITE ? EV_WRITE : 0);
-	ev_io_stop(d->engine->loop, &d->io);
+	ev_io_stop(d->services->loop, &d->io);
 	ev_io_set(&d->io, d->stream->fd, events);
-	ev_io_start(d->engine->loop, &d->io);
+	ev_io_start(d->services->loop, &d->io);
 }
 
 static void step(struct mr_dial *d)
@@ -197,7 +197,7 @@ static void on_timeout(struct ev_loop *loop, ev_timer *timer, int revents)
 static void on_won(void *owner, size_t racer, struct mr_stream *stream)
 {
 	struct mr_dial *d = owner;
-	struct mr_engine *e = d->engine;
+	struct mr_services *e = d->services;
 	d->racer = racer;
 	d->peer = d->race.racers[racer].address;
 	d->give_up = address_deadline(d);
@@ -249,7 +249,7 @@ static void try_host(struct mr_dial *d)
 	}
 	const struct mr_config_host *host = &d->config->hosts[d->host];
 	struct mr_lookup *lookup = NULL;
-	if (mr_resolve(d->engine->resolver, host->name, host->port, on_resolved, d, &lookup) !=
+	if (mr_resolve(d->services->resolver, host->name, host->port, on_resolved, d, &lookup) !=
 		MR_OK) {
 		mr_error error = {0};
 		mr_error_set(&error, MR_DNS_FAILED, MR_SCOPE_CONNECTION, 0,
@@ -261,13 +261,13 @@ static void try_host(struct mr_dial *d)
 	if (lookup) d->lookup = lookup;
 }
 
-void mr_dial_init(struct mr_dial *d, struct mr_engine *engine, const struct mr_config *config,
+void mr_dial_init(struct mr_dial *d, struct mr_services *services, const struct mr_config *config,
 	mr_dialed *done, void *owner)
 {
-	*d = (struct mr_dial){.engine = engine, .config = config, .done = done, .owner = owner};
+	*d = (struct mr_dial){.services = services, .config = config, .done = done, .owner = owner};
 	ev_init(&d->io, on_ready);
-	mr_timer_init(&d->timer, &engine->timers, on_timeout, d);
-	mr_race_init(&d->race, engine, &race_owner, d);
+	mr_timer_init(&d->timer, &services->timers, on_timeout, d);
+	mr_race_init(&d->race, services, &race_owner, d);
 	d->io.data = d;
 }
 
@@ -283,14 +283,14 @@ static enum mr_status load_tls(struct mr_dial *d)
 	options.no_verify = !c->tls_verify;
 	mr_tls_context_close(d->tls);
 	d->tls = NULL;
-	return c->tls ? mr_tls_store_get(&d->engine->tls, &options, &d->tls, &d->error) : MR_OK;
+	return c->tls ? mr_tls_store_get(d->services->tls, &options, &d->tls, &d->error) : MR_OK;
 }
 
 /* The runtime's own broker is the engine's to keep; one with a name is held by each who uses it. */
 static enum mr_status get_server(struct mr_dial *d, mr_server **out)
 {
 	const char *name = d->config->hosts[0].name;
-	mr_server **at = *name ? &d->server : &d->engine->server;
+	mr_server **at = *name ? &d->server : &d->services->server;
 	enum mr_status st = *at ? MR_OK : mr_server_acquire(at, name, &d->error);
 	*out = *at;
 	return st;
@@ -360,7 +360,7 @@ void mr_dial_fini(struct mr_dial *d)
 	mr_dial_cancel(d);
 	mr_tls_context_close(d->tls);
 	/* With the engine the host frees it, who may wait: nothing is left behind then. */
-	if (d->engine->stopped)
+	if (d->services->stopped)
 		mr_server_release(d->server);
 	else
 		mr_server_release_later(d->server);

@@ -6,7 +6,7 @@
 
 #include "broker/server/server.h"
 #include "config/config.h"
-#include "engine/loop.h"
+#include "io/services.h"
 #include "link/race.h"
 #include "net/stream.h"
 #include "net/tls.h"
@@ -19,7 +19,7 @@
 typedef void mr_dialed(void *owner, struct mr_stream *stream, const mr_error *error);
 
 struct mr_dial {
-	struct mr_engine *engine;
+	struct mr_services *services;
 	const struct mr_config *config;
 	mr_dialed *done;
 	void *owner;
@@ -32,8 +32,8 @@ struct mr_dial {
 	struct mr_stream *lower;  /* TCP is up, and TLS has yet to begin */
 	struct mr_stream *stream; /* TLS is shaking hands */
 	struct mr_tls_context *tls;
-	struct mr_node line; /* in engine->shake_line, until others have shaken hands */
-	bool is_shaking;     /* one of engine->shaking */
+	struct mr_node line; /* in services->shake_line, until others have shaken hands */
+	bool is_shaking;     /* one of services->shaking */
 	mr_server *server;   /* the embedded broker of memory://, held from the first start on */
 	ev_io io;
 	struct mr_timer timer; /* socket_timeout of the TLS handshake */
@@ -45,7 +45,7 @@ struct mr_dial {
 	bool active;
 };
 
-void mr_dial_init(struct mr_dial *d, struct mr_engine *engine, const struct mr_config *config,
+void mr_dial_init(struct mr_dial *d, struct mr_services *services, const struct mr_config *config,
 	mr_dialed *done, void *owner);
 /* Starts at the first host; also picks up changed certificate files. */
 void mr_dial_start(struct mr_dial *d);

@@ -25,7 +25,7 @@ static bool is_over(const struct mr_link *link)
 /* Handshakes and farewells have deadlines, and so has what was asked for: it must be heard. */
 static bool may_pause(const struct mr_link *link)
 {
-	return link->state == MR_LINK_OPEN && link->session && !link->engine->stopping &&
+	return link->state == MR_LINK_OPEN && link->session && !link->services->stopping &&
 	       !mr_session_is_asking(link->session);
 }
 
@@ -38,9 +38,9 @@ static void watch(struct mr_link *link)
 	/* TLS shakes hands anew: a socket that takes bytes helps nobody, what the peer says does. */
 	if (unsent && link->writes_wait_to_read) events = EV_READ;
 	if (link->io.events == events && ev_is_active(&link->io)) return;
-	ev_io_stop(link->engine->loop, &link->io);
+	ev_io_stop(link->services->loop, &link->io);
 	ev_io_set(&link->io, link->stream->fd, events);
-	if (events) ev_io_start(link->engine->loop, &link->io);
+	if (events) ev_io_start(link->services->loop, &link->io);
 }
 
 /* What the stream has read ahead makes no descriptor readable: the loop comes back to it by itself. */
@@ -51,13 +51,13 @@ static void plan_turn(struct mr_link *link)
 	if (!has_more)
 		mr_list_remove(&link->eager);
 	else if (!link->eager.next)
-		mr_list_append(&link->engine->eager, &link->eager);
+		mr_list_append(&link->services->eager, &link->eager);
 }
 
 static size_t feed(void *owner, const uint8_t *data, size_t size, size_t *want)
 {
 	struct mr_link *link = owner;
-	return mr_session_feed(link->session, data, size, mr_engine_tick(link->engine), want);
+	return mr_session_feed(link->session, data, size, mr_services_tick(link->services), want);
 }
 
 /* What curbed consumers hold for a host that is behind. */
@@ -67,7 +67,7 @@ static void let_go(struct mr_link *link)
 	if (!holds)
 		mr_list_remove(&link->holding);
 	else if (!link->holding.next)
-		mr_list_append(&link->engine->holding, &link->holding);
+		mr_list_append(&link->services->holding, &link->holding);
 }
 
 void mr_link_judge(struct mr_link *link)
@@ -76,7 +76,7 @@ void mr_link_judge(struct mr_link *link)
 	bool was_paused = is_paused(link), is_to = is_over(link) && may_pause(link);
 	if (is_to == was_paused || !link->stream || !link->session) return;
 	if (is_to)
-		mr_list_append(&link->engine->paused, &link->paused);
+		mr_list_append(&link->services->paused, &link->paused);
 	else
 		mr_list_remove(&link->paused);
 	mr_session_deaf(link->session, is_to, mr_clock_now());
@@ -87,7 +87,7 @@ void mr_link_judge(struct mr_link *link)
 void mr_link_read(struct mr_link *link)
 {
 	mr_error error = {0};
-	struct mr_engine *e = link->engine;
+	struct mr_services *e = link->services;
 	size_t bytes = 0;
 	for (int i = 0; link->stream && i < TURN_READS && bytes < TURN_BYTES; i++) {
 		mr_link_judge(link);
@@ -124,7 +124,7 @@ void mr_link_gone(struct mr_link *link, size_t left)
 	mr_gauge_advance(link->gauge, link->published > left ? link->published - left : 0);
 	if (left > MR_OUTBOUND_MAX / 2 || !mr_gauge_take_want(link->gauge)) return;
 	mr_event ev = {.type = MR_EV_ROOM, .connection = link->number};
-	mr_event_queue_push(&link->engine->dispatch, &ev);
+	mr_event_queue_push(&link->services->dispatch, &ev);
 }
 
 /* Writes until there is nothing left or the stream takes no more. False: it broke, see `error`. */
@@ -139,8 +139,8 @@ static bool write_out(struct mr_link *link, mr_error *error)
 		link->writes_wait_to_read = n == 0 && link->stream->want == MR_WANT_READ;
 		if (n == 0) break;
 		wrote = true;
-		link->engine->stats.writes++;
-		link->engine->stats.bytes_out += (uint64_t)n;
+		link->services->stats.writes++;
+		link->services->stats.bytes_out += (uint64_t)n;
 		mr_buffer_consume(out, (size_t)n);
 	}
 	if (wrote) mr_session_wrote(link->session, mr_clock_now());
@@ -162,7 +162,7 @@ static void hear_last_words(struct mr_link *link, const mr_error *why)
 	ssize_t n = 1;
 	while (n > 0 && heard < LAST_WORDS_MAX &&
 		mr_session_state(link->session) != MR_SESSION_CLOSED) {
-		n = mr_inlet_read(&link->inlet, link->stream, &link->engine->scratch, feed, link,
+		n = mr_inlet_read(&link->inlet, link->stream, &link->services->scratch, feed, link,
 			&ignored);
 		heard += n > 0 ? (size_t)n : 0;
 	}
@@ -199,13 +199,13 @@ void mr_link_flush(struct mr_link *link)
 
 void mr_link_touch(struct mr_link *link)
 {
-	if (!link->dirty.next) mr_list_append(&link->engine->dirty, &link->dirty);
+	if (!link->dirty.next) mr_list_append(&link->services->dirty, &link->dirty);
 }
 
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 {
 	struct mr_link *link = timer->data;
-	struct mr_engine *e = link->engine;
+	struct mr_services *e = link->services;
 	(void)revents;
 	link->timer_at = MR_NEVER;
 	if (!link->session || !link->stream) return;
@@ -238,7 +238,7 @@ void mr_link_rearm(struct mr_link *link)
 void mr_link_io_start(struct mr_link *link)
 {
 	ev_init(&link->io, on_io);
-	mr_timer_init(&link->timer, &link->engine->timers, on_timer, link);
+	mr_timer_init(&link->timer, &link->services->timers, on_timer, link);
 	link->io.data = link;
 	link->timer_at = MR_NEVER;
 	mr_link_touch(link);
@@ -246,7 +246,7 @@ void mr_link_io_start(struct mr_link *link)
 
 void mr_link_io_stop(struct mr_link *link)
 {
-	ev_io_stop(link->engine->loop, &link->io);
+	ev_io_stop(link->services->loop, &link->io);
 	mr_timer_stop(&link->timer);
 	link->timer_at = MR_NEVER;
 	mr_inlet_fini(&link->inlet);

@@ -34,7 +34,7 @@ void mr_link_enter(struct mr_link *link, enum mr_link_state next)
 		link->state = next;
 		return;
 	}
-	mr_log(&link->engine->log, MR_LOG_ERROR, "illegal move", "connection", link->config->name,
+	mr_log(&link->services->log, MR_LOG_ERROR, "illegal move", "connection", link->config->name,
 		"text", fault.text, NULL);
 	link->error = fault;
 	link->is_faulty = true;
@@ -209,7 +209,7 @@ static bool leaves_unencrypted(const struct mr_link *link)
 static void log_connected(struct mr_link *link, const char *host)
 {
 	const struct mr_config *c = link->config;
-	const struct mr_log *log = &link->engine->log;
+	const struct mr_log *log = &link->services->log;
 	mr_log(log, MR_LOG_INFO, "connected", "connection", c->name, "host", host, NULL);
 	if (c->tls && !c->tls_verify)
 		mr_log(log, MR_LOG_WARN,
@@ -264,7 +264,7 @@ void mr_link_recovered(struct mr_link *link, uint32_t restored, mr_table *report
 	snprintf(count, sizeof count, "%u", restored);
 	mr_format(gap, sizeof gap, "%.3f", (double)ev.last / 1000);
 	mr_dial_host(&link->dial, host, sizeof host);
-	mr_log(&link->engine->log, MR_LOG_INFO, "recovered", "connection", link->config->name,
+	mr_log(&link->services->log, MR_LOG_INFO, "recovered", "connection", link->config->name,
 		"host", host, "#gap", gap, "#entities", count, NULL);
 	mr_link_emit(link, &ev);
 	mr_link_answer(link, &link->openers, &none);
@@ -345,18 +345,18 @@ static void on_patience(struct ev_loop *loop, ev_timer *timer, int revents)
 	}
 }
 
-enum mr_status mr_link_new(struct mr_engine *engine, uint32_t number, struct mr_link_seed *seed)
+enum mr_status mr_link_new(struct mr_services *services, uint32_t number, struct mr_link_seed *seed)
 {
 	struct mr_link *link = mr_calloc(1, sizeof *link);
 	struct mr_tally *tally = link ? mr_tally_new() : NULL;
-	if (!tally || mr_map_put(&engine->links, number, link) != MR_OK) {
+	if (!tally || mr_map_put(&services->links, number, link) != MR_OK) {
 		mr_tally_release(tally);
 		mr_free(link);
 		return MR_NO_MEMORY;
 	}
 	link->tally = tally;
 	struct mr_config *c = seed->config;
-	link->engine = engine;
+	link->services = services;
 	link->number = number;
 	link->config = c;
 	link->gauge = seed->gauge;
@@ -371,15 +371,15 @@ enum mr_status mr_link_new(struct mr_engine *engine, uint32_t number, struct mr_
 	link->login.heartbeat = c->heartbeat;
 	link->login.insist = c->insist;
 	link->options = (struct mr_session_options){&link->login, number, c->max_message_size,
-		c->blocked_timeout, engine->pool, &engine->stats, mr_link_emit, link,
-		&engine->clock, &engine->history.confirms, mr_link_odd, mr_link_late, tally,
+		c->blocked_timeout, services->pool, &services->stats, mr_link_emit, link,
+		&services->clock, &services->history->confirms, mr_link_odd, mr_link_late, tally,
 		mr_link_log_too_large, mr_link_log_curbed};
 	mr_list_init(&link->openers);
 	mr_list_init(&link->closers);
 	mr_recovery_init(&link->recovery, link);
-	mr_dial_init(&link->dial, engine, c, on_dialed, link);
-	mr_timer_init(&link->patience, &engine->timers, on_patience, link);
-	mr_timer_init(&link->greeting, &engine->timers, on_greeting, link);
+	mr_dial_init(&link->dial, services, c, on_dialed, link);
+	mr_timer_init(&link->patience, &services->timers, on_patience, link);
+	mr_timer_init(&link->greeting, &services->timers, on_greeting, link);
 	mr_free(seed);
 	return MR_OK;
 }
@@ -481,7 +481,7 @@ void mr_link_free(struct mr_link *link)
 {
 	mr_error none = {0}, closed = {0};
 	if (!link) return;
-	mr_map_take(&link->engine->links, link->number);
+	mr_map_take(&link->services->links, link->number);
 	mr_error_set(&closed, MR_CLOSED, MR_SCOPE_CONNECTION, 0, "the connection was released");
 	if (link->session) mr_session_lose(link->session, &closed);
 	mr_link_answer(link, &link->openers, &closed);
@@ -490,7 +490,7 @@ void mr_link_free(struct mr_link *link)
 	drop_stream(link);
 	mr_dial_fini(&link->dial);
 	mr_recovery_fini(&link->recovery);
-	mr_lane_close(&link->engine->dispatch, &link->lane);
+	mr_lane_close(&link->services->dispatch, &link->lane);
 	mr_tally_release(link->tally);
 	mr_config_fini(link->config);
 	mr_free(link->config);

@@ -5,8 +5,9 @@
 #define MR_LINK_LINK_H
 
 #include "amqp/session.h"
-#include "engine/loop.h"
+#include "io/services.h"
 #include "link/dial.h"
+#include "link/history.h"
 #include "link/recovery.h"
 #include "net/inlet.h"
 
@@ -17,7 +18,7 @@
 enum mr_link_state { MR_LINK_STATES(MR_LINK_STATE_ENUM_) MR_LINK_STATE_COUNT };
 
 struct mr_link {
-	struct mr_engine *engine;
+	struct mr_services *services;
 	uint32_t number;
 	enum mr_link_state state;
 	struct mr_config *config;
@@ -28,11 +29,11 @@ struct mr_link {
 	struct mr_dial dial;
 	struct mr_stream *stream;
 	struct mr_inlet inlet;
-	struct mr_node dirty;  /* in engine->dirty */
-	struct mr_node eager;  /* in engine->eager: its stream has read ahead of us */
-	struct mr_node paused; /* in engine->paused: it does not read for now */
+	struct mr_node dirty;  /* in services->dirty */
+	struct mr_node eager;  /* in services->eager: its stream has read ahead of us */
+	struct mr_node paused; /* in services->paused: it does not read for now */
 	struct mr_node
-		holding; /* in engine->holding: its session keeps messages of curbed consumers */
+		holding; /* in services->holding: its session keeps messages of curbed consumers */
 	struct mr_lane lane;    /* events that the host has no room for */
 	struct mr_tally *tally; /* what the host holds of its messages, or will */
 	struct mr_node openers; /* struct waiter: who waits for the open */
@@ -43,7 +44,7 @@ struct mr_link {
 	bool writes_wait_to_read; /* TLS must hear the peer before it can write */
 	struct mr_timer patience; /* connect_timeout, close_timeout */
 	struct mr_timer greeting; /* socket_timeout of the AMQP handshake on one address */
-	uint64_t pumps_seen;      /* engine->pumps at the last heartbeat, in loop mode */
+	uint64_t pumps_seen;      /* services->pumps at the last heartbeat, in loop mode */
 	mr_error error;           /* why the last connection ended */
 	uint64_t published;       /* bytes of publishes taken, ever */
 	uint32_t opened;          /* how often; the host counts it when it is told */
@@ -55,7 +56,8 @@ struct mr_link {
 	struct mr_recovery recovery;
 };
 
-enum mr_status mr_link_new(struct mr_engine *engine, uint32_t number, struct mr_link_seed *seed);
+enum mr_status mr_link_new(struct mr_services *services, uint32_t number,
+	struct mr_link_seed *seed);
 void mr_link_open(struct mr_link *link, uint64_t token);
 void mr_link_close(struct mr_link *link, uint64_t token, mr_msec deadline);
 /* Closes by force what is open, without a word to the host, and frees. */

@@ -11,7 +11,7 @@
 
 static void stop(struct mr_race *r, struct mr_racer *a)
 {
-	ev_io_stop(r->engine->loop, &a->io);
+	ev_io_stop(r->services->loop, &a->io);
 	if (a->stream) a->stream->class->close(a->stream);
 	a->stream = NULL;
 }
@@ -38,9 +38,9 @@ static void watch(struct mr_race *r, struct mr_racer *a)
 {
 	unsigned want = a->stream->want;
 	int events = (want & MR_WANT_READ ? EV_READ : 0) | (want & MR_WANT_WRITE ? EV_WRITE : 0);
-	ev_io_stop(r->engine->loop, &a->io);
+	ev_io_stop(r->services->loop, &a->io);
 	ev_io_set(&a->io, a->stream->fd, events);
-	ev_io_start(r->engine->loop, &a->io);
+	ev_io_start(r->services->loop, &a->io);
 }
 
 /* True: it has won, and the race may be no more. */
@@ -138,11 +138,11 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 	go_on(r, is_next);
 }
 
-void mr_race_init(struct mr_race *r, struct mr_engine *engine, const struct mr_race_owner *class,
-	void *owner)
+void mr_race_init(struct mr_race *r, struct mr_services *services,
+	const struct mr_race_owner *class, void *owner)
 {
-	*r = (struct mr_race){.engine = engine, .class = class, .owner = owner};
-	mr_timer_init(&r->timer, &engine->timers, on_timer, r);
+	*r = (struct mr_race){.services = services, .class = class, .owner = owner};
+	mr_timer_init(&r->timer, &services->timers, on_timer, r);
 }
 
 /* The next of a family, or of any when there is none of it. */

@@ -4,7 +4,8 @@
 #ifndef MR_LINK_RACE_H
 #define MR_LINK_RACE_H
 
-#include "engine/loop.h"
+#include "io/services.h"
+#include "net/resolve.h"
 #include "net/stream.h"
 
 struct mr_race;
@@ -30,7 +31,7 @@ struct mr_race_owner {
 };
 
 struct mr_race { /* zeroed and then mr_race_init */
-	struct mr_engine *engine;
+	struct mr_services *services;
 	const struct mr_race_owner *class;
 	void *owner;
 	struct mr_racer *racers;
@@ -39,8 +40,8 @@ struct mr_race { /* zeroed and then mr_race_init */
 	mr_msec next_start;
 };
 
-void mr_race_init(struct mr_race *race, struct mr_engine *engine, const struct mr_race_owner *class,
-	void *owner);
+void mr_race_init(struct mr_race *race, struct mr_services *services,
+	const struct mr_race_owner *class, void *owner);
 /* These addresses, one of each family in turn; `first`, where it is among them, before the others; may be NULL.
  * MR_OK or MR_NO_MEMORY. */
 enum mr_status mr_race_set(struct mr_race *race, const struct mr_address *addresses, size_t count,

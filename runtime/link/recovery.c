@@ -32,8 +32,8 @@ double mr_recovery_chance(struct mr_recovery *r)
 
 void mr_recovery_push(struct mr_recovery *r, const mr_event *event)
 {
-	mr_history_saw(&r->link->engine->history, event);
-	mr_event_queue_push_from(&r->link->engine->dispatch, &r->link->lane, event);
+	mr_history_saw(r->link->services->history, event);
+	mr_event_queue_push_from(&r->link->services->dispatch, &r->link->lane, event);
 }
 
 /* Retries so far; those before it was open for a while are forgotten. */
@@ -57,8 +57,8 @@ enum mr_status mr_recovery_init(struct mr_recovery *r, struct mr_link *link)
 	*r = (struct mr_recovery){.link = link};
 	mr_list_init(&r->steps);
 	mr_topology_init(&r->topology);
-	mr_timer_init(&r->retry, &link->engine->timers, on_retry, r);
-	mr_timer_init(&r->repair, &link->engine->timers, mr_repair_due, r);
+	mr_timer_init(&r->retry, &link->services->timers, on_retry, r);
+	mr_timer_init(&r->repair, &link->services->timers, mr_repair_due, r);
 	if (getrandom(&r->random, sizeof r->random, GRND_NONBLOCK) < 0)
 		r->random = (uint64_t)(uintptr_t)r;
 	r->random |= 1;
@@ -79,7 +79,7 @@ static void log_summary(struct mr_recovery *r)
 	if (r->failures <= MR_RECOVERY_LINES && r->closed <= MR_RECOVERY_LINES) return;
 	snprintf(failures, sizeof failures, "%u", r->failures);
 	snprintf(closed, sizeof closed, "%u", r->closed);
-	mr_log(&r->link->engine->log, MR_LOG_ERROR, "much was not recovered", "connection",
+	mr_log(&r->link->services->log, MR_LOG_ERROR, "much was not recovered", "connection",
 		r->link->config->name, "#failures", failures, "#closed_channels", closed, "text",
 		"the first lines are above, all are in the event recovered and in the log at debug",
 		NULL);
@@ -160,7 +160,7 @@ static mr_msec next_delay(struct mr_recovery *r, int kind)
 	double random = mr_recovery_chance(r);
 	mr_msec delay = mr_backoff(retry, r->attempt, kind, random);
 	if (r->attempt == 0 && retry->style == MR_RETRY_JITTER) {
-		mr_msec more = mr_crowd_join(&r->link->engine->crowd, mr_clock_now());
+		mr_msec more = mr_crowd_join(r->link->services->crowd, mr_clock_now());
 		delay += (mr_msec)((double)more * random);
 		if (delay > retry->max) delay = retry->max;
 	}
@@ -174,7 +174,7 @@ void mr_recovery_log_retry(struct mr_recovery *r, int kind, mr_msec delay)
 	snprintf(attempt, sizeof attempt, "%" PRIi64, r->attempt);
 	mr_format(wait, sizeof wait, "%.3f", (double)delay / 1000);
 	mr_dial_host(&link->dial, host, sizeof host);
-	mr_log(&link->engine->log, MR_LOG_INFO, "retrying", "connection", link->config->name,
+	mr_log(&link->services->log, MR_LOG_INFO, "retrying", "connection", link->config->name,
 		"host", host, "#attempt", attempt, "#delay", wait, "kind", mr_status_name(kind),
 		NULL);
 }

@@ -59,7 +59,7 @@ static void give_up(struct mr_recovery *r)
 		next = mr_topology_next(&r->topology, MR_BASIC_CONSUME, record);
 		if (!record->cancelled) continue;
 		mr_recovery_tell_consumer_failed(r, record);
-		mr_history_consumer(&r->link->engine->history, r->link->number, record,
+		mr_history_consumer(r->link->services->history, r->link->number, record,
 			r->error.text);
 		mr_topology_forget(&r->topology, record);
 	}

@@ -36,7 +36,7 @@ static void report_failure(struct mr_recovery *r, const struct mr_record *record
 	mr_table_add(row, "code", 4, &number);
 	snprintf(code, sizeof code, "%d", r->error.code);
 	int level = r->failures <= MR_RECOVERY_LINES ? MR_LOG_WARN : MR_LOG_DEBUG;
-	mr_log(&r->link->engine->log, level, "not recovered", "connection", r->link->config->name,
+	mr_log(&r->link->services->log, level, "not recovered", "connection", r->link->config->name,
 		"what", nouns[record->request.operation], "name", record->strings[0], "kind",
 		mr_status_name(r->error.kind), "#code", code, "text", r->error.text, NULL);
 }
@@ -59,7 +59,7 @@ static void give_record_up(struct mr_recovery *r, struct mr_record *record)
 	report_failure(r, record);
 	if (record->request.operation != MR_BASIC_CONSUME) return;
 	mr_recovery_tell_consumer_failed(r, record);
-	mr_history_consumer(&r->link->engine->history, r->link->number, record, r->error.text);
+	mr_history_consumer(r->link->services->history, r->link->number, record, r->error.text);
 	mr_topology_forget(&r->topology, record);
 }
 
@@ -97,7 +97,7 @@ static void open_channel(struct mr_recovery *r, uint16_t number)
 {
 	struct mr_link *link = r->link;
 	struct mr_channel_record *c = mr_topology_channel_of(&r->topology, number);
-	c->epoch = MR_RECOVERY_EPOCHS | ++link->engine->epochs;
+	c->epoch = MR_RECOVERY_EPOCHS | ++link->services->epochs;
 	/* Told before anything can come on it. */
 	mr_event ev = {.type = MR_EV_CHANNEL, .detail = MR_CHANNEL_AGAIN, .epoch = c->epoch};
 	ev.connection = link->number;
@@ -113,7 +113,7 @@ static void open_scratch(struct mr_recovery *r)
 	struct mr_link *link = r->link;
 	uint16_t most = mr_session_handshake(link->session)->channel_max;
 	r->scratch = most ? most : UINT16_MAX;
-	r->scratch_epoch = MR_RECOVERY_EPOCHS | ++link->engine->epochs;
+	r->scratch_epoch = MR_RECOVERY_EPOCHS | ++link->services->epochs;
 	mr_session_channel_open(link->session, r->scratch, r->token, r->scratch_epoch,
 		mr_clock_now() + link->config->rpc_timeout);
 }
@@ -270,7 +270,7 @@ static void note_failure(struct mr_recovery *r, uint16_t channel)
 {
 	const struct mr_record *c = NULL;
 	while ((c = mr_topology_next_on(&r->topology, channel, c)))
-		mr_history_consumer(&r->link->engine->history, r->link->number, c, r->error.text);
+		mr_history_consumer(r->link->services->history, r->link->number, c, r->error.text);
 }
 
 /* It cannot be opened, or not be put into its modes: it ends, and its steps with it. */

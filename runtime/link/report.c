@@ -18,7 +18,7 @@ struct waiter {
 /* What health wants to know of a link. */
 static void note_event(struct mr_link *link, const mr_event *ev)
 {
-	struct mr_history *history = &link->engine->history;
+	struct mr_history *history = link->services->history;
 	if (ev->type == MR_EV_BLOCKED) {
 		link->is_blocked = ev->detail;
 		snprintf(link->blocked_why, sizeof link->blocked_why, "%.127s",
@@ -68,7 +68,7 @@ static void log_closed(struct mr_link *link, struct closed_channel *c)
 	snprintf(number, sizeof number, "%u", c->number);
 	snprintf(code, sizeof code, "%d", c->why.code);
 	bool is_queue = c->queue[0];
-	mr_log(&link->engine->log, c->is_answer || c->is_of_many ? MR_LOG_DEBUG : MR_LOG_ERROR,
+	mr_log(&link->services->log, c->is_answer || c->is_of_many ? MR_LOG_DEBUG : MR_LOG_ERROR,
 		"the broker closed a channel", "connection", link->config->name, "#channel", number,
 		is_queue ? "queue" : "exchange", is_queue ? c->queue : exchange, "kind",
 		mr_status_name(c->why.kind), "#code", code, "text", c->why.text, "hint",
@@ -80,7 +80,7 @@ static bool tell(struct mr_link *link, mr_event *ev)
 {
 	if (mr_recovery_takes(&link->recovery, ev)) return false;
 	note_event(link, ev);
-	mr_event_queue_push_from(&link->engine->dispatch, &link->lane, ev);
+	mr_event_queue_push_from(&link->services->dispatch, &link->lane, ev);
 	return true;
 }
 
@@ -88,7 +88,7 @@ static bool tell(struct mr_link *link, mr_event *ev)
 static void forget_parked(struct mr_link *link, const mr_event *ev)
 {
 	bool is_whole = mr_session_state(link->session) == MR_SESSION_CLOSED;
-	mr_lane_forget(&link->lane, link->engine->pool, is_whole ? 0 : ev->epoch);
+	mr_lane_forget(&link->lane, link->services->pool, is_whole ? 0 : ev->epoch);
 }
 
 void mr_link_emit(void *owner, const mr_event *event)
@@ -96,8 +96,9 @@ void mr_link_emit(void *owner, const mr_event *event)
 	struct mr_link *link = owner;
 	struct closed_channel closed;
 	if (event->type == MR_EV_DELIVERY || event->type == MR_EV_CONFIRM) { /* most, by far */
-		if (event->type == MR_EV_DELIVERY) link->engine->delivered_at = link->engine->clock;
-		mr_event_queue_push_from(&link->engine->dispatch, &link->lane, event);
+		if (event->type == MR_EV_DELIVERY)
+			link->services->delivered_at = link->services->clock;
+		mr_event_queue_push_from(&link->services->dispatch, &link->lane, event);
 		return;
 	}
 	mr_event ev = *event;
@@ -164,7 +165,7 @@ void mr_link_log_loss(struct mr_link *link, const char *msg, const mr_error *err
 	char host[300], code[16];
 	mr_dial_host(&link->dial, host, sizeof host);
 	snprintf(code, sizeof code, "%d", error->code);
-	mr_log(&link->engine->log, MR_LOG_ERROR, msg, "connection", link->config->name, "host",
+	mr_log(&link->services->log, MR_LOG_ERROR, msg, "connection", link->config->name, "host",
 		host, "kind", mr_status_name(error->kind), "#code", code, "text", error->text,
 		"hint", mr_status_hint(error->kind), NULL);
 }
@@ -187,7 +188,7 @@ void mr_link_odd(void *owner, uint16_t channel, const mr_error *what)
 	if (n & (n - 1)) return;
 	snprintf(number, sizeof number, "%u", channel);
 	snprintf(count, sizeof count, "%" PRIu64, n);
-	mr_log(&link->engine->log, MR_LOG_WARN, "the broker broke the protocol", "connection",
+	mr_log(&link->services->log, MR_LOG_WARN, "the broker broke the protocol", "connection",
 		link->config->name, "#channel", number, "text", what->text, "#count", count, NULL);
 }
 
@@ -202,7 +203,7 @@ void mr_link_log_too_large(void *owner, const struct mr_too_large *what)
 			slices[i].size ? slices[i].data : "");
 	snprintf(size, sizeof size, "%" PRIu64, what->size);
 	snprintf(limit, sizeof limit, "%" PRIu64, what->limit);
-	mr_log(&link->engine->log, MR_LOG_ERROR, "message over max_message_size", "connection",
+	mr_log(&link->services->log, MR_LOG_ERROR, "message over max_message_size", "connection",
 		link->config->name, "queue", names[0], "tag", names[1], "exchange", names[2],
 		"routing_key", names[3], "#size", size, "#limit", limit, "fate", what->fate, "hint",
 		"raise max_message_size; what was rejected is in the queue's dead letters, if it has a "
@@ -217,7 +218,7 @@ void mr_link_log_curbed(void *owner, const struct mr_curbed *what)
 	snprintf(queue, sizeof queue, "%.*s", (int)what->queue.size, what->queue.data);
 	snprintf(tag, sizeof tag, "%.*s", (int)what->consumer_tag.size, what->consumer_tag.data);
 	snprintf(prefetch, sizeof prefetch, "%u", what->prefetch);
-	mr_log(&link->engine->log, MR_LOG_WARN, "a consumer without prefetch gets one",
+	mr_log(&link->services->log, MR_LOG_WARN, "a consumer without prefetch gets one",
 		"connection", link->config->name, "queue", queue, "tag", tag, "#prefetch", prefetch,
 		"hint",
 		"the script is far behind with its messages, and waits for the broker: set a "
@@ -232,6 +233,6 @@ void mr_link_log_connecting(struct mr_link *link)
 	int64_t tries = link->recovery.attempt;
 	if (!link->recovery.was_open || !tries) tries++; /* the first one is no retry */
 	snprintf(attempt, sizeof attempt, "%" PRIi64, tries);
-	mr_log(&link->engine->log, MR_LOG_INFO, "connecting", "connection", link->config->name,
+	mr_log(&link->services->log, MR_LOG_INFO, "connecting", "connection", link->config->name,
 		"host", host, "#attempt", attempt, NULL);
 }

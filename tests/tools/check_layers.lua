@@ -24,10 +24,8 @@ local may_include = {              -- folder -> folders or single headers it may
    ["broker/server"] = { "base", "net", "codec", "bridge/ending.h", "broker/store", "broker/client" },
    io = { "base", "bridge",
       "amqp/delivery.h" }, -- to open
-   link = { "base", "bridge", "config", "codec", "amqp", "net", "io", "broker/server/server.h",
-      "engine/loop.h" }, -- to open
-   health = { "base", "bridge", "config", "codec", "amqp", "net", "io", "link", "broker/server/server.h",
-      "engine/loop.h" }, -- to open
+   link = { "base", "bridge", "config", "codec", "amqp", "net", "io", "broker/server/server.h" },
+   health = { "base", "bridge", "config", "codec", "amqp", "net", "io", "link", "broker/server/server.h" },
    engine = { "base", "bridge", "config", "codec", "amqp", "net", "io", "link", "health", "broker/server/server.h" },
    api = { "base", "bridge", "config", "engine/engine.h", "broker/server/server.h" },
    main = {},

@@ -18,7 +18,7 @@
 
 #define MANY 4
 
-static struct mr_engine engine;
+static struct mr_services services;
 static struct mr_race race;
 static mr_msec limit; /* ms of one attempt */
 static struct {
@@ -61,11 +61,11 @@ static int begin(void **state)
 {
 	(void)state;
 	memset(&told, 0, sizeof told);
-	memset(&engine, 0, sizeof engine);
+	memset(&services, 0, sizeof services);
 	limit = 20000;
-	engine.loop = ev_loop_new(EVFLAG_NOENV);
-	mr_timers_init(&engine.timers, engine.loop);
-	mr_race_init(&race, &engine, &class, NULL);
+	services.loop = ev_loop_new(EVFLAG_NOENV);
+	mr_timers_init(&services.timers, services.loop);
+	mr_race_init(&race, &services, &class, NULL);
 	return 0;
 }
 
@@ -74,7 +74,7 @@ static int end(void **state)
 	(void)state;
 	mr_race_fini(&race);
 	if (told.stream) told.stream->class->close(told.stream);
-	ev_loop_destroy(engine.loop);
+	ev_loop_destroy(services.loop);
 	return 0;
 }
 
@@ -133,7 +133,7 @@ static void run(struct place *places, size_t count, const struct mr_address *fir
 	for (size_t i = 0; i < count; i++) addresses[i] = places[i].address;
 	assert_int_equal(mr_race_set(&race, addresses, count, first), MR_OK);
 	mr_race_run(&race);
-	while (!told.won && !told.over) ev_run(engine.loop, EVRUN_ONCE);
+	while (!told.won && !told.over) ev_run(services.loop, EVRUN_ONCE);
 }
 
 /* ---- the tests ---- */
@@ -218,7 +218,7 @@ static void test_who_lost_is_tried_when_the_winner_turns_out_to_be_of_no_use(voi
 	told.stream = NULL;
 	told.won = 0;
 	mr_race_run(&race);
-	while (!told.won && !told.over) ev_run(engine.loop, EVRUN_ONCE);
+	while (!told.won && !told.over) ev_run(services.loop, EVRUN_ONCE);
 	assert_int_equal(told.over, 1);
 	assert_int_equal(told.failed[0], 0);
 	leave(places, 2);

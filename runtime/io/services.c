@@ -1,0 +1,9 @@
+/* services: what the I/O thread offers to those who work on it.
+ * SPDX-License-Identifier: MIT */
+#include "io/services.h"
+
+mr_msec mr_services_tick(struct mr_services *s)
+{
+	s->clock = mr_clock_us();
+	return (mr_msec)(s->clock / 1000);
+}
