@@ -6,7 +6,6 @@
 #include "broker/client/broker.h"
 #include "broker/store/fields.h"
 #include "broker/store/headers.h"
-#include "broker/store/topic.h"
 
 static const char *const type_names[] = {"direct", "fanout", "topic", "headers"};
 

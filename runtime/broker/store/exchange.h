@@ -7,20 +7,13 @@
 #include "base/dict.h"
 #include "base/list.h"
 #include "broker/store/message.h"
+#include "broker/store/topic.h"
 
 struct mr_queue;
 struct mr_broker;
 struct mr_vhost;
 
 enum mr_exchange_type { MR_X_DIRECT, MR_X_FANOUT, MR_X_TOPIC, MR_X_HEADERS };
-
-/* Bindings that one routing pattern leads to. */
-struct mr_leaf {
-	struct mr_node head; /* of mr_binding.at_leaf */
-	size_t count;
-	uint32_t size; /* of the key */
-	char key[];
-};
 
 /* What can be bound to: a queue, or an exchange. */
 struct mr_target {

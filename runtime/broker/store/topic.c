@@ -3,6 +3,7 @@
 #include "broker/store/topic.h"
 
 #include "base/alloc.h"
+#include "base/dict.h"
 
 #define WORDS_MAX 129 /* a key has 255 bytes: 128 words of one letter, or empty ones */
 

@@ -4,7 +4,16 @@
 #ifndef MR_BROKER_STORE_TOPIC_H
 #define MR_BROKER_STORE_TOPIC_H
 
-#include "broker/store/exchange.h"
+#include "base/list.h"
+#include "base/slice.h"
+
+/* Bindings that one routing pattern leads to. */
+struct mr_leaf {
+	struct mr_node head; /* of mr_binding.at_leaf */
+	size_t count;
+	uint32_t size; /* of the key */
+	char key[];
+};
 
 struct mr_topic_node;
 
