@@ -67,6 +67,7 @@ local function open(client, conn)
    ch, err = conn:channel()
    if not ch then return nil, err end
    ok, err = ch:confirm_select()
+   if ch.book then ch.book.keeps = nil end -- a call that was told as lost must not be made after all, by `republish`
    if ok then consumer, err = ch:consume(REPLY_TO, function(msg) on_answer(client, msg) end, { no_ack = true }) end
    if not consumer then
       ch:close()
