@@ -324,7 +324,6 @@ static void note(struct mr_amqp_channel *ch, const mr_request *request)
 	/* Publishes count from here on, not from select-ok: so the broker numbers them. */
 	case MR_CONFIRM_SELECT: ch->confirming = true; break;
 	case MR_BASIC_QOS: note_qos(ch, request); break;
-	case MR_BASIC_RECOVER: ch->recovering++; break;
 	case MR_TX_SELECT: ch->has_tx = true; break;
 	case MR_BASIC_CONSUME:
 	case MR_BASIC_GET: note_queue(ch, request); break;

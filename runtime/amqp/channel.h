@@ -53,7 +53,7 @@ struct mr_amqp_channel {
 	bool is_probing; /* the last declare asks whether something is there: no is an answer */
 	bool skips;      /* the last method was none that we know: its content is none, either */
 	uint32_t
-		recovering; /* basic.recovers under way: what is settled meanwhile is not ours any more */
+		recovering; /* recovers in `pending`, counted by it: what is settled meanwhile is not ours */
 	struct mr_acks acks;
 	struct mr_consumer_entry **consumers;
 	size_t consumer_count, last_consumer;

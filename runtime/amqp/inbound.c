@@ -261,7 +261,8 @@ static enum mr_status delete_late(struct mr_amqp_channel *ch, mr_slice name)
 	return st == MR_OK ? send(ch, MR_M_QUEUE_DELETE, name, 0) : st;
 }
 
-/* The broker took all back that it has delivered so far: the host must not believe that it can settle those. */
+/* The broker took all back that it has delivered so far: the host must not believe that it can settle those. It
+ * counts its recovers, so each is told. */
 static void tell_taken_back(struct mr_amqp_channel *ch)
 {
 	mr_event ev = {.type = MR_EV_CHANNEL, .status = MR_OK, .detail = MR_CHANNEL_TAKEN_BACK};
@@ -270,6 +271,26 @@ static void tell_taken_back(struct mr_amqp_channel *ch)
 	ev.channel = ch->number;
 	ev.epoch = ch->epoch;
 	ch->outlet->options->emit(ch->outlet->options->owner, &ev);
+}
+
+/* Recovers have ended, by their answer or by one to what was asked later: then theirs will not come, and whatever
+ * they did was done before this. */
+static void recovered(struct mr_amqp_channel *ch, uint32_t count)
+{
+	if (count) mr_curb_drop(ch);
+	for (uint32_t n = 0; n < count; n++) tell_taken_back(ch);
+	if (count) mr_acks_forget(&ch->acks);
+}
+
+/* The question that this answers, or NULL. */
+static const struct mr_pending *pass_to(struct mr_amqp_channel *ch, const struct mr_method *m)
+{
+	const struct mr_pending *p = mr_pending_find(ch, m);
+	uint32_t recovers = ch->recovering;
+	if (!p) return NULL;
+	mr_pending_pass(ch, p);
+	recovered(ch, recovers - ch->recovering);
+	return p;
 }
 
 /* What is held of it goes back to its queue. */
@@ -292,12 +313,7 @@ static enum mr_status apply(struct mr_amqp_channel *ch, struct mr_pending *p,
 	case MR_M_QUEUE_DECLARE_OK:
 		return p->late && !p->key.size ? delete_late(ch, m->name) : MR_OK;
 	case MR_M_BASIC_CANCEL_OK: return cancelled(ch, m->name);
-	case MR_M_BASIC_RECOVER_OK:
-		ch->recovering--;
-		mr_curb_drop(ch);
-		tell_taken_back(ch);
-		mr_acks_forget(&ch->acks);
-		return MR_OK;
+	case MR_M_BASIC_RECOVER_OK: recovered(ch, 1); return MR_OK;
 	default: return MR_OK;
 	}
 }
@@ -318,7 +334,7 @@ static enum mr_status answers_nothing(struct mr_amqp_channel *ch, const struct m
 
 static enum mr_status answer(struct mr_amqp_channel *ch, const struct mr_method *m, mr_error *error)
 {
-	struct mr_pending *p = mr_pending_take(ch, m);
+	struct mr_pending *p = pass_to(ch, m) ? mr_pending_take(ch, m) : NULL;
 	if (!p) return answers_nothing(ch, m, error);
 	enum mr_status st = apply(ch, p, m);
 	mr_reply *reply = p->token ? mr_calloc(1, sizeof *reply) : NULL;
@@ -430,7 +446,7 @@ enum mr_status mr_amqp_channel_method(struct mr_amqp_channel *ch, const struct m
 			"%s in the middle of a message", mr_method_name(m->id));
 	switch (m->id) {
 	case MR_M_BASIC_GET_OK:
-		if (!mr_pending_find(ch, m))
+		if (!pass_to(ch, m))
 			return mr_error_set(error, MR_COMMAND_INVALID, MR_SCOPE_CHANNEL, 503,
 				"a message for which nothing waits (basic.get-ok)");
 		return mr_content_begin(&ch->content, m, error);

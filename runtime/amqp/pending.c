@@ -52,8 +52,16 @@ enum mr_status mr_pending_add(struct mr_amqp_channel *ch, const struct mr_pendin
 	p->key.data = (char *)(p + 1);
 	if (p->key.size) memcpy(p + 1, pending->key.data, p->key.size);
 	mr_list_append(&ch->pending, &p->node);
+	if (p->expects == MR_M_BASIC_RECOVER_OK) ch->recovering++;
 	ch->outlet->earliest = mr_earlier(ch->outlet->earliest, p->deadline);
 	return MR_OK;
+}
+
+/* However a request ends, it leaves the list here: so the recovers among them are counted rightly. */
+static void leave(struct mr_amqp_channel *ch, struct mr_pending *p)
+{
+	mr_list_remove(&p->node);
+	if (p->expects == MR_M_BASIC_RECOVER_OK) ch->recovering--;
 }
 
 static bool is_keyed(uint32_t answer)
@@ -96,13 +104,14 @@ static void end_late(struct mr_amqp_channel *ch, struct mr_pending *p, const mr_
 {
 	mr_reply *reply = p->token ? mr_calloc(1, sizeof *reply) : NULL;
 	if (reply) reply->error = *why;
-	mr_list_remove(&p->node);
+	leave(ch, p);
 	emit_done(ch->outlet, ch->number, p->token, true, why->kind, reply);
 	mr_pending_free(p);
 }
 
-static void drop_unanswered(struct mr_amqp_channel *ch, const struct mr_pending *answered)
+void mr_pending_pass(struct mr_amqp_channel *ch, const struct mr_pending *answered)
 {
+	if (may_be_overtaken(answered)) return;
 	mr_error why = {.kind = MR_TIMEOUT, .scope = MR_SCOPE_CHANNEL};
 	struct mr_node *next;
 	for (struct mr_node *at = ch->pending.next; at != &answered->node; at = next) {
@@ -115,9 +124,7 @@ static void drop_unanswered(struct mr_amqp_channel *ch, const struct mr_pending 
 struct mr_pending *mr_pending_take(struct mr_amqp_channel *ch, const struct mr_method *answer)
 {
 	struct mr_pending *p = mr_pending_find(ch, answer);
-	if (!p) return NULL;
-	if (!may_be_overtaken(p)) drop_unanswered(ch, p);
-	mr_list_remove(&p->node);
+	if (p) leave(ch, p);
 	return p;
 }
 
@@ -150,7 +157,7 @@ void mr_pending_fail(struct mr_amqp_channel *ch, const mr_error *why)
 			end_late(ch, p, why);
 			continue;
 		}
-		mr_list_remove(&p->node);
+		leave(ch, p);
 		mr_outlet_done(ch->outlet, ch->number, p->token, why);
 		mr_pending_free(p);
 	}

@@ -35,9 +35,10 @@ struct mr_pending {
 enum mr_status mr_pending_add(struct mr_amqp_channel *ch, const struct mr_pending *pending);
 /* The request that `answer` answers; NULL when it answers none. */
 struct mr_pending *mr_pending_find(struct mr_amqp_channel *ch, const struct mr_method *answer);
-/* The same, taken from the list. Late ones of before, whose answer would have come before this one, are
- * dropped: it never will. */
-struct mr_pending *mr_pending_take(struct mr_amqp_channel *ch, const struct mr_method *answer);
+struct mr_pending *mr_pending_take(struct mr_amqp_channel *ch,
+	const struct mr_method *answer); /* the same, taken from the list */
+/* Late ones of before it, whose answer would have come before its own, are dropped: it never will. */
+void mr_pending_pass(struct mr_amqp_channel *ch, const struct mr_pending *answered);
 /* Does this answer say which question it answers, so that it is never another's? */
 bool mr_pending_is_told_apart(uint32_t answer);
 /* A cancel of this tag, or a consume with it, that is under way or late; NULL: none is. */

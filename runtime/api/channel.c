@@ -143,6 +143,12 @@ static enum mr_status check(const mr_channel *ch, uint64_t token, const mr_reque
 	return mr_is_token(token) && known && fits ? MR_OK : MR_BAD_ARGUMENT;
 }
 
+/* How it ends is known by its token. */
+static enum mr_status note_recover(mr_channel *ch, uint64_t token)
+{
+	return mr_map_put(&ch->connection->rt->recovers, token, (void *)(uintptr_t)ch->epoch);
+}
+
 int mr_channel_request(mr_channel *ch, uint64_t token, const mr_request *r)
 {
 	mr_connection *c = ch->connection;
@@ -164,14 +170,16 @@ int mr_channel_request(mr_channel *ch, uint64_t token, const mr_request *r)
 	cmd.data = copy;
 	mr_msec wait = r->timeout > 0 ? mr_msec_of(r->timeout) : c->config->rpc_timeout;
 	cmd.deadline = mr_clock_now() + wait;
-	st = mr_command_send(c->rt, &cmd);
-	if (st != MR_OK) mr_free(copy);
+	st = r->operation == MR_BASIC_RECOVER ? note_recover(ch, token) : MR_OK;
+	if (st == MR_OK) st = mr_command_send(c->rt, &cmd);
+	if (st != MR_OK) {
+		mr_map_take(&c->rt->recovers, token);
+		mr_free(copy);
+	}
 	/* The broker numbers publishes from the select on; see amqp/channel.c. */
 	else if (r->operation == MR_CONFIRM_SELECT)
 		ch->confirming = true;
-	else if (r->operation == MR_BASIC_RECOVER) {
-		ch->recover_token = token;
+	else if (r->operation == MR_BASIC_RECOVER)
 		ch->recovering++;
-	}
 	return st;
 }

@@ -107,11 +107,14 @@ static void await_nobodys_close(mr_channel *ch, const mr_error *why)
 	ch->close_token = MR_TOKEN_NOBODY;
 }
 
-/* Was it refused before it went out? What is late may be answered yet. */
-static void recover_ended(mr_channel *ch, const mr_event *ev)
+/* A recover that was refused before it went out is under way no more. What is late may be answered yet, and of what
+ * was answered its channel tells. */
+static void recover_ended(mr_runtime *rt, const mr_event *ev)
 {
-	bool is_refused = ev->status != MR_OK && ev->status != MR_TIMEOUT;
-	if (is_refused && ch->recovering) ch->recovering--;
+	uintptr_t epoch = (uintptr_t)mr_map_take(&rt->recovers, ev->token);
+	if (!epoch || ev->status == MR_OK || ev->status == MR_TIMEOUT) return;
+	mr_channel *ch = mr_find_channel(rt, ev->connection, ev->channel, (uint32_t)epoch);
+	if (ch && ch->recovering) ch->recovering--;
 }
 
 /* The answers to channel.open and channel.close move the handle. */
@@ -121,7 +124,6 @@ static void channel_answer(mr_runtime *rt, const mr_event *ev)
 	mr_channel *ch = c && ev->channel < c->channel_slots ? c->channels[ev->channel] : NULL;
 	mr_error closed = {.kind = MR_CLOSED, .scope = MR_SCOPE_CHANNEL};
 	if (!ch) return;
-	if (ev->token == ch->recover_token) recover_ended(ch, ev);
 	const mr_error *error = ev->data.reply ? &ev->data.reply->error : &closed;
 	if (ev->token == ch->open_token && ch->state == MR_HANDLE_OPENING) {
 		if (ev->status == MR_OK) ch->state = MR_HANDLE_OPEN;
@@ -212,6 +214,7 @@ bool mr_apply_event(mr_runtime *rt, mr_event *ev)
 	switch (ev->type) {
 	case MR_EV_CONNECTION: return connection_event(rt, ev);
 	case MR_EV_DONE:
+		recover_ended(rt, ev);
 		channel_answer(rt, ev);
 		parted(rt, ev);
 		if (rt->requests.count && !mr_pool_answer(rt, ev)) return false;

@@ -20,6 +20,7 @@ struct mr_runtime {
 	struct mr_map pools;       /* by number */
 	struct mr_map requests;    /* of pools, by token: what is still to come */
 	struct mr_map watched;     /* serials of mr_watch_fd by token, of what has not ended */
+	struct mr_map recovers; /* epochs of channels, by the token of a basic.recover of theirs */
 	uint32_t watch_serial;
 	uint32_t connection_numbers, epochs, pool_numbers;
 	uint32_t loop_mode;   /* connections with heartbeat_mode = "loop" */
@@ -72,7 +73,6 @@ struct mr_channel {
 	bool orphaned;             /* the host forgot it; freed when it has closed */
 	bool kept;                 /* mr_channel_keep */
 	struct mr_pool_item *item; /* of the pool whose it is, or NULL */
-	uint64_t recover_token;    /* of the last basic.recover */
 	uint64_t taken_back;       /* deliveries up to this tag are the broker's again */
 	uint32_t recovering;       /* basic.recovers under way: all deliveries may be */
 	uint64_t published;        /* the last publish's number, in confirm mode */

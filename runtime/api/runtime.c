@@ -93,6 +93,7 @@ void mr_runtime_free(mr_runtime *rt, double timeout)
 	mr_pools_free(rt);
 	free_connections(rt);
 	mr_map_fini(&rt->watched);
+	mr_map_fini(&rt->recovers);
 	for (size_t i = 0; i < rt->meter_count; i++) mr_free(rt->meters[i]);
 	mr_writer_stop(writer);
 	mr_bridge_close(&rt->bridge);

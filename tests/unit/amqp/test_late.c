@@ -290,6 +290,52 @@ static void test_nothing_is_settled_between_recover_and_its_answer(void **state)
 	end(&b);
 }
 
+/* FIELD-R23: which a broker never answers that answers what was asked behind it. Whatever it took back was of before
+ * then; what comes with that answer, and later, is ours and is settled. */
+static void test_a_recover_that_is_never_answered_ends_with_an_answer_behind_it(void **state)
+{
+	(void)state;
+	for (int way = 0; way < 6; way++) {
+		int recovers = 1 + way % 3;
+		bool got = way >= 3;
+		struct bench b;
+		ready(&b);
+		ask_named(&b, 5, MR_BASIC_CONSUME, "q", "t");
+		say(&b, 1, (struct mr_method){.id = MR_M_BASIC_QOS_OK});
+		say_named(&b, MR_M_BASIC_CONSUME_OK, "t");
+		deliver_to(&b, 1, "t");
+		feed(&b, 3);
+		for (int n = 0; n < recovers; n++)
+			ask_named(&b, 10 + (uint64_t)n, MR_BASIC_RECOVER, "", "");
+		pass(&b, 10000);
+		clear(&b);
+		mr_request r = {.operation = got ? MR_BASIC_GET : MR_QUEUE_PURGE,
+			.name = mr_slice_str("q")};
+		mr_session_request(b.s, 1, 20, 1, &r, 90000);
+		say(&b, 1,
+			(struct mr_method){.id = got ? MR_M_BASIC_GET_OK : MR_M_QUEUE_PURGE_OK,
+				.tag = 2});
+		if (got)
+			mr_frame_put_content(&b.server, 1, mr_slice_of("\0\0", 2),
+				mr_slice_str("got"), FRAME_MAX);
+		else
+			deliver_to(&b, 2, "t");
+		feed(&b, 10001);
+		mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+		for (int n = 0; n < recovers; n++) { /* for each: the host counts them */
+			event_is(&b, n, MR_EV_CHANNEL, MR_OK, 0);
+			assert_int_equal(b.lasts[n], 1);
+		}
+		event_is(&b, recovers, MR_EV_DONE, MR_OK, 20);
+		mr_session_settle(b.s, 1, 1, 1, MR_ACK, 0);
+		mr_session_settle(b.s, 1, 1, 2, MR_ACK, 0);
+		mr_session_flush(b.s);
+		assert_int_equal(said(&b, 0), MR_M_BASIC_ACK);
+		assert_int_equal(said(&b, 1), NOTHING);
+		end(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -302,6 +348,8 @@ int main(void)
 		cmocka_unit_test(test_a_late_close_lets_the_number_go),
 		cmocka_unit_test(test_an_open_that_waits_for_its_number_ends_once_whatever_comes),
 		cmocka_unit_test(test_nothing_is_settled_between_recover_and_its_answer),
+		cmocka_unit_test(
+			test_a_recover_that_is_never_answered_ends_with_an_answer_behind_it),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
