@@ -78,6 +78,7 @@ local function finish(t, state, reason, cause)
    local sent = t.sent
    if sent then
       sent.room.left = sent.room.left + #sent[3]
+      if sent.timer then loop.cancel(sent.timer) end
       t.sent = nil
    end
    if state == "lost" and reason and not t.kind then

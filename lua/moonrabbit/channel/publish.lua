@@ -3,6 +3,7 @@
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local channel = require "moonrabbit.channel.channel"
+local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local loop = require "moonrabbit.loop.loop"
 local options = require "moonrabbit.base.options"
@@ -108,15 +109,25 @@ local function register(book, exchange, routing_key, body, props)
    local room = book.keeps
    if room and #body <= room.left then
       room.left = room.left - #body
-      t.sent = { exchange, routing_key, body, props, room = room }
+      local limit = props and props.timeout
+      t.sent = { exchange, routing_key, body, props, room = room, deadline = limit and limit > 0 and C.mr_now() + limit }
    end
    return t
+end
+
+-- The properties of a publish that goes out once more: what is left of its time is all that it has.
+local function in_time(sent)
+   if not sent.deadline then return sent[4] end
+   local props = {}
+   for name, v in each(sent[4]) do props[name] = v end
+   props.timeout = math.max(sent.deadline - C.mr_now(), 0.001)
+   return props
 end
 
 -- Sends the message of a ticket once more: the ticket has another number from then on.
 function Channel:_send_again(t)
    local sent = t.sent
-   local ok, err = send(self, sent[1], sent[2], sent[3], sent[4])
+   local ok, err = send(self, sent[1], sent[2], sent[3], in_time(sent))
    if not ok then return nil, err end
    if not is_numbered() then return nil, errors.new("lost", "publish", UNNUMBERED) end
    enter(self.book, t)

@@ -5,6 +5,7 @@ local C = require("moonrabbit.base.ffi").C
 local connection = require "moonrabbit.connection.connection"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
+local loop = require "moonrabbit.loop.loop"
 local subscription = require "moonrabbit.channel.subscription"
 local suspicion = require "moonrabbit.channel.suspicion"
 local task = require "moonrabbit.loop.task"
@@ -23,6 +24,37 @@ local function give_up_guilty(conn, kept, err)
    return t ~= nil
 end
 
+local function place_of(ch, t)
+   for i, other in ipairs(ch.again) do
+      if other == t then return i end
+   end
+end
+
+-- Its time is up while there is no way: it is not sent after that.
+local function expire(ch, t)
+   local i = place_of(ch, t)
+   if not i then return end
+   table.remove(ch.again, i)
+   ch.book.failed, ch.book.failure = ch.book.failed + 1, "timeout"
+   ticket.finish(t, "timeout")
+   ch.connection:_wake_waiters()
+end
+
+local function limit(ch, t)
+   local sent = t.sent
+   if not sent.deadline then return end
+   sent.timer = loop.after(math.max(sent.deadline - C.mr_now(), 0), function()
+      sent.timer = nil
+      expire(ch, t)
+   end)
+end
+
+local function unlimit(t)
+   local timer = t.sent.timer
+   t.sent.timer = nil
+   if timer then loop.cancel(timer) end
+end
+
 -- Publishes that were out are lost; the next one is number 1 of a new book.
 local function close_book(ch, err)
    local book = ch.book
@@ -30,7 +62,10 @@ local function close_book(ch, err)
    book.reason, book.cause = err.text, err
    local kept = book.keeps and ticket.take_kept(book) or {}
    local is_given_up = give_up_guilty(ch.connection, kept, err)
-   for i, t in ipairs(kept) do table.insert(ch.again, i, t) end -- before those still to be sent
+   for i, t in ipairs(kept) do -- before those still to be sent
+      table.insert(ch.again, i, t)
+      limit(ch, t)
+   end
    for _, range in ipairs(ch.lost) do ticket.settle(book, range[1], range[2], errors.numbers.lost) end
    if book.outstanding > 0 then connection.books[ch.epoch] = book end
    local waiters, keeps = book.waiters, book.keeps
@@ -48,6 +83,7 @@ local function send_again(ch)
    while ch.again[1] do
       local t, epoch = ch.again[1], ch.epoch
       if suspicion.may_go(conn, t) then
+         unlimit(t)
          local ok, err = ch:_send_again(t)
          if ch.again[1] ~= t then return end -- lost once more: another task sends it
          table.remove(ch.again, 1)

@@ -79,6 +79,27 @@ describe("republishing", function()
       assert.equal("1", bodies[1])
    end)
 
+   it("ends in the publish's own time, however long the connection is away, and sends nothing after that", function()
+      local b, ch = setup { republish = 1e6, transport_options = { interval_start = 0.01, interval_max = 0.05 } }
+      b:silent()
+      local short = assert(ch:publish_async("", "q", "short", { timeout = 0.3 }))
+      local long = assert(ch:publish_async("", "q", "long", { timeout = 30 }))
+      local usual = assert(ch:publish_async("", "q", "usual"))
+      mr.sleep(0.02)
+      b:refuse_logins(true)
+      b:drop()
+      b:silent(false)
+      local _, err = short:wait(10) -- the way opens only behind this
+      assert.equal("timeout", err.kind)
+      assert.same({ "timeout", "waiting", "waiting" }, { short.state, long.state, usual.state })
+      b:refuse_logins(false)
+      assert.is_true(long:wait(20))
+      assert.is_true(usual:wait(20))
+      _, err = ch:wait_for_confirms(20)
+      assert.same({ "timeout", 1 }, { err.kind, err.count })
+      assert.same({ "long", "usual" }, drain(b))
+   end)
+
    it("ends with the connection", function()
       local b, ch = setup { republish = 1e6, transport_options = { max_retries = 0 } }
       local tickets = lose(b, ch, { "1" })
