@@ -41,7 +41,7 @@ local function publish(place, ch, way)
    local parcel, body = parcels.new(queue, way, is_loose(queue))
    if not parcel then return end
    if not must("publishes " .. way, parcels.name(parcel), ch.publish, ch, "", queue, body,
-      { message_id = tostring(parcel.number), timeout = 60 }) then parcels.done(parcel) end
+      { message_id = tostring(parcel.number), timeout = 20 }) then parcels.done(parcel) end
 end
 
 -- Several at once, and then the wait for the last one's confirm.
@@ -53,10 +53,10 @@ local function publish_many(place, ch)
       if not parcel then break end
       name = parcels.name(parcel)
       ticket = must("publishes in a row", name, ch.publish_async, ch, "", queue, body,
-         { message_id = tostring(parcel.number), timeout = 60 })
+         { message_id = tostring(parcel.number), timeout = 20 })
       if not ticket then parcels.done(parcel) end
    end
-   if type(ticket) == "table" then must("confirms of a row", name, ticket.wait, ticket, 60) end
+   if type(ticket) == "table" then must("confirms of a row", name, ticket.wait, ticket, 20) end
 end
 
 local function other(place)
@@ -75,7 +75,7 @@ end
 
 local function get(place, ch)
    local no_ack = random() < 0.5
-   local msg, err = within("gets", place.spare, ch.get, ch, place.spare, { no_ack = no_ack, timeout = 60 })
+   local msg, err = within("gets", place.spare, ch.get, ch, place.spare, { no_ack = no_ack, timeout = 20 })
    if msg then
       add "gets with a message"
       take(msg, place.spare, not no_ack)
@@ -91,14 +91,14 @@ local function consume(place, ch)
       take(msg, queue)
       add "consumed within"
       came:set(true)
-   end, { no_ack = is_loose(queue), timeout = 60 })
+   end, { no_ack = is_loose(queue), timeout = 20 })
    if not consumer then return end
    within("waits for a first message", queue, came.wait, came, random() * 0.05)
    must("cancels", queue, consumer.cancel, consumer)
 end
 
 local function loop(place, ch)
-   local iterator, consumer = must("loops begun", place.spare, ch.messages, ch, place.spare, { timeout = 60 })
+   local iterator, consumer = must("loops begun", place.spare, ch.messages, ch, place.spare, { timeout = 20 })
    if not iterator then return end
    busy = busy + 1
    model.spawn(function()
@@ -117,11 +117,11 @@ end
 
 local function ask(place)
    local by = other(place).connection
-   must("answers", tostring(by), mr.rpc.call, tag .. "-asked", { 1 }, { connection = by, timeout = 60 })
+   must("answers", tostring(by), mr.rpc.call, tag .. "-asked", { 1 }, { connection = by, timeout = 20 })
 end
 
 local function declare(place, ch)
-   must("asks on the channel that consumes", place.queue, ch.queue_declare, ch, { queue = place.queue, timeout = 60 })
+   must("asks on the channel that consumes", place.queue, ch.queue_declare, ch, { queue = place.queue, timeout = 20 })
 end
 
 local ways = {
@@ -228,7 +228,7 @@ local function flood(place)
       local parcel, body = parcels.new(place.flooded, "of a flood", false, random(4, 12) * 2 ^ 20)
       if not parcel then break end
       if not must("publishes of a flood", parcels.name(parcel), by.publish_async, by, "", place.flooded, body,
-         { message_id = tostring(parcel.number), timeout = 60 }) then parcels.done(parcel) end
+         { message_id = tostring(parcel.number), timeout = 20 }) then return parcels.done(parcel) end
    end
    mr.sleep(0.05)
    patience.compute(0.7)

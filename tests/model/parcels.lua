@@ -5,10 +5,12 @@ local add, problem, random = model.add, model.problem, math.random
 
 local LARGEST = 20 * 2 ^ 20
 local LARGE = 2 * 2 ^ 20
-local IN_FLIGHT = 88 * 2 ^ 20     -- bytes that may be under way in all: a link pauses at 64 MiB of its own
+local IN_FLIGHT = 128 * 2 ^ 20     -- bytes that may be under way in all: a link pauses at 64 MiB, and curbs at 96
 local MANY = 3000                  -- and so many of them
 local PERIOD = 251                 -- of the bytes: a body's place in them goes by its number
 local ENDS = 16                    -- so many bytes are compared at both ends
+
+collectgarbage("setpause", 105)    -- most of the heap is bodies: few objects, and all of them soon garbage
 
 local parcels = { open = 0, flying = 0, most = 0 }
 local all = {}                     -- number -> parcel, "done" when it was handled
