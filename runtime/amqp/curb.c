@@ -22,18 +22,45 @@ void mr_curb_note(struct mr_amqp_channel *ch, struct mr_pending *p, const mr_req
 	 * queue by then. */
 	bool is_fit = ch->outlet->options->tally && request->name.size && !is_answers &&
 	              !(request->flags & MR_EXCLUSIVE) &&
-	              request->extra.size + SUFFIX_SIZE <= 255 &&
 	              (p->is_loose || request->flags & MR_NO_ACK);
 	if (!is_fit) return;
 	if (request->arguments) p->arguments = mr_table_copy(request->arguments);
 	p->may_be_curbed = !request->arguments || p->arguments;
 }
 
-bool mr_curb_is_due(const struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry)
+static mr_slice wire_of(const struct mr_consumer_entry *entry, char wire[256])
+{
+	memcpy(wire, entry->tag, entry->size);
+	memcpy(wire + entry->size, MR_CURB_SUFFIX, SUFFIX_SIZE);
+	return mr_slice_of(wire, entry->size + SUFFIX_SIZE);
+}
+
+static bool has_free_tag(struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry)
+{
+	char wire[256];
+	if (entry->size + SUFFIX_SIZE > 255) return false; /* the broker may have picked it */
+	mr_slice tag = wire_of(entry, wire);
+	for (size_t i = 0; i < ch->consumer_count; i++)
+		if (mr_slice_equal(mr_slice_of(ch->consumers[i]->tag, ch->consumers[i]->size), tag))
+			return false;
+	return !mr_pending_keyed(ch, MR_M_BASIC_CONSUME_OK, tag);
+}
+
+/* Its cancel is under way, or what may be the end of its queue: another one would outlive it, or find no queue, for
+ * which the broker closes the channel. */
+static bool is_ending(struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry)
+{
+	mr_slice tag = mr_slice_of(entry->tag, entry->size);
+	return mr_pending_keyed(ch, MR_M_BASIC_CANCEL_OK, tag) ||
+	       mr_pending_keyed(ch, MR_M_QUEUE_DELETE_OK, mr_slice_of("", 0));
+}
+
+bool mr_curb_is_due(struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry)
 {
 	return entry->may_be_curbed && !entry->is_curbed && ch->state == MR_CH_OPEN &&
 	       !ch->is_limited && !ch->has_tx && !ch->recovering &&
-	       mr_tally_is_over(ch->outlet->options->tally, CURB_AT);
+	       mr_tally_is_over(ch->outlet->options->tally, CURB_AT) && !is_ending(ch, entry) &&
+	       has_free_tag(ch, entry);
 }
 
 static uint32_t prefetch_for(const struct mr_tally *t)
@@ -46,10 +73,9 @@ static uint32_t prefetch_for(const struct mr_tally *t)
 
 mr_slice mr_curb_wire(const struct mr_consumer_entry *entry, char wire[256])
 {
+	if (entry->is_curbed) return wire_of(entry, wire);
 	memcpy(wire, entry->tag, entry->size);
-	if (!entry->is_curbed) return mr_slice_of(wire, entry->size);
-	memcpy(wire + entry->size, MR_CURB_SUFFIX, SUFFIX_SIZE);
-	return mr_slice_of(wire, entry->size + SUFFIX_SIZE);
+	return mr_slice_of(wire, entry->size);
 }
 
 bool mr_curb_is_wire(const struct mr_consumer_entry *entry, mr_slice tag)

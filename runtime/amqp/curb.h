@@ -15,7 +15,7 @@
 /* Notes what a consume that was just asked for must be asked again with. */
 void mr_curb_note(struct mr_amqp_channel *ch, struct mr_pending *p, const mr_request *request);
 /* Is the host so far behind that this consumer, of which a message has come, must be curbed? */
-bool mr_curb_is_due(const struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry);
+bool mr_curb_is_due(struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry);
 /* MR_OK also when that cannot be: then it goes on as it was. */
 enum mr_status mr_curb_begin(struct mr_amqp_channel *ch, struct mr_consumer_entry *entry);
 

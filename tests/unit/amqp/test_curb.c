@@ -306,6 +306,95 @@ static void test_large_messages_get_a_small_prefetch(void **state)
 	finish(&b);
 }
 
+static void request(struct bench *b, uint64_t token, int operation, const char *tag)
+{
+	mr_request r = {.operation = operation,
+		.number = 8,
+		.name = mr_slice_str("q"),
+		.extra = mr_slice_str(tag)};
+	mr_session_request(b->s, 1, token, 1, &r, 10000);
+	mr_buffer_consume(mr_session_output(b->s), SIZE_MAX);
+}
+
+static void test_one_that_is_cancelled_already_is_not_begun_anew(void **state)
+{
+	struct bench b;
+	(void)state;
+	start(&b);
+	consume(&b, "q", MR_NO_ACK);
+	request(&b, 7, MR_BASIC_CANCEL, "tag");
+	tally->loose = FAR;
+	deliver_by(&b, "tag", 1); /* it was on its way */
+	assert_int_equal(curbed, 0);
+	assert_int_equal(said(&b, 0), 0);
+	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_CANCEL_OK, .name = mr_slice_str("tag")});
+	feed(&b, 5);
+	assert_int_equal(b.ends[7], 1);
+	assert_false(mr_session_has_consumer(b.s, 1, 9));
+	finish(&b);
+}
+
+static void test_one_whose_queue_is_being_deleted_is_not_begun_anew(void **state)
+{
+	struct bench b;
+	(void)state;
+	start(&b);
+	consume(&b, "q", MR_NO_ACK);
+	request(&b, 7, MR_QUEUE_DELETE, "");
+	tally->loose = FAR;
+	deliver_by(&b, "tag", 1);
+	assert_int_equal(curbed,
+		0); /* the broker would close the channel: there is no such queue */
+	say(&b, 1, (struct mr_method){.id = MR_M_QUEUE_DELETE_OK});
+	feed(&b, 5);
+	deliver_by(&b, "tag", 2); /* it was another */
+	assert_int_equal(curbed, 1);
+	finish(&b);
+}
+
+static void test_a_tag_that_has_no_room_for_more_stays(void **state)
+{
+	struct bench b;
+	char tag[256];
+	(void)state;
+	memset(tag, 't', 255);
+	tag[255] = '\0';
+	start(&b);
+	mr_request r = {.operation = MR_BASIC_CONSUME,
+		.number = 9,
+		.name = mr_slice_str("q"),
+		.flags = MR_NO_ACK};
+	mr_session_request(b.s, 1, 5, 1, &r, 10000);
+	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_CONSUME_OK, .name = mr_slice_str(tag)});
+	feed(&b, 3);
+	tally->loose = FAR;
+	int told = b.count;
+	deliver_by(&b, tag, 1);
+	assert_int_equal(curbed, 0);
+	assert_int_equal(b.count, told + 1);
+	assert_int_equal(mr_session_state(b.s), MR_SESSION_OPEN);
+	finish(&b);
+}
+
+static void test_a_tag_that_the_program_uses_is_not_taken(void **state)
+{
+	struct bench b;
+	(void)state;
+	for (int is_answered = 0; is_answered < 2; is_answered++) {
+		start(&b);
+		consume(&b, "q", MR_NO_ACK);
+		request(&b, 7, MR_BASIC_CONSUME, "tag/curbed");
+		if (is_answered)
+			say(&b, 1,
+				(struct mr_method){.id = MR_M_BASIC_CONSUME_OK,
+					.name = mr_slice_str("tag/curbed")});
+		tally->loose = FAR;
+		deliver_by(&b, "tag", 1);
+		assert_int_equal(curbed, 0);
+		finish(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -319,6 +408,10 @@ int main(void)
 		cmocka_unit_test(test_what_is_held_goes_with_recover_and_with_the_channel),
 		cmocka_unit_test(test_some_cannot_be_curbed_and_go_on_as_they_were),
 		cmocka_unit_test(test_large_messages_get_a_small_prefetch),
+		cmocka_unit_test(test_one_that_is_cancelled_already_is_not_begun_anew),
+		cmocka_unit_test(test_one_whose_queue_is_being_deleted_is_not_begun_anew),
+		cmocka_unit_test(test_a_tag_that_has_no_room_for_more_stays),
+		cmocka_unit_test(test_a_tag_that_the_program_uses_is_not_taken),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
