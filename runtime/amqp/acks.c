@@ -5,7 +5,7 @@
 
 #include "base/alloc.h"
 
-enum { SETTLED, OUT, ACKED }; /* ACKED: the host acked it, the wire does not know yet */
+enum { SETTLED, OUT, ACKED, HIDDEN }; /* ACKED: the host acked it, the wire does not know yet */
 
 /* Tags a stuck delivery may hold in the window before it is put aside: one byte each. */
 #define WINDOW_MAX 65536
@@ -111,6 +111,23 @@ static enum mr_status ack_one(struct mr_acks *a, uint64_t tag)
 	return MR_OK;
 }
 
+void mr_acks_hide(struct mr_acks *a, uint64_t tag, bool hidden)
+{
+	uint8_t from = hidden ? OUT : HIDDEN, to = hidden ? HIDDEN : OUT;
+	void *was = hidden ? a : (void *)&a->hidden, *is = hidden ? (void *)&a->hidden : a;
+	if (tag >= a->next) return;
+	if (tag >= a->low) {
+		if (*state(a, tag) != from) return;
+		*state(a, tag) = to;
+	} else if (mr_map_get(&a->sparse, tag) != was || !mr_map_change(&a->sparse, tag, is)) {
+		return;
+	}
+	if (hidden)
+		a->hidden++;
+	else
+		a->hidden--;
+}
+
 static void drop_one(struct mr_acks *a, uint64_t tag)
 {
 	if (tag >= a->low)
@@ -125,8 +142,9 @@ static enum mr_status ack_up_to(struct mr_acks *a, uint64_t tag)
 	uint64_t key;
 	size_t at = 0;
 	enum mr_status st = MR_OK;
-	while (st == MR_OK && mr_map_next(&a->sparse, &at, &key))
-		if (key <= tag) st = ack_one(a, key);
+	void *value;
+	while (st == MR_OK && (value = mr_map_next(&a->sparse, &at, &key)))
+		if (key <= tag && value == a) st = ack_one(a, key);
 	for (uint64_t t = a->low; st == MR_OK && t <= tag && t < a->next; t++)
 		if (*state(a, t) == OUT) st = ack_one(a, t);
 	return st;
@@ -139,8 +157,9 @@ static enum mr_status nack_singly(struct mr_acks *a, uint64_t tag, int flags,
 	size_t at = 0;
 	enum mr_status st = MR_OK;
 	flags &= ~MR_SETTLE_MULTIPLE;
-	while (st == MR_OK && mr_map_next(&a->sparse, &at, &key)) {
-		if (key > tag) continue;
+	void *value;
+	while (st == MR_OK && (value = mr_map_next(&a->sparse, &at, &key))) {
+		if (key > tag || value != a) continue;
 		st = write(owner, key, MR_NACK, flags);
 		if (st == MR_OK) mr_map_take(&a->sparse, key);
 	}
@@ -159,7 +178,8 @@ static enum mr_status nack_up_to(struct mr_acks *a, uint64_t tag, int flags, mr_
 	enum mr_status st = mr_acks_flush(a, write, owner);
 	uint64_t key;
 	size_t at = 0;
-	if (st == MR_OK && a->single) return nack_singly(a, tag, flags, write, owner);
+	if (st == MR_OK && (a->single || a->hidden))
+		return nack_singly(a, tag, flags, write, owner);
 	if (st == MR_OK) st = write(owner, tag, MR_NACK, flags);
 	if (st != MR_OK) return st;
 	while (mr_map_next(&a->sparse, &at, &key))

@@ -22,6 +22,7 @@ struct mr_acks {         /* zeroed is empty and valid */
 	bool is_open; /* or `next` was, without acks: the next tag tells */
 	bool single; /* tags were passed over: what they stand for must not be settled along with others */
 	uint64_t gaps;            /* how often */
+	size_t hidden;            /* tags, see mr_acks_hide */
 	struct mr_map sparse;     /* long-unsettled tags that fell out of the window */
 	struct mr_buffer pending; /* tags acked since the last flush, in order of acking */
 };
@@ -36,6 +37,9 @@ enum mr_status mr_acks_delivered(struct mr_acks *a, uint64_t tag, bool no_ack);
 enum mr_status mr_acks_settle(struct mr_acks *a, uint64_t tag, int how, int flags,
 	mr_settle_write *write, void *owner);
 enum mr_status mr_acks_flush(struct mr_acks *a, mr_settle_write *write, void *owner);
+/* While any tag is hidden, what settles many leaves it out, and settles each of the others alone. No flush
+ * meanwhile: it would take it for settled. Of a tag that is not outstanding: nothing changes. */
+void mr_acks_hide(struct mr_acks *a, uint64_t tag, bool hidden);
 /* basic.recover-ok: nothing delivered so far is ours any more. */
 void mr_acks_forget(struct mr_acks *a);
 size_t mr_acks_outstanding(const struct mr_acks *a); /* for tests: walks the window */

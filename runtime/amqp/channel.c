@@ -174,6 +174,8 @@ enum mr_status mr_amqp_channel_settle(struct mr_amqp_channel *ch, uint64_t tag, 
 	/* Closing, or asked to take them back: the broker does. */
 	if (ch->state != MR_CH_OPEN || ch->recovering) return MR_OK;
 	if (!ch->dirty.next) mr_list_append(&ch->outlet->dirty, &ch->dirty);
+	if (flags & MR_SETTLE_MULTIPLE && mr_buffer_size(&ch->held))
+		return mr_curb_settle(ch, tag, how, flags, write_settle);
 	return mr_acks_settle(&ch->acks, tag, how, flags, write_settle, ch);
 }
 

@@ -203,22 +203,57 @@ enum mr_status mr_curb_let_go(struct mr_amqp_channel *ch)
 	return st;
 }
 
-enum mr_status mr_curb_give_back(struct mr_amqp_channel *ch, uint32_t consumer)
+static enum mr_status give_back(struct mr_amqp_channel *ch, mr_delivery *d)
+{
+	uint64_t tag = d->tag;
+	mr_delivery_give(ch->outlet->options->pool, d);
+	return mr_amqp_channel_settle(ch, tag, MR_NACK, MR_SETTLE_REQUEUE);
+}
+
+static enum mr_status end_held(struct mr_amqp_channel *ch, uint32_t consumer,
+	enum mr_status (*end)(struct mr_amqp_channel *, mr_delivery *))
 {
 	size_t count, kept = 0;
 	mr_delivery **list = held(ch, &count);
 	enum mr_status st = MR_OK;
 	for (size_t i = 0; i < count; i++) {
-		if (consumer && list[i]->consumer != consumer) {
+		if (st != MR_OK || list[i]->consumer != consumer)
 			list[kept++] = list[i];
-			continue;
-		}
-		if (st == MR_OK)
-			st = mr_amqp_channel_settle(ch, list[i]->tag, MR_NACK, MR_SETTLE_REQUEUE);
-		mr_delivery_give(ch->outlet->options->pool, list[i]);
+		else
+			st = end(ch, list[i]);
 	}
 	ch->held.end -= (count - kept) * sizeof *list;
 	note_held(ch);
+	return st;
+}
+
+enum mr_status mr_curb_give_back(struct mr_amqp_channel *ch, uint32_t consumer)
+{
+	return end_held(ch, consumer, give_back);
+}
+
+enum mr_status mr_curb_catch_up(struct mr_amqp_channel *ch, uint32_t consumer)
+{
+	if (ch->recovering) return MR_OK; /* the broker takes them back */
+	return end_held(ch, consumer, tell_and_ack);
+}
+
+static void hide_held(struct mr_amqp_channel *ch, bool hidden)
+{
+	size_t count;
+	mr_delivery **list = held(ch, &count);
+	for (size_t i = 0; i < count; i++) mr_acks_hide(&ch->acks, list[i]->tag, hidden);
+}
+
+enum mr_status mr_curb_settle(struct mr_amqp_channel *ch, uint64_t tag, int how, int flags,
+	mr_settle_write *write)
+{
+	/* What was acked goes out first: nothing may be acked along with what is hidden. */
+	enum mr_status st = mr_acks_flush(&ch->acks, write, ch);
+	if (st != MR_OK) return st;
+	hide_held(ch, true);
+	st = mr_acks_settle(&ch->acks, tag, how, flags, write, ch);
+	hide_held(ch, false);
 	return st;
 }
 

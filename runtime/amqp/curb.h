@@ -32,9 +32,14 @@ void mr_curb_hide(const struct mr_consumer_entry *entry, mr_delivery *d);
 enum mr_status mr_curb_take(struct mr_amqp_channel *ch, mr_delivery *d, bool *is_held);
 /* Tells and acks what is held, as far as the host has caught up. */
 enum mr_status mr_curb_let_go(struct mr_amqp_channel *ch);
-/* What is held of one consumer (the host's number; 0: all) goes back to its queue, or just goes, as the broker has
- * it again. */
+/* What is held of one consumer (the host's number) goes back to its queue; or is told, as its first one still gets
+ * messages: they take turns until that is cancelled. */
 enum mr_status mr_curb_give_back(struct mr_amqp_channel *ch, uint32_t consumer);
+enum mr_status mr_curb_catch_up(struct mr_amqp_channel *ch, uint32_t consumer);
+/* Settles all up to a tag but what is held, of which the host knows nothing. */
+enum mr_status mr_curb_settle(struct mr_amqp_channel *ch, uint64_t tag, int how, int flags,
+	mr_settle_write *write);
+/* All that is held just goes: the broker has it again. */
 void mr_curb_drop(struct mr_amqp_channel *ch);
 
 #endif

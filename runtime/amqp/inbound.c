@@ -201,7 +201,10 @@ static enum mr_status hand_over(struct mr_amqp_channel *ch, mr_delivery *d,
 		return MR_OK;
 	}
 	if (we_ack) return mr_curb_take(ch, d, &is_held);
+	bool is_behind = entry && entry->is_curbed && mr_buffer_size(&ch->held);
+	enum mr_status st = is_behind ? mr_curb_catch_up(ch, d->consumer) : MR_OK;
 	mr_amqp_channel_tell_delivery(ch, d);
+	if (st != MR_OK) return st;
 	return entry && mr_curb_is_due(ch, entry) ? mr_curb_begin(ch, entry) : MR_OK;
 }
 

@@ -73,6 +73,13 @@ void *mr_map_get(const struct mr_map *map, uint64_t key)
 	return is_taken(e) && e->key == key ? e->value : NULL;
 }
 
+bool mr_map_change(struct mr_map *map, uint64_t key, void *value)
+{
+	if (!mr_map_get(map, key)) return false;
+	find(map, key)->value = value;
+	return true;
+}
+
 void *mr_map_take(struct mr_map *map, uint64_t key)
 {
 	if (!map->count) return NULL;

@@ -17,7 +17,8 @@ struct mr_map { /* zeroed is empty and valid */
 void mr_map_fini(struct mr_map *map);
 /* Replaces what was there. `value` is not NULL. MR_OK or MR_NO_MEMORY (then nothing changed). */
 enum mr_status mr_map_put(struct mr_map *map, uint64_t key, void *value);
-void *mr_map_get(const struct mr_map *map, uint64_t key); /* NULL when absent */
+void *mr_map_get(const struct mr_map *map, uint64_t key);          /* NULL when absent */
+bool mr_map_change(struct mr_map *map, uint64_t key, void *value); /* false when absent */
 void *mr_map_take(struct mr_map *map, uint64_t key); /* removes and returns; NULL when absent */
 /* Walks all: start with *at = 0; returns NULL at the end. Taking the current entry is allowed. */
 void *mr_map_next(const struct mr_map *map, size_t *at, uint64_t *key);

@@ -230,6 +230,34 @@ static void test_one_stuck_delivery_costs_little_memory(void **state)
 	end(&a, w);
 }
 
+static void test_what_is_hidden_is_left_out_of_what_settles_many(void **state)
+{
+	static const int ways[] = {MR_ACK, MR_NACK};
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct mr_acks a;
+		struct wire *w = new_wire();
+		mr_acks_init(&a);
+		deliver(&a, w, 2, false);
+		deliver(&a, w, 70000, true); /* the first two are put aside */
+		deliver(&a, w, 3, false);
+		uint64_t last = w->delivered, hidden[] = {1, last - 1, last + 9};
+		for (size_t n = 0; n < 3; n++) mr_acks_hide(&a, hidden[n], true);
+		w->out[2] = w->out[last - 2] = 1;
+		settle(&a, w, last, ways[i], MR_SETTLE_MULTIPLE);
+		for (size_t n = 0; n < 3; n++) mr_acks_hide(&a, hidden[n], false);
+		assert_int_equal(mr_acks_flush(&a, write_frame, w), MR_OK);
+		assert_int_equal(w->frames, 3);
+		assert_int_equal(mr_acks_outstanding(&a), 2);
+		settle(&a, w, 1, MR_ACK, 0);
+		settle(&a, w, last - 1, MR_NACK, 0);
+		assert_int_equal(mr_acks_flush(&a, write_frame, w), MR_OK);
+		assert_int_equal(mr_acks_outstanding(&a), 0);
+		mr_acks_fini(&a);
+		free(w);
+	}
+}
+
 static void test_recover_makes_all_before_it_foreign(void **state)
 {
 	struct mr_acks a;
@@ -300,6 +328,7 @@ int main(void)
 		cmocka_unit_test(test_tags_that_are_passed_over_are_never_settled_with_others),
 		cmocka_unit_test(test_deliveries_without_acks_may_be_counted_or_not),
 		cmocka_unit_test(test_one_stuck_delivery_costs_little_memory),
+		cmocka_unit_test(test_what_is_hidden_is_left_out_of_what_settles_many),
 		cmocka_unit_test(test_recover_makes_all_before_it_foreign),
 		cmocka_unit_test(test_random_runs_agree_with_a_naive_broker),
 	};

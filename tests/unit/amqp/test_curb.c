@@ -395,6 +395,76 @@ static void test_a_tag_that_the_program_uses_is_not_taken(void **state)
 	}
 }
 
+static uint64_t order[8]; /* the tags of the messages told */
+static int order_count;
+
+static void on_order(void *owner, const mr_event *event)
+{
+	if (event->type == MR_EV_DELIVERY) order[order_count++] = event->data.delivery->tag;
+	on_event(owner, event);
+}
+
+static void test_what_the_first_still_gets_comes_behind_what_is_held(void **state)
+{
+	struct bench b;
+	(void)state;
+	start(&b);
+	b.options.emit = on_order;
+	order_count = 0;
+	consume(&b, "q", MR_NO_ACK);
+	tally->loose = FAR;
+	deliver_by(&b, "tag", 1);
+	deliver_by(&b, "tag/curbed", 2); /* they take turns until the first is cancelled */
+	deliver_by(&b, "tag", 3);
+	answer_all(&b);
+	assert_int_equal(order_count, 3);
+	for (uint64_t i = 0; i < 3; i++) assert_int_equal(order[i], i + 1);
+	deliver_by(&b, "tag/curbed", 4);
+	assert_int_equal(order_count, 3);
+	mr_session_flush(b.s);
+	assert_int_equal(spoken(&b, 0).id, MR_M_BASIC_ACK);
+	assert_int_equal(spoken(&b, 0).tag, 2);
+	finish(&b);
+}
+
+static void test_an_answer_to_many_leaves_out_what_is_held(void **state)
+{
+	static const int ways[] = {MR_ACK, MR_NACK};
+	struct bench b;
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		flood(&b, MR_NO_ACK);
+		answer_all(&b);
+		ask(&b, 6, MR_BASIC_QOS, 10);
+		say(&b, 1, (struct mr_method){.id = MR_M_BASIC_QOS_OK});
+		request(&b, 7, MR_BASIC_CONSUME, "acks");
+		say(&b, 1,
+			(struct mr_method){.id = MR_M_BASIC_CONSUME_OK,
+				.name = mr_slice_str("acks")});
+		feed(&b, 3);
+		deliver_by(&b, "acks", 2);
+		deliver_by(&b, "tag/curbed", 3); /* held */
+		deliver_by(&b, "acks", 4);
+		mr_session_settle(b.s, 1, 1, 4, ways[i],
+			MR_SETTLE_MULTIPLE | (i ? MR_SETTLE_REQUEUE : 0));
+		mr_session_flush(b.s);
+		uint32_t id = i ? MR_M_BASIC_NACK : MR_M_BASIC_ACK;
+		for (int n = 0; n < 2; n++) {
+			assert_int_equal(spoken(&b, n).id, id);
+			assert_int_equal(spoken(&b, n).tag, n ? 4 : 2);
+			if (n) assert_int_equal(spoken(&b, n).bits & 1, 0); /* multiple */
+		}
+		assert_int_equal(spoken(&b, 2).id, 0);
+		mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+		tally->loose = 0;
+		assert_false(mr_session_let_go(b.s));
+		mr_session_flush(b.s);
+		assert_int_equal(spoken(&b, 0).id, MR_M_BASIC_ACK);
+		assert_int_equal(spoken(&b, 0).tag, 3);
+		finish(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -412,6 +482,8 @@ int main(void)
 		cmocka_unit_test(test_one_whose_queue_is_being_deleted_is_not_begun_anew),
 		cmocka_unit_test(test_a_tag_that_has_no_room_for_more_stays),
 		cmocka_unit_test(test_a_tag_that_the_program_uses_is_not_taken),
+		cmocka_unit_test(test_what_the_first_still_gets_comes_behind_what_is_held),
+		cmocka_unit_test(test_an_answer_to_many_leaves_out_what_is_held),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
