@@ -221,4 +221,13 @@ function Session:open_channel()
    return channel
 end
 
+--- Answers basic.consume, with the tag that it asks for.
+function Session:take_consumer()
+   local channel, payload = self:expect(60, 20)
+   if not channel then return nil end
+   local at = 4 + payload:byte(3) -- behind the ticket and the queue
+   self:write(peer.method(channel, 60, 21, payload:sub(at, at + payload:byte(at))))
+   return channel
+end
+
 return peer
