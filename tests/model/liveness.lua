@@ -263,7 +263,8 @@ stopping = true
 -- What nobody looks for any more; what a cancel gave back may come a moment later.
 local function drain(place)
    while true do
-      local msg = place.out:get(place.spare, { no_ack = true })
+      local msg, err = place.out:get(place.spare, { no_ack = true, timeout = 20 })
+      if not msg and err.kind ~= "empty" then problem("a get of %s: %s", place.spare, tostring(err)) end
       if not msg then return end
       parcels.done(parcels.came(msg, place.spare))
       add "left in a queue"
@@ -276,6 +277,12 @@ while (busy > 0 or parcels.open > 0) and mr.now() < deadline do
    mr.sleep(0.05)
 end
 if busy > 0 then problem("%d handlers have not ended; they wait for %s", busy, patience.waits()) end
+for _, place in ipairs(places) do -- what is missing may be in its queue, or with a consumer that should have ended
+   for _, queue in ipairs { place.queue, place.flooded, place.jobs, place.spare } do
+      local is = parcels.owes(queue) and place.out:queue_declare { queue = queue, passive = true }
+      if is then problem("%s has %d messages and %d consumers", queue, is.message_count, is.consumer_count) end
+   end
+end
 parcels.finish()
 is_over = true
 for _, place in ipairs(places) do
