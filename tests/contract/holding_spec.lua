@@ -151,6 +151,20 @@ describe("a message that is put off", function()
       end
    end)
 
+   it("comes once, and counted, when it is given back with later ones (FIELD-W2)", function()
+      local out, ch = confirming(), broker.channel()
+      local queue = declare(out, broker.name "held")
+      for _, body in ipairs { "a", "b" } do assert(out:publish("", queue, body)) end
+      assert(take(ch, queue, {}):retry(600))
+      assert(take(ch, queue, {}):nack { multiple = true })
+      local a, b = take(ch, queue, {}), take(ch, queue, {})
+      assert.same({ "a", 2, true, "b" }, { a.body, a.attempt, a.redelivered, b.body })
+      eventually("the end of what was held", function() return mr.stats().in_flight == 2 end)
+      assert(b:ack { multiple = true })
+      assert(ch:close())
+      assert.equal(0, broker.count(out, queue))
+   end)
+
    it("and came without acks is not put off: it arrived settled", function()
       local ch, out = broker.channel(), confirming()
       local queue = declare(out, broker.name "held")

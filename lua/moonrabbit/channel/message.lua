@@ -9,6 +9,7 @@
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local body_of = require "moonrabbit.base.body"
+local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local json = require "moonrabbit.base.json"
 local loop = require "moonrabbit.loop.loop"
@@ -209,13 +210,35 @@ function message.epoch(self)
 end
 
 --- Takes a delivery away from its message, which is as settled from then on.
--- @treturn message another one of it, which keeps the memory until it is settled or detached
-function message.take(self)
-   local taken = message.new(live(self), self[CHANNEL], true)
+-- @tparam function on_back called with what is returned, should the program give it back together with a later one
+-- @treturn message another one of it, which keeps the memory until it is settled or detached; see put_down
+function message.take(self, on_back)
+   local ch = self[CHANNEL]
+   local taken = message.new(live(self), ch, true)
    copy_all(self, live(self))
    taken[CACHE], taken[BODY] = self[CACHE], self[BODY]
    self[GENERATION] = TAKEN
+   ch.taken = ch.taken or {}
+   ch.taken[taken] = on_back
    return taken
+end
+
+--- Nobody needs one that was taken any more.
+function message.put_down(self)
+   self[CHANNEL].taken[self] = nil
+   message.detach(self)
+end
+
+--- Did the program give it back, together with a later one? Then it comes again by itself.
+function message.is_back(self) return self[CHANNEL].taken[self] == nil end
+
+local function give_back_taken(ch, tag)
+   for taken, on_back in each(ch.taken) do
+      if taken.is_live and live(taken).tag <= tag then
+         ch.taken[taken] = nil
+         on_back(taken)
+      end
+   end
 end
 
 --- Was it settled by the program, together with a later one?
@@ -256,7 +279,10 @@ local function settle(self, how, flags)
    local tag = flags % 2 == MULTIPLE and d.tag
    local status = C.mr_delivery_settle(loop.runtime(), d, how, flags)
    if status ~= 0 then return nil, errors.of_status(status, "message") end
-   if tag then self[CHANNEL].settled_below = tag end
+   if not tag then return true end
+   local ch = self[CHANNEL]
+   if ch.taken and bit.band(flags, REQUEUE) ~= 0 then give_back_taken(ch, tag) end
+   ch.settled_below = tag
    return true
 end
 

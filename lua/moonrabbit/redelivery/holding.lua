@@ -11,11 +11,13 @@ local task = require "moonrabbit.loop.task"
 
 local holding = {}
 
+local function count(msg, info) ledger.note(ledger.key(msg, info.queue), info.attempt) end
+
 -- Not even its queue takes a copy from us: what else there is of "again" is to give it back, and to count here.
 local function give_back(msg, info, err)
    log.error("a message that is to come again cannot be copied; it goes back as it is", { queue = info.queue,
       tag = msg.delivery_tag, kind = err.kind, error = err.text })
-   ledger.note(ledger.key(msg, info.queue), info.attempt)
+   count(msg, info)
    msg:nack()
 end
 
@@ -28,10 +30,11 @@ end
 local function wait(entry)
    local msg, info = entry.msg, entry.info
    patience.nap(msg, entry.seconds)
+   if message.is_back(msg) then return message.put_down(msg) end
    if message.is_covered(msg) then -- acked by the program, with a later one: nobody but us has it
       rawset(msg, "is_live", true)
    elseif patience.is_over() then
-      return message.detach(msg) -- it goes back with its channel
+      return message.put_down(msg) -- it goes back with its channel
    end
    local ok, err = patience.until_done(msg, function() return again(msg, info) end, function(why, pause)
       log.warn("a message that is to come again finds no room; it is held, and offered again", { queue = info.queue,
@@ -39,7 +42,7 @@ local function wait(entry)
    end)
    if ok then msg:ack()
    elseif err then give_back(msg, info, err) end
-   message.detach(msg)
+   message.put_down(msg)
 end
 
 --- Holds a message for some seconds, then puts it at the end of its queue.
@@ -52,7 +55,7 @@ function holding.keep(msg, queue, seconds)
    rawset(msg, "queue", queue)
    rawset(msg, "attempt", info.attempt)
    rawset(msg, message.FAILED, message.HELD)
-   task.background(wait, { msg = message.take(msg), info = info, seconds = seconds })
+   task.background(wait, { msg = message.take(msg, function(taken) count(taken, info) end), info = info, seconds = seconds })
    return true
 end
 
