@@ -197,6 +197,9 @@ static int take_or_prepare(mr_runtime *rt, mr_event *events, int max)
 	mr_wake_prepare(&rt->bridge.host);
 	n = take_events(rt, events, max);
 	if (n) awake(rt);
+	size_t size;
+	if (max == 0 && mr_ring_peek(&rt->bridge.events, &size)) /* nobody signals what was there */
+		mr_wake_signal(&rt->bridge.host);
 	return n;
 }
 

@@ -104,6 +104,22 @@ static void test_a_late_wake_neither_ends_a_poll_nor_stays(void **state)
 }
 
 /* FIELD-R6: the natural race of wakes and cancels, message by message. */
+/* FIELD-R6: the descriptor's level is the truth, whatever came before the host made ready. */
+static void test_a_poll_that_takes_nothing_leaves_the_descriptor_readable(void **state)
+{
+	mr_event ev;
+	mr_request r = {.operation = MR_QUEUE_DECLARE, .name = {"poll", 4}};
+	(void)state;
+	assert_int_equal(mr_runtime_poll(rt, &ev, 0, 0), 0);
+	assert_int_equal(mr_channel_request(channel, 4, &r), MR_OK);
+	assert_true(is_readable(10000));
+	for (int round = 0; round < 3; round++) {
+		assert_int_equal(mr_runtime_poll(rt, &ev, 0, 0), 0);
+		assert_true(is_readable(0));
+	}
+	assert_int_equal(wait_for(MR_EV_DONE, 4), MR_OK);
+}
+
 static void test_a_poll_without_a_limit_never_returns_nothing(void **state)
 {
 	(void)state;
@@ -245,6 +261,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 	const struct CMUnitTest tests[] = {
 		TEST(test_a_late_wake_neither_ends_a_poll_nor_stays),
+		TEST(test_a_poll_that_takes_nothing_leaves_the_descriptor_readable),
 		TEST(test_a_poll_without_a_limit_never_returns_nothing),
 		TEST(test_a_host_that_woke_by_itself_and_computes_is_heard),
 		TEST(test_the_second_command_of_a_computing_host_is_heard_too),
