@@ -142,13 +142,13 @@ describe("a queue with x-expires", function()
    end)
 
    it("stays as long as it is declared or asked for a message", function()
-      local ch, q = confirming { ["x-expires"] = 1000 }
+      local ch, q = confirming { ["x-expires"] = 2500 }
       for _ = 1, 12 do
-         outlive(ch, "100")
+         outlive(ch, "250")
          assert(ch:queue_declare { queue = q, passive = true })
       end
       for _ = 1, 12 do
-         outlive(ch, "100")
+         outlive(ch, "250")
          assert.equal("empty", select(2, ch:get(q)).kind)
       end
       assert.is_true(is_there(ch, q))
