@@ -271,8 +271,9 @@ static enum mr_status channel_frame(struct mr_session *s, const struct mr_frame 
 	enum mr_status st = method ? mr_amqp_channel_method(ch, method, error)
 	                           : mr_amqp_channel_content(ch, frame, error);
 	if (ch->state != MR_CH_CLOSED) return st;
-	/* RabbitMQ 3.10 may deliver behind its own close. Without memory that costs the connection. */
-	if (method && method->id == MR_M_CHANNEL_CLOSE) mr_map_put(&s->stray, ch->number, s);
+	/* RabbitMQ 3.10 may deliver behind its own close, or behind its answer to ours. Without memory that costs the
+	 * connection. */
+	mr_map_put(&s->stray, ch->number, s);
 	channel_ended(s, ch);
 	return st;
 }

@@ -128,6 +128,23 @@ static void test_what_comes_behind_the_brokers_close_is_of_the_past(void **state
 	end(&b);
 }
 
+static void test_what_comes_behind_the_answer_to_our_close_is_of_the_past(void **state)
+{
+	struct bench b;
+	struct mr_method deliver = {.id = MR_M_BASIC_DELIVER,
+		.other = mr_slice_str("tag"),
+		.tag = 1};
+	(void)state;
+	ready(&b);
+	mr_session_channel_close(b.s, 1, 6, 1, 9000);
+	say(&b, 1, (struct mr_method){.id = MR_M_CHANNEL_CLOSE_OK});
+	say(&b, 1, deliver); /* as RabbitMQ was seen to do, once in an hour of the settlement model */
+	feed(&b, 3);
+	open_channel(&b, 1);
+	assert_int_equal(mr_session_state(b.s), MR_SESSION_OPEN);
+	end(&b);
+}
+
 static void test_both_sides_may_close_a_channel_at_once(void **state)
 {
 	struct bench b;
@@ -661,6 +678,7 @@ int main(void)
 			test_a_cut_in_the_login_is_a_refusal_only_where_the_broker_tells_none),
 		cmocka_unit_test(test_a_channel_closed_by_the_broker_ends_all_that_waits_on_it),
 		cmocka_unit_test(test_what_comes_behind_the_brokers_close_is_of_the_past),
+		cmocka_unit_test(test_what_comes_behind_the_answer_to_our_close_is_of_the_past),
 		cmocka_unit_test(test_both_sides_may_close_a_channel_at_once),
 		cmocka_unit_test(test_a_late_answer_is_swallowed_and_its_consumer_cancelled),
 		cmocka_unit_test(test_heartbeats_and_blocking_have_their_deadlines),
