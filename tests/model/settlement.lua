@@ -18,6 +18,7 @@ local busy = 0                     -- drivers and handlers that have not ended
 -- ---- the messages ----
 
 local messages, last_id = {}, 0    -- id -> {queue, state: "waiting", "done"; may_vanish; done_by}
+local firsts = {}                  -- deliveries of what was settled elsewhere, not marked as redelivered
 local deliveries = {}              -- channel, epoch and tag of each delivery that was seen
 
 local function name_of(i) return tag .. "-" .. i end
@@ -42,7 +43,9 @@ local function received(msg, queue, ch, consumer_tag)
    end
    add "deliveries"
    if m.state == "done" then -- settled before: only the end of its channel may bring it back
-      if not msg.redelivered and not m.may_double then problem("message %d came again after it was settled, as new", id) end
+      if not msg.redelivered and not m.may_double then -- its first delivery, whose channel the broker has given up before us
+         table.insert(firsts, { id = id, ch = ch, epoch = ch.epoch })
+      end
       m.doubts = m.doubts or {}
       table.insert(m.doubts, m.done_by)
       add "came again"
@@ -274,13 +277,16 @@ for i = 1, QUEUES do
    end
 end
 
+local function is_there(by) return by.ch.handle and by.ch.epoch == by.epoch and by.epoch ~= 0 end
+for _, first in ipairs(firsts) do
+   if is_there(first) then problem("message %d came again after it was settled, as new", first.id) end
+end
 for id, m in pairs(messages) do
    if m.state ~= "done" and not m.is_left and not m.may_vanish and not m.may_be_dropped then
       problem("message %d of %s is missing", id, m.queue)
    end
    for _, by in ipairs(m.doubts or {}) do -- its channel, as it was, must have ended
-      local is_there = by.ch.handle and by.ch.epoch == by.epoch and by.epoch ~= 0
-      if is_there and not m.may_double then
+      if is_there(by) and not m.may_double then
          problem("message %d came again though it was settled by %s on a channel that is still there", id, by.way)
       end
    end
