@@ -25,8 +25,15 @@ void mr_buffer_trim(struct mr_buffer *b,
 	size_t keep); /* frees the space of an empty one over keep */
 
 static inline size_t mr_buffer_size(const struct mr_buffer *b) { return b->end - b->start; }
-static inline uint8_t *mr_buffer_data(const struct mr_buffer *b) { return b->base + b->start; }
+/* NULL for one that has never held anything: an offset of NULL, even 0, is undefined. */
+static inline uint8_t *mr_buffer_data(const struct mr_buffer *b)
+{
+	return b->base ? b->base + b->start : NULL;
+}
 static inline size_t mr_buffer_room(const struct mr_buffer *b) { return b->capacity - b->end; }
-static inline uint8_t *mr_buffer_tail(const struct mr_buffer *b) { return b->base + b->end; }
+static inline uint8_t *mr_buffer_tail(const struct mr_buffer *b)
+{
+	return b->base ? b->base + b->end : NULL;
+}
 
 #endif
