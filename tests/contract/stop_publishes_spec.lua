@@ -250,7 +250,7 @@ describe("a second signal", function()
       has(out, "the script did not let go within --drain")
    end)
 
-   it("ends what cannot say anything, within a second, with what is true of any (FIELD-W4)", function()
+   spinning("ends what cannot say anything, within a second, with what is true of any (FIELD-W4)", function()
       local p = start "os.execute 'exec sleep 5'"
       p:says "at work"
       p:signal "TERM"
@@ -261,7 +261,7 @@ describe("a second signal", function()
          .. 'unconfirmed publishes do not"')
    end)
 
-   it("is followed by a third one: that ends whatever is left to be said (FIELD-W4)", function()
+   spinning("is followed by a third one: that ends whatever is left to be said (FIELD-W4)", function()
       local p = start "os.execute 'exec sleep 5'"
       p:says "at work"
       for _ = 1, 3 do p:signal "TERM" end
