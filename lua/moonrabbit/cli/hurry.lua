@@ -7,16 +7,14 @@ local farewell = require "moonrabbit.connection.farewell"
 local handling = require "moonrabbit.channel.delivery"
 local in_flight = require "moonrabbit.channel.in_flight"
 local log = require "moonrabbit.loop.log"
+local losses = require "moonrabbit.cli.losses"
 local shutdown = require "moonrabbit.program.shutdown"
 local watchdog = require "moonrabbit.loop.watchdog"
 
 local hurry = {}
 
-local UNSENT, ABANDONED = 74, 75 -- exit codes
 local process
 local is_telling = false
-
-local MESSAGES, PUBLISHES = "unsettled messages come again", "publishes that were not confirmed do not come again"
 
 -- What is lost: handlers, publishes.
 local function count_losses()
@@ -29,12 +27,10 @@ end
 
 local function tell(number, place)
    local handlers, publishes = count_losses()
-   local code = number > 0 and 128 + number or publishes > 0 and UNSENT or ABANDONED
-   local texts = { number > 0 and "ended at once by a second signal" or "the script did not let go within --drain" }
-   if handlers > 0 then texts[#texts + 1] = MESSAGES end
-   if publishes > 0 then texts[#texts + 1] = PUBLISHES end
+   local code = number > 0 and 128 + number or publishes > 0 and losses.UNSENT or losses.ABANDONED
+   local why = number > 0 and "ended at once by a second signal" or "the script did not let go within --drain"
    log.error("stopped", { code = code, handlers = handlers, publishes = publishes, at = place ~= "" and place or nil,
-      text = table.concat(texts, "; ") })
+      text = losses.text(handlers, publishes, why) })
    process.end_now(code)
 end
 

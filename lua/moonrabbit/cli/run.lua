@@ -2,11 +2,12 @@
 -- SPDX-License-Identifier: MIT
 local arguments = require "moonrabbit.cli.arguments"
 local each = require "moonrabbit.base.each"
+local losses = require "moonrabbit.cli.losses"
 
 local run = {}
 
 -- Exit codes; those above 2 are of sysexits.h: "an I/O error" and "try again".
-local FAILED, WRONG_USAGE, UNSENT, ABANDONED = 1, 2, 74, 75
+local FAILED, WRONG_USAGE = 1, 2
 local GRACE = 4 -- seconds beyond --drain after which the process ends whatever the script does; hooks and closing have two of them
 
 --- Adds the command to the parser.
@@ -109,12 +110,9 @@ end
 -- The last line, and the exit code.
 local function finish(mr, left, was_asked, lost)
    local has_left, has_lost = left.handlers > 0, left.publishes > 0
-   local code = has_lost and UNSENT or has_left and ABANDONED or lost and FAILED or 0
-   local fields = { code = code, handlers = left.handlers, publishes = left.publishes }
-   if has_left then fields.text = "unsettled messages come again" end
-   if has_lost then
-      fields.text = (fields.text and fields.text .. "; " or "") .. "publishes that were not confirmed do not come again"
-   end
+   local code = has_lost and losses.UNSENT or has_left and losses.ABANDONED or lost and FAILED or 0
+   local fields = { code = code, handlers = left.handlers, publishes = left.publishes,
+      text = losses.text(left.handlers, left.publishes) }
    if code ~= 0 then mr.log.error("stopped", fields) elseif was_asked then mr.log.info("stopped", fields) end
    return code
 end
