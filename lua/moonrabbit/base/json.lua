@@ -208,8 +208,12 @@ local function restored(v, mark)
    return v
 end
 
--- Refuses a text that is no JSON; `why`: lua-cjson's reason, for what it alone finds fault with.
-local function refuse(text, why) error(grammar.fault(text) or why, 0) end
+-- What is read from `source`, which is `text` or made of it. Who refuses it says why by the text; else lua-cjson has a reason.
+local function read(text, source)
+   local ok, v = pcall(reader.decode, source)
+   if not ok then error(grammar.fault(text) or v, 0) end
+   return v
+end
 
 --- Reads a text, which must be JSON as RFC 8259 has it. Integers beyond 2^53 that no number holds exactly come as int64_t or
 -- uint64_t (cdata), null as cjson.null. Raises a text when it is no JSON: what is wrong, and at which byte.
@@ -218,16 +222,10 @@ function json.decode(text)
    local foreign, is_doubtful, has_long = is_foreign(), grammar.scan(text)
    local fault = (foreign or is_doubtful) and grammar.fault(text)
    if fault then error(fault, 0) end
-   if not foreign and not has_long then
-      local ok, v = pcall(reader.decode, text)
-      if not ok then refuse(text, v) end
-      return v
-   end
+   if not foreign and not has_long then return read(text, text) end
    local mark = "\255" -- a byte that no escape makes
    while text:find(mark, 1, true) do mark = mark .. "#" end
-   local ok, v = pcall(reader.decode, marked(text, mark, foreign))
-   if not ok then refuse(text, v) end
-   return restored(v, mark)
+   return restored(read(text, marked(text, mark, foreign)), mark)
 end
 
 return json
