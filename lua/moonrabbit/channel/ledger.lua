@@ -3,7 +3,6 @@
 -- A message says in its headers how often it has failed. Where that cannot be (its channel was closed before a copy
 -- could be made, or its headers leave no room) its count stands here, under what the message is: its queue, its
 -- properties and its body. Messages that are alike in all of these share one count. The oldest entries go first.
-local each = require "moonrabbit.base.each"
 local loop = require "moonrabbit.loop.loop"
 local message = require "moonrabbit.channel.message"
 local properties = require "moonrabbit.base.properties"
@@ -23,9 +22,7 @@ local entries, order, first, last = {}, {}, 1, 0
 -- @tparam message msg
 -- @tparam string queue
 function ledger.key(msg, queue)
-   local names = {}
-   for name in each(stamps.all) do names[name] = true end
-   local bytes = properties.splice(message.raw(msg), { headers = {} }, {}, names) or message.raw(msg)
+   local bytes = properties.splice(message.raw(msg), { headers = {} }, {}, stamps.all) or message.raw(msg)
    local body = msg.body
    if #body > 2 * PART then body = ("%d\0%s%s"):format(#body, body:sub(1, PART), body:sub(-PART)) end
    return queue .. "\0" .. bytes .. "\0" .. body

@@ -16,16 +16,23 @@ function companion.arguments(arguments)
    return arguments and arguments["x-queue-type"] == "quorum" and { ["x-queue-type"] = "quorum" } or nil
 end
 
--- On a channel of its own: what is refused closes it.
-local function ask(conn, options, queue)
+--- Declares a queue on a channel of its own: a queue that is in the way closes it.
+-- @tparam connection conn
+-- @tparam table options of asking.ask
+-- @tparam string queue
+-- @treturn[1] true
+-- @treturn[2] nil, error
+function companion.ask(conn, options, queue)
    local ch, err = conn:channel()
    if not ch then return nil, err end
    local reply
-   options.asking = true
    reply, err = asking.ask(ch, C.MR_QUEUE_DECLARE, options, queue)
    ch:close()
    return reply and true, err
 end
+
+-- A refusal answers the question: it is no error to be logged.
+local function is_there(conn, queue) return companion.ask(conn, { passive = true, asking = true }, queue) end
 
 --- Sees to it that a queue is there.
 -- @tparam connection conn
@@ -35,14 +42,14 @@ end
 -- @treturn[1] boolean was it declared? If not, there is one of another shape, or one that this user may not declare
 -- @treturn[2] nil, error
 function companion.declare(conn, queue, options)
-   local ok, err = ask(conn, { durable = options.durable, auto_delete = options.auto_delete, arguments = options.arguments,
-      unrecorded = true }, queue)
+   local ok, err = companion.ask(conn, { durable = options.durable, auto_delete = options.auto_delete, arguments = options.arguments,
+      unrecorded = true, asking = true }, queue)
    if ok then return true, true end
-   if TAKEN[err.kind] and ask(conn, { passive = true }, queue) then return true, false end
+   if TAKEN[err.kind] and is_there(conn, queue) then return true, false end
    return nil, err
 end
 
 --- Is a queue there? Nil: no, or that cannot be known.
-function companion.is_there(conn, queue) return (ask(conn, { passive = true }, queue)) end
+function companion.is_there(conn, queue) return (is_there(conn, queue)) end
 
 return companion

@@ -266,11 +266,9 @@ end
 -- @treturn[1] true the broker has it there
 -- @treturn[2] nil, error as of delay
 function copies.give_back(msg, queue)
-   local names, err = {}, nil
-   for name in each(stamps.of_brokers) do names[name] = true end
-   local bytes = msg.headers[WRAPPED]
+   local bytes, err = msg.headers[WRAPPED], nil
    if type(bytes) ~= "string" then
-      bytes, err = properties.splice(message.raw(msg), { headers = {} }, {}, names)
+      bytes, err = properties.splice(message.raw(msg), { headers = {} }, {}, stamps.of_brokers)
    end
    if not bytes then return nil, err end
    local ok

@@ -2,7 +2,6 @@
 -- SPDX-License-Identifier: MIT
 -- A broker that blocks publishers must not hold up acks.
 local C = require("moonrabbit.base.ffi").C
-local asking = require "moonrabbit.channel.request"
 local companion = require "moonrabbit.redelivery.companion"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
@@ -84,16 +83,10 @@ local function remember(self, queue)
    self.declared[queue] = C.mr_now()
 end
 
--- On a channel of its own: a queue that is in the way closes it.
 local function declare_now(self, queue, arguments)
-   local ch, err = self.connection:channel()
-   if not ch then return nil, err end
-   local reply
-   reply, err = asking.ask(ch, C.MR_QUEUE_DECLARE, { durable = true, arguments = arguments, unrecorded = true }, queue)
-   ch:close()
-   if not reply then return nil, err end
-   remember(self, queue)
-   return true
+   local ok, err = companion.ask(self.connection, { durable = true, arguments = arguments, unrecorded = true }, queue)
+   if ok then remember(self, queue) end
+   return ok, err
 end
 
 local function declare_exit(self, exit)
