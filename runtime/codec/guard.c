@@ -3,6 +3,7 @@
 #include "codec/guard.h"
 
 #include "base/value.h"
+#include "codec/field_size.h"
 #include "codec/method_id.h"
 
 /* Every refusal here ends the connection. */
@@ -122,29 +123,6 @@ enum mr_status mr_guard_frame(const struct mr_frame *frame, mr_error *error)
 
 /* ---- tables ---- */
 
-/* Bytes of a value of fixed size; 0 for those that carry a length, or are not known. */
-static size_t fixed_size(uint8_t type, bool *known)
-{
-	*known = true;
-	switch (type) {
-	case 't':
-	case 'b':
-	case 'B': return 1;
-	case 's':
-	case 'u': return 2;
-	case 'I':
-	case 'i':
-	case 'f': return 4;
-	case 'D': return 5;
-	case 'l':
-	case 'L':
-	case 'd':
-	case 'T': return 8;
-	case 'V': return 0;
-	default: *known = false; return 0;
-	}
-}
-
 struct level {
 	size_t end; /* where this table or array stops */
 	bool is_array;
@@ -172,13 +150,12 @@ static bool take_length(const uint8_t *data, size_t *at, size_t end, size_t *len
 static bool walk_field(const uint8_t *data, size_t *at, struct level *levels, int *depth)
 {
 	const struct level *top = &levels[*depth];
-	bool known;
 	size_t length;
 	if (!top->is_array && !skip_key(data, at, top->end)) return false;
 	if (*at >= top->end) return false;
 	uint8_t type = data[(*at)++];
-	size_t fixed = fixed_size(type, &known);
-	if (known) {
+	size_t fixed = mr_field_size(type);
+	if (fixed != SIZE_MAX) {
 		if (fixed > top->end - *at) return false;
 		*at += fixed;
 		return true;

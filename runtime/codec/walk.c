@@ -3,34 +3,13 @@
 #include "codec/walk.h"
 
 #include "base/alloc.h"
+#include "codec/field_size.h"
 
 /* ---- one value ---- */
 
 static bool has_length(uint8_t type)
 {
 	return type == 'S' || type == 'x' || type == 'F' || type == 'A';
-}
-
-/* Bytes of a value of fixed size; SIZE_MAX for a type that is not known. */
-static size_t fixed_size(uint8_t type)
-{
-	switch (type) {
-	case 'V': return 0;
-	case 't':
-	case 'b':
-	case 'B': return 1;
-	case 's':
-	case 'u': return 2;
-	case 'I':
-	case 'i':
-	case 'f': return 4;
-	case 'D': return 5;
-	case 'l':
-	case 'L':
-	case 'd':
-	case 'T': return 8;
-	default: return SIZE_MAX;
-	}
 }
 
 /* Reads key, type and value, without a look into nested ones. False: they do not fit. */
@@ -49,7 +28,7 @@ static bool read_field(struct mr_walk *w, struct mr_walk_field *out)
 	at += key + 1;
 	left -= key + 1;
 	if (!has_length(out->type))
-		size = fixed_size(out->type);
+		size = mr_field_size(out->type);
 	else if (left >= 4)
 		size = (size_t)mr_get32(at) + 4;
 	else
