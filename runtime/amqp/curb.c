@@ -172,10 +172,9 @@ static enum mr_status tell_and_ack(struct mr_amqp_channel *ch, mr_delivery *d)
 	return mr_amqp_channel_settle(ch, tag, MR_ACK, 0);
 }
 
-enum mr_status mr_curb_take(struct mr_amqp_channel *ch, mr_delivery *d, bool *is_held)
+enum mr_status mr_curb_take(struct mr_amqp_channel *ch, mr_delivery *d)
 {
-	*is_held = mr_buffer_size(&ch->held) || !may_be_told(ch);
-	if (!*is_held) return tell_and_ack(ch, d);
+	if (!mr_buffer_size(&ch->held) && may_be_told(ch)) return tell_and_ack(ch, d);
 	enum mr_status st = mr_buffer_append(&ch->held, &d, sizeof d);
 	if (st == MR_OK && !ch->holding.next) mr_list_append(&ch->outlet->holding, &ch->holding);
 	if (st != MR_OK) mr_delivery_give(ch->outlet->options->pool, d);

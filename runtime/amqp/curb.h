@@ -28,8 +28,8 @@ bool mr_curb_is_wire(const struct mr_consumer_entry *entry, mr_slice tag);
 /* Gives a delivery the tag that the host knows. */
 void mr_curb_hide(const struct mr_consumer_entry *entry, mr_delivery *d);
 
-/* A delivery that we ack: to be told (and acked) at once, or held, which takes it. */
-enum mr_status mr_curb_take(struct mr_amqp_channel *ch, mr_delivery *d, bool *is_held);
+/* A delivery that we ack is told (and acked) at once, or held. *takes* it. */
+enum mr_status mr_curb_take(struct mr_amqp_channel *ch, mr_delivery *d);
 /* Tells and acks what is held, as far as the host has caught up. */
 enum mr_status mr_curb_let_go(struct mr_amqp_channel *ch);
 /* What is held of one consumer (the host's number) goes back to its queue; or is told, as its first one still gets

@@ -193,14 +193,13 @@ static enum mr_status hand_over(struct mr_amqp_channel *ch, mr_delivery *d,
 	const struct target *target, bool we_ack)
 {
 	struct mr_consumer_entry *entry = target->entry;
-	bool is_held;
 	if (target->is_curbed) mr_curb_hide(entry, d);
 	if (ch->state !=
 		MR_CH_OPEN) { /* closing: the broker takes it back; its tag had to be counted */
 		mr_delivery_give(ch->outlet->options->pool, d);
 		return MR_OK;
 	}
-	if (we_ack) return mr_curb_take(ch, d, &is_held);
+	if (we_ack) return mr_curb_take(ch, d);
 	bool is_behind = entry && entry->is_curbed && mr_buffer_size(&ch->held);
 	enum mr_status st = is_behind ? mr_curb_catch_up(ch, d->consumer) : MR_OK;
 	mr_amqp_channel_tell_delivery(ch, d);

@@ -260,7 +260,8 @@ static enum mr_status channel_frame(struct mr_session *s, const struct mr_frame 
 	const struct mr_method *method, mr_error *error)
 {
 	struct mr_amqp_channel *ch = mr_session_channel_at(s, frame->channel);
-	if (mr_map_get(&s->stray, frame->channel)) {
+	bool is_open = ch && ch->state == MR_CH_OPEN; /* then nothing of its past comes any more */
+	if (!is_open && mr_map_get(&s->stray, frame->channel)) {
 		if (!ch || !method || method->id != MR_M_CHANNEL_OPEN_OK) return MR_OK;
 		mr_map_take(&s->stray, frame->channel);
 	}
