@@ -4,7 +4,7 @@ local broker = require "broker"
 
 local eventually, take = broker.eventually, broker.take
 
-local made, users = {}, {}
+local made = {}
 
 local function confirming()
    local ch = broker.channel()
@@ -47,8 +47,7 @@ describe("the queue of", function()
    after_each(function()
       local ch = broker.channel()
       for _, queue in ipairs(made) do ch:queue_delete { queue = queue } end
-      for _, user in ipairs(users) do broker.ctl("-q delete_user " .. user) end
-      made, users = {}, {}
+      made = {}
       broker.close_all()
       mr.log.configure "warn"
    end)
@@ -123,13 +122,7 @@ describe("the queue of", function()
    end)
 
    -- Reads and writes, and declares nothing.
-   local function modest()
-      local user = broker.name "modest"
-      users[#users + 1] = user
-      broker.ctl("-q add_user " .. user .. " secret")
-      broker.ctl("-q set_permissions " .. user .. " '^$' '.*' '.*'")
-      return broker.connect { url = ("amqp://%s:secret@127.0.0.1:%d/"):format(user, broker.port) }
-   end
+   local function modest() return broker.connect_user "'^$' '.*' '.*'" end
 
    broker.it_rabbitmq(it, "a delay is done without by a user who may not declare it: tried again in the process (FIELD-C1)",
       function()

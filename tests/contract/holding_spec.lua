@@ -4,7 +4,7 @@ local broker = require "broker"
 
 local eventually, take = broker.eventually, broker.take
 
-local made, users = {}, {}
+local made = {}
 
 local function confirming()
    local ch = broker.channel()
@@ -16,15 +16,6 @@ local function declare(ch, queue, arguments)
    for _, suffix in ipairs { "", ".dead", ".retry-exit", ".retry.300" } do made[#made + 1] = queue .. suffix end
    assert(ch:queue_declare { queue = queue, durable = true, arguments = arguments })
    return queue
-end
-
--- Of these permissions: configure, write, read.
-local function user(permissions)
-   local name = broker.name "modest"
-   users[#users + 1] = name
-   broker.ctl("-q add_user " .. name .. " secret")
-   broker.ctl("-q set_permissions " .. name .. " " .. permissions)
-   return broker.connect { url = ("amqp://%s:secret@127.0.0.1:%d/"):format(name, broker.port) }
 end
 
 local FULL = { ["x-max-length"] = 1, ["x-overflow"] = "reject-publish" }
@@ -59,8 +50,7 @@ describe("a message that is put off", function()
    after_each(function()
       local ch = broker.channel()
       for _, queue in ipairs(made) do ch:queue_delete { queue = queue } end
-      for _, name in ipairs(users) do broker.ctl("-q delete_user " .. name) end
-      made, users = {}, {}
+      made = {}
       broker.close_all()
       mr.log.configure "warn"
    end)
@@ -200,7 +190,7 @@ describe("a message that is put off", function()
       for what, permissions in pairs { ["reads and writes"] = "'^$' '.*' '.*'", reads = "'^$' '^$' '.*'" } do
          local queue, seen = declare(out, broker.name "modest"), {}
          assert(out:queue_declare { queue = queue .. ".dead", durable = true })
-         local conn = user(permissions)
+         local conn = broker.connect_user(permissions)
          local function handler(msg)
             seen[#seen + 1] = msg.attempt
             if msg.attempt < 3 then assert(msg:retry(0.3)) end

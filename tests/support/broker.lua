@@ -76,11 +76,14 @@ function broker.count(ch, queue)
    return assert(ch:queue_declare { queue = queue, passive = true }).message_count
 end
 
---- Closes what broker.connect opened and removes the scripts.
+local users = {}
+
+--- Closes what broker.connect opened, removes the scripts and the users.
 function broker.close_all()
    for _, conn in ipairs(opened) do conn:release() end
    for _, path in ipairs(scripts) do os.remove(path) end
-   opened, scripts = {}, {}
+   for _, name in ipairs(users) do broker.ctl("-q delete_user " .. name) end
+   opened, scripts, users = {}, {}, {}
 end
 
 local count = 0
@@ -126,6 +129,16 @@ end
 function broker.ctl(arguments)
    assert(broker.is_rabbitmq, "rabbitmqctl is RabbitMQ's alone")
    return broker.shell(("sh %s ctl %s %s"):format(env "MR_RABBITMQ_SH", env "MR_RABBITMQ_DIR", arguments))
+end
+
+--- A connection of a user that lives until close_all. RabbitMQ only.
+-- @tparam string permissions patterns in quotes, for the shell: configure, write, read
+function broker.connect_user(permissions)
+   local name = broker.name "modest"
+   users[#users + 1] = name
+   broker.ctl("-q add_user " .. name .. " secret")
+   broker.ctl("-q set_permissions " .. name .. " " .. permissions)
+   return broker.connect { url = ("amqp://%s:secret@127.0.0.1:%d/"):format(name, broker.port) }
 end
 
 --- What the broker says of our connections: a list of {timeout, client_properties as text or table}.
