@@ -233,6 +233,7 @@ describe("a second signal", function()
       local p = start "while true do end"
       p:says "at work"
       p:signal "TERM"
+      p:heeds()
       p:signal "INT"
       local out, code = p:wait()
       assert.equal(130, code, out)
@@ -254,6 +255,7 @@ describe("a second signal", function()
       local p = start "os.execute 'exec sleep 5'"
       p:says "at work"
       p:signal "TERM"
+      p:heeds()
       p:signal "TERM"
       local out, code = p:wait()
       assert.equal(143, code, out)
@@ -264,7 +266,10 @@ describe("a second signal", function()
    spinning("is followed by a third one: that ends whatever is left to be said (FIELD-W4)", function()
       local p = start "os.execute 'exec sleep 5'"
       p:says "at work"
-      for _ = 1, 3 do p:signal "TERM" end
+      for _ = 1, 3 do
+         p:signal "TERM"
+         p:heeds()
+      end
       local out, code = p:wait()
       assert.equal(143, code, out)
       lacks(out, "msg=stopped")

@@ -57,6 +57,14 @@ end
 --- Sends a signal, such as "TERM".
 function Process:signal(name) os.execute(("kill -%s %d"):format(name, self.pid)) end
 
+--- Waits until it has taken the signals that it was sent: two alike would be one, and of two others the order is the system's.
+function Process:heeds()
+   broker.eventually("its heed of signals", function()
+      local status = read(("/proc/%d/status"):format(self.pid))
+      return not status or not status:match "ShdPnd:%s*(%x+)":find "[^0]"
+   end)
+end
+
 --- Waits for its end; returns its output and its exit code.
 function Process:wait()
    local code = tonumber(broker.eventually("the end of the process", function()
