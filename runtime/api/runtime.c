@@ -198,7 +198,7 @@ static int take_or_prepare(mr_runtime *rt, mr_event *events, int max)
 	n = take_events(rt, events, max);
 	if (n) awake(rt);
 	size_t size;
-	if (max == 0 && mr_ring_peek(&rt->bridge.events, &size)) /* nobody signals what was there */
+	if (max <= 0 && mr_ring_peek(&rt->bridge.events, &size)) /* nobody signals what was there */
 		mr_wake_signal(&rt->bridge.host);
 	return n;
 }
@@ -208,7 +208,7 @@ static int poll_events(mr_runtime *rt, mr_event *events, int max, double timeout
 	awake(rt);
 	pumped(rt);
 	int n = take_or_prepare(rt, events, max);
-	if (n || timeout == 0) return n;
+	if (n || timeout == 0 || max <= 0) return n;
 	mr_msec until = timeout < 0 ? MR_NEVER : mr_clock_real() + mr_msec_of(timeout);
 	for (;;) {
 		bool interrupted = !wait_for_event(rt, until);

@@ -344,7 +344,8 @@ MR_API int mr_runtime_new(mr_runtime **out);
 MR_API int mr_runtime_fd(const mr_runtime *rt);
 /* Writes up to `max` events and returns their number, after at most `timeout` seconds (0: at once,
  * negative: until there is one). 0 before that only when a signal that the host catches came, for the host to
- * see to. With `max` 0 it takes nothing, and readies the descriptor. Returns -1 in a forked child. */
+ * see to. With `max` 0 it takes nothing, waits for nothing, and readies the descriptor. Returns -1 in a forked
+ * child. */
 MR_API int mr_runtime_poll(mr_runtime *rt, mr_event *events, int max, double timeout);
 /* Makes mr_runtime_fd readable at `at` (mr_now's clock), for a host that sleeps in its own loop;
  * one time at most is kept, the last; 0 forgets it. */

@@ -117,6 +117,9 @@ static void test_a_poll_that_takes_nothing_leaves_the_descriptor_readable(void *
 		assert_int_equal(mr_runtime_poll(rt, &ev, 0, 0), 0);
 		assert_true(is_readable(0));
 	}
+	assert_int_equal(mr_runtime_poll(rt, &ev, 0, -1), 0); /* there is nothing to wait for */
+	assert_int_equal(mr_runtime_poll(rt, &ev, -1, 5), 0);
+	assert_true(is_readable(0));
 	assert_int_equal(wait_for(MR_EV_DONE, 4), MR_OK);
 }
 
