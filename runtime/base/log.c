@@ -27,12 +27,21 @@ static void put(struct line *l, const char *data, size_t size)
 
 static void put_str(struct line *l, const char *text) { put(l, text, strlen(text)); }
 
+/* As much of a run as `most` bytes hold without a cut through a character: what follows its first byte stays with it. */
+static size_t whole(const char *run, size_t size, size_t most)
+{
+	if (size <= most) return size;
+	size_t part = most;
+	while (part > most - 3 && ((unsigned char)run[part] & 0xc0) == 0x80) part--;
+	return part;
+}
+
 /* What mr_escape made of a run of bytes. Its backslashes all begin an \xNN, which JSON spells \u00NN. */
 static void put_escaped(struct line *l, const char *run, size_t size)
 {
 	char escaped[512];
 	while (size) {
-		size_t part = size < sizeof escaped / 4 - 1 ? size : sizeof escaped / 4 - 1;
+		size_t part = whole(run, size, sizeof escaped / 4 - 1);
 		size_t n = mr_escape(escaped, sizeof escaped, run, part);
 		for (size_t i = 0; i < n; i++) {
 			bool is_hex = escaped[i] == '\\' && l->format == MR_LOG_JSON;

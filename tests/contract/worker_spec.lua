@@ -175,4 +175,18 @@ describe("a worker is told", function()
       assert.equal(2, code)
       has(out, 'MOONRABBIT_DRAIN takes a number of seconds, not "soon"')
    end)
+
+   it("long texts of any language as they are, and what is no text as its bytes", function()
+      local kinds = { "\195\169", "\226\130\172", "\240\159\144\135" }
+      for _, format in ipairs { "logfmt", "json" } do
+         for shift = 0, 3 do
+            for _, kind in ipairs(kinds) do
+               local text = ("x"):rep(shift) .. kind:rep(200)
+               local path = script(("require('moonrabbit').log.info %q"):format(text .. "\255" .. kind))
+               local out = shell(("%s run --log-level info --log-format %s %s"):format(broker.command, format, path))
+               has(out, text .. (format == "json" and "\\u00ff" or "\\xff") .. kind)
+            end
+         end
+      end
+   end)
 end)
