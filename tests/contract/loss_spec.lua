@@ -389,7 +389,7 @@ describe("why the broker closed the connection", function()
                end)
             end
             broker.close_connections "maintenance"
-            eventually("the losses", function() return lost[1] and lost[2] and lost[3] end)
+            eventually("the losses", function() return lost[1] and lost[2] and lost[3] end, 120) -- under TSan beside others
             for i = 1, 3 do
                check(lost[i], "connection_forced", 320)
                assert.truthy(lost[i].text:find("maintenance", 1, true), round .. ": " .. lost[i].text)
