@@ -138,7 +138,8 @@ static void test_what_comes_behind_the_answer_to_our_close_is_of_the_past(void *
 	ready(&b);
 	mr_session_channel_close(b.s, 1, 6, 1, 9000);
 	say(&b, 1, (struct mr_method){.id = MR_M_CHANNEL_CLOSE_OK});
-	say(&b, 1, deliver); /* as RabbitMQ was seen to do, once in an hour of the settlement model */
+	say(&b, 1,
+		deliver); /* as RabbitMQ was seen to do, once in an hour of the settlement model */
 	feed(&b, 3);
 	open_channel(&b, 1);
 	assert_int_equal(mr_session_state(b.s), MR_SESSION_OPEN);
