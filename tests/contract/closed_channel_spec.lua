@@ -2,6 +2,7 @@
 --- does to slow handlers.
 local mr = require "moonrabbit"
 local broker = require "broker"
+local waits = require "waits"
 
 local eventually = broker.eventually
 
@@ -131,8 +132,7 @@ describe("a handler that is slower than the broker's consumer_timeout", function
       local w = mr.consumer { queue = "late", connection = conn, handler = function()
          calls = calls + 1
          if calls > 1 then return end
-         b:drop()
-         eventually("the loss", function() return not conn.is_open end)
+         waits.loss(conn, function() b:drop() end)
          done = true
       end }
       assert(w:wait(10))

@@ -90,10 +90,12 @@ function recovering.has_consumers(queue, n)
    if not ok then error(("%s has %s consumers, not %d"):format(queue, tostring(last), n), 2) end
 end
 
---- A handler that counts: fn, and a table of how often each body came, with `n` of all.
+--- A handler that counts: fn, and a table of how often each body came, with `n` of all and `again` of those that came
+--- again: an acknowledgement that is under way at a loss comes to nothing.
 function recovering.counter()
    local got = { n = 0 }
    return function(msg)
+      if msg.redelivered then got.again = (got.again or 0) + 1 end
       got[msg.body] = (got[msg.body] or 0) + 1
       got.n = got.n + 1
    end, got

@@ -23,6 +23,13 @@ function waits.eventually(what, condition, seconds) return wait(what, seconds or
 --- The same by the wall clock, for tests that move that of mr.now().
 function waits.within(what, seconds, condition) return wait(what, seconds, condition, os.time) end
 
+--- Runs lose() and waits until the connection has lost its broker, also if it has come back by then.
+function waits.loss(conn, lose)
+   local epoch = conn.epoch
+   lose()
+   waits.eventually("the loss", function() return not conn.is_open or conn.epoch > epoch end)
+end
+
 --- Runs fn(...) in a task of its own; a table with `result`, `err` and `done`, filled when it ends.
 function waits.background(fn, ...)
    local box = {}

@@ -1,6 +1,8 @@
 --- A publish that makes the broker close the connection is given up, and takes nothing with it.
 local mr = require "moonrabbit"
-local eventually = require("waits").eventually
+local waits = require "waits"
+
+local eventually = waits.eventually
 
 local POISON = "\255 is no UTF-8" -- a routing key that the embedded broker answers with 501, and the connection's end
 local double, opened
@@ -104,8 +106,9 @@ describe("a publish that ends its connection", function()
       for round = 1, 4 do
          double:delay(0.05)
          for _ = 1, 5 do tickets[#tickets + 1] = assert(pub:publish_async "x") end
-         if round % 2 == 0 then double:drop() else double:close_connections(320, "CONNECTION_FORCED - for a test") end
-         eventually("the loss", function() return not conn.is_open end)
+         waits.loss(conn, function()
+            if round % 2 == 0 then double:drop() else double:close_connections(320, "CONNECTION_FORCED - for a test") end
+         end)
          double:delay(0)
          eventually("the way back", function() return conn.is_open end)
       end

@@ -39,8 +39,7 @@ local background = waits.background
 -- The connection goes and cannot come back before online().
 local function offline(b, conn)
    b:refuse_logins()
-   b:drop()
-   eventually("the loss", function() return not conn.is_open end)
+   waits.loss(conn, function() b:drop() end)
 end
 
 local function online(b, conn)
@@ -334,8 +333,7 @@ describe("a publisher whose connection goes", function()
    it("and does not recover by itself connects again", function()
       local pub, b, conn = setup(nil, { recover = false })
       assert.is_true(pub:publish "0")
-      b:drop()
-      eventually("the loss", function() return not conn.is_open end)
+      waits.loss(conn, function() b:drop() end)
       assert.is_true(pub:publish "1")
       assert.same({ "0", "1" }, bodies(assert(conn:channel())))
    end)
