@@ -235,6 +235,7 @@ local function flip(ch)
       mr.sleep(random() / 5)
       bind(ch, "flip")
    end
+   ch:close()
 end
 
 -- ---- the run ----
@@ -242,36 +243,61 @@ end
 local straight = model.connect("straight", false)
 local reader = assert(straight:channel())
 set_up(reader)
-local began = mr.now()
-for i = 1, 2 do model.spawn(write_by_channel, "channel" .. i, model.connect("channel" .. i, true)) end
-local shared = model.connect("shared", true)
-model.spawn(write_by_publisher, "pub1", shared, { confirm_timeout = 10 })
-model.spawn(write_by_publisher, "pub2", shared, { confirm_timeout = 10, retry = mr.retry.by_kind {
-   nacked = mr.retry.fixed { delay = 0.01, attempts = 3 }, lost = mr.retry.fixed { delay = 0 }, default = mr.retry.never } })
-model.spawn(write_by_publisher, "pub3", model.connect("pub3", true), { confirm_timeout = 10, retry = mr.retry.never })
-model.spawn(write_plain, "plain", model.connect("plain", true))
-model.spawn(write_in_transactions, straight)
-model.spawn(flip, assert(straight:channel()))
-model.spawn(function()
+
+local function start_writers()
+   local conns = {}
+   local function connect(name)
+      conns[#conns + 1] = model.connect(name, true)
+      return conns[#conns]
+   end
+   for i = 1, 2 do model.spawn(write_by_channel, "channel" .. i, connect("channel" .. i)) end
+   local shared = connect "shared"
+   model.spawn(write_by_publisher, "pub1", shared, { confirm_timeout = 10 })
+   model.spawn(write_by_publisher, "pub2", shared, { confirm_timeout = 10, retry = mr.retry.by_kind {
+      nacked = mr.retry.fixed { delay = 0.01, attempts = 3 }, lost = mr.retry.fixed { delay = 0 }, default = mr.retry.never } })
+   model.spawn(write_by_publisher, "pub3", connect "pub3", { confirm_timeout = 10, retry = mr.retry.never })
+   model.spawn(write_plain, "plain", connect "plain")
+   model.spawn(write_in_transactions, straight)
+   return conns
+end
+
+local function read()
    while not stopping do
       for _ = 1, random(20) do take(reader, "tight") end
       for _ = 1, 50 do take(reader, "good") take(reader, "flip") end
       mr.sleep(0.02)
    end
-end)
+end
 
-model.strike(began)
-stopping = true
-model.wait_until("the writers", 90, function() return writers == 0 end)
-mr.sleep(0.5) -- what was published without confirms
-for kind in pairs(QUEUES) do while take(reader, kind) do end end
+local function compare()
+   for name, e in pairs(entries) do
+      if e.there < e.least then problem("%s (%s): told acked %d times, there %d times", name, e.kind, e.least, e.there) end
+      if e.there > e.most then problem("%s (%s): there %d times, at most %d by what was told", name, e.kind, e.there, e.most) end
+      if e.is_confirmed and e.ended ~= e.published then problem("%s: %d published, %d ends", name, e.published, e.ended) end
+      if e.failed ~= (e.must_fail or 0) then problem("%s: on_failed %d times of %d", name, e.failed, e.must_fail or 0) end
+      add "messages"
+   end
+   entries = {}
+end
 
-for name, e in pairs(entries) do
-   if e.there < e.least then problem("%s (%s): told acked %d times, there %d times", name, e.kind, e.least, e.there) end
-   if e.there > e.most then problem("%s (%s): there %d times, at most %d by what was told", name, e.kind, e.there, e.most) end
-   if e.is_confirmed and e.ended ~= e.published then problem("%s: %d published, %d ends", name, e.published, e.ended) end
-   if e.failed ~= (e.must_fail or 0) then problem("%s: on_failed %d times of %d", name, e.failed, e.must_fail or 0) end
-   add "messages"
+-- A minute of writing, and then what it came to: an hour's messages would be too many to keep.
+local ROUND = 60
+local began = mr.now()
+local left = model.seconds
+while left > 0 do
+   stopping = false
+   local conns, at = start_writers(), mr.now()
+   model.spawn(flip, assert(straight:channel()))
+   model.spawn(read)
+   model.strike(at, math.min(ROUND, left))
+   stopping = true
+   model.wait_until("the writers", 90, function() return writers == 0 end)
+   mr.sleep(0.5) -- what was published without confirms
+   for kind in pairs(QUEUES) do while take(reader, kind) do end end
+   compare()
+   add "rounds"
+   for _, conn in ipairs(conns) do conn:release() end
+   left = model.seconds - (mr.now() - began)
 end
 for _, queue in pairs(QUEUES) do assert(reader:queue_delete { queue = queue }) end
 assert(reader:exchange_delete { exchange = EXCHANGE })

@@ -81,9 +81,9 @@ if model.broker then
    end)
 end
 
---- Lets faults strike until the time is up.
-function model.strike(began)
-   while mr.now() - began < model.seconds do
+--- Lets faults strike until so many seconds (those of the run) after `began`.
+function model.strike(began, seconds)
+   while mr.now() - began < (seconds or model.seconds) do
       mr.sleep(model.between(0.05, 1))
       model.faults[model.fate(#model.faults)]()
    end
