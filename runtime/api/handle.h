@@ -4,6 +4,7 @@
 #ifndef MR_API_HANDLE_H
 #define MR_API_HANDLE_H
 
+#include "api/waits.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "bridge/bridge.h"
@@ -19,7 +20,9 @@ struct mr_runtime {
 	struct mr_map connections; /* by number */
 	struct mr_map pools;       /* by number */
 	struct mr_map requests;    /* of pools, by token: what is still to come */
-	struct mr_map watched;     /* serials of mr_watch_fd by token, of what has not ended */
+	struct mr_waits waits;
+	bool waits_crowd;       /* they filled the host's last batch: this time they come last */
+	struct mr_map watched;  /* serials of mr_watch_fd by token, of what has not ended */
 	struct mr_map recovers; /* epochs of channels, by the token of a basic.recover of theirs */
 	uint32_t watch_serial;
 	uint32_t connection_numbers, epochs, pool_numbers;

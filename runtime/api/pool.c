@@ -5,11 +5,18 @@
 
 #include <stdio.h>
 
+#include "api/waits.h"
 #include "base/alloc.h"
 
 #define LIMIT_MAX 65535
 
 /* ---- a pool ---- */
+
+static void wait_ended(void *owner, struct mr_pool_waiter *waiter, enum mr_status status)
+{
+	struct mr_pool *pool = owner;
+	mr_waits_end(pool->rt, mr_container(waiter, struct mr_pool_request, waiter), status);
+}
 
 static enum mr_status check_options(const mr_options *options, mr_error *error)
 {
@@ -41,7 +48,7 @@ int mr_pool_new(mr_runtime *rt, mr_options *options, int strategy, uint32_t limi
 	pool->limit = limit;
 	pool->options = options;
 	mr_list_init(&pool->free);
-	mr_pool_say(pool, MR_POOL_LINE_NEW, 0, 0);
+	mr_pool_line_init(&pool->line, wait_ended, pool);
 	*out = pool;
 	return MR_OK;
 }
@@ -71,27 +78,13 @@ void mr_pools_free(mr_runtime *rt)
 
 /* ---- places ---- */
 
-enum mr_status mr_pool_say(struct mr_pool *pool, int how, uint64_t token, mr_msec deadline)
-{
-	struct mr_command c = {.type = MR_CMD_POOL,
-		.number = pool->number,
-		.token = token,
-		.deadline = deadline};
-	c.how = (uint16_t)how;
-	return mr_command_send(pool->rt, &c);
-}
+/* A place that is neither lent nor set aside for somebody in the line. */
+static bool is_free(const struct mr_pool *pool) { return pool->lent + pool->given < pool->limit; }
 
 void mr_pool_settle(struct mr_pool *pool)
 {
-	/* Nobody is left in the line, so that what it has is known, and stays as it is. */
-	if (!pool->waiting && pool->given) {
-		pool->given = 0;
-		mr_pool_say(pool, MR_POOL_LINE_TAKE_BACK, 0, 0);
-	}
-	while (pool->given < pool->waiting && pool->lent + pool->given < pool->limit) {
-		pool->given++;
-		mr_pool_say(pool, MR_POOL_LINE_GIVE, 0, 0);
-	}
+	mr_waits_expire(pool->rt); /* none goes to somebody whose time is up */
+	while (is_free(pool) && mr_pool_line_give(&pool->line)) pool->given++;
 }
 
 static enum mr_status expect(struct mr_pool *pool, uint64_t token, int purpose, int step)
@@ -102,6 +95,7 @@ static enum mr_status expect(struct mr_pool *pool, uint64_t token, int purpose, 
 		return MR_NO_MEMORY;
 	}
 	r->pool = pool;
+	r->token = token;
 	r->purpose = purpose;
 	r->step = step;
 	return MR_OK;
@@ -206,14 +200,12 @@ static enum mr_status wait_turn(struct mr_pool *pool, uint64_t token, int purpos
 	mr_msec deadline = timeout > 0 ? mr_clock_now() + mr_msec_of(timeout) : MR_NEVER;
 	enum mr_status st = expect(pool, token, purpose, MR_POOL_WAITING);
 	if (st != MR_OK) return st;
-	st = mr_pool_say(pool, MR_POOL_LINE_WAIT, token, deadline);
-	if (st != MR_OK) {
+	st = mr_waits_begin(mr_map_get(&pool->rt->requests, token), deadline);
+	if (st == MR_OK)
+		pool->waiting++;
+	else
 		unexpect(pool->rt, token);
-		return st;
-	}
-	pool->waiting++;
-	mr_pool_settle(pool);
-	return MR_OK;
+	return st;
 }
 
 int mr_pool_acquire(mr_pool *pool, uint64_t token, int purpose, double timeout, uint32_t *item)
@@ -221,10 +213,9 @@ int mr_pool_acquire(mr_pool *pool, uint64_t token, int purpose, double timeout, 
 	uint32_t number = 0;
 	enum mr_status st = check(pool, token, purpose);
 	if (st != MR_OK) return st;
-	bool is_free = !pool->waiting && pool->lent < pool->limit;
-	if (purpose == MR_POOL_FRESH && (!is_free || !mr_pool_has_room(pool)))
+	if (purpose == MR_POOL_FRESH && (!is_free(pool) || !mr_pool_has_room(pool)))
 		return MR_POOL_LIMIT_EXCEEDED;
-	if (is_free) {
+	if (is_free(pool)) {
 		pool->lent++;
 		st = mr_pool_serve(pool, token, purpose, &number);
 		if (st != MR_OK) pool->lent--;
@@ -281,7 +272,6 @@ static bool turn_has_come(struct mr_pool *pool, struct mr_pool_request *r, mr_ev
 	pool->waiting--;
 	if (ev->status != MR_OK) {
 		unexpect(pool->rt, ev->token);
-		mr_pool_settle(pool);
 		return true;
 	}
 	pool->given--;
@@ -289,7 +279,6 @@ static bool turn_has_come(struct mr_pool *pool, struct mr_pool_request *r, mr_ev
 	enum mr_status st = mr_pool_serve(pool, ev->token, r->purpose, &number);
 	if (st != MR_OK) return give_up(pool, ev, st);
 	if (number) unexpect(pool->rt, ev->token);
-	mr_pool_settle(pool);
 	return number != 0;
 }
 
@@ -434,11 +423,12 @@ int mr_pool_resize(mr_pool *pool, uint32_t limit)
 	return MR_OK;
 }
 
-/* Those in the line, and those for whom something is being opened, are told when their answer comes. */
+/* Those for whom something is being opened are told when their answer comes, the others by the next poll. */
 static void abandon_requests(struct mr_pool *pool)
 {
 	struct mr_pool_request *r;
 	size_t at = 0;
+	mr_pool_line_end(&pool->line, MR_CLOSED);
 	while ((r = mr_map_next(&pool->rt->requests, &at, NULL)))
 		if (r->pool == pool) r->pool = NULL;
 }
@@ -468,8 +458,9 @@ int mr_pool_close(mr_pool *pool, uint64_t token)
 	struct mr_pool_request *closing = token ? mr_map_get(&pool->rt->requests, token) : NULL;
 	abandon_requests(pool);
 	uint32_t closes = close_all(pool, token);
-	if (closing) closing->left = closes + 1;
-	mr_pool_say(pool, MR_POOL_LINE_END, token, 0);
+	if (!closing) return MR_OK;
+	closing->left = closes + 1; /* one more, so that it ends when there is nothing to close */
+	mr_waits_end(pool->rt, closing, MR_OK);
 	return MR_OK;
 }
 
@@ -486,7 +477,6 @@ void mr_pool_free(mr_pool *pool)
 	}
 	abandon_requests(pool);
 	close_all(pool, 0);
-	mr_pool_say(pool, MR_POOL_LINE_FREE, 0, 0);
 	mr_map_take(&pool->rt->pools, pool->number);
 	while ((c = mr_map_next(&pool->rt->connections, &at, NULL)))
 		if (c->pool == pool) c->pool = NULL;

@@ -1,11 +1,13 @@
 /* pool: the host's side of pools: what is lent and what is free.
  * SPDX-License-Identifier: MIT
- * Host thread only. Who finds a place free is served here, without a word to the I/O thread. Else that one
- * decides who is next (engine/pool): places that come free while somebody waits are given to it. */
+ * Host thread only. An acquire that finds a free place is served at once; else it waits in the pool's line
+ * (api/pool_line), and a place that comes free is set aside for the first in line until the host's next poll
+ * tells of it (api/waits). */
 #ifndef MR_API_POOL_H
 #define MR_API_POOL_H
 
 #include "api/handle.h"
+#include "api/pool_line.h"
 #include "base/list.h"
 
 struct mr_pool {
@@ -15,14 +17,15 @@ struct mr_pool {
 	uint32_t limit;
 	uint32_t lent; /* places taken: by who holds one, and by who has one opened */
 	uint32_t idle;
-	uint32_t waiting; /* in the I/O thread's line, as far as events were pulled */
-	uint32_t given;   /* places that are the line's, likewise; 0 when nobody waits */
+	uint32_t waiting; /* in the line, or until the end of their wait was told */
+	uint32_t given;   /* places set aside for those whose turn has come, until that was told */
 	uint32_t item_numbers;
 	mr_options *options;
 	mr_connection *shared[2]; /* of a shared pool, by purpose */
 	struct mr_map items;      /* all, by number */
 	struct mr_map held;       /* the lent ones, by token */
 	struct mr_node free;      /* the longest idle first */
+	struct mr_pool_line line; /* empty while a place is free */
 };
 
 struct mr_pool_item {
@@ -37,7 +40,10 @@ struct mr_pool_item {
 
 /* What an MR_EV_DONE is still to come for. */
 struct mr_pool_request {
-	struct mr_pool *pool; /* NULL: it was closed meanwhile */
+	struct mr_pool_waiter waiter; /* in the pool's line, then in rt->waits.ended */
+	struct mr_pool *pool;         /* NULL: it was closed meanwhile */
+	uint64_t token;
+	enum mr_status status; /* how its wait has ended */
 	int purpose;
 	enum { MR_POOL_WAITING, MR_POOL_CONNECTING, MR_POOL_OPENING, MR_POOL_CLOSING } step;
 	uint32_t left; /* CLOSING: so many answers */
@@ -69,7 +75,6 @@ static inline bool mr_pool_has_room(const struct mr_pool *pool)
 }
 /* A place has become free, or a wait has ended: what is free goes to those who wait. */
 void mr_pool_settle(struct mr_pool *pool);
-enum mr_status mr_pool_say(struct mr_pool *pool, int how, uint64_t token, mr_msec deadline);
 /* Who has a place gets an item. *item: its number, or 0 while it is being opened under the token. */
 enum mr_status mr_pool_serve(struct mr_pool *pool, uint64_t token, int purpose, uint32_t *item);
 

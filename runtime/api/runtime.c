@@ -37,6 +37,7 @@ int mr_runtime_new(mr_runtime **out)
 	if (!rt) return MR_NO_MEMORY;
 	enum mr_status st = MR_NO_MEMORY;
 	rt->bridge.io.fd = rt->bridge.host.fd = -1;
+	mr_waits_init(&rt->waits);
 	rt->alive = open_alive();
 	if (rt->alive) st = mr_bridge_open(&rt->bridge, NULL);
 	if (st == MR_OK) st = mr_engine_start(&rt->engine, &rt->bridge, NULL);
@@ -142,7 +143,7 @@ enum mr_status mr_command_send(mr_runtime *rt, const struct mr_command *command)
 
 /* ---- events ---- */
 
-static int take_events(mr_runtime *rt, mr_event *events, int max)
+static int take_pushed(mr_runtime *rt, mr_event *events, int max)
 {
 	mr_event *ev;
 	size_t size;
@@ -157,6 +158,35 @@ static int take_events(mr_runtime *rt, mr_event *events, int max)
 	}
 	if (mr_ring_take_starved(&rt->bridge.events)) mr_wake_signal(&rt->bridge.io);
 	return n;
+}
+
+static int take_waits(mr_runtime *rt, mr_event *events, int max)
+{
+	int n = 0;
+	while (n < max && mr_waits_next(rt, &events[n])) {
+		if (mr_apply_event(rt, &events[n]))
+			n++;
+		else
+			mr_event_fini(&events[n]);
+	}
+	return n;
+}
+
+/* Waits come first, but not where they left no room the last time: those who do nothing but hand over an item
+ * would else be all that a host sees that takes one event at a time. */
+static int take_events(mr_runtime *rt, mr_event *events, int max)
+{
+	mr_waits_expire(rt);
+	int n = rt->waits_crowd ? 0 : take_waits(rt, events, max);
+	rt->waits_crowd = n && n == max;
+	n += take_pushed(rt, events + n, max - n);
+	return n + take_waits(rt, events + n, max - n);
+}
+
+static bool has_events(mr_runtime *rt)
+{
+	size_t size;
+	return mr_ring_peek(&rt->bridge.events, &size) || !mr_list_is_empty(&rt->waits.ended);
 }
 
 /* Until the descriptor is readable, or `until` (mr_clock_real) has come. False: a signal came. */
@@ -197,9 +227,7 @@ static int take_or_prepare(mr_runtime *rt, mr_event *events, int max)
 	mr_wake_prepare(&rt->bridge.host);
 	n = take_events(rt, events, max);
 	if (n) awake(rt);
-	size_t size;
-	if (max <= 0 && mr_ring_peek(&rt->bridge.events, &size)) /* nobody signals what was there */
-		mr_wake_signal(&rt->bridge.host);
+	if (max <= 0 && has_events(rt)) mr_wake_signal(&rt->bridge.host); /* nobody else does */
 	return n;
 }
 

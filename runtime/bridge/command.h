@@ -33,25 +33,15 @@ enum mr_command_type {
 	MR_CMD_RELEASE,  /* data: the delivery */
 	MR_CMD_WATCH_FD, /* token, epoch, number: fd, flags */
 	MR_CMD_UNWATCH_FD, /* token */
-	MR_CMD_WAKE_AT,    /* deadline */
+	MR_CMD_WAKE_AT,    /* deadline: an event wakes the host */
+	MR_CMD_NUDGE_AT,   /* deadline: the host is woken without an event */
 	MR_CMD_CLOCK,      /* token: the clock was moved */
 	MR_CMD_PUMPED,     /* the host polls: loop-mode heartbeats may go */
 	MR_CMD_LOG,        /* number: level, flags: format, channel: worker */
 	MR_CMD_WATCHDOG,   /* deadline: ms, flags: a signal, number: the thread that gets it */
 	MR_CMD_NOTE,       /* number: consumer; data: struct mr_note *, taken; NULL: forget it */
-	MR_CMD_POOL,       /* number: pool, how: enum mr_pool_line_command, token, deadline */
 	MR_CMD_HEALTH,     /* how: enum mr_health_command */
 	MR_CMD_STOP        /* deadline */
-};
-
-/* What a pool's line is told. */
-enum mr_pool_line_command {
-	MR_POOL_LINE_NEW,
-	MR_POOL_LINE_WAIT,      /* token, deadline: who wants the next place */
-	MR_POOL_LINE_GIVE,      /* a place */
-	MR_POOL_LINE_TAKE_BACK, /* the places that nobody took */
-	MR_POOL_LINE_END, /* of all waits and places; token (0: none): is told when they have */
-	MR_POOL_LINE_FREE /* likewise, and of the line */
 };
 
 enum mr_health_command {

@@ -135,6 +135,7 @@ static void obey(struct mr_engine *e, const struct mr_command *c)
 		break;
 	case MR_CMD_UNWATCH_FD: mr_watch_remove(&e->watches, c->token); break;
 	case MR_CMD_WAKE_AT: mr_timer_arm(&e->watches.alarm, c->deadline); break;
+	case MR_CMD_NUDGE_AT: mr_timer_arm(&e->watches.nudge, c->deadline); break;
 	case MR_CMD_CLOCK: clock_moved(e, c->token); break;
 	case MR_CMD_PUMPED: e->services.pumps++; break;
 	case MR_CMD_LOG: /* level -1 is below every line: silence */
@@ -146,7 +147,6 @@ static void obey(struct mr_engine *e, const struct mr_command *c)
 		mr_stall_watch(&e->stall, c->deadline, c->flags, (pid_t)c->number);
 		break;
 	case MR_CMD_NOTE: mr_stall_note(&e->stall, (uint32_t)c->number, c->data); break;
-	case MR_CMD_POOL: mr_pools_command(&e->pools, c); break;
 	case MR_CMD_HEALTH: mr_health_obey(&e->checkup, c); break;
 	case MR_CMD_STOP:
 		e->is_joined = true;
@@ -372,7 +372,6 @@ static void free_engine(struct mr_engine *e)
 	for (at = 0; (io = mr_map_next(&e->resolver_watchers, &at, NULL));) mr_free(io);
 	mr_map_fini(&e->resolver_watchers);
 	mr_watches_fini(&e->watches);
-	mr_pools_fini(&e->pools);
 	mr_stall_fini(&e->stall);
 	mr_event_queue_fini(&e->services.dispatch);
 	mr_delivery_pool_close(e->services.pool);
@@ -428,7 +427,6 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 		goto fail;
 	mr_timers_init(&e->services.timers, e->services.loop);
 	mr_watches_init(&e->watches, &e->services.timers, &e->services.dispatch);
-	mr_pools_init(&e->pools, &e->services.timers, &e->services.dispatch);
 	mr_stall_init(&e->stall, e->services.loop, bridge, &e->services.log);
 	init_watchers(e, ending);
 	st = mr_health_init(&e->checkup, &e->services, &e->stall);

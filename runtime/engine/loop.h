@@ -9,7 +9,6 @@
 
 #include "base/list.h"
 #include "base/map.h"
-#include "engine/pools.h"
 #include "engine/writer.h"
 #include "health/health.h"
 #include "health/stall.h"
@@ -23,7 +22,6 @@ struct mr_engine {
 	struct mr_services services;
 	pthread_t thread;
 	struct mr_watches watches;
-	struct mr_pools pools;
 	struct mr_stall stall;
 	struct mr_health_state checkup;
 	struct mr_writer *writer;

@@ -89,11 +89,24 @@ static void on_alarm(struct ev_loop *loop, ev_timer *timer, int revents)
 	mr_event_queue_push(w->dispatch, &ev);
 }
 
+/* The host takes the time it asked for as the time at which this is done: never before. */
+static void on_nudge(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_watches *w = timer->data;
+	(void)loop;
+	(void)revents;
+	if (mr_clock_now() < w->nudge.at)
+		mr_timer_arm(&w->nudge, w->nudge.at);
+	else
+		mr_wake_signal(&w->dispatch->bridge->host);
+}
+
 void mr_watches_init(struct mr_watches *w, struct mr_timers *timers,
 	struct mr_event_queue *dispatch)
 {
 	*w = (struct mr_watches){.loop = timers->loop, .dispatch = dispatch};
 	mr_timer_init(&w->alarm, timers, on_alarm, w);
+	mr_timer_init(&w->nudge, timers, on_nudge, w);
 	ev_init(&w->sweep, on_sweep);
 	w->sweep.repeat = SWEEP;
 	w->sweep.data = w;
@@ -110,6 +123,7 @@ void mr_watches_fini(struct mr_watches *w)
 	mr_map_fini(&w->by_token);
 	if (!w->loop) return;
 	mr_timer_stop(&w->alarm);
+	mr_timer_stop(&w->nudge);
 	ev_timer_stop(w->loop, &w->sweep);
 }
 

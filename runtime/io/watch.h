@@ -16,7 +16,8 @@ struct mr_watches {
 	struct mr_event_queue *dispatch;
 	struct mr_map by_token;
 	ev_timer sweep;        /* runs while anything is watched */
-	struct mr_timer alarm; /* wakes the host; armed by whoever it asks */
+	struct mr_timer alarm; /* wakes the host by an event; armed by whoever it asks */
+	struct mr_timer nudge; /* wakes the host, which knows what for; likewise */
 };
 
 void mr_watches_init(struct mr_watches *w, struct mr_timers *timers,

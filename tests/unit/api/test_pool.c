@@ -276,7 +276,7 @@ static void test_T3_who_waits_longest_is_next_and_nobody_overtakes(void **state)
 	counts_are(0, 2, 0);
 }
 
-/* Deadlines are the I/O thread's and places are the host's: however they meet, none is lost or lent twice. */
+/* However they meet, no place is lost or lent twice. */
 static void test_places_and_deadlines_meet_in_every_order(void **state)
 {
 	int served = 0, late = 0, status;
@@ -328,10 +328,117 @@ static void test_a_place_given_to_who_had_just_given_up_comes_back(void **state)
 	counts_are(0, 1, 1);
 	assert_int_equal(wait_done(2), MR_TIMEOUT);
 	counts_are(0, 1, 0);
-	lent_at_once(3); /* by the host itself, though the place had been given away */
+	lent_at_once(3);
 	waits(4, 0.03);
 	assert_int_equal(wait_done(4), MR_TIMEOUT); /* there are not two of it */
 	counts_are(1, 0, 0);
+}
+
+/* ---- a host with a loop of its own ---- */
+
+/* Nothing is left to pull, and the descriptor is the only thing that it looks at from here on. */
+static void ready_to_sleep(void)
+{
+	mr_event ev;
+	while (mr_runtime_poll(rt, &ev, 1, 0) == 1) mr_event_fini(&ev);
+}
+
+static bool is_readable(int ms)
+{
+	struct pollfd pfd = {.fd = mr_runtime_fd(rt), .events = POLLIN};
+	return poll(&pfd, 1, ms) == 1;
+}
+
+static void done_is_there(uint64_t token, int status)
+{
+	mr_event ev;
+	assert_int_equal(mr_runtime_poll(rt, &ev, 1, 0), 1);
+	assert_int_equal(ev.type, MR_EV_DONE);
+	assert_int_equal(ev.token, token);
+	assert_int_equal(ev.status, status);
+	mr_event_fini(&ev);
+}
+
+static void test_a_deadline_makes_the_descriptor_readable(void **state)
+{
+	(void)state;
+	make(MR_POOLED, 1);
+	lent_at_once(1);
+	waits(2, 0.05);
+	waits(3, 0.02);
+	waits(4, 60);
+	for (uint64_t token = 3; token >= 2; token--) {
+		ready_to_sleep();
+		assert_true(is_readable(10000));
+		done_is_there(token, MR_TIMEOUT);
+	}
+	ready_to_sleep();
+	assert_false(is_readable(0));
+	waits(5, 0.01); /* the alarm goes to an earlier time */
+	ready_to_sleep();
+	assert_true(is_readable(10000));
+	done_is_there(5, MR_TIMEOUT);
+	counts_are(1, 0, 1);
+}
+
+static void test_a_place_given_back_makes_the_descriptor_readable(void **state)
+{
+	mr_event ev;
+	(void)state;
+	make(MR_POOLED, 1);
+	lent_at_once(1);
+	waits(2, -1);
+	ready_to_sleep();
+	assert_false(is_readable(0));
+	assert_int_equal(mr_pool_release(pool, 1), MR_OK);
+	assert_true(is_readable(0));
+	assert_int_equal(mr_runtime_poll(rt, &ev, 0, 0), 0); /* it takes nothing */
+	assert_true(is_readable(0));
+	done_is_there(2, MR_OK);
+	waits(3, -1);
+	ready_to_sleep();
+	assert_int_equal(mr_pool_close(pool, 4), MR_OK);
+	assert_true(is_readable(0));
+	done_is_there(3, MR_CLOSED);
+	assert_int_equal(wait_done(4), MR_OK);
+}
+
+static void test_a_deadline_follows_the_clock_that_was_moved(void **state)
+{
+	(void)state;
+	make(MR_POOLED, 1);
+	lent_at_once(1);
+	waits(2, 3600);
+	ready_to_sleep();
+	assert_int_equal(mr_clock_advance(rt, 50, 3601), MR_OK);
+	assert_true(is_readable(10000));
+	done_is_there(2, MR_TIMEOUT); /* before the clock's own end is told */
+	assert_int_equal(wait_done(50), MR_OK);
+}
+
+/* Two borrowers who do nothing but hand over have an event ready for every poll. */
+static void test_hand_overs_leave_room_for_what_the_io_thread_tells(void **state)
+{
+	uint64_t token = 2;
+	bool told = false;
+	(void)state;
+	make(MR_POOLED, 1);
+	lent_at_once(1);
+	waits(2, -1);
+	assert_int_equal(mr_pool_release(pool, 1), MR_OK);
+	assert_int_equal(mr_clock_advance(rt, 1, 0.001), MR_OK);
+	for (double until = mr_now() + 10; !told && mr_now() < until;) {
+		mr_event ev;
+		assert_int_equal(mr_runtime_poll(rt, &ev, 1, 5), 1);
+		told = ev.token == 1;
+		if (!told) {
+			assert_int_equal(ev.token, token);
+			waits(token + 1, -1);
+			assert_int_equal(mr_pool_release(pool, token++), MR_OK);
+		}
+		mr_event_fini(&ev);
+	}
+	assert_true(told);
 }
 
 /* ---- channels ---- */
@@ -805,6 +912,10 @@ int main(void)
 		T(T3_who_waits_longest_is_next_and_nobody_overtakes),
 		T(places_and_deadlines_meet_in_every_order),
 		T(a_place_given_to_who_had_just_given_up_comes_back),
+		T(a_deadline_makes_the_descriptor_readable),
+		T(a_place_given_back_makes_the_descriptor_readable),
+		T(a_deadline_follows_the_clock_that_was_moved),
+		T(hand_overs_leave_room_for_what_the_io_thread_tells),
 		T(channels_of_two_connections_publish_and_consume),
 		T(a_shared_pool_serves_its_waiters_with_channels),
 		T(why_it_cannot_be_opened_is_told_and_the_place_is_free_again),
