@@ -86,13 +86,14 @@ int mr_channel_close(mr_channel *ch, uint64_t token)
 void mr_channel_free(mr_channel *ch)
 {
 	if (!ch) return;
-	if (ch->state == MR_HANDLE_CLOSED) { /* its connection may have been freed before it */
-		mr_pool_forget_channel(ch);
+	bool is_closed =
+		ch->state == MR_HANDLE_CLOSED; /* its connection may have been freed before it */
+	if (!is_closed && mr_is_forked(ch->connection->rt)) return;
+	if (ch->item) ch->keeper->forget_channel(ch);
+	if (is_closed) {
 		mr_free(ch);
 		return;
 	}
-	if (mr_is_forked(ch->connection->rt)) return;
-	mr_pool_forget_channel(ch);
 	/* Still open at the broker: it is closed first, and the number kept until that is done. */
 	ch->orphaned = true;
 	if (ch->state != MR_HANDLE_CLOSING) send_close(ch, MR_TOKEN_NOBODY);

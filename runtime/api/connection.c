@@ -100,7 +100,7 @@ int mr_connection_inherit(mr_connection *c, mr_connection *from)
 		.connection = c->number,
 		.number = from->number};
 	enum mr_status st = mr_command_send(c->rt, &cmd);
-	if (st == MR_OK) mr_pool_inherit(c, from);
+	if (st == MR_OK && from->pool) from->keeper->inherit(c, from);
 	return st;
 }
 
@@ -129,7 +129,7 @@ static enum mr_status renew(mr_connection *c, uint64_t token, mr_slice secret, i
 	if (st != MR_OK || !c->pool) return st;
 	while ((other = mr_map_next(&c->rt->connections, &at, NULL)))
 		if (other != c && other->pool == c->pool) send_secret(other, 0, secret, which, 0);
-	mr_pool_secret(c->pool, secret, which);
+	c->keeper->secret(c->pool, secret, which);
 	return MR_OK;
 }
 
@@ -155,13 +155,14 @@ void mr_connection_free(mr_connection *c)
 {
 	if (!c || mr_is_forked(c->rt)) return;
 	struct mr_command cmd = {.type = MR_CMD_LINK_FREE, .connection = c->number};
-	mr_pool_forget_connection(c);
+	if (c->pool) c->keeper->forget(c);
 	c->rt->loop_mode -= c->config->heartbeat_in_loop;
 	mr_command_send(c->rt, &cmd);
 	mr_map_take(&c->rt->connections, c->number);
 	for (size_t i = 0; i < c->channel_slots; i++) {
-		if (c->channels[i]) mr_pool_forget_channel(c->channels[i]);
-		mr_free(c->channels[i]);
+		mr_channel *ch = c->channels[i];
+		if (ch && ch->item) ch->keeper->forget_channel(ch);
+		mr_free(ch);
 	}
 	mr_free(c->channels);
 	mr_table_free(c->server_properties);

@@ -1,26 +1,14 @@
 /* event: brings the host's handles up to date with what the I/O thread tells.
- * SPDX-License-Identifier: MIT
- * Host thread, while it pulls events. */
+ * SPDX-License-Identifier: MIT */
+#include "api/event.h"
+
 #include <string.h>
 
-#include "api/handle.h"
+#include "api/pool.h"
 #include "base/alloc.h"
 
-mr_connection *mr_find_connection(const mr_runtime *rt, uint32_t number)
-{
-	return mr_map_get(&rt->connections, number);
-}
-
-mr_channel *mr_find_channel(const mr_runtime *rt, uint32_t connection, uint16_t number,
-	uint32_t epoch)
-{
-	mr_connection *c = mr_find_connection(rt, connection);
-	if (!c || number >= c->channel_slots) return NULL;
-	mr_channel *ch = c->channels[number];
-	return ch && ch->epoch == epoch ? ch : NULL;
-}
-
-void mr_channel_ended(mr_channel *ch, const mr_error *why)
+/* Ends the handle; frees it when the host has no use for it any more. */
+static void end_channel(mr_channel *ch, const mr_error *why)
 {
 	mr_connection *c = ch->connection;
 	if (ch->state == MR_HANDLE_CLOSED) return;
@@ -33,7 +21,7 @@ void mr_channel_ended(mr_channel *ch, const mr_error *why)
 static void end_channels(mr_connection *c, const mr_error *why)
 {
 	for (size_t i = 0; i < c->channel_slots; i++)
-		if (c->channels[i]) mr_channel_ended(c->channels[i], why);
+		if (c->channels[i]) end_channel(c->channels[i], why);
 }
 
 /* Its deliveries are stale and its publishes lost; the handle stays. One that was not open yet, or that
@@ -41,7 +29,7 @@ static void end_channels(mr_connection *c, const mr_error *why)
 static void suspend(mr_channel *ch, const mr_error *why)
 {
 	if (ch->orphaned || (ch->state != MR_HANDLE_OPEN && ch->state != MR_HANDLE_SUSPENDED)) {
-		mr_channel_ended(ch, why);
+		end_channel(ch, why);
 		return;
 	}
 	ch->state = MR_HANDLE_SUSPENDED;
@@ -131,7 +119,7 @@ static void channel_answer(mr_runtime *rt, const mr_event *ev)
 		else if (ev->status == MR_TIMEOUT)
 			await_nobodys_close(ch, error);
 		else
-			mr_channel_ended(ch, error);
+			end_channel(ch, error);
 	} else if (ev->token == ch->close_token && ch->state == MR_HANDLE_CLOSING) {
 		if (ev->status == MR_TIMEOUT) {
 			await_nobodys_close(ch, &ch->error);
@@ -139,7 +127,7 @@ static void channel_answer(mr_runtime *rt, const mr_event *ev)
 		}
 		mr_error_set(&closed, MR_CLOSED, MR_SCOPE_CHANNEL, 0,
 			"the channel was closed by the program");
-		mr_channel_ended(ch, ch->error.kind ? &ch->error : &closed);
+		end_channel(ch, ch->error.kind ? &ch->error : &closed);
 	}
 }
 
@@ -187,7 +175,7 @@ static bool channel_closed(mr_runtime *rt, const mr_event *ev)
 	if (ev->last)
 		suspend(ch, why);
 	else
-		mr_channel_ended(ch, why);
+		end_channel(ch, why);
 	return wanted;
 }
 
@@ -208,7 +196,7 @@ static bool watch_ended(mr_runtime *rt, mr_event *ev)
 	return true;
 }
 
-bool mr_apply_event(mr_runtime *rt, mr_event *ev)
+bool mr_event_apply(mr_runtime *rt, mr_event *ev)
 {
 	mr_connection *c;
 	switch (ev->type) {

@@ -20,9 +20,8 @@ struct mr_runtime {
 	struct mr_map connections; /* by number */
 	struct mr_map pools;       /* by number */
 	struct mr_map requests;    /* of pools, by token: what is still to come */
-	struct mr_waits waits;
-	bool waits_crowd;       /* they filled the host's last batch: this time they come last */
-	struct mr_map watched;  /* serials of mr_watch_fd by token, of what has not ended */
+	struct mr_waits waits;     /* for places of pools */
+	struct mr_map watched;     /* serials of mr_watch_fd by token, of what has not ended */
 	struct mr_map recovers; /* epochs of channels, by the token of a basic.recover of theirs */
 	uint32_t watch_serial;
 	uint32_t connection_numbers, epochs, pool_numbers;
@@ -33,6 +32,15 @@ struct mr_runtime {
 	struct mr_log log;
 	struct mr_meter *meters[MR_METERS_MAX + 1];
 	size_t meter_count;
+};
+
+/* What a pool is told of the handles that are its own. */
+struct mr_keeper {
+	void (*forget)(mr_connection *c); /* the host frees it */
+	void (*forget_channel)(mr_channel *ch);
+	void (*inherit)(mr_connection *c, mr_connection *from); /* c takes its place */
+	/* Of the connections to come. Without memory for it they begin with the one before. */
+	void (*secret)(struct mr_pool *pool, mr_slice secret, int which);
 };
 
 struct mr_connection {
@@ -51,7 +59,8 @@ struct mr_connection {
 	char host[280];
 	mr_channel **channels; /* by number */
 	size_t channel_slots;
-	struct mr_pool *pool;      /* whose it is, or NULL */
+	const struct mr_keeper *keeper;
+	struct mr_pool *pool;      /* whose it is, or NULL; with it comes a keeper */
 	struct mr_pool_item *item; /* as which; NULL: it carries a shared pool's channels */
 	uint64_t parting; /* given up by its pool: freed when the close with this token has ended */
 	bool kept;        /* mr_connection_keep */
@@ -73,9 +82,10 @@ struct mr_channel {
 	enum mr_handle_state state;
 	uint64_t open_token, close_token;
 	bool confirming;
-	bool orphaned;             /* the host forgot it; freed when it has closed */
-	bool kept;                 /* mr_channel_keep */
-	struct mr_pool_item *item; /* of the pool whose it is, or NULL */
+	bool orphaned; /* the host forgot it; freed when it has closed */
+	bool kept;     /* mr_channel_keep */
+	const struct mr_keeper *keeper;
+	struct mr_pool_item *item; /* of the pool whose it is, or NULL; with it comes a keeper */
 	uint64_t taken_back;       /* deliveries up to this tag are the broker's again */
 	uint32_t recovering;       /* basic.recovers under way: all deliveries may be */
 	uint64_t published;        /* the last publish's number, in confirm mode */
@@ -90,25 +100,12 @@ static inline bool mr_is_token(uint64_t token) { return token && !(token >> 63);
 struct mr_command *mr_command_reserve(mr_runtime *rt, size_t extra, bool hurry);
 /* Sends the reserved command. The I/O thread is woken by the next poll, or every few commands. */
 void mr_command_commit(mr_runtime *rt);
+void mr_command_signal(mr_runtime *rt); /* now */
 /* reserve, copy, commit. MR_OK, MR_FORKED or MR_CLOSED. */
 enum mr_status mr_command_send(mr_runtime *rt, const struct mr_command *command);
 
 mr_connection *mr_find_connection(const mr_runtime *rt, uint32_t number);
 mr_channel *mr_find_channel(const mr_runtime *rt, uint32_t connection, uint16_t channel,
 	uint32_t epoch);
-/* Brings the handles up to date with an event; false: the host need not see it. */
-bool mr_apply_event(mr_runtime *rt, mr_event *event);
-/* Ends the handle; frees it when the host has no use for it any more. */
-void mr_channel_ended(mr_channel *ch, const mr_error *why);
-
-/* Pools. What their handles become without them: */
-void mr_pool_forget_connection(mr_connection *c);
-void mr_pool_forget_channel(mr_channel *ch);
-void mr_pool_inherit(mr_connection *c, mr_connection *from); /* c takes its place */
-/* Of the connections to come. Without memory for it they begin with the one before. */
-void mr_pool_secret(struct mr_pool *pool, mr_slice secret, int which);
-/* An MR_EV_DONE: the next step of an acquire. False: the host need not see it. */
-bool mr_pool_answer(mr_runtime *rt, mr_event *event);
-void mr_pools_free(mr_runtime *rt); /* with the runtime */
 
 #endif

@@ -1,22 +1,15 @@
 /* pool: lends connections or channels: who gets one, who waits, who gives back.
- * SPDX-License-Identifier: MIT
- * Host thread. */
+ * SPDX-License-Identifier: MIT */
 #include "api/pool.h"
 
 #include <stdio.h>
 
-#include "api/waits.h"
+#include "api/pool_request.h"
 #include "base/alloc.h"
 
 #define LIMIT_MAX 65535
 
 /* ---- a pool ---- */
-
-static void wait_ended(void *owner, struct mr_pool_waiter *waiter, enum mr_status status)
-{
-	struct mr_pool *pool = owner;
-	mr_waits_end(pool->rt, mr_container(waiter, struct mr_pool_request, waiter), status);
-}
 
 static enum mr_status check_options(const mr_options *options, mr_error *error)
 {
@@ -48,7 +41,7 @@ int mr_pool_new(mr_runtime *rt, mr_options *options, int strategy, uint32_t limi
 	pool->limit = limit;
 	pool->options = options;
 	mr_list_init(&pool->free);
-	mr_pool_line_init(&pool->line, wait_ended, pool);
+	mr_pool_request_line(pool);
 	*out = pool;
 	return MR_OK;
 }
@@ -61,7 +54,7 @@ static void free_pool(struct mr_pool *pool)
 	mr_free(pool);
 }
 
-void mr_pools_free(mr_runtime *rt)
+void mr_pool_free_all(mr_runtime *rt)
 {
 	struct mr_pool *pool;
 	struct mr_pool_item *item;
@@ -78,36 +71,23 @@ void mr_pools_free(mr_runtime *rt)
 
 /* ---- places ---- */
 
+static bool has_room(const struct mr_pool *pool) { return pool->lent + pool->idle < pool->limit; }
+
 /* A place that is neither lent nor set aside for somebody in the line. */
 static bool is_free(const struct mr_pool *pool) { return pool->lent + pool->given < pool->limit; }
 
-void mr_pool_settle(struct mr_pool *pool)
+/* A place has become free: what is free goes to those who wait. */
+static void settle(struct mr_pool *pool)
 {
-	mr_waits_expire(pool->rt); /* none goes to somebody whose time is up */
+	mr_pool_request_expire(pool->rt); /* no place goes to somebody whose time is up */
 	while (is_free(pool) && mr_pool_line_give(&pool->line)) pool->given++;
 }
-
-static enum mr_status expect(struct mr_pool *pool, uint64_t token, int purpose, int step)
-{
-	struct mr_pool_request *r = mr_calloc(1, sizeof *r);
-	if (!r || mr_map_put(&pool->rt->requests, token, r) != MR_OK) {
-		mr_free(r);
-		return MR_NO_MEMORY;
-	}
-	r->pool = pool;
-	r->token = token;
-	r->purpose = purpose;
-	r->step = step;
-	return MR_OK;
-}
-
-static void unexpect(mr_runtime *rt, uint64_t token) { mr_free(mr_map_take(&rt->requests, token)); }
 
 static enum mr_status lend(struct mr_pool_item *item, uint64_t token, int purpose)
 {
 	enum mr_status st = mr_map_put(&item->pool->held, token, item);
 	if (st != MR_OK) {
-		mr_pool_put_idle(item);
+		mr_pool_item_put_idle(item);
 		return st;
 	}
 	item->token = token;
@@ -125,7 +105,7 @@ int mr_pool_shared(mr_pool *pool, int purpose, mr_connection **out, mr_error *er
 		return mr_error_set(error, MR_BAD_ARGUMENT, MR_SCOPE_POOL, 0,
 			"only a shared pool has a connection to publish and one to consume");
 	enum mr_status st = MR_OK;
-	if (!pool->shared[purpose]) st = mr_pool_connect(pool, &pool->shared[purpose], error);
+	if (!pool->shared[purpose]) st = mr_pool_item_connect(pool, &pool->shared[purpose], error);
 	if (st == MR_OK) *out = pool->shared[purpose];
 	return st;
 }
@@ -133,11 +113,11 @@ int mr_pool_shared(mr_pool *pool, int purpose, mr_connection **out, mr_error *er
 static enum mr_status serve_new_connection(struct mr_pool *pool, struct mr_pool_item **out)
 {
 	mr_connection *c;
-	enum mr_status st = mr_pool_connect(pool, &c, NULL);
+	enum mr_status st = mr_pool_item_connect(pool, &c, NULL);
 	if (st != MR_OK) return st;
 	*out = mr_pool_item_new(pool, c, NULL);
 	if (*out) return MR_OK;
-	mr_pool_part(c, 0);
+	mr_pool_item_part(c, 0);
 	return MR_NO_MEMORY;
 }
 
@@ -159,21 +139,22 @@ static enum mr_status begin_channel(struct mr_pool *pool, uint64_t token, int pu
 	bool is_open = c->state == MR_CONNECTION_OPEN;
 	int step = is_open ? MR_POOL_OPENING : MR_POOL_CONNECTING;
 	struct mr_pool_request *r = mr_map_get(&rt->requests, token);
-	if (!r && (st = expect(pool, token, purpose, step)) != MR_OK) return st;
+	if (!r && (st = mr_pool_request_new(pool, token, purpose, step)) != MR_OK) return st;
 	if (r) r->step = step;
 	st = is_open ? open_channel(c, token) : (enum mr_status)mr_connection_open(c, token);
-	if (st != MR_OK) unexpect(rt, token);
+	if (st != MR_OK) mr_pool_request_free(rt, token);
 	return st;
 }
 
-enum mr_status mr_pool_serve(struct mr_pool *pool, uint64_t token, int purpose, uint32_t *number)
+/* Who has a place gets an item. *number: 0 while it is being opened under the token. */
+static enum mr_status serve(struct mr_pool *pool, uint64_t token, int purpose, uint32_t *number)
 {
 	enum mr_status st = MR_OK;
 	struct mr_pool_item *item =
-		purpose == MR_POOL_FRESH ? NULL : mr_pool_take_idle(pool, purpose);
+		purpose == MR_POOL_FRESH ? NULL : mr_pool_item_take_idle(pool, purpose);
 	*number = 0;
 	if (!item) {
-		mr_pool_shrink(pool, pool->limit); /* one of the other purpose makes room */
+		mr_pool_item_shrink(pool, pool->limit); /* one of the other purpose makes room */
 		if (pool->strategy == MR_SHARED) return begin_channel(pool, token, purpose);
 		st = serve_new_connection(pool, &item);
 	}
@@ -198,13 +179,8 @@ static enum mr_status wait_turn(struct mr_pool *pool, uint64_t token, int purpos
 {
 	if (timeout == 0) return MR_POOL_EXHAUSTED;
 	mr_msec deadline = timeout > 0 ? mr_clock_now() + mr_msec_of(timeout) : MR_NEVER;
-	enum mr_status st = expect(pool, token, purpose, MR_POOL_WAITING);
-	if (st != MR_OK) return st;
-	st = mr_waits_begin(mr_map_get(&pool->rt->requests, token), deadline);
-	if (st == MR_OK)
-		pool->waiting++;
-	else
-		unexpect(pool->rt, token);
+	enum mr_status st = mr_pool_request_wait(pool, token, purpose, deadline);
+	if (st == MR_OK) pool->waiting++;
 	return st;
 }
 
@@ -213,11 +189,11 @@ int mr_pool_acquire(mr_pool *pool, uint64_t token, int purpose, double timeout, 
 	uint32_t number = 0;
 	enum mr_status st = check(pool, token, purpose);
 	if (st != MR_OK) return st;
-	if (purpose == MR_POOL_FRESH && (!is_free(pool) || !mr_pool_has_room(pool)))
+	if (purpose == MR_POOL_FRESH && (!is_free(pool) || !has_room(pool)))
 		return MR_POOL_LIMIT_EXCEEDED;
 	if (is_free(pool)) {
 		pool->lent++;
-		st = mr_pool_serve(pool, token, purpose, &number);
+		st = serve(pool, token, purpose, &number);
 		if (st != MR_OK) pool->lent--;
 	} else {
 		st = wait_turn(pool, token, purpose, timeout);
@@ -259,10 +235,10 @@ static enum mr_status take_channel(struct mr_pool *pool, const mr_event *ev, int
 /* The acquire has ended without an item: its place is free again. */
 static bool give_up(struct mr_pool *pool, mr_event *ev, enum mr_status st)
 {
-	unexpect(pool->rt, ev->token);
+	mr_pool_request_free(pool->rt, ev->token);
 	pool->lent--;
 	if (st != MR_OK) change_status(ev, st, mr_status_text(st));
-	mr_pool_settle(pool);
+	settle(pool);
 	return true;
 }
 
@@ -271,14 +247,14 @@ static bool turn_has_come(struct mr_pool *pool, struct mr_pool_request *r, mr_ev
 	uint32_t number;
 	pool->waiting--;
 	if (ev->status != MR_OK) {
-		unexpect(pool->rt, ev->token);
+		mr_pool_request_free(pool->rt, ev->token);
 		return true;
 	}
 	pool->given--;
 	pool->lent++;
-	enum mr_status st = mr_pool_serve(pool, ev->token, r->purpose, &number);
+	enum mr_status st = serve(pool, ev->token, r->purpose, &number);
 	if (st != MR_OK) return give_up(pool, ev, st);
-	if (number) unexpect(pool->rt, ev->token);
+	if (number) mr_pool_request_free(pool->rt, ev->token);
 	return number != 0;
 }
 
@@ -308,7 +284,7 @@ static bool has_opened(struct mr_pool *pool, struct mr_pool_request *r, mr_event
 	}
 	st = take_channel(pool, ev, r->purpose);
 	if (st != MR_OK) return give_up(pool, ev, st);
-	unexpect(pool->rt, ev->token);
+	mr_pool_request_free(pool->rt, ev->token);
 	return true;
 }
 
@@ -318,13 +294,13 @@ bool mr_pool_answer(mr_runtime *rt, mr_event *ev)
 	if (!r) return true;
 	if (r->step == MR_POOL_CLOSING && --r->left) return false;
 	if (r->step == MR_POOL_CLOSING) {
-		unexpect(rt, ev->token);
+		mr_pool_request_free(rt, ev->token);
 		return true;
 	}
 	if (!r->pool) {
 		mr_channel *ch = r->step == MR_POOL_OPENING ? opened(rt, ev) : NULL;
 		if (ch) mr_channel_free(ch);
-		unexpect(rt, ev->token);
+		mr_pool_request_free(rt, ev->token);
 		change_status(ev, MR_CLOSED, "the pool was closed");
 		return true;
 	}
@@ -349,11 +325,11 @@ int mr_pool_release(mr_pool *pool, uint64_t token)
 	if (mr_is_forked(pool->rt)) return MR_FORKED;
 	struct mr_pool_item *item = give_back(pool, token);
 	if (!item) return MR_BAD_ARGUMENT;
-	if (mr_pool_item_works(item) && mr_pool_has_room(pool))
-		mr_pool_put_idle(item);
+	if (mr_pool_item_works(item) && has_room(pool))
+		mr_pool_item_put_idle(item);
 	else
 		mr_pool_item_drop(item, 0);
-	mr_pool_settle(pool);
+	settle(pool);
 	return MR_OK;
 }
 
@@ -363,7 +339,7 @@ int mr_pool_replace(mr_pool *pool, uint64_t token)
 	struct mr_pool_item *item = give_back(pool, token);
 	if (!item) return MR_BAD_ARGUMENT;
 	mr_pool_item_drop(item, 0);
-	mr_pool_settle(pool);
+	settle(pool);
 	return MR_OK;
 }
 
@@ -404,11 +380,11 @@ int mr_pool_grow(mr_pool *pool, uint32_t n)
 	if (mr_is_forked(pool->rt)) return MR_FORKED;
 	for (; n; n--) {
 		struct mr_pool_item *item;
-		if (!mr_pool_has_room(pool)) return MR_POOL_LIMIT_EXCEEDED;
+		if (!has_room(pool)) return MR_POOL_LIMIT_EXCEEDED;
 		if (pool->strategy == MR_SHARED) continue; /* a channel is there when it is lent */
 		enum mr_status st = serve_new_connection(pool, &item);
 		if (st != MR_OK) return st;
-		mr_pool_put_idle(item);
+		mr_pool_item_put_idle(item);
 	}
 	return MR_OK;
 }
@@ -418,19 +394,9 @@ int mr_pool_resize(mr_pool *pool, uint32_t limit)
 	if (mr_is_forked(pool->rt)) return MR_FORKED;
 	if (!limit || limit > LIMIT_MAX) return MR_BAD_ARGUMENT;
 	pool->limit = limit;
-	mr_pool_shrink(pool, limit);
-	mr_pool_settle(pool);
+	mr_pool_item_shrink(pool, limit);
+	settle(pool);
 	return MR_OK;
-}
-
-/* Those for whom something is being opened are told when their answer comes, the others by the next poll. */
-static void abandon_requests(struct mr_pool *pool)
-{
-	struct mr_pool_request *r;
-	size_t at = 0;
-	mr_pool_line_end(&pool->line, MR_CLOSED);
-	while ((r = mr_map_next(&pool->rt->requests, &at, NULL)))
-		if (r->pool == pool) r->pool = NULL;
 }
 
 /* The number of closes on their way. */
@@ -442,7 +408,7 @@ static uint32_t close_all(struct mr_pool *pool, uint64_t token)
 	while ((item = mr_map_next(&pool->items, &at, NULL)))
 		closes += mr_pool_item_drop(item, token);
 	for (int i = 0; i < 2; i++) {
-		if (pool->shared[i]) closes += mr_pool_part(pool->shared[i], token);
+		if (pool->shared[i]) closes += mr_pool_item_part(pool->shared[i], token);
 		pool->shared[i] = NULL;
 	}
 	pool->waiting = pool->given = pool->lent = 0;
@@ -453,14 +419,14 @@ int mr_pool_close(mr_pool *pool, uint64_t token)
 {
 	if (mr_is_forked(pool->rt)) return MR_FORKED;
 	enum mr_status st = token ? check(pool, token, MR_POOL_PUBLISH) : MR_OK;
-	if (st == MR_OK && token) st = expect(pool, token, 0, MR_POOL_CLOSING);
+	if (st == MR_OK && token) st = mr_pool_request_new(pool, token, 0, MR_POOL_CLOSING);
 	if (st != MR_OK) return st;
 	struct mr_pool_request *closing = token ? mr_map_get(&pool->rt->requests, token) : NULL;
-	abandon_requests(pool);
+	mr_pool_request_abandon(pool);
 	uint32_t closes = close_all(pool, token);
 	if (!closing) return MR_OK;
 	closing->left = closes + 1; /* one more, so that it ends when there is nothing to close */
-	mr_waits_end(pool->rt, closing, MR_OK);
+	mr_pool_request_tell(pool->rt, closing);
 	return MR_OK;
 }
 
@@ -475,8 +441,9 @@ void mr_pool_free(mr_pool *pool)
 		mr_log(&pool->rt->log, MR_LOG_WARN, "a pool was freed before all was given back",
 			"lent", count, NULL);
 	}
-	abandon_requests(pool);
+	mr_pool_request_abandon(pool);
 	close_all(pool, 0);
+	mr_list_remove(&pool->line.node);
 	mr_map_take(&pool->rt->pools, pool->number);
 	while ((c = mr_map_next(&pool->rt->connections, &at, NULL)))
 		if (c->pool == pool) c->pool = NULL;

@@ -1,8 +1,81 @@
 /* pool_item: what a pool lends: made, kept while it is idle, closed when it is of no more use.
- * SPDX-License-Identifier: MIT
- * Host thread. */
-#include "api/pool.h"
+ * SPDX-License-Identifier: MIT */
+#include "api/pool_item.h"
+
 #include "base/alloc.h"
+
+/* The item alone; what it stood for is somebody else's by now. */
+static void free_item(struct mr_pool_item *item)
+{
+	struct mr_pool *pool = item->pool;
+	if (item->node.next) pool->idle--;
+	mr_list_remove(&item->node);
+	if (item->token) mr_map_take(&pool->held, item->token);
+	mr_map_take(&pool->items, item->number);
+	mr_free(item);
+}
+
+/* ---- what the host does to the handles ---- */
+
+static void forget_channel(mr_channel *ch)
+{
+	struct mr_pool_item *item = ch->item;
+	ch->item = NULL;
+	item->channel = NULL;
+	if (!item->token) free_item(item);
+}
+
+/* Its channels go with it; those that had ended before, too. */
+static void forget_channels(struct mr_pool *pool, const mr_connection *c)
+{
+	struct mr_pool_item *item;
+	size_t at = 0;
+	while ((item = mr_map_next(&pool->items, &at, NULL))) {
+		mr_channel *ch = item->channel;
+		if (!ch || ch->connection != c) continue;
+		forget_channel(ch);
+		if (ch->state == MR_HANDLE_CLOSED && !ch->kept) mr_free(ch);
+	}
+}
+
+static void forget(mr_connection *c)
+{
+	struct mr_pool *pool = c->pool;
+	struct mr_pool_item *item = c->item;
+	c->pool = NULL;
+	c->item = NULL;
+	for (int i = 0; i < 2; i++)
+		if (pool->shared[i] == c) pool->shared[i] = NULL;
+	if (pool->strategy == MR_SHARED) forget_channels(pool, c);
+	if (!item) return;
+	item->connection = NULL;
+	if (!item->token) free_item(item);
+}
+
+static void renew(struct mr_pool *pool, mr_slice secret, int which)
+{
+	const char *name = which == MR_SECRET_KEY ? "ssl_options.password" : "password";
+	mr_options_string(pool->options, name, secret.data, secret.size, NULL);
+}
+
+/* The old one stays known to the pool of its channels, until it is freed. */
+static void inherit(mr_connection *c, mr_connection *from)
+{
+	struct mr_pool *pool = from->pool;
+	if (c->pool || c == from) return;
+	c->pool = pool;
+	c->keeper = from->keeper;
+	c->kept = from->kept;
+	c->item = from->item;
+	from->item = NULL;
+	if (c->item) c->item->connection = c;
+	for (int i = 0; i < 2; i++)
+		if (pool->shared[i] == from) pool->shared[i] = c;
+}
+
+static const struct mr_keeper keeper = {forget, forget_channel, inherit, renew};
+
+/* ---- items ---- */
 
 struct mr_pool_item *mr_pool_item_new(struct mr_pool *pool, mr_connection *c, mr_channel *ch)
 {
@@ -17,18 +90,22 @@ struct mr_pool_item *mr_pool_item_new(struct mr_pool *pool, mr_connection *c, mr
 	item->connection = c;
 	item->channel = ch;
 	if (c) c->item = item;
-	if (ch) ch->item = item;
+	if (!ch) return item;
+	ch->item = item;
+	ch->keeper = &keeper;
 	return item;
 }
 
-enum mr_status mr_pool_connect(struct mr_pool *pool, mr_connection **out, mr_error *error)
+enum mr_status mr_pool_item_connect(struct mr_pool *pool, mr_connection **out, mr_error *error)
 {
 	enum mr_status st = mr_connection_new(pool->rt, pool->options, out, error);
-	if (st == MR_OK) (*out)->pool = pool;
-	return st;
+	if (st != MR_OK) return st;
+	(*out)->pool = pool;
+	(*out)->keeper = &keeper;
+	return MR_OK;
 }
 
-uint32_t mr_pool_part(mr_connection *c, uint64_t token)
+uint32_t mr_pool_item_part(mr_connection *c, uint64_t token)
 {
 	struct mr_command cmd = {.type = MR_CMD_LINK_CLOSE, .connection = c->number};
 	c->pool = NULL;
@@ -41,17 +118,6 @@ uint32_t mr_pool_part(mr_connection *c, uint64_t token)
 	return 1;
 }
 
-/* The item alone; what it stood for is somebody else's by now. */
-static void free_item(struct mr_pool_item *item)
-{
-	struct mr_pool *pool = item->pool;
-	if (item->node.next) pool->idle--;
-	mr_list_remove(&item->node);
-	if (item->token) mr_map_take(&pool->held, item->token);
-	mr_map_take(&pool->items, item->number);
-	mr_free(item);
-}
-
 uint32_t mr_pool_item_drop(struct mr_pool_item *item, uint64_t token)
 {
 	mr_connection *c = item->connection;
@@ -61,7 +127,7 @@ uint32_t mr_pool_item_drop(struct mr_pool_item *item, uint64_t token)
 		ch->item = NULL;
 		if (!ch->kept) mr_channel_free(ch);
 	}
-	return c ? mr_pool_part(c, token) : 0;
+	return c ? mr_pool_item_part(c, token) : 0;
 }
 
 bool mr_pool_item_works(const struct mr_pool_item *item)
@@ -72,7 +138,7 @@ bool mr_pool_item_works(const struct mr_pool_item *item)
 	return ch->state == MR_HANDLE_OPEN || ch->state == MR_HANDLE_SUSPENDED;
 }
 
-struct mr_pool_item *mr_pool_take_idle(struct mr_pool *pool, int purpose)
+struct mr_pool_item *mr_pool_item_take_idle(struct mr_pool *pool, int purpose)
 {
 	struct mr_node *node = pool->free.next, *next;
 	for (; node != &pool->free; node = next) {
@@ -90,74 +156,15 @@ struct mr_pool_item *mr_pool_take_idle(struct mr_pool *pool, int purpose)
 	return NULL;
 }
 
-void mr_pool_put_idle(struct mr_pool_item *item)
+void mr_pool_item_put_idle(struct mr_pool_item *item)
 {
 	item->token = 0;
 	item->pool->idle++;
 	mr_list_append(&item->pool->free, &item->node);
 }
 
-void mr_pool_shrink(struct mr_pool *pool, uint32_t limit)
+void mr_pool_item_shrink(struct mr_pool *pool, uint32_t limit)
 {
 	while (pool->idle && pool->lent + pool->idle > limit)
 		mr_pool_item_drop(mr_container(pool->free.next, struct mr_pool_item, node), 0);
-}
-
-/* ---- what the host does to the handles ---- */
-
-void mr_pool_forget_channel(mr_channel *ch)
-{
-	struct mr_pool_item *item = ch->item;
-	ch->item = NULL;
-	if (!item) return;
-	item->channel = NULL;
-	if (!item->token) free_item(item);
-}
-
-/* Its channels go with it; those that had ended before, too. */
-static void forget_channels(struct mr_pool *pool, const mr_connection *c)
-{
-	struct mr_pool_item *item;
-	size_t at = 0;
-	while ((item = mr_map_next(&pool->items, &at, NULL))) {
-		mr_channel *ch = item->channel;
-		if (!ch || ch->connection != c) continue;
-		mr_pool_forget_channel(ch);
-		if (ch->state == MR_HANDLE_CLOSED && !ch->kept) mr_free(ch);
-	}
-}
-
-void mr_pool_forget_connection(mr_connection *c)
-{
-	struct mr_pool *pool = c->pool;
-	struct mr_pool_item *item = c->item;
-	c->pool = NULL;
-	c->item = NULL;
-	if (!pool) return;
-	for (int i = 0; i < 2; i++)
-		if (pool->shared[i] == c) pool->shared[i] = NULL;
-	if (pool->strategy == MR_SHARED) forget_channels(pool, c);
-	if (!item) return;
-	item->connection = NULL;
-	if (!item->token) free_item(item);
-}
-
-void mr_pool_secret(struct mr_pool *pool, mr_slice secret, int which)
-{
-	const char *name = which == MR_SECRET_KEY ? "ssl_options.password" : "password";
-	mr_options_string(pool->options, name, secret.data, secret.size, NULL);
-}
-
-/* The old one stays known to the pool of its channels, until it is freed. */
-void mr_pool_inherit(mr_connection *c, mr_connection *from)
-{
-	struct mr_pool *pool = from->pool;
-	if (!pool || c->pool || c == from) return;
-	c->pool = pool;
-	c->kept = from->kept;
-	c->item = from->item;
-	from->item = NULL;
-	if (c->item) c->item->connection = c;
-	for (int i = 0; i < 2; i++)
-		if (pool->shared[i] == from) pool->shared[i] = c;
 }

@@ -12,12 +12,15 @@
 struct mr_pool_waiter { /* zeroed: it does not wait. Must not move while it does */
 	struct mr_node node;
 	mr_msec deadline;
+	uint64_t token;        /* for those who tell, */
+	enum mr_status status; /* likewise */
 };
 
 /* How a wait ends: exactly once, MR_OK with a place. The waiter is in no line then. */
 typedef void mr_pool_line_tell(void *owner, struct mr_pool_waiter *waiter, enum mr_status status);
 
 struct mr_pool_line {
+	struct mr_node node;    /* among other lines */
 	struct mr_node waiters; /* the first to come is the first */
 	mr_msec earliest;       /* no deadline in the line is earlier */
 	mr_pool_line_tell *tell;

@@ -3,20 +3,17 @@
  * Host thread. */
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/mman.h>
 
+#include "api/event.h"
 #include "api/handle.h"
+#include "api/pool.h"
+#include "api/pool_request.h"
 #include "base/alloc.h"
 #include "base/log.h"
 #include "bridge/ending.h"
 
-/* Commands a busy host may add before the I/O thread is woken, if it sleeps: an ack each would cost a
- * system call each. A host that polls wakes it anyway, and a sleeping thread looks every 5 ms. */
-#define UNSIGNALLED_MAX 64
 #define POLL_MAX 3600000 /* ms: one poll(2), of any number */
-
-bool mr_is_forked(const mr_runtime *rt) { return *rt->alive == 0; }
 
 static uint32_t *open_alive(void)
 {
@@ -60,7 +57,7 @@ static void drop_events(mr_runtime *rt)
 	size_t size;
 	while ((ev = mr_ring_peek(&rt->bridge.events, &size))) {
 		if (ev->type == MR_EV_CONNECTION && ev->detail == MR_CONNECTION_OPEN)
-			mr_apply_event(rt, ev);
+			mr_event_apply(rt, ev);
 		mr_event_fini(ev);
 		mr_ring_consume(&rt->bridge.events);
 	}
@@ -91,7 +88,7 @@ void mr_runtime_free(mr_runtime *rt, double timeout)
 	/* The thread stops reading for nobody: events it cannot place wait in its own backlog. */
 	struct mr_writer *writer = mr_engine_join(rt->engine);
 	drop_events(rt);
-	mr_pools_free(rt);
+	mr_pool_free_all(rt);
 	free_connections(rt);
 	mr_map_fini(&rt->watched);
 	mr_map_fini(&rt->recovers);
@@ -104,43 +101,6 @@ void mr_runtime_free(mr_runtime *rt, double timeout)
 
 int mr_runtime_fd(const mr_runtime *rt) { return mr_is_forked(rt) ? -1 : rt->bridge.host.fd; }
 
-/* ---- commands ---- */
-
-struct mr_command *mr_command_reserve(mr_runtime *rt, size_t extra, bool hurry)
-{
-	for (;;) {
-		struct mr_command *c = mr_ring_reserve(&rt->bridge.commands, sizeof *c + extra);
-		if (c || hurry || mr_board_is_stopped(&rt->bridge.board)) return c;
-		mr_wake_signal(&rt->bridge.io);
-		sched_yield();
-	}
-}
-
-static void signal_io(mr_runtime *rt)
-{
-	rt->unsignalled = 0;
-	rt->unseen = false;
-	mr_wake_signal(&rt->bridge.io);
-}
-
-void mr_command_commit(mr_runtime *rt)
-{
-	mr_ring_commit(&rt->bridge.commands);
-	/* A thread that takes the host to be asleep does not look by itself. */
-	if (++rt->unsignalled < UNSIGNALLED_MAX && !rt->prepared && !rt->unseen) return;
-	signal_io(rt);
-}
-
-enum mr_status mr_command_send(mr_runtime *rt, const struct mr_command *command)
-{
-	if (mr_is_forked(rt)) return MR_FORKED;
-	struct mr_command *c = mr_command_reserve(rt, 0, false);
-	if (!c) return MR_CLOSED;
-	*c = *command;
-	mr_command_commit(rt);
-	return MR_OK;
-}
-
 /* ---- events ---- */
 
 static int take_pushed(mr_runtime *rt, mr_event *events, int max)
@@ -151,7 +111,7 @@ static int take_pushed(mr_runtime *rt, mr_event *events, int max)
 	while (n < max && (ev = mr_ring_peek(&rt->bridge.events, &size))) {
 		events[n] = *ev;
 		mr_ring_consume(&rt->bridge.events);
-		if (events[n].type == MR_EV_DELIVERY || mr_apply_event(rt, &events[n]))
+		if (events[n].type == MR_EV_DELIVERY || mr_event_apply(rt, &events[n]))
 			n++;
 		else
 			mr_event_fini(&events[n]);
@@ -163,8 +123,8 @@ static int take_pushed(mr_runtime *rt, mr_event *events, int max)
 static int take_waits(mr_runtime *rt, mr_event *events, int max)
 {
 	int n = 0;
-	while (n < max && mr_waits_next(rt, &events[n])) {
-		if (mr_apply_event(rt, &events[n]))
+	while (n < max && mr_waits_next(&rt->waits, &events[n])) {
+		if (mr_event_apply(rt, &events[n]))
 			n++;
 		else
 			mr_event_fini(&events[n]);
@@ -176,9 +136,9 @@ static int take_waits(mr_runtime *rt, mr_event *events, int max)
  * would else be all that a host sees that takes one event at a time. */
 static int take_events(mr_runtime *rt, mr_event *events, int max)
 {
-	mr_waits_expire(rt);
-	int n = rt->waits_crowd ? 0 : take_waits(rt, events, max);
-	rt->waits_crowd = n && n == max;
+	mr_pool_request_expire(rt);
+	int n = rt->waits.crowd ? 0 : take_waits(rt, events, max);
+	rt->waits.crowd = n && n == max;
 	n += take_pushed(rt, events + n, max - n);
 	return n + take_waits(rt, events + n, max - n);
 }
@@ -215,7 +175,7 @@ static void pumped(mr_runtime *rt)
 {
 	struct mr_command c = {.type = MR_CMD_PUMPED};
 	if (rt->loop_mode) mr_command_send(rt, &c);
-	if (rt->unsignalled) signal_io(rt);
+	if (rt->unsignalled) mr_command_signal(rt);
 }
 
 /* What came before the host made ready to sleep, or while it did; then it is left ready to. */

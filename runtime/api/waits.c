@@ -2,60 +2,38 @@
  * SPDX-License-Identifier: MIT */
 #include "api/waits.h"
 
-#include "api/pool.h"
 #include "base/alloc.h"
 
 void mr_waits_init(struct mr_waits *waits)
 {
 	*waits = (struct mr_waits){.earliest = MR_NEVER, .alarm = MR_NEVER};
+	mr_list_init(&waits->lines);
 	mr_list_init(&waits->ended);
 }
 
-/* One alarm for all: it moves only to an earlier time. When it rings, the next poll sets it again. */
-static enum mr_status set_alarm(mr_runtime *rt)
+void mr_waits_begin(struct mr_waits *waits, struct mr_pool_line *line,
+	struct mr_pool_waiter *waiter, mr_msec deadline)
 {
-	struct mr_waits *waits = &rt->waits;
-	struct mr_command c = {.type = MR_CMD_NUDGE_AT, .deadline = waits->earliest};
-	if (waits->earliest >= waits->alarm) return MR_OK;
-	enum mr_status st = mr_command_send(rt, &c);
-	if (st == MR_OK) waits->alarm = waits->earliest;
-	return st;
-}
-
-enum mr_status mr_waits_begin(struct mr_pool_request *r, mr_msec deadline)
-{
-	struct mr_pool *pool = r->pool;
-	struct mr_waits *waits = &pool->rt->waits;
 	waits->earliest = mr_earlier(waits->earliest, deadline);
-	enum mr_status st = set_alarm(pool->rt);
-	if (st != MR_OK) return st;
-	mr_pool_line_wait(&pool->line, &r->waiter, deadline);
-	return MR_OK;
+	mr_pool_line_wait(line, waiter, deadline);
 }
 
-void mr_waits_end(mr_runtime *rt, struct mr_pool_request *r, enum mr_status status)
+void mr_waits_end(struct mr_waits *waits, struct mr_pool_waiter *waiter, enum mr_status status)
 {
-	r->status = status;
-	mr_list_append(&rt->waits.ended, &r->waiter.node);
-	/* A host with a loop of its own may have made ready to sleep before it gave a place back. */
-	if (rt->prepared) mr_wake_signal(&rt->bridge.host);
+	waiter->status = status;
+	mr_list_append(&waits->ended, &waiter->node);
 }
 
-void mr_waits_expire(mr_runtime *rt)
+void mr_waits_expire(struct mr_waits *waits, mr_msec now)
 {
-	struct mr_waits *waits = &rt->waits;
-	struct mr_pool *pool;
-	size_t at = 0;
-	if (waits->earliest == MR_NEVER) return;
-	mr_msec now = mr_clock_now();
 	if (now < waits->earliest) return;
 	if (now >= waits->alarm) waits->alarm = MR_NEVER; /* it has rung */
 	waits->earliest = MR_NEVER;
-	while ((pool = mr_map_next(&rt->pools, &at, NULL))) {
-		mr_pool_line_expire(&pool->line, now);
-		waits->earliest = mr_earlier(waits->earliest, pool->line.earliest);
+	for (struct mr_node *n = waits->lines.next; n != &waits->lines; n = n->next) {
+		struct mr_pool_line *line = mr_container(n, struct mr_pool_line, node);
+		mr_pool_line_expire(line, now);
+		waits->earliest = mr_earlier(waits->earliest, line->earliest);
 	}
-	set_alarm(rt);
 }
 
 static mr_reply *explain(enum mr_status status)
@@ -68,12 +46,12 @@ static mr_reply *explain(enum mr_status status)
 	return reply;
 }
 
-bool mr_waits_next(mr_runtime *rt, mr_event *event)
+bool mr_waits_next(struct mr_waits *waits, mr_event *event)
 {
-	struct mr_node *node = mr_list_shift(&rt->waits.ended);
+	struct mr_node *node = mr_list_shift(&waits->ended);
 	if (!node) return false;
-	const struct mr_pool_request *r = mr_container(node, struct mr_pool_request, waiter.node);
-	*event = (mr_event){.type = MR_EV_DONE, .status = r->status, .token = r->token};
-	if (r->status != MR_OK) event->data.reply = explain(r->status);
+	const struct mr_pool_waiter *w = mr_container(node, struct mr_pool_waiter, node);
+	*event = (mr_event){.type = MR_EV_DONE, .status = w->status, .token = w->token};
+	if (w->status != MR_OK) event->data.reply = explain(w->status);
 	return true;
 }

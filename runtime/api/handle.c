@@ -1,0 +1,62 @@
+/* handle: what all handles need: to find each other, and to send commands.
+ * SPDX-License-Identifier: MIT */
+#include "api/handle.h"
+
+#include <sched.h>
+
+/* Commands a busy host may add before the I/O thread is woken, if it sleeps: an ack each would cost a
+ * system call each. A host that polls wakes it anyway, and a sleeping thread looks every 5 ms. */
+#define UNSIGNALLED_MAX 64
+
+bool mr_is_forked(const mr_runtime *rt) { return *rt->alive == 0; }
+
+mr_connection *mr_find_connection(const mr_runtime *rt, uint32_t number)
+{
+	return mr_map_get(&rt->connections, number);
+}
+
+mr_channel *mr_find_channel(const mr_runtime *rt, uint32_t connection, uint16_t number,
+	uint32_t epoch)
+{
+	mr_connection *c = mr_find_connection(rt, connection);
+	if (!c || number >= c->channel_slots) return NULL;
+	mr_channel *ch = c->channels[number];
+	return ch && ch->epoch == epoch ? ch : NULL;
+}
+
+/* ---- commands ---- */
+
+struct mr_command *mr_command_reserve(mr_runtime *rt, size_t extra, bool hurry)
+{
+	for (;;) {
+		struct mr_command *c = mr_ring_reserve(&rt->bridge.commands, sizeof *c + extra);
+		if (c || hurry || mr_board_is_stopped(&rt->bridge.board)) return c;
+		mr_wake_signal(&rt->bridge.io);
+		sched_yield();
+	}
+}
+
+void mr_command_signal(mr_runtime *rt)
+{
+	rt->unsignalled = 0;
+	rt->unseen = false;
+	mr_wake_signal(&rt->bridge.io);
+}
+
+void mr_command_commit(mr_runtime *rt)
+{
+	mr_ring_commit(&rt->bridge.commands);
+	/* A thread that takes the host to be asleep does not look by itself. */
+	if (++rt->unsignalled < UNSIGNALLED_MAX && !rt->prepared && !rt->unseen) return;
+	mr_command_signal(rt);
+}
+
+enum mr_status mr_command_send(mr_runtime *rt, const struct mr_command *command)
+{
+	if (mr_is_forked(rt)) return MR_FORKED;
+	struct mr_command *c = mr_command_reserve(rt, 0, false);
+	if (!c) return MR_CLOSED;
+	*c = *command;
+	mr_command_commit(rt);
+	return MR_OK;
+}
