@@ -113,7 +113,7 @@ local function normal(encoded)
    return raw.less_ours(assert(properties.splice(encoded, { headers = {} }, { expiration = true, user_id = true }, {})))
 end
 
-local entries, open, last_id = {}, 0, 0
+local entries, open, last_id = {}, 0, 0 -- id -> its entry, and how it ended afterwards: an hour's bodies are too many to keep
 
 local function hex(text) return (text:sub(1, 120):gsub(".", function(c) return ("%02x"):format(c:byte()) end)) end
 
@@ -126,13 +126,13 @@ end
 
 local function entry_of(msg)
    local e = entries[msg.body:sub(1, 12)]
-   if not e then problem("a message that nobody sent: %d bytes", #msg.body) end
+   if not e then problem("a message that nobody sent: %d bytes", #msg.body)
+   elseif type(e) == "string" then return problem("%s came again, though it was %s", msg.body:sub(1, 12), e) end
    return e
 end
 
 local function finished(e, how)
-   if e.is_done then return problem("%s ended twice: %s, then %s", e.id, e.is_done, how) end
-   e.is_done = how
+   entries[e.id] = how
    open = open - 1
    add(how)
 end
