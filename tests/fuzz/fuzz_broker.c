@@ -10,6 +10,8 @@
 
 #include "base/alloc.h"
 #include "broker/client/channel.h"
+#include "broker/client/turn.h"
+#include "broker/store/raze.h"
 #include "codec/client_method.h"
 #include "codec/frame.h"
 
@@ -346,10 +348,10 @@ static void feed(struct client *c)
 	uint8_t *copy = malloc(size);
 	MUST(copy);
 	memcpy(copy, mr_buffer_data(&c->in), size);
-	if (is_short) mr_broker_begin_turn(b, size % 7);
+	if (is_short) mr_turn_begin(b, size % 7);
 	size_t used = mr_broker_session_feed(c->session, copy, size, &want);
-	mr_broker_begin_turn(b, MR_WORK_UNBOUNDED);
-	MUST(!mr_broker_resume(b));
+	mr_turn_finish(b);
+	mr_turn_end(b);
 	free(copy);
 	MUST(used <= size);
 	mr_buffer_consume(&c->in, used);
@@ -412,12 +414,10 @@ static void check_queue(const struct mr_queue *q)
 	MUST((q->deadline == MR_NEVER) == !q->at_heap);
 	/* Nobody waits for what is there. */
 	for (struct mr_node *n = q->consumers.next; n != &q->consumers && q->ready; n = n->next) {
-		const struct mr_consumer *c = mr_container(n, struct mr_consumer, at_queue);
-		MUST(c->queue == q && !c->gone);
-		if (q->limits.single_active && q->active != c) continue;
-		if (!c->no_ack && c->prefetch && c->unacked >= c->prefetch) continue;
-		MUST(q->vhost->broker->faults.pause_deliveries ||
-			!mr_broker_channel_takes(c->channel));
+		const struct mr_receiver *r = mr_container(n, struct mr_receiver, at_queue);
+		MUST(r->queue == q);
+		if (q->limits.single_active && q->active != r) continue;
+		MUST(q->store->paused || !r->class->takes(r));
 	}
 }
 
@@ -431,9 +431,9 @@ static void check(const struct run *r)
 	while ((q = mr_dict_next(&v->queues, &at))) check_queue(q);
 	for (at = 0; (x = mr_dict_next(&v->exchanges, &at));)
 		MUST(length_of(&x->bindings) == x->binding_count);
-	for (at = 1; at < b->heap_count; at++)
-		MUST(b->heap[at]->deadline >= b->heap[(at - 1) / 2]->deadline);
-	MUST(!b->routing && mr_list_is_empty(&b->dying) && !b->route.pending);
+	for (at = 1; at < b->store.heap_count; at++)
+		MUST(b->store.heap[at]->deadline >= b->store.heap[(at - 1) / 2]->deadline);
+	MUST(mr_list_is_empty(&b->store.dying) && !b->store.route.pending);
 }
 
 /* ---- commands ---- */
@@ -441,18 +441,18 @@ static void check(const struct run *r)
 static void pass_time(struct run *r, uint8_t how)
 {
 	static const mr_msec steps[] = {0, 1, 5, 100, 700, 2500, 20000, 1};
-	r->broker->now += steps[how & 7];
-	mr_broker_tick(r->broker);
+	r->broker->store.now += steps[how & 7];
+	mr_turn_tick(r->broker);
 	for (int i = 0; i < 2; i++) mr_broker_session_tick(r->clients[i].session);
 }
 
 static void set_fault(struct mr_broker *b, uint8_t what)
 {
-	if (what & 4) b->watermark = what & 8 ? 400 : MR_WATERMARK_DEFAULT;
+	if (what & 4) b->store.watermark = what & 8 ? 400 : MR_WATERMARK_DEFAULT;
 	if (what & 2) b->blocked_by_hand = what & 8;
 	mr_broker_check_memory(b);
 	if (what & 1) {
-		b->faults.pause_deliveries = what & 8;
+		b->store.paused = what & 8;
 		mr_broker_pump_all(b);
 	}
 }
@@ -488,6 +488,8 @@ static void obey(struct run *r)
 		drain(r, &r->clients[i]);
 		if (!r->broker->blocked_by_hand) feed(&r->clients[i]);
 	}
+	mr_turn_finish(r->broker);
+	mr_turn_end(r->broker);
 	check(r);
 }
 
@@ -496,7 +498,7 @@ static void raw(struct run *r)
 	put(&r->clients[0].in, r->data, r->left);
 	feed(&r->clients[0]);
 	drain(r, &r->clients[0]);
-	r->broker->now += 10000;
+	r->broker->store.now += 10000;
 	mr_broker_session_tick(r->clients[0].session);
 	MUST(r->clients[0].session->state == MR_BS_ENDED ||
 		r->clients[0].session->state == MR_BS_OPEN);
@@ -522,9 +524,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t at = 0; (q = mr_dict_next(&v->queues, &at));) {
 		MUST(!q->out && !q->consumer_count && !q->exclusive);
 		check_queue(q);
-		mr_vhost_remove_queue(q);
+		mr_raze_queue(q);
 	}
-	MUST(!r.broker->memory && !r.broker->session_count && !r.broker->heap_count);
+	MUST(!r.broker->store.memory && !r.broker->session_count && !r.broker->store.heap_count);
+	mr_turn_finish(r.broker);
 	mr_broker_close(r.broker);
 	MUST(mr_alloc_live() == before);
 	return 0;

@@ -14,6 +14,10 @@
 
 #include "base/alloc.h"
 #include "broker/client/channel.h"
+#include "broker/client/turn.h"
+#include "broker/store/deadline.h"
+#include "broker/store/pump.h"
+#include "broker/store/raze.h"
 #include "codec/client_method.h"
 #include "codec/frame.h"
 #include "codec/properties.h"
@@ -91,6 +95,7 @@ static inline void feed(struct client *c)
 	size_t want = 0;
 	mr_buffer_consume(&c->in, mr_broker_session_feed(c->session, mr_buffer_data(&c->in),
 					  mr_buffer_size(&c->in), &want));
+	mr_turn_end(c->session->broker);
 }
 
 #define QUEUE_DECLARE(c, ch, q, bits, t) say(c, ch, MR_M_QUEUE_DECLARE, "wsoT", q, bits, t)
@@ -153,7 +158,9 @@ static inline void arrive(struct client *c, struct mr_broker *b)
 
 static inline void leave(struct client *c)
 {
+	struct mr_broker *b = c->session ? c->session->broker : NULL;
 	mr_broker_session_close(c->session);
+	if (b) mr_turn_end(b);
 	mr_buffer_fini(&c->in);
 	c->session = NULL;
 }
@@ -186,6 +193,7 @@ static inline void hush(struct client *c)
 {
 	mr_buffer_consume(mr_broker_session_output(c->session), SIZE_MAX);
 	mr_broker_session_wrote(c->session);
+	mr_turn_end(c->session->broker);
 }
 #define HEARS(c, method) assert_int_equal(hear(c).id, method)
 

@@ -18,8 +18,7 @@ local may_include = {              -- folder -> folders or single headers it may
    codec = { "base" },
    amqp = { "base", "codec" },
    net = { "base" },
-   ["broker/store"] = { "base", "codec",
-      "broker/client/broker.h", "broker/client/channel.h", "broker/client/consumer.h" }, -- to open
+   ["broker/store"] = { "base", "codec" },
    ["broker/client"] = { "base", "codec", "broker/store" },
    ["broker/server"] = { "base", "net", "codec", "bridge/ending.h", "broker/store", "broker/client" },
    io = { "base", "bridge",

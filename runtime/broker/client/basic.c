@@ -3,7 +3,10 @@
 #include "base/alloc.h"
 #include "base/compare.h"
 #include "broker/client/channel.h"
+#include "broker/store/deadline.h"
 #include "broker/store/fields.h"
+#include "broker/store/pump.h"
+#include "broker/store/raze.h"
 #include "broker/store/reply_error.h"
 
 enum { CONSUME_NO_ACK = 2, CONSUME_EXCLUSIVE = 4, CONSUME_NO_WAIT = 8 };
@@ -78,8 +81,8 @@ static enum mr_status reply_queue(struct mr_broker_channel *ch, bool no_ack, str
 	char name[64];
 	if (!no_ack) return mr_reply_error(error, 406, "reply consumer cannot acknowledge");
 	if (ch->reply_queue) return mr_reply_error(error, 406, "reply consumer already set");
-	size_t size = mr_broker_name(v->broker, name, MR_REPLY_QUEUE ".");
-	struct mr_queue *q = mr_queue_new(v, mr_slice_of(name, size), (mr_slice){0}, &none);
+	size_t size = mr_store_name(&ch->session->broker->store, name, MR_REPLY_QUEUE ".");
+	struct mr_queue *q = mr_queue_new(v->store, mr_slice_of(name, size), (mr_slice){0}, &none);
 	if (!q) return MR_NO_MEMORY;
 	q->auto_delete = q->is_reply = true;
 	ch->reply_queue = mr_strdup_n(name, size);
@@ -90,7 +93,7 @@ static enum mr_status reply_queue(struct mr_broker_channel *ch, bool no_ack, str
 /* A reply queue that its consumer does not come to. */
 static void undo_reply_queue(struct mr_broker_channel *ch, struct mr_queue *q)
 {
-	mr_vhost_remove_queue(q);
+	mr_raze_queue(q);
 	mr_broker_channel_end_reply(ch);
 }
 
@@ -113,16 +116,16 @@ static enum mr_status consume(struct mr_broker_channel *ch, const struct mr_clie
 	if (st == MR_OK) st = may_consume(q, how.exclusive, error);
 	if (st == MR_OK && !is_reply) st = read_arguments(q, m->table, &how, error);
 	if (!how.tag.size)
-		how.tag =
-			mr_slice_of(given, mr_broker_name(ch->session->broker, given, "amq.ctag-"));
+		how.tag = mr_slice_of(given,
+			mr_store_name(&ch->session->broker->store, given, "amq.ctag-"));
 	struct mr_consumer *c = st == MR_OK ? mr_consumer_new(ch, q, &how) : NULL;
 	if (st == MR_OK && !c) st = MR_NO_MEMORY;
 	if (st != MR_OK && is_reply) undo_reply_queue(ch, q);
 	if (st != MR_OK) return st;
 	struct mr_method ok = {.id = MR_M_BASIC_CONSUME_OK, .name = mr_slice_str(c->tag)};
 	if (!(m->bits & CONSUME_NO_WAIT)) mr_broker_channel_put(ch, &ok);
-	mr_vhost_queue_used(q);
-	mr_vhost_queue_moved(q);
+	mr_deadline_renew(q);
+	mr_pump(q);
 	return MR_OK;
 }
 
@@ -131,14 +134,15 @@ static enum mr_status cancel(struct mr_broker_channel *ch, const struct mr_clien
 	struct mr_method ok = {.id = MR_M_BASIC_CANCEL_OK, .name = m->names[0]};
 	struct mr_consumer *c = mr_broker_channel_consumer(ch, m->names[0]);
 	if (c) {
-		struct mr_queue *q = c->queue;
+		struct mr_queue *q = c->receiver.queue;
 		q->out++;
 		mr_consumer_end(c);
-		if (!q->deleted) mr_vhost_queue_moved(q); /* the next in line may be active now */
-		mr_vhost_unpin(q);
+		if (!q->deleted) mr_pump(q); /* the next in line may be active now */
+		mr_queue_unpin(q);
 	}
 	if (!(m->bits & CANCEL_NO_WAIT)) mr_broker_channel_put(ch, &ok);
-	if (!mr_list_is_empty(&ch->session->broker->fresh_ruins)) /* of an auto-delete queue */
+	if (!mr_list_is_empty(
+		    &ch->session->broker->store.fresh_ruins)) /* of an auto-delete queue */
 		mr_chore_start(ch, &(struct mr_chore){.kind = MR_CHORE_RAZE});
 	return MR_OK;
 }
@@ -149,8 +153,8 @@ static enum mr_status get(struct mr_broker_channel *ch, const struct mr_client_m
 	struct mr_queue *q;
 	enum mr_status st = mr_broker_channel_queue(ch, m->names[0], &q, error);
 	if (st != MR_OK) return st;
-	mr_vhost_queue_used(q);
-	mr_vhost_queue_moved(q); /* what has expired is not given */
+	mr_deadline_renew(q);
+	mr_pump(q); /* what has expired is not given */
 	struct mr_entry *e = mr_queue_head(q);
 	if (!e) {
 		mr_broker_channel_put_simple(ch, MR_M_BASIC_GET_EMPTY);
@@ -161,7 +165,7 @@ static enum mr_status get(struct mr_broker_channel *ch, const struct mr_client_m
 		mr_queue_requeue(q, e);
 		return MR_NO_MEMORY;
 	}
-	mr_broker_schedule(ch->session->broker, q);
+	mr_deadline_set(q);
 	return MR_OK;
 }
 

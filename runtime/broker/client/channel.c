@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "broker/store/pump.h"
 #include "broker/store/reply_error.h"
 #include "codec/frame.h"
 
@@ -15,7 +16,7 @@ struct mr_broker_channel *mr_broker_channel_open(struct mr_broker_session *s, ui
 		mr_free(ch);
 		return NULL;
 	}
-	mr_broker_built(s->broker, sizeof *ch);
+	mr_store_built(&s->broker->store, sizeof *ch);
 	ch->session = s;
 	ch->number = number;
 	ch->next_tag = 1;
@@ -44,7 +45,8 @@ void mr_broker_channel_free(struct mr_broker_channel *ch)
 	mr_broker_channel_quit(ch, 0);
 	mr_chore_finish(ch);
 	mr_map_take(&ch->session->channels, ch->number);
-	mr_broker_razed(ch->session->broker, sizeof *ch + ch->capacity * sizeof *ch->unacked);
+	mr_store_razed(&ch->session->broker->store,
+		sizeof *ch + ch->capacity * sizeof *ch->unacked);
 	mr_dict_fini(&ch->tags);
 	mr_free(ch->unacked);
 	mr_free(ch->last_queue);
@@ -97,7 +99,7 @@ static bool has_room(struct mr_broker_channel *ch)
 	size_t capacity = ch->capacity ? ch->capacity * 2 : 16;
 	struct mr_unacked *grown = mr_realloc(ch->unacked, capacity * sizeof *grown);
 	if (!grown) return false;
-	mr_broker_built(ch->session->broker, (capacity - ch->capacity) * sizeof *grown);
+	mr_store_built(&ch->session->broker->store, (capacity - ch->capacity) * sizeof *grown);
 	ch->unacked = grown;
 	ch->capacity = capacity;
 	return true;
@@ -129,7 +131,7 @@ static bool is_counted(const struct mr_queue *q) { return !q->is_reply; }
 bool mr_broker_channel_deliver(struct mr_broker_channel *ch, struct mr_consumer *c,
 	struct mr_entry *e)
 {
-	struct mr_queue *q = c->queue;
+	struct mr_queue *q = c->receiver.queue;
 	struct mr_method m = {.id = MR_M_BASIC_DELIVER,
 		.other = mr_slice_str(c->tag),
 		.tag = ch->next_tag,
@@ -140,7 +142,7 @@ bool mr_broker_channel_deliver(struct mr_broker_channel *ch, struct mr_consumer 
 	if (!put_message(ch, &m, e->message)) return false;
 	if (c->no_ack) {
 		if (is_counted(q)) ch->next_tag++;
-		mr_vhost_forget(q, e);
+		mr_queue_forget(q, e);
 	} else {
 		hold(ch, c, q, e);
 	}
@@ -160,7 +162,7 @@ bool mr_broker_channel_got(struct mr_broker_channel *ch, struct mr_queue *q, str
 	if (!put_message(ch, &m, e->message)) return false;
 	if (no_ack) {
 		ch->next_tag++;
-		mr_vhost_forget(q, e);
+		mr_queue_forget(q, e);
 	} else {
 		hold(ch, NULL, q, e);
 	}
@@ -189,13 +191,13 @@ void mr_broker_channel_end_reply(struct mr_broker_channel *ch)
 /* One message from the queue of a consumer. False: it had none to give. */
 static bool serve_one(struct mr_consumer *c)
 {
-	struct mr_queue *q = c->queue;
+	struct mr_queue *q = c->receiver.queue;
 	size_t before = q->ready;
 	if (!before) return false;
 	q->out++; /* it must not go under our hands */
-	mr_vhost_queue_step(q, 1);
+	mr_pump_few(q, 1);
 	bool moved = q->ready != before;
-	mr_vhost_unpin(q);
+	mr_queue_unpin(q);
 	return moved;
 }
 
@@ -210,8 +212,8 @@ static void serve_in_turn(struct mr_broker_channel *ch)
 				mr_container(ch->consumers.next, struct mr_consumer, at_channel);
 			mr_list_remove(&c->at_channel); /* its turn has been */
 			mr_list_append(&ch->consumers, &c->at_channel);
-			if (mr_broker_is_spent(b))
-				mr_broker_is_busy(b, c->queue);
+			if (mr_store_is_spent(&b->store))
+				mr_queue_postpone(c->receiver.queue);
 			else if (serve_one(c))
 				moved = true;
 		}
@@ -221,7 +223,7 @@ static void serve_in_turn(struct mr_broker_channel *ch)
 void mr_broker_channel_moved(struct mr_broker_channel *ch)
 {
 	struct mr_node *n = ch->consumers.next;
-	ch->session->broker->work += ch->tags.count / MR_GLANCES;
+	ch->session->broker->store.work += ch->tags.count / MR_GLANCES;
 	if (ch->prefetch_all) {
 		serve_in_turn(ch);
 		return;
@@ -229,7 +231,7 @@ void mr_broker_channel_moved(struct mr_broker_channel *ch)
 	while (n != &ch->consumers) {
 		struct mr_consumer *c = mr_container(n, struct mr_consumer, at_channel);
 		n = n->next;
-		if (c->queue->ready) mr_vhost_queue_moved(c->queue);
+		if (c->receiver.queue->ready) mr_pump(c->receiver.queue);
 	}
 }
 

@@ -5,6 +5,7 @@
 #include "broker/client/chore.h"
 
 #include "broker/client/channel.h"
+#include "broker/store/pump.h"
 #include "broker/store/raze.h"
 
 static void hand_out(struct mr_broker_channel *ch)
@@ -12,7 +13,7 @@ static void hand_out(struct mr_broker_channel *ch)
 	struct mr_node *node;
 	ch->settling = ch->prefetch_all != 0;
 	while ((node = mr_list_shift(&ch->held)))
-		mr_vhost_queue_back(mr_container(node, struct mr_queue, at_held));
+		mr_pump_back(mr_container(node, struct mr_queue, at_held));
 	ch->settling = false;
 }
 
@@ -22,16 +23,16 @@ static bool quit_some(struct mr_broker_channel *ch)
 {
 	struct mr_broker *b = ch->session->broker;
 	if (!mr_staged_go_on(ch, false) || !mr_settle_go_on(ch)) return false;
-	for (; !mr_list_is_empty(&ch->consumers) && !mr_broker_is_spent(b); b->work++)
+	for (; !mr_list_is_empty(&ch->consumers) && !mr_store_is_spent(&b->store); b->store.work++)
 		mr_consumer_end(mr_container(ch->consumers.next, struct mr_consumer, at_channel));
-	return mr_raze(b, &ch->ruins) && mr_list_is_empty(&ch->consumers);
+	return mr_raze(&b->store, &ch->ruins) && mr_list_is_empty(&ch->consumers);
 }
 
 static bool drop_some(struct mr_broker_session *s)
 {
-	while (!mr_list_is_empty(&s->queues) && !mr_broker_is_spent(s->broker))
-		mr_vhost_remove_queue(mr_container(s->queues.next, struct mr_queue, at_owner));
-	return mr_raze(s->broker, &s->ruins) && mr_list_is_empty(&s->queues);
+	while (!mr_list_is_empty(&s->queues) && !mr_store_is_spent(&s->broker->store))
+		mr_raze_queue(mr_container(s->queues.next, struct mr_queue, at_owner));
+	return mr_raze(&s->broker->store, &s->ruins) && mr_list_is_empty(&s->queues);
 }
 
 static bool do_some(struct mr_broker_channel *ch)
@@ -41,7 +42,7 @@ static bool do_some(struct mr_broker_channel *ch)
 	case MR_CHORE_SETTLE: return mr_settle_go_on(ch);
 	case MR_CHORE_COMMIT: return mr_staged_go_on(ch, true) && mr_settle_go_on(ch);
 	case MR_CHORE_ROLLBACK: return mr_staged_go_on(ch, false);
-	case MR_CHORE_RAZE: return mr_raze(ch->session->broker, &ch->ruins);
+	case MR_CHORE_RAZE: return mr_raze(&ch->session->broker->store, &ch->ruins);
 	case MR_CHORE_QUIT: return quit_some(ch);
 	default: return true;
 	}
@@ -90,10 +91,10 @@ static bool go_on(struct mr_broker_channel *ch)
 static void hurry(struct mr_broker_channel *ch)
 {
 	struct mr_broker *b = ch->session->broker;
-	uint64_t end = b->work_end;
-	b->work_end = MR_WORK_UNBOUNDED;
+	uint64_t end = b->store.work_end;
+	b->store.work_end = MR_WORK_UNBOUNDED;
 	go_on(ch);
-	b->work_end = end;
+	b->store.work_end = end;
 	mr_list_remove(&ch->chore.node);
 	ch->session->chores--;
 }
@@ -143,7 +144,7 @@ static bool resume(struct mr_chore *c, struct mr_broker_session **session)
 void mr_chores_resume(struct mr_broker *b)
 {
 	struct mr_broker_session *session;
-	while (!mr_list_is_empty(&b->chores) && !mr_broker_is_spent(b)) {
+	while (!mr_list_is_empty(&b->chores) && !mr_store_is_spent(&b->store)) {
 		struct mr_chore *c = mr_container(b->chores.next, struct mr_chore, node);
 		bool is_done = resume(c, &session);
 		mr_list_remove(&c->node);

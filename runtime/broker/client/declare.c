@@ -3,8 +3,10 @@
 #include "base/alloc.h"
 #include "broker/client/channel.h"
 #include "broker/store/arguments.h"
+#include "broker/store/deadline.h"
 #include "broker/store/fields.h"
 #include "broker/store/headers.h"
+#include "broker/store/raze.h"
 #include "broker/store/reply_error.h"
 
 enum { X_PASSIVE = 1, X_DURABLE = 2, X_AUTO_DELETE = 4, X_INTERNAL = 8, X_NO_WAIT = 16 };
@@ -188,7 +190,7 @@ static enum mr_status exchange_delete(struct mr_broker_channel *ch,
 	if (x && m->bits & DELETE_IF_UNUSED && x->binding_count)
 		return mr_reply_error(error, 406, "exchange '%s' in vhost '%s' in use", x->name,
 			v->name);
-	if (x) mr_vhost_remove_exchange(x);
+	if (x) mr_raze_exchange(x);
 	answer_razed(ch, &(struct mr_method){.id = MR_M_EXCHANGE_DELETE_OK},
 		m->bits & X_DELETE_NO_WAIT);
 	return MR_OK;
@@ -207,7 +209,7 @@ static enum mr_status unbind(struct mr_broker_channel *ch, const struct mr_clien
 	if (st != MR_OK) return st;
 	if (b && target->queue && target->queue->owner && target->queue->owner != ch->session)
 		return locked(target->queue, error);
-	if (b) mr_vhost_unbind(b);
+	if (b) mr_raze_binding(b);
 	return MR_OK;
 }
 
@@ -325,7 +327,7 @@ static enum mr_status new_queue(struct mr_broker_channel *ch, mr_slice name, uns
 	struct mr_vhost *v = ch->session->vhost;
 	struct mr_limits limits;
 	char given[64];
-	if (!name.size) name = mr_slice_of(given, mr_broker_name(v->broker, given, "amq.gen-"));
+	if (!name.size) name = mr_slice_of(given, mr_store_name(v->store, given, "amq.gen-"));
 	mr_slice arguments;
 	enum mr_status st = mr_fields_copy(table, &arguments); /* the limits borrow from it */
 	if (st == MR_OK) st = mr_limits_read(&limits, arguments, name, v->name, error);
@@ -333,7 +335,7 @@ static enum mr_status new_queue(struct mr_broker_channel *ch, mr_slice name, uns
 		mr_free((void *)(uintptr_t)arguments.data);
 		return st;
 	}
-	struct mr_queue *q = mr_queue_new(v, name, arguments, &limits);
+	struct mr_queue *q = mr_queue_new(v->store, name, arguments, &limits);
 	if (!q) return MR_NO_MEMORY;
 	q->durable = is_durable(bits);
 	q->exclusive = bits & Q_EXCLUSIVE;
@@ -355,7 +357,7 @@ static enum mr_status queue_passive(struct mr_broker_channel *ch, const struct m
 			ch->session->vhost->name);
 	enum mr_status st = mr_broker_channel_queue(ch, m->names[0], &q, error);
 	if (st != MR_OK) return st;
-	mr_vhost_queue_used(q);
+	mr_deadline_renew(q);
 	declared(ch, q, m->bits & Q_NO_WAIT);
 	return MR_OK;
 }
@@ -399,7 +401,7 @@ static enum mr_status queue_declare(struct mr_broker_channel *ch, const struct m
 		st = new_queue(ch, name, m->bits, m->table, &q, error);
 	} else {
 		st = same_queue(ch, q, m->bits, m->table, error);
-		if (st == MR_OK) mr_vhost_queue_used(q);
+		if (st == MR_OK) mr_deadline_renew(q);
 	}
 	if (st == MR_OK) declared(ch, q, m->bits & Q_NO_WAIT);
 	return st;
@@ -413,8 +415,8 @@ static enum mr_status queue_purge(struct mr_broker_channel *ch, const struct mr_
 	enum mr_status st = mr_broker_channel_queue(ch, m->names[0], &q, error);
 	if (st != MR_OK) return st;
 	ok.count = (uint32_t)q->ready;
-	mr_vhost_purge(q);
-	mr_broker_schedule(ch->session->broker, q);
+	mr_queue_purge(q);
+	mr_deadline_set(q);
 	if (!(m->bits & PURGE_NO_WAIT)) mr_broker_channel_put(ch, &ok);
 	return MR_OK;
 }
@@ -438,7 +440,7 @@ static enum mr_status queue_delete(struct mr_broker_channel *ch, const struct mr
 			return mr_reply_error(error, 406, "queue '%s' in vhost '%s' not empty",
 				q->name, vhost);
 		ok.count = (uint32_t)q->ready;
-		mr_vhost_remove_queue(q);
+		mr_raze_queue(q);
 	}
 	answer_razed(ch, &ok, m->bits & Q_DELETE_NO_WAIT);
 	return MR_OK;

@@ -54,8 +54,8 @@ void mr_incoming_drop(struct mr_broker_channel *ch)
 {
 	struct mr_incoming *in = &ch->incoming;
 	if (in->message) {
-		mr_broker_shrank(ch->session->broker, in->room);
-		mr_broker_drop(ch->session->broker, in->message);
+		mr_store_shrank(&ch->session->broker->store, in->room);
+		mr_store_drop(&ch->session->broker->store, in->message);
 	}
 	in->message = NULL;
 	in->state = MR_INCOMING_NONE;
@@ -83,7 +83,7 @@ static enum mr_status take_header(struct mr_broker_channel *ch, const struct mr_
 		mr_slice_of(in->names + in->exchange_size, in->key_size),
 		mr_slice_of((const char *)frame->payload + 12, frame->size - 12), in->room);
 	if (!in->message) return MR_NO_MEMORY;
-	mr_broker_grew(ch->session->broker, mr_message_weight(in->message) + in->room);
+	mr_store_grew(&ch->session->broker->store, mr_message_weight(in->message) + in->room);
 	in->state = MR_INCOMING_BODY;
 	return MR_OK;
 }
@@ -96,7 +96,7 @@ static bool make_room(struct mr_broker_channel *ch, uint32_t more)
 	if (room > in->size) room = in->size;
 	struct mr_message *grown = mr_realloc(in->message, mr_message_weight(in->message) + room);
 	if (!grown) return false;
-	mr_broker_grew(ch->session->broker, room - in->room);
+	mr_store_grew(&ch->session->broker->store, room - in->room);
 	in->message = grown;
 	in->room = room;
 	return true;
@@ -168,13 +168,11 @@ static void give_back(struct mr_broker_channel *ch, const struct mr_message *m)
 
 bool mr_spread_rest(struct mr_broker_channel *ch)
 {
-	struct mr_broker *b = ch->session->broker;
-	b->routing = true;
-	bool is_done = mr_spread_go_on(b, ch->spread);
-	b->routing = false;
-	mr_dead_letter_bury(b);
+	struct mr_store *s = &ch->session->broker->store;
+	bool is_done = mr_spread_go_on(s, ch->spread);
+	mr_dead_letter_bury(s);
 	if (!is_done) return false;
-	bool taken = mr_spread_end(b, &ch->spread);
+	bool taken = mr_spread_end(s, &ch->spread);
 	if (ch->confirming && !ch->closing) confirm(ch, taken);
 	return true;
 }
@@ -185,13 +183,14 @@ static bool store(struct mr_broker_channel *ch, struct mr_message *m, bool manda
 {
 	struct mr_vhost *v = ch->session->vhost;
 	bool taken = true;
-	if (v->broker->route.count) {
-		taken = mr_vhost_enqueue(v, m, &ch->spread);
-		mr_broker_drop(v->broker, m);
+	if (v->store->route.count) {
+		taken = mr_spread_begin(v->store, m, &ch->spread);
+		mr_dead_letter_bury(v->store);
+		mr_store_drop(v->store, m);
 		return taken;
 	}
 	if (mandatory) give_back(ch, m);
-	mr_broker_drop(v->broker, m);
+	mr_store_drop(v->store, m);
 	return true;
 }
 
@@ -201,10 +200,10 @@ static enum mr_status route(struct mr_broker_channel *ch, struct mr_message *m)
 	struct mr_exchange *x = mr_vhost_exchange(v, mr_message_exchange(m));
 	if (x) {
 		enum mr_status st = mr_vhost_route(v, x, m);
-		if (st == MR_OK) mr_vhost_reply(v, m);
+		if (st == MR_OK) mr_spread_reply(v->store, m);
 		return st;
 	}
-	mr_route_begin(&v->broker->route); /* deleted since the publish began: it goes nowhere */
+	mr_route_begin(&v->store->route); /* deleted since the publish began: it goes nowhere */
 	return MR_OK;
 }
 
@@ -216,10 +215,10 @@ static size_t staged_size(const struct staged *staged)
 /* A message of a transaction: routed now, stored at the commit. Takes the message. */
 static enum mr_status stage(struct mr_broker_channel *ch, struct mr_message *m, bool mandatory)
 {
-	const struct mr_route *r = &ch->session->broker->route;
+	const struct mr_route *r = &ch->session->broker->store.route;
 	struct staged *staged = mr_malloc(sizeof *staged + r->count * sizeof *staged->queues);
 	if (!staged) {
-		mr_broker_drop(ch->session->broker, m);
+		mr_store_drop(&ch->session->broker->store, m);
 		return MR_NO_MEMORY;
 	}
 	*staged = (struct staged){.message = m, .mandatory = mandatory, .count = r->count};
@@ -228,20 +227,20 @@ static enum mr_status stage(struct mr_broker_channel *ch, struct mr_message *m, 
 		staged->queues[i]->out++; /* it must not go before the commit looks at it */
 	}
 	mr_list_append(&ch->staged, &staged->node);
-	mr_broker_grew(ch->session->broker, staged_size(staged));
+	mr_store_grew(&ch->session->broker->store, staged_size(staged));
 	return MR_OK;
 }
 
 static void free_staged(struct mr_broker_channel *ch, struct staged *staged)
 {
-	mr_broker_shrank(ch->session->broker, staged_size(staged));
-	for (size_t i = 0; i < staged->count; i++) mr_vhost_unpin(staged->queues[i]);
+	mr_store_shrank(&ch->session->broker->store, staged_size(staged));
+	for (size_t i = 0; i < staged->count; i++) mr_queue_unpin(staged->queues[i]);
 	mr_free(staged);
 }
 
 static void store_staged(struct mr_broker_channel *ch, struct staged *staged)
 {
-	struct mr_route *r = &ch->session->broker->route;
+	struct mr_route *r = &ch->session->broker->store.route;
 	mr_route_begin(r);
 	for (size_t i = 0; i < staged->count; i++) {
 		struct mr_queue *q = staged->queues[i];
@@ -264,11 +263,11 @@ static enum mr_status finish(struct mr_broker_channel *ch, mr_error *error)
 	size_t weight = mr_message_weight(m);
 	enum mr_status st =
 		mr_message_inspect(&m, mr_slice_str(ch->session->user), ch->reply_queue, error);
-	b->memory += mr_message_weight(m) - weight; /* it may be another */
+	b->store.memory += mr_message_weight(m) - weight; /* it may be another */
 	if (mr_broker_is_blocked(b)) mr_broker_session_published(ch->session);
 	if (st == MR_OK) st = route(ch, m);
 	if (st != MR_OK) {
-		mr_broker_drop(b, m);
+		mr_store_drop(&b->store, m);
 		return st;
 	}
 	if (ch->transacting) return stage(ch, m, in->mandatory);
@@ -290,7 +289,7 @@ enum mr_status mr_incoming_frame(struct mr_broker_channel *ch, const struct mr_f
 	enum mr_status st = in->state == MR_INCOMING_HEADER ? take_header(ch, frame, error)
 	                                                    : take_body(ch, frame, error);
 	if (st == MR_OK && in->got == in->size) st = finish(ch, error);
-	mr_broker_watch_memory(ch->session->broker);
+	mr_store_watch(&ch->session->broker->store);
 	return st;
 }
 
@@ -298,14 +297,15 @@ enum mr_status mr_incoming_frame(struct mr_broker_channel *ch, const struct mr_f
 
 static void drop_staged(struct mr_broker_channel *ch, struct staged *staged)
 {
-	mr_broker_drop(ch->session->broker, staged->message);
+	mr_store_drop(&ch->session->broker->store, staged->message);
 	free_staged(ch, staged);
 }
 
 bool mr_staged_go_on(struct mr_broker_channel *ch, bool commit)
 {
 	struct mr_broker *b = ch->session->broker;
-	for (; !ch->spread && !mr_list_is_empty(&ch->staged) && !mr_broker_is_spent(b); b->work++) {
+	for (; !ch->spread && !mr_list_is_empty(&ch->staged) && !mr_store_is_spent(&b->store);
+		b->store.work++) {
 		struct staged *staged =
 			mr_container(mr_list_shift(&ch->staged), struct staged, node);
 		if (commit)

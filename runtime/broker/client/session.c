@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/machine.h"
 #include "broker/client/channel.h"
+#include "broker/store/dead_letter.h"
 #include "broker/store/reply_error.h"
 #include "codec/client_method.h"
 #include "codec/frame.h"
@@ -42,7 +43,7 @@ void mr_broker_session_enter(struct mr_broker_session *s, enum mr_broker_session
 		next = MR_BS_ENDED;
 	}
 	s->state = next;
-	s->give_up = next == MR_BS_OPEN ? MR_NEVER : s->broker->now + PATIENCE;
+	s->give_up = next == MR_BS_OPEN ? MR_NEVER : s->broker->store.now + PATIENCE;
 	s->touch(s->owner);
 }
 
@@ -60,8 +61,8 @@ struct mr_broker_session *mr_broker_session_open(struct mr_broker *b,
 	s->guard = (struct mr_guard){.frame_max = MR_FRAME_MIN_MAX + MR_FRAME_OVERHEAD,
 		.channel_max = UINT16_MAX};
 	s->frame_max = FRAME_MAX;
-	s->sent = s->heard = b->now;
-	s->give_up = b->now + PATIENCE;
+	s->sent = s->heard = b->store.now;
+	s->give_up = b->store.now + PATIENCE;
 	mr_list_append(&b->sessions, &s->node);
 	b->session_count++;
 	mr_broker_session_weigh(s, 0);
@@ -71,8 +72,8 @@ struct mr_broker_session *mr_broker_session_open(struct mr_broker *b,
 void mr_broker_session_weigh(struct mr_broker_session *s, size_t kept)
 {
 	size_t now = sizeof *s + s->out.capacity + kept;
-	mr_broker_razed(s->broker, s->weight);
-	mr_broker_built(s->broker, now);
+	mr_store_razed(&s->broker->store, s->weight);
+	mr_store_built(&s->broker->store, now);
 	s->weight = now;
 }
 
@@ -107,7 +108,7 @@ static void free_session(struct mr_broker_session *s)
 	mr_map_fini(&s->channels);
 	mr_list_remove(&s->node);
 	s->broker->session_count--;
-	mr_broker_razed(s->broker, s->weight);
+	mr_store_razed(&s->broker->store, s->weight);
 	mr_buffer_fini(&s->out);
 	mr_table_free(s->client_properties);
 	mr_free(s->user);
@@ -191,7 +192,7 @@ static void tell_blocked(struct mr_broker_session *s, bool blocked)
 	struct mr_method m = {.id = blocked ? MR_M_CONNECTION_BLOCKED : MR_M_CONNECTION_UNBLOCKED};
 	if (blocked) m.text = mr_slice_str("low on memory");
 	s->is_blocked = blocked;
-	s->heard = s->broker->now;
+	s->heard = s->broker->store.now;
 	if (s->tells_blocked) mr_broker_session_put(s, 0, &m);
 	s->touch(s->owner);
 }
@@ -402,10 +403,10 @@ size_t mr_broker_session_feed(struct mr_broker_session *s, const uint8_t *data, 
 	size_t *want)
 {
 	size_t used = 0;
-	s->heard = s->broker->now;
+	s->heard = s->broker->store.now;
 	if (s->state == MR_BS_HELLO && size) used = take_hello(s, data, size, want);
 	while (s->state > MR_BS_HELLO && mr_broker_session_reads(s) && used < size &&
-		!mr_broker_is_spent(s->broker)) {
+		!mr_store_is_spent(&s->broker->store)) {
 		struct mr_frame frame;
 		mr_error error = {0};
 		size_t n = 0;
@@ -423,11 +424,12 @@ size_t mr_broker_session_feed(struct mr_broker_session *s, const uint8_t *data, 
 		}
 		if (!n) break;
 		take_frame(s, &frame);
-		s->broker->work++;
+		mr_dead_letter_bury(&s->broker->store); /* what it made expire or overflow */
+		s->broker->store.work++;
 		used += n;
 	}
 	flush_channels(s);
-	mr_broker_watch_memory(s->broker);
+	mr_store_watch(&s->broker->store);
 	return s->state == MR_BS_ENDED ? size : used;
 }
 
@@ -437,9 +439,9 @@ void mr_broker_session_wrote(struct mr_broker_session *s)
 {
 	struct mr_broker_channel *ch;
 	size_t at = 0;
-	s->sent = s->broker->now;
+	s->sent = s->broker->store.now;
 	/* Who takes so much is there, even if what it says is not read meanwhile. */
-	if (mr_buffer_size(&s->out) > MR_SESSION_HIGH) s->heard = s->broker->now;
+	if (mr_buffer_size(&s->out) > MR_SESSION_HIGH) s->heard = s->broker->store.now;
 	if (!s->congested || mr_buffer_size(&s->out) > MR_SESSION_HIGH / 2) return;
 	s->congested = false;
 	while ((ch = mr_map_next(&s->channels, &at, NULL))) mr_broker_channel_moved(ch);
@@ -456,7 +458,7 @@ mr_msec mr_broker_session_deadline(const struct mr_broker_session *s)
 
 void mr_broker_session_tick(struct mr_broker_session *s)
 {
-	mr_msec now = s->broker->now;
+	mr_msec now = s->broker->store.now;
 	if (s->state == MR_BS_ENDED) return;
 	bool is_silent = s->state == MR_BS_OPEN && s->heartbeat && !s->is_blocked &&
 	                 now >= s->heard + 2 * s->heartbeat;

@@ -67,7 +67,7 @@ struct mr_broker_session *mr_broker_session_open(struct mr_broker *b,
 void mr_broker_session_close(struct mr_broker_session *s);
 
 /* Reads as far as whole frames go; returns the bytes used. *want: how many must be there in all to
- * go on (at least). Also stops when the turn is over (mr_broker_is_spent). b->now must be set. */
+ * go on (at least). Also stops when the turn is over (mr_broker_is_spent). b->store.now must be set. */
 size_t mr_broker_session_feed(struct mr_broker_session *s, const uint8_t *data, size_t size,
 	size_t *want);
 bool mr_broker_session_reads(const struct mr_broker_session *s); /* false: leave the socket alone */

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #include "broker/client/channel.h"
 #include "broker/store/dead_letter.h"
+#include "broker/store/pump.h"
 #include "broker/store/reply_error.h"
 
 enum { BIT_MULTIPLE = 1, NACK_REQUEUE = 2, REJECT_REQUEUE = 1, RECOVER_REQUEUE = 1 };
@@ -58,11 +59,12 @@ static void settle_one(struct mr_broker_channel *ch, struct mr_unacked *u, enum 
 {
 	struct mr_queue *q = u->queue;
 	struct mr_entry *e = release(ch, u);
-	ch->session->broker->work++;
+	ch->session->broker->store.work++;
 	if (how == MR_SETTLE_REJECT) {
-		mr_dead_letter_die(q, e, MR_DEATH_REJECTED);
+		mr_queue_drop(q, e, MR_DEATH_REJECTED);
+		mr_dead_letter_bury(&ch->session->broker->store);
 	} else if (how == MR_SETTLE_ACK || q->deleted) {
-		mr_vhost_forget(q, e);
+		mr_queue_forget(q, e);
 	} else {
 		hold(ch, q);
 		mr_queue_requeue(q, e);
@@ -84,7 +86,7 @@ static bool go_up(struct mr_broker_channel *ch, struct mr_chore *c)
 	size_t at = find(ch, c->next);
 	while (at < ch->last && ch->unacked[at].tag <= c->last) {
 		struct mr_unacked *u = &ch->unacked[at];
-		if (mr_broker_is_spent(ch->session->broker)) return false;
+		if (mr_store_is_spent(&ch->session->broker->store)) return false;
 		c->next = u->tag + 1;
 		enum mr_settling how = how_to(u, c);
 		if (how) settle_one(ch, u, how);
@@ -101,7 +103,7 @@ static bool go_down(struct mr_broker_channel *ch, struct mr_chore *c)
 	size_t at = c->last == UINT64_MAX ? ch->last : find(ch, c->last + 1);
 	while (at-- > first) {
 		struct mr_unacked *u = &ch->unacked[at];
-		if (mr_broker_is_spent(ch->session->broker)) return false;
+		if (mr_store_is_spent(&ch->session->broker->store)) return false;
 		c->last = u->tag - 1;
 		enum mr_settling how = how_to(u, c);
 		if (how) settle_one(ch, u, how);
@@ -127,12 +129,12 @@ static void ack_one(struct mr_broker_channel *ch, struct mr_unacked *u)
 {
 	struct mr_queue *q = u->queue;
 	bool is_gone = q->deleted;
-	mr_vhost_forget(q, release(ch, u));
+	mr_queue_forget(q, release(ch, u));
 	skip_settled(ch);
 	if (is_gone || ch->prefetch_all)
 		mr_broker_channel_moved(ch);
 	else if (q->ready)
-		mr_vhost_queue_moved(q);
+		mr_pump(q);
 }
 
 static enum mr_status settle(struct mr_broker_channel *ch, uint64_t tag, bool multiple,

@@ -47,7 +47,7 @@ static void rearm(struct mr_peer *p)
 	ev_timer_stop(p->wire->loop, &p->timer);
 	if (p->wire->faults.silent) return;
 	if (at == MR_NEVER) return;
-	mr_msec in = at - p->wire->broker->now;
+	mr_msec in = at - p->wire->broker->store.now;
 	ev_timer_set(&p->timer, in > 0 ? (double)in / 1000 : 0, 0);
 	ev_timer_start(p->wire->loop, &p->timer);
 }
@@ -59,7 +59,7 @@ static size_t feed(void *owner, const uint8_t *data, size_t size, size_t *want)
 	struct mr_peer *p = owner;
 	if (p->is_parting) return size; /* too late */
 	size_t used = mr_broker_session_feed(p->session, data, size, want);
-	bool is_over = used < size && mr_broker_is_spent(p->wire->broker);
+	bool is_over = used < size && mr_store_is_spent(&p->wire->broker->store);
 	if (is_over || !mr_broker_session_reads(p->session)) p->is_held = true;
 	return used;
 }
@@ -166,29 +166,33 @@ static void look(struct mr_peer *p)
 void mr_wire_flush(struct mr_wire *wire)
 {
 	struct mr_node *node;
-	while ((node = mr_list_shift(&wire->dirty)))
+	for (;;) {
+		mr_turn_end(wire->broker); /* it makes some dirty, and a look may end an alarm */
+		node = mr_list_shift(&wire->dirty);
+		if (!node) return;
 		look(mr_container(node, struct mr_peer, dirty));
+	}
 }
 
 /* ---- events ---- */
 
 void mr_wire_begin_turn(struct mr_wire *w)
 {
-	w->broker->now = mr_clock_now();
-	mr_broker_begin_turn(w->broker, STEPS_PER_TURN);
+	w->broker->store.now = mr_clock_now();
+	mr_turn_begin(w->broker, STEPS_PER_TURN);
 	ev_now_update(w->loop);
 }
 
 bool mr_wire_has_more(const struct mr_wire *w)
 {
-	return !mr_list_is_empty(&w->later) || mr_broker_has_more(w->broker);
+	return !mr_list_is_empty(&w->later) || mr_turn_has_more(w->broker);
 }
 
 void mr_wire_resume(struct mr_wire *w)
 {
 	struct mr_node now, *node;
 	mr_wire_begin_turn(w);
-	mr_broker_resume(w->broker);
+	mr_turn_resume(w->broker);
 	mr_list_init(&now);
 	mr_list_splice(&now, &w->later);
 	while ((node = mr_list_shift(&now))) { /* each once: who has more comes again */

@@ -7,6 +7,7 @@
 #include <ev.h>
 
 #include "broker/client/session.h"
+#include "broker/client/turn.h"
 #include "net/inlet.h"
 #include "net/stream.h"
 

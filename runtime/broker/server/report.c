@@ -74,7 +74,7 @@ mr_table *mr_broker_report(const struct mr_broker *b)
 {
 	mr_table *t = mr_table_new();
 	if (!t) return NULL;
-	add_number(t, "memory", mr_broker_memory(b));
+	add_number(t, "memory", mr_store_memory(&b->store));
 	add_flag(t, "blocked", mr_broker_is_blocked(b));
 	mr_table *connections = add_list(t, "connections"), *queues = add_list(t, "queues");
 	mr_table *exchanges = add_list(t, "exchanges");

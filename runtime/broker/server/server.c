@@ -181,7 +181,7 @@ static void set_fault(struct mr_server *s, const struct mr_server_call *c)
 	case MR_FAULT_REFUSE_LOGINS: b->faults.refuse_logins = c->number != 0; break;
 	case MR_FAULT_FAIL_DECLARE: fail_declare(b, c); break;
 	case MR_FAULT_PAUSE_DELIVERIES:
-		b->faults.pause_deliveries = c->number != 0;
+		b->store.paused = c->number != 0;
 		mr_broker_pump_all(b);
 		break;
 	case MR_FAULT_BLOCK:
@@ -189,7 +189,7 @@ static void set_fault(struct mr_server *s, const struct mr_server_call *c)
 		mr_broker_check_memory(b);
 		break;
 	case MR_FAULT_WATERMARK:
-		b->watermark = (uint64_t)c->number;
+		b->store.watermark = (uint64_t)c->number;
 		mr_broker_check_memory(b);
 		break;
 	default: break;
@@ -253,7 +253,7 @@ static void on_mail(struct ev_loop *loop, ev_io *io, int revents)
 		return;
 	}
 	obey(s, c);
-	mr_broker_tick(s->broker);
+	mr_turn_tick(s->broker);
 	mr_wire_flush(&s->wire);
 	int done = c->done; /* the call is its owner's again after the write */
 	if (done >= 0 && write(done, &one, sizeof one) != (ssize_t)sizeof one) s->stopped = true;
@@ -267,12 +267,12 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int revents)
 	(void)loop;
 	(void)revents;
 	mr_wire_begin_turn(&s->wire);
-	mr_broker_tick(s->broker);
+	mr_turn_tick(s->broker);
 }
 
 static void arm_tick(struct mr_server *s)
 {
-	mr_msec at = mr_broker_deadline(s->broker);
+	mr_msec at = mr_turn_deadline(s->broker);
 	ev_timer_stop(s->wire.loop, &s->tick);
 	if (at == MR_NEVER) return;
 	mr_msec in = at - mr_clock_now();
@@ -287,13 +287,13 @@ static void on_trim(struct ev_loop *loop, ev_timer *timer, int revents)
 	(void)loop;
 	(void)revents;
 	mr_alloc_trim();
-	s->peak = s->broker->memory;
+	s->peak = s->broker->store.memory;
 }
 
 /* A million small messages leave a million holes, which the allocator keeps for itself. */
 static void arm_trim(struct mr_server *s)
 {
-	uint64_t now = s->broker->memory;
+	uint64_t now = s->broker->store.memory;
 	if (now > s->peak) s->peak = now;
 	if (s->peak - now < TRIM_FROM || ev_is_active(&s->trim)) return;
 	ev_timer_set(&s->trim, TRIM_AFTER, 0);
@@ -316,6 +316,7 @@ static void free_server(struct mr_server *s)
 	if (!s) return;
 	if (s->broker) mr_wire_drop(&s->wire);
 	close_listeners(s);
+	mr_turn_finish(s->broker);
 	mr_broker_close(s->broker);
 	if (s->wire.loop) ev_loop_destroy(s->wire.loop);
 	mr_buffer_fini(&s->wire.scratch);

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "broker/store/fields.h"
 #include "broker/store/spread.h"
+#include "broker/store/vhost.h"
 
 static const char *const reasons[] = {"expired", "rejected", "maxlen"};
 
@@ -236,58 +237,31 @@ static void send(struct mr_queue *q, struct mr_message *m, const char *reason)
 	struct mr_exchange *x = mr_vhost_exchange(v, q->limits.dead_exchange);
 	struct mr_message *letter = x ? make_letter(q, m, reason) : NULL;
 	if (!letter) return;
-	mr_broker_grew(v->broker, mr_message_weight(letter));
+	mr_store_grew(v->store, mr_message_weight(letter));
 	if (mr_vhost_route(v, x, letter) == MR_OK) {
-		drop_cycles(&v->broker->route, letter);
-		mr_vhost_enqueue(v, letter, &v->broker->letter);
+		drop_cycles(&v->store->route, letter);
+		mr_spread_begin(v->store, letter, &v->store->letter);
 	}
-	mr_broker_drop(v->broker, letter);
+	mr_store_drop(v->store, letter);
 }
 
 /* One after the other: those of a queue stay in their order. */
-static bool finish_letter(struct mr_broker *b)
+static bool finish_letter(struct mr_store *s)
 {
-	if (!b->letter) return true;
-	if (!mr_spread_go_on(b, b->letter)) return false;
-	mr_spread_end(b, &b->letter);
+	if (!s->letter) return true;
+	if (!mr_spread_go_on(s, s->letter)) return false;
+	mr_spread_end(s, &s->letter);
 	return true;
 }
 
-void mr_dead_letter_bury(struct mr_broker *b)
+void mr_dead_letter_send(struct mr_store *s)
 {
 	struct mr_node *node;
-	if (b->burying) return; /* those that a letter makes wait, however many, in the list */
-	b->burying = true;
-	while (!b->routing && finish_letter(b) && !mr_broker_is_spent(b) &&
-		(node = mr_list_shift(&b->dying))) {
-		b->work += 8; /* headers are written, and a message is made and routed */
+	while (finish_letter(s) && !mr_store_is_spent(s) && (node = mr_list_shift(&s->dying))) {
+		s->work += 7; /* headers are written, and a message is made and routed */
 		struct mr_entry *e = mr_container(node, struct mr_entry, node);
 		struct mr_queue *q = e->from;
 		send(q, e->message, reasons[e->why]);
-		mr_vhost_forget(q, e);
+		mr_queue_forget(q, e);
 	}
-	b->burying = false;
-}
-
-void mr_dead_letter_die(struct mr_queue *q, struct mr_entry *e, enum mr_death why)
-{
-	struct mr_broker *b = q->vhost->broker;
-	if (q->deleted || !q->limits.dead_exchange.data) {
-		mr_vhost_forget(q, e);
-		return;
-	}
-	e->from = q;
-	e->why = (uint8_t)why;
-	mr_list_append(&b->dying, &e->node);
-	mr_dead_letter_bury(b);
-}
-
-void mr_dead_letter_die_unborn(struct mr_queue *q, struct mr_message *m)
-{
-	struct mr_entry *e = q->limits.dead_exchange.data ? mr_calloc(1, sizeof *e) : NULL;
-	if (!e) return; /* without memory it is lost as if there were no dead-letter exchange */
-	e->message = mr_message_keep(m);
-	mr_broker_grew(q->vhost->broker, sizeof *e);
-	q->out++;
-	mr_dead_letter_die(q, e, MR_DEATH_MAXLEN);
 }

@@ -4,16 +4,13 @@
 #ifndef MR_BROKER_STORE_DEAD_LETTER_H
 #define MR_BROKER_STORE_DEAD_LETTER_H
 
-#include "broker/store/vhost.h"
+#include "broker/store/store.h"
 
-enum mr_death { MR_DEATH_EXPIRED, MR_DEATH_REJECTED, MR_DEATH_MAXLEN };
-
-/* Takes an entry that was taken from its queue: dead-letters its message where the queue says so, else
- * drops it. While a message is being routed the letter waits for mr_dead_letter_bury. */
-void mr_dead_letter_die(struct mr_queue *q, struct mr_entry *e, enum mr_death why);
-/* The same for a message that a full queue rejected (reject-publish-dlx). */
-void mr_dead_letter_die_unborn(struct mr_queue *q, struct mr_message *m);
-/* Sends the dead letters that wait, and those that this makes. */
-void mr_dead_letter_bury(struct mr_broker *b);
+/* Sends the dead letters that wait (mr_queue_drop), and those that this makes, as far as the turn goes. */
+void mr_dead_letter_send(struct mr_store *s);
+static inline void mr_dead_letter_bury(struct mr_store *s)
+{
+	if (s->letter || !mr_list_is_empty(&s->dying)) mr_dead_letter_send(s);
+}
 
 #endif

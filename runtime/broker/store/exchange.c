@@ -3,7 +3,6 @@
 #include "broker/store/exchange.h"
 
 #include "base/alloc.h"
-#include "broker/client/broker.h"
 #include "broker/store/fields.h"
 #include "broker/store/headers.h"
 
@@ -21,12 +20,6 @@ bool mr_exchange_type_of(mr_slice name, enum mr_exchange_type *out)
 	return false;
 }
 
-void mr_target_init(struct mr_target *t, struct mr_queue *queue, struct mr_exchange *exchange)
-{
-	*t = (struct mr_target){.queue = queue, .exchange = exchange};
-	mr_list_init(&t->inbound);
-}
-
 struct mr_exchange *mr_exchange_new(mr_slice name, enum mr_exchange_type type, mr_slice arguments,
 	char *alternate)
 {
@@ -41,7 +34,7 @@ struct mr_exchange *mr_exchange_new(mr_slice name, enum mr_exchange_type type, m
 	x->name = copy;
 	x->type = type;
 	x->alternate = alternate;
-	mr_target_init(&x->target, NULL, x);
+	mr_route_target(&x->target, NULL, x);
 	mr_list_init(&x->bindings);
 	return x;
 }
@@ -54,7 +47,7 @@ size_t mr_exchange_weight(const struct mr_exchange *x)
 void mr_exchange_free(struct mr_exchange *x)
 {
 	if (!x) return;
-	if (x->broker) mr_broker_razed(x->broker, mr_exchange_weight(x));
+	if (x->store) mr_store_razed(x->store, mr_exchange_weight(x));
 	while (!mr_list_is_empty(&x->bindings))
 		mr_unbind(mr_container(x->bindings.next, struct mr_binding, at_source));
 	while (!mr_list_is_empty(&x->target.inbound))
@@ -161,7 +154,7 @@ static void enforce(struct mr_binding *b)
 		mr_list_append(&b->leaf->head, &b->at_leaf);
 		b->leaf->count++;
 	}
-	if (b->source->broker) mr_broker_built(b->source->broker, weight_of(b));
+	if (b->source->store) mr_store_built(b->source->store, weight_of(b));
 	b->source->binding_count++;
 	b->target->inbound_count++;
 }
@@ -191,7 +184,7 @@ enum mr_status mr_bind(struct mr_exchange *source, struct mr_target *target, mr_
 void mr_unbind(struct mr_binding *b)
 {
 	struct mr_exchange *x = b->source;
-	if (x->broker) mr_broker_razed(x->broker, weight_of(b));
+	if (x->store) mr_store_razed(x->store, weight_of(b));
 	mr_dict_take(&x->known, id_of(b));
 	mr_list_remove(&b->at_source);
 	mr_list_remove(&b->at_target);
@@ -211,30 +204,6 @@ struct walk {
 	const struct mr_addresses *to;
 	struct mr_route *route;
 };
-
-void mr_route_begin(struct mr_route *route)
-{
-	route->count = 0;
-	route->failed = false;
-	route->mark = ++route->last;
-}
-
-void mr_route_add(struct mr_route *route, struct mr_queue *queue, struct mr_target *target)
-{
-	if (target->mark == route->mark) return;
-	target->mark = route->mark;
-	if (route->count == route->capacity) {
-		size_t capacity = route->capacity ? route->capacity * 2 : 16;
-		struct mr_queue **queues = mr_realloc(route->queues, capacity * sizeof *queues);
-		if (!queues) {
-			route->failed = true;
-			return;
-		}
-		route->queues = queues;
-		route->capacity = capacity;
-	}
-	route->queues[route->count++] = queue;
-}
 
 /* Exchanges wait in a list: a chain of thousands of them must not use up the stack. */
 static void follow(const struct walk *w, struct mr_target *target)

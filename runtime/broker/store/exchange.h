@@ -6,29 +6,16 @@
 
 #include "base/dict.h"
 #include "base/list.h"
-#include "broker/store/message.h"
+#include "broker/store/store.h"
 #include "broker/store/topic.h"
 
-struct mr_queue;
-struct mr_broker;
 struct mr_vhost;
 
 enum mr_exchange_type { MR_X_DIRECT, MR_X_FANOUT, MR_X_TOPIC, MR_X_HEADERS };
 
-/* What can be bound to: a queue, or an exchange. */
-struct mr_target {
-	struct mr_node inbound; /* of mr_binding.at_target */
-	size_t inbound_count;
-	uint64_t mark; /* the last routing that met it: mr_route.mark, or .walk */
-	bool gone;     /* nothing is routed there any more: see raze.h */
-	struct mr_node ruin;
-	struct mr_queue *queue; /* one of the two */
-	struct mr_exchange *exchange;
-};
-
 struct mr_exchange {
-	struct mr_target target;  /* first */
-	struct mr_broker *broker; /* where it and its bindings count; NULL before it has a place */
+	struct mr_target target; /* first */
+	struct mr_store *store;  /* where it and its bindings count; NULL before it has a place */
 	struct mr_vhost *vhost;
 	char *name;
 	enum mr_exchange_type type;
@@ -54,20 +41,6 @@ struct mr_binding {
 	char id[]; /* where it leads, key, arguments */
 };
 
-/* Queues that a message goes to, each once. */
-struct mr_route {
-	struct mr_queue **queues;
-	size_t count, capacity;
-	uint64_t mark; /* of this message: queues that have it */
-	uint64_t walk; /* of this routing: exchanges that were asked */
-	uint64_t last; /* the last of both that was given */
-	struct mr_exchange *pending;
-	const struct mr_dict *exchanges; /* by name, for the alternate ones */
-	size_t matched;                  /* bindings of the exchange being asked */
-	uint64_t steps;                  /* bindings that were looked at, for the bound of a turn */
-	bool failed;                     /* out of memory */
-};
-
 /* *gives*; copies arguments, takes alternate (on failure too). NULL when out of memory. */
 struct mr_exchange *mr_exchange_new(mr_slice name, enum mr_exchange_type type, mr_slice arguments,
 	char *alternate);
@@ -76,8 +49,6 @@ size_t mr_exchange_weight(const struct mr_exchange *x);
 void mr_exchange_free(struct mr_exchange *x);
 const char *mr_exchange_type_name(enum mr_exchange_type type);
 bool mr_exchange_type_of(mr_slice name, enum mr_exchange_type *out);
-
-void mr_target_init(struct mr_target *t, struct mr_queue *queue, struct mr_exchange *exchange);
 
 /* Binds; the same binding twice is one: with the same fields of the same types, whatever their order.
  * `arguments` is an encoded table, or empty. MR_OK or MR_NO_MEMORY. */
@@ -88,12 +59,9 @@ enum mr_status mr_binding_find(struct mr_exchange *source, struct mr_target *tar
 	mr_slice arguments, struct mr_binding **out);
 void mr_unbind(struct mr_binding *binding);
 
-/* Begins with no queues. */
-void mr_route_begin(struct mr_route *route);
 /* Adds the queues that a message of these addresses gets to from here: each exchange on the way looks at
  * all of its keys, and once. */
 void mr_exchange_route(struct mr_exchange *x, const struct mr_addresses *to,
 	struct mr_route *route);
-void mr_route_add(struct mr_route *route, struct mr_queue *queue, struct mr_target *target);
 
 #endif

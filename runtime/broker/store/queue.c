@@ -3,11 +3,10 @@
 #include "broker/store/queue.h"
 
 #include "base/alloc.h"
-#include "broker/store/vhost.h"
 
 static size_t level_count(const struct mr_queue *q) { return (size_t)q->limits.max_priority + 1; }
 
-struct mr_queue *mr_queue_new(struct mr_vhost *vhost, mr_slice name, mr_slice arguments,
+struct mr_queue *mr_queue_new(struct mr_store *store, mr_slice name, mr_slice arguments,
 	const struct mr_limits *limits)
 {
 	struct mr_queue *q = mr_calloc(1, sizeof *q);
@@ -17,9 +16,9 @@ struct mr_queue *mr_queue_new(struct mr_vhost *vhost, mr_slice name, mr_slice ar
 	}
 	q->arguments = arguments;
 	q->limits = *limits;
-	q->vhost = vhost;
+	q->store = store;
 	q->deadline = MR_NEVER;
-	mr_target_init(&q->target, q, NULL);
+	mr_route_target(&q->target, q, NULL);
 	mr_list_init(&q->consumers);
 	q->name = mr_strdup_n(name.data, name.size);
 	q->levels = mr_calloc(level_count(q), sizeof *q->levels);
@@ -29,13 +28,13 @@ struct mr_queue *mr_queue_new(struct mr_vhost *vhost, mr_slice name, mr_slice ar
 	}
 	for (size_t i = 0; i < level_count(q); i++) mr_list_init(&q->levels[i]);
 	q->weight = sizeof *q + name.size + arguments.size + level_count(q) * sizeof *q->levels;
-	mr_broker_built(vhost->broker, q->weight);
+	mr_store_built(store, q->weight);
 	return q;
 }
 
 void mr_queue_free(struct mr_queue *q)
 {
-	mr_broker_razed(q->vhost->broker, q->weight);
+	mr_store_razed(q->store, q->weight);
 	mr_free((void *)(uintptr_t)q->arguments.data);
 	mr_free(q->levels);
 	mr_free(q->name);
@@ -110,12 +109,58 @@ void mr_queue_requeue(struct mr_queue *q, struct mr_entry *e)
 	for (; at != level && mr_container(at, struct mr_entry, node)->position < e->position;
 		at = at->next)
 		glances++;
-	q->vhost->broker->work += glances / MR_GLANCES;
+	q->store->work += glances / MR_GLANCES;
 	mr_list_append(at, &e->node); /* before `at` */
 	e->redelivered = true;
 	q->back = e;
 	count(q, e, true);
 	q->out--;
+}
+
+/* ---- out for good ---- */
+
+void mr_queue_purge(struct mr_queue *q)
+{
+	mr_queue_empty(q, &q->store->garbage);
+	mr_entry_sweep(q->store);
+}
+
+void mr_queue_unpin(struct mr_queue *q)
+{
+	if (--q->out == 0 && q->deleted) mr_queue_free(q);
+}
+
+void mr_queue_forget(struct mr_queue *q, struct mr_entry *e)
+{
+	mr_entry_discard(q->store, e);
+	mr_queue_unpin(q);
+}
+
+void mr_queue_drop(struct mr_queue *q, struct mr_entry *e, enum mr_death why)
+{
+	if (q->deleted || !q->limits.dead_exchange.data) {
+		mr_queue_forget(q, e);
+		return;
+	}
+	e->from = q;
+	e->why = (uint8_t)why;
+	q->store->work++;
+	mr_list_append(&q->store->dying, &e->node);
+}
+
+void mr_queue_drop_unborn(struct mr_queue *q, struct mr_message *m)
+{
+	struct mr_entry *e = q->limits.dead_exchange.data ? mr_calloc(1, sizeof *e) : NULL;
+	if (!e) return; /* without memory it is lost as if there were no dead-letter exchange */
+	e->message = mr_message_keep(m);
+	mr_store_grew(q->store, sizeof *e);
+	q->out++;
+	mr_queue_drop(q, e, MR_DEATH_MAXLEN);
+}
+
+void mr_queue_postpone(struct mr_queue *q)
+{
+	if (!q->busy.next) mr_list_append(&q->store->busy, &q->busy);
 }
 
 /* ---- times and limits ---- */

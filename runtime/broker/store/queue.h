@@ -1,15 +1,13 @@
 /* queue: messages in order, with their priorities, limits and times to live.
  * SPDX-License-Identifier: MIT
- * Pure. It stores; who gets what is consumer's, names are vhost's, dead letters are dead_letter's. */
+ * Pure. It stores; who gets what is pump's, names are vhost's, dead letters are dead_letter's. */
 #ifndef MR_BROKER_STORE_QUEUE_H
 #define MR_BROKER_STORE_QUEUE_H
 
-#include "base/clock.h"
-#include "base/list.h"
-#include "broker/store/exchange.h"
+#include "broker/store/entry.h"
 
-struct mr_consumer;
 struct mr_broker_session;
+struct mr_receiver;
 struct mr_vhost;
 
 enum mr_overflow { MR_DROP_HEAD, MR_REJECT_PUBLISH, MR_REJECT_PUBLISH_DLX };
@@ -23,19 +21,9 @@ struct mr_limits {            /* x-arguments, read; -1: not given */
 	mr_slice dead_exchange, dead_key; /* borrowed from the arguments; data NULL: not given */
 };
 
-struct mr_entry { /* a message's place in a queue */
-	struct mr_node node;
-	struct mr_message *message;
-	uint64_t position;     /* grows in the order of arrival; a requeue keeps it */
-	mr_msec expires;       /* MR_NEVER: it does not */
-	struct mr_queue *from; /* while it is dying */
-	uint8_t level;         /* of priority */
-	uint8_t why;           /* while it is dying: enum mr_death */
-	bool redelivered;
-};
-
 struct mr_queue {
 	struct mr_target target; /* first */
+	struct mr_store *store;
 	struct mr_vhost *vhost;
 	char *name;
 	bool durable, exclusive, auto_delete;
@@ -51,21 +39,21 @@ struct mr_queue {
 	size_t out;           /* entries taken and neither put back nor forgotten */
 	uint64_t ready_bytes; /* of bodies */
 	uint64_t next_position;
-	struct mr_node consumers; /* of mr_consumer.at_queue: by priority, then whose turn it is */
+	struct mr_node consumers; /* of mr_receiver.at_queue: by priority, then whose turn it is */
 	size_t consumer_count;
-	struct mr_consumer *active; /* the single active one */
-	struct mr_consumer *exclusive_consumer;
+	struct mr_receiver *active; /* the single active one */
+	struct mr_receiver *exclusive_consumer;
 	mr_msec used;           /* when it was last used, for x-expires */
-	mr_msec deadline;       /* when it next wants mr_broker_tick; MR_NEVER */
-	size_t at_heap;         /* its place in the broker's heap, from 1; 0: not in it */
-	struct mr_node busy;    /* in mr_broker.busy */
+	mr_msec deadline;       /* when it next wants to be looked at; MR_NEVER */
+	size_t at_heap;         /* its place in the store's heap, from 1; 0: not in it */
+	struct mr_node busy;    /* in mr_store.busy */
 	struct mr_node at_held; /* in mr_broker_channel.held: nothing leaves it meanwhile */
 	size_t weight;          /* of it without its messages */
 };
 
 /* *gives*; takes the bytes of `arguments` (on failure too), which the limits borrow from. NULL when out
  * of memory. */
-struct mr_queue *mr_queue_new(struct mr_vhost *vhost, mr_slice name, mr_slice arguments,
+struct mr_queue *mr_queue_new(struct mr_store *store, mr_slice name, mr_slice arguments,
 	const struct mr_limits *limits);
 /* Frees one that holds no messages and has no bindings and no unsettled deliveries. */
 void mr_queue_free(struct mr_queue *q);
@@ -74,13 +62,25 @@ void mr_queue_free(struct mr_queue *q);
 struct mr_entry *mr_queue_push(struct mr_queue *q, struct mr_message *message, mr_msec now);
 /* The next message to leave: of the highest priority, the oldest. NULL when empty. */
 struct mr_entry *mr_queue_head(const struct mr_queue *q);
-/* Takes an entry out of the ready ones; the caller then owns it, until mr_queue_requeue or
- * mr_vhost_forget. */
+/* Takes an entry out of the ready ones; the caller then owns it, until mr_queue_requeue,
+ * mr_queue_forget or mr_queue_drop. */
 void mr_queue_take(struct mr_queue *q, struct mr_entry *e);
 /* Takes all ready ones out at once, to behind those of `into`; no queue is theirs any more. */
 void mr_queue_empty(struct mr_queue *q, struct mr_node *into);
 /* Puts back an entry that was taken, to its old place, marked as redelivered. */
 void mr_queue_requeue(struct mr_queue *q, struct mr_entry *e);
+/* Frees all ready ones, by and by. */
+void mr_queue_purge(struct mr_queue *q);
+/* An entry that was taken leaves for good. */
+void mr_queue_forget(struct mr_queue *q, struct mr_entry *e);
+/* The same, but where the queue says so its message waits to be dead-lettered. */
+void mr_queue_drop(struct mr_queue *q, struct mr_entry *e, enum mr_death why);
+/* The same for a message that a full queue rejected (reject-publish-dlx). */
+void mr_queue_drop_unborn(struct mr_queue *q, struct mr_message *m);
+/* Undoes a `q->out++` that kept a queue from being freed. */
+void mr_queue_unpin(struct mr_queue *q);
+/* It has more to do than the turn had room for. */
+void mr_queue_postpone(struct mr_queue *q);
 /* An entry at a level's head whose time has come, or NULL. */
 struct mr_entry *mr_queue_expired(const struct mr_queue *q, mr_msec now);
 /* The head (with priorities the highest: as RabbitMQ does), when the queue holds more than it may; else NULL. */

@@ -2,23 +2,23 @@
  * SPDX-License-Identifier: MIT */
 #include "broker/store/raze.h"
 
-#include "broker/client/channel.h"
-#include "broker/client/consumer.h"
+#include "broker/store/deadline.h"
+#include "broker/store/receiver.h"
 
 #define WORK_OF_A_NAME 4 /* steps: the name, the deadline, what it held */
 
-static void ruin(struct mr_broker *b, struct mr_target *target)
+static void ruin(struct mr_store *s, struct mr_target *target)
 {
 	target->gone = true;
-	b->work += WORK_OF_A_NAME;
-	mr_list_append(&b->fresh_ruins, &target->ruin);
+	s->work += WORK_OF_A_NAME;
+	mr_list_append(&s->fresh_ruins, &target->ruin);
 }
 
 static void doom(struct mr_exchange *x)
 {
 	if (x->target.gone) return;
 	mr_dict_take(&x->vhost->exchanges, mr_slice_str(x->name));
-	ruin(x->broker, &x->target);
+	ruin(x->store, &x->target);
 }
 
 static void unbind(struct mr_binding *binding)
@@ -28,18 +28,14 @@ static void unbind(struct mr_binding *binding)
 	if (source->auto_delete && !source->binding_count) doom(source);
 }
 
-static void cancel(struct mr_consumer *c)
-{
-	mr_broker_channel_cancelled(c->channel, c);
-	mr_consumer_end(c);
-}
-
 static void raze_one(struct mr_target *t)
 {
 	struct mr_queue *q = t->queue;
 	struct mr_exchange *x = t->exchange;
 	if (q && !mr_list_is_empty(&q->consumers)) {
-		cancel(mr_container(q->consumers.next, struct mr_consumer, at_queue));
+		struct mr_receiver *r =
+			mr_container(q->consumers.next, struct mr_receiver, at_queue);
+		r->class->cancelled(r);
 	} else if (!mr_list_is_empty(&t->inbound)) {
 		unbind(mr_container(t->inbound.next, struct mr_binding, at_target));
 	} else if (x && !mr_list_is_empty(&x->bindings)) {
@@ -47,54 +43,54 @@ static void raze_one(struct mr_target *t)
 	} else {
 		mr_list_remove(&t->ruin);
 		if (q)
-			mr_vhost_unpin(q);
+			mr_queue_unpin(q);
 		else
 			mr_exchange_free(x);
 	}
 }
 
-bool mr_raze(struct mr_broker *b, struct mr_node *ruins)
+bool mr_raze(struct mr_store *s, struct mr_node *ruins)
 {
-	struct mr_node *fresh = &b->fresh_ruins;
-	if (b->razing) return false; /* who does it comes to these, too */
-	b->razing = true;
-	for (;; b->work++) {
+	struct mr_node *fresh = &s->fresh_ruins;
+	if (s->razing) return false; /* who does it comes to these, too */
+	s->razing = true;
+	for (;; s->work++) {
 		if (ruins != fresh) mr_list_splice(ruins, fresh);
-		if (mr_list_is_empty(ruins) || mr_broker_is_spent(b)) break;
+		if (mr_list_is_empty(ruins) || mr_store_is_spent(s)) break;
 		raze_one(mr_container(ruins->next, struct mr_target, ruin));
 	}
-	b->razing = false;
+	s->razing = false;
 	return mr_list_is_empty(ruins);
 }
 
-void mr_vhost_unbind(struct mr_binding *binding)
+void mr_raze_binding(struct mr_binding *binding)
 {
-	struct mr_broker *b = binding->source->broker;
+	struct mr_store *s = binding->source->store;
 	unbind(binding);
-	mr_raze(b, &b->fresh_ruins);
+	mr_raze(s, &s->fresh_ruins);
 }
 
-void mr_vhost_remove_exchange(struct mr_exchange *x)
+void mr_raze_exchange(struct mr_exchange *x)
 {
-	struct mr_broker *b = x->broker;
+	struct mr_store *s = x->store;
 	doom(x);
-	mr_raze(b, &b->fresh_ruins);
+	mr_raze(s, &s->fresh_ruins);
 }
 
-void mr_vhost_remove_queue(struct mr_queue *q)
+void mr_raze_queue(struct mr_queue *q)
 {
-	struct mr_broker *b = q->vhost->broker;
+	struct mr_store *s = q->store;
 	if (q->deleted) return;
 	q->deleted = true;
 	q->out++; /* it goes when nothing hangs on it */
 	q->owner = NULL;
 	mr_dict_take(&q->vhost->queues, mr_queue_name(q));
-	mr_broker_unschedule(b, q);
+	mr_deadline_clear(q);
 	mr_list_remove(&q->busy);
 	mr_list_remove(&q->at_held);
 	mr_list_remove(&q->at_owner);
-	mr_queue_empty(q, &b->garbage);
-	ruin(b, &q->target);
-	mr_raze(b, &b->fresh_ruins);
-	mr_broker_sweep(b); /* nobody waits for that */
+	mr_queue_empty(q, &s->garbage);
+	ruin(s, &q->target);
+	mr_raze(s, &s->fresh_ruins);
+	mr_entry_sweep(s); /* nobody waits for that */
 }

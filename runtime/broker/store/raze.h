@@ -7,8 +7,14 @@
 
 #include "broker/store/vhost.h"
 
+/* Removes a queue: its receivers are told, its messages dropped. Its memory may live on until what it delivered is
+ * settled. */
+void mr_raze_queue(struct mr_queue *q);
+/* Removes it with its bindings; exchanges that were auto-deleted for want of one go, too. */
+void mr_raze_exchange(struct mr_exchange *x);
+void mr_raze_binding(struct mr_binding *binding);
 /* Goes on with those of a list (of mr_target.ruin), and with what has gone since the turn began. False: the
  * turn is over. */
-bool mr_raze(struct mr_broker *b, struct mr_node *ruins);
+bool mr_raze(struct mr_store *s, struct mr_node *ruins);
 
 #endif

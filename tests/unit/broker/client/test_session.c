@@ -22,6 +22,7 @@ static void end(struct two *t)
 {
 	leave(&t->one);
 	leave(&t->other);
+	mr_turn_finish(t->b);
 	mr_broker_close(t->b);
 	assert_int_equal(mr_alloc_live(), t->before);
 }
@@ -121,7 +122,7 @@ static void test_very_many_messages_may_die_at_once(void **state)
 	for (int i = 0; i < MANY; i++) publish(&t.one, 1, "", "q", 0, NULL, mr_slice_of("x", 1));
 	feed(&t.one);
 	assert_int_equal(queue_of(t.b, "q")->ready, MANY);
-	t.b->now += 20; /* before the broker's next tick */
+	t.b->store.now += 20; /* before the broker's next tick */
 	publish(&t.one, 1, "", "q", 0, NULL, BODY);
 	feed(&t.one);
 	assert_int_equal(queue_of(t.b, "q")->ready, 1);
@@ -315,15 +316,15 @@ static void test_a_slow_reader_is_alive_while_it_reads(void **state)
 	feed(&t.one);
 	struct mr_buffer *out = mr_broker_session_output(t.one.session);
 	while (!mr_broker_session_reads(t.one.session)) {
-		t.b->now += 900;
+		t.b->store.now += 900;
 		mr_buffer_consume(out, SIZE / 100);
 		mr_broker_session_wrote(t.one.session);
 		mr_broker_session_tick(t.one.session);
 		assert_int_equal(t.one.session->state, MR_BS_OPEN);
 	}
-	t.b->now += 900;
+	t.b->store.now += 900;
 	mr_broker_session_tick(t.one.session);
-	t.b->now += 1200; /* it takes nothing any more */
+	t.b->store.now += 1200; /* it takes nothing any more */
 	mr_broker_session_tick(t.one.session);
 	assert_int_equal(t.one.session->state, MR_BS_ENDED);
 	free(body);
@@ -392,7 +393,7 @@ static void test_messages_in_very_many_queues_weigh_more_than_one_message(void *
 	char name[16];
 	(void)state;
 	begin(&t);
-	t.b->watermark = 1 << 20;
+	t.b->store.watermark = 1 << 20;
 	for (int i = 0; i < 1000; i++) {
 		snprintf(name, sizeof name, "q%d", i);
 		QUEUE_DECLARE(&t.one, 1, name, 0, NULL);
@@ -400,14 +401,14 @@ static void test_messages_in_very_many_queues_weigh_more_than_one_message(void *
 	}
 	for (int i = 0; i < 100; i++) publish(&t.one, 1, "amq.fanout", "", 0, NULL, BODY);
 	feed(&t.one);
-	assert_true(t.b->alarm);
+	assert_true(t.b->store.alarm);
 	assert_false(mr_broker_session_reads(t.one.session));
 	for (int i = 0; i < 1000; i++) {
 		snprintf(name, sizeof name, "q%d", i);
 		say(&t.other, 1, MR_M_QUEUE_DELETE, "wso", name, 0);
 	}
 	feed(&t.other);
-	assert_int_equal(t.b->memory, 0);
+	assert_int_equal(t.b->store.memory, 0);
 	assert_true(mr_broker_session_reads(t.one.session));
 	end(&t);
 }
@@ -478,8 +479,8 @@ static void play(struct mr_broker *b, struct client *c, struct client *d)
 		at[turn & 1] += mr_broker_session_feed(who->session,
 			mr_buffer_data(&who->in) + at[turn & 1], left < 300 ? left : 300, &want);
 		if (turn % 10 == 9) {
-			b->now += 5;
-			mr_broker_tick(b);
+			b->store.now += 5;
+			mr_turn_tick(b);
 		}
 		if (at[0] == mr_buffer_size(&c->in) && at[1] == mr_buffer_size(&d->in)) break;
 	}
@@ -510,6 +511,7 @@ static long play_once(long fail_nth)
 	if (!fail_nth) assert_true(c.session->state == MR_BS_OPEN);
 	leave(&c);
 	leave(&d);
+	mr_turn_finish(b);
 	mr_broker_close(b);
 	mr_alloc_fail_nth(0);
 	assert_int_equal(mr_alloc_live(), before);

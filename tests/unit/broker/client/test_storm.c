@@ -118,7 +118,7 @@ static void turn(struct storm *s)
 {
 	for (int i = 0; i < SIDES; i++) {
 		struct client *c = &s->sides[i];
-		mr_broker_begin_turn(s->b, any(s, TURN) + 1);
+		mr_turn_begin(s->b, any(s, TURN) + 1);
 		feed(c);
 		hush(c);
 		if (c->session->state != MR_BS_ENDED && c->session->state != MR_BS_CLOSING)
@@ -126,27 +126,28 @@ static void turn(struct storm *s)
 		leave(c);
 		come(s, c);
 	}
-	mr_broker_begin_turn(s->b, any(s, TURN) + 1);
-	s->b->now += any(s, 3);
-	mr_broker_tick(s->b);
-	mr_broker_resume(s->b);
+	mr_turn_begin(s->b, any(s, TURN) + 1);
+	s->b->store.now += any(s, 3);
+	mr_turn_tick(s->b);
+	mr_turn_resume(s->b);
 }
 
 static void finish(struct storm *s, long before)
 {
-	mr_broker_begin_turn(s->b, MR_WORK_UNBOUNDED);
+	mr_turn_begin(s->b, MR_WORK_UNBOUNDED);
 	for (int i = 0; i < SIDES; i++) leave(&s->sides[i]);
-	mr_broker_resume(s->b);
-	assert_false(mr_broker_has_more(s->b));
+	mr_turn_resume(s->b);
+	assert_false(mr_turn_has_more(s->b));
 	struct mr_vhost *v = mr_broker_vhost(s->b, mr_slice_str("/"));
 	size_t at = 0;
 	for (struct mr_queue *q; (q = mr_dict_next(&v->queues, &at));) {
 		assert_false(q->exclusive);
 		assert_int_equal(q->out, 0);
 		assert_int_equal(q->consumer_count, 0);
-		mr_vhost_remove_queue(q);
+		mr_raze_queue(q);
 	}
-	assert_int_equal(s->b->memory, 0);
+	assert_int_equal(s->b->store.memory, 0);
+	mr_turn_finish(s->b);
 	mr_broker_close(s->b);
 	assert_int_equal(mr_alloc_live(), before);
 }

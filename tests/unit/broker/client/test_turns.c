@@ -20,11 +20,12 @@ static void begin(struct stage *t)
 
 static void end(struct stage *t)
 {
-	mr_broker_begin_turn(t->b, MR_WORK_UNBOUNDED);
+	mr_turn_begin(t->b, MR_WORK_UNBOUNDED);
 	leave(&t->c);
 	leave(&t->other);
-	mr_broker_resume(t->b);
-	assert_int_equal(t->b->memory, 0);
+	mr_turn_resume(t->b);
+	assert_int_equal(t->b->store.memory, 0);
+	mr_turn_finish(t->b);
 	mr_broker_close(t->b);
 	assert_int_equal(mr_alloc_live(), t->before);
 }
@@ -42,10 +43,10 @@ static void fill(struct stage *t, const char *queue, int count)
 /* One turn with what the client has said: how much was done. */
 static uint64_t turn(struct stage *t)
 {
-	uint64_t before = t->b->work;
-	mr_broker_begin_turn(t->b, STEPS);
+	uint64_t before = t->b->store.work;
+	mr_turn_begin(t->b, STEPS);
 	feed(&t->c);
-	return t->b->work - before;
+	return t->b->store.work - before;
 }
 
 /* All turns up to the end of it. Each is bounded; returns how many there were. */
@@ -53,16 +54,16 @@ static int turns(struct stage *t)
 {
 	int count = 0;
 	for (bool more = true; more; count++) {
-		uint64_t before = t->b->work;
-		mr_broker_begin_turn(t->b, STEPS);
-		mr_broker_tick(t->b);
-		more = mr_broker_resume(t->b);
+		uint64_t before = t->b->store.work;
+		mr_turn_begin(t->b, STEPS);
+		mr_turn_tick(t->b);
+		more = mr_turn_resume(t->b);
 		if (mr_buffer_size(&t->c.in)) {
-			mr_broker_begin_turn(t->b, STEPS);
+			mr_turn_begin(t->b, STEPS);
 			feed(&t->c);
 			more = true;
 		}
-		assert_true(t->b->work - before <= 2 * (STEPS + SLACK));
+		assert_true(t->b->store.work - before <= 2 * (STEPS + SLACK));
 		hush(&t->c);
 		hush(&t->other);
 	}
@@ -90,7 +91,7 @@ static void test_a_turn_ends_by_work_and_the_rest_of_what_was_said_waits(void **
 	for (int i = 0; i < 20; i++) {
 		snprintf(name, sizeof name, "q%d", i);
 		assert_int_equal(queue_of(t.b, name)->ready, 1000);
-		mr_vhost_remove_queue(queue_of(t.b, name));
+		mr_raze_queue(queue_of(t.b, name));
 	}
 	end(&t);
 }
@@ -102,7 +103,7 @@ static void test_a_purge_and_a_delete_free_over_many_turns(void **state)
 	(void)state;
 	begin(&t);
 	for (int i = 0; i < 3; i++) {
-		mr_broker_begin_turn(t.b, MR_WORK_UNBOUNDED);
+		mr_turn_begin(t.b, MR_WORK_UNBOUNDED);
 		QUEUE_DECLARE(&t.c, 1, "q", i == 2 ? 4 : 0, NULL); /* the last is exclusive */
 		feed(&t.c);
 		fill(&t, "q", MANY);
@@ -115,10 +116,10 @@ static void test_a_purge_and_a_delete_free_over_many_turns(void **state)
 			    : i == 1 ? MR_M_QUEUE_DELETE_OK
 				     : MR_M_CONNECTION_CLOSE_OK); /* at once all the same */
 		assert_true(i || queue_of(t.b, "q")->ready == 0);
-		assert_true(t.b->memory > MANY * sizeof(struct mr_entry) / 2);
+		assert_true(t.b->store.memory > MANY * sizeof(struct mr_entry) / 2);
 		assert_true(turns(&t) > 20);
-		assert_int_equal(t.b->memory, 0);
-		if (i == 0) mr_vhost_remove_queue(queue_of(t.b, "q"));
+		assert_int_equal(t.b->store.memory, 0);
+		if (i == 0) mr_raze_queue(queue_of(t.b, "q"));
 	}
 	end(&t);
 }
@@ -137,13 +138,13 @@ static void test_many_messages_that_expire_at_once_die_over_many_turns(void **st
 	QUEUE_DECLARE(&t.c, 1, "q", 0, args);
 	feed(&t.c);
 	fill(&t, "q", 2000);
-	t.b->now += 1000;
+	t.b->store.now += 1000;
 	assert_true(turns(&t) > 20);
-	while (mr_broker_deadline(t.b) <= t.b->now) turns(&t);
+	while (mr_deadline_next(&t.b->store) <= t.b->store.now) turns(&t);
 	assert_int_equal(queue_of(t.b, "q")->ready, 0);
 	assert_int_equal(queue_of(t.b, "dead")->ready, 2000);
-	mr_broker_begin_turn(t.b, MR_WORK_UNBOUNDED);
-	mr_vhost_remove_queue(queue_of(t.b, "dead"));
+	mr_turn_begin(t.b, MR_WORK_UNBOUNDED);
+	mr_raze_queue(queue_of(t.b, "dead"));
 	mr_table_free(args);
 	end(&t);
 }
@@ -158,7 +159,7 @@ static void test_deliveries_go_on_in_the_next_turn(void **state)
 	feed(&t.c);
 	fill(&t, "q", 5000);
 	CONSUME(&t.other, 1, "q", "t", 2, NULL);
-	mr_broker_begin_turn(t.b, STEPS);
+	mr_turn_begin(t.b, STEPS);
 	feed(&t.other);
 	assert_true(queue_of(t.b, "q")->ready > 0);
 	turns(&t);
@@ -169,7 +170,7 @@ static void test_deliveries_go_on_in_the_next_turn(void **state)
 /* A channel that has got so many of a queue, unsettled. */
 static void take_all(struct stage *t, int count)
 {
-	mr_broker_begin_turn(t->b, MR_WORK_UNBOUNDED);
+	mr_turn_begin(t->b, MR_WORK_UNBOUNDED);
 	QUEUE_DECLARE(&t->c, 1, "q", 0, NULL);
 	feed(&t->c);
 	fill(t, "q", count);
@@ -203,7 +204,7 @@ static void end_by(struct stage *t, enum ending how)
 	default: break;
 	}
 	if (how != HANG_UP) return;
-	mr_broker_begin_turn(t->b, STEPS);
+	mr_turn_begin(t->b, STEPS);
 	leave(&t->c);
 }
 
@@ -222,26 +223,26 @@ static void test_many_deliveries_are_settled_over_many_turns(void **state)
 		end_by(&t, how);
 		if (how != HANG_UP) assert_true(turn(&t) <= STEPS + SLACK);
 		assert_true(queue_of(t.b, "q")->ready < MANY);
-		assert_true(mr_broker_has_more(t.b));
+		assert_true(mr_turn_has_more(t.b));
 		if (how == FAIL) HEARS(&t.c, MR_M_CHANNEL_CLOSE);
 		/* Nobody gets the younger ones before the older ones are back. */
-		mr_broker_begin_turn(t.b, STEPS);
+		mr_turn_begin(t.b, STEPS);
 		CONSUME(&t.other, 1, "q", "late", 0, NULL);
 		feed(&t.other);
 		for (struct heard h; (h = hear(&t.other)).id;)
 			assert_true(h.id != MR_M_BASIC_DELIVER);
 		int count = 0;
 		for (bool more = true; more; count++) {
-			uint64_t before = t.b->work;
-			mr_broker_begin_turn(t.b, STEPS);
-			more = mr_broker_resume(t.b);
-			assert_true(t.b->work - before <= STEPS + SLACK);
+			uint64_t before = t.b->store.work;
+			mr_turn_begin(t.b, STEPS);
+			more = mr_turn_resume(t.b);
+			assert_true(t.b->store.work - before <= STEPS + SLACK);
 			if (count % 5 == 0) check_order(queue_of(t.b, "q"));
 			if (answers[how] && t.c.session && !more && how != FAIL)
 				HEARS(&t.c, answers[how]);
 		}
 		assert_true(count > 20);
-		mr_broker_begin_turn(t.b, MR_WORK_UNBOUNDED);
+		mr_turn_begin(t.b, MR_WORK_UNBOUNDED);
 		hush(&t.other);
 		say(&t.other, 1, MR_M_QUEUE_DELETE, "wso", "q", 0);
 		feed(&t.other);
@@ -269,14 +270,14 @@ static void test_a_large_transaction_is_committed_and_rolled_back_over_many_turn
 		assert_int_equal(hear(&t.c).id, 0);
 		int count = 0;
 		for (bool more = true; more; count++) {
-			mr_broker_begin_turn(t.b, STEPS);
-			more = mr_broker_resume(t.b);
+			mr_turn_begin(t.b, STEPS);
+			more = mr_turn_resume(t.b);
 		}
 		assert_true(count > 20);
 		HEARS(&t.c, commit ? MR_M_TX_COMMIT_OK : MR_M_TX_ROLLBACK_OK);
 		assert_int_equal(queue_of(t.b, "q")->ready, commit ? MANY : 0);
 		assert_true(mr_broker_session_reads(t.c.session));
-		mr_broker_begin_turn(t.b, MR_WORK_UNBOUNDED);
+		mr_turn_begin(t.b, MR_WORK_UNBOUNDED);
 		say(&t.other, 1, MR_M_QUEUE_DELETE, "wso", "q", 0);
 		feed(&t.other);
 		feed(&t.c);
@@ -308,10 +309,10 @@ static int rest(struct stage *t, uint32_t answer)
 {
 	int count = 0;
 	for (bool more = true; more; count++) {
-		uint64_t before = t->b->work;
-		mr_broker_begin_turn(t->b, STEPS);
-		more = mr_broker_resume(t->b);
-		assert_true(t->b->work - before <= STEPS + SLACK);
+		uint64_t before = t->b->store.work;
+		mr_turn_begin(t->b, STEPS);
+		more = mr_turn_resume(t->b);
+		assert_true(t->b->store.work - before <= STEPS + SLACK);
 		if (answer && more) assert_int_equal(hear(&t->c).id, 0);
 	}
 	if (answer) HEARS(&t->c, answer);
@@ -321,10 +322,10 @@ static int rest(struct stage *t, uint32_t answer)
 static void drop_names(struct stage *t)
 {
 	char name[16];
-	mr_broker_begin_turn(t->b, MR_WORK_UNBOUNDED);
+	mr_turn_begin(t->b, MR_WORK_UNBOUNDED);
 	for (int i = 0; i < NAMES; i++) {
 		snprintf(name, sizeof name, "q%d", i);
-		mr_vhost_remove_queue(queue_of(t->b, name));
+		mr_raze_queue(queue_of(t->b, name));
 	}
 	hush(&t->c);
 }
@@ -349,7 +350,7 @@ static void test_one_message_gets_to_very_many_queues_over_many_turns(void **sta
 	feed(&t.c);
 	hush(&t.c);
 	for (int way = CONFIRMED; way < WAYS; way++) {
-		mr_broker_begin_turn(t.b, MR_WORK_UNBOUNDED);
+		mr_turn_begin(t.b, MR_WORK_UNBOUNDED);
 		publish(&t.c, way == COMMITTED ? 3 : 2, way == LETTER ? "" : "amq.fanout",
 			way == LETTER ? "short" : "", 0, NULL, BODY);
 		if (way == COMMITTED) {
@@ -357,7 +358,7 @@ static void test_one_message_gets_to_very_many_queues_over_many_turns(void **sta
 			say(&t.c, 3, MR_M_TX_COMMIT, "");
 		}
 		assert_true(turn(&t) <= NAMES / 2 + SLACK); /* it is routed in one */
-		assert_true(mr_broker_has_more(t.b));
+		assert_true(mr_turn_has_more(t.b));
 		assert_int_equal(mr_broker_session_reads(t.c.session), way == LETTER);
 		static const uint32_t answers[WAYS] = {MR_M_BASIC_ACK, MR_M_TX_COMMIT_OK, 0};
 		uint32_t answer = answers[way];
@@ -368,7 +369,7 @@ static void test_one_message_gets_to_very_many_queues_over_many_turns(void **sta
 		}
 	}
 	drop_names(&t);
-	mr_vhost_remove_queue(queue_of(t.b, "short"));
+	mr_raze_queue(queue_of(t.b, "short"));
 	mr_table_free(args);
 	end(&t);
 }
@@ -382,7 +383,7 @@ static void test_what_has_very_many_bindings_is_removed_over_many_turns(void **s
 	begin(&t);
 	for (int i = 0; i < 8; i++) {
 		bool is_queue = i % 2;
-		mr_broker_begin_turn(t.b, MR_WORK_UNBOUNDED);
+		mr_turn_begin(t.b, MR_WORK_UNBOUNDED);
 		EXCHANGE_DECLARE(&t.c, 1, "x", types[i / 2], 4, NULL); /* auto-delete */
 		feed(&t.c);
 		hush(&t.c);
@@ -393,7 +394,7 @@ static void test_what_has_very_many_bindings_is_removed_over_many_turns(void **s
 			say(&t.c, 1, MR_M_EXCHANGE_DELETE, "wso", "x", 0);
 		assert_true(turn(&t) <= STEPS + SLACK);
 		if (is_queue) {
-			mr_broker_begin_turn(t.b, MR_WORK_UNBOUNDED);
+			mr_turn_begin(t.b, MR_WORK_UNBOUNDED);
 			publish(&t.other, 1, "x", "1", 1, NULL, BODY);
 			feed(&t.other);
 			HEARS(&t.other, MR_M_BASIC_RETURN);
@@ -425,13 +426,13 @@ static void test_a_connection_that_has_very_much_ends_over_many_turns(void **sta
 			hush(&t.c);
 		}
 		assert_int_equal(queue_of(t.b, "q7")->out, 1);
-		mr_broker_begin_turn(t.b, STEPS);
-		uint64_t before = t.b->work;
+		mr_turn_begin(t.b, STEPS);
+		uint64_t before = t.b->store.work;
 		if (hangs_up)
 			leave(&t.c);
 		else
 			say(&t.c, 0, MR_M_CONNECTION_CLOSE, "wsww", "", 0, 0), feed(&t.c);
-		assert_true(t.b->work - before <= STEPS + SLACK);
+		assert_true(t.b->store.work - before <= STEPS + SLACK);
 		assert_true(rest(&t, hangs_up ? 0 : MR_M_CONNECTION_CLOSE_OK) > NAMES / STEPS);
 		struct mr_vhost *v = mr_broker_vhost(t.b, mr_slice_str("/"));
 		assert_int_equal(v->queues.count, 0);
@@ -455,15 +456,15 @@ static void test_a_commit_is_whole_although_its_client_hangs_up(void **state)
 	feed(&t.c);
 	say(&t.c, 2, MR_M_TX_COMMIT, "");
 	assert_true(turn(&t) <= STEPS + SLACK);
-	uint64_t before = t.b->work;
+	uint64_t before = t.b->store.work;
 	leave(&t.c);
-	assert_true(t.b->work - before <= STEPS + SLACK); /* nor is it hurried */
+	assert_true(t.b->store.work - before <= STEPS + SLACK); /* nor is it hurried */
 	assert_true(rest(&t, 0) > 20);
 	assert_int_equal(queue_of(t.b, "out")->ready, MANY);
 	assert_int_equal(queue_of(t.b, "q")->ready, 0);
-	mr_broker_begin_turn(t.b, MR_WORK_UNBOUNDED);
-	mr_vhost_remove_queue(queue_of(t.b, "out"));
-	mr_vhost_remove_queue(queue_of(t.b, "q"));
+	mr_turn_begin(t.b, MR_WORK_UNBOUNDED);
+	mr_raze_queue(queue_of(t.b, "out"));
+	mr_raze_queue(queue_of(t.b, "q"));
 	arrive(&t.c, t.b);
 	end(&t);
 }
@@ -478,26 +479,26 @@ static void test_chores_take_turns(void **state)
 	fill(&t, "q", 0);
 	ACK(&t.c, 2, MANY, 1);
 	turn(&t);
-	mr_broker_begin_turn(t.b, MR_WORK_UNBOUNDED);
+	mr_turn_begin(t.b, MR_WORK_UNBOUNDED);
 	QUEUE_DECLARE(&t.other, 1, "small", 0, NULL);
 	say(&t.other, 1, MR_M_TX_SELECT, "");
 	for (int i = 0; i < 10; i++) publish(&t.other, 1, "", "small", 0, NULL, BODY);
 	feed(&t.other);
 	hush(&t.other);
 	say(&t.other, 1, MR_M_TX_COMMIT, "");
-	mr_broker_begin_turn(t.b, 5);
+	mr_turn_begin(t.b, 5);
 	feed(&t.other);
 	assert_int_equal(hear(&t.other).id, 0);
 	for (int i = 0; i < 2; i++) {
-		mr_broker_begin_turn(t.b, STEPS);
-		mr_broker_resume(t.b);
+		mr_turn_begin(t.b, STEPS);
+		mr_turn_resume(t.b);
 	}
-	assert_true(mr_broker_has_more(t.b));
+	assert_true(mr_turn_has_more(t.b));
 	HEARS(&t.other, MR_M_TX_COMMIT_OK);
 	rest(&t, 0);
-	mr_broker_begin_turn(t.b, MR_WORK_UNBOUNDED);
-	mr_vhost_remove_queue(queue_of(t.b, "small"));
-	mr_vhost_remove_queue(queue_of(t.b, "q"));
+	mr_turn_begin(t.b, MR_WORK_UNBOUNDED);
+	mr_raze_queue(queue_of(t.b, "small"));
+	mr_raze_queue(queue_of(t.b, "q"));
 	end(&t);
 }
 
@@ -511,25 +512,25 @@ static void test_an_alarm_does_not_come_and_go_with_each_message(void **state)
 	QUEUE_DECLARE(&t.c, 1, "q", 0, NULL);
 	feed(&t.c);
 	fill(&t, "q", 1000);
-	t.b->watermark = t.b->memory;
+	t.b->store.watermark = t.b->store.memory;
 	for (int i = 0; i < 1000; i++) { /* at the limit: one comes, one goes */
-		bool before = t.b->alarm;
+		bool before = t.b->store.alarm;
 		publish(&t.other, 1, "", "q", 0, NULL, BODY);
 		feed(&t.other);
-		changes += t.b->alarm != before;
-		before = t.b->alarm;
+		changes += t.b->store.alarm != before;
+		before = t.b->store.alarm;
 		GET(&t.c, 1, "q", 1);
 		feed(&t.c);
-		changes += t.b->alarm != before;
+		changes += t.b->store.alarm != before;
 		hush(&t.c);
 	}
 	assert_true(changes <= 20);
 	assert_true(changes > 0);
-	mr_broker_begin_turn(t.b, MR_WORK_UNBOUNDED);
+	mr_turn_begin(t.b, MR_WORK_UNBOUNDED);
 	say(&t.c, 1, MR_M_QUEUE_PURGE, "wso", "q", 0);
 	feed(&t.c);
-	assert_false(t.b->alarm);
-	mr_vhost_remove_queue(queue_of(t.b, "q"));
+	assert_false(t.b->store.alarm);
+	mr_raze_queue(queue_of(t.b, "q"));
 	end(&t);
 }
 
@@ -540,19 +541,19 @@ static void test_a_transaction_without_a_commit_counts(void **state)
 	char body[1000] = {0};
 	(void)state;
 	begin(&t);
-	t.b->watermark = 1 << 20;
+	t.b->store.watermark = 1 << 20;
 	QUEUE_DECLARE(&t.c, 1, "q", 0, NULL);
 	say(&t.c, 1, MR_M_TX_SELECT, "");
 	for (int i = 0; i < 5000; i++)
 		publish(&t.c, 1, "", i % 2 ? "q" : "nowhere", 0, NULL,
 			mr_slice_of(body, sizeof body));
 	feed(&t.c);
-	assert_true(t.b->alarm);
+	assert_true(t.b->store.alarm);
 	assert_false(mr_broker_session_reads(t.c.session));
-	assert_true(t.b->memory < 2 << 20);
+	assert_true(t.b->store.memory < 2 << 20);
 	leave(&t.c); /* and it gives all back */
-	assert_false(t.b->alarm);
-	assert_int_equal(t.b->memory, 0);
+	assert_false(t.b->store.alarm);
+	assert_int_equal(t.b->store.memory, 0);
 	end(&t);
 }
 
@@ -564,7 +565,7 @@ static void test_bodies_of_which_a_part_has_come_count(void **state)
 	uint8_t header[14] = {0, 60, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0};
 	(void)state;
 	begin(&t);
-	t.b->watermark = 4 << 20;
+	t.b->store.watermark = 4 << 20;
 	for (int channel = 2; channel < 200; channel++) {
 		CHANNEL_OPEN(&t.c, channel);
 		say(&t.c, channel, MR_M_BASIC_PUBLISH, "wsso", "", "q", 0);
@@ -572,15 +573,15 @@ static void test_bodies_of_which_a_part_has_come_count(void **state)
 		put_frame(&t.c.in, MR_FRAME_BODY, channel, part, sizeof part);
 	}
 	feed(&t.c);
-	assert_true(t.b->alarm);
+	assert_true(t.b->store.alarm);
 	assert_false(mr_broker_session_reads(t.c.session));
-	assert_true(t.b->memory < 6 << 20);
+	assert_true(t.b->store.memory < 6 << 20);
 	CHANNEL_CLOSE(&t.other, 1);
 	feed(&t.other);
-	assert_true(t.b->alarm);
+	assert_true(t.b->store.alarm);
 	leave(&t.c);
-	assert_int_equal(t.b->memory, 0);
-	assert_false(t.b->alarm);
+	assert_int_equal(t.b->store.memory, 0);
+	assert_false(t.b->store.alarm);
 	end(&t);
 }
 
@@ -591,7 +592,7 @@ static void test_what_is_declared_counts_beyond_what_every_broker_needs(void **s
 	char key[256];
 	(void)state;
 	begin(&t);
-	uint64_t structure = t.b->structure;
+	uint64_t structure = t.b->store.structure;
 	QUEUE_DECLARE(&t.c, 1, "q", 0, NULL);
 	EXCHANGE_DECLARE(&t.c, 1, "x", "topic", 0, NULL);
 	for (int i = 0; i < 60000;
@@ -603,14 +604,14 @@ static void test_what_is_declared_counts_beyond_what_every_broker_needs(void **s
 	}
 	CONSUME(&t.c, 1, "q", "t", 0, NULL);
 	feed(&t.c);
-	t.b->watermark = 1 << 20;
+	t.b->store.watermark = 1 << 20;
 	publish(&t.c, 1, "", "q", 0, NULL, BODY);
 	feed(&t.c);
-	assert_true(t.b->alarm);
+	assert_true(t.b->store.alarm);
 	say(&t.c, 1, MR_M_BASIC_CANCEL, "so", "t", 0);
 	say(&t.c, 1, MR_M_QUEUE_DELETE, "wso", "q", 0);
 	say(&t.c, 1, MR_M_EXCHANGE_DELETE, "wso", "x", 0);
-	t.b->watermark = 0;
+	t.b->store.watermark = 0;
 	mr_broker_check_memory(t.b);
 	feed(&t.c);
 	CHANNEL_CLOSE(&t.c, 1);
@@ -620,7 +621,7 @@ static void test_what_is_declared_counts_beyond_what_every_broker_needs(void **s
 	mr_buffer_fini(&t.c.session->out);
 	mr_broker_session_weigh(t.c.session, 0);
 	mr_broker_session_weigh(t.other.session, 0);
-	assert_true(t.b->structure <= structure + 4096);
+	assert_true(t.b->store.structure <= structure + 4096);
 	end(&t);
 }
 

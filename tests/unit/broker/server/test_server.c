@@ -74,6 +74,7 @@ static void end(struct wire *w)
 	close(w->fd);
 	mr_server_release(w->server);
 	leave(&w->c);
+	mr_turn_finish(w->alone);
 	mr_broker_close(w->alone);
 	mr_buffer_fini(&w->heard);
 }

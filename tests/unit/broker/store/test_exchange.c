@@ -19,6 +19,7 @@ static void begin(struct place *p)
 
 static void end(struct place *p)
 {
+	mr_turn_finish(p->b);
 	mr_broker_close(p->b);
 	assert_int_equal(mr_alloc_live(), p->before);
 }
@@ -29,7 +30,7 @@ static struct mr_queue *add_queue(struct place *p, const char *name)
 		.expires = -1,
 		.max_length = -1,
 		.max_bytes = -1};
-	struct mr_queue *q = mr_queue_new(p->v, mr_slice_str(name), (mr_slice){0}, &none);
+	struct mr_queue *q = mr_queue_new(p->v->store, mr_slice_str(name), (mr_slice){0}, &none);
 	assert_non_null(q);
 	assert_int_equal(mr_vhost_add_queue(p->v, q), MR_OK);
 	return q;
@@ -57,12 +58,12 @@ static void bind_to(struct mr_exchange *x, struct mr_target *t, const char *key)
 
 static size_t route(struct place *p, struct mr_exchange *x, const char *key)
 {
-	mr_route_begin(&p->b->route);
-	p->b->route.exchanges = &p->v->exchanges;
+	mr_route_begin(&p->b->store.route);
+	p->b->store.route.exchanges = &p->v->exchanges;
 	struct mr_addresses to = {.key = mr_slice_str(key)};
-	mr_exchange_route(x, &to, &p->b->route);
-	assert_false(p->b->route.failed);
-	return p->b->route.count;
+	mr_exchange_route(x, &to, &p->b->store.route);
+	assert_false(p->b->store.route.failed);
+	return p->b->store.route.count;
 }
 
 static void test_a_queue_bound_in_many_ways_gets_a_message_once(void **state)
@@ -128,7 +129,7 @@ static void test_what_an_exchange_cannot_place_goes_to_its_alternate(void **stat
 	assert_int_equal(route(&p, one, "k"), 0); /* each is the other's: it ends all the same */
 	bind_to(two, &q->target, "k");
 	assert_int_equal(route(&p, one, "k"), 1);
-	mr_vhost_remove_exchange(two);
+	mr_raze_exchange(two);
 	assert_int_equal(route(&p, one, "k"), 0);
 	end(&p);
 }
@@ -146,10 +147,10 @@ static void test_removal_takes_bindings_on_both_sides(void **state)
 	bind_to(one, &two->target, "");
 	bind_to(two, &q->target, "#");
 	bind_to(three, &q->target, "");
-	mr_vhost_remove_exchange(two); /* and `one`, whose only binding it was */
+	mr_raze_exchange(two); /* and `one`, whose only binding it was */
 	assert_null(exchange_of(&p, "one"));
 	assert_int_equal(q->target.inbound_count, 2); /* the default exchange and three */
-	mr_vhost_remove_queue(q);
+	mr_raze_queue(q);
 	assert_null(exchange_of(&p, "three"));
 	assert_int_equal(exchange_of(&p, "")->binding_count, 0);
 	end(&p);
@@ -171,9 +172,9 @@ static void test_auto_delete_exchanges_in_a_ring_go_once(void **state)
 	}
 	for (int i = 0; i < 3; i++) bind_to(x[i], &x[(i + 1) % 3]->target, "");
 	size_t before = p.v->exchanges.count;
-	mr_vhost_remove_queue(q);
+	mr_raze_queue(q);
 	assert_int_equal(p.v->exchanges.count, before); /* each still has a binding */
-	mr_vhost_remove_exchange(x[1]);                 /* and with it the ring unravels */
+	mr_raze_exchange(x[1]);                         /* and with it the ring unravels */
 	assert_int_equal(p.v->exchanges.count, before - 3);
 	end(&p);
 }

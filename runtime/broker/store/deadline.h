@@ -1,0 +1,18 @@
+/* deadline: when queues next want to be looked at: for messages that expire, for their own end.
+ * SPDX-License-Identifier: MIT
+ * Pure. */
+#ifndef MR_BROKER_STORE_DEADLINE_H
+#define MR_BROKER_STORE_DEADLINE_H
+
+#include "broker/store/queue.h"
+
+mr_msec mr_deadline_next(const struct mr_store *s); /* of all queues; MR_NEVER */
+/* The queue whose deadline has come, or NULL. */
+struct mr_queue *mr_deadline_due(const struct mr_store *s);
+/* A queue's next deadline may have changed. */
+void mr_deadline_set(struct mr_queue *q);
+void mr_deadline_clear(struct mr_queue *q);
+/* The queue was used by a client: x-expires counts anew. */
+void mr_deadline_renew(struct mr_queue *q);
+
+#endif
