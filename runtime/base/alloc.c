@@ -11,7 +11,7 @@
 #include <malloc.h>
 #endif
 
-#include "moonrabbit.h"
+#include "moonrabbit_testing.h"
 
 static void *(*resize_hook)(void *, size_t) = realloc;
 static void (*release_hook)(void *) = free;

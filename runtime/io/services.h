@@ -34,7 +34,7 @@ struct mr_services {
 	struct mr_tls_store *tls;
 	unsigned shaking;           /* TLS handshakes that go on */
 	struct mr_node shake_line;  /* dials that wait for theirs */
-	mr_server *server;          /* of memory:// without a name */
+	struct mr_server *server;   /* of memory:// without a name */
 	struct mr_map links;        /* by connection number */
 	struct mr_node dirty;       /* links with something to write */
 	struct mr_node eager;       /* links whose streams have read ahead */

@@ -1,4 +1,4 @@
---- ffi: declares moonrabbit.h to LuaJIT and finds the library.
+--- ffi: declares moonrabbit.h and moonrabbit_testing.h to LuaJIT and finds the library.
 -- SPDX-License-Identifier: MIT
 -- The one place that knows where things lie: in the build tree, installed under any prefix, or
 -- already within the process.
@@ -21,22 +21,33 @@ local function first(paths, try)
    end
 end
 
-local HEADERS = {
-   here .. "../../runtime/include/moonrabbit.h",           -- build tree
-   here .. "../../../../include/moonrabbit.h",             -- PREFIX/share/lua/5.1/moonrabbit
-   "/usr/local/include/moonrabbit.h", "/usr/include/moonrabbit.h",
+local FOLDERS = {                                          -- of the headers
+   here .. "../../runtime/include/",                       -- build tree
+   here .. "../../../../include/",                         -- PREFIX/share/lua/5.1/moonrabbit
+   "/usr/local/include/", "/usr/include/",
 }
 local LIBRARIES = {
    here .. "../../.build/release/lib/libmoonrabbit.so",
    here .. "../../../../lib/libmoonrabbit.so",
 }
 
-local header, header_path = first(HEADERS, read)
-if not header then error("moonrabbit: cannot find moonrabbit.h; looked at " .. table.concat(HEADERS, ", "), 0) end
-local declarations = header:match "/%* ffi: begin %*/(.-)/%* ffi: end %*/"
-if not declarations then error("moonrabbit: " .. header_path .. " lacks the marks around what FFI declares", 0) end
+local header, folder = first(FOLDERS, function(path) return read(path .. "moonrabbit.h") end)
+if not header then error("moonrabbit: cannot find moonrabbit.h; looked in " .. table.concat(FOLDERS, ", "), 0) end
+local header_path = folder .. "moonrabbit.h"
+
+-- What a header declares to FFI.
+local function declarations(path, text)
+   local found = text and text:match "/%* ffi: begin %*/(.-)/%* ffi: end %*/"
+   if not found then error("moonrabbit: " .. path .. " lacks the marks around what FFI declares", 0) end
+   return (found:gsub("MR_API ", ""))
+end
+
 -- Declarations last as long as the process, this module until somebody empties package.loaded.
-if not pcall(ffi.typeof, "mr_runtime") then ffi.cdef((declarations:gsub("MR_API ", ""))) end
+if not pcall(ffi.typeof, "mr_runtime") then
+   local testing_path = folder .. "moonrabbit_testing.h"
+   ffi.cdef(declarations(header_path, header))
+   ffi.cdef(declarations(testing_path, read(testing_path)))
+end
 
 local function in_process()
    return pcall(function() return ffi.C.mr_version end) and ffi.C or nil

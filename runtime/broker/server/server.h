@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "base/value.h"
+#include "moonrabbit_testing.h"
 
 /* The broker of that name in this process, which is started when there is none; "" is nobody else's.
  * Each acquire wants a release; the last one ends the thread and frees all. */

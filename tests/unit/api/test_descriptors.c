@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "moonrabbit.h"
+#include "moonrabbit_testing.h"
 
 #define LIMIT 256
 #define PATIENCE 20.0

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/value.h"
 #include "host_bench.h"
+#include "moonrabbit_testing.h"
 
 static mr_server *server(const char *name)
 {

@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-#include "moonrabbit.h"
+#include "moonrabbit_testing.h"
 
 static mr_runtime *rt;
 

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "moonrabbit.h"
+#include "moonrabbit_testing.h"
 
 #define PATIENCE 0.3 /* s for whatever lacks the memory to answer */
 #define HEALTHY 20   /* s for what does not */

@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
-#include "moonrabbit.h"
+#include "moonrabbit_testing.h"
 
 static mr_runtime *rt;
 static mr_server *server;

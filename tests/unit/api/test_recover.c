@@ -6,6 +6,7 @@
 
 #include "amqp/pending.h"
 #include "host_bench.h"
+#include "moonrabbit_testing.h"
 
 /* ---- an allocator that has no room for so many requests ---- */
 

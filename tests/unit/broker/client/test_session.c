@@ -4,6 +4,8 @@
 
 #include <time.h>
 
+#include "moonrabbit_testing.h"
+
 struct two { /* two clients of one broker; end() checks that nothing is left behind */
 	long before;
 	struct mr_broker *b;

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "broker/server/server.h"
-#include "moonrabbit.h"
 
 struct wire { /* a client, its socket and what it heard */
 	mr_server *server;
