@@ -33,9 +33,11 @@ struct mr_record { /* a declare, bind or consume that succeeded */
 struct mr_channel_record {
 	uint16_t number;
 	uint32_t epoch;
-	bool broken; /* the broker closed it, and it is to come back */
-	bool slow;   /* the plan under way has put its steps behind those of others */
-	bool probes; /* a consumer failed on it: the queues of others are looked for first */
+	bool broken;      /* the broker closed it, and it is to come back */
+	uint32_t slow_in; /* the plan that has put its steps behind those of others */
+	uint32_t
+		probes_in; /* the plan in which a consumer failed on it: the queues of others are looked
+	                       for first */
 	bool has_qos, has_global_qos, confirming, transacting;
 	uint32_t prefetch, global_prefetch;
 	struct mr_node consumers; /* of mr_record, by in_source */

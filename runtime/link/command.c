@@ -8,7 +8,6 @@
 #include "base/alloc.h"
 #include "base/value.h"
 #include "link/link.h"
-#include "link/plan.h"
 
 static struct mr_publish read_publish(const struct mr_command *c, const char *bytes,
 	const struct mr_outgoing *o)

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT
  * I/O thread. */
 #include "link/link.h"
+#include "link/replay.h"
 
 #define LAST_WORDS_MAX (64u << 20) /* bytes that are read of a peer that takes none any more */
 /* A turn of reading; then the other links have theirs. */
@@ -179,7 +180,7 @@ void mr_link_flush(struct mr_link *link)
 	if (link->is_faulty) mr_link_drop_faulty(link);
 	if (!link->stream || !link->session) return;
 	if (link->state == MR_LINK_OPEN) {
-		mr_recovery_go_on(&link->recovery);
+		mr_replay_go_on(&link->recovery);
 		mr_session_flush(link->session);
 	}
 	if (!write_out(link, &error)) {

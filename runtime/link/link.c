@@ -1,14 +1,13 @@
 /* link: one connection: it dials, runs a session over the stream, and says how things stand.
  * SPDX-License-Identifier: MIT */
 #include "link/link.h"
-#include "link/plan.h"
+#include "link/repair.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/machine.h"
-#include "base/number.h"
 #include "base/value.h"
 
 #define PARTING_TIME 1000 /* ms for the last frames to leave and the peer to hang up */
@@ -70,16 +69,6 @@ static void tell_final(struct mr_link *link, enum mr_connection_state state, con
 	mr_link_answer(link, &link->closers, &none);
 }
 
-static void tell_lost(struct mr_link *link, const mr_error *why)
-{
-	mr_event ev = {.type = MR_EV_CONNECTION, .status = why->kind, .detail = MR_CONNECTION_LOST};
-	ev.connection = link->number;
-	ev.last = 1; /* it will be back */
-	ev.data.error = mr_malloc(sizeof *why);
-	if (ev.data.error) *ev.data.error = *why;
-	mr_link_emit(link, &ev);
-}
-
 /* A connection is lost, or a try to connect has failed: another try, or the end. */
 static void tell_failure(struct mr_link *link, const mr_error *why, bool was_open)
 {
@@ -91,11 +80,12 @@ static void tell_failure(struct mr_link *link, const mr_error *why, bool was_ope
 		return;
 	}
 	if (was_open) r->lost_at = mr_clock_now();
-	if (was_open) tell_lost(link, why);
+	if (was_open) mr_link_tell_lost(link, why);
 	/* Who asked for it while it was being brought back is told how this try went. */
 	if (r->was_open) mr_link_answer(link, &link->openers, why);
-	mr_recovery_lost(r);
-	mr_recovery_retry(r, why);
+	mr_recovery_lost(r, why);
+	mr_msec delay = mr_recovery_retry(r, why);
+	if (!r->host_decides) mr_link_log_retry(link, why->kind, delay);
 }
 
 /* Also when the time for it has come in this very turn of the loop. */
@@ -194,31 +184,19 @@ void mr_link_broken(struct mr_link *link, const mr_error *why)
 	if (link->state == MR_LINK_PARTING) parted(link);
 }
 
-static bool leaves_unencrypted(const struct mr_link *link)
+static void recovered(void *owner, uint32_t restored, mr_table *report)
 {
-	const struct mr_dial *d = &link->dial;
-	if (link->config->tls || !d->peer.size) return false;
-	const struct sockaddr_storage *a = &d->peer.storage;
-	if (a->ss_family == AF_INET)
-		return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >>
-		               24 !=
-		       127;
-	return !IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
-}
-
-static void log_connected(struct mr_link *link, const char *host)
-{
-	const struct mr_config *c = link->config;
-	const struct mr_log *log = &link->services->log;
-	mr_log(log, MR_LOG_INFO, "connected", "connection", c->name, "host", host, NULL);
-	if (c->tls && !c->tls_verify)
-		mr_log(log, MR_LOG_WARN,
-			"TLS does not verify the peer: ssl_options.verify is false", "connection",
-			c->name, "host", host, NULL);
-	if (leaves_unencrypted(link))
-		mr_log(log, MR_LOG_WARN,
-			"the password went to another machine unencrypted: use amqps://",
-			"connection", c->name, "host", host, NULL);
+	struct mr_link *link = owner;
+	mr_error none = {0};
+	mr_event ev = {.type = MR_EV_CONNECTION,
+		.detail = MR_CONNECTION_RECOVERED,
+		.token = restored};
+	ev.connection = link->number;
+	ev.last = (uint64_t)(mr_clock_now() - link->recovery.lost_at);
+	ev.data.table = report;
+	mr_link_log_recovered(link, restored, (double)ev.last / 1000);
+	mr_link_emit(link, &ev);
+	mr_link_answer(link, &link->openers, &none);
 }
 
 static void opened(struct mr_link *link)
@@ -237,37 +215,18 @@ static void opened(struct mr_link *link)
 		o->channel_max = hs->channel_max;
 		o->frame_max = hs->frame_max;
 		mr_dial_host(&link->dial, o->host, sizeof o->host);
-		log_connected(link, o->host);
+		mr_link_log_connected(link, o->host);
 	}
 	/* What the handshake needed is not kept for a thousand idle connections. */
 	mr_buffer_trim(mr_session_output(link->session), 0);
 	bool is_back = link->recovery.was_open;
 	mr_link_tell_state(link, MR_CONNECTION_OPEN, MR_OK, o);
-	if (mr_recovery_opened(&link->recovery))
+	if (mr_recovery_opened(&link->recovery, hs))
 		mr_link_touch(link);
 	else if (is_back)
-		mr_link_recovered(link, 0, NULL);
+		recovered(link, 0, NULL);
 	else
 		mr_link_answer(link, &link->openers, &none);
-}
-
-void mr_link_recovered(struct mr_link *link, uint32_t restored, mr_table *report)
-{
-	mr_error none = {0};
-	char count[16], gap[32], host[300];
-	mr_event ev = {.type = MR_EV_CONNECTION,
-		.detail = MR_CONNECTION_RECOVERED,
-		.token = restored};
-	ev.connection = link->number;
-	ev.last = (uint64_t)(mr_clock_now() - link->recovery.lost_at);
-	ev.data.table = report;
-	snprintf(count, sizeof count, "%u", restored);
-	mr_format(gap, sizeof gap, "%.3f", (double)ev.last / 1000);
-	mr_dial_host(&link->dial, host, sizeof host);
-	mr_log(&link->services->log, MR_LOG_INFO, "recovered", "connection", link->config->name,
-		"host", host, "#gap", gap, "#entities", count, NULL);
-	mr_link_emit(link, &ev);
-	mr_link_answer(link, &link->openers, &none);
 }
 
 void mr_link_session_moved(struct mr_link *link)
@@ -345,6 +304,43 @@ static void on_patience(struct ev_loop *loop, ev_timer *timer, int revents)
 	}
 }
 
+/* ---- what recovery asks of a link ---- */
+
+static void ask(void *owner, const struct mr_ask *a)
+{
+	const struct mr_link *link = owner;
+	struct mr_session *s = link->session;
+	switch (a->kind) {
+	case MR_ASK_OPEN:
+		mr_session_channel_open(s, a->channel, a->token, a->epoch, a->deadline);
+		break;
+	case MR_ASK_REQUEST:
+		mr_session_request(s, a->channel, a->token, a->epoch, a->request, a->deadline);
+		break;
+	case MR_ASK_CLOSE:
+		mr_session_channel_close(s, a->channel, a->token, a->epoch, a->deadline);
+		break;
+	}
+}
+
+static bool has_channel(void *owner, uint16_t number)
+{
+	const struct mr_link *link = owner;
+	return link->session && mr_session_has_channel(link->session, number);
+}
+
+static enum mr_session_state session_state(void *owner)
+{
+	const struct mr_link *link = owner;
+	return mr_session_state(link->session);
+}
+
+static void touch(void *owner) { mr_link_touch(owner); }
+static void on_retry(void *owner) { mr_link_retry(owner); }
+static void push(void *owner, const mr_event *event) { mr_link_push(owner, event); }
+
+/* ---- the beginning ---- */
+
 enum mr_status mr_link_new(struct mr_services *services, uint32_t number, struct mr_link_seed *seed)
 {
 	struct mr_link *link = mr_calloc(1, sizeof *link);
@@ -376,7 +372,9 @@ enum mr_status mr_link_new(struct mr_services *services, uint32_t number, struct
 		mr_link_log_too_large, mr_link_log_curbed};
 	mr_list_init(&link->openers);
 	mr_list_init(&link->closers);
-	mr_recovery_init(&link->recovery, link);
+	const struct mr_recovery_port port = {link, ask, has_channel, session_state, touch,
+		on_retry, recovered, push};
+	mr_recovery_init(&link->recovery, services, c, number, &port);
 	mr_dial_init(&link->dial, services, c, on_dialed, link);
 	mr_timer_init(&link->patience, &services->timers, on_patience, link);
 	mr_timer_init(&link->greeting, &services->timers, on_greeting, link);
@@ -413,7 +411,7 @@ void mr_link_decide(struct mr_link *link, uint64_t delay)
 	if (link->state == MR_LINK_OPEN) mr_repair_decide(r, delay);
 	if (!is_to_retry(link)) return;
 	if (delay != UINT64_MAX) {
-		mr_recovery_log_retry(r, why.kind, (mr_msec)delay);
+		mr_link_log_retry(link, why.kind, (mr_msec)delay);
 		mr_timer_arm(&r->retry, mr_clock_now() + (mr_msec)delay);
 		return;
 	}
@@ -470,7 +468,7 @@ void mr_link_close(struct mr_link *link, uint64_t token, mr_msec deadline)
 	}
 	mr_timer_arm(&link->patience, deadline);
 	if (link->state == MR_LINK_CLOSING) return;
-	mr_recovery_lost(&link->recovery);
+	mr_recovery_lost(&link->recovery, NULL);
 	mr_link_enter(link, MR_LINK_CLOSING);
 	mr_session_shutdown(link->session);
 	mr_link_touch(link);

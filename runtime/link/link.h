@@ -71,12 +71,10 @@ void mr_link_judge(struct mr_link *link);
 /* A turn of reading. */
 void mr_link_read(struct mr_link *link);
 
-/* For recovery: the time for the next try has come; all that could be brought back is back (`report`
- * is taken). */
+/* Connects now instead of when the time for the next try comes. */
 void mr_link_retry(struct mr_link *link);
 /* The host's word on the next try: in so many ms; UINT64_MAX: there is none. */
 void mr_link_decide(struct mr_link *link, uint64_t delay);
-void mr_link_recovered(struct mr_link *link, uint32_t restored, mr_table *report);
 
 /* What link.c, command.c and io.c share. */
 void mr_link_enter(struct mr_link *link,
@@ -93,9 +91,11 @@ void mr_link_gone(struct mr_link *link,
 	size_t left); /* all but `left` bytes have left the process */
 
 /* report.c: what the host is told. */
-void mr_link_emit(void *owner, const mr_event *event); /* unless it is recovery's own */
+void mr_link_emit(void *owner, const mr_event *event);          /* unless it is recovery's own */
+void mr_link_push(struct mr_link *link, const mr_event *event); /* as it is */
 void mr_link_tell_state(struct mr_link *link, enum mr_connection_state state, enum mr_status status,
-	void *data); /* data is taken */
+	void *data);                                               /* data is taken */
+void mr_link_tell_lost(struct mr_link *link, const mr_error *why); /* for now */
 void mr_link_tell_done(struct mr_link *link, uint64_t token, const mr_error *error);
 void mr_link_tell_closed(struct mr_link *link, uint16_t channel, uint64_t token,
 	const mr_error *error); /* the same, about a channel */
@@ -105,6 +105,9 @@ void mr_link_log_loss(struct mr_link *link, const char *msg, const mr_error *err
 void mr_link_log_too_large(void *owner, const struct mr_too_large *what);
 void mr_link_log_curbed(void *owner, const struct mr_curbed *what);
 void mr_link_log_connecting(struct mr_link *link);
+void mr_link_log_connected(struct mr_link *link, const char *host);
+void mr_link_log_recovered(struct mr_link *link, uint32_t restored, double after);
+void mr_link_log_retry(struct mr_link *link, int kind, mr_msec delay);
 void mr_link_late(void *owner, uint16_t channel, uint64_t token,
 	enum mr_status status);                                        /* mr_late */
 void mr_link_odd(void *owner, uint16_t channel, const mr_error *what); /* mr_odd */

@@ -1,13 +1,11 @@
 /* plan: the steps of a recovery, in the order in which the broker is asked.
  * SPDX-License-Identifier: MIT
- * I/O thread; the other half of recovery.c. */
+ * Pure. A plan is made from a topology alone: it asks nobody, knows no time, and changes nothing but itself. When a
+ * step fails, the plan is amended; only then it notes in the topology which of the others wait for that. */
 #ifndef MR_LINK_PLAN_H
 #define MR_LINK_PLAN_H
 
-#include "link/recovery.h"
-
-#define MR_RECOVERY_OURS (UINT64_C(1) << 63)   /* marks the tokens of recovery's own requests */
-#define MR_RECOVERY_EPOCHS (UINT32_C(1) << 31) /* and its epochs: the host's are below */
+#include "amqp/topology.h"
 
 enum mr_step_kind {
 	MR_STEP_OPEN, /* the channel, with a new epoch */
@@ -27,39 +25,32 @@ struct mr_step {
 	struct mr_node node;
 	enum mr_step_kind kind;
 	uint16_t channel; /* 0: the scratch channel */
-	uint64_t record;
+	uint64_t record;  /* 0: none */
 };
 
-#define MR_POLICY_TIME 1000 /* ms for the host's policy to answer */
+struct mr_plan {
+	struct mr_node steps; /* of mr_step; the first is under way */
+	uint32_t number;      /* counts plans: what the topology notes is noted for one of them */
+	uint32_t scratch_slow_in; /* as mr_channel_record has it */
+};
 
-/* On an open connection: a try is planned to bring back what the broker ended (repair.c): this channel, or
- * consumers (0). `why` may be NULL: then `kind` says it. */
-void mr_repair_plan(struct mr_recovery *r, uint16_t channel, const mr_error *why, int kind);
-void mr_repair_due(struct ev_loop *loop, ev_timer *timer, int revents);
-/* The host's policy: in so many ms, or never (UINT64_MAX). */
-void mr_repair_decide(struct mr_recovery *r, uint64_t delay);
+void mr_plan_init(struct mr_plan *plan);
+void mr_plan_drop(struct mr_plan *plan);
 
-/* Each replaces the plan; false: out of memory, or there is nothing to do. */
-bool mr_plan_all(struct mr_recovery *r, bool topology);
-bool mr_plan_repairs(struct mr_recovery *r);
-bool mr_plan_is_due(const struct mr_recovery *r); /* is there something to repair? */
+/* Each replaces the plan: all that is recorded, with the declares or without; what is broken. False: out of
+ * memory, or there is nothing to do. */
+bool mr_plan_all(struct mr_plan *plan, const struct mr_topology *t, bool declares);
+bool mr_plan_repairs(struct mr_plan *plan, const struct mr_topology *t);
+bool mr_plan_is_due(const struct mr_topology *t); /* is there something to repair? */
+
 /* The step under way; NULL: no plan is. It is there until the next call that changes the plan. */
-struct mr_step *mr_plan_step(const struct mr_recovery *r);
-void mr_plan_next(struct mr_recovery *r); /* the step is over */
+const struct mr_step *mr_plan_step(const struct mr_plan *plan);
+void mr_plan_next(struct mr_plan *plan); /* the step is over */
 /* The step under way failed. If it took its channel along, that is opened again, with what was done on
  * it; the plan goes on behind the step, or comes back to it after a pause (`again`). Channels that do
  * not depend on this one are served first. False: no memory, the plan goes on behind the step. */
-bool mr_plan_failed(struct mr_recovery *r, bool is_gone, bool again);
-/* Looks for the queue of the consumer of this step first, on the scratch channel. False: no memory. */
-bool mr_plan_check(struct mr_recovery *r, const struct mr_record *consumer);
-void mr_plan_drop(struct mr_recovery *r);
-
-/* What recovery.c and replay.c share. */
-void mr_recovery_push(struct mr_recovery *r, const mr_event *event); /* to the host, as it is */
-double mr_recovery_chance(struct mr_recovery *r);                    /* 0 to 1, without 1 */
-/* Recovery's error is why; the host is told. */
-void mr_recovery_tell_consumer_failed(struct mr_recovery *r, const struct mr_record *record);
-void mr_recovery_give_channel_up(struct mr_recovery *r, uint16_t number);
-void mr_recovery_drop_report(struct mr_recovery *r);
+bool mr_plan_failed(struct mr_plan *plan, struct mr_topology *t, bool is_gone, bool again);
+/* Looks for the queue of this consumer before the step under way, on the scratch channel. False: no memory. */
+bool mr_plan_check(struct mr_plan *plan, const struct mr_record *consumer);
 
 #endif

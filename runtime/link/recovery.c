@@ -2,16 +2,12 @@
  * SPDX-License-Identifier: MIT */
 #include "link/recovery.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/random.h>
 
 #include "base/alloc.h"
-#include "base/number.h"
 #include "link/backoff.h"
-#include "link/link.h"
-#include "link/plan.h"
+#include "link/repair.h"
+#include "link/replay.h"
 
 #define STABLE 10000 /* ms open after which tries are counted anew */
 
@@ -21,20 +17,6 @@ struct asked {         /* a request of the host whose answer is awaited */
 	uint32_t epoch;
 	struct mr_request_copy *copy;
 };
-
-double mr_recovery_chance(struct mr_recovery *r)
-{
-	r->random ^= r->random << 13; /* xorshift64, Marsaglia 2003 */
-	r->random ^= r->random >> 7;
-	r->random ^= r->random << 17;
-	return (double)(r->random >> 11) / (double)(UINT64_C(1) << 53);
-}
-
-void mr_recovery_push(struct mr_recovery *r, const mr_event *event)
-{
-	mr_history_saw(r->link->services->history, event);
-	mr_event_queue_push_from(&r->link->services->dispatch, &r->link->lane, event);
-}
 
 /* Retries so far; those before it was open for a while are forgotten. */
 static int64_t tries(const struct mr_recovery *r)
@@ -49,20 +31,21 @@ static void on_retry(struct ev_loop *loop, ev_timer *timer, int revents)
 	struct mr_recovery *r = timer->data;
 	(void)loop;
 	(void)revents;
-	mr_link_retry(r->link);
+	r->port.retry(r->port.owner);
 }
 
-enum mr_status mr_recovery_init(struct mr_recovery *r, struct mr_link *link)
+void mr_recovery_init(struct mr_recovery *r, struct mr_services *services,
+	const struct mr_config *config, uint32_t connection, const struct mr_recovery_port *port)
 {
-	*r = (struct mr_recovery){.link = link};
-	mr_list_init(&r->steps);
+	*r = (struct mr_recovery){.services = services, .config = config, .port = *port};
+	r->connection = connection;
+	mr_plan_init(&r->plan);
 	mr_topology_init(&r->topology);
-	mr_timer_init(&r->retry, &link->services->timers, on_retry, r);
-	mr_timer_init(&r->repair, &link->services->timers, mr_repair_due, r);
+	mr_timer_init(&r->retry, &services->timers, on_retry, r);
+	mr_timer_init(&r->repair, &services->timers, mr_repair_due, r);
 	if (getrandom(&r->random, sizeof r->random, GRND_NONBLOCK) < 0)
 		r->random = (uint64_t)(uintptr_t)r;
 	r->random |= 1;
-	return MR_OK;
 }
 
 static void free_asked(struct asked *a)
@@ -70,27 +53,6 @@ static void free_asked(struct asked *a)
 	if (a->copy) mr_table_free(a->copy->request.arguments);
 	mr_free(a->copy);
 	mr_free(a);
-}
-
-/* Thousands of lines would hide the first one, and push others out of the log. */
-static void log_summary(struct mr_recovery *r)
-{
-	char failures[16], closed[16];
-	if (r->failures <= MR_RECOVERY_LINES && r->closed <= MR_RECOVERY_LINES) return;
-	snprintf(failures, sizeof failures, "%u", r->failures);
-	snprintf(closed, sizeof closed, "%u", r->closed);
-	mr_log(&r->link->services->log, MR_LOG_ERROR, "much was not recovered", "connection",
-		r->link->config->name, "#failures", failures, "#closed_channels", closed, "text",
-		"the first lines are above, all are in the event recovered and in the log at debug",
-		NULL);
-}
-
-void mr_recovery_drop_report(struct mr_recovery *r)
-{
-	log_summary(r);
-	mr_table_free(r->report);
-	r->report = r->failed = NULL;
-	r->restored = r->failures = r->closed = 0;
 }
 
 void mr_recovery_fini(struct mr_recovery *r)
@@ -110,7 +72,7 @@ void mr_recovery_begin(struct mr_recovery *r)
 
 void mr_recovery_end(struct mr_recovery *r)
 {
-	mr_recovery_lost(r);
+	mr_recovery_lost(r, NULL);
 	mr_timer_stop(&r->retry);
 	r->was_open = r->is_whole = false;
 	r->attempt = 0;
@@ -118,81 +80,51 @@ void mr_recovery_end(struct mr_recovery *r)
 	mr_topology_init(&r->topology);
 }
 
-/* A step ended the connection: the broker closed it, or we did. It would do so again: see replay.c. */
-static void blame_step(struct mr_recovery *r)
+void mr_recovery_lost(struct mr_recovery *r, const mr_error *why)
 {
-	int code = r->link->error.code;
-	const struct mr_step *s = mr_plan_step(r);
-	if (!s || !r->waiting || !code || code == 320) return;
-	struct mr_record *record = s->record ? mr_topology_record(&r->topology, s->record) : NULL;
-	if (s->kind != MR_STEP_RECORD || !record) return;
-	record->costs++;
-	if (!record->blame) record->blame = mr_malloc(sizeof *record->blame);
-	if (record->blame) *record->blame = r->link->error;
-}
-
-void mr_recovery_lost(struct mr_recovery *r)
-{
-	blame_step(r);
 	r->attempt = tries(r);
 	r->opened_at = 0;
-	mr_plan_drop(r);
 	mr_timer_stop(&r->repair);
 	r->repairs = 0;
-	r->scratch = 0;
-	r->locked_since = 0;
-	r->is_pausing = false;
-	mr_recovery_drop_report(r);
+	mr_replay_lost(r, why);
 }
 
 /* ---- the next try ---- */
 
 bool mr_recovery_would_retry(const struct mr_recovery *r, int kind)
 {
-	const struct mr_config *c = r->link->config;
+	const struct mr_config *c = r->config;
 	bool is_wanted = r->was_open ? c->recover : c->retry.style != MR_RETRY_JITTER;
 	return is_wanted && mr_backoff(&c->retry, tries(r), kind, 0) >= 0;
 }
 
 static mr_msec next_delay(struct mr_recovery *r, int kind)
 {
-	const struct mr_retry *retry = &r->link->config->retry;
+	const struct mr_retry *retry = &r->config->retry;
 	double random = mr_recovery_chance(r);
 	mr_msec delay = mr_backoff(retry, r->attempt, kind, random);
 	if (r->attempt == 0 && retry->style == MR_RETRY_JITTER) {
-		mr_msec more = mr_crowd_join(r->link->services->crowd, mr_clock_now());
+		mr_msec more = mr_crowd_join(r->services->crowd, mr_clock_now());
 		delay += (mr_msec)((double)more * random);
 		if (delay > retry->max) delay = retry->max;
 	}
 	return r->host_decides && delay < MR_POLICY_TIME ? MR_POLICY_TIME : delay;
 }
 
-void mr_recovery_log_retry(struct mr_recovery *r, int kind, mr_msec delay)
-{
-	const struct mr_link *link = r->link;
-	char attempt[24], wait[24], host[300];
-	snprintf(attempt, sizeof attempt, "%" PRIi64, r->attempt);
-	mr_format(wait, sizeof wait, "%.3f", (double)delay / 1000);
-	mr_dial_host(&link->dial, host, sizeof host);
-	mr_log(&link->services->log, MR_LOG_INFO, "retrying", "connection", link->config->name,
-		"host", host, "#attempt", attempt, "#delay", wait, "kind", mr_status_name(kind),
-		NULL);
-}
-
-void mr_recovery_retry(struct mr_recovery *r, const mr_error *why)
+mr_msec mr_recovery_retry(struct mr_recovery *r, const mr_error *why)
 {
 	mr_msec delay = next_delay(r, why->kind);
 	mr_event ev = {.type = MR_EV_CONNECTION,
 		.status = why->kind,
 		.detail = MR_CONNECTION_RETRYING};
-	ev.connection = r->link->number;
+	ev.connection = r->connection;
 	ev.token = (uint64_t)++r->attempt;
 	ev.last = (uint64_t)delay;
 	ev.data.error = mr_malloc(sizeof *why);
 	if (ev.data.error) *ev.data.error = *why;
-	if (!r->host_decides) mr_recovery_log_retry(r, why->kind, delay);
 	mr_timer_arm(&r->retry, mr_clock_now() + delay);
 	mr_recovery_push(r, &ev);
+	return delay;
 }
 
 /* ---- what the host asks for ---- */
@@ -231,13 +163,15 @@ bool mr_recovery_asked(struct mr_recovery *r, const struct mr_command *c)
 
 void mr_recovery_forget(struct mr_recovery *r, uint32_t consumer)
 {
-	struct mr_link *link = r->link;
 	struct mr_record *record = mr_topology_consumer(&r->topology, consumer);
 	if (!record) return;
 	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, record->channel);
-	mr_request cancel = {.operation = MR_BASIC_CANCEL, .extra = record->request.extra};
-	if (link->session && c && mr_session_has_channel(link->session, c->number))
-		mr_session_request(link->session, c->number, 0, c->epoch, &cancel, MR_NEVER);
+	const mr_request cancel = {.operation = MR_BASIC_CANCEL, .extra = record->request.extra};
+	if (c && r->port.has_channel(r->port.owner, c->number)) {
+		const struct mr_ask ask = {MR_ASK_REQUEST, c->number, c->epoch, 0, MR_NEVER,
+			&cancel};
+		r->port.ask(r->port.owner, &ask);
+	}
 	mr_topology_cancel(&r->topology, record);
 }
 
@@ -247,7 +181,7 @@ static void end_consumers_of(struct mr_recovery *r, mr_slice queue)
 	struct mr_record *c = NULL;
 	while ((c = mr_topology_next_of(&r->topology, queue, c))) {
 		mr_event ev = {.type = MR_EV_CANCEL, .consumer = c->request.number};
-		ev.connection = r->link->number;
+		ev.connection = r->connection;
 		ev.channel = c->channel;
 		mr_recovery_push(r, &ev);
 	}
@@ -290,36 +224,11 @@ static void note_answer(struct mr_recovery *r, const mr_event *ev)
 
 /* ---- what the session tells ---- */
 
-static void take_answer(struct mr_recovery *r, mr_event *ev)
-{
-	const mr_reply *reply = ev->data.reply;
-	if (ev->token == r->token && r->waiting) {
-		r->answered = true;
-		memset(&r->error, 0, sizeof r->error);
-		r->error.kind = ev->status;
-		if (reply) r->error = reply->error;
-		r->name[0] = '\0';
-		if (reply) memcpy(r->name, reply->name, sizeof r->name);
-		mr_link_touch(r->link);
-	}
-	mr_event_fini(ev);
-}
-
 /* With its connection: the host is told of that alone, unless the channel was not open yet. */
 static bool goes_with_connection(const struct mr_recovery *r, const mr_event *ev)
 {
-	return mr_session_state(r->link->session) == MR_SESSION_CLOSED &&
-	       r->link->state == MR_LINK_OPEN && mr_recovery_would_retry(r, ev->status);
-}
-
-/* By a step of the plan that failed: see replay.c. */
-static bool goes_with_step(const struct mr_recovery *r, const mr_event *ev)
-{
-	bool is_scratch = r->scratch && ev->channel == r->scratch && ev->epoch == r->scratch_epoch;
-	const struct mr_step *s = mr_plan_step(r);
-	bool is_step =
-		s && r->waiting && ev->epoch >= MR_RECOVERY_EPOCHS && s->channel == ev->channel;
-	return is_scratch || (is_step && mr_session_state(r->link->session) == MR_SESSION_OPEN);
+	return r->port.state(r->port.owner) == MR_SESSION_CLOSED && r->opened_at &&
+	       mr_recovery_would_retry(r, ev->status);
 }
 
 /* The broker closed a channel, or it has only taken back what it delivered there. One with consumers comes back. */
@@ -327,27 +236,27 @@ static bool take_channel(struct mr_recovery *r, mr_event *ev)
 {
 	if (ev->status == MR_OK) return false;
 	struct mr_channel_record *c = mr_topology_channel_of(&r->topology, ev->channel);
-	if (goes_with_step(r, ev) || (c && goes_with_connection(r, ev))) {
+	if (mr_replay_ended(r, ev) || (c && goes_with_connection(r, ev))) {
 		mr_event_fini(ev);
 		return true;
 	}
-	if (!c || mr_session_state(r->link->session) == MR_SESSION_CLOSED) return false;
-	if (!r->link->config->recover || !mr_topology_has_consumers(&r->topology, c->number)) {
+	if (!c || r->port.state(r->port.owner) == MR_SESSION_CLOSED) return false;
+	if (!r->config->recover || !mr_topology_has_consumers(&r->topology, c->number)) {
 		mr_topology_channel_closed(&r->topology, c->number);
 		return false;
 	}
 	c->broken = true;
 	ev->last = 1; /* it will be back */
-	if (!mr_plan_step(r)) mr_repair_plan(r, ev->channel, ev->data.error, ev->status);
+	if (!mr_plan_step(&r->plan)) mr_repair_plan(r, ev->channel, ev->data.error, ev->status);
 	return false;
 }
 
 static void take_cancel(struct mr_recovery *r, mr_event *ev)
 {
-	if (!r->link->config->recover) return;
+	if (!r->config->recover) return;
 	if (!mr_topology_cancelled(&r->topology, ev->consumer)) return;
 	ev->last = 1; /* it will be asked for again */
-	if (!mr_plan_step(r)) mr_repair_plan(r, 0, ev->data.error, MR_CANCELLED);
+	if (!mr_plan_step(&r->plan)) mr_repair_plan(r, 0, ev->data.error, MR_CANCELLED);
 }
 
 bool mr_recovery_takes(struct mr_recovery *r, mr_event *ev)
@@ -355,7 +264,8 @@ bool mr_recovery_takes(struct mr_recovery *r, mr_event *ev)
 	switch (ev->type) {
 	case MR_EV_DONE:
 		if (ev->token & MR_RECOVERY_OURS && ev->token != MR_TOKEN_NOBODY) {
-			take_answer(r, ev);
+			mr_replay_answered(r, ev);
+			mr_event_fini(ev);
 			return true;
 		}
 		note_answer(r, ev);
@@ -368,13 +278,15 @@ bool mr_recovery_takes(struct mr_recovery *r, mr_event *ev)
 	}
 }
 
-bool mr_recovery_opened(struct mr_recovery *r)
+bool mr_recovery_opened(struct mr_recovery *r, const struct mr_handshake *agreed)
 {
 	bool was_open = r->was_open;
 	mr_msec now = mr_clock_now();
 	r->was_open = true;
 	r->opened_at = now;
 	mr_timer_stop(&r->retry);
-	r->is_whole = was_open && mr_plan_all(r, r->link->config->recover_topology);
-	return r->is_whole;
+	r->channel_max = agreed->channel_max;
+	r->heartbeat = agreed->heartbeat;
+	r->is_whole = false;
+	return was_open && mr_recovery_plan(r, true);
 }

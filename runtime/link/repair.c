@@ -1,11 +1,10 @@
 /* repair: brings back, on an open connection, what the broker ended: a channel, a consumer.
- * SPDX-License-Identifier: MIT
- * I/O thread. When to try is the built-in back-off's, or the host's policy's; one that does not answer in
- * time has lost its say. */
+ * SPDX-License-Identifier: MIT */
+#include "link/repair.h"
+
 #include "base/alloc.h"
 #include "link/backoff.h"
-#include "link/link.h"
-#include "link/plan.h"
+#include "link/history.h"
 
 static const struct mr_retry retry = {MR_RETRY_JITTER, 0, 0, 5000, -1};
 
@@ -15,9 +14,8 @@ void mr_repair_due(struct ev_loop *loop, ev_timer *timer, int revents)
 	(void)loop;
 	(void)revents;
 	r->is_pausing = false;
-	if (r->link->state != MR_LINK_OPEN) return;
-	if (!mr_plan_step(r) && !mr_plan_repairs(r)) return;
-	mr_link_touch(r->link);
+	if (!r->opened_at) return;
+	if (mr_plan_step(&r->plan) || mr_recovery_plan(r, false)) r->port.touch(r->port.owner);
 }
 
 static void ask_host(struct mr_recovery *r, uint16_t channel, mr_msec delay)
@@ -25,7 +23,7 @@ static void ask_host(struct mr_recovery *r, uint16_t channel, mr_msec delay)
 	mr_event ev = {.type = MR_EV_CONNECTION,
 		.status = r->repair_why.kind,
 		.detail = MR_CONNECTION_REPAIRING};
-	ev.connection = r->link->number;
+	ev.connection = r->connection;
 	ev.channel = channel;
 	ev.token = (uint64_t)r->repairs;
 	ev.last = (uint64_t)delay;
@@ -59,8 +57,7 @@ static void give_up(struct mr_recovery *r)
 		next = mr_topology_next(&r->topology, MR_BASIC_CONSUME, record);
 		if (!record->cancelled) continue;
 		mr_recovery_tell_consumer_failed(r, record);
-		mr_history_consumer(r->link->services->history, r->link->number, record,
-			r->error.text);
+		mr_history_consumer(r->services->history, r->connection, record, r->error.text);
 		mr_topology_forget(&r->topology, record);
 	}
 }

@@ -1,12 +1,13 @@
 /* replay: asks the broker for the steps of a plan, one after the other, and judges the answers.
- * SPDX-License-Identifier: MIT
- * I/O thread. */
+ * SPDX-License-Identifier: MIT */
+#include "link/replay.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "link/link.h"
-#include "link/plan.h"
+#include "link/history.h"
+#include "link/repair.h"
 
 #define LOCKED_PAUSE 500  /* ms between two looks at a queue that a dead connection locks */
 #define LOCKED_MAX 120000 /* ms: two heartbeats of RabbitMQ's own 60 s */
@@ -36,22 +37,9 @@ static void report_failure(struct mr_recovery *r, const struct mr_record *record
 	mr_table_add(row, "code", 4, &number);
 	snprintf(code, sizeof code, "%d", r->error.code);
 	int level = r->failures <= MR_RECOVERY_LINES ? MR_LOG_WARN : MR_LOG_DEBUG;
-	mr_log(&r->link->services->log, level, "not recovered", "connection", r->link->config->name,
-		"what", nouns[record->request.operation], "name", record->strings[0], "kind",
+	mr_log(&r->services->log, level, "not recovered", "connection", r->config->name, "what",
+		nouns[record->request.operation], "name", record->strings[0], "kind",
 		mr_status_name(r->error.kind), "#code", code, "text", r->error.text, NULL);
-}
-
-/* Its consumer will get nothing more: the host must know. */
-void mr_recovery_tell_consumer_failed(struct mr_recovery *r, const struct mr_record *record)
-{
-	mr_event ev = {.type = MR_EV_CANCEL,
-		.status = r->error.kind,
-		.consumer = record->request.number};
-	ev.connection = r->link->number;
-	ev.channel = record->channel;
-	ev.data.error = mr_malloc(sizeof r->error);
-	if (ev.data.error) *ev.data.error = r->error;
-	mr_recovery_push(r, &ev);
 }
 
 static void give_record_up(struct mr_recovery *r, struct mr_record *record)
@@ -59,7 +47,7 @@ static void give_record_up(struct mr_recovery *r, struct mr_record *record)
 	report_failure(r, record);
 	if (record->request.operation != MR_BASIC_CONSUME) return;
 	mr_recovery_tell_consumer_failed(r, record);
-	mr_history_consumer(r->link->services->history, r->link->number, record, r->error.text);
+	mr_history_consumer(r->services->history, r->connection, record, r->error.text);
 	mr_topology_forget(&r->topology, record);
 }
 
@@ -76,46 +64,52 @@ static void leave_out(struct mr_recovery *r, struct mr_record *record)
 /* What it needs is missing, as the broker said of another one: asking would cost the channel. */
 static bool is_doomed(struct mr_recovery *r, struct mr_record *record)
 {
-	const char *name, *noun = mr_topology_missing(record, r->plans, &name);
+	const char *name, *noun = mr_topology_missing(record, r->plan.number, &name);
 	if (!noun) return false;
 	mr_error_set(&r->error, MR_NOT_FOUND, MR_SCOPE_CHANNEL, 404,
-		"NOT_FOUND - no %s '%s' in vhost '%s'", noun, name, r->link->config->vhost);
+		"NOT_FOUND - no %s '%s' in vhost '%s'", noun, name, r->config->vhost);
 	give_record_up(r, record);
 	return true;
 }
 
 /* ---- the steps ---- */
 
-static void ask(struct mr_recovery *r, uint16_t channel, uint32_t epoch, const mr_request *request)
+static bool has_channel(const struct mr_recovery *r, uint16_t number)
 {
-	struct mr_link *link = r->link;
-	mr_session_request(link->session, channel, r->token, epoch, request,
-		mr_clock_now() + link->config->rpc_timeout);
+	return r->port.has_channel(r->port.owner, number);
+}
+
+static void ask(struct mr_recovery *r, enum mr_ask_kind kind, uint16_t channel, uint32_t epoch,
+	const mr_request *request)
+{
+	struct mr_ask a = {kind, channel, epoch, r->token, 0, request};
+	a.deadline = mr_clock_now() + r->config->rpc_timeout;
+	r->port.ask(r->port.owner, &a);
+}
+
+static uint32_t next_epoch(struct mr_recovery *r)
+{
+	return MR_RECOVERY_EPOCHS | ++r->services->epochs;
 }
 
 static void open_channel(struct mr_recovery *r, uint16_t number)
 {
-	struct mr_link *link = r->link;
 	struct mr_channel_record *c = mr_topology_channel_of(&r->topology, number);
-	c->epoch = MR_RECOVERY_EPOCHS | ++link->services->epochs;
+	c->epoch = next_epoch(r);
 	/* Told before anything can come on it. */
 	mr_event ev = {.type = MR_EV_CHANNEL, .detail = MR_CHANNEL_AGAIN, .epoch = c->epoch};
-	ev.connection = link->number;
+	ev.connection = r->connection;
 	ev.channel = number;
 	c->broken = false;
 	mr_recovery_push(r, &ev);
-	mr_session_channel_open(link->session, number, r->token, c->epoch,
-		mr_clock_now() + link->config->rpc_timeout);
+	ask(r, MR_ASK_OPEN, number, c->epoch, NULL);
 }
 
 static void open_scratch(struct mr_recovery *r)
 {
-	struct mr_link *link = r->link;
-	uint16_t most = mr_session_handshake(link->session)->channel_max;
-	r->scratch = most ? most : UINT16_MAX;
-	r->scratch_epoch = MR_RECOVERY_EPOCHS | ++link->services->epochs;
-	mr_session_channel_open(link->session, r->scratch, r->token, r->scratch_epoch,
-		mr_clock_now() + link->config->rpc_timeout);
+	r->scratch = r->channel_max ? r->channel_max : UINT16_MAX;
+	r->scratch_epoch = next_epoch(r);
+	ask(r, MR_ASK_OPEN, r->scratch, r->scratch_epoch, NULL);
 }
 
 /* On a channel of its own: a queue that is missing costs the channel that asks. */
@@ -123,7 +117,7 @@ static void probe(struct mr_recovery *r, const struct mr_record *record)
 {
 	mr_request passive = {.operation = MR_QUEUE_DECLARE, .flags = MR_PASSIVE};
 	passive.name = record->request.name;
-	ask(r, r->scratch, r->scratch_epoch, &passive);
+	ask(r, MR_ASK_REQUEST, r->scratch, r->scratch_epoch, &passive);
 }
 
 static void ask_mode(struct mr_recovery *r, const struct mr_step *s,
@@ -136,7 +130,7 @@ static void ask_mode(struct mr_recovery *r, const struct mr_step *s,
 	}
 	if (s->kind == MR_STEP_CONFIRM) request = (mr_request){.operation = MR_CONFIRM_SELECT};
 	if (s->kind == MR_STEP_TX) request = (mr_request){.operation = MR_TX_SELECT};
-	ask(r, s->channel, c->epoch, &request);
+	ask(r, MR_ASK_REQUEST, s->channel, c->epoch, &request);
 }
 
 /* The consumer keeps its tag; a queue that the broker named asks for a new name. */
@@ -146,7 +140,8 @@ static void ask_record(struct mr_recovery *r, const struct mr_record *record,
 	mr_request request = record->request;
 	if (record->server_named && request.operation == MR_QUEUE_DECLARE)
 		request.name = mr_slice_of("", 0);
-	ask(r, c ? c->number : r->scratch, c ? c->epoch : r->scratch_epoch, &request);
+	ask(r, MR_ASK_REQUEST, c ? c->number : r->scratch, c ? c->epoch : r->scratch_epoch,
+		&request);
 }
 
 static void tell_ready(struct mr_recovery *r, uint16_t number)
@@ -154,7 +149,7 @@ static void tell_ready(struct mr_recovery *r, uint16_t number)
 	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, number);
 	mr_event ev = {.type = MR_EV_CHANNEL, .detail = MR_CHANNEL_READY};
 	if (!c || c->broken) return; /* closed once more: it will be repaired */
-	ev.connection = r->link->number;
+	ev.connection = r->connection;
 	ev.channel = number;
 	ev.epoch = c->epoch;
 	ev.last = c->confirming;
@@ -163,7 +158,7 @@ static void tell_ready(struct mr_recovery *r, uint16_t number)
 
 static bool has_scratch(const struct mr_recovery *r)
 {
-	return r->scratch && mr_session_has_channel(r->link->session, r->scratch);
+	return r->scratch && has_channel(r, r->scratch);
 }
 
 /* Steps that need no answer; true: this was one. */
@@ -190,18 +185,20 @@ static bool is_to_be_checked(const struct mr_recovery *r, const struct mr_step *
 	const struct mr_channel_record *c, const struct mr_record *record)
 {
 	return s->kind == MR_STEP_RECORD && record->request.operation == MR_BASIC_CONSUME && c &&
-	       c->probes && record->made_in != r->plans && r->checked != record->id;
+	       c->probes_in == r->plan.number && record->made_in != r->plan.number &&
+	       r->checked != record->id;
 }
 
 /* Asks for the step; false: there is nothing to ask, go on. */
 static bool begin_step(struct mr_recovery *r)
 {
-	const struct mr_step *s = mr_plan_step(r);
+	const struct mr_step *s = mr_plan_step(&r->plan);
 	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, s->channel);
 	struct mr_record *record = s->record ? mr_topology_record(&r->topology, s->record) : NULL;
 	bool is_gone = (s->channel && !c) || (s->record && !record);
 	if (is_gone) return false; /* the program closed or removed it */
-	if (is_to_be_checked(r, s, c, record) && mr_plan_check(r, record)) s = mr_plan_step(r);
+	if (is_to_be_checked(r, s, c, record) && mr_plan_check(&r->plan, record))
+		s = mr_plan_step(&r->plan);
 	if (do_without(r, s, record)) return false;
 	r->token = MR_RECOVERY_OURS | ++r->tokens;
 	r->waiting = true;
@@ -230,20 +227,20 @@ static void renamed(struct mr_recovery *r, const struct mr_record *record)
 
 static void step_succeeded(struct mr_recovery *r)
 {
-	struct mr_step s = *mr_plan_step(r);
+	struct mr_step s = *mr_plan_step(&r->plan);
 	struct mr_record *record = s.record ? mr_topology_record(&r->topology, s.record) : NULL;
-	mr_plan_next(r);
+	mr_plan_next(&r->plan);
 	if (s.kind == MR_STEP_CHECK) r->checked = s.record;
 	if (record) mr_topology_found(record);
 	if (s.kind != MR_STEP_RECORD || !record) return;
-	if (record->made_in != r->plans) r->restored++;
-	record->made_in = r->plans;
+	if (record->made_in != r->plan.number) r->restored++;
+	record->made_in = r->plan.number;
 	record->costs = 0;
 	if (record->cancelled && record->request.operation == MR_BASIC_CONSUME) {
 		mr_event ev = {.type = MR_EV_CANCEL,
 			.detail = 1,
 			.consumer = record->request.number};
-		ev.connection = r->link->number;
+		ev.connection = r->connection;
 		ev.channel = record->channel;
 		record->cancelled = false;
 		mr_recovery_push(r, &ev); /* it consumes again */
@@ -261,77 +258,54 @@ static bool is_held_by_the_dead(struct mr_recovery *r, const struct mr_record *r
 	if (r->error.kind == MR_ACCESS_REFUSED && record->request.operation != MR_BASIC_CONSUME)
 		return false;
 	if (!r->locked_since) r->locked_since = now;
-	beats *= mr_session_handshake(r->link->session)->heartbeat;
+	beats *= r->heartbeat;
 	return now - r->locked_since < (beats > LOCKED_MAX ? beats : LOCKED_MAX);
-}
-
-/* The consumers that go with a channel. */
-static void note_failure(struct mr_recovery *r, uint16_t channel)
-{
-	const struct mr_record *c = NULL;
-	while ((c = mr_topology_next_on(&r->topology, channel, c)))
-		mr_history_consumer(r->link->services->history, r->link->number, c, r->error.text);
-}
-
-/* It cannot be opened, or not be put into its modes: it ends, and its steps with it. */
-
-void mr_recovery_give_channel_up(struct mr_recovery *r, uint16_t number)
-{
-	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, number);
-	mr_event ev = {.type = MR_EV_CHANNEL, .status = r->error.kind, .channel = number};
-	if (!c) return; /* the program closed it meanwhile */
-	ev.connection = r->link->number;
-	ev.epoch = c->epoch;
-	ev.data.error = mr_malloc(sizeof r->error);
-	if (ev.data.error) *ev.data.error = r->error;
-	note_failure(r, number);
-	mr_topology_channel_closed(&r->topology, number);
-	mr_recovery_push(r, &ev);
 }
 
 static void give_step_up(struct mr_recovery *r, const struct mr_step *s, struct mr_record *record)
 {
-	bool is_gone = !mr_session_has_channel(r->link->session, s->channel);
+	bool is_gone = !has_channel(r, s->channel);
 	bool is_record = s->kind == MR_STEP_RECORD;
 	struct mr_channel_record *c = mr_topology_channel_of(&r->topology, s->channel);
 	if (record && is_record && record->request.operation == MR_BASIC_CONSUME && c)
-		c->probes = true;
+		c->probes_in = r->plan.number;
 	if (record && r->error.kind == MR_NOT_FOUND)
-		mr_topology_missed(record, r->plans, r->error.text);
+		mr_topology_missed(record, r->plan.number, r->error.text);
 	if (record) give_record_up(r, record);
 	if (s->kind == MR_STEP_OPEN || (is_gone && !is_record))
 		mr_recovery_give_channel_up(r, s->channel);
 	if (is_record && is_gone)
-		mr_plan_failed(r, true, false);
+		mr_plan_failed(&r->plan, &r->topology, true, false);
 	else
-		mr_plan_next(r);
+		mr_plan_next(&r->plan);
 }
 
 /* The queue of a cancelled consumer is not there yet: later. Its steps are these, and those behind. */
 static void put_off(struct mr_recovery *r)
 {
-	uint64_t record = mr_plan_step(r)->record;
-	while (mr_plan_step(r) && mr_plan_step(r)->record == record) mr_plan_next(r);
+	uint64_t record = mr_plan_step(&r->plan)->record;
+	while (mr_plan_step(&r->plan) && mr_plan_step(&r->plan)->record == record)
+		mr_plan_next(&r->plan);
 	mr_repair_plan(r, 0, &r->error, MR_NOT_FOUND);
 }
 
 static void step_failed(struct mr_recovery *r)
 {
-	struct mr_step s = *mr_plan_step(r);
+	struct mr_step s = *mr_plan_step(&r->plan);
 	struct mr_record *record = s.record ? mr_topology_record(&r->topology, s.record) : NULL;
-	bool is_gone = !mr_session_has_channel(r->link->session, s.channel);
+	bool is_gone = !has_channel(r, s.channel);
 	if (s.kind == MR_STEP_SCRATCH && !s.channel) { /* its record will fail for it */
-		mr_plan_next(r);
+		mr_plan_next(&r->plan);
 	} else if (s.kind == MR_STEP_SCRATCH || s.kind == MR_STEP_PROBE) {
 		put_off(r);
 	} else if (s.kind == MR_STEP_CHECK) {
 		r->checked = s.record;
-		mr_plan_next(r);
+		mr_plan_next(&r->plan);
 		if (!record || r->error.kind != MR_NOT_FOUND) return;
-		mr_topology_missed(record, r->plans, r->error.text);
+		mr_topology_missed(record, r->plan.number, r->error.text);
 		give_record_up(r, record);
 	} else if (record && is_held_by_the_dead(r, record)) {
-		mr_plan_failed(r, is_gone, true);
+		mr_plan_failed(&r->plan, &r->topology, is_gone, true);
 	} else {
 		give_step_up(r, &s, record);
 	}
@@ -347,33 +321,58 @@ static void forgive(struct mr_recovery *r)
 	}
 }
 
+/* Thousands of lines would hide the first one, and push others out of the log. */
+static void log_summary(struct mr_recovery *r)
+{
+	char failures[16], closed[16];
+	if (r->failures <= MR_RECOVERY_LINES && r->closed <= MR_RECOVERY_LINES) return;
+	snprintf(failures, sizeof failures, "%u", r->failures);
+	snprintf(closed, sizeof closed, "%u", r->closed);
+	mr_log(&r->services->log, MR_LOG_ERROR, "much was not recovered", "connection",
+		r->config->name, "#failures", failures, "#closed_channels", closed, "text",
+		"the first lines are above, all are in the event recovered and in the log at debug",
+		NULL);
+}
+
+static void drop_report(struct mr_recovery *r)
+{
+	log_summary(r);
+	mr_table_free(r->report);
+	r->report = r->failed = NULL;
+	r->restored = r->failures = r->closed = 0;
+}
+
+static void close_scratch(struct mr_recovery *r)
+{
+	const struct mr_ask a = {MR_ASK_CLOSE, r->scratch, r->scratch_epoch, 0, MR_NEVER, NULL};
+	if (r->scratch) r->port.ask(r->port.owner, &a);
+	r->scratch = 0;
+}
+
 static void finish(struct mr_recovery *r)
 {
 	bool is_whole = r->is_whole;
-	if (r->scratch)
-		mr_session_channel_close(r->link->session, r->scratch, 0, r->scratch_epoch,
-			MR_NEVER);
-	r->scratch = 0;
+	close_scratch(r);
 	r->locked_since = 0;
-	mr_plan_drop(r);
+	mr_recovery_drop_plan(r);
 	if (is_whole) {
 		r->is_whole = false;
 		forgive(r);
-		mr_link_recovered(r->link, r->restored, r->report);
+		r->port.recovered(r->port.owner, r->restored, r->report);
 		r->report = r->failed = NULL;
 	} else if (!r->failures && !ev_is_active(&r->repair.ev)) {
 		r->repairs = 0;
 	}
-	mr_recovery_drop_report(r);
+	drop_report(r);
 	/* What broke while the plan was under way. */
-	if (mr_plan_is_due(r) && !ev_is_active(&r->repair.ev))
+	if (mr_plan_is_due(&r->topology) && !ev_is_active(&r->repair.ev))
 		mr_repair_plan(r, 0, NULL, MR_CANCELLED);
 }
 
-void mr_recovery_go_on(struct mr_recovery *r)
+void mr_replay_go_on(struct mr_recovery *r)
 {
-	if (!mr_plan_step(r)) return;
-	while (mr_plan_step(r) && mr_session_state(r->link->session) == MR_SESSION_OPEN) {
+	if (!mr_plan_step(&r->plan)) return;
+	while (mr_plan_step(&r->plan) && r->port.state(r->port.owner) == MR_SESSION_OPEN) {
 		if (r->waiting && !r->answered) return;
 		bool answered = r->waiting;
 		r->waiting = false;
@@ -382,7 +381,53 @@ void mr_recovery_go_on(struct mr_recovery *r)
 		else if (answered)
 			step_failed(r);
 		if (r->is_pausing) return;
-		if (mr_plan_step(r) && !begin_step(r)) mr_plan_next(r);
+		if (mr_plan_step(&r->plan) && !begin_step(r)) mr_plan_next(&r->plan);
 	}
-	if (!mr_plan_step(r)) finish(r);
+	if (!mr_plan_step(&r->plan)) finish(r);
+}
+
+/* ---- what comes of it ---- */
+
+void mr_replay_answered(struct mr_recovery *r, const mr_event *ev)
+{
+	const mr_reply *reply = ev->data.reply;
+	if (ev->token != r->token || !r->waiting) return;
+	r->answered = true;
+	memset(&r->error, 0, sizeof r->error);
+	r->error.kind = ev->status;
+	if (reply) r->error = reply->error;
+	r->name[0] = '\0';
+	if (reply) memcpy(r->name, reply->name, sizeof r->name);
+	r->port.touch(r->port.owner);
+}
+
+bool mr_replay_ended(const struct mr_recovery *r, const mr_event *ev)
+{
+	bool is_scratch = r->scratch && ev->channel == r->scratch && ev->epoch == r->scratch_epoch;
+	const struct mr_step *s = mr_plan_step(&r->plan);
+	bool is_step =
+		s && r->waiting && ev->epoch >= MR_RECOVERY_EPOCHS && s->channel == ev->channel;
+	return is_scratch || (is_step && r->port.state(r->port.owner) == MR_SESSION_OPEN);
+}
+
+/* A step ended the connection: the broker closed it, or we did. It would do so again: see COSTS_MAX. */
+static void blame_step(struct mr_recovery *r, const mr_error *why)
+{
+	const struct mr_step *s = mr_plan_step(&r->plan);
+	if (!s || !r->waiting || !why->code || why->code == 320) return;
+	struct mr_record *record = s->record ? mr_topology_record(&r->topology, s->record) : NULL;
+	if (s->kind != MR_STEP_RECORD || !record) return;
+	record->costs++;
+	if (!record->blame) record->blame = mr_malloc(sizeof *record->blame);
+	if (record->blame) *record->blame = *why;
+}
+
+void mr_replay_lost(struct mr_recovery *r, const mr_error *why)
+{
+	if (why) blame_step(r, why);
+	mr_recovery_drop_plan(r);
+	r->scratch = 0;
+	r->locked_since = 0;
+	r->is_pausing = false;
+	drop_report(r);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/number.h"
 #include "link/link.h"
 
 _Static_assert(MR_TOKEN_NONE == MR_TOKEN_NOBODY, "one word for nobody");
@@ -26,7 +27,6 @@ static void note_event(struct mr_link *link, const mr_event *ev)
 	}
 	if (ev->type == MR_EV_CANCEL && ev->status == MR_CANCELLED && !ev->last)
 		mr_history_failed(history, link->number, "(unknown)", "cancelled by the broker");
-	mr_history_saw(history, ev);
 }
 
 /* What stands between quotes behind a word of the broker's text: "no exchange 'logs' in vhost '/'". */
@@ -75,12 +75,18 @@ static void log_closed(struct mr_link *link, struct closed_channel *c)
 		mr_error_hint(&c->why), NULL);
 }
 
+void mr_link_push(struct mr_link *link, const mr_event *ev)
+{
+	mr_history_saw(link->services->history, ev);
+	mr_event_queue_push_from(&link->services->dispatch, &link->lane, ev);
+}
+
 /* False: it was recovery's own. */
 static bool tell(struct mr_link *link, mr_event *ev)
 {
 	if (mr_recovery_takes(&link->recovery, ev)) return false;
 	note_event(link, ev);
-	mr_event_queue_push_from(&link->services->dispatch, &link->lane, ev);
+	mr_link_push(link, ev);
 	return true;
 }
 
@@ -116,6 +122,16 @@ void mr_link_tell_state(struct mr_link *link, enum mr_connection_state state, en
 	mr_event ev = {.type = MR_EV_CONNECTION, .status = status, .detail = (uint16_t)state};
 	ev.connection = link->number;
 	ev.data.any = data;
+	mr_link_emit(link, &ev);
+}
+
+void mr_link_tell_lost(struct mr_link *link, const mr_error *why)
+{
+	mr_event ev = {.type = MR_EV_CONNECTION, .status = why->kind, .detail = MR_CONNECTION_LOST};
+	ev.connection = link->number;
+	ev.last = 1; /* it will be back */
+	ev.data.error = mr_malloc(sizeof *why);
+	if (ev.data.error) *ev.data.error = *why;
 	mr_link_emit(link, &ev);
 }
 
@@ -235,4 +251,52 @@ void mr_link_log_connecting(struct mr_link *link)
 	snprintf(attempt, sizeof attempt, "%" PRIi64, tries);
 	mr_log(&link->services->log, MR_LOG_INFO, "connecting", "connection", link->config->name,
 		"host", host, "#attempt", attempt, NULL);
+}
+
+void mr_link_log_retry(struct mr_link *link, int kind, mr_msec delay)
+{
+	char attempt[24], wait[24], host[300];
+	snprintf(attempt, sizeof attempt, "%" PRIi64, link->recovery.attempt);
+	mr_format(wait, sizeof wait, "%.3f", (double)delay / 1000);
+	mr_dial_host(&link->dial, host, sizeof host);
+	mr_log(&link->services->log, MR_LOG_INFO, "retrying", "connection", link->config->name,
+		"host", host, "#attempt", attempt, "#delay", wait, "kind", mr_status_name(kind),
+		NULL);
+}
+
+static bool leaves_unencrypted(const struct mr_link *link)
+{
+	const struct mr_dial *d = &link->dial;
+	if (link->config->tls || !d->peer.size) return false;
+	const struct sockaddr_storage *a = &d->peer.storage;
+	if (a->ss_family == AF_INET)
+		return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >>
+		               24 !=
+		       127;
+	return !IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
+}
+
+void mr_link_log_connected(struct mr_link *link, const char *host)
+{
+	const struct mr_config *c = link->config;
+	const struct mr_log *log = &link->services->log;
+	mr_log(log, MR_LOG_INFO, "connected", "connection", c->name, "host", host, NULL);
+	if (c->tls && !c->tls_verify)
+		mr_log(log, MR_LOG_WARN,
+			"TLS does not verify the peer: ssl_options.verify is false", "connection",
+			c->name, "host", host, NULL);
+	if (leaves_unencrypted(link))
+		mr_log(log, MR_LOG_WARN,
+			"the password went to another machine unencrypted: use amqps://",
+			"connection", c->name, "host", host, NULL);
+}
+
+void mr_link_log_recovered(struct mr_link *link, uint32_t restored, double after)
+{
+	char count[16], gap[32], host[300];
+	snprintf(count, sizeof count, "%u", restored);
+	mr_format(gap, sizeof gap, "%.3f", after);
+	mr_dial_host(&link->dial, host, sizeof host);
+	mr_log(&link->services->log, MR_LOG_INFO, "recovered", "connection", link->config->name,
+		"host", host, "#gap", gap, "#entities", count, NULL);
 }

@@ -1,0 +1,80 @@
+/* recovery_state: what a recovery is made of, and what it asks of its link.
+ * SPDX-License-Identifier: MIT */
+#include "link/recovery_state.h"
+
+#include "base/alloc.h"
+#include "link/history.h"
+
+void mr_recovery_push(struct mr_recovery *r, const mr_event *event)
+{
+	r->port.push(r->port.owner, event);
+}
+
+double mr_recovery_chance(struct mr_recovery *r)
+{
+	r->random ^= r->random << 13; /* xorshift64, Marsaglia 2003 */
+	r->random ^= r->random >> 7;
+	r->random ^= r->random << 17;
+	return (double)(r->random >> 11) / (double)(UINT64_C(1) << 53);
+}
+
+/* ---- the plan ---- */
+
+void mr_recovery_drop_plan(struct mr_recovery *r)
+{
+	mr_plan_drop(&r->plan);
+	r->waiting = r->answered = false;
+	r->token = 0;
+}
+
+bool mr_recovery_plan(struct mr_recovery *r, bool is_whole)
+{
+	struct mr_topology *t = &r->topology;
+	struct mr_channel_record *c;
+	mr_recovery_drop_plan(r);
+	r->is_whole = false;
+	if (is_whole ? !mr_plan_all(&r->plan, t, r->config->recover_topology)
+		     : !mr_plan_repairs(&r->plan, t))
+		return false;
+	r->is_whole = is_whole;
+	for (size_t at = 0; (c = mr_map_next(&t->channels, &at, NULL));) c->broken = false;
+	return true;
+}
+
+/* ---- what is given up ---- */
+
+/* Its consumer will get nothing more: the host must know. */
+void mr_recovery_tell_consumer_failed(struct mr_recovery *r, const struct mr_record *record)
+{
+	mr_event ev = {.type = MR_EV_CANCEL,
+		.status = r->error.kind,
+		.consumer = record->request.number};
+	ev.connection = r->connection;
+	ev.channel = record->channel;
+	ev.data.error = mr_malloc(sizeof r->error);
+	if (ev.data.error) *ev.data.error = r->error;
+	mr_recovery_push(r, &ev);
+}
+
+/* The consumers that go with a channel. */
+static void note_failure(struct mr_recovery *r, uint16_t channel)
+{
+	const struct mr_record *c = NULL;
+	while ((c = mr_topology_next_on(&r->topology, channel, c)))
+		mr_history_consumer(r->services->history, r->connection, c, r->error.text);
+}
+
+/* It cannot be opened, or not be put into its modes: it ends, and its steps with it. */
+void mr_recovery_give_channel_up(struct mr_recovery *r, uint16_t number)
+{
+	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, number);
+	mr_event ev = {.type = MR_EV_CHANNEL, .status = r->error.kind, .channel = number};
+	if (!c) return; /* the program closed it meanwhile */
+	ev.connection = r->connection;
+	ev.epoch = c->epoch;
+	ev.data.error = mr_malloc(sizeof r->error);
+	if (ev.data.error) *ev.data.error = r->error;
+	note_failure(r, number);
+	mr_topology_channel_closed(&r->topology, number);
+	mr_recovery_push(r, &ev);
+}

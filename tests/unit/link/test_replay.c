@@ -1,0 +1,516 @@
+/* test_replay: recovery asks a link that is a test: no socket, no session, no broker.
+ * SPDX-License-Identifier: MIT */
+#include "base/value.h"
+#include "link/backoff.h"
+#include "link/history.h"
+#include "link/recovery.h"
+#include "link/repair.h"
+#include "link/replay.h"
+#include "topology_bench.h"
+
+#define CHANNELS 101
+
+struct bench {
+	struct mr_services services;
+	struct mr_config config;
+	struct mr_crowd crowd;
+	struct mr_history history;
+	struct mr_recovery r;
+	long live;
+	/* The session, as far as recovery sees it. */
+	enum mr_session_state state;
+	bool has[CHANNELS];
+	struct mr_ask last; /* its request has gone */
+	char asked[2000], told[2000];
+	int touches, retries, recoveries;
+	uint32_t restored;
+	mr_table *report;
+};
+
+/* ---- the port ---- */
+
+static const char *verb_of(const mr_request *r)
+{
+	switch (r->operation) {
+	case MR_EXCHANGE_DECLARE: return "exchange";
+	case MR_QUEUE_DECLARE: return r->flags & MR_PASSIVE ? "look" : "queue";
+	case MR_QUEUE_BIND: return "bind";
+	case MR_BASIC_CONSUME: return "consume";
+	case MR_BASIC_CANCEL: return "cancel";
+	case MR_BASIC_QOS: return r->flags & MR_GLOBAL ? "global-qos" : "qos";
+	default: return "mode";
+	}
+}
+
+static void ask(void *owner, const struct mr_ask *a)
+{
+	struct bench *b = owner;
+	const char *verb = a->kind == MR_ASK_OPEN ? "open" : "close";
+	if (a->kind == MR_ASK_REQUEST) verb = verb_of(a->request);
+	if (a->kind == MR_ASK_CLOSE && !b->has[a->channel]) return; /* as a session does */
+	assert_int_equal(a->kind != MR_ASK_OPEN, b->has[a->channel]);
+	assert_int_equal(a->token != 0, a->deadline != MR_NEVER);
+	say(b->asked, "%s%s@%u", *b->asked ? " " : "", verb, a->channel);
+	if (a->kind == MR_ASK_REQUEST && a->request->name.size)
+		say(b->asked, ":%.*s", (int)a->request->name.size, a->request->name.data);
+	if (a->kind == MR_ASK_CLOSE) b->has[a->channel] = false;
+	if (a->token) b->last = *a;
+}
+
+static bool has_channel(void *owner, uint16_t number)
+{
+	return ((struct bench *)owner)->has[number];
+}
+static enum mr_session_state state_of(void *owner) { return ((struct bench *)owner)->state; }
+static void touch(void *owner) { ((struct bench *)owner)->touches++; }
+static void retry(void *owner) { ((struct bench *)owner)->retries++; }
+
+static void recovered(void *owner, uint32_t restored, mr_table *report)
+{
+	struct bench *b = owner;
+	b->recoveries++;
+	b->restored = restored;
+	mr_table_free(b->report);
+	b->report = report;
+}
+
+static void push(void *owner, const mr_event *event)
+{
+	struct bench *b = owner;
+	mr_event ev = *event;
+	assert_int_equal(ev.connection, 7);
+	const char *gap = *b->told ? " " : "";
+	if (ev.type == MR_EV_CHANNEL && ev.status)
+		say(b->told, "%sended@%u", gap, ev.channel);
+	else if (ev.type == MR_EV_CHANNEL)
+		say(b->told, "%s%s@%u", gap, ev.detail == MR_CHANNEL_READY ? "ready" : "again",
+			ev.channel);
+	else if (ev.type == MR_EV_CANCEL && ev.status)
+		say(b->told, "%sfailed:%u (%s)", gap, ev.consumer, ev.data.error->text);
+	else if (ev.type == MR_EV_CANCEL)
+		say(b->told, "%sback:%u", gap, ev.consumer);
+	else
+		say(b->told, "%s%s", gap,
+			ev.detail == MR_CONNECTION_RETRYING ? "retrying" : "repairing");
+	mr_event_fini(&ev);
+}
+
+/* ---- a connection ---- */
+
+static void open_connection(struct bench *b)
+{
+	const struct mr_handshake agreed = {.channel_max = 100, .heartbeat = 60};
+	b->state = MR_SESSION_OPEN;
+	b->asked[0] = b->told[0] = '\0';
+	if (mr_recovery_opened(&b->r, &agreed)) mr_replay_go_on(&b->r);
+}
+
+static void lose(struct bench *b, int code, const char *text)
+{
+	mr_error why;
+	mr_error_set(&why, MR_STREAM_LOST, MR_SCOPE_CONNECTION, code, "%s", text);
+	b->state = MR_SESSION_CLOSED;
+	memset(b->has, 0, sizeof b->has);
+	mr_recovery_lost(&b->r, &why);
+}
+
+/* Open for the first time, with channels 1 and 2. */
+static void begin(struct bench *b)
+{
+	memset(b, 0, sizeof *b);
+	b->live = mr_alloc_live();
+	const struct mr_recovery_port port = {b, ask, has_channel, state_of, touch, retry,
+		recovered, push};
+	b->config.name = b->config.vhost = (char *)(uintptr_t) "/";
+	b->config.recover = b->config.recover_topology = true;
+	b->config.rpc_timeout = 10000;
+	b->config.retry = (struct mr_retry){MR_RETRY_JITTER, 500, 0, 30000, -1};
+	b->services.loop = ev_loop_new(0);
+	mr_timers_init(&b->services.timers, b->services.loop);
+	mr_history_init(&b->history);
+	b->services.history = &b->history;
+	b->services.crowd = &b->crowd;
+	mr_recovery_init(&b->r, &b->services, &b->config, 7, &port);
+	mr_recovery_begin(&b->r);
+	open_connection(b);
+	assert_int_equal(mr_topology_channel(&b->r.topology, 1, 11), MR_OK);
+	assert_int_equal(mr_topology_channel(&b->r.topology, 2, 12), MR_OK);
+}
+
+static void end(struct bench *b)
+{
+	mr_recovery_fini(&b->r);
+	mr_history_fini(&b->history);
+	mr_table_free(b->report);
+	ev_loop_destroy(b->services.loop);
+	assert_int_equal(mr_alloc_live(), b->live);
+}
+
+/* Lost, and open again: the first step is asked for. */
+static void come_back(struct bench *b)
+{
+	lose(b, 320, "CONNECTION_FORCED");
+	open_connection(b);
+}
+
+/* The answer to what was asked last, by this name if it is not NULL; then recovery goes on. */
+static void answer(struct bench *b, enum mr_status status, int code, const char *text)
+{
+	mr_event ev = {.type = MR_EV_DONE, .status = status, .token = b->last.token};
+	ev.data.reply = mr_calloc(1, sizeof *ev.data.reply);
+	if (status) mr_error_set(&ev.data.reply->error, status, MR_SCOPE_CHANNEL, code, "%s", text);
+	if (!status)
+		ev.data.reply->name_size = (uint16_t)snprintf(ev.data.reply->name,
+			sizeof ev.data.reply->name, "%s", text);
+	if (b->last.kind == MR_ASK_OPEN) b->has[b->last.channel] = !status;
+	int touches = b->touches;
+	assert_true(mr_recovery_takes(&b->r, &ev));
+	assert_int_equal(b->touches, touches + 1);
+	mr_replay_go_on(&b->r);
+}
+
+static void agree(struct bench *b) { answer(b, MR_OK, 0, ""); }
+
+/* Until `words` are what was asked last; "": to the end. */
+static void agree_until(struct bench *b, const char *words)
+{
+	while (mr_plan_step(&b->r.plan) && !b->r.is_pausing) {
+		const char *at = strrchr(b->asked, ' ');
+		if (strcmp(at ? at + 1 : b->asked, words) == 0) return;
+		agree(b);
+	}
+	assert_string_equal(words, "");
+}
+
+/* A refusal that closes the channel; the host does not hear of the channel's end. */
+static void refuse(struct bench *b, enum mr_status status, int code, const char *text)
+{
+	mr_event ev = {.type = MR_EV_CHANNEL, .status = status, .epoch = b->last.epoch};
+	ev.channel = b->last.channel;
+	b->has[ev.channel] = false;
+	assert_true(mr_recovery_takes(&b->r, &ev));
+	answer(b, status, code, text);
+}
+
+/* The broker ends what the host has. */
+static void broker_closes(struct bench *b, uint16_t channel)
+{
+	mr_event ev = {.type = MR_EV_CHANNEL, .status = MR_PRECONDITION_FAILED};
+	ev.channel = channel;
+	ev.epoch = mr_topology_channel_of(&b->r.topology, channel)->epoch;
+	b->has[channel] = false;
+	assert_false(mr_recovery_takes(&b->r, &ev));
+	assert_int_equal(ev.last, 1);
+}
+
+static void broker_cancels(struct bench *b, uint32_t consumer)
+{
+	mr_event ev = {.type = MR_EV_CANCEL, .status = MR_CANCELLED, .consumer = consumer};
+	assert_false(mr_recovery_takes(&b->r, &ev));
+	assert_int_equal(ev.last, 1);
+}
+
+/* The time of the timer has come. */
+static void fire(struct bench *b, struct mr_timer *timer)
+{
+	assert_true(ev_is_active(&timer->ev));
+	mr_timer_stop(timer);
+	ev_feed_event(b->services.loop, &timer->ev, EV_TIMER);
+	ev_invoke_pending(b->services.loop);
+	mr_replay_go_on(&b->r);
+}
+
+/* ---- the whole connection ---- */
+
+static void test_all_comes_back_one_step_at_a_time(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	struct mr_topology *t = &b.r.topology;
+	mode(t, 1, MR_BASIC_QOS, 0, 5);
+	queue(t, 1, "q");
+	exchange(t, 1, "x");
+	bind(t, 1, "q", "x");
+	consume(t, 2, "q", 5);
+	come_back(&b);
+	assert_string_equal(b.asked, "open@1");
+	mr_replay_go_on(&b.r); /* without an answer it asks for nothing more */
+	assert_string_equal(b.asked, "open@1");
+	agree_until(&b, "");
+	assert_string_equal(b.asked,
+		"open@1 qos@1 open@2 exchange@1:x queue@1:q bind@1:q consume@2:q");
+	assert_string_equal(b.told, "again@1 again@2 ready@1 ready@2");
+	assert_int_equal(b.recoveries, 1);
+	assert_int_equal(b.restored, 4);
+	assert_null(b.report);
+	end(&b);
+}
+
+static void test_an_answer_of_another_time_is_taken_and_ignored(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	queue(&b.r.topology, 1, "q");
+	come_back(&b);
+	mr_event late = {.type = MR_EV_DONE, .token = b.last.token - 1};
+	assert_true(mr_recovery_takes(&b.r, &late));
+	mr_replay_go_on(&b.r);
+	assert_string_equal(b.asked, "open@1");
+	end(&b);
+}
+
+static void test_a_refused_step_costs_its_consumer_and_its_channel_comes_back(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	consume(&b.r.topology, 1, "a", 4);
+	consume(&b.r.topology, 1, "b", 5);
+	come_back(&b);
+	agree_until(&b, "consume@1:b");
+	refuse(&b, MR_ACCESS_REFUSED, 403, "ACCESS_REFUSED - no");
+	agree_until(&b, "");
+	assert_string_equal(b.asked, "open@1 open@2 consume@1:a consume@1:b open@1 consume@1:a");
+	assert_string_equal(b.told,
+		"again@1 again@2 failed:5 (ACCESS_REFUSED - no) ready@2 again@1 ready@1");
+	assert_int_equal(b.restored, 1);
+	const mr_value *failed = mr_table_find(b.report, "failed");
+	assert_non_null(failed);
+	assert_null(mr_topology_consumer(&b.r.topology, 5));
+	end(&b);
+}
+
+static void test_a_channel_that_cannot_be_opened_ends_and_the_rest_comes_back(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	consume(&b.r.topology, 1, "a", 4);
+	consume(&b.r.topology, 2, "b", 5);
+	come_back(&b);
+	answer(&b, MR_CHANNEL_LIMIT_REACHED, 0, "too many");
+	agree_until(&b, "");
+	assert_string_equal(b.asked, "open@1 open@2 consume@2:b");
+	assert_string_equal(b.told, "again@1 ended@1 again@2 ready@2");
+	end(&b);
+}
+
+static void test_what_a_dead_connection_holds_is_asked_for_again_after_a_pause(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	queue(&b.r.topology, 1, "q");
+	come_back(&b);
+	agree_until(&b, "queue@1:q");
+	refuse(&b, MR_RESOURCE_LOCKED, 405, "RESOURCE_LOCKED - in use");
+	assert_true(b.r.is_pausing);
+	assert_string_equal(b.told, "again@1 again@2 ready@2");
+	fire(&b, &b.r.repair);
+	agree_until(&b, "");
+	assert_string_equal(b.asked, "open@1 open@2 queue@1:q open@1 queue@1:q");
+	assert_string_equal(b.told, "again@1 again@2 ready@2 again@1 ready@1");
+	assert_int_equal(b.restored, 1);
+	assert_null(b.report);
+	end(&b);
+}
+
+static void test_what_needs_a_queue_that_is_missing_is_not_asked_for(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	bind(&b.r.topology, 1, "q", "x");
+	bind(&b.r.topology, 1, "q", "y");
+	come_back(&b);
+	agree_until(&b, "bind@1:q");
+	refuse(&b, MR_NOT_FOUND, 404, "NOT_FOUND - no queue 'q' in vhost '/'");
+	agree_until(&b, "");
+	assert_string_equal(b.asked, "open@1 open@2 bind@1:q open@1");
+	assert_int_equal(b.restored, 0);
+	end(&b);
+}
+
+static void test_a_queue_that_the_broker_named_has_a_new_name(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	note(&b.r.topology, 1, MR_QUEUE_DECLARE, "", "", "amq.gen-1");
+	consume(&b.r.topology, 1, "amq.gen-1", 5);
+	come_back(&b);
+	agree_until(&b, "queue@1");
+	answer(&b, MR_OK, 0, "amq.gen-2");
+	agree_until(&b, "");
+	assert_string_equal(b.asked, "open@1 open@2 queue@1 consume@1:amq.gen-2");
+	assert_non_null(mr_table_find(b.report, "renamed"));
+	end(&b);
+}
+
+/* ---- losses ---- */
+
+static void test_a_loss_in_the_middle_begins_it_anew(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	consume(&b.r.topology, 1, "q", 5);
+	come_back(&b);
+	agree_until(&b, "consume@1:q");
+	lose(&b, 0, "reset");
+	mr_replay_go_on(&b.r);
+	assert_int_equal(b.recoveries, 0);
+	open_connection(&b);
+	agree_until(&b, "");
+	assert_string_equal(b.asked, "open@1 open@2 consume@1:q");
+	assert_int_equal(b.recoveries, 1);
+	end(&b);
+}
+
+static void test_what_costs_two_connections_is_left_out_with_the_brokers_words(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	consume(&b.r.topology, 1, "q", 5);
+	for (int i = 0; i < 2; i++) {
+		come_back(&b);
+		agree_until(&b, "consume@1:q");
+		lose(&b, 541, "INTERNAL_ERROR");
+	}
+	open_connection(&b);
+	agree_until(&b, "");
+	assert_string_equal(b.asked, "open@1 open@2");
+	assert_string_equal(b.told, "again@1 again@2 failed:5 (INTERNAL_ERROR) ready@1 ready@2");
+	end(&b);
+}
+
+static void test_a_loss_that_is_nobodys_fault_is_not_blamed_on_the_step(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	consume(&b.r.topology, 1, "q", 5);
+	for (int i = 0; i < 5; i++) {
+		come_back(&b);
+		agree_until(&b, "consume@1:q");
+	}
+	agree_until(&b, "");
+	assert_int_equal(b.restored, 1);
+	end(&b);
+}
+
+static void test_the_next_try_is_told_and_then_asked_of_the_link(void **state)
+{
+	struct bench b;
+	mr_error why;
+	(void)state;
+	begin(&b);
+	lose(&b, 0, "reset");
+	mr_error_set(&why, MR_STREAM_LOST, MR_SCOPE_CONNECTION, 0, "reset");
+	assert_true(mr_recovery_would_retry(&b.r, why.kind));
+	mr_recovery_retry(&b.r, &why);
+	assert_string_equal(b.told, "retrying");
+	assert_int_equal(b.retries, 0);
+	fire(&b, &b.r.retry);
+	assert_int_equal(b.retries, 1);
+	end(&b);
+}
+
+/* ---- repairs on an open connection ---- */
+
+static void test_a_channel_that_the_broker_closes_comes_back_with_its_consumers(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	consume(&b.r.topology, 1, "q", 5);
+	broker_closes(&b, 1);
+	assert_string_equal(b.asked, "");
+	fire(&b, &b.r.repair);
+	agree_until(&b, "");
+	assert_string_equal(b.asked, "open@1 consume@1:q");
+	assert_string_equal(b.told, "again@1 ready@1");
+	assert_int_equal(b.recoveries, 0);
+	assert_false(mr_plan_is_due(&b.r.topology));
+	end(&b);
+}
+
+static void test_a_cancelled_consumer_comes_back_when_its_queue_is_there(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	b.has[1] = true;
+	consume(&b.r.topology, 1, "q", 5);
+	broker_cancels(&b, 5);
+	fire(&b, &b.r.repair);
+	agree_until(&b, "look@100:q");
+	refuse(&b, MR_NOT_FOUND, 404, "NOT_FOUND - no queue 'q' in vhost '/'");
+	assert_string_equal(b.told, "");
+	fire(&b, &b.r.repair);
+	agree_until(&b, "");
+	assert_string_equal(b.asked,
+		"open@100 look@100:q open@100 look@100:q consume@1:q close@100");
+	assert_string_equal(b.told, "back:5");
+	end(&b);
+}
+
+static void test_the_hosts_policy_is_asked_and_may_give_up(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	b.r.host_decides = true;
+	consume(&b.r.topology, 1, "q", 5);
+	broker_closes(&b, 1);
+	assert_string_equal(b.told, "repairing");
+	mr_repair_decide(&b.r, UINT64_MAX);
+	assert_string_equal(b.told, "repairing ended@1");
+	assert_false(ev_is_active(&b.r.repair.ev));
+	assert_null(mr_topology_channel_of(&b.r.topology, 1));
+	end(&b);
+}
+
+static void test_a_consumer_that_is_forgotten_is_cancelled_where_it_is_back(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	b.has[1] = true;
+	consume(&b.r.topology, 1, "q", 5);
+	consume(&b.r.topology, 2, "q", 6);
+	mr_recovery_forget(&b.r, 5);
+	mr_recovery_forget(&b.r, 6);
+	assert_string_equal(b.asked, "cancel@1");
+	assert_null(mr_topology_consumer(&b.r.topology, 5));
+	assert_null(mr_topology_consumer(&b.r.topology, 6));
+	end(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_all_comes_back_one_step_at_a_time),
+		cmocka_unit_test(test_an_answer_of_another_time_is_taken_and_ignored),
+		cmocka_unit_test(test_a_refused_step_costs_its_consumer_and_its_channel_comes_back),
+		cmocka_unit_test(test_a_channel_that_cannot_be_opened_ends_and_the_rest_comes_back),
+		cmocka_unit_test(
+			test_what_a_dead_connection_holds_is_asked_for_again_after_a_pause),
+		cmocka_unit_test(test_what_needs_a_queue_that_is_missing_is_not_asked_for),
+		cmocka_unit_test(test_a_queue_that_the_broker_named_has_a_new_name),
+		cmocka_unit_test(test_a_loss_in_the_middle_begins_it_anew),
+		cmocka_unit_test(
+			test_what_costs_two_connections_is_left_out_with_the_brokers_words),
+		cmocka_unit_test(test_a_loss_that_is_nobodys_fault_is_not_blamed_on_the_step),
+		cmocka_unit_test(test_the_next_try_is_told_and_then_asked_of_the_link),
+		cmocka_unit_test(
+			test_a_channel_that_the_broker_closes_comes_back_with_its_consumers),
+		cmocka_unit_test(test_a_cancelled_consumer_comes_back_when_its_queue_is_there),
+		cmocka_unit_test(test_the_hosts_policy_is_asked_and_may_give_up),
+		cmocka_unit_test(test_a_consumer_that_is_forgotten_is_cancelled_where_it_is_back),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
