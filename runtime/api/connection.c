@@ -71,6 +71,7 @@ fail:
 int mr_connection_open(mr_connection *c, uint64_t token)
 {
 	struct mr_command cmd = {.type = MR_CMD_LINK_OPEN, .connection = c->number, .token = token};
+	if (c->retired) return MR_CLOSED; /* its pool was closed */
 	return mr_is_token(token) ? (int)mr_command_send(c->rt, &cmd) : MR_BAD_ARGUMENT;
 }
 

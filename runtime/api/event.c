@@ -183,7 +183,9 @@ static bool channel_closed(mr_runtime *rt, const mr_event *ev)
 static void parted(mr_runtime *rt, const mr_event *ev)
 {
 	mr_connection *c = mr_find_connection(rt, ev->connection);
-	if (c && c->parting && ev->token == c->parting && !ev->channel) mr_connection_free(c);
+	if (!c || !c->parting || ev->token != c->parting || ev->channel) return;
+	c->parting = 0;
+	if (!c->retired) mr_connection_free(c);
 }
 
 /* False: it was unwatched meanwhile; its token may be in use again. */

@@ -62,8 +62,11 @@ struct mr_connection {
 	const struct mr_keeper *keeper;
 	struct mr_pool *pool;      /* whose it is, or NULL; with it comes a keeper */
 	struct mr_pool_item *item; /* as which; NULL: it carries a shared pool's channels */
-	uint64_t parting; /* given up by its pool: freed when the close with this token has ended */
-	bool kept;        /* mr_connection_keep */
+	uint64_t
+		parting; /* given up by its pool: freed when the close with this token has ended, */
+	uint32_t
+		retired; /* and when so many have been given back that were lent when the pool closed */
+	bool kept;       /* mr_connection_keep */
 };
 
 /* SUSPENDED: lost with its connection, or closed by the broker, and to come back. */

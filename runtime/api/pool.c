@@ -41,9 +41,18 @@ int mr_pool_new(mr_runtime *rt, mr_options *options, int strategy, uint32_t limi
 	pool->limit = limit;
 	pool->options = options;
 	mr_list_init(&pool->free);
+	mr_list_init(&pool->retired);
 	mr_pool_request_line(pool);
 	*out = pool;
 	return MR_OK;
+}
+
+/* A handle that has ended is in its connection's table no more. */
+static void free_with_runtime(struct mr_pool_item *item)
+{
+	mr_channel *ch = item->channel;
+	if (ch && !ch->kept && ch->state == MR_HANDLE_CLOSED) mr_free(ch);
+	mr_free(item);
 }
 
 static void free_pool(struct mr_pool *pool)
@@ -61,7 +70,11 @@ void mr_pool_free_all(mr_runtime *rt)
 	struct mr_pool_request *r;
 	size_t at = 0;
 	while ((pool = mr_map_next(&rt->pools, &at, NULL))) {
-		for (size_t i = 0; (item = mr_map_next(&pool->items, &i, NULL));) mr_free(item);
+		struct mr_node *node;
+		for (size_t i = 0; (item = mr_map_next(&pool->items, &i, NULL));)
+			free_with_runtime(item);
+		while ((node = mr_list_shift(&pool->retired)))
+			free_with_runtime(mr_container(node, struct mr_pool_item, node));
 		free_pool(pool);
 	}
 	for (at = 0; (r = mr_map_next(&rt->requests, &at, NULL));) mr_free(r);
@@ -314,7 +327,10 @@ bool mr_pool_answer(mr_runtime *rt, mr_event *ev)
 static struct mr_pool_item *give_back(struct mr_pool *pool, uint64_t token)
 {
 	struct mr_pool_item *item = mr_map_take(&pool->held, token);
-	if (!item) return NULL;
+	if (!item) {
+		if (token) mr_pool_item_bury(pool, token); /* lent before the pool was closed */
+		return NULL;
+	}
 	item->token = 0;
 	pool->lent--;
 	return item;
@@ -406,7 +422,8 @@ static uint32_t close_all(struct mr_pool *pool, uint64_t token)
 	uint32_t closes = 0;
 	size_t at = 0;
 	while ((item = mr_map_next(&pool->items, &at, NULL)))
-		closes += mr_pool_item_drop(item, token);
+		closes += item->token ? mr_pool_item_retire(item, token)
+		                      : mr_pool_item_drop(item, token);
 	for (int i = 0; i < 2; i++) {
 		if (pool->shared[i]) closes += mr_pool_item_part(pool->shared[i], token);
 		pool->shared[i] = NULL;
@@ -443,6 +460,7 @@ void mr_pool_free(mr_pool *pool)
 	}
 	mr_pool_request_abandon(pool);
 	close_all(pool, 0);
+	mr_pool_item_bury(pool, 0);
 	mr_list_remove(&pool->line.node);
 	mr_map_take(&pool->rt->pools, pool->number);
 	while ((c = mr_map_next(&pool->rt->connections, &at, NULL)))

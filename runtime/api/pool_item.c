@@ -8,10 +8,12 @@
 static void free_item(struct mr_pool_item *item)
 {
 	struct mr_pool *pool = item->pool;
-	if (item->node.next) pool->idle--;
+	if (item->node.next && !item->is_retired) pool->idle--;
 	mr_list_remove(&item->node);
-	if (item->token) mr_map_take(&pool->held, item->token);
-	mr_map_take(&pool->items, item->number);
+	if (!item->is_retired) {
+		if (item->token) mr_map_take(&pool->held, item->token);
+		mr_map_take(&pool->items, item->number);
+	}
 	mr_free(item);
 }
 
@@ -38,9 +40,27 @@ static void forget_channels(struct mr_pool *pool, const mr_connection *c)
 	}
 }
 
+static void forget_retired(struct mr_pool *pool, mr_connection *c)
+{
+	struct mr_node *node = pool->retired.next, *next;
+	for (; node != &pool->retired; node = next) {
+		struct mr_pool_item *item = mr_container(node, struct mr_pool_item, node);
+		mr_channel *ch = item->channel;
+		next = node->next;
+		if (item->connection != c) continue;
+		free_item(item);
+		if (!ch) continue;
+		ch->item = NULL;
+		if (ch->state == MR_HANDLE_CLOSED) mr_free(ch);
+	}
+	c->item = NULL;
+	c->retired = 0;
+}
+
 static void forget(mr_connection *c)
 {
 	struct mr_pool *pool = c->pool;
+	if (c->retired) forget_retired(pool, c);
 	struct mr_pool_item *item = c->item;
 	c->pool = NULL;
 	c->item = NULL;
@@ -62,7 +82,7 @@ static void renew(struct mr_pool *pool, mr_slice secret, int which)
 static void inherit(mr_connection *c, mr_connection *from)
 {
 	struct mr_pool *pool = from->pool;
-	if (c->pool || c == from) return;
+	if (c->pool || c == from || from->retired) return;
 	c->pool = pool;
 	c->keeper = from->keeper;
 	c->kept = from->kept;
@@ -108,7 +128,7 @@ enum mr_status mr_pool_item_connect(struct mr_pool *pool, mr_connection **out, m
 uint32_t mr_pool_item_part(mr_connection *c, uint64_t token)
 {
 	struct mr_command cmd = {.type = MR_CMD_LINK_CLOSE, .connection = c->number};
-	c->pool = NULL;
+	if (!c->retired) c->pool = NULL;
 	c->item = NULL;
 	if (c->kept) return 0;
 	cmd.token = c->parting = token ? token : MR_TOKEN_NOBODY;
@@ -128,6 +148,65 @@ uint32_t mr_pool_item_drop(struct mr_pool_item *item, uint64_t token)
 		if (!ch->kept) mr_channel_free(ch);
 	}
 	return c ? mr_pool_item_part(c, token) : 0;
+}
+
+/* The host frees by itself what it keeps, and the connection of a channel that another one has replaced. */
+static bool may_retire(const struct mr_pool_item *item)
+{
+	const mr_channel *ch = item->channel;
+	const mr_connection *c = ch ? ch->connection : item->connection;
+	if (!c || c->kept) return false;
+	return !ch || (!ch->kept && c == item->pool->shared[item->purpose]);
+}
+
+uint32_t mr_pool_item_retire(struct mr_pool_item *item, uint64_t token)
+{
+	struct mr_pool *pool = item->pool;
+	mr_channel *ch = item->channel;
+	if (!may_retire(item)) return mr_pool_item_drop(item, token);
+	mr_map_take(&pool->held, item->token);
+	mr_map_take(&pool->items, item->number);
+	mr_list_append(&pool->retired, &item->node);
+	item->is_retired = true;
+	if (!ch) {
+		item->connection->retired++;
+		uint32_t closes = mr_pool_item_part(item->connection, token);
+		item->connection->item = item;
+		return closes;
+	}
+	/* Its connection is closed, and it with that. */
+	item->connection = ch->connection;
+	item->connection->retired++;
+	if (ch->state != MR_HANDLE_CLOSED && ch->state != MR_HANDLE_CLOSING) {
+		ch->state = MR_HANDLE_CLOSING;
+		ch->close_token = MR_TOKEN_NOBODY;
+	}
+	return 0;
+}
+
+static void bury(struct mr_pool_item *item)
+{
+	mr_connection *c = item->connection;
+	mr_channel *ch = item->channel;
+	if (ch) {
+		ch->item = NULL;
+		mr_channel_free(ch);
+	}
+	if (c && c->item == item) c->item = NULL;
+	free_item(item);
+	if (!c || --c->retired) return;
+	c->pool = NULL;
+	if (!c->parting) mr_connection_free(c);
+}
+
+void mr_pool_item_bury(struct mr_pool *pool, uint64_t token)
+{
+	struct mr_node *node = pool->retired.next, *next;
+	for (; node != &pool->retired; node = next) {
+		struct mr_pool_item *item = mr_container(node, struct mr_pool_item, node);
+		next = node->next;
+		if (!token || item->token == token) bury(item);
+	}
 }
 
 bool mr_pool_item_works(const struct mr_pool_item *item)

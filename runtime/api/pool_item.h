@@ -22,6 +22,7 @@ struct mr_pool {
 	struct mr_map items;      /* all, by number */
 	struct mr_map held;       /* the lent ones, by token */
 	struct mr_node free;      /* the longest idle first */
+	struct mr_node retired;   /* items whose handles only say that the pool was closed */
 	struct mr_pool_line line; /* empty while a place is free */
 };
 
@@ -30,9 +31,11 @@ struct mr_pool_item {
 	struct mr_pool *pool;
 	uint32_t number;
 	int purpose;
-	uint64_t token;            /* 0: idle */
-	mr_connection *connection; /* of a pooled one; NULL: the host has freed it */
-	mr_channel *channel;       /* of a shared one, likewise */
+	uint64_t token; /* 0: idle */
+	mr_connection
+		*connection; /* of a pooled one, or a retired one; NULL: the host has freed it */
+	mr_channel *channel; /* of a shared one, likewise */
+	bool is_retired;     /* then it is in no map */
 };
 
 /* A new one around a connection or a channel, which is the pool's from then on; NULL: no memory. */
@@ -40,6 +43,10 @@ struct mr_pool_item *mr_pool_item_new(struct mr_pool *pool, mr_connection *c, mr
 /* Takes the item out of the pool and closes what it stood for, under `token`, unless the host keeps it.
  * Returns how many closes are on their way. */
 uint32_t mr_pool_item_drop(struct mr_pool_item *item, uint64_t token);
+/* The pool is closed while this one is lent: as drop, but its handle stays, and says so, until it is buried. */
+uint32_t mr_pool_item_retire(struct mr_pool_item *item, uint64_t token);
+/* The retired one that was lent under this token, if there is one; token 0: all. */
+void mr_pool_item_bury(struct mr_pool *pool, uint64_t token);
 /* Gives the connection up: 1 if a close is on its way. */
 uint32_t mr_pool_item_part(mr_connection *c, uint64_t token);
 /* A connection of the pool's options; *error may be NULL. */

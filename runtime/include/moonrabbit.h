@@ -655,7 +655,8 @@ MR_API int mr_pool_grow(mr_pool *pool, uint32_t n);
 /* Sets the limit. Idle ones beyond it go now, lent ones when they are given back. */
 MR_API int mr_pool_resize(mr_pool *pool, uint32_t limit);
 MR_API void mr_pool_count(const mr_pool *pool, mr_pool_counts *out);
-/* Closes all, lent or not; whoever waits is told MR_CLOSED. It can be used again. With a token (0: none)
+/* Closes all, lent or not; whoever waits is told MR_CLOSED. It can be used again. What was lent says MR_CLOSED
+ * to each call until it is given back, though mr_pool_release refuses that. With a token (0: none)
  * MR_EV_DONE says that all have closed. */
 MR_API int mr_pool_close(mr_pool *pool, uint64_t token);
 /* Closes and forgets it. Takes NULL. */

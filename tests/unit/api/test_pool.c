@@ -652,6 +652,71 @@ static void test_close_ends_all_tells_all_and_leaves_it_usable(void **state)
 	assert_int_equal(mr_pool_close(pool, UINT64_MAX), MR_BAD_ARGUMENT);
 }
 
+static void says_closed(mr_channel *ch)
+{
+	static const mr_request get = {.operation = MR_BASIC_GET, .name = {"q", 1}};
+	mr_error error;
+	uint64_t number;
+	assert_false(mr_channel_is_open(ch));
+	assert_int_equal(mr_channel_publish(ch, "", 0, "q", 1, "", 0, NULL, 0, 0, 0, &number),
+		MR_CLOSED);
+	assert_int_equal(mr_channel_request(ch, 90, &get), MR_CLOSED);
+	assert_int_equal(mr_channel_close(ch, 91), MR_CLOSED);
+	mr_channel_error(ch, &error);
+	assert_int_equal(mr_connection_open(mr_channel_connection(ch), 92), MR_CLOSED);
+}
+
+static void test_a_connection_that_was_lent_says_closed_when_its_pool_was(void **state)
+{
+	mr_channel *ch, *other;
+	(void)state;
+	make(MR_POOLED, 3);
+	mr_connection *c = lent(1), *unopened = lent(2), *freed = lent(3);
+	assert_int_equal(opening(c, 50), MR_OK);
+	assert_int_equal(mr_channel_open(c, 51, &ch), MR_OK);
+	assert_int_equal(wait_done(51), MR_OK);
+	assert_int_equal(mr_pool_close(pool, 52), MR_OK);
+	assert_int_equal(mr_channel_open(c, 53, &other), MR_CLOSED);
+	assert_int_equal(wait_done(52), MR_OK);
+	connections_become(0);
+	says_closed(ch);
+	mr_channel_free(ch); /* its own */
+	assert_int_equal(mr_connection_state(c), MR_CONNECTION_CLOSED);
+	assert_int_equal(mr_channel_open(c, 53, &other), MR_CLOSED);
+	assert_int_equal(mr_connection_open(unopened, 53), MR_CLOSED);
+	mr_connection_free(freed); /* as before, it may */
+	long before = mr_alloc_live();
+	assert_int_equal(mr_pool_release(pool, 1), MR_BAD_ARGUMENT); /* and it is gone */
+	assert_true(mr_alloc_live() < before);
+	assert_int_equal(mr_pool_release(pool, 3), MR_BAD_ARGUMENT);
+	lent_at_once(1);
+	assert_int_equal(mr_pool_close(pool, 0), MR_OK);
+	mr_pool_free(pool); /* while they are being closed */
+}
+
+static void test_a_channel_that_was_lent_says_closed_when_its_pool_was(void **state)
+{
+	(void)state;
+	make(MR_SHARED, 4);
+	mr_channel *out = channel_lent(1, MR_POOL_PUBLISH), *in = channel_lent(2, MR_POOL_CONSUME),
+		   *freed = channel_lent(3, MR_POOL_PUBLISH);
+	assert_int_equal(mr_pool_close(pool, 52), MR_OK);
+	says_closed(out); /* at once, */
+	assert_int_equal(wait_done(52), MR_OK);
+	connections_become(0);
+	says_closed(out); /* and when it has ended */
+	says_closed(in);
+	mr_channel_free(freed);
+	assert_int_equal(mr_pool_replace(pool, 2), MR_BAD_ARGUMENT);
+	assert_int_equal(mr_pool_release(pool, 0), MR_BAD_ARGUMENT); /* of no use to anybody */
+	says_closed(out);
+	assert_true(mr_channel_is_open(channel_lent(2, MR_POOL_PUBLISH))); /* of a new connection */
+	mr_connection_free(mr_channel_connection(out)); /* its channels with it */
+	assert_int_equal(mr_pool_release(pool, 1), MR_BAD_ARGUMENT);
+	assert_int_equal(mr_pool_close(pool, 53), MR_OK);
+	assert_int_equal(wait_done(53), MR_OK); /* the runtime frees what is left */
+}
+
 static void test_free_tells_those_who_wait(void **state)
 {
 	uint32_t item;
@@ -682,6 +747,23 @@ static void test_the_runtime_may_go_with_all_that_is_under_way(void **state)
 	lent_at_once(4);
 	waits(5, 60);
 	assert_int_equal(mr_pool_close(pool, 6), MR_OK);
+}
+
+static void test_the_runtime_frees_a_lent_channel_that_had_ended(void **state)
+{
+	mr_error error;
+	mr_options *o = options();
+	(void)state;
+	assert_int_equal(mr_options_boolean(o, "recover", false, &error), MR_OK);
+	assert_int_equal(mr_pool_new(rt, o, MR_SHARED, 2, &pool, &error), MR_OK);
+	mr_channel *held = channel_lent(1, MR_POOL_PUBLISH);
+	assert_int_equal(mr_server_fault(server, MR_FAULT_DROP, 0, NULL), MR_OK);
+	double deadline = mr_now() + 10;
+	while (mr_channel_is_open(held) && mr_now() < deadline) {
+		mr_event ev;
+		if (mr_runtime_poll(rt, &ev, 1, 0.1) == 1) mr_event_fini(&ev);
+	}
+	assert_false(mr_channel_is_open(held));
 }
 
 /* ---- what a host may do to what it was lent ---- */
@@ -925,8 +1007,11 @@ int main(void)
 		T(a_broken_one_is_closed_and_another_takes_its_place),
 		T(what_it_gives_up_is_freed),
 		T(close_ends_all_tells_all_and_leaves_it_usable),
+		T(a_connection_that_was_lent_says_closed_when_its_pool_was),
+		T(a_channel_that_was_lent_says_closed_when_its_pool_was),
 		T(free_tells_those_who_wait),
 		T(the_runtime_may_go_with_all_that_is_under_way),
+		T(the_runtime_frees_a_lent_channel_that_had_ended),
 		T(the_host_may_free_what_it_was_lent),
 		T(what_the_host_keeps_is_its_own_when_the_pool_is_done),
 		T(a_connection_that_inherits_takes_the_place_in_the_pool),
