@@ -63,8 +63,7 @@ function mr.set_default_url(url) home.set_url(url) end
 -- @treturn connection; wrong options raise an error that names them
 function mr.connect(where)
    local settings = home.settings(where)
-   local conn = generation.connection(settings) or generation.note("connections", connection.new(settings, 2))
-   return conn
+   return generation.connection(settings) or generation.note("connections", connection.new(settings))
 end
 
 --- As mr.connect, but wrong options are a result.
@@ -74,7 +73,7 @@ function mr.try_connect(where)
    local settings = home.settings(where)
    local running = generation.connection(settings)
    if running then return running end
-   local conn, err = connection.try(settings, 2)
+   local conn, err = connection.try(settings)
    if not conn then return nil, err end
    return generation.note("connections", conn)
 end
@@ -90,9 +89,8 @@ function mr.spawn(fn, ...)
 end
 
 local function seconds(n)
-   options.argument(1, "seconds", n, "number", 3)
-   n = options.seconds("seconds", n, 3)
-   return n -- no tail call: errors count the levels
+   options.argument(1, "seconds", n, "number")
+   return options.seconds("seconds", n)
 end
 
 --- Suspends the calling task for some seconds; the others go on.
@@ -135,7 +133,7 @@ end
 -- @tparam function fn
 -- @treturn timer with the method cancel
 function mr.every(s, fn)
-   if seconds(s) == 0 then error("seconds must be more than 0", 2) end
+   if seconds(s) == 0 then options.blame("seconds must be more than 0") end
    options.argument(2, "fn", fn, "function")
    return new_timer(loop.every, s, fn, false)
 end
@@ -151,7 +149,7 @@ end
 -- @treturn[2] nil, error of kind timeout
 function mr.wait_fd(fd, mode, timeout)
    options.argument(1, "fd", fd, "number")
-   if mode ~= "r" and mode ~= "w" and mode ~= "rw" then error('mode must be "r", "w" or "rw"', 2) end
+   if mode ~= "r" and mode ~= "w" and mode ~= "rw" then options.blame('mode must be "r", "w" or "rw"') end
    options.seconds("timeout", timeout)
    return wait.fd(fd, mode, timeout)
 end
@@ -179,7 +177,7 @@ end
 function mr.run(opts)
    opts = options.check(opts, { drain = "number" })
    options.seconds("drain", opts.drain)
-   if task.is_inside() then error("mr.run must be called in the main chunk", 2) end
+   if task.is_inside() then options.blame("mr.run must be called in the main chunk") end
    shutdown.until_idle()
    local left = shutdown.run(opts.drain or shutdown.usual)
    if not shutdown.is_last(left) then loop.close(1) end
@@ -192,7 +190,7 @@ end
 -- @treturn boolean true when there may be more to do at once
 function mr.poll(budget)
    options.seconds("budget", budget)
-   if task.is_inside() then error("mr.poll is for the host's own loop: within a task mr.sleep waits", 2) end
+   if task.is_inside() then options.blame("mr.poll is for the host's own loop: within a task mr.sleep waits") end
    local deadline = C.mr_now() + (budget or 0)
    marks.lend(false)
    local busy = loop.pump(0)
@@ -237,7 +235,7 @@ end
 --- Sets how a script is watched that does not wait; docs/watchdog.md.
 -- @tparam table opts stall=10 (seconds after which it is reported; 0: never), compiled=true (under `moonrabbit run`:
 -- are loops that LuaJIT has compiled reached, too, for a traceback and for time_limit?)
-function mr.watchdog(opts) watchdog.configure(opts, 3) end
+function mr.watchdog(opts) watchdog.configure(opts) end
 
 --- Is this value one of our errors?
 mr.is_error = errors.is

@@ -23,11 +23,11 @@ function meta.__index(self, key)
    if v ~= nil then return v end
    return Simple[key]
 end
-function meta.__newindex(_, key) error(('a simple queue has no settable field "%s"'):format(tostring(key)), 2) end
+function meta.__newindex(_, key) options.blame(('a simple queue has no settable field "%s"'):format(tostring(key))) end
 function meta.__tostring(self) return ("simple queue %q"):format(states[self].queue) end
 function meta.__len(self)
    local n, err = self:qsize()
-   if not n then error(tostring(err), 2) end
+   if not n then options.blame(tostring(err)) end
    return n
 end
 
@@ -48,19 +48,19 @@ local function merged(usual, given)
 end
 
 -- What is to be declared, and where put publishes: from a name, or from a queue's table.
-local function shape_of(name, opts, usual, level)
+local function shape_of(name, opts, usual)
    if type(name) == "string" then
       return { exchange = name, routing_key = name, queue = merged(merged(usual.queue, opts.queue_opts), { queue = name }),
          exchange_opts = merged(usual.exchange, opts.exchange_opts) }
    end
    if type(name) ~= "table" then
-      error(('argument 1 ("name") must be a string or a queue\'s table, not a %s'):format(type(name)), level + 1)
+      options.blame(('argument 1 ("name") must be a string or a queue\'s table, not a %s'):format(type(name)))
    end
-   options.check(name, WHOLE_QUEUE, { "queue" }, level + 1)
-   if opts.queue_opts then error('"queue_opts" goes with a name; a queue\'s table says it all', level + 1) end
+   options.check(name, WHOLE_QUEUE, { "queue" })
+   if opts.queue_opts then options.blame('"queue_opts" goes with a name; a queue\'s table says it all') end
    local exchange = name.exchange or ""
    if exchange == "" and (opts.exchange_opts or name.routing_key) then
-      error("the default exchange takes the queue's name as key and no options: name an exchange", level + 1)
+      options.blame("the default exchange takes the queue's name as key and no options: name an exchange")
    end
    local queue = merged(usual.queue, name)
    queue.exchange, queue.routing_key = nil, nil
@@ -98,11 +98,11 @@ local function open(conn, opts, usual, shape)
 end
 
 local function new(conn, name, opts, usual)
-   opts = options.check(opts, SPEC, nil, 3)
-   options.check(opts.queue_opts, QUEUE, nil, 3)
-   options.check(opts.exchange_opts, EXCHANGE, nil, 3)
-   body_of.check(opts.serializer, 3)
-   local shape = shape_of(name, opts, usual, 3)
+   opts = options.check(opts, SPEC)
+   options.check(opts.queue_opts, QUEUE)
+   options.check(opts.exchange_opts, EXCHANGE)
+   body_of.check(opts.serializer)
+   local shape = shape_of(name, opts, usual)
    local ch, queue = time_limit.apart(open, conn, opts, usual, shape)
    if not ch then return nil, queue end
    local no_ack = opts.no_ack
@@ -124,18 +124,16 @@ end
 -- @treturn[1] simple put, get, get_nowait, clear, qsize, `#q`, close; fields queue, exchange, routing_key, channel
 -- @treturn[2] nil, error
 function Connection:simple_queue(name, opts)
-   local self_, err = new(self, name, opts, { no_ack = false, confirm = true, queue = { durable = true },
+   return new(self, name, opts, { no_ack = false, confirm = true, queue = { durable = true },
       exchange = { durable = true } })
-   return self_, err -- no tail call: errors count the levels
 end
 
 --- The same for what may be lost: not durable, auto-delete, transient messages, no acks, no confirms.
 -- @tparam string|table name as of simple_queue
 -- @tparam[opt] table opts as of simple_queue, with no_ack=true
 function Connection:simple_buffer(name, opts)
-   local self_, err = new(self, name, opts, { no_ack = true, confirm = false, queue = { auto_delete = true },
+   return new(self, name, opts, { no_ack = true, confirm = false, queue = { auto_delete = true },
       exchange = { auto_delete = true } })
-   return self_, err
 end
 
 --- Puts a message in.
@@ -145,7 +143,7 @@ end
 -- @treturn[2] nil, error
 function Simple:put(body, props)
    local text, kind = body_of.encode(body, self.serializer)
-   if not text then error(kind, 2) end
+   if not text then options.blame(kind) end
    local all = merged(self.usual, props)
    if all.content_type == nil then all.content_type = kind end
    return self.channel:publish(self.exchange, self.routing_key, text, all)

@@ -26,8 +26,8 @@ local function split(where)
    return address, port
 end
 
-local function handle_of(self, level)
-   return self.handle or error("the broker's handle was closed", (level or 2) + 1)
+local function handle_of(self)
+   return self.handle or options.blame("the broker's handle was closed")
 end
 
 --- A handle to the embedded broker `memory://NAME` of this process, which is started when there is none.
@@ -91,7 +91,7 @@ end
 -- exclusive, auto_delete}), exchanges ({name, vhost, type, bindings})
 function Broker:report()
    local t = C.mr_server_report(handle_of(self))
-   if t == nil then error("out of memory", 2) end
+   if t == nil then options.blame("out of memory") end
    local report = value.decode(t)
    C.mr_table_free(t)
    return report
@@ -105,7 +105,7 @@ function Broker:queue(name, vhost)
 end
 
 local function fault(self, what, number, text)
-   C.mr_server_fault(handle_of(self, 3), what, number, text)
+   C.mr_server_fault(handle_of(self), what, number, text)
 end
 
 local function flag(on) return on == false and 0 or 1 end

@@ -14,11 +14,11 @@ local SERIALIZERS = { json = true, raw = true }
 --- Checks the name of a serializer.
 -- @tparam ?string name "json": all bodies are JSON; "raw": strings as they are; nil: strings as they are, tables,
 -- numbers and booleans as JSON
-function body.check(name, level)
+function body.check(name)
    if name == nil or SERIALIZERS[name] then return name end
    local nearest = options.nearest(name, { "json", "raw" })
-   error(('unknown serializer "%s": %s'):format(name, nearest and ('did you mean "%s"?'):format(nearest)
-      or "known are json, raw"), (level or 2) + 1)
+   options.blame(('unknown serializer "%s": %s'):format(name, nearest and ('did you mean "%s"?'):format(nearest)
+      or "known are json, raw"))
 end
 
 local function is_integer(v) return ffi.istype("int64_t", v) or ffi.istype("uint64_t", v) end

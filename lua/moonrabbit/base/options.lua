@@ -1,7 +1,14 @@
 --- options: strict tables of options: unknown names and wrong types are errors that help.
 -- SPDX-License-Identifier: MIT
 local each = require "moonrabbit.base.each"
+local errors = require "moonrabbit.base.errors"
+
 local options = {}
+
+--- Raises an error at the line of the script that called the library: the first frame outside of it. What the library has in
+-- between, calls in tail position and callbacks do not matter; without such a frame there is no position.
+-- @tparam string text
+function options.blame(text) error(errors.place() .. text, 0) end
 
 --- Levenshtein's distance.
 -- @treturn number
@@ -32,12 +39,12 @@ function options.nearest(word, names)
    return best
 end
 
-local function unknown(name, spec, level)
+local function unknown(name, spec)
    local names = {}
    for known in each(spec) do names[#names + 1] = known end
    local nearest = options.nearest(tostring(name), names)
    local help = nearest and ('did you mean "%s"?'):format(nearest) or "known are " .. table.concat(names, ", ")
-   error(('unknown option "%s": %s'):format(tostring(name), help), level + 1)
+   options.blame(('unknown option "%s": %s'):format(tostring(name), help))
 end
 
 -- "string", or one of several: "string|boolean".
@@ -50,21 +57,19 @@ end
 -- @tparam table spec name -> type name ("string", "number", "boolean", "table", "function"), or several such
 -- as "string|boolean"; a name in `required` must be there
 -- @tparam[opt] table required list of names
--- @tparam[opt=2] number level whom to blame, as error's
 -- @treturn table `given`, or an empty table
-function options.check(given, spec, required, level)
-   level = (level or 2) + 1
+function options.check(given, spec, required)
    if given == nil then given = {} end
-   if type(given) ~= "table" then error(("options must be a table, not a %s"):format(type(given)), level) end
+   if type(given) ~= "table" then options.blame(("options must be a table, not a %s"):format(type(given))) end
    for name, value in each(given) do
       local wanted = spec[name]
-      if not wanted then unknown(name, spec, level) end
+      if not wanted then unknown(name, spec) end
       if not is_of(type(value), wanted) then
-         error(('option "%s" must be a %s, not a %s'):format(name, wanted:gsub("|", " or a "), type(value)), level)
+         options.blame(('option "%s" must be a %s, not a %s'):format(name, wanted:gsub("|", " or a "), type(value)))
       end
    end
    for _, name in ipairs(required or {}) do
-      if given[name] == nil then error(('option "%s" is missing'):format(name), level) end
+      if given[name] == nil then options.blame(('option "%s" is missing'):format(name)) end
    end
    return given
 end
@@ -72,48 +77,46 @@ end
 --- An option that must be a list, when it is there: names where places are wanted would be read over.
 -- @tparam string name
 -- @tparam ?table list
--- @tparam[opt=2] number level
 -- @treturn table `list`, or an empty one
-function options.list(name, list, level)
+function options.list(name, list)
    local count = 0
    for key in each(list or {}) do
       if type(key) ~= "number" then
-         error(('option "%s" must be a list, as { {...}, {...} }: it has the name "%s"'):format(name, tostring(key)),
-            (level or 2) + 1)
+         options.blame(('option "%s" must be a list, as { {...}, {...} }: it has the name "%s"'):format(name, tostring(key)))
       end
       count = count + 1
    end
-   if count ~= #(list or {}) then error(('option "%s" must be a list without holes'):format(name), (level or 2) + 1) end
+   if count ~= #(list or {}) then options.blame(('option "%s" must be a list without holes'):format(name)) end
    return list or {}
 end
 
 --- A list of tables, or one such table, which is told by a name that it has.
 -- @treturn table a list
-function options.list_of(name, list, known, level)
+function options.list_of(name, list, known)
    for key in each(list or {}) do
       if known[key] then return { list } end
    end
-   return options.list(name, list, (level or 2) + 1)
+   return options.list(name, list)
 end
 
 --- An option that must be a whole number within bounds, when it is there.
 -- @treturn number
-function options.whole(name, n, least, most, level)
+function options.whole(name, n, least, most)
    if n == nil or (n >= least and n <= most and n == math.floor(n)) then return n end
-   error(('option "%s" must be a whole number from %d to %d'):format(name, least, most), (level or 2) + 1)
+   options.blame(('option "%s" must be a whole number from %d to %d'):format(name, least, most))
 end
 
 --- A wait in seconds that must not be negative, when it is there.
 -- @treturn number
-function options.seconds(name, n, level)
+function options.seconds(name, n)
    if n == nil or (type(n) == "number" and n >= 0) then return n end
-   error(('"%s" must be a number of seconds, not negative'):format(name), (level or 2) + 1)
+   options.blame(('"%s" must be a number of seconds, not negative'):format(name))
 end
 
 --- An argument that must be of a type.
-function options.argument(position, name, value, wanted, level)
+function options.argument(position, name, value, wanted)
    if type(value) == wanted then return value end
-   error(('argument %d ("%s") must be a %s, not a %s'):format(position, name, wanted, type(value)), (level or 2) + 1)
+   options.blame(('argument %d ("%s") must be a %s, not a %s'):format(position, name, wanted, type(value)))
 end
 
 return options

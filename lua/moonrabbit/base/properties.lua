@@ -48,13 +48,13 @@ local function seconds_of(v)
    return (ffi.istype("int64_t", v) or ffi.istype("uint64_t", v)) and v or nil
 end
 
-local function set_numbers(props, level)
+local function set_numbers(props)
    local mode = props.delivery_mode
    if not mode then mode = props.persistent == false and 1 or 2 end
-   box.delivery_mode = options.whole("delivery_mode", mode, 0, 255, level + 1)
+   box.delivery_mode = options.whole("delivery_mode", mode, 0, 255)
    box.flags = box.flags + C.MR_HAS_DELIVERY_MODE
    if props.priority then
-      box.priority = options.whole("priority", props.priority, 0, 255, level + 1)
+      box.priority = options.whole("priority", props.priority, 0, 255)
       box.flags = box.flags + C.MR_HAS_PRIORITY
    end
    if props.timestamp then
@@ -64,12 +64,12 @@ local function set_numbers(props, level)
 end
 
 -- The C record and its headers (to be freed; or nil) of a properties table that was checked.
-local function fill(props, level)
+local function fill(props)
    box.flags = 0
    box.headers = nil
    set_strings(props)
-   set_numbers(props, level + 1)
-   local headers = props.headers and value.encode(props.headers, level + 1)
+   set_numbers(props)
+   local headers = props.headers and value.encode(props.headers)
    if headers then
       box.headers = headers
       box.flags = box.flags + C.MR_HAS_HEADERS
@@ -122,22 +122,22 @@ local function is_due(props)
    return uses < ALWAYS or uses % OFTEN == 0
 end
 
-local function check_names(props, level)
+local function check_names(props)
    known = nil -- unless they are good
-   if type(props) ~= "table" then options.check(props, SPEC, nil, level + 1) end
+   if type(props) ~= "table" then options.check(props, SPEC) end
    for name, v in each(props) do
       if name == "timestamp" then
-         if not seconds_of(v) then error('option "timestamp" must be whole seconds since 1970', level + 1) end
+         if not seconds_of(v) then options.blame('option "timestamp" must be whole seconds since 1970') end
       elseif type(v) ~= SPEC[name] then
-         options.check({ [name] = v }, SPEC, nil, level + 1)
+         options.check({ [name] = v }, SPEC)
       end
    end
    known = props
 end
 
-local function check(props, level)
-   if is_due(props) or not has_good_values(props) then check_names(props, level + 1) end
-   options.seconds("timeout", props.timeout, level + 1)
+local function check(props)
+   if is_due(props) or not has_good_values(props) then check_names(props) end
+   options.seconds("timeout", props.timeout)
 end
 
 --- Is it the name of a property that is a string?
@@ -151,21 +151,19 @@ end
 
 --- Encodes a properties table into a buffer that the next call uses again.
 -- @tparam table props AMQP's properties, and mandatory, persistent, timeout, which are for the caller
--- @tparam[opt=1] number level whom to blame, as error's
 -- @treturn cdata buffer
 -- @treturn number size
-function properties.encode(props, level)
-   level = (level or 1) + 1
-   check(props, level)
-   local headers = fill(props, level)
+function properties.encode(props)
+   check(props)
+   local headers = fill(props)
    local n = C.mr_properties_encode(box, buffer, size)
    if n > size then
       n = encode_into_more()
    end
    if headers then C.mr_table_free(headers) end
    if n < 0 then
-      error(-n == errors.numbers.no_memory and "out of memory" or
-         "a property is longer than 255 bytes, or a header cannot be encoded", level)
+      options.blame(-n == errors.numbers.no_memory and "out of memory" or
+         "a property is longer than 255 bytes, or a header cannot be encoded")
    end
    return buffer, n
 end
@@ -199,7 +197,7 @@ end
 function properties.decode(d, is_exact)
    local decoded = ffi.new "mr_properties"
    local status = C.mr_delivery_properties(d, decoded)
-   if status ~= 0 then error("the message's properties do not decode: " .. ffi.string(C.mr_status_text(status)), 3) end
+   if status ~= 0 then options.blame("the message's properties do not decode: " .. ffi.string(C.mr_status_text(status))) end
    local out, flags = {}, decoded.flags
    for name, flag in each(STRINGS) do
       if bit.band(flags, flag) ~= 0 then out[name] = ffi.string(decoded[name].data, decoded[name].size) end

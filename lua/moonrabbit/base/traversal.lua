@@ -47,7 +47,7 @@ function traversal.over(stock_next, stock_pairs)
 
    return step, function(t)
       if kind_of(t) ~= "table" or heeds_tables then
-         local f, state, first = other(t) -- no tail call: errors count the levels
+         local f, state, first = other(t) -- no tail call: refuse counts the levels
          return f, state, first
       end
       return step, t, nil

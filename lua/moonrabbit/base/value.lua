@@ -6,6 +6,7 @@
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
+local options = require "moonrabbit.base.options"
 
 local value = {}
 
@@ -34,14 +35,14 @@ end
 value.null = setmetatable({ type = "V" }, { __name = "moonrabbit.null", __tostring = function() return "null" end })
 
 -- What fits the wire's signed 64 bits.
-local function whole(n, name, level)
+local function whole(n, name)
    local fits = type(n) == "number" and n == math.floor(n) and math.abs(n) < LONG
    if fits or ffi.istype(int64, n) or ffi.istype(uint64, n) and n < TOO_LONG then return n end
-   error(name .. " takes a whole number of 64 bits", (level or 2) + 1)
+   options.blame(name .. " takes a whole number of 64 bits")
 end
 
 local function natural(n, name, most)
-   if whole(n, name, 3) < 0 or n > most then error(("%s takes numbers from 0 to %.0f"):format(name, most), 3) end
+   if whole(n, name) < 0 or n > most then options.blame(("%s takes numbers from 0 to %.0f"):format(name, most)) end
    return n
 end
 
@@ -60,14 +61,14 @@ end
 --- A byte array ('x'), where the other side tells it from a string. Received ones are plain strings.
 -- @tparam string s
 function value.bytes(s)
-   if type(s) ~= "string" then error("mr.bytes takes a string", 2) end
+   if type(s) ~= "string" then options.blame("mr.bytes takes a string") end
    return typed("x", s)
 end
 
 --- An array, also an empty one; mr.null fills its holes.
 -- @tparam table t a sequence
 function value.array(t)
-   if type(t) ~= "table" then error("mr.array takes a table", 2) end
+   if type(t) ~= "table" then options.blame("mr.array takes a table") end
    return typed("A", t)
 end
 
@@ -180,22 +181,20 @@ function encode_table(into, t, is_array, path)
    end
 end
 
--- Encodes into a new root; raises what cannot be encoded, as said by the caller of the caller.
-local function encode_root(fill, t, level)
+-- Encodes into a new root; raises what cannot be encoded.
+local function encode_root(fill, t)
    local root = C.mr_table_new()
-   if root == nil then error("out of memory", level + 2) end
+   if root == nil then options.blame("out of memory") end
    local ok, why = pcall(fill, root, t, false, { t })
    if ok then return root end
    C.mr_table_free(root)
-   error(why, level + 2)
+   options.blame(why)
 end
 
 --- A C table from a Lua one; the caller owns it (mr_table_free). Raises what cannot be encoded.
 -- @tparam table t
--- @tparam[opt=1] number level whom to blame, as error's
-function value.encode(t, level)
-   local root = encode_root(encode_table, t, level or 1)
-   return root
+function value.encode(t)
+   return encode_root(encode_table, t)
 end
 
 local function encode_pairs(into, list, _, path)
@@ -203,9 +202,8 @@ local function encode_pairs(into, list, _, path)
 end
 
 --- As value.encode, from a list of {key, value}: keeps the order.
-function value.encode_list(list, level)
-   local root = encode_root(encode_pairs, list, level or 1)
-   return root
+function value.encode_list(list)
+   return encode_root(encode_pairs, list)
 end
 
 -- ---- in ----

@@ -126,11 +126,11 @@ function Channel:get(queue, opts)
 end
 
 local function start_consumer(self, queue, handler, opts, inner)
-   opts = options.check(opts, CONSUME, nil, 3)
-   options.whole("concurrency", opts.concurrency, 1, 65535, 3)
-   options.whole("priority", opts.priority, -2 ^ 31, 2 ^ 31 - 1, 3)
-   time_limit.check(opts, 3)
-   if opts.time_limit and not handler then error('option "time_limit" is for handlers, not for messages()', 3) end
+   opts = options.check(opts, CONSUME)
+   options.whole("concurrency", opts.concurrency, 1, 65535)
+   options.whole("priority", opts.priority, -2 ^ 31, 2 ^ 31 - 1)
+   time_limit.check(opts)
+   if opts.time_limit and not handler then options.blame('option "time_limit" is for handlers, not for messages()') end
    local arguments = opts.arguments
    if opts.priority then
       arguments = { ["x-priority"] = opts.priority }
@@ -163,10 +163,10 @@ end
 function Channel:consume(queue, handler, opts)
    options.argument(1, "queue", queue, "string")
    options.argument(2, "handler", handler, "function")
-   generation.refuse("ch:consume", 2)
+   generation.refuse("ch:consume")
    local consumer, err = start_consumer(self, queue, handler, opts)
    if consumer then generation.note("consumers", consumer) end
-   return consumer, err -- no tail call: errors count the levels
+   return consumer, err
 end
 
 --- Iterates over the messages of a queue: `for msg in assert(ch:messages("q")) do msg:ack() end`.
@@ -181,7 +181,7 @@ end
 -- @treturn[2] nil, error
 function Channel:messages(queue, opts)
    options.argument(1, "queue", queue, "string")
-   generation.refuse("ch:messages", 2)
+   generation.refuse("ch:messages")
    local consumer, err = start_consumer(self, queue, nil, opts)
    if not consumer then return nil, err end
    generation.note("consumers", consumer)

@@ -40,7 +40,7 @@ local era = 1                        -- one for each runtime: the memory of an e
 loop.on_close(function() era = era + 1 end)
 
 local function gone()
-   error("this message is gone: its handler has returned; read what you need before", 3)
+   options.blame("this message is gone: its handler has returned; read what you need before")
 end
 
 -- The C delivery, or nil when the memory was given back.
@@ -57,7 +57,7 @@ function Message.__index(self, key)
 end
 
 function Message.__newindex(_, key)
-   error(('a message has no settable field "%s"'):format(tostring(key)), 2)
+   options.blame(('a message has no settable field "%s"'):format(tostring(key)))
 end
 
 function Message.__tostring(self)

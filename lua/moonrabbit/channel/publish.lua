@@ -20,10 +20,10 @@ local OK, BACKPRESSURE = 0, errors.numbers.backpressure
 local BLOCKED, CLOSED = errors.numbers.blocked_timeout, errors.numbers.closed
 local PATIENCE = 10              -- seconds for room when the publish has no timeout of its own
 
-local function wrong(exchange, routing_key, body, level)
-   options.argument(1, "exchange", exchange, "string", level + 1)
-   options.argument(2, "routing_key", routing_key, "string", level + 1)
-   options.argument(3, "body", body, "string", level + 1)
+local function wrong(exchange, routing_key, body)
+   options.argument(1, "exchange", exchange, "string")
+   options.argument(2, "routing_key", routing_key, "string")
+   options.argument(3, "body", body, "string")
 end
 
 -- Waits for what keeps a publish back to go away; the status of the wait.
@@ -41,16 +41,15 @@ local function may_pass(self, status)
 end
 
 -- One try, without waiting for anything; its status. The number of the publish is in number_box.
-local function try(handle, exchange, routing_key, body, props, level, encoded)
+local function try(handle, exchange, routing_key, body, props, encoded)
    local buffer, size, flags, timeout = nil, 0, 0, 0
    if props then
-      if encoded then buffer, size = encoded, #encoded else buffer, size = encode(props, level + 1) end
+      if encoded then buffer, size = encoded, #encoded else buffer, size = encode(props) end
       if props.mandatory then flags = MANDATORY end
       timeout = props.timeout or 0
    end
-   local status = C.mr_channel_publish(handle, exchange, #exchange, routing_key, #routing_key, body, #body, buffer,
-      size, flags, timeout, number_box)
-   return status -- no tail call: errors count the levels
+   return C.mr_channel_publish(handle, exchange, #exchange, routing_key, #routing_key, body, #body, buffer, size, flags,
+      timeout, number_box)
 end
 
 -- Why a try failed that waiting does not mend.
@@ -70,7 +69,7 @@ local function insist(self, status, exchange, routing_key, body, props)
          return nil, errors.of_status(status, "publish")
       end
       if not self.handle then return nil, channel.refusal(self, errors.numbers.closed) end
-      status = try(self.handle, exchange, routing_key, body, props, 4)
+      status = try(self.handle, exchange, routing_key, body, props)
    end
    if status == OK then return true end
    return nil, failure(self, status)
@@ -78,11 +77,11 @@ end
 
 local function send(self, exchange, routing_key, body, props)
    if type(exchange) ~= "string" or type(routing_key) ~= "string" or type(body) ~= "string" then
-      wrong(exchange, routing_key, body, 4)
+      wrong(exchange, routing_key, body)
    end
    local handle = self.handle
    if not handle then return nil, channel.refusal(self, errors.numbers.closed) end
-   local status = try(handle, exchange, routing_key, body, props, 3)
+   local status = try(handle, exchange, routing_key, body, props)
    if status == OK then return true end
    return insist(self, status, exchange, routing_key, body, props)
 end
@@ -140,7 +139,7 @@ end
 function Channel:_post(t, exchange, routing_key, body, props, encoded)
    local handle = self.handle
    if not handle then return nil, channel.refusal(self, CLOSED) end
-   local status = try(handle, exchange, routing_key, body, props, 3, encoded)
+   local status = try(handle, exchange, routing_key, body, props, encoded)
    if status == OK then
       if self.book and is_numbered() then enter(self.book, t)
       elseif self.book then ticket.lose(t, UNNUMBERED) end

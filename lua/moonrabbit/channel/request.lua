@@ -55,7 +55,7 @@ local function fill(operation, opts, name, extra, key, number)
    set(r.name, name or "")
    set(r.extra, extra or "")
    set(r.routing_key, key or "")
-   r.arguments = opts.arguments and value.encode(opts.arguments, 4) or nil
+   r.arguments = opts.arguments and value.encode(opts.arguments) or nil
    return r
 end
 
@@ -70,7 +70,7 @@ end
 -- it to come back, too.
 function asking.ask(self, operation, opts, name, extra, key, number)
    if not self.handle then return nil, asking.refusal(self, CLOSED) end
-   options.seconds("timeout", opts.timeout, 3)
+   options.seconds("timeout", opts.timeout)
    time_limit.heed()
    local deadline = C.mr_now() + (opts.timeout or PATIENCE)
    local token = task.token()

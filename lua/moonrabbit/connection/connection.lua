@@ -85,9 +85,8 @@ end
 -- @tparam table opts
 -- @treturn[1] connection
 -- @treturn[2] nil, error of kind bad_option or bad_uri
-function connection.try(opts, level)
-   level = (level or 1) + 1
-   local o, err = settings.make(opts, level)
+function connection.try(opts)
+   local o, err = settings.make(opts)
    if not o then return nil, err end
    local box = ffi.new "mr_connection *[1]"
    if C.mr_connection_new(loop.runtime(), o, box, error_box) ~= 0 then return nil, errors.of_c(error_box) end
@@ -95,9 +94,9 @@ function connection.try(opts, level)
 end
 
 --- As connection.try, but wrong options are the caller's mistake: they raise an error that names them.
-function connection.new(opts, level)
-   local self, err = connection.try(opts, (level or 1) + 1)
-   if not self then error(tostring(err), (level or 1) + 1) end
+function connection.new(opts)
+   local self, err = connection.try(opts)
+   if not self then options.blame(tostring(err)) end
    return self
 end
 

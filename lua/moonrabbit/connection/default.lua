@@ -5,6 +5,7 @@ local each = require "moonrabbit.base.each"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
 local misspelt = require "moonrabbit.connection.misspelt"
+local options = require "moonrabbit.base.options"
 
 local home = {}
 
@@ -41,7 +42,7 @@ end
 function home.settings(where)
    if where == nil then return { url = place() } end
    if type(where) == "string" then return { url = where } end
-   if type(where) ~= "table" then error("mr.connect takes a URL or a table of options", 3) end
+   if type(where) ~= "table" then options.blame("mr.connect takes a URL or a table of options") end
    for _, name in ipairs(PLACES) do
       if where[name] ~= nil then return where end
    end
@@ -57,7 +58,7 @@ end
 function home.connection(given)
    if given then return given end
    if not shared or shared.released or connection.by_number(shared.number) ~= shared then
-      shared = connection.new(home.settings(), 3)
+      shared = connection.new(home.settings())
    end
    return shared
 end
@@ -67,9 +68,9 @@ function home.is_connection(value) return type(value) == "table" and getmetatabl
 
 --- Checks an argument or an option that must be a connection.
 -- @tparam string what 'argument 1 ("conn")', 'option "connection"'
-function home.check(what, value, level)
+function home.check(what, value)
    if home.is_connection(value) then return value end
-   error(what .. " must be a connection, as of mr.connect", (level or 2) + 1)
+   options.blame(what .. " must be a connection, as of mr.connect")
 end
 
 loop.on_close(function() has_warned = false end)

@@ -18,13 +18,13 @@ function ensure.interval(n, start, step, max) return math.min(start + n * step, 
 -- @tparam ?table opts errback(err, interval), max_retries (nil: for ever, 0: none), interval_start,
 -- interval_step, interval_max (seconds), timeout (seconds for all of it)
 -- @tparam table usual interval_start, interval_step, interval_max
-function ensure.options(opts, usual, level)
-   opts = options.check(opts, SPEC, nil, (level or 2) + 1)
-   options.whole("max_retries", opts.max_retries, 0, 2 ^ 53, (level or 2) + 1)
+function ensure.options(opts, usual)
+   opts = options.check(opts, SPEC)
+   options.whole("max_retries", opts.max_retries, 0, 2 ^ 53)
    local all = {}
    for k, v in each(usual) do all[k] = v end
    for k, v in each(opts) do
-      if k ~= "errback" and k ~= "max_retries" then options.seconds(k, v, (level or 2) + 1) end
+      if k ~= "errback" and k ~= "max_retries" then options.seconds(k, v) end
       all[k] = v
    end
    return all

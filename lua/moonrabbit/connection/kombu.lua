@@ -81,7 +81,7 @@ function Connection:clone(overrides)
    local all = {}
    for k, v in each(self.options) do all[k] = v end
    for k, v in each(overrides or {}) do all[k] = v end
-   local conn = connection.new(all, 2)
+   local conn = connection.new(all)
    identity.of_clone(conn, self, overrides)
    return conn
 end
@@ -186,7 +186,7 @@ local CONNECT = { interval_start = 2, interval_step = 2, interval_max = 30 }
 -- @treturn[1] connection itself
 -- @treturn[2] nil, error the last one
 function Connection:ensure_connection(opts)
-   opts = ensure.options(opts, CONNECT, 2)
+   opts = ensure.options(opts, CONNECT)
    return ensure.run(opts, function() return self:connect() end)
 end
 
@@ -199,7 +199,7 @@ local REPEAT = { interval_start = 1, interval_step = 1, interval_max = 1 }
 -- @treturn function
 function Connection:ensure(fn, opts)
    options.argument(1, "fn", fn, "function")
-   opts = ensure.options(opts, REPEAT, 2)
+   opts = ensure.options(opts, REPEAT)
    return function(...)
       local n, args = select("#", ...), { ... }
       return ensure.run(opts, function()

@@ -15,25 +15,25 @@ local error_box = ffi.new "mr_error"
 local OURS = { on_event = "function", republish = "number", retry = "function" }
 local GROUPS = { ssl_options = true, transport_options = true, recover = true }
 
-local function set(o, name, v, level)
+local function set(o, name, v)
    local kind = type(v)
    if kind == "string" then return C.mr_options_string(o, name, v, #v, error_box) end
    if kind == "number" then return C.mr_options_number(o, name, v, error_box) end
    if kind == "boolean" then return C.mr_options_boolean(o, name, v, error_box) end
-   if kind ~= "table" then error(('option "%s" cannot be a %s'):format(name, kind), level + 1) end
-   local t = value.encode(v, level + 1)
+   if kind ~= "table" then options.blame(('option "%s" cannot be a %s'):format(name, kind)) end
+   local t = value.encode(v)
    local status = C.mr_options_table(o, name, t, error_box)
    if status ~= 0 then C.mr_table_free(t) end
    return status
 end
 
-local function set_all(o, given, prefix, level)
+local function set_all(o, given, prefix)
    for name, v in each(given) do
       local status = 0
       if GROUPS[name] and prefix == "" and type(v) == "table" then
-         status = set_all(o, v, name .. ".", level + 1)
+         status = set_all(o, v, name .. ".")
       elseif (prefix ~= "" or not OURS[name]) and not (name == "password" and type(v) == "function") then
-         status = set(o, prefix .. tostring(name), v, level + 1)
+         status = set(o, prefix .. tostring(name), v)
       end
       if status ~= 0 then return status end
    end
@@ -53,11 +53,10 @@ end
 
 --- The C options of a table.
 -- @tparam table given
--- @tparam number level whom to blame for what has no place in options at all
 -- @treturn[1] cdata `mr_options`, freed with the object
 -- @treturn[2] nil, error of kind bad_option or bad_uri
-function settings.make(given, level)
-   options.check({ on_event = given.on_event, republish = given.republish, retry = given.retry }, OURS, nil, level + 1)
+function settings.make(given)
+   options.check({ on_event = given.on_event, republish = given.republish, retry = given.retry }, OURS)
    if given.retry and (given.transport_options or given.connection_attempts or given.retry_delay) then
       return nil, errors.new("bad_option", "config", "options \"retry\" and \"transport_options\", \"connection_attempts\" "
          .. "or \"retry_delay\" are ways to say when to retry: choose one")
@@ -65,9 +64,9 @@ function settings.make(given, level)
    local o = C.mr_options_new()
    if o == nil then return nil, errors.new("no_memory", "config") end
    o = ffi.gc(o, C.mr_options_free)
-   local is_wrong = set_all(o, given, "", level + 1) ~= 0
+   local is_wrong = set_all(o, given, "") ~= 0
    if not is_wrong and settings.suffix then
-      is_wrong = set(o, "name", (given.name or settings.machine()) .. settings.suffix, level + 1) ~= 0
+      is_wrong = set(o, "name", (given.name or settings.machine()) .. settings.suffix) ~= 0
    end
    if is_wrong then return nil, errors.of_c(error_box) end
    return o

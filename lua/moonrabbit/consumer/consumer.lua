@@ -60,7 +60,7 @@ end
 -- function(err)), on_cancel (function(err)), consumer_tag, exclusive, priority, arguments
 -- @treturn worker methods cancel, use, wait
 function consumer.new(opts)
-   setup.check(opts, 2)
+   setup.check(opts)
    if generation.is_staging() then return generation.consumer(opts, consumer.make) end
    return consumer.start(consumer.make(opts))
 end

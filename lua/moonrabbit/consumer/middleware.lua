@@ -54,7 +54,7 @@ end
 
 local function around(middleware, inner, is_handler)
    local function go_on(msg, ...)
-      if type(msg) ~= "table" then error("a middleware must call next(msg), with the message", 2) end
+      if type(msg) ~= "table" then options.blame("a middleware must call next(msg), with the message") end
       return keep(msg, is_handler, inner(msg, ...))
    end
    return function(msg) return middleware(msg, go_on) end
@@ -83,9 +83,9 @@ function chain.build(handler, middleware, decode)
 end
 
 --- Checks a list of middleware.
-function chain.check(middleware, level)
-   options.list("middleware", middleware, level + 1)
-   for i, fn in ipairs(middleware) do options.argument(i, "middleware", fn, "function", level + 1) end
+function chain.check(middleware)
+   options.list("middleware", middleware)
+   for i, fn in ipairs(middleware) do options.argument(i, "middleware", fn, "function") end
 end
 
 return chain

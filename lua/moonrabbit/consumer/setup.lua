@@ -28,52 +28,52 @@ local BINDING = { exchange = "string", routing_key = "string", arguments = "tabl
    auto_delete = "boolean", internal = "boolean" }
 
 -- Those that are tables of their own.
-local function check_tables(opts, level)
-   if type(opts.queue) == "table" then options.check(opts.queue, QUEUE, nil, level + 1) end
-   if opts.queue == "" then error('option "queue" is empty: for a name of the broker\'s give { exclusive = true }', level + 1) end
+local function check_tables(opts)
+   if type(opts.queue) == "table" then options.check(opts.queue, QUEUE) end
+   if opts.queue == "" then options.blame('option "queue" is empty: for a name of the broker\'s give { exclusive = true }') end
    local arguments = type(opts.queue) == "table" and opts.queue.arguments
    if opts.exclusive and arguments and arguments["x-single-active-consumer"] then
-      error('option "exclusive": a queue with x-single-active-consumer has no exclusive consumers', level + 1)
+      options.blame('option "exclusive": a queue with x-single-active-consumer has no exclusive consumers')
    end
-   for i, b in ipairs(options.list_of("bindings", opts.bindings, BINDING, level + 1)) do
-      options.argument(i, "bindings", b, "table", level + 1)
-      options.check(b, BINDING, { "exchange" }, level + 1)
+   for i, b in ipairs(options.list_of("bindings", opts.bindings, BINDING)) do
+      options.argument(i, "bindings", b, "table")
+      options.check(b, BINDING, { "exchange" })
    end
 end
 
 -- A queue of dead letters that could not be is found here, not by the first message that needs it.
-local function check_names(opts, level)
+local function check_names(opts)
    local queue = type(opts.queue) == "table" and opts.queue.queue or opts.queue
    if type(queue) ~= "string" then return end
    local dead = opts.dead_letter
-   if #queue > NAME_SIZE then error('option "queue" is longer than 255 bytes', level + 1) end
-   if dead == queue then error('option "dead_letter" must be another queue than the one consumed', level + 1) end
+   if #queue > NAME_SIZE then options.blame('option "queue" is longer than 255 bytes') end
+   if dead == queue then options.blame('option "dead_letter" must be another queue than the one consumed') end
    if #(type(dead) == "string" and dead or dead ~= false and queue .. ".dead" or "") > NAME_SIZE then
-      error('option "dead_letter": the name of the queue would be longer than 255 bytes; give one, or false', level + 1)
+      options.blame('option "dead_letter": the name of the queue would be longer than 255 bytes; give one, or false')
    end
 end
 
 --- Checks the options of mr.consumer.
-function setup.check(opts, level)
-   options.check(opts, SPEC, { "queue", "handler" }, level + 1)
-   options.whole("prefetch", opts.prefetch, 1, 65535, level + 1)
-   options.whole("concurrency", opts.concurrency, 1, 65535, level + 1)
-   options.seconds("settle_timeout", opts.settle_timeout, level + 1)
-   if opts.settle_timeout == 0 then error('option "settle_timeout" must be more than 0', level + 1) end
-   time_limit.check(opts, level + 1)
+function setup.check(opts)
+   options.check(opts, SPEC, { "queue", "handler" })
+   options.whole("prefetch", opts.prefetch, 1, 65535)
+   options.whole("concurrency", opts.concurrency, 1, 65535)
+   options.seconds("settle_timeout", opts.settle_timeout)
+   if opts.settle_timeout == 0 then options.blame('option "settle_timeout" must be more than 0') end
+   time_limit.check(opts)
    if opts.connection and not home.is_connection(opts.connection) then
-      error('option "connection" must be a connection, as of mr.connect', level + 1)
+      options.blame('option "connection" must be a connection, as of mr.connect')
    end
    if opts.topology and not topology.is(opts.topology) then
-      error('option "topology" must be one of mr.topology', level + 1)
+      options.blame('option "topology" must be one of mr.topology')
    end
-   if opts.retry == true then error('option "retry" must be a policy, or false', level + 1) end
+   if opts.retry == true then options.blame('option "retry" must be a policy, or false') end
    if type(opts.on_lost) == "string" and opts.on_lost ~= "continue" then
-      error('option "on_lost" must be "continue" or a function', level + 1)
+      options.blame('option "on_lost" must be "continue" or a function')
    end
-   chain.check(opts.middleware or {}, level + 1)
-   check_tables(opts, level + 1)
-   check_names(opts, level + 1)
+   chain.check(opts.middleware or {})
+   check_tables(opts)
+   check_names(opts)
 end
 
 --- Fills in queue, dead_letter, declaration and companions (the arguments of the queues beside its own) of a worker.

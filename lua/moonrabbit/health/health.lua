@@ -39,11 +39,11 @@ function health.check(name, fn, opts)
    options.argument(2, "fn", fn, "function")
    opts = options.check(opts, { every = "number", timeout = "number" })
    for _, key in ipairs { "every", "timeout" } do
-      if opts[key] and (opts[key] <= 0 or opts[key] ~= opts[key]) then error(('option "%s" must be more than 0'):format(key), 2) end
+      if opts[key] and (opts[key] <= 0 or opts[key] ~= opts[key]) then options.blame(('option "%s" must be more than 0'):format(key)) end
    end
-   if name == "" or #name > NAME_MAX or name:find "%z" then error("a check's name has 1 to 128 bytes, no NUL", 2) end
-   if BITS[name] or name == "lag" then error(('"%s" is a built-in check: see mr.health.configure'):format(name), 2) end
-   if not checks.has(name) and checks.count >= CHECKS_MAX then error("there are 64 checks already", 2) end
+   if name == "" or #name > NAME_MAX or name:find "%z" then options.blame("a check's name has 1 to 128 bytes, no NUL") end
+   if BITS[name] or name == "lag" then options.blame(('"%s" is a built-in check: see mr.health.configure'):format(name)) end
+   if not checks.has(name) and checks.count >= CHECKS_MAX then options.blame("there are 64 checks already") end
    local ours
    generation.own("health check " .. name, function() checks.drop(ours) end)
    generation.later(function() ours = checks.add(name, fn, opts.every or 30, opts.timeout or 5) end)
@@ -70,14 +70,14 @@ local function check_switches(given)
       local kind = type(given[name])
       spec[name] = types[kind] and kind or next(types)
    end
-   options.check(given, spec, nil, 3)
+   options.check(given, spec)
    for name, v in each(given) do
       if type(v) == "number" and not (v >= 0 and v < math.huge) then
-         error(('option "%s" must not be negative'):format(name), 3)
+         options.blame(('option "%s" must not be negative'):format(name))
       end
    end
-   if given.last_message == true then error('option "last_message" must be a number of seconds, or false', 3) end
-   if given.dead_after == true then error('option "dead_after" must be a number of seconds, or false', 3) end
+   if given.last_message == true then options.blame('option "last_message" must be a number of seconds, or false') end
+   if given.dead_after == true then options.blame('option "dead_after" must be a number of seconds, or false') end
 end
 
 local function switch(name, v)
@@ -110,9 +110,9 @@ end
 -- last_message=false: seconds that the last message may be ago; lag=false: messages that may wait in a queue
 -- with a consumer, or a table: max, every=30, timeout=5
 function health.configure(opts)
-   if type(opts) ~= "table" then error("mr.health.configure takes a table of options", 2) end
+   if type(opts) ~= "table" then options.blame("mr.health.configure takes a table of options") end
    check_switches(opts)
-   local lag_options = lag.options(opts.lag, 2)
+   local lag_options = lag.options(opts.lag)
    generation.later(function() apply(opts, lag_options) end)
 end
 

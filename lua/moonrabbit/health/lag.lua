@@ -9,15 +9,14 @@ local lag = {}
 
 --- The options of a lag check: nil when it is not to be changed, or to be off.
 -- @tparam ?number|table|boolean given
--- @tparam number level whom to blame
-function lag.options(given, level)
+function lag.options(given)
    if given == nil or given == false then return nil end
-   if given == true then error('option "lag" needs a number of messages', level + 1) end
+   if given == true then options.blame('option "lag" needs a number of messages') end
    if type(given) == "number" then given = { max = given } end
-   options.check(given, { max = "number", every = "number", timeout = "number" }, { "max" }, level + 1)
+   options.check(given, { max = "number", every = "number", timeout = "number" }, { "max" })
    local o = { max = given.max, every = given.every or 30, timeout = given.timeout or 5 }
    if o.max < 0 or o.every <= 0 or o.timeout <= 0 then
-      error('option "lag": max must not be negative, every and timeout must be more than 0', level + 1)
+      options.blame('option "lag": max must not be negative, every and timeout must be more than 0')
    end
    return o
 end

@@ -4,6 +4,7 @@
 -- main chunk runs aside (it is staged), what it registers waits for its turn.
 local each = require "moonrabbit.base.each"
 local loop = require "moonrabbit.loop.loop"
+local options = require "moonrabbit.base.options"
 local task = require "moonrabbit.loop.task"
 
 local generation = {}
@@ -71,9 +72,9 @@ function generation.disown(thing)
 end
 
 --- Refuses what a staged main chunk cannot have.
-function generation.refuse(what, level)
+function generation.refuse(what)
    if not generation.is_staging() then return end
-   error(what .. " in the main chunk cannot be taken over when a script is reloaded: use mr.consumer, or restart", level + 1)
+   options.blame(what .. " in the main chunk cannot be taken over when a script is reloaded: use mr.consumer, or restart")
 end
 
 --- Runs fn() as a task that ends with its edition when it is begun by a main chunk, or by such a task.

@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
 local loop = require "moonrabbit.loop.loop"
+local options = require "moonrabbit.base.options"
 local value = require "moonrabbit.base.value"
 
 local log = {}
@@ -24,10 +25,10 @@ log.is_debug = false
 
 -- Numbers and booleans stay what they are, which JSON shows. In the order of their names, but a long
 -- traceback goes last.
-local function encode(fields, into_level)
+local function encode(fields)
    local names = {}
    for name in each(fields) do
-      if type(name) ~= "string" then error("the names of log fields must be strings", into_level + 1) end
+      if type(name) ~= "string" then options.blame("the names of log fields must be strings") end
       names[#names + 1] = name
    end
    table.sort(names, function(a, b)
@@ -41,13 +42,13 @@ local function encode(fields, into_level)
       if kind == "cdata" and not ffi.istype("int64_t", v) then v = tostring(v):gsub("ULL$", "") end
       list[i] = { name, (kind == "number" or kind == "boolean" or kind == "cdata") and v or tostring(v) }
    end
-   return value.encode_list(list, into_level + 1)
+   return value.encode_list(list)
 end
 
 local function write(number, text, fields)
-   if type(text) ~= "string" then error("a log text must be a string", 3) end
-   if fields ~= nil and type(fields) ~= "table" then error("log fields must be a table", 3) end
-   local encoded = fields and encode(fields, 3)
+   if type(text) ~= "string" then options.blame("a log text must be a string") end
+   if fields ~= nil and type(fields) ~= "table" then options.blame("log fields must be a table") end
+   local encoded = fields and encode(fields)
    C.mr_log_write(loop.runtime(), number, text, #text, encoded)
    if encoded then C.mr_table_free(encoded) end
 end
@@ -63,9 +64,9 @@ end
 function log.configure(new_level, new_format)
    new_level, new_format = new_level or level, new_format or format
    if not LEVELS[new_level] then
-      error(('unknown log level "%s": off, error, warn, info or debug'):format(tostring(new_level)), 2)
+      options.blame(('unknown log level "%s": off, error, warn, info or debug'):format(tostring(new_level)))
    end
-   if not FORMATS[new_format] then error(('unknown log format "%s": logfmt or json'):format(tostring(new_format)), 2) end
+   if not FORMATS[new_format] then options.blame(('unknown log format "%s": logfmt or json'):format(tostring(new_format))) end
    level, format = new_level, new_format
    log.is_debug = level == "debug"
    is_set = true

@@ -28,20 +28,20 @@ local WORDS = {
 function retry.set_random(fn) random = fn or math.random end
 
 -- Numbers that are not negative, with their defaults; besides attempts, total and what is in `more`.
-local function settings(opts, usual, more, level)
+local function settings(opts, usual, more)
    local spec = { attempts = "number", total = "number" }
    for name, kind in each(more or {}) do spec[name] = kind end
    for name in each(usual) do spec[name] = "number" end
-   opts = options.check(opts, spec, nil, level + 1)
-   options.whole("attempts", opts.attempts, 1, 2 ^ 53, level + 1)
+   opts = options.check(opts, spec)
+   options.whole("attempts", opts.attempts, 1, 2 ^ 53)
    local all = {}
    for name, v in each(usual) do all[name] = v end
    for name, v in each(opts) do
       if type(v) == "number" and (v < 0 or v ~= v) then
-         error(('option "%s" must not be negative'):format(name), level + 1)
+         options.blame(('option "%s" must not be negative'):format(name))
       end
       if v == math.huge and name ~= "max" and name ~= "total" then
-         error(('option "%s" must be finite'):format(name), level + 1)
+         options.blame(('option "%s" must be finite'):format(name))
       end
       all[name] = v
    end
@@ -77,7 +77,7 @@ end
 -- @treturn function policy
 function retry.exponential(opts)
    local o = settings(opts, { first = 0.5, factor = 2, max = 30 }, { jitter = "boolean", random = "function" }, 2)
-   if o.factor < 1 then error('option "factor" must be 1 or more', 2) end
+   if o.factor < 1 then options.blame('option "factor" must be 1 or more') end
    return function(ctx)
       if is_spent(o, ctx) then return STOP end
       local bound = math.min(o.first * o.factor ^ (ctx.attempt - 1), o.max)
@@ -96,7 +96,7 @@ function retry.never() return STOP end
 function retry.by_kind(policies)
    options.argument(1, "policies", policies, "table")
    for kind, policy in each(policies) do
-      if type(policy) ~= "function" then error(('the policy of "%s" must be a function'):format(tostring(kind)), 2) end
+      if type(policy) ~= "function" then options.blame(('the policy of "%s" must be a function'):format(tostring(kind))) end
    end
    local default = policies.default or retry.exponential()
    return function(ctx)

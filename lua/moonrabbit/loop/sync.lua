@@ -24,16 +24,15 @@ local function closed() return failure("closed", "the channel was closed") end
 -- The seconds of a number, or of { timeout = seconds }; nil: for ever.
 local function patience(opts)
    if type(opts) == "number" then opts = { timeout = opts } end
-   opts = options.check(opts, PATIENCE, nil, 3)
-   options.seconds("timeout", opts.timeout, 3)
+   opts = options.check(opts, PATIENCE)
+   options.seconds("timeout", opts.timeout)
    return opts.timeout ~= math.huge and opts.timeout or nil
 end
 
 local function size_of(n, least)
    if n == nil then return 1 end
-   options.argument(1, "n", n, "number", 3)
-   n = options.whole("n", n, least, 2 ^ 31, 3)
-   return n -- no tail call: errors count the levels
+   options.argument(1, "n", n, "number")
+   return options.whole("n", n, least, 2 ^ 31)
 end
 
 -- ---- who waits ----
@@ -145,7 +144,7 @@ end
 
 --- Gives one back; who waits longest has it. Never waits.
 function Semaphore:release()
-   if self.left == self.size then error("the semaphore is released more often than it was acquired", 2) end
+   if self.left == self.size then options.blame("the semaphore is released more often than it was acquired") end
    if not serve(self.waiters) then self.left = self.left + 1 end
 end
 
@@ -187,7 +186,7 @@ end
 -- @treturn[1] true
 -- @treturn[2] nil, error of kind timeout, or closed; the value is not in
 function Queue:put(value, opts)
-   if value == nil then error("nil cannot be put into a channel: it is what get returns at the end", 2) end
+   if value == nil then options.blame("nil cannot be put into a channel: it is what get returns at the end") end
    local timeout = patience(opts)
    if self.has_ended then return closed() end
    if serve(self.getters, { value }) then return true end

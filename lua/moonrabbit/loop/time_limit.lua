@@ -29,10 +29,10 @@ end
 local run = time_limit.run
 
 --- Checks the options stall and time_limit.
-function time_limit.check(opts, level)
-   options.seconds("stall", opts.stall, level + 1)
-   options.seconds("time_limit", opts.time_limit, level + 1)
-   if opts.time_limit == 0 then error('option "time_limit" must be more than 0', level + 1) end
+function time_limit.check(opts)
+   options.seconds("stall", opts.stall)
+   options.seconds("time_limit", opts.time_limit)
+   if opts.time_limit == 0 then options.blame('option "time_limit" must be more than 0') end
 end
 
 --- Is a deadline (0: none) over?

@@ -3,6 +3,7 @@
 local C = require("moonrabbit.base.ffi").C
 local errors = require "moonrabbit.base.errors"
 local loop = require "moonrabbit.loop.loop"
+local options = require "moonrabbit.base.options"
 local task = require "moonrabbit.loop.task"
 
 local wait = {}
@@ -12,7 +13,7 @@ local wait = {}
 -- @treturn[2] nil and the error `timeout`
 function wait.fd(fd, mode, timeout)
    local read, write = mode:find("r", 1, true), mode:find("w", 1, true)
-   if not (read or write) then error('mode must be "r", "w" or "rw"', 2) end
+   if not (read or write) then options.blame('mode must be "r", "w" or "rw"') end
    local token = task.token()
    local status = C.mr_watch_fd(loop.runtime(), token, fd, (read and 1 or 0) + (write and 2 or 0))
    if status ~= 0 then return nil, errors.of_status(status, "connection") end

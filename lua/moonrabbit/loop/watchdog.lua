@@ -53,9 +53,9 @@ function watchdog.install(by)
 end
 
 --- mr.watchdog.
-function watchdog.configure(opts, level)
-   opts = options.check(opts, { stall = "number", compiled = "boolean" }, nil, level)
-   options.seconds("stall", opts.stall, level)
+function watchdog.configure(opts)
+   opts = options.check(opts, { stall = "number", compiled = "boolean" })
+   options.seconds("stall", opts.stall)
    generation.later(function()
       if opts.stall then marks.configure(opts.stall) end
       if opts.compiled ~= nil and process then

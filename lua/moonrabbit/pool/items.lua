@@ -18,9 +18,9 @@ local all = setmetatable({}, { __mode = "k" }) -- pools with a handle
 --- The pool in C; another one after the runtime was closed.
 -- @treturn[1] cdata `mr_pool`
 -- @treturn[2] nil, error of kind bad_option or bad_uri
-function item.pool(self, level)
+function item.pool(self)
    if self.handle then return self.handle end
-   local o, err = settings.make(self.settings, (level or 1) + 1)
+   local o, err = settings.make(self.settings)
    if not o then return nil, err end
    local box = ffi.new "mr_pool *[1]"
    if C.mr_pool_new(loop.runtime(), o, STRATEGIES[self.strategy], self.limit, box, error_box) ~= 0 then

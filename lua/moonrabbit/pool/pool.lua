@@ -64,16 +64,16 @@ end
 -- ---- making ----
 
 -- Wrong options are the caller's mistake, now and not at the first acquire.
-local function check_settings(self, level)
-   local ok, err = items.pool(self, level)
+local function check_settings(self)
+   local ok, err = items.pool(self)
    if ok then return end
    local names = {}
    for name in each(OURS) do names[#names + 1] = name end
    for name in each(self.settings) do
       local nearest = err.text:find('"' .. name .. '"', 1, true) and options.nearest(name, names)
-      if nearest then error(('unknown option "%s": did you mean "%s"?'):format(name, nearest), level) end
+      if nearest then options.blame(('unknown option "%s": did you mean "%s"?'):format(name, nearest)) end
    end
-   error(tostring(err), level)
+   options.blame(tostring(err))
 end
 
 --- A pool. Connections are made when they are first used.
@@ -97,7 +97,7 @@ function pool.new(opts)
    local most = strategy == "pooled" and (ours.max_connections or 10) or (ours.max_channels or 100)
    local self = setmetatable({ strategy = strategy, settings = theirs, limit = most, handle = false, items = {},
       shared = {}, numbers = setmetatable({}, { __mode = "k" }), tokens = setmetatable({}, { __mode = "k" }) }, Pool)
-   check_settings(self, 3)
+   check_settings(self)
    function self.take_back(given) -- the release of a lease
       end_lease(self, given)
       return true
@@ -210,7 +210,7 @@ end
 -- @treturn function
 function Pool:ensure(fn, opts)
    options.argument(1, "fn", fn, "function")
-   opts = ensure.options(opts, { interval_start = 2, interval_step = 2, interval_max = 30 }, 2)
+   opts = ensure.options(opts, { interval_start = 2, interval_step = 2, interval_max = 30 })
    return function(...)
       local n, args = select("#", ...), { ... }
       return ensure.run(opts, function()

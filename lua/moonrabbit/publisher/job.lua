@@ -12,7 +12,7 @@ local job = {}
 local OURS = { exchange = "string", routing_key = "string", timeout = "number", delay = "number" }
 
 -- The properties of one message: those of every message, its own, and what its body says of itself.
-local function merged(self, props, kind, level)
+local function merged(self, props, kind)
    if not props and not kind then return self.usual end
    local merged_ = {}
    for name, v in each(self.usual) do merged_[name] = v end
@@ -20,7 +20,7 @@ local function merged(self, props, kind, level)
       if not OURS[name] then
          merged_[name] = v
       elseif type(v) ~= OURS[name] then
-         error(('option "%s" must be a %s, not a %s'):format(name, OURS[name], type(v)), level + 1)
+         options.blame(('option "%s" must be a %s, not a %s'):format(name, OURS[name], type(v)))
       end
    end
    if merged_.content_type == nil then merged_.content_type = kind end
@@ -28,12 +28,12 @@ local function merged(self, props, kind, level)
 end
 
 -- Where a message goes, delayed or not.
-local function address(self, props, merged_, level)
+local function address(self, props, merged_)
    local exchange, key = props and props.exchange or self.exchange, props and props.routing_key or self.routing_key
-   if not key then error('a "routing_key" is missing: give it to the publisher or to the publish', level + 1) end
+   if not key then options.blame('a "routing_key" is missing: give it to the publisher or to the publish') end
    if not props or not props.delay then return exchange, key, merged_ end
    if not self.options.topology or exchange ~= "" then
-      error('"delay" needs a publisher with a topology of delays, and the default exchange', level + 1)
+      options.blame('"delay" needs a publisher with a topology of delays, and the default exchange')
    end
    local through, err = self.options.topology:delay(key, props.delay)
    if not through then return nil, err end
@@ -43,18 +43,18 @@ end
 
 --- One publish of a publisher: publisher, exchange, routing_key, body, props, attempt, deadline.
 -- @treturn[1] table
--- @treturn[2] nil, error; what is misuse raises an error at `level`
-function job.new(self, body, props, level)
+-- @treturn[2] nil, error; what is misuse raises an error
+function job.new(self, body, props)
    local text, kind = body_of.encode(body, self.options.serializer)
-   if not text then error(kind, level + 1) end
+   if not text then options.blame(kind) end
    if props ~= nil and type(props) ~= "table" then
-      error(('argument 2 ("props") must be a table, not a %s'):format(type(props)), level + 1)
+      options.blame(('argument 2 ("props") must be a table, not a %s'):format(type(props)))
    end
-   local all_props = merged(self, props, kind, level + 1)
-   options.seconds("timeout", props and props.timeout, level + 1)
-   local exchange, key, with = address(self, props, all_props, level + 1)
+   local all_props = merged(self, props, kind)
+   options.seconds("timeout", props and props.timeout)
+   local exchange, key, with = address(self, props, all_props)
    if not exchange then return nil, key end
-   if with ~= self.usual then properties.encode(with, level + 1) end
+   if with ~= self.usual then properties.encode(with) end
    if #exchange > 255 or #key > 255 then
       return nil, errors.new("bad_argument", "publish", "an exchange or a routing key is longer than 255 bytes")
    end

@@ -58,11 +58,11 @@ local POLICIES = { block = true, drop_oldest = true, error = true }
 local MAX_BYTES = 16 * 2 ^ 20
 local CONFIRM, TIMEOUT, CLOSING = 5, 60, 5 -- seconds
 
-local function check_buffer(buffer, level)
-   buffer = options.check(buffer, BUFFER, nil, level + 1)
-   options.whole("max_bytes", buffer.max_bytes, 1, 2 ^ 53, level + 1)
+local function check_buffer(buffer)
+   buffer = options.check(buffer, BUFFER)
+   options.whole("max_bytes", buffer.max_bytes, 1, 2 ^ 53)
    if buffer.when_full and not POLICIES[buffer.when_full] then
-      error('option "when_full" must be "block", "drop_oldest" or "error"', level + 1)
+      options.blame('option "when_full" must be "block", "drop_oldest" or "error"')
    end
    return buffer
 end
@@ -70,11 +70,11 @@ end
 local function either(a, b) if a ~= nil then return a end return b end
 
 -- What every publish has unless it says otherwise.
-local function usual_properties(opts, level)
+local function usual_properties(opts)
    local usual = { persistent = either(opts.persistent, true), mandatory = either(opts.mandatory, true) }
    for name, v in each(opts.properties or {}) do usual[name] = v end
    usual.timeout = opts.confirm_timeout or CONFIRM
-   properties.encode(usual, level + 1)
+   properties.encode(usual)
    return usual
 end
 
@@ -95,9 +95,9 @@ function publisher.new(opts)
    body_of.check(opts.serializer)
    if opts.connection then home.check('option "connection"', opts.connection) end
    if opts.topology and not topology.is(opts.topology) then
-      error('option "topology" must be one of mr.topology', 2)
+      options.blame('option "topology" must be one of mr.topology')
    end
-   local buffer = check_buffer(opts.buffer, 2)
+   local buffer = check_buffer(opts.buffer)
    local self = setmetatable({
       options = opts, connection = home.connection(opts.connection), exchange = opts.exchange or "",
       routing_key = opts.routing_key, confirms = opts.confirm ~= false, timeout = opts.timeout or TIMEOUT,
@@ -157,9 +157,9 @@ local function closed()
    return nil, errors.new("closed", "publish", farewell.is_over() and "the program stopped" or "the publisher was closed")
 end
 
-local function start(self, body, props, level)
+local function start(self, body, props)
    if self.is_closing or farewell.is_over() then return closed() end
-   local one, err = job.new(self, body, props, level + 1)
+   local one, err = job.new(self, body, props)
    if not one then return nil, err end
    local ok
    ok, err = self.box:take(#one.body, one.deadline)
@@ -192,8 +192,7 @@ end
 -- confirms); t:wait()
 -- @treturn[2] nil, error of kind backpressure (no room), content_too_large, bad_argument, closed
 function Publisher:publish_async(body, props)
-   local t, err = start(self, body, props, 2)
-   return t, err -- no tail call: errors count the levels
+   return start(self, body, props)
 end
 
 --- Publishes and waits in the calling coroutine for how it ends.
@@ -203,7 +202,7 @@ end
 -- @treturn[2] nil, error of kind nacked, returned (err.message), lost, timeout, blocked_timeout, or as publish_async
 function Publisher:publish(body, props)
    task.check()
-   local t, err = start(self, body, props, 2)
+   local t, err = start(self, body, props)
    if not t then return nil, err end
    return t:wait()
 end

@@ -148,11 +148,11 @@ function rpc.call(to, body, opts)
    options.seconds("timeout", opts.timeout)
    if opts.connection then home.check('option "connection"', opts.connection) end
    if type(to) == "string" then to = { exchange = "", routing_key = to } end
-   if type(to) ~= "table" then error("a call goes to a queue's name or to {exchange=, routing_key=}", 2) end
+   if type(to) ~= "table" then options.blame("a call goes to a queue's name or to {exchange=, routing_key=}") end
    options.check(to, TARGET, { "routing_key" })
    body_of.check(opts.serializer)
    local text, kind = body_of.encode(body, opts.serializer)
-   if not text then error(kind, 2) end
+   if not text then options.blame(kind) end
    task.check()
    local conn = home.connection(opts.connection)
    local deadline = C.mr_now() + (opts.timeout or PATIENCE)

@@ -105,7 +105,7 @@ function Topology:apply(conn, opts)
    home.check('argument 1 ("conn")', conn)
    opts = options.check(opts, SPEC)
    if opts.on_conflict and opts.on_conflict ~= "error" and opts.on_conflict ~= "keep" then
-      error('option "on_conflict" must be "error" or "keep"', 2)
+      options.blame('option "on_conflict" must be "error" or "keep"')
    end
    local report = { declared = {}, kept = {}, failed = {}, skipped = {}, lacks = { exchange = {}, queue = {} } }
    local ask = probe.new(conn)

@@ -21,11 +21,11 @@ local function with(conn, fn)
    return result, err
 end
 
-local function known(self, name, level)
+local function known(self, name)
    for _, q in ipairs(self.queues) do
       if q.queue == name then return q end
    end
-   error(('there is no queue "%s" in this topology'):format(tostring(name)), level + 1)
+   options.blame(('there is no queue "%s" in this topology'):format(tostring(name)))
 end
 
 -- The messages and consumers of a queue; of one that is not there: none.
@@ -54,8 +54,8 @@ function Topology:counts(conn)
 end
 
 -- The queue, its delay queue, its dead letters' queue: those that the topology has.
-local function companions(self, name, level)
-   local q = known(self, name, level + 1)
+local function companions(self, name)
+   local q = known(self, name)
    local delay = self.delays[name]
    local a = q.arguments or {}
    local dead = a["x-dead-letter-exchange"] == "" and a["x-dead-letter-routing-key"] or nil
@@ -71,7 +71,7 @@ end
 -- @treturn[2] nil, error
 function Topology:message_counts(conn, name)
    home.check('argument 1 ("conn")', conn)
-   local of = companions(self, name, 2)
+   local of = companions(self, name)
    local counts, err = with(conn, function(ask)
       local out = {}
       for i, queue in ipairs(of) do
@@ -87,10 +87,10 @@ function Topology:message_counts(conn, name)
 end
 
 -- The queues that are meant: one with its companions, or all that the topology declares.
-local function meant(self, name, level)
+local function meant(self, name)
    if not name then return self:names().queues end
    local list = {}
-   for _, queue in ipairs(companions(self, name, level + 1)) do
+   for _, queue in ipairs(companions(self, name)) do
       if queue then list[#list + 1] = queue end
    end
    return list
@@ -118,8 +118,7 @@ end
 -- @treturn[2] nil, error
 function Topology:purge(conn, name)
    home.check('argument 1 ("conn")', conn)
-   local sum, err = for_each(conn, meant(self, name, 2), "queue_purge", {})
-   return sum, err -- no tail call: errors count the levels
+   return for_each(conn, meant(self, name), "queue_purge", {})
 end
 
 local DELETE = { queue = "string", if_unused = "boolean", if_empty = "boolean" }
@@ -133,7 +132,7 @@ local DELETE = { queue = "string", if_unused = "boolean", if_empty = "boolean" }
 function Topology:delete(conn, opts)
    home.check('argument 1 ("conn")', conn)
    opts = options.check(opts, DELETE)
-   local sum, err = for_each(conn, meant(self, opts.queue, 2), "queue_delete",
+   local sum, err = for_each(conn, meant(self, opts.queue), "queue_delete",
       { if_unused = opts.if_unused, if_empty = opts.if_empty })
    if not sum or opts.queue then return sum, err end
    local ok
@@ -161,7 +160,7 @@ local JOIN = { min_successes = "number", idle_time = "number", timeout = "number
 function Topology:join(conn, name, opts)
    home.check('argument 1 ("conn")', conn)
    opts = options.check(opts, JOIN)
-   known(self, name, 2)
+   known(self, name)
    options.whole("min_successes", opts.min_successes, 1, 2 ^ 53)
    for _, option in ipairs { "idle_time", "timeout" } do options.seconds(option, opts[option]) end
    local deadline = opts.timeout and C.mr_now() + opts.timeout

@@ -34,15 +34,15 @@ NAMES.queue.overflow, NAMES.queue.expires = "x-overflow", "x-expires"
 local MILLISECONDS = { message_ttl = true, expires = true } -- ours are seconds
 
 -- One exchange or queue as it is declared: its arguments under AMQP's names, durable unless it says otherwise.
-local function entity(what, given, spec, level)
-   options.check(given, spec, { what }, level + 1)
+local function entity(what, given, spec)
+   options.check(given, spec, { what })
    local out, arguments = { durable = true }, {}
    for name, v in each(given.arguments or {}) do arguments[name] = v end
    for name, v in each(given) do
       local argument = NAMES[what][name]
       if argument then
          if arguments[argument] ~= nil then
-            error(('%s "%s" has "%s" and the argument "%s": say it once'):format(what, given[what], name, argument), level + 1)
+            options.blame(('%s "%s" has "%s" and the argument "%s": say it once'):format(what, given[what], name, argument))
          end
          arguments[argument] = MILLISECONDS[name] and math.floor(v * 1000 + 0.5) or v
       elseif name ~= "arguments" then
@@ -55,7 +55,7 @@ local function entity(what, given, spec, level)
 end
 
 -- A list of tables or names, or a table by name, as a list; in the order given, or of the names.
-local function list_of(what, given, spec, level)
+local function list_of(what, given, spec)
    local list, by_name, names = {}, {}, {}
    for name in each(given or {}) do
       if type(name) == "string" then names[#names + 1] = name end
@@ -65,15 +65,15 @@ local function list_of(what, given, spec, level)
       if type(entry) == "string" and not key then entry = { [what] = entry } end
       if type(entry) ~= "table" then
          local hint = key and spec[key] and (': one %s alone is written { { %s = "name" } }'):format(what, what) or ""
-         error(('%s "%s" must be a table, not a %s%s'):format(what, tostring(key), type(entry), hint), level + 2)
+         options.blame(('%s "%s" must be a table, not a %s%s'):format(what, tostring(key), type(entry), hint))
       end
       if key then
          local named = { [what] = key }
          for k, v in each(entry) do named[k] = v end
          entry = named
       end
-      entry = entity(what, entry, spec, level + 2)
-      if by_name[entry[what]] then error(('%s "%s" is there twice'):format(what, entry[what]), level + 2) end
+      entry = entity(what, entry, spec)
+      if by_name[entry[what]] then options.blame(('%s "%s" is there twice'):format(what, entry[what])) end
       by_name[entry[what]] = entry
       list[#list + 1] = entry
    end
@@ -82,41 +82,41 @@ local function list_of(what, given, spec, level)
    return list, by_name
 end
 
-local function refer(known, what, name, where, level)
+local function refer(known, what, name, where)
    if known[name] or what == "exchange" and (name == "" or name:find "^amq%.") then return end
    local names = {}
    for other in each(known) do names[#names + 1] = other end
    local nearest = options.nearest(name, names)
-   error(('%s: there is no %s "%s" here%s; one that somebody else declares is passive = true'):format(where, what, name,
-      nearest and (': did you mean "%s"?'):format(nearest) or ""), level + 1)
+   options.blame(('%s: there is no %s "%s" here%s; one that somebody else declares is passive = true'):format(where, what, name,
+      nearest and (': did you mean "%s"?'):format(nearest) or ""))
 end
 
-local function check_binding(b, exchanges, queues, level)
-   options.check(b, BINDING, nil, level + 1)
+local function check_binding(b, exchanges, queues)
+   options.check(b, BINDING)
    local is_queue, is_exchange = b.queue and b.exchange, b.destination and b.source
    if not (is_queue or is_exchange) or is_queue and (b.destination or b.source) or is_exchange and b.exchange then
-      error("a binding has queue and exchange, or destination and source", level + 1)
+      options.blame("a binding has queue and exchange, or destination and source")
    end
    local where = ('binding of "%s"'):format(b.queue or b.destination)
-   if is_queue then refer(queues, "queue", b.queue, where, level + 1)
-   else refer(exchanges, "exchange", b.destination, where, level + 1) end
-   refer(exchanges, "exchange", b.exchange or b.source, where, level + 1)
-   if (b.exchange or b.source) == "" then error(where .. ": the default exchange has no bindings", level + 1) end
+   if is_queue then refer(queues, "queue", b.queue, where)
+   else refer(exchanges, "exchange", b.destination, where) end
+   refer(exchanges, "exchange", b.exchange or b.source, where)
+   if (b.exchange or b.source) == "" then options.blame(where .. ": the default exchange has no bindings") end
    return { queue = b.queue, exchange = b.exchange, destination = b.destination, source = b.source,
       routing_key = b.routing_key or "", arguments = b.arguments }
 end
 
 -- What arguments refer to is there, too.
-local function check_arguments(self, exchanges, queues, level)
+local function check_arguments(self, exchanges, queues)
    for _, x in ipairs(self.exchanges) do
       local other = x.arguments and x.arguments["alternate-exchange"]
-      if other then refer(exchanges, "exchange", other, ('exchange "%s"'):format(x.exchange), level + 1) end
+      if other then refer(exchanges, "exchange", other, ('exchange "%s"'):format(x.exchange)) end
    end
    for _, q in ipairs(self.queues) do
       local a, where = q.arguments or {}, ('dead letters of queue "%s"'):format(q.queue)
       local exchange, key = a["x-dead-letter-exchange"], a["x-dead-letter-routing-key"]
-      if exchange then refer(exchanges, "exchange", exchange, where, level + 1) end
-      if exchange == "" and key then refer(queues, "queue", key, where, level + 1) end
+      if exchange then refer(exchanges, "exchange", exchange, where) end
+      if exchange == "" and key then refer(queues, "queue", key, where) end
    end
 end
 
@@ -129,24 +129,23 @@ end
 -- Bindings are {queue, exchange, routing_key, arguments} or {destination, source, routing_key, arguments}
 -- @treturn topology methods plan, apply, names, counts, message_counts, purge, delete, join, delay; what is wrong
 -- raises an error
-function topology.new(data, level)
-   level = (level or 1) + 1
-   options.check(data, SPEC, nil, level)
+function topology.new(data)
+   options.check(data, SPEC)
    local self = setmetatable({ bindings = {}, delays = {} }, Topology)
    local exchanges, queues
-   self.exchanges, exchanges = list_of("exchange", data.exchanges, EXCHANGE, level)
-   self.queues, queues = list_of("queue", data.queues, QUEUE, level)
-   for i, b in ipairs(options.list_of("bindings", data.bindings, BINDING, level)) do
-      if type(b) ~= "table" then error(("binding %d must be a table, not a %s"):format(i, type(b)), level) end
-      self.bindings[i] = check_binding(b, exchanges, queues, level)
+   self.exchanges, exchanges = list_of("exchange", data.exchanges, EXCHANGE)
+   self.queues, queues = list_of("queue", data.queues, QUEUE)
+   for i, b in ipairs(options.list_of("bindings", data.bindings, BINDING)) do
+      if type(b) ~= "table" then options.blame(("binding %d must be a table, not a %s"):format(i, type(b))) end
+      self.bindings[i] = check_binding(b, exchanges, queues)
    end
    for name, d in each(data.delays or {}) do
-      refer(queues, "queue", name, "delays", level)
-      options.check(d, DELAY, { "queue" }, level)
-      refer(queues, "queue", d.queue, "delays", level)
+      refer(queues, "queue", name, "delays")
+      options.check(d, DELAY, { "queue" })
+      refer(queues, "queue", d.queue, "delays")
       self.delays[name] = d
    end
-   check_arguments(self, exchanges, queues, level)
+   check_arguments(self, exchanges, queues)
    return self
 end
 
@@ -166,7 +165,4 @@ end
 --- Is it a topology?
 function topology.is(value) return getmetatable(value) == Topology end
 
-return setmetatable(topology, { __call = function(_, data)
-   local self = topology.new(data, 2)
-   return self
-end })
+return setmetatable(topology, { __call = function(_, data) return topology.new(data) end })

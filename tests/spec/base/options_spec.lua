@@ -5,7 +5,7 @@ local options = require "moonrabbit.base.options"
 local SPEC = { queue = "string", durable = "boolean", prefetch_count = "number", arguments = "table" }
 
 local function complaint(given, required)
-   local ok, why = pcall(function() options.check(given, SPEC, required, 2) end)
+   local ok, why = pcall(function() options.check(given, SPEC, required) end)
    assert.is_false(ok)
    return why
 end
@@ -58,12 +58,63 @@ describe("options", function()
       assert.is_truthy(complaint("q"):find("options must be a table, not a string", 1, true))
    end)
 
-   it("blames the line of its caller's caller", function()
-      local function library(given) options.check(given, SPEC) end
-      local line = debug.getinfo(1, "l").currentline + 1
-      local ok, why = pcall(function() library { queu = 1 } end)
-      assert.is_false(ok)
-      assert.is_truthy(why:find(("options_spec.lua:%d:"):format(line), 1, true))
+   describe("blame", function()
+      -- A function of the library's, as far as the names of files tell: in a file beside options.lua.
+      local function of_library(text)
+         return assert(loadstring("local f = ... " .. text, (debug.getinfo(options.check, "S").source:gsub("[^/]*$", "made.lua"))))
+      end
+      local check = of_library "return f { queu = 1 }"
+      local deep = of_library "local function one() f() return 1 end local function two() one() return 2 end two() return 3"
+      local function given(t) options.check(t, SPEC) end
+
+      local function blamed(line, fn, ...)
+         local ok, why = pcall(fn, ...)
+         assert.is_false(ok)
+         assert.equal(("options_spec.lua:%d"):format(line), why:match "options_spec.lua:%d+", why)
+      end
+      local function here() return debug.getinfo(2, "l").currentline end
+
+      it("names the line of the script that called the library", function()
+         local line = here() + 1
+         blamed(line, function() options.check({ queu = 1 }, SPEC) end)
+      end)
+
+      it("passes over however many functions of the library", function()
+         local function misuse() options.check({ queu = 1 }, SPEC) end
+         local inner = of_library "f() return 1"
+         local line = here() + 1
+         blamed(line, function() deep(of_library "require('moonrabbit.base.options').check({ queu = 1 }, {})") end)
+         blamed(debug.getinfo(misuse, "S").linedefined, function() inner(misuse) end)
+      end)
+
+      it("is right behind a tail call of the library's", function()
+         local line = here() + 2
+         local tail = of_library "return require('moonrabbit.base.options').check(f, {})"
+         blamed(line, function() tail { queu = 1 } return nil end)
+      end)
+
+      it("finds the caller of a script's function that ended in a tail call", function()
+         local tail = of_library "return require('moonrabbit.base.options').check(f, {})"
+         local function last() return tail { queu = 1 } end
+         local line = here() + 1
+         blamed(line, function() last() return nil end)
+      end)
+
+      it("names the callback that the library calls, not what the library was called by", function()
+         local line = debug.getinfo(given, "S").linedefined
+         blamed(line, function() check(given) return nil end)
+      end)
+
+      it("is right for a function that pcall calls", function()
+         local ok, why = pcall(options.check, { queu = 1 }, SPEC)
+         assert.is_false(ok)
+         assert.truthy(why:find("^[^:]*options_spec.lua:%d+: "), why)
+      end)
+
+      it("gives no position where no script is on the stack", function()
+         local _, why = coroutine.resume(coroutine.create(of_library "return require('moonrabbit.base.options').check(f, {})"), { x = 1 })
+         assert.equal('unknown option "x": known are ', why)
+      end)
    end)
 
    it("finds the nearest name", function()
