@@ -32,8 +32,6 @@ require "moonrabbit.connection.kombu"
 require "moonrabbit.connection.handover"
 require "moonrabbit.redelivery.message"
 require "moonrabbit.simple_queue"
-for _, name in ipairs { "topology.delayed", "topology.plan", "topology.apply",
-   "topology.maintenance" } do require("moonrabbit." .. name) end -- of topologies
 
 local mr = {
    consumer = require("moonrabbit.consumer.consumer").new, pool = require("moonrabbit.pool.pool").new,

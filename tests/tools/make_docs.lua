@@ -47,6 +47,9 @@ local OURS = { mr = true, consumer = true, Worker = true, Connection = true, Cha
    topology = true, Topology = true, Server = true, health = true, sync = true, Event = true,
    Semaphore = true, Queue = true }
 
+-- Parts of a class that have a file of their own: their methods are the class's.
+local PARTS = { plan = true, apply = true, delayed = true, maintenance = true }
+
 -- What the methods of a module are called on, where its page is not about it alone.
 local CALLED_ON = { Server = "server", Timer = "timer", Broker = "broker", Event = "event", Semaphore = "semaphore", Queue = "channel" }
 
@@ -80,6 +83,8 @@ end
 
 local function signature(object, head)
    local owner, sep, name, args = head:match "^function ([%w_]+)([.:])([%w_]+)(%b())"
+   if owner == "delayed" and name == "delayed" then return "mr.topology.delayed" .. args end
+   if PARTS[owner or ""] and sep == ":" then return object .. ":" .. name .. args end
    if not owner or not OURS[owner] or name:find "^_" then return nil end
    if owner == "mr" or owner == "value" or owner == "sync" then return "mr." .. name .. args end
    if owner == "log" then return "mr.log." .. name .. args end

@@ -8,9 +8,6 @@ local options = require "moonrabbit.base.options"
 local plan = require "moonrabbit.topology.plan"
 local probe = require "moonrabbit.topology.probe"
 local retry = require "moonrabbit.loop.retry"
-local topology = require "moonrabbit.topology.topology"
-
-local Topology = topology.methods
 
 local apply = {}
 
@@ -101,7 +98,7 @@ end
 -- @treturn[1] table report: declared and kept, lists of {what, name, entity, differs}
 -- @treturn[2] nil, error as the first that failed; err.differs: its fields ({field, wanted, found}); err.failed, err.skipped,
 -- err.declared: lists
-function Topology:apply(conn, opts)
+function apply:apply(conn, opts)
    home.check('argument 1 ("conn")', conn)
    opts = options.check(opts, SPEC)
    if opts.on_conflict and opts.on_conflict ~= "error" and opts.on_conflict ~= "keep" then

@@ -3,9 +3,6 @@
 -- `q` (dead letters go to `q.XQ`), `q.DQ` (what expires goes to `q`), `q.XQ` (kept for a week).
 local errors = require "moonrabbit.base.errors"
 local options = require "moonrabbit.base.options"
-local topology = require "moonrabbit.topology.topology"
-
-local Topology = topology.methods
 
 local delayed = {}
 
@@ -17,7 +14,7 @@ local SPEC = { dead_ttl = "number", max_delay = "number", max_priority = "number
 -- @tparam[opt] table opts dead_ttl=7 days (seconds that dead letters are kept; 0: for ever), max_delay (seconds; longer
 -- ones are refused when they are published, and cut short by the broker), max_priority
 -- @treturn table queues and delays
-function topology.delayed(name, opts)
+function delayed.delayed(name, opts)
    options.argument(1, "name", name, "string")
    opts = options.check(opts, SPEC)
    for _, option in ipairs { "dead_ttl", "max_delay" } do options.seconds(option, opts[option]) end
@@ -40,7 +37,7 @@ end
 -- @treturn[1] table queue (the routing key) and expiration (the property)
 -- @treturn[2] nil, error of kind bad_argument: there is no delay queue, or the delay is too long (then with err.delay,
 -- err.max_delay and err.queue)
-function Topology:delay(name, seconds)
+function delayed:delay(name, seconds)
    options.argument(1, "name", name, "string")
    options.seconds("seconds", seconds)
    local d = self.delays[name]

@@ -7,11 +7,8 @@ local home = require "moonrabbit.connection.default"
 local loop = require "moonrabbit.loop.loop"
 local options = require "moonrabbit.base.options"
 local probe = require "moonrabbit.topology.probe"
-local topology = require "moonrabbit.topology.topology"
 
 local maintenance = {}
-
-local Topology = topology.methods
 
 -- Calls fn(ask) with a place to ask from, and closes that.
 local function with(conn, fn)
@@ -40,7 +37,7 @@ end
 -- @tparam connection conn
 -- @treturn[1] table by name: {messages, consumers, is_missing}
 -- @treturn[2] nil, error
-function Topology:counts(conn)
+function maintenance:counts(conn)
    home.check('argument 1 ("conn")', conn)
    return with(conn, function(ask)
       local out = {}
@@ -69,7 +66,7 @@ end
 -- @treturn[1] number delayed
 -- @treturn[1] number dead
 -- @treturn[2] nil, error
-function Topology:message_counts(conn, name)
+function maintenance:message_counts(conn, name)
    home.check('argument 1 ("conn")', conn)
    local of = companions(self, name)
    local counts, err = with(conn, function(ask)
@@ -116,7 +113,7 @@ end
 -- @tparam[opt] string name of a queue: it, its delay queue and its dead letters; default: all queues
 -- @treturn[1] number how many
 -- @treturn[2] nil, error
-function Topology:purge(conn, name)
+function maintenance:purge(conn, name)
    home.check('argument 1 ("conn")', conn)
    return for_each(conn, meant(self, name), "queue_purge", {})
 end
@@ -129,7 +126,7 @@ local DELETE = { queue = "string", if_unused = "boolean", if_empty = "boolean" }
 -- declares), if_unused, if_empty
 -- @treturn[1] number messages dropped with them
 -- @treturn[2] nil, error precondition_failed: in use, or not empty
-function Topology:delete(conn, opts)
+function maintenance:delete(conn, opts)
    home.check('argument 1 ("conn")', conn)
    opts = options.check(opts, DELETE)
    local sum, err = for_each(conn, meant(self, opts.queue), "queue_delete",
@@ -157,7 +154,7 @@ local JOIN = { min_successes = "number", idle_time = "number", timeout = "number
 -- @tparam[opt] table opts min_successes=2, idle_time=0.1 (seconds between two looks), timeout (seconds; nil: for ever)
 -- @treturn[1] true
 -- @treturn[2] nil, error of kind timeout, with err.messages: how many there still were
-function Topology:join(conn, name, opts)
+function maintenance:join(conn, name, opts)
    home.check('argument 1 ("conn")', conn)
    opts = options.check(opts, JOIN)
    known(self, name)

@@ -5,9 +5,6 @@
 -- AMQP tells nothing. (A thing that somebody deletes between the two questions is made by the second.)
 local home = require "moonrabbit.connection.default"
 local probe = require "moonrabbit.topology.probe"
-local topology = require "moonrabbit.topology.topology"
-
-local Topology = topology.methods
 
 local plan = {}
 
@@ -76,7 +73,7 @@ end
 -- "missing" (passive, and not there)|"unknown" (a binding between what is there), differs = list of {field, wanted,
 -- found}, err}; its fields create, same, conflict, missing, unknown count them
 -- @treturn[2] nil, error the broker could not be asked
-function Topology:plan(conn)
+function plan:plan(conn)
    home.check('argument 1 ("conn")', conn)
    local ask = probe.new(conn)
    local list = setmetatable({ create = 0, same = 0, conflict = 0, missing = 0, unknown = 0 }, Plan)

@@ -1,13 +1,18 @@
 --- topology: exchanges, queues and bindings as data: checked when it is written down, then planned and applied.
 -- SPDX-License-Identifier: MIT
+local apply = require "moonrabbit.topology.apply"
+local delayed = require "moonrabbit.topology.delayed"
 local each = require "moonrabbit.base.each"
+local maintenance = require "moonrabbit.topology.maintenance"
 local options = require "moonrabbit.base.options"
+local plan = require "moonrabbit.topology.plan"
 
-local topology = {}
+local topology = { delayed = delayed.delayed }
 
-local Topology = { __name = "moonrabbit.topology" }
+local Topology = { __name = "moonrabbit.topology", plan = plan.plan, apply = apply.apply, delay = delayed.delay,
+   counts = maintenance.counts, message_counts = maintenance.message_counts, purge = maintenance.purge,
+   delete = maintenance.delete, join = maintenance.join }
 Topology.__index = Topology
-topology.methods = Topology
 
 function Topology.__tostring(t)
    return ("topology of %d exchanges, %d queues, %d bindings"):format(#t.exchanges, #t.queues, #t.bindings)
