@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local message = require "moonrabbit.channel.message"
 local properties = require "moonrabbit.base.properties"
+local publish = require "moonrabbit.channel.publish"
 local ticket = require "moonrabbit.channel.confirm"
 
 local raw = {}
@@ -46,7 +47,7 @@ end
 --- Publishes with such properties into a queue, on a channel in confirm mode. True, or nil and an error.
 function raw.publish(ch, queue, body, bytes)
    local t = ticket.new(0)
-   local ok, err = ch:_post(t, "", queue, body, { mandatory = true }, bytes)
+   local ok, err = publish.post(ch, t, "", queue, body, { mandatory = true }, bytes)
    if not ok then return nil, err end
    return t:wait(10)
 end

@@ -3,12 +3,14 @@
 -- Every method that asks the broker waits for its answer, suspending the calling coroutine only.
 local C = require("moonrabbit.base.ffi").C
 local asking = require "moonrabbit.channel.request"
+local declare = require "moonrabbit.channel.declare"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local generation = require "moonrabbit.loop.generation"
 local message = require "moonrabbit.channel.message"
 local messages = require "moonrabbit.channel.iterator"
 local options = require "moonrabbit.base.options"
+local publish = require "moonrabbit.channel.publish"
 local subscription = require "moonrabbit.channel.subscription"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
@@ -16,7 +18,13 @@ local time_limit = require "moonrabbit.loop.time_limit"
 
 local channel = {}
 
-local Channel = { __name = "moonrabbit.channel" }
+local Channel = { __name = "moonrabbit.channel",
+   exchange_declare = declare.exchange_declare, exchange_delete = declare.exchange_delete,
+   exchange_bind = declare.exchange_bind, exchange_unbind = declare.exchange_unbind,
+   queue_declare = declare.queue_declare, queue_bind = declare.queue_bind, queue_unbind = declare.queue_unbind,
+   queue_purge = declare.queue_purge, queue_delete = declare.queue_delete,
+   publish = publish.publish, publish_async = publish.publish_async, wait_for_confirms = publish.wait_for_confirms,
+   on_return = publish.on_return }
 local getters = {}
 channel.methods = Channel
 
@@ -38,19 +46,17 @@ function getters.id(self) return self.number end
 function getters.last_error(self) return self.err end
 
 local refusal, ask = asking.refusal, asking.ask
-channel.refusal, channel.ask, channel.spec = refusal, ask, asking.spec
 
 local function done(reply, err)
    if reply then return true end
    return nil, err
 end
 
-local no_options = {}
-local JUST_TIMEOUT = channel.spec {}
-local QOS = channel.spec { prefetch_count = "number", global = "boolean" }
-local GET = channel.spec { no_ack = "boolean" }
-local RECOVER = channel.spec { requeue = "boolean" }
-local CONSUME = channel.spec { consumer_tag = "string", no_ack = "boolean", exclusive = "boolean",
+local JUST_TIMEOUT = asking.spec {}
+local QOS = asking.spec { prefetch_count = "number", global = "boolean" }
+local GET = asking.spec { no_ack = "boolean" }
+local RECOVER = asking.spec { requeue = "boolean" }
+local CONSUME = asking.spec { consumer_tag = "string", no_ack = "boolean", exclusive = "boolean",
    priority = "number", concurrency = "number", stall = "number", time_limit = "number", arguments = "table" }
 
 --- Limits how many unsettled messages the broker sends ahead.
@@ -188,14 +194,8 @@ function Channel:messages(queue, opts)
    return messages.iterator(consumer), consumer
 end
 
--- For mr.consumer: what else subscription.new takes.
-function Channel:_consume(queue, handler, opts, inner)
-   return start_consumer(self, queue, handler, opts, inner)
-end
-
-function Channel:_cancel(tag)
-   return done(ask(self, C.MR_BASIC_CANCEL, no_options, nil, tag))
-end
+--- For mr.consumer: what else subscription.new takes.
+channel.consume = start_consumer
 
 -- ---- the end ----
 

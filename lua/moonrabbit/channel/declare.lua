@@ -1,22 +1,24 @@
 --- declare: a channel's exchanges, queues and bindings.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
-local channel = require "moonrabbit.channel.channel"
+local asking = require "moonrabbit.channel.request"
 local options = require "moonrabbit.base.options"
 
-local Channel, ask = channel.methods, channel.ask
+local declare = {}
 
-local EXCHANGE = channel.spec { exchange = "string", type = "string", passive = "boolean", durable = "boolean",
+local ask, spec = asking.ask, asking.spec
+
+local EXCHANGE = spec { exchange = "string", type = "string", passive = "boolean", durable = "boolean",
    auto_delete = "boolean", internal = "boolean", arguments = "table" }
-local EXCHANGE_DELETE = channel.spec { exchange = "string", if_unused = "boolean" }
-local EXCHANGE_BINDING = channel.spec { destination = "string", source = "string", routing_key = "string",
+local EXCHANGE_DELETE = spec { exchange = "string", if_unused = "boolean" }
+local EXCHANGE_BINDING = spec { destination = "string", source = "string", routing_key = "string",
    arguments = "table" }
-local QUEUE = channel.spec { queue = "string", passive = "boolean", durable = "boolean", exclusive = "boolean",
+local QUEUE = spec { queue = "string", passive = "boolean", durable = "boolean", exclusive = "boolean",
    auto_delete = "boolean", arguments = "table" }
-local QUEUE_BINDING = channel.spec { queue = "string", exchange = "string", routing_key = "string",
+local QUEUE_BINDING = spec { queue = "string", exchange = "string", routing_key = "string",
    arguments = "table" }
-local QUEUE_PURGE = channel.spec { queue = "string" }
-local QUEUE_DELETE = channel.spec { queue = "string", if_unused = "boolean", if_empty = "boolean" }
+local QUEUE_PURGE = spec { queue = "string" }
+local QUEUE_DELETE = spec { queue = "string", if_unused = "boolean", if_empty = "boolean" }
 
 local function done(reply, err)
    if reply then return true end
@@ -27,7 +29,7 @@ end
 -- @tparam table opts exchange, type="direct", passive, durable, auto_delete, internal, arguments, timeout
 -- @treturn[1] true
 -- @treturn[2] nil, error (precondition_failed names what differs)
-function Channel:exchange_declare(opts)
+function declare:exchange_declare(opts)
    opts = options.check(opts, EXCHANGE, { "exchange" })
    return done(ask(self, C.MR_EXCHANGE_DECLARE, opts, opts.exchange, opts.type or "direct"))
 end
@@ -36,7 +38,7 @@ end
 -- @tparam table opts exchange, if_unused, timeout
 -- @treturn[1] true
 -- @treturn[2] nil, error
-function Channel:exchange_delete(opts)
+function declare:exchange_delete(opts)
    opts = options.check(opts, EXCHANGE_DELETE, { "exchange" })
    return done(ask(self, C.MR_EXCHANGE_DELETE, opts, opts.exchange))
 end
@@ -45,14 +47,14 @@ end
 -- @tparam table opts destination, source, routing_key="", arguments, timeout
 -- @treturn[1] true
 -- @treturn[2] nil, error
-function Channel:exchange_bind(opts)
+function declare:exchange_bind(opts)
    opts = options.check(opts, EXCHANGE_BINDING, { "destination", "source" })
    return done(ask(self, C.MR_EXCHANGE_BIND, opts, opts.destination, opts.source, opts.routing_key))
 end
 
 --- Takes such a binding away.
 -- @tparam table opts as of exchange_bind
-function Channel:exchange_unbind(opts)
+function declare:exchange_unbind(opts)
    opts = options.check(opts, EXCHANGE_BINDING, { "destination", "source" })
    return done(ask(self, C.MR_EXCHANGE_UNBIND, opts, opts.destination, opts.source, opts.routing_key))
 end
@@ -61,7 +63,7 @@ end
 -- @tparam table opts queue="", passive, durable, exclusive, auto_delete, arguments, timeout
 -- @treturn[1] table queue, message_count, consumer_count
 -- @treturn[2] nil, error
-function Channel:queue_declare(opts)
+function declare:queue_declare(opts)
    opts = options.check(opts, QUEUE)
    local reply, err = ask(self, C.MR_QUEUE_DECLARE, opts, opts.queue)
    if not reply then return nil, err end
@@ -72,14 +74,14 @@ end
 -- @tparam table opts queue, exchange, routing_key="", arguments, timeout
 -- @treturn[1] true
 -- @treturn[2] nil, error
-function Channel:queue_bind(opts)
+function declare:queue_bind(opts)
    opts = options.check(opts, QUEUE_BINDING, { "queue", "exchange" })
    return done(ask(self, C.MR_QUEUE_BIND, opts, opts.queue, opts.exchange, opts.routing_key))
 end
 
 --- Takes a binding away.
 -- @tparam table opts as of queue_bind
-function Channel:queue_unbind(opts)
+function declare:queue_unbind(opts)
    opts = options.check(opts, QUEUE_BINDING, { "queue", "exchange" })
    return done(ask(self, C.MR_QUEUE_UNBIND, opts, opts.queue, opts.exchange, opts.routing_key))
 end
@@ -93,7 +95,7 @@ end
 -- @tparam table opts queue, timeout
 -- @treturn[1] number messages dropped
 -- @treturn[2] nil, error
-function Channel:queue_purge(opts)
+function declare:queue_purge(opts)
    opts = options.check(opts, QUEUE_PURGE, { "queue" })
    return counted(ask(self, C.MR_QUEUE_PURGE, opts, opts.queue))
 end
@@ -102,9 +104,9 @@ end
 -- @tparam table opts queue, if_unused, if_empty, timeout
 -- @treturn[1] number messages dropped with it
 -- @treturn[2] nil, error
-function Channel:queue_delete(opts)
+function declare:queue_delete(opts)
    opts = options.check(opts, QUEUE_DELETE, { "queue" })
    return counted(ask(self, C.MR_QUEUE_DELETE, opts, opts.queue))
 end
 
-return Channel
+return declare

@@ -2,7 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
-local channel = require "moonrabbit.channel.channel"
+local asking = require "moonrabbit.channel.request"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local loop = require "moonrabbit.loop.loop"
@@ -11,7 +11,8 @@ local properties = require "moonrabbit.base.properties"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
 
-local Channel = channel.methods
+local publish = {}
+
 local new_ticket = ticket.new
 local encode = properties.encode
 local number_box = ffi.new "uint64_t[1]"
@@ -57,7 +58,7 @@ local function failure(self, status)
    if status == errors.numbers.content_too_large or status == errors.numbers.bad_argument then
       return errors.of_status(status, "publish")
    end
-   return channel.refusal(self, status)
+   return asking.refusal(self, status)
 end
 
 -- The slow path: publishes again until there is a way, or the time is up.
@@ -65,10 +66,10 @@ local function insist(self, status, exchange, routing_key, body, props)
    local deadline = C.mr_now() + (props and props.timeout or PATIENCE)
    while may_pass(self, status) do
       if not wait_for_way(self, status, deadline) then
-         if status == CLOSED then return nil, channel.refusal(self, status) end
+         if status == CLOSED then return nil, asking.refusal(self, status) end
          return nil, errors.of_status(status, "publish")
       end
-      if not self.handle then return nil, channel.refusal(self, errors.numbers.closed) end
+      if not self.handle then return nil, asking.refusal(self, errors.numbers.closed) end
       status = try(self.handle, exchange, routing_key, body, props)
    end
    if status == OK then return true end
@@ -80,7 +81,7 @@ local function send(self, exchange, routing_key, body, props)
       wrong(exchange, routing_key, body)
    end
    local handle = self.handle
-   if not handle then return nil, channel.refusal(self, errors.numbers.closed) end
+   if not handle then return nil, asking.refusal(self, errors.numbers.closed) end
    local status = try(handle, exchange, routing_key, body, props)
    if status == OK then return true end
    return insist(self, status, exchange, routing_key, body, props)
@@ -123,8 +124,8 @@ local function in_time(sent)
    return props
 end
 
--- Sends the message of a ticket once more: the ticket has another number from then on.
-function Channel:_send_again(t)
+--- Sends the message of a ticket once more: the ticket has another number from then on.
+function publish.send_again(self, t)
    local sent = t.sent
    local ok, err = send(self, sent[1], sent[2], sent[3], in_time(sent))
    if not ok then return nil, err end
@@ -133,12 +134,12 @@ function Channel:_send_again(t)
    return true
 end
 
--- Sends under a ticket that was made before; does not wait for a way. What fails: nil, the error, and the
+--- Sends under a ticket that was made before; does not wait for a way. What fails: nil, the error, and the
 -- function that waits at most so many seconds for the way when it may open again.
 -- `encoded`: the properties as bytes; props has mandatory and timeout only.
-function Channel:_post(t, exchange, routing_key, body, props, encoded)
+function publish.post(self, t, exchange, routing_key, body, props, encoded)
    local handle = self.handle
-   if not handle then return nil, channel.refusal(self, CLOSED) end
+   if not handle then return nil, asking.refusal(self, CLOSED) end
    local status = try(handle, exchange, routing_key, body, props, encoded)
    if status == OK then
       if self.book and is_numbered() then enter(self.book, t)
@@ -146,7 +147,7 @@ function Channel:_post(t, exchange, routing_key, body, props, encoded)
       return true
    end
    if not may_pass(self, status) then return nil, failure(self, status) end
-   local err = status == CLOSED and channel.refusal(self, status) or errors.of_status(status, "publish")
+   local err = status == CLOSED and asking.refusal(self, status) or errors.of_status(status, "publish")
    return nil, err, function(seconds) return wait_for_way(self, status, C.mr_now() + seconds) end
 end
 
@@ -158,7 +159,7 @@ end
 -- persistent (default true), timeout (seconds to wait for room, and for the confirm)
 -- @treturn[1] ticket in confirm mode; else true
 -- @treturn[2] nil, error of kind closed, backpressure, blocked_timeout, content_too_large
-function Channel:publish_async(exchange, routing_key, body, props)
+function publish:publish_async(exchange, routing_key, body, props)
    local ok, err = send(self, exchange, routing_key, body, props)
    if not ok then return nil, err end
    local book = self.book
@@ -173,7 +174,7 @@ end
 -- @tparam[opt] table props as of publish_async
 -- @treturn[1] true
 -- @treturn[2] nil, error of kind nacked, returned (err.message), lost, timeout, or as publish_async
-function Channel:publish(exchange, routing_key, body, props)
+function publish:publish(exchange, routing_key, body, props)
    if self.book then task.check() end
    local ok, err = send(self, exchange, routing_key, body, props)
    if not ok then return nil, err end
@@ -187,7 +188,7 @@ end
 -- @treturn[1] true when all were acked since the last call
 -- @treturn[2] nil, error of kind timeout (some are still out), or as the last one that failed, with
 -- err.count: how many were not acked
-function Channel:wait_for_confirms(timeout)
+function publish:wait_for_confirms(timeout)
    options.seconds("timeout", timeout)
    local book = self.book
    if not book then
@@ -222,9 +223,9 @@ end
 
 --- Sets the function that gets mandatory messages that came back: fn(message, error). In confirm mode
 -- the publish itself ends as "returned", too.
-function Channel:on_return(fn)
+function publish:on_return(fn)
    if fn ~= nil then options.argument(1, "fn", fn, "function") end
    self.return_handler = fn
 end
 
-return Channel
+return publish

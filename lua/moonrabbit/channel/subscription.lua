@@ -1,6 +1,7 @@
 --- subscription: consumers: whose a delivery is, and when its handler's turn comes.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
+local asking = require "moonrabbit.channel.request"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local handling = require "moonrabbit.channel.delivery"
@@ -214,6 +215,14 @@ function subscription.by_number(number) return consumers[number] end
 --- The same, also when it has ended while its messages are still at hand.
 function subscription.known(number) return consumers[number] or ended[number] end
 
+local no_options = {}
+
+-- Has the broker send no more.
+local function cancel(self)
+   local reply, err = asking.ask(self.channel, C.MR_BASIC_CANCEL, no_options, nil, self.tag)
+   return reply and true, err
+end
+
 --- Ends the consumer at the broker. What no handler has seen yet goes back to the queue; running
 -- handlers finish; a `messages()` loop ends.
 -- @treturn[1] true also when it had ended before
@@ -228,7 +237,7 @@ function Consumer:cancel()
    task.check()
    self.state, self.is_ending = "cancelling", true
    return_held(self)
-   local ok, err = self.channel:_cancel(self.tag)
+   local ok, err = cancel(self)
    if self.state ~= "cancelling" then return true end -- it has ended meanwhile, for a reason of its own
    local of_channel = self.channel.handle
    if not ok and of_channel then C.mr_channel_forget_consumer(of_channel, self.number) end -- it must not come back
@@ -236,14 +245,15 @@ function Consumer:cancel()
    return ok, err
 end
 
--- As cancel, but what has come is handled. Two steps: the broker sends no more; all that came was handled.
-function Consumer:_leave()
+--- As cancel, but what has come is handled. Two steps: the broker sends no more; all that came was handled.
+function subscription.leave(self)
    if self.state ~= "consuming" then return self:cancel() end
    self.state = "leaving"
-   return self.channel:_cancel(self.tag)
+   return cancel(self)
 end
 
-function Consumer:_linger()
+--- The second step.
+function subscription.linger(self)
    while self.state == "leaving" and (self.running > 0 or self.held[self.held_first]) do loop.sleep(0.005) end
    if self.state == "leaving" then subscription.ended(self, "cancelled") end
 end

@@ -15,8 +15,6 @@ local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
 local time_limit = require "moonrabbit.loop.time_limit"
 local value = require "moonrabbit.base.value"
-require "moonrabbit.channel.declare"
-require "moonrabbit.channel.publish"
 
 local connection = {}
 local by_id = {}                -- the connections of this process, by number

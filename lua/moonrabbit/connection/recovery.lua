@@ -6,6 +6,7 @@ local connection = require "moonrabbit.connection.connection"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local loop = require "moonrabbit.loop.loop"
+local publish = require "moonrabbit.channel.publish"
 local subscription = require "moonrabbit.channel.subscription"
 local suspicion = require "moonrabbit.channel.suspicion"
 local task = require "moonrabbit.loop.task"
@@ -84,7 +85,7 @@ local function send_again(ch)
       local t, epoch = ch.again[1], ch.epoch
       if suspicion.may_go(conn, t) then
          unlimit(t)
-         local ok, err = ch:_send_again(t)
+         local ok, err = publish.send_again(ch, t)
          if ch.again[1] ~= t then return end -- lost once more: another task sends it
          table.remove(ch.again, 1)
          if ok then suspicion.sent(conn, t) else ticket.lose(t, err.text) end

@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local awaited = require "moonrabbit.topology.awaited"
+local channel = require "moonrabbit.channel.channel"
 local errors = require "moonrabbit.base.errors"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
@@ -11,6 +12,7 @@ local retry = require "moonrabbit.loop.retry"
 local returns = require "moonrabbit.redelivery.returns"
 local setup = require "moonrabbit.consumer.setup"
 local stop = require "moonrabbit.loop.stop"
+local subscription = require "moonrabbit.channel.subscription"
 local task = require "moonrabbit.loop.task"
 
 local lifecycle = {}
@@ -78,7 +80,7 @@ local function consume(self, ch)
    local o = self.options
    local concurrency = o.concurrency or self.room > 0 and setup.prefetch(self) or nil
    local inner, err
-   inner, err = ch:_consume(self.queue, self.handler, { consumer_tag = o.consumer_tag, exclusive = o.exclusive,
+   inner, err = channel.consume(ch, self.queue, self.handler, { consumer_tag = o.consumer_tag, exclusive = o.exclusive,
       priority = o.priority, arguments = o.arguments, concurrency = concurrency, stall = o.stall,
       time_limit = o.time_limit }, { owner = self, judge = outcome.judge, trace = outcome.trace, is_manual = o.manual_ack,
       origin = marks.origin(o.handler), on_large = setup.keeps_large(self) and function()
@@ -213,8 +215,8 @@ local function widen(self)
    local inner, ch = self.inner, self.channel
    self.inner = nil
    self.room = math.min(2 * self.kept, 65535 - setup.prefetch(self))
-   inner:_leave()
-   inner:_linger()
+   subscription.leave(inner)
+   subscription.linger(inner)
    if is_over(self) then return end
    local ok, err = ch:qos { prefetch_count = setup.prefetch(self) + self.room }
    if ok then ok, err = consume(self, ch) end

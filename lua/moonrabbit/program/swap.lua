@@ -8,6 +8,7 @@ local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
 local marks = require "moonrabbit.loop.mark"
 local setup = require "moonrabbit.consumer.setup"
+local subscription = require "moonrabbit.channel.subscription"
 local task = require "moonrabbit.loop.task"
 
 local swap = {}
@@ -117,10 +118,10 @@ local function each_at_once(list, fn)
    while left > 0 do loop.wait(token, POLL) end
 end
 
-local function leave(worker) if worker.inner then worker.inner:_leave() end end
+local function leave(worker) if worker.inner then subscription.leave(worker.inner) end end
 
 local function linger(worker)
-   if worker.inner then worker.inner:_linger() end
+   if worker.inner then subscription.linger(worker.inner) end
    if worker.channel then lifecycle.close_behind(worker.inner, worker.channel) end
 end
 
@@ -128,10 +129,10 @@ end
 -- use is closed behind the last of them.
 local function settle(plan, old)
    each_at_once(plan.ended, leave)
-   each_at_once(old.consumers, function(raw) raw:_leave() end)
+   each_at_once(old.consumers, subscription.leave)
    for _, worker in ipairs(plan.started) do consumer.start(worker) end
    each_at_once(plan.ended, linger)
-   each_at_once(old.consumers, function(raw) raw:_linger() end)
+   each_at_once(old.consumers, subscription.linger)
    local has_ended = handling.watch()
    while not has_ended() do loop.sleep(POLL) end
    for _, ch in ipairs(old.channels) do

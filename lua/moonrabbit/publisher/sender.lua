@@ -4,6 +4,7 @@ local C = require("moonrabbit.base.ffi").C
 local awaited = require "moonrabbit.topology.awaited"
 local each = require "moonrabbit.base.each"
 local loop = require "moonrabbit.loop.loop"
+local publish = require "moonrabbit.channel.publish"
 local suspicion = require "moonrabbit.channel.suspicion"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
@@ -84,7 +85,7 @@ end
 local function post(self, ch, t)
    local job = t.job
    limit(self, job)
-   local ok, err, wait = ch:_post(t, job.exchange, job.routing_key, job.body, job.props)
+   local ok, err, wait = publish.post(ch, t, job.exchange, job.routing_key, job.body, job.props)
    if not ok then return nil, err, wait end
    if t.suspect then suspicion.sent(self.connection, t) end
    job.attempt = job.attempt + 1

@@ -3,6 +3,7 @@
 -- The broker's own way, dead-lettering straight into the queue, drops a message without a word when the queue is full
 -- and refuses more. Here each is published with a confirm, and acked at the exit when the queue has it: not before.
 local C = require("moonrabbit.base.ffi").C
+local channel = require "moonrabbit.channel.channel"
 local companion = require "moonrabbit.redelivery.companion"
 local copies = require "moonrabbit.redelivery.copy"
 local log = require "moonrabbit.loop.log"
@@ -67,7 +68,7 @@ local function open(self)
       ok, err = ch:queue_declare { queue = self.exit, durable = self.options.durable, auto_delete = self.options.auto_delete,
          arguments = self.options.arguments }
    end
-   if ok then ok, err = ch:_consume(self.exit, function() return nil, self end, {}, inner_of(self)) end
+   if ok then ok, err = channel.consume(ch, self.exit, function() return nil, self end, {}, inner_of(self)) end
    if not ok then
       ch:close()
       return nil, err

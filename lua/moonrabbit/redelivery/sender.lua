@@ -6,6 +6,7 @@ local companion = require "moonrabbit.redelivery.companion"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local log = require "moonrabbit.loop.log"
+local publishing = require "moonrabbit.channel.publish"
 local settings = require "moonrabbit.connection.settings"
 local suspicion = require "moonrabbit.channel.suspicion"
 local task = require "moonrabbit.loop.task"
@@ -144,7 +145,7 @@ local function post(self, t, queue, msg, body, props)
       if not msg.is_live then return nil, errors.new("stale", "message") end
       local ok, wait
       if suspicion.may_go(conn, t) then
-         ok, err, wait = ch:_post(t, "", queue, body, HOW, props)
+         ok, err, wait = publishing.post(ch, t, "", queue, body, HOW, props)
       else
          wait = function(seconds) return conn:_wait_for_way(seconds) end
          err = errors.new("timeout", "publish", "copies that may have ended the connection are tried one at a time")

@@ -1,7 +1,7 @@
 --- probe: asking a broker what may be refused: each refusal costs a channel, and the next question gets another.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
-local channel = require "moonrabbit.channel.channel"
+local asking = require "moonrabbit.channel.request"
 local each = require "moonrabbit.base.each"
 
 local probe = {}
@@ -34,7 +34,7 @@ function Scratch:declare(what, entity, how)
    local ch, err = self:open()
    if not ch then return nil, err end
    how = how or {}
-   return channel.ask(ch, OPERATIONS[what], { passive = how.passive or entity.passive, unrecorded = how.unrecorded, asking = true,
+   return asking.ask(ch, OPERATIONS[what], { passive = how.passive or entity.passive, unrecorded = how.unrecorded, asking = true,
       durable = entity.durable, exclusive = entity.exclusive, auto_delete = entity.auto_delete, internal = entity.internal,
       arguments = entity.arguments, timeout = how.timeout }, entity[what], entity.type)
 end

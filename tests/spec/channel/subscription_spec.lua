@@ -26,6 +26,10 @@ for _, name in ipairs { "loop.loop", "channel.message", "channel.timing", "chann
    package.loaded["moonrabbit." .. name] = nil
 end
 package.loaded["moonrabbit.loop.log"] = { error = function(text, fields) lines[#lines + 1] = { text, fields } end }
+package.loaded["moonrabbit.channel.request"] = { ask = function(channel, _, _, _, tag) -- of cancels only
+   table.insert(channel.cancelled, tag)
+   return {}
+end }
 local loop, task = require "moonrabbit.loop.loop", require "moonrabbit.loop.task"
 local deliver
 local set_delivery = loop.set_delivery
@@ -56,10 +60,6 @@ end
 
 local function start(handler, opts)
    local channel = { consumers = {}, cancelled = {} }
-   function channel:_cancel(tag)
-      table.insert(self.cancelled, tag)
-      return true
-   end
    local consumer = subscription.new(channel, "q", handler, opts or {})
    subscription.started(consumer, "tag")
    if not (opts and opts.is_new) then task.run_ready() end

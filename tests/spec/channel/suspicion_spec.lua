@@ -129,13 +129,13 @@ describe("a publish that ends its connection", function()
    end)
 
    it("among the copies of retries is not copied again, and the others are (FIELD-H8)", function()
-      local methods = require("moonrabbit.channel.channel").methods
-      local post = methods._post
-      function methods._post(self, t, exchange, key, body, ...)
+      local publish = require "moonrabbit.channel.publish"
+      local post = publish.post
+      function publish.post(self, t, exchange, key, body, ...)
          if body == "bad" and key:find ".retry" then key = POISON end
          return post(self, t, exchange, key, body, ...)
       end
-      finally(function() methods._post = post end)
+      finally(function() publish.post = post end)
       local conn, tries = connect(), {}
       local w = mr.consumer { connection = conn, queue = "work", retry = mr.retry.fixed { delay = 0.05, attempts = 2 },
          handler = function(msg)

@@ -166,9 +166,10 @@ describe("a consumer that is cancelled while it starts", function()
       stays_cancelled(w)
    end)
 
-   for where, method in pairs { ["at its declarations"] = "qos", ["at consuming"] = "_consume" } do
+   local channel = require "moonrabbit.channel.channel"
+   for where, of in pairs { ["at its declarations"] = { channel.methods, "qos" }, ["at consuming"] = { channel, "consume" } } do
       it("stays cancelled: " .. where, function()
-         local methods = require("moonrabbit.channel.channel").methods
+         local methods, method = of[1], of[2]
          local original, w = methods[method], nil
          methods[method] = function(...)
             mr.after(0, function() w:cancel() end)
@@ -181,14 +182,13 @@ describe("a consumer that is cancelled while it starts", function()
    end
 
    it("stays cancelled: when its broker has just said yes", function()
-      local methods = require("moonrabbit.channel.channel").methods
-      local original, w = methods._consume, nil
-      methods._consume = function(...)
+      local original, w = channel.consume, nil
+      channel.consume = function(...)
          local inner, err = original(...)
          w:cancel()
          return inner, err
       end
-      finally(function() methods._consume = original end)
+      finally(function() channel.consume = original end)
       w = mr.consumer { queue = "q", connection = conn, handler = function() end }
       stays_cancelled(w)
    end)
