@@ -88,6 +88,25 @@ local banned = {                   -- { what the code must not say, why, files t
    { "%f[%w_]nanosleep%s*%(", "nothing sleeps" },
 }
 
+-- A class lives in one file (docs/decisions/0019): what still reopens one, is loaded for what that does, or calls a
+-- private method of another file's. To open: no line may be added.
+local reopens = {                  -- file -> names that it may add functions to
+   ["moonrabbit/connection/kombu.lua"] = { Connection = true },
+   ["moonrabbit/connection/handover.lua"] = { Connection = true },
+   ["moonrabbit/simple_queue.lua"] = { Connection = true },
+   ["moonrabbit/redelivery/message.lua"] = { methods = true, fields = true },
+   ["moonrabbit/program/swap.lua"] = { generation = true },
+   ["moonrabbit/loop/loop.lua"] = { task = true },
+   ["moonrabbit/loop/coroutines.lua"] = { coroutine = true }, -- Lua's own: it is what the module is for
+}
+local side_effects = {             -- modules loaded for what that does -> by whom
+   ["moonrabbit.connection.events"] = "moonrabbit/init.lua", ["moonrabbit.connection.kombu"] = "moonrabbit/init.lua",
+   ["moonrabbit.connection.handover"] = "moonrabbit/init.lua", ["moonrabbit.redelivery.message"] = "moonrabbit/init.lua",
+   ["moonrabbit.simple_queue"] = "moonrabbit/init.lua",
+}
+local shared_privates = { _channel_gone = true, _wait_for_way = true, _wake_waiters = true, _wrap_channel = true,
+   _renew_password = true, _asks_for_passwords = true, _refused = true, _borrow = true, _preconnect = true }
+
 local breaches, print_breach
 
 local function complain(...)
@@ -263,11 +282,38 @@ local function check_require(name, number, target)
    complain("lua/%s:%d: %s/ may not require \"%s\"", name, number, folder, target)
 end
 
+-- Does a text make the table of that name? `local X = other.methods` only borrows it.
+local function makes(text, owner)
+   for value in text:gmatch("\n[ \t]*local[^\n=]-%f[%w_]" .. owner .. "%f[^%w_][^\n=]*= ?([^\n]*)") do
+      if not value:find("^require") and not value:find("^[%w_.]+%.methods") then return true end
+   end
+   return false
+end
+
+-- A class lives in one file.
+local function check_class(name, number, code, text)
+   local owner = code:match("^function ([%a_][%w_]*)[.:]")
+   if owner and not makes(text, owner) and not (reopens[name] or {})[owner] then
+      complain("lua/%s:%d: %s is made elsewhere: a class lives in one file", name, number, owner)
+   end
+   local loaded = code:match("^require%s*%(?%s*[\"'](moonrabbit%.[%w_.]+)[\"']%)?%s*$")
+   if loaded and side_effects[loaded] ~= name then
+      complain("lua/%s:%d: %s is loaded for a side effect", name, number, loaded)
+   end
+   for method in code:gmatch("[%w_%])][.:](_%l[%w_]*)%(") do
+      if not text:find("[.:]" .. method .. "%f[^%w_]%s*=") and not text:find("function [%w_]+[.:]" .. method .. "%(")
+         and not shared_privates[method] then
+         complain("lua/%s:%d: %s is private to another file", name, number, method)
+      end
+   end
+end
+
 local function check_lua_file(root, name)
-   local number = 0
-   for line in each_line(read(root .. "/" .. name)) do
+   local number, text = 0, "\n" .. read(root .. "/" .. name)
+   for line in each_line(text:sub(2)) do
       number = number + 1
       local code = line:gsub("%-%-.*", "")
+      check_class(name, number, code, text)
       if code:match("%f[%w_]coroutine%f[^%w_]") and name ~= "moonrabbit/loop/task.lua"
          and name ~= "moonrabbit/loop/coroutines.lua" then
          complain("lua/%s:%d: only task.lua and coroutines.lua touch coroutines", name, number)
@@ -343,9 +389,20 @@ local samples = {
    { "lua/moonrabbit/loop/task.lua", "local yield = coroutine.yield", false },
    { "lua/moonrabbit/base/a.lua", 'local log = require "moonrabbit.loop.log"', 'base/ may not require "moonrabbit.loop.log"' },
    { "lua/moonrabbit/loop/a.lua", 'local t = require("moonrabbit.testing")', 'loop/ may not require "moonrabbit.testing"' },
-   { "lua/moonrabbit/stray/a.lua", 'require "moonrabbit.base.each"', "no rule for the folder" },
-   { "lua/moonrabbit/loop/a.lua", 'require "moonrabbit.base.each" require "moonrabbit.loop.log" -- require "moonrabbit.rpc.x"', false },
-   { "lua/moonrabbit/cli/a.lua", 'require "moonrabbit.pool.pool"', false },
+   { "lua/moonrabbit/stray/a.lua", 'local each = require "moonrabbit.base.each"', "no rule for the folder" },
+   { "lua/moonrabbit/loop/a.lua",
+      'local e, l = require "moonrabbit.base.each", require "moonrabbit.loop.log" -- require "moonrabbit.rpc.x"', false },
+   { "lua/moonrabbit/cli/a.lua", 'local pool = require "moonrabbit.pool.pool"', false },
+   { "lua/moonrabbit/a.lua", 'require "moonrabbit.simple"', "loaded for a side effect" },
+   { "lua/moonrabbit/a.lua", 'require("moonrabbit.simple").open()', false },
+   { "lua/moonrabbit/a.lua", "local X = { n = 1 }\nfunction X:go() end\nfunction X.stop() end", false },
+   { "lua/moonrabbit/a.lua", "local X, Y = {}, {}\nfunction Y:go() end", false },
+   { "lua/moonrabbit/a.lua", 'local x = require "moonrabbit.b"\nfunction x.more() end', "x is made elsewhere" },
+   { "lua/moonrabbit/a.lua", 'local x = require "moonrabbit.b"\nlocal X = x.methods\nfunction X:more() end', "X is made elsewhere" },
+   { "lua/moonrabbit/a.lua", 'local x = require("moonrabbit.b").methods\nfunction x:more() end', "x is made elsewhere" },
+   { "lua/moonrabbit/a.lua", "thing:_go()", "_go is private" },
+   { "lua/moonrabbit/a.lua", "local X = {}\nfunction X:_go() end\nlocal x = X\nx:_go()", false },
+   { "lua/moonrabbit/connection/kombu.lua", "function Connection:more() end", false },
    { "lua/moonrabbit/a.lua", "for k in pairs(t) do", "take each" },
    { "lua/moonrabbit/a.lua", "for k, v in next, t do", "take each" },
    { "lua/moonrabbit/a.lua", "for k in each(t) do -- in pairs(t)", false },
