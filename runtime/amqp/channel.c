@@ -236,7 +236,7 @@ static bool has_tag(const struct mr_amqp_channel *ch, mr_slice tag)
 	for (size_t i = 0; i < ch->consumer_count; i++)
 		if (mr_slice_equal(mr_slice_of(ch->consumers[i]->tag, ch->consumers[i]->size),
 			    tag) ||
-			mr_curb_is_wire(ch->consumers[i], tag))
+			mr_curb_is_second(ch->consumers[i], tag))
 			return true;
 	return false;
 }
@@ -351,6 +351,7 @@ void mr_amqp_channel_request(struct mr_amqp_channel *ch, uint64_t token, const m
 	enum mr_status st = check(ch, request, &error);
 	if (st == MR_OK && waits_again(ch, &answer)) return;
 	/* Acks given before a request take effect before it: tx.commit and basic.recover depend on it. */
+	if (st == MR_OK && request->operation == MR_TX_SELECT) st = mr_curb_undo(ch);
 	if (st == MR_OK) st = mr_amqp_channel_flush(ch);
 	if (st == MR_OK && needs_prefetch(ch, request))
 		st = ask_with_prefetch(ch, &method, &answer, &error);

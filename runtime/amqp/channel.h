@@ -26,9 +26,9 @@ struct mr_outlet { /* what the channels of a session share */
 enum mr_channel_state { MR_CHANNEL_STATES(MR_CHANNEL_STATE_ENUM_) MR_CH_COUNT };
 
 struct mr_consumer_entry {
-	uint32_t number;               /* the host's */
-	bool is_loose;                 /* no prefetch bounds its deliveries */
-	bool may_be_curbed, is_curbed; /* curb.h */
+	uint32_t number;                           /* the host's */
+	bool is_loose;                             /* no prefetch bounds its deliveries */
+	bool may_be_curbed, is_curbed, was_curbed; /* curb.h */
 	uint8_t size, queue_size;
 	char tag[255], queue[255];
 	mr_table *arguments; /* its own; NULL: none */

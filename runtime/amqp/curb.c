@@ -23,7 +23,8 @@ void mr_curb_note(struct mr_amqp_channel *ch, struct mr_pending *p, const mr_req
 	bool is_fit = ch->outlet->options->tally && request->name.size && !is_answers &&
 	              !(request->flags & MR_EXCLUSIVE) &&
 	              (p->is_loose || request->flags & MR_NO_ACK);
-	if (!is_fit) return;
+	const struct mr_session_options *o = ch->outlet->options;
+	if (!is_fit || (o->may_curb && !o->may_curb(o->owner, request->name))) return;
 	if (request->arguments) p->arguments = mr_table_copy(request->arguments);
 	p->may_be_curbed = !request->arguments || p->arguments;
 }
@@ -50,8 +51,8 @@ static bool has_free_tag(struct mr_amqp_channel *ch, const struct mr_consumer_en
  * which the broker closes the channel. */
 static bool is_ending(struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry)
 {
-	mr_slice tag = mr_slice_of(entry->tag, entry->size);
-	return mr_pending_keyed(ch, MR_M_BASIC_CANCEL_OK, tag) ||
+	char wire[256];
+	return mr_pending_keyed(ch, MR_M_BASIC_CANCEL_OK, mr_curb_wire(entry, wire)) ||
 	       mr_pending_keyed(ch, MR_M_QUEUE_DELETE_OK, mr_slice_of("", 0));
 }
 
@@ -82,6 +83,12 @@ bool mr_curb_is_wire(const struct mr_consumer_entry *entry, mr_slice tag)
 {
 	char wire[256];
 	return mr_slice_equal(mr_curb_wire(entry, wire), tag);
+}
+
+bool mr_curb_is_second(const struct mr_consumer_entry *entry, mr_slice tag)
+{
+	char wire[256];
+	return (entry->is_curbed || entry->was_curbed) && mr_slice_equal(wire_of(entry, wire), tag);
 }
 
 void mr_curb_cancel(const struct mr_amqp_channel *ch, struct mr_method *cancel,
@@ -150,6 +157,44 @@ enum mr_status mr_curb_begin(struct mr_amqp_channel *ch, struct mr_consumer_entr
 	return st;
 }
 
+/* As in begin, the next one begins before the last one ends. */
+static enum mr_status undo(struct mr_amqp_channel *ch, struct mr_consumer_entry *entry)
+{
+	char wire[256];
+	struct mr_method cancel = {.id = MR_M_BASIC_CANCEL, .name = mr_curb_wire(entry, wire)};
+	struct mr_method consume = {.id = MR_M_BASIC_CONSUME,
+		.name = mr_slice_of(entry->queue, entry->queue_size),
+		.other = mr_slice_of(entry->tag, entry->size),
+		.flags = entry->number & MR_CONSUMER_NO_ACK ? MR_NO_ACK : 0,
+		.table = entry->arguments};
+	enum mr_status st = mr_curb_catch_up(ch, entry->number & ~MR_CONSUMER_NO_ACK);
+	if (st == MR_OK) st = ask(ch, &consume, MR_M_BASIC_CONSUME_OK, consume.other);
+	if (st == MR_OK) st = ask(ch, &cancel, MR_M_BASIC_CANCEL_OK, cancel.name);
+	entry->is_curbed = false;
+	entry->was_curbed = true;
+	return st;
+}
+
+enum mr_status mr_curb_undo(struct mr_amqp_channel *ch)
+{
+	enum mr_status st = MR_OK;
+	for (size_t i = 0; st == MR_OK && i < ch->consumer_count; i++)
+		if (ch->consumers[i]->is_curbed && !is_ending(ch, ch->consumers[i]))
+			st = undo(ch, ch->consumers[i]);
+	return st;
+}
+
+void mr_curb_failed(struct mr_amqp_channel *ch, const struct mr_pending *step, const mr_error *why)
+{
+	const struct mr_session_options *o = ch->outlet->options;
+	/* A limit of consumers for each channel (530), say: not what ends connections for other reasons. */
+	bool is_refusal = why->code == 403 || why->code == 405 || why->code == 406 ||
+	                  why->code == 530 || why->code == 540;
+	if (step->is_of_curb && step->expects == MR_M_BASIC_CONSUME_OK && is_refusal &&
+		o->curb_refused)
+		o->curb_refused(o->owner, why);
+}
+
 /* ---- what is held ---- */
 
 static mr_delivery **held(const struct mr_amqp_channel *ch, size_t *count)
@@ -172,9 +217,11 @@ static enum mr_status tell_and_ack(struct mr_amqp_channel *ch, mr_delivery *d)
 	return mr_amqp_channel_settle(ch, tag, MR_ACK, 0);
 }
 
-enum mr_status mr_curb_take(struct mr_amqp_channel *ch, mr_delivery *d)
+enum mr_status mr_curb_take(struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry,
+	mr_delivery *d)
 {
-	if (!mr_buffer_size(&ch->held) && may_be_told(ch)) return tell_and_ack(ch, d);
+	bool is_free = !entry->is_curbed && !ch->recovering; /* what was on its way at the end */
+	if (is_free || (!mr_buffer_size(&ch->held) && may_be_told(ch))) return tell_and_ack(ch, d);
 	enum mr_status st = mr_buffer_append(&ch->held, &d, sizeof d);
 	if (st == MR_OK && !ch->holding.next) mr_list_append(&ch->outlet->holding, &ch->holding);
 	if (st != MR_OK) mr_delivery_give(ch->outlet->options->pool, d);

@@ -18,6 +18,11 @@ void mr_curb_note(struct mr_amqp_channel *ch, struct mr_pending *p, const mr_req
 bool mr_curb_is_due(struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry);
 /* MR_OK also when that cannot be: then it goes on as it was. */
 enum mr_status mr_curb_begin(struct mr_amqp_channel *ch, struct mr_consumer_entry *entry);
+/* All consumers are again as the program asked for them, before a transaction begins: a prefetch below what the program
+ * acks by one commit would stop it for ever, and acks of ours would wait for its commit. */
+enum mr_status mr_curb_undo(struct mr_amqp_channel *ch);
+/* A step of a curb has no answer, as the channel or the connection ended with `why`. */
+void mr_curb_failed(struct mr_amqp_channel *ch, const struct mr_pending *step, const mr_error *why);
 
 /* A cancel of the consumer that the host knows by that tag: asks for the one that there is. */
 void mr_curb_cancel(const struct mr_amqp_channel *ch, struct mr_method *cancel,
@@ -25,11 +30,14 @@ void mr_curb_cancel(const struct mr_amqp_channel *ch, struct mr_method *cancel,
 /* The consumer's tag at the broker, in `wire`. */
 mr_slice mr_curb_wire(const struct mr_consumer_entry *entry, char wire[256]);
 bool mr_curb_is_wire(const struct mr_consumer_entry *entry, mr_slice tag);
+/* Is it the tag of the one that took, or had taken, its first one's place? */
+bool mr_curb_is_second(const struct mr_consumer_entry *entry, mr_slice tag);
 /* Gives a delivery the tag that the host knows. */
 void mr_curb_hide(const struct mr_consumer_entry *entry, mr_delivery *d);
 
 /* A delivery that we ack is told (and acked) at once, or held. *takes* it. */
-enum mr_status mr_curb_take(struct mr_amqp_channel *ch, mr_delivery *d);
+enum mr_status mr_curb_take(struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry,
+	mr_delivery *d);
 /* Tells and acks what is held, as far as the host has caught up. */
 enum mr_status mr_curb_let_go(struct mr_amqp_channel *ch);
 /* What is held of one consumer (the host's number) goes back to its queue; or is told, as its first one still gets

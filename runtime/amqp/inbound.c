@@ -46,7 +46,7 @@ static enum mr_status add_consumer(struct mr_amqp_channel *ch, mr_slice tag, str
 static bool is_tag(const struct mr_consumer_entry *entry, mr_slice tag)
 {
 	return mr_slice_equal(mr_slice_of(entry->tag, entry->size), tag) ||
-	       (entry->is_curbed && mr_curb_is_wire(entry, tag));
+	       mr_curb_is_second(entry, tag);
 }
 
 /* The consumer of a tag; ch->last_consumer is where it stands. NULL when there is none. */
@@ -167,7 +167,7 @@ static struct target target_of(struct mr_amqp_channel *ch, const mr_delivery *d,
 	struct mr_consumer_entry *entry = find_consumer(ch, tag);
 	if (!entry) return (struct target){.queue = mr_slice_of("", 0)};
 	bool is_bound = ch->is_limited && !(entry->number & MR_CONSUMER_NO_ACK);
-	bool is_curbed = entry->is_curbed && mr_curb_is_wire(entry, tag);
+	bool is_curbed = mr_curb_is_second(entry, tag);
 	return (struct target){entry->number, entry->is_loose && !is_bound && !is_curbed,
 		mr_slice_of(entry->queue, entry->queue_size), entry, is_curbed};
 }
@@ -199,7 +199,7 @@ static enum mr_status hand_over(struct mr_amqp_channel *ch, mr_delivery *d,
 		mr_delivery_give(ch->outlet->options->pool, d);
 		return MR_OK;
 	}
-	if (we_ack) return mr_curb_take(ch, d);
+	if (we_ack) return mr_curb_take(ch, entry, d);
 	bool is_behind = entry && entry->is_curbed && mr_buffer_size(&ch->held);
 	enum mr_status st = is_behind ? mr_curb_catch_up(ch, d->consumer) : MR_OK;
 	mr_amqp_channel_tell_delivery(ch, d);

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #include "amqp/pending.h"
 
+#include "amqp/curb.h"
 #include "base/alloc.h"
 
 static struct mr_pending *at_node(struct mr_node *node)
@@ -159,6 +160,7 @@ void mr_pending_fail(struct mr_amqp_channel *ch, const mr_error *why)
 		}
 		leave(ch, p);
 		mr_outlet_done(ch->outlet, ch->number, p->token, why);
+		mr_curb_failed(ch, p, why);
 		mr_pending_free(p);
 	}
 }

@@ -369,7 +369,7 @@ enum mr_status mr_link_new(struct mr_services *services, uint32_t number, struct
 	link->options = (struct mr_session_options){&link->login, number, c->max_message_size,
 		c->blocked_timeout, services->pool, &services->stats, mr_link_emit, link,
 		&services->clock, &services->history->confirms, mr_link_odd, mr_link_late, tally,
-		mr_link_log_too_large, mr_link_log_curbed};
+		mr_link_log_too_large, mr_link_log_curbed, mr_link_may_curb, mr_link_curb_refused};
 	mr_list_init(&link->openers);
 	mr_list_init(&link->closers);
 	const struct mr_recovery_port port = {link, ask, has_channel, session_state, touch,

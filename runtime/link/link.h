@@ -52,6 +52,7 @@ struct mr_link {
 	char blocked_why[128];
 	uint64_t violations; /* of the protocol by the broker */
 	uint32_t tags;       /* of consumers, given so far */
+	bool curbs_refused;  /* by the broker, which ends channels or connections for them */
 	bool is_faulty;      /* a move that may not be: it is dropped in this turn */
 	struct mr_recovery recovery;
 };
@@ -104,6 +105,8 @@ void mr_link_answer(struct mr_link *link, struct mr_node *list, const mr_error *
 void mr_link_log_loss(struct mr_link *link, const char *msg, const mr_error *error);
 void mr_link_log_too_large(void *owner, const struct mr_too_large *what);
 void mr_link_log_curbed(void *owner, const struct mr_curbed *what);
+bool mr_link_may_curb(void *owner, mr_slice queue);
+void mr_link_curb_refused(void *owner, const mr_error *why);
 void mr_link_log_connecting(struct mr_link *link);
 void mr_link_log_connected(struct mr_link *link, const char *host);
 void mr_link_log_recovered(struct mr_link *link, uint32_t restored, double after);

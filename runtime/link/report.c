@@ -242,6 +242,32 @@ void mr_link_log_curbed(void *owner, const struct mr_curbed *what)
 		NULL);
 }
 
+/* Of a queue with a single active consumer the next in line would be the active one, beside what this one still has in
+ * hand. */
+bool mr_link_may_curb(void *owner, mr_slice queue)
+{
+	const struct mr_link *link = owner;
+	const struct mr_place *place = mr_place_find(&link->recovery.topology, true, queue);
+	const mr_table *arguments =
+		place && place->declared ? place->declared->request.arguments : NULL;
+	const mr_value *single =
+		arguments ? mr_table_find(arguments, "x-single-active-consumer") : NULL;
+	return !link->curbs_refused && !(single && single->type == 't' && single->as.boolean);
+}
+
+void mr_link_curb_refused(void *owner, const mr_error *why)
+{
+	struct mr_link *link = owner;
+	char code[16];
+	snprintf(code, sizeof code, "%d", why->code);
+	link->curbs_refused = true;
+	mr_log(&link->services->log, MR_LOG_WARN, "the broker refuses a consumer with a prefetch",
+		"connection", link->config->name, "#code", code, "text", why->text, "hint",
+		"it took the place of one without prefetch, as the script is far behind; this "
+		"connection does so no more: set a prefetch",
+		NULL);
+}
+
 void mr_link_log_connecting(struct mr_link *link)
 {
 	char host[300], attempt[24];

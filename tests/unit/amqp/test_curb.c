@@ -465,6 +465,130 @@ static void test_an_answer_to_many_leaves_out_what_is_held(void **state)
 	}
 }
 
+static int refused;
+
+static void on_refused(void *owner, const mr_error *why)
+{
+	(void)owner;
+	assert_int_equal(why->code, 530);
+	refused++;
+}
+
+static bool never(void *owner, mr_slice queue)
+{
+	(void)owner;
+	(void)queue;
+	return false;
+}
+
+static void select_tx(struct bench *b)
+{
+	mr_request r = {.operation = MR_TX_SELECT};
+	mr_session_request(b->s, 1, 6, 1, &r, 10000);
+}
+
+/* Behind what was settled: the first one again, the end of the second, the transaction. */
+static void is_undone(struct bench *b, int at, int no_ack)
+{
+	struct mr_client_method m = spoken(b, at);
+	assert_int_equal(m.id, MR_M_BASIC_CONSUME);
+	assert_true(mr_slice_equal(m.names[1], mr_slice_str("tag")));
+	assert_int_equal(m.bits, no_ack ? 2 : 0); /* of its bits that one alone */
+	is_cancel_of(b, at + 1, "tag/curbed");
+}
+
+static void test_a_transaction_begins_with_consumers_as_they_were_asked_for(void **state)
+{
+	struct bench b;
+	(void)state;
+	flood(&b, MR_NO_ACK);
+	answer_all(&b);
+	deliver_by(&b, "tag/curbed", 2); /* held */
+	int told = b.count;
+	select_tx(&b);
+	assert_int_equal(b.count, told + 1);
+	is_undone(&b, 0, 1);
+	assert_int_equal(spoken(&b, 2).id, MR_M_BASIC_ACK); /* outside of the transaction */
+	assert_int_equal(spoken(&b, 2).tag, 2);
+	assert_int_equal(spoken(&b, 3).id, MR_M_TX_SELECT);
+	mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+	deliver_by(&b, "tag/curbed", 3); /* it was on its way */
+	assert_int_equal(b.count, told + 2);
+	assert_string_equal(shown, "tag");
+	deliver_by(&b, "tag", 4);
+	assert_int_equal(b.count, told + 3);
+	mr_session_flush(b.s);
+	assert_int_equal(spoken(&b, 0).tag, 3);
+	assert_int_equal(spoken(&b, 1).id, 0);
+	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_CONSUME_OK, .name = mr_slice_str("tag")});
+	say(&b, 1,
+		(struct mr_method){.id = MR_M_BASIC_CANCEL_OK, .name = mr_slice_str("tag/curbed")});
+	say(&b, 1, (struct mr_method){.id = MR_M_TX_SELECT_OK});
+	feed(&b, 5);
+	assert_int_equal(b.ends[6], 1);
+	assert_true(mr_session_has_consumer(b.s, 1, 9));
+	assert_int_equal(curbed, 1);
+	assert_int_equal(b.stats.violations, 0);
+	finish(&b);
+}
+
+static void test_so_does_one_before_the_first_consumer_has_ended(void **state)
+{
+	struct bench b;
+	(void)state;
+	flood(&b, 0);
+	mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+	select_tx(&b);
+	is_undone(&b, 0, 0);
+	assert_int_equal(spoken(&b, 2).id, MR_M_TX_SELECT);
+	answer_all(&b);
+	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_CONSUME_OK, .name = mr_slice_str("tag")});
+	say(&b, 1,
+		(struct mr_method){.id = MR_M_BASIC_CANCEL_OK, .name = mr_slice_str("tag/curbed")});
+	say(&b, 1, (struct mr_method){.id = MR_M_TX_SELECT_OK});
+	feed(&b, 5);
+	request(&b, 7, MR_BASIC_CANCEL, "tag");
+	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_CANCEL_OK, .name = mr_slice_str("tag")});
+	feed(&b, 5);
+	assert_int_equal(b.ends[7], 1);
+	assert_false(mr_session_has_consumer(b.s, 1, 9));
+	assert_int_equal(b.stats.violations, 0);
+	finish(&b);
+}
+
+static void test_a_queue_of_which_a_second_consumer_would_do_harm_is_left_alone(void **state)
+{
+	struct bench b;
+	(void)state;
+	start(&b);
+	b.options.may_curb = never;
+	consume(&b, "q", 0);
+	tally->loose = FAR;
+	deliver_by(&b, "tag", 1);
+	assert_int_equal(curbed, 0);
+	finish(&b);
+}
+
+static void test_that_the_broker_refuses_it_is_told(void **state)
+{
+	static const uint32_t ends[] = {MR_M_CHANNEL_CLOSE, MR_M_CONNECTION_CLOSE};
+	struct bench b;
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		refused = 0;
+		flood(&b, 0);
+		b.options.curb_refused = on_refused;
+		say(&b, i ? 0 : 1,
+			(struct mr_method){.id = ends[i],
+				.code = 530,
+				.text = mr_slice_str(
+					"reached maximum (1) of consumers per channel")});
+		feed(&b, 5);
+		assert_int_equal(refused, 1);
+		finish(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -484,6 +608,11 @@ int main(void)
 		cmocka_unit_test(test_a_tag_that_the_program_uses_is_not_taken),
 		cmocka_unit_test(test_what_the_first_still_gets_comes_behind_what_is_held),
 		cmocka_unit_test(test_an_answer_to_many_leaves_out_what_is_held),
+		cmocka_unit_test(test_a_transaction_begins_with_consumers_as_they_were_asked_for),
+		cmocka_unit_test(test_so_does_one_before_the_first_consumer_has_ended),
+		cmocka_unit_test(
+			test_a_queue_of_which_a_second_consumer_would_do_harm_is_left_alone),
+		cmocka_unit_test(test_that_the_broker_refuses_it_is_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
