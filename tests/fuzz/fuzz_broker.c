@@ -9,7 +9,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "broker/client/channel.h"
+#include "broker/client/consumer.h"
+#include "broker/client/session.h"
 #include "broker/client/turn.h"
 #include "broker/store/raze.h"
 #include "codec/client_method.h"

@@ -14,6 +14,7 @@
 
 #include "base/alloc.h"
 #include "broker/client/channel.h"
+#include "broker/client/session.h"
 #include "broker/client/turn.h"
 #include "broker/store/deadline.h"
 #include "broker/store/pump.h"

@@ -1,8 +1,11 @@
 /* basic: consuming, getting, prefetch.
  * SPDX-License-Identifier: MIT */
+#include "broker/client/basic.h"
+
 #include "base/alloc.h"
 #include "base/compare.h"
-#include "broker/client/channel.h"
+#include "broker/client/chore.h"
+#include "broker/client/consumer.h"
 #include "broker/store/deadline.h"
 #include "broker/store/fields.h"
 #include "broker/store/pump.h"
@@ -21,7 +24,7 @@ static enum mr_status qos(struct mr_broker_channel *ch, const struct mr_client_m
 	else
 		ch->prefetch = m->numbers[0];
 	mr_broker_channel_put_simple(ch, MR_M_BASIC_QOS_OK);
-	if (m->bits & QOS_GLOBAL) mr_broker_channel_moved(ch);
+	if (m->bits & QOS_GLOBAL) mr_consumer_serve(ch);
 	return MR_OK;
 }
 
@@ -110,7 +113,7 @@ static enum mr_status consume(struct mr_broker_channel *ch, const struct mr_clie
 	enum mr_status st = is_reply ? reply_queue(ch, how.no_ack, &q, error)
 	                             : mr_broker_channel_queue(ch, m->names[0], &q, error);
 	if (st != MR_OK) return st;
-	if (mr_broker_channel_consumer(ch, how.tag))
+	if (mr_consumer_find(ch, how.tag))
 		st = mr_reply_error(error, 530, "attempt to reuse consumer tag '%.*s'",
 			(int)how.tag.size, how.tag.data);
 	if (st == MR_OK) st = may_consume(q, how.exclusive, error);
@@ -132,7 +135,7 @@ static enum mr_status consume(struct mr_broker_channel *ch, const struct mr_clie
 static enum mr_status cancel(struct mr_broker_channel *ch, const struct mr_client_method *m)
 {
 	struct mr_method ok = {.id = MR_M_BASIC_CANCEL_OK, .name = m->names[0]};
-	struct mr_consumer *c = mr_broker_channel_consumer(ch, m->names[0]);
+	struct mr_consumer *c = mr_consumer_find(ch, m->names[0]);
 	if (c) {
 		struct mr_queue *q = c->receiver.queue;
 		q->out++;
@@ -143,8 +146,27 @@ static enum mr_status cancel(struct mr_broker_channel *ch, const struct mr_clien
 	if (!(m->bits & CANCEL_NO_WAIT)) mr_broker_channel_put(ch, &ok);
 	if (!mr_list_is_empty(
 		    &ch->session->broker->store.fresh_ruins)) /* of an auto-delete queue */
-		mr_chore_start(ch, &(struct mr_chore){.kind = MR_CHORE_RAZE});
+		mr_chore_raze(ch, 0, 0);
 	return MR_OK;
+}
+
+static bool give(struct mr_broker_channel *ch, struct mr_queue *q, struct mr_entry *e, bool no_ack)
+{
+	struct mr_method m = {.id = MR_M_BASIC_GET_OK,
+		.tag = ch->next_tag,
+		.flags = e->redelivered,
+		.name = mr_message_exchange(e->message),
+		.key = mr_message_key(e->message),
+		.count = (uint32_t)q->ready};
+	if (!no_ack && !mr_broker_channel_has_room(ch)) return false;
+	if (!mr_broker_channel_put_message(ch, &m, e->message)) return false;
+	if (no_ack) {
+		ch->next_tag++;
+		mr_queue_forget(q, e);
+	} else {
+		mr_broker_channel_hold(ch, NULL, q, e);
+	}
+	return true;
 }
 
 static enum mr_status get(struct mr_broker_channel *ch, const struct mr_client_method *m,
@@ -161,7 +183,7 @@ static enum mr_status get(struct mr_broker_channel *ch, const struct mr_client_m
 		return MR_OK;
 	}
 	mr_queue_take(q, e);
-	if (!mr_broker_channel_got(ch, q, e, m->bits & GET_NO_ACK)) {
+	if (!give(ch, q, e, m->bits & GET_NO_ACK)) {
 		mr_queue_requeue(q, e);
 		return MR_NO_MEMORY;
 	}
@@ -173,11 +195,9 @@ enum mr_status mr_basic_method(struct mr_broker_channel *ch, const struct mr_cli
 	mr_error *error)
 {
 	switch (m->id) {
-	case MR_M_BASIC_PUBLISH: return mr_incoming_begin(ch, m, error);
 	case MR_M_BASIC_QOS: return qos(ch, m, error);
 	case MR_M_BASIC_CONSUME: return consume(ch, m, error);
 	case MR_M_BASIC_CANCEL: return cancel(ch, m);
-	case MR_M_BASIC_GET: return get(ch, m, error);
-	default: return mr_settle_method(ch, m, error);
+	default: return get(ch, m, error);
 	}
 }

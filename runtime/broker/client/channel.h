@@ -1,14 +1,13 @@
 /* channel: one channel of a client's connection: contents, consumers, unsettled deliveries, confirms.
  * SPDX-License-Identifier: MIT
- * Pure. channel.c has its life and what is delivered, publish.c what is published, settle.c acks and
- * transactions, basic.c and declare.c the methods. */
+ * Pure. Its frames are channel_frame's, its methods those of publish, settle, basic and declare. */
 #ifndef MR_BROKER_CLIENT_CHANNEL_H
 #define MR_BROKER_CLIENT_CHANNEL_H
 
-#include "broker/client/consumer.h"
-#include "broker/client/session.h"
-#include "broker/store/vhost.h"
-#include "codec/client_method.h"
+#include "broker/client/session_state.h"
+
+struct mr_consumer;
+struct mr_method;
 
 struct mr_unacked {
 	uint64_t tag;
@@ -52,68 +51,36 @@ struct mr_broker_channel {
 	bool transacting;
 	struct mr_node staged; /* of published messages in a transaction */
 	struct mr_chore chore;
-	bool quits_then;          /* the channel ends when that is done */
-	struct mr_node ruins;     /* of mr_target.ruin, for MR_CHORE_RAZE and MR_CHORE_QUIT */
-	struct mr_spread *spread; /* for MR_CHORE_STORE and MR_CHORE_COMMIT, or NULL */
+	struct mr_chore then; /* the channel ends when that is done: no step, no end */
+	struct mr_node ruins; /* of mr_target.ruin, for what the channel deletes, and for its end */
+	struct mr_spread *spread; /* a message on its way into very many queues, or NULL */
 	struct mr_node held;      /* of mr_queue.at_held: nothing leaves them until all is back */
 	char *last_queue;         /* "" in a method means this one */
 	char *reply_queue;        /* where direct reply-to leads; NULL: nowhere */
 };
 
 struct mr_broker_channel *mr_broker_channel_open(struct mr_broker_session *s, uint16_t number);
-/* Consumers end, unsettled messages go back. Does not tell the client. Takes NULL. */
-void mr_broker_channel_free(struct mr_broker_channel *ch);
-/* The same, but the number stays taken. `answer` says when it is done; 0: nothing does. */
-void mr_broker_channel_quit(struct mr_broker_channel *ch, uint32_t answer);
 
-/* A frame of it. MR_OK, or an error whose scope says what ends. */
-enum mr_status mr_broker_channel_frame(struct mr_broker_channel *ch, const struct mr_frame *frame,
-	uint32_t *method, mr_error *error);
 void mr_broker_channel_put(struct mr_broker_channel *ch, const struct mr_method *m);
 void mr_broker_channel_put_simple(struct mr_broker_channel *ch, uint32_t id);
+/* Method, header and body as one unit. False: out of memory, nothing was written. */
+bool mr_broker_channel_put_message(struct mr_broker_channel *ch, const struct mr_method *m,
+	const struct mr_message *message);
 
-/* Deliveries. */
+/* May it be given a delivery now? */
 bool mr_broker_channel_takes(const struct mr_broker_channel *ch);
-/* Writes a delivery of an entry that it takes; false: out of memory, nothing was written or taken. */
-bool mr_broker_channel_deliver(struct mr_broker_channel *ch, struct mr_consumer *c,
+/* Is there room for one more unsettled delivery? False: out of memory. */
+bool mr_broker_channel_has_room(struct mr_broker_channel *ch);
+/* Holds a delivery until it is settled, under the next tag. */
+void mr_broker_channel_hold(struct mr_broker_channel *ch, struct mr_consumer *c, struct mr_queue *q,
 	struct mr_entry *e);
-bool mr_broker_channel_got(struct mr_broker_channel *ch, struct mr_queue *q, struct mr_entry *e,
-	bool no_ack);
-void mr_broker_channel_cancelled(struct mr_broker_channel *ch, const struct mr_consumer *c);
-struct mr_consumer *mr_broker_channel_consumer(const struct mr_broker_channel *ch, mr_slice tag);
-void mr_broker_channel_end_reply(
-	struct mr_broker_channel *ch); /* direct reply-to has no consumer any more */
-void mr_broker_channel_moved(struct mr_broker_channel *ch); /* its consumers may have more */
 
-/* publish.c */
-enum mr_status mr_incoming_begin(struct mr_broker_channel *ch, const struct mr_client_method *m,
-	mr_error *error);
-enum mr_status mr_incoming_frame(struct mr_broker_channel *ch, const struct mr_frame *frame,
-	mr_error *error);
-void mr_incoming_drop(struct mr_broker_channel *ch);
-void mr_broker_channel_flush(struct mr_broker_channel *ch); /* says the confirms that wait */
-/* Goes on with ch->spread, and confirms it at its end. False: there is more than the turn has room for. */
-bool mr_spread_rest(struct mr_broker_channel *ch);
-/* Stores what a transaction published, or drops it. False: as above. */
-bool mr_staged_go_on(struct mr_broker_channel *ch, bool commit);
-
-/* settle.c */
-enum mr_status mr_settle_method(struct mr_broker_channel *ch, const struct mr_client_method *m,
-	mr_error *error);
-/* Settles the tags of ch->chore. False: there are more than the turn has room for. */
-bool mr_settle_go_on(struct mr_broker_channel *ch);
-/* A transaction is undone: what it settled is unsettled again. */
-void mr_settle_unstage(struct mr_broker_channel *ch);
-enum mr_status mr_tx_method(struct mr_broker_channel *ch, const struct mr_client_method *m,
-	mr_error *error);
-
-/* basic.c, declare.c */
-enum mr_status mr_basic_method(struct mr_broker_channel *ch, const struct mr_client_method *m,
-	mr_error *error);
-enum mr_status mr_declare_method(struct mr_broker_channel *ch, const struct mr_client_method *m,
-	mr_error *error);
 /* The queue a method names; "" is the last declared one. MR_NOT_FOUND, MR_RESOURCE_LOCKED. */
 enum mr_status mr_broker_channel_queue(struct mr_broker_channel *ch, mr_slice name,
 	struct mr_queue **out, mr_error *error);
+/* 405: it is another connection's. */
+enum mr_status mr_broker_channel_locked(const struct mr_queue *q, mr_error *error);
+void mr_broker_channel_end_reply(
+	struct mr_broker_channel *ch); /* direct reply-to has no consumer any more */
 
 #endif

@@ -3,10 +3,10 @@
 #include "broker/client/consumer.h"
 
 #include "base/alloc.h"
-#include "broker/client/channel.h"
 #include "broker/store/deadline.h"
 #include "broker/store/pump.h"
 #include "broker/store/raze.h"
+#include "codec/method.h"
 
 /* ---- as a receiver ---- */
 
@@ -17,16 +17,38 @@ static bool takes(const struct mr_receiver *r)
 	return mr_broker_channel_takes(c->channel);
 }
 
+/* As RabbitMQ: answers by direct reply-to bear the next tag, and do not use it up. */
+static bool is_counted(const struct mr_queue *q) { return !q->is_reply; }
+
 static bool deliver(struct mr_receiver *r, struct mr_entry *e)
 {
 	struct mr_consumer *c = mr_container(r, struct mr_consumer, receiver);
-	return mr_broker_channel_deliver(c->channel, c, e);
+	struct mr_broker_channel *ch = c->channel;
+	struct mr_queue *q = r->queue;
+	struct mr_method m = {.id = MR_M_BASIC_DELIVER,
+		.other = mr_slice_str(c->tag),
+		.tag = ch->next_tag,
+		.flags = e->redelivered,
+		.name = mr_message_exchange(e->message),
+		.key = mr_message_key(e->message)};
+	if (!c->no_ack && !mr_broker_channel_has_room(ch)) return false;
+	if (!mr_broker_channel_put_message(ch, &m, e->message)) return false;
+	if (c->no_ack) {
+		if (is_counted(q)) ch->next_tag++;
+		mr_queue_forget(q, e);
+	} else {
+		mr_broker_channel_hold(ch, c, q, e);
+		c->unacked++;
+	}
+	return true;
 }
 
 static void cancelled(struct mr_receiver *r)
 {
 	struct mr_consumer *c = mr_container(r, struct mr_consumer, receiver);
-	mr_broker_channel_cancelled(c->channel, c);
+	struct mr_broker_channel *ch = c->channel;
+	struct mr_method m = {.id = MR_M_BASIC_CANCEL, .name = mr_slice_str(c->tag), .flags = 1};
+	if (ch->session->tells_cancel && !ch->closing) mr_broker_channel_put(ch, &m);
 	mr_consumer_end(c);
 }
 
@@ -91,4 +113,58 @@ void mr_consumer_settled(struct mr_consumer *c)
 	if (was_full && !c->gone) /* it joins the end of the turn again, as RabbitMQ has it */
 		mr_receiver_line_up(&c->receiver);
 	free_if_done(c);
+}
+
+struct mr_consumer *mr_consumer_find(const struct mr_broker_channel *ch, mr_slice tag)
+{
+	return mr_dict_get(&ch->tags, tag);
+}
+
+/* ---- all of a channel ---- */
+
+/* One message from the queue of a consumer. False: it had none to give. */
+static bool serve_one(struct mr_consumer *c)
+{
+	struct mr_queue *q = c->receiver.queue;
+	size_t before = q->ready;
+	if (!before) return false;
+	q->out++; /* it must not go under our hands */
+	mr_pump_few(q, 1);
+	bool moved = q->ready != before;
+	mr_queue_unpin(q);
+	return moved;
+}
+
+/* What the channel may have is given round its consumers, a message at a time. */
+static void serve_in_turn(struct mr_broker_channel *ch)
+{
+	struct mr_broker *b = ch->session->broker;
+	for (bool moved = true; moved;) {
+		moved = false;
+		for (size_t left = ch->tags.count; left-- > 0 && mr_broker_channel_takes(ch);) {
+			struct mr_consumer *c =
+				mr_container(ch->consumers.next, struct mr_consumer, at_channel);
+			mr_list_remove(&c->at_channel); /* its turn has been */
+			mr_list_append(&ch->consumers, &c->at_channel);
+			if (mr_store_is_spent(&b->store))
+				mr_queue_postpone(c->receiver.queue);
+			else if (serve_one(c))
+				moved = true;
+		}
+	}
+}
+
+void mr_consumer_serve(struct mr_broker_channel *ch)
+{
+	struct mr_node *n = ch->consumers.next;
+	ch->session->broker->store.work += ch->tags.count / MR_GLANCES;
+	if (ch->prefetch_all) {
+		serve_in_turn(ch);
+		return;
+	}
+	while (n != &ch->consumers) {
+		struct mr_consumer *c = mr_container(n, struct mr_consumer, at_channel);
+		n = n->next;
+		if (c->receiver.queue->ready) mr_pump(c->receiver.queue);
+	}
 }

@@ -4,9 +4,8 @@
 #ifndef MR_BROKER_CLIENT_CONSUMER_H
 #define MR_BROKER_CLIENT_CONSUMER_H
 
+#include "broker/client/channel.h"
 #include "broker/store/receiver.h"
-
-struct mr_broker_channel;
 
 struct mr_consumer {
 	struct mr_receiver receiver; /* first */
@@ -32,6 +31,9 @@ struct mr_consumer *mr_consumer_new(struct mr_broker_channel *channel, struct mr
 	const struct mr_consume *how);
 /* Takes it from queue and channel. An auto-delete queue whose last it was goes. */
 void mr_consumer_end(struct mr_consumer *c);
+struct mr_consumer *mr_consumer_find(const struct mr_broker_channel *ch, mr_slice tag);
+/* The channel may take more: its consumers are given what there is. */
+void mr_consumer_serve(struct mr_broker_channel *ch);
 /* One of its deliveries was settled. */
 void mr_consumer_settled(struct mr_consumer *c);
 

@@ -1,7 +1,9 @@
 /* declare: the methods that declare, bind and delete exchanges and queues.
  * SPDX-License-Identifier: MIT */
+#include "broker/client/declare.h"
+
 #include "base/alloc.h"
-#include "broker/client/channel.h"
+#include "broker/client/chore.h"
 #include "broker/store/arguments.h"
 #include "broker/store/deadline.h"
 #include "broker/store/fields.h"
@@ -28,10 +30,7 @@ static void answer(struct mr_broker_channel *ch, uint32_t id, bool no_wait)
 /* When all that goes with it is gone. */
 static void answer_razed(struct mr_broker_channel *ch, const struct mr_method *ok, bool no_wait)
 {
-	struct mr_chore chore = {.kind = MR_CHORE_RAZE,
-		.answer = no_wait ? 0 : ok->id,
-		.count = ok->count};
-	mr_chore_start(ch, &chore);
+	mr_chore_raze(ch, no_wait ? 0 : ok->id, ok->count);
 }
 
 static bool is_reserved(mr_slice name)
@@ -74,33 +73,6 @@ static enum mr_status declare_fault(struct mr_broker_channel *ch, mr_error *erro
 	enum mr_status st = mr_reply_error(error, f->declare_code, "%s", f->declare_text);
 	f->declare_code = 0;
 	return st;
-}
-
-static enum mr_status locked(const struct mr_queue *q, mr_error *error)
-{
-	return mr_reply_error(error, 405,
-		"cannot obtain exclusive access to locked queue '%s' in vhost '%s'. It could be "
-		"originally declared on another connection or the exclusive property value does "
-		"not match that of the original declaration.",
-		q->name, q->vhost->name);
-}
-
-enum mr_status mr_broker_channel_queue(struct mr_broker_channel *ch, mr_slice name,
-	struct mr_queue **out, mr_error *error)
-{
-	const struct mr_vhost *v = ch->session->vhost;
-	if (!name.size) {
-		if (!ch->last_queue)
-			return mr_reply_error(error, 404, "no previously declared queue");
-		name = mr_slice_str(ch->last_queue);
-	}
-	struct mr_queue *q = mr_vhost_queue(v, name);
-	if (!q || q->is_reply)
-		return mr_reply_error(error, 404, "no queue '%.*s' in vhost '%s'", SHOWN(name),
-			v->name);
-	if (q->owner && q->owner != ch->session) return locked(q, error);
-	*out = q;
-	return MR_OK;
 }
 
 /* ---- exchanges ---- */
@@ -208,7 +180,7 @@ static enum mr_status unbind(struct mr_broker_channel *ch, const struct mr_clien
 	enum mr_status st = mr_binding_find(source, target, key, m->table, &b);
 	if (st != MR_OK) return st;
 	if (b && target->queue && target->queue->owner && target->queue->owner != ch->session)
-		return locked(target->queue, error);
+		return mr_broker_channel_locked(target->queue, error);
 	if (b) mr_raze_binding(b);
 	return MR_OK;
 }
@@ -311,8 +283,8 @@ static enum mr_status same_queue(const struct mr_broker_channel *ch, const struc
 	unsigned bits, mr_slice arguments, mr_error *error)
 {
 	struct mr_thing t = {"queue", mr_queue_name(q), ch->session->vhost->name};
-	if (q->owner && q->owner != ch->session) return locked(q, error);
-	if (!(bits & Q_EXCLUSIVE) != !q->exclusive) return locked(q, error);
+	if (q->owner && q->owner != ch->session) return mr_broker_channel_locked(q, error);
+	if (!(bits & Q_EXCLUSIVE) != !q->exclusive) return mr_broker_channel_locked(q, error);
 	enum mr_status st = mr_same_flag(&t, "durable", is_durable(bits), q->durable, error);
 	if (st == MR_OK)
 		st = mr_same_flag(&t, "auto_delete", bits & Q_AUTO_DELETE, q->auto_delete, error);

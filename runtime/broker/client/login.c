@@ -1,10 +1,10 @@
 /* login: a connection's handshake, from start to open, on the broker's side.
  * SPDX-License-Identifier: MIT
  * Pure. */
+#include "broker/client/login.h"
+
 #include "base/alloc.h"
-#include "broker/client/session.h"
 #include "broker/store/reply_error.h"
-#include "codec/client_method.h"
 #include "codec/frame.h"
 #include "codec/table.h"
 #include "codec/walk.h"
@@ -52,7 +52,7 @@ static mr_table *server_properties(void)
 	return NULL;
 }
 
-void mr_broker_login_start(struct mr_broker_session *s)
+void mr_login_start(struct mr_broker_session *s)
 {
 	struct mr_method m = {.id = MR_M_CONNECTION_START,
 		.text = mr_slice_str("PLAIN AMQPLAIN"),
@@ -191,7 +191,7 @@ static enum mr_status open_vhost(struct mr_broker_session *s, const struct mr_cl
 	return MR_OK;
 }
 
-enum mr_status mr_broker_login_method(struct mr_broker_session *s, const struct mr_client_method *m,
+enum mr_status mr_login_method(struct mr_broker_session *s, const struct mr_client_method *m,
 	mr_error *error)
 {
 	if (s->state == MR_BS_STARTED && m->id == MR_M_CONNECTION_START_OK)

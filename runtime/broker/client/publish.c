@@ -1,11 +1,13 @@
 /* publish: what a client publishes, put together from its frames, routed and confirmed.
  * SPDX-License-Identifier: MIT */
+#include "broker/client/publish.h"
+
 #include "base/alloc.h"
-#include "broker/client/channel.h"
+#include "broker/client/chore.h"
+#include "broker/client/settle.h"
 #include "broker/store/dead_letter.h"
 #include "broker/store/reply_error.h"
 #include "broker/store/spread.h"
-#include "codec/frame.h"
 
 #define MESSAGE_MAX (128u << 20) /* RabbitMQ's max_message_size */
 #define FIRST_ROOM (1u << 20) /* memory taken because a header claims so much; then as bytes come */
@@ -27,7 +29,7 @@ static mr_slice exchange_of(const struct mr_incoming *in)
 	return mr_slice_of(in->names, in->exchange_size);
 }
 
-enum mr_status mr_incoming_begin(struct mr_broker_channel *ch, const struct mr_client_method *m,
+enum mr_status mr_publish_begin(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	mr_error *error)
 {
 	struct mr_incoming *in = &ch->incoming;
@@ -50,7 +52,7 @@ enum mr_status mr_incoming_begin(struct mr_broker_channel *ch, const struct mr_c
 	return MR_OK;
 }
 
-void mr_incoming_drop(struct mr_broker_channel *ch)
+void mr_publish_abandon(struct mr_broker_channel *ch)
 {
 	struct mr_incoming *in = &ch->incoming;
 	if (in->message) {
@@ -127,7 +129,7 @@ static void put_ack(struct mr_broker_channel *ch, uint64_t tag, bool multiple)
 	mr_broker_channel_put(ch, &m);
 }
 
-void mr_broker_channel_flush(struct mr_broker_channel *ch)
+void mr_publish_flush(struct mr_broker_channel *ch)
 {
 	if (!ch->ack_from) return;
 	put_ack(ch, ch->ack_to, ch->ack_to > ch->ack_from);
@@ -143,7 +145,7 @@ static void confirm(struct mr_broker_channel *ch, bool taken)
 		return;
 	}
 	struct mr_method m = {.id = MR_M_BASIC_NACK, .tag = tag};
-	mr_broker_channel_flush(ch);
+	mr_publish_flush(ch);
 	mr_broker_channel_put(ch, &m);
 }
 
@@ -166,7 +168,8 @@ static void give_back(struct mr_broker_channel *ch, const struct mr_message *m)
 	mr_broker_session_end(s);
 }
 
-bool mr_spread_rest(struct mr_broker_channel *ch)
+/* Goes on with ch->spread, and confirms it at its end. False: there is more than the turn has room for. */
+static bool spread_some(struct mr_broker_channel *ch)
 {
 	struct mr_store *s = &ch->session->broker->store;
 	bool is_done = mr_spread_go_on(s, ch->spread);
@@ -273,13 +276,13 @@ static enum mr_status finish(struct mr_broker_channel *ch, mr_error *error)
 	if (ch->transacting) return stage(ch, m, in->mandatory);
 	bool taken = store(ch, m, in->mandatory);
 	if (ch->spread)
-		mr_chore_start(ch, &(struct mr_chore){.kind = MR_CHORE_STORE});
+		mr_chore_start(ch, &(struct mr_chore){.step = spread_some});
 	else if (ch->confirming)
 		confirm(ch, taken);
 	return MR_OK;
 }
 
-enum mr_status mr_incoming_frame(struct mr_broker_channel *ch, const struct mr_frame *frame,
+enum mr_status mr_publish_frame(struct mr_broker_channel *ch, const struct mr_frame *frame,
 	mr_error *error)
 {
 	struct mr_incoming *in = &ch->incoming;
@@ -301,7 +304,8 @@ static void drop_staged(struct mr_broker_channel *ch, struct staged *staged)
 	free_staged(ch, staged);
 }
 
-bool mr_staged_go_on(struct mr_broker_channel *ch, bool commit)
+/* Stores what a transaction published, or drops it. False: there is more than the turn has room for. */
+static bool staged_some(struct mr_broker_channel *ch, bool commit)
 {
 	struct mr_broker *b = ch->session->broker;
 	for (; !ch->spread && !mr_list_is_empty(&ch->staged) && !mr_store_is_spent(&b->store);
@@ -316,9 +320,18 @@ bool mr_staged_go_on(struct mr_broker_channel *ch, bool commit)
 	return !ch->spread && mr_list_is_empty(&ch->staged);
 }
 
+bool mr_publish_drop_staged(struct mr_broker_channel *ch) { return staged_some(ch, false); }
+
+static bool commit_some(struct mr_broker_channel *ch)
+{
+	if (ch->spread && !spread_some(ch)) return false;
+	return staged_some(ch, true) && mr_settle_go_on(ch);
+}
+
 static enum mr_status commit(struct mr_broker_channel *ch)
 {
-	struct mr_chore chore = {.kind = MR_CHORE_COMMIT,
+	struct mr_chore chore = {.step = commit_some,
+		.settles = true,
 		.last = ch->next_tag - 1,
 		.answer = MR_M_TX_COMMIT_OK};
 	mr_chore_start(ch, &chore);
@@ -327,7 +340,9 @@ static enum mr_status commit(struct mr_broker_channel *ch)
 
 static enum mr_status rollback(struct mr_broker_channel *ch)
 {
-	struct mr_chore chore = {.kind = MR_CHORE_ROLLBACK, .answer = MR_M_TX_ROLLBACK_OK};
+	struct mr_chore chore = {.step = mr_publish_drop_staged,
+		.settles = true,
+		.answer = MR_M_TX_ROLLBACK_OK};
 	mr_settle_unstage(ch);
 	mr_chore_start(ch, &chore);
 	return MR_OK;
@@ -343,7 +358,7 @@ static enum mr_status confirm_select(struct mr_broker_channel *ch, const struct 
 	return MR_OK;
 }
 
-enum mr_status mr_tx_method(struct mr_broker_channel *ch, const struct mr_client_method *m,
+enum mr_status mr_publish_mode(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	mr_error *error)
 {
 	switch (m->id) {

@@ -5,47 +5,18 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
-#include "base/machine.h"
-#include "broker/client/channel.h"
+#include "broker/client/channel_frame.h"
+#include "broker/client/chore.h"
+#include "broker/client/consumer.h"
+#include "broker/client/login.h"
+#include "broker/client/publish.h"
+#include "broker/client/quit.h"
 #include "broker/store/dead_letter.h"
 #include "broker/store/reply_error.h"
 #include "codec/client_method.h"
 #include "codec/frame.h"
 
-#define PATIENCE 10000     /* ms: for a handshake (RabbitMQ's handshake_timeout), for a close-ok */
-#define FRAME_MAX 131072   /* RabbitMQ's default */
-#define REPLY_TEXT_MAX 255 /* a short string */
-
-#define BIT(n) (1u << (n))
-static const unsigned may_follow[MR_BS_COUNT] = {
-	[MR_BS_HELLO] = BIT(MR_BS_STARTED) | BIT(MR_BS_ENDED),
-	[MR_BS_STARTED] = BIT(MR_BS_TUNING) | BIT(MR_BS_CLOSING) | BIT(MR_BS_ENDED),
-	[MR_BS_TUNING] = BIT(MR_BS_OPENING) | BIT(MR_BS_CLOSING) | BIT(MR_BS_ENDED),
-	[MR_BS_OPENING] = BIT(MR_BS_OPEN) | BIT(MR_BS_CLOSING) | BIT(MR_BS_ENDED),
-	[MR_BS_OPEN] = BIT(MR_BS_CLOSING) | BIT(MR_BS_ENDED),
-	[MR_BS_CLOSING] = BIT(MR_BS_ENDED),
-};
-#define NAME(s) #s,
-static const char *const names[] = {MR_BROKER_SESSION_STATES(NAME)};
-static const struct mr_machine machine = {"broker's session", names, may_follow, MR_BS_COUNT};
-
-/* ENDED and CLOSING stay what they are: what was under way is late, no fault. A fault ends the session; the
- * client, who has a log, is told by a close (541). */
-void mr_broker_session_enter(struct mr_broker_session *s, enum mr_broker_session_state next)
-{
-	mr_error fault = {0};
-	bool is_late = s->state >= MR_BS_CLOSING && next != MR_BS_ENDED;
-	if (is_late || s->state == MR_BS_ENDED) return;
-	if (!mr_machine_moves(&machine, s->state, next, &fault)) {
-		struct mr_method close = {.id = MR_M_CONNECTION_CLOSE, .code = 541};
-		close.text = mr_slice_of(fault.text, strnlen(fault.text, REPLY_TEXT_MAX));
-		mr_method_put(&s->out, 0, &close, s->frame_max, NULL);
-		next = MR_BS_ENDED;
-	}
-	s->state = next;
-	s->give_up = next == MR_BS_OPEN ? MR_NEVER : s->broker->store.now + PATIENCE;
-	s->touch(s->owner);
-}
+#define FRAME_MAX 131072 /* RabbitMQ's default */
 
 struct mr_broker_session *mr_broker_session_open(struct mr_broker *b,
 	const struct mr_broker_session_options *options)
@@ -62,7 +33,7 @@ struct mr_broker_session *mr_broker_session_open(struct mr_broker *b,
 		.channel_max = UINT16_MAX};
 	s->frame_max = FRAME_MAX;
 	s->sent = s->heard = b->store.now;
-	s->give_up = b->store.now + PATIENCE;
+	s->give_up = b->store.now + MR_SESSION_PATIENCE;
 	mr_list_append(&b->sessions, &s->node);
 	b->session_count++;
 	mr_broker_session_weigh(s, 0);
@@ -82,8 +53,8 @@ static void flush_channels(struct mr_broker_session *s)
 	struct mr_broker_channel *ch;
 	size_t at = 0;
 	while ((ch = mr_map_next(&s->channels, &at, NULL))) {
-		mr_broker_channel_flush(ch);
-		if (ch->is_ghost) mr_broker_channel_free(ch);
+		mr_publish_flush(ch);
+		if (ch->is_ghost) mr_quit_free(ch);
 	}
 }
 
@@ -93,8 +64,8 @@ static void quit_channels(struct mr_broker_session *s)
 	struct mr_broker_channel *ch;
 	size_t at = 0;
 	while ((ch = mr_map_next(&s->channels, &at, NULL))) {
-		mr_broker_channel_flush(ch);
-		mr_broker_channel_quit(ch, 0);
+		mr_publish_flush(ch);
+		mr_quit_begin(ch, 0);
 	}
 }
 
@@ -104,7 +75,7 @@ static void free_session(struct mr_broker_session *s)
 {
 	struct mr_broker_channel *ch;
 	size_t at = 0;
-	while ((ch = mr_map_next(&s->channels, &at, NULL))) mr_broker_channel_free(ch);
+	while ((ch = mr_map_next(&s->channels, &at, NULL))) mr_quit_free(ch);
 	mr_map_fini(&s->channels);
 	mr_list_remove(&s->node);
 	s->broker->session_count--;
@@ -128,30 +99,20 @@ void mr_broker_session_close(struct mr_broker_session *s)
 
 /* ---- saying ---- */
 
-void mr_broker_session_end(struct mr_broker_session *s) { mr_broker_session_enter(s, MR_BS_ENDED); }
-
-void mr_broker_session_put(struct mr_broker_session *s, uint16_t channel, const struct mr_method *m)
-{
-	if (mr_method_put(&s->out, channel, m, s->frame_max, NULL) != MR_OK)
-		mr_broker_session_end(s);
-	else
-		s->touch(s->owner);
-}
-
 /* A reply text is a short string: RabbitMQ ends a longer one in three dots. */
-static mr_slice fit(const char *text, char room[REPLY_TEXT_MAX])
+static mr_slice fit(const char *text, char room[MR_REPLY_TEXT_MAX])
 {
 	mr_slice all = mr_slice_str(text);
-	if (all.size <= REPLY_TEXT_MAX) return all;
-	memcpy(room, text, REPLY_TEXT_MAX - 3);
-	memcpy(room + REPLY_TEXT_MAX - 3, "...", 3);
-	return mr_slice_of(room, REPLY_TEXT_MAX);
+	if (all.size <= MR_REPLY_TEXT_MAX) return all;
+	memcpy(room, text, MR_REPLY_TEXT_MAX - 3);
+	memcpy(room + MR_REPLY_TEXT_MAX - 3, "...", 3);
+	return mr_slice_of(room, MR_REPLY_TEXT_MAX);
 }
 
 void mr_broker_session_shut(struct mr_broker_session *s, int code, const char *text,
 	uint32_t failing)
 {
-	char room[REPLY_TEXT_MAX];
+	char room[MR_REPLY_TEXT_MAX];
 	struct mr_method m = {.id = MR_M_CONNECTION_CLOSE,
 		.code = (uint16_t)code,
 		.failing = failing,
@@ -171,7 +132,7 @@ void mr_broker_session_shut(struct mr_broker_session *s, int code, const char *t
 static void refuse(struct mr_broker_session *s, struct mr_broker_channel *ch, uint32_t failing,
 	const mr_error *error)
 {
-	char room[REPLY_TEXT_MAX];
+	char room[MR_REPLY_TEXT_MAX];
 	struct mr_method m = {.id = MR_M_CHANNEL_CLOSE,
 		.code = (uint16_t)error->code,
 		.failing = failing,
@@ -180,32 +141,9 @@ static void refuse(struct mr_broker_session *s, struct mr_broker_channel *ch, ui
 		mr_broker_session_shut(s, error->code ? error->code : 541, error->text, failing);
 		return;
 	}
-	mr_broker_channel_flush(ch);
+	mr_publish_flush(ch);
 	mr_broker_channel_put(ch, &m);
-	mr_broker_channel_quit(ch, 0);
-}
-
-/* ---- blocking ---- */
-
-static void tell_blocked(struct mr_broker_session *s, bool blocked)
-{
-	struct mr_method m = {.id = blocked ? MR_M_CONNECTION_BLOCKED : MR_M_CONNECTION_UNBLOCKED};
-	if (blocked) m.text = mr_slice_str("low on memory");
-	s->is_blocked = blocked;
-	s->heard = s->broker->store.now;
-	if (s->tells_blocked) mr_broker_session_put(s, 0, &m);
-	s->touch(s->owner);
-}
-
-void mr_broker_session_published(struct mr_broker_session *s)
-{
-	if (s->is_blocked || !mr_broker_is_blocked(s->broker)) return;
-	tell_blocked(s, true);
-}
-
-void mr_broker_session_check_blocked(struct mr_broker_session *s)
-{
-	if (s->is_blocked && !mr_broker_is_blocked(s->broker)) tell_blocked(s, false);
+	mr_quit_begin(ch, 0);
 }
 
 /* As RabbitMQ does, a blocked publisher is not read from: TCP holds it back, whatever it knows. Nor is
@@ -270,7 +208,7 @@ static enum mr_status unexpected(const struct mr_frame *frame, mr_error *error)
 static enum mr_status login_method(struct mr_broker_session *s, const struct mr_client_method *m,
 	mr_error *error)
 {
-	enum mr_status st = mr_broker_login_method(s, m, error);
+	enum mr_status st = mr_login_method(s, m, error);
 	if (st == MR_OK && m->id == MR_M_CONNECTION_START_OK)
 		mr_broker_session_enter(s, MR_BS_TUNING);
 	if (st == MR_OK && m->id == MR_M_CONNECTION_TUNE_OK)
@@ -344,7 +282,7 @@ static void take_frame(struct mr_broker_session *s, const struct mr_frame *frame
 		st = unexpected(frame, &error);
 	} else {
 		ch = mr_map_get(&s->channels, frame->channel);
-		st = ch ? mr_broker_channel_frame(ch, frame, &method, &error)
+		st = ch ? mr_channel_frame(ch, frame, &method, &error)
 		        : open_channel(s, frame, &method, &error);
 	}
 	if (st == MR_NO_MEMORY && !error.code) mr_reply_error(&error, 506, "out of memory");
@@ -362,7 +300,7 @@ static size_t take_hello(struct mr_broker_session *s, const uint8_t *data, size_
 	if (memcmp(data, hello, known) == 0) {
 		*want = sizeof hello;
 		if (known < sizeof hello) return 0;
-		mr_broker_login_start(s);
+		mr_login_start(s);
 		mr_broker_session_enter(s, MR_BS_STARTED);
 		return sizeof hello;
 	}
@@ -444,7 +382,7 @@ void mr_broker_session_wrote(struct mr_broker_session *s)
 	if (mr_buffer_size(&s->out) > MR_SESSION_HIGH) s->heard = s->broker->store.now;
 	if (!s->congested || mr_buffer_size(&s->out) > MR_SESSION_HIGH / 2) return;
 	s->congested = false;
-	while ((ch = mr_map_next(&s->channels, &at, NULL))) mr_broker_channel_moved(ch);
+	while ((ch = mr_map_next(&s->channels, &at, NULL))) mr_consumer_serve(ch);
 }
 
 /* RabbitMQ sends after half the interval and gives up after two. */

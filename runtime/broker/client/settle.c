@@ -1,6 +1,9 @@
 /* settle: acks, nacks, rejects and recover of what a channel was given.
  * SPDX-License-Identifier: MIT */
-#include "broker/client/channel.h"
+#include "broker/client/settle.h"
+
+#include "broker/client/chore.h"
+#include "broker/client/consumer.h"
 #include "broker/store/dead_letter.h"
 #include "broker/store/pump.h"
 #include "broker/store/reply_error.h"
@@ -132,7 +135,7 @@ static void ack_one(struct mr_broker_channel *ch, struct mr_unacked *u)
 	mr_queue_forget(q, release(ch, u));
 	skip_settled(ch);
 	if (is_gone || ch->prefetch_all)
-		mr_broker_channel_moved(ch);
+		mr_consumer_serve(ch);
 	else if (q->ready)
 		mr_pump(q);
 }
@@ -151,7 +154,8 @@ static enum mr_status settle(struct mr_broker_channel *ch, uint64_t tag, bool mu
 		ack_one(ch, &ch->unacked[from]);
 		return MR_OK;
 	}
-	struct mr_chore chore = {.kind = MR_CHORE_SETTLE,
+	struct mr_chore chore = {.step = mr_settle_go_on,
+		.settles = true,
 		.how = (uint8_t)how,
 		.next = ch->unacked[from].tag,
 		.last = ch->unacked[to - 1].tag};
@@ -162,7 +166,8 @@ static enum mr_status settle(struct mr_broker_channel *ch, uint64_t tag, bool mu
 static enum mr_status recover(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	mr_error *error)
 {
-	struct mr_chore chore = {.kind = MR_CHORE_SETTLE,
+	struct mr_chore chore = {.step = mr_settle_go_on,
+		.settles = true,
 		.how = MR_SETTLE_PUT_BACK,
 		.last = ch->next_tag - 1,
 		.answer = m->id == MR_M_BASIC_RECOVER ? MR_M_BASIC_RECOVER_OK : 0};

@@ -45,6 +45,21 @@ static void allow(struct mr_store *s, uint64_t end, unsigned parts)
 		s->work_end = s->work + (end - s->work) / parts;
 }
 
+/* Each has a turn and then waits for all others: a small one is not behind a large one. */
+static void resume_chores(struct mr_broker *b)
+{
+	struct mr_broker_session *session;
+	while (!mr_list_is_empty(&b->chores) && !mr_store_is_spent(&b->store)) {
+		struct mr_chore *c = mr_container(b->chores.next, struct mr_chore, node);
+		bool is_done = mr_chore_go_on(c, &session);
+		mr_list_remove(&c->node);
+		if (is_done)
+			mr_broker_session_chore_done(session);
+		else
+			mr_list_append(&b->chores, &c->node);
+	}
+}
+
 bool mr_turn_resume(struct mr_broker *b)
 {
 	struct mr_store *s = &b->store;
@@ -52,7 +67,7 @@ bool mr_turn_resume(struct mr_broker *b)
 	allow(s, end, 5);
 	mr_dead_letter_bury(s);
 	allow(s, end, 4);
-	mr_chores_resume(b);
+	resume_chores(b);
 	allow(s, end, 3);
 	while (!mr_list_is_empty(&s->busy) && !mr_store_is_spent(s))
 		mr_pump(mr_container(mr_list_shift(&s->busy), struct mr_queue, busy));

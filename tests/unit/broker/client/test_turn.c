@@ -1,4 +1,4 @@
-/* test_turns: a turn is bounded by work, and memory by its limit, whatever a client does.
+/* test_turn: a turn is bounded by work, and memory by its limit, whatever a client does.
  * SPDX-License-Identifier: MIT */
 #include "broker_bench.h"
 

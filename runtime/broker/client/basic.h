@@ -1,0 +1,14 @@
+/* basic: consuming, getting, prefetch.
+ * SPDX-License-Identifier: MIT
+ * Pure. */
+#ifndef MR_BROKER_CLIENT_BASIC_H
+#define MR_BROKER_CLIENT_BASIC_H
+
+#include "broker/client/channel.h"
+#include "codec/client_method.h"
+
+/* basic.qos, consume, cancel and get. */
+enum mr_status mr_basic_method(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_error *error);
+
+#endif
