@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 
 #define CHECKS_KNOWN 63u
+#define PATH_SIZE_MAX 255
 
 static enum mr_status send(mr_runtime *rt, enum mr_health_command how, uint64_t token,
 	uint64_t number, void *data)
@@ -78,6 +79,43 @@ int mr_http_listen(mr_runtime *rt, uint64_t token, const char *address, uint16_t
 int mr_http_close(mr_runtime *rt, uint64_t token)
 {
 	return mr_is_token(token) ? (int)send(rt, MR_HTTP_CLOSE, token, 0, NULL) : MR_BAD_ARGUMENT;
+}
+
+int mr_http_page(mr_runtime *rt, const char *path, bool on)
+{
+	if (!path || path[0] != '/' || strlen(path) > PATH_SIZE_MAX) return MR_BAD_ARGUMENT;
+	char *copy = mr_strdup_n(path, strlen(path));
+	if (!copy) return MR_NO_MEMORY;
+	enum mr_status st = send(rt, MR_HTTP_PAGE, 0, on, copy);
+	if (st != MR_OK) mr_free(copy);
+	return st;
+}
+
+/* It becomes a line of the answer's head. */
+static bool is_content_type(const char *type)
+{
+	if (!type || !*type || strlen(type) >= sizeof((struct mr_page_answer *)0)->type)
+		return false;
+	for (const char *c = type; *c; c++)
+		if (*c < ' ' || *c > '~') return false;
+	return true;
+}
+
+int mr_http_answer(mr_runtime *rt, uint64_t token, int code, const char *type, const char *body,
+	size_t size)
+{
+	if (!mr_is_token(token) || code < 200 || code > 599 || !is_content_type(type) ||
+		(!body && size))
+		return MR_BAD_ARGUMENT;
+	struct mr_page_answer *answer = mr_malloc(sizeof *answer + size);
+	if (!answer) return MR_NO_MEMORY;
+	answer->code = (unsigned)code;
+	answer->size = size;
+	memcpy(answer->type, type, strlen(type) + 1);
+	if (size) memcpy(answer->body, body, size);
+	enum mr_status st = send(rt, MR_HTTP_ANSWER, token, 0, answer);
+	if (st != MR_OK) mr_free(answer);
+	return st;
 }
 
 /* ---- meters ---- */

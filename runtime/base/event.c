@@ -22,6 +22,10 @@ void mr_event_fini(mr_event *event)
 		mr_free(event->data.any);
 		event->data.any = NULL;
 		break;
+	case MR_EV_PAGE:
+		mr_table_free(event->data.table);
+		event->data.any = NULL;
+		break;
 	case MR_EV_HEALTH:
 		if (event->data.health) mr_table_free(event->data.health->report);
 		mr_free(event->data.any);

@@ -52,7 +52,9 @@ enum mr_health_command {
 	MR_HEALTH_WATCH, /* number: on */
 	MR_HEALTH_METER, /* data: struct mr_meter *, borrowed: the host's until the thread has ended */
 	MR_HTTP_LISTEN, /* token, number: port, data: address, taken */
-	MR_HTTP_CLOSE   /* token */
+	MR_HTTP_CLOSE,  /* token */
+	MR_HTTP_PAGE,   /* number: on, data: path, taken */
+	MR_HTTP_ANSWER  /* token: of the MR_EV_PAGE, data: struct mr_page_answer *, taken */
 };
 
 struct mr_command {
@@ -83,6 +85,14 @@ static inline uint64_t mr_outgoing_weight(const struct mr_outgoing *o)
 {
 	return o->body_size + o->properties_size + o->exchange_size + o->routing_key_size + 64;
 }
+
+/* What the host answers to a request for a page of its own. */
+struct mr_page_answer {
+	unsigned code;
+	char type[128]; /* NUL-terminated */
+	size_t size;
+	char body[];
+};
 
 /* A check's name and its detail, both NUL-terminated. */
 struct mr_health_note {

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/json.h"
+#include "base/value.h"
 #include "health/http.h"
 #include "health/metrics.h"
 #include "io/services.h"
@@ -108,35 +109,59 @@ static bool is_page(mr_slice path, const char *name)
 	return mr_slice_equal(path, mr_slice_str(name));
 }
 
-static int answer(void *owner, mr_slice path, bool verbose, struct mr_httpd_page *page)
+static enum mr_status write_not_found(struct mr_health_state *c, struct mr_buffer *out)
 {
-	struct mr_health_state *c = owner;
+	static const char *const built_in[] = {"/health", "/ready", "/live", "/metrics"};
+	mr_table *page = mr_table_new(), *list = NULL;
+	if (page && mr_table_add_string(page, "error", mr_slice_str("not found")) == MR_OK)
+		list = mr_table_nest(page, "pages", strlen("pages"), 'A');
+	for (size_t i = 0; list && i < sizeof built_in / sizeof *built_in; i++)
+		mr_table_add_string(list, "", mr_slice_str(built_in[i]));
+	if (list) mr_host_pages_list(&c->host_pages, list);
+	return write_json(out, page);
+}
+
+static int answer_built_in(struct mr_health_state *c, const struct mr_httpd_request *request,
+	mr_health *h, struct mr_httpd_page *page)
+{
 	enum mr_status st;
 	int code = 200;
-	mr_health *h = look(c);
-	page->type = "application/json";
-	if (!h) return 500;
-	if (is_page(path, "/health")) {
+	if (is_page(request->path, "/health")) {
 		code = h->healthy ? 200 : 503;
-		st = write_json(&page->body, mr_verdict_health(h, verbose));
-	} else if (is_page(path, "/ready")) {
+		st = write_json(&page->body, mr_verdict_health(h, request->verbose));
+	} else if (is_page(request->path, "/ready")) {
 		code = h->ready ? 200 : 503;
 		st = write_json(&page->body, mr_verdict_ready(h));
-	} else if (is_page(path, "/live")) {
+	} else if (is_page(request->path, "/live")) {
 		code = h->live ? 200 : 503;
 		st = write_json(&page->body, mr_verdict_live(h));
-	} else if (is_page(path, "/metrics")) {
+	} else if (is_page(request->path, "/metrics")) {
 		page->type = "text/plain; version=0.0.4; charset=utf-8";
 		st = mr_metrics_write(&page->body, c->vitals, h, c->meters, c->meter_count,
 			&c->history->confirms);
 	} else {
-		static const char nothing[] =
-			"{\"error\":\"not found\",\"pages\":[\"/health\",\"/ready\",\"/live\",\"/metrics\"]}";
 		code = 404;
-		st = mr_buffer_append(&page->body, nothing, sizeof nothing - 1);
+		st = write_not_found(c, &page->body);
 	}
-	mr_health_free(h);
 	return st == MR_OK ? code : 500;
+}
+
+static int answer(void *owner, const struct mr_httpd_request *request, struct mr_httpd_page *page)
+{
+	struct mr_health_state *c = owner;
+	if (mr_host_pages_have(&c->host_pages, request->path)) {
+		page->number = mr_host_pages_ask(&c->host_pages, &c->services->dispatch, request);
+		return page->number ? MR_HTTPD_LATER : 500;
+	}
+	mr_health *h = look(c);
+	int code = h ? answer_built_in(c, request, h, page) : 500;
+	mr_health_free(h);
+	return code;
+}
+
+static void pass_on(struct mr_health_state *c, uint64_t number, const struct mr_page_answer *a)
+{
+	mr_httpd_reply(c->http, number, a->code, a->type, mr_slice_of(a->body, a->size));
 }
 
 static void tell_listening(struct mr_health_state *c, uint64_t token, const char *address,
@@ -197,6 +222,14 @@ void mr_health_obey(struct mr_health_state *c, const struct mr_command *command)
 		listen_on(c, command->token, command->data, (uint16_t)command->number);
 		mr_free(command->data);
 		return;
+	case MR_HTTP_PAGE:
+		mr_host_pages_set(&c->host_pages, command->data, command->number);
+		mr_free(command->data);
+		return;
+	case MR_HTTP_ANSWER:
+		pass_on(c, command->token, command->data);
+		mr_free(command->data);
+		return;
 	case MR_HTTP_CLOSE:
 		mr_health_close(c);
 		tell_listening(c, command->token, "", 0, &none);
@@ -217,6 +250,7 @@ enum mr_status mr_health_init(struct mr_health_state *c, struct mr_services *ser
 	c->history->changed = look_soon;
 	c->history->owner = c;
 	mr_list_init(&c->checks);
+	mr_host_pages_init(&c->host_pages);
 	c->started = mr_now();
 	mr_timer_init(&c->round, &services->timers, on_round, c);
 	c->vitals = mr_calloc(1, sizeof *c->vitals);
@@ -237,6 +271,7 @@ void mr_health_fini(struct mr_health_state *c)
 	mr_timer_stop(&c->round);
 	while ((node = mr_list_shift(&c->checks)))
 		mr_free(mr_container(node, struct mr_host_check, node));
+	mr_host_pages_fini(&c->host_pages);
 	mr_free(c->vitals);
 	c->vitals = NULL;
 }

@@ -6,6 +6,7 @@
 
 #include "bridge/command.h"
 #include "bridge/meter.h"
+#include "health/host_pages.h"
 #include "health/verdict.h"
 #include "io/timer.h"
 #include "link/history.h"
@@ -28,6 +29,7 @@ struct mr_health_state {
 	struct mr_timer round; /* looks for a change while somebody watches */
 	struct mr_vitals *vitals;
 	struct mr_httpd *http;
+	struct mr_host_pages host_pages;
 };
 
 enum mr_status mr_health_init(struct mr_health_state *c, struct mr_services *services,

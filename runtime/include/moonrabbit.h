@@ -509,7 +509,8 @@ enum mr_event_type {
 	MR_EV_BLOCKED,    /* connection, detail: 1 blocked, 0 unblocked; error: the reason */
 	MR_EV_FD,         /* token, detail: MR_FD_READ | MR_FD_WRITE */
 	MR_EV_ROOM,       /* publishing is possible again after MR_BACKPRESSURE */
-	MR_EV_HEALTH /* health; token: of mr_health_ask, 0: it has changed, see mr_health_watch */
+	MR_EV_HEALTH, /* health; token: of mr_health_ask, 0: it has changed, see mr_health_watch */
+	MR_EV_PAGE /* table: path (a string) and query (a table of strings); token: see mr_http_page */
 };
 
 enum mr_connection_state {
@@ -719,6 +720,14 @@ MR_API int mr_health_watch(mr_runtime *rt, bool on);
  * server ends with the runtime. */
 MR_API int mr_http_listen(mr_runtime *rt, uint64_t token, const char *address, uint16_t port);
 MR_API int mr_http_close(mr_runtime *rt, uint64_t token);
+/* The host answers requests for this path, also in the place of a built-in page: each request comes as MR_EV_PAGE and
+ * waits for mr_http_answer for up to 5 s, then the client gets 503. Unlike the built-in pages it needs a host that
+ * polls. `on` false ends that. MR_BAD_ARGUMENT: not 1 to 255 bytes from "/"; up to 64 paths are kept. */
+MR_API int mr_http_page(mr_runtime *rt, const char *path, bool on);
+/* Answers the request of that token: a status code from 200 to 599, a content type of up to 127 bytes, a body (copied).
+ * MR_OK also when the request has ended. */
+MR_API int mr_http_answer(mr_runtime *rt, uint64_t token, int code, const char *type,
+	const char *body, size_t size);
 
 /* Times the handlers of one queue, for /metrics. */
 typedef struct mr_meter mr_meter;

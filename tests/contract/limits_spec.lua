@@ -115,8 +115,8 @@ describe("the workers of a program", function()
          local group = process.start(("sh -c \"cd / && exec %s run --workers 2 --http 127.0.0.1:0 %s\""):format(command, path),
             ("TMPDIR=%s"):format(place == "" and '""' or place))
          group:says("ready", 2)
-         group:says '/metrics" port='
-         local port = tonumber(group:output():match '/metrics" port=(%d+)')
+         group:says '"health pages" address=127.0.0.1 port='
+         local port = tonumber(group:output():match '"health pages" address=127.0.0.1 port=(%d+)')
          broker.eventually("an answer of both", function()
             local status, body = http.ask(port, "/live")
             return status == 200 and select(2, body:gsub('"alive"', "")) == 2

@@ -1,7 +1,7 @@
 --- `moonrabbit run --workers N`: the supervisor and its workers.
 local broker = require "broker"
 local cjson = require "cjson"
-local http = require "moonrabbit.cli.http"
+local http = require "http"
 local process = require "process"
 
 local function has(out, part) assert.truthy(out:find(part, 1, true), part .. " is missing in " .. out) end
@@ -162,7 +162,7 @@ describe("a supervisor", function()
       start("--workers 2 --http 0", "")
       group:says("msg=consuming", 2)
       local port = group:output():match "port=(%d+)\n"
-      local function get(path) return http.get("127.0.0.1:" .. port, path, 30) end
+      local function get(path) return http.ask(port, path) end
       broker.eventually("health", function() return get "/health" == 200 end)
       for path, word in pairs { ["/health"] = "healthy", ["/ready"] = "ready", ["/live"] = "live" } do
          local code, body = get(path)

@@ -1,8 +1,9 @@
---- cli.pages: what the supervisor tells of all its workers: /health, /ready, /live and /metrics.
+--- cli.pages: the supervisor's pages about all its workers: /health, /ready, /live and /metrics.
 -- SPDX-License-Identifier: MIT
+local ask = require "moonrabbit.cli.ask"
 local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
-local http = require "moonrabbit.cli.http"
+local host_pages = require "moonrabbit.health.host_pages"
 local json = require "moonrabbit.base.json"
 local loop = require "moonrabbit.loop.loop"
 local task = require "moonrabbit.loop.task"
@@ -19,7 +20,7 @@ local function ask_all(group, path)
       if worker.pid then
          left = left + 1
          task.background(function()
-            local code, body = http.get(group.sockets[number], path, PATIENCE)
+            local code, body = ask.page(group.sockets[number], path, PATIENCE)
             answers[number] = code and { code = code, body = body } or { why = body }
             left = left - 1
             if left == 0 then task.wake(token, true) end
@@ -48,7 +49,7 @@ end
 
 -- All must be well, but /live asks only those that run: the others are our own to start.
 local function state(group, path, query, words)
-   local answers, is_well, list = ask_all(group, path .. query), true, {}
+   local answers, is_well, list = ask_all(group, path .. (query.verbose and "?verbose" or "")), true, {}
    for number, worker in ipairs(group.workers) do
       local one_is_well, one = one_of(worker, answers[number], words)
       list[number] = one
@@ -117,17 +118,19 @@ end
 
 pages.merge = merge
 
---- The answer to a request.
+local WORDS = {
+   ["/health"] = { [true] = "healthy", [false] = "unhealthy" },
+   ["/ready"] = { [true] = "ready", [false] = "not ready" },
+   ["/live"] = { [true] = "live", [false] = "not live" },
+}
+
+--- Has these pages served in the place of the supervisor's own.
 -- @tparam table group workers, sockets, restarts
--- @tparam string path
--- @tparam string query such as "?verbose"
--- @treturn number code, string content type, string body
-function pages.answer(group, path, query)
-   if path == "/metrics" then return metrics(group) end
-   if path == "/health" then return state(group, path, query, { [true] = "healthy", [false] = "unhealthy" }) end
-   if path == "/ready" then return state(group, path, query, { [true] = "ready", [false] = "not ready" }) end
-   if path == "/live" then return state(group, path, query, { [true] = "live", [false] = "not live" }) end
-   return 404, "text/plain; charset=utf-8"
+function pages.serve(group)
+   for path, words in each(WORDS) do
+      host_pages.serve(path, function(query) return state(group, path, query, words) end)
+   end
+   host_pages.serve("/metrics", function() return metrics(group) end)
 end
 
 return pages

@@ -134,20 +134,19 @@ end
 
 -- Serves --http: each worker has a socket of its own to be asked at.
 local function serve(group)
-   local http, pages, sockets = require "moonrabbit.cli.http", require "moonrabbit.cli.pages", require "moonrabbit.cli.sockets"
-   local fd, port = sockets.listen(group.wanted.http)
-   if not fd then return nil, port end
-   local folder, why = sockets.folder()
-   if not folder then return nil, why end
+   local folder, health, pages = require "moonrabbit.cli.folder",
+      require "moonrabbit.health.health",
+      require "moonrabbit.cli.pages"
+   local path, why = folder.make()
+   if not path then return nil, { text = why } end
    group.sockets = {}
-   for number = 1, group.wanted.workers do group.sockets[number] = ("%s/%d"):format(folder, number) end
-   function group.close()
-      sockets.close(fd)
-      sockets.remove(folder, group.sockets)
-   end
-   log.info("serving /health, /ready, /live and /metrics", { port = port })
-   http.serve(fd, function(path, query) return pages.answer(group, path, query) end)
-   return true
+   for number = 1, group.wanted.workers do group.sockets[number] = ("%s/%d"):format(path, number) end
+   function group.close() folder.remove(path, group.sockets) end
+   pages.serve(group)
+   local port, err = health.listen(group.wanted.http)
+   if port then return true end
+   group.close()
+   return nil, err
 end
 
 --- The workers, none of them started yet.
@@ -169,10 +168,10 @@ end
 function supervise.main(wanted)
    local group = supervise.group(wanted)
    if wanted.http then
-      local ok, why = serve(group)
+      local ok, err = serve(group)
       if not ok then
-         log.error("--http: " .. why)
-         return why:find("is not ADDRESS:PORT", 1, true) and 2 or 1
+         log.error("--http: " .. err.text)
+         return err.kind == "bad_argument" and 2 or 1
       end
    end
    signals.process().supervise()

@@ -171,7 +171,8 @@ static bool every_call_is_refused(mr_connection *c, mr_server *server, mr_channe
 	       mr_channel_publish(ch, "", 0, "q", 1, "x", 1, NULL, 0, 0, 0, &number) == MR_FORKED &&
 	       mr_watch_fd(rt, 1, 0, MR_FD_READ) == MR_FORKED &&
 	       mr_unwatch_fd(rt, 1) == MR_FORKED && mr_runtime_wake_at(rt, 1) == MR_FORKED &&
-	       mr_http_close(rt, 1) == MR_FORKED &&
+	       mr_http_close(rt, 1) == MR_FORKED && mr_http_page(rt, "/x", true) == MR_FORKED &&
+	       mr_http_answer(rt, 1, 200, "text/plain", NULL, 0) == MR_FORKED &&
 	       mr_http_listen(rt, 1, "127.0.0.1", 0) == MR_FORKED &&
 	       mr_server_add_vhost(server, "v") == MR_FORKED &&
 	       mr_server_listen(server, "127.0.0.1", 0, NULL, NULL, &port, &error) == MR_FORKED;

@@ -92,25 +92,32 @@ static uint16_t listen_somewhere(void)
 	return port;
 }
 
-/* Asks as another process would: the host is not in mr_runtime_poll meanwhile. */
-static const char *get(uint16_t port, const char *path)
+static int request(uint16_t port, const char *path)
 {
-	static char answer[1 << 20];
 	struct sockaddr_in a = {.sin_family = AF_INET,
 		.sin_port = htons(port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	char request[256];
+	char text[256];
+	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+	snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path);
+	send(fd, text, strlen(text), MSG_NOSIGNAL);
+	return fd;
+}
+
+static const char *answer_of(int fd)
+{
+	static char answer[1 << 20];
 	ssize_t n;
 	size_t size = 0;
-	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
-	snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path);
-	send(fd, request, strlen(request), MSG_NOSIGNAL);
 	while ((n = recv(fd, answer + size, sizeof answer - 1 - size, 0)) > 0) size += (size_t)n;
 	answer[size] = '\0';
 	close(fd);
 	return answer;
 }
+
+/* Asks as another process would: the host is not in mr_runtime_poll meanwhile. */
+static const char *get(uint16_t port, const char *path) { return answer_of(request(port, path)); }
 
 static void test_health_is_a_struct(void **state)
 {
@@ -235,6 +242,77 @@ static void test_what_makes_no_sense_is_refused(void **state)
 	mr_event_fini(&ev);
 }
 
+static const mr_value *field(const mr_table *table, const char *key)
+{
+	for (uint32_t i = 0; i < table->count; i++) {
+		mr_bytes k = table->fields[i].key;
+		if (k.size == strlen(key) && memcmp(k.data, key, k.size) == 0)
+			return &table->fields[i].value;
+	}
+	return NULL;
+}
+
+static void test_the_host_has_pages_of_its_own(void **state)
+{
+	(void)state;
+	uint16_t port = listen_somewhere();
+	assert_int_equal(mr_http_page(rt, "/jobs", true), MR_OK);
+	assert_int_equal(mr_http_page(rt, "/live", true), MR_OK);
+	mr_event ev = {0};
+	ask(); /* commands are obeyed in their order */
+	int fd = request(port, "/jobs?limit=5&x");
+	while (ev.type != MR_EV_PAGE) assert_int_equal(mr_runtime_poll(rt, &ev, 1, 10), 1);
+	const mr_value *query = field(ev.data.table, "query");
+	assert_memory_equal(field(ev.data.table, "path")->as.bytes.data, "/jobs", 5);
+	assert_memory_equal(field(query->as.nested, "limit")->as.bytes.data, "5", 1);
+	assert_int_equal(field(query->as.nested, "x")->as.bytes.size, 0);
+	assert_int_equal(mr_http_answer(rt, ev.token, 201, "text/plain", "done", 4), MR_OK);
+	assert_int_equal(mr_http_answer(rt, ev.token, 200, "text/plain", "again", 5), MR_OK);
+	mr_event_fini(&ev);
+	mr_runtime_poll(rt, &ev, 0, 0); /* sends both */
+	const char *answer = answer_of(fd);
+	assert_non_null(strstr(answer, "HTTP/1.1 201 Created\r\nDate: "));
+	assert_non_null(strstr(answer, "Content-Type: text/plain\r\n"));
+	assert_non_null(strstr(answer, "\r\n\r\ndone"));
+	assert_int_equal(mr_http_page(rt, "/live", false), MR_OK);
+	ask();
+	assert_non_null(strstr(get(port, "/live"), "{\"status\":\"alive\"}"));
+	close(request(port, "/jobs")); /* a client that does not wait; freed with the runtime */
+	fd = request(port, "/jobs");
+	mr_runtime_free(rt, 1);
+	assert_string_equal(answer_of(fd), "");
+	assert_int_equal(mr_runtime_new(&rt), MR_OK);
+}
+
+static void test_pages_that_make_no_sense_are_refused(void **state)
+{
+	char path[258] = "/", type[129] = "";
+	(void)state;
+	memset(path + 1, 'x', 256);
+	memset(type, 'x', 128);
+	assert_int_equal(mr_http_page(rt, path, true), MR_BAD_ARGUMENT);
+	path[256] = '\0';
+	assert_int_equal(mr_http_page(rt, path, true), MR_BAD_ARGUMENT);
+	assert_int_equal(mr_http_page(rt, "jobs", true), MR_BAD_ARGUMENT);
+	assert_int_equal(mr_http_page(rt, NULL, true), MR_BAD_ARGUMENT);
+	assert_int_equal(mr_http_answer(rt, 0, 200, "text/plain", "", 0), MR_BAD_ARGUMENT);
+	assert_int_equal(mr_http_answer(rt, 1, 99, "text/plain", "", 0), MR_BAD_ARGUMENT);
+	assert_int_equal(mr_http_answer(rt, 1, 600, "text/plain", "", 0), MR_BAD_ARGUMENT);
+	assert_int_equal(mr_http_answer(rt, 1, 200, "", "", 0), MR_BAD_ARGUMENT);
+	assert_int_equal(mr_http_answer(rt, 1, 200, type, "", 0), MR_BAD_ARGUMENT);
+	assert_int_equal(mr_http_answer(rt, 1, 200, "a\r\nb", "", 0), MR_BAD_ARGUMENT);
+	assert_int_equal(mr_http_answer(rt, 1, 200, "text/plain", NULL, 1), MR_BAD_ARGUMENT);
+	assert_int_equal(mr_http_answer(rt, 1, 200, "text/plain", NULL, 0), MR_OK);
+	for (int i = 0; i < 100; i++) { /* more than are kept */
+		snprintf(path, sizeof path, "/page-%d", i);
+		assert_int_equal(mr_http_page(rt, path, true), MR_OK);
+	}
+	const char *answer = get(listen_somewhere(), "/page-99");
+	assert_non_null(strstr(answer, "404 Not Found"));
+	assert_non_null(strstr(answer, "\"/metrics\",\"/page-0\""));
+	assert_non_null(strstr(answer, "\"/page-63\"]"));
+}
+
 static void test_meters_are_few(void **state)
 {
 	char name[16];
@@ -272,6 +350,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_notes_count_and_changes_are_told, setup,
 			teardown),
 		cmocka_unit_test_setup_teardown(test_what_makes_no_sense_is_refused, setup,
+			teardown),
+		cmocka_unit_test_setup_teardown(test_the_host_has_pages_of_its_own, setup,
+			teardown),
+		cmocka_unit_test_setup_teardown(test_pages_that_make_no_sense_are_refused, setup,
 			teardown),
 		cmocka_unit_test_setup_teardown(test_meters_are_few, setup, teardown),
 	};

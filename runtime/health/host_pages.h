@@ -1,0 +1,29 @@
+/* host_pages: the pages that the host serves, beside the built-in ones or in their place.
+ * SPDX-License-Identifier: MIT
+ * I/O thread. A request becomes an event; the host's answer comes as a command. */
+#ifndef MR_HEALTH_HOST_PAGES_H
+#define MR_HEALTH_HOST_PAGES_H
+
+#include "base/list.h"
+#include "health/http.h"
+
+struct mr_event_queue;
+
+struct mr_host_pages {
+	struct mr_node list;
+	size_t count;
+	uint64_t last; /* number of a request */
+};
+
+void mr_host_pages_init(struct mr_host_pages *pages);
+void mr_host_pages_fini(struct mr_host_pages *pages);
+/* Adds a path, or removes it. Of more than 64 those that came last are not added. */
+void mr_host_pages_set(struct mr_host_pages *pages, const char *path, bool on);
+bool mr_host_pages_have(const struct mr_host_pages *pages, mr_slice path);
+/* Sends the host a MR_EV_PAGE. Returns the request's number, 0 when out of memory. */
+uint64_t mr_host_pages_ask(struct mr_host_pages *pages, struct mr_event_queue *events,
+	const struct mr_httpd_request *request);
+/* Appends the paths to an array, those that it has already left out. */
+void mr_host_pages_list(const struct mr_host_pages *pages, mr_table *array);
+
+#endif

@@ -1,0 +1,131 @@
+--- host_pages: pages that the program serves.
+local cjson = require "cjson"
+local host_pages = require "moonrabbit.health.host_pages"
+local http = require "http"
+local loop = require "moonrabbit.loop.loop"
+local mr = require "moonrabbit"
+local task = require "moonrabbit.loop.task"
+local eventually = require("waits").eventually
+
+describe("a page of the program's", function()
+   local port
+
+   -- Status and body.
+   local function get(path)
+      local status, body = http.ask(port, path)
+      return { status, body }
+   end
+
+   before_each(function()
+      loop.close(1)
+      mr.log.configure "off"
+      port = assert(mr.health.listen "0")
+   end)
+   after_each(function()
+      loop.close(1)
+      mr.log.configure "error"
+   end)
+
+   it("is served beside the built-in ones, or in the place of one; its function may wait", function()
+      host_pages.serve("/jobs", function(query)
+         mr.sleep(0.02)
+         return 200, "text/plain", ("%s %s %s"):format(query.limit, query.verbose, query.no)
+      end)
+      host_pages.serve("/live", function() return 503, "application/json", "{}" end)
+      local status, body, headers = http.ask(port, "/jobs?limit=a%20b&verbose")
+      assert.same({ 200, "a b  nil", "text/plain", "8", "no-store" }, { status, body, headers["content-type"],
+         headers["content-length"], headers["cache-control"] })
+      assert.same({ 503, "{}" }, get "/live")
+      assert.equal(503, (http.ask(port, "/ready")))
+      status, body = http.ask(port, "/none")
+      assert.same({ 404, { "/health", "/ready", "/live", "/metrics", "/jobs" } }, { status, cjson.decode(body).pages })
+      status, body, headers = http.ask(port, "/jobs", "HEAD")
+      assert.same({ 200, "", "11" }, { status, body, headers["content-length"] })
+      assert.equal(405, (http.ask(port, "/jobs", "POST")))
+   end)
+
+   it("goes to many clients at once, each its own", function()
+      host_pages.serve("/jobs", function(query)
+         mr.sleep(0.02)
+         return 200, "text/plain", query.n
+      end)
+      local answers, count = {}, 0
+      for n = 1, 40 do
+         task.spawn(function()
+            answers[n] = select(2, http.ask(port, "/jobs?n=" .. n))
+            count = count + 1
+         end)
+      end
+      eventually("all answers", function() return count == 40 end)
+      for n = 1, 40 do assert.equal(tostring(n), answers[n]) end
+   end)
+
+   it("may be large, and waits for no body of the request", function()
+      local large = ("x"):rep(2 ^ 20)
+      host_pages.serve("/large", function() return 200, "text/plain", large end)
+      local _, body = http.ask(port, "/large")
+      assert.is_true(body == large)
+      host_pages.serve("/small", function() return 200, "text/plain", "small" end)
+      local answer = http.raw(port, "GET /small HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n")
+      assert.equal("small", answer:match "\r\n\r\n(.*)$")
+   end)
+
+   it("that fails is a 500, and others go on", function()
+      host_pages.serve("/broken", function() error "it broke" end)
+      host_pages.serve("/odd", function() return 200 end)
+      host_pages.serve("/worse", function() return 200, "text/plain\r\nX: y", "" end)
+      for _, path in ipairs { "/broken", "/odd", "/worse" } do
+         assert.same({ 500, '{"error":"the page failed"}' }, get(path))
+      end
+      assert.equal(200, (http.ask(port, "/live")))
+   end)
+
+   it("that does not come is a 503 after 5 s, and what comes later is dropped", function()
+      local go_on, is_late = false, false
+      host_pages.serve("/never", function()
+         while not go_on do mr.sleep(0.01) end
+         is_late = true
+         return 200, "text/plain", "late"
+      end)
+      local began = mr.now()
+      assert.same({ 503, '{"error":"the program did not answer within 5 s"}' }, get "/never")
+      assert.is_true(mr.now() - began >= 4)
+      go_on = true
+      eventually("the late answer", function() return is_late end)
+      assert.equal(200, (http.ask(port, "/live")))
+   end)
+
+   it("costs nobody a place: of many that wait for it the oldest go when new clients come", function()
+      host_pages.serve("/never", function() mr.sleep(1e6) end)
+      local waiting = {}
+      for n = 1, 100 do
+         waiting[n] = http.connect(port)
+         waiting[n]:send "GET /never HTTP/1.1\r\nHost: x\r\n\r\n"
+         mr.sleep(0)
+      end
+      assert.equal(200, (http.ask(port, "/live")))
+      assert.equal("", waiting[1]:read(10))
+      for _, client in ipairs(waiting) do client:close() end
+      assert.equal(200, (http.ask(port, "/live")))
+   end)
+
+   it("does not hold the end of the server, nor that of the runtime", function()
+      local count = 0
+      host_pages.serve("/never", function()
+         count = count + 1
+         mr.sleep(1e6)
+      end)
+      local client = http.connect(port)
+      client:send "GET /never HTTP/1.1\r\nHost: x\r\n\r\n"
+      eventually("the request", function() return count == 1 end)
+      assert(mr.health.close())
+      assert.equal("", client:read(10))
+      client:close()
+      port = assert(mr.health.listen "0")
+      client = http.connect(port)
+      client:send "GET /never HTTP/1.1\r\nHost: x\r\n\r\n"
+      eventually("the other one", function() return count == 2 end)
+      loop.close(1)
+      client:close()
+   end)
+end)
