@@ -1,0 +1,97 @@
+/* consumer: prints the messages of a queue and acknowledges them, until Ctrl-C.
+ * SPDX-License-Identifier: MIT
+ *
+ *   cc consumer.c -lmoonrabbit -o consumer && ./consumer [URL [QUEUE]]
+ *
+ * A lost connection comes back by itself, with the channel, the queue and the consumer. */
+#include <moonrabbit.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { CONNECT = 1, CHANNEL, DECLARE, CONSUME }; /* tokens: one for each request, in this order */
+
+struct consumer {
+	mr_runtime *rt;
+	mr_connection *conn;
+	mr_channel *ch;
+	mr_bytes queue;
+	mr_error error;
+};
+
+static volatile sig_atomic_t is_stopping;
+
+static void on_signal(int number)
+{
+	(void)number;
+	is_stopping = 1;
+}
+
+/* Sends the request that comes after the one that has just been answered. */
+static int proceed(struct consumer *c, uint64_t answered)
+{
+	mr_request declare = {.operation = MR_QUEUE_DECLARE, .name = c->queue, .flags = MR_DURABLE};
+	mr_request consume = {.operation = MR_BASIC_CONSUME, .name = c->queue, .number = 1};
+	if (answered == CONNECT) return mr_channel_open(c->conn, CHANNEL, &c->ch);
+	if (answered == CHANNEL) return mr_channel_request(c->ch, DECLARE, &declare);
+	if (answered == DECLARE) return mr_channel_request(c->ch, CONSUME, &consume);
+	printf("waiting for messages in %s\n", c->queue.data);
+	return MR_OK;
+}
+
+static void receive(struct consumer *c, mr_delivery *d)
+{
+	printf("received %.*s\n", (int)d->body_size, d->body);
+	/* MR_STALE would mean: the connection was lost meanwhile, and the message comes again. */
+	mr_delivery_settle(c->rt, d, MR_ACK, MR_SETTLE_RELEASE);
+}
+
+/* Returns MR_OK, or why the program cannot go on. */
+static int handle(struct consumer *c, const mr_event *ev)
+{
+	switch (ev->type) {
+	case MR_EV_DELIVERY: receive(c, ev->data.delivery); return MR_OK;
+	case MR_EV_DONE:
+		if (ev->data.reply) c->error = ev->data.reply->error;
+		return ev->status == MR_OK ? proceed(c, ev->token) : ev->status;
+	case MR_EV_CANCEL: return MR_CANCELLED; /* somebody deleted the queue */
+	case MR_EV_CONNECTION:
+		if (ev->detail != MR_CONNECTION_GAVE_UP) return MR_OK;
+		if (ev->data.error) c->error = *ev->data.error;
+		return MR_CLOSED;
+	default: return MR_OK;
+	}
+}
+
+static int start(struct consumer *c, const char *url)
+{
+	mr_options *options = mr_options_new();
+	int status = options ? mr_runtime_new(&c->rt) : MR_NO_MEMORY;
+	if (status == MR_OK)
+		status = mr_options_string(options, "url", url, strlen(url), &c->error);
+	if (status == MR_OK) status = mr_connection_new(c->rt, options, &c->conn, &c->error);
+	mr_options_free(options);
+	return status == MR_OK ? mr_connection_open(c->conn, CONNECT) : status;
+}
+
+int main(int argc, char **argv)
+{
+	const char *url = argc > 1 ? argv[1] : "memory://", *queue = argc > 2 ? argv[2] : "hello";
+	struct consumer c = {.queue = {queue, strlen(queue)}};
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	signal(SIGINT, on_signal);
+	signal(SIGTERM, on_signal);
+	int status = start(&c, url);
+	while (status == MR_OK && !is_stopping) {
+		mr_event ev;
+		if (mr_runtime_poll(c.rt, &ev, 1, 1) != 1)
+			continue; /* 1 s is over, or a signal came */
+		status = handle(&c, &ev);
+		mr_event_fini(&ev);
+	}
+	mr_runtime_free(c.rt, 5); /* sends the last acks and closes, within 5 s */
+	if (status == MR_OK) return 0;
+	fprintf(stderr, "%s: %s\n%s\n", mr_status_name(status),
+		c.error.kind ? c.error.text : mr_status_text(status), mr_status_hint(status));
+	return 1;
+}

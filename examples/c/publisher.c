@@ -1,0 +1,121 @@
+/* publisher: publishes some messages to a queue and waits until the broker has confirmed each.
+ * SPDX-License-Identifier: MIT
+ *
+ *   cc publisher.c -lmoonrabbit -o publisher && ./publisher [URL [QUEUE [COUNT]]]
+ *
+ * Exit code 0: the broker has all of them. */
+#include <moonrabbit.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PATIENCE 60 /* s for a confirm: a broker that writes to a busy disk takes its time */
+
+enum { CONNECT = 1, CHANNEL, DECLARE, CONFIRMS }; /* tokens: one for each request, in this order */
+
+struct publisher {
+	mr_runtime *rt;
+	mr_connection *conn;
+	mr_channel *ch;
+	mr_bytes queue;
+	mr_error error;
+	uint64_t count, sent, confirmed, failed;
+	char properties[64]; /* encoded once, used for each message */
+	size_t properties_size;
+};
+
+static int encode_properties(struct publisher *p)
+{
+	mr_properties text = {.flags = MR_HAS_CONTENT_TYPE | MR_HAS_DELIVERY_MODE,
+		.delivery_mode = 2, /* persistent */
+		.content_type = {"text/plain", 10}};
+	int size = mr_properties_encode(&text, p->properties, sizeof p->properties);
+	p->properties_size = size > 0 ? (size_t)size : 0;
+	return size > 0 ? MR_OK : -size;
+}
+
+/* Publishes until all are sent or the connection has 8 MiB waiting; then MR_EV_ROOM calls it again. */
+static int publish(struct publisher *p)
+{
+	while (p->sent < p->count) {
+		char body[32];
+		uint64_t number;
+		int size = snprintf(body, sizeof body, "message %llu",
+			(unsigned long long)p->sent + 1);
+		int status = mr_channel_publish(p->ch, "", 0, p->queue.data, p->queue.size, body,
+			(size_t)size, p->properties, p->properties_size, MR_MANDATORY, PATIENCE,
+			&number);
+		if (status == MR_BACKPRESSURE) return MR_OK;
+		if (status != MR_OK) return status;
+		p->sent++;
+	}
+	return MR_OK;
+}
+
+/* Sends the request that comes after the one that has just been answered. */
+static int proceed(struct publisher *p, uint64_t answered)
+{
+	mr_request declare = {.operation = MR_QUEUE_DECLARE, .name = p->queue, .flags = MR_DURABLE};
+	mr_request confirms = {.operation = MR_CONFIRM_SELECT};
+	if (answered == CONNECT) return mr_channel_open(p->conn, CHANNEL, &p->ch);
+	if (answered == CHANNEL) return mr_channel_request(p->ch, DECLARE, &declare);
+	if (answered == DECLARE) return mr_channel_request(p->ch, CONFIRMS, &confirms);
+	return publish(p);
+}
+
+/* One event tells the outcome of all publishes numbered token .. last. */
+static void count(struct publisher *p, const mr_event *ev)
+{
+	uint64_t n = ev->last - ev->token + 1;
+	if (ev->status == MR_OK) p->confirmed += n;
+	if (ev->status == MR_OK) return;
+	p->failed += n;
+	fprintf(stderr, "%llu messages: %s\n", (unsigned long long)n, mr_status_text(ev->status));
+}
+
+/* Returns MR_OK, or why the program cannot go on. */
+static int handle(struct publisher *p, const mr_event *ev)
+{
+	switch (ev->type) {
+	case MR_EV_DONE:
+		if (ev->data.reply) p->error = ev->data.reply->error;
+		return ev->status == MR_OK ? proceed(p, ev->token) : ev->status;
+	case MR_EV_CONFIRM: count(p, ev); return MR_OK;
+	case MR_EV_ROOM: return publish(p);
+	case MR_EV_RETURN: mr_delivery_release(p->rt, ev->data.delivery); return MR_OK;
+	default: return MR_OK;
+	}
+}
+
+static int start(struct publisher *p, const char *url)
+{
+	mr_options *options = mr_options_new();
+	int status = options ? mr_runtime_new(&p->rt) : MR_NO_MEMORY;
+	if (status == MR_OK)
+		status = mr_options_string(options, "url", url, strlen(url), &p->error);
+	if (status == MR_OK) status = mr_connection_new(p->rt, options, &p->conn, &p->error);
+	if (status == MR_OK) status = encode_properties(p);
+	mr_options_free(options);
+	return status == MR_OK ? mr_connection_open(p->conn, CONNECT) : status;
+}
+
+int main(int argc, char **argv)
+{
+	const char *url = argc > 1 ? argv[1] : "memory://", *queue = argc > 2 ? argv[2] : "hello";
+	struct publisher p = {.queue = {queue, strlen(queue)}, .count = 3};
+	if (argc > 3) p.count = strtoull(argv[3], NULL, 10);
+	int status = start(&p, url);
+	while (status == MR_OK && p.confirmed + p.failed < p.count) {
+		mr_event ev;
+		if (mr_runtime_poll(p.rt, &ev, 1, -1) != 1) continue;
+		status = handle(&p, &ev);
+		mr_event_fini(&ev);
+	}
+	mr_runtime_free(p.rt, 5);
+	printf("%llu published, %llu confirmed\n", (unsigned long long)p.sent,
+		(unsigned long long)p.confirmed);
+	if (status == MR_OK) return p.failed ? 1 : 0;
+	fprintf(stderr, "%s: %s\n%s\n", mr_status_name(status),
+		p.error.kind ? p.error.text : mr_status_text(status), mr_status_hint(status));
+	return 1;
+}
