@@ -16,16 +16,16 @@ end
 -- ---- docs/api.md ----
 
 local PAGES = {
+   { "Workers: mr.consumer", "consumer/consumer", "worker" },
+   { "Publishers", "publisher/publisher", "pub" },
    { "The module `mr`", "init", "mr" }, { "Tasks: events, semaphores, channels of values", "loop/sync", "mr" },
    { "Connections", "connection/connection", "conn" },
    { "Channels: exchanges, queues, bindings", "channel/declare", "ch" }, { "Channels: the rest", "channel/channel", "ch" },
    { "Publishing", "channel/publish", "ch" }, { "Tickets", "channel/confirm", "ticket" }, { "Messages", "channel/message", "msg" },
    { "Messages: another try, the dead letters, answers", "redelivery/message", "msg" },
-   { "Workers: mr.consumer", "consumer/consumer", "worker" },
    { "Consumers", "channel/subscription", "consumer" }, { "Values", "base/value", "mr" }, { "Logging", "loop/log", "mr.log" },
    { "Connections: trying again, and more of kombu", "connection/kombu", "conn" },
    { "Connections: handover", "connection/handover", "conn" },
-   { "Publishers", "publisher/publisher", "pub" },
    { "Topologies as data", "topology/topology", "topology" },
    { "Topologies: queues with delays", "topology/delayed", "topology" },
    { "Topologies: plan", "topology/plan", "topology" },
@@ -49,15 +49,73 @@ local OURS = { mr = true, consumer = true, Worker = true, Connection = true, Cha
 
 -- Parts of a class that have a file of their own: their methods are the class's.
 local PARTS = { declare = true, publish = true, plan = true, apply = true, delayed = true, maintenance = true }
+-- Where a module's tables of options are, if not in itself.
+local TABLES_IN = { ["consumer/consumer"] = "consumer/setup" }
 
 -- What the methods of a module are called on, where its page is not about it alone.
 local CALLED_ON = { Server = "server", Timer = "timer", Broker = "broker", Event = "event", Semaphore = "semaphore", Queue = "channel" }
 
+-- "a=1 (x), b (default: 2; y, z)" -> its parts, split at commas and semicolons outside of brackets and quotes.
+local function split_list(text)
+   local parts, depth, from, quoted = {}, 0, 1, false
+   for at = 1, #text + 1 do
+      local c = text:sub(at, at)
+      if c == '"' then quoted = not quoted end
+      if not quoted and c:find "[%(%[{]" then depth = depth + 1 end
+      if not quoted and c:find "[%)%]}]" then depth = depth - 1 end
+      if at > #text or depth == 0 and not quoted and c:find "[,;]" then
+         parts[#parts + 1] = text:sub(from, at - 1):match "^%s*(.-)%s*$"
+         from = at + 1
+      end
+   end
+   return parts
+end
+
+-- One option of such a list: name, default, meaning; nil when the text is not of that form.
+local function option_of(part)
+   local name, rest = part:match "^([%a_][%w_]*)(.*)$"
+   if not name then return nil end
+   local default = rest:match '^=("[^"]*")' or rest:match "^=([^%s]+)"
+   if default then rest = rest:sub(#default + 2) end
+   local meaning = rest == "" and "" or rest:match "^%s*%((.*)%)$"
+   if not meaning then return nil end
+   if not default then
+      default = meaning:match "^default: ([^;]+)" or meaning:match "; default: ([^;]+)"
+      meaning = meaning:gsub(";? ?default: [^;]+", "", 1):gsub("^; ", "")
+   end
+   return name, default, meaning
+end
+
+-- The type that a module's tables of options ask for.
+local function type_in(source, name)
+   local kind = source:match("%f[%w_]" .. name .. ' = "([%a|]+)"')
+   return kind or name == "timeout" and source:find("channel.spec", 1, true) and "number" -- which adds it
+end
+
+local AT_LEAST = 3                 -- options that make a table; fewer are one line
+
+-- A parameter's options, one line each, with the types that validate them; nil when it has no such list.
+local function option_table(source, name, text)
+   local rows = {}
+   for _, part in ipairs(split_list(text)) do
+      local option, default, meaning = option_of(part)
+      local kind = option and type_in(source, option)
+      if not kind then return nil end
+      rows[#rows + 1] = ("| `%s` | %s | %s | %s |"):format(option, (kind:gsub("|", " or ")), default and "`" .. default .. "`" or "",
+         (meaning:gsub("|", "\\|")))
+   end
+   if #rows < AT_LEAST then return nil end
+   return ("Options of `%s`:\n\n| option | type | default | meaning |\n| --- | --- | --- | --- |\n%s"):format(name,
+      table.concat(rows, "\n"))
+end
+
 -- One tag of LDoc as a line of Markdown.
-local function tag_line(tag, rest)
+local function tag_line(source, tag, rest)
    local kind, name, text
    if tag:find "^tparam" then
       kind, name, text = rest:match "^(%S+)%s+(%S+)%s*(.*)$"
+      local options = kind and kind:find "table" and option_table(source, name, text)
+      if options then return nil, options end
       local default = tag:match "opt=([^%]]*)"
       local optional = tag:find("opt", 1, true)
       return ("- `%s` (%s%s) %s"):format(name or "?", kind or "?",
@@ -67,25 +125,35 @@ local function tag_line(tag, rest)
    return "- " .. rest
 end
 
-local function render(comment)
+local function render(source, comment)
    local lines, tags = {}, {}
    for line in comment:gmatch "[^\n]+" do
       line = line:gsub("^%-%-%-?%s?", "")
       local tag, rest = line:match "^@([%w%[%]=%.%-]+)%s*(.*)$"
-      if tag then tags[#tags + 1] = tag_line(tag, rest)
-      elseif #tags > 0 then tags[#tags] = tags[#tags] .. " " .. line
+      if tag then tags[#tags + 1] = { tag, rest }
+      elseif #tags > 0 then tags[#tags][2] = tags[#tags][2] .. " " .. line
       else lines[#lines + 1] = line end
    end
-   local text = table.concat(lines, " "):gsub("%s*@treturn%s*", " Returns ")
-   if #tags > 0 then text = text .. "\n\n" .. table.concat(tags, "\n") end
+   local text, points, tables = table.concat(lines, " "):gsub("%s*@treturn%s*", " Returns "), {}, {}
+   for _, tag in ipairs(tags) do
+      local point, options = tag_line(source, tag[1], tag[2])
+      table.insert(point and points or tables, point or options)
+   end
+   if #points > 0 then text = text .. "\n\n" .. table.concat(points, "\n") end
+   if #tables > 0 then text = text .. "\n\n" .. table.concat(tables, "\n\n") end
    return text
 end
+
+-- What of a module of values is the module's own business, and no function of `mr`.
+local init = read "lua/moonrabbit/init.lua"
+local function is_of_mr(owner, name) return init:find(("%%f[%%w_]%s = %s%%.%s%%f[^%%w_]"):format(name, owner, name)) ~= nil end
 
 local function signature(object, head)
    local owner, sep, name, args = head:match "^function ([%w_]+)([.:])([%w_]+)(%b())"
    if owner == "delayed" and name == "delayed" then return "mr.topology.delayed" .. args end
    if PARTS[owner or ""] and sep == ":" then return object .. ":" .. name .. args end
    if not owner or not OURS[owner] or name:find "^_" then return nil end
+   if (owner == "value" or owner == "sync") and not is_of_mr(owner, name) then return nil end
    if owner == "mr" or owner == "value" or owner == "sync" then return "mr." .. name .. args end
    if owner == "log" then return "mr.log." .. name .. args end
    if (owner == "pool" or owner == "consumer") and name == "new" then return ("mr.%s(opts)"):format(owner) end
@@ -100,13 +168,15 @@ end
 -- Comments and the functions right below them, line by line: a pattern cannot say "right below".
 local function section(title, module, object)
    local out, comment = { "## " .. title .. "\n" }, nil
-   for line in (read("lua/moonrabbit/" .. module .. ".lua") .. "\n"):gmatch "([^\n]*)\n" do
+   local source = read("lua/moonrabbit/" .. module .. ".lua")
+   local tables = source .. read("lua/moonrabbit/" .. (TABLES_IN[module] or "") .. ".lua")
+   for line in (source .. "\n"):gmatch "([^\n]*)\n" do
       if module == "pool/size" then line = line:gsub("^   ", "") end
       if line:find "^%-%-%-%s" then comment = line
       elseif comment and line:find "^%-%-" and not line:find "^%-%- %-%-" then comment = comment .. "\n" .. line
       else
          local sig = comment and signature(object, line)
-         if sig then out[#out + 1] = ("### `%s`\n\n%s\n"):format(sig, render(comment)) end
+         if sig then out[#out + 1] = ("### `%s`\n\n%s\n"):format(sig, render(tables, comment)) end
          comment = nil
       end
    end

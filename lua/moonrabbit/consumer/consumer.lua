@@ -46,18 +46,20 @@ end
 -- yet, comes back after every loss, and gives failed messages another try later.
 -- What the handler returns decides: nothing or true acks; nil (or false) and an error, or an error raised, asks
 -- the retry policy; "requeue", "reject", "dead_letter" (with a reason) and {retry = seconds} say it outright.
--- @tparam table opts queue (a name, or the options of queue_declare; durable unless they say otherwise),
--- handler(msg [, decoded]); name (default: the queue's), connection (default: one for all consumers, to the usual
--- place), prefetch=100, concurrency (handlers at once; default: prefetch), retry (a policy of the scope message;
+-- @tparam table opts queue (required; a name, or the options of queue_declare; durable unless they say otherwise),
+-- handler (required; function(msg) or function(msg, decoded)), name (in the log; default: the queue's), connection (default:
+-- one for all consumers), prefetch=100 (messages that the broker sends ahead), concurrency (handlers at once; default:
+-- prefetch), retry (a policy of the scope message;
 -- default: exponential from 0.5 to 60 s, 8 attempts; false: none), dead_letter=true (QUEUE.dead; a name; false: the
--- queue's own dead letter exchange, if any), declare=true, bindings (list of {exchange, routing_key, arguments; with
--- type, durable=true...: the exchange is declared, too}, or one of them), topology (of mr.topology: declared before),
--- decode (true: msg:decode(); or a function(msg): its result is the handler's second argument, what fails goes to the
--- dead letters), middleware (list of functions(msg, next)),
--- manual_ack=false (the handler's return acks nothing), settle_timeout (seconds after which an unsettled message is
--- reported with its handler), stall (seconds after which a handler that does not wait is reported; default: of
--- mr.watchdog), time_limit (seconds after which a handler is aborted: docs/watchdog.md), on_lost="continue" (or a
--- function(err)), on_cancel (function(err)), consumer_tag, exclusive, priority, arguments
+-- queue's own dead letter exchange, if any), declare=true (false: the queue is there), bindings
+-- (list of {exchange, routing_key, arguments; with type, durable=true...: the exchange is declared, too}, or one of them),
+-- topology (of mr.topology: declared before), decode (true: msg:decode(); or a function(msg): its result is the handler's
+-- second argument, what fails goes to the dead letters), middleware (list of functions(msg, next)), manual_ack=false (the
+-- handler's return acks nothing), settle_timeout (seconds after which an unsettled message is reported with its handler),
+-- stall (seconds after which a handler that does not wait is reported; default: of mr.watchdog), time_limit (seconds after
+-- which a handler is aborted: docs/watchdog.md), on_lost="continue" (or a function(err)), on_cancel (function(err)),
+-- consumer_tag (default: the broker's), exclusive (false: others may consume, too), priority (of this consumer, x-priority),
+-- arguments (of basic.consume)
 -- @treturn worker methods cancel, use, wait
 function consumer.new(opts)
    setup.check(opts)

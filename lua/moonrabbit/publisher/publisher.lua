@@ -81,13 +81,14 @@ end
 --- A publisher: a channel of its own, opened at the first publish. While the connection is away, or the broker blocks,
 -- publishes wait in a line bounded in bytes, and go out in their order; what a lost connection left unconfirmed goes
 -- out again before them (so a message may come twice).
--- @tparam[opt] table opts connection (default: the program's own); exchange="" and routing_key, which a publish may
--- override; confirm=true; confirm_timeout=5 (seconds from sending to the broker's word); timeout=60 (seconds for all
--- of a publish, the line included; 0: no end); mandatory=true; persistent=true; properties (of every message);
--- serializer ("json" or "raw"); retry (a policy, scope "publish"; default: again after a lost connection, and nothing
--- else); buffer = {max_bytes=16 MiB, when_full="block"|"drop_oldest"|"error"}; topology (of mr.topology: declared
--- when the channel opens, and once more when a message came back, which is then repeated once);
--- on_failed(err, message), told of each publish that did not end well
+-- @tparam[opt] table opts connection (default: the program's own), exchange="" (a publish may name another), routing_key (likewise),
+-- confirm=true (wait for the broker's confirm), confirm_timeout=5 (seconds from sending to the confirm), timeout=60 (seconds
+-- for all of a publish, the wait in the line included; 0: no limit), mandatory=true (a message without a queue comes back as
+-- an error), persistent=true (the broker keeps messages on disk), properties (of every message), serializer ("json" or "raw";
+-- default: strings as they are, the rest as JSON), retry (a policy of the scope publish; default: again after a lost
+-- connection only), buffer ({max_bytes = 16 MiB, when_full = "block", "drop_oldest" or "error"}), topology (of mr.topology:
+-- declared when the channel opens, and again when a message comes back, which is then repeated once), on_failed
+-- (function(err, message), called for each publish that fails)
 -- @treturn publisher methods publish, publish_async, flush, stats, close
 function publisher.new(opts)
    opts = options.check(opts, SPEC)

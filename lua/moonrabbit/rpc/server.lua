@@ -89,11 +89,12 @@ local function start(server, opts)
 end
 
 --- Answers what is asked of a queue. A request is acked when its answer was sent; when the connection goes before,
--- it comes again: a handler must bear the same question twice.
--- @tparam table opts queue, handler, connection (default: the program's own), prefetch=100, concurrency (handlers at
--- once; default: the prefetch), queue_opts (as of queue_declare; default: durable), declare=true (false: the queue is
--- there), serializer. handler(request, msg) gets the decoded body, and returns the answer (nothing: true), or nil and
--- an error: a text, or a table with kind and text. What it raises is logged, and the caller gets internal_error
+-- it comes again: a handler must bear the same question twice. The handler gets the decoded body, and returns the answer
+-- (nothing: true), or nil and an error: a text, or a table with kind and text. What it raises is logged, and the caller gets
+-- internal_error.
+-- @tparam table opts queue (required), handler (required; function(request, msg)), connection (default: the program's own),
+-- prefetch=100 (requests that the broker sends ahead), concurrency (handlers at once; default: the prefetch), queue_opts (as
+-- of queue_declare; default: durable), declare=true (false: the queue is there), serializer ("json" or "raw")
 -- @treturn[1] server fields queue, channel, consumer; method close
 -- @treturn[2] nil, error
 function rpc_server.serve(opts)
