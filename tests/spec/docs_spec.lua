@@ -63,6 +63,21 @@ describe("the documentation", function()
       has("connections", nil, "(configuration.md)", "(troubleshooting.md)")
    end)
 
+   it("shows in README's figure what performance.md says", function()
+      assert.equal(0, os.execute "luajit tests/bench/figure.lua . --check")
+      assert.truthy(read("README.md"):find("(docs/benchmark.svg)", 1, true))
+   end)
+
+   it("lists no function of mr that does not exist", function()
+      local mr = require "moonrabbit"
+      local count = 0
+      for name in page("api"):gmatch "\n### `mr%.([%w_]+)%(" do
+         count = count + 1
+         assert.is_not_nil(mr[name], "mr." .. name)
+      end
+      assert.is_true(count > 20, tostring(count))
+   end)
+
    it("has no link to a page or a section that is not there", function()
       local sections = {}
       local function anchors(name)
