@@ -449,7 +449,7 @@ END
 	"$place/bin/moonrabbit" version
 	"$place/bin/moonrabbit" run try.lua "$place"
 	cat >host.c <<'END'
-#include <moonrabbit.h>
+#include <moonrabbit_testing.h>
 #include <stdio.h>
 int main(void) { return puts(mr_version()) < 0; }
 END

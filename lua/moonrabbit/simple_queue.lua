@@ -119,8 +119,8 @@ end
 -- @tparam string|table name of the queue, the exchange and the routing key; or a queue's table: queue, exchange
 -- (default: the default exchange), routing_key (default: the queue's name), durable, exclusive, auto_delete,
 -- passive, arguments
--- @tparam[opt] table opts no_ack=false, queue_opts and exchange_opts (as of queue_declare and exchange_declare),
--- channel (else one of its own), serializer ("json" or "raw"; default: strings as they are, the rest as JSON)
+-- @tparam[opt] table opts no_ack=false (true: messages come settled), queue_opts (as of queue_declare), exchange_opts (as
+-- of exchange_declare), channel (default: one of its own), serializer ("json" or "raw"; default: strings as they are, the rest as JSON)
 -- @treturn[1] simple put, get, get_nowait, clear, qsize, `#q`, close; fields queue, exchange, routing_key, channel
 -- @treturn[2] nil, error
 function Connection:simple_queue(name, opts)

@@ -33,7 +33,7 @@ end
 --- A handle to the embedded broker `memory://NAME` of this process, which is started when there is none.
 -- It lives as long as a handle or a connection of it.
 -- @tparam[opt] table opts name (default: one that nobody has), listen ("127.0.0.1:0": any port),
--- certfile and keyfile (then it listens by TLS), users ({name = password}), vhosts (list of names)
+-- certfile (PEM; then it listens by TLS), keyfile (PEM; default: in certfile), users ({name = password}), vhosts (list of names)
 -- @treturn[1] broker with url, and port when it listens
 -- @treturn[2] nil, error
 function testing.broker(opts)

@@ -50,7 +50,8 @@ local OURS = { mr = true, consumer = true, Worker = true, Connection = true, Cha
 -- Parts of a class that have a file of their own: their methods are the class's.
 local PARTS = { declare = true, publish = true, plan = true, apply = true, delayed = true, maintenance = true }
 -- Where a module's tables of options are, if not in itself.
-local TABLES_IN = { ["consumer/consumer"] = "consumer/setup" }
+local TABLES_IN = { ["consumer/consumer"] = "consumer/setup", ["connection/kombu"] = "connection/ensure",
+   ["pool/pool"] = "connection/ensure" }
 
 -- What the methods of a module are called on, where its page is not about it alone.
 local CALLED_ON = { Server = "server", Timer = "timer", Broker = "broker", Event = "event", Semaphore = "semaphore", Queue = "channel" }
@@ -86,10 +87,15 @@ local function option_of(part)
    return name, default, meaning
 end
 
--- The type that a module's tables of options ask for.
+-- The type that a module's tables of options ask for: name = "a|b", name = { a = true, b = true }, or a default that is a
+-- number.
 local function type_in(source, name)
-   local kind = source:match("%f[%w_]" .. name .. ' = "([%a|]+)"')
-   return kind or name == "timeout" and source:find("channel.spec", 1, true) and "number" -- which adds it
+   local names, of = "%f[%w_]" .. name .. " = ", {}
+   local kind = source:match(names .. '"([%a|]+)"')
+   for one in (source:match(names .. "(%b{})") or ""):gmatch "(%l+) = true" do of[#of + 1] = one end
+   if kind or of[1] then return kind or table.concat(of, "|") end
+   if source:find("[{,] ?" .. name .. " = %d") then return "number" end
+   return name == "timeout" and source:find("channel.spec", 1, true) and "number" -- which adds it
 end
 
 local AT_LEAST = 3                 -- options that make a table; fewer are one line

@@ -181,8 +181,9 @@ end
 local CONNECT = { interval_start = 2, interval_step = 2, interval_max = 30 }
 
 --- Connects, however many tries it takes.
--- @tparam[opt] table opts errback(err, interval), max_retries (nil: for ever), interval_start=2,
--- interval_step=2, interval_max=30, timeout
+-- @tparam[opt] table opts errback (function(err, interval), called before each wait), max_retries (nil: no limit),
+-- interval_start=2 (seconds before the first retry), interval_step=2 (seconds more before each further one),
+-- interval_max=30 (most seconds between two), timeout (seconds for all of it)
 -- @treturn[1] connection itself
 -- @treturn[2] nil, error the last one
 function Connection:ensure_connection(opts)
@@ -194,8 +195,9 @@ local REPEAT = { interval_start = 1, interval_step = 1, interval_max = 1 }
 
 --- A function that calls fn and, when a connection or a channel failed, connects and calls it again.
 -- @tparam function fn may fail by `nil, err`; errors of other kinds, and raised ones, are passed on
--- @tparam[opt] table opts errback(err, interval), max_retries (nil: for ever), interval_start=1,
--- interval_step=1, interval_max=1, timeout
+-- @tparam[opt] table opts errback (function(err, interval), called before each wait), max_retries (nil: no limit),
+-- interval_start=1 (seconds before the first retry), interval_step=1 (seconds more before each further one),
+-- interval_max=1 (most seconds between two), timeout (seconds for all of it)
 -- @treturn function
 function Connection:ensure(fn, opts)
    options.argument(1, "fn", fn, "function")

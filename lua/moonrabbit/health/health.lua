@@ -104,11 +104,11 @@ local function apply(opts, lag_options)
 end
 
 --- Switches built-in checks off and on, and sets their limits; what is not named stays.
--- @tparam table opts connected, consuming, blocked, stalled: true (the default), or false; consuming may be
--- the number of consumers that there must be at least, stalled the seconds that the script may take (default:
--- as the watchdog says); dead_after=900: seconds of being stalled after which /live says no, or false;
--- last_message=false: seconds that the last message may be ago; lag=false: messages that may wait in a queue
--- with a consumer, or a table: max, every=30, timeout=5
+-- @tparam table opts connected=true (each connection is open), consuming=true (each consumer is at the broker; or the least
+-- number of consumers), blocked=true (no broker blocks our publishes), stalled=true (the script comes back to the loop; or the
+-- seconds that it may take; default: as the watchdog says), dead_after=900 (seconds of a stall after which /live says no;
+-- false: never), last_message=false (seconds that the last message may be ago), lag=false (messages that may wait in a queue
+-- with a consumer; or a table: max, every = 30, timeout = 5)
 function health.configure(opts)
    if type(opts) ~= "table" then options.blame("mr.health.configure takes a table of options") end
    check_switches(opts)

@@ -62,7 +62,8 @@ function retry.fixed(opts)
 end
 
 --- min(start + n * step, max), n from 0.
--- @tparam[opt] table opts start=0, step=2, max=30 (seconds), attempts, total
+-- @tparam[opt] table opts start=0 (seconds), step=2 (seconds), max=30 (seconds), attempts (tries in all), total
+-- (seconds since the first failure)
 -- @treturn function policy
 function retry.linear(opts)
    local o = settings(opts, { start = 0, step = 2, max = 30 }, nil, 2)

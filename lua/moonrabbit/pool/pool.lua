@@ -76,11 +76,10 @@ local function check_settings(self)
    options.blame(tostring(err))
 end
 
---- A pool. Connections are made when they are first used.
--- @tparam string|table opts a URL, or options of mr.connect and: strategy "pooled" (many connections, each
--- lent to one at a time; default) or "shared" (one connection for consuming, one for publishing; channels
--- are lent), max_connections=10, max_channels=100, preconnect=0 (connections opened at once), ensure=false
--- (preconnecting tries until it works)
+--- A pool. Connections are made when they are first used. `opts` is a URL, or a table of options of mr.connect and these.
+-- @tparam string|table opts strategy="pooled" (many connections, each lent to one borrower at a time; or "shared": one
+-- connection to consume, one to publish, and channels are lent), max_connections=10 (of a pooled one), max_channels=100 (of a
+-- shared one), preconnect=0 (connections opened at once), ensure=false (true: preconnecting tries until it works)
 -- @treturn[1] pool
 -- @treturn[2] nil, error of preconnecting
 function pool.new(opts)
@@ -206,7 +205,9 @@ end
 --- A function that calls fn(channel, ...) with a channel of the pool, again while connections or channels
 -- fail.
 -- @tparam function fn
--- @tparam[opt] table opts errback, max_retries, interval_start=2, interval_step=2, interval_max=30, timeout
+-- @tparam[opt] table opts errback (function(err, interval), called before each wait), max_retries (nil: no limit),
+-- interval_start=2 (seconds before the first retry), interval_step=2 (seconds more before each further one),
+-- interval_max=30 (most seconds between two), timeout (seconds for all of it)
 -- @treturn function
 function Pool:ensure(fn, opts)
    options.argument(1, "fn", fn, "function")
