@@ -502,8 +502,8 @@ enum mr_event_type {
 	MR_EV_RETURN,  /* delivery, token: the publish number, 0 outside of confirm mode. Of several
 	                         publishes alike in every byte it may be another: MR_EV_CONFIRM decides */
 	MR_EV_CHANNEL, /* connection, channel, status, error: a channel was closed by the broker
-	                         or went with its connection; detail 1: it was asked by a declare
-	                         that is passive, unrecorded or asking, and said no */
+	                         or lost with its connection; detail 1: the broker refused a declare
+	                         that is passive, unrecorded or asking */
 	MR_EV_CANCEL,  /* connection, channel, consumer: the broker cancelled a consumer */
 	MR_EV_CONNECTION, /* connection, detail: enum mr_connection_state, error (may be NULL) */
 	MR_EV_BLOCKED,    /* connection, detail: 1 blocked, 0 unblocked; error: the reason */
@@ -519,17 +519,17 @@ enum mr_connection_state {
 	MR_CONNECTION_OPEN,
 	MR_CONNECTION_CLOSING,
 	MR_CONNECTION_CLOSED, /* we closed it */
-	MR_CONNECTION_LOST, /* it failed; the event has the reason, last is 1 when it will be back */
-	MR_CONNECTION_RETRYING, /* token: the try to come, last: in how many ms; the last reason */
+	MR_CONNECTION_LOST,   /* it failed: error says why; last is 1 when it will be recovered */
+	MR_CONNECTION_RETRYING, /* token: number of the next try, last: ms until it, error: the last one */
 	MR_CONNECTION_RECOVERED, /* channels and consumers are back, last: after how many ms; table: what
 	                            failed, or NULL */
-	MR_CONNECTION_GAVE_UP, /* no more tries; the reason */
+	MR_CONNECTION_GAVE_UP, /* no more tries; error says why */
 	MR_CONNECTION_REPAIRING /* open; a channel (its number) or a consumer (channel 0) that the broker ended
 	                            is tried again, as RETRYING says; told when mr_connection_retry decides */
 };
 
-/* detail of an MR_EV_CHANNEL with status ok: a channel comes back; or the broker took back what it has delivered
- * up to the tag `last` (basic.recover-ok), which the library keeps to itself. */
+/* detail of an MR_EV_CHANNEL with status MR_OK: AGAIN, a lost channel is open, with a new epoch; READY, its consumers
+ * are back, too; TAKEN_BACK (basic.recover-ok) is handled by the library and never given to the host. */
 enum { MR_CHANNEL_AGAIN = 1, MR_CHANNEL_READY = 2, MR_CHANNEL_TAKEN_BACK = 3 };
 
 enum { MR_FD_READ = 1, MR_FD_WRITE = 2 };
@@ -609,9 +609,9 @@ MR_API mr_table *mr_table_nest(mr_table *table, const char *key, size_t key_size
 
 /* ---- pools -------------------------------------------------------------------------------- */
 
-/* Connections, or channels of two connections, lent to one at a time, who comes first first. Nothing is
- * opened before it is needed. What is lent bears the token that it was acquired with, until it is given
- * back: a token must not be used twice at the same time. */
+/* Lends connections, or channels of two connections, each to one borrower at a time, first come, first
+ * served. Nothing is opened before it is needed. A loan is known by the token of its acquire until it is
+ * given back: no token may be used twice at the same time. */
 typedef struct mr_pool mr_pool;
 
 enum mr_strategy {
@@ -619,39 +619,39 @@ enum mr_strategy {
 	MR_SHARED  /* lends open channels: of one connection to publish and of one to consume */
 };
 
-/* Of a shared pool: which connection. Of a pooled one, FRESH: a connection that nobody had, at once, or
- * MR_POOL_LIMIT_EXCEEDED; to open some beforehand, acquire, open and release them. */
+/* What an acquire is for. A shared pool: which connection. A pooled one, FRESH: a connection never lent
+ * before, at once, or MR_POOL_LIMIT_EXCEEDED; to open some beforehand, acquire, open and release them. */
 enum { MR_POOL_PUBLISH, MR_POOL_CONSUME, MR_POOL_FRESH };
 
 typedef struct mr_pool_counts {
 	uint32_t limit;
-	uint32_t active;  /* lent, or being opened for somebody */
-	uint32_t idle;    /* free to be lent; active and idle together are never above the limit */
-	uint32_t waiting; /* who wait for their turn */
+	uint32_t active;  /* lent, or being opened for a loan */
+	uint32_t idle;    /* free to be lent; active + idle never exceed the limit */
+	uint32_t waiting; /* acquires that wait for their turn */
 } mr_pool_counts;
 
-/* A pool of at most `limit` (1 to 65535) connections, or channels. *takes* `options`. */
+/* *Gives* a pool of at most `limit` (1 to 65535) connections or channels. *Takes* `options`. */
 MR_API int mr_pool_new(mr_runtime *rt, mr_options *options, int strategy, uint32_t limit,
 	mr_pool **out, mr_error *error);
-/* Borrows one. *item is its number when it is lent at once; 0 when an MR_EV_DONE with `token` is to come:
- * MR_OK (mr_pool_item has its number), MR_TIMEOUT after `timeout` seconds of waiting (negative: for ever),
- * MR_CLOSED when the pool is closed, or why it cannot be opened. MR_POOL_EXHAUSTED: all are lent, or others
- * wait, and `timeout` is 0. MR_CHANNEL_LIMIT_REACHED: its connection has no more. */
+/* Borrows one. *item: its number when it is lent at once; 0 when an MR_EV_DONE with `token` will come:
+ * MR_OK (mr_pool_item has the number), MR_TIMEOUT after `timeout` seconds (negative: no limit), MR_CLOSED
+ * when the pool is closed, or the reason why it cannot be opened. MR_POOL_EXHAUSTED: `timeout` is 0, and
+ * all are lent or others wait. MR_CHANNEL_LIMIT_REACHED: its connection has no more channels. */
 MR_API int mr_pool_acquire(mr_pool *pool, uint64_t token, int purpose, double timeout,
 	uint32_t *item);
-/* Gives back. MR_BAD_ARGUMENT: nothing is lent under that token, or not any more. */
+/* Gives a loan back. MR_BAD_ARGUMENT: nothing is lent under that token. */
 MR_API int mr_pool_release(mr_pool *pool, uint64_t token);
-/* Gives back what is broken: it is closed, and a fresh one may take its place. */
+/* Gives back a broken one: it is closed, and a fresh one may take its place. */
 MR_API int mr_pool_replace(mr_pool *pool, uint64_t token);
 MR_API uint32_t mr_pool_item(const mr_pool *pool, uint64_t token); /* lent under it, or 0 */
-/* What a number stands for, borrowed until it is given back; NULL: not this pool's, not of this kind, or
- * the host has freed it meanwhile, which is its right. A number is never used again. */
+/* The item of a number, *borrowed* until it is given back. NULL: another pool's number, an item of the
+ * other kind, or one that the host has freed, as it may. A number is never used again. */
 MR_API mr_connection *mr_pool_connection(const mr_pool *pool, uint32_t item);
 MR_API mr_channel *mr_pool_channel(const mr_pool *pool, uint32_t item);
 MR_API bool mr_pool_has(const mr_pool *pool, uint32_t item);
 /* A shared pool's connection for a purpose, made if there is none, opened by the first acquire. */
 MR_API int mr_pool_shared(mr_pool *pool, int purpose, mr_connection **out, mr_error *error);
-/* Adds n connections to a pooled one, not opened. MR_POOL_LIMIT_EXCEEDED: those that fitted stay. */
+/* Adds n connections to a pooled one, unopened. MR_POOL_LIMIT_EXCEEDED: those that fitted are kept. */
 MR_API int mr_pool_grow(mr_pool *pool, uint32_t n);
 /* Sets the limit. Idle ones beyond it go now, lent ones when they are given back. */
 MR_API int mr_pool_resize(mr_pool *pool, uint32_t limit);
