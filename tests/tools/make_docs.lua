@@ -49,12 +49,12 @@ local OURS = { mr = true, consumer = true, Worker = true, Connection = true, Cha
 
 -- Parts of a class that have a file of their own: their methods are the class's.
 local PARTS = { declare = true, publish = true, plan = true, apply = true, delayed = true, maintenance = true }
+-- What the methods of a module are called on, where its page is not about it alone.
+local CALLED_ON = { Server = "server", Timer = "timer", Broker = "broker", Event = "event", Semaphore = "semaphore", Queue = "channel" }
+
 -- Where a module's tables of options are, if not in itself.
 local TABLES_IN = { ["consumer/consumer"] = "consumer/setup", ["connection/kombu"] = "connection/ensure",
    ["pool/pool"] = "connection/ensure" }
-
--- What the methods of a module are called on, where its page is not about it alone.
-local CALLED_ON = { Server = "server", Timer = "timer", Broker = "broker", Event = "event", Semaphore = "semaphore", Queue = "channel" }
 
 -- "a=1 (x), b (default: 2; y, z)" -> its parts, split at commas and semicolons outside of brackets and quotes.
 local function split_list(text)
