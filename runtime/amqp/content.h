@@ -5,7 +5,7 @@
 #ifndef MR_AMQP_CONTENT_H
 #define MR_AMQP_CONTENT_H
 
-#include "amqp/delivery.h"
+#include "base/delivery.h"
 #include "codec/method.h"
 
 enum mr_content_state { MR_CONTENT_IDLE, MR_CONTENT_HEADER, MR_CONTENT_BODY };

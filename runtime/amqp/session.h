@@ -6,10 +6,10 @@
 #ifndef MR_AMQP_SESSION_H
 #define MR_AMQP_SESSION_H
 
-#include "amqp/delivery.h"
 #include "amqp/handshake.h"
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "base/delivery.h"
 #include "base/histogram.h"
 
 /* Takes the event and what it carries. */

@@ -7,8 +7,8 @@
 #ifndef MR_IO_EVENT_QUEUE_H
 #define MR_IO_EVENT_QUEUE_H
 
-#include "amqp/delivery.h"
 #include "base/buffer.h"
+#include "base/delivery.h"
 #include "base/list.h"
 #include "bridge/bridge.h"
 

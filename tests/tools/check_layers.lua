@@ -21,8 +21,7 @@ local may_include = {              -- folder -> folders or single headers it may
    ["broker/store"] = { "base", "codec" },
    ["broker/client"] = { "base", "codec", "broker/store" },
    ["broker/server"] = { "base", "net", "codec", "bridge/ending.h", "broker/store", "broker/client" },
-   io = { "base", "bridge",
-      "amqp/delivery.h" }, -- to open
+   io = { "base", "bridge" },
    link = { "base", "bridge", "config", "codec", "amqp", "net", "io", "broker/server/server.h" },
    health = { "base", "bridge", "config", "codec", "amqp", "net", "io", "link", "broker/server/server.h" },
    engine = { "base", "bridge", "config", "codec", "amqp", "net", "io", "link", "health", "broker/server/server.h" },

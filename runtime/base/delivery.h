@@ -2,32 +2,21 @@
  * SPDX-License-Identifier: MIT
  * I/O thread takes and gives back; pure memory, no I/O. A block stays mapped until the pool closes,
  * so that a stale handle reads a changed generation, never unmapped memory. */
-#ifndef MR_AMQP_DELIVERY_H
-#define MR_AMQP_DELIVERY_H
+#ifndef MR_BASE_DELIVERY_H
+#define MR_BASE_DELIVERY_H
 
 #include "base/status.h"
+#include "base/tally.h"
 
 struct mr_delivery_pool;
-
-/* What the deliveries of one connection hold. Loose are those that no prefetch bounds. */
-struct mr_tally {
-	size_t bytes, loose, loose_bytes; /* bytes of heap */
-	size_t refs;                      /* deliveries that count here, and the owner */
-};
-#define MR_LOOSE_HALF 1
-#define MR_LOOSE_WHOLE 2
-/* Are the loose ones more than so many halves of the bound? It stands in delivery.c. */
-bool mr_tally_is_over(const struct mr_tally *tally, size_t halves);
-struct mr_tally *mr_tally_new(void);           /* gives; NULL when out of memory */
-void mr_tally_release(struct mr_tally *tally); /* the owner's part; takes NULL */
 
 enum mr_status mr_delivery_pool_open(struct mr_delivery_pool **out);
 void mr_delivery_pool_close(struct mr_delivery_pool *pool); /* frees also what is still out */
 /* A delivery with room for `variable` bytes behind it, at *space; all fields zeroed but `generation`.
  * Up to about 400 bytes cost no allocation. NULL when out of memory. */
 mr_delivery *mr_delivery_take(struct mr_delivery_pool *pool, size_t variable, char **space);
-/* Grows the room of a delivery whose room was over MR_DELIVERY_INLINE; moves it, keeps its bytes. The
- * new place, or NULL when out of memory (then the old one stands). */
+/* Grows the room of a delivery whose room cost an allocation; moves it, keeps its bytes. The new place, or NULL when
+ * out of memory (then the old one stands). */
 char *mr_delivery_grow(struct mr_delivery_pool *pool, mr_delivery *delivery, size_t variable);
 /* Counts a whole delivery, until it is given back. */
 void mr_delivery_count(mr_delivery *delivery, struct mr_tally *tally, bool is_loose);

@@ -1,6 +1,6 @@
 /* delivery: the memory that deliveries live in: fixed blocks, recycled, never moved.
  * SPDX-License-Identifier: MIT */
-#include "amqp/delivery.h"
+#include "base/delivery.h"
 
 #include <string.h>
 
@@ -8,9 +8,6 @@
 
 #define BLOCK_SIZE 512 /* a 100-byte body with its names fits; eight cache lines */
 #define PAGE_BLOCKS 128
-/* What the host may hold of one connection's loose messages before it pauses. */
-#define LOOSE_MAX 65536              /* messages */
-#define LOOSE_BYTES_MAX (64ul << 20) /* of their bodies */
 
 struct block {
 	mr_delivery delivery; /* first: a delivery is its block */
@@ -35,47 +32,20 @@ struct mr_delivery_pool {
 	size_t out, heap_bytes;
 };
 
-struct mr_tally *mr_tally_new(void)
-{
-	struct mr_tally *t = mr_calloc(1, sizeof *t);
-	if (t) t->refs = 1;
-	return t;
-}
-
-bool mr_tally_is_over(const struct mr_tally *t, size_t halves)
-{
-	return t->loose > LOOSE_MAX / 2 * halves || t->loose_bytes > LOOSE_BYTES_MAX / 2 * halves;
-}
-
-void mr_tally_release(struct mr_tally *t)
-{
-	if (t && --t->refs == 0) mr_free(t);
-}
-
 static void uncount(struct block *block)
 {
-	struct mr_tally *t = block->tally;
-	if (!t) return;
-	t->bytes -= block->heap_size;
-	if (block->is_loose) {
-		t->loose--;
-		t->loose_bytes -= block->heap_size;
-	}
+	if (!block->tally) return;
+	mr_tally_remove(block->tally, block->heap_size, block->is_loose);
 	block->tally = NULL;
-	mr_tally_release(t);
 }
 
-void mr_delivery_count(mr_delivery *delivery, struct mr_tally *t, bool is_loose)
+void mr_delivery_count(mr_delivery *delivery, struct mr_tally *tally, bool is_loose)
 {
 	struct block *block = (struct block *)(void *)delivery;
-	if (!t || block->tally) return;
-	block->tally = t;
+	if (!tally || block->tally) return;
+	block->tally = tally;
 	block->is_loose = is_loose;
-	t->refs++;
-	t->bytes += block->heap_size;
-	if (!is_loose) return;
-	t->loose++;
-	t->loose_bytes += block->heap_size;
+	mr_tally_add(tally, block->heap_size, is_loose);
 }
 
 enum mr_status mr_delivery_pool_open(struct mr_delivery_pool **out)
