@@ -2,12 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "amqp/curb.h"
 
-#include <string.h>
-
-#include "base/alloc.h"
 #include "base/value.h"
 
-#define SUFFIX_SIZE (sizeof MR_CURB_SUFFIX - 1)
 #define BYTES_AHEAD                                                                                \
 	(16u << 20) /* of bodies that the prefetch lets come, by what they were so far */
 #define LEAST 2     /* messages, however large */
@@ -29,37 +25,29 @@ void mr_curb_note(struct mr_amqp_channel *ch, struct mr_pending *p, const mr_req
 	p->may_be_curbed = !request->arguments || p->arguments;
 }
 
-static mr_slice wire_of(const struct mr_consumer_entry *entry, char wire[256])
-{
-	memcpy(wire, entry->tag, entry->size);
-	memcpy(wire + entry->size, MR_CURB_SUFFIX, SUFFIX_SIZE);
-	return mr_slice_of(wire, entry->size + SUFFIX_SIZE);
-}
-
-static bool has_free_tag(struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry)
+static bool has_free_tag(const struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry)
 {
 	char wire[256];
-	if (entry->size + SUFFIX_SIZE > 255) return false; /* the broker may have picked it */
-	mr_slice tag = wire_of(entry, wire);
-	for (size_t i = 0; i < ch->consumer_count; i++)
-		if (mr_slice_equal(mr_slice_of(ch->consumers[i]->tag, ch->consumers[i]->size), tag))
-			return false;
-	return !mr_pending_keyed(ch, MR_M_BASIC_CONSUME_OK, tag);
+	if (!mr_consumer_may_grow(entry)) return false; /* the broker may have picked it */
+	mr_slice tag = mr_consumer_curbed_wire(entry, wire);
+	return !mr_consumers_shown(&ch->consumers, tag) &&
+	       !mr_pending_keyed(&ch->pending, MR_M_BASIC_CONSUME_OK, tag);
 }
 
 /* Its cancel is under way, or what may be the end of its queue: another one would outlive it, or find no queue, for
  * which the broker closes the channel. */
-static bool is_ending(struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry)
+static bool is_ending(const struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry)
 {
 	char wire[256];
-	return mr_pending_keyed(ch, MR_M_BASIC_CANCEL_OK, mr_curb_wire(entry, wire)) ||
-	       mr_pending_keyed(ch, MR_M_QUEUE_DELETE_OK, mr_slice_of("", 0));
+	return mr_pending_keyed(&ch->pending, MR_M_BASIC_CANCEL_OK,
+		       mr_consumer_wire(entry, wire)) ||
+	       mr_pending_keyed(&ch->pending, MR_M_QUEUE_DELETE_OK, mr_slice_of("", 0));
 }
 
 bool mr_curb_is_due(struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry)
 {
 	return entry->may_be_curbed && !entry->is_curbed && ch->state == MR_CH_OPEN &&
-	       !ch->is_limited && !ch->has_tx && !ch->recovering &&
+	       !ch->is_limited && !ch->has_tx && !ch->pending.recovers &&
 	       mr_tally_is_over(ch->outlet->options->tally, CURB_AT) && !is_ending(ch, entry) &&
 	       has_free_tag(ch, entry);
 }
@@ -72,36 +60,13 @@ static uint32_t prefetch_for(const struct mr_tally *t)
 	return count < LEAST ? LEAST : (uint32_t)count;
 }
 
-mr_slice mr_curb_wire(const struct mr_consumer_entry *entry, char wire[256])
-{
-	if (entry->is_curbed) return wire_of(entry, wire);
-	memcpy(wire, entry->tag, entry->size);
-	return mr_slice_of(wire, entry->size);
-}
-
-bool mr_curb_is_wire(const struct mr_consumer_entry *entry, mr_slice tag)
-{
-	char wire[256];
-	return mr_slice_equal(mr_curb_wire(entry, wire), tag);
-}
-
-bool mr_curb_is_second(const struct mr_consumer_entry *entry, mr_slice tag)
-{
-	char wire[256];
-	return (entry->is_curbed || entry->was_curbed) && mr_slice_equal(wire_of(entry, wire), tag);
-}
-
 void mr_curb_cancel(const struct mr_amqp_channel *ch, struct mr_method *cancel,
 	struct mr_pending *answer, char wire[256])
 {
-	for (size_t i = 0; i < ch->consumer_count; i++) {
-		const struct mr_consumer_entry *entry = ch->consumers[i];
-		mr_slice shown = mr_slice_of(entry->tag, entry->size);
-		if (!entry->is_curbed || !mr_slice_equal(shown, cancel->name)) continue;
-		answer->shown = entry->size;
-		answer->key = cancel->name = mr_curb_wire(entry, wire);
-		return;
-	}
+	const struct mr_consumer_entry *entry = mr_consumers_shown(&ch->consumers, cancel->name);
+	if (!entry || !entry->is_curbed) return;
+	answer->shown = entry->size;
+	answer->key = cancel->name = mr_consumer_wire(entry, wire);
 }
 
 void mr_curb_hide(const struct mr_consumer_entry *entry, mr_delivery *d)
@@ -118,9 +83,7 @@ static enum mr_status ask(struct mr_amqp_channel *ch, const struct mr_method *me
 		.deadline = MR_NEVER,
 		.key = key,
 		.is_of_curb = true};
-	enum mr_status st =
-		mr_method_put(&ch->outlet->out, ch->number, method, ch->outlet->frame_max, NULL);
-	return st == MR_OK ? mr_pending_add(ch, &p) : st;
+	return mr_pending_ask(&ch->pending, method, &p, NULL);
 }
 
 static enum mr_status set_prefetch(struct mr_amqp_channel *ch, uint32_t count)
@@ -133,8 +96,7 @@ static void tell_begun(struct mr_amqp_channel *ch, const struct mr_consumer_entr
 	uint32_t prefetch)
 {
 	const struct mr_session_options *o = ch->outlet->options;
-	struct mr_curbed what = {mr_slice_of(entry->queue, entry->queue_size),
-		mr_slice_of(entry->tag, entry->size), prefetch};
+	struct mr_curbed what = {mr_consumer_queue(entry), mr_consumer_tag(entry), prefetch};
 	if (o->curbed) o->curbed(o->owner, &what);
 }
 
@@ -142,11 +104,11 @@ enum mr_status mr_curb_begin(struct mr_amqp_channel *ch, struct mr_consumer_entr
 {
 	char wire[256];
 	uint32_t prefetch = prefetch_for(ch->outlet->options->tally);
-	mr_slice old = mr_slice_of(entry->tag, entry->size);
+	mr_slice old = mr_consumer_tag(entry);
 	entry->is_curbed = true;
 	struct mr_method consume = {.id = MR_M_BASIC_CONSUME,
-		.name = mr_slice_of(entry->queue, entry->queue_size),
-		.other = mr_curb_wire(entry, wire),
+		.name = mr_consumer_queue(entry),
+		.other = mr_consumer_wire(entry, wire),
 		.table = entry->arguments};
 	struct mr_method cancel = {.id = MR_M_BASIC_CANCEL, .name = old};
 	enum mr_status st = set_prefetch(ch, prefetch);
@@ -161,10 +123,10 @@ enum mr_status mr_curb_begin(struct mr_amqp_channel *ch, struct mr_consumer_entr
 static enum mr_status undo(struct mr_amqp_channel *ch, struct mr_consumer_entry *entry)
 {
 	char wire[256];
-	struct mr_method cancel = {.id = MR_M_BASIC_CANCEL, .name = mr_curb_wire(entry, wire)};
+	struct mr_method cancel = {.id = MR_M_BASIC_CANCEL, .name = mr_consumer_wire(entry, wire)};
 	struct mr_method consume = {.id = MR_M_BASIC_CONSUME,
-		.name = mr_slice_of(entry->queue, entry->queue_size),
-		.other = mr_slice_of(entry->tag, entry->size),
+		.name = mr_consumer_queue(entry),
+		.other = mr_consumer_tag(entry),
 		.flags = entry->number & MR_CONSUMER_NO_ACK ? MR_NO_ACK : 0,
 		.table = entry->arguments};
 	enum mr_status st = mr_curb_catch_up(ch, entry->number & ~MR_CONSUMER_NO_ACK);
@@ -178,20 +140,20 @@ static enum mr_status undo(struct mr_amqp_channel *ch, struct mr_consumer_entry 
 enum mr_status mr_curb_undo(struct mr_amqp_channel *ch)
 {
 	enum mr_status st = MR_OK;
-	for (size_t i = 0; st == MR_OK && i < ch->consumer_count; i++)
-		if (ch->consumers[i]->is_curbed && !is_ending(ch, ch->consumers[i]))
-			st = undo(ch, ch->consumers[i]);
+	for (size_t i = 0; st == MR_OK && i < ch->consumers.count; i++) {
+		struct mr_consumer_entry *entry = ch->consumers.entries[i];
+		if (entry->is_curbed && !is_ending(ch, entry)) st = undo(ch, entry);
+	}
 	return st;
 }
 
-void mr_curb_failed(struct mr_amqp_channel *ch, const struct mr_pending *step, const mr_error *why)
+void mr_curb_failed(struct mr_amqp_channel *ch, const mr_error *why)
 {
 	const struct mr_session_options *o = ch->outlet->options;
 	/* A limit of consumers for each channel (530), say: not what ends connections for other reasons. */
 	bool is_refusal = why->code == 403 || why->code == 405 || why->code == 406 ||
 	                  why->code == 530 || why->code == 540;
-	if (step->is_of_curb && step->expects == MR_M_BASIC_CONSUME_OK && is_refusal &&
-		o->curb_refused)
+	if (is_refusal && o->curb_refused && mr_pending_has_curb(&ch->pending))
 		o->curb_refused(o->owner, why);
 }
 
@@ -206,7 +168,8 @@ static mr_delivery **held(const struct mr_amqp_channel *ch, size_t *count)
 static bool may_be_told(const struct mr_amqp_channel *ch)
 {
 	const struct mr_tally *t = ch->outlet->options->tally;
-	return ch->state == MR_CH_OPEN && !ch->recovering && !mr_tally_is_over(t, MR_LOOSE_WHOLE);
+	return ch->state == MR_CH_OPEN && !ch->pending.recovers &&
+	       !mr_tally_is_over(t, MR_LOOSE_WHOLE);
 }
 
 static enum mr_status tell_and_ack(struct mr_amqp_channel *ch, mr_delivery *d)
@@ -220,7 +183,8 @@ static enum mr_status tell_and_ack(struct mr_amqp_channel *ch, mr_delivery *d)
 enum mr_status mr_curb_take(struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry,
 	mr_delivery *d)
 {
-	bool is_free = !entry->is_curbed && !ch->recovering; /* what was on its way at the end */
+	bool is_free =
+		!entry->is_curbed && !ch->pending.recovers; /* what was on its way at the end */
 	if (is_free || (!mr_buffer_size(&ch->held) && may_be_told(ch))) return tell_and_ack(ch, d);
 	enum mr_status st = mr_buffer_append(&ch->held, &d, sizeof d);
 	if (st == MR_OK && !ch->holding.next) mr_list_append(&ch->outlet->holding, &ch->holding);
@@ -280,7 +244,7 @@ enum mr_status mr_curb_give_back(struct mr_amqp_channel *ch, uint32_t consumer)
 
 enum mr_status mr_curb_catch_up(struct mr_amqp_channel *ch, uint32_t consumer)
 {
-	if (ch->recovering) return MR_OK; /* the broker takes them back */
+	if (ch->pending.recovers) return MR_OK; /* the broker takes them back */
 	return end_held(ch, consumer, tell_and_ack);
 }
 
@@ -291,14 +255,15 @@ static void hide_held(struct mr_amqp_channel *ch, bool hidden)
 	for (size_t i = 0; i < count; i++) mr_acks_hide(&ch->acks, list[i]->tag, hidden);
 }
 
-enum mr_status mr_curb_settle(struct mr_amqp_channel *ch, uint64_t tag, int how, int flags,
-	mr_settle_write *write)
+enum mr_status mr_curb_settle(struct mr_amqp_channel *ch, uint64_t tag, int how, int flags)
 {
+	bool is_many = flags & MR_SETTLE_MULTIPLE && mr_buffer_size(&ch->held);
+	if (!is_many) return mr_amqp_channel_settle(ch, tag, how, flags);
 	/* What was acked goes out first: nothing may be acked along with what is hidden. */
-	enum mr_status st = mr_acks_flush(&ch->acks, write, ch);
+	enum mr_status st = mr_amqp_channel_flush(ch);
 	if (st != MR_OK) return st;
 	hide_held(ch, true);
-	st = mr_acks_settle(&ch->acks, tag, how, flags, write, ch);
+	st = mr_amqp_channel_settle(ch, tag, how, flags);
 	hide_held(ch, false);
 	return st;
 }

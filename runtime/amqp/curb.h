@@ -7,10 +7,7 @@
 #ifndef MR_AMQP_CURB_H
 #define MR_AMQP_CURB_H
 
-#include "amqp/channel.h"
-#include "amqp/pending.h"
-
-#define MR_CURB_SUFFIX "/curbed" /* behind the tag that the host knows */
+#include "amqp/channel_state.h"
 
 /* Notes what a consume that was just asked for must be asked again with. */
 void mr_curb_note(struct mr_amqp_channel *ch, struct mr_pending *p, const mr_request *request);
@@ -21,17 +18,12 @@ enum mr_status mr_curb_begin(struct mr_amqp_channel *ch, struct mr_consumer_entr
 /* All consumers are again as the program asked for them, before a transaction begins: a prefetch below what the program
  * acks by one commit would stop it for ever, and acks of ours would wait for its commit. */
 enum mr_status mr_curb_undo(struct mr_amqp_channel *ch);
-/* A step of a curb has no answer, as the channel or the connection ended with `why`. */
-void mr_curb_failed(struct mr_amqp_channel *ch, const struct mr_pending *step, const mr_error *why);
+/* The channel or its connection ends with `why`: was that the answer to a curb? Before its requests are failed. */
+void mr_curb_failed(struct mr_amqp_channel *ch, const mr_error *why);
 
 /* A cancel of the consumer that the host knows by that tag: asks for the one that there is. */
 void mr_curb_cancel(const struct mr_amqp_channel *ch, struct mr_method *cancel,
 	struct mr_pending *answer, char wire[256]);
-/* The consumer's tag at the broker, in `wire`. */
-mr_slice mr_curb_wire(const struct mr_consumer_entry *entry, char wire[256]);
-bool mr_curb_is_wire(const struct mr_consumer_entry *entry, mr_slice tag);
-/* Is it the tag of the one that took, or had taken, its first one's place? */
-bool mr_curb_is_second(const struct mr_consumer_entry *entry, mr_slice tag);
 /* Gives a delivery the tag that the host knows. */
 void mr_curb_hide(const struct mr_consumer_entry *entry, mr_delivery *d);
 
@@ -44,9 +36,8 @@ enum mr_status mr_curb_let_go(struct mr_amqp_channel *ch);
  * messages: they take turns until that is cancelled. */
 enum mr_status mr_curb_give_back(struct mr_amqp_channel *ch, uint32_t consumer);
 enum mr_status mr_curb_catch_up(struct mr_amqp_channel *ch, uint32_t consumer);
-/* Settles all up to a tag but what is held, of which the host knows nothing. */
-enum mr_status mr_curb_settle(struct mr_amqp_channel *ch, uint64_t tag, int how, int flags,
-	mr_settle_write *write);
+/* Settles for the host: of many, all but what is held, of which it knows nothing. */
+enum mr_status mr_curb_settle(struct mr_amqp_channel *ch, uint64_t tag, int how, int flags);
 /* All that is held just goes: the broker has it again. */
 void mr_curb_drop(struct mr_amqp_channel *ch);
 

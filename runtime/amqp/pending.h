@@ -6,7 +6,7 @@
 #ifndef MR_AMQP_PENDING_H
 #define MR_AMQP_PENDING_H
 
-#include "amqp/channel.h"
+#include "amqp/outlet.h"
 
 /* Stands in a consumer's number from its request on: its deliveries arrive settled. */
 #define MR_CONSUMER_NO_ACK 0x80000000u
@@ -17,8 +17,9 @@ struct mr_pending {
 	uint32_t expects; /* the method that answers it */
 	uint32_t consumer;
 	mr_msec deadline;
-	bool late;   /* its time was up, the host was told; the answer still comes */
-	bool is_end; /* of a channel that broke the protocol: without an answer the connection goes */
+	bool late; /* its time was up, the host was told; the answer still comes */
+	const mr_error *
+		fatal; /* without an answer in time the connection goes, and this is why; borrowed */
 	mr_slice
 		key; /* what the answer carries; empty: the broker picks it, or it carries nothing */
 	bool is_of_curb; /* a step of curb.h: nobody waits, and what it says is known */
@@ -31,26 +32,43 @@ struct mr_pending {
 	char queue[255];
 };
 
+struct mr_pending_list {    /* held by value; empty it before it goes: mr_pending_fail */
+	struct mr_node all; /* of mr_pending in the order sent: answers come in the same */
+	struct mr_outlet *outlet;
+	uint16_t channel;
+	uint32_t recovers; /* basic.recovers among them: what is settled meanwhile is not ours */
+};
+
+void mr_pending_init(struct mr_pending_list *list, struct mr_outlet *outlet, uint16_t channel);
 /* Adds a copy, with its key. MR_OK or MR_NO_MEMORY. */
-enum mr_status mr_pending_add(struct mr_amqp_channel *ch, const struct mr_pending *pending);
+enum mr_status mr_pending_add(struct mr_pending_list *list, const struct mr_pending *pending);
+/* Sends a method and adds the place of its answer: both, or neither. */
+enum mr_status mr_pending_ask(struct mr_pending_list *list, const struct mr_method *method,
+	const struct mr_pending *answer, mr_error *error);
 /* The request that `answer` answers; NULL when it answers none. */
-struct mr_pending *mr_pending_find(struct mr_amqp_channel *ch, const struct mr_method *answer);
-struct mr_pending *mr_pending_take(struct mr_amqp_channel *ch,
+struct mr_pending *mr_pending_find(const struct mr_pending_list *list,
+	const struct mr_method *answer);
+struct mr_pending *mr_pending_take(struct mr_pending_list *list,
 	const struct mr_method *answer); /* the same, taken from the list */
 /* Late ones of before it, whose answer would have come before its own, are dropped: it never will. */
-void mr_pending_pass(struct mr_amqp_channel *ch, const struct mr_pending *answered);
+void mr_pending_pass(struct mr_pending_list *list, const struct mr_pending *answered);
+/* Is a consume of a curb (curb.h) under way? */
+bool mr_pending_has_curb(const struct mr_pending_list *list);
 /* Does this answer say which question it answers, so that it is never another's? */
 bool mr_pending_is_told_apart(uint32_t answer);
 /* A cancel of this tag, or a consume with it, that is under way or late; NULL: none is. */
-struct mr_pending *mr_pending_keyed(struct mr_amqp_channel *ch, uint32_t expects, mr_slice key);
-struct mr_pending *mr_pending_last(struct mr_amqp_channel *ch); /* NULL: there is none */
-bool mr_pending_is_awaited(const struct mr_amqp_channel *ch);   /* does the host wait for any? */
+struct mr_pending *mr_pending_keyed(const struct mr_pending_list *list, uint32_t expects,
+	mr_slice key);
+struct mr_pending *mr_pending_first(const struct mr_pending_list *list); /* NULL: there is none */
+struct mr_pending *mr_pending_last(const struct mr_pending_list *list);
+bool mr_pending_is_awaited(const struct mr_pending_list *list); /* does the host wait for any? */
 void mr_pending_free(struct mr_pending *p);                     /* with what is its own */
-/* Ends all of them with `why`. */
-void mr_pending_fail(struct mr_amqp_channel *ch, const mr_error *why);
-void mr_pending_expire(struct mr_amqp_channel *ch, mr_msec now);
+/* Ends all of them with `why`; NULL, or the last one, which is still to be answered: all before it. */
+void mr_pending_fail(struct mr_pending_list *list, const mr_error *why,
+	const struct mr_pending *but);
+void mr_pending_expire(struct mr_pending_list *list, mr_msec now);
 /* Tells that it went well; `reply` (may be NULL) is taken. Of a late one the engine alone hears, if it
  * must. */
-void mr_pending_done(struct mr_amqp_channel *ch, const struct mr_pending *p, mr_reply *reply);
+void mr_pending_done(struct mr_pending_list *list, const struct mr_pending *p, mr_reply *reply);
 
 #endif

@@ -1,33 +1,16 @@
 /* session: one AMQP connection as a pure machine: bytes, calls and `now` in; bytes, events and the
  * next deadline out.
  * SPDX-License-Identifier: MIT */
-#include "amqp/curb.h"
-#include "amqp/session_state.h"
+#include "amqp/session.h"
 
-#include "amqp/channel.h"
-#include "amqp/heartbeat.h"
+#include "amqp/curb.h"
+#include "amqp/inbound.h"
+#include "amqp/message.h"
+#include "amqp/session_state.h"
 #include "base/alloc.h"
-#include "base/machine.h"
-#include "base/map.h"
 #include "codec/frame.h"
 
 #define REPLY_TIME 60000 /* ms after a publish in which a direct reply may come */
-
-#define BIT(n) (1u << (n))
-static const unsigned may_follow[MR_SESSION_STATE_COUNT] = {
-	[MR_SESSION_IDLE] = BIT(MR_SESSION_HANDSHAKE) | BIT(MR_SESSION_CLOSED),
-	[MR_SESSION_HANDSHAKE] = BIT(MR_SESSION_OPEN) | BIT(MR_SESSION_CLOSED),
-	[MR_SESSION_OPEN] = BIT(MR_SESSION_CLOSING) | BIT(MR_SESSION_CLOSED),
-	[MR_SESSION_CLOSING] = BIT(MR_SESSION_CLOSED),
-};
-#define NAME(s) #s,
-static const char *const names[] = {MR_SESSION_STATES(NAME)};
-static const struct mr_machine machine = {"session", names, may_follow, MR_SESSION_STATE_COUNT};
-
-static void enter(struct mr_session *s, enum mr_session_state next) /* only writer of s->state */
-{
-	if (mr_machine_moves(&machine, s->state, next, &s->outlet.fault)) s->state = next;
-}
 
 enum mr_status mr_session_open(struct mr_session **out, const struct mr_session_options *options)
 {
@@ -39,11 +22,7 @@ enum mr_status mr_session_open(struct mr_session **out, const struct mr_session_
 	s->options = options;
 	s->blocked_until = MR_NEVER;
 	s->guard = (struct mr_guard){.frame_max = MR_FRAME_MIN_MAX * 32};
-	s->outlet.options = options;
-	s->outlet.frame_max = s->guard.frame_max;
-	s->outlet.earliest = MR_NEVER;
-	mr_list_init(&s->outlet.dirty);
-	mr_list_init(&s->outlet.holding);
+	mr_outlet_init(&s->outlet, options, s->guard.frame_max);
 	mr_handshake_init(&s->handshake, options->login);
 	mr_heartbeat_init(&s->heartbeat, 0, 0);
 	*out = s;
@@ -58,86 +37,20 @@ void mr_session_free(struct mr_session *s)
 	mr_map_fini(&s->stray);
 	mr_handshake_fini(&s->handshake);
 	mr_codec_close(s->codec);
-	mr_buffer_fini(&s->outlet.out);
+	mr_outlet_fini(&s->outlet);
 	mr_free(s);
 }
 
 enum mr_status mr_session_start(struct mr_session *s, mr_msec now)
 {
-	enter(s, MR_SESSION_HANDSHAKE);
+	mr_session_enter(s, MR_SESSION_HANDSHAKE);
 	mr_heartbeat_init(&s->heartbeat, 0, now); /* off until tune */
 	return mr_frame_put_protocol_header(&s->outlet.out);
 }
 
 /* ---- ends ---- */
 
-static void drop_channel(struct mr_session *s, struct mr_amqp_channel *ch)
-{
-	s->channels[ch->number] = NULL;
-	mr_amqp_channel_free(ch);
-}
-
-/* With it the number is free: for who waits for it. */
-static void channel_ended(struct mr_session *s, struct mr_amqp_channel *ch)
-{
-	uint16_t number = ch->number;
-	uint64_t token = ch->heir.token;
-	uint32_t epoch = ch->heir.epoch;
-	mr_msec deadline = ch->heir.deadline;
-	drop_channel(s, ch);
-	if (token) mr_session_open_channel(s, number, token, epoch, deadline);
-}
-
-static void secret_done(struct mr_session *s, const mr_error *error)
-{
-	uint64_t token = s->secret_token;
-	s->secret_token = 0;
-	if (token) mr_outlet_done(&s->outlet, 0, token, error);
-}
-
-/* The link keeps a new secret for its next connect: a loss is no failure of it, a refusal is. */
-static void secret_lost(struct mr_session *s, const mr_error *why)
-{
-	mr_error none = {0};
-	bool is_refusal = why->code && why->kind != MR_CONNECTION_FORCED;
-	secret_done(s, is_refusal || why->kind == MR_CLOSED ? why : &none);
-}
-
-void mr_session_lose(struct mr_session *s, const mr_error *why)
-{
-	secret_lost(s, why);
-	if (s->state != MR_SESSION_CLOSED) {
-		enter(s, MR_SESSION_CLOSED);
-		s->error = *why;
-	}
-	s->blocked_until = MR_NEVER;
-	for (size_t i = 0; i < s->channel_slots; i++) {
-		struct mr_amqp_channel *ch = s->channels[i];
-		if (!ch) continue;
-		mr_amqp_channel_end(ch, why, true);
-		mr_outlet_done(&s->outlet, ch->number, ch->heir.token, why);
-		drop_channel(s, ch);
-	}
-}
-
-/* The peer broke the protocol, or we cannot go on: says so to the peer when it can be said. */
-static void fail(struct mr_session *s, const mr_error *error)
-{
-	if (s->state == MR_SESSION_OPEN && error->code) {
-		struct mr_method close = {.id = MR_M_CONNECTION_CLOSE,
-			.code = (uint16_t)error->code};
-		close.text = mr_slice_of(error->text, strnlen(error->text, 255));
-		mr_method_put(&s->outlet.out, 0, &close, s->outlet.frame_max, NULL);
-	}
-	mr_session_lose(s, error);
-}
-
-void mr_session_fail_memory(struct mr_session *s)
-{
-	mr_error error = {0};
-	mr_error_set(&error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 506, "out of memory");
-	fail(s, &error);
-}
+void mr_session_lose(struct mr_session *s, const mr_error *why) { mr_session_end(s, why); }
 
 void mr_session_shutdown(struct mr_session *s)
 {
@@ -145,17 +58,17 @@ void mr_session_shutdown(struct mr_session *s)
 	if (s->state != MR_SESSION_OPEN) {
 		mr_error_set(&none, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
 			"the connection was closed by the program");
-		mr_session_lose(s, &none);
+		mr_session_end(s, &none);
 		return;
 	}
 	struct mr_method close = {.id = MR_M_CONNECTION_CLOSE,
 		.code = 200,
 		.text = mr_slice_str("Goodbye")};
 	mr_session_flush(s);
-	if (mr_method_put(&s->outlet.out, 0, &close, s->outlet.frame_max, NULL) != MR_OK)
+	if (mr_outlet_send(&s->outlet, 0, &close, NULL) != MR_OK)
 		mr_session_fail_memory(s);
 	else if (s->state == MR_SESSION_OPEN)
-		enter(s, MR_SESSION_CLOSING);
+		mr_session_enter(s, MR_SESSION_CLOSING);
 }
 
 /* ---- the connection's own methods ---- */
@@ -176,8 +89,8 @@ static enum mr_status closed_by_broker(struct mr_session *s, const struct mr_met
 	struct mr_method ok = {.id = MR_M_CONNECTION_CLOSE_OK};
 	mr_error_set(error, mr_kind_of_code(m->code), MR_SCOPE_CONNECTION, m->code, "%.*s",
 		(int)m->text.size, m->text.data);
-	mr_method_put(&s->outlet.out, 0, &ok, s->outlet.frame_max, NULL);
-	mr_session_lose(s, error);
+	mr_outlet_send(&s->outlet, 0, &ok, NULL);
+	mr_session_end(s, error);
 	return MR_OK;
 }
 
@@ -188,7 +101,7 @@ static enum mr_status secret_taken(struct mr_session *s)
 	if (s->late_secrets)
 		s->late_secrets--;
 	else if (s->secret_token)
-		secret_done(s, &none);
+		mr_session_secret_done(s, &none);
 	else
 		return mr_outlet_odd(&s->outlet, 0,
 			"ignored: connection.update-secret-ok, for which nothing waits");
@@ -214,7 +127,7 @@ static enum mr_status connection_method(struct mr_session *s, const struct mr_me
 		if (s->state != MR_SESSION_CLOSING) break;
 		mr_error_set(&closed, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
 			"the connection was closed by the program");
-		mr_session_lose(s, &closed);
+		mr_session_end(s, &closed);
 		return MR_OK;
 	case MR_M_CONNECTION_UPDATE_SECRET_OK: return secret_taken(s);
 	default: break;
@@ -245,16 +158,11 @@ static enum mr_status shake_hands(struct mr_session *s, struct mr_method *m, mr_
 		s->guard.header_max = MR_HEADER_FRAME_MAX;
 		mr_heartbeat_init(&s->heartbeat, (mr_msec)hs->heartbeat * 1000, now);
 	}
-	if (hs->step == MR_HS_DONE) enter(s, MR_SESSION_OPEN);
+	if (hs->step == MR_HS_DONE) mr_session_enter(s, MR_SESSION_OPEN);
 	return MR_OK;
 }
 
 /* ---- frames in ---- */
-
-struct mr_amqp_channel *mr_session_channel_at(const struct mr_session *s, uint16_t number)
-{
-	return number < s->channel_slots ? s->channels[number] : NULL;
-}
 
 static enum mr_status channel_frame(struct mr_session *s, const struct mr_frame *frame,
 	const struct mr_method *method, mr_error *error)
@@ -269,13 +177,13 @@ static enum mr_status channel_frame(struct mr_session *s, const struct mr_frame 
 	if (!ch)
 		return mr_error_set(error, MR_CHANNEL_ERROR, MR_SCOPE_CONNECTION, 504,
 			"a frame on channel %u, which is not open", frame->channel);
-	enum mr_status st = method ? mr_amqp_channel_method(ch, method, error)
-	                           : mr_amqp_channel_content(ch, frame, error);
+	enum mr_status st =
+		method ? mr_inbound_method(ch, method, error) : mr_message_frame(ch, frame, error);
 	if (ch->state != MR_CH_CLOSED) return st;
 	/* RabbitMQ 3.10 may deliver behind its own close, or behind its answer to ours. Without memory that costs the
 	 * connection. */
 	mr_map_put(&s->stray, ch->number, s);
-	channel_ended(s, ch);
+	mr_session_channel_ended(s, ch);
 	return st;
 }
 
@@ -332,7 +240,7 @@ static void take_frame(struct mr_session *s, const struct mr_frame *frame, mr_ms
 	if (!error.kind) mr_error_set(&error, st, MR_SCOPE_CONNECTION, 0, "%s", mr_status_text(st));
 	if (costs_channel(s, frame->channel, &error)) return;
 	error.scope = MR_SCOPE_CONNECTION;
-	fail(s, &error);
+	mr_session_fail(s, &error);
 }
 
 /* A fault that a channel left behind: of a machine, or of a broker that does not close it. */
@@ -340,7 +248,7 @@ static void look_for_fault(struct mr_session *s)
 {
 	mr_error fault = s->outlet.fault;
 	s->outlet.fault.kind = MR_OK;
-	if (fault.kind && s->state != MR_SESSION_CLOSED) fail(s, &fault);
+	if (fault.kind && s->state != MR_SESSION_CLOSED) mr_session_fail(s, &fault);
 }
 
 size_t mr_session_feed(struct mr_session *s, const uint8_t *data, size_t size, mr_msec now,
@@ -354,13 +262,13 @@ size_t mr_session_feed(struct mr_session *s, const uint8_t *data, size_t size, m
 	s->outlet.now = now;
 	if (size) mr_heartbeat_heard(&s->heartbeat, now);
 	if (!s->sniffed && mr_frame_sniff(data, size, &error) != MR_OK) {
-		mr_session_lose(s, &error);
+		mr_session_end(s, &error);
 		return size;
 	}
 	while (s->state != MR_SESSION_CLOSED && at < size) {
 		if (mr_frame_next(&s->guard, data + at, size - at, &frame, &used, want, &error) !=
 			MR_OK) {
-			fail(s, &error);
+			mr_session_fail(s, &error);
 			break;
 		}
 		if (!used) return at;
@@ -398,7 +306,7 @@ static void expire_requests(struct mr_session *s, mr_msec now)
 		"the broker did not answer in time");
 	if (s->secret_token && now >= s->secret_deadline) {
 		s->late_secrets++;
-		secret_done(s, &late);
+		mr_session_secret_done(s, &late);
 	}
 	if (now < s->outlet.earliest) return;
 	s->outlet.earliest = MR_NEVER;
@@ -417,7 +325,7 @@ bool mr_session_tick(struct mr_session *s, mr_msec now, bool may_beat)
 	if (now >= s->blocked_until) {
 		mr_error_set(&error, MR_BLOCKED_TIMEOUT, MR_SCOPE_CONNECTION, 0,
 			"the broker blocked the connection for longer than blocked_connection_timeout");
-		fail(s, &error);
+		mr_session_fail(s, &error);
 		return false;
 	}
 	switch (mr_heartbeat_check(&s->heartbeat, now)) {
@@ -426,7 +334,7 @@ bool mr_session_tick(struct mr_session *s, mr_msec now, bool may_beat)
 		mr_error_set(&error, MR_HEARTBEAT_TIMEOUT, MR_SCOPE_CONNECTION, 0,
 			"nothing came from the broker for %g s",
 			(double)mr_heartbeat_patience(&s->heartbeat) / 1000);
-		mr_session_lose(s, &error);
+		mr_session_end(s, &error);
 		return false;
 	case MR_BEAT_SEND:
 		/* Held back or sent, half an interval from now is the next time to look. */

@@ -1,9 +1,10 @@
 /* session_requests: what the host asks of an open session.
  * SPDX-License-Identifier: MIT
  * Pure; the other half of session.c. */
-#include "amqp/pending.h"
+#include "amqp/channel_requests.h"
+#include "amqp/curb.h"
+#include "amqp/session.h"
 #include "amqp/session_state.h"
-#include "base/alloc.h"
 #include "codec/frame.h"
 
 /* Why a channel that is not there, or is another by now, cannot serve. */
@@ -25,8 +26,9 @@ bool mr_session_has_channel(const struct mr_session *s, uint16_t number)
 bool mr_session_has_consumer(const struct mr_session *s, uint16_t channel, uint32_t consumer)
 {
 	const struct mr_amqp_channel *ch = mr_session_channel_at(s, channel);
-	for (size_t i = 0; ch && i < ch->consumer_count; i++)
-		if ((ch->consumers[i]->number & ~MR_CONSUMER_NO_ACK) == consumer) return true;
+	for (size_t i = 0; ch && i < ch->consumers.count; i++)
+		if ((ch->consumers.entries[i]->number & ~MR_CONSUMER_NO_ACK) == consumer)
+			return true;
 	return false;
 }
 
@@ -35,8 +37,8 @@ size_t mr_session_consumers(const struct mr_session *s)
 	size_t count = 0;
 	for (size_t i = 0; i < s->channel_slots; i++) {
 		const struct mr_amqp_channel *ch = s->channels[i];
-		for (size_t k = 0; ch && k < ch->consumer_count; k++)
-			if (!(ch->consumers[k]->number & MR_CONSUMER_OWN)) count++;
+		for (size_t k = 0; ch && k < ch->consumers.count; k++)
+			if (!(ch->consumers.entries[k]->number & MR_CONSUMER_OWN)) count++;
 	}
 	return count;
 }
@@ -47,30 +49,6 @@ static struct mr_amqp_channel *channel_of(const struct mr_session *s, uint16_t n
 {
 	struct mr_amqp_channel *ch = mr_session_channel_at(s, number);
 	return s->state == MR_SESSION_OPEN && ch && ch->epoch == epoch ? ch : NULL;
-}
-
-static bool make_slot(struct mr_session *s, uint16_t number)
-{
-	if (number < s->channel_slots) return true;
-	size_t slots = s->channel_slots ? s->channel_slots * 2 : 4;
-	while (slots <= number) slots *= 2;
-	struct mr_amqp_channel **channels = mr_realloc(s->channels, slots * sizeof *channels);
-	if (!channels) return false;
-	for (size_t i = s->channel_slots; i < slots; i++) channels[i] = NULL;
-	s->channels = channels;
-	s->channel_slots = slots;
-	return true;
-}
-
-void mr_session_open_channel(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
-	mr_msec deadline)
-{
-	mr_error error = {0};
-	if (make_slot(s, number) && (s->channels[number] = mr_amqp_channel_open(&s->outlet, number,
-					     epoch, token, deadline)))
-		return;
-	mr_error_set(&error, MR_NO_MEMORY, MR_SCOPE_CHANNEL, 0, "out of memory");
-	mr_outlet_done(&s->outlet, number, token, &error);
 }
 
 void mr_session_channel_open(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
@@ -85,7 +63,7 @@ void mr_session_channel_open(struct mr_session *s, uint16_t number, uint64_t tok
 		ch->heir.token = token;
 		ch->heir.epoch = epoch;
 		ch->heir.deadline = deadline;
-		s->outlet.earliest = mr_earlier(s->outlet.earliest, deadline);
+		mr_outlet_expect(&s->outlet, deadline);
 	} else if (number == 0 || number > s->guard.channel_max || ch) {
 		mr_error_set(&error, MR_CHANNEL_LIMIT_REACHED, MR_SCOPE_CHANNEL, 0,
 			"channel %u is in use or over the agreed limit of %u", number,
@@ -112,14 +90,14 @@ static void disinherit(struct mr_session *s, struct mr_amqp_channel *ch, uint64_
 static bool joins_close(struct mr_session *s, struct mr_amqp_channel *ch, uint64_t token,
 	mr_msec deadline)
 {
-	struct mr_pending *p = mr_pending_last(ch);
-	bool is_free = p && p->expects == MR_M_CHANNEL_CLOSE_OK && !p->is_end &&
+	struct mr_pending *p = mr_pending_last(&ch->pending);
+	bool is_free = p && p->expects == MR_M_CHANNEL_CLOSE_OK && !p->fatal &&
 	               (!p->token || p->token == MR_TOKEN_NONE);
 	if (!is_free) return false;
 	p->token = token;
 	p->deadline = deadline;
 	p->late = false;
-	s->outlet.earliest = mr_earlier(s->outlet.earliest, deadline);
+	mr_outlet_expect(&s->outlet, deadline);
 	return true;
 }
 
@@ -166,7 +144,7 @@ void mr_session_settle(struct mr_session *s, uint16_t number, uint32_t epoch, ui
 {
 	struct mr_amqp_channel *ch = channel_of(s, number, epoch);
 	s->options->stats->settled++;
-	if (ch && mr_amqp_channel_settle(ch, tag, how, flags) != MR_OK) mr_session_fail_memory(s);
+	if (ch && mr_curb_settle(ch, tag, how, flags) != MR_OK) mr_session_fail_memory(s);
 }
 
 /* Written by hand: the codec does not know it. */

@@ -100,7 +100,8 @@ static size_t waiting(const struct bench *b)
 {
 	size_t count = 0;
 	const struct mr_amqp_channel *ch = mr_session_channel_at(b->s, 1);
-	for (const struct mr_node *n = ch->pending.next; n != &ch->pending; n = n->next) count++;
+	for (const struct mr_node *n = ch->pending.all.next; n != &ch->pending.all; n = n->next)
+		count++;
 	return count;
 }
 

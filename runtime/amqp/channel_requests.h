@@ -1,0 +1,15 @@
+/* channel_requests: what the host asks of an open channel.
+ * SPDX-License-Identifier: MIT
+ * Pure; a part of session. */
+#ifndef MR_AMQP_CHANNEL_REQUESTS_H
+#define MR_AMQP_CHANNEL_REQUESTS_H
+
+#include "amqp/channel_state.h"
+#include "amqp/request.h"
+
+void mr_amqp_channel_request(struct mr_amqp_channel *ch, uint64_t token, const mr_request *request,
+	mr_msec deadline);
+enum mr_status mr_amqp_channel_publish(struct mr_amqp_channel *ch, const struct mr_publish *publish,
+	mr_error *error);
+
+#endif

@@ -1,0 +1,67 @@
+/* channel_state: one AMQP channel of a session, and what all parts of it do with it.
+ * SPDX-License-Identifier: MIT */
+#include "amqp/channel_state.h"
+
+#include "base/machine.h"
+
+#define BIT(n) (1u << (n))
+static const unsigned may_follow[MR_CH_COUNT] = {
+	[MR_CH_CLOSED] = BIT(MR_CH_OPENING),
+	[MR_CH_OPENING] = BIT(MR_CH_OPEN) | BIT(MR_CH_CLOSING) | BIT(MR_CH_CLOSED),
+	[MR_CH_OPEN] = BIT(MR_CH_CLOSING) | BIT(MR_CH_CLOSED),
+	[MR_CH_CLOSING] = BIT(MR_CH_CLOSED),
+};
+#define NAME(s) #s,
+static const char *const names[] = {MR_CHANNEL_STATES(NAME)};
+static const struct mr_machine machine = {"channel", names, may_follow, MR_CH_COUNT};
+
+void mr_amqp_channel_enter(struct mr_amqp_channel *ch, enum mr_channel_state next)
+{
+	if (mr_machine_moves(&machine, ch->state, next, &ch->outlet->fault)) ch->state = next;
+}
+
+/* ---- telling ---- */
+
+void mr_amqp_channel_emit(struct mr_amqp_channel *ch, mr_event *ev)
+{
+	ev->connection = ch->outlet->options->connection;
+	ev->channel = ch->number;
+	ev->epoch = ch->epoch;
+	ch->outlet->options->emit(ch->outlet->options->owner, ev);
+}
+
+void mr_amqp_channel_tell_delivery(struct mr_amqp_channel *ch, mr_delivery *d)
+{
+	mr_event ev = {.type = MR_EV_DELIVERY, .consumer = d->consumer};
+	ev.data.delivery = d;
+	mr_amqp_channel_emit(ch, &ev);
+}
+
+/* ---- settling ---- */
+
+static enum mr_status write_settle(void *owner, uint64_t tag, int how, int flags)
+{
+	static const uint32_t id[] = {[MR_ACK] = MR_M_BASIC_ACK,
+		[MR_NACK] = MR_M_BASIC_NACK,
+		[MR_REJECT] = MR_M_BASIC_REJECT};
+	struct mr_amqp_channel *ch = owner;
+	struct mr_method m = {.id = id[how], .tag = tag};
+	if (flags & MR_SETTLE_MULTIPLE) m.flags |= 1;
+	if (flags & MR_SETTLE_REQUEUE) m.flags |= MR_REQUEUE;
+	ch->outlet->options->stats->acks_out++;
+	return mr_outlet_send(ch->outlet, ch->number, &m, NULL);
+}
+
+enum mr_status mr_amqp_channel_settle(struct mr_amqp_channel *ch, uint64_t tag, int how, int flags)
+{
+	if (ch->state != MR_CH_OPEN || ch->pending.recovers) return MR_OK;
+	if (!ch->dirty.next) mr_list_append(&ch->outlet->dirty, &ch->dirty);
+	return mr_acks_settle(&ch->acks, tag, how, flags, write_settle, ch);
+}
+
+enum mr_status mr_amqp_channel_flush(struct mr_amqp_channel *ch)
+{
+	mr_list_remove(&ch->dirty);
+	if (ch->state != MR_CH_OPEN) return MR_OK;
+	return mr_acks_flush(&ch->acks, write_settle, ch);
+}

@@ -1,0 +1,132 @@
+/* consumers: the consumers of a channel, by the tags that the broker sends.
+ * SPDX-License-Identifier: MIT */
+#include "amqp/consumers.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/value.h"
+
+#define SUFFIX_SIZE (sizeof MR_CURB_SUFFIX - 1)
+
+/* ---- one ---- */
+
+mr_slice mr_consumer_tag(const struct mr_consumer_entry *entry)
+{
+	return mr_slice_of(entry->tag, entry->size);
+}
+
+mr_slice mr_consumer_queue(const struct mr_consumer_entry *entry)
+{
+	return mr_slice_of(entry->queue, entry->queue_size);
+}
+
+bool mr_consumer_may_grow(const struct mr_consumer_entry *entry)
+{
+	return entry->size + SUFFIX_SIZE <= 255;
+}
+
+mr_slice mr_consumer_curbed_wire(const struct mr_consumer_entry *entry, char wire[256])
+{
+	memcpy(wire, entry->tag, entry->size);
+	memcpy(wire + entry->size, MR_CURB_SUFFIX, SUFFIX_SIZE);
+	return mr_slice_of(wire, entry->size + SUFFIX_SIZE);
+}
+
+mr_slice mr_consumer_wire(const struct mr_consumer_entry *entry, char wire[256])
+{
+	if (entry->is_curbed) return mr_consumer_curbed_wire(entry, wire);
+	memcpy(wire, entry->tag, entry->size);
+	return mr_slice_of(wire, entry->size);
+}
+
+bool mr_consumer_is_wire(const struct mr_consumer_entry *entry, mr_slice tag)
+{
+	char wire[256];
+	return mr_slice_equal(mr_consumer_wire(entry, wire), tag);
+}
+
+bool mr_consumer_is_second(const struct mr_consumer_entry *entry, mr_slice tag)
+{
+	char wire[256];
+	return (entry->is_curbed || entry->was_curbed) &&
+	       mr_slice_equal(mr_consumer_curbed_wire(entry, wire), tag);
+}
+
+static bool is_known_as(const struct mr_consumer_entry *entry, mr_slice tag)
+{
+	return mr_slice_equal(mr_consumer_tag(entry), tag) || mr_consumer_is_second(entry, tag);
+}
+
+static void free_entry(struct mr_consumer_entry *entry)
+{
+	mr_table_free(entry->arguments);
+	mr_free(entry);
+}
+
+/* ---- all ---- */
+
+void mr_consumers_fini(struct mr_consumers *c)
+{
+	for (size_t i = 0; i < c->count; i++) free_entry(c->entries[i]);
+	mr_free(c->entries);
+	*c = (struct mr_consumers){0};
+}
+
+enum mr_status mr_consumers_add(struct mr_consumers *c, mr_slice tag, struct mr_pending *asked)
+{
+	struct mr_consumer_entry *entry = mr_malloc(sizeof *entry);
+	struct mr_consumer_entry **list = mr_realloc(c->entries, (c->count + 1) * sizeof *list);
+	if (list) c->entries = list;
+	if (!entry || !list) {
+		mr_free(entry);
+		return MR_NO_MEMORY;
+	}
+	*entry = (struct mr_consumer_entry){.number = asked->consumer,
+		.may_be_curbed = asked->may_be_curbed,
+		.arguments = asked->arguments};
+	asked->arguments = NULL;
+	entry->is_loose = asked->is_loose || asked->consumer & MR_CONSUMER_NO_ACK;
+	entry->queue_size = asked->queue_size;
+	memcpy(entry->queue, asked->queue, asked->queue_size);
+	entry->size = (uint8_t)tag.size;
+	if (tag.size) memcpy(entry->tag, tag.data, tag.size);
+	list[c->count++] = entry;
+	return MR_OK;
+}
+
+/* c->last is where it stands. */
+struct mr_consumer_entry *mr_consumers_find(struct mr_consumers *c, mr_slice tag)
+{
+	if (c->last < c->count && is_known_as(c->entries[c->last], tag)) return c->entries[c->last];
+	for (size_t i = 0; i < c->count; i++) {
+		if (!is_known_as(c->entries[i], tag)) continue;
+		c->last = i;
+		return c->entries[i];
+	}
+	return NULL;
+}
+
+uint32_t mr_consumers_remove(struct mr_consumers *c, mr_slice tag)
+{
+	struct mr_consumer_entry *entry = mr_consumers_find(c, tag);
+	if (!entry || !mr_consumer_is_wire(entry, tag)) return 0;
+	uint32_t number = entry->number;
+	c->entries[c->last] = c->entries[--c->count];
+	free_entry(entry);
+	return number;
+}
+
+bool mr_consumers_has(const struct mr_consumers *c, mr_slice tag)
+{
+	for (size_t i = 0; i < c->count; i++)
+		if (is_known_as(c->entries[i], tag)) return true;
+	return false;
+}
+
+struct mr_consumer_entry *mr_consumers_shown(const struct mr_consumers *c, mr_slice tag)
+{
+	for (size_t i = 0; i < c->count; i++)
+		if (mr_slice_equal(mr_consumer_tag(c->entries[i]), tag)) return c->entries[i];
+	return NULL;
+}

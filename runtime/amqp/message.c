@@ -1,0 +1,211 @@
+/* message: what becomes of a message that the broker sends on a channel: delivered, got, or returned.
+ * SPDX-License-Identifier: MIT */
+#include "amqp/message.h"
+
+#include "amqp/curb.h"
+#include "base/alloc.h"
+
+static void tell_too_large(struct mr_amqp_channel *ch, mr_slice queue, const char *fate)
+{
+	const struct mr_session_options *options = ch->outlet->options;
+	const struct mr_method *m = &ch->content.method;
+	struct mr_too_large what = {.queue = queue,
+		.exchange = m->name,
+		.routing_key = m->key,
+		.size = ch->content.body_size,
+		.limit = options->max_message_size,
+		.fate = fate};
+	if (m->id == MR_M_BASIC_DELIVER) what.consumer_tag = m->other;
+	options->stats->oversized++;
+	if (options->too_large) options->too_large(options->owner, &what);
+}
+
+/* ---- got ---- */
+
+static enum mr_status tell_got(struct mr_amqp_channel *ch, mr_delivery *d)
+{
+	struct mr_pending *p =
+		mr_pending_take(&ch->pending, &(struct mr_method){.id = MR_M_BASIC_GET_OK});
+	struct mr_pending done = *p;
+	uint64_t token = p->token;
+	mr_pending_free(p);
+	mr_reply *reply = token ? mr_calloc(1, sizeof *reply) : NULL;
+	if (!reply) { /* nobody waits any more: back it goes */
+		uint64_t tag = d->tag;
+		bool no_ack = d->flags & MR_DELIVERY_NO_ACK;
+		mr_delivery_give(ch->outlet->options->pool, d);
+		if (token) mr_pending_done(&ch->pending, &done, NULL);
+		return no_ack ? MR_OK : mr_amqp_channel_settle(ch, tag, MR_NACK, MR_SETTLE_REQUEUE);
+	}
+	reply->delivery = d;
+	reply->message_count = d->message_count;
+	mr_pending_done(&ch->pending, &done, reply);
+	return MR_OK;
+}
+
+/* It was taken off the wire without its body. Nobody could do anything with it: it is refused, so that the
+ * queue's dead letters have it; who asked for it by get is told. */
+static enum mr_status refuse_large(struct mr_amqp_channel *ch, mr_delivery *d, mr_slice queue)
+{
+	bool no_ack = d->flags & MR_DELIVERY_NO_ACK;
+	uint64_t tag = d->tag;
+	tell_too_large(ch, queue, no_ack ? "dropped" : "rejected");
+	mr_delivery_give(ch->outlet->options->pool, d);
+	if (ch->content.method.id == MR_M_BASIC_GET_OK) {
+		struct mr_pending *p =
+			mr_pending_take(&ch->pending, &(struct mr_method){.id = MR_M_BASIC_GET_OK});
+		mr_reply *reply = p->token ? mr_calloc(1, sizeof *reply) : NULL;
+		if (reply)
+			mr_error_set(&reply->error, MR_CONTENT_TOO_LARGE, MR_SCOPE_MESSAGE, 0,
+				"a message of %llu bytes, over max_message_size: it was %s",
+				(unsigned long long)ch->content.body_size,
+				no_ack ? "dropped" : "rejected without requeue");
+		mr_pending_done(&ch->pending, p, reply);
+		mr_pending_free(p);
+	}
+	if (no_ack) return MR_OK;
+	ch->outlet->options->stats->settled++;
+	return mr_amqp_channel_settle(ch, tag, MR_REJECT, 0);
+}
+
+/* ---- delivered ---- */
+
+/* Whose it is. */
+struct target {
+	uint32_t consumer;
+	bool is_loose;
+	mr_slice queue;                  /* valid until the channel changes */
+	struct mr_consumer_entry *entry; /* NULL: it was got, or nobody's */
+	bool is_curbed;                  /* by the consumer that took its first one's place */
+};
+
+static struct target target_of(struct mr_amqp_channel *ch, const mr_delivery *d, bool got)
+{
+	if (got) {
+		const struct mr_pending *p = mr_pending_find(&ch->pending, &ch->content.method);
+		return (struct target){p->consumer, false, mr_slice_of(p->queue, p->queue_size),
+			NULL, false};
+	}
+	mr_slice tag = mr_slice_of(d->consumer_tag, d->consumer_tag_size);
+	struct mr_consumer_entry *entry = mr_consumers_find(&ch->consumers, tag);
+	if (!entry) return (struct target){.queue = mr_slice_of("", 0)};
+	bool is_bound = ch->is_limited && !(entry->number & MR_CONSUMER_NO_ACK);
+	bool is_curbed = mr_consumer_is_second(entry, tag);
+	return (struct target){entry->number, entry->is_loose && !is_bound && !is_curbed,
+		mr_consumer_queue(entry), entry, is_curbed};
+}
+
+/* Its tag is the broker's, and in order. */
+static enum mr_status count_tag(struct mr_amqp_channel *ch, mr_delivery *d, bool no_ack,
+	mr_error *error)
+{
+	uint64_t gaps = ch->acks.gaps;
+	enum mr_status st = mr_acks_delivered(&ch->acks, d->tag, no_ack);
+	if (gaps != ch->acks.gaps)
+		mr_outlet_odd(ch->outlet, ch->number,
+			"ignored: delivery tags that nobody got, before %llu",
+			(unsigned long long)d->tag);
+	if (st == MR_OK) return MR_OK;
+	mr_delivery_give(ch->outlet->options->pool, d);
+	return mr_error_set(error, st, MR_SCOPE_CONNECTION, st == MR_NO_MEMORY ? 506 : 503,
+		st == MR_NO_MEMORY ? "out of memory" : "a delivery tag is out of order");
+}
+
+/* To the host, if it is the host's still. */
+static enum mr_status hand_over(struct mr_amqp_channel *ch, mr_delivery *d,
+	const struct target *target, bool we_ack)
+{
+	struct mr_consumer_entry *entry = target->entry;
+	if (target->is_curbed) mr_curb_hide(entry, d);
+	if (ch->state !=
+		MR_CH_OPEN) { /* closing: the broker takes it back; its tag had to be counted */
+		mr_delivery_give(ch->outlet->options->pool, d);
+		return MR_OK;
+	}
+	if (we_ack) return mr_curb_take(ch, entry, d);
+	bool is_behind = entry && entry->is_curbed && mr_buffer_size(&ch->held);
+	enum mr_status st = is_behind ? mr_curb_catch_up(ch, d->consumer) : MR_OK;
+	mr_amqp_channel_tell_delivery(ch, d);
+	if (st != MR_OK) return st;
+	return entry && mr_curb_is_due(ch, entry) ? mr_curb_begin(ch, entry) : MR_OK;
+}
+
+static enum mr_status delivered(struct mr_amqp_channel *ch, mr_delivery *d, mr_error *error)
+{
+	bool got = ch->content.method.id == MR_M_BASIC_GET_OK;
+	struct target target = target_of(ch, d, got);
+	bool is_settled = target.consumer & MR_CONSUMER_NO_ACK;
+	bool we_ack = is_settled && target.is_curbed;
+	d->consumer = target.consumer & ~MR_CONSUMER_NO_ACK;
+	if (is_settled && !we_ack) d->flags |= MR_DELIVERY_NO_ACK | MR_DELIVERY_SETTLED;
+	enum mr_status st = count_tag(ch, d, is_settled && !we_ack, error);
+	if (st != MR_OK) return st;
+	bool is_kept =
+		target.consumer & MR_CONSUMER_LARGE && !is_settled && ch->state == MR_CH_OPEN;
+	if (ch->content.is_skipped && !is_kept) return refuse_large(ch, d, target.queue);
+	if (ch->content.is_skipped) {
+		d->flags |= MR_DELIVERY_TOO_LARGE;
+		tell_too_large(ch, target.queue, "kept in its queue, unacked");
+	}
+	if (we_ack) d->flags |= MR_DELIVERY_NO_ACK | MR_DELIVERY_SETTLED;
+	if (!we_ack) mr_delivery_count(d, ch->outlet->options->tally, target.is_loose);
+	if (got) return tell_got(ch, d); /* an answer, so it counts to the end */
+	st = hand_over(ch, d, &target, we_ack);
+	if (st == MR_OK) return MR_OK;
+	return mr_error_set(error, st, MR_SCOPE_CONNECTION, 506, "out of memory");
+}
+
+/* ---- returned ---- */
+
+static enum mr_status came_back(struct mr_amqp_channel *ch, mr_delivery *d, mr_error *error)
+{
+	const struct mr_method *m = &ch->content.method;
+	mr_event ev = {.type = MR_EV_RETURN, .status = (int32_t)mr_kind_of_code(m->code)};
+	bool lacks_memory = false;
+	if (ch->confirming) {
+		struct mr_identity id = mr_identity_returned(m->name, m->key,
+			mr_slice_of(d->properties, d->properties_size),
+			mr_slice_of(d->body, d->body_size));
+		ev.token = mr_confirm_returned(&ch->confirm, &id, &lacks_memory);
+	}
+	ev.data.delivery = d;
+	if (ch->state == MR_CH_OPEN)
+		mr_amqp_channel_emit(ch, &ev);
+	else /* closing: its confirm still says that it came back */
+		mr_delivery_give(ch->outlet->options->pool, d);
+	if (!lacks_memory) return MR_OK;
+	return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 506,
+		"out of memory for a message that came back");
+}
+
+static enum mr_status deliver(struct mr_amqp_channel *ch, mr_delivery *d, mr_error *error)
+{
+	const struct mr_method *m = &ch->content.method;
+	struct mr_stats *stats = ch->outlet->options->stats;
+	d->connection = ch->outlet->options->connection;
+	d->channel = ch->number;
+	d->epoch = ch->epoch;
+	if (m->id == MR_M_BASIC_RETURN && ch->content.is_skipped) {
+		tell_too_large(ch, mr_slice_of("", 0), "dropped"); /* none of ours is as large */
+		mr_delivery_give(ch->outlet->options->pool, d);
+		return MR_OK;
+	}
+	if (m->id == MR_M_BASIC_RETURN) {
+		stats->returned++;
+		return came_back(ch, d, error);
+	}
+	stats->delivered++;
+	return delivered(ch, d, error);
+}
+
+enum mr_status mr_message_frame(struct mr_amqp_channel *ch, const struct mr_frame *frame,
+	mr_error *error)
+{
+	mr_delivery *d;
+	bool is_skipped = ch->skips && ch->content.state == MR_CONTENT_IDLE;
+	if (ch->why || is_skipped) return MR_OK; /* of the past, or of what we do not know */
+	const struct mr_session_options *options = ch->outlet->options;
+	enum mr_status st = mr_content_feed(&ch->content, options->pool, options->max_message_size,
+		frame, &d, error);
+	return st == MR_OK && d ? deliver(ch, d, error) : st;
+}

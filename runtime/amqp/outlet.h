@@ -1,0 +1,53 @@
+/* outlet: what the channels of a session share: where their bytes and their words go.
+ * SPDX-License-Identifier: MIT
+ * Pure; a part of session. */
+#ifndef MR_AMQP_OUTLET_H
+#define MR_AMQP_OUTLET_H
+
+#include "amqp/session_options.h"
+#include "base/buffer.h"
+#include "base/list.h"
+#include "codec/method.h"
+
+struct mr_outlet {
+	const struct mr_session_options *options;
+	struct mr_buffer out;
+	uint32_t frame_max;
+	struct mr_node dirty;   /* channels with acks to flush */
+	struct mr_node holding; /* channels that hold messages of curbed consumers */
+	mr_msec earliest;       /* no deadline of any channel is before this */
+	mr_msec now;            /* of what is going on */
+	mr_error fault;         /* the connection cannot go on; kind MR_OK: it can */
+};
+
+void mr_outlet_init(struct mr_outlet *outlet, const struct mr_session_options *options,
+	uint32_t frame_max);
+void mr_outlet_fini(struct mr_outlet *outlet);
+/* One whole method frame, as mr_method_put. */
+static inline enum mr_status mr_outlet_send(struct mr_outlet *outlet, uint16_t channel,
+	const struct mr_method *method, mr_error *error)
+{
+	return mr_method_put(&outlet->out, channel, method, outlet->frame_max, error);
+}
+/* A deadline is at `at`. */
+static inline void mr_outlet_expect(struct mr_outlet *outlet, mr_msec at)
+{
+	outlet->earliest = mr_earlier(outlet->earliest, at);
+}
+
+/* Counts what the broker should not have said, and tells what it was; MR_OK. */
+enum mr_status mr_outlet_odd(struct mr_outlet *outlet, uint16_t channel, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Tells the end of a request; token 0: nobody waits for it. */
+void mr_outlet_done(struct mr_outlet *outlet, uint16_t channel, uint64_t token,
+	const mr_error *error);
+/* The same, with the reply (taken; may be NULL). */
+void mr_outlet_reply(struct mr_outlet *outlet, uint16_t channel, uint64_t token,
+	enum mr_status status, mr_reply *reply);
+/* The end of a request that the host was told to have timed out: the engine hears of it, if it must. */
+void mr_outlet_late(struct mr_outlet *outlet, uint16_t channel, uint64_t token,
+	enum mr_status status);
+/* Tells that a publish never got as far as a channel. */
+void mr_outlet_lost(struct mr_outlet *outlet, uint16_t channel, uint32_t epoch, uint64_t number);
+
+#endif
