@@ -76,7 +76,7 @@ describe("moonrabbit run --http", function()
 
    it("serves the page, also while the script waits for something else (F3)", function()
       local free = peer.closed_port()
-      local out = broker.shell(("AMQP_URL='%s' timeout -s INT 5 %s run --http %d %s"):format(broker.tcp_url, broker.command,
+      local out = broker.shell(("AMQP_URL='%s' timeout -s INT 60 %s run --http %d %s"):format(broker.tcp_url, broker.command,
          free, broker.script(ASK:format(free) .. "mr.stop()")))
       assert.truthy(out:find('{"status":"healthy"}', 1, true), out)
       assert.truthy(out:find(("address=127.0.0.1 port=%d"):format(free), 1, true), out)
