@@ -366,10 +366,23 @@ enum mr_status mr_link_new(struct mr_services *services, uint32_t number, struct
 	link->login.channel_max = c->channel_max;
 	link->login.heartbeat = c->heartbeat;
 	link->login.insist = c->insist;
-	link->options = (struct mr_session_options){&link->login, number, c->max_message_size,
-		c->blocked_timeout, services->pool, &services->stats, mr_link_emit, link,
-		&services->clock, &services->history->confirms, mr_link_odd, mr_link_late, tally,
-		mr_link_log_too_large, mr_link_log_curbed, mr_link_may_curb, mr_link_curb_refused};
+	link->options = (struct mr_session_options){.login = &link->login,
+		.connection = number,
+		.max_message_size = c->max_message_size,
+		.blocked_timeout = c->blocked_timeout,
+		.pool = services->pool,
+		.stats = &services->stats,
+		.emit = mr_link_emit,
+		.owner = link,
+		.clock = &services->clock,
+		.confirm_times = &services->history->confirms,
+		.odd = mr_link_odd,
+		.late = mr_link_late,
+		.tally = tally,
+		.too_large = mr_link_log_too_large,
+		.curbed = mr_link_log_curbed,
+		.may_curb = mr_link_may_curb,
+		.curb_refused = mr_link_curb_refused};
 	mr_list_init(&link->openers);
 	mr_list_init(&link->closers);
 	const struct mr_recovery_port port = {link, ask, has_channel, session_state, touch,
