@@ -10,6 +10,7 @@
 #include "base/number.h"
 #include "bridge/ending.h"
 #include "engine/engine.h"
+#include "link/command.h"
 #include "link/link.h"
 #include "net/resolve.h"
 
@@ -24,14 +25,14 @@ static void judge_waiting(struct mr_engine *e)
 {
 	struct mr_node *next;
 	for (struct mr_node *n = e->services.holding.next; n != &e->services.holding; n = next) {
-		struct mr_link *link = mr_container(n, struct mr_link, holding);
+		struct mr_link_io *io = mr_container(n, struct mr_link_io, holding);
 		next = n->next;
-		mr_link_judge(link);
-		mr_link_touch(link);
+		mr_link_io_judge(io);
+		mr_link_io_touch(io);
 	}
 	for (struct mr_node *n = e->services.paused.next; n != &e->services.paused; n = next) {
 		next = n->next;
-		mr_link_judge(mr_container(n, struct mr_link, paused));
+		mr_link_io_judge(mr_container(n, struct mr_link_io, paused));
 	}
 }
 
@@ -42,7 +43,7 @@ static void read_eager(struct mr_engine *e)
 	mr_list_init(&turn);
 	while ((node = mr_list_shift(&e->services.eager))) mr_list_append(&turn, node);
 	while ((node = mr_list_shift(&turn)))
-		mr_link_read(mr_container(node, struct mr_link, eager));
+		mr_link_io_read(mr_container(node, struct mr_link_io, eager));
 }
 
 /* ---- commands ---- */
@@ -186,7 +187,7 @@ static void flush_links(struct mr_engine *e)
 {
 	struct mr_node *node;
 	while ((node = mr_list_shift(&e->services.dirty)))
-		mr_link_flush(mr_container(node, struct mr_link, dirty));
+		mr_link_flush(mr_container(node, struct mr_link, io.dirty));
 }
 
 static void check_stopped(struct mr_engine *e)

@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "health/stall.h"
-#include "link/link.h"
+#include "link/state.h"
 
 /* Does the program want it to be open? One that was never open has failed before the program's eyes. */
 static bool is_wanted(const struct mr_link *link)
@@ -41,7 +41,7 @@ static void count_link(struct mr_vitals *v, const struct mr_link *link)
 	v->wanted += is_wanted(link);
 	v->embedded += is_wanted(link) && link->config->memory;
 	v->own += is_wanted(link) && link->config->memory && !*link->config->hosts[0].name;
-	v->stats.outbound += link->published - mr_gauge_gone(link->gauge);
+	v->stats.outbound += link->io.published - mr_gauge_gone(link->io.gauge);
 	if (is_wanted(link) && link->state != MR_LINK_OPEN && !v->trouble[0])
 		describe(link, v->trouble,
 			link->error.kind && link->error.kind != MR_CLOSED ? link->error.text

@@ -1,6 +1,7 @@
 /* command: what the host asks of a link, handed to its session.
- * SPDX-License-Identifier: MIT
- * I/O thread. */
+ * SPDX-License-Identifier: MIT */
+#include "link/command.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/value.h"
 #include "link/link.h"
+#include "link/report.h"
 
 static struct mr_publish read_publish(const struct mr_command *c, const char *bytes,
 	const struct mr_outgoing *o)
@@ -28,7 +30,7 @@ static struct mr_publish read_publish(const struct mr_command *c, const char *by
 static void publish(struct mr_link *link, const struct mr_command *c, const char *bytes)
 {
 	const struct mr_outgoing *o = (const void *)bytes;
-	link->published += mr_outgoing_weight(o);
+	link->io.published += mr_outgoing_weight(o);
 	if (link->session) {
 		struct mr_publish p = read_publish(c, bytes + sizeof *o, o);
 		mr_session_publish(link->session, c->channel, &p);
@@ -41,8 +43,8 @@ static void publish(struct mr_link *link, const struct mr_command *c, const char
 		ev.channel = c->channel;
 		ev.epoch = c->epoch;
 		link->services->stats.lost++;
-		if (c->number) mr_link_emit(link, &ev);
-		mr_link_gone(link, 0);
+		if (c->number) mr_report_emit(link, &ev);
+		mr_link_io_gone(&link->io, 0);
 	}
 	mr_free(o->large);
 }
@@ -80,7 +82,7 @@ static void request(struct mr_link *link, const struct mr_command *c)
 		mr_session_request(link->session, c->channel, c->token, c->epoch, &asked,
 			c->deadline);
 	else
-		mr_link_tell_done(link, c->token, &link->error);
+		mr_report_done(link, c->token, &link->error);
 	if (is_kept) return;
 	mr_table_free(copy->request.arguments);
 	mr_free(copy);
@@ -91,7 +93,7 @@ static void request(struct mr_link *link, const struct mr_command *c)
 static void open_channel(struct mr_link *link, const struct mr_command *c)
 {
 	if (c->number != link->opened || link->state != MR_LINK_OPEN) {
-		mr_link_tell_done(link, c->token, &link->error);
+		mr_report_done(link, c->token, &link->error);
 		return;
 	}
 	if (link->config->recover) mr_recovery_channel_asked(&link->recovery, c);
@@ -111,9 +113,9 @@ static void close_channel(struct mr_link *link, const struct mr_command *c)
 	if (is_there)
 		mr_session_channel_close(link->session, c->channel, c->token, epoch, c->deadline);
 	else if (was_known)
-		mr_link_tell_closed(link, c->channel, c->token, &none);
+		mr_report_channel_done(link, c->channel, c->token, &none);
 	else
-		mr_link_tell_closed(link, c->channel, c->token, &link->error);
+		mr_report_channel_done(link, c->channel, c->token, &link->error);
 }
 
 static void replace_secret(char **at, char *secret)
@@ -139,7 +141,7 @@ static void take_secret(struct mr_link *link, const struct mr_command *c)
 		mr_session_update_secret(link->session, c->token, link->login.password,
 			c->deadline);
 	else
-		mr_link_tell_done(link, c->token, &none);
+		mr_report_done(link, c->token, &none);
 	/* Who was refused waits long for the next try; this is what it waits for. */
 	if (link->state == MR_LINK_BACKOFF && link->error.kind == MR_AUTHENTICATION_FAILED)
 		mr_link_retry(link);
@@ -177,6 +179,6 @@ void mr_link_command(struct mr_link *link, const struct mr_command *c, const cha
 	else if (c->type == MR_CMD_CHANNEL_CLOSE)
 		close_channel(link, c);
 	else if (c->token)
-		mr_link_tell_done(link, c->token, &link->error);
-	if (s) mr_link_touch(link);
+		mr_report_done(link, c->token, &link->error);
+	if (s) mr_link_io_touch(&link->io);
 }

@@ -1,8 +1,9 @@
 /* io: a link's stream: what is read goes to the session, what the session says is written.
- * SPDX-License-Identifier: MIT
- * I/O thread. */
-#include "link/link.h"
-#include "link/replay.h"
+ * SPDX-License-Identifier: MIT */
+#include "link/io.h"
+
+#include "base/alloc.h"
+#include "bridge/command.h"
 
 #define LAST_WORDS_MAX (64u << 20) /* bytes that are read of a peer that takes none any more */
 /* A turn of reading; then the other links have theirs. */
@@ -13,246 +14,266 @@
  * and has only the last one. */
 #define BYTES_MAX (1ul << 30) /* of all bodies */
 
-static bool is_paused(const struct mr_link *link) { return link->paused.next != NULL; }
+static bool is_paused(const struct mr_link_io *io) { return io->paused.next != NULL; }
 
-static bool is_over(const struct mr_link *link)
+static bool is_over(const struct mr_link_io *io)
 {
-	const struct mr_tally *t = link->tally;
+	const struct mr_tally *t = io->tally;
 	/* Half as much must be left before it reads on. */
-	size_t halves = is_paused(link) ? MR_LOOSE_HALF : MR_LOOSE_WHOLE;
+	size_t halves = is_paused(io) ? MR_LOOSE_HALF : MR_LOOSE_WHOLE;
 	return mr_tally_is_over(t, halves) || t->bytes > BYTES_MAX / 2 * halves;
 }
 
 /* Handshakes and farewells have deadlines, and so has what was asked for: it must be heard. */
-static bool may_pause(const struct mr_link *link)
+static bool may_pause(const struct mr_link_io *io)
 {
-	return link->state == MR_LINK_OPEN && link->session && !link->services->stopping &&
-	       !mr_session_is_asking(link->session);
+	return io->session && mr_session_state(io->session) == MR_SESSION_OPEN &&
+	       !io->services->stopping && !mr_session_is_asking(io->session);
 }
 
-static void watch(struct mr_link *link)
+static void watch(struct mr_link_io *io)
 {
 	int events = EV_READ;
-	if (is_paused(link)) events = 0;
-	bool unsent = mr_buffer_size(mr_session_output(link->session)) != 0;
-	if (unsent || link->stream->want & MR_WANT_WRITE) events |= EV_WRITE;
+	if (is_paused(io)) events = 0;
+	bool unsent = mr_buffer_size(mr_session_output(io->session)) != 0;
+	if (unsent || io->stream->want & MR_WANT_WRITE) events |= EV_WRITE;
 	/* TLS shakes hands anew: a socket that takes bytes helps nobody, what the peer says does. */
-	if (unsent && link->writes_wait_to_read) events = EV_READ;
-	if (link->io.events == events && ev_is_active(&link->io)) return;
-	ev_io_stop(link->services->loop, &link->io);
-	ev_io_set(&link->io, link->stream->fd, events);
-	if (events) ev_io_start(link->services->loop, &link->io);
+	if (unsent && io->writes_wait_to_read) events = EV_READ;
+	if (io->io.events == events && ev_is_active(&io->io)) return;
+	ev_io_stop(io->services->loop, &io->io);
+	ev_io_set(&io->io, io->stream->fd, events);
+	if (events) ev_io_start(io->services->loop, &io->io);
 }
 
 /* What the stream has read ahead makes no descriptor readable: the loop comes back to it by itself. */
-static void plan_turn(struct mr_link *link)
+static void plan_turn(struct mr_link_io *io)
 {
-	bool has_more =
-		link->stream && !is_paused(link) && link->stream->class->pending(link->stream);
+	bool has_more = io->stream && !is_paused(io) && io->stream->class->pending(io->stream);
 	if (!has_more)
-		mr_list_remove(&link->eager);
-	else if (!link->eager.next)
-		mr_list_append(&link->services->eager, &link->eager);
+		mr_list_remove(&io->eager);
+	else if (!io->eager.next)
+		mr_list_append(&io->services->eager, &io->eager);
 }
 
 static size_t feed(void *owner, const uint8_t *data, size_t size, size_t *want)
 {
-	struct mr_link *link = owner;
-	return mr_session_feed(link->session, data, size, mr_services_tick(link->services), want);
+	struct mr_link_io *io = owner;
+	return mr_session_feed(io->session, data, size, mr_services_tick(io->services), want);
 }
 
 /* What curbed consumers hold for a host that is behind. */
-static void let_go(struct mr_link *link)
+static void let_go(struct mr_link_io *io)
 {
-	bool holds = mr_session_let_go(link->session);
+	bool holds = mr_session_let_go(io->session);
 	if (!holds)
-		mr_list_remove(&link->holding);
-	else if (!link->holding.next)
-		mr_list_append(&link->services->holding, &link->holding);
+		mr_list_remove(&io->holding);
+	else if (!io->holding.next)
+		mr_list_append(&io->services->holding, &io->holding);
 }
 
-void mr_link_judge(struct mr_link *link)
+void mr_link_io_judge(struct mr_link_io *io)
 {
-	if (link->session && link->stream) let_go(link);
-	bool was_paused = is_paused(link), is_to = is_over(link) && may_pause(link);
-	if (is_to == was_paused || !link->stream || !link->session) return;
+	if (io->session && io->stream) let_go(io);
+	bool was_paused = is_paused(io), is_to = is_over(io) && may_pause(io);
+	if (is_to == was_paused || !io->stream || !io->session) return;
 	if (is_to)
-		mr_list_append(&link->services->paused, &link->paused);
+		mr_list_append(&io->services->paused, &io->paused);
 	else
-		mr_list_remove(&link->paused);
-	mr_session_deaf(link->session, is_to, mr_clock_now());
-	watch(link);
-	plan_turn(link);
+		mr_list_remove(&io->paused);
+	mr_session_deaf(io->session, is_to, mr_clock_now());
+	watch(io);
+	plan_turn(io);
 }
 
-void mr_link_read(struct mr_link *link)
+void mr_link_io_read(struct mr_link_io *io)
 {
 	mr_error error = {0};
-	struct mr_services *e = link->services;
+	struct mr_services *e = io->services;
 	size_t bytes = 0;
-	for (int i = 0; link->stream && i < TURN_READS && bytes < TURN_BYTES; i++) {
-		mr_link_judge(link);
-		if (is_paused(link)) break;
-		ssize_t n =
-			mr_inlet_read(&link->inlet, link->stream, &e->scratch, feed, link, &error);
+	for (int i = 0; io->stream && i < TURN_READS && bytes < TURN_BYTES; i++) {
+		mr_link_io_judge(io);
+		if (is_paused(io)) break;
+		ssize_t n = mr_inlet_read(&io->inlet, io->stream, &e->scratch, feed, io, &error);
 		if (n < 0) {
-			mr_link_broken(link, &error);
+			io->port.broken(io->port.owner, &error);
 			return;
 		}
 		bytes += (size_t)n;
 		e->stats.reads += n > 0;
 		e->stats.bytes_in += (uint64_t)n;
-		if (link->session) mr_link_session_moved(link);
-		if (!link->stream || n == 0) break;
-		bool more = link->stream->class->pending(link->stream);
+		if (io->session) io->port.moved(io->port.owner);
+		if (!io->stream || n == 0) break;
+		bool more = io->stream->class->pending(io->stream);
 		if (!more && (size_t)n < e->scratch.capacity / 2) break;
 	}
-	plan_turn(link);
-	mr_link_touch(link);
+	plan_turn(io);
+	mr_link_io_touch(io);
 }
 
-static void on_io(struct ev_loop *loop, ev_io *io, int revents)
+static void on_io(struct ev_loop *loop, ev_io *ready, int revents)
 {
-	struct mr_link *link = io->data;
+	struct mr_link_io *io = ready->data;
 	(void)loop;
 	/* TLS may have to read in order to write, and the reverse: either wakes both. */
-	if (revents & EV_READ || link->stream->want & MR_WANT_WRITE) mr_link_read(link);
-	if (link->stream) mr_link_touch(link);
+	if (revents & EV_READ || io->stream->want & MR_WANT_WRITE) mr_link_io_read(io);
+	if (io->stream) mr_link_io_touch(io);
 }
 
-void mr_link_gone(struct mr_link *link, size_t left)
+void mr_link_io_gone(struct mr_link_io *io, size_t left)
 {
-	mr_gauge_advance(link->gauge, link->published > left ? link->published - left : 0);
-	if (left > MR_OUTBOUND_MAX / 2 || !mr_gauge_take_want(link->gauge)) return;
-	mr_event ev = {.type = MR_EV_ROOM, .connection = link->number};
-	mr_event_queue_push(&link->services->dispatch, &ev);
+	mr_gauge_advance(io->gauge, io->published > left ? io->published - left : 0);
+	if (left > MR_OUTBOUND_MAX / 2 || !mr_gauge_take_want(io->gauge)) return;
+	mr_event ev = {.type = MR_EV_ROOM, .connection = io->connection};
+	mr_event_queue_push(&io->services->dispatch, &ev);
 }
 
 /* Writes until there is nothing left or the stream takes no more. False: it broke, see `error`. */
-static bool write_out(struct mr_link *link, mr_error *error)
+static bool write_out(struct mr_link_io *io, mr_error *error)
 {
-	struct mr_buffer *out = mr_session_output(link->session);
+	struct mr_buffer *out = mr_session_output(io->session);
 	bool wrote = false;
 	while (mr_buffer_size(out)) {
-		ssize_t n = link->stream->class->write(link->stream, mr_buffer_data(out),
+		ssize_t n = io->stream->class->write(io->stream, mr_buffer_data(out),
 			mr_buffer_size(out), error);
 		if (n < 0) return false;
-		link->writes_wait_to_read = n == 0 && link->stream->want == MR_WANT_READ;
+		io->writes_wait_to_read = n == 0 && io->stream->want == MR_WANT_READ;
 		if (n == 0) break;
 		wrote = true;
-		link->services->stats.writes++;
-		link->services->stats.bytes_out += (uint64_t)n;
+		io->services->stats.writes++;
+		io->services->stats.bytes_out += (uint64_t)n;
 		mr_buffer_consume(out, (size_t)n);
 	}
-	if (wrote) mr_session_wrote(link->session, mr_clock_now());
+	if (wrote) mr_session_wrote(io->session, mr_clock_now());
 	return true;
 }
 
-void mr_link_last_words(struct mr_link *link)
+void mr_link_io_last_words(struct mr_link_io *io)
 {
 	mr_error ignored = {0};
-	if (link->stream && link->session) write_out(link, &ignored);
+	if (io->stream && io->session) write_out(io, &ignored);
 }
 
 /* Our bytes find nobody. What the peer said before it went, such as why, comes before the loss is told, also
  * to a host that is behind. */
-static void hear_last_words(struct mr_link *link, const mr_error *why)
+static void hear_last_words(struct mr_link_io *io, const mr_error *why)
 {
 	mr_error ignored = {0};
 	size_t heard = 0;
 	ssize_t n = 1;
+	bool had_ended = mr_session_state(io->session) == MR_SESSION_CLOSED;
 	while (n > 0 && heard < LAST_WORDS_MAX &&
-		mr_session_state(link->session) != MR_SESSION_CLOSED) {
-		n = mr_inlet_read(&link->inlet, link->stream, &link->services->scratch, feed, link,
+		mr_session_state(io->session) != MR_SESSION_CLOSED) {
+		n = mr_inlet_read(&io->inlet, io->stream, &io->services->scratch, feed, io,
 			&ignored);
 		heard += n > 0 ? (size_t)n : 0;
 	}
-	bool has_said = mr_session_state(link->session) == MR_SESSION_CLOSED;
-	if (has_said && link->state != MR_LINK_PARTING)
-		mr_link_session_moved(link);
+	bool has_ended = mr_session_state(io->session) == MR_SESSION_CLOSED;
+	if (has_ended && !had_ended)
+		io->port.moved(io->port.owner);
 	else
-		mr_link_broken(link, why);
+		io->port.broken(io->port.owner, why);
 }
 
-void mr_link_flush(struct mr_link *link)
+static void rearm(struct mr_link_io *io)
+{
+	mr_msec at = mr_session_deadline(io->session);
+	/* A timer that is early only looks; deadlines move on with every message, timers need not. */
+	if (at >= io->timer_at) return;
+	io->timer_at = at;
+	mr_timer_arm(&io->timer, at);
+}
+
+void mr_link_io_flush(struct mr_link_io *io)
 {
 	mr_error error = {0};
-	if (link->is_faulty) mr_link_drop_faulty(link);
-	if (!link->stream || !link->session) return;
-	if (link->state == MR_LINK_OPEN) {
-		mr_replay_go_on(&link->recovery);
-		mr_session_flush(link->session);
-	}
-	if (!write_out(link, &error)) {
-		hear_last_words(link, &error);
+	if (!io->stream || !io->session) return;
+	if (!write_out(io, &error)) {
+		hear_last_words(io, &error);
 		return;
 	}
-	struct mr_buffer *out = mr_session_output(link->session);
+	struct mr_buffer *out = mr_session_output(io->session);
 	size_t left = mr_buffer_size(out);
 	mr_buffer_trim(out, 64 * 1024);
-	mr_link_gone(link, left);
-	mr_link_session_moved(link);
-	if (!link->stream || !link->session) return;
-	mr_link_judge(link);
-	watch(link);
-	mr_link_rearm(link);
+	mr_link_io_gone(io, left);
+	io->port.moved(io->port.owner);
+	if (!io->stream || !io->session) return;
+	mr_link_io_judge(io);
+	watch(io);
+	rearm(io);
 }
 
-void mr_link_touch(struct mr_link *link)
+void mr_link_io_touch(struct mr_link_io *io)
 {
-	if (!link->dirty.next) mr_list_append(&link->services->dirty, &link->dirty);
+	if (!io->dirty.next) mr_list_append(&io->services->dirty, &io->dirty);
 }
 
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 {
-	struct mr_link *link = timer->data;
-	struct mr_services *e = link->services;
+	struct mr_link_io *io = timer->data;
+	struct mr_services *e = io->services;
 	(void)revents;
-	link->timer_at = MR_NEVER;
-	if (!link->session || !link->stream) return;
+	io->timer_at = MR_NEVER;
+	if (!io->session || !io->stream) return;
 	ev_now_update(loop);
-	bool is_pumping = e->pumps != link->pumps_seen ||
+	bool is_pumping = e->pumps != io->pumps_seen ||
 	                  atomic_load_explicit(&e->bridge->host_waits, memory_order_relaxed);
-	bool may_beat = !link->config->heartbeat_in_loop || is_pumping;
-	link->pumps_seen = e->pumps;
-	if (mr_session_tick(link->session, mr_clock_now(), may_beat)) {
+	bool may_beat = !io->config->heartbeat_in_loop || is_pumping;
+	io->pumps_seen = e->pumps;
+	if (mr_session_tick(io->session, mr_clock_now(), may_beat)) {
 		/* We may be late rather than the peer: read what is there, then ask again. */
-		mr_link_read(link);
-		if (link->session && link->stream)
-			mr_session_tick(link->session, mr_clock_now(), may_beat);
+		mr_link_io_read(io);
+		if (io->session && io->stream)
+			mr_session_tick(io->session, mr_clock_now(), may_beat);
 	}
-	if (link->session && link->stream) {
-		mr_link_session_moved(link);
-		mr_link_touch(link);
+	if (io->session && io->stream) {
+		io->port.moved(io->port.owner);
+		mr_link_io_touch(io);
 	}
 }
 
-void mr_link_rearm(struct mr_link *link)
+/* ---- life ---- */
+
+void mr_link_io_init(struct mr_link_io *io, struct mr_services *services,
+	const struct mr_config *config, uint32_t connection, const struct mr_link_io_port *port,
+	struct mr_tally *tally, struct mr_gauge *gauge)
 {
-	mr_msec at = mr_session_deadline(link->session);
-	/* A timer that is early only looks; deadlines move on with every message, timers need not. */
-	if (at >= link->timer_at) return;
-	link->timer_at = at;
-	mr_timer_arm(&link->timer, at);
+	*io = (struct mr_link_io){.services = services, .config = config, .port = *port};
+	io->connection = connection;
+	io->tally = tally;
+	io->gauge = gauge;
 }
 
-void mr_link_io_start(struct mr_link *link)
+void mr_link_io_fini(struct mr_link_io *io)
 {
-	ev_init(&link->io, on_io);
-	mr_timer_init(&link->timer, &link->services->timers, on_timer, link);
-	link->io.data = link;
-	link->timer_at = MR_NEVER;
-	mr_link_touch(link);
+	mr_link_io_stop(io);
+	mr_list_remove(&io->dirty);
+	mr_tally_release(io->tally);
+	mr_free(io->gauge);
 }
 
-void mr_link_io_stop(struct mr_link *link)
+void mr_link_io_start(struct mr_link_io *io, struct mr_stream *stream, struct mr_session *session)
 {
-	ev_io_stop(link->services->loop, &link->io);
-	mr_timer_stop(&link->timer);
-	link->timer_at = MR_NEVER;
-	mr_inlet_fini(&link->inlet);
-	mr_list_remove(&link->dirty);
-	mr_list_remove(&link->eager);
-	mr_list_remove(&link->paused);
-	mr_list_remove(&link->holding);
+	io->stream = stream;
+	io->session = session;
+	ev_init(&io->io, on_io);
+	mr_timer_init(&io->timer, &io->services->timers, on_timer, io);
+	io->io.data = io;
+	io->timer_at = MR_NEVER;
+	mr_link_io_touch(io);
+}
+
+void mr_link_io_stop(struct mr_link_io *io)
+{
+	if (!io->stream) return;
+	ev_io_stop(io->services->loop, &io->io);
+	mr_timer_stop(&io->timer);
+	io->timer_at = MR_NEVER;
+	mr_inlet_fini(&io->inlet);
+	mr_list_remove(&io->dirty);
+	mr_list_remove(&io->eager);
+	mr_list_remove(&io->paused);
+	mr_list_remove(&io->holding);
+	io->stream->class->close(io->stream);
+	io->stream = NULL;
+	io->session = NULL;
 }

@@ -1,7 +1,6 @@
 /* link: one connection: it dials, runs a session over the stream, and says how things stand.
  * SPDX-License-Identifier: MIT */
 #include "link/link.h"
-#include "link/repair.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +8,9 @@
 #include "base/alloc.h"
 #include "base/machine.h"
 #include "base/value.h"
+#include "link/repair.h"
+#include "link/replay.h"
+#include "link/report.h"
 
 #define PARTING_TIME 1000 /* ms for the last frames to leave and the peer to hang up */
 
@@ -37,7 +39,7 @@ void mr_link_enter(struct mr_link *link, enum mr_link_state next)
 		"text", fault.text, NULL);
 	link->error = fault;
 	link->is_faulty = true;
-	mr_link_touch(link);
+	mr_link_io_touch(&link->io);
 }
 
 /* ---- ends ---- */
@@ -47,14 +49,10 @@ static void drop_stream(struct mr_link *link)
 	mr_dial_cancel(&link->dial);
 	mr_timer_stop(&link->greeting);
 	mr_timer_stop(&link->patience);
-	if (link->stream) {
-		mr_link_io_stop(link);
-		link->stream->class->close(link->stream);
-		link->stream = NULL;
-	}
+	mr_link_io_stop(&link->io);
 	mr_session_free(link->session);
 	link->session = NULL;
-	mr_link_gone(link, 0);
+	mr_link_io_gone(&link->io, 0);
 }
 
 /* No more tries: what was lost stays lost. */
@@ -64,9 +62,9 @@ static void tell_final(struct mr_link *link, enum mr_connection_state state, con
 	mr_error *copy = mr_malloc(sizeof *copy);
 	if (copy) *copy = *why;
 	mr_recovery_end(&link->recovery);
-	mr_link_tell_state(link, state, why->kind, copy);
-	mr_link_answer(link, &link->openers, why);
-	mr_link_answer(link, &link->closers, &none);
+	mr_report_state(link, state, why->kind, copy);
+	mr_report_answer(link, &link->openers, why);
+	mr_report_answer(link, &link->closers, &none);
 }
 
 /* A connection is lost, or a try to connect has failed: another try, or the end. */
@@ -80,12 +78,12 @@ static void tell_failure(struct mr_link *link, const mr_error *why, bool was_ope
 		return;
 	}
 	if (was_open) r->lost_at = mr_clock_now();
-	if (was_open) mr_link_tell_lost(link, why);
+	if (was_open) mr_report_lost(link, why);
 	/* Who asked for it while it was being brought back is told how this try went. */
-	if (r->was_open) mr_link_answer(link, &link->openers, why);
+	if (r->was_open) mr_report_answer(link, &link->openers, why);
 	mr_recovery_lost(r, why);
 	mr_msec delay = mr_recovery_retry(r, why);
-	if (!r->host_decides) mr_link_log_retry(link, why->kind, delay);
+	if (!r->host_decides) mr_report_log_retry(link, why->kind, delay);
 }
 
 /* Also when the time for it has come in this very turn of the loop. */
@@ -106,10 +104,10 @@ static void part(struct mr_link *link)
 {
 	mr_error why = *mr_session_error(link->session);
 	bool wanted = link->state == MR_LINK_CLOSING;
-	if (!wanted) mr_link_log_loss(link, "lost", &why);
+	if (!wanted) mr_report_log_loss(link, "lost", &why);
 	mr_link_enter(link, MR_LINK_PARTING);
 	mr_timer_arm(&link->patience, mr_clock_now() + PARTING_TIME);
-	mr_link_touch(link);
+	mr_link_io_touch(&link->io);
 	link->error = why;
 	if (!wanted) {
 		tell_failure(link, &why, true);
@@ -121,14 +119,14 @@ static void part(struct mr_link *link)
 
 static void connect_failed(struct mr_link *link, const mr_error *why)
 {
-	mr_link_log_loss(link, "connect failed", why);
+	mr_report_log_loss(link, "connect failed", why);
 	if (link->session) mr_session_lose(link->session, why);
 	drop_stream(link);
 	tell_failure(link, why, false);
 	mr_link_enter(link, is_to_retry(link) ? MR_LINK_BACKOFF : MR_LINK_IDLE);
 }
 
-void mr_link_drop_faulty(struct mr_link *link)
+static void drop_faulty(struct mr_link *link)
 {
 	mr_error why = link->error;
 	bool was_open = link->state == MR_LINK_OPEN;
@@ -154,16 +152,16 @@ static void handshake_failed(struct mr_link *link, const mr_error *why)
 	bool is_final =
 		why->kind == MR_AUTHENTICATION_FAILED || why->kind == MR_VHOST_ACCESS_REFUSED;
 	mr_timer_stop(&link->greeting);
-	mr_link_io_stop(link);
-	link->stream->class->close(link->stream);
-	link->stream = NULL;
+	mr_link_io_stop(&link->io);
 	mr_session_free(link->session);
 	link->session = NULL;
 	if (is_final || !mr_dial_next(&link->dial, &error)) connect_failed(link, &error);
 }
 
-void mr_link_broken(struct mr_link *link, const mr_error *why)
+/* The stream has failed. */
+static void broken(void *owner, const mr_error *why)
 {
+	struct mr_link *link = owner;
 	mr_error error = *why;
 	if (link->state == MR_LINK_PARTING) {
 		parted(link);
@@ -188,15 +186,8 @@ static void recovered(void *owner, uint32_t restored, mr_table *report)
 {
 	struct mr_link *link = owner;
 	mr_error none = {0};
-	mr_event ev = {.type = MR_EV_CONNECTION,
-		.detail = MR_CONNECTION_RECOVERED,
-		.token = restored};
-	ev.connection = link->number;
-	ev.last = (uint64_t)(mr_clock_now() - link->recovery.lost_at);
-	ev.data.table = report;
-	mr_link_log_recovered(link, restored, (double)ev.last / 1000);
-	mr_link_emit(link, &ev);
-	mr_link_answer(link, &link->openers, &none);
+	mr_report_recovered(link, restored, report);
+	mr_report_answer(link, &link->openers, &none);
 }
 
 static void opened(struct mr_link *link)
@@ -215,29 +206,31 @@ static void opened(struct mr_link *link)
 		o->channel_max = hs->channel_max;
 		o->frame_max = hs->frame_max;
 		mr_dial_host(&link->dial, o->host, sizeof o->host);
-		mr_link_log_connected(link, o->host);
+		mr_report_log_connected(link, o->host);
 	}
 	/* What the handshake needed is not kept for a thousand idle connections. */
 	mr_buffer_trim(mr_session_output(link->session), 0);
 	bool is_back = link->recovery.was_open;
-	mr_link_tell_state(link, MR_CONNECTION_OPEN, MR_OK, o);
+	mr_report_state(link, MR_CONNECTION_OPEN, MR_OK, o);
 	if (mr_recovery_opened(&link->recovery, hs))
-		mr_link_touch(link);
+		mr_link_io_touch(&link->io);
 	else if (is_back)
 		recovered(link, 0, NULL);
 	else
-		mr_link_answer(link, &link->openers, &none);
+		mr_report_answer(link, &link->openers, &none);
 }
 
-void mr_link_session_moved(struct mr_link *link)
+/* The session's state may have changed. */
+static void moved(void *owner)
 {
+	struct mr_link *link = owner;
 	enum mr_session_state state =
 		link->session ? mr_session_state(link->session) : MR_SESSION_IDLE;
 	if (state == MR_SESSION_OPEN && link->state == MR_LINK_CONNECTING) {
 		opened(link);
 	} else if (state == MR_SESSION_CLOSED && link->state == MR_LINK_CONNECTING) {
 		mr_error why = *mr_session_error(link->session);
-		mr_link_last_words(link); /* the close-ok, if there is one */
+		mr_link_io_last_words(&link->io); /* the close-ok, if there is one */
 		handshake_failed(link, &why);
 	} else if (state == MR_SESSION_CLOSED && link->state != MR_LINK_PARTING) {
 		part(link);
@@ -254,9 +247,8 @@ static void on_dialed(void *owner, struct mr_stream *stream, const mr_error *err
 		connect_failed(link, error);
 		return;
 	}
-	link->stream = stream;
-	mr_link_io_start(link);
 	enum mr_status st = mr_session_open(&link->session, &link->options);
+	mr_link_io_start(&link->io, stream, link->session);
 	if (st == MR_OK) st = mr_session_start(link->session, mr_clock_now());
 	mr_timer_arm(&link->greeting, link->config->memory
 					      ? mr_clock_now() + link->config->socket_timeout
@@ -290,7 +282,7 @@ static void on_patience(struct ev_loop *loop, ev_timer *timer, int revents)
 	} else if (link->state == MR_LINK_CLOSING) {
 		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
 			"the connection was closed by force: the broker did not agree in time");
-		mr_link_broken(link, &error);
+		broken(link, &error);
 	} else if (link->state == MR_LINK_CONNECTING) {
 		char host[300];
 		mr_dial_host(&link->dial, host, sizeof host);
@@ -335,9 +327,9 @@ static enum mr_session_state session_state(void *owner)
 	return mr_session_state(link->session);
 }
 
-static void touch(void *owner) { mr_link_touch(owner); }
+static void touch(void *owner) { mr_link_io_touch(&((struct mr_link *)owner)->io); }
 static void on_retry(void *owner) { mr_link_retry(owner); }
-static void push(void *owner, const mr_event *event) { mr_link_push(owner, event); }
+static void push(void *owner, const mr_event *event) { mr_report_push(owner, event); }
 
 /* ---- the beginning ---- */
 
@@ -350,12 +342,12 @@ enum mr_status mr_link_new(struct mr_services *services, uint32_t number, struct
 		mr_free(link);
 		return MR_NO_MEMORY;
 	}
-	link->tally = tally;
 	struct mr_config *c = seed->config;
 	link->services = services;
 	link->number = number;
 	link->config = c;
-	link->gauge = seed->gauge;
+	const struct mr_link_io_port io = {link, moved, broken};
+	mr_link_io_init(&link->io, services, c, number, &io, tally, seed->gauge);
 	link->login = (struct mr_login){.client_properties = c->client_properties,
 		.frame_max = c->frame_max};
 	link->login.user = mr_slice_str(c->user);
@@ -372,17 +364,17 @@ enum mr_status mr_link_new(struct mr_services *services, uint32_t number, struct
 		.blocked_timeout = c->blocked_timeout,
 		.pool = services->pool,
 		.stats = &services->stats,
-		.emit = mr_link_emit,
+		.emit = mr_report_emit,
 		.owner = link,
 		.clock = &services->clock,
 		.confirm_times = &services->history->confirms,
-		.odd = mr_link_odd,
-		.late = mr_link_late,
+		.odd = mr_report_odd,
+		.late = mr_report_late,
 		.tally = tally,
-		.too_large = mr_link_log_too_large,
-		.curbed = mr_link_log_curbed,
-		.may_curb = mr_link_may_curb,
-		.curb_refused = mr_link_curb_refused};
+		.too_large = mr_report_log_too_large,
+		.curbed = mr_report_log_curbed,
+		.may_curb = mr_report_may_curb,
+		.curb_refused = mr_report_curb_refused};
 	mr_list_init(&link->openers);
 	mr_list_init(&link->closers);
 	const struct mr_recovery_port port = {link, ask, has_channel, session_state, touch,
@@ -395,14 +387,25 @@ enum mr_status mr_link_new(struct mr_services *services, uint32_t number, struct
 	return MR_OK;
 }
 
+void mr_link_flush(struct mr_link *link)
+{
+	if (link->is_faulty) drop_faulty(link);
+	if (!link->session) return;
+	if (link->state == MR_LINK_OPEN) {
+		mr_replay_go_on(&link->recovery);
+		mr_session_flush(link->session);
+	}
+	mr_link_io_flush(&link->io);
+}
+
 static void connect_now(struct mr_link *link)
 {
 	mr_link_enter(link, MR_LINK_CONNECTING);
 	mr_msec now = mr_clock_now();
 	mr_timer_arm(&link->patience, now + link->config->connect_timeout);
-	mr_link_tell_state(link, MR_CONNECTION_CONNECTING, MR_OK, NULL);
+	mr_report_state(link, MR_CONNECTION_CONNECTING, MR_OK, NULL);
 	link->dial.host = 0; /* where it starts */
-	mr_link_log_connecting(link);
+	mr_report_log_connecting(link);
 	mr_dial_start(&link->dial);
 }
 
@@ -424,7 +427,7 @@ void mr_link_decide(struct mr_link *link, uint64_t delay)
 	if (link->state == MR_LINK_OPEN) mr_repair_decide(r, delay);
 	if (!is_to_retry(link)) return;
 	if (delay != UINT64_MAX) {
-		mr_link_log_retry(link, why.kind, (mr_msec)delay);
+		mr_report_log_retry(link, why.kind, (mr_msec)delay);
 		mr_timer_arm(&r->retry, mr_clock_now() + (mr_msec)delay);
 		return;
 	}
@@ -439,16 +442,16 @@ void mr_link_open(struct mr_link *link, uint64_t token)
 	mr_error error = {0};
 	if (link->state == MR_LINK_PARTING) parted(link);
 	if (link->state == MR_LINK_OPEN && !link->recovery.is_whole) {
-		mr_link_tell_done(link, token, &error);
+		mr_report_done(link, token, &error);
 		return;
 	}
 	if (link->state == MR_LINK_CLOSING) {
 		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
 			"the connection is closing");
-		mr_link_tell_done(link, token, &error);
+		mr_report_done(link, token, &error);
 		return;
 	}
-	mr_link_wait_for(link, &link->openers, token);
+	mr_report_wait(link, &link->openers, token);
 	if (link->state == MR_LINK_BACKOFF) mr_link_retry(link); /* who asks wants it now */
 	if (link->state != MR_LINK_IDLE) return;
 	mr_recovery_begin(&link->recovery);
@@ -471,10 +474,10 @@ void mr_link_close(struct mr_link *link, uint64_t token, mr_msec deadline)
 	mr_error error = {0};
 	if (link->state == MR_LINK_PARTING && is_to_retry(link)) parted(link);
 	if (link->state == MR_LINK_IDLE || link->state == MR_LINK_PARTING) {
-		mr_link_tell_done(link, token, &error);
+		mr_report_done(link, token, &error);
 		return;
 	}
-	mr_link_wait_for(link, &link->closers, token);
+	mr_report_wait(link, &link->closers, token);
 	if (link->state == MR_LINK_CONNECTING || link->state == MR_LINK_BACKOFF) {
 		close_unopened(link);
 		return;
@@ -484,7 +487,7 @@ void mr_link_close(struct mr_link *link, uint64_t token, mr_msec deadline)
 	mr_recovery_lost(&link->recovery, NULL);
 	mr_link_enter(link, MR_LINK_CLOSING);
 	mr_session_shutdown(link->session);
-	mr_link_touch(link);
+	mr_link_io_touch(&link->io);
 }
 
 /* What was asked of it ends here, too. */
@@ -495,16 +498,14 @@ void mr_link_free(struct mr_link *link)
 	mr_map_take(&link->services->links, link->number);
 	mr_error_set(&closed, MR_CLOSED, MR_SCOPE_CONNECTION, 0, "the connection was released");
 	if (link->session) mr_session_lose(link->session, &closed);
-	mr_link_answer(link, &link->openers, &closed);
-	mr_link_answer(link, &link->closers, &none);
-	mr_list_remove(&link->dirty);
+	mr_report_answer(link, &link->openers, &closed);
+	mr_report_answer(link, &link->closers, &none);
 	drop_stream(link);
 	mr_dial_fini(&link->dial);
 	mr_recovery_fini(&link->recovery);
 	mr_lane_close(&link->services->dispatch, &link->lane);
-	mr_tally_release(link->tally);
+	mr_link_io_fini(&link->io);
 	mr_config_fini(link->config);
 	mr_free(link->config);
-	mr_free(link->gauge);
 	mr_free(link);
 }

@@ -1,13 +1,14 @@
 /* report: what a link tells the host, and the log.
- * SPDX-License-Identifier: MIT
- * I/O thread. */
+ * SPDX-License-Identifier: MIT */
+#include "link/report.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/number.h"
-#include "link/link.h"
+#include "bridge/command.h"
 
 _Static_assert(MR_TOKEN_NONE == MR_TOKEN_NOBODY, "one word for nobody");
 
@@ -75,7 +76,7 @@ static void log_closed(struct mr_link *link, struct closed_channel *c)
 		mr_error_hint(&c->why), NULL);
 }
 
-void mr_link_push(struct mr_link *link, const mr_event *ev)
+void mr_report_push(struct mr_link *link, const mr_event *ev)
 {
 	mr_history_saw(link->services->history, ev);
 	mr_event_queue_push_from(&link->services->dispatch, &link->lane, ev);
@@ -86,7 +87,7 @@ static bool tell(struct mr_link *link, mr_event *ev)
 {
 	if (mr_recovery_takes(&link->recovery, ev)) return false;
 	note_event(link, ev);
-	mr_link_push(link, ev);
+	mr_report_push(link, ev);
 	return true;
 }
 
@@ -97,7 +98,7 @@ static void forget_parked(struct mr_link *link, const mr_event *ev)
 	mr_lane_forget(&link->lane, link->services->pool, is_whole ? 0 : ev->epoch);
 }
 
-void mr_link_emit(void *owner, const mr_event *event)
+void mr_report_emit(void *owner, const mr_event *event)
 {
 	struct mr_link *link = owner;
 	struct closed_channel closed;
@@ -116,26 +117,48 @@ void mr_link_emit(void *owner, const mr_event *event)
 	log_closed(link, &closed);
 }
 
-void mr_link_tell_state(struct mr_link *link, enum mr_connection_state state, enum mr_status status,
+void mr_report_state(struct mr_link *link, enum mr_connection_state state, enum mr_status status,
 	void *data)
 {
 	mr_event ev = {.type = MR_EV_CONNECTION, .status = status, .detail = (uint16_t)state};
 	ev.connection = link->number;
 	ev.data.any = data;
-	mr_link_emit(link, &ev);
+	mr_report_emit(link, &ev);
 }
 
-void mr_link_tell_lost(struct mr_link *link, const mr_error *why)
+void mr_report_lost(struct mr_link *link, const mr_error *why)
 {
 	mr_event ev = {.type = MR_EV_CONNECTION, .status = why->kind, .detail = MR_CONNECTION_LOST};
 	ev.connection = link->number;
 	ev.last = 1; /* it will be back */
 	ev.data.error = mr_malloc(sizeof *why);
 	if (ev.data.error) *ev.data.error = *why;
-	mr_link_emit(link, &ev);
+	mr_report_emit(link, &ev);
 }
 
-void mr_link_tell_closed(struct mr_link *link, uint16_t channel, uint64_t token,
+static void log_recovered(struct mr_link *link, uint32_t restored, double after)
+{
+	char count[16], gap[32], host[300];
+	snprintf(count, sizeof count, "%u", restored);
+	mr_format(gap, sizeof gap, "%.3f", after);
+	mr_dial_host(&link->dial, host, sizeof host);
+	mr_log(&link->services->log, MR_LOG_INFO, "recovered", "connection", link->config->name,
+		"host", host, "#gap", gap, "#entities", count, NULL);
+}
+
+void mr_report_recovered(struct mr_link *link, uint32_t restored, mr_table *report)
+{
+	mr_event ev = {.type = MR_EV_CONNECTION,
+		.detail = MR_CONNECTION_RECOVERED,
+		.token = restored};
+	ev.connection = link->number;
+	ev.last = (uint64_t)(mr_clock_now() - link->recovery.lost_at);
+	ev.data.table = report;
+	log_recovered(link, restored, (double)ev.last / 1000);
+	mr_report_emit(link, &ev);
+}
+
+void mr_report_channel_done(struct mr_link *link, uint16_t channel, uint64_t token,
 	const mr_error *error)
 {
 	mr_event ev = {.type = MR_EV_DONE,
@@ -145,38 +168,38 @@ void mr_link_tell_closed(struct mr_link *link, uint16_t channel, uint64_t token,
 	ev.connection = link->number;
 	ev.data.reply = mr_calloc(1, sizeof *ev.data.reply);
 	if (ev.data.reply) ev.data.reply->error = *error;
-	mr_link_emit(link, &ev);
+	mr_report_emit(link, &ev);
 }
 
-void mr_link_tell_done(struct mr_link *link, uint64_t token, const mr_error *error)
+void mr_report_done(struct mr_link *link, uint64_t token, const mr_error *error)
 {
-	mr_link_tell_closed(link, 0, token, error);
+	mr_report_channel_done(link, 0, token, error);
 }
 
-void mr_link_wait_for(struct mr_link *link, struct mr_node *list, uint64_t token)
+void mr_report_wait(struct mr_link *link, struct mr_node *list, uint64_t token)
 {
 	mr_error error = {0};
 	struct waiter *w = mr_calloc(1, sizeof *w);
 	if (!w) {
 		mr_error_set(&error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
-		mr_link_tell_done(link, token, &error);
+		mr_report_done(link, token, &error);
 		return;
 	}
 	w->token = token;
 	mr_list_append(list, &w->node);
 }
 
-void mr_link_answer(struct mr_link *link, struct mr_node *list, const mr_error *error)
+void mr_report_answer(struct mr_link *link, struct mr_node *list, const mr_error *error)
 {
 	struct mr_node *node;
 	while ((node = mr_list_shift(list))) {
 		struct waiter *w = mr_container(node, struct waiter, node);
-		mr_link_tell_done(link, w->token, error);
+		mr_report_done(link, w->token, error);
 		mr_free(w);
 	}
 }
 
-void mr_link_log_loss(struct mr_link *link, const char *msg, const mr_error *error)
+void mr_report_log_loss(struct mr_link *link, const char *msg, const mr_error *error)
 {
 	char host[300], code[16];
 	mr_dial_host(&link->dial, host, sizeof host);
@@ -186,17 +209,17 @@ void mr_link_log_loss(struct mr_link *link, const char *msg, const mr_error *err
 		"hint", mr_status_hint(error->kind), NULL);
 }
 
-void mr_link_late(void *owner, uint16_t channel, uint64_t token, enum mr_status status)
+void mr_report_late(void *owner, uint16_t channel, uint64_t token, enum mr_status status)
 {
 	struct mr_link *link = owner;
 	mr_event ev = {.type = MR_EV_DONE, .status = status, .token = token, .channel = channel};
 	ev.connection = link->number;
 	ev.detail = token == MR_TOKEN_NONE ? 0 : MR_DONE_LATE;
-	mr_link_emit(link, &ev);
+	mr_report_emit(link, &ev);
 }
 
 /* The first, then fewer and fewer: a broker that does it with each message must not fill the log. */
-void mr_link_odd(void *owner, uint16_t channel, const mr_error *what)
+void mr_report_odd(void *owner, uint16_t channel, const mr_error *what)
 {
 	struct mr_link *link = owner;
 	char number[16], count[32];
@@ -208,7 +231,7 @@ void mr_link_odd(void *owner, uint16_t channel, const mr_error *what)
 		link->config->name, "#channel", number, "text", what->text, "#count", count, NULL);
 }
 
-void mr_link_log_too_large(void *owner, const struct mr_too_large *what)
+void mr_report_log_too_large(void *owner, const struct mr_too_large *what)
 {
 	const struct mr_link *link = owner;
 	char names[4][256], size[24], limit[24];
@@ -227,7 +250,7 @@ void mr_link_log_too_large(void *owner, const struct mr_too_large *what)
 		NULL);
 }
 
-void mr_link_log_curbed(void *owner, const struct mr_curbed *what)
+void mr_report_log_curbed(void *owner, const struct mr_curbed *what)
 {
 	const struct mr_link *link = owner;
 	char queue[256], tag[256], prefetch[12];
@@ -244,7 +267,7 @@ void mr_link_log_curbed(void *owner, const struct mr_curbed *what)
 
 /* Of a queue with a single active consumer the next in line would be the active one, beside what this one still has in
  * hand. */
-bool mr_link_may_curb(void *owner, mr_slice queue)
+bool mr_report_may_curb(void *owner, mr_slice queue)
 {
 	const struct mr_link *link = owner;
 	const struct mr_place *place = mr_place_find(&link->recovery.topology, true, queue);
@@ -255,7 +278,7 @@ bool mr_link_may_curb(void *owner, mr_slice queue)
 	return !link->curbs_refused && !(single && single->type == 't' && single->as.boolean);
 }
 
-void mr_link_curb_refused(void *owner, const mr_error *why)
+void mr_report_curb_refused(void *owner, const mr_error *why)
 {
 	struct mr_link *link = owner;
 	char code[16];
@@ -268,7 +291,7 @@ void mr_link_curb_refused(void *owner, const mr_error *why)
 		NULL);
 }
 
-void mr_link_log_connecting(struct mr_link *link)
+void mr_report_log_connecting(struct mr_link *link)
 {
 	char host[300], attempt[24];
 	mr_dial_host(&link->dial, host, sizeof host);
@@ -279,7 +302,7 @@ void mr_link_log_connecting(struct mr_link *link)
 		"host", host, "#attempt", attempt, NULL);
 }
 
-void mr_link_log_retry(struct mr_link *link, int kind, mr_msec delay)
+void mr_report_log_retry(struct mr_link *link, int kind, mr_msec delay)
 {
 	char attempt[24], wait[24], host[300];
 	snprintf(attempt, sizeof attempt, "%" PRIi64, link->recovery.attempt);
@@ -302,7 +325,7 @@ static bool leaves_unencrypted(const struct mr_link *link)
 	return !IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
 }
 
-void mr_link_log_connected(struct mr_link *link, const char *host)
+void mr_report_log_connected(struct mr_link *link, const char *host)
 {
 	const struct mr_config *c = link->config;
 	const struct mr_log *log = &link->services->log;
@@ -315,14 +338,4 @@ void mr_link_log_connected(struct mr_link *link, const char *host)
 		mr_log(log, MR_LOG_WARN,
 			"the password went to another machine unencrypted: use amqps://",
 			"connection", c->name, "host", host, NULL);
-}
-
-void mr_link_log_recovered(struct mr_link *link, uint32_t restored, double after)
-{
-	char count[16], gap[32], host[300];
-	snprintf(count, sizeof count, "%u", restored);
-	mr_format(gap, sizeof gap, "%.3f", after);
-	mr_dial_host(&link->dial, host, sizeof host);
-	mr_log(&link->services->log, MR_LOG_INFO, "recovered", "connection", link->config->name,
-		"host", host, "#gap", gap, "#entities", count, NULL);
 }

@@ -31,7 +31,9 @@ static void test_a_move_that_may_not_be_marks_the_link_and_is_logged(void **stat
 	(void)state;
 	for (int from = 0; from < MR_LINK_STATE_COUNT; from++)
 		for (int to = 0; to < MR_LINK_STATE_COUNT; to++) {
-			struct mr_link link = {.services = &services, .config = &config};
+			struct mr_link link = {.services = &services,
+				.config = &config,
+				.io.services = &services};
 			char words[60];
 			mr_list_init(&services.dirty);
 			link.state = (enum mr_link_state)from;

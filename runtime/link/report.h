@@ -1,0 +1,38 @@
+/* report: what a link tells the host, and the log.
+ * SPDX-License-Identifier: MIT
+ * I/O thread. */
+#ifndef MR_LINK_REPORT_H
+#define MR_LINK_REPORT_H
+
+#include "link/state.h"
+
+/* mr_emit: an event of the session, unless it is recovery's own. */
+void mr_report_emit(void *owner, const mr_event *event);
+void mr_report_push(struct mr_link *link, const mr_event *event); /* as it is */
+void mr_report_state(struct mr_link *link, enum mr_connection_state state, enum mr_status status,
+	void *data);                                            /* data is taken */
+void mr_report_lost(struct mr_link *link, const mr_error *why); /* it will be back */
+/* What could be brought back is back; the report is taken. */
+void mr_report_recovered(struct mr_link *link, uint32_t restored, mr_table *report);
+/* The end of a request: of the connection's, of a channel's. */
+void mr_report_done(struct mr_link *link, uint64_t token, const mr_error *error);
+void mr_report_channel_done(struct mr_link *link, uint16_t channel, uint64_t token,
+	const mr_error *error);
+/* The token waits in a list; all that do so are answered. */
+void mr_report_wait(struct mr_link *link, struct mr_node *list, uint64_t token);
+void mr_report_answer(struct mr_link *link, struct mr_node *list, const mr_error *error);
+
+/* The session's word on what is no event: mr_late, mr_odd, and four of its options. */
+void mr_report_late(void *owner, uint16_t channel, uint64_t token, enum mr_status status);
+void mr_report_odd(void *owner, uint16_t channel, const mr_error *what);
+void mr_report_log_too_large(void *owner, const struct mr_too_large *what);
+void mr_report_log_curbed(void *owner, const struct mr_curbed *what);
+bool mr_report_may_curb(void *owner, mr_slice queue);
+void mr_report_curb_refused(void *owner, const mr_error *why);
+
+void mr_report_log_loss(struct mr_link *link, const char *msg, const mr_error *error);
+void mr_report_log_connecting(struct mr_link *link);
+void mr_report_log_connected(struct mr_link *link, const char *host);
+void mr_report_log_retry(struct mr_link *link, int kind, mr_msec delay);
+
+#endif
