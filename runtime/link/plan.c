@@ -223,11 +223,23 @@ static void let_others_pass(struct mr_plan *plan, struct mr_topology *t, uint16_
 	mr_list_splice(&plan->steps, &slow);
 }
 
-/* Puts `steps` where the plan comes to the channel's next one. */
-static void put_before(struct mr_plan *plan, uint16_t channel, struct mr_node *steps)
+/* Does a step speak of the queue or the exchange that this record declares? */
+static bool speaks_of(const struct mr_step *s, const struct mr_topology *t,
+	const struct mr_record *declare)
+{
+	const struct mr_record *r = s->record ? mr_topology_record(t, s->record) : NULL;
+	return r && (r->place == declare->place || r->source == declare->place);
+}
+
+/* Puts `steps` where the plan comes to the channel's next one, or to one that needs what `late` declares. */
+static void put_before(struct mr_plan *plan, const struct mr_topology *t, uint16_t channel,
+	const struct mr_record *late, struct mr_node *steps)
 {
 	struct mr_node *at = plan->steps.next, *node;
-	while (at != &plan->steps && step_of(at)->channel != channel) at = at->next;
+	const struct mr_record *declare = late && late->place->declared == late ? late : NULL;
+	while (at != &plan->steps && step_of(at)->channel != channel &&
+		!(declare && speaks_of(step_of(at), t, declare)))
+		at = at->next;
 	while ((node = mr_list_shift(steps))) mr_list_append(at, node); /* before `at` */
 }
 
@@ -249,13 +261,13 @@ bool mr_plan_failed(struct mr_plan *plan, struct mr_topology *t, bool is_gone, b
 {
 	struct mr_step s = *mr_plan_step(plan);
 	const struct mr_channel_record *c = mr_topology_channel_of(t, s.channel);
-	const struct mr_record *record = mr_topology_record(t, s.record);
+	const struct mr_record *late = again ? mr_topology_record(t, s.record) : NULL;
 	struct mr_node steps;
 	mr_list_init(&steps);
 	mr_plan_next(plan);
 	bool ok = true;
-	if (again && record) {
-		mr_topology_await(record, plan->number);
+	if (late) {
+		mr_topology_await(late, plan->number);
 		ok = add(&steps, MR_STEP_PAUSE, s.channel, 0);
 	}
 	if (ok && is_gone && c) ok = add_channel(&steps, c) && redo(plan, t, &steps, s.channel);
@@ -266,6 +278,6 @@ bool mr_plan_failed(struct mr_plan *plan, struct mr_topology *t, bool is_gone, b
 		return false;
 	}
 	if (s.channel || again) let_others_pass(plan, t, s.channel);
-	put_before(plan, s.channel, &steps);
+	put_before(plan, t, s.channel, late, &steps);
 	return true;
 }

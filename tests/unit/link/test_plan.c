@@ -187,6 +187,24 @@ static void test_a_step_that_is_asked_for_again_comes_after_a_pause(void **state
 	end(&t, &plan);
 }
 
+static void test_what_speaks_of_a_queue_that_comes_later_waits_for_it(void **state)
+{
+	struct mr_topology t;
+	struct mr_plan plan;
+	(void)state;
+	begin(&t, &plan);
+	assert_int_equal(mr_topology_channel(&t, 3, 13), MR_OK);
+	queue(&t, 1, "held");
+	consume(&t, 2, "held", 5);
+	consume(&t, 3, "free", 6);
+	assert_true(mr_plan_all(&plan, &t, true));
+	go_to(&plan, &t, "again@1:held");
+	assert_true(mr_plan_failed(&plan, &t, true, true));
+	assert_string_equal(shown(&plan, &t),
+		"again@3:free ready@3 pause@1 open@1 again@1:held again@2:held ready@1 ready@2");
+	end(&t, &plan);
+}
+
 static void test_a_step_without_a_channel_is_asked_for_again_on_scratch(void **state)
 {
 	struct mr_topology t;
@@ -257,6 +275,7 @@ int main(void)
 		cmocka_unit_test(
 			test_a_step_that_took_its_channel_along_has_it_opened_again_behind_the_others),
 		cmocka_unit_test(test_a_step_that_is_asked_for_again_comes_after_a_pause),
+		cmocka_unit_test(test_what_speaks_of_a_queue_that_comes_later_waits_for_it),
 		cmocka_unit_test(test_a_step_without_a_channel_is_asked_for_again_on_scratch),
 		cmocka_unit_test(test_a_queue_is_looked_for_before_the_step_under_way),
 		cmocka_unit_test(test_without_memory_there_is_no_half_of_a_plan),
