@@ -362,19 +362,8 @@ enum mr_status mr_link_new(struct mr_services *services, uint32_t number, struct
 		.connection = number,
 		.max_message_size = c->max_message_size,
 		.blocked_timeout = c->blocked_timeout,
-		.pool = services->pool,
-		.stats = &services->stats,
-		.emit = mr_report_emit,
-		.owner = link,
-		.clock = &services->clock,
-		.confirm_times = &services->history->confirms,
-		.odd = mr_report_odd,
-		.late = mr_report_late,
-		.tally = tally,
-		.too_large = mr_report_log_too_large,
-		.curbed = mr_report_log_curbed,
-		.may_curb = mr_report_may_curb,
-		.curb_refused = mr_report_curb_refused};
+		.tally = tally};
+	mr_report_hear(link);
 	mr_list_init(&link->openers);
 	mr_list_init(&link->closers);
 	const struct mr_recovery_port port = {link, ask, has_channel, session_state, touch,

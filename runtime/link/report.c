@@ -209,7 +209,7 @@ void mr_report_log_loss(struct mr_link *link, const char *msg, const mr_error *e
 		"hint", mr_status_hint(error->kind), NULL);
 }
 
-void mr_report_late(void *owner, uint16_t channel, uint64_t token, enum mr_status status)
+static void tell_late(void *owner, uint16_t channel, uint64_t token, enum mr_status status)
 {
 	struct mr_link *link = owner;
 	mr_event ev = {.type = MR_EV_DONE, .status = status, .token = token, .channel = channel};
@@ -219,7 +219,7 @@ void mr_report_late(void *owner, uint16_t channel, uint64_t token, enum mr_statu
 }
 
 /* The first, then fewer and fewer: a broker that does it with each message must not fill the log. */
-void mr_report_odd(void *owner, uint16_t channel, const mr_error *what)
+static void log_odd(void *owner, uint16_t channel, const mr_error *what)
 {
 	struct mr_link *link = owner;
 	char number[16], count[32];
@@ -231,7 +231,7 @@ void mr_report_odd(void *owner, uint16_t channel, const mr_error *what)
 		link->config->name, "#channel", number, "text", what->text, "#count", count, NULL);
 }
 
-void mr_report_log_too_large(void *owner, const struct mr_too_large *what)
+static void log_too_large(void *owner, const struct mr_too_large *what)
 {
 	const struct mr_link *link = owner;
 	char names[4][256], size[24], limit[24];
@@ -250,7 +250,7 @@ void mr_report_log_too_large(void *owner, const struct mr_too_large *what)
 		NULL);
 }
 
-void mr_report_log_curbed(void *owner, const struct mr_curbed *what)
+static void log_curbed(void *owner, const struct mr_curbed *what)
 {
 	const struct mr_link *link = owner;
 	char queue[256], tag[256], prefetch[12];
@@ -267,7 +267,7 @@ void mr_report_log_curbed(void *owner, const struct mr_curbed *what)
 
 /* Of a queue with a single active consumer the next in line would be the active one, beside what this one still has in
  * hand. */
-bool mr_report_may_curb(void *owner, mr_slice queue)
+static bool may_curb(void *owner, mr_slice queue)
 {
 	const struct mr_link *link = owner;
 	const struct mr_place *place = mr_place_find(&link->recovery.topology, true, queue);
@@ -278,7 +278,7 @@ bool mr_report_may_curb(void *owner, mr_slice queue)
 	return !link->curbs_refused && !(single && single->type == 't' && single->as.boolean);
 }
 
-void mr_report_curb_refused(void *owner, const mr_error *why)
+static void log_curb_refused(void *owner, const mr_error *why)
 {
 	struct mr_link *link = owner;
 	char code[16];
@@ -289,6 +289,23 @@ void mr_report_curb_refused(void *owner, const mr_error *why)
 		"it took the place of one without prefetch, as the script is far behind; this "
 		"connection does so no more: set a prefetch",
 		NULL);
+}
+
+void mr_report_hear(struct mr_link *link)
+{
+	struct mr_session_options *o = &link->options;
+	o->pool = link->services->pool;
+	o->stats = &link->services->stats;
+	o->clock = &link->services->clock;
+	o->confirm_times = &link->services->history->confirms;
+	o->owner = link;
+	o->emit = mr_report_emit;
+	o->odd = log_odd;
+	o->late = tell_late;
+	o->too_large = log_too_large;
+	o->curbed = log_curbed;
+	o->may_curb = may_curb;
+	o->curb_refused = log_curb_refused;
 }
 
 void mr_report_log_connecting(struct mr_link *link)

@@ -22,13 +22,8 @@ void mr_report_channel_done(struct mr_link *link, uint16_t channel, uint64_t tok
 void mr_report_wait(struct mr_link *link, struct mr_node *list, uint64_t token);
 void mr_report_answer(struct mr_link *link, struct mr_node *list, const mr_error *error);
 
-/* The session's word on what is no event: mr_late, mr_odd, and four of its options. */
-void mr_report_late(void *owner, uint16_t channel, uint64_t token, enum mr_status status);
-void mr_report_odd(void *owner, uint16_t channel, const mr_error *what);
-void mr_report_log_too_large(void *owner, const struct mr_too_large *what);
-void mr_report_log_curbed(void *owner, const struct mr_curbed *what);
-bool mr_report_may_curb(void *owner, mr_slice queue);
-void mr_report_curb_refused(void *owner, const mr_error *why);
+/* Whatever the link's sessions say and count comes here: sets that part of their options. */
+void mr_report_hear(struct mr_link *link);
 
 void mr_report_log_loss(struct mr_link *link, const char *msg, const mr_error *error);
 void mr_report_log_connecting(struct mr_link *link);
