@@ -1,5 +1,6 @@
 --- cli.ask: a worker's page, by its socket.
 local ask = require "moonrabbit.cli.ask"
+local host_pages = require "moonrabbit.health.host_pages"
 local loop = require "moonrabbit.loop.loop"
 local mr = require "moonrabbit"
 
@@ -33,8 +34,8 @@ describe("a page of a worker's", function()
       assert.truthy(why:find "No such file")
       assert.truthy(select(2, ask.page(("/x"):rep(60), "/live", 1)):find "No such file")
       local path = folder .. "/2"
+      host_pages.serve("/slow", function() mr.sleep(1) return 200, "text/plain", "" end)
       assert(mr.health.listen(path))
-      require("moonrabbit.health.host_pages").serve("/slow", function() mr.sleep(1) return 200, "text/plain", "" end)
       assert.same({ nil, "it did not answer in time" }, { ask.page(path, "/slow", 0.05) })
    end)
 end)

@@ -16,6 +16,12 @@ describe("a page of the program's", function()
       return { status, body }
    end
 
+   -- The server knows of a page when it has answered a request that came after it.
+   local function serve(path, fn)
+      host_pages.serve(path, fn)
+      http.ask(port, "/metrics")
+   end
+
    before_each(function()
       loop.close(1)
       mr.log.configure "off"
@@ -27,11 +33,11 @@ describe("a page of the program's", function()
    end)
 
    it("is served beside the built-in ones, or in the place of one; its function may wait", function()
-      host_pages.serve("/jobs", function(query)
+      serve("/jobs", function(query)
          mr.sleep(0.02)
          return 200, "text/plain", ("%s %s %s"):format(query.limit, query.verbose, query.no)
       end)
-      host_pages.serve("/live", function() return 503, "application/json", "{}" end)
+      serve("/live", function() return 503, "application/json", "{}" end)
       local status, body, headers = http.ask(port, "/jobs?limit=a%20b&verbose")
       assert.same({ 200, "a b  nil", "text/plain", "8", "no-store" }, { status, body, headers["content-type"],
          headers["content-length"], headers["cache-control"] })
@@ -45,7 +51,7 @@ describe("a page of the program's", function()
    end)
 
    it("goes to many clients at once, each its own", function()
-      host_pages.serve("/jobs", function(query)
+      serve("/jobs", function(query)
          mr.sleep(0.02)
          return 200, "text/plain", query.n
       end)
@@ -62,18 +68,18 @@ describe("a page of the program's", function()
 
    it("may be large, and waits for no body of the request", function()
       local large = ("x"):rep(2 ^ 20)
-      host_pages.serve("/large", function() return 200, "text/plain", large end)
+      serve("/large", function() return 200, "text/plain", large end)
       local _, body = http.ask(port, "/large")
       assert.is_true(body == large)
-      host_pages.serve("/small", function() return 200, "text/plain", "small" end)
+      serve("/small", function() return 200, "text/plain", "small" end)
       local answer = http.raw(port, "GET /small HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n")
       assert.equal("small", answer:match "\r\n\r\n(.*)$")
    end)
 
    it("that fails is a 500, and others go on", function()
-      host_pages.serve("/broken", function() error "it broke" end)
-      host_pages.serve("/odd", function() return 200 end)
-      host_pages.serve("/worse", function() return 200, "text/plain\r\nX: y", "" end)
+      serve("/broken", function() error "it broke" end)
+      serve("/odd", function() return 200 end)
+      serve("/worse", function() return 200, "text/plain\r\nX: y", "" end)
       for _, path in ipairs { "/broken", "/odd", "/worse" } do
          assert.same({ 500, '{"error":"the page failed"}' }, get(path))
       end
@@ -82,7 +88,7 @@ describe("a page of the program's", function()
 
    it("that does not come is a 503 after 5 s, and what comes later is dropped", function()
       local go_on, is_late = false, false
-      host_pages.serve("/never", function()
+      serve("/never", function()
          while not go_on do mr.sleep(0.01) end
          is_late = true
          return 200, "text/plain", "late"
@@ -96,7 +102,7 @@ describe("a page of the program's", function()
    end)
 
    it("costs nobody a place: of many that wait for it the oldest go when new clients come", function()
-      host_pages.serve("/never", function() mr.sleep(1e6) end)
+      serve("/never", function() mr.sleep(1e6) end)
       local waiting = {}
       for n = 1, 100 do
          waiting[n] = http.connect(port)
@@ -111,7 +117,7 @@ describe("a page of the program's", function()
 
    it("does not hold the end of the server, nor that of the runtime", function()
       local count = 0
-      host_pages.serve("/never", function()
+      serve("/never", function()
          count = count + 1
          mr.sleep(1e6)
       end)
