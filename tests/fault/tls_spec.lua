@@ -410,7 +410,7 @@ describe("a TLS connection", function()
       local began = os.clock()
       for i = 1, 200 do assert(ch:publish_async("", "q", "message " .. i)) end
       eventually("the end of the pause", function() return state.over end, 10)
-      assert.is_true(os.clock() - began < 0.2, os.clock() - began) -- CPU of all threads: a spin takes all there is
+      assert.is_true(os.clock() - began < 0.8, os.clock() - began) -- CPU of all threads: a spin takes all there is, 2 s
       eventually("all messages", function() return got == 200 end, 20)
       assert.is_true(ch.is_open)
    end)
