@@ -121,18 +121,39 @@ end
 -- @treturn string
 function errors.stack(level) return of_script(debug.traceback("", level + 1):sub(2)) end
 
---- Where the script is, as error() says it: "script.lua:12: ", or nothing.
--- @treturn string
+-- A frame of the script's: "script.lua:12"; nil for one of the library's or of C.
+local function place_of(info)
+   if info.currentline <= 0 or errors.is_library(info.source) then return nil end
+   return ("%s:%d"):format(info.short_src, info.currentline)
+end
+
+--- Where the script is: the innermost frame outside of the library.
+-- @treturn ?string such as "script.lua:12"
 function errors.place()
    local level, info = 2, debug.getinfo(2, "Sl")
    while info do
-      if info.currentline > 0 and not errors.is_library(info.source) then
-         return ("%s:%d: "):format(info.short_src, info.currentline)
-      end
+      local place = place_of(info)
+      if place then return place end
       level = level + 1
       info = debug.getinfo(level, "Sl")
    end
-   return ""
+end
+
+--- The same of a coroutine that waits, in its frames above level `below`.
+-- @treturn ?string
+function errors.place_in(co, below)
+   for level = 0, below - 1 do
+      local place = place_of(debug.getinfo(co, level, "Sl"))
+      if place then return place end
+   end
+end
+
+--- Raises an error at the line of the script that called the library: the first frame outside of it. What the library has in
+-- between, calls in tail position and callbacks do not matter; without such a frame there is no position.
+-- @tparam string text
+function errors.blame(text)
+   local place = errors.place()
+   error(place and place .. ": " .. text or text, 0)
 end
 
 --- Whatever was raised or returned as an error, in words: of a table its fields.

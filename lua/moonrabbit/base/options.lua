@@ -5,10 +5,7 @@ local errors = require "moonrabbit.base.errors"
 
 local options = {}
 
---- Raises an error at the line of the script that called the library: the first frame outside of it. What the library has in
--- between, calls in tail position and callbacks do not matter; without such a frame there is no position.
--- @tparam string text
-function options.blame(text) error(errors.place() .. text, 0) end
+options.blame = errors.blame -- for those who check more than options
 
 --- Levenshtein's distance.
 -- @treturn number

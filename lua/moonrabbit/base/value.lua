@@ -6,7 +6,7 @@
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
-local options = require "moonrabbit.base.options"
+local errors = require "moonrabbit.base.errors"
 
 local value = {}
 
@@ -38,11 +38,11 @@ value.null = setmetatable({ type = "V" }, { __name = "moonrabbit.null", __tostri
 local function whole(n, name)
    local fits = type(n) == "number" and n == math.floor(n) and math.abs(n) < LONG
    if fits or ffi.istype(int64, n) or ffi.istype(uint64, n) and n < TOO_LONG then return n end
-   options.blame(name .. " takes a whole number of 64 bits")
+   errors.blame(name .. " takes a whole number of 64 bits")
 end
 
 local function natural(n, name, most)
-   if whole(n, name) < 0 or n > most then options.blame(("%s takes numbers from 0 to %.0f"):format(name, most)) end
+   if whole(n, name) < 0 or n > most then errors.blame(("%s takes numbers from 0 to %.0f"):format(name, most)) end
    return n
 end
 
@@ -61,14 +61,14 @@ end
 --- A byte array ('x'), where the other side tells it from a string. Received ones are plain strings.
 -- @tparam string s
 function value.bytes(s)
-   if type(s) ~= "string" then options.blame("mr.bytes takes a string") end
+   if type(s) ~= "string" then errors.blame("mr.bytes takes a string") end
    return typed("x", s)
 end
 
 --- An array, also an empty one; mr.null fills its holes.
 -- @tparam table t a sequence
 function value.array(t)
-   if type(t) ~= "table" then options.blame("mr.array takes a table") end
+   if type(t) ~= "table" then errors.blame("mr.array takes a table") end
    return typed("A", t)
 end
 
@@ -184,11 +184,11 @@ end
 -- Encodes into a new root; raises what cannot be encoded.
 local function encode_root(fill, t)
    local root = C.mr_table_new()
-   if root == nil then options.blame("out of memory") end
+   if root == nil then errors.blame("out of memory") end
    local ok, why = pcall(fill, root, t, false, { t })
    if ok then return root end
    C.mr_table_free(root)
-   options.blame(why)
+   errors.blame(why)
 end
 
 --- A C table from a Lua one; the caller owns it (mr_table_free). Raises what cannot be encoded.

@@ -28,16 +28,6 @@ local function frame_of(co)
    end
 end
 
--- FILE:LINE of the script's innermost function: the library's own are passed over.
-local function place(co, below)
-   for level = 0, below - 1 do
-      local info = debug.getinfo(co, level, "Sl")
-      if info.currentline > 0 and not errors.is_library(info.source) then
-         return ("%s:%d"):format(info.short_src, info.currentline)
-      end
-   end
-end
-
 local function origin(fn)
    local info = debug.getinfo(fn, "S")
    return ("%s:%d"):format(info.short_src, info.linedefined)
@@ -69,7 +59,7 @@ function in_flight.list()
       local frame, level = frame_of(co)
       if not frame or not frame.msg then return end
       local entry = describe(frame.consumer, frame.msg, frame.began)
-      entry.at = place(co, level)
+      entry.at = errors.place_in(co, level)
       list[#list + 1] = entry
    end)
    messages.each_in_hand(function(consumer, msg)

@@ -29,7 +29,7 @@ local function tell(number, place)
    local handlers, publishes = count_losses()
    local code = number > 0 and 128 + number or publishes > 0 and losses.UNSENT or losses.ABANDONED
    local why = number > 0 and "ended at once by a second signal" or "the script did not let go within --drain"
-   log.error("stopped", { code = code, handlers = handlers, publishes = publishes, at = place ~= "" and place or nil,
+   log.error("stopped", { code = code, handlers = handlers, publishes = publishes, at = place,
       text = losses.text(handlers, publishes, why) })
    process.end_now(code)
 end
@@ -40,7 +40,7 @@ function hurry.now(place)
    local number = process.haste()
    if not number or is_telling then return end
    is_telling = true
-   pcall(tell, number, (place or ""):gsub(": $", "")) -- what fails is the C part's to end
+   pcall(tell, number, place) -- what fails is the C part's to end
 end
 
 --- For the command.

@@ -5,7 +5,7 @@ local each = require "moonrabbit.base.each"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
 local misspelt = require "moonrabbit.connection.misspelt"
-local options = require "moonrabbit.base.options"
+local errors = require "moonrabbit.base.errors"
 
 local home = {}
 
@@ -42,7 +42,7 @@ end
 function home.settings(where)
    if where == nil then return { url = place() } end
    if type(where) == "string" then return { url = where } end
-   if type(where) ~= "table" then options.blame("mr.connect takes a URL or a table of options") end
+   if type(where) ~= "table" then errors.blame("mr.connect takes a URL or a table of options") end
    for _, name in ipairs(PLACES) do
       if where[name] ~= nil then return where end
    end
@@ -70,7 +70,7 @@ function home.is_connection(value) return type(value) == "table" and getmetatabl
 -- @tparam string what 'argument 1 ("conn")', 'option "connection"'
 function home.check(what, value)
    if home.is_connection(value) then return value end
-   options.blame(what .. " must be a connection, as of mr.connect")
+   errors.blame(what .. " must be a connection, as of mr.connect")
 end
 
 loop.on_close(function() has_warned = false end)

@@ -4,7 +4,7 @@
 -- A wait within a coroutine of the script's suspends it, what resumed it, and so on up to the task: each of them
 -- is suspended in coroutine.resume, which passes the wait on. That takes a coroutine.resume (and a coroutine.wrap) that
 -- knows of it, so this module puts its own in the place of Lua's. For all else they do what Lua's do.
-local options = require "moonrabbit.base.options"
+local errors = require "moonrabbit.base.errors"
 
 local coroutines = {}
 
@@ -96,7 +96,7 @@ end
 function coroutine.yield(...)
    if not ours[running()] then return yield(...) end
    if select("#", ...) > 0 then
-      options.blame("nobody takes the values of a coroutine.yield in a task: to wait for a callback, use mr.event()")
+      errors.blame("nobody takes the values of a coroutine.yield in a task: to wait for a callback, use mr.event()")
    end
    return go_on(yield(GIVE_WAY))
 end

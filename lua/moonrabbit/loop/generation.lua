@@ -4,7 +4,7 @@
 -- main chunk runs aside (it is staged), what it registers waits for its turn.
 local each = require "moonrabbit.base.each"
 local loop = require "moonrabbit.loop.loop"
-local options = require "moonrabbit.base.options"
+local errors = require "moonrabbit.base.errors"
 local task = require "moonrabbit.loop.task"
 
 local generation = {}
@@ -74,7 +74,7 @@ end
 --- Refuses what a staged main chunk cannot have.
 function generation.refuse(what)
    if not generation.is_staging() then return end
-   options.blame(what .. " in the main chunk cannot be taken over when a script is reloaded: use mr.consumer, or restart")
+   errors.blame(what .. " in the main chunk cannot be taken over when a script is reloaded: use mr.consumer, or restart")
 end
 
 --- Runs fn() as a task that ends with its edition when it is begun by a main chunk, or by such a task.

@@ -4,7 +4,7 @@ local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
 local loop = require "moonrabbit.loop.loop"
-local options = require "moonrabbit.base.options"
+local errors = require "moonrabbit.base.errors"
 local value = require "moonrabbit.base.value"
 
 local log = {}
@@ -28,7 +28,7 @@ log.is_debug = false
 local function encode(fields)
    local names = {}
    for name in each(fields) do
-      if type(name) ~= "string" then options.blame("the names of log fields must be strings") end
+      if type(name) ~= "string" then errors.blame("the names of log fields must be strings") end
       names[#names + 1] = name
    end
    table.sort(names, function(a, b)
@@ -46,8 +46,8 @@ local function encode(fields)
 end
 
 local function write(number, text, fields)
-   if type(text) ~= "string" then options.blame("a log text must be a string") end
-   if fields ~= nil and type(fields) ~= "table" then options.blame("log fields must be a table") end
+   if type(text) ~= "string" then errors.blame("a log text must be a string") end
+   if fields ~= nil and type(fields) ~= "table" then errors.blame("log fields must be a table") end
    local encoded = fields and encode(fields)
    C.mr_log_write(loop.runtime(), number, text, #text, encoded)
    if encoded then C.mr_table_free(encoded) end
@@ -64,9 +64,9 @@ end
 function log.configure(new_level, new_format)
    new_level, new_format = new_level or level, new_format or format
    if not LEVELS[new_level] then
-      options.blame(('unknown log level "%s": off, error, warn, info or debug'):format(tostring(new_level)))
+      errors.blame(('unknown log level "%s": off, error, warn, info or debug'):format(tostring(new_level)))
    end
-   if not FORMATS[new_format] then options.blame(('unknown log format "%s": logfmt or json'):format(tostring(new_format))) end
+   if not FORMATS[new_format] then errors.blame(('unknown log format "%s": logfmt or json'):format(tostring(new_format))) end
    level, format = new_level, new_format
    log.is_debug = level == "debug"
    is_set = true

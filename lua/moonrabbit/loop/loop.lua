@@ -5,7 +5,6 @@ local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local errors = require "moonrabbit.base.errors"
 local marks = require "moonrabbit.loop.mark"
-local options = require "moonrabbit.base.options"
 local task = require "moonrabbit.loop.task"
 local time_limit = require "moonrabbit.loop.time_limit"
 local timers = require "moonrabbit.loop.timers"
@@ -52,10 +51,10 @@ end
 --- The runtime; made at first use.
 function loop.runtime()
    if rt then return rt end
-   if has_ended then options.blame("moonrabbit: the Lua state, or the module, has ended") end
+   if has_ended then errors.blame("moonrabbit: the Lua state, or the module, has ended") end
    local box = ffi.new "mr_runtime *[1]"
    local status = C.mr_runtime_new(box)
-   if status ~= 0 then options.blame(tostring(errors.of_status(status, "connection"))) end
+   if status ~= 0 then errors.blame(tostring(errors.of_status(status, "connection"))) end
    rt = box[0]
    marks.begin(rt)
    for _, fn in ipairs(openers) do fn() end
@@ -82,7 +81,7 @@ function loop.on_close(fn) closers[#closers + 1] = fn end
 
 --- Closes everything and forgets the runtime with all who wait; a later call makes a new one.
 function loop.close(timeout)
-   if task.is_inside() then options.blame("the runtime cannot be closed from within a task") end
+   if task.is_inside() then errors.blame("the runtime cannot be closed from within a task") end
    drop_batch()
    for _, fn in ipairs(closers) do fn() end
    local old = rt

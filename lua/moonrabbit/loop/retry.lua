@@ -57,7 +57,7 @@ end
 -- first failure after which it stops)
 -- @treturn function policy
 function retry.fixed(opts)
-   local o = settings(opts, { delay = 5 }, nil, 2)
+   local o = settings(opts, { delay = 5 })
    return function(ctx) return is_spent(o, ctx) and STOP or o.delay end
 end
 
@@ -66,7 +66,7 @@ end
 -- (seconds since the first failure)
 -- @treturn function policy
 function retry.linear(opts)
-   local o = settings(opts, { start = 0, step = 2, max = 30 }, nil, 2)
+   local o = settings(opts, { start = 0, step = 2, max = 30 })
    return function(ctx)
       return is_spent(o, ctx) and STOP or math.min(o.start + (ctx.attempt - 1) * o.step, o.max)
    end
@@ -77,7 +77,7 @@ end
 -- for messages, whose delays are queues), random (a function like math.random: the source of the jitter)
 -- @treturn function policy
 function retry.exponential(opts)
-   local o = settings(opts, { first = 0.5, factor = 2, max = 30 }, { jitter = "boolean", random = "function" }, 2)
+   local o = settings(opts, { first = 0.5, factor = 2, max = 30 }, { jitter = "boolean", random = "function" })
    if o.factor < 1 then options.blame('option "factor" must be 1 or more') end
    return function(ctx)
       if is_spent(o, ctx) then return STOP end

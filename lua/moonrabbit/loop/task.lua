@@ -92,7 +92,7 @@ function task.check()
    if task.is_forked() then error("moonrabbit: this process is a fork: the runtime belongs to its parent", 0) end
    if ours[running()] and can_yield() then return end
    local why = obstacle()
-   if why then error(errors.place() .. why, 0) end
+   if why then errors.blame(why) end
 end
 local check = task.check
 

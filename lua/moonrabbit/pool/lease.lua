@@ -1,33 +1,29 @@
 --- lease: what a pool lends: it works like the connection or channel until it is released.
 -- SPDX-License-Identifier: MIT
+local errors = require "moonrabbit.base.errors"
+
 local lease = {}
 
 local items = setmetatable({}, { __mode = "k" })    -- lease -> { item, released (where), pool, watch }
 local Lease = { __name = "moonrabbit.lease" }
 
-local function where(level)
-   local info = debug.getinfo(level, "Sl")
-   return info and info.currentline > 0 and ("%s:%d"):format(info.short_src, info.currentline) or "the library"
-end
-
-local function item_of(self, level)
+local function item_of(self)
    local state = items[self]
-   if state.item then return state.item end
-   error(("this %s was released at %s: acquire another"):format(state.what, state.released), level + 1)
+   return state.item or errors.blame(("this %s was released at %s: acquire another"):format(state.what, state.released))
 end
 
 function Lease.__index(self, key)
-   local item = item_of(self, 2)
+   local item = item_of(self)
    if key == "release" then return items[self].release end
    local v = item[key]
    if type(v) ~= "function" then return v end
    return function(first, ...)
       if first ~= self then return v(first, ...) end
-      return v(item_of(self, 2), ...)
+      return v(item_of(self), ...)
    end
 end
 
-function Lease.__newindex(self, key, v) item_of(self, 2)[key] = v end
+function Lease.__newindex(self, key, v) item_of(self)[key] = v end
 
 function Lease.__tostring(self)
    local state = items[self]
@@ -52,14 +48,12 @@ function lease.new(item, what, release, on_leak)
 end
 
 --- Ends a lease; the item. A second time it is an error that names the first.
-function lease.give_back(self, level)
+function lease.give_back(self)
    local state = items[self]
-   if not state then error("this was not acquired from a pool", (level or 2) + 1) end
-   if not state.item then
-      error(("this %s was released already, at %s"):format(state.what, state.released), (level or 2) + 1)
-   end
+   if not state then errors.blame "this was not acquired from a pool" end
+   if not state.item then errors.blame(("this %s was released already, at %s"):format(state.what, state.released)) end
    local item = state.item
-   state.item, state.released = nil, where((level or 2) + 2)
+   state.item, state.released = nil, errors.place() or "the library"
    return item
 end
 

@@ -55,8 +55,8 @@ end
 
 local function end_lease(self, given, is_broken)
    local token = self.tokens[given]
-   if not token and lease.is(given) and lease.item(given) then error("this was acquired from another pool", 3) end
-   local thing = lease.give_back(given, 3)
+   if not token and lease.is(given) and lease.item(given) then options.blame "this was acquired from another pool" end
+   local thing = lease.give_back(given)
    self.tokens[given] = nil
    if items.give_back(self, thing, token, is_broken) then items.discard(self, thing) end
 end
@@ -88,7 +88,7 @@ function pool.new(opts)
    local ours, theirs = split(opts or {})
    options.check(ours, OURS)
    local strategy = ours.strategy or "pooled"
-   if strategy ~= "pooled" and strategy ~= "shared" then error('option "strategy" must be "pooled" or "shared"', 2) end
+   if strategy ~= "pooled" and strategy ~= "shared" then options.blame 'option "strategy" must be "pooled" or "shared"' end
    options.whole("max_connections", ours.max_connections, 1, 65535)
    options.whole("max_channels", ours.max_channels, 1, 65535)
    options.whole("preconnect", ours.preconnect, 0, 65535)
@@ -158,7 +158,7 @@ function Pool:acquire(opts)
    opts = options.check(opts, { block = "boolean", timeout = "number", purpose = "string" })
    options.seconds("timeout", opts.timeout)
    local purpose = PURPOSES[opts.purpose or "publish"]
-   if not purpose then error('option "purpose" must be "publish" or "consume"', 2) end
+   if not purpose then options.blame 'option "purpose" must be "publish" or "consume"' end
    time_limit.heed()
    local timeout = time_limit.within(opts.block == false and 0 or opts.timeout or -1)
    local thing, token = time_limit.apart(self._borrow, self, purpose, timeout)

@@ -74,7 +74,7 @@ return function(pool, Pool)
       C.mr_pool_close(self.handle, 0)
       self.items, self.shared = {}, {}
       for given in each(self.tokens) do
-         if lease.item(given) then lease.give_back(given, 2) end
+         if lease.item(given) then lease.give_back(given) end
          self.tokens[given] = nil
       end
       for _, thing in each(things) do item.discard(self, thing) end

@@ -90,6 +90,11 @@ describe("a pool of connections", function()
       end
       assert.same({ 0, 1, 1 }, counts(p))
       assert.has_error(function() p:release {} end, "this was not acquired from a pool")
+      for _, wrong in ipairs { function() p:release {} return nil end, function() p:with(print, { purpose = "x" }) return nil end,
+         function() p:with(function(ch) ch:release() end) return nil end } do
+         local _, why = pcall(wrong)
+         assert.truthy(why:find "^[^:]*pool_spec.lua:%d+: ", why) -- the script's line, not one of ours
+      end
    end)
 
    it("is known to what it lends, whose own release gives back (Q10, Q39)", function()
