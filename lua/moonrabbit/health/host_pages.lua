@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 -- The I/O thread has the server; a request for one of these pages comes as an event and is answered by a task.
 local C = require("moonrabbit.base.ffi").C
+local errors = require "moonrabbit.base.errors"
 local json = require "moonrabbit.base.json"
 local loop = require "moonrabbit.loop.loop"
 local task = require "moonrabbit.loop.task"
@@ -11,35 +12,45 @@ local host_pages = {}
 
 local JSON = "application/json"
 
+local MOST = 64 -- functions at work at once: each may hold descriptors, and a client that goes away does not end it
+
 local by_path = {}
+local at_work = 0
 
 local function answer(token, code, kind, body)
    return C.mr_http_answer(loop.runtime(), token, code, kind, body, #body) == 0
 end
 
+local function refuse(token, code, why) answer(token, code, JSON, json.encode { error = why }) end
+
 local function serve(token, fn, query)
-   local ok, code, kind, body = pcall(fn, query)
+   local ok, code, kind, body = xpcall(fn, errors.trace, query)
+   at_work = at_work - 1
    local is_page = ok and type(code) == "number" and type(kind) == "string" and type(body) == "string"
    if is_page and answer(token, code, kind, body) then return end
-   answer(token, 500, JSON, json.encode { error = "the page failed" })
-   error(ok and "a page needs a status code, a content type and a body" or code, 0)
+   refuse(token, 500, "the page failed")
+   task.report("a page", ok and "a page needs a status code, a content type and a body" or code)
 end
 
 loop.on(C.MR_EV_PAGE, function(ev)
    local token, request = tonumber(ev.token), value.decode(ev.data.table)
    local fn = by_path[request.path]
-   if fn then task.later(function() serve(token, fn, request.query) end) end
+   if not fn then return end
+   if at_work == MOST then return refuse(token, 503, "busy") end
+   at_work = at_work + 1
+   task.later(function() serve(token, fn, request.query) end)
 end)
 
 --- Serves a page wherever mr.health.listen serves, or is going to.
--- @tparam string path such as "/status"
+-- @tparam string path such as "/status"; one that no page can have is an error
 -- @tparam function fn fn(query) -> status code, content type, body; query: a table of strings. It is called in a task
--- and may wait, up to 5 seconds in all.
+-- and may wait, up to 5 seconds in all; of 64 that are at work at once the next client is told to come again (503).
 function host_pages.serve(path, fn)
+   local status = C.mr_http_page(loop.runtime(), path, true)
+   if status ~= 0 then errors.blame(("no page can have the path %q"):format(path)) end
    by_path[path] = fn
-   C.mr_http_page(loop.runtime(), path, true)
 end
 
-loop.on_close(function() by_path = {} end)
+loop.on_close(function() by_path, at_work = {}, 0 end)
 
 return host_pages

@@ -101,6 +101,30 @@ describe("a page of the program's", function()
       assert.equal(200, (http.ask(port, "/live")))
    end)
 
+   it("is asked for by 64 at once, also when these have gone: the next is told to come again", function()
+      local go_on, count = false, 0
+      serve("/slow", function()
+         count = count + 1
+         while not go_on do mr.sleep(0.01) end
+         return 200, "text/plain", "slow"
+      end)
+      for n = 1, 64 do
+         local client = http.connect(port)
+         client:send "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
+         eventually("request " .. n, function() return count == n end)
+         client:close()
+      end
+      assert.same({ 503, '{"error":"busy"}' }, get "/slow")
+      go_on = true
+      eventually("an end", function() return get("/slow")[1] == 200 end)
+   end)
+
+   it("whose path can be none is an error", function()
+      for _, path in ipairs { "", "status", "/" .. ("x"):rep(255) } do
+         assert.has_error(function() host_pages.serve(path, print) end, ("no page can have the path %q"):format(path))
+      end
+   end)
+
    it("costs nobody a place: of many that wait for it the oldest go when new clients come", function()
       serve("/never", function() mr.sleep(1e6) end)
       local waiting = {}
