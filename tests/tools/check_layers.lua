@@ -96,7 +96,11 @@ local reopens = {                  -- file -> names that it may add functions to
    ["moonrabbit/redelivery/message.lua"] = { methods = true, fields = true },
    ["moonrabbit/program/swap.lua"] = { generation = true },
    ["moonrabbit/loop/loop.lua"] = { task = true },
+   ["moonrabbit/pool/size.lua"] = { Pool = true },
+   ["moonrabbit/cli/hurry.lua"] = { watchdog = true },
+   ["moonrabbit/cli/run.lua"] = { shutdown = true },
    ["moonrabbit/loop/coroutines.lua"] = { coroutine = true }, -- Lua's own: it is what the module is for
+   ["moonrabbit/loop/watchdog.lua"] = { profile = true },     -- LuaJIT's: who profiles else takes turns with us
 }
 local side_effects = {             -- modules loaded for what that does -> by whom
    ["moonrabbit.connection.events"] = "moonrabbit/init.lua", ["moonrabbit.connection.kombu"] = "moonrabbit/init.lua",
@@ -281,28 +285,58 @@ local function check_require(name, number, target)
    complain("lua/%s:%d: %s/ may not require \"%s\"", name, number, folder, target)
 end
 
--- Does a text make the table of that name? `local X = other.methods` only borrows it.
+-- Does a text make the table of that name? What `require` gives, or a field of another table, is only borrowed.
 local function makes(text, owner)
    for value in text:gmatch("\n[ \t]*local[^\n=]-%f[%w_]" .. owner .. "%f[^%w_][^\n=]*= ?([^\n]*)") do
-      if not value:find("^require") and not value:find("^[%w_.]+%.methods") then return true end
+      if not value:find("^require") and not value:find("^[%a_][%w_]*%.[%w_., ]+$") then return true end
    end
    return false
 end
 
+-- The table that a line adds a function to, where it is another file's. Within a function a small name may be an
+-- instance: there only modules, and classes by their capital, are told.
+local function reopened(code, text)
+   local indent, owner = code:match("^(%s*)function ([%a_][%w_]*)[.:]")
+   if not owner or makes(text, owner) then return nil end
+   local required = "\n[ \t]*local[^\n=]-%f[%w_]" .. owner .. "%f[^%w_][^\n=]*= require"
+   return (indent == "" or owner:find("^%u") or text:find(required)) and owner
+end
+
+local allowed = {}                 -- entries of the lists above that were met
+
+-- Is there such an entry in a list?
+local function is_listed(list, key, wanted)
+   if list[key] ~= wanted then return false end
+   allowed[list] = allowed[list] or {}
+   allowed[list][key] = true
+   return true
+end
+
 -- A class lives in one file.
 local function check_class(name, number, code, text)
-   local owner = code:match("^function ([%a_][%w_]*)[.:]")
-   if owner and not makes(text, owner) and not (reopens[name] or {})[owner] then
+   local owner = reopened(code, text)
+   if owner and not is_listed(reopens[name] or {}, owner, true) then
       complain("lua/%s:%d: %s is made elsewhere: a class lives in one file", name, number, owner)
    end
    local loaded = code:match("^require%s*%(?%s*[\"'](moonrabbit%.[%w_.]+)[\"']%)?%s*$")
-   if loaded and side_effects[loaded] ~= name then
+   if loaded and not is_listed(side_effects, loaded, name) then
       complain("lua/%s:%d: %s is loaded for a side effect", name, number, loaded)
    end
    for method in code:gmatch("[%w_%])][.:](_%l[%w_]*)%(") do
       if not text:find("[.:]" .. method .. "%f[^%w_]%s*=") and not text:find("function [%w_]+[.:]" .. method .. "%(")
-         and not shared_privates[method] then
+         and not is_listed(shared_privates, method, true) then
          complain("lua/%s:%d: %s is private to another file", name, number, method)
+      end
+   end
+end
+
+-- After a whole tree: what is allowed and not done any more must go.
+local function check_lists()
+   local lists = { side_effects, shared_privates }
+   for _, list in pairs(reopens) do lists[#lists + 1] = list end
+   for _, list in ipairs(lists) do
+      for key in pairs(list) do
+         if not (allowed[list] or {})[key] then complain("check_layers.lua: nothing needs the entry %s any more", key) end
       end
    end
 end
@@ -325,8 +359,8 @@ local function check_lua_file(root, name)
    if number > LUA_LINES then complain("lua/%s: %d lines, limit %d", name, number, LUA_LINES) end
 end
 
--- Checks a tree; returns how many files it saw and how many breaches it found.
-local function check(root, printer, is_strict)
+-- Checks a tree; returns how many files it saw and how many breaches it found. `is_part`: not all of the source.
+local function check(root, printer, is_strict, is_part)
    breaches, print_breach = 0, printer
    local includes, count = {}, 0
    for _, name in ipairs(files_below(root .. "/runtime", { c = true, h = true })) do
@@ -342,6 +376,7 @@ local function check(root, printer, is_strict)
       check_lua_file(root .. "/lua", name)
       count = count + 1
    end
+   if not is_part then check_lists() end
    return count, breaches
 end
 
@@ -402,6 +437,11 @@ local samples = {
    { "lua/moonrabbit/a.lua", "thing:_go()", "_go is private" },
    { "lua/moonrabbit/a.lua", "local X = {}\nfunction X:_go() end\nlocal x = X\nx:_go()", false },
    { "lua/moonrabbit/connection/kombu.lua", "function Connection:more() end", false },
+   { "lua/moonrabbit/a.lua", "local b = require \"moonrabbit.c\"\ndo\n   function b.d() end\nend", "b is made elsewhere" },
+   { "lua/moonrabbit/a.lua", "return function(Class)\n   function Class:d() end\nend", "Class is made elsewhere" },
+   { "lua/moonrabbit/a.lua", "return function(one)\n   function one.d() end\nend", false },
+   { "lua/moonrabbit/a.lua", "local b = require \"moonrabbit.c\"\nlocal Class, d = b.Class, b.d\nfunction Class:e() end",
+      "Class is made elsewhere" },
    { "lua/moonrabbit/a.lua", "for k in pairs(t) do", "take each" },
    { "lua/moonrabbit/a.lua", "for k, v in next, t do", "take each" },
    { "lua/moonrabbit/a.lua", "for k in each(t) do -- in pairs(t)", false },
@@ -416,7 +456,7 @@ local function try_sample(root, files, expected, is_strict)
       file:close()
    end
    local said = {}
-   local _, found = check(root, function(line) said[#said + 1] = line end, is_strict)
+   local _, found = check(root, function(line) said[#said + 1] = line end, is_strict, true)
    local text = table.concat(said, "\n")
    local is_right
    if expected then
