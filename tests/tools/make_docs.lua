@@ -95,7 +95,7 @@ local function type_in(source, name)
    for one in (source:match(names .. "(%b{})") or ""):gmatch "(%l+) = true" do of[#of + 1] = one end
    if kind or of[1] then return kind or table.concat(of, "|") end
    if source:find("[{,] ?" .. name .. " = %d") then return "number" end
-   return name == "timeout" and source:find("channel.spec", 1, true) and "number" -- which adds it
+   return name == "timeout" and source:find('require "moonrabbit.channel.request"', 1, true) and "number" -- whose spec() adds it
 end
 
 local AT_LEAST = 3                 -- options that make a table; fewer are one line
