@@ -30,14 +30,19 @@ end
 -- runtime/net/listen.c.
 local function address_of(path)
    local address, folder, text = ffi.new "mr_sockaddr_un", nil, path
-   if #path >= ffi.sizeof(address.path) then
+   local room = ffi.sizeof(address.path)
+   if #path >= room then
       local parent, file = path:match "^(.*/)([^/]*)$"
       folder = ffi.C.mr_open(parent, FOLDER)
       if folder < 0 then return failed(path) end
       text = ("/proc/self/fd/%d/%s"):format(folder, file)
    end
+   if #text >= room then
+      ffi.C.close(folder)
+      return nil, path .. ": its last part is too long for a socket"
+   end
    address.family = UNIX
-   ffi.copy(address.path, text:sub(1, ffi.sizeof(address.path) - 1))
+   ffi.copy(address.path, text)
    return address, folder
 end
 
