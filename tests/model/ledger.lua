@@ -11,7 +11,7 @@ local add, problem, random = model.add, model.problem, math.random
 local tag = ("ledger-%d-%d"):format(os.time(), model.seed)
 local EXCHANGE = tag
 local BODY = ("equal"):rep(20)
-local stopping, writers = false, 0
+local stopping, writers, helpers = false, 0, 0
 
 -- ---- what may become of a message of a kind ----
 
@@ -229,6 +229,7 @@ local function set_up(ch)
 end
 
 local function flip(ch)
+   helpers = helpers + 1
    while not stopping do
       mr.sleep(random() / 5)
       assert(ch:queue_unbind { queue = QUEUES.flip, exchange = EXCHANGE, arguments = { ["x-match"] = "all", kind = "flip" } })
@@ -236,6 +237,7 @@ local function flip(ch)
       bind(ch, "flip")
    end
    ch:close()
+   helpers = helpers - 1
 end
 
 -- ---- the run ----
@@ -262,11 +264,13 @@ local function start_writers()
 end
 
 local function read()
+   helpers = helpers + 1
    while not stopping do
       for _ = 1, random(20) do take(reader, "tight") end
       for _ = 1, 50 do take(reader, "good") take(reader, "flip") end
       mr.sleep(0.02)
    end
+   helpers = helpers - 1
 end
 
 local function compare()
@@ -291,12 +295,12 @@ while left > 0 do
    model.spawn(read)
    model.strike(at, math.min(ROUND, left))
    stopping = true
-   model.wait_until("the writers", 90, function() return writers == 0 end)
+   model.wait_until("the writers", 90, function() return writers + helpers == 0 end)
+   for _, conn in ipairs(conns) do conn:release() end -- nothing of this round comes in the next
    mr.sleep(0.5) -- what was published without confirms
    for kind in pairs(QUEUES) do while take(reader, kind) do end end
    compare()
    add "rounds"
-   for _, conn in ipairs(conns) do conn:release() end
    left = model.seconds - (mr.now() - began)
 end
 for _, queue in pairs(QUEUES) do assert(reader:queue_delete { queue = queue }) end
