@@ -147,7 +147,6 @@ end
 -- @treturn[2] nil, error of kind timeout
 function mr.wait_fd(fd, mode, timeout)
    options.argument(1, "fd", fd, "number")
-   if mode ~= "r" and mode ~= "w" and mode ~= "rw" then options.blame('mode must be "r", "w" or "rw"') end
    options.seconds("timeout", timeout)
    return wait.fd(fd, mode, timeout)
 end

@@ -45,12 +45,7 @@ function getters.id(self) return self.number end
 --- Why it was closed: an error, or nil.
 function getters.last_error(self) return self.err end
 
-local refusal, ask = asking.refusal, asking.ask
-
-local function done(reply, err)
-   if reply then return true end
-   return nil, err
-end
+local refusal, ask, done = asking.refusal, asking.ask, asking.done
 
 local JUST_TIMEOUT = asking.spec {}
 local QOS = asking.spec { prefetch_count = "number", global = "boolean" }

@@ -6,7 +6,7 @@ local options = require "moonrabbit.base.options"
 
 local declare = {}
 
-local ask, spec = asking.ask, asking.spec
+local ask, done, spec = asking.ask, asking.done, asking.spec
 
 local EXCHANGE = spec { exchange = "string", type = "string", passive = "boolean", durable = "boolean",
    auto_delete = "boolean", internal = "boolean", arguments = "table" }
@@ -19,11 +19,6 @@ local QUEUE_BINDING = spec { queue = "string", exchange = "string", routing_key 
    arguments = "table" }
 local QUEUE_PURGE = spec { queue = "string" }
 local QUEUE_DELETE = spec { queue = "string", if_unused = "boolean", if_empty = "boolean" }
-
-local function done(reply, err)
-   if reply then return true end
-   return nil, err
-end
 
 --- Declares an exchange.
 -- @tparam table opts exchange, type="direct", passive, durable, auto_delete, internal, arguments, timeout

@@ -43,6 +43,12 @@ function asking.spec(spec)
    return spec
 end
 
+--- What a method returns whose reply says nothing more: true, or nil and the error.
+function asking.done(reply, err)
+   if reply then return true end
+   return nil, err
+end
+
 local PATIENCE = 10 -- seconds for a channel that is away to come back
 
 -- The request's record, filled; its table is the caller's until it was sent.

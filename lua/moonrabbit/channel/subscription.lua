@@ -219,8 +219,7 @@ local no_options = {}
 
 -- Has the broker send no more.
 local function cancel(self)
-   local reply, err = asking.ask(self.channel, C.MR_BASIC_CANCEL, no_options, nil, self.tag)
-   return reply and true, err
+   return asking.done(asking.ask(self.channel, C.MR_BASIC_CANCEL, no_options, nil, self.tag))
 end
 
 --- Ends the consumer at the broker. What no handler has seen yet goes back to the queue; running

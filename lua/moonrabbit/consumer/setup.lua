@@ -61,12 +61,8 @@ function setup.check(opts)
    options.seconds("settle_timeout", opts.settle_timeout)
    if opts.settle_timeout == 0 then options.blame('option "settle_timeout" must be more than 0') end
    time_limit.check(opts)
-   if opts.connection and not home.is_connection(opts.connection) then
-      options.blame('option "connection" must be a connection, as of mr.connect')
-   end
-   if opts.topology and not topology.is(opts.topology) then
-      options.blame('option "topology" must be one of mr.topology')
-   end
+   if opts.connection then home.check('option "connection"', opts.connection) end
+   if opts.topology then topology.check(opts.topology) end
    if opts.retry == true then options.blame('option "retry" must be a policy, or false') end
    if type(opts.on_lost) == "string" and opts.on_lost ~= "continue" then
       options.blame('option "on_lost" must be "continue" or a function')

@@ -3,19 +3,19 @@
 local C = require("moonrabbit.base.ffi").C
 local errors = require "moonrabbit.base.errors"
 local loop = require "moonrabbit.loop.loop"
-local options = require "moonrabbit.base.options"
 local task = require "moonrabbit.loop.task"
 
 local wait = {}
+
+local MODES = { r = 1, w = 2, rw = 3 }
 
 --- Waits until `fd` can be read ("r"), written ("w") or either ("rw").
 -- @treturn[1] string what it is ready for
 -- @treturn[2] nil and the error `timeout`
 function wait.fd(fd, mode, timeout)
-   local read, write = mode:find("r", 1, true), mode:find("w", 1, true)
-   if not (read or write) then options.blame('mode must be "r", "w" or "rw"') end
+   local wanted = MODES[mode] or errors.blame('mode must be "r", "w" or "rw"')
    local token = task.token()
-   local status = C.mr_watch_fd(loop.runtime(), token, fd, (read and 1 or 0) + (write and 2 or 0))
+   local status = C.mr_watch_fd(loop.runtime(), token, fd, wanted)
    if status ~= 0 then return nil, errors.of_status(status, "connection") end
    local function forget() C.mr_unwatch_fd(loop.runtime(), token) end
    local detail = loop.wait(token, timeout, true, forget)

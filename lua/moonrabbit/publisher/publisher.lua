@@ -95,9 +95,7 @@ function publisher.new(opts)
    for _, name in ipairs { "confirm_timeout", "timeout" } do options.seconds(name, opts[name]) end
    body_of.check(opts.serializer)
    if opts.connection then home.check('option "connection"', opts.connection) end
-   if opts.topology and not topology.is(opts.topology) then
-      options.blame('option "topology" must be one of mr.topology')
-   end
+   if opts.topology then topology.check(opts.topology) end
    local buffer = check_buffer(opts.buffer)
    local self = setmetatable({
       options = opts, connection = home.connection(opts.connection), exchange = opts.exchange or "",

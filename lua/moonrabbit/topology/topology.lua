@@ -167,7 +167,9 @@ function Topology:names()
    return out
 end
 
---- Is it a topology?
-function topology.is(value) return getmetatable(value) == Topology end
+--- Checks the option "topology".
+function topology.check(value)
+   if getmetatable(value) ~= Topology then options.blame('option "topology" must be one of mr.topology') end
+end
 
 return setmetatable(topology, { __call = function(_, data) return topology.new(data) end })

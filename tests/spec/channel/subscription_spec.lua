@@ -26,10 +26,11 @@ for _, name in ipairs { "loop.loop", "channel.message", "channel.timing", "chann
    package.loaded["moonrabbit." .. name] = nil
 end
 package.loaded["moonrabbit.loop.log"] = { error = function(text, fields) lines[#lines + 1] = { text, fields } end }
-package.loaded["moonrabbit.channel.request"] = { ask = function(channel, _, _, _, tag) -- of cancels only
-   table.insert(channel.cancelled, tag)
-   return {}
-end }
+package.loaded["moonrabbit.channel.request"] = { done = require("moonrabbit.channel.request").done,
+   ask = function(channel, _, _, _, tag) -- of cancels only
+      table.insert(channel.cancelled, tag)
+      return {}
+   end }
 local loop, task = require "moonrabbit.loop.loop", require "moonrabbit.loop.task"
 local deliver
 local set_delivery = loop.set_delivery
