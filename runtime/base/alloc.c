@@ -16,6 +16,8 @@
 static void *(*resize_hook)(void *, size_t) = realloc;
 static void (*release_hook)(void *) = free;
 static long fail_in; /* 0: never */
+static _Thread_local char self;
+static char *only; /* the thread whose calls count, by its self; NULL: of every thread */
 static long live;
 
 int mr_set_allocator(void *(*resize)(void *, size_t), void (*release)(void *))
@@ -26,13 +28,23 @@ int mr_set_allocator(void *(*resize)(void *, size_t), void (*release)(void *))
 	return MR_OK;
 }
 
-void mr_alloc_fail_nth(long n) { __atomic_store_n(&fail_in, n, __ATOMIC_RELAXED); }
+static void fail_nth(long n, char *of)
+{
+	__atomic_store_n(&only, of, __ATOMIC_RELAXED);
+	__atomic_store_n(&fail_in, n, __ATOMIC_RELAXED);
+}
+
+void mr_alloc_fail_nth(long n) { fail_nth(n, NULL); }
+
+void mr_alloc_fail_nth_here(long n) { fail_nth(n, &self); }
 
 long mr_alloc_live(void) { return __atomic_load_n(&live, __ATOMIC_RELAXED); }
 
 static int is_to_fail(void)
 {
 	if (__atomic_load_n(&fail_in, __ATOMIC_RELAXED) <= 0) return 0;
+	const char *of = __atomic_load_n(&only, __ATOMIC_RELAXED);
+	if (of && of != &self) return 0;
 	return __atomic_sub_fetch(&fail_in, 1, __ATOMIC_RELAXED) == 0;
 }
 

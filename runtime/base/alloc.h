@@ -16,6 +16,7 @@ void mr_alloc_trim(void);
 /* Tests only: makes the n-th allocation from now fail (1 is the next; 0 turns it off), process-wide.
  * Set it while no other thread allocates or accept that any thread's call may be the one. */
 void mr_alloc_fail_nth(long n);
+void mr_alloc_fail_nth_here(long n); /* only calls of this thread count */
 /* Tests only: blocks alive now. */
 long mr_alloc_live(void);
 

@@ -912,7 +912,7 @@ static int pull_failing(uint64_t token, long n)
 	struct pollfd pfd = {.fd = mr_runtime_fd(rt), .events = POLLIN};
 	assert_int_equal(mr_runtime_poll(rt, ev, 0, 0), 0); /* readies the descriptor */
 	assert_int_equal(poll(&pfd, 1, 10000), 1);
-	mr_alloc_fail_nth(n);
+	mr_alloc_fail_nth_here(n);
 	int count = mr_runtime_poll(rt, ev, 16, 0);
 	mr_alloc_fail_nth(0);
 	for (int i = 0; i < count; i++) {
@@ -930,7 +930,7 @@ static bool all_goes_well(int strategy, uint64_t token, long n)
 	uint32_t item = 0, more = 0;
 	mr_options *o = options();
 	int second = MR_NO_MEMORY;
-	mr_alloc_fail_nth(n);
+	mr_alloc_fail_nth_here(n);
 	int st = mr_pool_new(rt, o, strategy, 1, &pool, &error);
 	if (st == MR_OK) {
 		o = NULL;

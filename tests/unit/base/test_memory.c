@@ -1,6 +1,7 @@
 /* test_memory: alloc, buffer, arena, map, clock.
  * SPDX-License-Identifier: MIT */
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -54,6 +55,30 @@ static void test_a_buffer_keeps_its_bytes_while_it_grows_and_is_consumed(void **
 	mr_buffer_trim(&b, 16);
 	assert_int_equal(b.capacity, 0);
 	mr_buffer_fini(&b);
+}
+
+static void *allocate(void *p)
+{
+	*(void **)p = mr_malloc(1);
+	return NULL;
+}
+
+static void test_an_allocation_of_another_thread_may_be_left_alone(void **state)
+{
+	void *others = NULL;
+	pthread_t thread;
+	(void)state;
+	mr_alloc_fail_nth_here(1);
+	assert_int_equal(pthread_create(&thread, NULL, allocate, &others), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_null(mr_malloc(1));
+	assert_non_null(others);
+	mr_free(others);
+	mr_alloc_fail_nth_here(1);
+	mr_alloc_fail_nth(1); /* of any thread again */
+	assert_int_equal(pthread_create(&thread, NULL, allocate, &others), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_null(others);
 }
 
 static void test_a_buffer_that_cannot_grow_keeps_what_it_has(void **state)
@@ -168,6 +193,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_nth_allocation_fails_and_only_that),
+		cmocka_unit_test(test_an_allocation_of_another_thread_may_be_left_alone),
 		cmocka_unit_test(test_an_overflowing_product_is_refused),
 		cmocka_unit_test(test_a_buffer_keeps_its_bytes_while_it_grows_and_is_consumed),
 		cmocka_unit_test(test_a_buffer_that_cannot_grow_keeps_what_it_has),
