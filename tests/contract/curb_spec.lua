@@ -15,6 +15,12 @@ if broker.is_rabbitmq then
    roads["by TLS"] = { url = os.getenv "MR_RABBITMQ_TLS_URL", ssl_options = { verify = false } }
 end
 
+-- Under a sanitizer so many bytes take minutes, and under TSan the handlers, elsewhere the slowest part, keep up with them:
+-- then nothing is curbed. There a few show the threads and the memory.
+local tree = os.getenv "MR_BUILD_NAME" or "release"
+local in_release = tree == "release" and it or pending
+local not_in_tsan = tree ~= "tsan" and it or pending
+
 local made = {}
 
 local function clean()
@@ -49,7 +55,7 @@ local function asking(conn)
    local is_over, failed = false, nil
    for _ = 1, 3 do
       mr.spawn(function()
-         while not is_over do
+         while not (is_over or failed) do -- after a failed test, too: a closed channel refuses at once, for ever
             local ok, err = ch:publish("", aside, "x", { timeout = 30, persistent = false })
             failed = failed or (not ok and tostring(err)) or nil
          end
@@ -86,7 +92,7 @@ describe("a flood without prefetch, on a connection that asks all the time", fun
 
    for how, way in pairs(ways) do
       for road, options in pairs(roads) do
-         it(("holds memory of a bound where it %s, and all comes once and in order, %s (FIELD-R1)"):format(how, road), function()
+         in_release(("holds memory of a bound where it %s, and all comes once and in order, %s (FIELD-R1)"):format(how, road), function()
             local _, q, fill = filled()
             fill(TOTAL)
             local conn = broker.connect(options)
@@ -124,7 +130,7 @@ describe("a flood without prefetch, on a connection that asks all the time", fun
    local function consumers(ch, q) return assert(ch:queue_declare { queue = q, passive = true }).consumer_count end
 
    for how, way in pairs(ways) do
-      it(("keeps an auto-delete queue whose consumer %s (FIELD-R1)"):format(how), function()
+      in_release(("keeps an auto-delete queue whose consumer %s (FIELD-R1)"):format(how), function()
          curbed({ prefetch = way.prefetch, no_ack = way.no_ack, arguments = { ["x-priority"] = 7 } }, { auto_delete = true },
             function(state, q, maker)
                assert.equal(1, consumers(maker, q))
@@ -134,7 +140,8 @@ describe("a flood without prefetch, on a connection that asks all the time", fun
             end)
       end)
 
-      it(("is cancelled as any other, and may begin again under its tag, where it %s (FIELD-R1)"):format(how), function()
+      local shown = way.prefetch and it or not_in_tsan
+      shown(("is cancelled as any other, and may begin again under its tag, where it %s (FIELD-R1)"):format(how), function()
          curbed({ prefetch = way.prefetch, no_ack = way.no_ack, tag = "mine" }, nil, function(state, q, maker)
             assert.equal("mine", state.consumer.tag)
             assert(state.consumer:cancel())
@@ -155,7 +162,7 @@ describe("a flood without prefetch, on a connection that asks all the time", fun
       end)
    end
 
-   it("has each message once where the channel is recovered meanwhile, without acks (FIELD-R1)", function()
+   not_in_tsan("has each message once where the channel is recovered meanwhile, without acks (FIELD-R1)", function()
       curbed({ no_ack = true }, nil, function(state)
          assert(state.channel:recover())
          eventually("all messages", function() return state.seen == FEWER end, 120)
@@ -164,7 +171,7 @@ describe("a flood without prefetch, on a connection that asks all the time", fun
    end)
 
    -- Another program that waits in line: the cancel of a curb would make it the active one.
-   it("leaves the active consumer of a queue active, as others wait in line (FIELD-R1)", function()
+   in_release("leaves the active consumer of a queue active, as others wait in line (FIELD-R1)", function()
       local options = { arguments = { ["x-single-active-consumer"] = true } }
       local maker, q, fill = filled(options)
       fill(FEWER)
@@ -186,7 +193,7 @@ describe("a flood without prefetch, on a connection that asks all the time", fun
    end)
 
    for how, way in pairs(ways) do
-      it(("goes on in a transaction that begins later, where it %s (FIELD-R1)"):format(how), function()
+      in_release(("goes on in a transaction that begins later, where it %s (FIELD-R1)"):format(how), function()
          local channel, queue, admin
          curbed({ prefetch = way.prefetch, no_ack = way.no_ack }, nil, function(state, q, maker)
             channel, queue, admin = state.channel, q, maker
