@@ -215,24 +215,29 @@ lua_suite() {
 		return
 	fi
 	out=$scratch/busted.out
+	journal=$scratch/journal
+	: >"$journal"
 	# shellcheck disable=SC2086 # a prefix of words or none
 	guarded env \
 		LUA_PATH="$root/lua/?.lua;$root/lua/?/init.lua;$root/tests/support/?.lua;;" \
 		MOONRABBIT_LIBRARY="$build_root/$1/lib/libmoonrabbit.so" \
 		MOONRABBIT_COMMAND="$build_root/$1/bin/moonrabbit" \
 		MR_BUILD_NAME="$1" \
+		MR_JOURNAL="$journal" \
 		$plain_addresses "$build_root/$1/bin/test_luajit" "$(command -v busted)" \
 		--helper="$root/tests/support/ending.lua" --output=plainTerminal --defer-print "$2" >"$out" 2>&1
 	cat "$out"
 	sums=$(sed -n 's|^\([0-9]*\) success[a-z]* / \([0-9]*\) failure[a-z]* / \([0-9]*\) error.*|\1 \2 \3|p' "$out" |
 		tail -n 1)
 	if [ -z "$sums" ]; then
-		echo "busted gave no result (exit code $code)"
+		echo "busted gave no result (exit code $code); the last test: $(grep '^began' "$journal" | tail -n 1)"
 		count 0 1
 		return
 	fi
 	pending=$(sed -n 's|^[0-9]* success.* error[a-z]* / \([1-9][0-9]*\) pending.*|\1|p' "$out")
 	[ -z "$pending" ] || echo "note: $2: $pending pending, not counted"
+	longest=$(sed -n 's|^took \([0-9]*\) s: .*/\(.*\)_spec\.lua$|\1 s \2|p' "$journal" | sort -rn | head -n 5)
+	[ ! -d "$2" ] || echo "note: $2: longest: $(echo "$longest" | paste -s -d ' ' | sed 's/ \([0-9]* s\)/, \1/g')"
 	# shellcheck disable=SC2086 # three numbers
 	set -- $sums
 	count "$1" $(($2 + $3))
