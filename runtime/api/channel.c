@@ -89,7 +89,7 @@ void mr_channel_free(mr_channel *ch)
 	bool is_closed =
 		ch->state == MR_HANDLE_CLOSED; /* its connection may have been freed before it */
 	if (!is_closed && mr_is_forked(ch->connection->rt)) return;
-	if (ch->item) ch->keeper->forget_channel(ch);
+	if (ch->item) ch->connection->rt->keeper->forget_channel(ch);
 	if (is_closed) {
 		mr_free(ch);
 		return;

@@ -101,7 +101,7 @@ int mr_connection_inherit(mr_connection *c, mr_connection *from)
 		.connection = c->number,
 		.number = from->number};
 	enum mr_status st = mr_command_send(c->rt, &cmd);
-	if (st == MR_OK && from->pool) from->keeper->inherit(c, from);
+	if (st == MR_OK && from->pool) from->rt->keeper->inherit(c, from);
 	return st;
 }
 
@@ -130,7 +130,7 @@ static enum mr_status renew(mr_connection *c, uint64_t token, mr_slice secret, i
 	if (st != MR_OK || !c->pool) return st;
 	while ((other = mr_map_next(&c->rt->connections, &at, NULL)))
 		if (other != c && other->pool == c->pool) send_secret(other, 0, secret, which, 0);
-	c->keeper->secret(c->pool, secret, which);
+	c->rt->keeper->secret(c->pool, secret, which);
 	return MR_OK;
 }
 
@@ -156,13 +156,13 @@ void mr_connection_free(mr_connection *c)
 {
 	if (!c || mr_is_forked(c->rt)) return;
 	struct mr_command cmd = {.type = MR_CMD_LINK_FREE, .connection = c->number};
-	if (c->pool) c->keeper->forget(c);
+	if (c->pool) c->rt->keeper->forget(c);
 	c->rt->loop_mode -= c->config->heartbeat_in_loop;
 	mr_command_send(c->rt, &cmd);
 	mr_map_take(&c->rt->connections, c->number);
 	for (size_t i = 0; i < c->channel_slots; i++) {
 		mr_channel *ch = c->channels[i];
-		if (ch && ch->item) ch->keeper->forget_channel(ch);
+		if (ch && ch->item) c->rt->keeper->forget_channel(ch);
 		mr_free(ch);
 	}
 	mr_free(c->channels);

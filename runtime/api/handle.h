@@ -16,12 +16,13 @@
 struct mr_runtime {
 	struct mr_bridge bridge;
 	struct mr_engine *engine;
-	uint32_t *alive;           /* a page that reads as 0 in a forked child */
-	struct mr_map connections; /* by number */
-	struct mr_map pools;       /* by number */
-	struct mr_map requests;    /* of pools, by token: what is still to come */
-	struct mr_waits waits;     /* for places of pools */
-	struct mr_map watched;     /* serials of mr_watch_fd by token, of what has not ended */
+	uint32_t *alive;                /* a page that reads as 0 in a forked child */
+	struct mr_map connections;      /* by number */
+	struct mr_map pools;            /* by number */
+	const struct mr_keeper *keeper; /* of their handles; NULL: there never was a pool */
+	struct mr_map requests;         /* of pools, by token: what is still to come */
+	struct mr_waits waits;          /* for places of pools */
+	struct mr_map watched;          /* serials of mr_watch_fd by token, of what has not ended */
 	struct mr_map recovers; /* epochs of channels, by the token of a basic.recover of theirs */
 	uint32_t watch_serial;
 	uint32_t connection_numbers, epochs, pool_numbers;
@@ -34,7 +35,7 @@ struct mr_runtime {
 	size_t meter_count;
 };
 
-/* What a pool is told of the handles that are its own. */
+/* What pools are told of the handles that are their own. */
 struct mr_keeper {
 	void (*forget)(mr_connection *c); /* the host frees it */
 	void (*forget_channel)(mr_channel *ch);
@@ -59,8 +60,7 @@ struct mr_connection {
 	char host[280];
 	mr_channel **channels; /* by number */
 	size_t channel_slots;
-	const struct mr_keeper *keeper;
-	struct mr_pool *pool;      /* whose it is, or NULL; with it comes a keeper */
+	struct mr_pool *pool;      /* whose it is, or NULL */
 	struct mr_pool_item *item; /* as which; NULL: it carries a shared pool's channels */
 	uint64_t
 		parting; /* given up by its pool: freed when the close with this token has ended, */
@@ -85,10 +85,9 @@ struct mr_channel {
 	enum mr_handle_state state;
 	uint64_t open_token, close_token;
 	bool confirming;
-	bool orphaned; /* the host forgot it; freed when it has closed */
-	bool kept;     /* mr_channel_keep */
-	const struct mr_keeper *keeper;
-	struct mr_pool_item *item; /* of the pool whose it is, or NULL; with it comes a keeper */
+	bool orphaned;             /* the host forgot it; freed when it has closed */
+	bool kept;                 /* mr_channel_keep */
+	struct mr_pool_item *item; /* of the pool whose it is, or NULL; its connection lives then */
 	uint64_t taken_back;       /* deliveries up to this tag are the broker's again */
 	uint32_t recovering;       /* basic.recovers under way: all deliveries may be */
 	uint64_t published;        /* the last publish's number, in confirm mode */

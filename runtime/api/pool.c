@@ -36,6 +36,7 @@ int mr_pool_new(mr_runtime *rt, mr_options *options, int strategy, uint32_t limi
 		return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_POOL, 0, "out of memory");
 	}
 	pool->rt = rt;
+	rt->keeper = &mr_pool_item_keeper;
 	pool->number = ++rt->pool_numbers;
 	pool->strategy = strategy;
 	pool->limit = limit;

@@ -84,7 +84,6 @@ static void inherit(mr_connection *c, mr_connection *from)
 	struct mr_pool *pool = from->pool;
 	if (c->pool || c == from || from->retired) return;
 	c->pool = pool;
-	c->keeper = from->keeper;
 	c->kept = from->kept;
 	c->item = from->item;
 	from->item = NULL;
@@ -93,7 +92,7 @@ static void inherit(mr_connection *c, mr_connection *from)
 		if (pool->shared[i] == from) pool->shared[i] = c;
 }
 
-static const struct mr_keeper keeper = {forget, forget_channel, inherit, renew};
+const struct mr_keeper mr_pool_item_keeper = {forget, forget_channel, inherit, renew};
 
 /* ---- items ---- */
 
@@ -110,9 +109,7 @@ struct mr_pool_item *mr_pool_item_new(struct mr_pool *pool, mr_connection *c, mr
 	item->connection = c;
 	item->channel = ch;
 	if (c) c->item = item;
-	if (!ch) return item;
-	ch->item = item;
-	ch->keeper = &keeper;
+	if (ch) ch->item = item;
 	return item;
 }
 
@@ -121,7 +118,6 @@ enum mr_status mr_pool_item_connect(struct mr_pool *pool, mr_connection **out, m
 	enum mr_status st = mr_connection_new(pool->rt, pool->options, out, error);
 	if (st != MR_OK) return st;
 	(*out)->pool = pool;
-	(*out)->keeper = &keeper;
 	return MR_OK;
 }
 

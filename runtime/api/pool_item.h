@@ -38,6 +38,9 @@ struct mr_pool_item {
 	bool is_retired;     /* then it is in no map */
 };
 
+/* What becomes of items when the host acts on their handles. */
+extern const struct mr_keeper mr_pool_item_keeper;
+
 /* A new one around a connection or a channel, which is the pool's from then on; NULL: no memory. */
 struct mr_pool_item *mr_pool_item_new(struct mr_pool *pool, mr_connection *c, mr_channel *ch);
 /* Takes the item out of the pool and closes what it stood for, under `token`, unless the host keeps it.
