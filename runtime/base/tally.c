@@ -2,8 +2,6 @@
  * SPDX-License-Identifier: MIT */
 #include "base/tally.h"
 
-#include "base/alloc.h"
-
 /* What the host may hold of one connection's loose messages before it pauses. */
 #define LOOSE_MAX 65536              /* messages */
 #define LOOSE_BYTES_MAX (64ul << 20) /* of their bodies */
@@ -18,28 +16,4 @@ struct mr_tally *mr_tally_new(void)
 bool mr_tally_is_over(const struct mr_tally *t, size_t halves)
 {
 	return t->loose > LOOSE_MAX / 2 * halves || t->loose_bytes > LOOSE_BYTES_MAX / 2 * halves;
-}
-
-void mr_tally_release(struct mr_tally *t)
-{
-	if (t && --t->refs == 0) mr_free(t);
-}
-
-void mr_tally_add(struct mr_tally *t, size_t bytes, bool is_loose)
-{
-	t->refs++;
-	t->bytes += bytes;
-	if (!is_loose) return;
-	t->loose++;
-	t->loose_bytes += bytes;
-}
-
-void mr_tally_remove(struct mr_tally *t, size_t bytes, bool is_loose)
-{
-	t->bytes -= bytes;
-	if (is_loose) {
-		t->loose--;
-		t->loose_bytes -= bytes;
-	}
-	mr_tally_release(t);
 }
