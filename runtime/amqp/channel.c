@@ -72,8 +72,7 @@ void mr_amqp_channel_end(struct mr_amqp_channel *ch, const mr_error *why, bool t
 	mr_pending_fail(&ch->pending, why, NULL);
 	if (!tell) return;
 	mr_event ev = {.type = MR_EV_CHANNEL, .status = why->kind, .detail = ch->is_probing};
-	ev.data.error = mr_malloc(sizeof *why);
-	if (ev.data.error) *ev.data.error = *why;
+	ev.data.error = mr_error_copy(why);
 	mr_amqp_channel_emit(ch, &ev);
 }
 
@@ -104,8 +103,7 @@ void mr_amqp_channel_refuse(struct mr_amqp_channel *ch, const mr_error *why)
 	if (ch->why || ch->state == MR_CH_CLOSED) return;
 	mr_content_drop(&ch->content, ch->outlet->options->pool);
 	m.text = mr_slice_of(why->text, strnlen(why->text, 255));
-	ch->why = mr_malloc(sizeof *why);
-	if (ch->why) *ch->why = *why;
+	ch->why = mr_error_copy(why);
 	if (ch->why && ch->state == MR_CH_CLOSING) return; /* its close-ok is on its way already */
 	answer.fatal = ch->why;
 	if (!ch->why || mr_pending_ask(&ch->pending, &m, &answer, NULL) != MR_OK)

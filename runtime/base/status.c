@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/number.h"
 
 struct kind {
@@ -245,6 +246,13 @@ enum mr_status mr_error_set(mr_error *error, enum mr_status kind, enum mr_scope 
 	va_end(args);
 	fill(error, kind, scope, code, raw);
 	return kind;
+}
+
+mr_error *mr_error_copy(const mr_error *error)
+{
+	mr_error *copy = mr_malloc(sizeof *copy);
+	if (copy) *copy = *error;
+	return copy;
 }
 
 static bool is_descriptors(int system) { return system == EMFILE || system == ENFILE; }

@@ -17,6 +17,9 @@ enum mr_status mr_error_set(struct mr_error *error, enum mr_status kind, enum mr
 enum mr_status mr_error_system(struct mr_error *error, enum mr_status kind, enum mr_scope scope,
 	int system, const char *format, ...) __attribute__((format(printf, 5, 6)));
 
+/* *Gives* a copy; NULL: no memory. */
+mr_error *mr_error_copy(const mr_error *error);
+
 /* Is no descriptor left just now? For failures of other libraries, which do not say why; `system` is then errno's
  * number. */
 bool mr_lacks_descriptors(int *system);

@@ -59,10 +59,8 @@ static void drop_stream(struct mr_link *link)
 static void tell_final(struct mr_link *link, enum mr_connection_state state, const mr_error *why)
 {
 	mr_error none = {0};
-	mr_error *copy = mr_malloc(sizeof *copy);
-	if (copy) *copy = *why;
 	mr_recovery_end(&link->recovery);
-	mr_report_state(link, state, why->kind, copy);
+	mr_report_state(link, state, why->kind, mr_error_copy(why));
 	mr_report_answer(link, &link->openers, why);
 	mr_report_answer(link, &link->closers, &none);
 }

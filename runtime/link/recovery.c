@@ -120,8 +120,7 @@ mr_msec mr_recovery_retry(struct mr_recovery *r, const mr_error *why)
 	ev.connection = r->connection;
 	ev.token = (uint64_t)++r->attempt;
 	ev.last = (uint64_t)delay;
-	ev.data.error = mr_malloc(sizeof *why);
-	if (ev.data.error) *ev.data.error = *why;
+	ev.data.error = mr_error_copy(why);
 	mr_timer_arm(&r->retry, mr_clock_now() + delay);
 	mr_recovery_push(r, &ev);
 	return delay;

@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: MIT */
 #include "link/recovery_state.h"
 
-#include "base/alloc.h"
 #include "link/history.h"
 
 void mr_recovery_push(struct mr_recovery *r, const mr_event *event)
@@ -51,8 +50,7 @@ void mr_recovery_tell_consumer_failed(struct mr_recovery *r, const struct mr_rec
 		.consumer = record->request.number};
 	ev.connection = r->connection;
 	ev.channel = record->channel;
-	ev.data.error = mr_malloc(sizeof r->error);
-	if (ev.data.error) *ev.data.error = r->error;
+	ev.data.error = mr_error_copy(&r->error);
 	mr_recovery_push(r, &ev);
 }
 
@@ -72,8 +70,7 @@ void mr_recovery_give_channel_up(struct mr_recovery *r, uint16_t number)
 	if (!c) return; /* the program closed it meanwhile */
 	ev.connection = r->connection;
 	ev.epoch = c->epoch;
-	ev.data.error = mr_malloc(sizeof r->error);
-	if (ev.data.error) *ev.data.error = r->error;
+	ev.data.error = mr_error_copy(&r->error);
 	note_failure(r, number);
 	mr_topology_channel_closed(&r->topology, number);
 	mr_recovery_push(r, &ev);

@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: MIT */
 #include "link/repair.h"
 
-#include "base/alloc.h"
 #include "link/backoff.h"
 #include "link/history.h"
 
@@ -27,8 +26,7 @@ static void ask_host(struct mr_recovery *r, uint16_t channel, mr_msec delay)
 	ev.channel = channel;
 	ev.token = (uint64_t)r->repairs;
 	ev.last = (uint64_t)delay;
-	ev.data.error = mr_malloc(sizeof r->repair_why);
-	if (ev.data.error) *ev.data.error = r->repair_why;
+	ev.data.error = mr_error_copy(&r->repair_why);
 	mr_recovery_push(r, &ev);
 }
 

@@ -131,8 +131,7 @@ void mr_report_lost(struct mr_link *link, const mr_error *why)
 	mr_event ev = {.type = MR_EV_CONNECTION, .status = why->kind, .detail = MR_CONNECTION_LOST};
 	ev.connection = link->number;
 	ev.last = 1; /* it will be back */
-	ev.data.error = mr_malloc(sizeof *why);
-	if (ev.data.error) *ev.data.error = *why;
+	ev.data.error = mr_error_copy(why);
 	mr_report_emit(link, &ev);
 }
 

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/alloc.h"
 #include "base/status.h"
 
 static void test_every_kind_has_a_name_and_a_text(void **state)
@@ -77,6 +78,19 @@ static void test_an_error_of_the_system_names_errno(void **state)
 	assert_string_equal(e.text, "cannot connect: Connection refused");
 }
 
+static void test_a_copy_of_an_error_says_the_same_or_there_is_none(void **state)
+{
+	mr_error e;
+	(void)state;
+	mr_error_set(&e, MR_NOT_FOUND, MR_SCOPE_CHANNEL, 404, "no queue '%s'", "q");
+	mr_error *copy = mr_error_copy(&e);
+	assert_memory_equal(copy, &e, sizeof e);
+	mr_free(copy);
+	mr_alloc_fail_nth(1);
+	assert_null(mr_error_copy(&e));
+	mr_alloc_fail_nth(0);
+}
+
 static void test_a_long_text_is_cut_and_terminated(void **state)
 {
 	char text[2000];
@@ -137,6 +151,7 @@ int main(void)
 		cmocka_unit_test(test_reply_codes_have_their_kinds),
 		cmocka_unit_test(test_an_error_carries_kind_code_scope_and_text),
 		cmocka_unit_test(test_an_error_of_the_system_names_errno),
+		cmocka_unit_test(test_a_copy_of_an_error_says_the_same_or_there_is_none),
 		cmocka_unit_test(test_a_long_text_is_cut_and_terminated),
 		cmocka_unit_test(test_what_a_terminal_would_obey_is_escaped),
 		cmocka_unit_test(test_escaping_stops_before_the_end_of_its_room),
