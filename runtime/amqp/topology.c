@@ -277,9 +277,9 @@ void mr_topology_rename(struct mr_topology *t, const char *old, mr_slice name)
 
 void mr_topology_inherit(struct mr_topology *t, struct mr_topology *from)
 {
-	struct mr_node kept, *node;
+	struct mr_node kept;
 	mr_list_init(&kept);
-	while ((node = mr_list_shift(&t->records))) mr_list_append(&kept, node);
+	mr_list_splice(&kept, &t->records);
 	while (!mr_list_is_empty(&from->records)) {
 		struct mr_record *r = mr_container(from->records.next, struct mr_record, node);
 		if (r->request.operation == MR_BASIC_CONSUME) {
@@ -289,5 +289,5 @@ void mr_topology_inherit(struct mr_topology *t, struct mr_topology *from)
 		mr_record_unlist(from, r);
 		if (mr_record_adopt(t, r)) mr_list_append(&t->records, &r->node);
 	}
-	while ((node = mr_list_shift(&kept))) mr_list_append(&t->records, node);
+	mr_list_splice(&t->records, &kept);
 }

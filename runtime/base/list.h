@@ -29,7 +29,7 @@ static inline void mr_list_remove(struct mr_node *node) /* no-op when in no list
 	node->next->prev = node->prev;
 	node->next = node->prev = NULL;
 }
-/* All of `from` goes behind all of `into`. */
+/* All of `from` goes behind all of `into`; where that is a node within a list, before that node. */
 static inline void mr_list_splice(struct mr_node *into, struct mr_node *from)
 {
 	if (mr_list_is_empty(from)) return;

@@ -41,7 +41,7 @@ static void read_eager(struct mr_engine *e)
 {
 	struct mr_node turn, *node;
 	mr_list_init(&turn);
-	while ((node = mr_list_shift(&e->services.eager))) mr_list_append(&turn, node);
+	mr_list_splice(&turn, &e->services.eager);
 	while ((node = mr_list_shift(&turn)))
 		mr_link_io_read(mr_container(node, struct mr_link_io, eager));
 }

@@ -106,7 +106,7 @@ static bool drain_lanes(struct mr_event_queue *d)
 		any |= drain(d, lane, LANE_TURN) != 0;
 		if (!is_empty(lane)) mr_list_append(&turn, node);
 	}
-	while ((node = mr_list_shift(&turn))) mr_list_append(&d->waiting, node);
+	mr_list_splice(&d->waiting, &turn);
 	return any;
 }
 

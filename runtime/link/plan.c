@@ -235,25 +235,24 @@ static bool speaks_of(const struct mr_step *s, const struct mr_topology *t,
 static void put_before(struct mr_plan *plan, const struct mr_topology *t, uint16_t channel,
 	const struct mr_record *late, struct mr_node *steps)
 {
-	struct mr_node *at = plan->steps.next, *node;
+	struct mr_node *at = plan->steps.next;
 	const struct mr_record *declare = late && late->place->declared == late ? late : NULL;
 	while (at != &plan->steps && step_of(at)->channel != channel &&
 		!(declare && speaks_of(step_of(at), t, declare)))
 		at = at->next;
-	while ((node = mr_list_shift(steps))) mr_list_append(at, node); /* before `at` */
+	mr_list_splice(at, steps);
 }
 
 bool mr_plan_check(struct mr_plan *plan, const struct mr_record *consumer)
 {
-	struct mr_node steps, *node;
+	struct mr_node steps;
 	mr_list_init(&steps);
 	if (!add(&steps, MR_STEP_SCRATCH, 0, consumer->id) ||
 		!add(&steps, MR_STEP_CHECK, 0, consumer->id)) {
 		drop_steps(&steps);
 		return false;
 	}
-	struct mr_node *first = plan->steps.next;
-	while ((node = mr_list_shift(&steps))) mr_list_append(first, node); /* before it */
+	mr_list_splice(plan->steps.next, &steps);
 	return true;
 }
 
