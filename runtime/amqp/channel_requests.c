@@ -31,10 +31,7 @@ static bool waits_again(struct mr_amqp_channel *ch, const struct mr_pending *ans
 	if (answer->expects == MR_M_BASIC_CANCEL_OK)
 		p = mr_pending_keyed(&ch->pending, MR_M_BASIC_CANCEL_OK, answer->key);
 	if (!p || p->token || p->is_of_curb) return false;
-	p->token = answer->token;
-	p->deadline = answer->deadline;
-	p->late = false;
-	mr_outlet_expect(ch->outlet, p->deadline);
+	mr_pending_join(&ch->pending, p, answer->token, answer->deadline);
 	return true;
 }
 

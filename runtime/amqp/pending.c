@@ -17,7 +17,8 @@ void mr_pending_init(struct mr_pending_list *list, struct mr_outlet *outlet, uin
 
 /* ---- asking ---- */
 
-enum mr_status mr_pending_add(struct mr_pending_list *list, const struct mr_pending *pending)
+/* A copy, with its key. */
+static enum mr_status add(struct mr_pending_list *list, const struct mr_pending *pending)
 {
 	struct mr_pending *p = mr_malloc(sizeof *p + pending->key.size);
 	if (!p) return MR_NO_MEMORY;
@@ -37,9 +38,18 @@ enum mr_status mr_pending_ask(struct mr_pending_list *list, const struct mr_meth
 	struct mr_buffer *out = &list->outlet->out;
 	size_t before = mr_buffer_size(out);
 	enum mr_status st = mr_outlet_send(list->outlet, list->channel, method, error);
-	if (st == MR_OK) st = mr_pending_add(list, answer);
+	if (st == MR_OK) st = add(list, answer);
 	if (st != MR_OK) out->end = out->start + before;
 	return st;
+}
+
+void mr_pending_join(struct mr_pending_list *list, struct mr_pending *p, uint64_t token,
+	mr_msec deadline)
+{
+	p->token = token;
+	p->deadline = deadline;
+	p->late = false;
+	mr_outlet_expect(list->outlet, deadline);
 }
 
 /* However a request ends, it leaves the list here: so the recovers among them are counted rightly. */

@@ -40,11 +40,12 @@ struct mr_pending_list {    /* held by value; empty it before it goes: mr_pendin
 };
 
 void mr_pending_init(struct mr_pending_list *list, struct mr_outlet *outlet, uint16_t channel);
-/* Adds a copy, with its key. MR_OK or MR_NO_MEMORY. */
-enum mr_status mr_pending_add(struct mr_pending_list *list, const struct mr_pending *pending);
-/* Sends a method and adds the place of its answer: both, or neither. */
+/* Sends a method and adds the place of its answer, a copy with its key: both, or neither. */
 enum mr_status mr_pending_ask(struct mr_pending_list *list, const struct mr_method *method,
 	const struct mr_pending *answer, mr_error *error);
+/* One that nobody waits for any more is waited for anew. */
+void mr_pending_join(struct mr_pending_list *list, struct mr_pending *p, uint64_t token,
+	mr_msec deadline);
 /* The request that `answer` answers; NULL when it answers none. */
 struct mr_pending *mr_pending_find(const struct mr_pending_list *list,
 	const struct mr_method *answer);

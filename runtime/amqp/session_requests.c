@@ -87,18 +87,13 @@ static void disinherit(struct mr_session *s, struct mr_amqp_channel *ch, uint64_
 }
 
 /* A close that nobody waits for any more is waited for anew. */
-static bool joins_close(struct mr_session *s, struct mr_amqp_channel *ch, uint64_t token,
-	mr_msec deadline)
+static bool joins_close(struct mr_amqp_channel *ch, uint64_t token, mr_msec deadline)
 {
 	struct mr_pending *p = mr_pending_last(&ch->pending);
 	bool is_free = p && p->expects == MR_M_CHANNEL_CLOSE_OK && !p->fatal &&
 	               (!p->token || p->token == MR_TOKEN_NONE);
-	if (!is_free) return false;
-	p->token = token;
-	p->deadline = deadline;
-	p->late = false;
-	mr_outlet_expect(&s->outlet, deadline);
-	return true;
+	if (is_free) mr_pending_join(&ch->pending, p, token, deadline);
+	return is_free;
 }
 
 void mr_session_channel_close(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
@@ -110,7 +105,7 @@ void mr_session_channel_close(struct mr_session *s, uint16_t number, uint64_t to
 		disinherit(s, any, token);
 	else if (ch && ch->state != MR_CH_CLOSING)
 		mr_amqp_channel_close(ch, token, deadline);
-	else if (!ch || !joins_close(s, ch, token, deadline))
+	else if (!ch || !joins_close(ch, token, deadline))
 		refuse(s, number, token);
 }
 
