@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include "amqp/session.h"
 
+#include "amqp/channel.h"
 #include "amqp/curb.h"
 #include "amqp/inbound.h"
 #include "amqp/message.h"

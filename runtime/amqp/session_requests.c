@@ -1,6 +1,7 @@
 /* session_requests: what the host asks of an open session.
  * SPDX-License-Identifier: MIT
  * Pure; the other half of session.c. */
+#include "amqp/channel.h"
 #include "amqp/channel_requests.h"
 #include "amqp/curb.h"
 #include "amqp/session.h"

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "amqp/channel.h"
 #include "base/alloc.h"
 #include "base/machine.h"
 

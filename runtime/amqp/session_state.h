@@ -4,7 +4,7 @@
 #ifndef MR_AMQP_SESSION_STATE_H
 #define MR_AMQP_SESSION_STATE_H
 
-#include "amqp/channel.h"
+#include "amqp/channel_state.h"
 #include "amqp/handshake.h"
 #include "amqp/heartbeat.h"
 #include "amqp/outlet.h"

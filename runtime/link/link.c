@@ -2,12 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "link/link.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "base/alloc.h"
 #include "base/machine.h"
-#include "base/value.h"
 #include "link/repair.h"
 #include "link/replay.h"
 #include "link/report.h"
