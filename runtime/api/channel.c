@@ -177,7 +177,7 @@ int mr_channel_request(mr_channel *ch, uint64_t token, const mr_request *r)
 		mr_map_take(&c->rt->recovers, token);
 		mr_free(copy);
 	}
-	/* The broker numbers publishes from the select on; see amqp/channel.c. */
+	/* The broker numbers publishes from the select on; see amqp/channel_requests.c. */
 	else if (r->operation == MR_CONFIRM_SELECT)
 		ch->confirming = true;
 	else if (r->operation == MR_BASIC_RECOVER)

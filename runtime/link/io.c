@@ -10,7 +10,7 @@
 #define TURN_READS 64
 #define TURN_BYTES (4 * MR_READ_CHUNK)
 /* What the host may hold, or have parked, of one connection's messages before it pauses: loose ones, which no
- * prefetch bounds, have a bound of their own (delivery.c). What a prefetch lets come is the program's word,
+ * prefetch bounds, have a bound of their own (tally.c). What a prefetch lets come is the program's word,
  * and has only the last one. */
 #define BYTES_MAX (1ul << 30) /* of all bodies */
 

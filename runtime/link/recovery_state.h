@@ -5,7 +5,9 @@
 #ifndef MR_LINK_RECOVERY_STATE_H
 #define MR_LINK_RECOVERY_STATE_H
 
-#include "amqp/session.h"
+#include "amqp/handshake.h"
+#include "amqp/session_options.h"
+#include "amqp/session_phase.h"
 #include "config/config.h"
 #include "io/services.h"
 #include "link/plan.h"
@@ -41,7 +43,7 @@ struct mr_recovery_port {
 	void (*push)(void *owner, const mr_event *event); /* to the host, as it is; taken */
 };
 
-/* Invariants. While `opened_at` is not 0 the connection is open; `replay.plan` has steps only then. One step is
+/* Invariants. While `opened_at` is not 0 the connection is open; `plan` has steps only then. One step is
  * asked for at a time: `waiting` until its answer has come, `answered` until go_on has judged it. */
 struct mr_recovery {
 	struct mr_services *services;
@@ -68,7 +70,7 @@ struct mr_recovery {
 	struct mr_plan plan;
 	bool is_whole; /* of the connection, not of one channel or consumer */
 	bool waiting;  /* for the answer to `token` */
-	bool answered; /* it has come: `status`, `error`, `name` */
+	bool answered; /* it has come: `error`, `name` */
 	uint64_t token, tokens;
 	mr_error error;
 	char name[256];

@@ -63,6 +63,7 @@ local third_party = {              -- { header, patterns of the files that may i
 
 local private = {                  -- headers of one module: { who else may include them, why }
    ["codec/rabbitmqc.h"] = { "is for the codec", "^codec/method%.c$", "^codec/table%.c$", "^codec/properties%.c$" },
+   ["amqp/session.h"] = { "is for the link, and not for its recovery", "^amqp/", "^link/state%.h$", "^link/io%.h$" },
 }
 
 local banned = {                   -- { what the code must not say, why, files that may }
@@ -396,6 +397,8 @@ local samples = {
    { "runtime/codec/method.c", "#include <amqp_framing.h>", false },
    { "runtime/codec/guard.c", '#include "codec/rabbitmqc.h"', '"codec/rabbitmqc.h" is for the codec' },
    { "runtime/codec/method.c", '#include "codec/rabbitmqc.h"', false },
+   { "runtime/link/recovery.h", '#include "amqp/session.h"', "is for the link" },
+   { "runtime/link/state.h", '#include "amqp/session.h"', false },
    { "runtime/engine/a.c", "# include <rabbitmq-c/amqp.h>", "does not belong here" },
    { "runtime/net/tcp.c", "#include <openssl/ssl.h>", "does not belong here" },
    { "runtime/net/tls_io.c", "#include <openssl/ssl.h>", false },
