@@ -4,15 +4,13 @@
 
 #include "base/machine.h"
 
-#define BIT(n) (1u << (n))
 static const unsigned may_follow[MR_CH_COUNT] = {
-	[MR_CH_CLOSED] = BIT(MR_CH_OPENING),
-	[MR_CH_OPENING] = BIT(MR_CH_OPEN) | BIT(MR_CH_CLOSING) | BIT(MR_CH_CLOSED),
-	[MR_CH_OPEN] = BIT(MR_CH_CLOSING) | BIT(MR_CH_CLOSED),
-	[MR_CH_CLOSING] = BIT(MR_CH_CLOSED),
+	[MR_CH_CLOSED] = MR_BIT(MR_CH_OPENING),
+	[MR_CH_OPENING] = MR_BIT(MR_CH_OPEN) | MR_BIT(MR_CH_CLOSING) | MR_BIT(MR_CH_CLOSED),
+	[MR_CH_OPEN] = MR_BIT(MR_CH_CLOSING) | MR_BIT(MR_CH_CLOSED),
+	[MR_CH_CLOSING] = MR_BIT(MR_CH_CLOSED),
 };
-#define NAME(s) #s,
-static const char *const names[] = {MR_CHANNEL_STATES(NAME)};
+static const char *const names[] = {MR_CHANNEL_STATES(MR_NAME)};
 static const struct mr_machine machine = {"channel", names, may_follow, MR_CH_COUNT};
 
 void mr_amqp_channel_enter(struct mr_amqp_channel *ch, enum mr_channel_state next)

@@ -8,15 +8,13 @@
 #include "base/alloc.h"
 #include "base/machine.h"
 
-#define BIT(n) (1u << (n))
 static const unsigned may_follow[MR_SESSION_STATE_COUNT] = {
-	[MR_SESSION_IDLE] = BIT(MR_SESSION_HANDSHAKE) | BIT(MR_SESSION_CLOSED),
-	[MR_SESSION_HANDSHAKE] = BIT(MR_SESSION_OPEN) | BIT(MR_SESSION_CLOSED),
-	[MR_SESSION_OPEN] = BIT(MR_SESSION_CLOSING) | BIT(MR_SESSION_CLOSED),
-	[MR_SESSION_CLOSING] = BIT(MR_SESSION_CLOSED),
+	[MR_SESSION_IDLE] = MR_BIT(MR_SESSION_HANDSHAKE) | MR_BIT(MR_SESSION_CLOSED),
+	[MR_SESSION_HANDSHAKE] = MR_BIT(MR_SESSION_OPEN) | MR_BIT(MR_SESSION_CLOSED),
+	[MR_SESSION_OPEN] = MR_BIT(MR_SESSION_CLOSING) | MR_BIT(MR_SESSION_CLOSED),
+	[MR_SESSION_CLOSING] = MR_BIT(MR_SESSION_CLOSED),
 };
-#define NAME(s) #s,
-static const char *const names[] = {MR_SESSION_STATES(NAME)};
+static const char *const names[] = {MR_SESSION_STATES(MR_NAME)};
 static const struct mr_machine machine = {"session", names, may_follow, MR_SESSION_STATE_COUNT};
 
 void mr_session_enter(struct mr_session *s, enum mr_session_state next)

@@ -10,7 +10,7 @@ static const char *name_of(const struct mr_machine *machine, unsigned state)
 bool mr_machine_moves(const struct mr_machine *machine, unsigned from, unsigned to, mr_error *fault)
 {
 	bool is_known = from < machine->count && to < machine->count;
-	if (is_known && machine->may_follow[from] & 1u << to) return true;
+	if (is_known && machine->may_follow[from] & MR_BIT(to)) return true;
 	if (!fault->kind)
 		mr_error_set(fault, MR_INTERNAL_ERROR, MR_SCOPE_CONNECTION, 541,
 			"a fault of ours, please report it: a %s would move from %s to %s",

@@ -13,6 +13,10 @@ struct mr_machine {
 	unsigned count;
 };
 
+/* For its tables: a state in a set of them, and the name of each of a list X(state). */
+#define MR_BIT(state) (1u << (state))
+#define MR_NAME(state) #state,
+
 /* May it move from here to there? When not, `fault` (kept when it says something already) says so with both names:
  * a fault of ours, MR_INTERNAL_ERROR. Then the machine stays where it is, and what it drives must end. */
 bool mr_machine_moves(const struct mr_machine *machine, unsigned from, unsigned to,

@@ -10,18 +10,16 @@
 
 #define PARTING_TIME 1000 /* ms for the last frames to leave and the peer to hang up */
 
-#define BIT(n) (1u << (n))
 static const unsigned may_follow[MR_LINK_STATE_COUNT] = {
-	[MR_LINK_IDLE] = BIT(MR_LINK_CONNECTING),
-	[MR_LINK_CONNECTING] =
-		BIT(MR_LINK_OPEN) | BIT(MR_LINK_IDLE) | BIT(MR_LINK_PARTING) | BIT(MR_LINK_BACKOFF),
-	[MR_LINK_OPEN] = BIT(MR_LINK_CLOSING) | BIT(MR_LINK_PARTING) | BIT(MR_LINK_IDLE),
-	[MR_LINK_CLOSING] = BIT(MR_LINK_PARTING) | BIT(MR_LINK_IDLE),
-	[MR_LINK_PARTING] = BIT(MR_LINK_IDLE) | BIT(MR_LINK_BACKOFF),
-	[MR_LINK_BACKOFF] = BIT(MR_LINK_IDLE) | BIT(MR_LINK_CONNECTING),
+	[MR_LINK_IDLE] = MR_BIT(MR_LINK_CONNECTING),
+	[MR_LINK_CONNECTING] = MR_BIT(MR_LINK_OPEN) | MR_BIT(MR_LINK_IDLE) |
+                               MR_BIT(MR_LINK_PARTING) | MR_BIT(MR_LINK_BACKOFF),
+	[MR_LINK_OPEN] = MR_BIT(MR_LINK_CLOSING) | MR_BIT(MR_LINK_PARTING) | MR_BIT(MR_LINK_IDLE),
+	[MR_LINK_CLOSING] = MR_BIT(MR_LINK_PARTING) | MR_BIT(MR_LINK_IDLE),
+	[MR_LINK_PARTING] = MR_BIT(MR_LINK_IDLE) | MR_BIT(MR_LINK_BACKOFF),
+	[MR_LINK_BACKOFF] = MR_BIT(MR_LINK_IDLE) | MR_BIT(MR_LINK_CONNECTING),
 };
-#define NAME(s) #s,
-static const char *const names[] = {MR_LINK_STATES(NAME)};
+static const char *const names[] = {MR_LINK_STATES(MR_NAME)};
 static const struct mr_machine machine = {"link", names, may_follow, MR_LINK_STATE_COUNT};
 
 void mr_link_enter(struct mr_link *link, enum mr_link_state next)

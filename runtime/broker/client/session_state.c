@@ -5,17 +5,15 @@
 #include "base/machine.h"
 #include "codec/method.h"
 
-#define BIT(n) (1u << (n))
 static const unsigned may_follow[MR_BS_COUNT] = {
-	[MR_BS_HELLO] = BIT(MR_BS_STARTED) | BIT(MR_BS_ENDED),
-	[MR_BS_STARTED] = BIT(MR_BS_TUNING) | BIT(MR_BS_CLOSING) | BIT(MR_BS_ENDED),
-	[MR_BS_TUNING] = BIT(MR_BS_OPENING) | BIT(MR_BS_CLOSING) | BIT(MR_BS_ENDED),
-	[MR_BS_OPENING] = BIT(MR_BS_OPEN) | BIT(MR_BS_CLOSING) | BIT(MR_BS_ENDED),
-	[MR_BS_OPEN] = BIT(MR_BS_CLOSING) | BIT(MR_BS_ENDED),
-	[MR_BS_CLOSING] = BIT(MR_BS_ENDED),
+	[MR_BS_HELLO] = MR_BIT(MR_BS_STARTED) | MR_BIT(MR_BS_ENDED),
+	[MR_BS_STARTED] = MR_BIT(MR_BS_TUNING) | MR_BIT(MR_BS_CLOSING) | MR_BIT(MR_BS_ENDED),
+	[MR_BS_TUNING] = MR_BIT(MR_BS_OPENING) | MR_BIT(MR_BS_CLOSING) | MR_BIT(MR_BS_ENDED),
+	[MR_BS_OPENING] = MR_BIT(MR_BS_OPEN) | MR_BIT(MR_BS_CLOSING) | MR_BIT(MR_BS_ENDED),
+	[MR_BS_OPEN] = MR_BIT(MR_BS_CLOSING) | MR_BIT(MR_BS_ENDED),
+	[MR_BS_CLOSING] = MR_BIT(MR_BS_ENDED),
 };
-#define NAME(s) #s,
-static const char *const names[] = {MR_BROKER_SESSION_STATES(NAME)};
+static const char *const names[] = {MR_BROKER_SESSION_STATES(MR_NAME)};
 static const struct mr_machine machine = {"broker's session", names, may_follow, MR_BS_COUNT};
 
 /* ENDED and CLOSING stay what they are: what was under way is late, no fault. A fault ends the session; the
