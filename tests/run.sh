@@ -96,6 +96,16 @@ show_failures() {
 	grep -v '^time=.* level=' "$1" | tail -n 120
 }
 
+# failures_of STEP FILE: a line for each test that failed, for the end of the run.
+failures_of() {
+	awk -v step="$1" '
+		/^(Failure|Error) -> / { where = $3; if ((getline name) > 0) print "Failed: " step ": " where ": " name; n++ }
+		/^[ \t]+[0-9]+ - .*\(/ { $1 = $2 = ""; print "Failed: " step ":" substr($0, 2); n++ }
+		/^not ok/ { print "Failed: " step ": " $0; n++ }
+		/^busted gave no result/ { print "Failed: " step ": " $0; n++ }
+		END { if (!n) print "Failed: " step }' "$2"
+}
+
 # step NAME TITLE FUNCTION: runs FUNCTION with its output in a file, shown when something failed. Lanes report one at a time.
 step() {
 	passed=0
@@ -114,6 +124,7 @@ step() {
 		if [ "$failed" -gt 0 ]; then
 			show_failures "$log" | sed 's/^/    /'
 			cp "$log" "$build_root/failed-$1.log"
+			failures_of "$1" "$log" >>"$top/failures"
 		else
 			grep '^note: ' "$log" | sed 's/^note: /    /'
 			rm -f "$build_root/failed-$1.log"
@@ -591,6 +602,7 @@ fi
 began_all=$(date +%s)
 : >"$top/sums"
 : >"$top/left_out"
+: >"$top/failures"
 scratch=$top/checks
 mkdir "$scratch"
 may_go_on=yes
@@ -624,6 +636,7 @@ fi
 # shellcheck disable=SC2046 # two numbers
 set -- $(awk '{ p += $1; f += $2 } END { print p + 0, f + 0 }' "$top/sums")
 echo "Took $(($(date +%s) - began_all)) s."
+cat "$top/failures"
 sed 's/^/Left out: /' "$top/left_out"
 echo "$1 passed, $2 failed"
 [ "$2" -eq 0 ]
