@@ -82,7 +82,8 @@ function errors.is(value)
 end
 
 -- The folder of the library's own files, as their sources name it. A script's folder may be called "moonrabbit", too.
-local LIBRARY = debug.getinfo(1, "S").source:match "^(@.*/)base/[^/]*$" or "@"
+-- Loaded from no such folder, all is of the script: no source begins with NUL.
+local LIBRARY = debug.getinfo(1, "S").source:match "^(@.*/)base/[^/]*$" or "\0"
 
 --- Is this a file of the library?
 -- @tparam string source as debug.getinfo gives it

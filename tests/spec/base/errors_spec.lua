@@ -74,6 +74,15 @@ describe("errors", function()
          .. "%s+/opt/moonrabbit/app.lua:2: in "))
    end)
 
+   it("takes no file for the library's when it was loaded from a place that says nothing", function()
+      local source = assert(io.open(debug.getinfo(errors.new, "S").source:sub(2))):read "*a"
+      for _, name in ipairs { "=bundle", "@bundle.lua", "bundle" } do
+         local other = loadstring(source, name)()
+         for _, file in ipairs { "@/opt/app.lua", "@", "=stdin" } do assert.is_false(other.is_library(file)) end
+      end
+      assert.is_true(errors.is_library(debug.getinfo(errors.new, "S").source))
+   end)
+
    it("traces whatever was raised", function()
       for _, thing in ipairs { 1, true, errors.new("lost", "publish") } do
          local _, trace = xpcall(function() error(thing, 0) end, errors.trace)
