@@ -37,7 +37,8 @@ local header_path = folder .. "moonrabbit.h"
 
 -- What a header declares to FFI.
 local function declarations(path, text)
-   local found = text and text:match "/%* ffi: begin %*/(.-)/%* ffi: end %*/"
+   if not text then error("moonrabbit: cannot find " .. path .. ", of the same version as moonrabbit.h beside it", 0) end
+   local found = text:match "/%* ffi: begin %*/(.-)/%* ffi: end %*/"
    if not found then error("moonrabbit: " .. path .. " lacks the marks around what FFI declares", 0) end
    return (found:gsub("MR_API ", ""))
 end
