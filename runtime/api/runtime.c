@@ -185,6 +185,8 @@ static int take_or_prepare(mr_runtime *rt, mr_event *events, int max)
 	if (n) return n;
 	rt->prepared = true;
 	mr_wake_prepare(&rt->bridge.host);
+	/* An alarm was asked for: a thread that takes the host to be asleep does not look for it by itself. */
+	if (rt->unsignalled) mr_command_signal(rt);
 	n = take_events(rt, events, max);
 	if (n) awake(rt);
 	if (max <= 0 && has_events(rt)) mr_wake_signal(&rt->bridge.host); /* nobody else does */

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "api/handle.h"
 #include "base/alloc.h"
 #include "moonrabbit_testing.h"
 
@@ -421,6 +422,26 @@ static void test_a_deadline_follows_the_clock_that_was_moved(void **state)
 	assert_true(is_readable(10000));
 	done_is_there(2, MR_TIMEOUT); /* before the clock's own end is told */
 	assert_int_equal(wait_done(50), MR_OK);
+}
+
+/* The next alarm is set by a poll that finds nothing to tell: nobody else wakes the I/O thread for it. */
+static void test_a_poll_that_asks_for_an_alarm_wakes_the_io_thread_before_it_sleeps(void **state)
+{
+	mr_event ev;
+	(void)state;
+	make(MR_POOLED, 1);
+	lent_at_once(1);
+	waits(2, 0.02);
+	double until = mr_now() + 0.02;
+	waits(3, 60);
+	assert_int_equal(mr_pool_release(pool, 1), MR_OK);
+	done_is_there(2, MR_OK);
+	mr_msec first = rt->waits.alarm;
+	assert_int_equal(rt->unsignalled, 0);
+	while (mr_now() <= until) {} /* the alarm has rung, for nobody */
+	assert_int_equal(mr_runtime_poll(rt, &ev, 1, 0), 0);
+	assert_true(rt->waits.alarm > first);
+	assert_int_equal(rt->unsignalled, 0);
 }
 
 /* Two borrowers who do nothing but hand over have an event ready for every poll. */
@@ -1004,6 +1025,7 @@ int main(void)
 		T(a_deadline_makes_the_descriptor_readable),
 		T(a_place_given_back_makes_the_descriptor_readable),
 		T(a_deadline_follows_the_clock_that_was_moved),
+		T(a_poll_that_asks_for_an_alarm_wakes_the_io_thread_before_it_sleeps),
 		T(hand_overs_leave_room_for_what_the_io_thread_tells),
 		T(channels_of_two_connections_publish_and_consume),
 		T(a_shared_pool_serves_its_waiters_with_channels),
