@@ -62,7 +62,7 @@ int mr_channel_open(mr_connection *c, uint64_t token, mr_channel **out)
 	return MR_OK;
 }
 
-static enum mr_status send_close(mr_channel *ch, uint64_t token)
+enum mr_status mr_channel_send_close(mr_channel *ch, uint64_t token)
 {
 	mr_connection *c = ch->connection;
 	struct mr_command cmd = {.type = MR_CMD_CHANNEL_CLOSE,
@@ -80,7 +80,7 @@ int mr_channel_close(mr_channel *ch, uint64_t token)
 {
 	if (!mr_is_token(token)) return MR_BAD_ARGUMENT;
 	if (ch->state == MR_HANDLE_CLOSED || ch->state == MR_HANDLE_CLOSING) return MR_CLOSED;
-	return send_close(ch, token);
+	return mr_channel_send_close(ch, token);
 }
 
 void mr_channel_free(mr_channel *ch)
@@ -96,7 +96,7 @@ void mr_channel_free(mr_channel *ch)
 	}
 	/* Still open at the broker: it is closed first, and the number kept until that is done. */
 	ch->orphaned = true;
-	if (ch->state != MR_HANDLE_CLOSING) send_close(ch, MR_TOKEN_NOBODY);
+	if (ch->state != MR_HANDLE_CLOSING) mr_channel_send_close(ch, MR_TOKEN_NOBODY);
 }
 
 void mr_channel_keep(mr_channel *ch) { ch->kept = true; }

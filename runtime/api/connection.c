@@ -156,7 +156,7 @@ void mr_connection_free(mr_connection *c)
 {
 	if (!c || mr_is_forked(c->rt)) return;
 	struct mr_command cmd = {.type = MR_CMD_LINK_FREE, .connection = c->number};
-	if (c->pool) c->rt->keeper->forget(c);
+	if (c->rt->keeper) c->rt->keeper->forget(c);
 	c->rt->loop_mode -= c->config->heartbeat_in_loop;
 	mr_command_send(c->rt, &cmd);
 	mr_map_take(&c->rt->connections, c->number);

@@ -37,7 +37,7 @@ struct mr_runtime {
 
 /* What pools are told of the handles that are their own. */
 struct mr_keeper {
-	void (*forget)(mr_connection *c); /* the host frees it */
+	void (*forget)(mr_connection *c); /* it is freed, be it a pool's or not */
 	void (*forget_channel)(mr_channel *ch);
 	void (*inherit)(mr_connection *c, mr_connection *from); /* c takes its place */
 	/* Of the connections to come. Without memory for it they begin with the one before. */
@@ -109,5 +109,7 @@ enum mr_status mr_command_send(mr_runtime *rt, const struct mr_command *command)
 mr_connection *mr_find_connection(const mr_runtime *rt, uint32_t number);
 mr_channel *mr_find_channel(const mr_runtime *rt, uint32_t connection, uint16_t channel,
 	uint32_t epoch);
+/* Closes it under a token that need not be the host's, whatever its state. */
+enum mr_status mr_channel_send_close(mr_channel *ch, uint64_t token);
 
 #endif

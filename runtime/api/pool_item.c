@@ -47,21 +47,31 @@ static void forget_retired(struct mr_pool *pool, mr_connection *c)
 		struct mr_pool_item *item = mr_container(node, struct mr_pool_item, node);
 		mr_channel *ch = item->channel;
 		next = node->next;
-		if (item->connection != c) continue;
+		if (item->connection != c && (!ch || ch->connection != c)) continue;
+		if (c->item == item) c->item = NULL;
 		free_item(item);
 		if (!ch) continue;
 		ch->item = NULL;
 		if (ch->state == MR_HANDLE_CLOSED) mr_free(ch);
 	}
-	c->item = NULL;
+}
+
+/* Which pool has retired a channel of it, it does not know: it may have outlived that pool's close. */
+static void forget_all_retired(mr_connection *c)
+{
+	struct mr_pool *pool;
+	size_t at = 0;
+	while ((pool = mr_map_next(&c->rt->pools, &at, NULL)))
+		if (c->retired || pool->strategy == MR_SHARED) forget_retired(pool, c);
 	c->retired = 0;
 }
 
 static void forget(mr_connection *c)
 {
 	struct mr_pool *pool = c->pool;
-	if (c->retired) forget_retired(pool, c);
+	forget_all_retired(c);
 	struct mr_pool_item *item = c->item;
+	if (!pool) return;
 	c->pool = NULL;
 	c->item = NULL;
 	for (int i = 0; i < 2; i++)
@@ -146,38 +156,53 @@ uint32_t mr_pool_item_drop(struct mr_pool_item *item, uint64_t token)
 	return c ? mr_pool_item_part(c, token) : 0;
 }
 
-/* The host frees by itself what it keeps, and the connection of a channel that another one has replaced. */
+static void retire_connection(struct mr_pool_item *item, mr_connection *c)
+{
+	item->connection = c;
+	c->retired++;
+}
+
+/* Its connection is closed, and it with that. But one that another has replaced, or that the host keeps, stays
+ * open: then the channel is closed by itself. */
+static void retire_channel(struct mr_pool_item *item, mr_channel *ch)
+{
+	mr_connection *c = ch->connection;
+	bool is_alone = c->kept || c != item->pool->shared[item->purpose];
+	bool is_ended = ch->state == MR_HANDLE_CLOSED || ch->state == MR_HANDLE_CLOSING;
+	if (!is_alone) retire_connection(item, c);
+	if (is_ended) return;
+	if (is_alone) {
+		mr_channel_send_close(ch, MR_TOKEN_NOBODY); /* else it goes with the runtime */
+	} else {
+		ch->state = MR_HANDLE_CLOSING;
+		ch->close_token = MR_TOKEN_NOBODY;
+	}
+}
+
+/* The host frees by itself what it keeps. */
 static bool may_retire(const struct mr_pool_item *item)
 {
-	const mr_channel *ch = item->channel;
-	const mr_connection *c = ch ? ch->connection : item->connection;
-	if (!c || c->kept) return false;
-	return !ch || (!ch->kept && c == item->pool->shared[item->purpose]);
+	if (item->channel) return !item->channel->kept;
+	return item->connection && !item->connection->kept;
 }
 
 uint32_t mr_pool_item_retire(struct mr_pool_item *item, uint64_t token)
 {
 	struct mr_pool *pool = item->pool;
-	mr_channel *ch = item->channel;
+	mr_connection *c = item->connection;
 	if (!may_retire(item)) return mr_pool_item_drop(item, token);
 	mr_map_take(&pool->held, item->token);
 	mr_map_take(&pool->items, item->number);
 	mr_list_append(&pool->retired, &item->node);
 	item->is_retired = true;
-	if (!ch) {
-		item->connection->retired++;
-		uint32_t closes = mr_pool_item_part(item->connection, token);
-		item->connection->item = item;
-		return closes;
+	if (item->channel) {
+		retire_channel(item, item->channel);
+		return 0;
 	}
-	/* Its connection is closed, and it with that. */
-	item->connection = ch->connection;
-	item->connection->retired++;
-	if (ch->state != MR_HANDLE_CLOSED && ch->state != MR_HANDLE_CLOSING) {
-		ch->state = MR_HANDLE_CLOSING;
-		ch->close_token = MR_TOKEN_NOBODY;
-	}
-	return 0;
+	retire_connection(item, c);
+	uint32_t closes = mr_pool_item_part(c, token);
+	c->item = item;
+	return closes;
 }
 
 static void bury(struct mr_pool_item *item)

@@ -32,8 +32,8 @@ struct mr_pool_item {
 	uint32_t number;
 	int purpose;
 	uint64_t token; /* 0: idle */
-	mr_connection
-		*connection; /* of a pooled one, or a retired one; NULL: the host has freed it */
+	/* Of a pooled one, or of a channel that was retired with it; NULL: the host has freed it. */
+	mr_connection *connection;
 	mr_channel *channel; /* of a shared one, likewise */
 	bool is_retired;     /* then it is in no map */
 };

@@ -680,7 +680,7 @@ static void test_close_ends_all_tells_all_and_leaves_it_usable(void **state)
 	assert_int_equal(mr_pool_close(pool, UINT64_MAX), MR_BAD_ARGUMENT);
 }
 
-static void says_closed(mr_channel *ch)
+static void channel_says_closed(mr_channel *ch)
 {
 	static const mr_request get = {.operation = MR_BASIC_GET, .name = {"q", 1}};
 	mr_error error;
@@ -691,6 +691,11 @@ static void says_closed(mr_channel *ch)
 	assert_int_equal(mr_channel_request(ch, 90, &get), MR_CLOSED);
 	assert_int_equal(mr_channel_close(ch, 91), MR_CLOSED);
 	mr_channel_error(ch, &error);
+}
+
+static void says_closed(mr_channel *ch)
+{
+	channel_says_closed(ch);
 	assert_int_equal(mr_connection_open(mr_channel_connection(ch), 92), MR_CLOSED);
 }
 
@@ -743,6 +748,87 @@ static void test_a_channel_that_was_lent_says_closed_when_its_pool_was(void **st
 	assert_int_equal(mr_pool_release(pool, 1), MR_BAD_ARGUMENT);
 	assert_int_equal(mr_pool_close(pool, 53), MR_OK);
 	assert_int_equal(wait_done(53), MR_OK); /* the runtime frees what is left */
+}
+
+/* Pulls events until the broker has closed it, too. */
+static void channel_ends(mr_channel *ch)
+{
+	mr_error error;
+	double deadline = mr_now() + 10;
+	while (mr_channel_error(ch, &error) == MR_OK) {
+		mr_event ev;
+		if (mr_now() > deadline) fail_msg("the channel never ended");
+		if (mr_runtime_poll(rt, &ev, 1, 0.1) == 1) mr_event_fini(&ev);
+	}
+	assert_int_equal(error.kind, MR_CLOSED);
+}
+
+static void replace(mr_connection *c)
+{
+	mr_error error;
+	mr_connection *fresh;
+	mr_options *o = options();
+	assert_int_equal(mr_connection_new(rt, o, &fresh, &error), MR_OK);
+	mr_options_free(o);
+	assert_int_equal(mr_connection_inherit(fresh, c), MR_OK);
+}
+
+/* A connection that another one has replaced, or that the host keeps, is not closed with the pool. */
+static void a_channel_of_an_open_one_says_closed(mr_connection *c, uint64_t token)
+{
+	mr_channel *ch = mr_pool_channel(pool, mr_pool_item(pool, token)), *other;
+	mr_channel *left = mr_pool_channel(pool, mr_pool_item(pool, token + 1));
+	mr_channel *freed = mr_pool_channel(pool, mr_pool_item(pool, token + 2));
+	uint16_t number = mr_channel_number(ch);
+	assert_int_equal(mr_pool_close(pool, 52), MR_OK);
+	channel_says_closed(ch); /* at once, */
+	assert_int_equal(wait_done(52), MR_OK);
+	mr_channel_free(freed);
+	channel_ends(ch);
+	channel_ends(left);
+	channel_says_closed(ch); /* and when it has ended: its number is free again */
+	assert_int_equal(mr_connection_state(c), MR_CONNECTION_OPEN);
+	assert_int_equal(mr_channel_open(c, 53, &other), MR_OK);
+	assert_int_equal(wait_done(53), MR_OK);
+	assert_int_equal(mr_channel_number(other), number);
+	long before = mr_alloc_live();
+	assert_int_equal(mr_pool_release(pool, token), MR_BAD_ARGUMENT); /* and it is gone */
+	assert_true(mr_alloc_live() < before);
+	channel_says_closed(left);
+	mr_connection_free(c); /* its channels with it */
+	assert_int_equal(mr_pool_release(pool, token + 1), MR_BAD_ARGUMENT);
+	assert_int_equal(mr_pool_release(pool, token + 2), MR_BAD_ARGUMENT);
+}
+
+static void test_a_lent_channel_of_a_replaced_connection_says_closed(void **state)
+{
+	(void)state;
+	make(MR_SHARED, 3);
+	for (uint64_t token = 1; token <= 3; token++) channel_lent(token, MR_POOL_PUBLISH);
+	mr_connection *c = mr_channel_connection(mr_pool_channel(pool, mr_pool_item(pool, 1)));
+	replace(c);
+	a_channel_of_an_open_one_says_closed(c, 1);
+}
+
+static void test_a_lent_channel_of_a_kept_connection_says_closed(void **state)
+{
+	(void)state;
+	make(MR_SHARED, 3);
+	for (uint64_t token = 1; token <= 3; token++) channel_lent(token, MR_POOL_PUBLISH);
+	mr_connection *c = mr_channel_connection(mr_pool_channel(pool, mr_pool_item(pool, 1)));
+	mr_connection_keep(c);
+	a_channel_of_an_open_one_says_closed(c, 1);
+	c = mr_channel_connection(channel_lent(1, MR_POOL_PUBLISH)); /* of a new connection */
+	mr_connection_keep(c);
+	assert_int_equal(mr_pool_close(pool, 0), MR_OK);
+	mr_pool_free(pool); /* while it is being closed */
+	mr_connection_free(c);
+	make(MR_SHARED, 2);
+	c = mr_channel_connection(channel_lent(1, MR_POOL_PUBLISH));
+	mr_channel *ended = channel_lent(2, MR_POOL_PUBLISH);
+	replace(c);
+	assert_int_equal(mr_pool_close(pool, 0), MR_OK);
+	channel_ends(ended); /* the runtime frees what is left */
 }
 
 static void test_free_tells_those_who_wait(void **state)
@@ -1038,6 +1124,8 @@ int main(void)
 		T(close_ends_all_tells_all_and_leaves_it_usable),
 		T(a_connection_that_was_lent_says_closed_when_its_pool_was),
 		T(a_channel_that_was_lent_says_closed_when_its_pool_was),
+		T(a_lent_channel_of_a_replaced_connection_says_closed),
+		T(a_lent_channel_of_a_kept_connection_says_closed),
 		T(free_tells_those_who_wait),
 		T(the_runtime_may_go_with_all_that_is_under_way),
 		T(the_runtime_frees_a_lent_channel_that_had_ended),
