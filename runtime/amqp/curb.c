@@ -100,41 +100,53 @@ static void tell_begun(struct mr_amqp_channel *ch, const struct mr_consumer_entr
 	if (o->curbed) o->curbed(o->owner, &what);
 }
 
+/* Another consumer of its queue begins with the tag `to` before the one with `from` ends: in one breath, or not at all.
+ * What follows has the channel's prefetch again. */
+static enum mr_status replace(struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry,
+	mr_slice from, mr_slice to, uint32_t flags, uint32_t prefetch)
+{
+	struct mr_buffer *out = &ch->outlet->out;
+	size_t before = mr_buffer_size(out);
+	bool is_another = prefetch != ch->prefetch;
+	struct mr_method consume = {.id = MR_M_BASIC_CONSUME,
+		.name = mr_consumer_queue(entry),
+		.other = to,
+		.flags = flags,
+		.table = entry->arguments};
+	struct mr_method cancel = {.id = MR_M_BASIC_CANCEL, .name = from};
+	enum mr_status st = is_another ? set_prefetch(ch, prefetch) : MR_OK;
+	if (st == MR_OK) st = ask(ch, &consume, MR_M_BASIC_CONSUME_OK, to);
+	if (st == MR_OK && is_another) st = set_prefetch(ch, ch->prefetch);
+	if (st == MR_OK) st = ask(ch, &cancel, MR_M_BASIC_CANCEL_OK, from);
+	if (st != MR_OK) out->end = out->start + before;
+	return st;
+}
+
 enum mr_status mr_curb_begin(struct mr_amqp_channel *ch, struct mr_consumer_entry *entry)
 {
 	char wire[256];
 	uint32_t prefetch = prefetch_for(ch->outlet->options->tally);
-	mr_slice old = mr_consumer_tag(entry);
+	enum mr_status st = replace(ch, entry, mr_consumer_tag(entry),
+		mr_consumer_curbed_wire(entry, wire), 0, prefetch);
+	if (st != MR_OK) return st;
 	entry->is_curbed = true;
-	struct mr_method consume = {.id = MR_M_BASIC_CONSUME,
-		.name = mr_consumer_queue(entry),
-		.other = mr_consumer_wire(entry, wire),
-		.table = entry->arguments};
-	struct mr_method cancel = {.id = MR_M_BASIC_CANCEL, .name = old};
-	enum mr_status st = set_prefetch(ch, prefetch);
-	if (st == MR_OK) st = ask(ch, &consume, MR_M_BASIC_CONSUME_OK, consume.other);
-	if (st == MR_OK) st = set_prefetch(ch, ch->prefetch);
-	if (st == MR_OK) st = ask(ch, &cancel, MR_M_BASIC_CANCEL_OK, old);
-	if (st == MR_OK) tell_begun(ch, entry, prefetch);
-	return st;
+	tell_begun(ch, entry, prefetch);
+	return MR_OK;
 }
 
-/* As in begin, the next one begins before the last one ends. */
+/* With the prefetch that it was asked for with, which is none: the channel's may be another by now. */
 static enum mr_status undo(struct mr_amqp_channel *ch, struct mr_consumer_entry *entry)
 {
 	char wire[256];
-	struct mr_method cancel = {.id = MR_M_BASIC_CANCEL, .name = mr_consumer_wire(entry, wire)};
-	struct mr_method consume = {.id = MR_M_BASIC_CONSUME,
-		.name = mr_consumer_queue(entry),
-		.other = mr_consumer_tag(entry),
-		.flags = entry->number & MR_CONSUMER_NO_ACK ? MR_NO_ACK : 0,
-		.table = entry->arguments};
 	enum mr_status st = mr_curb_catch_up(ch, entry->number & ~MR_CONSUMER_NO_ACK);
-	if (st == MR_OK) st = ask(ch, &consume, MR_M_BASIC_CONSUME_OK, consume.other);
-	if (st == MR_OK) st = ask(ch, &cancel, MR_M_BASIC_CANCEL_OK, cancel.name);
+	if (st == MR_OK)
+		st = replace(ch, entry, mr_consumer_curbed_wire(entry, wire),
+			mr_consumer_tag(entry), entry->number & MR_CONSUMER_NO_ACK ? MR_NO_ACK : 0,
+			0);
+	if (st != MR_OK) return st;
 	entry->is_curbed = false;
 	entry->was_curbed = true;
-	return st;
+	return MR_OK;
 }
 
 enum mr_status mr_curb_undo(struct mr_amqp_channel *ch)
@@ -144,6 +156,8 @@ enum mr_status mr_curb_undo(struct mr_amqp_channel *ch)
 		struct mr_consumer_entry *entry = ch->consumers.entries[i];
 		if (entry->is_curbed && !is_ending(ch, entry)) st = undo(ch, entry);
 	}
+	if (st != MR_OK)
+		mr_error_set(&ch->outlet->fault, st, MR_SCOPE_CONNECTION, 506, "out of memory");
 	return st;
 }
 

@@ -13,10 +13,11 @@
 void mr_curb_note(struct mr_amqp_channel *ch, struct mr_pending *p, const mr_request *request);
 /* Is the host so far behind that this consumer, of which a message has come, must be curbed? */
 bool mr_curb_is_due(struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry);
-/* MR_OK also when that cannot be: then it goes on as it was. */
+/* MR_OK or MR_NO_MEMORY, which costs the connection. */
 enum mr_status mr_curb_begin(struct mr_amqp_channel *ch, struct mr_consumer_entry *entry);
 /* All consumers are again as the program asked for them, before a transaction begins: a prefetch below what the program
- * acks by one commit would stop it for ever, and acks of ours would wait for its commit. */
+ * acks by one commit would stop it for ever, and acks of ours would wait for its commit. MR_NO_MEMORY: that costs the
+ * connection. */
 enum mr_status mr_curb_undo(struct mr_amqp_channel *ch);
 /* The channel or its connection ends with `why`: was that the answer to a curb? Before its requests are failed. */
 void mr_curb_failed(struct mr_amqp_channel *ch, const mr_error *why);

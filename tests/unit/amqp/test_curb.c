@@ -556,6 +556,76 @@ static void test_so_does_one_before_the_first_consumer_has_ended(void **state)
 	finish(&b);
 }
 
+static void has_prefetch(struct bench *b, int n, uint32_t prefetch)
+{
+	struct mr_client_method m = spoken(b, n);
+	assert_int_equal(m.id, MR_M_BASIC_QOS);
+	assert_int_equal(m.numbers[0], prefetch);
+}
+
+static void test_before_a_transaction_consumers_have_no_prefetch_again(void **state)
+{
+	struct bench b;
+	(void)state;
+	for (int no_ack = 0; no_ack < 2; no_ack++) {
+		flood(&b, no_ack ? MR_NO_ACK : 0);
+		answer_all(&b);
+		ask(&b, 7, MR_BASIC_QOS, 10); /* for consumers to come */
+		say(&b, 1, (struct mr_method){.id = MR_M_BASIC_QOS_OK});
+		feed(&b, 5);
+		mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+		select_tx(&b);
+		has_prefetch(&b, 0, 0);
+		struct mr_client_method m = spoken(&b, 1);
+		assert_int_equal(m.id, MR_M_BASIC_CONSUME);
+		assert_true(mr_slice_equal(m.names[1], mr_slice_str("tag")));
+		assert_int_equal(m.bits, no_ack ? 2 : 0);
+		has_prefetch(&b, 2, 10);
+		is_cancel_of(&b, 3, "tag/curbed");
+		assert_int_equal(spoken(&b, 4).id, MR_M_TX_SELECT);
+		say(&b, 1, (struct mr_method){.id = MR_M_BASIC_QOS_OK});
+		say(&b, 1,
+			(struct mr_method){.id = MR_M_BASIC_CONSUME_OK,
+				.name = mr_slice_str("tag")});
+		say(&b, 1, (struct mr_method){.id = MR_M_BASIC_QOS_OK});
+		say(&b, 1,
+			(struct mr_method){.id = MR_M_BASIC_CANCEL_OK,
+				.name = mr_slice_str("tag/curbed")});
+		say(&b, 1, (struct mr_method){.id = MR_M_TX_SELECT_OK});
+		feed(&b, 5);
+		assert_int_equal(b.ends[6], 1);
+		assert_int_equal(b.ends[7], 1);
+		assert_true(mr_session_has_consumer(b.s, 1, 9));
+		assert_int_equal(b.stats.violations, 0);
+		finish(&b);
+	}
+}
+
+static void test_a_transaction_without_memory_for_that_costs_the_connection(void **state)
+{
+	struct bench b;
+	bool is_done = false;
+	(void)state;
+	for (long n = 1; !is_done; n++) {
+		assert_true(n < 20);
+		flood(&b, MR_NO_ACK);
+		answer_all(&b);
+		deliver_by(&b, "tag/curbed", 2);        /* held */
+		mr_buffer_fini(mr_session_output(b.s)); /* so that writing allocates, too */
+		mr_alloc_fail_nth(n);
+		select_tx(&b);
+		mr_alloc_fail_nth(0);
+		/* Of it all or nothing: what comes behind may fail alone. */
+		bool is_undone_whole = spoken(&b, 1).id == MR_M_BASIC_CANCEL;
+		is_done = b.ends[6] == 0;
+		mr_session_flush(b.s);
+		assert_int_equal(mr_session_state(b.s),
+			is_undone_whole ? MR_SESSION_OPEN : MR_SESSION_CLOSED);
+		assert_true(!is_done || is_undone_whole);
+		finish(&b);
+	}
+}
+
 static void test_a_queue_of_which_a_second_consumer_would_do_harm_is_left_alone(void **state)
 {
 	struct bench b;
@@ -610,6 +680,8 @@ int main(void)
 		cmocka_unit_test(test_an_answer_to_many_leaves_out_what_is_held),
 		cmocka_unit_test(test_a_transaction_begins_with_consumers_as_they_were_asked_for),
 		cmocka_unit_test(test_so_does_one_before_the_first_consumer_has_ended),
+		cmocka_unit_test(test_before_a_transaction_consumers_have_no_prefetch_again),
+		cmocka_unit_test(test_a_transaction_without_memory_for_that_costs_the_connection),
 		cmocka_unit_test(
 			test_a_queue_of_which_a_second_consumer_would_do_harm_is_left_alone),
 		cmocka_unit_test(test_that_the_broker_refuses_it_is_told),
