@@ -68,7 +68,6 @@ void mr_amqp_channel_end(struct mr_amqp_channel *ch, const mr_error *why, bool t
 	mr_content_drop(&ch->content, ch->outlet->options->pool);
 	mr_curb_drop(ch);
 	mr_confirm_lose(&ch->confirm);
-	mr_curb_failed(ch, why);
 	mr_pending_fail(&ch->pending, why, NULL);
 	if (!tell) return;
 	mr_event ev = {.type = MR_EV_CHANNEL, .status = why->kind, .detail = ch->is_probing};

@@ -161,12 +161,11 @@ enum mr_status mr_curb_undo(struct mr_amqp_channel *ch)
 	return st;
 }
 
-void mr_curb_failed(struct mr_amqp_channel *ch, const mr_error *why)
+void mr_curb_closed(struct mr_amqp_channel *ch, const struct mr_method *close, const mr_error *why)
 {
 	const struct mr_session_options *o = ch->outlet->options;
-	/* A limit of consumers for each channel (530), say: not what ends connections for other reasons. */
-	bool is_refusal = why->code == 403 || why->code == 405 || why->code == 406 ||
-	                  why->code == 530 || why->code == 540;
+	/* A limit of consumers for each channel (530), say. Of a queue that has gone (404) it says nothing. */
+	bool is_refusal = close->failing == MR_M_BASIC_CONSUME && close->code != 404;
 	if (is_refusal && o->curb_refused && mr_pending_has_curb(&ch->pending))
 		o->curb_refused(o->owner, why);
 }

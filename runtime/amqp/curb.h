@@ -19,8 +19,9 @@ enum mr_status mr_curb_begin(struct mr_amqp_channel *ch, struct mr_consumer_entr
  * acks by one commit would stop it for ever, and acks of ours would wait for its commit. MR_NO_MEMORY: that costs the
  * connection. */
 enum mr_status mr_curb_undo(struct mr_amqp_channel *ch);
-/* The channel or its connection ends with `why`: was that the answer to a curb? Before its requests are failed. */
-void mr_curb_failed(struct mr_amqp_channel *ch, const mr_error *why);
+/* The broker closed the channel or its connection, which is `why` it ends: was that the answer to a curb? Before the
+ * requests of the channel are failed. */
+void mr_curb_closed(struct mr_amqp_channel *ch, const struct mr_method *close, const mr_error *why);
 
 /* A cancel of the consumer that the host knows by that tag: asks for the one that there is. */
 void mr_curb_cancel(const struct mr_amqp_channel *ch, struct mr_method *cancel,

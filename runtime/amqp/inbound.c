@@ -142,6 +142,7 @@ static enum mr_status closed_by_broker(struct mr_amqp_channel *ch, const struct 
 	mr_error_set(&why, mr_kind_of_code(m->code), MR_SCOPE_CHANNEL, m->code, "%.*s",
 		(int)m->text.size, m->text.data);
 	enum mr_status st = send(ch, MR_M_CHANNEL_CLOSE_OK, (mr_slice){0}, 0);
+	mr_curb_closed(ch, m, &why);
 	if (ch->state != MR_CH_CLOSING) {
 		ch->is_probing = ch->is_probing && (m->failing == MR_M_QUEUE_DECLARE ||
 							   m->failing == MR_M_EXCHANGE_DECLARE);
@@ -149,7 +150,6 @@ static enum mr_status closed_by_broker(struct mr_amqp_channel *ch, const struct 
 		return st;
 	}
 	/* Both closed at once. The broker still answers our close, and the number is ours until then. */
-	mr_curb_failed(ch, &why);
 	mr_pending_fail(&ch->pending, &why, mr_pending_last(&ch->pending));
 	return st;
 }

@@ -651,10 +651,37 @@ static void test_that_the_broker_refuses_it_is_told(void **state)
 		say(&b, i ? 0 : 1,
 			(struct mr_method){.id = ends[i],
 				.code = 530,
+				.failing = MR_M_BASIC_CONSUME,
 				.text = mr_slice_str(
 					"reached maximum (1) of consumers per channel")});
 		feed(&b, 5);
 		assert_int_equal(refused, 1);
+		finish(&b);
+	}
+}
+
+static void test_what_else_the_broker_refuses_is_no_refusal_of_it(void **state)
+{
+	static const uint32_t ends[] = {MR_M_CHANNEL_CLOSE, MR_M_CONNECTION_CLOSE};
+	static const struct {
+		uint16_t code;
+		uint32_t failing;
+	} cases[] = {
+		{530, 0}, {530, MR_M_QUEUE_DECLARE}, /* the program's own, beside the curb */
+		{530, MR_M_BASIC_PUBLISH}, {404, MR_M_BASIC_CONSUME}, /* its queue has gone */
+	};
+	struct bench b;
+	(void)state;
+	for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+		refused = 0;
+		flood(&b, 0);
+		b.options.curb_refused = on_refused;
+		say(&b, i % 2 ? 0 : 1,
+			(struct mr_method){.id = ends[i % 2],
+				.code = cases[i / 2].code,
+				.failing = cases[i / 2].failing});
+		feed(&b, 5);
+		assert_int_equal(refused, 0);
 		finish(&b);
 	}
 }
@@ -685,6 +712,7 @@ int main(void)
 		cmocka_unit_test(
 			test_a_queue_of_which_a_second_consumer_would_do_harm_is_left_alone),
 		cmocka_unit_test(test_that_the_broker_refuses_it_is_told),
+		cmocka_unit_test(test_what_else_the_broker_refuses_is_no_refusal_of_it),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
