@@ -19,8 +19,7 @@ void mr_curb_note(struct mr_amqp_channel *ch, struct mr_pending *p, const mr_req
 	bool is_fit = ch->outlet->options->tally && request->name.size && !is_answers &&
 	              !(request->flags & MR_EXCLUSIVE) &&
 	              (p->is_loose || request->flags & MR_NO_ACK);
-	const struct mr_session_options *o = ch->outlet->options;
-	if (!is_fit || (o->may_curb && !o->may_curb(o->owner, request->name))) return;
+	if (!is_fit) return;
 	if (request->arguments) p->arguments = mr_table_copy(request->arguments);
 	p->may_be_curbed = !request->arguments || p->arguments;
 }
@@ -44,12 +43,20 @@ static bool is_ending(const struct mr_amqp_channel *ch, const struct mr_consumer
 	       mr_pending_keyed(&ch->pending, MR_M_QUEUE_DELETE_OK, mr_slice_of("", 0));
 }
 
-bool mr_curb_is_due(struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry)
+/* Asked last, as what is known of its queue may have changed since it began; and once, as a no stays. */
+static bool may_have_another(const struct mr_amqp_channel *ch, struct mr_consumer_entry *entry)
+{
+	const struct mr_session_options *o = ch->outlet->options;
+	if (o->may_curb) entry->may_be_curbed = o->may_curb(o->owner, mr_consumer_queue(entry));
+	return entry->may_be_curbed;
+}
+
+bool mr_curb_is_due(struct mr_amqp_channel *ch, struct mr_consumer_entry *entry)
 {
 	return entry->may_be_curbed && !entry->is_curbed && ch->state == MR_CH_OPEN &&
 	       !ch->is_limited && !ch->has_tx && !ch->pending.recovers &&
 	       mr_tally_is_over(ch->outlet->options->tally, CURB_AT) && !is_ending(ch, entry) &&
-	       has_free_tag(ch, entry);
+	       has_free_tag(ch, entry) && may_have_another(ch, entry);
 }
 
 static uint32_t prefetch_for(const struct mr_tally *t)

@@ -11,8 +11,8 @@
 
 /* Notes what a consume that was just asked for must be asked again with. */
 void mr_curb_note(struct mr_amqp_channel *ch, struct mr_pending *p, const mr_request *request);
-/* Is the host so far behind that this consumer, of which a message has come, must be curbed? */
-bool mr_curb_is_due(struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry);
+/* Is the host so far behind that this consumer, of which a message has come, must be curbed, and may it be? */
+bool mr_curb_is_due(struct mr_amqp_channel *ch, struct mr_consumer_entry *entry);
 /* MR_OK or MR_NO_MEMORY, which costs the connection. */
 enum mr_status mr_curb_begin(struct mr_amqp_channel *ch, struct mr_consumer_entry *entry);
 /* All consumers are again as the program asked for them, before a transaction begins: a prefetch below what the program

@@ -56,7 +56,7 @@ struct mr_session_options { /* borrowed as long as the session lives */
 	struct mr_tally *tally; /* what its deliveries are counted in; may be NULL */
 	void (*too_large)(void *owner, const struct mr_too_large *what); /* may be NULL */
 	void (*curbed)(void *owner, const struct mr_curbed *what);       /* may be NULL */
-	/* Would another consumer of this queue do no harm (curb.h)? NULL: of any. */
+	/* Would another consumer of this queue do no harm (curb.h)? Asked when one is due. NULL: of any. */
 	bool (*may_curb)(void *owner, mr_slice queue);
 	/* The broker refused one, and closed the channel or the connection for it; may be NULL. */
 	void (*curb_refused)(void *owner, const mr_error *why);

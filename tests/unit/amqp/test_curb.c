@@ -474,10 +474,13 @@ static void on_refused(void *owner, const mr_error *why)
 	refused++;
 }
 
+static int asked;
+
 static bool never(void *owner, mr_slice queue)
 {
 	(void)owner;
-	(void)queue;
+	assert_true(mr_slice_equal(queue, mr_slice_str("q")));
+	asked++;
 	return false;
 }
 
@@ -639,6 +642,24 @@ static void test_a_queue_of_which_a_second_consumer_would_do_harm_is_left_alone(
 	finish(&b);
 }
 
+static void test_whether_it_may_be_is_asked_when_it_is_due_and_once(void **state)
+{
+	struct bench b;
+	(void)state;
+	start(&b);
+	asked = 0;
+	consume(&b, "q", 0);
+	b.options.may_curb = never; /* the broker has refused another one meanwhile */
+	deliver_by(&b, "tag", 1);
+	assert_int_equal(asked, 0);
+	tally->loose = FAR;
+	for (uint64_t n = 2; n < 5; n++) deliver_by(&b, "tag", n);
+	assert_int_equal(curbed, 0);
+	assert_int_equal(asked, 1);
+	assert_int_equal(said(&b, 0), 0);
+	finish(&b);
+}
+
 static void test_that_the_broker_refuses_it_is_told(void **state)
 {
 	static const uint32_t ends[] = {MR_M_CHANNEL_CLOSE, MR_M_CONNECTION_CLOSE};
@@ -711,6 +732,7 @@ int main(void)
 		cmocka_unit_test(test_a_transaction_without_memory_for_that_costs_the_connection),
 		cmocka_unit_test(
 			test_a_queue_of_which_a_second_consumer_would_do_harm_is_left_alone),
+		cmocka_unit_test(test_whether_it_may_be_is_asked_when_it_is_due_and_once),
 		cmocka_unit_test(test_that_the_broker_refuses_it_is_told),
 		cmocka_unit_test(test_what_else_the_broker_refuses_is_no_refusal_of_it),
 	};
