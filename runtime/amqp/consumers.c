@@ -46,16 +46,17 @@ bool mr_consumer_is_wire(const struct mr_consumer_entry *entry, mr_slice tag)
 	return mr_slice_equal(mr_consumer_wire(entry, wire), tag);
 }
 
-bool mr_consumer_is_second(const struct mr_consumer_entry *entry, mr_slice tag)
+/* Is it the tag of the one that took, or had taken, its first one's place? Compared in place, with each message. */
+static bool is_second(const struct mr_consumer_entry *entry, mr_slice tag)
 {
-	char wire[256];
-	return (entry->is_curbed || entry->was_curbed) &&
-	       mr_slice_equal(mr_consumer_curbed_wire(entry, wire), tag);
+	return (entry->is_curbed || entry->was_curbed) && tag.size == entry->size + SUFFIX_SIZE &&
+	       memcmp(tag.data, entry->tag, entry->size) == 0 &&
+	       memcmp(tag.data + entry->size, MR_CURB_SUFFIX, SUFFIX_SIZE) == 0;
 }
 
 static bool is_known_as(const struct mr_consumer_entry *entry, mr_slice tag)
 {
-	return mr_slice_equal(mr_consumer_tag(entry), tag) || mr_consumer_is_second(entry, tag);
+	return mr_slice_equal(mr_consumer_tag(entry), tag) || is_second(entry, tag);
 }
 
 static void free_entry(struct mr_consumer_entry *entry)

@@ -26,7 +26,8 @@ struct mr_consumers { /* zeroed is empty and valid */
 void mr_consumers_fini(struct mr_consumers *c);
 /* The broker has the consumer that `asked` asked for; its arguments are taken. MR_OK or MR_NO_MEMORY. */
 enum mr_status mr_consumers_add(struct mr_consumers *c, mr_slice tag, struct mr_pending *asked);
-/* Whose messages have this tag; NULL: nobody's. */
+/* Whose messages have this tag; NULL: nobody's. Where its size is not that of the tag that the host knows, it is the
+ * tag of the consumer that took the first one's place. */
 struct mr_consumer_entry *mr_consumers_find(struct mr_consumers *c, mr_slice tag);
 /* Its number; 0: there is none, or it is the first one of a curbed consumer, which goes unseen. */
 uint32_t mr_consumers_remove(struct mr_consumers *c, mr_slice tag);
@@ -41,8 +42,6 @@ mr_slice mr_consumer_queue(const struct mr_consumer_entry *entry);
 mr_slice mr_consumer_wire(const struct mr_consumer_entry *entry, char wire[256]);
 mr_slice mr_consumer_curbed_wire(const struct mr_consumer_entry *entry, char wire[256]);
 bool mr_consumer_is_wire(const struct mr_consumer_entry *entry, mr_slice tag);
-/* Is it the tag of the one that took, or had taken, its first one's place? */
-bool mr_consumer_is_second(const struct mr_consumer_entry *entry, mr_slice tag);
 /* Is there room for the suffix behind its tag? */
 bool mr_consumer_may_grow(const struct mr_consumer_entry *entry);
 

@@ -156,6 +156,14 @@ static enum mr_status undo(struct mr_amqp_channel *ch, struct mr_consumer_entry 
 	return MR_OK;
 }
 
+void mr_curb_done(struct mr_amqp_channel *ch, const struct mr_method *answer)
+{
+	struct mr_consumer_entry *entry = answer->id == MR_M_BASIC_CANCEL_OK
+	                                          ? mr_consumers_find(&ch->consumers, answer->name)
+	                                          : NULL;
+	if (entry && answer->name.size != entry->size) entry->was_curbed = false;
+}
+
 enum mr_status mr_curb_undo(struct mr_amqp_channel *ch)
 {
 	enum mr_status st = MR_OK;

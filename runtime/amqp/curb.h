@@ -19,6 +19,8 @@ enum mr_status mr_curb_begin(struct mr_amqp_channel *ch, struct mr_consumer_entr
  * acks by one commit would stop it for ever, and acks of ours would wait for its commit. MR_NO_MEMORY: that costs the
  * connection. */
 enum mr_status mr_curb_undo(struct mr_amqp_channel *ch);
+/* A step of a curb is answered: once the second consumer has ended, its tag is nobody's. */
+void mr_curb_done(struct mr_amqp_channel *ch, const struct mr_method *answer);
 /* The broker closed the channel or its connection, which is `why` it ends: was that the answer to a curb? Before the
  * requests of the channel are failed. */
 void mr_curb_closed(struct mr_amqp_channel *ch, const struct mr_method *close, const mr_error *why);

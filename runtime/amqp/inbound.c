@@ -89,7 +89,10 @@ static enum mr_status apply(struct mr_amqp_channel *ch, struct mr_pending *p,
 	const struct mr_method *m)
 {
 	enum mr_status st;
-	if (p->is_of_curb) return MR_OK;
+	if (p->is_of_curb) {
+		mr_curb_done(ch, m);
+		return MR_OK;
+	}
 	switch (m->id) {
 	case MR_M_BASIC_CONSUME_OK:
 		st = mr_consumers_add(&ch->consumers, m->name, p);

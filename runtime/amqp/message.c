@@ -90,7 +90,7 @@ static struct target target_of(struct mr_amqp_channel *ch, const mr_delivery *d,
 	struct mr_consumer_entry *entry = mr_consumers_find(&ch->consumers, tag);
 	if (!entry) return (struct target){.queue = mr_slice_of("", 0)};
 	bool is_bound = ch->is_limited && !(entry->number & MR_CONSUMER_NO_ACK);
-	bool is_curbed = mr_consumer_is_second(entry, tag);
+	bool is_curbed = tag.size != entry->size; /* mr_consumers_find */
 	return (struct target){entry->number, entry->is_loose && !is_bound && !is_curbed,
 		mr_consumer_queue(entry), entry, is_curbed};
 }

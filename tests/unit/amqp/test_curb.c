@@ -559,6 +559,35 @@ static void test_so_does_one_before_the_first_consumer_has_ended(void **state)
 	finish(&b);
 }
 
+static void test_behind_it_the_tag_of_the_second_consumer_is_free_again(void **state)
+{
+	struct bench b;
+	(void)state;
+	flood(&b, 0);
+	answer_all(&b);
+	select_tx(&b);
+	request(&b, 7, MR_BASIC_CONSUME, "tag/curbed");
+	assert_int_equal(b.ends[7], 1); /* it may still get messages */
+	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_CONSUME_OK, .name = mr_slice_str("tag")});
+	say(&b, 1,
+		(struct mr_method){.id = MR_M_BASIC_CANCEL_OK, .name = mr_slice_str("tag/curbed")});
+	say(&b, 1, (struct mr_method){.id = MR_M_TX_SELECT_OK});
+	feed(&b, 5);
+	request(&b, 8, MR_BASIC_CONSUME, "tag/curbed");
+	assert_int_equal(b.ends[8], 0);
+	say(&b, 1,
+		(struct mr_method){.id = MR_M_BASIC_CONSUME_OK,
+			.name = mr_slice_str("tag/curbed")});
+	feed(&b, 5);
+	assert_int_equal(b.ends[8], 1);
+	assert_true(mr_session_has_consumer(b.s, 1, 8));
+	deliver_by(&b, "tag/curbed", 2);
+	assert_string_equal(shown, "tag/curbed"); /* the program's own */
+	deliver_by(&b, "tag", 3);
+	assert_string_equal(shown, "tag");
+	finish(&b);
+}
+
 static void has_prefetch(struct bench *b, int n, uint32_t prefetch)
 {
 	struct mr_client_method m = spoken(b, n);
@@ -728,6 +757,7 @@ int main(void)
 		cmocka_unit_test(test_an_answer_to_many_leaves_out_what_is_held),
 		cmocka_unit_test(test_a_transaction_begins_with_consumers_as_they_were_asked_for),
 		cmocka_unit_test(test_so_does_one_before_the_first_consumer_has_ended),
+		cmocka_unit_test(test_behind_it_the_tag_of_the_second_consumer_is_free_again),
 		cmocka_unit_test(test_before_a_transaction_consumers_have_no_prefetch_again),
 		cmocka_unit_test(test_a_transaction_without_memory_for_that_costs_the_connection),
 		cmocka_unit_test(
