@@ -1,9 +1,10 @@
-/* consumer: prints the messages of a queue and acknowledges them, until Ctrl-C.
+/* consumer: prints the messages of a queue and acknowledges them, until Ctrl-C or a loss for good.
  * SPDX-License-Identifier: MIT
  *
  *   cc consumer.c -lmoonrabbit -o consumer && ./consumer [URL [QUEUE]]
  *
- * A lost connection comes back by itself, with the channel, the queue and the consumer. */
+ * A lost connection comes back by itself, with the channel, the queue and the consumer; so does the consumer
+ * of a queue that somebody deleted, when the queue is there again. */
 #include <moonrabbit.h>
 #include <signal.h>
 #include <stdio.h>
@@ -46,6 +47,20 @@ static void receive(struct consumer *c, mr_delivery *d)
 	mr_delivery_settle(c->rt, d, MR_ACK, MR_SETTLE_RELEASE);
 }
 
+/* What has ended is not brought back. */
+static int end(struct consumer *c, const mr_event *ev, int status)
+{
+	if (ev->data.error) c->error = *ev->data.error;
+	return status;
+}
+
+static int connection_changed(struct consumer *c, const mr_event *ev)
+{
+	bool is_final = ev->detail == MR_CONNECTION_GAVE_UP ||
+	                (ev->detail == MR_CONNECTION_LOST && !ev->last);
+	return is_final ? end(c, ev, MR_CLOSED) : MR_OK;
+}
+
 /* Returns MR_OK, or why the program cannot go on. */
 static int handle(struct consumer *c, const mr_event *ev)
 {
@@ -54,11 +69,11 @@ static int handle(struct consumer *c, const mr_event *ev)
 	case MR_EV_DONE:
 		if (ev->data.reply) c->error = ev->data.reply->error;
 		return ev->status == MR_OK ? proceed(c, ev->token) : ev->status;
-	case MR_EV_CANCEL: return MR_CANCELLED; /* somebody deleted the queue */
-	case MR_EV_CONNECTION:
-		if (ev->detail != MR_CONNECTION_GAVE_UP) return MR_OK;
-		if (ev->data.error) c->error = *ev->data.error;
-		return MR_CLOSED;
+	case MR_EV_CANCEL: /* last: it will be asked for again; detail: it consumes again */
+		return ev->last || ev->detail ? MR_OK : end(c, ev, MR_CANCELLED);
+	case MR_EV_CHANNEL: /* status: it has ended; last: it will be back */
+		return ev->status && !ev->last ? end(c, ev, ev->status) : MR_OK;
+	case MR_EV_CONNECTION: return connection_changed(c, ev);
 	default: return MR_OK;
 	}
 }

@@ -499,12 +499,17 @@ enum mr_event_type {
 	                         MR_TIMEOUT) of the publishes numbered token .. last; consumer, as an
 	                         int32_t: 0, or with MR_RETURNED what to add to a number for the token of
 	                         its MR_EV_RETURN, see there */
-	MR_EV_RETURN,  /* delivery, token: the publish number, 0 outside of confirm mode. Of several
+	MR_EV_RETURN, /* delivery, token: the publish number, 0 outside of confirm mode. Of several
 	                         publishes alike in every byte it may be another: MR_EV_CONFIRM decides */
-	MR_EV_CHANNEL, /* connection, channel, status, error: a channel was closed by the broker
-	                         or lost with its connection; detail 1: the broker refused a declare
-	                         that is passive, unrecorded or asking */
-	MR_EV_CANCEL,  /* connection, channel, consumer: the broker cancelled a consumer */
+	MR_EV_CHANNEL, /* connection, channel, status, error (may be NULL): a channel was closed by the
+	                         broker, or cannot be brought back, or went with its connection for good;
+	                         last is 1 when it will be recovered, detail 1: the broker refused a
+	                         declare that is passive, unrecorded or asking. Status MR_OK: it is back,
+	                         also after its connection; detail: MR_CHANNEL_AGAIN, then _READY */
+	MR_EV_CANCEL, /* connection, channel, consumer, status, error (may be NULL): a consumer was
+	                         ended by the broker (MR_CANCELLED; last is 1 when it will be asked for
+	                         again), cannot be brought back (why), or went for good as the program
+	                         deleted its queue (MR_OK, detail 0). MR_OK, detail 1: it consumes again */
 	MR_EV_CONNECTION, /* connection, detail: enum mr_connection_state, error (may be NULL) */
 	MR_EV_BLOCKED,    /* connection, detail: 1 blocked, 0 unblocked; error: the reason */
 	MR_EV_FD,         /* token, detail: MR_FD_READ | MR_FD_WRITE */

@@ -44,6 +44,35 @@ describe("the example in C", function()
       assert.equal(0, code, out)
    end)
 
+   it("consumer.c outlives its queue, and gets what comes when that is there again", function()
+      local consumer = process.start(("%sconsumer %s %s"):format(FOLDER, broker.tcp_url, queue))
+      consumer:says("waiting for messages in " .. queue)
+      local ch = broker.channel()
+      assert(ch:queue_delete { queue = queue }) -- the broker tells it before it answers the next request
+      assert(ch:queue_declare { queue = queue, durable = true })
+      broker.eventually("its consumer", function()
+         return ch:queue_declare({ queue = queue, passive = true }).consumer_count == 1
+      end)
+      assert(ch:publish("", queue, "message 1"))
+      consumer:says "received message 1"
+      local out, code = consumer:stop()
+      assert.equal(0, code, out)
+   end)
+
+   it("consumer.c ends when what it lost does not come back", function()
+      local losses = {
+         function() broker.close_connections "test" end,
+         function() assert(broker.channel():queue_delete { queue = queue }) end,
+      }
+      for _, lose in ipairs(losses) do
+         local consumer = process.start(("%sconsumer \"%s?recover=false\" %s"):format(FOLDER, broker.tcp_url, queue))
+         consumer:says("waiting for messages in " .. queue)
+         lose()
+         local out, code = consumer:wait()
+         assert.equal(1, code, out)
+      end
+   end)
+
    it("publisher.c publishes more at once than the runtime takes", function()
       local out, code = run("publisher", broker.tcp_url, queue, 10000)
       assert.equal(0, code, out)
