@@ -4,7 +4,8 @@
  *   cc game_loop.c -lmoonrabbit -o game_loop && ./game_loop [URL [FRAMES]]
  *
  * Each frame takes what has come (at most 2 ms of it), moves the player, and sends its place every sixth
- * frame. The place comes back through a queue of its own, as another player's would. */
+ * frame. The place comes back through a queue of its own, as another player's would: each binds one to
+ * amq.fanout, so nobody needs to know its name, which is another one after a lost connection. */
 #include <moonrabbit.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,14 +15,15 @@
 #define FRAME (1.0 / 60) /* s */
 #define BUDGET 0.002     /* s of a frame for messages: an eighth of it */
 #define SEND_EVERY 6     /* frames: ten places a second */
+#define EXCHANGE "amq.fanout"
 
-enum { CONNECT = 1, CHANNEL, DECLARE, CONSUME }; /* tokens: one for each request, in this order */
+enum { CONNECT = 1, CHANNEL, DECLARE, BIND, CONSUME }; /* tokens: one for each request, in order */
 
 struct game {
 	mr_runtime *rt;
 	mr_connection *conn;
 	mr_channel *ch;
-	char queue[256]; /* the broker names it */
+	char queue[256]; /* the broker has named it */
 	bool is_online;
 	int sent, received;
 	double x;
@@ -35,6 +37,11 @@ static void proceed(struct game *g, uint64_t answered, const mr_reply *reply)
 	if (answered == CHANNEL) mr_channel_request(g->ch, DECLARE, &r);
 	if (answered == DECLARE && reply) {
 		snprintf(g->queue, sizeof g->queue, "%s", reply->name);
+		r = (mr_request){.operation = MR_QUEUE_BIND, .extra = {EXCHANGE, strlen(EXCHANGE)}};
+		r.name = (mr_bytes){g->queue, strlen(g->queue)};
+		mr_channel_request(g->ch, BIND, &r);
+	}
+	if (answered == BIND) {
 		r = (mr_request){.operation = MR_BASIC_CONSUME, .flags = MR_NO_ACK, .number = 1};
 		r.name = (mr_bytes){g->queue, strlen(g->queue)};
 		mr_channel_request(g->ch, CONSUME, &r);
@@ -70,7 +77,7 @@ static void send_place(struct game *g)
 	uint64_t number;
 	int size = snprintf(body, sizeof body, "x=%.2f", g->x);
 	/* A place that cannot be sent now is old in the next frame: no second try. */
-	if (mr_channel_publish(g->ch, "", 0, g->queue, strlen(g->queue), body, (size_t)size, NULL,
+	if (mr_channel_publish(g->ch, EXCHANGE, strlen(EXCHANGE), "", 0, body, (size_t)size, NULL,
 		    0, 0, 0, &number) == MR_OK)
 		g->sent++;
 }
@@ -106,9 +113,10 @@ int main(int argc, char **argv)
 		if (g.is_online && frame % SEND_EVERY == 0) send_place(&g);
 		wait_for_frame(began + (double)frame * FRAME);
 	}
+	double took = mr_now() - began;
 	mr_runtime_free(g.rt, 1);
-	printf("%ld frames in %.1f s, %d places sent, %d received\n", frames, mr_now() - began,
-		g.sent, g.received);
+	printf("%ld frames in %.1f s, %d places sent, %d received\n", frames, took, g.sent,
+		g.received);
 	if (status != MR_OK) fprintf(stderr, "%s\n", mr_status_hint(status));
 	return status == MR_OK && g.is_online ? 0 : 1;
 }

@@ -86,6 +86,20 @@ describe("the example in C", function()
       assert.is_true(tonumber(sent) > 0 and tonumber(received) > 0, out)
    end)
 
+   it("game_loop.c gets back what it sends after a lost connection, too", function()
+      local ch = broker.channel()
+      local places = broker.queue(ch)
+      assert(ch:queue_bind { queue = places, exchange = "amq.fanout" })
+      local game = process.start(("%sgame_loop %s 360"):format(FOLDER, broker.tcp_url))
+      broker.eventually("its places", function() return broker.count(ch, places) > 3 end)
+      broker.close_all()
+      broker.close_connections "test"
+      local out, code = game:wait()
+      assert.equal(0, code, out)
+      local sent, received = out:match "(%d+) places sent, (%d+) received"
+      assert.is_true(tonumber(sent) > 20 and tonumber(received) >= tonumber(sent) - 5, out)
+   end)
+
    it("each says what to look at when no broker is there", function()
       local nobody = ("amqp://127.0.0.1:%d"):format(peer.closed_port())
       for _, name in ipairs { "consumer", "publisher", "game_loop" } do
