@@ -3,7 +3,8 @@
  *
  *   cc publisher.c -lmoonrabbit -o publisher && ./publisher [URL [QUEUE [COUNT]]]
  *
- * Exit code 0: the broker has all of them. */
+ * Exit code 0: the broker has all of them. What was lost with a connection is not published again: it may be
+ * at the broker, or not. The rest follows when the connection is back. */
 #include <moonrabbit.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@ struct publisher {
 	mr_channel *ch;
 	mr_bytes queue;
 	mr_error error;
+	bool is_ready; /* its channel has confirms */
 	uint64_t count, sent, confirmed, failed;
 	char properties[64]; /* encoded once, used for each message */
 	size_t properties_size;
@@ -34,10 +36,18 @@ static int encode_properties(struct publisher *p)
 	return size > 0 ? MR_OK : -size;
 }
 
-/* Publishes until all are sent or the connection has 8 MiB waiting; then MR_EV_ROOM calls it again. */
+/* Not now, and an event tells when: MR_EV_ROOM, MR_EV_BLOCKED, MR_EV_CHANNEL. */
+static bool must_wait(const struct publisher *p, int status)
+{
+	return status == MR_BACKPRESSURE ||    /* 8 MiB of this connection wait already */
+	       status == MR_BLOCKED_TIMEOUT || /* the broker has too little memory or disk */
+	       (status == MR_CLOSED && mr_channel_is_suspended(p->ch));
+}
+
+/* Publishes until all are sent or it has to wait. */
 static int publish(struct publisher *p)
 {
-	while (p->sent < p->count) {
+	while (p->is_ready && p->sent < p->count) {
 		char body[32];
 		uint64_t number;
 		int size = snprintf(body, sizeof body, "message %llu",
@@ -45,7 +55,7 @@ static int publish(struct publisher *p)
 		int status = mr_channel_publish(p->ch, "", 0, p->queue.data, p->queue.size, body,
 			(size_t)size, p->properties, p->properties_size, MR_MANDATORY, PATIENCE,
 			&number);
-		if (status == MR_BACKPRESSURE) return MR_OK;
+		if (must_wait(p, status)) return MR_OK;
 		if (status != MR_OK) return status;
 		p->sent++;
 	}
@@ -60,6 +70,7 @@ static int proceed(struct publisher *p, uint64_t answered)
 	if (answered == CONNECT) return mr_channel_open(p->conn, CHANNEL, &p->ch);
 	if (answered == CHANNEL) return mr_channel_request(p->ch, DECLARE, &declare);
 	if (answered == DECLARE) return mr_channel_request(p->ch, CONFIRMS, &confirms);
+	p->is_ready = true;
 	return publish(p);
 }
 
@@ -73,6 +84,34 @@ static void count(struct publisher *p, const mr_event *ev)
 	fprintf(stderr, "%llu messages: %s\n", (unsigned long long)n, mr_status_text(ev->status));
 }
 
+/* What has ended is not brought back. */
+static int end(struct publisher *p, const mr_event *ev, int status)
+{
+	if (ev->data.error) p->error = *ev->data.error;
+	return status;
+}
+
+/* status: it has ended, for good unless `last`. */
+static int channel_changed(struct publisher *p, const mr_event *ev)
+{
+	if (ev->status) return ev->last ? MR_OK : end(p, ev, ev->status);
+	return ev->detail == MR_CHANNEL_READY ? publish(p) : MR_OK;
+}
+
+static int connection_changed(struct publisher *p, const mr_event *ev)
+{
+	bool is_final = ev->detail == MR_CONNECTION_GAVE_UP ||
+	                (ev->detail == MR_CONNECTION_LOST && !ev->last);
+	return is_final ? end(p, ev, MR_CLOSED) : MR_OK;
+}
+
+static int block_changed(struct publisher *p, const mr_event *ev)
+{
+	if (!ev->detail) return publish(p);
+	fprintf(stderr, "blocked by the broker: %s\n", ev->data.error ? ev->data.error->text : "");
+	return MR_OK;
+}
+
 /* Returns MR_OK, or why the program cannot go on. */
 static int handle(struct publisher *p, const mr_event *ev)
 {
@@ -82,6 +121,9 @@ static int handle(struct publisher *p, const mr_event *ev)
 		return ev->status == MR_OK ? proceed(p, ev->token) : ev->status;
 	case MR_EV_CONFIRM: count(p, ev); return MR_OK;
 	case MR_EV_ROOM: return publish(p);
+	case MR_EV_BLOCKED: return block_changed(p, ev);
+	case MR_EV_CHANNEL: return channel_changed(p, ev);
+	case MR_EV_CONNECTION: return connection_changed(p, ev);
 	case MR_EV_RETURN: mr_delivery_release(p->rt, ev->data.delivery); return MR_OK;
 	default: return MR_OK;
 	}

@@ -73,6 +73,28 @@ describe("the example in C", function()
       end
    end)
 
+   broker.it_inside(it, "publisher.c waits while the broker blocks it", function()
+      finally(function() broker.block(false) end)
+      broker.block(true)
+      local publisher = process.start(("%spublisher %s %s 50000"):format(FOLDER, broker.tcp_url, queue))
+      publisher:says "blocked by the broker"
+      broker.block(false)
+      local out, code = publisher:wait()
+      assert.equal(0, code, out)
+      assert.truthy(out:find("50000 published, 50000 confirmed", 1, true), out)
+   end)
+
+   it("publisher.c goes on with the rest after a lost connection", function()
+      local publisher = process.start(("%spublisher %s %s 300000"):format(FOLDER, broker.tcp_url, queue))
+      local ch = broker.channel()
+      assert(ch:queue_declare { queue = queue, durable = true })
+      broker.eventually("messages", function() return broker.count(ch, queue) > 0 end)
+      broker.close_all()
+      broker.close_connections "test"
+      local out = publisher:wait()
+      assert.truthy(out:find("300000 published, ", 1, true), out)
+   end)
+
    it("publisher.c publishes more at once than the runtime takes", function()
       local out, code = run("publisher", broker.tcp_url, queue, 10000)
       assert.equal(0, code, out)
