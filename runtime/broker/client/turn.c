@@ -72,10 +72,10 @@ bool mr_turn_resume(struct mr_broker *b)
 	while (!mr_list_is_empty(&s->busy) && !mr_store_is_spent(s))
 		mr_pump(mr_container(mr_list_shift(&s->busy), struct mr_queue, busy));
 	allow(s, end, 2);
-	mr_dead_letter_bury(s); /* what these dropped */
 	mr_raze(s, &s->ruins);
 	s->work_end = end;
 	mr_entry_sweep(s);
+	mr_dead_letter_bury(s); /* what these dropped; before them it would take their share */
 	mr_store_watch(s);
 	return mr_turn_has_more(b);
 }

@@ -409,6 +409,43 @@ static void test_what_has_very_many_bindings_is_removed_over_many_turns(void **s
 	end(&t);
 }
 
+/* FIELD-F11: what is gone is not behind dead letters that wait. */
+static void test_what_is_gone_is_removed_while_dead_letters_wait(void **state)
+{
+	struct stage t;
+	(void)state;
+	begin(&t);
+	mr_table *args = new_table();
+	add_text(args, "x-dead-letter-exchange", "");
+	add_text(args, "x-dead-letter-routing-key", "dead");
+	add_number(args, "x-message-ttl", 1000);
+	QUEUE_DECLARE(&t.c, 1, "dead", 0, NULL);
+	QUEUE_DECLARE(&t.c, 1, "dying", 0, args);
+	bind_many(&t, "amq.direct", false);
+	fill(&t, "dying", 2000);
+	t.b->store.now += 1000;
+	mr_turn_begin(t.b, 1500);
+	mr_turn_tick(t.b); /* many have expired, and none is buried yet */
+	struct mr_queue *q = queue_of(t.b, "q");
+	mr_raze_queue(q);
+	size_t left = q->target.inbound_count;
+	assert_true(left > NAMES / 2);
+	for (int i = 0; i < 5; i++) {
+		mr_turn_begin(t.b, STEPS);
+		mr_turn_resume(t.b);
+		assert_false(mr_list_is_empty(&t.b->store.dying));
+		assert_true(q->target.inbound_count < left);
+		left = q->target.inbound_count;
+	}
+	turns(&t);
+	while (mr_deadline_next(&t.b->store) <= t.b->store.now) turns(&t);
+	assert_int_equal(queue_of(t.b, "dead")->ready, 2000);
+	mr_turn_begin(t.b, MR_WORK_UNBOUNDED);
+	mr_raze_queue(queue_of(t.b, "dead"));
+	mr_table_free(args);
+	end(&t);
+}
+
 /* FIELD-F11: close and hang-up with very many exclusive queues, auto-delete queues and consumers. */
 static void test_a_connection_that_has_very_much_ends_over_many_turns(void **state)
 {
@@ -637,6 +674,7 @@ int main(void)
 			test_a_large_transaction_is_committed_and_rolled_back_over_many_turns),
 		cmocka_unit_test(test_one_message_gets_to_very_many_queues_over_many_turns),
 		cmocka_unit_test(test_what_has_very_many_bindings_is_removed_over_many_turns),
+		cmocka_unit_test(test_what_is_gone_is_removed_while_dead_letters_wait),
 		cmocka_unit_test(test_a_connection_that_has_very_much_ends_over_many_turns),
 		cmocka_unit_test(test_a_commit_is_whole_although_its_client_hangs_up),
 		cmocka_unit_test(test_chores_take_turns),
