@@ -20,6 +20,7 @@ bool mr_turn_has_more(const struct mr_broker *b);
 void mr_turn_tell(struct mr_broker *b);
 static inline void mr_turn_end(struct mr_broker *b)
 {
+	if (b->store.alarm) mr_store_watch(&b->store); /* what is gone may have been no message */
 	if (b->store.relieved) mr_turn_tell(b);
 }
 /* Does all that is left, in one turn. Takes NULL. */

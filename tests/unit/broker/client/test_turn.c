@@ -571,6 +571,29 @@ static void test_an_alarm_does_not_come_and_go_with_each_message(void **state)
 	end(&t);
 }
 
+/* FIELD-F10: with what was declared or is kept for clients, though no message goes. */
+static void test_an_alarm_ends_when_no_message_goes(void **state)
+{
+	struct stage t;
+	(void)state;
+	begin(&t);
+	QUEUE_DECLARE(&t.c, 1, "q", 0, NULL);
+	feed(&t.c);
+	mr_broker_session_weigh(t.other.session, 32 << 20);
+	t.b->store.watermark = 1 << 20;
+	publish(&t.c, 1, "", "q", 0, NULL, BODY);
+	feed(&t.c);
+	assert_true(t.b->store.alarm);
+	assert_false(mr_broker_session_reads(t.c.session));
+	mr_broker_session_weigh(t.other.session, 0);
+	mr_turn_end(t.b);
+	assert_false(t.b->store.alarm);
+	assert_true(mr_broker_session_reads(t.c.session));
+	mr_turn_begin(t.b, MR_WORK_UNBOUNDED);
+	mr_raze_queue(queue_of(t.b, "q"));
+	end(&t);
+}
+
 /* FIELD-F9. */
 static void test_a_transaction_without_a_commit_counts(void **state)
 {
@@ -679,6 +702,7 @@ int main(void)
 		cmocka_unit_test(test_a_commit_is_whole_although_its_client_hangs_up),
 		cmocka_unit_test(test_chores_take_turns),
 		cmocka_unit_test(test_an_alarm_does_not_come_and_go_with_each_message),
+		cmocka_unit_test(test_an_alarm_ends_when_no_message_goes),
 		cmocka_unit_test(test_a_transaction_without_a_commit_counts),
 		cmocka_unit_test(test_bodies_of_which_a_part_has_come_count),
 		cmocka_unit_test(test_what_is_declared_counts_beyond_what_every_broker_needs),
