@@ -351,7 +351,8 @@ static void feed(struct client *c)
 	memcpy(copy, mr_buffer_data(&c->in), size);
 	if (is_short) mr_turn_begin(b, size % 7);
 	size_t used = mr_broker_session_feed(c->session, copy, size, &want);
-	mr_turn_finish(b);
+	mr_turn_begin(b, MR_WORK_UNBOUNDED);
+	MUST(!mr_turn_resume(b)); /* one turn without bound leaves nothing */
 	mr_turn_end(b);
 	free(copy);
 	MUST(used <= size);
@@ -416,7 +417,7 @@ static void check_queue(const struct mr_queue *q)
 	/* Nobody waits for what is there. */
 	for (struct mr_node *n = q->consumers.next; n != &q->consumers && q->ready; n = n->next) {
 		const struct mr_receiver *r = mr_container(n, struct mr_receiver, at_queue);
-		MUST(r->queue == q);
+		MUST(r->queue == q && !mr_container(r, const struct mr_consumer, receiver)->gone);
 		if (q->limits.single_active && q->active != r) continue;
 		MUST(q->store->paused || !r->class->takes(r));
 	}
