@@ -107,14 +107,13 @@ static bool drop_some(struct mr_broker_session *s)
 void mr_chore_drop_queues(struct mr_broker_session *s)
 {
 	if (s->leaving.node.next || drop_some(s)) return;
-	s->leaving.of_session = true;
 	mr_list_append(&s->broker->chores, &s->leaving.node);
 	s->chores++;
 }
 
 bool mr_chore_go_on(struct mr_chore *c, struct mr_broker_session **session)
 {
-	if (c->of_session) {
+	if (!c->step) {
 		*session = mr_container(c, struct mr_broker_session, leaving);
 		return drop_some(*session);
 	}

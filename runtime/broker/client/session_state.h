@@ -28,8 +28,8 @@ enum mr_broker_session_state { MR_BROKER_SESSION_STATES(MR_BS_ENUM_) MR_BS_COUNT
 /* What takes longer than a turn: see chore.h. */
 struct mr_chore {
 	struct mr_node node; /* in mr_broker.chores, while it waits for its next turn */
-	bool (*step)(struct mr_broker_channel *ch); /* some of it; false: the turn is over */
-	bool of_session;     /* it is mr_broker_session.leaving, and has no step */
+	/* Some of it; false: the turn is over. NULL: it is mr_broker_session.leaving. */
+	bool (*step)(struct mr_broker_channel *ch);
 	bool settles;        /* what that made room for is given round when it is done */
 	bool quits;          /* the channel ends by it */
 	uint8_t how;         /* enum mr_settling; 0: each as it is staged */
