@@ -15,7 +15,7 @@
 enum { CONSUME_NO_ACK = 2, CONSUME_EXCLUSIVE = 4, CONSUME_NO_WAIT = 8 };
 enum { GET_NO_ACK = 1, QOS_GLOBAL = 1, CANCEL_NO_WAIT = 1 };
 
-static enum mr_status qos(struct mr_broker_channel *ch, const struct mr_client_method *m,
+enum mr_status mr_basic_qos(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	mr_error *error)
 {
 	if (m->wide) return mr_reply_error(error, 540, "prefetch_size!=0 (%u)", m->wide);
@@ -100,7 +100,7 @@ static void undo_reply_queue(struct mr_broker_channel *ch, struct mr_queue *q)
 	mr_broker_channel_end_reply(ch);
 }
 
-static enum mr_status consume(struct mr_broker_channel *ch, const struct mr_client_method *m,
+enum mr_status mr_basic_consume(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	mr_error *error)
 {
 	struct mr_consume how = {.tag = m->names[1],
@@ -132,7 +132,7 @@ static enum mr_status consume(struct mr_broker_channel *ch, const struct mr_clie
 	return MR_OK;
 }
 
-static enum mr_status cancel(struct mr_broker_channel *ch, const struct mr_client_method *m)
+enum mr_status mr_basic_cancel(struct mr_broker_channel *ch, const struct mr_client_method *m)
 {
 	struct mr_method ok = {.id = MR_M_BASIC_CANCEL_OK, .name = m->names[0]};
 	struct mr_consumer *c = mr_consumer_find(ch, m->names[0]);
@@ -169,7 +169,7 @@ static bool give(struct mr_broker_channel *ch, struct mr_queue *q, struct mr_ent
 	return true;
 }
 
-static enum mr_status get(struct mr_broker_channel *ch, const struct mr_client_method *m,
+enum mr_status mr_basic_get(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	mr_error *error)
 {
 	struct mr_queue *q;
@@ -189,15 +189,4 @@ static enum mr_status get(struct mr_broker_channel *ch, const struct mr_client_m
 	}
 	mr_deadline_set(q);
 	return MR_OK;
-}
-
-enum mr_status mr_basic_method(struct mr_broker_channel *ch, const struct mr_client_method *m,
-	mr_error *error)
-{
-	switch (m->id) {
-	case MR_M_BASIC_QOS: return qos(ch, m, error);
-	case MR_M_BASIC_CONSUME: return consume(ch, m, error);
-	case MR_M_BASIC_CANCEL: return cancel(ch, m);
-	default: return get(ch, m, error);
-	}
 }

@@ -7,8 +7,12 @@
 #include "broker/client/channel.h"
 #include "codec/client_method.h"
 
-/* basic.qos, consume, cancel and get. */
-enum mr_status mr_basic_method(struct mr_broker_channel *ch, const struct mr_client_method *m,
+enum mr_status mr_basic_qos(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_error *error);
+enum mr_status mr_basic_consume(struct mr_broker_channel *ch, const struct mr_client_method *m,
+	mr_error *error);
+enum mr_status mr_basic_cancel(struct mr_broker_channel *ch, const struct mr_client_method *m);
+enum mr_status mr_basic_get(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	mr_error *error);
 
 #endif

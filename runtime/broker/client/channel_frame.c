@@ -51,10 +51,10 @@ static enum mr_status basic_method(struct mr_broker_channel *ch, const struct mr
 {
 	switch (m->id) {
 	case MR_M_BASIC_PUBLISH: return mr_publish_begin(ch, m, error);
-	case MR_M_BASIC_QOS:
-	case MR_M_BASIC_CONSUME:
-	case MR_M_BASIC_CANCEL:
-	case MR_M_BASIC_GET: return mr_basic_method(ch, m, error);
+	case MR_M_BASIC_QOS: return mr_basic_qos(ch, m, error);
+	case MR_M_BASIC_CONSUME: return mr_basic_consume(ch, m, error);
+	case MR_M_BASIC_CANCEL: return mr_basic_cancel(ch, m);
+	case MR_M_BASIC_GET: return mr_basic_get(ch, m, error);
 	default: return mr_settle_method(ch, m, error);
 	}
 }
