@@ -6,7 +6,6 @@
 
 #include <time.h>
 
-#include "base/alloc.h"
 #include "broker/store/fields.h"
 #include "broker/store/spread.h"
 #include "broker/store/vhost.h"
