@@ -147,6 +147,7 @@ static enum MHD_Result ask(struct mr_httpd *h, struct MHD_Connection *connection
 	struct mr_httpd_page page = {.type = "application/json"};
 	struct mr_httpd_request request = {.path = mr_slice_str(url), .connection = connection};
 	struct visitor *v = visitor_of(connection);
+	if (v && !v->node.next) return MHD_NO; /* it was shown out, and had asked already */
 	request.verbose = MHD_lookup_connection_value_n(connection, MHD_GET_ARGUMENT_KIND,
 				  "verbose", strlen("verbose"), NULL, NULL) == MHD_YES;
 	int code = v ? h->answer(h->owner, &request, &page) : 500;
@@ -330,11 +331,11 @@ static enum mr_status start(struct mr_httpd *h)
 		on_request, h, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
 		MHD_OPTION_CONNECTION_TIMEOUT, SILENCE, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 		(size_t)MEMORY_MAX, MHD_OPTION_NOTIFY_CONNECTION, on_visitor, h, MHD_OPTION_END);
-	mr_descriptor_let_go(&hold);
 	if (h->daemon) info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	if (info) h->wake_fd = find_wake_fd(info->epoll_fd);
+	mr_descriptor_let_go(&hold);
 	if (!info) return MR_NO_MEMORY;
 	mr_descriptor_note(info->epoll_fd);
-	h->wake_fd = find_wake_fd(info->epoll_fd);
 	mr_descriptor_note(h->wake_fd);
 	ev_io_init(&h->io, on_io, info->epoll_fd, EV_READ);
 	ev_io_init(&h->door, on_door, h->listener, EV_READ);
