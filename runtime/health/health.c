@@ -224,7 +224,6 @@ void mr_health_obey(struct mr_health_state *c, const struct mr_command *command)
 		return;
 	case MR_HTTP_PAGE:
 		mr_host_pages_set(&c->host_pages, command->data, command->number);
-		mr_free(command->data);
 		return;
 	case MR_HTTP_ANSWER:
 		pass_on(c, command->token, command->data);
@@ -250,7 +249,6 @@ enum mr_status mr_health_init(struct mr_health_state *c, struct mr_services *ser
 	c->history->changed = look_soon;
 	c->history->owner = c;
 	mr_list_init(&c->checks);
-	mr_host_pages_init(&c->host_pages);
 	c->started = mr_now();
 	mr_timer_init(&c->round, &services->timers, on_round, c);
 	c->vitals = mr_calloc(1, sizeof *c->vitals);

@@ -8,55 +8,39 @@
 #include "base/value.h"
 #include "io/event_queue.h"
 
-#define PAGES_MAX 64
-
-struct page {
-	struct mr_node node;
-	char path[];
-};
-
-static struct page *find(const struct mr_host_pages *pages, mr_slice path)
+/* Where it is; `count`: nowhere. */
+static size_t find(const struct mr_host_pages *pages, mr_slice path)
 {
-	for (struct mr_node *n = pages->list.next; n != &pages->list; n = n->next) {
-		struct page *p = mr_container(n, struct page, node);
-		if (mr_slice_equal(mr_slice_str(p->path), path)) return p;
-	}
-	return NULL;
-}
-
-void mr_host_pages_init(struct mr_host_pages *pages)
-{
-	*pages = (struct mr_host_pages){0};
-	mr_list_init(&pages->list);
+	size_t i = 0;
+	while (i < pages->count && !mr_slice_equal(mr_slice_str(pages->paths[i]), path)) i++;
+	return i;
 }
 
 void mr_host_pages_fini(struct mr_host_pages *pages)
 {
-	struct mr_node *node;
-	while ((node = mr_list_shift(&pages->list))) mr_free(mr_container(node, struct page, node));
-	pages->count = 0;
+	while (pages->count) mr_free(pages->paths[--pages->count]);
 }
 
-void mr_host_pages_set(struct mr_host_pages *pages, const char *path, bool on)
+void mr_host_pages_set(struct mr_host_pages *pages, char *path, bool on)
 {
-	struct page *p = find(pages, mr_slice_str(path));
-	if (p && !on) {
-		mr_list_remove(&p->node);
-		mr_free(p);
-		pages->count--;
+	size_t i = find(pages, mr_slice_str(path));
+	bool is_there = i < pages->count;
+	if (on && !is_there && pages->count < MR_HOST_PAGES_MAX) {
+		pages->paths[pages->count++] = path;
+		return;
 	}
-	if (p || !on || pages->count >= PAGES_MAX) return;
-	size_t size = strlen(path) + 1;
-	p = mr_calloc(1, sizeof *p + size);
-	if (!p) return;
-	memcpy(p->path, path, size);
-	mr_list_append(&pages->list, &p->node);
-	pages->count++;
+	if (!on && is_there) {
+		mr_free(pages->paths[i]);
+		pages->count--;
+		memmove(pages->paths + i, pages->paths + i + 1,
+			(pages->count - i) * sizeof *pages->paths);
+	}
+	mr_free(path);
 }
 
 bool mr_host_pages_have(const struct mr_host_pages *pages, mr_slice path)
 {
-	return find(pages, path) != NULL;
+	return find(pages, path) < pages->count;
 }
 
 uint64_t mr_host_pages_ask(struct mr_host_pages *pages, struct mr_event_queue *events,
@@ -86,8 +70,7 @@ static bool has(const mr_table *array, const char *path)
 
 void mr_host_pages_list(const struct mr_host_pages *pages, mr_table *array)
 {
-	for (struct mr_node *n = pages->list.next; n != &pages->list; n = n->next) {
-		struct page *p = mr_container(n, struct page, node);
-		if (!has(array, p->path)) mr_table_add_string(array, "", mr_slice_str(p->path));
-	}
+	for (size_t i = 0; i < pages->count; i++)
+		if (!has(array, pages->paths[i]))
+			mr_table_add_string(array, "", mr_slice_str(pages->paths[i]));
 }

@@ -4,21 +4,21 @@
 #ifndef MR_HEALTH_HOST_PAGES_H
 #define MR_HEALTH_HOST_PAGES_H
 
-#include "base/list.h"
 #include "health/http.h"
 
 struct mr_event_queue;
 
-struct mr_host_pages {
-	struct mr_node list;
+#define MR_HOST_PAGES_MAX 64
+
+struct mr_host_pages { /* zeroed is empty and valid */
+	char *paths[MR_HOST_PAGES_MAX];
 	size_t count;
 	uint64_t last; /* number of a request */
 };
 
-void mr_host_pages_init(struct mr_host_pages *pages);
 void mr_host_pages_fini(struct mr_host_pages *pages);
-/* Adds a path, or removes it. Of more than 64 those that came last are not added. */
-void mr_host_pages_set(struct mr_host_pages *pages, const char *path, bool on);
+/* Adds a path, or removes it. Of more than 64 those that came last are not added. Takes the path. */
+void mr_host_pages_set(struct mr_host_pages *pages, char *path, bool on);
 bool mr_host_pages_have(const struct mr_host_pages *pages, mr_slice path);
 /* Sends the host a MR_EV_PAGE. Returns the request's number, 0 when out of memory. */
 uint64_t mr_host_pages_ask(struct mr_host_pages *pages, struct mr_event_queue *events,
