@@ -219,6 +219,9 @@ bool mr_event_apply(mr_runtime *rt, mr_event *ev)
 		 * waits all the same. */
 		return true;
 	case MR_EV_FD: return watch_ended(rt, ev);
+	case MR_EV_PAGE:
+		atomic_store_explicit(&rt->bridge.page, ev->token, memory_order_relaxed);
+		return true;
 	case MR_EV_NONE:
 		return true; /* the alarm of mr_runtime_wake_at: the poll returns, nothing else */
 	default: return true;

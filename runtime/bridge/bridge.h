@@ -23,7 +23,8 @@ struct mr_bridge {
 	struct mr_logger *logger;
 	struct mr_board board;
 	struct mr_mark_shared progress;
-	atomic_bool host_waits; /* within a poll: not busy, so loop-mode heartbeats may go */
+	atomic_bool host_waits;     /* within a poll: not busy, so loop-mode heartbeats may go */
+	atomic_uint_least64_t page; /* token of the last MR_EV_PAGE that the host has taken */
 };
 
 enum mr_status mr_bridge_open(struct mr_bridge *bridge, mr_error *error);

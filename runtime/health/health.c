@@ -146,13 +146,23 @@ static int answer_built_in(struct mr_health_state *c, const struct mr_httpd_requ
 	return st == MR_OK ? code : 500;
 }
 
-static int answer(void *owner, const struct mr_httpd_request *request, struct mr_httpd_page *page)
+/* By the host. */
+static int answer_later(struct mr_health_state *c, const struct mr_httpd_request *request,
+	struct mr_httpd_page *page)
 {
-	struct mr_health_state *c = owner;
-	if (mr_host_pages_have(&c->host_pages, request->path)) {
+	static const char behind[] = "{\"error\":\"the program takes no requests at the moment\"}";
+	if (!mr_host_pages_are_behind(&c->host_pages, &c->services->dispatch)) {
 		page->number = mr_host_pages_ask(&c->host_pages, &c->services->dispatch, request);
 		return page->number ? MR_HTTPD_LATER : 500;
 	}
+	return mr_buffer_append(&page->body, behind, sizeof behind - 1) == MR_OK ? 503 : 500;
+}
+
+static int answer(void *owner, const struct mr_httpd_request *request, struct mr_httpd_page *page)
+{
+	struct mr_health_state *c = owner;
+	if (mr_host_pages_have(&c->host_pages, request->path))
+		return answer_later(c, request, page);
 	mr_health *h = look(c);
 	int code = h ? answer_built_in(c, request, h, page) : 500;
 	mr_health_free(h);

@@ -8,6 +8,8 @@
 #include "base/value.h"
 #include "io/event_queue.h"
 
+#define WAITING_MAX 64 /* as many as there may be visitors; those of former visitors count, too */
+
 /* Where it is; `count`: nowhere. */
 static size_t find(const struct mr_host_pages *pages, mr_slice path)
 {
@@ -43,6 +45,13 @@ bool mr_host_pages_have(const struct mr_host_pages *pages, mr_slice path)
 	return find(pages, path) < pages->count;
 }
 
+bool mr_host_pages_are_behind(const struct mr_host_pages *pages,
+	const struct mr_event_queue *events)
+{
+	return pages->last - atomic_load_explicit(&events->bridge->page, memory_order_relaxed) >=
+	       WAITING_MAX;
+}
+
 uint64_t mr_host_pages_ask(struct mr_host_pages *pages, struct mr_event_queue *events,
 	const struct mr_httpd_request *request)
 {
@@ -54,9 +63,11 @@ uint64_t mr_host_pages_ask(struct mr_host_pages *pages, struct mr_event_queue *e
 		return 0;
 	}
 	mr_httpd_query(request, query);
-	mr_event ev = {.type = MR_EV_PAGE, .token = ++pages->last, .data.table = table};
+	mr_event ev = {.type = MR_EV_PAGE, .token = pages->last + 1, .data.table = table};
+	uint64_t dropped = events->dropped;
 	mr_event_queue_push(events, &ev);
-	return pages->last;
+	if (events->dropped != dropped) return 0; /* it would count as waiting for ever */
+	return ++pages->last;
 }
 
 static bool has(const mr_table *array, const char *path)

@@ -20,6 +20,9 @@ void mr_host_pages_fini(struct mr_host_pages *pages);
 /* Adds a path, or removes it. Of more than 64 those that came last are not added. Takes the path. */
 void mr_host_pages_set(struct mr_host_pages *pages, char *path, bool on);
 bool mr_host_pages_have(const struct mr_host_pages *pages, mr_slice path);
+/* So many requests wait for the host to poll that it is not asked for one more. */
+bool mr_host_pages_are_behind(const struct mr_host_pages *pages,
+	const struct mr_event_queue *events);
 /* Sends the host a MR_EV_PAGE. Returns the request's number, 0 when out of memory. */
 uint64_t mr_host_pages_ask(struct mr_host_pages *pages, struct mr_event_queue *events,
 	const struct mr_httpd_request *request);

@@ -726,9 +726,10 @@ MR_API int mr_health_watch(mr_runtime *rt, bool on);
 MR_API int mr_http_listen(mr_runtime *rt, uint64_t token, const char *address, uint16_t port);
 MR_API int mr_http_close(mr_runtime *rt, uint64_t token);
 /* The host answers requests for this path, also in the place of a built-in page: each request comes as MR_EV_PAGE and
- * waits for mr_http_answer for up to 5 s, then the client gets 503. Unlike the built-in pages it needs a host that
- * polls. `on` false ends that. A request of the very moment may come before it; what is served before mr_http_listen
- * is there from its first request on. MR_BAD_ARGUMENT: not 1 to 255 bytes from "/"; up to 64 paths are kept. */
+ * waits for mr_http_answer for up to 5 s, then the client gets 503; at once while 64 wait to be polled. Unlike the
+ * built-in pages it needs a host that polls. `on` false ends that. A request of the very moment may come before it; what
+ * is served before mr_http_listen is there from its first request on. MR_BAD_ARGUMENT: not 1 to 255 bytes from "/"; up
+ * to 64 paths are kept. */
 MR_API int mr_http_page(mr_runtime *rt, const char *path, bool on);
 /* Answers the request of that token: a status code from 200 to 599, a content type of up to 127 bytes, a body (copied).
  * MR_OK also when the request has ended. */

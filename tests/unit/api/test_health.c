@@ -284,6 +284,35 @@ static void test_the_host_has_pages_of_its_own(void **state)
 	assert_int_equal(mr_runtime_new(&rt), MR_OK);
 }
 
+/* Each request that is gone by then would stay with it for ever. */
+static void test_a_host_that_does_not_poll_is_asked_for_so_many_pages(void **state)
+{
+	int fds[64], pages = 0;
+	mr_event ev;
+	(void)state;
+	uint16_t port = listen_somewhere();
+	assert_int_equal(mr_http_page(rt, "/jobs", true), MR_OK);
+	ask();
+	for (int i = 0; i < 64; i++) {
+		fds[i] = request(port, "/jobs");
+		assert_non_null(strstr(get(port, "/live"), "200 OK")); /* it has been read */
+	}
+	const char *answer = get(port, "/jobs");
+	assert_non_null(strstr(answer, "503"));
+	assert_non_null(strstr(answer, "the program takes no requests at the moment"));
+	for (; mr_runtime_poll(rt, &ev, 1, 0.2) == 1; mr_event_fini(&ev))
+		pages += ev.type == MR_EV_PAGE;
+	assert_int_equal(pages, 64);
+	int fd = request(port, "/jobs");
+	assert_int_equal(mr_runtime_poll(rt, &ev, 1, 10), 1);
+	assert_int_equal(ev.type, MR_EV_PAGE);
+	assert_int_equal(mr_http_answer(rt, ev.token, 200, "text/plain", "done", 4), MR_OK);
+	mr_event_fini(&ev);
+	mr_runtime_poll(rt, &ev, 0, 0); /* sends it */
+	assert_non_null(strstr(answer_of(fd), "\r\n\r\ndone"));
+	for (int i = 0; i < 64; i++) close(fds[i]);
+}
+
 static void test_pages_that_make_no_sense_are_refused(void **state)
 {
 	char path[258] = "/", type[129] = "";
@@ -353,6 +382,8 @@ int main(void)
 			teardown),
 		cmocka_unit_test_setup_teardown(test_the_host_has_pages_of_its_own, setup,
 			teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_host_that_does_not_poll_is_asked_for_so_many_pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pages_that_make_no_sense_are_refused, setup,
 			teardown),
 		cmocka_unit_test_setup_teardown(test_meters_are_few, setup, teardown),
