@@ -39,6 +39,12 @@ local function median(page, heading, client)
    error(("no row %s, %s under %s"):format(BODY, client, heading))
 end
 
+-- Of what the tables are: "4ff11b9, 2026-11-21".
+local function origin(page)
+   local line = assert(page:match "\n<!%-%- bench:begin %-%->\n([^\n]+)", "no line under bench:begin")
+   return assert(line:match "commit (%x+)", line) .. ", " .. assert(line:match "date ([%d-]+)", line)
+end
+
 local out = {}
 local function add(format, ...) out[#out + 1] = format:format(...) end
 
@@ -68,7 +74,7 @@ local function draw(page)
  @media (prefers-color-scheme: dark) { .ground{fill:#12171e} .ours{fill:#e8894a} .other{fill:#66748a} text{fill:#e6ebf2} }
 </style>]]
    add('<rect class="ground" width="%d" height="%d"/>', WIDTH, height)
-   add('<text x="16" y="22">messages of %s bytes a second, median of five runs</text>', BODY)
+   add('<text x="16" y="22">messages of %s bytes a second, median of five runs (commit %s)</text>', BODY, origin(page))
    for i, group in ipairs(GROUPS) do draw_group(page, group, 52 + (i - 1) * (HEAD + #CLIENTS * ROW), most) end
    add "</svg>"
    return table.concat(out, "\n") .. "\n"
