@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "amqp/curb.h"
+#include "base/value.h"
 #include "codec/frame.h"
 
 static enum mr_status check(const struct mr_amqp_channel *ch, const mr_request *request,
@@ -82,6 +83,15 @@ static void note_queue(struct mr_amqp_channel *ch, const mr_request *request)
 		ch->hears_replies = true;
 }
 
+/* What is told of a declare of a queue when it is answered. */
+static void note_declare(struct mr_amqp_channel *ch, const mr_request *request)
+{
+	struct mr_pending *p = mr_pending_last(&ch->pending);
+	const mr_value *single = mr_table_find(request->arguments, "x-single-active-consumer");
+	p->is_declare = !(request->flags & MR_PASSIVE);
+	p->is_single_active = single && single->type == 't' && single->as.boolean;
+}
+
 /* What an operation that was sent changes at once, as it does at the broker. */
 static void note(struct mr_amqp_channel *ch, const mr_request *request)
 {
@@ -90,6 +100,7 @@ static void note(struct mr_amqp_channel *ch, const mr_request *request)
 	case MR_CONFIRM_SELECT: ch->confirming = true; break;
 	case MR_BASIC_QOS: note_qos(ch, request); break;
 	case MR_TX_SELECT: ch->has_tx = true; break;
+	case MR_QUEUE_DECLARE: note_declare(ch, request); break;
 	case MR_BASIC_CONSUME:
 	case MR_BASIC_GET: note_queue(ch, request); break;
 	default: break;

@@ -77,6 +77,14 @@ static const struct mr_pending *pass_to(struct mr_amqp_channel *ch, const struct
 	return p;
 }
 
+static enum mr_status declared(struct mr_amqp_channel *ch, const struct mr_pending *p,
+	mr_slice name)
+{
+	const struct mr_session_options *o = ch->outlet->options;
+	if (p->is_declare && o->declared) o->declared(o->owner, name, p->is_single_active);
+	return p->late && !p->key.size ? delete_late(ch, name) : MR_OK;
+}
+
 /* What is held of it goes back to its queue. */
 static enum mr_status cancelled(struct mr_amqp_channel *ch, mr_slice tag)
 {
@@ -97,8 +105,7 @@ static enum mr_status apply(struct mr_amqp_channel *ch, struct mr_pending *p,
 	case MR_M_BASIC_CONSUME_OK:
 		st = mr_consumers_add(&ch->consumers, m->name, p);
 		return st == MR_OK && !p->token ? cancel_late(ch, m->name) : st;
-	case MR_M_QUEUE_DECLARE_OK:
-		return p->late && !p->key.size ? delete_late(ch, m->name) : MR_OK;
+	case MR_M_QUEUE_DECLARE_OK: return declared(ch, p, m->name);
 	case MR_M_BASIC_CANCEL_OK: return cancelled(ch, m->name);
 	case MR_M_BASIC_RECOVER_OK: recovered(ch, 1); return MR_OK;
 	default: return MR_OK;

@@ -24,6 +24,8 @@ struct mr_pending {
 		key; /* what the answer carries; empty: the broker picks it, or it carries nothing */
 	bool is_of_curb; /* a step of curb.h: nobody waits, and what it says is known */
 	uint8_t shown;   /* of a cancel: the size of the tag that the host knows; 0: all of it */
+	bool is_declare; /* of a queue, and not a passive one */
+	bool is_single_active; /* that queue has a single active consumer */
 	/* Of consume and get. */
 	bool may_be_curbed;  /* with these: */
 	mr_table *arguments; /* its own */

@@ -56,6 +56,8 @@ struct mr_session_options { /* borrowed as long as the session lives */
 	struct mr_tally *tally; /* what its deliveries are counted in; may be NULL */
 	void (*too_large)(void *owner, const struct mr_too_large *what); /* may be NULL */
 	void (*curbed)(void *owner, const struct mr_curbed *what);       /* may be NULL */
+	/* A queue is there as it was declared, which is not known of a passive declare; may be NULL. */
+	void (*declared)(void *owner, mr_slice queue, bool is_single_active);
 	/* Would another consumer of this queue do no harm (curb.h)? Asked when one is due. NULL: of any. */
 	bool (*may_curb)(void *owner, mr_slice queue);
 	/* The broker refused one, and closed the channel or the connection for it; may be NULL. */

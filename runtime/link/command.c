@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/value.h"
+#include "link/curbs.h"
 #include "link/link.h"
 #include "link/report.h"
 
@@ -150,8 +151,9 @@ static void take_secret(struct mr_link *link, const struct mr_command *c)
 static void inherit(struct mr_link *link, uint32_t number)
 {
 	struct mr_link *from = mr_map_get(&link->services->links, number);
-	if (from && from != link)
-		mr_topology_inherit(&link->recovery.topology, &from->recovery.topology);
+	if (!from || from == link) return;
+	mr_topology_inherit(&link->recovery.topology, &from->recovery.topology);
+	mr_curbs_inherit(link, from);
 }
 
 void mr_link_command(struct mr_link *link, const struct mr_command *c, const char *bytes)

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/machine.h"
+#include "link/curbs.h"
 #include "link/repair.h"
 #include "link/replay.h"
 #include "link/report.h"
@@ -356,6 +357,7 @@ enum mr_status mr_link_new(struct mr_services *services, uint32_t number, struct
 		.blocked_timeout = c->blocked_timeout,
 		.tally = tally};
 	mr_report_hear(link);
+	mr_curbs_hear(link);
 	mr_list_init(&link->openers);
 	mr_list_init(&link->closers);
 	const struct mr_recovery_port port = {link, ask, has_channel, session_state, touch,
@@ -486,6 +488,7 @@ void mr_link_free(struct mr_link *link)
 	mr_recovery_fini(&link->recovery);
 	mr_lane_close(&link->services->dispatch, &link->lane);
 	mr_link_io_fini(&link->io);
+	mr_buffer_fini(&link->singles);
 	mr_config_fini(link->config);
 	mr_free(link->config);
 	mr_free(link);

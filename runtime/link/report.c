@@ -264,19 +264,6 @@ static void log_curbed(void *owner, const struct mr_curbed *what)
 		NULL);
 }
 
-/* Of a queue with a single active consumer the next in line would be the active one, beside what this one still has in
- * hand. */
-static bool may_curb(void *owner, mr_slice queue)
-{
-	const struct mr_link *link = owner;
-	const struct mr_place *place = mr_place_find(&link->recovery.topology, true, queue);
-	const mr_table *arguments =
-		place && place->declared ? place->declared->request.arguments : NULL;
-	const mr_value *single =
-		arguments ? mr_table_find(arguments, "x-single-active-consumer") : NULL;
-	return !link->curbs_refused && !(single && single->type == 't' && single->as.boolean);
-}
-
 static void log_curb_refused(void *owner, const mr_error *why)
 {
 	struct mr_link *link = owner;
@@ -303,7 +290,6 @@ void mr_report_hear(struct mr_link *link)
 	o->late = tell_late;
 	o->too_large = log_too_large;
 	o->curbed = log_curbed;
-	o->may_curb = may_curb;
 	o->curb_refused = log_curb_refused;
 }
 

@@ -1,6 +1,6 @@
 /* state: what a link is made of.
  * SPDX-License-Identifier: MIT
- * I/O thread. For link.c, report.c and command.c; health reads it. */
+ * I/O thread. For link.c, report.c, command.c and curbs.c; health reads it. */
 #ifndef MR_LINK_STATE_H
 #define MR_LINK_STATE_H
 
@@ -49,6 +49,8 @@ struct mr_link {
 	bool is_blocked;     /* the broker takes no publishes */
 	bool curbs_refused;  /* by the broker, which ends channels or connections for them */
 	char blocked_why[128];
+	/* uint64_t: hashes of the names of queues with a single active consumer; curbs.c writes it. */
+	struct mr_buffer singles;
 };
 
 #endif

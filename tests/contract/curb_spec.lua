@@ -171,26 +171,28 @@ describe("a flood without prefetch, on a connection that asks all the time", fun
    end)
 
    -- Another program that waits in line: the cancel of a curb would make it the active one.
-   in_release("leaves the active consumer of a queue active, as others wait in line (FIELD-R1)", function()
-      local options = { arguments = { ["x-single-active-consumer"] = true } }
-      local maker, q, fill = filled(options)
-      fill(FEWER)
-      local conn = broker.connect()
-      local ch, aside, stop = asking(conn)
-      assert(ch:queue_declare { queue = q, arguments = options.arguments })
-      local state = slow(conn, q, { prefetch = 0 }, ch, aside)
-      local others = 0
-      assert(maker:consume(q, function(msg)
-         others = others + 1
-         assert(msg:nack { requeue = true })
-         mr.sleep(0.1)
-      end))
-      eventually("all messages", function() return state.seen >= FEWER end, 120)
-      assert.is_nil(stop())
-      assert.is_nil(state.failed)
-      assert.is_nil(state.is_out_of_order)
-      assert.equal(0, others)
-   end)
+   for how, recovery in pairs { ["with recovery"] = {}, ["without recovery"] = { recover = false } } do
+      in_release(("leaves the active consumer of a queue active, as others wait in line, %s (FIELD-R1)"):format(how), function()
+         local options = { arguments = { ["x-single-active-consumer"] = true } }
+         local maker, q, fill = filled(options)
+         fill(FEWER)
+         local conn = broker.connect(recovery)
+         local ch, aside, stop = asking(conn)
+         assert(ch:queue_declare { queue = q, arguments = options.arguments })
+         local state = slow(conn, q, { prefetch = 0 }, ch, aside)
+         local others = 0
+         assert(maker:consume(q, function(msg)
+            others = others + 1
+            assert(msg:nack { requeue = true })
+            mr.sleep(0.1)
+         end))
+         eventually("all messages", function() return state.seen >= FEWER end, 120)
+         assert.is_nil(stop())
+         assert.is_nil(state.failed)
+         assert.is_nil(state.is_out_of_order)
+         assert.equal(0, others)
+      end)
+   end
 
    for how, way in pairs(ways) do
       in_release(("goes on in a transaction that begins later, where it %s (FIELD-R1)"):format(how), function()

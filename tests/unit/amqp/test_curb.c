@@ -671,6 +671,65 @@ static void test_a_queue_of_which_a_second_consumer_would_do_harm_is_left_alone(
 	finish(&b);
 }
 
+static char declared[300]; /* what was told of queues */
+
+static void on_declared(void *owner, mr_slice queue, bool is_single_active)
+{
+	size_t size = strlen(declared);
+	(void)owner;
+	snprintf(declared + size, sizeof declared - size, "%.*s:%d ", (int)queue.size, queue.data,
+		is_single_active);
+}
+
+/* The type of its argument x-single-active-consumer; 0: none. */
+static void declare(struct bench *b, const char *name, uint32_t flags, char type)
+{
+	const mr_value value = {.type = (uint8_t)type, .as.boolean = true};
+	mr_table *arguments = mr_table_new();
+	if (type) mr_table_add(arguments, "x-single-active-consumer", 24, &value);
+	mr_request r = {.operation = MR_QUEUE_DECLARE,
+		.name = mr_slice_str(name),
+		.flags = flags,
+		.arguments = type ? arguments : NULL};
+	mr_session_request(b->s, 1, 8, 1, &r, 10000);
+	mr_table_free(arguments);
+}
+
+static void test_of_queues_it_is_told_how_they_were_declared(void **state)
+{
+	static const struct {
+		const char *name;
+		uint32_t flags;
+		char type;
+		const char *answer, *told;
+	} cases[] = {
+		{"q", 0, 't', "q", "q:1 "}, {"q", MR_UNRECORDED, 't', "q", "q:1 "},
+		{"q", 0, 0, "q", "q:0 "}, {"q", 0, 'l', "q", "q:0 "},
+		{"", 0, 't', "amq.gen-1", "amq.gen-1:1 "},
+		{"q", MR_PASSIVE, 0, "q", ""}, /* the broker compares no arguments */
+		{"q", MR_PASSIVE, 't', "q", ""}, {"q", 0, 't', NULL, ""}, /* it is refused */
+	};
+	struct bench b;
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		start(&b);
+		b.options.declared = on_declared;
+		declared[0] = '\0';
+		declare(&b, cases[i].name, cases[i].flags, cases[i].type);
+		say(&b, 1,
+			cases[i].answer ? (struct mr_method){.id = MR_M_QUEUE_DECLARE_OK,
+						  .name = mr_slice_str(cases[i].answer)}
+					: (struct mr_method){.id = MR_M_CHANNEL_CLOSE,
+						  .code = 406,
+						  .failing = MR_M_QUEUE_DECLARE});
+		assert_string_equal(declared, "");
+		feed(&b, 3);
+		assert_string_equal(declared, cases[i].told);
+		assert_int_equal(b.ends[8], 1);
+		finish(&b);
+	}
+}
+
 static void test_whether_it_may_be_is_asked_when_it_is_due_and_once(void **state)
 {
 	struct bench b;
@@ -762,6 +821,7 @@ int main(void)
 		cmocka_unit_test(test_a_transaction_without_memory_for_that_costs_the_connection),
 		cmocka_unit_test(
 			test_a_queue_of_which_a_second_consumer_would_do_harm_is_left_alone),
+		cmocka_unit_test(test_of_queues_it_is_told_how_they_were_declared),
 		cmocka_unit_test(test_whether_it_may_be_is_asked_when_it_is_due_and_once),
 		cmocka_unit_test(test_that_the_broker_refuses_it_is_told),
 		cmocka_unit_test(test_what_else_the_broker_refuses_is_no_refusal_of_it),
