@@ -286,11 +286,13 @@ describe("troubleshooting:", function()
       end)
 
       broker.it_inside(it, "recovering: its connection is away, and comes back", function()
-         local ch, seen = with_events {}
+         -- Away for longer than a look at it takes.
+         local ch, seen, conn = with_events { transport_options = { interval_start = 60, interval_max = 60 } }
          local consumer = assert(ch:consume(assert(ch:queue_declare { exclusive = true }).queue, function() end))
          broker.close_connections "x"
          eventually("the loss", function() return consumer.state == "recovering" end)
          told(consumer.err, "connection_forced")
+         assert(conn:connect()) -- at once
          eventually("the recovery", function() return seen.recovered and consumer.state == "consuming" end, 30)
          assert.is_nil(consumer.err)
       end)
