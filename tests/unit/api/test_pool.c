@@ -800,12 +800,18 @@ static void a_channel_of_an_open_one_says_closed(mr_connection *c, uint64_t toke
 	assert_int_equal(mr_pool_release(pool, token + 2), MR_BAD_ARGUMENT);
 }
 
+/* To 1, 2 and 3; their connection. */
+static mr_connection *three_channels_lent(void)
+{
+	make(MR_SHARED, 3);
+	for (uint64_t token = 1; token <= 3; token++) channel_lent(token, MR_POOL_PUBLISH);
+	return mr_channel_connection(mr_pool_channel(pool, mr_pool_item(pool, 1)));
+}
+
 static void test_a_lent_channel_of_a_replaced_connection_says_closed(void **state)
 {
 	(void)state;
-	make(MR_SHARED, 3);
-	for (uint64_t token = 1; token <= 3; token++) channel_lent(token, MR_POOL_PUBLISH);
-	mr_connection *c = mr_channel_connection(mr_pool_channel(pool, mr_pool_item(pool, 1)));
+	mr_connection *c = three_channels_lent();
 	replace(c);
 	a_channel_of_an_open_one_says_closed(c, 1);
 }
@@ -813,9 +819,7 @@ static void test_a_lent_channel_of_a_replaced_connection_says_closed(void **stat
 static void test_a_lent_channel_of_a_kept_connection_says_closed(void **state)
 {
 	(void)state;
-	make(MR_SHARED, 3);
-	for (uint64_t token = 1; token <= 3; token++) channel_lent(token, MR_POOL_PUBLISH);
-	mr_connection *c = mr_channel_connection(mr_pool_channel(pool, mr_pool_item(pool, 1)));
+	mr_connection *c = three_channels_lent();
 	mr_connection_keep(c);
 	a_channel_of_an_open_one_says_closed(c, 1);
 	c = mr_channel_connection(channel_lent(1, MR_POOL_PUBLISH)); /* of a new connection */

@@ -124,17 +124,24 @@ static void test_a_purge_and_a_delete_free_over_many_turns(void **state)
 	end(&t);
 }
 
+/* Declares the queue "dead"; the arguments of one whose messages go there after 1000 ms. */
+static mr_table *declare_dead(struct stage *t)
+{
+	mr_table *args = new_table();
+	add_text(args, "x-dead-letter-exchange", "");
+	add_text(args, "x-dead-letter-routing-key", "dead");
+	add_number(args, "x-message-ttl", 1000);
+	QUEUE_DECLARE(&t->c, 1, "dead", 0, NULL);
+	return args;
+}
+
 /* FIELD-F11. */
 static void test_many_messages_that_expire_at_once_die_over_many_turns(void **state)
 {
 	struct stage t;
 	(void)state;
 	begin(&t);
-	mr_table *args = new_table();
-	add_text(args, "x-dead-letter-exchange", "");
-	add_text(args, "x-dead-letter-routing-key", "dead");
-	add_number(args, "x-message-ttl", 1000);
-	QUEUE_DECLARE(&t.c, 1, "dead", 0, NULL);
+	mr_table *args = declare_dead(&t);
 	QUEUE_DECLARE(&t.c, 1, "q", 0, args);
 	feed(&t.c);
 	fill(&t, "q", 2000);
@@ -415,11 +422,7 @@ static void test_what_is_gone_is_removed_while_dead_letters_wait(void **state)
 	struct stage t;
 	(void)state;
 	begin(&t);
-	mr_table *args = new_table();
-	add_text(args, "x-dead-letter-exchange", "");
-	add_text(args, "x-dead-letter-routing-key", "dead");
-	add_number(args, "x-message-ttl", 1000);
-	QUEUE_DECLARE(&t.c, 1, "dead", 0, NULL);
+	mr_table *args = declare_dead(&t);
 	QUEUE_DECLARE(&t.c, 1, "dying", 0, args);
 	bind_many(&t, "amq.direct", false);
 	fill(&t, "dying", 2000);
