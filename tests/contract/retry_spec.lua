@@ -170,15 +170,16 @@ describe("a copy that cannot be made", function()
    end)
 
    broker.it_inside(it, "because the broker is short of memory is made when that is over (FIELD-C1)", function()
-      local ch, attempts = confirming(), {}
+      local ch, attempts, is_blocked = confirming(), {}, false
       local w = consumer { retry = mr.retry.fixed { delay = 0.2 }, handler = function(msg)
          attempts[#attempts + 1] = msg.attempt
          if msg.attempt > 1 then return end
          broker.block(true)
+         is_blocked = true
          error "no"
       end }
       assert(ch:publish("", w.queue, "x"))
-      eventually("the first try", function() return attempts[1] end)
+      eventually("the block", function() return is_blocked end, 150)
       mr.sleep(2)
       local seen = #attempts
       broker.block(false)

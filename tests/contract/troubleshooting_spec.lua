@@ -191,7 +191,6 @@ describe("troubleshooting:", function()
       broker.it_inside(it, "blocked_timeout", function()
          local ch, _, conn = with_events {}
          local q = assert(ch:queue_declare { exclusive = true }).queue
-         finally(function() broker.block(false) end)
          broker.block(true)
          assert(ch:publish("", q, "noticed")) -- the broker tells those who publish
          eventually("the block", function() return conn.is_blocked end)

@@ -77,13 +77,15 @@ function broker.count(ch, queue)
 end
 
 local users = {}
+local blocked = false -- did a test make the broker block publishers?
 
---- Closes what broker.connect opened, removes the scripts and the users.
+--- Closes what broker.connect opened, removes the scripts and the users, and lets the broker take publishes again.
 function broker.close_all()
    for _, conn in ipairs(opened) do conn:release() end
    for _, path in ipairs(scripts) do os.remove(path) end
    for _, name in ipairs(users) do broker.ctl("-q delete_user " .. name) end
    opened, scripts, users = {}, {}, {}
+   if blocked then broker.block(false) end
 end
 
 local count = 0
@@ -176,13 +178,19 @@ function broker.close_connections(reason)
    end
 end
 
---- Makes the broker block publishers, or unblocks them.
+local is_blocking = false -- is a rabbitmqctl under way for it?
+
+--- Makes the broker block publishers, or unblocks them. Of two calls at once the later one holds in the end: a
+--- rabbitmqctl takes seconds on a busy machine, and a broker that stays blocked fails all tests that come after.
 function broker.block(on)
-   if handle then
-      handle:block(on)
-   else
-      broker.ctl("set_vm_memory_high_watermark " .. (on and "absolute 1MB" or "0.4"))
-   end
+   broker.eventually("the end of the call before", function() return not is_blocking end, 150)
+   if on == blocked then return end
+   blocked = on
+   if handle then return handle:block(on) end
+   is_blocking = true
+   local is_done, out, code = pcall(broker.ctl, "set_vm_memory_high_watermark " .. (on and "absolute 1MB" or "0.4"))
+   is_blocking = false
+   assert(is_done and code == 0, out)
 end
 
 --- Takes the next message of a queue, waiting until there is one; settled unless `options` says otherwise.
