@@ -177,6 +177,18 @@ need_rabbitmq() {
 	export MR_RABBITMQ_SH="$root/tests/support/rabbitmq.sh"
 }
 
+# What a suite that was ended in the midst left at its broker (a block, a process that is stopped) must not fail the
+# suites that come after.
+renew_rabbitmq() {
+	[ -n "$rabbitmq" ] || return 0
+	echo "the last that its RabbitMQ says:"
+	cat "$rabbitmq"/log/*.log | grep -E '\[(warning|error|critical|alert)\]' | tail -n 20
+	sh tests/support/rabbitmq.sh stop "$rabbitmq"
+	rm -rf "$rabbitmq"
+	rabbitmq=""
+	need_rabbitmq
+}
+
 # Sanitizers of gcc 12 cannot place their shadow memory under the address randomisation of new kernels.
 plain_addresses=""
 if [ "$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)" -gt 28 ] && setarch -R true 2>/dev/null; then
@@ -243,6 +255,7 @@ lua_suite() {
 	if [ -z "$sums" ]; then
 		echo "busted gave no result (exit code $code); the last test: $(grep '^began' "$journal" | tail -n 1)"
 		count 0 1
+		renew_rabbitmq
 		return
 	fi
 	pending=$(sed -n 's|^[0-9]* success.* error[a-z]* / \([1-9][0-9]*\) pending.*|\1|p' "$out")
@@ -510,6 +523,7 @@ model_start() {
 	place=$scratch/model.$1.$(basename "$2" _spec.lua)
 	(
 		scratch=$place
+		rabbitmq="" # it is the lane's
 		passed=0
 		failed=0
 		mkdir -p "$scratch"
