@@ -3,6 +3,7 @@ local mr = require "moonrabbit"
 local subscription = require "moonrabbit.channel.subscription"
 local embedded = require "embedded"
 local errors = require "moonrabbit.base.errors"
+local waits = require "waits"
 local working = require "working"
 
 local b, conn, ch -- the broker of the test, a connection, and a channel for looking and publishing
@@ -241,8 +242,7 @@ describe("a consumer of a queue that the broker names", function()
          handler = function(msg) got = msg.queue end }
       assert(w:wait(5))
       local name = w.queue
-      b:drop()
-      eventually("the loss", function() return w.state ~= "consuming" end)
+      waits.loss(w.channel.connection, function() b:drop() end)
       for _ = 1, 60 do
          if w.state == "consuming" then break end
          mr.testing.advance(0.5, 0.5)

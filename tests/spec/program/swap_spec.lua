@@ -64,8 +64,7 @@ describe("consumers of a new edition", function()
       waits.eventually("the ack", function() return broker:queue "q".messages_unacknowledged == 0 end)
       mr.log.configure "off"
       finally(function() mr.log.configure "warn" end)
-      broker:close_connections(320, "CONNECTION_FORCED - a test")
-      waits.eventually("the loss", function() return new.state ~= "consuming" end)
+      waits.loss(channel.connection, function() broker:close_connections(320, "CONNECTION_FORCED - a test") end)
       assert(new:wait(10))
       put "4"
       says { "old 1", "new 2", "new 3", "new 4" }
