@@ -60,6 +60,14 @@ void mr_amqp_channel_free(struct mr_amqp_channel *ch)
 	mr_free(ch);
 }
 
+static void tell_ended(struct mr_amqp_channel *ch, const mr_error *why)
+{
+	mr_event ev = {.type = MR_EV_CHANNEL, .status = why->kind, .detail = ch->is_probing};
+	ev.data.error = mr_error_copy(why);
+	mr_amqp_channel_emit(ch, &ev);
+}
+
+/* What fails for the end is told after it: who sees the error may ask at once whether the channel is open. */
 void mr_amqp_channel_end(struct mr_amqp_channel *ch, const mr_error *why, bool tell)
 {
 	if (ch->state == MR_CH_CLOSED) return;
@@ -68,11 +76,8 @@ void mr_amqp_channel_end(struct mr_amqp_channel *ch, const mr_error *why, bool t
 	mr_content_drop(&ch->content, ch->outlet->options->pool);
 	mr_curb_drop(ch);
 	mr_confirm_lose(&ch->confirm);
+	if (tell) tell_ended(ch, why);
 	mr_pending_fail(&ch->pending, why, NULL);
-	if (!tell) return;
-	mr_event ev = {.type = MR_EV_CHANNEL, .status = why->kind, .detail = ch->is_probing};
-	ev.data.error = mr_error_copy(why);
-	mr_amqp_channel_emit(ch, &ev);
 }
 
 void mr_amqp_channel_close(struct mr_amqp_channel *ch, uint64_t token, mr_msec deadline)

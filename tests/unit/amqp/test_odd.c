@@ -146,8 +146,8 @@ static void test_a_mess_on_a_channel_costs_that_channel(void **state)
 		say_named(&b, MR_M_QUEUE_DECLARE_OK, "q");
 		say(&b, 1, (struct mr_method){.id = MR_M_CHANNEL_CLOSE_OK});
 		feed(&b, 4);
-		event_is(&b, 0, MR_EV_DONE, cases[i].kind, 5);
-		event_is(&b, 1, MR_EV_CHANNEL, cases[i].kind, 0);
+		event_is(&b, 0, MR_EV_CHANNEL, cases[i].kind, 0);
+		event_is(&b, 1, MR_EV_DONE, cases[i].kind, 5);
 		assert_false(mr_session_has_channel(b.s, 1));
 		assert_true(mr_session_has_channel(b.s, 2));
 		assert_int_equal(mr_session_state(b.s), MR_SESSION_OPEN);

@@ -91,9 +91,9 @@ static void test_a_channel_closed_by_the_broker_ends_all_that_waits_on_it(void *
 			.text = mr_slice_str("NOT_FOUND")});
 	feed(&b, 3);
 	event_is(&b, 0, MR_EV_CONFIRM, MR_LOST, 1);
-	event_is(&b, 1, MR_EV_DONE, MR_NOT_FOUND, 5);
-	event_is(&b, 2, MR_EV_DONE, MR_NOT_FOUND, 6);
-	event_is(&b, 3, MR_EV_CHANNEL, MR_NOT_FOUND, 0);
+	event_is(&b, 1, MR_EV_CHANNEL, MR_NOT_FOUND, 0); /* before whoever waits can ask: is it open? */
+	event_is(&b, 2, MR_EV_DONE, MR_NOT_FOUND, 5);
+	event_is(&b, 3, MR_EV_DONE, MR_NOT_FOUND, 6);
 	assert_int_equal(said(&b, 0), MR_M_CHANNEL_CLOSE_OK);
 	p.number = 2;
 	mr_session_publish(b.s, 1, &p); /* it was under way: lost, and nothing on the wire */
@@ -369,8 +369,8 @@ static void test_a_connection_closed_by_the_broker_takes_its_channels_along(void
 	deliver(&b, 1, "what comes behind is not read");
 	feed(&b, 4);
 	assert_int_equal(b.count, 3);
-	event_is(&b, 0, MR_EV_DONE, MR_CONNECTION_FORCED, 5);
-	event_is(&b, 1, MR_EV_CHANNEL, MR_CONNECTION_FORCED, 0);
+	event_is(&b, 0, MR_EV_CHANNEL, MR_CONNECTION_FORCED, 0);
+	event_is(&b, 1, MR_EV_DONE, MR_CONNECTION_FORCED, 5);
 	event_is(&b, 2, MR_EV_CHANNEL, MR_CONNECTION_FORCED, 0);
 	assert_int_equal(said(&b, 0), MR_M_CONNECTION_CLOSE_OK);
 	assert_int_equal(said(&b, 1), 0);
