@@ -185,7 +185,7 @@ static void parted(mr_runtime *rt, const mr_event *ev)
 	mr_connection *c = mr_find_connection(rt, ev->connection);
 	if (!c || !c->parting || ev->token != c->parting || ev->channel) return;
 	c->parting = 0;
-	if (!c->retired) mr_connection_free(c);
+	if (!c->retired && !c->kept) mr_connection_free(c);
 }
 
 /* False: it was unwatched meanwhile; its token may be in use again. */

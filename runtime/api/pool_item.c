@@ -52,7 +52,7 @@ static void forget_retired(struct mr_pool *pool, mr_connection *c)
 		free_item(item);
 		if (!ch) continue;
 		ch->item = NULL;
-		if (ch->state == MR_HANDLE_CLOSED) mr_free(ch);
+		if (ch->state == MR_HANDLE_CLOSED && !ch->kept) mr_free(ch);
 	}
 }
 
@@ -205,19 +205,20 @@ uint32_t mr_pool_item_retire(struct mr_pool_item *item, uint64_t token)
 	return closes;
 }
 
+/* The host may have kept it after the pool was closed. */
 static void bury(struct mr_pool_item *item)
 {
 	mr_connection *c = item->connection;
 	mr_channel *ch = item->channel;
 	if (ch) {
 		ch->item = NULL;
-		mr_channel_free(ch);
+		if (!ch->kept) mr_channel_free(ch);
 	}
 	if (c && c->item == item) c->item = NULL;
 	free_item(item);
 	if (!c || --c->retired) return;
 	c->pool = NULL;
-	if (!c->parting) mr_connection_free(c);
+	if (!c->parting && !c->kept) mr_connection_free(c);
 }
 
 void mr_pool_item_bury(struct mr_pool *pool, uint64_t token)

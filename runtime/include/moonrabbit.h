@@ -668,7 +668,8 @@ MR_API int mr_pool_close(mr_pool *pool, uint64_t token);
 /* Closes and forgets it. Takes NULL. */
 MR_API void mr_pool_free(mr_pool *pool);
 /* The host keeps pointers to this one: a pool that has no more use for it only forgets it, see
- * mr_pool_has; closing and freeing it is then the host's. */
+ * mr_pool_has; closing and freeing it is then the host's. Also after mr_pool_close, before the release. A
+ * channel goes with its connection: keep that, too. */
 MR_API void mr_connection_keep(mr_connection *c);
 MR_API void mr_channel_keep(mr_channel *ch);
 

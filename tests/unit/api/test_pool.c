@@ -945,6 +945,46 @@ static void test_what_the_host_keeps_is_its_own_when_the_pool_is_done(void **sta
 	mr_channel_free(ch);
 }
 
+static void test_what_the_host_keeps_after_the_close_is_its_own_too(void **state)
+{
+	(void)state;
+	for (int is_late = 0; is_late < 2; is_late++) {
+		make(MR_POOLED, 1);
+		mr_connection *c = mr_pool_connection(pool, lent_at_once(1));
+		assert_int_equal(mr_connection_open(c, 50), MR_OK);
+		assert_int_equal(wait_done(50), MR_OK);
+		assert_int_equal(mr_pool_close(pool, 51), MR_OK);
+		if (is_late) assert_int_equal(wait_done(51), MR_OK);
+		mr_connection_keep(c);
+		if (!is_late) assert_int_equal(wait_done(51), MR_OK);
+		assert_int_equal(mr_pool_release(pool, 1), MR_BAD_ARGUMENT);
+		assert_int_equal(mr_connection_state(c), MR_CONNECTION_CLOSED);
+		mr_connection_free(c);
+		make(MR_SHARED, 1);
+		mr_channel *ch = channel_lent(2, MR_POOL_PUBLISH);
+		c = mr_channel_connection(ch);
+		assert_int_equal(mr_pool_close(pool, 52), MR_OK);
+		if (is_late) assert_int_equal(wait_done(52), MR_OK);
+		mr_connection_keep(c);
+		mr_channel_keep(ch);
+		if (!is_late) assert_int_equal(wait_done(52), MR_OK);
+		assert_int_equal(mr_pool_release(pool, 2), MR_BAD_ARGUMENT);
+		assert_false(mr_channel_is_open(ch));
+		assert_int_equal(mr_connection_state(c), MR_CONNECTION_CLOSED);
+		mr_channel_free(ch);
+		mr_connection_free(c);
+	}
+	make(MR_SHARED, 1); /* the connection goes before its channel */
+	mr_channel *ch = channel_lent(3, MR_POOL_PUBLISH);
+	mr_connection *c = mr_channel_connection(ch);
+	assert_int_equal(mr_pool_close(pool, 53), MR_OK);
+	assert_int_equal(wait_done(53), MR_OK);
+	mr_connection_keep(c);
+	mr_channel_keep(ch);
+	mr_connection_free(c);
+	mr_channel_free(ch);
+}
+
 static void test_a_connection_that_inherits_takes_the_place_in_the_pool(void **state)
 {
 	mr_error error;
@@ -1135,6 +1175,7 @@ int main(void)
 		T(the_runtime_frees_a_lent_channel_that_had_ended),
 		T(the_host_may_free_what_it_was_lent),
 		T(what_the_host_keeps_is_its_own_when_the_pool_is_done),
+		T(what_the_host_keeps_after_the_close_is_its_own_too),
 		T(a_connection_that_inherits_takes_the_place_in_the_pool),
 		T(in_a_fork_every_call_fails),
 		T(every_allocation_of_the_host_may_fail),
