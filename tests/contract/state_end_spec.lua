@@ -1,7 +1,9 @@
 --- Lua states that end, and modules that are forgotten, without mr.run or any goodbye.
 -- SPDX-License-Identifier: MIT
 local broker = require "broker"
+local descriptors = require "descriptors"
 local ffi = require "ffi"
+local lfs = require "lfs"
 
 ffi.cdef [[
 typedef struct lua_State lua_State;
@@ -26,12 +28,11 @@ local function in_state(text)
    if why then error(why, 0) end
 end
 
-local function entries(folder)
-   local pipe = assert(io.popen("ls /proc/$PPID/" .. folder .. " | wc -l"))
-   local count = tonumber(pipe:read "*a")
-   pipe:close()
-   return count
-end
+local COUNT = { fd = descriptors.count, task = function() -- threads, and two for . and ..
+   local n = 0
+   for _ in lfs.dir "/proc/self/task" do n = n + 1 end
+   return n - 2
+end }
 
 local function chunk(queue, ending)
    return ([[
@@ -74,7 +75,7 @@ describe("a Lua state", function()
    local function are_left(folder, number)
       local count
       pcall(broker.eventually, folder, function()
-         count = entries(folder)
+         count = COUNT[folder]()
          return count == number
       end)
       assert.equal(number, count, folder)
@@ -87,15 +88,15 @@ describe("a Lua state", function()
    end
 
    it("that is closed takes its consumers, its thread and its descriptors with it (FIELD-H6)", function()
-      local threads, descriptors = entries "task", entries "fd"
+      local threads, files = COUNT.task(), COUNT.fd()
       for _ = 1, 10 do in_state(chunk(queue)) end
       no_consumer()
       are_left("task", threads)
-      are_left("fd", descriptors)
+      are_left("fd", files)
    end)
 
    it("that forgets the module ends its runtime, and may begin anew (FIELD-H6)", function()
-      local threads, descriptors = entries "task", entries "fd"
+      local threads, files = COUNT.task(), COUNT.fd()
       in_state(chunk(queue, EMPTIED .. chunk(queue, EMPTIED)))
       no_consumer()
       in_state(chunk(queue, EMPTIED:rep(2) .. ([[
@@ -104,7 +105,7 @@ describe("a Lua state", function()
          pipe:close()
       ]]):format(threads)))
       are_left("task", threads)
-      are_left("fd", descriptors)
+      are_left("fd", files)
    end)
 
    it("that is closed gives back what it had not handled (FIELD-H6)", function()

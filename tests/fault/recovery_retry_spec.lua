@@ -2,6 +2,7 @@
 -- cancel in every state (FAULTS T18, T37, T42; PEER-TESTS 4.2: 38, 42). The clock is moved, so the broker is embedded.
 local mr = require "moonrabbit"
 local broker = require "broker"
+local descriptors = require "descriptors"
 local recovering = require "recovering"
 
 local within = require("waits").within
@@ -378,12 +379,12 @@ describe("200 recoveries", function()
          assert(second:publish("", "q", "confirmed"))
          if i == 250 then
             lua, resident = memory()
-            files = recovering.descriptors()
+            files = descriptors.count()
          end
       end
       eventually("the handlers", function() return b:queue("q").messages_ready == 0 end)
       local lua_now, resident_now = memory()
-      eventually("as many descriptors", function() return recovering.descriptors() <= files end)
+      eventually("as many descriptors", function() return descriptors.count() <= files end)
       assert.is_true(lua_now - lua < 100, lua_now - lua) -- KiB
       if not (os.getenv "MR_BUILD_NAME" or "release"):find "san" then -- sanitizers keep what was freed
          assert.is_true(resident_now - resident < 2048, resident_now - resident)

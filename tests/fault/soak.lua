@@ -4,6 +4,7 @@
 -- broker said "redelivered", or where it was sent again because nobody knew what had become of it; every publish had
 -- exactly one outcome; descriptors and memory did not grow.
 -- SPDX-License-Identifier: MIT
+local descriptors = require("descriptors").count
 local mr = require "moonrabbit"
 
 local seconds = tonumber((...)) or 60
@@ -47,13 +48,6 @@ local function wait_until(what, limit, condition)
 end
 
 -- ---- what is looked at ----
-
-local function descriptors()
-   local pipe = assert(io.popen "ls /proc/$PPID/fd | wc -l")
-   local n = tonumber(pipe:read "*a")
-   pipe:close()
-   return n
-end
 
 local function resident() -- MiB
    collectgarbage()

@@ -101,12 +101,4 @@ function recovering.counter()
    end, got
 end
 
---- How many descriptors this process has.
-function recovering.descriptors()
-   local pipe = assert(io.popen "ls /proc/$PPID/fd | wc -l")
-   local n = tonumber(pipe:read "*a")
-   pipe:close()
-   return n
-end
-
 return recovering

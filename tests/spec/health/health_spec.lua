@@ -1,6 +1,7 @@
 --- health: checks, the pages, and who asks for them in bad ways.
 local C = require("moonrabbit.base.ffi").C
 local cjson = require "cjson"
+local descriptors = require "descriptors"
 local generation = require "moonrabbit.loop.generation"
 local embedded = require "embedded"
 local http = require "http"
@@ -10,6 +11,7 @@ local prometheus = require "prometheus"
 local show = require "moonrabbit.base.show"
 local task = require "moonrabbit.loop.task"
 local eventually = require("waits").eventually
+local same = require("luassert.util").deepcompare
 
 -- A broker, a consumer of its queue "jobs", and the port of the pages.
 local function setup(handler, options)
@@ -43,16 +45,14 @@ local function becomes(what, port, path, wanted)
    end)
 end
 
--- The open ones of this process; none of them of a runtime.
-local function descriptors()
-   local pipe = assert(io.popen "ls -l /proc/$PPID/fd")
-   local list = pipe:read("*a"):gsub("%S+ %d+ %d+:%d+ ", "")
-   pipe:close()
-   return list:gsub("pipe:%[%d+%]", "pipe")
-end
-
 -- Each test has a runtime of its own, and leaves nothing open.
 local before
+
+local function has_poll()
+   for _, target in pairs(descriptors.open()) do
+      if target == "anon_inode:[eventpoll]" then return true end
+   end
+end
 
 -- What a process opens once, for all its runtimes and brokers (bridge/ending), is open from here on.
 local function open_what_stays()
@@ -60,22 +60,22 @@ local function open_what_stays()
    assert(mr.testing.broker()):close()
    loop.close(1)
    local deadline = os.time() + 5
-   while descriptors():find("eventpoll", 1, true) and os.time() < deadline do end -- as below
+   while has_poll() and os.time() < deadline do end -- as below
 end
 
 local function begin()
    loop.close(1)
    if not before then open_what_stays() end
-   before = descriptors()
+   before = descriptors.open()
    mr.log.configure "off"
 end
 
 local function clean()
    embedded.close_all()
    loop.close(1)
-   local deadline, now = os.time() + 5, descriptors()
-   while now ~= before and os.time() < deadline do now = descriptors() end -- a broker's thread ends a moment later
-   assert.equal(before, now)
+   local deadline, now = os.time() + 5, descriptors.open()
+   while not same(before, now) and os.time() < deadline do now = descriptors.open() end -- a broker's thread ends a moment later
+   assert.same(before, now)
    mr.log.configure "error"
 end
 
