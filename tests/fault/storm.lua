@@ -8,16 +8,24 @@ local count = tonumber((...)) or 1000
 local b = assert(mr.testing.broker { listen = "127.0.0.1:0" })
 local port = b.port
 
-local starts = {}                        -- when tries began
+local starts = {}                        -- when tries began, as the host heard of it
+local due = {}                           -- when they were to begin, counted from the loss of all
 local seen = setmetatable({}, { __index = function() return 0 end })
 local back = 0                           -- connections that are back
 
 local function say(what, value) print(("%s %.5g"):format(what, value)) end
 
-local function on_event(ev)
-   seen[ev.type] = seen[ev.type] + 1
-   if ev.type == "connecting" then starts[#starts + 1] = mr.now() end
-   if ev.type == "recovered" then back = back + 1 end
+local function listener()
+   local waited = 0
+   return function(ev)
+      seen[ev.type] = seen[ev.type] + 1
+      if ev.type == "connecting" then starts[#starts + 1] = mr.now() end
+      if ev.type == "retrying" then
+         waited = (ev.attempt == 1 and 0 or waited) + ev.delay
+         due[#due + 1] = waited
+      end
+      if ev.type == "recovered" then back = back + 1 end
+   end
 end
 
 local function wait_until(what, seconds, condition)
@@ -28,15 +36,15 @@ local function wait_until(what, seconds, condition)
    end
 end
 
--- The largest part of all tries that began within 100 ms.
-local function crowd()
-   table.sort(starts)
+-- The largest part of all tries that began, or were to begin, within 100 ms.
+local function crowd(times)
+   table.sort(times)
    local most, first = 0, 1
-   for last = 1, #starts do
-      while starts[last] - starts[first] > 0.1 do first = first + 1 end
+   for last = 1, #times do
+      while times[last] - times[first] > 0.1 do first = first + 1 end
       most = math.max(most, last - first + 1)
    end
-   return most / #starts
+   return most / #times
 end
 
 -- Seconds of processor time of all threads.
@@ -56,17 +64,18 @@ local function load_of_a_second()
 end
 
 local function storm(name, fn)
-   starts, back = {}, 0
+   starts, due, back = {}, {}, 0
    local began = fn() or mr.now()
    wait_until("all to be back", 40, function() return back == count end)
    say(name .. "_seconds", mr.now() - began)
    say(name .. "_tries", #starts)
-   say(name .. "_crowd", crowd())
+   say(name .. "_crowd", crowd(starts))
+   say(name .. "_due_crowd", crowd(due))
 end
 
 local connections, opened = {}, 0
 for i = 1, count do
-   local conn = mr.connect { url = ("amqp://127.0.0.1:%d"):format(port), name = "storm " .. i, on_event = on_event,
+   local conn = mr.connect { url = ("amqp://127.0.0.1:%d"):format(port), name = "storm " .. i, on_event = listener(),
       connect_timeout = 30, socket_timeout = 30 }
    connections[i] = conn
    mr.spawn(function()
@@ -107,4 +116,5 @@ storm("refusal", function()
 end)
 
 for _, what in ipairs { "lost", "retrying", "connecting", "connected", "recovered" } do say(what, seen[what]) end
+say("log_dropped", mr.stats().log_dropped)
 for _, conn in ipairs(connections) do mr.spawn(function() conn:close() end) end
