@@ -494,12 +494,13 @@ MR_API bool mr_delivery_is_live(const mr_runtime *rt, const mr_delivery *deliver
 enum mr_event_type {
 	MR_EV_NONE,
 	MR_EV_DELIVERY, /* delivery */
-	MR_EV_DONE,     /* token, status, reply (may be NULL): a request has ended */
-	MR_EV_CONFIRM,  /* connection, channel, status (MR_OK, MR_NACKED, MR_RETURNED, MR_LOST,
+	MR_EV_DONE, /* token, status, reply (may be NULL): a request has ended. One that fails with its
+	                         channel or connection: told after the event of that */
+	MR_EV_CONFIRM, /* connection, channel, status (MR_OK, MR_NACKED, MR_RETURNED, MR_LOST,
 	                         MR_TIMEOUT) of the publishes numbered token .. last; consumer, as an
 	                         int32_t: 0, or with MR_RETURNED what to add to a number for the token of
 	                         its MR_EV_RETURN, see there */
-	MR_EV_RETURN, /* delivery, token: the publish number, 0 outside of confirm mode. Of several
+	MR_EV_RETURN,  /* delivery, token: the publish number, 0 outside of confirm mode. Of several
 	                         publishes alike in every byte it may be another: MR_EV_CONFIRM decides */
 	MR_EV_CHANNEL, /* connection, channel, status, error (may be NULL): a channel was closed by the
 	                         broker, or cannot be brought back, or went with its connection for good;

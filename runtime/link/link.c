@@ -56,6 +56,7 @@ static void tell_final(struct mr_link *link, enum mr_connection_state state, con
 	mr_error none = {0};
 	mr_recovery_end(&link->recovery);
 	mr_report_state(link, state, why->kind, mr_error_copy(why));
+	mr_report_release(link);
 	mr_report_answer(link, &link->openers, why);
 	mr_report_answer(link, &link->closers, &none);
 }
@@ -481,6 +482,7 @@ void mr_link_free(struct mr_link *link)
 	mr_map_take(&link->services->links, link->number);
 	mr_error_set(&closed, MR_CLOSED, MR_SCOPE_CONNECTION, 0, "the connection was released");
 	if (link->session) mr_session_lose(link->session, &closed);
+	mr_report_release(link);
 	mr_report_answer(link, &link->openers, &closed);
 	mr_report_answer(link, &link->closers, &none);
 	drop_stream(link);

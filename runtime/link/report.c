@@ -82,12 +82,37 @@ void mr_report_push(struct mr_link *link, const mr_event *ev)
 	mr_event_queue_push_from(&link->services->dispatch, &link->lane, ev);
 }
 
+/* The session has ended, and the host does not know yet. */
+static bool is_loss_untold(const struct mr_link *link)
+{
+	bool was_open = link->state == MR_LINK_OPEN || link->state == MR_LINK_CLOSING;
+	return was_open && mr_session_state(link->session) == MR_SESSION_CLOSED;
+}
+
+/* What fails for the end of the connection is told after it: who sees the error may ask at once whether it is open. */
+static bool hold(struct mr_link *link, const mr_event *ev)
+{
+	if (ev->type != MR_EV_DONE || !is_loss_untold(link)) return false;
+	return mr_buffer_append(&link->held, ev, sizeof *ev) == MR_OK;
+}
+
+void mr_report_release(struct mr_link *link)
+{
+	mr_event ev;
+	while (mr_buffer_size(&link->held)) {
+		memcpy(&ev, mr_buffer_data(&link->held), sizeof ev);
+		mr_buffer_consume(&link->held, sizeof ev);
+		mr_report_push(link, &ev);
+	}
+	mr_buffer_fini(&link->held);
+}
+
 /* False: it was recovery's own. */
 static bool tell(struct mr_link *link, mr_event *ev)
 {
 	if (mr_recovery_takes(&link->recovery, ev)) return false;
 	note_event(link, ev);
-	mr_report_push(link, ev);
+	if (!hold(link, ev)) mr_report_push(link, ev);
 	return true;
 }
 
@@ -133,6 +158,7 @@ void mr_report_lost(struct mr_link *link, const mr_error *why)
 	ev.last = 1; /* it will be back */
 	ev.data.error = mr_error_copy(why);
 	mr_report_emit(link, &ev);
+	mr_report_release(link);
 }
 
 static void log_recovered(struct mr_link *link, uint32_t restored, double after)

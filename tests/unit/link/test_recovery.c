@@ -198,6 +198,40 @@ static void poll_until(struct host *h, const atomic_int *flag, int least)
 	}
 }
 
+/* ---- what fails with its connection or channel ---- */
+
+static bool declares_in_vain(struct peer *p, uint16_t channel, const struct mr_client_method *m)
+{
+	if (m->id == MR_M_BASIC_QOS) close_channel(p, channel, 406);
+	if (m->id == MR_M_BASIC_GET)
+		say(p, 0, (struct mr_method){.id = MR_M_CONNECTION_CLOSE, .code = 541});
+	return m->id == MR_M_QUEUE_DECLARE || m->id == MR_M_BASIC_QOS || m->id == MR_M_BASIC_GET;
+}
+
+static void test_who_sees_an_error_sees_what_it_ended_closed(void **state)
+{
+	enum { CUT, CONNECTION_CLOSED, CHANNEL_CLOSED, OURS, WAYS };
+	static const int ASKS[WAYS] = {-1, MR_BASIC_GET, MR_BASIC_QOS, -1};
+	(void)state;
+	for (int way = 0; way < WAYS; way++) {
+		struct peer p = {.says = declares_in_vain};
+		struct host h;
+		mr_request r = {.operation = MR_QUEUE_DECLARE, .name = mr_slice_str("q")};
+		start(&p, &h);
+		assert_int_equal(mr_channel_request(h.ch, 1, &r), MR_OK);
+		r.operation = ASKS[way];
+		if (r.operation >= 0) assert_int_equal(mr_channel_request(h.ch, 2, &r), MR_OK);
+		if (way == CUT) p.cut = 1;
+		if (way == OURS) assert_int_equal(mr_connection_close(h.c, 3, 0), MR_OK);
+		assert_int_not_equal(done(&h, 1), MR_OK); /* polls for one event at a time */
+		assert_false(mr_channel_is_open(h.ch));
+		if (way != CHANNEL_CLOSED)
+			assert_int_not_equal(mr_connection_state(h.c), MR_CONNECTION_OPEN);
+		if (way == OURS) assert_int_equal(done(&h, 3), MR_OK);
+		stop(&p, &h);
+	}
+}
+
 /* ---- the tests ---- */
 
 static void test_a_channel_over_a_lower_limit_ends_and_the_rest_comes_back(void **state)
@@ -516,6 +550,7 @@ static void test_a_queue_that_was_deleted_too_late_is_not_made_again(void **stat
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_who_sees_an_error_sees_what_it_ended_closed),
 		cmocka_unit_test(test_a_channel_over_a_lower_limit_ends_and_the_rest_comes_back),
 		cmocka_unit_test(test_a_channel_whose_mode_is_refused_ends_without_an_endless_loop),
 		cmocka_unit_test(
