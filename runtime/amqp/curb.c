@@ -181,7 +181,7 @@ void mr_curb_closed(struct mr_amqp_channel *ch, const struct mr_method *close, c
 	const struct mr_session_options *o = ch->outlet->options;
 	/* A limit of consumers for each channel (530), say. Of a queue that has gone (404) it says nothing. */
 	bool is_refusal = close->failing == MR_M_BASIC_CONSUME && close->code != 404;
-	if (is_refusal && o->curb_refused && mr_pending_has_curb(&ch->pending))
+	if (is_refusal && o->curb_refused && mr_pending_curb_is_next(&ch->pending))
 		o->curb_refused(o->owner, why);
 }
 

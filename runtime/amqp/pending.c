@@ -133,11 +133,10 @@ struct mr_pending *mr_pending_last(const struct mr_pending_list *list)
 	return mr_list_is_empty(&list->all) ? NULL : at_node(list->all.prev);
 }
 
-bool mr_pending_has_curb(const struct mr_pending_list *list)
+bool mr_pending_curb_is_next(const struct mr_pending_list *list)
 {
 	for (struct mr_node *at = list->all.next; at != &list->all; at = at->next)
-		if (at_node(at)->is_of_curb && at_node(at)->expects == MR_M_BASIC_CONSUME_OK)
-			return true;
+		if (at_node(at)->expects == MR_M_BASIC_CONSUME_OK) return at_node(at)->is_of_curb;
 	return false;
 }
 

@@ -55,8 +55,8 @@ struct mr_pending *mr_pending_take(struct mr_pending_list *list,
 	const struct mr_method *answer); /* the same, taken from the list */
 /* Late ones of before it, whose answer would have come before its own, are dropped: it never will. */
 void mr_pending_pass(struct mr_pending_list *list, const struct mr_pending *answered);
-/* Is a consume of a curb (curb.h) under way? */
-bool mr_pending_has_curb(const struct mr_pending_list *list);
+/* Is the consume that the broker answers next one of a curb (curb.h)? */
+bool mr_pending_curb_is_next(const struct mr_pending_list *list);
 /* Does this answer say which question it answers, so that it is never another's? */
 bool mr_pending_is_told_apart(uint32_t answer);
 /* A cancel of this tag, or a consume with it, that is under way or late; NULL: none is. */

@@ -795,9 +795,45 @@ static void test_what_else_the_broker_refuses_is_no_refusal_of_it(void **state)
 	}
 }
 
+static void ask_for_another(struct bench *b)
+{
+	mr_request r = {.operation = MR_BASIC_CONSUME,
+		.number = 10,
+		.name = mr_slice_str("q"),
+		.extra = mr_slice_str("own")};
+	mr_session_request(b->s, 1, 6, 1, &r, 10000);
+}
+
+/* Of two consumes that are out, the broker refuses the one that it has not answered first. */
+static void test_that_the_programs_own_consume_is_refused_beside_it_is_no_refusal_of_it(
+	void **state)
+{
+	struct bench b;
+	(void)state;
+	for (int is_behind = 0; is_behind < 2; is_behind++) {
+		refused = 0;
+		start(&b);
+		consume(&b, "q", 0);
+		b.options.curb_refused = on_refused;
+		if (!is_behind) ask_for_another(&b);
+		tally->loose = FAR;
+		deliver_by(&b, "tag", 1);
+		if (is_behind) ask_for_another(&b);
+		say(&b, 1,
+			(struct mr_method){.id = MR_M_CHANNEL_CLOSE,
+				.code = 530,
+				.failing = MR_M_BASIC_CONSUME});
+		feed(&b, 5);
+		assert_int_equal(refused, is_behind);
+		finish(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+			test_that_the_programs_own_consume_is_refused_beside_it_is_no_refusal_of_it),
 		cmocka_unit_test(test_another_begins_with_acks_and_prefetch_before_the_first_ends),
 		cmocka_unit_test(test_a_first_message_of_usual_bounds_changes_nothing),
 		cmocka_unit_test(test_without_acks_what_comes_is_held_and_acked_when_it_is_told),
