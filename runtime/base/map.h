@@ -1,4 +1,4 @@
-/* map: a hash table from 64-bit numbers to pointers.
+/* map: a hash table from 64-bit numbers, or from names, to pointers.
  * SPDX-License-Identifier: MIT
  * Any thread; open addressing, owns neither keys nor values. */
 #ifndef MR_BASE_MAP_H
@@ -7,20 +7,30 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/slice.h"
 #include "base/status.h"
 
 struct mr_map { /* zeroed is empty and valid */
 	struct mr_map_entry *entries;
 	size_t count, used, capacity;
+	/* Of a map of names, set before its first use: the name that a value holds as long as it is in the map. */
+	mr_slice (*name_of)(const void *value);
 };
 
-void mr_map_fini(struct mr_map *map);
-/* Replaces what was there. `value` is not NULL. MR_OK or MR_NO_MEMORY (then nothing changed). */
+void mr_map_fini(struct mr_map *map); /* may be used again */
+/* Walks all: start with *at = 0; returns NULL at the end. Taking the current entry is allowed. `key`: of a map of
+ * numbers; may be NULL. */
+void *mr_map_next(const struct mr_map *map, size_t *at, uint64_t *key);
+
+/* Of numbers. Put replaces what was there. `value` is not NULL. MR_OK or MR_NO_MEMORY (then nothing changed). */
 enum mr_status mr_map_put(struct mr_map *map, uint64_t key, void *value);
 void *mr_map_get(const struct mr_map *map, uint64_t key);          /* NULL when absent */
 bool mr_map_change(struct mr_map *map, uint64_t key, void *value); /* false when absent */
 void *mr_map_take(struct mr_map *map, uint64_t key); /* removes and returns; NULL when absent */
-/* Walks all: start with *at = 0; returns NULL at the end. Taking the current entry is allowed. */
-void *mr_map_next(const struct mr_map *map, size_t *at, uint64_t *key);
+
+/* The same of names. Clients pick them: they cannot prepare collisions. */
+enum mr_status mr_map_put_named(struct mr_map *map, void *value);
+void *mr_map_get_named(const struct mr_map *map, mr_slice name);
+void *mr_map_take_named(struct mr_map *map, mr_slice name);
 
 #endif

@@ -430,8 +430,8 @@ static void check(const struct run *r)
 	const struct mr_queue *q;
 	const struct mr_exchange *x;
 	size_t at = 0;
-	while ((q = mr_dict_next(&v->queues, &at))) check_queue(q);
-	for (at = 0; (x = mr_dict_next(&v->exchanges, &at));)
+	while ((q = mr_map_next(&v->queues, &at, NULL))) check_queue(q);
+	for (at = 0; (x = mr_map_next(&v->exchanges, &at, NULL));)
 		MUST(length_of(&x->bindings) == x->binding_count);
 	for (at = 1; at < b->store.heap_count; at++)
 		MUST(b->store.heap[at]->deadline >= b->store.heap[(at - 1) / 2]->deadline);
@@ -523,7 +523,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (int i = 0; i < 2; i++) leave(&r.clients[i]);
 	struct mr_vhost *v = mr_broker_vhost(r.broker, mr_slice_str("/"));
 	struct mr_queue *q;
-	for (size_t at = 0; (q = mr_dict_next(&v->queues, &at));) {
+	for (size_t at = 0; (q = mr_map_next(&v->queues, &at, NULL));) {
 		MUST(!q->out && !q->consumer_count && !q->exclusive);
 		check_queue(q);
 		mr_raze_queue(q);

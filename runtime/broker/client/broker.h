@@ -19,8 +19,8 @@ struct mr_broker_faults {
 
 struct mr_broker {
 	struct mr_store store;
-	struct mr_dict users;  /* of mr_broker_user */
-	struct mr_dict vhosts; /* of mr_vhost */
+	struct mr_map users;  /* of mr_broker_user */
+	struct mr_map vhosts; /* of mr_vhost */
 	struct mr_node sessions;
 	size_t session_count;
 	struct mr_node chores; /* of mr_chore */

@@ -38,7 +38,7 @@ struct mr_broker_channel {
 	bool settling; /* what that makes room for is given round when it is done */
 	struct mr_incoming incoming;
 	struct mr_node consumers;   /* of mr_consumer.at_channel */
-	struct mr_dict tags;        /* the same by tag */
+	struct mr_map tags;         /* the same by tag */
 	struct mr_unacked *unacked; /* by tag, from `first` to `last` */
 	size_t first, last, capacity;
 	size_t live;    /* of those, not settled */

@@ -56,13 +56,19 @@ static const struct mr_receiver_class class = {takes, deliver, cancelled};
 
 /* ---- life ---- */
 
+static mr_slice tag_of(const void *consumer)
+{
+	return mr_slice_str(((const struct mr_consumer *)consumer)->tag);
+}
+
 struct mr_consumer *mr_consumer_new(struct mr_broker_channel *channel, struct mr_queue *queue,
 	const struct mr_consume *how)
 {
 	struct mr_consumer *c = mr_calloc(1, sizeof *c);
 	if (!c) return NULL;
 	c->tag = mr_strdup_n(how->tag.data, how->tag.size);
-	if (!c->tag || mr_dict_put(&channel->tags, mr_slice_str(c->tag), c) != MR_OK) {
+	channel->tags.name_of = tag_of;
+	if (!c->tag || mr_map_put_named(&channel->tags, c) != MR_OK) {
 		mr_free(c->tag);
 		mr_free(c);
 		return NULL;
@@ -93,7 +99,7 @@ void mr_consumer_end(struct mr_consumer *c)
 	struct mr_queue *q = c->receiver.queue;
 	bool was_active = mr_receiver_leave(&c->receiver);
 	mr_list_remove(&c->at_channel);
-	mr_dict_take(&c->channel->tags, mr_slice_str(c->tag));
+	mr_map_take_named(&c->channel->tags, mr_slice_str(c->tag));
 	if (q->is_reply) mr_broker_channel_end_reply(c->channel);
 	c->gone = true;
 	c->channel = NULL;
@@ -117,7 +123,7 @@ void mr_consumer_settled(struct mr_consumer *c)
 
 struct mr_consumer *mr_consumer_find(const struct mr_broker_channel *ch, mr_slice tag)
 {
-	return mr_dict_get(&ch->tags, tag);
+	return mr_map_get_named(&ch->tags, tag);
 }
 
 /* ---- all of a channel ---- */

@@ -47,7 +47,7 @@ void mr_quit_free(struct mr_broker_channel *ch)
 	mr_map_take(&ch->session->channels, ch->number);
 	mr_store_razed(&ch->session->broker->store,
 		sizeof *ch + ch->capacity * sizeof *ch->unacked);
-	mr_dict_fini(&ch->tags);
+	mr_map_fini(&ch->tags);
 	mr_free(ch->unacked);
 	mr_free(ch->last_queue);
 	mr_free(ch->reply_queue);

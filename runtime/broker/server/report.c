@@ -82,11 +82,11 @@ mr_table *mr_broker_report(const struct mr_broker *b)
 		add_session(connections, mr_container(n, struct mr_broker_session, node));
 	struct mr_vhost *v;
 	size_t at = 0;
-	while ((v = mr_dict_next(&b->vhosts, &at))) {
+	while ((v = mr_map_next(&b->vhosts, &at, NULL))) {
 		size_t i = 0;
 		void *item;
-		while ((item = mr_dict_next(&v->queues, &i))) add_queue(queues, item);
-		for (i = 0; (item = mr_dict_next(&v->exchanges, &i));)
+		while ((item = mr_map_next(&v->queues, &i, NULL))) add_queue(queues, item);
+		for (i = 0; (item = mr_map_next(&v->exchanges, &i, NULL));)
 			add_exchange(exchanges, item, v);
 	}
 	return t;

@@ -20,6 +20,18 @@ bool mr_exchange_type_of(mr_slice name, enum mr_exchange_type *out)
 	return false;
 }
 
+static mr_slice id_of(const void *binding)
+{
+	const struct mr_binding *b = binding;
+	return mr_slice_of(b->id, b->id_size);
+}
+
+static mr_slice key_of(const void *of)
+{
+	const struct mr_leaf *leaf = of;
+	return mr_slice_of(leaf->key, leaf->size);
+}
+
 struct mr_exchange *mr_exchange_new(mr_slice name, enum mr_exchange_type type, mr_slice arguments,
 	char *alternate)
 {
@@ -36,6 +48,8 @@ struct mr_exchange *mr_exchange_new(mr_slice name, enum mr_exchange_type type, m
 	x->alternate = alternate;
 	mr_route_target(&x->target, NULL, x);
 	mr_list_init(&x->bindings);
+	x->known.name_of = id_of;
+	x->leaves.name_of = key_of;
 	return x;
 }
 
@@ -52,8 +66,8 @@ void mr_exchange_free(struct mr_exchange *x)
 		mr_unbind(mr_container(x->bindings.next, struct mr_binding, at_source));
 	while (!mr_list_is_empty(&x->target.inbound))
 		mr_unbind(mr_container(x->target.inbound.next, struct mr_binding, at_target));
-	mr_dict_fini(&x->known);
-	mr_dict_fini(&x->leaves);
+	mr_map_fini(&x->known);
+	mr_map_fini(&x->leaves);
 	mr_topic_free(x->root);
 	mr_free((void *)(uintptr_t)x->arguments.data);
 	mr_free(x->alternate);
@@ -68,19 +82,17 @@ static bool has_leaves(const struct mr_exchange *x)
 	return x->type == MR_X_DIRECT || x->type == MR_X_TOPIC;
 }
 
-static mr_slice key_of(const struct mr_leaf *leaf) { return mr_slice_of(leaf->key, leaf->size); }
-
 static struct mr_leaf *get_leaf(struct mr_exchange *x, mr_slice key)
 {
 	if (x->type == MR_X_TOPIC) return mr_topic_add(&x->root, key);
-	struct mr_leaf *leaf = mr_dict_get(&x->leaves, key);
+	struct mr_leaf *leaf = mr_map_get_named(&x->leaves, key);
 	if (leaf) return leaf;
 	leaf = mr_calloc(1, sizeof *leaf + key.size);
 	if (!leaf) return NULL;
 	mr_list_init(&leaf->head);
 	leaf->size = (uint32_t)key.size;
 	if (key.size) memcpy(leaf->key, key.data, key.size);
-	if (mr_dict_put(&x->leaves, key_of(leaf), leaf) == MR_OK) return leaf;
+	if (mr_map_put_named(&x->leaves, leaf) == MR_OK) return leaf;
 	mr_free(leaf);
 	return NULL;
 }
@@ -92,7 +104,7 @@ static void put_leaf(struct mr_exchange *x, struct mr_leaf *leaf)
 		mr_topic_remove(&x->root, key_of(leaf));
 		return;
 	}
-	mr_dict_take(&x->leaves, key_of(leaf));
+	mr_map_take_named(&x->leaves, key_of(leaf));
 	mr_free(leaf);
 }
 
@@ -125,14 +137,12 @@ static struct mr_binding *describe(struct mr_exchange *source, struct mr_target 
 	return b;
 }
 
-static mr_slice id_of(const struct mr_binding *b) { return mr_slice_of(b->id, b->id_size); }
-
 enum mr_status mr_binding_find(struct mr_exchange *source, struct mr_target *target, mr_slice key,
 	mr_slice arguments, struct mr_binding **out)
 {
 	struct mr_binding *like = describe(source, target, key, arguments);
 	if (!like) return MR_NO_MEMORY;
-	*out = mr_dict_get(&source->known, id_of(like));
+	*out = mr_map_get_named(&source->known, id_of(like));
 	mr_free(like);
 	return MR_OK;
 }
@@ -164,15 +174,15 @@ enum mr_status mr_bind(struct mr_exchange *source, struct mr_target *target, mr_
 {
 	struct mr_binding *b = describe(source, target, key, arguments);
 	if (!b) return MR_NO_MEMORY;
-	if (mr_dict_get(&source->known, id_of(b))) {
+	if (mr_map_get_named(&source->known, id_of(b))) {
 		mr_free(b);
 		return MR_OK;
 	}
-	bool ok = mr_dict_put(&source->known, id_of(b), b) == MR_OK;
+	bool ok = mr_map_put_named(&source->known, b) == MR_OK;
 	if (ok && has_leaves(source)) {
 		b->leaf = get_leaf(source, key);
 		ok = b->leaf != NULL;
-		if (!ok) mr_dict_take(&source->known, id_of(b));
+		if (!ok) mr_map_take_named(&source->known, id_of(b));
 	}
 	if (ok)
 		enforce(b);
@@ -185,7 +195,7 @@ void mr_unbind(struct mr_binding *b)
 {
 	struct mr_exchange *x = b->source;
 	if (x->store) mr_store_razed(x->store, weight_of(b));
-	mr_dict_take(&x->known, id_of(b));
+	mr_map_take_named(&x->known, id_of(b));
 	mr_list_remove(&b->at_source);
 	mr_list_remove(&b->at_target);
 	x->binding_count--;
@@ -241,7 +251,7 @@ static void follow_key(const struct walk *w, struct mr_exchange *x, mr_slice key
 {
 	void *owner = (void *)(uintptr_t)w;
 	if (x->type == MR_X_DIRECT) {
-		struct mr_leaf *leaf = mr_dict_get(&x->leaves, key);
+		struct mr_leaf *leaf = mr_map_get_named(&x->leaves, key);
 		if (leaf) follow_leaf(owner, leaf);
 	} else if (x->root && !mr_topic_match(x->root, key, follow_leaf, owner)) {
 		w->route->failed = true;
@@ -269,7 +279,7 @@ static void route_one(const struct walk *w, struct mr_exchange *x)
 	}
 	if (w->route->matched || !x->alternate) return;
 	struct mr_exchange *alternate =
-		mr_dict_get(w->route->exchanges, mr_slice_str(x->alternate));
+		mr_map_get_named(w->route->exchanges, mr_slice_str(x->alternate));
 	if (alternate) follow(w, &alternate->target);
 }
 

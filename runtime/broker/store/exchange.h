@@ -4,7 +4,7 @@
 #ifndef MR_BROKER_STORE_EXCHANGE_H
 #define MR_BROKER_STORE_EXCHANGE_H
 
-#include "base/dict.h"
+#include "base/map.h"
 #include "base/list.h"
 #include "broker/store/store.h"
 #include "broker/store/topic.h"
@@ -24,8 +24,8 @@ struct mr_exchange {
 	char *alternate;         /* name of the alternate exchange, or NULL */
 	struct mr_node bindings; /* of mr_binding.at_source */
 	size_t binding_count;
-	struct mr_dict known;       /* of mr_binding, by all that it is */
-	struct mr_dict leaves;      /* direct */
+	struct mr_map known;        /* of mr_binding, by all that it is */
+	struct mr_map leaves;       /* direct */
 	struct mr_topic_node *root; /* topic */
 	struct mr_exchange *next;   /* in mr_route.pending */
 };

@@ -17,7 +17,7 @@ static void ruin(struct mr_store *s, struct mr_target *target)
 static void doom(struct mr_exchange *x)
 {
 	if (x->target.gone) return;
-	mr_dict_take(&x->vhost->exchanges, mr_slice_str(x->name));
+	mr_map_take_named(&x->vhost->exchanges, mr_slice_str(x->name));
 	ruin(x->store, &x->target);
 }
 
@@ -84,7 +84,7 @@ void mr_raze_queue(struct mr_queue *q)
 	q->deleted = true;
 	q->out++; /* it goes when nothing hangs on it */
 	q->owner = NULL;
-	mr_dict_take(&q->vhost->queues, mr_queue_name(q));
+	mr_map_take_named(&q->vhost->queues, mr_queue_name(q));
 	mr_deadline_clear(q);
 	mr_list_remove(&q->busy);
 	mr_list_remove(&q->at_held);

@@ -10,7 +10,7 @@
 
 #include "base/list.h"
 
-struct mr_dict;
+struct mr_map;
 struct mr_exchange;
 struct mr_queue;
 
@@ -32,10 +32,10 @@ struct mr_route {
 	uint64_t walk; /* of this routing: exchanges that were asked */
 	uint64_t last; /* the last of both that was given */
 	struct mr_exchange *pending;
-	const struct mr_dict *exchanges; /* by name, for the alternate ones */
-	size_t matched;                  /* bindings of the exchange being asked */
-	uint64_t steps;                  /* bindings that were looked at, for the bound of a turn */
-	bool failed;                     /* out of memory */
+	const struct mr_map *exchanges; /* by name, for the alternate ones */
+	size_t matched;                 /* bindings of the exchange being asked */
+	uint64_t steps;                 /* bindings that were looked at, for the bound of a turn */
+	bool failed;                    /* out of memory */
 };
 
 void mr_route_target(struct mr_target *t, struct mr_queue *queue, struct mr_exchange *exchange);

@@ -3,13 +3,13 @@
 #include "broker/store/topic.h"
 
 #include "base/alloc.h"
-#include "base/dict.h"
+#include "base/map.h"
 
 #define WORDS_MAX 129 /* a key has 255 bytes: 128 words of one letter, or empty ones */
 
 struct mr_topic_node {
 	struct mr_topic_node *parent;
-	struct mr_dict children; /* plain words */
+	struct mr_map children; /* plain words */
 	struct mr_topic_node *star, *hash;
 	struct mr_leaf *leaf;
 	uint64_t mark; /* the last step of a match that met it */
@@ -17,17 +17,23 @@ struct mr_topic_node {
 	char word[];
 };
 
+static mr_slice word_of(const void *node)
+{
+	const struct mr_topic_node *n = node;
+	return mr_slice_of(n->word, n->size);
+}
+
 static struct mr_topic_node *new_node(struct mr_topic_node *parent, mr_slice word)
 {
 	struct mr_topic_node *n = mr_calloc(1, sizeof *n + word.size);
 	if (!n) return NULL;
 	n->parent = parent;
+	n->children.name_of = word_of;
 	n->size = (uint32_t)word.size;
 	if (word.size) memcpy(n->word, word.data, word.size);
 	return n;
 }
 
-static mr_slice word_of(const struct mr_topic_node *n) { return mr_slice_of(n->word, n->size); }
 static bool is_star(mr_slice w) { return w.size == 1 && *w.data == '*'; }
 static bool is_hash(mr_slice w) { return w.size == 1 && *w.data == '#'; }
 
@@ -48,7 +54,7 @@ static struct mr_topic_node *child(const struct mr_topic_node *n, mr_slice word)
 {
 	if (is_star(word)) return n->star;
 	if (is_hash(word)) return n->hash;
-	return mr_dict_get(&n->children, word);
+	return mr_map_get_named(&n->children, word);
 }
 
 static struct mr_topic_node *add_child(struct mr_topic_node *n, mr_slice word)
@@ -61,7 +67,7 @@ static struct mr_topic_node *add_child(struct mr_topic_node *n, mr_slice word)
 		n->star = c;
 	} else if (is_hash(word)) {
 		n->hash = c;
-	} else if (mr_dict_put(&n->children, word_of(c), c) != MR_OK) {
+	} else if (mr_map_put_named(&n->children, c) != MR_OK) {
 		mr_free(c);
 		return NULL;
 	}
@@ -88,8 +94,8 @@ static void prune(struct mr_topic_node **root, struct mr_topic_node *n)
 		else if (parent->hash == n)
 			parent->hash = NULL;
 		else
-			mr_dict_take(&parent->children, word_of(n));
-		mr_dict_fini(&n->children);
+			mr_map_take_named(&parent->children, word_of(n));
+		mr_map_fini(&n->children);
 		mr_free(n);
 		n = parent;
 	}
@@ -142,11 +148,11 @@ void mr_topic_free(struct mr_topic_node *root)
 	struct mr_topic_node *c;
 	size_t at = 0;
 	if (!root) return;
-	while ((c = mr_dict_next(&root->children, &at)))
+	while ((c = mr_map_next(&root->children, &at, NULL)))
 		mr_topic_free(c); /* as deep as a key has words */
 	mr_topic_free(root->star);
 	mr_topic_free(root->hash);
-	mr_dict_fini(&root->children);
+	mr_map_fini(&root->children);
 	mr_free(root->leaf);
 	mr_free(root);
 }
@@ -190,7 +196,7 @@ static void advance(const struct places *from, struct places *to, mr_slice word,
 	for (size_t i = 0; i < from->count; i++) {
 		struct mr_topic_node *n = from->nodes[i];
 		if (is_hash_node(n)) add_place(to, n, step); /* it swallows the word */
-		add_place(to, mr_dict_get(&n->children, word), step);
+		add_place(to, mr_map_get_named(&n->children, word), step);
 		add_place(to, n->star, step);
 	}
 }

@@ -16,11 +16,20 @@ static bool predeclare(struct mr_vhost *v, const char *name, enum mr_exchange_ty
 	return mr_vhost_add_exchange(v, x) == MR_OK;
 }
 
+static mr_slice name_of_exchange(const void *x)
+{
+	return mr_slice_str(((const struct mr_exchange *)x)->name);
+}
+
+static mr_slice name_of_queue(const void *q) { return mr_queue_name(q); }
+
 struct mr_vhost *mr_vhost_new(struct mr_store *s, mr_slice name)
 {
 	struct mr_vhost *v = mr_calloc(1, sizeof *v);
 	if (!v) return NULL;
 	v->store = s;
+	v->exchanges.name_of = name_of_exchange;
+	v->queues.name_of = name_of_queue;
 	v->name = mr_strdup_n(name.data, name.size);
 	if (v->name && predeclare(v, "", MR_X_DIRECT) && predeclare(v, "amq.direct", MR_X_DIRECT) &&
 		predeclare(v, "amq.fanout", MR_X_FANOUT) &&
@@ -40,21 +49,21 @@ void mr_vhost_free(struct mr_vhost *v)
 	void *item;
 	size_t at = 0;
 	if (!v) return;
-	while ((item = mr_dict_next(&v->exchanges, &at))) mr_exchange_free(item);
-	mr_dict_fini(&v->queues);
-	mr_dict_fini(&v->exchanges);
+	while ((item = mr_map_next(&v->exchanges, &at, NULL))) mr_exchange_free(item);
+	mr_map_fini(&v->queues);
+	mr_map_fini(&v->exchanges);
 	mr_free(v->name);
 	mr_free(v);
 }
 
 struct mr_exchange *mr_vhost_exchange(const struct mr_vhost *v, mr_slice name)
 {
-	return mr_dict_get(&v->exchanges, name);
+	return mr_map_get_named(&v->exchanges, name);
 }
 
 struct mr_queue *mr_vhost_queue(const struct mr_vhost *v, mr_slice name)
 {
-	return mr_dict_get(&v->queues, name);
+	return mr_map_get_named(&v->queues, name);
 }
 
 enum mr_status mr_vhost_add_exchange(struct mr_vhost *v, struct mr_exchange *x)
@@ -62,7 +71,7 @@ enum mr_status mr_vhost_add_exchange(struct mr_vhost *v, struct mr_exchange *x)
 	x->store = v->store;
 	x->vhost = v;
 	mr_store_built(v->store, mr_exchange_weight(x));
-	enum mr_status st = mr_dict_put(&v->exchanges, mr_slice_str(x->name), x);
+	enum mr_status st = mr_map_put_named(&v->exchanges, x);
 	if (st != MR_OK) mr_exchange_free(x);
 	return st;
 }
@@ -70,10 +79,10 @@ enum mr_status mr_vhost_add_exchange(struct mr_vhost *v, struct mr_exchange *x)
 enum mr_status mr_vhost_add_queue(struct mr_vhost *v, struct mr_queue *q)
 {
 	q->vhost = v;
-	enum mr_status st = mr_dict_put(&v->queues, mr_queue_name(q), q);
+	enum mr_status st = mr_map_put_named(&v->queues, q);
 	if (st == MR_OK) {
 		st = mr_bind(v->nameless, &q->target, mr_queue_name(q), (mr_slice){0});
-		if (st != MR_OK) mr_dict_take(&v->queues, mr_queue_name(q));
+		if (st != MR_OK) mr_map_take_named(&v->queues, mr_queue_name(q));
 	}
 	if (st == MR_OK) {
 		mr_deadline_renew(q);

@@ -10,7 +10,7 @@
 struct mr_vhost {
 	struct mr_store *store;
 	char *name;
-	struct mr_dict exchanges, queues;
+	struct mr_map exchanges, queues;
 	struct mr_exchange *nameless; /* the default exchange */
 };
 

@@ -140,7 +140,7 @@ static void finish(struct storm *s, long before)
 	assert_false(mr_turn_has_more(s->b));
 	struct mr_vhost *v = mr_broker_vhost(s->b, mr_slice_str("/"));
 	size_t at = 0;
-	for (struct mr_queue *q; (q = mr_dict_next(&v->queues, &at));) {
+	for (struct mr_queue *q; (q = mr_map_next(&v->queues, &at, NULL));) {
 		assert_false(q->exclusive);
 		assert_int_equal(q->out, 0);
 		assert_int_equal(q->consumer_count, 0);
