@@ -1,18 +1,16 @@
---- ensure: trying again until it works: kombu's ensure, ensure_connection and their arithmetic.
+--- ensure: trying again until it works: kombu's ensure and ensure_connection, by a policy of retry.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local loop = require "moonrabbit.loop.loop"
 local options = require "moonrabbit.base.options"
+local retry = require "moonrabbit.loop.retry"
 
 local ensure = {}
 
 local SPEC = { errback = "function", max_retries = "number", interval_start = "number", interval_step = "number",
    interval_max = "number", timeout = "number" }
-
---- The seconds before retry n (from 0): min(start + n * step, max).
-function ensure.interval(n, start, step, max) return math.min(start + n * step, max) end
 
 --- Checks the options of a retry and adds defaults.
 -- @tparam ?table opts errback(err, interval), max_retries (nil: for ever, 0: none), interval_start,
@@ -20,7 +18,7 @@ function ensure.interval(n, start, step, max) return math.min(start + n * step, 
 -- @tparam table usual interval_start, interval_step, interval_max
 function ensure.options(opts, usual)
    opts = options.check(opts, SPEC)
-   options.whole("max_retries", opts.max_retries, 0, 2 ^ 53)
+   options.whole("max_retries", opts.max_retries, 0, 2 ^ 53 - 1)
    local all = {}
    for k, v in each(usual) do all[k] = v end
    for k, v in each(opts) do
@@ -46,20 +44,20 @@ end
 -- @tparam function attempt its results; nil, err when it failed
 -- @return what attempt returned; when it gives up, the last error unchanged
 function ensure.run(opts, attempt)
-   local retries = 0
-   local deadline = opts.timeout and C.mr_now() + opts.timeout
+   local policy = retry.linear { start = opts.interval_start, step = opts.interval_step, max = opts.interval_max,
+      attempts = opts.max_retries and opts.max_retries + 1 }
+   local failed, began = 0, C.mr_now()
    while true do
       local results = { n = 0 }
       local function keep(...) results = { n = select("#", ...), ... } end
       keep(attempt())
       local err = results[2]
       if results[1] ~= nil or not ensure.is_retriable(err) then return unpack(results, 1, results.n) end
-      if opts.max_retries and retries >= opts.max_retries then return nil, err end
-      local interval = ensure.interval(retries, opts.interval_start, opts.interval_step, opts.interval_max)
-      if deadline and C.mr_now() + interval >= deadline then return nil, err end
-      if opts.errback then opts.errback(err, interval) end
-      retries = retries + 1
-      loop.sleep(interval)
+      failed = failed + 1
+      local pause, elapsed = policy { attempt = failed }, C.mr_now() - began
+      if pause == "stop" or opts.timeout and elapsed + pause >= opts.timeout then return nil, err end
+      if opts.errback then opts.errback(err, pause) end
+      loop.sleep(pause)
    end
 end
 

@@ -3,6 +3,7 @@ local mr = require "moonrabbit"
 local embedded = require "embedded"
 local ensure = require "moonrabbit.connection.ensure"
 local errors = require "moonrabbit.base.errors"
+local loop = require "moonrabbit.loop.loop"
 
 local broker, clean = embedded.broker, embedded.close_all
 
@@ -15,8 +16,13 @@ end
 
 describe("the arithmetic of retries (T1)", function()
    local function intervals(start, step, max, count)
-      local list = {}
-      for n = 0, count - 1 do list[#list + 1] = ensure.interval(n, start, step, max) end
+      local list, sleep = {}, loop.sleep
+      loop.sleep = function(seconds) assert.equal(list[#list], seconds) end
+      local opts = ensure.options({ max_retries = count, interval_start = start, interval_step = step, interval_max = max,
+         errback = function(_, seconds) list[#list + 1] = seconds end }, {})
+      local ok, why = pcall(ensure.run, opts, function() return nil, errors.new("stream_lost", "connection") end)
+      loop.sleep = sleep
+      assert(ok, why)
       return list
    end
 
