@@ -51,6 +51,12 @@ void mr_command_commit(mr_runtime *rt)
 	mr_command_signal(rt);
 }
 
+void mr_host_rouse(mr_runtime *rt)
+{
+	rt->roused = true;
+	mr_wake_signal(&rt->bridge.host);
+}
+
 enum mr_status mr_command_send(mr_runtime *rt, const struct mr_command *command)
 {
 	if (mr_is_forked(rt)) return MR_FORKED;

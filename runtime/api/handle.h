@@ -30,6 +30,7 @@ struct mr_runtime {
 	unsigned unsignalled; /* commands pushed since the I/O thread was last woken */
 	bool prepared;        /* the last poll left the host announced as asleep */
 	bool unseen; /* it woke by itself: the I/O thread takes it to be asleep until the next signal */
+	bool roused; /* its announced sleep ended by a word of its own */
 	struct mr_log log;
 	struct mr_meter *meters[MR_METERS_MAX + 1];
 	size_t meter_count;
@@ -103,6 +104,8 @@ struct mr_command *mr_command_reserve(mr_runtime *rt, size_t extra, bool hurry);
 /* Sends the reserved command. The I/O thread is woken by the next poll, or every few commands. */
 void mr_command_commit(mr_runtime *rt);
 void mr_command_signal(mr_runtime *rt); /* now */
+/* Makes the descriptor of a host that announced a sleep readable. The I/O thread does not hear of it. */
+void mr_host_rouse(mr_runtime *rt);
 /* reserve, copy, commit. MR_OK, MR_FORKED or MR_CLOSED. */
 enum mr_status mr_command_send(mr_runtime *rt, const struct mr_command *command);
 

@@ -167,7 +167,8 @@ static void awake(mr_runtime *rt)
 {
 	if (!rt->prepared) return;
 	rt->prepared = false;
-	rt->unseen = !mr_wake_cancel(&rt->bridge.host);
+	rt->unseen = !mr_wake_cancel(&rt->bridge.host) || rt->roused;
+	rt->roused = false;
 	mr_wake_clear(&rt->bridge.host);
 }
 
@@ -189,7 +190,7 @@ static int take_or_prepare(mr_runtime *rt, mr_event *events, int max)
 	if (rt->unsignalled) mr_command_signal(rt);
 	n = take_events(rt, events, max);
 	if (n) awake(rt);
-	if (max <= 0 && has_events(rt)) mr_wake_signal(&rt->bridge.host); /* nobody else does */
+	if (max <= 0 && has_events(rt)) mr_host_rouse(rt); /* nobody else does */
 	return n;
 }
 

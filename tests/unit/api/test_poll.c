@@ -193,6 +193,107 @@ static void test_the_second_command_of_a_computing_host_is_heard_too(void **stat
 	}
 }
 
+/* FIELD-R15: what else leaves: each asked once by a host that woke by itself. */
+static mr_delivery *held;
+
+static void ask_to_declare(void)
+{
+	mr_request r = {.operation = MR_QUEUE_DECLARE, .name = {"poll", 4}};
+	assert_int_equal(mr_channel_request(channel, 40, &r), MR_OK);
+}
+
+static void settle(void)
+{
+	assert_int_equal(mr_delivery_settle(rt, held, MR_ACK, MR_SETTLE_RELEASE), MR_OK);
+}
+
+static void ask_for_a_secret(void)
+{
+	assert_int_equal(mr_connection_update_secret(connection, 41, "guest", 5, 0), MR_OK);
+}
+
+static void ask_for_a_channel(void)
+{
+	mr_channel *other;
+	assert_int_equal(mr_channel_open(connection, 42, &other), MR_OK);
+}
+
+static void close_the_channel(void) { assert_int_equal(mr_channel_close(channel, 43), MR_OK); }
+
+static void close_the_connection(void)
+{
+	assert_int_equal(mr_connection_close(connection, 44, 5), MR_OK);
+}
+
+static void hold_a_delivery(void)
+{
+	mr_event ev = {0};
+	mr_request r = {.operation = MR_BASIC_CONSUME, .name = {"poll", 4}};
+	assert_int_equal(mr_channel_request(channel, 45, &r), MR_OK);
+	publish();
+	while (ev.type != MR_EV_DELIVERY) {
+		if (ev.type) mr_event_fini(&ev);
+		assert_int_equal(mr_runtime_poll(rt, &ev, 1, 30), 1);
+	}
+	held = ev.data.delivery;
+}
+
+static void test_all_that_a_computing_host_asks_for_is_heard(void **state)
+{
+	static void (*const asks[])(void) = {ask_to_declare, settle, ask_for_a_secret,
+		ask_for_a_channel, close_the_channel, close_the_connection};
+	mr_event ev;
+	(void)state;
+	assert_int_equal(mr_runtime_watchdog(rt, 0, 0), MR_OK);
+	hold_a_delivery();
+	for (size_t i = 0; i < sizeof asks / sizeof asks[0]; i++) {
+		while (mr_runtime_poll(rt, &ev, 1, 0.05) == 1) mr_event_fini(&ev);
+		uint64_t before = bytes_out();
+		asks[i]();
+		assert_true(compute_until_written(before) < 0.3);
+	}
+}
+
+static mr_pool *new_pool(uint32_t limit)
+{
+	mr_error error;
+	mr_pool *pool;
+	mr_options *o = mr_options_new();
+	assert_int_equal(mr_options_string(o, "url", "memory://", 9, &error), MR_OK);
+	assert_int_equal(mr_pool_new(rt, o, MR_POOLED, limit, &pool, &error), MR_OK);
+	return pool;
+}
+
+/* FIELD-R15: a host with a loop of its own is told of a place by itself, not by the I/O thread, which goes on taking
+ * it to be asleep. */
+static void test_a_host_that_its_own_pool_woke_and_that_computes_is_heard(void **state)
+{
+	mr_event ev;
+	uint32_t item;
+	mr_pool *pool = new_pool(1);
+	(void)state;
+	assert_int_equal(mr_runtime_watchdog(rt, 0, 0), MR_OK);
+	for (uint64_t round = 100; round < 108; round++) {
+		assert_int_equal(mr_pool_acquire(pool, round, MR_POOL_PUBLISH, 0, &item), MR_OK);
+		assert_int_equal(mr_pool_acquire(pool, round + 100, MR_POOL_PUBLISH, -1, &item),
+			MR_OK);
+		while (mr_runtime_poll(rt, &ev, 1, 0.05) == 1) mr_event_fini(&ev);
+		assert_int_equal(mr_runtime_poll(rt, &ev, 1, 0), 0);
+		assert_false(
+			is_readable(20)); /* by then the I/O thread looks for commands no more */
+		assert_int_equal(mr_pool_release(pool, round), MR_OK);
+		assert_true(is_readable(0));
+		assert_int_equal(mr_runtime_poll(rt, &ev, 1, 0), 1);
+		assert_int_equal(ev.token, round + 100);
+		mr_event_fini(&ev);
+		uint64_t before = bytes_out();
+		publish();
+		assert_true(compute_until_written(before) < 0.3);
+		assert_int_equal(mr_pool_release(pool, round + 100), MR_OK);
+	}
+	mr_pool_free(pool);
+}
+
 /* FIELD-R15: what did not fit into the event ring comes without a tick of any timer. */
 static void test_a_full_backlog_comes_as_the_host_makes_room(void **state)
 {
@@ -268,6 +369,8 @@ int main(void)
 		TEST(test_a_poll_without_a_limit_never_returns_nothing),
 		TEST(test_a_host_that_woke_by_itself_and_computes_is_heard),
 		TEST(test_the_second_command_of_a_computing_host_is_heard_too),
+		TEST(test_all_that_a_computing_host_asks_for_is_heard),
+		TEST(test_a_host_that_its_own_pool_woke_and_that_computes_is_heard),
 		TEST(test_a_full_backlog_comes_as_the_host_makes_room),
 		TEST(test_a_token_watches_one_descriptor_at_a_time),
 		TEST(test_a_descriptor_that_is_closed_meanwhile_wakes_who_waits),
