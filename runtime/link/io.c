@@ -157,21 +157,20 @@ void mr_link_io_last_words(struct mr_link_io *io)
  * to a host that is behind. */
 static void hear_last_words(struct mr_link_io *io, const mr_error *why)
 {
-	mr_error ignored = {0};
+	mr_error end = {0};
 	size_t heard = 0;
 	ssize_t n = 1;
 	bool had_ended = mr_session_state(io->session) == MR_SESSION_CLOSED;
 	while (n > 0 && heard < LAST_WORDS_MAX &&
 		mr_session_state(io->session) != MR_SESSION_CLOSED) {
-		n = mr_inlet_read(&io->inlet, io->stream, &io->services->scratch, feed, io,
-			&ignored);
+		n = mr_inlet_read(&io->inlet, io->stream, &io->services->scratch, feed, io, &end);
 		heard += n > 0 ? (size_t)n : 0;
 	}
 	bool has_ended = mr_session_state(io->session) == MR_SESSION_CLOSED;
 	if (has_ended && !had_ended)
 		io->port.moved(io->port.owner);
-	else
-		io->port.broken(io->port.owner, why);
+	else /* TLS has last words of its own: an alert */
+		io->port.broken(io->port.owner, end.kind == MR_TLS_FAILED ? &end : why);
 }
 
 static void rearm(struct mr_link_io *io)
