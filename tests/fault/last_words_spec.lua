@@ -80,6 +80,96 @@ describe("a broker's last words", function()
       end
    end)
 
+   -- Calls fn(start) twice: start(serve) gives the options of a connection to a peer that speaks plain AMQP, then TLS.
+   local function by_both(fn)
+      local certs = certificates.make()
+      finally(function()
+         peer.stop_all()
+         recovering.clean()
+         certs.remove()
+      end)
+      fn(function(serving) return { url = ("amqp://localhost:%d"):format(peer.start(serving).port) } end)
+      fn(function(serving)
+         local served = tls_peer.start({ certfile = certs.path "good", keyfile = certs.key "good" }, serving)
+         return { url = ("amqps://localhost:%d"):format(served.port), ssl_options = { ca_certs = certs.path "ca" } }
+      end)
+   end
+
+   it("on a channel are why its publish failed (FIELD-R13)", function()
+      by_both(function(start)
+         for _ = 1, ROUNDS do
+            local record, seen = recovering.recorder()
+            local options = start(function(s)
+               shake(s)
+               if not s:expect(20, 10) then return end
+               s:write(peer.method(1, 20, 11, "\0\0\0\0"))
+               for _ = 1, 20 do
+                  if not s:frame() then return end
+               end
+               s:write(peer.method(1, 20, 40, peer.u16(404) .. peer.short(TEXT) .. "\0\60\0\40"))
+               s:reset()
+            end)
+            options.recover, options.on_event, options.close_timeout = false, record, 0.1
+            local conn = broker.connect(options)
+            local ch = assert(conn:channel())
+            local why
+            repeat
+               local ok, err = ch:publish("", "q", ("x"):rep(2000))
+               why = not ok and err
+               if mr.stats().published % 8 == 0 then mr.sleep(0) end
+            until why
+            assert.same({ "not_found", 404, TEXT }, { why.kind, why.code, why.text })
+            eventually("the loss", function() return seen.lost end)
+            conn:release()
+         end
+      end)
+   end)
+
+   it("are heard while a large body is on its way to a peer that takes no more (FIELD-R13)", function()
+      by_both(function(start)
+         local record, seen = recovering.recorder()
+         local is_over = mr.event()
+         local options = start(function(s)
+            shake(s)
+            if not s:expect(20, 10) then return end
+            s:write(peer.method(1, 20, 11, "\0\0\0\0"))
+            s:read(100000)
+            s:write(farewell(320))
+            is_over:wait(30)
+            s:reset()
+         end)
+         options.recover, options.on_event, options.close_timeout = false, record, 0.1
+         local conn = broker.connect(options)
+         assert(assert(conn:channel()):publish("", "q", ("x"):rep(16 * 1024 * 1024)))
+         eventually("the loss", function() return seen.lost end)
+         is_over:set(true)
+         assert.same({ "connection_forced", 320, TEXT }, { seen.lost.err.kind, seen.lost.err.code, seen.lost.err.text })
+         conn:release()
+      end)
+   end)
+
+   it("about a login or a virtual host are why it failed, though a reset follows (FIELD-R13)", function()
+      by_both(function(start)
+         for kind, code in pairs { authentication_failed = 403, vhost_access_refused = 530 } do
+            local options = start(function(s)
+               s:read(8)
+               s:write(peer.start_method())
+               s:expect(10, 11)
+               if code == 530 then
+                  s:write(peer.tune_method())
+                  s:expect(10, 40)
+               end
+               s:write(farewell(code))
+               s:reset()
+            end)
+            options.recover = false
+            local ok, err = broker.connect(options):connect()
+            assert.is_nil(ok)
+            assert.same({ kind, code }, { err.kind, err.code }, tostring(err))
+         end
+      end)
+   end)
+
    it("of a handshake are why it failed (FIELD-R13)", function()
       for _ = 1, ROUNDS do
          local served = peer.start(function(s)

@@ -98,6 +98,7 @@ end
 --- Ends the connection by a reset instead of a farewell.
 function Session:reset()
    C.setsockopt(self.fd, SOL_SOCKET, SO_LINGER, ffi.new("int[2]", 1, 0), 8)
+   self.is_reset = true
    self:close()
 end
 

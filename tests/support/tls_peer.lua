@@ -138,7 +138,7 @@ function tls_peer.start(options, serve)
       session.renegotiate = renegotiate
       session.client, session.sni = client_name(session), server_name(session)
       serve(session)
-      S.SSL_shutdown(session.ssl)
+      if not session.is_reset then S.SSL_shutdown(session.ssl) end -- its descriptor may be another's by now
    end)
    state.refused = 0
    return state
