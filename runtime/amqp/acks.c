@@ -87,7 +87,7 @@ enum mr_status mr_acks_delivered(struct mr_acks *a, uint64_t tag, bool no_ack)
 		enum mr_status st = count(a, true);
 		if (st != MR_OK) return st;
 	}
-	if (tag < a->next) return MR_COMMAND_INVALID;
+	if (tag < a->next || tag == UINT64_MAX) return MR_COMMAND_INVALID; /* it has no next one */
 	if (tag > a->next && pass_over(a, tag) != MR_OK) return MR_NO_MEMORY;
 	a->is_open = no_ack;
 	return no_ack ? MR_OK : count(a, false);

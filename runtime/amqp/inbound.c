@@ -122,7 +122,8 @@ static enum mr_status answers_nothing(struct mr_amqp_channel *ch, const struct m
 		return mr_error_set(error, MR_COMMAND_INVALID, MR_SCOPE_CHANNEL, 503,
 			"unexpected %s: nothing on channel %u waits for it", name, ch->number);
 	mr_outlet_odd(ch->outlet, ch->number, "ignored: %s, for which nothing waits", name);
-	bool is_consumer = m->id == MR_M_BASIC_CONSUME_OK && ch->state == MR_CH_OPEN;
+	bool is_consumer = m->id == MR_M_BASIC_CONSUME_OK && ch->state == MR_CH_OPEN &&
+	                   !mr_consumers_has(&ch->consumers, m->name);
 	return is_consumer ? cancel_late(ch, m->name) : MR_OK;
 }
 
@@ -224,21 +225,42 @@ static bool is_of_the_end(uint32_t id)
 	return id == MR_M_CHANNEL_CLOSE || id == MR_M_CHANNEL_CLOSE_OK;
 }
 
+/* The end of the channel is its end here, too: it is not said twice. */
+static enum mr_status interrupts(struct mr_amqp_channel *ch, const struct mr_method *m,
+	mr_error *error)
+{
+	const char *name = mr_method_name(m->id);
+	if (!is_of_the_end(m->id))
+		return mr_error_set(error, MR_UNEXPECTED_FRAME, MR_SCOPE_CHANNEL, 505,
+			"%s in the middle of a message", name);
+	mr_content_drop(&ch->content, ch->outlet->options->pool);
+	return mr_outlet_odd(ch->outlet, ch->number, "the message ends: %s in the middle of it",
+		name);
+}
+
+/* Before open-ok it would be nobody's, and stay unsettled as long as the channel lives. */
+static enum mr_status begin_delivery(struct mr_amqp_channel *ch, const struct mr_method *m,
+	mr_error *error)
+{
+	if (ch->state == MR_CH_OPENING)
+		return mr_error_set(error, MR_COMMAND_INVALID, MR_SCOPE_CHANNEL, 503,
+			"a message before channel.open-ok");
+	return mr_content_begin(&ch->content, m, error);
+}
+
 enum mr_status mr_inbound_method(struct mr_amqp_channel *ch, const struct mr_method *m,
 	mr_error *error)
 {
 	if (ch->why && !is_of_the_end(m->id)) return MR_OK; /* of the past */
-	ch->skips = false;
-	if (ch->content.state != MR_CONTENT_IDLE)
-		return mr_error_set(error, MR_UNEXPECTED_FRAME, MR_SCOPE_CHANNEL, 505,
-			"%s in the middle of a message", mr_method_name(m->id));
+	if (ch->content.state != MR_CONTENT_IDLE && interrupts(ch, m, error) != MR_OK)
+		return MR_UNEXPECTED_FRAME;
 	switch (m->id) {
 	case MR_M_BASIC_GET_OK:
 		if (!pass_to(ch, m))
 			return mr_error_set(error, MR_COMMAND_INVALID, MR_SCOPE_CHANNEL, 503,
 				"a message for which nothing waits (basic.get-ok)");
 		return mr_content_begin(&ch->content, m, error);
-	case MR_M_BASIC_DELIVER:
+	case MR_M_BASIC_DELIVER: return begin_delivery(ch, m, error);
 	case MR_M_BASIC_RETURN: return mr_content_begin(&ch->content, m, error);
 	case MR_M_BASIC_ACK:
 	case MR_M_BASIC_NACK: return confirmed(ch, m);

@@ -138,6 +138,10 @@ static enum mr_status delivered(struct mr_amqp_channel *ch, mr_delivery *d, mr_e
 	bool we_ack = is_settled && target.is_curbed;
 	d->consumer = target.consumer & ~MR_CONSUMER_NO_ACK;
 	if (is_settled && !we_ack) d->flags |= MR_DELIVERY_NO_ACK | MR_DELIVERY_SETTLED;
+	if (!got && !target.entry)
+		mr_outlet_odd(ch->outlet, ch->number,
+			"nobody's: a message for consumer \"%s\", which is not there",
+			d->consumer_tag);
 	enum mr_status st = count_tag(ch, d, is_settled && !we_ack, error);
 	if (st != MR_OK) return st;
 	bool is_kept =
@@ -202,8 +206,6 @@ enum mr_status mr_message_frame(struct mr_amqp_channel *ch, const struct mr_fram
 	mr_error *error)
 {
 	mr_delivery *d;
-	bool is_skipped = ch->skips && ch->content.state == MR_CONTENT_IDLE;
-	if (ch->why || is_skipped) return MR_OK; /* of the past, or of what we do not know */
 	const struct mr_session_options *options = ch->outlet->options;
 	enum mr_status st = mr_content_feed(&ch->content, options->pool, options->max_message_size,
 		frame, &d, error);

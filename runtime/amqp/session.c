@@ -190,20 +190,40 @@ static enum mr_status channel_frame(struct mr_session *s, const struct mr_frame 
 	return st;
 }
 
+static void note_skips(struct mr_session *s, uint16_t number, bool skips)
+{
+	struct mr_amqp_channel *ch = mr_session_channel_at(s, number);
+	if (ch) ch->skips = skips;
+	if (number == 0) s->skips = skips;
+}
+
+/* Content that nobody looks at: of the past, or of a method that we do not know. */
+static bool is_skipped(const struct mr_session *s, const struct mr_frame *frame)
+{
+	const struct mr_amqp_channel *ch = mr_session_channel_at(s, frame->channel);
+	if (frame->type != MR_FRAME_HEADER && frame->type != MR_FRAME_BODY) return false;
+	if (frame->channel == 0) return s->skips;
+	if (!(ch && ch->state == MR_CH_OPEN) && mr_map_get(&s->stray, frame->channel)) return true;
+	return ch && (ch->why || (ch->skips && ch->content.state == MR_CONTENT_IDLE));
+}
+
 static enum mr_status take_method(struct mr_session *s, const struct mr_frame *frame, mr_msec now,
 	mr_error *error)
 {
 	struct mr_method method = {.id = mr_get32(frame->payload)};
 	bool is_open = s->state != MR_SESSION_HANDSHAKE;
-	if (is_open && !mr_guard_may_come(method.id)) {
-		struct mr_amqp_channel *ch = mr_session_channel_at(s, frame->channel);
-		if (ch) ch->skips = true;
+	bool is_known = mr_guard_may_come(method.id);
+	note_skips(s, frame->channel, !is_known);
+	if (is_open && !is_known)
 		return mr_outlet_odd(&s->outlet, frame->channel,
 			"ignored: method %u.%u, which no broker sends", method.id >> 16,
 			method.id & 0xffff);
-	}
+	if (is_open && frame->channel && method.id >> 16 == 10)
+		return mr_outlet_odd(&s->outlet, frame->channel,
+			"ignored: method %u.%u, which belongs on channel 0", method.id >> 16,
+			method.id & 0xffff);
 	/* The codec does not know it, and it carries nothing. */
-	if (is_open && method.id == MR_M_CONNECTION_UPDATE_SECRET_OK && frame->channel == 0)
+	if (is_open && method.id == MR_M_CONNECTION_UPDATE_SECRET_OK)
 		return connection_method(s, &method, now, error);
 	enum mr_status st = mr_method_decode(s->codec, frame, &method, error);
 	if (st == MR_OK && s->state == MR_SESSION_HANDSHAKE && frame->channel == 0)
@@ -211,9 +231,6 @@ static enum mr_status take_method(struct mr_session *s, const struct mr_frame *f
 	mr_table_free(method.table);
 	if (st != MR_OK) return st;
 	if (frame->channel == 0) return connection_method(s, &method, now, error);
-	if (method.id >> 16 == 10)
-		return mr_outlet_odd(&s->outlet, frame->channel,
-			"ignored: %s, which belongs on channel 0", mr_method_name(method.id));
 	return channel_frame(s, frame, &method, error);
 }
 
@@ -232,8 +249,9 @@ static bool costs_channel(struct mr_session *s, uint16_t number, const mr_error 
 static void take_frame(struct mr_session *s, const struct mr_frame *frame, mr_msec now)
 {
 	mr_error error = {0};
-	enum mr_status st = mr_guard_frame(frame, &error);
 	s->options->stats->frames_in++;
+	if (is_skipped(s, frame)) return;
+	enum mr_status st = mr_guard_frame(frame, &error);
 	if (st == MR_COMMAND_INVALID && s->state != MR_SESSION_HANDSHAKE) st = MR_OK;
 	if (st == MR_OK && frame->type == MR_FRAME_METHOD)
 		st = take_method(s, frame, now, &error);

@@ -22,6 +22,7 @@ struct mr_session {
 	struct mr_guard guard;
 	struct mr_codec *codec;
 	bool sniffed;          /* the peer was seen to speak AMQP */
+	bool skips;            /* the last method of channel 0 was none that we know */
 	mr_msec blocked_until; /* MR_NEVER: not blocked, or no limit */
 	/* The channels, and what they share. */
 	struct mr_outlet outlet;
