@@ -115,6 +115,27 @@ describe("os.exit", function()
       assert.truthy(out:find("left by os.exit", 1, true), out)
       assert.truthy(out:find("publishes=1", 1, true), out)
    end)
+
+   it("tells on_failed what it leaves, in the main chunk, a task, and in the midst of a stop (FIELD-W4)", function()
+      for where, leaving in pairs {
+         ["the main chunk"] = "os.exit(9)", ["a task"] = "mr.spawn(function() os.exit(9) end) mr.sleep(60)",
+         ["a stop"] = "mr.on_stop(function() os.exit(9) end) mr.stop()",
+      } do
+         local code, out = by_command("away", [[
+            local pub = mr.publisher { connection = mr.connect "amqp://127.0.0.1:1", routing_key = QUEUE,
+               on_failed = function(err, message)
+                  mr.sleep(0.01) -- it may wait
+                  print(("told %s %s"):format(message.body, err.kind))
+               end }
+            for i = 1, 2 do assert(pub:publish_async("body" .. i)) end
+         ]] .. leaving)
+         assert.equal(9, code, out)
+         for _, part in ipairs { "told body1 lost", "told body2 lost", 'msg="publishes lost" publishes=2 routing_keys=away' } do
+            assert.equal(1, select(2, out:gsub(part, "")), where .. ": " .. out)
+         end
+         assert.falsy(out:find("code=74", 1, true), where .. ": " .. out)
+      end
+   end)
 end)
 
 describe("a script that publishes", function()

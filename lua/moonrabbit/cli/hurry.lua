@@ -2,16 +2,20 @@
 -- SPDX-License-Identifier: MIT
 -- It is told in the loop's turn, or, where the script spins, by the watchdog's hook in the midst of the script's code. The C
 -- part ends the process a second later whatever comes of it.
+local C = require("moonrabbit.base.ffi").C
 local errors = require "moonrabbit.base.errors"
 local farewell = require "moonrabbit.connection.farewell"
 local handling = require "moonrabbit.channel.delivery"
 local in_flight = require "moonrabbit.channel.in_flight"
 local log = require "moonrabbit.loop.log"
+local loop = require "moonrabbit.loop.loop"
 local losses = require "moonrabbit.cli.losses"
 local shutdown = require "moonrabbit.program.shutdown"
 local watchdog = require "moonrabbit.loop.watchdog"
 
 local hurry = {}
+
+local MOMENT = 0.5 -- seconds for on_failed to wait
 
 local process
 local is_telling = false
@@ -25,8 +29,16 @@ local function count_losses()
    return handling.running, farewell.report()
 end
 
+-- Where the script spins, there is no turn of the loop to wait for.
+local function tell_failed(may_wait)
+   farewell.tell_now()
+   local deadline = C.mr_now() + MOMENT
+   while may_wait and farewell.is_telling() and C.mr_now() < deadline do loop.sleep(0.005) end
+end
+
 local function tell(number, place)
    local handlers, publishes = count_losses()
+   tell_failed(not place)
    local code = number > 0 and 128 + number or publishes > 0 and losses.UNSENT or losses.ABANDONED
    local why = number > 0 and "ended at once by a second signal" or "the script did not let go within --drain"
    log.error("stopped", { code = code, handlers = handlers, publishes = publishes, at = place,

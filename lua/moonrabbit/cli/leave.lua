@@ -3,6 +3,7 @@
 -- The library itself sees to what was handed to it (runtime/bridge/ending.h): acks and publishes leave, connections
 -- close. Here the publishes that are still on their way there, or not confirmed yet, are waited for.
 local C = require("moonrabbit.base.ffi").C
+local farewell = require "moonrabbit.connection.farewell"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
 local shutdown = require "moonrabbit.program.shutdown"
@@ -12,6 +13,7 @@ local time_limit = require "moonrabbit.loop.time_limit"
 local leave = {}
 
 local MOMENT = 1 -- seconds
+local TELLING = 0.5 -- more for on_failed
 
 local POLL = 0.005   -- seconds between two looks of a task
 
@@ -23,12 +25,20 @@ local function let_others_work(seconds)
    if task.is_inside() then loop.sleep(math.min(seconds, POLL)) else loop.pump(seconds) end
 end
 
+local function work_while(is_needed, seconds)
+   local deadline = C.mr_now() + seconds
+   while is_needed() and C.mr_now() < deadline do let_others_work(math.max(0, deadline - C.mr_now())) end
+end
+
 local function flush()
    shutdown.ask() -- no more messages
-   local deadline = C.mr_now() + MOMENT
-   while shutdown.outstanding() > 0 and C.mr_now() < deadline do let_others_work(math.max(0, deadline - C.mr_now())) end
+   work_while(function() return shutdown.outstanding() > 0 end, MOMENT)
    local left = shutdown.outstanding()
    if left > 0 then log.error("left by os.exit", { publishes = left, text = "not confirmed within a second: may be lost" }) end
+   farewell.give_up()
+   farewell.end_all()
+   work_while(farewell.is_telling, TELLING)
+   farewell.report()
 end
 
 -- As LuaJIT's own takes it.

@@ -111,7 +111,8 @@ end
 local function finish(mr, left, was_asked, lost)
    local has_left, has_lost = left.handlers > 0, left.publishes > 0
    local code = has_lost and losses.UNSENT or has_left and losses.ABANDONED or lost and FAILED or 0
-   local fields = { code = code, handlers = left.handlers, publishes = left.publishes,
+   local asked = require("moonrabbit.cli.leave").code -- by an os.exit of a task
+   local fields = { code = asked or code, handlers = left.handlers, publishes = left.publishes,
       text = losses.text(left.handlers, left.publishes) }
    if code ~= 0 then mr.log.error("stopped", fields) elseif was_asked then mr.log.info("stopped", fields) end
    return code

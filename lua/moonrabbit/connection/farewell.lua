@@ -16,7 +16,8 @@ local WHY = "the program stopped"
 
 local givers = {}              -- what ends the publishes that no channel knows of
 local telling = 0              -- functions that are being told, or will be
-local count, keys, seen = 0, {}, {}
+local due, calls = {}, 0       -- those that have not begun; all that there ever were
+local count, reported, keys, seen = 0, 0, {}, {}
 local is_over = false
 
 --- Adds a function that ends all publishes that are not on their way.
@@ -24,6 +25,8 @@ local is_over = false
 function farewell.on_give_up(fn) givers[#givers + 1] = fn end
 
 local function told(call)
+   if not due[call] then return end -- see tell_now
+   due[call] = nil
    local ok, why = pcall(call.fn, call.err, call.message)
    telling = telling - 1
    if not ok then error(why, 0) end
@@ -31,8 +34,19 @@ end
 
 --- Calls fn(err, message) as a task of its own. A stop waits for it.
 function farewell.tell(fn, err, message)
-   telling = telling + 1
-   task.later(told, { fn = fn, err = err, message = message })
+   telling, calls = telling + 1, calls + 1
+   local call = { fn = fn, err = err, message = message, number = calls }
+   due[call] = true
+   task.later(told, call)
+end
+
+--- Tells all at once who are still to be told, without a turn of the loop: there may be none any more. Each gets as far as
+-- its first wait.
+function farewell.tell_now()
+   local list = {}
+   for call in each(due) do list[#list + 1] = call end
+   table.sort(list, function(a, b) return a.number < b.number end)
+   for _, call in ipairs(list) do task.background(told, call) end
 end
 
 --- Is somebody still being told?
@@ -86,10 +100,11 @@ function farewell.end_all()
    connection.books = {}
 end
 
---- How many publishes the stop gave up; logs them, once, when there are any.
+--- How many publishes the stop gave up; logs them when there are any that it has not logged.
 -- @treturn number
 function farewell.report()
-   if count == 0 then return 0 end
+   if count == reported then return count end
+   reported = count
    local names = { unpack(keys, 1, MOST_KEYS) }
    log.error("publishes lost", { publishes = count, routing_keys = table.concat(names, ", "),
       more = #keys > MOST_KEYS and #keys - MOST_KEYS or nil,
@@ -97,6 +112,6 @@ function farewell.report()
    return count
 end
 
-loop.on_close(function() telling, count, keys, seen, is_over = 0, 0, {}, {}, false ticket.set_witness(nil) end)
+loop.on_close(function() telling, due, count, reported, keys, seen, is_over = 0, {}, 0, 0, {}, {}, false ticket.set_witness(nil) end)
 
 return farewell
