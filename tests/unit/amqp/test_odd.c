@@ -1,5 +1,7 @@
 /* test_odd: a broker that breaks the protocol, and what that costs (FIELD R19, R20).
  * SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
 #include "odd_bench.h"
 
 /* ---- a broker that breaks the protocol ---- */
@@ -221,6 +223,63 @@ static void test_an_illegal_move_ends_the_session_and_names_both_states(void **s
 	end(&b);
 }
 
+/* FIELD-R20: every pair of states: it moves, or it stays and both names are noted; `moves` have a 1 for each that it may. */
+static void check_moves(const char *what, const char *const *names, int count, const char *moves,
+	int (*move)(struct bench *b, int from, int to))
+{
+	for (int from = 0; from < count; from++)
+		for (int to = 0; to < count; to++) {
+			struct bench b;
+			char words[80];
+			ready(&b);
+			int is = move(&b, from, to);
+			bool may = moves[from * count + to] == '1';
+			assert_int_equal(is, may ? to : from);
+			assert_int_equal(b.s->outlet.fault.kind, may ? MR_OK : MR_INTERNAL_ERROR);
+			snprintf(words, sizeof words, "%s would move from %s to %s", what,
+				names[from], names[to]);
+			assert_int_equal(strstr(b.s->outlet.fault.text, words) != NULL, !may);
+			b.s->state = MR_SESSION_OPEN;
+			mr_session_channel_at(b.s, 1)->state = MR_CH_OPEN;
+			end(&b);
+		}
+}
+
+static int move_channel(struct bench *b, int from, int to)
+{
+	struct mr_amqp_channel *ch = mr_session_channel_at(b->s, 1);
+	ch->state = (enum mr_channel_state)from;
+	mr_amqp_channel_enter(ch, (enum mr_channel_state)to);
+	return (int)ch->state;
+}
+
+static int move_session(struct bench *b, int from, int to)
+{
+	b->s->state = (enum mr_session_state)from;
+	mr_session_enter(b->s, (enum mr_session_state)to);
+	return (int)b->s->state;
+}
+
+static void test_of_every_pair_of_states_the_moves_that_may_be_are_made(void **state)
+{
+	static const char *const of_channel[] = {"CLOSED", "OPENING", "OPEN", "CLOSING"};
+	static const char *const of_session[] = {"IDLE", "HANDSHAKE", "OPEN", "CLOSING", "CLOSED"};
+	(void)state;
+	check_moves("channel", of_channel, MR_CH_COUNT,
+		"0100"
+		"1011"
+		"1001"
+		"1000",
+		move_channel);
+	check_moves("session", of_session, MR_SESSION_STATE_COUNT,
+		"01001"
+		"00101"
+		"00011"
+		"00001"
+		"00000",
+		move_session);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -234,6 +293,7 @@ int main(void)
 		cmocka_unit_test(
 			test_a_broker_that_does_not_even_close_the_channel_loses_the_connection),
 		cmocka_unit_test(test_an_illegal_move_ends_the_session_and_names_both_states),
+		cmocka_unit_test(test_of_every_pair_of_states_the_moves_that_may_be_are_made),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

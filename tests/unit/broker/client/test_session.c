@@ -549,6 +549,42 @@ static void test_an_illegal_move_ends_that_session_alone(void **state)
 	end(&t);
 }
 
+/* FIELD-R20: of every pair of states; from CLOSING and ENDED, what may not be is late, no fault. */
+static void test_every_move_that_may_not_be_ends_the_session_or_is_late(void **state)
+{
+	static const char *const names[] = {"HELLO", "STARTED", "TUNING", "OPENING", "OPEN",
+		"CLOSING", "ENDED"};
+	static const char moves[] = "0100001"
+				    "0010011"
+				    "0001011"
+				    "0000111"
+				    "0000011"
+				    "0000001"
+				    "0000000";
+	(void)state;
+	for (int from = 0; from < MR_BS_COUNT; from++)
+		for (int to = 0; to < MR_BS_COUNT; to++) {
+			struct two t;
+			char words[40];
+			begin(&t);
+			struct mr_broker_session *s = t.one.session;
+			struct mr_buffer *out = mr_broker_session_output(s);
+			mr_buffer_consume(out, SIZE_MAX);
+			s->state = (enum mr_broker_session_state)from;
+			mr_broker_session_enter(s, (enum mr_broker_session_state)to);
+			bool may = moves[from * MR_BS_COUNT + to] == '1';
+			bool is_fault = !may && from < MR_BS_CLOSING;
+			snprintf(words, sizeof words, "from %s to %s", names[from], names[to]);
+			assert_int_equal(s->state, may ? to : is_fault ? MR_BS_ENDED : from);
+			assert_int_equal(mr_buffer_size(out) &&
+						 memmem(mr_buffer_data(out), mr_buffer_size(out),
+							 words, strlen(words)),
+				is_fault);
+			assert_int_equal(t.other.session->state, MR_BS_OPEN);
+			end(&t);
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -571,6 +607,7 @@ int main(void)
 		cmocka_unit_test(test_a_slow_reader_is_alive_while_it_reads),
 		cmocka_unit_test(test_a_session_survives_every_allocation_that_fails),
 		cmocka_unit_test(test_an_illegal_move_ends_that_session_alone),
+		cmocka_unit_test(test_every_move_that_may_not_be_ends_the_session_or_is_late),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
