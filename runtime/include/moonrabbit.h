@@ -453,7 +453,7 @@ struct mr_delivery {
 	uint64_t body_size;
 	uint64_t tag;
 	uint32_t generation;
-	uint32_t consumer; /* the number in its MR_BASIC_CONSUME */
+	uint32_t consumer; /* the number in its MR_BASIC_CONSUME; 0: got, or nobody's */
 	uint32_t connection;
 	uint32_t epoch;
 	uint16_t channel;

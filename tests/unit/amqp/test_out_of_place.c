@@ -185,7 +185,8 @@ static void test_the_last_delivery_tag_of_all_costs_the_channel(void **state)
 
 /* ---- every method in every phase ---- */
 
-enum phase { OPEN, OPENING, CLOSING, IN_THE_MIDDLE, REFUSED, GONE, PHASES };
+/* OPENING: under a number that was not used before. REOPENING: under one whose past may still come. */
+enum phase { OPEN, OPENING, REOPENING, CLOSING, IN_THE_MIDDLE, REFUSED, GONE, PHASES };
 
 static const uint32_t from_a_broker[] = {MR_M_CONNECTION_START, MR_M_CONNECTION_SECURE,
 	MR_M_CONNECTION_TUNE, MR_M_CONNECTION_OPEN_OK, MR_M_CONNECTION_CLOSE,
@@ -210,16 +211,13 @@ static void come_to(struct bench *b, enum phase phase)
 	if (phase == CLOSING) mr_session_channel_close(b->s, 1, 7, 1, 100000);
 	if (phase == IN_THE_MIDDLE) say_start_of_a_message(b, 1);
 	if (phase == REFUSED) mr_buffer_append(&b->server, "\3\0\1\0\0\0\1x\xce", 9);
-	if (phase == OPENING || phase == GONE) {
+	if (phase == OPENING || phase == REOPENING || phase == GONE) {
 		mr_session_channel_close(b->s, 1, 7, 1, 100000);
 		say(b, 1, (struct mr_method){.id = MR_M_CHANNEL_CLOSE_OK});
 	}
-	if (phase ==
-		OPENING) { /* a number that was not used before: nothing of the past comes on it */
-		feed(b, 3);
-		mr_session_channel_open(b->s, 2, 8, 2, 100000);
-	}
 	feed(b, 3);
+	if (phase == OPENING) mr_session_channel_open(b->s, 2, 8, 2, 100000);
+	if (phase == REOPENING) mr_session_channel_open(b->s, 1, 8, 1, 100000);
 	clear(b);
 }
 
@@ -228,12 +226,35 @@ static void go_on(struct bench *b, uint16_t number, enum phase phase, uint32_t i
 {
 	bool is_closed = id == MR_M_CHANNEL_CLOSE || id == MR_M_CHANNEL_CLOSE_OK;
 	bool is_answered = is_closed || id == MR_M_CHANNEL_OPEN_OK;
-	if (phase == OPENING && !is_answered)
+	if ((phase == OPENING && !is_answered) ||
+		(phase == REOPENING && id != MR_M_CHANNEL_OPEN_OK))
 		say(b, number, (struct mr_method){.id = MR_M_CHANNEL_OPEN_OK});
 	bool is_closing = phase == REFUSED || phase == CLOSING || said(b, 0) == MR_M_CHANNEL_CLOSE;
 	if (is_closing && id != MR_M_CHANNEL_CLOSE_OK)
 		say(b, number, (struct mr_method){.id = MR_M_CHANNEL_CLOSE_OK});
 	feed(b, 5);
+}
+
+/* The channel goes on, or its number serves again; the connection lives. */
+static void serves_still(struct bench *b, uint16_t number, enum phase phase)
+{
+	uint32_t epoch = number;
+	assert_int_equal(mr_session_state(b->s), MR_SESSION_OPEN);
+	if (!mr_session_has_channel(b->s, number)) {
+		epoch = 9;
+		mr_session_channel_open(b->s, number, 90, epoch, 100000);
+		say(b, number, (struct mr_method){.id = MR_M_CHANNEL_OPEN_OK});
+		feed(b, 6);
+	} else if (phase == IN_THE_MIDDLE) { /* what was ignored left the message whole */
+		mr_buffer_append(&b->server, "\3\0\1\0\0\0\4body\xce", 12);
+	}
+	mr_request r = {.operation = MR_QUEUE_DECLARE, .name = mr_slice_str("q")};
+	mr_session_request(b->s, number, 91, epoch, &r, 100000);
+	say(b, number, (struct mr_method){.id = MR_M_QUEUE_DECLARE_OK, .name = mr_slice_str("q")});
+	feed(b, 6);
+	assert_int_equal(b->ends[91], 1);
+	event_is(b, b->count - 1, MR_EV_DONE, MR_OK, 91);
+	assert_int_equal(mr_session_state(b->s), MR_SESSION_OPEN);
 }
 
 static void try_method(enum phase phase, uint32_t id)
@@ -257,23 +278,7 @@ static void try_method(enum phase phase, uint32_t id)
 	feed(&b, 4);
 	assert_int_equal(mr_session_state(b.s), MR_SESSION_OPEN);
 	go_on(&b, number, phase, id);
-	assert_int_equal(mr_session_state(b.s), MR_SESSION_OPEN);
-	uint32_t epoch = number;
-	if (!mr_session_has_channel(b.s, number)) {
-		epoch = 9;
-		mr_session_channel_open(b.s, number, 90, epoch, 100000);
-		say(&b, number, (struct mr_method){.id = MR_M_CHANNEL_OPEN_OK});
-		feed(&b, 6);
-	} else if (phase == IN_THE_MIDDLE) { /* what was ignored left the message whole */
-		mr_buffer_append(&b.server, "\3\0\1\0\0\0\4body\xce", 12);
-	}
-	mr_request r = {.operation = MR_QUEUE_DECLARE, .name = mr_slice_str("q")};
-	mr_session_request(b.s, number, 91, epoch, &r, 100000);
-	say(&b, number, (struct mr_method){.id = MR_M_QUEUE_DECLARE_OK, .name = mr_slice_str("q")});
-	feed(&b, 6);
-	assert_int_equal(b.ends[91], 1);
-	event_is(&b, b.count - 1, MR_EV_DONE, MR_OK, 91);
-	assert_int_equal(mr_session_state(b.s), MR_SESSION_OPEN);
+	serves_still(&b, number, phase);
 	end(&b);
 }
 
@@ -284,6 +289,57 @@ static void test_no_method_on_a_channel_costs_more_than_it_in_any_phase(void **s
 	(void)state;
 	for (int phase = 0; phase < PHASES; phase++)
 		for (size_t i = 0; i < count; i++) try_method((enum phase)phase, from_a_broker[i]);
+}
+
+/* FIELD-R19: likewise, of frames that no method explains, and of content that is not what its header says. */
+static void test_no_mess_on_a_channel_costs_more_than_it_in_any_phase(void **state)
+{
+#define DELIVER "\1\0\1\0\0\0\x10\0\x3c\0\x3c\0\0\0\0\0\0\0\0\1\0\0\0\xce"
+#define HEADER_OF_1 "\2\0\1\0\0\0\x0e\0\x3c\0\0\0\0\0\0\0\0\0\1\0\0\xce"
+#define CASE(bytes)                                                                                \
+	{                                                                                          \
+		bytes, sizeof bytes - 1                                                            \
+	}
+	static const struct {
+		const char *bytes;
+		size_t size;
+	} cases[] = {
+		CASE("\3\0\1\0\0\0\1x\xce"),                            /* a body of nothing */
+		CASE("\3\0\1\0\0\0\0\xce"),                             /* an empty one */
+		CASE(HEADER_OF_1), CASE(DELIVER "\3\0\1\0\0\0\1x\xce"), /* no header */
+		CASE(DELIVER HEADER_OF_1 HEADER_OF_1),
+		CASE(DELIVER HEADER_OF_1 "\3\0\1\0\0\0\2xx\xce"), /* longer than its header says */
+		CASE(DELIVER DELIVER HEADER_OF_1 "\3\0\1\0\0\0\1x\xce"),
+		CASE(DELIVER "\2\0\1\0\0\0\x0e\0\x32\0\0\0\0\0\0\0\0\0\1\0\0\xce"), /* class 50 */
+		CASE(DELIVER "\2\0\1\0\0\0\2\0\x3c\xce"), /* half a header */
+		CASE(DELIVER "\2\0\1\0\0\0\x0e\0\x3c\0\0\xff\xff\xff\xff\xff\xff\xff\xff\0\0\xce"
+			     "\3\0\1\0\0\0\1x\xce"
+			     "\1\0\1\0\0\0\4\0\x14\0\x29\xce"), /* 2^64-1 bytes, and close-ok */
+		CASE("\1\0\1\0\0\0\x0c\0\x3c\0\x3c\1t\0\0\0\0\0\0\xce"), /* half a deliver */
+		CASE("\1\0\1\0\0\0\5\0\x3c\0\x1e\1\xce"),                /* half a cancel */
+		CASE("\1\0\1\0\0\0\4\0\x14\0\x28\xce"),                  /* half a channel.close */
+		CASE("\1\0\1\0\0\0\2\0\x32\xce"),                        /* half an id */
+		CASE("\1\0\1\0\0\0\0\xce"),                              /* none */
+	};
+	(void)state;
+	for (int phase = 0; phase < PHASES; phase++)
+		for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+			struct bench b;
+			char frames[200];
+			uint16_t number = phase == OPENING ? 2 : 1;
+			if (phase == IN_THE_MIDDLE && i < 2) continue; /* it is of that message */
+			come_to(&b, (enum phase)phase);
+			memcpy(frames, cases[i].bytes, cases[i].size);
+			for (size_t at = 0; at < cases[i].size; at += (uint8_t)frames[at + 6] + 8u)
+				frames[at + 2] = (char)number;
+			mr_buffer_append(&b.server, frames, cases[i].size);
+			feed(&b, 4);
+			assert_int_equal(mr_session_state(b.s), MR_SESSION_OPEN);
+			if (mr_session_has_channel(b.s, number))
+				go_on(&b, number, (enum phase)phase, NOTHING);
+			serves_still(&b, number, (enum phase)phase);
+			end(&b);
+		}
 }
 
 int main(void)
@@ -297,6 +353,7 @@ int main(void)
 		cmocka_unit_test(test_a_message_for_no_consumer_is_told_as_nobodys_and_counted),
 		cmocka_unit_test(test_the_last_delivery_tag_of_all_costs_the_channel),
 		cmocka_unit_test(test_no_method_on_a_channel_costs_more_than_it_in_any_phase),
+		cmocka_unit_test(test_no_mess_on_a_channel_costs_more_than_it_in_any_phase),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
