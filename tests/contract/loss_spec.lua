@@ -216,6 +216,22 @@ describe("when a peer (S1)", function()
       assert.same({ true, true }, { conn.is_open, ch.is_open })
    end)
 
+   it("sends a message for a consumer that is not there, it goes back, and is counted (FIELD-R19)", function()
+      local given_back
+      local before = mr.stats().violations
+      local conn, ch = connect(function(s)
+         s:write(peer.method(1, 60, 60, peer.short "stranger" .. b64 .. "\1" .. "\0" .. peer.short "" .. peer.short "q"))
+         s:write(peer.frame(2, 1, peer.u16(60) .. peer.u16(0) .. b64 .. "\1" .. peer.u16(0)))
+         s:write(peer.frame(3, 1, "x"))
+         given_back = select(2, s:expect(60, 120))
+         s:drain()
+      end, { close_timeout = 0.2 })
+      quietly(function() eventually("its nack", function() return given_back end) end)
+      assert.equal(b64 .. "\1" .. "\2", given_back:sub(-9)) -- its tag, and requeue
+      assert.equal(before + 1, mr.stats().violations)
+      assert.same({ true, true }, { conn.is_open, ch.is_open })
+   end)
+
    it("makes a mess on a channel, it costs that channel alone (FIELD-R19)", function()
       local ch, other
       local conn
