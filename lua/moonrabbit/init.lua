@@ -52,7 +52,7 @@ end)
 loop.on_open(log.again)
 
 --- Sets where `mr.connect()` connects when it is not told, before AMQP_URL.
--- @tparam ?string url
+-- @tparam ?string url nil: none
 function mr.set_default_url(url) home.set_url(url) end
 
 --- Makes a connection; it connects when it is first used, or by `conn:connect()`.
@@ -78,7 +78,7 @@ end
 
 --- Runs fn(...) at once as a task of its own, until it first waits. An error in it is logged with its
 -- traceback.
--- @tparam function fn
+-- @tparam function fn what the task runs
 -- @param ... its arguments
 function mr.spawn(fn, ...)
    options.argument(1, "fn", fn, "function")
@@ -92,7 +92,7 @@ local function seconds(n)
 end
 
 --- Suspends the calling task for some seconds; the others go on.
--- @tparam number s
+-- @tparam number s seconds; 0: until the others have had their turn
 function mr.sleep(s)
    seconds(s)
    loop.sleep(s)
@@ -116,8 +116,8 @@ local function new_timer(start, s, fn, only_of_chunk)
 end
 
 --- Calls fn in a task after some seconds.
--- @tparam number s
--- @tparam function fn
+-- @tparam number s seconds
+-- @tparam function fn called without arguments
 -- @treturn timer with the method cancel
 function mr.after(s, fn)
    seconds(s)
@@ -127,8 +127,8 @@ end
 
 --- Calls fn in a task every so many seconds. A round that is due while the last one is still at work is
 -- left out.
--- @tparam number s
--- @tparam function fn
+-- @tparam number s seconds, more than 0
+-- @tparam function fn called without arguments
 -- @treturn timer with the method cancel
 function mr.every(s, fn)
    if seconds(s) == 0 then options.blame("seconds must be more than 0") end
@@ -140,9 +140,9 @@ end
 -- for (a plain file, a closed descriptor) counts as ready, and so does, within about a quarter of a second, a
 -- descriptor that is closed meanwhile or whose number then stands for another file: the next call on it says
 -- what is wrong.
--- @tparam number fd
+-- @tparam number fd the descriptor's number
 -- @tparam string mode "r", "w" or "rw"
--- @tparam[opt] number timeout seconds
+-- @tparam[opt] number timeout seconds; nil: for ever
 -- @treturn[1] string what it is ready for
 -- @treturn[2] nil, error of kind timeout
 function mr.wait_fd(fd, mode, timeout)
@@ -152,6 +152,7 @@ function mr.wait_fd(fd, mode, timeout)
 end
 
 --- Seconds on the monotonic clock.
+-- @treturn number
 function mr.now() return C.mr_now() end
 
 --- Asks the program to stop: consumers are cancelled, running handlers finish, confirms come in,
@@ -160,7 +161,7 @@ function mr.now() return C.mr_now() end
 function mr.stop() generation.later(shutdown.ask) end
 
 --- Calls fn when the program stops, before the connections close.
--- @tparam function fn
+-- @tparam function fn called without arguments
 function mr.on_stop(fn)
    options.argument(1, "fn", fn, "function")
    generation.own(function() shutdown.not_on_stop(fn) end, function(forget) forget() end)
@@ -219,7 +220,7 @@ function mr.stats()
 end
 
 --- A URL as it may be shown: without its password.
--- @tparam string url
+-- @tparam string url of a broker
 -- @treturn string
 function mr.redact(url)
    options.argument(1, "url", url, "string")

@@ -119,8 +119,9 @@ end
 -- @tparam string|table name of the queue, the exchange and the routing key; or a queue's table: queue, exchange
 -- (default: the default exchange), routing_key (default: the queue's name), durable, exclusive, auto_delete,
 -- passive, arguments
--- @tparam[opt] table opts no_ack=false (true: messages come settled), queue_opts (as of queue_declare), exchange_opts (as
--- of exchange_declare), channel (default: one of its own), serializer ("json" or "raw"; default: strings as they are, the rest as JSON)
+-- @tparam[opt] table opts no_ack=false (true: messages come settled), queue_opts (as of queue_declare; default:
+-- durable), exchange_opts (as of exchange_declare; default: durable), channel (that it works on; default: one of its
+-- own), serializer ("json" or "raw"; default: strings as they are, the rest as JSON)
 -- @treturn[1] simple put, get, get_nowait, clear, qsize, `#q`, close; fields queue, exchange, routing_key, channel
 -- @treturn[2] nil, error
 function Connection:simple_queue(name, opts)
@@ -162,7 +163,7 @@ local function may_come(self, err)
 end
 
 --- Takes the next message, the oldest first, waiting for one.
--- @tparam[opt] table opts block=true, timeout (seconds; nil: for ever)
+-- @tparam[opt] table opts block=true (false: as get_nowait), timeout (seconds; default: no limit)
 -- @treturn[1] message
 -- @treturn[2] nil, error of kind empty: none came in time; of another kind: it could not be asked for
 function Simple:get(opts)

@@ -32,8 +32,10 @@ end
 
 --- A handle to the embedded broker `memory://NAME` of this process, which is started when there is none.
 -- It lives as long as a handle or a connection of it.
--- @tparam[opt] table opts name (default: one that nobody has), listen ("127.0.0.1:0": any port),
--- certfile (PEM; then it listens by TLS), keyfile (PEM; default: in certfile), users ({name = password}), vhosts (list of names)
+-- @tparam[opt] table opts name (of the broker; default: one that nobody has), listen ("ADDRESS:PORT", port 0: any;
+-- default: none, it is reached by memory:// only), certfile (PEM; then it listens by TLS; default: none), keyfile (PEM;
+-- default: in certfile), users ({name = password}, besides guest; default: none), vhosts (list of names, besides "/";
+-- default: none)
 -- @treturn[1] broker with url, and port when it listens
 -- @treturn[2] nil, error
 function testing.broker(opts)
@@ -131,8 +133,8 @@ function Broker:pause_deliveries(on) fault(self, C.MR_FAULT_PAUSE_DELIVERIES, fl
 function Broker:memory_limit(bytes) fault(self, C.MR_FAULT_WATERMARK, bytes) end
 
 --- Sends connection.close to all.
--- @tparam[opt=320] number code
--- @tparam[opt] string text
+-- @tparam[opt=320] number code the reply code
+-- @tparam[opt] string text the reply text
 function Broker:close_connections(code, text)
    fault(self, C.MR_FAULT_CLOSE, code or 320, text or "CONNECTION_FORCED - broker forced connection closure")
 end
@@ -142,7 +144,7 @@ function Broker:unlisten() fault(self, C.MR_FAULT_UNLISTEN, 0) end
 
 --- Makes the next declare of an exchange or a queue fail.
 -- @tparam number code 404, 405, 406...
--- @tparam[opt] string text
+-- @tparam[opt] string text the reply text
 function Broker:fail_next_declare(code, text)
    options.argument(1, "code", code, "number")
    fault(self, C.MR_FAULT_FAIL_DECLARE, code, text or "as a test asked for")
@@ -158,7 +160,7 @@ end
 
 --- Moves the clock of the whole process ahead: deadlines, heartbeats, back-off, times to live, of clients
 -- and of embedded brokers alike. It goes in steps, so that what is due on the way happens in order.
--- @tparam number seconds
+-- @tparam number seconds how far
 -- @tparam[opt=1] number step seconds of one step
 function testing.advance(seconds, step)
    options.seconds("seconds", seconds)

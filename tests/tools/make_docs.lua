@@ -1,7 +1,7 @@
 --- make_docs: writes docs/api.md from the LDoc comments and docs/configuration.md from options.h.
 -- SPDX-License-Identifier: MIT
 -- `luajit tests/tools/make_docs.lua ROOT` writes; with `--check` it compares and exits with 1 when a
--- page is not what the code says.
+-- page is not what the code says, or when a comment leaves out what an option or a parameter means, or an option's default.
 local root = arg[1] or "."
 local checking = arg[2] == "--check"
 
@@ -98,18 +98,32 @@ local function type_in(source, name)
    return name == "timeout" and source:find('require "moonrabbit.channel.request"', 1, true) and "number" -- whose spec() adds it
 end
 
+local lacking = {}                 -- what the comments leave out
+local where                        -- the function whose comment is read
+local function lacks(format, ...) lacking[#lacking + 1] = where .. ": " .. format:format(...) end
+
 local AT_LEAST = 3                 -- options that make a table; fewer are one line
+
+-- The cell of a default: the word required, or none, or a value.
+local function default_cell(default)
+   if default == "required" or default:find "^none" or default:find "^no limit" then return default end
+   return "`" .. default .. "`"
+end
 
 -- A parameter's options, one line each, with the types that validate them; nil when it has no such list.
 local function option_table(source, name, text)
-   local rows = {}
+   local rows, faults = {}, {}
    for _, part in ipairs(split_list(text)) do
       local option, default, meaning = option_of(part)
       local kind = option and type_in(source, option)
       if not kind then return nil end
-      rows[#rows + 1] = ("| `%s` | %s | %s | %s |"):format(option, (kind:gsub("|", " or ")), default and "`" .. default .. "`" or "",
+      if meaning:find "^required" then default, meaning = "required", meaning:gsub("^required;? ?", "") end
+      if not default then faults[#faults + 1] = ("the option %s has no default"):format(option) end
+      if meaning == "" then faults[#faults + 1] = ("the option %s has no meaning"):format(option) end
+      rows[#rows + 1] = ("| `%s` | %s | %s | %s |"):format(option, (kind:gsub("|", " or ")), default_cell(default or ""),
          (meaning:gsub("|", "\\|")))
    end
+   for _, what in ipairs(faults) do lacks("%s", what) end -- now that all of it is known to be a list
    if #rows < AT_LEAST then return nil end
    return ("Options of `%s`:\n\n| option | type | default | meaning |\n| --- | --- | --- | --- |\n%s"):format(name,
       table.concat(rows, "\n"))
@@ -122,6 +136,7 @@ local function tag_line(source, tag, rest)
       kind, name, text = rest:match "^(%S+)%s+(%S+)%s*(.*)$"
       local options = kind and kind:find "table" and option_table(source, name, text)
       if options then return nil, options end
+      if not name or text == "" then lacks("the parameter %s has no meaning", name or "?") end
       local default = tag:match "opt=([^%]]*)"
       local optional = tag:find("opt", 1, true)
       return ("- `%s` (%s%s) %s"):format(name or "?", kind or "?",
@@ -182,6 +197,7 @@ local function section(title, module, object)
       elseif comment and line:find "^%-%-" and not line:find "^%-%- %-%-" then comment = comment .. "\n" .. line
       else
          local sig = comment and signature(object, line)
+         where = sig and ("lua/moonrabbit/%s.lua, %s"):format(module, sig)
          if sig then out[#out + 1] = ("### `%s`\n\n%s\n"):format(sig, render(tables, comment)) end
          comment = nil
       end
@@ -254,8 +270,23 @@ is AMQP_URL, or else `memory://`.
    return table.concat(out, "\n") .. "\n"
 end
 
-local wrong = 0
-for path, text in pairs { ["docs/api.md"] = api(), ["docs/configuration.md"] = configuration() } do
+-- Sections whose options must be a table: a list that no longer parses would become a line of prose unseen.
+local function without_table(text)
+   for title in pairs { ["Workers: mr.consumer"] = true, Publishers = true, ["Channels: exchanges, queues, bindings"] = true,
+      ["Channels: the rest"] = true, Pools = true } do
+      local _, from = text:find("\n## " .. title .. "\n", 1, true)
+      local part = from and text:sub(from, (text:find("\n## ", from, true) or 0) - 1) or ""
+      if not part:find("\n| option | type | default | meaning |\n| --- | --- | --- | --- |\n| `", 1, true) then
+         lacking[#lacking + 1] = ("docs/api.md, %s: no table of options"):format(title)
+      end
+   end
+end
+
+local api_page = api()
+without_table(api_page)
+for _, what in ipairs(lacking) do print(what) end
+local wrong = #lacking
+for path, text in pairs { ["docs/api.md"] = api_page, ["docs/configuration.md"] = configuration() } do
    if not checking then
       local file = assert(io.open(root .. "/" .. path, "w"))
       file:write(text)

@@ -47,7 +47,8 @@ local function natural(n, name, most)
 end
 
 --- A signed 64-bit integer on the wire: says so in the script; whole numbers go out as one anyway.
--- @tparam number|cdata n
+-- @tparam number|cdata n a whole number that fits 64 bits with a sign; beyond 2^53 as int64_t
+-- @treturn table with the field `value`
 function value.int(n) return typed("l", whole(n, "mr.int")) end
 
 --- A timestamp. Received ones are such objects, too.
@@ -59,7 +60,8 @@ function value.timestamp(n)
 end
 
 --- A byte array ('x'), where the other side tells it from a string. Received ones are plain strings.
--- @tparam string s
+-- @tparam string s any bytes
+-- @treturn table with the field `value`
 function value.bytes(s)
    if type(s) ~= "string" then errors.blame("mr.bytes takes a string") end
    return typed("x", s)

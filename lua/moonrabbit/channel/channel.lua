@@ -55,7 +55,9 @@ local CONSUME = asking.spec { consumer_tag = "string", no_ack = "boolean", exclu
    priority = "number", concurrency = "number", stall = "number", time_limit = "number", arguments = "table" }
 
 --- Limits how many unsettled messages the broker sends ahead.
--- @tparam table opts prefetch_count (0: no limit), global, timeout
+-- @tparam table opts prefetch_count (required; 0 to 65535, 0: no limit), global=false (false: for each consumer that
+-- begins from now on; true: for all consumers of the channel together), timeout (seconds to wait for the broker's
+-- answer; default: the option rpc_timeout)
 -- @treturn[1] true
 -- @treturn[2] nil, error
 function Channel:qos(opts)
@@ -67,7 +69,8 @@ function Channel:qos(opts)
 end
 
 --- Asks for all unsettled messages of the channel again. Those in hand are stale from here on: settling them is refused.
--- @tparam[opt] table opts requeue=true, timeout
+-- @tparam[opt] table opts requeue=true (RabbitMQ knows no other: false closes the connection, with not_implemented), timeout
+-- (seconds to wait for the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] true
 -- @treturn[2] nil, error
 function Channel:recover(opts)
@@ -76,7 +79,7 @@ function Channel:recover(opts)
 end
 
 --- Turns on publisher confirms; from here on `publish` waits for the broker's word.
--- @tparam[opt] table opts timeout
+-- @tparam[opt] table opts timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] true
 -- @treturn[2] nil, error
 function Channel:confirm_select(opts)
@@ -90,20 +93,26 @@ function Channel:confirm_select(opts)
 end
 
 --- Begins transactions: publishes and acks take effect at the commit.
--- @tparam[opt] table opts timeout
+-- @tparam[opt] table opts timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
+-- @treturn[1] true
+-- @treturn[2] nil, error
 function Channel:tx_select(opts)
    self.modes.tx = { "tx_select" }
    return done(ask(self, C.MR_TX_SELECT, options.check(opts, JUST_TIMEOUT)))
 end
 
 --- Makes what was published and acked since the last commit take effect.
--- @tparam[opt] table opts timeout
+-- @tparam[opt] table opts timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
+-- @treturn[1] true
+-- @treturn[2] nil, error
 function Channel:tx_commit(opts)
    return done(ask(self, C.MR_TX_COMMIT, options.check(opts, JUST_TIMEOUT)))
 end
 
 --- Takes back what was published and acked since the last commit.
--- @tparam[opt] table opts timeout
+-- @tparam[opt] table opts timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
+-- @treturn[1] true
+-- @treturn[2] nil, error
 function Channel:tx_rollback(opts)
    return done(ask(self, C.MR_TX_ROLLBACK, options.check(opts, JUST_TIMEOUT)))
 end
@@ -111,10 +120,11 @@ end
 -- ---- consuming ----
 
 --- Takes one message off a queue.
--- @tparam string queue
--- @tparam[opt] table opts no_ack, timeout
+-- @tparam string queue its name
+-- @tparam[opt] table opts no_ack=false (true: it comes settled), timeout (seconds to wait for the broker's answer;
+-- default: the option rpc_timeout)
 -- @treturn[1] message readable for ever; settle it unless no_ack
--- @treturn[2] nil, error of kind empty
+-- @treturn[2] nil, error of kind empty (no message is ready), not_found, access_refused, timeout...
 function Channel:get(queue, opts)
    options.argument(1, "queue", queue, "string")
    opts = options.check(opts, GET)
@@ -154,13 +164,16 @@ end
 --- Starts a consumer. The handler gets each message in a coroutine: when it returns, the message is
 -- acked (unless it settled it); when it fails, the message goes back to the queue and the traceback is
 -- logged. A message that always fails comes back for ever: give the queue a delivery limit.
--- @tparam string queue
+-- @tparam string queue its name
 -- @tparam function handler called with the message
--- @tparam[opt] table opts consumer_tag, no_ack, exclusive, priority, concurrency (handlers at once;
--- default: as many as the broker sends ahead), stall (seconds after which a handler that does not wait is reported;
--- default: of mr.watchdog), time_limit (seconds after which a handler is aborted: docs/watchdog.md), arguments, timeout
+-- @tparam[opt] table opts consumer_tag (its name on the channel; default: the broker's), no_ack=false (true: messages
+-- come settled), exclusive=false (true: nobody else may consume the queue), priority (of this consumer, x-priority;
+-- default: none, which the broker takes as 0), concurrency (handlers at once; default: as many as the broker sends
+-- ahead), stall (seconds after which a handler that does not wait is reported; default: of mr.watchdog), time_limit
+-- (seconds after which a handler is aborted: docs/watchdog.md; default: none), arguments (of basic.consume; default:
+-- none), timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] consumer fields tag, queue, state; method cancel
--- @treturn[2] nil, error
+-- @treturn[2] nil, error of kind not_found, access_refused (exclusive, and somebody consumes), timeout...
 function Channel:consume(queue, handler, opts)
    options.argument(1, "queue", queue, "string")
    options.argument(2, "handler", handler, "function")
@@ -175,7 +188,7 @@ end
 -- closes; `consumer.err` says why, nil when the program cancelled it. Leaving the loop by `break` does
 -- not cancel the consumer, which is the second result: it can be read on, or cancelled. Several tasks
 -- may read one iterator.
--- @tparam string queue
+-- @tparam string queue its name
 -- @tparam[opt] table opts as of consume, without concurrency
 -- @treturn[1] function iterator
 -- @treturn[1] consumer
@@ -195,6 +208,8 @@ channel.consume = start_consumer
 -- ---- the end ----
 
 --- Closes the channel; legal anywhere, also in a handler.
+-- @treturn[1] true; also when it was closed before
+-- @treturn[2] nil, error
 function Channel:close()
    if not self.handle then return true end
    if not self.is_open and not C.mr_channel_is_suspended(self.handle) then return true end

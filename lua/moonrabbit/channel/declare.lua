@@ -21,27 +21,35 @@ local QUEUE_PURGE = spec { queue = "string" }
 local QUEUE_DELETE = spec { queue = "string", if_unused = "boolean", if_empty = "boolean" }
 
 --- Declares an exchange.
--- @tparam table opts exchange, type="direct", passive, durable, auto_delete, internal, arguments, timeout
+-- @tparam table opts exchange (required; its name), type="direct" (or "fanout", "topic", "headers", or the type of a
+-- plugin), passive=false (true: declare nothing, only ask whether it is there), durable=false (true: it outlives a
+-- restart of the broker), auto_delete=false (true: the broker deletes it when its last binding goes), internal=false
+-- (true: only other exchanges publish to it), arguments (of exchange.declare, such as alternate-exchange; default:
+-- none), timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] true
--- @treturn[2] nil, error (precondition_failed names what differs)
+-- @treturn[2] nil, error of kind precondition_failed (its text names what differs), not_found (passive, and not there),
+-- access_refused, timeout, or that of a channel that has closed
 function declare:exchange_declare(opts)
    opts = options.check(opts, EXCHANGE, { "exchange" })
    return done(ask(self, C.MR_EXCHANGE_DECLARE, opts, opts.exchange, opts.type or "direct"))
 end
 
 --- Deletes an exchange.
--- @tparam table opts exchange, if_unused, timeout
--- @treturn[1] true
--- @treturn[2] nil, error
+-- @tparam table opts exchange (required; its name), if_unused=false (true: only when nothing is bound to it), timeout
+-- (seconds to wait for the broker's answer; default: the option rpc_timeout)
+-- @treturn[1] true; also when there is no such exchange
+-- @treturn[2] nil, error of kind precondition_failed (in use), access_refused, timeout...
 function declare:exchange_delete(opts)
    opts = options.check(opts, EXCHANGE_DELETE, { "exchange" })
    return done(ask(self, C.MR_EXCHANGE_DELETE, opts, opts.exchange))
 end
 
 --- Binds an exchange to another.
--- @tparam table opts destination, source, routing_key="", arguments, timeout
+-- @tparam table opts destination (required; the exchange that gets the messages), source (required; the exchange that
+-- they come from), routing_key="" (the key or pattern of the binding), arguments (of the binding, such as the headers
+-- to match; default: none), timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] true
--- @treturn[2] nil, error
+-- @treturn[2] nil, error of kind not_found (one of them is not there), access_refused, timeout...
 function declare:exchange_bind(opts)
    opts = options.check(opts, EXCHANGE_BINDING, { "destination", "source" })
    return done(ask(self, C.MR_EXCHANGE_BIND, opts, opts.destination, opts.source, opts.routing_key))
@@ -49,15 +57,22 @@ end
 
 --- Takes such a binding away.
 -- @tparam table opts as of exchange_bind
+-- @treturn[1] true; also when there is no such binding
+-- @treturn[2] nil, error as of exchange_bind
 function declare:exchange_unbind(opts)
    opts = options.check(opts, EXCHANGE_BINDING, { "destination", "source" })
    return done(ask(self, C.MR_EXCHANGE_UNBIND, opts, opts.destination, opts.source, opts.routing_key))
 end
 
 --- Declares a queue; without a name the broker gives one.
--- @tparam table opts queue="", passive, durable, exclusive, auto_delete, arguments, timeout
--- @treturn[1] table queue, message_count, consumer_count
--- @treturn[2] nil, error
+-- @tparam table opts queue="" (its name; "": the broker makes one up), passive=false (true: declare nothing, only ask
+-- whether it is there), durable=false (true: it outlives a restart of the broker), exclusive=false (true: for this
+-- connection alone, and deleted with it), auto_delete=false (true: the broker deletes it when its last consumer
+-- goes), arguments (of queue.declare, such as x-queue-type; default: none), timeout (seconds to wait for the broker's
+-- answer; default: the option rpc_timeout)
+-- @treturn[1] table queue (its name), message_count (messages ready), consumer_count
+-- @treturn[2] nil, error of kind precondition_failed (its text names what differs), not_found (passive, and not there),
+-- resource_locked (exclusive to another connection), access_refused, timeout...
 function declare:queue_declare(opts)
    opts = options.check(opts, QUEUE)
    local reply, err = ask(self, C.MR_QUEUE_DECLARE, opts, opts.queue)
@@ -66,9 +81,11 @@ function declare:queue_declare(opts)
 end
 
 --- Binds a queue to an exchange.
--- @tparam table opts queue, exchange, routing_key="", arguments, timeout
+-- @tparam table opts queue (required; its name), exchange (required; its name), routing_key="" (the key or pattern of
+-- the binding), arguments (of the binding, such as the headers to match; default: none), timeout (seconds to wait for
+-- the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] true
--- @treturn[2] nil, error
+-- @treturn[2] nil, error of kind not_found (one of them is not there), access_refused, timeout...
 function declare:queue_bind(opts)
    opts = options.check(opts, QUEUE_BINDING, { "queue", "exchange" })
    return done(ask(self, C.MR_QUEUE_BIND, opts, opts.queue, opts.exchange, opts.routing_key))
@@ -76,6 +93,8 @@ end
 
 --- Takes a binding away.
 -- @tparam table opts as of queue_bind
+-- @treturn[1] true; also when there is no such binding
+-- @treturn[2] nil, error as of queue_bind
 function declare:queue_unbind(opts)
    opts = options.check(opts, QUEUE_BINDING, { "queue", "exchange" })
    return done(ask(self, C.MR_QUEUE_UNBIND, opts, opts.queue, opts.exchange, opts.routing_key))
@@ -87,18 +106,21 @@ local function counted(reply, err)
 end
 
 --- Empties a queue.
--- @tparam table opts queue, timeout
+-- @tparam table opts queue (required; its name), timeout (seconds to wait for the broker's answer; default: the
+-- option rpc_timeout)
 -- @treturn[1] number messages dropped
--- @treturn[2] nil, error
+-- @treturn[2] nil, error of kind not_found, access_refused, timeout...
 function declare:queue_purge(opts)
    opts = options.check(opts, QUEUE_PURGE, { "queue" })
    return counted(ask(self, C.MR_QUEUE_PURGE, opts, opts.queue))
 end
 
 --- Deletes a queue.
--- @tparam table opts queue, if_unused, if_empty, timeout
--- @treturn[1] number messages dropped with it
--- @treturn[2] nil, error
+-- @tparam table opts queue (required; its name), if_unused=false (true: only when nobody consumes it), if_empty=false
+-- (true: only when no message is in it), timeout (seconds to wait for the broker's answer; default: the option
+-- rpc_timeout)
+-- @treturn[1] number messages dropped with it; 0 when there is no such queue
+-- @treturn[2] nil, error of kind precondition_failed (in use, or not empty), access_refused, timeout...
 function declare:queue_delete(opts)
    opts = options.check(opts, QUEUE_DELETE, { "queue" })
    return counted(ask(self, C.MR_QUEUE_DELETE, opts, opts.queue))

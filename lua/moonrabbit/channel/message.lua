@@ -300,14 +300,18 @@ end
 
 --- Gives the message back.
 -- @tparam[opt=true] boolean opts.requeue false: drop it, or dead-letter it
--- @tparam[opt=false] boolean opts.multiple
+-- @tparam[opt=false] boolean opts.multiple all before it on the channel, too
+-- @treturn[1] true
+-- @treturn[2] nil, error as of ack
 function methods:nack(opts)
    opts = options.check(opts, SETTLE_OPTIONS)
    return settle(self, NACK, (opts.requeue ~= false and REQUEUE or 0) + (opts.multiple and MULTIPLE or 0))
 end
 
 --- Refuses the message: dropped or dead-lettered, unless requeued.
--- @tparam[opt=false] boolean opts.requeue
+-- @tparam[opt=false] boolean opts.requeue true: back to the queue
+-- @treturn[1] true
+-- @treturn[2] nil, error as of ack
 function methods:reject(opts)
    opts = options.check(opts, { requeue = "boolean" })
    return settle(self, REJECT, opts.requeue and REQUEUE or 0)

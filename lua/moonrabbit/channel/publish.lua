@@ -153,7 +153,7 @@ end
 
 --- Publishes without waiting for the broker.
 -- @tparam string exchange "" is the default exchange: the routing key is the queue's name
--- @tparam string routing_key
+-- @tparam string routing_key at most 255 bytes
 -- @tparam string body any bytes, empty too
 -- @tparam[opt] table props AMQP's properties (content_type, headers, ...), and mandatory,
 -- persistent (default true), timeout (seconds to wait for room, and for the confirm)
@@ -168,9 +168,9 @@ function publish:publish_async(exchange, routing_key, body, props)
 end
 
 --- Publishes, and in confirm mode waits for the broker's word in the calling coroutine.
--- @tparam string exchange
--- @tparam string routing_key
--- @tparam string body
+-- @tparam string exchange as of publish_async
+-- @tparam string routing_key as of publish_async
+-- @tparam string body as of publish_async
 -- @tparam[opt] table props as of publish_async
 -- @treturn[1] true
 -- @treturn[2] nil, error of kind nacked, returned (err.message), lost, timeout, or as publish_async
@@ -184,7 +184,7 @@ function publish:publish(exchange, routing_key, body, props)
 end
 
 --- Waits until every publish of the channel has its confirm.
--- @tparam[opt] number timeout seconds
+-- @tparam[opt] number timeout seconds; nil: as long as they take
 -- @treturn[1] true when all were acked since the last call
 -- @treturn[2] nil, error of kind timeout (some are still out), or as the last one that failed, with
 -- err.count: how many were not acked

@@ -62,7 +62,7 @@ function Connection:info()
 end
 
 --- Runs fn(connection) and closes the connection, whatever happens.
--- @tparam function fn
+-- @tparam function fn called with the connection
 -- @return what fn returned; an error that it raised goes on
 function Connection:with(fn)
    options.argument(1, "fn", fn, "function")
@@ -75,7 +75,7 @@ function Connection:with(fn)
 end
 
 --- A connection with the same options, but for those given.
--- @tparam[opt] table overrides
+-- @tparam[opt] table overrides options of mr.connect, instead of those that this one has
 -- @treturn connection not connected yet
 function Connection:clone(overrides)
    local all = {}
@@ -99,7 +99,7 @@ function Connection:default_channel()
 end
 
 --- Waits for one event of any kind (a delivery, an answer, a loss) and dispatches it, and no other.
--- @tparam[opt] table opts timeout (seconds)
+-- @tparam[opt] table opts timeout (seconds; default: none, it waits until there is one)
 -- @treturn[1] true
 -- @treturn[2] nil, error of kind timeout
 function Connection:drain_events(opts)
@@ -161,8 +161,8 @@ end
 --- Another secret, such as a token that was renewed: the open connection is told, and the next connect says it, that
 -- of its clones, of the connection for copies of its messages and of its pool's other connections, too. A connection
 -- that is away says it when it comes back.
--- @tparam string secret
--- @tparam[opt] table opts timeout
+-- @tparam string secret the new password or token
+-- @tparam[opt] table opts timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] true the broker has taken it, or the next connect will say it
 -- @treturn[2] nil, error such as timeout, or why the broker refused it; the next connect says it all the same
 function Connection:update_secret(secret, opts)
@@ -181,9 +181,10 @@ end
 local CONNECT = { interval_start = 2, interval_step = 2, interval_max = 30 }
 
 --- Connects, however many tries it takes.
--- @tparam[opt] table opts errback (function(err, interval), called before each wait), max_retries (nil: no limit),
--- interval_start=2 (seconds before the first retry), interval_step=2 (seconds more before each further one),
--- interval_max=30 (most seconds between two), timeout (seconds for all of it)
+-- @tparam[opt] table opts errback (function(err, interval), called before each wait; default: none), max_retries (0:
+-- only one try; default: no limit), interval_start=2 (seconds before the first retry), interval_step=2 (seconds more
+-- before each further one), interval_max=30 (most seconds between two), timeout (seconds for all of it; default: no
+-- limit)
 -- @treturn[1] connection itself
 -- @treturn[2] nil, error the last one
 function Connection:ensure_connection(opts)
@@ -195,9 +196,10 @@ local REPEAT = { interval_start = 1, interval_step = 1, interval_max = 1 }
 
 --- A function that calls fn and, when a connection or a channel failed, connects and calls it again.
 -- @tparam function fn may fail by `nil, err`; errors of other kinds, and raised ones, are passed on
--- @tparam[opt] table opts errback (function(err, interval), called before each wait), max_retries (nil: no limit),
--- interval_start=1 (seconds before the first retry), interval_step=1 (seconds more before each further one),
--- interval_max=1 (most seconds between two), timeout (seconds for all of it)
+-- @tparam[opt] table opts errback (function(err, interval), called before each wait; default: none), max_retries (0:
+-- only one try; default: no limit), interval_start=1 (seconds before the first retry), interval_step=1 (seconds more
+-- before each further one), interval_max=1 (most seconds between two), timeout (seconds for all of it; default: no
+-- limit)
 -- @treturn function
 function Connection:ensure(fn, opts)
    options.argument(1, "fn", fn, "function")

@@ -47,19 +47,21 @@ end
 -- What the handler returns decides: nothing or true acks; nil (or false) and an error, or an error raised, asks
 -- the retry policy; "requeue", "reject", "dead_letter" (with a reason) and {retry = seconds} say it outright.
 -- @tparam table opts queue (required; a name, or the options of queue_declare; durable unless they say otherwise),
--- handler (required; function(msg) or function(msg, decoded)), name (in the log; default: the queue's), connection (default:
--- one for all consumers), prefetch=100 (messages that the broker sends ahead), concurrency (handlers at once; default:
--- prefetch), retry (a policy of the scope message;
--- default: exponential from 0.5 to 60 s, 8 attempts; false: none), dead_letter=true (QUEUE.dead; a name; false: the
--- queue's own dead letter exchange, if any), declare=true (false: the queue is there), bindings
--- (list of {exchange, routing_key, arguments; with type, durable=true...: the exchange is declared, too}, or one of them),
--- topology (of mr.topology: declared before), decode (true: msg:decode(); or a function(msg): its result is the handler's
--- second argument, what fails goes to the dead letters), middleware (list of functions(msg, next)), manual_ack=false (the
--- handler's return acks nothing), settle_timeout (seconds after which an unsettled message is reported with its handler),
--- stall (seconds after which a handler that does not wait is reported; default: of mr.watchdog), time_limit (seconds after
--- which a handler is aborted: docs/watchdog.md), on_lost="continue" (or a function(err)), on_cancel (function(err)),
--- consumer_tag (default: the broker's), exclusive (false: others may consume, too), priority (of this consumer, x-priority),
--- arguments (of basic.consume)
+-- handler (required; function(msg) or function(msg, decoded)), name (in the log; default: the queue's), connection
+-- (that it consumes on; default: one for all consumers), prefetch=100 (messages that the broker sends ahead),
+-- concurrency (handlers at once; default: prefetch), retry (a policy of the scope message; default: exponential from
+-- 0.5 to 60 s, 8 attempts; false: none), dead_letter=true (QUEUE.dead; a name; false: the queue's own dead letter
+-- exchange, if any), declare=true (false: the queue is there), bindings (list of {exchange, routing_key, arguments;
+-- with type, durable=true...: the exchange is declared, too}, or one of them; default: none), topology (of
+-- mr.topology: declared before; default: none), decode=false (true: msg:decode(); or a function(msg): its result is
+-- the handler's second argument, what fails goes to the dead letters), middleware (list of functions(msg, next);
+-- default: none), manual_ack=false (the handler's return acks nothing), settle_timeout (seconds after which an
+-- unsettled message is reported with its handler; default: none), stall (seconds after which a handler that does not
+-- wait is reported; default: of mr.watchdog), time_limit (seconds after which a handler is aborted: docs/watchdog.md;
+-- default: none), on_lost="continue" (it goes on when it can; or a function(err) that is called then, too), on_cancel
+-- (function(err), called when the broker cancels it; default: none), consumer_tag (its name on the channel; default:
+-- the broker's), exclusive=false (true: nobody else may consume the queue), priority (of this consumer, x-priority;
+-- default: none, which the broker takes as 0), arguments (of basic.consume; default: none)
 -- @treturn worker methods cancel, use, wait
 function consumer.new(opts)
    setup.check(opts)
@@ -85,7 +87,7 @@ end
 
 --- Puts a function around the handler, within those that are there: fn(msg, next) calls next(msg) and may return
 -- another word than the handler's. It holds for messages to come.
--- @tparam function fn
+-- @tparam function fn function(msg, next)
 -- @treturn worker itself
 function Worker:use(fn)
    options.argument(1, "fn", fn, "function")
@@ -95,7 +97,7 @@ function Worker:use(fn)
 end
 
 --- Waits until it consumes.
--- @tparam[opt] number timeout seconds
+-- @tparam[opt] number timeout seconds; nil: for ever
 -- @treturn[1] true
 -- @treturn[2] nil, error why it does not, or of kind timeout or cancelled
 function Worker:wait(timeout)

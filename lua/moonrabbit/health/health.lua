@@ -33,7 +33,7 @@ local settings                         -- mr_health_options, once configured
 -- in the loop (mr.wait_fd, mr.sleep).
 -- @tparam string name up to 128 bytes
 -- @tparam function fn returns true, or false and a detail (a string, a number, an error, a small table)
--- @tparam[opt] table opts every=30, timeout=5 (seconds)
+-- @tparam[opt] table opts every=30 (seconds from one call to the next), timeout=5 (seconds for one call)
 function health.check(name, fn, opts)
    options.argument(1, "name", name, "string")
    options.argument(2, "fn", fn, "function")
@@ -50,7 +50,7 @@ function health.check(name, fn, opts)
 end
 
 --- Forgets a check.
--- @tparam string name
+-- @tparam string name as it was registered
 function health.forget(name)
    options.argument(1, "name", name, "string")
    checks.forget(name)
@@ -147,7 +147,7 @@ end
 
 --- Calls fn(old, new, report) in a task whenever the status changes between "healthy" and "unhealthy".
 -- While a script is stuck nobody can be called: it hears of both changes afterwards.
--- @tparam function fn
+-- @tparam function fn called with the old and the new status, and what health.report gives
 function health.on_change(fn)
    options.argument(1, "fn", fn, "function")
    generation.own({}, function()

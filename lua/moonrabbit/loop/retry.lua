@@ -53,8 +53,8 @@ local function is_spent(o, ctx)
 end
 
 --- The same pause each time.
--- @tparam[opt] table opts delay=5 (seconds), attempts (tries in all; nil: for ever), total (seconds since the
--- first failure after which it stops)
+-- @tparam[opt] table opts delay=5 (seconds), attempts (tries in all; default: no limit), total (seconds since the
+-- first failure after which it stops; default: no limit)
 -- @treturn function policy
 function retry.fixed(opts)
    local o = settings(opts, { delay = 5 })
@@ -62,8 +62,8 @@ function retry.fixed(opts)
 end
 
 --- min(start + n * step, max), n from 0.
--- @tparam[opt] table opts start=0 (seconds), step=2 (seconds), max=30 (seconds), attempts (tries in all), total
--- (seconds since the first failure)
+-- @tparam[opt] table opts start=0 (seconds), step=2 (seconds), max=30 (seconds), attempts (tries in all; default: no
+-- limit), total (seconds since the first failure after which it stops; default: no limit)
 -- @treturn function policy
 function retry.linear(opts)
    local o = settings(opts, { start = 0, step = 2, max = 30 })
@@ -73,8 +73,10 @@ function retry.linear(opts)
 end
 
 --- Pauses that grow by a factor; with jitter anywhere up to that.
--- @tparam[opt] table opts first=0.5, factor=2, max=30 (seconds), attempts, total, jitter (default: true, but not
--- for messages, whose delays are queues), random (a function like math.random: the source of the jitter)
+-- @tparam[opt] table opts first=0.5 (seconds of the first pause), factor=2 (1 or more: what each pause is multiplied
+-- by), max=30 (seconds), attempts (tries in all; default: no limit), total (seconds since the first failure after which it
+-- stops; default: no limit), jitter (false: exact pauses; default: true, but not for messages, whose delays are queues),
+-- random (a function like math.random: the source of the jitter; default: that of set_random)
 -- @treturn function policy
 function retry.exponential(opts)
    local o = settings(opts, { first = 0.5, factor = 2, max = 30 }, { jitter = "boolean", random = "function" })
@@ -88,7 +90,8 @@ function retry.exponential(opts)
    end
 end
 
---- Never again.
+--- A policy itself, without a call: never again.
+-- @treturn string "stop"
 function retry.never() return STOP end
 
 --- A policy for each kind of error.
@@ -137,8 +140,8 @@ end
 --- Asks a policy of the program's; one that throws, talks nonsense or hangs is reported, and the built-in one
 -- decides instead.
 -- @tparam ?function policy nil: the built-in one alone
--- @tparam table ctx
--- @tparam function builtin
+-- @tparam table ctx what the policy is told: scope, attempt, err, elapsed, message
+-- @tparam function builtin the policy that decides instead
 -- @treturn number|string verdict
 function retry.decide(policy, ctx, builtin)
    local why

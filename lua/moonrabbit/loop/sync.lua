@@ -121,7 +121,7 @@ local Semaphore = { __name = "moonrabbit.semaphore" }
 Semaphore.__index = Semaphore
 
 --- A semaphore: at most n tasks at a time do something.
--- @tparam[opt=1] number n
+-- @tparam[opt=1] number n how many tasks at a time
 -- @treturn semaphore methods acquire, release, with, free
 function sync.semaphore(n)
    n = size_of(n, 1)
@@ -149,7 +149,7 @@ function Semaphore:release()
 end
 
 --- Calls fn(...) while it holds one of the n, which goes back whatever happens.
--- @tparam function fn
+-- @tparam function fn what is called
 -- @param ... its arguments
 -- @return what fn returns
 function Semaphore:with(fn, ...)

@@ -150,8 +150,8 @@ function Pool:_borrow(purpose, timeout)
 end
 
 --- Lends a connection ("pooled") or a channel ("shared"); first come, first served.
--- @tparam[opt] table opts block=true, timeout (seconds; 0: as block = false), purpose "publish" (default) or
--- "consume": which of the two connections a shared pool takes
+-- @tparam[opt] table opts block=true (false: do not wait until one is free), timeout (seconds; 0: as block = false;
+-- default: no limit), purpose="publish" (or "consume": which of the two connections a shared pool takes)
 -- @treturn[1] connection or channel, to be released
 -- @treturn[2] nil, error of kind pool_exhausted, timeout, closed, or why it cannot be opened
 function Pool:acquire(opts)
@@ -182,7 +182,8 @@ function Pool:release(item) end_lease(self, item) end
 function Pool:replace(item) end_lease(self, item, true) end
 
 --- Calls fn with a channel, and gives back what it took, whatever happens.
--- @tparam function fn
+-- @tparam function fn called with the channel
+-- @tparam[opt] table opts as of acquire
 -- @return what fn returns; nil, error when there is no channel
 function Pool:with(fn, opts)
    options.argument(1, "fn", fn, "function")
@@ -204,10 +205,11 @@ end
 
 --- A function that calls fn(channel, ...) with a channel of the pool, again while connections or channels
 -- fail.
--- @tparam function fn
--- @tparam[opt] table opts errback (function(err, interval), called before each wait), max_retries (nil: no limit),
--- interval_start=2 (seconds before the first retry), interval_step=2 (seconds more before each further one),
--- interval_max=30 (most seconds between two), timeout (seconds for all of it)
+-- @tparam function fn called with the channel and the function's own arguments; may fail by `nil, err`
+-- @tparam[opt] table opts errback (function(err, interval), called before each wait; default: none), max_retries (0:
+-- only one try; default: no limit), interval_start=2 (seconds before the first retry), interval_step=2 (seconds more
+-- before each further one), interval_max=30 (most seconds between two), timeout (seconds for all of it; default: no
+-- limit)
 -- @treturn function
 function Pool:ensure(fn, opts)
    options.argument(1, "fn", fn, "function")

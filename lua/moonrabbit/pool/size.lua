@@ -31,8 +31,8 @@ return function(pool, Pool)
    end
 
    --- Adds n connections.
-   -- @tparam number n
-   -- @tparam[opt] table opts connect=false: open them now
+   -- @tparam number n 0 to 65535
+   -- @tparam[opt] table opts connect=false (true: open them now; a "shared" pool opens its channels when they are lent)
    -- @treturn[1] true
    -- @treturn[2] nil, error of kind pool_limit_exceeded (those that fitted stay), or why one cannot connect
    function Pool:grow(n, opts)
@@ -55,7 +55,7 @@ return function(pool, Pool)
    end
 
    --- Sets how many there may be. Those lent beyond it go when they are released.
-   -- @tparam number n
+   -- @tparam number n 1 to 65535
    function Pool:resize(n)
       options.argument(1, "n", n, "number")
       options.whole("n", n, 1, 65535)

@@ -81,14 +81,16 @@ end
 --- A publisher: a channel of its own, opened at the first publish. While the connection is away, or the broker blocks,
 -- publishes wait in a line bounded in bytes, and go out in their order; what a lost connection left unconfirmed goes
 -- out again before them (so a message may come twice).
--- @tparam[opt] table opts connection (default: the program's own), exchange="" (a publish may name another), routing_key (likewise),
--- confirm=true (wait for the broker's confirm), confirm_timeout=5 (seconds from sending to the confirm), timeout=60 (seconds
--- for all of a publish, the wait in the line included; 0: no limit), mandatory=true (a message without a queue comes back as
--- an error), persistent=true (the broker keeps messages on disk), properties (of every message), serializer ("json" or "raw";
--- default: strings as they are, the rest as JSON), retry (a policy of the scope publish; default: again after a lost
--- connection only), buffer ({max_bytes = 16 MiB, when_full = "block", "drop_oldest" or "error"}), topology (of mr.topology:
--- declared when the channel opens, and again when a message comes back, which is then repeated once), on_failed
--- (function(err, message), called for each publish that fails)
+-- @tparam[opt] table opts connection (that it publishes on; default: the program's own), exchange="" (a publish may
+-- name another), routing_key (a publish may name another; default: none, then each publish must name one),
+-- confirm=true (wait for the broker's confirm), confirm_timeout=5 (seconds from sending to the confirm), timeout=60
+-- (seconds for all of a publish, the wait in the line included; 0: no limit), mandatory=true (a message without a
+-- queue comes back as an error), persistent=true (the broker keeps messages on disk), properties (of every message;
+-- default: none), serializer ("json" or "raw"; default: strings as they are, the rest as JSON), retry (a policy of
+-- the scope publish; default: again after a lost connection only), buffer (of the publishes that wait: {max_bytes,
+-- when_full = "block", "drop_oldest" or "error"}; default: {max_bytes = 16 * 2^20, when_full = "block"}), topology
+-- (of mr.topology: declared when the channel opens, and again when a message comes back, which is then repeated once;
+-- default: none), on_failed (function(err, message), called for each publish that fails; default: none)
 -- @treturn publisher methods publish, publish_async, flush, stats, close
 function publisher.new(opts)
    opts = options.check(opts, SPEC)
@@ -207,7 +209,7 @@ function Publisher:publish(body, props)
 end
 
 --- Waits until every publish has ended.
--- @tparam[opt] table opts timeout (seconds; nil: as long as they take)
+-- @tparam[opt] table opts timeout (seconds; default: none, as long as they take)
 -- @treturn[1] true when all were acked since the last call
 -- @treturn[2] nil, error of kind timeout (some have not ended), or as the last one that failed; err.count: how many
 function Publisher:flush(opts)
@@ -238,7 +240,7 @@ function Publisher:stats()
 end
 
 --- Takes no more, waits for what there is, and closes its channel. What has not ended by then is lost.
--- @tparam[opt] table opts timeout=5 seconds
+-- @tparam[opt] table opts timeout=5 (seconds)
 -- @treturn[1] true when all ended in time (how: see flush and stats)
 -- @treturn[2] nil, error of kind timeout, with err.count: how many were given up
 function Publisher:close(opts)

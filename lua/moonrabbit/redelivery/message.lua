@@ -92,7 +92,7 @@ function methods:dead_letter(reason)
 end
 
 --- Publishes an answer to reply_to, with the same correlation_id.
--- @tparam string body
+-- @tparam string body any bytes, empty too
 -- @tparam[opt] table props as of publish
 function methods:reply(body, props)
    local asked = self.properties

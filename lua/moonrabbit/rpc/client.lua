@@ -138,8 +138,9 @@ local TARGET = { exchange = "string", routing_key = "string" }
 --- Asks and waits for the answer. Many calls may wait at once; they share one channel.
 -- @tparam string|table to the server's queue, or {exchange=, routing_key=}
 -- @param body a string goes as it is, a table, number or boolean as JSON
--- @tparam[opt] table opts timeout=10 (seconds for all of it; the request expires with it), connection (default: the
--- program's own), serializer ("json" or "raw"), properties (as of publish: headers, priority...)
+-- @tparam[opt] table opts timeout=10 (seconds for all of it; the request expires with it), connection (that it
+-- asks on; default: the program's own), serializer ("json" or "raw"; default: strings as they are, the rest as JSON),
+-- properties (as of publish: headers, priority...; default: none)
 -- @treturn[1] any the answer: a string, or what its JSON says
 -- @treturn[2] nil, error what the server gave as error: its kind and text, with scope "remote"
 -- @treturn[3] nil, error of kind returned (no such queue), timeout, lost (the connection went), nacked...

@@ -92,9 +92,11 @@ end
 -- it comes again: a handler must bear the same question twice. The handler gets the decoded body, and returns the answer
 -- (nothing: true), or nil and an error: a text, or a table with kind and text. What it raises is logged, and the caller gets
 -- internal_error.
--- @tparam table opts queue (required), handler (required; function(request, msg)), connection (default: the program's own),
+-- @tparam table opts queue (required; its name), handler (required; function(request, msg)), connection (that
+-- it serves on; default: the program's own),
 -- prefetch=100 (requests that the broker sends ahead), concurrency (handlers at once; default: the prefetch), queue_opts (as
--- of queue_declare; default: durable), declare=true (false: the queue is there), serializer ("json" or "raw")
+-- of queue_declare; default: durable), declare=true (false: the queue is there), serializer (of
+-- answers, "json" or "raw"; default: strings as they are, the rest as JSON)
 -- @treturn[1] server fields queue, channel, consumer; method close
 -- @treturn[2] nil, error
 function rpc_server.serve(opts)
@@ -115,7 +117,7 @@ function rpc_server.serve(opts)
 end
 
 --- Takes no more requests, waits for the handlers at work, and closes its channel.
--- @tparam[opt] table opts timeout=30 seconds for the handlers
+-- @tparam[opt] table opts timeout=30 (seconds for the handlers)
 -- @treturn[1] true
 -- @treturn[2] nil, error of kind timeout: some were cut off, their requests go back to the queue
 function Server:close(opts)

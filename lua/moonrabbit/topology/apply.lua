@@ -92,7 +92,7 @@ end
 --- Declares all of it: exchanges, queues, bindings. What is there in the same shape stays as it is. A failure does
 -- not keep the rest from being declared; bindings of what failed are left out. The connection makes it again after
 -- a loss.
--- @tparam connection conn
+-- @tparam connection conn to the broker; opened when it is not open
 -- @tparam[opt] table opts retry (a policy, scope "topology", asked when the connection fails; default: never again),
 -- on_conflict="error" ("keep": what is there in another shape stays, and is in report.kept)
 -- @treturn[1] table report: declared and kept, lists of {what, name, entity, differs}

@@ -10,9 +10,10 @@ local WEEK = 7 * 24 * 3600
 local SPEC = { dead_ttl = "number", max_delay = "number", max_priority = "number" }
 
 --- The data of a queue with delays: give it to mr.topology, as it is or changed.
--- @tparam string name
--- @tparam[opt] table opts dead_ttl=7 days (seconds that dead letters are kept; 0: for ever), max_delay (seconds; longer
--- ones are refused when they are published, and cut short by the broker), max_priority
+-- @tparam string name of the queue
+-- @tparam[opt] table opts dead_ttl=604800 (seconds that dead letters are kept; 0: for ever), max_delay (seconds;
+-- longer delays are refused when they are published, and cut short by the broker; default: none), max_priority (of
+-- the queue and its delay queue, x-max-priority; default: none)
 -- @treturn table queues and delays
 function delayed.delayed(name, opts)
    options.argument(1, "name", name, "string")
@@ -33,7 +34,7 @@ end
 
 --- Where to publish what is to come to a queue later, on the default exchange.
 -- @tparam string name of the queue
--- @tparam number seconds
+-- @tparam number seconds from its publish until it is in the queue
 -- @treturn[1] table queue (the routing key) and expiration (the property)
 -- @treturn[2] nil, error of kind bad_argument: there is no delay queue, or the delay is too long (then with err.delay,
 -- err.max_delay and err.queue)

@@ -34,7 +34,7 @@ local function count(ask, name)
 end
 
 --- How many messages are ready, and how many consumers there are, of each queue.
--- @tparam connection conn
+-- @tparam connection conn to the broker; opened when it is not open
 -- @treturn[1] table by name: {messages, consumers, is_missing}
 -- @treturn[2] nil, error
 function maintenance:counts(conn)
@@ -60,8 +60,8 @@ local function companions(self, name)
 end
 
 --- The messages of a queue, of its delay queue, and of the queue of its dead letters; 0 for those it has not.
--- @tparam connection conn
--- @tparam string name
+-- @tparam connection conn to the broker; opened when it is not open
+-- @tparam string name of the queue
 -- @treturn[1] number ready in the queue
 -- @treturn[1] number delayed
 -- @treturn[1] number dead
@@ -109,7 +109,7 @@ local function for_each(conn, queues, method, opts)
 end
 
 --- Drops the messages that are ready.
--- @tparam connection conn
+-- @tparam connection conn to the broker; opened when it is not open
 -- @tparam[opt] string name of a queue: it, its delay queue and its dead letters; default: all queues
 -- @treturn[1] number how many
 -- @treturn[2] nil, error
@@ -121,9 +121,9 @@ end
 local DELETE = { queue = "string", if_unused = "boolean", if_empty = "boolean" }
 
 --- Deletes queues, and with all of them the exchanges.
--- @tparam connection conn
+-- @tparam connection conn to the broker; opened when it is not open
 -- @tparam[opt] table opts queue (it, its delay queue and its dead letters; default: everything that the topology
--- declares), if_unused, if_empty
+-- declares), if_unused=false (true: no queue that is consumed), if_empty=false (true: no queue that holds messages)
 -- @treturn[1] number messages dropped with them
 -- @treturn[2] nil, error precondition_failed: in use, or not empty
 function maintenance:delete(conn, opts)
@@ -149,9 +149,10 @@ local JOIN = { min_successes = "number", idle_time = "number", timeout = "number
 
 --- Waits until a queue and its delay queue are worked off: found empty `min_successes` times in a row. Messages that a
 -- consumer has not acked yet are not seen: hence more than once.
--- @tparam connection conn
--- @tparam string name
--- @tparam[opt] table opts min_successes=2, idle_time=0.1 (seconds between two looks), timeout (seconds; nil: for ever)
+-- @tparam connection conn to the broker; opened when it is not open
+-- @tparam string name of the queue
+-- @tparam[opt] table opts min_successes=2 (how many looks in a row must find them empty), idle_time=0.1 (seconds
+-- between two looks), timeout (seconds for all of it; default: no limit)
 -- @treturn[1] true
 -- @treturn[2] nil, error of kind timeout, with err.messages: how many there still were
 function maintenance:join(conn, name, opts)

@@ -68,7 +68,7 @@ local function look(ask, what, entity)
 end
 
 --- What apply would do, one line for each thing when printed. Nothing is changed.
--- @tparam connection conn
+-- @tparam connection conn to the broker; opened when it is not open
 -- @treturn[1] table list of {what = "exchange"|"queue"|"binding", name, entity, verdict = "create"|"same"|"conflict"|
 -- "missing" (passive, and not there)|"unknown" (a binding between what is there), differs = list of {field, wanted,
 -- found}, err}; its fields create, same, conflict, missing, unknown count them
