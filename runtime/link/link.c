@@ -120,17 +120,20 @@ static void connect_failed(struct mr_link *link, const mr_error *why)
 	mr_link_enter(link, is_to_retry(link) ? MR_LINK_BACKOFF : MR_LINK_IDLE);
 }
 
+/* What the program has closed stays closed, and what has ended is not told again. */
 static void drop_faulty(struct mr_link *link)
 {
 	mr_error why = link->error;
-	bool was_open = link->state == MR_LINK_OPEN;
+	enum mr_link_state was = link->state;
+	bool is_over = was == MR_LINK_IDLE || was == MR_LINK_PARTING;
 	link->is_faulty = false;
 	if (link->session) mr_session_lose(link->session, &why);
 	drop_stream(link);
-	link->state = MR_LINK_IDLE; /* whatever it was */
-	tell_failure(link, &why, was_open);
-	if (is_to_retry(link)) mr_link_enter(link, MR_LINK_CONNECTING);
-	if (is_to_retry(link)) mr_link_enter(link, MR_LINK_BACKOFF);
+	if (was == MR_LINK_CLOSING)
+		tell_final(link, MR_CONNECTION_CLOSED, &why);
+	else if (!is_over)
+		tell_failure(link, &why, was == MR_LINK_OPEN);
+	link->state = is_to_retry(link) ? MR_LINK_BACKOFF : MR_LINK_IDLE; /* whatever it was */
 }
 
 /* AMQP failed on this address. A refusal is the cluster's word; anything else may be the host's fault. */

@@ -9,7 +9,11 @@
 
 #include <cmocka.h>
 
+#include "base/alloc.h"
+#include "base/value.h"
+#include "link/backoff.h"
 #include "link/link.h"
+#include "link/report.h"
 
 static char said[500];
 
@@ -49,10 +53,114 @@ static void test_a_move_that_may_not_be_marks_the_link_and_is_logged(void **stat
 	assert_int_equal(moved, 14);
 }
 
+/* ---- what becomes of it ---- */
+
+struct live {
+	struct ev_loop *loop;
+	struct mr_bridge bridge;
+	struct mr_services services;
+	struct mr_history history;
+	struct mr_crowd crowd;
+	struct mr_link *link;
+	int states, first_state, answers;
+};
+
+static void begin(struct live *l)
+{
+	mr_options *o = mr_options_new();
+	struct mr_link_seed *seed = mr_calloc(1, sizeof *seed);
+	memset(l, 0, sizeof *l);
+	seed->config = mr_calloc(1, sizeof *seed->config);
+	seed->gauge = mr_calloc(1, sizeof *seed->gauge);
+	assert_int_equal(mr_options_string(o, "url", "amqp://127.0.0.1:1", 18, NULL), MR_OK);
+	assert_int_equal(mr_config_resolve(seed->config, o, NULL), MR_OK);
+	mr_options_free(o);
+	l->services.loop = ev_loop_new(EVFLAG_NOENV);
+	mr_timers_init(&l->services.timers, l->services.loop);
+	mr_history_init(&l->history);
+	l->services.history = &l->history;
+	l->services.crowd = &l->crowd;
+	mr_list_init(&l->services.dirty);
+	mr_event_queue_init(&l->services.dispatch, &l->bridge);
+	assert_int_equal(mr_link_new(&l->services, 7, seed), MR_OK);
+	l->link = mr_map_get(&l->services.links, 7);
+	/* There is no host: events are parked from the first on. */
+	mr_event first = {.type = MR_EV_NONE};
+	assert_int_equal(mr_buffer_append(&l->link->lane.parked, &first, sizeof first), MR_OK);
+}
+
+static void hear_all(struct live *l)
+{
+	struct mr_buffer *parked = &l->link->lane.parked;
+	while (mr_buffer_size(parked)) {
+		mr_event ev;
+		memcpy(&ev, mr_buffer_data(parked), sizeof ev);
+		mr_buffer_consume(parked, sizeof ev);
+		if (ev.type == MR_EV_CONNECTION && !l->states++) l->first_state = ev.detail;
+		if (ev.type == MR_EV_DONE) l->answers++;
+		mr_event_fini(&ev);
+	}
+}
+
+static void end(struct live *l)
+{
+	hear_all(l);
+	mr_link_free(l->link);
+	mr_event_queue_fini(&l->services.dispatch);
+	mr_map_fini(&l->services.links);
+	mr_history_fini(&l->history);
+	ev_loop_destroy(l->services.loop);
+}
+
+/* FIELD-R20: what was closed is not brought back for a fault, and who waits for its close is answered. */
+static void test_a_fault_on_the_way_to_the_end_ends_it(void **state)
+{
+	static const enum mr_link_state ends[] = {MR_LINK_IDLE, MR_LINK_CLOSING, MR_LINK_PARTING};
+	(void)state;
+	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+		struct live l;
+		bool is_closing = ends[i] == MR_LINK_CLOSING;
+		begin(&l);
+		l.link->recovery.was_open = true;
+		l.link->state = ends[i];
+		if (is_closing) mr_report_wait(l.link, &l.link->closers, 5);
+		mr_link_enter(l.link, is_closing ? MR_LINK_OPEN : MR_LINK_CLOSING);
+		assert_true(l.link->is_faulty);
+		mr_link_flush(l.link);
+		hear_all(&l);
+		assert_int_equal(l.link->state, MR_LINK_IDLE);
+		assert_int_equal(l.states, is_closing);
+		assert_int_equal(l.answers, is_closing);
+		if (is_closing) assert_int_equal(l.first_state, MR_CONNECTION_CLOSED);
+		assert_false(ev_is_active(&l.link->recovery.retry.ev));
+		end(&l);
+	}
+}
+
+/* FIELD-R20: one that was open comes back. */
+static void test_a_fault_of_an_open_link_loses_the_connection_and_it_is_tried_again(void **state)
+{
+	struct live l;
+	(void)state;
+	begin(&l);
+	l.link->recovery.was_open = true;
+	l.link->state = MR_LINK_OPEN;
+	mr_link_enter(l.link, MR_LINK_BACKOFF);
+	mr_link_flush(l.link);
+	hear_all(&l);
+	assert_int_equal(l.link->state, MR_LINK_BACKOFF);
+	assert_int_equal(l.first_state, MR_CONNECTION_LOST);
+	assert_true(ev_is_active(&l.link->recovery.retry.ev));
+	end(&l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_move_that_may_not_be_marks_the_link_and_is_logged),
+		cmocka_unit_test(test_a_fault_on_the_way_to_the_end_ends_it),
+		cmocka_unit_test(
+			test_a_fault_of_an_open_link_loses_the_connection_and_it_is_tried_again),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
