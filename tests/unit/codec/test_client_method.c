@@ -232,9 +232,7 @@ static void test_names_are_utf_8_by_the_letter(void **state)
 {
 	static const char *const good[] = {"", "plain", "\x7f", "\xc2\x80", "\xdf\xbf",
 		"\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80", "\xef\xbf\xbf", "\xf0\x90\x80\x80",
-		"\xf4\x8f\xbf\xbf",
-		"a\xe2\x82\xac"
-		"b"};
+		"\xf4\x8f\xbf\xbf", "a\xe2\x82\xac\x62"};
 	static const char *const bad[] = {
 		"\x80",
 		"\xbf",
