@@ -17,6 +17,9 @@
 
 #define TRY_TIME 2000 /* ms for one server to answer; c-ares doubles it on the second try */
 #define TRIES 2
+/* ms after which the IPv4 addresses alone are asked for, and do: there are servers that never answer a question
+ * for IPv6. RFC 8305, section 3, waits for 50, but tries what comes later, too. */
+#define HURRY 250
 #define RESOLV_CONF "/etc/resolv.conf"
 
 /* How a file looks: another one is to be read again. Zeroed: it is not there. */
@@ -45,6 +48,8 @@ struct mr_lookup {
 	struct mr_resolver *resolver;
 	mr_resolved *done; /* NULL: cancelled */
 	void *owner;
+	unsigned asked;   /* questions that are still to be answered */
+	mr_msec hurry_at; /* MR_NEVER: it was in a hurry already */
 	uint16_t port;
 	char host[256];
 };
@@ -163,6 +168,12 @@ static void tell_found(struct mr_lookup *l, const struct ares_addrinfo *info)
 	mr_free(addresses);
 }
 
+/* It is in no list, and nobody will call for it any more. */
+static void forget(struct mr_lookup *l)
+{
+	if (!l->asked && !l->node.next) mr_free(l);
+}
+
 static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *info)
 {
 	struct mr_lookup *l = arg;
@@ -171,6 +182,7 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 	int system;
 	(void)timeouts;
 	mr_list_remove(&l->node);
+	l->asked--;
 	if (r->remaking && l->done) {
 		mr_list_append(&r->again, &l->node);
 		return;
@@ -190,18 +202,65 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 	}
 	r->answering--;
 	if (info) ares_freeaddrinfo(info);
-	mr_free(l);
+	l->done = NULL;
+	forget(l);
+}
+
+/* Of the addresses of IPv4 alone. Whatever else there is to tell the whole answer will. */
+static void on_answer_of_4(void *arg, int status, int timeouts, struct ares_addrinfo *info)
+{
+	struct mr_lookup *l = arg;
+	struct mr_resolver *r = l->resolver;
+	(void)timeouts;
+	l->asked--;
+	if (l->done && status == ARES_SUCCESS && count_nodes(info)) {
+		r->answering++;
+		tell_found(l, info);
+		r->answering--;
+		l->done = NULL;
+	}
+	if (info) ares_freeaddrinfo(info);
+	forget(l);
+}
+
+static void ask_for(struct mr_resolver *r, struct mr_lookup *l, int family,
+	ares_addrinfo_callback answered)
+{
+	char service[8];
+	const struct ares_addrinfo_hints hints = {.ai_family = family,
+		.ai_socktype = SOCK_STREAM,
+		.ai_flags = ARES_AI_NUMERICSERV};
+	snprintf(service, sizeof service, "%u", l->port);
+	l->asked++;
+	ares_getaddrinfo(r->channel, l->host, service, &hints, answered, l);
 }
 
 static void ask(struct mr_resolver *r, struct mr_lookup *l)
 {
-	char service[8];
-	const struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC,
-		.ai_socktype = SOCK_STREAM,
-		.ai_flags = ARES_AI_NUMERICSERV};
-	snprintf(service, sizeof service, "%u", l->port);
+	l->hurry_at = mr_clock_now() + HURRY;
 	mr_list_append(&r->lookups, &l->node);
-	ares_getaddrinfo(r->channel, l->host, service, &hints, on_answer, l);
+	ask_for(r, l, AF_UNSPEC, on_answer);
+}
+
+static struct mr_lookup *next_in_a_hurry(const struct mr_resolver *r)
+{
+	struct mr_lookup *first = NULL;
+	for (struct mr_node *n = r->lookups.next; n != &r->lookups; n = n->next) {
+		struct mr_lookup *l = mr_container(n, struct mr_lookup, node);
+		if (l->done && (!first || l->hurry_at < first->hurry_at)) first = l;
+	}
+	return first;
+}
+
+/* An answer may come at once, and change the list. */
+static void hurry(struct mr_resolver *r)
+{
+	mr_msec now = mr_clock_now();
+	struct mr_lookup *l;
+	while ((l = next_in_a_hurry(r)) && l->hurry_at <= now) {
+		l->hurry_at = MR_NEVER;
+		ask_for(r, l, AF_INET, on_answer_of_4);
+	}
 }
 
 /* Other name servers are asked from here on, also for what was asked of those before. */
@@ -290,6 +349,7 @@ void mr_resolver_process(struct mr_resolver *r, int fd, unsigned ready)
 	r->answering++; /* the channel stays while it works */
 	ares_process_fd(r->channel, ready & MR_WANT_READ ? fd : ARES_SOCKET_BAD,
 		ready & MR_WANT_WRITE ? fd : ARES_SOCKET_BAD);
+	hurry(r);
 	r->answering--;
 }
 
@@ -297,7 +357,9 @@ mr_msec mr_resolver_deadline(const struct mr_resolver *r, mr_msec now)
 {
 	struct timeval tv;
 	if (mr_list_is_empty(&r->lookups) || !ares_timeout(r->channel, NULL, &tv)) return MR_NEVER;
-	return now + (mr_msec)tv.tv_sec * 1000 + (tv.tv_usec + 999) / 1000;
+	mr_msec at = now + (mr_msec)tv.tv_sec * 1000 + (tv.tv_usec + 999) / 1000;
+	const struct mr_lookup *l = next_in_a_hurry(r);
+	return l ? mr_earlier(at, l->hurry_at) : at;
 }
 
 void mr_address_format(const struct mr_address *address, char *out, size_t capacity)

@@ -212,6 +212,108 @@ static void test_a_lookup_that_is_cancelled_or_cut_short_is_never_heard_of(void 
 	close(silent);
 }
 
+/* ---- a name server ---- */
+
+static struct {
+	int fd, asked_of[2]; /* for A and for AAAA */
+	bool is_mute_on[2];
+} server;
+
+/* Answers a question for A with 127.0.0.9, one for AAAA with ::9. */
+static void serve(void)
+{
+	static const uint8_t records[2][28] = {
+		{0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, 9},
+		{0xc0, 12, 0, 28, 0, 1, 0, 0, 0, 0, 0, 16, [27] = 9},
+	};
+	uint8_t packet[512];
+	struct sockaddr_in client;
+	socklen_t client_size = sizeof client;
+	ssize_t n = recvfrom(server.fd, packet, sizeof packet, 0, (void *)&client, &client_size);
+	assert_true(n > 17);
+	size_t end = 12;
+	while (packet[end]) end += 1u + packet[end];
+	size_t at = end + 5, which = packet[end + 2] == 28;
+	server.asked_of[which]++;
+	if (server.is_mute_on[which]) return;
+	packet[2] = 0x81;
+	packet[3] = 0x80;
+	memcpy(packet + 4, "\0\1\0\1\0\0\0\0", 8);
+	memcpy(packet + at, records[which], which ? 28 : 16);
+	at += which ? 28 : 16;
+	assert_int_equal(sendto(server.fd, packet, at, 0, (void *)&client, client_size), at);
+}
+
+static struct pollfd sockets[16];
+static nfds_t socket_count;
+
+static void on_watch_sockets(void *owner, int fd, unsigned want)
+{
+	(void)owner;
+	for (nfds_t i = 0; i < socket_count; i++)
+		if (sockets[i].fd == fd) sockets[i--] = sockets[--socket_count];
+	if (!want) return;
+	assert_true(socket_count < 16);
+	short events =
+		(short)((want & MR_WANT_READ ? POLLIN : 0) | (want & MR_WANT_WRITE ? POLLOUT : 0));
+	sockets[socket_count++] = (struct pollfd){.fd = fd, .events = events};
+}
+
+/* Works for both until the answer is there. Returns how many ms it took. */
+static mr_msec serve_until_found(struct mr_resolver *r, const struct found *f)
+{
+	mr_msec began = mr_clock_now();
+	while (!f->calls) {
+		struct pollfd now[17];
+		nfds_t count = socket_count;
+		mr_msec at = mr_resolver_deadline(r, mr_clock_now());
+		memcpy(now, sockets, sizeof sockets);
+		now[count] = (struct pollfd){.fd = server.fd, .events = POLLIN};
+		assert_true(at != MR_NEVER);
+		mr_msec ms = at - mr_clock_now();
+		if (poll(now, count + 1, ms > 0 ? (int)ms : 0) == 0) mr_resolver_process(r, -1, 0);
+		if (now[count].revents) serve();
+		for (nfds_t i = 0; i < count; i++)
+			if (now[i].revents)
+				mr_resolver_process(r, now[i].fd,
+					(now[i].revents & POLLIN ? MR_WANT_READ : 0u) |
+						(now[i].revents & POLLOUT ? MR_WANT_WRITE : 0u));
+	}
+	return mr_clock_now() - began;
+}
+
+/* FIELD-R14: RFC 8305 does not wait for an answer that never comes. */
+static void test_a_server_that_is_mute_on_ipv6_holds_nobody_up(void **state)
+{
+	(void)state;
+	for (int mute = 0; mute < 2; mute++) {
+		struct sockaddr_in address;
+		struct mr_resolver *r;
+		struct mr_lookup *lookup;
+		struct found f = {0};
+		char name[40];
+		long live = mr_alloc_live();
+		int fds = open_fds();
+		memset(&server, 0, sizeof server);
+		server.fd = bound(SOCK_DGRAM, &address);
+		server.is_mute_on[1] = mute;
+		snprintf(name, sizeof name, "127.0.0.1:%u", ntohs(address.sin_port));
+		assert_int_equal(mr_resolver_open(&r, on_watch_sockets, NULL, NULL), MR_OK);
+		assert_int_equal(mr_resolver_servers(r, name), MR_OK);
+		assert_int_equal(mr_resolve(r, "both.test", 7, on_found, &f, &lookup), MR_OK);
+		assert_true(serve_until_found(r, &f) < 1900); /* then c-ares asks again */
+		assert_int_equal(f.count, mute ? 1 : 2);
+		if (mute) assert_string_equal(f.first, "127.0.0.9:7");
+		assert_int_equal(server.asked_of[0], mute ? 2 : 1);
+		assert_int_equal(server.asked_of[1], 1);
+		mr_resolver_close(r);
+		close(server.fd);
+		assert_int_equal(f.calls, 1);
+		assert_int_equal(mr_alloc_live(), live);
+		assert_int_equal(open_fds(), fds);
+	}
+}
+
 /* The name server that is asked by now: the peer of the socket that was opened last. */
 static char asked[64];
 
@@ -278,6 +380,7 @@ int main(void)
 		cmocka_unit_test(test_a_port_without_a_listener_refuses),
 		cmocka_unit_test(test_literals_and_localhost_need_no_server),
 		cmocka_unit_test(test_a_lookup_that_is_cancelled_or_cut_short_is_never_heard_of),
+		cmocka_unit_test(test_a_server_that_is_mute_on_ipv6_holds_nobody_up),
 		cmocka_unit_test(test_a_resolver_heeds_a_changed_resolv_conf),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
