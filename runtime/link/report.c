@@ -86,7 +86,7 @@ void mr_report_push(struct mr_link *link, const mr_event *ev)
 static bool is_loss_untold(const struct mr_link *link)
 {
 	bool was_open = link->state == MR_LINK_OPEN || link->state == MR_LINK_CLOSING;
-	return was_open && mr_session_state(link->session) == MR_SESSION_CLOSED;
+	return was_open && link->session && mr_session_state(link->session) == MR_SESSION_CLOSED;
 }
 
 /* What fails for the end of the connection is told after it: who sees the error may ask at once whether it is open. */
