@@ -1,5 +1,6 @@
 --- cli.ask: asks a worker for a page, at its socket in the file system.
 -- SPDX-License-Identifier: MIT
+local errno = require "moonrabbit.cli.errno"
 local ffi = require "ffi"
 local wait = require "moonrabbit.loop.wait"
 
@@ -13,7 +14,6 @@ long send(int fd, const void *data, size_t size, int flags);
 long read(int fd, void *buffer, size_t size);
 int close(int fd);
 int mr_open(const char *path, int flags, ...) __asm__("open");
-char *strerror(int);
 ]]
 
 local UNIX, STREAM = 1, 1 + 2048 + 524288 -- SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC
@@ -23,7 +23,7 @@ local PIECE = 16384
 local ANSWER_MAX = 16 * 2 ^ 20            -- bytes
 
 local function failed(what)
-   return nil, what .. ": " .. ffi.string(ffi.C.strerror(ffi.errno()))
+   return nil, what .. ": " .. errno()
 end
 
 -- A path that is too long for an address goes by its folder's descriptor, which is then the caller's to close: as in

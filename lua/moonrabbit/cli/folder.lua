@@ -1,13 +1,13 @@
 --- cli.folder: a folder for this user alone, for the workers' sockets.
 -- SPDX-License-Identifier: MIT
 local beside = require "moonrabbit.cli.beside"
+local errno = require "moonrabbit.cli.errno"
 local ffi = require "ffi"
 
 local folder = {}
 
 ffi.cdef [[
 char *mkdtemp(char *name);
-char *strerror(int);
 ]]
 
 --- Makes one, below TMPDIR; its path is absolute.
@@ -19,7 +19,7 @@ function folder.make()
    if place:sub(1, 1) ~= "/" then place = (beside.folder "-" or "") .. "/" .. place end
    local name = place .. "/moonrabbit-XXXXXX"
    local box = ffi.new("char[?]", #name + 1, name)
-   if ffi.C.mkdtemp(box) == nil then return nil, name .. ": " .. ffi.string(ffi.C.strerror(ffi.errno())) end
+   if ffi.C.mkdtemp(box) == nil then return nil, name .. ": " .. errno() end
    return ffi.string(box)
 end
 

@@ -1,5 +1,6 @@
 --- cli.input: a script that comes from standard input.
 -- SPDX-License-Identifier: MIT
+local errno = require "moonrabbit.cli.errno"
 local ffi = require "ffi"
 local wait = require "moonrabbit.loop.wait"
 
@@ -7,7 +8,6 @@ local input = {}
 
 ffi.cdef [[
 long mr_read(int fd, void *buffer, size_t size) __asm__("read");
-char *mr_strerror(int) __asm__("strerror");
 ]]
 
 local PIECE, AGAIN, INTERRUPTED = 65536, 11, 4
@@ -21,7 +21,7 @@ local function read_all()
       if n > 0 then
          pieces[#pieces + 1] = ffi.string(box, n)
       elseif ffi.errno() ~= AGAIN and ffi.errno() ~= INTERRUPTED then
-         return nil, "standard input: " .. ffi.string(ffi.C.mr_strerror(ffi.errno()))
+         return nil, "standard input: " .. errno()
       end
    end
 end

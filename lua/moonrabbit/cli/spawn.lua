@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local each = require "moonrabbit.base.each"
 local bit = require "bit"
+local errno = require "moonrabbit.cli.errno"
 local ffi = require "ffi"
 local signals = require "moonrabbit.cli.signals"
 
@@ -21,7 +22,6 @@ int sigaddset(unsigned long *set, int number);
 int waitpid(int pid, int *status, int options);
 int kill(int pid, int number);
 int getpid(void);
-char *strerror(int);
 extern char **environ;
 ]]
 
@@ -73,7 +73,7 @@ function spawn.start(arguments, changes)
    local attributes = attributes_of()
    local code = ffi.C.posix_spawn(pid, "/proc/self/exe", nil, attributes, array(argv), array(envp))
    ffi.C.posix_spawnattr_destroy(attributes)
-   if code ~= 0 then return nil, ffi.string(ffi.C.strerror(code)) end
+   if code ~= 0 then return nil, errno(code) end
    ours[pid[0]] = true
    return pid[0]
 end
