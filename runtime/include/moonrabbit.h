@@ -293,8 +293,9 @@ MR_API int mr_url_redact(const char *url, size_t size, char *buffer, size_t capa
 
 /* ---- channels ----------------------------------------------------------------------------- */
 
-/* Opens a channel on an open connection; MR_EV_DONE tells the result. *Gives*; the connection frees
- * what the host has not freed. MR_CHANNEL_LIMIT_REACHED, MR_CLOSED. */
+/* Opens a channel on an open connection; MR_EV_DONE tells the result. *Gives*. mr_connection_free frees the handles of
+ * channels that have not closed; the handle of one that has closed is the host's to free, before or after that.
+ * MR_CHANNEL_LIMIT_REACHED, MR_CLOSED. */
 MR_API int mr_channel_open(mr_connection *c, uint64_t token, mr_channel **out);
 /* Closes it; MR_EV_DONE. MR_CLOSED: it is closed or closing. */
 MR_API int mr_channel_close(mr_channel *ch, uint64_t token);
