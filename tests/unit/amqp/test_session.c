@@ -91,7 +91,7 @@ static void test_a_channel_closed_by_the_broker_ends_all_that_waits_on_it(void *
 			.text = mr_slice_str("NOT_FOUND")});
 	feed(&b, 3);
 	event_is(&b, 0, MR_EV_CONFIRM, MR_LOST, 1);
-	event_is(&b, 1, MR_EV_CHANNEL, MR_NOT_FOUND, 0); /* before whoever waits can ask: is it open? */
+	event_is(&b, 1, MR_EV_CHANNEL, MR_NOT_FOUND, 0); /* before anybody asks if it is open */
 	event_is(&b, 2, MR_EV_DONE, MR_NOT_FOUND, 5);
 	event_is(&b, 3, MR_EV_DONE, MR_NOT_FOUND, 6);
 	assert_int_equal(said(&b, 0), MR_M_CHANNEL_CLOSE_OK);
