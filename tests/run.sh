@@ -297,6 +297,8 @@ lua_check() { one_test luacheck --no-color -q lua examples tests; }
 layers() {
 	one_test luajit tests/tools/check_layers.lua --self-test
 	one_test luajit tests/tools/check_layers.lua . --strict
+	one_test luajit tests/tools/check_mirror.lua --self-test
+	one_test luajit tests/tools/check_mirror.lua "$root"
 	one_test luajit tests/tools/check_rows.lua
 	one_test sh tests/tools/check_codec_layouts.sh
 	one_test luajit tests/tools/check_output.lua --self-test

@@ -1,4 +1,5 @@
 --- `moonrabbit broker`: served as a program. (What it serves is what the other specs are about.)
+-- Covers: lua/moonrabbit/cli/broker.lua by vhost
 local mr = require "moonrabbit"
 local broker = require "broker"
 

@@ -1,5 +1,6 @@
 --- Channels that the broker closes: told of in the log, always, whatever they were used for; and what consumer_timeout
 --- does to slow handlers.
+-- Covers: lua/moonrabbit/channel/late.lua by handled
 local mr = require "moonrabbit"
 local broker = require "broker"
 local waits = require "waits"

@@ -1,4 +1,7 @@
 --- The command: run, check, version; signals and exit codes.
+-- Covers: lua/moonrabbit/cli/hurry.lua by second
+-- Covers: lua/moonrabbit/cli/run.lua by drain
+-- Covers: lua/moonrabbit/cli/version.lua by version
 local broker = require "broker"
 
 local shell, script = broker.shell, broker.script

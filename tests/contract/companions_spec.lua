@@ -1,4 +1,5 @@
 --- The queues beside a worker's own: declared as safe as that one is, taken as they are, or done without.
+-- Covers: lua/moonrabbit/redelivery/companion.lua by quorum
 local mr = require "moonrabbit"
 local broker = require "broker"
 

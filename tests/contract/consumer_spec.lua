@@ -1,4 +1,5 @@
 --- mr.consumer: what depends on the broker: delay queues that give back, dead letters, headers that survive the way.
+-- Covers: lua/moonrabbit/redelivery/message.lua by dead_letter
 local mr = require "moonrabbit"
 local broker = require "broker"
 

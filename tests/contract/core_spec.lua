@@ -1,4 +1,5 @@
 --- The path from script to broker and back: declare, publish, consume, settle, lose.
+-- Covers: lua/moonrabbit/channel/channel.lua by tx_rollback
 local mr = require "moonrabbit"
 local broker = require "broker"
 

@@ -1,4 +1,5 @@
 --- Credentials: EXTERNAL, passwords that are asked for, secrets that are renewed.
+-- Covers: lua/moonrabbit/connection/identity.lua by password
 local mr = require "moonrabbit"
 local broker = require "broker"
 local certificates = require "certificates"

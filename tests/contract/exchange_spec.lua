@@ -1,4 +1,7 @@
 --- Exchanges and bindings: what goes where, and what the broker says to what it refuses.
+-- Covers: lua/moonrabbit/channel/declare.lua by exchange_unbind
+-- Covers: runtime/broker/store/fields.c by longstr
+-- Covers: runtime/broker/store/headers.c by match
 local mr = require "moonrabbit"
 local broker = require "broker"
 

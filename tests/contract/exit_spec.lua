@@ -1,4 +1,5 @@
 --- os.exit: what a program has published and acked goes out before it ends, and its exit code stays (FIELD-H4).
+-- Covers: lua/moonrabbit/cli/leave.lua by exit
 local broker = require "broker"
 
 local eventually, name = broker.eventually, broker.name

@@ -1,4 +1,5 @@
 --- Where a program connects that does not say where, and how it says that this may not be meant.
+-- Covers: lua/moonrabbit/connection/misspelt.lua by AMQP_URL
 local broker = require "broker"
 local http = require "http"
 local process = require "process"

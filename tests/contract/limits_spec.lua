@@ -1,4 +1,5 @@
 --- What a program is told at the limits of its system: no descriptors left, a long TMPDIR, errors that are tables.
+-- Covers: lua/moonrabbit/cli/folder.lua by TMPDIR
 local broker = require "broker"
 local http = require "http"
 local process = require "process"

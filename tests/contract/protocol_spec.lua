@@ -1,4 +1,5 @@
 --- The protocol as RabbitMQ speaks it, byte by byte, to clients that know it badly.
+-- Covers: runtime/broker/store/reply_error.c by UNEXPECTED_FRAME
 local mr = require "moonrabbit"
 local broker = require "broker"
 local wire = require "wire"

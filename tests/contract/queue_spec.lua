@@ -1,4 +1,6 @@
 --- Queues as RabbitMQ keeps them: declaring, names, owners, purging, deleting. (Limits: queue_limits_spec.)
+-- Covers: lua/moonrabbit/channel/request.lua by if_unused
+-- Covers: runtime/broker/store/arguments.c by invalid_overflow
 local broker = require "broker"
 
 local eventually, take, queue, count = broker.eventually, broker.take, broker.queue, broker.count

@@ -1,4 +1,5 @@
 --- Hot reload of `moonrabbit run`: SIGHUP and --watch.
+-- Covers: lua/moonrabbit/cli/reload.lua by reload
 local broker = require "broker"
 local mr = require "moonrabbit"
 local process = require "process"

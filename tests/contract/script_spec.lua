@@ -1,4 +1,8 @@
 --- The script that the command runs: where its modules are, where it comes from, what mr.run does in it.
+-- Covers: lua/moonrabbit/cli/beside.lua by cpath
+-- Covers: lua/moonrabbit/cli/input.lua by standard
+-- Covers: lua/moonrabbit/cli/script.lua by bytecode
+-- Covers: runtime/main/command.c by SIGHUP
 local broker = require "broker"
 local process = require "process"
 

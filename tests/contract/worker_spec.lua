@@ -1,4 +1,6 @@
 --- `moonrabbit run` as a worker: its stop and its report, its log lines, what it is told.
+-- Covers: lua/moonrabbit/cli/losses.lua by unsettled
+-- Covers: lua/moonrabbit/cli/signals.lua by SIGTERM
 local broker = require "broker"
 local mr = require "moonrabbit"
 

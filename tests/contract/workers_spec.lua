@@ -1,4 +1,5 @@
 --- `moonrabbit run --workers N`: the supervisor and its workers.
+-- Covers: lua/moonrabbit/cli/spawn.lua by signal
 local broker = require "broker"
 local cjson = require "cjson"
 local http = require "http"

@@ -1,5 +1,6 @@
 --- Recovery when the broker or others work against it: queues that go, channels that are closed, refusals, cuts at any
 -- byte of a recovery (FAULTS T10-T12, T17, T20, T21, T25).
+-- Covers: lua/moonrabbit/connection/events.lua by consumer_cancelled
 local mr = require "moonrabbit"
 local broker = require "broker"
 local embedded = require "embedded"

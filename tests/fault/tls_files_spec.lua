@@ -1,4 +1,5 @@
 --- Files of TLS: keys that are encrypted (FIELD-R5), contexts that are shared until their files change (FIELD-R4).
+-- Covers: runtime/net/tls_context.c by decrypt
 local mr = require "moonrabbit"
 local broker = require "broker"
 local certificates = require "certificates"

@@ -1,4 +1,5 @@
 --- The headers of the C library: the program in moonrabbit.h's head does what it says; each header compiles by itself.
+-- Covers: lua/moonrabbit/base/ffi.lua by moonrabbit_testing
 local LIBRARY = os.getenv "MOONRABBIT_LIBRARY"
 local INCLUDE = "runtime/include"
 

@@ -1,4 +1,5 @@
 --- json: numbers come back as they went, and the script's cjson is its own.
+-- Covers: lua/moonrabbit/base/json_grammar.lua by hexadecimal
 local ffi = require "ffi"
 local each = require "moonrabbit.base.each"
 local cjson = require "cjson"

@@ -1,4 +1,5 @@
 --- traversal: pairs and next that are never compiled, on a LuaJIT whose compiler has a fault in them.
+-- Covers: lua/moonrabbit/base/each.lua by traversal
 -- SPDX-License-Identifier: MIT
 -- luacheck: ignore 121 122
 local traversal = require "moonrabbit.base.traversal"

@@ -1,4 +1,6 @@
 --- subscription: deliveries to handlers, with a C library that only notes how they were settled.
+-- Covers: lua/moonrabbit/channel/delivery.lua by mr_meter_handled
+-- Covers: lua/moonrabbit/channel/iterator.lua by is_in_hand
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local lib = require "moonrabbit.base.ffi"

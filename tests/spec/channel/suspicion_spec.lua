@@ -1,4 +1,5 @@
 --- A publish that makes the broker close the connection is given up, and takes nothing with it.
+-- Covers: lua/moonrabbit/channel/publish.lua by wait_for_confirms
 local mr = require "moonrabbit"
 local waits = require "waits"
 

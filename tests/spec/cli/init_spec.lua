@@ -1,4 +1,6 @@
 --- init: how command lines are understood, and what is said of wrong ones.
+-- Covers: lua/moonrabbit/cli/arguments.lua by complete
+-- Covers: lua/moonrabbit/cli/check.lua by failure
 -- SPDX-License-Identifier: MIT
 local arguments = require "moonrabbit.cli.arguments"
 local check = require "moonrabbit.cli.check"

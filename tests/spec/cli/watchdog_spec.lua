@@ -1,4 +1,5 @@
 --- The command's watchdog: reaches scripts that spin, for tracebacks and for time limits, in compiled loops, too.
+-- Covers: runtime/main/watchdog.c by samples
 local command = os.getenv "MOONRABBIT_COMMAND" or error "MOONRABBIT_COMMAND is not set: run the specs by tests/run.sh"
 
 -- What all the scripts begin with: a channel of memory://, a queue "q" and a consumer of it.

@@ -1,4 +1,5 @@
 --- connection: what kombu's users know of a BrokerConnection, under our names (CONTRACT 1.8 to 1.10).
+-- Covers: lua/moonrabbit/connection/identity.lua by secret
 local mr = require "moonrabbit"
 local embedded = require "embedded"
 local peer = require "peer"

@@ -1,4 +1,5 @@
 --- kombu and ensure: what kombu's users know of a connection. CONTRACT Q13 to Q40 (simple queues: simple_queue_spec), T1, T2.
+-- Covers: lua/moonrabbit/connection/ensure.lua by max_retries
 local mr = require "moonrabbit"
 local embedded = require "embedded"
 local ensure = require "moonrabbit.connection.ensure"

@@ -1,4 +1,7 @@
 --- health: checks, the pages, and who asks for them in bad ways.
+-- Covers: lua/moonrabbit/base/show.lua by fields
+-- Covers: lua/moonrabbit/health/checks.lua by forget
+-- Covers: lua/moonrabbit/health/lag.lua by lag
 local C = require("moonrabbit.base.ffi").C
 local cjson = require "cjson"
 local descriptors = require "descriptors"

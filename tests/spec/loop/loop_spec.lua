@@ -1,4 +1,6 @@
 --- loop: time, descriptors and the runtime, without any broker.
+-- Covers: lua/moonrabbit/init.lua by wait_fd
+-- Covers: lua/moonrabbit/loop/wait.lua by descriptor
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local mr = require "moonrabbit"

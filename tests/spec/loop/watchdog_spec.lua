@@ -1,4 +1,6 @@
 --- watchdog: marks, stall reports and time limits in any program, without the command's signal; the clock is moved.
+-- Covers: lua/moonrabbit/loop/mark.lua by lend
+-- Covers: lua/moonrabbit/loop/time_limit.lua by time_limit
 local ffi = require "ffi"
 local mr = require "moonrabbit"
 local embedded = require "embedded"

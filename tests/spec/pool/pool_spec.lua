@@ -1,4 +1,7 @@
 --- pool: acquire, release, and all that can go wrong between them. CONTRACT A1 to A8, R1 to R15, T3.
+-- Covers: lua/moonrabbit/pool/items.lua by purpose
+-- Covers: lua/moonrabbit/pool/lease.lua by acquire
+-- Covers: lua/moonrabbit/pool/size.lua by resize
 local mr = require "moonrabbit"
 local embedded = require "embedded"
 

@@ -1,4 +1,7 @@
 --- publisher, with its outbox, its jobs and its sender. CONTRACT X3 to X5, X7, X8, X22.
+-- Covers: lua/moonrabbit/publisher/buffer.lua by drop_oldest
+-- Covers: lua/moonrabbit/publisher/job.lua by needs
+-- Covers: lua/moonrabbit/publisher/sender.lua by in_line
 local mr = require "moonrabbit"
 local embedded = require "embedded"
 local waits = require "waits"

@@ -1,4 +1,6 @@
 --- client: calls, answers, and everything that may come between.
+-- Covers: lua/moonrabbit/rpc/client.lua by correlation_id
+-- Covers: lua/moonrabbit/rpc/server.lua by queue_opts
 local mr = require "moonrabbit"
 local cjson = require "cjson"
 local embedded = require "embedded"

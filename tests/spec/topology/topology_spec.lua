@@ -1,4 +1,9 @@
 --- topology, with plan, apply, upkeep, delayed and scratch. CONTRACT X5, X6, X7, X10 to X17, T14, H7.
+-- Covers: lua/moonrabbit/topology/apply.lua by on_conflict
+-- Covers: lua/moonrabbit/topology/delayed.lua by dead_ttl
+-- Covers: lua/moonrabbit/topology/maintenance.lua by min_successes
+-- Covers: lua/moonrabbit/topology/plan.lua by conflict
+-- Covers: lua/moonrabbit/topology/probe.lua by passive
 local mr = require "moonrabbit"
 local embedded = require "embedded"
 local waits = require "waits"

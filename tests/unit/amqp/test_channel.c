@@ -1,4 +1,5 @@
 /* test_channel: what one channel asks, gets, confirms and closes; each request ends exactly once.
+ * Covers: runtime/amqp/request.c by MR_M_CONFIRM_SELECT_OK
  * SPDX-License-Identifier: MIT */
 #include "session_bench.h"
 

@@ -1,4 +1,5 @@
 /* test_confirm: every publish ends exactly once; heartbeats are sent and judged.
+ * Covers: runtime/amqp/heartbeat.c by mr_heartbeat_check
  * SPDX-License-Identifier: MIT */
 #include <setjmp.h>
 #include <stdarg.h>

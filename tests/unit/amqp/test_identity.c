@@ -1,4 +1,5 @@
 /* test_identity: what a returned publish is known by: every byte of it, and what the broker changes left out.
+ * Covers: runtime/base/hash.c by mr_hash
  * SPDX-License-Identifier: MIT */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,7 @@
 /* test_late: answers that are matched by what they carry, and answers that come too late (FIELD R2, R11, R23).
+ * Covers: runtime/amqp/outlet.c by violations
+ * Covers: runtime/amqp/pending.c by MR_M_EXCHANGE_UNBIND_OK
+ * Covers: runtime/amqp/session_requests.c by mr_session_settle
  * SPDX-License-Identifier: MIT */
 #include "odd_bench.h"
 

@@ -1,4 +1,7 @@
 /* test_odd: a broker that breaks the protocol, and what that costs (FIELD R19, R20).
+ * Covers: runtime/amqp/channel_state.c by mr_amqp_channel_enter
+ * Covers: runtime/amqp/session_state.c by mr_session_channel_at
+ * Covers: runtime/base/machine.c by MR_INTERNAL_ERROR
  * SPDX-License-Identifier: MIT */
 #include <stdio.h>
 

@@ -1,4 +1,9 @@
 /* test_session: a whole connection without a socket: the server's bytes in, ours and the events out.
+ * Covers: runtime/amqp/channel_requests.c by MR_BASIC_GET
+ * Covers: runtime/amqp/content.c by MR_M_BASIC_RETURN
+ * Covers: runtime/amqp/handshake.c by mr_handshake_init
+ * Covers: runtime/amqp/inbound.c by MR_M_BASIC_DELIVER
+ * Covers: runtime/amqp/message.c by MR_CONSUMER_LARGE
  * SPDX-License-Identifier: MIT */
 #include "session_bench.h"
 

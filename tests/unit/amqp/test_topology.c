@@ -1,4 +1,5 @@
 /* test_topology: what is remembered of a program's declarations, and what goes with what.
+ * Covers: runtime/amqp/records.c by mr_topology_record
  * SPDX-License-Identifier: MIT */
 #include <setjmp.h>
 #include <stdarg.h>

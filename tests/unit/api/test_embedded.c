@@ -1,4 +1,6 @@
 /* test_embedded: the embedded broker by the public interface, and connections that it loses.
+ * Covers: runtime/api/event.c by MR_CONNECTION_RETRYING
+ * Covers: runtime/broker/server/report.c by exchanges
  * SPDX-License-Identifier: MIT */
 #include <sys/wait.h>
 #include <unistd.h>

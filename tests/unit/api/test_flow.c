@@ -1,4 +1,6 @@
 /* test_flow: a host that does not poll, and what it asked for.
+ * Covers: runtime/api/publish.c by mr_channel_publish
+ * Covers: runtime/io/event_queue.c by MR_EV_CONFIRM
  * SPDX-License-Identifier: MIT */
 #include <poll.h>
 #include <setjmp.h>

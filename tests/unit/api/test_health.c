@@ -1,4 +1,8 @@
 /* test_health: health as a C host sees it: a struct, events, meters, and pages while the host is away.
+ * Covers: runtime/base/event.c by mr_event_fini
+ * Covers: runtime/health/health.c by mr_health_note
+ * Covers: runtime/health/host_pages.c by MR_EV_PAGE
+ * Covers: runtime/health/vitals.c by last_delivery
  * SPDX-License-Identifier: MIT */
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -1,4 +1,5 @@
 /* test_locale: a C host whose locale has a decimal comma.
+ * Covers: runtime/base/number.c by mr_number_read
  * SPDX-License-Identifier: MIT */
 #include <arpa/inet.h>
 #include <locale.h>

@@ -1,4 +1,6 @@
 /* test_log: log lines that nobody reads cost nobody anything; those that somebody reads come in order.
+ * Covers: runtime/bridge/logger.c by lines
+ * Covers: runtime/engine/writer.c by dropped
  * SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>

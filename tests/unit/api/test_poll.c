@@ -1,4 +1,5 @@
 /* test_poll: when mr_runtime_poll returns, and when the I/O thread hears of what the host asked.
+ * Covers: runtime/io/watch.c by MR_FD_WRITE
  * SPDX-License-Identifier: MIT */
 #include <poll.h>
 #include <setjmp.h>

@@ -1,4 +1,9 @@
 /* test_pool: a pool as a C host sees it, against the embedded broker.
+ * Covers: runtime/api/channel.c by mr_channel_keep
+ * Covers: runtime/api/connection.c by mr_connection_new
+ * Covers: runtime/api/handle.c by MR_FORKED
+ * Covers: runtime/api/pool_item.c by MR_POOLED
+ * Covers: runtime/api/pool_request.c by purpose
  * SPDX-License-Identifier: MIT */
 #include <limits.h>
 #include <poll.h>

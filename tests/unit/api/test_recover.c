@@ -1,4 +1,5 @@
 /* test_recover: which deliveries a C host may settle after basic.recover, whatever becomes of it (FIELD R23).
+ * Covers: runtime/api/settle.c by mr_delivery_settle
  * SPDX-License-Identifier: MIT */
 #include <stdatomic.h>
 #include <sys/syscall.h>

@@ -1,4 +1,5 @@
 /* test_watchdog: a host in C that does not poll: reported while it is away, asked by its signal where it is.
+ * Covers: runtime/health/stall.c by stalled
  * SPDX-License-Identifier: MIT */
 #include <fcntl.h>
 #include <setjmp.h>

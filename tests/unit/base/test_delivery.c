@@ -1,4 +1,5 @@
 /* test_delivery: the memory of deliveries, and what the host holds of a connection's.
+ * Covers: runtime/base/tally.c by mr_tally_is_over
  * SPDX-License-Identifier: MIT */
 #include <setjmp.h>
 #include <stdarg.h>

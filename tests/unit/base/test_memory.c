@@ -1,4 +1,9 @@
 /* test_memory: alloc, buffer, arena, map, clock.
+ * Covers: runtime/base/alloc.c by mr_alloc_fail_nth
+ * Covers: runtime/base/arena.c by mr_arena_alloc
+ * Covers: runtime/base/buffer.c by mr_buffer_reserve
+ * Covers: runtime/base/clock.c by mr_msec_of
+ * Covers: runtime/base/map.c by mr_map_take
  * SPDX-License-Identifier: MIT */
 #include <math.h>
 #include <pthread.h>

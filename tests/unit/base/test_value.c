@@ -1,4 +1,5 @@
 /* test_value: field tables as trees; log lines.
+ * Covers: runtime/base/log.c by mr_log_format
  * SPDX-License-Identifier: MIT */
 #include <setjmp.h>
 #include <stdarg.h>

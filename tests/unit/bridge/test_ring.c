@@ -1,4 +1,5 @@
 /* test_ring: records between two real threads, in order and whole; wake-ups that are never lost.
+ * Covers: runtime/bridge/wake.c by mr_wake_prepare
  * SPDX-License-Identifier: MIT */
 #include <setjmp.h>
 #include <stdarg.h>

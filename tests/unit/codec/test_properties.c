@@ -1,4 +1,6 @@
 /* test_properties: basic's 14 properties, to the wire and back, and the public functions over them.
+ * Covers: runtime/codec/read.c by mr_table_new
+ * Covers: runtime/codec/splice.c by mr_properties_splice
  * SPDX-License-Identifier: MIT */
 #include <setjmp.h>
 #include <stdarg.h>

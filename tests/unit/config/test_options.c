@@ -1,4 +1,5 @@
 /* test_options: options by name, and what they become together.
+ * Covers: runtime/config/config.c by mr_config_resolve
  * SPDX-License-Identifier: MIT */
 #include <setjmp.h>
 #include <stdarg.h>

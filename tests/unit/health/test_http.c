@@ -1,4 +1,5 @@
 /* test_http: the server of pages on a loop of the test's own, where the order of things is known.
+ * Covers: runtime/base/descriptor.c by F_DUPFD_CLOEXEC
  * SPDX-License-Identifier: MIT */
 #include <arpa/inet.h>
 #include <dlfcn.h>

@@ -1,4 +1,6 @@
 /* test_verdict: vitals, and what is said of them as health and as metrics.
+ * Covers: runtime/bridge/meter.c by mr_meter_look
+ * Covers: runtime/health/metrics.c by mr_metrics_write
  * SPDX-License-Identifier: MIT */
 #include <setjmp.h>
 #include <stdarg.h>

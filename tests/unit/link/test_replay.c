@@ -1,4 +1,8 @@
 /* test_replay: recovery asks a link that is a test: no socket, no session, no broker.
+ * Covers: runtime/io/timer.c by mr_timer_stop
+ * Covers: runtime/link/history.c by mr_history_init
+ * Covers: runtime/link/recovery_state.c by recover_topology
+ * Covers: runtime/link/repair.c by mr_repair_decide
  * SPDX-License-Identifier: MIT */
 #include "base/value.h"
 #include "link/backoff.h"

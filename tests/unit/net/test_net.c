@@ -1,4 +1,7 @@
 /* test_net: TCP streams and name look-ups on the loopback.
+ * Covers: runtime/net/resolve.c by mr_resolve
+ * Covers: runtime/net/resolve_socket.c by SOCK_NONBLOCK
+ * Covers: runtime/net/tcp.c by mr_tcp_open
  * SPDX-License-Identifier: MIT */
 #include <arpa/inet.h>
 #include <dirent.h>

@@ -1,4 +1,11 @@
 /* test_session: what clients may do to a broker, in whole connections without sockets.
+ * Covers: runtime/broker/client/basic.c by MR_M_BASIC_GET_OK
+ * Covers: runtime/broker/client/channel.c by mr_vhost_queue
+ * Covers: runtime/broker/client/channel_frame.c by MR_M_CHANNEL_OPEN
+ * Covers: runtime/broker/client/consumer.c by MR_M_BASIC_CANCEL
+ * Covers: runtime/broker/client/login.c by MR_BS_TUNING
+ * Covers: runtime/broker/client/session_state.c by mr_broker_session_enter
+ * Covers: runtime/broker/client/settle.c by MR_M_BASIC_RECOVER
  * SPDX-License-Identifier: MIT */
 #include "broker_bench.h"
 

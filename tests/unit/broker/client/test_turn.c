@@ -1,4 +1,9 @@
 /* test_turn: a turn is bounded by work, and memory by its limit, whatever a client does.
+ * Covers: runtime/broker/client/broker.c by mr_broker_check_memory
+ * Covers: runtime/broker/client/chore.c by mr_raze_queue
+ * Covers: runtime/broker/client/declare.c by MR_M_EXCHANGE_DELETE
+ * Covers: runtime/broker/client/publish.c by MR_M_TX_ROLLBACK_OK
+ * Covers: runtime/broker/store/spread.c by queues
  * SPDX-License-Identifier: MIT */
 #include "broker_bench.h"
 

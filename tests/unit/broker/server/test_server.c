@@ -1,4 +1,6 @@
 /* test_server: the broker's thread, over a socket pair.
+ * Covers: runtime/broker/server/peer.c by mr_broker_session_feed
+ * Covers: runtime/broker/server/registry.c by mr_server_acquire
  * SPDX-License-Identifier: MIT */
 #include "broker_bench.h"
 

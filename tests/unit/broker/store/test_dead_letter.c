@@ -1,4 +1,6 @@
 /* test_dead_letter: what becomes of a message that expired, was rejected or did not fit.
+ * Covers: runtime/broker/store/message.c by mr_message_weight
+ * Covers: runtime/broker/store/store.c by mr_store_has_more
  * SPDX-License-Identifier: MIT */
 #include "queue_bench.h"
 

@@ -1,4 +1,6 @@
 /* test_exchange: where a message goes.
+ * Covers: runtime/broker/store/raze.c by mr_raze_exchange
+ * Covers: runtime/broker/store/route.c by mr_route_begin
  * SPDX-License-Identifier: MIT */
 #include "broker_bench.h"
 

@@ -1,4 +1,6 @@
 /* test_queue: messages in order, with their priorities, limits and times to live.
+ * Covers: runtime/broker/store/entry.c by mr_store_drop
+ * Covers: runtime/broker/store/vhost.c by mr_vhost_add_queue
  * SPDX-License-Identifier: MIT */
 #include "queue_bench.h"
 
