@@ -15,7 +15,6 @@
 
 -- file -> what it is that no test names it, and what runs it, by gcov and by a hook that counts calls (2026-11)
 local without = {
-   ["runtime/base/bins.c"] = "the tables of links, waits and topologies: amqp/test_topology runs all of it",
    ["runtime/bridge/bridge.c"] = "opens and closes the rest of its folder: api/test_pool runs all of it",
    ["runtime/bridge/ending.c"] = "the end of the process: api/test_log runs 71 % of its lines",
    ["runtime/broker/client/quit.c"] = "the end of a channel: broker/client/test_session runs all of it",
