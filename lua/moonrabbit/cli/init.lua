@@ -9,13 +9,13 @@ local COMMANDS = { "run", "check", "broker", "version" }
 local WRONG_USAGE = 2 -- exit code
 
 local EPILOG = [[
-Where to connect is best said in the environment variable AMQP_URL, such as
+Set the broker in the environment variable AMQP_URL, such as
 amqp://user:password@host:5672/vhost: a password on the command line can be seen by every user.
 Documentation: docs/api.md.]]
 
 --- The parser of the command line.
 function cli.parser()
-   local p = argparse("moonrabbit", "RabbitMQ consumers in Lua, with a connection that looks after itself.", EPILOG)
+   local p = argparse("moonrabbit", "RabbitMQ consumers in Lua, with connections that recover by themselves.", EPILOG)
    p:help_max_width(100)
    p:command_target "command"
    p:require_command(true)

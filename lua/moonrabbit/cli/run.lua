@@ -34,7 +34,7 @@ MOONRABBIT_LOG_FORMAT, and so on. The command line wins. More: docs/worker.md.]]
       :argname "URL"
    c:option("--http", "Serve /health, /ready, /live and /metrics there; a port alone: on the loopback interface.")
       :argname "ADDR:PORT"
-   c:option("--set", "Has the script find VALUE in mr.args.KEY; may be repeated."):argname "KEY=VALUE":count "*"
+   c:option("--set", "Set mr.args.KEY to VALUE for the script; may be repeated."):argname "KEY=VALUE":count "*"
    c:option("--workers", "Run N processes of the script under a supervisor: one that dies is started again.")
       :argname "N"
    c:flag("--watch", "Load the script anew when its file, or a module that it requires, has changed.")
