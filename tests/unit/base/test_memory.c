@@ -3,7 +3,6 @@
  * Covers: runtime/base/arena.c by mr_arena_alloc
  * Covers: runtime/base/buffer.c by mr_buffer_reserve
  * Covers: runtime/base/clock.c by mr_msec_of
- * Covers: runtime/base/map.c by mr_map_take
  * SPDX-License-Identifier: MIT */
 #include <math.h>
 #include <pthread.h>

@@ -1,7 +1,6 @@
 /* test_recovery: a connection comes back to a broker that is not what it was, or gets in the way.
  * Covers: runtime/link/command.c by MR_BASIC_CONSUME
  * Covers: runtime/link/dial.c by MR_TIMEOUT
- * Covers: runtime/link/io.c by mr_buffer_consume
  * Covers: runtime/link/report.c by MR_CONNECTION_RECOVERED
  * SPDX-License-Identifier: MIT */
 #include <arpa/inet.h>
