@@ -50,8 +50,8 @@ int mr_channel_open(mr_connection *c, uint64_t token, mr_channel **out)
 		.connection = c->number};
 	cmd.token = token;
 	cmd.epoch = ch->epoch;
-	cmd.number = c->epoch;
-	cmd.deadline = mr_clock_now() + c->config->rpc_timeout;
+	cmd.channel_open.connection_epoch = c->epoch;
+	cmd.channel_open.deadline = mr_clock_now() + c->config->rpc_timeout;
 	st = mr_command_send(c->rt, &cmd);
 	if (st != MR_OK) {
 		mr_free(ch);
@@ -122,7 +122,7 @@ void mr_channel_forget_consumer(mr_channel *ch, uint32_t number)
 	struct mr_command cmd = {.type = MR_CMD_FORGET,
 		.channel = ch->number,
 		.connection = ch->connection->number,
-		.number = number};
+		.forgotten = number};
 	mr_command_send(ch->connection->rt, &cmd);
 }
 
@@ -168,9 +168,9 @@ int mr_channel_request(mr_channel *ch, uint64_t token, const mr_request *r)
 		.connection = c->number};
 	cmd.token = token;
 	cmd.epoch = ch->epoch;
-	cmd.data = copy;
+	cmd.request.copy = copy;
 	mr_msec wait = r->timeout > 0 ? mr_msec_of(r->timeout) : c->config->rpc_timeout;
-	cmd.deadline = mr_clock_now() + wait;
+	cmd.request.deadline = mr_clock_now() + wait;
 	st = r->operation == MR_BASIC_RECOVER ? note_recover(ch, token) : MR_OK;
 	if (st == MR_OK) st = mr_command_send(c->rt, &cmd);
 	if (st != MR_OK) {

@@ -18,7 +18,7 @@ static enum mr_status send_seed(mr_connection *c)
 	*seed = (struct mr_link_seed){.config = (struct mr_config *)(uintptr_t)c->config,
 		.gauge = c->gauge,
 		.number = c->number};
-	*cmd = (struct mr_command){.type = MR_CMD_LINK_NEW, .connection = c->number, .data = seed};
+	*cmd = (struct mr_command){.type = MR_CMD_LINK_NEW, .connection = c->number, .seed = seed};
 	mr_command_commit(c->rt);
 	return MR_OK;
 }
@@ -91,7 +91,7 @@ int mr_connection_close(mr_connection *c, uint64_t token, double timeout)
 int mr_connection_retry(mr_connection *c, double seconds)
 {
 	struct mr_command cmd = {.type = MR_CMD_RETRY, .connection = c->number};
-	cmd.number = seconds < 0 ? UINT64_MAX : (uint64_t)mr_msec_of(seconds);
+	cmd.retry_delay = seconds < 0 ? UINT64_MAX : (uint64_t)mr_msec_of(seconds);
 	return mr_command_send(c->rt, &cmd);
 }
 
@@ -99,7 +99,7 @@ int mr_connection_inherit(mr_connection *c, mr_connection *from)
 {
 	struct mr_command cmd = {.type = MR_CMD_INHERIT,
 		.connection = c->number,
-		.number = from->number};
+		.inherit_from = from->number};
 	enum mr_status st = mr_command_send(c->rt, &cmd);
 	if (st == MR_OK && from->pool) from->rt->keeper->inherit(c, from);
 	return st;
@@ -112,9 +112,9 @@ static enum mr_status send_secret(mr_connection *c, uint64_t token, mr_slice sec
 	if (secret.size && memchr(secret.data, 0, secret.size)) return MR_BAD_ARGUMENT;
 	char *copy = mr_strdup_n(secret.data, secret.size);
 	if (!copy) return MR_NO_MEMORY;
-	cmd.data = copy;
-	cmd.flags = (uint16_t)which;
-	cmd.deadline = deadline;
+	cmd.secret.deadline = deadline;
+	cmd.secret.text = copy;
+	cmd.secret.which = which;
 	enum mr_status st = mr_command_send(c->rt, &cmd);
 	if (st != MR_OK) mr_free(copy);
 	return st;

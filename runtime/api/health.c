@@ -10,21 +10,17 @@
 #define CHECKS_KNOWN 63u
 #define PATH_SIZE_MAX 255
 
-static enum mr_status send(mr_runtime *rt, enum mr_health_command how, uint64_t token,
-	uint64_t number, void *data)
+static enum mr_status send(mr_runtime *rt, enum mr_health_command what, uint64_t token)
 {
-	struct mr_command c = {.type = MR_CMD_HEALTH,
-		.how = (uint16_t)how,
-		.token = token,
-		.number = number,
-		.data = data};
+	struct mr_command c = {.type = MR_CMD_HEALTH, .token = token, .health = {.what = what}};
 	return mr_command_send(rt, &c);
 }
 
-static enum mr_status give(mr_runtime *rt, enum mr_health_command how, void *data)
+/* What the command takes is freed when it cannot be sent. */
+static enum mr_status give(mr_runtime *rt, const struct mr_command *c, void *taken)
 {
-	enum mr_status st = send(rt, how, 0, 0, data);
-	if (st != MR_OK) mr_free(data);
+	enum mr_status st = mr_command_send(rt, c);
+	if (st != MR_OK) mr_free(taken);
 	return st;
 }
 
@@ -38,7 +34,9 @@ int mr_health_configure(mr_runtime *rt, const mr_health_options *o)
 	mr_health_options *copy = mr_malloc(sizeof *copy);
 	if (!copy) return MR_NO_MEMORY;
 	*copy = *o;
-	return give(rt, MR_HEALTH_OPTIONS, copy);
+	struct mr_command c = {.type = MR_CMD_HEALTH,
+		.health = {.what = MR_HEALTH_OPTIONS, .options = copy}};
+	return give(rt, &c, copy);
 }
 
 int mr_health_note(mr_runtime *rt, const char *name, size_t name_size, int state,
@@ -54,31 +52,39 @@ int mr_health_note(mr_runtime *rt, const char *name, size_t name_size, int state
 	memcpy(note->name, name, name_size);
 	if (detail_size >= sizeof note->detail) detail_size = sizeof note->detail - 1;
 	if (detail_size) memcpy(note->detail, detail, detail_size);
-	return give(rt, MR_HEALTH_NOTE, note);
+	struct mr_command c = {.type = MR_CMD_HEALTH,
+		.health = {.what = MR_HEALTH_NOTE, .note = note}};
+	return give(rt, &c, note);
 }
 
-int mr_health_stopping(mr_runtime *rt) { return send(rt, MR_HEALTH_STOPPING, 0, 0, NULL); }
+int mr_health_stopping(mr_runtime *rt) { return send(rt, MR_HEALTH_STOPPING, 0); }
 
 int mr_health_ask(mr_runtime *rt, uint64_t token)
 {
-	return mr_is_token(token) ? (int)send(rt, MR_HEALTH_ASK, token, 0, NULL) : MR_BAD_ARGUMENT;
+	return mr_is_token(token) ? (int)send(rt, MR_HEALTH_ASK, token) : MR_BAD_ARGUMENT;
 }
 
-int mr_health_watch(mr_runtime *rt, bool on) { return send(rt, MR_HEALTH_WATCH, 0, on, NULL); }
+int mr_health_watch(mr_runtime *rt, bool on)
+{
+	struct mr_command c = {.type = MR_CMD_HEALTH,
+		.health = {.what = MR_HEALTH_WATCH, .is_watched = on}};
+	return mr_command_send(rt, &c);
+}
 
 int mr_http_listen(mr_runtime *rt, uint64_t token, const char *address, uint16_t port)
 {
 	if (!mr_is_token(token) || !address) return MR_BAD_ARGUMENT;
 	char *copy = mr_strdup_n(address, strlen(address));
 	if (!copy) return MR_NO_MEMORY;
-	enum mr_status st = send(rt, MR_HTTP_LISTEN, token, port, copy);
-	if (st != MR_OK) mr_free(copy);
-	return st;
+	struct mr_command c = {.type = MR_CMD_HEALTH,
+		.token = token,
+		.health = {.what = MR_HTTP_LISTEN, .listen = {copy, port}}};
+	return give(rt, &c, copy);
 }
 
 int mr_http_close(mr_runtime *rt, uint64_t token)
 {
-	return mr_is_token(token) ? (int)send(rt, MR_HTTP_CLOSE, token, 0, NULL) : MR_BAD_ARGUMENT;
+	return mr_is_token(token) ? (int)send(rt, MR_HTTP_CLOSE, token) : MR_BAD_ARGUMENT;
 }
 
 int mr_http_page(mr_runtime *rt, const char *path, bool on)
@@ -86,9 +92,9 @@ int mr_http_page(mr_runtime *rt, const char *path, bool on)
 	if (!path || path[0] != '/' || strlen(path) > PATH_SIZE_MAX) return MR_BAD_ARGUMENT;
 	char *copy = mr_strdup_n(path, strlen(path));
 	if (!copy) return MR_NO_MEMORY;
-	enum mr_status st = send(rt, MR_HTTP_PAGE, 0, on, copy);
-	if (st != MR_OK) mr_free(copy);
-	return st;
+	struct mr_command c = {.type = MR_CMD_HEALTH,
+		.health = {.what = MR_HTTP_PAGE, .page = {copy, on}}};
+	return give(rt, &c, copy);
 }
 
 /* It becomes a line of the answer's head. */
@@ -113,9 +119,9 @@ int mr_http_answer(mr_runtime *rt, uint64_t token, int code, const char *type, c
 	answer->size = size;
 	memcpy(answer->type, type, strlen(type) + 1);
 	if (size) memcpy(answer->body, body, size);
-	enum mr_status st = send(rt, MR_HTTP_ANSWER, token, 0, answer);
-	if (st != MR_OK) mr_free(answer);
-	return st;
+	struct mr_command c = {.type = MR_CMD_HEALTH,
+		.health = {.what = MR_HTTP_ANSWER, .answer = {token, answer}}};
+	return give(rt, &c, answer);
 }
 
 /* ---- meters ---- */
@@ -139,10 +145,9 @@ mr_meter *mr_meter_of(mr_runtime *rt, const char *queue, size_t size)
 	}
 	m = mr_meter_new(label);
 	if (!m) return NULL;
-	if (send(rt, MR_HEALTH_METER, 0, 0, m) != MR_OK) {
-		mr_free(m);
-		return NULL;
-	}
+	struct mr_command c = {.type = MR_CMD_HEALTH,
+		.health = {.what = MR_HEALTH_METER, .meter = m}};
+	if (give(rt, &c, m) != MR_OK) return NULL;
 	rt->meters[rt->meter_count++] = m;
 	return m;
 }

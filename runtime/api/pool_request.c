@@ -45,7 +45,7 @@ void mr_pool_request_free(mr_runtime *rt, uint64_t token)
 static enum mr_status set_alarm(mr_runtime *rt)
 {
 	struct mr_waits *waits = &rt->waits;
-	struct mr_command c = {.type = MR_CMD_NUDGE_AT, .deadline = waits->earliest};
+	struct mr_command c = {.type = MR_CMD_NUDGE_AT, .wake_at = waits->earliest};
 	if (!mr_waits_want_alarm(waits)) return MR_OK;
 	enum mr_status st = mr_command_send(rt, &c);
 	if (st == MR_OK) waits->alarm = waits->earliest;

@@ -65,13 +65,13 @@ int mr_channel_publish(mr_channel *ch, const char *exchange, size_t exchange_siz
 	}
 	*cmd = (struct mr_command){.type = MR_CMD_PUBLISH,
 		.channel = ch->number,
-		.connection = c->number};
-	cmd->epoch = ch->epoch;
-	cmd->flags = (uint16_t)flags;
+		.connection = c->number,
+		.epoch = ch->epoch,
+		.publish = {.flags = (uint16_t)flags}};
 	if (ch->confirming) {
-		cmd->number = ++ch->published;
-		cmd->deadline = mr_clock_now() +
-		                (timeout > 0 ? mr_msec_of(timeout) : c->config->rpc_timeout);
+		mr_msec wait = timeout > 0 ? mr_msec_of(timeout) : c->config->rpc_timeout;
+		cmd->publish.number = ++ch->published;
+		cmd->publish.deadline = mr_clock_now() + wait;
 	}
 	struct mr_outgoing *o = (void *)(cmd + 1);
 	*o = (struct mr_outgoing){body_size, large, (uint32_t)properties_size,
@@ -81,7 +81,7 @@ int mr_channel_publish(mr_channel *ch, const char *exchange, size_t exchange_siz
 	at = put(at, properties, properties_size);
 	put(large ? large : at, body, body_size);
 	c->published += mr_outgoing_weight(o);
-	*number = cmd->number;
+	*number = cmd->publish.number;
 	mr_command_commit(c->rt);
 	return MR_OK;
 }

@@ -224,21 +224,21 @@ int mr_runtime_poll(mr_runtime *rt, mr_event *events, int max, double timeout)
 int mr_runtime_wake_at(mr_runtime *rt, double at)
 {
 	struct mr_command c = {.type = MR_CMD_WAKE_AT,
-		.deadline = at > 0 ? mr_msec_of(at) : MR_NEVER};
+		.wake_at = at > 0 ? mr_msec_of(at) : MR_NEVER};
 	return mr_command_send(rt, &c);
 }
 
 int mr_watch_fd(mr_runtime *rt, uint64_t token, int fd, int events)
 {
-	struct mr_command c = {.type = MR_CMD_WATCH_FD, .token = token, .number = (uint64_t)fd};
+	struct mr_command c = {.type = MR_CMD_WATCH_FD, .token = token, .watch = {.fd = fd}};
 	if (mr_is_forked(rt)) return MR_FORKED;
 	if (!token || fd < 0 || !(events & (MR_FD_READ | MR_FD_WRITE))) return MR_BAD_ARGUMENT;
 	if (mr_map_get(&rt->watched, token)) return MR_BAD_ARGUMENT;
 	if (!++rt->watch_serial) ++rt->watch_serial;
-	c.epoch = rt->watch_serial;
-	if (mr_map_put(&rt->watched, token, (void *)(uintptr_t)c.epoch) != MR_OK)
+	c.watch.serial = rt->watch_serial;
+	if (mr_map_put(&rt->watched, token, (void *)(uintptr_t)c.watch.serial) != MR_OK)
 		return MR_NO_MEMORY;
-	c.flags = (uint16_t)(events & (MR_FD_READ | MR_FD_WRITE));
+	c.watch.events = events & (MR_FD_READ | MR_FD_WRITE);
 	enum mr_status st = mr_command_send(rt, &c);
 	if (st != MR_OK) mr_map_take(&rt->watched, token);
 	return st;
@@ -246,7 +246,7 @@ int mr_watch_fd(mr_runtime *rt, uint64_t token, int fd, int events)
 
 int mr_unwatch_fd(mr_runtime *rt, uint64_t token)
 {
-	struct mr_command c = {.type = MR_CMD_UNWATCH_FD, .token = token};
+	struct mr_command c = {.type = MR_CMD_UNWATCH_FD, .unwatched = token};
 	if (mr_is_forked(rt)) return MR_FORKED;
 	if (!mr_map_take(&rt->watched, token)) return MR_OK; /* it has ended */
 	return mr_command_send(rt, &c);
@@ -254,10 +254,7 @@ int mr_unwatch_fd(mr_runtime *rt, uint64_t token)
 
 int mr_runtime_log(mr_runtime *rt, int level, int format)
 {
-	struct mr_command c = {.type = MR_CMD_LOG,
-		.number = (uint64_t)level,
-		.flags = (uint16_t)format,
-		.channel = (uint16_t)rt->log.worker};
+	struct mr_command c = {.type = MR_CMD_LOG, .log = {level, format, rt->log.worker}};
 	if (level < -1 || level > MR_LOG_DEBUG) return MR_BAD_ARGUMENT; /* -1: silence */
 	if (format != MR_LOG_LOGFMT && format != MR_LOG_JSON) return MR_BAD_ARGUMENT;
 	rt->log.level = level;

@@ -20,7 +20,7 @@ bool mr_delivery_is_live(const mr_runtime *rt, const mr_delivery *d)
 
 void mr_delivery_release(mr_runtime *rt, mr_delivery *d)
 {
-	struct mr_command c = {.type = MR_CMD_RELEASE, .data = d};
+	struct mr_command c = {.type = MR_CMD_RELEASE, .released = d};
 	if (mr_is_forked(rt)) return;
 	retire(d);
 	mr_command_send(rt, &c);
@@ -47,15 +47,15 @@ int mr_delivery_settle(mr_runtime *rt, mr_delivery *d, int how, int flags)
 	c->channel = d->channel;
 	c->connection = d->connection;
 	c->token = 0;
-	c->number = d->tag;
 	c->epoch = d->epoch;
-	c->how = (uint16_t)how;
-	c->flags = (uint16_t)(flags & (MR_SETTLE_MULTIPLE | MR_SETTLE_REQUEUE));
-	c->data = NULL;
+	c->settle.tag = d->tag;
+	c->settle.how = (uint16_t)how;
+	c->settle.flags = (uint16_t)(flags & (MR_SETTLE_MULTIPLE | MR_SETTLE_REQUEUE));
+	c->settle.released = NULL;
 	d->flags |= MR_DELIVERY_SETTLED;
 	if (flags & MR_SETTLE_RELEASE) {
 		retire(d);
-		c->data = d;
+		c->settle.released = d;
 	}
 	mr_command_commit(rt);
 	return MR_OK;

@@ -24,26 +24,24 @@ static struct mr_note *new_note(const char *queue, const char *origin)
 int mr_consumer_describe(mr_runtime *rt, uint32_t consumer, const char *queue, const char *origin,
 	double stall, double time_limit)
 {
-	struct mr_command c = {.type = MR_CMD_NOTE, .number = consumer};
+	struct mr_command c = {.type = MR_CMD_NOTE, .note = {.consumer = consumer}};
 	if (!consumer) return MR_BAD_ARGUMENT;
 	if (queue) {
 		struct mr_note *note = new_note(queue, origin ? origin : "");
 		if (!note) return MR_NO_MEMORY;
 		note->stall = stall < 0 ? -1 : mr_msec_of(stall);
 		note->limit = mr_msec_of(time_limit);
-		c.data = note;
+		c.note.about = note;
 	}
 	enum mr_status st = mr_command_send(rt, &c);
-	if (st != MR_OK) mr_free(c.data);
+	if (st != MR_OK) mr_free(c.note.about);
 	return st;
 }
 
 int mr_runtime_watchdog(mr_runtime *rt, double stall, int signal)
 {
 	struct mr_command c = {.type = MR_CMD_WATCHDOG,
-		.deadline = mr_msec_of(stall),
-		.flags = (uint16_t)signal,
-		.number = (uint64_t)gettid()};
+		.watchdog = {.stall = mr_msec_of(stall), .thread = gettid(), .signal = signal}};
 	if (!(stall >= 0) || signal < 0 || signal > SIGRTMAX) return MR_BAD_ARGUMENT;
 	return mr_command_send(rt, &c);
 }

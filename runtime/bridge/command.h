@@ -4,6 +4,8 @@
 #ifndef MR_BRIDGE_COMMAND_H
 #define MR_BRIDGE_COMMAND_H
 
+#include <sys/types.h>
+
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/slice.h"
@@ -16,59 +18,91 @@ enum {
 	MR_SECRET_KEY
 }; /* of a MR_CMD_SECRET: the password, that of the key file */
 
+/* What each fills. Down to SETTLE they are to a connection; those to a channel name it by its epoch too. */
 enum mr_command_type {
-	MR_CMD_LINK_NEW,   /* data: struct mr_link_seed *, taken */
+	MR_CMD_LINK_NEW,   /* seed */
 	MR_CMD_LINK_OPEN,  /* token */
 	MR_CMD_LINK_CLOSE, /* token, deadline */
 	MR_CMD_LINK_FREE,
-	MR_CMD_CHANNEL_OPEN,  /* token, epoch, deadline */
-	MR_CMD_CHANNEL_CLOSE, /* token, deadline */
-	MR_CMD_REQUEST,       /* token, deadline; data: struct mr_request_copy *, taken */
-	MR_CMD_SECRET, /* data: a secret, taken; flags: which; token and deadline, 0: for the next connect only */
-	MR_CMD_RETRY, /* number: ms to the next try, UINT64_MAX: none; flags 1: the host decides, ever */
-	MR_CMD_INHERIT,  /* number: the connection whose declares and bindings become this one's */
-	MR_CMD_FORGET,   /* number: a consumer that is not to come back */
-	MR_CMD_PUBLISH,  /* number, flags, deadline; a struct mr_outgoing and its bytes follow */
-	MR_CMD_SETTLE,   /* number: tag, epoch, how, flags; data: the delivery when RELEASE */
-	MR_CMD_RELEASE,  /* data: the delivery */
-	MR_CMD_WATCH_FD, /* token, epoch, number: fd, flags */
-	MR_CMD_UNWATCH_FD, /* token */
-	MR_CMD_WAKE_AT,    /* deadline: an event wakes the host */
-	MR_CMD_NUDGE_AT,   /* deadline: the host is woken without an event */
-	MR_CMD_CLOCK,      /* token: the clock was moved */
-	MR_CMD_PUMPED,     /* the host polls: loop-mode heartbeats may go */
-	MR_CMD_LOG,        /* number: level, flags: format, channel: worker */
-	MR_CMD_WATCHDOG,   /* deadline: ms, flags: a signal, number: the thread that gets it */
-	MR_CMD_NOTE,       /* number: consumer; data: struct mr_note *, taken; NULL: forget it */
-	MR_CMD_HEALTH,     /* how: enum mr_health_command */
-	MR_CMD_STOP        /* deadline */
+	MR_CMD_CHANNEL_OPEN,  /* to a channel: token, channel_open */
+	MR_CMD_CHANNEL_CLOSE, /* to a channel: token, deadline */
+	MR_CMD_REQUEST,       /* to a channel: token, request */
+	MR_CMD_SECRET,        /* token, 0: for the next connect only; secret */
+	MR_CMD_RETRY,         /* retry_delay: from now on the host decides */
+	MR_CMD_INHERIT,       /* inherit_from */
+	MR_CMD_FORGET,        /* forgotten */
+	MR_CMD_PUBLISH,       /* to a channel: publish; a struct mr_outgoing and its bytes follow */
+	MR_CMD_SETTLE,        /* to a channel: settle */
+	MR_CMD_RELEASE,       /* released */
+	MR_CMD_WATCH_FD,      /* token, watch */
+	MR_CMD_UNWATCH_FD,    /* unwatched */
+	MR_CMD_WAKE_AT,       /* wake_at: an event wakes the host */
+	MR_CMD_NUDGE_AT,      /* wake_at: the host is woken without an event */
+	MR_CMD_CLOCK,         /* token: the clock was moved */
+	MR_CMD_PUMPED,        /* the host polls: loop-mode heartbeats may go */
+	MR_CMD_LOG,           /* log */
+	MR_CMD_WATCHDOG,      /* watchdog */
+	MR_CMD_NOTE,          /* note */
+	MR_CMD_HEALTH,        /* health, and token where it says so */
+	MR_CMD_STOP           /* deadline */
 };
 
 enum mr_health_command {
-	MR_HEALTH_OPTIONS, /* data: mr_health_options *, taken */
-	MR_HEALTH_NOTE,    /* data: struct mr_health_note *, taken */
+	MR_HEALTH_OPTIONS, /* options */
+	MR_HEALTH_NOTE,    /* note */
 	MR_HEALTH_STOPPING,
 	MR_HEALTH_ASK,   /* token */
-	MR_HEALTH_WATCH, /* number: on */
-	MR_HEALTH_METER, /* data: struct mr_meter *, borrowed: the host's until the thread has ended */
-	MR_HTTP_LISTEN, /* token, number: port, data: address, taken */
-	MR_HTTP_CLOSE,  /* token */
-	MR_HTTP_PAGE,   /* number: on, data: path, taken */
-	MR_HTTP_ANSWER  /* token: of the MR_EV_PAGE, data: struct mr_page_answer *, taken */
+	MR_HEALTH_WATCH, /* is_watched */
+	MR_HEALTH_METER, /* meter */
+	MR_HTTP_LISTEN,  /* token, listen */
+	MR_HTTP_CLOSE,   /* token */
+	MR_HTTP_PAGE,    /* page */
+	MR_HTTP_ANSWER   /* answer */
 };
 
+/* One for each message that is published or settled. `type` says which arm of the union is filled, and `health.what`
+ * which of the inner one. What a pointer points to is taken. */
+/* clang-format off */
 struct mr_command {
 	uint16_t type;
 	uint16_t channel;
 	uint32_t connection;
-	uint64_t token;
-	uint64_t number;
-	mr_msec deadline;
-	uint32_t epoch;
-	uint16_t how;
-	uint16_t flags;
-	void *data;
+	uint32_t epoch; /* the channel's */
+	uint64_t token; /* the host's: the event that answers has it; 0: nothing answers */
+	union {
+		struct { uint64_t number; mr_msec deadline; uint16_t flags; } publish; /* number: 0 outside confirm mode */
+		struct { uint64_t tag; mr_delivery *released; uint16_t how, flags; } settle; /* released: or NULL */
+		mr_delivery *released;
+		struct { mr_msec deadline; struct mr_request_copy *copy; } request;
+		struct { mr_msec deadline; uint32_t connection_epoch; } channel_open;
+		struct { mr_msec deadline; char *text; int which; } secret; /* which: MR_SECRET_* */
+		struct mr_link_seed *seed;
+		mr_msec deadline;
+		uint64_t retry_delay;  /* ms to the next try; UINT64_MAX: none */
+		uint32_t inherit_from; /* the connection whose declares and bindings become this one's */
+		uint32_t forgotten;    /* a consumer that is not to come back */
+		struct { int fd, events; uint32_t serial; } watch; /* events: MR_FD_* */
+		uint64_t unwatched; /* the token of its MR_CMD_WATCH_FD */
+		mr_msec wake_at;
+		struct { int level, format, worker; } log;
+		struct { mr_msec stall; pid_t thread; int signal; } watchdog; /* the thread gets the signal */
+		struct { uint32_t consumer; struct mr_note *about; } note; /* about: NULL: forget it */
+		struct {
+			enum mr_health_command what;
+			union {
+				mr_health_options *options;
+				struct mr_health_note *note;
+				bool is_watched;
+				struct mr_meter *meter; /* borrowed: the host's until the thread has ended */
+				struct { char *address; uint16_t port; } listen;
+				struct { char *path; bool is_on; } page;
+				struct { uint64_t request; struct mr_page_answer *page; } answer; /* request: the MR_EV_PAGE's token */
+			};
+		} health;
+	};
 };
+/* clang-format on */
+_Static_assert(sizeof(struct mr_command) == 48, "every message pays for a byte more of it");
 
 /* A publish travels as its command, this, then exchange, routing key, properties and, unless `large`
  * holds it, the body. */

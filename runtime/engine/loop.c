@@ -67,11 +67,11 @@ static void free_barren(struct mr_engine *e, uint32_t number)
 static void no_link(struct mr_engine *e, const struct mr_command *c)
 {
 	if (c->type == MR_CMD_REQUEST) {
-		struct mr_request_copy *copy = c->data;
+		struct mr_request_copy *copy = c->request.copy;
 		mr_table_free(copy->request.arguments);
 		mr_free(copy);
 	}
-	if (c->type == MR_CMD_SECRET) mr_free(c->data);
+	if (c->type == MR_CMD_SECRET) mr_free(c->secret.text);
 	if (c->type == MR_CMD_LINK_FREE) free_barren(e, c->connection);
 	if (!c->token) return;
 	enum mr_status st = c->type == MR_CMD_LINK_CLOSE ? MR_OK : MR_NO_MEMORY;
@@ -81,9 +81,8 @@ static void no_link(struct mr_engine *e, const struct mr_command *c)
 
 static void new_link(struct mr_engine *e, const struct mr_command *c)
 {
-	struct mr_link_seed *seed = c->data;
-	if (mr_link_new(&e->services, c->connection, seed) == MR_OK) return;
-	mr_list_append(&e->barren, &seed->node);
+	if (mr_link_new(&e->services, c->connection, c->seed) == MR_OK) return;
+	mr_list_append(&e->barren, &c->seed->node);
 }
 
 static void link_command(struct mr_engine *e, const struct mr_command *c)
@@ -130,24 +129,25 @@ static void obey(struct mr_engine *e, const struct mr_command *c)
 {
 	switch (c->type) {
 	case MR_CMD_LINK_NEW: new_link(e, c); break;
-	case MR_CMD_RELEASE: mr_delivery_give(e->services.pool, c->data); break;
+	case MR_CMD_RELEASE: mr_delivery_give(e->services.pool, c->released); break;
 	case MR_CMD_WATCH_FD:
-		mr_watch_add(&e->watches, c->token, c->epoch, (int)c->number, c->flags);
+		mr_watch_add(&e->watches, c->token, c->watch.serial, c->watch.fd, c->watch.events);
 		break;
-	case MR_CMD_UNWATCH_FD: mr_watch_remove(&e->watches, c->token); break;
-	case MR_CMD_WAKE_AT: mr_timer_arm(&e->watches.alarm, c->deadline); break;
-	case MR_CMD_NUDGE_AT: mr_timer_arm(&e->watches.nudge, c->deadline); break;
+	case MR_CMD_UNWATCH_FD: mr_watch_remove(&e->watches, c->unwatched); break;
+	case MR_CMD_WAKE_AT: mr_timer_arm(&e->watches.alarm, c->wake_at); break;
+	case MR_CMD_NUDGE_AT: mr_timer_arm(&e->watches.nudge, c->wake_at); break;
 	case MR_CMD_CLOCK: clock_moved(e, c->token); break;
 	case MR_CMD_PUMPED: e->services.pumps++; break;
 	case MR_CMD_LOG: /* level -1 is below every line: silence */
-		e->services.log.level = (int)(int64_t)c->number;
-		e->services.log.format = c->flags;
-		e->services.log.worker = c->channel;
+		e->services.log.level = c->log.level;
+		e->services.log.format = c->log.format;
+		e->services.log.worker = c->log.worker;
 		break;
 	case MR_CMD_WATCHDOG:
-		mr_stall_watch(&e->stall, c->deadline, c->flags, (pid_t)c->number);
+		mr_stall_watch(&e->stall, c->watchdog.stall, c->watchdog.signal,
+			c->watchdog.thread);
 		break;
-	case MR_CMD_NOTE: mr_stall_note(&e->stall, (uint32_t)c->number, c->data); break;
+	case MR_CMD_NOTE: mr_stall_note(&e->stall, c->note.consumer, c->note.about); break;
 	case MR_CMD_HEALTH: mr_health_obey(&e->checkup, c); break;
 	case MR_CMD_STOP:
 		e->is_joined = true;
@@ -156,8 +156,8 @@ static void obey(struct mr_engine *e, const struct mr_command *c)
 	default:
 		link_command(e, c);
 		/* A settled delivery's memory comes back with its settlement. */
-		if (c->type == MR_CMD_SETTLE && c->data)
-			mr_delivery_give(e->services.pool, c->data);
+		if (c->type == MR_CMD_SETTLE && c->settle.released)
+			mr_delivery_give(e->services.pool, c->settle.released);
 	}
 }
 

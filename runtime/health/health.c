@@ -212,32 +212,34 @@ static void listen_on(struct mr_health_state *c, uint64_t token, const char *add
 void mr_health_obey(struct mr_health_state *c, const struct mr_command *command)
 {
 	mr_error none = {0};
-	switch ((enum mr_health_command)command->how) {
+	switch (command->health.what) {
 	case MR_HEALTH_OPTIONS:
-		c->options = *(mr_health_options *)command->data;
-		mr_free(command->data);
+		c->options = *command->health.options;
+		mr_free(command->health.options);
 		break;
 	case MR_HEALTH_NOTE:
-		note(c, command->data);
-		mr_free(command->data);
+		note(c, command->health.note);
+		mr_free(command->health.note);
 		break;
 	case MR_HEALTH_STOPPING: c->stopping = true; break;
 	case MR_HEALTH_ASK: tell(c, command->token, look(c)); return;
-	case MR_HEALTH_WATCH: watch(c, command->number); return;
+	case MR_HEALTH_WATCH: watch(c, command->health.is_watched); return;
 	case MR_HEALTH_METER:
 		if (c->meter_count < sizeof c->meters / sizeof *c->meters)
-			c->meters[c->meter_count++] = command->data;
+			c->meters[c->meter_count++] = command->health.meter;
 		return;
 	case MR_HTTP_LISTEN:
-		listen_on(c, command->token, command->data, (uint16_t)command->number);
-		mr_free(command->data);
+		listen_on(c, command->token, command->health.listen.address,
+			command->health.listen.port);
+		mr_free(command->health.listen.address);
 		return;
 	case MR_HTTP_PAGE:
-		mr_host_pages_set(&c->host_pages, command->data, command->number);
+		mr_host_pages_set(&c->host_pages, command->health.page.path,
+			command->health.page.is_on);
 		return;
 	case MR_HTTP_ANSWER:
-		pass_on(c, command->token, command->data);
-		mr_free(command->data);
+		pass_on(c, command->health.answer.request, command->health.answer.page);
+		mr_free(command->health.answer.page);
 		return;
 	case MR_HTTP_CLOSE:
 		mr_health_close(c);

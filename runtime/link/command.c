@@ -15,10 +15,10 @@
 static struct mr_publish read_publish(const struct mr_command *c, const char *bytes,
 	const struct mr_outgoing *o)
 {
-	struct mr_publish p = {.number = c->number,
-		.flags = c->flags,
+	struct mr_publish p = {.number = c->publish.number,
+		.flags = c->publish.flags,
 		.epoch = c->epoch,
-		.deadline = c->deadline};
+		.deadline = c->publish.deadline};
 	p.exchange = mr_slice_of(bytes, o->exchange_size);
 	bytes += o->exchange_size;
 	p.routing_key = mr_slice_of(bytes, o->routing_key_size);
@@ -38,13 +38,13 @@ static void publish(struct mr_link *link, const struct mr_command *c, const char
 	} else {
 		mr_event ev = {.type = MR_EV_CONFIRM,
 			.status = MR_LOST,
-			.token = c->number,
-			.last = c->number};
+			.token = c->publish.number,
+			.last = c->publish.number};
 		ev.connection = link->number;
 		ev.channel = c->channel;
 		ev.epoch = c->epoch;
 		link->services->stats.lost++;
-		if (c->number) mr_report_emit(link, &ev);
+		if (c->publish.number) mr_report_emit(link, &ev);
 		mr_link_io_gone(&link->io, 0);
 	}
 	mr_free(o->large);
@@ -72,7 +72,7 @@ static void give_tag(struct mr_link *link, mr_request *request, char tag[40])
 
 static void request(struct mr_link *link, const struct mr_command *c)
 {
-	struct mr_request_copy *copy = c->data;
+	struct mr_request_copy *copy = c->request.copy;
 	mr_request asked = copy->request;
 	char tag[40];
 	give_tag(link, &asked, tag);
@@ -81,7 +81,7 @@ static void request(struct mr_link *link, const struct mr_command *c)
 	/* Recovery frees the copy with the answer, which is never told before the method is written. */
 	if (!is_gone)
 		mr_session_request(link->session, c->channel, c->token, c->epoch, &asked,
-			c->deadline);
+			c->request.deadline);
 	else
 		mr_report_done(link, c->token, &link->error);
 	if (is_kept) return;
@@ -93,12 +93,13 @@ static void request(struct mr_link *link, const struct mr_command *c)
  * given the number back. */
 static void open_channel(struct mr_link *link, const struct mr_command *c)
 {
-	if (c->number != link->opened || link->state != MR_LINK_OPEN) {
+	if (c->channel_open.connection_epoch != link->opened || link->state != MR_LINK_OPEN) {
 		mr_report_done(link, c->token, &link->error);
 		return;
 	}
 	if (link->config->recover) mr_recovery_channel_asked(&link->recovery, c);
-	mr_session_channel_open(link->session, c->channel, c->token, c->epoch, c->deadline);
+	mr_session_channel_open(link->session, c->channel, c->token, c->epoch,
+		c->channel_open.deadline);
 }
 
 /* One that is not open at the broker just now has only to be forgotten. */
@@ -131,16 +132,16 @@ static void replace_secret(char **at, char *secret)
 static void take_secret(struct mr_link *link, const struct mr_command *c)
 {
 	mr_error none = {0};
-	if (c->flags == MR_SECRET_KEY) {
-		replace_secret(&link->config->tls_password, c->data);
+	if (c->secret.which == MR_SECRET_KEY) {
+		replace_secret(&link->config->tls_password, c->secret.text);
 		return;
 	}
-	replace_secret(&link->config->password, c->data);
-	link->login.password = mr_slice_str(c->data);
+	replace_secret(&link->config->password, c->secret.text);
+	link->login.password = mr_slice_str(c->secret.text);
 	if (!c->token) return;
 	if (link->session && link->state == MR_LINK_OPEN)
 		mr_session_update_secret(link->session, c->token, link->login.password,
-			c->deadline);
+			c->secret.deadline);
 	else
 		mr_report_done(link, c->token, &none);
 	/* Who was refused waits long for the next try; this is what it waits for. */
@@ -167,17 +168,18 @@ void mr_link_command(struct mr_link *link, const struct mr_command *c, const cha
 	else if (c->type == MR_CMD_REQUEST)
 		request(link, c);
 	else if (c->type == MR_CMD_SETTLE && s)
-		mr_session_settle(s, c->channel, c->epoch, c->number, c->how, c->flags);
+		mr_session_settle(s, c->channel, c->epoch, c->settle.tag, c->settle.how,
+			c->settle.flags);
 	else if (c->type == MR_CMD_CHANNEL_OPEN && s)
 		open_channel(link, c);
 	else if (c->type == MR_CMD_SECRET)
 		take_secret(link, c);
 	else if (c->type == MR_CMD_RETRY)
-		mr_link_decide(link, c->number);
+		mr_link_decide(link, c->retry_delay);
 	else if (c->type == MR_CMD_INHERIT)
-		inherit(link, (uint32_t)c->number);
+		inherit(link, c->inherit_from);
 	else if (c->type == MR_CMD_FORGET)
-		mr_recovery_forget(&link->recovery, (uint32_t)c->number);
+		mr_recovery_forget(&link->recovery, c->forgotten);
 	else if (c->type == MR_CMD_CHANNEL_CLOSE)
 		close_channel(link, c);
 	else if (c->token)

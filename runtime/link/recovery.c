@@ -152,7 +152,7 @@ void mr_recovery_channel_closed(struct mr_recovery *r, uint16_t number)
 
 bool mr_recovery_asked(struct mr_recovery *r, const struct mr_command *c)
 {
-	struct mr_request_copy *copy = c->data;
+	struct mr_request_copy *copy = c->request.copy;
 	struct asked *a = mr_calloc(1, sizeof *a);
 	if (a) *a = (struct asked){copy->request.operation, c->channel, c->epoch, copy};
 	if (a && keep(r, c->token, a)) return true;
