@@ -1,4 +1,5 @@
 --- The embedded broker under load: others are served meanwhile, and memory goes back.
+-- Feature: the embedded broker as a whole, under load
 local embedded = require "embedded"
 local waits = require "waits"
 

@@ -1,4 +1,5 @@
 --- docs: what the pages must have: the rows of the capability contract that are guidance.
+-- Feature: the pages of docs
 local function read(path)
    local file = assert(io.open(path))
    local text = file:read "*a"

@@ -1,4 +1,5 @@
 --- A forked child that does not exec: what it inherited fails as forked, the parent's goes on.
+-- Feature: a fork, in all of the library
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local loop = require "moonrabbit.loop.loop"

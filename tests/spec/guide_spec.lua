@@ -1,4 +1,5 @@
 --- docs/guide.md: its scripts, run in its order by its own commands, give what it shows.
+-- Feature: the scripts and commands of docs/guide.md
 -- A comment before a fence says what it is: file: NAME; run: a terminal's commands and their output, one after the other;
 -- terminal: the same in a terminal of its own that stays. What is exported holds for what follows. Of a run may be said:
 -- any order (of the lines), settled (begins when the terminals show what they should), fails, curl (needs it).

@@ -1,4 +1,5 @@
 --- A host whose locale has a decimal comma (setlocale(LC_ALL, "de_DE.UTF-8")): what Lua and C say stays the same.
+-- Feature: the locale, wherever numbers are read and written
 -- SPDX-License-Identifier: MIT
 local arguments = require "moonrabbit.cli.arguments"
 local cli = require "moonrabbit.cli"

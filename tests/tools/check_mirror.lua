@@ -1,4 +1,4 @@
---- check_mirror: fails when a source file has no test: none of its name, and none that says it covers it.
+--- check_mirror: fails when a source file has no test, or a test that should mirror a source file has none.
 -- SPDX-License-Identifier: MIT
 --
 --   luajit tests/tools/check_mirror.lua [ROOT]
@@ -12,6 +12,11 @@
 --
 -- A claim is wrong when there is no such file, when the word is missing on either side, and when the file has a test of its
 -- name by now. `without` is for files that no test names anything of, and says why; it must not grow.
+--
+-- A test in tests/unit or tests/spec that has neither a source file of its name nor a claim says what it is about that is of
+-- no one file:
+--
+--    Feature: a host whose memory runs out
 
 -- file -> what it is that no test names it, and what runs it, by gcov and by a hook that counts calls (2026-11)
 local without = {
@@ -23,9 +28,7 @@ local without = {
    ["lua/moonrabbit/channel/patience.lua"] = "the pauses of redelivery: redelivery/copy_spec runs all of it",
    ["lua/moonrabbit/channel/stamps.lua"] = "a list of names",
    ["lua/moonrabbit/channel/timing.lua"] = "a hook of the loop: contract/core_spec runs all of it",
-   ["lua/moonrabbit/connection/recovery.lua"] = "hooks of the dispatcher: channel/suspicion_spec runs 9 of its 12 functions",
    ["lua/moonrabbit/loop/stop.lua"] = "state that others share: loop/loop_spec runs 9 of its 11 functions",
-   ["lua/moonrabbit/publisher/resend.lua"] = "how a publisher goes on: publisher/publisher_spec runs 6 of its 8 functions",
    ["lua/moonrabbit/redelivery/holding.lua"] = "contract/holding_spec is about it, and runs 6 of its 8 functions",
    ["lua/moonrabbit/redelivery/returns.lua"] = "the exits of delay queues: consumer/consumer_spec runs 17 of its 18 functions",
    ["lua/moonrabbit/redelivery/sender.lua"] = "the connection for copies: channel/suspicion_spec runs 20 of its 21 functions",
@@ -84,6 +87,23 @@ local function mirror_of(path)
    return (path:gsub("^lua/moonrabbit/", "tests/spec/"):gsub("%.lua$", "_spec.lua"))
 end
 
+-- What a test of tests/unit or tests/spec is named after: a file of C, a header, or a file or folder of Lua.
+-- The second result is the first of these names; nil: the test need not mirror anything.
+local function source_of(root, test)
+   local folder, name = test:match "^tests/unit/(.*)/test_([^/]+)%.c$"
+   local stem = folder and ("runtime/%s/%s"):format(folder, name)
+   local endings = { ".c", ".h" }
+   if not stem then
+      name = test:match "^tests/spec/(.*)_spec%.lua$"
+      stem, endings = name and "lua/moonrabbit/" .. name, { ".lua", "/init.lua" }
+   end
+   if not stem then return nil, nil end
+   for _, ending in ipairs(endings) do
+      if read(("%s/%s%s"):format(root, stem, ending)) then return stem .. ending, stem .. endings[1] end
+   end
+   return nil, stem .. endings[1]
+end
+
 -- Judges one claim; nil when it holds, else what is wrong.
 local function fault_of(root, test, path, word)
    local text = read(root .. "/" .. path)
@@ -95,6 +115,29 @@ local function fault_of(root, test, path, word)
    return nil
 end
 
+local function is_test(path)
+   return path:find "/test_[%w_]+%.c$" or path:find "_spec%.lua$" or path:find "^tests/host/[%w_]+%.c$"
+end
+
+-- Judges what one test says of itself, and notes what it covers.
+local function check_test(root, test, covered, fault)
+   local claims, features = 0, 0
+   for line in read(root .. "/" .. test):gmatch "[^\n]+" do
+      local path, word = line:match "^[ -]%*?%-? ?Covers: (%S+) by (%S+)$"
+      local wrong = path and fault_of(root, test, path, word)
+      if path then covered[path], claims = true, claims + 1 end
+      if wrong then fault("%s: covers %s: %s", test, path, wrong) end
+      if not path and line:find "Covers:" then fault("%s: not of the form Covers: FILE by WORD: %s", test, line) end
+      if line:find "^[ -]%*?%-? ?Feature: %S+ %S" then features = features + 1
+      elseif line:find "^[ -]%*?%-? ?Feature:" then fault("%s: not of the form Feature: WORDS: %s", test, line) end
+   end
+   local source, name = source_of(root, test)
+   if source and features > 0 then fault("%s: says Feature, but it mirrors %s", test, source) end
+   if name and not source and claims + features == 0 then
+      fault("%s: there is no %s, and it says neither what it covers nor which feature it shows", test, name)
+   end
+end
+
 -- Checks a tree: how many source files it saw, and how many faults it told `complain` of.
 local function check(root, reasons, complain)
    local covered, faults = {}, 0
@@ -103,14 +146,7 @@ local function check(root, reasons, complain)
       complain(string.format(...))
    end
    for _, test in ipairs(files_below(root, "tests", "%.%l+$")) do
-      local is_test = test:find "/test_[%w_]+%.c$" or test:find "_spec%.lua$" or test:find "^tests/host/[%w_]+%.c$"
-      for line in (is_test and read(root .. "/" .. test) or ""):gmatch "[^\n]+" do
-         local path, word = line:match "^[ -]%*?%-? ?Covers: (%S+) by (%S+)$"
-         local wrong = path and fault_of(root, test, path, word)
-         if path then covered[path] = true end
-         if wrong then fault("%s: covers %s: %s", test, path, wrong) end
-         if not path and line:find "Covers:" then fault("%s: not of the form Covers: FILE by WORD: %s", test, line) end
-      end
+      if is_test(test) then check_test(root, test, covered, fault) end
    end
    local sources = files_below(root, "runtime", "%.c$")
    for _, path in ipairs(files_below(root, "lua/moonrabbit", "%.lua$")) do sources[#sources + 1] = path end
@@ -150,6 +186,15 @@ local samples = {
    { { [B] = "function b.go() end", ["tests/fault/x_spec.lua"] = ("--- X.\n-- Covers: %s by go\nb.go()"):format(B) }, false },
    { { [B] = "function b.go() end", ["tests/fault/x_spec.lua"] = ("--- X.\n-- Covers: %s\nb.go()"):format(B) }, "not of the form" },
    { {}, "there is no " .. A, { [A] = "a reason" } },
+   { { ["tests/unit/base/test_x.c"] = "mr_a();" }, "there is no runtime/base/x.c" },
+   { { ["tests/unit/base/test_x.c"] = "/* x.\n * Feature: two words\n */" }, false },
+   { { ["tests/unit/base/test_x.c"] = "/* x.\n * Feature:\n */" }, "not of the form Feature" },
+   { { ["tests/unit/base/test_x.c"] = "", ["runtime/base/x.h"] = "" }, false },
+   { { ["tests/unit/base/test_x.c"] = "/* x.\n * Feature: two words\n */", ["runtime/base/x.h"] = "" }, "it mirrors runtime/base/x.h" },
+   { { ["tests/spec/base/x_spec.lua"] = "" }, "there is no lua/moonrabbit/base/x.lua" },
+   { { ["tests/spec/base/x_spec.lua"] = "--- X.\n-- Feature: two words" }, false },
+   { { ["tests/spec/base_spec.lua"] = "", ["lua/moonrabbit/base/init.lua"] = "", ["tests/spec/base/init_spec.lua"] = "" }, false },
+   { { ["tests/contract/x_spec.lua"] = "", ["tests/host/x.c"] = "" }, false },
 }
 
 local function self_test()

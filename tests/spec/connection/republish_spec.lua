@@ -1,4 +1,5 @@
 --- republish: what was not confirmed when a connection was lost goes out once more.
+-- Covers: lua/moonrabbit/connection/recovery.lua by timeout
 local mr = require "moonrabbit"
 local embedded = require "embedded"
 

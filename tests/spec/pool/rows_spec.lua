@@ -1,4 +1,5 @@
 --- pool: the rows of the capability contract that pool_spec.lua does not name, by what a program sees of a pool.
+-- Feature: rows of the capability contract
 local mr = require "moonrabbit"
 local embedded = require "embedded"
 local waits = require "waits"

@@ -2,6 +2,7 @@
 -- Covers: lua/moonrabbit/publisher/buffer.lua by drop_oldest
 -- Covers: lua/moonrabbit/publisher/job.lua by needs
 -- Covers: lua/moonrabbit/publisher/sender.lua by in_line
+-- Covers: lua/moonrabbit/publisher/resend.lua by elapsed
 local mr = require "moonrabbit"
 local embedded = require "embedded"
 local waits = require "waits"

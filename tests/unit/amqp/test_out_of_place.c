@@ -1,5 +1,6 @@
 /* test_out_of_place: methods and content where they are not due: in the middle of a message, on a channel that is
  * opening or closing, of another class, twice (FIELD R19).
+ * Feature: what is out of place, whichever file of a session meets it
  * SPDX-License-Identifier: MIT */
 #include "odd_bench.h"
 

@@ -1,4 +1,5 @@
 /* test_closed_channel: channels that the broker closes, in the log of a C host.
+ * Feature: a channel's end, from the broker's close to the log
  * SPDX-License-Identifier: MIT */
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,4 +1,5 @@
 /* test_descriptors: what is said when no file descriptor is left, and a path that is longer than a socket's address.
+ * Feature: no descriptor left, whichever part needs one
  * SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,5 @@
 /* test_forks: whose descriptors are whose: standard input, output and error, and those of a child.
+ * Feature: the descriptors of the whole library
  * SPDX-License-Identifier: MIT */
 #include <arpa/inet.h>
 #include <dirent.h>

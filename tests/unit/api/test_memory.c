@@ -1,4 +1,5 @@
 /* test_memory: every allocation of a live I/O thread, and of its host, fails once.
+ * Feature: a failed allocation, wherever it is
  * SPDX-License-Identifier: MIT */
 #include <dirent.h>
 #include <setjmp.h>

@@ -1,4 +1,5 @@
 /* test_returns: which of its publishes came back, as a C host is told.
+ * Feature: returned publishes, from the broker to the host
  * SPDX-License-Identifier: MIT */
 #include <setjmp.h>
 #include <stdarg.h>

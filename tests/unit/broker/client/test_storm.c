@@ -1,4 +1,5 @@
 /* test_storm: what is under way over many turns, while all that it touches may go (FIELD-F11).
+ * Feature: the broker as a whole, under random orders
  * SPDX-License-Identifier: MIT
  * Turns are of a few steps, so that nearly every message is spread and nearly every end is razed while something else
  * happens: queues, exchanges, channels and connections go and come, in an order that a seed decides (MR_STORM_SEED, and
