@@ -25,14 +25,10 @@ local without = {
    ["runtime/broker/client/quit.c"] = "the end of a channel: broker/client/test_session runs all of it",
    ["runtime/engine/loop.c"] = "the I/O thread: api/test_pool runs 68 % of its lines",
    ["runtime/io/services.c"] = "one reading of the clock: link/test_recovery runs it",
-   ["lua/moonrabbit/channel/patience.lua"] = "the pauses of redelivery: redelivery/copy_spec runs all of it",
    ["lua/moonrabbit/channel/stamps.lua"] = "a list of names",
    ["lua/moonrabbit/channel/timing.lua"] = "a hook of the loop: contract/core_spec runs all of it",
-   ["lua/moonrabbit/loop/stop.lua"] = "state that others share: loop/loop_spec runs 9 of its 11 functions",
    ["lua/moonrabbit/redelivery/holding.lua"] = "contract/holding_spec is about it, and runs 6 of its 8 functions",
    ["lua/moonrabbit/redelivery/returns.lua"] = "the exits of delay queues: consumer/consumer_spec runs 17 of its 18 functions",
-   ["lua/moonrabbit/redelivery/sender.lua"] = "the connection for copies: channel/suspicion_spec runs 20 of its 21 functions",
-   ["lua/moonrabbit/topology/awaited.lua"] = "names that another task is declaring: consumer/consumer_spec runs all of it",
 }
 
 local function files_below(root, directory, pattern)
