@@ -120,6 +120,7 @@ describe("calls at the moment of a loss", function()
          return nil, err
       end)
       for i = 1, times do hurt(i, seen) end
+      eventually("the calls to go on", function() return calls > 20 * times end) -- fewer on a busy machine by now
       stop = true
       eventually("all calls to end", function() return running == 0 end, 30)
       eventually("the connection", function() return conn.is_open and ch.is_open and pub.is_open end)
@@ -128,7 +129,6 @@ describe("calls at the moment of a loss", function()
             or text:find("hung up", 1, true), text)
       end
       assert.is_nil(kinds.channel_limit_reached)
-      assert.is_true(calls > 20 * times, calls)
       return p
    end
 
