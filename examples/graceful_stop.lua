@@ -1,6 +1,6 @@
--- graceful_stop: a stop loses nothing: what is at work finishes, what has not begun goes back to the queue.
+-- graceful_stop: a stop loses nothing: running handlers finish, other messages go back to the queue.
 -- Run it with: moonrabbit run examples/graceful_stop.lua [wait]
--- With `wait` it is you who stops it: by Ctrl-C, or by `kill PID` as systemd does. Handlers have --drain SECONDS (30).
+-- With `wait` you stop it: by Ctrl-C, or by `kill PID` as systemd does. Handlers have --drain SECONDS (30).
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
 local QUEUE = "example.stop"
@@ -14,7 +14,7 @@ for i = 1, 5 do assert(ch:publish("", QUEUE, "job " .. i)) end
 local begun = 0
 mr.consumer {
    queue = QUEUE,
-   concurrency = 2,                              -- two at a time; the other three have been sent ahead by the broker
+   concurrency = 2,                              -- two at a time; the broker has sent the other three ahead
    handler = function(job)
       begun = begun + 1
       print(job.body .. " begins")

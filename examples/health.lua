@@ -1,14 +1,14 @@
--- health: what a program says of itself: its own checks beside the built-in ones, and a word when that changes.
+-- health: a program's own health checks beside the built-in ones, and a callback for changes.
 -- Run it with: moonrabbit run examples/health.lua
--- To ask it from outside: moonrabbit run --http 8080 examples/health.lua serve, then curl localhost:8080/health?verbose
+-- To query it over HTTP: moonrabbit run --http 8080 examples/health.lua serve, then curl localhost:8080/health?verbose
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
 local serves = ... == "serve"                    -- then it runs until Ctrl-C
 
-local database = "up"                            -- a real check asks one, by what waits in the loop: mr.wait_fd, mr.sleep
+local database = "up"                            -- a real check queries one and waits in the loop (mr.wait_fd)
 mr.health.check("database", function()
    if database == "up" then return true end
-   return false, "it does not answer"            -- a detail for those who look
+   return false, "it does not answer"            -- the detail on the page
 end, { every = 0.1, timeout = 1 })
 
 local function show(report)
@@ -18,7 +18,7 @@ local function show(report)
    for _, name in ipairs(names) do print(("   %s: %s"):format(name, report.checks[name].status)) end
 end
 
--- A program begins unhealthy: it is not connected yet. Here the database goes away once, and comes back.
+-- A program starts unhealthy: it is not connected yet. Here the database fails once, and comes back.
 local has_been_down = false
 mr.health.on_change(function(old, new, report)
    print(("%s -> %s%s"):format(old, new, report.error and ": " .. report.error or ""))

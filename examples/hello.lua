@@ -5,7 +5,7 @@ local mr = require "moonrabbit"
 
 local left = 3
 mr.consumer {                                    -- at AMQP_URL, or memory://: the broker inside the process
-   queue = "hello",                              -- durable, made when it is not there
+   queue = "hello",                              -- durable, declared if missing
    handler = function(msg)
       print("received:  " .. msg.body)           -- returning acks; an error: another try later
       left = left - 1

@@ -4,7 +4,7 @@
 local mr = require "moonrabbit"
 
 mr.consumer {                                    -- at AMQP_URL, or memory://
-   queue = "hello",                              -- made when it is not there
+   queue = "hello",                              -- declared if missing
    prefetch = 100,                               -- at most 100 messages ahead of us
    handler = function(msg)
       print("received: " .. msg.body)            -- returning acks; an error: another try later

@@ -5,10 +5,10 @@ local mr = require "moonrabbit"
 
 local out = mr.publisher {
    routing_key = "hello",                        -- the queue of that name
-   topology = mr.topology { queues = { "hello" } }, -- made when it is not there
+   topology = mr.topology { queues = { "hello" } }, -- declared if missing
 }
 for i = 1, tonumber((...)) or 3 do
-   local ok, err = out:publish("hello number " .. i) -- waits for the broker's word
+   local ok, err = out:publish("hello number " .. i) -- waits for the confirm
    print(ok and "confirmed: hello number " .. i or "failed: " .. tostring(err))
 end
 out:close()

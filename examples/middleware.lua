@@ -1,10 +1,10 @@
--- middleware: functions around a handler: what every message of a program gets, written once.
+-- middleware: functions around a handler: code for every message of a program, written once.
 -- Run it with: moonrabbit run examples/middleware.lua
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
 local QUEUE = "example.orders"
 
--- Each gets the message and what comes next; it passes on what that returns, or says another word.
+-- Each gets the message and the next function; it returns that function's result, or another outcome.
 local function timing(msg, next)
    local began = mr.now()
    local word, err = next(msg)
@@ -12,13 +12,13 @@ local function timing(msg, next)
    return word, err
 end
 
-local trace = setmetatable({}, { __mode = "k" }) -- message -> id: the publisher's, for all that is said of it
+local trace = setmetatable({}, { __mode = "k" }) -- message -> the publisher's id, for all output about it
 local function tracing(msg, next)
    trace[msg] = msg.headers["x-trace-id"] or "-"
    return next(msg)
 end
 
-local seen = {}                                  -- a real one asks a database
+local seen = {}                                  -- a real program asks a database
 local function only_once(msg, next)              -- a broker may deliver a message twice
    local id = msg.properties.message_id
    if id and seen[id] then
@@ -34,13 +34,13 @@ local orders = mr.consumer {
    queue = QUEUE,
    prefetch = 1,
    middleware = { timing, tracing },             -- the outermost first
-   decode = true,                                -- JSON; what is none goes to the dead letters at once
+   decode = true,                                -- JSON; other bodies go to the dead letters at once
    handler = function(msg, order)
       print(("[%s] %d x %s"):format(trace[msg], order.count, order.article))
       mr.sleep(order.count / 10)
    end,
 }
-orders:use(only_once)                            -- one more, within those
+orders:use(only_once)                            -- one more, inside those
 
 mr.consumer { queue = QUEUE .. ".dead", dead_letter = false, handler = function(msg)
    print("dead: " .. msg.body .. ": " .. msg.headers["x-mr-reason"])

@@ -1,4 +1,4 @@
--- retry_policy: a program's own rules for what is tried again, when, and how often.
+-- retry_policy: a program's own rules: what to try again, when, and how often.
 -- Run it with: moonrabbit run examples/retry_policy.lua
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
@@ -7,15 +7,15 @@ local QUEUE = "example.payments"
 local left = 4                                   -- payments; only so that the example ends
 local function over(word)
    left = left - 1
-   if left == 0 then mr.stop() end               -- what is at work finishes first
+   if left == 0 then mr.stop() end               -- running handlers finish first
    return word
 end
 
--- A policy is told what failed (scope, attempt, err, elapsed, message) and answers with seconds, or with a word.
+-- A policy gets the failure (scope, attempt, err, elapsed, message) and returns seconds, or a word.
 local function policy(ctx)
    if ctx.err.text:find "card refused" then return over "dead_letter" end -- another try would change nothing
    if ctx.err.text:find "bank is busy" then return 0.2 * ctx.attempt end  -- 0.2 s, 0.4 s, 0.6 s...
-   if ctx.attempt == 1 then return 0.1 end       -- what we do not know: once more
+   if ctx.attempt == 1 then return 0.1 end       -- unknown errors: once more
    return over "drop"
 end
 

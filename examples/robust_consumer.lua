@@ -1,4 +1,4 @@
--- robust_consumer: works off "task_queue" and stays up, whatever happens to the broker or the network.
+-- robust_consumer: consumes "task_queue" and keeps running, whatever happens to the broker or the network.
 -- Run it with: moonrabbit run examples/robust_consumer.lua, with AMQP_URL for RabbitMQ. Ctrl-C or SIGTERM stops it.
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
@@ -6,11 +6,11 @@ local pause = tonumber(mr.args.pause) or 5       -- --set pause=SECONDS
 
 local conn = mr.connect {
    name = "robust_consumer", heartbeat = 600, blocked_connection_timeout = 300,
-   retry = mr.retry.fixed { delay = pause },     -- for ever, also when the broker is not there yet
+   retry = mr.retry.fixed { delay = pause },     -- for ever, also before the broker has started
 }
 
 mr.consumer {
-   queue = "task_queue", connection = conn,      -- durable; declared, as all else, at every connect
+   queue = "task_queue", connection = conn,      -- durable; declared at every connect, like everything
    prefetch = 1,                                 -- one task at a time
    retry = function()                            -- a task that failed goes back, but not at once
       mr.sleep(0.5)

@@ -1,4 +1,4 @@
--- Tasks that tell each other things: a callback that is waited for, some jobs at a time, a line of values.
+-- tasks: tasks that communicate: an event for a callback, a semaphore for jobs, a channel of values.
 --
 --    moonrabbit run examples/tasks.lua
 local mr = require "moonrabbit"
@@ -8,7 +8,7 @@ local function query(text, callback)
    mr.after(0.01, function() callback(nil, "the rows of " .. text) end)
 end
 
--- What it gives is waited for, in this task alone.
+-- Waits for the result, in this task alone.
 local function rows(text)
    local answered = mr.event()
    query(text, function(err, result) answered:set(result, err) end)

@@ -1,4 +1,4 @@
-/* consumer: prints the messages of a queue and acknowledges them, until Ctrl-C or a loss for good.
+/* consumer: prints the messages of a queue and acknowledges them, until Ctrl-C or a final loss.
  * SPDX-License-Identifier: MIT
  *
  *   cc consumer.c -lmoonrabbit -o consumer && ./consumer [URL [QUEUE]]
@@ -43,11 +43,11 @@ static int proceed(struct consumer *c, uint64_t answered)
 static void receive(struct consumer *c, mr_delivery *d)
 {
 	printf("received %.*s\n", (int)d->body_size, d->body);
-	/* MR_STALE would mean: the connection was lost meanwhile, and the message comes again. */
+	/* MR_STALE would mean that the connection was lost meanwhile: the message comes again. */
 	mr_delivery_settle(c->rt, d, MR_ACK, MR_SETTLE_RELEASE);
 }
 
-/* What has ended is not brought back. */
+/* The channel, consumer or connection has ended for good: keeps the reason. */
 static int end(struct consumer *c, const mr_event *ev, int status)
 {
 	if (ev->data.error) c->error = *ev->data.error;
@@ -61,7 +61,7 @@ static int connection_changed(struct consumer *c, const mr_event *ev)
 	return is_final ? end(c, ev, MR_CLOSED) : MR_OK;
 }
 
-/* Returns MR_OK, or why the program cannot go on. */
+/* Returns MR_OK, or the reason why the program cannot go on. */
 static int handle(struct consumer *c, const mr_event *ev)
 {
 	switch (ev->type) {
@@ -69,7 +69,7 @@ static int handle(struct consumer *c, const mr_event *ev)
 	case MR_EV_DONE:
 		if (ev->data.reply) c->error = ev->data.reply->error;
 		return ev->status == MR_OK ? proceed(c, ev->token) : ev->status;
-	case MR_EV_CANCEL: /* last: it will be asked for again; detail: it consumes again */
+	case MR_EV_CANCEL: /* last: recovery will try again; detail: it consumes again */
 		return ev->last || ev->detail ? MR_OK : end(c, ev, MR_CANCELLED);
 	case MR_EV_CHANNEL: /* status: it has ended; last: it will be back */
 		return ev->status && !ev->last ? end(c, ev, ev->status) : MR_OK;

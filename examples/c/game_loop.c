@@ -3,9 +3,9 @@
  *
  *   cc game_loop.c -lmoonrabbit -o game_loop && ./game_loop [URL [FRAMES]]
  *
- * Each frame takes what has come (at most 2 ms of it), moves the player, and sends its place every sixth
- * frame. The place comes back through a queue of its own, as another player's would: each binds one to
- * amq.fanout, so nobody needs to know its name, which is another one after a lost connection. */
+ * Each frame handles events (for at most 2 ms), moves the player, and sends its place every sixth frame.
+ * The place comes back through the player's own queue, as another player's would: each player binds a
+ * queue to amq.fanout, so nobody needs to know its name, which changes after a lost connection. */
 #include <moonrabbit.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +23,7 @@ struct game {
 	mr_runtime *rt;
 	mr_connection *conn;
 	mr_channel *ch;
-	char queue[256]; /* the broker has named it */
+	char queue[256]; /* named by the broker */
 	bool is_online;
 	int sent, received;
 	double x;
@@ -53,7 +53,7 @@ static void handle(struct game *g, const mr_event *ev)
 {
 	if (ev->type == MR_EV_DELIVERY) {
 		g->received++;
-		mr_delivery_release(g->rt, ev->data.delivery); /* no ack: it came settled */
+		mr_delivery_release(g->rt, ev->data.delivery); /* MR_NO_ACK: no ack */
 	} else if (ev->type == MR_EV_DONE && ev->status == MR_OK) {
 		proceed(g, ev->token, ev->data.reply);
 	} else if (ev->type == MR_EV_DONE) {
@@ -82,7 +82,7 @@ static void send_place(struct game *g)
 		g->sent++;
 }
 
-/* Stands for the wait for the display. */
+/* Stands in for waiting for the display. */
 static void wait_for_frame(double at)
 {
 	double left = at - mr_now();

@@ -3,7 +3,7 @@
  *
  *   cc publisher.c -lmoonrabbit -o publisher && ./publisher [URL [QUEUE [COUNT]]]
  *
- * Exit code 0: the broker has all of them. What was lost with a connection is not published again: it may be
+ * Exit code 0: the broker has all of them. A message lost with a connection is not published again: it may be
  * at the broker, or not. The rest follows when the connection is back. */
 #include <moonrabbit.h>
 #include <stdio.h>
@@ -20,7 +20,7 @@ struct publisher {
 	mr_channel *ch;
 	mr_bytes queue;
 	mr_error error;
-	bool is_ready; /* its channel has confirms */
+	bool is_ready; /* its channel is in confirm mode */
 	uint64_t count, sent, confirmed, failed;
 	char properties[64]; /* encoded once, used for each message */
 	size_t properties_size;
@@ -36,7 +36,7 @@ static int encode_properties(struct publisher *p)
 	return size > 0 ? MR_OK : -size;
 }
 
-/* Not now, and an event tells when: MR_EV_ROOM, MR_EV_BLOCKED, MR_EV_CHANNEL. */
+/* Must the publish wait for an event: MR_EV_ROOM, MR_EV_BLOCKED or MR_EV_CHANNEL? */
 static bool must_wait(const struct publisher *p, int status)
 {
 	return status == MR_BACKPRESSURE ||    /* 8 MiB of this connection wait already */
@@ -44,7 +44,7 @@ static bool must_wait(const struct publisher *p, int status)
 	       (status == MR_CLOSED && mr_channel_is_suspended(p->ch));
 }
 
-/* Publishes until all are sent or it has to wait. */
+/* Publishes until all messages are sent or it must wait. */
 static int publish(struct publisher *p)
 {
 	while (p->is_ready && p->sent < p->count) {
@@ -74,7 +74,7 @@ static int proceed(struct publisher *p, uint64_t answered)
 	return publish(p);
 }
 
-/* One event tells the outcome of all publishes numbered token .. last. */
+/* One event has the outcome of all publishes numbered token .. last. */
 static void count(struct publisher *p, const mr_event *ev)
 {
 	uint64_t n = ev->last - ev->token + 1;
@@ -84,14 +84,14 @@ static void count(struct publisher *p, const mr_event *ev)
 	fprintf(stderr, "%llu messages: %s\n", (unsigned long long)n, mr_status_text(ev->status));
 }
 
-/* What has ended is not brought back. */
+/* The channel or connection has ended for good: keeps the reason. */
 static int end(struct publisher *p, const mr_event *ev, int status)
 {
 	if (ev->data.error) p->error = *ev->data.error;
 	return status;
 }
 
-/* status: it has ended, for good unless `last`. */
+/* status: the channel has ended, for good unless `last`. */
 static int channel_changed(struct publisher *p, const mr_event *ev)
 {
 	if (ev->status) return ev->last ? MR_OK : end(p, ev, ev->status);
@@ -112,7 +112,7 @@ static int block_changed(struct publisher *p, const mr_event *ev)
 	return MR_OK;
 }
 
-/* Returns MR_OK, or why the program cannot go on. */
+/* Returns MR_OK, or the reason why the program cannot go on. */
 static int handle(struct publisher *p, const mr_event *ev)
 {
 	switch (ev->type) {

@@ -1,7 +1,7 @@
--- broker_restart: the broker is stopped, is away for some seconds, and comes back.
+-- broker_restart: the broker stops, is down for some seconds, and comes back.
 -- Run it with: moonrabbit run examples/resilience/broker_restart.lua [SECONDS]
--- Without AMQP_URL it restarts a `moonrabbit broker` of its own, which keeps nothing on disk; with it, it is you who
--- restarts the broker.
+-- Without AMQP_URL it restarts a `moonrabbit broker` of its own, which keeps nothing on disk; with it, you restart
+-- the broker.
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
 package.path = arg[0]:match "^(.-)[^/]*$" .. "?.lua;" .. package.path
@@ -11,7 +11,7 @@ local seconds = tonumber(arg[1]) or 4
 local say = traffic.say
 local outside = os.getenv "AMQP_URL"
 
--- A broker as a process of its own: its pipe, its process id and its port.
+-- Starts a broker process: returns its pipe, its process id and its port.
 local function start(port)
    local link = assert(io.popen "readlink /proc/$PPID/exe")
    local command = link:read "*l"
@@ -31,7 +31,7 @@ local broker = not outside and start(0)
 local url = outside or ("amqp://127.0.0.1:%d"):format(broker.port)
 
 local flow = traffic.start { url = url }
-flow.may_lose = not outside           -- what was in a queue of the embedded broker went with it
+flow.may_lose = not outside           -- messages in queues of the embedded broker are lost with it
 mr.sleep(1)
 if broker then
    say("the broker stops")

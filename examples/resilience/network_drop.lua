@@ -1,6 +1,6 @@
--- network_drop: the network is gone for some seconds: nothing arrives, and nobody says so.
+-- network_drop: the network fails for some seconds: nothing arrives, and there is no error.
 -- Run it with: moonrabbit run examples/resilience/network_drop.lua [SECONDS [HEARTBEAT]]
--- Without AMQP_URL an embedded broker plays dead; with it, it is you who takes the network away.
+-- Without AMQP_URL an embedded broker plays dead; with it, you cut the network.
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
 package.path = arg[0]:match "^(.-)[^/]*$" .. "?.lua;" .. package.path

@@ -1,6 +1,6 @@
--- slow_handler: a handler that takes longer than the heartbeat allows for.
+-- slow_handler: a handler that takes longer than the heartbeat timeout.
 -- Run it with: moonrabbit run examples/resilience/slow_handler.lua [SECONDS [HEARTBEAT]]
--- By AMQP_URL, or on memory://. A handler that waits (mr.sleep, a publish, a query) lets the program go on, and one
+-- At AMQP_URL, or on memory://. A handler that waits (mr.sleep, a publish, a query) lets the program go on, and one
 -- that blocks (a long computation, a C library) does not. Heartbeats come from the I/O thread, so neither costs the
 -- connection, unless heartbeat_mode = "loop" asks for a broker that notices a program that hangs. Then the ack at the
 -- end of the handler goes nowhere, which the program cannot know yet, and the message comes again.
@@ -12,10 +12,10 @@ local traffic = require "traffic"
 local seconds, heartbeat = tonumber(arg[1]) or 4, tonumber(arg[2]) or 1
 local say = traffic.say
 
-local function block() os.execute("sleep " .. seconds) end -- nothing of this program runs meanwhile
+local function block() os.execute("sleep " .. seconds) end -- no task of this program runs meanwhile
 local function wait() mr.sleep(seconds) end
 
--- One message through a slow handler; what became of it.
+-- Sends one message through a slow handler and reports the result.
 local function try(mode, how, work)
    say("--- heartbeat_mode = %s: a handler that %ss for %g s, heartbeat %d s", mode, how, seconds, heartbeat)
    local lost, deliveries, done = 0, 0, 0
@@ -39,7 +39,7 @@ local function try(mode, how, work)
    assert(ch:publish("", queue, "slow"))
    local deadline = mr.now() + seconds + 30
    while done == 0 and mr.now() < deadline do mr.sleep(0.05) end
-   mr.sleep(heartbeat * 2) -- long enough to hear of it, had the broker given us up
+   mr.sleep(heartbeat * 2) -- long enough to notice if the broker closed the connection
    say("result %s/%s: connection lost %d times, delivered %d times, acked %d times", mode, how, lost, deliveries, done)
    ch:queue_delete { queue = queue }
    conn:release()

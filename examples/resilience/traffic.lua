@@ -1,4 +1,4 @@
--- traffic: what the scripts of this folder share: messages that flow while something goes wrong, and what is said of it.
+-- traffic: shared by the scripts of this folder: a flow of messages during a failure, and its report.
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
 
@@ -14,7 +14,7 @@ end
 
 local say = traffic.say
 
---- For on_event: tells what happens to a connection.
+--- For on_event: prints the events of a connection.
 function traffic.tell(ev)
    if ev.type == "lost" then
       say("lost: %s: %s", ev.err.kind, ev.err.text)
@@ -48,9 +48,9 @@ function traffic.start(options)
       while not stopping do
          local body = tostring(self.sent + 1)
          self.sent = self.sent + 1
-         local ok, err = out:publish("", queue, body)  -- waits for the broker's word, and while the connection is away
+         local ok, err = out:publish("", queue, body)  -- waits for the confirm, and for the connection
          while not ok do
-            say("message %s: %s; sent again", body, err.kind) -- nobody knows whether it arrived
+            say("message %s: %s; sent again", body, err.kind) -- it may or may not have arrived
             self.again = self.again + 1
             mr.sleep(0.1)
             ok, err = out:publish("", queue, body)

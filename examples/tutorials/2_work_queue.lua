@@ -1,7 +1,7 @@
--- 2_work_queue: slow jobs for as many workers as there are; a job that fails comes again later, a few times,
+-- 2_work_queue: slow jobs for any number of workers; a job that fails comes again later, a few times,
 -- and is then put among the dead letters.
 -- Run it with: moonrabbit run examples/tutorials/2_work_queue.lua
--- On RabbitMQ one part at a time, too: ... worker (as many as you like), ... publish [JOB...], ... dead
+-- On RabbitMQ each part can run alone: ... worker (as many as you like), ... publish [JOB...], ... dead
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
 local args = { ... }
@@ -12,7 +12,7 @@ local QUEUE = "tutorial.jobs"
 if not side or side == "worker" then
    mr.consumer {
       queue = QUEUE,
-      prefetch = 1,                              -- one at a time: the next job goes to whoever is free
+      prefetch = 1,                              -- one at a time: the next job goes to a free worker
       retry = mr.retry.exponential { first = 0.1, attempts = 3 }, -- three tries, 0.1 and 0.2 s apart
       handler = function(job)
          print(("try %d: %s"):format(job.attempt, job.body))
@@ -20,7 +20,7 @@ if not side or side == "worker" then
          local _, dots = job.body:gsub("%.", "")
          mr.sleep(dots * 0.1)                    -- work; other tasks of the program go on
          print("done:  " .. job.body)
-      end,                                       -- returning acks; until then the job is the broker's, too
+      end,                                       -- returning acks; until then the broker keeps the job
    }
 end
 

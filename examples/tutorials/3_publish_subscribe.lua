@@ -1,23 +1,23 @@
--- 3_publish_subscribe: everybody who listens gets every message.
+-- 3_publish_subscribe: every subscriber gets every message.
 -- Run it with: moonrabbit run examples/tutorials/3_publish_subscribe.lua
--- On RabbitMQ one side at a time, too: ... subscribe [NAME] (as many as you like), ... publish [TEXT]
+-- On RabbitMQ each side can run alone: ... subscribe [NAME] (as many as you like), ... publish [TEXT]
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
 local side, text = ...                           -- "subscribe" or "publish"; nothing: both
-local NEWS = { exchange = "tutorial.news", type = "fanout" } -- an exchange that gives to all queues that are bound to it
+local NEWS = { exchange = "tutorial.news", type = "fanout" } -- an exchange that routes to all bound queues
 
 local left = 2
 local function subscribe(name)
    local subscriber = mr.consumer {
-      queue = { exclusive = true },              -- a queue of one's own, named by the broker, which goes with the program
-      bindings = { NEWS },                       -- its type is said: the exchange is made, too
+      queue = { exclusive = true },              -- its own queue, named by the broker, deleted with the connection
+      bindings = { NEWS },                       -- it has a type: the exchange is declared, too
       handler = function(msg)
          print(name .. " reads: " .. msg.body)
          left = left - 1
          if not side and left == 0 then mr.stop() end -- only so that the example ends
       end,
    }
-   assert(subscriber:wait())                     -- until the queue is bound: what is published before is not for it
+   assert(subscriber:wait())                     -- until the queue is bound: it gets no earlier messages
 end
 
 if side == "subscribe" then subscribe(text or "someone") end

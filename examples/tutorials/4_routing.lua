@@ -1,6 +1,6 @@
--- 4_routing: each reader says which kinds of message it wants.
+-- 4_routing: each reader chooses the kinds of message that it gets.
 -- Run it with: moonrabbit run examples/tutorials/4_routing.lua
--- On RabbitMQ one side at a time, too: ... read LEVEL..., ... write LEVEL TEXT
+-- On RabbitMQ each side can run alone: ... read LEVEL..., ... write LEVEL TEXT
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
 local args = { ... }
@@ -10,7 +10,7 @@ local LOGS = "tutorial.logs"
 local left = 3
 local function read(name, levels)
    local bindings = {}
-   for i, level in ipairs(levels) do             -- one binding for each kind; a direct exchange compares word by word
+   for i, level in ipairs(levels) do             -- one binding for each kind; a direct exchange compares whole keys
       bindings[i] = { exchange = LOGS, type = "direct", routing_key = level }
    end
    local reader = mr.consumer { queue = { exclusive = true }, bindings = bindings, handler = function(msg)
@@ -31,7 +31,7 @@ if side ~= "read" then
    local ch = assert(mr.connect():channel())
    assert(ch:exchange_declare { exchange = LOGS, type = "direct", durable = true })
    assert(ch:confirm_select())
-   local function write(level, text)             -- mandatory: say so when it is for nobody
+   local function write(level, text)             -- mandatory: an error if no queue takes it
       local ok, err = ch:publish(LOGS, level, text, { mandatory = true })
       if not ok then print(("%s: nobody reads this (%s)"):format(level, err.kind)) end
    end

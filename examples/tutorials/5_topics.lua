@@ -1,6 +1,6 @@
 -- 5_topics: readers choose by a pattern of words: * is one word, # is any number of them.
 -- Run it with: moonrabbit run examples/tutorials/5_topics.lua
--- On RabbitMQ one side at a time, too: ... read PATTERN..., ... write KEY TEXT
+-- On RabbitMQ each side can run alone: ... read PATTERN..., ... write KEY TEXT
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
 local args = { ... }

@@ -1,6 +1,6 @@
--- 6_rpc: a question and its answer: Fibonacci numbers from a server.
+-- 6_rpc: a request and its answer: Fibonacci numbers from a server.
 -- Run it with: moonrabbit run examples/tutorials/6_rpc.lua
--- On RabbitMQ one side at a time, too: ... server (as many as you like), ... call [N]
+-- On RabbitMQ each side can run alone: ... server (as many as you like), ... call [N]
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
 local side, n = ...                              -- "server" or "call"; nothing: both
@@ -11,7 +11,7 @@ local function fibonacci(i) return i < 2 and i or fibonacci(i - 1) + fibonacci(i
 if side ~= "call" then
    assert(mr.rpc.serve {
       queue = QUEUE,
-      handler = function(request)                -- what it returns is the answer; nil and a text are an error
+      handler = function(request)                -- its result is the answer; nil and a text are an error
          if type(request) ~= "number" or request < 0 or request > 32 then return nil, "a number from 0 to 32, please" end
          return fibonacci(request)
       end,
@@ -20,8 +20,8 @@ if side ~= "call" then
 end
 
 if side ~= "server" then
-   local function ask(number)                     -- a number goes as JSON, and comes back as a number
-      local answer, err = mr.rpc.call(QUEUE, number, { timeout = 5 }) -- one deadline for all of it
+   local function ask(number)                     -- a number is sent as JSON, and comes back as a number
+      local answer, err = mr.rpc.call(QUEUE, number, { timeout = 5 }) -- one deadline for the whole call
       print(("fibonacci(%d) = %s"):format(number, tostring(answer or err)))
    end
    ask(tonumber(n) or 30)
