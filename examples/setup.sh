@@ -8,7 +8,7 @@
 #   setup_packages build|tests
 #   setup_build NAME [CMAKE-OPTION...]       builds .build/NAME; only what changed
 #
-# Nothing is installed when nothing is missing, and no service is ever started: rabbitmq-server is
+# It installs only missing packages, and never starts a service: rabbitmq-server is
 # installed for its files, and its service is left switched off. MR_BUILD moves .build elsewhere.
 
 packages_build="cmake gcc libc6-dev make pkgconf luajit libluajit-5.1-dev librabbitmq-dev libev-dev

@@ -1,9 +1,9 @@
-# strict.sh: sourced first by the project's scripts: a script that fails says where and why.
+# strict.sh: the project's scripts source it first: a script that fails says where and why.
 # SPDX-License-Identifier: MIT
 # shellcheck shell=sh
 #
-# Any command that fails ends the script, as does a variable that is not set, and a line on standard error names script,
-# line and command. A function or a pipe that may fail is asked: `if`, `||`. dash knows no line numbers, so the script goes
+# A command that fails, or a variable that is not set, ends the script, and a line on standard error names script,
+# line and command. Test a function or a pipe that may fail: `if`, `||`. dash has no line numbers, so the script goes
 # on in bash, which every Debian has; without bash the line names the script and the exit code only.
 
 if [ -z "${BASH_VERSION:-}" ] && command -v bash >/dev/null; then
