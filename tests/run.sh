@@ -7,7 +7,7 @@
 #   sh tests/run.sh STEP...           packages format luacheck layers scripts complexity unit spec contract embedded
 #                                     foreign fault model asan tsan fuzz install quickstart bare
 #
-# The steps after complexity run in two lanes side by side; one lane has the sanitizers, the fuzzers and the try-outs.
+# The steps after complexity run in three lanes side by side: most of their time is spent in waiting.
 #
 # Environment: MR_FUZZ_SECONDS (15) for each fuzz target, MR_MODEL_SECONDS (30) for each model test, MR_BUILD (.build) for
 # all that is written, MR_LANES=1 for one step at a time.
@@ -28,10 +28,11 @@ export MR_MODEL_SECONDS="${MR_MODEL_SECONDS:-30}"
 suite_seconds=900 # bounds a suite that hangs; the longest takes a small part of it
 
 checks="packages format luacheck layers scripts complexity"
-release_lane="unit spec contract embedded foreign fault model"
-other_lane="asan tsan fuzz install quickstart bare"
+release_lane="unit spec contract embedded foreign model"
+other_lane="asan tsan fuzz install quickstart"
+third_lane="fault bare"
 quick="$checks unit spec contract embedded foreign fault"
-all="$checks $release_lane $other_lane"
+all="$checks $release_lane $other_lane $third_lane"
 
 top=""      # the folder of this run
 scratch=""  # the folder of this lane in it
@@ -579,7 +580,7 @@ run_step() {
 	esac
 }
 
-# lane NAME STEP...: runs steps one after the other, beside the other lane.
+# lane NAME STEP...: runs steps one after the other, beside the other lanes.
 lane() (
 	trap end_all EXIT
 	lanes=""
@@ -630,17 +631,20 @@ done
 if [ -n "$may_go_on" ]; then
 	first=$(choose "$release_lane")
 	second=$(choose "$other_lane")
-	if [ -n "$first$second" ]; then # once, before the lanes part; each step that needs it counts a failure
+	third=$(choose "$third_lane")
+	if [ -n "$first$second$third" ]; then # once, before the lanes part; each step that needs it counts a failure
 		need_release
 	fi
 	# shellcheck disable=SC2086 # lists of words
-	if [ "${MR_LANES:-2}" -eq 1 ]; then
-		lane one $first $second &
+	if [ "${MR_LANES:-3}" -eq 1 ]; then
+		lane one $first $second $third &
 		lanes=$!
 	else
 		lane release $first &
 		lanes=$!
 		lane other $second &
+		lanes="$lanes $!"
+		lane third $third &
 		lanes="$lanes $!"
 	fi
 	for pid in $lanes; do
