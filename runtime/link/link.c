@@ -485,9 +485,9 @@ void mr_link_free(struct mr_link *link)
 	mr_map_take(&link->services->links, link->number);
 	mr_error_set(&closed, MR_CLOSED, MR_SCOPE_CONNECTION, 0, "the connection was released");
 	if (link->session) mr_session_lose(link->session, &closed);
-	mr_report_release(link);
 	mr_report_answer(link, &link->openers, &closed);
 	mr_report_answer(link, &link->closers, &none);
+	mr_report_release(link); /* of this end nothing else is told */
 	drop_stream(link);
 	mr_dial_fini(&link->dial);
 	mr_recovery_fini(&link->recovery);

@@ -17,7 +17,7 @@
 
 static char said[500];
 
-static void hear(void *owner, int level, const char *line, size_t size)
+static void hear_line(void *owner, int level, const char *line, size_t size)
 {
 	(void)owner;
 	assert_int_equal(level, MR_LOG_ERROR);
@@ -29,7 +29,7 @@ static void test_a_move_that_may_not_be_marks_the_link_and_is_logged(void **stat
 {
 	static const char *const names[] = {"IDLE", "CONNECTING", "OPEN", "CLOSING", "PARTING",
 		"BACKOFF"};
-	struct mr_services services = {.log = {.sink = hear, .level = MR_LOG_DEBUG}};
+	struct mr_services services = {.log = {.sink = hear_line, .level = MR_LOG_DEBUG}};
 	struct mr_config config = {.name = (char *)(uintptr_t) "tested"};
 	int moved = 0;
 	(void)state;
@@ -89,9 +89,8 @@ static void begin(struct live *l)
 	assert_int_equal(mr_buffer_append(&l->link->lane.parked, &first, sizeof first), MR_OK);
 }
 
-static void hear_all(struct live *l)
+static void hear(struct live *l, struct mr_buffer *parked)
 {
-	struct mr_buffer *parked = &l->link->lane.parked;
 	while (mr_buffer_size(parked)) {
 		mr_event ev;
 		memcpy(&ev, mr_buffer_data(parked), sizeof ev);
@@ -102,10 +101,13 @@ static void hear_all(struct live *l)
 	}
 }
 
+static void hear_all(struct live *l) { hear(l, &l->link->lane.parked); }
+
 static void end(struct live *l)
 {
 	hear_all(l);
 	mr_link_free(l->link);
+	hear(l, &l->services.dispatch.common.parked);
 	mr_event_queue_fini(&l->services.dispatch);
 	mr_map_fini(&l->services.links);
 	mr_history_fini(&l->history);
@@ -154,6 +156,28 @@ static void test_a_fault_of_an_open_link_loses_the_connection_and_it_is_tried_ag
 	end(&l);
 }
 
+/* Of a link that has a session still: its end is told nobody, but to those. */
+static void test_who_waits_for_a_link_that_is_freed_is_answered(void **state)
+{
+	static const enum mr_link_state states[] = {MR_LINK_CONNECTING, MR_LINK_OPEN,
+		MR_LINK_CLOSING};
+	(void)state;
+	for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
+		struct live l;
+		long before = mr_alloc_live();
+		begin(&l);
+		assert_int_equal(mr_session_open(&l.link->session, &l.link->options), MR_OK);
+		assert_int_equal(mr_session_start(l.link->session, 0), MR_OK);
+		l.link->state = states[i];
+		mr_report_wait(l.link, &l.link->openers, 5);
+		mr_report_wait(l.link, &l.link->closers, 6);
+		end(&l);
+		assert_int_equal(l.answers, 2);
+		assert_int_equal(l.states, 0);
+		assert_int_equal(mr_alloc_live(), before);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -161,6 +185,7 @@ int main(void)
 		cmocka_unit_test(test_a_fault_on_the_way_to_the_end_ends_it),
 		cmocka_unit_test(
 			test_a_fault_of_an_open_link_loses_the_connection_and_it_is_tried_again),
+		cmocka_unit_test(test_who_waits_for_a_link_that_is_freed_is_answered),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
