@@ -88,11 +88,11 @@ static void secret_lost(struct mr_session *s, const mr_error *why)
 
 void mr_session_end(struct mr_session *s, const mr_error *why)
 {
-	secret_lost(s, why);
 	if (s->state != MR_SESSION_CLOSED) {
 		mr_session_enter(s, MR_SESSION_CLOSED);
 		s->error = *why;
 	}
+	secret_lost(s, why);
 	s->blocked_until = MR_NEVER;
 	for (size_t i = 0; i < s->channel_slots; i++) {
 		struct mr_amqp_channel *ch = s->channels[i];

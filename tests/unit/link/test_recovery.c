@@ -208,7 +208,10 @@ static bool declares_in_vain(struct peer *p, uint16_t channel, const struct mr_c
 	if (m->id == MR_M_BASIC_QOS) close_channel(p, channel, 406);
 	if (m->id == MR_M_BASIC_GET)
 		say(p, 0, (struct mr_method){.id = MR_M_CONNECTION_CLOSE, .code = 541});
-	return m->id == MR_M_QUEUE_DECLARE || m->id == MR_M_BASIC_QOS || m->id == MR_M_BASIC_GET;
+	if (m->id == MR_M_CONNECTION_UPDATE_SECRET)
+		say(p, 0, (struct mr_method){.id = MR_M_CONNECTION_CLOSE, .code = 403});
+	return m->id == MR_M_QUEUE_DECLARE || m->id == MR_M_BASIC_QOS || m->id == MR_M_BASIC_GET ||
+	       m->id == MR_M_CONNECTION_UPDATE_SECRET;
 }
 
 static void test_who_sees_an_error_sees_what_it_ended_closed(void **state)
@@ -233,6 +236,18 @@ static void test_who_sees_an_error_sees_what_it_ended_closed(void **state)
 		if (way == OURS) assert_int_equal(done(&h, 3), MR_OK);
 		stop(&p, &h);
 	}
+}
+
+static void test_who_sees_a_secret_refused_sees_the_connection_closed(void **state)
+{
+	struct peer p = {.says = declares_in_vain};
+	struct host h;
+	(void)state;
+	start(&p, &h);
+	assert_int_equal(mr_connection_update_secret(h.c, 1, "new", 3, 0), MR_OK);
+	assert_int_equal(done(&h, 1), MR_ACCESS_REFUSED); /* polls for one event at a time */
+	assert_int_not_equal(mr_connection_state(h.c), MR_CONNECTION_OPEN);
+	stop(&p, &h);
 }
 
 /* ---- the tests ---- */
@@ -554,6 +569,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_who_sees_an_error_sees_what_it_ended_closed),
+		cmocka_unit_test(test_who_sees_a_secret_refused_sees_the_connection_closed),
 		cmocka_unit_test(test_a_channel_over_a_lower_limit_ends_and_the_rest_comes_back),
 		cmocka_unit_test(test_a_channel_whose_mode_is_refused_ends_without_an_endless_loop),
 		cmocka_unit_test(
