@@ -163,6 +163,8 @@ void mr_session_update_secret(struct mr_session *s, uint64_t token, mr_slice sec
 		mr_outlet_done(&s->outlet, 0, token, &error);
 		return;
 	}
+	s->secret_token = token;
+	s->secret_deadline = deadline;
 	mr_put32(head + 3, (uint32_t)payload);
 	mr_put32(head + MR_FRAME_HEAD, MR_M_CONNECTION_UPDATE_SECRET);
 	mr_put32(head + MR_FRAME_HEAD + 4, (uint32_t)secret.size);
@@ -175,6 +177,4 @@ void mr_session_update_secret(struct mr_session *s, uint64_t token, mr_slice sec
 	mr_buffer_append(out, &length, 1);
 	mr_buffer_append(out, reason, length);
 	mr_buffer_append(out, &end, 1);
-	s->secret_token = token;
-	s->secret_deadline = deadline;
 }

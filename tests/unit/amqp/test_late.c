@@ -214,6 +214,22 @@ static void test_a_late_secret_does_not_cost_the_connection(void **state)
 	end(&b);
 }
 
+/* It costs the connection; who waits for the secret is told. */
+static void test_a_secret_without_memory_is_answered(void **state)
+{
+	static char secret[100000];
+	struct bench b;
+	(void)state;
+	ready(&b);
+	mr_alloc_fail_nth(1);
+	mr_session_update_secret(b.s, 5, mr_slice_of(secret, sizeof secret), 1000);
+	mr_alloc_fail_nth(0);
+	assert_int_equal(mr_session_state(b.s), MR_SESSION_CLOSED);
+	event_is(&b, 0, MR_EV_DONE, MR_NO_MEMORY, 5);
+	assert_int_equal(b.ends[5], 1);
+	end(&b);
+}
+
 /* FIELD-R11: the number is told to be free, and whoever wants it before waits for it. */
 static void test_a_late_close_lets_the_number_go(void **state)
 {
@@ -349,6 +365,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_never_answered_is_dropped_by_an_answer_behind_it),
 		cmocka_unit_test(test_a_cancel_that_was_late_is_waited_for_anew),
 		cmocka_unit_test(test_a_late_secret_does_not_cost_the_connection),
+		cmocka_unit_test(test_a_secret_without_memory_is_answered),
 		cmocka_unit_test(test_a_late_close_lets_the_number_go),
 		cmocka_unit_test(test_an_open_that_waits_for_its_number_ends_once_whatever_comes),
 		cmocka_unit_test(test_nothing_is_settled_between_recover_and_its_answer),
