@@ -262,26 +262,30 @@ static void on_watch_sockets(void *owner, int fd, unsigned want)
 	sockets[socket_count++] = (struct pollfd){.fd = fd, .events = events};
 }
 
-/* Works for both until the answer is there. Returns how many ms it took. */
+/* Waits for what is to be done next, and does it, for both. */
+static void turn(struct mr_resolver *r)
+{
+	struct pollfd now[17];
+	nfds_t count = socket_count;
+	mr_msec at = mr_resolver_deadline(r, mr_clock_now());
+	memcpy(now, sockets, sizeof sockets);
+	now[count] = (struct pollfd){.fd = server.fd, .events = POLLIN};
+	assert_true(at != MR_NEVER);
+	mr_msec ms = at - mr_clock_now();
+	if (poll(now, count + 1, ms > 0 ? (int)ms : 0) == 0) mr_resolver_process(r, -1, 0);
+	if (now[count].revents) serve();
+	for (nfds_t i = 0; i < count; i++)
+		if (now[i].revents)
+			mr_resolver_process(r, now[i].fd,
+				(now[i].revents & POLLIN ? MR_WANT_READ : 0u) |
+					(now[i].revents & POLLOUT ? MR_WANT_WRITE : 0u));
+}
+
+/* Returns how many ms it took. */
 static mr_msec serve_until_found(struct mr_resolver *r, const struct found *f)
 {
 	mr_msec began = mr_clock_now();
-	while (!f->calls) {
-		struct pollfd now[17];
-		nfds_t count = socket_count;
-		mr_msec at = mr_resolver_deadline(r, mr_clock_now());
-		memcpy(now, sockets, sizeof sockets);
-		now[count] = (struct pollfd){.fd = server.fd, .events = POLLIN};
-		assert_true(at != MR_NEVER);
-		mr_msec ms = at - mr_clock_now();
-		if (poll(now, count + 1, ms > 0 ? (int)ms : 0) == 0) mr_resolver_process(r, -1, 0);
-		if (now[count].revents) serve();
-		for (nfds_t i = 0; i < count; i++)
-			if (now[i].revents)
-				mr_resolver_process(r, now[i].fd,
-					(now[i].revents & POLLIN ? MR_WANT_READ : 0u) |
-						(now[i].revents & POLLOUT ? MR_WANT_WRITE : 0u));
-	}
+	while (!f->calls) turn(r);
 	return mr_clock_now() - began;
 }
 
@@ -312,6 +316,42 @@ static void test_a_server_that_is_mute_on_ipv6_holds_nobody_up(void **state)
 		mr_resolver_close(r);
 		close(server.fd);
 		assert_int_equal(f.calls, 1);
+		assert_int_equal(mr_alloc_live(), live);
+		assert_int_equal(open_fds(), fds);
+	}
+}
+
+/* The second one, for IPv4 alone, is asked of a server that has answered nothing. */
+static void test_a_lookup_may_end_while_two_questions_are_out(void **state)
+{
+	enum { CLOSED, CANCELLED, REMADE, ENDS };
+	(void)state;
+	for (int end = 0; end < ENDS; end++) {
+		struct sockaddr_in address;
+		struct mr_resolver *r;
+		struct mr_lookup *lookup, *other = NULL;
+		struct found f = {0};
+		char name[40];
+		long live = mr_alloc_live();
+		int fds = open_fds();
+		memset(&server, 0, sizeof server);
+		server.fd = bound(SOCK_DGRAM, &address);
+		server.is_mute_on[0] = server.is_mute_on[1] = true;
+		snprintf(name, sizeof name, "127.0.0.1:%u", ntohs(address.sin_port));
+		assert_int_equal(mr_resolver_open(&r, on_watch_sockets, NULL, NULL), MR_OK);
+		assert_int_equal(mr_resolver_servers(r, name), MR_OK);
+		assert_int_equal(mr_resolve(r, "both.test", 7, on_found, &f, &lookup), MR_OK);
+		while (server.asked_of[0] < 2) turn(r);
+		if (end == CANCELLED) mr_lookup_cancel(lookup);
+		if (end == REMADE) {
+			mr_resolver_file(r, "/nowhere/resolv.conf");
+			assert_int_equal(mr_resolve(r, "other.test", 7, on_found, &f, &other),
+				MR_OK);
+			assert_non_null(other);
+		}
+		mr_resolver_close(r);
+		close(server.fd);
+		assert_int_equal(f.calls, 0);
 		assert_int_equal(mr_alloc_live(), live);
 		assert_int_equal(open_fds(), fds);
 	}
@@ -384,6 +424,7 @@ int main(void)
 		cmocka_unit_test(test_literals_and_localhost_need_no_server),
 		cmocka_unit_test(test_a_lookup_that_is_cancelled_or_cut_short_is_never_heard_of),
 		cmocka_unit_test(test_a_server_that_is_mute_on_ipv6_holds_nobody_up),
+		cmocka_unit_test(test_a_lookup_may_end_while_two_questions_are_out),
 		cmocka_unit_test(test_a_resolver_heeds_a_changed_resolv_conf),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
