@@ -137,6 +137,27 @@ describe("os.exit", function()
          assert.falsy(out:find("code=74", 1, true), where .. ": " .. out)
       end
    end)
+
+   it("of who is told, or of another task, leaves nothing untold (FIELD-W4)", function()
+      for where, leaving in pairs {
+         ["on_failed"] = "again = true os.exit(9)", ["on_failed, in a stop"] = "again = true mr.after(0, mr.stop) mr.sleep(60)",
+         ["another task"] = "mr.spawn(function() os.exit(8) end) mr.after(0.1, function() os.exit(9) end) mr.sleep(60)",
+      } do
+         local code, out = said_by(broker.command .. " run --drain 1", "away", [[
+            local again
+            local pub = mr.publisher { connection = mr.connect "amqp://127.0.0.1:1", routing_key = QUEUE,
+               on_failed = function(err, message)
+                  print(("told %s %s"):format(message.body, err.kind))
+                  if again then os.exit(9) end
+               end }
+            for i = 1, 3 do assert(pub:publish_async("body" .. i)) end
+         ]] .. leaving)
+         assert.equal(9, code, where .. ": " .. out)
+         for _, part in ipairs { "told body1 lost", "told body2 lost", "told body3 lost", 'msg="publishes lost" publishes=3' } do
+            assert.equal(1, select(2, out:gsub(part, "")), where .. ": " .. out)
+         end
+      end
+   end)
 end)
 
 describe("a script that publishes", function()

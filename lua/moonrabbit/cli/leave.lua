@@ -41,6 +41,14 @@ local function flush()
    farewell.report()
 end
 
+-- Asked again meanwhile, by who is told of a failure say: nothing is waited for any more, but nothing stays untold.
+local function tell_rest()
+   farewell.give_up()
+   farewell.end_all()
+   farewell.tell_now()
+   farewell.report()
+end
+
 -- As LuaJIT's own takes it.
 local function code_of(code)
    if code == nil or code == true then return 0 end
@@ -60,6 +68,8 @@ function leave.install(process)
          -- Whatever becomes of it, this never returns. Where nothing can wait, such as in a sort, nothing is waited for.
          local ok, why = pcall(time_limit.apart, flush)
          if not ok then log.warn("os.exit waits for no publishes", { error = tostring(why) }) end
+      elseif loop.is_running() then
+         pcall(tell_rest)
       end
       process.leave(number, close and true or false)
    end
