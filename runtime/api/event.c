@@ -162,6 +162,13 @@ static bool taken_back(mr_channel *ch, const mr_event *ev)
 	return false;
 }
 
+/* The answer that follows says as much: one that the host opens, or closes while the connection goes. */
+static bool is_answered(const mr_channel *ch, const mr_error *why)
+{
+	bool is_closing = ch->state == MR_HANDLE_CLOSING && why->scope == MR_SCOPE_CONNECTION;
+	return ch->state == MR_HANDLE_OPENING || is_closing;
+}
+
 static bool channel_closed(mr_runtime *rt, const mr_event *ev)
 {
 	mr_channel *ch = mr_find_channel(rt, ev->connection, ev->channel, ev->epoch);
@@ -170,8 +177,8 @@ static bool channel_closed(mr_runtime *rt, const mr_event *ev)
 	if (ev->status == MR_OK) return channel_back(rt, ev);
 	if (!ch) ch = find_suspended(rt, ev); /* given up */
 	if (!ch) return false;
-	bool wanted = !ch->orphaned;
 	const mr_error *why = ev->data.error ? ev->data.error : &unknown;
+	bool wanted = !ch->orphaned && !is_answered(ch, why);
 	if (ev->last)
 		suspend(ch, why);
 	else

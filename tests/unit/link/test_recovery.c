@@ -31,7 +31,8 @@ struct peer {
 	struct mr_buffer in, out;
 	/* Instead of the usual answer; false: that one after all. */
 	bool (*says)(struct peer *p, uint16_t channel, const struct mr_client_method *m);
-	int asked[64]; /* consumes on each channel, of all turns */
+	atomic_int opens; /* of channel 3, unanswered */
+	int asked[64];    /* consumes on each channel, of all turns */
 };
 
 static void say(struct peer *p, uint16_t channel, struct mr_method m)
@@ -247,6 +248,41 @@ static void test_who_sees_a_secret_refused_sees_the_connection_closed(void **sta
 	assert_int_equal(mr_connection_update_secret(h.c, 1, "new", 3, 0), MR_OK);
 	assert_int_equal(done(&h, 1), MR_ACCESS_REFUSED); /* polls for one event at a time */
 	assert_int_not_equal(mr_connection_state(h.c), MR_CONNECTION_OPEN);
+	stop(&p, &h);
+}
+
+static bool opens_and_closes_no_second(struct peer *p, uint16_t channel,
+	const struct mr_client_method *m)
+{
+	bool is_close = m->id == MR_M_CHANNEL_CLOSE && channel == 2;
+	bool is_open = m->id == MR_M_CHANNEL_OPEN && channel == 3;
+	p->opens += is_open;
+	return is_close || is_open;
+}
+
+/* Their own answers tell of it. */
+static void test_a_loss_is_told_once_of_channels_that_open_or_close(void **state)
+{
+	struct peer p = {.says = opens_and_closes_no_second};
+	struct host h;
+	mr_channel *opening, *closing;
+	(void)state;
+	start(&p, &h);
+	closing = second_channel(&h);
+	int from = h.count;
+	assert_int_equal(mr_channel_close(closing, 1), MR_OK);
+	assert_int_equal(mr_channel_open(h.c, 2, &opening), MR_OK);
+	double deadline = mr_now() + PATIENCE;
+	while (!p.opens && mr_now() < deadline) {
+		mr_event ev;
+		if (mr_runtime_poll(h.rt, &ev, 1, 0.01) == 1) keep(&h, &ev);
+	}
+	p.cut = 1;
+	assert_int_not_equal(done(&h, 1), MR_OK);
+	assert_int_not_equal(done(&h, 2), MR_OK);
+	for (int i = from; i < h.count; i++) assert_int_not_equal(h.told[i].type, MR_EV_CHANNEL);
+	mr_channel_free(opening);
+	mr_channel_free(closing);
 	stop(&p, &h);
 }
 
@@ -570,6 +606,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_who_sees_an_error_sees_what_it_ended_closed),
 		cmocka_unit_test(test_who_sees_a_secret_refused_sees_the_connection_closed),
+		cmocka_unit_test(test_a_loss_is_told_once_of_channels_that_open_or_close),
 		cmocka_unit_test(test_a_channel_over_a_lower_limit_ends_and_the_rest_comes_back),
 		cmocka_unit_test(test_a_channel_whose_mode_is_refused_ends_without_an_endless_loop),
 		cmocka_unit_test(
