@@ -70,7 +70,6 @@ static enum mr_status refuse_large(struct mr_amqp_channel *ch, mr_delivery *d, m
 
 /* ---- delivered ---- */
 
-/* Whose it is. */
 struct target {
 	uint32_t consumer;
 	bool is_loose;
@@ -79,6 +78,7 @@ struct target {
 	bool is_curbed;                  /* by the consumer that took its first one's place */
 };
 
+/* Whose it is. */
 static struct target target_of(struct mr_amqp_channel *ch, const mr_delivery *d, bool got)
 {
 	if (got) {
@@ -88,7 +88,12 @@ static struct target target_of(struct mr_amqp_channel *ch, const mr_delivery *d,
 	}
 	mr_slice tag = mr_slice_of(d->consumer_tag, d->consumer_tag_size);
 	struct mr_consumer_entry *entry = mr_consumers_find(&ch->consumers, tag);
-	if (!entry) return (struct target){.queue = mr_slice_of("", 0)};
+	if (!entry) {
+		mr_outlet_odd(ch->outlet, ch->number,
+			"nobody's: a message for consumer \"%s\", which is not there",
+			d->consumer_tag);
+		return (struct target){.queue = mr_slice_of("", 0)};
+	}
 	bool is_bound = ch->is_limited && !(entry->number & MR_CONSUMER_NO_ACK);
 	bool is_curbed = tag.size != entry->size; /* mr_consumers_find */
 	return (struct target){entry->number, entry->is_loose && !is_bound && !is_curbed,
@@ -138,10 +143,6 @@ static enum mr_status delivered(struct mr_amqp_channel *ch, mr_delivery *d, mr_e
 	bool we_ack = is_settled && target.is_curbed;
 	d->consumer = target.consumer & ~MR_CONSUMER_NO_ACK;
 	if (is_settled && !we_ack) d->flags |= MR_DELIVERY_NO_ACK | MR_DELIVERY_SETTLED;
-	if (!got && !target.entry)
-		mr_outlet_odd(ch->outlet, ch->number,
-			"nobody's: a message for consumer \"%s\", which is not there",
-			d->consumer_tag);
 	enum mr_status st = count_tag(ch, d, is_settled && !we_ack, error);
 	if (st != MR_OK) return st;
 	bool is_kept =
