@@ -168,9 +168,8 @@ static enum mr_status shake_hands(struct mr_session *s, struct mr_method *m, mr_
 /* ---- frames in ---- */
 
 /* Has the number no open channel, and had it one? Then what comes may be of that one. */
-static bool is_past(const struct mr_session *s, uint16_t number)
+static bool is_past(const struct mr_session *s, uint16_t number, const struct mr_amqp_channel *ch)
 {
-	const struct mr_amqp_channel *ch = mr_session_channel_at(s, number);
 	return !(ch && ch->state == MR_CH_OPEN) && mr_map_get(&s->stray, number);
 }
 
@@ -178,7 +177,7 @@ static enum mr_status channel_frame(struct mr_session *s, const struct mr_frame 
 	const struct mr_method *method, mr_error *error)
 {
 	struct mr_amqp_channel *ch = mr_session_channel_at(s, frame->channel);
-	if (is_past(s, frame->channel)) {
+	if (is_past(s, frame->channel, ch)) {
 		if (!ch || !method || method->id != MR_M_CHANNEL_OPEN_OK) return MR_OK;
 		mr_map_take(&s->stray, frame->channel);
 	}
@@ -209,7 +208,7 @@ static bool is_skipped(const struct mr_session *s, const struct mr_frame *frame)
 	const struct mr_amqp_channel *ch = mr_session_channel_at(s, frame->channel);
 	if (frame->type != MR_FRAME_HEADER && frame->type != MR_FRAME_BODY) return false;
 	if (frame->channel == 0) return s->skips;
-	if (is_past(s, frame->channel)) return true;
+	if (is_past(s, frame->channel, ch)) return true;
 	return ch && (ch->why || (ch->skips && ch->content.state == MR_CONTENT_IDLE));
 }
 
@@ -246,7 +245,7 @@ static bool costs_channel(struct mr_session *s, uint16_t number, const mr_error 
 	struct mr_amqp_channel *ch = mr_session_channel_at(s, number);
 	if (error->kind == MR_NO_MEMORY || s->state == MR_SESSION_CLOSED) return false;
 	if (s->state == MR_SESSION_CLOSING) return number != 0; /* it goes with the connection */
-	if (is_past(s, number))
+	if (is_past(s, number, ch))
 		return mr_outlet_odd(&s->outlet, number, "ignored: %s", error->text) == MR_OK;
 	if (!ch || s->state != MR_SESSION_OPEN) return false;
 	mr_outlet_odd(&s->outlet, number, "the channel ends: %s", error->text);
