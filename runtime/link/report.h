@@ -12,8 +12,8 @@ void mr_report_push(struct mr_link *link, const mr_event *event); /* as it is */
 void mr_report_state(struct mr_link *link, enum mr_connection_state state, enum mr_status status,
 	void *data);                                            /* data is taken */
 void mr_report_lost(struct mr_link *link, const mr_error *why); /* it will be back */
-void mr_report_release(
-	struct mr_link *link); /* what waited until the end of the session was told */
+/* Tells what waited until the end of the session was told. */
+void mr_report_release(struct mr_link *link);
 /* What could be brought back is back; the report is taken. */
 void mr_report_recovered(struct mr_link *link, uint32_t restored, mr_table *report);
 /* The end of a request: of the connection's, of a channel's. */

@@ -41,8 +41,8 @@ struct mr_link {
 	struct mr_lane lane;    /* events that the host has no room for */
 	struct mr_node openers; /* struct waiter: who waits for the open */
 	struct mr_node closers;
-	struct mr_buffer
-		held; /* mr_event: ends of requests, until the loss that ended them is told */
+	/* mr_event: ends of requests, until the loss that ended them is told. */
+	struct mr_buffer held;
 
 	/* What is known of it. */
 	mr_error error;      /* why the last connection ended */
