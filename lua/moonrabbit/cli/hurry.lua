@@ -24,8 +24,7 @@ local is_telling = false
 local function count_losses()
    farewell.begin()
    shutdown.log_abandoned(in_flight.list())
-   farewell.give_up()
-   farewell.end_all()
+   farewell.end_now()
    return handling.running, farewell.report()
 end
 

@@ -35,16 +35,14 @@ local function flush()
    work_while(function() return shutdown.outstanding() > 0 end, MOMENT)
    local left = shutdown.outstanding()
    if left > 0 then log.error("left by os.exit", { publishes = left, text = "not confirmed within a second: may be lost" }) end
-   farewell.give_up()
-   farewell.end_all()
+   farewell.end_now()
    work_while(farewell.is_telling, TELLING)
    farewell.report()
 end
 
 -- Asked again meanwhile, by who is told of a failure say: nothing is waited for any more, but nothing stays untold.
 local function tell_rest()
-   farewell.give_up()
-   farewell.end_all()
+   farewell.end_now()
    farewell.tell_now()
    farewell.report()
 end

@@ -100,6 +100,12 @@ function farewell.end_all()
    connection.books = {}
 end
 
+--- Both at once, where there is no time to wait in between.
+function farewell.end_now()
+   farewell.give_up()
+   farewell.end_all()
+end
+
 --- How many publishes the stop gave up; logs them when there are any that it has not logged.
 -- @treturn number
 function farewell.report()
