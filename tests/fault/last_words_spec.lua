@@ -58,28 +58,6 @@ describe("a broker's last words", function()
       recovering.clean()
    end)
 
-   it("are why the connection was lost, though a write failed first (FIELD-R13)", function()
-      for _ = 1, ROUNDS do
-         local served = peer.start(serve)
-         local err = loss_of { url = ("amqp://localhost:%d"):format(served.port) }
-         assert.same({ "connection_forced", 320, TEXT }, { err.kind, err.code, err.text })
-      end
-   end)
-
-   it("are so by TLS, too (FIELD-R13)", function()
-      local certs = certificates.make()
-      finally(function()
-         peer.stop_all()
-         recovering.clean()
-         certs.remove()
-      end)
-      for _ = 1, ROUNDS do
-         local served = tls_peer.start({ certfile = certs.path "good", keyfile = certs.key "good" }, serve)
-         local err = loss_of { url = ("amqps://localhost:%d"):format(served.port), ssl_options = { ca_certs = certs.path "ca" } }
-         assert.same({ "connection_forced", 320, TEXT }, { err.kind, err.code, err.text })
-      end
-   end)
-
    -- Calls fn(start) twice: start(serve) gives the options of a connection to a peer that speaks plain AMQP, then TLS.
    local function by_both(fn)
       local certs = certificates.make()
@@ -88,12 +66,18 @@ describe("a broker's last words", function()
          recovering.clean()
          certs.remove()
       end)
-      fn(function(serving) return { url = ("amqp://localhost:%d"):format(peer.start(serving).port) } end)
-      fn(function(serving)
-         local served = tls_peer.start({ certfile = certs.path "good", keyfile = certs.key "good" }, serving)
-         return { url = ("amqps://localhost:%d"):format(served.port), ssl_options = { ca_certs = certs.path "ca" } }
-      end)
+      fn(peer.options)
+      fn(function(serving) return tls_peer.options(certs, serving) end)
    end
+
+   it("are why the connection was lost, though a write failed first (FIELD-R13)", function()
+      by_both(function(start)
+         for _ = 1, ROUNDS do
+            local err = loss_of(start(serve))
+            assert.same({ "connection_forced", 320, TEXT }, { err.kind, err.code, err.text })
+         end
+      end)
+   end)
 
    it("on a channel are why its publish failed (FIELD-R13)", function()
       by_both(function(start)

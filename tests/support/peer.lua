@@ -231,4 +231,7 @@ function Session:take_consumer()
    return channel
 end
 
+--- Starts one: the options of a connection to it.
+function peer.options(serve) return { url = ("amqp://localhost:%d"):format(peer.start(serve).port) } end
+
 return peer

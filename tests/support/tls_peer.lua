@@ -144,4 +144,11 @@ function tls_peer.start(options, serve)
    return state
 end
 
+--- The same as the options of a connection to it.
+-- @tparam table certs of certificates.make
+function tls_peer.options(certs, serve)
+   local served = tls_peer.start({ certfile = certs.path "good", keyfile = certs.key "good" }, serve)
+   return { url = ("amqps://localhost:%d"):format(served.port), ssl_options = { ca_certs = certs.path "ca" } }
+end
+
 return tls_peer
