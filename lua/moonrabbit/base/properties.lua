@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
+local next = require("moonrabbit.base.traversal").stock_next
 local options = require "moonrabbit.base.options"
 local value = require "moonrabbit.base.value"
 
@@ -107,8 +108,8 @@ local function has_good_values(props)
       and (props.timestamp == nil or seconds_of(props.timestamp)) and true or false
 end
 
--- The table whose names were last looked at, and how often it was used in a row since. A walk over its names keeps a publish
--- from the compiler (see traversal): who publishes very much with the same one has its names looked at now and then only.
+-- The table whose names were last looked at, and how often it was used in a row since. The walk over its names is not compiled
+-- (see traversal): who publishes very much with the same one has its names looked at now and then only.
 local known
 local uses = 0
 local ALWAYS, OFTEN = 1000, 32 -- uses: all of the first, then each of so many
@@ -125,7 +126,7 @@ end
 local function check_names(props)
    known = nil -- unless they are good
    if type(props) ~= "table" then options.check(props, SPEC) end
-   for name, v in each(props) do
+   for name, v in next, props do
       if name == "timestamp" then
          if not seconds_of(v) then options.blame('option "timestamp" must be whole seconds since 1970') end
       elseif type(v) ~= SPEC[name] then
@@ -134,8 +135,10 @@ local function check_names(props)
    end
    known = props
 end
+jit.off(check_names) -- so that Lua's own next may be used
 
-local function check(props)
+--- Raises an error for a table with a name that is no property, or a value of another type.
+function properties.check(props)
    if is_due(props) or not has_good_values(props) then check_names(props) end
    options.seconds("timeout", props.timeout)
 end
@@ -154,7 +157,12 @@ end
 -- @treturn cdata buffer
 -- @treturn number size
 function properties.encode(props)
-   check(props)
+   properties.check(props)
+   return properties.encode_checked(props)
+end
+
+--- The same of a table that was checked: the compiler compiles this one.
+function properties.encode_checked(props)
    local headers = fill(props)
    local n = C.mr_properties_encode(box, buffer, size)
    if n > size then

@@ -7,7 +7,9 @@ local loop = require "moonrabbit.loop.loop"
 local options = require "moonrabbit.base.options"
 local suspicion = require "moonrabbit.channel.suspicion"
 local task = require "moonrabbit.loop.task"
+local unconfirmed = require "moonrabbit.channel.unconfirmed"
 
+local take = unconfirmed.take
 local ticket = {}
 
 local Ticket = { __name = "moonrabbit.ticket" }
@@ -27,8 +29,8 @@ end
 -- One is made for each publish: the eight fields of the constructor are those that most have, as more would make its
 -- table twice as large.
 function ticket.new(number)
-   return setmetatable({ number = number, state = "waiting", waiter = false, on_end = nil, exchange = nil,
-      routing_key = nil, sent = nil, suspect = nil }, Ticket)
+   return setmetatable({ number = number, state = "waiting", waiter = false, on_end = nil, sent = nil,
+      suspect = nil, kind = nil, reason = nil }, Ticket)
 end
 
 local TEXTS = {
@@ -111,9 +113,8 @@ function ticket.settle(book, first, last, status, shift)
    local state = STATES[status]
    local open = book.open
    for n = first, last do
-      local t = open[n]
+      local t = take(open, n)
       if t then
-         open[n] = nil
          if status == RETURNED then take_message(book, t, n + (shift or 0)) end
          finish(t, state, book.reason, book.cause)
       end
@@ -129,10 +130,7 @@ end
 
 --- Ends all that is out in a book: nobody will tell of it any more.
 function ticket.lose_all(book)
-   local numbers = {}
-   for n in each(book.open) do numbers[#numbers + 1] = n end
-   table.sort(numbers)
-   for _, n in ipairs(numbers) do ticket.settle(book, n, n, errors.numbers.lost) end
+   for _, t in ipairs(unconfirmed.list(book.open)) do ticket.settle(book, t.number, t.number, errors.numbers.lost) end
 end
 
 --- Ends a ticket that is in no book.
@@ -158,26 +156,22 @@ end
 --- Takes out of a book the tickets that are to be sent again, oldest first.
 function ticket.take_kept(book)
    local list = {}
-   for n, t in each(book.open) do
-      if t.sent then
-         list[#list + 1] = t
-         book.open[n] = nil
-      end
+   for _, t in ipairs(unconfirmed.list(book.open)) do
+      if t.sent then list[#list + 1] = take(book.open, t.number) end
    end
-   table.sort(list, function(a, b) return a.number < b.number end)
    return list
 end
 
---- The tickets of one channel: `open` by number, how many are `outstanding`, how many have `failed` since
+--- The tickets of one channel: `open` (see unconfirmed), how many are `outstanding`, how many have `failed` since
 -- somebody last asked and how the last one of them did (`failure`).
 function ticket.book()
-   return { open = {}, outstanding = 0, failed = 0, failure = false, reason = false, cause = false, returns = {} }
+   return { open = unconfirmed.new(), outstanding = 0, failed = 0, failure = false, reason = false, cause = false, returns = {} }
 end
 
 --- Notes a returned message until the confirm says whose it is.
 -- @treturn boolean false: no such publish is out
 function ticket.returned(book, number, message, reason)
-   local is_out = book.open[number] ~= nil
+   local is_out = unconfirmed.get(book.open, number) ~= nil
    if is_out then book.returns[number] = { message = message, reason = reason } end
    return is_out
 end

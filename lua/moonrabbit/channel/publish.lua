@@ -10,11 +10,13 @@ local options = require "moonrabbit.base.options"
 local properties = require "moonrabbit.base.properties"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
+local unconfirmed = require "moonrabbit.channel.unconfirmed"
 
 local publish = {}
 
 local new_ticket = ticket.new
-local encode = properties.encode
+local put = unconfirmed.put
+local encode, check = properties.encode_checked, properties.check
 local number_box = ffi.new "uint64_t[1]"
 local MANDATORY = C.MR_MANDATORY
 local OK, BACKPRESSURE = 0, errors.numbers.backpressure
@@ -49,8 +51,9 @@ local function try(handle, exchange, routing_key, body, props, encoded)
       if props.mandatory then flags = MANDATORY end
       timeout = props.timeout or 0
    end
-   return C.mr_channel_publish(handle, exchange, #exchange, routing_key, #routing_key, body, #body, buffer, size, flags,
-      timeout, number_box)
+   local status = C.mr_channel_publish(handle, exchange, #exchange, routing_key, #routing_key, body, #body, buffer, size,
+      flags, timeout, number_box)
+   return status -- no tail call: the compiler compiles no function by itself that ends with one of C
 end
 
 -- Why a try failed that waiting does not mend.
@@ -96,7 +99,7 @@ local UNNUMBERED = "the channel is not in confirm mode again yet"
 local function enter(book, t)
    local number = tonumber(number_box[0])
    t.number = number
-   book.open[number] = t
+   put(book.open, t)
    book.outstanding = book.outstanding + 1
 end
 
@@ -104,7 +107,6 @@ end
 -- allow, to be sent again after a loss.
 local function register(book, exchange, routing_key, body, props)
    local t = new_ticket(0)
-   t.exchange, t.routing_key = exchange, routing_key
    enter(book, t)
    local room = book.keeps
    if room and #body <= room.left then
@@ -151,6 +153,15 @@ function publish.post(self, t, exchange, routing_key, body, props, encoded)
    return nil, err, function(seconds) return wait_for_way(self, status, C.mr_now() + seconds) end
 end
 
+-- Sends, without a look at the names of the properties (they were checked): the compiler compiles this as one.
+local function submit(self, exchange, routing_key, body, props)
+   local ok, err = send(self, exchange, routing_key, body, props)
+   if not ok then return nil, err end
+   local book = self.book
+   if not book or not is_numbered() then return true end
+   return register(book, exchange, routing_key, body, props)
+end
+
 --- Publishes without waiting for the broker.
 -- @tparam string exchange "" is the default exchange: the routing key is the queue's name
 -- @tparam string routing_key at most 255 bytes
@@ -160,11 +171,8 @@ end
 -- @treturn[1] ticket in confirm mode; else true
 -- @treturn[2] nil, error of kind closed, backpressure, blocked_timeout, content_too_large
 function publish:publish_async(exchange, routing_key, body, props)
-   local ok, err = send(self, exchange, routing_key, body, props)
-   if not ok then return nil, err end
-   local book = self.book
-   if not book or not is_numbered() then return true end
-   return register(book, exchange, routing_key, body, props)
+   if props then check(props) end
+   return submit(self, exchange, routing_key, body, props)
 end
 
 --- Publishes, and in confirm mode waits for the broker's word in the calling coroutine.
@@ -176,11 +184,9 @@ end
 -- @treturn[2] nil, error of kind nacked, returned (err.message), lost, timeout, or as publish_async
 function publish:publish(exchange, routing_key, body, props)
    if self.book then task.check() end
-   local ok, err = send(self, exchange, routing_key, body, props)
-   if not ok then return nil, err end
-   local book = self.book
-   if not book or not is_numbered() then return true end
-   return register(book, exchange, routing_key, body, props):wait()
+   local result, err = self:publish_async(exchange, routing_key, body, props)
+   if not result or result == true then return result, err end
+   return result:wait()
 end
 
 --- Waits until every publish of the channel has its confirm.

@@ -3,6 +3,7 @@
 local errors = require "moonrabbit.base.errors"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
+local unconfirmed = require "moonrabbit.channel.unconfirmed"
 
 local NUMBERS = errors.numbers
 
@@ -11,7 +12,7 @@ describe("a ticket", function()
 
    local function publish(n)
       local t = ticket.new(n)
-      book.open[n] = t
+      unconfirmed.put(book.open, t)
       book.outstanding = book.outstanding + 1
       return t
    end
