@@ -6,8 +6,8 @@
 
 #include "base/value.h"
 
-/* Bytes of the ring that deliveries may fill: some 900, a few batches of the host's. */
-#define DELIVERY_SHARE (MR_EVENT_RING / 8)
+/* Bytes of the ring that deliveries may fill: some 1800. More than a usual prefetch, as what is parked is moved twice. */
+#define DELIVERY_SHARE (MR_EVENT_RING / 4)
 #define LANE_TURN 64 /* events of one link, then the next has its turn */
 
 /* One that no host will pull. */
