@@ -48,31 +48,42 @@ static void receive(struct consumer *c, mr_delivery *d)
 }
 
 /* The channel, consumer or connection has ended for good: keeps the reason. */
-static int end(struct consumer *c, const mr_event *ev, int status)
+static int end(struct consumer *c, const mr_error *why, int status)
 {
-	if (ev->data.error) c->error = *ev->data.error;
+	if (why) c->error = *why;
 	return status;
 }
 
 static int connection_changed(struct consumer *c, const mr_event *ev)
 {
-	bool is_final = ev->detail == MR_CONNECTION_GAVE_UP ||
-	                (ev->detail == MR_CONNECTION_LOST && !ev->last);
-	return is_final ? end(c, ev, MR_CLOSED) : MR_OK;
+	int state = ev->as.connection.state;
+	bool is_final = state == MR_CONNECTION_GAVE_UP ||
+	                (state == MR_CONNECTION_LOST && !ev->as.connection.will_recover);
+	return is_final ? end(c, ev->as.connection.with.error, MR_CLOSED) : MR_OK;
+}
+
+static int consumer_changed(struct consumer *c, const mr_event *ev)
+{
+	if (ev->as.cancel.will_recover || ev->as.cancel.consumes_again) return MR_OK;
+	return end(c, ev->as.cancel.error, MR_CANCELLED);
+}
+
+static int channel_changed(struct consumer *c, const mr_event *ev)
+{
+	bool is_final = ev->as.channel.change == MR_CHANNEL_ENDED && !ev->as.channel.will_recover;
+	return is_final ? end(c, ev->as.channel.error, ev->status) : MR_OK;
 }
 
 /* Returns MR_OK, or the reason why the program cannot go on. */
 static int handle(struct consumer *c, const mr_event *ev)
 {
 	switch (ev->type) {
-	case MR_EV_DELIVERY: receive(c, ev->data.delivery); return MR_OK;
+	case MR_EV_DELIVERY: receive(c, ev->as.delivery); return MR_OK;
 	case MR_EV_DONE:
-		if (ev->data.reply) c->error = ev->data.reply->error;
-		return ev->status == MR_OK ? proceed(c, ev->token) : ev->status;
-	case MR_EV_CANCEL: /* last: recovery will try again; detail: it consumes again */
-		return ev->last || ev->detail ? MR_OK : end(c, ev, MR_CANCELLED);
-	case MR_EV_CHANNEL: /* status: it has ended; last: it will be back */
-		return ev->status && !ev->last ? end(c, ev, ev->status) : MR_OK;
+		if (ev->as.done.reply) c->error = ev->as.done.reply->error;
+		return ev->status == MR_OK ? proceed(c, ev->as.done.token) : ev->status;
+	case MR_EV_CANCEL: return consumer_changed(c, ev);
+	case MR_EV_CHANNEL: return channel_changed(c, ev);
 	case MR_EV_CONNECTION: return connection_changed(c, ev);
 	default: return MR_OK;
 	}

@@ -53,9 +53,9 @@ static void handle(struct game *g, const mr_event *ev)
 {
 	if (ev->type == MR_EV_DELIVERY) {
 		g->received++;
-		mr_delivery_release(g->rt, ev->data.delivery); /* MR_NO_ACK: no ack */
+		mr_delivery_release(g->rt, ev->as.delivery); /* MR_NO_ACK: no ack */
 	} else if (ev->type == MR_EV_DONE && ev->status == MR_OK) {
-		proceed(g, ev->token, ev->data.reply);
+		proceed(g, ev->as.done.token, ev->as.done.reply);
 	} else if (ev->type == MR_EV_DONE) {
 		fprintf(stderr, "offline: %s\n", mr_status_hint(ev->status)); /* the game goes on */
 	}

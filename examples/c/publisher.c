@@ -74,10 +74,10 @@ static int proceed(struct publisher *p, uint64_t answered)
 	return publish(p);
 }
 
-/* One event has the outcome of all publishes numbered token .. last. */
+/* One event has the outcome of all publishes numbered first .. last. */
 static void count(struct publisher *p, const mr_event *ev)
 {
-	uint64_t n = ev->last - ev->token + 1;
+	uint64_t n = ev->as.confirm.last - ev->as.confirm.first + 1;
 	if (ev->status == MR_OK) p->confirmed += n;
 	if (ev->status == MR_OK) return;
 	p->failed += n;
@@ -85,30 +85,32 @@ static void count(struct publisher *p, const mr_event *ev)
 }
 
 /* The channel or connection has ended for good: keeps the reason. */
-static int end(struct publisher *p, const mr_event *ev, int status)
+static int end(struct publisher *p, const mr_error *why, int status)
 {
-	if (ev->data.error) p->error = *ev->data.error;
+	if (why) p->error = *why;
 	return status;
 }
 
-/* status: the channel has ended, for good unless `last`. */
 static int channel_changed(struct publisher *p, const mr_event *ev)
 {
-	if (ev->status) return ev->last ? MR_OK : end(p, ev, ev->status);
-	return ev->detail == MR_CHANNEL_READY ? publish(p) : MR_OK;
+	if (ev->as.channel.change == MR_CHANNEL_READY) return publish(p);
+	bool is_final = ev->as.channel.change == MR_CHANNEL_ENDED && !ev->as.channel.will_recover;
+	return is_final ? end(p, ev->as.channel.error, ev->status) : MR_OK;
 }
 
 static int connection_changed(struct publisher *p, const mr_event *ev)
 {
-	bool is_final = ev->detail == MR_CONNECTION_GAVE_UP ||
-	                (ev->detail == MR_CONNECTION_LOST && !ev->last);
-	return is_final ? end(p, ev, MR_CLOSED) : MR_OK;
+	int state = ev->as.connection.state;
+	bool is_final = state == MR_CONNECTION_GAVE_UP ||
+	                (state == MR_CONNECTION_LOST && !ev->as.connection.will_recover);
+	return is_final ? end(p, ev->as.connection.with.error, MR_CLOSED) : MR_OK;
 }
 
 static int block_changed(struct publisher *p, const mr_event *ev)
 {
-	if (!ev->detail) return publish(p);
-	fprintf(stderr, "blocked by the broker: %s\n", ev->data.error ? ev->data.error->text : "");
+	const mr_error *reason = ev->as.blocked.reason;
+	if (!ev->as.blocked.is_blocked) return publish(p);
+	fprintf(stderr, "blocked by the broker: %s\n", reason ? reason->text : "");
 	return MR_OK;
 }
 
@@ -117,14 +119,14 @@ static int handle(struct publisher *p, const mr_event *ev)
 {
 	switch (ev->type) {
 	case MR_EV_DONE:
-		if (ev->data.reply) p->error = ev->data.reply->error;
-		return ev->status == MR_OK ? proceed(p, ev->token) : ev->status;
+		if (ev->as.done.reply) p->error = ev->as.done.reply->error;
+		return ev->status == MR_OK ? proceed(p, ev->as.done.token) : ev->status;
 	case MR_EV_CONFIRM: count(p, ev); return MR_OK;
 	case MR_EV_ROOM: return publish(p);
 	case MR_EV_BLOCKED: return block_changed(p, ev);
 	case MR_EV_CHANNEL: return channel_changed(p, ev);
 	case MR_EV_CONNECTION: return connection_changed(p, ev);
-	case MR_EV_RETURN: mr_delivery_release(p->rt, ev->data.delivery); return MR_OK;
+	case MR_EV_RETURN: mr_delivery_release(p->rt, ev->as.returned.delivery); return MR_OK;
 	default: return MR_OK;
 	}
 }

@@ -16,8 +16,10 @@ static void tell_confirmed(void *owner, uint64_t first, uint64_t last, enum mr_s
 	uint64_t count = last - first + 1;
 	if (outcome == MR_OK) ch->outlet->options->stats->confirmed += count;
 	if (outcome == MR_LOST) ch->outlet->options->stats->lost += count;
-	mr_event ev = {.type = MR_EV_CONFIRM, .status = outcome, .token = first, .last = last};
-	ev.consumer = (uint32_t)shift;
+	mr_event ev = {.type = MR_EV_CONFIRM, .status = outcome};
+	ev.as.confirm.first = first;
+	ev.as.confirm.last = last;
+	ev.as.confirm.shift = shift;
 	mr_amqp_channel_emit(ch, &ev);
 }
 
@@ -62,8 +64,9 @@ void mr_amqp_channel_free(struct mr_amqp_channel *ch)
 
 static void tell_ended(struct mr_amqp_channel *ch, const mr_error *why)
 {
-	mr_event ev = {.type = MR_EV_CHANNEL, .status = why->kind, .detail = ch->is_probing};
-	ev.data.error = mr_error_copy(why);
+	mr_event ev = {.type = MR_EV_CHANNEL, .status = why->kind};
+	ev.as.channel.was_asking = ch->is_probing;
+	ev.as.channel.error = mr_error_copy(why);
 	mr_amqp_channel_emit(ch, &ev);
 }
 

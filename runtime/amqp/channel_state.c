@@ -30,8 +30,7 @@ void mr_amqp_channel_emit(struct mr_amqp_channel *ch, mr_event *ev)
 
 void mr_amqp_channel_tell_delivery(struct mr_amqp_channel *ch, mr_delivery *d)
 {
-	mr_event ev = {.type = MR_EV_DELIVERY, .consumer = d->consumer};
-	ev.data.delivery = d;
+	mr_event ev = {.type = MR_EV_DELIVERY, .as.delivery = d};
 	mr_amqp_channel_emit(ch, &ev);
 }
 

@@ -52,8 +52,9 @@ static enum mr_status delete_late(struct mr_amqp_channel *ch, mr_slice name)
  * counts its recovers, so each is told. */
 static void tell_taken_back(struct mr_amqp_channel *ch)
 {
-	mr_event ev = {.type = MR_EV_CHANNEL, .status = MR_OK, .detail = MR_CHANNEL_TAKEN_BACK};
-	ev.last = ch->acks.next - 1;
+	mr_event ev = {.type = MR_EV_CHANNEL, .status = MR_OK};
+	ev.as.channel.change = MR_CHANNEL_TAKEN_BACK;
+	ev.as.channel.last_tag = ch->acks.next - 1;
 	mr_amqp_channel_emit(ch, &ev);
 }
 
@@ -168,9 +169,10 @@ static enum mr_status closed_by_broker(struct mr_amqp_channel *ch, const struct 
 static enum mr_status cancelled_by_broker(struct mr_amqp_channel *ch, const struct mr_method *m)
 {
 	mr_event ev = {.type = MR_EV_CANCEL, .status = MR_CANCELLED};
-	ev.consumer = mr_consumers_remove(&ch->consumers, m->name) & ~MR_CONSUMER_NO_ACK;
-	if (ev.consumer) mr_curb_give_back(ch, ev.consumer);
-	if (ev.consumer) mr_amqp_channel_emit(ch, &ev);
+	uint32_t consumer = mr_consumers_remove(&ch->consumers, m->name) & ~MR_CONSUMER_NO_ACK;
+	ev.as.cancel.consumer = consumer;
+	if (consumer) mr_curb_give_back(ch, consumer);
+	if (consumer) mr_amqp_channel_emit(ch, &ev);
 	return m->flags & 1 ? MR_OK : send(ch, MR_M_BASIC_CANCEL_OK, m->name, 0);
 }
 

@@ -171,9 +171,9 @@ static enum mr_status came_back(struct mr_amqp_channel *ch, mr_delivery *d, mr_e
 		struct mr_identity id = mr_identity_returned(m->name, m->key,
 			mr_slice_of(d->properties, d->properties_size),
 			mr_slice_of(d->body, d->body_size));
-		ev.token = mr_confirm_returned(&ch->confirm, &id, &lacks_memory);
+		ev.as.returned.number = mr_confirm_returned(&ch->confirm, &id, &lacks_memory);
 	}
-	ev.data.delivery = d;
+	ev.as.returned.delivery = d;
 	if (ch->state == MR_CH_OPEN)
 		mr_amqp_channel_emit(ch, &ev);
 	else /* closing: its confirm still says that it came back */

@@ -44,10 +44,11 @@ void mr_outlet_reply(struct mr_outlet *outlet, uint16_t channel, uint64_t token,
 	enum mr_status status, mr_reply *reply)
 {
 	const struct mr_session_options *o = outlet->options;
-	mr_event ev = {.type = MR_EV_DONE, .status = status, .token = token};
+	mr_event ev = {.type = MR_EV_DONE, .status = status};
 	ev.connection = o->connection;
 	ev.channel = channel;
-	ev.data.reply = reply;
+	ev.as.done.token = token;
+	ev.as.done.reply = reply;
 	if (token && token != MR_TOKEN_NONE) {
 		o->emit(o->owner, &ev);
 		return;
@@ -66,9 +67,10 @@ void mr_outlet_done(struct mr_outlet *outlet, uint16_t channel, uint64_t token,
 
 void mr_outlet_lost(struct mr_outlet *outlet, uint16_t channel, uint32_t epoch, uint64_t number)
 {
-	mr_event ev = {.type = MR_EV_CONFIRM, .status = MR_LOST, .token = number, .last = number};
+	mr_event ev = {.type = MR_EV_CONFIRM, .status = MR_LOST};
 	ev.connection = outlet->options->connection;
 	ev.channel = channel;
 	ev.epoch = epoch;
+	ev.as.confirm.first = ev.as.confirm.last = number;
 	outlet->options->emit(outlet->options->owner, &ev);
 }

@@ -76,11 +76,12 @@ void mr_session_shutdown(struct mr_session *s)
 
 static void tell_blocked(struct mr_session *s, bool blocked, mr_slice reason)
 {
-	mr_event ev = {.type = MR_EV_BLOCKED, .detail = blocked};
-	ev.connection = s->options->connection;
-	ev.data.error = blocked ? mr_calloc(1, sizeof *ev.data.error) : NULL;
-	mr_error_set(ev.data.error, MR_BLOCKED_TIMEOUT, MR_SCOPE_CONNECTION, 0, "%.*s",
-		(int)reason.size, reason.data);
+	mr_event ev = {.type = MR_EV_BLOCKED, .connection = s->options->connection};
+	mr_error *why = blocked ? mr_calloc(1, sizeof *why) : NULL;
+	ev.as.blocked.is_blocked = blocked;
+	ev.as.blocked.reason = why;
+	mr_error_set(why, MR_BLOCKED_TIMEOUT, MR_SCOPE_CONNECTION, 0, "%.*s", (int)reason.size,
+		reason.data);
 	s->options->emit(s->options->owner, &ev);
 }
 

@@ -21,7 +21,6 @@ typedef void mr_odd(void *owner, uint16_t channel, const mr_error *what);
  * (MR_TOKEN_NONE) the close-ok of a channel that nobody waits for. */
 typedef void mr_late(void *owner, uint16_t channel, uint64_t token, enum mr_status status);
 /* The detail of the MR_EV_DONE that the engine makes of the first. */
-#define MR_DONE_LATE 1
 /* The token of what nobody waits for, but whose end lets a channel's number go: bridge's MR_TOKEN_NOBODY. */
 #define MR_TOKEN_NONE UINT64_MAX
 

@@ -46,11 +46,11 @@ static void suspend_channels(mr_connection *c, const mr_error *why)
 
 static void opened(mr_connection *c, mr_event *ev)
 {
-	struct mr_opened *o = ev->data.any;
+	struct mr_opened *o = ev->as.connection.with.opened;
 	c->epoch++;
 	memset(&c->error, 0, sizeof c->error);
 	c->blocked = false;
-	ev->data.any = NULL;
+	ev->as.connection.with.opened = NULL;
 	if (!o) return;
 	mr_table_free(c->server_properties);
 	c->server_properties = o->server_properties;
@@ -60,27 +60,32 @@ static void opened(mr_connection *c, mr_event *ev)
 	mr_free(o);
 }
 
+static void drop_opened(mr_event *ev)
+{
+	struct mr_opened *o = ev->as.connection.with.opened;
+	if (o) mr_table_free(o->server_properties);
+	mr_free(o);
+	ev->as.connection.with.opened = NULL;
+}
+
 static bool connection_event(mr_runtime *rt, mr_event *ev)
 {
 	mr_connection *c = mr_find_connection(rt, ev->connection);
 	mr_error unknown = {.kind = ev->status, .scope = MR_SCOPE_CONNECTION};
+	const mr_error *error = ev->as.connection.with.error;
+	enum mr_connection_state state = ev->as.connection.state;
 	if (!c) {
-		if (ev->detail == MR_CONNECTION_OPEN && ev->data.any) {
-			mr_table_free(((struct mr_opened *)ev->data.any)->server_properties);
-			mr_free(ev->data.any);
-			ev->data.any = NULL;
-		}
+		if (state == MR_CONNECTION_OPEN) drop_opened(ev);
 		return false;
 	}
-	if (ev->detail == MR_CONNECTION_RECOVERED || ev->detail == MR_CONNECTION_REPAIRING)
+	if (state == MR_CONNECTION_RECOVERED || state == MR_CONNECTION_REPAIRING)
 		return true; /* it is open all the while */
-	c->state = ev->detail;
-	if (ev->detail == MR_CONNECTION_OPEN) opened(c, ev);
-	bool is_end = ev->detail == MR_CONNECTION_CLOSED || ev->detail == MR_CONNECTION_LOST ||
-	              ev->detail == MR_CONNECTION_GAVE_UP;
-	if (is_end || ev->detail == MR_CONNECTION_RETRYING)
-		c->error = ev->data.error ? *ev->data.error : unknown;
-	if (is_end && ev->last)
+	c->state = state;
+	if (state == MR_CONNECTION_OPEN) opened(c, ev);
+	bool is_end = state == MR_CONNECTION_CLOSED || state == MR_CONNECTION_LOST ||
+	              state == MR_CONNECTION_GAVE_UP;
+	if (is_end || state == MR_CONNECTION_RETRYING) c->error = error ? *error : unknown;
+	if (is_end && ev->as.connection.will_recover)
 		suspend_channels(c, &c->error);
 	else if (is_end)
 		end_channels(c, &c->error);
@@ -99,7 +104,7 @@ static void await_nobodys_close(mr_channel *ch, const mr_error *why)
  * was answered its channel tells. */
 static void recover_ended(mr_runtime *rt, const mr_event *ev)
 {
-	uintptr_t epoch = (uintptr_t)mr_map_take(&rt->recovers, ev->token);
+	uintptr_t epoch = (uintptr_t)mr_map_take(&rt->recovers, ev->as.done.token);
 	if (!epoch || ev->status == MR_OK || ev->status == MR_TIMEOUT) return;
 	mr_channel *ch = mr_find_channel(rt, ev->connection, ev->channel, (uint32_t)epoch);
 	if (ch && ch->recovering) ch->recovering--;
@@ -112,15 +117,15 @@ static void channel_answer(mr_runtime *rt, const mr_event *ev)
 	mr_channel *ch = c && ev->channel < c->channel_slots ? c->channels[ev->channel] : NULL;
 	mr_error closed = {.kind = MR_CLOSED, .scope = MR_SCOPE_CHANNEL};
 	if (!ch) return;
-	const mr_error *error = ev->data.reply ? &ev->data.reply->error : &closed;
-	if (ev->token == ch->open_token && ch->state == MR_HANDLE_OPENING) {
+	const mr_error *error = ev->as.done.reply ? &ev->as.done.reply->error : &closed;
+	if (ev->as.done.token == ch->open_token && ch->state == MR_HANDLE_OPENING) {
 		if (ev->status == MR_OK) ch->state = MR_HANDLE_OPEN;
 		/* Its open may still be answered: it is closed then, and its number kept until that is done. */
 		else if (ev->status == MR_TIMEOUT)
 			await_nobodys_close(ch, error);
 		else
 			end_channel(ch, error);
-	} else if (ev->token == ch->close_token && ch->state == MR_HANDLE_CLOSING) {
+	} else if (ev->as.done.token == ch->close_token && ch->state == MR_HANDLE_CLOSING) {
 		if (ev->status == MR_TIMEOUT) {
 			await_nobodys_close(ch, &ch->error);
 			return;
@@ -145,10 +150,10 @@ static bool channel_back(mr_runtime *rt, const mr_event *ev)
 	if (!ch) return false;
 	ch->taken_back = ch->recovering = 0;
 	ch->epoch = ev->epoch; /* what is delivered from here on is live */
-	if (ev->detail != MR_CHANNEL_READY) return true;
+	if (ev->as.channel.change != MR_CHANNEL_READY) return true;
 	ch->state = MR_HANDLE_OPEN;
-	ch->confirming =
-		ev->last; /* a select that went with the channel before it counted is none */
+	/* A select that went with the channel before it counted is none. */
+	ch->confirming = ev->as.channel.confirming;
 	memset(&ch->error, 0, sizeof ch->error);
 	return true;
 }
@@ -157,7 +162,7 @@ static bool channel_back(mr_runtime *rt, const mr_event *ev)
 static bool taken_back(mr_channel *ch, const mr_event *ev)
 {
 	if (!ch) return false;
-	ch->taken_back = ev->last;
+	ch->taken_back = ev->as.channel.last_tag;
 	if (ch->recovering) ch->recovering--;
 	return false;
 }
@@ -173,13 +178,13 @@ static bool channel_closed(mr_runtime *rt, const mr_event *ev)
 {
 	mr_channel *ch = mr_find_channel(rt, ev->connection, ev->channel, ev->epoch);
 	mr_error unknown = {.kind = ev->status, .scope = MR_SCOPE_CHANNEL};
-	if (ev->status == MR_OK && ev->detail == MR_CHANNEL_TAKEN_BACK) return taken_back(ch, ev);
-	if (ev->status == MR_OK) return channel_back(rt, ev);
+	if (ev->as.channel.change == MR_CHANNEL_TAKEN_BACK) return taken_back(ch, ev);
+	if (ev->as.channel.change != MR_CHANNEL_ENDED) return channel_back(rt, ev);
 	if (!ch) ch = find_suspended(rt, ev); /* given up */
 	if (!ch) return false;
-	const mr_error *why = ev->data.error ? ev->data.error : &unknown;
+	const mr_error *why = ev->as.channel.error ? ev->as.channel.error : &unknown;
 	bool wanted = !ch->orphaned && !is_answered(ch, why);
-	if (ev->last)
+	if (ev->as.channel.will_recover)
 		suspend(ch, why);
 	else
 		end_channel(ch, why);
@@ -190,18 +195,17 @@ static bool channel_closed(mr_runtime *rt, const mr_event *ev)
 static void parted(mr_runtime *rt, const mr_event *ev)
 {
 	mr_connection *c = mr_find_connection(rt, ev->connection);
-	if (!c || !c->parting || ev->token != c->parting || ev->channel) return;
+	if (!c || !c->parting || ev->as.done.token != c->parting || ev->channel) return;
 	c->parting = 0;
 	if (!c->retired && !c->kept) mr_connection_free(c);
 }
 
 /* False: it was unwatched meanwhile; its token may be in use again. */
-static bool watch_ended(mr_runtime *rt, mr_event *ev)
+static bool watch_ended(mr_runtime *rt, const mr_event *ev)
 {
-	void *serial = mr_map_get(&rt->watched, ev->token);
-	if (!serial || (uintptr_t)serial != ev->epoch) return false;
-	mr_map_take(&rt->watched, ev->token);
-	ev->epoch = 0;
+	void *serial = mr_map_get(&rt->watched, ev->as.fd.token);
+	if (!serial || (uintptr_t)serial != ev->as.fd.serial) return false;
+	mr_map_take(&rt->watched, ev->as.fd.token);
 	return true;
 }
 
@@ -215,11 +219,11 @@ bool mr_event_apply(mr_runtime *rt, mr_event *ev)
 		channel_answer(rt, ev);
 		parted(rt, ev);
 		if (rt->requests.count && !mr_pool_answer(rt, ev)) return false;
-		return ev->token != 0 && ev->token != MR_TOKEN_NOBODY;
+		return ev->as.done.token != 0 && ev->as.done.token != MR_TOKEN_NOBODY;
 	case MR_EV_CHANNEL: return channel_closed(rt, ev);
 	case MR_EV_BLOCKED:
 		c = mr_find_connection(rt, ev->connection);
-		if (c) c->blocked = ev->detail;
+		if (c) c->blocked = ev->as.blocked.is_blocked;
 		return c != NULL;
 	case MR_EV_CONFIRM:
 		/* LOST is told when the channel has gone, so it may have no handle by now; its publisher
@@ -227,7 +231,7 @@ bool mr_event_apply(mr_runtime *rt, mr_event *ev)
 		return true;
 	case MR_EV_FD: return watch_ended(rt, ev);
 	case MR_EV_PAGE:
-		atomic_store_explicit(&rt->bridge.page, ev->token, memory_order_relaxed);
+		atomic_store_explicit(&rt->bridge.page, ev->as.page.token, memory_order_relaxed);
 		return true;
 	case MR_EV_NONE:
 		return true; /* the alarm of mr_runtime_wake_at: the poll returns, nothing else */

@@ -221,8 +221,9 @@ int mr_pool_acquire(mr_pool *pool, uint64_t token, int purpose, double timeout, 
 static void change_status(mr_event *ev, enum mr_status st, const char *text)
 {
 	ev->status = st;
-	if (!ev->data.reply) ev->data.reply = mr_calloc(1, sizeof *ev->data.reply);
-	if (ev->data.reply) mr_error_set(&ev->data.reply->error, st, MR_SCOPE_POOL, 0, "%s", text);
+	mr_reply *reply = ev->as.done.reply;
+	if (!reply) reply = ev->as.done.reply = mr_calloc(1, sizeof *reply);
+	if (reply) mr_error_set(&reply->error, st, MR_SCOPE_POOL, 0, "%s", text);
 }
 
 /* The channel that was opened for this request; it is in its connection's table until it has ended. */
@@ -230,7 +231,7 @@ static mr_channel *opened(const mr_runtime *rt, const mr_event *ev)
 {
 	mr_connection *c = mr_find_connection(rt, ev->connection);
 	mr_channel *ch = c && ev->channel < c->channel_slots ? c->channels[ev->channel] : NULL;
-	return ch && ch->open_token == ev->token ? ch : NULL;
+	return ch && ch->open_token == ev->as.done.token ? ch : NULL;
 }
 
 static enum mr_status take_channel(struct mr_pool *pool, const mr_event *ev, int purpose)
@@ -243,13 +244,13 @@ static enum mr_status take_channel(struct mr_pool *pool, const mr_event *ev, int
 		return MR_NO_MEMORY;
 	}
 	ch->orphaned = false;
-	return lend(item, ev->token, purpose);
+	return lend(item, ev->as.done.token, purpose);
 }
 
 /* The acquire has ended without an item: its place is free again. */
 static bool give_up(struct mr_pool *pool, mr_event *ev, enum mr_status st)
 {
-	mr_pool_request_free(pool->rt, ev->token);
+	mr_pool_request_free(pool->rt, ev->as.done.token);
 	pool->lent--;
 	if (st != MR_OK) change_status(ev, st, mr_status_text(st));
 	settle(pool);
@@ -261,14 +262,14 @@ static bool turn_has_come(struct mr_pool *pool, struct mr_pool_request *r, mr_ev
 	uint32_t number;
 	pool->waiting--;
 	if (ev->status != MR_OK) {
-		mr_pool_request_free(pool->rt, ev->token);
+		mr_pool_request_free(pool->rt, ev->as.done.token);
 		return true;
 	}
 	pool->given--;
 	pool->lent++;
-	enum mr_status st = serve(pool, ev->token, r->purpose, &number);
+	enum mr_status st = serve(pool, ev->as.done.token, r->purpose, &number);
 	if (st != MR_OK) return give_up(pool, ev, st);
-	if (number) mr_pool_request_free(pool->rt, ev->token);
+	if (number) mr_pool_request_free(pool->rt, ev->as.done.token);
 	return number != 0;
 }
 
@@ -277,7 +278,7 @@ static bool has_connected(struct mr_pool *pool, struct mr_pool_request *r, mr_ev
 	mr_connection *c = pool->shared[r->purpose];
 	if (ev->status != MR_OK) return give_up(pool, ev, MR_OK);
 	r->step = MR_POOL_OPENING;
-	enum mr_status st = c ? open_channel(c, ev->token) : MR_CLOSED;
+	enum mr_status st = c ? open_channel(c, ev->as.done.token) : MR_CLOSED;
 	return st == MR_OK ? false : give_up(pool, ev, st);
 }
 
@@ -293,28 +294,28 @@ static bool has_opened(struct mr_pool *pool, struct mr_pool_request *r, mr_event
 	ch = opened(pool->rt, ev);
 	if (ch && ch->connection != pool->shared[r->purpose]) { /* another has taken its place */
 		mr_channel_free(ch);
-		st = begin_channel(pool, ev->token, r->purpose);
+		st = begin_channel(pool, ev->as.done.token, r->purpose);
 		return st == MR_OK ? false : give_up(pool, ev, st);
 	}
 	st = take_channel(pool, ev, r->purpose);
 	if (st != MR_OK) return give_up(pool, ev, st);
-	mr_pool_request_free(pool->rt, ev->token);
+	mr_pool_request_free(pool->rt, ev->as.done.token);
 	return true;
 }
 
 bool mr_pool_answer(mr_runtime *rt, mr_event *ev)
 {
-	struct mr_pool_request *r = mr_map_get(&rt->requests, ev->token);
+	struct mr_pool_request *r = mr_map_get(&rt->requests, ev->as.done.token);
 	if (!r) return true;
 	if (r->step == MR_POOL_CLOSING && --r->left) return false;
 	if (r->step == MR_POOL_CLOSING) {
-		mr_pool_request_free(rt, ev->token);
+		mr_pool_request_free(rt, ev->as.done.token);
 		return true;
 	}
 	if (!r->pool) {
 		mr_channel *ch = r->step == MR_POOL_OPENING ? opened(rt, ev) : NULL;
 		if (ch) mr_channel_free(ch);
-		mr_pool_request_free(rt, ev->token);
+		mr_pool_request_free(rt, ev->as.done.token);
 		change_status(ev, MR_CLOSED, "the pool was closed");
 		return true;
 	}

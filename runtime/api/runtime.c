@@ -56,7 +56,7 @@ static void drop_events(mr_runtime *rt)
 	mr_event *ev;
 	size_t size;
 	while ((ev = mr_ring_peek(&rt->bridge.events, &size))) {
-		if (ev->type == MR_EV_CONNECTION && ev->detail == MR_CONNECTION_OPEN)
+		if (ev->type == MR_EV_CONNECTION && ev->as.connection.state == MR_CONNECTION_OPEN)
 			mr_event_apply(rt, ev);
 		mr_event_fini(ev);
 		mr_ring_consume(&rt->bridge.events);

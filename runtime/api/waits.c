@@ -51,7 +51,7 @@ bool mr_waits_next(struct mr_waits *waits, mr_event *event)
 	struct mr_node *node = mr_list_shift(&waits->ended);
 	if (!node) return false;
 	const struct mr_pool_waiter *w = mr_container(node, struct mr_pool_waiter, node);
-	*event = (mr_event){.type = MR_EV_DONE, .status = w->status, .token = w->token};
-	if (w->status != MR_OK) event->data.reply = explain(w->status);
+	*event = (mr_event){.type = MR_EV_DONE, .status = w->status, .as.done.token = w->token};
+	if (w->status != MR_OK) event->as.done.reply = explain(w->status);
 	return true;
 }

@@ -75,7 +75,7 @@ static void no_link(struct mr_engine *e, const struct mr_command *c)
 	if (c->type == MR_CMD_LINK_FREE) free_barren(e, c->connection);
 	if (!c->token) return;
 	enum mr_status st = c->type == MR_CMD_LINK_CLOSE ? MR_OK : MR_NO_MEMORY;
-	mr_event ev = {.type = MR_EV_DONE, .status = (int32_t)st, .token = c->token};
+	mr_event ev = {.type = MR_EV_DONE, .status = (int32_t)st, .as.done.token = c->token};
 	mr_event_queue_push(&e->services.dispatch, &ev);
 }
 
@@ -119,7 +119,7 @@ static void clock_moved(struct mr_engine *e, uint64_t token)
 /* What the moved clock made due has been done. */
 static void tell_clock(struct mr_engine *e)
 {
-	mr_event ev = {.type = MR_EV_DONE, .token = e->clock_token};
+	mr_event ev = {.type = MR_EV_DONE, .as.done.token = e->clock_token};
 	if (!e->clock_token) return;
 	e->clock_token = 0;
 	mr_event_queue_push(&e->services.dispatch, &ev);

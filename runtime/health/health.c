@@ -27,7 +27,7 @@ static mr_health *look(struct mr_health_state *c)
 
 static void tell(struct mr_health_state *c, uint64_t token, mr_health *health)
 {
-	mr_event ev = {.type = MR_EV_HEALTH, .token = token, .data.health = health};
+	mr_event ev = {.type = MR_EV_HEALTH, .as.health = {token, health}};
 	ev.status = health ? MR_OK : MR_NO_MEMORY;
 	mr_event_queue_push(&c->services->dispatch, &ev);
 }
@@ -177,10 +177,9 @@ static void pass_on(struct mr_health_state *c, uint64_t number, const struct mr_
 static void tell_listening(struct mr_health_state *c, uint64_t token, const char *address,
 	uint16_t port, const mr_error *error)
 {
-	mr_event ev = {.type = MR_EV_DONE, .status = error->kind, .token = token};
-	ev.data.reply = mr_calloc(1, sizeof *ev.data.reply);
-	if (ev.data.reply) {
-		mr_reply *r = ev.data.reply;
+	mr_event ev = {.type = MR_EV_DONE, .status = error->kind, .as.done.token = token};
+	mr_reply *r = ev.as.done.reply = mr_calloc(1, sizeof *r);
+	if (r) {
 		r->error = *error;
 		r->message_count = port;
 		int n = snprintf(r->name, sizeof r->name,

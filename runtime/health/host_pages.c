@@ -63,7 +63,7 @@ uint64_t mr_host_pages_ask(struct mr_host_pages *pages, struct mr_event_queue *e
 		return 0;
 	}
 	mr_httpd_query(request, query);
-	mr_event ev = {.type = MR_EV_PAGE, .token = pages->last + 1, .data.table = table};
+	mr_event ev = {.type = MR_EV_PAGE, .as.page = {pages->last + 1, table}};
 	uint64_t dropped = events->dropped;
 	mr_event_queue_push(events, &ev);
 	if (events->dropped != dropped) return 0; /* it would count as waiting for ever */

@@ -27,16 +27,16 @@
  *		mr_connection_open(conn, CONNECT);
  *		while (more && mr_runtime_poll(rt, &ev, 1, 10) == 1) { // at most 10 s for each event
  *			if (ev.type == MR_EV_DONE && ev.status) return puts(mr_status_hint(ev.status)), 1;
- *			if (ev.type == MR_EV_DONE && ev.token == CONNECT) {
+ *			if (ev.type == MR_EV_DONE && ev.as.done.token == CONNECT) {
  *				mr_channel_open(conn, CHANNEL, &ch);
- *			} else if (ev.type == MR_EV_DONE && ev.token <= DECLARE) {
- *				queue.operation = ev.token == CHANNEL ? MR_QUEUE_DECLARE : MR_BASIC_CONSUME;
- *				mr_channel_request(ch, ev.token + 1, &queue);
+ *			} else if (ev.type == MR_EV_DONE && ev.as.done.token <= DECLARE) {
+ *				queue.operation = ev.as.done.token == CHANNEL ? MR_QUEUE_DECLARE : MR_BASIC_CONSUME;
+ *				mr_channel_request(ch, ev.as.done.token + 1, &queue);
  *			} else if (ev.type == MR_EV_DONE) {
  *				mr_channel_publish(ch, "", 0, "hello", 5, "Hello!", 6, NULL, 0, 0, 0, &number);
  *			} else if (ev.type == MR_EV_DELIVERY) {
- *				printf("%.*s\n", (int)ev.data.delivery->body_size, ev.data.delivery->body);
- *				mr_delivery_settle(rt, ev.data.delivery, MR_ACK, MR_SETTLE_RELEASE);
+ *				printf("%.*s\n", (int)ev.as.delivery->body_size, ev.as.delivery->body);
+ *				mr_delivery_settle(rt, ev.as.delivery, MR_ACK, MR_SETTLE_RELEASE);
  *				more = false;
  *			}
  *			mr_event_fini(&ev);
@@ -492,32 +492,21 @@ MR_API bool mr_delivery_is_live(const mr_runtime *rt, const mr_delivery *deliver
 
 /* ---- events ------------------------------------------------------------------------------- */
 
+/* Each names the arm of `as` in its mr_event. */
 enum mr_event_type {
-	MR_EV_NONE,
-	MR_EV_DELIVERY, /* delivery */
-	MR_EV_DONE, /* token, status, reply (may be NULL): a request has ended. One that fails with its
-	                         channel or connection: told after the event of that */
-	MR_EV_CONFIRM, /* connection, channel, status (MR_OK, MR_NACKED, MR_RETURNED, MR_LOST,
-	                         MR_TIMEOUT) of the publishes numbered token .. last; consumer, as an
-	                         int32_t: 0, or with MR_RETURNED what to add to a number for the token of
-	                         its MR_EV_RETURN, see there */
-	MR_EV_RETURN,  /* delivery, token: the publish number, 0 outside of confirm mode. Of several
-	                         publishes alike in every byte it may be another: MR_EV_CONFIRM decides */
-	MR_EV_CHANNEL, /* connection, channel, status, error (may be NULL): a channel was closed by the
-	                         broker, or cannot be brought back, or went with its connection for good;
-	                         last is 1 when it will be recovered, detail 1: the broker refused a
-	                         declare that is passive, unrecorded or asking. Status MR_OK: it is back,
-	                         also after its connection; detail: MR_CHANNEL_AGAIN, then _READY */
-	MR_EV_CANCEL, /* connection, channel, consumer, status, error (may be NULL): a consumer was
-	                         ended by the broker (MR_CANCELLED; last is 1 when it will be asked for
-	                         again), cannot be brought back (why), or went for good as the program
-	                         deleted its queue (MR_OK, detail 0). MR_OK, detail 1: it consumes again */
-	MR_EV_CONNECTION, /* connection, detail: enum mr_connection_state, error (may be NULL) */
-	MR_EV_BLOCKED,    /* connection, detail: 1 blocked, 0 unblocked; error: the reason */
-	MR_EV_FD,         /* token, detail: MR_FD_READ | MR_FD_WRITE */
-	MR_EV_ROOM,       /* publishing is possible again after MR_BACKPRESSURE */
-	MR_EV_HEALTH, /* health; token: of mr_health_ask, 0: it has changed, see mr_health_watch */
-	MR_EV_PAGE /* table: path (a string) and query (a table of strings); token: see mr_http_page */
+	MR_EV_NONE,       /* mr_runtime_wake_at asked for it; no arm */
+	MR_EV_DELIVERY,   /* delivery */
+	MR_EV_DONE,       /* done: a request has ended */
+	MR_EV_CONFIRM,    /* confirm: publishes have ended */
+	MR_EV_RETURN,     /* returned: a publish came back */
+	MR_EV_CHANNEL,    /* channel: one has closed, or come back */
+	MR_EV_CANCEL,     /* cancel: a consumer has ended, or consumes again */
+	MR_EV_CONNECTION, /* connection: its state has changed */
+	MR_EV_BLOCKED,    /* blocked: the broker blocks publishing, or no longer does */
+	MR_EV_FD,         /* fd: a watched descriptor is ready */
+	MR_EV_ROOM,       /* publishing is possible again after MR_BACKPRESSURE; no arm */
+	MR_EV_HEALTH,     /* health */
+	MR_EV_PAGE        /* page: somebody asks for a page of the host's */
 };
 
 enum mr_connection_state {
@@ -525,19 +514,13 @@ enum mr_connection_state {
 	MR_CONNECTION_CONNECTING,
 	MR_CONNECTION_OPEN,
 	MR_CONNECTION_CLOSING,
-	MR_CONNECTION_CLOSED, /* we closed it */
-	MR_CONNECTION_LOST,   /* it failed: error says why; last is 1 when it will be recovered */
-	MR_CONNECTION_RETRYING, /* token: number of the next try, last: ms until it, error: the last one */
-	MR_CONNECTION_RECOVERED, /* channels and consumers are back, last: after how many ms; table: what
-	                            failed, or NULL */
-	MR_CONNECTION_GAVE_UP, /* no more tries; error says why */
-	MR_CONNECTION_REPAIRING /* open; a channel (its number) or a consumer (channel 0) that the broker ended
-	                            is tried again, as RETRYING says; told when mr_connection_retry decides */
+	MR_CONNECTION_CLOSED,    /* we closed it */
+	MR_CONNECTION_LOST,      /* it failed */
+	MR_CONNECTION_RETRYING,  /* it was lost and will be tried again */
+	MR_CONNECTION_RECOVERED, /* channels and consumers are back */
+	MR_CONNECTION_GAVE_UP,   /* no more tries */
+	MR_CONNECTION_REPAIRING  /* open; a channel, or a consumer (channel 0), is tried again */
 };
-
-/* detail of an MR_EV_CHANNEL with status MR_OK: AGAIN, a lost channel is open, with a new epoch; READY, its consumers
- * are back, too; TAKEN_BACK (basic.recover-ok) is handled by the library and never given to the host. */
-enum { MR_CHANNEL_AGAIN = 1, MR_CHANNEL_READY = 2, MR_CHANNEL_TAKEN_BACK = 3 };
 
 enum { MR_FD_READ = 1, MR_FD_WRITE = 2 };
 
@@ -551,25 +534,55 @@ typedef struct mr_reply {
 	mr_delivery *delivery; /* of a get; the host owns it as any delivery */
 } mr_reply;
 
+/* clang-format off */
+/* ENDED: the event's status says how. AGAIN: a lost channel is open, with a new epoch. READY: its consumers are back, too. */
+enum mr_channel_change {
+	MR_CHANNEL_ENDED, MR_CHANNEL_AGAIN, MR_CHANNEL_READY, MR_CHANNEL_TAKEN_BACK /* within the library */
+};
+
+/* It owns what its arm points to, but for a delivery; errors, replies and tables may be NULL. "within:": for the library. */
 struct mr_event {
-	uint32_t type;
-	int32_t status;
-	uint64_t token;
-	uint64_t last;
-	uint32_t connection;
-	uint16_t channel;
-	uint16_t detail;
-	uint32_t consumer;
-	uint32_t epoch; /* of the channel */
+	uint32_t type;       /* enum mr_event_type */
+	int32_t status;      /* enum mr_status: MR_OK, or what went wrong */
+	uint32_t connection; /* its number; 0: of none */
+	uint32_t epoch;      /* of the channel */
+	uint16_t channel;    /* its number; 0: of none */
 	union {
 		mr_delivery *delivery;
-		mr_reply *reply;
-		mr_error *error;
-		mr_table *table;
-		mr_health *health;
-		void *any;
-	} data;
+		/* Of the request with this token. One that fails with its channel or connection ends after the event of that. */
+		struct { uint64_t token; mr_reply *reply; /* within: */ bool is_late; } done;
+		/* Publishes first .. last: OK, NACKED, LOST, TIMEOUT, or RETURNED: number + shift is that in its MR_EV_RETURN. */
+		struct { uint64_t first, last; int32_t shift; } confirm;
+		/* number 0: outside of confirm mode. Of publishes alike in every byte it may be another: MR_EV_CONFIRM decides. */
+		struct { mr_delivery *delivery; uint64_t number; } returned;
+		struct {
+			mr_error *error;
+			uint64_t last_tag; /* within: the last delivery that the broker took back */
+			uint16_t change;   /* enum mr_channel_change */
+			bool will_recover; /* ENDED */
+			bool was_asking;   /* ENDED: the broker refused a declare that is passive, unrecorded or asking */
+			bool confirming;   /* READY: it is in confirm mode again */
+		} channel;
+		/* status: MR_CANCELLED by the broker; MR_OK: it consumes again, or the program deleted its queue; else why it
+		 * cannot be brought back. */
+		struct { mr_error *error; uint32_t consumer; bool will_recover, consumes_again; } cancel;
+		struct {
+			/* error: the last one. report: of RECOVERED, what failed. */
+			union { mr_error *error; mr_table *report; /* within: */ struct mr_opened *opened; } with;
+			union {
+				struct { uint32_t attempt, delay; } retry;     /* RETRYING, REPAIRING: the next try, and ms until it */
+				struct { uint32_t entities, gap; } recovered; /* RECOVERED: how many are back; ms since the loss */
+			} numbers;
+			uint16_t state;    /* enum mr_connection_state */
+			bool will_recover; /* LOST */
+		} connection;
+		struct { mr_error *reason; bool is_blocked; } blocked;
+		struct { uint64_t token; uint16_t ready; /* MR_FD_*; within: */ uint32_t serial; } fd;
+		struct { uint64_t token; mr_health *health; } health; /* token 0: see mr_health_watch */
+		struct { uint64_t token; mr_table *request; } page;   /* request: path (a string), query (a table of strings) */
+	} as;
 };
+/* clang-format on */
 
 /* Frees what an event carries, except a delivery. Call it once for every event pulled. */
 MR_API void mr_event_fini(mr_event *event);

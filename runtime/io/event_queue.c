@@ -13,9 +13,10 @@
 /* One that no host will pull. */
 static void drop(mr_event *event)
 {
-	struct mr_opened *o = event->data.any;
-	if (event->type == MR_EV_CONNECTION && event->detail == MR_CONNECTION_OPEN && o)
-		mr_table_free(o->server_properties);
+	bool is_open =
+		event->type == MR_EV_CONNECTION && event->as.connection.state == MR_CONNECTION_OPEN;
+	const struct mr_opened *o = is_open ? event->as.connection.with.opened : NULL;
+	if (o) mr_table_free(o->server_properties);
 	mr_event_fini(event);
 }
 
@@ -39,7 +40,7 @@ static bool is_empty(const struct mr_lane *lane) { return mr_buffer_size(&lane->
 
 static bool is_unsettled(const mr_event *event)
 {
-	return event->type == MR_EV_DELIVERY && !(event->data.delivery->flags & MR_DELIVERY_NO_ACK);
+	return event->type == MR_EV_DELIVERY && !(event->as.delivery->flags & MR_DELIVERY_NO_ACK);
 }
 
 static mr_event first_of(const struct mr_lane *lane)
@@ -142,7 +143,7 @@ void mr_lane_forget(struct mr_lane *lane, struct mr_delivery_pool *pool, uint32_
 		mr_event event;
 		memcpy(&event, at, sizeof event);
 		if (is_unsettled(&event) && (!epoch || event.epoch == epoch)) {
-			mr_delivery_give(pool, event.data.delivery);
+			mr_delivery_give(pool, event.as.delivery);
 			lane->unsettled--;
 			continue;
 		}

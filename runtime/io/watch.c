@@ -25,10 +25,10 @@ struct watch {
 
 static void tell(struct mr_watches *w, uint64_t token, uint32_t serial, int events)
 {
-	mr_event ev = {.type = MR_EV_FD,
-		.token = token,
-		.epoch = serial,
-		.detail = (uint16_t)events};
+	mr_event ev = {.type = MR_EV_FD};
+	ev.as.fd.token = token;
+	ev.as.fd.serial = serial;
+	ev.as.fd.ready = (uint16_t)events;
 	mr_event_queue_push(w->dispatch, &ev);
 }
 

@@ -36,10 +36,8 @@ static void publish(struct mr_link *link, const struct mr_command *c, const char
 		struct mr_publish p = read_publish(c, bytes + sizeof *o, o);
 		mr_session_publish(link->session, c->channel, &p);
 	} else {
-		mr_event ev = {.type = MR_EV_CONFIRM,
-			.status = MR_LOST,
-			.token = c->publish.number,
-			.last = c->publish.number};
+		mr_event ev = {.type = MR_EV_CONFIRM, .status = MR_LOST};
+		ev.as.confirm.first = ev.as.confirm.last = c->publish.number;
 		ev.connection = link->number;
 		ev.channel = c->channel;
 		ev.epoch = c->epoch;

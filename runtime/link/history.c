@@ -27,9 +27,9 @@ void mr_history_saw(struct mr_history *h, const mr_event *ev)
 	if (ev->type == MR_EV_DELIVERY || ev->type == MR_EV_CONFIRM || ev->type == MR_EV_RETURN)
 		return;
 	if (ev->type == MR_EV_CONNECTION) {
-		h->connects += ev->detail == MR_CONNECTION_OPEN;
-		h->losses += ev->detail == MR_CONNECTION_LOST;
-		h->retries += ev->detail == MR_CONNECTION_RETRYING;
+		h->connects += ev->as.connection.state == MR_CONNECTION_OPEN;
+		h->losses += ev->as.connection.state == MR_CONNECTION_LOST;
+		h->retries += ev->as.connection.state == MR_CONNECTION_RETRYING;
 	}
 	if (h->changed) h->changed(h->owner);
 }

@@ -55,7 +55,7 @@ static void tell_final(struct mr_link *link, enum mr_connection_state state, con
 {
 	mr_error none = {0};
 	mr_recovery_end(&link->recovery);
-	mr_report_state(link, state, why->kind, mr_error_copy(why));
+	mr_report_state(link, state, why);
 	mr_report_release(link);
 	mr_report_answer(link, &link->openers, why);
 	mr_report_answer(link, &link->closers, &none);
@@ -208,7 +208,7 @@ static void opened(struct mr_link *link)
 	/* What the handshake needed is not kept for a thousand idle connections. */
 	mr_buffer_trim(mr_session_output(link->session), 0);
 	bool is_back = link->recovery.was_open;
-	mr_report_state(link, MR_CONNECTION_OPEN, MR_OK, o);
+	mr_report_opened(link, o);
 	if (mr_recovery_opened(&link->recovery, hs))
 		mr_link_io_touch(&link->io);
 	else if (is_back)
@@ -390,7 +390,7 @@ static void connect_now(struct mr_link *link)
 	mr_link_enter(link, MR_LINK_CONNECTING);
 	mr_msec now = mr_clock_now();
 	mr_timer_arm(&link->patience, now + link->config->connect_timeout);
-	mr_report_state(link, MR_CONNECTION_CONNECTING, MR_OK, NULL);
+	mr_report_state(link, MR_CONNECTION_CONNECTING, NULL);
 	link->dial.host = 0; /* where it starts */
 	mr_report_log_connecting(link);
 	mr_dial_start(&link->dial);

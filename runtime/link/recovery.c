@@ -114,15 +114,8 @@ static mr_msec next_delay(struct mr_recovery *r, int kind)
 mr_msec mr_recovery_retry(struct mr_recovery *r, const mr_error *why)
 {
 	mr_msec delay = next_delay(r, why->kind);
-	mr_event ev = {.type = MR_EV_CONNECTION,
-		.status = why->kind,
-		.detail = MR_CONNECTION_RETRYING};
-	ev.connection = r->connection;
-	ev.token = (uint64_t)++r->attempt;
-	ev.last = (uint64_t)delay;
-	ev.data.error = mr_error_copy(why);
 	mr_timer_arm(&r->retry, mr_clock_now() + delay);
-	mr_recovery_push(r, &ev);
+	mr_recovery_tell_try(r, MR_CONNECTION_RETRYING, 0, ++r->attempt, delay, why);
 	return delay;
 }
 
@@ -179,9 +172,9 @@ static void end_consumers_of(struct mr_recovery *r, mr_slice queue)
 {
 	struct mr_record *c = NULL;
 	while ((c = mr_topology_next_of(&r->topology, queue, c))) {
-		mr_event ev = {.type = MR_EV_CANCEL, .consumer = c->request.number};
-		ev.connection = r->connection;
+		mr_event ev = {.type = MR_EV_CANCEL, .connection = r->connection};
 		ev.channel = c->channel;
+		ev.as.cancel.consumer = c->request.number;
 		mr_recovery_push(r, &ev);
 	}
 }
@@ -207,12 +200,12 @@ static bool counts_unanswered(const struct asked *a)
 
 static void note_answer(struct mr_recovery *r, const mr_event *ev)
 {
-	struct asked *a = mr_map_get(&r->asked, ev->token);
-	const mr_reply *reply = ev->data.reply;
-	bool is_late = ev->detail == MR_DONE_LATE;
+	struct asked *a = mr_map_get(&r->asked, ev->as.done.token);
+	const mr_reply *reply = ev->as.done.reply;
+	bool is_late = ev->as.done.is_late;
 	if (!a || (ev->status == MR_TIMEOUT && !is_late && waits_on(a))) return;
 	bool counts = ev->status == MR_OK || (ev->status == MR_TIMEOUT && counts_unanswered(a));
-	mr_map_take(&r->asked, ev->token);
+	mr_map_take(&r->asked, ev->as.done.token);
 	if (counts && a->operation < 0) mr_topology_channel(&r->topology, a->channel, a->epoch);
 	if (counts && a->operation == MR_QUEUE_DELETE) end_consumers_of(r, a->copy->request.name);
 	if (counts && a->operation >= 0)
@@ -233,7 +226,7 @@ static bool goes_with_connection(const struct mr_recovery *r, const mr_event *ev
 /* The broker closed a channel, or it has only taken back what it delivered there. One with consumers comes back. */
 static bool take_channel(struct mr_recovery *r, mr_event *ev)
 {
-	if (ev->status == MR_OK) return false;
+	if (ev->as.channel.change != MR_CHANNEL_ENDED) return false;
 	struct mr_channel_record *c = mr_topology_channel_of(&r->topology, ev->channel);
 	if (mr_replay_ended(r, ev) || (c && goes_with_connection(r, ev))) {
 		mr_event_fini(ev);
@@ -245,30 +238,33 @@ static bool take_channel(struct mr_recovery *r, mr_event *ev)
 		return false;
 	}
 	c->broken = true;
-	ev->last = 1; /* it will be back */
-	if (!mr_plan_step(&r->plan)) mr_repair_plan(r, ev->channel, ev->data.error, ev->status);
+	ev->as.channel.will_recover = true;
+	if (!mr_plan_step(&r->plan))
+		mr_repair_plan(r, ev->channel, ev->as.channel.error, ev->status);
 	return false;
 }
 
 static void take_cancel(struct mr_recovery *r, mr_event *ev)
 {
 	if (!r->config->recover) return;
-	if (!mr_topology_cancelled(&r->topology, ev->consumer)) return;
-	ev->last = 1; /* it will be asked for again */
-	if (!mr_plan_step(&r->plan)) mr_repair_plan(r, 0, ev->data.error, MR_CANCELLED);
+	if (!mr_topology_cancelled(&r->topology, ev->as.cancel.consumer)) return;
+	ev->as.cancel.will_recover = true;
+	if (!mr_plan_step(&r->plan)) mr_repair_plan(r, 0, ev->as.cancel.error, MR_CANCELLED);
 }
+
+static bool is_ours(uint64_t token) { return token & MR_RECOVERY_OURS && token != MR_TOKEN_NOBODY; }
 
 bool mr_recovery_takes(struct mr_recovery *r, mr_event *ev)
 {
 	switch (ev->type) {
 	case MR_EV_DONE:
-		if (ev->token & MR_RECOVERY_OURS && ev->token != MR_TOKEN_NOBODY) {
+		if (is_ours(ev->as.done.token)) {
 			mr_replay_answered(r, ev);
 			mr_event_fini(ev);
 			return true;
 		}
 		note_answer(r, ev);
-		if (ev->detail != MR_DONE_LATE) return false;
+		if (!ev->as.done.is_late) return false;
 		mr_event_fini(ev);
 		return true;
 	case MR_EV_CHANNEL: return take_channel(r, ev);

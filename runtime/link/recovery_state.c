@@ -9,6 +9,18 @@ void mr_recovery_push(struct mr_recovery *r, const mr_event *event)
 	r->port.push(r->port.owner, event);
 }
 
+void mr_recovery_tell_try(struct mr_recovery *r, enum mr_connection_state state, uint16_t channel,
+	int64_t attempt, mr_msec delay, const mr_error *why)
+{
+	mr_event ev = {.type = MR_EV_CONNECTION, .status = why->kind, .channel = channel};
+	ev.connection = r->connection;
+	ev.as.connection.state = (uint16_t)state;
+	ev.as.connection.numbers.retry.attempt = (uint32_t)attempt;
+	ev.as.connection.numbers.retry.delay = mr_msec32(delay);
+	ev.as.connection.with.error = mr_error_copy(why);
+	mr_recovery_push(r, &ev);
+}
+
 double mr_recovery_chance(struct mr_recovery *r)
 {
 	r->random ^= r->random << 13; /* xorshift64, Marsaglia 2003 */
@@ -45,12 +57,11 @@ bool mr_recovery_plan(struct mr_recovery *r, bool is_whole)
 /* Its consumer will get nothing more: the host must know. */
 void mr_recovery_tell_consumer_failed(struct mr_recovery *r, const struct mr_record *record)
 {
-	mr_event ev = {.type = MR_EV_CANCEL,
-		.status = r->error.kind,
-		.consumer = record->request.number};
+	mr_event ev = {.type = MR_EV_CANCEL, .status = r->error.kind};
 	ev.connection = r->connection;
 	ev.channel = record->channel;
-	ev.data.error = mr_error_copy(&r->error);
+	ev.as.cancel.consumer = record->request.number;
+	ev.as.cancel.error = mr_error_copy(&r->error);
 	mr_recovery_push(r, &ev);
 }
 
@@ -70,7 +81,7 @@ void mr_recovery_give_channel_up(struct mr_recovery *r, uint16_t number)
 	if (!c) return; /* the program closed it meanwhile */
 	ev.connection = r->connection;
 	ev.epoch = c->epoch;
-	ev.data.error = mr_error_copy(&r->error);
+	ev.as.channel.error = mr_error_copy(&r->error);
 	note_failure(r, number);
 	mr_topology_channel_closed(&r->topology, number);
 	mr_recovery_push(r, &ev);

@@ -89,6 +89,9 @@ struct mr_recovery {
 };
 
 void mr_recovery_push(struct mr_recovery *r, const mr_event *event);
+/* RETRYING or REPAIRING: the number of the next try, and the ms until it. */
+void mr_recovery_tell_try(struct mr_recovery *r, enum mr_connection_state state, uint16_t channel,
+	int64_t attempt, mr_msec delay, const mr_error *why);
 double mr_recovery_chance(struct mr_recovery *r); /* 0 to 1, without 1 */
 
 /* Plans to bring all back, or what is broken, instead of what was planned. False: there is nothing to do, or no

@@ -19,15 +19,8 @@ void mr_repair_due(struct ev_loop *loop, ev_timer *timer, int revents)
 
 static void ask_host(struct mr_recovery *r, uint16_t channel, mr_msec delay)
 {
-	mr_event ev = {.type = MR_EV_CONNECTION,
-		.status = r->repair_why.kind,
-		.detail = MR_CONNECTION_REPAIRING};
-	ev.connection = r->connection;
-	ev.channel = channel;
-	ev.token = (uint64_t)r->repairs;
-	ev.last = (uint64_t)delay;
-	ev.data.error = mr_error_copy(&r->repair_why);
-	mr_recovery_push(r, &ev);
+	mr_recovery_tell_try(r, MR_CONNECTION_REPAIRING, channel, r->repairs, delay,
+		&r->repair_why);
 }
 
 void mr_repair_plan(struct mr_recovery *r, uint16_t channel, const mr_error *why, int kind)

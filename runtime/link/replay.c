@@ -97,9 +97,10 @@ static void open_channel(struct mr_recovery *r, uint16_t number)
 	struct mr_channel_record *c = mr_topology_channel_of(&r->topology, number);
 	c->epoch = next_epoch(r);
 	/* Told before anything can come on it. */
-	mr_event ev = {.type = MR_EV_CHANNEL, .detail = MR_CHANNEL_AGAIN, .epoch = c->epoch};
+	mr_event ev = {.type = MR_EV_CHANNEL, .epoch = c->epoch};
 	ev.connection = r->connection;
 	ev.channel = number;
+	ev.as.channel.change = MR_CHANNEL_AGAIN;
 	c->broken = false;
 	mr_recovery_push(r, &ev);
 	ask(r, MR_ASK_OPEN, number, c->epoch, NULL);
@@ -147,12 +148,13 @@ static void ask_record(struct mr_recovery *r, const struct mr_record *record,
 static void tell_ready(struct mr_recovery *r, uint16_t number)
 {
 	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, number);
-	mr_event ev = {.type = MR_EV_CHANNEL, .detail = MR_CHANNEL_READY};
+	mr_event ev = {.type = MR_EV_CHANNEL};
 	if (!c || c->broken) return; /* closed once more: it will be repaired */
 	ev.connection = r->connection;
 	ev.channel = number;
 	ev.epoch = c->epoch;
-	ev.last = c->confirming;
+	ev.as.channel.change = MR_CHANNEL_READY;
+	ev.as.channel.confirming = c->confirming;
 	mr_recovery_push(r, &ev);
 }
 
@@ -237,13 +239,12 @@ static void step_succeeded(struct mr_recovery *r)
 	record->made_in = r->plan.number;
 	record->costs = 0;
 	if (record->cancelled && record->request.operation == MR_BASIC_CONSUME) {
-		mr_event ev = {.type = MR_EV_CANCEL,
-			.detail = 1,
-			.consumer = record->request.number};
-		ev.connection = r->connection;
+		mr_event ev = {.type = MR_EV_CANCEL, .connection = r->connection};
 		ev.channel = record->channel;
+		ev.as.cancel.consumer = record->request.number;
+		ev.as.cancel.consumes_again = true;
 		record->cancelled = false;
-		mr_recovery_push(r, &ev); /* it consumes again */
+		mr_recovery_push(r, &ev);
 	}
 	if (record->server_named && record->request.operation == MR_QUEUE_DECLARE)
 		renamed(r, record);
@@ -390,8 +391,8 @@ void mr_replay_go_on(struct mr_recovery *r)
 
 void mr_replay_answered(struct mr_recovery *r, const mr_event *ev)
 {
-	const mr_reply *reply = ev->data.reply;
-	if (ev->token != r->token || !r->waiting) return;
+	const mr_reply *reply = ev->as.done.reply;
+	if (ev->as.done.token != r->token || !r->waiting) return;
 	r->answered = true;
 	memset(&r->error, 0, sizeof r->error);
 	r->error.kind = ev->status;

@@ -22,11 +22,11 @@ static void note_event(struct mr_link *link, const mr_event *ev)
 {
 	struct mr_history *history = link->services->history;
 	if (ev->type == MR_EV_BLOCKED) {
-		link->is_blocked = ev->detail;
+		link->is_blocked = ev->as.blocked.is_blocked;
 		snprintf(link->blocked_why, sizeof link->blocked_why, "%.127s",
-			ev->data.error ? ev->data.error->text : "");
+			ev->as.blocked.reason ? ev->as.blocked.reason->text : "");
 	}
-	if (ev->type == MR_EV_CANCEL && ev->status == MR_CANCELLED && !ev->last)
+	if (ev->type == MR_EV_CANCEL && ev->status == MR_CANCELLED && !ev->as.cancel.will_recover)
 		mr_history_failed(history, link->number, "(unknown)", "cancelled by the broker");
 }
 
@@ -50,9 +50,11 @@ struct closed_channel {
 /* A channel that the broker closed, whatever it was used for, with what it consumes. False: it went otherwise. */
 static bool note_closed(struct mr_link *link, const mr_event *ev, struct closed_channel *c)
 {
-	const mr_error *why = ev->data.error;
+	const mr_error *why = ev->as.channel.error;
 	if (!ev->status || !why || why->scope != MR_SCOPE_CHANNEL || !why->code) return false;
-	*c = (struct closed_channel){.why = *why, .number = ev->channel, .is_answer = ev->detail};
+	*c = (struct closed_channel){.why = *why,
+		.number = ev->channel,
+		.is_answer = ev->as.channel.was_asking};
 	const struct mr_record *consumer =
 		mr_topology_next_on(&link->recovery.topology, ev->channel, NULL);
 	if (consumer) snprintf(c->queue, sizeof c->queue, "%s", consumer->strings[0]);
@@ -142,21 +144,30 @@ void mr_report_emit(void *owner, const mr_event *event)
 	log_closed(link, &closed);
 }
 
-void mr_report_state(struct mr_link *link, enum mr_connection_state state, enum mr_status status,
-	void *data)
+void mr_report_state(struct mr_link *link, enum mr_connection_state state, const mr_error *why)
 {
-	mr_event ev = {.type = MR_EV_CONNECTION, .status = status, .detail = (uint16_t)state};
+	mr_event ev = {.type = MR_EV_CONNECTION, .status = why ? why->kind : MR_OK};
 	ev.connection = link->number;
-	ev.data.any = data;
+	ev.as.connection.state = (uint16_t)state;
+	ev.as.connection.with.error = why ? mr_error_copy(why) : NULL;
+	mr_report_emit(link, &ev);
+}
+
+void mr_report_opened(struct mr_link *link, struct mr_opened *opened)
+{
+	mr_event ev = {.type = MR_EV_CONNECTION, .connection = link->number};
+	ev.as.connection.state = MR_CONNECTION_OPEN;
+	ev.as.connection.with.opened = opened;
 	mr_report_emit(link, &ev);
 }
 
 void mr_report_lost(struct mr_link *link, const mr_error *why)
 {
-	mr_event ev = {.type = MR_EV_CONNECTION, .status = why->kind, .detail = MR_CONNECTION_LOST};
+	mr_event ev = {.type = MR_EV_CONNECTION, .status = why->kind};
 	ev.connection = link->number;
-	ev.last = 1; /* it will be back */
-	ev.data.error = mr_error_copy(why);
+	ev.as.connection.state = MR_CONNECTION_LOST;
+	ev.as.connection.will_recover = true;
+	ev.as.connection.with.error = mr_error_copy(why);
 	mr_report_emit(link, &ev);
 	mr_report_release(link);
 }
@@ -173,26 +184,25 @@ static void log_recovered(struct mr_link *link, uint32_t restored, double after)
 
 void mr_report_recovered(struct mr_link *link, uint32_t restored, mr_table *report)
 {
-	mr_event ev = {.type = MR_EV_CONNECTION,
-		.detail = MR_CONNECTION_RECOVERED,
-		.token = restored};
-	ev.connection = link->number;
-	ev.last = (uint64_t)(mr_clock_now() - link->recovery.lost_at);
-	ev.data.table = report;
-	log_recovered(link, restored, (double)ev.last / 1000);
+	mr_event ev = {.type = MR_EV_CONNECTION, .connection = link->number};
+	mr_msec gap = mr_clock_now() - link->recovery.lost_at;
+	ev.as.connection.state = MR_CONNECTION_RECOVERED;
+	ev.as.connection.numbers.recovered.entities = restored;
+	ev.as.connection.numbers.recovered.gap = mr_msec32(gap);
+	ev.as.connection.with.report = report;
+	log_recovered(link, restored, (double)gap / 1000);
 	mr_report_emit(link, &ev);
 }
 
 void mr_report_channel_done(struct mr_link *link, uint16_t channel, uint64_t token,
 	const mr_error *error)
 {
-	mr_event ev = {.type = MR_EV_DONE,
-		.status = error->kind,
-		.token = token,
-		.channel = channel};
+	mr_event ev = {.type = MR_EV_DONE, .status = error->kind, .channel = channel};
+	mr_reply *reply = mr_calloc(1, sizeof *reply);
+	if (reply) reply->error = *error;
 	ev.connection = link->number;
-	ev.data.reply = mr_calloc(1, sizeof *ev.data.reply);
-	if (ev.data.reply) ev.data.reply->error = *error;
+	ev.as.done.token = token;
+	ev.as.done.reply = reply;
 	mr_report_emit(link, &ev);
 }
 
@@ -237,9 +247,10 @@ void mr_report_log_loss(struct mr_link *link, const char *msg, const mr_error *e
 static void tell_late(void *owner, uint16_t channel, uint64_t token, enum mr_status status)
 {
 	struct mr_link *link = owner;
-	mr_event ev = {.type = MR_EV_DONE, .status = status, .token = token, .channel = channel};
+	mr_event ev = {.type = MR_EV_DONE, .status = status, .channel = channel};
 	ev.connection = link->number;
-	ev.detail = token == MR_TOKEN_NONE ? 0 : MR_DONE_LATE;
+	ev.as.done.token = token;
+	ev.as.done.is_late = token != MR_TOKEN_NONE;
 	mr_report_emit(link, &ev);
 }
 

@@ -9,9 +9,11 @@
 /* mr_emit: an event of the session, unless it is recovery's own. */
 void mr_report_emit(void *owner, const mr_event *event);
 void mr_report_push(struct mr_link *link, const mr_event *event); /* as it is */
-void mr_report_state(struct mr_link *link, enum mr_connection_state state, enum mr_status status,
-	void *data);                                            /* data is taken */
-void mr_report_lost(struct mr_link *link, const mr_error *why); /* it will be back */
+struct mr_opened;
+
+void mr_report_state(struct mr_link *link, enum mr_connection_state state, const mr_error *why);
+void mr_report_opened(struct mr_link *link, struct mr_opened *opened); /* is taken */
+void mr_report_lost(struct mr_link *link, const mr_error *why);        /* it will be back */
 /* Tells what waited until the end of the session was told. */
 void mr_report_release(struct mr_link *link);
 /* What could be brought back is back; the report is taken. */

@@ -85,10 +85,12 @@ static void check_delivery(struct run *r, mr_delivery *d)
 
 static void check_done(struct run *r, const mr_event *ev)
 {
-	const mr_reply *reply = ev->data.reply;
-	MUST(ev->token && ev->token <= r->tokens && r->asked[ev->token] && !r->ended[ev->token]);
-	r->ended[ev->token] = 1;
-	if (ev->token == r->confirm_token && ev->status != MR_OK && ev->status != MR_TIMEOUT)
+	const mr_reply *reply = ev->as.done.reply;
+	MUST(ev->as.done.token && ev->as.done.token <= r->tokens && r->asked[ev->as.done.token] &&
+		!r->ended[ev->as.done.token]);
+	r->ended[ev->as.done.token] = 1;
+	if (ev->as.done.token == r->confirm_token && ev->status != MR_OK &&
+		ev->status != MR_TIMEOUT)
 		r->epochs[r->confirm_epoch].confirming = false;
 	if (!reply) return;
 	MUST(ev->status == reply->error.kind);
@@ -99,12 +101,13 @@ static void check_done(struct run *r, const mr_event *ev)
 
 static void check_confirm(struct run *r, const mr_event *ev)
 {
+	uint64_t first = ev->as.confirm.first, last = ev->as.confirm.last;
 	MUST(ev->status == MR_OK || ev->status == MR_NACKED || ev->status == MR_RETURNED ||
 		ev->status == MR_LOST || ev->status == MR_TIMEOUT);
-	MUST(ev->epoch && ev->epoch < EPOCHS && ev->token && ev->token <= ev->last);
+	MUST(ev->epoch && ev->epoch < EPOCHS && first && first <= last);
 	struct epoch *e = &r->epochs[ev->epoch];
-	MUST(ev->channel == e->number && ev->last <= e->published);
-	for (uint64_t n = ev->token; n <= ev->last; n++) MUST(!e->ended[n]++);
+	MUST(ev->channel == e->number && last <= e->published);
+	for (uint64_t n = first; n <= last; n++) MUST(!e->ended[n]++);
 }
 
 static void on_event(void *owner, const mr_event *event)
@@ -115,22 +118,21 @@ static void on_event(void *owner, const mr_event *event)
 	switch (ev.type) {
 	case MR_EV_DONE: check_done(r, &ev); break;
 	case MR_EV_CONFIRM: check_confirm(r, &ev); break;
-	case MR_EV_DELIVERY: check_delivery(r, ev.data.delivery); break;
+	case MR_EV_DELIVERY: check_delivery(r, ev.as.delivery); break;
 	case MR_EV_RETURN:
-		MUST(ev.token <= PUBLISHES);
-		check_delivery(r, ev.data.delivery);
+		MUST(ev.as.returned.number <= PUBLISHES);
+		check_delivery(r, ev.as.returned.delivery);
 		break;
 	case MR_EV_CHANNEL:
 		MUST(ev.channel && ev.epoch);
 		if (ev.status == MR_OK)
-			MUST(ev.detail == MR_CHANNEL_TAKEN_BACK);
+			MUST(ev.as.channel.change == MR_CHANNEL_TAKEN_BACK);
 		else
-			check_error(ev.data.error);
+			check_error(ev.as.channel.error);
 		break;
-	case MR_EV_CANCEL: MUST(ev.channel && ev.consumer); break;
+	case MR_EV_CANCEL: MUST(ev.channel && ev.as.cancel.consumer); break;
 	case MR_EV_BLOCKED:
-		MUST(ev.detail <= 1);
-		if (ev.data.error) check_error(ev.data.error);
+		if (ev.as.blocked.reason) check_error(ev.as.blocked.reason);
 		break;
 	default: abort(); /* a session tells nothing else */
 	}

@@ -52,10 +52,11 @@ static void answered(struct line *l, uint64_t token, uint64_t number, const mr_r
 static void handle(mr_event *ev)
 {
 	if (ev->type == MR_EV_DELIVERY)
-		mr_delivery_settle(rt, ev->data.delivery, MR_ACK, MR_SETTLE_RELEASE);
+		mr_delivery_settle(rt, ev->as.delivery, MR_ACK, MR_SETTLE_RELEASE);
 	else if (ev->type == MR_EV_DONE && ev->status == MR_OK)
-		answered(&lines[(ev->token - 1) % 10], ev->token - (ev->token - 1) % 10,
-			(ev->token - 1) % 10, ev->data.reply);
+		answered(&lines[(ev->as.done.token - 1) % 10],
+			ev->as.done.token - (ev->as.done.token - 1) % 10,
+			(ev->as.done.token - 1) % 10, ev->as.done.reply);
 	mr_event_fini(ev);
 }
 

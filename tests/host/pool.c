@@ -31,13 +31,13 @@ static void handle(struct host *h, mr_event *ev)
 {
 	if (ev->type == MR_EV_DELIVERY) {
 		h->consumed++;
-		mr_delivery_settle(h->rt, ev->data.delivery, MR_ACK, MR_SETTLE_RELEASE);
-	} else if (ev->type == MR_EV_DONE && ev->token == h->awaited_done) {
+		mr_delivery_settle(h->rt, ev->as.delivery, MR_ACK, MR_SETTLE_RELEASE);
+	} else if (ev->type == MR_EV_DONE && ev->as.done.token == h->awaited_done) {
 		h->awaited_done = 0;
 		h->status = ev->status;
-		if (ev->data.reply) h->why = ev->data.reply->error;
-	} else if (ev->type == MR_EV_CONFIRM && ev->token <= h->awaited_confirm &&
-		   h->awaited_confirm <= ev->last) {
+		if (ev->as.done.reply) h->why = ev->as.done.reply->error;
+	} else if (ev->type == MR_EV_CONFIRM && ev->as.confirm.first <= h->awaited_confirm &&
+		   h->awaited_confirm <= ev->as.confirm.last) {
 		h->awaited_confirm = 0;
 		h->status = ev->status;
 	}

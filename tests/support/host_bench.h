@@ -40,18 +40,60 @@ struct host {
 	int count;
 };
 
+static inline void note_connection(struct told *t, const mr_event *ev)
+{
+	bool is_back = ev->as.connection.state == MR_CONNECTION_RECOVERED;
+	t->detail = ev->as.connection.state;
+	t->token = is_back ? ev->as.connection.numbers.recovered.entities
+	                   : ev->as.connection.numbers.retry.attempt;
+	t->last = is_back ? ev->as.connection.numbers.recovered.gap
+	                  : ev->as.connection.numbers.retry.delay;
+	if (ev->as.connection.will_recover) t->last = 1;
+	if (ev->status && ev->as.connection.with.error) t->error = *ev->as.connection.with.error;
+}
+
+static inline void note(struct told *t, const mr_event *ev)
+{
+	const mr_error *error = NULL;
+	switch (ev->type) {
+	case MR_EV_CONNECTION: note_connection(t, ev); return;
+	case MR_EV_DONE:
+		t->token = ev->as.done.token;
+		if (ev->as.done.reply)
+			snprintf(t->name, sizeof t->name, "%.63s", ev->as.done.reply->name);
+		return;
+	case MR_EV_CONFIRM:
+		t->token = ev->as.confirm.first;
+		t->last = ev->as.confirm.last;
+		return;
+	case MR_EV_CHANNEL:
+		t->detail = ev->as.channel.change | ev->as.channel.was_asking;
+		t->last = ev->as.channel.will_recover;
+		error = ev->as.channel.error;
+		break;
+	case MR_EV_CANCEL:
+		t->detail = ev->as.cancel.consumes_again;
+		t->last = ev->as.cancel.will_recover;
+		t->consumer = ev->as.cancel.consumer;
+		error = ev->as.cancel.error;
+		break;
+	case MR_EV_BLOCKED: t->detail = ev->as.blocked.is_blocked; return;
+	case MR_EV_FD:
+		t->token = ev->as.fd.token;
+		t->detail = ev->as.fd.ready;
+		return;
+	default: return;
+	}
+	if (ev->status && error) t->error = *error;
+}
+
 static inline void keep(struct host *h, mr_event *ev)
 {
 	assert_true(h->count < EVENTS);
 	struct told *t = &h->told[h->count++];
-	*t = (struct told){ev->type, ev->status, ev->detail, ev->token, ev->last, ev->channel,
-		ev->consumer, "", {0}};
-	bool has_error = ev->type == MR_EV_CONNECTION || ev->type == MR_EV_CHANNEL ||
-	                 ev->type == MR_EV_CANCEL;
-	if (has_error && ev->status && ev->data.error) t->error = *ev->data.error;
-	if (ev->type == MR_EV_DONE && ev->data.reply)
-		snprintf(t->name, sizeof t->name, "%.63s", ev->data.reply->name);
-	if (ev->type == MR_EV_DELIVERY) mr_delivery_release(h->rt, ev->data.delivery);
+	*t = (struct told){.type = ev->type, .status = ev->status, .channel = ev->channel};
+	note(t, ev);
+	if (ev->type == MR_EV_DELIVERY) mr_delivery_release(h->rt, ev->as.delivery);
 	mr_event_fini(ev);
 }
 

@@ -24,13 +24,14 @@ end
 
 --- A ticket for the publish of this number. Fields: `state` ("waiting" at first), `number`, and
 -- `message`, the returned message, when it is "returned". `on_end(ticket, state, reason, cause)` is called
--- when it ends, unless that gives true: then its owner sends it again.
+-- when it ends, unless that gives true: then its owner sends it again. `exchange` and `routing_key` are for what a stop
+-- says of it.
 --
 -- One is made for each publish: the eight fields of the constructor are those that most have, as more would make its
 -- table twice as large.
-function ticket.new(number)
-   return setmetatable({ number = number, state = "waiting", waiter = false, on_end = nil, sent = nil,
-      suspect = nil, kind = nil, reason = nil }, Ticket)
+function ticket.new(number, exchange, routing_key)
+   return setmetatable({ number = number, state = "waiting", waiter = false, on_end = nil, exchange = exchange,
+      routing_key = routing_key, sent = nil, suspect = nil }, Ticket)
 end
 
 local TEXTS = {

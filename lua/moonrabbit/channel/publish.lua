@@ -106,7 +106,7 @@ end
 -- The ticket of what was just sent. With the option `republish` it keeps the message, as far as the bytes
 -- allow, to be sent again after a loss.
 local function register(book, exchange, routing_key, body, props)
-   local t = new_ticket(0)
+   local t = new_ticket(0, exchange, routing_key)
    enter(book, t)
    local room = book.keeps
    if room and #body <= room.left then

@@ -1,6 +1,5 @@
 --- events: what connections, channels and the broker have to say, told to whom it concerns.
 -- SPDX-License-Identifier: MIT
-local bit = require "bit"
 local C = require("moonrabbit.base.ffi").C
 local connection = require "moonrabbit.connection.connection"
 local each = require "moonrabbit.base.each"
@@ -45,8 +44,9 @@ end
 
 -- What the I/O thread reports of a recovery: a table, or nothing.
 local function report_of(ev)
-   if ev.data.table == nil then return { failed = {}, renamed = {} } end
-   local report = value.decode(ev.data.table)
+   local decoded = ev.as.connection.with.report
+   if decoded == nil then return { failed = {}, renamed = {} } end
+   local report = value.decode(decoded)
    return { failed = report.failed or {}, renamed = report.renamed or {} }
 end
 
@@ -65,8 +65,9 @@ local function recovered(self, ev)
       end
    end
    self:_wake_waiters()
-   tell(self, { type = "recovered", entities = tonumber(ev.token), failed = report.failed, renamed = report.renamed,
-      gap = tonumber(ev.last) / 1000, epoch = self.epoch })
+   local back = ev.as.connection.numbers.recovered
+   tell(self, { type = "recovered", entities = back.entities, failed = report.failed, renamed = report.renamed,
+      gap = back.gap / 1000, epoch = self.epoch })
 end
 
 -- The program's own policy; without an answer the built-in one stands.
@@ -92,13 +93,14 @@ local states = {
    [C.MR_CONNECTION_CLOSED] = function(self, _, err) lost_for_good(self, "closed", err) end,
    [C.MR_CONNECTION_GAVE_UP] = function(self, _, err) lost_for_good(self, "gave_up", err) end,
    [C.MR_CONNECTION_LOST] = function(self, ev, err)
-      if ev.last ~= 1 then return lost_for_good(self, "lost", err) end
+      if not ev.as.connection.will_recover then return lost_for_good(self, "lost", err) end
       self.lost_at = C.mr_now()
       recovery.all_suspended(self, err)
       tell(self, { type = "lost", err = err, recovering = true })
    end,
    [C.MR_CONNECTION_RETRYING] = function(self, ev, err)
-      local event = { type = "retrying", attempt = tonumber(ev.token), delay = tonumber(ev.last) / 1000, err = err }
+      local try = ev.as.connection.numbers.retry
+      local event = { type = "retrying", attempt = try.attempt, delay = try.delay / 1000, err = err }
       if self:_asks_for_passwords() then task.later(self._renew_password, self) end
       if not self.options.retry then return tell(self, event) end
       task.later(ask_policy, { self, { scope = "connect", attempt = event.attempt, err = err,
@@ -106,7 +108,8 @@ local states = {
    end,
    [C.MR_CONNECTION_RECOVERED] = recovered,
    [C.MR_CONNECTION_REPAIRING] = function(self, ev, err)
-      local event = { type = "repairing", attempt = tonumber(ev.token), delay = tonumber(ev.last) / 1000, err = err }
+      local try = ev.as.connection.numbers.retry
+      local event = { type = "repairing", attempt = try.attempt, delay = try.delay / 1000, err = err }
       if event.attempt == 1 then self.broken_at = C.mr_now() end
       local scope = ev.channel ~= 0 and "channel" or "topology"
       task.later(ask_policy, { self, { scope = scope, attempt = event.attempt, err = err,
@@ -119,9 +122,9 @@ local ENDS = { [C.MR_CONNECTION_CLOSED] = true, [C.MR_CONNECTION_GAVE_UP] = true
 loop.on(C.MR_EV_CONNECTION, function(ev)
    local self = connection.by_number(ev.connection)
    if not self then return end
-   local state = ev.detail
-   local is_failure = state ~= C.MR_CONNECTION_RECOVERED and state ~= C.MR_CONNECTION_OPEN and ev.data.error ~= nil
-   local err = is_failure and errors.of_c(ev.data.error) or is_failure and self.last_error or nil
+   local state, with = ev.as.connection.state, ev.as.connection.with
+   local is_failure = state ~= C.MR_CONNECTION_RECOVERED and state ~= C.MR_CONNECTION_OPEN and with.error ~= nil
+   local err = is_failure and errors.of_c(with.error) or is_failure and self.last_error or nil
    if ENDS[state] and err then suspicion.judge(self, err) end
    states[state](self, ev, err)
 end)
@@ -129,9 +132,9 @@ end)
 loop.on(C.MR_EV_BLOCKED, function(ev)
    local self = connection.by_number(ev.connection)
    if not self then return end
-   local blocked = ev.detail == 1
+   local blocked, reason = ev.as.blocked.is_blocked, ev.as.blocked.reason
    if not blocked then self:_wake_waiters() end
-   tell(self, { type = blocked and "blocked" or "unblocked", err = ev.data.error ~= nil and errors.of_c(ev.data.error) or nil })
+   tell(self, { type = blocked and "blocked" or "unblocked", err = reason ~= nil and errors.of_c(reason) or nil })
 end)
 
 -- A channel comes back: again, then ready.
@@ -139,18 +142,19 @@ local function channel_back(ev)
    local self = connection.by_number(ev.connection)
    local ch = self and self.channels[ev.channel]
    if not ch then return end
-   if ev.detail == C.MR_CHANNEL_AGAIN then recovery.again(ch, ev.epoch) else recovery.ready(ch) end
+   if ev.as.channel.change == C.MR_CHANNEL_AGAIN then recovery.again(ch, ev.epoch) else recovery.ready(ch) end
 end
 
 loop.on(C.MR_EV_CHANNEL, function(ev)
-   if ev.status == 0 then return channel_back(ev) end
+   local closed = ev.as.channel
+   if closed.change ~= C.MR_CHANNEL_ENDED then return channel_back(ev) end
    local ch, self = channel_of(ev)
    local away = self and self.channels[ev.channel]
    if not ch and away and away.epoch == 0 then ch = away end -- it is away, and will not be back after all
    if not ch then return end
-   local err = ev.data.error ~= nil and errors.of_c(ev.data.error) or errors.of_status(ev.status, "channel")
+   local err = closed.error ~= nil and errors.of_c(closed.error) or errors.of_status(ev.status, "channel")
    if late.is_timeout(err) then late.closed(ev.epoch, err, in_flight.each) end
-   local is_kept = ev.last == 1
+   local is_kept = closed.will_recover
    if err.scope == "connection" then suspicion.judge(self, err) end
    if is_kept then recovery.suspended(ch, err) else self:_channel_gone(ch, err) end
    if err.scope == "channel" then
@@ -159,19 +163,20 @@ loop.on(C.MR_EV_CHANNEL, function(ev)
 end)
 
 loop.on(C.MR_EV_CANCEL, function(ev)
-   local consumer = subscription.by_number(ev.consumer)
+   local cancel = ev.as.cancel
+   local consumer = subscription.by_number(cancel.consumer)
    if not consumer then return end
    local fields = { queue = consumer.queue, tag = consumer.tag }
-   if ev.detail == 1 then
+   if cancel.consumes_again then
       consumer.is_missing = false
       subscription.resumed(consumer)
       local owner = connection.by_number(ev.connection)
       if owner then tell(owner, { type = "consumer_resumed", consumer = consumer }) end
       return log.info("consuming again", fields)
    end
-   local has_failed = ev.data.error ~= nil -- it was asked for again, in vain
-   local err = has_failed and errors.of_c(ev.data.error) or errors.new("cancelled", "channel")
-   local is_kept = ev.last == 1
+   local has_failed = cancel.error ~= nil -- it was asked for again, in vain
+   local err = has_failed and errors.of_c(cancel.error) or errors.new("cancelled", "channel")
+   local is_kept = cancel.will_recover
    consumer.is_missing = is_kept -- also while its channel is there
    if is_kept then subscription.suspended(consumer, err)
    else subscription.ended(consumer, has_failed and "failed" or "cancelled", err) end
@@ -185,22 +190,23 @@ loop.on(C.MR_EV_CONFIRM, function(ev)
    local ch = channel_of(ev)
    local book = ch and ch.book or connection.books[ev.epoch]
    if not book then return end
+   local confirm = ev.as.confirm
    if ch and ev.status == LOST then -- why follows: it belongs into the errors
-      table.insert(ch.lost, { tonumber(ev.token), tonumber(ev.last) })
+      table.insert(ch.lost, { tonumber(confirm.first), tonumber(confirm.last) })
       return
    end
-   ticket.settle(book, tonumber(ev.token), tonumber(ev.last), ev.status, bit.tobit(ev.consumer))
+   ticket.settle(book, tonumber(confirm.first), tonumber(confirm.last), ev.status, confirm.shift)
    if book.outstanding == 0 then connection.books[ev.epoch] = nil end
 end)
 
 loop.on(C.MR_EV_RETURN, function(ev)
    local ch = channel_of(ev)
-   local msg = message.new(ev.data.delivery, ch)
+   local msg = message.new(ev.as.returned.delivery, ch)
    message.detach(msg)
    if not ch then return end
    local err = errors.of_status(ev.status, "publish", ("%s (%d)"):format(msg.reply_text, msg.reply_code))
    err.code = msg.reply_code
-   if ch.book then ticket.returned(ch.book, tonumber(ev.token), msg, err.text) end
+   if ch.book then ticket.returned(ch.book, tonumber(ev.as.returned.number), msg, err.text) end
    if ch.return_handler then task.later(function() ch.return_handler(msg, err) end)
    elseif not ch.book then
       log.warn("message returned", { exchange = msg.exchange, routing_key = msg.routing_key, text = err.text })

@@ -119,13 +119,15 @@ end
 -- ---- who wants to know ----
 
 local function report_of(ev)
-   if ev.data.health == nil or ev.data.health.report == nil then return nil end
-   return value.decode(ev.data.health.report)
+   local told = ev.as.health.health
+   if told == nil or told.report == nil then return nil end
+   return value.decode(told.report)
 end
 
 loop.on(C.MR_EV_HEALTH, function(ev)
    local report = report_of(ev)
-   if ev.token ~= 0 then return task.wake(tonumber(ev.token), report or errors.new("no_memory", "config")) end
+   local token = tonumber(ev.as.health.token)
+   if token ~= 0 then return task.wake(token, report or errors.new("no_memory", "config")) end
    if not report then return end
    local new, old = report.status, report.status == "healthy" and "unhealthy" or "healthy"
    for _, fn in ipairs(listeners) do task.later(function() fn(old, new, report) end) end

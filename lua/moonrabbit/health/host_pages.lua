@@ -33,7 +33,7 @@ local function serve(token, fn, query)
 end
 
 loop.on(C.MR_EV_PAGE, function(ev)
-   local token, request = tonumber(ev.token), value.decode(ev.data.table)
+   local token, request = tonumber(ev.as.page.token), value.decode(ev.as.page.request)
    local fn = by_path[request.path]
    if not fn then return end
    if at_work == MOST then return refuse(token, 503, "busy") end

@@ -69,7 +69,7 @@ local function drop_batch()
    while at < count do
       local ev = events[at]
       at = at + 1
-      if ev.type == EV_DELIVERY then C.mr_delivery_release(rt, ev.data.delivery) end
+      if ev.type == EV_DELIVERY then C.mr_delivery_release(rt, ev.as.delivery) end
       C.mr_event_fini(ev)
    end
 end
@@ -101,7 +101,7 @@ function loop.on(type_, fn) handlers[type_] = fn end
 -- ---- events ----
 
 local function reply_of(ev)
-   local reply = ev.data.reply
+   local reply = ev.as.done.reply
    if reply == nil then
       return { status = ev.status, err = ev.status ~= 0 and errors.of_status(ev.status, "channel") or nil }
    end
@@ -114,7 +114,7 @@ end
 
 local function on_done(ev)
    local reply = reply_of(ev)
-   if task.wake(tonumber(ev.token), reply) or not reply.delivery or reply.delivery == nil then return end
+   if task.wake(tonumber(ev.as.done.token), reply) or not reply.delivery or reply.delivery == nil then return end
    C.mr_delivery_settle(rt, reply.delivery, C.MR_NACK, C.MR_SETTLE_REQUEUE + C.MR_SETTLE_RELEASE)
 end
 
@@ -127,7 +127,7 @@ end
 local function on_other(ev)
    local kind = ev.type
    if kind == EV_DONE then on_done(ev)
-   elseif kind == EV_FD then task.wake(tonumber(ev.token), ev.detail)
+   elseif kind == EV_FD then task.wake(tonumber(ev.as.fd.token), ev.as.fd.ready)
    elseif kind == EV_ROOM then on_room()
    elseif handlers[kind] then handlers[kind](ev) end
    C.mr_event_fini(ev)
@@ -139,7 +139,7 @@ local function dispatch(number)
    while at < count and active == number do
       local ev = events[at]
       at = at + 1
-      if ev.type == EV_DELIVERY then on_delivery(ev.data.delivery) else on_other(ev) end
+      if ev.type == EV_DELIVERY then on_delivery(ev.as.delivery) else on_other(ev) end
       if on_event then
          local fn = on_event
          on_event = nil

@@ -35,6 +35,28 @@ struct bench {
 	char body[64];    /* of the last message, when it is short */
 };
 
+static inline void note_numbers(struct bench *b, const mr_event *ev)
+{
+	uint64_t *token = &b->tokens[b->count], *last = &b->lasts[b->count++];
+	*token = *last = 0;
+	if (ev->type == MR_EV_DONE) *token = ev->as.done.token;
+	if (ev->type == MR_EV_RETURN) *token = ev->as.returned.number;
+	if (ev->type == MR_EV_CHANNEL) *last = ev->as.channel.last_tag;
+	if (ev->type != MR_EV_CONFIRM) return;
+	*token = ev->as.confirm.first;
+	*last = ev->as.confirm.last;
+}
+
+static inline mr_delivery *delivery_of(const mr_event *ev)
+{
+	switch (ev->type) {
+	case MR_EV_DELIVERY: return ev->as.delivery;
+	case MR_EV_RETURN: return ev->as.returned.delivery;
+	case MR_EV_DONE: return ev->as.done.reply ? ev->as.done.reply->delivery : NULL;
+	default: return NULL;
+	}
+}
+
 static inline void on_event(void *owner, const mr_event *event)
 {
 	struct bench *b = owner;
@@ -42,13 +64,10 @@ static inline void on_event(void *owner, const mr_event *event)
 	if (b->count < EVENTS) {
 		b->types[b->count] = (int)ev.type;
 		b->statuses[b->count] = ev.status;
-		b->tokens[b->count] = ev.token;
-		b->lasts[b->count++] = ev.last;
+		note_numbers(b, &ev);
 	}
-	mr_delivery *d = NULL;
-	if (ev.type == MR_EV_DELIVERY || ev.type == MR_EV_RETURN) d = ev.data.delivery;
-	if (ev.type == MR_EV_DONE && ev.data.reply) d = ev.data.reply->delivery;
-	if (ev.type == MR_EV_DONE && ev.token < TOKENS) b->ends[ev.token]++;
+	mr_delivery *d = delivery_of(&ev);
+	if (ev.type == MR_EV_DONE && ev.as.done.token < TOKENS) b->ends[ev.as.done.token]++;
 	if (d && d->body_size < sizeof b->body) {
 		memcpy(b->body, d->body, d->body_size);
 		b->body[d->body_size] = '\0';

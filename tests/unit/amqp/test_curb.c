@@ -24,9 +24,9 @@ static void on_curbed(void *owner, const struct mr_curbed *what)
 static void on_told(void *owner, const mr_event *event)
 {
 	if (event->type == MR_EV_DELIVERY)
-		snprintf(shown, sizeof shown, "%s", event->data.delivery->consumer_tag);
-	if (event->type == MR_EV_DONE && event->data.reply && event->data.reply->name_size)
-		snprintf(shown, sizeof shown, "%s", event->data.reply->name);
+		snprintf(shown, sizeof shown, "%s", event->as.delivery->consumer_tag);
+	if (event->type == MR_EV_DONE && event->as.done.reply && event->as.done.reply->name_size)
+		snprintf(shown, sizeof shown, "%s", event->as.done.reply->name);
 	on_event(owner, event);
 }
 
@@ -401,7 +401,7 @@ static int order_count;
 
 static void on_order(void *owner, const mr_event *event)
 {
-	if (event->type == MR_EV_DELIVERY) order[order_count++] = event->data.delivery->tag;
+	if (event->type == MR_EV_DELIVERY) order[order_count++] = event->as.delivery->tag;
 	on_event(owner, event);
 }
 

@@ -68,9 +68,9 @@ static int answer(mr_runtime *rt, uint64_t token, mr_error *error)
 	while (mr_now() < deadline) {
 		mr_event ev;
 		if (mr_runtime_poll(rt, &ev, 1, deadline - mr_now()) != 1) continue;
-		bool is_it = ev.type == MR_EV_DONE && ev.token == token;
+		bool is_it = ev.type == MR_EV_DONE && ev.as.done.token == token;
 		int status = (int)ev.status;
-		if (is_it && ev.data.reply && status) *error = ev.data.reply->error;
+		if (is_it && ev.as.done.reply && status) *error = ev.as.done.reply->error;
 		mr_event_fini(&ev);
 		if (is_it) return status;
 	}

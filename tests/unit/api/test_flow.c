@@ -31,8 +31,8 @@ static void note(mr_event *ev)
 {
 	deliveries += ev->type == MR_EV_DELIVERY;
 	if (ev->type == MR_EV_CONFIRM && ev->status == MR_OK)
-		confirms += (size_t)(ev->last - ev->token + 1);
-	if (ev->type == MR_EV_DELIVERY) mr_delivery_release(rt, ev->data.delivery);
+		confirms += (size_t)(ev->as.confirm.last - ev->as.confirm.first + 1);
+	if (ev->type == MR_EV_DELIVERY) mr_delivery_release(rt, ev->as.delivery);
 	mr_event_fini(ev);
 }
 
@@ -42,7 +42,7 @@ static int wait_for(uint64_t token)
 	while (mr_now() < deadline) {
 		mr_event ev;
 		if (mr_runtime_poll(rt, &ev, 1, 5) != 1) continue;
-		bool is_it = ev.type == MR_EV_DONE && ev.token == token;
+		bool is_it = ev.type == MR_EV_DONE && ev.as.done.token == token;
 		int status = ev.status;
 		note(&ev);
 		if (is_it) return status;

@@ -32,7 +32,7 @@ static int wait_done(uint32_t *port)
 		if (mr_runtime_poll(rt, &ev, 1, 1) != 1) continue;
 		bool is_it = ev.type == MR_EV_DONE;
 		int status = ev.status;
-		if (is_it && port && ev.data.reply) *port = ev.data.reply->message_count;
+		if (is_it && port && ev.as.done.reply) *port = ev.as.done.reply->message_count;
 		mr_event_fini(&ev);
 		if (is_it) return status;
 	}

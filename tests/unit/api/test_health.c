@@ -43,6 +43,16 @@ static int teardown(void **state)
 	return 0;
 }
 
+static uint64_t token_of(const mr_event *ev)
+{
+	switch (ev->type) {
+	case MR_EV_DONE: return ev->as.done.token;
+	case MR_EV_HEALTH: return ev->as.health.token;
+	case MR_EV_PAGE: return ev->as.page.token;
+	default: return 0;
+	}
+}
+
 /* Polls until there is an event of this type and token. */
 static mr_event wait_for(uint32_t type, uint64_t token)
 {
@@ -50,7 +60,7 @@ static mr_event wait_for(uint32_t type, uint64_t token)
 	while (mr_now() < deadline) {
 		mr_event ev;
 		if (mr_runtime_poll(rt, &ev, 1, 0.1) != 1) continue;
-		if (ev.type == type && ev.token == token) return ev;
+		if (ev.type == type && token_of(&ev) == token) return ev;
 		mr_event_fini(&ev);
 	}
 	fail_msg("in vain waited for an event");
@@ -61,8 +71,8 @@ static mr_health ask(void)
 {
 	assert_int_equal(mr_health_ask(rt, 7), MR_OK);
 	mr_event ev = wait_for(MR_EV_HEALTH, 7);
-	assert_non_null(ev.data.health);
-	mr_health h = *ev.data.health;
+	assert_non_null(ev.as.health.health);
+	mr_health h = *ev.as.health.health;
 	assert_non_null(h.report);
 	h.report = NULL;
 	mr_event_fini(&ev);
@@ -89,9 +99,9 @@ static uint16_t listen_somewhere(void)
 	mr_event ev = wait_for(MR_EV_DONE, 5);
 	assert_int_equal(ev.status, MR_OK);
 	char name[32];
-	uint16_t port = (uint16_t)ev.data.reply->message_count;
+	uint16_t port = (uint16_t)ev.as.done.reply->message_count;
 	snprintf(name, sizeof name, "127.0.0.1:%u", port);
-	assert_string_equal(ev.data.reply->name, name);
+	assert_string_equal(ev.as.done.reply->name, name);
 	mr_event_fini(&ev);
 	return port;
 }
@@ -210,11 +220,11 @@ static void test_notes_count_and_changes_are_told(void **state)
 	assert_int_equal(mr_health_watch(rt, true), MR_OK);
 	assert_int_equal(mr_health_note(rt, "disk", 4, MR_NOTE_FAILING, "full", 4), MR_OK);
 	mr_event ev = wait_for(MR_EV_HEALTH, 0);
-	assert_int_equal(ev.data.health->failing, MR_CHECK_HOST);
+	assert_int_equal(ev.as.health.health->failing, MR_CHECK_HOST);
 	mr_event_fini(&ev);
 	assert_int_equal(mr_health_note(rt, "disk", 4, MR_NOTE_PASSING, "", 0), MR_OK);
 	ev = wait_for(MR_EV_HEALTH, 0);
-	assert_true(ev.data.health->healthy);
+	assert_true(ev.as.health.health->healthy);
 	mr_event_fini(&ev);
 	for (int i = 0; i < 100; i++) { /* more than are kept */
 		char name[16];
@@ -266,12 +276,13 @@ static void test_the_host_has_pages_of_its_own(void **state)
 	ask(); /* commands are obeyed in their order */
 	int fd = request(port, "/jobs?limit=5&x");
 	while (ev.type != MR_EV_PAGE) assert_int_equal(mr_runtime_poll(rt, &ev, 1, 10), 1);
-	const mr_value *query = field(ev.data.table, "query");
-	assert_memory_equal(field(ev.data.table, "path")->as.bytes.data, "/jobs", 5);
+	const mr_value *query = field(ev.as.page.request, "query");
+	assert_memory_equal(field(ev.as.page.request, "path")->as.bytes.data, "/jobs", 5);
 	assert_memory_equal(field(query->as.nested, "limit")->as.bytes.data, "5", 1);
 	assert_int_equal(field(query->as.nested, "x")->as.bytes.size, 0);
-	assert_int_equal(mr_http_answer(rt, ev.token, 201, "text/plain", "done", 4), MR_OK);
-	assert_int_equal(mr_http_answer(rt, ev.token, 200, "text/plain", "again", 5), MR_OK);
+	assert_int_equal(mr_http_answer(rt, ev.as.page.token, 201, "text/plain", "done", 4), MR_OK);
+	assert_int_equal(mr_http_answer(rt, ev.as.page.token, 200, "text/plain", "again", 5),
+		MR_OK);
 	mr_event_fini(&ev);
 	mr_runtime_poll(rt, &ev, 0, 0); /* sends both */
 	const char *answer = answer_of(fd);
@@ -310,7 +321,7 @@ static void test_a_host_that_does_not_poll_is_asked_for_so_many_pages(void **sta
 	int fd = request(port, "/jobs");
 	assert_int_equal(mr_runtime_poll(rt, &ev, 1, 10), 1);
 	assert_int_equal(ev.type, MR_EV_PAGE);
-	assert_int_equal(mr_http_answer(rt, ev.token, 200, "text/plain", "done", 4), MR_OK);
+	assert_int_equal(mr_http_answer(rt, ev.as.page.token, 200, "text/plain", "done", 4), MR_OK);
 	mr_event_fini(&ev);
 	mr_runtime_poll(rt, &ev, 0, 0); /* sends it */
 	assert_non_null(strstr(answer_of(fd), "\r\n\r\ndone"));

@@ -137,7 +137,7 @@ static void test_the_pages_have_points(void **state)
 	mr_meter_handled_many(mr_meter_of(rt, "q", 1), 3, 0.125);
 	assert_int_equal(mr_http_listen(rt, 1, "127.0.0.1", 0), MR_OK);
 	pull(MR_EV_DONE, &ev);
-	uint16_t port = (uint16_t)ev.data.reply->message_count;
+	uint16_t port = (uint16_t)ev.as.done.reply->message_count;
 	mr_event_fini(&ev);
 	get_page(port, "/metrics", page, sizeof page);
 	has_no_comma(page);

@@ -94,7 +94,7 @@ static int wait_done(uint64_t token)
 	while (mr_now() < deadline) {
 		mr_event ev;
 		if (mr_runtime_poll(rt, &ev, 1, 1) != 1) continue;
-		bool is_it = ev.type == MR_EV_DONE && ev.token == token;
+		bool is_it = ev.type == MR_EV_DONE && ev.as.done.token == token;
 		int status = ev.status;
 		mr_event_fini(&ev);
 		if (is_it) return status;

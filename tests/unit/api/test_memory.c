@@ -72,13 +72,13 @@ static bool settle_until(uint64_t token, uint32_t type)
 	while (mr_now() < deadline) {
 		mr_event ev;
 		if (mr_runtime_poll(rt, &ev, 1, deadline - mr_now()) != 1) continue;
-		bool is_it = ev.type == type && ev.token == token;
+		bool is_it = ev.type == type && ev.as.done.token == token;
 		bool is_well = ev.status == MR_OK;
 		if (type == MR_EV_CONNECTION)
 			is_it = ev.type == type && ev.connection == token &&
-			        ev.detail == MR_CONNECTION_RECOVERED;
+			        ev.as.connection.state == MR_CONNECTION_RECOVERED;
 		if (ev.type == MR_EV_DELIVERY || ev.type == MR_EV_RETURN)
-			mr_delivery_settle(rt, ev.data.delivery, MR_ACK, MR_SETTLE_RELEASE);
+			mr_delivery_settle(rt, ev.as.delivery, MR_ACK, MR_SETTLE_RELEASE);
 		mr_event_fini(&ev);
 		if (is_it) return is_well;
 	}

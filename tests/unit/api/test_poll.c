@@ -28,9 +28,9 @@ static int wait_for(uint32_t type, uint64_t token)
 	while (mr_now() < deadline) {
 		mr_event ev;
 		if (mr_runtime_poll(rt, &ev, 1, 5) != 1) continue;
-		bool is_it = ev.type == type && ev.token == token;
+		bool is_it = ev.type == type && ev.as.done.token == token;
 		int status = ev.status;
-		if (ev.type == MR_EV_DELIVERY) mr_delivery_release(rt, ev.data.delivery);
+		if (ev.type == MR_EV_DELIVERY) mr_delivery_release(rt, ev.as.delivery);
 		mr_event_fini(&ev);
 		if (is_it) return status;
 	}
@@ -140,7 +140,7 @@ static void test_a_poll_without_a_limit_never_returns_nothing(void **state)
 		for (int i = 0; i < n; i++) {
 			got += events[i].type == MR_EV_DELIVERY;
 			if (events[i].type == MR_EV_DELIVERY)
-				mr_delivery_release(rt, events[i].data.delivery);
+				mr_delivery_release(rt, events[i].as.delivery);
 			mr_event_fini(&events[i]);
 		}
 	}
@@ -236,7 +236,7 @@ static void hold_a_delivery(void)
 		if (ev.type) mr_event_fini(&ev);
 		assert_int_equal(mr_runtime_poll(rt, &ev, 1, 30), 1);
 	}
-	held = ev.data.delivery;
+	held = ev.as.delivery;
 }
 
 static void test_all_that_a_computing_host_asks_for_is_heard(void **state)
@@ -286,7 +286,7 @@ static void test_a_host_that_its_own_pool_woke_and_that_computes_is_heard(void *
 		assert_int_equal(mr_pool_release(pool, round), MR_OK);
 		assert_true(is_readable(0));
 		assert_int_equal(mr_runtime_poll(rt, &ev, 1, 0), 1);
-		assert_int_equal(ev.token, round + 100);
+		assert_int_equal(ev.as.done.token, round + 100);
 		mr_event_fini(&ev);
 		uint64_t before = bytes_out();
 		publish();

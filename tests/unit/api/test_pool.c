@@ -68,9 +68,10 @@ static int wait_done(uint64_t token)
 	while (mr_now() < deadline) {
 		mr_event ev;
 		if (mr_runtime_poll(rt, &ev, 1, 0.5) != 1) continue;
-		bool is_it = ev.type == MR_EV_DONE && ev.token == token;
+		bool is_it = ev.type == MR_EV_DONE && ev.as.done.token == token;
 		int status = ev.status;
-		if (is_it && ev.data.reply) assert_int_equal(ev.data.reply->error.kind, status);
+		if (is_it && ev.as.done.reply)
+			assert_int_equal(ev.as.done.reply->error.kind, status);
 		mr_event_fini(&ev);
 		if (is_it) return status;
 	}
@@ -88,7 +89,7 @@ static uint64_t next_done(int *status)
 		bool is_it = ev.type == MR_EV_DONE;
 		*status = ev.status;
 		mr_event_fini(&ev);
-		if (is_it) return ev.token;
+		if (is_it) return ev.as.done.token;
 	}
 	fail_msg("nothing ended");
 	return 0;
@@ -361,7 +362,7 @@ static void done_is_there(uint64_t token, int status)
 	assert_int_equal(mr_runtime_poll(rt, &ev, 1, 0), 1);
 	mr_event_fini(&ev);
 	assert_int_equal(ev.type, MR_EV_DONE);
-	assert_int_equal(ev.token, token);
+	assert_int_equal(ev.as.done.token, token);
 	assert_int_equal(ev.status, status);
 }
 
@@ -370,7 +371,7 @@ static uint64_t next_by_descriptor(int status)
 {
 	mr_event ev;
 	while (mr_runtime_poll(rt, &ev, 1, 0) == 0) assert_true(is_readable(10000));
-	uint64_t token = ev.token;
+	uint64_t token = ev.as.done.token;
 	int type = (int)ev.type, found = ev.status;
 	mr_event_fini(&ev);
 	assert_int_equal(type, MR_EV_DONE);
@@ -463,9 +464,9 @@ static void test_hand_overs_leave_room_for_what_the_io_thread_tells(void **state
 	for (double until = mr_now() + 10; !told && mr_now() < until;) {
 		mr_event ev;
 		assert_int_equal(mr_runtime_poll(rt, &ev, 1, 5), 1);
-		told = ev.token == 1;
+		told = ev.as.done.token == 1;
 		if (!told) {
-			assert_int_equal(ev.token, token);
+			assert_int_equal(ev.as.done.token, token);
 			waits(token + 1, -1);
 			assert_int_equal(mr_pool_release(pool, token++), MR_OK);
 		}
@@ -502,7 +503,7 @@ static void test_channels_of_two_connections_publish_and_consume(void **state)
 			status = ev.status;
 			if (ev.type != MR_EV_DONE) mr_event_fini(&ev);
 		} while (ev.type != MR_EV_DONE);
-		mr_delivery *d = ev.data.reply ? ev.data.reply->delivery : NULL;
+		mr_delivery *d = ev.as.done.reply ? ev.as.done.reply->delivery : NULL;
 		if (d) assert_memory_equal(d->body, "hello", 5);
 		if (d) mr_delivery_release(rt, d);
 		mr_event_fini(&ev);
@@ -1072,7 +1073,7 @@ static int pull_failing(uint64_t token, long n)
 	int count = mr_runtime_poll(rt, ev, 16, 0);
 	mr_alloc_fail_nth(0);
 	for (int i = 0; i < count; i++) {
-		if (ev[i].type == MR_EV_DONE && ev[i].token == token) status = ev[i].status;
+		if (ev[i].type == MR_EV_DONE && ev[i].as.done.token == token) status = ev[i].status;
 		mr_event_fini(&ev[i]);
 	}
 	return status;

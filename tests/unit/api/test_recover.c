@@ -41,13 +41,13 @@ static int settle_next(struct host *h)
 	while (mr_now() < deadline) {
 		mr_event ev;
 		if (mr_runtime_poll(h->rt, &ev, 1, 0.5) != 1) continue;
-		bool is_it = ev.type == MR_EV_DONE && ev.token == h->tokens;
+		bool is_it = ev.type == MR_EV_DONE && ev.as.done.token == h->tokens;
 		if (!is_it) {
 			keep(h, &ev);
 			continue;
 		}
 		assert_int_equal(ev.status, MR_OK);
-		int st = mr_delivery_settle(h->rt, ev.data.reply->delivery, MR_NACK,
+		int st = mr_delivery_settle(h->rt, ev.as.done.reply->delivery, MR_NACK,
 			MR_SETTLE_REQUEUE | MR_SETTLE_RELEASE);
 		mr_event_fini(&ev);
 		return st;

@@ -23,14 +23,15 @@ static uint64_t tokens;
 static void note(const mr_event *ev)
 {
 	if (ev->type == MR_EV_RETURN) {
-		returns[ev->token]++;
-		mr_delivery_release(rt, ev->data.delivery);
+		returns[ev->as.returned.number]++;
+		mr_delivery_release(rt, ev->as.returned.delivery);
 	}
-	for (uint64_t n = ev->token; ev->type == MR_EV_CONFIRM && n <= ev->last; n++) {
+	for (uint64_t n = ev->as.confirm.first;
+		ev->type == MR_EV_CONFIRM && n <= ev->as.confirm.last; n++) {
 		assert_int_equal(ends[n], -1);
 		ends[n] = ev->status;
 		if (ev->status != MR_RETURNED) continue;
-		uint64_t told = n + (uint64_t)(int64_t)(int32_t)ev->consumer;
+		uint64_t told = n + (uint64_t)(int64_t)ev->as.confirm.shift;
 		assert_true(returns[told] > 0); /* its message came before, under this number */
 		returns[told]--;
 	}
@@ -43,7 +44,7 @@ static void pull(uint64_t token, uint64_t publishes)
 	while (mr_now() < deadline) {
 		mr_event ev;
 		if (mr_runtime_poll(rt, &ev, 1, 5) != 1) continue;
-		bool is_done = token && ev.type == MR_EV_DONE && ev.token == token;
+		bool is_done = token && ev.type == MR_EV_DONE && ev.as.done.token == token;
 		if (is_done) assert_int_equal(ev.status, MR_OK);
 		note(&ev);
 		mr_event_fini(&ev);

@@ -94,9 +94,9 @@ static int wait_done(mr_runtime *rt, uint64_t token, mr_error *error)
 	while (mr_now() < deadline) {
 		mr_event ev;
 		if (mr_runtime_poll(rt, &ev, 1, 0.5) != 1) continue;
-		bool is_it = ev.type == MR_EV_DONE && ev.token == token;
+		bool is_it = ev.type == MR_EV_DONE && ev.as.done.token == token;
 		int status = ev.status;
-		if (is_it && error && ev.data.reply) *error = ev.data.reply->error;
+		if (is_it && error && ev.as.done.reply) *error = ev.as.done.reply->error;
 		mr_event_fini(&ev);
 		if (is_it) return status;
 	}
@@ -220,7 +220,7 @@ static void test_descriptors_and_times_wake_the_host(void **state)
 	assert_int_equal(write(fds[1], "x", 1), 1);
 	assert_int_equal(mr_runtime_poll(rt, &ev, 1, 5), 1);
 	assert_int_equal(ev.type, MR_EV_FD);
-	assert_int_equal(ev.token, 5);
+	assert_int_equal(ev.as.done.token, 5);
 	assert_int_equal(mr_runtime_poll(rt, &ev, 1, 0), 0);
 	assert_int_equal(mr_runtime_wake_at(rt, mr_now() + 0.01), MR_OK);
 	struct pollfd pfd = {.fd = mr_runtime_fd(rt), .events = POLLIN};

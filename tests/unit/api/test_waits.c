@@ -51,12 +51,12 @@ static void next_is(uint64_t token, int status)
 	mr_event ev;
 	assert_true(mr_waits_next(&waits, &ev));
 	assert_int_equal(ev.type, MR_EV_DONE);
-	assert_int_equal(ev.token, token);
+	assert_int_equal(ev.as.done.token, token);
 	assert_int_equal(ev.status, status);
 	assert_int_equal(ev.connection, 0);
-	assert_true(status == MR_OK ? !ev.data.reply : ev.data.reply != NULL);
-	if (ev.data.reply) assert_int_equal(ev.data.reply->error.kind, status);
-	mr_free(ev.data.reply);
+	assert_true(status == MR_OK ? !ev.as.done.reply : ev.as.done.reply != NULL);
+	if (ev.as.done.reply) assert_int_equal(ev.as.done.reply->error.kind, status);
+	mr_free(ev.as.done.reply);
 }
 
 static void nothing_is_next(void)
@@ -129,7 +129,7 @@ static void test_without_memory_an_end_is_told_by_its_status(void **state)
 	assert_true(mr_waits_next(&waits, &ev));
 	mr_alloc_fail_nth(0);
 	assert_int_equal(ev.status, MR_TIMEOUT);
-	assert_null(ev.data.reply);
+	assert_null(ev.as.done.reply);
 }
 
 int main(void)

@@ -95,7 +95,8 @@ static void hear(struct live *l, struct mr_buffer *parked)
 		mr_event ev;
 		memcpy(&ev, mr_buffer_data(parked), sizeof ev);
 		mr_buffer_consume(parked, sizeof ev);
-		if (ev.type == MR_EV_CONNECTION && !l->states++) l->first_state = ev.detail;
+		if (ev.type == MR_EV_CONNECTION && !l->states++)
+			l->first_state = ev.as.connection.state;
 		if (ev.type == MR_EV_DONE) l->answers++;
 		mr_event_fini(&ev);
 	}
