@@ -123,7 +123,7 @@ void mr_session_request(struct mr_session *s, uint16_t number, uint64_t token, u
 void mr_session_publish(struct mr_session *s, uint16_t number, const struct mr_publish *p)
 {
 	struct mr_amqp_channel *ch = channel_of(s, number, p->epoch);
-	mr_error error = {0};
+	mr_error error; /* not cleared, as in take_frame; nobody reads it */
 	if (s->options->clock) s->published_at = (mr_msec)(*s->options->clock / 1000);
 	if (ch && ch->state == MR_CH_OPEN) {
 		if (mr_amqp_channel_publish(ch, p, &error) != MR_OK)
