@@ -22,29 +22,45 @@ const char *mr_server_url(const mr_server *server); /* "memory://name" */
  * blocks; for the I/O thread. */
 enum mr_status mr_server_connect(mr_server *server, int *fd, mr_error *error);
 
-/* What can be asked; each waits for the broker's thread, which is a matter of microseconds. */
+/* What can be asked, and which arm of the call it fills. Each but the last three waits for the broker's
+ * thread, which is a matter of microseconds. */
 enum mr_server_what {
-	MR_SERVER_LISTEN,
-	MR_SERVER_ADD_USER,
-	MR_SERVER_ADD_VHOST,
-	MR_SERVER_FAULT, /* number: enum mr_fault */
-	MR_SERVER_REPORT,
-	MR_SERVER_CLOCK, /* the clock was moved */
-	MR_SERVER_ADOPT, /* inside */
-	MR_SERVER_STOP,  /* inside */
-	MR_SERVER_LEAVE  /* inside */
+	MR_SERVER_LISTEN,    /* listen */
+	MR_SERVER_ADD_USER,  /* user */
+	MR_SERVER_ADD_VHOST, /* vhost */
+	MR_SERVER_FAULT,     /* fault */
+	MR_SERVER_REPORT,    /* report */
+	MR_SERVER_CLOCK,     /* the clock was moved */
+	MR_SERVER_ADOPT,     /* adopted; inside */
+	MR_SERVER_STOP,      /* inside */
+	MR_SERVER_LEAVE      /* inside */
 };
 
+/* `what` says which arm of the union is filled. What it points to is borrowed, except `adopted`. */
 struct mr_server_call {
 	enum mr_server_what what;
-	int32_t fault;
-	int64_t number;
-	mr_slice text, more; /* address, name, reply text; password, key file */
-	const char *certfile, *keyfile;
-	uint16_t port;    /* of listen: wanted, then actual */
-	mr_table *report; /* given */
-	mr_error error;
-	int done; /* eventfd, or -1: nobody waits for the answer; inside */
+	int done;       /* eventfd, or -1: nobody waits for the answer; inside */
+	mr_error error; /* the answer, of all that wait */
+	union {
+		struct {
+			const char *address;
+			const char *certfile; /* NULL: plain */
+			const char *keyfile;  /* NULL: the key is in certfile */
+			uint16_t port;        /* 0: any free one */
+			uint16_t actual;      /* the answer */
+		} listen;
+		struct {
+			mr_slice name, password;
+		} user;
+		mr_slice vhost; /* its name */
+		struct {
+			int kind; /* MR_FAULT_*: what the others mean */
+			int64_t number;
+			mr_slice text;
+		} fault;
+		mr_table *report; /* the answer: given */
+		int adopted;      /* a connected socket: taken, and the call with it */
+	};
 };
 enum mr_status mr_server_do(mr_server *server, struct mr_server_call *call);
 

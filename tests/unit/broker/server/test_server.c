@@ -83,8 +83,7 @@ static void end(struct wire *w)
 static void block(struct wire *w, bool blocked)
 {
 	struct mr_server_call c = {.what = MR_SERVER_FAULT,
-		.fault = MR_FAULT_BLOCK,
-		.number = blocked};
+		.fault = {.kind = MR_FAULT_BLOCK, .number = blocked}};
 	assert_int_equal(mr_server_do(w->server, &c), MR_OK);
 }
 
