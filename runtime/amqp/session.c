@@ -51,8 +51,6 @@ enum mr_status mr_session_start(struct mr_session *s, mr_msec now)
 
 /* ---- ends ---- */
 
-void mr_session_lose(struct mr_session *s, const mr_error *why) { mr_session_end(s, why); }
-
 void mr_session_shutdown(struct mr_session *s)
 {
 	mr_error none = {0};
