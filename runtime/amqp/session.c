@@ -86,7 +86,7 @@ static enum mr_status closed_by_broker(struct mr_session *s, const struct mr_met
 	mr_error *error)
 {
 	struct mr_method ok = {.id = MR_M_CONNECTION_CLOSE_OK};
-	mr_error_set(error, mr_kind_of_code(m->code), MR_SCOPE_CONNECTION, m->code, "%.*s",
+	mr_error_set(error, mr_status_of_code(m->code), MR_SCOPE_CONNECTION, m->code, "%.*s",
 		(int)m->text.size, m->text.data);
 	mr_outlet_send(&s->outlet, 0, &ok, NULL);
 	for (size_t i = 0; i < s->channel_slots; i++)

@@ -10,10 +10,10 @@ int mr_server_open(mr_server **out, const char *name, mr_error *error)
 	if (!name || !*name)
 		return mr_error_set(error, MR_BAD_ARGUMENT, MR_SCOPE_CONFIG, 0,
 			"a handle's broker needs a name");
-	return mr_server_acquire(out, name, error);
+	return mr_registry_acquire(out, name, error);
 }
 
-void mr_server_close(mr_server *server) { mr_server_release(server); }
+void mr_server_close(mr_server *server) { mr_registry_release(server); }
 
 int mr_server_listen(mr_server *server, const char *address, uint16_t port, const char *certfile,
 	const char *keyfile, uint16_t *actual, mr_error *error)
@@ -59,8 +59,8 @@ int mr_server_fault(mr_server *server, int fault, int64_t number, const char *te
 int mr_clock_advance(mr_runtime *rt, uint64_t token, double seconds)
 {
 	struct mr_command moved = {.type = MR_CMD_CLOCK, .token = token};
-	if (mr_is_forked(rt)) return MR_FORKED;
-	mr_clock_move(mr_msec_of(seconds));
-	mr_servers_clock();
+	if (mr_handle_is_forked(rt)) return MR_FORKED;
+	mr_clock_move(mr_clock_msec_of(seconds));
+	mr_registry_clock();
 	return mr_command_send(rt, &moved);
 }

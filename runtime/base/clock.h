@@ -15,7 +15,7 @@ uint64_t mr_clock_us(void);  /* the same in microseconds, for measuring */
 /* Tests only: from now on the clock of this process says so many ms more. */
 void mr_clock_move(mr_msec ahead);
 /* Seconds to milliseconds, rounded up; negative and NaN become 0, huge ones stay below MR_NEVER/2. */
-mr_msec mr_msec_of(double seconds);
+mr_msec mr_clock_msec_of(double seconds);
 static inline mr_msec mr_earlier(mr_msec a, mr_msec b) { return a < b ? a : b; }
 
 #endif

@@ -491,7 +491,7 @@ void mr_link_free(struct mr_link *link)
 	drop_stream(link);
 	mr_dial_fini(&link->dial);
 	mr_recovery_fini(&link->recovery);
-	mr_lane_close(&link->services->dispatch, &link->lane);
+	mr_event_queue_close_lane(&link->services->dispatch, &link->lane);
 	mr_link_io_fini(&link->io);
 	mr_buffer_fini(&link->singles);
 	mr_config_fini(link->config);

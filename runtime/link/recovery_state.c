@@ -65,7 +65,7 @@ static void note_failure(struct mr_recovery *r, uint16_t channel)
 /* It cannot be opened, or not be put into its modes: it ends, and its steps with it. */
 void mr_recovery_give_channel_up(struct mr_recovery *r, uint16_t number)
 {
-	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, number);
+	const struct mr_channel_record *c = mr_record_of_channel(&r->topology, number);
 	mr_event ev = {.type = MR_EV_CHANNEL, .status = r->error.kind, .channel = number};
 	if (!c) return; /* the program closed it meanwhile */
 	ev.connection = r->connection;

@@ -3,7 +3,8 @@
 --
 --   luajit tests/tools/check_layers.lua [ROOT]     checks ROOT/runtime and ROOT/lua (ROOT: here)
 --   luajit tests/tools/check_layers.lua ROOT --strict   circles of modules are breaches, too: a.c includes b.h and b.c a.h,
---                                                       or a.c calls a function of b.c and b.c one of a.c
+--                                                       or a.c calls a function of b.c and b.c one of a.c; and so are
+--                                                       extern functions that do not bear their file's name
 --   luajit tests/tools/check_layers.lua --self-test
 --
 -- The rules are the table of docs/architecture.md. A new folder or library gets its line here.
@@ -377,6 +378,7 @@ local function check(root, printer, is_strict, is_part)
    if is_strict then
       check_cycles(modules_of(includes), complain)
       functions.check_circles(codes, complain)
+      functions.check_names(codes, is_part, complain)
    else
       check_cycles(includes, complain)
    end
@@ -495,6 +497,23 @@ trees[#trees + 1] = { { ["runtime/base/a.c"] = "void mr_a(void) { mr_b(); }", ["
    ["runtime/base/b.h"] = "static inline void go(void) { mr_a(); }" }, "circle by calls", true }
 trees[#trees + 1] = { { ["runtime/base/a.c"] = "void mr_a(void) { mr_b(); }", ["runtime/bridge/b.c"] = "void mr_b(void) { mr_a(); }" },
    false, true }
+
+-- An extern function bears its file's name.
+local function add_name(file, name, expected)
+   trees[#trees + 1] = { { ["runtime/include/moonrabbit.h"] = "MR_API int mr_go(int x);", ["runtime/" .. file] =
+      "static int mr_inside(void)\n{\n}\n\nint " .. name .. "(int x)\n{\n}\n" }, expected, true }
+end
+
+add_name("base/waits.c", "mr_waits", false)
+add_name("base/waits.c", "mr_wait_for", false)
+add_name("base/wait.c", "mr_waits_for", false)
+add_name("base/wait.c", "mr_waiter", "base/wait.c: mr_waiter does not bear its file's name")
+add_name("base/wait.c", "mr_go", false)
+add_name("broker/client/wait.c", "mr_broker_wait", false)
+add_name("broker/client/wait.c", "mr_client_wait_for", false)
+add_name("broker/client/wait.c", "mr_store_wait", "does not bear")
+add_name("base/alloc.c", "mr_free", false)
+add_name("base/wait.c", "mr_free", "does not bear")
 
 local function try_sample(root, files, expected, is_strict)
    os.execute("rm -rf '" .. root .. "/runtime' '" .. root .. "/lua'")

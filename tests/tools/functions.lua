@@ -88,4 +88,68 @@ function functions.check_circles(codes, complain)
    end
 end
 
+-- ---- names ----
+
+-- What else a file's functions may be called after: the struct whose methods they are, where it is not called as the file is.
+-- No line may be added for a function that can bear its file's name.
+local families = {
+   ["amqp/channel_requests"] = { "amqp_channel" },
+   ["amqp/channel_state"] = { "amqp_channel" },
+   ["amqp/session_requests"] = { "session" },
+   ["amqp/session_state"] = { "session" },
+   ["api/handle"] = { "command" },
+   ["base/alloc"] = { "malloc", "calloc", "realloc", "free", "strdup_n" }, -- as in C
+   ["base/compare"] = { "value", "table" },
+   ["base/status"] = { "error" },
+   ["base/value"] = { "table" },
+   ["bridge/gauge"] = { "board" },
+   ["broker/client/session_state"] = { "broker_session" },
+   ["broker/server/peer"] = { "wire" },
+   ["codec/method"] = { "codec" },
+   ["codec/walk"] = { "parts" },
+   ["engine/loop"] = { "engine" },
+   ["health/http"] = { "httpd" },
+   ["link/recovery_state"] = { "recovery" },
+   ["net/resolve"] = { "resolver" },
+   ["net/tls_context"] = { "tls_store" },
+}
+
+-- Is a function called after a stem, in the singular or in the plural: mr_STEM, or mr_STEM_something?
+local function bears(name, stem)
+   stem = "^mr_" .. stem:gsub("s$", "") .. "s?"
+   return name:find(stem .. "$") or name:find(stem .. "_")
+end
+
+-- A name may also say the folder, where another folder has a file of that name: mr_broker_session_open.
+local function bears_file(name, module)
+   local file = module:match("[^/]+$")
+   if bears(name, file) then return true end
+   for folder in folder_of(module):gmatch("[^/]+") do
+      if bears(name, folder .. "_" .. file) then return true end
+   end
+   return false
+end
+
+-- Complains about each extern function that is neither public nor called after its file, and, unless the tree `is_part`,
+-- about each family that has no function any more.
+function functions.check_names(codes, is_part, complain)
+   local public, defined, met = {}, functions.defined(codes), {}
+   for name, code in pairs(codes) do
+      for declared in (folder_of(name) == "include" and code or ""):gmatch("%f[%w_](mr_[%w_]+)%s*%(") do public[declared] = true end
+   end
+   for _, name in ipairs(sorted_keys(defined)) do
+      local module = defined[name]
+      local is_fine = public[name] or bears_file(name, module)
+      for _, stem in ipairs(is_fine and {} or families[module] or {}) do
+         if bears(name, stem) then is_fine, met[module .. stem] = true, true end
+      end
+      if not is_fine then complain("%s.c: %s does not bear its file's name", module, name) end
+   end
+   for _, module in ipairs(is_part and {} or sorted_keys(families)) do
+      for _, stem in ipairs(families[module]) do
+         if not met[module .. stem] then complain("functions.lua: nothing in %s needs the family %s any more", module, stem) end
+      end
+   end
+end
+
 return functions

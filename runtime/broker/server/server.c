@@ -340,7 +340,7 @@ static void *run(void *arg)
 {
 	struct mr_server *s = arg;
 	mr_ending_is_ours();
-	mr_plain_begin();
+	mr_number_plain_begin();
 	while (!s->stopped) {
 		mr_wire_flush(&s->wire);
 		arm_tick(s);
@@ -422,7 +422,7 @@ enum mr_status mr_server_start(mr_server **out, const char *name, mr_error *erro
 		*out = s;
 		return MR_OK;
 	}
-	if (mr_lacks_descriptors(&system)) st = MR_NO_DESCRIPTORS;
+	if (mr_status_lacks_descriptors(&system)) st = MR_NO_DESCRIPTORS;
 	free_server(s);
 	return mr_error_system(error, st == MR_OK ? MR_RESOURCE_ERROR : st, MR_SCOPE_CONNECTION,
 		system, "cannot start the embedded broker");

@@ -11,11 +11,11 @@
 
 /* The broker of that name in this process, which is started when there is none; "" is nobody else's.
  * Each acquire wants a release; the last one ends the thread and frees all. */
-enum mr_status mr_server_acquire(mr_server **out, const char *name, mr_error *error);
+enum mr_status mr_registry_acquire(mr_server **out, const char *name, mr_error *error);
 /* Takes NULL. Waits for the thread, which waits for nobody. */
-void mr_server_release(mr_server *server);
+void mr_registry_release(mr_server *server);
 /* The same, but waits for nobody: the thread frees all by itself. For the I/O thread. */
-void mr_server_release_later(mr_server *server);
+void mr_registry_release_later(mr_server *server);
 const char *mr_server_url(const mr_server *server); /* "memory://name" */
 
 /* Makes a connection: *fd is given, a non-blocking socket whose other end the broker serves. Never
@@ -65,6 +65,6 @@ struct mr_server_call {
 enum mr_status mr_server_do(mr_server *server, struct mr_server_call *call);
 
 /* Tells every broker of this process that the clock was moved. */
-void mr_servers_clock(void);
+void mr_registry_clock(void);
 
 #endif
