@@ -21,7 +21,7 @@ void mr_handshake_fini(struct mr_handshake *hs)
 	hs->server_properties = NULL;
 }
 
-uint32_t mr_negotiate(uint32_t ours, uint32_t theirs)
+uint32_t mr_handshake_negotiate(uint32_t ours, uint32_t theirs)
 {
 	if (ours == 0 || theirs == 0) return ours ? ours : theirs;
 	return ours < theirs ? ours : theirs;
@@ -162,11 +162,12 @@ static enum mr_status take_tune(struct mr_handshake *hs, const struct mr_method 
 	struct mr_buffer *out, mr_error *error)
 {
 	const struct mr_login *login = hs->login;
-	hs->frame_max = mr_negotiate(login->frame_max, m->count);
-	hs->channel_max = (uint16_t)mr_negotiate(login->channel_max, m->channel_max);
+	hs->frame_max = mr_handshake_negotiate(login->frame_max, m->count);
+	hs->channel_max = (uint16_t)mr_handshake_negotiate(login->channel_max, m->channel_max);
 	/* Ours is the word on heartbeats: 0 turns them off, else the shorter of the two. */
-	hs->heartbeat =
-		login->heartbeat ? (uint16_t)mr_negotiate(login->heartbeat, m->heartbeat) : 0;
+	hs->heartbeat = login->heartbeat
+	                        ? (uint16_t)mr_handshake_negotiate(login->heartbeat, m->heartbeat)
+	                        : 0;
 	if (hs->frame_max && hs->frame_max < MR_FRAME_MIN_MAX)
 		return reject(hs, error, MR_FRAME_ERROR, 501,
 			"the broker asks for frames below 4096 bytes");
@@ -193,7 +194,7 @@ static enum mr_status kind_of_close(const struct mr_handshake *hs, const struct 
 	if (m->code == 403 && hs->step != MR_HS_OPEN) return MR_AUTHENTICATION_FAILED;
 	bool refused = m->code == 403 || m->code == 530 || m->code == 402;
 	return hs->step == MR_HS_OPEN && refused ? MR_VHOST_ACCESS_REFUSED
-	                                         : mr_kind_of_code(m->code);
+	                                         : mr_status_of_code(m->code);
 }
 
 static enum mr_status take_close(struct mr_handshake *hs, const struct mr_method *m,
@@ -234,7 +235,8 @@ enum mr_status mr_handshake_lost(const struct mr_handshake *hs, enum mr_status k
 	mr_error *error)
 {
 	if (kind != MR_STREAM_LOST) return kind;
-	if (mr_has_capability(hs->server_properties, "authentication_failure_close")) return kind;
+	if (mr_table_has_capability(hs->server_properties, "authentication_failure_close"))
+		return kind;
 	if (hs->step == MR_HS_TUNE)
 		return mr_error_set(error, MR_AUTHENTICATION_FAILED, MR_SCOPE_CONNECTION, 0,
 			"the broker hung up on our login without a word");

@@ -48,6 +48,6 @@ enum mr_status mr_handshake_lost(const struct mr_handshake *hs, enum mr_status k
 	mr_error *error);
 
 /* AMQP's rule of tune: 0 is no limit; else the smaller of the non-zero ones. */
-uint32_t mr_negotiate(uint32_t ours, uint32_t theirs);
+uint32_t mr_handshake_negotiate(uint32_t ours, uint32_t theirs);
 
 #endif

@@ -151,7 +151,7 @@ static enum mr_status answer(struct mr_amqp_channel *ch, const struct mr_method 
 static enum mr_status closed_by_broker(struct mr_amqp_channel *ch, const struct mr_method *m)
 {
 	mr_error why = {0};
-	mr_error_set(&why, mr_kind_of_code(m->code), MR_SCOPE_CHANNEL, m->code, "%.*s",
+	mr_error_set(&why, mr_status_of_code(m->code), MR_SCOPE_CHANNEL, m->code, "%.*s",
 		(int)m->text.size, m->text.data);
 	enum mr_status st = send(ch, MR_M_CHANNEL_CLOSE_OK, (mr_slice){0}, 0);
 	mr_curb_closed(ch, m, &why);

@@ -165,7 +165,7 @@ static enum mr_status delivered(struct mr_amqp_channel *ch, mr_delivery *d, mr_e
 static enum mr_status came_back(struct mr_amqp_channel *ch, mr_delivery *d, mr_error *error)
 {
 	const struct mr_method *m = &ch->content.method;
-	mr_event ev = {.type = MR_EV_RETURN, .status = (int32_t)mr_kind_of_code(m->code)};
+	mr_event ev = {.type = MR_EV_RETURN, .status = (int32_t)mr_status_of_code(m->code)};
 	bool lacks_memory = false;
 	if (ch->confirming) {
 		struct mr_identity id = mr_identity_returned(m->name, m->key,

@@ -8,7 +8,7 @@
 #include "base/compare.h"
 #include "base/hash.h"
 
-struct mr_channel_record *mr_topology_channel_of(const struct mr_topology *t, uint16_t number)
+struct mr_channel_record *mr_record_of_channel(const struct mr_topology *t, uint16_t number)
 {
 	return mr_map_get(&t->channels, number);
 }
@@ -20,7 +20,7 @@ static uint64_t hash_of_place(bool is_queue, mr_slice name)
 	return mr_hash(is_queue ? 'q' : 'x', name);
 }
 
-struct mr_place *mr_place_find(const struct mr_topology *t, bool is_queue, mr_slice name)
+struct mr_place *mr_record_find_place(const struct mr_topology *t, bool is_queue, mr_slice name)
 {
 	uint64_t hash = hash_of_place(is_queue, name);
 	struct mr_bin_node *at = NULL;
@@ -34,7 +34,7 @@ struct mr_place *mr_place_find(const struct mr_topology *t, bool is_queue, mr_sl
 
 static struct mr_place *make_place(struct mr_topology *t, bool is_queue, mr_slice name)
 {
-	struct mr_place *p = mr_place_find(t, is_queue, name);
+	struct mr_place *p = mr_record_find_place(t, is_queue, name);
 	if (p) return p;
 	p = mr_calloc(1, sizeof *p + name.size + 1);
 	if (!p) return NULL;
@@ -85,7 +85,7 @@ static uint64_t key_of_tag(uint16_t channel, mr_slice tag) { return mr_hash(chan
 
 static void hang(struct mr_topology *t, struct mr_record *r)
 {
-	struct mr_channel_record *c = mr_topology_channel_of(t, r->channel);
+	struct mr_channel_record *c = mr_record_of_channel(t, r->channel);
 	if (is_declare(r)) {
 		r->place->declared = r;
 	} else if (is_binding(r)) {
@@ -146,7 +146,7 @@ void mr_record_unlist(struct mr_topology *t, struct mr_record *r)
 	mr_list_remove(&r->node);
 }
 
-void mr_topology_forget(struct mr_topology *t, struct mr_record *r)
+void mr_record_forget(struct mr_topology *t, struct mr_record *r)
 {
 	mr_record_unlist(t, r);
 	mr_table_free(r->request.arguments);
@@ -210,7 +210,7 @@ bool mr_record_rename(struct mr_topology *t, struct mr_record *r, mr_slice name)
 	put_string(r, MR_RECORD_NAME, name);
 	if (key_too) put_string(r, MR_RECORD_KEY, name);
 	if (index_record(t, r) == MR_OK) return true;
-	mr_topology_forget(t, r);
+	mr_record_forget(t, r);
 	return false;
 }
 
@@ -218,7 +218,7 @@ static bool is_known(const struct mr_topology *t, const struct mr_record *r)
 {
 	const mr_request *q = &r->request;
 	if (is_binding(r)) return mr_record_binding(t, q->operation, q->name, q) != NULL;
-	const struct mr_place *p = mr_place_find(t, speaks_of_queue(q->operation), q->name);
+	const struct mr_place *p = mr_record_find_place(t, speaks_of_queue(q->operation), q->name);
 	return p && p->declared;
 }
 
@@ -263,18 +263,18 @@ struct mr_record *mr_record_tagged(const struct mr_topology *t, uint16_t channel
 	return NULL;
 }
 
-struct mr_record *mr_topology_consumer(struct mr_topology *t, uint32_t consumer)
+struct mr_record *mr_record_of_consumer(struct mr_topology *t, uint32_t consumer)
 {
 	struct mr_bin_node *at = mr_bins_next(&t->consumers, consumer, NULL);
 	return at ? mr_container(at, struct mr_record, by_number) : NULL;
 }
 
-void mr_topology_await(const struct mr_record *r, uint32_t plan)
+void mr_record_await(const struct mr_record *r, uint32_t plan)
 {
 	if (is_declare(r)) r->place->awaited_in = plan;
 }
 
-bool mr_topology_awaits(const struct mr_record *r, uint32_t plan)
+bool mr_record_awaits(const struct mr_record *r, uint32_t plan)
 {
 	return r->place->awaited_in == plan || (r->source && r->source->awaited_in == plan);
 }
@@ -289,16 +289,16 @@ static bool is_about(const char *text, const struct mr_place *p)
 	return strstr(text, words) != NULL;
 }
 
-void mr_topology_missed(const struct mr_record *r, uint32_t plan, const char *text)
+void mr_record_missed(const struct mr_record *r, uint32_t plan, const char *text)
 {
 	if (is_declare(r)) return;
 	if (is_about(text, r->place)) r->place->missing_in = plan;
 	if (r->source && is_about(text, r->source)) r->source->missing_in = plan;
 }
 
-void mr_topology_found(const struct mr_record *r) { r->place->missing_in = 0; }
+void mr_record_found(const struct mr_record *r) { r->place->missing_in = 0; }
 
-const char *mr_topology_missing(const struct mr_record *r, uint32_t plan, const char **name)
+const char *mr_record_missing(const struct mr_record *r, uint32_t plan, const char **name)
 {
 	const struct mr_place *p = NULL;
 	if (r->place->missing_in == plan) p = r->place;
@@ -308,7 +308,7 @@ const char *mr_topology_missing(const struct mr_record *r, uint32_t plan, const 
 	return noun_of(p);
 }
 
-struct mr_record *mr_topology_record(const struct mr_topology *t, uint64_t id)
+struct mr_record *mr_record_by_id(const struct mr_topology *t, uint64_t id)
 {
 	struct mr_bin_node *at = mr_bins_next(&t->ids_of, id, NULL);
 	return at ? mr_container(at, struct mr_record, by_id) : NULL;

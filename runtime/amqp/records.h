@@ -78,25 +78,24 @@ bool mr_record_adopt(struct mr_topology *t, struct mr_record *record);
 /* Out of every way to find it, and no more in `records`. */
 void mr_record_unlist(struct mr_topology *t, struct mr_record *record);
 
-struct mr_place *mr_place_find(const struct mr_topology *t, bool is_queue, mr_slice name);
+struct mr_place *mr_record_find_place(const struct mr_topology *t, bool is_queue, mr_slice name);
 /* The binding of this operation, destination, source, key and arguments. */
 struct mr_record *mr_record_binding(const struct mr_topology *t, int operation, mr_slice name,
 	const mr_request *request);
 struct mr_record *mr_record_tagged(const struct mr_topology *t, uint16_t channel, mr_slice tag);
 
-struct mr_channel_record *mr_topology_channel_of(const struct mr_topology *t, uint16_t number);
-struct mr_record *mr_topology_consumer(struct mr_topology *t, uint32_t consumer);
-struct mr_record *mr_topology_record(const struct mr_topology *t,
-	uint64_t id); /* NULL: it has gone */
-void mr_topology_forget(struct mr_topology *t, struct mr_record *record);
+struct mr_channel_record *mr_record_of_channel(const struct mr_topology *t, uint16_t number);
+struct mr_record *mr_record_of_consumer(struct mr_topology *t, uint32_t consumer);
+struct mr_record *mr_record_by_id(const struct mr_topology *t, uint64_t id); /* NULL: it has gone */
+void mr_record_forget(struct mr_topology *t, struct mr_record *record);
 /* In this plan the queue or exchange of a declare comes later than others expect; is a record one of
  * those? */
-void mr_topology_await(const struct mr_record *record, uint32_t plan);
-bool mr_topology_awaits(const struct mr_record *record, uint32_t plan);
+void mr_record_await(const struct mr_record *record, uint32_t plan);
+bool mr_record_awaits(const struct mr_record *record, uint32_t plan);
 /* The broker refused the record, in these words: those that need the same queue or exchange need not be
  * asked for in this plan. What is missing: "queue" or "exchange", and its name; NULL: nothing. */
-void mr_topology_missed(const struct mr_record *record, uint32_t plan, const char *text);
-void mr_topology_found(const struct mr_record *record); /* it is there */
-const char *mr_topology_missing(const struct mr_record *record, uint32_t plan, const char **name);
+void mr_record_missed(const struct mr_record *record, uint32_t plan, const char *text);
+void mr_record_found(const struct mr_record *record); /* it is there */
+const char *mr_record_missing(const struct mr_record *record, uint32_t plan, const char **name);
 
 #endif

@@ -51,8 +51,6 @@ enum mr_status mr_session_start(struct mr_session *s, mr_msec now)
 
 /* ---- ends ---- */
 
-void mr_session_lose(struct mr_session *s, const mr_error *why) { mr_session_end(s, why); }
-
 void mr_session_shutdown(struct mr_session *s)
 {
 	mr_error none = {0};
@@ -89,7 +87,7 @@ static enum mr_status closed_by_broker(struct mr_session *s, const struct mr_met
 	mr_error *error)
 {
 	struct mr_method ok = {.id = MR_M_CONNECTION_CLOSE_OK};
-	mr_error_set(error, mr_kind_of_code(m->code), MR_SCOPE_CONNECTION, m->code, "%.*s",
+	mr_error_set(error, mr_status_of_code(m->code), MR_SCOPE_CONNECTION, m->code, "%.*s",
 		(int)m->text.size, m->text.data);
 	mr_outlet_send(&s->outlet, 0, &ok, NULL);
 	for (size_t i = 0; i < s->channel_slots; i++)
@@ -256,7 +254,8 @@ static bool costs_channel(struct mr_session *s, uint16_t number, const mr_error 
 
 static void take_frame(struct mr_session *s, const struct mr_frame *frame, mr_msec now)
 {
-	mr_error error; /* not cleared: half a KiB for each frame is a twentieth of the I/O thread */
+	mr_error
+		error; /* not cleared: half a KiB for each frame is a twentieth of the I/O thread */
 	error.kind = MR_OK;
 	s->options->stats->frames_in++;
 	if (is_skipped(s, frame)) return;

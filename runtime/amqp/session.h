@@ -15,7 +15,7 @@
 struct mr_session;
 enum mr_status mr_session_open(struct mr_session **out, const struct mr_session_options *options);
 void mr_session_free(
-	struct mr_session *s); /* takes NULL; ends nothing: call mr_session_lose first */
+	struct mr_session *s); /* takes NULL; ends nothing: call mr_session_end first */
 
 /* Writes the protocol header. */
 enum mr_status mr_session_start(struct mr_session *s, mr_msec now);
@@ -41,8 +41,6 @@ bool mr_session_let_go(struct mr_session *s);
 void mr_session_deaf(struct mr_session *s, bool deaf, mr_msec now);
 /* Says connection.close; MR_SESSION_CLOSED when the peer agrees. */
 void mr_session_shutdown(struct mr_session *s);
-/* The transport is gone, or must go: every request, publish and channel ends with `why`. */
-void mr_session_lose(struct mr_session *s, const mr_error *why);
 
 enum mr_session_state mr_session_state(const struct mr_session *s);
 const mr_error *mr_session_error(

@@ -38,8 +38,6 @@ struct mr_session {
 };
 
 void mr_session_enter(struct mr_session *s, enum mr_session_state next);
-/* Every request, publish and channel ends with `why`, and the session with them. */
-void mr_session_end(struct mr_session *s, const mr_error *why);
 /* The peer broke the protocol, or we cannot go on: says so to the peer when it can be said. */
 void mr_session_fail(struct mr_session *s, const mr_error *error);
 void mr_session_fail_memory(struct mr_session *s);

@@ -17,7 +17,7 @@ void mr_topology_fini(struct mr_topology *t)
 	struct mr_channel_record *c;
 	size_t at = 0;
 	while (t->records.next && !mr_list_is_empty(&t->records))
-		mr_topology_forget(t, mr_container(t->records.next, struct mr_record, node));
+		mr_record_forget(t, mr_container(t->records.next, struct mr_record, node));
 	while ((c = mr_map_next(&t->channels, &at, NULL))) mr_free(c);
 	mr_map_fini(&t->channels);
 	mr_bins_fini(&t->places);
@@ -30,7 +30,7 @@ void mr_topology_fini(struct mr_topology *t)
 
 enum mr_status mr_topology_channel(struct mr_topology *t, uint16_t number, uint32_t epoch)
 {
-	struct mr_channel_record *c = mr_topology_channel_of(t, number);
+	struct mr_channel_record *c = mr_record_of_channel(t, number);
 	if (c) {
 		c->epoch = epoch;
 		return MR_OK;
@@ -63,7 +63,7 @@ struct mr_record *mr_topology_next(const struct mr_topology *t, int operation,
 struct mr_record *mr_topology_next_on(const struct mr_topology *t, uint16_t channel,
 	const struct mr_record *after)
 {
-	struct mr_channel_record *c = mr_topology_channel_of(t, channel);
+	struct mr_channel_record *c = mr_record_of_channel(t, channel);
 	if (!c) return NULL;
 	struct mr_node *n = after ? after->in_source.next : c->consumers.next;
 	return n == &c->consumers ? NULL : mr_container(n, struct mr_record, in_source);
@@ -72,7 +72,7 @@ struct mr_record *mr_topology_next_on(const struct mr_topology *t, uint16_t chan
 struct mr_record *mr_topology_next_of(const struct mr_topology *t, mr_slice queue,
 	const struct mr_record *after)
 {
-	struct mr_place *p = mr_place_find(t, true, queue);
+	struct mr_place *p = mr_record_find_place(t, true, queue);
 	if (!p) return NULL;
 	struct mr_node *n = after ? after->in_place.next : p->consumers.next;
 	return n == &p->consumers ? NULL : mr_container(n, struct mr_record, in_place);
@@ -80,7 +80,7 @@ struct mr_record *mr_topology_next_of(const struct mr_topology *t, mr_slice queu
 
 struct mr_record *mr_topology_cancelled(struct mr_topology *t, uint32_t consumer)
 {
-	struct mr_record *r = mr_topology_consumer(t, consumer);
+	struct mr_record *r = mr_record_of_consumer(t, consumer);
 	if (r) r->cancelled = true;
 	return r;
 }
@@ -92,7 +92,7 @@ bool mr_topology_has_consumers(const struct mr_topology *t, uint16_t channel)
 
 static struct mr_record *declared(const struct mr_topology *t, bool is_queue, mr_slice name)
 {
-	const struct mr_place *p = mr_place_find(t, is_queue, name);
+	const struct mr_place *p = mr_record_find_place(t, is_queue, name);
 	return p ? p->declared : NULL;
 }
 
@@ -105,8 +105,8 @@ static void drop_binding(struct mr_topology *t, struct mr_record *binding)
 {
 	char source[256];
 	memcpy(source, binding->strings[MR_RECORD_EXTRA], sizeof source);
-	mr_topology_forget(t, binding);
-	const struct mr_place *p = mr_place_find(t, false, mr_slice_str(source));
+	mr_record_forget(t, binding);
+	const struct mr_place *p = mr_record_find_place(t, false, mr_slice_str(source));
 	if (!p || !p->declared || !mr_list_is_empty(&p->out_of)) return;
 	if (p->declared->request.flags & MR_AUTO_DELETE) drop_exchange(t, source);
 }
@@ -114,14 +114,14 @@ static void drop_binding(struct mr_topology *t, struct mr_record *binding)
 /* What hangs on a place, one at a time: dropping one may drop others, and the place itself. */
 static bool drop_one(struct mr_topology *t, bool is_queue, const char *name)
 {
-	struct mr_place *p = mr_place_find(t, is_queue, mr_slice_str(name));
+	struct mr_place *p = mr_record_find_place(t, is_queue, mr_slice_str(name));
 	if (!p) return false;
 	if (!mr_list_is_empty(&p->out_of))
 		drop_binding(t, mr_container(p->out_of.next, struct mr_record, in_source));
 	else if (!mr_list_is_empty(&p->into))
 		drop_binding(t, mr_container(p->into.next, struct mr_record, in_place));
 	else if (!mr_list_is_empty(&p->consumers))
-		mr_topology_forget(t, mr_container(p->consumers.next, struct mr_record, in_place));
+		mr_record_forget(t, mr_container(p->consumers.next, struct mr_record, in_place));
 	else
 		return false;
 	return true;
@@ -132,7 +132,7 @@ static void drop_place(struct mr_topology *t, bool is_queue, const char *name)
 	char copy[256]; /* `name` may lie in a record that goes */
 	snprintf(copy, sizeof copy, "%s", name);
 	struct mr_record *r = declared(t, is_queue, mr_slice_str(copy));
-	if (r) mr_topology_forget(t, r);
+	if (r) mr_record_forget(t, r);
 	while (drop_one(t, is_queue, copy)) {}
 }
 
@@ -142,7 +142,7 @@ void mr_topology_cancel(struct mr_topology *t, struct mr_record *consumer)
 {
 	char queue[256];
 	memcpy(queue, consumer->strings[MR_RECORD_NAME], sizeof queue);
-	mr_topology_forget(t, consumer);
+	mr_record_forget(t, consumer);
 	const struct mr_record *q = declared(t, true, mr_slice_str(queue));
 	if (!q || !(q->request.flags & MR_AUTO_DELETE)) return;
 	if (!mr_topology_next_of(t, mr_slice_str(queue), NULL))
@@ -161,7 +161,7 @@ void mr_topology_channel_closed(struct mr_topology *t, uint16_t number)
 static enum mr_status note_queue(struct mr_topology *t, uint16_t channel, const mr_request *request,
 	mr_slice name)
 {
-	struct mr_channel_record *c = mr_topology_channel_of(t, channel);
+	struct mr_channel_record *c = mr_record_of_channel(t, channel);
 	char text[256];
 	snprintf(text, sizeof text, "%.*s", (int)name.size, name.data);
 	if (c) memcpy(c->last_queue, text, sizeof text);
@@ -201,13 +201,13 @@ static enum mr_status note_consumer(struct mr_topology *t, uint16_t channel,
 	const mr_request *request, mr_slice queue, mr_slice tag)
 {
 	struct mr_record *old = mr_record_tagged(t, channel, tag);
-	if (old) mr_topology_forget(t, old);
+	if (old) mr_record_forget(t, old);
 	return mr_record_add(t, channel, request, queue, tag);
 }
 
 static void note_mode(struct mr_topology *t, uint16_t channel, const mr_request *request)
 {
-	struct mr_channel_record *c = mr_topology_channel_of(t, channel);
+	struct mr_channel_record *c = mr_record_of_channel(t, channel);
 	if (!c) return;
 	if (request->operation == MR_CONFIRM_SELECT) c->confirming = true;
 	if (request->operation == MR_TX_SELECT) c->transacting = true;
@@ -230,7 +230,7 @@ static void note_cancel(struct mr_topology *t, uint16_t channel, mr_slice tag)
 enum mr_status mr_topology_note(struct mr_topology *t, uint16_t channel, const mr_request *request,
 	mr_slice name)
 {
-	const struct mr_channel_record *c = mr_topology_channel_of(t, channel);
+	const struct mr_channel_record *c = mr_record_of_channel(t, channel);
 	char queue[256]; /* what the request's name means */
 	bool is_last = !request->name.size && c;
 	snprintf(queue, sizeof queue, "%.*s", (int)request->name.size, request->name.data);
@@ -253,7 +253,7 @@ enum mr_status mr_topology_note(struct mr_topology *t, uint16_t channel, const m
 /* What speaks of a queue, in no order; NULL: nothing. */
 static struct mr_record *any_of(const struct mr_topology *t, mr_slice queue)
 {
-	struct mr_place *p = mr_place_find(t, true, queue);
+	struct mr_place *p = mr_record_find_place(t, true, queue);
 	if (!p) return NULL;
 	if (p->declared) return p->declared;
 	if (!mr_list_is_empty(&p->into))
@@ -283,7 +283,7 @@ void mr_topology_inherit(struct mr_topology *t, struct mr_topology *from)
 	while (!mr_list_is_empty(&from->records)) {
 		struct mr_record *r = mr_container(from->records.next, struct mr_record, node);
 		if (r->request.operation == MR_BASIC_CONSUME) {
-			mr_topology_forget(from, r);
+			mr_record_forget(from, r);
 			continue;
 		}
 		mr_record_unlist(from, r);

@@ -34,7 +34,7 @@ static enum mr_status pick_number(mr_connection *c, uint16_t *out)
 int mr_channel_open(mr_connection *c, uint64_t token, mr_channel **out)
 {
 	uint16_t number;
-	if (mr_is_forked(c->rt)) return MR_FORKED;
+	if (mr_handle_is_forked(c->rt)) return MR_FORKED;
 	if (!mr_is_token(token)) return MR_BAD_ARGUMENT;
 	if (c->state != MR_CONNECTION_OPEN) return MR_CLOSED;
 	enum mr_status st = pick_number(c, &number);
@@ -88,7 +88,7 @@ void mr_channel_free(mr_channel *ch)
 	if (!ch) return;
 	bool is_closed =
 		ch->state == MR_HANDLE_CLOSED; /* its connection may have been freed before it */
-	if (!is_closed && mr_is_forked(ch->connection->rt)) return;
+	if (!is_closed && mr_handle_is_forked(ch->connection->rt)) return;
 	if (ch->item) ch->connection->rt->keeper->forget_channel(ch);
 	if (is_closed) {
 		mr_free(ch);
@@ -137,7 +137,7 @@ static mr_slice pack(char **at, mr_slice s)
 
 static enum mr_status check(const mr_channel *ch, uint64_t token, const mr_request *r)
 {
-	if (mr_is_forked(ch->connection->rt)) return MR_FORKED;
+	if (mr_handle_is_forked(ch->connection->rt)) return MR_FORKED;
 	if (ch->state != MR_HANDLE_OPEN) return MR_CLOSED;
 	bool known = r->operation >= MR_EXCHANGE_DECLARE && r->operation <= MR_TX_ROLLBACK;
 	bool fits = r->name.size <= 255 && r->extra.size <= 255 && r->routing_key.size <= 255;
@@ -169,7 +169,7 @@ int mr_channel_request(mr_channel *ch, uint64_t token, const mr_request *r)
 	cmd.token = token;
 	cmd.epoch = ch->epoch;
 	cmd.request.copy = copy;
-	mr_msec wait = r->timeout > 0 ? mr_msec_of(r->timeout) : c->config->rpc_timeout;
+	mr_msec wait = r->timeout > 0 ? mr_clock_msec_of(r->timeout) : c->config->rpc_timeout;
 	cmd.request.deadline = mr_clock_now() + wait;
 	st = r->operation == MR_BASIC_RECOVER ? note_recover(ch, token) : MR_OK;
 	if (st == MR_OK) st = mr_command_send(c->rt, &cmd);

@@ -31,7 +31,7 @@ static void warm_tls(const struct mr_config *c)
 int mr_connection_new(mr_runtime *rt, const mr_options *options, mr_connection **out,
 	mr_error *error)
 {
-	if (mr_is_forked(rt))
+	if (mr_handle_is_forked(rt))
 		return mr_error_set(error, MR_FORKED, MR_SCOPE_CONNECTION, 0,
 			"this runtime belongs to the parent");
 	mr_connection *c = mr_calloc(1, sizeof *c);
@@ -80,7 +80,7 @@ int mr_connection_close(mr_connection *c, uint64_t token, double timeout)
 	struct mr_command cmd = {.type = MR_CMD_LINK_CLOSE,
 		.connection = c->number,
 		.token = token};
-	mr_msec wait = timeout > 0 ? mr_msec_of(timeout) : c->config->close_timeout;
+	mr_msec wait = timeout > 0 ? mr_clock_msec_of(timeout) : c->config->close_timeout;
 	if (!mr_is_token(token)) return MR_BAD_ARGUMENT;
 	cmd.deadline = mr_clock_now() + wait;
 	enum mr_status st = mr_command_send(c->rt, &cmd);
@@ -91,7 +91,7 @@ int mr_connection_close(mr_connection *c, uint64_t token, double timeout)
 int mr_connection_retry(mr_connection *c, double seconds)
 {
 	struct mr_command cmd = {.type = MR_CMD_RETRY, .connection = c->number};
-	cmd.retry_delay = seconds < 0 ? UINT64_MAX : (uint64_t)mr_msec_of(seconds);
+	cmd.retry_delay = seconds < 0 ? UINT64_MAX : (uint64_t)mr_clock_msec_of(seconds);
 	return mr_command_send(c->rt, &cmd);
 }
 
@@ -147,14 +147,14 @@ int mr_connection_key_password(mr_connection *c, const char *secret, size_t size
 int mr_connection_update_secret(mr_connection *c, uint64_t token, const char *secret, size_t size,
 	double timeout)
 {
-	mr_msec wait = timeout > 0 ? mr_msec_of(timeout) : c->config->rpc_timeout;
+	mr_msec wait = timeout > 0 ? mr_clock_msec_of(timeout) : c->config->rpc_timeout;
 	if (!mr_is_token(token)) return MR_BAD_ARGUMENT;
 	return renew(c, token, mr_slice_of(secret, size), MR_SECRET_LOGIN, mr_clock_now() + wait);
 }
 
 void mr_connection_free(mr_connection *c)
 {
-	if (!c || mr_is_forked(c->rt)) return;
+	if (!c || mr_handle_is_forked(c->rt)) return;
 	struct mr_command cmd = {.type = MR_CMD_LINK_FREE, .connection = c->number};
 	if (c->rt->keeper) c->rt->keeper->forget(c);
 	c->rt->loop_mode -= c->config->heartbeat_in_loop;

@@ -10,21 +10,21 @@ int mr_server_open(mr_server **out, const char *name, mr_error *error)
 	if (!name || !*name)
 		return mr_error_set(error, MR_BAD_ARGUMENT, MR_SCOPE_CONFIG, 0,
 			"a handle's broker needs a name");
-	return mr_server_acquire(out, name, error);
+	return mr_registry_acquire(out, name, error);
 }
 
-void mr_server_close(mr_server *server) { mr_server_release(server); }
+void mr_server_close(mr_server *server) { mr_registry_release(server); }
 
 int mr_server_listen(mr_server *server, const char *address, uint16_t port, const char *certfile,
 	const char *keyfile, uint16_t *actual, mr_error *error)
 {
 	struct mr_server_call call = {.what = MR_SERVER_LISTEN,
-		.text = mr_slice_str(address),
-		.port = port,
-		.certfile = certfile,
-		.keyfile = keyfile};
+		.listen = {.address = address,
+			.certfile = certfile,
+			.keyfile = keyfile,
+			.port = port}};
 	enum mr_status st = mr_server_do(server, &call);
-	if (st == MR_OK && actual) *actual = call.port;
+	if (st == MR_OK && actual) *actual = call.listen.actual;
 	if (st != MR_OK && error) *error = call.error;
 	return st;
 }
@@ -32,14 +32,13 @@ int mr_server_listen(mr_server *server, const char *address, uint16_t port, cons
 int mr_server_add_user(mr_server *server, const char *name, const char *password)
 {
 	struct mr_server_call call = {.what = MR_SERVER_ADD_USER,
-		.text = mr_slice_str(name),
-		.more = mr_slice_str(password)};
+		.user = {.name = mr_slice_str(name), .password = mr_slice_str(password)}};
 	return mr_server_do(server, &call);
 }
 
 int mr_server_add_vhost(mr_server *server, const char *name)
 {
-	struct mr_server_call call = {.what = MR_SERVER_ADD_VHOST, .text = mr_slice_str(name)};
+	struct mr_server_call call = {.what = MR_SERVER_ADD_VHOST, .vhost = mr_slice_str(name)};
 	return mr_server_do(server, &call);
 }
 
@@ -51,17 +50,17 @@ mr_table *mr_server_report(mr_server *server)
 
 int mr_server_fault(mr_server *server, int fault, int64_t number, const char *text)
 {
-	struct mr_server_call call = {.what = MR_SERVER_FAULT, .fault = fault, .number = number};
+	struct mr_server_call call = {.what = MR_SERVER_FAULT,
+		.fault = {.kind = fault, .number = number, .text = mr_slice_str(text ? text : "")}};
 	if (fault < 0 || fault > MR_FAULT_UNLISTEN) return MR_BAD_ARGUMENT;
-	call.text = mr_slice_str(text ? text : "");
 	return mr_server_do(server, &call);
 }
 
 int mr_clock_advance(mr_runtime *rt, uint64_t token, double seconds)
 {
 	struct mr_command moved = {.type = MR_CMD_CLOCK, .token = token};
-	if (mr_is_forked(rt)) return MR_FORKED;
-	mr_clock_move(mr_msec_of(seconds));
-	mr_servers_clock();
+	if (mr_handle_is_forked(rt)) return MR_FORKED;
+	mr_clock_move(mr_clock_msec_of(seconds));
+	mr_registry_clock();
 	return mr_command_send(rt, &moved);
 }

@@ -70,7 +70,7 @@ static void drop_opened(mr_event *ev)
 
 static bool connection_event(mr_runtime *rt, mr_event *ev)
 {
-	mr_connection *c = mr_find_connection(rt, ev->connection);
+	mr_connection *c = mr_handle_find_connection(rt, ev->connection);
 	mr_error unknown = {.kind = ev->status, .scope = MR_SCOPE_CONNECTION};
 	const mr_error *error = ev->as.connection.with.error;
 	enum mr_connection_state state = ev->as.connection.state;
@@ -106,14 +106,14 @@ static void recover_ended(mr_runtime *rt, const mr_event *ev)
 {
 	uintptr_t epoch = (uintptr_t)mr_map_take(&rt->recovers, ev->as.done.token);
 	if (!epoch || ev->status == MR_OK || ev->status == MR_TIMEOUT) return;
-	mr_channel *ch = mr_find_channel(rt, ev->connection, ev->channel, (uint32_t)epoch);
+	mr_channel *ch = mr_handle_find_channel(rt, ev->connection, ev->channel, (uint32_t)epoch);
 	if (ch && ch->recovering) ch->recovering--;
 }
 
 /* The answers to channel.open and channel.close move the handle. */
 static void channel_answer(mr_runtime *rt, const mr_event *ev)
 {
-	mr_connection *c = mr_find_connection(rt, ev->connection);
+	mr_connection *c = mr_handle_find_connection(rt, ev->connection);
 	mr_channel *ch = c && ev->channel < c->channel_slots ? c->channels[ev->channel] : NULL;
 	mr_error closed = {.kind = MR_CLOSED, .scope = MR_SCOPE_CHANNEL};
 	if (!ch) return;
@@ -139,7 +139,7 @@ static void channel_answer(mr_runtime *rt, const mr_event *ev)
 /* A channel that is away has no epoch by which to know it. */
 static mr_channel *find_suspended(mr_runtime *rt, const mr_event *ev)
 {
-	mr_connection *c = mr_find_connection(rt, ev->connection);
+	mr_connection *c = mr_handle_find_connection(rt, ev->connection);
 	mr_channel *ch = c && ev->channel < c->channel_slots ? c->channels[ev->channel] : NULL;
 	return ch && ch->state == MR_HANDLE_SUSPENDED ? ch : NULL;
 }
@@ -176,7 +176,7 @@ static bool is_answered(const mr_channel *ch, const mr_error *why)
 
 static bool channel_closed(mr_runtime *rt, const mr_event *ev)
 {
-	mr_channel *ch = mr_find_channel(rt, ev->connection, ev->channel, ev->epoch);
+	mr_channel *ch = mr_handle_find_channel(rt, ev->connection, ev->channel, ev->epoch);
 	mr_error unknown = {.kind = ev->status, .scope = MR_SCOPE_CHANNEL};
 	if (ev->as.channel.change == MR_CHANNEL_TAKEN_BACK) return taken_back(ch, ev);
 	if (ev->as.channel.change != MR_CHANNEL_ENDED) return channel_back(rt, ev);
@@ -194,7 +194,7 @@ static bool channel_closed(mr_runtime *rt, const mr_event *ev)
 /* What a pool gave up has closed. */
 static void parted(mr_runtime *rt, const mr_event *ev)
 {
-	mr_connection *c = mr_find_connection(rt, ev->connection);
+	mr_connection *c = mr_handle_find_connection(rt, ev->connection);
 	if (!c || !c->parting || ev->as.done.token != c->parting || ev->channel) return;
 	c->parting = 0;
 	if (!c->retired && !c->kept) mr_connection_free(c);
@@ -222,7 +222,7 @@ bool mr_event_apply(mr_runtime *rt, mr_event *ev)
 		return ev->as.done.token != 0 && ev->as.done.token != MR_TOKEN_NOBODY;
 	case MR_EV_CHANNEL: return channel_closed(rt, ev);
 	case MR_EV_BLOCKED:
-		c = mr_find_connection(rt, ev->connection);
+		c = mr_handle_find_connection(rt, ev->connection);
 		if (c) c->blocked = ev->as.blocked.is_blocked;
 		return c != NULL;
 	case MR_EV_CONFIRM:

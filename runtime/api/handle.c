@@ -8,17 +8,17 @@
  * system call each. A host that polls wakes it anyway, and a sleeping thread looks every 5 ms. */
 #define UNSIGNALLED_MAX 64
 
-bool mr_is_forked(const mr_runtime *rt) { return *rt->alive == 0; }
+bool mr_handle_is_forked(const mr_runtime *rt) { return *rt->alive == 0; }
 
-mr_connection *mr_find_connection(const mr_runtime *rt, uint32_t number)
+mr_connection *mr_handle_find_connection(const mr_runtime *rt, uint32_t number)
 {
 	return mr_map_get(&rt->connections, number);
 }
 
-mr_channel *mr_find_channel(const mr_runtime *rt, uint32_t connection, uint16_t number,
+mr_channel *mr_handle_find_channel(const mr_runtime *rt, uint32_t connection, uint16_t number,
 	uint32_t epoch)
 {
-	mr_connection *c = mr_find_connection(rt, connection);
+	mr_connection *c = mr_handle_find_connection(rt, connection);
 	if (!c || number >= c->channel_slots) return NULL;
 	mr_channel *ch = c->channels[number];
 	return ch && ch->epoch == epoch ? ch : NULL;
@@ -51,7 +51,7 @@ void mr_command_commit(mr_runtime *rt)
 	mr_command_signal(rt);
 }
 
-void mr_host_rouse(mr_runtime *rt)
+void mr_handle_rouse_host(mr_runtime *rt)
 {
 	rt->roused = true;
 	mr_wake_signal(&rt->bridge.host);
@@ -59,7 +59,7 @@ void mr_host_rouse(mr_runtime *rt)
 
 enum mr_status mr_command_send(mr_runtime *rt, const struct mr_command *command)
 {
-	if (mr_is_forked(rt)) return MR_FORKED;
+	if (mr_handle_is_forked(rt)) return MR_FORKED;
 	struct mr_command *c = mr_command_reserve(rt, 0, false);
 	if (!c) return MR_CLOSED;
 	*c = *command;

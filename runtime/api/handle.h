@@ -95,7 +95,7 @@ struct mr_channel {
 	mr_error error;
 };
 
-bool mr_is_forked(const mr_runtime *rt);
+bool mr_handle_is_forked(const mr_runtime *rt);
 /* The upper half of the numbers is the I/O thread's own. */
 static inline bool mr_is_token(uint64_t token) { return token && !(token >> 63); }
 /* Room for a command with `extra` bytes behind it. Waits for the I/O thread when the ring is full
@@ -105,12 +105,12 @@ struct mr_command *mr_command_reserve(mr_runtime *rt, size_t extra, bool hurry);
 void mr_command_commit(mr_runtime *rt);
 void mr_command_signal(mr_runtime *rt); /* now */
 /* Makes the descriptor of a host that announced a sleep readable. The I/O thread does not hear of it. */
-void mr_host_rouse(mr_runtime *rt);
+void mr_handle_rouse_host(mr_runtime *rt);
 /* reserve, copy, commit. MR_OK, MR_FORKED or MR_CLOSED. */
 enum mr_status mr_command_send(mr_runtime *rt, const struct mr_command *command);
 
-mr_connection *mr_find_connection(const mr_runtime *rt, uint32_t number);
-mr_channel *mr_find_channel(const mr_runtime *rt, uint32_t connection, uint16_t channel,
+mr_connection *mr_handle_find_connection(const mr_runtime *rt, uint32_t number);
+mr_channel *mr_handle_find_channel(const mr_runtime *rt, uint32_t connection, uint16_t channel,
 	uint32_t epoch);
 /* Closes it under a token that need not be the host's, whatever its state. */
 enum mr_status mr_channel_send_close(mr_channel *ch, uint64_t token);

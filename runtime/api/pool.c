@@ -22,7 +22,7 @@ static enum mr_status check_options(const mr_options *options, mr_error *error)
 int mr_pool_new(mr_runtime *rt, mr_options *options, int strategy, uint32_t limit, mr_pool **out,
 	mr_error *error)
 {
-	if (mr_is_forked(rt))
+	if (mr_handle_is_forked(rt))
 		return mr_error_set(error, MR_FORKED, MR_SCOPE_POOL, 0,
 			"this runtime belongs to the parent");
 	if ((strategy != MR_POOLED && strategy != MR_SHARED) || !limit || limit > LIMIT_MAX)
@@ -182,7 +182,7 @@ static enum mr_status serve(struct mr_pool *pool, uint64_t token, int purpose, u
 static enum mr_status check(const struct mr_pool *pool, uint64_t token, int purpose)
 {
 	bool known = purpose >= MR_POOL_PUBLISH && purpose <= MR_POOL_FRESH;
-	if (mr_is_forked(pool->rt)) return MR_FORKED;
+	if (mr_handle_is_forked(pool->rt)) return MR_FORKED;
 	if (!mr_is_token(token) || !known) return MR_BAD_ARGUMENT;
 	if (purpose == MR_POOL_FRESH && pool->strategy != MR_POOLED) return MR_BAD_ARGUMENT;
 	bool is_used = mr_map_get(&pool->held, token) || mr_map_get(&pool->rt->requests, token);
@@ -192,7 +192,7 @@ static enum mr_status check(const struct mr_pool *pool, uint64_t token, int purp
 static enum mr_status wait_turn(struct mr_pool *pool, uint64_t token, int purpose, double timeout)
 {
 	if (timeout == 0) return MR_POOL_EXHAUSTED;
-	mr_msec deadline = timeout > 0 ? mr_clock_now() + mr_msec_of(timeout) : MR_NEVER;
+	mr_msec deadline = timeout > 0 ? mr_clock_now() + mr_clock_msec_of(timeout) : MR_NEVER;
 	enum mr_status st = mr_pool_request_wait(pool, token, purpose, deadline);
 	if (st == MR_OK) pool->waiting++;
 	return st;
@@ -229,7 +229,7 @@ static void change_status(mr_event *ev, enum mr_status st, const char *text)
 /* The channel that was opened for this request; it is in its connection's table until it has ended. */
 static mr_channel *opened(const mr_runtime *rt, const mr_event *ev)
 {
-	mr_connection *c = mr_find_connection(rt, ev->connection);
+	mr_connection *c = mr_handle_find_connection(rt, ev->connection);
 	mr_channel *ch = c && ev->channel < c->channel_slots ? c->channels[ev->channel] : NULL;
 	return ch && ch->open_token == ev->as.done.token ? ch : NULL;
 }
@@ -340,7 +340,7 @@ static struct mr_pool_item *give_back(struct mr_pool *pool, uint64_t token)
 
 int mr_pool_release(mr_pool *pool, uint64_t token)
 {
-	if (mr_is_forked(pool->rt)) return MR_FORKED;
+	if (mr_handle_is_forked(pool->rt)) return MR_FORKED;
 	struct mr_pool_item *item = give_back(pool, token);
 	if (!item) return MR_BAD_ARGUMENT;
 	if (mr_pool_item_works(item) && has_room(pool))
@@ -353,7 +353,7 @@ int mr_pool_release(mr_pool *pool, uint64_t token)
 
 int mr_pool_replace(mr_pool *pool, uint64_t token)
 {
-	if (mr_is_forked(pool->rt)) return MR_FORKED;
+	if (mr_handle_is_forked(pool->rt)) return MR_FORKED;
 	struct mr_pool_item *item = give_back(pool, token);
 	if (!item) return MR_BAD_ARGUMENT;
 	mr_pool_item_drop(item, 0);
@@ -395,7 +395,7 @@ void mr_pool_count(const mr_pool *pool, mr_pool_counts *out)
 
 int mr_pool_grow(mr_pool *pool, uint32_t n)
 {
-	if (mr_is_forked(pool->rt)) return MR_FORKED;
+	if (mr_handle_is_forked(pool->rt)) return MR_FORKED;
 	for (; n; n--) {
 		struct mr_pool_item *item;
 		if (!has_room(pool)) return MR_POOL_LIMIT_EXCEEDED;
@@ -409,7 +409,7 @@ int mr_pool_grow(mr_pool *pool, uint32_t n)
 
 int mr_pool_resize(mr_pool *pool, uint32_t limit)
 {
-	if (mr_is_forked(pool->rt)) return MR_FORKED;
+	if (mr_handle_is_forked(pool->rt)) return MR_FORKED;
 	if (!limit || limit > LIMIT_MAX) return MR_BAD_ARGUMENT;
 	pool->limit = limit;
 	mr_pool_item_shrink(pool, limit);
@@ -436,7 +436,7 @@ static uint32_t close_all(struct mr_pool *pool, uint64_t token)
 
 int mr_pool_close(mr_pool *pool, uint64_t token)
 {
-	if (mr_is_forked(pool->rt)) return MR_FORKED;
+	if (mr_handle_is_forked(pool->rt)) return MR_FORKED;
 	enum mr_status st = token ? check(pool, token, MR_POOL_PUBLISH) : MR_OK;
 	if (st == MR_OK && token) st = mr_pool_request_new(pool, token, 0, MR_POOL_CLOSING);
 	if (st != MR_OK) return st;
@@ -453,7 +453,7 @@ void mr_pool_free(mr_pool *pool)
 {
 	mr_connection *c;
 	size_t at = 0;
-	if (!pool || mr_is_forked(pool->rt)) return;
+	if (!pool || mr_handle_is_forked(pool->rt)) return;
 	if (pool->lent) {
 		char count[16];
 		snprintf(count, sizeof count, "%u", pool->lent);

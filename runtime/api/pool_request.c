@@ -8,7 +8,7 @@
 static void tell(mr_runtime *rt, struct mr_pool_waiter *waiter, enum mr_status status)
 {
 	mr_waits_end(&rt->waits, waiter, status);
-	if (rt->prepared) mr_host_rouse(rt);
+	if (rt->prepared) mr_handle_rouse_host(rt);
 }
 
 static void wait_ended(void *owner, struct mr_pool_waiter *waiter, enum mr_status status)

@@ -12,7 +12,7 @@ static const char persistent[] = {0x10, 0x00, 0x02};
 static enum mr_status check(mr_channel *ch, size_t exchange, size_t key, size_t body)
 {
 	mr_connection *c = ch->connection;
-	if (mr_is_forked(c->rt)) return MR_FORKED;
+	if (mr_handle_is_forked(c->rt)) return MR_FORKED;
 	if (ch->state != MR_HANDLE_OPEN) return MR_CLOSED;
 	if (exchange > 255 || key > 255) return MR_BAD_ARGUMENT;
 	if (body > c->config->max_message_size) return MR_CONTENT_TOO_LARGE;
@@ -69,7 +69,7 @@ int mr_channel_publish(mr_channel *ch, const char *exchange, size_t exchange_siz
 		.epoch = ch->epoch,
 		.publish = {.flags = (uint16_t)flags}};
 	if (ch->confirming) {
-		mr_msec wait = timeout > 0 ? mr_msec_of(timeout) : c->config->rpc_timeout;
+		mr_msec wait = timeout > 0 ? mr_clock_msec_of(timeout) : c->config->rpc_timeout;
 		cmd->publish.number = ++ch->published;
 		cmd->publish.deadline = mr_clock_now() + wait;
 	}

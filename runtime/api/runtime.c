@@ -78,11 +78,11 @@ static void free_connections(mr_runtime *rt)
 
 void mr_runtime_free(mr_runtime *rt, double timeout)
 {
-	if (!rt || mr_is_forked(rt))
+	if (!rt || mr_handle_is_forked(rt))
 		return; /* a child has neither the thread nor a right to the sockets */
 	if (mr_ending_has_begun()) return; /* all is closed, and the process takes it along */
 	struct mr_command stop = {.type = MR_CMD_STOP,
-		.deadline = mr_clock_now() + mr_msec_of(timeout)};
+		.deadline = mr_clock_now() + mr_clock_msec_of(timeout)};
 	mr_command_send(rt, &stop);
 	mr_wake_signal(&rt->bridge.io);
 	/* The thread stops reading for nobody: events it cannot place wait in its own backlog. */
@@ -99,7 +99,10 @@ void mr_runtime_free(mr_runtime *rt, double timeout)
 	mr_free(rt);
 }
 
-int mr_runtime_fd(const mr_runtime *rt) { return mr_is_forked(rt) ? -1 : rt->bridge.host.fd; }
+int mr_runtime_fd(const mr_runtime *rt)
+{
+	return mr_handle_is_forked(rt) ? -1 : rt->bridge.host.fd;
+}
 
 /* ---- events ---- */
 
@@ -190,7 +193,7 @@ static int take_or_prepare(mr_runtime *rt, mr_event *events, int max)
 	if (rt->unsignalled) mr_command_signal(rt);
 	n = take_events(rt, events, max);
 	if (n) awake(rt);
-	if (max <= 0 && has_events(rt)) mr_host_rouse(rt); /* nobody else does */
+	if (max <= 0 && has_events(rt)) mr_handle_rouse_host(rt); /* nobody else does */
 	return n;
 }
 
@@ -200,7 +203,7 @@ static int poll_events(mr_runtime *rt, mr_event *events, int max, double timeout
 	pumped(rt);
 	int n = take_or_prepare(rt, events, max);
 	if (n || timeout == 0 || max <= 0) return n;
-	mr_msec until = timeout < 0 ? MR_NEVER : mr_clock_real() + mr_msec_of(timeout);
+	mr_msec until = timeout < 0 ? MR_NEVER : mr_clock_real() + mr_clock_msec_of(timeout);
 	for (;;) {
 		bool interrupted = !wait_for_event(rt, until);
 		awake(rt);
@@ -214,7 +217,7 @@ static int poll_events(mr_runtime *rt, mr_event *events, int max, double timeout
 
 int mr_runtime_poll(mr_runtime *rt, mr_event *events, int max, double timeout)
 {
-	if (mr_is_forked(rt)) return -1;
+	if (mr_handle_is_forked(rt)) return -1;
 	mr_mark_enter(&rt->bridge.progress);
 	int n = poll_events(rt, events, max, timeout);
 	mr_mark_leave(&rt->bridge.progress, mr_clock_real(), n == 0 && timeout == 0);
@@ -224,14 +227,14 @@ int mr_runtime_poll(mr_runtime *rt, mr_event *events, int max, double timeout)
 int mr_runtime_wake_at(mr_runtime *rt, double at)
 {
 	struct mr_command c = {.type = MR_CMD_WAKE_AT,
-		.wake_at = at > 0 ? mr_msec_of(at) : MR_NEVER};
+		.wake_at = at > 0 ? mr_clock_msec_of(at) : MR_NEVER};
 	return mr_command_send(rt, &c);
 }
 
 int mr_watch_fd(mr_runtime *rt, uint64_t token, int fd, int events)
 {
 	struct mr_command c = {.type = MR_CMD_WATCH_FD, .token = token, .watch = {.fd = fd}};
-	if (mr_is_forked(rt)) return MR_FORKED;
+	if (mr_handle_is_forked(rt)) return MR_FORKED;
 	if (!token || fd < 0 || !(events & (MR_FD_READ | MR_FD_WRITE))) return MR_BAD_ARGUMENT;
 	if (mr_map_get(&rt->watched, token)) return MR_BAD_ARGUMENT;
 	if (!++rt->watch_serial) ++rt->watch_serial;
@@ -247,7 +250,7 @@ int mr_watch_fd(mr_runtime *rt, uint64_t token, int fd, int events)
 int mr_unwatch_fd(mr_runtime *rt, uint64_t token)
 {
 	struct mr_command c = {.type = MR_CMD_UNWATCH_FD, .unwatched = token};
-	if (mr_is_forked(rt)) return MR_FORKED;
+	if (mr_handle_is_forked(rt)) return MR_FORKED;
 	if (!mr_map_take(&rt->watched, token)) return MR_OK; /* it has ended */
 	return mr_command_send(rt, &c);
 }

@@ -13,7 +13,7 @@ static void retire(mr_delivery *d)
 bool mr_delivery_is_live(const mr_runtime *rt, const mr_delivery *d)
 {
 	if (d->flags & MR_DELIVERY_SETTLED) return false;
-	const mr_channel *ch = mr_find_channel(rt, d->connection, d->channel, d->epoch);
+	const mr_channel *ch = mr_handle_find_channel(rt, d->connection, d->channel, d->epoch);
 	if (!ch || ch->recovering || d->tag <= ch->taken_back) return false;
 	return ch->state == MR_HANDLE_OPEN || ch->state == MR_HANDLE_SUSPENDED;
 }
@@ -21,7 +21,7 @@ bool mr_delivery_is_live(const mr_runtime *rt, const mr_delivery *d)
 void mr_delivery_release(mr_runtime *rt, mr_delivery *d)
 {
 	struct mr_command c = {.type = MR_CMD_RELEASE, .released = d};
-	if (mr_is_forked(rt)) return;
+	if (mr_handle_is_forked(rt)) return;
 	retire(d);
 	mr_command_send(rt, &c);
 }
@@ -35,7 +35,7 @@ static enum mr_status may_settle(const mr_runtime *rt, const mr_delivery *d, int
 
 int mr_delivery_settle(mr_runtime *rt, mr_delivery *d, int how, int flags)
 {
-	if (mr_is_forked(rt)) return MR_FORKED;
+	if (mr_handle_is_forked(rt)) return MR_FORKED;
 	enum mr_status st = may_settle(rt, d, how);
 	if (st != MR_OK) {
 		if (flags & MR_SETTLE_RELEASE) mr_delivery_release(rt, d);

@@ -29,8 +29,8 @@ int mr_consumer_describe(mr_runtime *rt, uint32_t consumer, const char *queue, c
 	if (queue) {
 		struct mr_note *note = new_note(queue, origin ? origin : "");
 		if (!note) return MR_NO_MEMORY;
-		note->stall = stall < 0 ? -1 : mr_msec_of(stall);
-		note->limit = mr_msec_of(time_limit);
+		note->stall = stall < 0 ? -1 : mr_clock_msec_of(stall);
+		note->limit = mr_clock_msec_of(time_limit);
 		c.note.about = note;
 	}
 	enum mr_status st = mr_command_send(rt, &c);
@@ -41,7 +41,9 @@ int mr_consumer_describe(mr_runtime *rt, uint32_t consumer, const char *queue, c
 int mr_runtime_watchdog(mr_runtime *rt, double stall, int signal)
 {
 	struct mr_command c = {.type = MR_CMD_WATCHDOG,
-		.watchdog = {.stall = mr_msec_of(stall), .thread = gettid(), .signal = signal}};
+		.watchdog = {.stall = mr_clock_msec_of(stall),
+			.thread = gettid(),
+			.signal = signal}};
 	if (!(stall >= 0) || signal < 0 || signal > SIGRTMAX) return MR_BAD_ARGUMENT;
 	return mr_command_send(rt, &c);
 }

@@ -35,7 +35,7 @@ double mr_now(void)
 	       (double)__atomic_load_n(&moved, __ATOMIC_RELAXED) / 1e3;
 }
 
-mr_msec mr_msec_of(double seconds)
+mr_msec mr_clock_msec_of(double seconds)
 {
 	if (!(seconds > 0)) return 0; /* NaN too */
 	double ms = seconds * 1000;

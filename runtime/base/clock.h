@@ -15,9 +15,9 @@ uint64_t mr_clock_us(void);  /* the same in microseconds, for measuring */
 /* Tests only: from now on the clock of this process says so many ms more. */
 void mr_clock_move(mr_msec ahead);
 /* Seconds to milliseconds, rounded up; negative and NaN become 0, huge ones stay below MR_NEVER/2. */
-mr_msec mr_msec_of(double seconds);
+mr_msec mr_clock_msec_of(double seconds);
 /* For a field of 32 bits: 49 days at most. */
-static inline uint32_t mr_msec32(mr_msec ms)
+static inline uint32_t mr_clock_ms32(mr_msec ms)
 {
 	return ms < 0 ? 0 : ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
 }

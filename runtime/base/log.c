@@ -36,13 +36,13 @@ static size_t whole(const char *run, size_t size, size_t most)
 	return part;
 }
 
-/* What mr_escape made of a run of bytes. Its backslashes all begin an \xNN, which JSON spells \u00NN. */
+/* What mr_error_escape made of a run of bytes. Its backslashes all begin an \xNN, which JSON spells \u00NN. */
 static void put_escaped(struct line *l, const char *run, size_t size)
 {
 	char escaped[512];
 	while (size) {
 		size_t part = whole(run, size, sizeof escaped / 4 - 1);
-		size_t n = mr_escape(escaped, sizeof escaped, run, part);
+		size_t n = mr_error_escape(escaped, sizeof escaped, run, part);
 		for (size_t i = 0; i < n; i++) {
 			bool is_hex = escaped[i] == '\\' && l->format == MR_LOG_JSON;
 			if (is_hex) i++;
@@ -129,7 +129,7 @@ static void put_field(struct line *l, const mr_field *f)
 {
 	char number[64], key[160];
 	const mr_value *v = &f->value;
-	mr_escape(key, sizeof key, f->key.data, f->key.size);
+	mr_error_escape(key, sizeof key, f->key.data, f->key.size);
 	switch (v->type) {
 	case 'S':
 	case 'x': put_pair(l, key, v->as.bytes); return;

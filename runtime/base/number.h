@@ -14,12 +14,12 @@
 void mr_number_text(char out[MR_NUMBER_SIZE], double number);
 
 /* This thread goes by the C locale until the end; for threads of ours, without an end. Never fails. */
-locale_t mr_plain_begin(void);
-void mr_plain_end(locale_t before);
+locale_t mr_number_plain_begin(void);
+void mr_number_plain_end(locale_t before);
 /* snprintf, vsnprintf and strtod of the C locale: whatever has a fraction in it goes by these. */
-int mr_format(char *out, size_t size, const char *format, ...)
+int mr_number_format(char *out, size_t size, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-int mr_vformat(char *out, size_t size, const char *format, va_list args);
+int mr_number_vformat(char *out, size_t size, const char *format, va_list args);
 double mr_number_read(const char *text, char **end);
 
 #endif

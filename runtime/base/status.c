@@ -204,7 +204,7 @@ static size_t printable(const unsigned char *s, size_t size)
 	return n;
 }
 
-size_t mr_escape(char *out, size_t capacity, const char *text, size_t size)
+size_t mr_error_escape(char *out, size_t capacity, const char *text, size_t size)
 {
 	const unsigned char *s = (const unsigned char *)text;
 	size_t used = 0;
@@ -231,7 +231,7 @@ static void fill(mr_error *error, enum mr_status kind, enum mr_scope scope, int 
 	error->code = code;
 	error->scope = scope;
 	error->recoverable = mr_status_recoverable(kind);
-	mr_escape(error->text, sizeof error->text, raw, strlen(raw));
+	mr_error_escape(error->text, sizeof error->text, raw, strlen(raw));
 	if (mr_error_is_exclusive_use(error)) error->recoverable = true; /* as a 405 */
 }
 
@@ -242,7 +242,7 @@ enum mr_status mr_error_set(mr_error *error, enum mr_status kind, enum mr_scope 
 	va_list args;
 	if (!error) return kind;
 	va_start(args, format);
-	mr_vformat(raw, sizeof raw, format, args);
+	mr_number_vformat(raw, sizeof raw, format, args);
 	va_end(args);
 	fill(error, kind, scope, code, raw);
 	return kind;
@@ -257,7 +257,7 @@ mr_error *mr_error_copy(const mr_error *error)
 
 static bool is_descriptors(int system) { return system == EMFILE || system == ENFILE; }
 
-bool mr_lacks_descriptors(int *system)
+bool mr_status_lacks_descriptors(int *system)
 {
 	int fd = open("/", O_PATH | O_CLOEXEC);
 	if (fd >= 0) close(fd);
@@ -273,20 +273,20 @@ enum mr_status mr_error_system(mr_error *error, enum mr_status kind, enum mr_sco
 	if (is_descriptors(system)) kind = MR_NO_DESCRIPTORS;
 	if (!error) return kind;
 	va_start(args, format);
-	int n = mr_vformat(raw, sizeof raw - sizeof reason, format, args);
+	int n = mr_number_vformat(raw, sizeof raw - sizeof reason, format, args);
 	va_end(args);
 	size_t used = n < 0                                    ? 0
 	              : (size_t)n < sizeof raw - sizeof reason ? (size_t)n
 	                                                       : sizeof raw - sizeof reason - 1;
-	locale_t before = mr_plain_begin(); /* one language for all that is said */
+	locale_t before = mr_number_plain_begin(); /* one language for all that is said */
 	snprintf(raw + used, sizeof raw - used, ": %s", strerror_r(system, reason, sizeof reason));
-	mr_plain_end(before);
+	mr_number_plain_end(before);
 	fill(error, kind, scope, 0, raw);
 	error->system = system;
 	return kind;
 }
 
-enum mr_status mr_kind_of_code(int code)
+enum mr_status mr_status_of_code(int code)
 {
 	switch (code) {
 	case 200: return MR_CLOSED;
@@ -341,7 +341,8 @@ static size_t distance(const char *a, size_t a_size, const char *b, size_t b_siz
 	return row[b_size];
 }
 
-const char *mr_nearest(const char *word, size_t size, const char *const *candidates, size_t count)
+const char *mr_error_nearest(const char *word, size_t size, const char *const *candidates,
+	size_t count)
 {
 	const char *best = NULL;
 	size_t least = (size + 1) / 2 + 1;

@@ -22,17 +22,18 @@ mr_error *mr_error_copy(const mr_error *error);
 
 /* Is no descriptor left just now? For failures of other libraries, which do not say why; `system` is then errno's
  * number. */
-bool mr_lacks_descriptors(int *system);
+bool mr_status_lacks_descriptors(int *system);
 
 /* The kind of an AMQP reply code (403 -> MR_ACCESS_REFUSED); MR_INTERNAL_ERROR when unknown. */
-enum mr_status mr_kind_of_code(int code);
+enum mr_status mr_status_of_code(int code);
 /* Somebody else has it for himself alone: a queue (405), or its messages (403, in RabbitMQ's words). It may
  * be a connection that has died and that the broker still counts as alive. */
 bool mr_error_is_exclusive_use(const struct mr_error *error);
 /* Copies peer text into `out` so that it can be printed; always terminates; returns the length. */
-size_t mr_escape(char *out, size_t capacity, const char *text, size_t size);
+size_t mr_error_escape(char *out, size_t capacity, const char *text, size_t size);
 /* The candidate nearest to `word` (edit distance at most half its length), or NULL. */
-const char *mr_nearest(const char *word, size_t size, const char *const *candidates, size_t count);
+const char *mr_error_nearest(const char *word, size_t size, const char *const *candidates,
+	size_t count);
 
 /* Did the broker close a channel because a message was not acked in time? */
 bool mr_error_is_consumer_timeout(const mr_error *error);

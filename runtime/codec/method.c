@@ -151,7 +151,7 @@ static enum mr_status take_start(struct mr_method *out, const amqp_connection_st
 			m->version_minor);
 	out->text = mr_rc_slice(m->mechanisms);
 	out->other = mr_rc_slice(m->locales);
-	return mr_rc_table_from(&out->table, &m->server_properties);
+	return mr_table_rc_from(&out->table, &m->server_properties);
 }
 
 static void take_counts(struct mr_method *out, const void *decoded)
@@ -426,7 +426,7 @@ static enum mr_status put(struct mr_buffer *out, uint16_t channel, const struct 
 {
 	union record record;
 	size_t room = m->name.size + m->other.size + m->key.size + m->text.size + FIXED_MAX;
-	if (m->table) room += mr_rc_table_bound(m->table);
+	if (m->table) room += mr_table_rc_bound(m->table);
 	if (room > INT32_MAX) return refuse(error, m, "its arguments are over 2 GiB");
 	if (mr_buffer_reserve(out, HEAD + room + 1) != MR_OK) return MR_NO_MEMORY;
 	uint8_t *at = mr_buffer_tail(out);
@@ -455,7 +455,7 @@ enum mr_status mr_method_put(struct mr_buffer *out, uint16_t channel, const stru
 		return refuse(error, m, "a prefetch count over 65535");
 	if (m->table) {
 		arena = mr_arena_open(512);
-		st = arena ? mr_rc_table_to(&table, m->table, arena, error) : MR_NO_MEMORY;
+		st = arena ? mr_table_rc_to(&table, m->table, arena, error) : MR_NO_MEMORY;
 	}
 	if (st == MR_OK) st = put(out, channel, m, &table, frame_max, error);
 	mr_arena_close(arena);

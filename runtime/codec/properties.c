@@ -97,7 +97,7 @@ static enum mr_status measure(const mr_properties *p, size_t *room, mr_error *er
 			return refuse(error, "a string property is longer than 255 bytes");
 		*room += 1 + strings[i]->size;
 	}
-	if (p->flags & MR_HAS_HEADERS) *room += mr_rc_table_bound(p->headers);
+	if (p->flags & MR_HAS_HEADERS) *room += mr_table_rc_bound(p->headers);
 	return *room <= INT32_MAX ? MR_OK : refuse(error, "the properties are over 2 GiB");
 }
 
@@ -124,7 +124,7 @@ static enum mr_status encode(const mr_properties *p, uint8_t *at, size_t room, s
 	fill(&record, p);
 	if (p->flags & MR_HAS_HEADERS && p->headers) {
 		arena = mr_arena_open(512);
-		st = arena ? mr_rc_table_to(&record.headers, p->headers, arena, error)
+		st = arena ? mr_table_rc_to(&record.headers, p->headers, arena, error)
 		           : MR_NO_MEMORY;
 	}
 	if (st == MR_OK) {

@@ -29,15 +29,15 @@ struct mr_arena;
 /* Conversions of table.c, for those that encode or decode tables within methods and properties. The
  * arena owns what `to` makes (it may be NULL when `table` is); the strings are borrowed. MR_OK,
  * MR_BAD_ARGUMENT, MR_NO_MEMORY. `from` gives a root: MR_OK or MR_NO_MEMORY. */
-enum mr_status mr_rc_table_to(amqp_table_t *out, const mr_table *table, struct mr_arena *arena,
+enum mr_status mr_table_rc_to(amqp_table_t *out, const mr_table *table, struct mr_arena *arena,
 	mr_error *error);
-enum mr_status mr_rc_table_from(mr_table **out, const amqp_table_t *table);
+enum mr_status mr_table_rc_from(mr_table **out, const amqp_table_t *table);
 /* What a negative result of the codec means. */
 static inline enum mr_status mr_rc_status(int result)
 {
 	return result == AMQP_STATUS_NO_MEMORY ? MR_NO_MEMORY : MR_FRAME_ERROR;
 }
 /* At least as many bytes as the encoded table takes, its length included. */
-size_t mr_rc_table_bound(const mr_table *table);
+size_t mr_table_rc_bound(const mr_table *table);
 
 #endif

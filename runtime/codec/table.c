@@ -119,7 +119,7 @@ static enum mr_status array_to(amqp_array_t *out, const mr_table *array, struct 
 	return MR_OK;
 }
 
-enum mr_status mr_rc_table_to(amqp_table_t *out, const mr_table *table, struct mr_arena *arena,
+enum mr_status mr_table_rc_to(amqp_table_t *out, const mr_table *table, struct mr_arena *arena,
 	mr_error *error)
 {
 	return fields_to(out, table, arena, 1, error);
@@ -138,7 +138,7 @@ static size_t bound(const mr_table *table, int depth)
 	return total;
 }
 
-size_t mr_rc_table_bound(const mr_table *table) { return bound(table, 1); }
+size_t mr_table_rc_bound(const mr_table *table) { return bound(table, 1); }
 
 static enum mr_status append(struct mr_buffer *out, amqp_table_t *table, size_t room,
 	mr_error *error)
@@ -155,10 +155,10 @@ static enum mr_status append(struct mr_buffer *out, amqp_table_t *table, size_t 
 enum mr_status mr_table_encode(struct mr_buffer *out, const mr_table *table, mr_error *error)
 {
 	amqp_table_t encoded;
-	size_t room = mr_rc_table_bound(table);
+	size_t room = mr_table_rc_bound(table);
 	if (room > INT32_MAX) return refuse(error, "a field table is larger than 2 GiB");
 	struct mr_arena *arena = mr_arena_open(512);
-	enum mr_status st = arena ? mr_rc_table_to(&encoded, table, arena, error) : MR_NO_MEMORY;
+	enum mr_status st = arena ? mr_table_rc_to(&encoded, table, arena, error) : MR_NO_MEMORY;
 	if (st == MR_OK) st = append(out, &encoded, room, error);
 	mr_arena_close(arena);
 	if (st == MR_NO_MEMORY)
@@ -224,7 +224,7 @@ static enum mr_status fields_from(mr_table *into, const amqp_table_t *table)
 	return MR_OK;
 }
 
-enum mr_status mr_rc_table_from(mr_table **out, const amqp_table_t *table)
+enum mr_status mr_table_rc_from(mr_table **out, const amqp_table_t *table)
 {
 	mr_table *root = mr_table_new();
 	if (!root) return MR_NO_MEMORY;
@@ -247,13 +247,13 @@ enum mr_status mr_table_decode(const uint8_t *data, size_t size, mr_table **out,
 	int rc = amqp_decode_table(mr_rc_bytes(mr_slice_of((const char *)data, length)), &pool,
 		&table, &offset);
 	enum mr_status st = rc == AMQP_STATUS_OK ? MR_OK : mr_rc_status(rc);
-	if (st == MR_OK) st = mr_rc_table_from(out, &table);
+	if (st == MR_OK) st = mr_table_rc_from(out, &table);
 	if (st == MR_OK && used) *used = length;
 	empty_amqp_pool(&pool);
 	return st;
 }
 
-bool mr_has_capability(const mr_table *properties, const char *name)
+bool mr_table_has_capability(const mr_table *properties, const char *name)
 {
 	const mr_value *c = properties ? mr_table_find(properties, "capabilities") : NULL;
 	const mr_value *v = c && c->type == 'F' ? mr_table_find(c->as.nested, name) : NULL;

@@ -15,6 +15,6 @@ enum mr_status mr_table_decode(const uint8_t *data, size_t size, mr_table **out,
 enum mr_status mr_table_encode(struct mr_buffer *out, const mr_table *table, mr_error *error);
 
 /* Does a side's "capabilities" table, in its properties (may be NULL), hold `name` as true? */
-bool mr_has_capability(const mr_table *properties, const char *name);
+bool mr_table_has_capability(const mr_table *properties, const char *name);
 
 #endif

@@ -136,11 +136,11 @@ static void take_numbers(struct mr_config *c, const mr_options *o)
 	c->channel_max = (uint16_t)number(o, MR_OPT_CHANNEL_MAX, DEFAULT_CHANNEL_MAX);
 	c->frame_max = (uint32_t)number(o, MR_OPT_FRAME_MAX, DEFAULT_FRAME_MAX);
 	c->max_message_size = (uint64_t)number(o, MR_OPT_MAX_MESSAGE_SIZE, DEFAULT_MESSAGE_MAX);
-	c->connect_timeout = mr_msec_of(number(o, MR_OPT_CONNECT_TIMEOUT, 5));
-	c->socket_timeout = mr_msec_of(number(o, MR_OPT_SOCKET_TIMEOUT, 10));
-	c->rpc_timeout = mr_msec_of(number(o, MR_OPT_RPC_TIMEOUT, 10));
-	c->close_timeout = mr_msec_of(number(o, MR_OPT_CLOSE_TIMEOUT, 5));
-	c->blocked_timeout = mr_msec_of(number(o, MR_OPT_BLOCKED, 0));
+	c->connect_timeout = mr_clock_msec_of(number(o, MR_OPT_CONNECT_TIMEOUT, 5));
+	c->socket_timeout = mr_clock_msec_of(number(o, MR_OPT_SOCKET_TIMEOUT, 10));
+	c->rpc_timeout = mr_clock_msec_of(number(o, MR_OPT_RPC_TIMEOUT, 10));
+	c->close_timeout = mr_clock_msec_of(number(o, MR_OPT_CLOSE_TIMEOUT, 5));
+	c->blocked_timeout = mr_clock_msec_of(number(o, MR_OPT_BLOCKED, 0));
 }
 
 #define CAP 30000 /* ms: the longest wait between two tries when nothing else is said */
@@ -160,16 +160,16 @@ static enum mr_status take_retry(struct mr_config *c, const mr_options *o, mr_er
 			"two ways to say when to retry: choose one");
 	if (linear)
 		c->retry = (struct mr_retry){.style = MR_RETRY_LINEAR,
-			.start = mr_msec_of(number(o, MR_OPT_INTERVAL_START, 0)),
-			.step = mr_msec_of(number(o, MR_OPT_INTERVAL_STEP, 2)),
-			.max = mr_msec_of(number(o, MR_OPT_INTERVAL_MAX, 30)),
+			.start = mr_clock_msec_of(number(o, MR_OPT_INTERVAL_START, 0)),
+			.step = mr_clock_msec_of(number(o, MR_OPT_INTERVAL_STEP, 2)),
+			.max = mr_clock_msec_of(number(o, MR_OPT_INTERVAL_MAX, 30)),
 			.retries = get(o, MR_OPT_MAX_RETRIES)
 		                           ? (int64_t)number(o, MR_OPT_MAX_RETRIES, 0)
 		                           : -1};
 	if (fixed)
 		c->retry = (struct mr_retry){.style = MR_RETRY_FIXED,
-			.start = mr_msec_of(number(o, MR_OPT_RETRY_DELAY, 2)),
-			.max = mr_msec_of(number(o, MR_OPT_RETRY_DELAY, 2)),
+			.start = mr_clock_msec_of(number(o, MR_OPT_RETRY_DELAY, 2)),
+			.max = mr_clock_msec_of(number(o, MR_OPT_RETRY_DELAY, 2)),
 			.retries = (int64_t)number(o, MR_OPT_ATTEMPTS, 1) - 1};
 	return MR_OK;
 }

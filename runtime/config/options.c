@@ -42,7 +42,7 @@ static enum mr_status unknown(const char *name, mr_error *error)
 	const char *names[MR_OPTION_COUNT];
 	char text[300];
 	for (size_t i = 0; i < MR_OPTION_COUNT; i++) names[i] = options[i].name;
-	const char *nearest = mr_nearest(name, strlen(name), names, MR_OPTION_COUNT);
+	const char *nearest = mr_error_nearest(name, strlen(name), names, MR_OPTION_COUNT);
 	if (nearest)
 		snprintf(text, sizeof text, "unknown option \"%.60s\": did you mean \"%s\"?", name,
 			nearest);

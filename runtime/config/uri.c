@@ -115,7 +115,7 @@ static enum mr_status take_scheme(struct mr_uri *uri, mr_slice *rest, mr_error *
 	for (size_t i = 0; i < size; i++)
 		if (size > 16 || !is_alnum(rest->data[i]))
 			return bad(error, "it must begin with amqp://, amqps:// or memory://");
-	const char *nearest = mr_nearest(rest->data, size, schemes, 3);
+	const char *nearest = mr_error_nearest(rest->data, size, schemes, 3);
 	return mr_error_set(error, MR_BAD_URI, MR_SCOPE_CONFIG, 0,
 		"bad URL: unknown scheme \"%.*s\"%s%s%s", (int)size, rest->data,
 		nearest ? ": did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");

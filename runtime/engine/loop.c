@@ -224,7 +224,7 @@ static void *run(void *arg)
 {
 	struct mr_engine *e = arg;
 	mr_ending_is_ours();
-	mr_plain_begin();
+	mr_number_plain_begin();
 	while (!e->services.stopped) {
 		bool busy = drain_commands(e);
 		judge_waiting(e);
@@ -366,13 +366,13 @@ static void free_engine(struct mr_engine *e)
 	free_barren(e, 0);
 	mr_health_fini(&e->checkup);
 	mr_history_fini(&e->history);
-	mr_server_release(e->services.server);
+	mr_registry_release(e->services.server);
 	mr_tls_store_fini(&e->tls);
 	mr_resolver_close(e->services.resolver);
 	ev_io *io;
 	for (at = 0; (io = mr_map_next(&e->resolver_watchers, &at, NULL));) mr_free(io);
 	mr_map_fini(&e->resolver_watchers);
-	mr_watches_fini(&e->watches);
+	mr_watch_fini(&e->watches);
 	mr_stall_fini(&e->stall);
 	mr_event_queue_fini(&e->services.dispatch);
 	mr_delivery_pool_close(e->services.pool);
@@ -427,7 +427,7 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 		mr_delivery_pool_open(&e->services.pool) != MR_OK)
 		goto fail;
 	mr_timers_init(&e->services.timers, e->services.loop);
-	mr_watches_init(&e->watches, &e->services.timers, &e->services.dispatch);
+	mr_watch_init(&e->watches, &e->services.timers, &e->services.dispatch);
 	mr_stall_init(&e->stall, e->services.loop, bridge, &e->services.log);
 	init_watchers(e, ending);
 	st = mr_health_init(&e->checkup, &e->services, &e->stall);
@@ -444,7 +444,7 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 	*out = e;
 	return MR_OK;
 fail:
-	if (mr_lacks_descriptors(&system)) st = MR_NO_DESCRIPTORS;
+	if (mr_status_lacks_descriptors(&system)) st = MR_NO_DESCRIPTORS;
 	mr_writer_stop(e->writer);
 	free_engine(e);
 	mr_ending_leave(MR_ENDING_IO);
@@ -452,7 +452,7 @@ fail:
 		mr_status_text(st));
 }
 
-void mr_engine_warm_tls(void) { mr_tls_warm(); }
+void mr_engine_warm_tls(void) { mr_tls_context_warm(); }
 
 struct mr_writer *mr_engine_join(struct mr_engine *e)
 {

@@ -80,7 +80,7 @@ static void tell_dropped(struct mr_logger *l)
 static void *run(void *arg)
 {
 	struct mr_logger *l = arg;
-	mr_plain_begin();
+	mr_number_plain_begin();
 	do {
 		while (write_next(l)) {}
 		tell_dropped(l);

@@ -45,7 +45,7 @@ static void on_round(struct ev_loop *loop, ev_timer *timer, int revents)
 		tell(c, 0, h);
 		return;
 	}
-	mr_health_free(h);
+	mr_verdict_free(h);
 }
 
 static void watch(struct mr_health_state *c, bool on)
@@ -53,7 +53,7 @@ static void watch(struct mr_health_state *c, bool on)
 	if (on && !c->watching) {
 		mr_health *h = look(c);
 		c->was_healthy = h && h->healthy;
-		mr_health_free(h);
+		mr_verdict_free(h);
 	}
 	c->watching = on;
 	mr_timer_arm(&c->round, on ? mr_clock_now() + ROUND : MR_NEVER);
@@ -165,7 +165,7 @@ static int answer(void *owner, const struct mr_httpd_request *request, struct mr
 		return answer_later(c, request, page);
 	mr_health *h = look(c);
 	int code = h ? answer_built_in(c, request, h, page) : 500;
-	mr_health_free(h);
+	mr_verdict_free(h);
 	return code;
 }
 

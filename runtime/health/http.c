@@ -369,7 +369,7 @@ enum mr_status mr_httpd_open(struct mr_httpd **out, struct ev_loop *loop, const 
 		return MR_OK;
 	}
 	int system = 0;
-	bool lacks = mr_lacks_descriptors(&system);
+	bool lacks = mr_status_lacks_descriptors(&system);
 	if (h)
 		mr_httpd_close(h);
 	else

@@ -20,7 +20,7 @@ static void put(struct page *p, const char *format, ...)
 	char text[1536]; /* a queue's name, escaped, has 1020 bytes at most */
 	va_list args;
 	va_start(args, format);
-	int n = mr_vformat(text, sizeof text, format, args);
+	int n = mr_number_vformat(text, sizeof text, format, args);
 	va_end(args);
 	if (n < 0 || p->status != MR_OK) return;
 	size_t size = (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
@@ -49,7 +49,7 @@ static void real(struct page *p, const char *name, const char *help, double valu
 static const char *label(char out[1024], const char *text)
 {
 	char plain[512];
-	size_t n = mr_escape(plain, sizeof plain, text, strlen(text)), at = 0;
+	size_t n = mr_error_escape(plain, sizeof plain, text, strlen(text)), at = 0;
 	for (size_t i = 0; i < n && at < 1021; i++) {
 		if (plain[i] == '\\' || plain[i] == '"') out[at++] = '\\';
 		out[at++] = plain[i];

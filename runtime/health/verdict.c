@@ -70,8 +70,9 @@ static void stalled(const struct verdict *j, struct finding *f)
 	double limit = j->options->stalled;
 	f->is_fine = limit > 0 ? v->busy <= limit : !v->stalled;
 	if (!f->is_fine)
-		mr_format(f->detail, sizeof f->detail, "the script has not yielded for %.1f s%s%s",
-			v->busy, v->where[0] ? ": " : "", v->where);
+		mr_number_format(f->detail, sizeof f->detail,
+			"the script has not yielded for %.1f s%s%s", v->busy,
+			v->where[0] ? ": " : "", v->where);
 }
 
 static void last_message(const struct verdict *j, struct finding *f)
@@ -80,8 +81,8 @@ static void last_message(const struct verdict *j, struct finding *f)
 	/* One that has just begun has its time to get the first. */
 	double age = v->last_delivery < 0 ? v->uptime : v->last_delivery;
 	f->is_fine = age <= j->options->last_message;
-	mr_format(f->detail, sizeof f->detail, v->last_delivery < 0 ? "none yet" : "%.1f s ago",
-		age);
+	mr_number_format(f->detail, sizeof f->detail,
+		v->last_delivery < 0 ? "none yet" : "%.1f s ago", age);
 }
 
 static const struct {
@@ -202,7 +203,7 @@ mr_health *mr_verdict(const struct mr_vitals *v, const mr_health_options *o,
 	return h;
 }
 
-void mr_health_free(mr_health *h)
+void mr_verdict_free(mr_health *h)
 {
 	if (!h) return;
 	mr_table_free(h->report);

@@ -21,7 +21,7 @@ extern const mr_health_options mr_health_defaults;
 /* *gives*; `checks` is a list of mr_host_check. NULL: out of memory. */
 mr_health *mr_verdict(const struct mr_vitals *v, const mr_health_options *o,
 	const struct mr_node *checks, mr_msec now);
-void mr_health_free(mr_health *health); /* takes NULL */
+void mr_verdict_free(mr_health *health); /* takes NULL */
 
 /* What the pages say: {"status":"healthy"} and, if not or if `verbose`, the report. *give*; NULL: out of
  * memory. */

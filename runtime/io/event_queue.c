@@ -134,7 +134,7 @@ bool mr_event_queue_has_room(struct mr_event_queue *d)
 	return false;
 }
 
-void mr_lane_forget(struct mr_lane *lane, struct mr_delivery_pool *pool, uint32_t epoch)
+void mr_event_queue_forget(struct mr_lane *lane, struct mr_delivery_pool *pool, uint32_t epoch)
 {
 	uint8_t *base = mr_buffer_data(&lane->parked), *end = base + mr_buffer_size(&lane->parked);
 	if (!lane->unsettled) return;
@@ -154,7 +154,7 @@ void mr_lane_forget(struct mr_lane *lane, struct mr_delivery_pool *pool, uint32_
 	if (is_empty(lane)) mr_list_remove(&lane->node);
 }
 
-void mr_lane_close(struct mr_event_queue *d, struct mr_lane *lane)
+void mr_event_queue_close_lane(struct mr_event_queue *d, struct mr_lane *lane)
 {
 	while (!is_empty(lane)) {
 		mr_event event = first_of(lane);

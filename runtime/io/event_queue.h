@@ -39,8 +39,8 @@ void mr_event_queue_flush(struct mr_event_queue *d);
 bool mr_event_queue_has_room(struct mr_event_queue *d);
 /* The channel of that epoch has ended (0: all of the link): the broker has taken back what is parked and
  * was not acked, so that a host that is slow does not get it for nothing. */
-void mr_lane_forget(struct mr_lane *lane, struct mr_delivery_pool *pool, uint32_t epoch);
+void mr_event_queue_forget(struct mr_lane *lane, struct mr_delivery_pool *pool, uint32_t epoch);
 /* The link goes: what is parked is told nevertheless. */
-void mr_lane_close(struct mr_event_queue *d, struct mr_lane *lane);
+void mr_event_queue_close_lane(struct mr_event_queue *d, struct mr_lane *lane);
 
 #endif

@@ -101,8 +101,7 @@ static void on_nudge(struct ev_loop *loop, ev_timer *timer, int revents)
 		mr_wake_signal(&w->dispatch->bridge->host);
 }
 
-void mr_watches_init(struct mr_watches *w, struct mr_timers *timers,
-	struct mr_event_queue *dispatch)
+void mr_watch_init(struct mr_watches *w, struct mr_timers *timers, struct mr_event_queue *dispatch)
 {
 	*w = (struct mr_watches){.loop = timers->loop, .dispatch = dispatch};
 	mr_timer_init(&w->alarm, timers, on_alarm, w);
@@ -112,7 +111,7 @@ void mr_watches_init(struct mr_watches *w, struct mr_timers *timers,
 	w->sweep.data = w;
 }
 
-void mr_watches_fini(struct mr_watches *w)
+void mr_watch_fini(struct mr_watches *w)
 {
 	struct watch *watch;
 	size_t at = 0;

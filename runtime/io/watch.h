@@ -20,9 +20,8 @@ struct mr_watches {
 	struct mr_timer nudge; /* wakes the host, which knows what for; likewise */
 };
 
-void mr_watches_init(struct mr_watches *w, struct mr_timers *timers,
-	struct mr_event_queue *dispatch);
-void mr_watches_fini(struct mr_watches *w);
+void mr_watch_init(struct mr_watches *w, struct mr_timers *timers, struct mr_event_queue *dispatch);
+void mr_watch_fini(struct mr_watches *w);
 /* Ends in one MR_EV_FD; a descriptor that cannot be watched (a plain file, a closed one) is reported
  * ready at once, and one that is closed meanwhile, or stands for another file, within a quarter of a second:
  * the host's own call will say what is wrong with it. A token in use is the host's mistake, see api. The event's epoch is

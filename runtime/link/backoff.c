@@ -30,7 +30,7 @@ mr_msec mr_backoff(const struct mr_retry *r, int64_t n, int kind, double chance)
 
 /* With 4 ms more for each, n tries are spread over 500 + 4n ms, on average at most ln(1 + 4n / 500) / 4
  * of them in each ms: of a thousand, 55 in 100 ms. */
-mr_msec mr_crowd_join(struct mr_crowd *crowd, mr_msec now)
+mr_msec mr_backoff_join(struct mr_crowd *crowd, mr_msec now)
 {
 	if (!crowd->size || now - crowd->since > 1000) *crowd = (struct mr_crowd){.since = now};
 	return 4 * crowd->size++;

@@ -18,6 +18,6 @@ struct mr_crowd {
 
 /* One more was lost: how far the bound of its first wait moves out, in ms, so that of a thousand and
  * more no tenth tries within the same 100 ms. 0 for the first: one alone is back at once. */
-mr_msec mr_crowd_join(struct mr_crowd *crowd, mr_msec now);
+mr_msec mr_backoff_join(struct mr_crowd *crowd, mr_msec now);
 
 #endif

@@ -52,7 +52,7 @@ static void publish(struct mr_link *link, const struct mr_command *c, const char
 static bool has_gone(const struct mr_link *link, const struct mr_command *c)
 {
 	const struct mr_channel_record *known =
-		mr_topology_channel_of(&link->recovery.topology, c->channel);
+		mr_record_of_channel(&link->recovery.topology, c->channel);
 	if (!link->session || !known || known->broken) return !link->session;
 	return known->epoch != c->epoch || !mr_session_has_channel(link->session, c->channel);
 }
@@ -105,7 +105,7 @@ static void close_channel(struct mr_link *link, const struct mr_command *c)
 {
 	mr_error none = {0};
 	const struct mr_channel_record *known =
-		mr_topology_channel_of(&link->recovery.topology, c->channel);
+		mr_record_of_channel(&link->recovery.topology, c->channel);
 	bool was_known = known != NULL;
 	uint32_t epoch = known ? known->epoch : c->epoch; /* it may be on its way back */
 	mr_recovery_channel_closed(&link->recovery, c->channel);

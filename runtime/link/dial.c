@@ -28,7 +28,7 @@ static void remember(struct mr_dial *d, size_t racer, int kind)
 	mr_dial_host(d, host, sizeof host);
 	if (racer < d->race.count && d->race.count > 1) {
 		memcpy(address, " (", 2);
-		mr_address_format(&d->race.racers[racer].address, address + 2, sizeof address - 3);
+		mr_resolve_format(&d->race.racers[racer].address, address + 2, sizeof address - 3);
 		strcat(address, ")");
 	}
 	d->tries++;
@@ -291,7 +291,7 @@ static enum mr_status get_server(struct mr_dial *d, mr_server **out)
 {
 	const char *name = d->config->hosts[0].name;
 	mr_server **at = *name ? &d->server : &d->services->server;
-	enum mr_status st = *at ? MR_OK : mr_server_acquire(at, name, &d->error);
+	enum mr_status st = *at ? MR_OK : mr_registry_acquire(at, name, &d->error);
 	*out = *at;
 	return st;
 }
@@ -349,7 +349,7 @@ void mr_dial_cancel(struct mr_dial *d)
 {
 	stop_watching(d);
 	mr_race_fini(&d->race);
-	mr_lookup_cancel(d->lookup);
+	mr_resolve_cancel(d->lookup);
 	d->lookup = NULL;
 	close_streams(d);
 	d->active = false;
@@ -361,9 +361,9 @@ void mr_dial_fini(struct mr_dial *d)
 	mr_tls_context_close(d->tls);
 	/* With the engine the host frees it, who may wait: nothing is left behind then. */
 	if (d->services->stopped)
-		mr_server_release(d->server);
+		mr_registry_release(d->server);
 	else
-		mr_server_release_later(d->server);
+		mr_registry_release_later(d->server);
 }
 
 void mr_dial_host(const struct mr_dial *d, char *out, size_t capacity)

@@ -114,7 +114,7 @@ static void part(struct mr_link *link)
 static void connect_failed(struct mr_link *link, const mr_error *why)
 {
 	mr_report_log_loss(link, "connect failed", why);
-	if (link->session) mr_session_lose(link->session, why);
+	if (link->session) mr_session_end(link->session, why);
 	drop_stream(link);
 	tell_failure(link, why, false);
 	mr_link_enter(link, is_to_retry(link) ? MR_LINK_BACKOFF : MR_LINK_IDLE);
@@ -127,7 +127,7 @@ static void drop_faulty(struct mr_link *link)
 	enum mr_link_state was = link->state;
 	bool is_over = was == MR_LINK_IDLE || was == MR_LINK_PARTING;
 	link->is_faulty = false;
-	if (link->session) mr_session_lose(link->session, &why);
+	if (link->session) mr_session_end(link->session, &why);
 	drop_stream(link);
 	if (was == MR_LINK_CLOSING)
 		tell_final(link, MR_CONNECTION_CLOSED, &why);
@@ -174,7 +174,7 @@ static void broken(void *owner, const mr_error *why)
 		MR_LINK_CLOSING) /* the peer hung up before its close-ok: closed all the same */
 		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
 			"the connection was closed by the program");
-	mr_session_lose(link->session, &error);
+	mr_session_end(link->session, &error);
 	part(link);
 	if (link->state == MR_LINK_PARTING) parted(link);
 }
@@ -484,14 +484,14 @@ void mr_link_free(struct mr_link *link)
 	if (!link) return;
 	mr_map_take(&link->services->links, link->number);
 	mr_error_set(&closed, MR_CLOSED, MR_SCOPE_CONNECTION, 0, "the connection was released");
-	if (link->session) mr_session_lose(link->session, &closed);
+	if (link->session) mr_session_end(link->session, &closed);
 	mr_report_answer(link, &link->openers, &closed);
 	mr_report_answer(link, &link->closers, &none);
 	mr_report_release(link); /* of this end nothing else is told */
 	drop_stream(link);
 	mr_dial_fini(&link->dial);
 	mr_recovery_fini(&link->recovery);
-	mr_lane_close(&link->services->dispatch, &link->lane);
+	mr_event_queue_close_lane(&link->services->dispatch, &link->lane);
 	mr_link_io_fini(&link->io);
 	mr_buffer_fini(&link->singles);
 	mr_config_fini(link->config);

@@ -58,7 +58,7 @@ static bool add_records(struct mr_plan *plan, const struct mr_topology *t, int o
 {
 	const struct mr_record *record = NULL;
 	while ((record = mr_topology_next(t, operation, record))) {
-		bool is_alone = !mr_topology_channel_of(t, record->channel);
+		bool is_alone = !mr_record_of_channel(t, record->channel);
 		if (is_alone && !add(&plan->steps, MR_STEP_SCRATCH, 0, record->id)) return false;
 		if (!add(&plan->steps, MR_STEP_RECORD, is_alone ? 0 : record->channel, record->id))
 			return false;
@@ -175,7 +175,7 @@ static bool redo(const struct mr_plan *plan, const struct mr_topology *t, struct
 /* Where it stands in which plan a channel was slow; NULL: it has gone. */
 static uint32_t *slow_in(struct mr_plan *plan, const struct mr_topology *t, uint16_t channel)
 {
-	struct mr_channel_record *c = mr_topology_channel_of(t, channel);
+	struct mr_channel_record *c = mr_record_of_channel(t, channel);
 	if (!channel) return &plan->scratch_slow_in;
 	return c ? &c->slow_in : NULL;
 }
@@ -194,12 +194,12 @@ static bool spread(struct mr_plan *plan, struct mr_topology *t)
 	struct mr_node *all = &plan->steps;
 	for (struct mr_node *n = all->next; n != all; n = n->next) {
 		const struct mr_step *s = step_of(n);
-		const struct mr_record *record = mr_topology_record(t, s->record);
+		const struct mr_record *record = mr_record_by_id(t, s->record);
 		uint32_t *slow = slow_in(plan, t, s->channel);
 		if (!record || !slow) continue;
 		if (*slow == plan->number) {
-			mr_topology_await(record, plan->number);
-		} else if (mr_topology_awaits(record, plan->number)) {
+			mr_record_await(record, plan->number);
+		} else if (mr_record_awaits(record, plan->number)) {
 			*slow = plan->number;
 			more = true;
 		}
@@ -227,7 +227,7 @@ static void let_others_pass(struct mr_plan *plan, struct mr_topology *t, uint16_
 static bool speaks_of(const struct mr_step *s, const struct mr_topology *t,
 	const struct mr_record *declare)
 {
-	const struct mr_record *r = s->record ? mr_topology_record(t, s->record) : NULL;
+	const struct mr_record *r = s->record ? mr_record_by_id(t, s->record) : NULL;
 	return r && (r->place == declare->place || r->source == declare->place);
 }
 
@@ -259,14 +259,14 @@ bool mr_plan_check(struct mr_plan *plan, const struct mr_record *consumer)
 bool mr_plan_failed(struct mr_plan *plan, struct mr_topology *t, bool is_gone, bool again)
 {
 	struct mr_step s = *mr_plan_step(plan);
-	const struct mr_channel_record *c = mr_topology_channel_of(t, s.channel);
-	const struct mr_record *late = again ? mr_topology_record(t, s.record) : NULL;
+	const struct mr_channel_record *c = mr_record_of_channel(t, s.channel);
+	const struct mr_record *late = again ? mr_record_by_id(t, s.record) : NULL;
 	struct mr_node steps;
 	mr_list_init(&steps);
 	mr_plan_next(plan);
 	bool ok = true;
 	if (late) {
-		mr_topology_await(late, plan->number);
+		mr_record_await(late, plan->number);
 		ok = add(&steps, MR_STEP_PAUSE, s.channel, 0);
 	}
 	if (ok && is_gone && c) ok = add_channel(&steps, c) && redo(plan, t, &steps, s.channel);

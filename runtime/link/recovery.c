@@ -104,7 +104,7 @@ static mr_msec next_delay(struct mr_recovery *r, int kind)
 	double random = mr_recovery_chance(r);
 	mr_msec delay = mr_backoff(retry, r->attempt, kind, random);
 	if (r->attempt == 0 && retry->style == MR_RETRY_JITTER) {
-		mr_msec more = mr_crowd_join(r->services->crowd, mr_clock_now());
+		mr_msec more = mr_backoff_join(r->services->crowd, mr_clock_now());
 		delay += (mr_msec)((double)more * random);
 		if (delay > retry->max) delay = retry->max;
 	}
@@ -155,9 +155,9 @@ bool mr_recovery_asked(struct mr_recovery *r, const struct mr_command *c)
 
 void mr_recovery_forget(struct mr_recovery *r, uint32_t consumer)
 {
-	struct mr_record *record = mr_topology_consumer(&r->topology, consumer);
+	struct mr_record *record = mr_record_of_consumer(&r->topology, consumer);
 	if (!record) return;
-	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, record->channel);
+	const struct mr_channel_record *c = mr_record_of_channel(&r->topology, record->channel);
 	const mr_request cancel = {.operation = MR_BASIC_CANCEL, .extra = record->request.extra};
 	if (c && r->port.has_channel(r->port.owner, c->number)) {
 		const struct mr_ask ask = {MR_ASK_REQUEST, c->number, c->epoch, 0, MR_NEVER,
@@ -227,7 +227,7 @@ static bool goes_with_connection(const struct mr_recovery *r, const mr_event *ev
 static bool take_channel(struct mr_recovery *r, mr_event *ev)
 {
 	if (ev->as.channel.change != MR_CHANNEL_ENDED) return false;
-	struct mr_channel_record *c = mr_topology_channel_of(&r->topology, ev->channel);
+	struct mr_channel_record *c = mr_record_of_channel(&r->topology, ev->channel);
 	if (mr_replay_ended(r, ev) || (c && goes_with_connection(r, ev))) {
 		mr_event_fini(ev);
 		return true;

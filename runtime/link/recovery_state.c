@@ -16,7 +16,7 @@ void mr_recovery_tell_try(struct mr_recovery *r, enum mr_connection_state state,
 	ev.connection = r->connection;
 	ev.as.connection.state = (uint16_t)state;
 	ev.as.connection.numbers.retry.attempt = (uint32_t)attempt;
-	ev.as.connection.numbers.retry.delay = mr_msec32(delay);
+	ev.as.connection.numbers.retry.delay = mr_clock_ms32(delay);
 	ev.as.connection.with.error = mr_error_copy(why);
 	mr_recovery_push(r, &ev);
 }
@@ -76,7 +76,7 @@ static void note_failure(struct mr_recovery *r, uint16_t channel)
 /* It cannot be opened, or not be put into its modes: it ends, and its steps with it. */
 void mr_recovery_give_channel_up(struct mr_recovery *r, uint16_t number)
 {
-	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, number);
+	const struct mr_channel_record *c = mr_record_of_channel(&r->topology, number);
 	mr_event ev = {.type = MR_EV_CHANNEL, .status = r->error.kind, .channel = number};
 	if (!c) return; /* the program closed it meanwhile */
 	ev.connection = r->connection;

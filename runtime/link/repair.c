@@ -49,7 +49,7 @@ static void give_up(struct mr_recovery *r)
 		if (!record->cancelled) continue;
 		mr_recovery_tell_consumer_failed(r, record);
 		mr_history_consumer(r->services->history, r->connection, record, r->error.text);
-		mr_topology_forget(&r->topology, record);
+		mr_record_forget(&r->topology, record);
 	}
 }
 

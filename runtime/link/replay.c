@@ -48,7 +48,7 @@ static void give_record_up(struct mr_recovery *r, struct mr_record *record)
 	if (record->request.operation != MR_BASIC_CONSUME) return;
 	mr_recovery_tell_consumer_failed(r, record);
 	mr_history_consumer(r->services->history, r->connection, record, r->error.text);
-	mr_topology_forget(&r->topology, record);
+	mr_record_forget(&r->topology, record);
 }
 
 /* Asked for once more it would cost the next connection. */
@@ -64,7 +64,7 @@ static void leave_out(struct mr_recovery *r, struct mr_record *record)
 /* What it needs is missing, as the broker said of another one: asking would cost the channel. */
 static bool is_doomed(struct mr_recovery *r, struct mr_record *record)
 {
-	const char *name, *noun = mr_topology_missing(record, r->plan.number, &name);
+	const char *name, *noun = mr_record_missing(record, r->plan.number, &name);
 	if (!noun) return false;
 	mr_error_set(&r->error, MR_NOT_FOUND, MR_SCOPE_CHANNEL, 404,
 		"NOT_FOUND - no %s '%s' in vhost '%s'", noun, name, r->config->vhost);
@@ -94,7 +94,7 @@ static uint32_t next_epoch(struct mr_recovery *r)
 
 static void open_channel(struct mr_recovery *r, uint16_t number)
 {
-	struct mr_channel_record *c = mr_topology_channel_of(&r->topology, number);
+	struct mr_channel_record *c = mr_record_of_channel(&r->topology, number);
 	c->epoch = next_epoch(r);
 	/* Told before anything can come on it. */
 	mr_event ev = {.type = MR_EV_CHANNEL, .epoch = c->epoch};
@@ -147,7 +147,7 @@ static void ask_record(struct mr_recovery *r, const struct mr_record *record,
 
 static void tell_ready(struct mr_recovery *r, uint16_t number)
 {
-	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, number);
+	const struct mr_channel_record *c = mr_record_of_channel(&r->topology, number);
 	mr_event ev = {.type = MR_EV_CHANNEL};
 	if (!c || c->broken) return; /* closed once more: it will be repaired */
 	ev.connection = r->connection;
@@ -195,8 +195,8 @@ static bool is_to_be_checked(const struct mr_recovery *r, const struct mr_step *
 static bool begin_step(struct mr_recovery *r)
 {
 	const struct mr_step *s = mr_plan_step(&r->plan);
-	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, s->channel);
-	struct mr_record *record = s->record ? mr_topology_record(&r->topology, s->record) : NULL;
+	const struct mr_channel_record *c = mr_record_of_channel(&r->topology, s->channel);
+	struct mr_record *record = s->record ? mr_record_by_id(&r->topology, s->record) : NULL;
 	bool is_gone = (s->channel && !c) || (s->record && !record);
 	if (is_gone) return false; /* the program closed or removed it */
 	if (is_to_be_checked(r, s, c, record) && mr_plan_check(&r->plan, record))
@@ -230,10 +230,10 @@ static void renamed(struct mr_recovery *r, const struct mr_record *record)
 static void step_succeeded(struct mr_recovery *r)
 {
 	struct mr_step s = *mr_plan_step(&r->plan);
-	struct mr_record *record = s.record ? mr_topology_record(&r->topology, s.record) : NULL;
+	struct mr_record *record = s.record ? mr_record_by_id(&r->topology, s.record) : NULL;
 	mr_plan_next(&r->plan);
 	if (s.kind == MR_STEP_CHECK) r->checked = s.record;
-	if (record) mr_topology_found(record);
+	if (record) mr_record_found(record);
 	if (s.kind != MR_STEP_RECORD || !record) return;
 	if (record->made_in != r->plan.number) r->restored++;
 	record->made_in = r->plan.number;
@@ -267,11 +267,11 @@ static void give_step_up(struct mr_recovery *r, const struct mr_step *s, struct 
 {
 	bool is_gone = !has_channel(r, s->channel);
 	bool is_record = s->kind == MR_STEP_RECORD;
-	struct mr_channel_record *c = mr_topology_channel_of(&r->topology, s->channel);
+	struct mr_channel_record *c = mr_record_of_channel(&r->topology, s->channel);
 	if (record && is_record && record->request.operation == MR_BASIC_CONSUME && c)
 		c->probes_in = r->plan.number;
 	if (record && r->error.kind == MR_NOT_FOUND)
-		mr_topology_missed(record, r->plan.number, r->error.text);
+		mr_record_missed(record, r->plan.number, r->error.text);
 	if (record) give_record_up(r, record);
 	if (s->kind == MR_STEP_OPEN || (is_gone && !is_record))
 		mr_recovery_give_channel_up(r, s->channel);
@@ -293,7 +293,7 @@ static void put_off(struct mr_recovery *r)
 static void step_failed(struct mr_recovery *r)
 {
 	struct mr_step s = *mr_plan_step(&r->plan);
-	struct mr_record *record = s.record ? mr_topology_record(&r->topology, s.record) : NULL;
+	struct mr_record *record = s.record ? mr_record_by_id(&r->topology, s.record) : NULL;
 	bool is_gone = !has_channel(r, s.channel);
 	if (s.kind == MR_STEP_SCRATCH && !s.channel) { /* its record will fail for it */
 		mr_plan_next(&r->plan);
@@ -303,7 +303,7 @@ static void step_failed(struct mr_recovery *r)
 		r->checked = s.record;
 		mr_plan_next(&r->plan);
 		if (!record || r->error.kind != MR_NOT_FOUND) return;
-		mr_topology_missed(record, r->plan.number, r->error.text);
+		mr_record_missed(record, r->plan.number, r->error.text);
 		give_record_up(r, record);
 	} else if (record && is_held_by_the_dead(r, record)) {
 		mr_plan_failed(&r->plan, &r->topology, is_gone, true);
@@ -416,7 +416,7 @@ static void blame_step(struct mr_recovery *r, const mr_error *why)
 {
 	const struct mr_step *s = mr_plan_step(&r->plan);
 	if (!s || !r->waiting || !why->code || why->code == 320) return;
-	struct mr_record *record = s->record ? mr_topology_record(&r->topology, s->record) : NULL;
+	struct mr_record *record = s->record ? mr_record_by_id(&r->topology, s->record) : NULL;
 	if (s->kind != MR_STEP_RECORD || !record) return;
 	record->costs++;
 	if (!record->blame) record->blame = mr_malloc(sizeof *record->blame);

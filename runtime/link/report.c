@@ -122,7 +122,7 @@ static bool tell(struct mr_link *link, mr_event *ev)
 static void forget_parked(struct mr_link *link, const mr_event *ev)
 {
 	bool is_whole = mr_session_state(link->session) == MR_SESSION_CLOSED;
-	mr_lane_forget(&link->lane, link->services->pool, is_whole ? 0 : ev->epoch);
+	mr_event_queue_forget(&link->lane, link->services->pool, is_whole ? 0 : ev->epoch);
 }
 
 void mr_report_emit(void *owner, const mr_event *event)
@@ -176,7 +176,7 @@ static void log_recovered(struct mr_link *link, uint32_t restored, double after)
 {
 	char count[16], gap[32], host[300];
 	snprintf(count, sizeof count, "%u", restored);
-	mr_format(gap, sizeof gap, "%.3f", after);
+	mr_number_format(gap, sizeof gap, "%.3f", after);
 	mr_dial_host(&link->dial, host, sizeof host);
 	mr_log(&link->services->log, MR_LOG_INFO, "recovered", "connection", link->config->name,
 		"host", host, "#gap", gap, "#entities", count, NULL);
@@ -188,7 +188,7 @@ void mr_report_recovered(struct mr_link *link, uint32_t restored, mr_table *repo
 	mr_msec gap = mr_clock_now() - link->recovery.lost_at;
 	ev.as.connection.state = MR_CONNECTION_RECOVERED;
 	ev.as.connection.numbers.recovered.entities = restored;
-	ev.as.connection.numbers.recovered.gap = mr_msec32(gap);
+	ev.as.connection.numbers.recovered.gap = mr_clock_ms32(gap);
 	ev.as.connection.with.report = report;
 	log_recovered(link, restored, (double)gap / 1000);
 	mr_report_emit(link, &ev);
@@ -345,7 +345,7 @@ void mr_report_log_retry(struct mr_link *link, int kind, mr_msec delay)
 {
 	char attempt[24], wait[24], host[300];
 	snprintf(attempt, sizeof attempt, "%" PRIi64, link->recovery.attempt);
-	mr_format(wait, sizeof wait, "%.3f", (double)delay / 1000);
+	mr_number_format(wait, sizeof wait, "%.3f", (double)delay / 1000);
 	mr_dial_host(&link->dial, host, sizeof host);
 	mr_log(&link->services->log, MR_LOG_INFO, "retrying", "connection", link->config->name,
 		"host", host, "#attempt", attempt, "#delay", wait, "kind", mr_status_name(kind),

@@ -191,7 +191,7 @@ static int lua_leave(lua_State *L)
 {
 	int code = (int)luaL_checkinteger(L, 1);
 	bool closes = lua_toboolean(L, 2);
-	mr_main_close_watchdog();
+	mr_main_watchdog_close();
 	if (closes) lua_close(L);
 	exit(code);
 }
@@ -207,7 +207,7 @@ static void open_process(lua_State *L)
 	lua_setfield(L, -2, "signal_fd");
 	lua_pushboolean(L, is_worker);
 	lua_setfield(L, -2, "is_worker");
-	mr_main_open_watchdog(L);
+	mr_main_watchdog_open(L);
 	lua_setglobal(L, "moonrabbit_process");
 }
 
@@ -338,7 +338,7 @@ int main(int argc, char **argv)
 	open_process(L);
 	int code = run(L, argc, argv);
 	fflush(stdout);
-	mr_main_close_watchdog();
+	mr_main_watchdog_close();
 	lua_close(L);
 	return code;
 }

@@ -103,7 +103,7 @@ static int lua_watch_compiled(lua_State *L)
 	return 0;
 }
 
-void mr_main_open_watchdog(lua_State *L)
+void mr_main_watchdog_open(lua_State *L)
 {
 	state = L;
 	lua_pushcfunction(L, lua_watch);
@@ -112,4 +112,4 @@ void mr_main_open_watchdog(lua_State *L)
 	lua_setfield(L, -2, "watch_compiled");
 }
 
-void mr_main_close_watchdog(void) { signal(SIGNAL, SIG_IGN); }
+void mr_main_watchdog_close(void) { signal(SIGNAL, SIG_IGN); }

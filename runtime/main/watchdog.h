@@ -11,10 +11,10 @@
  * script's own coroutine. fn returns whether it is to be called again at the next instruction, and an error
  * to be raised or nil. After an error it is called again, too: no pcall of the script holds it for long.
  * watch_compiled(on): has code that is compiled from now on look for the signal, too. */
-void mr_main_open_watchdog(lua_State *L);
+void mr_main_watchdog_open(lua_State *L);
 /* The signal that has fn called. */
 extern const int mr_main_watchdog_signal;
 /* Before the Lua state goes. */
-void mr_main_close_watchdog(void);
+void mr_main_watchdog_close(void);
 
 #endif

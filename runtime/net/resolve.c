@@ -88,7 +88,7 @@ static int open_channel(struct mr_resolver *r, ares_channel *out)
 	options.sock_state_cb_data = r;
 	options.resolvconf_path = (char *)(uintptr_t)r->file; /* copied */
 	int rc = ares_init_options(out, &options, mask | ARES_OPT_RESOLVCONF);
-	if (rc == ARES_SUCCESS) mr_resolve_own_sockets(*out);
+	if (rc == ARES_SUCCESS) mr_resolve_socket_own(*out);
 	return rc;
 }
 
@@ -112,7 +112,7 @@ enum mr_status mr_resolver_open(struct mr_resolver **out, mr_resolver_watch *wat
 	}
 	mr_free(r);
 	int system;
-	if (mr_lacks_descriptors(&system))
+	if (mr_status_lacks_descriptors(&system))
 		return mr_error_system(error, MR_NO_DESCRIPTORS, MR_SCOPE_CONNECTION, system,
 			"cannot start the resolver");
 	return mr_error_set(error, rc == ARES_ENOMEM ? MR_NO_MEMORY : MR_DNS_FAILED,
@@ -191,7 +191,7 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 	bool silent = !l->done || status == ARES_EDESTRUCTION || status == ARES_ECANCELLED;
 	if (!silent && status == ARES_SUCCESS) {
 		tell_found(l, info);
-	} else if (!silent && mr_lacks_descriptors(&system)) {
+	} else if (!silent && mr_status_lacks_descriptors(&system)) {
 		mr_error_system(&error, MR_NO_DESCRIPTORS, MR_SCOPE_CONNECTION, system,
 			"cannot resolve \"%s\"", l->host);
 		l->done(l->owner, NULL, 0, &error);
@@ -338,7 +338,7 @@ enum mr_status mr_resolve(struct mr_resolver *r, const char *host, uint16_t port
 	return MR_OK;
 }
 
-void mr_lookup_cancel(struct mr_lookup *lookup)
+void mr_resolve_cancel(struct mr_lookup *lookup)
 {
 	if (lookup)
 		lookup->done = NULL; /* c-ares cancels a whole channel only: let it end unheard */
@@ -362,7 +362,7 @@ mr_msec mr_resolver_deadline(const struct mr_resolver *r, mr_msec now)
 	return l ? mr_earlier(at, l->hurry_at) : at;
 }
 
-void mr_address_format(const struct mr_address *address, char *out, size_t capacity)
+void mr_resolve_format(const struct mr_address *address, char *out, size_t capacity)
 {
 	char text[INET6_ADDRSTRLEN] = "";
 	const struct sockaddr_in *v4 = (const void *)&address->storage;

@@ -37,11 +37,11 @@ void mr_resolver_file(struct mr_resolver *resolver, const char *file);
 /* resolv.conf is read again when it has changed. Both families, the hosts file first, order as getaddrinfo would (RFC 6724 where c-ares does it). */
 enum mr_status mr_resolve(struct mr_resolver *resolver, const char *host, uint16_t port,
 	mr_resolved *done, void *owner, struct mr_lookup **out);
-void mr_lookup_cancel(struct mr_lookup *lookup); /* no call any more; takes NULL */
+void mr_resolve_cancel(struct mr_lookup *lookup); /* no call any more; takes NULL */
 void mr_resolver_process(struct mr_resolver *resolver, int fd,
 	unsigned ready); /* fd -1: timeouts only */
 mr_msec mr_resolver_deadline(const struct mr_resolver *resolver, mr_msec now); /* MR_NEVER: none */
 /* "127.0.0.1:5672", "[::1]:5672" */
-void mr_address_format(const struct mr_address *address, char *out, size_t capacity);
+void mr_resolve_format(const struct mr_address *address, char *out, size_t capacity);
 
 #endif

@@ -50,7 +50,7 @@ static ares_ssize_t send_all(ares_socket_t fd, const struct iovec *pieces, int c
 	return sendmsg(fd, &message, MSG_NOSIGNAL);
 }
 
-void mr_resolve_own_sockets(ares_channel channel)
+void mr_resolve_socket_own(ares_channel channel)
 {
 	static const struct ares_socket_functions own = {open_socket, close_socket, connect_socket,
 		receive, send_all};

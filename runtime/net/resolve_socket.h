@@ -6,6 +6,6 @@
 #include <ares.h>
 
 /* For each new channel, before its first query. */
-void mr_resolve_own_sockets(ares_channel channel);
+void mr_resolve_socket_own(ares_channel channel);
 
 #endif

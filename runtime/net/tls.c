@@ -133,7 +133,7 @@ static enum mr_status explain(const struct tls *tls, bool shaking, mr_error *err
 	int reason = ERR_GET_REASON(ERR_peek_error());
 	if (is_alert_about_us(reason))
 		return fail(error, MR_TLS_FAILED, "the peer refused our client certificate",
-			mr_tls_reason());
+			mr_tls_context_reason());
 	if (tls->first_size && tls->first[0] != 0x15 && tls->first[0] != 0x16 && shaking)
 		return not_tls(tls, error);
 	if (shaking && reason == SSL_R_CERTIFICATE_VERIFY_FAILED) return verify_failed(tls, error);
@@ -144,7 +144,8 @@ static enum mr_status explain(const struct tls *tls, bool shaking, mr_error *err
 		if (error) *error = tls->lower_error;
 		return (enum mr_status)tls->lower_error.kind;
 	}
-	return fail(error, shaking ? MR_TLS_FAILED : MR_STREAM_LOST, "TLS failed", mr_tls_reason());
+	return fail(error, shaking ? MR_TLS_FAILED : MR_STREAM_LOST, "TLS failed",
+		mr_tls_context_reason());
 }
 
 /* ---- the stream ---- */
@@ -312,7 +313,7 @@ static enum mr_status open_stream(struct mr_stream **out, struct mr_tls_context 
 		*out = &tls->stream;
 		return MR_OK;
 	}
-	fail(error, MR_TLS_FAILED, "cannot set up TLS", mr_tls_reason());
+	fail(error, MR_TLS_FAILED, "cannot set up TLS", mr_tls_context_reason());
 	tls_close(&tls->stream);
 	return MR_TLS_FAILED;
 }

@@ -74,12 +74,12 @@ static void read_system(void)
 	int system;
 	system_store = X509_STORE_new();
 	bool ok = system_store && X509_STORE_set_default_paths(system_store) == 1;
-	if (ok && !mr_lacks_descriptors(&system)) return;
+	if (ok && !mr_status_lacks_descriptors(&system)) return;
 	X509_STORE_free(system_store);
 	system_store = NULL;
 }
 
-void mr_tls_warm(void)
+void mr_tls_context_warm(void)
 {
 	pthread_once(&system_once, read_system);
 	ERR_clear_error();
@@ -87,7 +87,7 @@ void mr_tls_warm(void)
 
 static bool trust_system(SSL_CTX *ctx, const struct mr_tls_stamp *now)
 {
-	mr_tls_warm();
+	mr_tls_context_warm();
 	bool is_current = system_store && same_stamp(&now[MR_TLS_CA], &system_stamps[MR_TLS_CA]) &&
 	                  same_stamp(&now[MR_TLS_CA_FOLDER], &system_stamps[MR_TLS_CA_FOLDER]);
 	if (!is_current) return SSL_CTX_set_default_verify_paths(ctx) == 1;
@@ -114,7 +114,7 @@ static int give_password(char *out, int capacity, int writing, void *data)
 	return (int)size;
 }
 
-const char *mr_tls_reason(void)
+const char *mr_tls_context_reason(void)
 {
 	unsigned long code = ERR_peek_error();
 	const char *reason = code ? ERR_reason_error_string(code) : NULL;
@@ -129,8 +129,8 @@ static enum mr_status bad_file(const struct mr_tls_options *o, const struct aske
 	char what[400];
 	int system;
 	const char *of = o->is_server ? "TLS" : "ssl_options";
-	mr_escape(what, sizeof what, file, strlen(file));
-	if (mr_lacks_descriptors(&system))
+	mr_error_escape(what, sizeof what, file, strlen(file));
+	if (mr_status_lacks_descriptors(&system))
 		return mr_error_system(error, MR_NO_DESCRIPTORS, MR_SCOPE_CONFIG, system,
 			"%s: cannot read %s", of, what);
 	if (asked->is_asked && asked->password)
@@ -143,7 +143,7 @@ static enum mr_status bad_file(const struct mr_tls_options *o, const struct aske
 				     : "set ssl_options.password");
 	else
 		mr_error_set(error, MR_TLS_FAILED, MR_SCOPE_CONFIG, 0,
-			"%s: cannot use the file %s: %s", of, what, mr_tls_reason());
+			"%s: cannot use the file %s: %s", of, what, mr_tls_context_reason());
 	if (error) error->recoverable = false;
 	return MR_TLS_FAILED;
 }
@@ -161,7 +161,7 @@ static enum mr_status load_files(struct mr_tls_context *c, mr_error *error)
 		trust_system(ctx, c->stamps);
 		/* OpenSSL says nothing of what it could not read there: every peer would be unknown. */
 		file = "the system's certificates";
-		if (mr_lacks_descriptors(&system)) goto bad;
+		if (mr_status_lacks_descriptors(&system)) goto bad;
 	}
 	SSL_CTX_set_default_passwd_cb(ctx, give_password);
 	SSL_CTX_set_default_passwd_cb_userdata(ctx, &asked);
@@ -246,7 +246,7 @@ enum mr_status mr_tls_context_open(struct mr_tls_context **out, const struct mr_
 	          set_version(c->ctx, o->min_version);
 	if (!ok) {
 		mr_error_set(error, st, MR_SCOPE_CONNECTION, 0, "cannot set up TLS: %s",
-			mr_tls_reason());
+			mr_tls_context_reason());
 		free_context(c);
 		return st;
 	}

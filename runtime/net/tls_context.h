@@ -9,7 +9,7 @@
 #include "net/tls_options.h"
 
 /* Any thread, before the I/O thread needs them: reads the system's CAs, which takes 37 ms, once in a process. */
-void mr_tls_warm(void);
+void mr_tls_context_warm(void);
 
 struct mr_tls_context; /* files read and checked; may be used for many streams of one thread */
 /* MR_TLS_FAILED: a file that is missing, unreadable or not PEM, a key that does not fit, or that is encrypted

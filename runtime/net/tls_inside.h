@@ -29,6 +29,6 @@ struct mr_tls_context {
 };
 
 /* The reason that OpenSSL gives for what just failed. */
-const char *mr_tls_reason(void);
+const char *mr_tls_context_reason(void);
 
 #endif

@@ -35,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size_t used = mr_session_feed(s, data, size, 1, &want);
 		if (used > size) abort();
 		mr_session_tick(s, 1000, true);
-		mr_session_lose(s, &why);
+		mr_session_end(s, &why);
 		if (mr_session_state(s) != MR_SESSION_CLOSED) abort();
 	}
 	mr_session_free(s);

@@ -415,7 +415,7 @@ static bool begin(struct run *r)
 static void end(struct run *r)
 {
 	mr_error why = {.kind = MR_STREAM_LOST};
-	mr_session_lose(r->session, &why);
+	mr_session_end(r->session, &why);
 	MUST(mr_session_state(r->session) == MR_SESSION_CLOSED);
 	MUST(mr_session_deadline(r->session) == MR_NEVER);
 	MUST(!strstr(mr_session_error(r->session)->text, "a fault of ours")); /* no illegal move */

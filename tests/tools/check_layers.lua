@@ -2,10 +2,14 @@
 -- SPDX-License-Identifier: MIT
 --
 --   luajit tests/tools/check_layers.lua [ROOT]     checks ROOT/runtime and ROOT/lua (ROOT: here)
---   luajit tests/tools/check_layers.lua ROOT --strict   module cycles (a.c uses b.h, b.c uses a.h) are breaches, too
+--   luajit tests/tools/check_layers.lua ROOT --strict   circles of modules are breaches, too: a.c includes b.h and b.c a.h,
+--                                                       or a.c calls a function of b.c and b.c one of a.c; and so are
+--                                                       extern functions that do not bear their file's name
 --   luajit tests/tools/check_layers.lua --self-test
 --
 -- The rules are the table of docs/architecture.md. A new folder or library gets its line here.
+
+local functions = dofile((arg[0]:match("^.*/") or "") .. "functions.lua")
 
 local C_LINES, LUA_LINES = 500, 400
 local HEADER, HEADER_LINES = "include/moonrabbit.h", 800 -- the manual of the C library is one page
@@ -205,11 +209,12 @@ local function check_include(name, folder, number, open, target)
    return target:find("/", 1, true) and target or folder .. "/" .. target
 end
 
+-- Returns what a file includes, and its text without comments and strings.
 local function check_c_file(root, name)
    local folder = name:match("^(.*)/") or "?"
    if not may_include[folder] then
       complain("%s: no rule for the folder %s/; add it to check_layers.lua", name, folder)
-      return {}
+      return {}, ""
    end
    local text = read(root .. "/" .. name)
    local includes, number = {}, 0
@@ -224,7 +229,8 @@ local function check_c_file(root, name)
    local limit = name == HEADER and HEADER_LINES or C_LINES
    if number > limit then complain("%s: %d lines, limit %d", name, number, limit) end
    number = 0
-   for line in each_line(code_of(text)) do
+   local code = code_of(text)
+   for line in each_line(code) do
       number = number + 1
       for _, rule in ipairs(banned) do
          local found = line:match(rule[1])
@@ -233,7 +239,7 @@ local function check_c_file(root, name)
          end
       end
    end
-   return includes
+   return includes, code
 end
 
 -- A module is a .c file and the header of the same name: joins what both include.
@@ -364,13 +370,15 @@ end
 -- Checks a tree; returns how many files it saw and how many breaches it found. `is_part`: not all of the source.
 local function check(root, printer, is_strict, is_part)
    breaches, print_breach = 0, printer
-   local includes, count = {}, 0
+   local includes, codes, count = {}, {}, 0
    for _, name in ipairs(files_below(root .. "/runtime", { c = true, h = true })) do
-      includes[name] = check_c_file(root .. "/runtime", name)
+      includes[name], codes[name] = check_c_file(root .. "/runtime", name)
       count = count + 1
    end
    if is_strict then
       check_cycles(modules_of(includes), complain)
+      functions.check_circles(codes, complain)
+      functions.check_names(codes, is_part, complain)
    else
       check_cycles(includes, complain)
    end
@@ -451,6 +459,62 @@ local samples = {
    { "lua/moonrabbit/a.lua", "for k in each(t) do -- in pairs(t)", false },
 }
 
+-- Self-test: { several files, a piece of the complaint expected, or false when they are in order, strictly? }
+local includes_of_each_other = {
+   ["runtime/base/a.h"] = "",
+   ["runtime/base/b.h"] = "",
+   ["runtime/base/a.c"] = '#include "base/a.h"\n#include "base/b.h"',
+   ["runtime/base/b.c"] = '#include "base/a.h"\n#include "base/b.h"',
+}
+local trees = {
+   { { ["runtime/base/a.h"] = '#include "base/b.h"', ["runtime/base/b.h"] = '#include "base/c.h"',
+      ["runtime/base/c.h"] = '#include "base/a.h"' }, "include cycle: base/a.h -> base/b.h -> base/c.h -> base/a.h" },
+   { includes_of_each_other, false },
+   { includes_of_each_other, "include cycle: base/a -> base/b -> base/a", true },
+}
+
+-- Two files of a folder: is it a circle when a.c says the one, b.c the other?
+local function add_calls(a, b, expected)
+   local files = { ["runtime/base/a.c"] = "int mr_a(int x)\n{\n" .. a .. "\n}\n",
+      ["runtime/base/b.c"] = b .. "\nstruct mr_b *mr_b(int x,\n\tint y)\n{\n}\nint mr_b_more(void) { return 0; }\n" }
+   trees[#trees + 1] = { files, expected, true }
+end
+
+local CIRCLE = "circle by calls: base/a -> base/b by mr_b, base/b -> base/a by mr_a"
+add_calls("\tmr_b(1, 2);", "void mr_b_go(void) { mr_a(1); }", CIRCLE)
+add_calls("\tcall(&mr_b);", "static int (*const f)(int) = mr_a;", CIRCLE)
+add_calls("\tmr_b_more();\n\tmr_b(1, 2);", "static int go(void) { return mr_a(1); }", CIRCLE)
+add_calls("\tmr_b(1, 2);", "", false)
+add_calls("\tmr_b(1, 2);", "/* mr_a */ struct mr_a; enum mr_a x;\nchar *s = \"mr_a\"; // mr_a", false)
+add_calls("\tmr_b(1, 2);", "static int go(struct port *p) { return p->a(mr_a_more, 1); }", false)
+add_calls("\tmr_c(1, 2);", "static int mr_c(int x) { return mr_a(1); }", false)
+trees[#trees + 1] = { { ["runtime/base/a.c"] = "void mr_a(void) { mr_b(); }", ["runtime/base/b.c"] = "void mr_b(void) { mr_c(); }",
+   ["runtime/base/c.c"] = "void mr_c(void) {}", ["runtime/base/c.h"] = "void mr_a(void);\n#define C(x) \\\n\tmr_a()" },
+   "circle by calls: base/a -> base/b by mr_b, base/b -> base/c by mr_c, base/c -> base/a by mr_a", true }
+trees[#trees + 1] = { { ["runtime/base/a.c"] = "void mr_a(void) { mr_b(); }", ["runtime/base/b.c"] = "void mr_b(void) {}",
+   ["runtime/base/b.h"] = "void mr_b(void);\nvoid mr_a(void); /* of a.c */" }, false, true }
+trees[#trees + 1] = { { ["runtime/base/a.c"] = "void mr_a(void) { mr_b(); }", ["runtime/base/b.c"] = "void mr_b(void) {}",
+   ["runtime/base/b.h"] = "static inline void go(void) { mr_a(); }" }, "circle by calls", true }
+trees[#trees + 1] = { { ["runtime/base/a.c"] = "void mr_a(void) { mr_b(); }", ["runtime/bridge/b.c"] = "void mr_b(void) { mr_a(); }" },
+   false, true }
+
+-- An extern function bears its file's name.
+local function add_name(file, name, expected)
+   trees[#trees + 1] = { { ["runtime/include/moonrabbit.h"] = "MR_API int mr_go(int x);", ["runtime/" .. file] =
+      "static int mr_inside(void)\n{\n}\n\nint " .. name .. "(int x)\n{\n}\n" }, expected, true }
+end
+
+add_name("base/waits.c", "mr_waits", false)
+add_name("base/waits.c", "mr_wait_for", false)
+add_name("base/wait.c", "mr_waits_for", false)
+add_name("base/wait.c", "mr_waiter", "base/wait.c: mr_waiter does not bear its file's name")
+add_name("base/wait.c", "mr_go", false)
+add_name("broker/client/wait.c", "mr_broker_wait", false)
+add_name("broker/client/wait.c", "mr_client_wait_for", false)
+add_name("broker/client/wait.c", "mr_store_wait", "does not bear")
+add_name("base/alloc.c", "mr_free", false)
+add_name("base/wait.c", "mr_free", "does not bear")
+
 local function try_sample(root, files, expected, is_strict)
    os.execute("rm -rf '" .. root .. "/runtime' '" .. root .. "/lua'")
    for name, text in pairs(files) do
@@ -480,21 +544,9 @@ local function self_test()
    for _, sample in ipairs(samples) do
       wrong = wrong + try_sample(root, { [sample[1]] = sample[2] }, sample[3])
    end
-   wrong = wrong + try_sample(root, {
-      ["runtime/base/a.h"] = '#include "base/b.h"',
-      ["runtime/base/b.h"] = '#include "base/c.h"',
-      ["runtime/base/c.h"] = '#include "base/a.h"',
-   }, "include cycle: base/a.h -> base/b.h -> base/c.h -> base/a.h")
-   local modules = {
-      ["runtime/base/a.h"] = "",
-      ["runtime/base/b.h"] = "",
-      ["runtime/base/a.c"] = '#include "base/a.h"\n#include "base/b.h"',
-      ["runtime/base/b.c"] = '#include "base/a.h"\n#include "base/b.h"',
-   }
-   wrong = wrong + try_sample(root, modules, false)
-   wrong = wrong + try_sample(root, modules, "include cycle: base/a -> base/b -> base/a", true)
+   for _, tree in ipairs(trees) do wrong = wrong + try_sample(root, tree[1], tree[2], tree[3]) end
    os.execute("rm -rf '" .. root .. "'")
-   print(("layers self-test: %d samples, %d wrong"):format(#samples + 3, wrong))
+   print(("layers self-test: %d samples, %d wrong"):format(#samples + #trees, wrong))
    return wrong == 0
 end
 

@@ -147,7 +147,7 @@ end
 local function circles()
    local count, longest = 0, 0
    for line in run(("cd '%s' && luajit tests/tools/check_layers.lua . --strict 2>&1"):format(root)):gmatch "[^\n]+" do
-      if line:find "cycle" then
+      if line:find "cycle" or line:find "circle" then
          count = count + 1
          longest = math.max(longest, select(2, line:gsub("%->", "")))
       end

@@ -36,7 +36,7 @@ static enum mr_status read_priority(const struct mr_queue *q, mr_slice encoded, 
 	if (v.type != 'T' && mr_value_integer(&v, out)) return MR_OK;
 	return mr_reply_error(error, 406,
 		"invalid arg 'x-priority' for queue '%s' in vhost '%s': \"expected integer, got %s\"",
-		q->name, q->vhost->name, mr_type_name(v.type));
+		q->name, q->vhost->name, mr_field_type_name(v.type));
 }
 
 /* What RabbitMQ knows of a consumer's arguments besides. */
@@ -52,7 +52,7 @@ static enum mr_status check_arguments(const struct mr_queue *q, mr_slice encoded
 	return mr_reply_error(error, 406,
 		"invalid arg 'x-cancel-on-ha-failover' for queue '%s' in vhost '%s': "
 		"{unacceptable_type,%s}",
-		q->name, q->vhost->name, mr_type_name(v.type));
+		q->name, q->vhost->name, mr_field_type_name(v.type));
 }
 
 /* A reply consumer's are not looked at. */

@@ -87,12 +87,15 @@ static enum mr_status same_exchange(const struct mr_broker_channel *ch, const st
 			"current is '%s'",
 			x->name, t.vhost, mr_exchange_type_name(type),
 			mr_exchange_type_name(x->type));
-	enum mr_status st = mr_same_flag(&t, "durable", bits & X_DURABLE, x->durable, error);
+	enum mr_status st =
+		mr_arguments_same_flag(&t, "durable", bits & X_DURABLE, x->durable, error);
 	if (st == MR_OK)
-		st = mr_same_flag(&t, "auto_delete", bits & X_AUTO_DELETE, x->auto_delete, error);
-	if (st == MR_OK) st = mr_same_flag(&t, "internal", bits & X_INTERNAL, x->internal, error);
+		st = mr_arguments_same_flag(&t, "auto_delete", bits & X_AUTO_DELETE, x->auto_delete,
+			error);
 	if (st == MR_OK)
-		st = mr_same_arguments(&t, exchange_arguments, arguments, x->arguments, error);
+		st = mr_arguments_same_flag(&t, "internal", bits & X_INTERNAL, x->internal, error);
+	if (st == MR_OK)
+		st = mr_arguments_same(&t, exchange_arguments, arguments, x->arguments, error);
 	return st;
 }
 
@@ -110,7 +113,7 @@ static enum mr_status new_exchange(struct mr_broker_channel *ch, mr_slice name,
 			return mr_reply_error(error, 406,
 				"invalid type '%s' for arg 'alternate-exchange' in exchange '%.*s' in "
 				"vhost '%s'",
-				mr_type_name(alternate.type), SHOWN(name), v->name);
+				mr_field_type_name(alternate.type), SHOWN(name), v->name);
 		copy = mr_strdup_n(alternate.as.bytes.data, alternate.as.bytes.size);
 		if (!copy) return MR_NO_MEMORY;
 	}
@@ -177,7 +180,7 @@ static enum mr_status unbind(struct mr_broker_channel *ch, const struct mr_clien
 	struct mr_exchange *source = mr_vhost_exchange(ch->session->vhost, m->names[1]);
 	struct mr_binding *b = NULL;
 	if (!source || !target) return MR_OK;
-	enum mr_status st = mr_binding_find(source, target, key, m->table, &b);
+	enum mr_status st = mr_exchange_find_binding(source, target, key, m->table, &b);
 	if (st != MR_OK) return st;
 	if (b && target->queue && target->queue->owner && target->queue->owner != ch->session)
 		return mr_broker_channel_locked(target->queue, error);
@@ -190,7 +193,7 @@ static enum mr_status bind(const struct mr_client_method *m, struct mr_exchange 
 {
 	enum mr_status st =
 		source->type == MR_X_HEADERS ? mr_headers_check(m->table, error) : MR_OK;
-	return st == MR_OK ? mr_bind(source, target, key, m->table) : st;
+	return st == MR_OK ? mr_exchange_bind(source, target, key, m->table) : st;
 }
 
 static enum mr_status exchange_bind(struct mr_broker_channel *ch, const struct mr_client_method *m,
@@ -285,11 +288,13 @@ static enum mr_status same_queue(const struct mr_broker_channel *ch, const struc
 	struct mr_thing t = {"queue", mr_queue_name(q), ch->session->vhost->name};
 	if (q->owner && q->owner != ch->session) return mr_broker_channel_locked(q, error);
 	if (!(bits & Q_EXCLUSIVE) != !q->exclusive) return mr_broker_channel_locked(q, error);
-	enum mr_status st = mr_same_flag(&t, "durable", is_durable(bits), q->durable, error);
+	enum mr_status st =
+		mr_arguments_same_flag(&t, "durable", is_durable(bits), q->durable, error);
 	if (st == MR_OK)
-		st = mr_same_flag(&t, "auto_delete", bits & Q_AUTO_DELETE, q->auto_delete, error);
+		st = mr_arguments_same_flag(&t, "auto_delete", bits & Q_AUTO_DELETE, q->auto_delete,
+			error);
 	if (st == MR_OK)
-		st = mr_same_arguments(&t, mr_queue_arguments, arguments, q->arguments, error);
+		st = mr_arguments_same(&t, mr_queue_arguments, arguments, q->arguments, error);
 	return st;
 }
 
@@ -302,7 +307,7 @@ static enum mr_status new_queue(struct mr_broker_channel *ch, mr_slice name, uns
 	if (!name.size) name = mr_slice_of(given, mr_store_name(v->store, given, "amq.gen-"));
 	mr_slice arguments;
 	enum mr_status st = mr_fields_copy(table, &arguments); /* the limits borrow from it */
-	if (st == MR_OK) st = mr_limits_read(&limits, arguments, name, v->name, error);
+	if (st == MR_OK) st = mr_arguments_read(&limits, arguments, name, v->name, error);
 	if (st != MR_OK) {
 		mr_free((void *)(uintptr_t)arguments.data);
 		return st;

@@ -201,7 +201,7 @@ static enum mr_status open_method(struct mr_broker_session *s, const struct mr_c
 static enum mr_status unexpected(const struct mr_frame *frame, mr_error *error)
 {
 	char octets[MR_OCTETS_MAX];
-	mr_show_octets(octets, frame->payload, frame->size);
+	mr_reply_error_octets(octets, frame->payload, frame->size);
 	return mr_reply_error(error, 505, "type %u, %s", frame->type, octets);
 }
 
@@ -323,7 +323,7 @@ static void explain_bad_frame(const struct mr_broker_session *s, const uint8_t *
 	char octets[MR_OCTETS_MAX], reason[80] = "unknown_frame";
 	uint32_t size = mr_get32(data + 3), frame_max = s->guard.frame_max - MR_FRAME_OVERHEAD;
 	bool is_whole = size <= frame_max && left >= (size_t)size + MR_FRAME_OVERHEAD;
-	mr_show_octets(octets, data + MR_FRAME_HEAD, is_whole ? size : 0);
+	mr_reply_error_octets(octets, data + MR_FRAME_HEAD, is_whole ? size : 0);
 	if (data[0] == MR_FRAME_HEARTBEAT && !size) { /* sound, but not on channel 0 */
 		mr_reply_error(error, 505, "type %u, %s", data[0], octets);
 		return;

@@ -54,7 +54,7 @@ static enum mr_status add(struct registered **out, const char *name, mr_error *e
 	return st;
 }
 
-enum mr_status mr_server_acquire(mr_server **out, const char *name, mr_error *error)
+enum mr_status mr_registry_acquire(mr_server **out, const char *name, mr_error *error)
 {
 	pthread_once(&once, watch_forks);
 	pthread_mutex_lock(&lock);
@@ -92,11 +92,11 @@ static void release(mr_server *server, bool later)
 	mr_free(last);
 }
 
-void mr_server_release(mr_server *server) { release(server, false); }
+void mr_registry_release(mr_server *server) { release(server, false); }
 
-void mr_server_release_later(mr_server *server) { release(server, true); }
+void mr_registry_release_later(mr_server *server) { release(server, true); }
 
-void mr_servers_clock(void)
+void mr_registry_clock(void)
 {
 	struct mr_server_call moved = {.what = MR_SERVER_CLOCK};
 	pthread_mutex_lock(&lock); /* none may end under our hands; the callee takes no lock */

@@ -110,11 +110,11 @@ static void close_listeners(struct mr_server *s)
 
 static enum mr_status load_tls(struct listener *l, const struct mr_server_call *c, mr_error *error)
 {
-	struct mr_tls_options o = {.certfile = c->certfile,
-		.keyfile = c->keyfile,
+	struct mr_tls_options o = {.certfile = c->listen.certfile,
+		.keyfile = c->listen.keyfile,
 		.no_verify = true,
 		.is_server = true};
-	return c->certfile ? mr_tls_context_open(&l->tls, &o, error) : MR_OK;
+	return c->listen.certfile ? mr_tls_context_open(&l->tls, &o, error) : MR_OK;
 }
 
 /* Without a user of its own a broker is for this machine only: everybody knows guest's password. */
@@ -127,16 +127,16 @@ static enum mr_status check_users(const struct mr_server *s, const char *address
 
 static enum mr_status listen_on(struct mr_server *s, struct mr_server_call *c)
 {
-	char address[64];
+	const char *address = c->listen.address;
 	int fd = -1;
 	struct listener *l = mr_calloc(1, sizeof *l);
 	if (!l) return mr_error_set(&c->error, MR_NO_MEMORY, MR_SCOPE_NONE, 0, "out of memory");
 	l->server = s;
 	l->fd = -1;
-	snprintf(address, sizeof address, "%.*s", (int)c->text.size, c->text.data);
 	enum mr_status st = check_users(s, address, &c->error);
 	if (st == MR_OK) st = load_tls(l, c, &c->error);
-	if (st == MR_OK) st = mr_listen_open(&fd, address, c->port, &c->port, &c->error);
+	if (st == MR_OK)
+		st = mr_listen_open(&fd, address, c->listen.port, &c->listen.actual, &c->error);
 	if (st != MR_OK) {
 		close_listener(l);
 		return st;
@@ -153,43 +153,43 @@ static enum mr_status listen_on(struct mr_server *s, struct mr_server_call *c)
 
 /* ---- faults ---- */
 
-static void fail_declare(struct mr_broker *b, const struct mr_server_call *c)
+static void fail_declare(struct mr_broker *b, int64_t code, mr_slice text)
 {
 	struct mr_broker_faults *f = &b->faults;
-	f->declare_code = (int)c->number;
-	snprintf(f->declare_text, sizeof f->declare_text, "%.*s", (int)c->text.size, c->text.data);
+	f->declare_code = (int)code;
+	snprintf(f->declare_text, sizeof f->declare_text, "%.*s", (int)text.size, text.data);
 }
 
-static void shut_all(struct mr_server *s, const struct mr_server_call *c)
+static void shut_all(struct mr_server *s, int64_t code, mr_slice text)
 {
-	char text[256];
-	snprintf(text, sizeof text, "%.*s", (int)c->text.size, c->text.data);
-	mr_wire_shut(&s->wire, (int)c->number, text);
+	char copy[256];
+	snprintf(copy, sizeof copy, "%.*s", (int)text.size, text.data);
+	mr_wire_shut(&s->wire, (int)code, copy);
 }
 
-static void set_fault(struct mr_server *s, const struct mr_server_call *c)
+static void set_fault(struct mr_server *s, int kind, int64_t number, mr_slice text)
 {
 	struct mr_broker *b = s->broker;
 	struct mr_wire_faults *wire = &s->wire.faults;
-	switch (c->fault) {
-	case MR_FAULT_DELAY: wire->delay = c->number; break;
-	case MR_FAULT_CUT_AFTER: wire->cut_after = c->number; break;
-	case MR_FAULT_SILENT: wire->silent = c->number != 0; break;
+	switch (kind) {
+	case MR_FAULT_DELAY: wire->delay = number; break;
+	case MR_FAULT_CUT_AFTER: wire->cut_after = number; break;
+	case MR_FAULT_SILENT: wire->silent = number != 0; break;
 	case MR_FAULT_DROP: mr_wire_drop(&s->wire); break;
-	case MR_FAULT_CLOSE: shut_all(s, c); break;
+	case MR_FAULT_CLOSE: shut_all(s, number, text); break;
 	case MR_FAULT_UNLISTEN: close_listeners(s); break;
-	case MR_FAULT_REFUSE_LOGINS: b->faults.refuse_logins = c->number != 0; break;
-	case MR_FAULT_FAIL_DECLARE: fail_declare(b, c); break;
+	case MR_FAULT_REFUSE_LOGINS: b->faults.refuse_logins = number != 0; break;
+	case MR_FAULT_FAIL_DECLARE: fail_declare(b, number, text); break;
 	case MR_FAULT_PAUSE_DELIVERIES:
-		b->store.paused = c->number != 0;
+		b->store.paused = number != 0;
 		mr_broker_pump_all(b);
 		break;
 	case MR_FAULT_BLOCK:
-		b->blocked_by_hand = c->number != 0;
+		b->blocked_by_hand = number != 0;
 		mr_broker_check_memory(b);
 		break;
 	case MR_FAULT_WATERMARK:
-		b->store.watermark = (uint64_t)c->number;
+		b->store.watermark = (uint64_t)number;
 		mr_broker_check_memory(b);
 		break;
 	default: break;
@@ -219,10 +219,10 @@ static void obey(struct mr_server *s, struct mr_server_call *c)
 	switch (c->what) {
 	case MR_SERVER_LISTEN: listen_on(s, c); break;
 	case MR_SERVER_ADD_USER:
-		no_memory(c, mr_broker_add_user(s->broker, c->text, c->more));
+		no_memory(c, mr_broker_add_user(s->broker, c->user.name, c->user.password));
 		break;
-	case MR_SERVER_ADD_VHOST: no_memory(c, mr_broker_add_vhost(s->broker, c->text)); break;
-	case MR_SERVER_FAULT: set_fault(s, c); break;
+	case MR_SERVER_ADD_VHOST: no_memory(c, mr_broker_add_vhost(s->broker, c->vhost)); break;
+	case MR_SERVER_FAULT: set_fault(s, c->fault.kind, c->fault.number, c->fault.text); break;
 	case MR_SERVER_REPORT:
 		c->report = mr_broker_report(s->broker);
 		if (!c->report) no_memory(c, MR_NO_MEMORY);
@@ -244,7 +244,7 @@ static void on_mail(struct ev_loop *loop, ev_io *io, int revents)
 	mr_wire_begin_turn(&s->wire);
 	if (read(s->mail[0], &c, sizeof c) != (ssize_t)sizeof c) return;
 	if (c->what == MR_SERVER_ADOPT) {
-		adopt(s, c->done);
+		adopt(s, c->adopted);
 		mr_free(c);
 		return;
 	}
@@ -330,7 +330,7 @@ static void end_server(struct mr_server *s)
 {
 	struct mr_server_call *late;
 	while (read(s->mail[0], &late, sizeof late) == (ssize_t)sizeof late) {
-		mr_descriptor_close(late->done); /* connections that nobody will serve */
+		mr_descriptor_close(late->adopted); /* connections that nobody will serve */
 		mr_free(late);
 	}
 	free_server(s);
@@ -340,7 +340,7 @@ static void *run(void *arg)
 {
 	struct mr_server *s = arg;
 	mr_ending_is_ours();
-	mr_plain_begin();
+	mr_number_plain_begin();
 	while (!s->stopped) {
 		mr_wire_flush(&s->wire);
 		arm_tick(s);
@@ -422,7 +422,7 @@ enum mr_status mr_server_start(mr_server **out, const char *name, mr_error *erro
 		*out = s;
 		return MR_OK;
 	}
-	if (mr_lacks_descriptors(&system)) st = MR_NO_DESCRIPTORS;
+	if (mr_status_lacks_descriptors(&system)) st = MR_NO_DESCRIPTORS;
 	free_server(s);
 	return mr_error_system(error, st == MR_OK ? MR_RESOURCE_ERROR : st, MR_SCOPE_CONNECTION,
 		system, "cannot start the embedded broker");
@@ -471,7 +471,7 @@ enum mr_status mr_server_connect(mr_server *s, int *fd, mr_error *error)
 			"cannot make a socket pair");
 	}
 	c->what = MR_SERVER_ADOPT;
-	c->done = pair[1];
+	c->adopted = pair[1];
 	if (write(s->mail[1], &c, sizeof c) == (ssize_t)sizeof c) {
 		*fd = pair[0];
 		return MR_OK;

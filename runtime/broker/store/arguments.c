@@ -35,14 +35,14 @@ static enum mr_status invalid(const struct reading *r, const char *key, const ch
 static enum mr_status wrong_type(const struct reading *r, const char *key, const mr_value *v)
 {
 	char why[64];
-	snprintf(why, sizeof why, "{unacceptable_type,%s}", mr_type_name(v->type));
+	snprintf(why, sizeof why, "{unacceptable_type,%s}", mr_field_type_name(v->type));
 	return invalid(r, key, why);
 }
 
 static enum mr_status not_a_number(const struct reading *r, const char *key, const mr_value *v)
 {
 	char why[64];
-	snprintf(why, sizeof why, "\"expected integer, got %s\"", mr_type_name(v->type));
+	snprintf(why, sizeof why, "\"expected integer, got %s\"", mr_field_type_name(v->type));
 	return invalid(r, key, why);
 }
 
@@ -99,7 +99,7 @@ static enum mr_status read_dead_letters(const struct reading *r, struct mr_limit
 	if (has_exchange && x.type != 'S')
 		return mr_reply_error(r->error, 406,
 			"invalid type '%s' for arg 'x-dead-letter-exchange' in queue '%.*s' in vhost '%s'",
-			mr_type_name(x.type), (int)r->queue.size, r->queue.data, r->vhost);
+			mr_field_type_name(x.type), (int)r->queue.size, r->queue.data, r->vhost);
 	if (has_exchange) out->dead_exchange = x.as.bytes;
 	enum mr_status st = read_string(r, "x-dead-letter-routing-key", &out->dead_key);
 	if (st != MR_OK) return st;
@@ -155,7 +155,7 @@ static enum mr_status check_kind(const struct reading *r)
 	return st;
 }
 
-enum mr_status mr_limits_read(struct mr_limits *out, mr_slice arguments, mr_slice queue,
+enum mr_status mr_arguments_read(struct mr_limits *out, mr_slice arguments, mr_slice queue,
 	const char *vhost, mr_error *error)
 {
 	struct reading r = {arguments, queue, vhost, error};
@@ -190,8 +190,8 @@ static enum mr_status differs(const struct mr_thing *t, const char *argument, co
 		argument, t->what, (int)t->name.size, t->name.data, t->vhost, how);
 }
 
-enum mr_status mr_same_flag(const struct mr_thing *thing, const char *argument, bool received,
-	bool current, mr_error *error)
+enum mr_status mr_arguments_same_flag(const struct mr_thing *thing, const char *argument,
+	bool received, bool current, mr_error *error)
 {
 	char how[64];
 	if (received == current) return MR_OK;
@@ -204,7 +204,7 @@ enum mr_status mr_same_flag(const struct mr_thing *thing, const char *argument, 
 static void show_real(char *out, size_t capacity, double d)
 {
 	for (int digits = 6; digits <= 17; digits++) {
-		mr_format(out, capacity, "%.*g", digits, d);
+		mr_number_format(out, capacity, "%.*g", digits, d);
 		double again = mr_number_read(out, NULL);
 		if (!(again < d || again > d)) break;
 	}
@@ -227,7 +227,7 @@ static void show(char *out, size_t capacity, const mr_value *v)
 	else if (v->type == 'V')
 		snprintf(out, capacity, "undefined");
 	else
-		snprintf(out, capacity, "a %s", mr_type_name(v->type));
+		snprintf(out, capacity, "a %s", mr_field_type_name(v->type));
 }
 
 static void say_difference(char *out, size_t capacity, const struct mr_walk_field *x,
@@ -249,13 +249,13 @@ static void say_difference(char *out, size_t capacity, const struct mr_walk_fiel
 		snprintf(out, capacity, "received '%s' but current is '%s'", a, b);
 	else if (x)
 		snprintf(out, capacity, "received the value '%s' of type '%s' but current is none",
-			a, mr_type_name(x->type));
+			a, mr_field_type_name(x->type));
 	else
 		snprintf(out, capacity, "received none but current is the value '%s' of type '%s'",
-			b, mr_type_name(y->type));
+			b, mr_field_type_name(y->type));
 }
 
-enum mr_status mr_same_arguments(const struct mr_thing *thing, const char *const names[],
+enum mr_status mr_arguments_same(const struct mr_thing *thing, const char *const names[],
 	mr_slice received, mr_slice current, mr_error *error)
 {
 	static const struct mr_walk_field classic = {.type = 'S', .value = {"\0\0\0\7classic", 11}};
@@ -267,7 +267,7 @@ enum mr_status mr_same_arguments(const struct mr_thing *thing, const char *const
 		bool is_type = strcmp(*names, "x-queue-type") == 0;
 		if (is_type && !x) x = &classic; /* what it is when nothing is said */
 		if (is_type && !y) y = &classic;
-		if ((!x && !y) || (x && y && mr_argument_same(x, y))) continue;
+		if ((!x && !y) || (x && y && mr_field_same_argument(x, y))) continue;
 		say_difference(how, sizeof how, x, y);
 		return differs(thing, *names, how, error);
 	}

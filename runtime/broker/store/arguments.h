@@ -7,7 +7,7 @@
 #include "broker/store/queue.h"
 
 /* Reads and checks a queue's arguments, an encoded table. MR_PRECONDITION_FAILED (406). */
-enum mr_status mr_limits_read(struct mr_limits *out, mr_slice arguments, mr_slice queue,
+enum mr_status mr_arguments_read(struct mr_limits *out, mr_slice arguments, mr_slice queue,
 	const char *vhost, mr_error *error);
 
 struct mr_thing {         /* what a refusal is about */
@@ -16,10 +16,10 @@ struct mr_thing {         /* what a refusal is about */
 	const char *vhost;
 };
 /* 406 when what was declared differs from what is. */
-enum mr_status mr_same_flag(const struct mr_thing *thing, const char *argument, bool received,
-	bool current, mr_error *error);
+enum mr_status mr_arguments_same_flag(const struct mr_thing *thing, const char *argument,
+	bool received, bool current, mr_error *error);
 /* The same for the arguments named in a NULL-terminated list. */
-enum mr_status mr_same_arguments(const struct mr_thing *thing, const char *const names[],
+enum mr_status mr_arguments_same(const struct mr_thing *thing, const char *const names[],
 	mr_slice received, mr_slice current, mr_error *error);
 
 extern const char *const mr_queue_arguments[];

@@ -63,9 +63,10 @@ void mr_exchange_free(struct mr_exchange *x)
 	if (!x) return;
 	if (x->store) mr_store_razed(x->store, mr_exchange_weight(x));
 	while (!mr_list_is_empty(&x->bindings))
-		mr_unbind(mr_container(x->bindings.next, struct mr_binding, at_source));
+		mr_exchange_unbind(mr_container(x->bindings.next, struct mr_binding, at_source));
 	while (!mr_list_is_empty(&x->target.inbound))
-		mr_unbind(mr_container(x->target.inbound.next, struct mr_binding, at_target));
+		mr_exchange_unbind(
+			mr_container(x->target.inbound.next, struct mr_binding, at_target));
 	mr_map_fini(&x->known);
 	mr_map_fini(&x->leaves);
 	mr_topic_free(x->root);
@@ -137,8 +138,8 @@ static struct mr_binding *describe(struct mr_exchange *source, struct mr_target 
 	return b;
 }
 
-enum mr_status mr_binding_find(struct mr_exchange *source, struct mr_target *target, mr_slice key,
-	mr_slice arguments, struct mr_binding **out)
+enum mr_status mr_exchange_find_binding(struct mr_exchange *source, struct mr_target *target,
+	mr_slice key, mr_slice arguments, struct mr_binding **out)
 {
 	struct mr_binding *like = describe(source, target, key, arguments);
 	if (!like) return MR_NO_MEMORY;
@@ -169,7 +170,7 @@ static void enforce(struct mr_binding *b)
 	b->target->inbound_count++;
 }
 
-enum mr_status mr_bind(struct mr_exchange *source, struct mr_target *target, mr_slice key,
+enum mr_status mr_exchange_bind(struct mr_exchange *source, struct mr_target *target, mr_slice key,
 	mr_slice arguments)
 {
 	struct mr_binding *b = describe(source, target, key, arguments);
@@ -191,7 +192,7 @@ enum mr_status mr_bind(struct mr_exchange *source, struct mr_target *target, mr_
 	return ok ? MR_OK : MR_NO_MEMORY;
 }
 
-void mr_unbind(struct mr_binding *b)
+void mr_exchange_unbind(struct mr_binding *b)
 {
 	struct mr_exchange *x = b->source;
 	if (x->store) mr_store_razed(x->store, weight_of(b));

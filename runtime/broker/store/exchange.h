@@ -52,12 +52,12 @@ bool mr_exchange_type_of(mr_slice name, enum mr_exchange_type *out);
 
 /* Binds; the same binding twice is one: with the same fields of the same types, whatever their order.
  * `arguments` is an encoded table, or empty. MR_OK or MR_NO_MEMORY. */
-enum mr_status mr_bind(struct mr_exchange *source, struct mr_target *target, mr_slice key,
+enum mr_status mr_exchange_bind(struct mr_exchange *source, struct mr_target *target, mr_slice key,
 	mr_slice arguments);
 /* *out: the binding, or NULL. MR_OK or MR_NO_MEMORY. */
-enum mr_status mr_binding_find(struct mr_exchange *source, struct mr_target *target, mr_slice key,
-	mr_slice arguments, struct mr_binding **out);
-void mr_unbind(struct mr_binding *binding);
+enum mr_status mr_exchange_find_binding(struct mr_exchange *source, struct mr_target *target,
+	mr_slice key, mr_slice arguments, struct mr_binding **out);
+void mr_exchange_unbind(struct mr_binding *binding);
 
 /* Adds the queues that a message of these addresses gets to from here: each exchange on the way looks at
  * all of its keys, and once. */

@@ -111,12 +111,12 @@ bool mr_field_same(const struct mr_walk_field *a, const struct mr_walk_field *b)
 
 static bool is_real_type(uint8_t type) { return type == 'f' || type == 'd'; }
 
-bool mr_argument_same(const struct mr_walk_field *a, const struct mr_walk_field *b)
+bool mr_field_same_argument(const struct mr_walk_field *a, const struct mr_walk_field *b)
 {
 	return is_real_type(a->type) == is_real_type(b->type) && mr_field_same(a, b);
 }
 
-const char *mr_type_name(uint8_t type)
+const char *mr_field_type_name(uint8_t type)
 {
 	/* RabbitMQ's names of the wire types (rabbit_binary_parser). */
 	static const struct {

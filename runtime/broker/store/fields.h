@@ -14,8 +14,8 @@ void mr_field_value(const struct mr_walk_field *field, mr_value *out);
  * written alike. */
 bool mr_field_same(const struct mr_walk_field *a, const struct mr_walk_field *b);
 /* As it compares the arguments of declares: there 10 is not 10.0. */
-bool mr_argument_same(const struct mr_walk_field *a, const struct mr_walk_field *b);
-const char *mr_type_name(uint8_t type); /* RabbitMQ's: "longstr" */
+bool mr_field_same_argument(const struct mr_walk_field *a, const struct mr_walk_field *b);
+const char *mr_field_type_name(uint8_t type); /* RabbitMQ's: "longstr" */
 
 /* *gives* a copy of a table (mr_free data) in the order of its keys, so that the same fields are the same
  * bytes. An empty one has data NULL. MR_OK or MR_NO_MEMORY. */

@@ -52,10 +52,10 @@ enum mr_status mr_headers_check(mr_slice arguments, mr_error *error)
 	if (v.type != 'S' && mr_value_integer(&v, &n))
 		return mr_reply_error(error, 406,
 			"Invalid x-match field type %s (value %" PRId64 "); expected longstr",
-			mr_type_name(v.type), n);
+			mr_field_type_name(v.type), n);
 	if (v.type != 'S')
 		return mr_reply_error(error, 406, "Invalid x-match field type %s; expected longstr",
-			mr_type_name(v.type));
+			mr_field_type_name(v.type));
 	for (size_t i = 0; i < 4; i++)
 		if (mr_slice_equal(v.as.bytes, mr_slice_str(rules[i]))) return MR_OK;
 	return mr_reply_error(error, 406,

@@ -138,7 +138,7 @@ static enum mr_status check_copies(mr_slice headers, mr_error *error)
 		if (mr_walk_find(headers, names[i], &f) && f.type != 'A')
 			return mr_reply_error(error, 406,
 				"invalid message: {unacceptable_type_in_header,\"%s\",%s}",
-				names[i], mr_type_name(f.type));
+				names[i], mr_field_type_name(f.type));
 	return MR_OK;
 }
 

@@ -24,7 +24,7 @@ static void doom(struct mr_exchange *x)
 static void unbind(struct mr_binding *binding)
 {
 	struct mr_exchange *source = binding->source;
-	mr_unbind(binding);
+	mr_exchange_unbind(binding);
 	if (source->auto_delete && !source->binding_count) doom(source);
 }
 
@@ -39,7 +39,7 @@ static void raze_one(struct mr_target *t)
 	} else if (!mr_list_is_empty(&t->inbound)) {
 		unbind(mr_container(t->inbound.next, struct mr_binding, at_target));
 	} else if (x && !mr_list_is_empty(&x->bindings)) {
-		mr_unbind(mr_container(x->bindings.next, struct mr_binding, at_source));
+		mr_exchange_unbind(mr_container(x->bindings.next, struct mr_binding, at_source));
 	} else {
 		mr_list_remove(&t->ruin);
 		if (q)

@@ -33,12 +33,12 @@ enum mr_status mr_reply_error(mr_error *error, int code, const char *format, ...
 	va_start(args, format);
 	vsnprintf(text, sizeof text, format, args);
 	va_end(args);
-	return mr_error_set(error, mr_kind_of_code(code),
+	return mr_error_set(error, mr_status_of_code(code),
 		mr_reply_error_ends_connection(code) ? MR_SCOPE_CONNECTION : MR_SCOPE_CHANNEL, code,
 		"%s - %s", mr_reply_error_name(code), text);
 }
 
-void mr_show_octets(char out[MR_OCTETS_MAX], const uint8_t *data, size_t size)
+void mr_reply_error_octets(char out[MR_OCTETS_MAX], const uint8_t *data, size_t size)
 {
 	size_t shown = size > 16 ? 16 : size, at;
 	bool is_text = size > 0;

@@ -12,7 +12,7 @@ enum mr_status mr_reply_error(mr_error *error, int code, const char *format, ...
 	__attribute__((format(printf, 3, 4)));
 #define MR_OCTETS_MAX 160
 /* Bytes as Erlang prints a binary: "all octets = <<1,2>>", of more than 16 the first ones. */
-void mr_show_octets(char out[MR_OCTETS_MAX], const uint8_t *data, size_t size);
+void mr_reply_error_octets(char out[MR_OCTETS_MAX], const uint8_t *data, size_t size);
 const char *mr_reply_error_name(int code); /* "NOT_FOUND"; never NULL */
 bool mr_reply_error_ends_connection(int code);
 

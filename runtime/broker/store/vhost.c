@@ -81,7 +81,7 @@ enum mr_status mr_vhost_add_queue(struct mr_vhost *v, struct mr_queue *q)
 	q->vhost = v;
 	enum mr_status st = mr_map_put_named(&v->queues, q);
 	if (st == MR_OK) {
-		st = mr_bind(v->nameless, &q->target, mr_queue_name(q), (mr_slice){0});
+		st = mr_exchange_bind(v->nameless, &q->target, mr_queue_name(q), (mr_slice){0});
 		if (st != MR_OK) mr_map_take_named(&v->queues, mr_queue_name(q));
 	}
 	if (st == MR_OK) {

@@ -98,7 +98,7 @@ static inline bool begin(struct bench *b)
 static inline void end(struct bench *b)
 {
 	mr_error why = {.kind = MR_STREAM_LOST};
-	if (b->s) mr_session_lose(b->s, &why);
+	if (b->s) mr_session_end(b->s, &why);
 	mr_session_free(b->s);
 	if (b->options.pool) assert_int_equal(mr_delivery_pool_out(b->options.pool, NULL), 0);
 	mr_delivery_pool_close(b->options.pool);

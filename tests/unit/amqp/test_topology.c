@@ -1,5 +1,5 @@
 /* test_topology: what is remembered of a program's declarations, and what goes with what.
- * Covers: runtime/amqp/records.c by mr_topology_record
+ * Covers: runtime/amqp/records.c by mr_record_by_id
  * SPDX-License-Identifier: MIT */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -103,7 +103,7 @@ static const char *shown(const struct mr_topology *t)
 		assert_true(mr_slice_equal(r->request.name, mr_slice_str(r->strings[0])));
 		assert_true(mr_slice_equal(r->request.extra, mr_slice_str(r->strings[1])));
 		assert_true(mr_slice_equal(r->request.routing_key, mr_slice_str(r->strings[2])));
-		assert_true(mr_topology_record(t, r->id) == r);
+		assert_true(mr_record_by_id(t, r->id) == r);
 	}
 	return text;
 }
@@ -122,7 +122,7 @@ static void test_records_keep_the_order_in_which_they_succeeded(void **state)
 	bind_exchange(&t, "y", "x");
 	consume(&t, 2, "q1", 5);
 	assert_string_equal(shown(&t), "q:q2 x:x q:q1 b:q1<x e:y<x c:q1");
-	assert_int_equal(mr_topology_consumer(&t, 5)->channel, 2);
+	assert_int_equal(mr_record_of_consumer(&t, 5)->channel, 2);
 	assert_true(mr_topology_has_consumers(&t, 2));
 	assert_false(mr_topology_has_consumers(&t, 1));
 	mr_topology_fini(&t);
@@ -214,15 +214,15 @@ static void test_names_modes_and_consumers_follow_the_last_word(void **state)
 	assert_int_equal(note(&t, 1, qos, ""), MR_OK);
 	qos.number = 9;
 	assert_int_equal(note(&t, 1, qos, ""), MR_OK);
-	assert_int_equal(mr_topology_channel_of(&t, 1)->prefetch, 9);
+	assert_int_equal(mr_record_of_channel(&t, 1)->prefetch, 9);
 	mr_request again = request(MR_BASIC_CONSUME, "other", "", "");
 	again.number = 2;
 	consume(&t, 1, "amq.gen-1", 1);
 	mr_topology_cancelled(&t, 1);
 	assert_int_equal(note(&t, 1, again, "ctag-1"),
 		MR_OK); /* the tag is free, and taken again */
-	assert_null(mr_topology_consumer(&t, 1));
-	assert_string_equal(mr_topology_consumer(&t, 2)->strings[0], "other");
+	assert_null(mr_record_of_consumer(&t, 1));
+	assert_string_equal(mr_record_of_consumer(&t, 2)->strings[0], "other");
 	mr_topology_fini(&t);
 }
 
@@ -243,8 +243,8 @@ static void test_many_records_take_no_longer_each_than_few(void **state)
 		bind(&t, "q", "x", key);
 		consume(&t, 1, name, (uint32_t)i + 1);
 	}
-	struct mr_record *last = mr_topology_consumer(&t, (uint32_t)n);
-	assert_true(mr_topology_record(&t, last->id) == last);
+	struct mr_record *last = mr_record_of_consumer(&t, (uint32_t)n);
+	assert_true(mr_record_by_id(&t, last->id) == last);
 	for (int i = 0; i < n; i++) {
 		snprintf(name, sizeof name, "ctag-%d", i + 1);
 		cancel(&t, 1, name);
@@ -427,10 +427,10 @@ static void test_a_tag_is_cancelled_on_its_own_channel_only(void **state)
 		assert_int_equal(note(&t, channel, r, "tag"), MR_OK);
 	}
 	cancel(&t, 2, "tag");
-	assert_non_null(mr_topology_consumer(&t, 1));
-	assert_null(mr_topology_consumer(&t, 2));
+	assert_non_null(mr_record_of_consumer(&t, 1));
+	assert_null(mr_record_of_consumer(&t, 2));
 	cancel(&t, 1, "never there");
-	mr_topology_cancel(&t, mr_topology_consumer(&t, 1));
+	mr_topology_cancel(&t, mr_record_of_consumer(&t, 1));
 	assert_string_equal(shown(&t), "");
 	mr_topology_fini(&t);
 }
@@ -466,8 +466,8 @@ static void test_a_closed_channel_takes_its_consumers_and_their_auto_delete_queu
 	mr_topology_channel_closed(&t, 1);
 	/* What was declared on it is the connection's and stays. */
 	assert_string_equal(shown(&t), "q:shared q:stays c:shared");
-	assert_null(mr_topology_channel_of(&t, 1));
-	assert_non_null(mr_topology_channel_of(&t, 2));
+	assert_null(mr_record_of_channel(&t, 1));
+	assert_non_null(mr_record_of_channel(&t, 2));
 	mr_topology_channel_closed(&t, 1);
 	mr_topology_channel_closed(&t, 999);
 	mr_topology_channel_closed(&t, 2);
@@ -485,14 +485,14 @@ static void test_a_channel_remembers_its_modes_and_its_epoch(void **state)
 	qos = (mr_request){.operation = MR_BASIC_QOS, .number = 50, .flags = MR_GLOBAL};
 	assert_int_equal(note(&t, 1, qos, ""), MR_OK);
 	ask(&t, MR_CONFIRM_SELECT, "");
-	struct mr_channel_record *c = mr_topology_channel_of(&t, 1);
+	struct mr_channel_record *c = mr_record_of_channel(&t, 1);
 	assert_true(c->has_qos && c->prefetch == 10);
 	assert_true(c->has_global_qos && c->global_prefetch == 50);
 	assert_true(c->confirming && !c->transacting);
 	assert_int_equal(mr_topology_channel(&t, 1, 99), MR_OK);
 	assert_int_equal(c->epoch, 99);
 	assert_true(c->confirming);
-	c = mr_topology_channel_of(&t, 2);
+	c = mr_record_of_channel(&t, 2);
 	assert_false(c->has_qos || c->has_global_qos || c->confirming);
 	assert_int_equal(note(&t, 2, request(MR_TX_SELECT, "", "", ""), ""), MR_OK);
 	assert_true(c->transacting);
@@ -607,7 +607,7 @@ static void test_ids_are_never_given_again(void **state)
 	uint64_t id = mr_topology_next(&t, MR_QUEUE_DECLARE, NULL)->id;
 	ask(&t, MR_QUEUE_DELETE, "q");
 	queue(&t, "q", 0);
-	assert_null(mr_topology_record(&t, id));
+	assert_null(mr_record_by_id(&t, id));
 	assert_true(mr_topology_next(&t, MR_QUEUE_DECLARE, NULL)->id > id);
 	mr_topology_fini(&t);
 	mr_topology_fini(&t); /* twice does no harm */

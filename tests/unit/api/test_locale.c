@@ -59,7 +59,7 @@ static void test_numbers_are_written_with_a_point(void **state)
 {
 	char text[256];
 	(void)state;
-	mr_format(text, sizeof text, "%.3f %g %d", 0.5, 1e-7, 1234567);
+	mr_number_format(text, sizeof text, "%.3f %g %d", 0.5, 1e-7, 1234567);
 	assert_string_equal(text, "0.500 1e-07 1234567");
 	mr_number_text(text, 0.1);
 	assert_string_equal(text, "0.1");

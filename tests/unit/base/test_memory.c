@@ -2,7 +2,7 @@
  * Covers: runtime/base/alloc.c by mr_alloc_fail_nth
  * Covers: runtime/base/arena.c by mr_arena_alloc
  * Covers: runtime/base/buffer.c by mr_buffer_reserve
- * Covers: runtime/base/clock.c by mr_msec_of
+ * Covers: runtime/base/clock.c by mr_clock_msec_of
  * SPDX-License-Identifier: MIT */
 #include <math.h>
 #include <pthread.h>
@@ -184,12 +184,12 @@ static void test_a_map_out_of_memory_is_unchanged(void **state)
 static void test_seconds_become_milliseconds_rounded_up(void **state)
 {
 	(void)state;
-	assert_int_equal(mr_msec_of(1.5), 1500);
-	assert_int_equal(mr_msec_of(0.0001), 1);
-	assert_int_equal(mr_msec_of(0), 0);
-	assert_int_equal(mr_msec_of(-3), 0);
-	assert_int_equal(mr_msec_of(NAN), 0);
-	assert_true(mr_msec_of(1e300) < MR_NEVER / 2);
+	assert_int_equal(mr_clock_msec_of(1.5), 1500);
+	assert_int_equal(mr_clock_msec_of(0.0001), 1);
+	assert_int_equal(mr_clock_msec_of(0), 0);
+	assert_int_equal(mr_clock_msec_of(-3), 0);
+	assert_int_equal(mr_clock_msec_of(NAN), 0);
+	assert_true(mr_clock_msec_of(1e300) < MR_NEVER / 2);
 	assert_true(mr_clock_now() > 0);
 }
 

@@ -45,13 +45,13 @@ static void test_every_kind_but_two_has_a_hint_of_its_own(void **state)
 static void test_reply_codes_have_their_kinds(void **state)
 {
 	(void)state;
-	assert_int_equal(mr_kind_of_code(403), MR_ACCESS_REFUSED);
-	assert_int_equal(mr_kind_of_code(404), MR_NOT_FOUND);
-	assert_int_equal(mr_kind_of_code(405), MR_RESOURCE_LOCKED);
-	assert_int_equal(mr_kind_of_code(406), MR_PRECONDITION_FAILED);
-	assert_int_equal(mr_kind_of_code(320), MR_CONNECTION_FORCED);
-	assert_int_equal(mr_kind_of_code(541), MR_INTERNAL_ERROR);
-	assert_int_equal(mr_kind_of_code(999), MR_INTERNAL_ERROR);
+	assert_int_equal(mr_status_of_code(403), MR_ACCESS_REFUSED);
+	assert_int_equal(mr_status_of_code(404), MR_NOT_FOUND);
+	assert_int_equal(mr_status_of_code(405), MR_RESOURCE_LOCKED);
+	assert_int_equal(mr_status_of_code(406), MR_PRECONDITION_FAILED);
+	assert_int_equal(mr_status_of_code(320), MR_CONNECTION_FORCED);
+	assert_int_equal(mr_status_of_code(541), MR_INTERNAL_ERROR);
+	assert_int_equal(mr_status_of_code(999), MR_INTERNAL_ERROR);
 }
 
 static void test_an_error_carries_kind_code_scope_and_text(void **state)
@@ -106,7 +106,7 @@ static void test_a_long_text_is_cut_and_terminated(void **state)
 static void escapes_to(const char *raw, size_t size, const char *expected)
 {
 	char out[64];
-	assert_int_equal(mr_escape(out, sizeof out, raw, size), strlen(expected));
+	assert_int_equal(mr_error_escape(out, sizeof out, raw, size), strlen(expected));
 	assert_string_equal(out, expected);
 }
 
@@ -128,9 +128,9 @@ static void test_escaping_stops_before_the_end_of_its_room(void **state)
 {
 	char out[4];
 	(void)state;
-	assert_int_equal(mr_escape(out, sizeof out, "abcdef", 6), 3);
+	assert_int_equal(mr_error_escape(out, sizeof out, "abcdef", 6), 3);
 	assert_string_equal(out, "abc");
-	assert_int_equal(mr_escape(out, sizeof out, "\001", 1), 0);
+	assert_int_equal(mr_error_escape(out, sizeof out, "\001", 1), 0);
 	assert_string_equal(out, "");
 }
 
@@ -138,9 +138,9 @@ static void test_the_nearest_name_is_found_and_a_far_one_is_not(void **state)
 {
 	static const char *const names[] = {"heartbeat", "hostname", "port"};
 	(void)state;
-	assert_string_equal(mr_nearest("heartbeet", 9, names, 3), "heartbeat");
-	assert_string_equal(mr_nearest("prt", 3, names, 3), "port");
-	assert_null(mr_nearest("zzzzzzzz", 8, names, 3));
+	assert_string_equal(mr_error_nearest("heartbeet", 9, names, 3), "heartbeat");
+	assert_string_equal(mr_error_nearest("prt", 3, names, 3), "port");
+	assert_null(mr_error_nearest("zzzzzzzz", 8, names, 3));
 }
 
 int main(void)

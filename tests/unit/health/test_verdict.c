@@ -65,7 +65,7 @@ static void assert_fails(uint32_t bits, const char *reason)
 	} else {
 		assert_null(error);
 	}
-	mr_health_free(h);
+	mr_verdict_free(h);
 }
 
 static void test_all_is_well(void **state)
@@ -81,7 +81,7 @@ static void test_all_is_well(void **state)
 		"\"connected\":{\"status\":\"healthy\",\"detail\":\"1 of 1 open\"},"
 		"\"consuming\":{\"status\":\"healthy\",\"detail\":\"2 of 2 consuming\"},"
 		"\"blocked\":{\"status\":\"healthy\"},\"stalled\":{\"status\":\"healthy\"}}}");
-	mr_health_free(h);
+	mr_verdict_free(h);
 }
 
 static void test_connections(void **state)
@@ -140,7 +140,7 @@ static void test_blocked_and_stalled(void **state)
 	assert_string_equal(mr_table_find(check->as.nested, "traceback")->as.bytes.data,
 		"stack traceback: ...");
 	assert_true(h->ready && h->live);
-	mr_health_free(h);
+	mr_verdict_free(h);
 }
 
 static void test_live_gives_a_script_up_only_after_long(void **state)
@@ -149,16 +149,16 @@ static void test_live_gives_a_script_up_only_after_long(void **state)
 	vitals.busy = 899;
 	mr_health *h = judge();
 	assert_true(h->live);
-	mr_health_free(h);
+	mr_verdict_free(h);
 	vitals.busy = 901;
 	h = judge();
 	assert_false(h->live);
 	assert_page(mr_verdict_live(h), "{\"status\":\"stalled\",\"seconds\":901}");
-	mr_health_free(h);
+	mr_verdict_free(h);
 	options.dead = 0;
 	h = judge();
 	assert_true(h->live);
-	mr_health_free(h);
+	mr_verdict_free(h);
 }
 
 static void test_the_last_message(void **state)
@@ -191,7 +191,7 @@ static void test_checks_of_the_host(void **state)
 	const mr_value *all = mr_table_find(h->report, "checks");
 	const mr_value *check = mr_table_find(all->as.nested, "database");
 	assert_true(mr_table_find(check->as.nested, "age")->as.real == 1.5);
-	mr_health_free(h);
+	mr_verdict_free(h);
 }
 
 static void test_ready_tells_its_own_reasons(void **state)
@@ -206,7 +206,7 @@ static void test_ready_tells_its_own_reasons(void **state)
 	assert_page(mr_verdict_ready(h), "{\"status\":\"stopping\",\"reasons\":["
 					 "\"the program is stopping\","
 					 "\"consuming: 1 of 2 consuming\"]}");
-	mr_health_free(h);
+	mr_verdict_free(h);
 }
 
 static void test_it_survives_the_end_of_memory(void **state)
@@ -222,7 +222,7 @@ static void test_it_survives_the_end_of_memory(void **state)
 		bool is_whole = h && h->report && page;
 		if (h) assert_int_equal(h->failing, MR_CHECK_CONNECTED);
 		mr_table_free(page);
-		mr_health_free(h);
+		mr_verdict_free(h);
 		assert_int_equal(mr_alloc_live(), live);
 		if (is_whole && n > 20) return;
 	}
@@ -236,7 +236,7 @@ static char *metrics(struct mr_buffer *b, const struct mr_meter *const *meters, 
 {
 	mr_health *h = judge();
 	assert_int_equal(mr_metrics_write(b, &vitals, h, meters, count, confirms), MR_OK);
-	mr_health_free(h);
+	mr_verdict_free(h);
 	mr_buffer_append(b, "", 1);
 	return (char *)mr_buffer_data(b);
 }

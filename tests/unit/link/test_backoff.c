@@ -161,13 +161,13 @@ static void test_those_lost_together_do_not_try_together(void **state)
 		memset(in_100_ms, 0, sizeof in_100_ms);
 		for (int i = 0; i < n; i++) {
 			double chance = i * 0.6180339887 - (int)(i * 0.6180339887);
-			double bound = 500 + (double)mr_crowd_join(&crowd, 5000);
+			double bound = 500 + (double)mr_backoff_join(&crowd, 5000);
 			int at = (int)(bound * chance / 100);
 			if (++in_100_ms[at] > most) most = in_100_ms[at];
 		}
 		if (n >= 1000) assert_true(most * 10 <= n);
-		assert_int_equal(mr_crowd_join(&crowd, 6000), 4 * n);
-		assert_int_equal(mr_crowd_join(&crowd, 6001), 0);
+		assert_int_equal(mr_backoff_join(&crowd, 6000), 4 * n);
+		assert_int_equal(mr_backoff_join(&crowd, 6001), 0);
 	}
 }
 

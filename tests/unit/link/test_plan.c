@@ -37,7 +37,7 @@ static const char *shown(const struct mr_plan *plan, const struct mr_topology *t
 	for (const struct mr_node *n = plan->steps.next; n != &plan->steps; n = n->next) {
 		const struct mr_step *s =
 			mr_container((struct mr_node *)(uintptr_t)n, struct mr_step, node);
-		const struct mr_record *r = s->record ? mr_topology_record(t, s->record) : NULL;
+		const struct mr_record *r = s->record ? mr_record_by_id(t, s->record) : NULL;
 		say(text, "%s%s@%u%s%s", *text ? " " : "", kinds[s->kind], s->channel, r ? ":" : "",
 			r ? r->strings[0] : "");
 	}
@@ -103,7 +103,7 @@ static void test_the_same_topology_gives_the_same_plan_and_is_not_changed_by_it(
 	begin(&t, &plan);
 	queue(&t, 1, "q");
 	consume(&t, 2, "q", 5);
-	mr_topology_channel_of(&t, 2)->broken = true;
+	mr_record_of_channel(&t, 2)->broken = true;
 	mr_topology_cancelled(&t, 5);
 	assert_true(mr_plan_repairs(&plan, &t));
 	snprintf(first, sizeof first, "%s", shown(&plan, &t));
@@ -139,7 +139,7 @@ static void test_only_what_is_broken_is_repaired(void **state)
 	consume(&t, 1, "gone", 6);
 	assert_false(mr_plan_is_due(&t));
 	assert_false(mr_plan_repairs(&plan, &t));
-	mr_topology_channel_of(&t, 2)->broken = true;
+	mr_record_of_channel(&t, 2)->broken = true;
 	mr_topology_cancelled(&t, 6);
 	assert_true(mr_plan_is_due(&t));
 	assert_true(mr_plan_repairs(&plan, &t));

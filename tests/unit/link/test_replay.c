@@ -204,7 +204,7 @@ static void broker_closes(struct bench *b, uint16_t channel)
 {
 	mr_event ev = {.type = MR_EV_CHANNEL, .status = MR_PRECONDITION_FAILED};
 	ev.channel = channel;
-	ev.epoch = mr_topology_channel_of(&b->r.topology, channel)->epoch;
+	ev.epoch = mr_record_of_channel(&b->r.topology, channel)->epoch;
 	b->has[channel] = false;
 	assert_false(mr_recovery_takes(&b->r, &ev));
 	assert_true(ev.as.channel.will_recover);
@@ -286,7 +286,7 @@ static void test_a_refused_step_costs_its_consumer_and_its_channel_comes_back(vo
 	assert_int_equal(b.restored, 1);
 	const mr_value *failed = mr_table_find(b.report, "failed");
 	assert_non_null(failed);
-	assert_null(mr_topology_consumer(&b.r.topology, 5));
+	assert_null(mr_record_of_consumer(&b.r.topology, 5));
 	end(&b);
 }
 
@@ -478,7 +478,7 @@ static void test_the_hosts_policy_is_asked_and_may_give_up(void **state)
 	mr_repair_decide(&b.r, UINT64_MAX);
 	assert_string_equal(b.told, "repairing ended@1");
 	assert_false(ev_is_active(&b.r.repair.ev));
-	assert_null(mr_topology_channel_of(&b.r.topology, 1));
+	assert_null(mr_record_of_channel(&b.r.topology, 1));
 	end(&b);
 }
 
@@ -493,8 +493,8 @@ static void test_a_consumer_that_is_forgotten_is_cancelled_where_it_is_back(void
 	mr_recovery_forget(&b.r, 5);
 	mr_recovery_forget(&b.r, 6);
 	assert_string_equal(b.asked, "cancel@1");
-	assert_null(mr_topology_consumer(&b.r.topology, 5));
-	assert_null(mr_topology_consumer(&b.r.topology, 6));
+	assert_null(mr_record_of_consumer(&b.r.topology, 5));
+	assert_null(mr_record_of_consumer(&b.r.topology, 6));
 	end(&b);
 }
 

@@ -149,8 +149,8 @@ static void on_found(void *owner, const struct mr_address *addresses, size_t cou
 	struct found *f = owner;
 	f->calls++;
 	f->count = count;
-	if (count > 0) mr_address_format(&addresses[0], f->first, sizeof f->first);
-	if (count > 1) mr_address_format(&addresses[1], f->second, sizeof f->second);
+	if (count > 0) mr_resolve_format(&addresses[0], f->first, sizeof f->first);
+	if (count > 1) mr_resolve_format(&addresses[1], f->second, sizeof f->second);
 	if (!count) assert_int_equal(error->kind, MR_DNS_FAILED);
 }
 
@@ -206,8 +206,8 @@ static void test_a_lookup_that_is_cancelled_or_cut_short_is_never_heard_of(void 
 	assert_non_null(first);
 	assert_true(watched > 0);
 	assert_true(mr_resolver_deadline(r, 1000) > 1000);
-	mr_lookup_cancel(first);
-	mr_lookup_cancel(NULL);
+	mr_resolve_cancel(first);
+	mr_resolve_cancel(NULL);
 	mr_resolver_close(r);
 	assert_int_equal(f.calls, 0);
 	assert_int_equal(open_fds(), fds);
@@ -342,7 +342,7 @@ static void test_a_lookup_may_end_while_two_questions_are_out(void **state)
 		assert_int_equal(mr_resolver_servers(r, name), MR_OK);
 		assert_int_equal(mr_resolve(r, "both.test", 7, on_found, &f, &lookup), MR_OK);
 		while (server.asked_of[0] < 2) turn(r);
-		if (end == CANCELLED) mr_lookup_cancel(lookup);
+		if (end == CANCELLED) mr_resolve_cancel(lookup);
 		if (end == REMADE) {
 			mr_resolver_file(r, "/nowhere/resolv.conf");
 			assert_int_equal(mr_resolve(r, "other.test", 7, on_found, &f, &other),
@@ -365,7 +365,7 @@ static void on_watch_asked(void *owner, int fd, unsigned want)
 	struct mr_address peer = {.size = sizeof peer.storage};
 	(void)owner;
 	if (!want || getpeername(fd, (struct sockaddr *)&peer.storage, &peer.size) != 0) return;
-	mr_address_format(&peer, asked, sizeof asked);
+	mr_resolve_format(&peer, asked, sizeof asked);
 }
 
 static void write_file(const char *path, const char *text)
@@ -395,7 +395,7 @@ static void test_a_resolver_heeds_a_changed_resolv_conf(void **state)
 	assert_string_equal(asked, "127.0.0.2:53");
 	asked[0] = 0;
 	assert_int_equal(mr_resolve(r, "two.test", 7, on_found, &f, &lookups[1]), MR_OK);
-	mr_lookup_cancel(lookups[0]);
+	mr_resolve_cancel(lookups[0]);
 	write_file(path, "nameserver 127.0.0.33\n"); /* in place */
 	assert_int_equal(mr_resolve(r, "three.test", 7, on_found, &f, &lookups[2]), MR_OK);
 	assert_string_equal(asked, "127.0.0.33:53");

@@ -1,6 +1,6 @@
 /* test_server: the broker's thread, over a socket pair.
  * Covers: runtime/broker/server/peer.c by mr_broker_session_feed
- * Covers: runtime/broker/server/registry.c by mr_server_acquire
+ * Covers: runtime/broker/server/registry.c by mr_registry_acquire
  * SPDX-License-Identifier: MIT */
 #include "broker_bench.h"
 
@@ -59,7 +59,7 @@ static void begin(struct wire *w)
 {
 	mr_error error;
 	*w = (struct wire){0};
-	assert_int_equal(mr_server_acquire(&w->server, "", &error), MR_OK);
+	assert_int_equal(mr_registry_acquire(&w->server, "", &error), MR_OK);
 	assert_int_equal(mr_server_connect(w->server, &w->fd, &error), MR_OK);
 	w->alone = new_broker();
 	arrive(&w->c, w->alone);
@@ -73,7 +73,7 @@ static void begin(struct wire *w)
 static void end(struct wire *w)
 {
 	close(w->fd);
-	mr_server_release(w->server);
+	mr_registry_release(w->server);
 	leave(&w->c);
 	mr_turn_finish(w->alone);
 	mr_broker_close(w->alone);
@@ -83,8 +83,7 @@ static void end(struct wire *w)
 static void block(struct wire *w, bool blocked)
 {
 	struct mr_server_call c = {.what = MR_SERVER_FAULT,
-		.fault = MR_FAULT_BLOCK,
-		.number = blocked};
+		.fault = {.kind = MR_FAULT_BLOCK, .number = blocked}};
 	assert_int_equal(mr_server_do(w->server, &c), MR_OK);
 }
 

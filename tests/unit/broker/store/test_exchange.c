@@ -55,7 +55,7 @@ static struct mr_exchange *add_exchange(struct place *p, const char *name,
 
 static void bind_to(struct mr_exchange *x, struct mr_target *t, const char *key)
 {
-	assert_int_equal(mr_bind(x, t, mr_slice_str(key), (mr_slice){0}), MR_OK);
+	assert_int_equal(mr_exchange_bind(x, t, mr_slice_str(key), (mr_slice){0}), MR_OK);
 }
 
 static size_t route(struct place *p, struct mr_exchange *x, const char *key)
@@ -104,15 +104,17 @@ static void test_the_same_binding_twice_is_one(void **state)
 		bind_to(x, &q->target, "other");
 		assert_int_equal(x->binding_count, 2);
 		for (int n = 0; n < 2; n++) /* in another order they are the same */
-			assert_int_equal(mr_bind(x, &q->target, mr_slice_str("k"),
+			assert_int_equal(mr_exchange_bind(x, &q->target, mr_slice_str("k"),
 						 mr_slice_of(arguments[n], 10)),
 				MR_OK);
 		assert_int_equal(x->binding_count, 3);
 		struct mr_binding *b = NULL;
-		assert_int_equal(mr_binding_find(x, &q->target, mr_slice_str("k"), none, &b),
+		assert_int_equal(
+			mr_exchange_find_binding(x, &q->target, mr_slice_str("k"), none, &b),
 			MR_OK);
-		mr_unbind(b);
-		assert_int_equal(mr_binding_find(x, &q->target, mr_slice_str("k"), none, &b),
+		mr_exchange_unbind(b);
+		assert_int_equal(
+			mr_exchange_find_binding(x, &q->target, mr_slice_str("k"), none, &b),
 			MR_OK);
 		assert_null(b);
 		assert_int_equal(x->binding_count, 2);
@@ -259,10 +261,10 @@ static double time_of_binding(enum mr_exchange_type type, int bindings)
 			mr_slice k = mr_slice_str(key), a = {0};
 			if (!by_key) a = mr_slice_of(arguments, sizeof arguments);
 			struct mr_binding *b = NULL;
-			if (!unbind) assert_int_equal(mr_bind(x, &q->target, k, a), MR_OK);
-			assert_int_equal(mr_binding_find(x, &q->target, k, a, &b), MR_OK);
+			if (!unbind) assert_int_equal(mr_exchange_bind(x, &q->target, k, a), MR_OK);
+			assert_int_equal(mr_exchange_find_binding(x, &q->target, k, a, &b), MR_OK);
 			assert_non_null(b);
-			if (unbind) mr_unbind(b);
+			if (unbind) mr_exchange_unbind(b);
 		}
 		assert_int_equal(x->binding_count, unbind ? 0 : bindings);
 	}
