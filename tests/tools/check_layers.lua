@@ -95,7 +95,6 @@ local reopens = {                  -- file -> names that it may add functions to
    ["moonrabbit/connection/handover.lua"] = { Connection = true },
    ["moonrabbit/simple_queue.lua"] = { Connection = true },
    ["moonrabbit/redelivery/message.lua"] = { methods = true, fields = true },
-   ["moonrabbit/program/swap.lua"] = { generation = true },
    ["moonrabbit/loop/loop.lua"] = { task = true },
    ["moonrabbit/pool/size.lua"] = { Pool = true },
    ["moonrabbit/cli/hurry.lua"] = { watchdog = true },
