@@ -96,7 +96,6 @@ local reopens = {                  -- file -> names that it may add functions to
    ["moonrabbit/simple_queue.lua"] = { Connection = true },
    ["moonrabbit/redelivery/message.lua"] = { methods = true, fields = true },
    ["moonrabbit/loop/loop.lua"] = { task = true },
-   ["moonrabbit/pool/size.lua"] = { Pool = true },
    ["moonrabbit/cli/hurry.lua"] = { watchdog = true },
    ["moonrabbit/cli/run.lua"] = { shutdown = true },
    ["moonrabbit/loop/coroutines.lua"] = { coroutine = true }, -- Lua's own: it is what the module is for
@@ -108,7 +107,7 @@ local side_effects = {             -- modules loaded for what that does -> by wh
    ["moonrabbit.simple_queue"] = "moonrabbit/init.lua",
 }
 local shared_privates = { _channel_gone = true, _wait_for_way = true, _wake_waiters = true, _wrap_channel = true,
-   _renew_password = true, _asks_for_passwords = true, _refused = true, _borrow = true, _preconnect = true }
+   _renew_password = true, _asks_for_passwords = true }
 
 local breaches, print_breach
 

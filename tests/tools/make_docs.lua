@@ -48,7 +48,7 @@ local OURS = { mr = true, consumer = true, Worker = true, Connection = true, Cha
    Semaphore = true, Queue = true }
 
 -- Parts of a class that have a file of their own: their methods are the class's.
-local PARTS = { declare = true, publish = true, plan = true, apply = true, delayed = true, maintenance = true }
+local PARTS = { declare = true, publish = true, plan = true, apply = true, delayed = true, maintenance = true, size = true }
 -- What the methods of a module are called on, where its page is not about it alone.
 local CALLED_ON = { Server = "server", Timer = "timer", Broker = "broker", Event = "event", Semaphore = "semaphore", Queue = "channel" }
 
@@ -192,7 +192,6 @@ local function section(title, module, object)
    local source = read("lua/moonrabbit/" .. module .. ".lua")
    local tables = source .. read("lua/moonrabbit/" .. (TABLES_IN[module] or "") .. ".lua")
    for line in (source .. "\n"):gmatch "([^\n]*)\n" do
-      if module == "pool/size" then line = line:gsub("^   ", "") end
       if line:find "^%-%-%-%s" then comment = line
       elseif comment and line:find "^%-%-" and not line:find "^%-%- %-%-" then comment = comment .. "\n" .. line
       else
