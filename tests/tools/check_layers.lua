@@ -106,7 +106,7 @@ local side_effects = {             -- modules loaded for what that does -> by wh
    ["moonrabbit.connection.handover"] = "moonrabbit/init.lua", ["moonrabbit.redelivery.message"] = "moonrabbit/init.lua",
    ["moonrabbit.simple_queue"] = "moonrabbit/init.lua",
 }
-local shared_privates = { _channel_gone = true, _wait_for_way = true, _wake_waiters = true, _wrap_channel = true,
+local shared_privates = { _channel_gone = true, _wrap_channel = true,
    _renew_password = true, _asks_for_passwords = true }
 
 local breaches, print_breach

@@ -11,6 +11,7 @@ local properties = require "moonrabbit.base.properties"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
 local unconfirmed = require "moonrabbit.channel.unconfirmed"
+local way = require "moonrabbit.channel.way"
 
 local publish = {}
 
@@ -34,7 +35,7 @@ local function wait_for_way(self, status, deadline)
    local left = deadline - C.mr_now()
    if left <= 0 then return false end
    if status == BACKPRESSURE then return loop.wait_room(left) end
-   return self.connection:_wait_for_way(left)
+   return way.wait(self.connection, left)
 end
 
 -- Is the way closed for a while only?
@@ -210,7 +211,7 @@ function publish:wait_for_confirms(timeout)
          book.waiters[#book.waiters + 1] = token
          done = loop.wait(token, left)
       else
-         done = self.connection:_wait_for_way(left)
+         done = way.wait(self.connection, left)
       end
       if not done then
          return nil, errors.new("timeout", "publish",

@@ -15,6 +15,7 @@ local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
 local time_limit = require "moonrabbit.loop.time_limit"
 local value = require "moonrabbit.base.value"
+local way = require "moonrabbit.channel.way"
 
 local connection = {}
 local by_id = {}                -- the connections of this process, by number
@@ -141,7 +142,7 @@ end
 local function forget(self)
    local err = errors.new("closed", "connection", "the connection was released")
    for _, ch in each(self.channels) do self:_channel_gone(ch, err) end
-   self:_wake_waiters()
+   way.wake(self)
    by_id[self.number] = nil
    self.released = true
 end
@@ -211,18 +212,6 @@ function Connection:_channel_gone(ch, err)
    end
    ch.epoch = 0
    C.mr_channel_free(handle)
-end
-
-function Connection:_wait_for_way(timeout)
-   local token = task.token()
-   self.waiters[#self.waiters + 1] = token
-   return loop.wait(token, timeout)
-end
-
-function Connection:_wake_waiters()
-   local waiters = self.waiters
-   self.waiters = {}
-   for _, token in ipairs(waiters) do task.wake(token, true) end
 end
 
 --- The handle of another connection becomes this one's; the other is no more.

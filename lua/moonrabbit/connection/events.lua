@@ -19,6 +19,7 @@ local suspicion = require "moonrabbit.channel.suspicion"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
 local value = require "moonrabbit.base.value"
+local way = require "moonrabbit.channel.way"
 
 local LOST = errors.numbers.lost
 
@@ -36,7 +37,7 @@ end
 
 local function lost_for_good(self, what, err)
    for _, ch in each(self.channels) do self:_channel_gone(ch, err) end
-   self:_wake_waiters()
+   way.wake(self)
    -- One that never was open is no loss: who asked for it has the error.
    if what ~= "closed" and self.was_open then stop.note_loss(err) end
    self.was_open = false
@@ -64,7 +65,7 @@ local function recovered(self, ev)
          end
       end
    end
-   self:_wake_waiters()
+   way.wake(self)
    tell(self, { type = "recovered", entities = tonumber(ev.token), failed = report.failed, renamed = report.renamed,
       gap = tonumber(ev.last) / 1000, epoch = self.epoch })
 end
@@ -130,7 +131,7 @@ loop.on(C.MR_EV_BLOCKED, function(ev)
    local self = connection.by_number(ev.connection)
    if not self then return end
    local blocked = ev.detail == 1
-   if not blocked then self:_wake_waiters() end
+   if not blocked then way.wake(self) end
    tell(self, { type = blocked and "blocked" or "unblocked", err = ev.data.error ~= nil and errors.of_c(ev.data.error) or nil })
 end)
 

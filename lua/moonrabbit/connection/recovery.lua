@@ -11,6 +11,7 @@ local subscription = require "moonrabbit.channel.subscription"
 local suspicion = require "moonrabbit.channel.suspicion"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
+local way = require "moonrabbit.channel.way"
 
 local recovery = {}
 
@@ -38,7 +39,7 @@ local function expire(ch, t)
    table.remove(ch.again, i)
    ch.book.failed, ch.book.failure = ch.book.failed + 1, "timeout"
    ticket.finish(t, "timeout")
-   ch.connection:_wake_waiters()
+   way.wake(ch.connection)
 end
 
 local function limit(ch, t)
@@ -90,11 +91,11 @@ local function send_again(ch)
          table.remove(ch.again, 1)
          if ok then suspicion.sent(conn, t) else ticket.lose(t, err.text) end
       else
-         conn:_wait_for_way(1)
+         way.wait(conn, 1)
          if ch.epoch ~= epoch then return end -- likewise
       end
    end
-   ch.connection:_wake_waiters() -- those who wait for all confirms look again
+   way.wake(ch.connection) -- those who wait for all confirms look again
 end
 
 --- A channel is away and will be back.
@@ -124,7 +125,7 @@ function recovery.ready(ch)
       if not consumer.is_missing then subscription.resumed(consumer) end
    end
    if ch.again[1] then task.later(send_again, ch) end
-   ch.connection:_wake_waiters()
+   way.wake(ch.connection)
 end
 
 return recovery

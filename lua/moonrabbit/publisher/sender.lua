@@ -8,6 +8,7 @@ local publish = require "moonrabbit.channel.publish"
 local suspicion = require "moonrabbit.channel.suspicion"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
+local way = require "moonrabbit.channel.way"
 
 local sender = {}
 
@@ -132,7 +133,7 @@ local function step(self, t)
       return true
    end
    if self.connection.suspects and not suspicion.may_go(self.connection, t) then
-      self.connection:_wait_for_way(patience_of(t))
+      way.wait(self.connection, patience_of(t))
       return true
    end
    local ok, err, wait = post(self, ch, t)
@@ -205,7 +206,7 @@ end
 function sender.stop(self)
    sender.abandon(self, "the publisher was closed")
    if self.channel then self.channel:close() end
-   self.connection:_wake_waiters() -- the sender has nothing left to wait for
+   way.wake(self.connection) -- the sender has nothing left to wait for
 end
 
 return sender
