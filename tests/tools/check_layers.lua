@@ -106,8 +106,7 @@ local side_effects = {             -- modules loaded for what that does -> by wh
    ["moonrabbit.connection.handover"] = "moonrabbit/init.lua", ["moonrabbit.redelivery.message"] = "moonrabbit/init.lua",
    ["moonrabbit.simple_queue"] = "moonrabbit/init.lua",
 }
-local shared_privates = { _channel_gone = true, _wrap_channel = true,
-   _renew_password = true, _asks_for_passwords = true }
+local shared_privates = { _renew_password = true, _asks_for_passwords = true }
 
 local breaches, print_breach
 

@@ -10,17 +10,13 @@ local identity = require "moonrabbit.connection.identity"
 local loop = require "moonrabbit.loop.loop"
 local options = require "moonrabbit.base.options"
 local settings = require "moonrabbit.connection.settings"
-local subscription = require "moonrabbit.channel.subscription"
 local task = require "moonrabbit.loop.task"
-local ticket = require "moonrabbit.channel.confirm"
 local time_limit = require "moonrabbit.loop.time_limit"
 local value = require "moonrabbit.base.value"
 local way = require "moonrabbit.channel.way"
 
 local connection = {}
 local by_id = {}                -- the connections of this process, by number
---- Books of channels that are gone while publishes are still to be answered, by channel epoch.
-connection.books = {}
 
 local Connection = { __name = "moonrabbit.connection" }
 local getters = {}
@@ -141,7 +137,7 @@ end
 -- The handle goes: nothing may point to it any more.
 local function forget(self)
    local err = errors.new("closed", "connection", "the connection was released")
-   for _, ch in each(self.channels) do self:_channel_gone(ch, err) end
+   for _, ch in each(self.channels) do channel.gone(ch, err) end
    way.wake(self)
    by_id[self.number] = nil
    self.released = true
@@ -161,17 +157,6 @@ function Connection:release()
    return ok, err
 end
 
--- The object of a channel that C has made.
-function Connection:_wrap_channel(handle)
-   local number = C.mr_channel_number(handle)
-   local before = self.channels[number] -- it has ended, though who closes it has not gone on yet
-   if before then self:_channel_gone(before, errors.new("closed", "channel", "the channel was closed by the program")) end
-   local ch = setmetatable({ connection = self, handle = handle, number = number, consumers = {}, book = false,
-      lost = {}, again = {}, modes = {}, settled_below = false, epoch = C.mr_channel_epoch(handle) }, channel.methods)
-   self.channels[number] = ch
-   return ch
-end
-
 --- Opens a channel, and the connection first when it is not open.
 -- @treturn[1] channel
 -- @treturn[2] nil, error
@@ -186,32 +171,11 @@ function Connection:channel(opts)
    if status ~= 0 then -- closed: lost again since it was open
       return nil, status == errors.numbers.closed and self.last_error or errors.of_status(status, "channel")
    end
-   local ch = self:_wrap_channel(box[0])
+   local ch = channel.wrap(self, box[0])
    local reply = task.wait(token)
    if not reply.err then return generation.note("channels", ch) end
-   self:_channel_gone(ch, reply.err)
+   channel.gone(ch, reply.err)
    return nil, reply.err
-end
-
--- The channel is of no more use: its consumers end, its handle goes.
-function Connection:_channel_gone(ch, err)
-   if not ch.handle then return end
-   local handle = ch.handle
-   ch.err, ch.handle = err, nil
-   if ch.book then
-      ch.book.reason, ch.book.cause = err.text, err
-      for _, range in ipairs(ch.lost) do ticket.settle(ch.book, range[1], range[2], errors.numbers.lost) end
-      for _, t in ipairs(ch.again) do ticket.lose(t, err.text) end
-      if ch.book.outstanding > 0 then connection.books[ch.epoch] = ch.book end
-   end
-   if self.channels[ch.number] == ch then self.channels[ch.number] = nil end
-   if ch.on_away then ch.on_away(err) end
-   local by_program = err.kind == "closed"
-   for _, consumer in each(ch.consumers) do
-      subscription.ended(consumer, by_program and "cancelled" or "failed", not by_program and err or nil)
-   end
-   ch.epoch = 0
-   C.mr_channel_free(handle)
 end
 
 --- The handle of another connection becomes this one's; the other is no more.
@@ -233,8 +197,7 @@ end
 
 loop.on_close(function()
    connection.each(forget)
-   for _, book in each(connection.books) do ticket.lose_all(book) end
-   connection.books = {}
+   channel.lose_books()
 end)
 
 return connection

@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local bit = require "bit"
 local C = require("moonrabbit.base.ffi").C
+local channel = require "moonrabbit.channel.channel"
 local connection = require "moonrabbit.connection.connection"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
@@ -36,7 +37,7 @@ local function channel_of(ev)
 end
 
 local function lost_for_good(self, what, err)
-   for _, ch in each(self.channels) do self:_channel_gone(ch, err) end
+   for _, ch in each(self.channels) do channel.gone(ch, err) end
    way.wake(self)
    -- One that never was open is no loss: who asked for it has the error.
    if what ~= "closed" and self.was_open then stop.note_loss(err) end
@@ -153,7 +154,7 @@ loop.on(C.MR_EV_CHANNEL, function(ev)
    if late.is_timeout(err) then late.closed(ev.epoch, err, in_flight.each) end
    local is_kept = ev.last == 1
    if err.scope == "connection" then suspicion.judge(self, err) end
-   if is_kept then recovery.suspended(ch, err) else self:_channel_gone(ch, err) end
+   if is_kept then recovery.suspended(ch, err) else channel.gone(ch, err) end
    if err.scope == "channel" then
       tell(self, { type = "channel_closed", channel = ch, err = err, recovering = is_kept })
    end
@@ -184,14 +185,14 @@ end)
 
 loop.on(C.MR_EV_CONFIRM, function(ev)
    local ch = channel_of(ev)
-   local book = ch and ch.book or connection.books[ev.epoch]
+   local book = ch and ch.book or channel.books[ev.epoch]
    if not book then return end
    if ch and ev.status == LOST then -- why follows: it belongs into the errors
       table.insert(ch.lost, { tonumber(ev.token), tonumber(ev.last) })
       return
    end
    ticket.settle(book, tonumber(ev.token), tonumber(ev.last), ev.status, bit.tobit(ev.consumer))
-   if book.outstanding == 0 then connection.books[ev.epoch] = nil end
+   if book.outstanding == 0 then channel.books[ev.epoch] = nil end
 end)
 
 loop.on(C.MR_EV_RETURN, function(ev)

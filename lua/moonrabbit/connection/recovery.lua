@@ -2,7 +2,7 @@
 -- SPDX-License-Identifier: MIT
 -- The I/O thread brings the connection back; here the objects of the program follow.
 local C = require("moonrabbit.base.ffi").C
-local connection = require "moonrabbit.connection.connection"
+local channel = require "moonrabbit.channel.channel"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local loop = require "moonrabbit.loop.loop"
@@ -69,7 +69,7 @@ local function close_book(ch, err)
       limit(ch, t)
    end
    for _, range in ipairs(ch.lost) do ticket.settle(book, range[1], range[2], errors.numbers.lost) end
-   if book.outstanding > 0 then connection.books[ch.epoch] = book end
+   if book.outstanding > 0 then channel.books[ch.epoch] = book end
    local waiters, keeps = book.waiters, book.keeps
    ch.book, ch.lost = ticket.book(), {}
    ch.book.keeps = keeps
@@ -112,7 +112,7 @@ end
 function recovery.all_suspended(conn, err)
    for _, ch in each(conn.channels) do
       local is_kept = ch.handle and (C.mr_channel_is_suspended(ch.handle) or C.mr_channel_is_open(ch.handle))
-      if is_kept then recovery.suspended(ch, err) else conn:_channel_gone(ch, err) end
+      if is_kept then recovery.suspended(ch, err) else channel.gone(ch, err) end
    end
 end
 

@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
+local channel = require "moonrabbit.channel.channel"
 local connection = require "moonrabbit.connection.connection"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
@@ -63,7 +64,7 @@ local function wrap_channel(self, handle, purpose)
    if not conn or C.mr_channel_connection(handle) ~= conn.handle then return nil end
    if C.mr_channel_is_open(handle) or C.mr_channel_is_suspended(handle) then
       C.mr_channel_keep(handle)
-      return conn:_wrap_channel(handle)
+      return channel.wrap(conn, handle)
    end
    C.mr_channel_error(handle, error_box)
    return nil, errors.of_c(error_box)

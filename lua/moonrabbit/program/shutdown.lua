@@ -1,6 +1,7 @@
 --- shutdown: the one way a program stops: cancel, let handlers finish, flush, close.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
+local channel = require "moonrabbit.channel.channel"
 local connection = require "moonrabbit.connection.connection"
 local each = require "moonrabbit.base.each"
 local farewell = require "moonrabbit.connection.farewell"
@@ -70,7 +71,7 @@ function shutdown.outstanding()
          if ch.book then count = count + ch.book.outstanding + #ch.again end
       end
    end)
-   for _, book in each(connection.books) do count = count + book.outstanding end
+   for _, book in each(channel.books) do count = count + book.outstanding end
    return count
 end
 
