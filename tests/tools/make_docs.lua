@@ -48,7 +48,8 @@ local OURS = { mr = true, consumer = true, Worker = true, Connection = true, Cha
    Semaphore = true, Queue = true }
 
 -- Parts of a class that have a file of their own: their methods are the class's.
-local PARTS = { declare = true, publish = true, plan = true, apply = true, delayed = true, maintenance = true, size = true }
+local PARTS = { declare = true, publish = true, plan = true, apply = true, delayed = true, maintenance = true, size = true,
+   kombu = true }
 -- What the methods of a module are called on, where its page is not about it alone.
 local CALLED_ON = { Server = "server", Timer = "timer", Broker = "broker", Event = "event", Semaphore = "semaphore", Queue = "channel" }
 

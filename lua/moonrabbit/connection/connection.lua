@@ -7,8 +7,10 @@ local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local generation = require "moonrabbit.loop.generation"
 local identity = require "moonrabbit.connection.identity"
+local kombu = require "moonrabbit.connection.kombu"
 local loop = require "moonrabbit.loop.loop"
 local options = require "moonrabbit.base.options"
+local passwords = require "moonrabbit.connection.passwords"
 local settings = require "moonrabbit.connection.settings"
 local task = require "moonrabbit.loop.task"
 local time_limit = require "moonrabbit.loop.time_limit"
@@ -18,12 +20,14 @@ local way = require "moonrabbit.channel.way"
 local connection = {}
 local by_id = {}                -- the connections of this process, by number
 
-local Connection = { __name = "moonrabbit.connection" }
-local getters = {}
+local Connection = { __name = "moonrabbit.connection", acquire = kombu.acquire, info = kombu.info, with = kombu.with,
+   default_channel = kombu.default_channel, drain_events = kombu.drain_events, update_secret = kombu.update_secret,
+   ensure_connection = kombu.ensure_connection, ensure = kombu.ensure }
+local getters = { connection_errors = kombu.connection_errors, channel_errors = kombu.channel_errors }
 local error_box = ffi.new "mr_error"
 local text_box = ffi.new "char[1024]"
 
-connection.methods, connection.getters = Connection, getters
+connection.methods = Connection
 function Connection.__index(self, key)
    local getter = getters[key]
    if getter then return getter(self) end
@@ -95,6 +99,18 @@ function connection.new(opts)
    return self
 end
 
+--- A connection with the same options, but for those given.
+-- @tparam[opt] table overrides options of mr.connect, instead of those that this one has
+-- @treturn connection not connected yet
+function Connection:clone(overrides)
+   local all = {}
+   for k, v in each(self.options) do all[k] = v end
+   for k, v in each(overrides or {}) do all[k] = v end
+   local conn = connection.new(all)
+   identity.of_clone(conn, self, overrides)
+   return conn
+end
+
 -- ---- open and close ----
 
 local function gone(err)
@@ -108,7 +124,7 @@ function Connection:connect()
    if self.released then return gone() end
    if self.is_open then return self end
    time_limit.heed()
-   local ok, why = self:_renew_password()
+   local ok, why = passwords.renew(self)
    if not ok then return nil, why end
    local token = task.token()
    local status = C.mr_connection_open(self.handle, token)

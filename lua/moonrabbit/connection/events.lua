@@ -12,6 +12,7 @@ local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
 local marks = require "moonrabbit.loop.mark"
 local message = require "moonrabbit.channel.message"
+local passwords = require "moonrabbit.connection.passwords"
 local recovery = require "moonrabbit.connection.recovery"
 local retry = require "moonrabbit.loop.retry"
 local stop = require "moonrabbit.loop.stop"
@@ -101,7 +102,7 @@ local states = {
    end,
    [C.MR_CONNECTION_RETRYING] = function(self, ev, err)
       local event = { type = "retrying", attempt = tonumber(ev.token), delay = tonumber(ev.last) / 1000, err = err }
-      if self:_asks_for_passwords() then task.later(self._renew_password, self) end
+      if passwords.are_asked(self) then task.later(passwords.renew, self) end
       if not self.options.retry then return tell(self, event) end
       task.later(ask_policy, { self, { scope = "connect", attempt = event.attempt, err = err,
          elapsed = C.mr_now() - (self.lost_at or C.mr_now()) }, event })

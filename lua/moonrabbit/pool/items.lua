@@ -8,6 +8,7 @@ local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local identity = require "moonrabbit.connection.identity"
 local loop = require "moonrabbit.loop.loop"
+local passwords = require "moonrabbit.connection.passwords"
 local settings = require "moonrabbit.connection.settings"
 local task = require "moonrabbit.loop.task"
 
@@ -140,7 +141,7 @@ function item.borrow(self, purpose, timeout)
       local conn, ok
       conn, err = item.carrier(self, purpose)
       ok = conn
-      if conn and not conn.is_open then ok, err = conn:_renew_password() end
+      if conn and not conn.is_open then ok, err = passwords.renew(conn) end
       if not ok then return nil, err end
    end
    local token = task.token()
