@@ -91,9 +91,6 @@ local banned = {                   -- { what the code must not say, why, files t
 -- A class lives in one file (docs/decisions/0019): what still reopens one, is loaded for what that does, or calls a
 -- private method of another file's. To open: no line may be added.
 local reopens = {                  -- file -> names that it may add functions to
-   ["moonrabbit/connection/handover.lua"] = { Connection = true },
-   ["moonrabbit/simple_queue.lua"] = { Connection = true },
-   ["moonrabbit/redelivery/message.lua"] = { methods = true, fields = true },
    ["moonrabbit/loop/loop.lua"] = { task = true },
    ["moonrabbit/cli/hurry.lua"] = { watchdog = true },
    ["moonrabbit/cli/run.lua"] = { shutdown = true },
@@ -101,9 +98,7 @@ local reopens = {                  -- file -> names that it may add functions to
    ["moonrabbit/loop/watchdog.lua"] = { profile = true },     -- LuaJIT's: who profiles else takes turns with us
 }
 local side_effects = {             -- modules loaded for what that does -> by whom
-   ["moonrabbit.connection.events"] = "moonrabbit/init.lua", 
-   ["moonrabbit.connection.handover"] = "moonrabbit/init.lua", ["moonrabbit.redelivery.message"] = "moonrabbit/init.lua",
-   ["moonrabbit.simple_queue"] = "moonrabbit/init.lua",
+   ["moonrabbit.connection.events"] = "moonrabbit/init.lua",
 }
 local shared_privates = {}
 

@@ -17,7 +17,7 @@ local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
 local time_limit = require "moonrabbit.loop.time_limit"
 
-local Connection = connection.methods
+local handover = {} -- what init installs
 
 local PATIENCE = 30 -- seconds for handlers that have a message of the old connection
 
@@ -148,7 +148,7 @@ end
 -- @tparam[opt] table opts drain=30: seconds for handlers that are at a message of the old connection
 -- @treturn[1] true
 -- @treturn[2] nil, error; then everything is as it was
-function Connection:handover(opts)
+function handover:handover(opts)
    opts = options.check(opts, { drain = "number" })
    options.seconds("drain", opts.drain)
    task.check()
@@ -158,4 +158,4 @@ function Connection:handover(opts)
    return time_limit.apart(move, self, opts.drain or PATIENCE)
 end
 
-return Connection
+return handover

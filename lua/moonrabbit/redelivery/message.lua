@@ -11,7 +11,7 @@ local returns = require "moonrabbit.redelivery.returns"
 local subscription = require "moonrabbit.channel.subscription"
 local task = require "moonrabbit.loop.task"
 
-local methods, fields = message.methods, message.fields
+local methods, fields = {}, {} -- what init installs
 
 local function consumer_of(self)
    local number = message.consumer_number(self)
@@ -103,3 +103,5 @@ function methods:reply(body, props)
    for k, v in each(props or {}) do all[k] = v end
    return self.channel:publish("", asked.reply_to, body, all)
 end
+
+return { methods = methods, fields = fields }
