@@ -18,8 +18,7 @@ local shutdown = {}
 
 --- What mr.run gives them when it is not told.
 shutdown.usual = 30
---- Told what an mr.run has abandoned. Was it the end of the process, whose runtime stays until then?
-function shutdown.is_last() return false end
+local is_last = function() return false end -- see set_last
 
 local MOST_LINES = 100 -- of what is abandoned, in the log
 local CLOSING = 0.5 -- seconds of the patience, and a tenth at most, that are kept for closing
@@ -35,6 +34,14 @@ function shutdown.not_on_stop(fn)
       if other == fn then return table.remove(hooks, i) end
    end
 end
+
+--- For the command: fn(left) is told what an mr.run has abandoned, and says whether that was the end of the process, whose
+-- runtime stays until then.
+function shutdown.set_last(fn) is_last = fn end
+
+--- An mr.run has ended: is the runtime to stay?
+-- @tparam table left of shutdown.run
+function shutdown.is_last(left) return is_last(left) end
 
 local function cancel(consumer)
    consumer:cancel()
