@@ -51,10 +51,6 @@ install(message.fields, redelivery.fields, "attempt", "queue")
 install(connection.methods, handover, "handover")
 install(connection.methods, simple_queue, "simple_queue", "simple_buffer")
 
-task.set_pump(function() loop.pump() end, function(where, why)
-   log.error(where .. " failed", { error = why })
-end)
-
 loop.on_open(log.again)
 
 --- Sets where `mr.connect()` connects when it is not told, before AMQP_URL.

@@ -91,7 +91,6 @@ local banned = {                   -- { what the code must not say, why, files t
 -- A class lives in one file (docs/decisions/0019): what still reopens one, is loaded for what that does, or calls a
 -- private method of another file's. To open: no line may be added.
 local reopens = {                  -- file -> names that it may add functions to
-   ["moonrabbit/loop/loop.lua"] = { task = true },
    ["moonrabbit/loop/coroutines.lua"] = { coroutine = true }, -- Lua's own: it is what the module is for
    ["moonrabbit/loop/watchdog.lua"] = { profile = true },     -- LuaJIT's: who profiles else takes turns with us
 }

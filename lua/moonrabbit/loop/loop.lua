@@ -235,8 +235,7 @@ function loop.pump(timeout, most)
    task.is_pumping = false
    return busy or n > 0
 end
-task.pump_function = loop.pump
-function task.is_forked() return rt ~= nil and C.mr_runtime_fd(rt) < 0 end
+task.set_loop(loop.pump, function() return rt ~= nil and C.mr_runtime_fd(rt) < 0 end)
 
 --- Is there anything that could still happen by itself?
 function loop.is_idle()

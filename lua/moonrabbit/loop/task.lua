@@ -30,6 +30,7 @@ local condemned = setmetatable({}, { __mode = "k" })  -- workers whose jobs are 
 local soft_token = setmetatable({}, { __mode = "k" })  -- worker -> its last soft wait
 local next_token = 0
 local pump = function() error("no loop pumps", 0) end
+local is_forked = function() return false end
 local report = function(_, why) io.stderr:write(why, "\n") end
 local must_stop = function() return false end
 
@@ -42,10 +43,13 @@ task.STOPPED = setmetatable({}, { __name = "moonrabbit.stopped",
 
 --- Connects the tasks with the loop.
 -- @tparam function pump_function makes one turn of the loop
--- @tparam function report_function gets the place and the traceback of what failed
-function task.set_pump(pump_function, report_function)
-   pump, report = pump_function, report_function
+-- @tparam function forked_function is this a child that has no runtime of its own?
+function task.set_loop(pump_function, forked_function)
+   pump, is_forked = pump_function, forked_function
 end
+
+--- Sets who is told of what failed: fn(where, traceback).
+function task.set_report(fn) report = fn end
 
 --- Sets who says that the main chunk must stop waiting: fn(soft, begun), see task.wait.
 function task.set_must_stop(fn) must_stop = fn end
@@ -53,11 +57,11 @@ function task.set_must_stop(fn) must_stop = fn end
 --- Reports what failed where nobody waits for it.
 function task.report(where, why) report(where, why) end
 
--- Is loop.pump at work in the running coroutine? Then whoever asks was called by the collector, in its midst.
+-- Is the pump at work in the running coroutine? Then whoever asks was called by the collector, in its midst.
 local function is_in_pump()
    local level, info = 3, debug.getinfo(3, "f")
    while info do
-      if info.func == task.pump_function then return true end
+      if info.func == pump then return true end
       level = level + 1
       info = debug.getinfo(level, "f")
    end
@@ -82,14 +86,11 @@ local function obstacle()
    return task.is_pumping and IN_C or nil
 end
 
---- Is this a child that has no runtime of its own? Set by the loop.
-function task.is_forked() return false end
-
 --- Raises an error that names the cure unless the caller can wait. To be called before anything is sent or
 -- registered; task.token does it.
 function task.check()
    if inside == 0 and not task.is_pumping then return end -- the main chunk, which pumps while it waits
-   if task.is_forked() then error("moonrabbit: this process is a fork: the runtime belongs to its parent", 0) end
+   if is_forked() then error("moonrabbit: this process is a fork: the runtime belongs to its parent", 0) end
    if ours[running()] and can_yield() then return end
    local why = obstacle()
    if why then errors.blame(why) end

@@ -8,11 +8,12 @@ describe("task", function()
    before_each(function()
       task.reset()
       pumps, reports, stopping = 0, {}, false
-      task.set_pump(function()
+      task.set_loop(function()
          pumps = pumps + 1
          if pumps > 100 then error("nobody woke the main chunk") end
          task.run_ready()
-      end, function(where, why) reports[#reports + 1] = where .. ": " .. why end)
+      end, function() return false end)
+      task.set_report(function(where, why) reports[#reports + 1] = where .. ": " .. why end)
       task.set_must_stop(function(soft, is_new) return stopping and (soft or is_new) end)
    end)
 
