@@ -12,7 +12,9 @@ local lib = require "moonrabbit.base.ffi"
 local ffi = require "ffi"
 local C = lib.C
 local connection = require "moonrabbit.connection.connection"
+local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
+local events = require "moonrabbit.connection.events"
 local generation = require "moonrabbit.loop.generation"
 local handover = require "moonrabbit.connection.handover"
 local health = require "moonrabbit.health.health"
@@ -32,7 +34,6 @@ local testing = require "moonrabbit.testing"
 local value = require "moonrabbit.base.value"
 local wait = require "moonrabbit.loop.wait"
 local watchdog = require "moonrabbit.loop.watchdog"
-require "moonrabbit.connection.events"
 
 local mr = {
    consumer = require("moonrabbit.consumer.consumer").new, pool = require("moonrabbit.pool.pool").new,
@@ -51,6 +52,7 @@ install(message.fields, redelivery.fields, "attempt", "queue")
 install(connection.methods, handover, "handover")
 install(connection.methods, simple_queue, "simple_queue", "simple_buffer")
 
+for kind, handler in each(events) do loop.on(kind, handler) end
 loop.on_open(log.again)
 
 --- Sets where `mr.connect()` connects when it is not told, before AMQP_URL.

@@ -94,9 +94,7 @@ local reopens = {                  -- file -> names that it may add functions to
    ["moonrabbit/loop/coroutines.lua"] = { coroutine = true }, -- Lua's own: it is what the module is for
    ["moonrabbit/loop/watchdog.lua"] = { profile = true },     -- LuaJIT's: who profiles else takes turns with us
 }
-local side_effects = {             -- modules loaded for what that does -> by whom
-   ["moonrabbit.connection.events"] = "moonrabbit/init.lua",
-}
+local side_effects = {}            -- modules loaded for what that does -> by whom
 local shared_privates = {}
 
 local breaches, print_breach

@@ -9,7 +9,6 @@ local errors = require "moonrabbit.base.errors"
 local in_flight = require "moonrabbit.channel.in_flight"
 local late = require "moonrabbit.channel.late"
 local log = require "moonrabbit.loop.log"
-local loop = require "moonrabbit.loop.loop"
 local marks = require "moonrabbit.loop.mark"
 local message = require "moonrabbit.channel.message"
 local passwords = require "moonrabbit.connection.passwords"
@@ -23,6 +22,7 @@ local ticket = require "moonrabbit.channel.confirm"
 local value = require "moonrabbit.base.value"
 local way = require "moonrabbit.channel.way"
 
+local events = {} -- type -> function(event), for the loop: init registers them
 local LOST = errors.numbers.lost
 
 local function tell(self, event)
@@ -119,7 +119,7 @@ local states = {
 
 local ENDS = { [C.MR_CONNECTION_CLOSED] = true, [C.MR_CONNECTION_GAVE_UP] = true, [C.MR_CONNECTION_LOST] = true }
 
-loop.on(C.MR_EV_CONNECTION, function(ev)
+events[C.MR_EV_CONNECTION] = function(ev)
    local self = connection.by_number(ev.connection)
    if not self then return end
    local state = ev.detail
@@ -127,15 +127,15 @@ loop.on(C.MR_EV_CONNECTION, function(ev)
    local err = is_failure and errors.of_c(ev.data.error) or is_failure and self.last_error or nil
    if ENDS[state] and err then suspicion.judge(self, err) end
    states[state](self, ev, err)
-end)
+end
 
-loop.on(C.MR_EV_BLOCKED, function(ev)
+events[C.MR_EV_BLOCKED] = function(ev)
    local self = connection.by_number(ev.connection)
    if not self then return end
    local blocked = ev.detail == 1
    if not blocked then way.wake(self) end
    tell(self, { type = blocked and "blocked" or "unblocked", err = ev.data.error ~= nil and errors.of_c(ev.data.error) or nil })
-end)
+end
 
 -- A channel comes back: again, then ready.
 local function channel_back(ev)
@@ -145,7 +145,7 @@ local function channel_back(ev)
    if ev.detail == C.MR_CHANNEL_AGAIN then recovery.again(ch, ev.epoch) else recovery.ready(ch) end
 end
 
-loop.on(C.MR_EV_CHANNEL, function(ev)
+events[C.MR_EV_CHANNEL] = function(ev)
    if ev.status == 0 then return channel_back(ev) end
    local ch, self = channel_of(ev)
    local away = self and self.channels[ev.channel]
@@ -159,9 +159,9 @@ loop.on(C.MR_EV_CHANNEL, function(ev)
    if err.scope == "channel" then
       tell(self, { type = "channel_closed", channel = ch, err = err, recovering = is_kept })
    end
-end)
+end
 
-loop.on(C.MR_EV_CANCEL, function(ev)
+events[C.MR_EV_CANCEL] = function(ev)
    local consumer = subscription.by_number(ev.consumer)
    if not consumer then return end
    local fields = { queue = consumer.queue, tag = consumer.tag }
@@ -182,9 +182,9 @@ loop.on(C.MR_EV_CANCEL, function(ev)
    log.warn(has_failed and "consumer not recovered" or "consumer cancelled by the broker", fields)
    local self = connection.by_number(ev.connection)
    if self then tell(self, { type = "consumer_cancelled", consumer = consumer, err = err, recovering = is_kept }) end
-end)
+end
 
-loop.on(C.MR_EV_CONFIRM, function(ev)
+events[C.MR_EV_CONFIRM] = function(ev)
    local ch = channel_of(ev)
    local book = ch and ch.book or channel.books[ev.epoch]
    if not book then return end
@@ -194,9 +194,9 @@ loop.on(C.MR_EV_CONFIRM, function(ev)
    end
    ticket.settle(book, tonumber(ev.token), tonumber(ev.last), ev.status, bit.tobit(ev.consumer))
    if book.outstanding == 0 then channel.books[ev.epoch] = nil end
-end)
+end
 
-loop.on(C.MR_EV_RETURN, function(ev)
+events[C.MR_EV_RETURN] = function(ev)
    local ch = channel_of(ev)
    local msg = message.new(ev.data.delivery, ch)
    message.detach(msg)
@@ -208,4 +208,6 @@ loop.on(C.MR_EV_RETURN, function(ev)
    elseif not ch.book then
       log.warn("message returned", { exchange = msg.exchange, routing_key = msg.routing_key, text = err.text })
    end
-end)
+end
+
+return events
