@@ -2,9 +2,9 @@
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local body_of = require "moonrabbit.base.body"
-local each = require "moonrabbit.base.each"
 local ensure = require "moonrabbit.connection.ensure"
 local loop = require "moonrabbit.loop.loop"
+local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
 local time_limit = require "moonrabbit.loop.time_limit"
 
@@ -35,15 +35,7 @@ local SPEC = { no_ack = "boolean", queue_opts = "table", exchange_opts = "table"
 local QUEUE = { durable = "boolean", exclusive = "boolean", auto_delete = "boolean", passive = "boolean", arguments = "table" }
 local EXCHANGE = { type = "string", durable = "boolean", auto_delete = "boolean", internal = "boolean", passive = "boolean",
    arguments = "table" }
-local WHOLE_QUEUE = { queue = "string", exchange = "string", routing_key = "string" }
-for name, kind in each(QUEUE) do WHOLE_QUEUE[name] = kind end
-
-local function merged(usual, given)
-   local all = {}
-   for k, v in each(usual) do all[k] = v end
-   for k, v in each(given or {}) do all[k] = v end
-   return all
-end
+local WHOLE_QUEUE = merged(QUEUE, { queue = "string", exchange = "string", routing_key = "string" })
 
 -- What is to be declared, and where put publishes: from a name, or from a queue's table.
 local function shape_of(name, opts, usual)

@@ -7,6 +7,7 @@ local declare = require "moonrabbit.channel.declare"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local generation = require "moonrabbit.loop.generation"
+local merged = require "moonrabbit.base.merged"
 local message = require "moonrabbit.channel.message"
 local messages = require "moonrabbit.channel.iterator"
 local options = require "moonrabbit.base.options"
@@ -143,10 +144,7 @@ local function start_consumer(self, queue, handler, opts, inner)
    time_limit.check(opts)
    if opts.time_limit and not handler then options.blame('option "time_limit" is for handlers, not for messages()') end
    local arguments = opts.arguments
-   if opts.priority then
-      arguments = { ["x-priority"] = opts.priority }
-      for k, v in each(opts.arguments or {}) do arguments[k] = v end
-   end
+   if opts.priority then arguments = merged({ ["x-priority"] = opts.priority }, arguments) end
    task.check() -- or it would be known here, and never asked for
    local consumer = subscription.new(self, queue, handler, opts, inner)
    local flags = { no_ack = opts.no_ack, exclusive = opts.exclusive, arguments = arguments, timeout = opts.timeout }

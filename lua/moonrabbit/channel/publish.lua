@@ -3,9 +3,9 @@
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local asking = require "moonrabbit.channel.request"
-local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local loop = require "moonrabbit.loop.loop"
+local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
 local properties = require "moonrabbit.base.properties"
 local task = require "moonrabbit.loop.task"
@@ -121,8 +121,7 @@ end
 -- The properties of a publish that goes out once more: what is left of its time is all that it has.
 local function in_time(sent)
    if not sent.deadline then return sent[4] end
-   local props = {}
-   for name, v in each(sent[4]) do props[name] = v end
+   local props = merged(sent[4])
    props.timeout = math.max(sent.deadline - C.mr_now(), 0.001)
    return props
 end

@@ -9,6 +9,7 @@ local generation = require "moonrabbit.loop.generation"
 local identity = require "moonrabbit.connection.identity"
 local kombu = require "moonrabbit.connection.kombu"
 local loop = require "moonrabbit.loop.loop"
+local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
 local passwords = require "moonrabbit.connection.passwords"
 local settings = require "moonrabbit.connection.settings"
@@ -103,10 +104,7 @@ end
 -- @tparam[opt] table overrides options of mr.connect, instead of those that this one has
 -- @treturn connection not connected yet
 function Connection:clone(overrides)
-   local all = {}
-   for k, v in each(self.options) do all[k] = v end
-   for k, v in each(overrides or {}) do all[k] = v end
-   local conn = connection.new(all)
+   local conn = connection.new(merged(self.options, overrides))
    identity.of_clone(conn, self, overrides)
    return conn
 end

@@ -2,10 +2,10 @@
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
-local each = require "moonrabbit.base.each"
 local ensure = require "moonrabbit.connection.ensure"
 local errors = require "moonrabbit.base.errors"
 local identity = require "moonrabbit.connection.identity"
+local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
 local task = require "moonrabbit.loop.task"
 local wait = require "moonrabbit.loop.wait"
@@ -30,23 +30,16 @@ end
 --- Itself: so that a connection can stand where a pool's is expected.
 function kombu:acquire() return self end
 
-local function without_password(ssl_options)
-   local shown = {}
-   for k, v in each(ssl_options) do
-      if k ~= "password" then shown[k] = v end
-   end
-   return shown
-end
-
 --- The settings, without passwords.
 -- @treturn table the options given, url (as it may be shown), its parts (hostname, port, userid, virtual_host, ssl),
 -- transport, host and state
 function kombu:info()
-   local info = {}
-   for k, v in each(self.options) do
-      if k ~= "password" and k ~= "url" and k ~= "on_event" then info[k] = v end
+   local info = merged(self.options)
+   info.password, info.url, info.on_event = nil, nil, nil
+   if type(info.ssl_options) == "table" then
+      info.ssl_options = merged(info.ssl_options)
+      info.ssl_options.password = nil
    end
-   if type(info.ssl_options) == "table" then info.ssl_options = without_password(info.ssl_options) end
    if not self.released then
       C.mr_connection_url(self.handle, text_box, 1024)
       info.url = ffi.string(text_box)

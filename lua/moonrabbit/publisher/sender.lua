@@ -4,6 +4,7 @@ local C = require("moonrabbit.base.ffi").C
 local awaited = require "moonrabbit.topology.awaited"
 local each = require "moonrabbit.base.each"
 local loop = require "moonrabbit.loop.loop"
+local merged = require "moonrabbit.base.merged"
 local publish = require "moonrabbit.channel.publish"
 local suspicion = require "moonrabbit.channel.suspicion"
 local task = require "moonrabbit.loop.task"
@@ -75,10 +76,7 @@ local function limit(self, job)
    local wanted = math.max(patience > 0 and math.min(patience, left) or left, 0.001)
    if wanted == math.huge then wanted = 2 ^ 31 / 1000 end
    if job.props.timeout == wanted then return end
-   if job.props == self.usual then
-      job.props = {}
-      for name, v in each(self.usual) do job.props[name] = v end
-   end
+   if job.props == self.usual then job.props = merged(self.usual) end
    job.props.timeout = wanted
 end
 
