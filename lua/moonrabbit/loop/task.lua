@@ -144,9 +144,20 @@ local function run_in(worker, ...)
       end
    elseif waiting[state] ~= worker then
       -- The script's own coroutine.yield: the others take a turn.
-      if marks.mark.consumer ~= 0 then keep_work(worker) end
-      make_ready { worker, n = 0, is_raw = state ~= coroutines.GIVE_WAY }
+      local mark = marks.mark
+      if mark.consumer ~= 0 then keep_work(worker) end
+      make_ready { worker, n = 0, is_raw = state ~= coroutines.GIVE_WAY, consumer = mark.consumer, deadline = mark.deadline }
+      mark.consumer, mark.deadline = 0, 0
    end
+end
+
+-- Resumes who was woken, or who gave way: that one is at what it was at before.
+local function run_entry(entry)
+   if entry.consumer then
+      local mark = marks.mark
+      mark.consumer, mark.deadline, mark.turn = entry.consumer, entry.deadline, mark.turn + 1
+   end
+   if entry.is_raw then run_in(entry[1]) else run_in(entry[1], GO, unpack(entry, 2, entry.n + 1)) end
 end
 
 --- Runs job(a, b, c) in a worker, at once, until it ends or waits.
@@ -260,7 +271,7 @@ function task.run_ready()
       if not entry then break end   -- a turn within this turn took the rest
       ready[ready_first] = nil
       ready_first = ready_first + 1
-      if entry.is_raw then run_in(entry[1]) else run_in(entry[1], GO, unpack(entry, 2, entry.n + 1)) end
+      run_entry(entry)
    end
    if ready_first > ready_last then ready_first, ready_last = 1, 0 end
    return any
