@@ -12,26 +12,28 @@ local lib = require "moonrabbit.base.ffi"
 local ffi = require "ffi"
 local C = lib.C
 local connection = require "moonrabbit.connection.connection"
+local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
+local events = require "moonrabbit.connection.events"
 local generation = require "moonrabbit.loop.generation"
+local handover = require "moonrabbit.connection.handover"
 local health = require "moonrabbit.health.health"
 local home = require "moonrabbit.connection.default"
+local install = require "moonrabbit.base.install"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
 local marks = require "moonrabbit.loop.mark"
+local message = require "moonrabbit.channel.message"
 local options = require "moonrabbit.base.options"
+local redelivery = require "moonrabbit.redelivery.message"
 local shutdown = require "moonrabbit.program.shutdown"
+local simple_queue = require "moonrabbit.simple_queue"
 local sync = require "moonrabbit.loop.sync"
 local task = require "moonrabbit.loop.task"
 local testing = require "moonrabbit.testing"
 local value = require "moonrabbit.base.value"
 local wait = require "moonrabbit.loop.wait"
 local watchdog = require "moonrabbit.loop.watchdog"
-require "moonrabbit.connection.events"
-require "moonrabbit.connection.kombu"
-require "moonrabbit.connection.handover"
-require "moonrabbit.redelivery.message"
-require "moonrabbit.simple_queue"
 
 local mr = {
    consumer = require("moonrabbit.consumer.consumer").new, pool = require("moonrabbit.pool.pool").new,
@@ -45,10 +47,12 @@ local mr = {
 --- What `moonrabbit run --set KEY=VALUE` set, as strings, and from 1 on the script's arguments.
 mr.args = {}
 
-task.set_pump(function() loop.pump() end, function(where, why)
-   log.error(where .. " failed", { error = why })
-end)
+install(message.methods, redelivery.methods, "retry", "dead_letter", "reply")
+install(message.fields, redelivery.fields, "attempt", "queue")
+install(connection.methods, handover, "handover")
+install(connection.methods, simple_queue, "simple_queue", "simple_buffer")
 
+for kind, handler in each(events) do loop.on(kind, handler) end
 loop.on_open(log.again)
 
 --- Sets where `mr.connect()` connects when it is not told, before AMQP_URL.

@@ -2,15 +2,13 @@
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local body_of = require "moonrabbit.base.body"
-local connection = require "moonrabbit.connection.connection"
-local each = require "moonrabbit.base.each"
 local ensure = require "moonrabbit.connection.ensure"
 local loop = require "moonrabbit.loop.loop"
+local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
 local time_limit = require "moonrabbit.loop.time_limit"
 
-local Connection = connection.methods
-
+local simple_queue = {} -- methods of connections, which init installs
 local Simple = {}
 
 -- The object is a userdata, for `#`: LuaJIT does not ask a table's metatable for its length.
@@ -37,15 +35,7 @@ local SPEC = { no_ack = "boolean", queue_opts = "table", exchange_opts = "table"
 local QUEUE = { durable = "boolean", exclusive = "boolean", auto_delete = "boolean", passive = "boolean", arguments = "table" }
 local EXCHANGE = { type = "string", durable = "boolean", auto_delete = "boolean", internal = "boolean", passive = "boolean",
    arguments = "table" }
-local WHOLE_QUEUE = { queue = "string", exchange = "string", routing_key = "string" }
-for name, kind in each(QUEUE) do WHOLE_QUEUE[name] = kind end
-
-local function merged(usual, given)
-   local all = {}
-   for k, v in each(usual) do all[k] = v end
-   for k, v in each(given or {}) do all[k] = v end
-   return all
-end
+local WHOLE_QUEUE = merged(QUEUE, { queue = "string", exchange = "string", routing_key = "string" })
 
 -- What is to be declared, and where put publishes: from a name, or from a queue's table.
 local function shape_of(name, opts, usual)
@@ -124,7 +114,7 @@ end
 -- own), serializer ("json" or "raw"; default: strings as they are, the rest as JSON)
 -- @treturn[1] simple put, get, get_nowait, clear, qsize, `#q`, close; fields queue, exchange, routing_key, channel
 -- @treturn[2] nil, error
-function Connection:simple_queue(name, opts)
+function simple_queue:simple_queue(name, opts)
    return new(self, name, opts, { no_ack = false, confirm = true, queue = { durable = true },
       exchange = { durable = true } })
 end
@@ -132,7 +122,7 @@ end
 --- The same for what may be lost: not durable, auto-delete, transient messages, no acks, no confirms.
 -- @tparam string|table name as of simple_queue
 -- @tparam[opt] table opts as of simple_queue, with no_ack=true
-function Connection:simple_buffer(name, opts)
+function simple_queue:simple_buffer(name, opts)
    return new(self, name, opts, { no_ack = true, confirm = false, queue = { auto_delete = true },
       exchange = { auto_delete = true } })
 end
@@ -203,4 +193,4 @@ function Simple:close()
    return true
 end
 
-return Simple
+return simple_queue

@@ -1,5 +1,6 @@
 --- Credentials: EXTERNAL, passwords that are asked for, secrets that are renewed.
 -- Covers: lua/moonrabbit/connection/identity.lua by password
+-- Covers: lua/moonrabbit/connection/passwords.lua by connect_timeout
 local mr = require "moonrabbit"
 local broker = require "broker"
 local certificates = require "certificates"

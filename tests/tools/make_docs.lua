@@ -45,12 +45,14 @@ local OURS = { mr = true, consumer = true, Worker = true, Connection = true, Cha
    Consumer = true, methods = true, value = true, log = true, Timer = true, testing = true, Broker = true, Pool = true,
    retry = true, Simple = true, pool = true, rpc = true, rpc_server = true, publisher = true, Publisher = true,
    topology = true, Topology = true, Server = true, health = true, sync = true, Event = true,
-   Semaphore = true, Queue = true }
+   Semaphore = true, Queue = true, simple_queue = true }
 
 -- Parts of a class that have a file of their own: their methods are the class's.
-local PARTS = { declare = true, publish = true, plan = true, apply = true, delayed = true, maintenance = true }
+local PARTS = { declare = true, publish = true, plan = true, apply = true, delayed = true, maintenance = true, size = true,
+   kombu = true, handover = true }
 -- What the methods of a module are called on, where its page is not about it alone.
-local CALLED_ON = { Server = "server", Timer = "timer", Broker = "broker", Event = "event", Semaphore = "semaphore", Queue = "channel" }
+local CALLED_ON = { Server = "server", Timer = "timer", Broker = "broker", Event = "event", Semaphore = "semaphore", Queue = "channel",
+   simple_queue = "conn" }
 
 -- Where a module's tables of options are, if not in itself.
 local TABLES_IN = { ["consumer/consumer"] = "consumer/setup", ["connection/kombu"] = "connection/ensure",
@@ -178,7 +180,6 @@ local function signature(object, head)
    if owner == "mr" or owner == "value" or owner == "sync" then return "mr." .. name .. args end
    if owner == "log" then return "mr.log." .. name .. args end
    if (owner == "pool" or owner == "consumer") and name == "new" then return ("mr.%s(opts)"):format(owner) end
-   if owner == "Connection" and object == "simple" then return "conn:" .. name .. args end
    if CALLED_ON[owner] then return CALLED_ON[owner] .. ":" .. name .. args end
    if owner == "publisher" and name == "new" then return "mr.publisher(opts)" end
    if owner == "topology" and name == "new" then return "mr.topology(data)" end
@@ -192,7 +193,6 @@ local function section(title, module, object)
    local source = read("lua/moonrabbit/" .. module .. ".lua")
    local tables = source .. read("lua/moonrabbit/" .. (TABLES_IN[module] or "") .. ".lua")
    for line in (source .. "\n"):gmatch "([^\n]*)\n" do
-      if module == "pool/size" then line = line:gsub("^   ", "") end
       if line:find "^%-%-%-%s" then comment = line
       elseif comment and line:find "^%-%-" and not line:find "^%-%- %-%-" then comment = comment .. "\n" .. line
       else

@@ -140,12 +140,15 @@ function errors.place()
    end
 end
 
---- The same of a coroutine that waits, in its frames above level `below`.
+--- The same of a coroutine that waits.
 -- @treturn ?string
-function errors.place_in(co, below)
-   for level = 0, below - 1 do
-      local place = place_of(debug.getinfo(co, level, "Sl"))
+function errors.place_in(co)
+   local level, info = 0, debug.getinfo(co, 0, "Sl")
+   while info do
+      local place = place_of(info)
       if place then return place end
+      level = level + 1
+      info = debug.getinfo(co, level, "Sl")
    end
 end
 

@@ -7,6 +7,7 @@ local declare = require "moonrabbit.channel.declare"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local generation = require "moonrabbit.loop.generation"
+local merged = require "moonrabbit.base.merged"
 local message = require "moonrabbit.channel.message"
 local messages = require "moonrabbit.channel.iterator"
 local options = require "moonrabbit.base.options"
@@ -143,10 +144,7 @@ local function start_consumer(self, queue, handler, opts, inner)
    time_limit.check(opts)
    if opts.time_limit and not handler then options.blame('option "time_limit" is for handlers, not for messages()') end
    local arguments = opts.arguments
-   if opts.priority then
-      arguments = { ["x-priority"] = opts.priority }
-      for k, v in each(opts.arguments or {}) do arguments[k] = v end
-   end
+   if opts.priority then arguments = merged({ ["x-priority"] = opts.priority }, arguments) end
    task.check() -- or it would be known here, and never asked for
    local consumer = subscription.new(self, queue, handler, opts, inner)
    local flags = { no_ack = opts.no_ack, exclusive = opts.exclusive, arguments = arguments, timeout = opts.timeout }
@@ -205,7 +203,53 @@ end
 --- For mr.consumer: what else subscription.new takes.
 channel.consume = start_consumer
 
--- ---- the end ----
+-- ---- its beginning and its end ----
+
+--- Books of channels that are gone while publishes are still to be answered, by channel epoch.
+channel.books = {}
+
+--- Ends all of these publishes: nobody will tell of them any more.
+function channel.lose_books()
+   for _, book in each(channel.books) do ticket.lose_all(book) end
+   channel.books = {}
+end
+
+local function closed_by_program() return errors.new("closed", "channel", "the channel was closed by the program") end
+
+--- The object of a channel that C has made.
+function channel.wrap(conn, handle)
+   local number = C.mr_channel_number(handle)
+   local before = conn.channels[number] -- it has ended, though who closes it has not gone on yet
+   if before then channel.gone(before, closed_by_program()) end
+   local ch = setmetatable({ connection = conn, handle = handle, number = number, consumers = {}, book = false,
+      lost = {}, again = {}, modes = {}, settled_below = false, epoch = C.mr_channel_epoch(handle) }, Channel)
+   conn.channels[number] = ch
+   return ch
+end
+
+-- Publishes that wait for an answer have it from the book, those that are to be sent again never go out.
+local function leave_book(ch, err)
+   ch.book.reason, ch.book.cause = err.text, err
+   for _, range in ipairs(ch.lost) do ticket.settle(ch.book, range[1], range[2], errors.numbers.lost) end
+   for _, t in ipairs(ch.again) do ticket.lose(t, err.text) end
+   if ch.book.outstanding > 0 then channel.books[ch.epoch] = ch.book end
+end
+
+--- The channel is of no more use: its consumers end, its handle goes.
+function channel.gone(ch, err)
+   if not ch.handle then return end
+   local handle, channels = ch.handle, ch.connection.channels
+   ch.err, ch.handle = err, nil
+   if ch.book then leave_book(ch, err) end
+   if channels[ch.number] == ch then channels[ch.number] = nil end
+   if ch.on_away then ch.on_away(err) end
+   local by_program = err.kind == "closed"
+   for _, consumer in each(ch.consumers) do
+      subscription.ended(consumer, by_program and "cancelled" or "failed", not by_program and err or nil)
+   end
+   ch.epoch = 0
+   C.mr_channel_free(handle)
+end
 
 --- Closes the channel; legal anywhere, also in a handler.
 -- @treturn[1] true; also when it was closed before
@@ -217,7 +261,7 @@ function Channel:close()
    local status = C.mr_channel_close(self.handle, token)
    if status ~= 0 then return status == errors.numbers.closed or nil, refusal(self, status) end
    local reply = task.wait(token)
-   self.connection:_channel_gone(self, errors.new("closed", "channel", "the channel was closed by the program"))
+   channel.gone(self, closed_by_program())
    return done(not reply.err and reply, reply.err)
 end
 

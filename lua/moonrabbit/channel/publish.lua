@@ -3,14 +3,15 @@
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local asking = require "moonrabbit.channel.request"
-local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local loop = require "moonrabbit.loop.loop"
+local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
 local properties = require "moonrabbit.base.properties"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
 local unconfirmed = require "moonrabbit.channel.unconfirmed"
+local way = require "moonrabbit.channel.way"
 
 local publish = {}
 
@@ -34,7 +35,7 @@ local function wait_for_way(self, status, deadline)
    local left = deadline - C.mr_now()
    if left <= 0 then return false end
    if status == BACKPRESSURE then return loop.wait_room(left) end
-   return self.connection:_wait_for_way(left)
+   return way.wait(self.connection, left)
 end
 
 -- Is the way closed for a while only?
@@ -120,8 +121,7 @@ end
 -- The properties of a publish that goes out once more: what is left of its time is all that it has.
 local function in_time(sent)
    if not sent.deadline then return sent[4] end
-   local props = {}
-   for name, v in each(sent[4]) do props[name] = v end
+   local props = merged(sent[4])
    props.timeout = math.max(sent.deadline - C.mr_now(), 0.001)
    return props
 end
@@ -210,7 +210,7 @@ function publish:wait_for_confirms(timeout)
          book.waiters[#book.waiters + 1] = token
          done = loop.wait(token, left)
       else
-         done = self.connection:_wait_for_way(left)
+         done = way.wait(self.connection, left)
       end
       if not done then
          return nil, errors.new("timeout", "publish",

@@ -9,6 +9,7 @@ local options = require "moonrabbit.base.options"
 local task = require "moonrabbit.loop.task"
 local time_limit = require "moonrabbit.loop.time_limit"
 local value = require "moonrabbit.base.value"
+local way = require "moonrabbit.channel.way"
 
 local asking = {}
 
@@ -82,7 +83,7 @@ function asking.ask(self, operation, opts, name, extra, key, number)
    local token = task.token()
    local status = send(self, token, operation, opts, name, extra, key, number)
    while status == CLOSED and self.handle and C.mr_channel_is_suspended(self.handle) do
-      if not self.connection:_wait_for_way(deadline - C.mr_now()) then break end
+      if not way.wait(self.connection, deadline - C.mr_now()) then break end
       if not self.handle then break end
       status = send(self, token, operation, opts, name, extra, key, number)
    end

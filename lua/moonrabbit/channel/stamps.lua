@@ -1,6 +1,6 @@
 --- stamps: headers that brokers or this library write on a message: no part of what it is.
 -- SPDX-License-Identifier: MIT
-local each = require "moonrabbit.base.each"
+local merged = require "moonrabbit.base.merged"
 
 local stamps = {}
 
@@ -13,8 +13,7 @@ for _, which in ipairs { "first", "last" } do
 end
 
 --- Those, and what the first publisher meant for the first journey only.
-stamps.all = { CC = true, BCC = true }
-for name in each(stamps.of_brokers) do stamps.all[name] = true end
+stamps.all = merged(stamps.of_brokers, { CC = true, BCC = true })
 -- Said anew by each copy; with x-mr-reason, a message would begin anew for ever.
 for _, what in ipairs { "attempt", "first-failure", "queue", "exchange", "routing-key", "user-id", "error", "reason",
    "traceback" } do stamps.all["x-mr-" .. what] = true end

@@ -5,6 +5,7 @@
 -- reason; who is confirmed is cleared. A network that fails accuses nobody.
 local each = require "moonrabbit.base.each"
 local log = require "moonrabbit.loop.log"
+local way = require "moonrabbit.channel.way"
 
 local suspicion = {}
 
@@ -24,7 +25,7 @@ local function over(t)
    s.count = s.count - 1
    if s.trial == t then s.trial = nil end
    if s.count == 0 then conn.suspects = nil end
-   conn:_wake_waiters()
+   way.wake(conn)
 end
 suspicion.over = over
 

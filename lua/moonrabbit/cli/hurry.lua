@@ -11,7 +11,6 @@ local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
 local losses = require "moonrabbit.cli.losses"
 local shutdown = require "moonrabbit.program.shutdown"
-local watchdog = require "moonrabbit.loop.watchdog"
 
 local hurry = {}
 
@@ -54,17 +53,18 @@ function hurry.now(place)
    pcall(tell, number, place) -- what fails is the C part's to end
 end
 
+--- For the watchdog: in the midst of the library's own code things may be half done: at one of the next instructions, then.
+-- @tparam string source of what runs
+-- @treturn boolean is it to be called again?
+function hurry.hasten(source)
+   if not process.haste() or is_telling then return false end
+   if errors.is_library(source) then return true end
+   hurry.now(errors.place())
+   return false
+end
+
 --- For the command.
 -- @tparam table by its C part
-function hurry.install(by)
-   process = by
-   -- In the midst of the library's own code things may be half done: at one of the next instructions, then.
-   function watchdog.hasten(source)
-      if not process.haste() or is_telling then return false end
-      if errors.is_library(source) then return true end
-      hurry.now(errors.place())
-      return false
-   end
-end
+function hurry.install(by) process = by end
 
 return hurry

@@ -95,10 +95,10 @@ local function set_guard(wanted)
    require("moonrabbit.cli.hurry").install(process)
 end
 
--- Has a script that spins be reached, for its traceback and for time limits.
+-- Has a script that spins be reached, for its traceback, for time limits, and for its end.
 local function set_watchdog()
    local process = require("moonrabbit.cli.signals").process()
-   if process then require("moonrabbit.loop.watchdog").install(process) end
+   if process then require("moonrabbit.loop.watchdog").install(process, require("moonrabbit.cli.hurry").hasten) end
 end
 
 -- A script that calls os.exit loses nothing that it has published or acked.
@@ -135,11 +135,11 @@ local function heed_own_runs(mr, wanted, where)
       require "moonrabbit.cli.signals",
       require "moonrabbit.loop.task"
    local before = { handlers = 0, publishes = 0 }
-   function shutdown.is_last(left)
+   shutdown.set_last(function(left)
       before.handlers, before.publishes = before.handlers + left.handlers, before.publishes + left.publishes
       before.lost = stop.lost() or before.lost
       return signals.has_asked
-   end
+   end)
    loop.on_open(function()
       watch_for_changes(mr, wanted)
       if where then task.background(function() serve_pages(mr, where) end) end

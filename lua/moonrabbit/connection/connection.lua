@@ -7,26 +7,28 @@ local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local generation = require "moonrabbit.loop.generation"
 local identity = require "moonrabbit.connection.identity"
+local kombu = require "moonrabbit.connection.kombu"
 local loop = require "moonrabbit.loop.loop"
+local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
+local passwords = require "moonrabbit.connection.passwords"
 local settings = require "moonrabbit.connection.settings"
-local subscription = require "moonrabbit.channel.subscription"
 local task = require "moonrabbit.loop.task"
-local ticket = require "moonrabbit.channel.confirm"
 local time_limit = require "moonrabbit.loop.time_limit"
 local value = require "moonrabbit.base.value"
+local way = require "moonrabbit.channel.way"
 
 local connection = {}
 local by_id = {}                -- the connections of this process, by number
---- Books of channels that are gone while publishes are still to be answered, by channel epoch.
-connection.books = {}
 
-local Connection = { __name = "moonrabbit.connection" }
-local getters = {}
+local Connection = { __name = "moonrabbit.connection", acquire = kombu.acquire, info = kombu.info, with = kombu.with,
+   default_channel = kombu.default_channel, drain_events = kombu.drain_events, update_secret = kombu.update_secret,
+   ensure_connection = kombu.ensure_connection, ensure = kombu.ensure }
+local getters = { connection_errors = kombu.connection_errors, channel_errors = kombu.channel_errors }
 local error_box = ffi.new "mr_error"
 local text_box = ffi.new "char[1024]"
 
-connection.methods, connection.getters = Connection, getters
+connection.methods = Connection
 function Connection.__index(self, key)
    local getter = getters[key]
    if getter then return getter(self) end
@@ -98,6 +100,15 @@ function connection.new(opts)
    return self
 end
 
+--- A connection with the same options, but for those given.
+-- @tparam[opt] table overrides options of mr.connect, instead of those that this one has
+-- @treturn connection not connected yet
+function Connection:clone(overrides)
+   local conn = connection.new(merged(self.options, overrides))
+   identity.of_clone(conn, self, overrides)
+   return conn
+end
+
 -- ---- open and close ----
 
 local function gone(err)
@@ -111,7 +122,7 @@ function Connection:connect()
    if self.released then return gone() end
    if self.is_open then return self end
    time_limit.heed()
-   local ok, why = self:_renew_password()
+   local ok, why = passwords.renew(self)
    if not ok then return nil, why end
    local token = task.token()
    local status = C.mr_connection_open(self.handle, token)
@@ -140,8 +151,8 @@ end
 -- The handle goes: nothing may point to it any more.
 local function forget(self)
    local err = errors.new("closed", "connection", "the connection was released")
-   for _, ch in each(self.channels) do self:_channel_gone(ch, err) end
-   self:_wake_waiters()
+   for _, ch in each(self.channels) do channel.gone(ch, err) end
+   way.wake(self)
    by_id[self.number] = nil
    self.released = true
 end
@@ -160,17 +171,6 @@ function Connection:release()
    return ok, err
 end
 
--- The object of a channel that C has made.
-function Connection:_wrap_channel(handle)
-   local number = C.mr_channel_number(handle)
-   local before = self.channels[number] -- it has ended, though who closes it has not gone on yet
-   if before then self:_channel_gone(before, errors.new("closed", "channel", "the channel was closed by the program")) end
-   local ch = setmetatable({ connection = self, handle = handle, number = number, consumers = {}, book = false,
-      lost = {}, again = {}, modes = {}, settled_below = false, epoch = C.mr_channel_epoch(handle) }, channel.methods)
-   self.channels[number] = ch
-   return ch
-end
-
 --- Opens a channel, and the connection first when it is not open.
 -- @treturn[1] channel
 -- @treturn[2] nil, error
@@ -185,44 +185,11 @@ function Connection:channel(opts)
    if status ~= 0 then -- closed: lost again since it was open
       return nil, status == errors.numbers.closed and self.last_error or errors.of_status(status, "channel")
    end
-   local ch = self:_wrap_channel(box[0])
+   local ch = channel.wrap(self, box[0])
    local reply = task.wait(token)
    if not reply.err then return generation.note("channels", ch) end
-   self:_channel_gone(ch, reply.err)
+   channel.gone(ch, reply.err)
    return nil, reply.err
-end
-
--- The channel is of no more use: its consumers end, its handle goes.
-function Connection:_channel_gone(ch, err)
-   if not ch.handle then return end
-   local handle = ch.handle
-   ch.err, ch.handle = err, nil
-   if ch.book then
-      ch.book.reason, ch.book.cause = err.text, err
-      for _, range in ipairs(ch.lost) do ticket.settle(ch.book, range[1], range[2], errors.numbers.lost) end
-      for _, t in ipairs(ch.again) do ticket.lose(t, err.text) end
-      if ch.book.outstanding > 0 then connection.books[ch.epoch] = ch.book end
-   end
-   if self.channels[ch.number] == ch then self.channels[ch.number] = nil end
-   if ch.on_away then ch.on_away(err) end
-   local by_program = err.kind == "closed"
-   for _, consumer in each(ch.consumers) do
-      subscription.ended(consumer, by_program and "cancelled" or "failed", not by_program and err or nil)
-   end
-   ch.epoch = 0
-   C.mr_channel_free(handle)
-end
-
-function Connection:_wait_for_way(timeout)
-   local token = task.token()
-   self.waiters[#self.waiters + 1] = token
-   return loop.wait(token, timeout)
-end
-
-function Connection:_wake_waiters()
-   local waiters = self.waiters
-   self.waiters = {}
-   for _, token in ipairs(waiters) do task.wake(token, true) end
 end
 
 --- The handle of another connection becomes this one's; the other is no more.
@@ -244,8 +211,7 @@ end
 
 loop.on_close(function()
    connection.each(forget)
-   for _, book in each(connection.books) do ticket.lose_all(book) end
-   connection.books = {}
+   channel.lose_books()
 end)
 
 return connection

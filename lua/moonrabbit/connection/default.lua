@@ -1,9 +1,9 @@
 --- default: where a program connects when it does not say where, and the connection it then shares.
 -- SPDX-License-Identifier: MIT
 local connection = require "moonrabbit.connection.connection"
-local each = require "moonrabbit.base.each"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
+local merged = require "moonrabbit.base.merged"
 local misspelt = require "moonrabbit.connection.misspelt"
 local errors = require "moonrabbit.base.errors"
 
@@ -46,9 +46,7 @@ function home.settings(where)
    for _, name in ipairs(PLACES) do
       if where[name] ~= nil then return where end
    end
-   local all = { url = place() }
-   for name, v in each(where) do all[name] = v end
-   return all
+   return merged({ url = place() }, where)
 end
 
 --- The connection that is meant: the given one, or the program's own to the usual place, which consumers,

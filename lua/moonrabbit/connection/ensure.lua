@@ -4,6 +4,7 @@ local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local loop = require "moonrabbit.loop.loop"
+local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
 local retry = require "moonrabbit.loop.retry"
 
@@ -19,13 +20,10 @@ local SPEC = { errback = "function", max_retries = "number", interval_start = "n
 function ensure.options(opts, usual)
    opts = options.check(opts, SPEC)
    options.whole("max_retries", opts.max_retries, 0, 2 ^ 53 - 1)
-   local all = {}
-   for k, v in each(usual) do all[k] = v end
    for k, v in each(opts) do
       if k ~= "errback" and k ~= "max_retries" then options.seconds(k, v) end
-      all[k] = v
    end
-   return all
+   return merged(usual, opts)
 end
 
 -- What a publish may end as that another one can mend.

@@ -1,15 +1,16 @@
 --- events: what connections, channels and the broker have to say, told to whom it concerns.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
+local channel = require "moonrabbit.channel.channel"
 local connection = require "moonrabbit.connection.connection"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local in_flight = require "moonrabbit.channel.in_flight"
 local late = require "moonrabbit.channel.late"
 local log = require "moonrabbit.loop.log"
-local loop = require "moonrabbit.loop.loop"
 local marks = require "moonrabbit.loop.mark"
 local message = require "moonrabbit.channel.message"
+local passwords = require "moonrabbit.connection.passwords"
 local recovery = require "moonrabbit.connection.recovery"
 local retry = require "moonrabbit.loop.retry"
 local stop = require "moonrabbit.loop.stop"
@@ -18,7 +19,9 @@ local suspicion = require "moonrabbit.channel.suspicion"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
 local value = require "moonrabbit.base.value"
+local way = require "moonrabbit.channel.way"
 
+local events = {} -- type -> function(event), for the loop: init registers them
 local LOST = errors.numbers.lost
 
 local function tell(self, event)
@@ -34,8 +37,8 @@ local function channel_of(ev)
 end
 
 local function lost_for_good(self, what, err)
-   for _, ch in each(self.channels) do self:_channel_gone(ch, err) end
-   self:_wake_waiters()
+   for _, ch in each(self.channels) do channel.gone(ch, err) end
+   way.wake(self)
    -- One that never was open is no loss: who asked for it has the error.
    if what ~= "closed" and self.was_open then stop.note_loss(err) end
    self.was_open = false
@@ -64,7 +67,7 @@ local function recovered(self, ev)
          end
       end
    end
-   self:_wake_waiters()
+   way.wake(self)
    local back = ev.as.connection.numbers.recovered
    tell(self, { type = "recovered", entities = back.entities, failed = report.failed, renamed = report.renamed,
       gap = back.gap / 1000, epoch = self.epoch })
@@ -101,7 +104,7 @@ local states = {
    [C.MR_CONNECTION_RETRYING] = function(self, ev, err)
       local try = ev.as.connection.numbers.retry
       local event = { type = "retrying", attempt = try.attempt, delay = try.delay / 1000, err = err }
-      if self:_asks_for_passwords() then task.later(self._renew_password, self) end
+      if passwords.are_asked(self) then task.later(passwords.renew, self) end
       if not self.options.retry then return tell(self, event) end
       task.later(ask_policy, { self, { scope = "connect", attempt = event.attempt, err = err,
          elapsed = C.mr_now() - (self.lost_at or C.mr_now()) }, event })
@@ -119,7 +122,7 @@ local states = {
 
 local ENDS = { [C.MR_CONNECTION_CLOSED] = true, [C.MR_CONNECTION_GAVE_UP] = true, [C.MR_CONNECTION_LOST] = true }
 
-loop.on(C.MR_EV_CONNECTION, function(ev)
+events[C.MR_EV_CONNECTION] = function(ev)
    local self = connection.by_number(ev.connection)
    if not self then return end
    local state, with = ev.as.connection.state, ev.as.connection.with
@@ -127,15 +130,15 @@ loop.on(C.MR_EV_CONNECTION, function(ev)
    local err = is_failure and errors.of_c(with.error) or is_failure and self.last_error or nil
    if ENDS[state] and err then suspicion.judge(self, err) end
    states[state](self, ev, err)
-end)
+end
 
-loop.on(C.MR_EV_BLOCKED, function(ev)
+events[C.MR_EV_BLOCKED] = function(ev)
    local self = connection.by_number(ev.connection)
    if not self then return end
    local blocked, reason = ev.as.blocked.is_blocked, ev.as.blocked.reason
-   if not blocked then self:_wake_waiters() end
+   if not blocked then way.wake(self) end
    tell(self, { type = blocked and "blocked" or "unblocked", err = reason ~= nil and errors.of_c(reason) or nil })
-end)
+end
 
 -- A channel comes back: again, then ready.
 local function channel_back(ev)
@@ -145,7 +148,7 @@ local function channel_back(ev)
    if ev.as.channel.change == C.MR_CHANNEL_AGAIN then recovery.again(ch, ev.epoch) else recovery.ready(ch) end
 end
 
-loop.on(C.MR_EV_CHANNEL, function(ev)
+events[C.MR_EV_CHANNEL] = function(ev)
    local closed = ev.as.channel
    if closed.change ~= C.MR_CHANNEL_ENDED then return channel_back(ev) end
    local ch, self = channel_of(ev)
@@ -156,13 +159,13 @@ loop.on(C.MR_EV_CHANNEL, function(ev)
    if late.is_timeout(err) then late.closed(ev.epoch, err, in_flight.each) end
    local is_kept = closed.will_recover
    if err.scope == "connection" then suspicion.judge(self, err) end
-   if is_kept then recovery.suspended(ch, err) else self:_channel_gone(ch, err) end
+   if is_kept then recovery.suspended(ch, err) else channel.gone(ch, err) end
    if err.scope == "channel" then
       tell(self, { type = "channel_closed", channel = ch, err = err, recovering = is_kept })
    end
-end)
+end
 
-loop.on(C.MR_EV_CANCEL, function(ev)
+events[C.MR_EV_CANCEL] = function(ev)
    local cancel = ev.as.cancel
    local consumer = subscription.by_number(cancel.consumer)
    if not consumer then return end
@@ -184,11 +187,11 @@ loop.on(C.MR_EV_CANCEL, function(ev)
    log.warn(has_failed and "consumer not recovered" or "consumer cancelled by the broker", fields)
    local self = connection.by_number(ev.connection)
    if self then tell(self, { type = "consumer_cancelled", consumer = consumer, err = err, recovering = is_kept }) end
-end)
+end
 
-loop.on(C.MR_EV_CONFIRM, function(ev)
+events[C.MR_EV_CONFIRM] = function(ev)
    local ch = channel_of(ev)
-   local book = ch and ch.book or connection.books[ev.epoch]
+   local book = ch and ch.book or channel.books[ev.epoch]
    if not book then return end
    local confirm = ev.as.confirm
    if ch and ev.status == LOST then -- why follows: it belongs into the errors
@@ -196,10 +199,10 @@ loop.on(C.MR_EV_CONFIRM, function(ev)
       return
    end
    ticket.settle(book, tonumber(confirm.first), tonumber(confirm.last), ev.status, confirm.shift)
-   if book.outstanding == 0 then connection.books[ev.epoch] = nil end
-end)
+   if book.outstanding == 0 then channel.books[ev.epoch] = nil end
+end
 
-loop.on(C.MR_EV_RETURN, function(ev)
+events[C.MR_EV_RETURN] = function(ev)
    local ch = channel_of(ev)
    local msg = message.new(ev.as.returned.delivery, ch)
    message.detach(msg)
@@ -211,4 +214,6 @@ loop.on(C.MR_EV_RETURN, function(ev)
    elseif not ch.book then
       log.warn("message returned", { exchange = msg.exchange, routing_key = msg.routing_key, text = err.text })
    end
-end)
+end
+
+return events

@@ -1,6 +1,7 @@
 --- farewell: the publishes that a stop gives up: each ends, is told of, and is counted, before the process goes.
 -- SPDX-License-Identifier: MIT
 -- A message that is not settled comes again; a publish that is not confirmed does not. So the two are never one number.
+local channel = require "moonrabbit.channel.channel"
 local connection = require "moonrabbit.connection.connection"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
@@ -96,8 +97,7 @@ function farewell.end_all()
          end
       end
    end)
-   for _, book in each(connection.books) do ticket.lose_all(book) end
-   connection.books = {}
+   channel.lose_books()
 end
 
 --- Both at once, where there is no time to wait in between.

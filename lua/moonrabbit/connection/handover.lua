@@ -5,6 +5,7 @@
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local asking = require "moonrabbit.channel.request"
+local channel = require "moonrabbit.channel.channel"
 local connection = require "moonrabbit.connection.connection"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
@@ -16,7 +17,7 @@ local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
 local time_limit = require "moonrabbit.loop.time_limit"
 
-local Connection = connection.methods
+local handover = {} -- what init installs
 
 local PATIENCE = 30 -- seconds for handlers that have a message of the old connection
 
@@ -62,7 +63,7 @@ local function swap_channel(ch, twin)
    local old = { handle = ch.handle, epoch = ch.epoch, tags = {}, has_answers = ch.pending and ch.pending() }
    for _, consumer in each(ch.consumers) do old.tags[#old.tags + 1] = consumer.tag end
    if ch.book then
-      if ch.book.outstanding > 0 then connection.books[ch.epoch] = ch.book end
+      if ch.book.outstanding > 0 then channel.books[ch.epoch] = ch.book end
       ch.book = twin.book or ticket.book()
    end
    ch.handle, ch.number, ch.epoch, ch.settled_below = twin.handle, twin.number, twin.epoch, false
@@ -78,7 +79,7 @@ local function swap(self, twin_conn, twins)
          table.insert(old.channels, swap_channel(ch, twin))
          self.channels[ch.number] = ch
       else -- closed meanwhile
-         twin_conn:_channel_gone(twin, ch.err)
+         channel.gone(twin, ch.err)
       end
    end
    connection.take_handle(self, twin_conn)
@@ -113,7 +114,7 @@ local function drain(old, patience)
    local has_ended = handling.watch()
    local function is_busy()
       for _, ch in ipairs(old.channels) do
-         if connection.books[ch.epoch] then return true end
+         if channel.books[ch.epoch] then return true end
       end
       return not has_ended() or subscription.is_holding(old.number)
    end
@@ -147,7 +148,7 @@ end
 -- @tparam[opt] table opts drain=30: seconds for handlers that are at a message of the old connection
 -- @treturn[1] true
 -- @treturn[2] nil, error; then everything is as it was
-function Connection:handover(opts)
+function handover:handover(opts)
    opts = options.check(opts, { drain = "number" })
    options.seconds("drain", opts.drain)
    task.check()
@@ -157,4 +158,4 @@ function Connection:handover(opts)
    return time_limit.apart(move, self, opts.drain or PATIENCE)
 end
 
-return Connection
+return handover

@@ -2,53 +2,44 @@
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
-local connection = require "moonrabbit.connection.connection"
-local each = require "moonrabbit.base.each"
 local ensure = require "moonrabbit.connection.ensure"
 local errors = require "moonrabbit.base.errors"
 local identity = require "moonrabbit.connection.identity"
-local loop = require "moonrabbit.loop.loop"
+local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
 local task = require "moonrabbit.loop.task"
 local wait = require "moonrabbit.loop.wait"
 
-local Connection, getters = connection.methods, connection.getters
-local PATIENCE = 5 -- seconds that a password's function has where no connect_timeout says otherwise
+local kombu = {}
+
 local text_box = ffi.new "char[1024]"
 
 --- Kinds of errors that end a connection.
-getters.connection_errors = function()
+function kombu.connection_errors()
    return { "connection_refused", "dns_failed", "connect_timeout", "tls_failed", "protocol_mismatch",
       "authentication_failed", "vhost_access_refused", "connection_forced", "frame_error", "command_invalid",
       "channel_error", "unexpected_frame", "resource_error", "not_allowed", "not_implemented", "internal_error",
       "stream_lost", "heartbeat_timeout", "blocked_timeout", "connection_limit_reached", "closed" }
 end
 --- Kinds of errors that end a channel.
-getters.channel_errors = function()
+function kombu.channel_errors()
    return { "access_refused", "not_found", "resource_locked", "precondition_failed", "content_too_large", "no_route",
       "channel_limit_reached", "closed" }
 end
 
 --- Itself: so that a connection can stand where a pool's is expected.
-function Connection:acquire() return self end
-
-local function without_password(ssl_options)
-   local shown = {}
-   for k, v in each(ssl_options) do
-      if k ~= "password" then shown[k] = v end
-   end
-   return shown
-end
+function kombu:acquire() return self end
 
 --- The settings, without passwords.
 -- @treturn table the options given, url (as it may be shown), its parts (hostname, port, userid, virtual_host, ssl),
 -- transport, host and state
-function Connection:info()
-   local info = {}
-   for k, v in each(self.options) do
-      if k ~= "password" and k ~= "url" and k ~= "on_event" then info[k] = v end
+function kombu:info()
+   local info = merged(self.options)
+   info.password, info.url, info.on_event = nil, nil, nil
+   if type(info.ssl_options) == "table" then
+      info.ssl_options = merged(info.ssl_options)
+      info.ssl_options.password = nil
    end
-   if type(info.ssl_options) == "table" then info.ssl_options = without_password(info.ssl_options) end
    if not self.released then
       C.mr_connection_url(self.handle, text_box, 1024)
       info.url = ffi.string(text_box)
@@ -64,7 +55,7 @@ end
 --- Runs fn(connection) and closes the connection, whatever happens.
 -- @tparam function fn called with the connection
 -- @return what fn returned; an error that it raised goes on
-function Connection:with(fn)
+function kombu:with(fn)
    options.argument(1, "fn", fn, "function")
    local function closing(ok, ...)
       self:close()
@@ -74,22 +65,10 @@ function Connection:with(fn)
    return closing(pcall(fn, self))
 end
 
---- A connection with the same options, but for those given.
--- @tparam[opt] table overrides options of mr.connect, instead of those that this one has
--- @treturn connection not connected yet
-function Connection:clone(overrides)
-   local all = {}
-   for k, v in each(self.options) do all[k] = v end
-   for k, v in each(overrides or {}) do all[k] = v end
-   local conn = connection.new(all)
-   identity.of_clone(conn, self, overrides)
-   return conn
-end
-
 --- A channel for whatever needs one: opened at the first call, and again when it was closed.
 -- @treturn[1] channel
 -- @treturn[2] nil, error
-function Connection:default_channel()
+function kombu:default_channel()
    local ch = self.own_channel
    if ch and ch.handle then return ch end
    local err
@@ -102,52 +81,12 @@ end
 -- @tparam[opt] table opts timeout (seconds; default: none, it waits until there is one)
 -- @treturn[1] true
 -- @treturn[2] nil, error of kind timeout
-function Connection:drain_events(opts)
+function kombu:drain_events(opts)
    opts = options.check(opts, { timeout = "number" })
    options.seconds("timeout", opts.timeout)
    if self.released then return nil, errors.new("closed", "connection", "the connection was released") end
    if wait.event(opts.timeout) then return true end
    return nil, errors.new("timeout", "connection", "no event came in time")
-end
-
--- What a function gives within its time, or nil and what was wrong. One that waits for ever is left alone with its wait.
-local function answer_of(fn, seconds)
-   local token = task.token()
-   local ok, secret
-   task.background(function()
-      ok, secret = pcall(fn)
-      task.wake(token, true)
-   end)
-   if ok == nil and not loop.wait(token, seconds) then return nil, (" within %g s"):format(seconds) end
-   if ok then return secret, "" end
-   return nil, ": it raised an error"
-end
-
--- What a function gives is what the next connect uses. The function may release the connection.
-local function ask(self, fn, name, set)
-   if type(fn) ~= "function" then return true end
-   if self.released then return nil, errors.new("closed", "connection", "the connection was released") end
-   local secret, why = answer_of(fn, self.options.connect_timeout or PATIENCE)
-   if self.released then return nil, errors.new("closed", "connection", "the connection was released") end
-   if type(secret) == "string" and set(self.handle, secret, #secret) == 0 then return true end
-   return nil, errors.new("bad_option", "config", ("the %s function gave no string%s"):format(name, why))
-end
-
-local function key_password(self)
-   local ssl_options = self.options.ssl_options
-   return type(ssl_options) == "table" and ssl_options.password or nil
-end
-
--- Is there a password to ask for?
-function Connection:_asks_for_passwords()
-   return type(self.options.password) == "function" or type(key_password(self)) == "function"
-end
-
--- Passwords that are functions are asked before each connect.
-function Connection:_renew_password()
-   local ok, err = ask(self, self.options.password, "password", C.mr_connection_password)
-   if ok then ok, err = ask(self, key_password(self), "ssl_options.password", C.mr_connection_key_password) end
-   return ok, err
 end
 
 -- Tells the broker, if the connection is open.
@@ -165,7 +104,7 @@ end
 -- @tparam[opt] table opts timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] true the broker has taken it, or the next connect will say it
 -- @treturn[2] nil, error such as timeout, or why the broker refused it; the next connect says it all the same
-function Connection:update_secret(secret, opts)
+function kombu:update_secret(secret, opts)
    options.argument(1, "secret", secret, "string")
    opts = options.check(opts, { timeout = "number" })
    options.seconds("timeout", opts.timeout)
@@ -187,7 +126,7 @@ local CONNECT = { interval_start = 2, interval_step = 2, interval_max = 30 }
 -- limit)
 -- @treturn[1] connection itself
 -- @treturn[2] nil, error the last one
-function Connection:ensure_connection(opts)
+function kombu:ensure_connection(opts)
    opts = ensure.options(opts, CONNECT)
    return ensure.run(opts, function() return self:connect() end)
 end
@@ -201,7 +140,7 @@ local REPEAT = { interval_start = 1, interval_step = 1, interval_max = 1 }
 -- before each further one), interval_max=1 (most seconds between two), timeout (seconds for all of it; default: no
 -- limit)
 -- @treturn function
-function Connection:ensure(fn, opts)
+function kombu:ensure(fn, opts)
    options.argument(1, "fn", fn, "function")
    opts = ensure.options(opts, REPEAT)
    return function(...)
@@ -214,4 +153,4 @@ function Connection:ensure(fn, opts)
    end
 end
 
-return connection
+return kombu

@@ -2,7 +2,7 @@
 -- SPDX-License-Identifier: MIT
 -- The I/O thread brings the connection back; here the objects of the program follow.
 local C = require("moonrabbit.base.ffi").C
-local connection = require "moonrabbit.connection.connection"
+local channel = require "moonrabbit.channel.channel"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local loop = require "moonrabbit.loop.loop"
@@ -11,6 +11,7 @@ local subscription = require "moonrabbit.channel.subscription"
 local suspicion = require "moonrabbit.channel.suspicion"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
+local way = require "moonrabbit.channel.way"
 
 local recovery = {}
 
@@ -38,7 +39,7 @@ local function expire(ch, t)
    table.remove(ch.again, i)
    ch.book.failed, ch.book.failure = ch.book.failed + 1, "timeout"
    ticket.finish(t, "timeout")
-   ch.connection:_wake_waiters()
+   way.wake(ch.connection)
 end
 
 local function limit(ch, t)
@@ -68,7 +69,7 @@ local function close_book(ch, err)
       limit(ch, t)
    end
    for _, range in ipairs(ch.lost) do ticket.settle(book, range[1], range[2], errors.numbers.lost) end
-   if book.outstanding > 0 then connection.books[ch.epoch] = book end
+   if book.outstanding > 0 then channel.books[ch.epoch] = book end
    local waiters, keeps = book.waiters, book.keeps
    ch.book, ch.lost = ticket.book(), {}
    ch.book.keeps = keeps
@@ -90,11 +91,11 @@ local function send_again(ch)
          table.remove(ch.again, 1)
          if ok then suspicion.sent(conn, t) else ticket.lose(t, err.text) end
       else
-         conn:_wait_for_way(1)
+         way.wait(conn, 1)
          if ch.epoch ~= epoch then return end -- likewise
       end
    end
-   ch.connection:_wake_waiters() -- those who wait for all confirms look again
+   way.wake(ch.connection) -- those who wait for all confirms look again
 end
 
 --- A channel is away and will be back.
@@ -111,7 +112,7 @@ end
 function recovery.all_suspended(conn, err)
    for _, ch in each(conn.channels) do
       local is_kept = ch.handle and (C.mr_channel_is_suspended(ch.handle) or C.mr_channel_is_open(ch.handle))
-      if is_kept then recovery.suspended(ch, err) else conn:_channel_gone(ch, err) end
+      if is_kept then recovery.suspended(ch, err) else channel.gone(ch, err) end
    end
 end
 
@@ -124,7 +125,7 @@ function recovery.ready(ch)
       if not consumer.is_missing then subscription.resumed(consumer) end
    end
    if ch.again[1] then task.later(send_again, ch) end
-   ch.connection:_wake_waiters()
+   way.wake(ch.connection)
 end
 
 return recovery

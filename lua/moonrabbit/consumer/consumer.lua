@@ -65,7 +65,7 @@ end
 -- @treturn worker methods cancel, use, wait
 function consumer.new(opts)
    setup.check(opts)
-   if generation.is_staging() then return generation.consumer(opts, consumer.make) end
+   if generation.is_staging() then return generation.note("workers", consumer.make(opts)) end -- checked, not begun
    return consumer.start(consumer.make(opts))
 end
 

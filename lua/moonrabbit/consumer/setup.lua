@@ -4,10 +4,10 @@ local C = require("moonrabbit.base.ffi").C
 local awaited = require "moonrabbit.topology.awaited"
 local chain = require "moonrabbit.consumer.middleware"
 local companion = require "moonrabbit.redelivery.companion"
-local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local home = require "moonrabbit.connection.default"
 local loop = require "moonrabbit.loop.loop"
+local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
 local task = require "moonrabbit.loop.task"
 local time_limit = require "moonrabbit.loop.time_limit"
@@ -75,8 +75,7 @@ end
 --- Fills in queue, dead_letter, declaration and companions (the arguments of the queues beside its own) of a worker.
 function setup.prepare(self, opts)
    local given = type(opts.queue) == "table" and opts.queue or { queue = opts.queue }
-   local declaration = {}
-   for k, v in each(given) do declaration[k] = v end
+   local declaration = merged(given)
    local is_passing = given.exclusive or given.auto_delete or not given.queue or given.queue == ""
    if given.durable == nil then declaration.durable = not is_passing end
    self.declaration, self.queue, self.is_passing = declaration, given.queue or "", is_passing

@@ -5,6 +5,7 @@ local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
 local loop = require "moonrabbit.loop.loop"
 local errors = require "moonrabbit.base.errors"
+local task = require "moonrabbit.loop.task"
 local value = require "moonrabbit.base.value"
 
 local log = {}
@@ -83,5 +84,7 @@ function log.set_worker(number)
    worker = number
    log.configure()
 end
+
+task.set_report(function(where, why) log.error(where .. " failed", { error = why }) end)
 
 return log

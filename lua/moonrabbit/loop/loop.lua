@@ -17,7 +17,7 @@ local EV_DELIVERY, EV_DONE, EV_FD, EV_ROOM = C.MR_EV_DELIVERY, C.MR_EV_DONE, C.M
 local events = ffi.new("mr_event[?]", BATCH)
 local at, count = 0, 0               -- the batch that is being dispatched
 local active = 0                     -- the number of the dispatcher at work; see dispatch
-local heap = timers.heap()
+local heap = timers.agenda
 local rt                             -- the runtime, made at first use
 local on_delivery                    -- set by consume
 local handlers = {}                  -- event type -> function(event)
@@ -86,7 +86,8 @@ function loop.close(timeout)
    for _, fn in ipairs(closers) do fn() end
    local old = rt
    marks.forget()
-   rt, heap, room_waiters, loop.holds, loop.soft = nil, timers.heap(), {}, 0, 0
+   rt, room_waiters, loop.holds, loop.soft = nil, {}, 0, 0
+   heap:clear()
    task.reset()
    if old then C.mr_runtime_free(old, timeout or 5) end
 end
@@ -197,7 +198,6 @@ function loop.cancel(entry)
    entry.every = nil
    heap:cancel(entry)
 end
-time_limit.set_alarms(function(token, value, when) return heap:add({ token = token, value = value }, when) end, loop.cancel)
 
 -- ---- pumping ----
 
@@ -235,8 +235,7 @@ function loop.pump(timeout, most)
    task.is_pumping = false
    return busy or n > 0
 end
-task.pump_function = loop.pump
-function task.is_forked() return rt ~= nil and C.mr_runtime_fd(rt) < 0 end
+task.set_loop(loop.pump, function() return rt ~= nil and C.mr_runtime_fd(rt) < 0 end)
 
 --- Is there anything that could still happen by itself?
 function loop.is_idle()

@@ -9,6 +9,7 @@ local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
+local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
 local task = require "moonrabbit.loop.task"
 
@@ -29,13 +30,10 @@ function retry.set_random(fn) random = fn or math.random end
 
 -- Numbers that are not negative, with their defaults; besides attempts, total and what is in `more`.
 local function settings(opts, usual, more)
-   local spec = { attempts = "number", total = "number" }
-   for name, kind in each(more or {}) do spec[name] = kind end
+   local spec = merged({ attempts = "number", total = "number" }, more)
    for name in each(usual) do spec[name] = "number" end
    opts = options.check(opts, spec)
    options.whole("attempts", opts.attempts, 1, 2 ^ 53)
-   local all = {}
-   for name, v in each(usual) do all[name] = v end
    for name, v in each(opts) do
       if type(v) == "number" and (v < 0 or v ~= v) then
          options.blame(('option "%s" must not be negative'):format(name))
@@ -43,9 +41,8 @@ local function settings(opts, usual, more)
       if v == math.huge and name ~= "max" and name ~= "total" then
          options.blame(('option "%s" must be finite'):format(name))
       end
-      all[name] = v
    end
-   return all
+   return merged(usual, opts)
 end
 
 local function is_spent(o, ctx)

@@ -29,7 +29,10 @@ local ready, ready_first, ready_last = {}, 1, 0  -- workers to resume, with what
 local condemned = setmetatable({}, { __mode = "k" })  -- workers whose jobs are to end at a soft wait
 local soft_token = setmetatable({}, { __mode = "k" })  -- worker -> its last soft wait
 local next_token = 0
+local current = marks.work
+local kept = setmetatable({}, { __mode = "k" })  -- worker -> what its handler is at, which has waited
 local pump = function() error("no loop pumps", 0) end
+local is_forked = function() return false end
 local report = function(_, why) io.stderr:write(why, "\n") end
 local must_stop = function() return false end
 
@@ -42,10 +45,13 @@ task.STOPPED = setmetatable({}, { __name = "moonrabbit.stopped",
 
 --- Connects the tasks with the loop.
 -- @tparam function pump_function makes one turn of the loop
--- @tparam function report_function gets the place and the traceback of what failed
-function task.set_pump(pump_function, report_function)
-   pump, report = pump_function, report_function
+-- @tparam function forked_function is this a child that has no runtime of its own?
+function task.set_loop(pump_function, forked_function)
+   pump, is_forked = pump_function, forked_function
 end
+
+--- Sets who is told of what failed: fn(where, traceback).
+function task.set_report(fn) report = fn end
 
 --- Sets who says that the main chunk must stop waiting: fn(soft, begun), see task.wait.
 function task.set_must_stop(fn) must_stop = fn end
@@ -53,11 +59,11 @@ function task.set_must_stop(fn) must_stop = fn end
 --- Reports what failed where nobody waits for it.
 function task.report(where, why) report(where, why) end
 
--- Is loop.pump at work in the running coroutine? Then whoever asks was called by the collector, in its midst.
+-- Is the pump at work in the running coroutine? Then whoever asks was called by the collector, in its midst.
 local function is_in_pump()
    local level, info = 3, debug.getinfo(3, "f")
    while info do
-      if info.func == task.pump_function then return true end
+      if info.func == pump then return true end
       level = level + 1
       info = debug.getinfo(level, "f")
    end
@@ -82,14 +88,11 @@ local function obstacle()
    return task.is_pumping and IN_C or nil
 end
 
---- Is this a child that has no runtime of its own? Set by the loop.
-function task.is_forked() return false end
-
 --- Raises an error that names the cure unless the caller can wait. To be called before anything is sent or
 -- registered; task.token does it.
 function task.check()
    if inside == 0 and not task.is_pumping then return end -- the main chunk, which pumps while it waits
-   if task.is_forked() then error("moonrabbit: this process is a fork: the runtime belongs to its parent", 0) end
+   if is_forked() then error("moonrabbit: this process is a fork: the runtime belongs to its parent", 0) end
    if ours[running()] and can_yield() then return end
    local why = obstacle()
    if why then errors.blame(why) end
@@ -115,6 +118,16 @@ local function make_ready(entry)
    ready[ready_last] = entry
 end
 
+-- A handler waits, or gives way: what it is at is kept. If it has waited before, it is kept already, and `current` is empty.
+local function keep_work(worker)
+   if not current.message then return end
+   kept[worker] = { consumer = current.consumer, message = current.message, began = current.began }
+   current.message = false
+end
+
+--- A handler that has waited has ended.
+function task.forget_work() kept[task.current()] = nil end
+
 local function run_in(worker, ...)
    inside = inside + 1
    local ok, state = resume(worker, ...)
@@ -131,8 +144,20 @@ local function run_in(worker, ...)
       end
    elseif waiting[state] ~= worker then
       -- The script's own coroutine.yield: the others take a turn.
-      make_ready { worker, n = 0, is_raw = state ~= coroutines.GIVE_WAY }
+      local mark = marks.mark
+      if mark.consumer ~= 0 then keep_work(worker) end
+      make_ready { worker, n = 0, is_raw = state ~= coroutines.GIVE_WAY, consumer = mark.consumer, deadline = mark.deadline }
+      mark.consumer, mark.deadline = 0, 0
    end
+end
+
+-- Resumes who was woken, or who gave way: that one is at what it was at before.
+local function run_entry(entry)
+   if entry.consumer then
+      local mark = marks.mark
+      mark.consumer, mark.deadline, mark.turn = entry.consumer, entry.deadline, mark.turn + 1
+   end
+   if entry.is_raw then run_in(entry[1]) else run_in(entry[1], GO, unpack(entry, 2, entry.n + 1)) end
 end
 
 --- Runs job(a, b, c) in a worker, at once, until it ends or waits.
@@ -202,6 +227,7 @@ function task.wait(token, soft)
    local consumer, deadline = mark.consumer, mark.deadline
    mark.consumer, mark.deadline = 0, 0
    if not worker then return resumed(consumer, deadline, wait_in_main(token, soft)) end
+   if consumer ~= 0 then keep_work(worker) end
    if soft then
       if condemned[worker] then
          condemned[worker] = nil
@@ -245,19 +271,22 @@ function task.run_ready()
       if not entry then break end   -- a turn within this turn took the rest
       ready[ready_first] = nil
       ready_first = ready_first + 1
-      if entry.is_raw then run_in(entry[1]) else run_in(entry[1], GO, unpack(entry, 2, entry.n + 1)) end
+      run_entry(entry)
    end
    if ready_first > ready_last then ready_first, ready_last = 1, 0 end
    return any
 end
 
---- Calls fn(coroutine) for each worker that waits, or was woken and not yet resumed.
+--- Calls fn(work, coroutine) for each handler that waits, or was woken and not yet resumed.
+-- @tparam function fn work has `consumer`, `message` and `began`
 function task.each_waiting(fn)
-   for _, worker in each(waiting) do
-      if worker ~= MAIN then fn(worker) end
+   local function look(worker)
+      local its = kept[worker]
+      if its then fn(its, worker) end
    end
+   for _, worker in each(waiting) do look(worker) end
    for i = ready_first, ready_last do
-      if ready[i] then fn(ready[i][1]) end
+      if ready[i] then look(ready[i][1]) end
    end
 end
 

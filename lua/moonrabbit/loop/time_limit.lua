@@ -7,11 +7,12 @@ local errors = require "moonrabbit.base.errors"
 local marks = require "moonrabbit.loop.mark"
 local options = require "moonrabbit.base.options"
 local task = require "moonrabbit.loop.task"
+local timers = require "moonrabbit.loop.timers"
 
 local time_limit = {}
 
+local agenda = timers.agenda
 local OVER = {}                      -- wakes who waits beyond its time limit
-local set_alarm, take_alarm          -- of the loop; see time_limit.set_alarms
 
 local HERE = debug.getinfo(1, "S").source:match "^(.*/)loop/time_limit%.lua$"
 -- Modules of ours around a handler that an error may leave at any point.
@@ -49,13 +50,10 @@ end
 
 -- ---- waits ----
 
---- Sets the timers: set(token, value, at) gives one that wakes with a value, take(timer) takes it back.
-function time_limit.set_alarms(set, take) set_alarm, take_alarm = set, take end
-
 local function ended(is_late, alarm, undo, timer, first, ...)
-   take_alarm(alarm)
+   agenda:cancel(alarm)
    if not is_late and first ~= OVER then return first, ... end
-   if timer then take_alarm(timer) end
+   if timer then agenda:cancel(timer) end
    if undo then undo(first) end
    error(time_limit.error(), 0)
 end
@@ -69,7 +67,7 @@ end
 function time_limit.wait(token, soft, undo, timer)
    local deadline = marks.mark.deadline
    if deadline == 0 then return task.wait(token, soft) end
-   local is_late, alarm = time_limit.is_over(deadline), set_alarm(token, OVER, deadline)
+   local is_late, alarm = time_limit.is_over(deadline), agenda:add({ token = token, value = OVER }, deadline)
    return ended(is_late, alarm, undo, timer, task.wait(token, soft))
 end
 

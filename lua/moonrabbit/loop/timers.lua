@@ -89,10 +89,22 @@ function Heap:take(now)
    end
 end
 
+--- Takes all entries back.
+function Heap:clear()
+   for i = 1, self.count do
+      self[i].cancelled = true
+      self[i] = nil
+   end
+   self.count, self.live = 0, 0
+end
+
 --- When the next entry is due, or nil.
 function Heap:next_at()
    while self.count > 0 and self[1].cancelled do pop(self) end
    return self.count > 0 and self[1].at or nil
 end
+
+--- The heap that the loop works off. An entry with a `token` wakes who waits for that, with its `value`.
+timers.agenda = timers.heap()
 
 return timers

@@ -11,14 +11,12 @@ local time_limit = require "moonrabbit.loop.time_limit"
 local watchdog = {}
 
 local process                        -- the command's C part; nil: another program
+local hasten                         -- see watchdog.install
 local is_compiled, is_profiled = false, false
-
---- Is the process to end at once? Given the source of what runs; true: it is to be called again. See cli.hurry.
-function watchdog.hasten() return false end
 
 -- Called within whatever runs. The first result: call me again at the next instruction? The second: an error to raise.
 local function on_signal()
-   if watchdog.hasten(debug.getinfo(2, "S").source) then return true end
+   if hasten(debug.getinfo(2, "S").source) then return true end
    if marks.wants_trace() then marks.give_trace(errors.stack(2)) end
    if not time_limit.is_over(marks.mark.deadline) then return false end
    local may = time_limit.may_raise(2)
@@ -45,8 +43,10 @@ end
 
 --- For the command: has the script be reached by its signal.
 -- @tparam table by what C gave
-function watchdog.install(by)
-   process, is_compiled = by, true
+-- @tparam function on_haste called first, with the source of what runs: ends the process if that is to be now; true: it is
+-- to be called again at the next instruction
+function watchdog.install(by, on_haste)
+   process, hasten, is_compiled = by, on_haste, true
    marks.configure(nil, process.watch(on_signal))
    make_way()
    watch_compiled()

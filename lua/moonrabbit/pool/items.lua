@@ -2,16 +2,19 @@
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
+local channel = require "moonrabbit.channel.channel"
 local connection = require "moonrabbit.connection.connection"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local identity = require "moonrabbit.connection.identity"
 local loop = require "moonrabbit.loop.loop"
+local passwords = require "moonrabbit.connection.passwords"
 local settings = require "moonrabbit.connection.settings"
+local task = require "moonrabbit.loop.task"
 
 local item = {}
 
-local error_box = ffi.new "mr_error"
+local error_box, item_box = ffi.new "mr_error", ffi.new "uint32_t[1]"
 local STRATEGIES = { pooled = C.MR_POOLED, shared = C.MR_SHARED }
 local all = setmetatable({}, { __mode = "k" }) -- pools with a handle
 
@@ -62,7 +65,7 @@ local function wrap_channel(self, handle, purpose)
    if not conn or C.mr_channel_connection(handle) ~= conn.handle then return nil end
    if C.mr_channel_is_open(handle) or C.mr_channel_is_suspended(handle) then
       C.mr_channel_keep(handle)
-      return conn:_wrap_channel(handle)
+      return channel.wrap(conn, handle)
    end
    C.mr_channel_error(handle, error_box)
    return nil, errors.of_c(error_box)
@@ -112,6 +115,48 @@ function item.lent(self, token, purpose)
    self.items[number], self.numbers[thing] = thing, number
    item.sweep(self) -- it may have taken the place of another
    return thing
+end
+
+--- Why the pool lends nothing, in words of this pool: nil, error.
+function item.refused(self, err)
+   if err.kind == "pool_exhausted" then
+      return nil, errors.new("pool_exhausted", "pool", ("all %d are in use"):format(self.limit))
+   elseif err.kind == "pool_limit_exceeded" then
+      return nil, errors.new("pool_limit_exceeded", "pool",
+         ("there are %d, and %d are allowed"):format(self.total, self.limit))
+   elseif err.kind == "timeout" and err.scope == "pool" then
+      return nil, errors.new("timeout", "pool", ("none of %d was released in time"):format(self.limit))
+   end
+   return nil, err
+end
+
+--- Takes a connection or channel from the pool. Waits.
+-- @treturn[1] connection or channel
+-- @treturn[1] number the token it is lent under
+-- @treturn[2] nil, error
+function item.borrow(self, purpose, timeout)
+   local handle, err = item.pool(self)
+   if not handle then return nil, err end
+   if self.strategy == "shared" then
+      local conn, ok
+      conn, err = item.carrier(self, purpose)
+      ok = conn
+      if conn and not conn.is_open then ok, err = passwords.renew(conn) end
+      if not ok then return nil, err end
+   end
+   local token = task.token()
+   local status = C.mr_pool_acquire(handle, token, purpose, timeout, item_box)
+   if status ~= 0 then return item.refused(self, errors.of_status(status, "channel")) end
+   local thing = self.items[item_box[0]]
+   if thing then return thing, token end
+   if item_box[0] == 0 then
+      local reply = task.wait(token)
+      if reply.err then return item.refused(self, reply.err) end
+   end
+   thing, err = item.lent(self, token, purpose)
+   if thing then return thing, token end
+   if err then return nil, err end
+   return item.borrow(self, purpose, timeout)
 end
 
 --- Gives back what was lent under a token; it does not wait.

@@ -5,19 +5,19 @@ local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
 local ensure = require "moonrabbit.connection.ensure"
-local errors = require "moonrabbit.base.errors"
 local generation = require "moonrabbit.loop.generation"
 local home = require "moonrabbit.connection.default"
 local items = require "moonrabbit.pool.items"
 local lease = require "moonrabbit.pool.lease"
 local log = require "moonrabbit.loop.log"
 local options = require "moonrabbit.base.options"
+local size = require "moonrabbit.pool.size"
 local task = require "moonrabbit.loop.task"
 local time_limit = require "moonrabbit.loop.time_limit"
 
 local pool = {}
 
-local Pool = { __name = "moonrabbit.pool" }
+local Pool = { __name = "moonrabbit.pool", grow = size.grow, resize = size.resize, close = size.close }
 local getters = {}
 function Pool.__index(self, key)
    local getter = getters[key]
@@ -26,7 +26,7 @@ function Pool.__index(self, key)
 end
 function Pool.__tostring(self) return ("pool %s: %d of %d in use"):format(self.strategy, self.active, self.limit) end
 
-local item_box, counts = ffi.new "uint32_t[1]", ffi.new "mr_pool_counts"
+local counts = ffi.new "mr_pool_counts"
 local PURPOSES = { publish = C.MR_POOL_PUBLISH, consume = C.MR_POOL_CONSUME }
 
 local function count(self)
@@ -101,7 +101,7 @@ function pool.new(opts)
       end_lease(self, given)
       return true
    end
-   local ok, err = self:_preconnect(ours.preconnect or 0, ours.ensure)
+   local ok, err = size.preconnect(self, ours.preconnect or 0, ours.ensure)
    if not ok then
       self:close()
       return nil, err
@@ -110,44 +110,6 @@ function pool.new(opts)
 end
 
 -- ---- lending ----
-
-function Pool:_refused(err)
-   if err.kind == "pool_exhausted" then
-      return nil, errors.new("pool_exhausted", "pool", ("all %d are in use"):format(self.limit))
-   elseif err.kind == "pool_limit_exceeded" then
-      return nil, errors.new("pool_limit_exceeded", "pool",
-         ("there are %d, and %d are allowed"):format(self.total, self.limit))
-   elseif err.kind == "timeout" and err.scope == "pool" then
-      return nil, errors.new("timeout", "pool", ("none of %d was released in time"):format(self.limit))
-   end
-   return nil, err
-end
-
--- A connection or channel, and the token it is lent under; or nil, error.
-function Pool:_borrow(purpose, timeout)
-   local handle, err = items.pool(self)
-   if not handle then return nil, err end
-   if self.strategy == "shared" then
-      local conn, ok
-      conn, err = items.carrier(self, purpose)
-      ok = conn
-      if conn and not conn.is_open then ok, err = conn:_renew_password() end
-      if not ok then return nil, err end
-   end
-   local token = task.token()
-   local status = C.mr_pool_acquire(handle, token, purpose, timeout, item_box)
-   if status ~= 0 then return self:_refused(errors.of_status(status, "channel")) end
-   local thing = self.items[item_box[0]]
-   if thing then return thing, token end
-   if item_box[0] == 0 then
-      local reply = task.wait(token)
-      if reply.err then return self:_refused(reply.err) end
-   end
-   thing, err = items.lent(self, token, purpose)
-   if thing then return thing, token end
-   if err then return nil, err end
-   return self:_borrow(purpose, timeout)
-end
 
 --- Lends a connection ("pooled") or a channel ("shared"); first come, first served.
 -- @tparam[opt] table opts block=true (false: do not wait until one is free), timeout (seconds; 0: as block = false;
@@ -161,7 +123,7 @@ function Pool:acquire(opts)
    if not purpose then options.blame 'option "purpose" must be "publish" or "consume"' end
    time_limit.heed()
    local timeout = time_limit.within(opts.block == false and 0 or opts.timeout or -1)
-   local thing, token = time_limit.apart(self._borrow, self, purpose, timeout)
+   local thing, token = time_limit.apart(items.borrow, self, purpose, timeout)
    if not thing then
       time_limit.heed()
       return nil, token
@@ -222,4 +184,4 @@ function Pool:ensure(fn, opts)
    end
 end
 
-return require "moonrabbit.pool.size" (pool, Pool)
+return pool

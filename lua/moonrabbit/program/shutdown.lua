@@ -1,6 +1,7 @@
 --- shutdown: the one way a program stops: cancel, let handlers finish, flush, close.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
+local channel = require "moonrabbit.channel.channel"
 local connection = require "moonrabbit.connection.connection"
 local each = require "moonrabbit.base.each"
 local farewell = require "moonrabbit.connection.farewell"
@@ -17,8 +18,7 @@ local shutdown = {}
 
 --- What mr.run gives them when it is not told.
 shutdown.usual = 30
---- Told what an mr.run has abandoned. Was it the end of the process, whose runtime stays until then?
-function shutdown.is_last() return false end
+local is_last = function() return false end -- see set_last
 
 local MOST_LINES = 100 -- of what is abandoned, in the log
 local CLOSING = 0.5 -- seconds of the patience, and a tenth at most, that are kept for closing
@@ -34,6 +34,14 @@ function shutdown.not_on_stop(fn)
       if other == fn then return table.remove(hooks, i) end
    end
 end
+
+--- For the command: fn(left) is told what an mr.run has abandoned, and says whether that was the end of the process, whose
+-- runtime stays until then.
+function shutdown.set_last(fn) is_last = fn end
+
+--- An mr.run has ended: is the runtime to stay?
+-- @tparam table left of shutdown.run
+function shutdown.is_last(left) return is_last(left) end
 
 local function cancel(consumer)
    consumer:cancel()
@@ -70,7 +78,7 @@ function shutdown.outstanding()
          if ch.book then count = count + ch.book.outstanding + #ch.again end
       end
    end)
-   for _, book in each(connection.books) do count = count + book.outstanding end
+   for _, book in each(channel.books) do count = count + book.outstanding end
    return count
 end
 

@@ -17,11 +17,6 @@ local swap = {}
 local TOLD = { "prefetch", "declare", "bindings", "topology", "consumer_tag", "exclusive", "priority", "arguments", "manual_ack" }
 local POLL = 0.01 -- seconds between two looks at handlers that end
 
---- mr.consumer in a staged main chunk: all is checked, nothing is begun.
-function generation.consumer(opts, make)
-   return generation.note("workers", make(opts))
-end
-
 local function is_same(old, new)
    if old.connection ~= new.connection or old.name ~= new.name then return false end
    for _, key in ipairs(TOLD) do

@@ -4,6 +4,7 @@ local C = require("moonrabbit.base.ffi").C
 local body_of = require "moonrabbit.base.body"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
+local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
 local properties = require "moonrabbit.base.properties"
 
@@ -12,33 +13,32 @@ local job = {}
 local OURS = { exchange = "string", routing_key = "string", timeout = "number", delay = "number" }
 
 -- The properties of one message: those of every message, its own, and what its body says of itself.
-local function merged(self, props, kind)
+local function with_usual(self, props, kind)
    if not props and not kind then return self.usual end
-   local merged_ = {}
-   for name, v in each(self.usual) do merged_[name] = v end
+   local all = merged(self.usual)
    for name, v in each(props or {}) do
       if not OURS[name] then
-         merged_[name] = v
+         all[name] = v
       elseif type(v) ~= OURS[name] then
          options.blame(('option "%s" must be a %s, not a %s'):format(name, OURS[name], type(v)))
       end
    end
-   if merged_.content_type == nil then merged_.content_type = kind end
-   return merged_
+   if all.content_type == nil then all.content_type = kind end
+   return all
 end
 
 -- Where a message goes, delayed or not.
-local function address(self, props, merged_)
+local function address(self, props, all)
    local exchange, key = props and props.exchange or self.exchange, props and props.routing_key or self.routing_key
    if not key then options.blame('a "routing_key" is missing: give it to the publisher or to the publish') end
-   if not props or not props.delay then return exchange, key, merged_ end
+   if not props or not props.delay then return exchange, key, all end
    if not self.options.topology or exchange ~= "" then
       options.blame('"delay" needs a publisher with a topology of delays, and the default exchange')
    end
    local through, err = self.options.topology:delay(key, props.delay)
    if not through then return nil, err end
-   merged_.expiration = through.expiration
-   return "", through.queue, merged_
+   all.expiration = through.expiration
+   return "", through.queue, all
 end
 
 --- One publish of a publisher: publisher, exchange, routing_key, body, props, attempt, deadline.
@@ -50,7 +50,7 @@ function job.new(self, body, props)
    if props ~= nil and type(props) ~= "table" then
       options.blame(('argument 2 ("props") must be a table, not a %s'):format(type(props)))
    end
-   local all_props = merged(self, props, kind)
+   local all_props = with_usual(self, props, kind)
    options.seconds("timeout", props and props.timeout)
    local exchange, key, with = address(self, props, all_props)
    if not exchange then return nil, key end

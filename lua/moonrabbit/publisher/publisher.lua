@@ -12,6 +12,7 @@ local generation = require "moonrabbit.loop.generation"
 local home = require "moonrabbit.connection.default"
 local job = require "moonrabbit.publisher.job"
 local loop = require "moonrabbit.loop.loop"
+local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
 local outbox = require "moonrabbit.publisher.buffer"
 local properties = require "moonrabbit.base.properties"
@@ -71,8 +72,7 @@ local function either(a, b) if a ~= nil then return a end return b end
 
 -- What every publish has unless it says otherwise.
 local function usual_properties(opts)
-   local usual = { persistent = either(opts.persistent, true), mandatory = either(opts.mandatory, true) }
-   for name, v in each(opts.properties or {}) do usual[name] = v end
+   local usual = merged({ persistent = either(opts.persistent, true), mandatory = either(opts.mandatory, true) }, opts.properties)
    usual.timeout = opts.confirm_timeout or CONFIRM
    properties.encode(usual)
    return usual
@@ -234,9 +234,8 @@ end
 -- dropped (by drop_oldest; they count as lost), refused (no room); and as of now: in_line, in_flight, aside, bytes.
 -- @treturn table
 function Publisher:stats()
-   local out = { in_line = self.in_line, in_flight = self.in_flight, aside = self.aside, bytes = self.box.bytes }
-   for name, n in each(self.counts) do out[name] = n end
-   return out
+   return merged({ in_line = self.in_line, in_flight = self.in_flight, aside = self.aside, bytes = self.box.bytes },
+      self.counts)
 end
 
 --- Takes no more, waits for what there is, and closes its channel. What has not ended by then is lost.

@@ -4,10 +4,12 @@ local C = require("moonrabbit.base.ffi").C
 local awaited = require "moonrabbit.topology.awaited"
 local each = require "moonrabbit.base.each"
 local loop = require "moonrabbit.loop.loop"
+local merged = require "moonrabbit.base.merged"
 local publish = require "moonrabbit.channel.publish"
 local suspicion = require "moonrabbit.channel.suspicion"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
+local way = require "moonrabbit.channel.way"
 
 local sender = {}
 
@@ -74,10 +76,7 @@ local function limit(self, job)
    local wanted = math.max(patience > 0 and math.min(patience, left) or left, 0.001)
    if wanted == math.huge then wanted = 2 ^ 31 / 1000 end
    if job.props.timeout == wanted then return end
-   if job.props == self.usual then
-      job.props = {}
-      for name, v in each(self.usual) do job.props[name] = v end
-   end
+   if job.props == self.usual then job.props = merged(self.usual) end
    job.props.timeout = wanted
 end
 
@@ -132,7 +131,7 @@ local function step(self, t)
       return true
    end
    if self.connection.suspects and not suspicion.may_go(self.connection, t) then
-      self.connection:_wait_for_way(patience_of(t))
+      way.wait(self.connection, patience_of(t))
       return true
    end
    local ok, err, wait = post(self, ch, t)
@@ -205,7 +204,7 @@ end
 function sender.stop(self)
    sender.abandon(self, "the publisher was closed")
    if self.channel then self.channel:close() end
-   self.connection:_wake_waiters() -- the sender has nothing left to wait for
+   way.wake(self.connection) -- the sender has nothing left to wait for
 end
 
 return sender

@@ -1,17 +1,17 @@
 --- message: what a message can do beyond being settled: come again, go to the dead letters, be answered.
 -- SPDX-License-Identifier: MIT
 local copies = require "moonrabbit.redelivery.copy"
-local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local holding = require "moonrabbit.redelivery.holding"
 local ledger = require "moonrabbit.channel.ledger"
+local merged = require "moonrabbit.base.merged"
 local message = require "moonrabbit.channel.message"
 local options = require "moonrabbit.base.options"
 local returns = require "moonrabbit.redelivery.returns"
 local subscription = require "moonrabbit.channel.subscription"
 local task = require "moonrabbit.loop.task"
 
-local methods, fields = message.methods, message.fields
+local methods, fields = {}, {} -- what init installs
 
 local function consumer_of(self)
    local number = message.consumer_number(self)
@@ -99,7 +99,7 @@ function methods:reply(body, props)
    if not asked.reply_to then
       return nil, errors.new("bad_argument", "message", "the message has no reply_to property")
    end
-   local all = { correlation_id = asked.correlation_id }
-   for k, v in each(props or {}) do all[k] = v end
-   return self.channel:publish("", asked.reply_to, body, all)
+   return self.channel:publish("", asked.reply_to, body, merged({ correlation_id = asked.correlation_id }, props))
 end
+
+return { methods = methods, fields = fields }

@@ -12,6 +12,7 @@ local suspicion = require "moonrabbit.channel.suspicion"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
 local time_limit = require "moonrabbit.loop.time_limit"
+local way = require "moonrabbit.channel.way"
 
 local side = {}
 
@@ -147,7 +148,7 @@ local function post(self, t, queue, msg, body, props)
       if suspicion.may_go(conn, t) then
          ok, err, wait = publishing.post(ch, t, "", queue, body, HOW, props)
       else
-         wait = function(seconds) return conn:_wait_for_way(seconds) end
+         wait = function(seconds) return way.wait(conn, seconds) end
          err = errors.new("timeout", "publish", "copies that may have ended the connection are tried one at a time")
       end
       if ok then

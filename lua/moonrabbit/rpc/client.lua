@@ -7,6 +7,7 @@ local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local home = require "moonrabbit.connection.default"
 local loop = require "moonrabbit.loop.loop"
+local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
 local server = require "moonrabbit.rpc.server"
 local task = require "moonrabbit.loop.task"
@@ -162,8 +163,7 @@ function rpc.call(to, body, opts)
    client.count = client.count + 1
    local id = tostring(client.count)
    local left = math.max(deadline - C.mr_now(), 0.001)
-   local props = { content_type = kind, persistent = false }
-   for name, v in each(opts.properties or {}) do props[name] = v end
+   local props = merged({ content_type = kind, persistent = false }, opts.properties)
    props.reply_to, props.correlation_id, props.mandatory, props.timeout = REPLY_TO, id, true, left
    props.expiration = props.expiration or ("%d"):format(math.ceil(left * 1000))
    local ticket

@@ -3,12 +3,12 @@
 -- An answer that is an error has the header x-mr-error, the kind; its body is the text.
 local C = require("moonrabbit.base.ffi").C
 local body_of = require "moonrabbit.base.body"
-local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local generation = require "moonrabbit.loop.generation"
 local home = require "moonrabbit.connection.default"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
+local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
 local task = require "moonrabbit.loop.task"
 
@@ -70,8 +70,7 @@ local function start(server, opts)
    local ch, err = home.connection(opts.connection):channel()
    if not ch then return nil, err end
    server.channel = ch
-   local queue = { durable = true }
-   for name, v in each(opts.queue_opts or {}) do queue[name] = v end
+   local queue = merged({ durable = true }, opts.queue_opts)
    queue.queue = opts.queue
    local ok = opts.declare == false
    if not ok then ok, err = ch:queue_declare(queue) end

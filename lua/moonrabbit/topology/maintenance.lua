@@ -1,10 +1,10 @@
 --- maintenance: what one does with the queues of a topology: count, empty, delete, wait until they are worked off.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
-local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local home = require "moonrabbit.connection.default"
 local loop = require "moonrabbit.loop.loop"
+local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
 local probe = require "moonrabbit.topology.probe"
 
@@ -98,9 +98,7 @@ local function for_each(conn, queues, method, opts)
    return with(conn, function(ask)
       local sum = 0
       for _, queue in ipairs(queues) do
-         local all = { queue = queue }
-         for k, v in each(opts) do all[k] = v end
-         local n, err = ask:call(method, all)
+         local n, err = ask:call(method, merged({ queue = queue }, opts))
          if not n and err.kind ~= "not_found" then return nil, err end
          sum = sum + (n or 0)
       end

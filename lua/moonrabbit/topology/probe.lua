@@ -2,7 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local asking = require "moonrabbit.channel.request"
-local each = require "moonrabbit.base.each"
+local merged = require "moonrabbit.base.merged"
 
 local probe = {}
 
@@ -82,12 +82,6 @@ local function before(a, b)
    return a.field < b.field
 end
 
-local function copy(t)
-   local out = {}
-   for k, v in each(t or {}) do out[k] = v end
-   return out
-end
-
 --- Every field in which what is there differs from what is wanted. The broker names one at a time; each is then
 -- asked for as it is there, until the broker agrees. Nothing is changed by it.
 -- @tparam string what
@@ -96,8 +90,8 @@ end
 -- @treturn table list of {field, wanted, found}
 function Scratch:differences(what, wanted, err)
    local list, seen = {}, {}
-   local entity = copy(wanted)
-   entity.arguments = copy(wanted.arguments)
+   local entity = merged(wanted)
+   entity.arguments = merged(wanted.arguments)
    while err do
       local field, found = field_of(entity, err)
       if not field or seen[field] then break end -- it cannot be told field by field any further

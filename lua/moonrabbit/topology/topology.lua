@@ -4,6 +4,7 @@ local apply = require "moonrabbit.topology.apply"
 local delayed = require "moonrabbit.topology.delayed"
 local each = require "moonrabbit.base.each"
 local maintenance = require "moonrabbit.topology.maintenance"
+local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
 local plan = require "moonrabbit.topology.plan"
 
@@ -41,8 +42,7 @@ local MILLISECONDS = { message_ttl = true, expires = true } -- ours are seconds
 -- One exchange or queue as it is declared: its arguments under AMQP's names, durable unless it says otherwise.
 local function entity(what, given, spec)
    options.check(given, spec, { what })
-   local out, arguments = { durable = true }, {}
-   for name, v in each(given.arguments or {}) do arguments[name] = v end
+   local out, arguments = { durable = true }, merged(given.arguments)
    for name, v in each(given) do
       local argument = NAMES[what][name]
       if argument then
@@ -72,11 +72,7 @@ local function list_of(what, given, spec)
          local hint = key and spec[key] and (': one %s alone is written { { %s = "name" } }'):format(what, what) or ""
          options.blame(('%s "%s" must be a table, not a %s%s'):format(what, tostring(key), type(entry), hint))
       end
-      if key then
-         local named = { [what] = key }
-         for k, v in each(entry) do named[k] = v end
-         entry = named
-      end
+      if key then entry = merged({ [what] = key }, entry) end
       entry = entity(what, entry, spec)
       if by_name[entry[what]] then options.blame(('%s "%s" is there twice'):format(what, entry[what])) end
       by_name[entry[what]] = entry

@@ -1,4 +1,4 @@
---- in_flight: the handlers at work, as their stacks tell.
+--- in_flight: the handlers at work.
 local embedded = require "embedded"
 local in_flight = require "moonrabbit.channel.in_flight"
 local mr = require "moonrabbit"
@@ -50,6 +50,57 @@ describe("the handlers at work", function()
       go = true
       waits.eventually("its end", function() return #in_flight.list() == 0 end)
       assert.equal("/opt/moonrabbit/consumer.lua:1", at)
+   end)
+
+   it("are neither tasks that a handler has begun nor handlers that have ended", function()
+      local go, spawned = false, 0
+      local function wait() waits.eventually("the go", function() return go end) end
+      assert(ch:consume("q", function(msg)
+         if msg.body == "wait" then return wait() end
+         mr.spawn(function()
+            spawned = spawned + 1
+            wait()
+            spawned = spawned - 1
+         end)
+         if msg.body == "spawn and wait" then wait() end
+      end))
+      for round = 0, 2 do
+         go = false
+         for _, body in ipairs { "spawn", "wait", "spawn and wait" } do assert(ch:publish("", "q", body)) end
+         waits.eventually("the handlers", function() return spawned == 2 and #in_flight.list() == 2 end)
+         local tags = {}
+         for i, entry in ipairs(in_flight.list()) do tags[i] = entry.tag end
+         table.sort(tags)
+         assert.same({ round * 3 + 2, round * 3 + 3 }, tags)
+         go = true
+         waits.eventually("their end", function() return spawned == 0 end)
+         assert.same({}, in_flight.list())
+      end
+   end)
+
+   it("are those that wait again and again while others come and go", function()
+      local go = false
+      assert(ch:consume("q", function(msg)
+         while msg.body == "wait" and not go do mr.sleep(0.001) end
+      end))
+      assert(ch:publish("", "q", "wait"))
+      for _ = 1, 20 do
+         assert(ch:publish("", "q", "pass"))
+         mr.sleep(0.003)
+         local list = in_flight.list()
+         assert.same({ 1, 1 }, { #list, list[1].tag })
+      end
+      go = true
+      waits.eventually("its end", function() return #in_flight.list() == 0 end)
+   end)
+
+   it("are those that give way, too", function()
+      local go = false
+      assert(ch:consume("q", function() while not go do coroutine.yield() end end))
+      assert(ch:publish("", "q", "a"))
+      waits.eventually("the handler", function() return #in_flight.list() == 1 end)
+      go = true
+      waits.eventually("its end", function() return #in_flight.list() == 0 end)
    end)
 
    it("are loops over messages, too", function()

@@ -21,7 +21,7 @@ local fake = setmetatable({
 package.loaded["moonrabbit.base.ffi"] = { C = fake, version = lib.version }
 for _, name in ipairs { "loop.loop", "channel.message", "redelivery.message" } do package.loaded["moonrabbit." .. name] = nil end
 local message = require "moonrabbit.channel.message"
-require "moonrabbit.redelivery.message"
+require("moonrabbit.base.install")(message.methods, require("moonrabbit.redelivery.message").methods, "reply")
 package.loaded["moonrabbit.base.ffi"] = lib
 
 local ACK, NACK, REJECT = 0, 1, 2

@@ -1,5 +1,6 @@
 --- task: who runs, who waits, who goes on.
 -- SPDX-License-Identifier: MIT
+local marks = require "moonrabbit.loop.mark"
 local task = require "moonrabbit.loop.task"
 
 describe("task", function()
@@ -8,11 +9,12 @@ describe("task", function()
    before_each(function()
       task.reset()
       pumps, reports, stopping = 0, {}, false
-      task.set_pump(function()
+      task.set_loop(function()
          pumps = pumps + 1
          if pumps > 100 then error("nobody woke the main chunk") end
          task.run_ready()
-      end, function(where, why) reports[#reports + 1] = where .. ": " .. why end)
+      end, function() return false end)
+      task.set_report(function(where, why) reports[#reports + 1] = where .. ": " .. why end)
       task.set_must_stop(function(soft, is_new) return stopping and (soft or is_new) end)
    end)
 
@@ -139,6 +141,21 @@ describe("task", function()
       steps[#steps + 1] = "other"
       task.run_ready()
       assert.same({ "one", "other", "two" }, steps)
+   end)
+
+   it("is at its own work again after giving way, within its time limit, and leaves neither to others", function()
+      local mark, seen = marks.mark, {}
+      task.spawn(function()
+         mark.consumer, mark.deadline = 7, 9
+         coroutine.yield()
+         seen.own = { mark.consumer, mark.deadline }
+      end)
+      task.spawn(function()
+         coroutine.yield()
+         seen.other = { mark.consumer, mark.deadline }
+      end)
+      task.run_ready()
+      assert.same({ own = { 7, 9 }, other = { 0, 0 } }, seen)
    end)
 
    it("starts what is put off at the next turn", function()

@@ -49,6 +49,18 @@ describe("timer", function()
       assert.equal(0, heap.live)
    end)
 
+   it("gives nothing of what it had before it was cleared, and does not count it", function()
+      local heap = timers.heap()
+      local a = heap:add({ name = "a" }, 1)
+      heap:add({ name = "b" }, 2)
+      heap:clear()
+      assert.is_nil(heap:next_at())
+      heap:add({ name = "c" }, 3)
+      heap:cancel(a)
+      assert.equal(1, heap.live)
+      assert.same({ "c" }, taken(heap, 5))
+   end)
+
    it("does not grow with timers that are always cancelled", function()
       local heap = timers.heap()
       for i = 1, 10000 do heap:cancel(heap:add({}, i)) end
