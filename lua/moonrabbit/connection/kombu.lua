@@ -1,4 +1,4 @@
---- kombu: what kombu's users know of a connection beyond opening and closing it.
+--- kombu: methods of a connection that users of kombu know.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
@@ -29,7 +29,7 @@ getters.channel_errors = function()
       "channel_limit_reached", "closed" }
 end
 
---- Itself: so that a connection can stand where a pool's is expected.
+--- Returns itself, so that a connection can be used in place of a lease of a pool.
 function Connection:acquire() return self end
 
 local function without_password(ssl_options)
@@ -41,8 +41,8 @@ local function without_password(ssl_options)
 end
 
 --- The settings, without passwords.
--- @treturn table the options given, url (as it may be shown), its parts (hostname, port, userid, virtual_host, ssl),
--- transport, host and state
+-- @treturn table the given options, url (redacted), its parts (hostname, port, userid, virtual_host, ssl), transport, host
+-- and state
 function Connection:info()
    local info = {}
    for k, v in each(self.options) do
@@ -61,9 +61,9 @@ function Connection:info()
    return info
 end
 
---- Runs fn(connection) and closes the connection, whatever happens.
+--- Runs fn(connection) and always closes the connection.
 -- @tparam function fn called with the connection
--- @return what fn returned; an error that it raised goes on
+-- @return the results of fn; an error that it raised is raised again
 function Connection:with(fn)
    options.argument(1, "fn", fn, "function")
    local function closing(ok, ...)
@@ -74,8 +74,8 @@ function Connection:with(fn)
    return closing(pcall(fn, self))
 end
 
---- A connection with the same options, but for those given.
--- @tparam[opt] table overrides options of mr.connect, instead of those that this one has
+--- A connection with the same options, except the overrides.
+-- @tparam[opt] table overrides options of mr.connect that replace those of this connection
 -- @treturn connection not connected yet
 function Connection:clone(overrides)
    local all = {}
@@ -86,7 +86,7 @@ function Connection:clone(overrides)
    return conn
 end
 
---- A channel for whatever needs one: opened at the first call, and again when it was closed.
+--- A channel for general use: opened at the first call, and again after it was closed.
 -- @treturn[1] channel
 -- @treturn[2] nil, error
 function Connection:default_channel()
@@ -98,7 +98,7 @@ function Connection:default_channel()
    return ch, err
 end
 
---- Waits for one event of any kind (a delivery, an answer, a loss) and dispatches it, and no other.
+--- Waits for one event of any kind (a delivery, an answer, a loss) and dispatches only this event.
 -- @tparam[opt] table opts timeout (seconds; default: none, it waits until there is one)
 -- @treturn[1] true
 -- @treturn[2] nil, error of kind timeout
@@ -110,7 +110,7 @@ function Connection:drain_events(opts)
    return nil, errors.new("timeout", "connection", "no event came in time")
 end
 
--- What a function gives within its time, or nil and what was wrong. One that waits for ever is left alone with its wait.
+-- The result of a function within its time limit, or nil and the error. A function that never returns is abandoned.
 local function answer_of(fn, seconds)
    local token = task.token()
    local ok, secret
@@ -123,7 +123,7 @@ local function answer_of(fn, seconds)
    return nil, ": it raised an error"
 end
 
--- What a function gives is what the next connect uses. The function may release the connection.
+-- The next connect uses the result of the function. The function may release the connection.
 local function ask(self, fn, name, set)
    if type(fn) ~= "function" then return true end
    if self.released then return nil, errors.new("closed", "connection", "the connection was released") end
@@ -138,19 +138,19 @@ local function key_password(self)
    return type(ssl_options) == "table" and ssl_options.password or nil
 end
 
--- Is there a password to ask for?
+-- True if a password is a function.
 function Connection:_asks_for_passwords()
    return type(self.options.password) == "function" or type(key_password(self)) == "function"
 end
 
--- Passwords that are functions are asked before each connect.
+-- Calls passwords that are functions before each connect.
 function Connection:_renew_password()
    local ok, err = ask(self, self.options.password, "password", C.mr_connection_password)
    if ok then ok, err = ask(self, key_password(self), "ssl_options.password", C.mr_connection_key_password) end
    return ok, err
 end
 
--- Tells the broker, if the connection is open.
+-- Sends the secret to the broker if the connection is open.
 local function tell_secret(self, secret, timeout)
    local token = task.token()
    local status = C.mr_connection_update_secret(self.handle, token, secret, #secret, timeout or 0)
@@ -158,13 +158,13 @@ local function tell_secret(self, secret, timeout)
    return task.wait(token).err
 end
 
---- Another secret, such as a token that was renewed: the open connection is told, and the next connect says it, that
--- of its clones, of the connection for copies of its messages and of its pool's other connections, too. A connection
--- that is away says it when it comes back.
+--- Sets a new secret, such as a renewed token: sends it on the open connection, and uses it for later connects of this
+-- connection, its clones, the connection for copies of its messages, and the other connections of its pool. A lost
+-- connection uses it when it reconnects.
 -- @tparam string secret the new password or token
 -- @tparam[opt] table opts timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
--- @treturn[1] true the broker has taken it, or the next connect will say it
--- @treturn[2] nil, error such as timeout, or why the broker refused it; the next connect says it all the same
+-- @treturn[1] true the broker has accepted it, or the next connect will use it
+-- @treturn[2] nil, error such as timeout, or why the broker refused it; the next connect uses it nevertheless
 function Connection:update_secret(secret, opts)
    options.argument(1, "secret", secret, "string")
    opts = options.check(opts, { timeout = "number" })
@@ -180,10 +180,10 @@ end
 
 local CONNECT = { interval_start = 2, interval_step = 2, interval_max = 30 }
 
---- Connects, however many tries it takes.
+--- Connects, with retries.
 -- @tparam[opt] table opts errback (function(err, interval), called before each wait; default: none), max_retries (0:
--- only one try; default: no limit), interval_start=2 (seconds before the first retry), interval_step=2 (seconds more
--- before each further one), interval_max=30 (most seconds between two), timeout (seconds for all of it; default: no
+-- only one try; default: no limit), interval_start=2 (seconds before the first retry), interval_step=2 (seconds added
+-- before each further one), interval_max=30 (maximum seconds between two), timeout (seconds in total; default: no
 -- limit)
 -- @treturn[1] connection itself
 -- @treturn[2] nil, error the last one
@@ -194,11 +194,11 @@ end
 
 local REPEAT = { interval_start = 1, interval_step = 1, interval_max = 1 }
 
---- A function that calls fn and, when a connection or a channel failed, connects and calls it again.
+--- Returns a function that calls fn; if a connection or channel fails, it connects and calls fn again.
 -- @tparam function fn may fail by `nil, err`; errors of other kinds, and raised ones, are passed on
 -- @tparam[opt] table opts errback (function(err, interval), called before each wait; default: none), max_retries (0:
--- only one try; default: no limit), interval_start=1 (seconds before the first retry), interval_step=1 (seconds more
--- before each further one), interval_max=1 (most seconds between two), timeout (seconds for all of it; default: no
+-- only one try; default: no limit), interval_start=1 (seconds before the first retry), interval_step=1 (seconds added
+-- before each further one), interval_max=1 (maximum seconds between two), timeout (seconds in total; default: no
 -- limit)
 -- @treturn function
 function Connection:ensure(fn, opts)

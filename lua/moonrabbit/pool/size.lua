@@ -1,4 +1,4 @@
---- size: a pool that grows, shrinks and closes.
+--- size: grows, shrinks and closes a pool.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
@@ -34,7 +34,7 @@ return function(pool, Pool)
    -- @tparam number n 0 to 65535
    -- @tparam[opt] table opts connect=false (true: open them now; a "shared" pool opens its channels when they are lent)
    -- @treturn[1] true
-   -- @treturn[2] nil, error of kind pool_limit_exceeded (those that fitted stay), or why one cannot connect
+   -- @treturn[2] nil, error of kind pool_limit_exceeded (those that fit were added), or why one cannot connect
    function Pool:grow(n, opts)
       options.argument(1, "n", n, "number")
       options.whole("n", n, 0, 65535)

@@ -1,4 +1,4 @@
---- job: what one publish of mr.publisher is: its bytes, its properties, where it goes and until when.
+--- job: one publish of mr.publisher: body, properties, destination and deadline.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local body_of = require "moonrabbit.base.body"
@@ -11,7 +11,7 @@ local job = {}
 
 local OURS = { exchange = "string", routing_key = "string", timeout = "number", delay = "number" }
 
--- The properties of one message: those of every message, its own, and what its body says of itself.
+-- The properties of one message: those of every message, its own, and those that its body needs.
 local function merged(self, props, kind)
    if not props and not kind then return self.usual end
    local merged_ = {}
@@ -27,7 +27,7 @@ local function merged(self, props, kind)
    return merged_
 end
 
--- Where a message goes, delayed or not.
+-- The destination of a message, with or without a delay.
 local function address(self, props, merged_)
    local exchange, key = props and props.exchange or self.exchange, props and props.routing_key or self.routing_key
    if not key then options.blame('a "routing_key" is missing: give it to the publisher or to the publish') end
@@ -41,9 +41,9 @@ local function address(self, props, merged_)
    return "", through.queue, merged_
 end
 
---- One publish of a publisher: publisher, exchange, routing_key, body, props, attempt, deadline.
+--- Makes the job of one publish: publisher, exchange, routing_key, body, props, attempt, deadline.
 -- @treturn[1] table
--- @treturn[2] nil, error; what is misuse raises an error
+-- @treturn[2] nil, error; misuse raises an error
 function job.new(self, body, props)
    local text, kind = body_of.encode(body, self.options.serializer)
    if not text then options.blame(kind) end
