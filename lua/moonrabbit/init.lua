@@ -44,7 +44,7 @@ local mr = {
    timestamp = value.timestamp, bytes = value.bytes, array = value.array, decimal = value.decimal, null = value.null,
 }
 
---- What `moonrabbit run --set KEY=VALUE` set, as strings, and from 1 on the script's arguments.
+--- The values of `moonrabbit run --set KEY=VALUE`, as strings, and from index 1 on the script's arguments.
 mr.args = {}
 
 install(message.methods, redelivery.methods, "retry", "dead_letter", "reply")
@@ -55,20 +55,20 @@ install(connection.methods, simple_queue, "simple_queue", "simple_buffer")
 for kind, handler in each(events) do loop.on(kind, handler) end
 loop.on_open(log.again)
 
---- Sets where `mr.connect()` connects when it is not told, before AMQP_URL.
+--- Sets the default URL of `mr.connect()`; it overrides AMQP_URL.
 -- @tparam ?string url nil: none
 function mr.set_default_url(url) home.set_url(url) end
 
---- Makes a connection; it connects when it is first used, or by `conn:connect()`.
--- @tparam[opt] string|table where a URL, or options (docs/configuration.md). Without url, hostname and
--- the like: AMQP_URL, else memory://, the runtime's own embedded broker
+--- Makes a connection; it connects at its first use, or by `conn:connect()`.
+-- @tparam[opt] string|table where a URL, or options (docs/configuration.md). If they name no broker: AMQP_URL, else
+-- memory://, the runtime's own embedded broker
 -- @treturn connection; wrong options raise an error that names them
 function mr.connect(where)
    local settings = home.settings(where)
    return generation.connection(settings) or generation.note("connections", connection.new(settings))
 end
 
---- As mr.connect, but wrong options are a result.
+--- The same as mr.connect, but returns an error for wrong options instead of raising it.
 -- @treturn[1] connection
 -- @treturn[2] nil, error of kind bad_option or bad_uri
 function mr.try_connect(where)
@@ -80,9 +80,8 @@ function mr.try_connect(where)
    return generation.note("connections", conn)
 end
 
---- Runs fn(...) at once as a task of its own, until it first waits. An error in it is logged with its
--- traceback.
--- @tparam function fn what the task runs
+--- Starts a task, which runs fn(...) at once until its first wait. An error in it is logged with a traceback.
+-- @tparam function fn the task's function
 -- @param ... its arguments
 function mr.spawn(fn, ...)
    options.argument(1, "fn", fn, "function")
@@ -95,8 +94,8 @@ local function seconds(n)
    return options.seconds("seconds", n)
 end
 
---- Suspends the calling task for some seconds; the others go on.
--- @tparam number s seconds; 0: until the others have had their turn
+--- Suspends the calling task for some seconds; other tasks continue.
+-- @tparam number s seconds; 0: until the other tasks have run once
 function mr.sleep(s)
    seconds(s)
    loop.sleep(s)
@@ -104,7 +103,7 @@ end
 
 local Timer = { __name = "moonrabbit.timer" }
 Timer.__index = Timer
---- Takes the timer back.
+--- Cancels the timer.
 function Timer:cancel()
    self.is_cancelled = true
    if self.entry then loop.cancel(self.entry) end
@@ -129,8 +128,7 @@ function mr.after(s, fn)
    return new_timer(loop.after, s, fn, true)
 end
 
---- Calls fn in a task every so many seconds. A round that is due while the last one is still at work is
--- left out.
+--- Calls fn in a task every s seconds. A round that is due while the previous one still runs is skipped.
 -- @tparam number s seconds, more than 0
 -- @tparam function fn called without arguments
 -- @treturn timer with the method cancel
@@ -140,13 +138,12 @@ function mr.every(s, fn)
    return new_timer(loop.every, s, fn, false)
 end
 
---- Waits until a descriptor is ready: brings any non-blocking library into the loop. What cannot be waited
--- for (a plain file, a closed descriptor) counts as ready, and so does, within about a quarter of a second, a
--- descriptor that is closed meanwhile or whose number then stands for another file: the next call on it says
--- what is wrong.
+--- Waits until a descriptor is ready; use it to integrate a non-blocking library into the loop. A descriptor that cannot
+-- be waited for (a plain file, a closed descriptor) counts as ready. So does, within about a quarter of a second, one
+-- that is closed during the wait, or whose number then refers to another file: the next call on it reports the error.
 -- @tparam number fd the descriptor's number
 -- @tparam string mode "r", "w" or "rw"
--- @tparam[opt] number timeout seconds; nil: for ever
+-- @tparam[opt] number timeout seconds; nil: no limit
 -- @treturn[1] string what it is ready for
 -- @treturn[2] nil, error of kind timeout
 function mr.wait_fd(fd, mode, timeout)
@@ -159,9 +156,9 @@ end
 -- @treturn number
 function mr.now() return C.mr_now() end
 
---- Asks the program to stop: consumers are cancelled, running handlers finish, confirms come in,
--- connections close. A wait of no consequence in the main chunk (mr.sleep, mr.wait_fd) ends at once and
--- the chunk with it, unless it is at a message of a `messages()` loop.
+--- Stops the program: consumers are cancelled, running handlers finish, confirms arrive, connections close. If the main
+-- chunk waits in mr.sleep or mr.wait_fd, the wait ends at once and the chunk with it, unless it handles a message of a
+-- `messages()` loop.
 function mr.stop() generation.later(shutdown.ask) end
 
 --- Calls fn when the program stops, before the connections close.
@@ -172,10 +169,10 @@ function mr.on_stop(fn)
    generation.later(function() shutdown.on_stop(fn) end)
 end
 
---- Runs until nothing can happen any more or mr.stop was called, then stops in good order. For
--- programs that are not started by `moonrabbit run`, which does it by itself; there it may be called all the same.
+--- Runs the loop until there is nothing more to do or mr.stop is called, then stops cleanly. For programs that are not
+-- started by `moonrabbit run`, which does this itself; under the command it may be called, too.
 -- @tparam[opt] table opts drain (seconds for handlers to finish; default: 30, or --drain of the command)
--- @treturn boolean were all messages settled and all publishes confirmed?
+-- @treturn boolean true if all messages were settled and all publishes confirmed
 function mr.run(opts)
    opts = options.check(opts, { drain = "number" })
    options.seconds("drain", opts.drain)
@@ -186,10 +183,10 @@ function mr.run(opts)
    return left.handlers == 0 and left.publishes == 0
 end
 
---- Takes what has come and fires what is due, within `budget` seconds: for hosts with a loop of their
--- own, once per frame or when `mr.fd()` is readable.
--- @tparam[opt=0] number budget 0: one batch
--- @treturn boolean true when there may be more to do at once
+--- Dispatches events and fires timers for up to `budget` seconds: for hosts with their own loop, once per frame or when
+-- `mr.fd()` is readable.
+-- @tparam[opt=0] number budget seconds; 0: one batch
+-- @treturn boolean true if there may be more to do at once
 function mr.poll(budget)
    options.seconds("budget", budget)
    if task.is_inside() then options.blame("mr.poll is for the host's own loop: within a task mr.sleep waits") end
@@ -202,7 +199,7 @@ function mr.poll(budget)
    return busy
 end
 
---- The descriptor that is readable when `mr.poll` has something to do.
+--- The descriptor that becomes readable when `mr.poll` has something to do.
 -- @treturn number
 function mr.fd() return C.mr_runtime_fd(loop.runtime()) end
 
@@ -210,11 +207,10 @@ local STATS = { "delivered", "settled", "published", "confirmed", "returned", "l
    "writes", "frames_in", "in_flight", "outbound", "heartbeats_out", "acks_out", "log_dropped", "violations",
    "oversized" }
 
---- Counters of the runtime since it began: delivered, settled, published, confirmed, returned, lost,
--- bytes_in, bytes_out, reads, writes, frames_in, heartbeats_out, acks_out, violations (of the protocol, by brokers),
--- oversized (messages over max_message_size: rejected, kept, or dropped where there are no acks),
--- log_dropped (log lines that standard error did not take); and as of now: in_flight (deliveries not yet released),
--- outbound (bytes not yet written).
+--- Counters since the start of the runtime: delivered, settled, published, confirmed, returned, lost, bytes_in, bytes_out,
+-- reads, writes, frames_in, heartbeats_out, acks_out, violations (of the protocol, by brokers), oversized (messages over
+-- max_message_size: rejected, kept, or dropped if there are no acks), log_dropped (log lines that standard error did not
+-- accept). Current values: in_flight (deliveries not yet released), outbound (bytes not yet written).
 -- @treturn table
 function mr.stats()
    local box, out = ffi.new "mr_stats", {}
@@ -223,7 +219,7 @@ function mr.stats()
    return out
 end
 
---- A URL as it may be shown: without its password.
+--- A URL without its password, for output.
 -- @tparam string url of a broker
 -- @treturn string
 function mr.redact(url)
@@ -234,12 +230,12 @@ function mr.redact(url)
    return ffi.string(buffer)
 end
 
---- Sets how a script is watched that does not wait; docs/watchdog.md.
--- @tparam table opts stall=10 (seconds after which it is reported; 0: never), compiled=true (under `moonrabbit run`:
--- are loops that LuaJIT has compiled reached, too, for a traceback and for time_limit?)
+--- Configures the watchdog for scripts that compute without a wait; see docs/watchdog.md.
+-- @tparam table opts stall=10 (seconds after which a stall is reported; 0: never), compiled=true (under `moonrabbit run`:
+-- also interrupt loops that LuaJIT has compiled, for tracebacks and for time_limit)
 function mr.watchdog(opts) watchdog.configure(opts) end
 
---- Is this value one of our errors?
+--- True if the value is an error object of this library.
 mr.is_error = errors.is
 
 return mr

@@ -1,4 +1,4 @@
---- simple_queue: a queue as a program sees it: put and get.
+--- simple_queue: a queue with put and get.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local body_of = require "moonrabbit.base.body"
@@ -11,7 +11,7 @@ local time_limit = require "moonrabbit.loop.time_limit"
 local simple_queue = {} -- methods of connections, which init installs
 local Simple = {}
 
--- The object is a userdata, for `#`: LuaJIT does not ask a table's metatable for its length.
+-- The object is a userdata, to support `#`: LuaJIT ignores __len of tables.
 local states = setmetatable({}, { __mode = "k" })
 local prototype = newproxy(true)
 local meta = getmetatable(prototype)
@@ -37,7 +37,7 @@ local EXCHANGE = { type = "string", durable = "boolean", auto_delete = "boolean"
    arguments = "table" }
 local WHOLE_QUEUE = merged(QUEUE, { queue = "string", exchange = "string", routing_key = "string" })
 
--- What is to be declared, and where put publishes: from a name, or from a queue's table.
+-- The declarations, and the destination of put: from a name, or from a queue's table.
 local function shape_of(name, opts, usual)
    if type(name) == "string" then
       return { exchange = name, routing_key = name, queue = merged(merged(usual.queue, opts.queue_opts), { queue = name }),
@@ -58,7 +58,7 @@ local function shape_of(name, opts, usual)
       exchange_opts = merged(usual.exchange, opts.exchange_opts) }
 end
 
--- The queue, and its exchange bound to it; the queue's name.
+-- Declares the queue and its exchange, and binds them; returns the queue's name.
 local function declare(ch, shape)
    local reply, ok, err
    if shape.exchange ~= "" then
@@ -104,14 +104,14 @@ local function new(conn, name, opts, usual)
    return self
 end
 
---- A queue with put and get: durable, with a direct exchange of its name, each message acked by the program.
--- On a channel of its own, put returns when the broker has the message.
+--- A queue with put and get: durable, with a direct exchange of the same name; the program acks each message. If the
+-- queue has its own channel, put returns when the broker has the message.
 -- @tparam string|table name of the queue, the exchange and the routing key; or a queue's table: queue, exchange
 -- (default: the default exchange), routing_key (default: the queue's name), durable, exclusive, auto_delete,
 -- passive, arguments
--- @tparam[opt] table opts no_ack=false (true: messages come settled), queue_opts (as of queue_declare; default:
--- durable), exchange_opts (as of exchange_declare; default: durable), channel (that it works on; default: one of its
--- own), serializer ("json" or "raw"; default: strings as they are, the rest as JSON)
+-- @tparam[opt] table opts no_ack=false (true: consumes without acks), queue_opts (as of queue_declare; default:
+-- durable), exchange_opts (as of exchange_declare; default: durable), channel (the channel to use; default: its
+-- own), serializer ("json" or "raw"; default: strings unchanged, other values as JSON)
 -- @treturn[1] simple put, get, get_nowait, clear, qsize, `#q`, close; fields queue, exchange, routing_key, channel
 -- @treturn[2] nil, error
 function simple_queue:simple_queue(name, opts)
@@ -119,7 +119,7 @@ function simple_queue:simple_queue(name, opts)
       exchange = { durable = true } })
 end
 
---- The same for what may be lost: not durable, auto-delete, transient messages, no acks, no confirms.
+--- The same for messages that may be lost: not durable, auto-delete, transient messages, no acks, no confirms.
 -- @tparam string|table name as of simple_queue
 -- @tparam[opt] table opts as of simple_queue, with no_ack=true
 function simple_queue:simple_buffer(name, opts)
@@ -127,8 +127,8 @@ function simple_queue:simple_buffer(name, opts)
       exchange = { auto_delete = true } })
 end
 
---- Puts a message in.
--- @param body a string, or what the serializer makes one of
+--- Puts a message into the queue.
+-- @param body a string, or a value that the serializer accepts
 -- @tparam[opt] table props as of publish
 -- @treturn[1] true
 -- @treturn[2] nil, error
@@ -141,21 +141,21 @@ function Simple:put(body, props)
 end
 
 --- Takes the next message if there is one.
--- @treturn[1] message (msg:decode() gives back what was put)
+-- @treturn[1] message (msg:decode() returns the value that was put)
 -- @treturn[2] nil, error of kind empty
 function Simple:get_nowait() return self.channel:get(self.queue, { no_ack = self.no_ack }) end
 
--- Is it worth another look: nothing there yet, or the connection away for a while?
+-- True if a later attempt may succeed: the queue is empty, or the connection is lost for a while.
 local function may_come(self, err)
    if err.kind == "empty" then return true end
    local handle = self.channel.handle
    return handle and C.mr_channel_is_suspended(handle) and ensure.is_retriable(err)
 end
 
---- Takes the next message, the oldest first, waiting for one.
+--- Takes the oldest message; waits if there is none.
 -- @tparam[opt] table opts block=true (false: as get_nowait), timeout (seconds; default: no limit)
 -- @treturn[1] message
--- @treturn[2] nil, error of kind empty: none came in time; of another kind: it could not be asked for
+-- @treturn[2] nil, error of kind empty: none arrived in time; of another kind: the request failed
 function Simple:get(opts)
    opts = options.check(opts, { block = "boolean", timeout = "number" })
    options.seconds("timeout", opts.timeout)
@@ -172,11 +172,11 @@ function Simple:get(opts)
 end
 
 --- Drops all messages.
--- @treturn[1] number how many
+-- @treturn[1] number of dropped messages
 -- @treturn[2] nil, error
 function Simple:clear() return self.channel:queue_purge { queue = self.queue } end
 
---- How many messages wait; `#q` is the same, and raises what fails.
+--- The number of messages in the queue; `#q` is the same, but raises errors.
 -- @treturn[1] number
 -- @treturn[2] nil, error
 function Simple:qsize()
@@ -185,7 +185,7 @@ function Simple:qsize()
    return reply.message_count
 end
 
---- Closes the channel, when it is its own; a channel that was given stays open. The queue stays.
+--- Closes the channel if it is the queue's own; a channel that was passed in stays open. Does not delete the queue.
 -- @treturn[1] true
 -- @treturn[2] nil, error
 function Simple:close()

@@ -1,4 +1,4 @@
---- testing: the embedded broker as a test double: look into it, make things go wrong, move the clock.
+--- testing: the embedded broker for tests: inspect it, inject faults, advance the clock.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
@@ -30,13 +30,13 @@ local function handle_of(self)
    return self.handle or options.blame("the broker's handle was closed")
 end
 
---- A handle to the embedded broker `memory://NAME` of this process, which is started when there is none.
--- It lives as long as a handle or a connection of it.
--- @tparam[opt] table opts name (of the broker; default: one that nobody has), listen ("ADDRESS:PORT", port 0: any;
--- default: none, it is reached by memory:// only), certfile (PEM; then it listens by TLS; default: none), keyfile (PEM;
--- default: in certfile), users ({name = password}, besides guest; default: none), vhosts (list of names, besides "/";
--- default: none)
--- @treturn[1] broker with url, and port when it listens
+--- A handle to the embedded broker `memory://NAME` of this process; starts the broker if it does not run. The broker runs
+-- while it has a handle or a connection.
+-- @tparam[opt] table opts name (of the broker; default: a unique one), listen ("ADDRESS:PORT", port 0: any;
+-- default: none, it is reached only by memory://), certfile (PEM; then it listens with TLS; default: none), keyfile (PEM;
+-- default: in certfile), users ({name = password}, in addition to guest; default: none), vhosts (list of names, in addition
+-- to "/"; default: none)
+-- @treturn[1] broker with url, and port if it listens
 -- @treturn[2] nil, error
 function testing.broker(opts)
    opts = options.check(opts, { name = "string", listen = "string", certfile = "string", keyfile = "string",
@@ -56,7 +56,7 @@ function testing.broker(opts)
    return nil, err
 end
 
---- Serves TCP as well.
+--- Also serves TCP.
 -- @tparam string where "ADDRESS:PORT", an address literal or localhost; port 0: any
 -- @tparam[opt] table opts certfile and keyfile (PEM): serve TLS
 -- @treturn[1] number the port, also `broker.port`
@@ -74,20 +74,20 @@ function Broker:listen(where, opts)
    return self.port
 end
 
---- Adds a user, or changes its password. Besides guest there is none.
+--- Adds a user, or changes its password. At first there is only guest.
 function Broker:add_user(name, password)
    options.argument(1, "name", name, "string")
    options.argument(2, "password", password, "string")
    assert(C.mr_server_add_user(handle_of(self), name, password) == 0, "out of memory")
 end
 
---- Adds a virtual host. Besides "/" there is none.
+--- Adds a virtual host. At first there is only "/".
 function Broker:add_vhost(name)
    options.argument(1, "name", name, "string")
    assert(C.mr_server_add_vhost(handle_of(self), name) == 0, "out of memory")
 end
 
---- What the broker has just now.
+--- A snapshot of the broker.
 -- @treturn table memory (bytes of messages), blocked, connections ({user, vhost, state, channels, timeout,
 -- client_properties}), queues ({name, vhost, messages_ready, messages_unacknowledged, consumers, durable,
 -- exclusive, auto_delete}), exchanges ({name, vhost, type, bindings})
@@ -99,7 +99,7 @@ function Broker:report()
    return report
 end
 
---- The row of a queue in report(), or nil.
+--- The entry of a queue in report(), or nil.
 function Broker:queue(name, vhost)
    for _, q in ipairs(self:report().queues) do
       if q.name == name and q.vhost == (vhost or "/") then return q end
@@ -112,24 +112,24 @@ end
 
 local function flag(on) return on == false and 0 or 1 end
 
---- Holds back every byte to clients for some seconds; 0: no more.
+--- Delays every byte to clients by some seconds; 0: no delay.
 function Broker:delay(seconds)
    options.seconds("seconds", seconds)
    fault(self, C.MR_FAULT_DELAY, math.ceil(seconds * 1000))
 end
---- Cuts every connection without a word.
+--- Cuts every connection without a close.
 function Broker:drop() fault(self, C.MR_FAULT_DROP, 0) end
---- Cuts each client off after so many more bytes to it; nil: never.
+--- Cuts each client off after this many further bytes to it; nil: never.
 function Broker:cut_after(bytes) fault(self, C.MR_FAULT_CUT_AFTER, bytes or -1) end
---- Neither reads nor writes any more, like a host whose network is gone; false: goes on.
+--- Stops reading and writing, like a host without a network; false: resumes.
 function Broker:silent(on) fault(self, C.MR_FAULT_SILENT, flag(on)) end
---- Lets no login succeed; false: as usual.
+--- Refuses every login; false: accepts them again.
 function Broker:refuse_logins(on) fault(self, C.MR_FAULT_REFUSE_LOGINS, flag(on)) end
 --- Blocks publishers (connection.blocked); false: unblocks them.
 function Broker:block(on) fault(self, C.MR_FAULT_BLOCK, flag(on)) end
---- Delivers nothing to consumers; false: goes on.
+--- Stops deliveries to consumers; false: resumes.
 function Broker:pause_deliveries(on) fault(self, C.MR_FAULT_PAUSE_DELIVERIES, flag(on)) end
---- Blocks publishers while messages take more than so many bytes; 0: never.
+--- Blocks publishers while messages use more than this many bytes; 0: never.
 function Broker:memory_limit(bytes) fault(self, C.MR_FAULT_WATERMARK, bytes) end
 
 --- Sends connection.close to all.
@@ -139,7 +139,7 @@ function Broker:close_connections(code, text)
    fault(self, C.MR_FAULT_CLOSE, code or 320, text or "CONNECTION_FORCED - broker forced connection closure")
 end
 
---- Closes its ports; the connections that are there stay. It can listen again.
+--- Closes its ports; existing connections stay. It can listen again.
 function Broker:unlisten() fault(self, C.MR_FAULT_UNLISTEN, 0) end
 
 --- Makes the next declare of an exchange or a queue fail.
@@ -150,7 +150,7 @@ function Broker:fail_next_declare(code, text)
    fault(self, C.MR_FAULT_FAIL_DECLARE, code, text or "as a test asked for")
 end
 
---- Gives the handle back. The broker ends with its last connection.
+--- Releases the handle. The broker ends with its last connection.
 function Broker:close()
    local handle = self.handle
    if not handle then return end
@@ -158,9 +158,9 @@ function Broker:close()
    C.mr_server_close(ffi.gc(handle, nil))
 end
 
---- Moves the clock of the whole process ahead: deadlines, heartbeats, back-off, times to live, of clients
--- and of embedded brokers alike. It goes in steps, so that what is due on the way happens in order.
--- @tparam number seconds how far
+--- Advances the clock of the whole process: deadlines, heartbeats, back-off and times to live of clients and embedded
+-- brokers. It advances in steps, so that everything that becomes due happens in order.
+-- @tparam number seconds to advance
 -- @tparam[opt=1] number step seconds of one step
 function testing.advance(seconds, step)
    options.seconds("seconds", seconds)

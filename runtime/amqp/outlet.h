@@ -1,4 +1,4 @@
-/* outlet: what the channels of a session share: where their bytes and their words go.
+/* outlet: shared by the channels of a session: their output of bytes and events.
  * SPDX-License-Identifier: MIT
  * Pure; a part of session. */
 #ifndef MR_AMQP_OUTLET_H
@@ -16,38 +16,38 @@ struct mr_outlet {
 	struct mr_node dirty;   /* channels with acks to flush */
 	struct mr_node holding; /* channels that hold messages of curbed consumers */
 	mr_msec earliest;       /* no deadline of any channel is before this */
-	mr_msec now;            /* of what is going on */
-	mr_error fault;         /* the connection cannot go on; kind MR_OK: it can */
+	mr_msec now;            /* the time of the current call */
+	mr_error fault;         /* why the connection must end; kind MR_OK: it need not */
 };
 
 void mr_outlet_init(struct mr_outlet *outlet, const struct mr_session_options *options,
 	uint32_t frame_max);
 void mr_outlet_fini(struct mr_outlet *outlet);
-/* One whole method frame, as mr_method_put. */
+/* Appends one method frame, as mr_method_put. */
 static inline enum mr_status mr_outlet_send(struct mr_outlet *outlet, uint16_t channel,
 	const struct mr_method *method, mr_error *error)
 {
 	return mr_method_put(&outlet->out, channel, method, outlet->frame_max, error);
 }
-/* A deadline is at `at`. */
+/* Notes a deadline. */
 static inline void mr_outlet_expect(struct mr_outlet *outlet, mr_msec at)
 {
 	outlet->earliest = mr_earlier(outlet->earliest, at);
 }
 
-/* Counts what the broker should not have said, and tells what it was; MR_OK. */
+/* Counts and reports a protocol violation by the broker; returns MR_OK. */
 enum mr_status mr_outlet_odd(struct mr_outlet *outlet, uint16_t channel, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-/* Tells the end of a request; token 0: nobody waits for it. */
+/* Emits the end of a request; token 0: it has no owner. */
 void mr_outlet_done(struct mr_outlet *outlet, uint16_t channel, uint64_t token,
 	const mr_error *error);
 /* The same, with the reply (taken; may be NULL). */
 void mr_outlet_reply(struct mr_outlet *outlet, uint16_t channel, uint64_t token,
 	enum mr_status status, mr_reply *reply);
-/* The end of a request that the host was told to have timed out: the engine hears of it, if it must. */
+/* The answer to a request that has timed out: reported to the engine, if it needs it. */
 void mr_outlet_late(struct mr_outlet *outlet, uint16_t channel, uint64_t token,
 	enum mr_status status);
-/* Tells that a publish never got as far as a channel. */
+/* Emits the loss of a publish that never reached a channel. */
 void mr_outlet_lost(struct mr_outlet *outlet, uint16_t channel, uint32_t epoch, uint64_t number);
 
 #endif

@@ -1,5 +1,4 @@
-/* session_phase: the phases of a session, and what brings it to the last; session_state.c has which may
- * follow which.
+/* session_phase: the phases of a session, and how it ends; session_state.c has the table of transitions.
  * SPDX-License-Identifier: MIT */
 #ifndef MR_AMQP_SESSION_PHASE_H
 #define MR_AMQP_SESSION_PHASE_H

@@ -1,4 +1,4 @@
-/* event: brings the host's handles up to date with what the I/O thread tells.
+/* event: updates the host's handles by the I/O thread's events.
  * SPDX-License-Identifier: MIT
  * Host thread, while it pulls events. */
 #ifndef MR_API_EVENT_H
@@ -6,7 +6,7 @@
 
 #include "api/handle.h"
 
-/* False: the host need not see it. */
+/* False: the event is internal, and the host does not get it. */
 bool mr_event_apply(mr_runtime *rt, mr_event *event);
 
 #endif

@@ -1,6 +1,6 @@
 /* handle: the host's side of runtimes, connections and channels.
  * SPDX-License-Identifier: MIT
- * Host thread only. What the I/O thread knows of them is behind the bridge. */
+ * Host thread only. The I/O thread has its own structs, on the other side of the bridge. */
 #ifndef MR_API_HANDLE_H
 #define MR_API_HANDLE_H
 
@@ -19,58 +19,59 @@ struct mr_runtime {
 	uint32_t *alive;                /* a page that reads as 0 in a forked child */
 	struct mr_map connections;      /* by number */
 	struct mr_map pools;            /* by number */
-	const struct mr_keeper *keeper; /* of their handles; NULL: there never was a pool */
-	struct mr_map requests;         /* of pools, by token: what is still to come */
+	const struct mr_keeper *keeper; /* the pools' callbacks; NULL: there never was a pool */
+	struct mr_map requests;         /* pending requests of pools, by token */
 	struct mr_waits waits;          /* for places of pools */
-	struct mr_map watched;          /* serials of mr_watch_fd by token, of what has not ended */
-	struct mr_map recovers; /* epochs of channels, by the token of a basic.recover of theirs */
+	struct mr_map watched;          /* serials of active mr_watch_fd, by token */
+	struct mr_map recovers; /* epochs of channels, by the token of a pending basic.recover */
 	uint32_t watch_serial;
 	uint32_t connection_numbers, epochs, pool_numbers;
 	uint32_t loop_mode;   /* connections with heartbeat_mode = "loop" */
 	unsigned unsignalled; /* commands pushed since the I/O thread was last woken */
 	bool prepared;        /* the last poll left the host announced as asleep */
-	bool unseen; /* it woke by itself: the I/O thread takes it to be asleep until the next signal */
-	bool roused; /* its announced sleep ended by a word of its own */
+	bool unseen; /* it woke by itself; the I/O thread does not know until the next signal */
+	bool roused; /* mr_handle_rouse_host ended its announced sleep */
 	struct mr_log log;
 	struct mr_meter *meters[MR_METERS_MAX + 1];
 	size_t meter_count;
 };
 
-/* What pools are told of the handles that are their own. */
+/* Callbacks that inform pools about handles. */
 struct mr_keeper {
-	void (*forget)(mr_connection *c); /* it is freed, be it a pool's or not */
+	void (*forget)(mr_connection *c); /* it is freed; called for every connection */
 	void (*forget_channel)(mr_channel *ch);
-	void (*inherit)(mr_connection *c, mr_connection *from); /* c takes its place */
-	/* Of the connections to come. Without memory for it they begin with the one before. */
+	void (*inherit)(mr_connection *c, mr_connection *from); /* c replaces from */
+	/* A new secret for future connections. Without memory for it they use the old one. */
 	void (*secret)(struct mr_pool *pool, mr_slice secret, int which);
 };
 
 struct mr_connection {
 	mr_runtime *rt;
 	uint32_t number;
-	int state; /* enum mr_connection_state, as far as events were pulled */
+	int state; /* enum mr_connection_state, according to the pulled events */
 	bool blocked;
 	uint32_t epoch;
 	mr_error error;
 	const struct mr_config *config; /* the link's; lives until MR_CMD_LINK_FREE is pushed */
-	struct mr_gauge *gauge;         /* likewise */
+	struct mr_gauge *gauge;         /* the same */
 	uint64_t published;             /* weight of all publishes pushed */
 	mr_table *server_properties;
 	uint16_t channel_max;
-	uint32_t frame_max; /* agreed; 0: no limit */
+	uint32_t frame_max; /* negotiated; 0: no limit */
 	char host[280];
 	mr_channel **channels; /* by number */
 	size_t channel_slots;
-	struct mr_pool *pool;      /* whose it is, or NULL */
-	struct mr_pool_item *item; /* as which; NULL: it carries a shared pool's channels */
-	uint64_t
-		parting; /* given up by its pool: freed when the close with this token has ended, */
-	uint32_t
-		retired; /* and when so many have been given back that were lent when the pool closed */
-	bool kept;       /* mr_connection_keep */
+	struct mr_pool *pool;      /* its owner, or NULL */
+	struct mr_pool_item *item; /* its item; NULL: it has a shared pool's channels */
+	/* Given up by its pool: freed when the close with the token `parting` has ended, and the
+	 * loans counted in `retired`, which were open when the pool was closed, have been
+	 * released. */
+	uint64_t parting;
+	uint32_t retired;
+	bool kept; /* mr_connection_keep */
 };
 
-/* SUSPENDED: lost with its connection, or closed by the broker, and to come back. */
+/* SUSPENDED: lost with its connection, or closed by the broker, but it will be recovered. */
 enum mr_handle_state {
 	MR_HANDLE_OPENING,
 	MR_HANDLE_OPEN,
@@ -86,25 +87,25 @@ struct mr_channel {
 	enum mr_handle_state state;
 	uint64_t open_token, close_token;
 	bool confirming;
-	bool orphaned;             /* the host forgot it; freed when it has closed */
+	bool orphaned;             /* the host has freed it; freed when it has closed */
 	bool kept;                 /* mr_channel_keep */
-	struct mr_pool_item *item; /* of the pool whose it is, or NULL; its connection lives then */
-	uint64_t taken_back;       /* deliveries up to this tag are the broker's again */
-	uint32_t recovering;       /* basic.recovers under way: all deliveries may be */
+	struct mr_pool_item *item; /* of the pool that owns it, or NULL */
+	uint64_t taken_back;       /* the broker has taken back deliveries up to this tag */
+	uint32_t recovering;       /* pending basic.recovers: any delivery may be taken back */
 	uint64_t published;        /* the last publish's number, in confirm mode */
 	mr_error error;
 };
 
 bool mr_handle_is_forked(const mr_runtime *rt);
-/* The upper half of the numbers is the I/O thread's own. */
+/* The I/O thread uses the upper half of the numbers. */
 static inline bool mr_is_token(uint64_t token) { return token && !(token >> 63); }
-/* Room for a command with `extra` bytes behind it. Waits for the I/O thread when the ring is full
- * (it never blocks, so that is short) unless `hurry`; NULL: full, or the thread has ended. */
+/* Room for a command followed by `extra` bytes. If the ring is full, waits for the I/O thread
+ * (briefly, as it never blocks) unless `hurry`; NULL: the ring is full, or the thread has ended. */
 struct mr_command *mr_command_reserve(mr_runtime *rt, size_t extra, bool hurry);
 /* Sends the reserved command. The I/O thread is woken by the next poll, or every few commands. */
 void mr_command_commit(mr_runtime *rt);
 void mr_command_signal(mr_runtime *rt); /* now */
-/* Makes the descriptor of a host that announced a sleep readable. The I/O thread does not hear of it. */
+/* Makes the descriptor of a host that announced a sleep readable, without the I/O thread. */
 void mr_handle_rouse_host(mr_runtime *rt);
 /* reserve, copy, commit. MR_OK, MR_FORKED or MR_CLOSED. */
 enum mr_status mr_command_send(mr_runtime *rt, const struct mr_command *command);
@@ -112,7 +113,7 @@ enum mr_status mr_command_send(mr_runtime *rt, const struct mr_command *command)
 mr_connection *mr_handle_find_connection(const mr_runtime *rt, uint32_t number);
 mr_channel *mr_handle_find_channel(const mr_runtime *rt, uint32_t connection, uint16_t channel,
 	uint32_t epoch);
-/* Closes it under a token that need not be the host's, whatever its state. */
+/* Closes the channel in any state; the token need not be the host's. */
 enum mr_status mr_channel_send_close(mr_channel *ch, uint64_t token);
 
 #endif

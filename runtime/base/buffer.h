@@ -1,6 +1,6 @@
 /* buffer: bytes that grow at the end and are consumed at the front.
  * SPDX-License-Identifier: MIT
- * Any thread; pure. Doubles its space, keeps what it has on failure. */
+ * Any thread; pure. Doubles its space; a failure leaves the content unchanged. */
 #ifndef MR_BASE_BUFFER_H
 #define MR_BASE_BUFFER_H
 
@@ -16,16 +16,16 @@ struct mr_buffer { /* zeroed is empty and valid */
 	size_t start, end, capacity; /* the bytes are base[start .. end) */
 };
 
-void mr_buffer_fini(struct mr_buffer *b); /* frees and empties; takes an empty one */
+void mr_buffer_fini(struct mr_buffer *b); /* frees and empties; `b` may be empty */
 /* Makes room for `more` bytes behind the end; compacts before it grows. MR_OK or MR_NO_MEMORY. */
 enum mr_status mr_buffer_reserve(struct mr_buffer *b, size_t more);
 enum mr_status mr_buffer_append(struct mr_buffer *b, const void *data, size_t size);
-void mr_buffer_consume(struct mr_buffer *b, size_t size); /* at most what is there */
-void mr_buffer_trim(struct mr_buffer *b,
-	size_t keep); /* frees the space of an empty one over keep */
+void mr_buffer_consume(struct mr_buffer *b, size_t size); /* at most the bytes that it has */
+/* Frees the space of an empty buffer if it is larger than `keep`. */
+void mr_buffer_trim(struct mr_buffer *b, size_t keep);
 
 static inline size_t mr_buffer_size(const struct mr_buffer *b) { return b->end - b->start; }
-/* NULL for one that has never held anything: an offset of NULL, even 0, is undefined. */
+/* NULL for a buffer that was never used: adding an offset to NULL, even 0, is undefined. */
 static inline uint8_t *mr_buffer_data(const struct mr_buffer *b)
 {
 	return b->base ? b->base + b->start : NULL;

@@ -1,7 +1,7 @@
-/* delivery: the memory that deliveries live in: fixed blocks, recycled, never moved.
+/* delivery: the memory of deliveries: fixed blocks that are recycled and never moved.
  * SPDX-License-Identifier: MIT
- * I/O thread takes and gives back; pure memory, no I/O. A block stays mapped until the pool closes,
- * so that a stale handle reads a changed generation, never unmapped memory. */
+ * The I/O thread takes blocks and gives them back; no I/O. A block stays mapped until the pool
+ * closes, so that a stale handle reads a changed generation, never unmapped memory. */
 #ifndef MR_BASE_DELIVERY_H
 #define MR_BASE_DELIVERY_H
 
@@ -11,18 +11,18 @@
 struct mr_delivery_pool;
 
 enum mr_status mr_delivery_pool_open(struct mr_delivery_pool **out);
-void mr_delivery_pool_close(struct mr_delivery_pool *pool); /* frees also what is still out */
-/* A delivery with room for `variable` bytes behind it, at *space; all fields zeroed but `generation`.
- * Up to about 400 bytes cost no allocation. NULL when out of memory. */
+void mr_delivery_pool_close(struct mr_delivery_pool *pool); /* also frees deliveries in use */
+/* A delivery with room for `variable` bytes at *space; all fields except `generation` are zero. Up
+ * to about 400 bytes need no allocation. NULL when out of memory. */
 mr_delivery *mr_delivery_take(struct mr_delivery_pool *pool, size_t variable, char **space);
-/* Grows the room of a delivery whose room cost an allocation; moves it, keeps its bytes. The new place, or NULL when
- * out of memory (then the old one stands). */
+/* Grows the allocated room of a delivery; moves it and keeps its bytes. Returns the new room, or
+ * NULL when out of memory (then the old room stays valid). */
 char *mr_delivery_grow(struct mr_delivery_pool *pool, mr_delivery *delivery, size_t variable);
-/* Counts a whole delivery, until it is given back. */
+/* Counts a complete delivery until it is given back. */
 void mr_delivery_count(mr_delivery *delivery, struct mr_tally *tally, bool is_loose);
-/* Recycles. The generation is left alone: the host bumps it when it releases. */
+/* Recycles a delivery. Does not change the generation: the host increments it when it releases. */
 void mr_delivery_give(struct mr_delivery_pool *pool, mr_delivery *delivery);
-/* Deliveries taken and not given back, and the bytes of heap they hold. */
+/* The number of deliveries in use, and the bytes of heap that they occupy. */
 size_t mr_delivery_pool_out(const struct mr_delivery_pool *pool, size_t *bytes);
 
 #endif

@@ -1,4 +1,4 @@
-/* list: an intrusive doubly linked list; a node is in one list at most.
+/* list: an intrusive doubly linked list; a node is in at most one list.
  * SPDX-License-Identifier: MIT
  * Any thread; owns nothing. A zeroed node is in no list; a head must be initialised. */
 #ifndef MR_BASE_LIST_H
@@ -22,14 +22,15 @@ static inline void mr_list_append(struct mr_node *head, struct mr_node *node)
 	head->prev->next = node;
 	head->prev = node;
 }
-static inline void mr_list_remove(struct mr_node *node) /* no-op when in no list */
+static inline void mr_list_remove(struct mr_node *node) /* no-op if in no list */
 {
 	if (!node->next) return;
 	node->prev->next = node->next;
 	node->next->prev = node->prev;
 	node->next = node->prev = NULL;
 }
-/* All of `from` goes behind all of `into`; where that is a node within a list, before that node. */
+/* Moves all nodes of `from` to the end of `into`; if `into` is a node of a list, before that
+ * node. */
 static inline void mr_list_splice(struct mr_node *into, struct mr_node *from)
 {
 	if (mr_list_is_empty(from)) return;

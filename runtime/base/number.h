@@ -1,4 +1,4 @@
-/* number: numbers as text and back, whatever the locale: a host may have set one with a decimal comma.
+/* number: numbers as text and back, independent of the locale, which may have a decimal comma.
  * SPDX-License-Identifier: MIT
  * Any thread; pure. */
 #ifndef MR_BASE_NUMBER_H
@@ -8,15 +8,17 @@
 #include <stdarg.h>
 #include <stddef.h>
 
-#define MR_NUMBER_SIZE 32 /* room for any of them, and the NUL */
+#define MR_NUMBER_SIZE 32 /* room for any number and the NUL */
 
-/* The shortest of 14 to 17 digits that is the number; a point, never a comma. Infinities and NaN as printf has them. */
+/* The shortest text of 14 to 17 digits that reads back as the number; with a point, never a comma.
+ * Infinities and NaN as in printf. */
 void mr_number_text(char out[MR_NUMBER_SIZE], double number);
 
-/* This thread goes by the C locale until the end; for threads of ours, without an end. Never fails. */
+/* Selects the C locale for this thread until mr_number_plain_end; the library's threads never call that.
+ * Never fails. */
 locale_t mr_number_plain_begin(void);
 void mr_number_plain_end(locale_t before);
-/* snprintf, vsnprintf and strtod of the C locale: whatever has a fraction in it goes by these. */
+/* snprintf, vsnprintf and strtod in the C locale: use these for all numbers with a fraction. */
 int mr_number_format(char *out, size_t size, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 int mr_number_vformat(char *out, size_t size, const char *format, va_list args);

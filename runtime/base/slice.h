@@ -1,4 +1,4 @@
-/* slice: a borrowed run of bytes, and the big-endian numbers of AMQP.
+/* slice: a borrowed range of bytes, and AMQP's big-endian numbers.
  * SPDX-License-Identifier: MIT
  * Any thread; pure; owns nothing. */
 #ifndef MR_BASE_SLICE_H

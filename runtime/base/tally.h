@@ -1,6 +1,6 @@
-/* tally: what the host holds of one connection's messages, and whether it is behind with them.
+/* tally: counts one connection's deliveries that the host holds, and compares them with the bound.
  * SPDX-License-Identifier: MIT
- * I/O thread. It lives until its owner and the last delivery that counts in it have gone. */
+ * I/O thread. It lives until its owner and its last counted delivery have released it. */
 #ifndef MR_BASE_TALLY_H
 #define MR_BASE_TALLY_H
 
@@ -10,25 +10,25 @@
 #include "base/alloc.h"
 
 struct mr_tally {
-	size_t bytes;              /* of heap, of all */
-	size_t loose, loose_bytes; /* the deliveries among them that no prefetch bounds */
-	size_t refs;               /* deliveries that count here, and the owner */
+	size_t bytes;              /* heap bytes of all deliveries */
+	size_t loose, loose_bytes; /* deliveries that no prefetch limits */
+	size_t refs;               /* counted deliveries, plus the owner */
 };
 
 #define MR_LOOSE_HALF 1
 #define MR_LOOSE_WHOLE 2
-/* Are the loose ones more than so many halves of the bound? It stands in tally.c. */
+/* True if the loose deliveries exceed this many halves of the bound, which tally.c defines. */
 bool mr_tally_is_over(const struct mr_tally *tally, size_t halves);
 
 struct mr_tally *mr_tally_new(void); /* gives; NULL when out of memory */
 
-/* The owner's part; takes NULL. */
+/* Releases the owner's reference; `t` may be NULL. */
 static inline void mr_tally_release(struct mr_tally *t)
 {
 	if (t && --t->refs == 0) mr_free(t);
 }
 
-/* One delivery more, with so many bytes of heap. */
+/* Adds one delivery with this many bytes of heap. */
 static inline void mr_tally_add(struct mr_tally *t, size_t bytes, bool is_loose)
 {
 	t->refs++;
@@ -38,7 +38,7 @@ static inline void mr_tally_add(struct mr_tally *t, size_t bytes, bool is_loose)
 	t->loose_bytes += bytes;
 }
 
-/* One less. */
+/* Removes one delivery. */
 static inline void mr_tally_remove(struct mr_tally *t, size_t bytes, bool is_loose)
 {
 	t->bytes -= bytes;

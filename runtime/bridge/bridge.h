@@ -1,4 +1,4 @@
-/* bridge: all that the host thread and the I/O thread of a runtime share.
+/* bridge: everything that the host thread and the I/O thread of a runtime share.
  * SPDX-License-Identifier: MIT
  * Made before the I/O thread starts, closed after it has ended. */
 #ifndef MR_BRIDGE_BRIDGE_H
@@ -11,7 +11,8 @@
 #include "bridge/ring.h"
 #include "bridge/wake.h"
 
-/* Bytes: some 6000 publishes of 100 bytes; a header of a whole frame fits into a quarter of it. */
+/* Bytes: some 6000 publishes of 100 bytes. A content header of frame_max fits into a quarter of
+ * it. */
 #define MR_COMMAND_RING (1024 * 1024)
 #define MR_EVENT_RING (512 * 1024) /* bytes: 8192 events */
 
@@ -23,11 +24,11 @@ struct mr_bridge {
 	struct mr_logger *logger;
 	struct mr_board board;
 	struct mr_mark_shared progress;
-	atomic_bool host_waits;     /* within a poll: not busy, so loop-mode heartbeats may go */
-	atomic_uint_least64_t page; /* token of the last MR_EV_PAGE that the host has taken */
+	atomic_bool host_waits;     /* the host is in a poll: loop-mode heartbeats may be sent */
+	atomic_uint_least64_t page; /* token of the last MR_EV_PAGE that the host has pulled */
 };
 
 enum mr_status mr_bridge_open(struct mr_bridge *bridge, mr_error *error);
-void mr_bridge_close(struct mr_bridge *bridge); /* takes a zeroed one whose wakes are -1 */
+void mr_bridge_close(struct mr_bridge *bridge); /* also for a zeroed bridge with wakes of -1 */
 
 #endif

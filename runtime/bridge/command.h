@@ -1,6 +1,7 @@
-/* command: what the two threads say to each other: commands to the I/O thread; events are mr_event.
+/* command: the commands that the host sends to the I/O thread; the answers are mr_event.
  * SPDX-License-Identifier: MIT
- * Plain data. A pushed command owns what it points to; a command that was not pushed does not. */
+ * Plain data. A pushed command owns the memory that it points to; one that was not pushed does
+ * not. */
 #ifndef MR_BRIDGE_COMMAND_H
 #define MR_BRIDGE_COMMAND_H
 
@@ -10,40 +11,41 @@
 #include "base/list.h"
 #include "base/slice.h"
 
-/* The token of a request that no host made: its end is told to nobody. */
+/* The token of a request that no host made: its end is not reported. */
 #define MR_TOKEN_NOBODY UINT64_MAX
 
 enum {
 	MR_SECRET_LOGIN,
 	MR_SECRET_KEY
-}; /* of a MR_CMD_SECRET: the password, that of the key file */
+}; /* in MR_CMD_SECRET: the login's password, or the key file's */
 
-/* What each fills. Down to SETTLE they are to a connection; those to a channel name it by its epoch too. */
+/* With the fields that each command uses. Commands up to SETTLE are for a connection; those for a
+ * channel also carry its epoch. */
 enum mr_command_type {
 	MR_CMD_LINK_NEW,   /* seed */
 	MR_CMD_LINK_OPEN,  /* token */
 	MR_CMD_LINK_CLOSE, /* token, deadline */
 	MR_CMD_LINK_FREE,
-	MR_CMD_CHANNEL_OPEN,  /* to a channel: token, channel_open */
-	MR_CMD_CHANNEL_CLOSE, /* to a channel: token, deadline */
-	MR_CMD_REQUEST,       /* to a channel: token, request */
-	MR_CMD_SECRET,        /* token, 0: for the next connect only; secret */
+	MR_CMD_CHANNEL_OPEN,  /* for a channel: token, channel_open */
+	MR_CMD_CHANNEL_CLOSE, /* for a channel: token, deadline */
+	MR_CMD_REQUEST,       /* for a channel: token, request */
+	MR_CMD_SECRET,        /* token (0: only for the next connect), secret */
 	MR_CMD_RETRY,         /* retry_delay: from now on the host decides */
 	MR_CMD_INHERIT,       /* inherit_from */
 	MR_CMD_FORGET,        /* forgotten */
-	MR_CMD_PUBLISH,       /* to a channel: publish; a struct mr_outgoing and its bytes follow */
-	MR_CMD_SETTLE,        /* to a channel: settle */
+	MR_CMD_PUBLISH,       /* for a channel: publish; then struct mr_outgoing and its bytes */
+	MR_CMD_SETTLE,        /* for a channel: settle */
 	MR_CMD_RELEASE,       /* released */
 	MR_CMD_WATCH_FD,      /* token, watch */
 	MR_CMD_UNWATCH_FD,    /* unwatched */
-	MR_CMD_WAKE_AT,       /* wake_at: an event wakes the host */
-	MR_CMD_NUDGE_AT,      /* wake_at: the host is woken without an event */
-	MR_CMD_CLOCK,         /* token: the clock was moved */
-	MR_CMD_PUMPED,        /* the host polls: loop-mode heartbeats may go */
+	MR_CMD_WAKE_AT,       /* wake_at: wakes the host with an event */
+	MR_CMD_NUDGE_AT,      /* wake_at: wakes the host without an event */
+	MR_CMD_CLOCK,         /* token: the clock was advanced */
+	MR_CMD_PUMPED,        /* the host polls: loop-mode heartbeats may be sent */
 	MR_CMD_LOG,           /* log */
 	MR_CMD_WATCHDOG,      /* watchdog */
 	MR_CMD_NOTE,          /* note */
-	MR_CMD_HEALTH,        /* health, and token where it says so */
+	MR_CMD_HEALTH,        /* health; see enum mr_health_command for the token */
 	MR_CMD_STOP           /* deadline */
 };
 
@@ -60,15 +62,15 @@ enum mr_health_command {
 	MR_HTTP_ANSWER   /* answer */
 };
 
-/* One for each message that is published or settled. `type` says which arm of the union is filled, and `health.what`
- * which of the inner one. What a pointer points to is taken. */
+/* Each publish and each settle needs one. `type` selects the arm of the union, and `health.what`
+ * the arm of the inner union. The command takes all memory that it points to. */
 /* clang-format off */
 struct mr_command {
 	uint16_t type;
 	uint16_t channel;
 	uint32_t connection;
 	uint32_t epoch; /* the channel's */
-	uint64_t token; /* the host's: the event that answers has it; 0: nothing answers */
+	uint64_t token; /* chosen by the host, repeated by the answering event; 0: no answer */
 	union {
 		struct { uint64_t number; mr_msec deadline; uint16_t flags; } publish; /* number: 0 outside confirm mode */
 		struct { uint64_t tag; mr_delivery *released; uint16_t how, flags; } settle; /* released: or NULL */
@@ -78,9 +80,9 @@ struct mr_command {
 		struct { mr_msec deadline; char *text; int which; } secret; /* which: MR_SECRET_* */
 		struct mr_link_seed *seed;
 		mr_msec deadline;
-		uint64_t retry_delay;  /* ms to the next try; UINT64_MAX: none */
-		uint32_t inherit_from; /* the connection whose declares and bindings become this one's */
-		uint32_t forgotten;    /* a consumer that is not to come back */
+		uint64_t retry_delay;  /* ms until the next try; UINT64_MAX: none */
+		uint32_t inherit_from; /* the connection whose recorded topology this one takes over */
+		uint32_t forgotten;    /* a consumer that must not be recovered */
 		struct { int fd, events; uint32_t serial; } watch; /* events: MR_FD_* */
 		uint64_t unwatched; /* the token of its MR_CMD_WATCH_FD */
 		mr_msec wake_at;
@@ -104,23 +106,23 @@ struct mr_command {
 /* clang-format on */
 _Static_assert(sizeof(struct mr_command) == 48, "every message pays for a byte more of it");
 
-/* A publish travels as its command, this, then exchange, routing key, properties and, unless `large`
- * holds it, the body. */
+/* A publish in the ring consists of its command, this struct, exchange, routing key, properties
+ * and, unless `large` holds it, the body. */
 struct mr_outgoing {
 	uint64_t body_size;
-	char *large; /* a body too big for the ring: taken */
+	char *large; /* a body too large for the ring: taken */
 	uint32_t properties_size;
 	uint8_t exchange_size, routing_key_size;
 	uint16_t reserved;
 };
 
-/* What a publish counts for against the bound of what may be queued. */
+/* The bytes that a publish counts against MR_OUTBOUND_MAX. */
 static inline uint64_t mr_outgoing_weight(const struct mr_outgoing *o)
 {
 	return o->body_size + o->properties_size + o->exchange_size + o->routing_key_size + 64;
 }
 
-/* What the host answers to a request for a page of its own. */
+/* The host's answer to a request for one of its pages. */
 struct mr_page_answer {
 	unsigned code;
 	char type[128]; /* NUL-terminated */
@@ -136,16 +138,16 @@ struct mr_health_note {
 
 struct mr_config;
 struct mr_gauge;
-/* What a new link is made of. The host reads both until it pushes MR_CMD_LINK_FREE: the link frees them with
- * itself; without memory for a link the seed stays, in their place. */
+/* The parts of a new link. The host reads config and gauge until it pushes MR_CMD_LINK_FREE; the
+ * link frees them with itself. If there is no memory for a link, the seed keeps them. */
 struct mr_link_seed {
 	struct mr_config *config;
 	struct mr_gauge *gauge;
-	struct mr_node node; /* in engine->barren, when no link came of it */
+	struct mr_node node; /* in engine->barren if no link could be made */
 	uint32_t number;
 };
 
-/* Rides on MR_EV_CONNECTION when a connection opens; api takes it. */
+/* Carried by MR_EV_CONNECTION when a connection opens; api takes it. */
 struct mr_opened {
 	mr_table *server_properties;
 	uint16_t channel_max;
@@ -153,24 +155,25 @@ struct mr_opened {
 	char host[280];     /* "name:port" of the host that answered */
 };
 
-/* What is said of a consumer that stalls. */
+/* The description of a consumer for reports of a stall. */
 struct mr_note {
-	mr_msec stall, limit; /* 0: the usual; -1: never. 0: none */
-	const char *origin;   /* behind the queue's name */
+	mr_msec stall, limit; /* stall: 0: the default, -1: never; limit: 0: none */
+	const char *origin;   /* stored behind the queue's name */
 	char queue[];
 };
 
-/* A request whose strings live in the same block of memory. */
+/* A request with its strings in the same block of memory. */
 struct mr_request_copy {
 	struct mr_request request;
 	char bytes[];
 };
 
-/* Bodies up to this many bytes travel in the ring itself, larger ones by pointer: copying them twice
- * more would cost more than an allocation. */
+/* Bodies up to this many bytes are copied into the ring, larger ones are passed by pointer: two
+ * more copies would cost more than an allocation. */
 #define MR_INLINE_BODY 4096
 
-/* Bytes of publishes that may wait for one connection before the host is told MR_BACKPRESSURE. */
+/* Bytes of publishes that may wait for one connection before a publish fails with
+ * MR_BACKPRESSURE. */
 #define MR_OUTBOUND_MAX (8u << 20)
 
 #endif

@@ -1,7 +1,7 @@
-/* meter: how long a queue's handlers take: the host counts, the I/O thread reads.
+/* meter: measures how long a queue's handlers take: the host counts, the I/O thread reads.
  * SPDX-License-Identifier: MIT
- * Each function says its side. Single words: a reading may be of slightly different moments. The host
- * owns a meter; it outlives the I/O thread. */
+ * Each comment names the calling thread. Words are read one by one, so they may differ in age. The
+ * host owns a meter; it outlives the I/O thread. */
 #ifndef MR_BRIDGE_METER_H
 #define MR_BRIDGE_METER_H
 
@@ -11,22 +11,23 @@
 #include "base/slice.h"
 #include "base/status.h"
 
-#define MR_METERS_MAX 64 /* queues with a name of their own in the metrics */
+#define MR_METERS_MAX 64 /* queues with their own label in the metrics */
 
 struct mr_meter {
 	atomic_uint_least64_t counts[MR_HISTOGRAM_BOUNDS + 1];
 	atomic_uint_least64_t sum;
 	atomic_uint_least64_t failures;
-	atomic_uint_least64_t late;    /* handled, but their channel had gone */
-	atomic_int_least64_t messages; /* in the queue when it was last looked at; -1: not known */
+	atomic_uint_least64_t late;    /* messages handled after their channel had ended */
+	atomic_int_least64_t messages; /* in the queue at the last check; -1: unknown */
 	char queue[256];
 };
 
-/* The name that a queue has in the metrics: names that the broker makes up would be ever new ones. */
+/* The label of a queue in the metrics: queues that the broker named share one, as their names are
+ * always new. */
 mr_slice mr_meter_label(mr_slice queue);
 
 struct mr_meter *mr_meter_new(mr_slice label); /* host; gives; NULL: out of memory */
-/* Host: so many handlers took `ns` each; so many of them failed. */
+/* Host: `count` handlers took `ns` each; `failures` of them failed. */
 void mr_meter_add(struct mr_meter *m, uint64_t count, uint64_t ns, uint64_t failures);
 void mr_meter_too_late(struct mr_meter *m);                             /* host */
 void mr_meter_look(struct mr_meter *m, int64_t messages);               /* host */

@@ -1,7 +1,8 @@
 /* ring: a bounded queue of records of any size between one producer and one consumer thread.
  * SPDX-License-Identifier: MIT
- * Each function says its side. Records are contiguous and 8-byte aligned; what does not fit before
- * the end of the ring goes to its start. Owns no pointer that a record holds. */
+ * Each comment names the side. Records are contiguous and 8-byte aligned; a record that does not
+ * fit before the end of the ring is put at its start. The ring owns no memory that a record points
+ * to. */
 #ifndef MR_BRIDGE_RING_H
 #define MR_BRIDGE_RING_H
 
@@ -12,15 +13,15 @@
 #include "base/status.h"
 
 struct mr_ring {
-	atomic_size_t head; /* producer: bytes ever written */
-	size_t reserved;    /* producer: where the reserved record ends */
-	size_t tail_seen;   /* producer's last look at tail */
-	char apart_1[64];   /* the two sides write to cache lines of their own */
-	atomic_size_t tail; /* consumer: bytes ever read */
-	size_t head_seen;   /* consumer's last look at head */
-	size_t peeked;      /* consumer: where the peeked record ends */
+	atomic_size_t head; /* producer: total bytes written */
+	size_t reserved;    /* producer: the end of the reserved record */
+	size_t tail_seen;   /* producer: the value of tail when it was last read */
+	char apart_1[64];   /* each side writes to its own cache line */
+	atomic_size_t tail; /* consumer: total bytes read */
+	size_t head_seen;   /* consumer: the value of head when it was last read */
+	size_t peeked;      /* consumer: the end of the peeked record */
 	char apart_2[64];
-	atomic_bool starved; /* producer found it full and wants to hear of room */
+	atomic_bool starved; /* the producer found the ring full and waits for room */
 	uint8_t *base;
 	size_t capacity; /* a power of two */
 };
@@ -31,16 +32,16 @@ void mr_ring_close(struct mr_ring *ring);
 
 /* The largest record that always fits into an empty ring. */
 static inline size_t mr_ring_record_max(const struct mr_ring *ring) { return ring->capacity / 4; }
-/* Producer: room for a record, or NULL when the ring is full (then `starved` is set). */
+/* Producer: room for a record, or NULL if the ring is full (then `starved` is set). */
 void *mr_ring_reserve(struct mr_ring *ring, size_t size);
-/* The same, as if the ring were smaller: what one kind of record may fill of it. */
+/* The same, as if the ring had only this capacity: limits the share of one kind of record. */
 void *mr_ring_reserve_within(struct mr_ring *ring, size_t size, size_t capacity);
-/* Producer: shows the reserved record to the consumer. */
+/* Producer: makes the reserved record visible to the consumer. */
 void mr_ring_commit(struct mr_ring *ring);
-/* Consumer: the oldest record and its size, or NULL; stays until mr_ring_consume. */
+/* Consumer: the oldest record and its size, or NULL; valid until mr_ring_consume. */
 void *mr_ring_peek(struct mr_ring *ring, size_t *size);
 void mr_ring_consume(struct mr_ring *ring);
-/* Consumer: true once after a reserve had failed: the producer wants to be woken. */
+/* Consumer: true once after a failed reserve: wake the producer. */
 bool mr_ring_take_starved(struct mr_ring *ring);
 
 #endif

@@ -1,4 +1,4 @@
-/* field_size: how long the values of field tables are.
+/* field_size: the sizes of field tables' values.
  * SPDX-License-Identifier: MIT */
 #ifndef MR_CODEC_FIELD_SIZE_H
 #define MR_CODEC_FIELD_SIZE_H
@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Bytes of a value of fixed size; SIZE_MAX for types that carry a length, and for those that are not known. */
+/* The bytes of a value of fixed size; SIZE_MAX for types with a length, and for unknown types. */
 static inline size_t mr_field_size(uint8_t type)
 {
 	switch (type) {

@@ -1,4 +1,4 @@
-/* frame: finds frames in a run of bytes, in place, and writes those that are not methods.
+/* frame: finds frames in received bytes, in place, and writes all frames except methods.
  * SPDX-License-Identifier: MIT
  * Pure. */
 #ifndef MR_CODEC_FRAME_H
@@ -10,21 +10,21 @@
 #define MR_FRAME_END 0xCE
 #define MR_FRAME_OVERHEAD 8 /* MR_FRAME_HEAD and the end octet */
 
-/* Finds the first frame of `data`. MR_OK and *used > 0: `out` borrows it; MR_OK and *used == 0: more
- * bytes are needed, *want says how many in all (at least); else the guard's refusal, or
- * MR_FRAME_ERROR when the end octet is wrong. */
+/* Finds the first frame of `data`. MR_OK and *used > 0: `out` borrows it; MR_OK and *used == 0:
+ * more bytes are needed, at least *want in total; else the guard's error, or MR_FRAME_ERROR if the
+ * end octet is wrong. */
 enum mr_status mr_frame_next(const struct mr_guard *guard, const uint8_t *data, size_t size,
 	struct mr_frame *out, size_t *used, size_t *want, mr_error *error);
-/* Looks at the first bytes a peer ever sent. MR_OK: may be AMQP (or too short to say);
- * MR_PROTOCOL_MISMATCH: `error` says what it looks like: another AMQP version ("AMQP" header, with
- * the version), TLS, HTTP, SSH, text. */
+/* Checks the first bytes from a peer. MR_OK: may be AMQP (or too few bytes to decide);
+ * MR_PROTOCOL_MISMATCH: `error` names the protocol: another AMQP version ("AMQP" header, with the
+ * version), TLS, HTTP, SSH, text. */
 enum mr_status mr_frame_sniff(const uint8_t *data, size_t size, mr_error *error);
-/* Appends a content header frame and as many body frames as frame_max asks. `properties` is the
- * encoded property flags and fields. An empty body has no body frame. MR_BAD_ARGUMENT: the properties
- * do not fit into one frame; MR_NO_MEMORY; then nothing was appended. */
+/* Appends a content header frame and as many body frames as frame_max requires. `properties` are
+ * the encoded property flags and fields. An empty body has no body frame. MR_BAD_ARGUMENT: the
+ * properties do not fit into one frame; MR_NO_MEMORY. On failure nothing is appended. */
 enum mr_status mr_frame_put_content(struct mr_buffer *out, uint16_t channel, mr_slice properties,
 	mr_slice body, uint32_t frame_max);
-/* The same, for a broker: properties that do not fit go into one frame nevertheless. */
+/* The same, for a broker: properties over frame_max are sent in one frame nevertheless. */
 enum mr_status mr_frame_put_letter(struct mr_buffer *out, uint16_t channel, mr_slice properties,
 	mr_slice body, uint32_t frame_max);
 enum mr_status mr_frame_put_heartbeat(struct mr_buffer *out);

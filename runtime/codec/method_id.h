@@ -1,4 +1,4 @@
-/* method_id: the numbers of AMQP's methods, and which fields of struct mr_method each of them uses.
+/* method_id: the numbers of AMQP's methods, and the fields of struct mr_method that each uses.
  * SPDX-License-Identifier: MIT */
 #ifndef MR_CODEC_METHOD_ID_H
 #define MR_CODEC_METHOD_ID_H

@@ -1,7 +1,7 @@
-/* rabbitmqc: rabbitmq-c's headers, where either layout keeps them.
+/* rabbitmqc: includes rabbitmq-c's headers, from either of their two locations.
  * SPDX-License-Identifier: MIT
- * Only table.c, method.c and properties.c include this. rabbitmq-c allocates from the C library's
- * heap: only short-lived scratch memory of decoding. */
+ * Only table.c, method.c and properties.c include this. rabbitmq-c uses the C library's heap, but
+ * only for short-lived memory while it decodes. */
 #ifndef MR_CODEC_RABBITMQC_H
 #define MR_CODEC_RABBITMQC_H
 
@@ -16,7 +16,7 @@
 #include "base/slice.h"
 #include "base/value.h"
 
-/* rabbitmq-c does not write through the bytes it is given to encode. */
+/* rabbitmq-c does not modify the bytes that it encodes. */
 static inline amqp_bytes_t mr_rc_bytes(mr_slice s)
 {
 	amqp_bytes_t b = {s.size, (void *)(uintptr_t)s.data};
@@ -26,18 +26,18 @@ static inline mr_slice mr_rc_slice(amqp_bytes_t b) { return mr_slice_of(b.bytes,
 
 struct mr_arena;
 
-/* Conversions of table.c, for those that encode or decode tables within methods and properties. The
- * arena owns what `to` makes (it may be NULL when `table` is); the strings are borrowed. MR_OK,
- * MR_BAD_ARGUMENT, MR_NO_MEMORY. `from` gives a root: MR_OK or MR_NO_MEMORY. */
+/* Conversions in table.c, for tables within methods and properties. `to` allocates from the arena
+ * (NULL is allowed if `table` is NULL) and borrows the strings: MR_OK, MR_BAD_ARGUMENT,
+ * MR_NO_MEMORY. `from` *gives* a root: MR_OK or MR_NO_MEMORY. */
 enum mr_status mr_table_rc_to(amqp_table_t *out, const mr_table *table, struct mr_arena *arena,
 	mr_error *error);
 enum mr_status mr_table_rc_from(mr_table **out, const amqp_table_t *table);
-/* What a negative result of the codec means. */
+/* The status for a negative result of the codec. */
 static inline enum mr_status mr_rc_status(int result)
 {
 	return result == AMQP_STATUS_NO_MEMORY ? MR_NO_MEMORY : MR_FRAME_ERROR;
 }
-/* At least as many bytes as the encoded table takes, its length included. */
+/* An upper bound of the encoded table's size, with its length. */
 size_t mr_table_rc_bound(const mr_table *table);
 
 #endif

@@ -1,4 +1,4 @@
-/* read: what came in field tables, as a tree: any depth, keys of 255 bytes, every type.
+/* read: decodes received field tables into trees: any depth, keys of 255 bytes, every type.
  * SPDX-License-Identifier: MIT
  * Pure; any thread. */
 #ifndef MR_CODEC_READ_H
@@ -6,7 +6,8 @@
 
 #include "base/value.h"
 
-/* Reads a table that mr_walk_check has passed, its length in front. *gives*. MR_OK or MR_NO_MEMORY. */
+/* Decodes a table, with its length, that mr_walk_check has accepted. *gives*. MR_OK or
+ * MR_NO_MEMORY. */
 enum mr_status mr_read_table(mr_slice table, mr_table **out);
 
 #endif

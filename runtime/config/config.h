@@ -1,7 +1,6 @@
 /* config: a connection's options, checked and resolved: plain data for the I/O thread.
  * SPDX-License-Identifier: MIT
- * Any thread; immutable once resolved. Implemented in config/config.c (it reads URLs); api and engine
- * meet here. The lead wrote these fields and engine/ uses them: add, do not rename. */
+ * Any thread; immutable after mr_config_resolve. api makes it; link, engine and health read it. */
 #ifndef MR_CONFIG_CONFIG_H
 #define MR_CONFIG_CONFIG_H
 
@@ -15,27 +14,27 @@ struct mr_config_host {
 
 /* When to try again. */
 enum mr_retry_style {
-	MR_RETRY_JITTER, /* ours: random up to a doubling bound, for ever; not for the first connect */
+	MR_RETRY_JITTER, /* ours: random up to a doubling bound; not for the first connect */
 	MR_RETRY_LINEAR, /* kombu's: start + n * step, at most max */
-	MR_RETRY_FIXED   /* pika's: so many attempts, a pause between two */
+	MR_RETRY_FIXED   /* pika's: a number of attempts, with a pause between two */
 };
 
 struct mr_retry {
 	enum mr_retry_style style;
 	mr_msec start, step, max;
-	int64_t retries; /* after the first try; -1: for ever */
+	int64_t retries; /* after the first try; -1: no limit */
 };
 
 struct mr_config {
 	struct mr_config_host *hosts; /* at least one, in the order to try */
 	size_t host_count;
-	bool memory; /* the embedded broker; the first host's name is its name, "" the runtime's own */
+	bool memory; /* the embedded broker; its name is the first host's, "": the runtime's own */
 	char *user, *password, *vhost, *name; /* name: connection_name */
 	char *mechanism;                      /* "PLAIN" or "EXTERNAL" */
 	mr_table *client_properties;          /* NULL: none */
 	bool tls, tls_verify;
 	char *tls_ca, *tls_cert, *tls_key, *tls_server_name, *tls_min_version; /* NULL: not given */
-	char *tls_password;     /* of an encrypted key; likewise */
+	char *tls_password;     /* of an encrypted key; NULL: not given */
 	uint16_t heartbeat;     /* seconds */
 	bool heartbeat_in_loop; /* heartbeat_mode = "loop" */
 	bool insist;
@@ -46,11 +45,12 @@ struct mr_config {
 	mr_msec blocked_timeout; /* 0: none */
 	bool recover, recover_topology;
 	struct mr_retry retry;
-	char *url; /* as it may be shown: redacted */
+	char *url; /* redacted, for output */
 };
 
-/* Fills `out` from options that fit together; MR_BAD_OPTION, MR_BAD_URI, MR_NO_MEMORY. */
+/* Fills `out` from the options. MR_BAD_OPTION (also if they contradict each other), MR_BAD_URI,
+ * MR_NO_MEMORY. */
 enum mr_status mr_config_resolve(struct mr_config *out, const mr_options *options, mr_error *error);
-void mr_config_fini(struct mr_config *config); /* takes a zeroed one */
+void mr_config_fini(struct mr_config *config); /* `config` may be zeroed */
 
 #endif

@@ -1,13 +1,13 @@
-/* options: a connection's options as the host sets them, by name, checked one by one.
+/* options: a connection's options, set by name and checked one by one.
  * SPDX-License-Identifier: MIT
- * Pure. The one table of all options: it validates, and docs/configuration.md is made from it. */
+ * Pure. One table of all options: it validates them, and docs/configuration.md is generated from it. */
 #ifndef MR_CONFIG_OPTIONS_H
 #define MR_CONFIG_OPTIONS_H
 
 #include "base/slice.h"
 #include "base/status.h"
 
-/* X(C name, option name, type, least, most, default as text, what it is) */
+/* X(C name, option name, type, minimum, maximum, default as text, meaning) */
 #define MR_OPTIONS(X)                                                                              \
 	X(URL, "url", STRING, 0, 0, "amqp://localhost",                                            \
 		"amqp:// or amqps:// URL; several hosts separated by commas")                      \
@@ -20,34 +20,33 @@
 	X(NAME, "name", STRING, 0, 0, "the machine's host name",                                   \
 		"connection_name in the management UI")                                            \
 	X(CLIENT_PROPERTIES, "client_properties", TABLE, 0, 0, "",                                 \
-		"more client properties, merged with ours")                                        \
+		"additional client properties, merged with the library's")                         \
 	X(HEARTBEAT, "heartbeat", NUMBER, 0, 65535, "60", "seconds; 0 turns heartbeats off")       \
 	X(HEARTBEAT_MODE, "heartbeat_mode", STRING, 0, 0, "thread",                                \
-		"thread: sent by the I/O thread; loop: only while the script pumps")               \
+		"thread: sent by the I/O thread; loop: only while the script runs its loop")       \
 	X(CONNECT_TIMEOUT, "connect_timeout", NUMBER, 0.001, 86400, "5",                           \
 		"seconds for a whole connect")                                                     \
 	X(SOCKET_TIMEOUT, "socket_timeout", NUMBER, 0.001, 86400, "10",                            \
 		"seconds for TCP and TLS of one address")                                          \
 	X(RPC_TIMEOUT, "rpc_timeout", NUMBER, 0.001, 86400, "10",                                  \
 		"seconds for an answer or a confirm")                                              \
-	X(CLOSE_TIMEOUT, "close_timeout", NUMBER, 0.001, 86400, "5",                               \
-		"seconds for a close in good order")                                               \
+	X(CLOSE_TIMEOUT, "close_timeout", NUMBER, 0.001, 86400, "5", "seconds for a clean close")  \
 	X(BLOCKED, "blocked_connection_timeout", NUMBER, 0, 86400, "none",                         \
-		"seconds a broker may block us before the connection is given up; 0: for ever")    \
+		"seconds of a block after which the connection is closed; 0: no limit")            \
 	X(RECOVER, "recover", BOOLEAN, 0, 0, "true",                                               \
-		"reconnect after a loss, and make channels and consumers again")                   \
+		"reconnect after a loss, and restore channels and consumers")                      \
 	X(RECOVER_TOPOLOGY, "recover.topology", BOOLEAN, 0, 0, "true",                             \
-		"also exchanges, queues and bindings")                                             \
-	X(MAX_RETRIES, "transport_options.max_retries", NUMBER, 0, 1000000000, "for ever",         \
+		"also restore exchanges, queues and bindings")                                     \
+	X(MAX_RETRIES, "transport_options.max_retries", NUMBER, 0, 1000000000, "no limit",         \
 		"tries after the first one; 0: none")                                              \
 	X(INTERVAL_START, "transport_options.interval_start", NUMBER, 0, 86400, "0",               \
 		"seconds before the first retry")                                                  \
 	X(INTERVAL_STEP, "transport_options.interval_step", NUMBER, 0, 86400, "2",                 \
-		"seconds more before each further one")                                            \
+		"seconds added before each further retry")                                         \
 	X(INTERVAL_MAX, "transport_options.interval_max", NUMBER, 0, 86400, "30",                  \
-		"most seconds between two")                                                        \
+		"maximum seconds between two retries")                                             \
 	X(ATTEMPTS, "connection_attempts", NUMBER, 1, 1000000000, "1",                             \
-		"passes over all hosts; another style than transport_options")                     \
+		"passes over all hosts; an alternative to transport_options")                      \
 	X(RETRY_DELAY, "retry_delay", NUMBER, 0, 86400, "2", "seconds between two passes")         \
 	X(SSL, "ssl", BOOLEAN, 0, 0, "false, with amqps:// true", "use TLS")                       \
 	X(SSL_CA_CERTS, "ssl_options.ca_certs", STRING, 0, 0, "the system's",                      \
@@ -60,17 +59,17 @@
 	X(SSL_VERIFY, "ssl_options.verify", BOOLEAN, 0, 0, "true",                                 \
 		"verify the broker's certificate and name")                                        \
 	X(SSL_SERVER_NAME, "ssl_options.server_name", STRING, 0, 0, "the host",                    \
-		"name to expect and to ask for (SNI)")                                             \
+		"name to verify, and to send as SNI")                                              \
 	X(SSL_MIN_VERSION, "ssl_options.min_version", STRING, 0, 0, "1.2",                         \
-		"least TLS version: 1.2 or 1.3")                                                   \
+		"minimum TLS version: 1.2 or 1.3")                                                 \
 	X(AUTH, "auth", STRING, 0, 0, "plain", "plain, or external: by client certificate")        \
 	X(INSIST, "insist", BOOLEAN, 0, 0, "false", "the insist bit of connection.open")           \
 	X(CHANNEL_MAX, "channel_max", NUMBER, 0, 65535, "2047",                                    \
-		"most channels; 0: as many as the broker allows")                                  \
+		"maximum number of channels; 0: as many as the broker allows")                     \
 	X(FRAME_MAX, "frame_max", NUMBER, 0, 2147483647, "131072",                                 \
-		"bytes; 0: what the broker says, else at least 4096")                              \
+		"bytes; 0: the broker's value, else at least 4096")                                \
 	X(MAX_MESSAGE_SIZE, "max_message_size", NUMBER, 0, 4294967296.0, "134217728",              \
-		"bytes of a body, in and out")
+		"maximum bytes of a body, received or published")
 
 enum mr_option_type { MR_OPTION_STRING, MR_OPTION_NUMBER, MR_OPTION_BOOLEAN, MR_OPTION_TABLE };
 
@@ -89,7 +88,7 @@ struct mr_options {
 	struct mr_option_value values[MR_OPTION_COUNT];
 };
 
-/* Sets from text, as a URL's query has it: numbers and booleans are read from it. */
+/* Sets an option from text, as in a URL's query: numbers and booleans are parsed. */
 enum mr_status mr_options_text(mr_options *o, const char *name, mr_slice text, mr_error *error);
 
 #endif

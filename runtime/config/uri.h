@@ -1,7 +1,7 @@
-/* uri: reads amqp, amqps and memory URLs.
+/* uri: parses amqp, amqps and memory URLs.
  * SPDX-License-Identifier: MIT
- * Pure. Several hosts are separated by commas; `;` separates whole URLs (kombu's failover list) whose
- * scheme, user, vhost and query must agree with the first. */
+ * Pure. Several hosts are separated by commas; `;` separates whole URLs (kombu's failover list)
+ * whose scheme, user, vhost and query must agree with the first. */
 #ifndef MR_CONFIG_URI_H
 #define MR_CONFIG_URI_H
 
@@ -10,7 +10,7 @@
 
 struct mr_uri_host {
 	char *name;    /* without brackets for IPv6 */
-	uint16_t port; /* the scheme's default filled in */
+	uint16_t port; /* or the scheme's default */
 };
 struct mr_uri_pair {
 	char *key, *value; /* percent-decoded */
@@ -25,13 +25,14 @@ struct mr_uri {       /* strings are NUL-terminated and percent-decoded; NULL: n
 	size_t query_count;
 };
 
-/* MR_BAD_URI with what is wrong and where in `error` (scope config; the text never holds the
- * password), MR_NO_MEMORY. Leading and trailing blanks, control characters, ports outside 1..65535,
- * bad escapes, unclosed brackets, NULs and unknown schemes (naming the nearest) are refused. */
+/* MR_BAD_URI with the mistake and its place in `error` (scope config; the text never contains the
+ * password), MR_NO_MEMORY. Refuses leading and trailing blanks, control characters, ports outside
+ * 1..65535, bad escapes, unclosed brackets, NULs and unknown schemes (suggests the most
+ * similar). */
 enum mr_status mr_uri_parse(struct mr_uri *out, const char *text, size_t size, mr_error *error);
 void mr_uri_fini(struct mr_uri *uri);
-/* The URL with every password replaced by ***, for anything that is printed; works on URLs that do
- * not parse too. Always terminates; returns the length it would have. */
+/* The URL with every password replaced by ***, for output; also for URLs that do not parse. Always
+ * NUL-terminated; returns the full length. */
 size_t mr_uri_redact(char *out, size_t capacity, const char *text, size_t size);
 
 #endif

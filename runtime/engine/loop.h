@@ -1,6 +1,6 @@
-/* loop: the I/O thread itself: commands in, links, events out, sleep.
+/* loop: the I/O thread's loop: takes commands, runs the links, pushes events, sleeps.
  * SPDX-License-Identifier: MIT
- * I/O thread only, but for start and join (engine.h). */
+ * I/O thread only, except start and join (engine.h). */
 #ifndef MR_ENGINE_LOOP_H
 #define MR_ENGINE_LOOP_H
 
@@ -28,14 +28,14 @@ struct mr_engine {
 	struct mr_crowd crowd;
 	struct mr_history history;
 	struct mr_tls_store tls;
-	struct mr_node barren;           /* seeds of links that memory did not suffice for */
+	struct mr_node barren;           /* seeds of links that could not be made: out of memory */
 	struct mr_map resolver_watchers; /* ev_io by descriptor */
 	struct mr_timer resolver_timer;
 	struct mr_timer stop_timer;
 	ev_io wake_io;
-	ev_io ending_io;      /* the process ends */
-	ev_timer linger;      /* looks for commands while the host is awake */
-	uint64_t clock_token; /* who waits for the moved clock's deadlines */
+	ev_io ending_io;      /* the end of the process */
+	ev_timer linger;      /* checks for commands while the host is awake */
+	uint64_t clock_token; /* of the mr_clock_advance that waits for its deadlines */
 	bool is_joined;       /* the host waits for the thread's end */
 };
 

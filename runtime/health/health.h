@@ -1,6 +1,7 @@
-/* health: what is to be checked, what the host has told, and who wants to know.
+/* health: the configured checks, the results of the host's own checks, and the requests for health.
  * SPDX-License-Identifier: MIT
- * I/O thread. The engine has one. Never sees the script: results of its checks come as commands. */
+ * I/O thread. The engine has one. Does not know the script: results of its checks arrive as
+ * commands. */
 #ifndef MR_HEALTH_HEALTH_H
 #define MR_HEALTH_HEALTH_H
 
@@ -26,7 +27,7 @@ struct mr_health_state {
 	size_t meter_count;
 	double started; /* mr_now */
 	bool stopping, watching, was_healthy;
-	struct mr_timer round; /* looks for a change while somebody watches */
+	struct mr_timer round; /* checks for changes while mr_health_watch is on */
 	struct mr_vitals *vitals;
 	struct mr_httpd *http;
 	struct mr_host_pages host_pages;
@@ -34,8 +35,8 @@ struct mr_health_state {
 
 enum mr_status mr_health_init(struct mr_health_state *c, struct mr_services *services,
 	struct mr_stall *stall);
-void mr_health_close(struct mr_health_state *c); /* the port; before the thread ends */
-void mr_health_fini(struct mr_health_state *c);  /* takes a zeroed one */
+void mr_health_close(struct mr_health_state *c); /* closes the port, before the thread ends */
+void mr_health_fini(struct mr_health_state *c);  /* `c` may be zeroed */
 void mr_health_obey(struct mr_health_state *c, const struct mr_command *command);
 
 #endif

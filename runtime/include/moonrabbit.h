@@ -1,8 +1,8 @@
 /* moonrabbit.h: the public interface of libmoonrabbit, an embedded messaging runtime for RabbitMQ.
  * SPDX-License-Identifier: MIT
  *
- * A whole program: it declares a queue, consumes from it, publishes one message and ends when that
- * message has come. Build: cc hello.c -lmoonrabbit -o hello. More programs: examples/c.
+ * A complete program: it declares a queue, consumes from it, publishes one message and exits when
+ * that message arrives. Build: cc hello.c -lmoonrabbit -o hello. More programs: examples/c.
  *
  *	#include <moonrabbit.h>
  *	#include <stdio.h>
@@ -45,30 +45,31 @@
  *		return 0;
  *	}
  *
- * Order of this file: errors, runtime, connections, channels, publish, consume, settle, events; then
- * values; then pools, health, watchdog. moonrabbit_testing.h has the embedded broker, its faults, the
- * clock and the allocator.
+ * Order of this file: errors, runtime, connections, channels, publish, consume, settle, events,
+ * values, pools, health, watchdog. moonrabbit_testing.h declares the embedded broker, its faults,
+ * the clock and the allocator.
  *
- * Threads. A runtime is two threads: the I/O thread, which the library owns, and the host thread,
- * which calls these functions. All calls on a runtime and on what belongs to it come from one thread
- * at a time. The library never calls back into the host: the host pulls events by mr_runtime_poll.
+ * Threads. A runtime uses two threads: the I/O thread, which the library owns, and the host thread,
+ * which calls these functions. Only one thread at a time may use a runtime and its objects. The
+ * library never calls back into the host: the host pulls events with mr_runtime_poll.
  *
  * Conventions. A function that can fail returns enum mr_status; MR_OK is 0. It writes its
  * out-parameters only on success; `error` is filled only on failure, and may be NULL. Times are
- * seconds as double, on the clock of mr_now. Strings are pointer and size, may hold NUL bytes, and are
- * copied, unless the comment says otherwise. *Gives*: the caller owns the result. *Takes*: the library
- * owns the argument from now on; a call that fails takes nothing. *Borrows*: nothing changes hands.
+ * seconds as double, on the clock of mr_now. A string is a pointer and a size; it may contain NUL
+ * bytes, and the library copies it, unless the comment says otherwise. *Gives*: the caller owns the
+ * result. *Takes*: the library owns the argument, unless the call fails. *Borrows*: ownership does
+ * not change.
  *
- * Tokens. A request that the broker answers takes a token: a number of the host's choice, from 1 to
- * 2^63 - 1. Each request that returned MR_OK ends with exactly one MR_EV_DONE that carries its token,
- * at the latest when its time is up.
+ * Tokens. A request that the broker answers needs a token: a number from 1 to 2^63 - 1, chosen by
+ * the host. Each request that returned MR_OK ends with exactly one MR_EV_DONE that carries its
+ * token, at the latest when the request times out.
  *
  * Forks. A child that does not call exec has no I/O thread. Its copies of the library's descriptors
- * are closed before fork returns to it, so the parent's connections end when the parent closes them.
- * Each call on what the child inherited fails with MR_FORKED (calls without a status do nothing). The
- * child may make a runtime of its own.
+ * are closed before fork returns in the child, so the parent's connections end when the parent
+ * closes them. Each call on an inherited object fails with MR_FORKED (a call without a status does
+ * nothing). The child may make its own runtime.
  *
- * Descriptors. The library never uses descriptors 0, 1 and 2, even where the process has closed them. */
+ * Descriptors. The library never uses descriptors 0, 1 and 2, even if they are closed. */
 #ifndef MOONRABBIT_H
 #define MOONRABBIT_H
 
@@ -83,7 +84,7 @@
 
 #define MR_API __attribute__((visibility("default")))
 
-/* Every kind of error, as X(C name, Lua name). mr_status_hint() says what to check for each. */
+/* All kinds of errors, as X(C name, Lua name). mr_status_hint() says what to check for each. */
 /* clang-format off */
 #define MR_KINDS(X) \
 	X(OK, ok) X(CONNECTION_REFUSED, connection_refused) \
@@ -120,7 +121,7 @@ enum mr_status { MR_KINDS(MR_KIND_ENUM_) MR_STATUS_COUNT };
 extern "C" {
 #endif
 
-/* The text between the two `ffi` marks is also what Lua's FFI declares. */
+/* Lua's FFI declares exactly the text between the two `ffi` marks. */
 /* ffi: begin */
 
 typedef struct mr_runtime mr_runtime;
@@ -149,14 +150,14 @@ enum mr_scope {
 	MR_SCOPE_CONFIG
 };
 
-/* A structured error: 520 bytes, without pointers, so that it can be copied. `text` is
- * NUL-terminated and holds no control characters and no secrets. */
+/* A structured error: 520 bytes without pointers, so it can be copied. `text` is NUL-terminated and
+ * contains no control characters and no secrets. */
 typedef struct mr_error {
 	int32_t kind;     /* enum mr_status */
 	int32_t code;     /* AMQP reply code, 0 when there is none */
 	int32_t system;   /* errno, 0 when there is none */
 	int32_t scope;    /* enum mr_scope */
-	bool recoverable; /* trying again later may help */
+	bool recoverable; /* a later attempt may succeed */
 	char text[503];
 } mr_error;
 
@@ -165,7 +166,7 @@ MR_API const char *mr_status_name(int kind); /* "connection_refused"; never NULL
 MR_API const char *mr_status_text(int kind); /* one short sentence; never NULL */
 MR_API const char *mr_status_hint(int kind); /* what to check; never NULL, may be "" */
 MR_API bool mr_status_recoverable(int kind);
-/* The hint of this error: its kind's hint, or a better one that fits its text. Never NULL. */
+/* The hint for this error: its kind's hint, or a better one that fits its text. Never NULL. */
 MR_API const char *mr_error_hint(const mr_error *error);
 MR_API const char *mr_scope_name(int scope); /* "connection"; never NULL */
 MR_API const char *mr_version(void);         /* of the loaded library: "0.1.0" */
@@ -176,66 +177,65 @@ MR_API double mr_now(void); /* the monotonic clock, in seconds */
 
 /* Starts a runtime and its I/O thread. *Gives*. MR_NO_MEMORY, MR_NO_DESCRIPTORS. */
 MR_API int mr_runtime_new(mr_runtime **out);
-/* One descriptor for hosts with a loop of their own. Poll it for reading. After mr_runtime_poll has
- * returned 0, it becomes readable as soon as there is an event. So: call mr_runtime_poll until it
- * returns 0, then wait for the descriptor. -1 in a forked child. */
+/* One descriptor, for a host that has its own event loop. After mr_runtime_poll has returned 0, the
+ * descriptor becomes readable as soon as there is an event. So call mr_runtime_poll until it
+ * returns 0, then wait until the descriptor is readable. -1 in a forked child. */
 MR_API int mr_runtime_fd(const mr_runtime *rt);
 /* Writes up to `max` events and returns their number. Waits at most `timeout` seconds for the first
- * one (0: not at all, negative: without limit). Returns 0 early when a signal that the host catches
- * has arrived. With `max` 0 it takes nothing and does not wait, but readies the descriptor. -1 in a
- * forked child. Each event must be given to mr_event_fini, each delivery be released. */
+ * one (0: does not wait, negative: no limit). Returns 0 early if the host catches a signal. With
+ * `max` 0 it pulls no event and does not wait, but prepares mr_runtime_fd as if it had returned 0.
+ * -1 in a forked child. Pass each event to mr_event_fini, and release each delivery. */
 MR_API int mr_runtime_poll(mr_runtime *rt, mr_event *events, int max, double timeout);
 /* Makes mr_runtime_fd readable at the time `at` (mr_now's clock), for a host that sleeps in its own
- * loop. Only the last time set is kept; 0 forgets it. */
+ * event loop. Each call replaces the earlier time; 0 removes it. */
 MR_API int mr_runtime_wake_at(mr_runtime *rt, double at);
-/* Closes every connection with the AMQP handshake, or by force when `timeout` seconds are over; joins
- * the thread; frees the runtime and all that belongs to it. Waits for log lines only while they are
- * being written. Takes NULL. A process that ends without this call (return from main, exit()) has its
- * connections closed within two seconds; what was published and settled before still goes out. */
+/* Closes every connection with the AMQP handshake, or by force after `timeout` seconds; joins the
+ * I/O thread; frees the runtime and all its objects. Waits for pending log lines only while
+ * standard error accepts them. `rt` may be NULL. A process that ends without this call (return from
+ * main, exit()) sends earlier publishes and settles, then closes its connections, within 2 s. */
 MR_API void mr_runtime_free(mr_runtime *rt, double timeout);
 
-/* Sends one MR_EV_FD with this token when `fd` is ready for `events` (MR_FD_*), then forgets it. A
- * descriptor that cannot be watched (a plain file, a closed one) counts as ready. So does one that is
- * closed or replaced meanwhile, within 0.25 s: the host's next call on it tells the error.
- * MR_BAD_ARGUMENT: no such event, or a token in use; a token is free again when its event was pulled
- * or it was unwatched. */
+/* Sends one MR_EV_FD with this token when `fd` is ready for `events` (MR_FD_*), then stops
+ * watching. A descriptor that cannot be watched (a plain file, a closed one) counts as ready. So
+ * does one that is closed or replaced while it is watched, within 0.25 s: the host's next call on
+ * it reports the error. MR_BAD_ARGUMENT: unknown events, or the token is in use; a token can be
+ * used again after its event was pulled or after mr_unwatch_fd. */
 MR_API int mr_watch_fd(mr_runtime *rt, uint64_t token, int fd, int events);
-/* Stops watching: no MR_EV_FD with this token comes any more. MR_OK also when it has come. */
+/* Stops watching: no MR_EV_FD with this token arrives after this. MR_OK also if it has arrived. */
 MR_API int mr_unwatch_fd(mr_runtime *rt, uint64_t token);
 
 enum { MR_LOG_ERROR, MR_LOG_WARN, MR_LOG_INFO, MR_LOG_DEBUG };
 enum { MR_LOG_LOGFMT, MR_LOG_JSON };
 /* Sets what is logged to standard error: level (-1: nothing) and format. Default: warn, logfmt. A
- * thread of its own writes. When nobody reads standard error, lines are dropped and counted
+ * separate thread writes the lines. If nobody reads standard error, lines are dropped and counted
  * (mr_stats.log_dropped), and the host is not delayed. If standard error is closed when the runtime
  * is made, nothing is ever written. */
 MR_API int mr_runtime_log(mr_runtime *rt, int level, int format);
-/* Adds worker=NUMBER to each log line, to tell processes of one program apart; 0: none. */
+/* Adds worker=NUMBER to each log line, to distinguish the processes of one program; 0: none. */
 MR_API int mr_runtime_worker(mr_runtime *rt, uint16_t number);
 /* Writes one log line; `fields` (may be NULL) are its keys and values. For an error or a warning it
- * waits until the line is written, at most 200 ms when standard error takes nothing. */
+ * waits until the line is written, at most 200 ms if standard error accepts nothing. */
 MR_API void mr_log_write(mr_runtime *rt, int level, const char *text, size_t size,
 	const mr_table *fields);
 
-/* Counts since the start of the runtime, but for in_flight and outbound, which are of the moment. */
+/* Counters since the start of the runtime; in_flight and outbound are current values. */
 typedef struct mr_stats {
 	uint64_t delivered, settled, published, confirmed, returned, lost;
 	uint64_t bytes_in, bytes_out, reads, writes, frames_in;
 	uint64_t in_flight; /* deliveries not yet released */
-	uint64_t outbound;  /* bytes accepted and not yet written to a socket */
+	uint64_t outbound;  /* bytes accepted but not yet written to a socket */
 	uint64_t heartbeats_out, acks_out;
-	uint64_t log_dropped; /* log lines that standard error did not take */
-	uint64_t violations;  /* of the protocol, by brokers: ignored, or a channel closed for it */
-	uint64_t
-		oversized; /* messages over max_message_size: rejected, kept, or dropped where there are no acks */
+	uint64_t log_dropped; /* log lines that standard error did not accept */
+	uint64_t violations;  /* protocol violations by brokers, also those that were ignored */
+	uint64_t oversized;   /* messages over max_message_size: rejected, kept, or dropped */
 } mr_stats;
 MR_API void mr_runtime_stats(const mr_runtime *rt, mr_stats *out);
 
 /* ---- connections -------------------------------------------------------------------------- */
 
-/* Options have the names of docs/configuration.md; "ssl_options.ca_certs" reaches inside a group. A
- * wrong name, type or range fails with MR_BAD_OPTION (a wrong URL with MR_BAD_URI); the text names
- * the nearest valid option. */
+/* docs/configuration.md lists the options; "ssl_options.ca_certs" names an option inside a group. A
+ * wrong name, type or range fails with MR_BAD_OPTION (a wrong URL with MR_BAD_URI); for a wrong
+ * name the error's text suggests the most similar valid option. */
 MR_API mr_options *mr_options_new(void); /* gives; NULL when out of memory */
 MR_API void mr_options_free(mr_options *options);
 MR_API int mr_options_string(mr_options *o, const char *name, const char *value, size_t size,
@@ -245,46 +245,45 @@ MR_API int mr_options_boolean(mr_options *o, const char *name, bool value, mr_er
 MR_API int mr_options_table(mr_options *o, const char *name, mr_table *value,
 	mr_error *error); /* takes */
 
-/* Makes a connection; opens nothing yet. *Borrows* `options`. *Gives*; the runtime frees what the
- * host has not freed. MR_BAD_OPTION: options that do not fit together. */
+/* Makes a connection but does not open it. *Borrows* `options`. *Gives*; the runtime frees the
+ * connections that the host has not freed. MR_BAD_OPTION: the options contradict each other. */
 MR_API int mr_connection_new(mr_runtime *rt, const mr_options *options, mr_connection **out,
 	mr_error *error);
-/* Connects; MR_EV_DONE within connect_timeout, at once when it is open already. */
+/* Connects; MR_EV_DONE within connect_timeout, or at once if the connection is open already. */
 MR_API int mr_connection_open(mr_connection *c, uint64_t token);
-/* Closes with the AMQP handshake, by force after `timeout` seconds (0: the option close_timeout). May
- * be called in every state. */
+/* Closes with the AMQP handshake, or by force after `timeout` seconds (0: the option
+ * close_timeout). May be called in every state. */
 MR_API int mr_connection_close(mr_connection *c, uint64_t token, double timeout);
-/* Frees the connection and its channels; closes by force what is still open. Takes NULL. */
+/* Frees the connection and its channels; if it is open, it is closed by force. `c` may be NULL. */
 MR_API void mr_connection_free(mr_connection *c);
 
-/* Answers MR_CONNECTION_RETRYING and _REPAIRING: the next try in `seconds`, negative: no more tries.
- * The first call makes the host the policy for this connection: from then on each of those events waits
- * one second for an answer, then the built-in back-off applies. */
+/* Answers MR_CONNECTION_RETRYING and _REPAIRING: try again in `seconds`, or, if negative, give up.
+ * After the first call the library waits for the host's decision after each of these events: if the
+ * host does not answer within one second, the built-in back-off applies. */
 MR_API int mr_connection_retry(mr_connection *c, double seconds);
-/* Hands over: what `from` has declared and bound is recovered by `c` from now on, and `c` takes the
- * place of `from` in its pool. */
+/* Handover: `c` takes over the recorded topology of `from`, and replaces `from` in its pool. */
 MR_API int mr_connection_inherit(mr_connection *c, mr_connection *from);
-/* Sets the password for the next connect, also for the present and future connections of its pool.
- * MR_BAD_ARGUMENT: it holds a NUL byte. */
+/* Sets the password for the next connect, also for all present and future connections of its pool.
+ * MR_BAD_ARGUMENT: the password contains a NUL byte. */
 MR_API int mr_connection_password(mr_connection *c, const char *secret, size_t size);
-/* The same for the password of its encrypted key file (ssl_options.keyfile). */
+/* The same for the password of the encrypted key file (ssl_options.keyfile). */
 MR_API int mr_connection_key_password(mr_connection *c, const char *secret, size_t size);
-/* As mr_connection_password, and tells the broker at once (connection.update-secret), for tokens that
- * expire. MR_EV_DONE with MR_OK: the broker has taken it, or the connection is down and will use it for
- * its next connect. `timeout` 0: the option rpc_timeout. */
+/* Does the same as mr_connection_password, and also sends the secret to the broker at once
+ * (connection.update-secret), for tokens that expire. MR_EV_DONE with MR_OK: the broker accepted
+ * it, or the connection is down and will use it to connect. `timeout` 0: the option rpc_timeout. */
 MR_API int mr_connection_update_secret(mr_connection *c, uint64_t token, const char *secret,
 	size_t size, double timeout);
 
-/* The number that events carry; from 1 on, never used again in this runtime. */
+/* The number that events carry: at least 1, never reused in this runtime. */
 MR_API uint32_t mr_connection_id(const mr_connection *c);
 MR_API int mr_connection_state(const mr_connection *c); /* enum mr_connection_state */
 MR_API bool mr_connection_is_blocked(const mr_connection *c);
 MR_API uint32_t mr_connection_epoch(const mr_connection *c);
-/* Writes the error that closed it and returns the error's kind; MR_OK: there was none. */
+/* Writes the error that closed the connection and returns its kind; MR_OK: there was no error. */
 MR_API int mr_connection_error(const mr_connection *c, mr_error *out);
 /* Writes "host:port" and returns its length, as snprintf does. */
 MR_API int mr_connection_host(const mr_connection *c, char *buffer, size_t size);
-/* The broker's properties from the handshake. *Borrowed* until the next open; NULL before the first. */
+/* The broker's properties from the handshake. *Borrowed* until the next open; NULL before that. */
 MR_API const mr_table *mr_connection_server_properties(const mr_connection *c);
 /* Writes the URL without its password and returns its length, as snprintf does. */
 MR_API int mr_connection_url(const mr_connection *c, char *buffer, size_t size);
@@ -293,24 +292,24 @@ MR_API int mr_url_redact(const char *url, size_t size, char *buffer, size_t capa
 
 /* ---- channels ----------------------------------------------------------------------------- */
 
-/* Opens a channel on an open connection; MR_EV_DONE tells the result. *Gives*. mr_connection_free frees the handles of
- * channels that have not closed; the handle of one that has closed is the host's to free, before or after that.
- * MR_CHANNEL_LIMIT_REACHED, MR_CLOSED. */
+/* Opens a channel on an open connection; MR_EV_DONE has the result. *Gives*. mr_connection_free
+ * frees the handles of channels that are not closed yet; the host must free the handle of a closed
+ * channel, before or after that call. MR_CHANNEL_LIMIT_REACHED, MR_CLOSED. */
 MR_API int mr_channel_open(mr_connection *c, uint64_t token, mr_channel **out);
-/* Closes it; MR_EV_DONE. MR_CLOSED: it is closed or closing. */
+/* Closes the channel; MR_EV_DONE. MR_CLOSED: it is closed or closing. */
 MR_API int mr_channel_close(mr_channel *ch, uint64_t token);
-/* Frees the handle; an open channel is closed first, without an event. Takes NULL. */
+/* Frees the handle; an open channel is closed first, without an event. `ch` may be NULL. */
 MR_API void mr_channel_free(mr_channel *ch);
 MR_API uint16_t mr_channel_number(const mr_channel *ch);
 MR_API mr_connection *mr_channel_connection(const mr_channel *ch);
 MR_API bool mr_channel_is_open(const mr_channel *ch);
-MR_API bool mr_channel_is_suspended(const mr_channel *ch); /* lost, and being recovered */
-/* Changes with each recovery; a delivery of an earlier epoch can no longer be settled. */
+MR_API bool mr_channel_is_suspended(const mr_channel *ch); /* lost, but it will be recovered */
+/* Changes with each recovery; a delivery of an earlier epoch cannot be settled. */
 MR_API uint32_t mr_channel_epoch(const mr_channel *ch);
 /* As mr_connection_error. */
 MR_API int mr_channel_error(const mr_channel *ch, mr_error *out);
 
-/* What mr_channel_request can ask, with the fields of mr_request that each reads -> of mr_reply. */
+/* Operations of mr_channel_request: the fields of mr_request they read -> of mr_reply they fill. */
 enum mr_operation {
 	MR_EXCHANGE_DECLARE = 1, /* name, extra: type, flags, arguments */
 	MR_EXCHANGE_DELETE,      /* name, flags IF_UNUSED */
@@ -332,7 +331,7 @@ enum mr_operation {
 	MR_TX_ROLLBACK
 };
 
-/* Flags of a request; without any a queue is neither durable, exclusive nor auto-delete. */
+/* Flags of a request; without flags a queue is neither durable nor exclusive nor auto-delete. */
 enum {
 	MR_PASSIVE = 1,
 	MR_DURABLE = 2,
@@ -347,7 +346,7 @@ enum {
 	MR_REQUEUE = 1024,
 	MR_UNRECORDED = 2048, /* a declare that recovery does not repeat */
 	MR_ASKING =
-		4096 /* a declare whose refusal is an answer, as a passive one's: not logged as an error */
+		4096 /* a declare whose refusal is not an error for the log, like a passive one */
 };
 
 typedef struct mr_request {
@@ -360,20 +359,21 @@ typedef struct mr_request {
 	mr_table *arguments; /* taken; NULL for none */
 } mr_request;
 
-/* Asks the broker; MR_EV_DONE has the answer. MR_CLOSED: the channel is not open. MR_BAD_ARGUMENT: a
- * string over 255 bytes (AMQP's short string), or an unknown operation. A consumer tag that this
- * channel uses already is refused. */
+/* Sends a request to the broker; MR_EV_DONE has the answer. MR_CLOSED: the channel is not open.
+ * MR_BAD_ARGUMENT: a string over 255 bytes (AMQP's short string), or an unknown operation. A
+ * consumer tag that is already in use on this channel is refused. */
 MR_API int mr_channel_request(mr_channel *ch, uint64_t token, const mr_request *request);
 
 /* ---- publish ------------------------------------------------------------------------------ */
 
 enum { MR_MANDATORY = 1 };
-/* Publishes one message. `properties` is what mr_properties_encode wrote; NULL: delivery_mode 2
- * (persistent) and nothing else. `flags`: MR_MANDATORY or 0. After MR_CONFIRM_SELECT, *number receives
- * the publish's number, from 1 on for each channel, which one MR_EV_CONFIRM will cover within
- * `timeout` seconds (0: the option rpc_timeout); without confirms, 0. `number` may not be NULL.
- * MR_BACKPRESSURE: 8 MiB are waiting on this connection; MR_EV_ROOM tells when to try again.
- * MR_BLOCKED_TIMEOUT: the broker blocks publishing at the moment; MR_EV_BLOCKED tells the end.
+/* Publishes one message. `properties` are the bytes that mr_properties_encode wrote; NULL: only
+ * delivery_mode 2 (persistent). `flags`: MR_MANDATORY or 0. After MR_CONFIRM_SELECT, *number
+ * receives the number of the publish: 1, 2, 3 ... on each channel. Exactly one MR_EV_CONFIRM will
+ * cover this number within `timeout` seconds (0: the option rpc_timeout). Without confirms *number
+ * is 0. `number` must not be NULL.
+ * MR_BACKPRESSURE: 8 MiB are waiting on this connection; MR_EV_ROOM says when to try again.
+ * MR_BLOCKED_TIMEOUT: the broker blocks publishing at the moment; MR_EV_BLOCKED reports the end.
  * MR_CONTENT_TOO_LARGE: a body over max_message_size, or properties over frame_max.
  * MR_CLOSED: the channel is not open. MR_BAD_ARGUMENT: a name over 255 bytes. */
 MR_API int mr_channel_publish(mr_channel *ch, const char *exchange, size_t exchange_size,
@@ -382,7 +382,7 @@ MR_API int mr_channel_publish(mr_channel *ch, const char *exchange, size_t excha
 	uint64_t *number);
 
 enum {
-	MR_HAS_CONTENT_TYPE = 0x8000, /* these are the wire's own bits */
+	MR_HAS_CONTENT_TYPE = 0x8000, /* these are the bits of AMQP's property flags */
 	MR_HAS_CONTENT_ENCODING = 0x4000,
 	MR_HAS_HEADERS = 0x2000,
 	MR_HAS_DELIVERY_MODE = 0x1000,
@@ -409,52 +409,53 @@ typedef struct mr_properties {
 	mr_table *headers;
 } mr_properties;
 
-/* Encodes properties for mr_channel_publish; the result may be used any number of times. Returns the
- * size needed, and writes only when it fits into `size`. Negative: minus the kind of the error (a
- * string over 255 bytes, a bad table). */
+/* Encodes properties for mr_channel_publish; the result can be used for any number of publishes.
+ * Returns the size needed, and writes only if that fits into `size`. On an error it returns minus
+ * the error's kind (a string over 255 bytes, a bad table). */
 MR_API int mr_properties_encode(const mr_properties *properties, char *buffer, size_t size);
-/* Encodes the properties of a delivery for another publish, with changes, without decoding the rest.
- * A property in `changes` replaces the received one; so does each header in `changes`, by its name.
- * Left out are the properties in `without` (MR_HAS_*) and the headers with the names in
- * `headers_without` (NULL: none). Returns as mr_properties_encode; -MR_FRAME_ERROR: the received
- * properties are malformed. */
+/* Encodes the properties of a delivery for another publish, with changes; the unchanged ones are
+ * not decoded. A property in `changes` replaces the received one, and a header in `changes`
+ * replaces the received header of the same name. The result leaves out the properties in `without`
+ * (MR_HAS_*) and the headers named in `headers_without` (NULL: none). Returns the same as
+ * mr_properties_encode; -MR_FRAME_ERROR: the received properties are malformed. */
 MR_API int mr_properties_splice(const char *properties, size_t properties_size,
 	const mr_properties *changes, uint32_t without, const mr_table *headers_without,
 	char *buffer, size_t size);
 
 /* ---- consume ------------------------------------------------------------------------------ */
 
-/* MR_BASIC_CONSUME starts a consumer under a number of the host's choice, 1 to 2^29 - 1, which its
- * deliveries carry. If the channel has no MR_BASIC_QOS yet, a consumer with acks first sends a
- * prefetch of 256 (docs/decisions/0009-back-pressure.md). Two bits may be added to the number: */
+/* MR_BASIC_CONSUME starts a consumer. The host chooses its number, from 1 to 2^29 - 1; the
+ * consumer's deliveries carry it. On a channel without MR_BASIC_QOS, a consumer with acks first
+ * sets a prefetch of 256 (docs/decisions/0009-back-pressure.md). Two bits may be added to the
+ * number: */
 enum {
-	MR_CONSUMER_OWN = 0x40000000, /* health checks and metrics leave this consumer out */
-	/* A message over max_message_size is not rejected but comes without its body, for the host to
-	 * settle. For consumers with acks. */
+	MR_CONSUMER_OWN = 0x40000000, /* health checks and metrics ignore this consumer */
+	/* A message over max_message_size is not rejected: it arrives without its body, and the
+	 * host settles it. Only for consumers with acks. */
 	MR_CONSUMER_LARGE = 0x20000000
 };
 
-/* Forgets a consumer whose channel is suspended, so that recovery does not start it again. (An open
- * channel cancels by MR_BASIC_CANCEL.) */
+/* Removes a consumer of a suspended channel, so that recovery does not start it again. On an open
+ * channel use MR_BASIC_CANCEL instead. */
 MR_API void mr_channel_forget_consumer(mr_channel *ch, uint32_t number);
 
 enum {
 	MR_DELIVERY_REDELIVERED = 1,
-	MR_DELIVERY_NO_ACK = 2, /* arrived settled */
+	MR_DELIVERY_NO_ACK = 2, /* needs no settle: it was consumed without acks */
 	MR_DELIVERY_SETTLED = 4,
 	MR_DELIVERY_RETURNED = 8,  /* a publish of this host that could not be routed; tag is 0 */
 	MR_DELIVERY_TOO_LARGE = 16 /* over max_message_size, without body: see MR_CONSUMER_LARGE */
 };
 
-/* A received message. The host may read it until mr_delivery_release and must not write. The memory
- * is recycled, and `generation` changes when it is: a pointer with an older generation is not this
- * message. `body` and the strings are not NUL-terminated. */
+/* A received message. The host may read it until mr_delivery_release, and must not write to it. The
+ * memory is reused for other messages; each reuse changes `generation`, so that a pointer to an
+ * earlier message can be recognised. `body` and the strings are not NUL-terminated. */
 struct mr_delivery {
 	const char *body;
 	uint64_t body_size;
 	uint64_t tag;
 	uint32_t generation;
-	uint32_t consumer; /* the number in its MR_BASIC_CONSUME; 0: got, or nobody's */
+	uint32_t consumer; /* the number in MR_BASIC_CONSUME; 0: of a get, or no such consumer */
 	uint32_t connection;
 	uint32_t epoch;
 	uint16_t channel;
@@ -471,8 +472,8 @@ struct mr_delivery {
 	uint32_t message_count; /* of a get: messages left; of a return: the reply code */
 };
 
-/* Decodes a delivery's properties. The strings borrow from the delivery; `headers` is *given*: free it
- * with mr_table_free. MR_FRAME_ERROR: malformed; MR_NO_MEMORY. */
+/* Decodes a delivery's properties. The strings are *borrowed* from the delivery; `headers` is
+ * *given*: free it with mr_table_free. MR_FRAME_ERROR: malformed; MR_NO_MEMORY. */
 MR_API int mr_delivery_properties(const mr_delivery *delivery, mr_properties *out);
 
 /* ---- settle ------------------------------------------------------------------------------- */
@@ -480,14 +481,14 @@ MR_API int mr_delivery_properties(const mr_delivery *delivery, mr_properties *ou
 enum { MR_ACK, MR_NACK, MR_REJECT };
 enum { MR_SETTLE_MULTIPLE = 1, MR_SETTLE_REQUEUE = 2, MR_SETTLE_RELEASE = 4 };
 
-/* Settles a delivery: `how` is MR_ACK, MR_NACK or MR_REJECT. MR_SETTLE_MULTIPLE settles all earlier
- * ones of its channel, too; MR_SETTLE_REQUEUE is for nack and reject; MR_SETTLE_RELEASE also releases,
- * whatever the result. MR_STALE: its channel or connection was lost, and the broker has the message
- * back; MR_SETTLED: it was settled before. */
+/* Settles a delivery: `how` is MR_ACK, MR_NACK or MR_REJECT. MR_SETTLE_MULTIPLE also settles all
+ * earlier deliveries of the channel; MR_SETTLE_REQUEUE is for nack and reject; MR_SETTLE_RELEASE
+ * also releases the delivery, even if the call fails. MR_STALE: the channel or connection was lost,
+ * and the broker has taken the message back; MR_SETTLED: the delivery was settled before. */
 MR_API int mr_delivery_settle(mr_runtime *rt, mr_delivery *delivery, int how, int flags);
-/* Gives the memory back; the delivery must not be read afterwards. Does not settle. */
+/* Returns the memory without a settle; the host must not read the delivery afterwards. */
 MR_API void mr_delivery_release(mr_runtime *rt, mr_delivery *delivery);
-/* Can it still be settled? */
+/* True while the delivery can be settled. */
 MR_API bool mr_delivery_is_live(const mr_runtime *rt, const mr_delivery *delivery);
 
 /* ---- events ------------------------------------------------------------------------------- */
@@ -524,14 +525,14 @@ enum mr_connection_state {
 
 enum { MR_FD_READ = 1, MR_FD_WRITE = 2 };
 
-/* What a request brought back. */
+/* The result of a request. */
 typedef struct mr_reply {
-	mr_error error; /* kind MR_OK when it went well */
+	mr_error error; /* kind MR_OK if the request succeeded */
 	uint32_t message_count;
 	uint32_t consumer_count;
 	uint16_t name_size;
 	char name[256];        /* the queue's name, or the consumer tag; NUL-terminated */
-	mr_delivery *delivery; /* of a get; the host owns it as any delivery */
+	mr_delivery *delivery; /* of a get; the host owns it like any delivery */
 } mr_reply;
 
 /* clang-format off */
@@ -584,13 +585,13 @@ struct mr_event {
 };
 /* clang-format on */
 
-/* Frees what an event carries, except a delivery. Call it once for every event pulled. */
+/* Frees the data of an event, except a delivery. Call it once for every event pulled. */
 MR_API void mr_event_fini(mr_event *event);
 
 /* ---- values ------------------------------------------------------------------------------- */
 
-/* One value of a field table. `type` is the wire's own octet: t bool, b/B 8 bit, s/u 16, I/i 32,
- * l/L 64 (small letter or 'I': signed; B u i L: unsigned), f float, d double, D decimal, S string,
+/* One value of a field table. `type` is the octet used on the wire. Signed integers: b 8 bits, s
+ * 16, I 32, l 64; unsigned: B 8, u 16, i 32, L 64. t bool, f float, d double, D decimal, S string,
  * x bytes, A array, F table, T timestamp, V void. */
 typedef struct mr_value {
 	uint8_t type;
@@ -610,187 +611,190 @@ typedef struct mr_field {
 	mr_value value;
 } mr_field;
 
-/* A field table, or an array (then keys are empty). Read it freely; change it by the functions. */
+/* A field table, or an array (its keys are empty). Read it directly; change it by the functions. */
 struct mr_table {
 	mr_field *fields;
 	uint32_t count;
 	uint32_t capacity;
-	struct mr_arena *arena; /* the root's; owns every byte below it */
+	struct mr_arena *arena; /* the root's arena; owns the memory of the whole table */
 };
 
 MR_API mr_table *mr_table_new(void);        /* gives a root; NULL when out of memory */
 MR_API void mr_table_free(mr_table *table); /* a root, or NULL */
-/* Appends a copy of `value`. MR_BAD_ARGUMENT: a key over 128 bytes (AMQP's limit), an unknown or a
- * nested type. */
+/* Appends a copy of `value`. MR_BAD_ARGUMENT: a key over 128 bytes (AMQP's limit), or a type that
+ * is unknown or nested. */
 MR_API int mr_table_add(mr_table *table, const char *key, size_t key_size, const mr_value *value);
-/* Appends an empty table ('F') or array ('A') and returns it, *borrowed* from the root. NULL: as
- * mr_table_add, or out of memory. */
+/* Appends an empty table ('F') or array ('A') and returns it, *borrowed* from the root. NULL: a bad
+ * argument, as for mr_table_add, or out of memory. */
 MR_API mr_table *mr_table_nest(mr_table *table, const char *key, size_t key_size, uint8_t type);
 
 /* ---- pools -------------------------------------------------------------------------------- */
 
-/* Lends connections, or channels of two connections, each to one borrower at a time, first come, first
- * served. Nothing is opened before it is needed. A loan is known by the token of its acquire until it is
- * given back: no token may be used twice at the same time. */
+/* A pool lends connections, or channels of two connections, each to one borrower at a time, first
+ * come, first served. It opens nothing before it is needed. The token of an acquire identifies the
+ * loan until it is released, so a token must not be used for two loans at the same time. */
 typedef struct mr_pool mr_pool;
 
 enum mr_strategy {
 	MR_POOLED, /* lends connections, open or still to be opened (mr_connection_open) */
-	MR_SHARED  /* lends open channels: of one connection to publish and of one to consume */
+	MR_SHARED  /* lends open channels of two connections: one to publish, one to consume */
 };
 
-/* What an acquire is for. A shared pool: which connection. A pooled one, FRESH: a connection never lent
- * before, at once, or MR_POOL_LIMIT_EXCEEDED; to open some beforehand, acquire, open and release them. */
+/* The purpose of an acquire. In a shared pool it selects the connection. In a pooled one, FRESH
+ * asks for a connection that was never lent before: it is lent at once, or the call fails with
+ * MR_POOL_LIMIT_EXCEEDED. To open connections in advance, acquire, open and release them. */
 enum { MR_POOL_PUBLISH, MR_POOL_CONSUME, MR_POOL_FRESH };
 
 typedef struct mr_pool_counts {
 	uint32_t limit;
 	uint32_t active;  /* lent, or being opened for a loan */
 	uint32_t idle;    /* free to be lent; active + idle never exceed the limit */
-	uint32_t waiting; /* acquires that wait for their turn */
+	uint32_t waiting; /* waiting acquires */
 } mr_pool_counts;
 
 /* *Gives* a pool of at most `limit` (1 to 65535) connections or channels. *Takes* `options`. */
 MR_API int mr_pool_new(mr_runtime *rt, mr_options *options, int strategy, uint32_t limit,
 	mr_pool **out, mr_error *error);
-/* Borrows one. *item: its number when it is lent at once; 0 when an MR_EV_DONE with `token` will come:
- * MR_OK (mr_pool_item has the number), MR_TIMEOUT after `timeout` seconds (negative: no limit), MR_CLOSED
- * when the pool is closed, or the reason why it cannot be opened. MR_POOL_EXHAUSTED: `timeout` is 0, and
- * all are lent or others wait. MR_CHANNEL_LIMIT_REACHED: its connection has no more channels. */
+/* Acquires an item: a connection or a channel. If it is lent at once, *item is its number. If *item
+ * is 0, an MR_EV_DONE with `token` will follow: MR_OK (mr_pool_item has the number), MR_TIMEOUT
+ * after `timeout` seconds (negative: no limit), MR_CLOSED if the pool was closed, or the reason why
+ * the item cannot be opened. MR_POOL_EXHAUSTED: `timeout` is 0, and all items are lent or other
+ * acquires wait. MR_CHANNEL_LIMIT_REACHED: the connection cannot open another channel. */
 MR_API int mr_pool_acquire(mr_pool *pool, uint64_t token, int purpose, double timeout,
 	uint32_t *item);
-/* Gives a loan back. MR_BAD_ARGUMENT: nothing is lent under that token. */
+/* Returns a loan to the pool. MR_BAD_ARGUMENT: there is no loan with this token. */
 MR_API int mr_pool_release(mr_pool *pool, uint64_t token);
-/* Gives back a broken one: it is closed, and a fresh one may take its place. */
+/* Returns a broken item: the pool closes it, and a new one may replace it. */
 MR_API int mr_pool_replace(mr_pool *pool, uint64_t token);
-MR_API uint32_t mr_pool_item(const mr_pool *pool, uint64_t token); /* lent under it, or 0 */
-/* The item of a number, *borrowed* until it is given back. NULL: another pool's number, an item of the
- * other kind, or one that the host has freed, as it may. A number is never used again. */
+MR_API uint32_t mr_pool_item(const mr_pool *pool, uint64_t token); /* the item of a loan, or 0 */
+/* The item with this number, *borrowed* until its release. NULL: it is another pool's or of the
+ * other kind, or the host has freed it, which is allowed. Numbers are never reused. */
 MR_API mr_connection *mr_pool_connection(const mr_pool *pool, uint32_t item);
 MR_API mr_channel *mr_pool_channel(const mr_pool *pool, uint32_t item);
 MR_API bool mr_pool_has(const mr_pool *pool, uint32_t item);
-/* A shared pool's connection for a purpose, made if there is none, opened by the first acquire. */
+/* A shared pool's connection for this purpose: made if missing, opened by the first acquire. */
 MR_API int mr_pool_shared(mr_pool *pool, int purpose, mr_connection **out, mr_error *error);
-/* Adds n connections to a pooled one, unopened. MR_POOL_LIMIT_EXCEEDED: those that fitted are kept. */
+/* Adds n unopened connections to a pooled pool; MR_POOL_LIMIT_EXCEEDED: only some of them. */
 MR_API int mr_pool_grow(mr_pool *pool, uint32_t n);
-/* Sets the limit. Idle ones beyond it go now, lent ones when they are given back. */
+/* Sets the limit. Surplus idle items are closed now, surplus lent ones when they are released. */
 MR_API int mr_pool_resize(mr_pool *pool, uint32_t limit);
 MR_API void mr_pool_count(const mr_pool *pool, mr_pool_counts *out);
-/* Closes all, lent or not; whoever waits is told MR_CLOSED. It can be used again. What was lent says MR_CLOSED
- * to each call until it is given back, though mr_pool_release refuses that. With a token (0: none)
- * MR_EV_DONE says that all have closed. */
+/* Closes all items, lent or not; waiting acquires end with MR_CLOSED. The pool can be used again.
+ * Calls on an item that was lent fail with MR_CLOSED; release it nevertheless: mr_pool_release
+ * frees it, though it returns MR_BAD_ARGUMENT. With a token (0: none), MR_EV_DONE reports the end. */
 MR_API int mr_pool_close(mr_pool *pool, uint64_t token);
-/* Closes and forgets it. Takes NULL. */
+/* Closes all items and frees the pool. `pool` may be NULL. */
 MR_API void mr_pool_free(mr_pool *pool);
-/* The host keeps pointers to this one: a pool that has no more use for it only forgets it, see
- * mr_pool_has; closing and freeing it is then the host's. Also after mr_pool_close, before the release. A
- * channel goes with its connection: keep that, too. */
+/* Lets the host keep pointers to a pool's item: a pool that does not need the item any more only
+ * forgets it (see mr_pool_has), and the host must close and free it. Also allowed after
+ * mr_pool_close, before the release. A channel is freed with its connection: keep both. */
 MR_API void mr_connection_keep(mr_connection *c);
 MR_API void mr_channel_keep(mr_channel *ch);
 
 /* ---- health ------------------------------------------------------------------------------- */
 
-/* The checks that mr_health_options.checks switches on, and mr_health.failing names. */
+/* Health checks: mr_health_options.checks enables them, mr_health.failing reports them. */
 enum {
-	MR_CHECK_CONNECTED = 1, /* each connection that the program wants is open, at least one */
-	MR_CHECK_CONSUMING = 2, /* each consumer is at the broker */
-	MR_CHECK_BLOCKED = 4,   /* no broker blocks our publishes */
-	MR_CHECK_STALLED = 8,   /* the host comes back to mr_runtime_poll */
+	MR_CHECK_CONNECTED = 1,     /* all wanted connections are open, and there is at least one */
+	MR_CHECK_CONSUMING = 2,     /* all consumers are registered at the broker */
+	MR_CHECK_BLOCKED = 4,       /* no broker blocks our publishes */
+	MR_CHECK_STALLED = 8,       /* the host returns to mr_runtime_poll in time */
 	MR_CHECK_LAST_MESSAGE = 16, /* the last message is not too old */
-	MR_CHECK_HOST = 32          /* no mr_health_note has failed; always on */
+	MR_CHECK_HOST = 32          /* no mr_health_note is failing; always enabled */
 };
 
 /* A snapshot of the runtime for health checks, as the I/O thread sees it. */
 struct mr_health {
-	bool healthy, ready, live; /* what /health, /ready and /live say */
+	bool healthy, ready, live; /* the results of /health, /ready and /live */
 	bool stopping;
-	uint32_t failing;     /* MR_CHECK_* that are switched on and fail */
-	uint32_t connections; /* that the program wants */
+	uint32_t failing;     /* MR_CHECK_* that are enabled and fail */
+	uint32_t connections; /* connections that should be open */
 	uint32_t connections_open, connections_blocked;
 	uint32_t consumers, consumers_consuming;
-	double busy; /* seconds since the host began what it is doing; 0: it waits for events */
+	double busy; /* seconds since the host began its current work; 0: it waits for events */
 	double last_delivery; /* seconds since the last delivery; negative: there was none */
-	mr_table
-		*report; /* status, error, reasons, checks, as the JSON pages; or NULL: no memory */
+	mr_table *report; /* the content of the JSON pages: status, error, ...; NULL: no memory */
 };
 
 typedef struct mr_health_options {
 	uint32_t checks;    /* MR_CHECK_*; default: all but MR_CHECK_LAST_MESSAGE */
-	uint32_t consumers; /* least number that must be consuming; default 0 */
-	double stalled; /* seconds that the host may do one thing; 0, the default: as the watchdog */
+	uint32_t consumers; /* minimum number of consumers that consume; default 0 */
+	double stalled; /* maximum seconds for one piece of work; 0, the default: as the watchdog */
 	double dead;    /* seconds of a stall after which /live fails; 0: never; default 900 */
-	double last_message; /* greatest age of the last message, in seconds */
+	double last_message; /* maximum age of the last message, in seconds */
 } mr_health_options;
-/* Sets which checks make /health, and their limits. */
+/* Sets the checks of /health and their limits. */
 MR_API int mr_health_configure(mr_runtime *rt, const mr_health_options *options);
 
 enum { MR_NOTE_FAILING, MR_NOTE_PASSING, MR_NOTE_PENDING, MR_NOTE_FORGET };
-/* Notes the result of one of the host's own checks, under a name of 1 to 128 bytes; `detail` says
- * more, up to 511 bytes. Replaces the earlier note of that name. 64 names are kept. MR_BAD_ARGUMENT. */
+/* Sets the result of one of the host's own checks: a name of 1 to 128 bytes, an explanation of
+ * up to 511. Replaces the earlier note of this name; 64 names are kept. MR_BAD_ARGUMENT. */
 MR_API int mr_health_note(mr_runtime *rt, const char *name, size_t name_size, int state,
 	const char *detail, size_t detail_size);
-/* From now on /ready fails: the program is about to stop. */
+/* Makes /ready fail from now on: the program is about to stop. */
 MR_API int mr_health_stopping(mr_runtime *rt);
-/* Asks for one MR_EV_HEALTH with this token. */
+/* Requests one MR_EV_HEALTH with this token. */
 MR_API int mr_health_ask(mr_runtime *rt, uint64_t token);
-/* Asks for an MR_EV_HEALTH with token 0 whenever `healthy` changes, within a second of the change. */
+/* Requests an MR_EV_HEALTH with token 0 for each change of `healthy`, within a second of it. */
 MR_API int mr_health_watch(mr_runtime *rt, bool on);
 
-/* Serves /health, /ready, /live and /metrics by HTTP on an address literal, such as "127.0.0.1"; port
- * 0: any free one. MR_EV_DONE: the reply's name is "address:port", its message_count the port. The
- * server ends with the runtime. */
+/* Serves /health, /ready, /live and /metrics by HTTP on an address literal, such as "127.0.0.1";
+ * port 0: any free port. MR_EV_DONE: the reply's name is "address:port", its message_count the
+ * port. The server runs until mr_http_close or the end of the runtime. */
 MR_API int mr_http_listen(mr_runtime *rt, uint64_t token, const char *address, uint16_t port);
 MR_API int mr_http_close(mr_runtime *rt, uint64_t token);
-/* The host answers requests for this path, also in the place of a built-in page: each request comes as MR_EV_PAGE and
- * waits for mr_http_answer for up to 5 s, then the client gets 503; at once while 64 wait to be polled. Unlike the
- * built-in pages it needs a host that polls. `on` false ends that. A request of the very moment may come before it; what
- * is served before mr_http_listen is there from its first request on. MR_BAD_ARGUMENT: not 1 to 255 bytes from "/"; up
- * to 64 paths are kept. */
+/* Lets the host answer requests for this path, which may replace a built-in page. Each request
+ * arrives as MR_EV_PAGE and waits up to 5 s for mr_http_answer; after that, and at once while 64
+ * requests wait to be polled, the client gets 503. Unlike the built-in pages this needs a host that
+ * polls. `on` false removes the path. The call takes effect shortly after it returns, or, before
+ * mr_http_listen, from the first request on. MR_BAD_ARGUMENT: the path does not start with "/" or
+ * exceeds 255 bytes. 64 paths are kept. */
 MR_API int mr_http_page(mr_runtime *rt, const char *path, bool on);
-/* Answers the request of that token: a status code from 200 to 599, a content type of up to 127 bytes, a body (copied).
- * MR_OK also when the request has ended. */
+/* Answers the request with this token: a status code from 200 to 599, a content type of up to 127
+ * bytes, a body (copied). MR_OK also if the request has already ended. */
 MR_API int mr_http_answer(mr_runtime *rt, uint64_t token, int code, const char *type,
 	const char *body, size_t size);
 
-/* Times the handlers of one queue, for /metrics. */
+/* Measures the handlers of one queue, for /metrics. */
 typedef struct mr_meter mr_meter;
-/* The meter of a queue; lives as long as the runtime. Past 64 queues all share one, "(other)"; queues
- * that the broker named share "(server-named)". NULL: out of memory; the functions below take NULL. */
+/* The meter of a queue, valid as long as the runtime. Queues after the first 64 share the meter
+ * "(other)", queues that the broker named share "(server-named)". NULL: out of memory; the
+ * functions below accept NULL. */
 MR_API mr_meter *mr_meter_of(mr_runtime *rt, const char *queue, size_t size);
-/* Counts a handler that began at `began` (mr_now) and has ended now; returns mr_now. */
+/* Counts a handler that began at `began` (mr_now) and ends now; returns mr_now. */
 MR_API double mr_meter_handled(mr_meter *meter, double began, bool failed);
 /* Counts `count` handlers that took `seconds` each and did not fail. */
 MR_API void mr_meter_handled_many(mr_meter *meter, double count, double seconds);
-/* Counts a message that was handled after its channel was lost: it comes again. */
+/* Counts a message that was handled after its channel was lost: the broker delivers it again. */
 MR_API void mr_meter_late(mr_meter *meter);
-/* Sets the number of messages seen in the queue; negative: unknown. */
+/* Sets the observed number of messages in the queue; negative: unknown. */
 MR_API void mr_meter_messages(mr_meter *meter, double count);
 
 /* ---- watchdog ----------------------------------------------------------------------------- */
 
-/* What the host is doing, for reports of a stall: the host thread writes it with plain stores, the
- * I/O thread reads it when the host has not polled for long. A host may leave all of it alone; a
- * report then tells only how long the host has not polled. */
+/* The host's current work, for reports of a stall: the host thread writes it with plain stores, the
+ * I/O thread reads it if the host has not polled for long. A host need not write it; a report then
+ * only says how long the host has not polled. */
 typedef struct mr_mark {
-	double turn;       /* add 1 whenever the host takes up something else: a message, a task */
-	double deadline;   /* mr_now() at which the present work exceeds its time limit; 0: none */
+	double turn;       /* add 1 whenever the host starts other work: a message, a task */
+	double deadline;   /* mr_now() at which the current work exceeds its time limit; 0: none */
 	uint32_t consumer; /* the number of the consumer whose handler runs; 0: none */
-	uint32_t busy; /* 0: after a poll without events the host may sleep in a loop of its own */
+	uint32_t busy; /* 0: after a poll without events the host may sleep in its own event loop */
 } mr_mark;
 MR_API mr_mark *mr_runtime_mark(mr_runtime *rt); /* borrowed; lives as long as the runtime */
-/* Describes a consumer for reports: its queue; its origin, such as "orders.lua:12"; the seconds after
- * which it counts as stalled (0: as mr_runtime_watchdog says, negative: never); its time limit in
- * seconds (0: none; see mr_mark.deadline). A NULL queue forgets the consumer. */
+/* Describes a consumer for reports: its queue; its origin, such as "orders.lua:12"; the seconds
+ * after which its handler counts as stalled (0: the limit of mr_runtime_watchdog, negative: never);
+ * its time limit in seconds (0: none; see mr_mark.deadline). `queue` NULL removes the entry. */
 MR_API int mr_consumer_describe(mr_runtime *rt, uint32_t consumer, const char *queue,
 	const char *origin, double stall, double time_limit);
-/* Sets after how many seconds at one thing the host counts as stalled (default 10; 0: never). The I/O
- * thread logs the stall and its end. If `signal` is not 0, it is sent to the calling thread when that
- * thread stalls or is over its deadline, unless it waits in a system call; the host installs the
- * handler, which may lead to mr_runtime_trace. */
+/* Sets after how many seconds of the same work the host counts as stalled (default 10; 0: never).
+ * The I/O thread logs the stall and its end. If `signal` is not 0, the I/O thread sends it to the
+ * calling thread when that thread stalls or exceeds its deadline, unless it waits in a system call;
+ * the host installs the signal's handler, which may cause a call of mr_runtime_trace. */
 MR_API int mr_runtime_watchdog(mr_runtime *rt, double stall, int signal);
-/* Is the I/O thread waiting to be told where the host is? */
+/* True if the I/O thread waits for a stack trace of the host. */
 MR_API bool mr_runtime_wants_trace(const mr_runtime *rt);
-/* Tells it, for the log; 4 KiB are kept. False: it was not waiting. */
+/* Gives the trace to the I/O thread, for the log; 4 KiB are kept. False: it had not asked. */
 MR_API bool mr_runtime_trace(mr_runtime *rt, const char *text, size_t size);
 
 /* ffi: end */

@@ -1,6 +1,6 @@
-/* services: what the I/O thread offers to those who work on it.
+/* services: what the I/O thread provides for links and health.
  * SPDX-License-Identifier: MIT
- * I/O thread. The engine has one, makes what is in it, and takes it apart. */
+ * I/O thread. The engine has one, and makes and frees its parts. */
 #ifndef MR_IO_SERVICES_H
 #define MR_IO_SERVICES_H
 
@@ -13,7 +13,7 @@
 #include "io/event_queue.h"
 #include "io/timer.h"
 
-/* One read's worth. A quarter of a megabyte holds about 1500 deliveries of 100 bytes. */
+/* The size of one read. A quarter of a megabyte holds about 1500 deliveries of 100 bytes. */
 #define MR_READ_CHUNK (256 * 1024)
 
 struct mr_crowd;
@@ -29,26 +29,26 @@ struct mr_services {
 	struct mr_log log;
 	mr_stats stats;
 	struct mr_delivery_pool *pool;
-	struct mr_buffer scratch; /* where reads land; always empty */
+	struct mr_buffer scratch; /* the memory for reads; empty between reads */
 	struct mr_resolver *resolver;
 	struct mr_tls_store *tls;
-	unsigned shaking;           /* TLS handshakes that go on */
-	struct mr_node shake_line;  /* dials that wait for theirs */
+	unsigned shaking;           /* TLS handshakes in progress */
+	struct mr_node shake_line;  /* dials that wait for their TLS handshake */
 	struct mr_server *server;   /* of memory:// without a name */
 	struct mr_map links;        /* by connection number */
-	struct mr_node dirty;       /* links with something to write */
-	struct mr_node eager;       /* links whose streams have read ahead */
+	struct mr_node dirty;       /* links with output to write */
+	struct mr_node eager;       /* links whose streams have buffered input */
 	struct mr_node paused;      /* links that do not read until the host has caught up */
-	struct mr_node holding;     /* links that keep messages until the host has caught up */
-	struct mr_crowd *crowd;     /* who was lost just now, with others */
-	struct mr_history *history; /* what has become of them all */
+	struct mr_node holding;     /* links that hold messages until the host has caught up */
+	struct mr_crowd *crowd;     /* connections lost at the same time */
+	struct mr_history *history; /* counts and failures of all links */
 	uint64_t pumps;             /* how often the host polled, for loop-mode heartbeats */
-	uint32_t epochs;            /* given to channels that came back */
-	uint64_t clock;             /* us: when what is going on began */
-	uint64_t delivered_at;      /* us: when the last message came; 0: none */
+	uint32_t epochs;            /* the number of epochs given to restored channels */
+	uint64_t clock;             /* us: the start of the current work */
+	uint64_t delivered_at;      /* us: the arrival of the last message; 0: none */
 	bool stopping, stopped;
 };
 
-mr_msec mr_services_tick(struct mr_services *s); /* mr_clock_now(), and `clock` follows */
+mr_msec mr_services_tick(struct mr_services *s); /* returns mr_clock_now() and updates `clock` */
 
 #endif

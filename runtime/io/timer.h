@@ -1,4 +1,4 @@
-/* timer: a deadline on our own clock, which tests can move.
+/* timer: deadlines on the library's clock, which tests can advance.
  * SPDX-License-Identifier: MIT
  * I/O thread. */
 #ifndef MR_IO_TIMER_H
@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 
-struct mr_timers { /* all that are armed in one loop */
+struct mr_timers { /* all armed timers of one loop */
 	struct ev_loop *loop;
 	struct mr_node armed;
 };
@@ -24,9 +24,9 @@ struct mr_timer {
 typedef void mr_timer_fired(struct ev_loop *loop, ev_timer *timer, int revents);
 
 void mr_timers_init(struct mr_timers *all, struct ev_loop *loop);
-void mr_timers_clock_moved(struct mr_timers *all); /* what is due now fires */
+void mr_timers_clock_moved(struct mr_timers *all); /* timers that have become due fire */
 void mr_timer_init(struct mr_timer *t, struct mr_timers *all, mr_timer_fired *fired, void *owner);
 void mr_timer_arm(struct mr_timer *t, mr_msec at); /* MR_NEVER stops it */
-void mr_timer_stop(struct mr_timer *t);            /* also of a zeroed one */
+void mr_timer_stop(struct mr_timer *t);            /* `t` may be zeroed */
 
 #endif

@@ -1,6 +1,6 @@
-/* dial: one pass over all hosts and addresses of a configuration, until a stream is up.
+/* dial: one pass over all hosts and addresses of a configuration, until a stream is connected.
  * SPDX-License-Identifier: MIT
- * I/O thread. Name, TCP and TLS; what AMQP says on it is link's. */
+ * I/O thread. Names, TCP and TLS; link does the AMQP handshake. */
 #ifndef MR_LINK_DIAL_H
 #define MR_LINK_DIAL_H
 
@@ -11,11 +11,10 @@
 #include "net/stream.h"
 #include "net/tls.h"
 
-#define MR_SHAKING_MAX                                                                             \
-	64 /* TLS handshakes of a thread at a time: each takes 22 KiB while it goes on */
+#define MR_SHAKING_MAX 64 /* maximum number of concurrent TLS handshakes: each needs 22 KiB */
 
-/* Called once for each start that was not cancelled: `stream` is given, or NULL and `error` has the
- * last failure. It may start the dial again. */
+/* Called once for each start that was not cancelled: `stream` is *given*, or NULL and `error` is
+ * the last failure. It may start the dial again. */
 typedef void mr_dialed(void *owner, struct mr_stream *stream, const mr_error *error);
 
 struct mr_dial {
@@ -25,36 +24,36 @@ struct mr_dial {
 	void *owner;
 	size_t host;              /* being tried */
 	struct mr_race race;      /* for a TCP connection to it */
-	size_t racer;             /* that won */
+	size_t racer;             /* the winner */
 	struct mr_address peer;   /* its address; size 0: none */
-	struct mr_address worked; /* the one that AMQP was spoken on last */
+	struct mr_address worked; /* the address of the last successful AMQP handshake */
 	struct mr_lookup *lookup;
-	struct mr_stream *lower;  /* TCP is up, and TLS has yet to begin */
-	struct mr_stream *stream; /* TLS is shaking hands */
+	struct mr_stream *lower;  /* TCP is connected, and TLS has not begun yet */
+	struct mr_stream *stream; /* in the TLS handshake */
 	struct mr_tls_context *tls;
-	struct mr_node line; /* in services->shake_line, until others have shaken hands */
-	bool is_shaking;     /* one of services->shaking */
+	struct mr_node line; /* in services->shake_line, until other handshakes have ended */
+	bool is_shaking;     /* counted in services->shaking */
 	mr_server *server;   /* the embedded broker of memory://, held from the first start on */
 	ev_io io;
 	struct mr_timer timer; /* socket_timeout of the TLS handshake */
 	mr_msec deadline;      /* of the whole pass: connect_timeout */
-	mr_msec give_up;       /* of the address being tried, its AMQP handshake included */
-	mr_error error;        /* of the last failure */
-	char tried[256];       /* "host:port kind, ..." of all that failed in this pass */
+	mr_msec give_up;       /* of the address being tried, including its AMQP handshake */
+	mr_error error;        /* the last failure */
+	char tried[256];       /* "host:port kind, ..." of all failures in this pass */
 	size_t tries;
 	bool active;
 };
 
 void mr_dial_init(struct mr_dial *d, struct mr_services *services, const struct mr_config *config,
 	mr_dialed *done, void *owner);
-/* Starts at the first host; also picks up changed certificate files. */
+/* Starts at the first host; also reloads changed certificate files. */
 void mr_dial_start(struct mr_dial *d);
-/* Goes on behind the address that a stream came from and AMQP failed on; false: there is no other, and
- * `why` names all that were tried. */
+/* Continues after an address on which AMQP failed; false: there is no other address, and `why`
+ * names all that were tried. */
 bool mr_dial_next(struct mr_dial *d, mr_error *why);
-/* Adds to an error what else was tried in this pass; what is still under way counts as late. */
+/* Adds the other failures of this pass to an error; unfinished tries count as timed out. */
 void mr_dial_tell_tried(struct mr_dial *d, mr_error *error);
-/* AMQP is spoken with the last one: it is tried first from now on. */
+/* The AMQP handshake succeeded: the last address is tried first from now on. */
 void mr_dial_worked(struct mr_dial *d);
 void mr_dial_cancel(struct mr_dial *d);
 void mr_dial_fini(struct mr_dial *d);

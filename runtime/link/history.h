@@ -1,6 +1,6 @@
-/* history: what has become of a runtime's connections and consumers, for its health.
+/* history: counts and failures of a runtime's connections and consumers, for health.
  * SPDX-License-Identifier: MIT
- * I/O thread. The engine has one; links add to it, health reads it. */
+ * I/O thread. The engine has one; links write it, health reads it. */
 #ifndef MR_LINK_HISTORY_H
 #define MR_LINK_HISTORY_H
 
@@ -10,7 +10,7 @@
 
 struct mr_record;
 
-struct mr_failed_consumer { /* one that will not be back by itself */
+struct mr_failed_consumer { /* a consumer that will not recover by itself */
 	struct mr_node node;
 	uint32_t connection;
 	char queue[256], why[256];
@@ -19,19 +19,20 @@ struct mr_failed_consumer { /* one that will not be back by itself */
 struct mr_history {
 	struct mr_node failed; /* mr_failed_consumer */
 	struct mr_histogram confirms;
-	uint64_t connects, losses, retries; /* ever */
-	void (*changed)(void *owner);       /* something may have; NULL: nobody wants to know */
+	uint64_t connects, losses, retries; /* total counts */
+	void (*changed)(void *owner);       /* called after a possible change; may be NULL */
 	void *owner;
 };
 
 void mr_history_init(struct mr_history *h);
 void mr_history_fini(struct mr_history *h);
-/* An event on its way to the host that may change how things stand. */
+/* Records an event to the host that may change the health. */
 void mr_history_saw(struct mr_history *h, const mr_event *event);
-/* A consumer that ended for want of its queue or the like, not by the program's wish. */
+/* Records a consumer that failed, for example because its queue is missing, not one that the
+ * program ended. */
 void mr_history_failed(struct mr_history *h, uint32_t connection, const char *queue,
 	const char *why);
-/* The same of a record; what is the library's own is passed over. */
+/* The same for a record; ignores the library's own consumers. */
 void mr_history_consumer(struct mr_history *h, uint32_t connection, const struct mr_record *record,
 	const char *why);
 void mr_history_forget(struct mr_failed_consumer *f);

@@ -1,4 +1,4 @@
-/* report: what a link tells the host, and the log.
+/* report: a link's events to the host, and its log lines.
  * SPDX-License-Identifier: MIT
  * I/O thread. */
 #ifndef MR_LINK_REPORT_H
@@ -6,27 +6,27 @@
 
 #include "link/state.h"
 
-/* mr_emit: an event of the session, unless it is recovery's own. */
+/* The session's mr_emit: passes events on, except those of recovery. */
 void mr_report_emit(void *owner, const mr_event *event);
-void mr_report_push(struct mr_link *link, const mr_event *event); /* as it is */
+void mr_report_push(struct mr_link *link, const mr_event *event); /* unchanged */
 struct mr_opened;
 
 void mr_report_state(struct mr_link *link, enum mr_connection_state state, const mr_error *why);
 void mr_report_opened(struct mr_link *link, struct mr_opened *opened); /* is taken */
-void mr_report_lost(struct mr_link *link, const mr_error *why);        /* it will be back */
-/* Tells what waited until the end of the session was told. */
+void mr_report_lost(struct mr_link *link, const mr_error *why);        /* it will be recovered */
+/* Pushes the events that were held until the end of the session was reported. */
 void mr_report_release(struct mr_link *link);
-/* What could be brought back is back; the report is taken. */
+/* Recovery is complete; the report is taken. */
 void mr_report_recovered(struct mr_link *link, uint32_t restored, mr_table *report);
-/* The end of a request: of the connection's, of a channel's. */
+/* The end of a request: of the connection, of a channel. */
 void mr_report_done(struct mr_link *link, uint64_t token, const mr_error *error);
 void mr_report_channel_done(struct mr_link *link, uint16_t channel, uint64_t token,
 	const mr_error *error);
-/* The token waits in a list; all that do so are answered. */
+/* Adds a token to a list of waiting requests; ends all requests of a list. */
 void mr_report_wait(struct mr_link *link, struct mr_node *list, uint64_t token);
 void mr_report_answer(struct mr_link *link, struct mr_node *list, const mr_error *error);
 
-/* Whatever the link's sessions say and count comes here: sets that part of their options. */
+/* Sets the callbacks and counters in the options of the link's sessions. */
 void mr_report_hear(struct mr_link *link);
 
 void mr_report_log_loss(struct mr_link *link, const char *msg, const mr_error *error);

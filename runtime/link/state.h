@@ -1,4 +1,4 @@
-/* state: what a link is made of.
+/* state: the struct of a link.
  * SPDX-License-Identifier: MIT
  * I/O thread. For link.c, report.c, command.c and curbs.c; health reads it. */
 #ifndef MR_LINK_STATE_H
@@ -11,22 +11,22 @@
 #include "link/io.h"
 #include "link/recovery.h"
 
-/* CONNECTING is dialing and shaking hands; PARTING is closed for the host, while the last bytes leave;
- * BACKOFF waits for the next try. */
+/* CONNECTING: dialing and handshakes. PARTING: closed for the host, while the last bytes are
+ * written. BACKOFF: waiting for the next try. */
 #define MR_LINK_STATES(X) X(IDLE) X(CONNECTING) X(OPEN) X(CLOSING) X(PARTING) X(BACKOFF)
 #define MR_LINK_STATE_ENUM_(s) MR_LINK_##s,
 enum mr_link_state { MR_LINK_STATES(MR_LINK_STATE_ENUM_) MR_LINK_STATE_COUNT };
 
-/* Invariants. IDLE and BACKOFF have neither session nor stream; OPEN, CLOSING and PARTING have both; CONNECTING has
- * both as soon as a dial has succeeded. */
+/* Invariants. There is no session or stream in IDLE and BACKOFF; there are both in OPEN, CLOSING
+ * and PARTING, and in CONNECTING as soon as a dial has succeeded. */
 struct mr_link {
 	struct mr_services *services;
 	uint32_t number;
 	enum mr_link_state state;
-	bool is_faulty;           /* a move that may not be: it is dropped in this turn */
-	struct mr_config *config; /* its own */
+	bool is_faulty;           /* after an illegal move: it is dropped in this turn */
+	struct mr_config *config; /* owned */
 
-	/* The connection of now. */
+	/* The current connection. */
 	struct mr_login login;
 	struct mr_session_options options;
 	struct mr_session *session;
@@ -35,23 +35,24 @@ struct mr_link {
 	struct mr_timer patience; /* connect_timeout, close_timeout */
 	struct mr_timer greeting; /* socket_timeout of the AMQP handshake on one address */
 	struct mr_recovery recovery;
-	uint32_t tags; /* of consumers, given so far */
+	uint32_t tags; /* number of consumer tags made so far */
 
-	/* What the host is told. */
-	struct mr_lane lane;    /* events that the host has no room for */
-	struct mr_node openers; /* struct waiter: who waits for the open */
+	/* Events to the host. */
+	struct mr_lane lane;    /* events for which the ring has no room */
+	struct mr_node openers; /* struct waiter: requests that wait for the open */
 	struct mr_node closers;
-	/* mr_event: ends of requests, until the loss that ended them is told. */
+	/* mr_event: ends of requests, held until the loss that ended them is reported. */
 	struct mr_buffer held;
 
-	/* What is known of it. */
+	/* Status. */
 	mr_error error;      /* why the last connection ended */
-	uint32_t opened;     /* how often; the host counts it when it is told */
+	uint32_t opened;     /* how often; the host counts it when it pulls the event */
 	uint64_t violations; /* of the protocol by the broker */
-	bool is_blocked;     /* the broker takes no publishes */
-	bool curbs_refused;  /* by the broker, which ends channels or connections for them */
+	bool is_blocked;     /* the broker accepts no publishes */
+	bool curbs_refused;  /* the broker refuses curbs by closing channels or connections */
 	char blocked_why[128];
-	/* uint64_t: hashes of the names of queues with a single active consumer; curbs.c writes it. */
+	/* uint64_t: hashes of the names of queues with a single active consumer; curbs.c writes
+	 * it. */
 	struct mr_buffer singles;
 };
 

@@ -1,6 +1,6 @@
-/* resolve: host names to addresses without blocking, by c-ares.
+/* resolve: looks up host names without blocking, by c-ares.
  * SPDX-License-Identifier: MIT
- * I/O thread only. Brings its own descriptors: the caller polls them. */
+ * I/O thread only. Has its own descriptors, which the caller polls. */
 #ifndef MR_NET_RESOLVE_H
 #define MR_NET_RESOLVE_H
 
@@ -24,7 +24,7 @@ struct mr_lookup;
 typedef void mr_resolved(void *owner, const struct mr_address *addresses, size_t count,
 	const mr_error *error);
 
-/* `watch` is called when the interest in a descriptor changes (0: no more). */
+/* Called when the events to watch on a descriptor change (0: stop watching). */
 typedef void mr_resolver_watch(void *owner, int fd, unsigned want);
 
 enum mr_status mr_resolver_open(struct mr_resolver **out, mr_resolver_watch *watch, void *owner,
@@ -32,12 +32,13 @@ enum mr_status mr_resolver_open(struct mr_resolver **out, mr_resolver_watch *wat
 void mr_resolver_close(struct mr_resolver *resolver); /* pending lookups end without a call */
 /* Tests only: asks these servers ("127.0.0.1:5353") instead of the system's. */
 enum mr_status mr_resolver_servers(struct mr_resolver *resolver, const char *servers);
-/* Tests only: this file says who is asked, instead of /etc/resolv.conf; borrowed. */
+/* Tests only: reads this file instead of /etc/resolv.conf; borrowed. */
 void mr_resolver_file(struct mr_resolver *resolver, const char *file);
-/* resolv.conf is read again when it has changed. Both families, the hosts file first, order as getaddrinfo would (RFC 6724 where c-ares does it). */
+/* resolv.conf is read again when it has changed. Both families, the hosts file first, order as
+ * getaddrinfo would (RFC 6724 where c-ares does it). */
 enum mr_status mr_resolve(struct mr_resolver *resolver, const char *host, uint16_t port,
 	mr_resolved *done, void *owner, struct mr_lookup **out);
-void mr_resolve_cancel(struct mr_lookup *lookup); /* no call any more; takes NULL */
+void mr_resolve_cancel(struct mr_lookup *lookup); /* prevents the call; NULL is allowed */
 void mr_resolver_process(struct mr_resolver *resolver, int fd,
 	unsigned ready); /* fd -1: timeouts only */
 mr_msec mr_resolver_deadline(const struct mr_resolver *resolver, mr_msec now); /* MR_NEVER: none */

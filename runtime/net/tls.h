@@ -1,24 +1,25 @@
-/* tls: a stream that encrypts another, by OpenSSL.
+/* tls: a stream that encrypts another one, by OpenSSL.
  * SPDX-License-Identifier: MIT
- * I/O thread only. Verifies the peer's chain and name unless told not to. */
+ * I/O thread only. Verifies the peer's chain and name unless the options disable it. */
 #ifndef MR_NET_TLS_H
 #define MR_NET_TLS_H
 
 #include "net/stream.h"
 #include "net/tls_context.h"
 
-/* Any thread, before the first I/O thread starts: OpenSSL must not be taken apart at exit() while one uses it. */
+/* Any thread, before the first I/O thread starts: prevents OpenSSL's cleanup at exit(), which would
+ * run while an I/O thread uses OpenSSL. */
 void mr_tls_prepare(void);
-/* The last act of a thread that used TLS: what OpenSSL keeps for it goes. */
+/* The last call of a thread that used TLS: frees OpenSSL's data of the thread. */
 void mr_tls_thread_end(void);
 
-/* Wraps `lower`, which it takes (on failure too: it is closed). `host` is the name or IP literal that
- * was asked for. The handshake runs in connect(): MR_TLS_FAILED names expired, wrong host, unknown
- * CA, self-signed, refused client certificate; MR_PROTOCOL_MISMATCH when the peer does not speak TLS. */
+/* Wraps `lower`, which it takes (a failure closes it). `host` is the requested name or IP literal.
+ * The handshake runs in connect(): MR_TLS_FAILED names the reason (expired, wrong host, unknown CA,
+ * self-signed, refused client certificate); MR_PROTOCOL_MISMATCH: the peer does not speak TLS. */
 enum mr_status mr_tls_open(struct mr_stream **out, struct mr_tls_context *context,
 	struct mr_stream *lower, const char *host, mr_error *error);
 
-/* The server's side of the same; the context needs a certificate and, without ca_certs, no_verify. */
+/* The server's side; the context needs a certificate and, without ca_certs, no_verify. */
 enum mr_status mr_tls_accept(struct mr_stream **out, struct mr_tls_context *context,
 	struct mr_stream *lower, mr_error *error);
 

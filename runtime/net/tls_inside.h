@@ -1,4 +1,4 @@
-/* tls_inside: what tls.c and tls_context.c share of OpenSSL.
+/* tls_inside: shared by tls.c and tls_context.c.
  * SPDX-License-Identifier: MIT
  * Within net/tls only. */
 #ifndef MR_NET_TLS_INSIDE_H
@@ -10,7 +10,7 @@
 #include "base/list.h"
 #include "net/tls_options.h"
 
-/* How a file looked when it was read; zeroed: there was none. */
+/* Identifies the version of a file that was read; zeroed: no file. */
 struct mr_tls_stamp {
 	struct timespec modified, changed;
 	off_t size;
@@ -21,14 +21,14 @@ struct mr_tls_stamp {
 enum { MR_TLS_CA, MR_TLS_CA_FOLDER, MR_TLS_CERT, MR_TLS_KEY, MR_TLS_FILES };
 
 struct mr_tls_context {
-	struct mr_node node; /* in its store, or by itself */
+	struct mr_node node; /* in its store, or in no list */
 	unsigned users;
-	struct mr_tls_options options; /* strings of its own */
+	struct mr_tls_options options; /* owns its strings */
 	struct mr_tls_stamp stamps[MR_TLS_FILES];
 	SSL_CTX *ctx;
 };
 
-/* The reason that OpenSSL gives for what just failed. */
+/* OpenSSL's reason for the last failure. */
 const char *mr_tls_context_reason(void);
 
 #endif

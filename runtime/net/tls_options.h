@@ -1,4 +1,4 @@
-/* tls_options: what the host wants of TLS.
+/* tls_options: the host's TLS options.
  * SPDX-License-Identifier: MIT */
 #ifndef MR_NET_TLS_OPTIONS_H
 #define MR_NET_TLS_OPTIONS_H
@@ -11,7 +11,7 @@ struct mr_tls_options {                 /* strings are NUL-terminated; NULL: not
 	const char *password;           /* of an encrypted keyfile */
 	const char *server_name; /* for SNI and verification; NULL: the host name connected to */
 	const char *min_version; /* "1.2" (default) or "1.3" */
-	bool no_verify;          /* the CAs are not read, then */
+	bool no_verify;          /* then the CAs are not read */
 	bool is_server;
 };
 

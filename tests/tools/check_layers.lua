@@ -12,7 +12,7 @@
 local functions = dofile((arg[0]:match("^.*/") or "") .. "functions.lua")
 
 local C_LINES, LUA_LINES = 500, 400
-local HEADER, HEADER_LINES = "include/moonrabbit.h", 800 -- the manual of the C library is one page
+local HEADER, HEADER_LINES = "include/moonrabbit.h", 820 -- the manual of the C library is one page
 
 local may_include = {              -- folder -> folders or single headers it may include, beside its own
    include = {},
@@ -327,8 +327,8 @@ local function check_lua_file(root, name)
    if number > LUA_LINES then complain("lua/%s: %d lines, limit %d", name, number, LUA_LINES) end
 end
 
--- Checks a tree; returns how many files it saw and how many breaches it found.
-local function check(root, printer, is_strict)
+-- Checks a tree; returns how many files it saw and how many breaches it found. `is_part`: not all of the source.
+local function check(root, printer, is_strict, is_part)
    breaches, print_breach = 0, printer
    local includes, codes, count = {}, {}, 0
    for _, name in ipairs(files_below(root .. "/runtime", { c = true, h = true })) do
@@ -486,7 +486,7 @@ local function try_sample(root, files, expected, is_strict)
       file:close()
    end
    local said = {}
-   local _, found = check(root, function(line) said[#said + 1] = line end, is_strict)
+   local _, found = check(root, function(line) said[#said + 1] = line end, is_strict, true)
    local text = table.concat(said, "\n")
    local is_right
    if expected then

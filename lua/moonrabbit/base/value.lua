@@ -1,8 +1,8 @@
---- value: Lua values to and from AMQP field tables, every type in both directions.
+--- value: converts Lua values to and from AMQP field tables, every type in both directions.
 -- SPDX-License-Identifier: MIT
 -- Out: string 'S', boolean 't', whole number 'l', other number 'd', int64/uint64 cdata 'l', sequence
--- 'A', other table 'F' (empty ones too), and the explicit types below. In: integers beyond 2^53 come
--- as int64_t or uint64_t cdata, timestamps and decimals as the objects that mr.timestamp makes.
+-- 'A', other table 'F' (also an empty one), and the explicit types below. In: integers beyond 2^53 become
+-- int64_t or uint64_t cdata, timestamps and decimals become the objects that mr.timestamp and mr.decimal make.
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
@@ -34,7 +34,7 @@ end
 --- The AMQP void value.
 value.null = setmetatable({ type = "V" }, { __name = "moonrabbit.null", __tostring = function() return "null" end })
 
--- What fits the wire's signed 64 bits.
+-- Values that fit the signed 64 bits of the wire.
 local function whole(n, name)
    local fits = type(n) == "number" and n == math.floor(n) and math.abs(n) < LONG
    if fits or ffi.istype(int64, n) or ffi.istype(uint64, n) and n < TOO_LONG then return n end
@@ -46,12 +46,12 @@ local function natural(n, name, most)
    return n
 end
 
---- A signed 64-bit integer on the wire: says so in the script; whole numbers go out as one anyway.
--- @tparam number|cdata n a whole number that fits 64 bits with a sign; beyond 2^53 as int64_t
+--- A signed 64-bit integer, stated explicitly; whole numbers are sent as such anyway.
+-- @tparam number|cdata n a whole number that fits into signed 64 bits; beyond 2^53 as int64_t
 -- @treturn table with the field `value`
 function value.int(n) return typed("l", whole(n, "mr.int")) end
 
---- A timestamp. Received ones are such objects, too.
+--- A timestamp. Received timestamps are such objects, too.
 -- @tparam number|cdata n seconds since 1970; 2^63 and more as uint64_t
 -- @treturn table with the field `value`
 function value.timestamp(n)
@@ -59,7 +59,7 @@ function value.timestamp(n)
    return typed("T", natural(n, "mr.timestamp", LONG))
 end
 
---- A byte array ('x'), where the other side tells it from a string. Received ones are plain strings.
+--- A byte array ('x'), for receivers that distinguish it from a string. Received byte arrays are plain strings.
 -- @tparam string s any bytes
 -- @treturn table with the field `value`
 function value.bytes(s)
@@ -67,14 +67,14 @@ function value.bytes(s)
    return typed("x", s)
 end
 
---- An array, also an empty one; mr.null fills its holes.
+--- An array, which may be empty; use mr.null for holes.
 -- @tparam table t a sequence
 function value.array(t)
    if type(t) ~= "table" then errors.blame("mr.array takes a table") end
    return typed("A", t)
 end
 
---- A decimal: digits / 10^decimals. Received ones are such objects, too.
+--- A decimal: digits / 10^decimals. Received decimals are such objects, too.
 -- @tparam number digits 0 to 2^32 - 1
 -- @tparam[opt=0] number decimals 0 to 255
 -- @treturn table with the fields `value` (the digits) and `decimals`
@@ -183,7 +183,7 @@ function encode_table(into, t, is_array, path)
    end
 end
 
--- Encodes into a new root; raises what cannot be encoded.
+-- Encodes into a new root; raises an error for values that cannot be encoded.
 local function encode_root(fill, t)
    local root = C.mr_table_new()
    if root == nil then errors.blame("out of memory") end
@@ -193,7 +193,7 @@ local function encode_root(fill, t)
    errors.blame(why)
 end
 
---- A C table from a Lua one; the caller owns it (mr_table_free). Raises what cannot be encoded.
+--- Makes a C table from a Lua one; the caller owns it (mr_table_free). Raises an error for values that cannot be encoded.
 -- @tparam table t
 function value.encode(t)
    return encode_root(encode_table, t)
@@ -203,7 +203,7 @@ local function encode_pairs(into, list, _, path)
    for _, pair in ipairs(list) do encode(into, pair[1], pair[2], path) end
 end
 
---- As value.encode, from a list of {key, value}: keeps the order.
+--- The same as value.encode for a list of {key, value}: keeps the order.
 function value.encode_list(list)
    return encode_root(encode_pairs, list)
 end
@@ -229,7 +229,7 @@ local decode_value = {
 for c in ("bsIl"):gmatch "." do decode_value[c] = function(v) return integer(ffi.cast(int64, v.as.integer)) end end
 for c in ("BuiL"):gmatch "." do decode_value[c] = function(v) return integer(ffi.cast(uint64, v.as.natural)) end end
 
---- A Lua table from a C one, which stays the caller's.
+--- Makes a Lua table from a C one, which the caller still owns.
 -- @tparam cdata t
 -- @tparam[opt] boolean is_array
 -- @tparam[opt] boolean is_exact values keep their types on the wire, for value.encode
@@ -257,7 +257,7 @@ function value.decode(t, is_array, is_exact)
    return root
 end
 
---- The type that a value keeps, or nil.
+--- The wire type that a value keeps, or nil.
 function value.type_of(v) return getmetatable(v) == Typed and v.type or nil end
 
 return value

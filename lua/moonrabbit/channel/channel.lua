@@ -1,6 +1,6 @@
 --- channel: AMQP's channel methods, under AMQP's own argument names.
 -- SPDX-License-Identifier: MIT
--- Every method that asks the broker waits for its answer, suspending the calling coroutine only.
+-- Every method that sends a request waits for the answer and suspends only the calling coroutine.
 local C = require("moonrabbit.base.ffi").C
 local asking = require "moonrabbit.channel.request"
 local declare = require "moonrabbit.channel.declare"
@@ -39,7 +39,7 @@ function Channel.__tostring(self)
    return ("channel %d (%s)"):format(self.number, self.is_open and "open" or "closed")
 end
 
---- Is it open?
+--- True if the channel is open.
 function getters.is_open(self) return self.handle ~= nil and C.mr_channel_is_open(self.handle) end
 --- Its number.
 function getters.id(self) return self.number end
@@ -55,9 +55,9 @@ local RECOVER = asking.spec { requeue = "boolean" }
 local CONSUME = asking.spec { consumer_tag = "string", no_ack = "boolean", exclusive = "boolean",
    priority = "number", concurrency = "number", stall = "number", time_limit = "number", arguments = "table" }
 
---- Limits how many unsettled messages the broker sends ahead.
+--- Sets the prefetch: the maximum number of unsettled messages that the broker sends.
 -- @tparam table opts prefetch_count (required; 0 to 65535, 0: no limit), global=false (false: for each consumer that
--- begins from now on; true: for all consumers of the channel together), timeout (seconds to wait for the broker's
+-- starts from now on; true: for all consumers of the channel together), timeout (seconds to wait for the broker's
 -- answer; default: the option rpc_timeout)
 -- @treturn[1] true
 -- @treturn[2] nil, error
@@ -69,9 +69,10 @@ function Channel:qos(opts)
    return done(reply, err)
 end
 
---- Asks for all unsettled messages of the channel again. Those in hand are stale from here on: settling them is refused.
--- @tparam[opt] table opts requeue=true (RabbitMQ knows no other: false closes the connection, with not_implemented), timeout
--- (seconds to wait for the broker's answer; default: the option rpc_timeout)
+--- Makes the broker requeue all unsettled messages of the channel. Messages that were delivered before are stale from now
+-- on: settling them fails.
+-- @tparam[opt] table opts requeue=true (RabbitMQ supports only true: false closes the connection with not_implemented),
+-- timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] true
 -- @treturn[2] nil, error
 function Channel:recover(opts)
@@ -79,7 +80,7 @@ function Channel:recover(opts)
    return done(ask(self, C.MR_BASIC_RECOVER, { requeue = opts.requeue ~= false, timeout = opts.timeout }))
 end
 
---- Turns on publisher confirms; from here on `publish` waits for the broker's word.
+--- Selects confirm mode; from now on `publish` waits for the broker's confirm.
 -- @tparam[opt] table opts timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] true
 -- @treturn[2] nil, error
@@ -93,7 +94,7 @@ function Channel:confirm_select(opts)
    return done(ask(self, C.MR_CONFIRM_SELECT, opts))
 end
 
---- Begins transactions: publishes and acks take effect at the commit.
+--- Selects transaction mode: publishes and acks take effect at the commit.
 -- @tparam[opt] table opts timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] true
 -- @treturn[2] nil, error
@@ -102,7 +103,7 @@ function Channel:tx_select(opts)
    return done(ask(self, C.MR_TX_SELECT, options.check(opts, JUST_TIMEOUT)))
 end
 
---- Makes what was published and acked since the last commit take effect.
+--- Commits the publishes and acks since the last commit.
 -- @tparam[opt] table opts timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] true
 -- @treturn[2] nil, error
@@ -110,7 +111,7 @@ function Channel:tx_commit(opts)
    return done(ask(self, C.MR_TX_COMMIT, options.check(opts, JUST_TIMEOUT)))
 end
 
---- Takes back what was published and acked since the last commit.
+--- Rolls back the publishes and acks since the last commit.
 -- @tparam[opt] table opts timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] true
 -- @treturn[2] nil, error
@@ -120,11 +121,11 @@ end
 
 -- ---- consuming ----
 
---- Takes one message off a queue.
+--- Gets one message from a queue.
 -- @tparam string queue its name
--- @tparam[opt] table opts no_ack=false (true: it comes settled), timeout (seconds to wait for the broker's answer;
+-- @tparam[opt] table opts no_ack=false (true: the message needs no ack), timeout (seconds to wait for the broker's answer;
 -- default: the option rpc_timeout)
--- @treturn[1] message readable for ever; settle it unless no_ack
+-- @treturn[1] message stays readable; settle it unless no_ack
 -- @treturn[2] nil, error of kind empty (no message is ready), not_found, access_refused, timeout...
 function Channel:get(queue, opts)
    options.argument(1, "queue", queue, "string")
@@ -159,19 +160,19 @@ local function start_consumer(self, queue, handler, opts, inner)
    return nil, err
 end
 
---- Starts a consumer. The handler gets each message in a coroutine: when it returns, the message is
--- acked (unless it settled it); when it fails, the message goes back to the queue and the traceback is
--- logged. A message that always fails comes back for ever: give the queue a delivery limit.
+--- Starts a consumer. The handler is called with each message in a coroutine. When it returns, the message is acked, unless
+-- the handler has settled it. When it fails, the message goes back to the queue and the traceback is logged. A message that
+-- always fails is redelivered without end: give the queue a delivery limit.
 -- @tparam string queue its name
 -- @tparam function handler called with the message
 -- @tparam[opt] table opts consumer_tag (its name on the channel; default: the broker's), no_ack=false (true: messages
--- come settled), exclusive=false (true: nobody else may consume the queue), priority (of this consumer, x-priority;
--- default: none, which the broker takes as 0), concurrency (handlers at once; default: as many as the broker sends
--- ahead), stall (seconds after which a handler that does not wait is reported; default: of mr.watchdog), time_limit
+-- need no ack), exclusive=false (true: no other consumer of the queue is allowed), priority (of this consumer, x-priority;
+-- default: none, which the broker treats as 0), concurrency (maximum number of concurrent handlers; default: the prefetch),
+-- stall (seconds after which a handler that does not wait is reported; default: of mr.watchdog), time_limit
 -- (seconds after which a handler is aborted: docs/watchdog.md; default: none), arguments (of basic.consume; default:
 -- none), timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] consumer fields tag, queue, state; method cancel
--- @treturn[2] nil, error of kind not_found, access_refused (exclusive, and somebody consumes), timeout...
+-- @treturn[2] nil, error of kind not_found, access_refused (exclusive, and there is another consumer), timeout...
 function Channel:consume(queue, handler, opts)
    options.argument(1, "queue", queue, "string")
    options.argument(2, "handler", handler, "function")
@@ -182,10 +183,9 @@ function Channel:consume(queue, handler, opts)
 end
 
 --- Iterates over the messages of a queue: `for msg in assert(ch:messages("q")) do msg:ack() end`.
--- Each message is settled by the program. The loop ends when the consumer is cancelled or its channel
--- closes; `consumer.err` says why, nil when the program cancelled it. Leaving the loop by `break` does
--- not cancel the consumer, which is the second result: it can be read on, or cancelled. Several tasks
--- may read one iterator.
+-- The program settles each message. The loop ends when the consumer is cancelled or its channel closes; `consumer.err` has
+-- the reason, nil if the program cancelled it. Leaving the loop by `break` does not cancel the consumer, which is the second
+-- result: the program can continue to read, or cancel it. Several tasks may read one iterator.
 -- @tparam string queue its name
 -- @tparam[opt] table opts as of consume, without concurrency
 -- @treturn[1] function iterator
@@ -200,7 +200,7 @@ function Channel:messages(queue, opts)
    return messages.iterator(consumer), consumer
 end
 
---- For mr.consumer: what else subscription.new takes.
+--- For mr.consumer: consume with the further options of subscription.new.
 channel.consume = start_consumer
 
 -- ---- its beginning and its end ----
@@ -251,8 +251,8 @@ function channel.gone(ch, err)
    C.mr_channel_free(handle)
 end
 
---- Closes the channel; legal anywhere, also in a handler.
--- @treturn[1] true; also when it was closed before
+--- Closes the channel; allowed anywhere, also in a handler.
+-- @treturn[1] true; also if it was closed before
 -- @treturn[2] nil, error
 function Channel:close()
    if not self.handle then return true end

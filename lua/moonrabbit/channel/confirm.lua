@@ -1,4 +1,4 @@
---- confirm: what publish_async gives in confirm mode: the promise of the broker's word.
+--- confirm: tickets: the futures that publish_async returns in confirm mode.
 -- SPDX-License-Identifier: MIT
 -- A ticket ends exactly once: acked, nacked, returned, lost or timeout.
 local each = require "moonrabbit.base.each"
@@ -50,7 +50,7 @@ local function result(t)
    return nil, err
 end
 
---- Waits for the broker's word.
+--- Waits for the outcome.
 -- @tparam[opt] number timeout seconds; the publish's own timeout ends it anyway
 -- @treturn[1] true acked
 -- @treturn[2] nil, error of kind nacked, returned (err.message), lost or timeout
@@ -69,7 +69,7 @@ end
 
 local witness                  -- told of each ticket that has not ended well while the program stops
 
---- Sets fn(ticket, state), which is told of each ticket that ends and is not acked; nil: nobody.
+--- Sets fn(ticket, state), which is called for each ticket that ends and is not acked; nil: none.
 function ticket.set_witness(fn) witness = fn end
 
 local function finish(t, state, reason, cause)
@@ -95,8 +95,8 @@ local function finish(t, state, reason, cause)
    for i = 1, #waiters do task.wake(waiters[i], true) end
 end
 
--- The message that came back for a publish. Of those that are alike in every byte it was told as another's, so many
--- numbers away: see MR_EV_CONFIRM.
+-- The returned message of a publish. For publishes that are equal in every byte it may have been reported for another
+-- number, `shift` away: see MR_EV_CONFIRM.
 local function take_message(book, t, number)
    local back = book.returns[number]
    if not back then return end
@@ -105,11 +105,11 @@ local function take_message(book, t, number)
 end
 
 --- Ends the tickets first..last of a channel's book.
--- @tparam table book `reason` says why the channel went, when it did, and `cause` is the error
+-- @tparam table book `reason` (text) and `cause` (error) say why the channel ended, if it did
 -- @tparam number first
 -- @tparam number last
 -- @tparam number status an `enum mr_status`
--- @tparam[opt=0] number shift of MR_EV_CONFIRM: whose return it is
+-- @tparam[opt=0] number shift of MR_EV_CONFIRM: which return belongs to it
 function ticket.settle(book, first, last, status, shift)
    local state = STATES[status]
    local open = book.open
@@ -129,7 +129,7 @@ function ticket.settle(book, first, last, status, shift)
    if status ~= 0 then book.failed, book.failure = book.failed + (last - first + 1), state end
 end
 
---- Ends all that is out in a book: nobody will tell of it any more.
+--- Ends all open tickets of a book: no confirm will come.
 function ticket.lose_all(book)
    for _, t in ipairs(unconfirmed.list(book.open)) do ticket.settle(book, t.number, t.number, errors.numbers.lost) end
 end
@@ -139,22 +139,22 @@ function ticket.lose(t, reason) finish(t, "lost", reason) end
 
 --- Ends a ticket of mr.publisher that is in no book.
 -- @tparam ticket t
--- @tparam string state one of the five, or "sent": without confirms there is no more to know
+-- @tparam string state one of the five, or "sent" (without confirms)
 -- @tparam[opt] string reason
--- @tparam[opt] string kind of the error, when it says more than the state
+-- @tparam[opt] string kind of the error, if it differs from the state
 function ticket.finish(t, state, reason, kind)
    t.kind, t.reason = kind, reason
    finish(t, state)
 end
 
---- What a ticket would say of its publish, had it ended in this state.
+--- The error of a ticket that ends in this state.
 function ticket.error(t, state, reason, cause)
    local err = errors.new(state, "publish", t.reason or reason or TEXTS[state])
    err.message, err.code, err.cause = t.message, t.message and t.message.reply_code or t.code, cause or nil
    return err
 end
 
---- Takes out of a book the tickets that are to be sent again, oldest first.
+--- Removes the tickets that must be sent again from a book, oldest first.
 function ticket.take_kept(book)
    local list = {}
    for _, t in ipairs(unconfirmed.list(book.open)) do
@@ -163,14 +163,14 @@ function ticket.take_kept(book)
    return list
 end
 
---- The tickets of one channel: `open` (see unconfirmed), how many are `outstanding`, how many have `failed` since
--- somebody last asked and how the last one of them did (`failure`).
+--- The tickets of one channel: `open` (see unconfirmed), the number of `outstanding` ones, the number that have `failed`
+-- since the last wait_for_confirms, and the last `failure`.
 function ticket.book()
    return { open = unconfirmed.new(), outstanding = 0, failed = 0, failure = false, reason = false, cause = false, returns = {} }
 end
 
---- Notes a returned message until the confirm says whose it is.
--- @treturn boolean false: no such publish is out
+--- Keeps a returned message until the confirm of its publish.
+-- @treturn boolean false: there is no such open publish
 function ticket.returned(book, number, message, reason)
    local is_out = unconfirmed.get(book.open, number) ~= nil
    if is_out then book.returns[number] = { message = message, reason = reason } end

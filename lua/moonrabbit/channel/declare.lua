@@ -22,57 +22,57 @@ local QUEUE_DELETE = spec { queue = "string", if_unused = "boolean", if_empty = 
 
 --- Declares an exchange.
 -- @tparam table opts exchange (required; its name), type="direct" (or "fanout", "topic", "headers", or the type of a
--- plugin), passive=false (true: declare nothing, only ask whether it is there), durable=false (true: it outlives a
--- restart of the broker), auto_delete=false (true: the broker deletes it when its last binding goes), internal=false
+-- plugin), passive=false (true: declare nothing, only check whether it exists), durable=false (true: it survives a
+-- restart of the broker), auto_delete=false (true: the broker deletes it with its last binding), internal=false
 -- (true: only other exchanges publish to it), arguments (of exchange.declare, such as alternate-exchange; default:
 -- none), timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] true
--- @treturn[2] nil, error of kind precondition_failed (its text names what differs), not_found (passive, and not there),
--- access_refused, timeout, or that of a channel that has closed
+-- @treturn[2] nil, error of kind precondition_failed (its text names the difference), not_found (passive, and it does not
+-- exist), access_refused, timeout, or that of a closed channel
 function declare:exchange_declare(opts)
    opts = options.check(opts, EXCHANGE, { "exchange" })
    return done(ask(self, C.MR_EXCHANGE_DECLARE, opts, opts.exchange, opts.type or "direct"))
 end
 
 --- Deletes an exchange.
--- @tparam table opts exchange (required; its name), if_unused=false (true: only when nothing is bound to it), timeout
+-- @tparam table opts exchange (required; its name), if_unused=false (true: only if nothing is bound to it), timeout
 -- (seconds to wait for the broker's answer; default: the option rpc_timeout)
--- @treturn[1] true; also when there is no such exchange
+-- @treturn[1] true; also if the exchange does not exist
 -- @treturn[2] nil, error of kind precondition_failed (in use), access_refused, timeout...
 function declare:exchange_delete(opts)
    opts = options.check(opts, EXCHANGE_DELETE, { "exchange" })
    return done(ask(self, C.MR_EXCHANGE_DELETE, opts, opts.exchange))
 end
 
---- Binds an exchange to another.
--- @tparam table opts destination (required; the exchange that gets the messages), source (required; the exchange that
--- they come from), routing_key="" (the key or pattern of the binding), arguments (of the binding, such as the headers
+--- Binds an exchange to another exchange.
+-- @tparam table opts destination (required; the exchange that receives the messages), source (required; the exchange that
+-- routes them), routing_key="" (the key or pattern of the binding), arguments (of the binding, such as the headers
 -- to match; default: none), timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] true
--- @treturn[2] nil, error of kind not_found (one of them is not there), access_refused, timeout...
+-- @treturn[2] nil, error of kind not_found (one of them does not exist), access_refused, timeout...
 function declare:exchange_bind(opts)
    opts = options.check(opts, EXCHANGE_BINDING, { "destination", "source" })
    return done(ask(self, C.MR_EXCHANGE_BIND, opts, opts.destination, opts.source, opts.routing_key))
 end
 
---- Takes such a binding away.
+--- Removes a binding between exchanges.
 -- @tparam table opts as of exchange_bind
--- @treturn[1] true; also when there is no such binding
+-- @treturn[1] true; also if the binding does not exist
 -- @treturn[2] nil, error as of exchange_bind
 function declare:exchange_unbind(opts)
    opts = options.check(opts, EXCHANGE_BINDING, { "destination", "source" })
    return done(ask(self, C.MR_EXCHANGE_UNBIND, opts, opts.destination, opts.source, opts.routing_key))
 end
 
---- Declares a queue; without a name the broker gives one.
--- @tparam table opts queue="" (its name; "": the broker makes one up), passive=false (true: declare nothing, only ask
--- whether it is there), durable=false (true: it outlives a restart of the broker), exclusive=false (true: for this
--- connection alone, and deleted with it), auto_delete=false (true: the broker deletes it when its last consumer
--- goes), arguments (of queue.declare, such as x-queue-type; default: none), timeout (seconds to wait for the broker's
+--- Declares a queue; without a name the broker chooses one.
+-- @tparam table opts queue="" (its name; "": the broker chooses one), passive=false (true: declare nothing, only check
+-- whether it exists), durable=false (true: it survives a restart of the broker), exclusive=false (true: only for this
+-- connection, and deleted with it), auto_delete=false (true: the broker deletes it with its last consumer),
+-- arguments (of queue.declare, such as x-queue-type; default: none), timeout (seconds to wait for the broker's
 -- answer; default: the option rpc_timeout)
 -- @treturn[1] table queue (its name), message_count (messages ready), consumer_count
--- @treturn[2] nil, error of kind precondition_failed (its text names what differs), not_found (passive, and not there),
--- resource_locked (exclusive to another connection), access_refused, timeout...
+-- @treturn[2] nil, error of kind precondition_failed (its text names the difference), not_found (passive, and it does not
+-- exist), resource_locked (exclusive to another connection), access_refused, timeout...
 function declare:queue_declare(opts)
    opts = options.check(opts, QUEUE)
    local reply, err = ask(self, C.MR_QUEUE_DECLARE, opts, opts.queue)
@@ -85,15 +85,15 @@ end
 -- the binding), arguments (of the binding, such as the headers to match; default: none), timeout (seconds to wait for
 -- the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] true
--- @treturn[2] nil, error of kind not_found (one of them is not there), access_refused, timeout...
+-- @treturn[2] nil, error of kind not_found (one of them does not exist), access_refused, timeout...
 function declare:queue_bind(opts)
    opts = options.check(opts, QUEUE_BINDING, { "queue", "exchange" })
    return done(ask(self, C.MR_QUEUE_BIND, opts, opts.queue, opts.exchange, opts.routing_key))
 end
 
---- Takes a binding away.
+--- Removes a binding.
 -- @tparam table opts as of queue_bind
--- @treturn[1] true; also when there is no such binding
+-- @treturn[1] true; also if the binding does not exist
 -- @treturn[2] nil, error as of queue_bind
 function declare:queue_unbind(opts)
    opts = options.check(opts, QUEUE_BINDING, { "queue", "exchange" })
@@ -116,10 +116,10 @@ function declare:queue_purge(opts)
 end
 
 --- Deletes a queue.
--- @tparam table opts queue (required; its name), if_unused=false (true: only when nobody consumes it), if_empty=false
--- (true: only when no message is in it), timeout (seconds to wait for the broker's answer; default: the option
+-- @tparam table opts queue (required; its name), if_unused=false (true: only if it has no consumers), if_empty=false
+-- (true: only if it has no messages), timeout (seconds to wait for the broker's answer; default: the option
 -- rpc_timeout)
--- @treturn[1] number messages dropped with it; 0 when there is no such queue
+-- @treturn[1] number of messages dropped with it; 0 if the queue does not exist
 -- @treturn[2] nil, error of kind precondition_failed (in use, or not empty), access_refused, timeout...
 function declare:queue_delete(opts)
    opts = options.check(opts, QUEUE_DELETE, { "queue" })

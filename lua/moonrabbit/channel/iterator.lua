@@ -1,4 +1,4 @@
---- iterator: reading a consumer in a loop instead of by a handler.
+--- iterator: reads a consumer's messages in a loop instead of by a handler.
 -- SPDX-License-Identifier: MIT
 local each = require "moonrabbit.base.each"
 local loop = require "moonrabbit.loop.loop"
@@ -30,20 +30,20 @@ local function next_message(consumer)
    end
 end
 
---- The function that a `for` calls: a message, or nil and why the consumer has ended (nil when it was
--- cancelled), which is in `consumer.err`, too.
+--- The function that a `for` calls: returns a message, or nil and the reason why the consumer has ended (nil if it was
+-- cancelled), which is also in `consumer.err`.
 function messages.iterator(consumer)
    return function() return next_message(consumer) end
 end
 
---- Calls fn(consumer, msg) for each message that a loop over `messages()` is at work on.
+--- Calls fn(consumer, msg) for each message that a loop over `messages()` currently handles.
 function messages.each_in_hand(fn)
    for consumer, msg in each(in_hand) do
       if consumer.no_ack or message.is_held(msg) then fn(consumer, msg) end
    end
 end
 
---- Is a loop over `messages()` at work on a message?
+--- True while a loop over `messages()` handles a message.
 function messages.is_in_hand()
    for consumer, msg in each(in_hand) do
       if consumer.no_ack or message.is_held(msg) then return true end

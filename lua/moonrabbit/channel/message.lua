@@ -1,11 +1,11 @@
---- message: what a handler gets. Fields are read from C memory when asked for; settling is one call.
+--- message: a received message. Its fields are read from C memory at the first access; a settle is one call.
 -- SPDX-License-Identifier: MIT
--- The memory is the runtime's and is used again. A message from `consume` may be read until its
--- handler has returned, one from `get` or `messages()` for ever: what is left unread is copied when
--- it is settled. Reading a gone message raises an error; it never shows another message's bytes.
+-- The runtime owns the memory and reuses it. A message from `consume` may be read until its handler has returned. A message
+-- from `get` or `messages()` may always be read: fields that were not read are copied when it is settled. Reading a message
+-- after that raises an error; it never shows another message's bytes.
 -- Fields: body, headers, properties, routing_key, exchange, consumer_tag, redelivered, delivery_tag,
--- delivery_count (nil when it is not known), is_live (can it still be settled?), channel, message_count
--- (of `get`: how many are left), reply_code and reply_text (of a returned one: why).
+-- delivery_count (nil if it is unknown), is_live (true if it can be settled), channel, message_count
+-- (of `get`: messages left in the queue), reply_code and reply_text (of a returned message: the reason).
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local body_of = require "moonrabbit.base.body"
@@ -43,7 +43,7 @@ local function gone()
    options.blame("this message is gone: its handler has returned; read what you need before")
 end
 
--- The C delivery, or nil when the memory was given back.
+-- The C delivery, or nil if the memory was released.
 local function live(self)
    if self[ERA] ~= era then return nil end
    local d = self[D]
@@ -100,7 +100,7 @@ field("message_count", function(d) return not returned(d) and d.message_count or
 field("reply_code", function(d) return returned(d) and d.message_count or nil end)
 field("reply_text", function(d) return returned(d) and ffi_string(d.consumer_tag, d.consumer_tag_size) or nil end)
 
--- Kept encoded until somebody asks: most messages are never asked.
+-- Decoded at the first access: most messages never need it.
 local encoded = ffi.new "mr_delivery"
 
 local function decode_properties(self, is_exact)
@@ -112,19 +112,19 @@ local function decode_properties(self, is_exact)
    return properties.decode(encoded, is_exact)
 end
 
---- The properties as they came, with the types that their headers came with.
+--- The properties as received; headers keep their types on the wire.
 function message.exact(self) return decode_properties(self, true) end
 
---- The headers, with the types that they came with.
+--- The headers, with their types on the wire.
 function message.exact_headers(self) return message.exact(self).headers or {} end
 
---- The properties as the program has read them, and changed perhaps; nil when it has not.
+--- The properties that the program has read, and perhaps changed; nil if it has not read them.
 function message.read(self)
    local cache = self[CACHE]
    return cache ~= NOTHING and cache.properties or nil
 end
 
---- The properties as bytes: as they came over the wire.
+--- The encoded properties, as received.
 function message.raw(self)
    local d = live(self)
    if d then return ffi_string(d.properties, d.properties_size) end
@@ -151,13 +151,13 @@ function fields.headers(self)
    return all.headers
 end
 
--- Quorum queues count; of others it is known that there was none.
+-- Quorum queues count deliveries; in other queues only the first delivery is known.
 function fields.delivery_count(self)
    local headers = self.properties.headers
    return headers and headers["x-delivery-count"] or (not self.redelivered and 0 or nil)
 end
 
--- Was it settled together with a later one?
+-- True if it was settled together with a later one.
 local function is_covered(self, d)
    local below = self[CHANNEL].settled_below
    return below and d.tag <= below
@@ -172,10 +172,10 @@ function fields.channel(self) return self[CHANNEL] end
 
 -- ---- making and ending; for consume, channel and dispatch ----
 
---- A message on a delivery.
+--- Makes the message of a delivery.
 -- @tparam cdata d
 -- @tparam channel channel
--- @tparam[opt] boolean standing it outlives any handler and gives its memory back when it is settled
+-- @tparam[opt] boolean standing it outlives handlers and releases its memory when it is settled
 function message.new(d, channel, standing)
    return setmetatable({ d, d.generation, false, channel, NOTHING, standing or false, era }, Message)
 end
@@ -189,7 +189,7 @@ local function copy_all(self, d)
    self[CACHE] = cache
 end
 
---- Copies what was not read yet and gives the memory back.
+--- Copies the fields that were not read yet and releases the memory.
 function message.detach(self)
    local d = live(self)
    if not d then return end
@@ -197,21 +197,21 @@ function message.detach(self)
    C.mr_delivery_release(loop.runtime(), d)
 end
 
---- Copies what it is, while its memory is given back with its ack.
+--- Copies the fields; the ack releases the memory.
 function message.remember(self)
    local d = live(self)
    if d then copy_all(self, d) end
 end
 
---- The epoch of the channel that it came by; nil when its memory was given back.
+--- The epoch of its channel at the delivery; nil if its memory was released.
 function message.epoch(self)
    local d = live(self)
    return d and d.epoch
 end
 
---- Takes a delivery away from its message, which is as settled from then on.
--- @tparam function on_back called with what is returned, should the program give it back together with a later one
--- @treturn message another one of it, which keeps the memory until it is settled or detached; see put_down
+--- Takes the delivery from its message, which counts as settled from then on.
+-- @tparam function on_back called with the new message if the program nacks it together with a later one
+-- @treturn message a new message of the delivery, which keeps the memory until it is settled or detached; see put_down
 function message.take(self, on_back)
    local ch = self[CHANNEL]
    local taken = message.new(live(self), ch, true)
@@ -223,13 +223,13 @@ function message.take(self, on_back)
    return taken
 end
 
---- Nobody needs one that was taken any more.
+--- Drops a message that was taken.
 function message.put_down(self)
    self[CHANNEL].taken[self] = nil
    message.detach(self)
 end
 
---- Did the program give it back, together with a later one? Then it comes again by itself.
+--- True if the program nacked it together with a later one: then the broker delivers it again.
 function message.is_back(self) return self[CHANNEL].taken[self] == nil end
 
 local function give_back_taken(ch, tag)
@@ -241,16 +241,16 @@ local function give_back_taken(ch, tag)
    end
 end
 
---- Was it settled by the program, together with a later one?
+--- True if the program settled it together with a later one.
 function message.is_covered(self)
    local d = live(self)
    return d ~= nil and is_covered(self, d) or false
 end
 
---- Does the message still hold its memory? A standing one does until it is settled.
+--- True while the message holds its memory; a standing one does until it is settled.
 function message.is_held(self) return live(self) ~= nil end
 
---- The number of the consumer it came to; nil when that is not known any more.
+--- The number of its consumer; nil if that is not known any more.
 function message.consumer_number(self)
    local d = live(self)
    return d and not returned(d) and d.consumer or nil
@@ -258,7 +258,7 @@ end
 
 -- ---- settling ----
 
--- Why a message is settled already, or nil.
+-- The error of a message that is already settled, or nil.
 local function settled_by(self, d)
    if not d then return "it was settled before" end
    if bit.band(d.flags, NO_ACK) ~= 0 then return "a no_ack consumer's messages arrive settled" end
@@ -288,8 +288,8 @@ end
 
 local SETTLE_OPTIONS = { multiple = "boolean", requeue = "boolean" }
 
---- Tells the broker that the message was dealt with.
--- @tparam[opt=false] boolean opts.multiple all before it on the channel, too
+--- Acks the message: it was handled.
+-- @tparam[opt=false] boolean opts.multiple also all earlier messages of the channel
 -- @treturn[1] true
 -- @treturn[2] nil, error of kind settled, stale or forked
 function methods:ack(opts)
@@ -298,9 +298,9 @@ function methods:ack(opts)
    return settle(self, ACK, opts.multiple and MULTIPLE or 0)
 end
 
---- Gives the message back.
--- @tparam[opt=true] boolean opts.requeue false: drop it, or dead-letter it
--- @tparam[opt=false] boolean opts.multiple all before it on the channel, too
+--- Nacks the message: it goes back to the queue.
+-- @tparam[opt=true] boolean opts.requeue false: it is dropped or dead-lettered
+-- @tparam[opt=false] boolean opts.multiple also all earlier messages of the channel
 -- @treturn[1] true
 -- @treturn[2] nil, error as of ack
 function methods:nack(opts)
@@ -308,8 +308,8 @@ function methods:nack(opts)
    return settle(self, NACK, (opts.requeue ~= false and REQUEUE or 0) + (opts.multiple and MULTIPLE or 0))
 end
 
---- Refuses the message: dropped or dead-lettered, unless requeued.
--- @tparam[opt=false] boolean opts.requeue true: back to the queue
+--- Rejects the message: it is dropped or dead-lettered, unless it is requeued.
+-- @tparam[opt=false] boolean opts.requeue true: it goes back to the queue
 -- @treturn[1] true
 -- @treturn[2] nil, error as of ack
 function methods:reject(opts)
@@ -319,9 +319,9 @@ end
 
 local NO_JSON_HINT = "what publishes it must write JSON as RFC 8259 has it, or name another content_type; msg.body has the bytes"
 
---- The body by its content type: JSON as RFC 8259 has it for application/json (any +json too, in upper or lower case, with parameters or
--- without), else the string. Integers beyond 2^53 that no number holds exactly come as int64_t or uint64_t (cdata), null
--- as cjson.null. What the script has set in its cjson does not matter.
+--- The body, decoded by its content type: JSON (RFC 8259) for application/json and any +json, in upper or lower case, with or
+-- without parameters; else the string. Integers beyond 2^53 that a Lua number cannot hold become int64_t or uint64_t (cdata),
+-- null becomes cjson.null. The script's own cjson settings have no effect.
 -- @treturn[1] any
 -- @treturn[2] nil, error of kind bad_argument
 function methods:decode()

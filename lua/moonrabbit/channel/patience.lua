@@ -1,7 +1,7 @@
---- patience: doing again what must be done before a message can be acked, while the message is held.
+--- patience: repeats an operation that must succeed before a message can be acked, while the message is held.
 -- SPDX-License-Identifier: MIT
--- A message is never given back because something of ours could not be done: each round through its queue would count
--- against it, and a quorum queue with a delivery limit drops it in the end.
+-- A message is never requeued because an operation of the library failed: each round through its queue would count, and a
+-- quorum queue with a delivery limit would finally drop it.
 local C = require("moonrabbit.base.ffi").C
 local loop = require "moonrabbit.loop.loop"
 local stop = require "moonrabbit.loop.stop"
@@ -11,7 +11,7 @@ local patience = {}
 local FIRST, MOST = 0.5, 15 -- seconds between tries
 local LOOK = 0.25           -- seconds after which it is looked whether there is still a point in it
 
---- Waits, as long as the message is ours and the program goes on.
+--- Waits while the message is unsettled and the program does not stop.
 -- @tparam message msg
 -- @tparam number seconds
 function patience.nap(msg, seconds)
@@ -23,16 +23,16 @@ function patience.nap(msg, seconds)
    end
 end
 
---- Does the program stop?
+--- True if the program is stopping.
 function patience.is_over() return stop.is_asked() end
 
---- Does something until it is done.
+--- Repeats an operation until it succeeds.
 -- @tparam message msg
--- @tparam function fn returns true, or nil and an error; one with is_final says that it will never be done
--- @tparam function tell(err, pause) is told of each failure but the last
+-- @tparam function fn returns true, or nil and an error; is_final in the error means that it can never succeed
+-- @tparam function tell(err, pause) is called for each failure except the last
 -- @treturn[1] true
--- @treturn[2] nil, error it will never be done
--- @treturn[3] nil the message is not ours any more, or the program stops: it comes again by itself
+-- @treturn[2] nil, error it can never succeed
+-- @treturn[3] nil the message was taken back, or the program stops: the broker delivers it again
 function patience.until_done(msg, fn, tell)
    local pause = FIRST
    while true do

@@ -1,4 +1,4 @@
---- publish: a channel's publishing: with confirms or without, waiting or not.
+--- publish: a channel's publishes, with or without confirms, synchronous or asynchronous.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
@@ -30,7 +30,7 @@ local function wrong(exchange, routing_key, body)
    options.argument(3, "body", body, "string")
 end
 
--- Waits for what keeps a publish back to go away; the status of the wait.
+-- Waits until the obstacle of a publish is gone; returns the status of the wait.
 local function wait_for_way(self, status, deadline)
    local left = deadline - C.mr_now()
    if left <= 0 then return false end
@@ -38,13 +38,13 @@ local function wait_for_way(self, status, deadline)
    return way.wait(self.connection, left)
 end
 
--- Is the way closed for a while only?
+-- True if publishing may be possible later.
 local function may_pass(self, status)
    return status == BACKPRESSURE or status == BLOCKED
       or status == CLOSED and self.handle and C.mr_channel_is_suspended(self.handle)
 end
 
--- One try, without waiting for anything; its status. The number of the publish is in number_box.
+-- One attempt without a wait; returns its status. The number of the publish is in number_box.
 local function try(handle, exchange, routing_key, body, props, encoded)
    local buffer, size, flags, timeout = nil, 0, 0, 0
    if props then
@@ -57,7 +57,7 @@ local function try(handle, exchange, routing_key, body, props, encoded)
    return status -- no tail call: the compiler compiles no function by itself that ends with one of C
 end
 
--- Why a try failed that waiting does not mend.
+-- The error of a failed attempt for which waiting does not help.
 local function failure(self, status)
    if status == errors.numbers.content_too_large or status == errors.numbers.bad_argument then
       return errors.of_status(status, "publish")
@@ -65,7 +65,7 @@ local function failure(self, status)
    return asking.refusal(self, status)
 end
 
--- The slow path: publishes again until there is a way, or the time is up.
+-- The slow path: tries again until it succeeds or times out.
 local function insist(self, status, exchange, routing_key, body, props)
    local deadline = C.mr_now() + (props and props.timeout or PATIENCE)
    while may_pass(self, status) do
@@ -91,12 +91,12 @@ local function send(self, exchange, routing_key, body, props)
    return insist(self, status, exchange, routing_key, body, props)
 end
 
--- Is what was just sent one of the publishes that the broker confirms? Not while the select is still to come.
+-- True if the broker will confirm the last publish: false before confirm.select is sent.
 local function is_numbered() return number_box[0] ~= 0 end
 
 local UNNUMBERED = "the channel is not in confirm mode again yet"
 
--- A ticket stands for what was just sent.
+-- Registers the ticket of the last publish.
 local function enter(book, t)
    local number = tonumber(number_box[0])
    t.number = number
@@ -104,8 +104,8 @@ local function enter(book, t)
    book.outstanding = book.outstanding + 1
 end
 
--- The ticket of what was just sent. With the option `republish` it keeps the message, as far as the bytes
--- allow, to be sent again after a loss.
+-- Makes the ticket of the last publish. With the option `republish` it keeps the message, within the limit of bytes, to
+-- send it again after a loss.
 local function register(book, exchange, routing_key, body, props)
    local t = new_ticket(0, exchange, routing_key)
    enter(book, t)
@@ -118,7 +118,7 @@ local function register(book, exchange, routing_key, body, props)
    return t
 end
 
--- The properties of a publish that goes out once more: what is left of its time is all that it has.
+-- The properties of a publish that is sent again: its timeout is the remaining time.
 local function in_time(sent)
    if not sent.deadline then return sent[4] end
    local props = merged(sent[4])
@@ -126,7 +126,7 @@ local function in_time(sent)
    return props
 end
 
---- Sends the message of a ticket once more: the ticket has another number from then on.
+--- Sends the message of a ticket again; the ticket gets a new number.
 function publish.send_again(self, t)
    local sent = t.sent
    local ok, err = send(self, sent[1], sent[2], sent[3], in_time(sent))
@@ -136,9 +136,9 @@ function publish.send_again(self, t)
    return true
 end
 
---- Sends under a ticket that was made before; does not wait for a way. What fails: nil, the error, and the
--- function that waits at most so many seconds for the way when it may open again.
--- `encoded`: the properties as bytes; props has mandatory and timeout only.
+--- Sends under an existing ticket; does not wait. On failure returns nil, the error, and, if publishing may be possible
+-- later, a function that waits for that, at most a given number of seconds.
+-- `encoded`: the encoded properties; props then has only mandatory and timeout.
 function publish.post(self, t, exchange, routing_key, body, props, encoded)
    local handle = self.handle
    if not handle then return nil, asking.refusal(self, CLOSED) end
@@ -153,7 +153,7 @@ function publish.post(self, t, exchange, routing_key, body, props, encoded)
    return nil, err, function(seconds) return wait_for_way(self, status, C.mr_now() + seconds) end
 end
 
--- Sends, without a look at the names of the properties (they were checked): the compiler compiles this as one.
+-- Sends without checking the names of the properties (they were checked before), so that it is compiled as one trace.
 local function submit(self, exchange, routing_key, body, props)
    local ok, err = send(self, exchange, routing_key, body, props)
    if not ok then return nil, err end
@@ -165,7 +165,7 @@ end
 --- Publishes without waiting for the broker.
 -- @tparam string exchange "" is the default exchange: the routing key is the queue's name
 -- @tparam string routing_key at most 255 bytes
--- @tparam string body any bytes, empty too
+-- @tparam string body any bytes, may be empty
 -- @tparam[opt] table props AMQP's properties (content_type, headers, ...), and mandatory,
 -- persistent (default true), timeout (seconds to wait for room, and for the confirm)
 -- @treturn[1] ticket in confirm mode; else true
@@ -175,7 +175,7 @@ function publish:publish_async(exchange, routing_key, body, props)
    return submit(self, exchange, routing_key, body, props)
 end
 
---- Publishes, and in confirm mode waits for the broker's word in the calling coroutine.
+--- Publishes, and in confirm mode waits for the confirm in the calling coroutine.
 -- @tparam string exchange as of publish_async
 -- @tparam string routing_key as of publish_async
 -- @tparam string body as of publish_async
@@ -189,11 +189,11 @@ function publish:publish(exchange, routing_key, body, props)
    return result:wait()
 end
 
---- Waits until every publish of the channel has its confirm.
--- @tparam[opt] number timeout seconds; nil: as long as they take
--- @treturn[1] true when all were acked since the last call
--- @treturn[2] nil, error of kind timeout (some are still out), or as the last one that failed, with
--- err.count: how many were not acked
+--- Waits until every publish of the channel is confirmed.
+-- @tparam[opt] number timeout seconds; nil: no limit
+-- @treturn[1] true if all publishes since the last call were acked
+-- @treturn[2] nil, error of kind timeout (some are still open), or the error of the last failed one, with
+-- err.count: the number of publishes that were not acked
 function publish:wait_for_confirms(timeout)
    options.seconds("timeout", timeout)
    local book = self.book
@@ -227,8 +227,8 @@ function publish:wait_for_confirms(timeout)
    return nil, err
 end
 
---- Sets the function that gets mandatory messages that came back: fn(message, error). In confirm mode
--- the publish itself ends as "returned", too.
+--- Sets the function that is called with returned mandatory messages: fn(message, error). In confirm mode the publish also
+-- ends as "returned".
 function publish:on_return(fn)
    if fn ~= nil then options.argument(1, "fn", fn, "function") end
    self.return_handler = fn

@@ -1,4 +1,4 @@
---- request: a channel's requests to the broker, and why one is refused.
+--- request: a channel's requests to the broker, and their errors.
 -- SPDX-License-Identifier: MIT
 local bit = require "bit"
 local ffi = require "ffi"
@@ -19,7 +19,7 @@ local request_box = ffi.new "mr_request"
 local error_box = ffi.new "mr_error"
 local TOO_LONG = "a name or routing key is longer than 255 bytes"
 
--- Why a call on this channel fails at once: the original reason when there is one.
+-- The error of a call on a channel that is not open: the original reason if there is one.
 function asking.refusal(self, status)
    if status == CLOSED then
       if self.err then return self.err end
@@ -38,13 +38,13 @@ local function set(slot, text)
    slot.data, slot.size = text, #text
 end
 
---- What the options of a method that asks the broker may be: `spec`, and a timeout.
+--- The options of a method that sends a request: `spec`, and a timeout.
 function asking.spec(spec)
    spec.timeout = "number"
    return spec
 end
 
---- What a method returns whose reply says nothing more: true, or nil and the error.
+--- The result of a request without further data: true, or nil and the error.
 function asking.done(reply, err)
    if reply then return true end
    return nil, err
@@ -52,7 +52,7 @@ end
 
 local PATIENCE = 10 -- seconds for a channel that is away to come back
 
--- The request's record, filled; its table is the caller's until it was sent.
+-- Fills the C request; the caller owns its table until it is sent.
 local function fill(operation, opts, name, extra, key, number)
    local r = request_box
    r.operation, r.flags, r.number, r.timeout = operation, 0, number or 0, opts.timeout or 0
@@ -73,8 +73,7 @@ local function send(self, token, ...)
    return status
 end
 
---- Sends a request and waits for the answer. While the channel is away with its connection, it waits for
--- it to come back, too.
+--- Sends a request and waits for the answer. If the channel is lost with its connection, it first waits for the recovery.
 function asking.ask(self, operation, opts, name, extra, key, number)
    if not self.handle then return nil, asking.refusal(self, CLOSED) end
    options.seconds("timeout", opts.timeout)

@@ -1,10 +1,10 @@
---- stamps: headers that brokers or this library write on a message: no part of what it is.
+--- stamps: headers that brokers or this library add to a message, and that are not part of its content.
 -- SPDX-License-Identifier: MIT
 local merged = require "moonrabbit.base.merged"
 
 local stamps = {}
 
---- Those of brokers, as keys.
+--- Headers of brokers, as keys.
 stamps.of_brokers = { ["x-death"] = true, ["x-delivery-count"] = true, ["x-acquired-count"] = true }
 for _, which in ipairs { "first", "last" } do
    for _, what in ipairs { "exchange", "queue", "reason" } do

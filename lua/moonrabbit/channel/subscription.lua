@@ -1,4 +1,4 @@
---- subscription: consumers: whose a delivery is, and when its handler's turn comes.
+--- subscription: consumers: finds the consumer of a delivery, and limits concurrent handlers.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local asking = require "moonrabbit.channel.request"
@@ -22,7 +22,7 @@ local ended = setmetatable({}, { __mode = "v" }) -- by number: those whose handl
 local next_number = 0
 
 --- A consumer. Fields: `tag`, `queue`, `state` ("starting", "consuming", "recovering", "cancelling",
--- "cancelled", "failed"), `err` (why it ended, nil when the program cancelled it), `channel`.
+-- "cancelled", "failed"), `err` (why it ended, nil if the program cancelled it), `channel`.
 local Consumer = { __name = "moonrabbit.consumer" }
 Consumer.__index = Consumer
 function Consumer.__tostring(c) return ("consumer %s of %q (%s)"):format(c.tag, c.queue, c.state) end
@@ -55,7 +55,7 @@ local function wake_reader(consumer)
    end
 end
 
--- A place is free: what waits goes before what comes.
+-- A place is free: waiting deliveries come before new ones.
 local function handle_held(consumer)
    local d = take_held(consumer)
    while d do
@@ -69,7 +69,7 @@ local function handle_and_held(consumer, d)
    handle_held(consumer)
 end
 
--- Without its body: it stays with the broker, unsettled, and there is nothing to keep of it here.
+-- It has no body: it stays unsettled at the broker, and nothing of it is kept here.
 local function on_large(consumer, d)
    C.mr_delivery_release(loop.runtime(), d)
    consumer.on_large()
@@ -98,14 +98,14 @@ loop.set_delivery(on_delivery)
 
 -- ---- consumers ----
 
---- A consumer that is not at the broker yet.
+--- Makes a consumer that is not started at the broker yet.
 -- @tparam channel channel
 -- @tparam string queue
--- @tparam ?function handler nil: it is read by an iterator
+-- @tparam ?function handler nil: an iterator reads it
 -- @tparam table opts concurrency, no_ack
--- @tparam[opt] table inner of mr.consumer: owner, judge(consumer, msg, ok, ...), trace, is_manual (the message
--- outlives its handler), listener(what, err), origin (where its handler was written), is_exit (see returns: it is the
--- library's own), on_large() (of each message over max_message_size, which is kept)
+-- @tparam[opt] table inner for mr.consumer: owner, judge(consumer, msg, ok, ...), trace, is_manual (the message
+-- outlives its handler), listener(what, err), origin (where its handler is defined), is_exit (a consumer of the library, see
+-- returns), on_large() (called for each message over max_message_size; such messages are kept)
 function subscription.new(channel, queue, handler, opts, inner)
    inner = inner or {}
    next_number = next_number % (LARGE - 1) + 1
@@ -130,7 +130,7 @@ function subscription.new(channel, queue, handler, opts, inner)
    return consumer
 end
 
--- What came before the program knew its consumer: a task for each, as far as the concurrency goes.
+-- Handles deliveries that arrived before the program knew its consumer: a task for each, up to the concurrency.
 local function begin(consumer)
    consumer.is_told = true
    while not consumer.concurrency or consumer.running < consumer.concurrency do
@@ -140,7 +140,7 @@ local function begin(consumer)
    end
 end
 
---- It is at the broker under this tag. Its handler is first called when the one who asked has gone on.
+--- The broker has started it under this tag. The first call of its handler comes after the caller of consume has resumed.
 function subscription.started(consumer, tag)
    consumer.tag, consumer.state = tag, "consuming"
    if not consumer.is_exit then loop.holds = loop.holds + 1 end
@@ -148,7 +148,7 @@ function subscription.started(consumer, tag)
    if not consumer.is_iterating then task.later(begin, consumer) end
 end
 
--- What no handler has seen goes back to the queue.
+-- Requeues the deliveries that no handler has seen.
 local function return_held(consumer)
    local d = take_held(consumer)
    while d do
@@ -157,10 +157,10 @@ local function return_held(consumer)
    end
 end
 
---- It has ended.
+--- Ends the consumer.
 -- @tparam consumer consumer
--- @tparam string state "cancelled" (by us or the broker) or "failed" (its channel went)
--- @tparam ?table err why, when it was not the program
+-- @tparam string state "cancelled" (by the program or the broker) or "failed" (its channel ended)
+-- @tparam ?table err the reason, if it was not the program
 function subscription.ended(consumer, state, err)
    if consumer.is_holding and not consumer.is_exit then loop.holds = loop.holds - 1 end
    consumer.is_holding, consumer.is_ending = false, true
@@ -175,8 +175,8 @@ function subscription.ended(consumer, state, err)
    if listener then listener("ended", err) end
 end
 
---- It is away with its channel, or the broker cancelled it, and it will be back. What no handler has
--- seen is not ours any more.
+--- It was lost with its channel, or the broker cancelled it, and it will be recovered. Deliveries that no handler has seen
+-- are dropped: the broker delivers them again.
 function subscription.suspended(consumer, err)
    if consumer.state ~= "consuming" then return end
    consumer.state, consumer.err = "recovering", err
@@ -184,14 +184,14 @@ function subscription.suspended(consumer, err)
    if consumer.listener then consumer.listener("suspended", err) end
 end
 
---- It is at the broker again.
+--- It consumes again.
 function subscription.resumed(consumer)
    if consumer.state ~= "recovering" then return end
    consumer.state, consumer.err = "consuming", nil
    if consumer.listener then consumer.listener("resumed") end
 end
 
---- Does something that a connection delivered wait for its turn?
+--- True if a delivery of the connection waits for its handler.
 function subscription.is_holding(number)
    for _, consumer in each(consumers) do
       for _, d in each(consumer.held) do
@@ -209,22 +209,22 @@ function subscription.each(fn)
    for _, consumer in ipairs(list) do fn(consumer) end
 end
 
---- The consumer of a number, nil when it has ended.
+--- The consumer with this number, nil if it has ended.
 function subscription.by_number(number) return consumers[number] end
 
---- The same, also when it has ended while its messages are still at hand.
+--- The same, but also an ended consumer whose messages are still being handled.
 function subscription.known(number) return consumers[number] or ended[number] end
 
 local no_options = {}
 
--- Has the broker send no more.
+-- Cancels it at the broker.
 local function cancel(self)
    return asking.done(asking.ask(self.channel, C.MR_BASIC_CANCEL, no_options, nil, self.tag))
 end
 
---- Ends the consumer at the broker. What no handler has seen yet goes back to the queue; running
--- handlers finish; a `messages()` loop ends.
--- @treturn[1] true also when it had ended before
+--- Cancels the consumer. Messages that no handler has seen go back to the queue; running handlers finish; a `messages()`
+-- loop ends.
+-- @treturn[1] true also if it had ended before
 -- @treturn[2] nil, error
 function Consumer:cancel()
    if self.state == "recovering" then
@@ -244,14 +244,14 @@ function Consumer:cancel()
    return ok, err
 end
 
---- As cancel, but what has come is handled. Two steps: the broker sends no more; all that came was handled.
+--- The same as cancel, but received messages are handled. First step: cancel it at the broker.
 function subscription.leave(self)
    if self.state ~= "consuming" then return self:cancel() end
    self.state = "leaving"
    return cancel(self)
 end
 
---- The second step.
+--- Second step: wait until all received messages are handled.
 function subscription.linger(self)
    while self.state == "leaving" and (self.running > 0 or self.held[self.held_first]) do loop.sleep(0.005) end
    if self.state == "leaving" then subscription.ended(self, "cancelled") end

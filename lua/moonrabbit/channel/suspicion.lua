@@ -1,8 +1,8 @@
---- suspicion: which publish makes the broker close the connection: those that go out again do so one at a time.
+--- suspicion: finds the publish that makes the broker close the connection, by sending suspects one at a time.
 -- SPDX-License-Identifier: MIT
--- A broker that closes a connection for what a client sent (501, 541...) names no publish. All that were out are
--- suspects; each is tried alone, while the others wait. Who ends the connection again is given up, with the broker's
--- reason; who is confirmed is cleared. A network that fails accuses nobody.
+-- A broker that closes a connection because of a client's frame (501, 541...) does not name the publish. All publishes that
+-- were in flight are suspects; each is sent alone, while the others wait. A suspect that ends the connection again is given
+-- up, with the broker's reason; a suspect that is confirmed is cleared. A network failure makes no suspects.
 local each = require "moonrabbit.base.each"
 local log = require "moonrabbit.loop.log"
 local way = require "moonrabbit.channel.way"
@@ -11,13 +11,13 @@ local suspicion = {}
 
 local MOST_TRIALS = 5          -- with others out at the same time, which the program sends past us
 
--- Does this end of a connection say that something sent was the matter?
+-- True if something that was sent may have caused this end of a connection.
 local function accuses(err)
    local code = err and err.scope == "connection" and err.code or 0
    return code >= 500 and code < 600 and code ~= 530 or code == 311
 end
 
--- A suspect has ended, or is none any more.
+-- A suspect has ended, or was cleared.
 local function over(t)
    local conn, s = t.suspect, t.suspect.suspects
    t.suspect = nil
@@ -29,7 +29,7 @@ local function over(t)
 end
 suspicion.over = over
 
---- A connection has ended: who was on trial, alone, when it did? Before its channels hear of it; once for each end.
+--- A connection has ended: notes the suspect that was in flight alone. Called once for each end, before its channels know.
 function suspicion.judge(conn, err)
    if conn.judged == conn.epoch then return end
    conn.judged, conn.is_accusing = conn.epoch, accuses(err)
@@ -44,8 +44,8 @@ function suspicion.judge(conn, err)
    if out <= 1 or t.trials >= MOST_TRIALS then s.guilty = t end
 end
 
---- A publish went with its connection, and is about to go out again. Is it given up?
--- @treturn boolean true: it has ended the connection twice in a row
+--- A publish was lost with its connection, and is about to be sent again: decides whether it is given up.
+-- @treturn boolean true: give it up, it has ended the connection twice in a row
 function suspicion.falls_on(conn, t, err)
    local s = conn.suspects
    if s and s.guilty == t then
@@ -61,7 +61,7 @@ function suspicion.falls_on(conn, t, err)
    return false
 end
 
---- May this one be sent now? Suspects one at a time, the others when there are none left.
+--- True if this publish may be sent now: suspects one at a time, the others when there are no suspects left.
 function suspicion.may_go(conn, t)
    local s = conn.suspects
    return not s or t.suspect ~= nil and (s.trial == nil or s.trial == t)

@@ -1,8 +1,8 @@
---- timing: how long handlers take, for /metrics, without a look at the clock for each message.
+--- timing: measures handlers for /metrics without reading the clock for each message.
 -- SPDX-License-Identifier: MIT
--- As long as handlers take some microseconds each and come in large batches, the batch is measured and each
--- handler gets its share: all of them lie in the first bucket anyway. A batch that took long all the same
--- had one slow handler in it, it is assumed. Handlers that wait, or fail, are measured one by one.
+-- While handlers take some microseconds each and messages come in large batches, the batch is measured and its time divided:
+-- all of these handlers are in the first bucket anyway. If a batch took long, it is assumed that one handler was slow.
+-- Handlers that wait, or fail, are measured one by one.
 local C = require("moonrabbit.base.ffi").C
 local loop = require "moonrabbit.loop.loop"
 
@@ -12,13 +12,13 @@ local LEAST = 32          -- messages of a batch that is measured as a whole
 local QUICK = 5e-6        -- seconds of a handler that is: half of the first bucket
 local SLOW = 1e-3         -- seconds of a batch in which one handler was slow
 
---- Is the batch that is being worked off measured as a whole?
+--- True if the current batch is measured as a whole.
 timing.is_quick = false
 
 local list, count = {}, 0 -- consumers with messages in this batch
 local share = QUICK       -- of the last batch
 
---- A handler of the consumer has ended in the batch in which it began.
+--- Counts a handler of the consumer that ended in the batch in which it began.
 function timing.count(consumer)
    if consumer.quick == 0 then
       count = count + 1
@@ -27,7 +27,7 @@ function timing.count(consumer)
    consumer.quick = consumer.quick + 1
 end
 
--- The batch took so long.
+-- Divides the time of the batch.
 local function share_out(took)
    local total, most = 0, list[1]
    for i = 1, count do

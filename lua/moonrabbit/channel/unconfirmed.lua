@@ -1,7 +1,7 @@
---- unconfirmed: the tickets of a channel that wait for the broker's word, by their numbers.
+--- unconfirmed: the open tickets of a channel, by their numbers.
 -- SPDX-License-Identifier: MIT
--- Pure. Numbers come one after the other and go in nearly the same order: a ring holds them. A Lua table that new numbers enter as
--- old ones leave is laid out anew again and again, as often as each 24 publishes where 1000 are out: a third of the time of a publish.
+-- Pure. Numbers are added in order and removed in nearly the same order, so a ring holds them. A Lua table with such use is
+-- rehashed again and again, up to once every 24 publishes with 1000 open ones, which costs a third of the time of a publish.
 local band = require "bit".band
 local each = require "moonrabbit.base.each"
 
@@ -15,7 +15,7 @@ local function ring_of(size)
    return ring
 end
 
---- `ring` has the ticket of number n at n % (mask + 1), or false; `rest` those whose place a later one took.
+--- `ring` has the ticket of number n at n % (mask + 1), or false; `rest` has tickets whose place is used by a later one.
 function unconfirmed.new()
    return { ring = ring_of(FIRST), mask = FIRST - 1, rest = {} }
 end
@@ -36,7 +36,7 @@ local function make_way(self, n)
    if straggler then self.rest[straggler.number] = straggler end
 end
 
---- Puts a ticket in, under t.number, which must not change while it is in.
+--- Adds a ticket under t.number, which must not change until it is removed.
 function unconfirmed.put(self, t)
    local n = t.number
    if self.ring[band(n, self.mask)] then make_way(self, n) end
@@ -50,7 +50,7 @@ function unconfirmed.get(self, n)
    return self.rest[n]
 end
 
---- Takes the ticket of number n out: the ticket, or nil.
+--- Removes and returns the ticket of number n, or nil.
 function unconfirmed.take(self, n)
    local at = band(n, self.mask)
    local t = self.ring[at]

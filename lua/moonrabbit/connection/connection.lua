@@ -1,4 +1,4 @@
---- connection: one connection to the broker, made when it is first needed.
+--- connection: one connection to the broker, which connects at its first use.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
@@ -41,11 +41,11 @@ local STATES = { [0] = "idle", "connecting", "open", "closing", "closed", "lost"
 
 --- "idle" (not used yet), "connecting", "open", "closing", "closed", "lost", "retrying".
 function getters.state(self) return self.released and "closed" or STATES[C.mr_connection_state(self.handle)] end
---- Is it open?
+--- True if it is open.
 function getters.is_open(self) return self.state == "open" end
---- Is it anything but open?
+--- True if it is not open.
 function getters.is_closed(self) return self.state ~= "open" end
---- Does the broker block publishing just now?
+--- True while the broker blocks publishing.
 function getters.is_blocked(self) return not self.released and C.mr_connection_is_blocked(self.handle) end
 --- How often it has connected.
 function getters.epoch(self) return self.released and 0 or C.mr_connection_epoch(self.handle) end
@@ -60,17 +60,17 @@ function getters.last_error(self)
    if self.released or C.mr_connection_error(self.handle, error_box) == 0 then return nil end
    return errors.of_c(error_box)
 end
---- What the broker says of itself: product, version, capabilities...; nil before it was connected.
+--- The broker's properties: product, version, capabilities...; nil before the first connect.
 function getters.server_properties(self)
    local t = not self.released and C.mr_connection_server_properties(self.handle)
    return t and t ~= nil and value.decode(t) or nil
 end
---- What carries it: "amqp" or "memory".
+--- The transport: "amqp" or "memory".
 function getters.transport(self) return self.host:match "^memory:" and "memory" or "amqp" end
 
 -- ---- making ----
 
---- The object of a connection that C has made.
+--- Makes the Lua object of a C connection.
 function connection.wrap(handle, opts)
    local self = setmetatable({ handle = handle, channels = {}, on_event = opts.on_event, options = opts,
       released = false, waiters = {} }, Connection)
@@ -81,7 +81,7 @@ function connection.wrap(handle, opts)
    return self
 end
 
---- Makes a connection; nothing is opened yet.
+--- Makes a connection; does not open it.
 -- @tparam table opts
 -- @treturn[1] connection
 -- @treturn[2] nil, error of kind bad_option or bad_uri
@@ -93,7 +93,7 @@ function connection.try(opts)
    return connection.wrap(box[0], opts)
 end
 
---- As connection.try, but wrong options are the caller's mistake: they raise an error that names them.
+--- The same as connection.try, but wrong options raise an error that names them.
 function connection.new(opts)
    local self, err = connection.try(opts)
    if not self then options.blame(tostring(err)) end
@@ -115,7 +115,7 @@ local function gone(err)
    return nil, err or errors.new("closed", "connection", "the connection was released")
 end
 
---- Connects now, within `connect_timeout`; already connected: at once.
+--- Connects now, within `connect_timeout`; returns at once if it is connected.
 -- @treturn[1] connection itself
 -- @treturn[2] nil, error: connection_refused, dns_failed, connect_timeout, authentication_failed...
 function Connection:connect()
@@ -132,7 +132,7 @@ function Connection:connect()
    return self
 end
 
---- Closes in good order, by force when the broker does not agree in time. It can connect again.
+--- Closes cleanly, or by force if the broker does not answer in time. The connection can connect again.
 -- @tparam[opt] table opts timeout (seconds; default: the option close_timeout)
 -- @treturn[1] true
 -- @treturn[2] nil, error
@@ -148,7 +148,7 @@ function Connection:close(opts)
    return not reply.err or nil, reply.err
 end
 
--- The handle goes: nothing may point to it any more.
+-- Frees the handle, and removes all references to it.
 local function forget(self)
    local err = errors.new("closed", "connection", "the connection was released")
    for _, ch in each(self.channels) do channel.gone(ch, err) end
@@ -157,9 +157,9 @@ local function forget(self)
    self.released = true
 end
 
---- Closes and forgets the connection; it must not be used afterwards.
+--- Closes and frees the connection; it must not be used afterwards.
 -- @treturn[1] true
--- @treturn[2] nil, error what went wrong while closing; it is forgotten all the same
+-- @treturn[2] nil, error of the close; the connection is freed nevertheless
 function Connection:release()
    if self.released then return true end
    task.check()
@@ -199,7 +199,7 @@ function connection.take_handle(self, other)
    other.released, other.channels = true, {}
 end
 
---- The connection of a number.
+--- The connection with this number.
 function connection.by_number(number) return by_id[number] end
 
 --- Every connection that is not released.

@@ -1,4 +1,4 @@
---- ensure: trying again until it works: kombu's ensure and ensure_connection, by a policy of retry.
+--- ensure: retries an operation: kombu's ensure and ensure_connection, by a policy of retry.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
@@ -14,8 +14,8 @@ local SPEC = { errback = "function", max_retries = "number", interval_start = "n
    interval_max = "number", timeout = "number" }
 
 --- Checks the options of a retry and adds defaults.
--- @tparam ?table opts errback(err, interval), max_retries (nil: for ever, 0: none), interval_start,
--- interval_step, interval_max (seconds), timeout (seconds for all of it)
+-- @tparam ?table opts errback(err, interval), max_retries (nil: no limit, 0: none), interval_start,
+-- interval_step, interval_max (seconds), timeout (seconds in total)
 -- @tparam table usual interval_start, interval_step, interval_max
 function ensure.options(opts, usual)
    opts = options.check(opts, SPEC)
@@ -26,21 +26,21 @@ function ensure.options(opts, usual)
    return merged(usual, opts)
 end
 
--- What a publish may end as that another one can mend.
+-- Outcomes of a publish for which another attempt may succeed.
 local PASSING = { lost = true, timeout = true, backpressure = true, blocked_timeout = true }
 
---- Is this an error that trying again may mend: of a connection, of a channel unless the broker said that
--- the request itself is wrong, or of a publish that was lost?
+--- True if another attempt may succeed after this error: of a connection, of a channel unless the broker says that the
+-- request itself is wrong, or of a publish that was lost.
 function ensure.is_retriable(err)
    if not errors.is(err) or err.kind == "bad_argument" then return false end
    if err.scope == "publish" then return PASSING[err.kind] or false end
    return err.scope == "connection" or err.scope == "channel" and (err.recoverable or err.kind == "closed")
 end
 
---- Calls attempt() until it gives a result, or the retries are spent.
+--- Calls attempt() until it succeeds, or no retries are left.
 -- @tparam table opts of ensure.options
--- @tparam function attempt its results; nil, err when it failed
--- @return what attempt returned; when it gives up, the last error unchanged
+-- @tparam function attempt returns nil, err if it failed
+-- @return the results of attempt; when it gives up, the last error unchanged
 function ensure.run(opts, attempt)
    local policy = retry.linear { start = opts.interval_start, step = opts.interval_step, max = opts.interval_max,
       attempts = opts.max_retries and opts.max_retries + 1 }

@@ -1,7 +1,7 @@
---- handover: a fresh connection takes over from one that still works: make before break.
+--- handover: a new connection takes over from one that still works, without a gap.
 -- SPDX-License-Identifier: MIT
--- Consumers start on the new connection, then stop on the old one; what the old one has delivered is
--- settled there. Nothing is redelivered. The objects of the program stay what they are.
+-- Consumers start on the new connection, then stop on the old one; deliveries of the old connection are settled there.
+-- Nothing is redelivered. The program keeps its objects.
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local asking = require "moonrabbit.channel.request"
@@ -44,7 +44,7 @@ local function without_twin(self, twins)
    end
 end
 
--- Others go on meanwhile: they open channels, or release the connection.
+-- Other tasks run in the meantime: they may open channels, or release the connection.
 local function twins_of(self, twin_conn)
    local twins = {}
    local ch = without_twin(self, twins)
@@ -58,7 +58,7 @@ local function twins_of(self, twin_conn)
    return twins
 end
 
--- The program's channel is the new one from here on; what is left is the old one, under its own name.
+-- The program's object now stands for the new channel; the old channel gets another object.
 local function swap_channel(ch, twin)
    local old = { handle = ch.handle, epoch = ch.epoch, tags = {}, has_answers = ch.pending and ch.pending() }
    for _, consumer in each(ch.consumers) do old.tags[#old.tags + 1] = consumer.tag end
@@ -99,7 +99,7 @@ local function cancel(ch)
    for _, tag in ipairs(ch.tags) do ask(ch.handle, C.MR_BASIC_CANCEL, tag) end
 end
 
--- No more deliveries on the old connection; those that came are handled and settled there.
+-- Ends deliveries on the old connection; those that have arrived are handled and settled there.
 local function drain(old, patience)
    local deadline = C.mr_now() + patience
    for _, ch in ipairs(old.channels) do
@@ -143,9 +143,9 @@ local function move(self, patience)
    return true
 end
 
---- Moves to a fresh connection without a gap: to another node, to renewed certificates or credentials.
--- Queues that are exclusive to this connection cannot move.
--- @tparam[opt] table opts drain=30: seconds for handlers that are at a message of the old connection
+--- Moves to a new connection without a gap: to another node, to renewed certificates or credentials. Queues that are
+-- exclusive to this connection cannot move.
+-- @tparam[opt] table opts drain=30: seconds for handlers that handle a message of the old connection
 -- @treturn[1] true
 -- @treturn[2] nil, error; then everything is as it was
 function handover:handover(opts)

@@ -1,4 +1,4 @@
---- kombu: what kombu's users know of a connection beyond opening and closing it.
+--- kombu: methods of a connection that users of kombu know.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
@@ -52,7 +52,7 @@ function kombu:info()
    return info
 end
 
---- Runs fn(connection) and closes the connection, whatever happens.
+--- Runs fn(connection) and always closes the connection.
 -- @tparam function fn called with the connection
 -- @return what fn returned; an error that it raised goes on
 function kombu:with(fn)
@@ -77,7 +77,7 @@ function kombu:default_channel()
    return ch, err
 end
 
---- Waits for one event of any kind (a delivery, an answer, a loss) and dispatches it, and no other.
+--- Waits for one event of any kind (a delivery, an answer, a loss) and dispatches only this event.
 -- @tparam[opt] table opts timeout (seconds; default: none, it waits until there is one)
 -- @treturn[1] true
 -- @treturn[2] nil, error of kind timeout
@@ -97,9 +97,9 @@ local function tell_secret(self, secret, timeout)
    return task.wait(token).err
 end
 
---- Another secret, such as a token that was renewed: the open connection is told, and the next connect says it, that
--- of its clones, of the connection for copies of its messages and of its pool's other connections, too. A connection
--- that is away says it when it comes back.
+--- Sets a new secret, such as a renewed token: sends it on the open connection, and uses it for later connects of this
+-- connection, its clones, the connection for copies of its messages, and the other connections of its pool. A lost
+-- connection uses it when it reconnects.
 -- @tparam string secret the new password or token
 -- @tparam[opt] table opts timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] true the broker has taken it, or the next connect will say it
@@ -119,10 +119,10 @@ end
 
 local CONNECT = { interval_start = 2, interval_step = 2, interval_max = 30 }
 
---- Connects, however many tries it takes.
+--- Connects, with retries.
 -- @tparam[opt] table opts errback (function(err, interval), called before each wait; default: none), max_retries (0:
--- only one try; default: no limit), interval_start=2 (seconds before the first retry), interval_step=2 (seconds more
--- before each further one), interval_max=30 (most seconds between two), timeout (seconds for all of it; default: no
+-- only one try; default: no limit), interval_start=2 (seconds before the first retry), interval_step=2 (seconds added
+-- before each further one), interval_max=30 (maximum seconds between two), timeout (seconds in total; default: no
 -- limit)
 -- @treturn[1] connection itself
 -- @treturn[2] nil, error the last one
@@ -133,11 +133,11 @@ end
 
 local REPEAT = { interval_start = 1, interval_step = 1, interval_max = 1 }
 
---- A function that calls fn and, when a connection or a channel failed, connects and calls it again.
+--- Returns a function that calls fn; if a connection or channel fails, it connects and calls fn again.
 -- @tparam function fn may fail by `nil, err`; errors of other kinds, and raised ones, are passed on
 -- @tparam[opt] table opts errback (function(err, interval), called before each wait; default: none), max_retries (0:
--- only one try; default: no limit), interval_start=1 (seconds before the first retry), interval_step=1 (seconds more
--- before each further one), interval_max=1 (most seconds between two), timeout (seconds for all of it; default: no
+-- only one try; default: no limit), interval_start=1 (seconds before the first retry), interval_step=1 (seconds added
+-- before each further one), interval_max=1 (maximum seconds between two), timeout (seconds in total; default: no
 -- limit)
 -- @treturn function
 function kombu:ensure(fn, opts)

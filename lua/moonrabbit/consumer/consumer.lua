@@ -1,4 +1,4 @@
---- consumer: mr.consumer: a queue and what the program does with its messages, kept going whatever happens.
+--- consumer: mr.consumer: consumes a queue with a handler, and recovers from every failure.
 -- SPDX-License-Identifier: MIT
 local chain = require "moonrabbit.consumer.middleware"
 local generation = require "moonrabbit.loop.generation"
@@ -13,8 +13,8 @@ local unsettled = require "moonrabbit.consumer.unsettled"
 local consumer = {}
 
 --- A worker. Fields: `name`, `queue`, `state` ("starting", "consuming", "recovering", "failed", "cancelled"),
--- `err` (why it is not consuming), `next_try` (when it is tried again, by mr.now()), `connection`, `channel`,
--- `running` (handlers at work), `dead_letter` (the queue of dead letters, or false).
+-- `err` (why it is not consuming), `next_try` (the time of the next try, by mr.now()), `connection`, `channel`,
+-- `running` (number of running handlers), `dead_letter` (the queue of dead letters, or false).
 local Worker = { __name = "moonrabbit.worker" }
 local getters = {}
 function Worker.__index(self, key)
@@ -27,7 +27,7 @@ function Worker.__tostring(w) return ("consumer %s of %q (%s)"):format(w.name, w
 function getters.running(self) return self.inner and self.inner.running or 0 end
 function getters.tag(self) return self.inner and self.inner.tag end
 
--- What the program may change while the consumer runs.
+-- Fields that the program may change while the consumer runs.
 local function adopt(self, opts)
    self.options = opts
    self.retry = opts.retry == nil and outcome.policy or opts.retry
@@ -42,26 +42,26 @@ function Worker:_rebuild()
    if self.inner then self.inner.handler = self.handler end
 end
 
---- Consumes a queue with a handler, and sees to it that this goes on: it waits for a broker that is not there
--- yet, comes back after every loss, and gives failed messages another try later.
--- What the handler returns decides: nothing or true acks; nil (or false) and an error, or an error raised, asks
--- the retry policy; "requeue", "reject", "dead_letter" (with a reason) and {retry = seconds} say it outright.
+--- Consumes a queue with a handler and keeps consuming: it waits for a broker that is not running yet, recovers from every
+-- loss, and retries failed messages later.
+-- The handler's result decides about the message: nothing or true acks it; nil (or false) and an error, or a raised error,
+-- calls the retry policy; "requeue", "reject", "dead_letter" (with a reason) and {retry = seconds} are direct decisions.
 -- @tparam table opts queue (required; a name, or the options of queue_declare; durable unless they say otherwise),
 -- handler (required; function(msg) or function(msg, decoded)), name (in the log; default: the queue's), connection
--- (that it consumes on; default: one for all consumers), prefetch=100 (messages that the broker sends ahead),
--- concurrency (handlers at once; default: prefetch), retry (a policy of the scope message; default: exponential from
--- 0.5 to 60 s, 8 attempts; false: none), dead_letter=true (QUEUE.dead; a name; false: the queue's own dead letter
--- exchange, if any), declare=true (false: the queue is there), bindings (list of {exchange, routing_key, arguments;
+-- (the connection to use; default: one for all consumers), prefetch=100 (maximum number of unsettled messages),
+-- concurrency (maximum number of concurrent handlers; default: prefetch), retry (a policy of the scope message; default:
+-- exponential from 0.5 to 60 s, 8 attempts; false: none), dead_letter=true (QUEUE.dead; a name; false: the queue's own dead
+-- letter exchange, if any), declare=true (false: the queue exists), bindings (list of {exchange, routing_key, arguments;
 -- with type, durable=true...: the exchange is declared, too}, or one of them; default: none), topology (of
--- mr.topology: declared before; default: none), decode=false (true: msg:decode(); or a function(msg): its result is
--- the handler's second argument, what fails goes to the dead letters), middleware (list of functions(msg, next);
--- default: none), manual_ack=false (the handler's return acks nothing), settle_timeout (seconds after which an
+-- mr.topology: declared first; default: none), decode=false (true: msg:decode(); or a function(msg): its result is
+-- the handler's second argument, messages that fail go to the dead letters), middleware (list of functions(msg, next);
+-- default: none), manual_ack=false (true: the handler's return does not ack), settle_timeout (seconds after which an
 -- unsettled message is reported with its handler; default: none), stall (seconds after which a handler that does not
 -- wait is reported; default: of mr.watchdog), time_limit (seconds after which a handler is aborted: docs/watchdog.md;
--- default: none), on_lost="continue" (it goes on when it can; or a function(err) that is called then, too), on_cancel
+-- default: none), on_lost="continue" (consumes again when possible; or a function(err) that is also called), on_cancel
 -- (function(err), called when the broker cancels it; default: none), consumer_tag (its name on the channel; default:
--- the broker's), exclusive=false (true: nobody else may consume the queue), priority (of this consumer, x-priority;
--- default: none, which the broker takes as 0), arguments (of basic.consume; default: none)
+-- the broker's), exclusive=false (true: no other consumer of the queue is allowed), priority (of this consumer, x-priority;
+-- default: none, which the broker treats as 0), arguments (of basic.consume; default: none)
 -- @treturn worker methods cancel, use, wait
 function consumer.new(opts)
    setup.check(opts)
@@ -85,8 +85,8 @@ function consumer.start(self)
    return self
 end
 
---- Puts a function around the handler, within those that are there: fn(msg, next) calls next(msg) and may return
--- another word than the handler's. It holds for messages to come.
+--- Adds a middleware inside the existing ones: fn(msg, next) calls next(msg), and may return another result than the
+-- handler. It applies to future messages.
 -- @tparam function fn function(msg, next)
 -- @treturn worker itself
 function Worker:use(fn)
@@ -97,17 +97,17 @@ function Worker:use(fn)
 end
 
 --- Waits until it consumes.
--- @tparam[opt] number timeout seconds; nil: for ever
+-- @tparam[opt] number timeout seconds; nil: no limit
 -- @treturn[1] true
--- @treturn[2] nil, error why it does not, or of kind timeout or cancelled
+-- @treturn[2] nil, error why it does not consume, or of kind timeout or cancelled
 function Worker:wait(timeout)
    options.seconds("timeout", timeout)
    local ok, err = setup.wait(self, timeout)
    return ok, err
 end
 
---- Ends it. What no handler has seen goes back to the queue; handlers at work finish, then the channel closes: with
--- manual_ack, what is not settled by then goes back, too.
+--- Cancels it. Messages that no handler has seen go back to the queue; running handlers finish, then the channel closes.
+-- With manual_ack, messages that are unsettled then go back, too.
 -- @treturn[1] true
 -- @treturn[2] nil, error
 function Worker:cancel()

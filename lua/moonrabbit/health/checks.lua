@@ -1,4 +1,4 @@
---- checks: a program's checks of its own: called now and then, their results handed to the I/O thread.
+--- checks: a program's own checks: calls them periodically, passes their results to the I/O thread.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local log = require "moonrabbit.loop.log"
@@ -12,7 +12,7 @@ local FAILING, PASSING, PENDING = C.MR_NOTE_FAILING, C.MR_NOTE_PASSING, C.MR_NOT
 
 local by_name = {}
 
---- How many there are.
+--- The number of checks.
 checks.count = 0
 
 -- A timer that does not keep the program going.
@@ -38,7 +38,7 @@ local function note(check, state, detail)
    check.state = state
 end
 
--- What a check returned, as state and words.
+-- The result of a check, as state and text.
 local function judge(ok, a, b)
    if not ok then return FAILING, "it raised an error: " .. show(a, true) end
    if a ~= nil and type(a) ~= "boolean" then
@@ -74,7 +74,7 @@ local function round(check)
    task.background(run, check)
 end
 
---- Adds a check, or replaces the one of that name; see mr.health.check.
+--- Adds a check, or replaces the one of this name; see mr.health.check.
 -- @treturn table
 function checks.add(name, fn, every, timeout)
    checks.forget(name)
@@ -86,8 +86,8 @@ function checks.add(name, fn, every, timeout)
    return check
 end
 
---- Forgets a check, unless another one has its name by now.
--- @tparam ?table check as add gave it
+--- Removes a check, unless another one has its name now.
+-- @tparam ?table check the result of add
 function checks.drop(check)
    if not check or not is_current(check) then return end
    soft_cancel(check.timer)
@@ -96,10 +96,10 @@ function checks.drop(check)
    C.mr_health_note(loop.runtime(), check.name, #check.name, C.MR_NOTE_FORGET, "", 0)
 end
 
---- Forgets the check of that name, if there is one.
+--- Removes the check of this name, if there is one.
 function checks.forget(name) checks.drop(by_name[name]) end
 
---- Is there one of that name?
+--- True if there is a check of this name.
 function checks.has(name) return by_name[name] ~= nil end
 
 loop.on_close(function() by_name, checks.count = {}, 0 end)

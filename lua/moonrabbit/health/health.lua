@@ -1,7 +1,7 @@
---- health: is the program well? Checks of its own beside the built-in ones, told to whoever asks.
+--- health: the health of the program: built-in checks, the program's own checks, reports and pages.
 -- SPDX-License-Identifier: MIT
--- The I/O thread judges and serves the pages, so that they are right while the script is stuck; here
--- checks are run and their results handed over.
+-- The I/O thread decides and serves the pages, so that they are correct while the script is stuck; this module runs the
+-- program's checks and passes their results on.
 local ffi = require "ffi"
 local bit = require "bit"
 local C = require("moonrabbit.base.ffi").C
@@ -27,10 +27,9 @@ local settings                         -- mr_health_options, once configured
 
 -- ---- checks ----
 
---- Registers a check, or replaces the one of that name. It is called in a task of its own, soon and then
--- every `every` seconds. What raises an error, returns something else, or takes longer than `timeout`
--- seconds fails; a call that hangs is not joined by a second one. A check must not spin: use what waits
--- in the loop (mr.wait_fd, mr.sleep).
+--- Registers a check, or replaces the one of this name. It is called in its own task, soon and then every `every` seconds. A
+-- check fails if it raises an error, returns another value, or takes longer than `timeout` seconds; it is not called again
+-- while a call runs. A check must not block: use calls that wait in the loop (mr.wait_fd, mr.sleep).
 -- @tparam string name up to 128 bytes
 -- @tparam function fn returns true, or false and a detail (a string, a number, an error, a small table)
 -- @tparam[opt] table opts every=30 (seconds from one call to the next), timeout=5 (seconds for one call)
@@ -49,7 +48,7 @@ function health.check(name, fn, opts)
    generation.later(function() ours = checks.add(name, fn, opts.every or 30, opts.timeout or 5) end)
 end
 
---- Forgets a check.
+--- Removes a check.
 -- @tparam string name as it was registered
 function health.forget(name)
    options.argument(1, "name", name, "string")
@@ -103,12 +102,12 @@ local function apply(opts, lag_options)
    elseif lag_options then checks.add("lag", lag.check(lag_options.max), lag_options.every, lag_options.timeout) end
 end
 
---- Switches built-in checks off and on, and sets their limits; what is not named stays.
--- @tparam table opts connected=true (each connection is open), consuming=true (each consumer is at the broker; or the least
--- number of consumers), blocked=true (no broker blocks our publishes), stalled=true (the script comes back to the loop; or the
--- seconds that it may take; default: as the watchdog says), dead_after=900 (seconds of a stall after which /live says no;
--- false: never), last_message=false (seconds that the last message may be ago), lag=false (messages that may wait in a queue
--- with a consumer; or a table: max, every = 30, timeout = 5)
+--- Enables and disables built-in checks, and sets their limits; options that are not named do not change.
+-- @tparam table opts connected=true (each connection is open), consuming=true (each consumer consumes; or the minimum
+-- number of consumers), blocked=true (no broker blocks our publishes), stalled=true (the script returns to the loop in time;
+-- or the maximum seconds; default: the watchdog's limit), dead_after=900 (seconds of a stall after which /live fails;
+-- false: never), last_message=false (maximum age of the last message in seconds), lag=false (maximum number of messages that
+-- wait in a queue with a consumer; or a table: max, every = 30, timeout = 5)
 function health.configure(opts)
    if type(opts) ~= "table" then options.blame("mr.health.configure takes a table of options") end
    check_switches(opts)
@@ -116,7 +115,7 @@ function health.configure(opts)
    generation.later(function() apply(opts, lag_options) end)
 end
 
--- ---- who wants to know ----
+-- ---- reports and pages ----
 
 local function report_of(ev)
    local told = ev.as.health.health
@@ -133,8 +132,8 @@ loop.on(C.MR_EV_HEALTH, function(ev)
    for _, fn in ipairs(listeners) do task.later(function() fn(old, new, report) end) end
 end)
 
---- How things stand: what GET /health?verbose says. Waits for the I/O thread: microseconds.
--- @treturn[1] table status ("healthy" or "unhealthy"), broker, checks (by name: status, detail), and when
+--- The report of GET /health?verbose. Waits some microseconds for the I/O thread.
+-- @treturn[1] table status ("healthy" or "unhealthy"), broker, checks (by name: status, detail), and if
 -- unhealthy error (the first reason) and reasons
 -- @treturn[2] nil, error
 function health.report()
@@ -148,8 +147,8 @@ function health.report()
 end
 
 --- Calls fn(old, new, report) in a task whenever the status changes between "healthy" and "unhealthy".
--- While a script is stuck nobody can be called: it hears of both changes afterwards.
--- @tparam function fn called with the old and the new status, and what health.report gives
+-- While a script is stuck, fn cannot be called: it gets both changes afterwards.
+-- @tparam function fn called with the old and the new status, and the result of health.report
 function health.on_change(fn)
    options.argument(1, "fn", fn, "function")
    generation.own({}, function()
@@ -192,7 +191,7 @@ end
 -- @tparam string where "ADDRESS:PORT"; a port alone is served on the loopback interface, "*:PORT" on all;
 -- port 0: any; a path: a socket for this user alone
 -- @treturn[1] number the port
--- @treturn[2] nil, error such as that the port is in use
+-- @treturn[2] nil, error, for example if the port is in use
 function health.listen(where)
    options.argument(1, "where", where, "string")
    local address, port = split(where)
@@ -206,8 +205,8 @@ function health.listen(where)
    return served.port
 end
 
---- Ends what mr.health.listen began.
--- @treturn[1] true also when nothing was served
+--- Closes the port of mr.health.listen.
+-- @treturn[1] true also if nothing was served
 -- @treturn[2] nil, error
 function health.close()
    local reply, err = ask(C.mr_http_close)

@@ -1,4 +1,4 @@
---- log: lines on standard error, as the runtime writes its own.
+--- log: log lines on standard error, in the format of the runtime's own lines.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
@@ -21,11 +21,10 @@ local function tell()
    if worker > 0 then C.mr_runtime_worker(loop.runtime(), worker) end
 end
 
---- Are lines of the level debug written? For those that would be many.
+--- True if lines of level debug are written; check it before writing very many.
 log.is_debug = false
 
--- Numbers and booleans stay what they are, which JSON shows. In the order of their names, but a long
--- traceback goes last.
+-- Numbers and booleans keep their types, for JSON. Sorted by name, except that a long traceback comes last.
 local function encode(fields)
    local names = {}
    for name in each(fields) do
@@ -54,14 +53,14 @@ local function write(number, text, fields)
    if encoded then C.mr_table_free(encoded) end
 end
 
---- One function for each level: log.error, log.warn, log.info, log.debug (text [, fields]). They wait for no
--- standard error that takes nothing (200 ms, once); what is dropped then is counted.
+--- One function for each level: log.error, log.warn, log.info, log.debug (text [, fields]). If standard error accepts
+-- nothing, they wait at most 200 ms, once; later lines are dropped and counted.
 for name, number in each(LEVELS) do
    if name ~= "off" then log[name] = function(text, fields) write(number, text, fields) end end
 end
 
---- Sets the least level ("off", "error", "warn", "info", "debug") and the format ("logfmt", "json"); nil
--- leaves one as it is.
+--- Sets the level ("off", "error", "warn", "info", "debug") and the format ("logfmt", "json"); nil does not change a
+-- setting.
 function log.configure(new_level, new_format)
    new_level, new_format = new_level or level, new_format or format
    if not LEVELS[new_level] then
@@ -74,12 +73,12 @@ function log.configure(new_level, new_format)
    tell()
 end
 
--- Tells another runtime what the one before was told.
+-- Configures a new runtime like the previous one.
 function log.again()
    if is_set then tell() end
 end
 
--- The number that lines carry, of a process among several.
+-- The worker number in each line.
 function log.set_worker(number)
    worker = number
    log.configure()

@@ -1,7 +1,7 @@
---- retry: policies: when to try again. One shape for every decision.
+--- retry: policies: functions that decide when to try again.
 -- SPDX-License-Identifier: MIT
 -- A policy is a function: policy(ctx) -> verdict. `ctx` has scope ("connect", "channel", "topology",
--- "publish", "message"), attempt (how many tries have failed: 1 after the first), err, elapsed (seconds since
+-- "publish", "message"), attempt (the number of failed attempts: 1 after the first), err, elapsed (seconds since
 -- the first failure) and, in the scopes publish and message, the message.
 -- A verdict is a number of seconds, or "stop"; in the scope connect also "next_host" (at once), in the scope
 -- message also "requeue", "dead_letter" and "drop".
@@ -25,10 +25,10 @@ local WORDS = {
    message = { stop = true, requeue = true, dead_letter = true, drop = true },
 }
 
---- Sets the source of chance, a function like math.random without arguments; nil: math.random again.
+--- Sets the random function, like math.random without arguments; nil: math.random again.
 function retry.set_random(fn) random = fn or math.random end
 
--- Numbers that are not negative, with their defaults; besides attempts, total and what is in `more`.
+-- Checks options that are non-negative numbers, with their defaults; also attempts, total and the options in `more`.
 local function settings(opts, usual, more)
    local spec = merged({ attempts = "number", total = "number" }, more)
    for name in each(usual) do spec[name] = "number" end
@@ -50,7 +50,7 @@ local function is_spent(o, ctx)
 end
 
 --- The same pause each time.
--- @tparam[opt] table opts delay=5 (seconds), attempts (tries in all; default: no limit), total (seconds since the
+-- @tparam[opt] table opts delay=5 (seconds), attempts (total number of attempts; default: no limit), total (seconds since the
 -- first failure after which it stops; default: no limit)
 -- @treturn function policy
 function retry.fixed(opts)
@@ -59,8 +59,8 @@ function retry.fixed(opts)
 end
 
 --- min(start + n * step, max), n from 0.
--- @tparam[opt] table opts start=0 (seconds), step=2 (seconds), max=30 (seconds), attempts (tries in all; default: no
--- limit), total (seconds since the first failure after which it stops; default: no limit)
+-- @tparam[opt] table opts start=0 (seconds), step=2 (seconds), max=30 (seconds), attempts (total number of attempts; default:
+-- no limit), total (seconds since the first failure after which it stops; default: no limit)
 -- @treturn function policy
 function retry.linear(opts)
    local o = settings(opts, { start = 0, step = 2, max = 30 })
@@ -69,11 +69,11 @@ function retry.linear(opts)
    end
 end
 
---- Pauses that grow by a factor; with jitter anywhere up to that.
--- @tparam[opt] table opts first=0.5 (seconds of the first pause), factor=2 (1 or more: what each pause is multiplied
--- by), max=30 (seconds), attempts (tries in all; default: no limit), total (seconds since the first failure after which it
--- stops; default: no limit), jitter (false: exact pauses; default: true, but not for messages, whose delays are queues),
--- random (a function like math.random: the source of the jitter; default: that of set_random)
+--- Pauses that grow by a factor; with jitter a random time up to that.
+-- @tparam[opt] table opts first=0.5 (seconds of the first pause), factor=2 (1 or more: multiplies each
+-- pause), max=30 (seconds), attempts (total number of attempts; default: no limit), total (seconds since the first failure
+-- after which it stops; default: no limit), jitter (false: exact pauses; default: true, but not for messages, because each
+-- delay needs a queue), random (a function like math.random, for the jitter; default: that of set_random)
 -- @treturn function policy
 function retry.exponential(opts)
    local o = settings(opts, { first = 0.5, factor = 2, max = 30 }, { jitter = "boolean", random = "function" })
@@ -87,7 +87,7 @@ function retry.exponential(opts)
    end
 end
 
---- A policy itself, without a call: never again.
+--- A policy (not a constructor) that never retries.
 -- @treturn string "stop"
 function retry.never() return STOP end
 
@@ -111,8 +111,8 @@ local function is_verdict(verdict, scope)
    return type(verdict) == "string" and (WORDS[scope or "connect"] or WORDS.channel)[verdict] or false
 end
 
---- Asks a policy; what is no answer in its scope is none. A policy that waits has its caller wait.
--- @treturn[1] number seconds, or the word it gave
+--- Calls a policy and checks that its verdict is valid in the scope. If the policy waits, the caller waits.
+-- @treturn[1] number seconds, or a word
 -- @treturn[2] nil, string what was wrong
 function retry.ask(policy, ctx)
    local ok, verdict = pcall(policy, ctx)
@@ -121,7 +121,7 @@ function retry.ask(policy, ctx)
    return nil, ("it gave %s"):format(type(verdict) == "string" and ("%q"):format(verdict) or errors.words(verdict))
 end
 
--- The answer of a policy within its time; one that waits for ever is left alone with its wait.
+-- The verdict of a policy within its time limit; a policy that never returns is abandoned.
 local function ask_in_time(policy, ctx)
    local token = task.token()
    local answer
@@ -134,10 +134,10 @@ local function ask_in_time(policy, ctx)
    return answer[1], answer[2]
 end
 
---- Asks a policy of the program's; one that throws, talks nonsense or hangs is reported, and the built-in one
--- decides instead.
--- @tparam ?function policy nil: the built-in one alone
--- @tparam table ctx what the policy is told: scope, attempt, err, elapsed, message
+--- Calls the program's policy. If it raises an error, returns an invalid verdict or hangs, that is logged, and the built-in
+-- policy decides.
+-- @tparam ?function policy nil: only the built-in one
+-- @tparam table ctx the policy's argument: scope, attempt, err, elapsed, message
 -- @tparam function builtin the policy that decides instead
 -- @treturn number|string verdict
 function retry.decide(policy, ctx, builtin)

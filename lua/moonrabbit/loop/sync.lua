@@ -1,7 +1,7 @@
---- sync: what tasks tell each other: events, semaphores, channels of values.
+--- sync: communication between tasks: events, semaphores, channels of values.
 -- SPDX-License-Identifier: MIT
--- What gives (set, release, close) never waits, so that any callback may call it, also one from C. What takes waits
--- in its own task, first come, first served.
+-- set, release and close never wait, so that any callback may call them, also one from C. The taking side waits in its own
+-- task, first come, first served.
 local errors = require "moonrabbit.base.errors"
 local loop = require "moonrabbit.loop.loop"
 local options = require "moonrabbit.base.options"
@@ -21,7 +21,7 @@ end
 local function late(text) return failure("timeout", text) end
 local function closed() return failure("closed", "the channel was closed") end
 
--- The seconds of a number, or of { timeout = seconds }; nil: for ever.
+-- The seconds of a number, or of { timeout = seconds }; nil: no limit.
 local function patience(opts)
    if type(opts) == "number" then opts = { timeout = opts } end
    opts = options.check(opts, PATIENCE)
@@ -35,9 +35,9 @@ local function size_of(n, least)
    return options.whole("n", n, least, 2 ^ 31)
 end
 
--- ---- who waits ----
+-- ---- waiting tasks ----
 
--- A line of those who wait, each a table with `token`. The next one that still waits gets true.
+-- A queue of waiting tasks, each a table with `token`. The next one that still waits gets true.
 local function serve(line, more)
    while line[1] do
       local waiter = table.remove(line, 1)
@@ -56,8 +56,8 @@ local function leave(line, waiter)
    end
 end
 
--- Waits in the line; true when it was served. give_back() is called if it was served, but the handler that waits is
--- over its time limit.
+-- Waits in the queue; true if it was served. If it was served, but the waiting handler has exceeded its time limit,
+-- give_back() is called.
 local function line_up(line, waiter, timeout, give_back)
    waiter.token = task.token()
    line[#line + 1] = waiter
@@ -75,16 +75,16 @@ end
 local Event = { __name = "moonrabbit.event" }
 Event.__index = Event
 
---- An event: what happens once, and those who wait for it. The way to wait for a callback of another library:
--- hand it a function that calls `ev:set(...)`, and `ev:wait()`.
+--- An event: it is set once, and tasks can wait for it. Use it to wait for a callback of another library: pass a function
+-- that calls `ev:set(...)`, and call `ev:wait()`.
 -- @treturn event methods set, wait, is_set, reset
 function sync.event()
    return setmetatable({ waiters = {}, values = false }, Event)
 end
 
---- It has happened: all who wait go on with these values, and so does who waits later, at once, until `reset`.
--- Set again, it has the new values. Never waits: it may be called anywhere, from a callback of C, too.
--- @param ... what `wait` returns; nothing: true
+--- Sets the event: all waiting tasks resume with these values, and later waits return them at once, until `reset`. A second
+-- call replaces the values. Never waits: it may be called anywhere, also from a callback of C.
+-- @param ... the results of `wait`; nothing: true
 function Event:set(...)
    local n = select("#", ...)
    self.values = n > 0 and { n = n, ... } or { n = 1, true }
@@ -94,8 +94,8 @@ function Event:set(...)
 end
 
 --- Waits until it is set.
--- @tparam[opt] number timeout seconds; nil: for ever
--- @treturn[1] any the values that it was set with
+-- @tparam[opt] number timeout seconds; nil: no limit
+-- @treturn[1] any the values of set
 -- @treturn[2] nil, error of kind timeout
 function Event:wait(timeout)
    timeout = patience(timeout)
@@ -108,11 +108,11 @@ function Event:wait(timeout)
    return unpack(values, 1, values.n)
 end
 
---- Is it set?
+--- True if it is set.
 -- @treturn boolean
 function Event:is_set() return self.values ~= false end
 
---- It has not happened yet: who waits from now on waits for the next `set`.
+--- Clears the event: later waits wait for the next `set`.
 function Event:reset() self.values = false end
 
 -- ---- semaphores ----
@@ -120,17 +120,17 @@ function Event:reset() self.values = false end
 local Semaphore = { __name = "moonrabbit.semaphore" }
 Semaphore.__index = Semaphore
 
---- A semaphore: at most n tasks at a time do something.
--- @tparam[opt=1] number n how many tasks at a time
+--- A semaphore: at most n tasks hold it at a time.
+-- @tparam[opt=1] number n maximum number of tasks
 -- @treturn semaphore methods acquire, release, with, free
 function sync.semaphore(n)
    n = size_of(n, 1)
    return setmetatable({ waiters = {}, left = n, size = n }, Semaphore)
 end
 
---- Takes one of the n, waiting for it; first come, first served.
--- @tparam[opt] table opts timeout (seconds; 0: do not wait; nil: for ever), or the seconds alone
--- @treturn[1] true to be given back by release
+--- Acquires the semaphore, waiting if necessary; first come, first served.
+-- @tparam[opt] table opts timeout (seconds; 0: do not wait; nil: no limit), or a number of seconds
+-- @treturn[1] true; call release afterwards
 -- @treturn[2] nil, error of kind timeout
 function Semaphore:acquire(opts)
    local timeout = patience(opts)
@@ -142,16 +142,16 @@ function Semaphore:acquire(opts)
    return late(("all %d were taken"):format(self.size))
 end
 
---- Gives one back; who waits longest has it. Never waits.
+--- Releases the semaphore; the longest waiting task gets it. Never waits.
 function Semaphore:release()
    if self.left == self.size then options.blame("the semaphore is released more often than it was acquired") end
    if not serve(self.waiters) then self.left = self.left + 1 end
 end
 
---- Calls fn(...) while it holds one of the n, which goes back whatever happens.
--- @tparam function fn what is called
+--- Calls fn(...) while it holds the semaphore, and always releases it.
+-- @tparam function fn the function to call
 -- @param ... its arguments
--- @return what fn returns
+-- @return the results of fn
 function Semaphore:with(fn, ...)
    options.argument(1, "fn", fn, "function")
    self:acquire()
@@ -163,7 +163,7 @@ function Semaphore:with(fn, ...)
    return finish(pcall(fn, ...))
 end
 
---- How many are free.
+--- The number of tasks that can acquire it without waiting.
 -- @treturn number
 function Semaphore:free() return self.left end
 
@@ -172,19 +172,19 @@ function Semaphore:free() return self.left end
 local Queue = { __name = "moonrabbit.queue" }
 Queue.__index = Queue
 
---- A channel between tasks of one program (AMQP's are conn:channel): values go in by put and come out by get, in
--- their order; at most n of them are on their way.
--- @tparam[opt=1] number n 0: put waits until somebody takes the value
+--- A channel between tasks of one program (for AMQP's channels see conn:channel): put adds values, get takes them in order;
+-- it holds at most n values.
+-- @tparam[opt=1] number n 0: put waits until a task takes the value
 -- @treturn channel methods put, get, values, count, close, is_closed
 function sync.channel(n)
    return setmetatable({ size = size_of(n, 0), first = 1, last = 0, getters = {}, putters = {}, has_ended = false }, Queue)
 end
 
---- Puts a value in, waiting for room.
--- @param value anything but nil
--- @tparam[opt] table opts timeout (seconds; 0: do not wait; nil: for ever), or the seconds alone
+--- Adds a value, waiting for room if necessary.
+-- @param value anything except nil
+-- @tparam[opt] table opts timeout (seconds; 0: do not wait; nil: no limit), or a number of seconds
 -- @treturn[1] true
--- @treturn[2] nil, error of kind timeout, or closed; the value is not in
+-- @treturn[2] nil, error of kind timeout, or closed; the value was not added
 function Queue:put(value, opts)
    if value == nil then options.blame("nil cannot be put into a channel: it is what get returns at the end") end
    local timeout = patience(opts)
@@ -203,7 +203,7 @@ function Queue:put(value, opts)
    return late "the channel was full"
 end
 
--- The oldest value, and the next one that waits to be put takes its room.
+-- Takes the oldest value; the next waiting put gets its room.
 local function take(self)
    local value = self[self.first]
    if self.first <= self.last then
@@ -219,17 +219,17 @@ local function take(self)
    return value
 end
 
--- What was handed to somebody who cannot have it any more comes first again.
+-- Puts a value back to the front if the task that got it cannot use it any more.
 local function put_back(self, value)
    if serve(self.getters, { value }) then return end
    self.first = self.first - 1
    self[self.first] = value
 end
 
---- Takes the oldest value, waiting for one.
--- @tparam[opt] table opts timeout (seconds; 0: do not wait; nil: for ever), or the seconds alone
+--- Takes the oldest value, waiting for one if necessary.
+-- @tparam[opt] table opts timeout (seconds; 0: do not wait; nil: no limit), or a number of seconds
 -- @treturn[1] any the value
--- @treturn[2] nil, error of kind timeout; or closed: there is none, and will be none
+-- @treturn[2] nil, error of kind timeout; or closed: the channel is closed and empty
 function Queue:get(opts)
    local timeout = patience(opts)
    local value = take(self)
@@ -245,17 +245,17 @@ function Queue:get(opts)
    return late "nothing was put in in time"
 end
 
---- For a `for` loop: the values, until the channel is closed and empty.
+--- An iterator for a `for` loop over the values, until the channel is closed and empty.
 -- @treturn function iterator
 function Queue:values()
    return function() return (self:get()) end
 end
 
---- How many values are in it.
+--- The number of values in it.
 -- @treturn number
 function Queue:count() return self.last - self.first + 1 end
 
---- Nothing more goes in: who waits to put gets an error of kind closed, and so does get, when what is in it was taken.
+--- Closes the channel: waiting puts get an error of kind closed, and so does get after the last value was taken.
 function Queue:close()
    if self.has_ended then return end
    self.has_ended = true
@@ -265,7 +265,7 @@ function Queue:close()
    while serve(putters, false) do end
 end
 
---- Was it closed?
+--- True if it was closed.
 -- @treturn boolean
 function Queue:is_closed() return self.has_ended end
 

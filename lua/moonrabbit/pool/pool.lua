@@ -1,6 +1,6 @@
---- pool: connections, or channels of one connection, for many to use in turn.
+--- pool: lends connections, or channels of two connections, to one borrower at a time.
 -- SPDX-License-Identifier: MIT
--- The pool is C's (mr_pool): it knows what is lent and who is next. Here are the leases, and the words.
+-- The C pool (mr_pool) manages loans and the waiting line. This module has the leases and the error texts.
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
@@ -34,7 +34,7 @@ local function count(self)
    return counts
 end
 
---- How many are lent; how many there are, lent or not; how many are there to be lent; how many tasks wait for one.
+--- Counts: lent items; all items, lent or not; idle items; waiting tasks.
 function getters.active(self) return count(self).active end
 function getters.total(self) return count(self).active + counts.idle end
 function getters.idle(self) return count(self).idle end
@@ -63,7 +63,7 @@ end
 
 -- ---- making ----
 
--- Wrong options are the caller's mistake, now and not at the first acquire.
+-- Checks the options now, not at the first acquire.
 local function check_settings(self)
    local ok, err = items.pool(self)
    if ok then return end
@@ -76,10 +76,10 @@ local function check_settings(self)
    options.blame(tostring(err))
 end
 
---- A pool. Connections are made when they are first used. `opts` is a URL, or a table of options of mr.connect and these.
--- @tparam string|table opts strategy="pooled" (many connections, each lent to one borrower at a time; or "shared": one
--- connection to consume, one to publish, and channels are lent), max_connections=10 (of a pooled one), max_channels=100 (of a
--- shared one), preconnect=0 (connections opened at once), ensure=false (true: preconnecting tries until it works)
+--- Makes a pool. Connections connect at their first use. `opts` is a URL, or a table of options of mr.connect and these.
+-- @tparam string|table opts strategy="pooled" (lends connections, each to one borrower at a time; or "shared": lends channels
+-- of two connections, one to consume, one to publish), max_connections=10 (of a pooled pool), max_channels=100 (of a
+-- shared pool), preconnect=0 (connections to open now), ensure=false (true: preconnecting retries until it succeeds)
 -- @treturn[1] pool
 -- @treturn[2] nil, error of preconnecting
 function pool.new(opts)
@@ -113,8 +113,8 @@ end
 
 --- Lends a connection ("pooled") or a channel ("shared"); first come, first served.
 -- @tparam[opt] table opts block=true (false: do not wait until one is free), timeout (seconds; 0: as block = false;
--- default: no limit), purpose="publish" (or "consume": which of the two connections a shared pool takes)
--- @treturn[1] connection or channel, to be released
+-- default: no limit), purpose="publish" (or "consume": selects the connection of a shared pool)
+-- @treturn[1] connection or channel; release it afterwards
 -- @treturn[2] nil, error of kind pool_exhausted, timeout, closed, or why it cannot be opened
 function Pool:acquire(opts)
    opts = options.check(opts, { block = "boolean", timeout = "number", purpose = "string" })
@@ -136,17 +136,17 @@ function Pool:acquire(opts)
    return given
 end
 
---- Gives back what acquire lent; it must not be used afterwards. `item:release()` is the same, and `item.pool` says
--- whose a connection is.
+--- Returns an item of acquire; it must not be used afterwards. `item:release()` is the same; `item.pool` is the pool of an
+-- item.
 function Pool:release(item) end_lease(self, item) end
 
---- Gives back one that is broken: it is closed, and a fresh one takes its place.
+--- Returns a broken item: it is closed, and a new one replaces it.
 function Pool:replace(item) end_lease(self, item, true) end
 
---- Calls fn with a channel, and gives back what it took, whatever happens.
+--- Calls fn with a channel, and always returns the item to the pool.
 -- @tparam function fn called with the channel
 -- @tparam[opt] table opts as of acquire
--- @return what fn returns; nil, error when there is no channel
+-- @return the results of fn; nil, error if there is no channel
 function Pool:with(fn, opts)
    options.argument(1, "fn", fn, "function")
    local given, err = self:acquire(opts)
@@ -165,12 +165,12 @@ function Pool:with(fn, opts)
    return finish(pcall(fn, ch))
 end
 
---- A function that calls fn(channel, ...) with a channel of the pool, again while connections or channels
--- fail.
+--- Returns a function that calls fn(channel, ...) with a channel of the pool, and retries when a connection or channel
+-- fails.
 -- @tparam function fn called with the channel and the function's own arguments; may fail by `nil, err`
 -- @tparam[opt] table opts errback (function(err, interval), called before each wait; default: none), max_retries (0:
--- only one try; default: no limit), interval_start=2 (seconds before the first retry), interval_step=2 (seconds more
--- before each further one), interval_max=30 (most seconds between two), timeout (seconds for all of it; default: no
+-- only one try; default: no limit), interval_start=2 (seconds before the first retry), interval_step=2 (seconds added
+-- before each further one), interval_max=30 (maximum seconds between two), timeout (seconds in total; default: no
 -- limit)
 -- @treturn function
 function Pool:ensure(fn, opts)

@@ -1,4 +1,4 @@
---- size: a pool that grows, shrinks and closes.
+--- size: grows, shrinks and closes a pool.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"

@@ -1,6 +1,6 @@
---- buffer: what a publisher holds: bounded in bytes, and in line while it cannot be sent.
+--- buffer: a publisher's open publishes: limited in bytes, and queued while they cannot be sent.
 -- SPDX-License-Identifier: MIT
--- Room is taken when a publish comes and given back when it ends. Those who find none wait in their order.
+-- A publish takes room at its start and frees it at its end. Publishes without room wait in order.
 local C = require("moonrabbit.base.ffi").C
 local errors = require "moonrabbit.base.errors"
 local loop = require "moonrabbit.loop.loop"
@@ -11,7 +11,7 @@ local outbox = {}
 local Outbox = {}
 Outbox.__index = Outbox
 
---- An empty one.
+--- Makes an empty buffer.
 -- @tparam number max_bytes of bodies
 -- @tparam string when_full "block", "drop_oldest" or "error"
 -- @tparam function drop(ticket) ends a ticket of the line, which gives its room back
@@ -30,7 +30,7 @@ end
 
 local function fits(self, size) return self.bytes + size <= self.max_bytes end
 
--- Waits for room, behind those who came before.
+-- Waits for room, first come, first served.
 local function wait_for_room(self, size, deadline)
    local waiter = { token = task.token(), size = size }
    table.insert(self.waiters, waiter)
@@ -47,7 +47,7 @@ local function wait_for_room(self, size, deadline)
    return waiter.room
 end
 
---- Takes room for so many bytes, as the policy says.
+--- Takes room for a number of bytes, according to when_full.
 -- @treturn[1] true
 -- @treturn[2] nil, error of kind backpressure or content_too_large
 function Outbox:take(size, deadline)
@@ -70,7 +70,7 @@ function Outbox:take(size, deadline)
       self.max_bytes))
 end
 
---- Gives room back: who waits takes it, in their order.
+--- Frees room: waiting publishes take it, in order.
 function Outbox:give(size)
    self.bytes = self.bytes - size
    while self.waiters[1] and fits(self, self.waiters[1].size) do
@@ -80,7 +80,7 @@ function Outbox:give(size)
    end
 end
 
---- Nobody gets room any more.
+--- Ends all waits: there is no room any more.
 function Outbox:close()
    local waiters = self.waiters
    self.waiters = {}
@@ -89,16 +89,16 @@ end
 
 -- ---- the line ----
 
---- Puts a ticket at the end.
+--- Appends a ticket.
 function Outbox:push(t)
    self.last = self.last + 1
    self[self.last] = t
 end
 
---- Puts a ticket back to where its number (job.number) belongs: before those that came after it.
+--- Puts a ticket back to its place by job.number: before later ones.
 function Outbox:put_back(t) table.insert(self.back, t) end
 
--- What was put back and what stands in the line, in one order.
+-- Merges the tickets that were put back with the line, in order.
 local function merge(self)
    local back, merged = self.back, {}
    self.back = {}
@@ -118,7 +118,7 @@ local function merge(self)
    self.first, self.last = 1, #merged
 end
 
---- The ticket whose turn it is, or nil. Those that ended while they waited are passed over.
+--- The next ticket, or nil. Skips tickets that ended while they waited.
 function Outbox:head()
    if self.back[1] then merge(self) end
    while self.first <= self.last do
@@ -128,7 +128,7 @@ function Outbox:head()
    end
 end
 
---- Takes the head away.
+--- Removes the head.
 function Outbox:pop()
    self[self.first] = nil
    self.first = self.first + 1

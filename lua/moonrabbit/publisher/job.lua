@@ -1,4 +1,4 @@
---- job: what one publish of mr.publisher is: its bytes, its properties, where it goes and until when.
+--- job: one publish of mr.publisher: body, properties, destination and deadline.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local body_of = require "moonrabbit.base.body"
@@ -41,9 +41,9 @@ local function address(self, props, all)
    return "", through.queue, all
 end
 
---- One publish of a publisher: publisher, exchange, routing_key, body, props, attempt, deadline.
+--- Makes the job of one publish: publisher, exchange, routing_key, body, props, attempt, deadline.
 -- @treturn[1] table
--- @treturn[2] nil, error; what is misuse raises an error
+-- @treturn[2] nil, error; misuse raises an error
 function job.new(self, body, props)
    local text, kind = body_of.encode(body, self.options.serializer)
    if not text then options.blame(kind) end

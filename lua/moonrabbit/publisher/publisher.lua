@@ -1,7 +1,7 @@
---- publisher: publishing that outlives its connection: each publish has one outcome, and waits in line for it.
+--- publisher: publishes that survive the loss of a connection: each has exactly one outcome.
 -- SPDX-License-Identifier: MIT
--- A publish is in the line (no way to the broker yet), in flight (sent, not confirmed), or aside (a policy decides,
--- or has it wait). It ends as acked, nacked, returned, lost or timeout; without confirms as sent.
+-- A publish is in the line (it cannot be sent yet), in flight (sent, not confirmed), or aside (a policy decides about it or
+-- delays it). It ends as acked, nacked, returned, lost or timeout; without confirms as sent.
 local C = require("moonrabbit.base.ffi").C
 local awaited = require "moonrabbit.topology.awaited"
 local body_of = require "moonrabbit.base.body"
@@ -70,7 +70,7 @@ end
 
 local function either(a, b) if a ~= nil then return a end return b end
 
--- What every publish has unless it says otherwise.
+-- The defaults of every publish.
 local function usual_properties(opts)
    local usual = merged({ persistent = either(opts.persistent, true), mandatory = either(opts.mandatory, true) }, opts.properties)
    usual.timeout = opts.confirm_timeout or CONFIRM
@@ -78,18 +78,18 @@ local function usual_properties(opts)
    return usual
 end
 
---- A publisher: a channel of its own, opened at the first publish. While the connection is away, or the broker blocks,
--- publishes wait in a line bounded in bytes, and go out in their order; what a lost connection left unconfirmed goes
--- out again before them (so a message may come twice).
--- @tparam[opt] table opts connection (that it publishes on; default: the program's own), exchange="" (a publish may
+--- Makes a publisher with its own channel, opened at the first publish. While the connection is lost, or the broker blocks,
+-- publishes wait in a line limited in bytes, and are then sent in order; unconfirmed publishes of a lost connection are
+-- sent again before them (so a message may arrive twice).
+-- @tparam[opt] table opts connection (the connection to use; default: the program's own), exchange="" (a publish may
 -- name another), routing_key (a publish may name another; default: none, then each publish must name one),
 -- confirm=true (wait for the broker's confirm), confirm_timeout=5 (seconds from sending to the confirm), timeout=60
--- (seconds for all of a publish, the wait in the line included; 0: no limit), mandatory=true (a message without a
--- queue comes back as an error), persistent=true (the broker keeps messages on disk), properties (of every message;
--- default: none), serializer ("json" or "raw"; default: strings as they are, the rest as JSON), retry (a policy of
--- the scope publish; default: again after a lost connection only), buffer (of the publishes that wait: {max_bytes,
+-- (seconds for the whole publish, including the wait in the line; 0: no limit), mandatory=true (a message that no queue
+-- takes is returned as an error), persistent=true (the broker keeps messages on disk), properties (of every message;
+-- default: none), serializer ("json" or "raw"; default: strings unchanged, other values as JSON), retry (a policy of
+-- the scope publish; default: retries only after a lost connection), buffer (limits waiting publishes: {max_bytes,
 -- when_full = "block", "drop_oldest" or "error"}; default: {max_bytes = 16 * 2^20, when_full = "block"}), topology
--- (of mr.topology: declared when the channel opens, and again when a message comes back, which is then repeated once;
+-- (of mr.topology: declared when the channel opens, and again when a message is returned, which is then repeated once;
 -- default: none), on_failed (function(err, message), called for each publish that fails; default: none)
 -- @treturn publisher methods publish, publish_async, flush, stats, close
 function publisher.new(opts)
@@ -128,7 +128,7 @@ end
 
 local PLACES = { line = "in_line", flight = "in_flight", aside = "aside" }
 
--- Called by every end of a ticket (ticket.finish): the one place that counts.
+-- Called at the end of each ticket (ticket.finish): the only place that counts outcomes.
 local function ended(t, state, reason, cause)
    local one = t.job
    local self = one.publisher
@@ -185,10 +185,10 @@ local function start(self, body, props)
    return t
 end
 
---- Publishes without waiting for the broker; it waits for room in a full buffer only (when_full="block").
--- @param body a string as it is, a table, number or boolean as JSON
--- @tparam[opt] table props AMQP's properties, and exchange, routing_key, mandatory, persistent, timeout (seconds for
--- all of it), delay (seconds; with a topology of mr.topology.delayed)
+--- Publishes without waiting for the broker; waits only for room in a full buffer (when_full="block").
+-- @param body a string is sent unchanged, a table, number or boolean as JSON
+-- @tparam[opt] table props AMQP's properties, and exchange, routing_key, mandatory, persistent, timeout (seconds in
+-- total), delay (seconds; with a topology of mr.topology.delayed)
 -- @treturn[1] ticket state is "waiting", then "acked", "nacked", "returned", "lost" or "timeout" ("sent" without
 -- confirms); t:wait()
 -- @treturn[2] nil, error of kind backpressure (no room), content_too_large, bad_argument, closed
@@ -196,7 +196,7 @@ function Publisher:publish_async(body, props)
    return start(self, body, props)
 end
 
---- Publishes and waits in the calling coroutine for how it ends.
+--- Publishes and waits for the outcome in the calling coroutine.
 -- @param body as of publish_async
 -- @tparam[opt] table props as of publish_async
 -- @treturn[1] true the broker has it
@@ -209,9 +209,9 @@ function Publisher:publish(body, props)
 end
 
 --- Waits until every publish has ended.
--- @tparam[opt] table opts timeout (seconds; default: none, as long as they take)
--- @treturn[1] true when all were acked since the last call
--- @treturn[2] nil, error of kind timeout (some have not ended), or as the last one that failed; err.count: how many
+-- @tparam[opt] table opts timeout (seconds; default: none, no limit)
+-- @treturn[1] true if all publishes since the last call were acked
+-- @treturn[2] nil, error of kind timeout (some have not ended), or of the last failed one; err.count: their number
 function Publisher:flush(opts)
    opts = options.check(opts, { timeout = "number" })
    options.seconds("timeout", opts.timeout)
@@ -231,17 +231,17 @@ function Publisher:flush(opts)
 end
 
 --- Counters since it was made: accepted, acked, nacked, returned, lost, timeout, sent (without confirms), retried,
--- dropped (by drop_oldest; they count as lost), refused (no room); and as of now: in_line, in_flight, aside, bytes.
+-- dropped (by drop_oldest; they count as lost), refused (no room). Current values: in_line, in_flight, aside, bytes.
 -- @treturn table
 function Publisher:stats()
    return merged({ in_line = self.in_line, in_flight = self.in_flight, aside = self.aside, bytes = self.box.bytes },
       self.counts)
 end
 
---- Takes no more, waits for what there is, and closes its channel. What has not ended by then is lost.
+--- Accepts no more publishes, waits for open ones, and closes its channel. Publishes that have not ended by then are lost.
 -- @tparam[opt] table opts timeout=5 (seconds)
--- @treturn[1] true when all ended in time (how: see flush and stats)
--- @treturn[2] nil, error of kind timeout, with err.count: how many were given up
+-- @treturn[1] true if all ended in time (for their outcomes see flush and stats)
+-- @treturn[2] nil, error of kind timeout, with err.count: the number of publishes that were given up
 function Publisher:close(opts)
    opts = options.check(opts, { timeout = "number" })
    options.seconds("timeout", opts.timeout)

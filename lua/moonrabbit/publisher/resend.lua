@@ -1,4 +1,4 @@
---- resend: a publish that did not end well: whether it is sent again, and when.
+--- resend: decides whether and when a failed publish is sent again.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local log = require "moonrabbit.loop.log"
@@ -11,13 +11,13 @@ local ticket = require "moonrabbit.channel.confirm"
 
 local resend = {}
 
--- Without a policy of the program's: what a lost connection took goes out again, the rest has ended.
+-- The default policy: publishes of a lost connection are sent again, others have failed.
 local function builtin(ctx)
    local cause = ctx.err.kind == "lost" and ctx.err.cause
    return cause and cause.scope == "connection" and cause.kind ~= "closed" and 0 or "stop"
 end
 
--- Its failure stands.
+-- Ends it with its failure.
 local function let_go(t, state, reason)
    if t.state == "waiting" then ticket.finish(t, state, t.reason or reason) end
 end
@@ -35,7 +35,7 @@ local function obey(self, t, verdict, state, reason)
    end)
 end
 
--- The queue may have gone: declares the topology again, and repeats the publish once.
+-- The queue may have been deleted: declares the topology again, and repeats the publish once.
 local function redeclare(self, t, state, reason)
    local ok, err = self.options.topology:apply(self.connection)
    if ok then return sender.put_back(self, t) end
@@ -43,8 +43,8 @@ local function redeclare(self, t, state, reason)
    let_go(t, state, reason)
 end
 
---- A publish that was sent did not end well: is it sent again, or at least thought about?
--- @treturn boolean false: its failure stands
+--- Handles a publish that failed after it was sent: sends it again, or asks the policy.
+-- @treturn boolean false: it ends with its failure
 function resend.takes_back(self, t, state, reason, cause)
    local job = t.job
    if self.has_stopped then return false end

@@ -1,4 +1,4 @@
---- sender: a publisher's way to the broker: its channel, and its line.
+--- sender: sends a publisher's publishes: its channel and its line.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local awaited = require "moonrabbit.topology.awaited"
@@ -50,7 +50,7 @@ local function expired(self, t)
       is_blocked and "blocked_timeout" or nil)
 end
 
--- Into the line, until its deadline.
+-- Queues a ticket until its deadline.
 local function line_up(self, t)
    local job = t.job
    job.place = "line"
@@ -60,7 +60,7 @@ local function line_up(self, t)
    end
 end
 
--- Ends all that waits for a way.
+-- Ends all waiting publishes.
 local function give_up(self, why, kind)
    local t = self.box:head()
    while t do
@@ -69,7 +69,7 @@ local function give_up(self, why, kind)
    end
 end
 
--- The broker's time for its word ends with the publish's own.
+-- The time for the confirm ends at the publish's deadline.
 local function limit(self, job)
    local patience = self.usual.timeout
    local left = job.deadline and job.deadline - C.mr_now() or math.huge
@@ -80,7 +80,7 @@ local function limit(self, job)
    job.props.timeout = wanted
 end
 
--- Sends a ticket, if there is a way: true, or nil, the error and how to wait for the way (nil: there is none).
+-- Sends a ticket if possible: true, or nil, the error and a function that waits until it may be possible (nil: never).
 local function post(self, ch, t)
    local job = t.job
    limit(self, job)
@@ -100,7 +100,7 @@ local function patience_of(t)
    return math.max(math.min((t.job.deadline or math.huge) - C.mr_now(), LOOK), 0.001)
 end
 
--- Opens the channel, or waits for the next try; false: there will be none.
+-- Opens the channel, or waits for the next try; false: there will be no next try.
 local function open_or_pause(self, t)
    local ch, err = open(self)
    if ch then
@@ -121,7 +121,7 @@ local function open_or_pause(self, t)
    return true
 end
 
--- One step of the sender with the head of the line; false: it has nothing more to do.
+-- Handles the head of the line; false: there is nothing more to do.
 local function step(self, t)
    local ch = self.channel
    if not ch then return open_or_pause(self, t) end
@@ -154,16 +154,16 @@ local function run(self)
    if self.box:head() then sender.start(self) end -- came while it ended
 end
 
---- Has the line worked off.
+--- Starts the task that sends the line, if it does not run.
 function sender.start(self)
    if self.is_running then return end
    self.is_running = true
    task.later(run, self)
 end
 
---- A new publish: sent at once when nothing stands in its way, else it lines up.
+--- A new publish: sends it at once if possible, else queues it.
 -- @treturn[1] true
--- @treturn[2] nil, error it never can be sent
+-- @treturn[2] nil, error it can never be sent
 function sender.begin(self, t)
    local ch = self.channel
    if self.in_line > 0 or self.connection.suspects then ch = nil -- it is not its turn
@@ -180,7 +180,7 @@ function sender.begin(self, t)
    return true
 end
 
---- A publish that was aside lines up again.
+--- Queues a publish again that was aside.
 function sender.put_back(self, t)
    if t.state ~= "waiting" then return end
    self.aside, self.thinking[t] = self.aside - 1, nil
@@ -193,14 +193,14 @@ end
 
 -- ---- the end ----
 
---- What has not been sent is lost.
+--- Ends publishes that were not sent as lost.
 function sender.abandon(self, why)
    self.has_stopped = true
    give_up(self, why)
    for t in each(self.thinking) do ticket.finish(t, "lost", why) end
 end
 
---- The end: what has not ended is lost.
+--- Ends the sender: all open publishes are lost.
 function sender.stop(self)
    sender.abandon(self, "the publisher was closed")
    if self.channel then self.channel:close() end

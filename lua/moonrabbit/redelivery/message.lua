@@ -1,4 +1,4 @@
---- message: what a message can do beyond being settled: come again, go to the dead letters, be answered.
+--- message: further methods of messages: retry, dead letters, replies.
 -- SPDX-License-Identifier: MIT
 local copies = require "moonrabbit.redelivery.copy"
 local errors = require "moonrabbit.base.errors"
@@ -18,8 +18,8 @@ local function consumer_of(self)
    return number and subscription.known(number)
 end
 
---- Which try this is: 1 at first, one more for each time it failed and came back. A dead letter that is put back
--- begins anew, and so does a message whose headers came along from another queue.
+--- The number of this attempt: 1 at first, plus one for each failure. A dead letter that is moved back starts at 1 again, and
+-- so does a message whose headers were copied from another queue.
 function fields.attempt(self)
    local entry = ledger.count > 0 and self.queue and ledger.find(ledger.key(self, self.queue))
    if entry then return entry.count + 1 end
@@ -30,13 +30,13 @@ function fields.attempt(self)
    return (not queue or headers["x-mr-queue"] == queue) and math.floor(failed) + 1 or 1
 end
 
---- The queue it came from; nil when it was returned.
+--- Its queue; nil for a returned message.
 function fields.queue(self)
    local consumer = consumer_of(self)
    return consumer and consumer.queue
 end
 
--- Copies by copy(queue) and acks. One that is settled or lost already gives the error of acking it.
+-- Copies the message by copy(queue) and acks it. If it is settled or lost already, returns the error of an ack.
 local function replace(self, copy)
    if not self.is_live then return self:ack() end
    local queue = self.queue
@@ -48,12 +48,12 @@ local function replace(self, copy)
    return nil, err
 end
 
---- Has the message come again after some seconds, as another delivery. With mr.consumer it waits in a queue at the broker
--- meanwhile: true says that it is there, and that this one was acked. Elsewhere this process holds it, unacked, and counted
--- in the prefetch; then a copy goes to the end of its queue.
+--- Retries the message after some seconds, as another delivery. With mr.consumer it waits in a queue at the broker: true means
+-- that the copy is there, and that this message was acked. Otherwise this process holds it, unacked and counted in the
+-- prefetch; then a copy is published to the end of its queue.
 -- @tparam number delay seconds
 -- @treturn[1] true
--- @treturn[2] nil, error why it could not be copied (nothing is settled then), or of kind settled or stale
+-- @treturn[2] nil, error why it could not be copied (then it is not settled), or of kind settled or stale
 function methods:retry(delay)
    options.argument(1, "delay", delay, "number")
    options.seconds("delay", delay)
@@ -72,9 +72,9 @@ function methods:retry(delay)
    return holding.keep(self, self.queue, delay)
 end
 
---- Puts the message among the dead letters: in the queue of that name with ".dead", or the consumer's own choice
--- (none: it is rejected).
--- @tparam[opt] string reason goes into the header x-mr-reason
+--- Moves the message to the dead letters: to the queue QUEUE.dead, or the one that its consumer names (none: it is
+-- rejected).
+-- @tparam[opt] string reason for the header x-mr-reason
 -- @treturn[1] true
 -- @treturn[2] nil, error as of retry
 function methods:dead_letter(reason)
@@ -91,8 +91,8 @@ function methods:dead_letter(reason)
    return ok, err
 end
 
---- Publishes an answer to reply_to, with the same correlation_id.
--- @tparam string body any bytes, empty too
+--- Publishes a reply to reply_to, with the same correlation_id.
+-- @tparam string body any bytes, may be empty
 -- @tparam[opt] table props as of publish
 function methods:reply(body, props)
    local asked = self.properties

@@ -1,6 +1,6 @@
---- client: asking another program and waiting for its answer, over RabbitMQ's direct reply-to.
+--- client: remote calls: sends a request and waits for the answer, over RabbitMQ's direct reply-to.
 -- SPDX-License-Identifier: MIT
--- A client is one channel of a connection: all calls go out on it, and all answers come back to it.
+-- A client is one channel of a connection: it sends all requests and receives all answers.
 local C = require("moonrabbit.base.ffi").C
 local body_of = require "moonrabbit.base.body"
 local each = require "moonrabbit.base.each"
@@ -18,7 +18,7 @@ local REPLY_TO = "amq.rabbitmq.reply-to"
 local KIND, CODE = server.KIND, server.CODE
 local PATIENCE = 10 -- seconds for an answer
 
--- What the server said.
+-- The server's answer: a value, or an error.
 local function read(msg)
    local kind = msg.headers[KIND]
    if kind then return nil, errors.remote(tostring(kind), msg.body, tonumber(msg.headers[CODE])) end
@@ -35,7 +35,7 @@ local function on_answer(client, msg)
    task.wake(call.token, true)
 end
 
--- The requests that were out are not answered any more.
+-- Ends the open requests: they will not be answered any more.
 local function on_away(client, why)
    local waiting = client.waiting
    client.waiting = {}
@@ -46,7 +46,7 @@ local function on_away(client, why)
    end
 end
 
--- A function that tells whether the calls that wait now have ended.
+-- Returns a function that is true when all calls that wait now have ended.
 local function pending(client)
    local calls = {}
    for _, call in each(client.waiting) do calls[#calls + 1] = call end
@@ -58,7 +58,7 @@ local function pending(client)
    end
 end
 
--- The broker refused or lost the request: there will be no answer.
+-- The broker refused or lost the request: ends the call without an answer.
 local function on_end(ticket, state)
    if state ~= "acked" then task.wake(ticket.call.token, true) end
 end
@@ -89,7 +89,7 @@ local function is_ready(client)
    return state == "consuming" and client.channel.handle ~= nil or state == "recovering"
 end
 
--- Opens it, and lets all who wait for it go on.
+-- Opens it, and resumes all tasks that wait for it.
 local function reopen(client, conn)
    client.openers, client.err = {}, nil
    task.background(function()
@@ -101,7 +101,7 @@ local function reopen(client, conn)
    end)
 end
 
--- The client of a connection, opened when the first call needs it.
+-- The client of a connection, opened at the first call.
 local function client_of(conn, deadline)
    local client = conn.rpc_client or { waiting = {}, count = 0 }
    conn.rpc_client = client
@@ -136,15 +136,15 @@ end
 local CALL = { timeout = "number", connection = "table", serializer = "string", properties = "table" }
 local TARGET = { exchange = "string", routing_key = "string" }
 
---- Asks and waits for the answer. Many calls may wait at once; they share one channel.
+--- Sends a request and waits for the answer. Many calls may wait concurrently; they share one channel.
 -- @tparam string|table to the server's queue, or {exchange=, routing_key=}
--- @param body a string goes as it is, a table, number or boolean as JSON
--- @tparam[opt] table opts timeout=10 (seconds for all of it; the request expires with it), connection (that it
--- asks on; default: the program's own), serializer ("json" or "raw"; default: strings as they are, the rest as JSON),
+-- @param body a string is sent unchanged, a table, number or boolean as JSON
+-- @tparam[opt] table opts timeout=10 (seconds in total; the request expires with it), connection (the connection to
+-- use; default: the program's own), serializer ("json" or "raw"; default: strings unchanged, other values as JSON),
 -- properties (as of publish: headers, priority...; default: none)
--- @treturn[1] any the answer: a string, or what its JSON says
--- @treturn[2] nil, error what the server gave as error: its kind and text, with scope "remote"
--- @treturn[3] nil, error of kind returned (no such queue), timeout, lost (the connection went), nacked...
+-- @treturn[1] any the answer: a string, or the decoded JSON
+-- @treturn[2] nil, error of the server: its kind and text, with scope "remote"
+-- @treturn[3] nil, error of kind returned (the queue does not exist), timeout, lost (the connection was lost), nacked...
 function rpc.call(to, body, opts)
    opts = options.check(opts, CALL)
    options.seconds("timeout", opts.timeout)

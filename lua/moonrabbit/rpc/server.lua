@@ -1,6 +1,6 @@
---- server: answering what is asked of a queue.
+--- server: answers the requests in a queue.
 -- SPDX-License-Identifier: MIT
--- An answer that is an error has the header x-mr-error, the kind; its body is the text.
+-- An error answer has the error's kind in the header x-mr-error; its body is the text.
 local C = require("moonrabbit.base.ffi").C
 local body_of = require "moonrabbit.base.body"
 local errors = require "moonrabbit.base.errors"
@@ -87,15 +87,15 @@ local function start(server, opts)
    return nil, err
 end
 
---- Answers what is asked of a queue. A request is acked when its answer was sent; when the connection goes before,
--- it comes again: a handler must bear the same question twice. The handler gets the decoded body, and returns the answer
--- (nothing: true), or nil and an error: a text, or a table with kind and text. What it raises is logged, and the caller gets
--- internal_error.
--- @tparam table opts queue (required; its name), handler (required; function(request, msg)), connection (that
--- it serves on; default: the program's own),
--- prefetch=100 (requests that the broker sends ahead), concurrency (handlers at once; default: the prefetch), queue_opts (as
--- of queue_declare; default: durable), declare=true (false: the queue is there), serializer (of
--- answers, "json" or "raw"; default: strings as they are, the rest as JSON)
+--- Answers the requests in a queue. A request is acked after its answer was sent. If the connection is lost before the ack,
+-- the request is delivered again: a handler must tolerate the same request twice. The handler gets the decoded body, and
+-- returns the answer (nothing: true), or nil and an error: a text, or a table with kind and text. An error that it raises is
+-- logged, and the caller gets internal_error.
+-- @tparam table opts queue (required; its name), handler (required; function(request, msg)), connection (the
+-- connection to use; default: the program's own),
+-- prefetch=100 (maximum number of unsettled requests), concurrency (maximum number of concurrent handlers; default: the
+-- prefetch), queue_opts (as of queue_declare; default: durable), declare=true (false: the queue exists), serializer (of
+-- answers, "json" or "raw"; default: strings unchanged, other values as JSON)
 -- @treturn[1] server fields queue, channel, consumer; method close
 -- @treturn[2] nil, error
 function rpc_server.serve(opts)
@@ -107,7 +107,7 @@ function rpc_server.serve(opts)
    local server = setmetatable({ queue = opts.queue, handler = opts.handler, serializer = opts.serializer }, Server)
    generation.own(server, function() task.background(Server.close, server) end)
    if not generation.is_staging() then return start(server, opts) end
-   -- A script that is reloaded: it starts when the old one's stops, behind which no request is lost.
+   -- After a reload it starts when the old one has stopped, so that no request is lost.
    generation.later(function()
       local ok, err = start(server, opts)
       if not ok then log.error("rpc server not started", { queue = opts.queue, error = tostring(err) }) end
@@ -115,10 +115,10 @@ function rpc_server.serve(opts)
    return server
 end
 
---- Takes no more requests, waits for the handlers at work, and closes its channel.
+--- Accepts no more requests, waits for running handlers, and closes its channel.
 -- @tparam[opt] table opts timeout=30 (seconds for the handlers)
 -- @treturn[1] true
--- @treturn[2] nil, error of kind timeout: some were cut off, their requests go back to the queue
+-- @treturn[2] nil, error of kind timeout: some handlers did not finish, their requests go back to the queue
 function Server:close(opts)
    opts = options.check(opts, { timeout = "number" })
    options.seconds("timeout", opts.timeout)

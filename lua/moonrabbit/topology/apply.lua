@@ -1,4 +1,4 @@
---- apply: declares a topology: exchanges, then queues, then bindings; again and again with the same result.
+--- apply: declares a topology: exchanges, then queues, then bindings; may be repeated with the same result.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local errors = require "moonrabbit.base.errors"
@@ -13,7 +13,7 @@ local apply = {}
 
 local SPEC = { retry = "function", on_conflict = "string" }
 
--- Asks until the broker has answered, or the policy stops.
+-- Repeats the request until the broker has answered, or the policy stops.
 local function insist(policy, ask)
    local attempt, began = 0, C.mr_now()
    while true do
@@ -29,7 +29,7 @@ end
 
 local function is_conflict(err) return err.kind == "precondition_failed" or err.kind == "resource_locked" end
 
--- One exchange or queue. What is there in another shape is kept or a failure, as the program says.
+-- Declares one exchange or queue. If it exists with other arguments, it is kept or a failure, according to on_conflict.
 local function declare(report, ask, what, entity, opts)
    local item = { what = what, name = entity[what], entity = entity }
    local ok, err, is_over = insist(opts.retry, function() return ask:declare(what, entity) end)
@@ -79,7 +79,7 @@ local function run(self, report, ask, opts)
    return true
 end
 
--- The first failure, which tells of the others.
+-- The first failure, with lists of the others.
 local function failure(report)
    local first = report.failed[1]
    local err = errors.new(first.err.kind, first.err.scope, ("%s: %s"):format(plan.title(first), first.err.text))
@@ -89,14 +89,14 @@ local function failure(report)
    return err
 end
 
---- Declares all of it: exchanges, queues, bindings. What is there in the same shape stays as it is. A failure does
--- not keep the rest from being declared; bindings of what failed are left out. The connection makes it again after
--- a loss.
--- @tparam connection conn to the broker; opened when it is not open
--- @tparam[opt] table opts retry (a policy, scope "topology", asked when the connection fails; default: never again),
--- on_conflict="error" ("keep": what is there in another shape stays, and is in report.kept)
+--- Declares the whole topology: exchanges, queues, bindings. Objects that exist with the same arguments do not change. After
+-- a failure the other objects are still declared, except bindings of failed objects. The connection restores the topology
+-- after a loss.
+-- @tparam connection conn to the broker; opened if it is not open
+-- @tparam[opt] table opts retry (a policy, scope "topology", called when the connection fails; default: no retries),
+-- on_conflict="error" ("keep": objects that exist with other arguments stay, and are in report.kept)
 -- @treturn[1] table report: declared and kept, lists of {what, name, entity, differs}
--- @treturn[2] nil, error as the first that failed; err.differs: its fields ({field, wanted, found}); err.failed, err.skipped,
+-- @treturn[2] nil, error of the first failure; err.differs: its fields ({field, wanted, found}); err.failed, err.skipped,
 -- err.declared: lists
 function apply:apply(conn, opts)
    home.check('argument 1 ("conn")', conn)

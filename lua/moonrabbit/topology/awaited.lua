@@ -1,7 +1,7 @@
---- awaited: exchanges and queues that a consumer or publisher of this program is about to declare: others wait for them.
+--- awaited: waits for exchanges and queues that a consumer or publisher of this program is about to declare.
 -- SPDX-License-Identifier: MIT
--- Who binds to an exchange that its neighbour declares comes first by chance. Each announces what it declares when
--- it is made, and says when that is done, or will not be.
+-- A consumer may bind to an exchange before another part of the program has declared it. So each announces its declares when
+-- it is made, and reports when they are done, or will not be done.
 local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
 local loop = require "moonrabbit.loop.loop"
@@ -32,7 +32,7 @@ function awaited.announce(owner, exchanges, queues)
    if next(names) then plans[owner] = names end
 end
 
---- The owner has declared what it announced, or will not.
+--- The owner has declared the announced objects, or will not declare them.
 function awaited.done(owner)
    if not plans[owner] then return end
    plans[owner] = nil
@@ -41,10 +41,10 @@ function awaited.done(owner)
    for _, token in ipairs(list) do task.wake(token, true) end
 end
 
---- Waits while somebody else is about to declare it.
+--- Waits while another owner is about to declare it.
 -- @tparam string what "exchange" or "queue"
 -- @tparam string name
--- @param owner who asks
+-- @param owner the caller
 function awaited.wait(what, name, owner)
    local deadline = C.mr_now() + PATIENCE
    while is_about_to(what .. " " .. name, owner) do

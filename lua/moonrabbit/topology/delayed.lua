@@ -1,6 +1,6 @@
---- delayed: a queue whose messages may come later, and its dead letters, as data for mr.topology.
+--- delayed: a queue for delayed messages, with its dead letter queue, as data for mr.topology.
 -- SPDX-License-Identifier: MIT
--- `q` (dead letters go to `q.XQ`), `q.DQ` (what expires goes to `q`), `q.XQ` (kept for a week).
+-- `q` (dead letters go to `q.XQ`), `q.DQ` (expired messages go to `q`), `q.XQ` (messages are kept for a week).
 local errors = require "moonrabbit.base.errors"
 local options = require "moonrabbit.base.options"
 
@@ -9,10 +9,10 @@ local delayed = {}
 local WEEK = 7 * 24 * 3600
 local SPEC = { dead_ttl = "number", max_delay = "number", max_priority = "number" }
 
---- The data of a queue with delays: give it to mr.topology, as it is or changed.
+--- The data of a queue with delays: pass it to mr.topology, unchanged or changed.
 -- @tparam string name of the queue
--- @tparam[opt] table opts dead_ttl=604800 (seconds that dead letters are kept; 0: for ever), max_delay (seconds;
--- longer delays are refused when they are published, and cut short by the broker; default: none), max_priority (of
+-- @tparam[opt] table opts dead_ttl=604800 (seconds that dead letters are kept; 0: no limit), max_delay (seconds;
+-- a publish with a longer delay fails, and the broker shortens longer delays; default: none), max_priority (of
 -- the queue and its delay queue, x-max-priority; default: none)
 -- @treturn table queues and delays
 function delayed.delayed(name, opts)
@@ -32,7 +32,7 @@ function delayed.delayed(name, opts)
    }
 end
 
---- Where to publish what is to come to a queue later, on the default exchange.
+--- The destination of a delayed message, on the default exchange.
 -- @tparam string name of the queue
 -- @tparam number seconds from its publish until it is in the queue
 -- @treturn[1] table queue (the routing key) and expiration (the property)

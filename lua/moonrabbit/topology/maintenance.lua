@@ -1,4 +1,4 @@
---- maintenance: what one does with the queues of a topology: count, empty, delete, wait until they are worked off.
+--- maintenance: operations on the queues of a topology: count, purge, delete, wait until they are empty.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local errors = require "moonrabbit.base.errors"
@@ -10,7 +10,7 @@ local probe = require "moonrabbit.topology.probe"
 
 local maintenance = {}
 
--- Calls fn(ask) with a place to ask from, and closes that.
+-- Calls fn(ask) with a probe, and closes the probe.
 local function with(conn, fn)
    local ask = probe.new(conn)
    local result, err = fn(ask)
@@ -25,7 +25,7 @@ local function known(self, name)
    options.blame(('there is no queue "%s" in this topology'):format(tostring(name)))
 end
 
--- The messages and consumers of a queue; of one that is not there: none.
+-- The numbers of messages and consumers of a queue; none if it does not exist.
 local function count(ask, name)
    local reply, err = ask:declare("queue", { queue = name }, { passive = true })
    if reply then return { messages = reply.message_count, consumers = reply.consumer_count } end
@@ -33,8 +33,8 @@ local function count(ask, name)
    return nil, err
 end
 
---- How many messages are ready, and how many consumers there are, of each queue.
--- @tparam connection conn to the broker; opened when it is not open
+--- The number of ready messages and of consumers of each queue.
+-- @tparam connection conn to the broker; opened if it is not open
 -- @treturn[1] table by name: {messages, consumers, is_missing}
 -- @treturn[2] nil, error
 function maintenance:counts(conn)
@@ -50,7 +50,7 @@ function maintenance:counts(conn)
    end)
 end
 
--- The queue, its delay queue, its dead letters' queue: those that the topology has.
+-- The queue, its delay queue and its dead letter queue, as far as the topology has them.
 local function companions(self, name)
    local q = known(self, name)
    local delay = self.delays[name]
@@ -59,8 +59,8 @@ local function companions(self, name)
    return { name, delay and delay.queue or false, dead or false }
 end
 
---- The messages of a queue, of its delay queue, and of the queue of its dead letters; 0 for those it has not.
--- @tparam connection conn to the broker; opened when it is not open
+--- The numbers of messages in a queue, in its delay queue, and in its dead letter queue; 0 for missing queues.
+-- @tparam connection conn to the broker; opened if it is not open
 -- @tparam string name of the queue
 -- @treturn[1] number ready in the queue
 -- @treturn[1] number delayed
@@ -83,7 +83,7 @@ function maintenance:message_counts(conn, name)
    return counts[1], counts[2], counts[3]
 end
 
--- The queues that are meant: one with its companions, or all that the topology declares.
+-- The selected queues: one with its companions, or all that the topology declares.
 local function meant(self, name)
    if not name then return self:names().queues end
    local list = {}
@@ -93,7 +93,7 @@ local function meant(self, name)
    return list
 end
 
--- Calls a method for each queue; those that are not there are passed over. The sum of what it returns.
+-- Calls a method for each queue, except missing ones. Returns the sum of the results.
 local function for_each(conn, queues, method, opts)
    return with(conn, function(ask)
       local sum = 0
@@ -106,10 +106,10 @@ local function for_each(conn, queues, method, opts)
    end)
 end
 
---- Drops the messages that are ready.
--- @tparam connection conn to the broker; opened when it is not open
--- @tparam[opt] string name of a queue: it, its delay queue and its dead letters; default: all queues
--- @treturn[1] number how many
+--- Drops ready messages.
+-- @tparam connection conn to the broker; opened if it is not open
+-- @tparam[opt] string name of a queue: it, its delay queue and its dead letter queue; default: all queues
+-- @treturn[1] number of dropped messages
 -- @treturn[2] nil, error
 function maintenance:purge(conn, name)
    home.check('argument 1 ("conn")', conn)
@@ -118,11 +118,11 @@ end
 
 local DELETE = { queue = "string", if_unused = "boolean", if_empty = "boolean" }
 
---- Deletes queues, and with all of them the exchanges.
--- @tparam connection conn to the broker; opened when it is not open
--- @tparam[opt] table opts queue (it, its delay queue and its dead letters; default: everything that the topology
--- declares), if_unused=false (true: no queue that is consumed), if_empty=false (true: no queue that holds messages)
--- @treturn[1] number messages dropped with them
+--- Deletes one queue with its companions, or all queues and exchanges of the topology.
+-- @tparam connection conn to the broker; opened if it is not open
+-- @tparam[opt] table opts queue (it, its delay queue and its dead letter queue; default: everything that the topology
+-- declares), if_unused=false (true: only queues without consumers), if_empty=false (true: only queues without messages)
+-- @treturn[1] number of messages dropped with them
 -- @treturn[2] nil, error precondition_failed: in use, or not empty
 function maintenance:delete(conn, opts)
    home.check('argument 1 ("conn")', conn)
@@ -145,14 +145,14 @@ end
 
 local JOIN = { min_successes = "number", idle_time = "number", timeout = "number" }
 
---- Waits until a queue and its delay queue are worked off: found empty `min_successes` times in a row. Messages that a
--- consumer has not acked yet are not seen: hence more than once.
--- @tparam connection conn to the broker; opened when it is not open
+--- Waits until a queue and its delay queue were empty in `min_successes` consecutive checks. A check does not see messages
+-- that a consumer has not acked yet, so more than one is needed.
+-- @tparam connection conn to the broker; opened if it is not open
 -- @tparam string name of the queue
--- @tparam[opt] table opts min_successes=2 (how many looks in a row must find them empty), idle_time=0.1 (seconds
--- between two looks), timeout (seconds for all of it; default: no limit)
+-- @tparam[opt] table opts min_successes=2 (number of consecutive checks that must find them empty), idle_time=0.1 (seconds
+-- between two checks), timeout (seconds in total; default: no limit)
 -- @treturn[1] true
--- @treturn[2] nil, error of kind timeout, with err.messages: how many there still were
+-- @treturn[2] nil, error of kind timeout, with err.messages: the number of remaining messages
 function maintenance:join(conn, name, opts)
    home.check('argument 1 ("conn")', conn)
    opts = options.check(opts, JOIN)

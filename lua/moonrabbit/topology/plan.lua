@@ -1,8 +1,8 @@
---- plan: what applying a topology would do: create, nothing, or fail, and in which fields.
+--- plan: what apply would do with a topology: create, nothing, or fail, and which fields differ.
 -- SPDX-License-Identifier: MIT
--- Changes nothing. A passive declare tells whether a thing is there. One that is, is declared as wanted: the broker
--- agrees, which does nothing, or refuses and names the field that differs, which does nothing either. Of bindings
--- AMQP tells nothing. (A thing that somebody deletes between the two questions is made by the second.)
+-- Changes nothing. A passive declare shows whether an object exists. An existing object is declared as wanted: the broker
+-- accepts, or refuses and names the field that differs; neither changes the object. AMQP cannot report bindings. (If
+-- somebody deletes an object between the two requests, the second one creates it.)
 local home = require "moonrabbit.connection.default"
 local probe = require "moonrabbit.topology.probe"
 
@@ -43,7 +43,7 @@ function Plan.__tostring(self)
    return table.concat(lines, "\n")
 end
 
--- Would trying again, or another connection, be needed to know?
+-- True if only another attempt, or another connection, can answer.
 local function is_answer(err) return err.scope == "channel" and err.kind ~= "closed" and err.kind ~= "timeout" end
 
 local function look(ask, what, entity)
@@ -67,12 +67,12 @@ local function look(ask, what, entity)
    return item
 end
 
---- What apply would do, one line for each thing when printed. Nothing is changed.
--- @tparam connection conn to the broker; opened when it is not open
+--- What apply would do; prints as one line for each object. Changes nothing.
+-- @tparam connection conn to the broker; opened if it is not open
 -- @treturn[1] table list of {what = "exchange"|"queue"|"binding", name, entity, verdict = "create"|"same"|"conflict"|
--- "missing" (passive, and not there)|"unknown" (a binding between what is there), differs = list of {field, wanted,
--- found}, err}; its fields create, same, conflict, missing, unknown count them
--- @treturn[2] nil, error the broker could not be asked
+-- "missing" (passive, and it does not exist)|"unknown" (a binding between existing objects), differs = list of {field,
+-- wanted, found}, err}; its fields create, same, conflict, missing, unknown count them
+-- @treturn[2] nil, error the request to the broker failed
 function plan:plan(conn)
    home.check('argument 1 ("conn")', conn)
    local ask = probe.new(conn)

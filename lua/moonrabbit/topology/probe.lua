@@ -1,4 +1,4 @@
---- probe: asking a broker what may be refused: each refusal costs a channel, and the next question gets another.
+--- probe: requests that the broker may refuse: each refusal closes a channel, and the next request opens another.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local asking = require "moonrabbit.channel.request"
@@ -11,10 +11,10 @@ Scratch.__index = Scratch
 
 local OPERATIONS = { exchange = C.MR_EXCHANGE_DECLARE, queue = C.MR_QUEUE_DECLARE }
 
---- A place to ask from.
+--- Makes a probe.
 function probe.new(conn) return setmetatable({ connection = conn }, Scratch) end
 
---- The channel, a new one when the last was refused something.
+--- The channel; a new one after a refusal.
 function Scratch:open()
    local ch = self.channel
    if ch and ch.handle and ch.is_open then return ch end
@@ -27,7 +27,7 @@ end
 --- Declares an exchange or a queue.
 -- @tparam string what "exchange" or "queue"
 -- @tparam table entity its fields
--- @tparam[opt] table how passive, unrecorded (it is not made again after a loss)
+-- @tparam[opt] table how passive, unrecorded (it is not restored after a loss)
 -- @treturn[1] table the broker's answer
 -- @treturn[2] nil, error
 function Scratch:declare(what, entity, how)
@@ -51,11 +51,11 @@ function Scratch:close()
    self.channel = nil
 end
 
--- ---- what differs ----
+-- ---- differences ----
 
 local FLAGS = { durable = true, auto_delete = true, exclusive = true, internal = true }
 
--- What the broker says a value is: none, 'text', or the value 'text' of type 'kind'.
+-- The broker's form of a value: none, 'text', or the value 'text' of type 'kind'.
 local function value_of(text, like)
    if text == "none" then return nil end
    local value, kind = text:match "^the value '(.*)' of type '([^']*)'$"
@@ -65,7 +65,7 @@ local function value_of(text, like)
    return value
 end
 
--- The field that a refusal names: its name, what is there, and whether that could be read.
+-- The field that a refusal names: its name, the existing value, and whether that could be parsed.
 local function field_of(entity, err)
    if err.kind == "resource_locked" then return "exclusive", not entity.exclusive end
    local name, found = err.text:match "inequivalent arg '([^']*)' .-: received .* but current is (.*)$"
@@ -75,7 +75,7 @@ local function field_of(entity, err)
    return name, value_of(found, like)
 end
 
--- Those of the method first, then the arguments by name: brokers name them in an order of their own.
+-- The fields of the method first, then the arguments by name, because brokers name them in any order.
 local function before(a, b)
    local x, y = FLAGS[a.field] or a.field == "type", FLAGS[b.field] or b.field == "type"
    if x ~= y then return x and true or false end

@@ -1,4 +1,4 @@
---- topology: exchanges, queues and bindings as data: checked when it is written down, then planned and applied.
+--- topology: exchanges, queues and bindings as data: checked when it is defined, then planned and applied.
 -- SPDX-License-Identifier: MIT
 local apply = require "moonrabbit.topology.apply"
 local delayed = require "moonrabbit.topology.delayed"
@@ -39,7 +39,7 @@ end
 NAMES.queue.overflow, NAMES.queue.expires = "x-overflow", "x-expires"
 local MILLISECONDS = { message_ttl = true, expires = true } -- ours are seconds
 
--- One exchange or queue as it is declared: its arguments under AMQP's names, durable unless it says otherwise.
+-- One exchange or queue for its declare: its arguments under AMQP's names, durable unless it says otherwise.
 local function entity(what, given, spec)
    options.check(given, spec, { what })
    local out, arguments = { durable = true }, merged(given.arguments)
@@ -59,7 +59,7 @@ local function entity(what, given, spec)
    return out
 end
 
--- A list of tables or names, or a table by name, as a list; in the order given, or of the names.
+-- A list of tables or names, or a table by name, as a list; in the given order, or sorted by name.
 local function list_of(what, given, spec)
    local list, by_name, names = {}, {}, {}
    for name in each(given or {}) do
@@ -107,7 +107,7 @@ local function check_binding(b, exchanges, queues)
       routing_key = b.routing_key or "", arguments = b.arguments }
 end
 
--- What arguments refer to is there, too.
+-- Checks that objects to which arguments refer are in the topology, too.
 local function check_arguments(self, exchanges, queues)
    for _, x in ipairs(self.exchanges) do
       local other = x.arguments and x.arguments["alternate-exchange"]
@@ -121,15 +121,14 @@ local function check_arguments(self, exchanges, queues)
    end
 end
 
---- Writes down a topology; nothing is declared yet. `mr.topology{...}` is this.
+--- Defines a topology; declares nothing yet. Called as `mr.topology{...}`.
 -- @tparam table data exchanges, queues, bindings, and delays (see mr.topology.delayed). Exchanges and queues are lists
--- of tables with AMQP's names (as of exchange_declare and queue_declare), or of bare names, or tables by name; durable
--- unless they say otherwise; passive: somebody else declares it. Arguments may be written as fields: of a queue
+-- of tables with AMQP's names (as of exchange_declare and queue_declare), or of names, or tables by name; durable
+-- unless they say otherwise; passive: another program declares it. Arguments may be written as fields: of a queue
 -- max_priority, message_ttl and expires (seconds), max_length, max_length_bytes, overflow, dead_letter_exchange,
 -- dead_letter_routing_key, single_active_consumer, queue_type, delivery_limit; of an exchange alternate_exchange.
 -- Bindings are {queue, exchange, routing_key, arguments} or {destination, source, routing_key, arguments}
--- @treturn topology methods plan, apply, names, counts, message_counts, purge, delete, join, delay; what is wrong
--- raises an error
+-- @treturn topology methods plan, apply, names, counts, message_counts, purge, delete, join, delay; mistakes raise an error
 function topology.new(data)
    options.check(data, SPEC)
    local self = setmetatable({ bindings = {}, delays = {} }, Topology)
@@ -150,7 +149,7 @@ function topology.new(data)
    return self
 end
 
---- The names of what it declares.
+--- The names of the objects that it declares.
 -- @treturn table {exchanges = list, queues = list}, without the passive ones
 function Topology:names()
    local out = { exchanges = {}, queues = {} }

@@ -1,4 +1,4 @@
-/* consumer: what a client consumes with: it receives from a queue and writes to its channel.
+/* consumer: a client's consumer: receives from a queue and writes to its channel.
  * SPDX-License-Identifier: MIT
  * Pure. */
 #ifndef MR_BROKER_CLIENT_CONSUMER_H
@@ -14,7 +14,7 @@ struct mr_consumer {
 	struct mr_store *store;
 	char *tag;
 	uint32_t prefetch; /* 0: no limit */
-	uint32_t unacked;  /* of its deliveries; it is freed when it is gone and this is 0 */
+	uint32_t unacked;  /* its unsettled deliveries; it is freed when it is gone and this is 0 */
 	bool no_ack;
 	bool gone;
 };
@@ -29,10 +29,10 @@ struct mr_consume {
 /* Adds a consumer; its deliveries begin with the next mr_pump. NULL when out of memory. */
 struct mr_consumer *mr_consumer_new(struct mr_broker_channel *channel, struct mr_queue *queue,
 	const struct mr_consume *how);
-/* Takes it from queue and channel. An auto-delete queue whose last it was goes. */
+/* Removes it from queue and channel. An auto-delete queue is deleted with its last consumer. */
 void mr_consumer_end(struct mr_consumer *c);
 struct mr_consumer *mr_consumer_find(const struct mr_broker_channel *ch, mr_slice tag);
-/* The channel may take more: its consumers are given what there is. */
+/* The channel can take more deliveries: serves its consumers. */
 void mr_consumer_serve(struct mr_broker_channel *ch);
 /* One of its deliveries was settled. */
 void mr_consumer_settled(struct mr_consumer *c);

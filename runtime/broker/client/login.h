@@ -8,7 +8,7 @@
 #include "codec/client_method.h"
 
 void mr_login_start(struct mr_broker_session *s);
-/* Methods of channel 0 before the connection is open. MR_OK, or why it ends. */
+/* Handles methods of channel 0 before the connection is open. MR_OK, or the reason why it ends. */
 enum mr_status mr_login_method(struct mr_broker_session *s, const struct mr_client_method *m,
 	mr_error *error);
 

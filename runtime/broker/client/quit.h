@@ -6,10 +6,10 @@
 
 #include "broker/client/channel.h"
 
-/* Consumers end, unsettled messages go back; the number stays taken. Does not tell the client, unless by
- * `answer`, a method, when it is done; 0: none. */
+/* Ends the consumers and requeues unsettled messages; the number stays in use. Sends the method
+ * `answer` when it is done; 0: none. */
 void mr_quit_begin(struct mr_broker_channel *ch, uint32_t answer);
-/* The same at once, and frees it. Takes NULL. */
+/* The same at once, and frees the channel. NULL is allowed. */
 void mr_quit_free(struct mr_broker_channel *ch);
 
 #endif

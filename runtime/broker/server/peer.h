@@ -11,9 +11,9 @@
 #include "net/inlet.h"
 #include "net/stream.h"
 
-/* What tests ask to go wrong on the way. */
+/* Faults of the transport, for tests. */
 struct mr_wire_faults {
-	mr_msec delay;     /* ms that bytes to clients are held back */
+	mr_msec delay;     /* bytes to clients are delayed by this many ms */
 	int64_t cut_after; /* bytes to a client until it is cut off; -1: never */
 	bool silent;       /* nothing is read, nothing is written */
 };
@@ -23,8 +23,8 @@ struct mr_wire { /* what all peers of a server share */
 	struct mr_broker *broker;
 	struct mr_buffer scratch;
 	struct mr_node peers;
-	struct mr_node dirty; /* with something to write or to look at */
-	struct mr_node later; /* with bytes that wait for their next turn */
+	struct mr_node dirty; /* peers with output or a changed state */
+	struct mr_node later; /* peers with input for a later turn */
 	struct mr_wire_faults faults;
 };
 
@@ -38,28 +38,29 @@ struct mr_peer {
 	ev_timer timer;
 	ev_timer hold; /* the delay of bytes to the client */
 	int64_t cut_left;
-	bool is_up;      /* TLS has shaken hands */
+	bool is_up;      /* the TLS handshake is done */
 	bool may_write;  /* the delay is over */
-	bool is_parting; /* all is said; waits for the client to hang up */
-	bool is_held; /* the session would not read, or its turn was over: no event tells of what waits */
-	bool is_dead; /* to be freed when it is looked at */
+	bool is_parting; /* all output was written; waits for the client to hang up */
+	bool is_held;    /* it was not read to the end, and no event will report the rest */
+	bool is_dead;    /* freed by the next flush */
 };
 
 /* Takes the stream (on failure too). */
 void mr_peer_open(struct mr_wire *wire, struct mr_stream *stream);
 void mr_peer_free(struct mr_peer *peer);
-/* Looks at all that changed: writes, ends, frees. */
+/* Handles the dirty peers: writes, ends, frees. */
 void mr_wire_flush(struct mr_wire *wire);
-/* Is there work that no event tells of? Then the loop must not sleep, and mr_wire_resume goes on with it. */
+/* True if there is work that no event will report. Then the loop must not sleep; mr_wire_resume
+ * does it. */
 bool mr_wire_has_more(const struct mr_wire *wire);
 void mr_wire_resume(struct mr_wire *wire);
-/* Whoever is called by the loop says so first: it is now, and so much may be done. */
+/* Each callback of the loop calls this first: sets the time and the limit of work. */
 void mr_wire_begin_turn(struct mr_wire *wire);
-/* The faults or the clock have changed: every peer is looked at. */
+/* The faults or the clock have changed: checks every peer. */
 void mr_wire_changed(struct mr_wire *wire);
-/* Ends every peer without a word. */
+/* Ends every peer without a close. */
 void mr_wire_drop(struct mr_wire *wire);
-/* Says connection.close to all. */
+/* Sends connection.close to all. */
 void mr_wire_shut(struct mr_wire *wire, int code, const char *text);
 
 #endif

@@ -1,4 +1,4 @@
-/* report: what the broker has just now, as a table.
+/* report: a snapshot of the broker as a table.
  * SPDX-License-Identifier: MIT
  * Broker thread. */
 #ifndef MR_BROKER_SERVER_REPORT_H

@@ -1,6 +1,7 @@
-/* server: the embedded broker as others see it: a thread that serves connections.
+/* server: the interface of the embedded broker: a thread that serves connections.
  * SPDX-License-Identifier: MIT
- * Any thread but its own, unless said otherwise. The only header of broker/ that others include. */
+ * Any thread except its own, unless a comment says otherwise. The only header of broker/ that
+ * others include. */
 #ifndef MR_BROKER_SERVER_SERVER_H
 #define MR_BROKER_SERVER_SERVER_H
 
@@ -9,31 +10,30 @@
 #include "base/value.h"
 #include "moonrabbit_testing.h"
 
-/* The broker of that name in this process, which is started when there is none; "" is nobody else's.
- * Each acquire wants a release; the last one ends the thread and frees all. */
+/* The broker of this name in this process, started if there is none; "": a new one that is not
+ * shared. Each acquire needs a release; the last release ends the thread and frees the broker. */
 enum mr_status mr_registry_acquire(mr_server **out, const char *name, mr_error *error);
-/* Takes NULL. Waits for the thread, which waits for nobody. */
+/* NULL is allowed. Waits for the thread, which never blocks. */
 void mr_registry_release(mr_server *server);
-/* The same, but waits for nobody: the thread frees all by itself. For the I/O thread. */
+/* The same, but does not wait: the thread frees the broker. For the I/O thread. */
 void mr_registry_release_later(mr_server *server);
 const char *mr_server_url(const mr_server *server); /* "memory://name" */
 
-/* Makes a connection: *fd is given, a non-blocking socket whose other end the broker serves. Never
+/* Makes a connection: *gives* *fd, a non-blocking socket whose other end the broker serves. Never
  * blocks; for the I/O thread. */
 enum mr_status mr_server_connect(mr_server *server, int *fd, mr_error *error);
 
-/* What can be asked, and which arm of the call it fills. Each but the last three waits for the broker's
- * thread, which is a matter of microseconds. */
+/* The calls; each waits a few microseconds for the broker's thread. */
 enum mr_server_what {
-	MR_SERVER_LISTEN,    /* listen */
-	MR_SERVER_ADD_USER,  /* user */
-	MR_SERVER_ADD_VHOST, /* vhost */
-	MR_SERVER_FAULT,     /* fault */
-	MR_SERVER_REPORT,    /* report */
-	MR_SERVER_CLOCK,     /* the clock was moved */
-	MR_SERVER_ADOPT,     /* adopted; inside */
-	MR_SERVER_STOP,      /* inside */
-	MR_SERVER_LEAVE      /* inside */
+	MR_SERVER_LISTEN,
+	MR_SERVER_ADD_USER,
+	MR_SERVER_ADD_VHOST,
+	MR_SERVER_FAULT, /* number: enum mr_fault */
+	MR_SERVER_REPORT,
+	MR_SERVER_CLOCK, /* the clock was advanced */
+	MR_SERVER_ADOPT, /* internal */
+	MR_SERVER_STOP,  /* internal */
+	MR_SERVER_LEAVE  /* internal */
 };
 
 /* `what` says which arm of the union is filled. What it points to is borrowed, except `adopted`. */
@@ -64,7 +64,7 @@ struct mr_server_call {
 };
 enum mr_status mr_server_do(mr_server *server, struct mr_server_call *call);
 
-/* Tells every broker of this process that the clock was moved. */
+/* Informs every broker of this process that the clock was advanced. */
 void mr_registry_clock(void);
 
 #endif

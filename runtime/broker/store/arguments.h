@@ -10,12 +10,12 @@
 enum mr_status mr_arguments_read(struct mr_limits *out, mr_slice arguments, mr_slice queue,
 	const char *vhost, mr_error *error);
 
-struct mr_thing {         /* what a refusal is about */
+struct mr_thing {         /* the object of a refusal */
 	const char *what; /* "queue", "exchange" */
 	mr_slice name;
 	const char *vhost;
 };
-/* 406 when what was declared differs from what is. */
+/* 406 if a declare differs from the existing object. */
 enum mr_status mr_arguments_same_flag(const struct mr_thing *thing, const char *argument,
 	bool received, bool current, mr_error *error);
 /* The same for the arguments named in a NULL-terminated list. */

@@ -1,4 +1,4 @@
-/* dead_letter: what becomes of a message that expired, was rejected or did not fit.
+/* dead_letter: sends messages that expired, were rejected or did not fit to dead letter exchanges.
  * SPDX-License-Identifier: MIT
  * Pure. */
 #ifndef MR_BROKER_STORE_DEAD_LETTER_H
@@ -6,7 +6,8 @@
 
 #include "broker/store/store.h"
 
-/* Sends the dead letters that wait (mr_queue_drop), and those that this makes, as far as the turn goes. */
+/* Sends the waiting dead letters (mr_queue_drop), and those that this causes, until the turn is
+ * over. */
 void mr_dead_letter_send(struct mr_store *s);
 static inline void mr_dead_letter_bury(struct mr_store *s)
 {

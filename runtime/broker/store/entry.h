@@ -13,14 +13,14 @@ struct mr_entry {
 	struct mr_message *message;
 	uint64_t position;     /* grows in the order of arrival; a requeue keeps it */
 	mr_msec expires;       /* MR_NEVER: it does not */
-	struct mr_queue *from; /* while it is dying */
+	struct mr_queue *from; /* set while it waits to be dead-lettered */
 	uint8_t level;         /* of priority */
-	uint8_t why;           /* while it is dying: enum mr_death */
+	uint8_t why;           /* enum mr_death, set like `from` */
 	bool redelivered;
 };
 
-/* Frees an entry that belongs to no queue any more, by and by. */
+/* Frees an entry that belongs to no queue any more, at once or in a later turn. */
 void mr_entry_discard(struct mr_store *s, struct mr_entry *e);
-void mr_entry_sweep(struct mr_store *s); /* those that wait for it, as far as the turn goes */
+void mr_entry_sweep(struct mr_store *s); /* frees waiting entries until the turn is over */
 
 #endif

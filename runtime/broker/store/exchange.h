@@ -1,4 +1,4 @@
-/* exchange: exchanges and bindings, and where a message goes.
+/* exchange: exchanges, bindings, and the routing of messages.
  * SPDX-License-Identifier: MIT
  * Pure. */
 #ifndef MR_BROKER_STORE_EXCHANGE_H
@@ -15,7 +15,7 @@ enum mr_exchange_type { MR_X_DIRECT, MR_X_FANOUT, MR_X_TOPIC, MR_X_HEADERS };
 
 struct mr_exchange {
 	struct mr_target target; /* first */
-	struct mr_store *store;  /* where it and its bindings count; NULL before it has a place */
+	struct mr_store *store;  /* counts its memory; NULL before it is added to a vhost */
 	struct mr_vhost *vhost;
 	char *name;
 	enum mr_exchange_type type;
@@ -45,13 +45,13 @@ struct mr_binding {
 struct mr_exchange *mr_exchange_new(mr_slice name, enum mr_exchange_type type, mr_slice arguments,
 	char *alternate);
 size_t mr_exchange_weight(const struct mr_exchange *x);
-/* Frees it with its bindings on either side. */
+/* Frees it with all of its bindings. */
 void mr_exchange_free(struct mr_exchange *x);
 const char *mr_exchange_type_name(enum mr_exchange_type type);
 bool mr_exchange_type_of(mr_slice name, enum mr_exchange_type *out);
 
-/* Binds; the same binding twice is one: with the same fields of the same types, whatever their order.
- * `arguments` is an encoded table, or empty. MR_OK or MR_NO_MEMORY. */
+/* Binds; an equal binding (with the same fields of the same types, in any order) is added only
+ * once. `arguments` is an encoded table, or empty. MR_OK or MR_NO_MEMORY. */
 enum mr_status mr_exchange_bind(struct mr_exchange *source, struct mr_target *target, mr_slice key,
 	mr_slice arguments);
 /* *out: the binding, or NULL. MR_OK or MR_NO_MEMORY. */
@@ -59,8 +59,8 @@ enum mr_status mr_exchange_find_binding(struct mr_exchange *source, struct mr_ta
 	mr_slice key, mr_slice arguments, struct mr_binding **out);
 void mr_exchange_unbind(struct mr_binding *binding);
 
-/* Adds the queues that a message of these addresses gets to from here: each exchange on the way looks at
- * all of its keys, and once. */
+/* Adds the queues that a message with these addresses is routed to from here: each exchange on the
+ * way checks all keys, once. */
 void mr_exchange_route(struct mr_exchange *x, const struct mr_addresses *to,
 	struct mr_route *route);
 

@@ -1,6 +1,6 @@
-/* headers: when a headers binding matches.
+/* headers: matches headers bindings.
  * SPDX-License-Identifier: MIT
- * Pure. Both tables are bytes, with their lengths in front; an empty slice is an empty table. */
+ * Pure. Both tables are encoded, with their lengths; an empty slice is an empty table. */
 #ifndef MR_BROKER_STORE_HEADERS_H
 #define MR_BROKER_STORE_HEADERS_H
 
@@ -8,7 +8,7 @@
 #include "base/status.h"
 
 bool mr_headers_match(mr_slice arguments, mr_slice headers);
-/* 406 when x-match makes no sense. */
+/* 406 if x-match is invalid. */
 enum mr_status mr_headers_check(mr_slice arguments, mr_error *error);
 
 #endif

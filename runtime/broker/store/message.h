@@ -1,6 +1,6 @@
-/* message: what a client published, kept once however many queues hold it.
+/* message: a published message, stored once for all queues that hold it.
  * SPDX-License-Identifier: MIT
- * Broker thread. Counted references; the bytes never change after mr_message_inspect. */
+ * Broker thread. Reference-counted; the bytes never change after mr_message_inspect. */
 #ifndef MR_BROKER_STORE_MESSAGE_H
 #define MR_BROKER_STORE_MESSAGE_H
 
@@ -17,18 +17,19 @@ struct mr_message {
 	uint64_t body_size;
 	uint64_t expiration; /* ms, or MR_NO_EXPIRATION */
 	uint8_t exchange_size, key_size;
-	uint8_t priority; /* 0 when there is none */
+	uint8_t priority; /* 0 if there is none */
 	char data
 		[]; /* exchange, routing key, what BCC said (an encoded array), encoded properties, body */
 };
 
-/* Where a message goes: CC and BCC are encoded arrays, headers an encoded table; empty: none. */
+/* The addresses of a message: CC and BCC are encoded arrays, headers an encoded table; empty:
+ * none. */
 struct mr_addresses {
 	mr_slice key, cc, bcc, headers;
 };
 
-/* *gives* a message with one reference and room for the body, whose bytes are the caller's to fill.
- * NULL when out of memory. */
+/* *Gives* a message with one reference and room for the body, which the caller fills. NULL when out
+ * of memory. */
 struct mr_message *mr_message_new(mr_slice exchange, mr_slice key, mr_slice properties,
 	uint64_t body_room);
 static inline struct mr_message *mr_message_keep(struct mr_message *m)
@@ -36,7 +37,7 @@ static inline struct mr_message *mr_message_keep(struct mr_message *m)
 	m->refs++;
 	return m;
 }
-/* Drops a reference; returns the bytes freed, 0 while others hold it. Takes NULL. */
+/* Drops a reference; returns the bytes freed, 0 while there are others. NULL is allowed. */
 size_t mr_message_drop(struct mr_message *m);
 size_t mr_message_weight(const struct mr_message *m);
 
@@ -57,7 +58,7 @@ static inline mr_slice mr_message_bcc(const struct mr_message *m)
 {
 	return mr_slice_of(m->data + m->exchange_size + m->key_size, m->bcc_size);
 }
-/* An encoded table; empty when there is none. */
+/* An encoded table; empty if there is none. */
 mr_slice mr_message_headers(const struct mr_message *m);
 static inline mr_slice mr_message_body(const struct mr_message *m)
 {
@@ -66,10 +67,11 @@ static inline mr_slice mr_message_body(const struct mr_message *m)
 		m->body_size);
 }
 
-/* Reads priority and expiration out of the properties, and checks them all. `user` is who published;
- * `reply_queue` (may be NULL) is what MR_REPLY_QUEUE stands for in reply_to. BCC leaves the headers. *m may
- * become another. MR_INTERNAL_ERROR (541) malformed, MR_PRECONDITION_FAILED (406): a bad expiration, a
- * foreign user_id, CC or BCC that are no lists, no reply queue; MR_NO_MEMORY. */
+/* Checks the properties and reads priority and expiration. `user` is the publisher's login;
+ * `reply_queue` (may be NULL) replaces MR_REPLY_QUEUE in reply_to. Removes BCC from the headers. *m
+ * may become another message. MR_INTERNAL_ERROR (541): malformed; MR_PRECONDITION_FAILED (406): a
+ * bad expiration, another user's user_id, CC or BCC that are not lists, no reply queue;
+ * MR_NO_MEMORY. */
 enum mr_status mr_message_inspect(struct mr_message **m, mr_slice user, const char *reply_queue,
 	mr_error *error);
 struct mr_addresses mr_message_addresses(const struct mr_message *m);

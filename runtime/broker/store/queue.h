@@ -1,6 +1,6 @@
 /* queue: messages in order, with their priorities, limits and times to live.
  * SPDX-License-Identifier: MIT
- * Pure. It stores; who gets what is pump's, names are vhost's, dead letters are dead_letter's. */
+ * Pure. It only stores; pump delivers, vhost has the names, dead_letter the dead letters. */
 #ifndef MR_BROKER_STORE_QUEUE_H
 #define MR_BROKER_STORE_QUEUE_H
 
@@ -28,64 +28,64 @@ struct mr_queue {
 	char *name;
 	bool durable, exclusive, auto_delete;
 	bool is_reply;                   /* of direct reply-to: it ends with its consumer */
-	bool deleted;                    /* lives on while deliveries of it are unsettled */
+	bool deleted;                    /* but not freed while it has unsettled deliveries */
 	struct mr_broker_session *owner; /* of an exclusive one */
 	struct mr_node at_owner;         /* in mr_broker_session.queues */
 	mr_slice arguments;              /* an encoded table, given; empty: none */
 	struct mr_limits limits;
 	struct mr_node *levels; /* of mr_entry, max_priority + 1 of them */
-	struct mr_entry *back;  /* the last that came back, while it is ready */
+	struct mr_entry *back;  /* the last requeued entry, while it is ready */
 	size_t ready;
-	size_t out;           /* entries taken and neither put back nor forgotten */
+	size_t out;           /* entries that were taken and are still unsettled */
 	uint64_t ready_bytes; /* of bodies */
 	uint64_t next_position;
-	struct mr_node consumers; /* of mr_receiver.at_queue: by priority, then whose turn it is */
+	struct mr_node consumers; /* of mr_receiver.at_queue: by priority, then by turn */
 	size_t consumer_count;
 	struct mr_receiver *active; /* the single active one */
 	struct mr_receiver *exclusive_consumer;
 	mr_msec used;           /* when it was last used, for x-expires */
-	mr_msec deadline;       /* when it next wants to be looked at; MR_NEVER */
+	mr_msec deadline;       /* its next deadline; MR_NEVER */
 	size_t at_heap;         /* its place in the store's heap, from 1; 0: not in it */
 	struct mr_node busy;    /* in mr_store.busy */
-	struct mr_node at_held; /* in mr_broker_channel.held: nothing leaves it meanwhile */
-	size_t weight;          /* of it without its messages */
+	struct mr_node at_held; /* in mr_broker_channel.held: it delivers nothing in that time */
+	size_t weight;          /* without its messages */
 };
 
-/* *gives*; takes the bytes of `arguments` (on failure too), which the limits borrow from. NULL when out
- * of memory. */
+/* *gives*; takes the bytes of `arguments` (on failure too), which the limits borrow from. NULL when
+ * out of memory. */
 struct mr_queue *mr_queue_new(struct mr_store *store, mr_slice name, mr_slice arguments,
 	const struct mr_limits *limits);
 /* Frees one that holds no messages and has no bindings and no unsettled deliveries. */
 void mr_queue_free(struct mr_queue *q);
 
-/* Appends; keeps a reference of its own. NULL when out of memory. */
+/* Appends a message and adds a reference to it. NULL when out of memory. */
 struct mr_entry *mr_queue_push(struct mr_queue *q, struct mr_message *message, mr_msec now);
 /* The next message to leave: of the highest priority, the oldest. NULL when empty. */
 struct mr_entry *mr_queue_head(const struct mr_queue *q);
 /* Takes an entry out of the ready ones; the caller then owns it, until mr_queue_requeue,
  * mr_queue_forget or mr_queue_drop. */
 void mr_queue_take(struct mr_queue *q, struct mr_entry *e);
-/* Takes all ready ones out at once, to behind those of `into`; no queue is theirs any more. */
+/* Moves all ready entries to the end of `into`; they belong to no queue any more. */
 void mr_queue_empty(struct mr_queue *q, struct mr_node *into);
 /* Puts back an entry that was taken, to its old place, marked as redelivered. */
 void mr_queue_requeue(struct mr_queue *q, struct mr_entry *e);
-/* Frees all ready ones, by and by. */
+/* Frees all ready entries, perhaps over several turns. */
 void mr_queue_purge(struct mr_queue *q);
-/* An entry that was taken leaves for good. */
+/* Removes an entry that was taken. */
 void mr_queue_forget(struct mr_queue *q, struct mr_entry *e);
-/* The same, but where the queue says so its message waits to be dead-lettered. */
+/* The same, but if the queue has a dead letter exchange, the message waits to be dead-lettered. */
 void mr_queue_drop(struct mr_queue *q, struct mr_entry *e, enum mr_death why);
 /* The same for a message that a full queue rejected (reject-publish-dlx). */
 void mr_queue_drop_unborn(struct mr_queue *q, struct mr_message *m);
 /* Undoes a `q->out++` that kept a queue from being freed. */
 void mr_queue_unpin(struct mr_queue *q);
-/* It has more to do than the turn had room for. */
+/* Continues the queue's work in a later turn. */
 void mr_queue_postpone(struct mr_queue *q);
-/* An entry at a level's head whose time has come, or NULL. */
+/* An expired entry at the head of a level, or NULL. */
 struct mr_entry *mr_queue_expired(const struct mr_queue *q, mr_msec now);
-/* The head (with priorities the highest: as RabbitMQ does), when the queue holds more than it may; else NULL. */
+/* The head (of the highest priority, like RabbitMQ) if the queue exceeds its limits; else NULL. */
 struct mr_entry *mr_queue_surplus(const struct mr_queue *q);
-/* Whether one more message, of so many bytes, is to be rejected rather than pushed. */
+/* True if one more message of this size must be rejected. */
 bool mr_queue_refuses(const struct mr_queue *q, uint64_t bytes);
 /* When the next entry expires; MR_NEVER. */
 mr_msec mr_queue_next_expiry(const struct mr_queue *q);

@@ -1,20 +1,20 @@
-/* raze: the end of queues, exchanges and bindings, of which very many may hang together.
+/* raze: deletes queues, exchanges and bindings, with all that depends on them.
  * SPDX-License-Identifier: MIT
- * Pure. A name goes at once, and nothing is routed there any more. What hangs on it follows step by step:
- * consumers, bindings, exchanges that were auto-deleted for want of one. */
+ * Pure. A name goes at once, and nothing is routed there any more. What hangs on it follows step by
+ * step: consumers, bindings, exchanges that were auto-deleted for want of one. */
 #ifndef MR_BROKER_STORE_RAZE_H
 #define MR_BROKER_STORE_RAZE_H
 
 #include "broker/store/vhost.h"
 
-/* Removes a queue: its receivers are told, its messages dropped. Its memory may live on until what it delivered is
+/* Deletes a queue: cancels its receivers, drops its messages. It is freed when its deliveries are
  * settled. */
 void mr_raze_queue(struct mr_queue *q);
 /* Removes it with its bindings; exchanges that were auto-deleted for want of one go, too. */
 void mr_raze_exchange(struct mr_exchange *x);
 void mr_raze_binding(struct mr_binding *binding);
-/* Goes on with those of a list (of mr_target.ruin), and with what has gone since the turn began. False: the
- * turn is over. */
+/* Continues with the objects of a list (of mr_target.ruin), and with those deleted in this turn.
+ * False: the turn is over. */
 bool mr_raze(struct mr_store *s, struct mr_node *ruins);
 
 #endif

@@ -1,16 +1,17 @@
-/* receiver: who waits at a queue for its messages, and whose turn it is.
+/* receiver: the receivers of a queue, and their turns.
  * SPDX-License-Identifier: MIT
- * Pure. What a queue knows of its consumers: the rest is client/consumer's. */
+ * Pure. The queue's view of its consumers; the rest is in client/consumer. */
 #ifndef MR_BROKER_STORE_RECEIVER_H
 #define MR_BROKER_STORE_RECEIVER_H
 
 #include "broker/store/queue.h"
 
 struct mr_receiver_class {
-	bool (*takes)(const struct mr_receiver *r); /* it may have a message now */
-	/* Gives it an entry that was taken from its queue. False: out of memory, it has not got it. */
+	bool (*takes)(const struct mr_receiver *r); /* true if it can take a message now */
+	/* Gives it an entry that was taken from its queue. False: out of memory, it was not
+	 * delivered. */
 	bool (*deliver)(struct mr_receiver *r, struct mr_entry *e);
-	void (*cancelled)(struct mr_receiver *r); /* the queue goes: it must leave */
+	void (*cancelled)(struct mr_receiver *r); /* the queue is deleted: it must leave */
 };
 
 struct mr_receiver {
@@ -21,13 +22,14 @@ struct mr_receiver {
 	bool exclusive;
 };
 
-/* Comes to the queue; deliveries begin with the next mr_pump. */
+/* Adds it to the queue; deliveries begin with the next mr_pump. */
 void mr_receiver_join(struct mr_receiver *r, struct mr_queue *q);
-/* Leaves its queue. True: it was the single active one, and the next one may take what it could not. */
+/* Removes it from its queue. True: it was the single active one, and the next one may get
+ * messages. */
 bool mr_receiver_leave(struct mr_receiver *r);
-/* Its turn has been: it goes behind all others of its priority. */
+/* After its turn: moves it behind all others of its priority. */
 void mr_receiver_line_up(struct mr_receiver *r);
-/* Whose turn it is, of those that may have a message; or NULL. */
+/* The next receiver that can take a message, or NULL. */
 struct mr_receiver *mr_receiver_next(const struct mr_queue *q);
 
 #endif

@@ -1,4 +1,4 @@
-/* reply_error: RabbitMQ's way to say no: a reply code, its name, and what was wrong.
+/* reply_error: errors in RabbitMQ's form: a reply code, its name, and the reason.
  * SPDX-License-Identifier: MIT
  * Pure. */
 #ifndef MR_BROKER_STORE_REPLY_ERROR_H
@@ -6,8 +6,9 @@
 
 #include "base/status.h"
 
-/* Fills `error` with kind, code, text "NAME - what" and the scope that the code ends: the channel for
- * 311 to 313 and 403 to 406, the connection for all others (AMQP 0-9-1 1.2). Returns the kind. */
+/* Fills `error` with kind, code, text "NAME - what" and the scope that the code ends: the channel
+ * for 311 to 313 and 403 to 406, the connection for all others (AMQP 0-9-1 1.2). Returns the
+ * kind. */
 enum mr_status mr_reply_error(mr_error *error, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 #define MR_OCTETS_MAX 160

@@ -1,4 +1,4 @@
-/* route: the queues that a message gets to, each once.
+/* route: the set of queues that a message is routed to.
  * SPDX-License-Identifier: MIT
  * Pure. */
 #ifndef MR_BROKER_STORE_ROUTE_H
@@ -14,27 +14,27 @@ struct mr_map;
 struct mr_exchange;
 struct mr_queue;
 
-/* What can be bound to: a queue, or an exchange. */
+/* The destination of a binding: a queue, or an exchange. */
 struct mr_target {
 	struct mr_node inbound; /* of mr_binding.at_target */
 	size_t inbound_count;
-	uint64_t mark; /* the last routing that met it: mr_route.mark, or .walk */
-	bool gone;     /* nothing is routed there any more: see raze.h */
+	uint64_t mark; /* the last routing that reached it: mr_route.mark, or .walk */
+	bool gone;     /* deleted, so that nothing is routed there: see raze.h */
 	struct mr_node ruin;
-	struct mr_queue *queue; /* one of the two */
+	struct mr_queue *queue; /* one of these two is set */
 	struct mr_exchange *exchange;
 };
 
 struct mr_route {
 	struct mr_queue **queues;
 	size_t count, capacity;
-	uint64_t mark; /* of this message: queues that have it */
-	uint64_t walk; /* of this routing: exchanges that were asked */
-	uint64_t last; /* the last of both that was given */
+	uint64_t mark; /* marks queues that are in the set */
+	uint64_t walk; /* marks exchanges that were visited */
+	uint64_t last; /* the last value of either */
 	struct mr_exchange *pending;
 	const struct mr_map *exchanges; /* by name, for the alternate ones */
-	size_t matched;                 /* bindings of the exchange being asked */
-	uint64_t steps;                 /* bindings that were looked at, for the bound of a turn */
+	size_t matched;                 /* matching bindings of the current exchange */
+	uint64_t steps;                 /* checked bindings, for the limit of a turn */
 	bool failed;                    /* out of memory */
 };
 

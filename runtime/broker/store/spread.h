@@ -1,6 +1,6 @@
-/* spread: a message on its way into the queues that it was routed to.
+/* spread: puts a message into the queues that it was routed to.
  * SPDX-License-Identifier: MIT
- * Pure. They may be more than a turn has room for. */
+ * Pure. Very many queues take several turns. */
 #ifndef MR_BROKER_STORE_SPREAD_H
 #define MR_BROKER_STORE_SPREAD_H
 
@@ -13,15 +13,17 @@ struct mr_spread {
 	struct mr_queue *queues[];
 };
 
-/* Brings a message to those of the routed queues that are direct reply-to's, and takes these off the route: as
- * in RabbitMQ an answer goes at once, whatever the transaction, and is no route that `mandatory` would count. */
+/* Puts a message into those routed queues that are of direct reply-to, and removes them from the
+ * route: as in RabbitMQ, an answer is sent at once, even in a transaction, and does not count for
+ * `mandatory`. */
 void mr_spread_reply(struct mr_store *s, struct mr_message *m);
 /* Puts a message into the routed queues and lets them deliver. False: a full queue rejected it, or
- * there was no memory. *rest is given when there are more than the turn has room for, else left alone. */
+ * there was no memory. If the turn ends before the last queue, *rest is *given*, else it is
+ * unchanged. */
 bool mr_spread_begin(struct mr_store *s, struct mr_message *m, struct mr_spread **rest);
-/* False: there is more than the turn has room for. */
+/* False: the turn ended before the last queue. */
 bool mr_spread_go_on(struct mr_store *s, struct mr_spread *rest);
-/* Frees it; returns whether all took it. */
+/* Frees it; returns whether all queues accepted the message. */
 bool mr_spread_end(struct mr_store *s, struct mr_spread **rest);
 
 #endif

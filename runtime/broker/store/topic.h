@@ -7,7 +7,7 @@
 #include "base/list.h"
 #include "base/slice.h"
 
-/* Bindings that one routing pattern leads to. */
+/* The bindings of one routing pattern. */
 struct mr_leaf {
 	struct mr_node head; /* of mr_binding.at_leaf */
 	size_t count;
@@ -19,11 +19,11 @@ struct mr_topic_node;
 
 /* The leaf of a pattern, or NULL. */
 struct mr_leaf *mr_topic_find(struct mr_topic_node *root, mr_slice pattern);
-/* The same, made when it is not there; *root may be NULL. NULL when out of memory. */
+/* The same, but makes it if it does not exist; *root may be NULL. NULL when out of memory. */
 struct mr_leaf *mr_topic_add(struct mr_topic_node **root, mr_slice pattern);
 /* Removes the empty leaf of a pattern and the words that nothing else needs; frees the leaf. */
 void mr_topic_remove(struct mr_topic_node **root, mr_slice pattern);
-void mr_topic_free(struct mr_topic_node *root); /* with its leaves; takes NULL */
+void mr_topic_free(struct mr_topic_node *root); /* with its leaves; NULL is allowed */
 
 /* Calls visit for each leaf whose pattern matches, each once. False when out of memory. */
 bool mr_topic_match(struct mr_topic_node *root, mr_slice key,
