@@ -57,7 +57,7 @@ local SPEC = { connection = "table", exchange = "string", routing_key = "string"
 local BUFFER = { max_bytes = "number", when_full = "string" }
 local POLICIES = { block = true, drop_oldest = true, error = true }
 local MAX_BYTES = 16 * 2 ^ 20
-local CONFIRM, TIMEOUT, CLOSING = 5, 60, 5 -- seconds
+local CONFIRM, TIMEOUT, CLOSING = 30, 60, 5 -- seconds
 
 local function check_buffer(buffer)
    buffer = options.check(buffer, BUFFER)
@@ -83,7 +83,7 @@ end
 -- sent again before them (so a message may arrive twice).
 -- @tparam[opt] table opts connection (the connection to use; default: the program's own), exchange="" (a publish may
 -- name another), routing_key (a publish may name another; default: none, then each publish must name one),
--- confirm=true (wait for the broker's confirm), confirm_timeout=5 (seconds from sending to the confirm), timeout=60
+-- confirm=true (wait for the broker's confirm), confirm_timeout=30 (seconds from sending to the confirm), timeout=60
 -- (seconds for the whole publish, including the wait in the line; 0: no limit), mandatory=true (a message that no queue
 -- takes is returned as an error), persistent=true (the broker keeps messages on disk), properties (of every message;
 -- default: none), serializer ("json" or "raw"; default: strings unchanged, other values as JSON), retry (a policy of
@@ -102,7 +102,7 @@ function publisher.new(opts)
    local self = setmetatable({
       options = opts, connection = home.connection(opts.connection), exchange = opts.exchange or "",
       routing_key = opts.routing_key, confirms = opts.confirm ~= false, timeout = opts.timeout or TIMEOUT,
-      usual = usual_properties(opts, 2), in_line = 0, in_flight = 0, aside = 0, thinking = {}, numbers = 0, failed = 0,
+      usual = usual_properties(opts, 2), in_line = 0, in_flight = 0, aside = 0, thinking = {}, numbers = 0, failed = 0, nacks = 0,
       waiters = {}, counts = { acked = 0, nacked = 0, returned = 0, lost = 0, timeout = 0, sent = 0, accepted = 0,
          retried = 0, dropped = 0, refused = 0 },
    }, Publisher)
@@ -137,6 +137,7 @@ local function ended(t, state, reason, cause)
    if one.timer then loop.cancel(one.timer) end
    one.timer = nil
    local is_well = state == "acked" or state == "sent"
+   if is_well then self.nacks = 0 end
    if one.place == "flight" and not is_well and resend.takes_back(self, t, state, reason, cause) then return true end
    one.place, self.thinking[t] = nil, nil
    self.counts[state] = self.counts[state] + 1

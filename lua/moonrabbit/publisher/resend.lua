@@ -11,6 +11,11 @@ local ticket = require "moonrabbit.channel.confirm"
 
 local resend = {}
 
+local PAUSE_FIRST, PAUSE_MAX = 0.1, 5 -- seconds between two tries
+local CALM = 10                       -- seconds without a redeclaration, after which the next one does not wait
+local SOON = 30                       -- seconds after a connection was lost in which nacks are repeated
+local ROW = 3                         -- so many nacks without an ack between them are several in a row
+
 -- The default policy: publishes of a lost connection are sent again, others have failed.
 local function builtin(ctx)
    local cause = ctx.err.kind == "lost" and ctx.err.cause
@@ -35,12 +40,41 @@ local function obey(self, t, verdict, state, reason)
    end)
 end
 
--- The queue may have been deleted: declares the topology again, and repeats the publish once.
+-- Seconds to wait before the topology is declared again: doubled while declaring it has not helped.
+local function redeclare_pause(self)
+   local now = C.mr_now()
+   if not self.redeclared_at or now - self.redeclared_at > CALM then self.redeclare_pause = 0 end
+   local pause = self.redeclare_pause
+   self.redeclare_pause = math.min(math.max(pause * 2, PAUSE_FIRST), PAUSE_MAX)
+   return pause
+end
+
+-- The queue may have been deleted: declares the topology again, once for all publishes that came back in the meantime, and
+-- repeats each of them once.
 local function redeclare(self, t, state, reason)
+   if self.came_back then return table.insert(self.came_back, { t, state, reason }) end
+   self.came_back = { { t, state, reason } }
+   loop.sleep(redeclare_pause(self))
    local ok, err = self.options.topology:apply(self.connection)
-   if ok then return sender.put_back(self, t) end
-   log.warn("the topology could not be declared again", { error = tostring(err) })
-   let_go(t, state, reason)
+   self.redeclared_at = C.mr_now()
+   local list = self.came_back
+   self.came_back = nil
+   if not ok then log.warn("the topology could not be declared again", { error = tostring(err), publishes = #list }) end
+   for _, publish in ipairs(list) do
+      if ok then sender.put_back(self, publish[1]) else let_go(unpack(publish, 1, 3)) end
+   end
+end
+
+-- A channel that was opened before a quorum queue elected its new leader may get every publish nacked for as long as it is
+-- open; on a new channel they are confirmed. A full queue nacks, too. So a nack is repeated for a while after the connection
+-- was lost; at other times only once, and only if several came in a row.
+-- @treturn ?number seconds to wait; nil: the publish has failed
+local function pause_of_nack(self, job)
+   local lost_at = self.connection.lost_at
+   local is_soon = lost_at and C.mr_now() - lost_at < SOON
+   self.nacks, job.nacks = self.nacks + 1, (job.nacks or 0) + 1
+   if not is_soon and (self.nacks < ROW or job.nacks > 1) then return nil end
+   return math.min(PAUSE_FIRST * 2 ^ (job.nacks - 1), PAUSE_MAX)
 end
 
 --- Handles a publish that failed after it was sent: sends it again, or asks the policy.
@@ -52,7 +86,11 @@ function resend.takes_back(self, t, state, reason, cause)
       return false
    end
    local again
-   if state == "returned" and self.options.topology and not job.has_redeclared then
+   local pause = state == "nacked" and pause_of_nack(self, job)
+   if pause then sender.renew(self, job.channel) end
+   if pause and not self.options.retry then
+      again = function() obey(self, t, pause, state, reason) end
+   elseif state == "returned" and self.options.topology and not job.has_redeclared then
       job.has_redeclared = true
       again = function() redeclare(self, t, state, reason) end
    else

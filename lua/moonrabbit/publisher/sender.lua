@@ -3,6 +3,7 @@
 local C = require("moonrabbit.base.ffi").C
 local awaited = require "moonrabbit.topology.awaited"
 local each = require "moonrabbit.base.each"
+local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
 local merged = require "moonrabbit.base.merged"
 local publish = require "moonrabbit.channel.publish"
@@ -87,7 +88,7 @@ local function post(self, ch, t)
    local ok, err, wait = publish.post(ch, t, job.exchange, job.routing_key, job.body, job.props)
    if not ok then return nil, err, wait end
    if t.suspect then suspicion.sent(self.connection, t) end
-   job.attempt = job.attempt + 1
+   job.attempt, job.channel = job.attempt + 1, ch
    if job.place then self.in_line = self.in_line - 1 end
    if job.timer then loop.cancel(job.timer) end
    job.place, job.timer = "flight", nil
@@ -100,31 +101,68 @@ local function patience_of(t)
    return math.max(math.min((t.job.deadline or math.huge) - C.mr_now(), LOOK), 0.001)
 end
 
--- Opens the channel, or waits for the next try; false: there will be no next try.
-local function open_or_pause(self, t)
+-- The connection cannot be opened: the publishers on it share one schedule of tries.
+local schedules = setmetatable({}, { __mode = "k" }) -- connection -> pause (seconds), at (the next try)
+
+local function postpone(conn)
+   local plan = schedules[conn] or { pause = PAUSE_FIRST / 2 }
+   schedules[conn] = plan
+   plan.pause = math.min(plan.pause * 2, PAUSE_MAX)
+   plan.at = C.mr_now() + plan.pause
+end
+
+-- Waits for the next try, or until the connection has changed; false: it is due.
+local function waits_for_try(conn)
+   local plan = schedules[conn]
+   local left = plan and not conn.is_open and plan.at - C.mr_now() or 0
+   if left <= 0 then return false end
+   way.wait(conn, left)
+   return true
+end
+
+-- Opens the channel, or waits for the next try; false: it will not be opened.
+local function open_or_pause(self)
+   if waits_for_try(self.connection) then return true end
    local ch, err = open(self)
    if ch then
       self.channel, self.obstacle, self.pause = ch, nil, nil
+      schedules[self.connection] = nil
       return true
    end
    if err.kind == "closed" and err.scope == "connection" then
       give_up(self, err.text)
       return false
    end
-   if err.scope ~= "connection" and not err.recoverable then -- what is declared is refused, and will be
+   if err.scope ~= "connection" and not err.recoverable then -- a declare is refused, and will be refused again
       give_up(self, err.text, err.kind)
       return false
    end
    self.obstacle = err
-   self.pause = math.min((self.pause or PAUSE_FIRST / 2) * 2, PAUSE_MAX)
-   loop.sleep(math.min(self.pause, patience_of(t)))
+   if err.scope == "connection" then
+      postpone(self.connection)
+   else
+      self.pause = math.min((self.pause or PAUSE_FIRST / 2) * 2, PAUSE_MAX)
+      loop.sleep(self.pause)
+   end
    return true
+end
+
+--- New publishes take a new channel. This one is closed as soon as its own publishes have ended.
+function sender.renew(self, ch)
+   if self.channel ~= ch or not ch.handle then return end
+   self.channel = nil
+   log.info("publisher takes a new channel", { connection = self.connection.host, exchange = self.exchange,
+      text = "the broker nacks what comes on this one" })
+   task.later(function()
+      while ch.handle and ch.book.outstanding > 0 do ch:wait_for_confirms(LOOK) end
+      ch:close()
+   end)
 end
 
 -- Handles the head of the line; false: there is nothing more to do.
 local function step(self, t)
    local ch = self.channel
-   if not ch then return open_or_pause(self, t) end
+   if not ch then return open_or_pause(self) end
    if not ch.handle then
       self.channel = nil
       if ch.err and ch.err.kind == "closed" then give_up(self, ch.err.text) end -- by the program: so be it
