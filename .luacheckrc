@@ -6,5 +6,6 @@ ignore = { "212/_.*" }                -- unused arguments whose name starts with
 files["tests/spec"] = { std = "luajit+busted" }
 files["tests/contract"] = { std = "luajit+busted" }
 files["tests/fault"] = { std = "luajit+busted" }
+files["tests/cluster"] = { std = "luajit+busted" }
 files["tests/host"] = { std = "luajit+busted" }
 files["tests/support"] = { std = "luajit+busted" }

@@ -5,7 +5,7 @@
 #   sh tests/run.sh                   everything
 #   sh tests/run.sh quick             all but model, sanitizers, fuzzers, install, quickstart and bare
 #   sh tests/run.sh STEP...           packages format luacheck layers scripts complexity unit spec contract embedded
-#                                     foreign fault model asan tsan fuzz install quickstart bare
+#                                     foreign fault cluster model asan tsan fuzz install quickstart bare
 #
 # The steps after complexity run in three lanes side by side: most of their time is spent in waiting.
 #
@@ -30,14 +30,15 @@ suite_seconds=900 # bounds a suite that hangs; the longest takes a small part of
 checks="packages format luacheck layers scripts complexity"
 release_lane="unit spec contract embedded foreign model"
 other_lane="asan tsan fuzz install quickstart"
-third_lane="fault bare"
-quick="$checks unit spec contract embedded foreign fault"
+third_lane="fault cluster bare"
+quick="$checks unit spec contract embedded foreign fault cluster"
 all="$checks $release_lane $other_lane $third_lane"
 
 top=""      # the folder of this run
 scratch=""  # the folder of this lane in it
 running=""  # the processes this shell waits for
 rabbitmq="" # directory of this lane's private RabbitMQ once it runs
+nodes=""    # directory of this lane's cluster once it runs
 served=""   # process id of a `moonrabbit broker`
 lanes=""    # process ids of the lanes
 
@@ -48,6 +49,8 @@ end_all() {
 	for pid in $lanes; do wait "$pid"; done
 	[ -z "$rabbitmq" ] || sh tests/support/rabbitmq.sh stop "$rabbitmq"
 	rabbitmq=""
+	[ -z "$nodes" ] || sh tests/support/cluster.sh stop "$nodes"
+	nodes=""
 }
 cleanup() {
 	end_all
@@ -388,6 +391,23 @@ fault() {
 	done
 }
 
+# Three nodes of RabbitMQ that are killed, frozen, cut off and drained.
+cluster() {
+	need_release || return
+	nodes=$scratch/cluster
+	if sh tests/support/cluster.sh start "$nodes"; then
+		# shellcheck disable=SC1091
+		. "$nodes/env"
+		export MR_CLUSTER_SH="$root/tests/support/cluster.sh"
+		lua_suite release tests/cluster
+		grep '^ledger: ' "$out" | sed 's/^ledger/note: ledger/'
+	else
+		count 0 1
+	fi
+	sh tests/support/cluster.sh stop "$nodes"
+	nodes=""
+}
+
 # Clients of other makers, against the embedded broker; each of their checks is a test.
 foreign() {
 	need_release || return
@@ -570,6 +590,7 @@ run_step() {
 	embedded) step embedded "the same against memory:// and moonrabbit broker, by TCP and TLS" embedded ;;
 	foreign) step foreign "amqp-tools, pika and amqp091-go against moonrabbit broker" foreign ;;
 	fault) step fault "losses, recovery, TLS, storms, a soak" fault ;;
+	cluster) step cluster "three nodes that are killed, frozen, cut off and drained" cluster ;;
 	model) step model "randomised models, $MR_MODEL_SECONDS s each, on memory:// and on RabbitMQ" model ;;
 	asan) step asan "unit and contract tests on memory:// under ASan and UBSan" asan ;;
 	tsan) step tsan "unit and contract tests on memory:// under TSan" tsan ;;

@@ -2,15 +2,17 @@
 # rabbitmq.sh: starts, stops and asks a private RabbitMQ that lives in one directory.
 # SPDX-License-Identifier: MIT
 #
-#   rabbitmq.sh start DIR         starts it, waits until it serves, prints the AMQP port
+#   rabbitmq.sh start DIR [WITH]  starts it, waits until it serves, prints the AMQP port; with the name server and the
+#                                 cookie of the one in WITH, where that is given (cluster.sh)
 #   rabbitmq.sh stop DIR          stops it, also when it hangs or was killed; the data stay
-#   rabbitmq.sh ctl DIR ARG...    rabbitmqctl on it
+#   rabbitmq.sh ctl DIR ARG...    rabbitmqctl on it; upgrade DIR ARG...: rabbitmq-upgrade
 #
 # DIR/env is a file to source: MR_RABBITMQ_PORT, _TLS_PORT, _NODE, _URL, _TLS_URL, _CERTS, _DIR.
 # DIR/pid holds the process id of the Erlang machine (for kill -STOP and kill -9), DIR/log the logs,
 # DIR/tls ca.pem, server.pem, server.key, client.pem, client.key (a certificate is asked for, not required).
 # `start` after `stop` or after a kill brings back the same ports, node name and data.
 #
+# MR_RABBITMQ_MORE_CONF names a file with more lines for rabbitmq.conf.
 # Everything listens on 127.0.0.1 only. The name server epmd is a private one as well, and the
 # environment is emptied first, so that a system RabbitMQ is neither used nor touched. Any user may run it.
 # shellcheck source=examples/strict.sh
@@ -26,7 +28,7 @@ fail() {
 }
 
 usage() {
-	sed -n '4,7s/^# \{0,1\}//p' "$0" >&2
+	sed -n '4,8s/^# \{0,1\}//p' "$0" >&2
 	exit 2
 }
 
@@ -77,6 +79,9 @@ prepare() {
 	[ -f "$dir/env" ] && return 0
 	# shellcheck disable=SC2046 # four words, one per port
 	set -- $(free_ports 4)
+	if [ -n "$with" ]; then
+		set -- "$1" "$2" "$3" "$(sed -n 's/^export MR_RABBITMQ_EPMD_PORT=//p' "$with/env")"
+	fi
 	cat >"$dir/rabbitmq.conf" <<END
 listeners.tcp.1 = 127.0.0.1:$1
 listeners.ssl.1 = 127.0.0.1:$2
@@ -91,12 +96,17 @@ auth_mechanisms.3 = EXTERNAL
 ssl_cert_login_from = common_name
 disk_free_limit.absolute = 10MB
 log.console = false
+$(cat "${MR_RABBITMQ_MORE_CONF:-/dev/null}")
 END
 	: >"$dir/rabbitmq-env.conf"
 	# A minimal system has no /etc/hosts: Erlang's nodes find localhost without one.
 	echo '{host, {127,0,0,1}, ["localhost"]}. {lookup, [file, native]}.' >"$dir/inetrc"
 	echo '[rabbitmq_auth_mechanism_ssl].' >"$dir/enabled_plugins"
-	openssl rand -hex 16 >"$dir/home/.erlang.cookie"
+	if [ -n "$with" ]; then
+		cp "$with/home/.erlang.cookie" "$dir/home/.erlang.cookie"
+	else
+		openssl rand -hex 16 >"$dir/home/.erlang.cookie"
+	fi
 	chmod 400 "$dir/home/.erlang.cookie"
 	cat >"$dir/env.new" <<END
 export MR_RABBITMQ_DIR='$dir'
@@ -161,7 +171,7 @@ start() {
 	fi
 	# Former logs would tell of a former start-up.
 	rm -f "$dir"/log/*.log "$dir/pid"
-	if ! runs "$dir/epmd.pid" "-port $MR_RABBITMQ_EPMD_PORT"; then
+	if ! runs "${with:-$dir}/epmd.pid" "-port $MR_RABBITMQ_EPMD_PORT"; then
 		(cd / && private setsid epmd -port "$MR_RABBITMQ_EPMD_PORT" -address 127.0.0.1) \
 			</dev/null >"$dir/epmd.log" 2>&1 &
 		echo $! >"$dir/epmd.pid"
@@ -217,20 +227,26 @@ stop() {
 
 [ $# -ge 2 ] || usage
 command=$1
+with=""
 case $2 in
 /*) dir=$2 ;;
 *) dir=$(pwd)/$2 ;;
 esac
 shift 2
 case $command in
-start) start ;;
+start)
+	with=${1:-}
+	start
+	;;
 stop) stop ;;
-ctl)
+ctl | upgrade)
 	load
-	# Without a name server rabbitmqctl would leave one of its own behind.
-	runs "$dir/epmd.pid" "-port $MR_RABBITMQ_EPMD_PORT" || fail "RabbitMQ of $dir is stopped"
+	# Without a name server these programs would leave one of their own behind.
+	ERL_EPMD_PORT=$MR_RABBITMQ_EPMD_PORT epmd -names >/dev/null 2>&1 || fail "RabbitMQ of $dir is stopped"
 	cd "$dir"
-	private "$bin/rabbitmqctl" -n "$MR_RABBITMQ_NODE" "$@"
+	program=rabbitmqctl
+	[ "$command" = ctl ] || program=rabbitmq-upgrade
+	private "$bin/$program" -n "$MR_RABBITMQ_NODE" "$@"
 	;;
 *) usage ;;
 esac
