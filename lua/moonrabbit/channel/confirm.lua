@@ -57,11 +57,8 @@ end
 function Ticket:wait(timeout)
    options.seconds("timeout", timeout)
    if self.state ~= "waiting" then return result(self) end
-   local token = task.token()
-   local waiters = self.waiter or {}
-   self.waiter = waiters
-   waiters[#waiters + 1] = token
-   if not loop.wait(token, timeout) then
+   self.waiter = self.waiter or {}
+   if not loop.wait_in(self.waiter, timeout) then
       return nil, errors.new("timeout", "publish", "the broker has not confirmed yet")
    end
    return result(self)

@@ -205,10 +205,8 @@ function publish:wait_for_confirms(timeout)
       local left = deadline and math.max(deadline - C.mr_now(), 0)
       local done
       if book.outstanding > 0 then
-         local token = task.token()
          book.waiters = book.waiters or {}
-         book.waiters[#book.waiters + 1] = token
-         done = loop.wait(token, left)
+         done = loop.wait_in(book.waiters, left)
       else
          done = self.connection:_wait_for_way(left)
       end

@@ -214,9 +214,7 @@ function Connection:_channel_gone(ch, err)
 end
 
 function Connection:_wait_for_way(timeout)
-   local token = task.token()
-   self.waiters[#self.waiters + 1] = token
-   return loop.wait(token, timeout)
+   return (loop.wait_in(self.waiters, timeout))
 end
 
 function Connection:_wake_waiters()

@@ -107,3 +107,20 @@ describe("republishing", function()
       assert.equal("lost", select(2, tickets[1]:wait()).kind)
    end)
 end)
+
+describe("wait_for_confirms", function()
+   after_each(embedded.close_all)
+
+   it("can be asked again and again, as a ticket can, and keeps nothing of that", function()
+      local b, ch = setup {}
+      b:silent()
+      local t = assert(ch:publish_async("", "q", "x"))
+      for _ = 1, 20 do
+         assert.equal("timeout", select(2, ch:wait_for_confirms(0)).kind)
+         assert.equal("timeout", select(2, t:wait(0)).kind)
+      end
+      assert.same({ {}, {} }, { ch.book.waiters, t.waiter })
+      b:silent(false)
+      assert.is_true(ch:wait_for_confirms(10))
+   end)
+end)
