@@ -201,26 +201,27 @@ function publish:wait_for_confirms(timeout)
       return nil, errors.new("bad_argument", "channel", "the channel is not in confirm mode: call confirm_select first")
    end
    local deadline = timeout and C.mr_now() + timeout
-   while book.outstanding > 0 or self.again[1] do -- `again` waits for the connection to come back
+   local out = ticket.out(book)
+   while out or self.again[1] do -- `again` waits for the connection to come back
       local left = deadline and math.max(deadline - C.mr_now(), 0)
       local done
-      if book.outstanding > 0 then
-         book.waiters = book.waiters or {}
-         done = loop.wait_in(book.waiters, left)
+      if out then
+         out.waiters = out.waiters or {}
+         done = loop.wait_in(out.waiters, left)
       else
          done = self.connection:_wait_for_way(left)
       end
       if not done then
          return nil, errors.new("timeout", "publish",
-            ("%d publishes are not confirmed yet"):format(book.outstanding + #self.again))
+            ("%d publishes are not confirmed yet"):format(ticket.count_out(self.book) + #self.again))
       end
-      book = self.book or book
-      if not self.handle then break end
+      out = ticket.out(self.book) -- another book, after a loss
    end
-   local failed = book.failed
-   book.failed = 0
+   local tally = book.tally
+   local failed = tally.failed
+   tally.failed = 0
    if failed == 0 then return true end
-   local err = errors.new(book.failure, "publish", ("%d publishes were not acked"):format(failed))
+   local err = errors.new(tally.failure, "publish", ("%d publishes were not acked"):format(failed))
    err.count = failed
    return nil, err
 end

@@ -200,7 +200,9 @@ function Connection:_channel_gone(ch, err)
    if ch.book then
       ch.book.reason, ch.book.cause = err.text, err
       for _, range in ipairs(ch.lost) do ticket.settle(ch.book, range[1], range[2], errors.numbers.lost) end
-      for _, t in ipairs(ch.again) do ticket.lose(t, err.text) end
+      local again = ch.again
+      ch.again = {}
+      for _, t in ipairs(again) do ticket.lose(t, err.text, ch.book.tally) end
       if ch.book.outstanding > 0 then connection.books[ch.epoch] = ch.book end
    end
    if self.channels[ch.number] == ch then self.channels[ch.number] = nil end
@@ -211,6 +213,7 @@ function Connection:_channel_gone(ch, err)
    end
    ch.epoch = 0
    C.mr_channel_free(handle)
+   self:_wake_waiters() -- those of the channel: there is no way any more
 end
 
 function Connection:_wait_for_way(timeout)
