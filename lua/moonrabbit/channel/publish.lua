@@ -3,7 +3,6 @@
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local asking = require "moonrabbit.channel.request"
-local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local loop = require "moonrabbit.loop.loop"
 local options = require "moonrabbit.base.options"
@@ -64,30 +63,38 @@ local function failure(self, status)
    return asking.refusal(self, status)
 end
 
--- The slow path: publishes again until there is a way, or the time is up.
-local function insist(self, status, exchange, routing_key, body, props)
+-- The properties as they are now, for a publish that goes out later: what is not on the wire, and the bytes. The program may
+-- use its table for another message meanwhile.
+local function freeze(props)
+   if not props then return nil, nil end
+   return { mandatory = props.mandatory, timeout = props.timeout }, ffi.string(encode(props))
+end
+
+-- The slow path: publishes again until there is a way, or the time is up. True, nil, and the properties as freeze has them.
+local function insist(self, status, exchange, routing_key, body, props, encoded)
    local deadline = C.mr_now() + (props and props.timeout or PATIENCE)
+   if not encoded and may_pass(self, status) then props, encoded = freeze(props) end
    while may_pass(self, status) do
       if not wait_for_way(self, status, deadline) then
          if status == CLOSED then return nil, asking.refusal(self, status) end
          return nil, errors.of_status(status, "publish")
       end
       if not self.handle then return nil, asking.refusal(self, errors.numbers.closed) end
-      status = try(self.handle, exchange, routing_key, body, props)
+      status = try(self.handle, exchange, routing_key, body, props, encoded)
    end
-   if status == OK then return true end
+   if status == OK then return true, nil, props, encoded end
    return nil, failure(self, status)
 end
 
-local function send(self, exchange, routing_key, body, props)
+local function send(self, exchange, routing_key, body, props, encoded)
    if type(exchange) ~= "string" or type(routing_key) ~= "string" or type(body) ~= "string" then
       wrong(exchange, routing_key, body)
    end
    local handle = self.handle
    if not handle then return nil, asking.refusal(self, errors.numbers.closed) end
-   local status = try(handle, exchange, routing_key, body, props)
-   if status == OK then return true end
-   return insist(self, status, exchange, routing_key, body, props)
+   local status = try(handle, exchange, routing_key, body, props, encoded)
+   if status == OK then return true, nil, props, encoded end
+   return insist(self, status, exchange, routing_key, body, props, encoded)
 end
 
 -- Is what was just sent one of the publishes that the broker confirms? Not while the select is still to come.
@@ -105,14 +112,16 @@ end
 
 -- The ticket of what was just sent. With the option `republish` it keeps the message, as far as the bytes
 -- allow, to be sent again after a loss.
-local function register(book, exchange, routing_key, body, props)
+local function register(book, exchange, routing_key, body, props, encoded)
    local t = new_ticket(0, exchange, routing_key)
    enter(book, t)
    local room = book.keeps
    if room and #body <= room.left then
       room.left = room.left - #body
+      if not encoded then props, encoded = freeze(props) end
       local limit = props and props.timeout
-      t.sent = { exchange, routing_key, body, props, room = room, deadline = limit and limit > 0 and C.mr_now() + limit }
+      t.sent = { exchange, routing_key, body, props, encoded, room = room,
+         deadline = limit and limit > 0 and C.mr_now() + limit }
    end
    return t
 end
@@ -120,16 +129,13 @@ end
 -- The properties of a publish that goes out once more: what is left of its time is all that it has.
 local function in_time(sent)
    if not sent.deadline then return sent[4] end
-   local props = {}
-   for name, v in each(sent[4]) do props[name] = v end
-   props.timeout = math.max(sent.deadline - C.mr_now(), 0.001)
-   return props
+   return { mandatory = sent[4].mandatory, timeout = math.max(sent.deadline - C.mr_now(), 0.001) }
 end
 
 --- Sends the message of a ticket once more: the ticket has another number from then on.
 function publish.send_again(self, t)
    local sent = t.sent
-   local ok, err = send(self, sent[1], sent[2], sent[3], in_time(sent))
+   local ok, err = send(self, sent[1], sent[2], sent[3], in_time(sent), sent[5])
    if not ok then return nil, err end
    if not is_numbered() then return nil, errors.new("lost", "publish", UNNUMBERED) end
    enter(self.book, t)
@@ -155,11 +161,11 @@ end
 
 -- Sends, without a look at the names of the properties (they were checked): the compiler compiles this as one.
 local function submit(self, exchange, routing_key, body, props)
-   local ok, err = send(self, exchange, routing_key, body, props)
+   local ok, err, sent, encoded = send(self, exchange, routing_key, body, props)
    if not ok then return nil, err end
    local book = self.book
    if not book or not is_numbered() then return true end
-   return register(book, exchange, routing_key, body, props)
+   return register(book, exchange, routing_key, body, sent, encoded)
 end
 
 --- Publishes without waiting for the broker.

@@ -16,12 +16,15 @@ local function setup(options)
    return b, ch
 end
 
-local function drain(b)
+local function body_of(msg) return msg.body end
+
+-- What is in the queue: of each message what read(msg) gives, or its body.
+local function drain(b, read)
    local ch = assert(mr.connect(b.url):channel())
    local bodies = {}
    local msg = ch:get("q", { no_ack = true })
    while msg do
-      bodies[#bodies + 1] = msg.body
+      bodies[#bodies + 1] = (read or body_of)(msg)
       msg = ch:get("q", { no_ack = true })
    end
    ch.connection:release()
@@ -49,6 +52,33 @@ describe("republishing", function()
       for _, t in ipairs(tickets) do assert.same({ true }, { t:wait() }) end
       assert.is_true(ch:publish("", "q", "4"))
       assert.same({ "1", "2", "3", "4" }, drain(b))
+   end)
+
+   it("sends the properties that were published, whatever the program uses its table for meanwhile", function()
+      local b, ch = setup { republish = 1e6, transport_options = { interval_start = 0.01, interval_max = 0.05 } }
+      local props, ended = { timeout = 30, headers = {} }, 0
+      local function publish(i, body)
+         props.message_id, props.headers.n = i, i
+         local t = assert(ch:publish_async("", "q", body, props))
+         assert(t:wait())
+         ended = ended + 1
+      end
+      b:silent()
+      mr.spawn(function() publish("1", "sent again") end)
+      mr.spawn(function() publish("2", "sent again") end)
+      mr.sleep(0.02)
+      b:refuse_logins(true)
+      b:drop()
+      b:silent(false)
+      waits.eventually("the loss", function() return ch.connection.state == "retrying" end)
+      mr.spawn(function() publish("3", "waits for the way") end)
+      mr.spawn(function() publish("4", "waits for the way") end)
+      props.message_id, props.headers.n = "none", "none"
+      b:refuse_logins(false)
+      waits.eventually("the confirms", function() return ended == 4 end, 20)
+      local ids = drain(b, function(msg) return msg.properties.message_id .. msg.headers.n end)
+      table.sort(ids)
+      assert.same({ "11", "22", "33", "44" }, ids)
    end)
 
    it("is off unless it is asked for: they are lost", function()
