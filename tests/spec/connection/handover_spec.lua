@@ -96,6 +96,31 @@ describe("a handover", function()
       assert.equal(0, b:queue("q").messages_ready)
    end)
 
+   it("takes no message of the new one for settled with those of the old one", function()
+      local conn = embedded.connected()
+      local ch = assert(conn:channel())
+      assert(ch:queue_declare { queue = "q" })
+      assert(ch:qos { prefetch_count = 2 })
+      for i = 1, 4 do assert(ch:publish("", "q", tostring(i))) end
+      local old, acked = {}, {}
+      assert(ch:consume("q", function(msg)
+         local i = tonumber(msg.body)
+         if i <= 2 then
+            old[i] = msg
+            while not acked[4] do mr.sleep(0.001) end
+            return
+         end
+         if i == 3 then eventually("the old ones", function() return old[2] end) end
+         if i == 3 then assert(old[2]:ack { multiple = true }) end
+         acked[i] = { msg:ack() }
+      end))
+      eventually("the old ones", function() return old[2] end)
+      assert.is_true(conn:handover())
+      assert.same({ { true }, { true } }, { acked[3], acked[4] })
+      assert(ch:close())
+      assert.equal(0, assert(assert(conn:channel()):queue_declare { queue = "q" }).message_count)
+   end)
+
    it("keeps confirms: those that were out are answered, and the next ones count anew", function()
       local b = broker()
       local conn = connect { url = b.url }
