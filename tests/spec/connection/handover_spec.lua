@@ -135,6 +135,18 @@ describe("a handover", function()
       assert.equal(51, b:queue("q").messages_ready)
    end)
 
+   it("forgets no publish that failed, and keeps what is to be published again as before", function()
+      local conn = embedded.connected { republish = 100 }
+      local ch, bare = assert(conn:channel()), assert(conn:channel())
+      for _, one in ipairs { ch, bare } do assert(one:confirm_select()) end
+      bare.book.keeps = nil -- as mr.rpc has it
+      assert.equal("returned", select(2, ch:publish("", "nowhere", "x", { mandatory = true })).kind)
+      assert.is_true(conn:handover())
+      local _, err = ch:wait_for_confirms(5)
+      assert.same({ "returned", 1 }, { err and err.kind, err and err.count })
+      assert.same({ 100 }, { ch.book.keeps.left, bare.book.keeps })
+   end)
+
    it("keeps what is to be recovered", function()
       local b = broker()
       local conn = connect { url = b.url, transport_options = { interval_max = 0 } }
