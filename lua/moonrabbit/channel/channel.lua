@@ -92,21 +92,43 @@ function Channel:confirm_select(opts)
    return done(ask(self, C.MR_CONFIRM_SELECT, opts))
 end
 
+-- ---- transactions ----
+
+-- `tx` is false, or has `is_open`: something was published or settled since the last commit; and `is_left`: on a connection
+-- that was handed over since.
+local function end_tx(self)
+   if self.tx then self.tx = { is_open = false, is_left = false } end
+end
+
+-- What a transaction held is rolled back with the connection that was handed over: the error of that, or nil.
+local function lost_tx(self)
+   if not self.tx or not self.tx.is_left then return nil end
+   local err = errors.new("lost", "channel", "the connection was handed over while the transaction was open, which rolled it back")
+   err.hint = "begin it again: publish and ack once more what it held"
+   return err
+end
+
 --- Begins transactions: publishes and acks take effect at the commit.
 -- @tparam[opt] table opts timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] true
 -- @treturn[2] nil, error
 function Channel:tx_select(opts)
    self.modes.tx = { "tx_select" }
+   self.tx = self.tx or { is_open = false, is_left = false }
    return done(ask(self, C.MR_TX_SELECT, options.check(opts, JUST_TIMEOUT)))
 end
 
 --- Makes what was published and acked since the last commit take effect.
 -- @tparam[opt] table opts timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] true
--- @treturn[2] nil, error
+-- @treturn[2] nil, error of kind lost: the connection was handed over meanwhile; all of it is rolled back, what came after that, too
 function Channel:tx_commit(opts)
-   return done(ask(self, C.MR_TX_COMMIT, options.check(opts, JUST_TIMEOUT)))
+   opts = options.check(opts, JUST_TIMEOUT)
+   local lost = lost_tx(self)
+   local reply, err = ask(self, lost and C.MR_TX_ROLLBACK or C.MR_TX_COMMIT, opts)
+   end_tx(self)
+   if reply and lost then return nil, lost end
+   return done(reply, err)
 end
 
 --- Takes back what was published and acked since the last commit.
@@ -114,7 +136,9 @@ end
 -- @treturn[1] true
 -- @treturn[2] nil, error
 function Channel:tx_rollback(opts)
-   return done(ask(self, C.MR_TX_ROLLBACK, options.check(opts, JUST_TIMEOUT)))
+   local reply, err = ask(self, C.MR_TX_ROLLBACK, options.check(opts, JUST_TIMEOUT))
+   if reply then end_tx(self) end
+   return done(reply, err)
 end
 
 -- ---- consuming ----

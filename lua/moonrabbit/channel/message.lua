@@ -280,8 +280,9 @@ local function settle(self, how, flags)
    local tag, epoch = flags % 2 == MULTIPLE and d.tag, d.epoch
    local status = C.mr_delivery_settle(loop.runtime(), d, how, flags)
    if status ~= 0 then return nil, errors.of_status(status, "message") end
-   if not tag then return true end
    local ch = self[CHANNEL]
+   if ch.tx and ch.epoch == epoch then ch.tx.is_open = true end
+   if not tag then return true end
    if ch.taken then settle_taken(ch, epoch, tag, bit.band(flags, REQUEUE) ~= 0) end
    ch.settled_below, ch.settled_epoch = tag, epoch
    return true

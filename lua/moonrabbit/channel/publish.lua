@@ -163,7 +163,8 @@ end
 local function submit(self, exchange, routing_key, body, props)
    local ok, err, sent, encoded = send(self, exchange, routing_key, body, props)
    if not ok then return nil, err end
-   local book = self.book
+   local book, tx = self.book, self.tx
+   if tx then tx.is_open = true end
    if not book or not is_numbered() then return true end
    return register(book, exchange, routing_key, body, sent, encoded)
 end

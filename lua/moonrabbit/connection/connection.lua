@@ -166,7 +166,7 @@ function Connection:_wrap_channel(handle)
    local before = self.channels[number] -- it has ended, though who closes it has not gone on yet
    if before then self:_channel_gone(before, errors.new("closed", "channel", "the channel was closed by the program")) end
    local ch = setmetatable({ connection = self, handle = handle, number = number, consumers = {}, book = false,
-      lost = {}, again = {}, modes = {}, settled_below = false, epoch = C.mr_channel_epoch(handle) }, channel.methods)
+      lost = {}, again = {}, modes = {}, tx = false, settled_below = false, epoch = C.mr_channel_epoch(handle) }, channel.methods)
    self.channels[number] = ch
    return ch
 end

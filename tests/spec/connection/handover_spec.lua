@@ -147,6 +147,32 @@ describe("a handover", function()
       assert.same({ 100 }, { ch.book.keeps.left, bare.book.keeps })
    end)
 
+   it("does not say of an open transaction that it was committed: it was rolled back", function()
+      local conn = embedded.connected()
+      local ch, other = assert(conn:channel()), assert(conn:channel())
+      assert(ch:queue_declare { queue = "q" })
+      local function count() return assert(other:queue_declare { queue = "q", passive = true }).message_count end
+      assert(ch:tx_select())
+      assert(ch:publish("", "q", "committed"))
+      assert.is_true(ch:tx_commit())
+      assert.is_true(conn:handover()) -- none is open
+      assert(ch:publish("", "q", "committed"))
+      assert.is_true(ch:tx_commit())
+      assert(ch:publish("", "q", "before"))
+      assert.is_true(conn:handover())
+      assert(ch:publish("", "q", "after"))
+      local ok, err = ch:tx_commit()
+      assert.same({ nil, "lost", 2 }, { ok, err and err.kind, count() })
+      assert(ch:publish("", "q", "again"))
+      assert.is_true(ch:tx_commit())
+      assert.equal(3, count())
+      assert(assert(ch:get "q"):ack())
+      assert.is_true(conn:handover())
+      assert.is_true(ch:tx_rollback()) -- as it is
+      assert.is_true(ch:tx_commit())
+      assert.equal(3, count())
+   end)
+
    it("keeps what is to be recovered", function()
       local b = broker()
       local conn = connect { url = b.url, transport_options = { interval_max = 0 } }
