@@ -16,6 +16,7 @@ local subscription = require "moonrabbit.channel.subscription"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
 local time_limit = require "moonrabbit.loop.time_limit"
+local way = require "moonrabbit.channel.way"
 
 local channel = {}
 
@@ -94,21 +95,43 @@ function Channel:confirm_select(opts)
    return done(ask(self, C.MR_CONFIRM_SELECT, opts))
 end
 
+-- ---- transactions ----
+
+-- `tx` is false, or has `is_open`: something was published or settled since the last commit; and `is_left`: on a connection
+-- that was handed over since.
+local function end_tx(self)
+   if self.tx then self.tx = { is_open = false, is_left = false } end
+end
+
+-- What a transaction held is rolled back with the connection that was handed over: the error of that, or nil.
+local function lost_tx(self)
+   if not self.tx or not self.tx.is_left then return nil end
+   local err = errors.new("lost", "channel", "the connection was handed over while the transaction was open, which rolled it back")
+   err.hint = "begin it again: publish and ack once more what it held"
+   return err
+end
+
 --- Selects transaction mode: publishes and acks take effect at the commit.
 -- @tparam[opt] table opts timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] true
 -- @treturn[2] nil, error
 function Channel:tx_select(opts)
    self.modes.tx = { "tx_select" }
+   self.tx = self.tx or { is_open = false, is_left = false }
    return done(ask(self, C.MR_TX_SELECT, options.check(opts, JUST_TIMEOUT)))
 end
 
 --- Commits the publishes and acks since the last commit.
 -- @tparam[opt] table opts timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] true
--- @treturn[2] nil, error
+-- @treturn[2] nil, error of kind lost: the connection was handed over meanwhile; all of it is rolled back, what came after that, too
 function Channel:tx_commit(opts)
-   return done(ask(self, C.MR_TX_COMMIT, options.check(opts, JUST_TIMEOUT)))
+   opts = options.check(opts, JUST_TIMEOUT)
+   local lost = lost_tx(self)
+   local reply, err = ask(self, lost and C.MR_TX_ROLLBACK or C.MR_TX_COMMIT, opts)
+   end_tx(self)
+   if reply and lost then return nil, lost end
+   return done(reply, err)
 end
 
 --- Rolls back the publishes and acks since the last commit.
@@ -116,7 +139,9 @@ end
 -- @treturn[1] true
 -- @treturn[2] nil, error
 function Channel:tx_rollback(opts)
-   return done(ask(self, C.MR_TX_ROLLBACK, options.check(opts, JUST_TIMEOUT)))
+   local reply, err = ask(self, C.MR_TX_ROLLBACK, options.check(opts, JUST_TIMEOUT))
+   if reply then end_tx(self) end
+   return done(reply, err)
 end
 
 -- ---- consuming ----
@@ -222,7 +247,7 @@ function channel.wrap(conn, handle)
    local before = conn.channels[number] -- it has ended, though who closes it has not gone on yet
    if before then channel.gone(before, closed_by_program()) end
    local ch = setmetatable({ connection = conn, handle = handle, number = number, consumers = {}, book = false,
-      lost = {}, again = {}, modes = {}, settled_below = false, epoch = C.mr_channel_epoch(handle) }, Channel)
+      lost = {}, again = {}, modes = {}, tx = false, settled_below = false, epoch = C.mr_channel_epoch(handle) }, Channel)
    conn.channels[number] = ch
    return ch
 end
@@ -231,7 +256,9 @@ end
 local function leave_book(ch, err)
    ch.book.reason, ch.book.cause = err.text, err
    for _, range in ipairs(ch.lost) do ticket.settle(ch.book, range[1], range[2], errors.numbers.lost) end
-   for _, t in ipairs(ch.again) do ticket.lose(t, err.text) end
+   local again = ch.again
+   ch.again = {}
+   for _, t in ipairs(again) do ticket.lose(t, err.text, ch.book.tally) end
    if ch.book.outstanding > 0 then channel.books[ch.epoch] = ch.book end
 end
 
@@ -249,6 +276,7 @@ function channel.gone(ch, err)
    end
    ch.epoch = 0
    C.mr_channel_free(handle)
+   way.wake(ch.connection) -- those who wait to publish on it: there is no way any more
 end
 
 --- Closes the channel; allowed anywhere, also in a handler.

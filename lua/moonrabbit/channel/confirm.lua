@@ -57,11 +57,8 @@ end
 function Ticket:wait(timeout)
    options.seconds("timeout", timeout)
    if self.state ~= "waiting" then return result(self) end
-   local token = task.token()
-   local waiters = self.waiter or {}
-   self.waiter = waiters
-   waiters[#waiters + 1] = token
-   if not loop.wait(token, timeout) then
+   self.waiter = self.waiter or {}
+   if not loop.wait_in(self.waiter, timeout) then
       return nil, errors.new("timeout", "publish", "the broker has not confirmed yet")
    end
    return result(self)
@@ -72,10 +69,12 @@ local witness                  -- told of each ticket that has not ended well wh
 --- Sets fn(ticket, state), which is called for each ticket that ends and is not acked; nil: none.
 function ticket.set_witness(fn) witness = fn end
 
-local function finish(t, state, reason, cause)
+-- `tally`, of a book: where it counts unless it was acked.
+local function finish(t, state, reason, cause, tally)
    local on_end = t.on_end
    if on_end and on_end(t, state, reason, cause) then return end
    t.state = state
+   if tally and state ~= "acked" then tally.failed, tally.failure = tally.failed + 1, state end
    if t.suspect then suspicion.over(t) end
    if witness and state ~= "acked" then witness(t, state) end
    local sent = t.sent
@@ -117,7 +116,7 @@ function ticket.settle(book, first, last, status, shift)
       local t = take(open, n)
       if t then
          if status == RETURNED then take_message(book, t, n + (shift or 0)) end
-         finish(t, state, book.reason, book.cause)
+         finish(t, state, book.reason, book.cause, book.tally)
       end
    end
    book.outstanding = book.outstanding - (last - first + 1)
@@ -126,7 +125,6 @@ function ticket.settle(book, first, last, status, shift)
       book.waiters = nil
       for i = 1, #waiters do task.wake(waiters[i], true) end
    end
-   if status ~= 0 then book.failed, book.failure = book.failed + (last - first + 1), state end
 end
 
 --- Ends all open tickets of a book: no confirm will come.
@@ -135,16 +133,20 @@ function ticket.lose_all(book)
 end
 
 --- Ends a ticket that is in no book.
-function ticket.lose(t, reason) finish(t, "lost", reason) end
+-- @tparam ticket t
+-- @tparam string reason
+-- @tparam[opt] table tally of its channel's books
+function ticket.lose(t, reason, tally) finish(t, "lost", reason, nil, tally) end
 
---- Ends a ticket of mr.publisher that is in no book.
+--- Ends a ticket that is in no book, of mr.publisher mostly.
 -- @tparam ticket t
 -- @tparam string state one of the five, or "sent" (without confirms)
 -- @tparam[opt] string reason
 -- @tparam[opt] string kind of the error, if it differs from the state
-function ticket.finish(t, state, reason, kind)
+-- @tparam[opt] table tally of its channel's books
+function ticket.finish(t, state, reason, kind, tally)
    t.kind, t.reason = kind, reason
-   finish(t, state)
+   finish(t, state, nil, nil, tally)
 end
 
 --- The error of a ticket that ends in this state.
@@ -163,10 +165,30 @@ function ticket.take_kept(book)
    return list
 end
 
---- The tickets of one channel: `open` (see unconfirmed), the number of `outstanding` ones, the number that have `failed`
--- since the last wait_for_confirms, and the last `failure`.
-function ticket.book()
-   return { open = unconfirmed.new(), outstanding = 0, failed = 0, failure = false, reason = false, cause = false, returns = {} }
+--- A book, or one before it, that has tickets out; nil: none has.
+function ticket.out(book)
+   while book and book.outstanding == 0 do book = book.before end
+   return book
+end
+
+--- How many tickets are out, in a book and in those before it.
+function ticket.count_out(book)
+   local count = 0
+   while book do
+      count, book = count + book.outstanding, book.before
+   end
+   return count
+end
+
+--- The tickets of one channel: `open` (see unconfirmed), how many are `outstanding`, and `tally`: how many have `failed`
+-- since somebody last asked and how the last one of them did (`failure`).
+-- @tparam[opt] table before the book of the channel until its connection was lost: it has the same tally, and may still
+-- have tickets out
+function ticket.book(before)
+   local tally = before and before.tally or { failed = 0, failure = false }
+   if before then before.before = ticket.out(before.before) end
+   return { open = unconfirmed.new(), outstanding = 0, tally = tally, reason = false, cause = false, returns = {},
+      before = ticket.out(before), keeps = before and before.keeps }
 end
 
 --- Keeps a returned message until the confirm of its publish.

@@ -21,6 +21,10 @@ local SLOW = 0.5 -- seconds of a handler that may have been too slow for its bro
 local new_message, FAILED, HELD = message.new, message.FAILED, message.HELD
 local work = marks.work
 
+--- Instead of flags: the message is not to be settled, the program does that, though its handler had failed before.
+handling.LEFT = "left"
+local LEFT = handling.LEFT
+
 --- Handlers at work, over all consumers.
 handling.running = 0
 -- Handlers that were at work when the generation last changed; see handling.watch.
@@ -78,6 +82,26 @@ local function mind_time(consumer, d, msg, began, now)
    if ledger.count > 0 and consumer.judge then ledger.forget(ledger.key(msg, consumer.queue)) end
 end
 
+-- What a handler says of a message, within its time limit. When it says nothing: HELD, or the error of what it did not heed.
+local function call(consumer, msg)
+   local ok, a, b
+   if consumer.time_limit then
+      ok, a, b = xpcall(time_limit.run, consumer.trace, consumer, msg)
+      marks.mark.deadline = 0
+   else
+      ok, a, b = xpcall(consumer.handler, consumer.trace, msg)
+   end
+   if ok and a == nil and b == nil then b = rawget(msg, FAILED) end
+   return ok, a, b
+end
+
+--- Calls a handler once more with a message that it failed with. What it gives, and whether the message was taken over.
+function handling.call_again(consumer, msg)
+   rawset(msg, FAILED, nil)
+   local ok, a, b = call(consumer, msg)
+   return ok, a, b, rawget(msg, FAILED) == HELD
+end
+
 -- One message through its handler. It is acked when the handler returns and nacked when it fails,
 -- unless the handler settled it; either gives the memory back.
 function handling.handle(consumer, d)
@@ -94,15 +118,7 @@ function handling.handle(consumer, d)
    local ok, a, b
    local failure, entry
    if ledger.count > 0 then failure, entry = late.verdict(consumer, msg) end
-   if failure then
-      ok, a, b = true, nil, failure
-   elseif consumer.time_limit then
-      ok, a, b = xpcall(time_limit.run, consumer.trace, consumer, msg)
-      marks.mark.deadline = 0
-   else
-      ok, a, b = xpcall(consumer.handler, consumer.trace, msg)
-   end
-   if ok and a == nil and b == nil then b = rawget(msg, FAILED) end
+   if failure then ok, a, b = true, nil, failure else ok, a, b = call(consumer, msg) end
    local how, flags = ACK, 0
    if not ok or a ~= nil or b ~= nil or consumer.is_manual then how, flags = outcome(consumer, msg, ok, a, b, began) end
    if failure then late.judged(d, entry, how) end
@@ -118,7 +134,7 @@ function handling.handle(consumer, d)
    if how then
       if how == ACK and not failed and not consumer.is_manual then mind_time(consumer, d, msg, began, now) end
       if not consumer.is_manual or message.is_held(msg) then C.mr_delivery_settle(rt, d, how, flags + RELEASE) end
-   elseif not consumer.is_manual or failed then
+   elseif not consumer.is_manual or failed and flags ~= LEFT then
       message.detach(msg) -- it is not settled: it comes again by itself
    end
 end

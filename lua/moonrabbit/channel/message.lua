@@ -36,6 +36,8 @@ message.HELD = {}
 local Message, methods, fields = { __name = "moonrabbit.message" }, {}, {}
 message.methods, message.fields = methods, fields
 
+local COVERED = "_covered"           -- the slot of one that was taken; see message.is_covered
+
 local era = 1                        -- one for each runtime: the memory of an earlier one is gone
 loop.on_close(function() era = era + 1 end)
 
@@ -157,10 +159,10 @@ function fields.delivery_count(self)
    return headers and headers["x-delivery-count"] or (not self.redelivered and 0 or nil)
 end
 
--- True if it was settled together with a later one.
+-- Was it settled together with a later one? Tags begin anew when the channel comes back.
 local function is_covered(self, d)
-   local below = self[CHANNEL].settled_below
-   return below and d.tag <= below
+   local ch = self[CHANNEL]
+   return ch.settled_below and d.epoch == ch.settled_epoch and d.tag <= ch.settled_below
 end
 
 function fields.is_live(self)
@@ -232,20 +234,19 @@ end
 --- True if the program nacked it together with a later one: then the broker delivers it again.
 function message.is_back(self) return self[CHANNEL].taken[self] == nil end
 
-local function give_back_taken(ch, tag)
+-- The program has settled all up to this tag: those that were taken go back, or nobody but us has them from here on.
+local function settle_taken(ch, epoch, tag, is_back)
    for taken, on_back in each(ch.taken) do
-      if taken.is_live and live(taken).tag <= tag then
-         ch.taken[taken] = nil
-         on_back(taken)
+      local d = live(taken)
+      if taken.is_live and d.epoch == epoch and d.tag <= tag then
+         if is_back then ch.taken[taken] = nil else rawset(taken, COVERED, true) end
+         if is_back then on_back(taken) end
       end
    end
 end
 
---- True if the program settled it together with a later one.
-function message.is_covered(self)
-   local d = live(self)
-   return d ~= nil and is_covered(self, d) or false
-end
+--- Was one that was taken settled by the program, together with a later one? Also when its channel has gone since.
+function message.is_covered(self) return rawget(self, COVERED) == true end
 
 --- True while the message holds its memory; a standing one does until it is settled.
 function message.is_held(self) return live(self) ~= nil end
@@ -276,13 +277,14 @@ local function settle(self, how, flags)
       copy_all(self, d)
       flags = flags + RELEASE
    end
-   local tag = flags % 2 == MULTIPLE and d.tag
+   local tag, epoch = flags % 2 == MULTIPLE and d.tag, d.epoch
    local status = C.mr_delivery_settle(loop.runtime(), d, how, flags)
    if status ~= 0 then return nil, errors.of_status(status, "message") end
-   if not tag then return true end
    local ch = self[CHANNEL]
-   if ch.taken and bit.band(flags, REQUEUE) ~= 0 then give_back_taken(ch, tag) end
-   ch.settled_below = tag
+   if ch.tx and ch.epoch == epoch then ch.tx.is_open = true end
+   if not tag then return true end
+   if ch.taken then settle_taken(ch, epoch, tag, bit.band(flags, REQUEUE) ~= 0) end
+   ch.settled_below, ch.settled_epoch = tag, epoch
    return true
 end
 

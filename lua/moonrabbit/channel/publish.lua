@@ -5,7 +5,6 @@ local C = require("moonrabbit.base.ffi").C
 local asking = require "moonrabbit.channel.request"
 local errors = require "moonrabbit.base.errors"
 local loop = require "moonrabbit.loop.loop"
-local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
 local properties = require "moonrabbit.base.properties"
 local task = require "moonrabbit.loop.task"
@@ -65,30 +64,38 @@ local function failure(self, status)
    return asking.refusal(self, status)
 end
 
--- The slow path: tries again until it succeeds or times out.
-local function insist(self, status, exchange, routing_key, body, props)
+-- The properties as they are now, for a publish that goes out later: what is not on the wire, and the bytes. The program may
+-- use its table for another message meanwhile.
+local function freeze(props)
+   if not props then return nil, nil end
+   return { mandatory = props.mandatory, timeout = props.timeout }, ffi.string(encode(props))
+end
+
+-- The slow path: publishes again until there is a way, or the time is up. True, nil, and the properties as freeze has them.
+local function insist(self, status, exchange, routing_key, body, props, encoded)
    local deadline = C.mr_now() + (props and props.timeout or PATIENCE)
+   if not encoded and may_pass(self, status) then props, encoded = freeze(props) end
    while may_pass(self, status) do
       if not wait_for_way(self, status, deadline) then
          if status == CLOSED then return nil, asking.refusal(self, status) end
          return nil, errors.of_status(status, "publish")
       end
       if not self.handle then return nil, asking.refusal(self, errors.numbers.closed) end
-      status = try(self.handle, exchange, routing_key, body, props)
+      status = try(self.handle, exchange, routing_key, body, props, encoded)
    end
-   if status == OK then return true end
+   if status == OK then return true, nil, props, encoded end
    return nil, failure(self, status)
 end
 
-local function send(self, exchange, routing_key, body, props)
+local function send(self, exchange, routing_key, body, props, encoded)
    if type(exchange) ~= "string" or type(routing_key) ~= "string" or type(body) ~= "string" then
       wrong(exchange, routing_key, body)
    end
    local handle = self.handle
    if not handle then return nil, asking.refusal(self, errors.numbers.closed) end
-   local status = try(handle, exchange, routing_key, body, props)
-   if status == OK then return true end
-   return insist(self, status, exchange, routing_key, body, props)
+   local status = try(handle, exchange, routing_key, body, props, encoded)
+   if status == OK then return true, nil, props, encoded end
+   return insist(self, status, exchange, routing_key, body, props, encoded)
 end
 
 -- True if the broker will confirm the last publish: false before confirm.select is sent.
@@ -104,16 +111,18 @@ local function enter(book, t)
    book.outstanding = book.outstanding + 1
 end
 
--- Makes the ticket of the last publish. With the option `republish` it keeps the message, within the limit of bytes, to
--- send it again after a loss.
-local function register(book, exchange, routing_key, body, props)
+-- The ticket of what was just sent. With the option `republish` it keeps the message, as far as the bytes
+-- allow, to be sent again after a loss.
+local function register(book, exchange, routing_key, body, props, encoded)
    local t = new_ticket(0, exchange, routing_key)
    enter(book, t)
    local room = book.keeps
    if room and #body <= room.left then
       room.left = room.left - #body
+      if not encoded then props, encoded = freeze(props) end
       local limit = props and props.timeout
-      t.sent = { exchange, routing_key, body, props, room = room, deadline = limit and limit > 0 and C.mr_now() + limit }
+      t.sent = { exchange, routing_key, body, props, encoded, room = room,
+         deadline = limit and limit > 0 and C.mr_now() + limit }
    end
    return t
 end
@@ -121,15 +130,13 @@ end
 -- The properties of a publish that is sent again: its timeout is the remaining time.
 local function in_time(sent)
    if not sent.deadline then return sent[4] end
-   local props = merged(sent[4])
-   props.timeout = math.max(sent.deadline - C.mr_now(), 0.001)
-   return props
+   return { mandatory = sent[4].mandatory, timeout = math.max(sent.deadline - C.mr_now(), 0.001) }
 end
 
 --- Sends the message of a ticket again; the ticket gets a new number.
 function publish.send_again(self, t)
    local sent = t.sent
-   local ok, err = send(self, sent[1], sent[2], sent[3], in_time(sent))
+   local ok, err = send(self, sent[1], sent[2], sent[3], in_time(sent), sent[5])
    if not ok then return nil, err end
    if not is_numbered() then return nil, errors.new("lost", "publish", UNNUMBERED) end
    enter(self.book, t)
@@ -155,11 +162,12 @@ end
 
 -- Sends without checking the names of the properties (they were checked before), so that it is compiled as one trace.
 local function submit(self, exchange, routing_key, body, props)
-   local ok, err = send(self, exchange, routing_key, body, props)
+   local ok, err, sent, encoded = send(self, exchange, routing_key, body, props)
    if not ok then return nil, err end
-   local book = self.book
+   local book, tx = self.book, self.tx
+   if tx then tx.is_open = true end
    if not book or not is_numbered() then return true end
-   return register(book, exchange, routing_key, body, props)
+   return register(book, exchange, routing_key, body, sent, encoded)
 end
 
 --- Publishes without waiting for the broker.
@@ -201,28 +209,27 @@ function publish:wait_for_confirms(timeout)
       return nil, errors.new("bad_argument", "channel", "the channel is not in confirm mode: call confirm_select first")
    end
    local deadline = timeout and C.mr_now() + timeout
-   while book.outstanding > 0 or self.again[1] do -- `again` waits for the connection to come back
+   local out = ticket.out(book)
+   while out or self.again[1] do -- `again` waits for the connection to come back
       local left = deadline and math.max(deadline - C.mr_now(), 0)
       local done
-      if book.outstanding > 0 then
-         local token = task.token()
-         book.waiters = book.waiters or {}
-         book.waiters[#book.waiters + 1] = token
-         done = loop.wait(token, left)
+      if out then
+         out.waiters = out.waiters or {}
+         done = loop.wait_in(out.waiters, left)
       else
          done = way.wait(self.connection, left)
       end
       if not done then
          return nil, errors.new("timeout", "publish",
-            ("%d publishes are not confirmed yet"):format(book.outstanding + #self.again))
+            ("%d publishes are not confirmed yet"):format(ticket.count_out(self.book) + #self.again))
       end
-      book = self.book or book
-      if not self.handle then break end
+      out = ticket.out(self.book) -- another book, after a loss
    end
-   local failed = book.failed
-   book.failed = 0
+   local tally = book.tally
+   local failed = tally.failed
+   tally.failed = 0
    if failed == 0 then return true end
-   local err = errors.new(book.failure, "publish", ("%d publishes were not acked"):format(failed))
+   local err = errors.new(tally.failure, "publish", ("%d publishes were not acked"):format(failed))
    err.count = failed
    return nil, err
 end

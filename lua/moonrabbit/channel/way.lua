@@ -8,9 +8,7 @@ local way = {}
 --- Waits until something has changed, then the caller looks again; for at most `timeout` seconds.
 -- @treturn ?boolean nil: nothing has
 function way.wait(conn, timeout)
-   local token = task.token()
-   conn.waiters[#conn.waiters + 1] = token
-   return loop.wait(token, timeout)
+   return (loop.wait_in(conn.waiters, timeout))
 end
 
 --- Something has changed: all who wait go on.

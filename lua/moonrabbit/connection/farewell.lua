@@ -90,7 +90,7 @@ function farewell.end_all()
          if ch.on_away then ch.on_away(err) end
          local again = ch.again
          ch.again = {}
-         for _, t in ipairs(again) do ticket.lose(t, WHY) end
+         for _, t in ipairs(again) do ticket.lose(t, WHY, ch.book and ch.book.tally) end
          if ch.book then
             ch.book.reason, ch.lost = WHY, {}
             ticket.lose_all(ch.book)

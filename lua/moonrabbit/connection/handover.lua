@@ -64,10 +64,11 @@ local function swap_channel(ch, twin)
    for _, consumer in each(ch.consumers) do old.tags[#old.tags + 1] = consumer.tag end
    if ch.book then
       if ch.book.outstanding > 0 then channel.books[ch.epoch] = ch.book end
-      ch.book = twin.book or ticket.book()
+      ch.book = ticket.book(ch.book)
    end
    ch.handle, ch.number, ch.epoch, ch.settled_below = twin.handle, twin.number, twin.epoch, false
    twin.handle = nil
+   if ch.tx and ch.tx.is_open then ch.tx.is_left = true end -- it is rolled back when the old connection closes
    return old
 end
 

@@ -16,14 +16,13 @@ local way = require "moonrabbit.channel.way"
 local recovery = {}
 
 -- Of those to be sent again, the one that has ended the connection twice is not.
-local function give_up_guilty(conn, kept, err)
+local function give_up_guilty(ch, kept, err)
    local guilty
    for i, t in ipairs(kept) do
-      if suspicion.falls_on(conn, t, err) then guilty = i end
+      if suspicion.falls_on(ch.connection, t, err) then guilty = i end
    end
    local t = guilty and table.remove(kept, guilty)
-   if t then ticket.finish(t, "lost", t.reason, t.kind) end
-   return t ~= nil
+   if t then ticket.finish(t, "lost", t.reason, t.kind, ch.book.tally) end
 end
 
 local function place_of(ch, t)
@@ -37,8 +36,7 @@ local function expire(ch, t)
    local i = place_of(ch, t)
    if not i then return end
    table.remove(ch.again, i)
-   ch.book.failed, ch.book.failure = ch.book.failed + 1, "timeout"
-   ticket.finish(t, "timeout")
+   ticket.finish(t, "timeout", nil, nil, ch.book.tally)
    way.wake(ch.connection)
 end
 
@@ -63,20 +61,14 @@ local function close_book(ch, err)
    if not book then return end
    book.reason, book.cause = err.text, err
    local kept = book.keeps and ticket.take_kept(book) or {}
-   local is_given_up = give_up_guilty(ch.connection, kept, err)
+   give_up_guilty(ch, kept, err)
    for i, t in ipairs(kept) do -- before those still to be sent
       table.insert(ch.again, i, t)
       limit(ch, t)
    end
    for _, range in ipairs(ch.lost) do ticket.settle(book, range[1], range[2], errors.numbers.lost) end
    if book.outstanding > 0 then channel.books[ch.epoch] = book end
-   local waiters, keeps = book.waiters, book.keeps
-   ch.book, ch.lost = ticket.book(), {}
-   ch.book.keeps = keeps
-   if is_given_up then ch.book.failed, ch.book.failure = 1, "lost" end
-   if #kept > 0 then -- who waits for all of them waits on
-      ch.book.waiters, book.waiters = waiters, nil
-   end
+   ch.book, ch.lost = ticket.book(book), {}
 end
 
 -- What was not confirmed goes out once more, in its order.
@@ -89,7 +81,7 @@ local function send_again(ch)
          local ok, err = publish.send_again(ch, t)
          if ch.again[1] ~= t then return end -- lost once more: another task sends it
          table.remove(ch.again, 1)
-         if ok then suspicion.sent(conn, t) else ticket.lose(t, err.text) end
+         if ok then suspicion.sent(conn, t) else ticket.lose(t, err.text, ch.book.tally) end
       else
          way.wait(conn, 1)
          if ch.epoch ~= epoch then return end -- likewise
@@ -104,6 +96,7 @@ end
 function recovery.suspended(ch, err)
    close_book(ch, err)
    ch.epoch, ch.settled_below = 0, false
+   if ch.tx then ch.tx = { is_open = false, is_left = false } end -- rolled back: what comes now is another one
    if ch.on_away then ch.on_away(err) end
    for _, consumer in each(ch.consumers) do subscription.suspended(consumer, err) end
 end

@@ -176,9 +176,7 @@ end
 
 local function nap(self, seconds)
    self.next_try = C.mr_now() + seconds
-   local token = task.token()
-   table.insert(self.waiting, token)
-   loop.wait(token, seconds)
+   loop.wait_in(self.waiting, seconds)
 end
 
 local look_for_room

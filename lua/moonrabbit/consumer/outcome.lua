@@ -3,6 +3,7 @@
 local C = require("moonrabbit.base.ffi").C
 local copies = require "moonrabbit.redelivery.copy"
 local errors = require "moonrabbit.base.errors"
+local handling = require "moonrabbit.channel.delivery"
 local log = require "moonrabbit.loop.log"
 local options = require "moonrabbit.base.options"
 local patience = require "moonrabbit.channel.patience"
@@ -52,6 +53,11 @@ end
 
 local judge
 
+-- Does a program that acks by itself mean to?
+local function is_left(consumer, ok, a, b)
+   return consumer.is_manual and ok and (a == nil or a == true) and b == nil
+end
+
 -- It can never be copied: it stays here, and is tried again after its pause, unacked.
 local function again_here(consumer, msg, seconds, err, why)
    local fields = fields_of(consumer, msg, err)
@@ -60,7 +66,10 @@ local function again_here(consumer, msg, seconds, err, why)
    patience.nap(msg, seconds)
    if not msg.is_live or patience.is_over() then return nil end
    rawset(msg, "attempt", msg.attempt + 1)
-   return judge(consumer, msg, xpcall(consumer.handler, consumer.trace, msg))
+   local ok, a, b, is_taken = handling.call_again(consumer, msg)
+   if is_taken then return nil end
+   if is_left(consumer, ok, a, b) then return nil, handling.LEFT end
+   return judge(consumer, msg, ok, a, b)
 end
 
 local function later(consumer, msg, seconds, err)
@@ -165,9 +174,9 @@ end
 
 --- The judge of a consumer: how to settle its message. It may wait; whatever goes wrong in it, the message is held.
 -- @treturn[1] number how, number flags
--- @treturn[2] nil it is not to be settled: the program does that, or it comes again by itself
+-- @treturn[2] nil it is not to be settled: the program does that (then LEFT follows), or it comes again by itself
 function outcome.judge(consumer, msg, ok, a, b)
-   if consumer.is_manual and ok and (a == nil or a == true) and b == nil then return nil end
+   if is_left(consumer, ok, a, b) then return nil end
    local how, flags
    local is_judged = patience.until_done(msg, function()
       local done

@@ -9,7 +9,6 @@ local home = require "moonrabbit.connection.default"
 local loop = require "moonrabbit.loop.loop"
 local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
-local task = require "moonrabbit.loop.task"
 local time_limit = require "moonrabbit.loop.time_limit"
 local topology = require "moonrabbit.topology.topology"
 
@@ -185,9 +184,7 @@ function setup.wait(self, timeout)
          return nil, errors.new("timeout", "channel", "the consumer does not consume yet"
             .. (self.err and ": " .. self.err.text or ""))
       end
-      local token = task.token()
-      table.insert(self.waiting, token)
-      loop.wait(token, left)
+      loop.wait_in(self.waiting, left)
    end
    return true
 end

@@ -271,11 +271,29 @@ function loop.wait(token, timeout, soft, undo)
    return result
 end
 
+local function leave(list, token)
+   for i, other in ipairs(list) do
+      if other == token then return table.remove(list, i) end
+   end
+end
+
+-- A function of its own makes it: most who wait need none.
+local function leaver(list, token) return function() leave(list, token) end end
+
+--- Waits in a list of tokens for at most `timeout` seconds (nil: for ever). Who wakes them empties the list; who was not
+-- woken leaves it, or the list would grow with each who asks again and again.
+-- @treturn any what the waker gave, nil when the time was up
+function loop.wait_in(list, timeout)
+   local token = task.token()
+   list[#list + 1] = token
+   local result = loop.wait(token, timeout, false, marks.mark.deadline ~= 0 and leaver(list, token) or nil)
+   if not result then leave(list, token) end
+   return result
+end
+
 --- Waits until publishing has room again, for at most `timeout` seconds. True, or nil.
 function loop.wait_room(timeout)
-   local token = task.token()
-   room_waiters[#room_waiters + 1] = token
-   return loop.wait(token, timeout)
+   return (loop.wait_in(room_waiters, timeout))
 end
 
 --- Calls fn once, when the next event was dispatched; nil: not any more.

@@ -40,10 +40,8 @@ function wait.event(timeout)
    task.check()
    local deadline = timeout and C.mr_now() + timeout
    if task.current() then
-      local token = task.token()
-      waiters[#waiters + 1] = token
       loop.after_event(wake_all)
-      return loop.wait(token, timeout)
+      return (loop.wait_in(waiters, timeout))
    end
    local has_come = false
    loop.after_event(function()

@@ -1,5 +1,6 @@
 --- job: one publish of mr.publisher: body, properties, destination and deadline.
 -- SPDX-License-Identifier: MIT
+local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local body_of = require "moonrabbit.base.body"
 local each = require "moonrabbit.base.each"
@@ -41,7 +42,8 @@ local function address(self, props, all)
    return "", through.queue, all
 end
 
---- Makes the job of one publish: publisher, exchange, routing_key, body, props, attempt, deadline.
+--- Makes the job of one publish: publisher, exchange, routing_key, body, props (as bytes: encoded, if there are headers), attempt,
+-- deadline.
 -- @treturn[1] table
 -- @treturn[2] nil, error; misuse raises an error
 function job.new(self, body, props)
@@ -54,12 +56,16 @@ function job.new(self, body, props)
    options.seconds("timeout", props and props.timeout)
    local exchange, key, with = address(self, props, all_props)
    if not exchange then return nil, key end
-   if with ~= self.usual then properties.encode(with) end
+   local encoded
+   if with ~= self.usual then
+      local buffer, size = properties.encode(with)
+      encoded = with.headers and ffi.string(buffer, size) -- the program may use the table for another message meanwhile
+   end
    if #exchange > 255 or #key > 255 then
       return nil, errors.new("bad_argument", "publish", "an exchange or a routing key is longer than 255 bytes")
    end
    local timeout = props and props.timeout or self.timeout
-   return { publisher = self, exchange = exchange, routing_key = key, body = text, props = with, attempt = 0,
+   return { publisher = self, exchange = exchange, routing_key = key, body = text, props = with, encoded = encoded, attempt = 0,
       deadline = timeout > 0 and timeout < math.huge and C.mr_now() + timeout or nil }
 end
 

@@ -217,9 +217,7 @@ function Publisher:flush(opts)
    opts = options.check(opts, { timeout = "number" })
    options.seconds("timeout", opts.timeout)
    if self.in_line + self.in_flight + self.aside > 0 then
-      local token = task.token()
-      table.insert(self.waiters, token)
-      loop.wait(token, opts.timeout)
+      loop.wait_in(self.waiters, opts.timeout)
    end
    local left = self.in_line + self.in_flight + self.aside
    local count = left > 0 and left or self.failed

@@ -85,7 +85,7 @@ end
 local function post(self, ch, t)
    local job = t.job
    limit(self, job)
-   local ok, err, wait = publish.post(ch, t, job.exchange, job.routing_key, job.body, job.props)
+   local ok, err, wait = publish.post(ch, t, job.exchange, job.routing_key, job.body, job.props, job.encoded)
    if not ok then return nil, err, wait end
    if t.suspect then suspicion.sent(self.connection, t) end
    job.attempt, job.channel = job.attempt + 1, ch

@@ -108,9 +108,7 @@ local function client_of(conn, deadline)
    while not is_ready(client) do
       if not client.openers then reopen(client, conn) end
       if client.openers then -- unless it has failed at once
-         local token = task.token()
-         table.insert(client.openers, token)
-         if not loop.wait(token, math.max(deadline - C.mr_now(), 0)) then
+         if not loop.wait_in(client.openers, math.max(deadline - C.mr_now(), 0)) then
             return nil, errors.new("timeout", "message", "no channel for the request in time")
          end
       end

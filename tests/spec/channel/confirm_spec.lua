@@ -77,7 +77,7 @@ describe("a ticket", function()
       for n = 1, 6 do publish(n) end
       ticket.settle(book, 1, 3, 0)
       ticket.settle(book, 4, 5, NUMBERS.nacked)
-      assert.same({ 1, 2, "nacked" }, { book.outstanding, book.failed, book.failure })
+      assert.same({ 1, 2, "nacked" }, { book.outstanding, book.tally.failed, book.tally.failure })
    end)
 
    it("counts publishes that nobody has a ticket of", function()

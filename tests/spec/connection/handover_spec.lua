@@ -96,6 +96,31 @@ describe("a handover", function()
       assert.equal(0, b:queue("q").messages_ready)
    end)
 
+   it("takes no message of the new one for settled with those of the old one", function()
+      local conn = embedded.connected()
+      local ch = assert(conn:channel())
+      assert(ch:queue_declare { queue = "q" })
+      assert(ch:qos { prefetch_count = 2 })
+      for i = 1, 4 do assert(ch:publish("", "q", tostring(i))) end
+      local old, acked = {}, {}
+      assert(ch:consume("q", function(msg)
+         local i = tonumber(msg.body)
+         if i <= 2 then
+            old[i] = msg
+            while not acked[4] do mr.sleep(0.001) end
+            return
+         end
+         if i == 3 then eventually("the old ones", function() return old[2] end) end
+         if i == 3 then assert(old[2]:ack { multiple = true }) end
+         acked[i] = { msg:ack() }
+      end))
+      eventually("the old ones", function() return old[2] end)
+      assert.is_true(conn:handover())
+      assert.same({ { true }, { true } }, { acked[3], acked[4] })
+      assert(ch:close())
+      assert.equal(0, assert(assert(conn:channel()):queue_declare { queue = "q" }).message_count)
+   end)
+
    it("keeps confirms: those that were out are answered, and the next ones count anew", function()
       local b = broker()
       local conn = connect { url = b.url }
@@ -108,6 +133,44 @@ describe("a handover", function()
       for _, t in ipairs(tickets) do assert.same({ true }, { t:wait(5) }) end
       assert.is_true(ch:publish("", "q", "y"))
       assert.equal(51, b:queue("q").messages_ready)
+   end)
+
+   it("forgets no publish that failed, and keeps what is to be published again as before", function()
+      local conn = embedded.connected { republish = 100 }
+      local ch, bare = assert(conn:channel()), assert(conn:channel())
+      for _, one in ipairs { ch, bare } do assert(one:confirm_select()) end
+      bare.book.keeps = nil -- as mr.rpc has it
+      assert.equal("returned", select(2, ch:publish("", "nowhere", "x", { mandatory = true })).kind)
+      assert.is_true(conn:handover())
+      local _, err = ch:wait_for_confirms(5)
+      assert.same({ "returned", 1 }, { err and err.kind, err and err.count })
+      assert.same({ 100 }, { ch.book.keeps.left, bare.book.keeps })
+   end)
+
+   it("does not say of an open transaction that it was committed: it was rolled back", function()
+      local conn = embedded.connected()
+      local ch, other = assert(conn:channel()), assert(conn:channel())
+      assert(ch:queue_declare { queue = "q" })
+      local function count() return assert(other:queue_declare { queue = "q", passive = true }).message_count end
+      assert(ch:tx_select())
+      assert(ch:publish("", "q", "committed"))
+      assert.is_true(ch:tx_commit())
+      assert.is_true(conn:handover()) -- none is open
+      assert(ch:publish("", "q", "committed"))
+      assert.is_true(ch:tx_commit())
+      assert(ch:publish("", "q", "before"))
+      assert.is_true(conn:handover())
+      assert(ch:publish("", "q", "after"))
+      local ok, err = ch:tx_commit()
+      assert.same({ nil, "lost", 2 }, { ok, err and err.kind, count() })
+      assert(ch:publish("", "q", "again"))
+      assert.is_true(ch:tx_commit())
+      assert.equal(3, count())
+      assert(assert(ch:get "q"):ack())
+      assert.is_true(conn:handover())
+      assert.is_true(ch:tx_rollback()) -- as it is
+      assert.is_true(ch:tx_commit())
+      assert.equal(3, count())
    end)
 
    it("keeps what is to be recovered", function()

@@ -2,6 +2,7 @@
 -- Covers: lua/moonrabbit/connection/recovery.lua by timeout
 local mr = require "moonrabbit"
 local embedded = require "embedded"
+local waits = require "waits"
 
 local function setup(options)
    local b = embedded.broker()
@@ -15,12 +16,15 @@ local function setup(options)
    return b, ch
 end
 
-local function drain(b)
+local function body_of(msg) return msg.body end
+
+-- What is in the queue: of each message what read(msg) gives, or its body.
+local function drain(b, read)
    local ch = assert(mr.connect(b.url):channel())
    local bodies = {}
    local msg = ch:get("q", { no_ack = true })
    while msg do
-      bodies[#bodies + 1] = msg.body
+      bodies[#bodies + 1] = (read or body_of)(msg)
       msg = ch:get("q", { no_ack = true })
    end
    ch.connection:release()
@@ -48,6 +52,33 @@ describe("republishing", function()
       for _, t in ipairs(tickets) do assert.same({ true }, { t:wait() }) end
       assert.is_true(ch:publish("", "q", "4"))
       assert.same({ "1", "2", "3", "4" }, drain(b))
+   end)
+
+   it("sends the properties that were published, whatever the program uses its table for meanwhile", function()
+      local b, ch = setup { republish = 1e6, transport_options = { interval_start = 0.01, interval_max = 0.05 } }
+      local props, ended = { timeout = 30, headers = {} }, 0
+      local function publish(i, body)
+         props.message_id, props.headers.n = i, i
+         local t = assert(ch:publish_async("", "q", body, props))
+         assert(t:wait())
+         ended = ended + 1
+      end
+      b:silent()
+      mr.spawn(function() publish("1", "sent again") end)
+      mr.spawn(function() publish("2", "sent again") end)
+      mr.sleep(0.02)
+      b:refuse_logins(true)
+      b:drop()
+      b:silent(false)
+      waits.eventually("the loss", function() return ch.connection.state == "retrying" end)
+      mr.spawn(function() publish("3", "waits for the way") end)
+      mr.spawn(function() publish("4", "waits for the way") end)
+      props.message_id, props.headers.n = "none", "none"
+      b:refuse_logins(false)
+      waits.eventually("the confirms", function() return ended == 4 end, 20)
+      local ids = drain(b, function(msg) return msg.properties.message_id .. msg.headers.n end)
+      table.sort(ids)
+      assert.same({ "11", "22", "33", "44" }, ids)
    end)
 
    it("is off unless it is asked for: they are lost", function()
@@ -105,5 +136,83 @@ describe("republishing", function()
       local b, ch = setup { republish = 1e6, transport_options = { max_retries = 0 } }
       local tickets = lose(b, ch, { "1" })
       assert.equal("lost", select(2, tickets[1]:wait()).kind)
+   end)
+end)
+
+describe("wait_for_confirms", function()
+   after_each(embedded.close_all)
+
+   local AWAY = { interval_start = 0.01, interval_max = 0.05 }
+
+   local function failed(kind, count, ok, err)
+      assert.is_nil(ok)
+      assert.same({ kind, count }, { err.kind, err.count })
+   end
+
+   it("tells of publishes that were lost while it waited, and of those lost before", function()
+      local b, ch = setup {}
+      local result
+      b:silent()
+      for _ = 1, 3 do assert(ch:publish_async("", "q", "x", { timeout = 30 })) end
+      mr.spawn(function() result = { ch:wait_for_confirms(20) } end)
+      mr.sleep(0.02)
+      b:drop()
+      b:silent(false)
+      waits.eventually("its end", function() return result end)
+      failed("lost", 3, unpack(result, 1, 2))
+      assert.is_true(ch:wait_for_confirms(5)) -- told once
+      local tickets = lose(b, ch, { "1", "2" })
+      tickets[2]:wait()
+      assert.is_true(ch:publish("", "q", "after"))
+      failed("lost", 2, ch:wait_for_confirms(5))
+   end)
+
+   it("tells of what failed before the connection was lost", function()
+      local b, ch = setup {}
+      local _, err = ch:publish("", "nowhere", "x", { mandatory = true })
+      assert.equal("returned", err.kind)
+      local tickets = lose(b, ch, { "1" })
+      tickets[1]:wait()
+      failed("lost", 2, ch:wait_for_confirms(5))
+   end)
+
+   it("can be asked again and again, as a ticket can, and keeps nothing of that", function()
+      local b, ch = setup {}
+      b:silent()
+      local t = assert(ch:publish_async("", "q", "x"))
+      for _ = 1, 20 do
+         assert.equal("timeout", select(2, ch:wait_for_confirms(0)).kind)
+         assert.equal("timeout", select(2, t:wait(0)).kind)
+      end
+      assert.same({ {}, {} }, { ch.book.waiters, t.waiter })
+      b:silent(false)
+      assert.is_true(ch:wait_for_confirms(10))
+   end)
+
+   it("does not count as failed what is sent again", function()
+      local b, ch = setup { republish = 150 }
+      lose(b, ch, { ("a"):rep(100), ("b"):rep(100), "c" })
+      failed("lost", 1, ch:wait_for_confirms(10))
+   end)
+
+   it("ends with the channel, and tells of what was to be sent again", function()
+      for _, close in ipairs { function(ch) return ch:close() end, function(ch) return ch.connection:close() end } do
+         local b, ch = setup { republish = 1e6, transport_options = AWAY }
+         local result
+         b:silent()
+         local t = assert(ch:publish_async("", "q", "x"))
+         mr.spawn(function() result = { ch:wait_for_confirms() } end)
+         mr.sleep(0.02)
+         b:refuse_logins(true)
+         b:drop()
+         b:silent(false)
+         waits.eventually("the loss", function() return ch.connection.state == "retrying" end)
+         assert.equal("waiting", t.state)
+         assert(close(ch))
+         assert.equal("lost", t.state)
+         waits.eventually("its end", function() return result end)
+         failed("lost", 1, unpack(result, 1, 2))
+         assert.is_true(ch:wait_for_confirms(0)) -- nothing is left to wait for
+      end
    end)
 end)

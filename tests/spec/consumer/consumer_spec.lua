@@ -1,6 +1,5 @@
 --- consumer: mr.consumer against embedded brokers, with the clock moved: what handlers return, retries, dead letters.
 -- Covers: lua/moonrabbit/consumer/middleware.lua by middleware
--- Covers: lua/moonrabbit/consumer/outcome.lua by handler_failed
 -- Covers: lua/moonrabbit/consumer/setup.lua by on_lost
 -- Covers: lua/moonrabbit/consumer/unsettled.lua by settled
 local mr = require "moonrabbit"

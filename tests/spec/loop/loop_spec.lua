@@ -25,6 +25,20 @@ describe("loop", function()
       assert.is_true(mr.now() - from >= 0.02)
    end)
 
+   it("has who waits in a list leave it when the time is up, and nobody else", function()
+      local list, woken = {}, {}
+      for i = 1, 3 do
+         mr.spawn(function() woken[i] = loop.wait_in(list, i == 2 and 0.01 or nil) or "late" end)
+      end
+      assert.equal(3, #list)
+      mr.sleep(0.03)
+      assert.same({ nil, "late" }, woken)
+      assert.equal(2, #list)
+      for _, token in ipairs(list) do task.wake(token, "woken") end
+      mr.sleep(0.001)
+      assert.same({ "woken", "late", "woken" }, woken)
+   end)
+
    it("lets tasks sleep side by side", function()
       local order = {}
       for i = 3, 1, -1 do

@@ -230,6 +230,31 @@ describe("a publisher whose connection goes", function()
       assert.same({ 52, 52, 0 }, { pub:stats().acked, pub:stats().accepted, pub:stats().bytes })
    end)
 
+   it("sends the headers that were published, whatever the program uses its table for meanwhile", function()
+      local pub, b, conn, ch = setup()
+      local props = { headers = { list = {} } }
+      assert.is_true(pub:publish "0")
+      b:silent() -- those are sent again
+      for i = 1, 4 do
+         if i == 3 then -- those wait in line
+            mr.sleep(0.02)
+            offline(b, conn)
+         end
+         props.message_id, props.headers.n, props.headers.list[1] = tostring(i), i, i
+         assert(pub:publish_async(tostring(i), props))
+      end
+      props.headers.n = 0
+      b:silent(false)
+      online(b, conn)
+      assert.is_true(pub:flush { timeout = 10 })
+      assert.equal("0", ch:get("q", { no_ack = true }).body)
+      for i = 1, 4 do
+         local msg = assert(ch:get("q", { no_ack = true }))
+         local own = msg.properties
+         assert.same({ tostring(i), tostring(i), i, i }, { msg.body, own.message_id, own.headers.n, own.headers.list[1] })
+      end
+   end)
+
    it("sends again what was not confirmed, before what came later", function()
       local pub, b, conn, ch = setup()
       assert.is_true(pub:publish "0")
