@@ -1,8 +1,8 @@
---- task: who runs, who waits, who goes on. It and `coroutines` alone touch coroutines.
+--- task: runs, suspends and resumes tasks. Only this module and `coroutines` use coroutines.
 -- SPDX-License-Identifier: MIT
--- Coroutines are pooled: a worker does jobs until one waits; then it keeps that job until it ends,
--- and the next job runs in another. While nothing waits, no coroutine is created or switched.
--- Only the loop resumes a worker: what others give to coroutine.resume is refused (see coroutines).
+-- Coroutines are pooled: a coroutine runs jobs until one waits; then it keeps that job until it ends, and the next job runs in
+-- another one. While nothing waits, no coroutine is created or switched.
+-- Only the loop resumes these coroutines; coroutine.resume by other code is refused (see coroutines).
 local coroutines = require "moonrabbit.loop.coroutines"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
@@ -36,24 +36,24 @@ local must_stop = function() return false end
 --- Spawned tasks that have not ended.
 task.alive = 0
 
---- What a wait in the main chunk raises when the program is to stop: it ends the chunk.
+--- The error that a wait in the main chunk raises when the program must stop: it ends the chunk.
 task.STOPPED = setmetatable({}, { __name = "moonrabbit.stopped",
    __tostring = function() return "the program was asked to stop" end })
 
 --- Connects the tasks with the loop.
 -- @tparam function pump_function makes one turn of the loop
--- @tparam function report_function gets the place and the traceback of what failed
+-- @tparam function report_function gets the place and the traceback of a failure
 function task.set_pump(pump_function, report_function)
    pump, report = pump_function, report_function
 end
 
---- Sets who says that the main chunk must stop waiting: fn(soft, begun), see task.wait.
+--- Sets the function that decides whether the main chunk must stop waiting: fn(soft, begun), see task.wait.
 function task.set_must_stop(fn) must_stop = fn end
 
---- Reports what failed where nobody waits for it.
+--- Reports a failure that no caller receives.
 function task.report(where, why) report(where, why) end
 
--- Is loop.pump at work in the running coroutine? Then whoever asks was called by the collector, in its midst.
+-- True if loop.pump runs in the running coroutine: then the garbage collector called the caller in the middle of a turn.
 local function is_in_pump()
    local level, info = 3, debug.getinfo(3, "f")
    while info do
@@ -69,7 +69,7 @@ local IN_C = "this cannot wait within a function of C, such as table.sort, strin
 local ASIDE = "this cannot wait in a coroutine that Moonrabbit does not know of: it was resumed by a coroutine.resume or "
    .. 'coroutine.wrap that was taken before require "moonrabbit"; load moonrabbit first, or use a task (mr.spawn)'
 
--- Why the caller, which is not simply in a task, cannot wait; nil: it can.
+-- Why the caller, which is not directly in a task, cannot wait; nil: it can.
 local function obstacle()
    local co = running()
    if inside > 0 then
@@ -82,11 +82,11 @@ local function obstacle()
    return task.is_pumping and IN_C or nil
 end
 
---- Is this a child that has no runtime of its own? Set by the loop.
+--- True in a forked child without its own runtime. Set by the loop.
 function task.is_forked() return false end
 
---- Raises an error that names the cure unless the caller can wait. To be called before anything is sent or
--- registered; task.token does it.
+--- Raises an error that names the cure unless the caller can wait. Call it before anything is sent or registered;
+-- task.token calls it.
 function task.check()
    if inside == 0 and not task.is_pumping then return end -- the main chunk, which pumps while it waits
    if task.is_forked() then error("moonrabbit: this process is a fork: the runtime belongs to its parent", 0) end
@@ -96,7 +96,7 @@ function task.check()
 end
 local check = task.check
 
---- A number that nobody else waits for, for somebody who can wait.
+--- A new token to wait for; raises an error unless the caller can wait.
 function task.token()
    check()
    next_token = next_token + 1
@@ -135,7 +135,7 @@ local function run_in(worker, ...)
    end
 end
 
---- Runs job(a, b, c) in a worker, at once, until it ends or waits.
+--- Runs job(a, b, c) in a pooled coroutine, at once, until it ends or waits.
 function task.start(job, a, b, c)
    local worker
    if pool_size > 0 then
@@ -153,23 +153,23 @@ function task.start(job, a, b, c)
    mark.consumer, mark.deadline = consumer, deadline
 end
 
---- The running worker, also in a coroutine of the script's that it runs; nil in the main chunk.
+--- The running pooled coroutine, also if it runs a coroutine of the script; nil in the main chunk.
 function task.current()
    local co = running()
    if not co or ours[co] then return co end
    return (coroutines.host(co))
 end
 
---- Does a coroutine of the script's run that belongs to a task?
+--- True if the running coroutine is the script's own and belongs to a task.
 function task.is_aside()
    local co = running()
    return co ~= nil and not ours[co] and coroutines.host(co) ~= nil
 end
 
---- Does a worker run, in whatever coroutine?
+--- True if a pooled coroutine runs, perhaps with a coroutine of the script in it.
 function task.is_inside() return inside > 0 end
 
--- What the task was at before its wait, it is at again.
+-- Restores the mark of the task's work before its wait.
 local function resumed(consumer, deadline, ...)
    local mark = marks.mark
    mark.consumer, mark.deadline, mark.turn = consumer, deadline, mark.turn + 1
@@ -191,11 +191,10 @@ local function wait_in_main(token, soft)
    return unpack(r, 1, r.n)
 end
 
---- Waits until somebody wakes `token`; returns what they gave. In the main chunk, and in coroutines that it runs, it
--- pumps; a coroutine of the script's within a task waits with its task.
+--- Waits until `token` is woken; returns the waker's value. In the main chunk, and in coroutines that it runs, it pumps the
+-- loop; a coroutine of the script within a task waits with its task.
 -- @tparam number token of task.token
--- @tparam[opt] boolean soft nothing is at stake: when the program stops, the main chunk need not see
--- the end of this wait
+-- @tparam[opt] boolean soft the wait may be interrupted: when the program stops, the main chunk need not see its end
 function task.wait(token, soft)
    check()
    local worker, mark = task.current(), marks.mark
@@ -213,7 +212,7 @@ function task.wait(token, soft)
    return resumed(consumer, deadline, suspend(token))
 end
 
---- Ends a spawned task: at once when nothing is at stake in its wait, else at its next such wait.
+--- Ends a spawned task: at once if its wait is soft, else at its next soft wait.
 function task.condemn(worker)
    local token = soft_token[worker]
    if not token or waiting[token] ~= worker then condemned[worker] = true return end
@@ -221,8 +220,8 @@ function task.condemn(worker)
    task.alive = task.alive - 1
 end
 
---- Gives `token`'s waiter what it waits for.
--- @treturn boolean false: nobody waits
+--- Wakes the waiter of `token` with a value.
+-- @treturn boolean false: there is no waiter
 function task.wake(token, ...)
    local worker = waiting[token]
    if not worker then return false end
@@ -235,8 +234,8 @@ function task.wake(token, ...)
    return true
 end
 
---- Resumes all that were woken.
--- @treturn boolean were there any?
+--- Resumes all woken tasks.
+-- @treturn boolean true if there were any
 function task.run_ready()
    local any = ready_first <= ready_last
    local last = ready_last       -- who is made ready meanwhile waits for the next turn
@@ -251,7 +250,7 @@ function task.run_ready()
    return any
 end
 
---- Calls fn(coroutine) for each worker that waits, or was woken and not yet resumed.
+--- Calls fn(coroutine) for each pooled coroutine that waits, or was woken and not yet resumed.
 function task.each_waiting(fn)
    for _, worker in each(waiting) do
       if worker ~= MAIN then fn(worker) end
@@ -261,7 +260,7 @@ function task.each_waiting(fn)
    end
 end
 
---- Is anybody woken and not yet resumed?
+--- True if a task was woken and not yet resumed.
 function task.has_ready()
    return ready_first <= ready_last
 end
@@ -279,10 +278,10 @@ local function spawned(fn, a)
    task.alive = task.alive - 1
 end
 
---- Starts fn(a) as a task of its own, at once, until it first waits. The program goes on for it.
+--- Starts fn(a) as a task, which runs at once until its first wait, and keeps the program running.
 function task.spawn(fn, a) task.start(spawned, fn, a) end
 
---- As task.spawn, but the program does not go on for it.
+--- The same as task.spawn, but does not keep the program running.
 function task.background(fn, a) task.start(in_background, fn, a) end
 
 --- Starts fn(a) as a task at the next turn of the loop: for callbacks from within the dispatcher.
@@ -292,7 +291,7 @@ function task.later(fn, a)
    make_ready { worker, spawned, fn, a, n = 3 }
 end
 
---- Forgets everybody who waits: what they wait for can come no more.
+--- Drops all waiting tasks: their wake-ups cannot come any more.
 function task.reset()
    waiting, results, ready = {}, {}, {}
    ready_first, ready_last = 1, 0

@@ -1,7 +1,7 @@
---- watchdog: says where a script is that does not wait, and ends a handler that is over its time.
+--- watchdog: takes the trace of a script that does not wait, and ends a handler that exceeds its time limit.
 -- SPDX-License-Identifier: MIT
--- The I/O thread watches and reports, in any program. Getting a word in while the script spins takes a signal: that
--- is the command's (runtime/main/watchdog.c), as the library touches no signals.
+-- The I/O thread watches and reports, in any program. To interrupt a script that computes, a signal is needed: the command
+-- provides it (runtime/main/watchdog.c), because the library uses no signals.
 local errors = require "moonrabbit.base.errors"
 local generation = require "moonrabbit.loop.generation"
 local marks = require "moonrabbit.loop.mark"
@@ -13,10 +13,10 @@ local watchdog = {}
 local process                        -- the command's C part; nil: another program
 local is_compiled, is_profiled = false, false
 
---- Is the process to end at once? Given the source of what runs; true: it is to be called again. See cli.hurry.
+--- Called with the source of the running code to end the process at once; true: call it again. See cli.hurry.
 function watchdog.hasten() return false end
 
--- Called within whatever runs. The first result: call me again at the next instruction? The second: an error to raise.
+-- Called within the running code. First result: true to be called again at the next instruction. Second: an error to raise.
 local function on_signal()
    if watchdog.hasten(debug.getinfo(2, "S").source) then return true end
    if marks.wants_trace() then marks.give_trace(errors.stack(2)) end
@@ -27,7 +27,7 @@ end
 
 local function watch_compiled() process.watch_compiled(is_compiled and not is_profiled) end
 
--- LuaJIT has one profiler: while the script uses it, compiled loops are out of reach.
+-- LuaJIT has one profiler: while the script uses it, compiled loops cannot be interrupted.
 local function make_way()
    local profile = require "jit.profile"
    local start, stop = profile.start, profile.stop
@@ -43,8 +43,8 @@ local function make_way()
    end
 end
 
---- For the command: has the script be reached by its signal.
--- @tparam table by what C gave
+--- For the command: enables interrupting the script by its signal.
+-- @tparam table by the table of the C part
 function watchdog.install(by)
    process, is_compiled = by, true
    marks.configure(nil, process.watch(on_signal))
