@@ -1,4 +1,4 @@
---- in_flight: which handlers are at work, and where: read off their stacks, so that it costs nothing before.
+--- in_flight: finds running handlers and their places by reading their stacks, so that it costs nothing before.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local errors = require "moonrabbit.base.errors"
@@ -10,7 +10,7 @@ local in_flight = {}
 
 local LEVELS = 60 -- of a stack that are looked at
 
--- The locals of handling.handle in a suspended coroutine, and the level that it is at; nil: it runs no handler.
+-- The locals of handling.handle in a suspended coroutine, and its level; nil: it runs no handler.
 local function frame_of(co)
    for level = 0, LEVELS do
       local info = debug.getinfo(co, level, "f")
@@ -50,9 +50,9 @@ function in_flight.each(fn)
    for _, frame in ipairs(list) do fn(frame.consumer, frame.msg, frame.began) end
 end
 
---- What is at work on a message: handlers that wait, and loops over `messages()`.
--- @treturn table list of {queue, consumer (its tag), tag, routing_key, redelivered, seconds (nil: not known),
--- origin (FILE:LINE of the handler), at (FILE:LINE of where it waits)}; those that wait longest first
+--- The messages being handled: by handlers that wait, and by loops over `messages()`.
+-- @treturn table list of {queue, consumer (its tag), tag, routing_key, redelivered, seconds (nil: unknown),
+-- origin (FILE:LINE of the handler), at (FILE:LINE of its wait)}; the longest first
 function in_flight.list()
    local list = {}
    task.each_waiting(function(co)

@@ -1,4 +1,4 @@
---- cli.check: `moonrabbit check`: can we connect and open a channel?
+--- cli.check: `moonrabbit check`: tries to connect and to open a channel.
 -- SPDX-License-Identifier: MIT
 local check = {}
 
@@ -8,7 +8,7 @@ function check.describe(p)
    c:argument("url", "Where to connect; default: AMQP_URL, else amqp://localhost."):args "?"
 end
 
---- The lines that tell of a failure.
+--- The lines that report a failure.
 -- @tparam table err
 -- @treturn string
 function check.failure(err)

@@ -1,4 +1,4 @@
---- cli.supervise: `--workers N`: a process that keeps N others running, and runs no script itself.
+--- cli.supervise: `--workers N`: keeps N worker processes running, and runs no script itself.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
@@ -51,7 +51,7 @@ local function start(group, worker)
    log.info("worker started", { worker = worker.number, pid = pid })
 end
 
--- It is started again, later each time.
+-- Starts it again, with a growing delay.
 function Group:_died(worker, how)
    if C.mr_now() - worker.began >= HEALTHY then worker.deaths = 0 end
    worker.deaths = worker.deaths + 1
@@ -118,7 +118,7 @@ function Group:on_signal(number)
    self:_signal(number)
 end
 
--- What others say weighs less: 0, 75 (messages come again), 74 (publishes do not).
+-- The order of exit codes: 0, 75 (messages are delivered again), 74 (publishes are lost), others.
 local WEIGHTS = { [0] = 0, [75] = 1, [74] = 2 }
 
 -- The worst of all: 0, then 75, then 74, then anything else.
@@ -132,7 +132,7 @@ function Group:worst()
    return code
 end
 
--- Serves --http: each worker has a socket of its own to be asked at.
+-- Serves --http: each worker has its own socket for requests.
 local function serve(group)
    local folder, health, pages = require "moonrabbit.cli.folder",
       require "moonrabbit.health.health",
@@ -149,7 +149,7 @@ local function serve(group)
    return nil, err
 end
 
---- The workers, none of them started yet.
+--- Makes the workers; starts none yet.
 -- @tparam table wanted of cli.arguments
 function supervise.group(wanted)
    local group = setmetatable({ wanted = wanted, workers = {}, restarts = 0, is_stopping = false }, Group)

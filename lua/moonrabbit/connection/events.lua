@@ -1,4 +1,4 @@
---- events: what connections, channels and the broker have to say, told to whom it concerns.
+--- events: dispatches the events of connections and channels to the program's objects.
 -- SPDX-License-Identifier: MIT
 local bit = require "bit"
 local C = require("moonrabbit.base.ffi").C
@@ -27,7 +27,7 @@ local function tell(self, event)
    if self.on_event then task.later(self.on_event, event) end
 end
 
--- The channel an event is about, if it is still the same one.
+-- The channel of an event, if it is still the same one.
 local function channel_of(ev)
    local self = connection.by_number(ev.connection)
    local ch = self and self.channels[ev.channel]
@@ -43,7 +43,7 @@ local function lost_for_good(self, what, err)
    tell(self, { type = what, err = err })
 end
 
--- What the I/O thread reports of a recovery: a table, or nothing.
+-- The I/O thread's report of a recovery: a table, or nothing.
 local function report_of(ev)
    if ev.data.table == nil then return { failed = {}, renamed = {} } end
    local report = value.decode(ev.data.table)
@@ -69,7 +69,7 @@ local function recovered(self, ev)
       gap = tonumber(ev.last) / 1000, epoch = self.epoch })
 end
 
--- The program's own policy; without an answer the built-in one stands.
+-- Calls the program's own policy; without a verdict the built-in one applies.
 local function ask_policy(question)
    local self, ctx, event = question[1], question[2], question[3]
    local verdict, why = retry.ask(self.options.retry, ctx)
@@ -134,7 +134,7 @@ loop.on(C.MR_EV_BLOCKED, function(ev)
    tell(self, { type = blocked and "blocked" or "unblocked", err = ev.data.error ~= nil and errors.of_c(ev.data.error) or nil })
 end)
 
--- A channel comes back: again, then ready.
+-- A channel is restored: again, then ready.
 local function channel_back(ev)
    local self = connection.by_number(ev.connection)
    local ch = self and self.channels[ev.channel]

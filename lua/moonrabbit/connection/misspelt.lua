@@ -1,4 +1,4 @@
---- misspelt: variables of the environment that look as if they were meant to be AMQP_URL.
+--- misspelt: finds environment variables that look like a misspelt AMQP_URL.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local options = require "moonrabbit.base.options"
@@ -6,7 +6,7 @@ local options = require "moonrabbit.base.options"
 ffi.cdef 'extern char **mr_environ __asm__("environ");'
 
 local WANTED = "AMQP_URL"
--- What other programs call it, without their underscores.
+-- The names that other programs use, without underscores.
 local KNOWN = { AMQPURI = true, AMQPADDRESS = true, AMQPADDR = true, AMQPHOST = true, RABBITMQURL = true, RABBITMQURI = true,
    RABBITMQHOST = true, RABBITURL = true, RABBITMQADDRESS = true, CLOUDAMQPURL = true, BROKERURL = true,
    CELERYBROKERURL = true, MOONRABBITURL = true, MOONRABBITAMQPURL = true }
@@ -20,7 +20,7 @@ local function is_meant(name, value)
    return KNOWN[upper:gsub("_", "")] or options.distance(upper, WANTED) <= NEAR
 end
 
---- Their names, in order; what they say is not shown, as it may have a password.
+--- Their names, in order; not their values, which may contain a password.
 -- @treturn table
 return function()
    local names, at = {}, 0

@@ -1,4 +1,4 @@
---- outcome: what becomes of a message, by what its handler of mr.consumer returned or raised.
+--- outcome: decides the outcome of a message by the result or error of its handler of mr.consumer.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local copies = require "moonrabbit.redelivery.copy"
@@ -14,15 +14,15 @@ local outcome = {}
 local ACK, NACK, REJECT, REQUEUE = C.MR_ACK, C.MR_NACK, C.MR_REJECT, C.MR_SETTLE_REQUEUE
 local WORDS = { "requeue", "reject", "dead_letter" }
 
---- What a failed message is retried by when the program does not say.
+--- The default retry policy of messages.
 outcome.policy = retry.exponential { first = 0.5, max = 60, attempts = 8 }
 
---- For xpcall: what was raised, and from where.
+--- For xpcall: the raised value and its traceback.
 function outcome.trace(why)
    return { raised = why, trace = errors.trace(why, 2) }
 end
 
--- Any failure as an error of ours: raised or returned, a string or a table.
+-- Converts a failure to an error object: raised or returned, a string or a table.
 local function error_of(why)
    if errors.is(why) then return why end
    local err = errors.new("handler_failed", "message", errors.words(why))
@@ -39,8 +39,8 @@ local function info_of(consumer, msg, err)
    return { queue = consumer.queue, attempt = msg.attempt, error = err and ("%s: %s"):format(err.kind, err.text) }
 end
 
--- Makes a copy of a message, however long it takes: it is held meanwhile, and its handler is not called again.
--- True; or nil, and an error when there can never be one.
+-- Makes a copy of a message, with retries: the message is held in that time, and its handler is not called again.
+-- True; or nil, and an error if it can never be copied.
 local function insist(consumer, msg, err, copy)
    local ok, why = patience.until_done(msg, copy, function(failure, pause)
       local fields = fields_of(consumer, msg, err)
@@ -52,7 +52,7 @@ end
 
 local judge
 
--- It can never be copied: it stays here, and is tried again after its pause, unacked.
+-- It can never be copied: it is held here, unacked, and its handler is called again after the pause.
 local function again_here(consumer, msg, seconds, err, why)
    local fields = fields_of(consumer, msg, err)
    fields.delay, fields.kind, fields.reason = seconds, why.kind, why.text
@@ -78,7 +78,7 @@ local function later(consumer, msg, seconds, err)
    return nil
 end
 
--- The end of its tries: among the dead letters, or dropped by its queue.
+-- No attempts are left: the message goes to the dead letters, or is rejected.
 local function bury(consumer, msg, reason, err, trace)
    local dead = consumer.owner.dead_letter
    if not dead then return REJECT, 0 end
@@ -99,7 +99,7 @@ local function elapsed(msg)
    return first and math.max(copies.now() - first, 0) / 1000 or 0
 end
 
--- What the policy says of a failure.
+-- The policy's verdict on a failure.
 local function judge_failure(consumer, msg, err, trace)
    if not msg.is_live then -- lost with its connection, or settled by the handler: nothing is left to decide
       log.warn("handler failed", fields_of(consumer, msg, err))
@@ -128,7 +128,7 @@ local function judge_failure(consumer, msg, err, trace)
    return bury(consumer, msg, reason, err, trace)
 end
 
--- A handler that returns what means nothing has failed, in a way that trying again does not mend.
+-- A handler that returns an invalid value has failed, and another attempt does not help.
 local function nonsense(consumer, msg, a)
    local nearest = type(a) == "string" and options.nearest(a, { unpack(WORDS) })
    local err = errors.new("handler_failed", "message", ("the handler returned %s, which means nothing%s"):format(
@@ -163,9 +163,9 @@ function judge(consumer, msg, ok, a, b)
    return nonsense(consumer, msg, a)
 end
 
---- The judge of a consumer: how to settle its message. It may wait; whatever goes wrong in it, the message is held.
+--- The judge of a consumer: decides how to settle its message. It may wait; if it fails, the message is held.
 -- @treturn[1] number how, number flags
--- @treturn[2] nil it is not to be settled: the program does that, or it comes again by itself
+-- @treturn[2] nil do not settle it: the program does that, or the broker delivers it again
 function outcome.judge(consumer, msg, ok, a, b)
    if consumer.is_manual and ok and (a == nil or a == true) and b == nil then return nil end
    local how, flags

@@ -189,10 +189,9 @@ end
 
 --- Calls fn after `seconds`, in a task; returns the timer, for loop.cancel.
 function loop.after(seconds, fn) return heap:add({ fn = fn }, C.mr_now() + seconds) end
---- Calls fn every `seconds`. Rounds do not pile up: one that is due while the last one is still at
--- work, or that comes late, is left out.
+--- Calls fn every `seconds`. A round that is due while the previous one still runs, or that is late, is skipped.
 function loop.every(seconds, fn) return heap:add({ fn = fn, every = seconds }, C.mr_now() + seconds) end
---- Takes a timer back.
+--- Cancels a timer.
 function loop.cancel(entry)
    entry.every = nil
    heap:cancel(entry)

@@ -1,4 +1,4 @@
---- shutdown: the one way a program stops: cancel, let handlers finish, flush, close.
+--- shutdown: stops a program: cancels consumers, lets handlers finish, flushes, closes.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local connection = require "moonrabbit.connection.connection"
@@ -15,9 +15,9 @@ local task = require "moonrabbit.loop.task"
 
 local shutdown = {}
 
---- What mr.run gives them when it is not told.
+--- The default drain of mr.run.
 shutdown.usual = 30
---- Told what an mr.run has abandoned. Was it the end of the process, whose runtime stays until then?
+--- Called with what an mr.run has abandoned. Returns true if the process ends now and keeps its runtime until then.
 function shutdown.is_last() return false end
 
 local MOST_LINES = 100 -- of what is abandoned, in the log
@@ -28,7 +28,7 @@ local cancelling = 0 -- consumers that are being cancelled
 
 --- Calls fn when the program stops, before the connections close.
 function shutdown.on_stop(fn) hooks[#hooks + 1] = fn end
---- Does not, after all.
+--- Removes such a function.
 function shutdown.not_on_stop(fn)
    for i, other in ipairs(hooks) do
       if other == fn then return table.remove(hooks, i) end
@@ -40,7 +40,7 @@ local function cancel(consumer)
    cancelling = cancelling - 1
 end
 
---- Asks the program to stop: no more messages from here on. The loop does the rest.
+--- Requests a stop: no more messages from now on. The loop does the rest.
 function shutdown.ask()
    if not stop.ask() then return end
    farewell.begin()
@@ -53,8 +53,8 @@ function shutdown.ask()
    end)
 end
 
--- The main chunk may finish the message that its `messages()` loop is at. Beyond that: a wait of no
--- consequence ends at once, the broker's answers are waited for, and nothing new is begun.
+-- The main chunk may finish the current message of its `messages()` loop. After that soft waits end at once, answers of the
+-- broker are awaited, and nothing new is started.
 task.set_must_stop(function(soft, is_new)
    local is_lost, asked_at = stop.is_at_loss(), stop.asked_at()
    if not asked_at and not is_lost then return false end
@@ -62,7 +62,7 @@ task.set_must_stop(function(soft, is_new)
    return (soft or is_new and not is_lost) and not messages.is_in_hand()
 end)
 
---- Publishes that have not ended.
+--- The number of publishes that have not ended.
 function shutdown.outstanding()
    local count = stop.counted()
    connection.each(function(conn)
@@ -95,7 +95,7 @@ local function run_all(list, deadline)
    pump_until(function() return left == 0 end, deadline)
 end
 
--- By force when time runs out: who waits for an answer hears that there is none.
+-- By force after the timeout: waiting requests end without an answer.
 local function close_all(deadline)
    local list, patience = {}, math.max(deadline - C.mr_now(), 0.1) * 0.8
    connection.each(function(conn)
@@ -105,8 +105,8 @@ local function close_all(deadline)
    run_all(list, deadline)
 end
 
---- Logs what the handlers that are still at work are at, one line each.
--- @tparam table list of inflight
+--- Logs each handler that still runs, with its place.
+-- @tparam table list of in_flight
 function shutdown.log_abandoned(list)
    for i, entry in ipairs(list) do
       if i > MOST_LINES then
@@ -116,12 +116,12 @@ function shutdown.log_abandoned(list)
    end
 end
 
---- Stops everything: consumers are cancelled (what no handler has seen goes back), running handlers
--- finish, what on_stop registered runs, confirms come in, connections close. What is abandoned is logged,
--- and its messages come again.
--- @tparam number seconds for all of it; hooks and closing have one second more if need be
--- What was published and is not confirmed by then is lost, and told so: a publish does not come again.
--- @treturn table what was abandoned: {handlers = n, publishes = n, abandoned = the list of inflight}
+--- Stops everything: cancels consumers (messages that no handler has seen go back), lets running handlers finish, runs the
+-- functions of on_stop, waits for confirms, closes connections. Abandoned handlers are logged, and the broker delivers their
+-- messages again.
+-- @tparam number seconds in total; hooks and closing have one more second if necessary
+-- Publishes that are not confirmed by then are lost, and reported: nobody sends them again.
+-- @treturn table what was abandoned: {handlers = n, publishes = n, abandoned = the list of in_flight}
 function shutdown.run(seconds)
    stop.patience = seconds
    shutdown.ask()
@@ -142,7 +142,7 @@ function shutdown.run(seconds)
    return left
 end
 
---- Pumps until nothing can happen any more, or the program is to stop.
+--- Pumps until nothing can happen any more, or a stop was requested.
 function shutdown.until_idle()
    while not stop.is_asked() and not loop.is_idle() and not stop.is_at_loss() do loop.pump() end
 end

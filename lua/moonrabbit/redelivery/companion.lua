@@ -49,7 +49,7 @@ function companion.declare(conn, queue, options)
    return nil, err
 end
 
---- Is a queue there? Nil: no, or that cannot be known.
+--- True if a queue exists. Nil: it does not, or that is unknown.
 function companion.is_there(conn, queue) return (is_there(conn, queue)) end
 
 return companion
