@@ -1,5 +1,4 @@
-/* acks: which deliveries of a channel the broker still counts as ours, and the fewest frames that
- * settle them.
+/* acks: a channel's unsettled deliveries, and the fewest frames that settle them.
  * SPDX-License-Identifier: MIT */
 #include "amqp/acks.h"
 

@@ -1,4 +1,4 @@
-/* channel: how an AMQP channel of a session begins and ends.
+/* channel: opens and closes the AMQP channels of a session.
  * SPDX-License-Identifier: MIT */
 #include "amqp/channel.h"
 

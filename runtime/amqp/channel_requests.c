@@ -1,4 +1,4 @@
-/* channel_requests: what the host asks of an open channel.
+/* channel_requests: the host's requests and publishes on an open channel.
  * SPDX-License-Identifier: MIT */
 #include "amqp/channel_requests.h"
 

@@ -1,4 +1,4 @@
-/* confirm: which publishes of a channel still wait for the broker's word, and how each ends.
+/* confirm: a channel's publishes that wait for their confirms, and the outcome of each.
  * SPDX-License-Identifier: MIT
  * Who publishes pays nothing for finding a publish by what came back: it is put in line when a return comes. */
 #include "amqp/confirm.h"

@@ -1,4 +1,4 @@
-/* content: puts a message together from its method, header and body frames.
+/* content: assembles a message from its method, header and body frames.
  * SPDX-License-Identifier: MIT */
 #include "amqp/content.h"
 

@@ -1,4 +1,4 @@
-/* curb: a consumer that no prefetch bounds, and whose host is far behind while it asks, gets a prefetch after all.
+/* curb: gives a prefetch to a consumer without one, if the host is far behind and always waits.
  * SPDX-License-Identifier: MIT */
 #include "amqp/curb.h"
 

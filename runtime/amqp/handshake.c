@@ -1,4 +1,4 @@
-/* handshake: what a client says from the protocol header to connection.open-ok.
+/* handshake: the client's part of the handshake, from the protocol header to connection.open-ok.
  * SPDX-License-Identifier: MIT */
 #include "amqp/handshake.h"
 

@@ -1,4 +1,4 @@
-/* heartbeat: says when to send a heartbeat and when the peer counts as dead.
+/* heartbeat: decides when to send a heartbeat and when the peer is dead.
  * SPDX-License-Identifier: MIT */
 #include "amqp/heartbeat.h"
 

@@ -1,4 +1,4 @@
-/* identity: what a publish is known by when the broker gives it back.
+/* identity: identifies a publish when the broker returns it, because AMQP gives a return no number.
  * SPDX-License-Identifier: MIT
  * Two properties do not come back as they went: BCC is taken out of the headers, and a reply_to that is a channel's
  * own pseudo-queue gets the name of that channel. Where there is one of them, what is hashed is written anew, without. */

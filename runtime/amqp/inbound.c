@@ -1,4 +1,4 @@
-/* inbound: what the broker's methods mean for a channel.
+/* inbound: handles the broker's methods for a channel.
  * SPDX-License-Identifier: MIT */
 #include "amqp/inbound.h"
 

@@ -1,4 +1,4 @@
-/* lines: numbers in line by what they are known by.
+/* lines: queues of numbers, one queue for each key; each number is in at most two queues ("lines").
  * SPDX-License-Identifier: MIT
  * A line is a list through the places of its numbers, and a second one of those that were passed by. Places are
  * counted from 1; 0 is none. */

@@ -1,4 +1,4 @@
-/* message: what becomes of a message that the broker sends on a channel: delivered, got, or returned.
+/* message: handles messages that the broker sends on a channel: deliveries, gets, returns.
  * SPDX-License-Identifier: MIT */
 #include "amqp/message.h"
 

@@ -1,4 +1,4 @@
-/* pending: the requests of a channel that wait for the broker's answer, and how each ends.
+/* pending: the requests of a channel that wait for the broker's answers, and the end of each.
  * SPDX-License-Identifier: MIT */
 #include "amqp/pending.h"
 

@@ -1,4 +1,4 @@
-/* records: the records of a topology, and the ways to find them.
+/* records: the records of a topology, and their indexes.
  * SPDX-License-Identifier: MIT */
 #include "amqp/records.h"
 

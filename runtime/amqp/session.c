@@ -1,5 +1,5 @@
-/* session: one AMQP connection as a pure machine: bytes, calls and `now` in; bytes, events and the
- * next deadline out.
+/* session: one AMQP connection as a pure state machine: bytes, calls and `now` in; bytes, events
+ * and the next deadline out.
  * SPDX-License-Identifier: MIT */
 #include "amqp/session.h"
 

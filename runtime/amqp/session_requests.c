@@ -1,4 +1,4 @@
-/* session_requests: what the host asks of an open session.
+/* session_requests: the host's requests to an open session.
  * SPDX-License-Identifier: MIT
  * Pure; the other half of session.c. */
 #include "amqp/channel.h"

@@ -1,4 +1,4 @@
-/* session_state: what session.c and session_requests.c share of a session, and how it ends.
+/* session_state: the state of a session, and its end; shared by session.c and session_requests.c.
  * SPDX-License-Identifier: MIT */
 #include "amqp/session_state.h"
 

@@ -1,4 +1,4 @@
-/* topology: what the program has declared, bound and consumed, so that it can be made again.
+/* topology: records what the program has declared, bound and consumed, for recovery.
  * SPDX-License-Identifier: MIT */
 #include "amqp/topology.h"
 

@@ -1,4 +1,4 @@
-/* event: brings the host's handles up to date with what the I/O thread tells.
+/* event: updates the host's handles by the I/O thread's events.
  * SPDX-License-Identifier: MIT */
 #include "api/event.h"
 

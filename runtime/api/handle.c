@@ -1,4 +1,4 @@
-/* handle: what all handles need: to find each other, and to send commands.
+/* handle: functions for all handles: look-ups, and sending commands.
  * SPDX-License-Identifier: MIT */
 #include "api/handle.h"
 

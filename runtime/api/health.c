@@ -1,4 +1,4 @@
-/* health: the host's part in it: what it wants checked, what it has found out, how long its handlers take.
+/* health: the host's calls for health: which checks to run, its own results, its meters.
  * SPDX-License-Identifier: MIT
  * Host thread. The judging is the I/O thread's, which can do so while the host is away. */
 #include <math.h>

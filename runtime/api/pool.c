@@ -1,4 +1,4 @@
-/* pool: lends connections or channels: who gets one, who waits, who gives back.
+/* pool: lends connections or channels to one borrower at a time.
  * SPDX-License-Identifier: MIT */
 #include "api/pool.h"
 

@@ -1,4 +1,4 @@
-/* pool_item: what a pool lends: made, kept while it is idle, closed when it is of no more use.
+/* pool_item: the items of a pool: makes them, keeps idle ones, closes those that are not needed.
  * SPDX-License-Identifier: MIT */
 #include "api/pool_item.h"
 

@@ -1,4 +1,4 @@
-/* pool_request: what is asked of a pool and still to be told: waits for a place, and answers of the broker.
+/* pool_request: a pool's pending requests: waits for a place, and requests to the broker.
  * SPDX-License-Identifier: MIT */
 #include "api/pool_request.h"
 

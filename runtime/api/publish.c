@@ -1,4 +1,4 @@
-/* publish: one message from the host into the command ring.
+/* publish: puts a publish of the host into the command ring.
  * SPDX-License-Identifier: MIT
  * Host thread. The message path: no allocation for bodies up to MR_INLINE_BODY. */
 #include <string.h>

@@ -1,4 +1,4 @@
-/* settle: what the host does with a delivery: settle it, give it back.
+/* settle: the host's calls for deliveries: settle and release.
  * SPDX-License-Identifier: MIT
  * Host thread. The message path: one command for each delivery. */
 #include "api/handle.h"

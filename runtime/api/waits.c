@@ -1,4 +1,4 @@
-/* waits: for places of pools: which have ended, and when the next one's time is up.
+/* waits: the waits for places of all pools: which have ended, and the next deadline.
  * SPDX-License-Identifier: MIT */
 #include "api/waits.h"
 

@@ -1,4 +1,4 @@
-/* alloc: the one door to the heap, with the host's hooks and a way to make the n-th call fail.
+/* alloc: the only access to the heap, with the host's allocator and fault injection.
  * SPDX-License-Identifier: MIT
  * The two counters use the compiler's __atomic builtins, relaxed: they are for tests, order nothing,
  * and the folder may not include stdatomic.h. */

@@ -1,4 +1,4 @@
-/* bins: a hash table of nodes that lie in what they find; several may have the same hash.
+/* bins: an intrusive hash table: its nodes are embedded in objects; several may have the same hash.
  * SPDX-License-Identifier: MIT */
 #include "base/bins.h"
 

@@ -1,4 +1,4 @@
-/* compare: when two values of field tables are the same.
+/* compare: equality and hashes of field tables and their values.
  * SPDX-License-Identifier: MIT */
 #include "base/compare.h"
 

@@ -1,4 +1,4 @@
-/* delivery: the memory that deliveries live in: fixed blocks, recycled, never moved.
+/* delivery: the memory of deliveries: fixed blocks that are recycled and never moved.
  * SPDX-License-Identifier: MIT */
 #include "base/delivery.h"
 

@@ -1,4 +1,4 @@
-/* event: what an event carries, freed.
+/* event: frees the data of events.
  * SPDX-License-Identifier: MIT
  * Any thread. */
 #include "base/alloc.h"

@@ -1,4 +1,4 @@
-/* hash: 64 bits over any number of bytes, for finding things again.
+/* hash: a 64-bit hash for look-ups; does not resist an attacker who chooses the bytes.
  * SPDX-License-Identifier: MIT
  * Words of 8 bytes, multiplied and rotated; long runs in four lanes, which a processor works at side by side. */
 #include "base/hash.h"

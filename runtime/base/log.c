@@ -1,4 +1,4 @@
-/* log: one line per fact, as logfmt or JSON.
+/* log: formats log lines as logfmt or JSON.
  * SPDX-License-Identifier: MIT */
 #include "base/log.h"
 

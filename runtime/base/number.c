@@ -1,4 +1,4 @@
-/* number: numbers as text and back, whatever the locale: a host may have set one with a decimal comma.
+/* number: numbers as text and back, independent of the locale, which may have a decimal comma.
  * SPDX-License-Identifier: MIT */
 #include "base/number.h"
 

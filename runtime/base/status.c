@@ -1,4 +1,4 @@
-/* status: names, texts, hints and classes of every kind of error, and the structured error.
+/* status: names, texts, hints and classes of all kinds of errors, and the structured error.
  * SPDX-License-Identifier: MIT */
 #include "base/status.h"
 

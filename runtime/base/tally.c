@@ -1,4 +1,4 @@
-/* tally: what the host holds of one connection's messages, and whether it is behind with them.
+/* tally: counts one connection's deliveries that the host holds, and compares them with the bound.
  * SPDX-License-Identifier: MIT */
 #include "base/tally.h"
 

@@ -1,4 +1,4 @@
-/* value: AMQP field tables as a tree: built, read, compared.
+/* value: AMQP field tables as trees: building, reading, copying. moonrabbit.h declares the structs.
  * SPDX-License-Identifier: MIT */
 #include "base/value.h"
 

@@ -1,4 +1,4 @@
-/* ending: the end of the process, told to our threads before what they use is taken apart.
+/* ending: ends our threads at the exit of the process, before the cleanup of libraries.
  * SPDX-License-Identifier: MIT */
 #include "bridge/ending.h"
 

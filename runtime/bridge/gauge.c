@@ -1,4 +1,4 @@
-/* gauge: numbers that the I/O thread writes and the host reads, and the host's wish for room.
+/* gauge: numbers that the I/O thread writes and the host reads, and the host's request for room.
  * SPDX-License-Identifier: MIT */
 #include "bridge/gauge.h"
 

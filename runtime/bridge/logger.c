@@ -1,4 +1,4 @@
-/* logger: log lines on their way from the threads of a runtime to the one that writes them.
+/* logger: passes log lines from the threads of a runtime to the thread that writes them.
  * SPDX-License-Identifier: MIT */
 #include "bridge/logger.h"
 

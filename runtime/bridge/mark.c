@@ -1,4 +1,4 @@
-/* mark: what the host thread is at, for whoever asks on the I/O thread.
+/* mark: the host thread's current work, as seen by the I/O thread.
  * SPDX-License-Identifier: MIT */
 #include "bridge/mark.h"
 

@@ -1,4 +1,4 @@
-/* meter: how long a queue's handlers take: the host counts, the I/O thread reads.
+/* meter: measures how long a queue's handlers take: the host counts, the I/O thread reads.
  * SPDX-License-Identifier: MIT */
 #include "bridge/meter.h"
 

@@ -1,4 +1,4 @@
-/* wake: gets a sleeping thread up, once per sleep.
+/* wake: wakes a sleeping thread, once per sleep.
  * SPDX-License-Identifier: MIT */
 #include "bridge/wake.h"
 

@@ -1,4 +1,4 @@
-/* client_method: the methods that a client sends, as the embedded broker reads them.
+/* client_method: decodes a client's methods for the embedded broker.
  * SPDX-License-Identifier: MIT */
 #include "codec/client_method.h"
 

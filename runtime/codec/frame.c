@@ -1,4 +1,4 @@
-/* frame: finds frames in a run of bytes, in place, and writes those that are not methods.
+/* frame: finds frames in received bytes, in place, and writes all frames except methods.
  * SPDX-License-Identifier: MIT */
 #include "codec/frame.h"
 

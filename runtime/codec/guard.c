@@ -1,4 +1,4 @@
-/* guard: refuses what the codec must not see: sizes, types, channels, table depth.
+/* guard: refuses input that the codec cannot handle: sizes, types, channels, table depth.
  * SPDX-License-Identifier: MIT */
 #include "codec/guard.h"
 

@@ -1,4 +1,4 @@
-/* method: AMQP methods as one neutral record, and their bytes by rabbitmq-c's codec.
+/* method: AMQP methods as one common struct, encoded and decoded by rabbitmq-c's codec.
  * SPDX-License-Identifier: MIT */
 #include "codec/method.h"
 

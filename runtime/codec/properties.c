@@ -1,4 +1,4 @@
-/* properties: basic's 14 properties to their wire form, by rabbitmq-c's codec, and from it, by ours.
+/* properties: encodes basic's 14 properties by rabbitmq-c's codec, and decodes them by ours.
  * SPDX-License-Identifier: MIT
  * The flags of mr_properties are the wire's, which are also rabbitmq-c's. */
 #include "codec/properties.h"

@@ -1,4 +1,4 @@
-/* read: what came in field tables, as a tree: any depth, keys of 255 bytes, every type.
+/* read: decodes received field tables into trees: any depth, keys of 255 bytes, every type.
  * SPDX-License-Identifier: MIT
  * rabbitmq-c's decoder recurses as deep as a peer likes; here the levels are a list. */
 #include "codec/read.h"

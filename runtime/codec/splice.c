@@ -1,4 +1,4 @@
-/* splice: properties that are sent on as they came, but for what is said to change. Never decoded.
+/* splice: encodes received properties again with changes, without decoding them.
  * SPDX-License-Identifier: MIT
  * Pure; any thread. The public form is in moonrabbit.h. */
 #include "codec/properties.h"

@@ -1,4 +1,4 @@
-/* table: field tables to and from their wire form, by rabbitmq-c's codec.
+/* table: encodes and decodes field tables by rabbitmq-c's codec.
  * SPDX-License-Identifier: MIT
  * What the codec does not do and is done here or by the guard: it does not see whether a nested
  * length stays inside its parent, recurses as deep as it is told, cuts the length of a long key to 8

@@ -1,4 +1,4 @@
-/* walk: field tables and properties as bytes: checked, stepped through, put together; never decoded.
+/* walk: checks, iterates over and builds encoded field tables and properties; decodes nothing.
  * SPDX-License-Identifier: MIT */
 #include "codec/walk.h"
 

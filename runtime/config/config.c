@@ -1,4 +1,4 @@
-/* config: options that were set one by one, put together: the URL, what overrides it, the defaults.
+/* config: resolves options: combines the URL, the options that override it, and the defaults.
  * SPDX-License-Identifier: MIT
  * Pure, but for the machine's name. */
 #include "config/config.h"

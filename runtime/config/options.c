@@ -1,4 +1,4 @@
-/* options: a connection's options as the host sets them, by name, checked one by one.
+/* options: a connection's options, set by name and checked one by one.
  * SPDX-License-Identifier: MIT */
 #include "config/options.h"
 

@@ -1,4 +1,4 @@
-/* uri: reads amqp, amqps and memory URLs.
+/* uri: parses amqp, amqps and memory URLs.
  * SPDX-License-Identifier: MIT */
 #include "config/uri.h"
 

@@ -1,4 +1,4 @@
-/* loop: the I/O thread itself: commands in, links, events out, sleep.
+/* loop: the I/O thread's loop: takes commands, runs the links, pushes events, sleeps.
  * SPDX-License-Identifier: MIT */
 #include "engine/loop.h"
 

@@ -1,4 +1,4 @@
-/* writer: the thread that writes a runtime's log lines, as any write may block for ever.
+/* writer: the thread that writes a runtime's log lines, because any write may block without limit.
  * SPDX-License-Identifier: MIT */
 #include "engine/writer.h"
 

@@ -1,4 +1,4 @@
-/* health: what is to be checked, what the host has told, and who wants to know.
+/* health: the configured checks, the results of the host's own checks, and the requests for health.
  * SPDX-License-Identifier: MIT */
 #include "health/health.h"
 

@@ -1,4 +1,4 @@
-/* host_pages: the pages that the host serves, beside the built-in ones or in their place.
+/* host_pages: pages of the host, which add to the built-in ones or replace them.
  * SPDX-License-Identifier: MIT */
 #include "health/host_pages.h"
 

@@ -1,4 +1,4 @@
-/* http: a few pages by HTTP, on the I/O thread's own loop.
+/* http: serves a few pages by HTTP, in the I/O thread's loop.
  * SPDX-License-Identifier: MIT
  * libmicrohttpd parses and writes; its own epoll descriptor is watched by our loop, so it needs no
  * thread. Its time-out is one of silence: a client that sends a byte now and then is ended by our own.

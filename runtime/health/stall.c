@@ -1,4 +1,4 @@
-/* stall: reports a host that is at one thing for too long, while it still is.
+/* stall: reports a host whose current work takes too long, during the stall.
  * SPDX-License-Identifier: MIT */
 #include "health/stall.h"
 

@@ -1,4 +1,4 @@
-/* verdict: says of a runtime's vitals whether they are healthy, and why not.
+/* verdict: decides by the vitals whether a runtime is healthy, and gives the reasons if not.
  * SPDX-License-Identifier: MIT */
 #include "health/verdict.h"
 

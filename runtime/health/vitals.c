@@ -1,4 +1,4 @@
-/* vitals: how a runtime is, in numbers and a few words, at one moment.
+/* vitals: a snapshot of a runtime for health checks and metrics.
  * SPDX-License-Identifier: MIT */
 #include "health/vitals.h"
 

@@ -1,4 +1,4 @@
-/* event_queue: hands events to the host, without ever waiting for it.
+/* event_queue: passes events to the host, without ever waiting for it.
  * SPDX-License-Identifier: MIT */
 #include "io/event_queue.h"
 

@@ -1,4 +1,4 @@
-/* timer: a deadline on our own clock, which tests can move.
+/* timer: deadlines on the library's clock, which tests can advance.
  * SPDX-License-Identifier: MIT */
 #include "io/timer.h"
 

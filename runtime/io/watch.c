@@ -1,4 +1,4 @@
-/* watch: descriptors and a wake-up time that the host asked the I/O thread to mind.
+/* watch: watches descriptors and a wake-up time for the host.
  * SPDX-License-Identifier: MIT */
 #include "io/watch.h"
 

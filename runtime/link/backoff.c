@@ -1,4 +1,4 @@
-/* backoff: how long to wait before the next try.
+/* backoff: computes the wait before the next try.
  * SPDX-License-Identifier: MIT */
 #include "link/backoff.h"
 

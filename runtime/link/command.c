@@ -1,4 +1,4 @@
-/* command: what the host asks of a link, handed to its session.
+/* command: passes the host's commands for a link to its session.
  * SPDX-License-Identifier: MIT */
 #include "link/command.h"
 

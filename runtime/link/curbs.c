@@ -1,4 +1,4 @@
-/* curbs: of which queues a link's consumers may be curbed.
+/* curbs: decides of which queues a link's consumers may be curbed (amqp/curb.h).
  * SPDX-License-Identifier: MIT */
 #include "link/curbs.h"
 

@@ -1,4 +1,4 @@
-/* dial: one pass over all hosts and addresses of a configuration, until a stream is up.
+/* dial: one pass over all hosts and addresses of a configuration, until a stream is connected.
  * SPDX-License-Identifier: MIT */
 #include "link/dial.h"
 

@@ -1,4 +1,4 @@
-/* io: a link's stream: what is read goes to the session, what the session says is written.
+/* io: a link's stream: passes received bytes to the session, writes the session's output.
  * SPDX-License-Identifier: MIT */
 #include "link/io.h"
 

@@ -1,4 +1,4 @@
-/* link: one connection: it dials, runs a session over the stream, and says how things stand.
+/* link: one connection: dials, runs a session over the stream, and reports its state.
  * SPDX-License-Identifier: MIT */
 #include "link/link.h"
 

@@ -1,4 +1,4 @@
-/* plan: the steps of a recovery, in the order in which the broker is asked.
+/* plan: the steps of a recovery, in the order of the requests to the broker.
  * SPDX-License-Identifier: MIT */
 #include "link/plan.h"
 

@@ -1,4 +1,4 @@
-/* race: TCP connections to the addresses of one host, the first that is up wins.
+/* race: connects to the addresses of one host; the first that connects wins (RFC 8305).
  * SPDX-License-Identifier: MIT */
 #include "link/race.h"
 

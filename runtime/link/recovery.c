@@ -1,4 +1,4 @@
-/* recovery: brings a lost connection back, and what the program had on it.
+/* recovery: restores a lost connection with its channels, topology and consumers.
  * SPDX-License-Identifier: MIT */
 #include "link/recovery.h"
 

@@ -1,4 +1,4 @@
-/* recovery_state: what a recovery is made of, and what it asks of its link.
+/* recovery_state: the state of a recovery, and the port to its link.
  * SPDX-License-Identifier: MIT */
 #include "link/recovery_state.h"
 

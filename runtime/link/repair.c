@@ -1,4 +1,4 @@
-/* repair: brings back, on an open connection, what the broker ended: a channel, a consumer.
+/* repair: restores, on an open connection, channels and consumers that the broker ended.
  * SPDX-License-Identifier: MIT */
 #include "link/repair.h"
 

@@ -1,4 +1,4 @@
-/* replay: asks the broker for the steps of a plan, one after the other, and judges the answers.
+/* replay: requests the steps of a plan one after the other, and handles the answers.
  * SPDX-License-Identifier: MIT */
 #include "link/replay.h"
 

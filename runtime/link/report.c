@@ -1,4 +1,4 @@
-/* report: what a link tells the host, and the log.
+/* report: a link's events to the host, and its log lines.
  * SPDX-License-Identifier: MIT */
 #include "link/report.h"
 

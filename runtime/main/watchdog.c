@@ -1,4 +1,4 @@
-/* watchdog: gets a word in while the script spins, in compiled loops, too.
+/* watchdog: interrupts a script that computes, also in compiled loops.
  * SPDX-License-Identifier: MIT
  * A hook reaches interpreted code only: compiled code never looks for one. While LuaJIT's profiler runs by
  * lines, though, each compiled loop looks whether the profiler wants a sample and, if so, leaves for the

@@ -1,4 +1,4 @@
-/* inlet: reads a stream in large pieces and keeps the start of a frame whose rest has not come.
+/* inlet: reads a stream in large pieces and keeps an incomplete frame until the rest arrives.
  * SPDX-License-Identifier: MIT */
 #include "net/inlet.h"
 

@@ -1,4 +1,4 @@
-/* listen: a TCP port to be connected to.
+/* listen: a listening TCP port or Unix socket.
  * SPDX-License-Identifier: MIT */
 #include "net/listen.h"
 

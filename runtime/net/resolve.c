@@ -1,4 +1,4 @@
-/* resolve: host names to addresses without blocking, by c-ares.
+/* resolve: looks up host names without blocking, by c-ares.
  * SPDX-License-Identifier: MIT */
 #include "net/resolve.h"
 

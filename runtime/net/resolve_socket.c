@@ -1,4 +1,4 @@
-/* resolve_socket: c-ares' sockets as our own: see base/descriptor.h.
+/* resolve_socket: claims c-ares' sockets: see base/descriptor.h.
  * SPDX-License-Identifier: MIT */
 #include "net/resolve_socket.h"
 

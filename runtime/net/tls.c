@@ -1,4 +1,4 @@
-/* tls: a stream that encrypts another, by OpenSSL.
+/* tls: a stream that encrypts another one, by OpenSSL.
  * SPDX-License-Identifier: MIT */
 #include "net/tls.h"
 

@@ -1,4 +1,4 @@
-/* tls_context: what a TLS stream is made from: certificates, keys, whom to trust.
+/* tls_context: certificates, keys and trusted CAs for TLS streams.
  * SPDX-License-Identifier: MIT
  * The system's CAs take 37 ms and 850 KiB to read: they are read once in a process, and a context serves all
  * streams of its options for as long as its files stay as they are. */

@@ -1,4 +1,4 @@
-/* broker: what all connections of an embedded broker share: users, virtual hosts, what they store.
+/* broker: shared by all connections of an embedded broker: users, virtual hosts, the store.
  * SPDX-License-Identifier: MIT */
 #include "broker/client/broker.h"
 

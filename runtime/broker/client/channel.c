@@ -1,4 +1,4 @@
-/* channel: one channel of a client's connection: contents, consumers, unsettled deliveries, confirms.
+/* channel: a channel of a client's connection: contents, consumers, unsettled deliveries.
  * SPDX-License-Identifier: MIT */
 #include "broker/client/channel.h"
 

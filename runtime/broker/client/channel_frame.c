@@ -1,4 +1,4 @@
-/* channel_frame: the frames that come on a channel, and whose methods they are.
+/* channel_frame: dispatches the frames of a channel.
  * SPDX-License-Identifier: MIT */
 #include "broker/client/channel_frame.h"
 

@@ -1,4 +1,4 @@
-/* chore: what takes longer than a turn: it goes on in the turns that follow.
+/* chore: work that takes longer than a turn, and continues in later turns.
  * SPDX-License-Identifier: MIT
  * Settling a million deliveries, a transaction of as many, a message into very many queues, the end of a
  * queue, an exchange, a channel or a connection that had them. */

@@ -1,4 +1,4 @@
-/* consumer: what a client consumes with: it receives from a queue and writes to its channel.
+/* consumer: a client's consumer: receives from a queue and writes to its channel.
  * SPDX-License-Identifier: MIT */
 #include "broker/client/consumer.h"
 

@@ -1,4 +1,4 @@
-/* publish: what a client publishes, put together from its frames, routed and confirmed.
+/* publish: a client's publishes: assembled from their frames, routed and confirmed.
  * SPDX-License-Identifier: MIT */
 #include "broker/client/publish.h"
 

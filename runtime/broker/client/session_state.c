@@ -1,4 +1,4 @@
-/* session_state: one client's connection to the broker: its states, and what it says.
+/* session_state: one client's connection to the broker: its states and its output.
  * SPDX-License-Identifier: MIT */
 #include "broker/client/session_state.h"
 

@@ -1,4 +1,4 @@
-/* settle: acks, nacks, rejects and recover of what a channel was given.
+/* settle: acks, nacks, rejects and recover of a channel's deliveries.
  * SPDX-License-Identifier: MIT */
 #include "broker/client/settle.h"
 

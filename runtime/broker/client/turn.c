@@ -1,4 +1,4 @@
-/* turn: what is done between two looks at the sockets: no more than so many steps of work.
+/* turn: the work between two polls of the sockets, limited to a number of steps.
  * SPDX-License-Identifier: MIT */
 #include "broker/client/turn.h"
 

@@ -1,4 +1,4 @@
-/* dead_letter: what becomes of a message that expired, was rejected or did not fit.
+/* dead_letter: sends messages that expired, were rejected or did not fit to dead letter exchanges.
  * SPDX-License-Identifier: MIT
  * The x-death header is RabbitMQ's (rabbit_dead_letter.erl): one table for each queue and reason,
  * the latest first. */

@@ -1,4 +1,4 @@
-/* deadline: when queues next want to be looked at: for messages that expire, for their own end.
+/* deadline: the deadlines of queues: for expiring messages, and for the expiry of the queue.
  * SPDX-License-Identifier: MIT
  * A binary heap. */
 #include "broker/store/deadline.h"

@@ -1,4 +1,4 @@
-/* exchange: exchanges and bindings, and where a message goes.
+/* exchange: exchanges, bindings, and the routing of messages.
  * SPDX-License-Identifier: MIT */
 #include "broker/store/exchange.h"
 

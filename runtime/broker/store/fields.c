@@ -1,4 +1,4 @@
-/* fields: what the broker reads out of tables that it keeps as bytes: arguments and headers.
+/* fields: reads single fields of encoded tables: arguments and headers.
  * SPDX-License-Identifier: MIT */
 #include "broker/store/fields.h"
 

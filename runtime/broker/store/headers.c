@@ -1,4 +1,4 @@
-/* headers: when a headers binding matches.
+/* headers: matches headers bindings.
  * SPDX-License-Identifier: MIT */
 #include "broker/store/headers.h"
 

@@ -1,4 +1,4 @@
-/* message: what a client published, kept once however many queues hold it.
+/* message: a published message, stored once for all queues that hold it.
  * SPDX-License-Identifier: MIT */
 #include "broker/store/message.h"
 

@@ -1,4 +1,4 @@
-/* pump: messages into a queue, and out of it: to receivers, or dropped when their time or the room is over.
+/* pump: puts messages into a queue, delivers them to receivers, drops expired and surplus ones.
  * SPDX-License-Identifier: MIT */
 #include "broker/store/pump.h"
 

@@ -1,4 +1,4 @@
-/* raze: the end of queues, exchanges and bindings, of which very many may hang together.
+/* raze: deletes queues, exchanges and bindings, with all that depends on them.
  * SPDX-License-Identifier: MIT */
 #include "broker/store/raze.h"
 

@@ -1,4 +1,4 @@
-/* receiver: who waits at a queue for its messages, and whose turn it is.
+/* receiver: the receivers of a queue, and their turns.
  * SPDX-License-Identifier: MIT */
 #include "broker/store/receiver.h"
 

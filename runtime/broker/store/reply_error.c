@@ -1,4 +1,4 @@
-/* reply_error: RabbitMQ's way to say no: a reply code, its name, and what was wrong.
+/* reply_error: errors in RabbitMQ's form: a reply code, its name, and the reason.
  * SPDX-License-Identifier: MIT */
 #include "broker/store/reply_error.h"
 

@@ -1,4 +1,4 @@
-/* spread: a message on its way into the queues that it was routed to.
+/* spread: puts a message into the queues that it was routed to.
  * SPDX-License-Identifier: MIT */
 #include "broker/store/spread.h"
 

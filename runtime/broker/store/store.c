@@ -1,4 +1,4 @@
-/* store: what all queues and exchanges of a broker share: time, work, memory, what waits for its turn.
+/* store: shared by all queues and exchanges of a broker: time, work, memory, pending work.
  * SPDX-License-Identifier: MIT */
 #include "broker/store/store.h"
 
