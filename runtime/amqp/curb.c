@@ -1,4 +1,4 @@
-/* curb: gives a prefetch to a consumer without one, if the host is far behind and always waits.
+/* curb: gives a prefetch to a consumer without one, if the host is far behind and awaits answers.
  * SPDX-License-Identifier: MIT */
 #include "amqp/curb.h"
 
