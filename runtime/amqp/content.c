@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define HEADER_FIXED 12          /* class, weight, body size */
-#define TRUSTED_BODY (64 * 1024) /* this much is reserved on a header's word alone */
+#define TRUSTED_BODY (64 * 1024) /* the bytes that are reserved by a header's size alone */
 
 static enum mr_status refuse(mr_error *error, enum mr_status kind, int code, const char *what)
 {

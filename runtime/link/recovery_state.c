@@ -42,7 +42,7 @@ bool mr_recovery_plan(struct mr_recovery *r, bool is_whole)
 
 /* ---- what is given up ---- */
 
-/* Its consumer will get nothing more: the host must know. */
+/* Reports to the host that its consumer has ended. */
 void mr_recovery_tell_consumer_failed(struct mr_recovery *r, const struct mr_record *record)
 {
 	mr_event ev = {.type = MR_EV_CANCEL,
@@ -54,7 +54,7 @@ void mr_recovery_tell_consumer_failed(struct mr_recovery *r, const struct mr_rec
 	mr_recovery_push(r, &ev);
 }
 
-/* The consumers that go with a channel. */
+/* Removes the consumers of a channel. */
 static void note_failure(struct mr_recovery *r, uint16_t channel)
 {
 	const struct mr_record *c = NULL;
@@ -62,12 +62,12 @@ static void note_failure(struct mr_recovery *r, uint16_t channel)
 		mr_history_consumer(r->services->history, r->connection, c, r->error.text);
 }
 
-/* It cannot be opened, or not be put into its modes: it ends, and its steps with it. */
+/* The channel cannot be opened, or its modes cannot be set: it ends, with its steps. */
 void mr_recovery_give_channel_up(struct mr_recovery *r, uint16_t number)
 {
 	const struct mr_channel_record *c = mr_topology_channel_of(&r->topology, number);
 	mr_event ev = {.type = MR_EV_CHANNEL, .status = r->error.kind, .channel = number};
-	if (!c) return; /* the program closed it meanwhile */
+	if (!c) return; /* the program has closed it in the meantime */
 	ev.connection = r->connection;
 	ev.epoch = c->epoch;
 	ev.data.error = mr_error_copy(&r->error);
