@@ -7,14 +7,14 @@
 #include "api/pool.h"
 #include "base/alloc.h"
 
-/* Ends the handle; frees it when the host has no use for it any more. */
+/* Ends the handle; frees it if the host has freed it already. */
 static void end_channel(mr_channel *ch, const mr_error *why)
 {
 	mr_connection *c = ch->connection;
 	if (ch->state == MR_HANDLE_CLOSED) return;
 	ch->state = MR_HANDLE_CLOSED;
 	ch->error = *why;
-	c->channels[ch->number] = NULL; /* the number is free again */
+	c->channels[ch->number] = NULL; /* the number is free now */
 	if (ch->orphaned) mr_free(ch);
 }
 
@@ -24,8 +24,8 @@ static void end_channels(mr_connection *c, const mr_error *why)
 		if (c->channels[i]) end_channel(c->channels[i], why);
 }
 
-/* Its deliveries are stale and its publishes lost; the handle stays. One that was not open yet, or that
- * the host has closed, does not come back. */
+/* Its deliveries become stale and its publishes are lost; the handle stays. A channel that was not
+ * open yet, or that the host has closed, is not restored. */
 static void suspend(mr_channel *ch, const mr_error *why)
 {
 	if (ch->orphaned || (ch->state != MR_HANDLE_OPEN && ch->state != MR_HANDLE_SUSPENDED)) {
@@ -73,7 +73,7 @@ static bool connection_event(mr_runtime *rt, mr_event *ev)
 		return false;
 	}
 	if (ev->detail == MR_CONNECTION_RECOVERED || ev->detail == MR_CONNECTION_REPAIRING)
-		return true; /* it is open all the while */
+		return true; /* it stays open meanwhile */
 	c->state = ev->detail;
 	if (ev->detail == MR_CONNECTION_OPEN) opened(c, ev);
 	bool is_end = ev->detail == MR_CONNECTION_CLOSED || ev->detail == MR_CONNECTION_LOST ||
@@ -87,7 +87,8 @@ static bool connection_event(mr_runtime *rt, mr_event *ev)
 	return true;
 }
 
-/* The host was told that time was up. When the broker's close-ok comes after all, the number is free. */
+/* The request was reported as timed out. The number becomes free when the broker's close-ok
+ * arrives. */
 static void await_nobodys_close(mr_channel *ch, const mr_error *why)
 {
 	ch->error = *why;
@@ -95,8 +96,8 @@ static void await_nobodys_close(mr_channel *ch, const mr_error *why)
 	ch->close_token = MR_TOKEN_NOBODY;
 }
 
-/* A recover that was refused before it went out is under way no more. What is late may be answered yet, and of what
- * was answered its channel tells. */
+/* A recover that was refused before it was sent is no longer pending. A late one may still be
+ * answered, and answered ones are reported by their channel. */
 static void recover_ended(mr_runtime *rt, const mr_event *ev)
 {
 	uintptr_t epoch = (uintptr_t)mr_map_take(&rt->recovers, ev->token);
@@ -105,7 +106,7 @@ static void recover_ended(mr_runtime *rt, const mr_event *ev)
 	if (ch && ch->recovering) ch->recovering--;
 }
 
-/* The answers to channel.open and channel.close move the handle. */
+/* The answers to channel.open and channel.close change the state of the handle. */
 static void channel_answer(mr_runtime *rt, const mr_event *ev)
 {
 	mr_connection *c = mr_find_connection(rt, ev->connection);
@@ -115,7 +116,8 @@ static void channel_answer(mr_runtime *rt, const mr_event *ev)
 	const mr_error *error = ev->data.reply ? &ev->data.reply->error : &closed;
 	if (ev->token == ch->open_token && ch->state == MR_HANDLE_OPENING) {
 		if (ev->status == MR_OK) ch->state = MR_HANDLE_OPEN;
-		/* Its open may still be answered: it is closed then, and its number kept until that is done. */
+		/* Its open may still be answered: the channel is then closed, and keeps its number
+		 * until the close is answered. */
 		else if (ev->status == MR_TIMEOUT)
 			await_nobodys_close(ch, error);
 		else
@@ -131,7 +133,7 @@ static void channel_answer(mr_runtime *rt, const mr_event *ev)
 	}
 }
 
-/* A channel that is away has no epoch by which to know it. */
+/* A suspended channel has no epoch, so it is found by its number alone. */
 static mr_channel *find_suspended(mr_runtime *rt, const mr_event *ev)
 {
 	mr_connection *c = mr_find_connection(rt, ev->connection);
@@ -144,16 +146,16 @@ static bool channel_back(mr_runtime *rt, const mr_event *ev)
 	mr_channel *ch = find_suspended(rt, ev);
 	if (!ch) return false;
 	ch->taken_back = ch->recovering = 0;
-	ch->epoch = ev->epoch; /* what is delivered from here on is live */
+	ch->epoch = ev->epoch; /* later deliveries are live */
 	if (ev->detail != MR_CHANNEL_READY) return true;
 	ch->state = MR_HANDLE_OPEN;
 	ch->confirming =
-		ev->last; /* a select that went with the channel before it counted is none */
+		ev->last; /* false if the channel was lost before the broker counted its select */
 	memset(&ch->error, 0, sizeof ch->error);
 	return true;
 }
 
-/* False: the host sees it at its deliveries. */
+/* Returns false: the host gets no event, because it sees the change in its deliveries. */
 static bool taken_back(mr_channel *ch, const mr_event *ev)
 {
 	if (!ch) return false;
@@ -162,7 +164,8 @@ static bool taken_back(mr_channel *ch, const mr_event *ev)
 	return false;
 }
 
-/* The answer that follows says as much: one that the host opens, or closes while the connection goes. */
+/* True if an answer that follows reports the same: for a channel that the host is opening, or is
+ * closing while the connection ends. */
 static bool is_answered(const mr_channel *ch, const mr_error *why)
 {
 	bool is_closing = ch->state == MR_HANDLE_CLOSING && why->scope == MR_SCOPE_CONNECTION;
@@ -175,7 +178,7 @@ static bool channel_closed(mr_runtime *rt, const mr_event *ev)
 	mr_error unknown = {.kind = ev->status, .scope = MR_SCOPE_CHANNEL};
 	if (ev->status == MR_OK && ev->detail == MR_CHANNEL_TAKEN_BACK) return taken_back(ch, ev);
 	if (ev->status == MR_OK) return channel_back(rt, ev);
-	if (!ch) ch = find_suspended(rt, ev); /* given up */
+	if (!ch) ch = find_suspended(rt, ev); /* recovery has given it up */
 	if (!ch) return false;
 	const mr_error *why = ev->data.error ? ev->data.error : &unknown;
 	bool wanted = !ch->orphaned && !is_answered(ch, why);
@@ -186,7 +189,7 @@ static bool channel_closed(mr_runtime *rt, const mr_event *ev)
 	return wanted;
 }
 
-/* What a pool gave up has closed. */
+/* A connection that a pool dropped has closed. */
 static void parted(mr_runtime *rt, const mr_event *ev)
 {
 	mr_connection *c = mr_find_connection(rt, ev->connection);
@@ -195,7 +198,7 @@ static void parted(mr_runtime *rt, const mr_event *ev)
 	if (!c->retired && !c->kept) mr_connection_free(c);
 }
 
-/* False: it was unwatched meanwhile; its token may be in use again. */
+/* Returns false if it was unwatched meanwhile; its token may be in use again. */
 static bool watch_ended(mr_runtime *rt, mr_event *ev)
 {
 	void *serial = mr_map_get(&rt->watched, ev->token);
@@ -222,15 +225,15 @@ bool mr_event_apply(mr_runtime *rt, mr_event *ev)
 		if (c) c->blocked = ev->detail;
 		return c != NULL;
 	case MR_EV_CONFIRM:
-		/* LOST is told when the channel has gone, so it may have no handle by now; its publisher
-		 * waits all the same. */
+		/* LOST is reported after the channel's end, so its handle may be gone; but its
+		 * publisher still waits. */
 		return true;
 	case MR_EV_FD: return watch_ended(rt, ev);
 	case MR_EV_PAGE:
 		atomic_store_explicit(&rt->bridge.page, ev->token, memory_order_relaxed);
 		return true;
 	case MR_EV_NONE:
-		return true; /* the alarm of mr_runtime_wake_at: the poll returns, nothing else */
+		return true; /* the alarm of mr_runtime_wake_at: it only makes the poll return */
 	default: return true;
 	}
 }

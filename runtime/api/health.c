@@ -16,7 +16,7 @@ static enum mr_status send(mr_runtime *rt, enum mr_health_command what, uint64_t
 	return mr_command_send(rt, &c);
 }
 
-/* What the command takes is freed when it cannot be sent. */
+/* Frees the command's data if it cannot be sent. */
 static enum mr_status give(mr_runtime *rt, const struct mr_command *c, void *taken)
 {
 	enum mr_status st = mr_command_send(rt, c);
@@ -97,7 +97,7 @@ int mr_http_page(mr_runtime *rt, const char *path, bool on)
 	return give(rt, &c, copy);
 }
 
-/* It becomes a line of the answer's head. */
+/* It becomes a line of the response's head. */
 static bool is_content_type(const char *type)
 {
 	if (!type || !*type || strlen(type) >= sizeof((struct mr_page_answer *)0)->type)

@@ -4,7 +4,8 @@
 
 #include "base/alloc.h"
 
-/* By the next poll. A host with a loop of its own may have made ready to sleep before it gave a place back. */
+/* Ends a wait; the next poll reports it. A host with its own loop may have prepared to sleep before
+ * it gave the place back, so it is woken. */
 static void tell(mr_runtime *rt, struct mr_pool_waiter *waiter, enum mr_status status)
 {
 	mr_waits_end(&rt->waits, waiter, status);

@@ -3,7 +3,7 @@
  * Host thread. The message path: one command for each delivery. */
 #include "api/handle.h"
 
-/* The handle is dead from here on, before the memory can be used again. */
+/* Makes the handle invalid before its memory can be used again. */
 static void retire(mr_delivery *d)
 {
 	d->generation++;
