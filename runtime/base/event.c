@@ -31,6 +31,6 @@ void mr_event_fini(mr_event *event)
 		mr_free(event->data.any);
 		event->data.any = NULL;
 		break;
-	default: /* deliveries are the host's to release */ break;
+	default: /* the host releases deliveries */ break;
 	}
 }

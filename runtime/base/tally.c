@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #include "base/tally.h"
 
-/* What the host may hold of one connection's loose messages before it pauses. */
+/* The loose messages of one connection that the host may hold before the connection pauses. */
 #define LOOSE_MAX 65536              /* messages */
 #define LOOSE_BYTES_MAX (64ul << 20) /* of their bodies */
 

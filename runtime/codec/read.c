@@ -47,7 +47,7 @@ static double real_of(const char *at, uint8_t type)
 	return wide.real;
 }
 
-/* A value that holds no others. */
+/* Reads a value that contains no others. */
 static mr_value value_of(const struct mr_walk_field *f)
 {
 	const char *at = f->value.data;

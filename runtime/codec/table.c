@@ -14,7 +14,7 @@
 #include "codec/guard.h"
 #include "codec/rabbitmqc.h"
 
-#define POOL_PAGE 1024 /* most tables fit; what is larger gets blocks of its own */
+#define POOL_PAGE 1024 /* most tables fit; a larger one gets more blocks */
 
 /* ---- to rabbitmq-c ---- */
 
@@ -23,7 +23,7 @@ static enum mr_status refuse(mr_error *error, const char *what)
 	return mr_error_set(error, MR_BAD_ARGUMENT, MR_SCOPE_NONE, 0, "%s", what);
 }
 
-/* True when the number is within its type. 'L' leaves as 'l'. */
+/* True if the number fits its type. 'L' is encoded as 'l'. */
 static bool fits(const mr_value *v)
 {
 	int64_t n = v->as.integer;
@@ -131,7 +131,7 @@ static size_t bound(const mr_table *table, int depth)
 	for (uint32_t i = 0; table && i < table->count && depth <= MR_TABLE_DEPTH_MAX; i++) {
 		const mr_value *v = &table->fields[i].value;
 		total += 1 + table->fields[i].key.size + 1 +
-		         9; /* key, type, the largest plain value or a length */
+		         9; /* the key, the type, and the largest plain value or a length */
 		if (v->type == 'S' || v->type == 'x') total += v->as.bytes.size;
 		if (v->type == 'F' || v->type == 'A') total += bound(v->as.nested, depth + 1);
 	}

@@ -10,7 +10,7 @@
 
 #include "base/descriptor.h"
 
-/* What c-ares does to sockets of its own: not blocking, not for children, without delay. */
+/* Sets what c-ares sets for its own sockets: non-blocking, close-on-exec, no delay. */
 static ares_socket_t open_socket(int family, int type, int protocol, void *owner)
 {
 	int on = 1;
