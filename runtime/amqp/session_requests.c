@@ -1,6 +1,6 @@
 /* session_requests: the host's requests to an open session.
  * SPDX-License-Identifier: MIT
- * Pure; the other half of session.c. */
+ * Pure. The rest of the session is in session.c. */
 #include "amqp/channel.h"
 #include "amqp/channel_requests.h"
 #include "amqp/curb.h"

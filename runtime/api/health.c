@@ -1,6 +1,6 @@
 /* health: the host's calls for health: which checks to run, its own results, its meters.
  * SPDX-License-Identifier: MIT
- * Host thread. The judging is the I/O thread's, which can do so while the host is away. */
+ * Host thread. The I/O thread does the checks, so that they also work during a stall of the host. */
 #include <math.h>
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* alloc: the only access to the heap, with the host's allocator and fault injection.
  * SPDX-License-Identifier: MIT
- * The two counters use the compiler's __atomic builtins, relaxed: they are for tests, order nothing,
- * and the folder may not include stdatomic.h. */
+ * The two counters use the compiler's __atomic builtins, relaxed: they are for tests and order nothing, and
+ * this folder may not include stdatomic.h. */
 #include "base/alloc.h"
 
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* descriptor: the descriptors that the library owns: never 0 to 2, and none in a forked child.
  * SPDX-License-Identifier: MIT
- * One bit for each number, by the compiler's __atomic builtins, relaxed: a fork sees what its own thread
- * did, and of what other threads do just then it could not know. */
+ * One bit for each number, changed by the compiler's __atomic builtins, relaxed: a fork sees the changes of its own
+ * thread, and could not see simultaneous changes of other threads anyway. */
 #include "base/descriptor.h"
 
 #include <errno.h>

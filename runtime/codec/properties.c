@@ -1,6 +1,6 @@
 /* properties: encodes basic's 14 properties by rabbitmq-c's codec, and decodes them by ours.
  * SPDX-License-Identifier: MIT
- * The flags of mr_properties are the wire's, which are also rabbitmq-c's. */
+ * The flags of mr_properties are those of the wire format, which rabbitmq-c uses, too. */
 #include "codec/properties.h"
 
 #include <string.h>

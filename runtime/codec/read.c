@@ -1,6 +1,6 @@
 /* read: decodes received field tables into trees: any depth, keys of 255 bytes, every type.
  * SPDX-License-Identifier: MIT
- * rabbitmq-c's decoder recurses as deep as a peer likes; here the levels are a list. */
+ * rabbitmq-c's decoder recurses as deeply as the peer's tables; here the levels are a list. */
 #include "codec/read.h"
 
 #include "base/alloc.h"

@@ -1,10 +1,9 @@
 /* table: encodes and decodes field tables by rabbitmq-c's codec.
  * SPDX-License-Identifier: MIT
- * What the codec does not do and is done here or by the guard: it does not see whether a nested
- * length stays inside its parent, recurses as deep as it is told, cuts the length of a long key to 8
- * bits, and cuts numbers to the width of their field. All 18 types pass both ways, but for 'L':
- * it is read, and leaves as 'l', as docs/architecture.md asks. RabbitMQ 3.10.8 was tried
- * and keeps all 18 types, 'L' included. */
+ * This file and the guard check what the codec does not: the codec accepts a nested length beyond its parent,
+ * recurses as deeply as the table, cuts the length of a long key to 8 bits, and cuts numbers to the width of
+ * their field. All 18 types work in both directions, except 'L': it is decoded, but encoded as 'l', as
+ * docs/architecture.md requires. RabbitMQ 3.10.8 keeps all 18 types, including 'L'. */
 #include "codec/table.h"
 
 #include <float.h>

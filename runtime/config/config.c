@@ -1,6 +1,6 @@
 /* config: resolves options: combines the URL, the options that override it, and the defaults.
  * SPDX-License-Identifier: MIT
- * Pure, but for the machine's name. */
+ * Pure, except for reading the machine's name. */
 #include "config/config.h"
 
 #include <stdio.h>

@@ -1,9 +1,9 @@
 /* http: serves a few pages by HTTP, in the I/O thread's loop.
  * SPDX-License-Identifier: MIT
- * libmicrohttpd parses and writes; its own epoll descriptor is watched by our loop, so it needs no
- * thread. Its time-out is one of silence: a client that sends a byte now and then is ended by our own.
- * A request that is answered later is suspended meanwhile: libmicrohttpd forgets it until it is resumed,
- * and then asks for its answer once more. */
+ * libmicrohttpd parses and writes; our loop watches its epoll descriptor, so it needs no thread. Its
+ * time-out only covers inactivity: our own ends a client that sends a byte now and then. A request with
+ * a later answer is suspended: libmicrohttpd ignores it until it is resumed, and then asks for its
+ * answer again. */
 #include "health/http.h"
 
 #include <ev.h>

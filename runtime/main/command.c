@@ -1,6 +1,6 @@
 /* command: the `moonrabbit` command: opens LuaJIT and hands over to lua/moonrabbit/cli.
  * SPDX-License-Identifier: MIT
- * Host thread. Signals are the command's business, never the library's: they become bytes in a pipe. */
+ * Host thread. The command handles signals, the library never does: they become bytes in a pipe. */
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>

@@ -1,9 +1,9 @@
 /* watchdog: interrupts a script that computes, also in compiled loops.
  * SPDX-License-Identifier: MIT
- * A hook reaches interpreted code only: compiled code never looks for one. While LuaJIT's profiler runs by
- * lines, though, each compiled loop looks whether the profiler wants a sample and, if so, leaves for the
- * interpreter, where the hook fires. So the profiler is started, and its timer taken away at once: no
- * signal comes but ours, and what is left of the cost is a test of one bit for each line.
+ * A hook works in interpreted code only: compiled code never checks for one. But while LuaJIT's profiler runs in
+ * line mode, each compiled loop checks for a requested sample and, if there is one, returns to the interpreter,
+ * where the hook fires. So the profiler is started, and its timer is stopped at once: the only signal is
+ * ours, and the remaining cost is a test of one bit for each line.
  * docs/decisions/0005-watchdog.md has the figures. */
 #include "main/watchdog.h"
 

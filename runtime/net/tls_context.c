@@ -1,7 +1,7 @@
 /* tls_context: certificates, keys and trusted CAs for TLS streams.
  * SPDX-License-Identifier: MIT
- * The system's CAs take 37 ms and 850 KiB to read: they are read once in a process, and a context serves all
- * streams of its options for as long as its files stay as they are. */
+ * Reading the system's CAs takes 37 ms and 850 KiB: they are read once per process, and one context serves all
+ * streams with the same options until a file changes. */
 #include "net/tls_context.h"
 
 #include <openssl/err.h>

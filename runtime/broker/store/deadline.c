@@ -70,7 +70,7 @@ void mr_deadline_set(struct mr_queue *q)
 		mr_deadline_clear(q);
 		return;
 	}
-	/* Without memory the queue is looked at when it is next used. */
+	/* Without memory the queue is checked at its next use. */
 	if (!q->at_heap && !has_room(s)) return;
 	q->deadline = at;
 	if (!q->at_heap) {
