@@ -55,7 +55,7 @@ local function has_failed(consumer, msg, attempt, err)
    end
 end
 
---- The broker has closed a channel for want of an ack: whose handlers were slow is noted.
+--- The broker has closed a channel because an ack was missing: notes the failures of slow handlers.
 -- @tparam number epoch of the channel
 -- @tparam table err
 -- @tparam function each_waiting of in_flight: it calls fn(consumer, msg, began) for each handler that waits
