@@ -188,7 +188,7 @@ void mr_curb_closed(struct mr_amqp_channel *ch, const struct mr_method *close, c
 		o->curb_refused(o->owner, why);
 }
 
-/* ---- what is held ---- */
+/* ---- held deliveries ---- */
 
 static mr_delivery **held(const struct mr_amqp_channel *ch, size_t *count)
 {

@@ -75,7 +75,7 @@ void mr_logger_configure(struct mr_logger *l, int level, int format, int worker)
 	atomic_store(&l->worker, worker);
 }
 
-/* ---- what is said ---- */
+/* ---- pushing lines ---- */
 
 uint64_t mr_logger_dropped(const struct mr_logger *l)
 {
@@ -166,7 +166,7 @@ void mr_logger_io_sink(void *logger, int level, const char *line, size_t size)
 	mr_logger_push(logger, MR_LOGGER_IO, line, size);
 }
 
-/* ---- what is written ---- */
+/* ---- writing lines ---- */
 
 static const char *line_of(const char *record, uint64_t *when)
 {

@@ -23,7 +23,7 @@ static mr_health *look(struct mr_health_state *c)
 	return mr_verdict(c->vitals, &c->options, &c->checks, mr_clock_now());
 }
 
-/* ---- who wants to know ---- */
+/* ---- reports to the host ---- */
 
 static void tell(struct mr_health_state *c, uint64_t token, mr_health *health)
 {

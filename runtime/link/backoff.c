@@ -4,7 +4,7 @@
 
 #define FIRST 500 /* ms: the bound of the first wait; it doubles with each */
 
-/* Nobody corrects a password within a second, and repeated logins lock accounts. */
+/* A password is not corrected within a second, and repeated logins lock accounts. */
 static bool is_refusal(int kind)
 {
 	return kind == MR_AUTHENTICATION_FAILED || kind == MR_VHOST_ACCESS_REFUSED;

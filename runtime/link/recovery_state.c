@@ -40,7 +40,7 @@ bool mr_recovery_plan(struct mr_recovery *r, bool is_whole)
 	return true;
 }
 
-/* ---- what is given up ---- */
+/* ---- giving up ---- */
 
 /* Reports to the host that its consumer has ended. */
 void mr_recovery_tell_consumer_failed(struct mr_recovery *r, const struct mr_record *record)

@@ -84,7 +84,7 @@ void mr_chore_finish(struct mr_broker_channel *ch)
 	if (ch->chore.node.next) hurry(ch);
 }
 
-/* ---- what is deleted ---- */
+/* ---- deleted objects ---- */
 
 static bool raze_some(struct mr_broker_channel *ch)
 {
