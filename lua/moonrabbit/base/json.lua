@@ -11,15 +11,15 @@ local value = require "moonrabbit.base.value"
 
 local json = {}
 
-ffi.cdef 'const char **mr_localeconv(void) __asm__("localeconv");' -- a struct, whose first field is the decimal point
+ffi.cdef 'const char **mr_localeconv(void) __asm__("localeconv");' -- a struct; first field: the point
 
-local DEPTH = 1000                       -- as lua-cjson's
-local SPARSE, SAFE = 2, 10               -- an array has this many places for each element at most, beyond so many
-local EXACT = 2 ^ 53                     -- doubles tell every whole number from its neighbour below this
+local DEPTH = 1000                       -- like lua-cjson
+local SPARSE, SAFE = 2, 10               -- a larger array may have at most this many places per element
+local EXACT = 2 ^ 53                     -- below this, doubles represent every whole number exactly
 local INT64, UINT64 = 2 ^ 63, 2 ^ 64
 local DOT = ("."):byte()
 local int64, uint64 = ffi.typeof "int64_t", ffi.typeof "uint64_t"
-local Typed = getmetatable(value.int(0)) -- what mr.int, mr.timestamp, mr.array... make
+local Typed = getmetatable(value.int(0)) -- the type of objects of mr.int, mr.timestamp, mr.array...
 local concat, floor, format = table.concat, math.floor, string.format
 local huge = math.huge
 
@@ -138,7 +138,7 @@ end
 -- ---- in ----
 
 local reader                             -- our own instance
-local was_foreign = false                -- was the decimal point another when we last looked?
+local was_foreign = false                -- true if the decimal point was not "." at the last check
 
 -- True if the C library's decimal point differs from JSON's. lua-cjson reads it when an instance is made.
 local function is_foreign()
@@ -159,7 +159,7 @@ local function read_number(text)
    if not digits or #digits > 20 or n > -EXACT and n < EXACT or format("%.0f", n) == text then return n end
    local whole = uint64(0)
    for i = 1, #digits do whole = whole * 10 + (digits:byte(i) - 48) end
-   if tostring(whole) ~= digits .. "ULL" then return n end -- over 64 bits
+   if tostring(whole) ~= digits .. "ULL" then return n end -- more than 64 bits
    if sign == "" then return whole < 0x8000000000000000ULL and ffi.cast(int64, whole) or whole end
    return whole <= 0x8000000000000000ULL and -ffi.cast(int64, whole) or n
 end
@@ -224,7 +224,7 @@ function json.decode(text)
    local fault = (foreign or is_doubtful) and grammar.fault(text)
    if fault then error(fault, 0) end
    if not foreign and not has_long then return read(text, text) end
-   local mark = "\255" -- a byte that no escape makes
+   local mark = "\255" -- a byte that no escape sequence produces
    while text:find(mark, 1, true) do mark = mark .. "#" end
    return restored(read(text, marked(text, mark, foreign)), mark)
 end

@@ -5,7 +5,7 @@
 -- 127 are not checked: Lua strings may contain any bytes.
 local grammar = {}
 
-local DEPTH = 1000 -- as lua-cjson's
+local DEPTH = 1000 -- like lua-cjson
 
 local byte, find = string.byte, string.find
 local QUOTE, BACKSLASH, OPEN_ARRAY, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT, COMMA, COLON, MINUS, POINT, ZERO, NINE =

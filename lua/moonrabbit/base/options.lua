@@ -5,7 +5,7 @@ local errors = require "moonrabbit.base.errors"
 
 local options = {}
 
-options.blame = errors.blame -- for those who check more than options
+options.blame = errors.blame -- for modules that check more than options
 
 --- Levenshtein's distance.
 -- @treturn number

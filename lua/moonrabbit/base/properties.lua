@@ -112,7 +112,7 @@ end
 -- (see traversal), so with very many publishes of the same table its names are checked only now and then.
 local known
 local uses = 0
-local ALWAYS, OFTEN = 1000, 32 -- uses: all of the first, then each of so many
+local ALWAYS, OFTEN = 1000, 32 -- uses: the first ones all, then every 32nd
 
 local function is_due(props)
    if known ~= props then
@@ -124,7 +124,7 @@ local function is_due(props)
 end
 
 local function check_names(props)
-   known = nil -- unless they are good
+   known = nil -- set below if they are good
    if type(props) ~= "table" then options.check(props, SPEC) end
    for name, v in next, props do
       if name == "timestamp" then

@@ -16,7 +16,7 @@ local handling = {}
 
 local ACK, NACK, REJECT = C.MR_ACK, C.MR_NACK, C.MR_REJECT
 local RELEASE, REQUEUE = C.MR_SETTLE_RELEASE, C.MR_SETTLE_REQUEUE
-local SLOW = 0.5 -- seconds of a handler that may have been too slow for its broker
+local SLOW = 0.5 -- seconds: a longer handler may have been too slow for its broker
 local new_message, FAILED, HELD = message.new, message.FAILED, message.HELD
 
 --- The number of running handlers of all consumers.
@@ -115,7 +115,7 @@ function handling.handle(consumer, d)
       if how == ACK and not failed and not consumer.is_manual then mind_time(consumer, d, msg, began, now) end
       if not consumer.is_manual or message.is_held(msg) then C.mr_delivery_settle(rt, d, how, flags + RELEASE) end
    elseif not consumer.is_manual or failed then
-      message.detach(msg) -- it is not settled: it comes again by itself
+      message.detach(msg) -- it is not settled: the broker delivers it again
    end
 end
 

@@ -8,7 +8,7 @@ local task = require "moonrabbit.loop.task"
 
 local in_flight = {}
 
-local LEVELS = 60 -- of a stack that are looked at
+local LEVELS = 60 -- the depth to which a stack is searched
 
 -- The locals of handling.handle in a suspended coroutine, and its level; nil: it runs no handler.
 local function frame_of(co)

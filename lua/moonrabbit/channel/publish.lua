@@ -21,7 +21,7 @@ local number_box = ffi.new "uint64_t[1]"
 local MANDATORY = C.MR_MANDATORY
 local OK, BACKPRESSURE = 0, errors.numbers.backpressure
 local BLOCKED, CLOSED = errors.numbers.blocked_timeout, errors.numbers.closed
-local PATIENCE = 10              -- seconds for room when the publish has no timeout of its own
+local PATIENCE = 10              -- seconds to wait for room if the publish has no timeout
 
 local function wrong(exchange, routing_key, body)
    options.argument(1, "exchange", exchange, "string")
@@ -53,7 +53,7 @@ local function try(handle, exchange, routing_key, body, props, encoded)
    end
    local status = C.mr_channel_publish(handle, exchange, #exchange, routing_key, #routing_key, body, #body, buffer, size,
       flags, timeout, number_box)
-   return status -- no tail call: the compiler compiles no function by itself that ends with one of C
+   return status -- no tail call: a function that ends with a tail call to C is not compiled by itself
 end
 
 -- The error of a failed attempt for which waiting does not help.
@@ -201,7 +201,7 @@ function publish:wait_for_confirms(timeout)
       return nil, errors.new("bad_argument", "channel", "the channel is not in confirm mode: call confirm_select first")
    end
    local deadline = timeout and C.mr_now() + timeout
-   while book.outstanding > 0 or self.again[1] do -- `again` waits for the connection to come back
+   while book.outstanding > 0 or self.again[1] do -- `again` has publishes that wait for the connection
       local left = deadline and math.max(deadline - C.mr_now(), 0)
       local done
       if book.outstanding > 0 then

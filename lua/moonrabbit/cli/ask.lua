@@ -52,7 +52,7 @@ local function connect(path)
    local fd, why = ffi.C.socket(UNIX, STREAM, 0), nil
    if fd < 0 then
       fd, why = failed "socket"
-   elseif ffi.C.connect(fd, ffi.cast("void *", address), ffi.sizeof(address)) ~= 0 then -- others declare it otherwise
+   elseif ffi.C.connect(fd, ffi.cast("void *", address), ffi.sizeof(address)) ~= 0 then -- others may have declared it
       local _
       _, why = failed(path)
       ffi.C.close(fd)

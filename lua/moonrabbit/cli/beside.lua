@@ -9,7 +9,7 @@ char *mr_realpath(const char *path, char *resolved) __asm__("realpath");
 void mr_free(void *) __asm__("free");
 ]]
 
-local first = { path = "", cpath = "" } -- what stands in front for the script that runs
+local first = { path = "", cpath = "" } -- the front part for the running script
 
 -- The absolute name of a file or folder, with symbolic links resolved; nil: it does not exist.
 local function whole(path)

@@ -35,7 +35,7 @@ end
 -- @treturn number exit code: 0 it works, 1 it does not
 function check.main(options)
    local mr = require "moonrabbit"
-   mr.log.configure("off") -- the failure is told here, once
+   mr.log.configure("off") -- the failure is reported here, only once
    local told, err = try(mr, options.url or os.getenv "AMQP_URL" or "amqp://localhost")
    print(told or check.failure(err))
    require("moonrabbit.loop.loop").close(1)

@@ -51,7 +51,7 @@ function hurry.now(place)
    local number = process.haste()
    if not number or is_telling then return end
    is_telling = true
-   pcall(tell, number, place) -- what fails is the C part's to end
+   pcall(tell, number, place) -- after an error the C part ends the process
 end
 
 --- For the command.

@@ -13,9 +13,9 @@ local time_limit = require "moonrabbit.loop.time_limit"
 local leave = {}
 
 local MOMENT = 1 -- seconds
-local TELLING = 0.5 -- more for on_failed
+local TELLING = 0.5 -- additional seconds for on_failed
 
-local POLL = 0.005   -- seconds between two looks of a task
+local POLL = 0.005   -- seconds between two checks of a task
 
 --- The requested exit code while a task waits: the command may end before the task does.
 leave.code = nil

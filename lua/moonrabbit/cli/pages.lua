@@ -10,7 +10,7 @@ local task = require "moonrabbit.loop.task"
 
 local pages = {}
 
-local PATIENCE = 2 -- seconds for a worker's answer: its I/O thread gives it, whatever the script does
+local PATIENCE = 2 -- seconds for a worker's answer, which comes from its I/O thread even if the script is busy
 local JSON, METRICS = "application/json", "text/plain; version=0.0.4; charset=utf-8"
 
 -- Requests the page of all running workers concurrently: by number {code, body}, or {why}.
@@ -40,7 +40,7 @@ local function one_of(worker, answer, words)
       return is_well, { worker = worker.number, pid = worker.pid, status = words[is_well], report = report }
    end
    if worker.how and worker.how.code == 0 and not worker.pid and not worker.timer then
-      return true, { worker = worker.number, status = "ended" } -- it had nothing more to do
+      return true, { worker = worker.number, status = "ended" } -- it had ended its work
    end
    local reason = worker.pid and "gives no answer: " .. (answer and answer.why or "in time")
       or ("is not running; deaths in a row: %d"):format(worker.deaths)

@@ -11,7 +11,7 @@ local task = require "moonrabbit.loop.task"
 
 local reload = {}
 
-local PATIENCE = 30 -- seconds that a main chunk has
+local PATIENCE = 30 -- seconds for a main chunk
 
 local is_at_work, is_wanted = false, false
 

@@ -111,7 +111,7 @@ end
 local function finish(mr, left, was_asked, lost)
    local has_left, has_lost = left.handlers > 0, left.publishes > 0
    local code = has_lost and losses.UNSENT or has_left and losses.ABANDONED or lost and FAILED or 0
-   local asked = require("moonrabbit.cli.leave").code -- by an os.exit of a task
+   local asked = require("moonrabbit.cli.leave").code -- set by os.exit in a task
    local fields = { code = asked or code, handlers = left.handlers, publishes = left.publishes,
       text = losses.text(left.handlers, left.publishes) }
    if code ~= 0 then mr.log.error("stopped", fields) elseif was_asked then mr.log.info("stopped", fields) end
@@ -170,7 +170,7 @@ local function main(mr, wanted, where)
    shutdown.until_idle()
    local asked = stop.is_asked()
    local left = end_program(before, wanted.drain)
-   return finish(mr, left, asked, stop.lost() or before.lost) -- the word of a loss may come after the end of its consumers
+   return finish(mr, left, asked, stop.lost() or before.lost) -- a loss may be reported after the end of its consumers
 end
 
 --- Runs the command.

@@ -9,15 +9,15 @@ local task = require "moonrabbit.loop.task"
 
 local script = {}
 
-local baseline = {}                  -- modules that were there before the script: not its own
-local files                          -- of the running edition; nil: of the first one
-local last_try = {}                  -- files of the edition that was loaded last, whatever became of it
+local baseline = {}                  -- modules that were loaded before the script
+local files                          -- files of the running edition; nil: the first one
+local last_try = {}                  -- files of the last edition that was loaded, even if it failed
 
-local INPUT = "-" -- the script is what comes from standard input
+local INPUT = "-" -- the script is read from standard input
 
 -- The results of load and loadfile, or task.STOPPED if the program must stop before the text is read.
 local function load_chunk(path)
-   if path ~= INPUT then return loadfile(path, "t") end -- text only: bytecode can be made to break out of LuaJIT
+   if path ~= INPUT then return loadfile(path, "t") end -- text only: manipulated bytecode can break out of LuaJIT
    local text, why = require("moonrabbit.cli.input").read()
    if not text then return nil, why end
    return load(text, "=standard input", "t")
@@ -42,7 +42,7 @@ local function new_require(env, list, folder)
       if loaded[name] == LOADING then error(("loop or previous error loading module '%s'"):format(name), 2) end
       if loaded[name] ~= nil then return loaded[name] end
       local path = package.searchpath(name, beside.path(folder))
-      if not path then return require(name) end -- one in C, or nowhere
+      if not path then return require(name) end -- a module in C, or a missing one
       local chunk, why = load_text(path, env)
       if not chunk then error(("error loading module '%s' from file '%s':\n\t%s"):format(name, path, why), 2) end
       loaded[name] = LOADING
@@ -91,7 +91,7 @@ end
 -- @treturn[2] nil, string what is wrong
 function script.again(path, arguments)
    if path == INPUT then return nil, "it came from standard input, which can be read once only: give it in a file" end
-   local list = { path, folder = beside.folder(path) } -- a link may lead elsewhere by now
+   local list = { path, folder = beside.folder(path) } -- a link may have another target now
    local chunk, why = load_text(path, new_environment(list, list.folder))
    if not chunk then return nil, why end
    return function()

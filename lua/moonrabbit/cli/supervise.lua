@@ -9,11 +9,11 @@ local spawn = require "moonrabbit.cli.spawn"
 
 local supervise = {}
 
-local FIRST, LONGEST = 1, 30 -- seconds before a worker that died is started again: doubled each time
-local HEALTHY = 60           -- seconds after which a worker counts as well, and the next delay is the first
+local FIRST, LONGEST = 1, 30 -- seconds before a dead worker is started again; doubled each time
+local HEALTHY = 60           -- seconds after which a worker counts as healthy: then the delay is reset
 local GRACE = 6              -- seconds beyond --drain after which a worker is killed
-local SAME_SIGNAL = 1.1      -- seconds within which a worker takes a second signal for the first one
-local LAST_WORDS = 2         -- seconds that a worker has to end at once
+local SAME_SIGNAL = 1.1      -- seconds within which a worker ignores a repeated signal
+local LAST_WORDS = 2         -- seconds that a worker may use to end at once
 
 local Group = {}
 Group.__index = Group
@@ -38,7 +38,7 @@ end
 
 local function start(group, worker)
    worker.timer = nil
-   if group.sockets then os.remove(group.sockets[worker.number]) end -- that of the one before
+   if group.sockets then os.remove(group.sockets[worker.number]) end -- the socket of the worker before it
    local pid, why = spawn.start(arguments_of(group), { MOONRABBIT_SUPERVISOR = tostring(spawn.pid()),
       MOONRABBIT_WORKER = tostring(worker.number), MOONRABBIT_URL = group.wanted.url or nil, MOONRABBIT_WORKERS = false,
       MOONRABBIT_HTTP = false, MOONRABBIT_WORKER_SOCKET = group.sockets and group.sockets[worker.number] or false })

@@ -9,7 +9,7 @@ local task = require "moonrabbit.loop.task"
 
 local watch = {}
 
-watch.PAUSE = 0.25 -- seconds between two looks
+watch.PAUSE = 0.25 -- seconds between two checks
 
 ffi.cdef [[
 typedef struct {

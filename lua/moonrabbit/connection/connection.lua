@@ -75,7 +75,7 @@ function connection.wrap(handle, opts)
    self.number = C.mr_connection_id(handle)
    by_id[self.number] = self
    identity.begin(self)
-   if opts.retry then C.mr_connection_retry(handle, 0) end -- from the first loss on it is asked
+   if opts.retry then C.mr_connection_retry(handle, 0) end -- asks the program from the first loss on
    return self
 end
 
@@ -154,7 +154,7 @@ function Connection:release()
    task.check()
    if self.side then self.side.connection:release() end -- see side
    local ok, err = self:close()
-   if self.released then return true end -- by somebody else, meanwhile
+   if self.released then return true end -- by another task, meanwhile
    forget(self)
    C.mr_connection_free(self.handle)
    return ok, err
@@ -163,7 +163,7 @@ end
 -- Makes the Lua object of a C channel.
 function Connection:_wrap_channel(handle)
    local number = C.mr_channel_number(handle)
-   local before = self.channels[number] -- it has ended, though who closes it has not gone on yet
+   local before = self.channels[number] -- it has ended, but the task that closes it has not resumed yet
    if before then self:_channel_gone(before, errors.new("closed", "channel", "the channel was closed by the program")) end
    local ch = setmetatable({ connection = self, handle = handle, number = number, consumers = {}, book = false,
       lost = {}, again = {}, modes = {}, settled_below = false, epoch = C.mr_channel_epoch(handle) }, channel.methods)

@@ -12,7 +12,7 @@ local home = {}
 local PLACES = { "url", "hostname", "port", "userid", "password", "virtual_host" }
 
 local default_url
-local shared -- the connection of whoever was given none
+local shared -- the connection of objects that were given none
 local has_warned = false
 
 -- An empty variable counts as not set.

@@ -146,7 +146,7 @@ loop.on(C.MR_EV_CHANNEL, function(ev)
    if ev.status == 0 then return channel_back(ev) end
    local ch, self = channel_of(ev)
    local away = self and self.channels[ev.channel]
-   if not ch and away and away.epoch == 0 then ch = away end -- it is away, and will not be back after all
+   if not ch and away and away.epoch == 0 then ch = away end -- it is suspended, and will not be restored
    if not ch then return end
    local err = ev.data.error ~= nil and errors.of_c(ev.data.error) or errors.of_status(ev.status, "channel")
    if late.is_timeout(err) then late.closed(ev.epoch, err, in_flight.each) end
@@ -169,10 +169,10 @@ loop.on(C.MR_EV_CANCEL, function(ev)
       if owner then tell(owner, { type = "consumer_resumed", consumer = consumer }) end
       return log.info("consuming again", fields)
    end
-   local has_failed = ev.data.error ~= nil -- it was asked for again, in vain
+   local has_failed = ev.data.error ~= nil -- the attempt to restore it failed
    local err = has_failed and errors.of_c(ev.data.error) or errors.new("cancelled", "channel")
    local is_kept = ev.last == 1
-   consumer.is_missing = is_kept -- also while its channel is there
+   consumer.is_missing = is_kept -- also while its channel is open
    if is_kept then subscription.suspended(consumer, err)
    else subscription.ended(consumer, has_failed and "failed" or "cancelled", err) end
    fields.recovering = is_kept
@@ -185,7 +185,7 @@ loop.on(C.MR_EV_CONFIRM, function(ev)
    local ch = channel_of(ev)
    local book = ch and ch.book or connection.books[ev.epoch]
    if not book then return end
-   if ch and ev.status == LOST then -- why follows: it belongs into the errors
+   if ch and ev.status == LOST then -- the reason follows: it belongs in the errors
       table.insert(ch.lost, { tonumber(ev.token), tonumber(ev.last) })
       return
    end

@@ -14,9 +14,9 @@ local farewell = {}
 local MOST_KEYS = 10           -- routing keys that the log line names
 local WHY = "the program stopped"
 
-local givers = {}              -- what ends the publishes that no channel knows of
-local telling = 0              -- functions that are being told, or will be
-local due, calls = {}, 0       -- those that have not begun; all that there ever were
+local givers = {}              -- functions that end the publishes that no channel has
+local telling = 0              -- the number of callbacks that run or will run
+local due, calls = {}, 0       -- callbacks that have not started; the number of all callbacks
 local count, reported, keys, seen = 0, 0, {}, {}
 local is_over = false
 

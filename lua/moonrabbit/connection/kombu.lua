@@ -13,7 +13,7 @@ local task = require "moonrabbit.loop.task"
 local wait = require "moonrabbit.loop.wait"
 
 local Connection, getters = connection.methods, connection.getters
-local PATIENCE = 5 -- seconds that a password's function has where no connect_timeout says otherwise
+local PATIENCE = 5 -- seconds for a password's function if no connect_timeout is set
 local text_box = ffi.new "char[1024]"
 
 --- Kinds of errors that end a connection.

@@ -10,12 +10,12 @@ local WANTED = "AMQP_URL"
 local KNOWN = { AMQPURI = true, AMQPADDRESS = true, AMQPADDR = true, AMQPHOST = true, RABBITMQURL = true, RABBITMQURI = true,
    RABBITMQHOST = true, RABBITURL = true, RABBITMQADDRESS = true, CLOUDAMQPURL = true, BROKERURL = true,
    CELERYBROKERURL = true, MOONRABBITURL = true, MOONRABBITAMQPURL = true }
-local NEAR = 2 -- letters that may differ
+local NEAR = 2 -- the maximum number of letters that differ
 
 local function is_meant(name, value)
    if name == WANTED or not value:find "%S" then return false end
    if value:lower():find "^%s*amqps?://" or value:lower():find "^%s*memory://" then return true end
-   if value:find("://", 1, true) then return false end -- of something else
+   if value:find("://", 1, true) then return false end -- a URL of another protocol
    local upper = name:upper()
    return KNOWN[upper:gsub("_", "")] or options.distance(upper, WANTED) <= NEAR
 end

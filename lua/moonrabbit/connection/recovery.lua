@@ -73,7 +73,7 @@ local function close_book(ch, err)
    ch.book, ch.lost = ticket.book(), {}
    ch.book.keeps = keeps
    if is_given_up then ch.book.failed, ch.book.failure = 1, "lost" end
-   if #kept > 0 then -- who waits for all of them waits on
+   if #kept > 0 then -- tasks that wait for all of them go on waiting
       ch.book.waiters, book.waiters = waiters, nil
    end
 end
@@ -91,10 +91,10 @@ local function send_again(ch)
          if ok then suspicion.sent(conn, t) else ticket.lose(t, err.text) end
       else
          conn:_wait_for_way(1)
-         if ch.epoch ~= epoch then return end -- likewise
+         if ch.epoch ~= epoch then return end -- the same
       end
    end
-   ch.connection:_wake_waiters() -- those who wait for all confirms look again
+   ch.connection:_wake_waiters() -- tasks that wait for all confirms check again
 end
 
 --- A channel is lost and will be restored.

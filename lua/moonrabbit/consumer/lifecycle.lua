@@ -18,12 +18,12 @@ local task = require "moonrabbit.loop.task"
 local lifecycle = {}
 
 local builtin = retry.exponential { first = 0.5, max = 30 }
-local LOCKED = 120             -- seconds for which what another connection has is asked for again, as in a recovery
+local LOCKED = 120             -- seconds of tries for a queue that another connection holds, as in a recovery
 local ALIVE = "another connection has it to itself, and is alive; for one consumer with others in waiting declare the queue "
    .. "with x-single-active-consumer, and consume it without exclusive"
-local AT_CAP = 30              -- seconds between tries when the error says that they are of no use, as recovery has it
+local AT_CAP = 30              -- seconds between tries if the error says that a try is useless, as in a recovery
 
-local workers = {}             -- in the order of their making; those that have not ended
+local workers = {}             -- those that have not ended, in the order of their creation
 
 --- The consumers that have not ended.
 function lifecycle.list() return workers end
@@ -89,7 +89,7 @@ local function consume(self, ch)
          if inner and self.inner == inner then lifecycle.hear(self, what, why) end
       end })
    self.was_consuming = self.was_consuming or inner ~= nil
-   if inner and (inner.state == "failed" or inner.state == "cancelled") then -- with its channel, in the same breath
+   if inner and (inner.state == "failed" or inner.state == "cancelled") then -- together with its channel
       return nil, inner.err or errors.new("closed", "channel")
    end
    return inner, err
@@ -164,7 +164,7 @@ local function is_final(self, err, scope)
    local o = self.connection.options
    if is_anothers(self, err) then return true end
    if self.connection.released then return true end
-   if scope == "connect" and (o.transport_options or o.connection_attempts) then return true end -- it has tried itself
+   if scope == "connect" and (o.transport_options or o.connection_attempts) then return true end -- it tries itself
    return not err.recoverable and not self.was_consuming
 end
 
@@ -198,7 +198,7 @@ local function run(self)
       end
       attempt = attempt + 1
       local word = is_final(self, err, scope) and "stop" or ask_policy(self, attempt, err, scope, began)
-      if is_over(self) then break end -- the policy took its time
+      if is_over(self) then break end -- it may have ended while the policy ran
       if word == "stop" then
          give_up(self, err)
          break
@@ -276,7 +276,7 @@ function lifecycle.hear(self, what, err)
    if err and err.kind == "cancelled" then fn = self.options.on_cancel end
    if type(fn) == "function" and self.state == "consuming" then task.later(fn, err) end
    enter(self, "recovering", err)
-   self.kept = 0 -- they come again
+   self.kept = 0 -- they will be delivered again
    if what == "suspended" then return end
    -- It is not brought back by the connection: by us, unless nothing is to be.
    if self.connection.options.recover == false then return lifecycle.finish(self, "failed", err) end

@@ -19,7 +19,7 @@ local WORD, WHY = "_word", "_why"
 local function restore(msg)
    local headers = msg.headers
    local exchange, key = headers["x-mr-exchange"], headers["x-mr-routing-key"]
-   if headers["x-mr-queue"] ~= msg.queue and not headers["x-mr-reason"] then return end -- headers that were passed on
+   if headers["x-mr-queue"] ~= msg.queue and not headers["x-mr-reason"] then return end -- copied headers
    if type(exchange) == "string" then rawset(msg, "exchange", exchange) end
    if type(key) == "string" then rawset(msg, "routing_key", key) end
 end

@@ -70,7 +70,7 @@ local function later(consumer, msg, seconds, err)
    info.exit = exit
    local ok, why = insist(consumer, msg, err, function()
       local done, failure = copies.delay(msg, seconds, info)
-      if not done and failure.kind == "access_refused" then failure.is_final = true end -- this user may not have such queues
+      if not done and failure.kind == "access_refused" then failure.is_final = true end -- no permission to declare them
       return done, failure
    end)
    if ok then return ACK, 0 end
@@ -109,7 +109,7 @@ local function judge_failure(consumer, msg, err, trace)
    if consumer.owner.retry then
       word = retry.decide(consumer.owner.retry, { scope = "message", attempt = attempt, err = err, elapsed = elapsed(msg),
          message = msg }, outcome.policy)
-      if not msg.is_live then return ACK, 0 end -- settled or lost while the policy thought
+      if not msg.is_live then return ACK, 0 end -- settled or lost while the policy ran
    end
    local fields = fields_of(consumer, msg, err)
    if type(word) == "number" then
@@ -150,7 +150,7 @@ local words = {
 
 function judge(consumer, msg, ok, a, b)
    if not ok then
-      if type(a) ~= "table" then a = { raised = a } end -- it could not even be traced: the stack was at its end
+      if type(a) ~= "table" then a = { raised = a } end -- without a traceback, because the stack had overflowed
       return judge_failure(consumer, msg, error_of(a.raised), a.trace)
    end
    if a == true or a == nil and b == nil then return ACK, 0 end

@@ -16,7 +16,7 @@ local topology = require "moonrabbit.topology.topology"
 local setup = {}
 
 local PREFETCH = 100
-local NAME_SIZE = 255 -- bytes, of a queue's name
+local NAME_SIZE = 255 -- the maximum bytes of a queue's name
 local SPEC = { queue = "string|table", name = "string", connection = "table", prefetch = "number", concurrency = "number",
    retry = "function|boolean", dead_letter = "string|boolean", declare = "boolean", bindings = "table",
    consumer_tag = "string", exclusive = "boolean", priority = "number", arguments = "table", manual_ack = "boolean",
@@ -123,7 +123,7 @@ local function declare_dead_letter(self, ch)
    local ok, is_ours = companion.declare(ch.connection, self.dead_letter, declaration)
    if not ok then return nil, is_ours end
    if not is_ours then return true end
-   local reply, err = ch:queue_declare(declaration) -- on its own channel: it comes back with it
+   local reply, err = ch:queue_declare(declaration) -- on its own channel: it is restored with it
    return reply and true, err
 end
 

@@ -28,7 +28,7 @@ local function queues()
    local list, seen = {}, {}
    subscription.each(function(consumer)
       local conn = consumer.channel.connection
-      if consumer.is_service or consumer.is_exit then return end -- answers to remote calls wait in no queue
+      if consumer.is_service or consumer.is_exit then return end -- answers to remote calls do not wait in a queue
       if seen[consumer.queue] or consumer.state ~= "consuming" or not conn.is_open then return end
       seen[consumer.queue] = true
       list[#list + 1] = { name = consumer.queue, connection = conn }

@@ -27,7 +27,7 @@ coroutines.ours = setmetatable({}, { __mode = "k" })
 coroutines.resume = resume
 
 local GO, GIVE_WAY, ours = coroutines.GO, coroutines.GIVE_WAY, coroutines.ours
-local WAIT = {} -- a coroutine of the script's yields this first when it waits
+local WAIT = {} -- the first value that a waiting coroutine of the script yields
 local hosts = setmetatable({}, { __mode = "kv" }) -- coroutine that runs or waits -> the task that it belongs to
 local cut = setmetatable({}, { __mode = "k" })    -- those with a function of C between them and their task
 
@@ -74,7 +74,7 @@ function coroutine.resume(co, ...)
    end
    if hosts[co] then
       if status(co) == "suspended" then return false, WAITS end
-      return resume(co, ...) -- it runs: Lua says so
+      return resume(co, ...) -- it runs already: Lua reports the error
    end
    if type(co) == "thread" then hosts[co], cut[co] = host, cut[me] or not can_yield() or nil end
    return passed_on(co, resume(co, ...))

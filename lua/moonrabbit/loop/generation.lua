@@ -18,7 +18,7 @@ local current = new(1)
 local staged
 local is_loading = false -- the first main chunk runs
 
-local late = {} -- workers whose main chunk took too long: nothing they do counts
+local late = {} -- workers whose main chunk took too long: their results are ignored
 
 --- True if the caller is a staged main chunk.
 function generation.is_staging()

@@ -15,16 +15,16 @@ local BATCH = 256
 local EV_DELIVERY, EV_DONE, EV_FD, EV_ROOM = C.MR_EV_DELIVERY, C.MR_EV_DONE, C.MR_EV_FD, C.MR_EV_ROOM
 
 local events = ffi.new("mr_event[?]", BATCH)
-local at, count = 0, 0               -- the batch that is being dispatched
-local active = 0                     -- the number of the dispatcher at work; see dispatch
+local at, count = 0, 0               -- the batch that is dispatched now
+local active = 0                     -- the number of the active dispatcher; see dispatch
 local heap = timers.heap()
 local rt                             -- the runtime, made at first use
 local on_delivery                    -- set by consume
 local handlers = {}                  -- event type -> function(event)
-local openers, closers = {}, {}      -- what to do when there is another runtime, and before one goes
+local openers, closers = {}, {}      -- called after a runtime is made, and before one ends
 local room_waiters = {}              -- tokens
 local around = function(work) work() end -- set by meter
-local on_event                       -- called once, after the next event; nil: nobody waits for it
+local on_event                       -- called once, after the next event; nil: no task waits for it
 
 --- The number of objects that keep the program running: mostly consumers.
 loop.holds = 0

@@ -12,7 +12,7 @@ stop.stops_at_loss = false
 
 local askers, counters = {}, {}
 local asked_at -- when a stop was asked for
-local lost     -- why the last lost connection was lost
+local lost     -- the reason of the last lost connection
 
 --- Calls fn when a stop is requested. It must not wait.
 function stop.on_ask(fn) askers[#askers + 1] = fn end

@@ -18,15 +18,15 @@ local trace = errors.trace
 
 local IDLE = {}                  -- a worker suspends itself with this when its job has ended
 local MAIN = {}                  -- stands for the main chunk, or a coroutine that is not ours
-local POOL_MAX = 1024            -- idle workers kept
+local POOL_MAX = 1024            -- the maximum number of idle workers kept
 
 local pool, pool_size = {}, 0
-local ours = coroutines.ours     -- our workers, among all coroutines
-local inside = 0                 -- workers at work: one within the other, so none of them may pump
+local ours = coroutines.ours     -- the workers among all coroutines
+local inside = 0                 -- running workers, nested within each other, so that none may pump
 local waiting = {}               -- token -> worker, or MAIN
 local results = {}               -- token -> packed results for MAIN
 local ready, ready_first, ready_last = {}, 1, 0  -- workers to resume, with what
-local condemned = setmetatable({}, { __mode = "k" })  -- workers whose jobs are to end at a soft wait
+local condemned = setmetatable({}, { __mode = "k" })  -- workers whose jobs must end at a soft wait
 local soft_token = setmetatable({}, { __mode = "k" })  -- worker -> its last soft wait
 local next_token = 0
 local pump = function() error("no loop pumps", 0) end
@@ -78,7 +78,7 @@ local function obstacle()
       return not worker and ASIDE or is_cut and IN_C or nil
    end
    if not task.is_pumping then return nil end
-   task.is_pumping = is_in_pump() -- false: a turn that an error has ended
+   task.is_pumping = is_in_pump() -- false: an error has ended the turn
    return task.is_pumping and IN_C or nil
 end
 
@@ -238,7 +238,7 @@ end
 -- @treturn boolean true if there were any
 function task.run_ready()
    local any = ready_first <= ready_last
-   local last = ready_last       -- who is made ready meanwhile waits for the next turn
+   local last = ready_last       -- tasks that become ready meanwhile wait for the next turn
    while ready_first <= last do
       local entry = ready[ready_first]
       if not entry then break end   -- a turn within this turn took the rest

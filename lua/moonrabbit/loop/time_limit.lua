@@ -10,8 +10,8 @@ local task = require "moonrabbit.loop.task"
 
 local time_limit = {}
 
-local OVER = {}                      -- wakes who waits beyond its time limit
-local set_alarm, take_alarm          -- of the loop; see time_limit.set_alarms
+local OVER = {}                      -- wakes a handler that waits beyond its time limit
+local set_alarm, take_alarm          -- functions of the loop; see time_limit.set_alarms
 
 local HERE = debug.getinfo(1, "S").source:match "^(.*/)loop/time_limit%.lua$"
 -- Library modules around a handler that an error may leave at any point.

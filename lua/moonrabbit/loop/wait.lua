@@ -26,7 +26,7 @@ function wait.fd(fd, mode, timeout)
    return (detail % 2 == 1 and "r" or "") .. (detail >= 2 and "w" or "")
 end
 
-local waiters = {} -- tokens of those who wait for the next event
+local waiters = {} -- tokens of tasks that wait for the next event
 
 local function wake_all()
    local tokens = waiters

@@ -10,7 +10,7 @@ local time_limit = require "moonrabbit.loop.time_limit"
 
 local watchdog = {}
 
-local process                        -- the command's C part; nil: another program
+local process                        -- the C part of the command; nil in other programs
 local is_compiled, is_profiled = false, false
 
 --- Called with the source of the running code to end the process at once; true: call it again. See cli.hurry.

@@ -26,7 +26,7 @@ function item.pool(self)
    if C.mr_pool_new(loop.runtime(), o, STRATEGIES[self.strategy], self.limit, box, error_box) ~= 0 then
       return nil, errors.of_c(error_box)
    end
-   ffi.gc(o, nil) -- the pool has taken it
+   ffi.gc(o, nil) -- the pool owns it now
    self.handle = box[0]
    all[self] = true
    return self.handle
@@ -110,7 +110,7 @@ function item.lent(self, token, purpose)
       return nil, err
    end
    self.items[number], self.numbers[thing] = thing, number
-   item.sweep(self) -- it may have taken the place of another
+   item.sweep(self) -- it may have replaced another
    return thing
 end
 

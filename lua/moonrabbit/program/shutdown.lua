@@ -20,8 +20,8 @@ shutdown.usual = 30
 --- Called with what an mr.run has abandoned. Returns true if the process ends now and keeps its runtime until then.
 function shutdown.is_last() return false end
 
-local MOST_LINES = 100 -- of what is abandoned, in the log
-local CLOSING = 0.5 -- seconds of the patience, and a tenth at most, that are kept for closing
+local MOST_LINES = 100 -- the maximum number of log lines about abandoned messages
+local CLOSING = 0.5 -- seconds of the timeout kept for closing; at most a tenth of it
 
 local hooks = {}
 local cancelling = 0 -- consumers that are being cancelled
@@ -47,7 +47,7 @@ function shutdown.ask()
    C.mr_health_stopping(loop.runtime())
    stop.tell()
    subscription.each(function(consumer)
-      if consumer.is_service then return end -- handlers that finish may need its answers
+      if consumer.is_service then return end -- finishing handlers may need its answers
       cancelling = cancelling + 1
       task.background(cancel, consumer)
    end)
@@ -128,7 +128,7 @@ function shutdown.run(seconds)
    local deadline = stop.asked_at() + seconds - math.min(CLOSING, seconds / 10)
    pump_until(function() return cancelling == 0 and handling.running == 0 and not messages.is_in_hand() end, deadline)
    local registered = hooks
-   hooks = {} -- a second run has those of its own
+   hooks = {} -- a second run has its own hooks
    run_all(registered, math.max(deadline, C.mr_now() + 1))
    pump_until(function() return shutdown.outstanding() == 0 end, deadline)
    local left = { handlers = handling.running, abandoned = in_flight.list() }
@@ -137,7 +137,7 @@ function shutdown.run(seconds)
    close_all(math.max(deadline, C.mr_now() + 1))
    farewell.end_all()
    pump_until(function() return not farewell.is_telling() and not task.has_ready() end, math.max(deadline, C.mr_now() + 1))
-   farewell.end_all() -- what was published meanwhile, by who was told
+   farewell.end_all() -- the publishes of the callbacks
    left.publishes = farewell.report()
    return left
 end

@@ -15,7 +15,7 @@ local swap = {}
 
 -- Options that are known to the broker, or on which messages depend: if one changes, it is another consumer.
 local TOLD = { "prefetch", "declare", "bindings", "topology", "consumer_tag", "exclusive", "priority", "arguments", "manual_ack" }
-local POLL = 0.01 -- seconds between two looks at handlers that end
+local POLL = 0.01 -- seconds between two checks for the end of handlers
 
 --- mr.consumer in a staged main chunk: checks everything, starts nothing.
 function generation.consumer(opts, make)

@@ -21,11 +21,11 @@ local copies = {}
 --- The header that identifies a copy while it waits.
 copies.ID = "x-mr-copy"
 
-local IDLE = 60                   -- seconds a delay queue lives beyond its delay when nothing more is put in
+local IDLE = 60                   -- seconds that an unused delay queue exists after its delay
 local EXACT = 32                  -- delays per queue that are kept to the millisecond; see round
-local LONGEST = 4e9 / 1000 - IDLE -- seconds; RabbitMQ takes x-expires up to 2^32-1 ms
-local NAME_SIZE = 255             -- bytes, of a queue's name
-local WRAPPED = "x-mr-properties" -- the header that has a message's properties, while it waits
+local LONGEST = 4e9 / 1000 - IDLE -- seconds; RabbitMQ's maximum of x-expires is 2^32-1 ms
+local NAME_SIZE = 255             -- the maximum bytes of a queue's name
+local WRAPPED = "x-mr-properties" -- the header with a message's properties during the delay
 local REALTIME, MONOTONIC = 0, 1  -- of clock_gettime
 local ERROR_SIZE, TRACE_SIZE = 500, 2000 -- bytes; all properties must fit a frame, which may be as small as 4096
 
@@ -149,7 +149,7 @@ local function each_form(msg, info, send)
    local ok, bytes, err
    for _, choose in ipairs(ROOMS) do
       local headers = choose(ours(msg, info))
-      if next(headers) == nil and not info.reason then -- not even the count: it is kept here
+      if next(headers) == nil and not info.reason then -- not even the count is needed, because it is kept here
          ledger.note(ledger.key(msg, info.queue), info.attempt)
       end
       bytes, err = encode(msg, headers)

@@ -31,10 +31,10 @@ local function wait(entry)
    local msg, info = entry.msg, entry.info
    patience.nap(msg, entry.seconds)
    if message.is_back(msg) then return message.put_down(msg) end
-   if message.is_covered(msg) then -- acked by the program, with a later one: nobody but us has it
+   if message.is_covered(msg) then -- the program has acked it with a later one: only this program has it
       rawset(msg, "is_live", true)
    elseif patience.is_over() then
-      return message.put_down(msg) -- it goes back with its channel
+      return message.put_down(msg) -- it is requeued at the end of its channel
    end
    local ok, err = patience.until_done(msg, function() return again(msg, info) end, function(why, pause)
       log.warn("a message that is to come again finds no room; it is held, and offered again", { queue = info.queue,

@@ -15,10 +15,10 @@ local task = require "moonrabbit.loop.task"
 
 local returns = {}
 
-local AT_ONCE = 50        -- messages that are on their way at the same time, for each queue
-local REMEMBERED = 1000   -- of those that were put back
+local AT_ONCE = 50        -- messages in transit at the same time, per queue
+local REMEMBERED = 1000   -- the number of returned messages remembered
 local ACK = C.MR_ACK
-local FIRST, MOST = 0.5, 15 -- seconds until the exit is watched again, when it could not be
+local FIRST, MOST = 0.5, 15 -- seconds until the next try to watch the exit
 
 local Watch = { __name = "moonrabbit.returns" }
 Watch.__index = Watch
@@ -102,14 +102,14 @@ end
 
 -- Watches the exit of a worker's queue; nil and an error: this user may not declare it.
 local function watch(worker)
-   local is_passing = worker.is_passing -- it goes with its consumers, or its connection: so does the exit
+   local is_passing = worker.is_passing -- it ends with its consumers or its connection, and so does the exit
    local self = setmetatable({ connection = worker.connection, queue = worker.queue, exit = copies.exit_queue(worker.queue),
       options = { durable = not is_passing, auto_delete = is_passing or nil, arguments = worker.companions },
       has_ended = false, given = {}, ids = {}, last = 0 }, Watch)
    local ok, err = open(self)
    if ok then return self end
    if err.kind == "access_refused" then return nil, err end
-   self:lost() -- what waits comes when the exit can be watched
+   self:lost() -- waiting messages are returned when the exit can be watched
    return self
 end
 

@@ -16,8 +16,8 @@ local time_limit = require "moonrabbit.loop.time_limit"
 local side = {}
 
 local PATIENCE = 10               -- seconds for the broker to take a copy
-local ANY_SIZE = 0                -- of frames: what the broker lets through must fit, whatever the program asked for
-local FRESH = 30                  -- seconds for which a declared queue is taken to be there
+local ANY_SIZE = 0                -- no limit for frames: every message that the broker allows must fit
+local FRESH = 30                  -- seconds for which a declared queue is assumed to exist
 
 --- The sender of a connection: a connection for copies, its channel, its declares.
 -- @tparam connection conn
@@ -162,14 +162,14 @@ end
 -- A copy that may have ended the connection is sent again, alone; if it ends the connection again, it is never copied.
 local function publish(self, queue, msg, body, props)
    local t = ticket.new(0)
-   t.is_copy = true -- what it is of comes again
+   t.is_copy = true -- its original will be delivered again
    local function again()
       local ok, err = post(self, t, queue, msg, body, props)
       if not ok and t.state == "waiting" then ticket.finish(t, "lost", tostring(err.text), err.kind) end
    end
    local refused
    function t.on_end(_, state, _, cause)
-      refused = cause and cause.kind == "access_refused" and cause -- all copies go by one exchange: it is meant
+      refused = cause and cause.kind == "access_refused" and cause -- about the exchange of all copies
       if state ~= "lost" or not cause or cause.scope ~= "connection" then return false end
       t.is_final = suspicion.falls_on(self.connection, t, cause)
       if t.is_final or not t.suspect then return false end
@@ -191,7 +191,7 @@ local function publish_declared(self, queue, msg, body, props)
    if not name then return nil, refused end
    local ok, err = publish(self, name, msg, body, props)
    if ok or err.kind ~= "returned" then return ok, err end
-   self.declared[name] = nil -- it was there lately, and has gone
+   self.declared[name] = nil -- it has been deleted since its declare
    return nil, refused or err
 end
 
