@@ -6,7 +6,7 @@ local pause = tonumber(mr.args.pause) or 5       -- --set pause=SECONDS
 
 local conn = mr.connect {
    name = "robust_consumer", heartbeat = 600, blocked_connection_timeout = 300,
-   retry = mr.retry.fixed { delay = pause },     -- for ever, also before the broker has started
+   retry = mr.retry.fixed { delay = pause },     -- no limit, also before the broker has started
 }
 
 mr.consumer {

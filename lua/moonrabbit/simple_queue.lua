@@ -29,7 +29,7 @@ function meta.__len(self)
    return n
 end
 
-local POLL = 0.05 -- seconds between two looks while get waits; a consumer would take what others should get
+local POLL = 0.05 -- seconds between two tries of get; a consumer would take messages from others
 
 local SPEC = { no_ack = "boolean", queue_opts = "table", exchange_opts = "table", channel = "table", serializer = "string" }
 local QUEUE = { durable = "boolean", exclusive = "boolean", auto_delete = "boolean", passive = "boolean", arguments = "table" }

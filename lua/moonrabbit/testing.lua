@@ -169,7 +169,7 @@ function testing.advance(seconds, step)
       local token = task.token()
       assert(C.mr_clock_advance(loop.runtime(), token, math.min(step, seconds)) == 0)
       task.wait(token)
-      loop.sleep(0) -- what is due here happens, too
+      loop.sleep(0) -- runs what is due on this thread, too
       seconds = seconds - step
    end
 end

@@ -1,13 +1,13 @@
-/* acks: which deliveries of a channel the broker still counts as ours, and the fewest frames that
- * settle them.
+/* acks: a channel's unsettled deliveries, and the fewest frames that settle them.
  * SPDX-License-Identifier: MIT */
 #include "amqp/acks.h"
 
 #include "base/alloc.h"
 
-enum { SETTLED, OUT, ACKED, HIDDEN }; /* ACKED: the host acked it, the wire does not know yet */
+enum { SETTLED, OUT, ACKED, HIDDEN }; /* ACKED: the host acked it, but the ack was not sent yet */
 
-/* Tags a stuck delivery may hold in the window before it is put aside: one byte each. */
+/* The number of tags, one byte each, in the window after which a delivery that stays unsettled is
+ * moved to `sparse`. */
 #define WINDOW_MAX 65536
 
 void mr_acks_init(struct mr_acks *a) { *a = (struct mr_acks){.low = 1, .next = 1}; }
@@ -37,8 +37,8 @@ static enum mr_status grow(struct mr_acks *a)
 	return MR_OK;
 }
 
-/* Moves the lowest tag out of a full window, and what is settled behind it. An acked one needs no
- * place: the flush finds it in `pending`. */
+/* Moves the lowest tag out of a full window, with the settled tags after it. An acked tag needs no
+ * entry: the flush finds it in `pending`. */
 static enum mr_status shift_window(struct mr_acks *a)
 {
 	if (*state(a, a->low) == OUT) {
@@ -51,7 +51,7 @@ static enum mr_status shift_window(struct mr_acks *a)
 	return MR_OK;
 }
 
-/* The next tag is the delivery's. */
+/* The tag is the next one. */
 static enum mr_status count(struct mr_acks *a, bool no_ack)
 {
 	if (no_ack && a->low == a->next) { /* nothing outstanding: no window needed */
@@ -67,7 +67,7 @@ static enum mr_status count(struct mr_acks *a, bool no_ack)
 	return MR_OK;
 }
 
-/* From here on each tag is settled alone. */
+/* From now on each tag is settled separately. */
 static enum mr_status pass_over(struct mr_acks *a, uint64_t tag)
 {
 	for (uint64_t t = a->low; t < a->next; t++)
@@ -79,8 +79,8 @@ static enum mr_status pass_over(struct mr_acks *a, uint64_t tag)
 	return MR_OK;
 }
 
-/* RabbitMQ does not count the answers that come by direct reply-to, and they look like any other
- * delivery without acks: whether one was counted shows at the tag after it. */
+/* RabbitMQ does not count answers of direct reply-to, which look like any delivery without acks:
+ * the next tag shows whether one was counted. */
 enum mr_status mr_acks_delivered(struct mr_acks *a, uint64_t tag, bool no_ack)
 {
 	if (a->is_open && tag == a->next + 1) {
@@ -200,7 +200,7 @@ enum mr_status mr_acks_settle(struct mr_acks *a, uint64_t tag, int how, int flag
 	return st;
 }
 
-/* Passes the settled tags at the low end; returns the highest acked one among them, 0 for none. */
+/* Skips the settled tags at the low end; returns the highest acked one among them, 0 for none. */
 static uint64_t advance(struct mr_acks *a, size_t *acked)
 {
 	uint64_t last = 0;

@@ -1,4 +1,4 @@
-/* channel: how an AMQP channel of a session begins and ends.
+/* channel: opens and closes the AMQP channels of a session.
  * SPDX-License-Identifier: MIT */
 #include "amqp/channel.h"
 
@@ -70,7 +70,8 @@ static void tell_ended(struct mr_amqp_channel *ch, const mr_error *why)
 	mr_amqp_channel_emit(ch, &ev);
 }
 
-/* What fails for the end is told after it: who sees the error may ask at once whether the channel is open. */
+/* Requests that fail with the channel are reported after its end, so that a program that sees the
+ * error finds the channel closed. */
 void mr_amqp_channel_end(struct mr_amqp_channel *ch, const mr_error *why, bool tell)
 {
 	if (ch->state == MR_CH_CLOSED) return;
@@ -111,7 +112,7 @@ void mr_amqp_channel_refuse(struct mr_amqp_channel *ch, const mr_error *why)
 	mr_content_drop(&ch->content, ch->outlet->options->pool);
 	m.text = mr_slice_of(why->text, strnlen(why->text, 255));
 	ch->why = mr_error_copy(why);
-	if (ch->why && ch->state == MR_CH_CLOSING) return; /* its close-ok is on its way already */
+	if (ch->why && ch->state == MR_CH_CLOSING) return; /* its close-ok is expected already */
 	answer.fatal = ch->why;
 	if (!ch->why || mr_pending_ask(&ch->pending, &m, &answer, NULL) != MR_OK)
 		ch->outlet->fault = *why;
@@ -146,7 +147,7 @@ static void expire_heir(struct mr_amqp_channel *ch, mr_msec now)
 bool mr_amqp_channel_is_asking(const struct mr_amqp_channel *ch)
 {
 	bool is_ending =
-		ch->state == MR_CH_CLOSING && ch->why; /* in time, or the connection goes */
+		ch->state == MR_CH_CLOSING && ch->why; /* no answer in time ends the connection */
 	return is_ending || ch->heir.token || mr_pending_is_awaited(&ch->pending) ||
 	       mr_confirm_is_waiting(&ch->confirm);
 }

@@ -1,4 +1,4 @@
-/* channel_requests: what the host asks of an open channel.
+/* channel_requests: the host's requests and publishes on an open channel.
  * SPDX-License-Identifier: MIT */
 #include "amqp/channel_requests.h"
 
@@ -25,7 +25,8 @@ static enum mr_status check(const struct mr_amqp_channel *ch, const mr_request *
 	return MR_OK;
 }
 
-/* A cancel whose time was up is under way still: it is waited for anew, not asked for twice. */
+/* A cancel that timed out is still pending: the new request waits for its answer; it is not sent
+ * twice. */
 static bool waits_again(struct mr_amqp_channel *ch, const struct mr_pending *answer)
 {
 	struct mr_pending *p = NULL;
@@ -36,8 +37,8 @@ static bool waits_again(struct mr_amqp_channel *ch, const struct mr_pending *ans
 	return true;
 }
 
-/* Where the program asked for no prefetch, a consumer with acks gets one of ours: else the broker sends the
- * whole queue, whatever the host can take. */
+/* If the program set no prefetch, the library sets one for a consumer with acks: otherwise the
+ * broker sends the whole queue, even to a slow host. */
 static bool needs_prefetch(const struct mr_amqp_channel *ch, const mr_request *request)
 {
 	return !ch->has_qos && request->operation == MR_BASIC_CONSUME &&
@@ -70,7 +71,7 @@ static void note_qos(struct mr_amqp_channel *ch, const mr_request *request)
 		ch->prefetch = request->number;
 }
 
-/* What is known of a consume or get that was just asked for, for when its messages come. */
+/* Records the properties of a new consume or get that its messages need. */
 static void note_queue(struct mr_amqp_channel *ch, const mr_request *request)
 {
 	struct mr_pending *p = mr_pending_last(&ch->pending);
@@ -83,7 +84,7 @@ static void note_queue(struct mr_amqp_channel *ch, const mr_request *request)
 		ch->hears_replies = true;
 }
 
-/* What is told of a declare of a queue when it is answered. */
+/* Records the properties of a queue's declare that are reported with its answer. */
 static void note_declare(struct mr_amqp_channel *ch, const mr_request *request)
 {
 	struct mr_pending *p = mr_pending_last(&ch->pending);
@@ -92,11 +93,11 @@ static void note_declare(struct mr_amqp_channel *ch, const mr_request *request)
 	p->is_single_active = single && single->type == 't' && single->as.boolean;
 }
 
-/* What an operation that was sent changes at once, as it does at the broker. */
+/* Applies the immediate effects of a sent operation, as the broker does. */
 static void note(struct mr_amqp_channel *ch, const mr_request *request)
 {
 	switch (request->operation) {
-	/* Publishes count from here on, not from select-ok: so the broker numbers them. */
+	/* Publishes are numbered from the request on, not from select-ok, as at the broker. */
 	case MR_CONFIRM_SELECT: ch->confirming = true; break;
 	case MR_BASIC_QOS: note_qos(ch, request); break;
 	case MR_TX_SELECT: ch->has_tx = true; break;

@@ -1,4 +1,4 @@
-/* channel_state: one AMQP channel of a session, and what all parts of it do with it.
+/* channel_state: the state of one AMQP channel of a session, and operations that all its parts use.
  * SPDX-License-Identifier: MIT */
 #include "amqp/channel_state.h"
 

@@ -1,20 +1,20 @@
-/* confirm: which publishes of a channel still wait for the broker's word, and how each ends.
+/* confirm: a channel's publishes that wait for their confirms, and the outcome of each.
  * SPDX-License-Identifier: MIT
- * Who publishes pays nothing for finding a publish by what came back: it is put in line when a return comes. */
+ * Publishing does no work for later returns: publishes are added to their lines when a return arrives. */
 #include "amqp/confirm.h"
 
 #include <string.h>
 
 #include "base/alloc.h"
 
-#define KEPT 1024 /* so many that timed out are remembered for what the broker may still say */
+#define KEPT 1024 /* the number of timed-out publishes that are kept for a late answer */
 
 enum {
 	MANDATORY = 1,
-	CHANGES = 2, /* its properties come back changed: only what lasts of them is known */
-	CLAIMED = 4, /* a return is taken to be its own */
-	TOLD = 8,    /* the host knows how it ended: in no time */
-	DONE = 16,   /* the broker has answered, or nobody expects it to */
+	CHANGES = 2, /* its properties come back changed: only `lasting` is known */
+	CLAIMED = 4, /* a return was matched to it */
+	TOLD = 8,    /* it timed out, which was reported */
+	DONE = 16,   /* the broker has answered, or no answer is expected */
 	CLAIM = 32   /* times the last bits of its claim's number */
 };
 #define CLAIMS (UINT32_MAX / CLAIM) /* at the same time */
@@ -27,18 +27,18 @@ struct mr_confirm_entry {
 };
 
 struct mr_confirm_claim {
-	uint64_t upto;            /* the last number that was out when it came */
-	uint64_t told;            /* the number that was told with the return */
-	uint64_t holder;          /* the one that it is taken to be of */
-	uint64_t exact, changing; /* the lines of publishes that it may be of */
+	uint64_t upto;            /* the last open number when it arrived */
+	uint64_t told;            /* the number that was reported with the return */
+	uint64_t holder;          /* the publish that it is matched to */
+	uint64_t exact, changing; /* the lines of publishes that it may match */
 	bool is_met;
 };
 
-/* A run of publishes that end alike, told in one call. */
+/* A range of publishes with the same outcome, reported in one call. */
 struct run {
 	uint64_t first, last; /* empty while first is 0 */
 	enum mr_status outcome;
-	int shift; /* of a returned one: what was told with its return is number + shift */
+	int shift; /* for returned ones: the number reported with the return is number + shift */
 };
 
 void mr_confirm_init(struct mr_confirm *c, mr_confirmed *tell, void *owner)
@@ -75,11 +75,11 @@ static struct mr_confirm_claim *claim_at(const struct mr_confirm *c, uint64_t nu
 
 /* ---- the ring ---- */
 
-/* Forgets from the front on what has these flags. */
+/* Removes entries with these flags from the front. */
 static void drop(struct mr_confirm *c, uint32_t flags)
 {
 	while (c->first < c->next && entry(c, c->first)->flags & flags) c->first++;
-	while (c->claim_first < c->claim_end) { /* no publish is left that it could be of */
+	while (c->claim_first < c->claim_end) { /* no publish is left that it could match */
 		const struct mr_confirm_claim *claim = claim_at(c, c->claim_first);
 		if (!claim->is_met && claim->upto >= c->first) break;
 		mr_lines_leave(&c->open, c->claim_first++);
@@ -120,7 +120,8 @@ enum mr_status mr_confirm_add(struct mr_confirm *c, const struct mr_identity *id
 
 /* ---- returns ---- */
 
-/* A line: of publishes alike in every byte (0), of those that are in what lasts (CHANGES), of those of equal content. */
+/* The key of a line: of publishes equal in every byte (0), equal in lasting properties (CHANGES),
+ * or of equal content. */
 static uint64_t line_of(uint64_t content, uint64_t properties, uint32_t kind)
 {
 	const uint64_t parts[] = {properties, kind};
@@ -139,7 +140,7 @@ static uint64_t own_line(const struct mr_confirm_entry *e)
 
 static uint64_t content_line(uint64_t content) { return line_of(content, 0, MANDATORY); }
 
-/* Puts in line what was published since the last return. */
+/* Adds the publishes since the last return to their lines. */
 static enum mr_status line_up(struct mr_confirm *c)
 {
 	uint64_t held = c->out.end - c->out.base, out = c->next - c->first;
@@ -177,7 +178,7 @@ static enum mr_status add_claim(struct mr_confirm *c, const struct mr_confirm_cl
 	*claim_at(c, c->claim_end) = *claim;
 	if (held > 2 * open + 64 || c->open.end < c->claim_first)
 		mr_lines_reset(&c->open, c->claim_first);
-	while (c->open.end <= c->claim_end) { /* those before it are there, but after a reset */
+	while (c->open.end <= c->claim_end) { /* earlier ones are there, except after a reset */
 		const struct mr_confirm_claim *next = claim_at(c, c->open.end);
 		if (mr_lines_add(&c->open, next->exact, next->changing) != MR_OK)
 			return MR_NO_MEMORY;
@@ -187,8 +188,8 @@ static enum mr_status add_claim(struct mr_confirm *c, const struct mr_confirm_cl
 	return MR_OK;
 }
 
-/* BCC only adds to where a message may go: one that came back as it was sent, and whose confirm this is, too, goes
- * before one that would have changed. */
+/* BCC only adds destinations: a publish that was returned unchanged, and whose confirm this is,
+ * too, is preferred to one whose properties would have changed. */
 static bool is_of_another(const struct mr_confirm *c, const struct mr_confirm_claim *claim,
 	uint64_t number, uint64_t upto)
 {
@@ -205,7 +206,8 @@ static void hold(struct mr_confirm *c, uint64_t number, uint64_t claim)
 	mr_lines_leave(&c->out, number);
 }
 
-/* A claim was met by `number`. What that one held is of the other now; with nothing, the other is free again. */
+/* A claim was matched to `number`. The earlier match of that publish moves to the other one;
+ * without an earlier match the other is free again. */
 static void swap_holder(struct mr_confirm *c, uint64_t holder, uint64_t number)
 {
 	uint32_t flags = entry(c, number)->flags;
@@ -223,8 +225,8 @@ static void swap_holder(struct mr_confirm *c, uint64_t holder, uint64_t number)
 	}
 }
 
-/* Has a return of this publish, or of one like it, come and not been met? Then it is met by this one. `upto`: so far
- * the broker's word goes that is being read. */
+/* If a return of this publish, or of an equal one, has arrived and is not matched yet, matches it
+ * to this one. `upto`: the highest number of the broker's current answer. */
 static bool meet_claim(struct mr_confirm *c, uint64_t number, uint64_t upto, int *shift)
 {
 	if (!(entry(c, number)->flags & MANDATORY)) return false;
@@ -249,7 +251,7 @@ uint64_t mr_confirm_returned(struct mr_confirm *c, const struct mr_identity *id,
 	*lacks_memory = line_up(c) != MR_OK;
 	uint64_t found = mr_lines_first(&c->out, claim.exact, c->returned);
 	if (!found) found = mr_lines_first(&c->out, claim.changing, c->returned);
-	if (!found) { /* changed on its way: the next of this content */
+	if (!found) { /* changed by the broker: the next one with this content */
 		found = mr_lines_first(&c->out, content_line(id->content), c->returned);
 		if (!found) return 0;
 		const struct mr_confirm_entry *e = entry(c, found);
@@ -280,7 +282,7 @@ static void tell_one(struct mr_confirm *c, const struct run *one, struct run *ru
 	run->last = one->last;
 }
 
-/* The broker has answered a publish, by a word that goes up to number `upto`, or never will. */
+/* The broker has answered a publish, with an answer up to number `upto`, or never will. */
 static void end_one(struct mr_confirm *c, uint64_t number, uint64_t upto, enum mr_status outcome,
 	struct run *run)
 {
@@ -314,7 +316,8 @@ enum mr_status mr_confirm_settle(struct mr_confirm *c, uint64_t number, bool mul
 	return MR_OK;
 }
 
-/* In no time; but a return or a confirm may still come, and must not be taken for another's. */
+/* It timed out; but a return or a confirm may still arrive, and must not be matched to another
+ * publish. */
 static void expire_one(struct mr_confirm *c, uint64_t number, struct run *run)
 {
 	struct mr_confirm_entry *e = entry(c, number);

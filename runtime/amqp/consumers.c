@@ -46,7 +46,8 @@ bool mr_consumer_is_wire(const struct mr_consumer_entry *entry, mr_slice tag)
 	return mr_slice_equal(mr_consumer_wire(entry, wire), tag);
 }
 
-/* Is it the tag of the one that took, or had taken, its first one's place? Compared in place, with each message. */
+/* True for the tag of its second consumer, now or in the past. Compared in place, for each
+ * message. */
 static bool is_second(const struct mr_consumer_entry *entry, mr_slice tag)
 {
 	return (entry->is_curbed || entry->was_curbed) && tag.size == entry->size + SUFFIX_SIZE &&
@@ -96,7 +97,7 @@ enum mr_status mr_consumers_add(struct mr_consumers *c, mr_slice tag, struct mr_
 	return MR_OK;
 }
 
-/* c->last is where it stands. */
+/* c->last is its index. */
 struct mr_consumer_entry *mr_consumers_find(struct mr_consumers *c, mr_slice tag)
 {
 	if (c->last < c->count && is_known_as(c->entries[c->last], tag)) return c->entries[c->last];

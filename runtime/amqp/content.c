@@ -1,11 +1,11 @@
-/* content: puts a message together from its method, header and body frames.
+/* content: assembles a message from its method, header and body frames.
  * SPDX-License-Identifier: MIT */
 #include "amqp/content.h"
 
 #include <string.h>
 
 #define HEADER_FIXED 12          /* class, weight, body size */
-#define TRUSTED_BODY (64 * 1024) /* this much is reserved on a header's word alone */
+#define TRUSTED_BODY (64 * 1024) /* the bytes that are reserved by a header's size alone */
 
 static enum mr_status refuse(mr_error *error, enum mr_status kind, int code, const char *what)
 {

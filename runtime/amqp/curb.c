@@ -1,21 +1,21 @@
-/* curb: a consumer that no prefetch bounds, and whose host is far behind while it asks, gets a prefetch after all.
+/* curb: gives a prefetch to a consumer without one, if the host is far behind and awaits answers.
  * SPDX-License-Identifier: MIT */
 #include "amqp/curb.h"
 
 #include "base/value.h"
 
 #define BYTES_AHEAD                                                                                \
-	(16u << 20) /* of bodies that the prefetch lets come, by what they were so far */
-#define LEAST 2     /* messages, however large */
+	(16u << 20) /* bytes of bodies within the prefetch, estimated by earlier bodies */
+#define LEAST 2     /* minimum number of messages */
 #define CURB_AT                                                                                    \
 	(MR_LOOSE_WHOLE +                                                                          \
-		MR_LOOSE_HALF) /* over the bound it is read on only as something is asked for */
+		MR_LOOSE_HALF) /* over the bound, the link reads only for awaited answers */
 
 void mr_curb_note(struct mr_amqp_channel *ch, struct mr_pending *p, const mr_request *request)
 {
 	bool is_answers = mr_slice_equal(request->name, mr_slice_str(MR_DIRECT_REPLIES));
-	/* No second consumer beside an exclusive one; answers cannot be asked for anew; "" may mean another
-	 * queue by then. */
+	/* An exclusive consumer allows no second one; direct replies cannot be consumed again; ""
+	 * may mean another queue later. */
 	bool is_fit = ch->outlet->options->tally && request->name.size && !is_answers &&
 	              !(request->flags & MR_EXCLUSIVE) &&
 	              (p->is_loose || request->flags & MR_NO_ACK);
@@ -27,14 +27,14 @@ void mr_curb_note(struct mr_amqp_channel *ch, struct mr_pending *p, const mr_req
 static bool has_free_tag(const struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry)
 {
 	char wire[256];
-	if (!mr_consumer_may_grow(entry)) return false; /* the broker may have picked it */
+	if (!mr_consumer_may_grow(entry)) return false; /* the broker may have chosen it */
 	mr_slice tag = mr_consumer_curbed_wire(entry, wire);
 	return !mr_consumers_shown(&ch->consumers, tag) &&
 	       !mr_pending_keyed(&ch->pending, MR_M_BASIC_CONSUME_OK, tag);
 }
 
-/* Its cancel is under way, or what may be the end of its queue: another one would outlive it, or find no queue, for
- * which the broker closes the channel. */
+/* It is being cancelled, or its queue may be being deleted: a second consumer would outlive it, or
+ * would find no queue, and the broker would close the channel. */
 static bool is_ending(const struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry)
 {
 	char wire[256];
@@ -43,7 +43,8 @@ static bool is_ending(const struct mr_amqp_channel *ch, const struct mr_consumer
 	       mr_pending_keyed(&ch->pending, MR_M_QUEUE_DELETE_OK, mr_slice_of("", 0));
 }
 
-/* Asked last, as what is known of its queue may have changed since it began; and once, as a no stays. */
+/* Checked last, because the knowledge about its queue may have changed since it started; and only
+ * once, because a refusal is permanent. */
 static bool may_have_another(const struct mr_amqp_channel *ch, struct mr_consumer_entry *entry)
 {
 	const struct mr_session_options *o = ch->outlet->options;
@@ -107,8 +108,8 @@ static void tell_begun(struct mr_amqp_channel *ch, const struct mr_consumer_entr
 	if (o->curbed) o->curbed(o->owner, &what);
 }
 
-/* Another consumer of its queue begins with the tag `to` before the one with `from` ends: in one breath, or not at all.
- * What follows has the channel's prefetch again. */
+/* Starts another consumer of its queue with the tag `to` and cancels the one with `from`: without a
+ * gap, or not at all. After that the channel's prefetch applies again. */
 static enum mr_status replace(struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry,
 	mr_slice from, mr_slice to, uint32_t flags, uint32_t prefetch)
 {
@@ -141,7 +142,8 @@ enum mr_status mr_curb_begin(struct mr_amqp_channel *ch, struct mr_consumer_entr
 	return MR_OK;
 }
 
-/* With the prefetch that it was asked for with, which is none: the channel's may be another by now. */
+/* With the prefetch of the program's request, which is none: the channel's prefetch may have
+ * changed. */
 static enum mr_status undo(struct mr_amqp_channel *ch, struct mr_consumer_entry *entry)
 {
 	char wire[256];
@@ -179,13 +181,14 @@ enum mr_status mr_curb_undo(struct mr_amqp_channel *ch)
 void mr_curb_closed(struct mr_amqp_channel *ch, const struct mr_method *close, const mr_error *why)
 {
 	const struct mr_session_options *o = ch->outlet->options;
-	/* A limit of consumers for each channel (530), say. Of a queue that has gone (404) it says nothing. */
+	/* For example a limit of consumers per channel (530). A deleted queue (404) is not a
+	 * refusal of curbs. */
 	bool is_refusal = close->failing == MR_M_BASIC_CONSUME && close->code != 404;
 	if (is_refusal && o->curb_refused && mr_pending_curb_is_next(&ch->pending))
 		o->curb_refused(o->owner, why);
 }
 
-/* ---- what is held ---- */
+/* ---- held deliveries ---- */
 
 static mr_delivery **held(const struct mr_amqp_channel *ch, size_t *count)
 {
@@ -212,7 +215,7 @@ enum mr_status mr_curb_take(struct mr_amqp_channel *ch, const struct mr_consumer
 	mr_delivery *d)
 {
 	bool is_free =
-		!entry->is_curbed && !ch->pending.recovers; /* what was on its way at the end */
+		!entry->is_curbed && !ch->pending.recovers; /* deliveries in transit at the end */
 	if (is_free || (!mr_buffer_size(&ch->held) && may_be_told(ch))) return tell_and_ack(ch, d);
 	enum mr_status st = mr_buffer_append(&ch->held, &d, sizeof d);
 	if (st == MR_OK && !ch->holding.next) mr_list_append(&ch->outlet->holding, &ch->holding);
@@ -287,7 +290,7 @@ enum mr_status mr_curb_settle(struct mr_amqp_channel *ch, uint64_t tag, int how,
 {
 	bool is_many = flags & MR_SETTLE_MULTIPLE && mr_buffer_size(&ch->held);
 	if (!is_many) return mr_amqp_channel_settle(ch, tag, how, flags);
-	/* What was acked goes out first: nothing may be acked along with what is hidden. */
+	/* Writes pending acks first: hidden deliveries must not be acked together with others. */
 	enum mr_status st = mr_amqp_channel_flush(ch);
 	if (st != MR_OK) return st;
 	hide_held(ch, true);

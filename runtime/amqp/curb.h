@@ -1,5 +1,5 @@
-/* curb: gives a prefetch to a consumer without one, if the host is far behind and waits for
- * answers. SPDX-License-Identifier: MIT
+/* curb: gives a prefetch to a consumer without one, if the host is far behind and awaits answers.
+ * SPDX-License-Identifier: MIT
  * Pure; a part of channel. A second consumer of the same queue starts on the same channel, with
  * acks and a prefetch, before the first is cancelled: so no message is requeued, an auto-delete
  * queue stays, and the order of the queue is kept. The host sees its old number and tag. If it

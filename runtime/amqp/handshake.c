@@ -1,4 +1,4 @@
-/* handshake: what a client says from the protocol header to connection.open-ok.
+/* handshake: the client's part of the handshake, from the protocol header to connection.open-ok.
  * SPDX-License-Identifier: MIT */
 #include "amqp/handshake.h"
 
@@ -77,7 +77,8 @@ static enum mr_status add_identity(mr_table *properties, const struct mr_login *
 	return MR_OK;
 }
 
-/* Ours first, then the user's on top; capabilities merge, they are never replaced. */
+/* The library's properties first, overridden by the user's; capabilities are merged, never
+ * replaced. */
 static enum mr_status client_properties(const struct mr_login *login, mr_table **out)
 {
 	mr_table *table = mr_table_new();
@@ -106,7 +107,8 @@ static bool offers(mr_slice mechanisms, mr_slice name)
 	return false;
 }
 
-/* PLAIN (RFC 4616): no authorization identity, then user and password. EXTERNAL says nothing. */
+/* PLAIN (RFC 4616): no authorization identity, then user and password. EXTERNAL: an empty
+ * response. */
 static char *sasl_response(const struct mr_login *login, size_t *size)
 {
 	*size = 0;
@@ -164,7 +166,8 @@ static enum mr_status take_tune(struct mr_handshake *hs, const struct mr_method 
 	const struct mr_login *login = hs->login;
 	hs->frame_max = mr_handshake_negotiate(login->frame_max, m->count);
 	hs->channel_max = (uint16_t)mr_handshake_negotiate(login->channel_max, m->channel_max);
-	/* Ours is the word on heartbeats: 0 turns them off, else the shorter of the two. */
+	/* The client decides about heartbeats: 0 turns them off, else the shorter interval
+	 * applies. */
 	hs->heartbeat = login->heartbeat
 	                        ? (uint16_t)mr_handshake_negotiate(login->heartbeat, m->heartbeat)
 	                        : 0;

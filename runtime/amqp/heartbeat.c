@@ -1,8 +1,8 @@
-/* heartbeat: says when to send a heartbeat and when the peer counts as dead.
+/* heartbeat: decides when to send a heartbeat and when the peer is dead.
  * SPDX-License-Identifier: MIT */
 #include "amqp/heartbeat.h"
 
-#define MISSED 2 /* intervals without a byte: a peer may beat an interval and a little apart */
+#define MISSED 2 /* intervals without a byte: heartbeats may be slightly more than one apart */
 
 void mr_heartbeat_init(struct mr_heartbeat *hb, mr_msec interval, mr_msec now)
 {

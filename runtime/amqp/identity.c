@@ -1,7 +1,7 @@
-/* identity: what a publish is known by when the broker gives it back.
+/* identity: identifies a publish when the broker returns it, because AMQP gives a return no number.
  * SPDX-License-Identifier: MIT
- * Two properties do not come back as they went: BCC is taken out of the headers, and a reply_to that is a channel's
- * own pseudo-queue gets the name of that channel. Where there is one of them, what is hashed is written anew, without. */
+ * The broker changes two properties: it removes BCC from the headers, and adds the name of the channel to a reply_to
+ * that is the pseudo-queue of direct replies. The hash is then of a copy of the properties without them. */
 #include "amqp/identity.h"
 
 #include "base/hash.h"
@@ -29,7 +29,7 @@ static mr_table *without_bcc(const mr_table *headers)
 	return rest;
 }
 
-/* The hash of what stays the same; that of all of it when they cannot be read. */
+/* The hash of the lasting properties; of all of them if they are malformed. */
 static uint64_t hash_of_lasting(mr_slice properties)
 {
 	const size_t size = sizeof REPLY_TO - 1;

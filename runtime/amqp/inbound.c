@@ -1,4 +1,4 @@
-/* inbound: what the broker's methods mean for a channel.
+/* inbound: handles the broker's methods for a channel.
  * SPDX-License-Identifier: MIT */
 #include "amqp/inbound.h"
 
@@ -11,8 +11,8 @@
 static enum mr_status send(struct mr_amqp_channel *ch, uint32_t id, mr_slice name, uint32_t flags)
 {
 	struct mr_method m = {.id = id, .name = name, .flags = flags};
-	/* Behind our channel.close the broker takes anything else for a frame on a channel that is not
-	 * open, which costs the connection (504). */
+	/* After our channel.close the broker would treat any other frame as one on a closed
+	 * channel, which ends the connection (504). */
 	if (ch->state == MR_CH_CLOSING && id != MR_M_CHANNEL_CLOSE_OK) return MR_OK;
 	return mr_outlet_send(ch->outlet, ch->number, &m, NULL);
 }
@@ -26,11 +26,12 @@ static void copy_name(mr_reply *reply, mr_slice name)
 	reply->name[name.size] = '\0';
 }
 
-/* The asker of a consumer has gone: nobody would ever settle its deliveries. Those that come before
- * the broker reads this are still told as the consumer's, with or without acks as it was asked. */
+/* The request for a consumer has timed out, so its deliveries would never be settled. Deliveries
+ * that arrive before the broker reads this cancel are still reported for the consumer, with or
+ * without acks as requested. */
 static enum mr_status cancel_late(struct mr_amqp_channel *ch, mr_slice tag)
 {
-	if (ch->state == MR_CH_CLOSING) return MR_OK; /* it goes with its channel */
+	if (ch->state == MR_CH_CLOSING) return MR_OK; /* it ends with its channel */
 	struct mr_pending answer = {.expects = MR_M_BASIC_CANCEL_OK,
 		.deadline = MR_NEVER,
 		.key = tag};
@@ -38,8 +39,8 @@ static enum mr_status cancel_late(struct mr_amqp_channel *ch, mr_slice tag)
 	return mr_pending_ask(&ch->pending, &cancel, &answer, NULL);
 }
 
-/* A queue that the broker named, and whose name nobody will hear. While the host waits for something on this
- * channel, that may speak of it as the last one declared. */
+/* A queue that the broker named, and whose name the host will never get. It is not deleted while
+ * another request of this channel may mean it as the last declared one. */
 static enum mr_status delete_late(struct mr_amqp_channel *ch, mr_slice name)
 {
 	struct mr_pending answer = {.expects = MR_M_QUEUE_DELETE_OK, .deadline = MR_NEVER};
@@ -48,8 +49,8 @@ static enum mr_status delete_late(struct mr_amqp_channel *ch, mr_slice name)
 	return mr_pending_ask(&ch->pending, &delete, &answer, NULL);
 }
 
-/* The broker took all back that it has delivered so far: the host must not believe that it can settle those. It
- * counts its recovers, so each is told. */
+/* The broker has taken back all earlier deliveries: the host must know that it cannot settle them.
+ * It counts its recovers, so each is reported. */
 static void tell_taken_back(struct mr_amqp_channel *ch)
 {
 	mr_event ev = {.type = MR_EV_CHANNEL, .status = MR_OK};
@@ -58,8 +59,8 @@ static void tell_taken_back(struct mr_amqp_channel *ch)
 	mr_amqp_channel_emit(ch, &ev);
 }
 
-/* Recovers have ended, by their answer or by one to what was asked later: then theirs will not come, and whatever
- * they did was done before this. */
+/* Recovers have ended, by their answer or by the answer to a later request: then theirs will not
+ * come, and their effects came before this. */
 static void recovered(struct mr_amqp_channel *ch, uint32_t count)
 {
 	if (count) mr_curb_drop(ch);
@@ -67,7 +68,7 @@ static void recovered(struct mr_amqp_channel *ch, uint32_t count)
 	if (count) mr_acks_forget(&ch->acks);
 }
 
-/* The question that this answers, or NULL. */
+/* The request that this answers, or NULL. */
 static const struct mr_pending *pass_to(struct mr_amqp_channel *ch, const struct mr_method *m)
 {
 	const struct mr_pending *p = mr_pending_find(&ch->pending, m);
@@ -86,14 +87,14 @@ static enum mr_status declared(struct mr_amqp_channel *ch, const struct mr_pendi
 	return p->late && !p->key.size ? delete_late(ch, name) : MR_OK;
 }
 
-/* What is held of it goes back to its queue. */
+/* Requeues its held deliveries. */
 static enum mr_status cancelled(struct mr_amqp_channel *ch, mr_slice tag)
 {
 	uint32_t number = mr_consumers_remove(&ch->consumers, tag) & ~MR_CONSUMER_NO_ACK;
 	return number ? mr_curb_give_back(ch, number) : MR_OK;
 }
 
-/* What an answer changes in the channel, before the host hears of it. */
+/* Applies an answer to the channel, before it is reported to the host. */
 static enum mr_status apply(struct mr_amqp_channel *ch, struct mr_pending *p,
 	const struct mr_method *m)
 {
@@ -113,8 +114,9 @@ static enum mr_status apply(struct mr_amqp_channel *ch, struct mr_pending *p,
 	}
 }
 
-/* An answer to nothing that says what it speaks of changes nothing: but a consumer that nobody wants must go. Any
- * other might be taken for the answer to the next question of its kind: then no answer can be trusted. */
+/* An unexpected answer with a key is ignored, except that an unwanted consumer is cancelled. One
+ * without a key might be taken for the answer to the next request of its kind: then no answer can
+ * be trusted. */
 static enum mr_status answers_nothing(struct mr_amqp_channel *ch, const struct mr_method *m,
 	mr_error *error)
 {
@@ -161,7 +163,8 @@ static enum mr_status closed_by_broker(struct mr_amqp_channel *ch, const struct 
 		mr_amqp_channel_end(ch, &why, true);
 		return st;
 	}
-	/* Both closed at once. The broker still answers our close, and the number is ours until then. */
+	/* Both sides closed at the same time. The broker still answers our close, and the number is
+	 * in use until then. */
 	mr_pending_fail(&ch->pending, &why, mr_pending_last(&ch->pending));
 	return st;
 }
@@ -196,7 +199,7 @@ static enum mr_status opened(struct mr_amqp_channel *ch, const struct mr_method 
 	return st;
 }
 
-/* We did not ask for it, and for the broker the channel has gone. */
+/* It was not requested, and the broker considers the channel closed. */
 static enum mr_status closed_unasked(struct mr_amqp_channel *ch)
 {
 	mr_error why = {0};
@@ -210,7 +213,7 @@ static enum mr_status closed_unasked(struct mr_amqp_channel *ch)
 static enum mr_status close_ok(struct mr_amqp_channel *ch, const struct mr_method *m)
 {
 	if (ch->state != MR_CH_CLOSING) return closed_unasked(ch);
-	/* Requests still under way get no answer any more; the close, the last of them, succeeded. */
+	/* Pending requests get no answer any more; the close, the last of them, succeeded. */
 	mr_error closed = {0}, none = {0};
 	struct mr_pending *p = mr_pending_take(&ch->pending, m), last = *p;
 	mr_pending_free(p);
@@ -227,7 +230,7 @@ static bool is_of_the_end(uint32_t id)
 	return id == MR_M_CHANNEL_CLOSE || id == MR_M_CHANNEL_CLOSE_OK;
 }
 
-/* The end of the channel is its end here, too: it is not said twice. */
+/* The consumer ends with the channel: that is not reported separately. */
 static enum mr_status interrupts(struct mr_amqp_channel *ch, const struct mr_method *m,
 	mr_error *error)
 {
@@ -240,7 +243,7 @@ static enum mr_status interrupts(struct mr_amqp_channel *ch, const struct mr_met
 		name);
 }
 
-/* Before open-ok it would be nobody's, and stay unsettled as long as the channel lives. */
+/* Before open-ok it would have no owner, and stay unsettled until the channel ends. */
 static enum mr_status begin_delivery(struct mr_amqp_channel *ch, const struct mr_method *m,
 	mr_error *error)
 {
@@ -253,7 +256,7 @@ static enum mr_status begin_delivery(struct mr_amqp_channel *ch, const struct mr
 enum mr_status mr_inbound_method(struct mr_amqp_channel *ch, const struct mr_method *m,
 	mr_error *error)
 {
-	if (ch->why && !is_of_the_end(m->id)) return MR_OK; /* of the past */
+	if (ch->why && !is_of_the_end(m->id)) return MR_OK; /* from the earlier channel */
 	if (ch->content.state != MR_CONTENT_IDLE && interrupts(ch, m, error) != MR_OK)
 		return MR_UNEXPECTED_FRAME;
 	switch (m->id) {
@@ -272,7 +275,7 @@ enum mr_status mr_inbound_method(struct mr_amqp_channel *ch, const struct mr_met
 	case MR_M_CHANNEL_OPEN_OK: return opened(ch, m, error);
 	case MR_M_BASIC_QOS_OK:
 		if (!ch->is_owed_qos) return answer(ch, m, error);
-		ch->is_owed_qos = false; /* ours was before any of the program's */
+		ch->is_owed_qos = false; /* it was sent before any request of the program */
 		return MR_OK;
 	case MR_M_CHANNEL_FLOW: return send(ch, MR_M_CHANNEL_FLOW_OK, (mr_slice){0}, m->flags & 1);
 	default: return answer(ch, m, error);

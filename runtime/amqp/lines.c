@@ -1,7 +1,7 @@
-/* lines: numbers in line by what they are known by.
+/* lines: queues of numbers, one queue for each key; each number is in at most two queues ("lines").
  * SPDX-License-Identifier: MIT
- * A line is a list through the places of its numbers, and a second one of those that were passed by. Places are
- * counted from 1; 0 is none. */
+ * A line is a linked list of the places of its numbers, with a second list of the numbers that were passed by. Places
+ * are counted from 1; 0 is none. */
 #include "amqp/lines.h"
 
 #include <string.h>
@@ -12,7 +12,7 @@ struct mr_line_place {
 	uint64_t keys[2];
 	uint32_t next[2];
 	bool is_linked[2];
-	bool is_there; /* has it not left? */
+	bool is_there; /* true if it has not left */
 };
 
 struct list {
@@ -33,7 +33,7 @@ void mr_lines_fini(struct mr_lines *l)
 
 void mr_lines_reset(struct mr_lines *l, uint64_t base)
 {
-	bool is_large = l->size > 64 && l->size > 16 * l->used; /* of times that were busier */
+	bool is_large = l->size > 64 && l->size > 16 * l->used; /* from busier times */
 	if (is_large || l->capacity > 64 + 16 * (l->end - l->base)) mr_lines_fini(l);
 	if (l->used) memset(l->table, 0, l->size * sizeof *l->table);
 	l->used = 0;
@@ -111,7 +111,7 @@ static uint32_t take_head(struct mr_lines *l, uint64_t key, struct list *list)
 	return index;
 }
 
-/* Takes off the front who has left. */
+/* Removes numbers that have left from the front. */
 static uint32_t first_there(struct mr_lines *l, uint64_t key, struct list *list)
 {
 	while (list->head) {

@@ -1,4 +1,4 @@
-/* message: what becomes of a message that the broker sends on a channel: delivered, got, or returned.
+/* message: handles messages that the broker sends on a channel: deliveries, gets, returns.
  * SPDX-License-Identifier: MIT */
 #include "amqp/message.h"
 
@@ -30,7 +30,7 @@ static enum mr_status tell_got(struct mr_amqp_channel *ch, mr_delivery *d)
 	uint64_t token = p->token;
 	mr_pending_free(p);
 	mr_reply *reply = token ? mr_calloc(1, sizeof *reply) : NULL;
-	if (!reply) { /* nobody waits any more: back it goes */
+	if (!reply) { /* the get has timed out: requeues the message */
 		uint64_t tag = d->tag;
 		bool no_ack = d->flags & MR_DELIVERY_NO_ACK;
 		mr_delivery_give(ch->outlet->options->pool, d);
@@ -43,8 +43,8 @@ static enum mr_status tell_got(struct mr_amqp_channel *ch, mr_delivery *d)
 	return MR_OK;
 }
 
-/* It was taken off the wire without its body. Nobody could do anything with it: it is refused, so that the
- * queue's dead letters have it; who asked for it by get is told. */
+/* Its body was skipped, so it cannot be handled: it is rejected, and goes to the queue's dead
+ * letters; a get ends with an error. */
 static enum mr_status refuse_large(struct mr_amqp_channel *ch, mr_delivery *d, mr_slice queue)
 {
 	bool no_ack = d->flags & MR_DELIVERY_NO_ACK;
@@ -74,11 +74,11 @@ struct target {
 	uint32_t consumer;
 	bool is_loose;
 	mr_slice queue;                  /* valid until the channel changes */
-	struct mr_consumer_entry *entry; /* NULL: it was got, or nobody's */
-	bool is_curbed;                  /* by the consumer that took its first one's place */
+	struct mr_consumer_entry *entry; /* NULL: of a get, or no such consumer */
+	bool is_curbed;                  /* by the second consumer of a curbed one */
 };
 
-/* Whose it is. */
+/* Finds its consumer. */
 static struct target target_of(struct mr_amqp_channel *ch, const mr_delivery *d, bool got)
 {
 	if (got) {
@@ -100,7 +100,7 @@ static struct target target_of(struct mr_amqp_channel *ch, const mr_delivery *d,
 		mr_consumer_queue(entry), entry, is_curbed};
 }
 
-/* Its tag is the broker's, and in order. */
+/* Records its tag. */
 static enum mr_status count_tag(struct mr_amqp_channel *ch, mr_delivery *d, bool no_ack,
 	mr_error *error)
 {
@@ -116,14 +116,13 @@ static enum mr_status count_tag(struct mr_amqp_channel *ch, mr_delivery *d, bool
 		st == MR_NO_MEMORY ? "out of memory" : "a delivery tag is out of order");
 }
 
-/* To the host, if it is the host's still. */
+/* Passes it to the host, if the channel is still open. */
 static enum mr_status hand_over(struct mr_amqp_channel *ch, mr_delivery *d,
 	const struct target *target, bool we_ack)
 {
 	struct mr_consumer_entry *entry = target->entry;
 	if (target->is_curbed) mr_curb_hide(entry, d);
-	if (ch->state !=
-		MR_CH_OPEN) { /* closing: the broker takes it back; its tag had to be counted */
+	if (ch->state != MR_CH_OPEN) { /* closing: the broker takes it back; but its tag counts */
 		mr_delivery_give(ch->outlet->options->pool, d);
 		return MR_OK;
 	}
@@ -154,7 +153,7 @@ static enum mr_status delivered(struct mr_amqp_channel *ch, mr_delivery *d, mr_e
 	}
 	if (we_ack) d->flags |= MR_DELIVERY_NO_ACK | MR_DELIVERY_SETTLED;
 	if (!we_ack) mr_delivery_count(d, ch->outlet->options->tally, target.is_loose);
-	if (got) return tell_got(ch, d); /* an answer, so it counts to the end */
+	if (got) return tell_got(ch, d); /* an answer, so it is handled until the end */
 	st = hand_over(ch, d, &target, we_ack);
 	if (st == MR_OK) return MR_OK;
 	return mr_error_set(error, st, MR_SCOPE_CONNECTION, 506, "out of memory");
@@ -176,7 +175,7 @@ static enum mr_status came_back(struct mr_amqp_channel *ch, mr_delivery *d, mr_e
 	ev.as.returned.delivery = d;
 	if (ch->state == MR_CH_OPEN)
 		mr_amqp_channel_emit(ch, &ev);
-	else /* closing: its confirm still says that it came back */
+	else /* closing: its confirm still reports the return */
 		mr_delivery_give(ch->outlet->options->pool, d);
 	if (!lacks_memory) return MR_OK;
 	return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 506,
@@ -191,7 +190,7 @@ static enum mr_status deliver(struct mr_amqp_channel *ch, mr_delivery *d, mr_err
 	d->channel = ch->number;
 	d->epoch = ch->epoch;
 	if (m->id == MR_M_BASIC_RETURN && ch->content.is_skipped) {
-		tell_too_large(ch, mr_slice_of("", 0), "dropped"); /* none of ours is as large */
+		tell_too_large(ch, mr_slice_of("", 0), "dropped"); /* no publish is as large */
 		mr_delivery_give(ch->outlet->options->pool, d);
 		return MR_OK;
 	}

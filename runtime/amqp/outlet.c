@@ -1,4 +1,4 @@
-/* outlet: what the channels of a session share: where their bytes and their words go.
+/* outlet: shared by the channels of a session: their output of bytes and events.
  * SPDX-License-Identifier: MIT */
 #include "amqp/outlet.h"
 

@@ -1,4 +1,4 @@
-/* pending: the requests of a channel that wait for the broker's answer, and how each ends.
+/* pending: the requests of a channel that wait for the broker's answers, and the end of each.
  * SPDX-License-Identifier: MIT */
 #include "amqp/pending.h"
 
@@ -52,7 +52,7 @@ void mr_pending_join(struct mr_pending_list *list, struct mr_pending *p, uint64_
 	mr_outlet_expect(list->outlet, deadline);
 }
 
-/* However a request ends, it leaves the list here: so the recovers among them are counted rightly. */
+/* Every request leaves the list here, so that the recovers among them are counted correctly. */
 static void leave(struct mr_pending_list *list, struct mr_pending *p)
 {
 	mr_list_remove(&p->node);
@@ -82,7 +82,7 @@ struct mr_pending *mr_pending_keyed(const struct mr_pending_list *list, uint32_t
 	return NULL;
 }
 
-/* Who left the name to the broker is answered by a name that nobody else waits for. */
+/* A declare without a name is answered by a name that no other request waits for. */
 struct mr_pending *mr_pending_find(const struct mr_pending_list *list,
 	const struct mr_method *answer)
 {
@@ -181,7 +181,7 @@ void mr_pending_fail(struct mr_pending_list *list, const mr_error *why,
 	}
 }
 
-/* Whose late answer somebody must hear: what went after all is not to be made again, and a channel's
+/* Late answers that must be reported: recovery must not restore a deleted object, and a channel's
  * number is free from its close-ok on. */
 static uint64_t token_when_late(const struct mr_pending *p)
 {

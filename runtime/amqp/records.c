@@ -1,4 +1,4 @@
-/* records: the records of a topology, and the ways to find them.
+/* records: the records of a topology, and their indexes.
  * SPDX-License-Identifier: MIT */
 #include "amqp/records.h"
 
@@ -117,7 +117,7 @@ static void refer(struct mr_record *r)
 	r->request.routing_key = mr_slice_str(r->strings[MR_RECORD_KEY]);
 }
 
-/* Into every way to find it. */
+/* Adds it to all indexes. */
 static enum mr_status index_record(struct mr_topology *t, struct mr_record *r)
 {
 	const mr_request *q = &r->request;

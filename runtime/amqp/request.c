@@ -1,4 +1,4 @@
-/* request: how a host's request reads as an AMQP method.
+/* request: translates a host's request into an AMQP method.
  * SPDX-License-Identifier: MIT */
 #include "amqp/request.h"
 

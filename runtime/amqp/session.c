@@ -1,5 +1,5 @@
-/* session: one AMQP connection as a pure machine: bytes, calls and `now` in; bytes, events and the
- * next deadline out.
+/* session: one AMQP connection as a pure state machine: bytes, calls and `now` in; bytes, events
+ * and the next deadline out.
  * SPDX-License-Identifier: MIT */
 #include "amqp/session.h"
 
@@ -96,7 +96,7 @@ static enum mr_status closed_by_broker(struct mr_session *s, const struct mr_met
 	return MR_OK;
 }
 
-/* They come in the order of the secrets, those whose time was up among them. */
+/* The answers come in the order of the secrets, including those that timed out. */
 static enum mr_status secret_taken(struct mr_session *s)
 {
 	mr_error none = {0};
@@ -138,8 +138,8 @@ static enum mr_status connection_method(struct mr_session *s, const struct mr_me
 		mr_method_name(m->id));
 }
 
-/* Without an agreed limit: what a body we would take may need, so that seven bytes of a frame's head
- * cannot make us wait for gigabytes. */
+/* Without a negotiated limit: the size of the largest accepted body, so that a frame's head of
+ * seven bytes cannot make the session wait for gigabytes. */
 static uint32_t largest_frame(const struct mr_session *s)
 {
 	uint64_t body = s->options->max_message_size + MR_FRAME_OVERHEAD;
@@ -153,7 +153,7 @@ static enum mr_status shake_hands(struct mr_session *s, struct mr_method *m, mr_
 	struct mr_handshake *hs = &s->handshake;
 	enum mr_status st = mr_handshake_feed(hs, m, &s->outlet.out, error);
 	if (st != MR_OK) return st;
-	if (hs->step == MR_HS_OPEN && !s->heartbeat.interval) { /* tune is agreed from here on */
+	if (hs->step == MR_HS_OPEN && !s->heartbeat.interval) { /* tune is done from here on */
 		s->outlet.frame_max = hs->frame_max ? hs->frame_max : UINT32_MAX;
 		s->guard.frame_max = hs->frame_max ? hs->frame_max : largest_frame(s);
 		s->guard.channel_max = hs->channel_max ? hs->channel_max : UINT16_MAX;
@@ -166,7 +166,7 @@ static enum mr_status shake_hands(struct mr_session *s, struct mr_method *m, mr_
 
 /* ---- frames in ---- */
 
-/* Has the number no open channel, and had it one? Then what comes may be of that one. */
+/* True if the number has no open channel now, but had one: then a frame may belong to that one. */
 static bool is_past(const struct mr_session *s, uint16_t number, const struct mr_amqp_channel *ch)
 {
 	return !(ch && ch->state == MR_CH_OPEN) && mr_map_get(&s->stray, number);
@@ -180,15 +180,16 @@ static enum mr_status channel_frame(struct mr_session *s, const struct mr_frame 
 		if (!ch || !method || method->id != MR_M_CHANNEL_OPEN_OK) return MR_OK;
 		mr_map_take(&s->stray, frame->channel);
 	}
-	/* It may be a message, which would be stuck, and there is no channel to close for it. */
+	/* It may be a message, which would stay unsettled, and there is no channel to close for
+	 * it. */
 	if (!ch)
 		return mr_error_set(error, MR_CHANNEL_ERROR, MR_SCOPE_CONNECTION, 504,
 			"a frame on channel %u, which is not open", frame->channel);
 	enum mr_status st =
 		method ? mr_inbound_method(ch, method, error) : mr_message_frame(ch, frame, error);
 	if (ch->state != MR_CH_CLOSED) return st;
-	/* RabbitMQ 3.10 may deliver behind its own close, or behind its answer to ours. Without memory that costs the
-	 * connection. */
+	/* RabbitMQ 3.10 may deliver after its own close, or after its answer to ours. Without
+	 * memory this ends the connection. */
 	mr_map_put(&s->stray, ch->number, s);
 	mr_session_channel_ended(s, ch);
 	return st;
@@ -201,7 +202,7 @@ static void note_skips(struct mr_session *s, uint16_t number, bool skips)
 	if (number == 0) s->skips = skips;
 }
 
-/* Content that nobody looks at: of the past, or of a method that we do not know. */
+/* Skipped content: of a closed channel, or of an unknown method. */
 static bool is_skipped(const struct mr_session *s, const struct mr_frame *frame)
 {
 	const struct mr_amqp_channel *ch = mr_session_channel_at(s, frame->channel);
@@ -226,7 +227,7 @@ static enum mr_status take_method(struct mr_session *s, const struct mr_frame *f
 		return mr_outlet_odd(&s->outlet, frame->channel,
 			"ignored: method %u.%u, which belongs on channel 0", method.id >> 16,
 			method.id & 0xffff);
-	/* The codec does not know it, and it carries nothing. */
+	/* The codec does not know it, and it has no fields. */
 	if (is_open && method.id == MR_M_CONNECTION_UPDATE_SECRET_OK)
 		return connection_method(s, &method, now, error);
 	enum mr_status st = mr_method_decode(s->codec, frame, &method, error);
@@ -238,12 +239,12 @@ static enum mr_status take_method(struct mr_session *s, const struct mr_frame *f
 	return channel_frame(s, frame, &method, error);
 }
 
-/* What stands in a sound frame of a channel costs that channel at most. */
+/* A mistake within a well-formed frame of a channel ends at most that channel. */
 static bool costs_channel(struct mr_session *s, uint16_t number, const mr_error *error)
 {
 	struct mr_amqp_channel *ch = mr_session_channel_at(s, number);
 	if (error->kind == MR_NO_MEMORY || s->state == MR_SESSION_CLOSED) return false;
-	if (s->state == MR_SESSION_CLOSING) return number != 0; /* it goes with the connection */
+	if (s->state == MR_SESSION_CLOSING) return number != 0; /* it ends with the connection */
 	if (is_past(s, number, ch))
 		return mr_outlet_odd(&s->outlet, number, "ignored: %s", error->text) == MR_OK;
 	if (!ch || s->state != MR_SESSION_OPEN) return false;
@@ -272,7 +273,7 @@ static void take_frame(struct mr_session *s, const struct mr_frame *frame, mr_ms
 	mr_session_fail(s, &error);
 }
 
-/* A fault that a channel left behind: of a machine, or of a broker that does not close it. */
+/* A fault of a channel: an illegal move, or a broker that does not close the channel. */
 static void look_for_fault(struct mr_session *s)
 {
 	mr_error fault = s->outlet.fault;
@@ -366,7 +367,7 @@ bool mr_session_tick(struct mr_session *s, mr_msec now, bool may_beat)
 		mr_session_end(s, &error);
 		return false;
 	case MR_BEAT_SEND:
-		/* Held back or sent, half an interval from now is the next time to look. */
+		/* Whether it was sent or not, the next check is half an interval from now. */
 		mr_heartbeat_sent(&s->heartbeat, now);
 		if (!may_beat) return false;
 		if (mr_frame_put_heartbeat(&s->outlet.out) != MR_OK)

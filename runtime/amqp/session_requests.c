@@ -1,6 +1,6 @@
-/* session_requests: what the host asks of an open session.
+/* session_requests: the host's requests to an open session.
  * SPDX-License-Identifier: MIT
- * Pure; the other half of session.c. */
+ * Pure. The rest of the session is in session.c. */
 #include "amqp/channel.h"
 #include "amqp/channel_requests.h"
 #include "amqp/curb.h"
@@ -8,7 +8,7 @@
 #include "amqp/session_state.h"
 #include "codec/frame.h"
 
-/* Why a channel that is not there, or is another by now, cannot serve. */
+/* The error for a channel that does not exist, or is another one now. */
 static void refuse(struct mr_session *s, uint16_t number, uint64_t token)
 {
 	mr_error error = {0};
@@ -44,7 +44,7 @@ size_t mr_session_consumers(const struct mr_session *s)
 	return count;
 }
 
-/* The channel as the host knew it when it spoke, or NULL. */
+/* The channel with the epoch of the host's request, or NULL. */
 static struct mr_amqp_channel *channel_of(const struct mr_session *s, uint16_t number,
 	uint32_t epoch)
 {
@@ -75,7 +75,7 @@ void mr_session_channel_open(struct mr_session *s, uint16_t number, uint64_t tok
 	}
 }
 
-/* The open that waits for this number is wanted no more. */
+/* Cancels the open that waits for this number. */
 static void disinherit(struct mr_session *s, struct mr_amqp_channel *ch, uint64_t token)
 {
 	mr_error closed = {0}, none = {0};
@@ -87,7 +87,7 @@ static void disinherit(struct mr_session *s, struct mr_amqp_channel *ch, uint64_
 	mr_outlet_done(&s->outlet, ch->number, token, &none);
 }
 
-/* A close that nobody waits for any more is waited for anew. */
+/* A close that has timed out gets a new owner. */
 static bool joins_close(struct mr_amqp_channel *ch, uint64_t token, mr_msec deadline)
 {
 	struct mr_pending *p = mr_pending_last(&ch->pending);

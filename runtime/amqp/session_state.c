@@ -1,4 +1,4 @@
-/* session_state: what session.c and session_requests.c share of a session, and how it ends.
+/* session_state: the state of a session, and its end; shared by session.c and session_requests.c.
  * SPDX-License-Identifier: MIT */
 #include "amqp/session_state.h"
 
@@ -78,7 +78,8 @@ void mr_session_secret_done(struct mr_session *s, const mr_error *error)
 	if (token) mr_outlet_done(&s->outlet, 0, token, error);
 }
 
-/* The link keeps a new secret for its next connect: a loss is no failure of it, a refusal is. */
+/* The link keeps a new secret for its next connect: so a loss is not a failure of the request, a
+ * refusal is. */
 static void secret_lost(struct mr_session *s, const mr_error *why)
 {
 	mr_error none = {0};

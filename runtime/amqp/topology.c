@@ -1,4 +1,4 @@
-/* topology: what the program has declared, bound and consumed, so that it can be made again.
+/* topology: records what the program has declared, bound and consumed, for recovery.
  * SPDX-License-Identifier: MIT */
 #include "amqp/topology.h"
 
@@ -100,7 +100,7 @@ static struct mr_record *declared(const struct mr_topology *t, bool is_queue, mr
 
 static void drop_exchange(struct mr_topology *t, const char *name);
 
-/* Of bindings NAME is what is bound, EXTRA the source. */
+/* In a binding NAME is the destination, EXTRA the source. */
 static void drop_binding(struct mr_topology *t, struct mr_record *binding)
 {
 	char source[256];
@@ -111,7 +111,8 @@ static void drop_binding(struct mr_topology *t, struct mr_record *binding)
 	if (p->declared->request.flags & MR_AUTO_DELETE) drop_exchange(t, source);
 }
 
-/* What hangs on a place, one at a time: dropping one may drop others, and the place itself. */
+/* Drops the records of a place one at a time: dropping one may drop others, and the place
+ * itself. */
 static bool drop_one(struct mr_topology *t, bool is_queue, const char *name)
 {
 	struct mr_place *p = mr_record_find_place(t, is_queue, mr_slice_str(name));
@@ -129,7 +130,7 @@ static bool drop_one(struct mr_topology *t, bool is_queue, const char *name)
 
 static void drop_place(struct mr_topology *t, bool is_queue, const char *name)
 {
-	char copy[256]; /* `name` may lie in a record that goes */
+	char copy[256]; /* `name` may be in a record that is dropped */
 	snprintf(copy, sizeof copy, "%s", name);
 	struct mr_record *r = declared(t, is_queue, mr_slice_str(copy));
 	if (r) mr_record_forget(t, r);
@@ -146,7 +147,7 @@ void mr_topology_cancel(struct mr_topology *t, struct mr_record *consumer)
 	const struct mr_record *q = declared(t, true, mr_slice_str(queue));
 	if (!q || !(q->request.flags & MR_AUTO_DELETE)) return;
 	if (!mr_topology_next_of(t, mr_slice_str(queue), NULL))
-		drop_place(t, true, queue); /* the last consumer takes it along */
+		drop_place(t, true, queue); /* it is deleted with its last consumer */
 }
 
 void mr_topology_channel_closed(struct mr_topology *t, uint16_t number)
@@ -196,7 +197,7 @@ static enum mr_status note_binding(struct mr_topology *t, uint16_t channel,
 	return binds ? mr_record_add(t, channel, request, name, request->extra) : MR_OK;
 }
 
-/* A tag is one consumer: the one of before has ended, whoever ended it. */
+/* A tag belongs to one consumer: the earlier one has ended. */
 static enum mr_status note_consumer(struct mr_topology *t, uint16_t channel,
 	const mr_request *request, mr_slice queue, mr_slice tag)
 {
@@ -231,7 +232,7 @@ enum mr_status mr_topology_note(struct mr_topology *t, uint16_t channel, const m
 	mr_slice name)
 {
 	const struct mr_channel_record *c = mr_record_of_channel(t, channel);
-	char queue[256]; /* what the request's name means */
+	char queue[256]; /* the queue that the request's name means */
 	bool is_last = !request->name.size && c;
 	snprintf(queue, sizeof queue, "%.*s", (int)request->name.size, request->name.data);
 	if (is_last) memcpy(queue, c->last_queue, sizeof queue);
@@ -250,7 +251,7 @@ enum mr_status mr_topology_note(struct mr_topology *t, uint16_t channel, const m
 	}
 }
 
-/* What speaks of a queue, in no order; NULL: nothing. */
+/* A record that refers to a queue, in any order; NULL: none. */
 static struct mr_record *any_of(const struct mr_topology *t, mr_slice queue)
 {
 	struct mr_place *p = mr_record_find_place(t, true, queue);

@@ -18,7 +18,7 @@ static bool make_slot(mr_connection *c, size_t number)
 	return true;
 }
 
-/* The lowest free number: few channels keep small tables. */
+/* Returns the lowest free number, which keeps the tables of few channels small. */
 static enum mr_status pick_number(mr_connection *c, uint16_t *out)
 {
 	size_t limit = c->channel_max ? c->channel_max : UINT16_MAX;
@@ -87,14 +87,14 @@ void mr_channel_free(mr_channel *ch)
 {
 	if (!ch) return;
 	bool is_closed =
-		ch->state == MR_HANDLE_CLOSED; /* its connection may have been freed before it */
+		ch->state == MR_HANDLE_CLOSED; /* its connection may have been freed first */
 	if (!is_closed && mr_handle_is_forked(ch->connection->rt)) return;
 	if (ch->item) ch->connection->rt->keeper->forget_channel(ch);
 	if (is_closed) {
 		mr_free(ch);
 		return;
 	}
-	/* Still open at the broker: it is closed first, and the number kept until that is done. */
+	/* It is still open at the broker: closes it first, and keeps the number until then. */
 	ch->orphaned = true;
 	if (ch->state != MR_HANDLE_CLOSING) mr_channel_send_close(ch, MR_TOKEN_NOBODY);
 }
@@ -144,7 +144,7 @@ static enum mr_status check(const mr_channel *ch, uint64_t token, const mr_reque
 	return mr_is_token(token) && known && fits ? MR_OK : MR_BAD_ARGUMENT;
 }
 
-/* How it ends is known by its token. */
+/* Its end is recognized by its token. */
 static enum mr_status note_recover(mr_channel *ch, uint64_t token)
 {
 	return mr_map_put(&ch->connection->rt->recovers, token, (void *)(uintptr_t)ch->epoch);
@@ -177,7 +177,7 @@ int mr_channel_request(mr_channel *ch, uint64_t token, const mr_request *r)
 		mr_map_take(&c->rt->recovers, token);
 		mr_free(copy);
 	}
-	/* The broker numbers publishes from the select on; see amqp/channel_requests.c. */
+	/* The broker numbers publishes from the select on: see amqp/channel_requests.c. */
 	else if (r->operation == MR_CONFIRM_SELECT)
 		ch->confirming = true;
 	else if (r->operation == MR_BASIC_RECOVER)

@@ -71,7 +71,7 @@ fail:
 int mr_connection_open(mr_connection *c, uint64_t token)
 {
 	struct mr_command cmd = {.type = MR_CMD_LINK_OPEN, .connection = c->number, .token = token};
-	if (c->retired) return MR_CLOSED; /* its pool was closed */
+	if (c->retired) return MR_CLOSED; /* its pool has been closed */
 	return mr_is_token(token) ? (int)mr_command_send(c->rt, &cmd) : MR_BAD_ARGUMENT;
 }
 
@@ -120,7 +120,7 @@ static enum mr_status send_secret(mr_connection *c, uint64_t token, mr_slice sec
 	return st;
 }
 
-/* The connection's, and that of its pool. */
+/* Replaces the secret of the connection and of its pool. */
 static enum mr_status renew(mr_connection *c, uint64_t token, mr_slice secret, int which,
 	mr_msec deadline)
 {

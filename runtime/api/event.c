@@ -1,4 +1,4 @@
-/* event: brings the host's handles up to date with what the I/O thread tells.
+/* event: updates the host's handles by the I/O thread's events.
  * SPDX-License-Identifier: MIT */
 #include "api/event.h"
 
@@ -7,14 +7,14 @@
 #include "api/pool.h"
 #include "base/alloc.h"
 
-/* Ends the handle; frees it when the host has no use for it any more. */
+/* Ends the handle; frees it if the host has freed it already. */
 static void end_channel(mr_channel *ch, const mr_error *why)
 {
 	mr_connection *c = ch->connection;
 	if (ch->state == MR_HANDLE_CLOSED) return;
 	ch->state = MR_HANDLE_CLOSED;
 	ch->error = *why;
-	c->channels[ch->number] = NULL; /* the number is free again */
+	c->channels[ch->number] = NULL; /* the number is free now */
 	if (ch->orphaned) mr_free(ch);
 }
 
@@ -24,8 +24,8 @@ static void end_channels(mr_connection *c, const mr_error *why)
 		if (c->channels[i]) end_channel(c->channels[i], why);
 }
 
-/* Its deliveries are stale and its publishes lost; the handle stays. One that was not open yet, or that
- * the host has closed, does not come back. */
+/* Its deliveries become stale and its publishes are lost; the handle stays. A channel that was not
+ * open yet, or that the host has closed, is not restored. */
 static void suspend(mr_channel *ch, const mr_error *why)
 {
 	if (ch->orphaned || (ch->state != MR_HANDLE_OPEN && ch->state != MR_HANDLE_SUSPENDED)) {
@@ -92,7 +92,8 @@ static bool connection_event(mr_runtime *rt, mr_event *ev)
 	return true;
 }
 
-/* The host was told that time was up. When the broker's close-ok comes after all, the number is free. */
+/* The request was reported as timed out. The number becomes free when the broker's close-ok
+ * arrives. */
 static void await_nobodys_close(mr_channel *ch, const mr_error *why)
 {
 	ch->error = *why;
@@ -100,8 +101,8 @@ static void await_nobodys_close(mr_channel *ch, const mr_error *why)
 	ch->close_token = MR_TOKEN_NOBODY;
 }
 
-/* A recover that was refused before it went out is under way no more. What is late may be answered yet, and of what
- * was answered its channel tells. */
+/* A recover that was refused before it was sent is no longer pending. A late one may still be
+ * answered, and answered ones are reported by their channel. */
 static void recover_ended(mr_runtime *rt, const mr_event *ev)
 {
 	uintptr_t epoch = (uintptr_t)mr_map_take(&rt->recovers, ev->as.done.token);
@@ -110,7 +111,7 @@ static void recover_ended(mr_runtime *rt, const mr_event *ev)
 	if (ch && ch->recovering) ch->recovering--;
 }
 
-/* The answers to channel.open and channel.close move the handle. */
+/* The answers to channel.open and channel.close change the state of the handle. */
 static void channel_answer(mr_runtime *rt, const mr_event *ev)
 {
 	mr_connection *c = mr_handle_find_connection(rt, ev->connection);
@@ -120,7 +121,8 @@ static void channel_answer(mr_runtime *rt, const mr_event *ev)
 	const mr_error *error = ev->as.done.reply ? &ev->as.done.reply->error : &closed;
 	if (ev->as.done.token == ch->open_token && ch->state == MR_HANDLE_OPENING) {
 		if (ev->status == MR_OK) ch->state = MR_HANDLE_OPEN;
-		/* Its open may still be answered: it is closed then, and its number kept until that is done. */
+		/* Its open may still be answered: the channel is then closed, and keeps its number
+		 * until the close is answered. */
 		else if (ev->status == MR_TIMEOUT)
 			await_nobodys_close(ch, error);
 		else
@@ -136,7 +138,7 @@ static void channel_answer(mr_runtime *rt, const mr_event *ev)
 	}
 }
 
-/* A channel that is away has no epoch by which to know it. */
+/* A suspended channel has no epoch, so it is found by its number alone. */
 static mr_channel *find_suspended(mr_runtime *rt, const mr_event *ev)
 {
 	mr_connection *c = mr_handle_find_connection(rt, ev->connection);
@@ -158,7 +160,7 @@ static bool channel_back(mr_runtime *rt, const mr_event *ev)
 	return true;
 }
 
-/* False: the host sees it at its deliveries. */
+/* Returns false: the host gets no event, because it sees the change in its deliveries. */
 static bool taken_back(mr_channel *ch, const mr_event *ev)
 {
 	if (!ch) return false;
@@ -167,7 +169,8 @@ static bool taken_back(mr_channel *ch, const mr_event *ev)
 	return false;
 }
 
-/* The answer that follows says as much: one that the host opens, or closes while the connection goes. */
+/* True if an answer that follows reports the same: for a channel that the host is opening, or is
+ * closing while the connection ends. */
 static bool is_answered(const mr_channel *ch, const mr_error *why)
 {
 	bool is_closing = ch->state == MR_HANDLE_CLOSING && why->scope == MR_SCOPE_CONNECTION;
@@ -191,7 +194,7 @@ static bool channel_closed(mr_runtime *rt, const mr_event *ev)
 	return wanted;
 }
 
-/* What a pool gave up has closed. */
+/* A connection that a pool dropped has closed. */
 static void parted(mr_runtime *rt, const mr_event *ev)
 {
 	mr_connection *c = mr_handle_find_connection(rt, ev->connection);
@@ -200,7 +203,7 @@ static void parted(mr_runtime *rt, const mr_event *ev)
 	if (!c->retired && !c->kept) mr_connection_free(c);
 }
 
-/* False: it was unwatched meanwhile; its token may be in use again. */
+/* Returns false if it was unwatched meanwhile; its token may be in use again. */
 static bool watch_ended(mr_runtime *rt, const mr_event *ev)
 {
 	void *serial = mr_map_get(&rt->watched, ev->as.fd.token);
@@ -226,15 +229,15 @@ bool mr_event_apply(mr_runtime *rt, mr_event *ev)
 		if (c) c->blocked = ev->as.blocked.is_blocked;
 		return c != NULL;
 	case MR_EV_CONFIRM:
-		/* LOST is told when the channel has gone, so it may have no handle by now; its publisher
-		 * waits all the same. */
+		/* LOST is reported after the channel's end, so its handle may be gone; but its
+		 * publisher still waits. */
 		return true;
 	case MR_EV_FD: return watch_ended(rt, ev);
 	case MR_EV_PAGE:
 		atomic_store_explicit(&rt->bridge.page, ev->as.page.token, memory_order_relaxed);
 		return true;
 	case MR_EV_NONE:
-		return true; /* the alarm of mr_runtime_wake_at: the poll returns, nothing else */
+		return true; /* the alarm of mr_runtime_wake_at: it only makes the poll return */
 	default: return true;
 	}
 }

@@ -1,11 +1,12 @@
-/* handle: what all handles need: to find each other, and to send commands.
+/* handle: functions for all handles: look-ups, and sending commands.
  * SPDX-License-Identifier: MIT */
 #include "api/handle.h"
 
 #include <sched.h>
 
-/* Commands a busy host may add before the I/O thread is woken, if it sleeps: an ack each would cost a
- * system call each. A host that polls wakes it anyway, and a sleeping thread looks every 5 ms. */
+/* The number of commands that a busy host may add before it wakes a sleeping I/O thread: otherwise
+ * each ack would cost a system call. A host that polls wakes the thread anyway, and a sleeping
+ * thread checks every 5 ms. */
 #define UNSIGNALLED_MAX 64
 
 bool mr_handle_is_forked(const mr_runtime *rt) { return *rt->alive == 0; }
@@ -46,7 +47,7 @@ void mr_command_signal(mr_runtime *rt)
 void mr_command_commit(mr_runtime *rt)
 {
 	mr_ring_commit(&rt->bridge.commands);
-	/* A thread that takes the host to be asleep does not look by itself. */
+	/* A thread that considers the host asleep does not check by itself. */
 	if (++rt->unsignalled < UNSIGNALLED_MAX && !rt->prepared && !rt->unseen) return;
 	mr_command_signal(rt);
 }

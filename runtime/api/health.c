@@ -1,6 +1,6 @@
-/* health: the host's part in it: what it wants checked, what it has found out, how long its handlers take.
+/* health: the host's calls for health: which checks to run, its own results, its meters.
  * SPDX-License-Identifier: MIT
- * Host thread. The judging is the I/O thread's, which can do so while the host is away. */
+ * Host thread. The I/O thread does the checks, so that they also work during a stall of the host. */
 #include <math.h>
 #include <string.h>
 
@@ -16,7 +16,7 @@ static enum mr_status send(mr_runtime *rt, enum mr_health_command what, uint64_t
 	return mr_command_send(rt, &c);
 }
 
-/* What the command takes is freed when it cannot be sent. */
+/* Frees the command's data if it cannot be sent. */
 static enum mr_status give(mr_runtime *rt, const struct mr_command *c, void *taken)
 {
 	enum mr_status st = mr_command_send(rt, c);
@@ -97,7 +97,7 @@ int mr_http_page(mr_runtime *rt, const char *path, bool on)
 	return give(rt, &c, copy);
 }
 
-/* It becomes a line of the answer's head. */
+/* It becomes a line of the response's head. */
 static bool is_content_type(const char *type)
 {
 	if (!type || !*type || strlen(type) >= sizeof((struct mr_page_answer *)0)->type)

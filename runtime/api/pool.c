@@ -1,4 +1,4 @@
-/* pool: lends connections or channels: who gets one, who waits, who gives back.
+/* pool: lends connections or channels to one borrower at a time.
  * SPDX-License-Identifier: MIT */
 #include "api/pool.h"
 
@@ -48,7 +48,7 @@ int mr_pool_new(mr_runtime *rt, mr_options *options, int strategy, uint32_t limi
 	return MR_OK;
 }
 
-/* A handle that has ended is in its connection's table no more. */
+/* A channel that has ended is no longer in its connection's table, so it is freed here. */
 static void free_with_runtime(struct mr_pool_item *item)
 {
 	mr_channel *ch = item->channel;
@@ -87,13 +87,13 @@ void mr_pool_free_all(mr_runtime *rt)
 
 static bool has_room(const struct mr_pool *pool) { return pool->lent + pool->idle < pool->limit; }
 
-/* A place that is neither lent nor set aside for somebody in the line. */
+/* True if a place is neither lent nor reserved for a waiting request. */
 static bool is_free(const struct mr_pool *pool) { return pool->lent + pool->given < pool->limit; }
 
-/* A place has become free: what is free goes to those who wait. */
+/* A place may have become free: gives the free places to waiting requests. */
 static void settle(struct mr_pool *pool)
 {
-	mr_pool_request_expire(pool->rt); /* no place goes to somebody whose time is up */
+	mr_pool_request_expire(pool->rt); /* no place goes to a request that has timed out */
 	while (is_free(pool) && mr_pool_line_give(&pool->line)) pool->given++;
 }
 
@@ -135,7 +135,7 @@ static enum mr_status serve_new_connection(struct mr_pool *pool, struct mr_pool_
 	return MR_NO_MEMORY;
 }
 
-/* The answer makes the next step; until then nobody else has the channel. */
+/* The answer starts the next step; until then the channel has no other owner. */
 static enum mr_status open_channel(mr_connection *c, uint64_t token)
 {
 	mr_channel *ch;
@@ -160,7 +160,8 @@ static enum mr_status begin_channel(struct mr_pool *pool, uint64_t token, int pu
 	return st;
 }
 
-/* Who has a place gets an item. *number: 0 while it is being opened under the token. */
+/* Gives an item to a request that has a place. *number: 0 while the item is being opened under the
+ * token. */
 static enum mr_status serve(struct mr_pool *pool, uint64_t token, int purpose, uint32_t *number)
 {
 	enum mr_status st = MR_OK;
@@ -168,7 +169,7 @@ static enum mr_status serve(struct mr_pool *pool, uint64_t token, int purpose, u
 		purpose == MR_POOL_FRESH ? NULL : mr_pool_item_take_idle(pool, purpose);
 	*number = 0;
 	if (!item) {
-		mr_pool_item_shrink(pool, pool->limit); /* one of the other purpose makes room */
+		mr_pool_item_shrink(pool, pool->limit); /* frees a place of the other purpose */
 		if (pool->strategy == MR_SHARED) return begin_channel(pool, token, purpose);
 		st = serve_new_connection(pool, &item);
 	}
@@ -226,7 +227,8 @@ static void change_status(mr_event *ev, enum mr_status st, const char *text)
 	if (reply) mr_error_set(&reply->error, st, MR_SCOPE_POOL, 0, "%s", text);
 }
 
-/* The channel that was opened for this request; it is in its connection's table until it has ended. */
+/* Returns the channel that was opened for this request; it is in its connection's table until it
+ * ends. */
 static mr_channel *opened(const mr_runtime *rt, const mr_event *ev)
 {
 	mr_connection *c = mr_handle_find_connection(rt, ev->connection);
@@ -247,7 +249,7 @@ static enum mr_status take_channel(struct mr_pool *pool, const mr_event *ev, int
 	return lend(item, ev->as.done.token, purpose);
 }
 
-/* The acquire has ended without an item: its place is free again. */
+/* The acquire has ended without an item: frees its place. */
 static bool give_up(struct mr_pool *pool, mr_event *ev, enum mr_status st)
 {
 	mr_pool_request_free(pool->rt, ev->as.done.token);
@@ -287,12 +289,12 @@ static bool has_opened(struct mr_pool *pool, struct mr_pool_request *r, mr_event
 	mr_channel *ch;
 	enum mr_status st;
 	if (ev->status != MR_OK) {
-		/* In time it may be answered after all: it is closed then. */
+		/* The open may still be answered: the channel is then closed. */
 		if (ev->status == MR_TIMEOUT && (ch = opened(pool->rt, ev))) mr_channel_free(ch);
 		return give_up(pool, ev, MR_OK);
 	}
 	ch = opened(pool->rt, ev);
-	if (ch && ch->connection != pool->shared[r->purpose]) { /* another has taken its place */
+	if (ch && ch->connection != pool->shared[r->purpose]) { /* it has been replaced */
 		mr_channel_free(ch);
 		st = begin_channel(pool, ev->as.done.token, r->purpose);
 		return st == MR_OK ? false : give_up(pool, ev, st);
@@ -330,7 +332,7 @@ static struct mr_pool_item *give_back(struct mr_pool *pool, uint64_t token)
 {
 	struct mr_pool_item *item = mr_map_take(&pool->held, token);
 	if (!item) {
-		if (token) mr_pool_item_bury(pool, token); /* lent before the pool was closed */
+		if (token) mr_pool_item_bury(pool, token); /* lent before the close of the pool */
 		return NULL;
 	}
 	item->token = 0;
@@ -399,7 +401,7 @@ int mr_pool_grow(mr_pool *pool, uint32_t n)
 	for (; n; n--) {
 		struct mr_pool_item *item;
 		if (!has_room(pool)) return MR_POOL_LIMIT_EXCEEDED;
-		if (pool->strategy == MR_SHARED) continue; /* a channel is there when it is lent */
+		if (pool->strategy == MR_SHARED) continue; /* opened when it is lent */
 		enum mr_status st = serve_new_connection(pool, &item);
 		if (st != MR_OK) return st;
 		mr_pool_item_put_idle(item);
@@ -417,7 +419,7 @@ int mr_pool_resize(mr_pool *pool, uint32_t limit)
 	return MR_OK;
 }
 
-/* The number of closes on their way. */
+/* Returns the number of closes that were started. */
 static uint32_t close_all(struct mr_pool *pool, uint64_t token)
 {
 	struct mr_pool_item *item;
@@ -444,7 +446,7 @@ int mr_pool_close(mr_pool *pool, uint64_t token)
 	mr_pool_request_abandon(pool);
 	uint32_t closes = close_all(pool, token);
 	if (!closing) return MR_OK;
-	closing->left = closes + 1; /* one more, so that it ends when there is nothing to close */
+	closing->left = closes + 1; /* one more, so that it also ends if nothing was closed */
 	mr_pool_request_tell(pool->rt, closing);
 	return MR_OK;
 }

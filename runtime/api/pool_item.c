@@ -1,10 +1,10 @@
-/* pool_item: what a pool lends: made, kept while it is idle, closed when it is of no more use.
+/* pool_item: the items of a pool: makes them, keeps idle ones, closes those that are not needed.
  * SPDX-License-Identifier: MIT */
 #include "api/pool_item.h"
 
 #include "base/alloc.h"
 
-/* The item alone; what it stood for is somebody else's by now. */
+/* Frees only the item; its connection or channel has another owner now. */
 static void free_item(struct mr_pool_item *item)
 {
 	struct mr_pool *pool = item->pool;
@@ -27,7 +27,7 @@ static void forget_channel(mr_channel *ch)
 	if (!item->token) free_item(item);
 }
 
-/* Its channels go with it; those that had ended before, too. */
+/* The items of its channels end with it; channels that had ended before are freed. */
 static void forget_channels(struct mr_pool *pool, const mr_connection *c)
 {
 	struct mr_pool_item *item;
@@ -56,7 +56,8 @@ static void forget_retired(struct mr_pool *pool, mr_connection *c)
 	}
 }
 
-/* Which pool has retired a channel of it, it does not know: it may have outlived that pool's close. */
+/* Asks all pools, because a connection may outlive the close of its pool, and does not know the
+ * pool that retired it. */
 static void forget_all_retired(mr_connection *c)
 {
 	struct mr_pool *pool;
@@ -88,7 +89,7 @@ static void renew(struct mr_pool *pool, mr_slice secret, int which)
 	mr_options_string(pool->options, name, secret.data, secret.size, NULL);
 }
 
-/* The old one stays known to the pool of its channels, until it is freed. */
+/* The pool of its channels keeps the old connection until that is freed. */
 static void inherit(mr_connection *c, mr_connection *from)
 {
 	struct mr_pool *pool = from->pool;
@@ -139,7 +140,7 @@ uint32_t mr_pool_item_part(mr_connection *c, uint64_t token)
 	if (c->kept) return 0;
 	cmd.token = c->parting = token ? token : MR_TOKEN_NOBODY;
 	cmd.deadline = mr_clock_now() + c->config->close_timeout;
-	if (mr_command_send(c->rt, &cmd) != MR_OK) return 0; /* it goes with the runtime */
+	if (mr_command_send(c->rt, &cmd) != MR_OK) return 0; /* it ends with the runtime */
 	if (c->state == MR_CONNECTION_OPEN) c->state = MR_CONNECTION_CLOSING;
 	return 1;
 }
@@ -162,8 +163,8 @@ static void retire_connection(struct mr_pool_item *item, mr_connection *c)
 	c->retired++;
 }
 
-/* Its connection is closed, and it with that. But one that another has replaced, or that the host keeps, stays
- * open: then the channel is closed by itself. */
+/* The channel is closed with its connection. But a connection that was replaced, or that the host
+ * keeps, stays open: then the channel is closed separately. */
 static void retire_channel(struct mr_pool_item *item, mr_channel *ch)
 {
 	mr_connection *c = ch->connection;
@@ -172,14 +173,14 @@ static void retire_channel(struct mr_pool_item *item, mr_channel *ch)
 	if (!is_alone) retire_connection(item, c);
 	if (is_ended) return;
 	if (is_alone) {
-		mr_channel_send_close(ch, MR_TOKEN_NOBODY); /* else it goes with the runtime */
+		mr_channel_send_close(ch, MR_TOKEN_NOBODY); /* on failure, the runtime ends it */
 	} else {
 		ch->state = MR_HANDLE_CLOSING;
 		ch->close_token = MR_TOKEN_NOBODY;
 	}
 }
 
-/* The host frees by itself what it keeps. */
+/* False for a handle that the host keeps, because the host frees it. */
 static bool may_retire(const struct mr_pool_item *item)
 {
 	if (item->channel) return !item->channel->kept;
@@ -205,7 +206,7 @@ uint32_t mr_pool_item_retire(struct mr_pool_item *item, uint64_t token)
 	return closes;
 }
 
-/* The host may have kept it after the pool was closed. */
+/* The host may have kept it after the close of the pool. */
 static void bury(struct mr_pool_item *item)
 {
 	mr_connection *c = item->connection;

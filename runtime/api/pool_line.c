@@ -1,4 +1,4 @@
-/* pool_line: the waiting line of a pool: its order, and its deadlines.
+/* pool_line: the waiting line of a pool: its order and its deadlines.
  * SPDX-License-Identifier: MIT */
 #include "api/pool_line.h"
 

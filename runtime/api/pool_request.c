@@ -1,10 +1,11 @@
-/* pool_request: what is asked of a pool and still to be told: waits for a place, and answers of the broker.
+/* pool_request: a pool's pending requests: waits for a place, and requests to the broker.
  * SPDX-License-Identifier: MIT */
 #include "api/pool_request.h"
 
 #include "base/alloc.h"
 
-/* By the next poll. A host with a loop of its own may have made ready to sleep before it gave a place back. */
+/* Ends a wait; the next poll reports it. A host with its own loop may have prepared to sleep before
+ * it gave the place back, so it is woken. */
 static void tell(mr_runtime *rt, struct mr_pool_waiter *waiter, enum mr_status status)
 {
 	mr_waits_end(&rt->waits, waiter, status);

@@ -1,4 +1,4 @@
-/* publish: one message from the host into the command ring.
+/* publish: puts a publish of the host into the command ring.
  * SPDX-License-Identifier: MIT
  * Host thread. The message path: no allocation for bodies up to MR_INLINE_BODY. */
 #include <string.h>
@@ -6,7 +6,7 @@
 #include "api/handle.h"
 #include "base/alloc.h"
 
-/* Flags with delivery_mode alone, and 2: persistent. */
+/* The flags for delivery_mode alone, and its value 2: persistent. */
 static const char persistent[] = {0x10, 0x00, 0x02};
 
 static enum mr_status check(mr_channel *ch, size_t exchange, size_t key, size_t body)
@@ -18,12 +18,13 @@ static enum mr_status check(mr_channel *ch, size_t exchange, size_t key, size_t 
 	if (body > c->config->max_message_size) return MR_CONTENT_TOO_LARGE;
 	if (c->blocked) return MR_BLOCKED_TIMEOUT;
 	if (c->published - mr_gauge_gone(c->gauge) < MR_OUTBOUND_MAX) return MR_OK;
-	/* Ask to be told of room, then look again: it may have come meanwhile. */
+	/* Asks for a notice of room, then checks again, because room may have appeared
+	 * meanwhile. */
 	mr_gauge_want_room(c->gauge);
 	return c->published - mr_gauge_gone(c->gauge) < MR_OUTBOUND_MAX ? MR_OK : MR_BACKPRESSURE;
 }
 
-/* Properties travel in one header frame (20 bytes around them), and in one record of the ring. */
+/* Properties must fit in one header frame (with 20 other bytes), and in one record of the ring. */
 static bool header_fits(const mr_connection *c, size_t properties)
 {
 	const size_t names = 2 * 255;

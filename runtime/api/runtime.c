@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "bridge/ending.h"
 
-#define POLL_MAX 3600000 /* ms: one poll(2), of any number */
+#define POLL_MAX 3600000 /* ms of one poll(2); a longer wait takes several */
 
 static uint32_t *open_alive(void)
 {
@@ -50,7 +50,7 @@ int mr_runtime_new(mr_runtime **out)
 	return st;
 }
 
-/* Events that nobody will pull any more. */
+/* Frees the events that will not be pulled any more. */
 static void drop_events(mr_runtime *rt)
 {
 	mr_event *ev;
@@ -79,13 +79,14 @@ static void free_connections(mr_runtime *rt)
 void mr_runtime_free(mr_runtime *rt, double timeout)
 {
 	if (!rt || mr_handle_is_forked(rt))
-		return; /* a child has neither the thread nor a right to the sockets */
-	if (mr_ending_has_begun()) return; /* all is closed, and the process takes it along */
+		return; /* a child has no I/O thread and does not own the sockets */
+	if (mr_ending_has_begun()) return; /* all is closed; the process frees the memory */
 	struct mr_command stop = {.type = MR_CMD_STOP,
 		.deadline = mr_clock_now() + mr_clock_msec_of(timeout)};
 	mr_command_send(rt, &stop);
 	mr_wake_signal(&rt->bridge.io);
-	/* The thread stops reading for nobody: events it cannot place wait in its own backlog. */
+	/* The thread never waits for the host to read: events without room in the ring wait in its
+	 * own backlog. */
 	struct mr_writer *writer = mr_engine_join(rt->engine);
 	drop_events(rt);
 	mr_pool_free_all(rt);
@@ -135,8 +136,8 @@ static int take_waits(mr_runtime *rt, mr_event *events, int max)
 	return n;
 }
 
-/* Waits come first, but not where they left no room the last time: those who do nothing but hand over an item
- * would else be all that a host sees that takes one event at a time. */
+/* Ended waits come first, unless they filled the array the last time: otherwise a host that takes
+ * one event at a time might see only waits, if handlers keep passing an item to each other. */
 static int take_events(mr_runtime *rt, mr_event *events, int max)
 {
 	mr_pool_request_expire(rt);
@@ -152,7 +153,8 @@ static bool has_events(mr_runtime *rt)
 	return mr_ring_peek(&rt->bridge.events, &size) || !mr_list_is_empty(&rt->waits.ended);
 }
 
-/* Until the descriptor is readable, or `until` (mr_clock_real) has come. False: a signal came. */
+/* Waits until the descriptor is readable, or until `until` (by mr_clock_real). Returns false after
+ * a signal. */
 static bool wait_for_event(mr_runtime *rt, mr_msec until)
 {
 	struct pollfd pfd = {.fd = rt->bridge.host.fd, .events = POLLIN};
@@ -164,8 +166,8 @@ static bool wait_for_event(mr_runtime *rt, mr_msec until)
 	return n >= 0;
 }
 
-/* The descriptor is cleared whatever cancel says: of a wake that lost its race with an earlier cancel the
- * write may have come only now, and would keep the descriptor readable for nothing. */
+/* Clears the descriptor whatever cancel returns: a wake that lost a race with an earlier cancel may
+ * write only now, and would leave the descriptor readable without a reason. */
 static void awake(mr_runtime *rt)
 {
 	if (!rt->prepared) return;
@@ -182,18 +184,20 @@ static void pumped(mr_runtime *rt)
 	if (rt->unsignalled) mr_command_signal(rt);
 }
 
-/* What came before the host made ready to sleep, or while it did; then it is left ready to. */
+/* Returns events that arrived before the host prepared to sleep, or during that; without events the
+ * host stays prepared. */
 static int take_or_prepare(mr_runtime *rt, mr_event *events, int max)
 {
 	int n = take_events(rt, events, max);
 	if (n) return n;
 	rt->prepared = true;
 	mr_wake_prepare(&rt->bridge.host);
-	/* An alarm was asked for: a thread that takes the host to be asleep does not look for it by itself. */
+	/* The host has asked for an alarm: a thread that considers the host asleep does not check
+	 * for commands by itself. */
 	if (rt->unsignalled) mr_command_signal(rt);
 	n = take_events(rt, events, max);
 	if (n) awake(rt);
-	if (max <= 0 && has_events(rt)) mr_handle_rouse_host(rt); /* nobody else does */
+	if (max <= 0 && has_events(rt)) mr_handle_rouse_host(rt); /* no other thread does it */
 	return n;
 }
 
@@ -208,7 +212,7 @@ static int poll_events(mr_runtime *rt, mr_event *events, int max, double timeout
 		bool interrupted = !wait_for_event(rt, until);
 		awake(rt);
 		n = take_events(rt, events, max);
-		/* A signal is the host's own: it wants to see to it. */
+		/* The host must be able to handle its signal. */
 		if (n || interrupted || mr_clock_real() >= until) return n;
 		n = take_or_prepare(rt, events, max);
 		if (n) return n;
@@ -251,14 +255,14 @@ int mr_unwatch_fd(mr_runtime *rt, uint64_t token)
 {
 	struct mr_command c = {.type = MR_CMD_UNWATCH_FD, .unwatched = token};
 	if (mr_handle_is_forked(rt)) return MR_FORKED;
-	if (!mr_map_take(&rt->watched, token)) return MR_OK; /* it has ended */
+	if (!mr_map_take(&rt->watched, token)) return MR_OK; /* it has ended already */
 	return mr_command_send(rt, &c);
 }
 
 int mr_runtime_log(mr_runtime *rt, int level, int format)
 {
 	struct mr_command c = {.type = MR_CMD_LOG, .log = {level, format, rt->log.worker}};
-	if (level < -1 || level > MR_LOG_DEBUG) return MR_BAD_ARGUMENT; /* -1: silence */
+	if (level < -1 || level > MR_LOG_DEBUG) return MR_BAD_ARGUMENT; /* -1: no log */
 	if (format != MR_LOG_LOGFMT && format != MR_LOG_JSON) return MR_BAD_ARGUMENT;
 	rt->log.level = level;
 	rt->log.format = format;

@@ -1,9 +1,9 @@
-/* settle: what the host does with a delivery: settle it, give it back.
+/* settle: the host's calls for deliveries: settle and release.
  * SPDX-License-Identifier: MIT
  * Host thread. The message path: one command for each delivery. */
 #include "api/handle.h"
 
-/* The handle is dead from here on, before the memory can be used again. */
+/* Makes the handle invalid before its memory can be used again. */
 static void retire(mr_delivery *d)
 {
 	d->generation++;

@@ -1,4 +1,4 @@
-/* waits: for places of pools: which have ended, and when the next one's time is up.
+/* waits: the waits for places of all pools: which have ended, and the next deadline.
  * SPDX-License-Identifier: MIT */
 #include "api/waits.h"
 
@@ -27,7 +27,7 @@ void mr_waits_end(struct mr_waits *waits, struct mr_pool_waiter *waiter, enum mr
 void mr_waits_expire(struct mr_waits *waits, mr_msec now)
 {
 	if (now < waits->earliest) return;
-	if (now >= waits->alarm) waits->alarm = MR_NEVER; /* it has rung */
+	if (now >= waits->alarm) waits->alarm = MR_NEVER; /* it has fired */
 	waits->earliest = MR_NEVER;
 	for (struct mr_node *n = waits->lines.next; n != &waits->lines; n = n->next) {
 		struct mr_pool_line *line = mr_container(n, struct mr_pool_line, node);

@@ -1,4 +1,4 @@
-/* watchdog: what the host tells the I/O thread of itself, for the report of a stall.
+/* watchdog: the host's information for reports of a stall.
  * SPDX-License-Identifier: MIT
  * Host thread. */
 #include <signal.h>

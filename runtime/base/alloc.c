@@ -1,7 +1,7 @@
-/* alloc: the one door to the heap, with the host's hooks and a way to make the n-th call fail.
+/* alloc: the only access to the heap, with the host's allocator and fault injection.
  * SPDX-License-Identifier: MIT
- * The two counters use the compiler's __atomic builtins, relaxed: they are for tests, order nothing,
- * and the folder may not include stdatomic.h. */
+ * The two counters use the compiler's __atomic builtins, relaxed: they are for tests and order nothing, and
+ * this folder may not include stdatomic.h. */
 #include "base/alloc.h"
 
 #include <stdint.h>
@@ -17,7 +17,7 @@ static void *(*resize_hook)(void *, size_t) = realloc;
 static void (*release_hook)(void *) = free;
 static long fail_in; /* 0: never */
 static _Thread_local char self;
-static char *only; /* the thread whose calls count, by its self; NULL: of every thread */
+static char *only; /* the `self` of the thread whose calls count; NULL: all threads */
 static long live;
 
 int mr_set_allocator(void *(*resize)(void *, size_t), void (*release)(void *))
@@ -76,7 +76,7 @@ void mr_free(void *p)
 void mr_alloc_trim(void)
 {
 #ifdef __GLIBC__
-	malloc_trim(0); /* with an allocator of the host's own it finds little, and does no harm */
+	malloc_trim(0); /* harmless with an allocator of the host */
 #endif
 }
 

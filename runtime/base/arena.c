@@ -1,4 +1,4 @@
-/* arena: many small allocations that are freed at once.
+/* arena: many small allocations that are freed together.
  * SPDX-License-Identifier: MIT */
 #include "base/arena.h"
 

@@ -1,4 +1,4 @@
-/* bins: a hash table of nodes that lie in what they find; several may have the same hash.
+/* bins: an intrusive hash table: its nodes are embedded in objects; several may have the same hash.
  * SPDX-License-Identifier: MIT */
 #include "base/bins.h"
 
@@ -15,7 +15,7 @@ static struct mr_bin_node *of(struct mr_node *node)
 	return mr_container(node, struct mr_bin_node, node);
 }
 
-/* Without memory a full table goes on, slower; only the first heads must be there. */
+/* Without memory a full table stays in use, only slower; but the first heads are required. */
 static enum mr_status grow(struct mr_bins *bins)
 {
 	struct mr_bins bigger = {.capacity = bins->capacity ? bins->capacity * 2 : 8,

@@ -23,7 +23,8 @@ enum mr_status mr_buffer_reserve(struct mr_buffer *b, size_t more)
 	if (mr_buffer_room(b) >= more) return MR_OK;
 	size_t size = mr_buffer_size(b);
 	if (more > SIZE_MAX / 2 - size) return MR_NO_MEMORY;
-	/* Moving is cheap when little is left; otherwise growing costs less in the long run. */
+	/* Moving the bytes is cheap if few are left; otherwise growing costs less in the long
+	 * run. */
 	if (b->capacity - size >= more && size <= b->capacity / 2) {
 		compact(b);
 		return MR_OK;

@@ -1,4 +1,4 @@
-/* compare: when two values of field tables are the same.
+/* compare: equality and hashes of field tables and their values.
  * SPDX-License-Identifier: MIT */
 #include "base/compare.h"
 
@@ -33,7 +33,7 @@ static bool same_array(const mr_table *a, const mr_table *b)
 
 static bool is_real(const mr_value *v) { return v->type == 'd' || v->type == 'f'; }
 
-/* Any number but a decimal. */
+/* Any number except a decimal. */
 static bool to_real(const mr_value *v, double *out)
 {
 	int64_t n;
@@ -84,14 +84,14 @@ static uint64_t hash_of(const mr_value *v)
 	if (to_real(v, &real)) return mr_hash('d', mr_slice_of((const char *)&real, sizeof real));
 	if (is_text(v)) return mr_hash('S', v->as.bytes);
 	if (v->type == 'F') return mr_table_hash(v->as.nested);
-	if (v->type == 'A' || v->type == 'V') return v->type; /* told apart by comparing */
+	if (v->type == 'A' || v->type == 'V') return v->type; /* they are compared field by field */
 	if (v->type == 't') return v->as.boolean ? 't' : 'f';
 	return mr_hash(v->type, mr_slice_of((const char *)&v->as.natural, sizeof v->as.natural));
 }
 
 uint64_t mr_table_hash(const mr_table *table)
 {
-	uint64_t sum = 0; /* whatever the order */
+	uint64_t sum = 0; /* independent of the order */
 	for (uint32_t i = 0; table && i < table->count; i++)
 		sum += mr_hash(hash_of(&table->fields[i].value), table->fields[i].key);
 	return sum;

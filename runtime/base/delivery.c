@@ -1,4 +1,4 @@
-/* delivery: the memory that deliveries live in: fixed blocks, recycled, never moved.
+/* delivery: the memory of deliveries: fixed blocks that are recycled and never moved.
  * SPDX-License-Identifier: MIT */
 #include "base/delivery.h"
 
@@ -12,9 +12,9 @@
 struct block {
 	mr_delivery delivery; /* first: a delivery is its block */
 	struct block *next;   /* in the free list */
-	char *heap;           /* the room, when it is not in the block */
+	char *heap;           /* the room, if it is not in the block */
 	size_t heap_size;
-	struct mr_tally *tally; /* NULL: it counts nowhere */
+	struct mr_tally *tally; /* NULL: it is not counted */
 	bool is_loose;
 	char room[];
 };
@@ -80,7 +80,7 @@ static bool add_page(struct mr_delivery_pool *pool)
 	for (size_t i = PAGE_BLOCKS; i-- > 0;) {
 		struct block *block = (struct block *)(void *)page->blocks[i];
 		memset(block, 0, sizeof *block);
-		block->delivery.generation = 1; /* so that a zeroed handle is never live */
+		block->delivery.generation = 1; /* so that a zeroed handle is never valid */
 		block->next = pool->free;
 		pool->free = block;
 	}
@@ -124,7 +124,7 @@ void mr_delivery_give(struct mr_delivery_pool *pool, mr_delivery *delivery)
 		block->heap = NULL;
 		block->heap_size = 0;
 	}
-	/* The generation is the host's: a stale handle may be reading it at this moment. */
+	/* The generation belongs to the host: a stale handle may be reading it now. */
 	memset(delivery, 0, offsetof(mr_delivery, generation));
 	memset(&delivery->generation + 1, 0, sizeof *delivery - offsetof(mr_delivery, consumer));
 	block->next = pool->free;

@@ -1,7 +1,7 @@
 /* descriptor: the descriptors that the library owns: never 0 to 2, and none in a forked child.
  * SPDX-License-Identifier: MIT
- * One bit for each number, by the compiler's __atomic builtins, relaxed: a fork sees what its own thread
- * did, and of what other threads do just then it could not know. */
+ * One bit for each number, changed by the compiler's __atomic builtins, relaxed: a fork sees the changes of its own
+ * thread, and could not see simultaneous changes of other threads anyway. */
 #include "base/descriptor.h"
 
 #include <errno.h>
@@ -10,14 +10,14 @@
 #include <stdint.h>
 #include <unistd.h>
 
-#define NUMBERS (1 << 20) /* what is beyond is not noted: Linux allows so many by default at most */
+#define NUMBERS (1 << 20) /* higher ones are not noted: this is Linux's default maximum */
 
 static uint64_t owned[NUMBERS / 64];
 static int top; /* one above the highest that was ever owned */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-/* The parent's connections end when the parent closes them, whatever becomes of the child. Nothing is
- * written, and nobody's state is touched. */
+/* Closes the child's copies, so that the parent's connections end when the parent closes them.
+ * Nothing is written to them, and no other state changes. */
 static void in_child(void)
 {
 	for (int word = 0; word <= (top - 1) / 64; word++) {
@@ -67,7 +67,7 @@ void mr_descriptor_close(int fd)
 {
 	int why = errno;
 	if (fd < 0) return;
-	mr_descriptor_disown(fd); /* before: the number may be somebody's the moment it is closed */
+	mr_descriptor_disown(fd); /* before the close: the number may be reused at once */
 	close(fd);
 	errno = why;
 }

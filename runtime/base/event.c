@@ -1,4 +1,4 @@
-/* event: what an event carries, freed.
+/* event: frees the data of events.
  * SPDX-License-Identifier: MIT
  * Any thread. */
 #include "base/alloc.h"
@@ -47,6 +47,6 @@ void mr_event_fini(mr_event *event)
 		free_health(event->as.health.health);
 		event->as.health.health = NULL;
 		break;
-	default: break; /* deliveries are the host's to release */
+	default: /* the host releases deliveries */ break;
 	}
 }

@@ -1,6 +1,6 @@
-/* hash: 64 bits over any number of bytes, for finding things again.
+/* hash: a 64-bit hash for look-ups; does not resist an attacker who chooses the bytes.
  * SPDX-License-Identifier: MIT
- * Words of 8 bytes, multiplied and rotated; long runs in four lanes, which a processor works at side by side. */
+ * Words of 8 bytes, multiplied and rotated; long input in four lanes, which a processor computes in parallel. */
 #include "base/hash.h"
 
 #define P1 0x9E3779B185EBCA87u

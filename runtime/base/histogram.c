@@ -1,4 +1,4 @@
-/* histogram: how often which duration came, in fixed buckets that grow by powers of ten, in thirds.
+/* histogram: counts of durations in fixed buckets, three for each power of ten.
  * SPDX-License-Identifier: MIT */
 #include "base/histogram.h"
 

@@ -13,7 +13,7 @@ static enum mr_status put(struct mr_buffer *out, const char *text)
 	return mr_buffer_append(out, text, strlen(text));
 }
 
-/* Neither longer than need be, nor a surrogate, nor beyond Unicode. */
+/* True if it is not overlong, not a surrogate, and not beyond Unicode. */
 static bool is_proper(uint8_t first, uint8_t second)
 {
 	switch (first) {
@@ -25,7 +25,7 @@ static bool is_proper(uint8_t first, uint8_t second)
 	}
 }
 
-/* The length of the UTF-8 sequence at the front, 0 when it is none (RFC 3629). */
+/* Returns the length of the UTF-8 sequence at the front, 0 if there is none (RFC 3629). */
 static size_t sequence(const uint8_t *s, size_t left)
 {
 	size_t size = s[0] < 0x80 ? 1 : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;

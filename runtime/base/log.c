@@ -1,4 +1,4 @@
-/* log: one line per fact, as logfmt or JSON.
+/* log: formats log lines as logfmt or JSON.
  * SPDX-License-Identifier: MIT */
 #include "base/log.h"
 
@@ -27,7 +27,8 @@ static void put(struct line *l, const char *data, size_t size)
 
 static void put_str(struct line *l, const char *text) { put(l, text, strlen(text)); }
 
-/* As much of a run as `most` bytes hold without a cut through a character: what follows its first byte stays with it. */
+/* Returns the length of the longest part of a run that fits `most` bytes and does not end within a
+ * character. */
 static size_t whole(const char *run, size_t size, size_t most)
 {
 	if (size <= most) return size;
@@ -36,7 +37,8 @@ static size_t whole(const char *run, size_t size, size_t most)
 	return part;
 }
 
-/* What mr_error_escape made of a run of bytes. Its backslashes all begin an \xNN, which JSON spells \u00NN. */
+/* Writes a run of bytes after mr_error_escape. Each of its backslashes begins an \xNN, which is \u00NN in
+ * JSON. */
 static void put_escaped(struct line *l, const char *run, size_t size)
 {
 	char escaped[512];
@@ -56,7 +58,8 @@ static void put_escaped(struct line *l, const char *run, size_t size)
 	}
 }
 
-/* In quotes, for both formats: the line stays one line, and nothing in it moves a terminal. */
+/* Writes text in quotes, for both formats: it stays on one line, and has no control characters for
+ * a terminal. */
 static void put_quoted(struct line *l, mr_slice text)
 {
 	static const char special[] = "\"\\\n\t", spelled[] = "\"\\nt";
@@ -137,7 +140,7 @@ static void put_field(struct line *l, const mr_field *f)
 	case 'f':
 	case 'd':
 		mr_number_text(number, v->as.real);
-		if (!isfinite(v->as.real)) { /* no JSON */
+		if (!isfinite(v->as.real)) { /* not allowed in JSON */
 			put_pair(l, key, mr_slice_str(number));
 			return;
 		}

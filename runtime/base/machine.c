@@ -1,4 +1,4 @@
-/* machine: a state machine's moves, checked in every build.
+/* machine: checks the transitions of a state machine, in every build.
  * SPDX-License-Identifier: MIT */
 #include "base/machine.h"
 

@@ -5,13 +5,13 @@
 #include "base/alloc.h"
 
 struct mr_map_entry {
-	uint64_t key; /* of a name: its hash */
+	uint64_t key; /* for a name: its hash */
 	void *value;  /* NULL: never used; GONE: taken */
 };
 
 static char gone;
 #define GONE ((void *)&gone)
-#define LARGE 1024 /* places: what once held so many names gives its memory back when it is empty */
+#define LARGE 1024 /* entries: a map of this capacity frees its memory when it becomes empty */
 
 void mr_map_fini(struct mr_map *map)
 {
@@ -32,8 +32,8 @@ static bool is_named(const struct mr_map *map, const struct mr_map_entry *e, con
 	return !name || mr_slice_equal(map->name_of(e->value), *name);
 }
 
-/* The entry of `key`, and of `name` if there is one, or where it would go. Capacity is never 0 and there is always a
- * NULL entry. */
+/* Returns the entry of `key`, and of `name` if it is not NULL, or the entry to use for it. The
+ * capacity is never 0, and there is always a NULL entry. */
 static struct mr_map_entry *find(const struct mr_map *map, uint64_t key, const mr_slice *name)
 {
 	struct mr_map_entry *grave = NULL;
@@ -47,7 +47,7 @@ static struct mr_map_entry *find(const struct mr_map *map, uint64_t key, const m
 	}
 }
 
-/* Into a map without graves, and without this key or name. */
+/* Adds an entry to a map without graves, and without this key or name. */
 static void place(struct mr_map *map, const struct mr_map_entry *e)
 {
 	size_t i = slot(map, e->key);
@@ -133,7 +133,8 @@ void *mr_map_take(struct mr_map *map, uint64_t key) { return take(map, key, NULL
 
 /* ---- of names ---- */
 
-/* FNV-1a, begun at an address that the loader picks, so that a client cannot prepare collisions. */
+/* FNV-1a, started with an address that the loader chooses, so that a client cannot prepare
+ * collisions. */
 static uint64_t hash_of(mr_slice name)
 {
 	uint64_t h = 14695981039346656037u ^ (uint64_t)(uintptr_t)&gone;

@@ -1,4 +1,4 @@
-/* number: numbers as text and back, whatever the locale: a host may have set one with a decimal comma.
+/* number: numbers as text and back, independent of the locale, which may have a decimal comma.
  * SPDX-License-Identifier: MIT */
 #include "base/number.h"
 
@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The C library has this one ready: it costs nothing, and is never freed. */
+/* The C library has this locale built in: it costs nothing, and is never freed. */
 locale_t mr_number_plain_begin(void)
 {
 	locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-	return uselocale(plain); /* without one (no memory): asks only, and changes nothing */
+	return uselocale(plain); /* (locale_t)0, without memory, changes nothing */
 }
 
 void mr_number_plain_end(locale_t before) { uselocale(before); }

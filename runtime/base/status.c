@@ -1,4 +1,4 @@
-/* status: names, texts, hints and classes of every kind of error, and the structured error.
+/* status: names, texts, hints and classes of all kinds of errors, and the structured error.
  * SPDX-License-Identifier: MIT */
 #include "base/status.h"
 
@@ -172,7 +172,7 @@ const char *mr_version(void) { return MR_VERSION_STRING; }
 
 /* ---- text from outside ---- */
 
-/* How long the UTF-8 character is that begins with this byte; 0: none does. */
+/* Returns the length of the UTF-8 character that begins with this byte, 0 if none does. */
 static size_t utf8_length(unsigned char first)
 {
 	if (first >= 0xc2 && first < 0xe0) return 2;
@@ -180,7 +180,8 @@ static size_t utf8_length(unsigned char first)
 	return first >= 0xf0 && first < 0xf5 ? 4 : 0;
 }
 
-/* The second byte tells what is overlong, a surrogate, beyond U+10FFFF, or a control character. */
+/* The second byte shows overlong forms, surrogates, values beyond U+10FFFF, and control
+ * characters. */
 static bool is_second_sound(const unsigned char *s)
 {
 	static const struct {
@@ -193,7 +194,7 @@ static bool is_second_sound(const unsigned char *s)
 	return true;
 }
 
-/* The bytes of the printable character at `s`, 0 when it is none. */
+/* Returns the size of the printable character at `s`, 0 if there is none. */
 static size_t printable(const unsigned char *s, size_t size)
 {
 	if (s[0] >= 0x20 && s[0] < 0x7f) return 1;
@@ -232,7 +233,7 @@ static void fill(mr_error *error, enum mr_status kind, enum mr_scope scope, int 
 	error->scope = scope;
 	error->recoverable = mr_status_recoverable(kind);
 	mr_error_escape(error->text, sizeof error->text, raw, strlen(raw));
-	if (mr_error_is_exclusive_use(error)) error->recoverable = true; /* as a 405 */
+	if (mr_error_is_exclusive_use(error)) error->recoverable = true; /* like 405 */
 }
 
 enum mr_status mr_error_set(mr_error *error, enum mr_status kind, enum mr_scope scope, int code,
@@ -278,7 +279,7 @@ enum mr_status mr_error_system(mr_error *error, enum mr_status kind, enum mr_sco
 	size_t used = n < 0                                    ? 0
 	              : (size_t)n < sizeof raw - sizeof reason ? (size_t)n
 	                                                       : sizeof raw - sizeof reason - 1;
-	locale_t before = mr_number_plain_begin(); /* one language for all that is said */
+	locale_t before = mr_number_plain_begin(); /* all messages are in English */
 	snprintf(raw + used, sizeof raw - used, ": %s", strerror_r(system, reason, sizeof reason));
 	mr_number_plain_end(before);
 	fill(error, kind, scope, 0, raw);
@@ -292,7 +293,7 @@ enum mr_status mr_status_of_code(int code)
 	case 200: return MR_CLOSED;
 	case 311: return MR_CONTENT_TOO_LARGE;
 	case 312: return MR_NO_ROUTE;
-	case 313: return MR_NO_ROUTE; /* no consumers: `immediate`, which RabbitMQ dropped */
+	case 313: return MR_NO_ROUTE; /* no consumers: for `immediate`, which RabbitMQ removed */
 	case 320: return MR_CONNECTION_FORCED;
 	case 402: return MR_VHOST_ACCESS_REFUSED;
 	case 403: return MR_ACCESS_REFUSED;

@@ -1,8 +1,8 @@
-/* tally: what the host holds of one connection's messages, and whether it is behind with them.
+/* tally: counts one connection's deliveries that the host holds, and compares them with the bound.
  * SPDX-License-Identifier: MIT */
 #include "base/tally.h"
 
-/* What the host may hold of one connection's loose messages before it pauses. */
+/* The loose messages of one connection that the host may hold before the connection pauses. */
 #define LOOSE_MAX 65536              /* messages */
 #define LOOSE_BYTES_MAX (64ul << 20) /* of their bodies */
 

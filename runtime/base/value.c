@@ -1,4 +1,4 @@
-/* value: AMQP field tables as a tree: built, read, compared.
+/* value: AMQP field tables as trees: building, reading, copying. moonrabbit.h declares the structs.
  * SPDX-License-Identifier: MIT */
 #include "base/value.h"
 
@@ -27,7 +27,7 @@ void mr_table_free(mr_table *table)
 	if (table) mr_arena_close(table->arena);
 }
 
-/* Doubling leaves the old fields in the arena: at most as much again as the table takes. */
+/* Doubling leaves the old fields in the arena, which at most doubles the memory of the table. */
 static mr_field *add_field(mr_table *table)
 {
 	if (table->count == table->capacity) {
@@ -78,7 +78,7 @@ int mr_table_add_received(mr_table *table, mr_slice key, const mr_value *value)
 mr_table *mr_table_nest(mr_table *table, const char *key, size_t key_size, uint8_t type)
 {
 	if (key_size > 255 || (type != 'F' && type != 'A'))
-		return NULL; /* a peer's keys may be longer than ours */
+		return NULL; /* a peer's keys may be longer than our limit */
 	mr_field *field = add_field(table);
 	mr_table *nested = field ? new_table(table->arena) : NULL;
 	if (!nested || copy_bytes(table, &field->key, key, key_size) != MR_OK) return NULL;
@@ -150,7 +150,7 @@ static enum mr_status merge_field(mr_table *into, const mr_field *field)
 	if (!old) return copy_field(into, field, 1);
 	if (old->value.type == 'F' && field->value.type == 'F')
 		return mr_table_merge(old->value.as.nested, field->value.as.nested);
-	/* Append the copy, then move it to where the old one stands. */
+	/* Appends the copy, then moves it to the place of the old field. */
 	enum mr_status st = copy_field(into, field, 1);
 	if (st != MR_OK) return st;
 	old = field_of(into, field->key);

@@ -1,4 +1,4 @@
-/* bridge: all that the host thread and the I/O thread of a runtime share.
+/* bridge: everything that the host thread and the I/O thread of a runtime share.
  * SPDX-License-Identifier: MIT */
 #include "bridge/bridge.h"
 

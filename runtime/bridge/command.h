@@ -158,7 +158,7 @@ struct mr_opened {
 /* The description of a consumer for reports of a stall. */
 struct mr_note {
 	mr_msec stall, limit; /* stall: 0: the default, -1: never; limit: 0: none */
-	const char *origin;   /* stored behind the queue's name */
+	const char *origin;   /* stored after the queue's name */
 	char queue[];
 };
 

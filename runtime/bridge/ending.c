@@ -1,4 +1,4 @@
-/* ending: the end of the process, told to our threads before what they use is taken apart.
+/* ending: ends our threads at the exit of the process, before the cleanup of libraries.
  * SPDX-License-Identifier: MIT */
 #include "bridge/ending.h"
 
@@ -11,17 +11,17 @@
 
 #include "base/descriptor.h"
 
-#define SLACK 500       /* ms beyond MR_ENDING_TIME, for a thread that is at something long */
+#define SLACK 500       /* ms beyond MR_ENDING_TIME, for a thread in a long operation */
 #define BROKER_TIME 200 /* ms */
 
 struct group {
-	atomic_int fd;   /* readable: end; -1: not open, or it was a parent's */
-	atomic_int left; /* readable: a thread has ended */
+	atomic_int fd;   /* readable: end now; -1: not open, or inherited from a parent */
+	atomic_int left; /* readable after the end of a thread */
 	atomic_int threads;
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static int once_failed; /* errno */
+static int once_failed; /* an errno, or 0 */
 static struct group groups[MR_ENDING_KINDS] = {{-1, -1, 0}, {-1, -1, 0}};
 static atomic_bool begun;
 static _Thread_local bool is_ours;
@@ -30,7 +30,7 @@ static void end_threads(struct group *g, mr_msec patience)
 {
 	struct pollfd left = {.fd = atomic_load(&g->left), .events = POLLIN};
 	mr_msec now = mr_clock_real(), until = now + patience;
-	int own = is_ours; /* exit() was called by one of ours, which ends with it */
+	int own = is_ours; /* one of our threads called exit(), and ends with it */
 	if (atomic_load(&g->threads) <= own) return;
 	eventfd_write(atomic_load(&g->fd), 1);
 	for (; atomic_load(&g->threads) > own && now < until; now = mr_clock_real()) {
@@ -47,11 +47,11 @@ static void at_exit(void)
 	end_threads(&groups[MR_ENDING_BROKER], BROKER_TIME);
 }
 
-/* The threads are the parent's, and so is what the descriptors stand for. */
+/* The threads and the events of the descriptors belong to the parent. */
 static void in_child(void)
 {
 	for (int i = 0; i < MR_ENDING_KINDS; i++) {
-		atomic_store(&groups[i].fd, -1); /* base/descriptor has closed both */
+		atomic_store(&groups[i].fd, -1); /* base/descriptor has closed both descriptors */
 		atomic_store(&groups[i].left, -1);
 		atomic_store(&groups[i].threads, 0);
 	}
@@ -64,7 +64,7 @@ static void register_handlers(void)
 	if (!once_failed && atexit(at_exit) != 0) once_failed = ENOMEM;
 }
 
-/* Of two threads that come first at a time the descriptor of one is it. */
+/* If two threads open it at the same time, the descriptor of one of them is used. */
 static int open_event(atomic_int *at)
 {
 	int none = -1, fd = atomic_load(at);

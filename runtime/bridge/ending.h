@@ -1,5 +1,5 @@
-/* ending: ends our threads when the process exits, before the libraries that they use are cleaned
- * up. SPDX-License-Identifier: MIT
+/* ending: ends our threads at the exit of the process, before the cleanup of libraries.
+ * SPDX-License-Identifier: MIT
  * exit() runs handlers and destructors (OpenSSL's, GnuTLS's) while other threads continue. Our exit
  * handler makes the I/O threads close their connections cleanly, then makes the brokers' threads
  * end; the wait is bounded. A forked child has none of these threads: its exit does not wait. */

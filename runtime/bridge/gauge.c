@@ -1,4 +1,4 @@
-/* gauge: numbers that the I/O thread writes and the host reads, and the host's wish for room.
+/* gauge: numbers that the I/O thread writes and the host reads, and the host's request for room.
  * SPDX-License-Identifier: MIT */
 #include "bridge/gauge.h"
 
@@ -39,13 +39,13 @@ uint64_t mr_gauge_gone(const struct mr_gauge *gauge)
 void mr_gauge_want_room(struct mr_gauge *gauge)
 {
 	atomic_store(&gauge->wants_room, true);
-	atomic_thread_fence(memory_order_seq_cst); /* pairs with the one of take_want */
+	atomic_thread_fence(memory_order_seq_cst); /* pairs with the fence in take_want */
 }
 
 bool mr_gauge_take_want(struct mr_gauge *gauge)
 {
-	/* Between the store of `gone` and this look: either the host's second look at `gone` sees the room,
-	 * or this one sees its wish. */
+	/* Between the store of `gone` and this load: either the host's second load of `gone` sees
+	 * the room, or this load sees its request. */
 	atomic_thread_fence(memory_order_seq_cst);
 	return atomic_load_explicit(&gauge->wants_room, memory_order_relaxed) &&
 	       atomic_exchange(&gauge->wants_room, false);

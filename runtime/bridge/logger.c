@@ -1,4 +1,4 @@
-/* logger: log lines on their way from the threads of a runtime to the one that writes them.
+/* logger: passes log lines from the threads of a runtime to the thread that writes them.
  * SPDX-License-Identifier: MIT */
 #include "bridge/logger.h"
 
@@ -9,12 +9,12 @@
 
 #include "base/alloc.h"
 
-#define RING (128 * 1024) /* bytes of lines that wait: some 500 */
-#define PATIENCE 200      /* ms that the host waits for a writer that does nothing */
-#define FAREWELL 5000     /* ms for a writer that has nothing left to write, on a busy machine */
-#define SLOTS 64          /* runtimes whose lines are written out by exit() */
+#define RING (128 * 1024) /* bytes of waiting lines: about 500 lines */
+#define PATIENCE 200      /* ms that the host waits for a writer without progress */
+#define FAREWELL 5000     /* ms for the end of an idle writer, on a busy machine */
+#define SLOTS 64          /* the number of runtimes whose lines exit() writes */
 
-/* Whoever takes a logger out of its slot may act as its host. */
+/* The thread that takes a logger out of its slot may act as its host. */
 static struct mr_logger *_Atomic slots[SLOTS];
 
 void mr_logger_begin(struct mr_logger *l)
@@ -31,7 +31,7 @@ static bool take_out(struct mr_logger *l)
 	return l->slot == SLOTS || atomic_exchange(&slots[l->slot], NULL) == l;
 }
 
-/* Lines of a host that ends by exit() without freeing its runtime. */
+/* Writes the lines of a host that calls exit() without freeing its runtime. */
 __attribute__((destructor)) static void write_out_at_exit(void)
 {
 	for (size_t i = 0; i < SLOTS; i++) {
@@ -54,7 +54,7 @@ enum mr_status mr_logger_new(struct mr_logger **out, int fd, mr_error *error)
 	if (!l) return MR_NO_MEMORY;
 	l->writer.fd = l->host.fd = -1;
 	l->home = getpid();
-	/* A descriptor that is closed now may become anybody's file later. */
+	/* A descriptor that is closed now may be reused for another file later. */
 	l->fd = fcntl(fd, F_GETFD) < 0 ? -1 : fd;
 	atomic_store(&l->owners, 1);
 	enum mr_status st = mr_wake_open(&l->writer, error);
@@ -75,7 +75,7 @@ void mr_logger_configure(struct mr_logger *l, int level, int format, int worker)
 	atomic_store(&l->worker, worker);
 }
 
-/* ---- what is said ---- */
+/* ---- pushing lines ---- */
 
 uint64_t mr_logger_dropped(const struct mr_logger *l)
 {
@@ -117,8 +117,8 @@ static bool is_done(const struct mr_logger *l, unsigned sides)
 	return true;
 }
 
-/* Until all lines of these sides are handled. False: nothing was for PATIENCE ms, now or when it was last
- * tried. */
+/* Waits until all lines of these sides are handled. Returns false if none was handled for PATIENCE
+ * ms, now or at the last attempt. */
 static bool wait_for(struct mr_logger *l, unsigned sides)
 {
 	uint64_t seen = handled(l);
@@ -166,7 +166,7 @@ void mr_logger_io_sink(void *logger, int level, const char *line, size_t size)
 	mr_logger_push(logger, MR_LOGGER_IO, line, size);
 }
 
-/* ---- what is written ---- */
+/* ---- writing lines ---- */
 
 static const char *line_of(const char *record, uint64_t *when)
 {
@@ -246,7 +246,7 @@ static bool has_ended(struct mr_logger *l, mr_msec patience)
 
 bool mr_logger_end(struct mr_logger *l)
 {
-	if (!take_out(l)) return false; /* the process ends, on another thread */
+	if (!take_out(l)) return false; /* another thread is ending the process */
 	bool drained = mr_logger_drain(l);
 	atomic_store(&l->closing, true);
 	if (!drained) atomic_store(&l->abandoned, true);

@@ -26,7 +26,7 @@ struct mr_logger {
 	atomic_uint_least64_t dropped;                  /* any: lines that are not written */
 	atomic_bool closing;                            /* host: end when all is written */
 	atomic_bool ended;                              /* writer: it has ended */
-	atomic_bool abandoned; /* host: nobody waits for the writer any more */
+	atomic_bool abandoned; /* set by the host: it no longer waits for the writer */
 	atomic_int owners;
 	atomic_int level, format, worker; /* host: for the writer's own line */
 	int fd;                           /* -1: nothing is written */

@@ -1,11 +1,11 @@
-/* mark: what the host thread is at, for whoever asks on the I/O thread.
+/* mark: the host thread's current work, as seen by the I/O thread.
  * SPDX-License-Identifier: MIT */
 #include "bridge/mark.h"
 
 #include <string.h>
 
-/* NONE -> ASKED by the I/O thread, ASKED -> WRITING -> GIVEN by the host, GIVEN -> NONE or ASKED by the
- * I/O thread: only one of them may touch the text at any time. */
+/* NONE -> ASKED by the I/O thread, ASKED -> WRITING -> GIVEN by the host, GIVEN -> NONE or ASKED by
+ * the I/O thread: so only one thread at a time may access the text. */
 enum trace_state { NONE, ASKED, WRITING, GIVEN };
 
 void mr_mark_init(struct mr_mark_shared *p, mr_msec now)
@@ -26,7 +26,8 @@ void mr_mark_leave(struct mr_mark_shared *p, mr_msec now, bool lent)
 	atomic_store_explicit(&p->left, now, memory_order_release);
 }
 
-/* The host's marks are no C atomics, as Lua writes them: aligned words, each read whole. */
+/* The host's marks are not C atomics, because Lua writes them: they are aligned words, each read in
+ * one access. */
 static double read_double(const double *word)
 {
 	double value;

@@ -1,4 +1,4 @@
-/* meter: how long a queue's handlers take: the host counts, the I/O thread reads.
+/* meter: measures how long a queue's handlers take: the host counts, the I/O thread reads.
  * SPDX-License-Identifier: MIT */
 #include "bridge/meter.h"
 
@@ -20,7 +20,7 @@ struct mr_meter *mr_meter_new(mr_slice label)
 	return m;
 }
 
-/* One writer: no need to lock the bus for an increment. */
+/* There is one writer, so an increment needs no locked instruction. */
 static void add(atomic_uint_least64_t *word, uint64_t n)
 {
 	uint64_t value = atomic_load_explicit(word, memory_order_relaxed);

@@ -4,11 +4,11 @@
 
 #include "base/alloc.h"
 
-#define SKIP UINT32_MAX /* a head of this size says: the next record is at the start of the ring */
+#define SKIP UINT32_MAX /* a head with this size: the next record is at the start of the ring */
 
 struct record_head {
 	uint32_t size; /* of the payload, or SKIP */
-	uint32_t span; /* bytes this record takes, head included */
+	uint32_t span; /* bytes of this record, with its head */
 };
 
 enum mr_status mr_ring_open(struct mr_ring *ring, size_t capacity)
@@ -34,7 +34,8 @@ static bool has_room(struct mr_ring *ring, size_t end, size_t capacity)
 	if (end - ring->tail_seen <= capacity) return true;
 	ring->tail_seen = atomic_load_explicit(&ring->tail, memory_order_acquire);
 	if (end - ring->tail_seen <= capacity) return true;
-	/* Full. Ask to be told of room, then look once more: the consumer may have made it meanwhile. */
+	/* The ring is full. Asks for a notice of room, then checks again, because the consumer may
+	 * have made room meanwhile. */
 	atomic_store(&ring->starved, true);
 	ring->tail_seen = atomic_load(&ring->tail);
 	return end - ring->tail_seen <= capacity;
@@ -77,8 +78,7 @@ void *mr_ring_peek(struct mr_ring *ring, size_t *size)
 		if (tail == ring->head_seen) return NULL;
 	}
 	struct record_head *record = head_at(ring, tail);
-	if (record->size ==
-		SKIP) { /* a skip is always followed by a record: one commit shows both */
+	if (record->size == SKIP) { /* a record always follows a skip: one commit publishes both */
 		tail += record->span;
 		record = head_at(ring, tail);
 	}

@@ -1,4 +1,4 @@
-/* wake: gets a sleeping thread up, once per sleep.
+/* wake: wakes a sleeping thread, once per sleep.
  * SPDX-License-Identifier: MIT */
 #include "bridge/wake.h"
 
@@ -25,7 +25,8 @@ void mr_wake_close(struct mr_wake *wake)
 void mr_wake_prepare(struct mr_wake *wake)
 {
 	atomic_store(&wake->asleep, true);
-	/* Pairs with the fence of signal: either the sleeper sees the work or the worker sees the sleep. */
+	/* Pairs with the fence in signal: either the sleeper sees the work, or the worker sees the
+	 * sleep. */
 	atomic_thread_fence(memory_order_seq_cst);
 }
 
@@ -35,7 +36,7 @@ void mr_wake_clear(struct mr_wake *wake)
 {
 	uint64_t count;
 	ssize_t n = read(wake->fd, &count, sizeof count);
-	(void)n; /* EAGAIN: nobody had signalled */
+	(void)n; /* EAGAIN: there was no signal */
 }
 
 void mr_wake_signal(struct mr_wake *wake)
@@ -45,7 +46,7 @@ void mr_wake_signal(struct mr_wake *wake)
 	if (!atomic_exchange(&wake->asleep, false)) return;
 	uint64_t one = 1;
 	ssize_t n = write(wake->fd, &one, sizeof one);
-	(void)n; /* EAGAIN: the counter is full, so the descriptor is readable as it is */
+	(void)n; /* EAGAIN: the counter is full, so the descriptor is readable already */
 }
 
 bool mr_wake_is_asleep(const struct mr_wake *wake)

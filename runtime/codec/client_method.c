@@ -1,4 +1,4 @@
-/* client_method: the methods that a client sends, as the embedded broker reads them.
+/* client_method: decodes a client's methods for the embedded broker.
  * SPDX-License-Identifier: MIT */
 #include "codec/client_method.h"
 
@@ -6,8 +6,8 @@
 
 #include "codec/walk.h"
 
-/* w 16 bit, d 32 bit, q 64 bit, o octet of flags, s short string, l long string, T table: the order of
- * the fields in the AMQP 0-9-1 specification, with RabbitMQ's extensions. */
+/* w 16 bit, d 32 bit, q 64 bit, o octet of flags, s short string, l long string, T table: the
+ * fields in the order of the AMQP 0-9-1 specification, with RabbitMQ's extensions. */
 static const struct layout {
 	uint32_t id;
 	const char *fields;
@@ -111,7 +111,7 @@ static bool take_field(struct reader *r, char type, struct mr_client_method *m)
 	}
 }
 
-/* UTF-8 as RFC 3629 has it: no overlong forms, no surrogates, nothing above U+10FFFF. */
+/* UTF-8 as in RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
 static bool is_utf8(mr_slice s)
 {
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
@@ -131,7 +131,7 @@ static bool is_utf8(mr_slice s)
 	return true;
 }
 
-/* RabbitMQ's words: the arguments as Erlang prints a binary. */
+/* The text is RabbitMQ's: it prints the arguments as an Erlang binary. */
 static enum mr_status cannot_decode(const struct mr_frame *frame, mr_error *error)
 {
 	char octets[400];

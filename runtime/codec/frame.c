@@ -1,4 +1,4 @@
-/* frame: finds frames in a run of bytes, in place, and writes those that are not methods.
+/* frame: finds frames in received bytes, in place, and writes all frames except methods.
  * SPDX-License-Identifier: MIT */
 #include "codec/frame.h"
 
@@ -39,7 +39,7 @@ static bool starts_with(const uint8_t *data, size_t size, const char *text)
 	return size >= n && memcmp(data, text, n) == 0;
 }
 
-/* What else answers on a port, by its first bytes. */
+/* Other protocols that may answer on a port, by their first bytes. */
 static const struct {
 	const char *start, *what;
 } strangers[] = {
@@ -50,7 +50,7 @@ static const struct {
 	{"SSH-", "the peer is an SSH server"},
 };
 
-/* A protocol header: the server's word for "not this version", or our own come back. */
+/* A protocol header: the server refuses the version, or the peer sends our own header back. */
 static enum mr_status judge_version(const uint8_t *data, mr_error *error)
 {
 	if (memcmp(data, PROTOCOL_HEADER, 8) == 0)
@@ -65,7 +65,7 @@ enum mr_status mr_frame_sniff(const uint8_t *data, size_t size, mr_error *error)
 	if (size == 0 || data[0] == MR_FRAME_METHOD) return MR_OK;
 	if (memcmp(data, "AMQP", size < 4 ? size : 4) == 0)
 		return size < 8 ? MR_OK
-		                : judge_version(data, error); /* its version is still to come */
+		                : judge_version(data, error); /* its version has not arrived yet */
 	for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++)
 		if (starts_with(data, size, strangers[i].start))
 			return mismatch(error, strangers[i].what);

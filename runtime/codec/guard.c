@@ -1,4 +1,4 @@
-/* guard: refuses what the codec must not see: sizes, types, channels, table depth.
+/* guard: refuses input that the codec cannot handle: sizes, types, channels, table depth.
  * SPDX-License-Identifier: MIT */
 #include "codec/guard.h"
 
@@ -6,7 +6,7 @@
 #include "codec/field_size.h"
 #include "codec/method_id.h"
 
-/* Every refusal here ends the connection. */
+/* Each refusal ends the connection. */
 #define refuse(error, kind, code, ...)                                                             \
 	mr_error_set(error, kind, MR_SCOPE_CONNECTION, code, __VA_ARGS__)
 
@@ -86,7 +86,7 @@ bool mr_guard_may_come(uint32_t id)
 	}
 }
 
-/* connection.start alone carries a table, after its two version octets. */
+/* Only connection.start has a table, after its two version octets. */
 static enum mr_status guard_method(const struct mr_frame *frame, mr_error *error)
 {
 	if (frame->size < 4)
@@ -124,11 +124,11 @@ enum mr_status mr_guard_frame(const struct mr_frame *frame, mr_error *error)
 /* ---- tables ---- */
 
 struct level {
-	size_t end; /* where this table or array stops */
+	size_t end; /* the end of this table or array */
 	bool is_array;
 };
 
-/* Steps over a key. False: it does not fit before `end`. */
+/* Skips a key. Returns false if it does not fit before `end`. */
 static bool skip_key(const uint8_t *data, size_t *at, size_t end)
 {
 	size_t size = data[*at];
@@ -137,7 +137,7 @@ static bool skip_key(const uint8_t *data, size_t *at, size_t end)
 	return true;
 }
 
-/* Takes a length of 32 bits; false when what it announces does not fit before `end`. */
+/* Reads a length of 32 bits; returns false if that many bytes do not fit before `end`. */
 static bool take_length(const uint8_t *data, size_t *at, size_t end, size_t *length)
 {
 	if (end - *at < 4) return false;
@@ -146,7 +146,7 @@ static bool take_length(const uint8_t *data, size_t *at, size_t end, size_t *len
 	return *length <= end - *at;
 }
 
-/* Walks one field; opens a level for a nested one. */
+/* Checks one field; opens a level for a nested one. */
 static bool walk_field(const uint8_t *data, size_t *at, struct level *levels, int *depth)
 {
 	const struct level *top = &levels[*depth];

@@ -1,4 +1,4 @@
-/* method: AMQP methods as one neutral record, and their bytes by rabbitmq-c's codec.
+/* method: AMQP methods as one common struct, encoded and decoded by rabbitmq-c's codec.
  * SPDX-License-Identifier: MIT */
 #include "codec/method.h"
 
@@ -9,9 +9,9 @@
 #include "codec/frame.h"
 #include "codec/rabbitmqc.h"
 
-#define HEAD (MR_FRAME_HEAD + 4) /* of a method frame: with the method */
-#define FIXED_MAX 64             /* bytes of any method beside its strings and its table */
-#define POOL_PAGE 1024 /* holds any record; a start is larger, and its pages are given back */
+#define HEAD (MR_FRAME_HEAD + 4) /* the head of a method frame, with the method */
+#define FIXED_MAX 64             /* bytes of any method without its strings and its table */
+#define POOL_PAGE 1024 /* enough for any record; a larger start gets pages that are freed */
 
 struct mr_codec {
 	amqp_pool_t pool;
@@ -35,7 +35,8 @@ void mr_codec_close(struct mr_codec *codec)
 
 const char *mr_method_name(uint32_t id)
 {
-	/* rabbitmq-c's names read AMQP_QUEUE_DECLARE_OK_METHOD: ours are AMQP's own. */
+	/* rabbitmq-c's names look like AMQP_QUEUE_DECLARE_OK_METHOD; these are the names of
+	 * AMQP. */
 	static const struct {
 		uint32_t id;
 		const char *name;
@@ -184,7 +185,7 @@ static enum mr_status translate(struct mr_method *out, const void *decoded, mr_e
 	case MR_M_CONNECTION_CLOSE:
 	case MR_M_CHANNEL_CLOSE:
 		take_close(out, decoded);
-		break; /* the same fields in the same order */
+		break; /* both have the same fields in the same order */
 	case MR_M_CONNECTION_BLOCKED:
 		out->text = mr_rc_slice(((const amqp_connection_blocked_t *)decoded)->reason);
 		break;
@@ -225,7 +226,8 @@ enum mr_status mr_method_decode(struct mr_codec *codec, const struct mr_frame *f
 	mr_slice body = mr_slice_of((const char *)frame->payload + 4, frame->size - 4);
 	int rc = amqp_decode_method(m.id, &codec->pool, mr_rc_bytes(body), &decoded);
 	enum mr_status st = rc == AMQP_STATUS_OK ? translate(&m, decoded, error) : mr_rc_status(rc);
-	/* The strings borrow from the frame, a table was copied: nothing of the pool is needed any more. */
+	/* The strings borrow from the frame, and a table was copied: the pool is not needed any
+	 * more. */
 	if (m.id == MR_M_CONNECTION_START)
 		empty_amqp_pool(&codec->pool);
 	else
@@ -242,7 +244,7 @@ enum mr_status mr_method_decode(struct mr_codec *codec, const struct mr_frame *f
 
 /* ---- encoding ---- */
 
-/* Room for any method's record of rabbitmq-c. */
+/* Room for the rabbitmq-c record of any method. */
 union record {
 	amqp_connection_start_t start;
 	amqp_connection_start_ok_t start_ok;
@@ -279,7 +281,7 @@ union record {
 
 #define BIT_OF(flag) ((m->flags & (flag)) != 0)
 
-/* What a client sends on channel 0, and close on any channel. */
+/* The methods that a client sends on channel 0, and close on any channel. */
 static void fill_connection(union record *r, const struct mr_method *m, const amqp_table_t *table)
 {
 	switch (m->id) {
@@ -345,7 +347,7 @@ static void fill_topology(union record *r, const struct mr_method *m, const amqp
 	case MR_M_QUEUE_PURGE_OK:
 	case MR_M_QUEUE_DELETE_OK:
 		memcpy(r, &m->count, sizeof m->count);
-		break; /* a lone message_count */
+		break; /* its only field is message_count */
 	case MR_M_QUEUE_DELETE:
 		r->queue_delete = (amqp_queue_delete_t){0, name, BIT_OF(MR_IF_UNUSED),
 			BIT_OF(MR_IF_EMPTY), 0};
@@ -400,7 +402,7 @@ static enum mr_status refuse(mr_error *error, const struct mr_method *m, const c
 		mr_method_name(m->id), what);
 }
 
-/* rabbitmq-c writes the length of a short string into one octet without looking. */
+/* rabbitmq-c writes the length of a short string into one octet without a check. */
 static bool strings_fit(const struct mr_method *m)
 {
 	bool text_is_long = m->id == MR_M_CONNECTION_START || m->id == MR_M_CONNECTION_START_OK;
@@ -420,7 +422,7 @@ static void fill(union record *r, const struct mr_method *m, const amqp_table_t 
 		fill_basic(r, m, table);
 }
 
-/* Encodes in place, behind the end of `out`, and moves the end over it. */
+/* Encodes in place, after the end of `out`, and then moves the end. */
 static enum mr_status put(struct mr_buffer *out, uint16_t channel, const struct mr_method *m,
 	const amqp_table_t *table, uint32_t frame_max, mr_error *error)
 {

@@ -1,6 +1,6 @@
-/* properties: basic's 14 properties to their wire form, by rabbitmq-c's codec, and from it, by ours.
+/* properties: encodes basic's 14 properties by rabbitmq-c's codec, and decodes them by ours.
  * SPDX-License-Identifier: MIT
- * The flags of mr_properties are the wire's, which are also rabbitmq-c's. */
+ * The flags of mr_properties are those of the wire format, which rabbitmq-c uses, too. */
 #include "codec/properties.h"
 
 #include <string.h>
@@ -12,7 +12,7 @@
 
 #define STRINGS 10
 
-/* The string properties of both sides, in the same order. */
+/* The string properties in both forms, in the same order. */
 static void strings_of(const mr_properties *p, const mr_bytes *out[STRINGS])
 {
 	const mr_bytes *all[STRINGS] = {&p->content_type, &p->content_encoding, &p->correlation_id,
@@ -37,7 +37,7 @@ static const uint32_t string_flags[STRINGS] = {MR_HAS_CONTENT_TYPE, MR_HAS_CONTE
 
 #define ALL_FLAGS 0xfffcu
 
-/* The strings of the public form, by the place of their part on the wire. */
+/* The strings of the public form, by the index of their part on the wire. */
 static mr_bytes *string_at(mr_properties *p, int part)
 {
 	switch (part) {
@@ -55,7 +55,7 @@ static mr_bytes *string_at(mr_properties *p, int part)
 	}
 }
 
-/* By our own reader: the codec cuts long keys, and recurses as deep as a peer likes. */
+/* Uses our own reader: the codec cuts long keys, and recurses as deeply as the peer's tables. */
 enum mr_status mr_properties_decode(const uint8_t *data, size_t size, mr_properties *out)
 {
 	struct mr_parts parts;
@@ -84,11 +84,11 @@ static enum mr_status refuse(mr_error *error, const char *what)
 	return mr_error_set(error, MR_BAD_ARGUMENT, MR_SCOPE_MESSAGE, 0, "%s", what);
 }
 
-/* Checks what can be checked, and adds up a bound for the encoded size. */
+/* Checks the properties, and computes an upper bound for the encoded size. */
 static enum mr_status measure(const mr_properties *p, size_t *room, mr_error *error)
 {
 	const mr_bytes *strings[STRINGS];
-	*room = 2 + 1 + 1 + 8; /* flags, and what is no string */
+	*room = 2 + 1 + 1 + 8; /* the flags and the properties that are not strings */
 	if (p->flags & ~ALL_FLAGS) return refuse(error, "a property that AMQP does not have");
 	strings_of(p, strings);
 	for (size_t i = 0; i < STRINGS; i++) {
@@ -114,7 +114,7 @@ static void fill(amqp_basic_properties_t *out, const mr_properties *p)
 	for (size_t i = 0; i < STRINGS; i++) *to[i] = mr_rc_bytes(*from[i]);
 }
 
-/* Encodes into `at`, which has the room that was measured; *size receives what was written. */
+/* Encodes into `at`, which has the measured room; *size receives the encoded size. */
 static enum mr_status encode(const mr_properties *p, uint8_t *at, size_t room, size_t *size,
 	mr_error *error)
 {
@@ -157,7 +157,7 @@ int mr_delivery_properties(const mr_delivery *d, mr_properties *out)
 	return mr_properties_decode((const uint8_t *)d->properties, d->properties_size, out);
 }
 
-/* The bound is never under the size: only a buffer that might be too small costs a detour. */
+/* The bound is never below the size: only a buffer below the bound needs an extra copy. */
 int mr_properties_encode(const mr_properties *properties, char *buffer, size_t size)
 {
 	struct mr_buffer out = {0};

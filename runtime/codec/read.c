@@ -1,6 +1,6 @@
-/* read: what came in field tables, as a tree: any depth, keys of 255 bytes, every type.
+/* read: decodes received field tables into trees: any depth, keys of 255 bytes, every type.
  * SPDX-License-Identifier: MIT
- * rabbitmq-c's decoder recurses as deep as a peer likes; here the levels are a list. */
+ * rabbitmq-c's decoder recurses as deeply as the peer's tables; here the levels are a list. */
 #include "codec/read.h"
 
 #include "base/alloc.h"
@@ -47,7 +47,7 @@ static double real_of(const char *at, uint8_t type)
 	return wide.real;
 }
 
-/* A value that holds no others. */
+/* Reads a value that contains no others. */
 static mr_value value_of(const struct mr_walk_field *f)
 {
 	const char *at = f->value.data;

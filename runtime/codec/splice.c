@@ -1,10 +1,10 @@
-/* splice: properties that are sent on as they came, but for what is said to change. Never decoded.
+/* splice: encodes received properties again with changes, without decoding them.
  * SPDX-License-Identifier: MIT
  * Pure; any thread. The public form is in moonrabbit.h. */
 #include "codec/properties.h"
 #include "codec/walk.h"
 
-/* A field of `table` under this key? */
+/* True if `table` has a field with this key. */
 static bool names(mr_slice table, mr_slice key)
 {
 	struct mr_walk w = mr_walk_table(table);
@@ -14,7 +14,7 @@ static bool names(mr_slice table, mr_slice key)
 	return false;
 }
 
-/* Appends the fields of `table`, but for those that `changed` or `without` name. */
+/* Appends the fields of `table`, except those with keys in `changed` or `without`. */
 static enum mr_status put_fields(struct mr_buffer *out, mr_slice table, mr_slice changed,
 	const mr_table *without)
 {
@@ -39,7 +39,8 @@ static enum mr_status merge_headers(struct mr_buffer *out, mr_slice received, mr
 	return st;
 }
 
-/* What goes out: `parts` was received; the headers are put together in `headers`. */
+/* Changes `parts`, the received ones, into the result; `headers` is the buffer of the merged
+ * headers. */
 static enum mr_status change(struct mr_parts *parts, const struct mr_parts *changed,
 	uint32_t without, const mr_table *headers_without, struct mr_buffer *headers)
 {
@@ -70,7 +71,7 @@ int mr_properties_splice(const char *properties, size_t properties_size,
 	if (st == MR_OK && !mr_parts_split(mr_slice_of((const char *)mr_buffer_data(&changed),
 						   mr_buffer_size(&changed)),
 				   &ours))
-		st = MR_NO_MEMORY; /* what was encoded just now is sound */
+		st = MR_NO_MEMORY; /* a fresh encoding is always well-formed */
 	if (st == MR_OK) st = change(&parts, &ours, without, headers_without, &headers);
 	if (st == MR_OK) st = mr_parts_join(&out, &parts);
 	size_t n = mr_buffer_size(&out);

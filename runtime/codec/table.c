@@ -1,10 +1,9 @@
-/* table: field tables to and from their wire form, by rabbitmq-c's codec.
+/* table: encodes and decodes field tables by rabbitmq-c's codec.
  * SPDX-License-Identifier: MIT
- * What the codec does not do and is done here or by the guard: it does not see whether a nested
- * length stays inside its parent, recurses as deep as it is told, cuts the length of a long key to 8
- * bits, and cuts numbers to the width of their field. All 18 types pass both ways, but for 'L':
- * it is read, and leaves as 'l', as docs/architecture.md asks. RabbitMQ 3.10.8 was tried
- * and keeps all 18 types, 'L' included. */
+ * This file and the guard check what the codec does not: the codec accepts a nested length beyond its parent,
+ * recurses as deeply as the table, cuts the length of a long key to 8 bits, and cuts numbers to the width of
+ * their field. All 18 types work in both directions, except 'L': it is decoded, but encoded as 'l', as
+ * docs/architecture.md requires. RabbitMQ 3.10.8 keeps all 18 types, including 'L'. */
 #include "codec/table.h"
 
 #include <float.h>
@@ -14,7 +13,7 @@
 #include "codec/guard.h"
 #include "codec/rabbitmqc.h"
 
-#define POOL_PAGE 1024 /* most tables fit; what is larger gets blocks of its own */
+#define POOL_PAGE 1024 /* most tables fit; a larger one gets more blocks */
 
 /* ---- to rabbitmq-c ---- */
 
@@ -23,7 +22,7 @@ static enum mr_status refuse(mr_error *error, const char *what)
 	return mr_error_set(error, MR_BAD_ARGUMENT, MR_SCOPE_NONE, 0, "%s", what);
 }
 
-/* True when the number is within its type. 'L' leaves as 'l'. */
+/* True if the number fits its type. 'L' is encoded as 'l'. */
 static bool fits(const mr_value *v)
 {
 	int64_t n = v->as.integer;
@@ -131,7 +130,7 @@ static size_t bound(const mr_table *table, int depth)
 	for (uint32_t i = 0; table && i < table->count && depth <= MR_TABLE_DEPTH_MAX; i++) {
 		const mr_value *v = &table->fields[i].value;
 		total += 1 + table->fields[i].key.size + 1 +
-		         9; /* key, type, the largest plain value or a length */
+		         9; /* the key, the type, and the largest plain value or a length */
 		if (v->type == 'S' || v->type == 'x') total += v->as.bytes.size;
 		if (v->type == 'F' || v->type == 'A') total += bound(v->as.nested, depth + 1);
 	}

@@ -1,4 +1,4 @@
-/* walk: field tables and properties as bytes: checked, stepped through, put together; never decoded.
+/* walk: checks, iterates over and builds encoded field tables and properties; decodes nothing.
  * SPDX-License-Identifier: MIT */
 #include "codec/walk.h"
 
@@ -12,7 +12,7 @@ static bool has_length(uint8_t type)
 	return type == 'S' || type == 'x' || type == 'F' || type == 'A';
 }
 
-/* Reads key, type and value, without a look into nested ones. False: they do not fit. */
+/* Reads key, type and value, without reading nested fields. Returns false if they do not fit. */
 static bool read_field(struct mr_walk *w, struct mr_walk_field *out)
 {
 	const uint8_t *at = w->at;
@@ -46,7 +46,7 @@ static bool read_field(struct mr_walk *w, struct mr_walk_field *out)
 
 struct levels {
 	struct mr_walk here[LEVELS_AT_HAND];
-	struct mr_walk *all; /* `here`, or given */
+	struct mr_walk *all; /* `here` or `given` */
 	size_t count, capacity;
 };
 
@@ -134,7 +134,7 @@ bool mr_walk_is_text(const struct mr_walk_field *field, const char *text)
 
 /* ---- properties ---- */
 
-/* Bytes of the part that begins here; 0 when it does not fit. */
+/* Returns the size of the part that begins here; 0 if it does not fit. */
 static size_t part_size(int part, const uint8_t *at, size_t left)
 {
 	if (part == MR_PART_HEADERS) return mr_walk_check(at, left);
@@ -150,8 +150,8 @@ bool mr_parts_split(mr_slice properties, struct mr_parts *out)
 	*out = (struct mr_parts){0};
 	if (properties.size < 2) return false;
 	unsigned flags = mr_get16(data);
-	if (flags & 3) return false; /* no class has a second flag word, nor a 15th property */
-	while (flags) {              /* from the highest bit */
+	if (flags & 3) return false; /* basic has no second flag word and no 15th property */
+	while (flags) {              /* from the highest bit down */
 		int i = __builtin_clz(flags << 16);
 		flags &= 0x7fffu >> i;
 		size_t left = properties.size - at, size = part_size(i, data + at, left);

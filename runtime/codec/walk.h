@@ -1,5 +1,5 @@
-/* walk: checks, iterates over and builds encoded field tables and properties, without decoding
- * them. SPDX-License-Identifier: MIT
+/* walk: checks, iterates over and builds encoded field tables and properties; decodes nothing.
+ * SPDX-License-Identifier: MIT
  * Pure; any thread. Bytes that are passed on unchanged need no codec: keys of 255 bytes, any depth,
  * and types that a codec would convert are preserved. */
 #ifndef MR_CODEC_WALK_H

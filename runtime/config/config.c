@@ -1,6 +1,6 @@
-/* config: options that were set one by one, put together: the URL, what overrides it, the defaults.
+/* config: resolves options: combines the URL, the options that override it, and the defaults.
  * SPDX-License-Identifier: MIT
- * Pure, but for the machine's name. */
+ * Pure, except for reading the machine's name. */
 #include "config/config.h"
 
 #include <stdio.h>
@@ -12,9 +12,9 @@
 #include "config/options.h"
 #include "config/uri.h"
 
-#define DEFAULT_FRAME_MAX 131072         /* what RabbitMQ proposes too */
-#define DEFAULT_CHANNEL_MAX 2047         /* likewise */
-#define DEFAULT_MESSAGE_MAX (128u << 20) /* RabbitMQ's */
+#define DEFAULT_FRAME_MAX 131072         /* RabbitMQ's default, too */
+#define DEFAULT_CHANNEL_MAX 2047         /* the same */
+#define DEFAULT_MESSAGE_MAX (128u << 20) /* RabbitMQ's default */
 
 void mr_config_fini(struct mr_config *c)
 {
@@ -45,7 +45,7 @@ static bool boolean(const mr_options *o, enum mr_option_id id, bool usual)
 	return get(o, id) ? o->values[id].boolean : usual;
 }
 
-/* The option's own string, else the URL's, else the usual one; NULL stays NULL. */
+/* Returns the option's string, else the URL's, else the default; NULL stays NULL. */
 static enum mr_status string(char **out, const mr_options *o, enum mr_option_id id,
 	const char *from_url, const char *usual)
 {
@@ -94,7 +94,7 @@ static enum mr_status take_hosts(struct mr_config *c, const mr_options *o, const
 	if (!uri->host_count) return add_host(c, "localhost", 9, port);
 	for (size_t i = 0; st == MR_OK && i < uri->host_count; i++) {
 		uint16_t of_url = uri->hosts[i].port;
-		/* `ssl = true` beside an amqp:// URL without a port means the TLS port. */
+		/* `ssl = true` with an amqp:// URL without a port means the TLS port. */
 		if (c->tls && of_url == 5672 && strcmp(uri->scheme, "amqp") == 0) of_url = usual;
 		st = add_host(c, uri->hosts[i].name, strlen(uri->hosts[i].name),
 			get(o, MR_OPT_PORT) ? port : of_url);
@@ -143,9 +143,9 @@ static void take_numbers(struct mr_config *c, const mr_options *o)
 	c->blocked_timeout = mr_clock_msec_of(number(o, MR_OPT_BLOCKED, 0));
 }
 
-#define CAP 30000 /* ms: the longest wait between two tries when nothing else is said */
+#define CAP 30000 /* ms: the default of the longest delay between two tries */
 
-/* kombu's names, pika's names, or neither. */
+/* Reads the options with kombu's names, or with pika's names, or neither. */
 static enum mr_status take_retry(struct mr_config *c, const mr_options *o, mr_error *error)
 {
 	bool linear = get(o, MR_OPT_MAX_RETRIES) || get(o, MR_OPT_INTERVAL_START) ||
@@ -174,7 +174,7 @@ static enum mr_status take_retry(struct mr_config *c, const mr_options *o, mr_er
 	return MR_OK;
 }
 
-/* What was given as options of its own, that AMQP carries as short strings. */
+/* The separate options that are short strings in AMQP. */
 static enum mr_status check_lengths(const struct mr_config *c, mr_error *error)
 {
 	if (strlen(c->vhost) <= 255) return MR_OK;
@@ -206,13 +206,14 @@ static enum mr_status show_url(struct mr_config *c)
 
 /* ---- the URL ---- */
 
-/* The query's options count as the URL's: what the program set by name wins. */
+/* The query's options are part of the URL: an option that the program set by name overrides
+ * them. */
 static enum mr_status take_query(mr_options *o, const struct mr_uri *uri, mr_error *error)
 {
 	for (size_t i = 0; i < uri->query_count; i++) {
 		const char *key = uri->query[i].key;
 		mr_options probe = {0};
-		/* RabbitMQ's URI specification calls it so. */
+		/* This is the name in RabbitMQ's URI specification. */
 		if (strcmp(key, "connection_timeout") == 0) key = "connect_timeout";
 		bool is_set = false;
 		enum mr_status st =
@@ -288,7 +289,7 @@ static enum mr_status assemble(struct mr_config *c, mr_options *o, const struct 
 	if (st == MR_OK) st = show_url(c);
 	if (st == MR_OK && get(o, MR_OPT_CLIENT_PROPERTIES)) {
 		c->client_properties = o->values[MR_OPT_CLIENT_PROPERTIES].table;
-		o->values[MR_OPT_CLIENT_PROPERTIES].table = NULL; /* the copy's, taken */
+		o->values[MR_OPT_CLIENT_PROPERTIES].table = NULL; /* moved from the copy */
 	}
 	return st;
 }

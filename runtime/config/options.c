@@ -1,4 +1,4 @@
-/* options: a connection's options as the host sets them, by name, checked one by one.
+/* options: a connection's options, set by name and checked one by one.
  * SPDX-License-Identifier: MIT */
 #include "config/options.h"
 
@@ -67,7 +67,7 @@ static enum mr_status wrong_type(int id, enum mr_option_type got, mr_error *erro
 	return bad(error, text);
 }
 
-/* The option to set, or NULL and the error. */
+/* Returns the option to set, or NULL and the error. */
 static struct mr_option_value *value_of(mr_options *o, const char *name, enum mr_option_type type,
 	int *id, mr_error *error)
 {
@@ -81,7 +81,7 @@ static struct mr_option_value *value_of(mr_options *o, const char *name, enum mr
 	return NULL;
 }
 
-/* The options that take one word of a few. */
+/* The options that allow only a few words. */
 static enum mr_status check_word(int id, const char *text, mr_error *error)
 {
 	static const struct {

@@ -1,6 +1,6 @@
 /* options: a connection's options, set by name and checked one by one.
  * SPDX-License-Identifier: MIT
- * Pure. One table of all options: it validates them, and docs/configuration.md is generated from it. */
+ * Pure. One table of all options: it validates them, and generates docs/configuration.md. */
 #ifndef MR_CONFIG_OPTIONS_H
 #define MR_CONFIG_OPTIONS_H
 

@@ -1,4 +1,4 @@
-/* uri: reads amqp, amqps and memory URLs.
+/* uri: parses amqp, amqps and memory URLs.
  * SPDX-License-Identifier: MIT */
 #include "config/uri.h"
 
@@ -31,7 +31,7 @@ void mr_uri_fini(struct mr_uri *uri)
 
 /* ---- pieces ---- */
 
-/* Cuts `s` at the first `stop`; the part before it is returned, `s` keeps what follows. */
+/* Splits `s` at the first `stop`: returns the part before it, and leaves the rest in `s`. */
 static mr_slice cut(mr_slice *s, char stop, bool *found)
 {
 	const char *at = s->size ? memchr(s->data, stop, s->size) : NULL;
@@ -92,7 +92,7 @@ static bool has_bad_byte(mr_slice s)
 
 /* ---- scheme, hosts ---- */
 
-/* Of ASCII, whatever the locale. */
+/* For ASCII, independent of the locale. */
 static bool is_alnum(char c)
 {
 	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -111,7 +111,8 @@ static enum mr_status take_scheme(struct mr_uri *uri, mr_slice *rest, mr_error *
 		*rest = mr_slice_of(mark + 3, rest->size - size - 3);
 		return uri->scheme ? MR_OK : MR_NO_MEMORY;
 	}
-	/* Only what looks like a scheme is shown: before a misplaced :// may stand a password. */
+	/* Shows only text that looks like a scheme: there may be a password before a misplaced
+	 * "://". */
 	for (size_t i = 0; i < size; i++)
 		if (size > 16 || !is_alnum(rest->data[i]))
 			return bad(error, "it must begin with amqp://, amqps:// or memory://");
@@ -291,7 +292,7 @@ static enum mr_status append_hosts(struct mr_uri *uri, struct mr_uri *more, mr_e
 	memcpy(hosts + uri->host_count, more->hosts, more->host_count * sizeof *hosts);
 	uri->hosts = hosts;
 	uri->host_count = count;
-	more->host_count = 0; /* their names have moved */
+	more->host_count = 0; /* uri owns their names now */
 	return MR_OK;
 }
 
@@ -323,7 +324,7 @@ static void put(char *out, size_t capacity, size_t *used, const char *data, size
 		if (*used + 1 < capacity) out[*used] = data[i];
 }
 
-/* The value of each `password=` is left out. */
+/* Replaces the value of each `password=` by ***. */
 static void put_query_redacted(char *out, size_t capacity, size_t *used, mr_slice text)
 {
 	static const char key[] = "password=";
@@ -338,7 +339,8 @@ static void put_query_redacted(char *out, size_t capacity, size_t *used, mr_slic
 	}
 }
 
-/* Whatever stands between "//" and the last "@" before the next URL may be secret behind its first colon. */
+/* In the text between "//" and the last "@" before the next URL, everything after the first colon
+ * may be secret. */
 static void redact_one(char *out, size_t capacity, size_t *used, mr_slice url)
 {
 	const char *end = url.data + url.size;
@@ -359,7 +361,8 @@ size_t mr_uri_redact(char *out, size_t capacity, const char *text, size_t size)
 	mr_slice rest = mr_slice_of(text, size);
 	size_t used = 0;
 	bool more = true;
-	/* A password may hold a ; unescaped in a URL that does not parse: cut only before a scheme. */
+	/* In a URL that does not parse, a password may contain an unescaped ";": splits only before
+	 * a scheme. */
 	while (more) {
 		const char *next = rest.size ? memmem(rest.data, rest.size, ";amqp", 5) : NULL;
 		mr_slice one = rest;

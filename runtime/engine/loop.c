@@ -1,4 +1,4 @@
-/* loop: the I/O thread itself: commands in, links, events out, sleep.
+/* loop: the I/O thread's loop: takes commands, runs the links, pushes events, sleeps.
  * SPDX-License-Identifier: MIT */
 #include "engine/loop.h"
 
@@ -14,13 +14,14 @@
 #include "link/link.h"
 #include "net/resolve.h"
 
-#define LINGER 0.005            /* s: how late a command of a busy host is seen at most */
+#define LINGER 0.005            /* s: the longest delay of a command of a busy host */
 #define COMMANDS_PER_TURN 16384 /* then sockets and deadlines have their turn */
-#define COMMANDS_PER_TICK 256   /* publishes that count as of the same moment */
+#define COMMANDS_PER_TICK 256   /* publishes that get the same time */
 
 /* ---- back-pressure from the host ---- */
 
-/* Links that may read on, or tell what they hold: the host has given enough back, or has asked for something. */
+/* Checks the links that may read again, or may report held deliveries: the host has returned enough
+ * deliveries, or waits for an answer. */
 static void judge_waiting(struct mr_engine *e)
 {
 	struct mr_node *next;
@@ -36,7 +37,8 @@ static void judge_waiting(struct mr_engine *e)
 	}
 }
 
-/* A turn for each link whose stream holds what no descriptor tells of. */
+/* Gives a turn to each link whose stream has buffered bytes, for which no descriptor is
+ * readable. */
 static void read_eager(struct mr_engine *e)
 {
 	struct mr_node turn, *node;
@@ -48,7 +50,7 @@ static void read_eager(struct mr_engine *e)
 
 /* ---- commands ---- */
 
-/* Frees the seed of a link that there is not; 0: all of them. */
+/* Frees the seed of a link that could not be created; 0: all of them. */
 static void free_barren(struct mr_engine *e, uint32_t number)
 {
 	struct mr_node *next;
@@ -116,7 +118,7 @@ static void clock_moved(struct mr_engine *e, uint64_t token)
 	e->clock_token = token;
 }
 
-/* What the moved clock made due has been done. */
+/* Reports that everything due by the moved clock has been done. */
 static void tell_clock(struct mr_engine *e)
 {
 	mr_event ev = {.type = MR_EV_DONE, .as.done.token = e->clock_token};
@@ -138,7 +140,7 @@ static void obey(struct mr_engine *e, const struct mr_command *c)
 	case MR_CMD_NUDGE_AT: mr_timer_arm(&e->watches.nudge, c->wake_at); break;
 	case MR_CMD_CLOCK: clock_moved(e, c->token); break;
 	case MR_CMD_PUMPED: e->services.pumps++; break;
-	case MR_CMD_LOG: /* level -1 is below every line: silence */
+	case MR_CMD_LOG: /* level -1 is below every line: no log */
 		e->services.log.level = c->log.level;
 		e->services.log.format = c->log.format;
 		e->services.log.worker = c->log.worker;
@@ -161,7 +163,7 @@ static void obey(struct mr_engine *e, const struct mr_command *c)
 	}
 }
 
-/* Returns whether there may be more. */
+/* Returns true if there may be more commands. */
 static bool drain_commands(struct mr_engine *e)
 {
 	struct mr_command *c;
@@ -206,18 +208,20 @@ static void sleep_once(struct mr_engine *e, bool busy)
 	struct mr_bridge *b = e->services.bridge;
 	size_t size;
 	if (!busy) {
-		/* What came, and what the host made room for, before it could see us asleep. */
+		/* Checks for commands, and for room in the event ring, from before the host could
+		 * see this thread asleep. */
 		mr_wake_prepare(&b->io);
 		busy = mr_ring_peek(&b->commands, &size) != NULL ||
 		       mr_event_queue_has_room(&e->services.dispatch);
 	}
-	/* A host that is awake adds commands without waking us each time; its pace is not ours to slow. */
+	/* A host that is awake adds commands without waking this thread each time, because that
+	 * would slow it down. */
 	if (!busy && !mr_wake_is_asleep(&b->host))
 		ev_timer_again(e->services.loop, &e->linger);
 	else
 		ev_timer_stop(e->services.loop, &e->linger);
 	ev_run(e->services.loop, busy ? EVRUN_NOWAIT : EVRUN_ONCE);
-	mr_wake_cancel(&b->io); /* the descriptor is cleared when it is readable: on_wake */
+	mr_wake_cancel(&b->io); /* on_wake clears the descriptor when it is readable */
 }
 
 static void *run(void *arg)
@@ -239,7 +243,7 @@ static void *run(void *arg)
 		mr_board_write(&e->services.bridge->board, &stats);
 		check_stopped(e);
 		if (!e->services.stopped) sleep_once(e, busy || e->clock_token);
-		if (e->clock_token) flush_links(e); /* heartbeats are on their way, too */
+		if (e->clock_token) flush_links(e); /* writes heartbeats, too */
 		tell_clock(e);
 	}
 	mr_health_close(&e->checkup);
@@ -260,7 +264,7 @@ static void on_wake(struct ev_loop *loop, ev_io *io, int revents)
 	mr_wake_clear(&e->services.bridge->io);
 }
 
-/* The process ends: what the host has said by now goes out first. */
+/* The process ends: first sends the commands that the host has given so far. */
 static void on_ending(struct ev_loop *loop, ev_io *io, int revents)
 {
 	struct mr_engine *e = io->data;
@@ -275,7 +279,7 @@ static void on_linger(struct ev_loop *loop, ev_timer *timer, int revents)
 {
 	(void)loop;
 	(void)timer;
-	(void)revents; /* the turn that follows drains the commands */
+	(void)revents; /* the next turn drains the commands */
 }
 
 static void on_stop_timer(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -323,7 +327,7 @@ static void on_resolver_watch(void *owner, int fd, unsigned want)
 	if (!io) {
 		io = mr_calloc(1, sizeof *io);
 		if (!io || mr_map_put(&e->resolver_watchers, (uint64_t)fd, io) != MR_OK) {
-			mr_free(io); /* the lookup then runs into its own timeout */
+			mr_free(io); /* the lookup then ends by its own timeout */
 			return;
 		}
 	}
@@ -355,7 +359,7 @@ static void free_engine(struct mr_engine *e)
 	struct mr_link *link;
 	struct mr_command *c;
 	size_t at = 0, size;
-	/* What was still on its way when the thread ended owns memory too. */
+	/* Commands that were pending at the thread's end own memory, too. */
 	if (e->services.bridge->commands.base)
 		while ((c = mr_ring_peek(&e->services.bridge->commands, &size))) {
 			if (e->services.pool) obey(e, c);
@@ -386,7 +390,7 @@ static int start_thread(struct mr_engine *e)
 	sigset_t all, before;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all,
-		&before); /* the new thread inherits: signals are the host's */
+		&before); /* inherited by the new thread: signals go to the host */
 	int error = pthread_create(&e->thread, NULL, run, e);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return error;
@@ -458,7 +462,7 @@ struct mr_writer *mr_engine_join(struct mr_engine *e)
 {
 	struct mr_writer *writer = e->writer;
 	pthread_join(e->thread, NULL);
-	/* At the process's end others have gone, such as OpenSSL, whose host had it before us. */
+	/* At the process's end other libraries may have cleaned up already, such as OpenSSL. */
 	if (!mr_ending_has_begun()) free_engine(e);
 	return writer;
 }

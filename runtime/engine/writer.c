@@ -1,4 +1,4 @@
-/* writer: the thread that writes a runtime's log lines, as any write may block for ever.
+/* writer: the thread that writes a runtime's log lines, because any write may block without limit.
  * SPDX-License-Identifier: MIT */
 #include "engine/writer.h"
 
@@ -14,15 +14,15 @@
 #include "base/log.h"
 #include "base/number.h"
 
-#define LOOK                                                                                       \
-	100 /* ms between two looks at a descriptor that takes nothing, whether anybody still waits */
+#define LOOK 100 /* ms between two checks of `abandoned` while the descriptor is full */
 
 struct mr_writer {
 	pthread_t thread;
 	struct mr_logger *logger;
 };
 
-/* Somebody may have made the descriptor a non-blocking one. False: nobody waits any more. */
+/* Waits until a non-blocking descriptor may take more. Returns false if the host no longer
+ * waits. */
 static bool wait_for_room(const struct mr_logger *l)
 {
 	struct pollfd wait = {.fd = l->fd, .events = POLLOUT};
@@ -94,7 +94,7 @@ static int start_thread(struct mr_writer *w)
 {
 	sigset_t all, before;
 	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the host's */
+	pthread_sigmask(SIG_SETMASK, &all, &before); /* signals go to the host */
 	int error = pthread_create(&w->thread, NULL, run, w->logger);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return error;

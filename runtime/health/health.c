@@ -1,4 +1,4 @@
-/* health: what is to be checked, what the host has told, and who wants to know.
+/* health: the configured checks, the results of the host's own checks, and the requests for health.
  * SPDX-License-Identifier: MIT */
 #include "health/health.h"
 
@@ -13,8 +13,8 @@
 #include "io/services.h"
 
 #define CHECKS_MAX 64
-#define ROUND 1000 /* ms between two looks */
-#define SOON 20    /* ms from a change to the look at it */
+#define ROUND 1000 /* ms between two checks */
+#define SOON 20    /* ms from a change to the check */
 
 static mr_health *look(struct mr_health_state *c)
 {
@@ -23,7 +23,7 @@ static mr_health *look(struct mr_health_state *c)
 	return mr_verdict(c->vitals, &c->options, &c->checks, mr_clock_now());
 }
 
-/* ---- who wants to know ---- */
+/* ---- reports to the host ---- */
 
 static void tell(struct mr_health_state *c, uint64_t token, mr_health *health)
 {
@@ -39,7 +39,7 @@ static void on_round(struct ev_loop *loop, ev_timer *timer, int revents)
 	(void)revents;
 	mr_health *h = look(c);
 	mr_timer_arm(&c->round, mr_clock_now() + ROUND);
-	/* What a stop closes is no change to tell. */
+	/* Closing by a stop is not reported as a change. */
 	if (h && h->healthy != c->was_healthy && !h->stopping) {
 		c->was_healthy = h->healthy;
 		tell(c, 0, h);
@@ -59,8 +59,8 @@ static void watch(struct mr_health_state *c, bool on)
 	mr_timer_arm(&c->round, on ? mr_clock_now() + ROUND : MR_NEVER);
 }
 
-/* Something may have changed: no need to wait for the round. A thousand connections that are lost are one
- * look, not a thousand. */
+/* Something may have changed: checks before the next round. A thousand lost connections cause one
+ * check, not a thousand. */
 static void look_soon(void *health)
 {
 	struct mr_health_state *c = health;
@@ -97,7 +97,7 @@ static void note(struct mr_health_state *c, const struct mr_health_note *note)
 
 /* ---- pages ---- */
 
-static enum mr_status write_json(struct mr_buffer *out, mr_table *page) /* takes the page */
+static enum mr_status write_json(struct mr_buffer *out, mr_table *page) /* frees the page */
 {
 	enum mr_status st = page ? mr_json_table(out, page) : MR_NO_MEMORY;
 	mr_table_free(page);
@@ -146,7 +146,7 @@ static int answer_built_in(struct mr_health_state *c, const struct mr_httpd_requ
 	return st == MR_OK ? code : 500;
 }
 
-/* By the host. */
+/* Answers with a page of the host. */
 static int answer_later(struct mr_health_state *c, const struct mr_httpd_request *request,
 	struct mr_httpd_page *page)
 {

@@ -1,4 +1,4 @@
-/* host_pages: the pages that the host serves, beside the built-in ones or in their place.
+/* host_pages: pages of the host, which add to the built-in ones or replace them.
  * SPDX-License-Identifier: MIT */
 #include "health/host_pages.h"
 
@@ -8,9 +8,9 @@
 #include "base/value.h"
 #include "io/event_queue.h"
 
-#define WAITING_MAX 64 /* as many as there may be visitors; those of former visitors count, too */
+#define WAITING_MAX 64 /* the maximum number of visitors; requests of former visitors count, too */
 
-/* Where it is; `count`: nowhere. */
+/* Returns its index, or `count` if there is none. */
 static size_t find(const struct mr_host_pages *pages, mr_slice path)
 {
 	size_t i = 0;
@@ -66,7 +66,7 @@ uint64_t mr_host_pages_ask(struct mr_host_pages *pages, struct mr_event_queue *e
 	mr_event ev = {.type = MR_EV_PAGE, .as.page = {pages->last + 1, table}};
 	uint64_t dropped = events->dropped;
 	mr_event_queue_push(events, &ev);
-	if (events->dropped != dropped) return 0; /* it would count as waiting for ever */
+	if (events->dropped != dropped) return 0; /* it would never stop counting as waiting */
 	return ++pages->last;
 }
 

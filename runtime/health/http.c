@@ -1,9 +1,9 @@
-/* http: a few pages by HTTP, on the I/O thread's own loop.
+/* http: serves a few pages by HTTP, in the I/O thread's loop.
  * SPDX-License-Identifier: MIT
- * libmicrohttpd parses and writes; its own epoll descriptor is watched by our loop, so it needs no
- * thread. Its time-out is one of silence: a client that sends a byte now and then is ended by our own.
- * A request that is answered later is suspended meanwhile: libmicrohttpd forgets it until it is resumed,
- * and then asks for its answer once more. */
+ * libmicrohttpd parses and writes; our loop watches its epoll descriptor, so it needs no thread. Its
+ * time-out only covers inactivity: our own ends a client that sends a byte now and then. A request with
+ * a later answer is suspended: libmicrohttpd ignores it until it is resumed, and then asks for its
+ * answer again. */
 #include "health/http.h"
 
 #include <ev.h>
@@ -18,16 +18,17 @@
 #include "net/listen.h"
 
 #define CONNECTIONS_MAX 64  /* more wait in the kernel */
-#define CONNECTIONS_MANY 48 /* from here on a new one costs the oldest its place */
+#define CONNECTIONS_MANY 48 /* from this number on a new one replaces the oldest */
 #define SILENCE 3u          /* s */
-#define PATIENCE 5.0      /* s for a request; for an answer that comes later; for it to be taken */
-#define MEMORY_MAX 16384u /* bytes for the head of a request: longer ones are refused (431, 414) */
-#define RUNS_MAX 8        /* then the broker's connections have their turn */
+#define PATIENCE 5.0        /* s for a request; for a later answer; for reading that answer */
+#define MEMORY_MAX 16384u   /* bytes of a request's head: longer ones are refused (431, 414) */
+#define RUNS_MAX 8          /* then AMQP connections have their turn */
 
-/* A connection, and its request. `number` is not 0 while the request waits for its answer; `answer` is there
- * from then on until libmicrohttpd asks for it. A visitor that was shown out is in no list, and has no number. */
+/* A connection and its request. `number` is not 0 while the request waits for its answer; `answer`
+ * is then set until libmicrohttpd asks for it. A visitor that was shown out is in no list, and has
+ * no number. */
 struct visitor {
-	struct mr_node node; /* those with the least time left first */
+	struct mr_node node; /* sorted by their deadlines */
 	struct MHD_Connection *connection;
 	int fd;
 	double until;
@@ -44,7 +45,7 @@ struct mr_httpd {
 	int listener, wake_fd;
 	struct mr_node visitors;
 	size_t visitor_count;
-	bool is_exhausted; /* a client waits, and there was no descriptor for it */
+	bool is_exhausted; /* a client waits, because there was no descriptor for it */
 	mr_httpd_answer *answer;
 	void *owner;
 };
@@ -64,7 +65,7 @@ static void resume(struct visitor *v)
 	MHD_resume_connection(v->connection);
 }
 
-/* libmicrohttpd sees the end of the stream, and closes. */
+/* Makes libmicrohttpd see the end of the stream and close it. */
 static void show_out(struct visitor *v)
 {
 	mr_list_remove(&v->node);
@@ -88,14 +89,14 @@ static void on_visitor(void *owner, struct MHD_Connection *connection, void **sl
 	const union MHD_ConnectionInfo *info =
 		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
-		if (info) mr_descriptor_disown(info->connect_fd); /* which it closes next */
+		if (info) mr_descriptor_disown(info->connect_fd); /* libmicrohttpd closes it next */
 		if (v) forget(h, v);
 		return;
 	}
 	if (info) mr_descriptor_note(info->connect_fd);
 	v = info ? mr_calloc(1, sizeof *v) : NULL;
 	*slot = v;
-	if (!v) return; /* then its silence alone ends it */
+	if (!v) return; /* then only its inactivity timeout ends it */
 	v->connection = connection;
 	v->fd = info->connect_fd;
 	h->visitor_count++;
@@ -104,7 +105,7 @@ static void on_visitor(void *owner, struct MHD_Connection *connection, void **sl
 
 /* ---- answers ---- */
 
-/* Copies the body. NULL: no memory. */
+/* Copies the body. Returns NULL without memory. */
 static struct MHD_Response *respond(unsigned code, const char *type, const void *body, size_t size)
 {
 	struct MHD_Response *r = MHD_create_response_from_buffer(size, (void *)(uintptr_t)body,
@@ -147,7 +148,7 @@ static enum MHD_Result ask(struct mr_httpd *h, struct MHD_Connection *connection
 	struct mr_httpd_page page = {.type = "application/json"};
 	struct mr_httpd_request request = {.path = mr_slice_str(url), .connection = connection};
 	struct visitor *v = visitor_of(connection);
-	if (v && !v->node.next) return MHD_NO; /* it was shown out, and had asked already */
+	if (v && !v->node.next) return MHD_NO; /* it was shown out after its request */
 	request.verbose = MHD_lookup_connection_value_n(connection, MHD_GET_ARGUMENT_KIND,
 				  "verbose", strlen("verbose"), NULL, NULL) == MHD_YES;
 	int code = v ? h->answer(h->owner, &request, &page) : 500;
@@ -167,8 +168,8 @@ static enum MHD_Result ask(struct mr_httpd *h, struct MHD_Connection *connection
 	return result;
 }
 
-/* Called with the head of a request, and for an answer that comes later once more: no body is read. Where a
- * version of libmicrohttpd reads one nevertheless, its pieces are passed over. */
+/* Called with the head of a request, and again for a later answer: no body is read. If a version of
+ * libmicrohttpd reads one nevertheless, its parts are ignored. */
 static enum MHD_Result on_request(void *owner, struct MHD_Connection *connection, const char *url,
 	const char *method, const char *version, const char *data, size_t *size, void **slot)
 {
@@ -195,7 +196,7 @@ static enum MHD_Result add_argument(void *into, enum MHD_ValueKind kind, const c
 {
 	mr_value v = {.type = 'S', .as.bytes = {.data = value ? value : "", .size = value_size}};
 	(void)kind;
-	(void)mr_table_add(into, key, key_size, &v); /* one with too long a name is nobody's */
+	(void)mr_table_add(into, key, key_size, &v); /* ignores too long names */
 	return MHD_YES;
 }
 
@@ -225,7 +226,7 @@ void mr_httpd_reply(struct mr_httpd *h, uint64_t number, unsigned code, const ch
 	}
 }
 
-/* Its time is up. */
+/* The visitor's deadline has come. */
 static void end_wait(struct mr_httpd *h, struct visitor *v)
 {
 	static const char late[] = "{\"error\":\"the program did not answer within 5 s\"}";
@@ -238,8 +239,9 @@ static void end_wait(struct mr_httpd *h, struct visitor *v)
 
 /* ---- turns ---- */
 
-/* Accepts the clients that wait. False: there is no place, or no descriptor, for one; until the next tick
- * nothing can be done about it, and the listener would keep us awake all the time. */
+/* Accepts the waiting clients. Returns false if one got no place or no descriptor: then the
+ * listener must not be watched until the next tick, because it would wake the thread all the
+ * time. */
 static bool admit(struct mr_httpd *h)
 {
 	bool exhausted = false;
@@ -251,7 +253,7 @@ static bool admit(struct mr_httpd *h)
 		if (fd < 0) return !exhausted;
 		if (h->visitor_count >= CONNECTIONS_MANY && !mr_list_is_empty(&h->visitors))
 			show_out(mr_container(h->visitors.next, struct visitor, node));
-		mr_descriptor_disown(fd); /* it closes it; see on_visitor */
+		mr_descriptor_disown(fd); /* libmicrohttpd closes it: see on_visitor */
 		MHD_add_connection(h->daemon, fd, (struct sockaddr *)&from, size);
 	}
 	return false;
@@ -264,7 +266,7 @@ static void run(struct mr_httpd *h)
 		MHD_run(h->daemon);
 		if (MHD_get_timeout(h->daemon, &wait) != MHD_YES || wait) break;
 	}
-	/* What it has read ahead makes no descriptor readable. */
+	/* Bytes that libmicrohttpd has read ahead make no descriptor readable. */
 	if (MHD_get_timeout(h->daemon, &wait) == MHD_YES && !wait)
 		ev_feed_event(h->loop, &h->io, EV_READ);
 	if (h->visitor_count < CONNECTIONS_MAX && !h->is_exhausted) ev_io_start(h->loop, &h->door);
@@ -306,8 +308,9 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int revents)
 
 /* ---- start and end ---- */
 
-/* The eventfd that libmicrohttpd wakes itself with after a resume. It does not tell, but until the first
- * connection comes its epoll descriptor watches nothing else. -1: not found. */
+/* Finds the eventfd by which libmicrohttpd wakes itself after a resume. It has no function for
+ * that, but before the first connection its epoll descriptor watches only this one. -1: not
+ * found. */
 static int find_wake_fd(int epoll_fd)
 {
 	char text[128];
@@ -388,10 +391,10 @@ void mr_httpd_close(struct mr_httpd *h)
 	ev_io_stop(h->loop, &h->io);
 	ev_io_stop(h->loop, &h->door);
 	if (h->daemon) {
-		/* It must not be stopped while a connection is suspended. */
+		/* It must not be stopped during a suspended connection. */
 		while (!mr_list_is_empty(&h->visitors))
 			show_out(mr_container(h->visitors.next, struct visitor, node));
-		mr_descriptor_disown(h->io.fd); /* it closes both */
+		mr_descriptor_disown(h->io.fd); /* libmicrohttpd closes both */
 		mr_descriptor_disown(h->wake_fd);
 		MHD_stop_daemon(h->daemon);
 	}

@@ -11,13 +11,13 @@
 
 struct page {
 	struct mr_buffer *out;
-	enum mr_status status; /* of the first append that failed: what follows is nothing */
+	enum mr_status status; /* of the first failed append: nothing is appended after it */
 };
 
 static void put(struct page *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void put(struct page *p, const char *format, ...)
 {
-	char text[1536]; /* a queue's name, escaped, has 1020 bytes at most */
+	char text[1536]; /* an escaped queue name has at most 1020 bytes */
 	va_list args;
 	va_start(args, format);
 	int n = mr_number_vformat(text, sizeof text, format, args);
@@ -45,7 +45,8 @@ static void real(struct page *p, const char *name, const char *help, double valu
 	put(p, "moonrabbit_%s %.3f\n", name, value);
 }
 
-/* A label's value: \\, \" and \n are escaped, what is no UTF-8 is spelled \xNN. */
+/* Writes a label's value: \\, \" and \n are escaped, bytes that are not UTF-8 are written as
+ * \xNN. */
 static const char *label(char out[1024], const char *text)
 {
 	char plain[512];

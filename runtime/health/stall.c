@@ -1,4 +1,4 @@
-/* stall: reports a host that is at one thing for too long, while it still is.
+/* stall: reports a host whose current work takes too long, during the stall.
  * SPDX-License-Identifier: MIT */
 #include "health/stall.h"
 
@@ -14,11 +14,11 @@
 #include "base/slice.h"
 
 #define LIMIT 10000   /* ms: the default */
-#define TICK_MAX 1000 /* ms between two looks; a quarter of the shortest limit, if that is less */
+#define TICK_MAX 1000 /* ms between two checks; a quarter of the shortest limit, if that is less */
 #define TICK_MIN 10
-#define TICK_ABORT 250 /* ms: likewise, with a time limit about */
+#define TICK_ABORT 250 /* ms: the same, if a handler has a time limit */
 #define PATIENCE 200   /* ms: how long a report waits for its traceback */
-#define ASK_AGAIN 1000 /* ms between two signals to a host that did not answer */
+#define ASK_AGAIN 1000 /* ms between two signals to a host that does not answer */
 
 /* ---- the notes ---- */
 
@@ -68,8 +68,9 @@ static void look(struct mr_stall *s, mr_msec now, struct mr_mark_view *out)
 	mr_mark_look(&s->bridge->progress, now, mr_wake_is_asleep(&s->bridge->host), out);
 }
 
-/* A signal would cut short a system call it waits in, such as a sleep: then there is none. Without /proc
- * nobody can tell: it is taken for running, as a report without a traceback is worth less. */
+/* A signal would interrupt a system call in which the thread waits, such as a sleep: then none is
+ * sent. Without /proc the thread counts as running, because a report without a traceback is less
+ * useful. */
 static bool is_running(pid_t thread)
 {
 	char path[64], text[512];
@@ -84,7 +85,7 @@ static bool is_running(pid_t thread)
 	return name_end && name_end[1] == ' ' && name_end[2] == 'R';
 }
 
-/* Returns whether it was. */
+/* Returns true if a signal was sent. */
 static bool interrupt_host(struct mr_stall *s)
 {
 	s->is_waiting = !is_running(s->host);

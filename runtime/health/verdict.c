@@ -1,4 +1,4 @@
-/* verdict: says of a runtime's vitals whether they are healthy, and why not.
+/* verdict: decides by the vitals whether a runtime is healthy, and gives the reasons if not.
  * SPDX-License-Identifier: MIT */
 #include "health/verdict.h"
 
@@ -15,7 +15,7 @@ const mr_health_options mr_health_defaults = {.checks = MR_CHECK_CONNECTED | MR_
                                                         MR_CHECK_BLOCKED | MR_CHECK_STALLED,
 	.dead = 900};
 
-struct finding { /* of one built-in check */
+struct finding { /* the result of one built-in check */
 	bool is_fine;
 	char detail[MR_WORDS + 128];
 };
@@ -78,7 +78,7 @@ static void stalled(const struct verdict *j, struct finding *f)
 static void last_message(const struct verdict *j, struct finding *f)
 {
 	const struct mr_vitals *v = j->vitals;
-	/* One that has just begun has its time to get the first. */
+	/* A program that has just started has the same time for its first message. */
 	double age = v->last_delivery < 0 ? v->uptime : v->last_delivery;
 	f->is_fine = age <= j->options->last_message;
 	mr_number_format(f->detail, sizeof f->detail,
@@ -167,7 +167,7 @@ mr_health *mr_verdict(const struct mr_vitals *v, const mr_health_options *o,
 	if (!h) return NULL;
 	h->report = mr_table_new();
 	struct verdict j = {.vitals = v, .options = o, .health = h};
-	/* The reasons first, to be read first; an empty list tells nothing and is left out later. */
+	/* The reasons come first, as the most important part; an empty list is left out later. */
 	mr_table *found = mr_table_new();
 	j.reasons = nest(found, "reasons", 'A');
 	j.checks = nest(found, "checks", 'F');

@@ -1,4 +1,4 @@
-/* vitals: how a runtime is, in numbers and a few words, at one moment.
+/* vitals: a snapshot of a runtime for health checks and metrics.
  * SPDX-License-Identifier: MIT */
 #include "health/vitals.h"
 
@@ -8,7 +8,8 @@
 #include "health/stall.h"
 #include "link/state.h"
 
-/* Does the program want it to be open? One that was never open has failed before the program's eyes. */
+/* True if the program wants it to be open. The failure of one that was never open was reported to
+ * the program. */
 static bool is_wanted(const struct mr_link *link)
 {
 	int kind = link->error.kind;
@@ -81,7 +82,7 @@ static void count_consumers(struct mr_vitals *v, const struct mr_link *link)
 	const struct mr_topology *t = &link->recovery.topology;
 	const struct mr_session *s = link->state == MR_LINK_OPEN ? link->session : NULL;
 	const struct mr_record *r = NULL;
-	if (!link->config->recover) { /* nothing is recorded then, not even the queues */
+	if (!link->config->recover) { /* then nothing is recorded, not even the queues */
 		if (s)
 			count_consumer(v, mr_slice_str("(unknown)"),
 				(uint32_t)mr_session_consumers(s), 0);
@@ -109,7 +110,8 @@ static bool is_consumed_again(struct mr_services *s, const char *queue)
 	return false;
 }
 
-/* What failed for good counts until the program consumes the queue again, or gives the connection up. */
+/* Consumers that failed permanently count until the program consumes the queue again or closes the
+ * connection. */
 static void count_failed(struct mr_vitals *v, struct mr_services *s)
 {
 	struct mr_node *all = &s->history->failed, *next;
@@ -126,7 +128,7 @@ static void count_failed(struct mr_vitals *v, struct mr_services *s)
 	}
 }
 
-/* The script, as the watchdog sees it. */
+/* The host, as the watchdog sees it. */
 static void look_at_host(struct mr_vitals *v, struct mr_stall *stall)
 {
 	struct mr_stall_view view;

@@ -681,7 +681,7 @@ MR_API int mr_pool_resize(mr_pool *pool, uint32_t limit);
 MR_API void mr_pool_count(const mr_pool *pool, mr_pool_counts *out);
 /* Closes all items, lent or not; waiting acquires end with MR_CLOSED. The pool can be used again.
  * Calls on an item that was lent fail with MR_CLOSED; release it nevertheless: mr_pool_release
- * frees it, though it returns MR_BAD_ARGUMENT. With a token (0: none), MR_EV_DONE reports the end. */
+ * frees it, though it returns MR_BAD_ARGUMENT. With a token (not 0) MR_EV_DONE reports the end. */
 MR_API int mr_pool_close(mr_pool *pool, uint64_t token);
 /* Closes all items and frees the pool. `pool` may be NULL. */
 MR_API void mr_pool_free(mr_pool *pool);

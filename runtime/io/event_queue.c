@@ -1,4 +1,4 @@
-/* event_queue: hands events to the host, without ever waiting for it.
+/* event_queue: passes events to the host, without ever waiting for it.
  * SPDX-License-Identifier: MIT */
 #include "io/event_queue.h"
 
@@ -6,11 +6,12 @@
 
 #include "base/value.h"
 
-/* Bytes of the ring that deliveries may fill: some 1800. More than a usual prefetch, as what is parked is moved twice. */
+/* The bytes of the ring that deliveries may fill: about 1800 of them. That is more than a usual
+ * prefetch, because parked events are copied twice. */
 #define DELIVERY_SHARE (MR_EVENT_RING / 4)
-#define LANE_TURN 64 /* events of one link, then the next has its turn */
+#define LANE_TURN 64 /* events of one link before the next one's turn */
 
-/* One that no host will pull. */
+/* Frees an event that no host will pull. */
 static void drop(mr_event *event)
 {
 	bool is_open =
@@ -53,7 +54,7 @@ static mr_event first_of(const struct mr_lane *lane)
 static void park(struct mr_event_queue *d, struct mr_lane *lane, const mr_event *event)
 {
 	if (mr_buffer_append(&lane->parked, event, sizeof *event) != MR_OK) {
-		mr_event lost = *event; /* a waiter will run into its own deadline */
+		mr_event lost = *event; /* a waiter ends at its own deadline */
 		drop(&lost);
 		d->dropped++;
 		return;
@@ -67,7 +68,7 @@ void mr_event_queue_push(struct mr_event_queue *d, const mr_event *event)
 	mr_event_queue_push_from(d, &d->common, event);
 }
 
-/* A publish's end depends on no delivery, and a handler may wait for it. */
+/* The end of a publish does not depend on deliveries, and a handler may be waiting for it. */
 static bool goes_first(const mr_event *event)
 {
 	return event->type == MR_EV_CONFIRM || event->type == MR_EV_RETURN;
@@ -80,13 +81,13 @@ void mr_event_queue_push_from(struct mr_event_queue *d, struct mr_lane *lane, co
 	park(d, lane, event);
 }
 
-/* Up to `most` events of a lane; returns how many found room. */
+/* Moves up to `most` events of a lane to the ring; returns the number that had room. */
 static size_t drain(struct mr_event_queue *d, struct mr_lane *lane, size_t most)
 {
 	size_t n = 0;
 	for (; n < most && !is_empty(lane); n++) {
 		mr_event event = first_of(lane);
-		/* The host may free it as soon as it can see it. */
+		/* The host may free it as soon as it is in the ring. */
 		bool was_unsettled = is_unsettled(&event);
 		if (!into_ring(d, &event)) break;
 		mr_buffer_consume(&lane->parked, sizeof event);
@@ -96,7 +97,7 @@ static size_t drain(struct mr_event_queue *d, struct mr_lane *lane, size_t most)
 	return n;
 }
 
-/* A turn for each lane; returns whether anything found room. */
+/* Gives each lane a turn; returns true if any event had room. */
 static bool drain_lanes(struct mr_event_queue *d)
 {
 	struct mr_node turn, *node;

@@ -1,4 +1,4 @@
-/* services: what the I/O thread offers to those who work on it.
+/* services: what the I/O thread provides for links and health.
  * SPDX-License-Identifier: MIT */
 #include "io/services.h"
 

@@ -1,4 +1,4 @@
-/* timer: a deadline on our own clock, which tests can move.
+/* timer: deadlines on the library's clock, which tests can advance.
  * SPDX-License-Identifier: MIT */
 #include "io/timer.h"
 
@@ -44,7 +44,7 @@ void mr_timers_clock_moved(struct mr_timers *all)
 {
 	for (struct mr_node *n = all->armed.next; n != &all->armed; n = n->next) {
 		struct mr_timer *t = mr_container(n, struct mr_timer, node);
-		if (!ev_is_active(&t->ev)) continue; /* it has fired and was not armed again */
+		if (!ev_is_active(&t->ev)) continue; /* it has fired and has not been armed again */
 		ev_timer_stop(all->loop, &t->ev);
 		start(t);
 	}

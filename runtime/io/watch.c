@@ -1,4 +1,4 @@
-/* watch: descriptors and a wake-up time that the host asked the I/O thread to mind.
+/* watch: watches descriptors and a wake-up time for the host.
  * SPDX-License-Identifier: MIT */
 #include "io/watch.h"
 
@@ -6,9 +6,9 @@
 
 #include "base/alloc.h"
 
-#define SWEEP 0.25 /* s between two looks at what has been closed, while anything is watched */
+#define SWEEP 0.25 /* s between two checks for closed descriptors, while any is watched */
 
-/* Which open file a descriptor stands for. */
+/* The identity of a descriptor's open file. */
 struct identity {
 	dev_t device;
 	ino_t inode;
@@ -54,7 +54,7 @@ static void on_ready(struct ev_loop *loop, ev_io *io, int revents)
 		(revents & EV_READ ? MR_FD_READ : 0) | (revents & EV_WRITE ? MR_FD_WRITE : 0));
 }
 
-/* libev ends the process's patience, not just ours, with a descriptor that epoll does not take. */
+/* libev does not handle descriptors that epoll refuses, such as regular files. */
 static bool can_be_polled(int fd, struct identity *file)
 {
 	struct stat st;
@@ -63,7 +63,7 @@ static bool can_be_polled(int fd, struct identity *file)
 	return !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
 }
 
-/* The kernel forgets a closed descriptor without a word. */
+/* The kernel removes a closed descriptor from epoll without a notice. */
 static void on_sweep(struct ev_loop *loop, ev_timer *timer, int revents)
 {
 	struct mr_watches *w = timer->data;
@@ -89,7 +89,7 @@ static void on_alarm(struct ev_loop *loop, ev_timer *timer, int revents)
 	mr_event_queue_push(w->dispatch, &ev);
 }
 
-/* The host takes the time it asked for as the time at which this is done: never before. */
+/* The host relies on the time that it asked for: this must not run earlier. */
 static void on_nudge(struct ev_loop *loop, ev_timer *timer, int revents)
 {
 	struct mr_watches *w = timer->data;

@@ -1,17 +1,17 @@
-/* backoff: how long to wait before the next try.
+/* backoff: computes the wait before the next try.
  * SPDX-License-Identifier: MIT */
 #include "link/backoff.h"
 
 #define FIRST 500 /* ms: the bound of the first wait; it doubles with each */
 
-/* Nobody has mended a password within a second; asking on is what locks accounts. */
+/* A password is not corrected within a second, and repeated logins lock accounts. */
 static bool is_refusal(int kind)
 {
 	return kind == MR_AUTHENTICATION_FAILED || kind == MR_VHOST_ACCESS_REFUSED;
 }
 
-/* "Full jitter" (Brooker, Exponential Backoff and Jitter, 2015): anywhere up to the bound, so that those
- * who lost their connections together do not come back together. */
+/* "Full jitter" (Brooker, Exponential Backoff and Jitter, 2015): a random time up to the bound, so
+ * that connections that were lost together do not reconnect together. */
 static mr_msec jittered(const struct mr_retry *r, int64_t n, int kind, double chance)
 {
 	mr_msec bound = n < 16 ? (mr_msec)FIRST << n : r->max;

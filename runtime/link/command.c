@@ -1,4 +1,4 @@
-/* command: what the host asks of a link, handed to its session.
+/* command: passes the host's commands for a link to its session.
  * SPDX-License-Identifier: MIT */
 #include "link/command.h"
 
@@ -48,7 +48,7 @@ static void publish(struct mr_link *link, const struct mr_command *c, const char
 	mr_free(o->large);
 }
 
-/* The host has yet to hear that the channel went with the connection. */
+/* The host does not know yet that the channel was lost with the connection. */
 static bool has_gone(const struct mr_link *link, const struct mr_command *c)
 {
 	const struct mr_channel_record *known =
@@ -57,8 +57,8 @@ static bool has_gone(const struct mr_link *link, const struct mr_command *c)
 	return known->epoch != c->epoch || !mr_session_has_channel(link->session, c->channel);
 }
 
-/* A consumer always has a tag, so that whatever is said of it can be told apart: the broker is not asked for
- * one. Unlike any other's, of other programs too. */
+/* A consumer always gets a tag from the library, not from the broker, so that answers can be
+ * matched. It is unique, also among other programs. */
 static void give_tag(struct mr_link *link, mr_request *request, char tag[40])
 {
 	if (request->operation != MR_BASIC_CONSUME || request->extra.size) return;
@@ -76,7 +76,8 @@ static void request(struct mr_link *link, const struct mr_command *c)
 	give_tag(link, &asked, tag);
 	bool is_gone = has_gone(link, c);
 	bool is_kept = !is_gone && link->config->recover && mr_recovery_asked(&link->recovery, c);
-	/* Recovery frees the copy with the answer, which is never told before the method is written. */
+	/* Recovery frees the copy with the answer, which never arrives before the method is
+	 * written. */
 	if (!is_gone)
 		mr_session_request(link->session, c->channel, c->token, c->epoch, &asked,
 			c->request.deadline);
@@ -87,8 +88,8 @@ static void request(struct mr_link *link, const struct mr_command *c)
 	mr_free(copy);
 }
 
-/* The host has yet to hear of a loss (the session may be the next one, shaking hands): by then it has
- * given the number back. */
+/* The host does not know of a loss yet (the session may be the next one, in its handshake): when it
+ * does, it frees the number. */
 static void open_channel(struct mr_link *link, const struct mr_command *c)
 {
 	if (c->channel_open.connection_epoch != link->opened || link->state != MR_LINK_OPEN) {
@@ -100,14 +101,14 @@ static void open_channel(struct mr_link *link, const struct mr_command *c)
 		c->channel_open.deadline);
 }
 
-/* One that is not open at the broker just now has only to be forgotten. */
+/* A channel that is not open at the broker only has to be removed. */
 static void close_channel(struct mr_link *link, const struct mr_command *c)
 {
 	mr_error none = {0};
 	const struct mr_channel_record *known =
 		mr_record_of_channel(&link->recovery.topology, c->channel);
 	bool was_known = known != NULL;
-	uint32_t epoch = known ? known->epoch : c->epoch; /* it may be on its way back */
+	uint32_t epoch = known ? known->epoch : c->epoch; /* it may be being restored */
 	mr_recovery_channel_closed(&link->recovery, c->channel);
 	bool is_there = link->session && mr_session_has_channel(link->session, c->channel);
 	if (is_there)
@@ -125,8 +126,8 @@ static void replace_secret(char **at, char *secret)
 	*at = secret;
 }
 
-/* The link owns its configuration; nobody else reads the password. What is not open says it at the next
- * connect. */
+/* The link owns its configuration; no other thread reads the password. If the connection is not
+ * open, the next connect uses it. */
 static void take_secret(struct mr_link *link, const struct mr_command *c)
 {
 	mr_error none = {0};
@@ -142,7 +143,7 @@ static void take_secret(struct mr_link *link, const struct mr_command *c)
 			c->secret.deadline);
 	else
 		mr_report_done(link, c->token, &none);
-	/* Who was refused waits long for the next try; this is what it waits for. */
+	/* A refused connection waits long for the next try: the new secret may end that. */
 	if (link->state == MR_LINK_BACKOFF && link->error.kind == MR_AUTHENTICATION_FAILED)
 		mr_link_retry(link);
 }

@@ -1,10 +1,10 @@
-/* curbs: of which queues a link's consumers may be curbed.
+/* curbs: decides of which queues a link's consumers may be curbed (amqp/curb.h).
  * SPDX-License-Identifier: MIT */
 #include "link/curbs.h"
 
 #include "base/hash.h"
 
-#define MOST 4096 /* queues; of more, those that were declared first are forgotten */
+#define MOST 4096 /* maximum number of queues; then the oldest are dropped */
 
 static const uint64_t *known(const struct mr_link *link, size_t *count)
 {
@@ -12,7 +12,7 @@ static const uint64_t *known(const struct mr_link *link, size_t *count)
 	return (const uint64_t *)(const void *)mr_buffer_data(&link->singles);
 }
 
-/* Where it stands; the number of all: nowhere. */
+/* Its index; the number of all: not found. */
 static size_t find(const struct mr_link *link, uint64_t hash)
 {
 	size_t count, at = 0;
@@ -30,7 +30,7 @@ static void forget(struct mr_link *link, uint64_t hash)
 	link->singles.end -= sizeof hash;
 }
 
-/* Without memory for it none is curbed any more, as after a refusal. */
+/* Without memory no consumer is curbed any more, as after a refusal. */
 static void learn(struct mr_link *link, uint64_t hash)
 {
 	forget(link, hash);
@@ -40,7 +40,7 @@ static void learn(struct mr_link *link, uint64_t hash)
 		link->curbs_refused = true;
 }
 
-/* A queue that is declared without is another one by now: the broker refuses a declare that differs. */
+/* A queue that is declared without it is a new queue: the broker refuses a declare that differs. */
 static void declared(void *owner, mr_slice queue, bool is_single_active)
 {
 	if (is_single_active)

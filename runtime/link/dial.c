@@ -1,4 +1,4 @@
-/* dial: one pass over all hosts and addresses of a configuration, until a stream is up.
+/* dial: one pass over all hosts and addresses of a configuration, until a stream is connected.
  * SPDX-License-Identifier: MIT */
 #include "link/dial.h"
 
@@ -20,7 +20,7 @@ static void stop_watching(struct mr_dial *d)
 
 /* ---- what failed ---- */
 
-/* One more that was of no use. The list is bounded: of the last ones only the number is told. */
+/* Adds a failure. The list is limited: further failures are only counted. */
 static void remember(struct mr_dial *d, size_t racer, int kind)
 {
 	char host[300], address[64] = "";
@@ -48,7 +48,7 @@ void mr_dial_tell_tried(struct mr_dial *d, mr_error *error)
 	memcpy(error->text, text, sizeof text);
 }
 
-/* A host that was reached says more than its other address where nothing listens. */
+/* The error of a host that was reached says more than that of an address where nothing listens. */
 static bool says_less(const mr_error *error, const mr_error *than)
 {
 	bool is_absence = error->kind == MR_CONNECTION_REFUSED || error->kind == MR_DNS_FAILED;
@@ -56,7 +56,7 @@ static bool says_less(const mr_error *error, const mr_error *than)
 	return than->kind && is_absence && !was_absence;
 }
 
-/* The error with the host it belongs to in front: with several hosts one must know which. */
+/* Puts the host before the error, because there may be several hosts. */
 static void note_error(struct mr_dial *d, size_t racer, const mr_error *error)
 {
 	char host[300];
@@ -71,7 +71,7 @@ static void note_error(struct mr_dial *d, size_t racer, const mr_error *error)
 
 /* ---- TLS, after others ---- */
 
-/* The next in line may begin, when the loop comes to it. */
+/* The next dial in the line may begin its handshake, in its turn of the loop. */
 static void stop_shaking(struct mr_dial *d)
 {
 	struct mr_services *e = d->services;
@@ -84,7 +84,7 @@ static void stop_shaking(struct mr_dial *d)
 	struct mr_dial *next = mr_container(node, struct mr_dial, line);
 	next->is_shaking = true;
 	e->shaking++;
-	ev_io_set(&next->io, next->lower->fd, EV_WRITE); /* TCP is up: it is writable */
+	ev_io_set(&next->io, next->lower->fd, EV_WRITE); /* TCP is connected: it is writable */
 	ev_io_start(e->loop, &next->io);
 }
 
@@ -106,7 +106,7 @@ static void close_streams(struct mr_dial *d)
 	stop_shaking(d);
 }
 
-/* The address that was reached is of no use: the others of the host, then the other hosts. */
+/* The address that was reached has failed: tries the host's other addresses, then other hosts. */
 static void go_on(struct mr_dial *d)
 {
 	stop_watching(d);
@@ -142,8 +142,8 @@ static void step(struct mr_dial *d)
 	}
 }
 
-/* Hosts that accept and say nothing must leave time for those behind them: each gets its share of what
- * is left of connect_timeout, and socket_timeout at most. */
+/* Hosts that accept and send nothing must leave time for the next ones: each gets its share of the
+ * rest of connect_timeout, and at most socket_timeout. */
 static mr_msec address_deadline(void *owner)
 {
 	const struct mr_dial *d = owner;
@@ -286,7 +286,7 @@ static enum mr_status load_tls(struct mr_dial *d)
 	return c->tls ? mr_tls_store_get(d->services->tls, &options, &d->tls, &d->error) : MR_OK;
 }
 
-/* The runtime's own broker is the engine's to keep; one with a name is held by each who uses it. */
+/* The engine holds the runtime's own broker; a named broker is held by each dial that uses it. */
 static enum mr_status get_server(struct mr_dial *d, mr_server **out)
 {
 	const char *name = d->config->hosts[0].name;
@@ -342,7 +342,7 @@ bool mr_dial_next(struct mr_dial *d, mr_error *why)
 void mr_dial_worked(struct mr_dial *d)
 {
 	d->worked = d->peer;
-	mr_race_fini(&d->race); /* the others are asked for anew, next time */
+	mr_race_fini(&d->race); /* the others are looked up again, next time */
 }
 
 void mr_dial_cancel(struct mr_dial *d)
@@ -359,7 +359,7 @@ void mr_dial_fini(struct mr_dial *d)
 {
 	mr_dial_cancel(d);
 	mr_tls_context_close(d->tls);
-	/* With the engine the host frees it, who may wait: nothing is left behind then. */
+	/* If the engine ends, the host's thread frees it, which may wait. */
 	if (d->services->stopped)
 		mr_registry_release(d->server);
 	else

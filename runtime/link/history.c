@@ -1,4 +1,4 @@
-/* history: what has become of a runtime's connections and consumers, for its health.
+/* history: counts and failures of a runtime's connections and consumers, for health.
  * SPDX-License-Identifier: MIT */
 #include "link/history.h"
 

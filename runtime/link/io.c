@@ -1,30 +1,30 @@
-/* io: a link's stream: what is read goes to the session, what the session says is written.
+/* io: a link's stream: passes received bytes to the session, writes the session's output.
  * SPDX-License-Identifier: MIT */
 #include "link/io.h"
 
 #include "base/alloc.h"
 #include "bridge/command.h"
 
-#define LAST_WORDS_MAX (64u << 20) /* bytes that are read of a peer that takes none any more */
-/* A turn of reading; then the other links have theirs. */
+#define LAST_WORDS_MAX (64u << 20) /* bytes to read from a peer that accepts no bytes any more */
+/* The limit of a turn of reading; then other links have their turns. */
 #define TURN_READS 64
 #define TURN_BYTES (4 * MR_READ_CHUNK)
-/* What the host may hold, or have parked, of one connection's messages before it pauses: loose ones, which no
- * prefetch bounds, have a bound of their own (tally.c). What a prefetch lets come is the program's word,
- * and has only the last one. */
-#define BYTES_MAX (1ul << 30) /* of all bodies */
+/* The bound of a connection's deliveries that the host holds, or that are parked, before it stops
+ * reading. Loose deliveries, which no prefetch limits, have their own bound (tally.c); for those
+ * within a prefetch, which the program has chosen, there is only this final bound. */
+#define BYTES_MAX (1ul << 30) /* bytes of all bodies */
 
 static bool is_paused(const struct mr_link_io *io) { return io->paused.next != NULL; }
 
 static bool is_over(const struct mr_link_io *io)
 {
 	const struct mr_tally *t = io->tally;
-	/* Half as much must be left before it reads on. */
+	/* It resumes at half of the bound. */
 	size_t halves = is_paused(io) ? MR_LOOSE_HALF : MR_LOOSE_WHOLE;
 	return mr_tally_is_over(t, halves) || t->bytes > BYTES_MAX / 2 * halves;
 }
 
-/* Handshakes and farewells have deadlines, and so has what was asked for: it must be heard. */
+/* Handshakes, closes and requests have deadlines: their answers must be read. */
 static bool may_pause(const struct mr_link_io *io)
 {
 	return io->session && mr_session_state(io->session) == MR_SESSION_OPEN &&
@@ -37,7 +37,7 @@ static void watch(struct mr_link_io *io)
 	if (is_paused(io)) events = 0;
 	bool unsent = mr_buffer_size(mr_session_output(io->session)) != 0;
 	if (unsent || io->stream->want & MR_WANT_WRITE) events |= EV_WRITE;
-	/* TLS shakes hands anew: a socket that takes bytes helps nobody, what the peer says does. */
+	/* TLS needs to read first (a new handshake): a writable socket does not help. */
 	if (unsent && io->writes_wait_to_read) events = EV_READ;
 	if (io->io.events == events && ev_is_active(&io->io)) return;
 	ev_io_stop(io->services->loop, &io->io);
@@ -45,7 +45,8 @@ static void watch(struct mr_link_io *io)
 	if (events) ev_io_start(io->services->loop, &io->io);
 }
 
-/* What the stream has read ahead makes no descriptor readable: the loop comes back to it by itself. */
+/* Bytes that the stream has buffered do not make the descriptor readable: the loop returns to it by
+ * itself. */
 static void plan_turn(struct mr_link_io *io)
 {
 	bool has_more = io->stream && !is_paused(io) && io->stream->class->pending(io->stream);
@@ -61,7 +62,7 @@ static size_t feed(void *owner, const uint8_t *data, size_t size, size_t *want)
 	return mr_session_feed(io->session, data, size, mr_services_tick(io->services), want);
 }
 
-/* What curbed consumers hold for a host that is behind. */
+/* Releases deliveries that are held for curbed consumers, if the host has caught up. */
 static void let_go(struct mr_link_io *io)
 {
 	bool holds = mr_session_let_go(io->session);
@@ -114,7 +115,7 @@ static void on_io(struct ev_loop *loop, ev_io *ready, int revents)
 {
 	struct mr_link_io *io = ready->data;
 	(void)loop;
-	/* TLS may have to read in order to write, and the reverse: either wakes both. */
+	/* TLS may have to read in order to write, and vice versa: each event tries both. */
 	if (revents & EV_READ || io->stream->want & MR_WANT_WRITE) mr_link_io_read(io);
 	if (io->stream) mr_link_io_touch(io);
 }
@@ -127,7 +128,8 @@ void mr_link_io_gone(struct mr_link_io *io, size_t left)
 	mr_event_queue_push(&io->services->dispatch, &ev);
 }
 
-/* Writes until there is nothing left or the stream takes no more. False: it broke, see `error`. */
+/* Writes until there is nothing left or the stream accepts no more. False: it failed, see
+ * `error`. */
 static bool write_out(struct mr_link_io *io, mr_error *error)
 {
 	struct mr_buffer *out = mr_session_output(io->session);
@@ -153,8 +155,8 @@ void mr_link_io_last_words(struct mr_link_io *io)
 	if (io->stream && io->session) write_out(io, &ignored);
 }
 
-/* Our bytes find nobody. What the peer said before it went, such as why, comes before the loss is told, also
- * to a host that is behind. */
+/* The peer is gone. Reads its last bytes, such as a close with the reason, before the loss is
+ * reported, even if the host is behind. */
 static void hear_last_words(struct mr_link_io *io, const mr_error *why)
 {
 	mr_error end = {0};
@@ -169,14 +171,15 @@ static void hear_last_words(struct mr_link_io *io, const mr_error *why)
 	bool has_ended = mr_session_state(io->session) == MR_SESSION_CLOSED;
 	if (has_ended && !had_ended)
 		io->port.moved(io->port.owner);
-	else /* TLS has last words of its own: an alert */
+	else /* TLS may write an alert */
 		io->port.broken(io->port.owner, end.kind == MR_TLS_FAILED ? &end : why);
 }
 
 static void rearm(struct mr_link_io *io)
 {
 	mr_msec at = mr_session_deadline(io->session);
-	/* A timer that is early only looks; deadlines move on with every message, timers need not. */
+	/* A timer that fires early only checks: deadlines move with every message, and need not
+	 * move the timer. */
 	if (at >= io->timer_at) return;
 	io->timer_at = at;
 	mr_timer_arm(&io->timer, at);
@@ -219,7 +222,7 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 	bool may_beat = !io->config->heartbeat_in_loop || is_pumping;
 	io->pumps_seen = e->pumps;
 	if (mr_session_tick(io->session, mr_clock_now(), may_beat)) {
-		/* We may be late rather than the peer: read what is there, then ask again. */
+		/* This loop may be late, not the peer: reads the socket, then checks again. */
 		mr_link_io_read(io);
 		if (io->session && io->stream)
 			mr_session_tick(io->session, mr_clock_now(), may_beat);

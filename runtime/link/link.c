@@ -1,4 +1,4 @@
-/* link: one connection: it dials, runs a session over the stream, and says how things stand.
+/* link: one connection: dials, runs a session over the stream, and reports its state.
  * SPDX-License-Identifier: MIT */
 #include "link/link.h"
 
@@ -50,7 +50,7 @@ static void drop_stream(struct mr_link *link)
 	mr_link_io_gone(&link->io, 0);
 }
 
-/* No more tries: what was lost stays lost. */
+/* There will be no more tries: the connection stays lost. */
 static void tell_final(struct mr_link *link, enum mr_connection_state state, const mr_error *why)
 {
 	mr_error none = {0};
@@ -61,7 +61,7 @@ static void tell_final(struct mr_link *link, enum mr_connection_state state, con
 	mr_report_answer(link, &link->closers, &none);
 }
 
-/* A connection is lost, or a try to connect has failed: another try, or the end. */
+/* A connection was lost, or a try to connect has failed: plans another try, or gives up. */
 static void tell_failure(struct mr_link *link, const mr_error *why, bool was_open)
 {
 	struct mr_recovery *r = &link->recovery;
@@ -73,14 +73,14 @@ static void tell_failure(struct mr_link *link, const mr_error *why, bool was_ope
 	}
 	if (was_open) r->lost_at = mr_clock_now();
 	if (was_open) mr_report_lost(link, why);
-	/* Who asked for it while it was being brought back is told how this try went. */
+	/* Requests to open it during the recovery end with the result of this try. */
 	if (r->was_open) mr_report_answer(link, &link->openers, why);
 	mr_recovery_lost(r, why);
 	mr_msec delay = mr_recovery_retry(r, why);
 	if (!r->host_decides) mr_report_log_retry(link, why->kind, delay);
 }
 
-/* Also when the time for it has come in this very turn of the loop. */
+/* Also if its timer has fired in this turn of the loop. */
 static bool is_to_retry(const struct mr_link *link)
 {
 	const ev_timer *retry = &link->recovery.retry.ev;
@@ -93,7 +93,7 @@ static void parted(struct mr_link *link)
 	mr_link_enter(link, is_to_retry(link) ? MR_LINK_BACKOFF : MR_LINK_IDLE);
 }
 
-/* The session has ended. What it still has to say leaves while the link parts. */
+/* The session has ended. Its last bytes are written in the state PARTING. */
 static void part(struct mr_link *link)
 {
 	mr_error why = *mr_session_error(link->session);
@@ -108,7 +108,7 @@ static void part(struct mr_link *link)
 		return;
 	}
 	tell_final(link, MR_CONNECTION_CLOSED, &why);
-	parted(link); /* close-ok came: both sides have said all */
+	parted(link); /* close-ok has arrived: nothing is left to write or read */
 }
 
 static void connect_failed(struct mr_link *link, const mr_error *why)
@@ -120,7 +120,7 @@ static void connect_failed(struct mr_link *link, const mr_error *why)
 	mr_link_enter(link, is_to_retry(link) ? MR_LINK_BACKOFF : MR_LINK_IDLE);
 }
 
-/* What the program has closed stays closed, and what has ended is not told again. */
+/* A connection that the program closed stays closed, and an end is not reported twice. */
 static void drop_faulty(struct mr_link *link)
 {
 	mr_error why = link->error;
@@ -133,10 +133,10 @@ static void drop_faulty(struct mr_link *link)
 		tell_final(link, MR_CONNECTION_CLOSED, &why);
 	else if (!is_over)
 		tell_failure(link, &why, was == MR_LINK_OPEN);
-	link->state = is_to_retry(link) ? MR_LINK_BACKOFF : MR_LINK_IDLE; /* whatever it was */
+	link->state = is_to_retry(link) ? MR_LINK_BACKOFF : MR_LINK_IDLE; /* in any case */
 }
 
-/* AMQP failed on this address. A refusal is the cluster's word; anything else may be the host's fault. */
+/* AMQP failed on this address. A refusal is for the whole cluster; other errors may be the host's. */
 static void handshake_failed(struct mr_link *link, const mr_error *why)
 {
 	char host[300];
@@ -171,7 +171,7 @@ static void broken(void *owner, const mr_error *why)
 		return;
 	}
 	if (link->state ==
-		MR_LINK_CLOSING) /* the peer hung up before its close-ok: closed all the same */
+		MR_LINK_CLOSING) /* the peer hung up before its close-ok: closed anyway */
 		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
 			"the connection was closed by the program");
 	mr_session_end(link->session, &error);
@@ -205,7 +205,7 @@ static void opened(struct mr_link *link)
 		mr_dial_host(&link->dial, o->host, sizeof o->host);
 		mr_report_log_connected(link, o->host);
 	}
-	/* What the handshake needed is not kept for a thousand idle connections. */
+	/* Frees the memory of the handshake, which a thousand idle connections need not keep. */
 	mr_buffer_trim(mr_session_output(link->session), 0);
 	bool is_back = link->recovery.was_open;
 	mr_report_opened(link, o);
@@ -255,7 +255,7 @@ static void on_dialed(void *owner, struct mr_stream *stream, const mr_error *err
 	connect_failed(link, &memory);
 }
 
-/* A host that accepts and says nothing must not use up the time of the next one. */
+/* A host that accepts and sends nothing must not use the time of the next one. */
 static void on_greeting(struct ev_loop *loop, ev_timer *timer, int revents)
 {
 	struct mr_link *link = timer->data;
@@ -439,7 +439,7 @@ void mr_link_open(struct mr_link *link, uint64_t token)
 		return;
 	}
 	mr_report_wait(link, &link->openers, token);
-	if (link->state == MR_LINK_BACKOFF) mr_link_retry(link); /* who asks wants it now */
+	if (link->state == MR_LINK_BACKOFF) mr_link_retry(link); /* the caller wants it now */
 	if (link->state != MR_LINK_IDLE) return;
 	mr_recovery_begin(&link->recovery);
 	connect_now(link);
@@ -477,7 +477,7 @@ void mr_link_close(struct mr_link *link, uint64_t token, mr_msec deadline)
 	mr_link_io_touch(&link->io);
 }
 
-/* What was asked of it ends here, too. */
+/* Pending requests end here, too. */
 void mr_link_free(struct mr_link *link)
 {
 	mr_error none = {0}, closed = {0};
@@ -487,7 +487,7 @@ void mr_link_free(struct mr_link *link)
 	if (link->session) mr_session_end(link->session, &closed);
 	mr_report_answer(link, &link->openers, &closed);
 	mr_report_answer(link, &link->closers, &none);
-	mr_report_release(link); /* of this end nothing else is told */
+	mr_report_release(link); /* this end is not reported otherwise */
 	drop_stream(link);
 	mr_dial_fini(&link->dial);
 	mr_recovery_fini(&link->recovery);

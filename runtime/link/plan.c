@@ -1,4 +1,4 @@
-/* plan: the steps of a recovery, in the order in which the broker is asked.
+/* plan: the steps of a recovery, in the order of the requests to the broker.
  * SPDX-License-Identifier: MIT */
 #include "link/plan.h"
 
@@ -53,7 +53,7 @@ static bool add_channel(struct mr_node *steps, const struct mr_channel_record *c
 	return ok;
 }
 
-/* What was declared on a channel that is closed by now lives on without it. */
+/* Objects that were declared on a channel that is closed now still exist without it. */
 static bool add_records(struct mr_plan *plan, const struct mr_topology *t, int operation)
 {
 	const struct mr_record *record = NULL;
@@ -66,7 +66,7 @@ static bool add_records(struct mr_plan *plan, const struct mr_topology *t, int o
 	return true;
 }
 
-/* Those that the broker has cancelled: their queues are looked for first. */
+/* Consumers that the broker has cancelled: their queues are probed first. */
 static bool add_cancelled(struct mr_plan *plan, const struct mr_topology *t)
 {
 	const struct mr_record *record = NULL;
@@ -103,7 +103,7 @@ static const struct mr_channel_record *next_channel(const struct mr_topology *t,
 	return mr_map_next(&t->channels, at, NULL);
 }
 
-/* Behind what is to be made again on all channels. */
+/* After the steps of all channels. */
 static bool add_ready(struct mr_plan *plan, const struct mr_topology *t)
 {
 	const struct mr_channel_record *c;
@@ -161,7 +161,7 @@ bool mr_plan_repairs(struct mr_plan *plan, const struct mr_topology *t)
 
 /* ---- when a step fails ---- */
 
-/* Consumers that were started on the channel before it went are to be started again. */
+/* Restarts consumers that were started on the channel before it was closed. */
 static bool redo(const struct mr_plan *plan, const struct mr_topology *t, struct mr_node *steps,
 	uint16_t channel)
 {
@@ -172,7 +172,7 @@ static bool redo(const struct mr_plan *plan, const struct mr_topology *t, struct
 	return true;
 }
 
-/* Where it stands in which plan a channel was slow; NULL: it has gone. */
+/* The field with the plan in which a channel was slow; NULL: the channel is gone. */
 static uint32_t *slow_in(struct mr_plan *plan, const struct mr_topology *t, uint16_t channel)
 {
 	struct mr_channel_record *c = mr_record_of_channel(t, channel);
@@ -186,8 +186,8 @@ static bool is_slow(struct mr_plan *plan, const struct mr_topology *t, uint16_t 
 	return slow && *slow == plan->number;
 }
 
-/* What the steps of slow channels have yet to declare is awaited by those that speak of it: their channels
- * are slow, too. True: one has become so. */
+/* Steps that need objects which slow channels have not declared yet must wait: their channels
+ * become slow, too. True: one has become slow. */
 static bool spread(struct mr_plan *plan, struct mr_topology *t)
 {
 	bool more = false;
@@ -207,7 +207,7 @@ static bool spread(struct mr_plan *plan, struct mr_topology *t)
 	return more;
 }
 
-/* The steps of slow channels go behind those of the others, in their order. Once for each channel. */
+/* Moves the steps of slow channels after those of the others, in order, once for each channel. */
 static void let_others_pass(struct mr_plan *plan, struct mr_topology *t, uint16_t channel)
 {
 	struct mr_node slow, fast, *node;
@@ -223,7 +223,7 @@ static void let_others_pass(struct mr_plan *plan, struct mr_topology *t, uint16_
 	mr_list_splice(&plan->steps, &slow);
 }
 
-/* Does a step speak of the queue or the exchange that this record declares? */
+/* True if a step needs the queue or the exchange that this record declares. */
 static bool speaks_of(const struct mr_step *s, const struct mr_topology *t,
 	const struct mr_record *declare)
 {
@@ -231,7 +231,7 @@ static bool speaks_of(const struct mr_step *s, const struct mr_topology *t,
 	return r && (r->place == declare->place || r->source == declare->place);
 }
 
-/* Puts `steps` where the plan comes to the channel's next one, or to one that needs what `late` declares. */
+/* Inserts `steps` before the channel's next step, or before one that needs the object of `late`. */
 static void put_before(struct mr_plan *plan, const struct mr_topology *t, uint16_t channel,
 	const struct mr_record *late, struct mr_node *steps)
 {

@@ -1,4 +1,4 @@
-/* race: TCP connections to the addresses of one host, the first that is up wins.
+/* race: connects to the addresses of one host; the first that connects wins (RFC 8305).
  * SPDX-License-Identifier: MIT */
 #include "link/race.h"
 
@@ -43,7 +43,7 @@ static void watch(struct mr_race *r, struct mr_racer *a)
 	ev_io_start(r->services->loop, &a->io);
 }
 
-/* True: it has won, and the race may be no more. */
+/* True: it has won, and the race may have been freed. */
 static bool step(struct mr_race *r, struct mr_racer *a)
 {
 	mr_error error = {0};
@@ -80,7 +80,7 @@ static void arm(struct mr_race *r)
 	mr_timer_arm(&r->timer, at);
 }
 
-/* Starts the next one, and who follows if it fails at once. True: one has won. */
+/* Starts the next one, and further ones if it fails at once. True: one has won. */
 static bool start_next(struct mr_race *r)
 {
 	struct mr_racer *a;
@@ -145,7 +145,7 @@ void mr_race_init(struct mr_race *r, struct mr_services *services,
 	mr_timer_init(&r->timer, &services->timers, on_timer, r);
 }
 
-/* The next of a family, or of any when there is none of it. */
+/* The next address of a family, or of any if there is none. */
 static size_t pick(const struct mr_address *addresses, const bool *taken, size_t count, int family)
 {
 	size_t any = count;
@@ -162,7 +162,8 @@ static bool is_same(const struct mr_address *a, const struct mr_address *b)
 	return a->size == b->size && memcmp(&a->storage, &b->storage, a->size) == 0;
 }
 
-/* In whose family's turn the first comes: that of the one that worked, else of the resolver's first. */
+/* The family of the first address: that of the one that worked, else that of the resolver's
+ * first. */
 static size_t pick_first(const struct mr_address *addresses, size_t count,
 	const struct mr_address *first)
 {

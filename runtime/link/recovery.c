@@ -1,4 +1,4 @@
-/* recovery: brings a lost connection back, and what the program had on it.
+/* recovery: restores a lost connection with its channels, topology and consumers.
  * SPDX-License-Identifier: MIT */
 #include "link/recovery.h"
 
@@ -9,7 +9,7 @@
 #include "link/repair.h"
 #include "link/replay.h"
 
-#define STABLE 10000 /* ms open after which tries are counted anew */
+#define STABLE 10000 /* ms open after which the count of tries starts again */
 
 struct asked {         /* a request of the host whose answer is awaited */
 	int operation; /* -1: channel.open */
@@ -18,7 +18,7 @@ struct asked {         /* a request of the host whose answer is awaited */
 	struct mr_request_copy *copy;
 };
 
-/* Retries so far; those before it was open for a while are forgotten. */
+/* The number of retries since it was last open for a while. */
 static int64_t tries(const struct mr_recovery *r)
 {
 	return r->opened_at && mr_clock_now() - r->opened_at >= STABLE ? 0 : r->attempt;
@@ -121,7 +121,7 @@ mr_msec mr_recovery_retry(struct mr_recovery *r, const mr_error *why)
 
 /* ---- what the host asks for ---- */
 
-/* A host that gives a token twice at a time loses the first. */
+/* If a host uses a token twice at a time, the first request is dropped. */
 static bool keep(struct mr_recovery *r, uint64_t token, struct asked *a)
 {
 	struct asked *before = mr_map_get(&r->asked, token);
@@ -133,7 +133,7 @@ static bool keep(struct mr_recovery *r, uint64_t token, struct asked *a)
 void mr_recovery_channel_asked(struct mr_recovery *r, const struct mr_command *c)
 {
 	struct asked *a = mr_calloc(1, sizeof *a);
-	if (!a) return; /* then it is not brought back */
+	if (!a) return; /* then it is not restored */
 	*a = (struct asked){.operation = -1, .channel = c->channel, .epoch = c->epoch};
 	if (!keep(r, c->token, a)) mr_free(a);
 }
@@ -167,7 +167,7 @@ void mr_recovery_forget(struct mr_recovery *r, uint32_t consumer)
 	mr_topology_cancel(&r->topology, record);
 }
 
-/* The program deleted the queue itself: its consumers, told to be away, do not come back. */
+/* The program deleted the queue itself: its cancelled consumers are not restored. */
 static void end_consumers_of(struct mr_recovery *r, mr_slice queue)
 {
 	struct mr_record *c = NULL;
@@ -179,7 +179,7 @@ static void end_consumers_of(struct mr_recovery *r, mr_slice queue)
 	}
 }
 
-/* The program was told of a timeout. True: the answer may still come, and is to be noted then. */
+/* The program got a timeout. True: the answer may still arrive, and must be recorded then. */
 static bool waits_on(const struct asked *a)
 {
 	switch (a->operation) {
@@ -191,8 +191,8 @@ static bool waits_on(const struct asked *a)
 	}
 }
 
-/* What counts from the request on, whatever the answer: the session numbers publishes from it, and a consumer
- * that the program cancelled is not to come back. */
+/* Effects that count from the request on, whatever the answer: confirm mode numbers publishes from
+ * it, and a consumer that the program cancels is not restored. */
 static bool counts_unanswered(const struct asked *a)
 {
 	return a->operation == MR_CONFIRM_SELECT || a->operation == MR_BASIC_CANCEL;
@@ -216,14 +216,15 @@ static void note_answer(struct mr_recovery *r, const mr_event *ev)
 
 /* ---- what the session tells ---- */
 
-/* With its connection: the host is told of that alone, unless the channel was not open yet. */
+/* It ended with its connection: only that is reported, unless the channel was not open yet. */
 static bool goes_with_connection(const struct mr_recovery *r, const mr_event *ev)
 {
 	return r->port.state(r->port.owner) == MR_SESSION_CLOSED && r->opened_at &&
 	       mr_recovery_would_retry(r, ev->status);
 }
 
-/* The broker closed a channel, or it has only taken back what it delivered there. One with consumers comes back. */
+/* The broker closed a channel, or has only taken back its deliveries. A channel with consumers is
+ * restored. */
 static bool take_channel(struct mr_recovery *r, mr_event *ev)
 {
 	if (ev->as.channel.change != MR_CHANNEL_ENDED) return false;

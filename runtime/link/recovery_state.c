@@ -1,4 +1,4 @@
-/* recovery_state: what a recovery is made of, and what it asks of its link.
+/* recovery_state: the state of a recovery, and the port to its link.
  * SPDX-License-Identifier: MIT */
 #include "link/recovery_state.h"
 
@@ -52,9 +52,9 @@ bool mr_recovery_plan(struct mr_recovery *r, bool is_whole)
 	return true;
 }
 
-/* ---- what is given up ---- */
+/* ---- giving up ---- */
 
-/* Its consumer will get nothing more: the host must know. */
+/* Reports to the host that its consumer has ended. */
 void mr_recovery_tell_consumer_failed(struct mr_recovery *r, const struct mr_record *record)
 {
 	mr_event ev = {.type = MR_EV_CANCEL, .status = r->error.kind};
@@ -65,7 +65,7 @@ void mr_recovery_tell_consumer_failed(struct mr_recovery *r, const struct mr_rec
 	mr_recovery_push(r, &ev);
 }
 
-/* The consumers that go with a channel. */
+/* Removes the consumers of a channel. */
 static void note_failure(struct mr_recovery *r, uint16_t channel)
 {
 	const struct mr_record *c = NULL;
@@ -73,12 +73,12 @@ static void note_failure(struct mr_recovery *r, uint16_t channel)
 		mr_history_consumer(r->services->history, r->connection, c, r->error.text);
 }
 
-/* It cannot be opened, or not be put into its modes: it ends, and its steps with it. */
+/* The channel cannot be opened, or its modes cannot be set: it ends, with its steps. */
 void mr_recovery_give_channel_up(struct mr_recovery *r, uint16_t number)
 {
 	const struct mr_channel_record *c = mr_record_of_channel(&r->topology, number);
 	mr_event ev = {.type = MR_EV_CHANNEL, .status = r->error.kind, .channel = number};
-	if (!c) return; /* the program closed it meanwhile */
+	if (!c) return; /* the program has closed it in the meantime */
 	ev.connection = r->connection;
 	ev.epoch = c->epoch;
 	ev.as.channel.error = mr_error_copy(&r->error);

@@ -1,4 +1,4 @@
-/* repair: brings back, on an open connection, what the broker ended: a channel, a consumer.
+/* repair: restores, on an open connection, channels and consumers that the broker ended.
  * SPDX-License-Identifier: MIT */
 #include "link/repair.h"
 
@@ -35,7 +35,7 @@ void mr_repair_plan(struct mr_recovery *r, uint16_t channel, const mr_error *why
 	if (r->host_decides) ask_host(r, channel, delay);
 }
 
-/* What is to be repaired is given up; the host hears of each channel and consumer. */
+/* Gives up all broken objects, and reports each channel and consumer. */
 static void give_up(struct mr_recovery *r)
 {
 	const struct mr_channel_record *c;

@@ -1,4 +1,4 @@
-/* replay: asks the broker for the steps of a plan, one after the other, and judges the answers.
+/* replay: requests the steps of a plan one after the other, and handles the answers.
  * SPDX-License-Identifier: MIT */
 #include "link/replay.h"
 
@@ -51,7 +51,7 @@ static void give_record_up(struct mr_recovery *r, struct mr_record *record)
 	mr_record_forget(&r->topology, record);
 }
 
-/* Asked for once more it would cost the next connection. */
+/* If it is requested again, it will end the next connection. */
 static void leave_out(struct mr_recovery *r, struct mr_record *record)
 {
 	if (record->blame)
@@ -61,7 +61,8 @@ static void leave_out(struct mr_recovery *r, struct mr_record *record)
 	give_record_up(r, record);
 }
 
-/* What it needs is missing, as the broker said of another one: asking would cost the channel. */
+/* The broker has reported for another record that its object is missing: a request would close the
+ * channel. */
 static bool is_doomed(struct mr_recovery *r, struct mr_record *record)
 {
 	const char *name, *noun = mr_record_missing(record, r->plan.number, &name);
@@ -113,7 +114,7 @@ static void open_scratch(struct mr_recovery *r)
 	ask(r, MR_ASK_OPEN, r->scratch, r->scratch_epoch, NULL);
 }
 
-/* On a channel of its own: a queue that is missing costs the channel that asks. */
+/* On a separate channel: the request for a missing queue closes the channel. */
 static void probe(struct mr_recovery *r, const struct mr_record *record)
 {
 	mr_request passive = {.operation = MR_QUEUE_DECLARE, .flags = MR_PASSIVE};
@@ -134,7 +135,7 @@ static void ask_mode(struct mr_recovery *r, const struct mr_step *s,
 	ask(r, MR_ASK_REQUEST, s->channel, c->epoch, &request);
 }
 
-/* The consumer keeps its tag; a queue that the broker named asks for a new name. */
+/* The consumer keeps its tag; a queue that the broker named gets a new name. */
 static void ask_record(struct mr_recovery *r, const struct mr_record *record,
 	const struct mr_channel_record *c)
 {
@@ -182,7 +183,7 @@ static bool do_without(struct mr_recovery *r, const struct mr_step *s, struct mr
 	}
 }
 
-/* One that fails takes the channel along, with all that consume on it already. */
+/* If it fails, the channel is closed, with all consumers that were started on it. */
 static bool is_to_be_checked(const struct mr_recovery *r, const struct mr_step *s,
 	const struct mr_channel_record *c, const struct mr_record *record)
 {
@@ -191,7 +192,7 @@ static bool is_to_be_checked(const struct mr_recovery *r, const struct mr_step *
 	       r->checked != record->id;
 }
 
-/* Asks for the step; false: there is nothing to ask, go on. */
+/* Requests the step; false: there is nothing to request, continue. */
 static bool begin_step(struct mr_recovery *r)
 {
 	const struct mr_step *s = mr_plan_step(&r->plan);
@@ -250,8 +251,9 @@ static void step_succeeded(struct mr_recovery *r)
 		renamed(r, record);
 }
 
-/* What is exclusive is held until the broker has noticed that the old connection is dead: a queue of ours
- * (405), or a queue whose consumer we were (403, told from a missing permission by its words). */
+/* The dead connection holds exclusive objects until the broker notices its end: a queue of ours
+ * (405), or a queue with our exclusive consumer (403, distinguished from a missing permission by
+ * its text). */
 static bool is_held_by_the_dead(struct mr_recovery *r, const struct mr_record *record)
 {
 	mr_msec now = mr_clock_now(), beats = 2000;
@@ -281,7 +283,7 @@ static void give_step_up(struct mr_recovery *r, const struct mr_step *s, struct 
 		mr_plan_next(&r->plan);
 }
 
-/* The queue of a cancelled consumer is not there yet: later. Its steps are these, and those behind. */
+/* The queue of a cancelled consumer does not exist yet: drops its steps, and tries later. */
 static void put_off(struct mr_recovery *r)
 {
 	uint64_t record = mr_plan_step(&r->plan)->record;
@@ -295,7 +297,7 @@ static void step_failed(struct mr_recovery *r)
 	struct mr_step s = *mr_plan_step(&r->plan);
 	struct mr_record *record = s.record ? mr_record_by_id(&r->topology, s.record) : NULL;
 	bool is_gone = !has_channel(r, s.channel);
-	if (s.kind == MR_STEP_SCRATCH && !s.channel) { /* its record will fail for it */
+	if (s.kind == MR_STEP_SCRATCH && !s.channel) { /* its record will report the error */
 		mr_plan_next(&r->plan);
 	} else if (s.kind == MR_STEP_SCRATCH || s.kind == MR_STEP_PROBE) {
 		put_off(r);
@@ -312,7 +314,7 @@ static void step_failed(struct mr_recovery *r)
 	}
 }
 
-/* What was left out has another chance, but only one, when the connection is lost again. */
+/* Skipped records are tried once more when the connection is lost again. */
 static void forgive(struct mr_recovery *r)
 {
 	struct mr_node *all = &r->topology.records;
@@ -322,7 +324,7 @@ static void forgive(struct mr_recovery *r)
 	}
 }
 
-/* Thousands of lines would hide the first one, and push others out of the log. */
+/* Thousands of lines would hide the first one, and others would be dropped. */
 static void log_summary(struct mr_recovery *r)
 {
 	char failures[16], closed[16];
@@ -365,7 +367,7 @@ static void finish(struct mr_recovery *r)
 		r->repairs = 0;
 	}
 	drop_report(r);
-	/* What broke while the plan was under way. */
+	/* Objects that broke during the plan. */
 	if (mr_plan_is_due(&r->topology) && !ev_is_active(&r->repair.ev))
 		mr_repair_plan(r, 0, NULL, MR_CANCELLED);
 }
@@ -411,7 +413,8 @@ bool mr_replay_ended(const struct mr_recovery *r, const mr_event *ev)
 	return is_scratch || (is_step && r->port.state(r->port.owner) == MR_SESSION_OPEN);
 }
 
-/* A step ended the connection: the broker closed it, or we did. It would do so again: see COSTS_MAX. */
+/* A step ended the connection: the broker closed it, or the library did. It would do so again: see
+ * COSTS_MAX. */
 static void blame_step(struct mr_recovery *r, const mr_error *why)
 {
 	const struct mr_step *s = mr_plan_step(&r->plan);

@@ -1,5 +1,5 @@
-/* replay: requests the steps of a plan from the broker, one after the other, and handles the
- * answers. SPDX-License-Identifier: MIT
+/* replay: requests the steps of a plan one after the other, and handles the answers.
+ * SPDX-License-Identifier: MIT
  * I/O thread; through recovery's port. */
 #ifndef MR_LINK_REPLAY_H
 #define MR_LINK_REPLAY_H

@@ -1,4 +1,4 @@
-/* report: what a link tells the host, and the log.
+/* report: a link's events to the host, and its log lines.
  * SPDX-License-Identifier: MIT */
 #include "link/report.h"
 
@@ -17,7 +17,7 @@ struct waiter {
 	uint64_t token;
 };
 
-/* What health wants to know of a link. */
+/* Records the link's events for health. */
 static void note_event(struct mr_link *link, const mr_event *ev)
 {
 	struct mr_history *history = link->services->history;
@@ -30,7 +30,7 @@ static void note_event(struct mr_link *link, const mr_event *ev)
 		mr_history_failed(history, link->number, "(unknown)", "cancelled by the broker");
 }
 
-/* What stands between quotes behind a word of the broker's text: "no exchange 'logs' in vhost '/'". */
+/* The quoted name after a word of the broker's text: "no exchange 'logs' in vhost '/'". */
 static void quoted(const char *text, const char *word, char out[256])
 {
 	const char *at = strstr(text, word);
@@ -43,11 +43,11 @@ struct closed_channel {
 	mr_error why;
 	uint16_t number;
 	bool is_answer;
-	bool is_of_many; /* that one recovery has cost */
+	bool is_of_many; /* closed by one recovery */
 	char queue[256];
 };
 
-/* A channel that the broker closed, whatever it was used for, with what it consumes. False: it went otherwise. */
+/* Logs a channel that the broker closed, for any use, with its queue. False: it ended otherwise. */
 static bool note_closed(struct mr_link *link, const mr_event *ev, struct closed_channel *c)
 {
 	const mr_error *why = ev->as.channel.error;
@@ -61,8 +61,8 @@ static bool note_closed(struct mr_link *link, const mr_event *ev, struct closed_
 	return true;
 }
 
-/* With what its text names, where it consumed nothing. When it was asked whether something is there, a refusal is the
- * answer, and no fault. */
+/* Without a consumer, the name in the broker's text is logged. If the request only asked whether an
+ * object exists, the refusal is a normal answer. */
 static void log_closed(struct mr_link *link, struct closed_channel *c)
 {
 	char exchange[256], number[12], code[12];
@@ -84,14 +84,15 @@ void mr_report_push(struct mr_link *link, const mr_event *ev)
 	mr_event_queue_push_from(&link->services->dispatch, &link->lane, ev);
 }
 
-/* The session has ended, and the host does not know yet. */
+/* True if the session has ended, and the host does not know yet. */
 static bool is_loss_untold(const struct mr_link *link)
 {
 	bool was_open = link->state == MR_LINK_OPEN || link->state == MR_LINK_CLOSING;
 	return was_open && link->session && mr_session_state(link->session) == MR_SESSION_CLOSED;
 }
 
-/* What fails for the end of the connection is told after it: who sees the error may ask at once whether it is open. */
+/* Requests that fail with the connection are reported after its end, so that a program that sees
+ * the error finds the connection closed. */
 static bool hold(struct mr_link *link, const mr_event *ev)
 {
 	if (ev->type != MR_EV_DONE || !is_loss_untold(link)) return false;
@@ -109,7 +110,7 @@ void mr_report_release(struct mr_link *link)
 	mr_buffer_fini(&link->held);
 }
 
-/* False: it was recovery's own. */
+/* False: it belonged to recovery. */
 static bool tell(struct mr_link *link, mr_event *ev)
 {
 	if (mr_recovery_takes(&link->recovery, ev)) return false;
@@ -129,7 +130,7 @@ void mr_report_emit(void *owner, const mr_event *event)
 {
 	struct mr_link *link = owner;
 	struct closed_channel closed;
-	if (event->type == MR_EV_DELIVERY || event->type == MR_EV_CONFIRM) { /* most, by far */
+	if (event->type == MR_EV_DELIVERY || event->type == MR_EV_CONFIRM) { /* most events */
 		if (event->type == MR_EV_DELIVERY)
 			link->services->delivered_at = link->services->clock;
 		mr_event_queue_push_from(&link->services->dispatch, &link->lane, event);
@@ -139,7 +140,7 @@ void mr_report_emit(void *owner, const mr_event *event)
 	bool is_closed = ev.type == MR_EV_CHANNEL && note_closed(link, &ev, &closed);
 	if (ev.type == MR_EV_CHANNEL && ev.status != MR_OK) forget_parked(link, &ev);
 	bool is_told = tell(link, &ev);
-	if (!is_closed) return; /* the host hears of it first */
+	if (!is_closed) return; /* reported to the host first */
 	if (!is_told) closed.is_of_many = ++link->recovery.closed > MR_RECOVERY_LINES;
 	log_closed(link, &closed);
 }
@@ -254,7 +255,8 @@ static void tell_late(void *owner, uint16_t channel, uint64_t token, enum mr_sta
 	mr_report_emit(link, &ev);
 }
 
-/* The first, then fewer and fewer: a broker that does it with each message must not fill the log. */
+/* Logs the first, then fewer and fewer: a broker that does it with each message must not fill the
+ * log. */
 static void log_odd(void *owner, uint16_t channel, const mr_error *what)
 {
 	struct mr_link *link = owner;
@@ -335,7 +337,7 @@ void mr_report_log_connecting(struct mr_link *link)
 	char host[300], attempt[24];
 	mr_dial_host(&link->dial, host, sizeof host);
 	int64_t tries = link->recovery.attempt;
-	if (!link->recovery.was_open || !tries) tries++; /* the first one is no retry */
+	if (!link->recovery.was_open || !tries) tries++; /* the first one is not a retry */
 	snprintf(attempt, sizeof attempt, "%" PRIi64, tries);
 	mr_log(&link->services->log, MR_LOG_INFO, "connecting", "connection", link->config->name,
 		"host", host, "#attempt", attempt, NULL);

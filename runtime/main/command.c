@@ -1,6 +1,6 @@
 /* command: the `moonrabbit` command: opens LuaJIT and hands over to lua/moonrabbit/cli.
  * SPDX-License-Identifier: MIT
- * Host thread. Signals are the command's business, never the library's: they become bytes in a pipe. */
+ * Host thread. The command handles signals, the library never does: they become bytes in a pipe. */
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -23,11 +23,11 @@
 
 static int signal_pipe[2] = {-1, -1};
 static volatile sig_atomic_t stops_seen;
-static bool is_worker;       /* of a supervisor, which it does not outlive */
-static bool is_supervisor;   /* its Lua code never spins and reads every signal */
+static bool is_worker;       /* a worker ends with its supervisor */
+static bool is_supervisor;   /* its Lua code never blocks and reads every signal */
 static long long first_stop; /* ms */
-static unsigned guard;       /* s that the script has after the first signal; 0: for ever */
-static char last_words[512], last_words_end[512]; /* the code comes between */
+static unsigned guard;       /* s that the script has after the first signal; 0: no limit */
+static char last_words[512], last_words_end[512]; /* the exit code is written between */
 static volatile sig_atomic_t haste = -1;          /* see lua_haste */
 static volatile sig_atomic_t last_code = 75;
 
@@ -38,7 +38,8 @@ static long long milliseconds(void)
 	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
-/* The Lua part has a second to say what is lost, in the midst of a script that spins, too (main/watchdog.h). */
+/* Gives the Lua part a second to log what is lost, even during a busy loop of the script
+ * (main/watchdog.h). */
 static void hurry(int number)
 {
 	haste = number;
@@ -46,8 +47,9 @@ static void hurry(int number)
 	raise(mr_main_watchdog_signal);
 }
 
-/* The first signal asks, the second ends, the third does so whatever is left to be said: a script that spins never
- * reads the first. A worker may get one signal twice: from its supervisor, and from whoever signals the whole group. */
+/* The first signal asks for a stop, the second ends the process, the third ends it without the last
+ * log lines: a script in a busy loop never reads the first. A worker may get one signal twice: from
+ * its supervisor, and by a signal to the whole group. */
 static void on_stop(int number)
 {
 	if (is_supervisor) return;
@@ -87,8 +89,8 @@ static void say(const char *text)
 	(void)n;
 }
 
-/* The script spins, or waits for what never comes: what it holds comes again elsewhere. A standard error that
- * nobody reads must not hold us up. */
+/* The script is in a busy loop or waits without end: its unacked messages are redelivered
+ * elsewhere. A standard error that is not read must not block the process. */
 static void on_guard(int number)
 {
 	sigset_t late;
@@ -125,33 +127,33 @@ static int catch_signals(void)
 	if (pipe2(signal_pipe, O_NONBLOCK | O_CLOEXEC) != 0) return -1;
 	catch (SIGINT, on_signal);
 	catch (SIGTERM, on_signal);
-	sigemptyset(&none); /* a parent may have left them blocked */
+	sigemptyset(&none); /* a parent may have blocked them */
 	return sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* MOONRABBIT_SUPERVISOR is the process id of the supervisor that started us. */
+/* MOONRABBIT_SUPERVISOR is the process id of the supervisor that started this process. */
 static int heed_supervisor(void)
 {
 	const char *pid = getenv("MOONRABBIT_SUPERVISOR");
 	if (!pid) return 0;
-	bool is_here = atol(pid) == (long)getppid(); /* it may have died before */
+	bool is_here = atol(pid) == (long)getppid(); /* it may have died already */
 	is_worker = true;
-	signal(SIGHUP, SIG_IGN); /* until there is a script to be loaded anew */
+	signal(SIGHUP, SIG_IGN); /* until there is a script that can be reloaded */
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	unsetenv("MOONRABBIT_SUPERVISOR"); /* it is not that of our own children */
+	unsetenv("MOONRABBIT_SUPERVISOR"); /* our own children have another parent */
 	return is_here ? 0 : -1;
 }
 
 /* ---- what the Lua part asks for ---- */
 
-/* catch(number): the signal becomes a byte of the pipe, too. */
+/* catch(number): writes this signal to the pipe, too. */
 static int lua_catch(lua_State *L)
 {
 	catch ((int)luaL_checkinteger(L, 1), on_signal);
 	return 0;
 }
 
-/* supervise(): SIGINT and SIGTERM are for the Lua part alone, however often they come. */
+/* supervise(): only the Lua part handles SIGINT and SIGTERM, also repeated ones. */
 static int lua_supervise(lua_State *L)
 {
 	(void)L;
@@ -159,8 +161,8 @@ static int lua_supervise(lua_State *L)
 	return 0;
 }
 
-/* guard(seconds, before, behind): once asked to stop, the process ends after so long, with these words around its code,
- * unless the Lua part has words of its own within a second. */
+/* guard(seconds, before, behind): the process ends that long after a request to stop. Its last text
+ * is its code between these two, unless the Lua part writes its own text within a second. */
 static int lua_guard(lua_State *L)
 {
 	lua_Integer limit = luaL_checkinteger(L, 1);
@@ -171,7 +173,8 @@ static int lua_guard(lua_State *L)
 	return 0;
 }
 
-/* haste() -> nil; 0: the time is up; n: the signal n came as a second one. The process is to end at once. */
+/* haste() -> nil: there is no hurry. Otherwise the process must end at once: 0: the time is up; n:
+ * signal n was the second one. */
 static int lua_haste(lua_State *L)
 {
 	if (haste < 0) return 0;
@@ -179,14 +182,14 @@ static int lua_haste(lua_State *L)
 	return 1;
 }
 
-/* end_now(code): ends the process, now. */
+/* end_now(code): ends the process at once. */
 static int lua_end(lua_State *L)
 {
 	fflush(stdout);
 	_exit((int)luaL_checkinteger(L, 1));
 }
 
-/* leave(code, close): what os.exit does in the end. */
+/* leave(code, close): ends the process as os.exit does. */
 static int lua_leave(lua_State *L)
 {
 	int code = (int)luaL_checkinteger(L, 1);
@@ -211,7 +214,7 @@ static void open_process(lua_State *L)
 	lua_setglobal(L, "moonrabbit_process");
 }
 
-/* The folder of the running program: the library's Lua files are found from it. */
+/* Finds the folder of the running program, from which the library's Lua files are found. */
 static int program_folder(char *out, size_t capacity)
 {
 	ssize_t n = readlink("/proc/self/exe", out, capacity - 1);
@@ -230,7 +233,8 @@ static int has_library(const char *folder)
 	return access(file, R_OK) == 0;
 }
 
-/* Installed: PREFIX/bin and PREFIX/share/lua/5.1. Build tree: the source folder is compiled in. */
+/* If installed: PREFIX/bin and PREFIX/share/lua/5.1. In a build tree: the compiled-in source
+ * folder. */
 static int library_folder(char *out, size_t capacity)
 {
 	char program[PATH_MAX];
@@ -266,7 +270,7 @@ static void set_path(lua_State *L, const char *folder)
 	lua_pop(L, 2);
 }
 
-/* Everybody on the machine may read a process's arguments: the passwords within a URL are wiped. */
+/* All users of the machine can read a process's arguments: overwrites the passwords in a URL. */
 static void hide_password(char *argument)
 {
 	static const char key[] = "password=";
@@ -307,7 +311,7 @@ failed:
 	return 1;
 }
 
-/* Whoever started us may have closed some of them; what we open must not be taken for one. */
+/* The parent may have closed some of them; a descriptor that we open must not get such a number. */
 static void open_standard(void)
 {
 	for (int fd = 0; fd <= 2; fd++)

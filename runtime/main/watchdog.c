@@ -1,9 +1,9 @@
-/* watchdog: gets a word in while the script spins, in compiled loops, too.
+/* watchdog: interrupts a script that computes, also in compiled loops.
  * SPDX-License-Identifier: MIT
- * A hook reaches interpreted code only: compiled code never looks for one. While LuaJIT's profiler runs by
- * lines, though, each compiled loop looks whether the profiler wants a sample and, if so, leaves for the
- * interpreter, where the hook fires. So the profiler is started, and its timer taken away at once: no
- * signal comes but ours, and what is left of the cost is a test of one bit for each line.
+ * A hook works in interpreted code only: compiled code never checks for one. But while LuaJIT's profiler runs in
+ * line mode, each compiled loop checks for a requested sample and, if there is one, returns to the interpreter,
+ * where the hook fires. So the profiler is started, and its timer is stopped at once: the only signal is
+ * ours, and the remaining cost is a test of one bit for each line.
  * docs/decisions/0005-watchdog.md has the figures. */
 #include "main/watchdog.h"
 
@@ -14,8 +14,8 @@
 #include <stddef.h>
 #include <sys/time.h>
 
-#define SIGNAL SIGURG /* ignored by default: one too many does no harm */
-#define TRIES 20000   /* instructions for which fn may say "again", for each signal */
+#define SIGNAL SIGURG /* ignored by default: an extra one does no harm */
+#define TRIES 20000   /* the number of instructions for which fn may return "again", per signal */
 #define NEVER_MS "1000000000"
 
 const int mr_main_watchdog_signal = SIGNAL;
@@ -24,9 +24,9 @@ static lua_State *state;
 static void (*volatile ask_compiled)(
 	int); /* the profiler's own handler of SIGPROF; NULL: it does not run */
 static volatile sig_atomic_t tries;
-static char key; /* its address: where fn is in the registry */
+static char key; /* its address is the key of fn in the registry */
 
-/* The script's own hook, which ours stands in for. */
+/* The script's own hook, which ours replaces for a while. */
 static lua_Hook old_hook;
 static int old_mask, old_count;
 
@@ -36,14 +36,14 @@ static void hook(lua_State *L, lua_Debug *event)
 	lua_pushlightuserdata(L, &key);
 	lua_rawget(L, LUA_REGISTRYINDEX);
 	lua_call(L, 0, 2);
-	if (!lua_isnil(L, -1)) lua_error(L); /* into the script; the hook stays */
+	if (!lua_isnil(L, -1)) lua_error(L); /* raised in the script; the hook stays */
 	int again = lua_toboolean(L, -2);
 	lua_pop(L, 2);
 	if (again && ++tries < TRIES) return;
 	lua_sethook(L, old_hook, old_mask, old_count);
 }
 
-/* As luajit's own handler of SIGINT does. */
+/* Sets the hook as luajit's handler of SIGINT does. */
 static void on_signal(int number)
 {
 	int saved = errno;
@@ -54,7 +54,8 @@ static void on_signal(int number)
 		old_count = lua_gethookcount(state);
 	}
 	tries = 0;
-	/* Off first: should we have come amidst a change of LuaJIT's own, the switch is thrown anew. */
+	/* Turns the hook off first: if the signal interrupted a change of hooks in LuaJIT, this
+	 * sets the switch again. */
 	lua_sethook(state, NULL, 0, 0);
 	lua_sethook(state, hook, LUA_MASKCOUNT, 1);
 	if (ask_compiled) ask_compiled(SIGPROF);
@@ -83,7 +84,7 @@ static void no_sample(void *data, lua_State *L, int samples, int vmstate)
 	(void)vmstate;
 }
 
-/* Both flush what is compiled: it is compiled anew when it is hot again. */
+/* Start and stop both discard compiled code, which is compiled again when it is hot. */
 static int lua_watch_compiled(lua_State *L)
 {
 	struct itimerval none = {.it_value = {0, 0}};

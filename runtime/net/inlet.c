@@ -1,4 +1,4 @@
-/* inlet: reads a stream in large pieces and keeps the start of a frame whose rest has not come.
+/* inlet: reads a stream in large pieces and keeps an incomplete frame until the rest arrives.
  * SPDX-License-Identifier: MIT */
 #include "net/inlet.h"
 
@@ -14,7 +14,7 @@ static ssize_t no_memory(mr_error *error)
 	return -1;
 }
 
-/* The frame under way fits the shared memory: what is kept of it goes there first. */
+/* The current frame fits the shared memory: its kept part is copied there first. */
 static ssize_t read_shared(struct mr_inlet *in, struct mr_stream *stream, struct mr_buffer *scratch,
 	mr_inlet_feed *feed, void *owner, mr_error *error)
 {

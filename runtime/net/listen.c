@@ -1,4 +1,4 @@
-/* listen: a TCP port to be connected to.
+/* listen: a listening TCP port or Unix socket.
  * SPDX-License-Identifier: MIT */
 #include "net/listen.h"
 
@@ -25,8 +25,9 @@ union address {
 	struct sockaddr_un file;
 };
 
-/* The path of a socket. One that is too long for an address goes by its folder's descriptor, which is then the
- * caller's to close; -1: none was needed, or it cannot be opened, and errno says why. */
+/* Fills in the path of a socket. A path that is too long for an address is given through its
+ * folder's descriptor, which the caller must close; -1: none was needed, or it cannot be opened,
+ * with the reason in errno. */
 static socklen_t read_path(union address *out, const char *path, int *folder)
 {
 	char name[PATH_MAX];
@@ -51,7 +52,7 @@ static socklen_t read_path(union address *out, const char *path, int *folder)
 	return 0;
 }
 
-/* Returns the size of what it wrote, 0 for what is no address. */
+/* Returns the size of the address that it wrote, 0 if the text is not an address. */
 static socklen_t read_address(union address *out, const char *text, uint16_t port)
 {
 	memset(out, 0, sizeof *out);
@@ -71,7 +72,7 @@ bool mr_listen_is_loopback(const char *address)
 {
 	union address a;
 	if (address[0] == '/' || !read_address(&a, address, 0))
-		return true; /* the latter is nothing to listen on: mr_listen_open says so */
+		return true; /* mr_listen_open reports an error for the latter */
 	if (a.any.sa_family == AF_INET6) return IN6_IS_ADDR_LOOPBACK(&a.v6.sin6_addr);
 	return ntohl(a.v4.sin_addr.s_addr) >> 24 == 127;
 }
@@ -83,11 +84,12 @@ static int listen_on(union address *a, socklen_t size)
 		socket(a->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 	if (fd < 0) return -1;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	/* Linux gives the file that bind makes the socket's own mode; umask would be that of all threads. */
+	/* On Linux the file that bind creates has the socket's mode; umask would affect all
+	 * threads. */
 	bool fails = a->any.sa_family == AF_UNIX && fchmod(fd, 0600) != 0;
 	fails = fails || bind(fd, &a->any, size) != 0 || listen(fd, BACKLOG) != 0;
 	if (!fails) return fd;
-	mr_descriptor_close(fd); /* keeps errno */
+	mr_descriptor_close(fd); /* does not change errno */
 	return -1;
 }
 

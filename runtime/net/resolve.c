@@ -1,4 +1,4 @@
-/* resolve: host names to addresses without blocking, by c-ares.
+/* resolve: looks up host names without blocking, by c-ares.
  * SPDX-License-Identifier: MIT */
 #include "net/resolve.h"
 
@@ -17,12 +17,13 @@
 
 #define TRY_TIME 2000 /* ms for one server to answer; c-ares doubles it on the second try */
 #define TRIES 2
-/* ms after which the IPv4 addresses alone are asked for, and do: there are servers that never answer a question
- * for IPv6. RFC 8305, section 3, waits for 50, but tries what comes later, too. */
+/* ms after which the lookup also asks for IPv4 addresses alone, and ends with their answer: some
+ * servers never answer a question for IPv6. RFC 8305, section 3, waits for 50 ms, but also tries
+ * addresses that arrive later. */
 #define HURRY 250
 #define RESOLV_CONF "/etc/resolv.conf"
 
-/* How a file looks: another one is to be read again. Zeroed: it is not there. */
+/* The state of a file: after a change the file is read again. Zeroed: there is no file. */
 struct look {
 	struct timespec modified;
 	off_t size;
@@ -35,26 +36,26 @@ struct mr_resolver {
 	mr_resolver_watch *watch;
 	void *owner;
 	struct mr_node lookups;
-	struct mr_node again; /* lookups that are asked of the channel to come */
+	struct mr_node again; /* lookups for the next channel */
 	const char *file;     /* resolv.conf */
 	struct look
-		look; /* of it, when the channel was made; c-ares opens the hosts file at each lookup */
-	unsigned answering; /* within a call from the channel, which must not go now */
+		look; /* of resolv.conf, for this channel; the hosts file is read at each lookup */
+	unsigned answering; /* inside a call of the channel, which must not be destroyed now */
 	bool remaking;
 };
 
 struct mr_lookup {
-	struct mr_node node; /* in the resolver's lookups, until it was answered */
+	struct mr_node node; /* in the resolver's lookups, until it is answered */
 	struct mr_resolver *resolver;
 	mr_resolved *done; /* NULL: cancelled */
 	void *owner;
-	unsigned asked;   /* questions that are still to be answered */
-	mr_msec hurry_at; /* MR_NEVER: it was in a hurry already */
+	unsigned asked;   /* the number of unanswered questions */
+	mr_msec hurry_at; /* MR_NEVER: IPv4 alone was asked for already */
 	uint16_t port;
 	char host[256];
 };
 
-/* c-ares counts its users, but without a lock: two runtimes may start at the same time. */
+/* c-ares counts its users without a lock, but two runtimes may start at the same time. */
 static pthread_once_t library_once = PTHREAD_ONCE_INIT;
 static int library_status;
 
@@ -103,7 +104,7 @@ enum mr_status mr_resolver_open(struct mr_resolver **out, mr_resolver_watch *wat
 	mr_list_init(&r->lookups);
 	mr_list_init(&r->again);
 	pthread_once(&library_once, init_library);
-	r->look = look_at(r->file); /* before it is read: what changes meanwhile is read again */
+	r->look = look_at(r->file); /* before reading: later changes cause another read */
 	int rc = library_status;
 	if (rc == ARES_SUCCESS) rc = open_channel(r, &r->channel);
 	if (rc == ARES_SUCCESS) {
@@ -124,7 +125,7 @@ void mr_resolver_close(struct mr_resolver *r)
 	struct mr_node *node;
 	if (!r) return;
 	ares_destroy(
-		r->channel); /* calls back for every pending lookup, which then leaves the list */
+		r->channel); /* calls back for each pending lookup, which then leaves the list */
 	while ((node = mr_list_shift(&r->lookups)))
 		mr_free(mr_container(node, struct mr_lookup, node));
 	mr_free(r);
@@ -168,7 +169,7 @@ static void tell_found(struct mr_lookup *l, const struct ares_addrinfo *info)
 	mr_free(addresses);
 }
 
-/* It is in no list, and nobody will call for it any more. */
+/* Frees the lookup if it is in no list, and no callback is pending. */
 static void forget(struct mr_lookup *l)
 {
 	if (!l->asked && !l->node.next) mr_free(l);
@@ -206,7 +207,7 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 	forget(l);
 }
 
-/* Of the addresses of IPv4 alone. Whatever else there is to tell the whole answer will. */
+/* The answer for IPv4 alone. The full answer reports everything else. */
 static void on_answer_of_4(void *arg, int status, int timeouts, struct ares_addrinfo *info)
 {
 	struct mr_lookup *l = arg;
@@ -252,7 +253,7 @@ static struct mr_lookup *next_in_a_hurry(const struct mr_resolver *r)
 	return first;
 }
 
-/* An answer may come at once, and change the list. */
+/* An answer may arrive at once, and change the list. */
 static void hurry(struct mr_resolver *r)
 {
 	mr_msec now = mr_clock_now();
@@ -263,7 +264,7 @@ static void hurry(struct mr_resolver *r)
 	}
 }
 
-/* Other name servers are asked from here on, also for what was asked of those before. */
+/* After a change of resolv.conf, sends new and pending lookups to the new name servers. */
 static void heed_changes(struct mr_resolver *r)
 {
 	ares_channel fresh;
@@ -271,7 +272,7 @@ static void heed_changes(struct mr_resolver *r)
 	struct look now = look_at(r->file);
 	if (is_same(&now, &r->look) || r->answering) return;
 	if (open_channel(r, &fresh) != ARES_SUCCESS)
-		return; /* those before, then, and a try next time */
+		return; /* keeps the earlier servers, and tries again next time */
 	r->look = now;
 	r->remaking = true;
 	ares_destroy(r->channel);
@@ -299,8 +300,8 @@ static bool is_literal(const char *host, uint16_t port, struct mr_address *out)
 	return true;
 }
 
-/* RFC 6761: localhost is the loopback, whatever a hosts file or a name server says. RabbitMQ listens
- * on both families where it can; the older one first. */
+/* RFC 6761: localhost is the loopback, without a hosts file or a name server. RabbitMQ listens on
+ * both families if possible; IPv4 comes first. */
 static bool is_localhost(const char *host, uint16_t port, struct mr_address out[2])
 {
 	if (strcmp(host, "localhost") != 0) return false;
@@ -331,7 +332,8 @@ enum mr_status mr_resolve(struct mr_resolver *r, const char *host, uint16_t port
 	l->owner = owner;
 	l->port = port;
 	snprintf(l->host, sizeof l->host, "%s", host);
-	/* The answer may come, and free the lookup, before the call returns: the list says which. */
+	/* The answer may arrive, and free the lookup, before the call returns: it is still there
+	 * only if it is in the list. */
 	ask(r, l);
 	for (struct mr_node *n = r->lookups.next; n != &r->lookups; n = n->next)
 		if (n == &l->node) *out = l;
@@ -341,12 +343,12 @@ enum mr_status mr_resolve(struct mr_resolver *r, const char *host, uint16_t port
 void mr_resolve_cancel(struct mr_lookup *lookup)
 {
 	if (lookup)
-		lookup->done = NULL; /* c-ares cancels a whole channel only: let it end unheard */
+		lookup->done = NULL; /* c-ares cancels only whole channels: its answer is ignored */
 }
 
 void mr_resolver_process(struct mr_resolver *r, int fd, unsigned ready)
 {
-	r->answering++; /* the channel stays while it works */
+	r->answering++; /* the channel must not be destroyed during its call */
 	ares_process_fd(r->channel, ready & MR_WANT_READ ? fd : ARES_SOCKET_BAD,
 		ready & MR_WANT_WRITE ? fd : ARES_SOCKET_BAD);
 	hurry(r);

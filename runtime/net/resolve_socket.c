@@ -1,4 +1,4 @@
-/* resolve_socket: c-ares' sockets as our own: see base/descriptor.h.
+/* resolve_socket: claims c-ares' sockets: see base/descriptor.h.
  * SPDX-License-Identifier: MIT */
 #include "net/resolve_socket.h"
 
@@ -10,7 +10,7 @@
 
 #include "base/descriptor.h"
 
-/* What c-ares does to sockets of its own: not blocking, not for children, without delay. */
+/* Sets what c-ares sets for its own sockets: non-blocking, close-on-exec, no delay. */
 static ares_socket_t open_socket(int family, int type, int protocol, void *owner)
 {
 	int on = 1;

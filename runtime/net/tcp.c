@@ -36,7 +36,7 @@ static enum mr_status tcp_connect(struct mr_stream *s, mr_error *error)
 	if (!tcp->connecting) return MR_OK;
 	if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &system, &size) != 0) system = errno;
 	if (system) return connect_error(error, system);
-	if (getpeername(s->fd, (struct sockaddr *)&peer, &peer_size) != 0) { /* still under way */
+	if (getpeername(s->fd, (struct sockaddr *)&peer, &peer_size) != 0) { /* still in progress */
 		s->want = MR_WANT_WRITE;
 		return MR_TIMEOUT;
 	}
@@ -81,7 +81,7 @@ static ssize_t tcp_write(struct mr_stream *s, const void *data, size_t size, mr_
 
 static bool tcp_pending(const struct mr_stream *s)
 {
-	(void)s; /* nothing is read ahead */
+	(void)s; /* it never reads ahead */
 	return false;
 }
 
@@ -111,7 +111,7 @@ enum mr_status mr_tcp_open(struct mr_stream **out, const struct sockaddr *addres
 	int fd = mr_descriptor_claim(
 		socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 	if (fd < 0) return connect_error(error, errno);
-	/* Both are wishes: a socket without them works. */
+	/* Errors are ignored: a socket works without these options. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 	if (connect(fd, address, size) != 0 && errno != EINPROGRESS) {

@@ -1,4 +1,4 @@
-/* tls: a stream that encrypts another, by OpenSSL.
+/* tls: a stream that encrypts another one, by OpenSSL.
  * SPDX-License-Identifier: MIT */
 #include "net/tls.h"
 
@@ -19,8 +19,8 @@ struct tls {
 	struct mr_stream *lower;
 	SSL *ssl;
 	bool lower_up;
-	mr_error lower_error;   /* of the lower stream, kept while OpenSSL unwinds */
-	unsigned char first[8]; /* the first bytes the peer sent, to say what it speaks instead */
+	mr_error lower_error;   /* of the lower stream, kept until OpenSSL returns */
+	unsigned char first[8]; /* the peer's first bytes, to name another protocol in an error */
 	size_t first_size;
 };
 
@@ -68,7 +68,7 @@ static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
 	return command == BIO_CTRL_FLUSH ? 1 : 0;
 }
 
-/* One for the process: OpenSSL has few numbers for kinds of BIO, and never takes one back. */
+/* One per process: OpenSSL has few numbers for types of BIO, and never frees one. */
 static pthread_once_t bio_once = PTHREAD_ONCE_INIT;
 static BIO_METHOD *bio_method; /* NULL: no memory */
 
@@ -150,7 +150,7 @@ static enum mr_status explain(const struct tls *tls, bool shaking, mr_error *err
 
 /* ---- the stream ---- */
 
-/* What OpenSSL waits for. False: it failed. */
+/* Records what OpenSSL waits for. Returns false if it failed. */
 static bool must_wait(struct tls *tls, int rc)
 {
 	int code = SSL_get_error(tls->ssl, rc);
@@ -163,7 +163,7 @@ static bool must_wait(struct tls *tls, int rc)
 	return true;
 }
 
-/* OpenSSL leaves a client that does not speak TLS without a word; one of ours understands an alert. */
+/* OpenSSL sends nothing to a client that does not speak TLS; our client understands an alert. */
 static void turn_away(struct tls *tls)
 {
 	static const unsigned char alert[] = {0x15, 3, 1, 0, 2, 2, SSL_AD_PROTOCOL_VERSION};
@@ -195,7 +195,7 @@ static ssize_t tls_read(struct mr_stream *s, void *data, size_t size, mr_error *
 {
 	struct tls *tls = (struct tls *)s;
 	size_t n = 0, total = 0;
-	/* A record holds 16 KiB at most: gather as many as are there. */
+	/* A record has at most 16 KiB: reads all that have arrived. */
 	while (total < size) {
 		ERR_clear_error();
 		int rc = SSL_read_ex(tls->ssl, (char *)data + total, size - total, &n);
@@ -204,7 +204,7 @@ static ssize_t tls_read(struct mr_stream *s, void *data, size_t size, mr_error *
 			continue;
 		}
 		if (must_wait(tls, rc)) break;
-		if (total) break; /* give what there is; the next read tells of the end */
+		if (total) break; /* return the data; the next read reports the end */
 		if (SSL_get_error(tls->ssl, rc) == SSL_ERROR_ZERO_RETURN)
 			fail(error, MR_STREAM_LOST, "the peer closed the connection", NULL);
 		else
@@ -271,7 +271,7 @@ static bool is_ip(const char *host)
 	return inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
 }
 
-/* Whom we expect to meet: SNI carries names only (RFC 6066), verification knows addresses too. */
+/* Sets the expected peer: SNI allows only names (RFC 6066), verification also addresses. */
 static bool expect_host(SSL *ssl, const char *host)
 {
 	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
@@ -292,7 +292,7 @@ static bool attach_bio(struct tls *tls)
 	return true;
 }
 
-/* `name` is whom a client expects; NULL: we are the server. */
+/* `name` is the peer that a client expects; NULL: for a server. */
 static enum mr_status open_stream(struct mr_stream **out, struct mr_tls_context *context,
 	struct mr_stream *lower, const char *name, mr_error *error)
 {

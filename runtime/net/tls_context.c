@@ -1,7 +1,7 @@
-/* tls_context: what a TLS stream is made from: certificates, keys, whom to trust.
+/* tls_context: certificates, keys and trusted CAs for TLS streams.
  * SPDX-License-Identifier: MIT
- * The system's CAs take 37 ms and 850 KiB to read: they are read once in a process, and a context serves all
- * streams of its options for as long as its files stay as they are. */
+ * Reading the system's CAs takes 37 ms and 850 KiB: they are read once per process, and one context serves all
+ * streams with the same options until a file changes. */
 #include "net/tls_context.h"
 
 #include <openssl/err.h>
@@ -31,7 +31,7 @@ static const char *system_path(const char *variable, const char *usual)
 	return set ? set : usual;
 }
 
-/* Also that one is missing is how they look. Padding is zeroed on both sides. */
+/* A missing file has a stamp, too. Padding is zeroed on both sides. */
 static void stamp_all(struct mr_tls_stamp out[MR_TLS_FILES], const struct mr_tls_options *o)
 {
 	const char *paths[MR_TLS_FILES] = {[MR_TLS_CERT] = o->certfile, [MR_TLS_KEY] = o->keyfile};
@@ -63,8 +63,7 @@ static bool same_stamps(const struct mr_tls_stamp *a, const struct mr_tls_stamp 
 /* ---- the system's CAs ---- */
 
 static pthread_once_t system_once = PTHREAD_ONCE_INIT;
-static X509_STORE
-	*system_store; /* NULL: it cannot be read; kept for as long as the process lives */
+static X509_STORE *system_store; /* NULL: it cannot be read; kept until the process ends */
 static struct mr_tls_stamp system_stamps[MR_TLS_FILES];
 
 static void read_system(void)
@@ -97,12 +96,12 @@ static bool trust_system(SSL_CTX *ctx, const struct mr_tls_stamp *now)
 
 /* ---- loading ---- */
 
-struct asked { /* OpenSSL asks for a password where a file is encrypted */
+struct asked { /* OpenSSL asks for a password if a file is encrypted */
 	const char *password;
 	bool is_asked;
 };
 
-/* Never the terminal, which is OpenSSL's own way. */
+/* Never asks on the terminal, as OpenSSL would by default. */
 static int give_password(char *out, int capacity, int writing, void *data)
 {
 	struct asked *asked = data;
@@ -119,7 +118,7 @@ const char *mr_tls_context_reason(void)
 	unsigned long code = ERR_peek_error();
 	const char *reason = code ? ERR_reason_error_string(code) : NULL;
 	if (code && ERR_SYSTEM_ERROR(code))
-		reason = strerror(ERR_GET_REASON(code)); /* such as no file */
+		reason = strerror(ERR_GET_REASON(code)); /* for example a missing file */
 	return reason ? reason : "no reason given";
 }
 
@@ -159,7 +158,8 @@ static enum mr_status load_files(struct mr_tls_context *c, mr_error *error)
 	if (file && SSL_CTX_load_verify_locations(ctx, file, NULL) != 1) goto bad;
 	if (!file && !o->no_verify) {
 		trust_system(ctx, c->stamps);
-		/* OpenSSL says nothing of what it could not read there: every peer would be unknown. */
+		/* OpenSSL reports no error for unreadable files here: then every peer would be
+		 * untrusted. */
 		file = "the system's certificates";
 		if (mr_status_lacks_descriptors(&system)) goto bad;
 	}
@@ -255,7 +255,7 @@ enum mr_status mr_tls_context_open(struct mr_tls_context **out, const struct mr_
 					 SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_verify(c->ctx, o->no_verify ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_session_cache_mode(c->ctx, SSL_SESS_CACHE_OFF);
-	stamp_all(c->stamps, o); /* before they are read: what changes meanwhile is read again */
+	stamp_all(c->stamps, o); /* before reading: later changes cause another read */
 	st = load_files(c, error);
 	if (st == MR_OK)
 		*out = c;
@@ -267,7 +267,7 @@ enum mr_status mr_tls_context_open(struct mr_tls_context **out, const struct mr_
 void mr_tls_context_close(struct mr_tls_context *c)
 {
 	if (!c || --c->users) return;
-	if (!c->node.next) free_context(c); /* else it is its store's */
+	if (!c->node.next) free_context(c); /* else its store frees it */
 }
 
 /* ---- one for each set of options ---- */

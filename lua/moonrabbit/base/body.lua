@@ -1,6 +1,6 @@
---- body: what a program hands over as a body, as bytes and the content type that says so.
+--- body: converts a program's value to the bytes of a body and its content type.
 -- SPDX-License-Identifier: MIT
--- The way back is msg:decode(), by the content type.
+-- msg:decode() converts it back, by the content type.
 local ffi = require "ffi"
 local json = require "moonrabbit.base.json"
 local options = require "moonrabbit.base.options"
@@ -12,7 +12,7 @@ local KINDS = { table = true, string = true, number = true, boolean = true }
 local SERIALIZERS = { json = true, raw = true }
 
 --- Checks the name of a serializer.
--- @tparam ?string name "json": all bodies are JSON; "raw": strings as they are; nil: strings as they are, tables,
+-- @tparam ?string name "json": all bodies are JSON; "raw": only strings, unchanged; nil: strings unchanged, tables,
 -- numbers and booleans as JSON
 function body.check(name)
    if name == nil or SERIALIZERS[name] then return name end
@@ -23,7 +23,7 @@ end
 
 local function is_integer(v) return ffi.istype("int64_t", v) or ffi.istype("uint64_t", v) end
 
---- Does a content type say that a body is JSON? Its parameters, and upper or lower case, do not matter.
+--- True if a content type is JSON. Ignores its parameters, and upper or lower case.
 -- @tparam ?string content_type
 function body.is_json(content_type)
    if not content_type then return false end
@@ -33,8 +33,8 @@ end
 
 --- The bytes of a body.
 -- @treturn[1] string
--- @treturn[1] ?string content type, nil when the bytes say nothing of themselves
--- @treturn[2] nil, string why it has none
+-- @treturn[1] ?string content type, nil for plain strings
+-- @treturn[2] nil, string why the value cannot be a body
 function body.encode(value, serializer)
    local kind = type(value)
    if kind == "string" and serializer ~= "json" then return value end

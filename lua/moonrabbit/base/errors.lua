@@ -1,7 +1,7 @@
 --- errors: the structured error that every failing call returns as its second result.
 -- SPDX-License-Identifier: MIT
 -- Fields: kind, code (AMQP reply code or nil), text, scope, recoverable, hint, errno (or nil).
--- tostring(err) is one good line.
+-- tostring(err) is one line.
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local show = require "moonrabbit.base.show"
@@ -55,7 +55,7 @@ end
 
 --- A copy of an `mr_error`.
 -- @tparam cdata e
--- @treturn ?table nil when it says ok
+-- @treturn ?table nil if its kind is ok
 function errors.of_c(e)
    if e.kind == 0 then return nil end
    local text = ffi.string(e.text)
@@ -66,7 +66,7 @@ function errors.of_c(e)
    return err
 end
 
---- An error that another program told us of: its kind may be any word.
+--- An error that was received from another program: its kind may be any word.
 -- @tparam string kind
 -- @tparam string text
 -- @tparam[opt] number code
@@ -75,18 +75,18 @@ function errors.remote(kind, text, code)
    return setmetatable({ kind = kind, text = text, code = code, scope = "remote", recoverable = false, hint = "" }, Error)
 end
 
---- Is this one of our errors?
+--- True if the value is an error object of this library.
 -- @treturn boolean
 function errors.is(value)
    return getmetatable(value) == Error
 end
 
--- The folder of the library's own files, as their sources name it. A script's folder may be called "moonrabbit", too.
--- Loaded from no such folder, all is of the script: no source begins with NUL.
+-- The folder of the library's files, as in their sources. (A script's folder may also be called "moonrabbit".) If the library
+-- was not loaded from a folder, every file counts as the script's: no source begins with NUL.
 local LIBRARY = debug.getinfo(1, "S").source:match "^(@.*/)base/[^/]*$" or "\0"
 
---- Is this a file of the library?
--- @tparam string source as debug.getinfo gives it
+--- True for a file of the library.
+-- @tparam string source as in debug.getinfo
 -- @treturn boolean
 function errors.is_library(source) return source:sub(1, #LIBRARY) == LIBRARY end
 
@@ -101,8 +101,8 @@ local function library_files()
    return files
 end
 
--- The script's part of a stack: from the library's own xpcall on down there is nothing of the script's, nor in what
--- the library has around a handler.
+-- The script's part of a stack: without the frames below the library's own xpcall, and without the library's frames around a
+-- handler.
 local function of_script(stack)
    local files, lines = library_files(), {}
    local function is_ours(line) return files[line:match "^%s+(.-):%d+: in " or false] end
@@ -122,7 +122,7 @@ end
 -- @treturn string
 function errors.stack(level) return of_script(debug.traceback("", level + 1):sub(2)) end
 
--- A frame of the script's: "script.lua:12"; nil for one of the library's or of C.
+-- A frame of the script: "script.lua:12"; nil for a frame of the library or of C.
 local function place_of(info)
    if info.currentline <= 0 or errors.is_library(info.source) then return nil end
    return ("%s:%d"):format(info.short_src, info.currentline)
@@ -140,7 +140,7 @@ function errors.place()
    end
 end
 
---- The same of a coroutine that waits.
+--- The same for a suspended coroutine, in its frames above level `below`.
 -- @treturn ?string
 function errors.place_in(co)
    local level, info = 0, debug.getinfo(co, 0, "Sl")
@@ -152,23 +152,23 @@ function errors.place_in(co)
    end
 end
 
---- Raises an error at the line of the script that called the library: the first frame outside of it. What the library has in
--- between, calls in tail position and callbacks do not matter; without such a frame there is no position.
+--- Raises an error with the line of the script that called the library: the first frame outside of it, whatever frames, tail
+-- calls and callbacks of the library are in between. Without such a frame there is no position.
 -- @tparam string text
 function errors.blame(text)
    local place = errors.place()
    error(place and place .. ": " .. text or text, 0)
 end
 
---- Whatever was raised or returned as an error, in words: of a table its fields.
+--- Any raised or returned error as text; the fields of a table.
 -- @treturn string
 function errors.words(why)
    return (show(why, true))
 end
 
---- For xpcall: what went wrong in a script's function, with the script's part of the stack.
--- @param why whatever was raised
--- @tparam[opt=1] number level how far above is the handler that xpcall knows
+--- For xpcall: the error of a script's function, with the script's part of the stack.
+-- @param why the raised value
+-- @tparam[opt=1] number level the level of the handler that xpcall calls
 -- @treturn string
 function errors.trace(why, level)
    return of_script(debug.traceback(errors.words(why), (level or 1) + 1))

@@ -1,7 +1,6 @@
 --- ffi: declares moonrabbit.h and moonrabbit_testing.h to LuaJIT and finds the library.
 -- SPDX-License-Identifier: MIT
--- The one place that knows where things lie: in the build tree, installed under any prefix, or
--- already within the process.
+-- The only place that knows the locations: in the build tree, installed under any prefix, or already loaded in the process.
 local ffi = require "ffi"
 
 local here = debug.getinfo(1, "S").source:match "^@(.*/)base/ffi%.lua$" or "./"
@@ -35,7 +34,7 @@ local header, folder = first(FOLDERS, function(path) return read(path .. "moonra
 if not header then error("moonrabbit: cannot find moonrabbit.h; looked in " .. table.concat(FOLDERS, ", "), 0) end
 local header_path = folder .. "moonrabbit.h"
 
--- What a header declares to FFI.
+-- The part of a header for FFI.
 local function declarations(path, text)
    if not text then error("moonrabbit: cannot find " .. path .. ", of the same version as moonrabbit.h beside it", 0) end
    local found = text:match "/%* ffi: begin %*/(.-)/%* ffi: end %*/"
@@ -43,7 +42,7 @@ local function declarations(path, text)
    return (found:gsub("MR_API ", ""))
 end
 
--- Declarations last as long as the process, this module until somebody empties package.loaded.
+-- Declarations stay as long as the process, this module only until package.loaded is emptied.
 if not pcall(ffi.typeof, "mr_runtime") then
    local testing_path = folder .. "moonrabbit_testing.h"
    ffi.cdef(declarations(header_path, header))

@@ -1,9 +1,9 @@
---- json: JSON of bodies and pages, both ways; numbers come back as they went, whatever the locale and the script's cjson are.
+--- json: encodes and decodes JSON bodies; numbers are exact, independent of the locale and of the script's cjson settings.
 -- SPDX-License-Identifier: MIT
--- lua-cjson writes 14 digits at most, so the way out is written here; what it escapes and refuses stays as it has it.
--- The way in is an instance of lua-cjson of our own. It reads numbers by the C library, as doubles and by the locale:
--- those that need more are read here, by way of strings that the text cannot hold otherwise. What it takes for JSON though
--- it is none, json_grammar finds.
+-- lua-cjson writes at most 14 digits, so the encoder is written here; it escapes and refuses the same values as lua-cjson.
+-- The decoder uses its own instance of lua-cjson, which reads numbers by the C library, as doubles and by the locale. Numbers
+-- that need more are replaced by marked strings, and decoded here. json_grammar finds text that lua-cjson accepts although
+-- it is not JSON.
 local ffi = require "ffi"
 local each = require "moonrabbit.base.each"
 local grammar = require "moonrabbit.base.json_grammar"
@@ -11,22 +11,22 @@ local value = require "moonrabbit.base.value"
 
 local json = {}
 
-ffi.cdef 'const char **mr_localeconv(void) __asm__("localeconv");' -- a struct, whose first field is the decimal point
+ffi.cdef 'const char **mr_localeconv(void) __asm__("localeconv");' -- a struct; first field: the point
 
-local DEPTH = 1000                       -- as lua-cjson's
-local SPARSE, SAFE = 2, 10               -- an array has this many places for each element at most, beyond so many
-local EXACT = 2 ^ 53                     -- doubles tell every whole number from its neighbour below this
+local DEPTH = 1000                       -- like lua-cjson
+local SPARSE, SAFE = 2, 10               -- a larger array may have at most this many places per element
+local EXACT = 2 ^ 53                     -- below this, doubles represent every whole number exactly
 local INT64, UINT64 = 2 ^ 63, 2 ^ 64
 local DOT = ("."):byte()
 local int64, uint64 = ffi.typeof "int64_t", ffi.typeof "uint64_t"
-local Typed = getmetatable(value.int(0)) -- what mr.int, mr.timestamp, mr.array... make
+local Typed = getmetatable(value.int(0)) -- the type of objects of mr.int, mr.timestamp, mr.array...
 local concat, floor, format = table.concat, math.floor, string.format
 local huge = math.huge
 
--- lua-cjson is loaded when it is needed first.
+-- lua-cjson is loaded at its first use.
 local function library() return require "cjson" end
 
---- Is this cjson.null?
+--- True for cjson.null.
 function json.is_null(v) return type(v) == "userdata" and v == library().null end
 
 -- ---- out ----
@@ -43,7 +43,7 @@ local function quoted(s)
    return '"' .. s .. '"'
 end
 
--- The shortest text that reads back as this number; whole ones as integers as far as 64 bits go.
+-- The shortest text that reads back as this number; whole numbers within 64 bits as integers.
 local function number_text(n)
    if n == floor(n) and n < UINT64 and n >= -INT64 then
       if n == 0 then return 1 / n < 0 and "-0" or "0" end
@@ -59,7 +59,7 @@ end
 
 local write -- function(out, v, depth)
 
--- How many places an array has; nil when the table is none.
+-- The size of an array; nil if the table is not an array.
 local function places(t)
    local most, count = 0, 0
    for k in each(t) do
@@ -101,7 +101,7 @@ local function write_table(out, t, depth)
    out[#out + 1] = before == "{" and "{}" or "}"
 end
 
--- What mr.int and its like made: the value that is meant.
+-- The value of an object of mr.int and similar functions.
 local function write_typed(out, v, depth)
    if v.type == "A" then return write_array(out, v.value, #v.value, depth + 1) end
    if v.type == "D" then out[#out + 1] = tostring(v) return end
@@ -125,10 +125,10 @@ function write(out, v, depth)
    else write_table(out, v, depth + 1) end
 end
 
---- Writes a value. Integers of 64 bits (cdata) go out as what they are; what mr.int, mr.timestamp and their like made, as
--- the value that is meant; mr.null and cjson.null as null. An empty table is an object; mr.array{} is [].
+--- Encodes a value. 64-bit integers (cdata) are written as integers; objects of mr.int, mr.timestamp and similar functions as
+-- their values; mr.null and cjson.null as null. An empty table is an object; mr.array{} is [].
 -- @treturn string
--- Raises a text when there is no JSON of it: NaN and infinities, functions, tables that hold themselves.
+-- Raises a text for values that JSON cannot represent: NaN and infinities, functions, tables that contain themselves.
 function json.encode(v)
    local out = {}
    write(out, v, 0)
@@ -138,9 +138,9 @@ end
 -- ---- in ----
 
 local reader                             -- our own instance
-local was_foreign = false                -- was the decimal point another when we last looked?
+local was_foreign = false                -- true if the decimal point was not "." at the last check
 
--- Is the decimal point of the C library another than JSON's? lua-cjson asks for it when an instance is made.
+-- True if the C library's decimal point differs from JSON's. lua-cjson reads it when an instance is made.
 local function is_foreign()
    local point = ffi.C.mr_localeconv()[0]
    local foreign = point[0] ~= DOT or point[1] ~= 0
@@ -152,32 +152,33 @@ local function is_foreign()
    return foreign
 end
 
--- A number as it is written: an integer beyond 2^53 that no double holds comes as int64_t or uint64_t.
+-- Decodes a number: an integer beyond 2^53 that a double cannot hold becomes int64_t or uint64_t.
 local function read_number(text)
    local n = tonumber(text)
    local sign, digits = text:match "^(%-?)([1-9]%d*)$"
    if not digits or #digits > 20 or n > -EXACT and n < EXACT or format("%.0f", n) == text then return n end
    local whole = uint64(0)
    for i = 1, #digits do whole = whole * 10 + (digits:byte(i) - 48) end
-   if tostring(whole) ~= digits .. "ULL" then return n end -- over 64 bits
+   if tostring(whole) ~= digits .. "ULL" then return n end -- more than 64 bits
    if sign == "" then return whole < 0x8000000000000000ULL and ffi.cast(int64, whole) or whole end
    return whole <= 0x8000000000000000ULL and -ffi.cast(int64, whole) or n
 end
 
--- Must this number be read here? All must where the C library's point is foreign: it takes the comma of a list for one.
+-- True if this number must be decoded here. All numbers must if the C library's point is a comma, because lua-cjson would
+-- read the comma of a list as a point.
 local function is_ours(token, foreign)
    if foreign then return tonumber(token) ~= nil end
    return #token >= 16 and token:find "^%-?[1-9]%d*$" ~= nil
 end
 
--- Where the string that begins at `at` ends.
+-- The end of the string that begins at `at`.
 local function string_end(text, at)
    local found = text:find('["\\]', at + 1)
    while found and text:byte(found) ~= 34 do found = text:find('["\\]', found + 2) end
    return found or #text
 end
 
--- The text with our numbers as strings that begin with a mark.
+-- The text with our numbers replaced by strings that begin with a mark.
 local function marked(text, mark, foreign)
    local out, from, at = {}, 1, text:find '["%-%d]'
    while at do
@@ -196,7 +197,7 @@ local function marked(text, mark, foreign)
    return concat(out) .. text:sub(from)
 end
 
--- Puts the numbers back in.
+-- Replaces the marked strings by numbers.
 local function restored(v, mark)
    if type(v) == "string" and v:sub(1, #mark) == mark then return read_number(v:sub(#mark + 1)) end
    if type(v) ~= "table" then return v end
@@ -208,22 +209,22 @@ local function restored(v, mark)
    return v
 end
 
--- What is read from `source`, which is `text` or made of it. Who refuses it says why by the text; else lua-cjson has a reason.
+-- Decodes `source`, which is `text` or made of it. Errors refer to `text`; without a fault in it lua-cjson's reason is used.
 local function read(text, source)
    local ok, v = pcall(reader.decode, source)
    if not ok then error(grammar.fault(text) or v, 0) end
    return v
 end
 
---- Reads a text, which must be JSON as RFC 8259 has it. Integers beyond 2^53 that no number holds exactly come as int64_t or
--- uint64_t (cdata), null as cjson.null. Raises a text when it is no JSON: what is wrong, and at which byte.
+--- Decodes a text, which must be JSON by RFC 8259. Integers beyond 2^53 that a Lua number cannot hold become int64_t or
+-- uint64_t (cdata), null becomes cjson.null. Raises a text for invalid JSON: the mistake and its byte.
 -- @tparam string text
 function json.decode(text)
    local foreign, is_doubtful, has_long = is_foreign(), grammar.scan(text)
    local fault = (foreign or is_doubtful) and grammar.fault(text)
    if fault then error(fault, 0) end
    if not foreign and not has_long then return read(text, text) end
-   local mark = "\255" -- a byte that no escape makes
+   local mark = "\255" -- a byte that no escape sequence produces
    while text:find(mark, 1, true) do mark = mark .. "#" end
    return restored(read(text, marked(text, mark, foreign)), mark)
 end

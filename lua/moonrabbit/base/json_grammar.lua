@@ -1,22 +1,22 @@
---- json_grammar: is a text JSON as RFC 8259 has it, and if not, what is wrong at which byte?
+--- json_grammar: checks a text against RFC 8259, and finds the mistake and its byte.
 -- SPDX-License-Identifier: MIT
--- lua-cjson reads quicker, but takes more for JSON than JSON is, and counts bytes as we hand them over. So this walks over
--- texts that it does not read, and over those that hold what it may have let through. Bytes over 127 are not looked at:
--- strings of Lua hold any.
+-- lua-cjson is faster, but accepts some invalid JSON, and counts the bytes of the text that we pass, not of the original. So
+-- this module checks texts that lua-cjson refuses, and texts with constructs that it may have accepted wrongly. Bytes over
+-- 127 are not checked: Lua strings may contain any bytes.
 local grammar = {}
 
-local DEPTH = 1000 -- as lua-cjson's
+local DEPTH = 1000 -- like lua-cjson
 
 local byte, find = string.byte, string.find
 local QUOTE, BACKSLASH, OPEN_ARRAY, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT, COMMA, COLON, MINUS, POINT, ZERO, NINE =
    byte('"\\[]{},:-.09', 1, 12)
 local LITERALS = { [byte "t"] = "true", [byte "f"] = "false", [byte "n"] = "null" }
 
--- All of these take the text and a place, and give the place behind what they have read; or nil, the place and the fault.
+-- All of these take the text and a place, and return the place after what they have read; or nil, the place and the fault.
 
 local function skip(text, at) return find(text, "[^ \t\r\n]", at) or #text + 1 end
 
--- What stands there, in words: wanted was something else.
+-- The failure at an unexpected character.
 local function instead(text, at, wanted)
    local c = byte(text, at)
    if not c then return nil, at, "it ends where " .. wanted .. " must be" end
@@ -67,7 +67,7 @@ end
 
 local value_of -- function(text, at, depth)
 
--- What an array and an object have in common: members, commas, an end.
+-- The common part of arrays and objects: members, commas, an end.
 local function members(text, at, close, member, depth)
    if depth > DEPTH then return nil, at, "it is nested deeper than " .. DEPTH end
    at = skip(text, at + 1)
@@ -104,8 +104,8 @@ function value_of(text, at, depth)
    return instead(text, at, "a value")
 end
 
---- Checks a whole text.
--- @treturn ?string what is wrong, and at which byte, counted from 1; nil: nothing
+--- Checks a text.
+-- @treturn ?string the mistake and its byte, counted from 1; nil: none
 function grammar.fault(text)
    local at, place, what = value_of(text, skip(text, 1), 0)
    if at then
@@ -118,10 +118,10 @@ end
 
 local function is_digit(c) return c ~= nil and c >= ZERO and c <= NINE end
 
---- Looks for what lua-cjson takes for JSON, its invalid numbers apart, though it is none: control characters within strings,
--- NUL, points without digits on both sides. By bytes: the compiler makes far more of that than a pattern does.
--- @treturn boolean was something found?
--- @treturn boolean is there a number of 16 digits or more?
+--- Looks for invalid JSON that lua-cjson accepts, except invalid numbers: control characters within strings, NUL, points
+-- without digits on both sides. It reads byte by byte, which is much faster when compiled than a pattern.
+-- @treturn boolean true if something was found
+-- @treturn boolean true if there is a number of 16 digits or more
 function grammar.scan(text)
    local in_string, has_long, digits, i = false, false, 0, 1
    while i <= #text do

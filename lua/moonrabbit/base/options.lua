@@ -1,11 +1,11 @@
---- options: strict tables of options: unknown names and wrong types are errors that help.
+--- options: checks tables of options: unknown names and wrong types are errors with a hint.
 -- SPDX-License-Identifier: MIT
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 
 local options = {}
 
-options.blame = errors.blame -- for those who check more than options
+options.blame = errors.blame -- for modules that check more than options
 
 --- Levenshtein's distance.
 -- @treturn number
@@ -25,7 +25,7 @@ function options.distance(a, b)
    return row[#b]
 end
 
---- The known name nearest to `word`, or nil when none is near.
+--- The known name most similar to `word`, or nil if none is similar.
 function options.nearest(word, names)
    local best, least = nil, math.floor((#word + 1) / 2) + 1
    table.sort(names)
@@ -52,7 +52,7 @@ end
 --- Checks a table against its specification.
 -- @tparam table given what the caller passed, or nil
 -- @tparam table spec name -> type name ("string", "number", "boolean", "table", "function"), or several such
--- as "string|boolean"; a name in `required` must be there
+-- as "string|boolean"; a name in `required` must be present
 -- @tparam[opt] table required list of names
 -- @treturn table `given`, or an empty table
 function options.check(given, spec, required)
@@ -71,7 +71,7 @@ function options.check(given, spec, required)
    return given
 end
 
---- An option that must be a list, when it is there: names where places are wanted would be read over.
+--- Checks an option that must be a list, if it is given: names instead of indexes would be ignored.
 -- @tparam string name
 -- @tparam ?table list
 -- @treturn table `list`, or an empty one
@@ -87,7 +87,7 @@ function options.list(name, list)
    return list or {}
 end
 
---- A list of tables, or one such table, which is told by a name that it has.
+--- A list of tables, or one such table, which is recognised by a name in it.
 -- @treturn table a list
 function options.list_of(name, list, known)
    for key in each(list or {}) do
@@ -96,21 +96,21 @@ function options.list_of(name, list, known)
    return options.list(name, list)
 end
 
---- An option that must be a whole number within bounds, when it is there.
+--- Checks an option that must be a whole number within bounds, if it is given.
 -- @treturn number
 function options.whole(name, n, least, most)
    if n == nil or (n >= least and n <= most and n == math.floor(n)) then return n end
    options.blame(('option "%s" must be a whole number from %d to %d'):format(name, least, most))
 end
 
---- A wait in seconds that must not be negative, when it is there.
+--- Checks an option in seconds that must not be negative, if it is given.
 -- @treturn number
 function options.seconds(name, n)
    if n == nil or (type(n) == "number" and n >= 0) then return n end
    options.blame(('"%s" must be a number of seconds, not negative'):format(name))
 end
 
---- An argument that must be of a type.
+--- Checks the type of an argument.
 function options.argument(position, name, value, wanted)
    if type(value) == wanted then return value end
    options.blame(('argument %d ("%s") must be a %s, not a %s'):format(position, name, wanted, type(value)))

@@ -1,4 +1,4 @@
---- properties: AMQP's 14 message properties, to and from C.
+--- properties: converts AMQP's 14 message properties to and from C.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
@@ -64,7 +64,7 @@ local function set_numbers(props)
    end
 end
 
--- The C record and its headers (to be freed; or nil) of a properties table that was checked.
+-- The C struct and its headers (the caller frees them; or nil) of a checked properties table.
 local function fill(props)
    box.flags = 0
    box.headers = nil
@@ -78,7 +78,7 @@ local function fill(props)
    return headers
 end
 
--- Has write(buffer, size) write; again when it needs more. The size, or a negative kind.
+-- Calls write(buffer, size), and again if it needs more room. Returns the size, or a negative kind.
 local function fit(write)
    local n = write(buffer, size)
    if n > size then
@@ -91,7 +91,7 @@ end
 
 local function is(v, wanted) return v == nil or type(v) == wanted end
 
--- Are the values of the right types? One by one, as in set_strings.
+-- Checks the types of the values, one by one, as in set_strings.
 local function has_good_values(props)
    return is(props.content_type, "string")
       and is(props.content_encoding, "string")
@@ -108,11 +108,11 @@ local function has_good_values(props)
       and (props.timestamp == nil or seconds_of(props.timestamp)) and true or false
 end
 
--- The table whose names were last looked at, and how often it was used in a row since. The walk over its names is not compiled
--- (see traversal): who publishes very much with the same one has its names looked at now and then only.
+-- The table whose names were checked last, and how often it was used in a row since. The loop over its names is not compiled
+-- (see traversal), so with very many publishes of the same table its names are checked only now and then.
 local known
 local uses = 0
-local ALWAYS, OFTEN = 1000, 32 -- uses: all of the first, then each of so many
+local ALWAYS, OFTEN = 1000, 32 -- uses: the first ones all, then every 32nd
 
 local function is_due(props)
    if known ~= props then
@@ -124,7 +124,7 @@ local function is_due(props)
 end
 
 local function check_names(props)
-   known = nil -- unless they are good
+   known = nil -- set below if they are good
    if type(props) ~= "table" then options.check(props, SPEC) end
    for name, v in next, props do
       if name == "timestamp" then
@@ -137,17 +137,17 @@ local function check_names(props)
 end
 jit.off(check_names) -- so that Lua's own next may be used
 
---- Raises an error for a table with a name that is no property, or a value of another type.
+--- Raises an error for a table with an unknown name, or a value of a wrong type.
 function properties.check(props)
    if is_due(props) or not has_good_values(props) then check_names(props) end
    options.seconds("timeout", props.timeout)
 end
 
---- Is it the name of a property that is a string?
+--- True for the name of a property that is a string.
 function properties.is_string(name) return STRINGS[name] ~= nil end
 
--- In a function of its own: one that makes a closure, even on a path that is not taken, costs the compiler's trace of
--- each publish (2.5 against 0.95 million messages a second).
+-- In a separate function: a function that makes a closure, even on a path that is not taken, prevents the compiler from
+-- compiling each publish (2.5 against 0.95 million messages a second).
 local function encode_into_more()
    return fit(function(into, room) return C.mr_properties_encode(box, into, room) end)
 end
@@ -161,7 +161,7 @@ function properties.encode(props)
    return properties.encode_checked(props)
 end
 
---- The same of a table that was checked: the compiler compiles this one.
+--- The same for a checked table: this function is compiled.
 function properties.encode_checked(props)
    local headers = fill(props)
    local n = C.mr_properties_encode(box, buffer, size)
@@ -176,13 +176,13 @@ function properties.encode_checked(props)
    return buffer, n
 end
 
---- Received properties once more, as they came but for what changes: nothing of them is decoded.
+--- Encodes received properties with changes; nothing of them is decoded.
 -- @tparam string raw
 -- @tparam table changes properties, and headers, that replace those received
 -- @tparam table without names -> true of properties that are left out
 -- @tparam table headers_without names -> true of headers that are left out
 -- @treturn[1] string
--- @treturn[2] nil, error of kind frame_error (what was received is malformed), bad_argument, no_memory
+-- @treturn[2] nil, error of kind frame_error (the received properties are malformed), bad_argument, no_memory
 function properties.splice(raw, changes, without, headers_without)
    local flags = 0
    for name in each(without) do flags = flags + STRINGS[name] end

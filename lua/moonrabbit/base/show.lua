@@ -1,4 +1,4 @@
---- show: any value of a script's as a few words, or why not.
+--- show: any value of a script as a short text, or the reason why not.
 -- SPDX-License-Identifier: MIT
 -- Never raises an error, and ends for tables that contain themselves.
 local each = require "moonrabbit.base.each"
@@ -51,9 +51,9 @@ function show_value(v, path, depth)
    return nil, "its __tostring fails"
 end
 
---- A value in words.
+--- A value as text.
 -- @param v
--- @tparam[opt] boolean is_whole shows as much as it can of what cannot be shown as a whole
+-- @tparam[opt] boolean is_whole shows as much as possible of a value that cannot be shown completely
 -- @treturn[1] string
 -- @treturn[2] nil, string why it cannot be shown; not with is_whole
 return function(v, is_whole)

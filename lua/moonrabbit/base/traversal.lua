@@ -1,15 +1,15 @@
---- traversal: pairs and next that the compiler never sees, where it has a fault in them.
+--- traversal: replaces pairs and next by functions that are never compiled, if LuaJIT has a bug in them.
 -- SPDX-License-Identifier: MIT
 -- luacheck: ignore 121 122
--- The JIT compiler of LuaJIT 2.1 of spring 2022 (Debian 12, x64) compiles `next` with a fault: where the registers of its
--- two results have to change places, it exchanges their lower halves only (`xchg eax, edx`), and the pointer to key and
--- value is cut to 32 bits (LuaJIT issue 829, mended on 5 April 2022). Such a loop sees the key 0 and the value 0, or the
--- process crashes. These step by a function for which the compiler is off; for all else they do what Lua's do.
+-- The JIT compiler of LuaJIT 2.1 of spring 2022 (Debian 12, x64) has a bug in `next`: if the registers of its two results
+-- must be swapped, it swaps only the lower halves (`xchg eax, edx`), and the pointer to key and value is cut to 32 bits
+-- (LuaJIT issue 829, fixed on 5 April 2022). Such a loop sees the key 0 and the value 0, or the process crashes. The
+-- replacements step by a function that is never compiled; otherwise they do the same as Lua's functions.
 local traversal = {}
 
 local raise, kind_of = error, type
 
--- Blames the caller of the function at that level, and names the function as the caller does.
+-- Raises an error at the caller of the function at that level, with the function's name as the caller uses it.
 local function refuse(v, level)
    local name = debug.getinfo(level, "n").name or "?"
    raise(("bad argument #1 to '%s' (table expected, got %s)"):format(name, kind_of(v)), level + 1)
@@ -54,7 +54,7 @@ function traversal.over(stock_next, stock_pairs)
    end
 end
 
--- Lua's own: another copy of the library may have been here before.
+-- Lua's own functions: another copy of the library may have replaced them before.
 local registry = debug.getregistry()
 local stock = registry["moonrabbit.traversal"] or { next = next, pairs = pairs }
 registry["moonrabbit.traversal"] = stock
@@ -65,21 +65,21 @@ local safe_next, safe_pairs = traversal.over(stock.next, stock.pairs)
 traversal.next = safe_next
 
 local stock_next = stock.next
---- Lua's own next, for functions that are themselves kept from the compiler.
+--- Lua's own next, for functions that are never compiled themselves.
 traversal.stock_next = stock_next
 
---- The same for who knows that it is a table: a quarter cheaper.
+--- The same for arguments that are known to be tables: a quarter faster.
 function traversal.step(t, k) return stock_next(t, k) end
 jit.off(traversal.step)
 
---- Has the compiler of a LuaJIT the fault? By its version, which those before (of 2017, which leave `next` to the
--- interpreter anyway) and those up to the summer of 2023 have as well: for them it costs, and mends nothing.
+--- True if a LuaJIT may have the bug, by its version. Earlier LuaJITs (of 2017, which never compile `next`) and those up to
+-- the summer of 2023 have the same version without the bug: for them the replacement costs time without a benefit.
 function traversal.is_faulty(version, arch)
    return arch == "x64" and version == "LuaJIT 2.1.0-beta3"
 end
 
---- Puts them in the place of Lua's, if need be: for all that is loaded from now on, and what looks at the globals.
--- table.foreach has such a loop within.
+--- Replaces Lua's functions if necessary, for code that is loaded from now on, and code that uses the globals. table.foreach
+-- contains such a loop, too.
 -- @tparam table globals
 function traversal.install(globals)
    if not traversal.is_faulty(jit.version, jit.arch) then return end

@@ -10,13 +10,13 @@ local errors = require "moonrabbit.base.errors"
 
 local value = {}
 
-local DEPTH_MAX = 32                 -- as base/value.h
-local EXACT = 2 ^ 53                 -- doubles tell every whole number from its neighbour below this
-local LONG = 2 ^ 63                  -- the wire's integers end here
+local DEPTH_MAX = 32                 -- as in base/value.h
+local EXACT = 2 ^ 53                 -- below this, doubles represent every whole number exactly
+local LONG = 2 ^ 63                  -- the limit of integers on the wire
 local int64, uint64 = ffi.typeof "int64_t", ffi.typeof "uint64_t"
 local TOO_LONG = 0x8000000000000000ULL
 local KEY_MAX = 128                  -- bytes; the codec cuts longer ones
-local AMBIGUOUS = "AxdfbsIlBuiL"     -- types that a script does not tell from others
+local AMBIGUOUS = "AxdfbsIlBuiL"     -- types that a script cannot distinguish from others
 local box = ffi.new "mr_value"
 
 local Typed = { __name = "moonrabbit.value" }
@@ -236,7 +236,7 @@ for c in ("BuiL"):gmatch "." do decode_value[c] = function(v) return integer(ffi
 -- @treturn table
 function value.decode(t, is_array, is_exact)
    local root = {}
-   local todo = { { t, is_array, root } } -- a list, as a peer chooses how deep they nest
+   local todo = { { t, is_array, root } } -- a list and no recursion, because a peer chooses the depth
    while todo[1] do
       local level = table.remove(todo)
       local from, of_array, out = level[1], level[2], level[3]

@@ -88,7 +88,7 @@ end
 function Channel:confirm_select(opts)
    opts = options.check(opts, JUST_TIMEOUT)
    if not self.handle then return nil, refusal(self, errors.numbers.closed) end
-   self.book = self.book or ticket.book() -- publishes count from the request on
+   self.book = self.book or ticket.book() -- publishes are numbered from the request on
    local room = self.connection.options.republish
    if room and not self.book.keeps then self.book.keeps = { left = room } end
    self.modes.confirm = { "confirm_select" }
@@ -158,7 +158,7 @@ function Channel:get(queue, opts)
    local reply, err = ask(self, C.MR_BASIC_GET, opts, queue)
    if not reply then return nil, err end
    local msg = message.new(reply.delivery, self, true)
-   rawset(msg, "queue", queue) -- no consumer knows
+   rawset(msg, "queue", queue) -- there is no consumer to take it from
    if opts.no_ack then message.detach(msg) end
    return msg
 end

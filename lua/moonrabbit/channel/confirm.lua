@@ -64,7 +64,7 @@ function Ticket:wait(timeout)
    return result(self)
 end
 
-local witness                  -- told of each ticket that has not ended well while the program stops
+local witness                  -- called with each ticket that fails while the program stops
 
 --- Sets fn(ticket, state), which is called for each ticket that ends and is not acked; nil: none.
 function ticket.set_witness(fn) witness = fn end

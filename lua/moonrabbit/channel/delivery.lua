@@ -1,4 +1,4 @@
---- delivery: a delivery and its handler: called, counted, settled by how it ended.
+--- delivery: calls the handler of a delivery, counts it, and settles the message by the result.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local errors = require "moonrabbit.base.errors"
@@ -17,7 +17,7 @@ local handling = {}
 
 local ACK, NACK, REJECT = C.MR_ACK, C.MR_NACK, C.MR_REJECT
 local RELEASE, REQUEUE = C.MR_SETTLE_RELEASE, C.MR_SETTLE_REQUEUE
-local SLOW = 0.5 -- seconds of a handler that may have been too slow for its broker
+local SLOW = 0.5 -- seconds: a longer handler may have been too slow for its broker
 local new_message, FAILED, HELD = message.new, message.FAILED, message.HELD
 local work = marks.work
 
@@ -25,9 +25,9 @@ local work = marks.work
 handling.LEFT = "left"
 local LEFT = handling.LEFT
 
---- Handlers at work, over all consumers.
+--- The number of running handlers of all consumers.
 handling.running = 0
--- Handlers that were at work when the generation last changed; see handling.watch.
+-- Handlers that were running when the generation last changed; see handling.watch.
 local generation, of_old = 0, 0
 
 local function log_failure(consumer, msg, why, began)
@@ -42,8 +42,8 @@ local function log_processing(consumer, msg)
       routing_key = msg.routing_key, redelivered = msg.redelivered })
 end
 
--- msg:retry or msg:dead_letter failed, and the handler did not heed it: the copy is tried again, while the message is
--- held. It does not go back: each round would count against it.
+-- msg:retry or msg:dead_letter failed, and the handler ignored it: the copy is tried again, while the message is held. It is
+-- not requeued, because each round would count against it.
 local function insist(consumer, msg, err)
    local function tell(why, pause)
       log.error("a message cannot be copied yet; it is held, and its copy is tried again", { queue = consumer.queue,
@@ -57,8 +57,8 @@ local function insist(consumer, msg, err)
    return REJECT, 0
 end
 
--- What becomes of the message when the handler has ended: how to settle, and the flags. A consumer with a
--- judge (mr.consumer) asks that one about all but plain success.
+-- Decides how to settle the message after its handler: how, and the flags. The judge of a consumer (mr.consumer) decides
+-- about everything except plain success.
 local function outcome(consumer, msg, ok, a, b, began)
    if rawget(msg, FAILED) == HELD then
       if not ok then log_failure(consumer, msg, a, began) end
@@ -71,7 +71,7 @@ local function outcome(consumer, msg, ok, a, b, began)
    return NACK, REQUEUE
 end
 
--- A message was handled: in time? One that comes again has not done with its count.
+-- A message was handled: checks whether that was in time. The count of a message that is delivered again is kept.
 local function mind_time(consumer, d, msg, began, now)
    local epoch = consumer.channel.epoch
    if epoch and d.epoch ~= epoch then
@@ -139,7 +139,7 @@ function handling.handle(consumer, d)
    end
 end
 
---- A function that tells whether every handler that is at work now has ended.
+--- Returns a function that is true when every handler that runs now has ended.
 function handling.watch()
    generation, of_old = generation + 1, handling.running
    return function() return of_old <= 0 end

@@ -1,4 +1,4 @@
---- in_flight: which handlers are at work, and where.
+--- in_flight: finds running handlers and their places by reading their stacks, so that it costs nothing before.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local errors = require "moonrabbit.base.errors"
@@ -26,9 +26,9 @@ function in_flight.each(fn)
    for _, work in ipairs(list) do fn(work.consumer, work.message, work.began) end
 end
 
---- What is at work on a message: handlers that wait, and loops over `messages()`.
--- @treturn table list of {queue, consumer (its tag), tag, routing_key, redelivered, seconds (nil: not known),
--- origin (FILE:LINE of the handler), at (FILE:LINE of where it waits)}; those that wait longest first
+--- The messages being handled: by handlers that wait, and by loops over `messages()`.
+-- @treturn table list of {queue, consumer (its tag), tag, routing_key, redelivered, seconds (nil: unknown),
+-- origin (FILE:LINE of the handler), at (FILE:LINE of its wait)}; the longest first
 function in_flight.list()
    local list = {}
    task.each_waiting(function(work, co)

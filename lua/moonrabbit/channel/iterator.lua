@@ -11,7 +11,7 @@ local messages = {}
 
 local new_message = message.new
 local ENDED = { starting = true, cancelled = true, failed = true }
-local in_hand = setmetatable({}, { __mode = "k" })  -- consumer -> the message it gave last
+local in_hand = setmetatable({}, { __mode = "k" })  -- consumer -> the last message it gave
 
 local function next_message(consumer)
    in_hand[consumer] = nil

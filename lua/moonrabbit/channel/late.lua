@@ -10,12 +10,12 @@ local message = require "moonrabbit.channel.message"
 
 local late = {}
 
-local MOST = 100     -- of them that are remembered
-local ENOUGH = 0.5   -- of the broker's timeout: with less, it was another message's handler that was slow
+local MOST = 100     -- the maximum number of handlers remembered
+local ENOUGH = 0.5   -- of the broker's timeout: a faster handler is not the cause
 
-local RECENT = 10    -- seconds in which a close is heard of that came while a handler did not wait, on a busy machine
+local RECENT = 10    -- seconds after a handler in which the program learns of a close during it
 
-local slow = {}      -- handlers that ended lately and did not wait: what a close may be about
+local slow = {}      -- busy handlers that ended recently: a close may be about them
 
 -- The message was handled, and its channel is gone.
 local function tell(consumer, msg, took)
@@ -55,7 +55,7 @@ local function has_failed(consumer, msg, attempt, err)
    end
 end
 
---- The broker has closed a channel for want of an ack: whose handlers were slow is noted.
+--- The broker has closed a channel because an ack was missing: notes the failures of slow handlers.
 -- @tparam number epoch of the channel
 -- @tparam table err
 -- @tparam function each_waiting of in_flight: it calls fn(consumer, msg, began) for each handler that waits
@@ -64,7 +64,7 @@ function late.closed(epoch, err, each_waiting)
    each_waiting(function(consumer, msg, began)
       if message.epoch(msg) == epoch and C.mr_now() - began >= limit then
          local attempt = msg.attempt
-         rawset(msg, "attempt", attempt) -- this one's, whatever is noted for the next
+         rawset(msg, "attempt", attempt) -- keeps this attempt's number; the note is for the next one
          has_failed(consumer, msg, attempt, err)
       end
    end)

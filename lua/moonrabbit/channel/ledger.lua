@@ -11,7 +11,7 @@ local stamps = require "moonrabbit.channel.stamps"
 local ledger = {}
 
 local MOST = 1000  -- entries
-local PART = 1024  -- bytes of a long body that are looked at, from its beginning and from its end
+local PART = 1024  -- bytes of a long body that are hashed, at its start and at its end
 
 --- Entries there are: with none, nobody needs to know what a message is.
 ledger.count = 0
@@ -39,7 +39,7 @@ function ledger.note(key, count, err)
       ledger.count = ledger.count + 1
    end
    entries[key] = { key = key, count = count, err = err }
-   while last - first >= MOST do -- some of these are forgotten already
+   while last - first >= MOST do -- some of them may be removed already
       local oldest = order[first]
       order[first] = nil
       first = first + 1

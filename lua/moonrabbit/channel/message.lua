@@ -22,8 +22,8 @@ local ffi_string = ffi.string
 local ACK, NACK, REJECT = C.MR_ACK, C.MR_NACK, C.MR_REJECT
 local MULTIPLE, REQUEUE, RELEASE = C.MR_SETTLE_MULTIPLE, C.MR_SETTLE_REQUEUE, C.MR_SETTLE_RELEASE
 local NO_ACK, REDELIVERED, RETURNED = C.MR_DELIVERY_NO_ACK, C.MR_DELIVERY_REDELIVERED, C.MR_DELIVERY_RETURNED
-local NOTHING = {}                   -- the cache of a message that has none
-local TAKEN = -1                     -- no delivery's generation
+local NOTHING = {}                   -- the cache of a message without one
+local TAKEN = -1                     -- no delivery has this generation
 
 -- Slots of a message: array part, so that making one is one small allocation.
 local D, GENERATION, BODY, CHANNEL, CACHE, STANDING, ERA = 1, 2, 3, 4, 5, 6, 7

@@ -9,7 +9,7 @@ local stop = require "moonrabbit.loop.stop"
 local patience = {}
 
 local FIRST, MOST = 0.5, 15 -- seconds between tries
-local LOOK = 0.25           -- seconds after which it is looked whether there is still a point in it
+local LOOK = 0.25           -- seconds between checks that a try still makes sense
 
 --- Waits while the message is unsettled and the program does not stop.
 -- @tparam message msg

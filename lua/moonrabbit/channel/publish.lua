@@ -21,7 +21,7 @@ local number_box = ffi.new "uint64_t[1]"
 local MANDATORY = C.MR_MANDATORY
 local OK, BACKPRESSURE = 0, errors.numbers.backpressure
 local BLOCKED, CLOSED = errors.numbers.blocked_timeout, errors.numbers.closed
-local PATIENCE = 10              -- seconds for room when the publish has no timeout of its own
+local PATIENCE = 10              -- seconds to wait for room if the publish has no timeout
 
 local function wrong(exchange, routing_key, body)
    options.argument(1, "exchange", exchange, "string")
@@ -53,7 +53,7 @@ local function try(handle, exchange, routing_key, body, props, encoded)
    end
    local status = C.mr_channel_publish(handle, exchange, #exchange, routing_key, #routing_key, body, #body, buffer, size,
       flags, timeout, number_box)
-   return status -- no tail call: the compiler compiles no function by itself that ends with one of C
+   return status -- no tail call: a function that ends with a tail call to C is not compiled by itself
 end
 
 -- The error of a failed attempt for which waiting does not help.

@@ -50,7 +50,7 @@ function asking.done(reply, err)
    return nil, err
 end
 
-local PATIENCE = 10 -- seconds for a channel that is away to come back
+local PATIENCE = 10 -- seconds to wait for a suspended channel
 
 -- Fills the C request; the caller owns its table until it is sent.
 local function fill(operation, opts, name, extra, key, number)

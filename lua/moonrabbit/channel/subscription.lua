@@ -18,7 +18,7 @@ local handle = handling.handle
 local trace = errors.trace
 
 local consumers = {}           -- by number
-local ended = setmetatable({}, { __mode = "v" }) -- by number: those whose handlers may still be at work
+local ended = setmetatable({}, { __mode = "v" }) -- by number: consumers whose handlers may still run
 local next_number = 0
 
 --- A consumer. Fields: `tag`, `queue`, `state` ("starting", "consuming", "recovering", "cancelling",
@@ -171,7 +171,7 @@ function subscription.ended(consumer, state, err)
    consumer.channel.consumers[consumer.number] = nil
    for _, token in ipairs(consumer.readers) do task.wake(token, true) end
    local listener = consumer.listener
-   consumer.listener = false -- it ends once
+   consumer.listener = false -- it ends only once
    if listener then listener("ended", err) end
 end
 
@@ -237,9 +237,9 @@ function Consumer:cancel()
    self.state, self.is_ending = "cancelling", true
    return_held(self)
    local ok, err = cancel(self)
-   if self.state ~= "cancelling" then return true end -- it has ended meanwhile, for a reason of its own
+   if self.state ~= "cancelling" then return true end -- it has ended meanwhile for another reason
    local of_channel = self.channel.handle
-   if not ok and of_channel then C.mr_channel_forget_consumer(of_channel, self.number) end -- it must not come back
+   if not ok and of_channel then C.mr_channel_forget_consumer(of_channel, self.number) end -- it must stay ended
    subscription.ended(self, ok and "cancelled" or "failed", err)
    return ok, err
 end

@@ -9,7 +9,7 @@ local way = require "moonrabbit.channel.way"
 
 local suspicion = {}
 
-local MOST_TRIALS = 5          -- with others out at the same time, which the program sends past us
+local MOST_TRIALS = 5          -- lost trials after which it counts as guilty, although other publishes were out, too
 
 -- True if something that was sent may have caused this end of a connection.
 local function accuses(err)

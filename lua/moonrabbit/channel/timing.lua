@@ -8,9 +8,9 @@ local loop = require "moonrabbit.loop.loop"
 
 local timing = {}
 
-local LEAST = 32          -- messages of a batch that is measured as a whole
-local QUICK = 5e-6        -- seconds of a handler that is: half of the first bucket
-local SLOW = 1e-3         -- seconds of a batch in which one handler was slow
+local LEAST = 32          -- the minimum number of messages of a batch that is measured as a whole
+local QUICK = 5e-6        -- seconds assumed for a handler in such a batch: half of the first bucket
+local SLOW = 1e-3         -- seconds: a longer batch may have a slow handler
 
 --- True if the current batch is measured as a whole.
 timing.is_quick = false

@@ -1,4 +1,4 @@
---- cli.arguments: the command line of `run`: whose an argument is, the environment, what the values mean.
+--- cli.arguments: the command line of `run`: separates its options from the script's, reads the environment.
 -- SPDX-License-Identifier: MIT
 local each = require "moonrabbit.base.each"
 local arguments = {}
@@ -11,10 +11,10 @@ local CHOICES = {
 local DEFAULTS = { drain = "30", log_level = "info", log_format = "logfmt" }
 local MOST_WORKERS = 1024
 
---- Splits the arguments of `run`: what is ours ends with the script's name, whatever follows is the
--- script's, options too. Each of our options but the flags takes one value.
+--- Splits the arguments of `run`: the command's end with the script's name, all further arguments and options are the
+-- script's. Each of the command's options except flags takes one value.
 -- @tparam table args without the command's name
--- @treturn table ours
+-- @treturn table the command's
 -- @treturn table the script's
 function arguments.split(args)
    local i = 1
@@ -31,7 +31,7 @@ function arguments.split(args)
    return ours, rest
 end
 
--- An option's value, and where it comes from.
+-- An option's value and its source.
 local function value_of(options, name)
    if options[name] then return options[name], "--" .. name:gsub("_", "-") end
    local variable = "MOONRABBIT_" .. name:upper()
@@ -57,7 +57,7 @@ local function choice(options, name)
    return nil, ('%s must be one of %s, not "%s"'):format(from, table.concat(list, ", "), text)
 end
 
--- KEY=VALUE, of which there may be several; then the script's own arguments.
+-- KEY=VALUE, which may be repeated; then the script's own arguments.
 local function settings(options)
    local args = { [0] = options.script }
    for _, pair in ipairs(options.set or {}) do
@@ -70,7 +70,7 @@ local function settings(options)
    return args
 end
 
---- What `run` is to do: the command line, completed from the environment.
+--- The settings of `run`: the command line, completed from the environment.
 -- @tparam table options of the parser
 -- @treturn[1] table script, arguments, args (mr.args), url, drain, workers (nil: no supervisor), http, watch, log_level, log_format
 -- @treturn[2] nil, string what is wrong

@@ -1,4 +1,4 @@
---- cli.ask: asks a worker for a page, at its socket in the file system.
+--- cli.ask: requests a page from a worker, by its Unix socket.
 -- SPDX-License-Identifier: MIT
 local errno = require "moonrabbit.cli.errno"
 local ffi = require "ffi"
@@ -26,7 +26,7 @@ local function failed(what)
    return nil, what .. ": " .. errno()
 end
 
--- A path that is too long for an address goes by its folder's descriptor, which is then the caller's to close: as in
+-- A path that is too long for an address is reached by its folder's descriptor, which the caller must close: as in
 -- runtime/net/listen.c.
 local function address_of(path)
    local address, folder, text = ffi.new "mr_sockaddr_un", nil, path
@@ -52,7 +52,7 @@ local function connect(path)
    local fd, why = ffi.C.socket(UNIX, STREAM, 0), nil
    if fd < 0 then
       fd, why = failed "socket"
-   elseif ffi.C.connect(fd, ffi.cast("void *", address), ffi.sizeof(address)) ~= 0 then -- others declare it otherwise
+   elseif ffi.C.connect(fd, ffi.cast("void *", address), ffi.sizeof(address)) ~= 0 then -- others may have declared it
       local _
       _, why = failed(path)
       ffi.C.close(fd)
@@ -62,7 +62,7 @@ local function connect(path)
    return fd, why
 end
 
--- Calls fn until it neither would block nor was interrupted; its result, or nil and what is wrong.
+-- Calls fn until it neither blocks nor is interrupted; returns its result, or nil and the error.
 local function patiently(fd, way, timeout, fn)
    while true do
       local n = tonumber(fn())
@@ -93,10 +93,10 @@ local function read_all(fd, timeout)
    return table.concat(parts)
 end
 
---- Asks for a page.
+--- Requests a page.
 -- @tparam string socket its path
--- @tparam string path the page's, with its query
--- @tparam number timeout seconds that the worker may say nothing
+-- @tparam string path of the page, with its query
+-- @tparam number timeout maximum seconds without data from the worker
 -- @treturn[1] number status code
 -- @treturn[1] string body
 -- @treturn[2] nil, string what is wrong

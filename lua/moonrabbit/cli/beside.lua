@@ -1,4 +1,4 @@
---- cli.beside: a script's own modules, which lie beside it: its folder comes first where `require` looks.
+--- cli.beside: puts a script's folder first in the search path of `require`.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 
@@ -9,9 +9,9 @@ char *mr_realpath(const char *path, char *resolved) __asm__("realpath");
 void mr_free(void *) __asm__("free");
 ]]
 
-local first = { path = "", cpath = "" } -- what stands in front for the script that runs
+local first = { path = "", cpath = "" } -- the front part for the running script
 
--- The whole name of a file or folder, symbolic links resolved; nil: there is none.
+-- The absolute name of a file or folder, with symbolic links resolved; nil: it does not exist.
 local function whole(path)
    local name = ffi.C.mr_realpath(path, nil)
    if name == nil then return nil end
@@ -20,8 +20,8 @@ local function whole(path)
    return text
 end
 
---- The folder of a script; of one from standard input ("-"): the current one.
--- @treturn ?string nil: the script is not there
+--- The folder of a script; for standard input ("-"): the current folder.
+-- @treturn ?string nil: the script does not exist
 function beside.folder(script)
    if script == "-" then return whole "." end
    local path = whole(script)
@@ -30,24 +30,24 @@ function beside.folder(script)
    return folder == "" and "/" or folder
 end
 
--- package.path and package.cpath for a folder alone. What they cannot say (their own marks) is left out.
+-- package.path and package.cpath for one folder. Folders with the special characters of these paths are left out.
 local function of(folder)
    if not folder or folder:find "[;?]" then return { path = "", cpath = "" } end
    folder = folder == "/" and "" or folder
    return { path = ("%s/?.lua;%s/?/init.lua;"):format(folder, folder), cpath = ("%s/?.so;"):format(folder) }
 end
 
--- Without what we have put in front.
+-- A path without the part that we have added.
 local function rest(which)
    local text, mine = package[which], first[which]
    return text:sub(1, #mine) == mine and text:sub(#mine + 1) or text
 end
 
---- What package.path is for a script in that folder.
+--- The package.path of a script in that folder.
 -- @treturn string
 function beside.path(folder) return of(folder).path .. rest "path" end
 
---- Has `require` look in this folder first, in the place of the one before.
+--- Makes `require` search this folder first, instead of the previous one.
 -- @tparam ?string folder
 function beside.put_first(folder)
    local new = of(folder)

@@ -45,7 +45,7 @@ local function serve(handle)
    local loop, mr = require "moonrabbit.loop.loop", require "moonrabbit"
    loop.holds = loop.holds + 1
    require("moonrabbit.program.shutdown").until_idle()
-   handle:unlisten() -- or a client that is told to go is back at once, and waited for
+   handle:unlisten() -- otherwise a closed client could reconnect at once, and be waited for
    handle:close_connections(320, "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'")
    local deadline = mr.now() + STOP_SECONDS
    while #handle:report().connections > 0 and mr.now() < deadline do loop.pump(0.01) end

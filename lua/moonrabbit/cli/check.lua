@@ -1,4 +1,4 @@
---- cli.check: `moonrabbit check`: can we connect and open a channel?
+--- cli.check: `moonrabbit check`: tries to connect and to open a channel.
 -- SPDX-License-Identifier: MIT
 local check = {}
 
@@ -8,7 +8,7 @@ function check.describe(p)
    c:argument("url", "Where to connect; default: AMQP_URL, else amqp://localhost."):args "?"
 end
 
---- The lines that tell of a failure.
+--- The lines that report a failure.
 -- @tparam table err
 -- @treturn string
 function check.failure(err)
@@ -35,7 +35,7 @@ end
 -- @treturn number exit code: 0 it works, 1 it does not
 function check.main(options)
    local mr = require "moonrabbit"
-   mr.log.configure("off") -- the failure is told here, once
+   mr.log.configure("off") -- the failure is reported here, only once
    local told, err = try(mr, options.url or os.getenv "AMQP_URL" or "amqp://localhost")
    print(told or check.failure(err))
    require("moonrabbit.loop.loop").close(1)

@@ -1,8 +1,8 @@
---- errno: what the operating system says of the last call that failed.
+--- errno: the operating system's error of the last failed call.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 
--- By a name of our own: a script may declare strerror as it likes.
+-- Under our own name, because a script may declare strerror differently.
 ffi.cdef [[char *mr_strerror(int) __asm__("strerror");]]
 
 --- The text of a code, or of errno.

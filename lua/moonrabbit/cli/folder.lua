@@ -1,4 +1,4 @@
---- cli.folder: a folder for this user alone, for the workers' sockets.
+--- cli.folder: a folder that only this user can read, for the workers' sockets.
 -- SPDX-License-Identifier: MIT
 local beside = require "moonrabbit.cli.beside"
 local errno = require "moonrabbit.cli.errno"

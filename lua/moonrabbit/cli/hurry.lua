@@ -1,7 +1,7 @@
---- cli.hurry: a process that is to end at once says what that costs: by a second signal, or when a script does not let go.
+--- cli.hurry: ends the process at once and logs what is lost: after a second signal, or if a script cannot be stopped.
 -- SPDX-License-Identifier: MIT
--- It is told in the loop's turn, or, where the script spins, by the watchdog's hook in the midst of the script's code. The C
--- part ends the process a second later whatever comes of it.
+-- It runs in a turn of the loop, or, if the script spins, by the watchdog's hook within the script's code. The C part ends
+-- the process a second later in any case.
 local C = require("moonrabbit.base.ffi").C
 local errors = require "moonrabbit.base.errors"
 local farewell = require "moonrabbit.connection.farewell"
@@ -19,7 +19,7 @@ local MOMENT = 0.5 -- seconds for on_failed to wait
 local process
 local is_telling = false
 
--- What is lost: handlers, publishes.
+-- The losses: handlers, publishes.
 local function count_losses()
    farewell.begin()
    shutdown.log_abandoned(in_flight.list())
@@ -27,7 +27,7 @@ local function count_losses()
    return handling.running, farewell.report()
 end
 
--- Where the script spins, there is no turn of the loop to wait for.
+-- If the script spins, there is no turn of the loop.
 local function tell_failed(may_wait)
    farewell.tell_now()
    local deadline = C.mr_now() + MOMENT
@@ -44,13 +44,13 @@ local function tell(number, place)
    process.end_now(code)
 end
 
---- Ends the process, if that was asked for.
+--- Ends the process, if that was requested.
 -- @tparam[opt] string place where the script is
 function hurry.now(place)
    local number = process.haste()
    if not number or is_telling then return end
    is_telling = true
-   pcall(tell, number, place) -- what fails is the C part's to end
+   pcall(tell, number, place) -- after an error the C part ends the process
 end
 
 --- For the watchdog: in the midst of the library's own code things may be half done: at one of the next instructions, then.

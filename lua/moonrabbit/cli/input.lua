@@ -26,9 +26,9 @@ local function read_all()
    end
 end
 
---- All of it. While it waits for more, signals are heard.
+--- Reads all of it. Signals are handled during the wait for more input.
 -- @treturn[1] string
--- @treturn[2] nil, string what is wrong; or task.STOPPED: the program is to stop
+-- @treturn[2] nil, string what is wrong; or task.STOPPED: the program must stop
 function input.read()
    local ok, text, why = pcall(read_all)
    if not ok then return nil, text end

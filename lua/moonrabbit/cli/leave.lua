@@ -1,7 +1,7 @@
---- cli.leave: os.exit under `moonrabbit run`: what is on its way goes out first, for a bounded moment.
+--- cli.leave: os.exit under `moonrabbit run`: first waits a bounded time for publishes.
 -- SPDX-License-Identifier: MIT
--- The library itself sees to what was handed to it (runtime/bridge/ending.h): acks and publishes leave, connections
--- close. Here the publishes that are still on their way there, or not confirmed yet, are waited for.
+-- The library itself sends the acks and publishes that it has accepted, and closes connections (runtime/bridge/ending.h).
+-- This module waits for publishes that it has not accepted yet, or that are not confirmed yet.
 local C = require("moonrabbit.base.ffi").C
 local farewell = require "moonrabbit.connection.farewell"
 local log = require "moonrabbit.loop.log"
@@ -13,14 +13,14 @@ local time_limit = require "moonrabbit.loop.time_limit"
 local leave = {}
 
 local MOMENT = 1 -- seconds
-local TELLING = 0.5 -- more for on_failed
+local TELLING = 0.5 -- additional seconds for on_failed
 
-local POLL = 0.005   -- seconds between two looks of a task
+local POLL = 0.005   -- seconds between two checks of a task
 
---- The exit code that was asked for, while a task waits: the command may end before it does.
+--- The requested exit code while a task waits: the command may end before the task does.
 leave.code = nil
 
--- The main chunk drives the loop; a task waits, and others do.
+-- In the main chunk, pumps the loop; in a task, waits while other code pumps it.
 local function let_others_work(seconds)
    if task.is_inside() then loop.sleep(math.min(seconds, POLL)) else loop.pump(seconds) end
 end
@@ -40,14 +40,14 @@ local function flush()
    farewell.report()
 end
 
--- Asked again meanwhile, by who is told of a failure say: nothing is waited for any more, but nothing stays untold.
+-- Called again during the wait, for example by on_failed: does not wait any more, but still reports everything.
 local function tell_rest()
    farewell.end_now()
    farewell.tell_now()
    farewell.report()
 end
 
--- As LuaJIT's own takes it.
+-- The argument, as LuaJIT's os.exit interprets it.
 local function code_of(code)
    if code == nil or code == true then return 0 end
    if code == false then return 1 end
@@ -56,7 +56,7 @@ local function code_of(code)
    return number
 end
 
---- Puts our exit in the place of Lua's.
+--- Replaces Lua's os.exit.
 -- @tparam table process the command's C part
 function leave.install(process)
    function os.exit(code, close) -- luacheck: ignore 122

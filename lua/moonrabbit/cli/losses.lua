@@ -1,11 +1,11 @@
---- cli.losses: what an end costs, in exit codes and in words.
+--- cli.losses: the losses at the end of a program, as exit code and text.
 -- SPDX-License-Identifier: MIT
 local losses = {}
 
 --- Exit codes: publishes were lost; handlers were abandoned.
 losses.UNSENT, losses.ABANDONED = 74, 75
 
---- What comes of what was left.
+--- The text about abandoned handlers and lost publishes.
 -- @tparam number handlers
 -- @tparam number publishes
 -- @tparam[opt] string why in front of it

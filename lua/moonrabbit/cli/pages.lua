@@ -10,10 +10,10 @@ local task = require "moonrabbit.loop.task"
 
 local pages = {}
 
-local PATIENCE = 2 -- seconds for a worker's answer: its I/O thread gives it, whatever the script does
+local PATIENCE = 2 -- seconds for a worker's answer, which comes from its I/O thread even if the script is busy
 local JSON, METRICS = "application/json", "text/plain; version=0.0.4; charset=utf-8"
 
--- Asks all workers that run, at once: by number {code, body}, or {why}.
+-- Requests the page of all running workers concurrently: by number {code, body}, or {why}.
 local function ask_all(group, path)
    local answers, left, token = {}, 0, task.token()
    for number, worker in ipairs(group.workers) do
@@ -40,14 +40,14 @@ local function one_of(worker, answer, words)
       return is_well, { worker = worker.number, pid = worker.pid, status = words[is_well], report = report }
    end
    if worker.how and worker.how.code == 0 and not worker.pid and not worker.timer then
-      return true, { worker = worker.number, status = "ended" } -- it had nothing more to do
+      return true, { worker = worker.number, status = "ended" } -- it had ended its work
    end
    local reason = worker.pid and "gives no answer: " .. (answer and answer.why or "in time")
       or ("is not running; deaths in a row: %d"):format(worker.deaths)
    return false, { worker = worker.number, pid = worker.pid, status = words[false], reason = reason }
 end
 
--- All must be well, but /live asks only those that run: the others are our own to start.
+-- All workers must be healthy; /live only asks running ones, because the supervisor starts the others.
 local function state(group, path, query, words)
    local answers, is_well, list = ask_all(group, path .. (query.verbose and "?verbose" or "")), true, {}
    for number, worker in ipairs(group.workers) do
@@ -60,7 +60,7 @@ end
 
 -- ---- metrics ----
 
--- One family's lines of all workers stand together, under one head, each with its worker's number.
+-- The lines of one metric of all workers are together, under one head, each with the worker's number.
 local function merge(texts)
    local families, order = {}, {}
    for number, text in each(texts) do
@@ -124,7 +124,7 @@ local WORDS = {
    ["/live"] = { [true] = "live", [false] = "not live" },
 }
 
---- Has these pages served in the place of the supervisor's own.
+--- Serves these pages instead of the supervisor's own.
 -- @tparam table group workers, sockets, restarts
 function pages.serve(group)
    for path, words in each(WORDS) do

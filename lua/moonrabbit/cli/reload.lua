@@ -1,4 +1,4 @@
---- cli.reload: SIGHUP and --watch: the script is loaded anew beside the running one, checked, and takes its place.
+--- cli.reload: SIGHUP and --watch: loads the script again beside the running one, checks it, and swaps it in.
 -- SPDX-License-Identifier: MIT
 local errors = require "moonrabbit.base.errors"
 local generation = require "moonrabbit.loop.generation"
@@ -11,7 +11,7 @@ local task = require "moonrabbit.loop.task"
 
 local reload = {}
 
-local PATIENCE = 30 -- seconds that a main chunk has
+local PATIENCE = 30 -- seconds for a main chunk
 
 local is_at_work, is_wanted = false, false
 
@@ -19,7 +19,7 @@ local function refuse(wanted, why)
    log.error("reload failed; the old script goes on", { script = wanted.script, error = why })
 end
 
--- Runs the main chunk in a task of its own, which is the staged edition's. True, or nil and what is wrong.
+-- Runs the main chunk in a task of the staged edition. Returns true, or nil and the error.
 local function run_staged(run)
    local token, result, staged = task.token(), nil, nil
    task.spawn(function()
@@ -35,7 +35,7 @@ local function run_staged(run)
    return nil, ("the main chunk has not ended within %d s"):format(PATIENCE)
 end
 
--- Everything up to the swap. The plan, or nil and what is wrong.
+-- Does everything before the swap. Returns the plan, or nil and the error.
 local function prepare(wanted)
    if generation.is_loading() then return nil, "the running script's main chunk has not ended: only then can it be replaced" end
    local run, list = script.again(wanted.script, wanted.arguments)
@@ -62,7 +62,7 @@ local function try(wanted)
       started = #plan.started, ended = #plan.ended })
 end
 
---- Reloads, now or when the reload that is under way has ended.
+--- Reloads, now or after the current reload.
 function reload.run(wanted)
    is_wanted = true
    if is_at_work or stop.is_asked() then return end

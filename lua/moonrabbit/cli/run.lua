@@ -1,4 +1,4 @@
---- cli.run: `moonrabbit run SCRIPT`: runs a script, then its loop, then stops in good order.
+--- cli.run: `moonrabbit run SCRIPT`: runs a script, then its loop, then stops cleanly.
 -- SPDX-License-Identifier: MIT
 local arguments = require "moonrabbit.cli.arguments"
 local each = require "moonrabbit.base.each"
@@ -67,7 +67,7 @@ local function watch_for_changes(mr, wanted)
       function() reload.run(wanted) end)
 end
 
--- The script's arguments: `arg` as of any Lua script, mr.args with what was --set.
+-- The script's arguments: `arg` as in any Lua script, mr.args with the values of --set.
 local function set_arguments(mr, wanted)
    local args = { [0] = wanted.script }
    for i, a in ipairs(wanted.arguments) do args[i] = a end
@@ -75,7 +75,7 @@ local function set_arguments(mr, wanted)
    for key, value in each(wanted.args) do mr.args[key] = value end
 end
 
--- One of several: its number is in its log lines, in the names of its connections, and in mr.args.worker.
+-- A worker: its number is in its log lines, in the names of its connections, and in mr.args.worker.
 local function set_number(mr)
    local number = tonumber(os.getenv "MOONRABBIT_WORKER")
    if not number then return end
@@ -84,7 +84,7 @@ local function set_number(mr)
    mr.args.worker = mr.args.worker or tostring(number)
 end
 
--- A script that spins is not there when the time is up: then the C part ends the process.
+-- A script that spins cannot react when the time is over: then the C part ends the process.
 local function set_guard(wanted)
    local process = require("moonrabbit.cli.signals").process()
    if not process then return end
@@ -95,13 +95,13 @@ local function set_guard(wanted)
    require("moonrabbit.cli.hurry").install(process)
 end
 
--- Has a script that spins be reached, for its traceback, for time limits, and for its end.
+-- Enables interrupting a script that spins, for its traceback and for time limits.
 local function set_watchdog()
    local process = require("moonrabbit.cli.signals").process()
    if process then require("moonrabbit.loop.watchdog").install(process, require("moonrabbit.cli.hurry").hasten) end
 end
 
--- A script that calls os.exit loses nothing that it has published or acked.
+-- A script that calls os.exit loses no earlier publishes and acks.
 local function set_exit()
    local process = require("moonrabbit.cli.signals").process()
    if process then require("moonrabbit.cli.leave").install(process) end
@@ -111,14 +111,14 @@ end
 local function finish(mr, left, was_asked, lost)
    local has_left, has_lost = left.handlers > 0, left.publishes > 0
    local code = has_lost and losses.UNSENT or has_left and losses.ABANDONED or lost and FAILED or 0
-   local asked = require("moonrabbit.cli.leave").code -- by an os.exit of a task
+   local asked = require("moonrabbit.cli.leave").code -- set by os.exit in a task
    local fields = { code = asked or code, handlers = left.handlers, publishes = left.publishes,
       text = losses.text(left.handlers, left.publishes) }
    if code ~= 0 then mr.log.error("stopped", fields) elseif was_asked then mr.log.info("stopped", fields) end
    return code
 end
 
--- The health pages, a worker's to its supervisor only; an exit code when they cannot be served.
+-- Serves the health pages, those of a worker only for its supervisor; an exit code if that fails.
 local function serve_pages(mr, where)
    if not where then return nil end
    local port, err = mr.health.listen(where)
@@ -127,8 +127,8 @@ local function serve_pages(mr, where)
    return err.kind == "bad_argument" and WRONG_USAGE or FAILED
 end
 
--- The script may call mr.run itself, as in a program of its own: what that abandons or loses counts; a signal that has
--- ended it ends the process; else the next runtime is the command's as the first one was.
+-- The script may call mr.run itself, as without the command: its losses count for the exit code. If a signal ended mr.run,
+-- the process ends; else the command sets up the next runtime like the first one.
 local function heed_own_runs(mr, wanted, where)
    local shutdown, stop = require "moonrabbit.program.shutdown", require "moonrabbit.loop.stop"
    local loop, signals, task = require "moonrabbit.loop.loop",
@@ -147,7 +147,7 @@ local function heed_own_runs(mr, wanted, where)
    return before
 end
 
--- Stops, unless the script has done so itself.
+-- Stops, unless the script has stopped itself.
 local function end_program(before, seconds)
    local shutdown = require "moonrabbit.program.shutdown"
    local is_over = require("moonrabbit.cli.signals").has_asked and before.handlers + before.publishes > 0
@@ -170,7 +170,7 @@ local function main(mr, wanted, where)
    shutdown.until_idle()
    local asked = stop.is_asked()
    local left = end_program(before, wanted.drain)
-   return finish(mr, left, asked, stop.lost() or before.lost) -- the word of a loss may come after the end of its consumers
+   return finish(mr, left, asked, stop.lost() or before.lost) -- a loss may be reported after the end of its consumers
 end
 
 --- Runs the command.

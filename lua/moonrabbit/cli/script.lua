@@ -1,7 +1,7 @@
 --- cli.script: a script as text, its environment, and the modules that it requires.
 -- SPDX-License-Identifier: MIT
--- The first run of a script is plain Lua. When it is loaded again, it runs beside the old one: with globals of
--- its own (what it does not set it sees as it was), and with its modules loaded afresh.
+-- The first run of a script is plain Lua. When it is loaded again, it runs beside the old one, with its own globals (it sees
+-- the old values of globals that it does not set), and with its modules loaded again.
 local beside = require "moonrabbit.cli.beside"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
@@ -9,15 +9,15 @@ local task = require "moonrabbit.loop.task"
 
 local script = {}
 
-local baseline = {}                  -- modules that were there before the script: not its own
-local files                          -- of the running edition; nil: of the first one
-local last_try = {}                  -- files of the edition that was loaded last, whatever became of it
+local baseline = {}                  -- modules that were loaded before the script
+local files                          -- files of the running edition; nil: the first one
+local last_try = {}                  -- files of the last edition that was loaded, even if it failed
 
-local INPUT = "-" -- the script is what comes from standard input
+local INPUT = "-" -- the script is read from standard input
 
--- What load and loadfile give, or that the program is to stop before the text is there.
+-- The results of load and loadfile, or task.STOPPED if the program must stop before the text is read.
 local function load_chunk(path)
-   if path ~= INPUT then return loadfile(path, "t") end -- text only: bytecode can be made to break out of LuaJIT
+   if path ~= INPUT then return loadfile(path, "t") end -- text only: manipulated bytecode can break out of LuaJIT
    local text, why = require("moonrabbit.cli.input").read()
    if not text then return nil, why end
    return load(text, "=standard input", "t")
@@ -34,7 +34,7 @@ end
 
 local function is_ours(name) return baseline[name] or name == "moonrabbit" or name:find "^moonrabbit%." end
 
--- require, for an edition's own modules.
+-- The function require for an edition's own modules.
 local function new_require(env, list, folder)
    local loaded, LOADING = {}, {}
    return function(name)
@@ -42,7 +42,7 @@ local function new_require(env, list, folder)
       if loaded[name] == LOADING then error(("loop or previous error loading module '%s'"):format(name), 2) end
       if loaded[name] ~= nil then return loaded[name] end
       local path = package.searchpath(name, beside.path(folder))
-      if not path then return require(name) end -- one in C, or nowhere
+      if not path then return require(name) end -- a module in C, or a missing one
       local chunk, why = load_text(path, env)
       if not chunk then error(("error loading module '%s' from file '%s':\n\t%s"):format(name, path, why), 2) end
       loaded[name] = LOADING
@@ -85,13 +85,13 @@ function script.run(path, arguments)
    return nil, trace
 end
 
---- Loads the script anew, beside the running one.
+--- Loads the script again, beside the running one.
 -- @treturn[1] function run() -> true | nil, what is wrong
--- @treturn[1] table its files; those of modules join them as they are required. `folder` is that of its modules
+-- @treturn[1] table its files; the files of modules are added when they are required. `folder` is the folder of its modules
 -- @treturn[2] nil, string what is wrong
 function script.again(path, arguments)
    if path == INPUT then return nil, "it came from standard input, which can be read once only: give it in a file" end
-   local list = { path, folder = beside.folder(path) } -- a link may lead elsewhere by now
+   local list = { path, folder = beside.folder(path) } -- a link may have another target now
    local chunk, why = load_text(path, new_environment(list, list.folder))
    if not chunk then return nil, why end
    return function()
@@ -101,7 +101,7 @@ function script.again(path, arguments)
    end, list
 end
 
---- The files to watch: those of the running edition, and of the one that was tried last.
+--- The files to watch: those of the running edition, and of the last tried one.
 function script.files(path)
    local list = files and { unpack(files) } or modules_since()
    table.insert(list, path)
@@ -109,10 +109,10 @@ function script.files(path)
    return list
 end
 
---- These are those of an edition that is being tried.
+--- Sets the files of an edition that is being tried.
 function script.tried(list) last_try = list end
 
---- These are the running edition's from here on.
+--- Sets the files of the running edition.
 function script.set_files(list)
    files = list
    beside.put_first(list.folder)

@@ -1,4 +1,4 @@
---- cli.signals: what signals ask of the command.
+--- cli.signals: handles the command's signals.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 
@@ -9,7 +9,7 @@ ffi.cdef "long read(int fd, void *buffer, size_t size);"
 local NAMES = { [1] = "SIGHUP", [2] = "SIGINT", [15] = "SIGTERM", [17] = "SIGCHLD" }
 signals.HUP, signals.INT, signals.TERM, signals.CHLD = 1, 2, 15, 17
 
---- Did a signal ask the program to stop?
+--- True if a signal has requested the stop.
 signals.has_asked = false
 
 --- The command's C part; nil in another program.
@@ -19,7 +19,7 @@ function signals.process() return rawget(_G, "moonrabbit_process") end
 function signals.name(number) return NAMES[number] or tostring(number) end
 
 --- Calls fn(number) for each signal. The command's C part turns signals into bytes of a pipe: SIGINT,
--- SIGTERM and those given. It may not wait.
+-- SIGTERM and the given ones. It must not wait.
 -- @tparam table more numbers
 -- @tparam function fn
 function signals.each(more, fn)
@@ -35,9 +35,9 @@ function signals.each(more, fn)
    end)
 end
 
---- Asks the program to stop when SIGINT or SIGTERM comes, and ends it when a second one does.
+--- Stops the program at SIGINT or SIGTERM, and ends it at once at a second one.
 -- @tparam table mr
--- @tparam[opt] function on_hup called at SIGHUP, which ends the process unless it is given
+-- @tparam[opt] function on_hup called at SIGHUP; without it SIGHUP ends the process
 function signals.watch(mr, on_hup)
    signals.each(on_hup and { signals.HUP } or {}, function(number)
       if number == signals.HUP then return on_hup() end

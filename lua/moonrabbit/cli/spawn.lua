@@ -43,7 +43,7 @@ local function environment(changes)
    return list
 end
 
--- A process group of its own: a terminal's Ctrl-C is for us alone. Signals wait until it is ready for them.
+-- Its own process group, so that only this process gets a terminal's Ctrl-C. Signals are blocked until it is ready.
 local function attributes_of()
    local attributes, set = ffi.new "mr_spawnattr", ffi.new "unsigned long[16]"
    ffi.C.posix_spawnattr_init(attributes)
@@ -55,7 +55,7 @@ local function attributes_of()
    return attributes
 end
 
--- A NULL-terminated array of the strings, which must be kept as long as it.
+-- A NULL-terminated array of the strings, which must live as long as the array.
 local function array(list)
    local out = ffi.new("const char *[?]", #list + 1)
    for i, text in ipairs(list) do out[i - 1] = text end
@@ -78,7 +78,7 @@ function spawn.start(arguments, changes)
    return pid[0]
 end
 
---- Has a child ended?
+--- Checks whether a child has ended.
 -- @treturn ?table {code=} or {signal=}; nil: no
 function spawn.ended(pid)
    local status = ffi.new "int[1]"

@@ -1,4 +1,4 @@
---- cli.supervise: `--workers N`: a process that keeps N others running, and runs no script itself.
+--- cli.supervise: `--workers N`: keeps N worker processes running, and runs no script itself.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
@@ -9,11 +9,11 @@ local spawn = require "moonrabbit.cli.spawn"
 
 local supervise = {}
 
-local FIRST, LONGEST = 1, 30 -- seconds before a worker that died is started again: doubled each time
-local HEALTHY = 60           -- seconds after which a worker counts as well, and the next delay is the first
+local FIRST, LONGEST = 1, 30 -- seconds before a dead worker is started again; doubled each time
+local HEALTHY = 60           -- seconds after which a worker counts as healthy: then the delay is reset
 local GRACE = 6              -- seconds beyond --drain after which a worker is killed
-local SAME_SIGNAL = 1.1      -- seconds within which a worker takes a second signal for the first one
-local LAST_WORDS = 2         -- seconds that a worker has to end at once
+local SAME_SIGNAL = 1.1      -- seconds within which a worker ignores a repeated signal
+local LAST_WORDS = 2         -- seconds that a worker may use to end at once
 
 local Group = {}
 Group.__index = Group
@@ -38,7 +38,7 @@ end
 
 local function start(group, worker)
    worker.timer = nil
-   if group.sockets then os.remove(group.sockets[worker.number]) end -- that of the one before
+   if group.sockets then os.remove(group.sockets[worker.number]) end -- the socket of the worker before it
    local pid, why = spawn.start(arguments_of(group), { MOONRABBIT_SUPERVISOR = tostring(spawn.pid()),
       MOONRABBIT_WORKER = tostring(worker.number), MOONRABBIT_URL = group.wanted.url or nil, MOONRABBIT_WORKERS = false,
       MOONRABBIT_HTTP = false, MOONRABBIT_WORKER_SOCKET = group.sockets and group.sockets[worker.number] or false })
@@ -51,7 +51,7 @@ local function start(group, worker)
    log.info("worker started", { worker = worker.number, pid = pid })
 end
 
--- It is started again, later each time.
+-- Starts it again, with a growing delay.
 function Group:_died(worker, how)
    if C.mr_now() - worker.began >= HEALTHY then worker.deaths = 0 end
    worker.deaths = worker.deaths + 1
@@ -118,7 +118,7 @@ function Group:on_signal(number)
    self:_signal(number)
 end
 
--- What others say weighs less: 0, 75 (messages come again), 74 (publishes do not).
+-- The order of exit codes: 0, 75 (messages are delivered again), 74 (publishes are lost), others.
 local WEIGHTS = { [0] = 0, [75] = 1, [74] = 2 }
 
 -- The worst of all: 0, then 75, then 74, then anything else.
@@ -132,7 +132,7 @@ function Group:worst()
    return code
 end
 
--- Serves --http: each worker has a socket of its own to be asked at.
+-- Serves --http: each worker has its own socket for requests.
 local function serve(group)
    local folder, health, pages = require "moonrabbit.cli.folder",
       require "moonrabbit.health.health",
@@ -149,7 +149,7 @@ local function serve(group)
    return nil, err
 end
 
---- The workers, none of them started yet.
+--- Makes the workers; starts none yet.
 -- @tparam table wanted of cli.arguments
 function supervise.group(wanted)
    local group = setmetatable({ wanted = wanted, workers = {}, restarts = 0, is_stopping = false }, Group)

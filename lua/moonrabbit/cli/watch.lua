@@ -1,7 +1,7 @@
---- cli.watch: `--watch`: looks whether a script's files have changed.
+--- cli.watch: `--watch`: checks whether a script's files have changed.
 -- SPDX-License-Identifier: MIT
--- Editors replace files rather than write them, and not every file system tells of it: so it looks. A file that
--- has changed is taken once it has stayed the same for one look.
+-- It polls, because editors replace files instead of writing them, and not every file system reports changes. A changed file
+-- counts when it is unchanged at the next check.
 local ffi = require "ffi"
 local each = require "moonrabbit.base.each"
 local loop = require "moonrabbit.loop.loop"
@@ -9,7 +9,7 @@ local task = require "moonrabbit.loop.task"
 
 local watch = {}
 
-watch.PAUSE = 0.25 -- seconds between two looks
+watch.PAUSE = 0.25 -- seconds between two checks
 
 ffi.cdef [[
 typedef struct {
@@ -27,7 +27,7 @@ int statx(int directory, const char *path, int flags, unsigned mask, mr_statx *o
 local AT_FDCWD, BASIC = -100, 0x7ff
 local box = ffi.new "mr_statx"
 
---- What tells one content of a file from another; "" when there is none.
+--- Identifies the content of a file; "" if it does not exist.
 function watch.stamp(path)
    if ffi.C.statx(AT_FDCWD, path, 0, BASIC, box) ~= 0 then return "" end
    return ("%s %s %s %s"):format(tostring(box.inode), tostring(box.size), tostring(box.modification.seconds),
@@ -40,7 +40,7 @@ local function look(files)
    return seen
 end
 
--- Files that are not as they are known to be, and stay as they are since the last look.
+-- Files that differ from their known state, and are unchanged since the last check.
 local function has_changed(known, before, now)
    local changed = false
    for path, stamp in each(now) do

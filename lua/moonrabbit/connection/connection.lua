@@ -77,7 +77,7 @@ function connection.wrap(handle, opts)
    self.number = C.mr_connection_id(handle)
    by_id[self.number] = self
    identity.begin(self)
-   if opts.retry then C.mr_connection_retry(handle, 0) end -- from the first loss on it is asked
+   if opts.retry then C.mr_connection_retry(handle, 0) end -- asks the program from the first loss on
    return self
 end
 
@@ -165,7 +165,7 @@ function Connection:release()
    task.check()
    if self.side then self.side.connection:release() end -- see side
    local ok, err = self:close()
-   if self.released then return true end -- by somebody else, meanwhile
+   if self.released then return true end -- by another task, meanwhile
    forget(self)
    C.mr_connection_free(self.handle)
    return ok, err

@@ -1,4 +1,4 @@
---- default: where a program connects when it does not say where, and the connection it then shares.
+--- default: the default URL, and the shared default connection of a program.
 -- SPDX-License-Identifier: MIT
 local connection = require "moonrabbit.connection.connection"
 local log = require "moonrabbit.loop.log"
@@ -12,17 +12,17 @@ local home = {}
 local PLACES = { "url", "hostname", "port", "userid", "password", "virtual_host" }
 
 local default_url
-local shared -- the connection of whoever was given none
+local shared -- the connection of objects that were given none
 local has_warned = false
 
--- What is empty is not set.
+-- An empty variable counts as not set.
 local function filled(url) return url and url:find "%S" and url or nil end
 
---- Sets where to connect, before AMQP_URL.
+--- Sets the default URL; it overrides AMQP_URL.
 -- @tparam ?string url
 function home.set_url(url) default_url = filled(url) end
 
--- Nobody has said where: it is said once a runtime, as it may well not be meant.
+-- No URL is given: logs that once per runtime, because it may be a mistake.
 local function warn()
    if has_warned then return end
    has_warned = true
@@ -38,7 +38,7 @@ local function place()
    return url or "memory://"
 end
 
---- The options of mr.connect: those that do not say where to connect go to the usual place.
+--- The options of mr.connect, with the default URL if they name no broker.
 function home.settings(where)
    if where == nil then return { url = place() } end
    if type(where) == "string" then return { url = where } end
@@ -49,8 +49,8 @@ function home.settings(where)
    return merged({ url = place() }, where)
 end
 
---- The connection that is meant: the given one, or the program's own to the usual place, which consumers,
--- publishers and remote calls without a connection share.
+--- The given connection, or the program's default connection, which consumers, publishers and remote calls without a
+-- connection share.
 -- @tparam ?connection given
 -- @treturn connection
 function home.connection(given)
@@ -61,7 +61,7 @@ function home.connection(given)
    return shared
 end
 
---- Is it a connection? (Options that take one check it by this.)
+--- True if the value is a connection. (For the checks of options.)
 function home.is_connection(value) return type(value) == "table" and getmetatable(value) == connection.methods end
 
 --- Checks an argument or an option that must be a connection.

@@ -1,4 +1,4 @@
---- events: what connections, channels and the broker have to say, told to whom it concerns.
+--- events: dispatches the events of connections and channels to the program's objects.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local channel = require "moonrabbit.channel.channel"
@@ -29,7 +29,7 @@ local function tell(self, event)
    if self.on_event then task.later(self.on_event, event) end
 end
 
--- The channel an event is about, if it is still the same one.
+-- The channel of an event, if it is still the same one.
 local function channel_of(ev)
    local self = connection.by_number(ev.connection)
    local ch = self and self.channels[ev.channel]
@@ -45,7 +45,7 @@ local function lost_for_good(self, what, err)
    tell(self, { type = what, err = err })
 end
 
--- What the I/O thread reports of a recovery: a table, or nothing.
+-- The I/O thread's report of a recovery: a table, or nothing.
 local function report_of(ev)
    local decoded = ev.as.connection.with.report
    if decoded == nil then return { failed = {}, renamed = {} } end
@@ -73,7 +73,7 @@ local function recovered(self, ev)
       gap = back.gap / 1000, epoch = self.epoch })
 end
 
--- The program's own policy; without an answer the built-in one stands.
+-- Calls the program's own policy; without a verdict the built-in one applies.
 local function ask_policy(question)
    local self, ctx, event = question[1], question[2], question[3]
    local verdict, why = retry.ask(self.options.retry, ctx)
@@ -140,7 +140,7 @@ events[C.MR_EV_BLOCKED] = function(ev)
    tell(self, { type = blocked and "blocked" or "unblocked", err = reason ~= nil and errors.of_c(reason) or nil })
 end
 
--- A channel comes back: again, then ready.
+-- A channel is restored: again, then ready.
 local function channel_back(ev)
    local self = connection.by_number(ev.connection)
    local ch = self and self.channels[ev.channel]
@@ -153,7 +153,7 @@ events[C.MR_EV_CHANNEL] = function(ev)
    if closed.change ~= C.MR_CHANNEL_ENDED then return channel_back(ev) end
    local ch, self = channel_of(ev)
    local away = self and self.channels[ev.channel]
-   if not ch and away and away.epoch == 0 then ch = away end -- it is away, and will not be back after all
+   if not ch and away and away.epoch == 0 then ch = away end -- it is suspended, and will not be restored
    if not ch then return end
    local err = closed.error ~= nil and errors.of_c(closed.error) or errors.of_status(ev.status, "channel")
    if late.is_timeout(err) then late.closed(ev.epoch, err, in_flight.each) end

@@ -1,4 +1,4 @@
---- farewell: the publishes that a stop gives up: each ends, is told of, and is counted, before the process goes.
+--- farewell: the publishes that a stop gives up: each is ended, reported and counted before the process ends.
 -- SPDX-License-Identifier: MIT
 -- A message that is not settled comes again; a publish that is not confirmed does not. So the two are never one number.
 local channel = require "moonrabbit.channel.channel"
@@ -15,13 +15,13 @@ local farewell = {}
 local MOST_KEYS = 10           -- routing keys that the log line names
 local WHY = "the program stopped"
 
-local givers = {}              -- what ends the publishes that no channel knows of
-local telling = 0              -- functions that are being told, or will be
-local due, calls = {}, 0       -- those that have not begun; all that there ever were
+local givers = {}              -- functions that end the publishes that no channel has
+local telling = 0              -- the number of callbacks that run or will run
+local due, calls = {}, 0       -- callbacks that have not started; the number of all callbacks
 local count, reported, keys, seen = 0, 0, {}, {}
 local is_over = false
 
---- Adds a function that ends all publishes that are not on their way.
+--- Adds a function that ends all publishes that were not sent.
 -- @tparam function fn fn(why)
 function farewell.on_give_up(fn) givers[#givers + 1] = fn end
 
@@ -33,7 +33,7 @@ local function told(call)
    if not ok then error(why, 0) end
 end
 
---- Calls fn(err, message) as a task of its own. A stop waits for it.
+--- Calls fn(err, message) in its own task. A stop waits for it.
 function farewell.tell(fn, err, message)
    telling, calls = telling + 1, calls + 1
    local call = { fn = fn, err = err, message = message, number = calls }
@@ -41,8 +41,8 @@ function farewell.tell(fn, err, message)
    task.later(told, call)
 end
 
---- Tells all at once who are still to be told, without a turn of the loop: there may be none any more. Each gets as far as
--- its first wait.
+--- Makes all pending calls now, without a turn of the loop, because there may be no turn any more. Each runs up to its first
+-- wait.
 function farewell.tell_now()
    local list = {}
    for call in each(due) do list[#list + 1] = call end
@@ -50,10 +50,10 @@ function farewell.tell_now()
    for _, call in ipairs(list) do task.background(told, call) end
 end
 
---- Is somebody still being told?
+--- True while a call is running or pending.
 function farewell.is_telling() return telling > 0 end
 
--- Where a publish was to go: its queue, or its exchange and key.
+-- The destination of a publish: its queue, or its exchange and key.
 local function address(t)
    local of = t.job or t
    local exchange, key = of.exchange, of.routing_key
@@ -70,19 +70,19 @@ local function witness(t, state)
    keys[#keys + 1] = where
 end
 
---- From here on publishes that end as lost or in no time are the stop's.
+--- From now on publishes that end as lost or timeout count as given up by the stop.
 function farewell.begin() ticket.set_witness(witness) end
 
---- Is nothing sent any more? A publish that a stop took would end untold.
+--- True if nothing is sent any more: a new publish would end without a report.
 function farewell.is_over() return is_over end
 
---- Ends what is not on its way: nothing is sent any more.
+--- Ends publishes that were not sent: nothing is sent any more.
 function farewell.give_up()
    is_over = true
    for _, fn in ipairs(givers) do fn(WHY) end
 end
 
---- Ends what no connection has told of in time.
+--- Ends publishes whose outcome did not arrive in time.
 function farewell.end_all()
    local err = errors.new("closed", "connection", WHY)
    connection.each(function(conn)
@@ -100,13 +100,13 @@ function farewell.end_all()
    channel.lose_books()
 end
 
---- Both at once, where there is no time to wait in between.
+--- Both at once, if there is no time to wait in between.
 function farewell.end_now()
    farewell.give_up()
    farewell.end_all()
 end
 
---- How many publishes the stop gave up; logs them when there are any that it has not logged.
+--- The number of publishes that the stop gave up; logs those that were not logged yet.
 -- @treturn number
 function farewell.report()
    if count == reported then return count end

@@ -107,7 +107,7 @@ local function drain(old, patience)
       if not ch.has_answers then cancel(ch) end
    end
    for _, ch in ipairs(old.channels) do
-      if ch.has_answers then -- to calls that are out: they come to the old channel
+      if ch.has_answers then -- answers to open calls arrive on the old channel
          while not ch.has_answers() and C.mr_now() < deadline do loop.sleep(0.005) end
          cancel(ch)
       end

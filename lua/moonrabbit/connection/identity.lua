@@ -1,7 +1,7 @@
---- identity: as whom connections log in. Those of one identity share a secret that was renewed.
+--- identity: the login of connections. Connections of one identity share a renewed secret.
 -- SPDX-License-Identifier: MIT
--- A connection, its clones and the connection for its copies are of one identity, unless a clone was told to log in
--- otherwise; so are the connections of a pool.
+-- A connection, its clones and the connection for its copies have one identity, unless a clone overrides the login; so do
+-- the connections of a pool.
 local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
 local task = require "moonrabbit.loop.task"
@@ -10,7 +10,7 @@ local identity = {}
 
 local LOGIN = { "url", "hostname", "port", "userid", "password", "auth" }
 
--- A pool's is its own for the life of the pool.
+-- A pool has its own identity for its whole life.
 local of_pools = setmetatable({}, { __mode = "k" })
 
 local function new() return { secret = false, members = setmetatable({}, { __mode = "k" }) } end
@@ -21,16 +21,16 @@ local function join(self, shared)
    if shared.secret then C.mr_connection_password(self.handle, shared.secret, #shared.secret) end
 end
 
---- A connection of its own.
+--- Gives a connection its own identity.
 function identity.begin(self) join(self, new()) end
 
---- A connection of a pool.
+--- Gives a connection the identity of its pool.
 function identity.of_pool(self, pool)
    of_pools[pool] = of_pools[pool] or new()
    join(self, of_pools[pool])
 end
 
---- A clone, made with these overrides.
+--- Gives a clone its identity, according to its overrides.
 function identity.of_clone(self, original, overrides)
    for _, name in ipairs(LOGIN) do
       if overrides and overrides[name] ~= nil then return end
@@ -38,7 +38,7 @@ function identity.of_clone(self, original, overrides)
    join(self, original.identity)
 end
 
--- One that was refused with the old secret then tries at once; nobody waits for the answer.
+-- A connection that was refused with the old secret then tries at once; the answer is not awaited.
 local function tell_next_connect(member, secret)
    if member.state == "open" then
       C.mr_connection_password(member.handle, secret, #secret)
@@ -47,7 +47,7 @@ local function tell_next_connect(member, secret)
    end
 end
 
---- What the next connect of each connection of this identity says.
+--- Sets the secret for the next connect of each connection of this identity.
 function identity.renew(self, secret)
    local shared = self.identity
    shared.secret = secret

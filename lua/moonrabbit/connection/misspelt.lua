@@ -1,4 +1,4 @@
---- misspelt: variables of the environment that look as if they were meant to be AMQP_URL.
+--- misspelt: finds environment variables that look like a misspelt AMQP_URL.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local options = require "moonrabbit.base.options"
@@ -6,21 +6,21 @@ local options = require "moonrabbit.base.options"
 ffi.cdef 'extern char **mr_environ __asm__("environ");'
 
 local WANTED = "AMQP_URL"
--- What other programs call it, without their underscores.
+-- The names that other programs use, without underscores.
 local KNOWN = { AMQPURI = true, AMQPADDRESS = true, AMQPADDR = true, AMQPHOST = true, RABBITMQURL = true, RABBITMQURI = true,
    RABBITMQHOST = true, RABBITURL = true, RABBITMQADDRESS = true, CLOUDAMQPURL = true, BROKERURL = true,
    CELERYBROKERURL = true, MOONRABBITURL = true, MOONRABBITAMQPURL = true }
-local NEAR = 2 -- letters that may differ
+local NEAR = 2 -- the maximum number of letters that differ
 
 local function is_meant(name, value)
    if name == WANTED or not value:find "%S" then return false end
    if value:lower():find "^%s*amqps?://" or value:lower():find "^%s*memory://" then return true end
-   if value:find("://", 1, true) then return false end -- of something else
+   if value:find("://", 1, true) then return false end -- a URL of another protocol
    local upper = name:upper()
    return KNOWN[upper:gsub("_", "")] or options.distance(upper, WANTED) <= NEAR
 end
 
---- Their names, in order; what they say is not shown, as it may have a password.
+--- Their names, in order; not their values, which may contain a password.
 -- @treturn table
 return function()
    local names, at = {}, 0

@@ -1,6 +1,6 @@
---- recovery: what becomes of channels and consumers while their connection is away, and when it is back.
+--- recovery: updates channels, consumers and tickets when their connection is lost, and when it is restored.
 -- SPDX-License-Identifier: MIT
--- The I/O thread brings the connection back; here the objects of the program follow.
+-- The I/O thread restores the connection; this module updates the program's objects.
 local C = require("moonrabbit.base.ffi").C
 local channel = require "moonrabbit.channel.channel"
 local each = require "moonrabbit.base.each"
@@ -31,7 +31,7 @@ local function place_of(ch, t)
    end
 end
 
--- Its time is up while there is no way: it is not sent after that.
+-- It times out while it cannot be sent: it is not sent after that.
 local function expire(ch, t)
    local i = place_of(ch, t)
    if not i then return end
@@ -55,7 +55,7 @@ local function unlimit(t)
    if timer then loop.cancel(timer) end
 end
 
--- Publishes that were out are lost; the next one is number 1 of a new book.
+-- Open publishes are lost; the next publish is number 1 of a new book.
 local function close_book(ch, err)
    local book = ch.book
    if not book then return end
@@ -71,7 +71,7 @@ local function close_book(ch, err)
    ch.book, ch.lost = ticket.book(book), {}
 end
 
--- What was not confirmed goes out once more, in its order.
+-- Sends unconfirmed publishes again, in order.
 local function send_again(ch)
    local conn = ch.connection
    while ch.again[1] do
@@ -90,7 +90,7 @@ local function send_again(ch)
    way.wake(ch.connection) -- those who wait for all confirms look again
 end
 
---- A channel is away and will be back.
+--- A channel is lost and will be restored.
 -- @tparam channel ch
 -- @tparam table err why
 function recovery.suspended(ch, err)
@@ -101,7 +101,7 @@ function recovery.suspended(ch, err)
    for _, consumer in each(ch.consumers) do subscription.suspended(consumer, err) end
 end
 
---- All channels of a connection are away. Those that will not be back end.
+--- All channels of a connection are lost. Those that will not be restored end.
 function recovery.all_suspended(conn, err)
    for _, ch in each(conn.channels) do
       local is_kept = ch.handle and (C.mr_channel_is_suspended(ch.handle) or C.mr_channel_is_open(ch.handle))
@@ -109,10 +109,10 @@ function recovery.all_suspended(conn, err)
    end
 end
 
---- A channel has come back under a new epoch: what is delivered from here on is live.
+--- A channel was reopened with a new epoch: later deliveries are live.
 function recovery.again(ch, epoch) ch.epoch = epoch end
 
---- A channel is the program's again.
+--- A channel is restored: the program may use it again.
 function recovery.ready(ch)
    for _, consumer in each(ch.consumers) do
       if not consumer.is_missing then subscription.resumed(consumer) end

@@ -1,7 +1,6 @@
---- settings: a connection's options, handed to C by their names.
+--- settings: a connection's options, passed to C by name.
 -- SPDX-License-Identifier: MIT
--- C knows the names and the types and says what is wrong; `on_event`, `republish` and passwords that are functions are
--- Lua's.
+-- C knows the names and types and reports mistakes; Lua handles `on_event`, `republish` and passwords that are functions.
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
@@ -40,10 +39,10 @@ local function set_all(o, given, prefix)
    return 0
 end
 
---- What is put behind the names of connections: "/2" for the second worker.
+--- The suffix of connection names: "/2" for the second worker.
 settings.suffix = false
 
---- The name that a connection has when it is given none.
+--- The default name of a connection.
 function settings.machine()
    local file = io.open "/proc/sys/kernel/hostname"
    local name = file and file:read "*l"

@@ -1,4 +1,4 @@
---- lifecycle: how a consumer of mr.consumer gets to consume, and gets there again, until it ends.
+--- lifecycle: starts a consumer of mr.consumer, restarts it after failures, and ends it.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local awaited = require "moonrabbit.topology.awaited"
@@ -18,12 +18,12 @@ local task = require "moonrabbit.loop.task"
 local lifecycle = {}
 
 local builtin = retry.exponential { first = 0.5, max = 30 }
-local LOCKED = 120             -- seconds for which what another connection has is asked for again, as in a recovery
+local LOCKED = 120             -- seconds of tries for a queue that another connection holds, as in a recovery
 local ALIVE = "another connection has it to itself, and is alive; for one consumer with others in waiting declare the queue "
    .. "with x-single-active-consumer, and consume it without exclusive"
-local AT_CAP = 30              -- seconds between tries when the error says that they are of no use, as recovery has it
+local AT_CAP = 30              -- seconds between tries if the error says that a try is useless, as in a recovery
 
-local workers = {}             -- in the order of their making; those that have not ended
+local workers = {}             -- those that have not ended, in the order of their creation
 
 --- The consumers that have not ended.
 function lifecycle.list() return workers end
@@ -41,7 +41,7 @@ local has_ended = returns.has_ended
 local function is_over(self) return has_ended(self) or stop.is_asked() end
 lifecycle.has_ended = has_ended
 
---- It consumes no more and does not try to.
+--- Ends it: it does not consume, and does not try again.
 -- @tparam worker self
 -- @tparam string state "cancelled" or "failed"
 -- @tparam ?table err why
@@ -61,13 +61,13 @@ local function give_up(self, err)
    stop.note_loss(err)
 end
 
---- Closes a consumer's channel once no handler needs it for settling.
+--- Closes a consumer's channel when no handler needs it for settling.
 function lifecycle.close_behind(inner, ch)
    while inner and inner.running > 0 and ch.handle do loop.sleep(0.05) end
    ch:close()
 end
 
---- Its channel goes when its handlers have ended, while others may go on.
+--- Closes its channel when its own handlers have ended; other handlers may still run.
 function lifecycle.retire(self)
    local inner, ch = self.inner, self.channel or self.opening
    if ch then task.background(function() lifecycle.close_behind(inner, ch) end) end
@@ -75,7 +75,7 @@ end
 
 -- ---- tries ----
 
--- Its consumer on a channel; what that one hears before it is the worker's is for whoever started it.
+-- Starts its consumer on a channel; events of the consumer before it belongs to the worker go to the caller.
 local function consume(self, ch)
    local o = self.options
    local concurrency = o.concurrency or self.room > 0 and setup.prefetch(self) or nil
@@ -89,13 +89,13 @@ local function consume(self, ch)
          if inner and self.inner == inner then lifecycle.hear(self, what, why) end
       end })
    self.was_consuming = self.was_consuming or inner ~= nil
-   if inner and (inner.state == "failed" or inner.state == "cancelled") then -- with its channel, in the same breath
+   if inner and (inner.state == "failed" or inner.state == "cancelled") then -- together with its channel
       return nil, inner.err or errors.new("closed", "channel")
    end
    return inner, err
 end
 
--- What the program has declared so that messages may go without anybody's word.
+-- Warns about declares by which messages may be lost silently.
 local function warn_of_losses(self)
    local limits = self.declaration.arguments or {}
    if (limits["x-max-length"] or limits["x-max-length-bytes"]) and not tostring(limits["x-overflow"]):find "^reject" then
@@ -108,15 +108,15 @@ local function warn_of_losses(self)
    end
 end
 
--- What failed and has waited comes back by us: who asked for no retries has some only if a handler puts messages off.
+-- Watches the exit; with `retry = false` only if an earlier run has left one, because its handlers have delayed messages.
 local function watch_exit(self)
    if self.exit ~= nil or self.retry == false and not returns.is_left(self) then return end
    warn_of_losses(self)
    returns.of(self)
 end
 
--- One try. True, or nil, error and the scope of what failed. Until it consumes the channel is nobody else's: what they do
--- may have the broker close it, and that would read as a refusal of the consumer.
+-- One try. Returns true, or nil, the error and the scope of the failure. Until it consumes, no other code may use the
+-- channel: if the broker closed it for another request, that would look like a refusal of the consumer.
 local function try(self)
    lifecycle.retire(self)
    self.channel, self.opening, self.kept, self.room = nil, nil, 0, 0
@@ -137,14 +137,15 @@ local function try(self)
    return true
 end
 
--- It ended while it was being started, or the program stops: what the try has made goes.
+-- It ended while it was being started, or the program stops: closes what the try has opened.
 local function take_back(self)
    if not has_ended(self) then lifecycle.finish(self, "cancelled") end
    if self.inner then self.inner:cancel() end
    lifecycle.retire(self)
 end
 
--- What another connection has to itself may be a dead one's, until its broker has missed two heartbeats. Is it not?
+-- The connection that holds a queue may be dead until the broker has missed two heartbeats. True if the queue is held for
+-- longer: then its holder is alive.
 local function is_anothers(self, err)
    if err.kind ~= "resource_locked" and not (err.kind == "access_refused" and err.recoverable) then
       self.locked_since = nil
@@ -158,12 +159,12 @@ local function is_anothers(self, err)
    return true
 end
 
--- Is trying again of no use, or not wanted?
+-- True if another try is useless or not wanted.
 local function is_final(self, err, scope)
    local o = self.connection.options
    if is_anothers(self, err) then return true end
    if self.connection.released then return true end
-   if scope == "connect" and (o.transport_options or o.connection_attempts) then return true end -- it has tried itself
+   if scope == "connect" and (o.transport_options or o.connection_attempts) then return true end -- it tries itself
    return not err.recoverable and not self.was_consuming
 end
 
@@ -181,7 +182,7 @@ end
 
 local look_for_room
 
---- Tries until it consumes, or there is no point in it.
+--- Tries until it consumes, or another try is useless.
 local function run(self)
    local attempt, began = 0, C.mr_now()
    while not is_over(self) do
@@ -195,7 +196,7 @@ local function run(self)
       end
       attempt = attempt + 1
       local word = is_final(self, err, scope) and "stop" or ask_policy(self, attempt, err, scope, began)
-      if is_over(self) then break end -- the policy took its time
+      if is_over(self) then break end -- it may have ended while the policy ran
       if word == "stop" then
          give_up(self, err)
          break
@@ -208,7 +209,7 @@ local function run(self)
    take_back(self)
 end
 
--- Once more on its channel, which keeps what is kept, with so much more prefetch.
+-- Starts it again on the same channel, so that kept messages stay, with a larger prefetch.
 local function widen(self)
    local inner, ch = self.inner, self.channel
    self.inner = nil
@@ -234,7 +235,7 @@ local function make_room(self)
    while needs_room(self) do widen(self) end
 end
 
--- The half of the prefetch may go to what is kept, then it gets more.
+-- Kept messages may use half of the prefetch, then the prefetch grows.
 function look_for_room(self)
    if self.is_widening or not needs_room(self) then return end
    self.is_widening = true
@@ -251,17 +252,17 @@ function lifecycle.keep_large(self)
    look_for_room(self)
 end
 
---- Begins it.
+--- Starts it.
 function lifecycle.start(self)
    table.insert(workers, self)
    setup.announce(self)
    task.spawn(run, self)
 end
 
---- The I/O thread or the broker says what has become of its consumer. Called by the dispatcher: nothing here may wait.
+--- The state of its consumer has changed. Called by the dispatcher, so it must not wait.
 -- @tparam worker self
 -- @tparam string what "suspended", "resumed", "ended"
--- @tparam ?table err why; nil: the program wanted it so
+-- @tparam ?table err why; nil: the program did it
 function lifecycle.hear(self, what, err)
    if has_ended(self) then return end
    if what == "resumed" then
@@ -273,7 +274,7 @@ function lifecycle.hear(self, what, err)
    if err and err.kind == "cancelled" then fn = self.options.on_cancel end
    if type(fn) == "function" and self.state == "consuming" then task.later(fn, err) end
    enter(self, "recovering", err)
-   self.kept = 0 -- they come again
+   self.kept = 0 -- they will be delivered again
    if what == "suspended" then return end
    -- It is not brought back by the connection: by us, unless nothing is to be.
    if self.connection.options.recover == false then return lifecycle.finish(self, "failed", err) end
@@ -281,7 +282,7 @@ function lifecycle.hear(self, what, err)
    task.later(run, self)
 end
 
--- Who naps until the next try wakes, to find that there is none.
+-- Wakes the task that waits for the next try; it finds that there is none.
 stop.on_ask(function()
    for _, self in ipairs(workers) do
       if self.next_try then enter(self, self.state, self.err) end

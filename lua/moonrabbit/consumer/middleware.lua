@@ -1,4 +1,4 @@
---- middleware: a handler of mr.consumer with what stands around it: middleware, decoding.
+--- middleware: a handler of mr.consumer with its middleware and decoder.
 -- SPDX-License-Identifier: MIT
 local bit = require "bit"
 local ffi = require "ffi"
@@ -12,14 +12,14 @@ local memmem, band = ffi.C.memmem, bit.band
 local MARK = "x-mr-attempt"
 local HEADERS = 0x20 -- in the first octet of the encoded properties' flags
 
--- Slots of a message, beside its own: see keep.
+-- Additional slots of a message: see keep.
 local WORD, WHY = "_word", "_why"
 
--- A message that was retried came through the default exchange: it shows where it was published first.
+-- A retried message came through the default exchange: restores the exchange and key of its first publish.
 local function restore(msg)
    local headers = msg.headers
    local exchange, key = headers["x-mr-exchange"], headers["x-mr-routing-key"]
-   if headers["x-mr-queue"] ~= msg.queue and not headers["x-mr-reason"] then return end -- headers that were passed on
+   if headers["x-mr-queue"] ~= msg.queue and not headers["x-mr-reason"] then return end -- copied headers
    if type(exchange) == "string" then rawset(msg, "exchange", exchange) end
    if type(key) == "string" then rawset(msg, "routing_key", key) end
 end
@@ -31,7 +31,7 @@ end
 
 local function decode_body(msg) return msg:decode() end
 
--- The handler behind its decoder. What does not decode will not the next time either.
+-- The handler with its decoder. A body that cannot be decoded is not retried.
 local function decoding(handler, decode)
    if decode == true then decode = decode_body end
    return function(msg)
@@ -42,8 +42,8 @@ local function decoding(handler, decode)
    end
 end
 
--- Keeps what was returned last that says something: a middleware that calls next(msg) and returns nothing does not
--- turn a failure into an ack. A handler that is called again has the last word.
+-- Keeps the last result that is not empty, so that a middleware that calls next(msg) and returns nothing does not turn a
+-- failure into an ack. If the handler is called again, its last result counts.
 local function keep(msg, is_handler, word, why)
    if word ~= nil or why ~= nil or is_handler and (rawget(msg, WORD) ~= nil or rawget(msg, WHY) ~= nil) then
       rawset(msg, WORD, word)
@@ -60,7 +60,7 @@ local function around(middleware, inner, is_handler)
    return function(msg) return middleware(msg, go_on) end
 end
 
---- The function that gets each message.
+--- Makes the function that is called with each message.
 -- @tparam function handler
 -- @tparam table middleware list of functions(msg, next), the outermost first
 -- @tparam ?boolean|function decode

@@ -1,4 +1,4 @@
---- outcome: what becomes of a message, by what its handler of mr.consumer returned or raised.
+--- outcome: decides the outcome of a message by the result or error of its handler of mr.consumer.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local copies = require "moonrabbit.redelivery.copy"
@@ -15,15 +15,15 @@ local outcome = {}
 local ACK, NACK, REJECT, REQUEUE = C.MR_ACK, C.MR_NACK, C.MR_REJECT, C.MR_SETTLE_REQUEUE
 local WORDS = { "requeue", "reject", "dead_letter" }
 
---- What a failed message is retried by when the program does not say.
+--- The default retry policy of messages.
 outcome.policy = retry.exponential { first = 0.5, max = 60, attempts = 8 }
 
---- For xpcall: what was raised, and from where.
+--- For xpcall: the raised value and its traceback.
 function outcome.trace(why)
    return { raised = why, trace = errors.trace(why, 2) }
 end
 
--- Any failure as an error of ours: raised or returned, a string or a table.
+-- Converts a failure to an error object: raised or returned, a string or a table.
 local function error_of(why)
    if errors.is(why) then return why end
    local err = errors.new("handler_failed", "message", errors.words(why))
@@ -40,8 +40,8 @@ local function info_of(consumer, msg, err)
    return { queue = consumer.queue, attempt = msg.attempt, error = err and ("%s: %s"):format(err.kind, err.text) }
 end
 
--- Makes a copy of a message, however long it takes: it is held meanwhile, and its handler is not called again.
--- True; or nil, and an error when there can never be one.
+-- Makes a copy of a message, with retries: the message is held in that time, and its handler is not called again.
+-- True; or nil, and an error if it can never be copied.
 local function insist(consumer, msg, err, copy)
    local ok, why = patience.until_done(msg, copy, function(failure, pause)
       local fields = fields_of(consumer, msg, err)
@@ -79,7 +79,7 @@ local function later(consumer, msg, seconds, err)
    info.exit = exit
    local ok, why = insist(consumer, msg, err, function()
       local done, failure = copies.delay(msg, seconds, info)
-      if not done and failure.kind == "access_refused" then failure.is_final = true end -- this user may not have such queues
+      if not done and failure.kind == "access_refused" then failure.is_final = true end -- no permission to declare them
       return done, failure
    end)
    if ok then return ACK, 0 end
@@ -87,7 +87,7 @@ local function later(consumer, msg, seconds, err)
    return nil
 end
 
--- The end of its tries: among the dead letters, or dropped by its queue.
+-- No attempts are left: the message goes to the dead letters, or is rejected.
 local function bury(consumer, msg, reason, err, trace)
    local dead = consumer.owner.dead_letter
    if not dead then return REJECT, 0 end
@@ -108,7 +108,7 @@ local function elapsed(msg)
    return first and math.max(copies.now() - first, 0) / 1000 or 0
 end
 
--- What the policy says of a failure.
+-- The policy's verdict on a failure.
 local function judge_failure(consumer, msg, err, trace)
    if not msg.is_live then -- lost with its connection, or settled by the handler: nothing is left to decide
       log.warn("handler failed", fields_of(consumer, msg, err))
@@ -118,7 +118,7 @@ local function judge_failure(consumer, msg, err, trace)
    if consumer.owner.retry then
       word = retry.decide(consumer.owner.retry, { scope = "message", attempt = attempt, err = err, elapsed = elapsed(msg),
          message = msg }, outcome.policy)
-      if not msg.is_live then return ACK, 0 end -- settled or lost while the policy thought
+      if not msg.is_live then return ACK, 0 end -- settled or lost while the policy ran
    end
    local fields = fields_of(consumer, msg, err)
    if type(word) == "number" then
@@ -137,7 +137,7 @@ local function judge_failure(consumer, msg, err, trace)
    return bury(consumer, msg, reason, err, trace)
 end
 
--- A handler that returns what means nothing has failed, in a way that trying again does not mend.
+-- A handler that returns an invalid value has failed, and another attempt does not help.
 local function nonsense(consumer, msg, a)
    local nearest = type(a) == "string" and options.nearest(a, { unpack(WORDS) })
    local err = errors.new("handler_failed", "message", ("the handler returned %s, which means nothing%s"):format(
@@ -159,7 +159,7 @@ local words = {
 
 function judge(consumer, msg, ok, a, b)
    if not ok then
-      if type(a) ~= "table" then a = { raised = a } end -- it could not even be traced: the stack was at its end
+      if type(a) ~= "table" then a = { raised = a } end -- without a traceback, because the stack had overflowed
       return judge_failure(consumer, msg, error_of(a.raised), a.trace)
    end
    if a == true or a == nil and b == nil then return ACK, 0 end
@@ -172,9 +172,9 @@ function judge(consumer, msg, ok, a, b)
    return nonsense(consumer, msg, a)
 end
 
---- The judge of a consumer: how to settle its message. It may wait; whatever goes wrong in it, the message is held.
+--- The judge of a consumer: decides how to settle its message. It may wait; if it fails, the message is held.
 -- @treturn[1] number how, number flags
--- @treturn[2] nil it is not to be settled: the program does that (then LEFT follows), or it comes again by itself
+-- @treturn[2] nil do not settle it: the program does that, or the broker delivers it again
 function outcome.judge(consumer, msg, ok, a, b)
    if is_left(consumer, ok, a, b) then return nil end
    local how, flags

@@ -1,4 +1,4 @@
---- setup: what a consumer of mr.consumer needs at the broker: its queue, bindings, dead letters, prefetch.
+--- setup: prepares the broker for a consumer of mr.consumer: queue, bindings, dead letters, prefetch.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local awaited = require "moonrabbit.topology.awaited"
@@ -15,7 +15,7 @@ local topology = require "moonrabbit.topology.topology"
 local setup = {}
 
 local PREFETCH = 100
-local NAME_SIZE = 255 -- bytes, of a queue's name
+local NAME_SIZE = 255 -- the maximum bytes of a queue's name
 local SPEC = { queue = "string|table", name = "string", connection = "table", prefetch = "number", concurrency = "number",
    retry = "function|boolean", dead_letter = "string|boolean", declare = "boolean", bindings = "table",
    consumer_tag = "string", exclusive = "boolean", priority = "number", arguments = "table", manual_ack = "boolean",
@@ -26,7 +26,7 @@ local QUEUE = { queue = "string", durable = "boolean", exclusive = "boolean", au
 local BINDING = { exchange = "string", routing_key = "string", arguments = "table", type = "string", durable = "boolean",
    auto_delete = "boolean", internal = "boolean" }
 
--- Those that are tables of their own.
+-- Options that are tables.
 local function check_tables(opts)
    if type(opts.queue) == "table" then options.check(opts.queue, QUEUE) end
    if opts.queue == "" then options.blame('option "queue" is empty: for a name of the broker\'s give { exclusive = true }') end
@@ -40,7 +40,7 @@ local function check_tables(opts)
    end
 end
 
--- A queue of dead letters that could not be is found here, not by the first message that needs it.
+-- Checks the names of the queues now, not when the first dead letter needs them.
 local function check_names(opts)
    local queue = type(opts.queue) == "table" and opts.queue.queue or opts.queue
    if type(queue) ~= "string" then return end
@@ -87,7 +87,7 @@ end
 
 local function bindings_of(opts) return options.list_of("bindings", opts.bindings, BINDING) end
 
--- What others may bind to comes first, then it is theirs: so nobody waits for one who waits for him.
+-- Declares objects that others may bind to first, and reports them, so that two consumers do not wait for each other.
 local function declare_own(self, ch)
    local opts, ok, err = self.options, true, nil
    if opts.topology then ok, err = opts.topology:apply(ch.connection) end
@@ -106,7 +106,7 @@ local function declare_own(self, ch)
    return true
 end
 
--- An exchange that is not there yet may come: it is asked for again.
+-- A missing exchange may be declared later: the bind is tried again.
 local function bind(self, ch, b)
    awaited.wait("exchange", b.exchange, self)
    local ok, err = ch:queue_bind { queue = self.queue, exchange = b.exchange, routing_key = b.routing_key,
@@ -115,13 +115,13 @@ local function bind(self, ch, b)
    return ok, err
 end
 
--- Of the queue's own kind; one that is there in another shape is taken as it is.
+-- The dead letter queue has the type of the queue; an existing one is used unchanged.
 local function declare_dead_letter(self, ch)
    local declaration = { queue = self.dead_letter, durable = true, arguments = self.companions }
    local ok, is_ours = companion.declare(ch.connection, self.dead_letter, declaration)
    if not ok then return nil, is_ours end
    if not is_ours then return true end
-   local reply, err = ch:queue_declare(declaration) -- on its own channel: it comes back with it
+   local reply, err = ch:queue_declare(declaration) -- on its own channel: it is restored with it
    return reply and true, err
 end
 
@@ -139,7 +139,7 @@ local function declare(self, ch)
    return ok, err
 end
 
---- What it will declare, for others of the program to wait for.
+--- The objects that it will declare, for other parts of the program to wait for.
 function setup.announce(self)
    local opts, exchanges, queues = self.options, {}, {}
    if opts.topology then
@@ -153,18 +153,19 @@ function setup.announce(self)
    awaited.announce(self, exchanges, queues)
 end
 
---- Messages that are at hand at most, as the program has asked for.
+--- The maximum number of unsettled messages that the program requested.
 function setup.prefetch(self) return self.options.prefetch or PREFETCH end
 
---- Is a message over max_message_size kept rather than rejected? Its dead letters are to be kept, and nobody else may have it.
+--- True if a message over max_message_size is kept instead of rejected: if its dead letters must be kept, and the consumer has
+-- not declared a dead letter exchange.
 function setup.keeps_large(self)
    local arguments = self.declaration.arguments
    return self.dead_letter and not (arguments and arguments["x-dead-letter-exchange"])
 end
 
---- Makes it so on a channel.
+--- Declares and binds everything on a channel.
 -- @treturn[1] true
--- @treturn[2] nil, error, and the scope of what failed: "channel" or "topology"
+-- @treturn[2] nil, error, and the scope of the failure: "channel" or "topology"
 function setup.run(self, ch)
    local ok, err = ch:qos { prefetch_count = setup.prefetch(self) }
    if not ok then return nil, err, "channel" end

@@ -1,4 +1,4 @@
---- unsettled: names the handlers that forgot a message: `settle_timeout` of mr.consumer.
+--- unsettled: reports messages that a handler did not settle in time: `settle_timeout` of mr.consumer.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
@@ -34,13 +34,13 @@ function unsettled.new(worker, seconds)
    return self
 end
 
--- What is settled by now, or by the handler's return, needs no watching.
+-- Messages that are settled, or that the handler's return settles, need no watching.
 local function leave(self, msg, ...)
    if not self.worker.options.manual_ack or not msg.is_live then self.open[msg] = nil end
    return ...
 end
 
---- The handler, with its messages noted as they begin.
+--- Wraps the handler to record its messages.
 function Watch:watching(run)
    return function(msg)
       self.open[msg] = C.mr_now()
@@ -48,7 +48,7 @@ function Watch:watching(run)
    end
 end
 
---- Watches no more.
+--- Stops watching.
 function Watch:stop() loop.cancel(self.timer) end
 
 return unsettled

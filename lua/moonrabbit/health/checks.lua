@@ -62,7 +62,7 @@ end
 local function round(check)
    if not is_current(check) then return end
    check.timer = soft_after(check.every, function() round(check) end)
-   if check.began then                  -- no second one beside the one that hangs
+   if check.began then                  -- does not start a second one during a hanging one
       local since = C.mr_now() - check.began
       if since >= check.timeout then note(check, FAILING, ("it has not answered for %.0f s"):format(since)) end
       return

@@ -18,7 +18,7 @@ local value = require "moonrabbit.base.value"
 local health = {}
 
 local CHECKS_MAX, NAME_MAX = 64, 128
-local PATIENCE = 5                     -- seconds for an answer of the I/O thread, which never waits itself
+local PATIENCE = 5                     -- seconds for an answer of the I/O thread, which never blocks
 local BITS = { connected = C.MR_CHECK_CONNECTED, consuming = C.MR_CHECK_CONSUMING, blocked = C.MR_CHECK_BLOCKED,
    stalled = C.MR_CHECK_STALLED, last_message = C.MR_CHECK_LAST_MESSAGE }
 
@@ -175,7 +175,7 @@ local function split(where)
    return address, port
 end
 
-local served -- {where, port} of what is served
+local served -- {where, port} of the pages
 
 local function ask(call, ...)
    local token = task.token()
@@ -198,7 +198,7 @@ function health.listen(where)
    if not address then
       return nil, errors.new("bad_argument", "config", ('"%s" is not ADDRESS:PORT, such as 127.0.0.1:8080'):format(where))
    end
-   if served and served.where == where and generation.is_staging() then return served.port end -- by the script before
+   if served and served.where == where and generation.is_staging() then return served.port end -- by the earlier script
    local reply, err = ask(C.mr_http_listen, address, port)
    if not reply then return nil, err end
    served = { where = where, port = reply.message_count }

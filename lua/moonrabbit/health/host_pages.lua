@@ -12,7 +12,7 @@ local host_pages = {}
 
 local JSON = "application/json"
 
-local MOST = 64 -- functions at work at once: each may hold descriptors, and a client that goes away does not end it
+local MOST = 64 -- functions running at the same time: each may hold descriptors, also after its client has left
 
 local by_path = {}
 local at_work = 0

@@ -1,4 +1,4 @@
---- lag: how many messages wait in the queues that have a consumer here.
+--- lag: checks the number of messages that wait in the queues consumed by this program.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local loop = require "moonrabbit.loop.loop"
@@ -7,7 +7,7 @@ local subscription = require "moonrabbit.channel.subscription"
 
 local lag = {}
 
---- The options of a lag check: nil when it is not to be changed, or to be off.
+--- The options of a lag check: nil if it does not change, or is disabled.
 -- @tparam ?number|table|boolean given
 function lag.options(given)
    if given == nil or given == false then return nil end
@@ -23,12 +23,12 @@ end
 
 local function meter_of(queue) return C.mr_meter_of(loop.runtime(), queue, #queue) end
 
--- The queues, each with a connection that consumes it and is open: what is away is told by other checks.
+-- The queues, each with an open connection that consumes it: other checks report lost connections.
 local function queues()
    local list, seen = {}, {}
    subscription.each(function(consumer)
       local conn = consumer.channel.connection
-      if consumer.is_service or consumer.is_exit then return end -- answers to remote calls wait in no queue
+      if consumer.is_service or consumer.is_exit then return end -- answers to remote calls do not wait in a queue
       if seen[consumer.queue] or consumer.state ~= "consuming" or not conn.is_open then return end
       seen[consumer.queue] = true
       list[#list + 1] = { name = consumer.queue, connection = conn }
@@ -36,7 +36,7 @@ local function queues()
    return list
 end
 
--- Asks on a channel for this one question: a queue that is not there closes it.
+-- Asks on a separate channel for each request, because a missing queue closes the channel.
 local function count(queue)
    local ch, err = queue.connection:channel()
    if not ch then return nil, err end
@@ -46,7 +46,7 @@ local function count(queue)
    return answer and answer.message_count, err
 end
 
---- A check: every queue that is consumed here has at most `max` messages waiting.
+--- Makes the check: at most `max` messages wait in each queue that this program consumes.
 function lag.check(max)
    return function()
       local behind, most = {}, nil

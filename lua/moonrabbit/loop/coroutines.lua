@@ -1,14 +1,14 @@
---- coroutines: those of the script's own, and why nobody but the loop resumes one of ours.
+--- coroutines: lets the script's own coroutines wait, and protects tasks from being resumed by other code.
 -- SPDX-License-Identifier: MIT
 -- luacheck: ignore 122
--- A wait within a coroutine of the script's suspends it, what resumed it, and so on up to the task: each of them
--- is suspended in coroutine.resume, which passes the wait on. That takes a coroutine.resume (and a coroutine.wrap) that
--- knows of it, so this module puts its own in the place of Lua's. For all else they do what Lua's do.
+-- A wait within a coroutine of the script suspends that coroutine, its resumer, and so on up to the task: each of them
+-- is suspended in coroutine.resume, which passes the wait on. That needs a coroutine.resume (and a coroutine.wrap) that
+-- support waits, so this module replaces Lua's functions. In all other cases they do the same as Lua's.
 local errors = require "moonrabbit.base.errors"
 
 local coroutines = {}
 
--- Lua's own: another copy of the library may have been here before.
+-- Lua's own functions: another copy of the library may have replaced them before.
 local registry = debug.getregistry()
 local raw = registry["moonrabbit.coroutine"] or { resume = coroutine.resume, yield = coroutine.yield }
 registry["moonrabbit.coroutine"] = raw
@@ -17,9 +17,9 @@ local resume, yield = raw.resume, raw.yield
 local create, running, can_yield = coroutine.create, coroutine.running, coroutine.isyieldable
 local status = coroutine.status
 
---- What the loop resumes with, first of all: nobody else has it.
+--- The first value that the loop resumes with: no other code has it.
 coroutines.GO = {}
---- A task suspends itself with this to let the others take a turn.
+--- A task yields this to let other tasks run.
 coroutines.GIVE_WAY = {}
 --- The coroutines of the tasks, as keys.
 coroutines.ours = setmetatable({}, { __mode = "k" })
@@ -27,7 +27,7 @@ coroutines.ours = setmetatable({}, { __mode = "k" })
 coroutines.resume = resume
 
 local GO, GIVE_WAY, ours = coroutines.GO, coroutines.GIVE_WAY, coroutines.ours
-local WAIT = {} -- a coroutine of the script's yields this first when it waits
+local WAIT = {} -- the first value that a waiting coroutine of the script yields
 local hosts = setmetatable({}, { __mode = "kv" }) -- coroutine that runs or waits -> the task that it belongs to
 local cut = setmetatable({}, { __mode = "k" })    -- those with a function of C between them and their task
 
@@ -35,12 +35,12 @@ local REFUSED = "a task of Moonrabbit's goes on when what it waits for has come,
    .. "a callback, use mr.event()"
 local WAITS = "this coroutine waits for something, and goes on when it has come: to wait for a callback, use mr.event()"
 
---- The task that a coroutine of the script's belongs to.
--- @treturn ?thread nil: none, or nobody knows
--- @treturn boolean is there a function of C between the two?
+--- The task that a coroutine of the script belongs to.
+-- @treturn ?thread nil: none, or unknown
+-- @treturn boolean true if there is a C function between the two
 function coroutines.host(co) return hosts[co], cut[co] or false end
 
--- Goes on when the loop says so, and gives back nothing but an explanation to whoever else resumes it.
+-- Continues when the loop resumes it; returns only an explanation to any other resumer.
 local function go_on(tag, ...)
    if tag == GO then return ... end
    return go_on(yield(nil, REFUSED))
@@ -55,7 +55,7 @@ function coroutines.suspend(what)
 end
 local suspend = coroutines.suspend
 
--- A coroutine that waits has its resumer wait.
+-- If a coroutine waits, its resumer waits, too.
 local function passed_on(co, ...)
    local ok, mark, what = ...
    if ok and mark == WAIT then return passed_on(co, resume(co, GO, suspend(what))) end
@@ -74,7 +74,7 @@ function coroutine.resume(co, ...)
    end
    if hosts[co] then
       if status(co) == "suspended" then return false, WAITS end
-      return resume(co, ...) -- it runs: Lua says so
+      return resume(co, ...) -- it runs already: Lua reports the error
    end
    if type(co) == "thread" then hosts[co], cut[co] = host, cut[me] or not can_yield() or nil end
    return passed_on(co, resume(co, ...))
@@ -92,7 +92,7 @@ function coroutine.wrap(fn)
    return function(...) return result(resume_known(co, ...)) end
 end
 
--- As Lua's; in a task it lets the others take a turn.
+-- As Lua's; in a task it lets other tasks run.
 function coroutine.yield(...)
    if not ours[running()] then return yield(...) end
    if select("#", ...) > 0 then

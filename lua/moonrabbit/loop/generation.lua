@@ -1,7 +1,7 @@
---- generation: what one run of a script's main chunk has set up, so that the next one can take its place.
+--- generation: the registrations of one run of a script's main chunk, so that the next run can replace it.
 -- SPDX-License-Identifier: MIT
--- The command makes editions; in another program there is one, and nothing here has any effect. While a new
--- main chunk runs aside (it is staged), what it registers waits for its turn.
+-- The command makes editions; in another program there is one edition, and nothing here has any effect. While a new
+-- main chunk runs aside (it is staged), its registrations are deferred until the swap.
 local each = require "moonrabbit.base.each"
 local loop = require "moonrabbit.loop.loop"
 local errors = require "moonrabbit.base.errors"
@@ -18,15 +18,15 @@ local current = new(1)
 local staged
 local is_loading = false -- the first main chunk runs
 
-local late = {} -- workers whose main chunk took too long: nothing they do counts
+local late = {} -- workers whose main chunk took too long: their results are ignored
 
---- Is it a staged main chunk that calls?
+--- True if the caller is a staged main chunk.
 function generation.is_staging()
    if next(late) and late[task.current() or 0] then error(task.STOPPED, 0) end
    return staged ~= nil and task.current() == staged.worker
 end
 
--- The edition whose main chunk calls; nil: it is not a main chunk that calls.
+-- The edition of the calling main chunk; nil: the caller is not a main chunk.
 local function of_chunk()
    if generation.is_staging() then return staged end
    return is_loading and not task.current() and current or nil
@@ -34,23 +34,23 @@ end
 
 --- The first main chunk begins, or has ended.
 function generation.loading(is_it) is_loading = is_it end
---- Has the running edition's main chunk not ended?
+--- True while the running edition's main chunk has not ended.
 function generation.is_loading() return is_loading end
 
---- Does fn() now; for a staged main chunk when its turn comes.
+--- Calls fn() now, or, for a staged main chunk, at the swap.
 function generation.later(fn)
    if generation.is_staging() then table.insert(staged.deferred, fn) else fn() end
 end
 
---- Remembers what a main chunk made, in one of the edition's lists.
+--- Adds an object that a main chunk made to one of the edition's lists.
 function generation.note(list, thing)
    local e = of_chunk()
    if e then table.insert(e[list], thing) end
    return thing
 end
 
---- Has close(thing) called when the edition ends, or is not to be.
--- @tparam[opt] boolean only_of_chunk what handlers and tasks make is theirs
+--- Calls close(thing) when the edition ends, or is discarded.
+-- @tparam[opt] boolean only_of_chunk ignore objects that handlers and tasks make
 function generation.own(thing, close, only_of_chunk)
    local e = of_chunk()
    if not e and not only_of_chunk then e = current end
@@ -58,26 +58,26 @@ function generation.own(thing, close, only_of_chunk)
    return thing
 end
 
---- Has close(thing) called when the last handler of a main chunk's edition has ended, or it is not to be.
+--- Calls close(thing) when the last handler of a main chunk's edition has ended, or the edition is discarded.
 function generation.keep(thing, close)
    local e = of_chunk()
    if e then e.lasting[thing] = close end
    return thing
 end
 
---- It has ended by itself.
+--- The object has ended by itself: removes it.
 function generation.disown(thing)
    current.owned[thing] = nil
    if staged then staged.owned[thing] = nil end
 end
 
---- Refuses what a staged main chunk cannot have.
+--- Raises an error for calls that a staged main chunk cannot make.
 function generation.refuse(what)
    if not generation.is_staging() then return end
    errors.blame(what .. " in the main chunk cannot be taken over when a script is reloaded: use mr.consumer, or restart")
 end
 
---- Runs fn() as a task that ends with its edition when it is begun by a main chunk, or by such a task.
+--- Runs fn() as a task, which ends with its edition if it was started by a main chunk, or by such a task.
 function generation.spawn(fn)
    local e = of_chunk() or current.tasks[task.current() or 0] and current
    if not e then return task.spawn(fn) end
@@ -92,7 +92,7 @@ function generation.spawn(fn)
    end)
 end
 
--- Are the settings equal, functions apart?
+-- True if the settings are equal, except functions.
 local function is_equal(a, b)
    if type(a) == "function" and type(b) == "function" then return true end
    if type(a) ~= "table" or type(b) ~= "table" then return a == b end
@@ -106,8 +106,8 @@ local function is_equal(a, b)
 end
 generation.is_equal = is_equal
 
---- The connection that a staged main chunk means: the running one of the same settings.
--- @treturn ?connection nil: a new one is to be made
+--- The running connection with the same settings, for a staged main chunk.
+-- @treturn ?connection nil: make a new one
 function generation.connection(settings)
    if not generation.is_staging() then return nil end
    for _, conn in ipairs(current.connections) do
@@ -118,7 +118,7 @@ function generation.connection(settings)
    end
 end
 
---- Begins an edition: what the calling task does from here on is staged.
+--- Begins an edition: from now on the registrations of the calling task are staged.
 -- @treturn table
 function generation.stage()
    staged = new(current.number + 1)
@@ -126,7 +126,7 @@ function generation.stage()
    return staged
 end
 
---- The staged main chunk took too long: it ends at its next wait of no consequence.
+--- The staged main chunk took too long: it ends at its next wait that may be interrupted.
 function generation.give_up()
    late[staged.worker] = true
    task.condemn(staged.worker)
@@ -141,7 +141,7 @@ local function close_all(things)
    for thing, close in each(things) do close(thing) end
 end
 
---- Closes what handlers of an edition may still have used. It waits.
+--- Closes objects that handlers of an edition may still have used. It waits.
 function generation.close(e)
    close_all(e.lasting)
    for _, ch in ipairs(e.channels) do ch:close() end
@@ -150,7 +150,7 @@ function generation.close(e)
    end
 end
 
---- The staged edition is not to be.
+--- Discards the staged edition.
 function generation.drop()
    local e = staged
    staged = nil
@@ -162,7 +162,7 @@ function generation.drop()
    generation.close(e)
 end
 
---- The staged edition becomes the running one: what the old one owned ends, what the new one deferred begins.
+--- Makes the staged edition the running one: ends the objects of the old one, starts the deferred ones of the new one.
 -- @tparam function between called in between
 -- @treturn table the old one
 function generation.commit(between)

@@ -1,4 +1,4 @@
---- loop: pulls events from the runtime, fires timers, and hands everything to whoever waits.
+--- loop: pulls events from the runtime, fires timers, and wakes waiting tasks.
 -- SPDX-License-Identifier: MIT
 -- One loop and one runtime for each Lua state.
 local ffi = require "ffi"
@@ -21,23 +21,23 @@ local heap = timers.agenda
 local rt                             -- the runtime, made at first use
 local on_delivery                    -- set by consume
 local handlers = {}                  -- event type -> function(event)
-local openers, closers = {}, {}      -- what to do when there is another runtime, and before one goes
+local openers, closers = {}, {}      -- called after a runtime is made, and before one ends
 local room_waiters = {}              -- tokens
 local around = function(work) work() end -- set by meter
-local on_event                       -- called once, after the next event; nil: nobody waits for it
+local on_event                       -- called once, after the next event; nil: no task waits for it
 
---- Things that keep the program going: consumers, mostly.
+--- The number of objects that keep the program running: mostly consumers.
 loop.holds = 0
---- When the last batch of events came, by mr.now(): good enough to say how long a handler has been at work.
+--- When the last batch of events arrived, by mr.now(): precise enough to say how long a handler has run.
 loop.now = C.mr_now()
---- Pending timers that do not.
+--- The number of pending timers that do not keep the program running.
 loop.soft = 0
 --- Counts the turns.
 loop.turns = 0
 
--- The Lua state, or this module, ends without loop.close: consumers would go on at the broker, with nobody to serve
--- them. Finalizers run youngest first: whatever else points into the runtime was made later, and has had its turn.
--- Seconds for what was published and settled to reach the broker: a connection that is closed at once may lose it.
+-- If the Lua state, or this module, ends without loop.close, consumers would stay at the broker without handlers.
+-- Finalizers run youngest first: objects that refer to the runtime were made later, and are finalized before.
+-- The seconds for publishes and settles to reach the broker: a connection that is closed at once may lose them.
 local FAREWELL = 0.8
 local has_ended = false
 local sentinel = newproxy(true)
@@ -61,7 +61,7 @@ function loop.runtime()
    return rt
 end
 
---- Has it been made, and not been closed?
+--- True if the runtime was made and is not closed.
 function loop.is_running() return rt ~= nil end
 
 -- Events that were pulled and will not be dispatched.
@@ -74,12 +74,12 @@ local function drop_batch()
    end
 end
 
---- Calls fn when a runtime was made; not for the one that there is. It must not wait.
+--- Calls fn after each later runtime is made. It must not wait.
 function loop.on_open(fn) openers[#openers + 1] = fn end
---- Calls fn before the runtime is freed: whatever points into it must be forgotten.
+--- Calls fn before the runtime is freed: it must drop all references to the runtime's memory.
 function loop.on_close(fn) closers[#closers + 1] = fn end
 
---- Closes everything and forgets the runtime with all who wait; a later call makes a new one.
+--- Closes everything, and drops the runtime and all waiting tasks; a later call makes a new runtime.
 function loop.close(timeout)
    if task.is_inside() then errors.blame("the runtime cannot be closed from within a task") end
    drop_batch()
@@ -134,8 +134,8 @@ local function on_other(ev)
    C.mr_event_fini(ev)
 end
 
--- Works the batch off. A handler that waits takes its coroutine with it: whoever finds that another
--- dispatcher has taken over returns.
+-- Dispatches the batch. A handler that waits keeps its coroutine; when it resumes, another dispatcher has taken over, and
+-- this one returns.
 local function dispatch(number)
    while at < count and active == number do
       local ev = events[at]
@@ -190,10 +190,9 @@ end
 
 --- Calls fn after `seconds`, in a task; returns the timer, for loop.cancel.
 function loop.after(seconds, fn) return heap:add({ fn = fn }, C.mr_now() + seconds) end
---- Calls fn every `seconds`. Rounds do not pile up: one that is due while the last one is still at
--- work, or that comes late, is left out.
+--- Calls fn every `seconds`. A round that is due while the previous one still runs, or that is late, is skipped.
 function loop.every(seconds, fn) return heap:add({ fn = fn, every = seconds }, C.mr_now() + seconds) end
---- Takes a timer back.
+--- Cancels a timer.
 function loop.cancel(entry)
    entry.every = nil
    heap:cancel(entry)
@@ -208,9 +207,9 @@ local function patience(timeout)
    return timeout and math.min(timeout, left) or left
 end
 
---- One turn: what is ready, what is due, what has come.
--- @tparam[opt] number timeout seconds to sleep at most when there is nothing; nil: until something comes
--- @treturn boolean was there anything?
+--- One turn: runs ready tasks, fires timers, dispatches events.
+-- @tparam[opt] number timeout maximum seconds to sleep if there is nothing; nil: no limit
+-- @treturn boolean true if there was anything
 -- @tparam[opt] number most events to take
 function loop.pump(timeout, most)
    if task.is_inside() then error("the loop cannot be driven from within a task: mr.sleep waits there", 0) end
@@ -237,17 +236,17 @@ function loop.pump(timeout, most)
 end
 task.set_loop(loop.pump, function() return rt ~= nil and C.mr_runtime_fd(rt) < 0 end)
 
---- Is there anything that could still happen by itself?
+--- True if something can still happen by itself.
 function loop.is_idle()
    return loop.holds == 0 and heap.live <= loop.soft and task.alive == 0 and at >= count and not task.has_ready()
 end
 
---- Has the runtime's descriptor become readable when the next timer is due.
+--- Makes the runtime's descriptor readable when the next timer is due.
 function loop.arm()
    C.mr_runtime_wake_at(loop.runtime(), task.has_ready() and C.mr_now() or heap:next_at() or 0)
 end
 
---- Somebody was woken: has a host that sleeps in a loop of its own call mr.poll.
+--- A task was woken: makes a host that sleeps in its own loop call mr.poll.
 function loop.nudge()
    if rt and marks.mark.busy == 0 and not task.is_pumping then C.mr_runtime_wake_at(rt, C.mr_now()) end
 end
@@ -260,9 +259,9 @@ function loop.sleep(seconds)
    return time_limit.wait(token, true, nil, heap:add({ token = token, value = true }, C.mr_now() + seconds))
 end
 
---- Waits on `token` for at most `timeout` seconds (nil: for ever).
--- `soft` is task.wait's; undo() is called when the wait ends because a handler is over its time limit.
--- @treturn any what the waker gave, nil when the time was up
+--- Waits on `token` for at most `timeout` seconds (nil: no limit).
+-- `soft` is the argument of task.wait; undo() is called if the wait ends because a handler exceeds its time limit.
+-- @treturn any the waker's value, nil after the timeout
 function loop.wait(token, timeout, soft, undo)
    if not timeout then return time_limit.wait(token, soft, undo) end
    local entry = heap:add({ token = token }, C.mr_now() + timeout)
@@ -296,7 +295,7 @@ function loop.wait_room(timeout)
    return (loop.wait_in(room_waiters, timeout))
 end
 
---- Calls fn once, when the next event was dispatched; nil: not any more.
+--- Calls fn once, after the next event is dispatched; nil: cancels that.
 function loop.after_event(fn) on_event = fn end
 
 loop.sentinel = sentinel -- lives as long as the module

@@ -1,4 +1,4 @@
---- mark: what the program is at, marked where the I/O thread can see it.
+--- mark: the program's current work, in memory that the I/O thread reads.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
@@ -7,7 +7,7 @@ local marks = {}
 
 local nowhere = ffi.new "mr_mark" -- while there is no runtime
 
---- The runtime's mark: plain memory, no call. Whoever takes up something else adds 1 to `turn`.
+--- The runtime's mark: plain memory, no call. Code that starts other work adds 1 to `turn`.
 marks.mark = nowhere
 
 --- The message of the handler that runs, until it first waits: `consumer`, `message` (false: there is none) and `began`, by
@@ -16,7 +16,7 @@ marks.work = { consumer = false, message = false, began = 0 }
 
 --- Seconds after which a script that does not wait is reported.
 marks.stall = 10
---- The signal by which the I/O thread may ask where the script is; 0: nobody here would answer it.
+--- The signal by which the I/O thread may request a trace; 0: the process has no handler for it.
 marks.signal = 0
 
 --- Time limits by the number of the consumer.
@@ -27,7 +27,7 @@ local ended = {}             -- consumers whose last handlers still run
 
 local function tell() C.mr_runtime_watchdog(runtime, marks.stall, marks.signal) end
 
---- There is a runtime.
+--- A runtime was made.
 function marks.begin(rt)
    runtime = rt
    marks.mark = C.mr_runtime_mark(rt)
@@ -35,25 +35,25 @@ function marks.begin(rt)
    tell()
 end
 
---- The runtime goes.
+--- The runtime will be freed.
 function marks.forget() runtime, marks.mark, marks.limits, ended = nil, nowhere, {}, {} end
 
---- Does the host sleep in a loop of its own when there is nothing?
+--- Sets whether the host sleeps in its own loop when there is nothing to do.
 function marks.lend(is_lent) marks.mark.busy = is_lent and 0 or 1 end
 
---- Sets what is not nil.
+--- Sets the options that are not nil.
 function marks.configure(stall, signal)
    marks.stall, marks.signal = stall or marks.stall, signal or marks.signal
    if runtime then tell() end
 end
 
---- Does the I/O thread ask where the script is?
+--- True if the I/O thread has requested a trace.
 function marks.wants_trace() return runtime ~= nil and C.mr_runtime_wants_trace(runtime) end
 
---- Tells it.
+--- Gives the trace to the I/O thread.
 function marks.give_trace(text) C.mr_runtime_trace(runtime, text, #text) end
 
---- Where a function was written: "script.lua:12".
+--- Where a function is defined: "script.lua:12".
 -- @tparam function fn
 -- @treturn string
 function marks.origin(fn)
@@ -71,7 +71,7 @@ local function forget_ended()
    end
 end
 
---- Tells the I/O thread of a consumer: `queue`, `origin`, `stall`, `time_limit`.
+--- Describes a consumer for the I/O thread: `queue`, `origin`, `stall`, `time_limit`.
 function marks.describe(consumer)
    if not runtime then return end
    forget_ended()
@@ -80,7 +80,7 @@ function marks.describe(consumer)
       consumer.stall == 0 and -1 or consumer.stall or 0, consumer.time_limit or 0)
 end
 
---- It has ended, but for its running handlers.
+--- The consumer has ended, except its running handlers.
 function marks.undescribe(consumer)
    if not runtime then return end
    ended[#ended + 1] = consumer

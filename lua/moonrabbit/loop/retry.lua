@@ -16,7 +16,7 @@ local task = require "moonrabbit.loop.task"
 local retry = {}
 
 local STOP = "stop"
-local PATIENCE = 1 -- seconds a policy has for its answer; the engine's own patience with one is the same
+local PATIENCE = 1 -- seconds for the answer of a policy; the engine waits as long
 local random = math.random
 
 local WORDS = {

@@ -1,50 +1,50 @@
---- stop: whether the program is to stop, and what else is known of its end; program/shutdown does the stopping.
+--- stop: the state of a stop: whether it was requested, and what was lost; program/shutdown stops the program.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local loop = require "moonrabbit.loop.loop"
 
 local stop = {}
 
---- Seconds that handlers have to finish once a stop was asked for.
+--- Seconds for handlers to finish after a stop was requested.
 stop.patience = 30
---- Shall the loss of a connection stop the program? (The command's way, until connections recover.)
+--- True if the final loss of a connection stops the program, as under the command.
 stop.stops_at_loss = false
 
 local askers, counters = {}, {}
 local asked_at -- when a stop was asked for
-local lost     -- why the last lost connection was lost
+local lost     -- the reason of the last lost connection
 
---- Calls fn when a stop is asked for. It must not wait.
+--- Calls fn when a stop is requested. It must not wait.
 function stop.on_ask(fn) askers[#askers + 1] = fn end
 
---- Notes that a stop was asked for.
--- @treturn boolean is it the first time? Then `tell` is to be called.
+--- Records that a stop was requested.
+-- @treturn boolean true the first time: then call `tell`.
 function stop.ask()
    if asked_at then return false end
    asked_at = C.mr_now()
    return true
 end
 
---- Tells those of on_ask.
+--- Calls the functions of on_ask.
 function stop.tell()
    for _, fn in ipairs(askers) do fn() end
 end
 
---- Was a stop asked for?
+--- True if a stop was requested.
 function stop.is_asked() return asked_at ~= nil end
---- When it was; nil: it was not.
+--- When it was requested; nil: it was not.
 function stop.asked_at() return asked_at end
---- Notes that a connection was lost.
+--- Records that a connection was lost for good.
 function stop.note_loss(err) lost = err end
---- Why the last lost connection was lost; nil when none was.
+--- The error of the last lost connection; nil if none was lost.
 function stop.lost() return lost end
---- Was one lost, and does that stop the program?
+--- True if a connection was lost and that stops the program.
 function stop.is_at_loss() return lost ~= nil and stop.stops_at_loss end
 
---- Adds a function that gives a number of publishes that are still to be sent.
+--- Adds a function that returns a number of publishes that were not sent yet.
 function stop.count(fn) counters[#counters + 1] = fn end
 
---- Publishes that are still to be sent.
+--- The number of publishes that were not sent yet.
 function stop.counted()
    local count = 0
    for _, fn in ipairs(counters) do count = count + fn() end

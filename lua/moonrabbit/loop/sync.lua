@@ -14,7 +14,7 @@ local PATIENCE = { timeout = "number" }
 
 local function failure(kind, text)
    local err = errors.new(kind, SCOPE, text)
-   err.hint = "" -- the kind's own is about brokers
+   err.hint = "" -- the hint of this kind is about brokers
    return nil, err
 end
 
@@ -46,7 +46,7 @@ local function serve(line, more)
          loop.nudge()
          return waiter
       end
-      waiter.got = nil -- its time was up in the same turn
+      waiter.got = nil -- it timed out in the same turn
    end
 end
 
@@ -212,7 +212,7 @@ local function take(self)
    end
    local putter = serve(self.putters, true)
    if putter then
-      if value == nil then return putter.value end -- there was none: of a channel without room
+      if value == nil then return putter.value end -- the channel has no room, so the value comes from a waiting put
       self.last = self.last + 1
       self[self.last] = putter.value
    end

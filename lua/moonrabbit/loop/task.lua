@@ -1,8 +1,8 @@
---- task: who runs, who waits, who goes on. It and `coroutines` alone touch coroutines.
+--- task: runs, suspends and resumes tasks. Only this module and `coroutines` use coroutines.
 -- SPDX-License-Identifier: MIT
--- Coroutines are pooled: a worker does jobs until one waits; then it keeps that job until it ends,
--- and the next job runs in another. While nothing waits, no coroutine is created or switched.
--- Only the loop resumes a worker: what others give to coroutine.resume is refused (see coroutines).
+-- Coroutines are pooled: a coroutine runs jobs until one waits; then it keeps that job until it ends, and the next job runs in
+-- another one. While nothing waits, no coroutine is created or switched.
+-- Only the loop resumes these coroutines; coroutine.resume by other code is refused (see coroutines).
 local coroutines = require "moonrabbit.loop.coroutines"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
@@ -18,15 +18,15 @@ local trace = errors.trace
 
 local IDLE = {}                  -- a worker suspends itself with this when its job has ended
 local MAIN = {}                  -- stands for the main chunk, or a coroutine that is not ours
-local POOL_MAX = 1024            -- idle workers kept
+local POOL_MAX = 1024            -- the maximum number of idle workers kept
 
 local pool, pool_size = {}, 0
-local ours = coroutines.ours     -- our workers, among all coroutines
-local inside = 0                 -- workers at work: one within the other, so none of them may pump
+local ours = coroutines.ours     -- the workers among all coroutines
+local inside = 0                 -- running workers, nested within each other, so that none may pump
 local waiting = {}               -- token -> worker, or MAIN
 local results = {}               -- token -> packed results for MAIN
 local ready, ready_first, ready_last = {}, 1, 0  -- workers to resume, with what
-local condemned = setmetatable({}, { __mode = "k" })  -- workers whose jobs are to end at a soft wait
+local condemned = setmetatable({}, { __mode = "k" })  -- workers whose jobs must end at a soft wait
 local soft_token = setmetatable({}, { __mode = "k" })  -- worker -> its last soft wait
 local next_token = 0
 local current = marks.work
@@ -39,7 +39,7 @@ local must_stop = function() return false end
 --- Spawned tasks that have not ended.
 task.alive = 0
 
---- What a wait in the main chunk raises when the program is to stop: it ends the chunk.
+--- The error that a wait in the main chunk raises when the program must stop: it ends the chunk.
 task.STOPPED = setmetatable({}, { __name = "moonrabbit.stopped",
    __tostring = function() return "the program was asked to stop" end })
 
@@ -56,10 +56,10 @@ function task.set_report(fn) report = fn end
 --- Sets who says that the main chunk must stop waiting: fn(soft, begun), see task.wait.
 function task.set_must_stop(fn) must_stop = fn end
 
---- Reports what failed where nobody waits for it.
+--- Reports a failure that no caller receives.
 function task.report(where, why) report(where, why) end
 
--- Is the pump at work in the running coroutine? Then whoever asks was called by the collector, in its midst.
+-- True if loop.pump runs in the running coroutine: then the garbage collector called the caller in the middle of a turn.
 local function is_in_pump()
    local level, info = 3, debug.getinfo(3, "f")
    while info do
@@ -75,7 +75,7 @@ local IN_C = "this cannot wait within a function of C, such as table.sort, strin
 local ASIDE = "this cannot wait in a coroutine that Moonrabbit does not know of: it was resumed by a coroutine.resume or "
    .. 'coroutine.wrap that was taken before require "moonrabbit"; load moonrabbit first, or use a task (mr.spawn)'
 
--- Why the caller, which is not simply in a task, cannot wait; nil: it can.
+-- Why the caller, which is not directly in a task, cannot wait; nil: it can.
 local function obstacle()
    local co = running()
    if inside > 0 then
@@ -84,7 +84,7 @@ local function obstacle()
       return not worker and ASIDE or is_cut and IN_C or nil
    end
    if not task.is_pumping then return nil end
-   task.is_pumping = is_in_pump() -- false: a turn that an error has ended
+   task.is_pumping = is_in_pump() -- false: an error has ended the turn
    return task.is_pumping and IN_C or nil
 end
 
@@ -99,7 +99,7 @@ function task.check()
 end
 local check = task.check
 
---- A number that nobody else waits for, for somebody who can wait.
+--- A new token to wait for; raises an error unless the caller can wait.
 function task.token()
    check()
    next_token = next_token + 1
@@ -178,23 +178,23 @@ function task.start(job, a, b, c)
    mark.consumer, mark.deadline = consumer, deadline
 end
 
---- The running worker, also in a coroutine of the script's that it runs; nil in the main chunk.
+--- The running pooled coroutine, also if it runs a coroutine of the script; nil in the main chunk.
 function task.current()
    local co = running()
    if not co or ours[co] then return co end
    return (coroutines.host(co))
 end
 
---- Does a coroutine of the script's run that belongs to a task?
+--- True if the running coroutine is the script's own and belongs to a task.
 function task.is_aside()
    local co = running()
    return co ~= nil and not ours[co] and coroutines.host(co) ~= nil
 end
 
---- Does a worker run, in whatever coroutine?
+--- True if a pooled coroutine runs, perhaps with a coroutine of the script in it.
 function task.is_inside() return inside > 0 end
 
--- What the task was at before its wait, it is at again.
+-- Restores the mark of the task's work before its wait.
 local function resumed(consumer, deadline, ...)
    local mark = marks.mark
    mark.consumer, mark.deadline, mark.turn = consumer, deadline, mark.turn + 1
@@ -216,11 +216,10 @@ local function wait_in_main(token, soft)
    return unpack(r, 1, r.n)
 end
 
---- Waits until somebody wakes `token`; returns what they gave. In the main chunk, and in coroutines that it runs, it
--- pumps; a coroutine of the script's within a task waits with its task.
+--- Waits until `token` is woken; returns the waker's value. In the main chunk, and in coroutines that it runs, it pumps the
+-- loop; a coroutine of the script within a task waits with its task.
 -- @tparam number token of task.token
--- @tparam[opt] boolean soft nothing is at stake: when the program stops, the main chunk need not see
--- the end of this wait
+-- @tparam[opt] boolean soft the wait may be interrupted: when the program stops, the main chunk need not see its end
 function task.wait(token, soft)
    check()
    local worker, mark = task.current(), marks.mark
@@ -239,7 +238,7 @@ function task.wait(token, soft)
    return resumed(consumer, deadline, suspend(token))
 end
 
---- Ends a spawned task: at once when nothing is at stake in its wait, else at its next such wait.
+--- Ends a spawned task: at once if its wait is soft, else at its next soft wait.
 function task.condemn(worker)
    local token = soft_token[worker]
    if not token or waiting[token] ~= worker then condemned[worker] = true return end
@@ -247,8 +246,8 @@ function task.condemn(worker)
    task.alive = task.alive - 1
 end
 
---- Gives `token`'s waiter what it waits for.
--- @treturn boolean false: nobody waits
+--- Wakes the waiter of `token` with a value.
+-- @treturn boolean false: there is no waiter
 function task.wake(token, ...)
    local worker = waiting[token]
    if not worker then return false end
@@ -261,11 +260,11 @@ function task.wake(token, ...)
    return true
 end
 
---- Resumes all that were woken.
--- @treturn boolean were there any?
+--- Resumes all woken tasks.
+-- @treturn boolean true if there were any
 function task.run_ready()
    local any = ready_first <= ready_last
-   local last = ready_last       -- who is made ready meanwhile waits for the next turn
+   local last = ready_last       -- tasks that become ready meanwhile wait for the next turn
    while ready_first <= last do
       local entry = ready[ready_first]
       if not entry then break end   -- a turn within this turn took the rest
@@ -277,8 +276,7 @@ function task.run_ready()
    return any
 end
 
---- Calls fn(work, coroutine) for each handler that waits, or was woken and not yet resumed.
--- @tparam function fn work has `consumer`, `message` and `began`
+--- Calls fn(coroutine) for each pooled coroutine that waits, or was woken and not yet resumed.
 function task.each_waiting(fn)
    local function look(worker)
       local its = kept[worker]
@@ -290,7 +288,7 @@ function task.each_waiting(fn)
    end
 end
 
---- Is anybody woken and not yet resumed?
+--- True if a task was woken and not yet resumed.
 function task.has_ready()
    return ready_first <= ready_last
 end
@@ -308,10 +306,10 @@ local function spawned(fn, a)
    task.alive = task.alive - 1
 end
 
---- Starts fn(a) as a task of its own, at once, until it first waits. The program goes on for it.
+--- Starts fn(a) as a task, which runs at once until its first wait, and keeps the program running.
 function task.spawn(fn, a) task.start(spawned, fn, a) end
 
---- As task.spawn, but the program does not go on for it.
+--- The same as task.spawn, but does not keep the program running.
 function task.background(fn, a) task.start(in_background, fn, a) end
 
 --- Starts fn(a) as a task at the next turn of the loop: for callbacks from within the dispatcher.
@@ -321,7 +319,7 @@ function task.later(fn, a)
    make_ready { worker, spawned, fn, a, n = 3 }
 end
 
---- Forgets everybody who waits: what they wait for can come no more.
+--- Drops all waiting tasks: their wake-ups cannot come any more.
 function task.reset()
    waiting, results, ready = {}, {}, {}
    ready_first, ready_last = 1, 0

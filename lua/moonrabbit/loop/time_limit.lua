@@ -1,7 +1,7 @@
---- time_limit: a handler's time limit: where it begins and ends, and what it raises.
+--- time_limit: a handler's time limit: its begin, its end, and its error.
 -- SPDX-License-Identifier: MIT
--- The deadline of what runs is in the runtime's mark, where the I/O thread sees it, too. A wait takes it along
--- (time_limit.wait); a handler that does not wait is reached by a hook (watchdog), if at all.
+-- The deadline of the current work is in the runtime's mark, which the I/O thread also reads. A wait preserves it
+-- (time_limit.wait); a handler that does not wait can only be interrupted by a hook (watchdog).
 local C = require("moonrabbit.base.ffi").C
 local errors = require "moonrabbit.base.errors"
 local marks = require "moonrabbit.loop.mark"
@@ -15,12 +15,12 @@ local agenda = timers.agenda
 local OVER = {}                      -- wakes who waits beyond its time limit
 
 local HERE = debug.getinfo(1, "S").source:match "^(.*/)loop/time_limit%.lua$"
--- Modules of ours around a handler that an error may leave at any point.
+-- Library modules around a handler that an error may leave at any point.
 local PASSABLE = {
    ["consumer/middleware.lua"] = true, ["consumer/unsettled.lua"] = true, ["loop/time_limit.lua"] = true,
 }
 
---- Calls a consumer's handler within its time limit. After an error, mark.deadline is for the caller to clear.
+--- Calls a consumer's handler within its time limit. After an error the caller must clear mark.deadline.
 function time_limit.run(consumer, msg)
    marks.mark.deadline = C.mr_now() + consumer.time_limit
    local a, b = consumer.handler(msg)
@@ -36,10 +36,10 @@ function time_limit.check(opts)
    if opts.time_limit == 0 then options.blame('option "time_limit" must be more than 0') end
 end
 
---- Is a deadline (0: none) over?
+--- True if a deadline (0: none) has passed.
 function time_limit.is_over(deadline) return deadline ~= 0 and C.mr_now() >= deadline end
 
---- What ends the handler: an error of kind timeout.
+--- The error that ends the handler, of kind timeout.
 function time_limit.error()
    local seconds = marks.limits[marks.mark.consumer]
    local err = errors.new("timeout", "message", ("the handler was over its time limit%s"):format(
@@ -58,12 +58,12 @@ local function ended(is_late, alarm, undo, timer, first, ...)
    error(time_limit.error(), 0)
 end
 
---- As task.wait; but if a handler waits that has a time limit, the wait ends with an error when that is over. For
--- waits whose result nobody misses then.
+--- The same as task.wait, but if the waiting handler exceeds its time limit, the wait ends with an error. For waits whose
+-- result is not needed then.
 -- @tparam number token
 -- @tparam[opt] boolean soft as of task.wait
 -- @tparam[opt] function undo called before the error is raised
--- @tparam[opt] table timer of the caller's, to be taken back then
+-- @tparam[opt] table timer of the caller, which is cancelled then
 function time_limit.wait(token, soft, undo, timer)
    local deadline = marks.mark.deadline
    if deadline == 0 then return task.wait(token, soft) end
@@ -71,15 +71,14 @@ function time_limit.wait(token, soft, undo, timer)
    return ended(is_late, alarm, undo, timer, task.wait(token, soft))
 end
 
---- Raises an error if the caller cannot wait; and that of the time limit of what runs if it is over, after a turn of
--- the others: a handler that catches it again and again keeps nobody from his work. For calls that ask for something,
--- before they do.
+--- Raises an error if the caller cannot wait. If the current handler has exceeded its time limit, lets other tasks run, then
+-- raises that error, so that a handler that catches it again and again does not block them. Call it before a request is sent.
 function time_limit.heed()
    task.check()
    if time_limit.is_over(marks.mark.deadline) then time_limit.wait(task.token(), true) end
 end
 
---- A timeout that is kept elsewhere, no longer than the time limit leaves; negative: for ever.
+--- A timeout for use elsewhere, limited by the remaining time limit; negative: no limit.
 function time_limit.within(seconds)
    local deadline = marks.mark.deadline
    if deadline == 0 then return seconds end
@@ -92,7 +91,7 @@ local function back(deadline, ...)
    return ...
 end
 
---- fn(...) without the time limit of who calls: for what others rely on too, and must not be left half done. It waits.
+--- Calls fn(...) without the caller's time limit: for work that others rely on, and that must be completed. It waits.
 function time_limit.apart(fn, ...)
    task.check()
    local deadline = marks.mark.deadline
@@ -103,10 +102,9 @@ end
 
 -- ---- spinning ----
 
---- May an error be raised in what runs, `level` above the caller? Only within a handler, and not in the midst of
--- the library's own code, which could be left half done.
--- In a coroutine of the script's, whose task is a handler's, it ends what that has called there; what resumed it hears of it
--- as of any error.
+--- True if an error may be raised in the running code, `level` above the caller: only within a handler, and not in the
+-- library's own code, which would be left in an inconsistent state.
+-- In a coroutine of the script that belongs to a handler, the error ends that coroutine; its resumer gets it like any error.
 -- @treturn ?boolean true: yes; false: not at this instruction; nil: there is no handler in this coroutine
 function time_limit.may_raise(level)
    local is_ours = false

@@ -1,6 +1,6 @@
---- timers: a heap of what is to happen when.
+--- timers: a heap of timers, by time.
 -- SPDX-License-Identifier: MIT
--- Pure: told the time, it gives what is due.
+-- Pure: the caller passes the time.
 local timers = {}
 
 local Heap = {}
@@ -16,7 +16,7 @@ local function before(a, b)
    return a.sequence < b.sequence
 end
 
---- Adds `entry` (a table of the caller's) to be due at `at`.
+--- Adds `entry` (a table of the caller), due at `at`.
 function Heap:add(entry, at)
    self.sequence = self.sequence + 1
    self.live = self.live + 1
@@ -54,7 +54,7 @@ local function pop(self)
    return top
 end
 
---- Takes `entry` back; it stays in the heap until its time, unheard.
+--- Cancels `entry`; it stays in the heap until its time, and is then ignored.
 function Heap:cancel(entry)
    if entry.cancelled or not entry.at then return end
    entry.cancelled = true
@@ -75,7 +75,7 @@ function Heap:sweep()
    self.count = #kept
 end
 
---- The next entry that is due at `now`, removed; nil when there is none.
+--- Removes and returns the next entry that is due at `now`; nil if there is none.
 function Heap:take(now)
    while self.count > 0 do
       local top = self[1]

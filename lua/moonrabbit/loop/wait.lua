@@ -1,4 +1,4 @@
---- wait: what else the loop can wait for: descriptors, and any event at all.
+--- wait: waits for descriptors, and for any event.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local errors = require "moonrabbit.base.errors"
@@ -26,7 +26,7 @@ function wait.fd(fd, mode, timeout)
    return (detail % 2 == 1 and "r" or "") .. (detail >= 2 and "w" or "")
 end
 
-local waiters = {} -- tokens of those who wait for the next event
+local waiters = {} -- tokens of tasks that wait for the next event
 
 local function wake_all()
    local tokens = waiters
@@ -34,7 +34,7 @@ local function wake_all()
    for _, token in ipairs(tokens) do task.wake(token, true) end
 end
 
---- Waits until an event has come and was dispatched; in the main chunk no more than one is.
+--- Waits until an event was dispatched; in the main chunk dispatches exactly one.
 -- @treturn ?boolean nil: none within `timeout` seconds
 function wait.event(timeout)
    task.check()

@@ -1,7 +1,7 @@
---- watchdog: says where a script is that does not wait, and ends a handler that is over its time.
+--- watchdog: takes the trace of a script that does not wait, and ends a handler that exceeds its time limit.
 -- SPDX-License-Identifier: MIT
--- The I/O thread watches and reports, in any program. Getting a word in while the script spins takes a signal: that
--- is the command's (runtime/main/watchdog.c), as the library touches no signals.
+-- The I/O thread watches and reports, in any program. To interrupt a script that computes, a signal is needed: the command
+-- provides it (runtime/main/watchdog.c), because the library uses no signals.
 local errors = require "moonrabbit.base.errors"
 local generation = require "moonrabbit.loop.generation"
 local marks = require "moonrabbit.loop.mark"
@@ -25,7 +25,7 @@ end
 
 local function watch_compiled() process.watch_compiled(is_compiled and not is_profiled) end
 
--- LuaJIT has one profiler: while the script uses it, compiled loops are out of reach.
+-- LuaJIT has one profiler: while the script uses it, compiled loops cannot be interrupted.
 local function make_way()
    local profile = require "jit.profile"
    local start, stop = profile.start, profile.stop

@@ -1,4 +1,4 @@
---- items: the program's objects of what a pool in C lends: connections and channels, closed and freed here.
+--- items: the Lua objects of a C pool's connections and channels; closes and frees them.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
@@ -18,7 +18,7 @@ local error_box, item_box = ffi.new "mr_error", ffi.new "uint32_t[1]"
 local STRATEGIES = { pooled = C.MR_POOLED, shared = C.MR_SHARED }
 local all = setmetatable({}, { __mode = "k" }) -- pools with a handle
 
---- The pool in C; another one after the runtime was closed.
+--- The C pool; a new one after the runtime was closed.
 -- @treturn[1] cdata `mr_pool`
 -- @treturn[2] nil, error of kind bad_option or bad_uri
 function item.pool(self)
@@ -29,7 +29,7 @@ function item.pool(self)
    if C.mr_pool_new(loop.runtime(), o, STRATEGIES[self.strategy], self.limit, box, error_box) ~= 0 then
       return nil, errors.of_c(error_box)
    end
-   ffi.gc(o, nil) -- the pool has taken it
+   ffi.gc(o, nil) -- the pool owns it now
    self.handle = box[0]
    all[self] = true
    return self.handle
@@ -59,7 +59,7 @@ function item.carrier(self, purpose)
    return self.shared[purpose]
 end
 
--- It may have ended since it was opened, or its connection has handed over (nil, nil: another is to be had).
+-- It may have ended since it was opened, or its connection was handed over (nil, nil: acquire another one).
 local function wrap_channel(self, handle, purpose)
    local conn = self.shared[purpose]
    if not conn or C.mr_channel_connection(handle) ~= conn.handle then return nil end
@@ -86,7 +86,7 @@ function item.discard(self, thing)
    if self.strategy == "pooled" then thing:release() else thing:close() end
 end
 
---- Likewise all that C's pool has no more use for.
+--- The same for all items that the C pool does not need any more.
 function item.sweep(self)
    local gone = {}
    for number, thing in each(self.items) do
@@ -98,9 +98,9 @@ function item.sweep(self)
    end
 end
 
---- The object of what is lent under a token.
+--- The object of a loan.
 -- @treturn[1] connection or channel
--- @treturn[2] nil, error: it is gone already; nil, nil: and another can be had
+-- @treturn[2] nil, error: it has ended already; nil, nil: acquire another one
 function item.lent(self, token, purpose)
    local number = C.mr_pool_item(self.handle, token)
    if number == 0 then return nil, errors.new("closed", "pool", "the pool was closed") end
@@ -113,7 +113,7 @@ function item.lent(self, token, purpose)
       return nil, err
    end
    self.items[number], self.numbers[thing] = thing, number
-   item.sweep(self) -- it may have taken the place of another
+   item.sweep(self) -- it may have replaced another
    return thing
 end
 

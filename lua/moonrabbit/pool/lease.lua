@@ -1,4 +1,4 @@
---- lease: what a pool lends: it works like the connection or channel until it is released.
+--- lease: a loan of a pool: works like its connection or channel until it is released.
 -- SPDX-License-Identifier: MIT
 local errors = require "moonrabbit.base.errors"
 
@@ -30,10 +30,10 @@ function Lease.__tostring(self)
    return state.item and tostring(state.item) or ("%s, released at %s"):format(state.what, state.released)
 end
 
---- Lends an item. When the lease is collected before it is given back, on_leak(item) is called: it must
--- not wait.
+--- Makes the lease of an item. If the lease is garbage-collected before its release, on_leak(item) is called, which must not
+-- wait.
 -- @tparam string what "connection" or "channel"
--- @tparam function release what the lease's own release does: gives it back
+-- @tparam function release the lease's method `release`
 function lease.new(item, what, release, on_leak)
    local self = setmetatable({}, Lease)
    local state = { item = item, what = what, release = release }
@@ -47,7 +47,7 @@ function lease.new(item, what, release, on_leak)
    return self
 end
 
---- Ends a lease; the item. A second time it is an error that names the first.
+--- Ends a lease and returns the item. A second call raises an error that names the first.
 function lease.give_back(self)
    local state = items[self]
    if not state then errors.blame "this was not acquired from a pool" end
@@ -57,7 +57,7 @@ function lease.give_back(self)
    return item
 end
 
---- Is it a lease?
+--- True if the value is a lease.
 function lease.is(value) return getmetatable(value) == Lease end
 --- The item of a lease that is still held, or nil.
 function lease.item(self)

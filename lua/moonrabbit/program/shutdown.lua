@@ -1,4 +1,4 @@
---- shutdown: the one way a program stops: cancel, let handlers finish, flush, close.
+--- shutdown: stops a program: cancels consumers, lets handlers finish, flushes, closes.
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local channel = require "moonrabbit.channel.channel"
@@ -16,19 +16,19 @@ local task = require "moonrabbit.loop.task"
 
 local shutdown = {}
 
---- What mr.run gives them when it is not told.
+--- The default drain of mr.run.
 shutdown.usual = 30
 local is_last = function() return false end -- see set_last
 
-local MOST_LINES = 100 -- of what is abandoned, in the log
-local CLOSING = 0.5 -- seconds of the patience, and a tenth at most, that are kept for closing
+local MOST_LINES = 100 -- the maximum number of log lines about abandoned messages
+local CLOSING = 0.5 -- seconds of the timeout kept for closing; at most a tenth of it
 
 local hooks = {}
 local cancelling = 0 -- consumers that are being cancelled
 
 --- Calls fn when the program stops, before the connections close.
 function shutdown.on_stop(fn) hooks[#hooks + 1] = fn end
---- Does not, after all.
+--- Removes such a function.
 function shutdown.not_on_stop(fn)
    for i, other in ipairs(hooks) do
       if other == fn then return table.remove(hooks, i) end
@@ -48,21 +48,21 @@ local function cancel(consumer)
    cancelling = cancelling - 1
 end
 
---- Asks the program to stop: no more messages from here on. The loop does the rest.
+--- Requests a stop: no more messages from now on. The loop does the rest.
 function shutdown.ask()
    if not stop.ask() then return end
    farewell.begin()
    C.mr_health_stopping(loop.runtime())
    stop.tell()
    subscription.each(function(consumer)
-      if consumer.is_service then return end -- handlers that finish may need its answers
+      if consumer.is_service then return end -- finishing handlers may need its answers
       cancelling = cancelling + 1
       task.background(cancel, consumer)
    end)
 end
 
--- The main chunk may finish the message that its `messages()` loop is at. Beyond that: a wait of no
--- consequence ends at once, the broker's answers are waited for, and nothing new is begun.
+-- The main chunk may finish the current message of its `messages()` loop. After that soft waits end at once, answers of the
+-- broker are awaited, and nothing new is started.
 task.set_must_stop(function(soft, is_new)
    local is_lost, asked_at = stop.is_at_loss(), stop.asked_at()
    if not asked_at and not is_lost then return false end
@@ -70,7 +70,7 @@ task.set_must_stop(function(soft, is_new)
    return (soft or is_new and not is_lost) and not messages.is_in_hand()
 end)
 
---- Publishes that have not ended.
+--- The number of publishes that have not ended.
 function shutdown.outstanding()
    local count = stop.counted()
    connection.each(function(conn)
@@ -103,7 +103,7 @@ local function run_all(list, deadline)
    pump_until(function() return left == 0 end, deadline)
 end
 
--- By force when time runs out: who waits for an answer hears that there is none.
+-- By force after the timeout: waiting requests end without an answer.
 local function close_all(deadline)
    local list, patience = {}, math.max(deadline - C.mr_now(), 0.1) * 0.8
    connection.each(function(conn)
@@ -113,8 +113,8 @@ local function close_all(deadline)
    run_all(list, deadline)
 end
 
---- Logs what the handlers that are still at work are at, one line each.
--- @tparam table list of inflight
+--- Logs each handler that still runs, with its place.
+-- @tparam table list of in_flight
 function shutdown.log_abandoned(list)
    for i, entry in ipairs(list) do
       if i > MOST_LINES then
@@ -124,19 +124,19 @@ function shutdown.log_abandoned(list)
    end
 end
 
---- Stops everything: consumers are cancelled (what no handler has seen goes back), running handlers
--- finish, what on_stop registered runs, confirms come in, connections close. What is abandoned is logged,
--- and its messages come again.
--- @tparam number seconds for all of it; hooks and closing have one second more if need be
--- What was published and is not confirmed by then is lost, and told so: a publish does not come again.
--- @treturn table what was abandoned: {handlers = n, publishes = n, abandoned = the list of inflight}
+--- Stops everything: cancels consumers (messages that no handler has seen go back), lets running handlers finish, runs the
+-- functions of on_stop, waits for confirms, closes connections. Abandoned handlers are logged, and the broker delivers their
+-- messages again.
+-- @tparam number seconds in total; hooks and closing have one more second if necessary
+-- Publishes that are not confirmed by then are lost, and reported: nobody sends them again.
+-- @treturn table what was abandoned: {handlers = n, publishes = n, abandoned = the list of in_flight}
 function shutdown.run(seconds)
    stop.patience = seconds
    shutdown.ask()
    local deadline = stop.asked_at() + seconds - math.min(CLOSING, seconds / 10)
    pump_until(function() return cancelling == 0 and handling.running == 0 and not messages.is_in_hand() end, deadline)
    local registered = hooks
-   hooks = {} -- a second run has those of its own
+   hooks = {} -- a second run has its own hooks
    run_all(registered, math.max(deadline, C.mr_now() + 1))
    pump_until(function() return shutdown.outstanding() == 0 end, deadline)
    local left = { handlers = handling.running, abandoned = in_flight.list() }
@@ -145,12 +145,12 @@ function shutdown.run(seconds)
    close_all(math.max(deadline, C.mr_now() + 1))
    farewell.end_all()
    pump_until(function() return not farewell.is_telling() and not task.has_ready() end, math.max(deadline, C.mr_now() + 1))
-   farewell.end_all() -- what was published meanwhile, by who was told
+   farewell.end_all() -- the publishes of the callbacks
    left.publishes = farewell.report()
    return left
 end
 
---- Pumps until nothing can happen any more, or the program is to stop.
+--- Pumps until nothing can happen any more, or a stop was requested.
 function shutdown.until_idle()
    while not stop.is_asked() and not loop.is_idle() and not stop.is_at_loss() do loop.pump() end
 end

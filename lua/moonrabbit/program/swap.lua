@@ -1,4 +1,4 @@
---- swap: consumers of an edition that take the place of those of the one before.
+--- swap: replaces the consumers of an edition by those of the next one.
 -- SPDX-License-Identifier: MIT
 local consumer = require "moonrabbit.consumer.consumer"
 local generation = require "moonrabbit.loop.generation"
@@ -13,9 +13,9 @@ local task = require "moonrabbit.loop.task"
 
 local swap = {}
 
--- What the broker was told of a consumer, or what its messages depend on: who changes it is another one.
+-- Options that are known to the broker, or on which messages depend: if one changes, it is another consumer.
 local TOLD = { "prefetch", "declare", "bindings", "topology", "consumer_tag", "exclusive", "priority", "arguments", "manual_ack" }
-local POLL = 0.01 -- seconds between two looks at handlers that end
+local POLL = 0.01 -- seconds between two checks for the end of handlers
 
 local function is_same(old, new)
    if old.connection ~= new.connection or old.name ~= new.name then return false end
@@ -25,13 +25,13 @@ local function is_same(old, new)
    return generation.is_equal(old.declaration, new.declaration) and old.dead_letter == new.dead_letter
 end
 
--- Is it at the broker, or away with its channel only?
+-- True if it consumes, or is only suspended with its channel.
 local function is_there(worker)
    local state = worker.inner and worker.inner.state
    return state == "consuming" or state == "recovering"
 end
 
---- Who takes whose place.
+--- Matches new consumers with old ones.
 -- @tparam table workers of the staged edition
 -- @treturn table kept: list of {old, new}; started: list; ended: list
 function swap.plan(workers)
@@ -66,8 +66,7 @@ local function try(worker)
    return ok, err
 end
 
---- Has the broker make what new consumers need, on channels of their own: a conflict is found before anything
--- changes.
+--- Declares everything that new consumers need, on separate channels, to find conflicts before anything changes.
 -- @treturn[1] true
 -- @treturn[2] nil, error, and the consumer
 function swap.check(plan)
@@ -81,7 +80,7 @@ function swap.check(plan)
    return true
 end
 
--- The new one's handler from the next delivery on; channel and tag stay.
+-- Uses the new handler from the next delivery on; channel and tag stay.
 local function transplant(old, new)
    local inner = old.inner
    new.inner, new.channel, new.queue, new.state, new.err = inner, old.channel, old.queue, old.state, old.err
@@ -120,8 +119,8 @@ local function linger(worker)
    if worker.channel then lifecycle.close_behind(worker.inner, worker.channel) end
 end
 
--- All that takes time: consumers that are no more finish what came, new ones begin, and what only old handlers
--- use is closed behind the last of them.
+-- The part that takes time: removed consumers handle the messages they have received, new ones start, and objects that only
+-- old handlers use are closed after the last of them.
 local function settle(plan, old)
    each_at_once(plan.ended, leave)
    each_at_once(old.consumers, subscription.leave)

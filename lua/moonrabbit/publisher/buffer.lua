@@ -39,7 +39,7 @@ local function wait_for_room(self, size, deadline)
          if w == waiter then table.remove(self.waiters, i) end
       end
    end
-   local function undo() -- the handler that waits is over its time limit
+   local function undo() -- the waiting handler has exceeded its time limit
       leave()
       if waiter.room then self:give(size) end
    end
@@ -57,7 +57,7 @@ function Outbox:take(size, deadline)
    if self.when_full == "drop_oldest" then
       while not fits(self, size) do
          local t = oldest(self)
-         if not t then break end -- all of it is on its way: its end is near
+         if not t then break end -- all of it has been sent: it will end soon
          self.drop(t)
       end
    end

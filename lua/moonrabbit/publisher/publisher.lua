@@ -31,7 +31,7 @@ function Publisher.__tostring(p)
    return ("publisher to exchange %q (%d in line, %d in flight)"):format(p.exchange, p.in_line, p.in_flight)
 end
 
-local all = setmetatable({}, { __mode = "k" }) -- for the count of what a stop would abandon
+local all = setmetatable({}, { __mode = "k" }) -- to count the publishes that a stop would abandon
 stop.count(function()
    local count = 0
    for p in each(all) do count = count + p.in_line + p.aside end

@@ -29,7 +29,7 @@ end
 
 local function obey(self, t, verdict, state, reason)
    local job = t.job
-   if t.state ~= "waiting" then return end -- it ended while the policy thought
+   if t.state ~= "waiting" then return end -- it ended while the policy ran
    if verdict == "stop" or self.has_stopped or job.deadline and C.mr_now() + verdict >= job.deadline then
       return let_go(t, state, reason)
    end

@@ -15,7 +15,7 @@ local way = require "moonrabbit.channel.way"
 local sender = {}
 
 local PAUSE_FIRST, PAUSE_MAX = 0.1, 5 -- seconds between tries to open the channel
-local LOOK = 30                       -- seconds at most between two looks at the line
+local LOOK = 30                       -- the maximum seconds of one wait
 
 -- ---- the channel ----
 
@@ -26,7 +26,7 @@ local function open(self)
    local ok = true
    if self.confirms then
       ok, err = ch:confirm_select()
-      if ok then ch.book.keeps = nil end -- what is lost is taken back by us, not by `republish`
+      if ok then ch.book.keeps = nil end -- this file sends lost publishes again, not `republish`
    end
    if ok and self.options.topology then
       ok, err = self.options.topology:apply(conn)
@@ -36,7 +36,7 @@ local function open(self)
       ch:close()
       return nil, err
    end
-   ch:on_return(function(msg, why) -- in confirm mode the ticket tells
+   ch:on_return(function(msg, why) -- in confirm mode the ticket reports it
       if not self.confirms and self.options.on_failed then self.options.on_failed(why, msg) end
    end)
    return ch
@@ -133,7 +133,7 @@ local function open_or_pause(self)
       give_up(self, err.text)
       return false
    end
-   if err.scope ~= "connection" and not err.recoverable then -- a declare is refused, and will be refused again
+   if err.scope ~= "connection" and not err.recoverable then -- the broker refuses the topology, also next time
       give_up(self, err.text, err.kind)
       return false
    end
@@ -165,7 +165,7 @@ local function step(self, t)
    if not ch then return open_or_pause(self) end
    if not ch.handle then
       self.channel = nil
-      if ch.err and ch.err.kind == "closed" then give_up(self, ch.err.text) end -- by the program: so be it
+      if ch.err and ch.err.kind == "closed" then give_up(self, ch.err.text) end -- the program has closed it
       return true
    end
    if self.connection.suspects and not suspicion.may_go(self.connection, t) then
@@ -180,7 +180,7 @@ local function step(self, t)
       self.obstacle = err
       wait(patience_of(t))
    elseif ch.handle then
-      ticket.finish(t, "lost", err.text) -- too large, say: it is passed over from now on
+      ticket.finish(t, "lost", err.text) -- for example too large: it is skipped from now on
    end
    return true
 end
@@ -189,7 +189,7 @@ local function run(self)
    local t = self.box:head()
    while t and step(self, t) do t = self.box:head() end
    self.is_running = false
-   if self.box:head() then sender.start(self) end -- came while it ended
+   if self.box:head() then sender.start(self) end -- it came while the sender ended
 end
 
 --- Starts the task that sends the line, if it does not run.
@@ -204,7 +204,7 @@ end
 -- @treturn[2] nil, error it can never be sent
 function sender.begin(self, t)
    local ch = self.channel
-   if self.in_line > 0 or self.connection.suspects then ch = nil -- it is not its turn
+   if self.in_line > 0 or self.connection.suspects then ch = nil -- it is not the turn of this publish
    elseif ch and not ch.handle then self.channel, ch = nil, nil end -- a new publish, a new channel
    if ch then
       local ok, err, wait = post(self, ch, t)

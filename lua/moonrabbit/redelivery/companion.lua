@@ -1,22 +1,22 @@
---- companion: a queue beside a worker's own, for its dead letters or for what has waited: declared, or taken as it is.
+--- companion: a queue for a worker's dead letters or delayed messages: declared, or used unchanged if it exists.
 -- SPDX-License-Identifier: MIT
--- Who made it otherwise before (another type, a limit, or a user who may not declare it) meant it so.
+-- If it exists with other arguments (another type, a limit), or the user may not declare it, that is assumed to be intended.
 local C = require("moonrabbit.base.ffi").C
 local asking = require "moonrabbit.channel.request"
 
 local companion = {}
 
--- What says that it may be there, in another shape or out of our reach.
+-- Errors which mean that it may exist, with other arguments or without permission for us.
 local TAKEN = { precondition_failed = true, access_refused = true }
 
---- The arguments of a queue beside this one: as safe as that one is.
+--- The arguments of a companion of this queue: as safe as the queue.
 -- @tparam ?table arguments of the queue
 -- @treturn ?table
 function companion.arguments(arguments)
    return arguments and arguments["x-queue-type"] == "quorum" and { ["x-queue-type"] = "quorum" } or nil
 end
 
---- Declares a queue on a channel of its own: a queue that is in the way closes it.
+--- Declares a queue on a separate channel, because a conflict closes the channel.
 -- @tparam connection conn
 -- @tparam table options of asking.ask
 -- @tparam string queue
@@ -31,15 +31,15 @@ function companion.ask(conn, options, queue)
    return reply and true, err
 end
 
--- A refusal answers the question: it is no error to be logged.
+-- A refusal is a normal answer, not an error for the log.
 local function is_there(conn, queue) return companion.ask(conn, { passive = true, asking = true }, queue) end
 
---- Sees to it that a queue is there.
+--- Makes sure that a queue exists.
 -- @tparam connection conn
 -- @tparam string queue
 -- @tparam table options of its declaration: durable, auto_delete, arguments
 -- @treturn[1] true
--- @treturn[1] boolean was it declared? If not, there is one of another shape, or one that this user may not declare
+-- @treturn[1] boolean true if it was declared; false: it has other arguments, or this user may not declare it
 -- @treturn[2] nil, error
 function companion.declare(conn, queue, options)
    local ok, err = companion.ask(conn, { durable = options.durable, auto_delete = options.auto_delete, arguments = options.arguments,
@@ -49,7 +49,7 @@ function companion.declare(conn, queue, options)
    return nil, err
 end
 
---- Is a queue there? Nil: no, or that cannot be known.
+--- True if a queue exists. Nil: it does not, or that is unknown.
 function companion.is_there(conn, queue) return (is_there(conn, queue)) end
 
 return companion

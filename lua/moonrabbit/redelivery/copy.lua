@@ -1,9 +1,9 @@
---- copy: a message that is to come again later, or never: published once more, then acked.
+--- copy: publishes a copy of a message to a delay queue or a dead letter queue, then acks the original.
 -- SPDX-License-Identifier: MIT
--- Later: into a queue that keeps messages for so many milliseconds and dead-letters them to where they are taken back
--- from; each delay is a queue of its own, which goes when it is not used. Never: into a queue of dead letters.
--- Nothing of a message is decoded for it: the bytes of its properties go out again, with our headers put in.
--- The copy is confirmed before the original is acked: at least once, and at most one more if anything dies
+-- A delay queue keeps messages for a number of milliseconds and dead-letters them to the exit; each delay has its own queue,
+-- which is deleted when it is not used.
+-- Nothing of the message is decoded for the copy: the bytes of its properties are published again, with our headers added.
+-- The copy is confirmed before the original is acked: at least one of them exists, and both if the broker or the process dies
 -- in between.
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
@@ -18,14 +18,14 @@ local value = require "moonrabbit.base.value"
 
 local copies = {}
 
---- The header that tells one copy from all others, while it waits.
+--- The header that identifies a copy while it waits.
 copies.ID = "x-mr-copy"
 
-local IDLE = 60                   -- seconds a delay queue lives beyond its delay when nothing more is put in
+local IDLE = 60                   -- seconds that an unused delay queue exists after its delay
 local EXACT = 32                  -- delays per queue that are kept to the millisecond; see round
-local LONGEST = 4e9 / 1000 - IDLE -- seconds; RabbitMQ takes x-expires up to 2^32-1 ms
-local NAME_SIZE = 255             -- bytes, of a queue's name
-local WRAPPED = "x-mr-properties" -- the header that has a message's properties, while it waits
+local LONGEST = 4e9 / 1000 - IDLE -- seconds; RabbitMQ's maximum of x-expires is 2^32-1 ms
+local NAME_SIZE = 255             -- the maximum bytes of a queue's name
+local WRAPPED = "x-mr-properties" -- the header with a message's properties during the delay
 local REALTIME, MONOTONIC = 0, 1  -- of clock_gettime
 local ERROR_SIZE, TRACE_SIZE = 500, 2000 -- bytes; all properties must fit a frame, which may be as small as 4096
 
@@ -40,14 +40,14 @@ local function read_clock(number)
    return tonumber(wall.seconds) + tonumber(wall.nanoseconds) / 1e9
 end
 
---- Milliseconds since 1970, moved as far as tests have moved the clock.
+--- Milliseconds since 1970, including the time by which tests have advanced the clock.
 function copies.now()
    return math.floor((read_clock(REALTIME) + C.mr_now() - read_clock(MONOTONIC)) * 1000)
 end
 
--- ---- what a copy is ----
+-- ---- the content of a copy ----
 
--- The first bytes of a text, without a part of a character at their end.
+-- The first bytes of a text, without an incomplete character at the end.
 local function head(text, size)
    return (text:sub(1, size):gsub("[\192-\255][\128-\191]*$", function(last)
       local lead = last:byte()
@@ -57,7 +57,7 @@ end
 
 local function cut(text, size) return #text > size and head(text, size - 4) .. " ..." or text end
 
--- Is it what was received, before the program may have changed it? (Of tables it is not looked what they hold.)
+-- True if the value is the received one, not changed by the program. (The contents of tables are not compared.)
 local function is_same(v, received)
    local kept = value.type_of(received)
    if kept == "A" or not kept and type(received) == "table" and received ~= value.null then
@@ -66,7 +66,7 @@ local function is_same(v, received)
    return v == received or kept ~= nil and v == received.value
 end
 
--- What the program has changed of a message since it came: changes, without, headers_without of properties.splice.
+-- The program's changes to a received message: changes, without, headers_without of properties.splice.
 local function changes_of(msg)
    local changes, without, names = { headers = {} }, {}, {}
    local read = message.read(msg)
@@ -88,7 +88,7 @@ local function changes_of(msg)
    return changes, without, names
 end
 
--- What a copy leaves out of what was received.
+-- The received properties and headers that a copy leaves out.
 local function leave_out(without, names)
    -- An expiration was for the first queue; a user_id must be that of the connection that publishes.
    without.expiration, without.user_id = true, true
@@ -110,7 +110,7 @@ local function ours(msg, info)
    }
 end
 
--- Of our headers those that are told, the fewer the less room there is.
+-- Our headers for a copy; with less room, fewer of them.
 local ROOMS = {
    function(all) return all end,
    function(all)
@@ -123,7 +123,7 @@ local ROOMS = {
    function() return {} end,
 }
 
--- The properties of a copy, as bytes: those of the message, less what is left out, and what has become of it so far.
+-- The encoded properties of a copy: those of the message, without the omitted ones, and with our headers.
 local function encode(msg, headers)
    local changes, without, names = changes_of(msg)
    leave_out(without, names)
@@ -134,8 +134,8 @@ end
 
 local program, copied = ("%.0f-%s"):format(copies.now(), tostring({}):match "0x(%x+)" or ""), 0
 
--- A broker changes the headers of what it dead-letters: it sorts them, turns 'L' into 'l', adds its own. So the
--- properties go through a delay as bytes within one header, beside ours, for those who look into its queue.
+-- A broker changes the headers of messages that it dead-letters: it sorts them, turns 'L' into 'l', adds its own. So during
+-- a delay the properties are stored as bytes in one header; our own headers stay visible for people who inspect the queue.
 local function wrap(msg, bytes, headers)
    local own = msg.properties
    copied = copied + 1
@@ -144,12 +144,12 @@ local function wrap(msg, bytes, headers)
       headers = headers }, {}, {})
 end
 
--- As many of our headers as a frame has room for, and one more way when it has none: not wrapped.
+-- As many of our headers as fit into a frame; if none fit, the properties are not wrapped.
 local function each_form(msg, info, send)
    local ok, bytes, err
    for _, choose in ipairs(ROOMS) do
       local headers = choose(ours(msg, info))
-      if next(headers) == nil and not info.reason then -- not even the count: it is kept here
+      if next(headers) == nil and not info.reason then -- not even the count is needed, because it is kept here
          ledger.note(ledger.key(msg, info.queue), info.attempt)
       end
       bytes, err = encode(msg, headers)
@@ -163,7 +163,7 @@ local function each_form(msg, info, send)
    return send(bytes)
 end
 
--- What will never be another way is marked as final.
+-- Marks an error as final if a later attempt cannot succeed.
 local function put(msg, queue, info, is_there)
    local was_sent = false
    local ok, err = each_form(msg, info, function(bytes)
@@ -175,8 +175,7 @@ local function put(msg, queue, info, is_there)
    return nil, err
 end
 
--- Queues for every delay there can be would be many, when chance has its part in them: beyond the first few,
--- delays are rounded up to two significant digits.
+-- Random delays would need very many queues: after the first few, delays are rounded up to two significant digits.
 local function round(conn, queue, ms)
    local delays = side.of(conn).delays
    local known = delays[queue]
@@ -193,14 +192,14 @@ local function round(conn, queue, ms)
    return math.ceil(ms / unit) * unit
 end
 
--- A number that tells long names apart that begin alike.
+-- A checksum that distinguishes long names with the same beginning.
 local function sum_of(text)
    local sum = 5381
    for i = 1, #text do sum = (sum * 33 + text:byte(i)) % 2 ^ 32 end
    return sum
 end
 
--- "amq." is the broker's own, and names have at most 255 bytes.
+-- Names with "amq." are reserved for the broker, and names have at most 255 bytes.
 local function name_of(queue, what)
    local suffix = ".retry" .. what
    local name = queue:gsub("^amq%.", "mr.")
@@ -211,26 +210,26 @@ local function name_of(queue, what)
    return name .. suffix
 end
 
---- Where what has waited comes out, to be put into its queue with a confirm; see returns. (Not QUEUE.retry: many a program
--- has one of its own, for retries made by hand.)
+--- The name of the exit, from which messages are published to their queue with a confirm; see returns. (Not QUEUE.retry: many
+-- programs have a queue of that name, for retries made by hand.)
 function copies.exit_queue(queue) return name_of(queue, "-exit") end
 
---- The queue that keeps messages for so many milliseconds and then hands them on to the exit; see docs/retry.md.
+--- The delay queue for this many milliseconds, which dead-letters to the exit; see docs/retry.md.
 -- @tparam string queue
 -- @tparam number ms
--- @tparam[opt] watch exit which must be there
+-- @tparam[opt] watch exit which must exist
 function copies.delay_queue(queue, ms, exit)
    return { queue = name_of(queue, (".%d"):format(ms)), other = name_of(queue, (".other.%d"):format(ms)), exit = exit,
       arguments = { ["x-message-ttl"] = ms, ["x-expires"] = ms + IDLE * 1000, ["x-dead-letter-exchange"] = "",
          ["x-dead-letter-routing-key"] = copies.exit_queue(queue) } }
 end
 
---- Puts a copy where it waits so many seconds and then comes back to its queue.
+--- Publishes a copy that waits for some seconds and then returns to its queue.
 -- @tparam message msg
 -- @tparam number seconds
--- @tparam table info queue, attempt (how often it has failed, this one too), error, exit (the watch of what has waited)
+-- @tparam table info queue, attempt (number of failures, including this one), error, exit (the watch of the exit)
 -- @treturn[1] true the broker has it
--- @treturn[2] nil, error; of kind stale: the message was settled or lost, and there is no copy; with is_final: it will
+-- @treturn[2] nil, error; of kind stale: the message was settled or lost, and there is no copy; with is_final: it can
 -- never be copied
 function copies.delay(msg, seconds, info)
    local conn = msg.channel.connection
@@ -239,9 +238,9 @@ function copies.delay(msg, seconds, info)
    return ok, err
 end
 
---- Puts a copy into a queue of dead letters.
+--- Publishes a copy to a dead letter queue.
 -- @tparam message msg
--- @tparam string dead the queue; durable, declared when it is not there
+-- @tparam string dead the queue; durable, declared if it does not exist
 -- @tparam table info queue, attempt, error, reason, trace, arguments (of its declaration)
 -- @treturn[1] true the broker has it
 -- @treturn[2] nil, error as of delay
@@ -250,7 +249,7 @@ function copies.bury(msg, dead, info)
    return ok, err
 end
 
---- Puts a copy at the end of the queue that the message came from.
+--- Publishes a copy to the end of the message's queue.
 -- @tparam message msg
 -- @tparam table info queue, attempt
 -- @treturn[1] true the broker has it
@@ -260,10 +259,10 @@ function copies.again(msg, info)
    return ok, err
 end
 
---- Puts a message that has waited into its queue, as it is but for what the broker has written on it.
+--- Publishes a message of the exit to its queue, unchanged except for headers that the broker has added.
 -- @tparam message msg of the exit
 -- @tparam string queue
--- @treturn[1] true the broker has it there
+-- @treturn[1] true the queue has it
 -- @treturn[2] nil, error as of delay
 function copies.give_back(msg, queue)
    local bytes, err = msg.headers[WRAPPED], nil
@@ -276,7 +275,7 @@ function copies.give_back(msg, queue)
    return ok, err
 end
 
---- Why a message cannot be copied: an error.
+--- The error for a message that cannot be copied.
 function copies.homeless()
    return errors.new("bad_argument", "message", "the message came from no queue that is known: it was returned")
 end

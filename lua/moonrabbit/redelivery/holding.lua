@@ -1,7 +1,7 @@
---- holding: messages that wait in this process until they are to come again, where nobody watches an exit for them.
+--- holding: messages that wait in this process for their retry, because no process consumes an exit for them.
 -- SPDX-License-Identifier: MIT
--- The broker has such a message, unacked, until its queue has confirmed the copy: a queue that is full cannot lose it, nor
--- can the end of the process. No queue is declared for it.
+-- The message stays unacked at the broker until its queue has confirmed the copy: neither a full queue nor the end of the
+-- process can lose it. No queue is declared for it.
 local copies = require "moonrabbit.redelivery.copy"
 local ledger = require "moonrabbit.channel.ledger"
 local log = require "moonrabbit.loop.log"
@@ -13,7 +13,7 @@ local holding = {}
 
 local function count(msg, info) ledger.note(ledger.key(msg, info.queue), info.attempt) end
 
--- Not even its queue takes a copy from us: what else there is of "again" is to give it back, and to count here.
+-- We may not publish to its queue either: requeues the message, and counts its attempts in this process.
 local function give_back(msg, info, err)
    log.error("a message that is to come again cannot be copied; it goes back as it is", { queue = info.queue,
       tag = msg.delivery_tag, kind = err.kind, error = err.text })
@@ -31,10 +31,10 @@ local function wait(entry)
    local msg, info = entry.msg, entry.info
    patience.nap(msg, entry.seconds)
    if message.is_back(msg) then return message.put_down(msg) end
-   if message.is_covered(msg) then -- acked by the program, with a later one: nobody but us has it
+   if message.is_covered(msg) then -- the program has acked it with a later one: only this program has it
       rawset(msg, "is_live", true)
    elseif patience.is_over() then
-      return message.put_down(msg) -- it goes back with its channel
+      return message.put_down(msg) -- it is requeued at the end of its channel
    end
    local ok, err = patience.until_done(msg, function() return again(msg, info) end, function(why, pause)
       log.warn("a message that is to come again finds no room; it is held, and offered again", { queue = info.queue,
@@ -45,8 +45,8 @@ local function wait(entry)
    message.put_down(msg)
 end
 
---- Holds a message for some seconds, then puts it at the end of its queue.
--- @tparam message msg it is as settled from here on
+--- Holds a message for some seconds, then publishes a copy to the end of its queue.
+-- @tparam message msg counts as settled from now on
 -- @tparam string queue
 -- @tparam number seconds
 -- @treturn boolean true

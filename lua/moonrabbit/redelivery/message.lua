@@ -44,7 +44,7 @@ local function replace(self, copy)
    local ok, err = copy(queue)
    if ok then return self:ack() end
    err.again = function() return copy(queue) end
-   rawset(self, message.FAILED, err) -- a handler that does not heed it has failed: see handling
+   rawset(self, message.FAILED, err) -- a handler that ignores it has failed: see handling
    return nil, err
 end
 
@@ -82,7 +82,7 @@ function methods:dead_letter(reason)
    task.check()
    local consumer = consumer_of(self)
    local owner = consumer and consumer.owner
-   if owner and not owner.dead_letter then return self:reject() end -- its queue knows where to
+   if owner and not owner.dead_letter then return self:reject() end -- the queue has its own dead-letter exchange
    local ok, err = replace(self, function(queue)
       local dead = owner and owner.dead_letter or queue .. ".dead"
       return copies.bury(self, dead, { queue = queue, attempt = self.attempt, reason = reason or "the handler said so",

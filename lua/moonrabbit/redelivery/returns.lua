@@ -1,7 +1,7 @@
---- returns: what takes messages that have waited from the exit of their delay queues and puts them into their queue.
+--- returns: consumes the exit of delay queues and publishes the messages to their queue.
 -- SPDX-License-Identifier: MIT
--- The broker's own way, dead-lettering straight into the queue, drops a message without a word when the queue is full
--- and refuses more. Here each is published with a confirm, and acked at the exit when the queue has it: not before.
+-- If the broker dead-lettered directly into the queue, it would silently drop messages that a full queue refuses. Here each
+-- message is published with a confirm, and acked at the exit only when the queue has it.
 local C = require("moonrabbit.base.ffi").C
 local channel = require "moonrabbit.channel.channel"
 local companion = require "moonrabbit.redelivery.companion"
@@ -15,21 +15,21 @@ local task = require "moonrabbit.loop.task"
 
 local returns = {}
 
-local AT_ONCE = 50        -- messages that are on their way at the same time, for each queue
-local REMEMBERED = 1000   -- of those that were put back
+local AT_ONCE = 50        -- messages in transit at the same time, per queue
+local REMEMBERED = 1000   -- the number of returned messages remembered
 local ACK = C.MR_ACK
-local FIRST, MOST = 0.5, 15 -- seconds until the exit is watched again, when it could not be
+local FIRST, MOST = 0.5, 15 -- seconds until the next try to watch the exit
 
 local Watch = { __name = "moonrabbit.returns" }
 Watch.__index = Watch
 
--- The consumer of an exit is one of the library's: no handler of the program's, not measured, acked by its judge.
+-- The consumer of an exit belongs to the library: it is not measured, and its judge acks.
 local function inner_of(self)
    return { judge = function(_, msg) return self:judge(msg) end, is_exit = true, origin = "moonrabbit (retries)",
       listener = function(what) if what == "ended" then self:lost() end end }
 end
 
--- What was put back, and comes once more because the broker has not heard its ack, is not put back again.
+-- A message that was published already, and is delivered again because its ack was lost, is not published again.
 local function note(self, id)
    if not id then return end
    local at = self.last % REMEMBERED + 1
@@ -37,7 +37,7 @@ local function note(self, id)
    self.ids[at], self.given[id], self.last = id, true, at
 end
 
---- Puts one message back, however long it takes; then it is acked.
+--- Publishes one message to its queue, with retries; then it is acked.
 function Watch:judge(msg)
    local id = msg.headers[copies.ID]
    if id and self.given[id] then return ACK, 0 end
@@ -56,7 +56,7 @@ function Watch:judge(msg)
    return nil
 end
 
--- Declares the exit (or takes it as it is) and consumes it. Once more on its own channel, as what comes back with it.
+-- Declares the exit (or uses it unchanged) and consumes it, on its own channel.
 local function open(self)
    local there, is_ours = companion.declare(self.connection, self.exit, self.options)
    if not there then return nil, is_ours end
@@ -78,7 +78,7 @@ local function open(self)
    return true
 end
 
--- Its channel went for good: again, until it is not wanted any more.
+-- Its channel ended for good: starts again, unless it was stopped.
 function Watch:lost()
    self.consumer = nil
    if self.has_ended or stop.is_asked() then return end
@@ -92,7 +92,7 @@ function Watch:lost()
    end)
 end
 
---- Ends it. What it holds goes back to the exit.
+--- Stops it. Messages that it holds go back to the exit.
 function Watch:stop()
    if self.has_ended then return end
    self.has_ended = true
@@ -100,20 +100,20 @@ function Watch:stop()
    if ch then task.background(function() ch:close() end) end
 end
 
--- Watches the exit of a worker's queue; nil and an error: this user may not have such a queue.
+-- Watches the exit of a worker's queue; nil and an error: this user may not declare it.
 local function watch(worker)
-   local is_passing = worker.is_passing -- it goes with its consumers, or its connection: so does the exit
+   local is_passing = worker.is_passing -- it ends with its consumers or its connection, and so does the exit
    local self = setmetatable({ connection = worker.connection, queue = worker.queue, exit = copies.exit_queue(worker.queue),
       options = { durable = not is_passing, auto_delete = is_passing or nil, arguments = worker.companions },
       has_ended = false, given = {}, ids = {}, last = 0 }, Watch)
    local ok, err = open(self)
    if ok then return self end
    if err.kind == "access_refused" then return nil, err end
-   self:lost() -- what waits comes when the exit can be watched
+   self:lost() -- waiting messages are returned when the exit can be watched
    return self
 end
 
---- Has a worker ended?
+--- True if a worker has ended.
 function returns.has_ended(worker) return worker.state == "cancelled" or worker.state == "failed" end
 
 local function begin(worker)
@@ -128,16 +128,16 @@ local function begin(worker)
    return true
 end
 
---- The exit of a worker, watched from the first time that it is asked for.
--- @tparam worker worker its field exit is it from then on, or false
+--- The exit of a worker, watched from the first call on.
+-- @tparam worker worker its field `exit` is set to the watch, or false
 -- @treturn[1] watch fields exit (the name of that queue), queue; method stop
--- @treturn[2] nil, error: this user may not have such a queue
+-- @treturn[2] nil, error: this user may not declare it
 function returns.of(worker)
    if worker.exit == nil then side.once(worker, "exit_asked", begin, worker) end
    return worker.exit or nil, worker.no_exit
 end
 
---- Is there an exit of before, with messages perhaps?
+--- True if there is an exit from an earlier run, perhaps with messages.
 function returns.is_left(worker) return companion.is_there(worker.connection, copies.exit_queue(worker.queue)) end
 
 return returns

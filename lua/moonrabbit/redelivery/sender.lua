@@ -1,6 +1,6 @@
---- sender: where copies of messages go out: a connection beside the one that they came by.
+--- sender: the connection on which retries and dead letters are published.
 -- SPDX-License-Identifier: MIT
--- A broker that blocks publishers must not hold up acks.
+-- It is separate from the consumer's connection, because a broker that blocks publishers must not block acks.
 local C = require("moonrabbit.base.ffi").C
 local companion = require "moonrabbit.redelivery.companion"
 local each = require "moonrabbit.base.each"
@@ -17,10 +17,10 @@ local way = require "moonrabbit.channel.way"
 local side = {}
 
 local PATIENCE = 10               -- seconds for the broker to take a copy
-local ANY_SIZE = 0                -- of frames: what the broker lets through must fit, whatever the program asked for
-local FRESH = 30                  -- seconds for which a declared queue is taken to be there
+local ANY_SIZE = 0                -- no limit for frames: every message that the broker allows must fit
+local FRESH = 30                  -- seconds for which a declared queue is assumed to exist
 
---- What is beside a connection, for copies: a connection, its channel, what it declared.
+--- The sender of a connection: a connection for copies, its channel, its declares.
 -- @tparam connection conn
 -- @treturn table
 function side.of(conn)
@@ -43,8 +43,8 @@ local function open(self)
    return ch
 end
 
---- Does what many may wait for, once: who comes while it is done has the same answer. `of[key]` is the list of
--- who waits. It is not left half done: no handler's time limit ends it, and what it raises is told to all.
+--- Does work once for all callers: a call during the work waits and gets the same result. `of[key]` is the list of waiting
+-- callers. The work is always completed: no handler's time limit ends it, and all callers get its error.
 function side.once(of, key, fn, ...)
    if of[key] then
       local token = task.token()
@@ -61,14 +61,14 @@ function side.once(of, key, fn, ...)
    return ok, err
 end
 
--- The channel that copies go out on.
+-- The channel for copies.
 local function channel(self)
    local ch, err = self.channel, nil
    if not (ch and ch.handle) then ch, err = side.once(self, "opening", open, self) end
    return ch, err
 end
 
--- What was declared before the connection was lost may have gone since.
+-- Queues that were declared before the connection was lost may have been deleted.
 local function heed_epoch(self)
    if self.connection.epoch ~= self.epoch then
       self.declared, self.epoch = {}, self.connection.epoch
@@ -97,7 +97,7 @@ local function declare_exit(self, exit)
    return ok, err
 end
 
--- Where a delay leads to must be there before its end: what a broker dead-letters to no queue is gone.
+-- The exit must exist before the end of the delay: a message that is dead-lettered to a missing queue is lost.
 local function see_to_exit(self, exit)
    heed_epoch(self)
    if not exit or exit.has_ended and exit.options.auto_delete or is_fresh(self.declared[exit.exit]) then return true end
@@ -105,7 +105,7 @@ local function see_to_exit(self, exit)
    return ok, err
 end
 
--- Declares a queue, unless that was done lately, on this connection.
+-- Declares a queue on this connection, unless that was done recently.
 local function declare(self, queue, arguments)
    heed_epoch(self)
    if is_fresh(self.declared[queue]) then return true end
@@ -113,7 +113,7 @@ local function declare(self, queue, arguments)
    return ok, err
 end
 
--- Somebody's queue of another shape has the name, one of an older version say: ours has the other.
+-- A queue with other arguments has the name, for example from an older version: uses the second name.
 local function take_other(self, queue, err)
    if self.taken[queue.queue] == nil then
       log.warn("a queue of another shape has the name of a delay queue; another name is taken", { queue = queue.queue,
@@ -122,8 +122,8 @@ local function take_other(self, queue, err)
    self.taken[queue.queue] = C.mr_now()
 end
 
--- The name of the queue of a copy, once it is there. A user who may not declare it may be allowed to publish into one
--- that is: then the refusal comes along.
+-- The name of the queue for a copy, after it was declared. A user who may not declare it may be allowed to publish to an
+-- existing one: then the refusal is returned, too.
 local function find(self, queue)
    if not is_fresh(self.taken[queue.queue]) then
       local ok, err = declare(self, queue.queue, queue.arguments)
@@ -138,7 +138,7 @@ end
 
 local HOW = { mandatory = true, timeout = PATIENCE }
 
--- Waits for the way, but not beyond the message's own life: lost meanwhile, it comes again by itself. True: it was sent.
+-- Waits until it can be sent, but only while the message is live: a lost message is delivered again. True: it was sent.
 local function post(self, t, queue, msg, body, props)
    local conn, deadline = self.connection, C.mr_now() + PATIENCE
    local ch, err = channel(self)
@@ -160,17 +160,17 @@ local function post(self, t, queue, msg, body, props)
    return nil, err
 end
 
--- Who may have ended the connection goes out again, alone; who ends it again is never copied.
+-- A copy that may have ended the connection is sent again, alone; if it ends the connection again, it is never copied.
 local function publish(self, queue, msg, body, props)
    local t = ticket.new(0)
-   t.is_copy = true -- what it is of comes again
+   t.is_copy = true -- its original will be delivered again
    local function again()
       local ok, err = post(self, t, queue, msg, body, props)
       if not ok and t.state == "waiting" then ticket.finish(t, "lost", tostring(err.text), err.kind) end
    end
    local refused
    function t.on_end(_, state, _, cause)
-      refused = cause and cause.kind == "access_refused" and cause -- all copies go by one exchange: it is meant
+      refused = cause and cause.kind == "access_refused" and cause -- about the exchange of all copies
       if state ~= "lost" or not cause or cause.scope ~= "connection" then return false end
       t.is_final = suspicion.falls_on(self.connection, t, cause)
       if t.is_final or not t.suspect then return false end
@@ -185,23 +185,23 @@ local function publish(self, queue, msg, body, props)
    return nil, refused or err
 end
 
--- Into a queue that is declared first.
+-- Publishes to a queue that is declared first.
 local function publish_declared(self, queue, msg, body, props)
    local name, refused = see_to_exit(self, queue.exit)
    if name then name, refused = find(self, queue) end
    if not name then return nil, refused end
    local ok, err = publish(self, name, msg, body, props)
    if ok or err.kind ~= "returned" then return ok, err end
-   self.declared[name] = nil -- it was there lately, and has gone
+   self.declared[name] = nil -- it has been deleted since its declare
    return nil, refused or err
 end
 
---- Publishes a copy into a queue, which is declared when it is not there.
+--- Publishes a copy to a queue, which is declared if it does not exist.
 -- @tparam message msg
--- @tparam table queue its name, the arguments it is declared with, and `other`, its name where somebody's queue of another
--- shape has the first one, and `exit`, the watch of where it leads to
--- @tparam string props as bytes
--- @tparam ?boolean|string is_there it is not declared unless it shows that it must be; "known": not even then
+-- @tparam table queue its name, its arguments, `other` (the second name, if a queue with other arguments has the first one),
+-- and `exit` (the watch of the exit)
+-- @tparam string props encoded
+-- @tparam ?boolean|string is_there true: declare it only if the publish shows that it is missing; "known": never declare it
 -- @treturn[1] true the broker has it
 -- @treturn[2] nil, error
 function side.put(msg, queue, props, is_there)

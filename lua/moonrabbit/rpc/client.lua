@@ -28,7 +28,7 @@ end
 local function on_answer(client, msg)
    local id = msg.properties.correlation_id
    local call = id and client.waiting[id]
-   if not call then return end -- too late: nobody waits
+   if not call then return end -- too late: the call has ended
    client.waiting[id] = nil
    call.result, call.err = read(msg)
    call.has_ended = true
@@ -68,14 +68,14 @@ local function open(client, conn)
    ch, err = conn:channel()
    if not ch then return nil, err end
    ok, err = ch:confirm_select()
-   if ch.book then ch.book.keeps = nil end -- a call that was told as lost must not be made after all, by `republish`
+   if ch.book then ch.book.keeps = nil end -- `republish` must not make a call that was reported as lost
    if ok then consumer, err = ch:consume(REPLY_TO, function(msg) on_answer(client, msg) end, { no_ack = true }) end
    if not consumer then
       ch:close()
       return nil, err
    end
    consumer.is_service = true
-   if consumer.is_holding then -- a program does not go on for answers that it does not wait for
+   if consumer.is_holding then -- answers that no call waits for do not keep the program running
       consumer.is_holding, loop.holds = false, loop.holds - 1
    end
    ch.on_away = function(why) on_away(client, why) end

@@ -60,7 +60,7 @@ local function serve(server, msg)
    if not ok and (err.kind == "content_too_large" or err.kind == "bad_argument") then
       ok, err = send(server, asked, refuse(err))
    end
-   if not ok then error("the answer could not be sent: " .. tostring(err), 0) end -- the request goes back
+   if not ok then error("the answer could not be sent: " .. tostring(err), 0) end -- the request is requeued
 end
 
 local SERVE = { queue = "string", connection = "table", handler = "function", prefetch = "number", concurrency = "number",

@@ -9,7 +9,7 @@ local task = require "moonrabbit.loop.task"
 
 local awaited = {}
 
-local PATIENCE = 5 -- seconds; then it is asked for all the same
+local PATIENCE = 5 -- seconds; then the request is sent anyway
 
 local plans = {}   -- owner -> the set of names ("exchange logs") that it will declare
 local waiters = {} -- tokens

@@ -94,7 +94,7 @@ function Scratch:differences(what, wanted, err)
    entity.arguments = merged(wanted.arguments)
    while err do
       local field, found = field_of(entity, err)
-      if not field or seen[field] then break end -- it cannot be told field by field any further
+      if not field or seen[field] then break end -- the error does not name another field
       seen[field] = true
       local place = (FLAGS[field] or field == "type") and entity or entity.arguments
       local value = place[field]

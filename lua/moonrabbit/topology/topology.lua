@@ -29,7 +29,7 @@ local QUEUE = { queue = "string", durable = "boolean", auto_delete = "boolean", 
 local BINDING = { queue = "string", exchange = "string", destination = "string", source = "string", routing_key = "string",
    arguments = "table" }
 local DELAY = { queue = "string", max = "number" }
-local NAMES = { -- of arguments that may be written without their x-
+local NAMES = { -- names of arguments that may be written without "x-"
    exchange = { alternate_exchange = "alternate-exchange" },
    queue = {},
 }
@@ -37,7 +37,7 @@ for name in each(QUEUE) do
    if name:find "_" and name ~= "auto_delete" then NAMES.queue[name] = "x-" .. name:gsub("_", "-") end
 end
 NAMES.queue.overflow, NAMES.queue.expires = "x-overflow", "x-expires"
-local MILLISECONDS = { message_ttl = true, expires = true } -- ours are seconds
+local MILLISECONDS = { message_ttl = true, expires = true } -- the options are in seconds
 
 -- One exchange or queue for its declare: its arguments under AMQP's names, durable unless it says otherwise.
 local function entity(what, given, spec)

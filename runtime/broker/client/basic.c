@@ -39,7 +39,7 @@ static enum mr_status read_priority(const struct mr_queue *q, mr_slice encoded, 
 		q->name, q->vhost->name, mr_field_type_name(v.type));
 }
 
-/* What RabbitMQ knows of a consumer's arguments besides. */
+/* Checks the other consumer arguments that RabbitMQ knows. */
 static enum mr_status check_arguments(const struct mr_queue *q, mr_slice encoded, mr_error *error)
 {
 	mr_value v;
@@ -55,7 +55,7 @@ static enum mr_status check_arguments(const struct mr_queue *q, mr_slice encoded
 		q->name, q->vhost->name, mr_field_type_name(v.type));
 }
 
-/* A reply consumer's are not looked at. */
+/* The arguments of a reply consumer are not checked. */
 static enum mr_status read_arguments(const struct mr_queue *q, mr_slice encoded,
 	struct mr_consume *how, mr_error *error)
 {
@@ -72,7 +72,7 @@ static enum mr_status may_consume(const struct mr_queue *q, bool exclusive, mr_e
 		q->vhost->name);
 }
 
-/* Direct reply-to: a queue of the channel's own, under a name that nobody guesses. */
+/* Direct reply-to: a queue of this channel, with a name that cannot be guessed. */
 static enum mr_status reply_queue(struct mr_broker_channel *ch, bool no_ack, struct mr_queue **out,
 	mr_error *error)
 {
@@ -93,7 +93,7 @@ static enum mr_status reply_queue(struct mr_broker_channel *ch, bool no_ack, str
 	return mr_vhost_add_queue(v, q);
 }
 
-/* A reply queue that its consumer does not come to. */
+/* Deletes a reply queue whose consumer could not be created. */
 static void undo_reply_queue(struct mr_broker_channel *ch, struct mr_queue *q)
 {
 	mr_raze_queue(q);
@@ -140,12 +140,12 @@ enum mr_status mr_basic_cancel(struct mr_broker_channel *ch, const struct mr_cli
 		struct mr_queue *q = c->receiver.queue;
 		q->out++;
 		mr_consumer_end(c);
-		if (!q->deleted) mr_pump(q); /* the next in line may be active now */
+		if (!q->deleted) mr_pump(q); /* the next consumer may be active now */
 		mr_queue_unpin(q);
 	}
 	if (!(m->bits & CANCEL_NO_WAIT)) mr_broker_channel_put(ch, &ok);
 	if (!mr_list_is_empty(
-		    &ch->session->broker->store.fresh_ruins)) /* of an auto-delete queue */
+		    &ch->session->broker->store.fresh_ruins)) /* of a deleted auto-delete queue */
 		mr_chore_raze(ch, 0, 0);
 	return MR_OK;
 }
@@ -176,7 +176,7 @@ enum mr_status mr_basic_get(struct mr_broker_channel *ch, const struct mr_client
 	enum mr_status st = mr_broker_channel_queue(ch, m->names[0], &q, error);
 	if (st != MR_OK) return st;
 	mr_deadline_renew(q);
-	mr_pump(q); /* what has expired is not given */
+	mr_pump(q); /* expired messages are not delivered */
 	struct mr_entry *e = mr_queue_head(q);
 	if (!e) {
 		mr_broker_channel_put_simple(ch, MR_M_BASIC_GET_EMPTY);

@@ -1,4 +1,4 @@
-/* broker: what all connections of an embedded broker share: users, virtual hosts, what they store.
+/* broker: shared by all connections of an embedded broker: users, virtual hosts, the store.
  * SPDX-License-Identifier: MIT */
 #include "broker/client/broker.h"
 
@@ -30,7 +30,7 @@ enum mr_status mr_broker_add_user(struct mr_broker *b, mr_slice name, mr_slice p
 	return MR_OK;
 }
 
-/* Takes as long for a wrong password as for a right one. */
+/* Takes the same time for a wrong password as for a right one. */
 static bool same_secret(mr_slice a, mr_slice b)
 {
 	unsigned char difference = a.size != b.size;
@@ -119,7 +119,7 @@ void mr_broker_close(struct mr_broker *b)
 void mr_broker_check_memory(struct mr_broker *b)
 {
 	mr_store_judge(&b->store, true);
-	b->store.relieved = true; /* those who are blocked look for themselves */
+	b->store.relieved = true; /* blocked sessions check for themselves */
 }
 
 void mr_broker_pump_all(struct mr_broker *b)

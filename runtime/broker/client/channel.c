@@ -1,4 +1,4 @@
-/* channel: one channel of a client's connection: contents, consumers, unsettled deliveries, confirms.
+/* channel: a channel of a client's connection: contents, consumers, unsettled deliveries.
  * SPDX-License-Identifier: MIT */
 #include "broker/client/channel.h"
 
@@ -40,7 +40,7 @@ void mr_broker_channel_put_simple(struct mr_broker_channel *ch, uint32_t id)
 	mr_broker_channel_put(ch, &m);
 }
 
-/* Method, header and body as one unit: all or nothing. */
+/* Writes method, header and body as one unit: all or nothing. */
 bool mr_broker_channel_put_message(struct mr_broker_channel *ch, const struct mr_method *m,
 	const struct mr_message *message)
 {
@@ -60,7 +60,7 @@ bool mr_broker_channel_put_message(struct mr_broker_channel *ch, const struct mr
 bool mr_broker_channel_has_room(struct mr_broker_channel *ch)
 {
 	if (ch->last < ch->capacity) return true;
-	/* Settled ones leave holes: close them before asking for more. */
+	/* Settled ones leave holes: removes them before it allocates more. */
 	if (ch->live * 2 <= ch->capacity && ch->capacity) {
 		size_t kept = 0;
 		for (size_t i = ch->first; i < ch->last; i++)
@@ -87,7 +87,8 @@ void mr_broker_channel_hold(struct mr_broker_channel *ch, struct mr_consumer *c,
 	if (c) ch->counted++;
 }
 
-/* Consumers without acks do not use the channel's prefetch up, but as in RabbitMQ they wait when it is. */
+/* Consumers without acks do not use the channel's prefetch, but as in RabbitMQ they wait when it is
+ * used up. */
 bool mr_broker_channel_takes(const struct mr_broker_channel *ch)
 {
 	const struct mr_broker_session *s = ch->session;

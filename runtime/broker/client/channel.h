@@ -1,5 +1,5 @@
-/* channel: one channel of a client's connection: contents, consumers, unsettled deliveries,
- * confirms. SPDX-License-Identifier: MIT
+/* channel: a channel of a client's connection: contents, consumers, unsettled deliveries.
+ * SPDX-License-Identifier: MIT
  * Pure. channel_frame handles its frames; publish, settle, basic and declare handle its methods. */
 #ifndef MR_BROKER_CLIENT_CHANNEL_H
 #define MR_BROKER_CLIENT_CHANNEL_H

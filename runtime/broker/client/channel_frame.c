@@ -1,4 +1,4 @@
-/* channel_frame: the frames that come on a channel, and whose methods they are.
+/* channel_frame: dispatches the frames of a channel.
  * SPDX-License-Identifier: MIT */
 #include "broker/client/channel_frame.h"
 
@@ -24,7 +24,7 @@ static enum mr_status flow(struct mr_broker_channel *ch, const struct mr_client_
 	return MR_OK;
 }
 
-/* A relic of AMQP 0-8 that old clients still send: everybody gets ticket 1. */
+/* A method of AMQP 0-8 that old clients still send: each gets ticket 1. */
 static enum mr_status access_request(struct mr_broker_channel *ch)
 {
 	uint8_t answer[] = {1, 0, 0, 0, 0, 0, 6, 0, 30, 0, 11, 0, 1, MR_FRAME_END};
@@ -74,7 +74,7 @@ static enum mr_status method(struct mr_broker_channel *ch, const struct mr_clien
 	}
 }
 
-/* Behind our close only its answer, or the client's own close, counts. */
+/* After our close only its answer, or the client's own close, is handled. */
 static enum mr_status when_closing(struct mr_broker_channel *ch, const struct mr_frame *frame,
 	uint32_t *failing, mr_error *error)
 {

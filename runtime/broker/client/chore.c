@@ -1,7 +1,7 @@
-/* chore: what takes longer than a turn: it goes on in the turns that follow.
+/* chore: work that takes longer than a turn, and continues in later turns.
  * SPDX-License-Identifier: MIT
- * Settling a million deliveries, a transaction of as many, a message into very many queues, the end of a
- * queue, an exchange, a channel or a connection that had them. */
+ * Examples: settling a million deliveries, a transaction with as many, a message for very many queues, and the
+ * end of a queue, an exchange, a channel or a connection with as much. */
 #include "broker/client/chore.h"
 
 #include "broker/client/consumer.h"
@@ -25,7 +25,8 @@ static void done(struct mr_broker_channel *ch)
 	const struct mr_chore c = ch->chore;
 	struct mr_method answer = {.id = c.answer, .count = c.count};
 	ch->chore.step = NULL;
-	/* What recover brings back must not come before its answer: that speaks of all that came so far. */
+	/* Redeliveries after a recover must come after its answer, which refers to all earlier
+	 * deliveries. */
 	if (answer.id) mr_broker_channel_put(ch, &answer);
 	if (c.settles) hand_out(ch);
 	if (c.quits && answer.id) ch->is_ghost = true;
@@ -34,12 +35,12 @@ static void done(struct mr_broker_channel *ch)
 
 static void take_up(struct mr_broker_channel *ch, const struct mr_chore *chore)
 {
-	struct mr_node node = ch->chore.node; /* it may have waited for another */
+	struct mr_node node = ch->chore.node; /* it may be in the list already */
 	ch->chore = *chore;
 	ch->chore.node = node;
 }
 
-/* False: there is more. */
+/* Returns false if there is more to do. */
 static bool go_on(struct mr_broker_channel *ch)
 {
 	for (;;) {
@@ -51,7 +52,7 @@ static bool go_on(struct mr_broker_channel *ch)
 	}
 }
 
-/* It is done at once. */
+/* Finishes the chore at once. */
 static void hurry(struct mr_broker_channel *ch)
 {
 	struct mr_store *store = &ch->session->broker->store;
@@ -63,7 +64,7 @@ static void hurry(struct mr_broker_channel *ch)
 	ch->session->chores--;
 }
 
-/* Nothing is read while one is under way: all that can come then is the end. */
+/* Nothing is read during a chore: only the end of the channel can come then. */
 void mr_chore_start(struct mr_broker_channel *ch, const struct mr_chore *chore)
 {
 	bool is_under_way = ch->chore.node.next != NULL;
@@ -83,7 +84,7 @@ void mr_chore_finish(struct mr_broker_channel *ch)
 	if (ch->chore.node.next) hurry(ch);
 }
 
-/* ---- what is deleted ---- */
+/* ---- deleted objects ---- */
 
 static bool raze_some(struct mr_broker_channel *ch)
 {

@@ -1,4 +1,4 @@
-/* consumer: what a client consumes with: it receives from a queue and writes to its channel.
+/* consumer: a client's consumer: receives from a queue and writes to its channel.
  * SPDX-License-Identifier: MIT */
 #include "broker/client/consumer.h"
 
@@ -17,7 +17,7 @@ static bool takes(const struct mr_receiver *r)
 	return mr_broker_channel_takes(c->channel);
 }
 
-/* As RabbitMQ: answers by direct reply-to bear the next tag, and do not use it up. */
+/* As in RabbitMQ, answers of direct reply-to have the next tag, but do not use it up. */
 static bool is_counted(const struct mr_queue *q) { return !q->is_reply; }
 
 static bool deliver(struct mr_receiver *r, struct mr_entry *e)
@@ -108,7 +108,7 @@ void mr_consumer_end(struct mr_consumer *c)
 	mr_deadline_renew(q);
 	if (q->auto_delete && !q->consumer_count)
 		mr_raze_queue(q);
-	else if (was_active) /* the next one may take what this one could not */
+	else if (was_active) /* the next one may take messages that this one could not */
 		mr_pump(q);
 }
 
@@ -116,7 +116,7 @@ void mr_consumer_settled(struct mr_consumer *c)
 {
 	bool was_full = c->prefetch && c->unacked == c->prefetch;
 	c->unacked--;
-	if (was_full && !c->gone) /* it joins the end of the turn again, as RabbitMQ has it */
+	if (was_full && !c->gone) /* it goes to the end of the line again, as in RabbitMQ */
 		mr_receiver_line_up(&c->receiver);
 	free_if_done(c);
 }
@@ -128,20 +128,20 @@ struct mr_consumer *mr_consumer_find(const struct mr_broker_channel *ch, mr_slic
 
 /* ---- all of a channel ---- */
 
-/* One message from the queue of a consumer. False: it had none to give. */
+/* Delivers one message from the queue of a consumer. Returns false if there was none to deliver. */
 static bool serve_one(struct mr_consumer *c)
 {
 	struct mr_queue *q = c->receiver.queue;
 	size_t before = q->ready;
 	if (!before) return false;
-	q->out++; /* it must not go under our hands */
+	q->out++; /* it must not be freed meanwhile */
 	mr_pump_few(q, 1);
 	bool moved = q->ready != before;
 	mr_queue_unpin(q);
 	return moved;
 }
 
-/* What the channel may have is given round its consumers, a message at a time. */
+/* Gives the channel's prefetch to its consumers in turn, one message at a time. */
 static void serve_in_turn(struct mr_broker_channel *ch)
 {
 	struct mr_broker *b = ch->session->broker;
@@ -150,7 +150,7 @@ static void serve_in_turn(struct mr_broker_channel *ch)
 		for (size_t left = ch->tags.count; left-- > 0 && mr_broker_channel_takes(ch);) {
 			struct mr_consumer *c =
 				mr_container(ch->consumers.next, struct mr_consumer, at_channel);
-			mr_list_remove(&c->at_channel); /* its turn has been */
+			mr_list_remove(&c->at_channel); /* it has had its turn */
 			mr_list_append(&ch->consumers, &c->at_channel);
 			if (mr_store_is_spent(&b->store))
 				mr_queue_postpone(c->receiver.queue);

@@ -27,7 +27,7 @@ static void answer(struct mr_broker_channel *ch, uint32_t id, bool no_wait)
 	if (!no_wait) mr_broker_channel_put_simple(ch, id);
 }
 
-/* When all that goes with it is gone. */
+/* Answers after the end of everything that is deleted with it. */
 static void answer_razed(struct mr_broker_channel *ch, const struct mr_method *ok, bool no_wait)
 {
 	mr_chore_raze(ch, no_wait ? 0 : ok->id, ok->count);
@@ -38,7 +38,7 @@ static bool is_reserved(mr_slice name)
 	return name.size >= 4 && memcmp(name.data, "amq.", 4) == 0;
 }
 
-/* Names are C strings here; RabbitMQ's may hold anything. */
+/* Names are C strings here; in RabbitMQ they may contain any bytes. */
 static enum mr_status check_name(const char *what, mr_slice name, mr_error *error)
 {
 	if (!name.size || !memchr(name.data, 0, name.size)) return MR_OK;
@@ -65,7 +65,7 @@ static enum mr_status not_the_default(mr_slice name, mr_error *error)
 	return mr_reply_error(error, 403, "operation not permitted on the default exchange");
 }
 
-/* A fault that a test asked for. */
+/* Reports a fault that a test injected. */
 static enum mr_status declare_fault(struct mr_broker_channel *ch, mr_error *error)
 {
 	struct mr_broker_faults *f = &ch->session->broker->faults;
@@ -173,7 +173,7 @@ static enum mr_status exchange_delete(struct mr_broker_channel *ch,
 
 /* ---- bindings ---- */
 
-/* What is not there is unbound already. */
+/* An unbind of a missing binding succeeds. */
 static enum mr_status unbind(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	struct mr_target *target, mr_slice key, mr_error *error)
 {
@@ -279,7 +279,7 @@ static void declared(struct mr_broker_channel *ch, const struct mr_queue *q, boo
 	if (!no_wait) mr_broker_channel_put(ch, &ok);
 }
 
-/* An exclusive queue is never durable, whatever its declare says. */
+/* An exclusive queue is never durable, even if its declare asks for it. */
 static bool is_durable(unsigned bits) { return bits & Q_DURABLE && !(bits & Q_EXCLUSIVE); }
 
 static enum mr_status same_queue(const struct mr_broker_channel *ch, const struct mr_queue *q,
@@ -339,8 +339,8 @@ static enum mr_status queue_passive(struct mr_broker_channel *ch, const struct m
 	return MR_OK;
 }
 
-/* Direct reply-to: the name that stands for every channel's own is always there, one of them as long as its
- * consumer. Nobody declares either. */
+/* Direct reply-to: the general name always exists, and a channel's own name as long as its
+ * consumer. Neither is created by a declare. */
 static enum mr_status reply_queue(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	mr_slice name, mr_error *error)
 {
@@ -405,7 +405,7 @@ static enum mr_status queue_delete(struct mr_broker_channel *ch, const struct mr
 	struct mr_queue *q = NULL;
 	const char *vhost = ch->session->vhost->name;
 	enum mr_status st = mr_broker_channel_queue(ch, m->names[0], &q, error);
-	if (st == MR_NOT_FOUND && m->names[0].size) { /* what is not there need not be deleted */
+	if (st == MR_NOT_FOUND && m->names[0].size) { /* deleting a missing queue succeeds */
 		memset(error, 0, sizeof *error);
 	} else if (st != MR_OK) {
 		return st;
@@ -423,7 +423,7 @@ static enum mr_status queue_delete(struct mr_broker_channel *ch, const struct mr
 	return MR_OK;
 }
 
-/* RabbitMQ takes line ends out of the names of what is declared, bound and deleted, and of no others. */
+/* RabbitMQ removes line ends from names in declares, binds and deletes, and from no others. */
 static mr_slice strip_line_ends(mr_slice name, char room[256])
 {
 	size_t kept = 0;

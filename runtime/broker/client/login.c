@@ -9,7 +9,7 @@
 #include "codec/table.h"
 #include "codec/walk.h"
 
-#define CHANNEL_MAX 2047 /* RabbitMQ's defaults */
+#define CHANNEL_MAX 2047 /* these are RabbitMQ's defaults */
 #define FRAME_MAX 131072
 #define HEARTBEAT 60
 
@@ -21,8 +21,8 @@ static bool add_flag(mr_table *t, const char *key)
 	return mr_table_add(t, key, strlen(key), &yes) == MR_OK;
 }
 
-/* Clients switch on product and version: they are told whose behaviour they get, and, beside it, from
- * whom. */
+/* Clients choose their behaviour by product and version: so these name RabbitMQ, and "moonrabbit"
+ * the real product. */
 static bool add_names(mr_table *t)
 {
 	static const char *const names[][2] = {{"product", "RabbitMQ"}, {"version", "3.10.8"},
@@ -83,7 +83,7 @@ static bool read_plain(mr_slice response, struct credentials *out)
 	return true;
 }
 
-/* A table without its length: LOGIN and PASSWORD. *keep owns what `out` borrows. */
+/* Reads a table without its length: LOGIN and PASSWORD. `out` borrows from *keep. */
 static bool read_amqplain(mr_slice response, struct credentials *out, mr_table **keep)
 {
 	struct mr_buffer b = {0};
@@ -108,7 +108,8 @@ static bool can(mr_slice properties, const char *capability)
 	       mr_walk_find(all.value, capability, &one) && one.type == 't' && one.value.data[0];
 }
 
-/* The report shows them where they decode: no client is refused for what it says of itself. */
+/* The report shows them if they can be decoded: a client is not refused because of its
+ * properties. */
 static void take_properties(struct mr_broker_session *s, mr_slice table)
 {
 	mr_table_decode((const uint8_t *)table.data, table.size, &s->client_properties, NULL);
@@ -117,7 +118,7 @@ static void take_properties(struct mr_broker_session *s, mr_slice table)
 	s->tells_login_failure = can(table, "authentication_failure_close");
 }
 
-/* Without the capability RabbitMQ hangs up, as the specification of 0-9-1 asks. */
+/* Without the capability RabbitMQ hangs up, as the specification of 0-9-1 requires. */
 static enum mr_status login_failed(struct mr_broker_session *s, mr_slice mechanism, mr_error *error)
 {
 	if (s->tells_login_failure)
@@ -140,7 +141,7 @@ static enum mr_status start_ok(struct mr_broker_session *s, const struct mr_clie
 	take_properties(s, m->table);
 	bool ok = (is_plain && read_plain(m->text, &c)) ||
 	          (is_amqplain && read_amqplain(m->text, &c, &keep));
-	if (!ok) { /* it makes no sense: RabbitMQ hangs up */
+	if (!ok) { /* it is malformed: RabbitMQ hangs up */
 		mr_table_free(keep);
 		mr_broker_session_end(s);
 		return MR_OK;
@@ -171,7 +172,7 @@ static enum mr_status tune_ok(struct mr_broker_session *s, const struct mr_clien
 		return MR_OK;
 	}
 	s->channel_max = channels;
-	/* As RabbitMQ does, eight bytes more than the specification allows. */
+	/* As in RabbitMQ, eight bytes more than in the specification. */
 	s->guard.frame_max = frame_max + MR_FRAME_OVERHEAD;
 	s->frame_max = frame_max;
 	s->heartbeat = (mr_msec)heartbeat * 1000;

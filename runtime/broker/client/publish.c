@@ -1,4 +1,4 @@
-/* publish: what a client publishes, put together from its frames, routed and confirmed.
+/* publish: a client's publishes: assembled from their frames, routed and confirmed.
  * SPDX-License-Identifier: MIT */
 #include "broker/client/publish.h"
 
@@ -10,7 +10,7 @@
 #include "broker/store/spread.h"
 
 #define MESSAGE_MAX (128u << 20) /* RabbitMQ's max_message_size */
-#define FIRST_ROOM (1u << 20) /* memory taken because a header claims so much; then as bytes come */
+#define FIRST_ROOM (1u << 20) /* memory reserved by a header's size alone; more as bytes arrive */
 
 enum { BIT_MANDATORY = 1, BIT_IMMEDIATE = 2 };
 
@@ -18,7 +18,7 @@ struct staged { /* a message of a transaction */
 	struct mr_node node;
 	struct mr_message *message;
 	bool mandatory;
-	size_t count; /* of the queues it was routed to */
+	size_t count; /* of the queues that it was routed to */
 	struct mr_queue *queues[];
 };
 
@@ -168,7 +168,8 @@ static void give_back(struct mr_broker_channel *ch, const struct mr_message *m)
 	mr_broker_session_end(s);
 }
 
-/* Goes on with ch->spread, and confirms it at its end. False: there is more than the turn has room for. */
+/* Continues ch->spread, and confirms it at its end. Returns false if the rest must wait for a later
+ * turn. */
 static bool spread_some(struct mr_broker_channel *ch)
 {
 	struct mr_store *s = &ch->session->broker->store;
@@ -180,8 +181,8 @@ static bool spread_some(struct mr_broker_channel *ch)
 	return true;
 }
 
-/* Stores in the queues of the routing; takes the message. False: a queue rejected it. What the turn has no
- * room for is in ch->spread. */
+/* Stores the message in the queues of the routing; takes the message. Returns false if a queue
+ * rejected it. The part for a later turn is in ch->spread. */
 static bool store(struct mr_broker_channel *ch, struct mr_message *m, bool mandatory)
 {
 	struct mr_vhost *v = ch->session->vhost;
@@ -206,7 +207,7 @@ static enum mr_status route(struct mr_broker_channel *ch, struct mr_message *m)
 		if (st == MR_OK) mr_spread_reply(v->store, m);
 		return st;
 	}
-	mr_route_begin(&v->store->route); /* deleted since the publish began: it goes nowhere */
+	mr_route_begin(&v->store->route); /* deleted since the publish began: no queue gets it */
 	return MR_OK;
 }
 
@@ -227,7 +228,7 @@ static enum mr_status stage(struct mr_broker_channel *ch, struct mr_message *m, 
 	*staged = (struct staged){.message = m, .mandatory = mandatory, .count = r->count};
 	for (size_t i = 0; i < r->count; i++) {
 		staged->queues[i] = r->queues[i];
-		staged->queues[i]->out++; /* it must not go before the commit looks at it */
+		staged->queues[i]->out++; /* it must not be freed before the commit */
 	}
 	mr_list_append(&ch->staged, &staged->node);
 	mr_store_grew(&ch->session->broker->store, staged_size(staged));
@@ -247,7 +248,7 @@ static void store_staged(struct mr_broker_channel *ch, struct staged *staged)
 	mr_route_begin(r);
 	for (size_t i = 0; i < staged->count; i++) {
 		struct mr_queue *q = staged->queues[i];
-		/* As RabbitMQ, by its name: who declared it anew gets the message. */
+		/* As in RabbitMQ, by its name: a new queue with this name gets the message. */
 		if (q->deleted) q = mr_vhost_queue(ch->session->vhost, mr_queue_name(q));
 		if (q) mr_route_add(r, q, &q->target);
 	}
@@ -266,7 +267,7 @@ static enum mr_status finish(struct mr_broker_channel *ch, mr_error *error)
 	size_t weight = mr_message_weight(m);
 	enum mr_status st =
 		mr_message_inspect(&m, mr_slice_str(ch->session->user), ch->reply_queue, error);
-	b->store.memory += mr_message_weight(m) - weight; /* it may be another */
+	b->store.memory += mr_message_weight(m) - weight; /* it may be a changed copy */
 	if (mr_broker_is_blocked(b)) mr_broker_session_published(ch->session);
 	if (st == MR_OK) st = route(ch, m);
 	if (st != MR_OK) {
@@ -304,7 +305,8 @@ static void drop_staged(struct mr_broker_channel *ch, struct staged *staged)
 	free_staged(ch, staged);
 }
 
-/* Stores what a transaction published, or drops it. False: there is more than the turn has room for. */
+/* Stores or drops the messages of a transaction. Returns false if the rest must wait for a later
+ * turn. */
 static bool staged_some(struct mr_broker_channel *ch, bool commit)
 {
 	struct mr_broker *b = ch->session->broker;

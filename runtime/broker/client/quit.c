@@ -25,7 +25,8 @@ static bool quit_first(struct mr_broker_channel *ch)
 	return quit_some(ch);
 }
 
-/* What is unsettled goes back before the consumers end: the next single active one takes what comes behind. */
+/* Unsettled messages are requeued before the consumers end, so that the next single active one gets
+ * them in order. */
 void mr_quit_begin(struct mr_broker_channel *ch, uint32_t answer)
 {
 	struct mr_chore end = {.step = quit_first,
@@ -34,7 +35,7 @@ void mr_quit_begin(struct mr_broker_channel *ch, uint32_t answer)
 		.how = MR_SETTLE_PUT_BACK,
 		.last = UINT64_MAX,
 		.answer = answer};
-	ch->closing = true; /* nothing more goes to its consumers */
+	ch->closing = true; /* its consumers get no more messages */
 	mr_publish_abandon(ch);
 	mr_chore_start(ch, &end);
 }

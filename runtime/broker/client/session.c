@@ -28,7 +28,8 @@ struct mr_broker_session *mr_broker_session_open(struct mr_broker *b,
 	mr_list_init(&s->ruins);
 	s->touch = options->touch;
 	s->owner = options->owner;
-	/* Until the tune the smallest frame_max holds, and the eight bytes more that RabbitMQ allows. */
+	/* Until the tune the smallest frame_max applies, with the eight more bytes that RabbitMQ
+	 * allows. */
 	s->guard = (struct mr_guard){.frame_max = MR_FRAME_MIN_MAX + MR_FRAME_OVERHEAD,
 		.channel_max = UINT16_MAX};
 	s->frame_max = FRAME_MAX;
@@ -58,7 +59,7 @@ static void flush_channels(struct mr_broker_session *s)
 	}
 }
 
-/* What the client left behind. */
+/* Ends the channels that the client left open. */
 static void quit_channels(struct mr_broker_session *s)
 {
 	struct mr_broker_channel *ch;
@@ -99,7 +100,7 @@ void mr_broker_session_close(struct mr_broker_session *s)
 
 /* ---- saying ---- */
 
-/* A reply text is a short string: RabbitMQ ends a longer one in three dots. */
+/* A reply text is a short string: RabbitMQ cuts a longer one, with three dots at the end. */
 static mr_slice fit(const char *text, char room[MR_REPLY_TEXT_MAX])
 {
 	mr_slice all = mr_slice_str(text);
@@ -128,7 +129,8 @@ void mr_broker_session_shut(struct mr_broker_session *s, int code, const char *t
 	mr_broker_session_enter(s, MR_BS_CLOSING);
 }
 
-/* What was wrong with a frame. The code decides whether the channel goes or the connection. */
+/* Reports the error of a frame. The code decides whether it closes the channel or the
+ * connection. */
 static void refuse(struct mr_broker_session *s, struct mr_broker_channel *ch, uint32_t failing,
 	const mr_error *error)
 {
@@ -146,8 +148,8 @@ static void refuse(struct mr_broker_session *s, struct mr_broker_channel *ch, ui
 	mr_quit_begin(ch, 0);
 }
 
-/* As RabbitMQ does, a blocked publisher is not read from: TCP holds it back, whatever it knows. Nor is
- * a client that asks and asks and does not take the answers. */
+/* As in RabbitMQ, a blocked publisher is not read: so TCP slows down any client. Neither is a
+ * client that sends requests without reading the answers. */
 bool mr_broker_session_reads(const struct mr_broker_session *s)
 {
 	if (s->chores && s->state == MR_BS_OPEN) return false;
@@ -217,7 +219,7 @@ static enum mr_status login_method(struct mr_broker_session *s, const struct mr_
 	return st;
 }
 
-/* We said close: the answer, or a close from the other side at the same time. */
+/* After our close: its answer, or a close from the client at the same time. */
 static void closing_method(struct mr_broker_session *s, uint32_t id)
 {
 	struct mr_method ok = {.id = MR_M_CONNECTION_CLOSE_OK};
@@ -274,7 +276,7 @@ static void take_frame(struct mr_broker_session *s, const struct mr_frame *frame
 	if (!frame->channel) {
 		st = zero_frame(s, frame, &method, &error);
 	} else if (s->state == MR_BS_CLOSING) {
-		return; /* all but close-ok is too late */
+		return; /* everything except close-ok is too late */
 	} else if (s->state != MR_BS_OPEN) {
 		mr_broker_session_end(s); /* out of order: RabbitMQ hangs up */
 		return;
@@ -286,12 +288,12 @@ static void take_frame(struct mr_broker_session *s, const struct mr_frame *frame
 		        : open_channel(s, frame, &method, &error);
 	}
 	if (st == MR_NO_MEMORY && !error.code) mr_reply_error(&error, 506, "out of memory");
-	/* RabbitMQ names no method before the login, nor for what it did not expect itself. */
+	/* RabbitMQ names no method before the login, nor for errors that it does not expect. */
 	bool is_nameless = s->state < MR_BS_OPENING || st == MR_BAD_ARGUMENT || error.code == 541;
 	if (st != MR_OK) refuse(s, ch, is_nameless ? 0 : method, &error);
 }
 
-/* The eight bytes that come first. Anything else is answered with what we speak. */
+/* The first eight bytes. Other bytes are answered with the supported header. */
 static size_t take_hello(struct mr_broker_session *s, const uint8_t *data, size_t size,
 	size_t *want)
 {
@@ -309,14 +311,14 @@ static size_t take_hello(struct mr_broker_session *s, const uint8_t *data, size_
 	return size;
 }
 
-/* Large enough for what is read of it without another look. */
+/* True if it is large enough for the fields that are read without a check. */
 static bool is_sound(const struct mr_frame *frame)
 {
 	if (frame->type == MR_FRAME_METHOD) return frame->size >= 4;
 	return frame->type != MR_FRAME_HEADER || frame->size >= 12;
 }
 
-/* RabbitMQ's words for what mr_frame_next refused (rabbit_reader:frame_error). */
+/* RabbitMQ's text for a frame that mr_frame_next refused (rabbit_reader:frame_error). */
 static void explain_bad_frame(const struct mr_broker_session *s, const uint8_t *data, size_t left,
 	mr_error *error)
 {
@@ -324,7 +326,7 @@ static void explain_bad_frame(const struct mr_broker_session *s, const uint8_t *
 	uint32_t size = mr_get32(data + 3), frame_max = s->guard.frame_max - MR_FRAME_OVERHEAD;
 	bool is_whole = size <= frame_max && left >= (size_t)size + MR_FRAME_OVERHEAD;
 	mr_reply_error_octets(octets, data + MR_FRAME_HEAD, is_whole ? size : 0);
-	if (data[0] == MR_FRAME_HEARTBEAT && !size) { /* sound, but not on channel 0 */
+	if (data[0] == MR_FRAME_HEARTBEAT && !size) { /* well-formed, but not on channel 0 */
 		mr_reply_error(error, 505, "type %u, %s", data[0], octets);
 		return;
 	}
@@ -351,7 +353,7 @@ size_t mr_broker_session_feed(struct mr_broker_session *s, const uint8_t *data, 
 		enum mr_status st = mr_frame_next(&s->guard, data + used, size - used, &frame, &n,
 			want, &error);
 		if (st != MR_OK ||
-			(n && !is_sound(&frame))) { /* no frame that one can go on from */
+			(n && !is_sound(&frame))) { /* reading cannot continue after it */
 			explain_bad_frame(s, data + used, size - used, &error);
 			if (s->state < MR_BS_OPENING && error.code == 501)
 				mr_broker_session_end(s); /* RabbitMQ hangs up */
@@ -362,7 +364,7 @@ size_t mr_broker_session_feed(struct mr_broker_session *s, const uint8_t *data, 
 		}
 		if (!n) break;
 		take_frame(s, &frame);
-		mr_dead_letter_bury(&s->broker->store); /* what it made expire or overflow */
+		mr_dead_letter_bury(&s->broker->store); /* messages that expired or overflowed */
 		s->broker->store.work++;
 		used += n;
 	}
@@ -378,7 +380,7 @@ void mr_broker_session_wrote(struct mr_broker_session *s)
 	struct mr_broker_channel *ch;
 	size_t at = 0;
 	s->sent = s->broker->store.now;
-	/* Who takes so much is there, even if what it says is not read meanwhile. */
+	/* A client that reads this much is alive, even if its own bytes are not read meanwhile. */
 	if (mr_buffer_size(&s->out) > MR_SESSION_HIGH) s->heard = s->broker->store.now;
 	if (!s->congested || mr_buffer_size(&s->out) > MR_SESSION_HIGH / 2) return;
 	s->congested = false;
@@ -401,7 +403,7 @@ void mr_broker_session_tick(struct mr_broker_session *s)
 	bool is_silent = s->state == MR_BS_OPEN && s->heartbeat && !s->is_blocked &&
 	                 now >= s->heard + 2 * s->heartbeat;
 	if (now >= s->give_up || is_silent) {
-		mr_buffer_fini(&s->out); /* nobody reads it */
+		mr_buffer_fini(&s->out); /* the client does not read it */
 		mr_broker_session_end(s);
 		return;
 	}

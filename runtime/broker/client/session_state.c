@@ -1,4 +1,4 @@
-/* session_state: one client's connection to the broker: its states, and what it says.
+/* session_state: one client's connection to the broker: its states and its output.
  * SPDX-License-Identifier: MIT */
 #include "broker/client/session_state.h"
 
@@ -16,8 +16,8 @@ static const unsigned may_follow[MR_BS_COUNT] = {
 static const char *const names[] = {MR_BROKER_SESSION_STATES(MR_NAME)};
 static const struct mr_machine machine = {"broker's session", names, may_follow, MR_BS_COUNT};
 
-/* ENDED and CLOSING stay what they are: what was under way is late, no fault. A fault ends the session; the
- * client, who has a log, is told by a close (541). */
+/* ENDED and CLOSING are not left for earlier states: such a move is only late, not a fault. A fault
+ * ends the session; a close (541) tells the client, which can log it. */
 void mr_broker_session_enter(struct mr_broker_session *s, enum mr_broker_session_state next)
 {
 	mr_error fault = {0};

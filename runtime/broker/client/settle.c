@@ -1,4 +1,4 @@
-/* settle: acks, nacks, rejects and recover of what a channel was given.
+/* settle: acks, nacks, rejects and recover of a channel's deliveries.
  * SPDX-License-Identifier: MIT */
 #include "broker/client/settle.h"
 
@@ -10,7 +10,7 @@
 
 enum { BIT_MULTIPLE = 1, NACK_REQUEUE = 2, REJECT_REQUEUE = 1, RECOVER_REQUEUE = 1 };
 
-/* Where the first of tag or above stands. */
+/* Returns the index of the first delivery with this tag or a higher one. */
 static size_t find(const struct mr_broker_channel *ch, uint64_t tag)
 {
 	size_t low = ch->first, high = ch->last;
@@ -30,7 +30,7 @@ static void skip_settled(struct mr_broker_channel *ch)
 	if (ch->first == ch->last) ch->first = ch->last = 0;
 }
 
-/* Takes it off the channel's books; the entry's fate is the caller's. */
+/* Removes it from the channel's table; the caller handles the entry. */
 static struct mr_entry *release(struct mr_broker_channel *ch, struct mr_unacked *u)
 {
 	struct mr_entry *e = u->entry;
@@ -74,7 +74,7 @@ static void settle_one(struct mr_broker_channel *ch, struct mr_unacked *u, enum 
 	}
 }
 
-/* How the chore settles this one; 0: not at all. */
+/* Returns how the chore settles this one; 0: not at all. */
 static enum mr_settling how_to(struct mr_unacked *u, const struct mr_chore *c)
 {
 	enum mr_settling how = c->how ? c->how : u->staged;
@@ -83,7 +83,7 @@ static enum mr_settling how_to(struct mr_unacked *u, const struct mr_chore *c)
 	return how;
 }
 
-/* From the oldest, each in its place: where one goes, others may come to this very channel. */
+/* Settles from the oldest on. Each one may cause new deliveries to this channel. */
 static bool go_up(struct mr_broker_channel *ch, struct mr_chore *c)
 {
 	size_t at = find(ch, c->next);
@@ -94,12 +94,13 @@ static bool go_up(struct mr_broker_channel *ch, struct mr_chore *c)
 		enum mr_settling how = how_to(u, c);
 		if (how) settle_one(ch, u, how);
 		bool is_there = at < ch->last && ch->unacked[at].tag == c->next - 1;
-		at = is_there ? at + 1 : find(ch, c->next); /* the books may have moved */
+		at = is_there ? at + 1 : find(ch, c->next); /* the table may have moved */
 	}
 	return true;
 }
 
-/* From the youngest, so that each finds its place in its queue at once; the queues wait until all are back. */
+/* Requeues from the newest on, so that each finds its place in its queue at once; the queues wait
+ * until all are back. */
 static bool go_down(struct mr_broker_channel *ch, struct mr_chore *c)
 {
 	size_t first = find(ch, c->next);
@@ -127,7 +128,7 @@ void mr_settle_unstage(struct mr_broker_channel *ch)
 	for (size_t i = ch->first; i < ch->last; i++) ch->unacked[i].staged = 0;
 }
 
-/* One ack moves nothing but its consumer's credit. */
+/* One ack only changes its consumer's credit. */
 static void ack_one(struct mr_broker_channel *ch, struct mr_unacked *u)
 {
 	struct mr_queue *q = u->queue;

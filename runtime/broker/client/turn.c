@@ -1,4 +1,4 @@
-/* turn: what is done between two looks at the sockets: no more than so many steps of work.
+/* turn: the work between two polls of the sockets, limited to a number of steps.
  * SPDX-License-Identifier: MIT */
 #include "broker/client/turn.h"
 
@@ -38,14 +38,15 @@ bool mr_turn_has_more(const struct mr_broker *b)
 	return mr_store_has_more(&b->store) || !mr_list_is_empty(&b->chores);
 }
 
-/* So much of what is left of the turn: none of its kinds of work may hold up another. */
+/* Limits the next kind of work to a part of the rest of the turn, so that none delays another. */
 static void allow(struct mr_store *s, uint64_t end, unsigned parts)
 {
 	if (end != MR_WORK_UNBOUNDED && end > s->work)
 		s->work_end = s->work + (end - s->work) / parts;
 }
 
-/* Each has a turn and then waits for all others: a small one is not behind a large one. */
+/* Each chore has a turn and then waits for all others: a small one does not wait for the end of a
+ * large one. */
 static void resume_chores(struct mr_broker *b)
 {
 	struct mr_broker_session *session;
@@ -75,7 +76,7 @@ bool mr_turn_resume(struct mr_broker *b)
 	mr_raze(s, &s->ruins);
 	s->work_end = end;
 	mr_entry_sweep(s);
-	mr_dead_letter_bury(s); /* what these dropped; before them it would take their share */
+	mr_dead_letter_bury(s); /* those dropped above; earlier it would use their share */
 	mr_store_watch(s);
 	return mr_turn_has_more(b);
 }

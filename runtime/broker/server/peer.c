@@ -6,9 +6,9 @@
 
 #include "base/alloc.h"
 
-#define READS_PER_TURN 4    /* then the other peers have their turn */
-#define STEPS_PER_TURN 4000 /* of work: less than a millisecond */
-#define PARTING_TIME 1.0    /* s for a client to hang up after the last word */
+#define READS_PER_TURN 4    /* then other peers have their turn */
+#define STEPS_PER_TURN 4000 /* steps of work: less than a millisecond */
+#define PARTING_TIME 1.0    /* s for a client to hang up after the last bytes */
 
 static void touch(void *owner)
 {
@@ -92,7 +92,8 @@ static void read_some(struct mr_peer *p)
 
 /* ---- writing ---- */
 
-/* How many bytes may leave: a fault may cut the client off in the middle. */
+/* Returns the number of bytes that may be written: a fault may cut the connection after any
+ * byte. */
 static size_t allowance(struct mr_peer *p, size_t size)
 {
 	if (p->wire->faults.cut_after < 0) return size;
@@ -122,8 +123,8 @@ static void write_out(struct mr_peer *p)
 	if (!mr_buffer_size(out)) p->may_write = !p->wire->faults.delay;
 }
 
-/* The end of what we say, without the end of what we hear: a socket closed with bytes unread would
- * take our last words with it. */
+/* Ends writing, but not reading: a socket that is closed with unread bytes would lose the last
+ * bytes written. */
 static void part(struct mr_peer *p)
 {
 	p->is_parting = true;
@@ -167,7 +168,7 @@ void mr_wire_flush(struct mr_wire *wire)
 {
 	struct mr_node *node;
 	for (;;) {
-		mr_turn_end(wire->broker); /* it makes some dirty, and a look may end an alarm */
+		mr_turn_end(wire->broker); /* it makes peers dirty, and look may end an alarm */
 		node = mr_list_shift(&wire->dirty);
 		if (!node) return;
 		look(mr_container(node, struct mr_peer, dirty));
@@ -195,7 +196,7 @@ void mr_wire_resume(struct mr_wire *w)
 	mr_turn_resume(w->broker);
 	mr_list_init(&now);
 	mr_list_splice(&now, &w->later);
-	while ((node = mr_list_shift(&now))) { /* each once: who has more comes again */
+	while ((node = mr_list_shift(&now))) { /* each once: a peer may be added again */
 		struct mr_peer *p = mr_container(node, struct mr_peer, later);
 		mr_wire_begin_turn(w);
 		if (!w->faults.silent && !p->is_dead) read_some(p);
@@ -212,10 +213,10 @@ static void on_io(struct ev_loop *loop, ev_io *io, int revents)
 	touch(p);
 }
 
-/* Reads before it judges: it may be us who are late, not the client. */
+/* Reads before it checks the heartbeat: the broker may be late, and not the client. */
 static void look_and_tick(struct mr_peer *p)
 {
-	if (p->wire->faults.silent) return; /* as a process that is stopped */
+	if (p->wire->faults.silent) return; /* like a stopped process */
 	if (!p->is_parting && !p->is_dead) read_some(p);
 	mr_broker_session_tick(p->session);
 }
@@ -277,7 +278,7 @@ void mr_peer_free(struct mr_peer *p)
 	mr_list_remove(&p->dirty);
 	mr_list_remove(&p->later);
 	mr_inlet_fini(&p->inlet);
-	/* What it held goes to others, who are touched by it; it must not be. */
+	/* Its held messages go to other peers, which are touched; this one must not be. */
 	p->session->touch = touch;
 	mr_broker_session_close(p->session);
 	mr_list_remove(&p->dirty);

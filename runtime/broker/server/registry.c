@@ -1,7 +1,7 @@
 /* registry: the embedded brokers of this process, by name.
  * SPDX-License-Identifier: MIT
- * The one place with a lock (docs/decisions/0003): runtimes of several threads look a name up when they
- * connect, never on a message's way. */
+ * The only place with a lock (docs/decisions/0003): runtimes of several threads look up a name when they
+ * connect, never on the message path. */
 #include <pthread.h>
 
 #include "base/alloc.h"
@@ -20,7 +20,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct mr_node all = {&all, &all};
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-/* A child must not find it locked by a thread that it does not have. */
+/* A child must not find the lock held by a thread that it does not have. */
 static void hold(void) { pthread_mutex_lock(&lock); }
 static void let_go(void) { pthread_mutex_unlock(&lock); }
 static void watch_forks(void) { pthread_atfork(hold, let_go, let_go); }
@@ -68,7 +68,7 @@ enum mr_status mr_registry_acquire(mr_server **out, const char *name, mr_error *
 	return st;
 }
 
-/* *gives* the entry when that was its last user. */
+/* *gives* the entry if that was its last user. */
 static struct registered *leave(mr_server *server)
 {
 	for (struct mr_node *n = all.next; n != &all; n = n->next) {
@@ -99,7 +99,7 @@ void mr_registry_release_later(mr_server *server) { release(server, true); }
 void mr_registry_clock(void)
 {
 	struct mr_server_call moved = {.what = MR_SERVER_CLOCK};
-	pthread_mutex_lock(&lock); /* none may end under our hands; the callee takes no lock */
+	pthread_mutex_lock(&lock); /* no server may end meanwhile; the callee takes no lock */
 	for (struct mr_node *n = all.next; n != &all; n = n->next)
 		mr_server_do(mr_container(n, struct registered, node)->server, &moved);
 	pthread_mutex_unlock(&lock);

@@ -1,4 +1,4 @@
-/* report: what the broker has just now, as a table.
+/* report: a snapshot of the broker as a table.
  * SPDX-License-Identifier: MIT */
 #include "broker/server/report.h"
 

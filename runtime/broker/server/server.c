@@ -26,11 +26,11 @@
 #include "net/tcp.h"
 #include "net/tls.h"
 
-#define SCRATCH (256 * 1024)  /* one read's worth, as on the client's side */
+#define SCRATCH (256 * 1024)  /* the size of one read, as in the client */
 #define STOP_PATIENCE 5000    /* ms for clients to answer connection.close */
-#define TRIM_FROM (16u << 20) /* bytes fewer than there were: the system gets them back */
-#define TRIM_AFTER 0.5        /* s, so that it is done when the storm is over, and not too often */
-#define EXHAUSTED_PAUSE 0.25  /* s until the next accept when the process has no descriptor left */
+#define TRIM_FROM (16u << 20) /* bytes of freed memory after which it is returned to the system */
+#define TRIM_AFTER 0.5        /* s of delay, so that it happens after a burst, and not too often */
+#define EXHAUSTED_PAUSE 0.25  /* s until the next accept if the process has no free descriptor */
 
 struct listener {
 	struct mr_node node;
@@ -43,7 +43,7 @@ struct listener {
 
 struct mr_server {
 	char *url;
-	pid_t home; /* a forked child has neither the thread nor a right to the pipe */
+	pid_t home; /* a forked child has no thread of the server and does not own the pipe */
 	pthread_t thread;
 	struct mr_wire wire;
 	struct mr_broker *broker;
@@ -52,9 +52,9 @@ struct mr_server {
 	ev_io mail_io, ending_io;
 	ev_timer tick;
 	ev_timer trim;
-	uint64_t peak;                   /* of memory, since the system was last given some */
-	bool stopped, ends_with_process; /* and nobody joins its thread */
-	bool is_alone;                   /* nobody joins the thread: it frees all itself */
+	uint64_t peak;                   /* of memory, since the last trim */
+	bool stopped, ends_with_process; /* the process ends, so its thread is not joined */
+	bool is_alone;                   /* its thread is not joined: it frees everything itself */
 	struct mr_server_call farewell;
 };
 
@@ -90,7 +90,7 @@ static void on_connection(struct ev_loop *loop, ev_io *io, int revents)
 		mr_peer_open(w, stream);
 	}
 	if (!exhausted) return;
-	ev_io_stop(loop, io); /* who waits would wake us for ever */
+	ev_io_stop(loop, io); /* a waiting client would wake the loop all the time */
 	ev_timer_set(&l->pause, EXHAUSTED_PAUSE, 0);
 	ev_timer_start(loop, &l->pause);
 }
@@ -117,7 +117,7 @@ static enum mr_status load_tls(struct listener *l, const struct mr_server_call *
 	return c->listen.certfile ? mr_tls_context_open(&l->tls, &o, error) : MR_OK;
 }
 
-/* Without a user of its own a broker is for this machine only: everybody knows guest's password. */
+/* With guest as its only user a broker listens on loopback only: guest's password is well known. */
 static enum mr_status check_users(const struct mr_server *s, const char *address, mr_error *error)
 {
 	if (mr_listen_is_loopback(address) || s->broker->users.count > 1) return MR_OK;
@@ -229,11 +229,11 @@ static void obey(struct mr_server *s, struct mr_server_call *c)
 		break;
 	case MR_SERVER_CLOCK: mr_wire_changed(&s->wire); break;
 	case MR_SERVER_STOP: s->stopped = true; break;
-	default: break; /* on_mail's */
+	default: break; /* handled by on_mail */
 	}
 }
 
-/* One call a turn: a host that moves the clock call after call must leave turns for what falls due. */
+/* Handles one call per turn: many calls that move the clock must leave turns for the work due. */
 static void on_mail(struct ev_loop *loop, ev_io *io, int revents)
 {
 	struct mr_server *s = io->data;
@@ -255,7 +255,7 @@ static void on_mail(struct ev_loop *loop, ev_io *io, int revents)
 	obey(s, c);
 	mr_turn_tick(s->broker);
 	mr_wire_flush(&s->wire);
-	int done = c->done; /* the call is its owner's again after the write */
+	int done = c->done; /* after the write the call belongs to its owner again */
 	if (done >= 0 && write(done, &one, sizeof one) != (ssize_t)sizeof one) s->stopped = true;
 }
 
@@ -290,7 +290,7 @@ static void on_trim(struct ev_loop *loop, ev_timer *timer, int revents)
 	s->peak = s->broker->store.memory;
 }
 
-/* A million small messages leave a million holes, which the allocator keeps for itself. */
+/* A million small messages leave a million holes, which the allocator keeps. */
 static void arm_trim(struct mr_server *s)
 {
 	uint64_t now = s->broker->store.memory;
@@ -325,12 +325,12 @@ static void free_server(struct mr_server *s)
 	mr_free(s);
 }
 
-/* After its thread, or on it. */
+/* Called after the end of its thread, or on that thread. */
 static void end_server(struct mr_server *s)
 {
 	struct mr_server_call *late;
 	while (read(s->mail[0], &late, sizeof late) == (ssize_t)sizeof late) {
-		mr_descriptor_close(late->adopted); /* connections that nobody will serve */
+		mr_descriptor_close(late->adopted); /* connections that will not be served */
 		mr_free(late);
 	}
 	free_server(s);
@@ -352,7 +352,7 @@ static void *run(void *arg)
 	bool parks = s->ends_with_process;
 	if (s->is_alone && !mr_ending_has_begun()) {
 		pthread_detach(pthread_self());
-		end_server(s); /* frees it */
+		end_server(s); /* frees s */
 	}
 	mr_tls_thread_end();
 	mr_ending_leave_and_park(MR_ENDING_BROKER, parks);
@@ -369,14 +369,14 @@ static int start_thread(struct mr_server *s)
 	s->ending_io.data = s;
 	ev_io_start(s->wire.loop, &s->ending_io);
 	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the host's */
+	pthread_sigmask(SIG_SETMASK, &all, &before); /* signals go to the host */
 	int error = pthread_create(&s->thread, NULL, run, s);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (error) mr_ending_leave(MR_ENDING_BROKER);
 	return error;
 }
 
-/* When it fails `system` is why, as errno's number. */
+/* On failure `system` is the reason, as an errno. */
 static enum mr_status prepare(struct mr_server *s, const char *name, int *system)
 {
 	uint64_t seed = 0;
@@ -486,7 +486,7 @@ enum mr_status mr_server_connect(mr_server *s, int *fd, mr_error *error)
 void mr_server_stop(mr_server *s)
 {
 	struct mr_server_call stop = {.what = MR_SERVER_STOP,
-		.done = -1};                                  /* joining is the answer */
+		.done = -1};                                  /* joining replaces an answer */
 	if (mr_ending_has_begun() || !post(s, &stop)) return; /* it ends with the process */
 	pthread_join(s->thread, NULL);
 	end_server(s);

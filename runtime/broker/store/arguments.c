@@ -46,7 +46,7 @@ static enum mr_status not_a_number(const struct reading *r, const char *key, con
 	return invalid(r, key, why);
 }
 
-/* A number of at least `least`; *out stays when it is not given. */
+/* Reads a number of at least `least`; *out is unchanged if it is missing. */
 static enum mr_status read_number(const struct reading *r, const char *key, int64_t least,
 	int64_t most, int64_t *out)
 {
@@ -103,14 +103,14 @@ static enum mr_status read_dead_letters(const struct reading *r, struct mr_limit
 	if (has_exchange) out->dead_exchange = x.as.bytes;
 	enum mr_status st = read_string(r, "x-dead-letter-routing-key", &out->dead_key);
 	if (st != MR_OK) return st;
-	if (out->dead_key.size > 255) /* it becomes a short string */
+	if (out->dead_key.size > 255) /* it is sent as a short string */
 		return invalid(r, "x-dead-letter-routing-key", "too_long");
 	if (out->dead_key.data && !out->dead_exchange.data)
 		return invalid(r, "x-dead-letter-routing-key", "routing_key_but_no_dlx_defined");
 	return MR_OK;
 }
 
-/* One of a NULL-terminated list of words, when it is given at all. */
+/* If it is present, it must be one of a NULL-terminated list of words. */
 static enum mr_status check_word(const struct reading *r, const char *key, const char *what,
 	const char *const words[])
 {
@@ -125,7 +125,7 @@ static enum mr_status check_word(const struct reading *r, const char *key, const
 	return invalid(r, key, why);
 }
 
-/* How RabbitMQ stores a queue: nothing to us. */
+/* The version of RabbitMQ's storage of a queue: checked, but without effect here. */
 static enum mr_status check_version(const struct reading *r)
 {
 	int64_t version = 1;
@@ -200,7 +200,8 @@ enum mr_status mr_arguments_same_flag(const struct mr_thing *thing, const char *
 	return differs(thing, argument, how, error);
 }
 
-/* As few digits as say it, and always a point, as Erlang writes it, whatever the host's locale. */
+/* Writes the fewest digits that read back equal, always with a point, like Erlang, independent of
+ * the host's locale. */
 static void show_real(char *out, size_t capacity, double d)
 {
 	for (int digits = 6; digits <= 17; digits++) {
@@ -265,7 +266,7 @@ enum mr_status mr_arguments_same(const struct mr_thing *thing, const char *const
 		const struct mr_walk_field *x = mr_walk_find(received, *names, &new) ? &new : NULL;
 		const struct mr_walk_field *y = mr_walk_find(current, *names, &old) ? &old : NULL;
 		bool is_type = strcmp(*names, "x-queue-type") == 0;
-		if (is_type && !x) x = &classic; /* what it is when nothing is said */
+		if (is_type && !x) x = &classic; /* the default type */
 		if (is_type && !y) y = &classic;
 		if ((!x && !y) || (x && y && mr_field_same_argument(x, y))) continue;
 		say_difference(how, sizeof how, x, y);

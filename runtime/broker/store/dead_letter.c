@@ -1,6 +1,6 @@
-/* dead_letter: what becomes of a message that expired, was rejected or did not fit.
+/* dead_letter: sends messages that expired, were rejected or did not fit to dead letter exchanges.
  * SPDX-License-Identifier: MIT
- * The x-death header is RabbitMQ's (rabbit_dead_letter.erl): one table for each queue and reason,
+ * The x-death header is that of RabbitMQ (rabbit_dead_letter.erl): one table for each queue and reason,
  * the latest first. */
 #include "broker/store/dead_letter.h"
 
@@ -12,12 +12,12 @@
 
 static const char *const reasons[] = {"expired", "rejected", "maxlen"};
 
-struct death { /* one event, while the new headers are made */
+struct death { /* one death, while the new headers are made */
 	const struct mr_queue *queue;
 	const struct mr_message *message;
 	const struct mr_parts *parts;
 	const char *reason;
-	mr_slice headers, old; /* the message's, and of them x-death: an encoded array, or empty */
+	mr_slice headers, old; /* its headers, and their x-death: an encoded array, or empty */
 	struct mr_buffer out;
 	bool ok;
 };
@@ -62,7 +62,7 @@ static bool is_same_death(const struct mr_walk_field *f, const struct death *d)
 	       is_text(f->value, "reason", mr_slice_str(d->reason));
 }
 
-/* The routing keys it was published with: its own and CC's. */
+/* Adds the routing keys of its publish: its own and those of CC. */
 static void put_keys(struct death *d)
 {
 	struct mr_addresses to = mr_message_addresses(d->message);
@@ -91,7 +91,7 @@ static void put_death(struct death *d)
 	end(d, at);
 }
 
-/* The same death again: counted, and first in the list. */
+/* The same death again: increments its count, and puts it first in the list. */
 static void put_again(struct death *d, const struct mr_walk_field *old)
 {
 	struct mr_walk w = mr_walk_table(old->value);
@@ -107,7 +107,8 @@ static void put_again(struct death *d, const struct mr_walk_field *old)
 	end(d, at);
 }
 
-/* RabbitMQ turns the older ones round each time, and so do we: the bytes from the last to the first. */
+/* Adds the older deaths in reverse order, as RabbitMQ does each time: writes the bytes from the
+ * last to the first. */
 static void put_others(struct death *d, const struct mr_walk_field *same)
 {
 	struct mr_walk w = mr_walk_array(d->old);
@@ -151,7 +152,7 @@ static void put_first(struct death *d)
 	put_text(d, "x-first-death-exchange", mr_message_exchange(d->message));
 }
 
-/* Headers that the letter has anew, or not: CC goes when the dead-letter key takes its place. */
+/* True for headers that the letter gets new, or does not get: a dead-letter key replaces CC. */
 static bool is_replaced(const struct death *d, mr_slice key)
 {
 	static const char first[] = "x-first-death-";
@@ -165,7 +166,7 @@ static bool is_replaced(const struct death *d, mr_slice key)
 	       mr_slice_equal(rest, mr_slice_str("exchange"));
 }
 
-/* All headers as they stand, and behind them what tells of this death. */
+/* Copies all other headers, then adds the headers about this death. */
 static bool make_headers(struct death *d)
 {
 	struct mr_walk w = mr_walk_table(d->headers);
@@ -176,19 +177,19 @@ static bool make_headers(struct death *d)
 	while (mr_walk_next(&w, &f))
 		if (!is_replaced(d, f.key)) put_bytes(d, f.whole);
 	put_deaths(d);
-	if (!d->old.size) put_first(d); /* else it was not the first */
+	if (!d->old.size) put_first(d); /* with older deaths this is not the first */
 	end(d, at);
 	return d->ok;
 }
 
-/* *gives* the message as it is published to the dead-letter exchange; NULL: there is no memory. */
+/* *gives* the message to publish to the dead-letter exchange; NULL: out of memory. */
 static struct mr_message *make_letter(const struct mr_queue *q, const struct mr_message *m,
 	const char *reason)
 {
 	struct mr_parts parts;
 	struct mr_message *letter = NULL;
 	if (!mr_parts_split(mr_message_properties(m), &parts))
-		return NULL; /* deep, and no memory */
+		return NULL; /* deeply nested headers, and no memory */
 	struct death d = {.queue = q,
 		.message = m,
 		.parts = &parts,
@@ -207,7 +208,8 @@ static struct mr_message *make_letter(const struct mr_queue *q, const struct mr_
 	return letter;
 }
 
-/* A queue that the message already died in, on a way without a rejection: it would go round for ever. */
+/* True if the message has died in this queue before, without a rejection since then: it would
+ * circulate without end. */
 static bool is_cycle(mr_slice deaths, const struct mr_queue *q)
 {
 	struct mr_walk w = mr_walk_array(deaths);
@@ -244,7 +246,8 @@ static void send(struct mr_queue *q, struct mr_message *m, const char *reason)
 	mr_store_drop(v->store, letter);
 }
 
-/* One after the other: those of a queue stay in their order. */
+/* Finishes the current letter before the next one, so that the letters of a queue keep their
+ * order. */
 static bool finish_letter(struct mr_store *s)
 {
 	if (!s->letter) return true;
@@ -257,7 +260,7 @@ void mr_dead_letter_send(struct mr_store *s)
 {
 	struct mr_node *node;
 	while (finish_letter(s) && !mr_store_is_spent(s) && (node = mr_list_shift(&s->dying))) {
-		s->work += 7; /* headers are written, and a message is made and routed */
+		s->work += 7; /* for writing headers, and creating and routing a message */
 		struct mr_entry *e = mr_container(node, struct mr_entry, node);
 		struct mr_queue *q = e->from;
 		send(q, e->message, reasons[e->why]);

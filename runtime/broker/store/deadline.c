@@ -1,4 +1,4 @@
-/* deadline: when queues next want to be looked at: for messages that expire, for their own end.
+/* deadline: the deadlines of queues: for expiring messages, and for the expiry of the queue.
  * SPDX-License-Identifier: MIT
  * A binary heap. */
 #include "broker/store/deadline.h"
@@ -70,7 +70,7 @@ void mr_deadline_set(struct mr_queue *q)
 		mr_deadline_clear(q);
 		return;
 	}
-	/* Without memory the queue is looked at when it is next used. */
+	/* Without memory the queue is checked at its next use. */
 	if (!q->at_heap && !has_room(s)) return;
 	q->deadline = at;
 	if (!q->at_heap) {

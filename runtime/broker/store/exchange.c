@@ -1,4 +1,4 @@
-/* exchange: exchanges and bindings, and where a message goes.
+/* exchange: exchanges, bindings, and the routing of messages.
  * SPDX-License-Identifier: MIT */
 #include "broker/store/exchange.h"
 
@@ -117,7 +117,7 @@ static char *append(char *at, const void *data, size_t size)
 	return at + size;
 }
 
-/* *gives* one that is not in force yet; NULL when out of memory. */
+/* *gives* a binding that is not in effect yet; NULL if out of memory. */
 static struct mr_binding *describe(struct mr_exchange *source, struct mr_target *target,
 	mr_slice key, mr_slice arguments)
 {
@@ -148,9 +148,9 @@ enum mr_status mr_exchange_find_binding(struct mr_exchange *source, struct mr_ta
 	return MR_OK;
 }
 
-#define PLACE 64 /* bytes, about, that a binding takes in the table of all */
+#define PLACE 64 /* bytes, approximately, of a binding in the table of all bindings */
 
-/* A key may be shared; the words of a topic take more than it. */
+/* A key may be shared; the nodes of a topic pattern take more memory than the key. */
 static size_t weight_of(const struct mr_binding *b)
 {
 	size_t leaf = b->leaf ? sizeof *b->leaf + b->leaf->size : 0;
@@ -216,7 +216,7 @@ struct walk {
 	struct mr_route *route;
 };
 
-/* Exchanges wait in a list: a chain of thousands of them must not use up the stack. */
+/* Exchanges are put in a list: a chain of thousands of them must not overflow the stack. */
 static void follow(const struct walk *w, struct mr_target *target)
 {
 	struct mr_route *route = w->route;
@@ -259,7 +259,7 @@ static void follow_key(const struct walk *w, struct mr_exchange *x, mr_slice key
 	}
 }
 
-/* The keys of CC or BCC: what else is in such a list leads nowhere. */
+/* Routes by the keys of CC or BCC: other values in such a list are ignored. */
 static void follow_list(const struct walk *w, struct mr_exchange *x, mr_slice list)
 {
 	struct mr_walk keys = mr_walk_array(list);

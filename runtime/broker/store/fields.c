@@ -1,4 +1,4 @@
-/* fields: what the broker reads out of tables that it keeps as bytes: arguments and headers.
+/* fields: reads single fields of encoded tables: arguments and headers.
  * SPDX-License-Identifier: MIT */
 #include "broker/store/fields.h"
 
@@ -74,7 +74,7 @@ bool mr_fields_get(mr_slice table, const char *key, mr_value *out)
 
 static bool is_real(const mr_value *v) { return v->type == 'd' || v->type == 'f'; }
 
-/* A whole number and a real one are equal when neither is rounded. */
+/* A whole number and a real one are equal if neither needs rounding. */
 static bool same_number(int64_t n, double d)
 {
 	return d >= -0x1p63 && d < 0x1p63 && (int64_t)d == n && (double)(int64_t)d == d;
@@ -82,7 +82,7 @@ static bool same_number(int64_t n, double d)
 
 static bool same_reals(double a, double b) { return !(a < b || a > b) && a - a == b - b; }
 
-/* *known: both are numbers. */
+/* *known: true if both are numbers. */
 static bool same_numbers(const mr_value *x, const mr_value *y, bool *known)
 {
 	int64_t n, m;
@@ -152,7 +152,7 @@ static int by_key(const void *a, const void *b)
 	int order = size ? memcmp(x->key.data, y->key.data, size) : 0;
 	if (order) return order;
 	if (x->key.size != y->key.size) return x->key.size < y->key.size ? -1 : 1;
-	return x->whole.data < y->whole.data ? -1 : 1; /* the same key twice: as they came */
+	return x->whole.data < y->whole.data ? -1 : 1; /* same key twice: in the order received */
 }
 
 static size_t count_fields(mr_slice table)

@@ -1,4 +1,4 @@
-/* headers: when a headers binding matches.
+/* headers: matches headers bindings.
  * SPDX-License-Identifier: MIT */
 #include "broker/store/headers.h"
 
@@ -10,7 +10,7 @@
 
 static bool begins_with_x(mr_slice key) { return key.size >= 2 && memcmp(key.data, "x-", 2) == 0; }
 
-/* A binding's void asks only that the header be there. */
+/* A void in a binding only requires the header to exist. */
 static bool fits(const struct mr_walk_field *wanted, mr_slice headers)
 {
 	struct mr_walk w = mr_walk_table(headers);

@@ -1,4 +1,4 @@
-/* message: what a client published, kept once however many queues hold it.
+/* message: a published message, stored once for all queues that hold it.
  * SPDX-License-Identifier: MIT */
 #include "broker/store/message.h"
 
@@ -59,7 +59,7 @@ mr_slice mr_message_headers(const struct mr_message *m)
 	return mr_slice_of(at, (size_t)mr_get32(at) + 4);
 }
 
-/* The list of a header that routes; empty when it is not there or no list. */
+/* The list of a routing header; empty if it is missing or not a list. */
 static mr_slice list_of(mr_slice headers, const char *name)
 {
 	struct mr_walk_field f;
@@ -85,8 +85,8 @@ size_t mr_message_drop(struct mr_message *m)
 
 #define EXPIRATION_MAX 315360000000u /* ms, ten years: RabbitMQ's limit */
 
-/* A whole number of milliseconds, as Erlang reads one: a sign may lead. Returns how many bytes of the
- * text are the number. */
+/* Reads a whole number of milliseconds as Erlang does: with an optional sign. Returns the number of
+ * bytes that it read. */
 static size_t read_integer(mr_slice text, int64_t *out)
 {
 	size_t at = 0;
@@ -142,7 +142,7 @@ static enum mr_status check_copies(mr_slice headers, mr_error *error)
 	return MR_OK;
 }
 
-/* What the broker acts on, of properties that are sound. */
+/* Records the properties that the broker needs; they must be well-formed. */
 static void note(struct mr_message *m, const struct mr_parts *parts)
 {
 	mr_slice headers = parts->part[MR_PART_HEADERS], priority = parts->part[MR_PART_PRIORITY];
@@ -152,8 +152,8 @@ static void note(struct mr_message *m, const struct mr_parts *parts)
 	m->priority = priority.data ? (uint8_t)priority.data[0] : 0;
 }
 
-/* A message with BCC, or with a reply_to that is to be named, is made anew: the one header is for
- * routing only, the other property names the channel's own queue from here on. */
+/* Replaces a message with BCC, or with a reply_to to resolve, by a changed copy: BCC is only for
+ * routing, and reply_to becomes the name of the channel's own queue. */
 static enum mr_status change(struct mr_message **m, struct mr_parts *parts, const char *reply_queue)
 {
 	struct mr_addresses to = mr_message_addresses(*m);
@@ -203,7 +203,7 @@ enum mr_status mr_message_inspect(struct mr_message **m, mr_slice user, const ch
 	enum mr_status st = MR_OK;
 	bool wants_reply = mr_slice_equal(mr_part_text(&parts, MR_PART_REPLY_TO),
 		mr_slice_str(MR_REPLY_QUEUE));
-	if (wants_reply && !reply_queue) /* in RabbitMQ's order */
+	if (wants_reply && !reply_queue) /* RabbitMQ checks this first, too */
 		return mr_reply_error(error, 406, "fast reply consumer does not exist");
 	if (parts.part[MR_PART_USER_ID].data)
 		st = check_user(mr_part_text(&parts, MR_PART_USER_ID), user, error);

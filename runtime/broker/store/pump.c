@@ -1,4 +1,4 @@
-/* pump: messages into a queue, and out of it: to receivers, or dropped when their time or the room is over.
+/* pump: puts messages into a queue, delivers them to receivers, drops expired and surplus ones.
  * SPDX-License-Identifier: MIT */
 #include "broker/store/pump.h"
 
@@ -7,7 +7,7 @@
 
 /* ---- what time and limits do ---- */
 
-/* False: the turn is over; it is to be seen to again. */
+/* Returns false if the turn is over; the queue is then continued later. */
 static bool drop_one(struct mr_queue *q, struct mr_entry *e, enum mr_death why)
 {
 	if (mr_store_is_spent(q->store)) {
@@ -35,7 +35,7 @@ static void drop_surplus(struct mr_queue *q)
 
 /* ---- deliveries ---- */
 
-/* As in RabbitMQ a message's time is looked at when it has come to the head. */
+/* As in RabbitMQ, a message expires only at the head of its queue. */
 static bool has_expired(struct mr_queue *q, struct mr_entry *e)
 {
 	if (e->expires > q->store->now) return false;
@@ -44,9 +44,9 @@ static bool has_expired(struct mr_queue *q, struct mr_entry *e)
 	return true;
 }
 
-/* Delivers `most` of them, or all, while there are messages and receivers that may have them; what has expired
- * is dropped. `is_fresh`: the head has just come, and may be had by who waits for it even if it lives for no
- * time. */
+/* Delivers up to `most` messages while there are messages and receivers that can take them; drops
+ * expired ones. `is_fresh`: the head has just arrived, and may go to a waiting receiver even with a
+ * time to live of 0. */
 static void deliver(struct mr_queue *q, bool is_fresh, size_t most)
 {
 	struct mr_store *s = q->store;
@@ -73,8 +73,8 @@ static void deliver(struct mr_queue *q, bool is_fresh, size_t most)
 
 /* ---- both ---- */
 
-/* A message whose time to live is 0 still goes to a receiver that waits for it, so delivery comes
- * before expiry only for what is not due yet: RabbitMQ drops it unless it can be handed on at once. */
+/* Drops expired messages before it delivers others. Only a fresh message with a time to live of 0
+ * still goes to a waiting receiver: RabbitMQ drops it unless it can be delivered at once. */
 void mr_pump(struct mr_queue *q) { mr_pump_few(q, SIZE_MAX); }
 
 void mr_pump_few(struct mr_queue *q, size_t most)

@@ -102,7 +102,8 @@ void mr_queue_empty(struct mr_queue *q, struct mr_node *into)
 void mr_queue_requeue(struct mr_queue *q, struct mr_entry *e)
 {
 	struct mr_node *level = &q->levels[e->level], *at = level->next;
-	/* What comes back is older than nearly all that is there, or comes back one by one, in order. */
+	/* A requeued message is older than nearly all messages of the queue, or follows the
+	 * previously requeued one. */
 	if (q->back && q->back->level == e->level && q->back->position < e->position)
 		at = q->back->node.next;
 	size_t glances = 0;
@@ -151,7 +152,7 @@ void mr_queue_drop(struct mr_queue *q, struct mr_entry *e, enum mr_death why)
 void mr_queue_drop_unborn(struct mr_queue *q, struct mr_message *m)
 {
 	struct mr_entry *e = q->limits.dead_exchange.data ? mr_calloc(1, sizeof *e) : NULL;
-	if (!e) return; /* without memory it is lost as if there were no dead-letter exchange */
+	if (!e) return; /* without memory it is dropped, as without a dead-letter exchange */
 	e->message = mr_message_keep(m);
 	mr_store_grew(q->store, sizeof *e);
 	q->out++;
@@ -165,7 +166,7 @@ void mr_queue_postpone(struct mr_queue *q)
 
 /* ---- times and limits ---- */
 
-/* As in RabbitMQ a message expires when it has come to the head. */
+/* As in RabbitMQ, a message expires only at the head. */
 struct mr_entry *mr_queue_expired(const struct mr_queue *q, mr_msec now)
 {
 	for (size_t i = 0; q->ready && i < level_count(q); i++) {

@@ -1,11 +1,11 @@
-/* raze: the end of queues, exchanges and bindings, of which very many may hang together.
+/* raze: deletes queues, exchanges and bindings, with all that depends on them.
  * SPDX-License-Identifier: MIT */
 #include "broker/store/raze.h"
 
 #include "broker/store/deadline.h"
 #include "broker/store/receiver.h"
 
-#define WORK_OF_A_NAME 4 /* steps: the name, the deadline, what it held */
+#define WORK_OF_A_NAME 4 /* steps: for the name, the deadline, and the contents */
 
 static void ruin(struct mr_store *s, struct mr_target *target)
 {
@@ -52,7 +52,7 @@ static void raze_one(struct mr_target *t)
 bool mr_raze(struct mr_store *s, struct mr_node *ruins)
 {
 	struct mr_node *fresh = &s->fresh_ruins;
-	if (s->razing) return false; /* who does it comes to these, too */
+	if (s->razing) return false; /* the active call handles these, too */
 	s->razing = true;
 	for (;; s->work++) {
 		if (ruins != fresh) mr_list_splice(ruins, fresh);
@@ -82,7 +82,7 @@ void mr_raze_queue(struct mr_queue *q)
 	struct mr_store *s = q->store;
 	if (q->deleted) return;
 	q->deleted = true;
-	q->out++; /* it goes when nothing hangs on it */
+	q->out++; /* it is freed when nothing refers to it */
 	q->owner = NULL;
 	mr_map_take_named(&q->vhost->queues, mr_queue_name(q));
 	mr_deadline_clear(q);
@@ -92,5 +92,5 @@ void mr_raze_queue(struct mr_queue *q)
 	mr_queue_empty(q, &s->garbage);
 	ruin(s, &q->target);
 	mr_raze(s, &s->fresh_ruins);
-	mr_entry_sweep(s); /* nobody waits for that */
+	mr_entry_sweep(s); /* no client waits for that */
 }

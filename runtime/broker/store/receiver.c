@@ -1,4 +1,4 @@
-/* receiver: who waits at a queue for its messages, and whose turn it is.
+/* receiver: the receivers of a queue, and their turns.
  * SPDX-License-Identifier: MIT */
 #include "broker/store/receiver.h"
 
@@ -7,7 +7,7 @@ static struct mr_receiver *at(struct mr_node *node)
 	return mr_container(node, struct mr_receiver, at_queue);
 }
 
-/* Behind all of its own priority, before all of less. */
+/* Puts it after all with its priority, before all with less. */
 static void line_up(struct mr_receiver *r)
 {
 	struct mr_node *head = &r->queue->consumers, *behind = head->prev;
@@ -24,7 +24,7 @@ void mr_receiver_join(struct mr_receiver *r, struct mr_queue *q)
 	if (q->limits.single_active && !q->active) q->active = r;
 }
 
-/* The next single active one is the one of the highest priority that came first. */
+/* The next single active consumer is the first one with the highest priority. */
 static void elect(struct mr_queue *q)
 {
 	q->active = mr_list_is_empty(&q->consumers) ? NULL : at(q->consumers.next);
@@ -44,7 +44,7 @@ bool mr_receiver_leave(struct mr_receiver *r)
 
 void mr_receiver_line_up(struct mr_receiver *r)
 {
-	if (r->queue->consumers.next == r->queue->consumers.prev) return; /* it is alone */
+	if (r->queue->consumers.next == r->queue->consumers.prev) return; /* it is the only one */
 	mr_list_remove(&r->at_queue);
 	line_up(r);
 }

@@ -1,4 +1,4 @@
-/* reply_error: RabbitMQ's way to say no: a reply code, its name, and what was wrong.
+/* reply_error: errors in RabbitMQ's form: a reply code, its name, and the reason.
  * SPDX-License-Identifier: MIT */
 #include "broker/store/reply_error.h"
 
@@ -28,7 +28,7 @@ bool mr_reply_error_ends_connection(int code)
 
 enum mr_status mr_reply_error(mr_error *error, int code, const char *format, ...)
 {
-	char text[460]; /* a reply text has 255 bytes at most on the wire; names may be as long */
+	char text[460]; /* at most 255 bytes are sent; a name may have as many */
 	va_list args;
 	va_start(args, format);
 	vsnprintf(text, sizeof text, format, args);

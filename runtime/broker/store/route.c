@@ -1,4 +1,4 @@
-/* route: the queues that a message gets to, each once.
+/* route: the set of queues that a message is routed to.
  * SPDX-License-Identifier: MIT */
 #include "broker/store/route.h"
 

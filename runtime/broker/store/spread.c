@@ -1,11 +1,11 @@
-/* spread: a message on its way into the queues that it was routed to.
+/* spread: puts a message into the queues that it was routed to.
  * SPDX-License-Identifier: MIT */
 #include "broker/store/spread.h"
 
 #include "base/alloc.h"
 #include "broker/store/pump.h"
 
-#define FEW 32 /* queues that a message gets to in one turn, whatever the turn */
+#define FEW 32 /* queues that a message reaches in one turn, even if it is spent */
 
 void mr_spread_reply(struct mr_store *s, struct mr_message *m)
 {
@@ -25,7 +25,7 @@ static size_t size_of(size_t count)
 	return sizeof(struct mr_spread) + count * sizeof(struct mr_queue *);
 }
 
-/* *gives* what is left of a routing from its `at`th queue on. NULL when out of memory. */
+/* *gives* the rest of a routing from its `at`th queue on; NULL if out of memory. */
 static struct mr_spread *spread_rest(struct mr_store *s, struct mr_message *m, size_t at,
 	bool taken)
 {
@@ -36,7 +36,7 @@ static struct mr_spread *spread_rest(struct mr_store *s, struct mr_message *m, s
 	*rest = (struct mr_spread){.message = mr_message_keep(m), .count = count, .taken = taken};
 	for (size_t i = 0; i < count; i++) {
 		rest->queues[i] = r->queues[at + i];
-		rest->queues[i]->out++; /* it must not be freed before its turn has come */
+		rest->queues[i]->out++; /* it must not be freed before its turn */
 	}
 	mr_store_grew(s, size_of(count));
 	return rest;

@@ -1,4 +1,4 @@
-/* store: what all queues and exchanges of a broker share: time, work, memory, what waits for its turn.
+/* store: shared by all queues and exchanges of a broker: time, work, memory, pending work.
  * SPDX-License-Identifier: MIT */
 #include "broker/store/store.h"
 
@@ -34,7 +34,7 @@ bool mr_store_has_more(const struct mr_store *s)
 
 /* ---- memory ---- */
 
-/* An alarm ends a tenth below where it begins, or it would come and go with each message. */
+/* An alarm ends at a tenth below its start, or it would start and end with each message. */
 void mr_store_judge(struct mr_store *s, bool afresh)
 {
 	uint64_t low = s->watermark - s->watermark / 10, now = mr_store_memory(s);

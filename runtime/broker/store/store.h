@@ -40,13 +40,13 @@ struct mr_store {
 void mr_store_init(struct mr_store *s, uint64_t seed, mr_msec now);
 void mr_store_fini(struct mr_store *s); /* nothing may be left in it */
 
-/* ---- turns: whoever calls in gives so many steps; what they do not suffice for waits ---- */
+/* ---- turns: the caller allows a number of steps; the rest of the work waits ---- */
 
 #define MR_WORK_UNBOUNDED UINT64_MAX
 #define MR_GLANCES 8 /* objects that are only checked, for one step */
 static inline void mr_store_begin_turn(struct mr_store *s, uint64_t steps)
 {
-	mr_list_splice(&s->ruins, &s->fresh_ruins); /* nobody waits for those */
+	mr_list_splice(&s->ruins, &s->fresh_ruins); /* no client waits for those */
 	s->work_end = steps == MR_WORK_UNBOUNDED ? steps : s->work + steps;
 }
 static inline bool mr_store_is_spent(const struct mr_store *s) { return s->work >= s->work_end; }

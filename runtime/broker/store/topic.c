@@ -5,14 +5,14 @@
 #include "base/alloc.h"
 #include "base/map.h"
 
-#define WORDS_MAX 129 /* a key has 255 bytes: 128 words of one letter, or empty ones */
+#define WORDS_MAX 129 /* a key has up to 255 bytes: 128 words of one letter, or empty ones */
 
 struct mr_topic_node {
 	struct mr_topic_node *parent;
-	struct mr_map children; /* plain words */
+	struct mr_map children; /* for words without wildcards */
 	struct mr_topic_node *star, *hash;
 	struct mr_leaf *leaf;
-	uint64_t mark; /* the last step of a match that met it */
+	uint64_t mark; /* the last step of a match that reached it */
 	uint32_t size;
 	char word[];
 };
@@ -82,7 +82,7 @@ static struct mr_topic_node *find(struct mr_topic_node *root, mr_slice pattern)
 	return root;
 }
 
-/* Nodes that lead nowhere go, up to the root. */
+/* Frees nodes without a leaf and without children, up to the root. */
 static void prune(struct mr_topic_node **root, struct mr_topic_node *n)
 {
 	while (n && !n->leaf && !n->star && !n->hash && !n->children.count) {
@@ -149,7 +149,7 @@ void mr_topic_free(struct mr_topic_node *root)
 	size_t at = 0;
 	if (!root) return;
 	while ((c = mr_map_next(&root->children, &at, NULL)))
-		mr_topic_free(c); /* as deep as a key has words */
+		mr_topic_free(c); /* its depth is the number of words in a key */
 	mr_topic_free(root->star);
 	mr_topic_free(root->hash);
 	mr_map_fini(&root->children);
@@ -165,7 +165,7 @@ struct places {
 	bool failed;
 };
 
-/* A place, and those that a # behind it reaches without a word. */
+/* Adds a place, and the places that a following # reaches without a word. */
 static void add_place(struct places *p, struct mr_topic_node *n, uint64_t step)
 {
 	for (; n && n->mark != step; n = n->hash) {
@@ -195,7 +195,7 @@ static void advance(const struct places *from, struct places *to, mr_slice word,
 	to->count = 0;
 	for (size_t i = 0; i < from->count; i++) {
 		struct mr_topic_node *n = from->nodes[i];
-		if (is_hash_node(n)) add_place(to, n, step); /* it swallows the word */
+		if (is_hash_node(n)) add_place(to, n, step); /* # matches the word, too */
 		add_place(to, mr_map_get_named(&n->children, word), step);
 		add_place(to, n->star, step);
 	}
@@ -209,7 +209,7 @@ bool mr_topic_match(struct mr_topic_node *root, mr_slice key,
 	size_t at = 0, end;
 	add_place(&here, root, ++steps);
 	for (; key.size && at <= key.size && here.count;
-		at = end + 1) { /* CC's are of any length */
+		at = end + 1) { /* keys of CC may have any length */
 		for (end = at; end < key.size && key.data[end] != '.'; end++) {}
 		advance(&here, &next, mr_slice_of(key.data + at, end - at), ++steps);
 		struct places swap = here;
