@@ -102,6 +102,20 @@ static enum mr_status take_hosts(struct mr_config *c, const mr_options *o, const
 	return st;
 }
 
+void mr_config_shuffle_hosts(struct mr_config *c, uint64_t random)
+{
+	if (c->hosts_in_order) return;
+	for (size_t left = c->host_count; left > 1; left--) { /* Fisher and Yates */
+		random ^= random << 13;                       /* xorshift64, Marsaglia 2003 */
+		random ^= random >> 7;
+		random ^= random << 17;
+		size_t at = (size_t)(random % left);
+		struct mr_config_host moved = c->hosts[at];
+		c->hosts[at] = c->hosts[left - 1];
+		c->hosts[left - 1] = moved;
+	}
+}
+
 /* ---- the parts ---- */
 
 static enum mr_status take_strings(struct mr_config *c, const mr_options *o,
@@ -132,6 +146,8 @@ static void take_numbers(struct mr_config *c, const mr_options *o)
 	c->heartbeat = (uint16_t)number(o, MR_OPT_HEARTBEAT, 60);
 	c->heartbeat_in_loop = get(o, MR_OPT_HEARTBEAT_MODE) &&
 	                       strcmp(o->values[MR_OPT_HEARTBEAT_MODE].string, "loop") == 0;
+	c->hosts_in_order =
+		get(o, MR_OPT_HOSTS) && strcmp(o->values[MR_OPT_HOSTS].string, "in_order") == 0;
 	c->insist = boolean(o, MR_OPT_INSIST, false);
 	c->channel_max = (uint16_t)number(o, MR_OPT_CHANNEL_MAX, DEFAULT_CHANNEL_MAX);
 	c->frame_max = (uint32_t)number(o, MR_OPT_FRAME_MAX, DEFAULT_FRAME_MAX);

@@ -28,6 +28,7 @@ struct mr_retry {
 struct mr_config {
 	struct mr_config_host *hosts; /* at least one, in the order to try */
 	size_t host_count;
+	bool hosts_in_order; /* hosts = "in_order" */
 	bool memory; /* the embedded broker; its name is the first host's, "": the runtime's own */
 	char *user, *password, *vhost, *name; /* name: connection_name */
 	char *mechanism;                      /* "PLAIN" or "EXTERNAL" */
@@ -51,6 +52,9 @@ struct mr_config {
 /* Fills `out` from the options. MR_BAD_OPTION (also if they contradict each other), MR_BAD_URI,
  * MR_NO_MEMORY. */
 enum mr_status mr_config_resolve(struct mr_config *out, const mr_options *options, mr_error *error);
+/* Puts the hosts into a random order, so that the clients of a cluster spread over its nodes; unless the program
+ * wants them in its order. `random` is not 0. */
+void mr_config_shuffle_hosts(struct mr_config *config, uint64_t random);
 void mr_config_fini(struct mr_config *config); /* `config` may be zeroed */
 
 #endif

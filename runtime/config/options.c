@@ -88,6 +88,7 @@ static enum mr_status check_word(int id, const char *text, mr_error *error)
 		int id;
 		const char *words[3];
 	} choices[] = {
+		{MR_OPT_HOSTS, {"shuffled", "in_order", NULL}},
 		{MR_OPT_HEARTBEAT_MODE, {"thread", "loop", NULL}},
 		{MR_OPT_AUTH, {"plain", "external", NULL}},
 		{MR_OPT_SSL_MIN_VERSION, {"1.2", "1.3", NULL}},

@@ -13,6 +13,8 @@
 		"amqp:// or amqps:// URL; several hosts separated by commas")                      \
 	X(HOSTNAME, "hostname", STRING, 0, 0, "localhost",                                         \
 		"host name or address; several separated by commas")                               \
+	X(HOSTS, "hosts", STRING, 0, 0, "shuffled",                                                \
+		"order of several hosts: shuffled, once for each connection; in_order: as given")  \
 	X(PORT, "port", NUMBER, 1, 65535, "5672, with TLS 5671", "TCP port")                       \
 	X(USERID, "userid", STRING, 0, 0, "guest", "user name")                                    \
 	X(PASSWORD, "password", STRING, 0, 0, "guest", "password")                                 \

@@ -339,10 +339,9 @@ enum mr_status mr_link_new(struct mr_services *services, uint32_t number, struct
 		mr_free(link);
 		return MR_NO_MEMORY;
 	}
-	struct mr_config *c = seed->config;
+	struct mr_config *c = link->config = seed->config;
 	link->services = services;
 	link->number = number;
-	link->config = c;
 	const struct mr_link_io_port io = {link, moved, broken};
 	mr_link_io_init(&link->io, services, c, number, &io, tally, seed->gauge);
 	link->login = (struct mr_login){.client_properties = c->client_properties,
@@ -367,6 +366,7 @@ enum mr_status mr_link_new(struct mr_services *services, uint32_t number, struct
 	const struct mr_recovery_port port = {link, ask, has_channel, session_state, touch,
 		on_retry, recovered, push};
 	mr_recovery_init(&link->recovery, services, c, number, &port);
+	mr_config_shuffle_hosts(c, link->recovery.random);
 	mr_dial_init(&link->dial, services, c, on_dialed, link);
 	mr_timer_init(&link->patience, &services->timers, on_patience, link);
 	mr_timer_init(&link->greeting, &services->timers, on_greeting, link);

@@ -164,7 +164,7 @@ describe("a connection", function()
    end)
 
    it("goes on to the next host when the first is dead (X9)", function()
-      local conn = broker.connect { url = ("amqp://guest:guest@127.0.0.1:%d,127.0.0.1:%d/"):format(peer.closed_port(),
+      local conn = broker.connect { hosts = "in_order", url = ("amqp://guest:guest@127.0.0.1:%d,127.0.0.1:%d/"):format(peer.closed_port(),
          broker.port) }
       assert(conn:connect())
       assert.equal("127.0.0.1:" .. broker.port, conn.host)
@@ -172,7 +172,7 @@ describe("a connection", function()
 
    it("goes on to the next host when the first hangs up or is none at all", function()
       local rude = peer.start(function() end)
-      local conn = broker.connect { url = ("amqp://guest:guest@127.0.0.1:%d,no-such-host.invalid,127.0.0.1:%d/"):format(
+      local conn = broker.connect { hosts = "in_order", url = ("amqp://guest:guest@127.0.0.1:%d,no-such-host.invalid,127.0.0.1:%d/"):format(
          rude.port, broker.port) }
       broker.quietly(function() assert(conn:connect()) end)
       assert.equal("127.0.0.1:" .. broker.port, conn.host)
@@ -181,7 +181,7 @@ describe("a connection", function()
 
    it("goes on to the next host when the first is silent", function()
       local silent = peer.start(function(session) session:drain() end)
-      local conn = broker.connect { socket_timeout = 0.3, connect_timeout = 4,
+      local conn = broker.connect { socket_timeout = 0.3, connect_timeout = 4, hosts = "in_order",
          url = ("amqp://guest:guest@127.0.0.1:%d,127.0.0.1:%d/"):format(silent.port, broker.port) }
       broker.quietly(function() assert(conn:connect()) end)
       assert.equal("127.0.0.1:" .. broker.port, conn.host)
@@ -189,7 +189,7 @@ describe("a connection", function()
 
    it("tells the most telling reason when no host serves, and whose it is", function()
       local rude = peer.start(function() end)
-      local err = failing(("amqp://127.0.0.1:%d,127.0.0.1:%d"):format(rude.port, peer.closed_port()))
+      local err = failing(("amqp://127.0.0.1:%d,127.0.0.1:%d?hosts=in_order"):format(rude.port, peer.closed_port()))
       check(err, "stream_lost")
       assert.truthy(err.text:find("127.0.0.1:" .. rude.port, 1, true), err.text)
       assert.equal(1, rude.count)

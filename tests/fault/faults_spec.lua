@@ -523,7 +523,7 @@ describe("two brokers in the list", function()
       local one, kill_one = serve()
       local two, kill_two = serve()
       local q, outcomes, got = name "q", {}, {}
-      local ch, seen, conn = recovering.open { url = ("amqp://127.0.0.1:%d,127.0.0.1:%d"):format(one, two) }
+      local ch, seen, conn = recovering.open { hosts = "in_order", url = ("amqp://127.0.0.1:%d,127.0.0.1:%d"):format(one, two) }
       local function at(port) return conn.host == "127.0.0.1:" .. port end
       assert(ch:queue_declare { queue = q, durable = true })
       assert(ch:confirm_select())

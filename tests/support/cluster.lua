@@ -58,7 +58,7 @@ end
 function cluster.options(nodes, more)
    local hosts = {}
    for i, n in ipairs(nodes or { 1, 2, 3 }) do hosts[i] = "127.0.0.1:" .. cluster.ports[n] end
-   local o = { url = "amqp://guest:guest@" .. table.concat(hosts, ",") .. "/%2f", heartbeat = 2, connect_timeout = 3,
+   local o = { url = "amqp://guest:guest@" .. table.concat(hosts, ",") .. "/%2f", heartbeat = 2, connect_timeout = 3, hosts = "in_order",
       transport_options = { interval_start = 0, interval_step = 0.2, interval_max = 1 } }
    for k, v in pairs(more or {}) do o[k] = v end
    return o

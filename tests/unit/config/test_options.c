@@ -87,6 +87,35 @@ static void test_tls_changes_the_port(void **state)
 	mr_options_free(o);
 }
 
+/* The number of the first host, of three, for this random number. */
+static int first_of(const char *order, uint64_t random)
+{
+	mr_options *o = mr_options_new();
+	struct mr_config c;
+	set(o, "hostname", "0,1,2", NULL);
+	if (order) set(o, "hosts", order, NULL);
+	assert_int_equal(mr_config_resolve(&c, o, NULL), MR_OK);
+	mr_config_shuffle_hosts(&c, random);
+	int sum = 0;
+	for (size_t i = 0; i < 3; i++) sum += c.hosts[i].name[0] - '0';
+	assert_int_equal(sum, 3); /* each is there once */
+	int first = c.hosts[0].name[0] - '0';
+	mr_config_fini(&c);
+	mr_options_free(o);
+	return first;
+}
+
+/* FIELD-C12 */
+static void test_clients_spread_over_the_hosts_unless_these_have_an_order(void **state)
+{
+	int times[3] = {0};
+	(void)state;
+	for (uint64_t n = 1; n <= 3000; n++) times[first_of(NULL, n * 0x9e3779b97f4a7c15u)]++;
+	for (int i = 0; i < 3; i++) assert_true(times[i] > 850 && times[i] < 1150);
+	for (uint64_t n = 1; n <= 30; n++) assert_int_equal(first_of("in_order", n), 0);
+	assert_int_equal(first_of("shuffled", 1), first_of(NULL, 1));
+}
+
 static void refused(int status, const mr_error *error, const char *part)
 {
 	assert_int_not_equal(status, MR_OK);
@@ -170,6 +199,7 @@ int main(void)
 		cmocka_unit_test(test_the_defaults_are_those_of_the_documents),
 		cmocka_unit_test(test_what_is_set_by_name_wins_over_the_url),
 		cmocka_unit_test(test_tls_changes_the_port),
+		cmocka_unit_test(test_clients_spread_over_the_hosts_unless_these_have_an_order),
 		cmocka_unit_test(test_wrong_options_say_what_is_wrong_and_what_is_near),
 		cmocka_unit_test(test_wrong_urls_are_refused_without_showing_the_password),
 		cmocka_unit_test(test_no_failing_allocation_leaks),
