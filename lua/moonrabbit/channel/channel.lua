@@ -148,10 +148,10 @@ local function start_consumer(self, queue, handler, opts, inner)
       arguments = { ["x-priority"] = opts.priority }
       for k, v in each(opts.arguments or {}) do arguments[k] = v end
    end
-   task.check() -- or it would be known here, and never asked for
+   task.check() -- an error later would leave a consumer that is never requested
    local consumer = subscription.new(self, queue, handler, opts, inner)
    local flags = { no_ack = opts.no_ack, exclusive = opts.exclusive, arguments = arguments, timeout = opts.timeout }
-   -- Deliveries may come in the same batch as consume-ok: it is ready for them before it asks.
+   -- Deliveries may arrive in the same batch as consume-ok: so the consumer is ready for them before the request.
    consumer.flags = flags
    local reply, err = ask(self, C.MR_BASIC_CONSUME, flags, queue, opts.consumer_tag, nil, consumer.number)
    if reply then

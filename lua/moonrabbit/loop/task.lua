@@ -120,7 +120,7 @@ local function run_in(worker, ...)
    local ok, state = resume(worker, ...)
    inside = inside - 1
    if not ok then
-      -- Jobs catch the script's errors; what comes here is a fault of the library.
+      -- Jobs catch the script's errors; an error here is a fault of the library.
       report("library", debug.traceback(worker, errors.words(state)))
       return
    end
@@ -130,7 +130,7 @@ local function run_in(worker, ...)
          pool[pool_size] = worker
       end
    elseif waiting[state] ~= worker then
-      -- The script's own coroutine.yield: the others take a turn.
+      -- The script's own coroutine.yield: other tasks get a turn.
       make_ready { worker, n = 0, is_raw = state ~= coroutines.GIVE_WAY }
    end
 end
