@@ -148,7 +148,7 @@ local function start_consumer(self, queue, handler, opts, inner)
       arguments = { ["x-priority"] = opts.priority }
       for k, v in each(opts.arguments or {}) do arguments[k] = v end
    end
-   task.check() -- an error later would leave a consumer that is never requested
+   task.check() -- or it would be known here, and never asked for
    local consumer = subscription.new(self, queue, handler, opts, inner)
    local flags = { no_ack = opts.no_ack, exclusive = opts.exclusive, arguments = arguments, timeout = opts.timeout }
    -- Deliveries may arrive in the same batch as consume-ok: so the consumer is ready for them before the request.

@@ -58,7 +58,7 @@ end
 -- @tparam table by its C part
 function hurry.install(by)
    process = by
-   -- The library's own code must not be interrupted in the middle: waits for a later instruction.
+   -- In the midst of the library's own code things may be half done: at one of the next instructions, then.
    function watchdog.hasten(source)
       if not process.haste() or is_telling then return false end
       if errors.is_library(source) then return true end

@@ -37,7 +37,7 @@ end
 local function lost_for_good(self, what, err)
    for _, ch in each(self.channels) do self:_channel_gone(ch, err) end
    self:_wake_waiters()
-   -- A connection that was never open is not a loss: its opener has the error.
+   -- One that never was open is no loss: who asked for it has the error.
    if what ~= "closed" and self.was_open then stop.note_loss(err) end
    self.was_open = false
    tell(self, { type = what, err = err })

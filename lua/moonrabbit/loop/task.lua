@@ -130,7 +130,7 @@ local function run_in(worker, ...)
          pool[pool_size] = worker
       end
    elseif waiting[state] ~= worker then
-      -- The script's own coroutine.yield: other tasks get a turn.
+      -- The script's own coroutine.yield: the others take a turn.
       make_ready { worker, n = 0, is_raw = state ~= coroutines.GIVE_WAY }
    end
 end
