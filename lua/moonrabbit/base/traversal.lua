@@ -34,7 +34,7 @@ function traversal.over(stock_next, stock_pairs)
 
    local heeds_tables = stock_pairs(setmetatable({}, { __pairs = function() return true end })) == true
 
-   -- What has a __pairs. Those of tables count in a LuaJIT built for Lua 5.2 only.
+   -- Objects with __pairs. For tables it is used only by a LuaJIT built for Lua 5.2.
    local function other(t)
       if kind_of(t) == "table" then return replaced(stock_pairs(t)) end
       local ok, f, state, first = pcall(stock_pairs, t)

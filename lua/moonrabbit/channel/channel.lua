@@ -174,7 +174,7 @@ local function start_consumer(self, queue, handler, opts, inner)
    task.check() -- or it would be known here, and never asked for
    local consumer = subscription.new(self, queue, handler, opts, inner)
    local flags = { no_ack = opts.no_ack, exclusive = opts.exclusive, arguments = arguments, timeout = opts.timeout }
-   -- Deliveries may come in the same batch as consume-ok: it is ready for them before it asks.
+   -- Deliveries may arrive in the same batch as consume-ok: so the consumer is ready for them before the request.
    consumer.flags = flags
    local reply, err = ask(self, C.MR_BASIC_CONSUME, flags, queue, opts.consumer_tag, nil, consumer.number)
    if reply then

@@ -1,7 +1,7 @@
---- late: messages that were handled when it was too late to say so: told of, counted, and judged when they come again.
+--- late: messages that were handled too late to be acked: logs and counts them; each counts as a failed attempt.
 -- SPDX-License-Identifier: MIT
--- RabbitMQ closes a channel with a message that was not acked within its consumer_timeout; the message comes again.
--- Such a round is a failed attempt: it is kept in the ledger, and the policy decides when the message is back.
+-- RabbitMQ closes a channel with a message that was not acked within its consumer_timeout, and delivers the message again.
+-- The ledger notes the failed attempt, and the policy decides when the message is delivered again.
 local C = require("moonrabbit.base.ffi").C
 local ledger = require "moonrabbit.channel.ledger"
 local log = require "moonrabbit.loop.log"
@@ -17,7 +17,7 @@ local RECENT = 10    -- seconds after a handler in which the program learns of a
 
 local slow = {}      -- busy handlers that ended recently: a close may be about them
 
--- The message was handled, and its channel is gone.
+-- The message was handled, but its channel has ended: logs that.
 local function tell(consumer, msg, took)
    C.mr_meter_late(consumer.meter)
    log.warn("handled, but too late: it comes again", { queue = consumer.queue, tag = msg.delivery_tag,
@@ -27,14 +27,14 @@ end
 
 local function is_settled(d) return bit.band(d.flags, C.MR_DELIVERY_SETTLED) ~= 0 end
 
---- A handler has ended well, and its channel seems to be another by now. True: its message comes again.
+--- A handler has succeeded, but its channel may have changed. Returns true if the broker delivers its message again.
 function late.look(consumer, d, msg, began)
    if consumer.no_ack or is_settled(d) or C.mr_delivery_is_live(loop.runtime(), d) then return false end
    tell(consumer, msg, C.mr_now() - began)
    return true
 end
 
---- A handler that did not wait has taken long: a close of its channel may have come meanwhile.
+--- Remembers a busy handler that took long: its channel may have been closed meanwhile.
 function late.note(consumer, d, msg, took)
    if consumer.no_ack or is_settled(d) then return end
    local now = C.mr_now()
@@ -44,7 +44,7 @@ function late.note(consumer, d, msg, took)
       attempt = consumer.judge and msg.attempt }
 end
 
---- Was a channel closed because a message was not acked in time?
+--- True if the channel was closed because a message was not acked in time.
 function late.is_timeout(err)
    return err.code == 406 and err.text:find("delivery acknowledgement on channel", 1, true) ~= nil
 end
@@ -58,7 +58,7 @@ end
 --- The broker has closed a channel because an ack was missing: notes the failures of slow handlers.
 -- @tparam number epoch of the channel
 -- @tparam table err
--- @tparam function each_waiting of in_flight: it calls fn(consumer, msg, began) for each handler that waits
+-- @tparam function each_waiting of in_flight: calls fn(consumer, msg, began) for each waiting handler
 function late.closed(epoch, err, each_waiting)
    local limit = ENOUGH * (tonumber(err.text:match "Timeout value used: (%d+) ms") or 0) / 1000
    each_waiting(function(consumer, msg, began)
@@ -77,7 +77,8 @@ function late.closed(epoch, err, each_waiting)
    slow = {}
 end
 
---- Why a message that is there again has failed before its handler is called; nil: it has not. Then late.judged is told.
+--- The failure of a message that was delivered again, before its handler is called; nil: none. After a failure the
+-- caller calls late.judged.
 function late.verdict(consumer, msg)
    if not consumer.judge or consumer.is_exit or not msg.redelivered then return nil end
    local entry = ledger.find(ledger.key(msg, consumer.queue))
@@ -86,9 +87,9 @@ function late.verdict(consumer, msg)
    return entry.err, entry
 end
 
---- It was judged for that. Lost meanwhile, it comes again, as what has failed still; else it is done with, unless its
--- copy could not say how often it has failed.
--- @tparam ?number how it is to be settled
+--- The policy has decided about that failure: forgets the entry, unless the message was lost meanwhile (then it will be
+-- delivered again with this failure), or has a new entry.
+-- @tparam ?number how the way to settle it
 function late.judged(d, entry, how)
    if not how or not is_settled(d) and not C.mr_delivery_is_live(loop.runtime(), d) then return end
    if ledger.find(entry.key) == entry then ledger.forget(entry.key) end

@@ -1,8 +1,8 @@
---- ledger: how often messages have failed that cannot say so themselves: a short list in this process.
+--- ledger: the numbers of failures of messages that cannot carry them in a header: a short list in this process.
 -- SPDX-License-Identifier: MIT
--- A message says in its headers how often it has failed. Where that cannot be (its channel was closed before a copy
--- could be made, or its headers leave no room) its count stands here, under what the message is: its queue, its
--- properties and its body. Messages that are alike in all of these share one count. The oldest entries go first.
+-- A message has its number of failures in its headers. If that is impossible (its channel was closed before a copy
+-- could be made, or its headers leave no room), its count is kept here, by its queue, properties and body. Messages
+-- that are equal in all of these share one count. The oldest entries are removed first.
 local loop = require "moonrabbit.loop.loop"
 local message = require "moonrabbit.channel.message"
 local properties = require "moonrabbit.base.properties"
@@ -13,12 +13,12 @@ local ledger = {}
 local MOST = 1000  -- entries
 local PART = 1024  -- bytes of a long body that are hashed, at its start and at its end
 
---- Entries there are: with none, nobody needs to know what a message is.
+--- The number of entries: without entries no keys are needed.
 ledger.count = 0
 
 local entries, order, first, last = {}, {}, 1, 0
 
---- What a message is, whenever it comes, as a string.
+--- The key of a message: a string that is the same for each of its deliveries.
 -- @tparam message msg
 -- @tparam string queue
 function ledger.key(msg, queue)
@@ -28,10 +28,10 @@ function ledger.key(msg, queue)
    return queue .. "\0" .. bytes .. "\0" .. body
 end
 
---- Notes that a message has failed so often.
+--- Notes how often a message has failed.
 -- @tparam string key
 -- @tparam number count
--- @tparam[opt] table err why; then it is judged for that before its handler is called again
+-- @tparam[opt] table err the failure, if the policy must decide about it before the handler is called again
 function ledger.note(key, count, err)
    if not entries[key] then
       last = last + 1
@@ -50,7 +50,7 @@ end
 --- The entry of a message: key, count, err; or nil.
 function ledger.find(key) return entries[key] end
 
---- The message is done with, or says it itself from here on.
+--- Removes the entry: the message has ended, or carries its count itself from now on.
 function ledger.forget(key)
    if not entries[key] then return end
    entries[key] = nil

@@ -140,7 +140,7 @@ local function begin(consumer)
    end
 end
 
---- The broker has started it under this tag. The first call of its handler comes after the caller of consume has resumed.
+--- The broker has started it with this tag. Its handler is first called after the caller of consume has resumed.
 function subscription.started(consumer, tag)
    consumer.tag, consumer.state = tag, "consuming"
    if not consumer.is_exit then loop.holds = loop.holds + 1 end

@@ -24,7 +24,7 @@ local function try(mr, url)
    ch, err = conn:channel()
    if not ch then return nil, err end
    local server = conn.server_properties or {}
-   -- An embedded broker bears RabbitMQ's name for the clients that switch on it; people are told what it is.
+   -- An embedded broker has RabbitMQ's name for clients that depend on it; the output shows the real product.
    local embedded = server.moonrabbit and (" (embedded: Moonrabbit %s)"):format(server.moonrabbit) or ""
    local told = ("Connection OK: %s %s%s at %s"):format(server.product or "a broker", server.version or "", embedded, conn.host)
    conn:close()

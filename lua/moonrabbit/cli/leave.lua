@@ -63,7 +63,7 @@ function leave.install(process)
       local number = code_of(code)
       if loop.is_running() and not leave.code then
          leave.code = number
-         -- Whatever becomes of it, this never returns. Where nothing can wait, such as in a sort, nothing is waited for.
+         -- This never returns, even after an error. Where waiting is impossible, such as in a sort, it does not wait.
          local ok, why = pcall(time_limit.apart, flush)
          if not ok then log.warn("os.exit waits for no publishes", { error = tostring(why) }) end
       elseif loop.is_running() then

@@ -276,7 +276,7 @@ function lifecycle.hear(self, what, err)
    enter(self, "recovering", err)
    self.kept = 0 -- they will be delivered again
    if what == "suspended" then return end
-   -- It is not brought back by the connection: by us, unless nothing is to be.
+   -- The connection does not restore it: this module does, unless recovery is off.
    if self.connection.options.recover == false then return lifecycle.finish(self, "failed", err) end
    if self.connection.was_told_to_stop then return give_up(self, err) end
    task.later(run, self)

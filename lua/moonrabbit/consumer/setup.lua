@@ -71,7 +71,7 @@ function setup.check(opts)
    check_names(opts)
 end
 
---- Fills in queue, dead_letter, declaration and companions (the arguments of the queues beside its own) of a worker.
+--- Fills in queue, dead_letter, declaration and companions (the arguments of its other queues) of a worker.
 function setup.prepare(self, opts)
    local given = type(opts.queue) == "table" and opts.queue or { queue = opts.queue }
    local declaration = merged(given)

@@ -1,6 +1,6 @@
---- host_pages: pages that the program serves by HTTP, beside the built-in ones or in their place.
+--- host_pages: pages that the program serves by HTTP, in addition to the built-in ones or instead of them.
 -- SPDX-License-Identifier: MIT
--- The I/O thread has the server; a request for one of these pages comes as an event and is answered by a task.
+-- The server runs on the I/O thread; a request for one of these pages arrives as an event, and a task answers it.
 local C = require("moonrabbit.base.ffi").C
 local errors = require "moonrabbit.base.errors"
 local json = require "moonrabbit.base.json"
@@ -41,10 +41,10 @@ loop.on(C.MR_EV_PAGE, function(ev)
    task.later(function() serve(token, fn, request.query) end)
 end)
 
---- Serves a page wherever mr.health.listen serves, or is going to.
--- @tparam string path such as "/status"; one that no page can have is an error
+--- Serves a page at every address of mr.health.listen, now and later.
+-- @tparam string path such as "/status"; an impossible path is an error
 -- @tparam function fn fn(query) -> status code, content type, body; query: a table of strings. It is called in a task
--- and may wait, up to 5 seconds in all; of 64 that are at work at once the next client is told to come again (503).
+-- and may wait, up to 5 seconds in all; while 64 calls are running, the next request gets 503.
 function host_pages.serve(path, fn)
    local status = C.mr_http_page(loop.runtime(), path, true)
    if status ~= 0 then errors.blame(("no page can have the path %q"):format(path)) end

@@ -133,7 +133,7 @@ local function run_in(worker, ...)
    local ok, state = resume(worker, ...)
    inside = inside - 1
    if not ok then
-      -- Jobs catch the script's errors; what comes here is a fault of the library.
+      -- Jobs catch the script's errors; an error here is a fault of the library.
       report("library", debug.traceback(worker, errors.words(state)))
       return
    end

@@ -59,7 +59,7 @@ function Heap:cancel(entry)
    if entry.cancelled or not entry.at then return end
    entry.cancelled = true
    self.live = self.live - 1
-   -- Timers that are always cancelled (timeouts of what goes well) must not pile up.
+   -- Timers that are always cancelled (timeouts of successful operations) must not accumulate.
    if self.count > 64 and self.live < self.count / 2 then self:sweep() end
 end
 

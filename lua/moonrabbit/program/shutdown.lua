@@ -128,7 +128,7 @@ end
 -- functions of on_stop, waits for confirms, closes connections. Abandoned handlers are logged, and the broker delivers their
 -- messages again.
 -- @tparam number seconds in total; hooks and closing have one more second if necessary
--- Publishes that are not confirmed by then are lost, and reported: nobody sends them again.
+-- Publishes that are not confirmed by then are lost, and reported; they are not sent again.
 -- @treturn table what was abandoned: {handlers = n, publishes = n, abandoned = the list of in_flight}
 function shutdown.run(seconds)
    stop.patience = seconds

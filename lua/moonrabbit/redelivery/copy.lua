@@ -90,7 +90,7 @@ end
 
 -- The received properties and headers that a copy leaves out.
 local function leave_out(without, names)
-   -- An expiration was for the first queue; a user_id must be that of the connection that publishes.
+   -- An expiration was for the first queue; a user_id must be that of the publishing connection.
    without.expiration, without.user_id = true, true
    for name in each(stamps.all) do names[name] = true end
 end
