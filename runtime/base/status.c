@@ -145,6 +145,11 @@ const char *mr_error_hint(const mr_error *error)
 	if (error->code == 406 && mr_error_is_consumer_timeout(error))
 		return "a message was not acked within the broker's consumer_timeout: raise that, or work in "
 		       "smaller steps (a lower prefetch helps when messages wait here)";
+	if (error->code == 406 && strstr(error->text, "prefetch count is not set"))
+		return "a consumer of a stream needs a prefetch (ch:qos { prefetch_count = 100 }), and acks";
+	if (error->code == 404 && strstr(error->text, "is down or inaccessible"))
+		return "the node that holds this queue is down; the queue is there again when the node is. A quorum "
+		       "queue outlives the loss of a node";
 	if (error->kind == MR_TLS_FAILED && strstr(error->text, "the key file"))
 		return "ssl_options.password must be that of ssl_options.keyfile (openssl pkey -in FILE -noout "
 		       "asks for it), or the key must not be encrypted";

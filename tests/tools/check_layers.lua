@@ -308,11 +308,20 @@ local function check_class(name, number, code, text)
    end
 end
 
+-- What the library declares to LuaJIT's FFI bears its prefix: a script may declare C's names as it likes.
+local function check_cdef(name, number, line)
+   local found = line:match("^[%w_ *]-%f[%w_]([%a_][%w_]*)%([^;]*;%s*$") or line:match("cdef *[\"'%[]+[%w_ *]-%f[%w_]([%a_][%w_]*)%(")
+   if found and not found:find "^mr_" and found ~= "__asm__" and not line:find "^%s*local" and not line:find "^%s*return" then
+      complain("lua/%s:%d: %s: what ffi.cdef declares is named mr_..., by __asm__", name, number, found)
+   end
+end
+
 local function check_lua_file(root, name)
    local number, text = 0, "\n" .. read(root .. "/" .. name)
    for line in each_line(text:sub(2)) do
       number = number + 1
       local code = line:gsub("%-%-.*", "")
+      check_cdef(name, number, line)
       check_class(name, number, code, text)
       if code:match("%f[%w_]coroutine%f[^%w_]") and name ~= "moonrabbit/loop/task.lua"
          and name ~= "moonrabbit/loop/coroutines.lua" then
@@ -416,6 +425,9 @@ local samples = {
    { "lua/moonrabbit/a.lua", "return function(one)\n   function one.d() end\nend", false },
    { "lua/moonrabbit/a.lua", "local b = require \"moonrabbit.c\"\nlocal Class, d = b.Class, b.d\nfunction Class:e() end",
       "Class is made elsewhere" },
+   { "lua/moonrabbit/a.lua", "ffi.cdef [[\nint kill(int pid, int number);\n]]", "kill: what ffi.cdef declares" },
+   { "lua/moonrabbit/a.lua", "ffi.cdef 'void *memmem(const void *a, size_t b);'", "memmem: what ffi.cdef declares" },
+   { "lua/moonrabbit/a.lua", "ffi.cdef [[\nint mr_kill(int pid, int number) __asm__(\"kill\");\n]]", false },
    { "lua/moonrabbit/a.lua", "for k in pairs(t) do", "take each" },
    { "lua/moonrabbit/a.lua", "for k, v in next, t do", "take each" },
    { "lua/moonrabbit/a.lua", "for k in each(t) do -- in pairs(t)", false },

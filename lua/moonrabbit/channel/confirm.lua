@@ -38,6 +38,7 @@ local TEXTS = {
    nacked = "the broker refused the message", returned = "the message could not be routed",
    lost = "the connection went before the broker confirmed", timeout = "the broker did not confirm in time",
 }
+local NO_QUEUE = "no queue has this name: declare it; on a cluster, is the node of the queue up?"
 local CHANNEL_WENT = "the channel was closed before the broker confirmed"
 local CHANNEL_HINT = "the reason is the channel's: what it refuses, it refuses again; the other publishes may or may not have arrived"
 
@@ -94,13 +95,18 @@ local function finish(t, state, reason, cause, tally)
    for i = 1, #waiters do task.wake(waiters[i], true) end
 end
 
+--- What to check for a message that came back, if it is more than the usual hint: the default exchange has no bindings to make.
+function ticket.hint_of_returned(message)
+   return message.reply_code == 312 and message.exchange == "" and NO_QUEUE or nil
+end
+
 -- The returned message of a publish. For publishes that are equal in every byte it may have been reported for another
 -- number, `shift` away: see MR_EV_CONFIRM.
 local function take_message(book, t, number)
    local back = book.returns[number]
    if not back then return end
    book.returns[number] = nil
-   t.message, t.reason = back.message, back.reason
+   t.message, t.reason, t.hint = back.message, back.reason, ticket.hint_of_returned(back.message)
 end
 
 --- Ends the tickets first..last of a channel's book.
@@ -152,6 +158,7 @@ end
 --- The error of a ticket that ends in this state.
 function ticket.error(t, state, reason, cause)
    local err = errors.new(state, "publish", t.reason or reason or TEXTS[state])
+   err.hint = t.hint or err.hint
    err.message, err.code, err.cause = t.message, t.message and t.message.reply_code or t.code, cause or nil
    return err
 end

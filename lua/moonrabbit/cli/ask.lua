@@ -8,11 +8,11 @@ local ask = {}
 
 ffi.cdef [[
 typedef struct { uint16_t family; char path[108]; } mr_sockaddr_un;
-int socket(int family, int type, int protocol);
-int connect(int fd, const void *address, unsigned size);
-long send(int fd, const void *data, size_t size, int flags);
-long read(int fd, void *buffer, size_t size);
-int close(int fd);
+int mr_socket(int family, int type, int protocol) __asm__("socket");
+int mr_connect(int fd, const void *address, unsigned size) __asm__("connect");
+long mr_send(int fd, const void *data, size_t size, int flags) __asm__("send");
+long mr_ask_read(int fd, void *buffer, size_t size) __asm__("read");
+int mr_close(int fd) __asm__("close");
 int mr_open(const char *path, int flags, ...) __asm__("open");
 ]]
 
@@ -38,7 +38,7 @@ local function address_of(path)
       text = ("/proc/self/fd/%d/%s"):format(folder, file)
    end
    if #text >= room then
-      ffi.C.close(folder)
+      ffi.C.mr_close(folder)
       return nil, path .. ": its last part is too long for a socket"
    end
    address.family = UNIX
@@ -49,16 +49,16 @@ end
 local function connect(path)
    local address, folder = address_of(path)
    if not address then return nil, folder end
-   local fd, why = ffi.C.socket(UNIX, STREAM, 0), nil
+   local fd, why = ffi.C.mr_socket(UNIX, STREAM, 0), nil
    if fd < 0 then
       fd, why = failed "socket"
-   elseif ffi.C.connect(fd, ffi.cast("void *", address), ffi.sizeof(address)) ~= 0 then -- others may have declared it
+   elseif ffi.C.mr_connect(fd, ffi.cast("void *", address), ffi.sizeof(address)) ~= 0 then -- others may have declared it
       local _
       _, why = failed(path)
-      ffi.C.close(fd)
+      ffi.C.mr_close(fd)
       fd = nil
    end
-   if folder then ffi.C.close(folder) end
+   if folder then ffi.C.mr_close(folder) end
    return fd, why
 end
 
@@ -75,7 +75,7 @@ end
 
 local function write(fd, text, timeout)
    while #text > 0 do
-      local n, why = patiently(fd, "w", timeout, function() return ffi.C.send(fd, text, #text, NOSIGNAL) end)
+      local n, why = patiently(fd, "w", timeout, function() return ffi.C.mr_send(fd, text, #text, NOSIGNAL) end)
       if not n then return nil, why end
       text = text:sub(n + 1)
    end
@@ -85,7 +85,7 @@ end
 local function read_all(fd, timeout)
    local parts, size, box = {}, 0, ffi.new("char[?]", PIECE)
    while size < ANSWER_MAX do
-      local n, why = patiently(fd, "r", timeout, function() return ffi.C.read(fd, box, PIECE) end)
+      local n, why = patiently(fd, "r", timeout, function() return ffi.C.mr_ask_read(fd, box, PIECE) end)
       if not n then return nil, why end
       if n == 0 then break end
       parts[#parts + 1], size = ffi.string(box, n), size + n
@@ -106,7 +106,7 @@ function ask.page(socket, path, timeout)
    local text
    text, why = write(fd, ("GET %s HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n"):format(path), timeout)
    if text then text, why = read_all(fd, timeout) end
-   ffi.C.close(fd)
+   ffi.C.mr_close(fd)
    local code, body = (text or ""):match "^HTTP/1%.%d (%d%d%d)[^\n]*\r\n.-\r\n\r\n(.*)$"
    if not code then return nil, why or "it did not answer" end
    return tonumber(code), body

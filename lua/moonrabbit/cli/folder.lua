@@ -7,7 +7,7 @@ local ffi = require "ffi"
 local folder = {}
 
 ffi.cdef [[
-char *mkdtemp(char *name);
+char *mr_mkdtemp(char *name) __asm__("mkdtemp");
 ]]
 
 --- Makes one, below TMPDIR; its path is absolute.
@@ -19,7 +19,7 @@ function folder.make()
    if place:sub(1, 1) ~= "/" then place = (beside.folder "-" or "") .. "/" .. place end
    local name = place .. "/moonrabbit-XXXXXX"
    local box = ffi.new("char[?]", #name + 1, name)
-   if ffi.C.mkdtemp(box) == nil then return nil, name .. ": " .. errno() end
+   if ffi.C.mr_mkdtemp(box) == nil then return nil, name .. ": " .. errno() end
    return ffi.string(box)
 end
 

@@ -4,7 +4,7 @@ local ffi = require "ffi"
 
 local signals = {}
 
-ffi.cdef "long read(int fd, void *buffer, size_t size);"
+ffi.cdef 'long mr_signal_read(int fd, void *buffer, size_t size) __asm__("read");'
 
 local NAMES = { [1] = "SIGHUP", [2] = "SIGINT", [15] = "SIGTERM", [17] = "SIGCHLD" }
 signals.HUP, signals.INT, signals.TERM, signals.CHLD = 1, 2, 15, 17
@@ -30,7 +30,7 @@ function signals.each(more, fn)
    local box = ffi.new "uint8_t[1]"
    task.background(function()
       while wait.fd(process.signal_fd, "r") do
-         if ffi.C.read(process.signal_fd, box, 1) == 1 then fn(box[0]) end
+         if ffi.C.mr_signal_read(process.signal_fd, box, 1) == 1 then fn(box[0]) end
       end
    end)
 end

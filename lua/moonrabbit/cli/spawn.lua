@@ -10,19 +10,19 @@ local spawn = {}
 
 ffi.cdef [[
 typedef struct { char bytes[512]; } __attribute__((aligned(16))) mr_spawnattr; /* glibc's has 336 */
-int posix_spawn(int *pid, const char *path, const void *actions, const mr_spawnattr *attributes,
-	const char *const *argv, const char *const *envp);
-int posix_spawnattr_init(mr_spawnattr *);
-int posix_spawnattr_destroy(mr_spawnattr *);
-int posix_spawnattr_setflags(mr_spawnattr *, short);
-int posix_spawnattr_setpgroup(mr_spawnattr *, int);
-int posix_spawnattr_setsigmask(mr_spawnattr *, const unsigned long *set);
-int sigemptyset(unsigned long *set);
-int sigaddset(unsigned long *set, int number);
-int waitpid(int pid, int *status, int options);
-int kill(int pid, int number);
-int getpid(void);
-extern char **environ;
+int mr_posix_spawn(int *pid, const char *path, const void *actions, const mr_spawnattr *attributes,
+	const char *const *argv, const char *const *envp) __asm__("posix_spawn");
+int mr_posix_spawnattr_init(mr_spawnattr *) __asm__("posix_spawnattr_init");
+int mr_posix_spawnattr_destroy(mr_spawnattr *) __asm__("posix_spawnattr_destroy");
+int mr_posix_spawnattr_setflags(mr_spawnattr *, short) __asm__("posix_spawnattr_setflags");
+int mr_posix_spawnattr_setpgroup(mr_spawnattr *, int) __asm__("posix_spawnattr_setpgroup");
+int mr_posix_spawnattr_setsigmask(mr_spawnattr *, const unsigned long *set) __asm__("posix_spawnattr_setsigmask");
+int mr_sigemptyset(unsigned long *set) __asm__("sigemptyset");
+int mr_sigaddset(unsigned long *set, int number) __asm__("sigaddset");
+int mr_waitpid(int pid, int *status, int options) __asm__("waitpid");
+int mr_kill(int pid, int number) __asm__("kill");
+int mr_getpid(void) __asm__("getpid");
+extern char **mr_environ __asm__("environ");
 ]]
 
 local SETPGROUP, SETSIGMASK, NOHANG, KILL = 2, 8, 1, 9
@@ -32,8 +32,8 @@ spawn.KILL = KILL
 -- This process's environment with some names set, or left out (false).
 local function environment(changes)
    local list, at = {}, 0
-   while ffi.C.environ[at] ~= nil do
-      local pair = ffi.string(ffi.C.environ[at])
+   while ffi.C.mr_environ[at] ~= nil do
+      local pair = ffi.string(ffi.C.mr_environ[at])
       if changes[pair:match "^[^=]*"] == nil then list[#list + 1] = pair end
       at = at + 1
    end
@@ -46,12 +46,12 @@ end
 -- Its own process group, so that only this process gets a terminal's Ctrl-C. Signals are blocked until it is ready.
 local function attributes_of()
    local attributes, set = ffi.new "mr_spawnattr", ffi.new "unsigned long[16]"
-   ffi.C.posix_spawnattr_init(attributes)
-   ffi.C.posix_spawnattr_setflags(attributes, SETPGROUP + SETSIGMASK)
-   ffi.C.posix_spawnattr_setpgroup(attributes, 0)
-   ffi.C.sigemptyset(set)
-   for _, number in ipairs { signals.HUP, signals.INT, signals.TERM } do ffi.C.sigaddset(set, number) end
-   ffi.C.posix_spawnattr_setsigmask(attributes, set)
+   ffi.C.mr_posix_spawnattr_init(attributes)
+   ffi.C.mr_posix_spawnattr_setflags(attributes, SETPGROUP + SETSIGMASK)
+   ffi.C.mr_posix_spawnattr_setpgroup(attributes, 0)
+   ffi.C.mr_sigemptyset(set)
+   for _, number in ipairs { signals.HUP, signals.INT, signals.TERM } do ffi.C.mr_sigaddset(set, number) end
+   ffi.C.mr_posix_spawnattr_setsigmask(attributes, set)
    return attributes
 end
 
@@ -71,8 +71,8 @@ end
 function spawn.start(arguments, changes)
    local argv, envp, pid = { "moonrabbit", unpack(arguments) }, environment(changes), ffi.new "int[1]"
    local attributes = attributes_of()
-   local code = ffi.C.posix_spawn(pid, "/proc/self/exe", nil, attributes, array(argv), array(envp))
-   ffi.C.posix_spawnattr_destroy(attributes)
+   local code = ffi.C.mr_posix_spawn(pid, "/proc/self/exe", nil, attributes, array(argv), array(envp))
+   ffi.C.mr_posix_spawnattr_destroy(attributes)
    if code ~= 0 then return nil, errno(code) end
    ours[pid[0]] = true
    return pid[0]
@@ -82,7 +82,7 @@ end
 -- @treturn ?table {code=} or {signal=}; nil: no
 function spawn.ended(pid)
    local status = ffi.new "int[1]"
-   if not ours[pid] or ffi.C.waitpid(pid, status, NOHANG) ~= pid then return nil end
+   if not ours[pid] or ffi.C.mr_waitpid(pid, status, NOHANG) ~= pid then return nil end
    ours[pid] = nil
    local signal = bit.band(status[0], 0x7f)
    if signal ~= 0 then return { signal = signal } end
@@ -91,10 +91,10 @@ end
 
 --- Sends a signal to a child that has not ended.
 function spawn.signal(pid, number)
-   if ours[pid] then ffi.C.kill(pid, number) end
+   if ours[pid] then ffi.C.mr_kill(pid, number) end
 end
 
 --- Our own process id.
-function spawn.pid() return ffi.C.getpid() end
+function spawn.pid() return ffi.C.mr_getpid() end
 
 return spawn

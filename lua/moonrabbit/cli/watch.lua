@@ -21,7 +21,7 @@ typedef struct {
 	struct { int64_t seconds; uint32_t nanoseconds; int32_t spare; } access, birth, change, modification;
 	uint64_t more[16]; /* 256 bytes in all */
 } mr_statx;
-int statx(int directory, const char *path, int flags, unsigned mask, mr_statx *out);
+int mr_statx_of(int directory, const char *path, int flags, unsigned mask, mr_statx *out) __asm__("statx");
 ]]
 
 local AT_FDCWD, BASIC = -100, 0x7ff
@@ -29,7 +29,7 @@ local box = ffi.new "mr_statx"
 
 --- Identifies the content of a file; "" if it does not exist.
 function watch.stamp(path)
-   if ffi.C.statx(AT_FDCWD, path, 0, BASIC, box) ~= 0 then return "" end
+   if ffi.C.mr_statx_of(AT_FDCWD, path, 0, BASIC, box) ~= 0 then return "" end
    return ("%s %s %s %s"):format(tostring(box.inode), tostring(box.size), tostring(box.modification.seconds),
       box.modification.nanoseconds)
 end

@@ -209,6 +209,7 @@ events[C.MR_EV_RETURN] = function(ev)
    if not ch then return end
    local err = errors.of_status(ev.status, "publish", ("%s (%d)"):format(msg.reply_text, msg.reply_code))
    err.code = msg.reply_code
+   err.hint = ticket.hint_of_returned(msg) or err.hint
    if ch.book then ticket.returned(ch.book, tonumber(ev.as.returned.number), msg, err.text) end
    if ch.return_handler then task.later(function() ch.return_handler(msg, err) end)
    elseif not ch.book then

@@ -7,8 +7,8 @@ local options = require "moonrabbit.base.options"
 
 local chain = {}
 
-ffi.cdef "void *memmem(const void *haystack, size_t size, const void *needle, size_t needle_size);"
-local memmem, band = ffi.C.memmem, bit.band
+ffi.cdef 'void *mr_memmem(const void *haystack, size_t size, const void *needle, size_t needle_size) __asm__("memmem");'
+local memmem, band = ffi.C.mr_memmem, bit.band
 local MARK = "x-mr-attempt"
 local HEADERS = 0x20 -- in the first octet of the encoded properties' flags
 

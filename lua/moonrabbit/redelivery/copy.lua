@@ -31,12 +31,12 @@ local ERROR_SIZE, TRACE_SIZE = 500, 2000 -- bytes; all properties must fit a fra
 
 ffi.cdef [[
 typedef struct { long seconds, nanoseconds; } mr_wall_time;
-int clock_gettime(int clock, mr_wall_time *time);
+int mr_clock_gettime(int clock, mr_wall_time *time) __asm__("clock_gettime");
 ]]
 local wall = ffi.new "mr_wall_time"
 
 local function read_clock(number)
-   ffi.C.clock_gettime(number, wall)
+   ffi.C.mr_clock_gettime(number, wall)
    return tonumber(wall.seconds) + tonumber(wall.nanoseconds) / 1e9
 end
 

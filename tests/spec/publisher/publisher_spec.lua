@@ -144,9 +144,12 @@ describe("a publisher", function()
       local pub = setup()
       local ok, err = pub:publish("x", { routing_key = "nobody" })
       assert.same({ nil, "returned", 312, "x" }, { ok, err.kind, err.code, err.message.body })
+      assert.truthy(err.hint:find("no queue has this name", 1, true)) -- FIELD-C15
+      err = select(2, pub:publish("x", { exchange = "amq.topic", routing_key = "nobody" }))
+      assert.truthy(err.hint:find("bind a queue", 1, true))
       assert.is_true(pub:publish("x", { routing_key = "nobody", mandatory = false }))
       local stats = pub:stats()
-      assert.same({ 1, 1 }, { stats.returned, stats.acked })
+      assert.same({ 2, 1 }, { stats.returned, stats.acked })
    end)
 
    it("tells what the broker refuses: nacked, also to on_failed", function()

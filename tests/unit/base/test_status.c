@@ -26,6 +26,33 @@ static void test_every_kind_has_a_name_and_a_text(void **state)
 	assert_string_equal(mr_status_name(MR_STATUS_COUNT), "unknown");
 }
 
+/* FIELD-C15: the hint fits the text. */
+static void test_a_hint_fits_the_cause_where_a_kind_has_several(void **state)
+{
+	static const struct {
+		int kind, code;
+		const char *text, *hint;
+	} cases[] = {
+		{MR_PRECONDITION_FAILED, 406,
+			"PRECONDITION_FAILED - consumer prefetch count is not set for 'queue 's' in vhost '/''",
+			"ch:qos"},
+		{MR_PRECONDITION_FAILED, 406,
+			"PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out",
+			"consumer_timeout"},
+		{MR_NOT_FOUND, 404,
+			"NOT_FOUND - home node 'mr@localhost' of durable queue 'q' in vhost '/' is down or inaccessible",
+			"node"},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		mr_error e;
+		mr_error_set(&e, (enum mr_status)cases[i].kind, MR_SCOPE_CHANNEL, cases[i].code,
+			"%s", cases[i].text);
+		assert_non_null(strstr(mr_error_hint(&e), cases[i].hint));
+		assert_string_not_equal(mr_error_hint(&e), mr_status_hint(cases[i].kind));
+	}
+}
+
 static void test_every_kind_but_two_has_a_hint_of_its_own(void **state)
 {
 	(void)state;
@@ -148,6 +175,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_kind_has_a_name_and_a_text),
 		cmocka_unit_test(test_every_kind_but_two_has_a_hint_of_its_own),
+		cmocka_unit_test(test_a_hint_fits_the_cause_where_a_kind_has_several),
 		cmocka_unit_test(test_reply_codes_have_their_kinds),
 		cmocka_unit_test(test_an_error_carries_kind_code_scope_and_text),
 		cmocka_unit_test(test_an_error_of_the_system_names_errno),
