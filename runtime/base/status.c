@@ -147,7 +147,7 @@ const char *mr_error_hint(const mr_error *error)
 		       "smaller steps (a lower prefetch helps when messages wait here)";
 	if (error->code == 406 && strstr(error->text, "prefetch count is not set"))
 		return "a consumer of a stream needs a prefetch (ch:qos { prefetch_count = 100 }), and acks";
-	if (error->code == 404 && strstr(error->text, "is down or inaccessible"))
+	if (mr_error_is_node_down(error))
 		return "the node that holds this queue is down; the queue is there again when the node is. A quorum "
 		       "queue outlives the loss of a node";
 	if (error->kind == MR_TLS_FAILED && strstr(error->text, "the key file"))
@@ -239,6 +239,7 @@ static void fill(mr_error *error, enum mr_status kind, enum mr_scope scope, int 
 	error->recoverable = mr_status_recoverable(kind);
 	mr_error_escape(error->text, sizeof error->text, raw, strlen(raw));
 	if (mr_error_is_exclusive_use(error)) error->recoverable = true; /* like 405 */
+	if (mr_error_is_node_down(error)) error->recoverable = true;
 }
 
 enum mr_status mr_error_set(mr_error *error, enum mr_status kind, enum mr_scope scope, int code,
@@ -315,6 +316,11 @@ enum mr_status mr_status_of_code(int code)
 	case 540: return MR_NOT_IMPLEMENTED;
 	default: return MR_INTERNAL_ERROR;
 	}
+}
+
+bool mr_error_is_node_down(const struct mr_error *error)
+{
+	return error->kind == MR_NOT_FOUND && strstr(error->text, "is down or inaccessible");
 }
 
 bool mr_error_is_exclusive_use(const struct mr_error *error)

@@ -29,6 +29,9 @@ enum mr_status mr_status_of_code(int code);
 /* True if another connection has exclusive use of a queue (405) or of its messages (403, recognised
  * by RabbitMQ's text). That may be a dead connection that the broker still considers alive. */
 bool mr_error_is_exclusive_use(const struct mr_error *error);
+/* True if a queue is not there because the node that holds it is down (404, recognised by RabbitMQ's text): it is there
+ * again when the node is. */
+bool mr_error_is_node_down(const struct mr_error *error);
 /* Copies a peer's text into `out` in printable form; always NUL-terminated; returns the length. */
 size_t mr_error_escape(char *out, size_t capacity, const char *text, size_t size);
 /* The candidate most similar to `word` (edit distance at most half its length), or NULL. */

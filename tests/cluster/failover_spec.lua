@@ -119,4 +119,32 @@ describe("three nodes", function()
       cluster.cure(1)
       assert(assert(cluster.connect { 2 }:channel()):queue_delete { queue = q })
    end)
+
+   it("have a consumer wait for the node that holds its queue, and others go on (FIELD-C8)", function()
+      local q, other, got = cluster.name "held", cluster.name "other", {}
+      local ch = assert(cluster.connect({ 3 }, { recover = false }):channel())
+      assert(ch:queue_declare { queue = q, durable = true }) -- on node 3
+      cluster.hurt("kill", 3)
+      local conn = cluster.connect { 1, 2 }
+      local function consumer(queue)
+         return mr.consumer { connection = conn, queue = queue, handler = function(msg) got[msg.body] = true end }
+      end
+      local waiting, fine = consumer(q), consumer(other)
+      eventually("the other one", function() return fine.state == "consuming" end, 30)
+      eventually("its first try", function() return waiting.state == "recovering" end, 30)
+      assert.equal("not_found", waiting.err.kind)
+      assert.is_true(waiting.err.recoverable)
+      assert.truthy(waiting.err.hint:find("the node that holds this queue is down", 1, true), waiting.err.hint)
+      cluster.cure(3)
+      eventually("it to consume", function() return waiting.state == "consuming" end, 60)
+      local out = assert(conn:channel())
+      assert(out:confirm_select())
+      assert(out:publish("", q, "one"))
+      assert(out:publish("", other, "two"))
+      eventually("both messages", function() return got.one and got.two end)
+      for _, w in ipairs { waiting, fine } do
+         assert(w:cancel())
+         for _, queue in ipairs { w.queue, w.dead_letter, w.queue .. ".retry-exit" } do out:queue_delete { queue = queue } end
+      end
+   end)
 end)

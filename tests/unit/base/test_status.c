@@ -50,6 +50,8 @@ static void test_a_hint_fits_the_cause_where_a_kind_has_several(void **state)
 			"%s", cases[i].text);
 		assert_non_null(strstr(mr_error_hint(&e), cases[i].hint));
 		assert_string_not_equal(mr_error_hint(&e), mr_status_hint(cases[i].kind));
+		assert_int_equal(e.recoverable,
+			cases[i].code == 404); /* FIELD-C8: the node may be back */
 	}
 }
 
