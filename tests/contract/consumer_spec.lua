@@ -149,6 +149,69 @@ describe("mr.consumer", function()
    end)
 end)
 
+describe("mr.consumer whose queue is deleted", function()
+   before_each(function() mr.log.configure "off" end)
+   after_each(function()
+      broker.close_all()
+      mr.log.configure "warn"
+   end)
+
+   it("declares it again, with its bindings, and lets a handler at work end (FIELD-C7)", function()
+      local ch, exchange, got, is_held, is_done = broker.channel(), broker.name "exchange", {}, true, false
+      local w = consumer { bindings = { { exchange = exchange, type = "direct", routing_key = "key" } }, handler = function(msg)
+         got[msg.body] = true
+         if msg.body ~= "held" then return end
+         while is_held do mr.sleep(0.01) end
+         is_done = true
+      end }
+      assert(ch:publish(exchange, "key", "held"))
+      eventually("the handler", function() return got.held end)
+      assert(ch:queue_delete { queue = w.queue })
+      eventually("the loss", function() return w.state == "recovering" end)
+      eventually("it to consume again", function() return w.state == "consuming" end, 20)
+      assert(ch:publish(exchange, "key", "again"))
+      eventually("the message", function() return got.again end)
+      assert.is_false(is_done)
+      is_held = false
+      eventually("the handler's end", function() return is_done end)
+      assert.equal(1, assert(ch:queue_declare { queue = w.queue, passive = true }).consumer_count)
+      assert(w:cancel())
+      remove(ch, w.queue, w.dead_letter)
+      assert(ch:exchange_delete { exchange = exchange })
+   end)
+
+   it("takes it as it is where somebody else has declared it within two seconds", function()
+      local ch, got = broker.channel(), 0
+      local w = consumer { handler = function() got = got + 1 end }
+      local first = w.inner
+      assert(ch:queue_delete { queue = w.queue })
+      eventually("the loss", function() return w.state == "recovering" end)
+      assert(ch:queue_declare { queue = w.queue, durable = true })
+      eventually("it to consume again", function() return w.state == "consuming" end, 20)
+      assert(ch:publish("", w.queue, "x"))
+      eventually("the message", function() return got == 1 end)
+      assert.equal(1, assert(ch:queue_declare { queue = w.queue, passive = true }).consumer_count)
+      assert.is_truthy(first)
+      assert(w:cancel())
+      remove(ch, w.queue, w.dead_letter)
+   end)
+
+   it("waits for it where it declares none", function()
+      local ch, queue, got = broker.channel(), broker.name "plain", 0
+      assert(ch:queue_declare { queue = queue, durable = true })
+      local w = consumer { queue = queue, declare = false, dead_letter = false, retry = false, handler = function() got = got + 1 end }
+      assert(ch:queue_delete { queue = queue })
+      eventually("the loss", function() return w.state == "recovering" end)
+      mr.sleep(2.5) -- longer than it takes one that declares
+      assert.equal("recovering", w.state)
+      assert(ch:queue_declare { queue = queue, durable = true })
+      assert(ch:publish("", queue, "x"))
+      eventually("the message", function() return got == 1 end, 40)
+      assert(w:cancel())
+      remove(ch, queue)
+   end)
+end)
+
 describe("a message that was got", function()
    after_each(broker.close_all)
 

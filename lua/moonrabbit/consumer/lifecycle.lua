@@ -21,6 +21,7 @@ local builtin = retry.exponential { first = 0.5, max = 30 }
 local LOCKED = 120             -- seconds of tries for a queue that another connection holds, as in a recovery
 local ALIVE = "another connection has it to itself, and is alive; for one consumer with others in waiting declare the queue "
    .. "with x-single-active-consumer, and consume it without exclusive"
+local GONE = 2                 -- seconds without its queue, after which it is declared again
 local AT_CAP = 30              -- seconds between tries if the error says that a try is useless, as in a recovery
 
 local workers = {}             -- those that have not ended, in the order of their creation
@@ -259,6 +260,19 @@ function lifecycle.start(self)
    task.spawn(run, self)
 end
 
+-- The broker ended its consumer, and its queue is not there: the connection waits until somebody declares the queue. This
+-- one is who does. A queue that is only being moved is there again after a moment.
+local function declare_again(self, inner)
+   loop.wait_in(self.waiting, GONE)
+   if is_over(self) or self.inner ~= inner or self.state ~= "recovering" or not inner.is_missing then return end
+   log.warn("the queue is gone; declaring it again", { queue = self.queue })
+   local ch = self.channel
+   self.inner, self.channel = nil, nil
+   inner:cancel() -- or it would come back beside the new one
+   task.background(function() lifecycle.close_behind(inner, ch) end)
+   run(self)
+end
+
 --- The state of its consumer has changed. Called by the dispatcher, so it must not wait.
 -- @tparam worker self
 -- @tparam string what "suspended", "resumed", "ended"
@@ -275,7 +289,13 @@ function lifecycle.hear(self, what, err)
    if type(fn) == "function" and self.state == "consuming" then task.later(fn, err) end
    enter(self, "recovering", err)
    self.kept = 0 -- they will be delivered again
-   if what == "suspended" then return end
+   if what == "suspended" then
+      if err and err.kind == "cancelled" and self.options.declare ~= false then
+         local inner = self.inner
+         task.later(function() declare_again(self, inner) end)
+      end
+      return
+   end
    -- The connection does not restore it: this module does, unless recovery is off.
    if self.connection.options.recover == false then return lifecycle.finish(self, "failed", err) end
    if self.connection.was_told_to_stop then return give_up(self, err) end
