@@ -142,13 +142,10 @@ end
 
 --- The same for a suspended coroutine, in its frames above level `below`.
 -- @treturn ?string
-function errors.place_in(co)
-   local level, info = 0, debug.getinfo(co, 0, "Sl")
-   while info do
-      local place = place_of(info)
+function errors.place_in(co, below)
+   for level = 0, below - 1 do
+      local place = place_of(debug.getinfo(co, level, "Sl"))
       if place then return place end
-      level = level + 1
-      info = debug.getinfo(co, level, "Sl")
    end
 end
 

@@ -9,7 +9,6 @@ local loop = require "moonrabbit.loop.loop"
 local marks = require "moonrabbit.loop.mark"
 local message = require "moonrabbit.channel.message"
 local patience = require "moonrabbit.channel.patience"
-local task = require "moonrabbit.loop.task"
 local time_limit = require "moonrabbit.loop.time_limit"
 local timing = require "moonrabbit.channel.timing"
 
@@ -19,7 +18,6 @@ local ACK, NACK, REJECT = C.MR_ACK, C.MR_NACK, C.MR_REJECT
 local RELEASE, REQUEUE = C.MR_SETTLE_RELEASE, C.MR_SETTLE_REQUEUE
 local SLOW = 0.5 -- seconds: a longer handler may have been too slow for its broker
 local new_message, FAILED, HELD = message.new, message.FAILED, message.HELD
-local work = marks.work
 
 --- Instead of flags: the message is not to be settled, the program does that, though its handler had failed before.
 handling.LEFT = "left"
@@ -108,8 +106,7 @@ function handling.handle(consumer, d)
    local rt = loop.runtime()
    local msg = new_message(d, consumer.channel, consumer.is_manual)
    local turn = timing.is_quick and loop.turns
-   local born, began = generation, turn and loop.now or C.mr_now()
-   work.consumer, work.message, work.began = consumer, msg, began
+   local born, began = generation, turn and loop.now or C.mr_now() -- and `consumer`, `msg`: see inflight
    consumer.running = consumer.running + 1
    handling.running = handling.running + 1
    local mark = marks.mark
@@ -123,7 +120,6 @@ function handling.handle(consumer, d)
    if not ok or a ~= nil or b ~= nil or consumer.is_manual then how, flags = outcome(consumer, msg, ok, a, b, began) end
    if failure then late.judged(d, entry, how) end
    mark.consumer = 0
-   if work.message then work.message = false else task.forget_work() end
    consumer.running = consumer.running - 1
    handling.running = handling.running - 1
    if born ~= generation then of_old = of_old - 1 end

@@ -53,13 +53,15 @@ function hurry.now(place)
    pcall(tell, number, place) -- after an error the C part ends the process
 end
 
---- For the watchdog: in the midst of the library's own code things may be half done: at one of the next instructions, then.
+--- For the watchdog: in the midst of the library's own code, which may have called a function of C, things may be half done:
+-- at one of the next instructions, then. Where the script is nowhere, the loop's turn comes.
 -- @tparam string source of what runs
 -- @treturn boolean is it to be called again?
 function hurry.hasten(source)
    if not process.haste() or is_telling then return false end
-   if errors.is_library(source) then return true end
-   hurry.now(errors.place())
+   local place = errors.place()
+   if not place or source == "=[C]" or errors.is_library(source) then return true end
+   hurry.now(place)
    return false
 end
 

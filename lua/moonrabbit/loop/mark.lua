@@ -10,10 +10,6 @@ local nowhere = ffi.new "mr_mark" -- while there is no runtime
 --- The runtime's mark: plain memory, no call. Code that starts other work adds 1 to `turn`.
 marks.mark = nowhere
 
---- The message of the handler that runs, until it first waits: `consumer`, `message` (false: there is none) and `began`, by
--- mr.now(). It is written over with each message; task keeps that of a handler that waits.
-marks.work = { consumer = false, message = false, began = 0 }
-
 --- Seconds after which a script that does not wait is reported.
 marks.stall = 10
 --- The signal by which the I/O thread may request a trace; 0: the process has no handler for it.

@@ -29,8 +29,6 @@ local ready, ready_first, ready_last = {}, 1, 0  -- workers to resume, with what
 local condemned = setmetatable({}, { __mode = "k" })  -- workers whose jobs must end at a soft wait
 local soft_token = setmetatable({}, { __mode = "k" })  -- worker -> its last soft wait
 local next_token = 0
-local current = marks.work
-local kept = setmetatable({}, { __mode = "k" })  -- worker -> what its handler is at, which has waited
 local pump = function() error("no loop pumps", 0) end
 local is_forked = function() return false end
 local report = function(_, why) io.stderr:write(why, "\n") end
@@ -118,16 +116,6 @@ local function make_ready(entry)
    ready[ready_last] = entry
 end
 
--- A handler waits, or gives way: what it is at is kept. If it has waited before, it is kept already, and `current` is empty.
-local function keep_work(worker)
-   if not current.message then return end
-   kept[worker] = { consumer = current.consumer, message = current.message, began = current.began }
-   current.message = false
-end
-
---- A handler that has waited has ended.
-function task.forget_work() kept[task.current()] = nil end
-
 local function run_in(worker, ...)
    inside = inside + 1
    local ok, state = resume(worker, ...)
@@ -145,7 +133,6 @@ local function run_in(worker, ...)
    elseif waiting[state] ~= worker then
       -- The script's own coroutine.yield: the others take a turn.
       local mark = marks.mark
-      if mark.consumer ~= 0 then keep_work(worker) end
       make_ready { worker, n = 0, is_raw = state ~= coroutines.GIVE_WAY, consumer = mark.consumer, deadline = mark.deadline }
       mark.consumer, mark.deadline = 0, 0
    end
@@ -226,7 +213,6 @@ function task.wait(token, soft)
    local consumer, deadline = mark.consumer, mark.deadline
    mark.consumer, mark.deadline = 0, 0
    if not worker then return resumed(consumer, deadline, wait_in_main(token, soft)) end
-   if consumer ~= 0 then keep_work(worker) end
    if soft then
       if condemned[worker] then
          condemned[worker] = nil
@@ -278,13 +264,11 @@ end
 
 --- Calls fn(coroutine) for each pooled coroutine that waits, or was woken and not yet resumed.
 function task.each_waiting(fn)
-   local function look(worker)
-      local its = kept[worker]
-      if its then fn(its, worker) end
+   for _, worker in each(waiting) do
+      if worker ~= MAIN then fn(worker) end
    end
-   for _, worker in each(waiting) do look(worker) end
    for i = ready_first, ready_last do
-      if ready[i] then look(ready[i][1]) end
+      if ready[i] then fn(ready[i][1]) end
    end
 end
 

@@ -1,4 +1,4 @@
---- in_flight: the handlers at work.
+--- in_flight: the handlers at work, as their stacks tell.
 local embedded = require "embedded"
 local in_flight = require "moonrabbit.channel.in_flight"
 local mr = require "moonrabbit"
