@@ -14,6 +14,8 @@ local ticket = require "moonrabbit.channel.confirm"
 
 local recovery = {}
 
+local LOOK = 1 -- seconds at most between two looks at what is to be sent again
+
 -- Of those to be sent again, the one that has ended the connection twice is not.
 local function give_up_guilty(ch, kept, err)
    local guilty
@@ -70,22 +72,28 @@ local function close_book(ch, err)
    ch.book, ch.lost = ticket.book(book), {}
 end
 
--- What was not confirmed goes out once more, in its order.
-local function send_again(ch)
+-- One of those to be sent again, sent or not: true; or a function that waits for the way.
+local function send_one(ch, t)
    local conn = ch.connection
+   if not suspicion.may_go(conn, t) then return nil, function(seconds) conn:_wait_for_way(seconds) end end
+   local ok, err, wait = publish.send_again(ch, t)
+   if not ok and wait then return nil, wait end
+   table.remove(ch.again, place_of(ch, t))
+   if t.sent then unlimit(t) end
+   if ok then suspicion.sent(conn, t) else ticket.lose(t, err.text, ch.book.tally) end
+   return true
+end
+
+-- What was not confirmed goes out once more, in its order: by one task, which looks anew after each wait. What a further loss
+-- has put in front goes first.
+local function send_again(ch)
+   if ch.is_sending_again then return end
+   ch.is_sending_again = true
    while ch.again[1] do
-      local t, epoch = ch.again[1], ch.epoch
-      if suspicion.may_go(conn, t) then
-         unlimit(t)
-         local ok, err = publish.send_again(ch, t)
-         if ch.again[1] ~= t then return end -- lost once more: another task sends it
-         table.remove(ch.again, 1)
-         if ok then suspicion.sent(conn, t) else ticket.lose(t, err.text, ch.book.tally) end
-      else
-         conn:_wait_for_way(1)
-         if ch.epoch ~= epoch then return end -- likewise
-      end
+      local ok, wait = send_one(ch, ch.again[1])
+      if not ok then wait(LOOK) end
    end
+   ch.is_sending_again = false
    ch.connection:_wake_waiters() -- those who wait for all confirms look again
 end
 
