@@ -11,6 +11,7 @@ local errors = require "moonrabbit.base.errors"
 local handling = require "moonrabbit.channel.delivery"
 local loop = require "moonrabbit.loop.loop"
 local options = require "moonrabbit.base.options"
+local recovery = require "moonrabbit.connection.recovery"
 local subscription = require "moonrabbit.channel.subscription"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
@@ -60,7 +61,10 @@ end
 -- The program's channel is the new one from here on; what is left is the old one, under its own name.
 local function swap_channel(ch, twin)
    local old = { handle = ch.handle, epoch = ch.epoch, tags = {}, has_answers = ch.pending and ch.pending() }
-   for _, consumer in each(ch.consumers) do old.tags[#old.tags + 1] = consumer.tag end
+   for _, consumer in each(ch.consumers) do
+      old.tags[#old.tags + 1] = consumer.tag
+      consumer.is_missing = false
+   end
    if ch.book then
       if ch.book.outstanding > 0 then connection.books[ch.epoch] = ch.book end
       ch.book = ticket.book(ch.book)
@@ -84,6 +88,7 @@ local function swap(self, twin_conn, twins)
    end
    connection.take_handle(self, twin_conn)
    C.mr_connection_inherit(self.handle, old.handle)
+   for _, ch in each(self.channels) do recovery.ready(ch) end -- the old one may still have been on its way back
    return old
 end
 

@@ -127,6 +127,21 @@ describe("republishing", function()
       assert.same({ "1", "2", "3" }, drain(b))
    end)
 
+   it("goes on on the connection that takes over while the lost one is away, and so do consumers", function()
+      local b, ch = setup { republish = 1e6, transport_options = { interval_start = 600 } }
+      local conn = ch.connection
+      local consumer = assert(ch:consume("other", function() end))
+      local tickets = lose(b, ch, { "1", "2" })
+      assert.is_true(conn.is_open) -- nobody has told it yet
+      assert.is_true(conn:handover())
+      for _, t in ipairs(tickets) do assert.same({ true }, { t:wait(10) }) end
+      assert.same({ "1", "2" }, drain(b))
+      assert.equal("consuming", consumer.state)
+      assert.is_true(ch:publish("", "other", "x"))
+      waits.eventually("the ack", function() return b:queue("other").messages_unacknowledged == 0 end)
+      assert.equal(0, b:queue("other").messages_ready)
+   end)
+
    it("ends in the publish's own time, however long the connection is away, and sends nothing after that", function()
       local b, ch = setup { republish = 1e6, transport_options = { interval_start = 0.01, interval_max = 0.05 } }
       b:silent()
