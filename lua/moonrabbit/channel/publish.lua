@@ -72,9 +72,10 @@ local function freeze(props)
 end
 
 -- The slow path: publishes again until there is a way, or the time is up. True, nil, and the properties as freeze has them.
-local function insist(self, status, exchange, routing_key, body, props, encoded)
+local function insist(self, status, exchange, routing_key, body, props)
    local deadline = C.mr_now() + (props and props.timeout or PATIENCE)
-   if not encoded and may_pass(self, status) then props, encoded = freeze(props) end
+   local encoded
+   if may_pass(self, status) then props, encoded = freeze(props) end
    while may_pass(self, status) do
       if not wait_for_way(self, status, deadline) then
          if status == CLOSED then return nil, asking.refusal(self, status) end
@@ -87,15 +88,15 @@ local function insist(self, status, exchange, routing_key, body, props, encoded)
    return nil, failure(self, status)
 end
 
-local function send(self, exchange, routing_key, body, props, encoded)
+local function send(self, exchange, routing_key, body, props)
    if type(exchange) ~= "string" or type(routing_key) ~= "string" or type(body) ~= "string" then
       wrong(exchange, routing_key, body)
    end
    local handle = self.handle
    if not handle then return nil, asking.refusal(self, errors.numbers.closed) end
-   local status = try(handle, exchange, routing_key, body, props, encoded)
-   if status == OK then return true, nil, props, encoded end
-   return insist(self, status, exchange, routing_key, body, props, encoded)
+   local status = try(handle, exchange, routing_key, body, props)
+   if status == OK then return true, nil, props end
+   return insist(self, status, exchange, routing_key, body, props)
 end
 
 -- True if the broker will confirm the last publish: false before confirm.select is sent.
@@ -133,26 +134,16 @@ local function in_time(sent)
    return { mandatory = sent[4].mandatory, timeout = math.max(sent.deadline - C.mr_now(), 0.001) }
 end
 
---- Sends the message of a ticket again; the ticket gets a new number.
-function publish.send_again(self, t)
-   local sent = t.sent
-   local ok, err = send(self, sent[1], sent[2], sent[3], in_time(sent), sent[5])
-   if not ok then return nil, err end
-   if not is_numbered() then return nil, errors.new("lost", "publish", UNNUMBERED) end
-   enter(self.book, t)
-   return true
-end
-
---- Sends under an existing ticket; does not wait. On failure returns nil, the error, and, if publishing may be possible
--- later, a function that waits for that, at most a given number of seconds.
--- `encoded`: the encoded properties; props then has only mandatory and timeout.
+--- Sends under a ticket that was made before; does not wait for a way. What fails: nil, the error, and the
+-- function that waits at most so many seconds for the way when it may open again.
+-- `encoded`: the properties as bytes; props has mandatory and timeout only.
 function publish.post(self, t, exchange, routing_key, body, props, encoded)
    local handle = self.handle
    if not handle then return nil, asking.refusal(self, CLOSED) end
    local status = try(handle, exchange, routing_key, body, props, encoded)
    if status == OK then
       if self.book and is_numbered() then enter(self.book, t)
-      elseif self.book then ticket.lose(t, UNNUMBERED) end
+      elseif self.book then ticket.lose(t, UNNUMBERED, self.book.tally) end
       return true
    end
    if not may_pass(self, status) then return nil, failure(self, status) end
@@ -168,6 +159,13 @@ local function submit(self, exchange, routing_key, body, props)
    if tx then tx.is_open = true end
    if not book or not is_numbered() then return true end
    return register(book, exchange, routing_key, body, sent, encoded)
+end
+
+--- Sends the message of a ticket once more, as publish.post does: the ticket has another number from then on.
+function publish.send_again(self, t)
+   local sent = t.sent
+   local ok, err, wait = publish.post(self, t, sent[1], sent[2], sent[3], in_time(sent), sent[5])
+   return ok, err, wait
 end
 
 --- Publishes without waiting for the broker.

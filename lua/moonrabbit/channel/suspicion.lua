@@ -29,7 +29,22 @@ local function over(t)
 end
 suspicion.over = over
 
---- A connection has ended: notes the suspect that was in flight alone. Called once for each end, before its channels know.
+--- A suspect waits for something else, a policy say: others go meanwhile.
+function suspicion.rest(t)
+   t.rests_of = t.suspect
+   over(t)
+end
+
+--- One that rested, if it did, is a suspect again.
+function suspicion.rise(t)
+   local conn = t.rests_of
+   if not conn then return end
+   local s = conn.suspects or { count = 0 }
+   conn.suspects, s.count = s, s.count + 1
+   t.suspect, t.rests_of = conn, nil
+end
+
+--- A connection has ended: who was on trial, alone, when it did? Before its channels hear of it; once for each end.
 function suspicion.judge(conn, err)
    if conn.judged == conn.epoch then return end
    conn.judged, conn.is_accusing = conn.epoch, accuses(err)

@@ -12,6 +12,7 @@ local errors = require "moonrabbit.base.errors"
 local handling = require "moonrabbit.channel.delivery"
 local loop = require "moonrabbit.loop.loop"
 local options = require "moonrabbit.base.options"
+local recovery = require "moonrabbit.connection.recovery"
 local subscription = require "moonrabbit.channel.subscription"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
@@ -61,7 +62,10 @@ end
 -- The program's object now stands for the new channel; the old channel gets another object.
 local function swap_channel(ch, twin)
    local old = { handle = ch.handle, epoch = ch.epoch, tags = {}, has_answers = ch.pending and ch.pending() }
-   for _, consumer in each(ch.consumers) do old.tags[#old.tags + 1] = consumer.tag end
+   for _, consumer in each(ch.consumers) do
+      old.tags[#old.tags + 1] = consumer.tag
+      consumer.is_missing = false
+   end
    if ch.book then
       if ch.book.outstanding > 0 then channel.books[ch.epoch] = ch.book end
       ch.book = ticket.book(ch.book)
@@ -85,6 +89,7 @@ local function swap(self, twin_conn, twins)
    end
    connection.take_handle(self, twin_conn)
    C.mr_connection_inherit(self.handle, old.handle)
+   for _, ch in each(self.channels) do recovery.ready(ch) end -- the old one may still have been on its way back
    return old
 end
 

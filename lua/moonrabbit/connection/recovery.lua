@@ -15,6 +15,8 @@ local way = require "moonrabbit.channel.way"
 
 local recovery = {}
 
+local LOOK = 1 -- seconds at most between two looks at what is to be sent again
+
 -- Of those to be sent again, the one that has ended the connection twice is not.
 local function give_up_guilty(ch, kept, err)
    local guilty
@@ -71,22 +73,28 @@ local function close_book(ch, err)
    ch.book, ch.lost = ticket.book(book), {}
 end
 
--- Sends unconfirmed publishes again, in order.
-local function send_again(ch)
+-- One of those to be sent again, sent or not: true; or a function that waits for the way.
+local function send_one(ch, t)
    local conn = ch.connection
+   if not suspicion.may_go(conn, t) then return nil, function(seconds) way.wait(conn, seconds) end end
+   local ok, err, wait = publish.send_again(ch, t)
+   if not ok and wait then return nil, wait end
+   table.remove(ch.again, place_of(ch, t))
+   if t.sent then unlimit(t) end
+   if ok then suspicion.sent(conn, t) else ticket.lose(t, err.text, ch.book.tally) end
+   return true
+end
+
+-- What was not confirmed goes out once more, in its order: by one task, which looks anew after each wait. What a further loss
+-- has put in front goes first.
+local function send_again(ch)
+   if ch.is_sending_again then return end
+   ch.is_sending_again = true
    while ch.again[1] do
-      local t, epoch = ch.again[1], ch.epoch
-      if suspicion.may_go(conn, t) then
-         unlimit(t)
-         local ok, err = publish.send_again(ch, t)
-         if ch.again[1] ~= t then return end -- lost once more: another task sends it
-         table.remove(ch.again, 1)
-         if ok then suspicion.sent(conn, t) else ticket.lose(t, err.text, ch.book.tally) end
-      else
-         way.wait(conn, 1)
-         if ch.epoch ~= epoch then return end -- likewise
-      end
+      local ok, wait = send_one(ch, ch.again[1])
+      if not ok then wait(LOOK) end
    end
+   ch.is_sending_again = false
    way.wake(ch.connection) -- those who wait for all confirms look again
 end
 

@@ -128,6 +128,21 @@ function Outbox:head()
    end
 end
 
+--- Puts the first ticket that may_go(t) to the head, before those that may not.
+-- @treturn boolean was there one?
+function Outbox:bring(may_go)
+   if self.back[1] then merge(self) end
+   for i = self.first, self.last do
+      local t = self[i]
+      if t.state == "waiting" and may_go(t) then
+         for j = i, self.first + 1, -1 do self[j] = self[j - 1] end
+         self[self.first] = t
+         return true
+      end
+   end
+   return false
+end
+
 --- Removes the head.
 function Outbox:pop()
    self[self.first] = nil

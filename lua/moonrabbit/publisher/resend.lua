@@ -104,6 +104,8 @@ function resend.takes_back(self, t, state, reason, cause)
          return false
       end
    end
+   if t.suspect and (state == "nacked" or state == "returned") then suspicion.over(t) -- the broker has answered: it is none
+   elseif t.suspect and again then suspicion.rest(t) end
    job.place = "aside"
    self.aside, self.thinking[t] = self.aside + 1, true
    if again then task.later(again) else sender.put_back(self, t) end

@@ -168,8 +168,9 @@ local function step(self, t)
       if ch.err and ch.err.kind == "closed" then give_up(self, ch.err.text) end -- the program has closed it
       return true
    end
-   if self.connection.suspects and not suspicion.may_go(self.connection, t) then
-      way.wait(self.connection, patience_of(t))
+   local conn = self.connection
+   if conn.suspects and not suspicion.may_go(conn, t) then -- one behind it may have to go first
+      if not self.box:bring(function(other) return suspicion.may_go(conn, other) end) then way.wait(conn, patience_of(t)) end
       return true
    end
    local ok, err, wait = post(self, ch, t)
@@ -224,9 +225,11 @@ function sender.put_back(self, t)
    self.aside, self.thinking[t] = self.aside - 1, nil
    self.counts.retried = self.counts.retried + 1
    t.message, t.reason = nil, nil
+   suspicion.rise(t)
    line_up(self, t)
    self.box:put_back(t)
    sender.start(self)
+   if self.connection.suspects then way.wake(self.connection) end -- the sender may wait behind another one
 end
 
 -- ---- the end ----

@@ -99,6 +99,25 @@ describe("a publish that ends its connection", function()
       assert(ch:queue_delete { queue = q })
    end)
 
+   it("holds up no other that a policy has sent again meanwhile", function()
+      local ch, q = queue()
+      assert(ch:queue_declare { queue = "full", arguments = { ["x-max-length"] = 0, ["x-overflow"] = "reject-publish" } })
+      local pub = mr.publisher { connection = connect(), routing_key = q, timeout = 30, retry = function(ctx)
+         return ctx.attempt < 4 and (ctx.attempt % 2) / 100 or "stop"
+      end }
+      assert(pub:publish "first")
+      local tickets, wanted = {}, {}
+      for i = 1, 24 do
+         local key = i == 9 and POISON or i % 3 == 1 and "full" or q
+         wanted[i] = i == 9 and "lost" or key == q and "acked" or "nacked"
+         tickets[i] = assert(pub:publish_async(tostring(i), { routing_key = key }))
+      end
+      pub:flush { timeout = 10 }
+      for i, t in ipairs(tickets) do assert.equal(wanted[i], t.state, "publish " .. i) end
+      pub:close()
+      assert(ch:queue_delete { queue = q })
+   end)
+
    it("is not suspected when the network, or an operator, ends the connection (FIELD-H8)", function()
       local conn = connect()
       local pub = mr.publisher { connection = conn, routing_key = "q", topology = mr.topology { queues = { "q" } } }

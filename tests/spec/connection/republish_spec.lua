@@ -2,6 +2,7 @@
 -- Covers: lua/moonrabbit/connection/recovery.lua by timeout
 local mr = require "moonrabbit"
 local embedded = require "embedded"
+local recovery = require "moonrabbit.connection.recovery"
 local waits = require "waits"
 
 local function setup(options)
@@ -9,12 +10,14 @@ local function setup(options)
    local all = { url = b.url, transport_options = { interval_max = 0 } }
    for k, v in pairs(options) do all[k] = v end
    local ch = assert(embedded.connect(all):channel())
-   assert(ch:queue_declare { queue = "q" })
+   for _, queue in ipairs { "q", "other" } do assert(ch:queue_declare { queue = queue }) end
    assert(ch:confirm_select())
    mr.log.configure "off"
    finally(function() mr.log.configure "error" end)
    return b, ch
 end
+
+local AT_ONCE = { interval_start = 0, interval_max = 0.05 }
 
 local function body_of(msg) return msg.body end
 
@@ -32,11 +35,12 @@ local function drain(b, read)
 end
 
 -- Publishes that the broker never saw: it was silent, then cut.
-local function lose(b, ch, bodies)
+local function lose(b, ch, bodies, meanwhile)
    local tickets = {}
    b:silent()
    for i, body in ipairs(bodies) do tickets[i] = assert(ch:publish_async("", "q", body, { timeout = 30 })) end
    mr.sleep(0.02)
+   if meanwhile then meanwhile() end
    b:drop()
    b:silent(false)
    return tickets
@@ -109,6 +113,33 @@ describe("republishing", function()
       for _, t in ipairs(tickets) do assert.same({ true }, { t:wait() }) end
       local bodies = drain(b)
       assert.equal("1", bodies[1])
+   end)
+
+   it("sends each once when the connection is lost again before they are sent", function()
+      local b, ch = setup { republish = 1e6, transport_options = AT_ONCE }
+      local tickets = lose(b, ch, { "1", "2", "3" }, function() b:refuse_logins(true) end)
+      waits.eventually("the loss", function() return ch.connection.state == "retrying" end)
+      recovery.ready(ch) -- as if it had been back for a moment
+      mr.sleep(0.02)
+      b:refuse_logins(false)
+      for _, t in ipairs(tickets) do assert.same({ true }, { t:wait(10) }) end
+      assert.is_true(ch:wait_for_confirms(10))
+      assert.same({ "1", "2", "3" }, drain(b))
+   end)
+
+   it("goes on on the connection that takes over while the lost one is away, and so do consumers", function()
+      local b, ch = setup { republish = 1e6, transport_options = { interval_start = 600 } }
+      local conn = ch.connection
+      local consumer = assert(ch:consume("other", function() end))
+      local tickets = lose(b, ch, { "1", "2" })
+      assert.is_true(conn.is_open) -- nobody has told it yet
+      assert.is_true(conn:handover())
+      for _, t in ipairs(tickets) do assert.same({ true }, { t:wait(10) }) end
+      assert.same({ "1", "2" }, drain(b))
+      assert.equal("consuming", consumer.state)
+      assert.is_true(ch:publish("", "other", "x"))
+      waits.eventually("the ack", function() return b:queue("other").messages_unacknowledged == 0 end)
+      assert.equal(0, b:queue("other").messages_ready)
    end)
 
    it("ends in the publish's own time, however long the connection is away, and sends nothing after that", function()
