@@ -165,7 +165,8 @@ local function is_final(self, err, scope)
    local o = self.connection.options
    if is_anothers(self, err) then return true end
    if self.connection.released then return true end
-   if scope == "connect" and (o.transport_options or o.connection_attempts) then return true end -- it tries itself
+   -- It has tried itself; but one that was open, and is not given up, comes back.
+   if scope == "connect" and (o.transport_options or o.connection_attempts) and not self.connection.was_open then return true end
    return not err.recoverable and not self.was_consuming
 end
 

@@ -54,6 +54,18 @@ describe("a consumer that cannot start", function()
       assert(w:cancel())
    end)
 
+   it("tries again when its connection is lost meanwhile, whatever that connection's own tries", function()
+      local own = embedded.connect { url = b.url, transport_options = { interval_start = 0.01, interval_max = 0.05 } }
+      assert(own:connect())
+      b:delay(0.05)
+      local w = mr.consumer { queue = "q", connection = own, handler = function() end }
+      turns(5) -- its channel is being opened
+      b:drop()
+      b:delay(0)
+      assert.same({ true }, { w:wait(20) })
+      assert(w:cancel())
+   end)
+
    it("tries again at its policy's pace, not faster, when it had consumed before", function()
       local w = mr.consumer { queue = "q", connection = conn, handler = function() end }
       assert(w:wait(5))
