@@ -98,15 +98,15 @@ end
 -- ---- transactions ----
 
 -- `tx` is false, or has `is_open`: something was published or settled since the last commit; and `is_left`: on a connection
--- that was handed over since.
+-- that was "lost" or "handed over" since.
 local function end_tx(self)
    if self.tx then self.tx = { is_open = false, is_left = false } end
 end
 
--- What a transaction held is rolled back with the connection that was handed over: the error of that, or nil.
+-- What a transaction held is rolled back with the connection that it began on: the error of that, or nil.
 local function lost_tx(self)
    if not self.tx or not self.tx.is_left then return nil end
-   local err = errors.new("lost", "channel", "the connection was handed over while the transaction was open, which rolled it back")
+   local err = errors.new("lost", "channel", ("the connection was %s while the transaction was open, which rolled it back"):format(self.tx.is_left))
    err.hint = "begin it again: publish and ack once more what it held"
    return err
 end
@@ -124,7 +124,8 @@ end
 --- Commits the publishes and acks since the last commit.
 -- @tparam[opt] table opts timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] true
--- @treturn[2] nil, error of kind lost: the connection was handed over meanwhile; all of it is rolled back, what came after that, too
+-- @treturn[2] nil, error of kind lost: the connection was lost or handed over in between, so all of it is rolled back, also
+-- what came after that
 function Channel:tx_commit(opts)
    opts = options.check(opts, JUST_TIMEOUT)
    local lost = lost_tx(self)

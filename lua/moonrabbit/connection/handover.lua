@@ -72,7 +72,7 @@ local function swap_channel(ch, twin)
    end
    ch.handle, ch.number, ch.epoch, ch.settled_below = twin.handle, twin.number, twin.epoch, false
    twin.handle = nil
-   if ch.tx and ch.tx.is_open then ch.tx.is_left = true end -- it is rolled back when the old connection closes
+   if ch.tx and ch.tx.is_open then ch.tx.is_left = "handed over" end -- it is rolled back when the old connection closes
    return old
 end
 

@@ -104,7 +104,7 @@ end
 function recovery.suspended(ch, err)
    close_book(ch, err)
    ch.epoch, ch.settled_below = 0, false
-   if ch.tx then ch.tx = { is_open = false, is_left = false } end -- rolled back: what comes now is another one
+   if ch.tx and ch.tx.is_open then ch.tx.is_left = "lost" end -- the broker has rolled it back
    if ch.on_away then ch.on_away(err) end
    for _, consumer in each(ch.consumers) do subscription.suspended(consumer, err) end
 end
