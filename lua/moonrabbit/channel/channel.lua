@@ -106,7 +106,8 @@ end
 -- What a transaction held is rolled back with the connection that it began on: the error of that, or nil.
 local function lost_tx(self)
    if not self.tx or not self.tx.is_left then return nil end
-   local err = errors.new("lost", "channel", ("the connection was %s while the transaction was open, which rolled it back"):format(self.tx.is_left))
+   local text = "the connection was %s while the transaction was open, which rolled it back"
+   local err = errors.new("lost", "channel", text:format(self.tx.is_left))
    err.hint = "begin it again: publish and ack once more what it held"
    return err
 end
