@@ -45,7 +45,7 @@ local function redeclare_pause(self)
    local now = C.mr_now()
    if not self.redeclared_at or now - self.redeclared_at > CALM then self.redeclare_pause = 0 end
    local pause = self.redeclare_pause
-   self.redeclare_pause = math.min(math.max(pause * 2, PAUSE_FIRST), PAUSE_MAX)
+   self.redeclare_pause = sender.longer(pause)
    return pause
 end
 

@@ -101,13 +101,16 @@ local function patience_of(t)
    return math.max(math.min((t.job.deadline or math.huge) - C.mr_now(), LOOK), 0.001)
 end
 
+--- The pause before the next try, given the one before it (nil: there was none): doubled, 0.1 to 5 s.
+function sender.longer(pause) return math.min(math.max((pause or 0) * 2, PAUSE_FIRST), PAUSE_MAX) end
+
 -- The connection cannot be opened: the publishers on it share one schedule of tries.
 local schedules = setmetatable({}, { __mode = "k" }) -- connection -> pause (seconds), at (the next try)
 
 local function postpone(conn)
-   local plan = schedules[conn] or { pause = PAUSE_FIRST / 2 }
+   local plan = schedules[conn] or {}
    schedules[conn] = plan
-   plan.pause = math.min(plan.pause * 2, PAUSE_MAX)
+   plan.pause = sender.longer(plan.pause)
    plan.at = C.mr_now() + plan.pause
 end
 
@@ -141,7 +144,7 @@ local function open_or_pause(self)
    if err.scope == "connection" then
       postpone(self.connection)
    else
-      self.pause = math.min((self.pause or PAUSE_FIRST / 2) * 2, PAUSE_MAX)
+      self.pause = sender.longer(self.pause)
       loop.sleep(self.pause)
    end
    return true
