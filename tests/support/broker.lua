@@ -4,9 +4,10 @@
 -- MR_BROKER says which: "rabbitmq" (the private one; default), "memory" (memory://, and the same broker on
 -- a port for those who need one), "tcp" or "tls" (`moonrabbit broker`, at MR_BROKER_URL).
 local mr = require "moonrabbit"
+local shell = require "shell"
 local waits = require "waits"
 
-local broker = { eventually = waits.eventually }
+local broker = { eventually = waits.eventually, shell = shell }
 
 local function env(name)
    return os.getenv(name) or error(name .. " is not set: run the contract tests by tests/run.sh", 2)
@@ -93,28 +94,6 @@ local count = 0
 function broker.name(what)
    count = count + 1
    return ("%s-%d-%d"):format(what, os.time(), count) .. tostring({}):sub(8)
-end
-
---- Runs a shell command of at most `seconds` (120, for a busy machine) without stopping the loop. Returns its output and exit code.
-function broker.shell(command, seconds)
-   seconds = seconds or 120
-   local file = os.tmpname()
-   -- timeout needs one program, so the command becomes the argument of a shell.
-   command = ("timeout %d sh -c '%s'"):format(seconds, command:gsub("'", "'\\''"))
-   os.execute(("{ (%s) >%s 2>&1; echo \"exit $?\" >%s.new; mv %s.new %s.done; } &"):format(command, file, file, file, file))
-   local out = broker.eventually(command, function()
-      local done = io.open(file .. ".done")
-      if not done then return nil end
-      local line = done:read "*l"
-      done:close()
-      return line
-   end, seconds + 20)
-   local f = assert(io.open(file))
-   local text = f:read "*a"
-   f:close()
-   os.remove(file)
-   os.remove(file .. ".done")
-   return text, tonumber(out:match "exit (%d+)")
 end
 
 --- A test that is about RabbitMQ.

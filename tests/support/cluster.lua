@@ -1,6 +1,7 @@
 --- cluster: what cluster specs need of the three nodes that cluster.sh runs.
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
+local shell = require "shell"
 local waits = require "waits"
 
 local cluster = { eventually = waits.eventually }
@@ -16,21 +17,8 @@ local open, hurt = {}, {} -- connections; node -> what makes it well again
 
 --- Runs cluster.sh without stopping the loop. Raises an error with its output if it fails.
 function cluster.run(command, node, arguments)
-   local file = os.tmpname()
-   os.execute(("{ timeout 120 sh %s %s %s %s %s >%s 2>&1 </dev/null; echo $? >%s.new; mv %s.new %s.done; } &"):format(
-      script, command, dir, node or "", arguments or "", file, file, file, file))
-   local function text(path)
-      local f = io.open(path)
-      if not f then return nil end
-      local all = f:read "*a"
-      f:close()
-      return all
-   end
-   local code = cluster.eventually("cluster.sh " .. command, function() return text(file .. ".done") end, 130)
-   local said = text(file)
-   os.remove(file)
-   os.remove(file .. ".done")
-   if tonumber(code) ~= 0 then error(("cluster.sh %s %s: %s"):format(command, node or "", said), 2) end
+   local said, code = shell(("sh %s %s %s %s %s"):format(script, command, dir, node or "", arguments or ""))
+   if code ~= 0 then error(("cluster.sh %s %s: %s"):format(command, node or "", said), 2) end
    return said
 end
 

@@ -68,8 +68,10 @@ start() {
 	up 1
 	up 2 &
 	second=$!
-	up 3
+	# Both are waited for, also where one fails: stop must find what was started.
+	up 3 || third_failed=yes
 	wait "$second"
+	[ -z "${third_failed:-}" ] || fail "node 3 did not start"
 	for n in 2 3; do [ -f "$dir/$n/joined" ] || join "$n"; done
 	{
 		echo "export MR_CLUSTER_DIR='$dir'"
