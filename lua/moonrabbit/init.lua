@@ -25,6 +25,7 @@ local loop = require "moonrabbit.loop.loop"
 local marks = require "moonrabbit.loop.mark"
 local message = require "moonrabbit.channel.message"
 local options = require "moonrabbit.base.options"
+local queue_type = require "moonrabbit.channel.queue_type"
 local redelivery = require "moonrabbit.redelivery.message"
 local shutdown = require "moonrabbit.program.shutdown"
 local simple_queue = require "moonrabbit.simple_queue"
@@ -58,6 +59,11 @@ loop.on_open(log.again)
 --- Sets the default URL of `mr.connect()`; it overrides AMQP_URL.
 -- @tparam ?string url nil: none
 function mr.set_default_url(url) home.set_url(url) end
+
+--- Sets defaults of the whole program.
+-- @tparam table opts queue_type=false ("classic", "quorum" or "stream": the type of each durable queue with a name that the
+-- program declares from now on without a type; false: none, the broker chooses)
+function mr.defaults(opts) queue_type.defaults(opts) end
 
 --- Makes a connection; it connects at its first use, or by `conn:connect()`.
 -- @tparam[opt] string|table where a URL, or options (docs/configuration.md). If they name no broker: AMQP_URL, else

@@ -6,6 +6,7 @@ local ensure = require "moonrabbit.connection.ensure"
 local loop = require "moonrabbit.loop.loop"
 local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
+local queue_type = require "moonrabbit.channel.queue_type"
 local time_limit = require "moonrabbit.loop.time_limit"
 
 local simple_queue = {} -- methods of connections, which init installs
@@ -31,14 +32,16 @@ end
 
 local POLL = 0.05 -- seconds between two tries of get; a consumer would take messages from others
 
-local SPEC = { no_ack = "boolean", queue_opts = "table", exchange_opts = "table", channel = "table", serializer = "string" }
-local QUEUE = { durable = "boolean", exclusive = "boolean", auto_delete = "boolean", passive = "boolean", arguments = "table" }
+local SPEC = { no_ack = "boolean", queue_opts = "table", exchange_opts = "table", channel = "table", serializer = "string",
+   queue_type = "string" }
+local QUEUE = { durable = "boolean", exclusive = "boolean", auto_delete = "boolean", passive = "boolean", arguments = "table",
+   queue_type = "string" }
 local EXCHANGE = { type = "string", durable = "boolean", auto_delete = "boolean", internal = "boolean", passive = "boolean",
    arguments = "table" }
 local WHOLE_QUEUE = merged(QUEUE, { queue = "string", exchange = "string", routing_key = "string" })
 
 -- The declarations, and the destination of put: from a name, or from a queue's table.
-local function shape_of(name, opts, usual)
+local function destination_of(name, opts, usual)
    if type(name) == "string" then
       return { exchange = name, routing_key = name, queue = merged(merged(usual.queue, opts.queue_opts), { queue = name }),
          exchange_opts = merged(usual.exchange, opts.exchange_opts) }
@@ -56,6 +59,20 @@ local function shape_of(name, opts, usual)
    queue.exchange, queue.routing_key = nil, nil
    return { exchange = exchange, routing_key = name.routing_key or name.queue, queue = queue,
       exchange_opts = merged(usual.exchange, opts.exchange_opts) }
+end
+
+local function shape_of(name, opts, usual)
+   local shape = destination_of(name, opts, usual)
+   local queue = shape.queue
+   if opts.queue_type and queue.queue_type and queue.queue_type ~= opts.queue_type then
+      options.blame(('queue "%s" has two types, "%s" and "%s"'):format(queue.queue, opts.queue_type, queue.queue_type))
+   end
+   queue.queue_type = queue.queue_type or opts.queue_type
+   shape.queue = queue_type.put(queue)
+   if queue_type.of(shape.queue.arguments) == "stream" then
+      options.blame(('queue "%s": a stream has no get: consume it, or give queue_type = "quorum"'):format(queue.queue))
+   end
+   return shape
 end
 
 -- Declares the queue and its exchange, and binds them; returns the queue's name.
@@ -108,10 +125,11 @@ end
 -- queue has its own channel, put returns when the broker has the message.
 -- @tparam string|table name of the queue, the exchange and the routing key; or a queue's table: queue, exchange
 -- (default: the default exchange), routing_key (default: the queue's name), durable, exclusive, auto_delete,
--- passive, arguments
+-- passive, queue_type, arguments
 -- @tparam[opt] table opts no_ack=false (true: consumes without acks), queue_opts (as of queue_declare; default:
 -- durable), exchange_opts (as of exchange_declare; default: durable), channel (the channel to use; default: its
--- own), serializer ("json" or "raw"; default: strings unchanged, other values as JSON)
+-- own), queue_type ("classic" or "quorum"; default: of mr.defaults), serializer ("json" or "raw"; default: strings
+-- unchanged, other values as JSON)
 -- @treturn[1] simple put, get, get_nowait, clear, qsize, `#q`, close; fields queue, exchange, routing_key, channel
 -- @treturn[2] nil, error
 function simple_queue:simple_queue(name, opts)

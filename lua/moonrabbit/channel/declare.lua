@@ -3,6 +3,7 @@
 local C = require("moonrabbit.base.ffi").C
 local asking = require "moonrabbit.channel.request"
 local options = require "moonrabbit.base.options"
+local queue_type = require "moonrabbit.channel.queue_type"
 
 local declare = {}
 
@@ -14,7 +15,7 @@ local EXCHANGE_DELETE = spec { exchange = "string", if_unused = "boolean" }
 local EXCHANGE_BINDING = spec { destination = "string", source = "string", routing_key = "string",
    arguments = "table" }
 local QUEUE = spec { queue = "string", passive = "boolean", durable = "boolean", exclusive = "boolean",
-   auto_delete = "boolean", arguments = "table" }
+   auto_delete = "boolean", arguments = "table", queue_type = "string" }
 local QUEUE_BINDING = spec { queue = "string", exchange = "string", routing_key = "string",
    arguments = "table" }
 local QUEUE_PURGE = spec { queue = "string" }
@@ -68,13 +69,14 @@ end
 -- @tparam table opts queue="" (its name; "": the broker chooses one), passive=false (true: declare nothing, only check
 -- whether it exists), durable=false (true: it survives a restart of the broker), exclusive=false (true: only for this
 -- connection, and deleted with it), auto_delete=false (true: the broker deletes it with its last consumer),
--- arguments (of queue.declare, such as x-queue-type; default: none), timeout (seconds to wait for the broker's
--- answer; default: the option rpc_timeout)
+-- queue_type ("classic", "quorum" or "stream"; default: of mr.defaults, for a durable queue with a name), arguments (of
+-- queue.declare, such as x-max-length; default: none), timeout (seconds to wait for the broker's answer; default: the
+-- option rpc_timeout)
 -- @treturn[1] table queue (its name), message_count (messages ready), consumer_count
 -- @treturn[2] nil, error of kind precondition_failed (its text names the difference), not_found (passive, and it does not
 -- exist), resource_locked (exclusive to another connection), access_refused, timeout...
 function declare:queue_declare(opts)
-   opts = options.check(opts, QUEUE)
+   opts = queue_type.put(options.check(opts, QUEUE))
    local reply, err = ask(self, C.MR_QUEUE_DECLARE, opts, opts.queue)
    if not reply then return nil, err end
    return { queue = reply.name, message_count = reply.message_count, consumer_count = reply.consumer_count }

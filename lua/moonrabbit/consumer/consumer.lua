@@ -47,7 +47,8 @@ end
 -- The handler's result decides about the message: nothing or true acks it; nil (or false) and an error, or a raised error,
 -- calls the retry policy; "requeue", "reject", "dead_letter" (with a reason) and {retry = seconds} are direct decisions.
 -- @tparam table opts queue (required; a name, or the options of queue_declare; durable unless they say otherwise),
--- handler (required; function(msg) or function(msg, decoded)), name (in the log; default: the queue's), connection
+-- handler (required; function(msg) or function(msg, decoded)), queue_type ("classic", "quorum" or "stream"; default: of
+-- mr.defaults), name (in the log; default: the queue's), connection
 -- (the connection to use; default: one for all consumers), prefetch=100 (maximum number of unsettled messages),
 -- concurrency (maximum number of concurrent handlers; default: prefetch), retry (a policy of the scope message; default:
 -- exponential from 0.5 to 60 s, 8 attempts; false: none), dead_letter=true (QUEUE.dead; a name; false: the queue's own dead

@@ -9,6 +9,7 @@ local home = require "moonrabbit.connection.default"
 local loop = require "moonrabbit.loop.loop"
 local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
+local queue_type = require "moonrabbit.channel.queue_type"
 local time_limit = require "moonrabbit.loop.time_limit"
 local topology = require "moonrabbit.topology.topology"
 
@@ -20,9 +21,10 @@ local SPEC = { queue = "string|table", name = "string", connection = "table", pr
    retry = "function|boolean", dead_letter = "string|boolean", declare = "boolean", bindings = "table",
    consumer_tag = "string", exclusive = "boolean", priority = "number", arguments = "table", manual_ack = "boolean",
    topology = "table", settle_timeout = "number", stall = "number", time_limit = "number", on_lost = "function|string",
-   on_cancel = "function", decode = "boolean|function", middleware = "table", handler = "function" }
+   on_cancel = "function", decode = "boolean|function", middleware = "table", handler = "function",
+   queue_type = "string" }
 local QUEUE = { queue = "string", durable = "boolean", exclusive = "boolean", auto_delete = "boolean",
-   arguments = "table" }
+   arguments = "table", queue_type = "string" }
 local BINDING = { exchange = "string", routing_key = "string", arguments = "table", type = "string", durable = "boolean",
    auto_delete = "boolean", internal = "boolean" }
 
@@ -52,6 +54,19 @@ local function check_names(opts)
    end
 end
 
+-- The declaration of the queue, with its type among the arguments.
+local function declaration_of(opts)
+   local given = type(opts.queue) == "table" and opts.queue or { queue = opts.queue }
+   local declaration = merged(given)
+   if opts.queue_type and given.queue_type and given.queue_type ~= opts.queue_type then
+      options.blame(('option "queue_type" is "%s", and that of "queue" is "%s": say it once'):format(opts.queue_type, given.queue_type))
+   end
+   declaration.queue_type = given.queue_type or opts.queue_type
+   local is_passing = given.exclusive or given.auto_delete or not given.queue or given.queue == ""
+   if given.durable == nil then declaration.durable = not is_passing end
+   return queue_type.put(declaration), is_passing
+end
+
 --- Checks the options of mr.consumer.
 function setup.check(opts)
    options.check(opts, SPEC, { "queue", "handler" })
@@ -69,16 +84,15 @@ function setup.check(opts)
    chain.check(opts.middleware or {})
    check_tables(opts)
    check_names(opts)
+   declaration_of(opts)
 end
 
 --- Fills in queue, dead_letter, declaration and companions (the arguments of its other queues) of a worker.
 function setup.prepare(self, opts)
-   local given = type(opts.queue) == "table" and opts.queue or { queue = opts.queue }
-   local declaration = merged(given)
-   local is_passing = given.exclusive or given.auto_delete or not given.queue or given.queue == ""
-   if given.durable == nil then declaration.durable = not is_passing end
-   self.declaration, self.queue, self.is_passing = declaration, given.queue or "", is_passing
-   self.companions = companion.arguments(given.arguments)
+   local declaration, is_passing = declaration_of(opts)
+   self.declaration, self.queue, self.is_passing = declaration, declaration.queue or "", is_passing
+   self.queue_type = queue_type.of(declaration.arguments)
+   self.companions = companion.arguments(declaration.arguments)
    local dead = opts.dead_letter
    if dead == nil then dead = not is_passing end
    if dead == true then dead = self.queue ~= "" and self.queue .. ".dead" end

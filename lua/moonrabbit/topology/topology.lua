@@ -7,6 +7,7 @@ local maintenance = require "moonrabbit.topology.maintenance"
 local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
 local plan = require "moonrabbit.topology.plan"
+local queue_type = require "moonrabbit.channel.queue_type"
 
 local topology = { delayed = delayed.delayed }
 
@@ -34,7 +35,7 @@ local NAMES = { -- names of arguments that may be written without "x-"
    queue = {},
 }
 for name in each(QUEUE) do
-   if name:find "_" and name ~= "auto_delete" then NAMES.queue[name] = "x-" .. name:gsub("_", "-") end
+   if name:find "_" and name ~= "auto_delete" and name ~= "queue_type" then NAMES.queue[name] = "x-" .. name:gsub("_", "-") end
 end
 NAMES.queue.overflow, NAMES.queue.expires = "x-overflow", "x-expires"
 local MILLISECONDS = { message_ttl = true, expires = true } -- the options are in seconds
@@ -55,7 +56,8 @@ local function entity(what, given, spec)
       end
    end
    out.arguments = next(arguments) and arguments or nil
-   if what == "exchange" then out.type = out.type or "direct" end
+   if what == "queue" then return queue_type.put(out) end
+   out.type = out.type or "direct"
    return out
 end
 
