@@ -6,6 +6,7 @@ local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local loop = require "moonrabbit.loop.loop"
 local options = require "moonrabbit.base.options"
+local read_address = require "moonrabbit.base.address"
 local task = require "moonrabbit.loop.task"
 local value = require "moonrabbit.base.value"
 
@@ -16,15 +17,7 @@ Broker.__index = Broker
 
 local error_box = ffi.new "mr_error"
 local names = 0
-
--- "127.0.0.1:5672", "[::1]:5672", "127.0.0.1" -> address, port
-local function split(where)
-   local address, port = where:match "^%[(.-)%]:?(%d*)$"
-   if not address then address, port = where:match "^([^:]*):?(%d*)$" end
-   port = tonumber(port ~= "" and port or 5672)
-   if not address or address == "" or not port or port > 65535 then return nil end
-   return address, port
-end
+local USUAL_PORT = 5672
 
 local function handle_of(self)
    return self.handle or options.blame("the broker's handle was closed")
@@ -57,15 +50,18 @@ function testing.broker(opts)
 end
 
 --- Also serves TCP.
--- @tparam string where "ADDRESS:PORT", an address literal or localhost; port 0: any
+-- @tparam string where "ADDRESS:PORT", an address literal or localhost; a port alone is on the loopback interface, an address
+-- alone has port 5672; port 0: any
 -- @tparam[opt] table opts certfile and keyfile (PEM): serve TLS
 -- @treturn[1] number the port, also `broker.port`
 -- @treturn[2] nil, error: connection_refused (the port is in use), bad_argument, tls_failed
 function Broker:listen(where, opts)
    opts = options.check(opts, { certfile = "string", keyfile = "string" })
    options.argument(1, "where", where, "string")
-   local address, port = split(where)
-   if not address then return nil, errors.new("bad_argument", "config", ('"%s" is not ADDRESS:PORT'):format(where)) end
+   local address, port = read_address(where, USUAL_PORT)
+   if not address then
+      return nil, errors.new("bad_argument", "config", ('"%s" is not ADDRESS:PORT, such as 127.0.0.1:5672'):format(where))
+   end
    local box = ffi.new "uint16_t[1]"
    if C.mr_server_listen(handle_of(self), address, port, opts.certfile, opts.keyfile, box, error_box) ~= 0 then
       return nil, errors.of_c(error_box)
@@ -174,6 +170,5 @@ function testing.advance(seconds, step)
    end
 end
 
-testing.split_address = split
 
 return testing

@@ -153,6 +153,13 @@ const char *mr_error_hint(const mr_error *error)
 	if (error->kind == MR_TLS_FAILED && strstr(error->text, "the key file"))
 		return "ssl_options.password must be that of ssl_options.keyfile (openssl pkey -in FILE -noout "
 		       "asks for it), or the key must not be encrypted";
+	if (error->kind == MR_CONNECTION_REFUSED && error->system &&
+		strstr(error->text, "cannot listen"))
+		return error->system == EADDRINUSE
+		               ? "another program listens there (ss -ltnp names it): end it, or take another port"
+		       : error->system == EACCES
+		               ? "ports below 1024 are for root; a socket needs a folder that one may write to"
+		               : "the address must be one of this machine (ip address lists them)";
 	if (error->kind == MR_ACCESS_REFUSED && mr_error_is_exclusive_use(error))
 		return "a consumer has the queue to itself (exclusive), perhaps on a connection that died and that "
 		       "the broker has yet to miss";

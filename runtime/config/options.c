@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/alloc.h"
 #include "base/number.h"
@@ -37,12 +38,35 @@ static enum mr_status bad(mr_error *error, const char *text)
 	return mr_error_set(error, MR_BAD_OPTION, MR_SCOPE_CONFIG, 0, "%s", text);
 }
 
+/* The names that other libraries use. */
+static const char *of_others(const char *name)
+{
+	static const char *const pairs[][2] = {{"host", "hostname"}, {"server", "hostname"},
+		{"address", "hostname"}, {"user", "userid"}, {"username", "userid"},
+		{"login", "userid"}, {"pass", "password"}, {"passwd", "password"},
+		{"vhost", "virtual_host"}, {"virtualhost", "virtual_host"}, {"uri", "url"},
+		{"tls", "ssl"}, {"timeout", "connect_timeout"}, {"reconnect", "recover"},
+		{"connection_name", "name"}, {"cafile", "ssl_options.ca_certs"},
+		{"cacertfile", "ssl_options.ca_certs"}, {"ca", "ssl_options.ca_certs"},
+		{"cert", "ssl_options.certfile"}, {"key", "ssl_options.keyfile"},
+		{"verify", "ssl_options.verify"}, {"ssl_options.cafile", "ssl_options.ca_certs"},
+		{"ssl_options.cacertfile", "ssl_options.ca_certs"},
+		{"ssl_options.ca", "ssl_options.ca_certs"},
+		{"ssl_options.key", "ssl_options.keyfile"},
+		{"ssl_options.cert", "ssl_options.certfile"},
+		{"ssl_options.server_hostname", "ssl_options.server_name"}};
+	for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+		if (strcasecmp(pairs[i][0], name) == 0) return pairs[i][1];
+	return NULL;
+}
+
 static enum mr_status unknown(const char *name, mr_error *error)
 {
 	const char *names[MR_OPTION_COUNT];
 	char text[300];
 	for (size_t i = 0; i < MR_OPTION_COUNT; i++) names[i] = options[i].name;
-	const char *nearest = mr_error_nearest(name, strlen(name), names, MR_OPTION_COUNT);
+	const char *nearest = of_others(name);
+	if (!nearest) nearest = mr_error_nearest(name, strlen(name), names, MR_OPTION_COUNT);
 	if (nearest)
 		snprintf(text, sizeof text, "unknown option \"%.60s\": did you mean \"%s\"?", name,
 			nearest);

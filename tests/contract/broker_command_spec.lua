@@ -56,6 +56,19 @@ describe("moonrabbit broker", function()
       broker.eventually("its end", function() return said():find("exit 0", 1, true) end)
    end)
 
+   it("listens on the loopback interface where it is told a port alone, and logs who comes and goes (FIELD-W39)", function()
+      local port, said, stop = serve "--listen 0 --log-format json"
+      local name = broker.name "client"
+      local conn = broker.connect { url = ("amqp://127.0.0.1:%d"):format(port), name = name }
+      assert(conn:connect())
+      broker.eventually("its line", function() return said():find('"msg":"client connected"[^\n]*' .. name:gsub("%-", "%%-")) end)
+      conn:close()
+      broker.eventually("the other one", function() return said():find('"msg":"client gone"', 1, true) end)
+      assert.truthy(said():find(('"msg":"serving clients","address":"127.0.0.1","port":%d,'):format(port), 1, true), said())
+      stop()
+      broker.eventually("the end", function() return said():find('"msg":"stopped"', 1, true) end)
+   end)
+
    it("lets a user in whose password the environment has", function()
       local port, _, stop = serve("--listen 127.0.0.1:0 --user dev", "MOONRABBIT_BROKER_PASSWORD=s3cret")
       assert(broker.connect { url = ("amqp://dev:s3cret@127.0.0.1:%d"):format(port) }:connect())
@@ -76,12 +89,13 @@ describe("moonrabbit broker", function()
       local port, _, stop = serve "--listen 127.0.0.1:0"
       for _, case in ipairs {
          { ("--listen 127.0.0.1:%d"):format(port), "Address already in use", 1 },
+         { ("--listen %d"):format(port), "another program listens there", 1 },
          { "--listen nonsense", "is not", 1 },
          { "--listen 0.0.0.0:0", "needs a user other than guest", 1 },
          { "--listen 127.0.0.1:0 --tls-cert /nowhere.pem", "/nowhere.pem", 1 },
          { "--tls-key /nowhere.key", "--tls-key needs --tls-cert", 2 },
          { "--user dev", "MOONRABBIT_BROKER_PASSWORD", 2 },
-         { "--memory-limit lots", "--memory-limit", 2 },
+         { "--memory-limit lots", "--memory-limit", 2 }, { "--memory-limit -1", "Try: moonrabbit broker --help", 2 },
          { "--lisen 127.0.0.1:0", "--listen", 2 },
       } do
          local out, code = broker.shell(broker.command .. " broker " .. case[1])

@@ -17,6 +17,22 @@ describe("moonrabbit run", function()
       assert.truthy(out:find("arguments\t--one\ttwo", 1, true))
    end)
 
+   it("logs a script that fails in the format that is asked for (FIELD-W34)", function()
+      local path = script "local function f() error 'broken' end f()"
+      for _, more in ipairs { "", "--watch " } do
+         local out, code = shell(("AMQP_URL=memory:// %s run --log-format json %s%s"):format(broker.command, more, path))
+         assert.equal(1, code)
+         for line in out:gmatch "[^\n]+" do
+            local fields = require("cjson").decode(line)
+            if fields.msg == "the script failed" then
+               assert.truthy(fields.error:find "broken\nstack traceback:\n")
+               path = fields.script == path and path
+            end
+         end
+         assert.truthy(path, out)
+      end
+   end)
+
    it("shows the traceback of a script that fails, and exits with 1", function()
       local out, code = run('local function f() error "broken" end f()')
       assert.equal(1, code)
@@ -154,13 +170,29 @@ describe("moonrabbit check", function()
 end)
 
 describe("moonrabbit", function()
-   it("prints its version and helps", function()
-      for _, way in ipairs { "version", "--version" } do
+   it("prints its version and helps (FIELD-W39)", function()
+      for _, way in ipairs { "version", "--version", "-V" } do
          assert.truthy(shell(broker.command .. " " .. way):find("^moonrabbit %d+%.%d+%.%d+"))
       end
       local out, code = shell(broker.command .. " --help")
       assert.equal(0, code)
       for _, word in ipairs { "run", "check", "version" } do assert.truthy(out:find(word, 1, true)) end
+      for _, name in ipairs { "", "run", "check", "broker", "version" } do
+         local other
+         out, code = shell(("%s help %s"):format(broker.command, name))
+         other = shell(("%s %s --help"):format(broker.command, name))
+         assert.same({ other, 0 }, { out, code })
+      end
+   end)
+
+   it("names the help of the command that is used wrongly (FIELD-W35)", function()
+      for arguments, wanted in pairs { ["nonsense"] = "moonrabbit --help", ["run"] = "moonrabbit run --help",
+         ["run --drain -1 x.lua"] = "moonrabbit run --help", ["broker --lisen 1"] = "moonrabbit broker --help" } do
+         local out, code = shell(broker.command .. " " .. arguments)
+         assert.equal(2, code)
+         assert.truthy(out:find("Try: " .. wanted, 1, true), out)
+         assert.falsy(out:find("-h'", 1, true), out)
+      end
    end)
 
    it("refuses an option that it does not know", function()

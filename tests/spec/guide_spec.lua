@@ -76,7 +76,8 @@ end
 local function is_same(lines, wanted)
    for i, line in ipairs(wanted) do
       if line == "..." then return true end
-      if lines[i] ~= line then return false end
+      local beginning = line:match "^(time=.*)%.%.%.$"
+      if (beginning and (lines[i] or ""):sub(1, #beginning) or lines[i]) ~= (beginning or line) then return false end
    end
    return #lines == #wanted
 end

@@ -227,7 +227,8 @@ is in [worker](worker.md).
 Properties of a message, both ways: `content_type`, `content_encoding`, `headers`, `delivery_mode`, `priority`,
 `correlation_id`, `reply_to`, `expiration`, `message_id`, `timestamp`, `type`, `user_id`, `app_id`, `cluster_id`.
 Fields of a message: `body`, `headers`, `properties`, `routing_key`, `exchange`, `consumer_tag`, `delivery_tag`,
-`redelivered`, `delivery_count`, `message_count`, `is_live`, `attempt`, `queue`. Fields of a connection: `state`, `is_open`, `is_closed`,
+`redelivered`, `delivery_count`, `message_count`, `is_live`, `attempt`, `queue`, `channel`, `reply_code`, `reply_text`, and each
+property by its name (`msg.message_id`); reading another name is an error. Fields of a connection: `state`, `is_open`, `is_closed`,
 `is_blocked`, `host`, `epoch`, `last_error`, `server_properties`, `transport`. Fields of a channel: `is_open`, `id`.
 ]] }
    for _, page in ipairs(PAGES) do out[#out + 1] = section(page[1], page[2], page[3]) end

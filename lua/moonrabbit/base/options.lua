@@ -1,5 +1,6 @@
 --- options: checks tables of options: unknown names and wrong types are errors with a hint.
 -- SPDX-License-Identifier: MIT
+local aliases = require "moonrabbit.base.aliases"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 
@@ -36,12 +37,23 @@ function options.nearest(word, names)
    return best
 end
 
+--- What to write instead of an unknown word: what it is called here, else the most similar name, else all of them.
+-- @param word
+-- @tparam table names
+-- @treturn string such as: did you mean "queue"?
+function options.advice(word, names)
+   local known = {}
+   for _, name in ipairs(names) do known[name] = true end
+   local meant = aliases.of(tostring(word), known) or options.nearest(tostring(word), names)
+   if meant then return (meant:find "[= ]" and "did you mean %s?" or 'did you mean "%s"?'):format(meant) end
+   table.sort(names)
+   return "known are " .. table.concat(names, ", ")
+end
+
 local function unknown(name, spec)
    local names = {}
    for known in each(spec) do names[#names + 1] = known end
-   local nearest = options.nearest(tostring(name), names)
-   local help = nearest and ('did you mean "%s"?'):format(nearest) or "known are " .. table.concat(names, ", ")
-   options.blame(('unknown option "%s": %s'):format(tostring(name), help))
+   options.blame(('unknown option "%s": %s'):format(tostring(name), options.advice(name, names)))
 end
 
 -- "string", or one of several: "string|boolean".

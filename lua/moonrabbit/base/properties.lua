@@ -20,6 +20,10 @@ local SPEC = { headers = "table", delivery_mode = "number", priority = "number",
    persistent = "boolean", timeout = "number", timestamp = "number" }
 for name in each(STRINGS) do SPEC[name] = "string" end
 
+--- The names of AMQP's 14 properties.
+properties.NAMES = { "headers", "delivery_mode", "priority", "timestamp" }
+for name in each(STRINGS) do table.insert(properties.NAMES, name) end
+
 local box = ffi.new "mr_properties"
 local size = 4096
 local buffer = ffi.new("char[?]", size)

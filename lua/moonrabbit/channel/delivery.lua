@@ -29,7 +29,8 @@ handling.running = 0
 local generation, of_old = 0, 0
 
 local function log_failure(consumer, msg, why, began)
-   log.error("handler failed", {
+   local message_id, correlation_id = message.ids(msg)
+   log.error("handler failed", { message_id = message_id, correlation_id = correlation_id,
       queue = consumer.queue, exchange = msg.exchange, routing_key = msg.routing_key, tag = msg.delivery_tag,
       redelivered = msg.redelivered, seconds = math.floor((C.mr_now() - began) * 1000) / 1000, error = errors.words(why),
    })

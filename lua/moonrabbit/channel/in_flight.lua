@@ -5,6 +5,7 @@
 local C = require("moonrabbit.base.ffi").C
 local errors = require "moonrabbit.base.errors"
 local handling = require "moonrabbit.channel.delivery"
+local message = require "moonrabbit.channel.message"
 local messages = require "moonrabbit.channel.iterator"
 local task = require "moonrabbit.loop.task"
 
@@ -37,7 +38,9 @@ end
 
 local function describe(consumer, msg, began)
    local owner = consumer.owner
-   return { queue = consumer.queue, consumer = consumer.tag, tag = msg.delivery_tag, routing_key = msg.routing_key,
+   local message_id, correlation_id = message.ids(msg)
+   return { message_id = message_id, correlation_id = correlation_id, queue = consumer.queue, consumer = consumer.tag,
+      tag = msg.delivery_tag, routing_key = msg.routing_key,
       redelivered = msg.redelivered, seconds = began and math.floor((C.mr_now() - began) * 1000) / 1000 or nil,
       origin = origin(owner and owner.options and owner.options.handler or consumer.handler) }
 end
@@ -53,7 +56,7 @@ function in_flight.each(fn)
 end
 
 --- The messages being handled: by handlers that wait, and by loops over `messages()`.
--- @treturn table list of {queue, consumer (its tag), tag, routing_key, redelivered, seconds (nil: unknown),
+-- @treturn table list of {queue, consumer (its tag), tag, message_id, correlation_id, routing_key, redelivered, seconds (nil: unknown),
 -- origin (FILE:LINE of the handler), at (FILE:LINE of its wait)}; the longest first
 function in_flight.list()
    local list = {}

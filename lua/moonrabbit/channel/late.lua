@@ -20,9 +20,10 @@ local slow = {}      -- busy handlers that ended recently: a close may be about 
 -- The message was handled, but its channel has ended: logs that.
 local function tell(consumer, msg, took)
    C.mr_meter_late(consumer.meter)
+   local message_id, correlation_id = message.ids(msg)
    log.warn("handled, but too late: it comes again", { queue = consumer.queue, tag = msg.delivery_tag,
-      routing_key = msg.routing_key, redelivered = msg.redelivered, message_id = msg.properties.message_id,
-      attempt = consumer.owner and msg.attempt or nil, seconds = math.floor(took * 1000) / 1000 })
+      routing_key = msg.routing_key, redelivered = msg.redelivered, message_id = message_id,
+      correlation_id = correlation_id, attempt = consumer.owner and msg.attempt or nil, seconds = math.floor(took * 1000) / 1000 })
 end
 
 local function is_settled(d) return bit.band(d.flags, C.MR_DELIVERY_SETTLED) ~= 0 end

@@ -3,9 +3,10 @@
 -- The runtime owns the memory and reuses it. A message from `consume` may be read until its handler has returned. A message
 -- from `get` or `messages()` may always be read: fields that were not read are copied when it is settled. Reading a message
 -- after that raises an error; it never shows another message's bytes.
--- Fields: body, headers, properties, routing_key, exchange, consumer_tag, redelivered, delivery_tag,
--- delivery_count (nil if it is unknown), is_live (true if it can be settled), channel, message_count
--- (of `get`: messages left in the queue), reply_code and reply_text (of a returned message: the reason).
+-- Fields: body, headers, properties and each property by its name, routing_key, exchange, consumer_tag, redelivered,
+-- delivery_tag, delivery_count (nil if it is unknown), is_live (true if it can be settled), channel, message_count
+-- (of `get`: messages left in the queue), reply_code and reply_text (of a returned message: the reason). Any other name is
+-- an error.
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local body_of = require "moonrabbit.base.body"
@@ -52,10 +53,20 @@ local function live(self)
    return d.generation == self[GENERATION] and d or nil
 end
 
+local function unknown(key)
+   local names = {}
+   for _, of in ipairs { fields, methods } do
+      for name in each(of) do names[#names + 1] = name end
+   end
+   options.blame(('a message has no field "%s": %s'):format(tostring(key), options.advice(key, names)))
+end
+
 function Message.__index(self, key)
    local field = fields[key]
    if field then return field(self) end
-   return methods[key]
+   local method = methods[key]
+   if method == nil then unknown(key) end
+   return method
 end
 
 function Message.__newindex(_, key)
@@ -153,6 +164,10 @@ function fields.headers(self)
    return all.headers
 end
 
+for _, name in ipairs(properties.NAMES) do
+   fields[name] = fields[name] or function(self) return self.properties[name] end
+end
+
 -- Quorum queues count deliveries; in other queues only the first delivery is known.
 function fields.delivery_count(self)
    local headers = self.properties.headers
@@ -247,6 +262,14 @@ end
 
 --- Was one that was taken settled by the program, together with a later one? Also when its channel has gone since.
 function message.is_covered(self) return rawget(self, COVERED) == true end
+
+--- Its message_id and correlation_id, for the log: never raises.
+-- @treturn ?string message_id
+-- @treturn ?string correlation_id
+function message.ids(self)
+   local ok, props = pcall(fields.properties, self)
+   if ok then return props.message_id, props.correlation_id end
+end
 
 --- True while the message holds its memory; a standing one does until it is settled.
 function message.is_held(self) return live(self) ~= nil end

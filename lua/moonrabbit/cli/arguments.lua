@@ -48,7 +48,10 @@ local function number(options, name, least, most, what)
    return nil, ('%s takes %s, not "%s"'):format(from, what, text)
 end
 
-local function choice(options, name)
+--- An option of which only some words are possible: log_level or log_format.
+-- @treturn[1] string
+-- @treturn[2] nil, string what is wrong
+function arguments.choice(options, name)
    local text, from = value_of(options, name)
    if CHOICES[name][text] then return text end
    local list = {}
@@ -87,7 +90,7 @@ function arguments.complete(options)
          all.workers and "--workers" or "--watch")
    end
    for name in each(CHOICES) do
-      all[name], why = choice(options, name)
+      all[name], why = arguments.choice(options, name)
       if not all[name] then return nil, why end
    end
    all.args, why = settings(options)

@@ -1,8 +1,12 @@
 --- cli.broker: `moonrabbit broker`: the embedded broker for clients of any language.
 -- SPDX-License-Identifier: MIT
+local arguments = require "moonrabbit.cli.arguments"
+local clients = require "moonrabbit.cli.clients"
+local usage = require "moonrabbit.cli.usage"
+
 local broker = {}
 
-local WRONG_USAGE, FAILED = 2, 1
+local FAILED = 1       -- exit code
 local STOP_SECONDS = 5 -- for clients to answer connection.close
 
 --- Adds the command to the parser.
@@ -13,15 +17,15 @@ another address a user of your own is needed: --user NAME, with the password in 
 variable MOONRABBIT_BROKER_PASSWORD.
 
 SIGINT or SIGTERM closes every connection (320, CONNECTION_FORCED) and ends.]])
-   c:option("--listen", "Where to listen; port 0: any.", "127.0.0.1:5672"):argname "ADDR:PORT"
+   c:option("--listen", "Where to listen; a port alone: on the loopback interface; port 0: any.", "127.0.0.1:5672"):argname "ADDR:PORT"
    c:option("--tls-cert", "Serve TLS with this certificate chain (PEM)."):argname "FILE"
    c:option("--tls-key", "Its key (PEM); default: in the certificate's file."):argname "FILE"
    c:option("--user", "Add a user; its password is MOONRABBIT_BROKER_PASSWORD."):argname "NAME"
    c:option("--vhost", "Add a virtual host; may be repeated."):argname "NAME":count "*"
    c:option("--memory-limit", "MiB of messages above which publishers are blocked; 0: never.", "2048"):argname "MIB"
+   c:option("--log-level", "The least level to log: error, warn, info or debug; default: info."):argname "LEVEL"
+   c:option("--log-format", "How to log: logfmt or json; default: logfmt."):argname "FORMAT"
 end
-
-local function say(text) io.stderr:write("moonrabbit: ", text, "\n") end
 
 local function check(options)
    local limit = tonumber(options.memory_limit)
@@ -31,7 +35,12 @@ local function check(options)
    if options.user and not password then
       return nil, "--user needs its password in the environment variable MOONRABBIT_BROKER_PASSWORD"
    end
-   return { limit = limit * 2 ^ 20, users = options.user and { [options.user] = password } }
+   local level, format, why
+   level, why = arguments.choice(options, "log_level")
+   if not level then return nil, why end
+   format, why = arguments.choice(options, "log_format")
+   if not format then return nil, why end
+   return { limit = limit * 2 ^ 20, users = options.user and { [options.user] = password }, level = level, format = format }
 end
 
 local function url_of(options, handle)
@@ -56,21 +65,26 @@ end
 function broker.main(options)
    local wanted, why = check(options)
    if not wanted then
-      say(why)
-      return WRONG_USAGE
+      usage.say(why, "broker")
+      return usage.CODE
    end
    local mr = require "moonrabbit"
+   mr.log.configure(wanted.level, wanted.format)
    local handle, err = mr.testing.broker { name = "broker", listen = options.listen, certfile = options.tls_cert,
       keyfile = options.tls_key, users = wanted.users or nil, vhosts = options.vhost }
    if not handle then
-      say(err.kind == "tls_failed" and err.text or tostring(err)) -- its hint is for clients
+      mr.log.error("broker not started", { listen = options.listen, kind = err.kind, error = err.text,
+         hint = err.kind ~= "tls_failed" and err.hint or nil }) -- that hint is for clients
       return FAILED
    end
    handle:memory_limit(wanted.limit)
    require("moonrabbit.cli.signals").watch(mr)
    print(("Serving AMQP 0-9-1 at %s; Ctrl-C stops it and forgets all messages."):format(url_of(options, handle)))
    io.stdout:flush()
+   mr.log.info("serving clients", { address = handle.address, port = handle.port, tls = options.tls_cert ~= nil })
+   clients.watch(handle)
    serve(handle)
+   mr.log.info("stopped", { code = 0 })
    handle:close()
    require("moonrabbit.loop.loop").close(1)
    return 0

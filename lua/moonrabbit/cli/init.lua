@@ -2,12 +2,11 @@
 -- SPDX-License-Identifier: MIT
 local argparse = require "argparse"
 local run = require "moonrabbit.cli.run"
+local usage = require "moonrabbit.cli.usage"
 
 local cli = {}
 
 local COMMANDS = { "run", "check", "broker", "version" }
-local WRONG_USAGE = 2 -- exit code
-
 local EPILOG = [[
 Set the broker in the environment variable AMQP_URL, such as
 amqp://user:password@host:5672/vhost: a password on the command line can be seen by every user.
@@ -19,13 +18,24 @@ function cli.parser()
    p:help_max_width(100)
    p:command_target "command"
    p:require_command(true)
-   p:flag("--version", "Print the version and exit."):action(function()
+   p:flag("-V --version", "Print the version and exit."):action(function()
       os.exit(require("moonrabbit.cli.version").main())
    end)
    for _, name in ipairs(COMMANDS) do
       require("moonrabbit.cli." .. name).describe(p)
    end
+   p:add_help_command { description = "Show the help of a command." }
    return p
+end
+
+-- "--drain -1" is a value, not an option "-1".
+local function join_negative(args)
+   local out = {}
+   for _, a in ipairs(args) do
+      local last = out[#out]
+      if last and last:find "^%-%-[%w%-]+$" and a:find "^%-%.?%d" then out[#out] = last .. "=" .. a else out[#out + 1] = a end
+   end
+   return out
 end
 
 --- Parses a command line.
@@ -38,12 +48,22 @@ function cli.parse(argv)
    if args[1] == "run" then
       table.remove(args, 1)
       args, rest = run.split(args)
+      args = join_negative(args)
       table.insert(args, 1, "run")
+   else
+      args = join_negative(args)
    end
    local ok, options = cli.parser():pparse(args)
    if not ok then return nil, options end
    options.arguments = rest
    return options
+end
+
+local function has_command(name)
+   for _, known in ipairs(COMMANDS) do
+      if name == known then return true end
+   end
+   return false
 end
 
 --- Runs the command.
@@ -52,8 +72,8 @@ end
 function cli.main(argv)
    local options, why = cli.parse(argv)
    if not options then
-      io.stderr:write("moonrabbit: ", why, "\nTry: moonrabbit --help\n")
-      return WRONG_USAGE
+      usage.say(why, has_command(argv[1]) and argv[1] or nil)
+      return usage.CODE
    end
    return require("moonrabbit.cli." .. options.command).main(options)
 end

@@ -3,11 +3,11 @@
 local arguments = require "moonrabbit.cli.arguments"
 local each = require "moonrabbit.base.each"
 local losses = require "moonrabbit.cli.losses"
+local usage = require "moonrabbit.cli.usage"
 
 local run = {}
 
--- Exit codes; those above 2 are of sysexits.h: "an I/O error" and "try again".
-local FAILED, WRONG_USAGE = 1, 2
+local FAILED = 1 -- exit code
 local GRACE = 4 -- seconds beyond --drain after which the process ends whatever the script does; hooks and closing have two of them
 
 --- Adds the command to the parser.
@@ -45,17 +45,13 @@ end
 
 run.split = arguments.split
 
-local function say(text)
-   io.stderr:write("moonrabbit: ", text, "\n")
-end
-
 -- True unless the script cannot be loaded or raised an error.
-local function run_script(wanted)
+local function run_script(mr, wanted)
    local generation, script = require "moonrabbit.loop.generation", require "moonrabbit.cli.script"
    generation.loading(true)
    local ok, why = script.run(wanted.script, wanted.arguments)
    generation.loading(false)
-   if not ok then say(why) end
+   if not ok then mr.log.error("the script failed", { script = wanted.script, error = why }) end
    return ok
 end
 
@@ -123,8 +119,12 @@ local function serve_pages(mr, where)
    if not where then return nil end
    local port, err = mr.health.listen(where)
    if port then return nil end
-   say("--http: " .. err.text)
-   return err.kind == "bad_argument" and WRONG_USAGE or FAILED
+   if err.kind == "bad_argument" then
+      usage.say("--http: " .. err.text, "run")
+      return usage.CODE
+   end
+   mr.log.error("health pages not served", { where = where, kind = err.kind, error = err.text, hint = err.hint })
+   return FAILED
 end
 
 -- The script may call mr.run itself, as without the command: its losses count for the exit code. If a signal ended mr.run,
@@ -163,7 +163,7 @@ local function main(mr, wanted, where)
    set_guard(wanted)
    set_watchdog()
    set_exit()
-   if not run_script(wanted) then
+   if not run_script(mr, wanted) then
       shutdown.run(math.min(wanted.drain, 1))
       return FAILED
    end
@@ -178,8 +178,8 @@ end
 function run.main(options)
    local wanted, why = arguments.complete(options)
    if not wanted then
-      say(why)
-      return WRONG_USAGE
+      usage.say(why, "run")
+      return usage.CODE
    end
    local mr = require "moonrabbit"
    mr.log.configure(wanted.log_level, wanted.log_format)

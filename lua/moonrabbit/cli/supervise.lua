@@ -6,6 +6,7 @@ local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
 local signals = require "moonrabbit.cli.signals"
 local spawn = require "moonrabbit.cli.spawn"
+local usage = require "moonrabbit.cli.usage"
 
 local supervise = {}
 
@@ -170,8 +171,12 @@ function supervise.main(wanted)
    if wanted.http then
       local ok, err = serve(group)
       if not ok then
-         log.error("--http: " .. err.text)
-         return err.kind == "bad_argument" and 2 or 1
+         if err.kind == "bad_argument" then
+            usage.say("--http: " .. err.text, "run")
+            return usage.CODE
+         end
+         log.error("health pages not served", { where = wanted.http, kind = err.kind, error = err.text, hint = err.hint })
+         return 1
       end
    end
    signals.process().supervise()

@@ -5,6 +5,7 @@ local copies = require "moonrabbit.redelivery.copy"
 local errors = require "moonrabbit.base.errors"
 local handling = require "moonrabbit.channel.delivery"
 local log = require "moonrabbit.loop.log"
+local message = require "moonrabbit.channel.message"
 local options = require "moonrabbit.base.options"
 local patience = require "moonrabbit.channel.patience"
 local retry = require "moonrabbit.loop.retry"
@@ -32,8 +33,10 @@ local function error_of(why)
 end
 
 local function fields_of(consumer, msg, err)
+   local message_id, correlation_id = message.ids(msg)
    return { queue = consumer.queue, routing_key = msg.routing_key, tag = msg.delivery_tag, attempt = msg.attempt,
-      redelivered = msg.redelivered, kind = err and err.kind, error = err and err.text }
+      message_id = message_id, correlation_id = correlation_id, redelivered = msg.redelivered, kind = err and err.kind,
+      error = err and err.text }
 end
 
 local function info_of(consumer, msg, err)
@@ -142,7 +145,7 @@ local function nonsense(consumer, msg, a)
    local nearest = type(a) == "string" and options.nearest(a, { unpack(WORDS) })
    local err = errors.new("handler_failed", "message", ("the handler returned %s, which means nothing%s"):format(
       type(a) == "string" and ("%q"):format(a) or errors.words(a), nearest and (': did you mean "%s"?'):format(nearest)
-      or "; nothing or true acks, nil and an error retries, a word says what"))
+      or '; nothing or true acks, nil and an error retries, and the words are "requeue", "reject" and "dead_letter"'))
    return judge_failure(consumer, msg, err)
 end
 

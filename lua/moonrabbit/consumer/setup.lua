@@ -69,6 +69,9 @@ end
 
 --- Checks the options of mr.consumer.
 function setup.check(opts)
+   if type(opts) == "table" and type(opts.retry) == "table" then
+      options.blame('option "retry" must be a policy, such as mr.retry.exponential { attempts = 3 }, or false')
+   end
    options.check(opts, SPEC, { "queue", "handler" })
    options.whole("prefetch", opts.prefetch, 1, 65535)
    options.whole("concurrency", opts.concurrency, 1, 65535)
@@ -77,7 +80,7 @@ function setup.check(opts)
    time_limit.check(opts)
    if opts.connection then home.check('option "connection"', opts.connection) end
    if opts.topology then topology.check(opts.topology) end
-   if opts.retry == true then options.blame('option "retry" must be a policy, or false') end
+   if opts.retry == true then options.blame('option "retry" must be a policy, such as mr.retry.exponential { attempts = 3 }, or false') end
    if type(opts.on_lost) == "string" and opts.on_lost ~= "continue" then
       options.blame('option "on_lost" must be "continue" or a function')
    end

@@ -5,6 +5,7 @@ local each = require "moonrabbit.base.each"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
 local marks = require "moonrabbit.loop.mark"
+local message = require "moonrabbit.channel.message"
 
 local unsettled = {}
 
@@ -19,7 +20,9 @@ local function look(self)
       elseif now - began >= self.seconds and not self.told[msg] then
          self.told[msg] = true
          self.count = self.count + 1
+         local message_id, correlation_id = message.ids(msg)
          log.error("a message is not settled", { queue = self.worker.queue, tag = msg.delivery_tag,
+            message_id = message_id, correlation_id = correlation_id,
             handler = marks.origin(self.worker.options.handler), seconds = math.floor((now - began) * 10 + 0.5) / 10 })
       end
    end

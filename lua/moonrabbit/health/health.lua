@@ -12,6 +12,7 @@ local generation = require "moonrabbit.loop.generation"
 local lag = require "moonrabbit.health.lag"
 local loop = require "moonrabbit.loop.loop"
 local options = require "moonrabbit.base.options"
+local read_address = require "moonrabbit.base.address"
 local task = require "moonrabbit.loop.task"
 local value = require "moonrabbit.base.value"
 
@@ -162,17 +163,10 @@ function health.on_change(fn)
    end)
 end
 
--- "8080", ":8080", "127.0.0.1:8080", "[::1]:8080", "localhost:0", "*:8080"
--- or the path of a socket
+-- An address, or the path of a socket.
 local function split(where)
    if where:sub(1, 1) == "/" then return where, 0 end
-   local address, port = where:match "^%[([%x:%.]+)%]:(%d+)$"
-   if not address then address, port = where:match "^([^:]*):(%d+)$" end
-   if not address then address, port = "", where:match "^(%d+)$" end
-   port = tonumber(port)
-   if not port or port > 65535 then return nil end
-   if address == "" then address = "127.0.0.1" elseif address == "*" then address = "0.0.0.0" end
-   return address, port
+   return read_address(where)
 end
 
 local served -- {where, port} of the pages

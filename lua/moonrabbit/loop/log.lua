@@ -6,6 +6,7 @@ local each = require "moonrabbit.base.each"
 local loop = require "moonrabbit.loop.loop"
 local errors = require "moonrabbit.base.errors"
 local task = require "moonrabbit.loop.task"
+local show = require "moonrabbit.base.show"
 local value = require "moonrabbit.base.value"
 
 local log = {}
@@ -14,6 +15,7 @@ local LEVELS = { off = -1, error = C.MR_LOG_ERROR, warn = C.MR_LOG_WARN, info = 
 local FORMATS = { logfmt = C.MR_LOG_LOGFMT, json = C.MR_LOG_JSON }
 local level, format = "warn", "logfmt"
 local worker = 0
+local MOST_OF_NAME = 120 -- bytes of a field's name
 local is_set = false
 
 local function tell()
@@ -24,37 +26,43 @@ end
 --- True if lines of level debug are written; check it before writing very many.
 log.is_debug = false
 
--- Numbers and booleans keep their types, for JSON. Sorted by name, except that a long traceback comes last.
+-- Numbers and booleans keep their types, for JSON. Anything else is text; a table shows its fields.
+local function plain(v)
+   local kind = type(v)
+   if kind == "number" or kind == "boolean" or kind == "string" or ffi.istype("int64_t", v) then return v end
+   if ffi.istype("uint64_t", v) then return (tostring(v):gsub("ULL$", "")) end
+   return (show(v, true))
+end
+
+-- Sorted by name, except that a long traceback comes last.
 local function encode(fields)
-   local names = {}
-   for name in each(fields) do
-      if type(name) ~= "string" then errors.blame("the names of log fields must be strings") end
-      names[#names + 1] = name
-   end
-   table.sort(names, function(a, b)
-      if (a == "error") ~= (b == "error") then return b == "error" end
-      return a < b
-   end)
    local list = {}
-   for i, name in ipairs(names) do
-      local v = fields[name]
-      local kind = type(v)
-      if kind == "cdata" and not ffi.istype("int64_t", v) then v = tostring(v):gsub("ULL$", "") end
-      list[i] = { name, (kind == "number" or kind == "boolean" or kind == "cdata") and v or tostring(v) }
-   end
+   for name, v in each(fields) do list[#list + 1] = { show(name, true):sub(1, MOST_OF_NAME), plain(v) } end
+   table.sort(list, function(a, b)
+      if (a[1] == "error") ~= (b[1] == "error") then return b[1] == "error" end
+      return a[1] < b[1]
+   end)
    return value.encode_list(list)
 end
 
+-- What a script gives as fields: an error object is its parts, and what is no table is one field.
+local function fields_of(given)
+   if errors.is(given) then
+      return { kind = given.kind, code = given.code, hint = given.hint ~= "" and given.hint or nil, error = given.text }
+   end
+   return type(given) == "table" and given or { value = given }
+end
+
 local function write(number, text, fields)
-   if type(text) ~= "string" then errors.blame("a log text must be a string") end
-   if fields ~= nil and type(fields) ~= "table" then errors.blame("log fields must be a table") end
-   local encoded = fields and encode(fields)
+   if type(text) ~= "string" then text = show(text, true) end
+   local encoded = fields ~= nil and encode(fields_of(fields)) or nil
    C.mr_log_write(loop.runtime(), number, text, #text, encoded)
    if encoded then C.mr_table_free(encoded) end
 end
 
---- One function for each level: log.error, log.warn, log.info, log.debug (text [, fields]). If standard error accepts
--- nothing, they wait at most 200 ms, once; later lines are dropped and counted.
+--- One function for each level: log.error, log.warn, log.info, log.debug (text [, fields]). Any value can be logged, as text
+-- and in the fields: a table is shown with its fields, to a depth of 4. If standard error accepts nothing, they wait at most
+-- 200 ms, once; later lines are dropped and counted.
 for name, number in each(LEVELS) do
    if name ~= "off" then log[name] = function(text, fields) write(number, text, fields) end end
 end

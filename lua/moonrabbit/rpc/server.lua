@@ -8,6 +8,7 @@ local generation = require "moonrabbit.loop.generation"
 local home = require "moonrabbit.connection.default"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
+local message = require "moonrabbit.channel.message"
 local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
 local task = require "moonrabbit.loop.task"
@@ -36,7 +37,9 @@ local function answer_of(server, msg)
    if request == nil then return refuse(why) end
    local ok, result, err = xpcall(server.handler, errors.trace, request, msg)
    if not ok then
-      log.error("rpc handler failed", { queue = server.queue, error = result })
+      local message_id, correlation_id = message.ids(msg)
+      log.error("rpc handler failed", { queue = server.queue, message_id = message_id, correlation_id = correlation_id,
+         error = result })
       return refuse { kind = "internal_error", text = tostring(result):match "^[^\n]*" }
    end
    if result == nil and err ~= nil then return refuse(err) end

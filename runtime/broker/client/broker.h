@@ -23,6 +23,7 @@ struct mr_broker {
 	struct mr_map vhosts; /* of mr_vhost */
 	struct mr_node sessions;
 	size_t session_count;
+	uint64_t session_last; /* the number of the last one */
 	struct mr_node chores; /* of mr_chore */
 	bool blocked_by_hand;  /* a fault: publishers are blocked regardless of memory */
 	bool seal_guest;       /* guest may not log in (a non-loopback address is served) */

@@ -37,6 +37,7 @@ struct mr_broker_session *mr_broker_session_open(struct mr_broker *b,
 	s->give_up = b->store.now + MR_SESSION_PATIENCE;
 	mr_list_append(&b->sessions, &s->node);
 	b->session_count++;
+	s->number = ++b->session_last;
 	mr_broker_session_weigh(s, 0);
 	return s;
 }

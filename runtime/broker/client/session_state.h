@@ -41,6 +41,7 @@ struct mr_chore {
 struct mr_broker_session {
 	struct mr_node node; /* in broker->sessions */
 	struct mr_broker *broker;
+	uint64_t number;        /* in the order of connecting */
 	struct mr_vhost *vhost; /* from OPEN on */
 	enum mr_broker_session_state state;
 	struct mr_guard guard;

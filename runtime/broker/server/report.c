@@ -37,6 +37,7 @@ static void add_session(mr_table *list, const struct mr_broker_session *s)
 {
 	mr_table *row = add_row(list);
 	if (!row) return;
+	add_number(row, "number", s->number);
 	add_text(row, "user", s->user);
 	add_text(row, "vhost", s->vhost ? s->vhost->name : "");
 	add_text(row, "state", s->is_blocked ? "blocked" : states[s->state]);

@@ -1,5 +1,6 @@
 --- options: strict tables that say what is wrong with them.
 -- SPDX-License-Identifier: MIT
+-- Covers: lua/moonrabbit/base/aliases.lua by x-max-length
 local options = require "moonrabbit.base.options"
 
 local SPEC = { queue = "string", durable = "boolean", prefetch_count = "number", arguments = "table" }
@@ -34,6 +35,21 @@ describe("options", function()
       assert.is_truthy(why:find('unknown option "queu": did you mean "queue"?', 1, true)
          or why:find('unknown option "prefetch"', 1, true))
       assert.is_truthy(complaint({ prefetch_cuont = 1 }):find('did you mean "prefetch_count"?', 1, true))
+   end)
+
+   it("knows names that people bring along from elsewhere (FIELD-W35)", function()
+      local function advice(word, ...) return options.advice(word, { ... }) end
+      assert.equal('did you mean "hostname"?', advice("host", "port", "hostname"))
+      assert.equal('did you mean "userid"?', advice("user", "userid", "user_id"))
+      assert.equal('did you mean "password"?', advice("pass", "password", "passive"))
+      assert.equal('did you mean "virtual_host"?', advice("vhost", "hosts", "virtual_host"))
+      assert.equal('did you mean "queue"?', advice("name", "passive", "queue"))
+      assert.equal('did you mean "exchange"?', advice("name", "type", "exchange"))
+      assert.equal('did you mean "prefetch"?', advice("prefetchCount", "prefetch", "priority"))
+      assert.equal('did you mean arguments = { ["x-message-ttl"] = ... }?', advice("ttl", "queue", "arguments"))
+      assert.equal('did you mean "expiration"?', advice("ttl", "type", "expiration"))
+      assert.equal('did you mean arguments = { ["x-max-length"] = ... }?', advice("x-max-length", "queue", "arguments"))
+      assert.is_truthy(complaint({ qos = 1 }):find('did you mean "prefetch_count"?', 1, true))
    end)
 
    it("lists the options when none is near", function()

@@ -77,6 +77,45 @@ describe("a message", function()
       assert.is_truthy(tostring(msg):find('exchange "ex", routing key "key", 3 bytes', 1, true))
    end)
 
+   it("has each of the 14 properties as a field, before and after it is settled (FIELD-W40)", function()
+      local props = { content_type = "a/b", content_encoding = "gzip", correlation_id = "c-1", reply_to = "r", expiration = "60000",
+         message_id = "m-1", type = "order", user_id = "guest", app_id = "app", cluster_id = "cl", delivery_mode = 1, priority = 3,
+         timestamp = 1700000000, headers = { n = 1 } }
+      for _, is_standing in ipairs { false, true } do
+         local msg = message.new(delivery { props = props }, channel, is_standing)
+         if is_standing then assert.is_true(msg:ack()) end
+         for name, wanted in pairs(props) do assert.same(wanted, msg[name], name) end
+      end
+      local bare = message.new(delivery {}, channel)
+      for name in pairs(props) do
+         if name ~= "headers" and name ~= "delivery_mode" then assert.is_nil(bare[name], name) end
+      end
+   end)
+
+   it("raises for a field that there is not, with the line and the nearest name (FIELD-W40)", function()
+      local msg = message.new(delivery {}, channel)
+      for name, wanted in pairs { mesage_id = "message_id", payload = "body", tag = "delivery_tag", acknowledge = "ack", id = "message_id",
+         key = "routing_key", routing_ky = "routing_key", rejct = "reject" } do
+         local line = debug.getinfo(1, "l").currentline + 1
+         local ok, why = pcall(function() return msg[name] end)
+         assert.is_false(ok)
+         assert.equal(('message_spec.lua:%d: a message has no field "%s": did you mean "%s"?'):format(line, name, wanted),
+            why:match "message_spec.*")
+      end
+      local _, why = pcall(function() return msg.wwwwwwwwwwwwww end)
+      assert.truthy(why:find("known are ack, ", 1, true))
+      _, why = pcall(function() return msg[99] end)
+      assert.truthy(why:find('has no field "99"', 1, true))
+   end)
+
+   it("lets a program keep a field of its own by rawset, and look for it by rawget (FIELD-W40)", function()
+      local msg = message.new(delivery {}, channel)
+      assert.is_nil(rawget(msg, "user"))
+      rawset(msg, "user", "ada")
+      assert.equal("ada", msg.user)
+      assert.has_error(function() msg.other = 1 end)
+   end)
+
    it("has headers even when none came, and an empty body", function()
       local msg = message.new(delivery { body = "" }, channel)
       assert.same({}, msg.headers)
@@ -99,7 +138,7 @@ describe("a message", function()
    it("is read-only", function()
       local msg = message.new(delivery {}, channel)
       assert.has_error(function() msg.body = "x" end)
-      assert.is_nil(msg.nonsense)
+      assert.has_error(function() return msg.nonsense end)
    end)
 
    it("settles as it is told", function()

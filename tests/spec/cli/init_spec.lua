@@ -1,6 +1,7 @@
 --- init: how command lines are understood, and what is said of wrong ones.
 -- Covers: lua/moonrabbit/cli/arguments.lua by complete
 -- Covers: lua/moonrabbit/cli/check.lua by failure
+-- Covers: lua/moonrabbit/cli/usage.lua by command
 -- SPDX-License-Identifier: MIT
 local arguments = require "moonrabbit.cli.arguments"
 local check = require "moonrabbit.cli.check"
@@ -61,7 +62,8 @@ describe("the command line", function()
          { { "--log-level", "loud" }, '--log-level must be one of debug, error, info, warn, not "loud"' },
          { { "--log-format", "xml" }, '--log-format must be one of json, logfmt, not "xml"' },
          { { "--drain", "soon" }, '--drain takes a number of seconds, not "soon"' },
-         { { "--drain=-1" }, "--drain takes" }, { { "--drain", "nan" }, "--drain takes" },
+         { { "--drain=-1" }, "--drain takes" },
+         { { "--drain", "-1" }, '--drain takes a number of seconds, not "-1"' }, { { "--drain", "nan" }, "--drain takes" },
          { { "--workers", "0" }, '--workers takes a whole number from 1 to 1024, not "0"' },
          { { "--workers", "2.5" }, "--workers takes" },
          { { "--set", "x" }, '--set takes KEY=VALUE, not "x"' }, { { "--set", "=x" }, "--set takes KEY=VALUE" },

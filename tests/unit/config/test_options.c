@@ -123,12 +123,19 @@ static void refused(int status, const mr_error *error, const char *part)
 	if (!strstr(error->text, part)) fail_msg("\"%s\" does not say \"%s\"", error->text, part);
 }
 
+/* Names of other libraries, too (FIELD-W35). */
 static void test_wrong_options_say_what_is_wrong_and_what_is_near(void **state)
 {
 	mr_options *o = mr_options_new();
 	mr_error e = {0};
 	(void)state;
 	refused(set(o, "heartbeet", "1", &e), &e, "did you mean \"heartbeat\"?");
+	refused(set(o, "host", "1", &e), &e, "did you mean \"hostname\"?");
+	refused(set(o, "user", "1", &e), &e, "did you mean \"userid\"?");
+	refused(set(o, "pass", "1", &e), &e, "did you mean \"password\"?");
+	refused(set(o, "vhost", "1", &e), &e, "did you mean \"virtual_host\"?");
+	refused(set(o, "ssl_options.cafile", "1", &e), &e,
+		"did you mean \"ssl_options.ca_certs\"?");
 	refused(set(o, "ssl_options.ca_cert", "1", &e), &e,
 		"did you mean \"ssl_options.ca_certs\"?");
 	refused(set(o, "heartbeat", "1", &e), &e, "must be a number, not a string");
