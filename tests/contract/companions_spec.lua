@@ -1,5 +1,5 @@
 --- The queues beside a worker's own: declared as safe as that one is, taken as they are, or done without.
--- Covers: lua/moonrabbit/redelivery/companion.lua by quorum
+-- Covers: lua/moonrabbit/channel/companion.lua by quorum
 local mr = require "moonrabbit"
 local broker = require "broker"
 
@@ -97,12 +97,13 @@ describe("the queue of", function()
       assert.equal("of the program", take(ch, queue .. ".retry").body)
    end)
 
-   broker.it_rabbitmq(it, "what has waited, and of dead letters, is a quorum queue where its own is (part of C2)", function()
+   it("what has waited, and of dead letters, is a quorum queue where its own is (part of C2)", function()
       local ch, queue = confirming(), broker.name "work"
       local w, attempts = failing { queue = { queue = queue, arguments = { ["x-queue-type"] = "quorum" } },
          retry = mr.retry.fixed { delay = 0.2, attempts = 2 } }
       assert.is_true(is_of_type(queue .. ".dead", "quorum"))
       assert.is_true(is_of_type(queue .. ".retry-exit", "quorum"))
+      assert.is_true(is_of_type(queue .. ".dead", "quorum"))
       assert(ch:queue_delete { queue = queue .. ".dead" })
       assert(ch:publish("", queue, "x"))
       eventually("the queue declared again", function() return is_of_type(queue .. ".dead", "quorum") end, 60)
@@ -111,7 +112,7 @@ describe("the queue of", function()
       assert.equal(0, w.running)
    end)
 
-   broker.it_rabbitmq(it, "dead letters is taken as it is: quorum, or classic where its own is quorum (part of C2)", function()
+   it("dead letters is taken as it is: quorum, or classic where its own is quorum (part of C2)", function()
       local ch = confirming()
       for _, kinds in ipairs { { "classic", "quorum" }, { "quorum", "classic" } } do
          local queue = broker.name "work"
@@ -120,6 +121,63 @@ describe("the queue of", function()
          assert(ch:publish("", queue, "x"))
          assert.equal("x", take(ch, queue .. ".dead").body)
       end
+   end)
+
+   -- The type of a queue that a worker of these options declares.
+   local function type_of(options, suffix)
+      options.queue = broker.name "work"
+      options.connection = broker.connect()
+      options.handler = function() end
+      local w = mr.consumer(options)
+      assert(w:wait(20))
+      for _, ending in ipairs { "", ".dead", ".retry-exit" } do made[#made + 1] = options.queue .. ending end
+      for _, kind in ipairs { "classic", "quorum", "stream" } do
+         if is_of_type(options.queue .. suffix, kind) then return kind end
+      end
+   end
+
+   it("dead letters, and of what has waited, has the type of the queue, of the option, or of the process (FIELD-C2)", function()
+      for _, suffix in ipairs { ".dead", ".retry-exit" } do
+         assert.equal("classic", type_of({}, suffix))
+         assert.equal("quorum", type_of({ queue_type = "quorum" }, suffix))
+         assert.equal("classic", type_of({ queue_type = "quorum", companions = { queue_type = "classic" } }, suffix))
+         assert.equal("quorum", type_of({ companions = { queue_type = "quorum" } }, suffix))
+      end
+      mr.defaults { queue_type = "quorum" }
+      finally(function() mr.defaults { queue_type = false } end)
+      assert.equal("quorum", type_of({}, ""))
+      assert.equal("quorum", type_of({}, ".retry-exit"))
+      assert.equal("classic", type_of({ queue_type = "classic" }, ".dead"))
+   end)
+
+   it("a delay has the type of the queue, and holds its messages until the exit has them (FIELD-C2)", function()
+      local ch, queue = confirming(), broker.name "work"
+      local w, attempts = failing { queue = queue, queue_type = "quorum" }
+      assert(ch:publish("", queue, "x"))
+      all_tries(w, attempts)
+      local ok, err = broker.channel():queue_declare { queue = queue .. ".retry.200", durable = true, queue_type = "quorum",
+         arguments = { ["x-message-ttl"] = 200, ["x-expires"] = 3600200, ["x-dead-letter-exchange"] = "",
+            ["x-dead-letter-routing-key"] = queue .. ".retry-exit", ["x-dead-letter-strategy"] = "at-least-once",
+            ["x-overflow"] = "reject-publish" } }
+      assert(ok, err and err.text)
+   end)
+
+   it("a delay is classic where the broker's quorum queues have no time to live, before RabbitMQ 3.10 (FIELD-C2)", function()
+      local queue_type = require "moonrabbit.channel.queue_type"
+      local newer = queue_type.at_least_once
+      function queue_type.at_least_once(arguments)
+         local all = newer(arguments)
+         all["x-max-age"] = "1D" -- refused, in the same words
+         return all
+      end
+      finally(function() queue_type.at_least_once = newer end)
+      local ch, queue = confirming(), broker.name "work"
+      local w, attempts = failing { queue = queue, queue_type = "quorum" }
+      assert(ch:publish("", queue, "x"))
+      all_tries(w, attempts)
+      assert.is_true(broker.channel():queue_declare { queue = queue .. ".retry.200", durable = true,
+         arguments = { ["x-message-ttl"] = 200, ["x-expires"] = 60200, ["x-dead-letter-exchange"] = "",
+            ["x-dead-letter-routing-key"] = queue .. ".retry-exit" } } ~= nil)
    end)
 
    -- Reads and writes, and declares nothing.

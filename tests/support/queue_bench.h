@@ -8,7 +8,8 @@
 static const struct mr_limits no_limits = {.ttl = -1,
 	.expires = -1,
 	.max_length = -1,
-	.max_bytes = -1};
+	.max_bytes = -1,
+	.deliveries = -1};
 
 struct place {
 	long before;

@@ -30,7 +30,8 @@ local KNOWN = {
 
 local default
 
-local function check(name, value)
+--- Checks an option that is a type.
+function queue_type.check(name, value)
    if KNOWN[value] then return value end
    local nearest = type(value) == "string" and options.nearest(value, { unpack(TYPES) })
    options.blame(('option "%s" must be "classic", "quorum" or "stream", not %s%s'):format(name,
@@ -81,7 +82,7 @@ function queue_type.put(declaration)
    local given, arguments = declaration.queue_type, declaration.arguments
    local kind = arguments and arguments[ARGUMENT]
    if given ~= nil then
-      check("queue_type", given)
+      queue_type.check("queue_type", given)
       if kind ~= nil and kind ~= given then
          options.blame(('queue "%s" has the queue_type "%s" and the argument "%s" = %q: say it once'):format(declaration.queue or "", given,
             ARGUMENT, tostring(kind)))
@@ -100,6 +101,16 @@ function queue_type.put(declaration)
    return declaration
 end
 
+--- The arguments of a quorum queue that gives no dead letter away before its target has confirmed it.
+-- @tparam table arguments with a dead letter exchange
+-- @treturn table
+function queue_type.at_least_once(arguments)
+   return merged(arguments, { [ARGUMENT] = "quorum", ["x-dead-letter-strategy"] = "at-least-once", ["x-overflow"] = "reject-publish" })
+end
+
+--- True if an error is a broker's that does not know an argument of the type, because it is older than RabbitMQ 3.10.
+function queue_type.is_too_old(err) return err.kind == "precondition_failed" and err.text:find("invalid arg '", 1, true) ~= nil end
+
 --- The default type of the process; nil: none.
 function queue_type.default() return default end
 
@@ -108,7 +119,7 @@ function queue_type.default() return default end
 function queue_type.defaults(opts)
    local kind = options.check(opts, { queue_type = "string|boolean" }).queue_type
    if kind == nil then return end
-   default = kind and check("queue_type", kind) or nil
+   default = kind and queue_type.check("queue_type", kind) or nil
 end
 
 loop.on_close(function() default = nil end)

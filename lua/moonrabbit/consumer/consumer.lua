@@ -52,8 +52,10 @@ end
 -- (the connection to use; default: one for all consumers), prefetch=100 (maximum number of unsettled messages),
 -- concurrency (maximum number of concurrent handlers; default: prefetch), retry (a policy of the scope message; default:
 -- exponential from 0.5 to 60 s, 8 attempts; false: none), dead_letter=true (QUEUE.dead; a name; false: the queue's own dead
--- letter exchange, if any), declare=true (false: the queue exists), bindings (list of {exchange, routing_key, arguments;
--- with type, durable=true...: the exchange is declared, too}, or one of them; default: none), topology (of
+-- letter exchange, if any), companions (queue_type: "quorum" or "classic", of its delay queues, exit and dead letters;
+-- default: of the queue, and for a stream that of mr.defaults), declare=true (false: the queue exists), bindings (list of
+-- {exchange, routing_key, arguments; with type, durable=true...: the exchange is declared, too}, or one of them; default:
+-- none), topology (of
 -- mr.topology: declared first; default: none), decode=false (true: msg:decode(); or a function(msg): its result is
 -- the handler's second argument, messages that fail go to the dead letters), middleware (list of functions(msg, next);
 -- default: none), manual_ack=false (true: the handler's return does not ack), settle_timeout (seconds after which an

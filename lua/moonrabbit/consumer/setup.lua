@@ -3,7 +3,7 @@
 local C = require("moonrabbit.base.ffi").C
 local awaited = require "moonrabbit.topology.awaited"
 local chain = require "moonrabbit.consumer.middleware"
-local companion = require "moonrabbit.redelivery.companion"
+local companion = require "moonrabbit.channel.companion"
 local errors = require "moonrabbit.base.errors"
 local home = require "moonrabbit.connection.default"
 local loop = require "moonrabbit.loop.loop"
@@ -22,7 +22,8 @@ local SPEC = { queue = "string|table", name = "string", connection = "table", pr
    consumer_tag = "string", exclusive = "boolean", priority = "number", arguments = "table", manual_ack = "boolean",
    topology = "table", settle_timeout = "number", stall = "number", time_limit = "number", on_lost = "function|string",
    on_cancel = "function", decode = "boolean|function", middleware = "table", handler = "function",
-   queue_type = "string" }
+   queue_type = "string", companions = "table" }
+local COMPANIONS = { queue_type = "string" }
 local QUEUE = { queue = "string", durable = "boolean", exclusive = "boolean", auto_delete = "boolean",
    arguments = "table", queue_type = "string" }
 local BINDING = { exchange = "string", routing_key = "string", arguments = "table", type = "string", durable = "boolean",
@@ -88,6 +89,9 @@ function setup.check(opts)
    check_tables(opts)
    check_names(opts)
    declaration_of(opts)
+   local kind = options.check(opts.companions, COMPANIONS).queue_type
+   if kind == "stream" then options.blame('option "companions": messages do not wait in a stream: "quorum" or "classic"') end
+   if kind then queue_type.check("queue_type", kind) end
 end
 
 --- Fills in queue, dead_letter, declaration and companions (the arguments of its other queues) of a worker.
@@ -95,7 +99,7 @@ function setup.prepare(self, opts)
    local declaration, is_passing = declaration_of(opts)
    self.declaration, self.queue, self.is_passing = declaration, declaration.queue or "", is_passing
    self.queue_type = queue_type.of(declaration.arguments)
-   self.companions = companion.arguments(declaration.arguments)
+   self.companions = companion.arguments(declaration.arguments, opts.companions and opts.companions.queue_type)
    local dead = opts.dead_letter
    if dead == nil then dead = not is_passing end
    if dead == true then dead = self.queue ~= "" and self.queue .. ".dead" end

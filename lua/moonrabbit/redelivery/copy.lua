@@ -10,8 +10,10 @@ local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local ledger = require "moonrabbit.channel.ledger"
+local merged = require "moonrabbit.base.merged"
 local message = require "moonrabbit.channel.message"
 local properties = require "moonrabbit.base.properties"
+local queue_type = require "moonrabbit.channel.queue_type"
 local side = require "moonrabbit.redelivery.sender"
 local stamps = require "moonrabbit.channel.stamps"
 local value = require "moonrabbit.base.value"
@@ -22,8 +24,9 @@ local copies = {}
 copies.ID = "x-mr-copy"
 
 local IDLE = 60                   -- seconds that an unused delay queue exists after its delay
+local IDLE_QUORUM = 3600          -- the same; while a node is down, its messages wait for the exit
 local EXACT = 32                  -- delays per queue that are kept to the millisecond; see round
-local LONGEST = 4e9 / 1000 - IDLE -- seconds; RabbitMQ's maximum of x-expires is 2^32-1 ms
+local LONGEST = 4e9 / 1000 - IDLE_QUORUM -- seconds; RabbitMQ's maximum of x-expires is 2^32-1 ms
 local NAME_SIZE = 255             -- the maximum bytes of a queue's name
 local WRAPPED = "x-mr-properties" -- the header with a message's properties during the delay
 local REALTIME, MONOTONIC = 0, 1  -- of clock_gettime
@@ -219,9 +222,16 @@ function copies.exit_queue(queue) return name_of(queue, "-exit") end
 -- @tparam number ms
 -- @tparam[opt] watch exit which must exist
 function copies.delay_queue(queue, ms, exit)
-   return { queue = name_of(queue, (".%d"):format(ms)), other = name_of(queue, (".other.%d"):format(ms)), exit = exit,
-      arguments = { ["x-message-ttl"] = ms, ["x-expires"] = ms + IDLE * 1000, ["x-dead-letter-exchange"] = "",
-         ["x-dead-letter-routing-key"] = copies.exit_queue(queue) } }
+   local arguments = { ["x-message-ttl"] = ms, ["x-expires"] = ms + IDLE * 1000, ["x-dead-letter-exchange"] = "",
+      ["x-dead-letter-routing-key"] = copies.exit_queue(queue) }
+   local delay_queue = { queue = name_of(queue, (".%d"):format(ms)), other = name_of(queue, (".other.%d"):format(ms)), exit = exit,
+      arguments = arguments }
+   local companions = exit and exit.options.arguments
+   if queue_type.of(companions) == "quorum" then
+      delay_queue.older = arguments -- for a broker whose quorum queues have no time to live
+      delay_queue.arguments = queue_type.at_least_once(merged(arguments, { ["x-expires"] = ms + IDLE_QUORUM * 1000 }))
+   end
+   return delay_queue
 end
 
 --- Publishes a copy that waits for some seconds and then returns to its queue.

@@ -4,7 +4,7 @@
 -- message is published with a confirm, and acked at the exit only when the queue has it.
 local C = require("moonrabbit.base.ffi").C
 local channel = require "moonrabbit.channel.channel"
-local companion = require "moonrabbit.redelivery.companion"
+local companion = require "moonrabbit.channel.companion"
 local copies = require "moonrabbit.redelivery.copy"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"

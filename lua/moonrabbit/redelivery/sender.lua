@@ -2,11 +2,12 @@
 -- SPDX-License-Identifier: MIT
 -- It is separate from the consumer's connection, because a broker that blocks publishers must not block acks.
 local C = require("moonrabbit.base.ffi").C
-local companion = require "moonrabbit.redelivery.companion"
+local companion = require "moonrabbit.channel.companion"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local log = require "moonrabbit.loop.log"
 local publishing = require "moonrabbit.channel.publish"
+local queue_type = require "moonrabbit.channel.queue_type"
 local settings = require "moonrabbit.connection.settings"
 local suspicion = require "moonrabbit.channel.suspicion"
 local task = require "moonrabbit.loop.task"
@@ -124,10 +125,16 @@ end
 
 -- The name of the queue for a copy, after it was declared. A user who may not declare it may be allowed to publish to an
 -- existing one: then the refusal is returned, too.
-local function find(self, queue)
+local find
+function find(self, queue)
+   if queue.older and self.is_older then queue.arguments = queue.older end
    if not is_fresh(self.taken[queue.queue]) then
       local ok, err = declare(self, queue.queue, queue.arguments)
       if ok then return queue.queue end
+      if queue.older and not self.is_older and queue_type.is_too_old(err) then
+         self.is_older = true
+         return find(self, queue)
+      end
       if err.kind == "access_refused" then return queue.queue, err end
       if err.kind ~= "precondition_failed" or not queue.other then return nil, err end
       take_other(self, queue, err)

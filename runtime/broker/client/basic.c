@@ -79,7 +79,8 @@ static enum mr_status reply_queue(struct mr_broker_channel *ch, bool no_ack, str
 	static const struct mr_limits none = {.ttl = -1,
 		.expires = -1,
 		.max_length = -1,
-		.max_bytes = -1};
+		.max_bytes = -1,
+		.deliveries = -1};
 	struct mr_vhost *v = ch->session->vhost;
 	char name[64];
 	if (!no_ack) return mr_reply_error(error, 406, "reply consumer cannot acknowledge");

@@ -298,16 +298,35 @@ static enum mr_status same_queue(const struct mr_broker_channel *ch, const struc
 	return st;
 }
 
+/* What a quorum queue cannot be. */
+static enum mr_status check_quorum(const struct mr_vhost *v, mr_slice name, bool is_named,
+	unsigned bits, mr_error *error)
+{
+	const char *property = !is_durable(bits) && !(bits & Q_EXCLUSIVE) ? "non-durable"
+	                       : bits & Q_AUTO_DELETE                     ? "auto-delete"
+	                       : bits & Q_EXCLUSIVE                       ? "exclusive-owner"
+	                                                                  : NULL;
+	if (property)
+		return mr_reply_error(error, 406,
+			"invalid property '%s' for queue '%.*s' in vhost '%s'", property,
+			SHOWN(name), v->name);
+	if (is_named) return MR_OK;
+	return mr_reply_error(error, 406,
+		"Cannot declare a server-named queue for type rabbit_quorum_queue");
+}
+
 static enum mr_status new_queue(struct mr_broker_channel *ch, mr_slice name, unsigned bits,
 	mr_slice table, struct mr_queue **out, mr_error *error)
 {
 	struct mr_vhost *v = ch->session->vhost;
 	struct mr_limits limits;
 	char given[64];
-	if (!name.size) name = mr_slice_of(given, mr_store_name(v->store, given, "amq.gen-"));
+	bool is_named = name.size > 0;
+	if (!is_named) name = mr_slice_of(given, mr_store_name(v->store, given, "amq.gen-"));
 	mr_slice arguments;
 	enum mr_status st = mr_fields_copy(table, &arguments); /* the limits borrow from it */
 	if (st == MR_OK) st = mr_arguments_read(&limits, arguments, name, v->name, error);
+	if (st == MR_OK && limits.is_quorum) st = check_quorum(v, name, is_named, bits, error);
 	if (st != MR_OK) {
 		mr_free((void *)(uintptr_t)arguments.data);
 		return st;

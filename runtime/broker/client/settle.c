@@ -68,6 +68,8 @@ static void settle_one(struct mr_broker_channel *ch, struct mr_unacked *u, enum 
 		mr_dead_letter_bury(&ch->session->broker->store);
 	} else if (how == MR_SETTLE_ACK || q->deleted) {
 		mr_queue_forget(q, e);
+	} else if (mr_queue_gives_up(q, e)) {
+		mr_queue_drop(q, e, MR_DEATH_DELIVERIES); /* sent when all are back: see go_down */
 	} else {
 		hold(ch, q);
 		mr_queue_requeue(q, e);
@@ -120,6 +122,7 @@ bool mr_settle_go_on(struct mr_broker_channel *ch)
 	struct mr_chore *c = &ch->chore;
 	bool done = c->how == MR_SETTLE_PUT_BACK ? go_down(ch, c) : go_up(ch, c);
 	skip_settled(ch);
+	if (done) mr_dead_letter_bury(&ch->session->broker->store);
 	return done;
 }
 

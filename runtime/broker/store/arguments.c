@@ -16,7 +16,17 @@
 const char *const mr_queue_arguments[] = {"x-expires", "x-message-ttl", "x-dead-letter-exchange",
 	"x-dead-letter-routing-key", "x-max-length", "x-max-length-bytes", "x-max-priority",
 	"x-overflow", "x-queue-mode", "x-single-active-consumer", "x-queue-type", "x-queue-version",
-	NULL};
+	"x-delivery-limit", "x-dead-letter-strategy", "x-max-in-memory-length",
+	"x-max-in-memory-bytes", "x-queue-leader-locator", "x-quorum-initial-group-size", NULL};
+
+/* The arguments that only the other types have. */
+static const char *const not_of_classic[] = {"x-delivery-limit", "x-dead-letter-strategy",
+	"x-max-in-memory-length", "x-max-in-memory-bytes", "x-queue-leader-locator",
+	"x-quorum-initial-group-size", "x-initial-cluster-size", "x-max-age",
+	"x-stream-max-segment-size-bytes", NULL};
+static const char *const not_of_quorum[] = {"x-max-priority", "x-queue-mode", "x-queue-version",
+	"x-queue-master-locator", "x-initial-cluster-size", "x-max-age",
+	"x-stream-max-segment-size-bytes", NULL};
 
 /* ---- reading ---- */
 
@@ -136,22 +146,27 @@ static enum mr_status check_version(const struct reading *r)
 	return invalid(r, "x-queue-version", why);
 }
 
-/* The embedded broker has classic queues only; docs/embedded-broker.md says so. */
-static enum mr_status check_kind(const struct reading *r)
+/* A quorum queue is a queue as any other here, with a delivery limit; docs/embedded-broker.md. */
+static enum mr_status check_kind(const struct reading *r, bool *is_quorum)
 {
-	static const char *const types[] = {"classic", NULL}, *const modes[] = {"default", "lazy",
-								      NULL};
-	static const char *const quorum[] = {"x-delivery-limit", "x-quorum-initial-group-size",
-		"x-max-age", "x-stream-max-segment-size-bytes", NULL};
+	static const char *const types[] = {"classic", "quorum", NULL};
+	static const char *const modes[] = {"default", "lazy", NULL};
+	static const char *const strategies[] = {"at-most-once", "at-least-once", NULL};
+	mr_slice type = {0};
 	mr_value v;
 	enum mr_status st = check_word(r, "x-queue-type", "type", types);
 	if (st == MR_OK) st = check_word(r, "x-queue-mode", "mode", modes);
-	for (size_t i = 0; st == MR_OK && quorum[i]; i++)
-		if (mr_fields_get(r->arguments, quorum[i], &v))
+	if (st == MR_OK) st = check_word(r, "x-dead-letter-strategy", "strategy", strategies);
+	if (st == MR_OK) st = read_string(r, "x-queue-type", &type);
+	*is_quorum = type.data && mr_slice_equal(type, mr_slice_str("quorum"));
+	const char *const *bad = *is_quorum ? not_of_quorum : not_of_classic;
+	for (; st == MR_OK && *bad; bad++)
+		if (mr_fields_get(r->arguments, *bad, &v))
 			st = mr_reply_error(r->error, 406,
 				"invalid arg '%s' for queue '%.*s' in vhost '%s' of queue type "
-				"rabbit_classic_queue",
-				quorum[i], (int)r->queue.size, r->queue.data, r->vhost);
+				"rabbit_%s_queue",
+				*bad, (int)r->queue.size, r->queue.data, r->vhost,
+				*is_quorum ? "quorum" : "classic");
 	return st;
 }
 
@@ -159,7 +174,11 @@ enum mr_status mr_arguments_read(struct mr_limits *out, mr_slice arguments, mr_s
 	const char *vhost, mr_error *error)
 {
 	struct reading r = {arguments, queue, vhost, error};
-	struct mr_limits l = {.ttl = -1, .expires = -1, .max_length = -1, .max_bytes = -1};
+	struct mr_limits l = {.ttl = -1,
+		.expires = -1,
+		.max_length = -1,
+		.max_bytes = -1,
+		.deliveries = -1};
 	int64_t priority = 0;
 	enum mr_status st = read_number(&r, "x-message-ttl", 0, TTL_MAX, &l.ttl);
 	if (st == MR_OK) st = read_number(&r, "x-expires", 1, TTL_MAX, &l.expires);
@@ -168,7 +187,8 @@ enum mr_status mr_arguments_read(struct mr_limits *out, mr_slice arguments, mr_s
 	if (st == MR_OK) st = read_number(&r, "x-max-priority", 0, PRIORITY_MAX, &priority);
 	if (st == MR_OK) st = read_overflow(&r, &l.overflow);
 	if (st == MR_OK) st = read_dead_letters(&r, &l);
-	if (st == MR_OK) st = check_kind(&r);
+	if (st == MR_OK) st = check_kind(&r, &l.is_quorum);
+	if (st == MR_OK) st = read_number(&r, "x-delivery-limit", 0, INT64_MAX, &l.deliveries);
 	if (st == MR_OK) st = check_version(&r);
 	if (st != MR_OK) return st;
 	mr_value single;

@@ -10,7 +10,7 @@
 #include "broker/store/spread.h"
 #include "broker/store/vhost.h"
 
-static const char *const reasons[] = {"expired", "rejected", "maxlen"};
+static const char *const reasons[] = {"expired", "rejected", "maxlen", "delivery_limit"};
 
 struct death { /* one death, while the new headers are made */
 	const struct mr_queue *queue;

@@ -6,7 +6,7 @@
 
 #include "broker/store/store.h"
 
-enum mr_death { MR_DEATH_EXPIRED, MR_DEATH_REJECTED, MR_DEATH_MAXLEN };
+enum mr_death { MR_DEATH_EXPIRED, MR_DEATH_REJECTED, MR_DEATH_MAXLEN, MR_DEATH_DELIVERIES };
 
 struct mr_entry {
 	struct mr_node node;
@@ -17,6 +17,7 @@ struct mr_entry {
 	uint8_t level;         /* of priority */
 	uint8_t why;           /* enum mr_death, set like `from` */
 	bool redelivered;
+	uint32_t returns; /* how often it came back unsettled; counted where there is a limit */
 };
 
 /* Frees an entry that belongs to no queue any more, at once or in a later turn. */

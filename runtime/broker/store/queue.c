@@ -118,6 +118,11 @@ void mr_queue_requeue(struct mr_queue *q, struct mr_entry *e)
 	q->out--;
 }
 
+bool mr_queue_gives_up(const struct mr_queue *q, struct mr_entry *e)
+{
+	return q->limits.deliveries >= 0 && e->returns++ >= q->limits.deliveries;
+}
+
 /* ---- out for good ---- */
 
 void mr_queue_purge(struct mr_queue *q)

@@ -17,7 +17,8 @@ struct mr_limits {            /* x-arguments, read; -1: not given */
 	int64_t max_length, max_bytes;
 	enum mr_overflow overflow;
 	int max_priority; /* 0: no priorities */
-	bool single_active;
+	bool single_active, is_quorum;
+	int64_t deliveries;               /* x-delivery-limit */
 	mr_slice dead_exchange, dead_key; /* borrowed from the arguments; data NULL: not given */
 };
 
@@ -67,6 +68,8 @@ struct mr_entry *mr_queue_head(const struct mr_queue *q);
 void mr_queue_take(struct mr_queue *q, struct mr_entry *e);
 /* Moves all ready entries to the end of `into`; they belong to no queue any more. */
 void mr_queue_empty(struct mr_queue *q, struct mr_node *into);
+/* True if an entry that comes back has exceeded the delivery limit; counts it. */
+bool mr_queue_gives_up(const struct mr_queue *q, struct mr_entry *e);
 /* Puts back an entry that was taken, to its old place, marked as redelivered. */
 void mr_queue_requeue(struct mr_queue *q, struct mr_entry *e);
 /* Frees all ready entries, perhaps over several turns. */

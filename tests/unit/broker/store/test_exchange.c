@@ -31,7 +31,8 @@ static struct mr_queue *add_queue(struct place *p, const char *name)
 	static const struct mr_limits none = {.ttl = -1,
 		.expires = -1,
 		.max_length = -1,
-		.max_bytes = -1};
+		.max_bytes = -1,
+		.deliveries = -1};
 	struct mr_queue *q = mr_queue_new(p->v->store, mr_slice_str(name), (mr_slice){0}, &none);
 	assert_non_null(q);
 	assert_int_equal(mr_vhost_add_queue(p->v, q), MR_OK);

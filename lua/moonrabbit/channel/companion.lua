@@ -3,17 +3,24 @@
 -- If it exists with other arguments (another type, a limit), or the user may not declare it, that is assumed to be intended.
 local C = require("moonrabbit.base.ffi").C
 local asking = require "moonrabbit.channel.request"
+local queue_type = require "moonrabbit.channel.queue_type"
 
 local companion = {}
 
 -- Errors which mean that it may exist, with other arguments or without permission for us.
 local TAKEN = { precondition_failed = true, access_refused = true }
 
---- The arguments of a companion of this queue: as safe as the queue.
+--- The arguments of a queue's companions: they have its type; those of a stream, the default type of the process.
 -- @tparam ?table arguments of the queue
+-- @tparam ?string wanted another type
 -- @treturn ?table
-function companion.arguments(arguments)
-   return arguments and arguments["x-queue-type"] == "quorum" and { ["x-queue-type"] = "quorum" } or nil
+function companion.arguments(arguments, wanted)
+   local kind, default = wanted or queue_type.of(arguments), queue_type.default()
+   if kind == "stream" then kind = default end
+   if kind ~= "quorum" then kind = "classic" end
+   -- Without a default, a declaration that names no type is that of earlier versions.
+   if kind == "classic" and not default and not (arguments and arguments["x-queue-type"]) and not wanted then return nil end
+   return { ["x-queue-type"] = kind }
 end
 
 --- Declares a queue on a separate channel, because a conflict closes the channel.
