@@ -79,6 +79,8 @@ void mr_amqp_channel_end(struct mr_amqp_channel *ch, const mr_error *why, bool t
 	mr_list_remove(&ch->dirty);
 	mr_content_drop(&ch->content, ch->outlet->options->pool);
 	mr_curb_drop(ch);
+	for (size_t i = 0; i < ch->consumers.count; i++)
+		mr_amqp_channel_tell_resume(ch, ch->consumers.entries[i]);
 	mr_confirm_lose(&ch->confirm);
 	if (tell) tell_ended(ch, why);
 	mr_pending_fail(&ch->pending, why, NULL);

@@ -34,6 +34,14 @@ void mr_amqp_channel_tell_delivery(struct mr_amqp_channel *ch, mr_delivery *d)
 	mr_amqp_channel_emit(ch, &ev);
 }
 
+void mr_amqp_channel_tell_resume(struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry)
+{
+	const struct mr_session_options *o = ch->outlet->options;
+	struct mr_resume at = {entry->number & ~MR_CONSUMER_NO_ACK, false, 0, entry->since};
+	at.is_known = mr_offsets_resume(&entry->offsets, &at.offset);
+	if (o->resume) o->resume(o->owner, &at);
+}
+
 /* ---- settling ---- */
 
 static enum mr_status write_settle(void *owner, uint64_t tag, int how, int flags)
@@ -51,6 +59,8 @@ static enum mr_status write_settle(void *owner, uint64_t tag, int how, int flags
 
 enum mr_status mr_amqp_channel_settle(struct mr_amqp_channel *ch, uint64_t tag, int how, int flags)
 {
+	if (ch->consumers.streams && how == MR_ACK)
+		mr_consumers_acked(&ch->consumers, tag, flags & MR_SETTLE_MULTIPLE);
 	if (ch->state != MR_CH_OPEN || ch->pending.recovers) return MR_OK;
 	if (!ch->dirty.next) mr_list_append(&ch->outlet->dirty, &ch->dirty);
 	return mr_acks_settle(&ch->acks, tag, how, flags, write_settle, ch);

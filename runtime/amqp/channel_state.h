@@ -67,6 +67,9 @@ void mr_amqp_channel_emit(struct mr_amqp_channel *ch, mr_event *event);
 /* Emits a delivery to a consumer. */
 void mr_amqp_channel_tell_delivery(struct mr_amqp_channel *ch, mr_delivery *d);
 
+/* Reports where a consumer is to be started again. */
+void mr_amqp_channel_tell_resume(struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry);
+
 /* Settles one delivery, or many if none of them is held; use mr_curb_settle if some may be held.
  * Settles nothing while the channel is not open or a basic.recover is pending: the broker takes
  * them back. */

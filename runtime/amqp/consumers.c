@@ -63,6 +63,7 @@ static bool is_known_as(const struct mr_consumer_entry *entry, mr_slice tag)
 static void free_entry(struct mr_consumer_entry *entry)
 {
 	mr_table_free(entry->arguments);
+	mr_offsets_fini(&entry->offsets);
 	mr_free(entry);
 }
 
@@ -75,7 +76,8 @@ void mr_consumers_fini(struct mr_consumers *c)
 	*c = (struct mr_consumers){0};
 }
 
-enum mr_status mr_consumers_add(struct mr_consumers *c, mr_slice tag, struct mr_pending *asked)
+enum mr_status mr_consumers_add(struct mr_consumers *c, mr_slice tag, struct mr_pending *asked,
+	mr_msec now)
 {
 	struct mr_consumer_entry *entry = mr_malloc(sizeof *entry);
 	struct mr_consumer_entry **list = mr_realloc(c->entries, (c->count + 1) * sizeof *list);
@@ -86,7 +88,8 @@ enum mr_status mr_consumers_add(struct mr_consumers *c, mr_slice tag, struct mr_
 	}
 	*entry = (struct mr_consumer_entry){.number = asked->consumer,
 		.may_be_curbed = asked->may_be_curbed,
-		.arguments = asked->arguments};
+		.arguments = asked->arguments,
+		.since = now};
 	asked->arguments = NULL;
 	entry->is_loose = asked->is_loose || asked->consumer & MR_CONSUMER_NO_ACK;
 	entry->queue_size = asked->queue_size;
@@ -114,6 +117,7 @@ uint32_t mr_consumers_remove(struct mr_consumers *c, mr_slice tag)
 	struct mr_consumer_entry *entry = mr_consumers_find(c, tag);
 	if (!entry || !mr_consumer_is_wire(entry, tag)) return 0;
 	uint32_t number = entry->number;
+	if (entry->is_stream) c->streams--;
 	c->entries[c->last] = c->entries[--c->count];
 	free_entry(entry);
 	return number;
@@ -131,4 +135,28 @@ struct mr_consumer_entry *mr_consumers_shown(const struct mr_consumers *c, mr_sl
 	for (size_t i = 0; i < c->count; i++)
 		if (mr_slice_equal(mr_consumer_tag(c->entries[i]), tag)) return c->entries[i];
 	return NULL;
+}
+
+/* ---- of streams ---- */
+
+enum mr_status mr_consumers_note(struct mr_consumers *c, struct mr_consumer_entry *entry,
+	mr_delivery *d)
+{
+	uint64_t offset;
+	if (!mr_offsets_read(mr_slice_of(d->properties, d->properties_size), &offset)) {
+		entry->is_of_queue = !entry->is_stream;
+		return MR_OK;
+	}
+	if (!entry->is_stream) c->streams++;
+	entry->is_stream = true;
+	d->flags |= MR_DELIVERY_STREAM;
+	d->offset = offset;
+	return mr_offsets_delivered(&entry->offsets, d->tag, offset);
+}
+
+void mr_consumers_acked(struct mr_consumers *c, uint64_t tag, bool multiple)
+{
+	for (size_t i = 0; i < c->count; i++)
+		if (c->entries[i]->is_stream)
+			mr_offsets_acked(&c->entries[i]->offsets, tag, multiple);
 }

@@ -5,6 +5,7 @@
 #ifndef MR_AMQP_CONSUMERS_H
 #define MR_AMQP_CONSUMERS_H
 
+#include "amqp/offsets.h"
 #include "amqp/pending.h"
 
 #define MR_CURB_SUFFIX "/curbed" /* appended to the tag that the host knows */
@@ -16,17 +17,35 @@ struct mr_consumer_entry {
 	uint8_t size, queue_size;
 	char tag[255], queue[255];
 	mr_table *arguments; /* owned; NULL: none */
+	mr_msec since;       /* when the broker started it */
+	/* Of a stream, or not: the first message shows it. */
+	bool is_stream, is_of_queue;
+	struct mr_offsets offsets;
 };
 
 struct mr_consumers { /* zeroed is empty and valid */
 	struct mr_consumer_entry **entries;
 	size_t count, last; /* last: the consumer of the last delivery, checked first */
+	size_t streams;     /* how many are known to read a stream */
 };
 
 void mr_consumers_fini(struct mr_consumers *c);
 /* The broker has started the consumer of this request; takes its arguments. MR_OK or
  * MR_NO_MEMORY. */
-enum mr_status mr_consumers_add(struct mr_consumers *c, mr_slice tag, struct mr_pending *asked);
+enum mr_status mr_consumers_add(struct mr_consumers *c, mr_slice tag, struct mr_pending *asked,
+	mr_msec now);
+/* A message for a consumer has arrived: if it is of a stream, its offset is noted, and written to
+ * the delivery. MR_OK or MR_NO_MEMORY. */
+enum mr_status mr_consumers_note(struct mr_consumers *c, struct mr_consumer_entry *entry,
+	mr_delivery *d);
+/* The same, quick for the consumers of other queues. */
+static inline enum mr_status mr_consumers_delivered(struct mr_consumers *c,
+	struct mr_consumer_entry *entry, mr_delivery *d)
+{
+	return entry->is_of_queue ? MR_OK : mr_consumers_note(c, entry, d);
+}
+/* The host acked a delivery of a stream. */
+void mr_consumers_acked(struct mr_consumers *c, uint64_t tag, bool multiple);
 /* The consumer whose messages have this tag, or NULL. If the tag is longer than the one that the
  * host knows, it is the tag of the second consumer of a curbed one. */
 struct mr_consumer_entry *mr_consumers_find(struct mr_consumers *c, mr_slice tag);

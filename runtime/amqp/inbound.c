@@ -105,7 +105,7 @@ static enum mr_status apply(struct mr_amqp_channel *ch, struct mr_pending *p,
 	}
 	switch (m->id) {
 	case MR_M_BASIC_CONSUME_OK:
-		st = mr_consumers_add(&ch->consumers, m->name, p);
+		st = mr_consumers_add(&ch->consumers, m->name, p, ch->outlet->now);
 		return st == MR_OK && !p->token ? cancel_late(ch, m->name) : st;
 	case MR_M_QUEUE_DECLARE_OK: return declared(ch, p, m->name);
 	case MR_M_BASIC_CANCEL_OK: return cancelled(ch, m->name);
@@ -172,6 +172,8 @@ static enum mr_status closed_by_broker(struct mr_amqp_channel *ch, const struct 
 static enum mr_status cancelled_by_broker(struct mr_amqp_channel *ch, const struct mr_method *m)
 {
 	mr_event ev = {.type = MR_EV_CANCEL, .status = MR_CANCELLED};
+	const struct mr_consumer_entry *entry = mr_consumers_find(&ch->consumers, m->name);
+	if (entry) mr_amqp_channel_tell_resume(ch, entry);
 	uint32_t consumer = mr_consumers_remove(&ch->consumers, m->name) & ~MR_CONSUMER_NO_ACK;
 	ev.as.cancel.consumer = consumer;
 	if (consumer) mr_curb_give_back(ch, consumer);

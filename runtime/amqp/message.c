@@ -44,12 +44,14 @@ static enum mr_status tell_got(struct mr_amqp_channel *ch, mr_delivery *d)
 }
 
 /* Its body was skipped, so it cannot be handled: it is rejected, and goes to the queue's dead
- * letters; a get ends with an error. */
+ * letters; in a stream it is passed over; a get ends with an error. */
 static enum mr_status refuse_large(struct mr_amqp_channel *ch, mr_delivery *d, mr_slice queue)
 {
 	bool no_ack = d->flags & MR_DELIVERY_NO_ACK;
+	bool is_stream = d->flags & MR_DELIVERY_STREAM;
 	uint64_t tag = d->tag;
-	tell_too_large(ch, queue, no_ack ? "dropped" : "rejected");
+	const char *fate = is_stream ? "passed over" : "rejected";
+	tell_too_large(ch, queue, no_ack ? "dropped" : fate);
 	mr_delivery_give(ch->outlet->options->pool, d);
 	if (ch->content.method.id == MR_M_BASIC_GET_OK) {
 		struct mr_pending *p =
@@ -65,7 +67,7 @@ static enum mr_status refuse_large(struct mr_amqp_channel *ch, mr_delivery *d, m
 	}
 	if (no_ack) return MR_OK;
 	ch->outlet->options->stats->settled++;
-	return mr_amqp_channel_settle(ch, tag, MR_REJECT, 0);
+	return mr_amqp_channel_settle(ch, tag, is_stream ? MR_ACK : MR_REJECT, 0);
 }
 
 /* ---- delivered ---- */
@@ -100,9 +102,9 @@ static struct target target_of(struct mr_amqp_channel *ch, const mr_delivery *d,
 		mr_consumer_queue(entry), entry, is_curbed};
 }
 
-/* Records its tag. */
-static enum mr_status count_tag(struct mr_amqp_channel *ch, mr_delivery *d, bool no_ack,
-	mr_error *error)
+/* Records its tag, and its offset in a stream. */
+static enum mr_status count_tag(struct mr_amqp_channel *ch, mr_delivery *d,
+	struct mr_consumer_entry *entry, bool no_ack, mr_error *error)
 {
 	uint64_t gaps = ch->acks.gaps;
 	enum mr_status st = mr_acks_delivered(&ch->acks, d->tag, no_ack);
@@ -110,10 +112,18 @@ static enum mr_status count_tag(struct mr_amqp_channel *ch, mr_delivery *d, bool
 		mr_outlet_odd(ch->outlet, ch->number,
 			"ignored: delivery tags that nobody got, before %llu",
 			(unsigned long long)d->tag);
+	if (st == MR_OK && entry) st = mr_consumers_delivered(&ch->consumers, entry, d);
 	if (st == MR_OK) return MR_OK;
 	mr_delivery_give(ch->outlet->options->pool, d);
 	return mr_error_set(error, st, MR_SCOPE_CONNECTION, st == MR_NO_MEMORY ? 506 : 503,
 		st == MR_NO_MEMORY ? "out of memory" : "a delivery tag is out of order");
+}
+
+/* Its body was skipped: only the host may keep it, unsettled. A stream's must be acked for more. */
+static bool is_kept(const struct mr_amqp_channel *ch, const mr_delivery *d, uint32_t consumer)
+{
+	return consumer & MR_CONSUMER_LARGE && !(consumer & MR_CONSUMER_NO_ACK) &&
+	       !(d->flags & MR_DELIVERY_STREAM) && ch->state == MR_CH_OPEN;
 }
 
 /* Passes it to the host, if the channel is still open. */
@@ -142,11 +152,10 @@ static enum mr_status delivered(struct mr_amqp_channel *ch, mr_delivery *d, mr_e
 	bool we_ack = is_settled && target.is_curbed;
 	d->consumer = target.consumer & ~MR_CONSUMER_NO_ACK;
 	if (is_settled && !we_ack) d->flags |= MR_DELIVERY_NO_ACK | MR_DELIVERY_SETTLED;
-	enum mr_status st = count_tag(ch, d, is_settled && !we_ack, error);
+	enum mr_status st = count_tag(ch, d, target.entry, is_settled && !we_ack, error);
 	if (st != MR_OK) return st;
-	bool is_kept =
-		target.consumer & MR_CONSUMER_LARGE && !is_settled && ch->state == MR_CH_OPEN;
-	if (ch->content.is_skipped && !is_kept) return refuse_large(ch, d, target.queue);
+	if (ch->content.is_skipped && !is_kept(ch, d, target.consumer))
+		return refuse_large(ch, d, target.queue);
 	if (ch->content.is_skipped) {
 		d->flags |= MR_DELIVERY_TOO_LARGE;
 		tell_too_large(ch, target.queue, "kept in its queue, unacked");

@@ -38,6 +38,14 @@ struct mr_curbed {
 	uint32_t prefetch;
 };
 
+/* Where a consumer is to be started again. */
+struct mr_resume {
+	uint32_t consumer;
+	bool is_known;   /* it got messages of a stream */
+	uint64_t offset; /* if it is known: the first one that it must get */
+	mr_msec since;   /* when it was started */
+};
+
 struct mr_session_options { /* borrowed until the session is freed */
 	const struct mr_login *login;
 	uint32_t connection; /* in every event */
@@ -59,6 +67,8 @@ struct mr_session_options { /* borrowed until the session is freed */
 	/* True if a second consumer of this queue does no harm (curb.h). Called when a curb is due.
 	 * NULL: true for every queue. */
 	bool (*may_curb)(void *owner, mr_slice queue);
+	/* A consumer has ended; may be NULL. */
+	void (*resume)(void *owner, const struct mr_resume *at);
 	/* The broker refused a curb, and therefore closed the channel or the connection; may be
 	 * NULL. */
 	void (*curb_refused)(void *owner, const mr_error *why);

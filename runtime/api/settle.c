@@ -30,6 +30,7 @@ static enum mr_status may_settle(const mr_runtime *rt, const mr_delivery *d, int
 {
 	if (how < MR_ACK || how > MR_REJECT) return MR_BAD_ARGUMENT;
 	if (d->flags & MR_DELIVERY_SETTLED) return MR_SETTLED;
+	if (how != MR_ACK && d->flags & MR_DELIVERY_STREAM) return MR_NOT_IMPLEMENTED;
 	return mr_delivery_is_live(rt, d) ? MR_OK : MR_STALE;
 }
 

@@ -140,13 +140,25 @@ const char *mr_status_text(int kind) { return is_kind(kind) ? kinds[kind].text :
 
 const char *mr_status_hint(int kind) { return is_kind(kind) ? kinds[kind].hint : ""; }
 
+/* NULL: the error is about something else. */
+static const char *hint_of_stream(const mr_error *error)
+{
+	if (error->code == 406 && strstr(error->text, "prefetch count is not set"))
+		return "a consumer of a stream needs a prefetch (ch:qos { prefetch_count = 100 }), and acks";
+	if (error->code == 540 && strstr(error->text, "stream queue"))
+		return "a stream is consumed with acks and a prefetch; basic.get, nack and reject are for other "
+		       "queues";
+	if (error->code == 406 && strstr(error->text, "rabbit_stream_queue"))
+		return "a stream has no such argument: docs/streams.md lists those that it has";
+	return NULL;
+}
+
 const char *mr_error_hint(const mr_error *error)
 {
 	if (error->code == 406 && mr_error_is_consumer_timeout(error))
 		return "a message was not acked within the broker's consumer_timeout: raise that, or work in "
 		       "smaller steps (a lower prefetch helps when messages wait here)";
-	if (error->code == 406 && strstr(error->text, "prefetch count is not set"))
-		return "a consumer of a stream needs a prefetch (ch:qos { prefetch_count = 100 }), and acks";
+	if (hint_of_stream(error)) return hint_of_stream(error);
 	if (mr_error_is_node_down(error))
 		return "the node that holds this queue is down; the queue is there again when the node is. A quorum "
 		       "queue outlives the loss of a node";

@@ -444,7 +444,8 @@ enum {
 	MR_DELIVERY_NO_ACK = 2, /* needs no settle: it was consumed without acks */
 	MR_DELIVERY_SETTLED = 4,
 	MR_DELIVERY_RETURNED = 8,  /* a publish of this host that could not be routed; tag is 0 */
-	MR_DELIVERY_TOO_LARGE = 16 /* over max_message_size, without body: see MR_CONSUMER_LARGE */
+	MR_DELIVERY_STREAM = 16,   /* of a stream: it has an offset, and can only be acked */
+	MR_DELIVERY_TOO_LARGE = 32 /* over max_message_size, without body: see MR_CONSUMER_LARGE */
 };
 
 /* A received message. The host may read it until mr_delivery_release, and must not write to it. The
@@ -470,6 +471,7 @@ struct mr_delivery {
 	uint8_t consumer_tag_size;
 	uint8_t reserved;
 	uint32_t message_count; /* of a get: messages left; of a return: the reply code */
+	uint64_t offset;        /* with MR_DELIVERY_STREAM: its place in the stream */
 };
 
 /* Decodes a delivery's properties. The strings are *borrowed* from the delivery; `headers` is
@@ -484,7 +486,9 @@ enum { MR_SETTLE_MULTIPLE = 1, MR_SETTLE_REQUEUE = 2, MR_SETTLE_RELEASE = 4 };
 /* Settles a delivery: `how` is MR_ACK, MR_NACK or MR_REJECT. MR_SETTLE_MULTIPLE also settles all
  * earlier deliveries of the channel; MR_SETTLE_REQUEUE is for nack and reject; MR_SETTLE_RELEASE
  * also releases the delivery, even if the call fails. MR_STALE: the channel or connection was lost,
- * and the broker has taken the message back; MR_SETTLED: the delivery was settled before. */
+ * and the broker has taken the message back; MR_SETTLED: the delivery was settled before;
+ * MR_NOT_IMPLEMENTED: a nack or reject of a stream's message, for which RabbitMQ would close the
+ * connection. */
 MR_API int mr_delivery_settle(mr_runtime *rt, mr_delivery *delivery, int how, int flags);
 /* Returns the memory without a settle; the host must not read the delivery afterwards. */
 MR_API void mr_delivery_release(mr_runtime *rt, mr_delivery *delivery);

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/number.h"
 #include "bridge/command.h"
+#include "link/streams.h"
 
 _Static_assert(MR_TOKEN_NONE == MR_TOKEN_NOBODY, "one word for nobody");
 
@@ -329,6 +330,7 @@ void mr_report_hear(struct mr_link *link)
 	o->late = tell_late;
 	o->too_large = log_too_large;
 	o->curbed = log_curbed;
+	mr_streams_hear(link);
 	o->curb_refused = log_curb_refused;
 }
 

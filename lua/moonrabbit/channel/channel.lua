@@ -12,6 +12,7 @@ local message = require "moonrabbit.channel.message"
 local messages = require "moonrabbit.channel.iterator"
 local options = require "moonrabbit.base.options"
 local publish = require "moonrabbit.channel.publish"
+local streams = require "moonrabbit.channel.streams"
 local subscription = require "moonrabbit.channel.subscription"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
@@ -170,6 +171,7 @@ local function start_consumer(self, queue, handler, opts, inner)
    options.whole("concurrency", opts.concurrency, 1, 65535)
    options.whole("priority", opts.priority, -2 ^ 31, 2 ^ 31 - 1)
    time_limit.check(opts)
+   streams.check(opts)
    if opts.time_limit and not handler then options.blame('option "time_limit" is for handlers, not for messages()') end
    local arguments = opts.arguments
    if opts.priority then arguments = merged({ ["x-priority"] = opts.priority }, arguments) end

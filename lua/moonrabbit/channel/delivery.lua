@@ -56,6 +56,20 @@ local function insist(consumer, msg, err)
    return REJECT, 0
 end
 
+-- A message of a stream cannot go back: it is held, and its handler is called again.
+local function again(consumer, msg)
+   local ok = patience.until_done(msg, function()
+      local done, a, b = handling.call_again(consumer, msg)
+      if done and not (b ~= nil and b == rawget(msg, FAILED)) then return true end
+      return nil, errors.new("handler_failed", "message", errors.words(done and b or a))
+   end, function(err, pause)
+      log.error("handler failed; the message of a stream is held, and handled again", { queue = consumer.queue,
+         offset = msg.offset, error = err.text, delay = pause })
+   end)
+   if ok then return ACK, 0 end
+   return nil
+end
+
 -- Decides how to settle the message after its handler: how, and the flags. The judge of a consumer (mr.consumer) decides
 -- about everything except plain success.
 local function outcome(consumer, msg, ok, a, b, began)
@@ -64,9 +78,13 @@ local function outcome(consumer, msg, ok, a, b, began)
       return nil
    end
    if consumer.judge then return consumer.judge(consumer, msg, ok, a, b) end
-   if ok and b ~= nil and b == rawget(msg, FAILED) then return insist(consumer, msg, b) end
+   if ok and b ~= nil and b == rawget(msg, FAILED) then
+      if b.is_of_stream then return again(consumer, msg) end
+      return insist(consumer, msg, b)
+   end
    if ok then return ACK, 0 end
    log_failure(consumer, msg, a, began)
+   if msg.offset then return again(consumer, msg) end
    return NACK, REQUEUE
 end
 

@@ -4,9 +4,9 @@
 -- from `get` or `messages()` may always be read: fields that were not read are copied when it is settled. Reading a message
 -- after that raises an error; it never shows another message's bytes.
 -- Fields: body, headers, properties and each property by its name, routing_key, exchange, consumer_tag, redelivered,
--- delivery_tag, delivery_count (nil if it is unknown), is_live (true if it can be settled), channel, message_count
--- (of `get`: messages left in the queue), reply_code and reply_text (of a returned message: the reason). Any other name is
--- an error.
+-- delivery_tag, delivery_count (nil if it is unknown), offset (in its stream; nil: of another queue), is_live (true if it can
+-- be settled), channel, message_count (of `get`: messages left in the queue), reply_code and reply_text (of a returned
+-- message: the reason). Any other name is an error.
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local body_of = require "moonrabbit.base.body"
@@ -23,6 +23,7 @@ local ffi_string = ffi.string
 local ACK, NACK, REJECT = C.MR_ACK, C.MR_NACK, C.MR_REJECT
 local MULTIPLE, REQUEUE, RELEASE = C.MR_SETTLE_MULTIPLE, C.MR_SETTLE_REQUEUE, C.MR_SETTLE_RELEASE
 local NO_ACK, REDELIVERED, RETURNED = C.MR_DELIVERY_NO_ACK, C.MR_DELIVERY_REDELIVERED, C.MR_DELIVERY_RETURNED
+local STREAM = C.MR_DELIVERY_STREAM
 local NOTHING = {}                   -- the cache of a message without one
 local TAKEN = -1                     -- no delivery has this generation
 
@@ -112,6 +113,8 @@ field("consumer_tag", function(d) return not returned(d) and ffi_string(d.consum
 field("message_count", function(d) return not returned(d) and d.message_count or nil end)
 field("reply_code", function(d) return returned(d) and d.message_count or nil end)
 field("reply_text", function(d) return returned(d) and ffi_string(d.consumer_tag, d.consumer_tag_size) or nil end)
+
+field("offset", function(d) return bit.band(d.flags, STREAM) ~= 0 and tonumber(d.offset) or nil end)
 
 -- Decoded at the first access: most messages never need it.
 local encoded = ffi.new "mr_delivery"
@@ -289,6 +292,19 @@ local function settled_by(self, d)
    return is_covered(self, d) and "it was settled together with a later one" or nil
 end
 
+local STREAM_HINT = "a stream keeps its messages: ack it when it is handled or given up; for another try return nil and an error"
+
+--- The error for what cannot be done with a message of a stream.
+-- @tparam string what "nacked"
+function message.not_of_streams(what)
+   local err = errors.new("not_implemented", "message", "a message of a stream cannot be " .. what)
+   err.hint = STREAM_HINT
+   return err
+end
+
+--- The program acked a message of a stream: on_stream_ack(number of the consumer, offset, is_multiple). See consumer/streams.
+message.on_stream_ack = false
+
 local function settle(self, how, flags)
    local d = live(self)
    local why = settled_by(self, d)
@@ -296,15 +312,18 @@ local function settle(self, how, flags)
       if d and self[STANDING] then message.detach(self) end
       return nil, errors.new("settled", "message", why)
    end
+   local offset = bit.band(d.flags, STREAM) ~= 0 and tonumber(d.offset)
+   if offset and how ~= ACK then return nil, message.not_of_streams(how == NACK and "nacked" or "rejected") end
    if self[STANDING] then
       copy_all(self, d)
       flags = flags + RELEASE
    end
-   local tag, epoch = flags % 2 == MULTIPLE and d.tag, d.epoch
+   local tag, epoch, number = flags % 2 == MULTIPLE and d.tag, d.epoch, d.consumer
    local status = C.mr_delivery_settle(loop.runtime(), d, how, flags)
    if status ~= 0 then return nil, errors.of_status(status, "message") end
    local ch = self[CHANNEL]
    if ch.tx and ch.epoch == epoch then ch.tx.is_open = true end
+   if offset and message.on_stream_ack then message.on_stream_ack(number, offset, tag ~= false) end
    if not tag then return true end
    if ch.taken then settle_taken(ch, epoch, tag, bit.band(flags, REQUEUE) ~= 0) end
    ch.settled_below, ch.settled_epoch = tag, epoch

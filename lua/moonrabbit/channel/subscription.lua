@@ -12,7 +12,7 @@ local task = require "moonrabbit.loop.task"
 local subscription = {}
 
 local OWN, LARGE = C.MR_CONSUMER_OWN, C.MR_CONSUMER_LARGE
-local TOO_LARGE = C.MR_DELIVERY_TOO_LARGE
+local STREAM, TOO_LARGE = C.MR_DELIVERY_STREAM, C.MR_DELIVERY_TOO_LARGE
 local NACK, BACK = C.MR_NACK, C.MR_SETTLE_REQUEUE + C.MR_SETTLE_RELEASE
 local handle = handling.handle
 local trace = errors.trace
@@ -75,12 +75,22 @@ local function on_large(consumer, d)
    consumer.on_large()
 end
 
+-- Of a stream, or too large. True: that was all.
+local function on_special(consumer, d)
+   if d.flags >= TOO_LARGE then
+      on_large(consumer, d)
+      return true
+   end
+   consumer.next_offset = tonumber(d.offset) + 1
+   return false
+end
+
 local function on_delivery(d)
    local consumer = consumers[d.consumer]
    if not consumer or consumer.is_ending then
       give_back(d)
-   elseif d.flags >= TOO_LARGE then
-      on_large(consumer, d)
+   elseif d.flags >= STREAM and on_special(consumer, d) then
+      return
    elseif consumer.is_iterating then
       hold(consumer, d)
       wake_reader(consumer)

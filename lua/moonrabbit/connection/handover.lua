@@ -13,6 +13,7 @@ local handling = require "moonrabbit.channel.delivery"
 local loop = require "moonrabbit.loop.loop"
 local options = require "moonrabbit.base.options"
 local recovery = require "moonrabbit.connection.recovery"
+local streams = require "moonrabbit.channel.streams"
 local subscription = require "moonrabbit.channel.subscription"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
@@ -32,7 +33,8 @@ local function twin_of(ch, twin_conn)
    end
    for _, consumer in each(ch.consumers) do
       if ok then
-         ok, err = asking.ask(twin, C.MR_BASIC_CONSUME, consumer.flags, consumer.queue, consumer.tag, nil, consumer.number)
+         local flags = consumer.next_offset and streams.at(consumer.flags, consumer.next_offset) or consumer.flags
+         ok, err = asking.ask(twin, C.MR_BASIC_CONSUME, flags, consumer.queue, consumer.tag, nil, consumer.number)
       end
    end
    if not ok then return nil, err end

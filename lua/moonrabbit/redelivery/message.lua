@@ -58,6 +58,12 @@ function methods:retry(delay)
    options.argument(1, "delay", delay, "number")
    options.seconds("delay", delay)
    task.check()
+   if self.offset and self.is_live then
+      local err = message.not_of_streams "put back for later"
+      err.hint, err.is_of_stream = "return { retry = seconds }, which waits here", true
+      rawset(self, message.FAILED, err)
+      return nil, err
+   end
    local consumer = consumer_of(self)
    local exit = consumer and consumer.judge and returns.of(consumer.owner)
    local ok, err
@@ -82,7 +88,10 @@ function methods:dead_letter(reason)
    task.check()
    local consumer = consumer_of(self)
    local owner = consumer and consumer.owner
-   if owner and not owner.dead_letter then return self:reject() end -- the queue has its own dead-letter exchange
+   if owner and not owner.dead_letter then -- the queue has its own dead-letter exchange; a stream keeps the message
+      if self.offset then return self:ack() end
+      return self:reject()
+   end
    local ok, err = replace(self, function(queue)
       local dead = owner and owner.dead_letter or queue .. ".dead"
       return copies.bury(self, dead, { queue = queue, attempt = self.attempt, reason = reason or "the handler said so",
