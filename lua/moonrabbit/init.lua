@@ -24,9 +24,11 @@ local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
 local marks = require "moonrabbit.loop.mark"
 local message = require "moonrabbit.channel.message"
+local metrics = require "moonrabbit.health.metrics"
 local options = require "moonrabbit.base.options"
 local queue_type = require "moonrabbit.channel.queue_type"
 local redelivery = require "moonrabbit.redelivery.message"
+local sampling = require "moonrabbit.channel.sampling"
 local shutdown = require "moonrabbit.program.shutdown"
 local simple_queue = require "moonrabbit.simple_queue"
 local sync = require "moonrabbit.loop.sync"
@@ -41,7 +43,8 @@ local mr = {
    rpc = require "moonrabbit.rpc.client",
    publisher = require("moonrabbit.publisher.publisher").new, topology = require "moonrabbit.topology.topology",
    retry = require "moonrabbit.loop.retry", version = lib.version, log = log, testing = testing,
-   event = sync.event, semaphore = sync.semaphore, channel = sync.channel, health = health, int = value.int,
+   event = sync.event, semaphore = sync.semaphore, channel = sync.channel, health = health, metrics = metrics,
+   int = value.int,
    timestamp = value.timestamp, bytes = value.bytes, array = value.array, decimal = value.decimal, null = value.null,
 }
 
@@ -55,6 +58,7 @@ install(connection.methods, simple_queue, "simple_queue", "simple_buffer")
 
 for kind, handler in each(events) do loop.on(kind, handler) end
 loop.on_open(log.again)
+sampling.begin()
 
 --- Sets the default URL of `mr.connect()`; it overrides AMQP_URL.
 -- @tparam ?string url nil: none
@@ -211,11 +215,11 @@ function mr.fd() return C.mr_runtime_fd(loop.runtime()) end
 
 local STATS = { "delivered", "settled", "published", "confirmed", "returned", "lost", "bytes_in", "bytes_out", "reads",
    "writes", "frames_in", "in_flight", "outbound", "heartbeats_out", "acks_out", "log_dropped", "violations",
-   "oversized" }
+   "oversized", "redelivered" }
 
 --- Counters since the start of the runtime: delivered, settled, published, confirmed, returned, lost, bytes_in, bytes_out,
 -- reads, writes, frames_in, heartbeats_out, acks_out, violations (of the protocol, by brokers), oversized (messages over
--- max_message_size: rejected, kept, or dropped if there are no acks), log_dropped (log lines that standard error did not
+-- max_message_size: rejected, kept, or dropped if there are no acks), redelivered, log_dropped (log lines that standard error did not
 -- accept). Current values: in_flight (deliveries not yet released), outbound (bytes not yet written).
 -- @treturn table
 function mr.stats()

@@ -208,6 +208,7 @@ static enum mr_status deliver(struct mr_amqp_channel *ch, mr_delivery *d, mr_err
 		return came_back(ch, d, error);
 	}
 	stats->delivered++;
+	stats->redelivered += m->flags & 1;
 	return delivered(ch, d, error);
 }
 

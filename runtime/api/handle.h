@@ -9,6 +9,7 @@
 #include "base/map.h"
 #include "bridge/bridge.h"
 #include "bridge/meter.h"
+#include "bridge/series.h"
 #include "config/config.h"
 #include "engine/engine.h"
 #include "moonrabbit.h"
@@ -34,6 +35,8 @@ struct mr_runtime {
 	struct mr_log log;
 	struct mr_meter *meters[MR_METERS_MAX + 1];
 	size_t meter_count;
+	struct mr_metric *metrics[MR_METRICS_MAX];
+	size_t metric_count;
 };
 
 /* Callbacks that inform pools about handles. */

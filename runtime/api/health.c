@@ -172,7 +172,22 @@ void mr_meter_handled_many(mr_meter *meter, double count, double seconds)
 
 void mr_meter_late(mr_meter *meter)
 {
-	if (meter) mr_meter_too_late(meter);
+	if (meter) mr_meter_count(meter, MR_METER_LATE);
+}
+
+void mr_meter_retried(mr_meter *meter)
+{
+	if (meter) mr_meter_count(meter, MR_METER_RETRIES);
+}
+
+void mr_meter_buried(mr_meter *meter)
+{
+	if (meter) mr_meter_count(meter, MR_METER_DEAD);
+}
+
+void mr_meter_oldest(mr_meter *meter, double began)
+{
+	if (meter) mr_meter_see_oldest(meter, began);
 }
 
 void mr_meter_messages(mr_meter *meter, double count)

@@ -94,6 +94,7 @@ void mr_runtime_free(mr_runtime *rt, double timeout)
 	mr_map_fini(&rt->watched);
 	mr_map_fini(&rt->recovers);
 	for (size_t i = 0; i < rt->meter_count; i++) mr_free(rt->meters[i]);
+	for (size_t i = 0; i < rt->metric_count; i++) mr_series_drop(rt->metrics[i]);
 	mr_writer_stop(writer);
 	mr_bridge_close(&rt->bridge);
 	munmap(rt->alive, 4096);

@@ -53,13 +53,14 @@ enum mr_health_command {
 	MR_HEALTH_OPTIONS, /* options */
 	MR_HEALTH_NOTE,    /* note */
 	MR_HEALTH_STOPPING,
-	MR_HEALTH_ASK,   /* token */
-	MR_HEALTH_WATCH, /* is_watched */
-	MR_HEALTH_METER, /* meter */
-	MR_HTTP_LISTEN,  /* token, listen */
-	MR_HTTP_CLOSE,   /* token */
-	MR_HTTP_PAGE,    /* page */
-	MR_HTTP_ANSWER   /* answer */
+	MR_HEALTH_ASK,    /* token */
+	MR_HEALTH_WATCH,  /* is_watched */
+	MR_HEALTH_METER,  /* meter */
+	MR_HEALTH_METRIC, /* metric */
+	MR_HTTP_LISTEN,   /* token, listen */
+	MR_HTTP_CLOSE,    /* token */
+	MR_HTTP_PAGE,     /* page */
+	MR_HTTP_ANSWER    /* answer */
 };
 
 /* Each publish and each settle needs one. `type` selects the arm of the union, and `health.what`
@@ -96,6 +97,7 @@ struct mr_command {
 				struct mr_health_note *note;
 				bool is_watched;
 				struct mr_meter *meter; /* borrowed: the host's until the thread has ended */
+				struct mr_metric *metric; /* the same */
 				struct { char *address; uint16_t port; } listen;
 				struct { char *path; bool is_on; } page;
 				struct { uint64_t request; struct mr_page_answer *page; } answer; /* request: the MR_EV_PAGE's token */

@@ -66,6 +66,8 @@ void mr_mark_look(struct mr_mark_shared *p, mr_msec now, bool asleep, struct mr_
 	if (out->busy_for < 0) out->busy_for = 0;
 }
 
+double mr_mark_memory(const struct mr_mark_shared *p) { return read_double(&p->mark.memory); }
+
 void mr_mark_ask_trace(struct mr_mark_shared *p)
 {
 	int given = GIVEN;

@@ -43,6 +43,8 @@ void mr_mark_leave(struct mr_mark_shared *p, mr_msec now, bool lent);
 /* I/O: `asleep`: the host was not woken since it went to sleep in its own event loop. */
 void mr_mark_look(struct mr_mark_shared *p, mr_msec now, bool asleep, struct mr_mark_view *out);
 
+double mr_mark_memory(const struct mr_mark_shared *p); /* I/O: mark.memory */
+
 /* The host passes tracebacks to the I/O thread, one at a time: requested, given, taken. */
 void mr_mark_ask_trace(struct mr_mark_shared *p);      /* I/O; drops an earlier one */
 bool mr_mark_is_asked(const struct mr_mark_shared *p); /* host */

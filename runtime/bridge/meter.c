@@ -31,10 +31,15 @@ void mr_meter_add(struct mr_meter *m, uint64_t count, uint64_t ns, uint64_t fail
 {
 	add(&m->counts[mr_histogram_bucket(ns)], count);
 	add(&m->sum, count * ns);
-	if (failures) add(&m->failures, failures);
+	if (failures) add(&m->tallies[MR_METER_FAILURES], failures);
 }
 
-void mr_meter_too_late(struct mr_meter *m) { add(&m->late, 1); }
+void mr_meter_count(struct mr_meter *m, enum mr_meter_tally tally) { add(&m->tallies[tally], 1); }
+
+void mr_meter_see_oldest(struct mr_meter *m, double began)
+{
+	atomic_store_explicit(&m->oldest, began, memory_order_relaxed);
+}
 
 void mr_meter_look(struct mr_meter *m, int64_t messages)
 {
@@ -48,14 +53,14 @@ void mr_meter_read(const struct mr_meter *m, struct mr_histogram *out)
 	out->sum = atomic_load_explicit(&m->sum, memory_order_relaxed);
 }
 
-uint64_t mr_meter_failures(const struct mr_meter *m)
+uint64_t mr_meter_counted(const struct mr_meter *m, enum mr_meter_tally t)
 {
-	return atomic_load_explicit(&m->failures, memory_order_relaxed);
+	return atomic_load_explicit(&m->tallies[t], memory_order_relaxed);
 }
 
-uint64_t mr_meter_late_ones(const struct mr_meter *m)
+double mr_meter_oldest_began(const struct mr_meter *m)
 {
-	return atomic_load_explicit(&m->late, memory_order_relaxed);
+	return atomic_load_explicit(&m->oldest, memory_order_relaxed);
 }
 
 int64_t mr_meter_messages_seen(const struct mr_meter *m)

@@ -13,11 +13,19 @@
 
 #define MR_METERS_MAX 64 /* queues with their own label in the metrics */
 
+enum mr_meter_tally {
+	MR_METER_FAILURES, /* handlers that raised an error */
+	MR_METER_RETRIES,  /* messages put aside for a later attempt */
+	MR_METER_DEAD,     /* messages moved to the dead letters */
+	MR_METER_LATE,     /* messages handled after their channel had ended */
+	MR_METER_TALLIES
+};
+
 struct mr_meter {
 	atomic_uint_least64_t counts[MR_HISTOGRAM_BOUNDS + 1];
 	atomic_uint_least64_t sum;
-	atomic_uint_least64_t failures;
-	atomic_uint_least64_t late;    /* messages handled after their channel had ended */
+	atomic_uint_least64_t tallies[MR_METER_TALLIES];
+	_Atomic double oldest;         /* when the oldest running handler began; 0: none runs */
 	atomic_int_least64_t messages; /* in the queue at the last check; -1: unknown */
 	char queue[256];
 };
@@ -29,11 +37,12 @@ mr_slice mr_meter_label(mr_slice queue);
 struct mr_meter *mr_meter_new(mr_slice label); /* host; gives; NULL: out of memory */
 /* Host: `count` handlers took `ns` each; `failures` of them failed. */
 void mr_meter_add(struct mr_meter *m, uint64_t count, uint64_t ns, uint64_t failures);
-void mr_meter_too_late(struct mr_meter *m);                             /* host */
-void mr_meter_look(struct mr_meter *m, int64_t messages);               /* host */
-void mr_meter_read(const struct mr_meter *m, struct mr_histogram *out); /* I/O */
-uint64_t mr_meter_failures(const struct mr_meter *m);                   /* I/O */
-uint64_t mr_meter_late_ones(const struct mr_meter *m);                  /* I/O */
-int64_t mr_meter_messages_seen(const struct mr_meter *m);               /* I/O */
+void mr_meter_count(struct mr_meter *m, enum mr_meter_tally tally);         /* host */
+void mr_meter_look(struct mr_meter *m, int64_t messages);                   /* host */
+void mr_meter_see_oldest(struct mr_meter *m, double began);                 /* host */
+void mr_meter_read(const struct mr_meter *m, struct mr_histogram *out);     /* I/O */
+uint64_t mr_meter_counted(const struct mr_meter *m, enum mr_meter_tally t); /* I/O */
+double mr_meter_oldest_began(const struct mr_meter *m);                     /* I/O */
+int64_t mr_meter_messages_seen(const struct mr_meter *m);                   /* I/O */
 
 #endif

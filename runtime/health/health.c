@@ -138,7 +138,7 @@ static int answer_built_in(struct mr_health_state *c, const struct mr_httpd_requ
 	} else if (is_page(request->path, "/metrics")) {
 		page->type = "text/plain; version=0.0.4; charset=utf-8";
 		st = mr_metrics_write(&page->body, c->vitals, h, c->meters, c->meter_count,
-			&c->history->confirms);
+			&c->history->confirms, c->metrics, c->metric_count);
 	} else {
 		code = 404;
 		st = write_not_found(c, &page->body);
@@ -226,6 +226,10 @@ void mr_health_obey(struct mr_health_state *c, const struct mr_command *command)
 	case MR_HEALTH_METER:
 		if (c->meter_count < sizeof c->meters / sizeof *c->meters)
 			c->meters[c->meter_count++] = command->health.meter;
+		return;
+	case MR_HEALTH_METRIC:
+		if (c->metric_count < MR_METRICS_MAX)
+			c->metrics[c->metric_count++] = command->health.metric;
 		return;
 	case MR_HTTP_LISTEN:
 		listen_on(c, command->token, command->health.listen.address,

@@ -7,6 +7,7 @@
 
 #include "bridge/command.h"
 #include "bridge/meter.h"
+#include "bridge/series.h"
 #include "health/host_pages.h"
 #include "health/verdict.h"
 #include "io/timer.h"
@@ -25,6 +26,8 @@ struct mr_health_state {
 	struct mr_history *history;
 	const struct mr_meter *meters[MR_METERS_MAX + 2];
 	size_t meter_count;
+	const struct mr_metric *metrics[MR_METRICS_MAX];
+	size_t metric_count;
 	double started; /* mr_now */
 	bool stopping, watching, was_healthy;
 	struct mr_timer round; /* checks for changes while mr_health_watch is on */

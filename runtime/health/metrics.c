@@ -3,164 +3,103 @@
 #include "health/metrics.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 
-#include "base/number.h"
 #include "base/value.h"
-
-struct page {
-	struct mr_buffer *out;
-	enum mr_status status; /* of the first failed append: nothing is appended after it */
-};
-
-static void put(struct page *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void put(struct page *p, const char *format, ...)
-{
-	char text[1536]; /* an escaped queue name has at most 1020 bytes */
-	va_list args;
-	va_start(args, format);
-	int n = mr_number_vformat(text, sizeof text, format, args);
-	va_end(args);
-	if (n < 0 || p->status != MR_OK) return;
-	size_t size = (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
-	p->status = mr_buffer_append(p->out, text, size);
-}
-
-static void head(struct page *p, const char *name, const char *type, const char *help)
-{
-	put(p, "# HELP moonrabbit_%s %s\n# TYPE moonrabbit_%s %s\n", name, help, name, type);
-}
-
-static void number(struct page *p, const char *name, const char *type, const char *help,
-	uint64_t value)
-{
-	head(p, name, type, help);
-	put(p, "moonrabbit_%s %" PRIu64 "\n", name, value);
-}
-
-static void real(struct page *p, const char *name, const char *help, double value)
-{
-	head(p, name, "gauge", help);
-	put(p, "moonrabbit_%s %.3f\n", name, value);
-}
-
-/* Writes a label's value: \\, \" and \n are escaped, bytes that are not UTF-8 are written as
- * \xNN. */
-static const char *label(char out[1024], const char *text)
-{
-	char plain[512];
-	size_t n = mr_error_escape(plain, sizeof plain, text, strlen(text)), at = 0;
-	for (size_t i = 0; i < n && at < 1021; i++) {
-		if (plain[i] == '\\' || plain[i] == '"') out[at++] = '\\';
-		out[at++] = plain[i];
-	}
-	out[at] = '\0';
-	return out;
-}
+#include "health/catalogue.h"
+#include "health/own_metrics.h"
+#include "health/page.h"
+#include "health/process.h"
 
 /* ---- the pieces ---- */
 
-static void write_health(struct page *p, const mr_health *h)
+static void write_health(struct mr_page *p, const mr_health *h)
 {
-	char name[1024];
+	char name[MR_LABEL_SIZE];
 	const mr_value *checks = mr_table_find(h->report, "checks");
-	number(p, "healthy", "gauge", "Whether every check holds, as /health says.", h->healthy);
-	number(p, "ready", "gauge", "Whether the program is at work, as /ready says.", h->ready);
-	number(p, "live", "gauge", "Whether the program runs, as /live says.", h->live);
-	head(p, "check_healthy", "gauge", "Whether a check holds; pending ones do.");
+	mr_page_count(p, MR_METRIC_healthy, h->healthy);
+	mr_page_count(p, MR_METRIC_ready, h->ready);
+	mr_page_count(p, MR_METRIC_live, h->live);
+	mr_page_head(p, MR_METRIC_check_healthy);
 	for (uint32_t i = 0; checks && i < checks->as.nested->count; i++) {
 		const mr_field *f = &checks->as.nested->fields[i];
 		const mr_value *status = mr_table_find(f->value.as.nested, "status");
 		bool fails = status && mr_slice_equal(status->as.bytes, mr_slice_str("unhealthy"));
-		put(p, "moonrabbit_check_healthy{check=\"%s\"} %d\n", label(name, f->key.data),
-			!fails);
+		mr_page_put(p, "moonrabbit_check_healthy{check=\"%s\"} %d\n",
+			mr_page_label(name, f->key.data), !fails);
 	}
-	real(p, "script_busy_seconds",
-		"For how long the script has been at one thing; 0 when it waits.", h->busy);
+	mr_page_real(p, MR_METRIC_script_busy_seconds, h->busy);
 }
 
-static void write_connections(struct page *p, const struct mr_vitals *v)
+static void write_connections(struct mr_page *p, const struct mr_vitals *v)
 {
 	const struct {
 		const char *state;
 		uint32_t count;
 	} states[] = {{"open", v->open}, {"connecting", v->connecting}, {"retrying", v->retrying},
 		{"closing", v->closing}, {"lost", v->lost}};
-	head(p, "connections", "gauge", "Connections to brokers by state.");
+	mr_page_head(p, MR_METRIC_connections);
 	for (size_t i = 0; i < sizeof states / sizeof *states; i++)
-		put(p, "moonrabbit_connections{state=\"%s\"} %u\n", states[i].state,
+		mr_page_put(p, "moonrabbit_connections{state=\"%s\"} %u\n", states[i].state,
 			states[i].count);
-	number(p, "connections_blocked", "gauge", "Connections whose broker takes no publishes.",
-		v->blocked);
-	number(p, "connections_embedded", "gauge",
-		"Connections to the embedded broker, which forgets everything.", v->embedded);
-	number(p, "connects_total", "counter", "Connections opened.", v->connects);
-	number(p, "connection_losses_total", "counter", "Connections lost.", v->losses);
-	number(p, "connection_retries_total", "counter", "Tries planned after a failure.",
-		v->retries);
+	mr_page_count(p, MR_METRIC_connections_blocked, v->blocked);
+	mr_page_count(p, MR_METRIC_connections_embedded, v->embedded);
+	mr_page_count(p, MR_METRIC_connects_total, v->connects);
+	mr_page_count(p, MR_METRIC_connection_losses_total, v->losses);
+	mr_page_count(p, MR_METRIC_connection_retries_total, v->retries);
 }
 
-static void write_consumers(struct page *p, const struct mr_vitals *v)
+static void write_consumers(struct mr_page *p, const struct mr_vitals *v)
 {
-	char name[1024];
-	head(p, "consumers", "gauge", "Consumers by queue and state.");
+	char name[MR_LABEL_SIZE];
+	mr_page_head(p, MR_METRIC_consumers);
 	for (size_t i = 0; i < v->queue_count; i++) {
 		const struct mr_vitals_queue *q = &v->queues[i];
-		label(name, q->label);
-		put(p, "moonrabbit_consumers{queue=\"%s\",state=\"consuming\"} %u\n", name,
+		mr_page_label(name, q->label);
+		mr_page_put(p, "moonrabbit_consumers{queue=\"%s\",state=\"consuming\"} %u\n", name,
 			q->consuming);
-		put(p, "moonrabbit_consumers{queue=\"%s\",state=\"away\"} %u\n", name, q->away);
+		mr_page_put(p, "moonrabbit_consumers{queue=\"%s\",state=\"away\"} %u\n", name,
+			q->away);
 	}
 }
 
-static void write_messages(struct page *p, const struct mr_vitals *v)
+static void write_messages(struct mr_page *p, const struct mr_vitals *v)
 {
 	const mr_stats *s = &v->stats;
-	number(p, "deliveries_total", "counter", "Messages that came.", s->delivered);
-	number(p, "settlements_total", "counter", "Messages acked, nacked or rejected.",
-		s->settled);
-	number(p, "deliveries_in_flight", "gauge", "Messages that the script has not released.",
-		s->in_flight);
+	mr_page_count(p, MR_METRIC_deliveries_total, s->delivered);
+	mr_page_count(p, MR_METRIC_redeliveries_total, s->redelivered);
+	mr_page_count(p, MR_METRIC_settlements_total, s->settled);
+	mr_page_count(p, MR_METRIC_deliveries_in_flight, s->in_flight);
 	if (v->last_delivery >= 0)
-		real(p, "last_delivery_timestamp_seconds", "When the last message came.",
+		mr_page_real(p, MR_METRIC_last_delivery_timestamp_seconds,
 			v->unix_time - v->last_delivery);
-	number(p, "publishes_total", "counter", "Messages published.", s->published);
-	number(p, "publishes_confirmed_total", "counter", "Publishes that the broker confirmed.",
-		s->confirmed);
-	number(p, "publishes_returned_total", "counter", "Publishes that came back unroutable.",
-		s->returned);
-	number(p, "publishes_lost_total", "counter",
-		"Publishes whose connection went before the confirm.", s->lost);
-	number(p, "outbound_bytes", "gauge", "Bytes of publishes not yet written.", s->outbound);
+	mr_page_count(p, MR_METRIC_publishes_total, s->published);
+	mr_page_count(p, MR_METRIC_publishes_confirmed_total, s->confirmed);
+	mr_page_count(p, MR_METRIC_publishes_returned_total, s->returned);
+	mr_page_count(p, MR_METRIC_publishes_lost_total, s->lost);
+	mr_page_count(p, MR_METRIC_outbound_bytes, s->outbound);
 }
 
-static void write_traffic(struct page *p, const struct mr_vitals *v)
+static void write_traffic(struct mr_page *p, const struct mr_vitals *v)
 {
 	const mr_stats *s = &v->stats;
-	number(p, "received_bytes_total", "counter", "Bytes read from brokers.", s->bytes_in);
-	number(p, "sent_bytes_total", "counter", "Bytes written to brokers.", s->bytes_out);
-	number(p, "frames_received_total", "counter", "AMQP frames read.", s->frames_in);
-	number(p, "heartbeats_sent_total", "counter", "Heartbeats sent.", s->heartbeats_out);
-	number(p, "acks_sent_total", "counter", "Ack frames sent; one may settle many messages.",
-		s->acks_out);
-	number(p, "log_dropped_total", "counter", "Log lines that standard error did not take.",
-		s->log_dropped);
-	number(p, "protocol_violations_total", "counter",
-		"What brokers said against the protocol: ignored, or a channel closed for it.",
-		s->violations);
-	number(p, "messages_too_large_total", "counter",
-		"Messages over max_message_size: rejected, kept unacked, or dropped where there are no acks.",
-		s->oversized);
-	real(p, "start_time_seconds", "When the runtime began.", v->unix_time - v->uptime);
-	head(p, "info", "gauge", "The version that runs.");
-	put(p, "moonrabbit_info{version=\"%s\"} 1\n", mr_version());
+	mr_page_count(p, MR_METRIC_received_bytes_total, s->bytes_in);
+	mr_page_count(p, MR_METRIC_sent_bytes_total, s->bytes_out);
+	mr_page_count(p, MR_METRIC_frames_received_total, s->frames_in);
+	mr_page_count(p, MR_METRIC_heartbeats_sent_total, s->heartbeats_out);
+	mr_page_count(p, MR_METRIC_acks_sent_total, s->acks_out);
+	mr_page_count(p, MR_METRIC_log_dropped_total, s->log_dropped);
+	mr_page_count(p, MR_METRIC_protocol_violations_total, s->violations);
+	mr_page_count(p, MR_METRIC_messages_too_large_total, s->oversized);
+	mr_page_real(p, MR_METRIC_start_time_seconds, v->unix_time - v->uptime);
+	mr_page_head(p, MR_METRIC_info);
+	mr_page_put(p, "moonrabbit_info{version=\"%s\"} 1\n", mr_version());
 }
 
 /* ---- histograms ---- */
 
 /* `labels` ends with a comma, or is empty. */
-static void write_histogram(struct page *p, const char *name, const char *labels,
+static void write_histogram(struct mr_page *p, const char *name, const char *labels,
 	const struct mr_histogram *h)
 {
 	uint64_t count = 0;
@@ -168,55 +107,87 @@ static void write_histogram(struct page *p, const char *name, const char *labels
 	size_t size = strlen(labels);
 	for (size_t i = 0; i < MR_HISTOGRAM_BOUNDS; i++) {
 		count += h->counts[i];
-		put(p, "moonrabbit_%s_bucket{%sle=\"%g\"} %" PRIu64 "\n", name, labels,
+		mr_page_put(p, "moonrabbit_%s_bucket{%sle=\"%g\"} %" PRIu64 "\n", name, labels,
 			(double)mr_histogram_bound(i) / 1e9, count);
 	}
 	count += h->counts[MR_HISTOGRAM_BOUNDS];
-	put(p, "moonrabbit_%s_bucket{%sle=\"+Inf\"} %" PRIu64 "\n", name, labels, count);
+	mr_page_put(p, "moonrabbit_%s_bucket{%sle=\"+Inf\"} %" PRIu64 "\n", name, labels, count);
 	snprintf(bare, sizeof bare, size ? "{%.*s}" : "%.*s", (int)(size ? size - 1 : 0), labels);
-	put(p, "moonrabbit_%s_sum%s %.9f\n", name, bare, (double)h->sum / 1e9);
-	put(p, "moonrabbit_%s_count%s %" PRIu64 "\n", name, bare, count);
+	mr_page_put(p, "moonrabbit_%s_sum%s %.9f\n", name, bare, (double)h->sum / 1e9);
+	mr_page_put(p, "moonrabbit_%s_count%s %" PRIu64 "\n", name, bare, count);
 }
 
-static void write_meters(struct page *p, const struct mr_meter *const *meters, size_t count)
+/* The oldest that waits, as the host last looked, or the one that keeps the host busy. */
+static void write_oldest(struct mr_page *p, const struct mr_vitals *v,
+	const struct mr_meter *const *meters, size_t count)
 {
-	char name[1024], labels[1100];
+	char name[MR_LABEL_SIZE];
+	mr_slice busy = mr_meter_label(mr_slice_str(v->busy_queue));
+	mr_page_head(p, MR_METRIC_handler_oldest_seconds);
+	for (size_t i = 0; i < count; i++) {
+		double began = mr_meter_oldest_began(meters[i]),
+		       age = began > 0 ? v->now - began : 0;
+		bool is_busy =
+			*v->busy_queue && mr_slice_equal(mr_slice_str(meters[i]->queue), busy);
+		if (is_busy && v->busy > age) age = v->busy;
+		mr_page_put(p, "moonrabbit_handler_oldest_seconds{queue=\"%s\"} %.3f\n",
+			mr_page_label(name, meters[i]->queue), age > 0 ? age : 0);
+	}
+}
+
+static const struct {
+	enum mr_meter_tally tally;
+	int metric;
+	const char *name;
+} tallies[MR_METER_TALLIES] = {
+	{MR_METER_FAILURES, MR_METRIC_handler_failures_total, "handler_failures_total"},
+	{MR_METER_RETRIES, MR_METRIC_retries_total, "retries_total"},
+	{MR_METER_DEAD, MR_METRIC_dead_letters_total, "dead_letters_total"},
+	{MR_METER_LATE, MR_METRIC_handled_too_late_total, "handled_too_late_total"}};
+
+static void write_meters(struct mr_page *p, const struct mr_vitals *v,
+	const struct mr_meter *const *meters, size_t count)
+{
+	char name[MR_LABEL_SIZE], labels[1100];
 	struct mr_histogram h;
-	head(p, "handler_seconds", "histogram", "How long handlers took, waits included.");
+	mr_page_head(p, MR_METRIC_handler_seconds);
 	for (size_t i = 0; i < count; i++) {
 		mr_meter_read(meters[i], &h);
-		snprintf(labels, sizeof labels, "queue=\"%s\",", label(name, meters[i]->queue));
+		snprintf(labels, sizeof labels, "queue=\"%s\",",
+			mr_page_label(name, meters[i]->queue));
 		write_histogram(p, "handler_seconds", labels, &h);
 	}
-	head(p, "handler_failures_total", "counter", "Handlers that raised an error.");
-	for (size_t i = 0; i < count; i++)
-		put(p, "moonrabbit_handler_failures_total{queue=\"%s\"} %" PRIu64 "\n",
-			label(name, meters[i]->queue), mr_meter_failures(meters[i]));
-	head(p, "handled_too_late_total", "counter",
-		"Messages handled when their channel had gone: they come again.");
-	for (size_t i = 0; i < count; i++)
-		put(p, "moonrabbit_handled_too_late_total{queue=\"%s\"} %" PRIu64 "\n",
-			label(name, meters[i]->queue), mr_meter_late_ones(meters[i]));
-	head(p, "queue_messages", "gauge", "Messages in the queue when it was last looked at.");
+	write_oldest(p, v, meters, count);
+	for (size_t t = 0; t < MR_METER_TALLIES; t++) {
+		mr_page_head(p, tallies[t].metric);
+		for (size_t i = 0; i < count; i++)
+			mr_page_put(p, "moonrabbit_%s{queue=\"%s\"} %" PRIu64 "\n", tallies[t].name,
+				mr_page_label(name, meters[i]->queue),
+				mr_meter_counted(meters[i], tallies[t].tally));
+	}
+	mr_page_head(p, MR_METRIC_queue_messages);
 	for (size_t i = 0; i < count; i++)
 		if (mr_meter_messages_seen(meters[i]) >= 0)
-			put(p, "moonrabbit_queue_messages{queue=\"%s\"} %" PRIi64 "\n",
-				label(name, meters[i]->queue), mr_meter_messages_seen(meters[i]));
+			mr_page_put(p, "moonrabbit_queue_messages{queue=\"%s\"} %" PRIi64 "\n",
+				mr_page_label(name, meters[i]->queue),
+				mr_meter_messages_seen(meters[i]));
 }
 
 enum mr_status mr_metrics_write(struct mr_buffer *out, const struct mr_vitals *v,
 	const mr_health *health, const struct mr_meter *const *meters, size_t count,
-	const struct mr_histogram *confirms)
+	const struct mr_histogram *confirms, const struct mr_metric *const *own, size_t own_count)
 {
-	struct page p = {out, MR_OK};
+	struct mr_page p = {out, MR_OK};
 	write_health(&p, health);
 	write_connections(&p, v);
 	write_consumers(&p, v);
 	write_messages(&p, v);
 	write_traffic(&p, v);
-	write_meters(&p, meters, count);
-	head(&p, "publish_confirm_seconds", "histogram",
-		"From a publish on its way to the broker's confirm.");
+	write_meters(&p, v, meters, count);
+	mr_page_head(&p, MR_METRIC_publish_confirm_seconds);
 	write_histogram(&p, "publish_confirm_seconds", "", confirms);
+	mr_page_real(&p, MR_METRIC_lua_memory_bytes, v->host_memory);
+	mr_process_write(&p);
+	mr_own_metrics_write(&p, own, own_count);
 	return p.status;
 }

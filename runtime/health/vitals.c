@@ -133,9 +133,11 @@ static void look_at_host(struct mr_vitals *v, struct mr_stall *stall)
 {
 	struct mr_stall_view view;
 	mr_stall_view(stall, &view);
+	v->host_memory = mr_mark_memory(&stall->bridge->progress);
 	if (view.idle) return;
 	v->busy = (double)view.busy_for / 1000;
 	v->stalled = view.stalled;
+	snprintf(v->busy_queue, sizeof v->busy_queue, "%s", view.queue);
 	if (*view.queue)
 		snprintf(v->where, sizeof v->where, "the handler of queue \"%s\", %s", view.queue,
 			view.origin);
@@ -160,6 +162,7 @@ void mr_vitals_gather(struct mr_vitals *v, struct mr_services *s, struct mr_stal
 	look_at_host(v, stall);
 	clock_gettime(CLOCK_REALTIME, &real);
 	v->unix_time = (double)real.tv_sec + (double)real.tv_nsec / 1e9;
+	v->now = now;
 	v->uptime = now - started;
 	v->last_delivery = s->delivered_at ? now - (double)s->delivered_at / 1e6 : -1;
 	if (s->delivered_at && v->last_delivery < 0) v->last_delivery = 0;

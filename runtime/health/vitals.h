@@ -31,7 +31,10 @@ struct mr_vitals {
 	char where[MR_WORDS];     /* the current work, as far as it is known */
 	char traceback[4096];     /* its exact place; "": not available */
 	double last_delivery;     /* seconds ago; negative: there was none */
+	char busy_queue[256];     /* the queue whose handler keeps the host busy; "" */
+	double host_memory;       /* bytes, as the host says */
 	double uptime, unix_time; /* seconds */
+	double now;               /* mr_now's clock */
 	bool stopping;
 	uint64_t connects, losses, retries; /* total counts */
 };

@@ -228,6 +228,7 @@ typedef struct mr_stats {
 	uint64_t log_dropped; /* log lines that standard error did not accept */
 	uint64_t violations;  /* protocol violations by brokers, also those that were ignored */
 	uint64_t oversized;   /* messages over max_message_size: rejected, kept, or dropped */
+	uint64_t redelivered; /* deliveries with the flag redelivered */
 } mr_stats;
 MR_API void mr_runtime_stats(const mr_runtime *rt, mr_stats *out);
 
@@ -771,8 +772,27 @@ MR_API double mr_meter_handled(mr_meter *meter, double began, bool failed);
 MR_API void mr_meter_handled_many(mr_meter *meter, double count, double seconds);
 /* Counts a message that was handled after its channel was lost: the broker delivers it again. */
 MR_API void mr_meter_late(mr_meter *meter);
+/* Counts a message that was put aside for a later attempt, or moved to the dead letters. */
+MR_API void mr_meter_retried(mr_meter *meter);
+MR_API void mr_meter_buried(mr_meter *meter);
+/* Sets when the oldest running handler began (mr_now); 0: none runs. */
+MR_API void mr_meter_oldest(mr_meter *meter, double began);
 /* Sets the observed number of messages in the queue; negative: unknown. */
 MR_API void mr_meter_messages(mr_meter *meter, double count);
+
+/* Metrics of the host's own on /metrics. A name that is not one of Prometheus, or of the runtime's
+ * own metrics, is MR_BAD_ARGUMENT; `error` (may be NULL) says why. */
+typedef struct mr_metric mr_metric;
+enum { MR_COUNTER, MR_GAUGE, MR_HISTOGRAM };
+MR_API int mr_metric_new(int type, const char *name, const char *help, const char *const *labels,
+	size_t label_count, const double *bounds, size_t bound_count, mr_metric **out,
+	mr_error *error);
+MR_API void mr_metric_free(mr_metric *m); /* a runtime that shows it keeps it */
+MR_API int mr_metric_show(mr_runtime *rt, mr_metric *m, mr_error *error);
+/* The words of the series with these label values, as long as the metric: the value; of a histogram
+ * the sum, then the count of each bucket and of what is over them. The host alone writes them, with
+ * plain stores. NULL: out of memory, or there are 1000 series; one more is made for "(other)". */
+MR_API double *mr_metric_words(mr_metric *m, const char *const *values);
 
 /* ---- watchdog ----------------------------------------------------------------------------- */
 
@@ -784,6 +804,7 @@ typedef struct mr_mark {
 	double deadline;   /* mr_now() at which the current work exceeds its time limit; 0: none */
 	uint32_t consumer; /* the number of the consumer whose handler runs; 0: none */
 	uint32_t busy; /* 0: after a poll without events the host may sleep in its own event loop */
+	double memory; /* bytes of its language's memory, for /metrics; 0: unknown */
 } mr_mark;
 MR_API mr_mark *mr_runtime_mark(mr_runtime *rt); /* borrowed; lives as long as the runtime */
 /* Describes a consumer for reports: its queue; its origin, such as "orders.lua:12"; the seconds

@@ -1,6 +1,7 @@
 --- Hot reload of `moonrabbit run`: SIGHUP and --watch.
 -- Covers: lua/moonrabbit/cli/reload.lua by reload
 local broker = require "broker"
+local http = require "http"
 local mr = require "moonrabbit"
 local process = require "process"
 
@@ -54,6 +55,30 @@ describe("a script that is reloaded", function()
 
    local PLAIN = [[mr.consumer { queue = "%Q", connection = mr.connect { name = "w" }, handler = function(msg)
       print(msg.body .. " by " .. EDITION .. " as " .. msg.consumer_tag) io.flush() end } ]]
+
+   it("keeps its metrics, and a metric of another shape is an error of the new script; the page has them while it spins", function()
+      local METRICS = PLAIN .. [[
+         local c = mr.metrics.counter("own_edition_total", "What came.", LABELS)
+         if not LABELS then c:inc() else c:inc { a = 1 } end
+         mr.after(0, function() print("runs " .. EDITION) io.flush() while EDITION == "spins" do end end)
+      ]]
+      start("local LABELS " .. METRICS, "--http 0 --drain 1")
+      local port = worker:output():match "port=(%d+)\n"
+      local function value() return select(2, http.ask(port, "/metrics")):match "\nown_edition_total%S* (%d+)\n" end
+      assert.equal("1", value())
+      reload("local LABELS " .. METRICS)
+      worker:says "runs two"
+      assert.equal("2", value())
+      reload("local LABELS = { 'a' } " .. METRICS, "three")
+      worker:says "of another type, or with other labels or buckets"
+      reload("local LABELS " .. METRICS, "spins")
+      worker:says "runs spins"
+      assert.equal("3", value())
+      worker:signal "KILL"
+      worker:wait()
+      assert(ch:queue_delete { queue = q })
+      ch:queue_delete { queue = q .. ".dead" }
+   end)
 
    it("loses nothing and repeats nothing at 2000 msg/s: same connection, channel and tag, old handlers finish", function()
       local BODY = [[

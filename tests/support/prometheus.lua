@@ -1,4 +1,5 @@
---- prometheus: reads the text format 0.0.4, strictly; raises an error on what Prometheus would not take.
+--- prometheus: reads the text format 0.0.4, strictly; raises an error on what Prometheus would not take, and on
+-- names that are neither ours nor of a test (own_*).
 -- SPDX-License-Identifier: MIT
 local UNESCAPED = { ["\\\\"] = "\\", ['\\"'] = '"', ["\\n"] = "\n" }
 
@@ -30,7 +31,10 @@ end
 local function check_name(name, kind)
    if kind == "counter" and not name:find "_total$" then error("a counter without _total: " .. name) end
    if kind ~= "counter" and name:find "_total$" then error("_total, but no counter: " .. name) end
-   if not name:find "^moonrabbit_[a-z_]+$" then error("not a name of ours: " .. name) end
+   for _, begin in ipairs { "moonrabbit", "process", "own" } do
+      if name:find("^" .. begin .. "_[a-z_]+$") then return end
+   end
+   error("not a name of ours: " .. name)
 end
 
 --- The page as a list of {name, labels, value}, and the types by family.

@@ -12,7 +12,7 @@
 local functions = dofile((arg[0]:match("^.*/") or "") .. "functions.lua")
 
 local C_LINES, LUA_LINES = 500, 400
-local HEADER, HEADER_LINES = "include/moonrabbit.h", 820 -- the manual of the C library is one page
+local HEADER, HEADER_LINES = "include/moonrabbit.h", 840 -- the manual of the C library is one page
 
 local may_include = {              -- folder -> folders or single headers it may include, beside its own
    include = {},

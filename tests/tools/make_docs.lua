@@ -1,9 +1,10 @@
---- make_docs: writes docs/api.md from the LDoc comments and docs/configuration.md from options.h.
+--- make_docs: writes docs/api.md from the LDoc comments, docs/configuration.md from options.h, docs/metrics.md (metrics_page).
 -- SPDX-License-Identifier: MIT
 -- `luajit tests/tools/make_docs.lua ROOT` writes; with `--check` it compares and exits with 1 when a
 -- page is not what the code says, or when a comment leaves out what an option or a parameter means, or an option's default.
 local root = arg[1] or "."
 local checking = arg[2] == "--check"
+local here = arg[0]:match "^.*/" or ""
 
 local function read(path)
    local file = io.open(root .. "/" .. path)
@@ -36,6 +37,7 @@ local PAGES = {
    { "Remote calls: the server", "rpc/server", "mr.rpc" },
    { "Retry policies", "loop/retry", "mr.retry" },
    { "Health", "health/health", "mr.health" },
+   { "Metrics", "health/metrics", "mr.metrics" },
    { "Pools", "pool/pool", "pool" },
    { "Pools: size", "pool/size", "pool" },
    { "Testing: the embedded broker", "testing", "mr.testing" },
@@ -45,14 +47,14 @@ local OURS = { mr = true, consumer = true, Worker = true, Connection = true, Cha
    Consumer = true, methods = true, value = true, log = true, Timer = true, testing = true, Broker = true, Pool = true,
    retry = true, Simple = true, pool = true, rpc = true, rpc_server = true, publisher = true, Publisher = true,
    topology = true, Topology = true, Server = true, health = true, sync = true, Event = true,
-   Semaphore = true, Queue = true, simple_queue = true }
+   Semaphore = true, Queue = true, simple_queue = true, metrics = true, Counter = true, Gauge = true, Histogram = true }
 
 -- Parts of a class that have a file of their own: their methods are the class's.
 local PARTS = { declare = true, publish = true, plan = true, apply = true, delayed = true, maintenance = true, size = true,
    kombu = true, handover = true }
 -- What the methods of a module are called on, where its page is not about it alone.
 local CALLED_ON = { Server = "server", Timer = "timer", Broker = "broker", Event = "event", Semaphore = "semaphore", Queue = "channel",
-   simple_queue = "conn" }
+   simple_queue = "conn", Counter = "counter", Gauge = "gauge", Histogram = "histogram" }
 
 -- Where a module's tables of options are, if not in itself.
 local TABLES_IN = { ["consumer/consumer"] = "consumer/setup", ["connection/kombu"] = "connection/ensure",
@@ -287,7 +289,8 @@ local api_page = api()
 without_table(api_page)
 for _, what in ipairs(lacking) do print(what) end
 local wrong = #lacking
-for path, text in pairs { ["docs/api.md"] = api_page, ["docs/configuration.md"] = configuration() } do
+for path, text in pairs { ["docs/api.md"] = api_page, ["docs/configuration.md"] = configuration(),
+   ["docs/metrics.md"] = dofile(here .. "metrics_page.lua")(read) } do
    if not checking then
       local file = assert(io.open(root .. "/" .. path, "w"))
       file:write(text)

@@ -86,17 +86,25 @@ local function merge(texts)
    return families, order
 end
 
+--- The supervisor's own metrics: name, type, meaning, what to do.
+pages.catalogue = {
+   { "workers", "gauge", "Worker processes that should run.", "" },
+   { "workers_running", "gauge", "Worker processes that run.", "Alert when less than moonrabbit_workers for minutes." },
+   { "worker_restarts_total", "counter", "How often a worker that died was started again.",
+      "Alert on a lasting rise: the log says how each died." },
+}
+
 local function own_metrics(group, out)
    local running = 0
    for _, worker in ipairs(group.workers) do
       if worker.pid then running = running + 1 end
    end
-   local function add(name, kind, help, n)
-      out[#out + 1] = ("# HELP moonrabbit_%s %s\n# TYPE moonrabbit_%s %s\nmoonrabbit_%s %d"):format(name, help, name, kind, name, n)
+   local values = { workers = #group.workers, workers_running = running, worker_restarts_total = group.restarts }
+   for _, m in ipairs(pages.catalogue) do
+      local name, kind, help = m[1], m[2], m[3]
+      out[#out + 1] = ("# HELP moonrabbit_%s %s\n# TYPE moonrabbit_%s %s\nmoonrabbit_%s %d"):format(name, help, name, kind, name,
+         values[name])
    end
-   add("workers", "gauge", "Worker processes that should run.", #group.workers)
-   add("workers_running", "gauge", "Worker processes that run.", running)
-   add("worker_restarts_total", "counter", "How often a worker that died was started again.", group.restarts)
 end
 
 local function metrics(group)

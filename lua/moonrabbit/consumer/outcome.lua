@@ -66,6 +66,7 @@ local function again_here(consumer, msg, seconds, err, why)
    local fields = fields_of(consumer, msg, err)
    fields.delay, fields.kind, fields.reason = seconds, why.kind, why.text
    log.error("a failed message can never be copied; it is held, and tried again here", fields)
+   copies.count_retry(consumer.queue)
    patience.nap(msg, seconds)
    if not msg.is_live or patience.is_over() then return nil end
    rawset(msg, "attempt", msg.attempt + 1)

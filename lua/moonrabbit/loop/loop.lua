@@ -24,6 +24,7 @@ local handlers = {}                  -- event type -> function(event)
 local openers, closers = {}, {}      -- called after a runtime is made, and before one ends
 local room_waiters = {}              -- tokens
 local around = function(work) work() end -- set by meter
+local after_batch = function() end   -- set by sampling
 local on_event                       -- called once, after the next event; nil: no task waits for it
 
 --- The number of objects that keep the program running: mostly consumers.
@@ -96,6 +97,8 @@ end
 function loop.set_delivery(fn) on_delivery = fn end
 --- Sets fn(work, n), which calls work() for a batch of n events.
 function loop.set_around(fn) around = fn end
+--- Sets the function that is called after each batch of events.
+function loop.on_batch(fn) after_batch = fn end
 --- Registers the function that gets events of a type. It must not wait.
 function loop.on(type_, fn) handlers[type_] = fn end
 
@@ -230,7 +233,10 @@ function loop.pump(timeout, most)
    end
    at, count = 0, n
    loop.now = C.mr_now()
-   if n > 0 then around(dispatch_batch, n) end
+   if n > 0 then
+      around(dispatch_batch, n)
+      after_batch()
+   end
    task.is_pumping = false
    return busy or n > 0
 end

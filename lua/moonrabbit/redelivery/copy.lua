@@ -10,6 +10,7 @@ local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local ledger = require "moonrabbit.channel.ledger"
+local loop = require "moonrabbit.loop.loop"
 local merged = require "moonrabbit.base.merged"
 local message = require "moonrabbit.channel.message"
 local properties = require "moonrabbit.base.properties"
@@ -47,6 +48,13 @@ end
 function copies.now()
    return math.floor((read_clock(REALTIME) + C.mr_now() - read_clock(MONOTONIC)) * 1000)
 end
+
+-- ---- for the metrics ----
+
+local function meter_of(queue) return C.mr_meter_of(loop.runtime(), queue, #queue) end
+
+--- Counts a message of this queue that is tried again later.
+function copies.count_retry(queue) C.mr_meter_retried(meter_of(queue)) end
 
 -- ---- the content of a copy ----
 
@@ -245,6 +253,7 @@ function copies.delay(msg, seconds, info)
    local conn = msg.channel.connection
    local ms = round(conn, info.queue, math.ceil(math.min(seconds, LONGEST) * 1000 - 1e-6))
    local ok, err = put(msg, copies.delay_queue(info.queue, ms, info.exit), info)
+   if ok then copies.count_retry(info.queue) end
    return ok, err
 end
 
@@ -256,6 +265,7 @@ end
 -- @treturn[2] nil, error as of delay
 function copies.bury(msg, dead, info)
    local ok, err = put(msg, { queue = dead, arguments = info.arguments }, info, true)
+   if ok then C.mr_meter_buried(meter_of(info.queue)) end
    return ok, err
 end
 
@@ -266,6 +276,7 @@ end
 -- @treturn[2] nil, error as of delay
 function copies.again(msg, info)
    local ok, err = put(msg, { queue = info.queue }, info, "known")
+   if ok then copies.count_retry(info.queue) end
    return ok, err
 end
 

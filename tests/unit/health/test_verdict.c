@@ -235,7 +235,7 @@ static char *metrics(struct mr_buffer *b, const struct mr_meter *const *meters, 
 	const struct mr_histogram *confirms)
 {
 	mr_health *h = judge();
-	assert_int_equal(mr_metrics_write(b, &vitals, h, meters, count, confirms), MR_OK);
+	assert_int_equal(mr_metrics_write(b, &vitals, h, meters, count, confirms, NULL, 0), MR_OK);
 	mr_verdict_free(h);
 	mr_buffer_append(b, "", 1);
 	return (char *)mr_buffer_data(b);
