@@ -8,14 +8,14 @@
 #   setup_packages build|tests
 #   setup_build NAME [CMAKE-OPTION...]       builds .build/NAME; only what changed
 #
-# It installs only missing packages, and never starts a service: rabbitmq-server is
-# installed for its files, and its service is left switched off. MR_BUILD moves .build elsewhere.
+# It installs only missing packages, and never starts a service: rabbitmq-server and
+# prometheus are installed for their files, and their services are left switched off. MR_BUILD moves .build elsewhere.
 
 packages_build="cmake gcc libc6-dev make pkgconf luajit libluajit-5.1-dev librabbitmq-dev libev-dev
 	libssl-dev libc-ares-dev libmicrohttpd-dev lua-argparse lua-cjson"
 packages_tests="$packages_build debootstrap locales rabbitmq-server openssl ninja-build libcmocka-dev lua-busted lua-check clang-14
 	clang-format-14 libclang-rt-14-dev pmccabe amqp-tools python3-pika
-	golang-go golang-github-rabbitmq-amqp091-go-dev iproute2 procps python3"
+	golang-go golang-github-rabbitmq-amqp091-go-dev iproute2 procps python3 prometheus"
 
 setup_say() { echo "==> $*"; }
 
@@ -78,6 +78,7 @@ setup_install() (
 		[ -z "$(setup_missing erlang-base)" ] || units="$units epmd.service epmd.socket"
 		;;
 	esac
+	case " $missing " in *" prometheus "*) units="$units prometheus.service" ;; esac # the tests need its promtool
 	apt-get -o DPkg::Lock::Timeout=300 update </dev/null || exit 1
 	# shellcheck disable=SC2086 # a list of words
 	apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $missing </dev/null || exit 1
