@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local body_of = require "moonrabbit.base.body"
+local cascade = require "moonrabbit.delay.cascade"
 local ensure = require "moonrabbit.connection.ensure"
 local loop = require "moonrabbit.loop.loop"
 local merged = require "moonrabbit.base.merged"
@@ -145,9 +146,28 @@ function simple_queue:simple_buffer(name, opts)
       exchange = { auto_delete = true } })
 end
 
+-- As put, after a time.
+local function put_later(self, text, all)
+   if all.expiration ~= nil then options.blame '"delay" and "expiration": the message would leave its delay too early' end
+   local plan, err = cascade.plan(self.exchange, self.routing_key, all.delay)
+   if err then return nil, err end
+   all.delay = nil
+   if not plan then return self.channel:publish(self.exchange, self.routing_key, text, all) end
+   local conn = self.channel.connection
+   if not cascade.is_ready(conn, plan) then
+      local is_made, why = cascade.prepare(conn, plan)
+      if not is_made then return nil, why end
+   end
+   all.headers = cascade.headers(plan, all.headers)
+   local ok
+   ok, err = self.channel:publish(cascade.ENTRY, self.routing_key, text, all)
+   if not ok then cascade.forget(conn) end -- the next one declares it again
+   return ok, err
+end
+
 --- Puts a message into the queue.
 -- @param body a string, or a value that the serializer accepts
--- @tparam[opt] table props as of publish
+-- @tparam[opt] table props as of publish, and delay (seconds until it is in the queue)
 -- @treturn[1] true
 -- @treturn[2] nil, error
 function Simple:put(body, props)
@@ -155,6 +175,7 @@ function Simple:put(body, props)
    if not text then options.blame(kind) end
    local all = merged(self.usual, props)
    if all.content_type == nil then all.content_type = kind end
+   if all.delay ~= nil then return put_later(self, text, all) end
    return self.channel:publish(self.exchange, self.routing_key, text, all)
 end
 

@@ -3,6 +3,7 @@
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local body_of = require "moonrabbit.base.body"
+local cascade = require "moonrabbit.delay.cascade"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local merged = require "moonrabbit.base.merged"
@@ -33,17 +34,23 @@ local function address(self, props, all)
    local exchange, key = props and props.exchange or self.exchange, props and props.routing_key or self.routing_key
    if not key then options.blame('a "routing_key" is missing: give it to the publisher or to the publish') end
    if not props or not props.delay then return exchange, key, all end
-   if not self.options.topology or exchange ~= "" then
-      options.blame('"delay" needs a publisher with a topology of delays, and the default exchange')
+   if all.expiration ~= nil then options.blame '"delay" and "expiration": the message would leave its delay too early' end
+   local topology = self.options.topology
+   if topology and exchange == "" and topology.delays[key] then
+      local through, err = topology:delay(key, props.delay)
+      if not through then return nil, err end
+      all.expiration = through.expiration
+      return "", through.queue, all
    end
-   local through, err = self.options.topology:delay(key, props.delay)
-   if not through then return nil, err end
-   all.expiration = through.expiration
-   return "", through.queue, all
+   local plan, err = cascade.plan(exchange, key, props.delay)
+   if err then return nil, err end
+   if not plan then return exchange, key, all end
+   all.headers, all.mandatory = cascade.headers(plan, all.headers), true
+   return cascade.ENTRY, key, all, plan
 end
 
 --- Makes the job of one publish: publisher, exchange, routing_key, body, props (as bytes: encoded, if there are headers), attempt,
--- deadline.
+-- deadline, plan (of its delay).
 -- @treturn[1] table
 -- @treturn[2] nil, error; misuse raises an error
 function job.new(self, body, props)
@@ -54,7 +61,7 @@ function job.new(self, body, props)
    end
    local all_props = with_usual(self, props, kind)
    options.seconds("timeout", props and props.timeout)
-   local exchange, key, with = address(self, props, all_props)
+   local exchange, key, with, plan = address(self, props, all_props)
    if not exchange then return nil, key end
    local encoded
    if with ~= self.usual then
@@ -65,8 +72,8 @@ function job.new(self, body, props)
       return nil, errors.new("bad_argument", "publish", "an exchange or a routing key is longer than 255 bytes")
    end
    local timeout = props and props.timeout or self.timeout
-   return { publisher = self, exchange = exchange, routing_key = key, body = text, props = with, encoded = encoded, attempt = 0,
-      deadline = timeout > 0 and timeout < math.huge and C.mr_now() + timeout or nil }
+   return { publisher = self, exchange = exchange, routing_key = key, plan = plan, body = text, props = with, encoded = encoded,
+      attempt = 0, deadline = timeout > 0 and timeout < math.huge and C.mr_now() + timeout or nil }
 end
 
 return job

@@ -5,6 +5,7 @@
 local C = require("moonrabbit.base.ffi").C
 local awaited = require "moonrabbit.topology.awaited"
 local body_of = require "moonrabbit.base.body"
+local cascade = require "moonrabbit.delay.cascade"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local farewell = require "moonrabbit.connection.farewell"
@@ -137,6 +138,7 @@ local function ended(t, state, reason, cause)
    if one.timer then loop.cancel(one.timer) end
    one.timer = nil
    local is_well = state == "acked" or state == "sent"
+   if one.plan and not is_well then cascade.forget(self.connection) end
    if is_well then self.nacks = 0 end
    if one.place == "flight" and not is_well and resend.takes_back(self, t, state, reason, cause) then return true end
    one.place, self.thinking[t] = nil, nil
@@ -146,7 +148,7 @@ local function ended(t, state, reason, cause)
       self.failed, self.failure = self.failed + 1, state
       if self.options.on_failed then
          local err = ticket.error(t, t.kind or state, reason, cause)
-         local message = { exchange = one.exchange, routing_key = one.routing_key, body = one.body, properties = one.props }
+         local message = { exchange = (one.plan or one).exchange, routing_key = one.routing_key, body = one.body, properties = one.props }
          farewell.tell(self.options.on_failed, err, message)
       end
    end
@@ -189,7 +191,7 @@ end
 --- Publishes without waiting for the broker; waits only for room in a full buffer (when_full="block").
 -- @param body a string is sent unchanged, a table, number or boolean as JSON
 -- @tparam[opt] table props AMQP's properties, and exchange, routing_key, mandatory, persistent, timeout (seconds in
--- total), delay (seconds; with a topology of mr.topology.delayed)
+-- total), delay (seconds until it goes to its exchange or queue: docs/publishing.md)
 -- @treturn[1] ticket state is "waiting", then "acked", "nacked", "returned", "lost" or "timeout" ("sent" without
 -- confirms); t:wait()
 -- @treturn[2] nil, error of kind backpressure (no room), content_too_large, bad_argument, closed

@@ -90,12 +90,15 @@ function resend.takes_back(self, t, state, reason, cause)
    if pause then sender.renew(self, job.channel) end
    if pause and not self.options.retry then
       again = function() obey(self, t, pause, state, reason) end
+   elseif state == "returned" and job.plan and not job.has_redeclared then
+      job.has_redeclared = true
+      again = function() obey(self, t, 0, state, reason) end -- what it needs is declared again
    elseif state == "returned" and self.options.topology and not job.has_redeclared then
       job.has_redeclared = true
       again = function() redeclare(self, t, state, reason) end
    else
       local ctx = { scope = "publish", attempt = job.attempt, err = ticket.error(t, state, reason, cause),
-         elapsed = C.mr_now() - job.born, message = { exchange = job.exchange, routing_key = job.routing_key, body = job.body,
+         elapsed = C.mr_now() - job.born, message = { exchange = (job.plan or job).exchange, routing_key = job.routing_key, body = job.body,
             properties = job.props } }
       local policy = self.options.retry
       if policy then

@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local awaited = require "moonrabbit.topology.awaited"
+local cascade = require "moonrabbit.delay.cascade"
 local each = require "moonrabbit.base.each"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
@@ -162,6 +163,19 @@ function sender.renew(self, ch)
    end)
 end
 
+-- Declares what a delay needs. A refusal ends the publish; after a loss it is tried again.
+local function prepare_delay(self, t)
+   local ok, err = cascade.prepare(self.connection, t.job.plan)
+   if ok or t.state ~= "waiting" then return true end
+   if err.scope ~= "connection" and not err.recoverable and err.kind ~= "timeout" then
+      ticket.finish(t, "lost", err.text, err.kind)
+      return true
+   end
+   self.obstacle, self.pause = err, sender.longer(self.pause)
+   loop.sleep(self.pause)
+   return true
+end
+
 -- Handles the head of the line; false: there is nothing more to do.
 local function step(self, t)
    local ch = self.channel
@@ -176,6 +190,7 @@ local function step(self, t)
       if not self.box:bring(function(other) return suspicion.may_go(conn, other) end) then way.wait(conn, patience_of(t)) end
       return true
    end
+   if t.job.plan and not cascade.is_ready(conn, t.job.plan) then return prepare_delay(self, t) end
    local ok, err, wait = post(self, ch, t)
    if ok then
       self.box:pop()
@@ -208,7 +223,9 @@ end
 -- @treturn[2] nil, error it can never be sent
 function sender.begin(self, t)
    local ch = self.channel
+   local plan = t.job.plan
    if self.in_line > 0 or self.connection.suspects then ch = nil -- it is not the turn of this publish
+   elseif plan and not cascade.is_ready(self.connection, plan) then ch = nil
    elseif ch and not ch.handle then self.channel, ch = nil, nil end -- a new publish, a new channel
    if ch then
       local ok, err, wait = post(self, ch, t)

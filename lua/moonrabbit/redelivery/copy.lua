@@ -15,6 +15,7 @@ local merged = require "moonrabbit.base.merged"
 local message = require "moonrabbit.channel.message"
 local properties = require "moonrabbit.base.properties"
 local queue_type = require "moonrabbit.channel.queue_type"
+local short = require "moonrabbit.base.short"
 local side = require "moonrabbit.redelivery.sender"
 local stamps = require "moonrabbit.channel.stamps"
 local value = require "moonrabbit.base.value"
@@ -28,7 +29,6 @@ local IDLE = 60                   -- seconds that an unused delay queue exists a
 local IDLE_QUORUM = 3600          -- the same; while a node is down, its messages wait for the exit
 local EXACT = 32                  -- delays per queue that are kept to the millisecond; see round
 local LONGEST = 4e9 / 1000 - IDLE_QUORUM -- seconds; RabbitMQ's maximum of x-expires is 2^32-1 ms
-local NAME_SIZE = 255             -- the maximum bytes of a queue's name
 local WRAPPED = "x-mr-properties" -- the header with a message's properties during the delay
 local REALTIME, MONOTONIC = 0, 1  -- of clock_gettime
 local ERROR_SIZE, TRACE_SIZE = 500, 2000 -- bytes; all properties must fit a frame, which may be as small as 4096
@@ -58,15 +58,7 @@ function copies.count_retry(queue) C.mr_meter_retried(meter_of(queue)) end
 
 -- ---- the content of a copy ----
 
--- The first bytes of a text, without an incomplete character at the end.
-local function head(text, size)
-   return (text:sub(1, size):gsub("[\192-\255][\128-\191]*$", function(last)
-      local lead = last:byte()
-      return #last < (lead >= 240 and 4 or lead >= 224 and 3 or 2) and "" or nil
-   end))
-end
-
-local function cut(text, size) return #text > size and head(text, size - 4) .. " ..." or text end
+local function cut(text, size) return #text > size and short.head(text, size - 4) .. " ..." or text end
 
 -- True if the value is the received one, not changed by the program. (The contents of tables are not compared.)
 local function is_same(v, received)
@@ -203,23 +195,8 @@ local function round(conn, queue, ms)
    return math.ceil(ms / unit) * unit
 end
 
--- A checksum that distinguishes long names with the same beginning.
-local function sum_of(text)
-   local sum = 5381
-   for i = 1, #text do sum = (sum * 33 + text:byte(i)) % 2 ^ 32 end
-   return sum
-end
-
--- Names with "amq." are reserved for the broker, and names have at most 255 bytes.
-local function name_of(queue, what)
-   local suffix = ".retry" .. what
-   local name = queue:gsub("^amq%.", "mr.")
-   if #name + #suffix > NAME_SIZE then
-      suffix = ("~%08x%s"):format(sum_of(name), suffix)
-      name = head(name, NAME_SIZE - #suffix)
-   end
-   return name .. suffix
-end
+-- Names with "amq." are reserved for the broker.
+local function name_of(queue, what) return short.name("", (queue:gsub("^amq%.", "mr.")), ".retry" .. what) end
 
 --- The name of the exit, from which messages are published to their queue with a confirm; see returns. (Not QUEUE.retry: many
 -- programs have a queue of that name, for retries made by hand.)

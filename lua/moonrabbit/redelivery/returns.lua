@@ -8,8 +8,8 @@ local companion = require "moonrabbit.channel.companion"
 local copies = require "moonrabbit.redelivery.copy"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
+local once = require "moonrabbit.loop.once"
 local patience = require "moonrabbit.channel.patience"
-local side = require "moonrabbit.redelivery.sender"
 local stop = require "moonrabbit.loop.stop"
 local task = require "moonrabbit.loop.task"
 
@@ -133,7 +133,7 @@ end
 -- @treturn[1] watch fields exit (the name of that queue), queue; method stop
 -- @treturn[2] nil, error: this user may not declare it
 function returns.of(worker)
-   if worker.exit == nil then side.once(worker, "exit_asked", begin, worker) end
+   if worker.exit == nil then once(worker, "exit_asked", begin, worker) end
    return worker.exit or nil, worker.no_exit
 end
 

@@ -6,13 +6,13 @@ local companion = require "moonrabbit.channel.companion"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local log = require "moonrabbit.loop.log"
+local once = require "moonrabbit.loop.once"
 local publishing = require "moonrabbit.channel.publish"
 local queue_type = require "moonrabbit.channel.queue_type"
 local settings = require "moonrabbit.connection.settings"
 local suspicion = require "moonrabbit.channel.suspicion"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
-local time_limit = require "moonrabbit.loop.time_limit"
 local way = require "moonrabbit.channel.way"
 
 local side = {}
@@ -44,28 +44,10 @@ local function open(self)
    return ch
 end
 
---- Does work once for all callers: a call during the work waits and gets the same result. `of[key]` is the list of waiting
--- callers. The work is always completed: no handler's time limit ends it, and all callers get its error.
-function side.once(of, key, fn, ...)
-   if of[key] then
-      local token = task.token()
-      table.insert(of[key], token)
-      return task.wait(token)
-   end
-   of[key] = {}
-   local done, ok, err = time_limit.apart(pcall, fn, ...)
-   local waiting, why = of[key], ok
-   of[key] = nil
-   if not done then ok, err = nil, errors.new("bad_argument", "channel", errors.words(why)) end
-   for _, token in ipairs(waiting) do task.wake(token, ok, err) end
-   if not done then error(why, 0) end
-   return ok, err
-end
-
 -- The channel for copies.
 local function channel(self)
    local ch, err = self.channel, nil
-   if not (ch and ch.handle) then ch, err = side.once(self, "opening", open, self) end
+   if not (ch and ch.handle) then ch, err = once(self, "opening", open, self) end
    return ch, err
 end
 
@@ -102,7 +84,7 @@ end
 local function see_to_exit(self, exit)
    heed_epoch(self)
    if not exit or exit.has_ended and exit.options.auto_delete or is_fresh(self.declared[exit.exit]) then return true end
-   local ok, err = side.once(self.declaring, exit.exit, declare_exit, self, exit)
+   local ok, err = once(self.declaring, exit.exit, declare_exit, self, exit)
    return ok, err
 end
 
@@ -110,7 +92,7 @@ end
 local function declare(self, queue, arguments)
    heed_epoch(self)
    if is_fresh(self.declared[queue]) then return true end
-   local ok, err = side.once(self.declaring, queue, declare_now, self, queue, arguments)
+   local ok, err = once(self.declaring, queue, declare_now, self, queue, arguments)
    return ok, err
 end
 

@@ -1,6 +1,6 @@
 --- publisher, with its outbox, its jobs and its sender. CONTRACT X3 to X5, X7, X8, X22.
 -- Covers: lua/moonrabbit/publisher/buffer.lua by drop_oldest
--- Covers: lua/moonrabbit/publisher/job.lua by needs
+-- Covers: lua/moonrabbit/publisher/job.lua by routing_key
 -- Covers: lua/moonrabbit/publisher/sender.lua by in_line
 local mr = require "moonrabbit"
 local embedded = require "embedded"
@@ -687,7 +687,9 @@ describe("a publisher's options", function()
          ['argument 2 ("props") must be a table'] = function() pub:publish("x", "q") end,
          ["a body cannot be a function"] = function() pub:publish_async(print) end,
          ['a "routing_key" is missing'] = function() mr.publisher({ connection = pub.connection }):publish "x" end,
-         ['"delay" needs a publisher with a topology'] = function() pub:publish("x", { delay = 1 }) end,
+         ['"delay" and "expiration"'] = function() pub:publish("x", { routing_key = "q", delay = 1, expiration = "1" }) end,
+         ['option "delay" must be a number'] = function() pub:publish("x", { routing_key = "q", delay = "1" }) end,
+         ['"delay" must be a number of seconds, not negative'] = function() pub:publish("x", { routing_key = "q", delay = -1 }) end,
          ['option "connection" must be a connection'] = function() mr.publisher { connection = {} } end,
       } do
          local ok, why = pcall(fn)

@@ -1,8 +1,8 @@
---- sender: what many may wait for is done once. How copies go out: redelivery/copy_spec, channel/suspicion_spec.
+--- once: what many may wait for is done once.
 -- SPDX-License-Identifier: MIT
 local loop = require "moonrabbit.loop.loop"
 local mr = require "moonrabbit"
-local sender = require "moonrabbit.redelivery.sender"
+local once = require "moonrabbit.loop.once"
 local task = require "moonrabbit.loop.task"
 local waits = require "waits"
 
@@ -18,7 +18,7 @@ describe("what many may wait for", function()
       return what == "fine" or nil, what ~= "fine" and what or nil, ...
    end
 
-   local function ask(key) return waits.background(sender.once, going, key, slow) end
+   local function ask(key) return waits.background(once, going, key, slow) end
 
    local function ended(...)
       for _, call in ipairs { ... } do waits.eventually("an answer", function() return call.done end) end
@@ -57,7 +57,7 @@ describe("what many may wait for", function()
 
    it("raises where it was begun, and is an error to all others", function()
       local raised
-      mr.spawn(function() raised = { pcall(sender.once, going, "k", slow) } end)
+      mr.spawn(function() raised = { pcall(once, going, "k", slow) } end)
       local b = ask "k"
       waits.eventually("who waits", function() return going.k and #going.k == 1 end)
       task.wake(token, "raise")
