@@ -39,7 +39,8 @@ local wait = require "moonrabbit.loop.wait"
 local watchdog = require "moonrabbit.loop.watchdog"
 
 local mr = {
-   consumer = require("moonrabbit.consumer.consumer").new, pool = require("moonrabbit.pool.pool").new,
+   consumer = require("moonrabbit.consumer.consumer").new, filter = require("moonrabbit.consumer.filter").new,
+   pool = require("moonrabbit.pool.pool").new,
    rpc = require "moonrabbit.rpc.client",
    publisher = require("moonrabbit.publisher.publisher").new, topology = require "moonrabbit.topology.topology",
    retry = require "moonrabbit.loop.retry", version = lib.version, log = log, testing = testing,

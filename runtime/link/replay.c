@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "link/history.h"
 #include "link/repair.h"
+#include "link/streams.h"
 
 #define LOCKED_PAUSE 500  /* ms between two looks at a queue that a dead connection locks */
 #define LOCKED_MAX 120000 /* ms: two heartbeats of RabbitMQ's own 60 s */
@@ -287,6 +288,8 @@ static void give_step_up(struct mr_recovery *r, const struct mr_step *s, struct 
 static void put_off(struct mr_recovery *r)
 {
 	uint64_t record = mr_plan_step(&r->plan)->record;
+	struct mr_record *missing = mr_record_by_id(&r->topology, record);
+	if (missing && r->error.kind == MR_NOT_FOUND) mr_streams_restart(missing);
 	while (mr_plan_step(&r->plan) && mr_plan_step(&r->plan)->record == record)
 		mr_plan_next(&r->plan);
 	mr_repair_plan(r, 0, &r->error, MR_NOT_FOUND);

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/number.h"
@@ -317,6 +318,15 @@ static void log_curb_refused(void *owner, const mr_error *why)
 		NULL);
 }
 
+/* A consumer has ended: if it is restored, then where it was. */
+static void note_resume(void *owner, const struct mr_resume *at)
+{
+	struct mr_link *link = owner;
+	struct mr_record *r = mr_record_of_consumer(&link->recovery.topology, at->consumer);
+	mr_msec age = mr_clock_now() - at->since;
+	if (r) mr_streams_resume(r, at, (int64_t)time(NULL) - age / 1000, age);
+}
+
 void mr_report_hear(struct mr_link *link)
 {
 	struct mr_session_options *o = &link->options;
@@ -330,7 +340,7 @@ void mr_report_hear(struct mr_link *link)
 	o->late = tell_late;
 	o->too_large = log_too_large;
 	o->curbed = log_curbed;
-	mr_streams_hear(link);
+	o->resume = note_resume;
 	o->curb_refused = log_curb_refused;
 }
 

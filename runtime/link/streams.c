@@ -2,8 +2,6 @@
  * SPDX-License-Identifier: MIT */
 #include "link/streams.h"
 
-#include <time.h>
-
 #define KEY "x-stream-offset"
 #define SETTLED                                                                                    \
 	5000 /* ms after which a consumer of "last" has got the last chunk, if there is one */
@@ -36,12 +34,7 @@ void mr_streams_resume(struct mr_record *record, const struct mr_resume *at, int
 		begin_at(record, 'T', wall);
 }
 
-static void resume(void *owner, const struct mr_resume *at)
+void mr_streams_restart(struct mr_record *record)
 {
-	struct mr_link *link = owner;
-	struct mr_record *r = mr_record_of_consumer(&link->recovery.topology, at->consumer);
-	mr_msec age = mr_clock_now() - at->since;
-	if (r) mr_streams_resume(r, at, (int64_t)time(NULL) - age / 1000, age);
+	if (mr_table_find(record->request.arguments, KEY)) begin_at(record, 'l', 0);
 }
-
-void mr_streams_hear(struct mr_link *link) { link->options.resume = resume; }

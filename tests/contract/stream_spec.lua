@@ -197,3 +197,220 @@ describe("ch:consume of a stream", function()
       assert.equal(0, got.twice)
    end)
 end)
+
+describe("mr.consumer of a stream", function()
+   before_each(recovering.quiet)
+   after_each(recovering.clean)
+
+   -- Consuming, on a connection of its own.
+   local function consumer(q, opts, options)
+      local record, seen = recovering.recorder()
+      local all = { on_event = record }
+      for k, v in pairs(options or SLOWLY) do all[k] = v end
+      local conn = broker.connect(all)
+      opts.queue, opts.connection = opts.queue or q, conn
+      local w = mr.consumer(opts)
+      assert(w:wait(10))
+      return w, seen, conn
+   end
+
+   local function names_of(folder)
+      local pipe = assert(io.popen("find " .. folder .. " -type f"))
+      local text = pipe:read "*a"
+      pipe:close()
+      return text
+   end
+
+   -- A store of the test's own.
+   local function keeper(offset)
+      local kept = { offset = offset, loads = 0 }
+      kept.store = {
+         load = function(name)
+            mr.sleep(0)
+            kept.loads, kept.name = kept.loads + 1, name
+            return kept.offset
+         end,
+         save = function(_, n)
+            mr.sleep(0)
+            kept.offset = n
+            return true
+         end,
+      }
+      return kept
+   end
+
+   it("tries a failed message again here, unacked, then buries it, with the connection up (FIELD-C3)", function()
+      local q, _, out = stream(4)
+      local calls, done = {}, {}
+      local w, _, conn = consumer(q, { stream = { offset = "first" }, retry = mr.retry.fixed { delay = 0.05, attempts = 3 },
+         handler = function(msg)
+            if msg.body ~= "1" then
+               done[#done + 1] = msg.body
+               return
+            end
+            calls[#calls + 1] = msg.attempt
+            if msg.attempt == 1 then error "raised" end
+            if msg.attempt == 2 then return "requeue" end
+            return nil, "returned"
+         end })
+      local dead = broker.take(out, q .. ".dead")
+      assert.same({ 1, 2, 3 }, calls)
+      assert.equal("1", dead.body)
+      assert.same({ 3, q, 1 }, { dead.headers["x-mr-attempt"], dead.headers["x-mr-queue"], tonumber(dead.headers["x-stream-offset"]) })
+      assert.truthy(dead.headers["x-mr-reason"]:find("after 3 attempts", 1, true))
+      eventually("the others", function() return #done == 3 end)
+      eventually("its offset", function() return w.offset == 3 end)
+      assert.equal(1, conn.epoch)
+   end)
+
+   it("goes on behind what it has handled after a loss, with several handlers (FIELD-C3)", function()
+      local q, publish = stream(100)
+      local handler, got = counter()
+      local w, seen = consumer(q, { stream = { offset = "first" }, prefetch = 20, concurrency = 8, handler = function(msg)
+         mr.sleep(0.001)
+         handler(msg)
+      end })
+      eventually("half", function() return got.n >= 50 end)
+      broker.close_connections "x"
+      eventually("its loss", function() return seen.count.lost > 0 end)
+      publish(100)
+      eventually("all", function() return all_of(got, 0, 199) end)
+      assert.equal(0, got.twice) -- what a handler had at the loss was its own
+      eventually("its offset", function() return w.offset == 199 end)
+   end)
+
+   it("keeps its offset under its name, and begins behind it (FIELD-C3)", function()
+      local q, publish = stream(10)
+      local folder = os.tmpname()
+      os.remove(folder)
+      local files = require "moonrabbit.consumer.offset_file"
+      local before = files.folder
+      files.folder = function() return folder end
+      finally(function()
+         files.folder = before
+         os.execute("rm -rf " .. folder)
+      end)
+      local handler, got = counter()
+      local opts = { stream = { offset = "first", name = "billing" }, handler = handler }
+      local w = consumer(q, opts)
+      eventually("all", function() return got.n == 10 end)
+      assert(w:cancel())
+      local path = folder .. "/streams/" .. q:gsub("[^%w_%-]", function(c) return ("%%%02X"):format(c:byte()) end) .. "/billing.offset"
+      eventually("the file", function() return files.load(path) == 9 end)
+      publish(5)
+      local again = consumer(q, opts)
+      eventually("the new ones", function() return all_of(got, 10, 14) end)
+      eventually("the file, while it runs", function() return files.load(path) == 14 end)
+      assert.equal(0, got.twice)
+      assert.equal(14, again.offset)
+      assert.truthy(names_of(folder):find("billing.offset\n", 1, true))
+   end)
+
+   it("keeps its offset by functions of the program, which may wait and fail (FIELD-C3)", function()
+      local q, publish = stream(10)
+      local handler, got = counter()
+      local kept = keeper(6)
+      local w = consumer(q, { stream = { offset = "first", name = "mine", store = kept.store, save_every = 0.05 }, handler = handler })
+      eventually("the rest", function() return got.n == 3 end)
+      assert.is_nil(got["6"])
+      eventually("its save", function() return kept.offset == 9 end)
+      assert.equal("mine", kept.name)
+      local save = kept.store.save
+      kept.store.save = function() error "full" end
+      publish(1)
+      eventually("the failed save", function() return w.save_failed end)
+      assert.truthy(w.save_failed:find("full", 1, true))
+      kept.store.save = save
+      eventually("the next one", function() return kept.offset == 10 end)
+   end)
+
+   it("does not begin anywhere else while its offset cannot be loaded (FIELD-C3)", function()
+      local q = stream(5)
+      local handler, got = counter()
+      local kept, is_broken = keeper(2), true
+      local load = kept.store.load
+      kept.store.load = function(name)
+         if is_broken then return nil, "the database is away" end
+         return load(name)
+      end
+      local w = mr.consumer { queue = q, connection = broker.connect(), handler = handler,
+         stream = { offset = "first", name = "mine", store = kept.store } }
+      eventually("its error", function() return w.err end)
+      assert.truthy(w.err.text:find("the database is away", 1, true), w.err.text)
+      assert.equal(0, got.n)
+      is_broken = false
+      assert(w:wait(10))
+      eventually("the rest", function() return got.n == 2 end)
+      assert.is_nil(got["2"])
+   end)
+
+   it("finds out that an existing queue is a stream, and does as with one (FIELD-C3)", function()
+      local q, _, out = stream(3)
+      local calls = {}
+      assert(out:queue_declare { queue = q .. ".dead", durable = true })
+      local w, _, conn = consumer(q, { declare = false, dead_letter = q .. ".dead", retry = mr.retry.fixed { delay = 0.01, attempts = 2 },
+         arguments = { ["x-stream-offset"] = "first" }, handler = function(msg)
+            calls[#calls + 1] = msg.offset
+            if msg.offset == 0 then return "reject" end
+            if msg.offset == 1 then return nil, "no" end
+         end })
+      eventually("its calls", function() return #calls == 5 end)
+      local first, second = broker.take(out, q .. ".dead"), broker.take(out, q .. ".dead")
+      assert.same({ "0", "1" }, first.body < second.body and { first.body, second.body } or { second.body, first.body })
+      eventually("its offset", function() return w.offset == 2 end)
+      assert.equal(1, conn.epoch)
+   end)
+
+   it("waits in the handler's task for msg's other attempt, and buries by its word", function()
+      local q, _, out = stream(2)
+      local calls = {}
+      local w = consumer(q, { stream = { offset = "first" }, handler = function(msg)
+         calls[#calls + 1] = msg.offset
+         if msg.offset == 0 then return msg.attempt == 1 and { retry = 0.05 } or true end
+         return msg:dead_letter "not mine"
+      end })
+      assert.equal("not mine", broker.take(out, q .. ".dead").headers["x-mr-reason"])
+      eventually("both", function() return #calls == 3 and w.offset == 1 end)
+   end)
+
+   it("acks by hand, also many at once", function()
+      local q = stream(6)
+      local held = {}
+      local w = consumer(q, { stream = { offset = "first" }, manual_ack = true, handler = function(msg) held[#held + 1] = msg end })
+      eventually("all", function() return #held == 6 end)
+      assert.is_nil(w.offset)
+      assert(held[1]:ack())
+      assert(held[3]:ack())
+      assert.equal(0, w.offset)
+      assert(held[5]:ack { multiple = true })
+      assert.equal(4, w.offset)
+   end)
+
+   it("passes over by a filter: that counts as handled (FIELD-C3)", function()
+      local q, _, out = stream(0)
+      for i = 1, 6 do assert(out:publish("", q, tostring(i), { headers = { region = i % 2 == 0 and "eu" or "us" } })) end
+      local handler, got = counter()
+      local w = consumer(q, { stream = { offset = "first" }, middleware = { mr.filter { region = "eu" } }, handler = handler })
+      eventually("its offset", function() return w.offset == 5 end)
+      assert.same({ 3, nil, 1 }, { got.n, got["1"], got["2"] })
+   end)
+
+   it("begins at a time", function()
+      local q = stream(5)
+      local handler, got = counter()
+      consumer(q, { stream = { offset = { timestamp = os.time() - 3600 } }, handler = handler })
+      eventually("all of the last hour", function() return got.n == 5 end)
+   end)
+
+   it("begins at the first message of a new stream when its queue was deleted", function()
+      local q, _, out = stream(5)
+      local handler, got = counter()
+      local w = consumer(q, { stream = { offset = "first" }, handler = handler })
+      eventually("all", function() return got.n == 5 end)
+      assert(out:queue_delete { queue = q })
+      eventually("its end", function() return w.state == "recovering" end, 10)
+      eventually("the new one", function() return w.state == "consuming" end, 20)
+      assert(out:publish("", q, "new"))
+      eventually("its message", function() return got.new end)
+   end)
+end)

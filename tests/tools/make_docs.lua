@@ -18,6 +18,7 @@ end
 
 local PAGES = {
    { "Workers: mr.consumer", "consumer/consumer", "worker" },
+   { "Workers: mr.filter", "consumer/filter", "mr" },
    { "Publishers", "publisher/publisher", "pub" },
    { "The module `mr`", "init", "mr" }, { "Tasks: events, semaphores, channels of values", "loop/sync", "mr" },
    { "Connections", "connection/connection", "conn" },
@@ -46,7 +47,7 @@ local PAGES = {
 local OURS = { mr = true, consumer = true, Worker = true, Connection = true, Channel = true, Ticket = true,
    Consumer = true, methods = true, value = true, log = true, Timer = true, testing = true, Broker = true, Pool = true,
    retry = true, Simple = true, pool = true, rpc = true, rpc_server = true, publisher = true, Publisher = true,
-   topology = true, Topology = true, Server = true, health = true, sync = true, Event = true,
+   topology = true, Topology = true, filter = true, Server = true, health = true, sync = true, Event = true,
    Semaphore = true, Queue = true, simple_queue = true, metrics = true, Counter = true, Gauge = true, Histogram = true }
 
 -- Parts of a class that have a file of their own: their methods are the class's.
@@ -184,6 +185,7 @@ local function signature(object, head)
    if (owner == "pool" or owner == "consumer") and name == "new" then return ("mr.%s(opts)"):format(owner) end
    if CALLED_ON[owner] then return CALLED_ON[owner] .. ":" .. name .. args end
    if owner == "publisher" and name == "new" then return "mr.publisher(opts)" end
+   if owner == "filter" then return "mr.filter" .. args end
    if owner == "topology" and name == "new" then return "mr.topology(data)" end
    if owner == "topology" and object == "topology" then return "mr.topology." .. name .. args end
    return object .. sep .. name .. args

@@ -79,6 +79,9 @@ end
 -- @treturn[2] nil, error
 function Channel:recover(opts)
    opts = options.check(opts, RECOVER)
+   for _, consumer in each(self.consumers) do
+      if consumer.next_offset then return nil, message.not_of_streams "taken back" end
+   end
    return done(ask(self, C.MR_BASIC_RECOVER, { requeue = opts.requeue ~= false, timeout = opts.timeout }))
 end
 

@@ -302,8 +302,10 @@ function message.not_of_streams(what)
    return err
 end
 
---- The program acked a message of a stream: on_stream_ack(number of the consumer, offset, is_multiple). See consumer/streams.
-message.on_stream_ack = false
+local on_stream_ack
+
+--- Calls fn(number of the consumer, offset, is_multiple) when the program acks a message of a stream.
+function message.hear_stream_acks(fn) on_stream_ack = fn end
 
 local function settle(self, how, flags)
    local d = live(self)
@@ -323,7 +325,7 @@ local function settle(self, how, flags)
    if status ~= 0 then return nil, errors.of_status(status, "message") end
    local ch = self[CHANNEL]
    if ch.tx and ch.epoch == epoch then ch.tx.is_open = true end
-   if offset and message.on_stream_ack then message.on_stream_ack(number, offset, tag ~= false) end
+   if offset and on_stream_ack then on_stream_ack(number, offset, tag ~= false) end
    if not tag then return true end
    if ch.taken then settle_taken(ch, epoch, tag, bit.band(flags, REQUEUE) ~= 0) end
    ch.settled_below, ch.settled_epoch = tag, epoch

@@ -7,6 +7,7 @@ local lifecycle = require "moonrabbit.consumer.lifecycle"
 local options = require "moonrabbit.base.options"
 local outcome = require "moonrabbit.consumer.outcome"
 local setup = require "moonrabbit.consumer.setup"
+local streams = require "moonrabbit.consumer.streams"
 local task = require "moonrabbit.loop.task"
 local unsettled = require "moonrabbit.consumer.unsettled"
 
@@ -25,6 +26,8 @@ end
 function Worker.__tostring(w) return ("consumer %s of %q (%s)"):format(w.name, w.queue, w.state) end
 
 function getters.running(self) return self.inner and self.inner.running or 0 end
+--- In a stream: the offset of the last handled message; all before it are handled, too. Nil: none yet.
+function getters.offset(self) return streams.offset(self) end
 function getters.tag(self) return self.inner and self.inner.tag end
 
 -- Fields that the program may change while the consumer runs.
@@ -38,7 +41,7 @@ end
 
 function Worker:_rebuild()
    local run = chain.build(self.options.handler, self.middleware, self.options.decode)
-   self.handler = self.overdue and self.overdue:watching(run) or run
+   self.handler = streams.wrap(self, self.overdue and self.overdue:watching(run) or run, function() self:_rebuild() end)
    if self.inner then self.inner.handler = self.handler end
 end
 
@@ -64,7 +67,8 @@ end
 -- default: none), on_lost="continue" (consumes again when possible; or a function(err) that is also called), on_cancel
 -- (function(err), called when the broker cancels it; default: none), consumer_tag (its name on the channel; default:
 -- the broker's), exclusive=false (true: no other consumer of the queue is allowed), priority (of this consumer, x-priority;
--- default: none, which the broker treats as 0), arguments (of basic.consume; default: none)
+-- default: none, which the broker treats as 0), arguments (of basic.consume; default: none), stream (of a stream,
+-- docs/streams.md: where it begins and keeps its offset: { offset, name, store, save_every }; default: none)
 -- @treturn worker methods cancel, use, wait
 function consumer.new(opts)
    setup.check(opts)

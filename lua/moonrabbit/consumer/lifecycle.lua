@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local awaited = require "moonrabbit.topology.awaited"
+local companion = require "moonrabbit.channel.companion"
 local channel = require "moonrabbit.channel.channel"
 local errors = require "moonrabbit.base.errors"
 local log = require "moonrabbit.loop.log"
@@ -12,6 +13,7 @@ local retry = require "moonrabbit.loop.retry"
 local returns = require "moonrabbit.redelivery.returns"
 local setup = require "moonrabbit.consumer.setup"
 local stop = require "moonrabbit.loop.stop"
+local streams = require "moonrabbit.consumer.streams"
 local subscription = require "moonrabbit.channel.subscription"
 local task = require "moonrabbit.loop.task"
 
@@ -50,6 +52,7 @@ function lifecycle.finish(self, state, err)
    enter(self, state, err)
    if self.overdue then self.overdue:stop() end
    if self.exit then self.exit:stop() end
+   streams.finish(self)
    awaited.done(self)
    for i, other in ipairs(workers) do
       if other == self then table.remove(workers, i) break end
@@ -82,8 +85,8 @@ local function consume(self, ch)
    local concurrency = o.concurrency or self.room > 0 and setup.prefetch(self) or nil
    local inner, err
    inner, err = channel.consume(ch, self.queue, self.handler, { consumer_tag = o.consumer_tag, exclusive = o.exclusive,
-      priority = o.priority, arguments = o.arguments, concurrency = concurrency, stall = o.stall,
-      time_limit = o.time_limit }, { owner = self, judge = outcome.judge, trace = outcome.trace, is_manual = o.manual_ack,
+      priority = o.priority, arguments = streams.arguments(self), concurrency = concurrency, stall = o.stall,
+      time_limit = o.time_limit }, { owner = self, judge = streams.judge, trace = outcome.trace, is_manual = o.manual_ack,
       origin = marks.origin(o.handler), on_large = setup.keeps_large(self) and function()
          if self.channel == ch or self.opening == ch then lifecycle.keep_large(self) end
       end, listener = function(what, why)
@@ -129,7 +132,10 @@ local function try(self)
    ok, err, scope = setup.run(self, ch)
    if not ok then return nil, err, scope end
    if is_over(self) then return nil end
-   watch_exit(self)
+   if not self.is_stream then watch_exit(self) end
+   if is_over(self) then return nil end
+   ok, err = streams.begin(self)
+   if not ok then return nil, err, "channel" end
    if is_over(self) then return nil end
    local inner
    inner, err = consume(self, ch)
@@ -267,6 +273,8 @@ local function declare_again(self, inner)
    loop.wait_in(self.waiting, GONE)
    if is_over(self) or self.inner ~= inner or self.state ~= "recovering" or not inner.is_missing then return end
    log.warn("the queue is gone; declaring it again", { queue = self.queue })
+   if not companion.is_there(self.connection, self.queue) then streams.forget(self) end
+   if is_over(self) or self.inner ~= inner then return end
    local ch = self.channel
    self.inner, self.channel = nil, nil
    inner:cancel() -- or it would come back beside the new one
@@ -288,6 +296,7 @@ function lifecycle.hear(self, what, err)
    local fn = self.options.on_lost
    if err and err.kind == "cancelled" then fn = self.options.on_cancel end
    if type(fn) == "function" and self.state == "consuming" then task.later(fn, err) end
+   if err and err.kind == "cancelled" then streams.suspect(self) end
    enter(self, "recovering", err)
    self.kept = 0 -- they will be delivered again
    if what == "suspended" then

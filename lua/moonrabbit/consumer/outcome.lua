@@ -16,6 +16,12 @@ local outcome = {}
 local ACK, NACK, REJECT, REQUEUE = C.MR_ACK, C.MR_NACK, C.MR_REJECT, C.MR_SETTLE_REQUEUE
 local WORDS = { "requeue", "reject", "dead_letter" }
 
+--- What the handler of a stream's message gives for success, so that its judge sees it.
+outcome.DONE = {}
+--- Slots of a message of a stream: its handler is called again; its copy is in the dead letters.
+outcome.AGAIN, outcome.BURIED = "_again", "_buried"
+local SINCE = "_since" -- when it first failed, in ms since 1970: of a message that is held
+
 --- The default retry policy of messages.
 outcome.policy = retry.exponential { first = 0.5, max = 60, attempts = 8 }
 
@@ -58,27 +64,37 @@ local judge
 
 -- Does a program that acks by itself mean to?
 local function is_left(consumer, ok, a, b)
-   return consumer.is_manual and ok and (a == nil or a == true) and b == nil
+   return consumer.is_manual and ok and (a == nil or a == true or a == outcome.DONE) and b == nil
 end
 
--- It can never be copied: it stays here, and is tried again after its pause, unacked.
-local function again_here(consumer, msg, seconds, err, why)
-   local fields = fields_of(consumer, msg, err)
-   fields.delay, fields.kind, fields.reason = seconds, why.kind, why.text
-   log.error("a failed message can never be copied; it is held, and tried again here", fields)
+-- It stays here, and is tried again after its pause, unacked.
+local function again_here(consumer, msg, seconds)
+   if not rawget(msg, SINCE) then rawset(msg, SINCE, copies.now()) end
    copies.count_retry(consumer.queue)
    patience.nap(msg, seconds)
    if not msg.is_live or patience.is_over() then return nil end
    rawset(msg, "attempt", msg.attempt + 1)
+   rawset(msg, outcome.AGAIN, true)
    local ok, a, b, is_taken = handling.call_again(consumer, msg)
    if is_taken then return nil end
    if is_left(consumer, ok, a, b) then return nil, handling.LEFT end
    return judge(consumer, msg, ok, a, b)
 end
 
+local function tell_held(consumer, msg, seconds, err, why)
+   local fields = fields_of(consumer, msg, err)
+   fields.delay, fields.kind, fields.reason = seconds, why.kind, why.text
+   log.error("a failed message can never be copied; it is held, and tried again here", fields)
+end
+
+-- A message of a stream is never copied for another try: the copy would be one for all readers.
 local function later(consumer, msg, seconds, err)
+   if msg.offset then return again_here(consumer, msg, seconds) end
    local exit, refused = returns.of(consumer.owner)
-   if not exit then return again_here(consumer, msg, seconds, err, refused) end
+   if not exit then
+      tell_held(consumer, msg, seconds, err, refused)
+      return again_here(consumer, msg, seconds)
+   end
    local info = info_of(consumer, msg, err)
    info.exit = exit
    local ok, why = insist(consumer, msg, err, function()
@@ -87,27 +103,40 @@ local function later(consumer, msg, seconds, err)
       return done, failure
    end)
    if ok then return ACK, 0 end
-   if why then return again_here(consumer, msg, seconds, err, why) end
-   return nil
+   if not why then return nil end
+   tell_held(consumer, msg, seconds, err, why)
+   return again_here(consumer, msg, seconds)
+end
+
+-- Its queue's own dead letter exchange has it, if any; a stream keeps it.
+local function drop(msg)
+   if msg.offset then return ACK, 0 end
+   return REJECT, 0
 end
 
 -- No attempts are left: the message goes to the dead letters, or is rejected.
 local function bury(consumer, msg, reason, err, trace)
    local dead = consumer.owner.dead_letter
-   if not dead then return REJECT, 0 end
+   if not dead then return drop(msg) end
    local info = info_of(consumer, msg, err)
+   info.first_failure = rawget(msg, SINCE)
    info.reason, info.trace, info.arguments = reason, trace, consumer.owner.companions
    local ok, why = insist(consumer, msg, err, function() return copies.bury(msg, dead, info) end)
-   if ok then return ACK, 0 end
+   if ok then
+      if msg.offset then rawset(msg, outcome.BURIED, true) end
+      return ACK, 0
+   end
    if not why then return nil end
    local fields = fields_of(consumer, msg, err)
    fields.kind, fields.reason = why.kind, why.text
    log.error("a dead letter can never be copied; it is rejected, and its queue's own dead letter exchange has it, if any",
       fields)
-   return REJECT, 0
+   return drop(msg)
 end
 
 local function elapsed(msg)
+   local since = rawget(msg, SINCE)
+   if since then return math.max(copies.now() - since, 0) / 1000 end
    local first = msg.attempt > 1 and tonumber(msg.headers["x-mr-first-failure"])
    return first and math.max(copies.now() - first, 0) / 1000 or 0
 end
@@ -132,12 +161,14 @@ local function judge_failure(consumer, msg, err, trace)
    end
    fields.error = trace or fields.error
    fields.dead_letter = (word == "stop" or word == "dead_letter") and consumer.owner.dead_letter or nil
-   log.error(({ requeue = "handler failed; the message goes back", drop = "handler failed; the message is dropped" })[word]
-      or "handler failed for the last time", fields)
-   if word == "requeue" then return NACK, REQUEUE end
+   if msg.offset then fields.offset = msg.offset end
+   local fates = { requeue = not msg.offset and "handler failed; the message goes back" or nil,
+      drop = "handler failed; the message is dropped" }
+   log.error(fates[word] or "handler failed for the last time", fields)
+   if word == "requeue" and not msg.offset then return NACK, REQUEUE end
    if word == "drop" then return ACK, 0 end
    local reason = word == "stop" and ("the retry policy stopped after %d attempt%s"):format(attempt, attempt == 1 and "" or "s")
-      or "the retry policy said dead_letter"
+      or "the retry policy said " .. word
    return bury(consumer, msg, reason, err, trace)
 end
 
@@ -151,8 +182,14 @@ local function nonsense(consumer, msg, a)
 end
 
 local words = {
-   requeue = function() return NACK, REQUEUE end,
-   reject = function() return REJECT, 0 end,
+   requeue = function(consumer, msg)
+      if msg.offset then return judge_failure(consumer, msg, message.not_of_streams "put back into it") end
+      return NACK, REQUEUE
+   end,
+   reject = function(consumer, msg)
+      if msg.offset then return judge_failure(consumer, msg, message.not_of_streams "rejected") end
+      return REJECT, 0
+   end,
    dead_letter = function(consumer, msg, reason)
       local fields = fields_of(consumer, msg)
       fields.reason, fields.dead_letter = reason and errors.words(reason), consumer.owner.dead_letter or nil
@@ -166,7 +203,7 @@ function judge(consumer, msg, ok, a, b)
       if type(a) ~= "table" then a = { raised = a } end -- without a traceback, because the stack had overflowed
       return judge_failure(consumer, msg, error_of(a.raised), a.trace)
    end
-   if a == true or a == nil and b == nil then return ACK, 0 end
+   if a == true or a == outcome.DONE or a == nil and b == nil then return ACK, 0 end
    if (a == nil or a == false) and b ~= nil then return judge_failure(consumer, msg, error_of(b)) end
    if not msg.is_live then return ACK, 0 end
    if words[a] then return words[a](consumer, msg, b) end

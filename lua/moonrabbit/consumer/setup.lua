@@ -10,6 +10,7 @@ local loop = require "moonrabbit.loop.loop"
 local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
 local queue_type = require "moonrabbit.channel.queue_type"
+local streams = require "moonrabbit.consumer.streams"
 local time_limit = require "moonrabbit.loop.time_limit"
 local topology = require "moonrabbit.topology.topology"
 
@@ -22,7 +23,7 @@ local SPEC = { queue = "string|table", name = "string", connection = "table", pr
    consumer_tag = "string", exclusive = "boolean", priority = "number", arguments = "table", manual_ack = "boolean",
    topology = "table", settle_timeout = "number", stall = "number", time_limit = "number", on_lost = "function|string",
    on_cancel = "function", decode = "boolean|function", middleware = "table", handler = "function",
-   queue_type = "string", companions = "table" }
+   queue_type = "string", companions = "table", stream = "table" }
 local COMPANIONS = { queue_type = "string" }
 local QUEUE = { queue = "string", durable = "boolean", exclusive = "boolean", auto_delete = "boolean",
    arguments = "table", queue_type = "string" }
@@ -63,6 +64,8 @@ local function declaration_of(opts)
       options.blame(('option "queue_type" is "%s", and that of "queue" is "%s": say it once'):format(opts.queue_type, given.queue_type))
    end
    declaration.queue_type = given.queue_type or opts.queue_type
+   local is_typed = declaration.queue_type or given.arguments and given.arguments["x-queue-type"]
+   if opts.stream and not is_typed and opts.declare ~= false then declaration.queue_type = "stream" end
    local is_passing = given.exclusive or given.auto_delete or not given.queue or given.queue == ""
    if given.durable == nil then declaration.durable = not is_passing end
    return queue_type.put(declaration), is_passing
@@ -88,7 +91,7 @@ function setup.check(opts)
    chain.check(opts.middleware or {})
    check_tables(opts)
    check_names(opts)
-   declaration_of(opts)
+   streams.check(opts, queue_type.of(declaration_of(opts).arguments))
    local kind = options.check(opts.companions, COMPANIONS).queue_type
    if kind == "stream" then options.blame('option "companions": messages do not wait in a stream: "quorum" or "classic"') end
    if kind then queue_type.check("queue_type", kind) end
@@ -99,6 +102,7 @@ function setup.prepare(self, opts)
    local declaration, is_passing = declaration_of(opts)
    self.declaration, self.queue, self.is_passing = declaration, declaration.queue or "", is_passing
    self.queue_type = queue_type.of(declaration.arguments)
+   streams.prepare(self, opts)
    self.companions = companion.arguments(declaration.arguments, opts.companions and opts.companions.queue_type)
    local dead = opts.dead_letter
    if dead == nil then dead = not is_passing end
@@ -181,7 +185,7 @@ function setup.prefetch(self) return self.options.prefetch or PREFETCH end
 -- not declared a dead letter exchange.
 function setup.keeps_large(self)
    local arguments = self.declaration.arguments
-   return self.dead_letter and not (arguments and arguments["x-dead-letter-exchange"])
+   return not self.is_stream and self.dead_letter and not (arguments and arguments["x-dead-letter-exchange"])
 end
 
 --- Declares and binds everything on a channel.

@@ -10,12 +10,17 @@ stop.patience = 30
 --- True if the final loss of a connection stops the program, as under the command.
 stop.stops_at_loss = false
 
-local askers, counters = {}, {}
+local askers, enders, counters = {}, {}, {}
 local asked_at -- when a stop was asked for
 local lost     -- the reason of the last lost connection
 
 --- Calls fn when a stop is requested. It must not wait.
 function stop.on_ask(fn) askers[#askers + 1] = fn end
+
+--- Calls fn at a stop when the handlers have ended, before the connections close. It may wait.
+function stop.at_end(fn) enders[#enders + 1] = fn end
+--- These functions.
+function stop.enders() return enders end
 
 --- Records that a stop was requested.
 -- @treturn boolean true the first time: then call `tell`.

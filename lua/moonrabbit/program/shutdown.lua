@@ -138,6 +138,7 @@ function shutdown.run(seconds)
    local registered = hooks
    hooks = {} -- a second run has its own hooks
    run_all(registered, math.max(deadline, C.mr_now() + 1))
+   run_all(stop.enders(), math.max(deadline, C.mr_now() + 1))
    pump_until(function() return shutdown.outstanding() == 0 end, deadline)
    local left = { handlers = handling.running, abandoned = in_flight.list() }
    shutdown.log_abandoned(left.abandoned)

@@ -104,7 +104,7 @@ local function ours(msg, info)
    return {
       ["x-mr-user-id"] = received["x-mr-user-id"] or msg.properties.user_id,
       ["x-mr-attempt"] = value.int(info.attempt),
-      ["x-mr-first-failure"] = tonumber(first) and first or value.int(copies.now()),
+      ["x-mr-first-failure"] = tonumber(first) and first or value.int(info.first_failure or copies.now()),
       ["x-mr-queue"] = info.queue,
       ["x-mr-exchange"] = msg.exchange, ["x-mr-routing-key"] = msg.routing_key,
       ["x-mr-error"] = info.error and cut(info.error, ERROR_SIZE),
