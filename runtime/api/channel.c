@@ -21,7 +21,7 @@ static bool make_slot(mr_connection *c, size_t number)
 /* Returns the lowest free number, which keeps the tables of few channels small. */
 static enum mr_status pick_number(mr_connection *c, uint16_t *out)
 {
-	size_t limit = c->channel_max ? c->channel_max : UINT16_MAX;
+	size_t limit = c->facts.channel_max ? c->facts.channel_max : UINT16_MAX;
 	for (size_t n = 1; n <= limit; n++) {
 		if (!make_slot(c, n)) return MR_NO_MEMORY;
 		if (c->channels[n]) continue;

@@ -191,6 +191,8 @@ int mr_connection_host(const mr_connection *c, char *buffer, size_t size)
 	return snprintf(buffer, size, "%s", c->host);
 }
 
+void mr_connection_facts(const mr_connection *c, mr_facts *out) { *out = c->facts; }
+
 const mr_table *mr_connection_server_properties(const mr_connection *c)
 {
 	return c->server_properties;

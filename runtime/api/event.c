@@ -54,8 +54,7 @@ static void opened(mr_connection *c, mr_event *ev)
 	if (!o) return;
 	mr_table_free(c->server_properties);
 	c->server_properties = o->server_properties;
-	c->channel_max = o->channel_max;
-	c->frame_max = o->frame_max;
+	c->facts = o->facts;
 	memcpy(c->host, o->host, sizeof c->host);
 	mr_free(o);
 }

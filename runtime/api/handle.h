@@ -59,8 +59,7 @@ struct mr_connection {
 	struct mr_gauge *gauge;         /* the same */
 	uint64_t published;             /* weight of all publishes pushed */
 	mr_table *server_properties;
-	uint16_t channel_max;
-	uint32_t frame_max; /* negotiated; 0: no limit */
+	mr_facts facts; /* frame_max: negotiated; 0: no limit */
 	char host[280];
 	mr_channel **channels; /* by number */
 	size_t channel_slots;

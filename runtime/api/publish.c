@@ -29,7 +29,7 @@ static bool header_fits(const mr_connection *c, size_t properties)
 {
 	const size_t names = 2 * 255;
 	size_t around = sizeof(struct mr_command) + sizeof(struct mr_outgoing) + names;
-	if (c->frame_max && properties + 20 > c->frame_max) return false;
+	if (c->facts.frame_max && properties + 20 > c->facts.frame_max) return false;
 	return properties + around <= mr_ring_record_max(&c->rt->bridge.commands);
 }
 

@@ -152,9 +152,8 @@ struct mr_link_seed {
 /* Carried by MR_EV_CONNECTION when a connection opens; api takes it. */
 struct mr_opened {
 	mr_table *server_properties;
-	uint16_t channel_max;
-	uint32_t frame_max; /* 0: no limit */
-	char host[280];     /* "name:port" of the host that answered */
+	mr_facts facts; /* frame_max 0: no limit */
+	char host[280]; /* "name:port" of the host that answered */
 };
 
 /* The description of a consumer for reports of a stall. */

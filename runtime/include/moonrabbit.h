@@ -286,6 +286,14 @@ MR_API int mr_connection_error(const mr_connection *c, mr_error *out);
 MR_API int mr_connection_host(const mr_connection *c, char *buffer, size_t size);
 /* The broker's properties from the handshake. *Borrowed* until the next open; NULL before that. */
 MR_API const mr_table *mr_connection_server_properties(const mr_connection *c);
+/* What the last handshake agreed on; zeroed before it. */
+typedef struct mr_facts {
+	uint32_t frame_max;
+	uint16_t channel_max, heartbeat; /* heartbeat: seconds; 0: none */
+	char tls[16];                    /* such as "TLSv1.3"; "": without TLS */
+	double certificate_end; /* until when the broker's certificate is valid, seconds since 1970 */
+} mr_facts;
+MR_API void mr_connection_facts(const mr_connection *c, mr_facts *out);
 /* Writes the URL without its password and returns its length, as snprintf does. */
 MR_API int mr_connection_url(const mr_connection *c, char *buffer, size_t size);
 /* The same for any URL. */

@@ -264,6 +264,12 @@ void mr_link_io_start(struct mr_link_io *io, struct mr_stream *stream, struct mr
 	mr_link_io_touch(io);
 }
 
+void mr_link_io_describe(const struct mr_link_io *io, mr_facts *out)
+{
+	const struct mr_stream *stream = io->stream;
+	if (stream && stream->class->describe) stream->class->describe(stream, out);
+}
+
 void mr_link_io_stop(struct mr_link_io *io)
 {
 	if (!io->stream) return;

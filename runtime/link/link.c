@@ -200,8 +200,8 @@ static void opened(struct mr_link *link)
 	mr_dial_worked(&link->dial);
 	if (o) {
 		o->server_properties = mr_session_take_properties(link->session);
-		o->channel_max = hs->channel_max;
-		o->frame_max = hs->frame_max;
+		o->facts = (mr_facts){hs->frame_max, hs->channel_max, hs->heartbeat, "", 0};
+		mr_link_io_describe(&link->io, &o->facts);
 		mr_dial_host(&link->dial, o->host, sizeof o->host);
 		mr_report_log_connected(link, o->host);
 	}

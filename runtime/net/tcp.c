@@ -94,7 +94,7 @@ static void tcp_close(struct mr_stream *s)
 }
 
 static const struct mr_stream_class tcp_class = {tcp_connect, tcp_read, tcp_write, tcp_pending,
-	tcp_end, tcp_close};
+	tcp_end, tcp_close, NULL};
 
 static struct tcp *new_tcp(int fd)
 {

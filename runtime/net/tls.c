@@ -9,7 +9,9 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "net/tls_inside.h"
@@ -262,8 +264,18 @@ static void tls_close(struct mr_stream *s)
 	mr_free(tls);
 }
 
+static void tls_describe(const struct mr_stream *s, mr_facts *out)
+{
+	const struct tls *tls = (const struct tls *)s;
+	const X509 *peer = SSL_get0_peer_certificate(tls->ssl);
+	int days = 0, seconds = 0;
+	snprintf(out->tls, sizeof out->tls, "%s", SSL_get_version(tls->ssl));
+	if (peer && ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(peer)))
+		out->certificate_end = (double)time(NULL) + days * 86400.0 + seconds;
+}
+
 static const struct mr_stream_class tls_class = {tls_connect, tls_read, tls_write, tls_pending,
-	tls_end, tls_close};
+	tls_end, tls_close, tls_describe};
 
 static bool is_ip(const char *host)
 {

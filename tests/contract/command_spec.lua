@@ -162,10 +162,38 @@ describe("moonrabbit check", function()
       end
    end)
 
-   it("verifies TLS with the CA it is given", function()
-      local out, code = check(os.getenv "MR_RABBITMQ_TLS_URL" .. "?ssl_options.ca_certs="
+   it("verifies TLS with the CA it is given; shows user, vhost, TLS, the certificate's days, heartbeat, time (FIELD-W36)", function()
+      local out, code = check(os.getenv "MR_RABBITMQ_TLS_URL" .. "?heartbeat=37&ssl_options.ca_certs="
          .. os.getenv "MR_RABBITMQ_CERTS" .. "/ca.pem")
       assert.equal(0, code, out)
+      assert.truthy(out:find("\nuser guest, virtual host /, TLSv1%.3, certificate valid for %d+ days, heartbeat 37 s, %d+ ms\n"), out)
+      out = check(broker.tcp_url)
+      assert.truthy(out:find("\nuser guest, virtual host /, no TLS, heartbeat %d+ s, %d+ ms\n"), out)
+   end)
+
+   it("looks where run does: an argument, MOONRABBIT_URL, AMQP_URL, memory://; failures go to standard error (FIELD-W36)", function()
+      local function look(environment, argument)
+         return (shell(("env -u AMQP_URL -u MOONRABBIT_URL %s %s check %s 2>/dev/null"):format(environment, broker.command,
+            argument or "")))
+      end
+      local path = script 'local c = require("moonrabbit").connect() c:connect() print("Connection OK: at " .. c.host)'
+      local function place(out) return out:match "^Connection OK[^\n]* at ([^\n]*)\n" end
+      local other = "AMQP_URL=amqp://127.0.0.1:1"
+      for _, case in ipairs { { other .. " MOONRABBIT_URL=" .. broker.tcp_url, broker.port },
+         { "AMQP_URL=" .. broker.tcp_url, broker.port }, { "MOONRABBIT_URL= AMQP_URL=" .. broker.tcp_url, broker.port },
+         { "", "memory" } } do
+         local mine = place(look(case[1]))
+         assert.truthy(mine and mine:find(case[2], 1, true), case[1])
+         assert.equal(place((shell(("env -u AMQP_URL -u MOONRABBIT_URL %s %s run --log-level error %s"):format(case[1], broker.command,
+            path)))), mine)
+      end
+      assert.truthy(place(look("MOONRABBIT_URL=amqp://127.0.0.1:1", broker.tcp_url)):find(broker.port, 1, true))
+      assert.equal("", look(other))
+      local out, code = shell(("env -u MOONRABBIT_URL %s %s check 2>&1"):format(other, broker.command))
+      assert.equal(1, code)
+      assert.truthy(out:find("Connection failed: connection_refused", 1, true))
+      out = shell(("env -u AMQP_URL -u MOONRABBIT_URL %s check 2>&1"):format(broker.command))
+      assert.truthy(out:find("Warning: no broker is named", 1, true), out)
    end)
 end)
 

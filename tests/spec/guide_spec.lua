@@ -60,7 +60,7 @@ local function mask(line)
       line = line:gsub('connection="[^"]*"', "connection=C"):gsub("connection=%S+", "connection=C"):gsub("ctag%-%S+", "ctag")
          :gsub("time=%S+", "time=T"):gsub("0x%x+", "X"):gsub("%d[%d.]*", "N")
    end
-   return line
+   return (line:gsub(" %d+ ms$", " N ms"))
 end
 
 -- A block's commands and the output that it shows.

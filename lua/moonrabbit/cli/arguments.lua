@@ -73,12 +73,16 @@ local function settings(options)
    return args
 end
 
+--- The URL of the command line or of MOONRABBIT_URL; nil: AMQP_URL counts, as for mr.connect().
+-- @treturn ?string
+function arguments.url(options) return (value_of(options, "url")) end
+
 --- The settings of `run`: the command line, completed from the environment.
 -- @tparam table options of the parser
 -- @treturn[1] table script, arguments, args (mr.args), url, drain, workers (nil: no supervisor), http, watch, log_level, log_format
 -- @treturn[2] nil, string what is wrong
 function arguments.complete(options)
-   local all = { script = options.script, arguments = options.arguments or {}, url = (value_of(options, "url")),
+   local all = { script = options.script, arguments = options.arguments or {}, url = arguments.url(options),
       watch = options.watch or false, http = (value_of(options, "http")) }
    local why
    all.drain, why = number(options, "drain", 0, 1e6, "a number of seconds")

@@ -32,8 +32,12 @@ local function warn()
       not_read = others ~= "" and others or nil })
 end
 
+--- The URL of mr.connect() without one; nil: none is set, and memory:// is taken.
+-- @treturn ?string
+function home.url() return default_url or filled(os.getenv "AMQP_URL") end
+
 local function place()
-   local url = default_url or filled(os.getenv "AMQP_URL")
+   local url = home.url()
    if not url then warn() end
    return url or "memory://"
 end

@@ -13,6 +13,7 @@ local wait = require "moonrabbit.loop.wait"
 local kombu = {}
 
 local text_box = ffi.new "char[1024]"
+local facts_box = ffi.new "mr_facts"
 
 --- Kinds of errors that end a connection.
 function kombu.connection_errors()
@@ -30,9 +31,18 @@ end
 --- Itself: so that a connection can stand where a pool's is expected.
 function kombu:acquire() return self end
 
+-- What the last handshake agreed on.
+local function agreed(self)
+   C.mr_connection_facts(self.handle, facts_box)
+   local tls, ending = ffi.string(facts_box.tls), facts_box.certificate_end
+   return { heartbeat = facts_box.heartbeat, channel_max = facts_box.channel_max, frame_max = facts_box.frame_max,
+      tls = tls ~= "" and tls or nil, certificate_end = ending > 0 and ending or nil }
+end
+
 --- The settings, without passwords.
 -- @treturn table the options given, url (as it may be shown), its parts (hostname, port, userid, virtual_host, ssl),
--- transport, host and state
+-- transport, host and state; once it was open, `agreed`: heartbeat (seconds; 0: none), channel_max, frame_max, tls (such
+-- as "TLSv1.3"; nil: without TLS), certificate_end (until when the broker's certificate is valid, as os.time)
 function kombu:info()
    local info = merged(self.options)
    info.password, info.url, info.on_event = nil, nil, nil
@@ -49,6 +59,7 @@ function kombu:info()
       info.transport = self.transport
    end
    info.host, info.state = self.host, self.state
+   if self.epoch > 0 then info.agreed = agreed(self) end
    return info
 end
 

@@ -92,4 +92,15 @@ describe("moonrabbit check", function()
       err.hint = ""
       assert.is_nil(check.failure(err):find("Hint", 1, true))
    end)
+
+   it("warns when the broker's certificate ends soon", function()
+      local function says(days)
+         return check.success("X 1", { host = "h:1", userid = "u", virtual_host = "v", transport = "amqp",
+            agreed = { heartbeat = 0, tls = "TLSv1.2", certificate_end = os.time() + days * 86400 + 60 } }, 0.0123)
+      end
+      local told, warning = says(1)
+      assert.equal("Connection OK: X 1 at h:1\nuser u, virtual host v, TLSv1.2, certificate valid for 1 day, no heartbeat, 12 ms", told)
+      assert.equal("The broker's certificate ends in 1 day.", warning)
+      assert.is_nil(select(2, says(30)))
+   end)
 end)
