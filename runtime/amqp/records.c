@@ -88,6 +88,7 @@ static void hang(struct mr_topology *t, struct mr_record *r)
 	struct mr_channel_record *c = mr_record_of_channel(t, r->channel);
 	if (is_declare(r)) {
 		r->place->declared = r;
+		r->place->awaited_in = 0;
 	} else if (is_binding(r)) {
 		mr_list_append(&r->place->into, &r->in_place);
 		mr_list_append(&r->source->out_of, &r->in_source);
@@ -274,9 +275,14 @@ void mr_record_await(const struct mr_record *r, uint32_t plan)
 	if (is_declare(r)) r->place->awaited_in = plan;
 }
 
+static bool is_awaited(const struct mr_place *p, uint32_t plan)
+{
+	return p && p->declared && plan && p->awaited_in == plan;
+}
+
 bool mr_record_awaits(const struct mr_record *r, uint32_t plan)
 {
-	return r->place->awaited_in == plan || (r->source && r->source->awaited_in == plan);
+	return !is_declare(r) && (is_awaited(r->place, plan) || is_awaited(r->source, plan));
 }
 
 static const char *noun_of(const struct mr_place *p) { return p->is_queue ? "queue" : "exchange"; }
@@ -298,11 +304,11 @@ void mr_record_missed(const struct mr_record *r, uint32_t plan, const char *text
 
 void mr_record_found(const struct mr_record *r) { r->place->missing_in = 0; }
 
-const char *mr_record_missing(const struct mr_record *r, uint32_t plan, const char **name)
+const char *mr_record_missing(const struct mr_record *r, uint32_t since, const char **name)
 {
 	const struct mr_place *p = NULL;
-	if (r->place->missing_in == plan) p = r->place;
-	if (r->source && r->source->missing_in == plan) p = r->source;
+	if (r->place->missing_in >= since) p = r->place;
+	if (r->source && r->source->missing_in >= since) p = r->source;
 	if (!p || is_declare(r)) return NULL;
 	*name = p->name;
 	return noun_of(p);

@@ -26,6 +26,7 @@ struct mr_record { /* a declare, bind or consume that succeeded */
 	bool cancelled;       /* a consumer that the broker cancelled and recovery must restore */
 	uint32_t made_in;     /* the last plan that restored it */
 	uint8_t costs;        /* consecutive connections that ended because of it */
+	bool is_suspect;      /* it, or another one requested at the same time, ended one */
 	mr_error *blame;      /* why the last of them ended; NULL: none did, or no memory */
 	mr_request request;   /* its strings are in `strings`; it owns `arguments` */
 	char strings[3][256]; /* name, extra, routing key; NUL-terminated */
@@ -34,8 +35,7 @@ struct mr_record { /* a declare, bind or consume that succeeded */
 struct mr_channel_record {
 	uint16_t number;
 	uint32_t epoch;
-	bool broken;      /* the broker closed it, and recovery must restore it */
-	uint32_t slow_in; /* the plan that has put its steps behind those of others */
+	bool broken; /* the broker closed it, and recovery must restore it */
 	/* The plan in which a consumer of it failed: the queues of the others are probed first. */
 	uint32_t probes_in;
 	bool has_qos, has_global_qos, confirming, transacting;
@@ -60,7 +60,7 @@ struct mr_place {
 	struct mr_node out_of;      /* bindings with this source (an exchange) */
 	struct mr_node consumers;   /* of a queue */
 	bool is_queue;
-	uint32_t awaited_in; /* the plan that declares it late */
+	uint32_t awaited_in; /* the plan that has yet to declare it */
 	uint32_t missing_in; /* the plan in which the broker reported that it does not exist */
 	char name[];         /* NUL-terminated */
 };
@@ -89,15 +89,15 @@ struct mr_record *mr_record_of_consumer(struct mr_topology *t, uint32_t consumer
 struct mr_record *mr_record_by_id(const struct mr_topology *t,
 	uint64_t id); /* NULL: it was removed */
 void mr_record_forget(struct mr_topology *t, struct mr_record *record);
-/* Notes that this plan declares the queue or exchange of a record late; returns whether a record
- * needs one that is late. */
+/* Notes that this plan has yet to declare the queue or exchange of a record (0: it has done so);
+ * returns whether a record, other than a declare, needs one that is awaited. */
 void mr_record_await(const struct mr_record *record, uint32_t plan);
 bool mr_record_awaits(const struct mr_record *record, uint32_t plan);
 /* The broker refused the record with this text: records that need the same missing queue or
  * exchange need not be requested in this plan. mr_record_missing: "queue" or "exchange", and its
- * name; NULL: nothing is missing. */
+ * name; NULL: nothing is missing since that plan. */
 void mr_record_missed(const struct mr_record *record, uint32_t plan, const char *text);
 void mr_record_found(const struct mr_record *record); /* its object exists */
-const char *mr_record_missing(const struct mr_record *record, uint32_t plan, const char **name);
+const char *mr_record_missing(const struct mr_record *record, uint32_t since, const char **name);
 
 #endif

@@ -179,17 +179,8 @@ static void broken(void *owner, const mr_error *why)
 	if (link->state == MR_LINK_PARTING) parted(link);
 }
 
-static void recovered(void *owner, uint32_t restored, mr_table *report)
-{
-	struct mr_link *link = owner;
-	mr_error none = {0};
-	mr_report_recovered(link, restored, report);
-	mr_report_answer(link, &link->openers, &none);
-}
-
 static void opened(struct mr_link *link)
 {
-	mr_error none = {0};
 	const struct mr_handshake *hs = mr_session_handshake(link->session);
 	struct mr_opened *o = mr_calloc(1, sizeof *o);
 	mr_link_enter(link, MR_LINK_OPEN);
@@ -212,9 +203,9 @@ static void opened(struct mr_link *link)
 	if (mr_recovery_opened(&link->recovery, hs))
 		mr_link_io_touch(&link->io);
 	else if (is_back)
-		recovered(link, 0, NULL);
+		mr_report_recovered(link, 0, NULL);
 	else
-		mr_report_answer(link, &link->openers, &none);
+		mr_report_usable(link);
 }
 
 /* The session's state may have changed. */
@@ -327,6 +318,11 @@ static enum mr_session_state session_state(void *owner)
 static void touch(void *owner) { mr_link_io_touch(&((struct mr_link *)owner)->io); }
 static void on_retry(void *owner) { mr_link_retry(owner); }
 static void push(void *owner, const mr_event *event) { mr_report_push(owner, event); }
+static void usable(void *owner) { mr_report_usable(owner); }
+static void recovered(void *owner, uint32_t restored, mr_table *report)
+{
+	mr_report_recovered(owner, restored, report);
+}
 
 /* ---- the beginning ---- */
 
@@ -364,7 +360,7 @@ enum mr_status mr_link_new(struct mr_services *services, uint32_t number, struct
 	mr_list_init(&link->openers);
 	mr_list_init(&link->closers);
 	const struct mr_recovery_port port = {link, ask, has_channel, session_state, touch,
-		on_retry, recovered, push};
+		on_retry, usable, recovered, push};
 	mr_recovery_init(&link->recovery, services, c, number, &port);
 	mr_config_shuffle_hosts(c, link->recovery.random);
 	mr_dial_init(&link->dial, services, c, on_dialed, link);
@@ -428,7 +424,7 @@ void mr_link_open(struct mr_link *link, uint64_t token)
 {
 	mr_error error = {0};
 	if (link->state == MR_LINK_PARTING) parted(link);
-	if (link->state == MR_LINK_OPEN && !link->recovery.is_whole) {
+	if (link->state == MR_LINK_OPEN && mr_recovery_is_usable(&link->recovery)) {
 		mr_report_done(link, token, &error);
 		return;
 	}

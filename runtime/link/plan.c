@@ -1,4 +1,4 @@
-/* plan: the steps of a recovery, in the order of the requests to the broker.
+/* plan: the steps of a recovery, in tracks: one for each channel, in the order of its requests.
  * SPDX-License-Identifier: MIT */
 #include "link/plan.h"
 
@@ -9,41 +9,100 @@ static struct mr_step *step_of(struct mr_node *node)
 	return mr_container(node, struct mr_step, node);
 }
 
+static struct mr_track *track_of(struct mr_node *node)
+{
+	return mr_container(node, struct mr_track, node);
+}
+
+/* ---- life ---- */
+
 void mr_plan_init(struct mr_plan *plan)
 {
 	*plan = (struct mr_plan){0};
-	mr_list_init(&plan->steps);
+	mr_list_init(&plan->tracks);
 }
 
-const struct mr_step *mr_plan_step(const struct mr_plan *plan)
+bool mr_plan_is_empty(const struct mr_plan *plan) { return mr_list_is_empty(&plan->tracks); }
+
+static void free_step(struct mr_plan *plan, struct mr_step *s)
 {
-	return mr_list_is_empty(&plan->steps) ? NULL : step_of(plan->steps.next);
+	if (s->is_counted_on) plan->topology_left--;
+	mr_free(s);
 }
 
-void mr_plan_next(struct mr_plan *plan) { mr_free(step_of(mr_list_shift(&plan->steps))); }
-
-static void drop_steps(struct mr_node *steps)
+static void drop_steps(struct mr_plan *plan, struct mr_node *steps)
 {
 	struct mr_node *node;
-	while ((node = mr_list_shift(steps))) mr_free(step_of(node));
+	while ((node = mr_list_shift(steps))) free_step(plan, step_of(node));
 }
 
-void mr_plan_drop(struct mr_plan *plan) { drop_steps(&plan->steps); }
+void mr_plan_end_track(struct mr_plan *plan, struct mr_track *track)
+{
+	mr_map_take(&plan->by_channel, track->channel);
+	mr_list_remove(&track->node);
+	drop_steps(plan, &track->steps);
+	if (track->is_whole) plan->whole_left--;
+	mr_free(track);
+}
+
+void mr_plan_drop(struct mr_plan *plan)
+{
+	while (!mr_plan_is_empty(plan)) mr_plan_end_track(plan, track_of(plan->tracks.next));
+}
+
+void mr_plan_fini(struct mr_plan *plan)
+{
+	mr_plan_drop(plan);
+	mr_map_fini(&plan->by_channel);
+}
+
+/* ---- tracks ---- */
+
+struct mr_track *mr_plan_track(const struct mr_plan *plan, uint16_t channel)
+{
+	return mr_map_get(&plan->by_channel, channel);
+}
+
+struct mr_track *mr_plan_next_track(const struct mr_plan *plan, const struct mr_track *after)
+{
+	struct mr_node *n = after ? after->node.next : plan->tracks.next;
+	return n == &plan->tracks ? NULL : track_of(n);
+}
+
+static struct mr_track *add_track(struct mr_plan *plan, uint16_t channel)
+{
+	struct mr_track *track = mr_calloc(1, sizeof *track);
+	if (!track || mr_map_put(&plan->by_channel, channel, track) != MR_OK) {
+		mr_free(track);
+		return NULL;
+	}
+	track->channel = channel;
+	track->number = plan->number;
+	mr_list_init(&track->steps);
+	mr_list_append(&plan->tracks, &track->node);
+	return track;
+}
 
 /* ---- making it ---- */
 
-static bool add(struct mr_node *steps, enum mr_step_kind kind, uint16_t channel, uint64_t record)
+static struct mr_step *new_step(struct mr_node *steps, enum mr_step_kind kind, uint16_t channel,
+	uint64_t record)
 {
 	struct mr_step *s = mr_calloc(1, sizeof *s);
-	if (!s) return false;
+	if (!s) return NULL;
 	s->kind = kind;
 	s->channel = channel;
 	s->record = record;
 	mr_list_append(steps, &s->node);
-	return true;
+	return s;
 }
 
-static bool add_channel(struct mr_node *steps, const struct mr_channel_record *c)
+static bool add(struct mr_node *steps, enum mr_step_kind kind, uint16_t channel, uint64_t record)
+{
+	return new_step(steps, kind, channel, record) != NULL;
+}
+
+static bool add_modes(struct mr_node *steps, const struct mr_channel_record *c)
 {
 	bool ok = add(steps, MR_STEP_OPEN, c->number, 0);
 	if (ok && c->has_qos) ok = add(steps, MR_STEP_QOS, c->number, 0);
@@ -53,230 +112,236 @@ static bool add_channel(struct mr_node *steps, const struct mr_channel_record *c
 	return ok;
 }
 
-/* Objects that were declared on a channel that is closed now still exist without it. */
-static bool add_records(struct mr_plan *plan, const struct mr_topology *t, int operation)
-{
-	const struct mr_record *record = NULL;
-	while ((record = mr_topology_next(t, operation, record))) {
-		bool is_alone = !mr_record_of_channel(t, record->channel);
-		if (is_alone && !add(&plan->steps, MR_STEP_SCRATCH, 0, record->id)) return false;
-		if (!add(&plan->steps, MR_STEP_RECORD, is_alone ? 0 : record->channel, record->id))
-			return false;
-	}
-	return true;
-}
-
-/* Consumers that the broker has cancelled: their queues are probed first. */
-static bool add_cancelled(struct mr_plan *plan, const struct mr_topology *t)
-{
-	const struct mr_record *record = NULL;
-	bool ok = true;
-	while (ok && (record = mr_topology_next(t, MR_BASIC_CONSUME, record)))
-		if (record->cancelled)
-			ok = add(&plan->steps, MR_STEP_SCRATCH, record->channel, record->id) &&
-			     add(&plan->steps, MR_STEP_PROBE, record->channel, record->id) &&
-			     add(&plan->steps, MR_STEP_RECORD, record->channel, record->id);
-	return ok;
-}
-
-static bool add_consumers(struct mr_plan *plan, const struct mr_topology *t)
-{
-	const struct mr_record *record = NULL;
-	while ((record = mr_topology_next(t, MR_BASIC_CONSUME, record)))
-		if (!record->cancelled &&
-			!add(&plan->steps, MR_STEP_RECORD, record->channel, record->id))
-			return false;
-	return true;
-}
-
-static bool add_consumers_of(struct mr_plan *plan, const struct mr_topology *t, uint16_t channel)
-{
-	const struct mr_record *record = NULL;
-	while ((record = mr_topology_next_on(t, channel, record)))
-		if (!record->cancelled && !add(&plan->steps, MR_STEP_RECORD, channel, record->id))
-			return false;
-	return true;
-}
-
 static const struct mr_channel_record *next_channel(const struct mr_topology *t, size_t *at)
 {
 	return mr_map_next(&t->channels, at, NULL);
 }
 
-/* After the steps of all channels. */
-static bool add_ready(struct mr_plan *plan, const struct mr_topology *t)
+/* A track with the modes of each channel. */
+static bool add_channels(struct mr_plan *plan, const struct mr_topology *t)
 {
 	const struct mr_channel_record *c;
-	for (size_t at = 0; (c = next_channel(t, &at));)
-		if (!add(&plan->steps, MR_STEP_READY, c->number, 0)) return false;
+	for (size_t at = 0; (c = next_channel(t, &at));) {
+		struct mr_track *track = add_track(plan, c->number);
+		if (!track || !add_modes(&track->steps, c)) return false;
+		track->is_whole = true;
+		plan->whole_left++;
+	}
 	return true;
 }
 
-static void begin(struct mr_plan *plan)
+/* Objects that were declared on a channel that is closed now still exist without it. */
+static struct mr_track *track_for(struct mr_plan *plan, const struct mr_record *record)
+{
+	struct mr_track *track = mr_plan_track(plan, record->channel);
+	if (!track) track = mr_plan_track(plan, 0);
+	if (track || !(track = add_track(plan, 0))) return track;
+	track->is_whole = true;
+	plan->whole_left++;
+	return track;
+}
+
+static bool add_topology(struct mr_plan *plan, struct mr_topology *t, int operation)
+{
+	const struct mr_record *record = NULL;
+	while ((record = mr_topology_next(t, operation, record))) {
+		struct mr_track *track = track_for(plan, record);
+		if (!track) return false;
+		if (!track->channel && !add(&track->steps, MR_STEP_SCRATCH, 0, record->id))
+			return false;
+		struct mr_step *s =
+			new_step(&track->steps, MR_STEP_RECORD, track->channel, record->id);
+		if (!s) return false;
+		s->is_counted_on = true;
+		plan->topology_left++;
+		mr_record_await(record, plan->number);
+	}
+	return true;
+}
+
+static bool add_consumers(struct mr_plan *plan, const struct mr_topology *t)
+{
+	const struct mr_record *record = NULL;
+	while ((record = mr_topology_next(t, MR_BASIC_CONSUME, record))) {
+		struct mr_track *track = mr_plan_track(plan, record->channel);
+		if (!record->cancelled && track &&
+			!add(&track->steps, MR_STEP_RECORD, record->channel, record->id))
+			return false;
+	}
+	return true;
+}
+
+/* The broker has cancelled the consumer: its queue is probed first. */
+static bool add_probe(struct mr_node *steps, const struct mr_record *record)
+{
+	return add(steps, MR_STEP_SCRATCH, record->channel, record->id) &&
+	       add(steps, MR_STEP_PROBE, record->channel, record->id) &&
+	       add(steps, MR_STEP_RECORD, record->channel, record->id);
+}
+
+/* Returns false if there was no memory. */
+static bool add_cancelled(struct mr_plan *plan, const struct mr_topology *t, uint32_t only_since)
+{
+	const struct mr_record *record = NULL;
+	while ((record = mr_topology_next(t, MR_BASIC_CONSUME, record))) {
+		if (!record->cancelled) continue;
+		struct mr_track *track = mr_plan_track(plan, record->channel);
+		if (!track) track = add_track(plan, record->channel);
+		if (!track) return false;
+		if (track->number >= only_since && !add_probe(&track->steps, record)) return false;
+	}
+	return true;
+}
+
+static bool add_ready(struct mr_plan *plan)
+{
+	struct mr_track *track = NULL;
+	while ((track = mr_plan_next_track(plan, track)))
+		if (track->channel && !add(&track->steps, MR_STEP_READY, track->channel, 0))
+			return false;
+	return true;
+}
+
+bool mr_plan_all(struct mr_plan *plan, struct mr_topology *t, bool declares)
 {
 	mr_plan_drop(plan);
-	plan->number++;
-}
-
-bool mr_plan_all(struct mr_plan *plan, const struct mr_topology *t, bool declares)
-{
-	const struct mr_channel_record *c;
-	bool ok = true;
-	begin(plan);
-	for (size_t at = 0; ok && (c = next_channel(t, &at));) ok = add_channel(&plan->steps, c);
+	plan->declares_in = ++plan->number;
+	bool ok = add_channels(plan, t);
 	if (ok && declares)
-		ok = add_records(plan, t, MR_EXCHANGE_DECLARE) &&
-		     add_records(plan, t, MR_QUEUE_DECLARE) &&
-		     add_records(plan, t, MR_EXCHANGE_BIND) && add_records(plan, t, MR_QUEUE_BIND);
-	ok = ok && add_consumers(plan, t) && add_cancelled(plan, t) && add_ready(plan, t);
+		ok = add_topology(plan, t, MR_EXCHANGE_DECLARE) &&
+		     add_topology(plan, t, MR_QUEUE_DECLARE) &&
+		     add_topology(plan, t, MR_EXCHANGE_BIND) &&
+		     add_topology(plan, t, MR_QUEUE_BIND);
+	ok = ok && add_consumers(plan, t) && add_cancelled(plan, t, plan->number) &&
+	     add_ready(plan);
 	if (!ok) mr_plan_drop(plan);
-	return ok && mr_plan_step(plan);
+	return ok && !mr_plan_is_empty(plan);
 }
 
-bool mr_plan_is_due(const struct mr_topology *t)
+bool mr_plan_is_due(const struct mr_topology *t, uint16_t channel)
 {
-	const struct mr_channel_record *c;
+	const struct mr_channel_record *c = mr_record_of_channel(t, channel);
 	const struct mr_record *record = NULL;
-	for (size_t at = 0; (c = next_channel(t, &at));)
-		if (c->broken) return true;
-	while ((record = mr_topology_next(t, MR_BASIC_CONSUME, record)))
+	if (c && c->broken) return true;
+	while ((record = mr_topology_next_on(t, channel, record)))
 		if (record->cancelled) return true;
 	return false;
+}
+
+static bool add_broken(struct mr_plan *plan, const struct mr_topology *t,
+	const struct mr_channel_record *c)
+{
+	const struct mr_record *record = NULL;
+	struct mr_track *track = add_track(plan, c->number);
+	bool ok = track && add_modes(&track->steps, c);
+	while (ok && (record = mr_topology_next_on(t, c->number, record)))
+		if (!record->cancelled)
+			ok = add(&track->steps, MR_STEP_RECORD, c->number, record->id);
+	return ok && add(&track->steps, MR_STEP_READY, c->number, 0);
+}
+
+static void drop_since(struct mr_plan *plan, uint32_t number)
+{
+	struct mr_track *track = mr_plan_next_track(plan, NULL), *next;
+	for (; track; track = next) {
+		next = mr_plan_next_track(plan, track);
+		if (track->number >= number) mr_plan_end_track(plan, track);
+	}
 }
 
 bool mr_plan_repairs(struct mr_plan *plan, const struct mr_topology *t)
 {
 	const struct mr_channel_record *c;
+	uint32_t number = ++plan->number;
 	bool ok = true;
-	begin(plan);
-	for (size_t at = 0; ok && (c = next_channel(t, &at));) {
-		if (!c->broken) continue;
-		ok = add_channel(&plan->steps, c) && add_consumers_of(plan, t, c->number) &&
-		     add(&plan->steps, MR_STEP_READY, c->number, 0);
-	}
-	ok = ok && add_cancelled(plan, t);
-	if (!ok) mr_plan_drop(plan);
-	return ok && mr_plan_step(plan);
+	for (size_t at = 0; ok && (c = next_channel(t, &at));)
+		if (c->broken && !mr_plan_track(plan, c->number)) ok = add_broken(plan, t, c);
+	ok = ok && add_cancelled(plan, t, number);
+	if (!ok) drop_since(plan, number);
+	if (mr_plan_is_empty(plan)) return false;
+	return ok && track_of(plan->tracks.prev)->number == number;
+}
+
+/* ---- going through a track ---- */
+
+const struct mr_step *mr_plan_step(const struct mr_track *track)
+{
+	return mr_list_is_empty(&track->steps) ? NULL : step_of(track->steps.next);
+}
+
+bool mr_plan_is_ready(const struct mr_plan *plan, const struct mr_topology *t,
+	const struct mr_track *track)
+{
+	const struct mr_step *s = mr_plan_step(track);
+	const struct mr_record *record = s->record ? mr_record_by_id(t, s->record) : NULL;
+	return s->kind != MR_STEP_RECORD || !record || !mr_record_awaits(record, plan->declares_in);
+}
+
+static void end_step(struct mr_plan *plan, struct mr_track *track)
+{
+	free_step(plan, step_of(mr_list_shift(&track->steps)));
+}
+
+void mr_plan_next(struct mr_plan *plan, const struct mr_topology *t, struct mr_track *track)
+{
+	const struct mr_step *s = mr_plan_step(track);
+	const struct mr_record *record = s->record ? mr_record_by_id(t, s->record) : NULL;
+	if (s->kind == MR_STEP_RECORD && record) mr_record_await(record, 0);
+	end_step(plan, track);
 }
 
 /* ---- when a step fails ---- */
 
 /* Restarts consumers that were started on the channel before it was closed. */
-static bool redo(const struct mr_plan *plan, const struct mr_topology *t, struct mr_node *steps,
-	uint16_t channel)
+static bool redo(const struct mr_track *track, const struct mr_topology *t, struct mr_node *steps)
 {
 	const struct mr_record *c = NULL;
-	while ((c = mr_topology_next_on(t, channel, c)))
-		if (c->made_in == plan->number && !add(steps, MR_STEP_RECORD, channel, c->id))
+	while ((c = mr_topology_next_on(t, track->channel, c)))
+		if (c->made_in >= track->number &&
+			!add(steps, MR_STEP_RECORD, track->channel, c->id))
 			return false;
 	return true;
 }
 
-/* The field with the plan in which a channel was slow; NULL: the channel is gone. */
-static uint32_t *slow_in(struct mr_plan *plan, const struct mr_topology *t, uint16_t channel)
+static void put_before(struct mr_track *track, struct mr_node *steps)
 {
-	struct mr_channel_record *c = mr_record_of_channel(t, channel);
-	if (!channel) return &plan->scratch_slow_in;
-	return c ? &c->slow_in : NULL;
+	mr_list_splice(track->steps.next, steps);
 }
 
-static bool is_slow(struct mr_plan *plan, const struct mr_topology *t, uint16_t channel)
-{
-	const uint32_t *slow = slow_in(plan, t, channel);
-	return slow && *slow == plan->number;
-}
-
-/* Steps that need objects which slow channels have not declared yet must wait: their channels
- * become slow, too. True: one has become slow. */
-static bool spread(struct mr_plan *plan, struct mr_topology *t)
-{
-	bool more = false;
-	struct mr_node *all = &plan->steps;
-	for (struct mr_node *n = all->next; n != all; n = n->next) {
-		const struct mr_step *s = step_of(n);
-		const struct mr_record *record = mr_record_by_id(t, s->record);
-		uint32_t *slow = slow_in(plan, t, s->channel);
-		if (!record || !slow) continue;
-		if (*slow == plan->number) {
-			mr_record_await(record, plan->number);
-		} else if (mr_record_awaits(record, plan->number)) {
-			*slow = plan->number;
-			more = true;
-		}
-	}
-	return more;
-}
-
-/* Moves the steps of slow channels after those of the others, in order, once for each channel. */
-static void let_others_pass(struct mr_plan *plan, struct mr_topology *t, uint16_t channel)
-{
-	struct mr_node slow, fast, *node;
-	uint32_t *flag = slow_in(plan, t, channel);
-	if (!flag || *flag == plan->number) return;
-	*flag = plan->number;
-	while (spread(plan, t)) {}
-	mr_list_init(&slow);
-	mr_list_init(&fast);
-	while ((node = mr_list_shift(&plan->steps)))
-		mr_list_append(is_slow(plan, t, step_of(node)->channel) ? &slow : &fast, node);
-	mr_list_splice(&plan->steps, &fast);
-	mr_list_splice(&plan->steps, &slow);
-}
-
-/* True if a step needs the queue or the exchange that this record declares. */
-static bool speaks_of(const struct mr_step *s, const struct mr_topology *t,
-	const struct mr_record *declare)
-{
-	const struct mr_record *r = s->record ? mr_record_by_id(t, s->record) : NULL;
-	return r && (r->place == declare->place || r->source == declare->place);
-}
-
-/* Inserts `steps` before the channel's next step, or before one that needs the object of `late`. */
-static void put_before(struct mr_plan *plan, const struct mr_topology *t, uint16_t channel,
-	const struct mr_record *late, struct mr_node *steps)
-{
-	struct mr_node *at = plan->steps.next;
-	const struct mr_record *declare = late && late->place->declared == late ? late : NULL;
-	while (at != &plan->steps && step_of(at)->channel != channel &&
-		!(declare && speaks_of(step_of(at), t, declare)))
-		at = at->next;
-	mr_list_splice(at, steps);
-}
-
-bool mr_plan_check(struct mr_plan *plan, const struct mr_record *consumer)
+bool mr_plan_check(struct mr_plan *plan, struct mr_track *track, const struct mr_record *consumer)
 {
 	struct mr_node steps;
 	mr_list_init(&steps);
 	if (!add(&steps, MR_STEP_SCRATCH, 0, consumer->id) ||
 		!add(&steps, MR_STEP_CHECK, 0, consumer->id)) {
-		drop_steps(&steps);
+		drop_steps(plan, &steps);
 		return false;
 	}
-	mr_list_splice(plan->steps.next, &steps);
+	put_before(track, &steps);
 	return true;
 }
 
-bool mr_plan_failed(struct mr_plan *plan, struct mr_topology *t, bool is_gone, bool again)
+bool mr_plan_failed(struct mr_plan *plan, const struct mr_topology *t, struct mr_track *track,
+	bool is_gone, bool again)
 {
-	struct mr_step s = *mr_plan_step(plan);
+	struct mr_step s = *mr_plan_step(track);
 	const struct mr_channel_record *c = mr_record_of_channel(t, s.channel);
-	const struct mr_record *late = again ? mr_record_by_id(t, s.record) : NULL;
 	struct mr_node steps;
-	mr_list_init(&steps);
-	mr_plan_next(plan);
 	bool ok = true;
-	if (late) {
-		mr_record_await(late, plan->number);
-		ok = add(&steps, MR_STEP_PAUSE, s.channel, 0);
-	}
-	if (ok && is_gone && c) ok = add_channel(&steps, c) && redo(plan, t, &steps, s.channel);
+	mr_list_init(&steps);
+	if (again) ok = add(&steps, MR_STEP_PAUSE, s.channel, 0);
+	if (ok && is_gone && c) ok = add_modes(&steps, c) && redo(track, t, &steps);
 	if (ok && again && !c) ok = add(&steps, MR_STEP_SCRATCH, 0, s.record);
 	if (ok && again) ok = add(&steps, s.kind, s.channel, s.record);
 	if (!ok) {
-		drop_steps(&steps);
+		drop_steps(plan, &steps);
+		mr_plan_next(plan, t, track);
 		return false;
 	}
-	if (s.channel || again) let_others_pass(plan, t, s.channel);
-	put_before(plan, t, s.channel, late, &steps);
+	if (again)
+		end_step(plan, track); /* what needs its object goes on waiting */
+	else
+		mr_plan_next(plan, t, track);
+	put_before(track, &steps);
 	return true;
 }

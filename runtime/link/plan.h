@@ -1,8 +1,8 @@
-/* plan: the steps of a recovery, in the order of the requests to the broker.
+/* plan: the steps of a recovery, in tracks: one for each channel, in the order of its requests.
  * SPDX-License-Identifier: MIT
  * Pure. A plan is made only from a topology: it calls nothing else, does not know the time, and
- * changes only itself. When a step fails, the plan is amended; only then it marks in the topology
- * the objects that come late. */
+ * changes only itself and the marks of the queues and exchanges that it declares. The tracks are
+ * independent, except that a step waits for the declare of what it needs: mr_plan_is_ready. */
 #ifndef MR_LINK_PLAN_H
 #define MR_LINK_PLAN_H
 
@@ -25,35 +25,61 @@ enum mr_step_kind {
 struct mr_step {
 	struct mr_node node;
 	enum mr_step_kind kind;
-	uint16_t channel; /* 0: the scratch channel */
-	uint64_t record;  /* 0: none */
+	uint16_t channel;   /* 0: the scratch channel */
+	uint64_t record;    /* 0: none */
+	bool is_counted_on; /* a declare or bind, counted in `topology_left` */
+};
+
+struct mr_track {
+	struct mr_node node;
+	uint16_t channel;       /* 0: objects whose channel is closed */
+	struct mr_node steps;   /* of mr_step, at least one; the first is the current one */
+	uint32_t number;        /* the plan's as the track was added: later marks are newer */
+	bool is_whole;          /* of a recovery of the whole connection, not of a repair */
+	struct mr_asked *asked; /* of replay, which frees it before the track */
 };
 
 struct mr_plan {
-	struct mr_node steps;     /* of mr_step; the first is the current one */
-	uint32_t number;          /* counts plans: marks in the topology are for one plan */
-	uint32_t scratch_slow_in; /* like slow_in of mr_channel_record */
+	struct mr_node tracks; /* of mr_track, in the order of their channels */
+	struct mr_map by_channel;
+	uint32_t number;      /* counts what was added: marks in the topology have such a number */
+	uint32_t declares_in; /* the number of the last mr_plan_all */
+	uint32_t topology_left; /* declares and binds that have not been tried */
+	uint32_t whole_left;    /* tracks */
 };
 
 void mr_plan_init(struct mr_plan *plan);
 void mr_plan_drop(struct mr_plan *plan);
+void mr_plan_fini(struct mr_plan *plan);
+bool mr_plan_is_empty(const struct mr_plan *plan);
 
-/* Each replaces the plan: by all records, with or without declares; by all broken objects. False:
- * out of memory, or there is nothing to do. */
-bool mr_plan_all(struct mr_plan *plan, const struct mr_topology *t, bool declares);
+/* Replaces the plan by all records, with or without declares. False: out of memory, or there is
+ * nothing to do. */
+bool mr_plan_all(struct mr_plan *plan, struct mr_topology *t, bool declares);
+/* Adds all broken objects whose channel has no track. False: out of memory, or nothing was added. */
 bool mr_plan_repairs(struct mr_plan *plan, const struct mr_topology *t);
-bool mr_plan_is_due(const struct mr_topology *t); /* true if there is something to repair */
+/* True if the channel, or a consumer of it, is to be repaired. */
+bool mr_plan_is_due(const struct mr_topology *t, uint16_t channel);
 
-/* The current step; NULL: there is no plan. Valid until the next call that changes the plan. */
-const struct mr_step *mr_plan_step(const struct mr_plan *plan);
-void mr_plan_next(struct mr_plan *plan); /* the current step has ended */
+struct mr_track *mr_plan_track(const struct mr_plan *plan, uint16_t channel); /* NULL: none */
+/* Iterates in order; start with NULL. The track may be ended between two calls only if the next one
+ * was taken before. */
+struct mr_track *mr_plan_next_track(const struct mr_plan *plan, const struct mr_track *after);
+/* The current step; NULL: the track has no more, and must be ended. */
+const struct mr_step *mr_plan_step(const struct mr_track *track);
+/* False: the current step needs a queue or exchange that a track has not declared yet. */
+bool mr_plan_is_ready(const struct mr_plan *plan, const struct mr_topology *t,
+	const struct mr_track *track);
+/* The current step has ended. */
+void mr_plan_next(struct mr_plan *plan, const struct mr_topology *t, struct mr_track *track);
+void mr_plan_end_track(struct mr_plan *plan, struct mr_track *track); /* frees it */
 /* The current step failed. If its channel was closed (`is_gone`), that is opened again, and its
- * earlier steps are repeated. The plan continues after the step, or repeats it after a pause
- * (`again`). Channels that do not depend on this one come first. False: no memory, the plan
- * continues after the step. */
-bool mr_plan_failed(struct mr_plan *plan, struct mr_topology *t, bool is_gone, bool again);
+ * earlier steps are repeated. The track continues after the step, or repeats it after a pause
+ * (`again`). False: no memory, the track continues after the step. */
+bool mr_plan_failed(struct mr_plan *plan, const struct mr_topology *t, struct mr_track *track,
+	bool is_gone, bool again);
 /* Inserts a check of this consumer's queue before the current step, on the scratch channel. False:
  * no memory. */
-bool mr_plan_check(struct mr_plan *plan, const struct mr_record *consumer);
+bool mr_plan_check(struct mr_plan *plan, struct mr_track *track, const struct mr_record *consumer);
 
 #endif

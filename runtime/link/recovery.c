@@ -43,6 +43,7 @@ void mr_recovery_init(struct mr_recovery *r, struct mr_services *services,
 	mr_topology_init(&r->topology);
 	mr_timer_init(&r->retry, &services->timers, on_retry, r);
 	mr_timer_init(&r->repair, &services->timers, mr_repair_due, r);
+	mr_timer_init(&r->pace, &services->timers, mr_replay_due, r);
 	if (getrandom(&r->random, sizeof r->random, GRND_NONBLOCK) < 0)
 		r->random = (uint64_t)(uintptr_t)r;
 	r->random |= 1;
@@ -63,6 +64,7 @@ void mr_recovery_fini(struct mr_recovery *r)
 	while ((a = mr_map_next(&r->asked, &at, NULL))) free_asked(a);
 	mr_map_fini(&r->asked);
 	mr_topology_fini(&r->topology);
+	mr_plan_fini(&r->plan);
 }
 
 void mr_recovery_begin(struct mr_recovery *r)
@@ -74,7 +76,7 @@ void mr_recovery_end(struct mr_recovery *r)
 {
 	mr_recovery_lost(r, NULL);
 	mr_timer_stop(&r->retry);
-	r->was_open = r->is_whole = false;
+	r->was_open = false;
 	r->attempt = 0;
 	mr_topology_fini(&r->topology);
 	mr_topology_init(&r->topology);
@@ -240,7 +242,7 @@ static bool take_channel(struct mr_recovery *r, mr_event *ev)
 	}
 	c->broken = true;
 	ev->as.channel.will_recover = true;
-	if (!mr_plan_step(&r->plan))
+	if (!mr_plan_track(&r->plan, ev->channel))
 		mr_repair_plan(r, ev->channel, ev->as.channel.error, ev->status);
 	return false;
 }
@@ -248,9 +250,12 @@ static bool take_channel(struct mr_recovery *r, mr_event *ev)
 static void take_cancel(struct mr_recovery *r, mr_event *ev)
 {
 	if (!r->config->recover) return;
-	if (!mr_topology_cancelled(&r->topology, ev->as.cancel.consumer)) return;
+	const struct mr_record *record =
+		mr_topology_cancelled(&r->topology, ev->as.cancel.consumer);
+	if (!record) return;
 	ev->as.cancel.will_recover = true;
-	if (!mr_plan_step(&r->plan)) mr_repair_plan(r, 0, ev->as.cancel.error, MR_CANCELLED);
+	if (!mr_plan_track(&r->plan, record->channel))
+		mr_repair_plan(r, 0, ev->as.cancel.error, MR_CANCELLED);
 }
 
 static bool is_ours(uint64_t token) { return token & MR_RECOVERY_OURS && token != MR_TOKEN_NOBODY; }
@@ -283,6 +288,8 @@ bool mr_recovery_opened(struct mr_recovery *r, const struct mr_handshake *agreed
 	mr_timer_stop(&r->retry);
 	r->channel_max = agreed->channel_max;
 	r->heartbeat = agreed->heartbeat;
-	r->is_whole = false;
+	r->is_usable = false;
 	return was_open && mr_recovery_plan(r, true);
 }
+
+bool mr_recovery_is_usable(const struct mr_recovery *r) { return !r->is_whole || r->is_usable; }

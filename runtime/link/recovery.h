@@ -26,6 +26,8 @@ bool mr_recovery_would_retry(const struct mr_recovery *r, int kind);
 mr_msec mr_recovery_retry(struct mr_recovery *r, const mr_error *why);
 /* The connection is open, with these negotiated limits. False: there is nothing to restore. */
 bool mr_recovery_opened(struct mr_recovery *r, const struct mr_handshake *agreed);
+/* False: who waits for the open connection must wait for its recovery, or for a second. */
+bool mr_recovery_is_usable(const struct mr_recovery *r);
 /* The session has ended, or is ending: objects that were being restored wait for the next one.
  * `why` is NULL if the program closed it. */
 void mr_recovery_lost(struct mr_recovery *r, const mr_error *why);

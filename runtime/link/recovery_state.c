@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #include "link/recovery_state.h"
 
+#include "base/alloc.h"
 #include "link/history.h"
 
 void mr_recovery_push(struct mr_recovery *r, const mr_event *event)
@@ -31,58 +32,77 @@ double mr_recovery_chance(struct mr_recovery *r)
 
 /* ---- the plan ---- */
 
+void mr_recovery_end_track(struct mr_recovery *r, struct mr_track *track)
+{
+	if (track->asked && track->asked->waiting) r->waiting--;
+	if (r->scratch_user == track) r->scratch_user = NULL;
+	mr_free(track->asked);
+	mr_plan_end_track(&r->plan, track);
+}
+
 void mr_recovery_drop_plan(struct mr_recovery *r)
 {
-	mr_plan_drop(&r->plan);
-	r->waiting = r->answered = false;
-	r->token = 0;
+	struct mr_track *track;
+	while ((track = mr_plan_next_track(&r->plan, NULL))) mr_recovery_end_track(r, track);
+	mr_timer_stop(&r->pace);
+	r->is_whole = false;
+}
+
+/* Each track has room for its answers, or there is no track. */
+static void furnish(struct mr_recovery *r)
+{
+	struct mr_track *track = mr_plan_next_track(&r->plan, NULL), *next;
+	for (; track; track = next) {
+		next = mr_plan_next_track(&r->plan, track);
+		if (!track->asked) track->asked = mr_calloc(1, sizeof *track->asked);
+		if (!track->asked) mr_recovery_end_track(r, track);
+	}
 }
 
 bool mr_recovery_plan(struct mr_recovery *r, bool is_whole)
 {
 	struct mr_topology *t = &r->topology;
-	struct mr_channel_record *c;
-	mr_recovery_drop_plan(r);
-	r->is_whole = false;
+	if (is_whole) mr_recovery_drop_plan(r);
 	if (is_whole ? !mr_plan_all(&r->plan, t, r->config->recover_topology)
 		     : !mr_plan_repairs(&r->plan, t))
 		return false;
-	r->is_whole = is_whole;
-	for (size_t at = 0; (c = mr_map_next(&t->channels, &at, NULL));) c->broken = false;
-	return true;
+	furnish(r);
+	if (is_whole) r->is_whole = !mr_plan_is_empty(&r->plan);
+	return !mr_plan_is_empty(&r->plan);
 }
 
 /* ---- giving up ---- */
 
 /* Reports to the host that its consumer has ended. */
-void mr_recovery_tell_consumer_failed(struct mr_recovery *r, const struct mr_record *record)
+void mr_recovery_tell_consumer_failed(struct mr_recovery *r, const struct mr_record *record,
+	const mr_error *why)
 {
-	mr_event ev = {.type = MR_EV_CANCEL, .status = r->error.kind};
+	mr_event ev = {.type = MR_EV_CANCEL, .status = why->kind};
 	ev.connection = r->connection;
 	ev.channel = record->channel;
 	ev.as.cancel.consumer = record->request.number;
-	ev.as.cancel.error = mr_error_copy(&r->error);
+	ev.as.cancel.error = mr_error_copy(why);
 	mr_recovery_push(r, &ev);
 }
 
 /* Removes the consumers of a channel. */
-static void note_failure(struct mr_recovery *r, uint16_t channel)
+static void note_failure(struct mr_recovery *r, uint16_t channel, const mr_error *why)
 {
 	const struct mr_record *c = NULL;
 	while ((c = mr_topology_next_on(&r->topology, channel, c)))
-		mr_history_consumer(r->services->history, r->connection, c, r->error.text);
+		mr_history_consumer(r->services->history, r->connection, c, why->text);
 }
 
 /* The channel cannot be opened, or its modes cannot be set: it ends, with its steps. */
-void mr_recovery_give_channel_up(struct mr_recovery *r, uint16_t number)
+void mr_recovery_give_channel_up(struct mr_recovery *r, uint16_t number, const mr_error *why)
 {
 	const struct mr_channel_record *c = mr_record_of_channel(&r->topology, number);
-	mr_event ev = {.type = MR_EV_CHANNEL, .status = r->error.kind, .channel = number};
+	mr_event ev = {.type = MR_EV_CHANNEL, .status = why->kind, .channel = number};
 	if (!c) return; /* the program has closed it in the meantime */
 	ev.connection = r->connection;
 	ev.epoch = c->epoch;
-	ev.as.channel.error = mr_error_copy(&r->error);
-	note_failure(r, number);
+	ev.as.channel.error = mr_error_copy(why);
+	note_failure(r, number, why);
 	mr_topology_channel_closed(&r->topology, number);
 	mr_recovery_push(r, &ev);
 }

@@ -40,14 +40,28 @@ struct mr_recovery_port {
 	enum mr_session_state (*state)(void *owner);       /* of the session */
 	void (*touch)(void *owner);                        /* mr_replay_go_on must be called soon */
 	void (*retry)(void *owner);                        /* it is time for the next connect */
+	/* Most of it is restored: a part that the broker keeps waiting does not hold up who waits
+	 * for the connection. */
+	void (*usable)(void *owner);
 	/* Recovery is complete, except for failures; the report is taken. */
 	void (*recovered)(void *owner, uint32_t restored, mr_table *report);
 	void (*push)(void *owner, const mr_event *event); /* to the host, unchanged; taken */
 };
 
-/* Invariants. The connection is open while `opened_at` is not 0; `plan` has steps only then. One
- * step is requested at a time: `waiting` until its answer has arrived, `answered` until go_on has
- * handled it. */
+/* A request of a track's step. */
+struct mr_asked {
+	uint64_t token;
+	bool waiting;  /* for the answer to `token` */
+	bool answered; /* it has arrived: `error`, `name` */
+	mr_error error;
+	char name[256];
+	uint64_t checked; /* the consumer whose queue was checked last */
+	mr_msec until;    /* of a pause, or of the patience before ready; 0: neither */
+};
+
+/* Invariants. The connection is open while `opened_at` is not 0; `plan` has tracks only then. Each
+ * track requests one step at a time: `waiting` until its answer has arrived, `answered` until go_on
+ * has handled it. */
 struct mr_recovery {
 	struct mr_services *services;
 	const struct mr_config *config;
@@ -64,26 +78,23 @@ struct mr_recovery {
 	mr_msec opened_at, lost_at;
 	struct mr_timer retry;
 
-	/* The next try to restore a channel or a consumer on the open connection, or to repeat a
-	 * step. */
+	/* The next try to restore a channel or a consumer on the open connection. */
 	struct mr_timer repair;
 	int64_t repairs;     /* consecutive failures */
 	mr_error repair_why; /* why the last object broke */
 
-	/* The current plan: the requests to the broker, one after the other. */
+	/* The current plan: the requests to the broker, in tracks side by side. */
 	struct mr_plan plan;
-	bool is_whole; /* for the whole connection, not for one channel or consumer */
-	bool waiting;  /* for the answer to `token` */
-	bool answered; /* it has arrived: `error`, `name` */
-	uint64_t token, tokens;
-	mr_error error;
-	char name[256];
+	bool is_whole;    /* the whole connection is being restored, not one channel or consumer */
+	bool is_usable;   /* what waits for the connection need not wait for the rest of it */
+	uint32_t waiting; /* tracks whose request is not answered */
+	uint64_t tokens;
+	struct mr_timer pace;            /* the next end of a pause or of a patience */
 	uint16_t channel_max, heartbeat; /* of this connection, as negotiated */
 	mr_msec locked_since;            /* since when a dead connection holds an object; 0: none */
-	bool is_pausing;  /* until `repair` fires: then the locked object is requested again */
-	uint64_t checked; /* the consumer whose queue was checked last */
 	uint16_t scratch; /* number of the channel that checks whether queues exist; 0: none */
 	uint32_t scratch_epoch;
+	const struct mr_track *scratch_user; /* the track whose steps it is for; NULL: none */
 
 	/* For the report at the end. */
 	uint32_t restored, failures;
@@ -98,13 +109,16 @@ void mr_recovery_tell_try(struct mr_recovery *r, enum mr_connection_state state,
 	int64_t attempt, mr_msec delay, const mr_error *why);
 double mr_recovery_chance(struct mr_recovery *r); /* 0 to 1, without 1 */
 
-/* Replaces the plan: restores everything, or what is broken. False: there is nothing to do, or no
- * memory. */
+/* Plans to restore everything, or, beside what is planned, what is broken. False: there is nothing
+ * to do, or no memory. */
 bool mr_recovery_plan(struct mr_recovery *r, bool is_whole);
 void mr_recovery_drop_plan(struct mr_recovery *r);
+/* The track has no more steps. */
+void mr_recovery_end_track(struct mr_recovery *r, struct mr_track *track);
 
-/* Report a failure to the host, with recovery's error as the reason. */
-void mr_recovery_tell_consumer_failed(struct mr_recovery *r, const struct mr_record *record);
-void mr_recovery_give_channel_up(struct mr_recovery *r, uint16_t number);
+/* Report a failure to the host. */
+void mr_recovery_tell_consumer_failed(struct mr_recovery *r, const struct mr_record *record,
+	const mr_error *why);
+void mr_recovery_give_channel_up(struct mr_recovery *r, uint16_t number, const mr_error *why);
 
 #endif

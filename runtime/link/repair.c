@@ -12,9 +12,7 @@ void mr_repair_due(struct ev_loop *loop, ev_timer *timer, int revents)
 	struct mr_recovery *r = timer->data;
 	(void)loop;
 	(void)revents;
-	r->is_pausing = false;
-	if (!r->opened_at) return;
-	if (mr_plan_step(&r->plan) || mr_recovery_plan(r, false)) r->port.touch(r->port.owner);
+	if (r->opened_at && mr_recovery_plan(r, false)) r->port.touch(r->port.owner);
 }
 
 static void ask_host(struct mr_recovery *r, uint16_t channel, mr_msec delay)
@@ -40,22 +38,22 @@ static void give_up(struct mr_recovery *r)
 {
 	const struct mr_channel_record *c;
 	struct mr_record *record = NULL, *next;
-	r->error = r->repair_why;
 	for (size_t at = 0; (c = mr_map_next(&r->topology.channels, &at, NULL));)
-		if (c->broken) mr_recovery_give_channel_up(r, c->number);
+		if (c->broken) mr_recovery_give_channel_up(r, c->number, &r->repair_why);
 	for (record = mr_topology_next(&r->topology, MR_BASIC_CONSUME, NULL); record;
 		record = next) {
 		next = mr_topology_next(&r->topology, MR_BASIC_CONSUME, record);
 		if (!record->cancelled) continue;
-		mr_recovery_tell_consumer_failed(r, record);
-		mr_history_consumer(r->services->history, r->connection, record, r->error.text);
+		mr_recovery_tell_consumer_failed(r, record, &r->repair_why);
+		mr_history_consumer(r->services->history, r->connection, record,
+			r->repair_why.text);
 		mr_record_forget(&r->topology, record);
 	}
 }
 
 void mr_repair_decide(struct mr_recovery *r, uint64_t delay)
 {
-	if (!ev_is_active(&r->repair.ev) || r->is_pausing) return;
+	if (!ev_is_active(&r->repair.ev)) return;
 	if (delay != UINT64_MAX) {
 		mr_timer_arm(&r->repair, mr_clock_now() + (mr_msec)delay);
 		return;

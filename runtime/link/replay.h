@@ -1,4 +1,4 @@
-/* replay: requests the steps of a plan one after the other, and handles the answers.
+/* replay: goes through the tracks of a plan side by side.
  * SPDX-License-Identifier: MIT
  * I/O thread; through recovery's port. */
 #ifndef MR_LINK_REPLAY_H
@@ -6,14 +6,15 @@
 
 #include "link/recovery_state.h"
 
-/* Continues the plan as far as possible without an answer. */
+/* Continues each track as far as possible without an answer. */
 void mr_replay_go_on(struct mr_recovery *r);
-/* The request with `r->token` has ended; takes nothing. */
+/* A request of recovery has ended; takes nothing. */
 void mr_replay_answered(struct mr_recovery *r, const mr_event *event);
-/* True if the current step caused this end of a channel. */
+/* True if the current step of a track caused this end of a channel. */
 bool mr_replay_ended(const struct mr_recovery *r, const mr_event *event);
-/* The connection was lost, with a reason or NULL. Counts the loss against the current step if that
- * may have caused it, because it would end the next connection, too. */
+/* The connection was lost, with a reason or NULL. Counts the loss against the steps that may have
+ * caused it, because they would end the next connection, too. */
 void mr_replay_lost(struct mr_recovery *r, const mr_error *why);
+void mr_replay_due(struct ev_loop *loop, ev_timer *timer, int revents); /* for the timer `pace` */
 
 #endif

@@ -185,18 +185,6 @@ static void log_recovered(struct mr_link *link, uint32_t restored, double after)
 		"host", host, "#gap", gap, "#entities", count, NULL);
 }
 
-void mr_report_recovered(struct mr_link *link, uint32_t restored, mr_table *report)
-{
-	mr_event ev = {.type = MR_EV_CONNECTION, .connection = link->number};
-	mr_msec gap = mr_clock_now() - link->recovery.lost_at;
-	ev.as.connection.state = MR_CONNECTION_RECOVERED;
-	ev.as.connection.numbers.recovered.entities = restored;
-	ev.as.connection.numbers.recovered.gap = mr_clock_ms32(gap);
-	ev.as.connection.with.report = report;
-	log_recovered(link, restored, (double)gap / 1000);
-	mr_report_emit(link, &ev);
-}
-
 void mr_report_channel_done(struct mr_link *link, uint16_t channel, uint64_t token,
 	const mr_error *error)
 {
@@ -235,6 +223,25 @@ void mr_report_answer(struct mr_link *link, struct mr_node *list, const mr_error
 		mr_report_done(link, w->token, error);
 		mr_free(w);
 	}
+}
+
+void mr_report_usable(struct mr_link *link)
+{
+	const mr_error none = {0};
+	mr_report_answer(link, &link->openers, &none);
+}
+
+void mr_report_recovered(struct mr_link *link, uint32_t restored, mr_table *report)
+{
+	mr_event ev = {.type = MR_EV_CONNECTION, .connection = link->number};
+	mr_msec gap = mr_clock_now() - link->recovery.lost_at;
+	ev.as.connection.state = MR_CONNECTION_RECOVERED;
+	ev.as.connection.numbers.recovered.entities = restored;
+	ev.as.connection.numbers.recovered.gap = mr_clock_ms32(gap);
+	ev.as.connection.with.report = report;
+	log_recovered(link, restored, (double)gap / 1000);
+	mr_report_emit(link, &ev);
+	mr_report_usable(link);
 }
 
 void mr_report_log_loss(struct mr_link *link, const char *msg, const mr_error *error)

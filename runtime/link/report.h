@@ -16,7 +16,9 @@ void mr_report_opened(struct mr_link *link, struct mr_opened *opened); /* is tak
 void mr_report_lost(struct mr_link *link, const mr_error *why);        /* it will be recovered */
 /* Pushes the events that were held until the end of the session was reported. */
 void mr_report_release(struct mr_link *link);
-/* Recovery is complete; the report is taken. */
+/* Who waits for the connection to be open may go on. */
+void mr_report_usable(struct mr_link *link);
+/* Recovery is complete; the report is taken. Includes mr_report_usable. */
 void mr_report_recovered(struct mr_link *link, uint32_t restored, mr_table *report);
 /* The end of a request: of the connection, of a channel. */
 void mr_report_done(struct mr_link *link, uint64_t token, const mr_error *error);

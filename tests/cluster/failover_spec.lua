@@ -147,4 +147,39 @@ describe("three nodes", function()
          for _, queue in ipairs { w.queue, w.dead_letter, w.queue .. ".retry-exit" } do out:queue_delete { queue = queue } end
       end
    end)
+
+   it("keep a connection for its other consumers when one's queue has no majority (FIELD-C10)", function()
+      local q, other, lost, got = cluster.name "stuck", cluster.name "fine", 0, {}
+      local single = { ["x-queue-type"] = "quorum", ["x-quorum-initial-group-size"] = 1 } -- stored on one node only
+      local ch = assert(cluster.connect({ 3 }, { recover = false }):channel())
+      assert(ch:queue_declare { queue = q, durable = true, arguments = single })
+      local conn = cluster.connect({ 1, 2 }, { on_event = function(ev) if ev.type == "lost" then lost = lost + 1 end end })
+      local function consumer(queue)
+         return mr.consumer { connection = conn, queue = queue, handler = function(msg) got[msg.body] = true end }
+      end
+      local stuck, fine = consumer { queue = q, arguments = single }, consumer(other)
+      assert(stuck:wait(20))
+      assert(fine:wait(20))
+      cluster.hurt("kill", 3)
+      cluster.run("ctl", 1, [[eval 'rabbit_networking:close_all_connections("test").']])
+      -- RabbitMQ answers the consume by closing the connection: twice, until the one to blame is known.
+      eventually("a connection of its own", function() return stuck.connection ~= conn end, 20)
+      eventually("the other one", function() return fine.state == "consuming" end, 20)
+      local out, lost_by_then = assert(conn:channel()), lost
+      assert.is_true(lost_by_then <= 3, lost_by_then .. " losses")
+      assert(out:confirm_select())
+      assert(out:publish("", other, "two"))
+      eventually("its message", function() return got.two end, 20)
+      eventually("a try on the other connection", function() return stuck.state == "recovering" and stuck.next_try end, 20)
+      assert.equal("internal_error", stuck.err.kind)
+      cluster.cure(3)
+      eventually("it to consume", function() return stuck.state == "consuming" end, 60)
+      assert(out:publish("", q, "one"))
+      eventually("its message", function() return got.one end, 20)
+      assert.equal(lost_by_then, lost)
+      for _, w in ipairs { stuck, fine } do
+         assert(w:cancel())
+         for _, queue in ipairs { w.queue, w.dead_letter, w.queue .. ".retry-exit" } do out:queue_delete { queue = queue } end
+      end
+   end)
 end)

@@ -27,7 +27,7 @@ local left_out = {
 }
 
 for _, n in ipairs { 30, 31, 32, 37, 38, 41 } do pending["FIELD-W" .. n] = "cluster" end
-for _, n in ipairs { 6, 10, 13, 14 } do pending["FIELD-C" .. n] = "cluster" end
+for _, n in ipairs { 6, 13, 14 } do pending["FIELD-C" .. n] = "cluster" end
 
 local root, lists = ".", false
 for i = 1, #arg do

@@ -1,5 +1,6 @@
 --- consumer: mr.consumer: consumes a queue with a handler, and recovers from every failure.
 -- SPDX-License-Identifier: MIT
+local apart = require "moonrabbit.connection.apart"
 local chain = require "moonrabbit.consumer.middleware"
 local generation = require "moonrabbit.loop.generation"
 local home = require "moonrabbit.connection.default"
@@ -82,6 +83,7 @@ function consumer.make(opts)
    self.connection = home.connection(opts.connection)
    setup.prepare(self, opts)
    self.name = opts.name or self.queue
+   self.apart = apart.new(self.connection, self.name)
    if opts.settle_timeout then self.overdue = unsettled.new(self, opts.settle_timeout) end
    adopt(self, opts)
    return self

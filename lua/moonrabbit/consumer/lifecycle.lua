@@ -53,6 +53,7 @@ function lifecycle.finish(self, state, err)
    if self.overdue then self.overdue:stop() end
    if self.exit then self.exit:stop() end
    streams.finish(self)
+   self.apart:finish()
    awaited.done(self)
    for i, other in ipairs(workers) do
       if other == self then table.remove(workers, i) break end
@@ -124,6 +125,7 @@ end
 local function try(self)
    lifecycle.retire(self)
    self.channel, self.opening, self.kept, self.room = nil, nil, 0, 0
+   self.connection = self.apart.connection
    local ch, err = self.connection:channel()
    if not ch then return nil, err, "connect" end
    self.opening = ch
@@ -168,11 +170,12 @@ end
 
 -- True if another try is useless or not wanted.
 local function is_final(self, err, scope)
-   local o = self.connection.options
+   local shared = self.apart.home
+   local o = shared.options
    if is_anothers(self, err) then return true end
-   if self.connection.released then return true end
+   if shared.released then return true end
    -- It has tried itself; but one that was open, and is not given up, comes back.
-   if scope == "connect" and (o.transport_options or o.connection_attempts) and not self.connection.was_open then return true end
+   if scope == "connect" and (o.transport_options or o.connection_attempts) and not shared.was_open then return true end
    return not err.recoverable and not self.was_consuming
 end
 
@@ -198,17 +201,20 @@ local function run(self)
       if is_over(self) then break end
       if ok then
          self.was_consuming, self.locked_since = true, nil
+         self.apart:worked()
          log.info("consuming", { queue = self.queue, tag = self.inner.tag })
          enter(self, "consuming")
          return look_for_room(self)
       end
       attempt = attempt + 1
+      self.apart:note(err)
       local word = is_final(self, err, scope) and "stop" or ask_policy(self, attempt, err, scope, began)
       if is_over(self) then break end -- it may have ended while the policy ran
       if word == "stop" then
          give_up(self, err)
          break
       end
+      word = self.apart:pause(word)
       log.warn("consumer not started; trying again", { queue = self.queue, attempt = attempt, delay = word, kind = err.kind,
          error = err.text, hint = attempt == 1 and err.hint or nil })
       enter(self, "recovering", err)
@@ -309,6 +315,7 @@ function lifecycle.hear(self, what, err)
    -- The connection does not restore it: this module does, unless recovery is off.
    if self.connection.options.recover == false then return lifecycle.finish(self, "failed", err) end
    if self.connection.was_told_to_stop then return give_up(self, err) end
+   self.apart:note(err, true)
    task.later(run, self)
 end
 

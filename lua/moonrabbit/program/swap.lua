@@ -18,7 +18,7 @@ local TOLD = { "prefetch", "declare", "bindings", "topology", "consumer_tag", "e
 local POLL = 0.01 -- seconds between two checks for the end of handlers
 
 local function is_same(old, new)
-   if old.connection ~= new.connection or old.name ~= new.name then return false end
+   if old.apart.home ~= new.connection or old.name ~= new.name then return false end
    for _, key in ipairs(TOLD) do
       if not generation.is_equal(old.options[key], new.options[key]) then return false end
    end
@@ -85,6 +85,7 @@ local function transplant(old, new)
    local inner = old.inner
    new.inner, new.channel, new.queue, new.state, new.err = inner, old.channel, old.queue, old.state, old.err
    new.was_consuming, new.waiting = old.was_consuming, old.waiting
+   new.apart, new.connection = old.apart, old.connection
    inner.owner, inner.listener = new, function(what, why) lifecycle.hear(new, what, why) end
    inner.handler, inner.concurrency = new.handler, new.options.concurrency or false
    inner.stall, inner.time_limit = new.options.stall or false, new.options.time_limit or false

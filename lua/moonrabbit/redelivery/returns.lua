@@ -3,6 +3,7 @@
 -- If the broker dead-lettered directly into the queue, it would silently drop messages that a full queue refuses. Here each
 -- message is published with a confirm, and acked at the exit only when the queue has it.
 local C = require("moonrabbit.base.ffi").C
+local apart = require "moonrabbit.connection.apart"
 local channel = require "moonrabbit.channel.channel"
 local companion = require "moonrabbit.channel.companion"
 local copies = require "moonrabbit.redelivery.copy"
@@ -58,6 +59,7 @@ end
 
 -- Declares the exit (or uses it unchanged) and consumes it, on its own channel.
 local function open(self)
+   self.connection = self.apart.connection
    local there, is_ours = companion.declare(self.connection, self.exit, self.options)
    if not there then return nil, is_ours end
    local ch, err = self.connection:channel()
@@ -84,10 +86,13 @@ function Watch:lost()
    if self.has_ended or stop.is_asked() then return end
    task.background(function()
       local pause = FIRST
-      while not (self.has_ended or stop.is_asked() or self.connection.released) do
+      while not (self.has_ended or stop.is_asked() or self.apart.home.released) do
          loop.sleep(pause)
-         if self.has_ended or stop.is_asked() or self.connection.released or open(self) then return end
-         pause = math.min(pause * 2, MOST)
+         if self.has_ended or stop.is_asked() or self.apart.home.released then return end
+         local ok, err = open(self)
+         if ok then return self.apart:worked() end
+         if err then self.apart:note(err) end
+         pause = self.apart:pause(math.min(pause * 2, MOST))
       end
    end)
 end
@@ -98,12 +103,14 @@ function Watch:stop()
    self.has_ended = true
    local ch = self.channel
    if ch then task.background(function() ch:close() end) end
+   self.apart:finish()
 end
 
 -- Watches the exit of a worker's queue; nil and an error: this user may not declare it.
 local function watch(worker)
    local is_passing = worker.is_passing -- it ends with its consumers or its connection, and so does the exit
-   local self = setmetatable({ connection = worker.connection, queue = worker.queue, exit = copies.exit_queue(worker.queue),
+   local exit = copies.exit_queue(worker.queue)
+   local self = setmetatable({ apart = apart.new(worker.apart.home, exit), queue = worker.queue, exit = exit,
       options = { durable = not is_passing, auto_delete = is_passing or nil, arguments = worker.companions },
       has_ended = false, given = {}, ids = {}, last = 0 }, Watch)
    local ok, err = open(self)

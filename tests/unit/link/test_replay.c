@@ -1,8 +1,10 @@
 /* test_replay: recovery asks a link that is a test: no socket, no session, no broker.
  * Covers: runtime/io/timer.c by mr_timer_stop
+ * Covers: runtime/link/failure.c by MR_NOT_FOUND
  * Covers: runtime/link/history.c by mr_history_init
  * Covers: runtime/link/recovery_state.c by recover_topology
  * Covers: runtime/link/repair.c by mr_repair_decide
+ * Covers: runtime/link/step.c by MR_CHANNEL_READY
  * SPDX-License-Identifier: MIT */
 #include "base/value.h"
 #include "link/backoff.h"
@@ -24,9 +26,15 @@ struct bench {
 	/* The session, as far as recovery sees it. */
 	enum mr_session_state state;
 	bool has[CHANNELS];
-	struct mr_ask last; /* its request has gone */
+	bool is_stuck; /* it does not close a channel */
+	struct {       /* requests without an answer, in their order */
+		struct mr_ask ask;
+		char words[64];
+	} open[CHANNELS];
+	int open_count;
+	struct mr_ask last; /* the one that is answered next; its request has gone */
 	char asked[2000], told[2000];
-	int touches, retries, recoveries;
+	int touches, retries, recoveries, usables;
 	uint32_t restored;
 	mr_table *report;
 };
@@ -54,11 +62,16 @@ static void ask(void *owner, const struct mr_ask *a)
 	if (a->kind == MR_ASK_CLOSE && !b->has[a->channel]) return; /* as a session does */
 	assert_int_equal(a->kind != MR_ASK_OPEN, b->has[a->channel]);
 	assert_int_equal(a->token != 0, a->deadline != MR_NEVER);
-	say(b->asked, "%s%s@%u", *b->asked ? " " : "", verb, a->channel);
+	char words[64] = "";
+	say(words, "%s@%u", verb, a->channel);
 	if (a->kind == MR_ASK_REQUEST && a->request->name.size)
-		say(b->asked, ":%.*s", (int)a->request->name.size, a->request->name.data);
-	if (a->kind == MR_ASK_CLOSE) b->has[a->channel] = false;
-	if (a->token) b->last = *a;
+		say(words, ":%.*s", (int)a->request->name.size, a->request->name.data);
+	say(b->asked, "%s%s", *b->asked ? " " : "", words);
+	if (a->kind == MR_ASK_CLOSE) b->has[a->channel] = b->is_stuck;
+	if (!a->token) return;
+	assert_true(b->open_count < CHANNELS);
+	b->open[b->open_count].ask = *a;
+	memcpy(b->open[b->open_count++].words, words, sizeof words);
 }
 
 static bool has_channel(void *owner, uint16_t number)
@@ -68,6 +81,8 @@ static bool has_channel(void *owner, uint16_t number)
 static enum mr_session_state state_of(void *owner) { return ((struct bench *)owner)->state; }
 static void touch(void *owner) { ((struct bench *)owner)->touches++; }
 static void retry(void *owner) { ((struct bench *)owner)->retries++; }
+
+static void usable(void *owner) { ((struct bench *)owner)->usables++; }
 
 static void recovered(void *owner, uint32_t restored, mr_table *report)
 {
@@ -116,6 +131,7 @@ static void lose(struct bench *b, int code, const char *text)
 	mr_error why;
 	mr_error_set(&why, MR_STREAM_LOST, MR_SCOPE_CONNECTION, code, "%s", text);
 	b->state = MR_SESSION_CLOSED;
+	b->open_count = 0;
 	memset(b->has, 0, sizeof b->has);
 	mr_recovery_lost(&b->r, &why);
 }
@@ -125,7 +141,7 @@ static void begin(struct bench *b)
 {
 	memset(b, 0, sizeof *b);
 	b->live = mr_alloc_live();
-	const struct mr_recovery_port port = {b, ask, has_channel, state_of, touch, retry,
+	const struct mr_recovery_port port = {b, ask, has_channel, state_of, touch, retry, usable,
 		recovered, push};
 	b->config.name = b->config.vhost = (char *)(uintptr_t) "/";
 	b->config.recover = b->config.recover_topology = true;
@@ -159,7 +175,18 @@ static void come_back(struct bench *b)
 	open_connection(b);
 }
 
-/* The answer to what was asked last, by this name if it is not NULL; then recovery goes on. */
+/* Takes a request that is not answered: the first, or the one with these words. */
+static bool take(struct bench *b, const char *words)
+{
+	int n = 0;
+	while (n < b->open_count && words && strcmp(b->open[n].words, words) != 0) n++;
+	if (n == b->open_count) return false;
+	b->last = b->open[n].ask;
+	memmove(&b->open[n], &b->open[n + 1], (size_t)(--b->open_count - n) * sizeof b->open[0]);
+	return true;
+}
+
+/* The answer to the request that was taken, by this name if it is not NULL; then recovery goes on. */
 static void answer(struct bench *b, enum mr_status status, int code, const char *text)
 {
 	mr_event ev = {.type = MR_EV_DONE, .status = status, .as.done.token = b->last.token};
@@ -176,17 +203,25 @@ static void answer(struct bench *b, enum mr_status status, int code, const char 
 	mr_replay_go_on(&b->r);
 }
 
-static void agree(struct bench *b) { answer(b, MR_OK, 0, ""); }
-
-/* Until `words` are what was asked last; "": to the end. */
+/* Answers in the order of the requests, until this one is on its way, and takes it; "": to the
+ * end. */
 static void agree_until(struct bench *b, const char *words)
 {
-	while (mr_plan_step(&b->r.plan) && !b->r.is_pausing) {
-		const char *at = strrchr(b->asked, ' ');
-		if (strcmp(at ? at + 1 : b->asked, words) == 0) return;
-		agree(b);
+	for (;;) {
+		if (take(b, words)) return;
+		if (!take(b, NULL)) break;
+		answer(b, MR_OK, 0, "");
 	}
 	assert_string_equal(words, "");
+}
+
+/* The words of what is on its way. */
+static const char *on_its_way(const struct bench *b)
+{
+	static char text[2000];
+	text[0] = '\0';
+	for (int n = 0; n < b->open_count; n++) say(text, "%s%s", n ? " " : "", b->open[n].words);
+	return text;
 }
 
 /* A refusal that closes the channel; the host does not hear of the channel's end. */
@@ -230,7 +265,7 @@ static void fire(struct bench *b, struct mr_timer *timer)
 
 /* ---- the whole connection ---- */
 
-static void test_all_comes_back_one_step_at_a_time(void **state)
+static void test_all_comes_back_and_a_channel_does_one_step_at_a_time(void **state)
 {
 	struct bench b;
 	(void)state;
@@ -242,16 +277,63 @@ static void test_all_comes_back_one_step_at_a_time(void **state)
 	bind(t, 1, "q", "x");
 	consume(t, 2, "q", 5);
 	come_back(&b);
-	assert_string_equal(b.asked, "open@1");
+	assert_string_equal(b.asked, "open@1 open@2");
 	mr_replay_go_on(&b.r); /* without an answer it asks for nothing more */
-	assert_string_equal(b.asked, "open@1");
+	assert_string_equal(b.asked, "open@1 open@2");
 	agree_until(&b, "");
 	assert_string_equal(b.asked,
-		"open@1 qos@1 open@2 exchange@1:x queue@1:q bind@1:q consume@2:q");
+		"open@1 open@2 qos@1 exchange@1:x queue@1:q bind@1:q consume@2:q");
 	assert_string_equal(b.told, "again@1 again@2 ready@1 ready@2");
 	assert_int_equal(b.recoveries, 1);
 	assert_int_equal(b.restored, 4);
 	assert_null(b.report);
+	end(&b);
+}
+
+static void test_a_step_that_hangs_holds_up_no_other_channel(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	consume(&b.r.topology, 1, "hangs", 4);
+	consume(&b.r.topology, 2, "b", 5);
+	come_back(&b);
+	agree_until(&b, "consume@1:hangs");
+	struct mr_ask hanging = b.last;
+	agree_until(&b, "");
+	assert_string_equal(b.told, "again@1 again@2 ready@2");
+	assert_int_equal(b.recoveries, 0);
+	b.last = hanging;
+	answer(&b, MR_OK, 0, "");
+	assert_string_equal(b.told, "again@1 again@2 ready@2 ready@1");
+	assert_int_equal(b.recoveries, 1);
+	assert_int_equal(b.restored, 2);
+	end(&b);
+}
+
+static void test_a_declare_that_hangs_holds_up_others_for_a_moment_only(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	queue(&b.r.topology, 1, "hangs");
+	consume(&b.r.topology, 2, "b", 5);
+	come_back(&b);
+	agree_until(&b, "queue@1:hangs");
+	struct mr_ask hanging = b.last;
+	agree_until(&b, "");
+	assert_string_equal(b.told, "again@1 again@2"); /* a publish might need it */
+	assert_int_equal(b.usables, 0);
+	mr_clock_move(1000);
+	fire(&b, &b.r.pace);
+	assert_string_equal(b.told, "again@1 again@2 ready@2");
+	assert_int_equal(b.usables, 1);
+	assert_int_equal(b.recoveries, 0);
+	b.last = hanging;
+	answer(&b, MR_OK, 0, "hangs");
+	assert_string_equal(b.told, "again@1 again@2 ready@2 ready@1");
+	assert_int_equal(b.recoveries, 1);
+	assert_int_equal(b.usables, 1);
 	end(&b);
 }
 
@@ -262,10 +344,11 @@ static void test_an_answer_of_another_time_is_taken_and_ignored(void **state)
 	begin(&b);
 	queue(&b.r.topology, 1, "q");
 	come_back(&b);
-	mr_event late = {.type = MR_EV_DONE, .as.done.token = b.last.token - 1};
+	take(&b, "open@1");
+	mr_event late = {.type = MR_EV_DONE, .as.done.token = b.last.token - (1 << 16)};
 	assert_true(mr_recovery_takes(&b.r, &late));
 	mr_replay_go_on(&b.r);
-	assert_string_equal(b.asked, "open@1");
+	assert_string_equal(b.asked, "open@1 open@2");
 	end(&b);
 }
 
@@ -282,7 +365,7 @@ static void test_a_refused_step_costs_its_consumer_and_its_channel_comes_back(vo
 	agree_until(&b, "");
 	assert_string_equal(b.asked, "open@1 open@2 consume@1:a consume@1:b open@1 consume@1:a");
 	assert_string_equal(b.told,
-		"again@1 again@2 failed:5 (ACCESS_REFUSED - no) ready@2 again@1 ready@1");
+		"again@1 again@2 ready@2 failed:5 (ACCESS_REFUSED - no) again@1 ready@1");
 	assert_int_equal(b.restored, 1);
 	const mr_value *failed = mr_table_find(b.report, "failed");
 	assert_non_null(failed);
@@ -295,13 +378,15 @@ static void test_a_channel_that_cannot_be_opened_ends_and_the_rest_comes_back(vo
 	struct bench b;
 	(void)state;
 	begin(&b);
+	queue(&b.r.topology, 1, "q");
 	consume(&b.r.topology, 1, "a", 4);
-	consume(&b.r.topology, 2, "b", 5);
+	consume(&b.r.topology, 2, "q", 5);
 	come_back(&b);
+	take(&b, "open@1");
 	answer(&b, MR_CHANNEL_LIMIT_REACHED, 0, "too many");
 	agree_until(&b, "");
-	assert_string_equal(b.asked, "open@1 open@2 consume@2:b");
-	assert_string_equal(b.told, "again@1 ended@1 again@2 ready@2");
+	assert_string_equal(b.asked, "open@1 open@2 consume@2:q"); /* nobody declares its queue */
+	assert_string_equal(b.told, "again@1 again@2 ended@1 ready@2");
 	end(&b);
 }
 
@@ -311,17 +396,61 @@ static void test_what_a_dead_connection_holds_is_asked_for_again_after_a_pause(v
 	(void)state;
 	begin(&b);
 	queue(&b.r.topology, 1, "q");
+	consume(&b.r.topology, 2, "q", 5);
 	come_back(&b);
 	agree_until(&b, "queue@1:q");
 	refuse(&b, MR_RESOURCE_LOCKED, 405, "RESOURCE_LOCKED - in use");
-	assert_true(b.r.is_pausing);
-	assert_string_equal(b.told, "again@1 again@2 ready@2");
-	fire(&b, &b.r.repair);
 	agree_until(&b, "");
-	assert_string_equal(b.asked, "open@1 open@2 queue@1:q open@1 queue@1:q");
-	assert_string_equal(b.told, "again@1 again@2 ready@2 again@1 ready@1");
-	assert_int_equal(b.restored, 1);
+	assert_string_equal(b.asked, "open@1 open@2 queue@1:q"); /* its consumer waits */
+	mr_clock_move(500);
+	fire(&b, &b.r.pace);
+	agree_until(&b, "");
+	assert_string_equal(b.asked, "open@1 open@2 queue@1:q open@1 queue@1:q consume@2:q");
+	assert_string_equal(b.told, "again@1 again@2 again@1 ready@1 ready@2");
+	assert_int_equal(b.restored, 2);
 	assert_null(b.report);
+	end(&b);
+}
+
+static void test_two_channels_take_turns_at_the_scratch_channel(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	b.has[1] = b.has[2] = true;
+	consume(&b.r.topology, 1, "a", 4);
+	consume(&b.r.topology, 2, "b", 5);
+	broker_cancels(&b, 4);
+	broker_cancels(&b, 5);
+	fire(&b, &b.r.repair);
+	agree_until(&b, "look@100:a");
+	assert_string_equal(on_its_way(&b), "");
+	refuse(&b, MR_NOT_FOUND, 404, "NOT_FOUND - no queue 'a' in vhost '/'");
+	agree_until(&b, "");
+	assert_string_equal(b.asked,
+		"open@100 look@100:a open@100 look@100:b consume@2:b close@100");
+	assert_string_equal(b.told, "back:5");
+	end(&b);
+}
+
+static void test_a_scratch_channel_that_hangs_is_left_for_another(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	b.has[1] = b.has[2] = true;
+	consume(&b.r.topology, 1, "hangs", 4);
+	consume(&b.r.topology, 2, "b", 5);
+	broker_cancels(&b, 4);
+	broker_cancels(&b, 5);
+	fire(&b, &b.r.repair);
+	agree_until(&b, "look@100:hangs");
+	b.is_stuck = true; /* the broker does not answer its close either */
+	answer(&b, MR_TIMEOUT, 0, "no answer");
+	agree_until(&b, "");
+	assert_string_equal(b.asked,
+		"open@100 look@100:hangs close@100 open@99 look@99:b consume@2:b close@99");
+	assert_string_equal(b.told, "back:5");
 	end(&b);
 }
 
@@ -391,7 +520,33 @@ static void test_what_costs_two_connections_is_left_out_with_the_brokers_words(v
 	open_connection(&b);
 	agree_until(&b, "");
 	assert_string_equal(b.asked, "open@1 open@2");
-	assert_string_equal(b.told, "again@1 again@2 failed:5 (INTERNAL_ERROR) ready@1 ready@2");
+	assert_string_equal(b.told, "again@1 again@2 ready@2 failed:5 (INTERNAL_ERROR) ready@1");
+	end(&b);
+}
+
+static void test_of_several_suspects_each_is_asked_alone_and_only_the_guilty_is_left_out(
+	void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	consume(&b.r.topology, 1, "innocent", 4);
+	consume(&b.r.topology, 2, "guilty", 5);
+	come_back(&b);
+	agree_until(&b, "consume@2:guilty");
+	assert_string_equal(on_its_way(&b), "consume@1:innocent");
+	lose(&b, 541, "INTERNAL_ERROR");
+	for (int i = 0; i < 2; i++) {
+		open_connection(&b);
+		agree_until(&b, "consume@2:guilty");
+		assert_string_equal(on_its_way(&b), "");
+		lose(&b, 541, "INTERNAL_ERROR");
+	}
+	open_connection(&b);
+	agree_until(&b, "");
+	assert_string_equal(b.asked, "open@1 open@2 consume@1:innocent");
+	assert_non_null(mr_record_of_consumer(&b.r.topology, 4));
+	assert_null(mr_record_of_consumer(&b.r.topology, 5));
 	end(&b);
 }
 
@@ -405,6 +560,7 @@ static void test_a_loss_that_is_nobodys_fault_is_not_blamed_on_the_step(void **s
 		come_back(&b);
 		agree_until(&b, "consume@1:q");
 	}
+	answer(&b, MR_OK, 0, "");
 	agree_until(&b, "");
 	assert_int_equal(b.restored, 1);
 	end(&b);
@@ -442,7 +598,25 @@ static void test_a_channel_that_the_broker_closes_comes_back_with_its_consumers(
 	assert_string_equal(b.asked, "open@1 consume@1:q");
 	assert_string_equal(b.told, "again@1 ready@1");
 	assert_int_equal(b.recoveries, 0);
-	assert_false(mr_plan_is_due(&b.r.topology));
+	assert_false(mr_plan_is_due(&b.r.topology, 1));
+	end(&b);
+}
+
+static void test_a_channel_that_breaks_during_a_repair_is_repaired_beside_it(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	consume(&b.r.topology, 1, "hangs", 4);
+	consume(&b.r.topology, 2, "b", 5);
+	broker_closes(&b, 1);
+	fire(&b, &b.r.repair);
+	agree_until(&b, "consume@1:hangs");
+	broker_closes(&b, 2);
+	fire(&b, &b.r.repair);
+	agree_until(&b, "");
+	assert_string_equal(b.asked, "open@1 consume@1:hangs open@2 consume@2:b");
+	assert_string_equal(b.told, "again@1 again@2 ready@2");
 	end(&b);
 }
 
@@ -501,21 +675,28 @@ static void test_a_consumer_that_is_forgotten_is_cancelled_where_it_is_back(void
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_all_comes_back_one_step_at_a_time),
+		cmocka_unit_test(test_all_comes_back_and_a_channel_does_one_step_at_a_time),
+		cmocka_unit_test(test_a_step_that_hangs_holds_up_no_other_channel),
+		cmocka_unit_test(test_a_declare_that_hangs_holds_up_others_for_a_moment_only),
 		cmocka_unit_test(test_an_answer_of_another_time_is_taken_and_ignored),
 		cmocka_unit_test(test_a_refused_step_costs_its_consumer_and_its_channel_comes_back),
 		cmocka_unit_test(test_a_channel_that_cannot_be_opened_ends_and_the_rest_comes_back),
 		cmocka_unit_test(
 			test_what_a_dead_connection_holds_is_asked_for_again_after_a_pause),
+		cmocka_unit_test(test_two_channels_take_turns_at_the_scratch_channel),
+		cmocka_unit_test(test_a_scratch_channel_that_hangs_is_left_for_another),
 		cmocka_unit_test(test_what_needs_a_queue_that_is_missing_is_not_asked_for),
 		cmocka_unit_test(test_a_queue_that_the_broker_named_has_a_new_name),
 		cmocka_unit_test(test_a_loss_in_the_middle_begins_it_anew),
 		cmocka_unit_test(
 			test_what_costs_two_connections_is_left_out_with_the_brokers_words),
+		cmocka_unit_test(
+			test_of_several_suspects_each_is_asked_alone_and_only_the_guilty_is_left_out),
 		cmocka_unit_test(test_a_loss_that_is_nobodys_fault_is_not_blamed_on_the_step),
 		cmocka_unit_test(test_the_next_try_is_told_and_then_asked_of_the_link),
 		cmocka_unit_test(
 			test_a_channel_that_the_broker_closes_comes_back_with_its_consumers),
+		cmocka_unit_test(test_a_channel_that_breaks_during_a_repair_is_repaired_beside_it),
 		cmocka_unit_test(test_a_cancelled_consumer_comes_back_when_its_queue_is_there),
 		cmocka_unit_test(test_the_hosts_policy_is_asked_and_may_give_up),
 		cmocka_unit_test(test_a_consumer_that_is_forgotten_is_cancelled_where_it_is_back),
