@@ -1,5 +1,4 @@
 --- Delays of any length side by side, of mr.publisher and simple queues, without a queue for each length.
--- Covers: lua/moonrabbit/delay/cascade.lua by mr-delay
 local broker = require "broker"
 local mr = require "moonrabbit"
 

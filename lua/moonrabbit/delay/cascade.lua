@@ -21,7 +21,8 @@ local cascade = {}
 cascade.ENTRY = "mr.delay"
 
 local OUT = "mr.delay.to"          -- the exchange after the last level
-local NOWHERE = "mr.delay.nowhere" -- a queue that drops everything
+local NOWHERE = "mr.delay.nowhere" -- a queue that drops everything, and the exchange before it
+local FRESH = 60                   -- seconds for which something declared is assumed to exist
 local HEADER = "mr-delay"
 local TO = "mr-delay-to"
 
@@ -50,8 +51,10 @@ local function of_type(kind, arguments)
    return arguments
 end
 
-local function steps_of_base()
-   return { exchange(OUT, "headers"), exchange(cascade.ENTRY, "headers") }
+-- What finds no target is dropped: a quorum queue would keep it, and stop for it after a while.
+local function steps_of_base(kind)
+   return { exchange(NOWHERE, "fanout"), queue(NOWHERE, { ["x-queue-type"] = kind, ["x-max-length"] = 0 }), bind(NOWHERE, NOWHERE),
+      exchange(OUT, "headers", { ["alternate-exchange"] = NOWHERE }), exchange(cascade.ENTRY, "headers") }
 end
 
 local function steps_of_level(kind, name)
@@ -77,8 +80,7 @@ local function steps_of_target(kind, plan)
       list[1] = { operation = C.MR_QUEUE_DECLARE, name = plan.routing_key, options = { passive = true }, is_exact = true }
    elseif kind == "quorum" then
       onward = hop
-      list = { exchange(hop, "fanout"), bind_exchange(plan.exchange, hop),
-         queue(NOWHERE, { ["x-queue-type"] = kind, ["x-max-length"] = 0 }), bind(NOWHERE, hop) }
+      list = { exchange(hop, "fanout"), bind_exchange(plan.exchange, hop), bind(NOWHERE, hop) }
    else
       list[1] = { operation = C.MR_EXCHANGE_DECLARE, name = onward, extra = "direct", options = { passive = true }, is_exact = true }
    end
@@ -100,7 +102,7 @@ end
 
 -- ---- a connection's part ----
 
-local states = setmetatable({}, { __mode = "k" }) -- connection -> made (a set of keys), epoch, doing, is_older
+local states = setmetatable({}, { __mode = "k" }) -- connection -> made (key -> when), epoch, doing, is_older
 
 local function state_of(conn)
    local self = states[conn]
@@ -137,17 +139,22 @@ local function kind_of(self)
    return (self.is_older or queue_type.default() == "classic") and "classic" or "quorum"
 end
 
+local function is_made(self, key)
+   local at = self.made[key]
+   return at ~= nil and C.mr_now() - at < FRESH
+end
+
 -- Makes all that is missing.
 local function make_all(conn, self, plan)
    local scratch, failure = probe.new(conn), nil
    each_part(plan, function(key, steps)
-      if self.made[key] then return end
+      if is_made(self, key) then return end
       for _, step in ipairs(failure and {} or steps(kind_of(self))) do
          local ok, err = make(scratch, step)
          failure = not ok and err or nil
          if failure then return end
       end
-      self.made[key] = not failure
+      self.made[key] = not failure and C.mr_now() or nil
    end)
    scratch:close()
    return not failure and true or nil, failure
@@ -164,8 +171,8 @@ end
 
 --- True if all that a plan needs is at the broker, as far as is known.
 function cascade.is_ready(conn, plan)
-   local made, is_ready = state_of(conn).made, true
-   each_part(plan, function(key) is_ready = is_ready and made[key] or false end)
+   local self, is_ready = state_of(conn), true
+   each_part(plan, function(key) is_ready = is_ready and is_made(self, key) end)
    return is_ready
 end
 
@@ -205,7 +212,7 @@ function cascade.plan(to, key, seconds, is_direct)
    local list = levels.of(seconds)
    if not list[1] then return false end
    return { exchange = to, routing_key = key, levels = list, is_direct = is_direct,
-      target = to == "" and "queue " .. key or "exchange " .. to }
+      target = is_direct and "exit " .. key or to == "" and "queue " .. key or "exchange " .. to }
 end
 
 --- The headers of a delayed message.

@@ -7,10 +7,12 @@
 -- in between.
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
+local cascade = require "moonrabbit.delay.cascade"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local ledger = require "moonrabbit.channel.ledger"
 local loop = require "moonrabbit.loop.loop"
+local levels = require "moonrabbit.delay.levels"
 local merged = require "moonrabbit.base.merged"
 local message = require "moonrabbit.channel.message"
 local properties = require "moonrabbit.base.properties"
@@ -27,7 +29,7 @@ copies.ID = "x-mr-copy"
 
 local IDLE = 60                   -- seconds that an unused delay queue exists after its delay
 local IDLE_QUORUM = 3600          -- the same; while a node is down, its messages wait for the exit
-local EXACT = 32                  -- delays per queue that are kept to the millisecond; see round
+local OWN = 32                    -- delays of a queue that have a queue of their own
 local LONGEST = 4e9 / 1000 - IDLE_QUORUM -- seconds; RabbitMQ's maximum of x-expires is 2^32-1 ms
 local WRAPPED = "x-mr-properties" -- the header with a message's properties during the delay
 local REALTIME, MONOTONIC = 0, 1  -- of clock_gettime
@@ -156,11 +158,11 @@ local function each_form(msg, info, send)
          ledger.note(ledger.key(msg, info.queue), info.attempt)
       end
       bytes, err = encode(msg, headers)
-      if bytes and info.exit then bytes, err = wrap(msg, bytes, headers) end
+      if bytes and info.exit then bytes, err = wrap(msg, bytes, info.plan and cascade.headers(info.plan, headers) or headers) end
       if bytes then ok, err = send(bytes) end
       if ok or not bytes or err.kind ~= "content_too_large" then return ok, err end
    end
-   if not info.exit then return nil, err end
+   if not info.exit or info.plan then return nil, err end
    bytes, err = encode(msg, {})
    if not bytes then return nil, err end
    return send(bytes)
@@ -178,21 +180,16 @@ local function put(msg, queue, info, is_there)
    return nil, err
 end
 
--- Random delays would need very many queues: after the first few, delays are rounded up to two significant digits.
-local function round(conn, queue, ms)
+-- The first few lengths of a queue's delays have a queue each.
+local function has_own_queue(conn, queue, ms)
    local delays = side.of(conn).delays
    local known = delays[queue]
    if not known then
       known = { count = 0 }
       delays[queue] = known
    end
-   if known[ms] then return ms end
-   if known.count < EXACT then
-      known[ms], known.count = true, known.count + 1
-      return ms
-   end
-   local unit = 10 ^ math.max(math.floor(math.log10(math.max(ms, 1))) - 1, 0)
-   return math.ceil(ms / unit) * unit
+   if not known[ms] and known.count < OWN and ms <= LONGEST * 1000 then known[ms], known.count = true, known.count + 1 end
+   return known[ms] or false
 end
 
 -- Names with "amq." are reserved for the broker.
@@ -227,10 +224,18 @@ end
 -- @treturn[2] nil, error; of kind stale: the message was settled or lost, and there is no copy; with is_final: it can
 -- never be copied
 function copies.delay(msg, seconds, info)
-   local conn = msg.channel.connection
-   local ms = round(conn, info.queue, math.ceil(math.min(seconds, LONGEST) * 1000 - 1e-6))
-   local ok, err = put(msg, copies.delay_queue(info.queue, ms, info.exit), info)
-   if ok then copies.count_retry(info.queue) end
+   local ms = math.ceil(math.min(seconds, levels.LONGEST) * 1000 - 1e-6)
+   local exit = info.exit
+   if not has_own_queue(msg.channel.connection, info.queue, ms) then
+      ms = levels.round(ms / 1000) -- where they have a queue each after all, there are fewer of them
+      info.plan = not exit.options.auto_delete and cascade.plan("", exit.exit, ms / 1000, true) or nil
+   end
+   if info.plan then
+      local ok, err = put(msg, { queue = exit.exit, plan = info.plan, exit = exit }, info)
+      info.plan = nil
+      if ok or err.kind ~= "content_too_large" then return ok, err end
+   end
+   local ok, err = put(msg, copies.delay_queue(info.queue, math.min(ms, LONGEST * 1000), exit), info)
    return ok, err
 end
 

@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 -- It is separate from the consumer's connection, because a broker that blocks publishers must not block acks.
 local C = require("moonrabbit.base.ffi").C
+local cascade = require "moonrabbit.delay.cascade"
 local companion = require "moonrabbit.channel.companion"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
@@ -128,14 +129,14 @@ end
 local HOW = { mandatory = true, timeout = PATIENCE }
 
 -- Waits until it can be sent, but only while the message is live: a lost message is delivered again. True: it was sent.
-local function post(self, t, queue, msg, body, props)
+local function post(self, t, exchange, queue, msg, body, props)
    local conn, deadline = self.connection, C.mr_now() + PATIENCE
    local ch, err = channel(self)
    while ch do
       if not msg.is_live then return nil, errors.new("stale", "message") end
       local ok, wait
       if suspicion.may_go(conn, t) then
-         ok, err, wait = publishing.post(ch, t, "", queue, body, HOW, props)
+         ok, err, wait = publishing.post(ch, t, exchange, queue, body, HOW, props)
       else
          wait = function(seconds) return way.wait(conn, seconds) end
          err = errors.new("timeout", "publish", "copies that may have ended the connection are tried one at a time")
@@ -150,11 +151,11 @@ local function post(self, t, queue, msg, body, props)
 end
 
 -- A copy that may have ended the connection is sent again, alone; if it ends the connection again, it is never copied.
-local function publish(self, queue, msg, body, props)
+local function publish(self, exchange, queue, msg, body, props)
    local t = ticket.new(0)
    t.is_copy = true -- its original will be delivered again
    local function again()
-      local ok, err = post(self, t, queue, msg, body, props)
+      local ok, err = post(self, t, exchange, queue, msg, body, props)
       if not ok and t.state == "waiting" then ticket.finish(t, "lost", tostring(err.text), err.kind) end
    end
    local refused
@@ -166,7 +167,7 @@ local function publish(self, queue, msg, body, props)
       task.later(again)
       return true
    end
-   local ok, err = post(self, t, queue, msg, body, props)
+   local ok, err = post(self, t, exchange, queue, msg, body, props)
    if ok then ok, err = t:wait() end
    if not ok and t.suspect then suspicion.over(t) end
    if ok then return true end
@@ -179,16 +180,25 @@ local function publish_declared(self, queue, msg, body, props)
    local name, refused = see_to_exit(self, queue.exit)
    if name then name, refused = find(self, queue) end
    if not name then return nil, refused end
-   local ok, err = publish(self, name, msg, body, props)
+   local ok, err = publish(self, "", name, msg, body, props)
    if ok or err.kind ~= "returned" then return ok, err end
    self.declared[name] = nil -- it has been deleted since its declare
    return nil, refused or err
 end
 
+-- Publishes to the first level of a delay.
+local function publish_by_plan(self, queue, msg, body, props)
+   local ok, err = see_to_exit(self, queue.exit)
+   if ok and not cascade.is_ready(self.connection, queue.plan) then ok, err = cascade.prepare(self.connection, queue.plan) end
+   if ok then ok, err = publish(self, cascade.ENTRY, queue.queue, msg, body, props) end
+   if not ok and err.kind == "returned" then cascade.forget(self.connection) end
+   return ok, err
+end
+
 --- Publishes a copy to a queue, which is declared if it does not exist.
 -- @tparam message msg
 -- @tparam table queue its name, its arguments, `other` (the second name, if a queue with other arguments has the first one),
--- and `exit` (the watch of the exit)
+-- `exit` (the watch of the exit), and `plan` (of a delay that has no queue of its own; then the queue is the exit)
 -- @tparam string props encoded
 -- @tparam ?boolean|string is_there true: declare it only if the publish shows that it is missing; "known": never declare it
 -- @treturn[1] true the broker has it
@@ -196,10 +206,11 @@ end
 function side.put(msg, queue, props, is_there)
    local self, body = side.of(msg.channel.connection), msg.body
    local ok, err
-   if is_there then ok, err = publish(self, queue.queue, msg, body, props)
+   if is_there then ok, err = publish(self, "", queue.queue, msg, body, props)
+   elseif queue.plan then ok, err = publish_by_plan(self, queue, msg, body, props)
    else ok, err = publish_declared(self, queue, msg, body, props) end
    if ok or err.kind ~= "returned" or is_there == "known" then return ok, err end
-   ok, err = publish_declared(self, queue, msg, body, props)
+   ok, err = (queue.plan and publish_by_plan or publish_declared)(self, queue, msg, body, props)
    return ok, err
 end
 
