@@ -21,6 +21,7 @@ local side = {}
 local PATIENCE = 10               -- seconds for the broker to take a copy
 local ANY_SIZE = 0                -- no limit for frames: every message that the broker allows must fit
 local FRESH = 30                  -- seconds for which a declared queue is assumed to exist
+local RENEWED = 1                 -- seconds for which a channel is not replaced, whatever the broker nacks on it
 
 --- The sender of a connection: a connection for copies, its channel, its declares.
 -- @tparam connection conn
@@ -41,8 +42,20 @@ local function open(self)
    local ok
    ok, err = ch:confirm_select()
    if not ok then return nil, err end
-   self.channel = ch
+   self.channel, self.opened_at = ch, C.mr_now()
    return ch
+end
+
+-- A channel that was opened before a quorum queue elected its new leader may get every publish nacked for as long as it is
+-- open. So a nack makes the next copies take a new channel; that of a full queue nacks again, a second later at the earliest.
+local function renew(self, ch)
+   if self.channel ~= ch or not ch.handle or C.mr_now() - self.opened_at < RENEWED then return end
+   self.channel = false
+   log.info("copies take a new channel", { connection = self.connection.host, text = "the broker nacks what comes on this one" })
+   task.background(function()
+      while ch.handle and ch.book.outstanding > 0 do ch:wait_for_confirms(PATIENCE) end
+      ch:close()
+   end)
 end
 
 -- The channel for copies.
@@ -143,6 +156,7 @@ local function post(self, t, exchange, queue, msg, body, props)
       end
       if ok then
          suspicion.sent(conn, t)
+         t.sent_on = ch
          return true
       end
       if not wait or not wait(deadline - C.mr_now()) then break end
@@ -161,6 +175,7 @@ local function publish(self, exchange, queue, msg, body, props)
    local refused
    function t.on_end(_, state, _, cause)
       refused = cause and cause.kind == "access_refused" and cause -- about the exchange of all copies
+      if state == "nacked" then renew(self, t.sent_on) end
       if state ~= "lost" or not cause or cause.scope ~= "connection" then return false end
       t.is_final = suspicion.falls_on(self.connection, t, cause)
       if t.is_final or not t.suspect then return false end

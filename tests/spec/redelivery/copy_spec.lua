@@ -1,5 +1,4 @@
 --- outcome, copy: nothing is lost, doubled or sent round in circles when a retry meets an awkward moment or message.
--- Covers: lua/moonrabbit/redelivery/sender.lua by arguments
 local mr = require "moonrabbit"
 local C = require("moonrabbit.base.ffi").C
 local asking = require "moonrabbit.channel.request"
