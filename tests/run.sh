@@ -500,6 +500,20 @@ print "the script ran"
 END
 	"$place/bin/moonrabbit" version
 	"$place/bin/moonrabbit" run try.lua "$place"
+	# What help and README point to is there (FIELD-W38).
+	pages=""
+	for page in $("$place/bin/moonrabbit" --help | sed -n 's/^Documentation: \(.*\)\.$/\1/p') \
+		$("$place/bin/moonrabbit" run --help | sed -n 's/^More: \(.*\)\.$/\1/p'); do
+		case $page in "$place"/share/doc/moonrabbit/docs/*.md) test -s "$page" ;; *) false ;; esac
+		pages=x$pages
+	done
+	test "$pages" = xx
+	cd "$place/share/doc/moonrabbit"
+	sed -n 's/](\(docs\|examples\|LICENSE\)/\n](\1/gp' README.md | sed -n 's/^](\([^)#]*\).*/\1/p' | while read -r linked; do
+		test -e "$linked" || { echo "README.md points to $linked, which is not installed" && false; }
+	done
+	AMQP_URL=memory:// "$place/bin/moonrabbit" run examples/hello.lua
+	cd "$scratch/elsewhere"
 	cat >host.c <<'END'
 #include <moonrabbit_testing.h>
 #include <stdio.h>

@@ -247,6 +247,8 @@ end
 function mr.watchdog(opts) watchdog.configure(opts) end
 
 --- True if the value is an error object of this library.
-mr.is_error = errors.is
+-- @param v any value
+-- @treturn boolean
+function mr.is_error(v) return errors.is(v) end
 
 return mr

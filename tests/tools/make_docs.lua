@@ -225,7 +225,8 @@ An `err` is a table: `kind`, `code` (AMQP's reply code or nil), `text`, `scope`,
 `tostring(err)` is one good line. In a handler, timer or task everything may be called
 but `mr.run` and `mr.poll`.
 
-`mr.args` is what `moonrabbit run --set KEY=VALUE` set, as strings, with the script's own arguments from 1 on; the command
+`mr.version` is the library's version, `mr.null` the null of AMQP and of JSON, `mr.log.is_debug` whether lines of level debug are
+written. `mr.args` is what `moonrabbit run --set KEY=VALUE` set, as strings, with the script's own arguments from 1 on; the command
 is in [worker](worker.md).
 
 Properties of a message, both ways: `content_type`, `content_encoding`, `headers`, `delivery_mode`, `priority`,

@@ -1,16 +1,17 @@
 --- cli: the `moonrabbit` command.
 -- SPDX-License-Identifier: MIT
 local argparse = require "argparse"
+local docs = require "moonrabbit.cli.docs"
 local run = require "moonrabbit.cli.run"
 local usage = require "moonrabbit.cli.usage"
 
 local cli = {}
 
 local COMMANDS = { "run", "check", "broker", "version" }
-local EPILOG = [[
+local EPILOG = ([[
 Set the broker in the environment variable AMQP_URL, such as
 amqp://user:password@host:5672/vhost: a password on the command line can be seen by every user.
-Documentation: docs/api.md.]]
+Documentation: %s.]]):format(docs.path "guide.md")
 
 --- The parser of the command line.
 function cli.parser()

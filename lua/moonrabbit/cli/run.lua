@@ -1,6 +1,7 @@
 --- cli.run: `moonrabbit run SCRIPT`: runs a script, then its loop, then stops cleanly.
 -- SPDX-License-Identifier: MIT
 local arguments = require "moonrabbit.cli.arguments"
+local docs = require "moonrabbit.cli.docs"
 local each = require "moonrabbit.base.each"
 local losses = require "moonrabbit.cli.losses"
 local usage = require "moonrabbit.cli.usage"
@@ -27,7 +28,8 @@ Exit codes:
    75   handlers had to be abandoned when stopping: the log names them, and their messages come again
 
 Each option with a value, but --set, can be said in the environment, too: --log-format as
-MOONRABBIT_LOG_FORMAT, and so on. The command line wins. More: docs/worker.md.]])
+MOONRABBIT_LOG_FORMAT, and so on. The command line wins.
+More: ]] .. docs.path "worker.md" .. ".")
    c:argument("script", "The Lua script; -: what comes from standard input.")
    c:argument("arguments", "What the script finds in `arg`, in `mr.args` and in `...`, options too."):args "*"
    c:option("--url", "Where mr.connect() connects when it is not told; without a password, please: that belongs in AMQP_URL.")

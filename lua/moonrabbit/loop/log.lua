@@ -60,12 +60,26 @@ local function write(number, text, fields)
    if encoded then C.mr_table_free(encoded) end
 end
 
---- One function for each level: log.error, log.warn, log.info, log.debug (text [, fields]). Any value can be logged, as text
--- and in the fields: a table is shown with its fields, to a depth of 4. If standard error accepts nothing, they wait at most
--- 200 ms, once; later lines are dropped and counted.
-for name, number in each(LEVELS) do
-   if name ~= "off" then log[name] = function(text, fields) write(number, text, fields) end end
-end
+--- Writes an error, with fields. If standard error accepts nothing, an error or a warning waits at most 200 ms, once; later lines
+-- are dropped and counted.
+-- @tparam string text what happened: the same for each time
+-- @tparam[opt] table fields by name; numbers and booleans keep their types in JSON
+function log.error(text, fields) write(C.MR_LOG_ERROR, text, fields) end
+
+--- Writes a warning.
+-- @tparam string text what happened
+-- @tparam[opt] table fields as of log.error
+function log.warn(text, fields) write(C.MR_LOG_WARN, text, fields) end
+
+--- Writes a line of level info.
+-- @tparam string text what happened
+-- @tparam[opt] table fields as of log.error
+function log.info(text, fields) write(C.MR_LOG_INFO, text, fields) end
+
+--- Writes a line of level debug.
+-- @tparam string text what happened
+-- @tparam[opt] table fields as of log.error
+function log.debug(text, fields) write(C.MR_LOG_DEBUG, text, fields) end
 
 --- Sets the level ("off", "error", "warn", "info", "debug") and the format ("logfmt", "json"); nil does not change a
 -- setting.

@@ -1,6 +1,7 @@
 --- init: how command lines are understood, and what is said of wrong ones.
 -- Covers: lua/moonrabbit/cli/arguments.lua by complete
 -- Covers: lua/moonrabbit/cli/check.lua by failure
+-- Covers: lua/moonrabbit/cli/docs.lua by docs
 -- Covers: lua/moonrabbit/cli/usage.lua by command
 -- SPDX-License-Identifier: MIT
 local arguments = require "moonrabbit.cli.arguments"
@@ -75,6 +76,13 @@ describe("the command line", function()
          assert.is_nil(options)
          assert.is_truthy(why:find(case[2], 1, true), why)
       end
+   end)
+
+   it("points to pages of docs/ that are there (FIELD-W38)", function()
+      local docs = require "moonrabbit.cli.docs"
+      for _, name in ipairs { "guide.md", "worker.md" } do assert(io.open(docs.path(name))):close() end
+      assert.truthy(cli.parser():get_help():find(docs.path "guide.md", 1, true))
+      assert.equal("docs/none.md", docs.path "none.md")
    end)
 
    it("has help for everything", function()
