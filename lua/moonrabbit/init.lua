@@ -7,8 +7,8 @@
 --
 -- Run it with `moonrabbit run script.lua`, or call `mr.run()` at its end.
 -- SPDX-License-Identifier: MIT
+local lib = require "moonrabbit.base.ffi" -- first: it says that LuaJIT is needed
 require("moonrabbit.base.traversal").install(_G)
-local lib = require "moonrabbit.base.ffi"
 local ffi = require "ffi"
 local C = lib.C
 local connection = require "moonrabbit.connection.connection"

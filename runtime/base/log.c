@@ -205,6 +205,7 @@ void mr_log(const struct mr_log *log, int level, const char *msg, ...)
 	va_start(args, msg);
 	while ((key = va_arg(args, const char *))) {
 		const char *value = va_arg(args, const char *);
+		if (!value) continue;
 		if (*key == '#')
 			put_plain(&l, key + 1, value);
 		else

@@ -20,7 +20,7 @@ struct mr_log {            /* held by value; zeroed logs nothing */
 
 /* time=2026-11-21T04:31:37.123Z level=info msg="connected" host=localhost:5672
  * The fields are NULL-terminated pairs of C strings: key, value, key, value, NULL. The value of a
- * key that begins with '#' is a number. */
+ * key that begins with '#' is a number; a value that is NULL is left out. */
 void mr_log(const struct mr_log *log, int level, const char *msg, ...) __attribute__((sentinel));
 void mr_log_table(const struct mr_log *log, int level, mr_slice msg, const mr_table *fields);
 /* Formats into memory, without a time if `time` is NULL; returns the length. For tests. */

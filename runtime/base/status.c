@@ -23,7 +23,7 @@ static const char *const names[MR_STATUS_COUNT] = {MR_KINDS(KIND_NAME)};
 static const struct kind kinds[MR_STATUS_COUNT] = {
 	[MR_OK] = {"success", "", false},
 	[MR_CONNECTION_REFUSED] = {"the connection was refused",
-		"is RabbitMQ running, does a firewall allow port 5672 (5671 for TLS), are host and port right?",
+		"is RabbitMQ running there, does a firewall let the port through, are host and port right?",
 		true},
 	[MR_DNS_FAILED] = {"the host name cannot be resolved",
 		"is the host name spelled right, and does this machine's DNS know it?", true},
@@ -81,7 +81,7 @@ static const struct kind kinds[MR_STATUS_COUNT] = {
 		"is the network sound? A shorter heartbeat (30) notices sooner; a longer one tolerates more",
 		true},
 	[MR_BLOCKED_TIMEOUT] = {"the broker blocks publishing",
-		"the broker is short of memory or disk (rabbitmqctl list_connections name blocked; alarms in status)",
+		"the broker is short of memory or disk: rabbitmq-diagnostics alarms says which; publishes go on when it has room",
 		true},
 	[MR_CONNECTION_LIMIT_REACHED] = {"the broker's connection limit is reached",
 		"use fewer connections (a shared strategy, smaller pools) or raise the limit of broker, vhost or user",
@@ -92,8 +92,7 @@ static const struct kind kinds[MR_STATUS_COUNT] = {
 		"release what is acquired, wait with block = true, or raise the limit", true},
 	[MR_POOL_LIMIT_EXCEEDED] = {"the pool has reached its limit", "raise the limit of the pool",
 		false},
-	[MR_TIMEOUT] = {"the time was up",
-		"the broker may be slow or the timeout too short; the operation may still have taken effect",
+	[MR_TIMEOUT] = {"the time was up", "the broker may be slow, or the timeout too short",
 		true},
 	[MR_BACKPRESSURE] = {"too much is waiting to be sent",
 		"the network or the broker is slower than the publisher: wait for confirms, or publish less",
@@ -140,38 +139,96 @@ const char *mr_status_text(int kind) { return is_kind(kind) ? kinds[kind].text :
 
 const char *mr_status_hint(int kind) { return is_kind(kind) ? kinds[kind].hint : ""; }
 
-/* NULL: the error is about something else. */
-static const char *hint_of_stream(const mr_error *error)
+struct cause {
+	const char *text; /* a part of the error's */
+	const char *hint;
+};
+
+/* What RabbitMQ refuses with 406; the kind's own hint is for arguments that differ. */
+static const struct cause refusals[] = {
+	{"prefetch count is not set",
+		"a consumer of a stream needs a prefetch (ch:qos { prefetch_count = 100 }), and acks"},
+	{"rabbit_stream_queue",
+		"a stream has no such argument: docs/streams.md lists those that it has"},
+	{"unknown delivery tag",
+		"a message is settled once, on the channel that it came on, and not if its consumer has no_ack"},
+	{"in use", "it has consumers or bindings: end them first, or leave if_unused out"},
+	{"not empty", "purge the queue first, or leave if_empty out"},
+	{"from confirm to tx", "a channel has confirms or transactions: open another one"},
+	{"from tx to confirm", "a channel has confirms or transactions: open another one"},
+	{"not transactional", "tx_select comes before tx_commit and tx_rollback"},
+	{"larger than", "raise the broker's max_message_size, or send less"},
+	{"reply consumer",
+		"consume amq.rabbitmq.reply-to with no_ack, on the channel that publishes the request, and first"},
+	{"expiration", "expiration is a whole number of milliseconds, as a string"},
+	{"invalid arg", "the text names the argument, and why this broker does not take it"},
+	{NULL, NULL}};
+
+static const struct cause timeouts[] = {
+	{"did not send",
+		"the broker may be slow, or the timeout too short; the operation may still have taken effect"},
+	{"did not answer",
+		"the broker may be slow, or the timeout too short; the operation may still have taken effect"},
+	{"did not close", "open another channel: the broker still has the one before it"},
+	{NULL, NULL}};
+
+static const char *hint_of(const struct cause *causes, const char *text)
 {
-	if (error->code == 406 && strstr(error->text, "prefetch count is not set"))
-		return "a consumer of a stream needs a prefetch (ch:qos { prefetch_count = 100 }), and acks";
-	if (error->code == 540 && strstr(error->text, "stream queue"))
-		return "a stream is consumed with acks and a prefetch; basic.get, nack and reject are for other "
-		       "queues";
-	if (error->code == 406 && strstr(error->text, "rabbit_stream_queue"))
-		return "a stream has no such argument: docs/streams.md lists those that it has";
+	for (; causes->text; causes++)
+		if (strstr(text, causes->text)) return causes->hint;
 	return NULL;
+}
+
+/* Of what the system says when a port cannot be opened. */
+static const char *hint_of_listening(int system)
+{
+	if (system == EADDRINUSE)
+		return "another program listens there (ss -ltnp names it): end it, or take another port";
+	if (system == EACCES)
+		return "ports below 1024 are for root; a socket needs a folder that one may write to";
+	return "the address must be one of this machine (ip address lists them)";
+}
+
+/* 406 */
+static const char *hint_of_refusal(const mr_error *error)
+{
+	if (mr_error_is_consumer_timeout(error))
+		return "a message was not acked within the broker's consumer_timeout: raise that, or work in "
+		       "smaller steps (a lower prefetch helps when messages wait here)";
+	return hint_of(refusals, error->text);
+}
+
+/* NULL: the kind's own. */
+static const char *hint_of_text(const mr_error *error)
+{
+	switch (error->kind) {
+	case MR_TIMEOUT: return hint_of(timeouts, error->text);
+	case MR_BAD_ARGUMENT:
+		return error->text[0] ? "the text says which argument it is, and what it may be"
+		                      : NULL;
+	case MR_TLS_FAILED:
+		return strstr(error->text, "the key file")
+		               ? "ssl_options.password must be that of ssl_options.keyfile (openssl pkey -in FILE -noout "
+		                 "asks for it), or the key must not be encrypted"
+		               : NULL;
+	case MR_CONNECTION_REFUSED:
+		return error->system && strstr(error->text, "cannot listen")
+		               ? hint_of_listening(error->system)
+		               : NULL;
+	default: return NULL;
+	}
 }
 
 const char *mr_error_hint(const mr_error *error)
 {
-	if (error->code == 406 && mr_error_is_consumer_timeout(error))
-		return "a message was not acked within the broker's consumer_timeout: raise that, or work in "
-		       "smaller steps (a lower prefetch helps when messages wait here)";
-	if (hint_of_stream(error)) return hint_of_stream(error);
+	const char *hint = error->code == 406 ? hint_of_refusal(error) : hint_of_text(error);
+	if (hint) return hint;
+	if (error->code == 540 && strstr(error->text, "stream queue"))
+		return "a stream is consumed with acks and a prefetch; basic.get, nack and reject are for other "
+		       "queues";
 	if (mr_error_is_node_down(error))
 		return "the node that holds this queue is down; the queue is there again when the node is. A quorum "
 		       "queue outlives the loss of a node";
-	if (error->kind == MR_TLS_FAILED && strstr(error->text, "the key file"))
-		return "ssl_options.password must be that of ssl_options.keyfile (openssl pkey -in FILE -noout "
-		       "asks for it), or the key must not be encrypted";
-	if (error->kind == MR_CONNECTION_REFUSED && error->system &&
-		strstr(error->text, "cannot listen"))
-		return error->system == EADDRINUSE
-		               ? "another program listens there (ss -ltnp names it): end it, or take another port"
-		       : error->system == EACCES
-		               ? "ports below 1024 are for root; a socket needs a folder that one may write to"
-		               : "the address must be one of this machine (ip address lists them)";
 	if (error->kind == MR_ACCESS_REFUSED && mr_error_is_exclusive_use(error))
 		return "a consumer has the queue to itself (exclusive), perhaps on a connection that died and that "
 		       "the broker has yet to miss";

@@ -31,7 +31,8 @@ static void remember(struct mr_dial *d, size_t racer, int kind)
 		mr_resolve_format(&d->race.racers[racer].address, address + 2, sizeof address - 3);
 		strcat(address, ")");
 	}
-	d->tries++;
+	if (!d->tries++) d->first_kind = kind;
+	d->is_mixed = d->is_mixed || kind != d->first_kind;
 	int size = snprintf(d->tried + used, sizeof d->tried - used, "%s%.100s%s %s",
 		used ? ", " : "", host, address, mr_status_name(kind));
 	if ((size_t)size >= sizeof d->tried - used) d->tried[used] = 0;
@@ -319,6 +320,7 @@ void mr_dial_start(struct mr_dial *d)
 	memset(&d->error, 0, sizeof d->error);
 	d->tried[0] = 0;
 	d->tries = 0;
+	d->is_mixed = false;
 	if (d->config->memory)
 		start_memory(d);
 	else if (load_tls(d) != MR_OK)

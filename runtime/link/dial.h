@@ -41,6 +41,8 @@ struct mr_dial {
 	mr_error error;        /* the last failure */
 	char tried[256];       /* "host:port kind, ..." of all failures in this pass */
 	size_t tries;
+	int first_kind; /* of the first failure */
+	bool is_mixed;  /* another one is of another kind */
 	bool active;
 };
 

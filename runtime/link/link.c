@@ -7,6 +7,7 @@
 #include "link/curbs.h"
 #include "link/repair.h"
 #include "link/replay.h"
+#include "link/outage.h"
 #include "link/report.h"
 
 #define PARTING_TIME 1000 /* ms for the last frames to leave and the peer to hang up */
@@ -67,6 +68,7 @@ static void tell_failure(struct mr_link *link, const mr_error *why, bool was_ope
 	struct mr_recovery *r = &link->recovery;
 	link->error = *why;
 	if (!mr_recovery_would_retry(r, why->kind)) {
+		if (!was_open) mr_outage_failed(link, why, MR_NEVER);
 		bool gave_up = r->attempt > 0 && !was_open;
 		tell_final(link, gave_up ? MR_CONNECTION_GAVE_UP : MR_CONNECTION_LOST, why);
 		return;
@@ -77,7 +79,7 @@ static void tell_failure(struct mr_link *link, const mr_error *why, bool was_ope
 	if (r->was_open) mr_report_answer(link, &link->openers, why);
 	mr_recovery_lost(r, why);
 	mr_msec delay = mr_recovery_retry(r, why);
-	if (!r->host_decides) mr_report_log_retry(link, why->kind, delay);
+	if (!was_open) mr_outage_failed(link, why, r->host_decides ? -1 : delay);
 }
 
 /* Also if its timer has fired in this turn of the loop. */
@@ -98,7 +100,7 @@ static void part(struct mr_link *link)
 {
 	mr_error why = *mr_session_error(link->session);
 	bool wanted = link->state == MR_LINK_CLOSING;
-	if (!wanted) mr_report_log_loss(link, "lost", &why);
+	if (!wanted) mr_outage_lost(link, &why);
 	mr_link_enter(link, MR_LINK_PARTING);
 	mr_timer_arm(&link->patience, mr_clock_now() + PARTING_TIME);
 	mr_link_io_touch(&link->io);
@@ -113,7 +115,6 @@ static void part(struct mr_link *link)
 
 static void connect_failed(struct mr_link *link, const mr_error *why)
 {
-	mr_report_log_loss(link, "connect failed", why);
 	if (link->session) mr_session_end(link->session, why);
 	drop_stream(link);
 	tell_failure(link, why, false);
@@ -194,7 +195,7 @@ static void opened(struct mr_link *link)
 		o->facts = (mr_facts){hs->frame_max, hs->channel_max, hs->heartbeat, "", 0};
 		mr_link_io_describe(&link->io, &o->facts);
 		mr_dial_host(&link->dial, o->host, sizeof o->host);
-		mr_report_log_connected(link, o->host);
+		mr_outage_connected(link, o->host);
 	}
 	/* Frees the memory of the handshake, which a thousand idle connections need not keep. */
 	mr_buffer_trim(mr_session_output(link->session), 0);
@@ -384,11 +385,10 @@ void mr_link_flush(struct mr_link *link)
 static void connect_now(struct mr_link *link)
 {
 	mr_link_enter(link, MR_LINK_CONNECTING);
-	mr_msec now = mr_clock_now();
-	mr_timer_arm(&link->patience, now + link->config->connect_timeout);
+	mr_timer_arm(&link->patience, mr_clock_now() + link->config->connect_timeout);
 	mr_report_state(link, MR_CONNECTION_CONNECTING, NULL);
 	link->dial.host = 0; /* where it starts */
-	mr_report_log_connecting(link);
+	mr_outage_connecting(link);
 	mr_dial_start(&link->dial);
 }
 
@@ -410,7 +410,7 @@ void mr_link_decide(struct mr_link *link, uint64_t delay)
 	if (link->state == MR_LINK_OPEN) mr_repair_decide(r, delay);
 	if (!is_to_retry(link)) return;
 	if (delay != UINT64_MAX) {
-		mr_report_log_retry(link, why.kind, (mr_msec)delay);
+		mr_outage_retry(link, why.kind, (mr_msec)delay);
 		mr_timer_arm(&r->retry, mr_clock_now() + (mr_msec)delay);
 		return;
 	}

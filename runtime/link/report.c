@@ -1,4 +1,4 @@
-/* report: a link's events to the host, and its log lines.
+/* report: a link's events to the host, and log lines of its channels and messages.
  * SPDX-License-Identifier: MIT */
 #include "link/report.h"
 
@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/number.h"
 #include "bridge/command.h"
+#include "link/outage.h"
 #include "link/streams.h"
 
 _Static_assert(MR_TOKEN_NONE == MR_TOKEN_NOBODY, "one word for nobody");
@@ -24,9 +25,12 @@ static void note_event(struct mr_link *link, const mr_event *ev)
 {
 	struct mr_history *history = link->services->history;
 	if (ev->type == MR_EV_BLOCKED) {
+		bool was_blocked = link->is_blocked;
 		link->is_blocked = ev->as.blocked.is_blocked;
 		snprintf(link->blocked_why, sizeof link->blocked_why, "%.127s",
 			ev->as.blocked.reason ? ev->as.blocked.reason->text : "");
+		if (was_blocked != link->is_blocked)
+			mr_outage_blocked(link, link->is_blocked, link->blocked_why);
 	}
 	if (ev->type == MR_EV_CANCEL && ev->status == MR_CANCELLED && !ev->as.cancel.will_recover)
 		mr_history_failed(history, link->number, "(unknown)", "cancelled by the broker");
@@ -175,16 +179,6 @@ void mr_report_lost(struct mr_link *link, const mr_error *why)
 	mr_report_release(link);
 }
 
-static void log_recovered(struct mr_link *link, uint32_t restored, double after)
-{
-	char count[16], gap[32], host[300];
-	snprintf(count, sizeof count, "%u", restored);
-	mr_number_format(gap, sizeof gap, "%.3f", after);
-	mr_dial_host(&link->dial, host, sizeof host);
-	mr_log(&link->services->log, MR_LOG_INFO, "recovered", "connection", link->config->name,
-		"host", host, "#gap", gap, "#entities", count, NULL);
-}
-
 void mr_report_channel_done(struct mr_link *link, uint16_t channel, uint64_t token,
 	const mr_error *error)
 {
@@ -239,19 +233,9 @@ void mr_report_recovered(struct mr_link *link, uint32_t restored, mr_table *repo
 	ev.as.connection.numbers.recovered.entities = restored;
 	ev.as.connection.numbers.recovered.gap = mr_clock_ms32(gap);
 	ev.as.connection.with.report = report;
-	log_recovered(link, restored, (double)gap / 1000);
+	mr_outage_recovered(link, restored, gap);
 	mr_report_emit(link, &ev);
 	mr_report_usable(link);
-}
-
-void mr_report_log_loss(struct mr_link *link, const char *msg, const mr_error *error)
-{
-	char host[300], code[16];
-	mr_dial_host(&link->dial, host, sizeof host);
-	snprintf(code, sizeof code, "%d", error->code);
-	mr_log(&link->services->log, MR_LOG_ERROR, msg, "connection", link->config->name, "host",
-		host, "kind", mr_status_name(error->kind), "#code", code, "text", error->text,
-		"hint", mr_status_hint(error->kind), NULL);
 }
 
 static void tell_late(void *owner, uint16_t channel, uint64_t token, enum mr_status status)
@@ -349,53 +333,4 @@ void mr_report_hear(struct mr_link *link)
 	o->curbed = log_curbed;
 	o->resume = note_resume;
 	o->curb_refused = log_curb_refused;
-}
-
-void mr_report_log_connecting(struct mr_link *link)
-{
-	char host[300], attempt[24];
-	mr_dial_host(&link->dial, host, sizeof host);
-	int64_t tries = link->recovery.attempt;
-	if (!link->recovery.was_open || !tries) tries++; /* the first one is not a retry */
-	snprintf(attempt, sizeof attempt, "%" PRIi64, tries);
-	mr_log(&link->services->log, MR_LOG_INFO, "connecting", "connection", link->config->name,
-		"host", host, "#attempt", attempt, NULL);
-}
-
-void mr_report_log_retry(struct mr_link *link, int kind, mr_msec delay)
-{
-	char attempt[24], wait[24], host[300];
-	snprintf(attempt, sizeof attempt, "%" PRIi64, link->recovery.attempt);
-	mr_number_format(wait, sizeof wait, "%.3f", (double)delay / 1000);
-	mr_dial_host(&link->dial, host, sizeof host);
-	mr_log(&link->services->log, MR_LOG_INFO, "retrying", "connection", link->config->name,
-		"host", host, "#attempt", attempt, "#delay", wait, "kind", mr_status_name(kind),
-		NULL);
-}
-
-static bool leaves_unencrypted(const struct mr_link *link)
-{
-	const struct mr_dial *d = &link->dial;
-	if (link->config->tls || !d->peer.size) return false;
-	const struct sockaddr_storage *a = &d->peer.storage;
-	if (a->ss_family == AF_INET)
-		return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >>
-		               24 !=
-		       127;
-	return !IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
-}
-
-void mr_report_log_connected(struct mr_link *link, const char *host)
-{
-	const struct mr_config *c = link->config;
-	const struct mr_log *log = &link->services->log;
-	mr_log(log, MR_LOG_INFO, "connected", "connection", c->name, "host", host, NULL);
-	if (c->tls && !c->tls_verify)
-		mr_log(log, MR_LOG_WARN,
-			"TLS does not verify the peer: ssl_options.verify is false", "connection",
-			c->name, "host", host, NULL);
-	if (leaves_unencrypted(link))
-		mr_log(log, MR_LOG_WARN,
-			"the password went to another machine unencrypted: use amqps://",
-			"connection", c->name, "host", host, NULL);
 }

@@ -31,9 +31,4 @@ void mr_report_answer(struct mr_link *link, struct mr_node *list, const mr_error
 /* Sets the callbacks and counters in the options of the link's sessions. */
 void mr_report_hear(struct mr_link *link);
 
-void mr_report_log_loss(struct mr_link *link, const char *msg, const mr_error *error);
-void mr_report_log_connecting(struct mr_link *link);
-void mr_report_log_connected(struct mr_link *link, const char *host);
-void mr_report_log_retry(struct mr_link *link, int kind, mr_msec delay);
-
 #endif

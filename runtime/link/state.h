@@ -9,6 +9,7 @@
 #include "link/dial.h"
 #include "link/history.h"
 #include "link/io.h"
+#include "link/outage_state.h"
 #include "link/recovery.h"
 
 /* CONNECTING: dialing and handshakes. PARTING: closed for the host, while the last bytes are
@@ -48,8 +49,9 @@ struct mr_link {
 	mr_error error;      /* why the last connection ended */
 	uint32_t opened;     /* how often; the host counts it when it pulls the event */
 	uint64_t violations; /* of the protocol by the broker */
-	bool is_blocked;     /* the broker accepts no publishes */
-	bool curbs_refused;  /* the broker refuses curbs by closing channels or connections */
+	struct mr_outage outage;
+	bool is_blocked;    /* the broker accepts no publishes */
+	bool curbs_refused; /* the broker refuses curbs by closing channels or connections */
 	char blocked_why[128];
 	/* uint64_t: hashes of the names of queues with a single active consumer; curbs.c writes
 	 * it. */

@@ -21,7 +21,11 @@ static enum mr_status connect_error(mr_error *error, int system)
 	enum mr_status kind = MR_CONNECTION_REFUSED;
 	const char *what = "cannot connect";
 	if (system == ETIMEDOUT) kind = MR_CONNECT_TIMEOUT;
-	if (system == ECONNREFUSED) what = "nothing listens on that port";
+	if (system == ECONNREFUSED) { /* the system's own words would say it again */
+		mr_error_set(error, kind, MR_SCOPE_CONNECTION, 0, "nothing listens on that port");
+		if (error) error->system = system;
+		return kind;
+	}
 	if (system == EHOSTUNREACH || system == ENETUNREACH) what = "no route to the host";
 	return mr_error_system(error, kind, MR_SCOPE_CONNECTION, system, "%s", what);
 }

@@ -1,12 +1,15 @@
 --- What an operator sees in the log of a worker, and what signals do.
+-- Covers: runtime/link/outage.c by attempts
 local broker = require "broker"
+local cjson = require "cjson"
+local peer = require "peer"
 local process = require "process"
 
 -- The lines of a log in JSON, as tables.
 local function lines_of(out)
    local list = {}
    for line in out:gmatch "[^\n]+" do
-      if line:find "^{" then list[#list + 1] = require("cjson").decode(line) end
+      if line:find "^{" then list[#list + 1] = cjson.decode(line) end
    end
    return list
 end
@@ -54,5 +57,139 @@ describe("the log of a failed message", function()
       assert.same({ "m-2", "c-2" }, { last.message_id, last.correlation_id })
       assert.truthy(bare)
       assert.same({}, { bare.message_id, bare.correlation_id })
+   end)
+end)
+
+-- Four connections with a consumer each to an embedded broker on a port, which is away for a time by the moved clock.
+local OUTAGE = [[
+   local mr = require "moonrabbit"
+   local b = assert(mr.testing.broker { listen = 0 .. "" })
+   local back = 0
+   for i = 1, 4 do
+      local conn = mr.connect { url = "amqp://127.0.0.1:" .. b.port, name = "c" .. i, on_event = function(ev)
+         if ev.type == "recovered" then back = back + 1 end end }
+      local ch = assert(conn:channel())
+      assert(ch:queue_declare { queue = "q" .. i })
+      assert(ch:consume("q" .. i, print))
+   end
+   mr.log.info "begin"
+   b:unlisten()
+   b:close_connections(320, "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'")
+   mr.testing.advance(%s, 0.25)
+   assert(b:listen("127.0.0.1:" .. b.port))
+   while back < 4 do mr.testing.advance(0.5, 0.25) mr.sleep(0.01) end
+   mr.log.info "end"
+   mr.stop()
+]]
+
+describe("the log of an outage", function()
+   local function lines_during(seconds, level)
+      local out, code = broker.shell(("%s run --log-format json --log-level %s %s 2>&1"):format(broker.command, level,
+         broker.script(OUTAGE:format(seconds))))
+      assert.equal(0, code, out)
+      local list, is_during = {}, false
+      for _, line in ipairs(lines_of(out)) do
+         if line.msg == "end" then is_during = false end
+         if is_during then list[#list + 1] = line end
+         if line.msg == "begin" then is_during = true end
+      end
+      return list, out
+   end
+   local function count(list, msg, level)
+      local n = 0
+      for _, line in ipairs(list) do
+         if line.msg == msg and (not level or line.level == level) then n = n + 1 end
+      end
+      return n
+   end
+
+   it("of 30 s on four connections tells the story in less than 15 lines (FIELD-W32)", function()
+      local list, out = lines_during(30, "info")
+      assert.is_true(#list < 15, out)
+      assert.same({ 4, 4, 4 }, { count(list, "lost", "error"), count(list, "connect failed", "info"), count(list, "recovered", "info") })
+      local hints = {}
+      for _, line in ipairs(list) do
+         line.time = nil
+         local text = cjson.encode(line)
+         if line.hint then hints[line.connection] = (hints[line.connection] or 0) + 1 end
+         assert.is_true(#text < 400, text)                                 -- short
+         assert.falsy(text:find "%d%.%d%d%d", text)                        -- rounded
+         if line.msg == "connect failed" then
+            assert.same({ "connection_refused", "nothing listens on that port" }, { line.kind, line.text }) -- once
+            assert.is_true(line.delay > 0 and line.attempt == 1)
+         end
+         if line.msg == "recovered" then assert.is_true(line.gap >= 30 and line.attempts > 3 and line.entities == 2, text) end
+      end
+      assert.same({ c1 = 1, c2 = 1, c3 = 1, c4 = 1 }, hints)
+   end)
+
+   it("has each try at level debug, and a line each minute while it lasts (FIELD-W32)", function()
+      local list, out = lines_during(150, "debug")
+      assert.is_true(count(list, "connect failed", "debug") > 4 * 5, out)
+      assert.is_true(count(list, "connecting", "debug") > 4 * 5, out)
+      assert.equal(4, count(list, "connect failed", "info"), out)
+      local still = count(list, "still not connected", "warn")
+      assert.is_true(still >= 4 and still <= 8, out)
+      for _, line in ipairs(list) do
+         if line.msg == "still not connected" then assert.is_true(line.seconds >= 60 and line.attempt > 1, out) end
+      end
+   end)
+
+   it("is an error with a hint when the first connect fails, once for each kind of failure (FIELD-W32)", function()
+      local port = peer.closed_port()
+      local worker = process.start(("%s run --log-level debug --log-format json %s"):format(broker.command, broker.script([[
+         local mr = require "moonrabbit"
+         mr.connect { url = "amqp://127.0.0.1:]] .. port .. [[",
+            transport_options = { interval_start = 0.01, interval_step = 0.01 } }:channel()
+      ]])))
+      worker:says('"msg":"connect failed"', 4)
+      worker:signal "TERM"
+      worker:signal "TERM"
+      local out = worker:wait()
+      local list = lines_of(out)
+      assert.same({ 1, true }, { count(list, "connect failed", "error"), count(list, "connect failed", "debug") >= 3 }, out)
+      local first = line_with(out, "connect failed")
+      assert.truthy(first.hint:find("is RabbitMQ running there", 1, true))
+      assert.falsy(first.hint:find("567", 1, true)) -- no port that is not the connection's
+      assert.equal("127.0.0.1:" .. port, first.host)
+   end)
+end)
+
+describe("a broker that blocks", function()
+   after_each(function()
+      process.end_all()
+      broker.close_all()
+   end)
+
+   broker.it_inside(it, "and takes no more publishes is in the log, with its reason, and so is its end (FIELD-W30)", function()
+      finally(function() broker.block(false) end)
+      local q = broker.name "alarm"
+      local worker = process.run("--log-format json", broker.script(([[
+         local mr = require "moonrabbit"
+         local ch = assert(mr.connect { name = "publisher" }:channel())
+         assert(ch:queue_declare { queue = "%s", auto_delete = true })
+         assert(ch:consume("%s", function() end))
+         assert(ch:confirm_select())
+         print "ready"
+         local told
+         mr.every(0.05, function()
+            if told then return end
+            local ok, err = ch:publish("", "%s", "x", { timeout = 0.4 })
+            if not ok then told = true print("ended " .. err.kind .. " " .. err.hint) end
+         end)
+      ]]):gsub("%%s", q)))
+      worker:says "ready"
+      broker.block(true)
+      worker:says '"msg":"blocked"'
+      worker:says "ended "
+      broker.block(false)
+      worker:says '"msg":"unblocked"'
+      local out = worker:stop()
+      local line = line_with(out, "blocked")
+      assert.same({ "warn", "publisher" }, { line.level, line.connection })
+      assert.truthy(line.reason:find("low on memory", 1, true), out)
+      assert.truthy(line.hint:find("rabbitmq-diagnostics alarms", 1, true))
+      assert.equal("info", line_with(out, "unblocked").level)
+      assert.truthy(out:find("ended blocked_timeout", 1, true), out) -- that which met the alarm, too
    end)
 end)

@@ -116,7 +116,7 @@ end)
 describe("a worker's log", function()
    teardown(broker.none_left)
 
-   it("has a line for connecting, connected, lost, retrying, recovered, processing and stopped (O11)", function()
+   it("has a line for connecting, connected, lost, recovered, processing and stopped (O11)", function()
       local q = broker.name "log"
       local text = ([[
          local mr = require "moonrabbit"
@@ -141,7 +141,7 @@ describe("a worker's log", function()
       has(out, "level=info msg=connected " .. host)
       has(out, "level=debug msg=processing ")
       has(out, "level=error msg=lost " .. host .. " kind=connection_forced code=320")
-      has(out, "level=info msg=retrying " .. host .. " attempt=1 delay=")
+      has(out, "level=debug msg=connecting " .. host .. " attempt=1")
       has(out, "level=info msg=recovered " .. host .. " gap=")
       has(out, "level=info msg=stopped code=0")
       assert.falsy(out:find("guest:guest", 1, true))

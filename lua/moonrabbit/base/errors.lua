@@ -26,10 +26,13 @@ for n = 0, C.mr_status_count() - 1 do
 end
 errors.kinds, errors.numbers = kinds, numbers
 
-local function build(number, scope, text)
+local SAID = "the text says which argument it is, and what it may be"
+
+local function build(number, scope, text, hint)
+   if text and number == numbers.bad_argument then hint = hint or SAID end
    return setmetatable({
       kind = kinds[number], text = text or ffi.string(C.mr_status_text(number)), scope = scope,
-      recoverable = C.mr_status_recoverable(number), hint = ffi.string(C.mr_status_hint(number)),
+      recoverable = C.mr_status_recoverable(number), hint = hint or ffi.string(C.mr_status_hint(number)),
    }, Error)
 end
 
@@ -37,11 +40,12 @@ end
 -- @tparam string kind one of API.md's kinds
 -- @tparam string scope "connection", "channel", "publish", "message", "config"
 -- @tparam[opt] string text
+-- @tparam[opt] string hint what to check, if the kind's own hint does not fit this cause
 -- @treturn table
-function errors.new(kind, scope, text)
+function errors.new(kind, scope, text, hint)
    local number = numbers[kind]
    if not number then error(('there is no error kind "%s"'):format(tostring(kind)), 2) end
-   return build(number, scope, text)
+   return build(number, scope, text, hint)
 end
 
 --- An error of a C status.

@@ -1,7 +1,10 @@
 --- ffi: declares moonrabbit.h and moonrabbit_testing.h to LuaJIT and finds the library.
 -- SPDX-License-Identifier: MIT
 -- The only place that knows the locations: in the build tree, installed under any prefix, or already loaded in the process.
-local ffi = require "ffi"
+local is_luajit, ffi = pcall(require, "ffi")
+if not is_luajit then
+   error("Moonrabbit needs LuaJIT: moonrabbit run SCRIPT, luajit SCRIPT, busted --lua=luajit; this is " .. _VERSION, 0)
+end
 
 local here = debug.getinfo(1, "S").source:match "^@(.*/)base/ffi%.lua$" or "./"
 

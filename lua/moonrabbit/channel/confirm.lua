@@ -38,13 +38,21 @@ local TEXTS = {
    nacked = "the broker refused the message", returned = "the message could not be routed",
    lost = "the connection went before the broker confirmed", timeout = "the broker did not confirm in time",
 }
+local BLOCKED = "the broker did not confirm in time: it blocks publishing, and may take the message later"
 local NO_QUEUE = "no queue has this name: declare it; on a cluster, is the node of the queue up?"
+local WAIT_ON = "the publish is still on its way: wait again, or longer"
+local MAY_HAVE_ARRIVED = "the message may or may not have arrived: publish it again if duplicates are acceptable"
 local CHANNEL_WENT = "the channel was closed before the broker confirmed"
 local CHANNEL_HINT = "the reason is the channel's: what it refuses, it refuses again; the other publishes may or may not have arrived"
 
+-- Of a publish that has ended without an answer: it was sent, unless it has a reason why not.
+local function hint_of(t)
+   return t.state == "timeout" and not t.kind and not t.reason and MAY_HAVE_ARRIVED or nil
+end
+
 local function result(t)
    if t.state == "acked" or t.state == "sent" then return true end
-   local err = errors.new(t.kind or t.state, "publish", t.reason or TEXTS[t.state])
+   local err = errors.new(t.kind or t.state, "publish", t.reason or TEXTS[t.state], hint_of(t))
    err.message = t.message
    err.code = t.message and t.message.reply_code or t.code
    err.hint = t.hint or err.hint
@@ -60,7 +68,7 @@ function Ticket:wait(timeout)
    if self.state ~= "waiting" then return result(self) end
    self.waiter = self.waiter or {}
    if not loop.wait_in(self.waiter, timeout) then
-      return nil, errors.new("timeout", "publish", "the broker has not confirmed yet")
+      return nil, errors.new("timeout", "publish", "the broker has not confirmed yet", WAIT_ON)
    end
    return result(self)
 end
@@ -115,13 +123,15 @@ end
 -- @tparam number last
 -- @tparam number status an `enum mr_status`
 -- @tparam[opt=0] number shift of MR_EV_CONFIRM: which return belongs to it
-function ticket.settle(book, first, last, status, shift)
+-- @tparam[opt] boolean is_blocked the broker accepts no publishes: why they got no confirm in time
+function ticket.settle(book, first, last, status, shift, is_blocked)
    local state = STATES[status]
    local open = book.open
    for n = first, last do
       local t = take(open, n)
       if t then
          if status == RETURNED then take_message(book, t, n + (shift or 0)) end
+         if is_blocked and state == "timeout" then t.kind, t.reason = "blocked_timeout", BLOCKED end
          finish(t, state, book.reason, book.cause, book.tally)
       end
    end
@@ -157,7 +167,7 @@ end
 
 --- The error of a ticket that ends in this state.
 function ticket.error(t, state, reason, cause)
-   local err = errors.new(state, "publish", t.reason or reason or TEXTS[state])
+   local err = errors.new(t.kind or state, "publish", t.reason or reason or TEXTS[state], hint_of(t))
    err.hint = t.hint or err.hint
    err.message, err.code, err.cause = t.message, t.message and t.message.reply_code or t.code, cause or nil
    return err

@@ -288,7 +288,7 @@ end
 -- The error of a message that is already settled, or nil.
 local function settled_by(self, d)
    if not d then return "it was settled before" end
-   if bit.band(d.flags, NO_ACK) ~= 0 then return "a no_ack consumer's messages arrive settled" end
+   if bit.band(d.flags, NO_ACK) ~= 0 then return "a no_ack consumer's messages arrive settled", "leave no_ack out to settle them" end
    return is_covered(self, d) and "it was settled together with a later one" or nil
 end
 
@@ -309,10 +309,10 @@ function message.hear_stream_acks(fn) on_stream_ack = fn end
 
 local function settle(self, how, flags)
    local d = live(self)
-   local why = settled_by(self, d)
+   local why, hint = settled_by(self, d)
    if why then
       if d and self[STANDING] then message.detach(self) end
-      return nil, errors.new("settled", "message", why)
+      return nil, errors.new("settled", "message", why, hint)
    end
    local offset = bit.band(d.flags, STREAM) ~= 0 and tonumber(d.offset)
    if offset and how ~= ACK then return nil, message.not_of_streams(how == NACK and "nacked" or "rejected") end

@@ -219,7 +219,8 @@ function publish:wait_for_confirms(timeout)
       end
       if not done then
          return nil, errors.new("timeout", "publish",
-            ("%d publishes are not confirmed yet"):format(ticket.count_out(self.book) + #self.again))
+            ("%d publishes are not confirmed yet"):format(ticket.count_out(self.book) + #self.again),
+            "they are still on their way: wait again, or longer")
       end
       out = ticket.out(self.book) -- another book, after a loss
    end

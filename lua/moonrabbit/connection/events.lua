@@ -22,7 +22,7 @@ local value = require "moonrabbit.base.value"
 local way = require "moonrabbit.channel.way"
 
 local events = {} -- type -> function(event), for the loop: init registers them
-local LOST = errors.numbers.lost
+local LOST, TIMEOUT = errors.numbers.lost, errors.numbers.timeout
 
 local function tell(self, event)
    event.connection = self
@@ -190,7 +190,7 @@ events[C.MR_EV_CANCEL] = function(ev)
 end
 
 events[C.MR_EV_CONFIRM] = function(ev)
-   local ch = channel_of(ev)
+   local ch, self = channel_of(ev)
    local book = ch and ch.book or channel.books[ev.epoch]
    if not book then return end
    local confirm = ev.as.confirm
@@ -198,7 +198,8 @@ events[C.MR_EV_CONFIRM] = function(ev)
       table.insert(ch.lost, { tonumber(confirm.first), tonumber(confirm.last) })
       return
    end
-   ticket.settle(book, tonumber(confirm.first), tonumber(confirm.last), ev.status, confirm.shift)
+   ticket.settle(book, tonumber(confirm.first), tonumber(confirm.last), ev.status, confirm.shift,
+      ev.status == TIMEOUT and self and self.is_blocked)
    if book.outstanding == 0 then channel.books[ev.epoch] = nil end
 end
 

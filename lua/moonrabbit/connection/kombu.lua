@@ -97,7 +97,7 @@ function kombu:drain_events(opts)
    options.seconds("timeout", opts.timeout)
    if self.released then return nil, errors.new("closed", "connection", "the connection was released") end
    if wait.event(opts.timeout) then return true end
-   return nil, errors.new("timeout", "connection", "no event came in time")
+   return nil, errors.new("timeout", "connection", "no event came in time", "nothing was there to handle")
 end
 
 -- Tells the broker, if the connection is open.

@@ -204,11 +204,14 @@ function setup.wait(self, timeout)
    local deadline = timeout and C.mr_now() + timeout
    while self.state ~= "consuming" do
       if self.state == "failed" then return nil, self.err end
-      if self.state == "cancelled" then return nil, errors.new("cancelled", "channel", "the consumer was cancelled") end
+      if self.state == "cancelled" then
+         return nil, errors.new("cancelled", "channel", "the consumer was cancelled", "the program did that, or the broker")
+      end
       local left = deadline and deadline - C.mr_now()
       if left and left <= 0 then
          return nil, errors.new("timeout", "channel", "the consumer does not consume yet"
-            .. (self.err and ": " .. self.err.text or ""))
+            .. (self.err and ": " .. self.err.text or ""),
+            self.err and self.err.hint or "it goes on trying; the log says why it does not")
       end
       loop.wait_in(self.waiting, left)
    end

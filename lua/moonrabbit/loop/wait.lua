@@ -21,7 +21,8 @@ function wait.fd(fd, mode, timeout)
    local detail = loop.wait(token, timeout, true, forget)
    if not detail then
       forget()
-      return nil, errors.new("timeout", "connection", ("descriptor %d was not ready in time"):format(fd))
+      return nil, errors.new("timeout", "connection", ("descriptor %d was not ready in time"):format(fd),
+         "what it belongs to is slow, or the timeout too short")
    end
    return (detail % 2 == 1 and "r" or "") .. (detail >= 2 and "w" or "")
 end

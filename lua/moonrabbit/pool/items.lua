@@ -125,7 +125,8 @@ function item.refused(self, err)
       return nil, errors.new("pool_limit_exceeded", "pool",
          ("there are %d, and %d are allowed"):format(self.total, self.limit))
    elseif err.kind == "timeout" and err.scope == "pool" then
-      return nil, errors.new("timeout", "pool", ("none of %d was released in time"):format(self.limit))
+      return nil, errors.new("timeout", "pool", ("none of %d was released in time"):format(self.limit),
+         "release what is acquired, wait longer, or raise the limit")
    end
    return nil, err
 end

@@ -225,8 +225,13 @@ function Publisher:flush(opts)
    local count = left > 0 and left or self.failed
    if left == 0 then self.failed = 0 end
    if count == 0 then return true end
-   local err = errors.new(left > 0 and "timeout" or self.failure, "publish",
-      left > 0 and ("%d publishes have not ended yet"):format(left) or ("%d publishes were not acked"):format(count))
+   local err
+   if left > 0 then
+      err = errors.new("timeout", "publish", ("%d publishes have not ended yet"):format(left),
+         "they are still on their way: flush again, or with a longer timeout")
+   else
+      err = errors.new(self.failure, "publish", ("%d publishes were not acked"):format(count))
+   end
    err.count = count
    return nil, err
 end

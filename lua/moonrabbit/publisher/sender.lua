@@ -45,9 +45,12 @@ end
 
 -- ---- the line ----
 
+local NOT_SENT = "nothing was sent: publish it again when the broker is there, or give it a longer timeout"
+
 local function expired(self, t)
    local why = self.obstacle
    local is_blocked = why and why.kind == "blocked_timeout"
+   t.hint = not is_blocked and NOT_SENT or nil
    ticket.finish(t, "timeout", why and ("not sent in time: %s"):format(why.text) or "not sent in time",
       is_blocked and "blocked_timeout" or nil)
 end

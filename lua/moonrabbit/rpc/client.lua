@@ -109,7 +109,8 @@ local function client_of(conn, deadline)
       if not client.openers then reopen(client, conn) end
       if client.openers then -- unless it has failed at once
          if not loop.wait_in(client.openers, math.max(deadline - C.mr_now(), 0)) then
-            return nil, errors.new("timeout", "message", "no channel for the request in time")
+            return nil, errors.new("timeout", "message", "no channel for the request in time",
+               "nothing was sent: is the broker there?")
          end
       end
       if client.err then return nil, client.err end
@@ -125,7 +126,8 @@ local function await(client, call, id, deadline)
       if is_refused or not loop.wait(call.token, deadline - C.mr_now(), nil, forget) and not call.has_ended then
          forget()
          if is_refused then return call.ticket:wait() end
-         return nil, errors.new("timeout", "message", "no answer in time")
+         return nil, errors.new("timeout", "message", "no answer in time",
+            "is a server consuming that queue, and is the timeout long enough? It may still handle the request")
       end
    end
    return call.result, call.err

@@ -134,7 +134,8 @@ function Server:close(opts)
    local left = self.consumer.running
    self.channel:close()
    if left == 0 then return true end
-   return nil, errors.new("timeout", "channel", ("%d handlers had not answered yet"):format(left))
+   return nil, errors.new("timeout", "channel", ("%d handlers had not answered yet"):format(left),
+      "give them more time: what they answer now is lost")
 end
 
 return rpc_server

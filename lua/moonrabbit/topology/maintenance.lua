@@ -167,7 +167,8 @@ function maintenance:join(conn, name, opts)
       successes = ready + delayed == 0 and successes + 1 or 0
       if successes >= (opts.min_successes or 2) then return true end
       if deadline and C.mr_now() >= deadline then
-         local err = errors.new("timeout", "channel", ('queue "%s" still had %d messages'):format(name, ready + delayed))
+         local err = errors.new("timeout", "channel", ('queue "%s" still had %d messages'):format(name, ready + delayed),
+            "is anybody consuming it? Some may be unacked, or wait for another try")
          err.messages = ready + delayed
          return nil, err
       end

@@ -22,6 +22,13 @@ describe("errors", function()
       assert.is_nil(err.errno)
    end)
 
+   it("has a hint of its own where the kind's does not fit the cause (FIELD-W35)", function()
+      assert.equal("wait longer", errors.new("timeout", "pool", "none was released", "wait longer").hint)
+      assert.falsy(errors.new("timeout", "publish").hint:find("taken effect", 1, true))
+      assert.truthy(errors.of_status(errors.numbers.bad_argument, "publish").hint:find("255 bytes", 1, true))
+      assert.falsy(errors.new("bad_argument", "config", '"x" is no port').hint:find("255 bytes", 1, true))
+   end)
+
    it("prints as one line that ends with the hint", function()
       local err = errors.new("settled", "message", "settled before")
       assert.equal(("settled: settled before [%s]"):format(err.hint), tostring(err))
@@ -90,5 +97,14 @@ describe("errors", function()
       end
       local _, trace = xpcall(function() error() end, errors.trace)
       assert.equal("nil", trace:match "^[^\n]*")
+   end)
+end)
+
+describe("a Lua that is not LuaJIT", function()
+   it("is told what to take instead (FIELD-W35)", function()
+      local pipe = io.popen(("LUA_PATH='%s' lua5.1 -e 'require \"moonrabbit\"' 2>&1"):format(package.path))
+      local out = pipe:read "*a"
+      pipe:close()
+      assert.truthy(out:find("Moonrabbit needs LuaJIT", 1, true) and out:find("busted --lua=luajit", 1, true), out)
    end)
 end)
