@@ -150,6 +150,9 @@ static const struct cause refusals[] = {
 		"a consumer of a stream needs a prefetch (ch:qos { prefetch_count = 100 }), and acks"},
 	{"rabbit_stream_queue",
 		"a stream has no such argument: docs/streams.md lists those that it has"},
+	{"inequivalent arg 'x-queue-type'",
+		"a queue keeps its type: declare the one that it has, or move its messages (docs/cluster.md, From "
+		"classic to quorum)"},
 	{"unknown delivery tag",
 		"a message is settled once, on the channel that it came on, and not if its consumer has no_ack"},
 	{"in use", "it has consumers or bindings: end them first, or leave if_unused out"},

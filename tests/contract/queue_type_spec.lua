@@ -99,6 +99,16 @@ describe("a type of queues", function()
       assert.equal(0, broker.count(ch, queue))
    end)
 
+   it("is that of the command where the script names none (FIELD-C2)", function()
+      local queue = broker.name "typed"
+      made = { queue }
+      local path = broker.script(("local ch = require('moonrabbit').connect():channel() "
+         .. "assert(ch:queue_declare { queue = %q, durable = true }) ch.connection:close()"):format(queue))
+      local said, code = broker.shell(("AMQP_URL=%s %s run --queue-type quorum %s 2>&1"):format(broker.tcp_url, broker.command, path))
+      assert.equal(0, code, said)
+      assert(broker.channel():queue_declare { queue = queue, durable = true, queue_type = "quorum" })
+   end)
+
    it("of a simple queue is the one that it says (FIELD-C2)", function()
       local name = broker.name "simple"
       made = { name }

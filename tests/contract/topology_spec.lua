@@ -38,6 +38,26 @@ describe("a topology", function()
       assert.equal(2, t:purge(conn))
    end)
 
+   it("explains a type that differs, with all that goes with it, and says how to move (FIELD-C2)", function()
+      local t, conn, name = setup(function(name)
+         return { queues = { { queue = name, queue_type = "quorum", delivery_limit = 3, overflow = "reject-publish" } } }
+      end)
+      local ch = assert(conn:channel())
+      assert(ch:queue_declare { queue = name, durable = false, arguments = { ["x-max-priority"] = 5 } })
+      local plan = assert(t:plan(conn))
+      assert.same({ { field = "durable", wanted = true, found = false }, { field = "x-delivery-limit", wanted = 3 },
+         { field = "x-max-priority", found = 5 }, { field = "x-overflow", wanted = "reject-publish" },
+         { field = "x-queue-type", wanted = "quorum", found = "classic" } }, plan[1].differs)
+      local text = tostring(plan)
+      assert.truthy(text:find('x-queue-type is "classic", wanted "quorum"', 1, true), text)
+      assert.truthy(text:find('docs/cluster.md, "From classic to quorum"', 1, true), text)
+      local ok, err = t:apply(conn)
+      assert.is_nil(ok)
+      assert.truthy(err.text:find("From classic to quorum", 1, true), err.text)
+      local report = assert(t:apply(conn, { on_conflict = "keep" }))
+      assert.equal(1, #report.kept)
+   end)
+
    it("names each field that differs, and changes none (H7, T14)", function()
       local t, conn, name = setup(shop)
       local ch = assert(conn:channel())

@@ -3,7 +3,6 @@
 -- A declaration that its type does not support is an error when it is made, because RabbitMQ's refusal (406) comes later and
 -- closes the channel. The lists are those of RabbitMQ 3.10; arguments that are not in them are left to the broker.
 local each = require "moonrabbit.base.each"
-local loop = require "moonrabbit.loop.loop"
 local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
 
@@ -98,7 +97,21 @@ function queue_type.put(declaration)
    if KNOWN[kind] then check_declaration(kind, declaration, arguments or {}) end
    declaration = merged(declaration)
    declaration.queue_type, declaration.arguments = nil, merged(arguments, { [ARGUMENT] = kind })
+   if kind == "quorum" or kind == "stream" then declaration.durable = true end
    return declaration
+end
+
+--- Takes the arguments out that a type does not have.
+-- @tparam string kind
+-- @tparam table arguments changed
+-- @treturn table what was taken out: name -> value
+function queue_type.strip(kind, arguments)
+   local out = {}
+   for argument, v in each(arguments) do
+      if KNOWN[kind] and not KNOWN[kind][argument] and who_has(argument) ~= "" then out[argument] = v end
+   end
+   for argument in each(out) do arguments[argument] = nil end
+   return out
 end
 
 --- The arguments of a quorum queue that gives no dead letter away before its target has confirmed it.
@@ -121,7 +134,5 @@ function queue_type.defaults(opts)
    if kind == nil then return end
    default = kind and queue_type.check("queue_type", kind) or nil
 end
-
-loop.on_close(function() default = nil end)
 
 return queue_type

@@ -7,6 +7,7 @@ local FLAGS = { ["-h"] = true, ["--help"] = true, ["--watch"] = true }
 local CHOICES = {
    log_level = { error = true, warn = true, info = true, debug = true },
    log_format = { logfmt = true, json = true },
+   queue_type = { classic = true, quorum = true, stream = true },
 }
 local DEFAULTS = { drain = "30", log_level = "info", log_format = "logfmt" }
 local MOST_WORKERS = 1024
@@ -48,11 +49,12 @@ local function number(options, name, least, most, what)
    return nil, ('%s takes %s, not "%s"'):format(from, what, text)
 end
 
---- An option of which only some words are possible: log_level or log_format.
--- @treturn[1] string
+--- An option of which only some words are possible: log_level, log_format or queue_type.
+-- @treturn[1] string, or false: it is not given and has no default
 -- @treturn[2] nil, string what is wrong
 function arguments.choice(options, name)
    local text, from = value_of(options, name)
+   if not text then return false end -- an option without a default
    if CHOICES[name][text] then return text end
    local list = {}
    for known in each(CHOICES[name]) do list[#list + 1] = known end
@@ -79,7 +81,8 @@ function arguments.url(options) return (value_of(options, "url")) end
 
 --- The settings of `run`: the command line, completed from the environment.
 -- @tparam table options of the parser
--- @treturn[1] table script, arguments, args (mr.args), url, drain, workers (nil: no supervisor), http, watch, log_level, log_format
+-- @treturn[1] table script, arguments, args (mr.args), url, drain, workers (nil: no supervisor), http, watch, log_level, log_format,
+-- queue_type
 -- @treturn[2] nil, string what is wrong
 function arguments.complete(options)
    local all = { script = options.script, arguments = options.arguments or {}, url = arguments.url(options),
@@ -95,7 +98,7 @@ function arguments.complete(options)
    end
    for name in each(CHOICES) do
       all[name], why = arguments.choice(options, name)
-      if not all[name] then return nil, why end
+      if all[name] == nil then return nil, why end
    end
    all.args, why = settings(options)
    if not all.args then return nil, why end

@@ -41,6 +41,8 @@ More: ]] .. docs.path "worker.md" .. ".")
       :argname "N"
    c:flag("--watch", "Load the script anew when its file, or a module that it requires, has changed.")
    c:option("--drain", "Seconds that running handlers have to finish when stopping; default: 30."):argname "SECONDS"
+   c:option("--queue-type", "The type of durable queues that the script declares without one: classic, quorum or stream.")
+      :argname "TYPE"
    c:option("--log-level", "The least level to log: error, warn, info or debug; default: info."):argname "LEVEL"
    c:option("--log-format", "How to log: logfmt or json; default: logfmt."):argname "FORMAT"
 end
@@ -192,6 +194,7 @@ function run.main(options)
       code = require("moonrabbit.cli.supervise").main(wanted)
    else
       if wanted.url then mr.set_default_url(wanted.url) end
+      if wanted.queue_type then mr.defaults { queue_type = wanted.queue_type } end
       set_arguments(mr, wanted)
       if is_worker then set_number(mr) end
       io.stdout:setvbuf "line" -- beside the log, also where it is not a terminal: what is printed shows when it is

@@ -25,6 +25,10 @@ local function arguments_of(group)
    local wanted, args = group.wanted, { "run", "--drain", tostring(group.wanted.drain), "--log-level", group.wanted.log_level,
       "--log-format", group.wanted.log_format }
    if wanted.watch then args[#args + 1] = "--watch" end
+   if wanted.queue_type then
+      args[#args + 1] = "--queue-type"
+      args[#args + 1] = wanted.queue_type
+   end
    for key, value in each(wanted.args) do
       if type(key) == "string" then
          args[#args + 1] = "--set"

@@ -16,13 +16,16 @@ local function shown(v)
    return type(v) == "string" and ("%q"):format(v) or tostring(v)
 end
 
+local MOVE = ' (a queue keeps its type; docs/cluster.md, "From classic to quorum", moves its messages)'
+
 --- "durable is false, wanted true; x-max-length is 10, wanted 20"
 function plan.describe(differs)
    local parts = {}
    for i, d in ipairs(differs) do
       parts[i] = ("%s is %s, wanted %s"):format(d.field, shown(d.found), shown(d.wanted))
    end
-   return table.concat(parts, "; ")
+   local text = table.concat(parts, "; ")
+   return text:find("x-queue-type is", 1, true) and text .. MOVE or text
 end
 
 --- "queue invoices", "binding invoices <- orders (order.#)"

@@ -2,7 +2,9 @@
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local asking = require "moonrabbit.channel.request"
+local each = require "moonrabbit.base.each"
 local merged = require "moonrabbit.base.merged"
+local queue_type = require "moonrabbit.channel.queue_type"
 
 local probe = {}
 
@@ -75,6 +77,14 @@ local function field_of(entity, err)
    return name, value_of(found, like)
 end
 
+-- Arguments that the type that is there does not have: the broker does not compare them, and the queue is without them.
+local function strip(list, seen, kind, arguments)
+   for name, wanted in each(queue_type.strip(kind, arguments)) do
+      if not seen[name] then list[#list + 1] = { field = name, wanted = wanted } end
+      seen[name] = true
+   end
+end
+
 -- The fields of the method first, then the arguments by name, because brokers name them in any order.
 local function before(a, b)
    local x, y = FLAGS[a.field] or a.field == "type", FLAGS[b.field] or b.field == "type"
@@ -96,6 +106,10 @@ function Scratch:differences(what, wanted, err)
       local field, found = field_of(entity, err)
       if not field or seen[field] then break end -- the error does not name another field
       seen[field] = true
+      if field == "x-queue-type" then
+         found = found or "classic"
+         strip(list, seen, found, entity.arguments)
+      end
       local place = (FLAGS[field] or field == "type") and entity or entity.arguments
       local value = place[field]
       if FLAGS[field] then value = value or false end

@@ -26,6 +26,7 @@ describe("queue_type", function()
          topology_of { queue = "a", queue_type = "quorum", delivery_limit = 3 })
       assert.same({ queue = "a", durable = true, arguments = { ["x-queue-type"] = "stream" } },
          queue_type.put { queue = "a", durable = true, queue_type = "stream" })
+      assert.is_true(queue_type.put({ queue = "a", queue_type = "quorum" }).durable) -- it is always
       local given = { queue = "a", durable = true }
       assert.equal(given, queue_type.put(given)) -- without a type nothing changes
       assert.same({ queue = "a", passive = true }, queue_type.put { queue = "a", passive = true, queue_type = "quorum" })

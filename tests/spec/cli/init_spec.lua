@@ -20,7 +20,7 @@ describe("the command line", function()
    it("of run has defaults", function()
       local options = assert(arguments.complete(cli.parse { "run", "script.lua" }))
       assert.same({ script = "script.lua", arguments = {}, args = { [0] = "script.lua" }, watch = false,
-         drain = 30, log_level = "info", log_format = "logfmt" }, options)
+         drain = 30, log_level = "info", log_format = "logfmt", queue_type = false }, options)
    end)
 
    it("of run sets what the script finds in mr.args, beside the script's own arguments", function()
@@ -61,6 +61,7 @@ describe("the command line", function()
    it("of run is refused with a reason when a value makes no sense", function()
       for _, case in ipairs {
          { { "--log-level", "loud" }, '--log-level must be one of debug, error, info, warn, not "loud"' },
+         { { "--queue-type", "quorun" }, '--queue-type must be one of classic, quorum, stream, not "quorun"' },
          { { "--log-format", "xml" }, '--log-format must be one of json, logfmt, not "xml"' },
          { { "--drain", "soon" }, '--drain takes a number of seconds, not "soon"' },
          { { "--drain=-1" }, "--drain takes" },

@@ -42,8 +42,8 @@ describe("a group of workers", function()
    end
 
    it("tells each its number and what was wanted; the URL goes by the environment", function()
-      begin(2, { url = "amqp://u:secret@h", watch = true })
-      assert.equal("run --drain 10 --log-level info --log-format json --watch --set key=x=y -- s.lua a -b",
+      begin(2, { url = "amqp://u:secret@h", watch = true, queue_type = "quorum" })
+      assert.equal("run --drain 10 --log-level info --log-format json --watch --queue-type quorum --set key=x=y -- s.lua a -b",
          table.concat(started[2].arguments, " "))
       local changes = started[2].changes
       assert.same({ "2", "amqp://u:secret@h", false, false }, { changes.MOONRABBIT_WORKER, changes.MOONRABBIT_URL,
