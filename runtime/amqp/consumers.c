@@ -87,6 +87,7 @@ enum mr_status mr_consumers_add(struct mr_consumers *c, mr_slice tag, struct mr_
 		return MR_NO_MEMORY;
 	}
 	*entry = (struct mr_consumer_entry){.number = asked->consumer,
+		.was_busy = true,
 		.may_be_curbed = asked->may_be_curbed,
 		.arguments = asked->arguments,
 		.since = now};

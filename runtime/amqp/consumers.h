@@ -11,8 +11,9 @@
 #define MR_CURB_SUFFIX "/curbed" /* appended to the tag that the host knows */
 
 struct mr_consumer_entry {
-	uint32_t number;                           /* the host's, with MR_CONSUMER_NO_ACK */
-	bool is_loose;                             /* no prefetch limits its deliveries */
+	uint32_t number; /* the host's, with MR_CONSUMER_NO_ACK */
+	bool is_loose;   /* no prefetch limits its deliveries */
+	bool was_busy;   /* it is new, or has had a message since mr_session_consumer_rests */
 	bool may_be_curbed, is_curbed, was_curbed; /* curb.h */
 	uint8_t size, queue_size;
 	char tag[255], queue[255];
@@ -42,6 +43,7 @@ enum mr_status mr_consumers_note(struct mr_consumers *c, struct mr_consumer_entr
 static inline enum mr_status mr_consumers_delivered(struct mr_consumers *c,
 	struct mr_consumer_entry *entry, mr_delivery *d)
 {
+	entry->was_busy = true;
 	return entry->is_of_queue ? MR_OK : mr_consumers_note(c, entry, d);
 }
 /* The host acked a delivery of a stream. */

@@ -24,6 +24,7 @@ struct mr_record { /* a declare, bind or consume that succeeded */
 	uint16_t channel;     /* the channel of the request */
 	bool server_named;    /* a queue that the broker named */
 	bool cancelled;       /* a consumer that the broker cancelled and recovery must restore */
+	bool is_counted;      /* a consumer that the broker's answers to a declare count */
 	uint32_t made_in;     /* the last plan that restored it */
 	uint8_t costs;        /* consecutive connections that ended because of it */
 	bool is_suspect;      /* it, or another one requested at the same time, ended one */

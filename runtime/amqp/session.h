@@ -53,6 +53,10 @@ mr_table *mr_session_take_properties(
 bool mr_session_has_channel(const struct mr_session *s, uint16_t number);
 /* Whether the broker has this consumer of the host; and the number of all consumers. */
 bool mr_session_has_consumer(const struct mr_session *s, uint16_t channel, uint32_t consumer);
+/* True if no message has come for this consumer since the last call, which began its time.
+ * `is_of_queue`: its messages are no stream's; false: or there were none. */
+bool mr_session_consumer_rests(struct mr_session *s, uint16_t channel, uint32_t consumer,
+	bool *is_of_queue);
 size_t mr_session_consumers(const struct mr_session *s);
 
 /* A new secret for the open connection (connection.update-secret): one at a time. */

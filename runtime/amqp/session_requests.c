@@ -24,13 +24,30 @@ bool mr_session_has_channel(const struct mr_session *s, uint16_t number)
 	return mr_session_channel_at(s, number) != NULL;
 }
 
-bool mr_session_has_consumer(const struct mr_session *s, uint16_t channel, uint32_t consumer)
+static struct mr_consumer_entry *consumer_at(const struct mr_session *s, uint16_t channel,
+	uint32_t consumer)
 {
 	const struct mr_amqp_channel *ch = mr_session_channel_at(s, channel);
 	for (size_t i = 0; ch && i < ch->consumers.count; i++)
 		if ((ch->consumers.entries[i]->number & ~MR_CONSUMER_NO_ACK) == consumer)
-			return true;
-	return false;
+			return ch->consumers.entries[i];
+	return NULL;
+}
+
+bool mr_session_has_consumer(const struct mr_session *s, uint16_t channel, uint32_t consumer)
+{
+	return consumer_at(s, channel, consumer) != NULL;
+}
+
+bool mr_session_consumer_rests(struct mr_session *s, uint16_t channel, uint32_t consumer,
+	bool *is_of_queue)
+{
+	struct mr_consumer_entry *entry = consumer_at(s, channel, consumer);
+	if (!entry) return false;
+	bool rests = !entry->was_busy;
+	*is_of_queue = entry->is_of_queue;
+	entry->was_busy = false;
+	return rests;
 }
 
 size_t mr_session_consumers(const struct mr_session *s)

@@ -157,6 +157,7 @@ static void take_numbers(struct mr_config *c, const mr_options *o)
 	c->rpc_timeout = mr_clock_msec_of(number(o, MR_OPT_RPC_TIMEOUT, 10));
 	c->close_timeout = mr_clock_msec_of(number(o, MR_OPT_CLOSE_TIMEOUT, 5));
 	c->blocked_timeout = mr_clock_msec_of(number(o, MR_OPT_BLOCKED, 0));
+	c->consumer_check = mr_clock_msec_of(number(o, MR_OPT_CONSUMER_CHECK, 60));
 }
 
 #define CAP 30000 /* ms: the default of the longest delay between two tries */

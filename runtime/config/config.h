@@ -44,6 +44,7 @@ struct mr_config {
 	uint64_t max_message_size;
 	mr_msec connect_timeout, socket_timeout, rpc_timeout, close_timeout;
 	mr_msec blocked_timeout; /* 0: none */
+	mr_msec consumer_check;  /* 0: never */
 	bool recover, recover_topology;
 	struct mr_retry retry;
 	char *url; /* redacted, for output */

@@ -150,15 +150,20 @@ int mr_options_string(mr_options *o, const char *name, const char *text, size_t 
 	return MR_OK;
 }
 
+/* Seconds that may be 0 and have a fraction. */
+static bool is_seconds(int id)
+{
+	return id == MR_OPT_BLOCKED || id == MR_OPT_CONSUMER_CHECK || id == MR_OPT_RETRY_DELAY ||
+	       id == MR_OPT_INTERVAL_START || id == MR_OPT_INTERVAL_STEP ||
+	       id == MR_OPT_INTERVAL_MAX;
+}
+
 int mr_options_number(mr_options *o, const char *name, double number, mr_error *error)
 {
 	int id;
 	struct mr_option_value *v = value_of(o, name, MR_OPTION_NUMBER, &id, error);
 	if (!v) return MR_BAD_OPTION;
-	bool is_seconds = id == MR_OPT_BLOCKED || id == MR_OPT_RETRY_DELAY ||
-	                  id == MR_OPT_INTERVAL_START || id == MR_OPT_INTERVAL_STEP ||
-	                  id == MR_OPT_INTERVAL_MAX;
-	bool is_whole = options[id].least != 0.001 && !is_seconds;
+	bool is_whole = options[id].least != 0.001 && !is_seconds(id);
 	if (!(number >= options[id].least && number <= options[id].most) ||
 		(is_whole && number != floor(number)))
 		return mr_error_set(error, MR_BAD_OPTION, MR_SCOPE_CONFIG, 0,

@@ -289,8 +289,7 @@ static void on_patience(struct ev_loop *loop, ev_timer *timer, int revents)
 
 static void ask(void *owner, const struct mr_ask *a)
 {
-	const struct mr_link *link = owner;
-	struct mr_session *s = link->session;
+	struct mr_session *s = ((const struct mr_link *)owner)->session;
 	switch (a->kind) {
 	case MR_ASK_OPEN:
 		mr_session_channel_open(s, a->channel, a->token, a->epoch, a->deadline);
@@ -306,23 +305,29 @@ static void ask(void *owner, const struct mr_ask *a)
 
 static bool has_channel(void *owner, uint16_t number)
 {
-	const struct mr_link *link = owner;
-	return link->session && mr_session_has_channel(link->session, number);
+	const struct mr_session *s = ((const struct mr_link *)owner)->session;
+	return s && mr_session_has_channel(s, number);
+}
+
+static bool rests(void *owner, const struct mr_record *c, bool *is_of_queue)
+{
+	struct mr_session *s = ((struct mr_link *)owner)->session;
+	return s && mr_session_consumer_rests(s, c->channel, c->request.number, is_of_queue);
 }
 
 static enum mr_session_state session_state(void *owner)
 {
-	const struct mr_link *link = owner;
-	return mr_session_state(link->session);
+	return mr_session_state(((const struct mr_link *)owner)->session);
 }
 
 static void touch(void *owner) { mr_link_io_touch(&((struct mr_link *)owner)->io); }
 static void on_retry(void *owner) { mr_link_retry(owner); }
 static void push(void *owner, const mr_event *event) { mr_report_push(owner, event); }
 static void usable(void *owner) { mr_report_usable(owner); }
-static void recovered(void *owner, uint32_t restored, mr_table *report)
+
+static void recovered(void *owner, uint32_t n, mr_table *report)
 {
-	mr_report_recovered(owner, restored, report);
+	mr_report_recovered(owner, n, report);
 }
 
 /* ---- the beginning ---- */
@@ -360,7 +365,7 @@ enum mr_status mr_link_new(struct mr_services *services, uint32_t number, struct
 	mr_curbs_hear(link);
 	mr_list_init(&link->openers);
 	mr_list_init(&link->closers);
-	const struct mr_recovery_port port = {link, ask, has_channel, session_state, touch,
+	const struct mr_recovery_port port = {link, ask, has_channel, rests, session_state, touch,
 		on_retry, usable, recovered, push};
 	mr_recovery_init(&link->recovery, services, c, number, &port);
 	mr_config_shuffle_hosts(c, link->recovery.random);
@@ -473,7 +478,6 @@ void mr_link_close(struct mr_link *link, uint64_t token, mr_msec deadline)
 	mr_link_io_touch(&link->io);
 }
 
-/* Pending requests end here, too. */
 void mr_link_free(struct mr_link *link)
 {
 	mr_error none = {0}, closed = {0};

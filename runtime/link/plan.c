@@ -345,3 +345,26 @@ bool mr_plan_failed(struct mr_plan *plan, const struct mr_topology *t, struct mr
 	put_before(track, &steps);
 	return true;
 }
+
+/* ---- looking at consumers ---- */
+
+bool mr_plan_look(struct mr_plan *plan, const struct mr_record *consumer)
+{
+	struct mr_track *track = mr_plan_track(plan, 0);
+	if (!track) plan->number++;
+	if (!track) track = add_track(plan, 0);
+	return track && add(&track->steps, MR_STEP_SCRATCH, 0, consumer->id) &&
+	       add(&track->steps, MR_STEP_LOOK, 0, consumer->id);
+}
+
+bool mr_plan_cancel(struct mr_plan *plan, const struct mr_topology *t, struct mr_track *track)
+{
+	struct mr_step look = *mr_plan_step(track);
+	const struct mr_record *record = mr_record_by_id(t, look.record);
+	struct mr_node steps;
+	mr_list_init(&steps);
+	bool ok = record && add(&steps, MR_STEP_CANCEL, record->channel, look.record);
+	mr_plan_next(plan, t, track);
+	put_before(track, &steps);
+	return ok;
+}

@@ -17,9 +17,11 @@ enum mr_step_kind {
 	MR_STEP_RECORD,  /* repeats a declare, bind or consume */
 	MR_STEP_SCRATCH, /* opens a channel for risky requests, or those of a closed channel */
 	MR_STEP_PROBE,   /* checks the queue of a cancelled consumer; if it is missing, later */
-	MR_STEP_CHECK, /* checks another consumer's queue; if it is missing, only that one fails */
-	MR_STEP_PAUSE, /* waits before an object held by a dead connection is requested again */
-	MR_STEP_READY  /* gives the channel back to the program; sends nothing */
+	MR_STEP_CHECK,  /* checks another consumer's queue; if it is missing, only that one fails */
+	MR_STEP_LOOK,   /* checks whether the broker knows a consumer that gets no messages */
+	MR_STEP_CANCEL, /* a consumer that it does not know: its tag may still be in use */
+	MR_STEP_PAUSE,  /* waits before an object held by a dead connection is requested again */
+	MR_STEP_READY   /* gives the channel back to the program; sends nothing */
 };
 
 struct mr_step {
@@ -81,5 +83,11 @@ bool mr_plan_failed(struct mr_plan *plan, const struct mr_topology *t, struct mr
 /* Inserts a check of this consumer's queue before the current step, on the scratch channel. False:
  * no memory. */
 bool mr_plan_check(struct mr_plan *plan, struct mr_track *track, const struct mr_record *consumer);
+
+/* Adds a look at a consumer. False: no memory. */
+bool mr_plan_look(struct mr_plan *plan, const struct mr_record *consumer);
+/* Replaces the current step, a look, by the cancel of its consumer. False: no memory, the track
+ * continues after the step. */
+bool mr_plan_cancel(struct mr_plan *plan, const struct mr_topology *t, struct mr_track *track);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "link/backoff.h"
+#include "link/idle.h"
 #include "link/repair.h"
 #include "link/replay.h"
 
@@ -43,6 +44,7 @@ void mr_recovery_init(struct mr_recovery *r, struct mr_services *services,
 	mr_topology_init(&r->topology);
 	mr_timer_init(&r->retry, &services->timers, on_retry, r);
 	mr_timer_init(&r->repair, &services->timers, mr_repair_due, r);
+	mr_timer_init(&r->idle, &services->timers, mr_idle_due, r);
 	mr_timer_init(&r->pace, &services->timers, mr_replay_due, r);
 	if (getrandom(&r->random, sizeof r->random, GRND_NONBLOCK) < 0)
 		r->random = (uint64_t)(uintptr_t)r;
@@ -87,6 +89,7 @@ void mr_recovery_lost(struct mr_recovery *r, const mr_error *why)
 	r->attempt = tries(r);
 	r->opened_at = 0;
 	mr_timer_stop(&r->repair);
+	mr_timer_stop(&r->idle);
 	r->repairs = 0;
 	mr_replay_lost(r, why);
 }
@@ -289,6 +292,7 @@ bool mr_recovery_opened(struct mr_recovery *r, const struct mr_handshake *agreed
 	r->channel_max = agreed->channel_max;
 	r->heartbeat = agreed->heartbeat;
 	r->is_usable = false;
+	mr_idle_begin(r);
 	return was_open && mr_recovery_plan(r, true);
 }
 

@@ -71,6 +71,13 @@ bool mr_recovery_plan(struct mr_recovery *r, bool is_whole)
 	return !mr_plan_is_empty(&r->plan);
 }
 
+bool mr_recovery_plan_look(struct mr_recovery *r, const struct mr_record *consumer)
+{
+	bool ok = mr_plan_look(&r->plan, consumer);
+	furnish(r);
+	return ok && mr_plan_track(&r->plan, 0);
+}
+
 /* ---- giving up ---- */
 
 /* Reports to the host that its consumer has ended. */

@@ -37,9 +37,12 @@ struct mr_recovery_port {
 	 * mr_recovery_takes. */
 	void (*ask)(void *owner, const struct mr_ask *ask);
 	bool (*has_channel)(void *owner, uint16_t number); /* at the broker */
-	enum mr_session_state (*state)(void *owner);       /* of the session */
-	void (*touch)(void *owner);                        /* mr_replay_go_on must be called soon */
-	void (*retry)(void *owner);                        /* it is time for the next connect */
+	/* No message has come for this consumer since the last call. `is_of_queue`: earlier ones
+	 * have shown that it reads no stream. */
+	bool (*rests)(void *owner, const struct mr_record *consumer, bool *is_of_queue);
+	enum mr_session_state (*state)(void *owner); /* of the session */
+	void (*touch)(void *owner);                  /* mr_replay_go_on must be called soon */
+	void (*retry)(void *owner);                  /* it is time for the next connect */
 	/* Most of it is restored: a part that the broker keeps waiting does not hold up who waits
 	 * for the connection. */
 	void (*usable)(void *owner);
@@ -55,8 +58,9 @@ struct mr_asked {
 	bool answered; /* it has arrived: `error`, `name` */
 	mr_error error;
 	char name[256];
-	uint64_t checked; /* the consumer whose queue was checked last */
-	mr_msec until;    /* of a pause, or of the patience before ready; 0: neither */
+	uint32_t consumers; /* of the queue */
+	uint64_t checked;   /* the consumer whose queue was checked last */
+	mr_msec until;      /* of a pause, or of the patience before ready; 0: neither */
 };
 
 /* Invariants. The connection is open while `opened_at` is not 0; `plan` has tracks only then. Each
@@ -82,6 +86,8 @@ struct mr_recovery {
 	struct mr_timer repair;
 	int64_t repairs;     /* consecutive failures */
 	mr_error repair_why; /* why the last object broke */
+
+	struct mr_timer idle; /* the next look at consumers without messages */
 
 	/* The current plan: the requests to the broker, in tracks side by side. */
 	struct mr_plan plan;
@@ -112,6 +118,8 @@ double mr_recovery_chance(struct mr_recovery *r); /* 0 to 1, without 1 */
 /* Plans to restore everything, or, beside what is planned, what is broken. False: there is nothing
  * to do, or no memory. */
 bool mr_recovery_plan(struct mr_recovery *r, bool is_whole);
+/* Plans to look at a consumer. False: no memory. */
+bool mr_recovery_plan_look(struct mr_recovery *r, const struct mr_record *consumer);
 void mr_recovery_drop_plan(struct mr_recovery *r);
 /* The track has no more steps. */
 void mr_recovery_end_track(struct mr_recovery *r, struct mr_track *track);

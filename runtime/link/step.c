@@ -3,6 +3,7 @@
 #include "link/step.h"
 
 #include "link/failure.h"
+#include "link/idle.h"
 #include "link/repair.h"
 #include "link/streams.h"
 
@@ -84,6 +85,14 @@ static void probe(struct mr_recovery *r, const struct mr_track *track,
 	ask_request(r, track, NULL, &passive);
 }
 
+/* The broker may still have its tag in use. */
+static void cancel(struct mr_recovery *r, const struct mr_track *track,
+	const struct mr_record *consumer, const struct mr_channel_record *c)
+{
+	const mr_request request = {.operation = MR_BASIC_CANCEL, .extra = consumer->request.extra};
+	ask_request(r, track, c, &request);
+}
+
 static void ask_mode(struct mr_recovery *r, const struct mr_track *track, enum mr_step_kind kind,
 	const struct mr_channel_record *c)
 {
@@ -143,7 +152,8 @@ static bool may_be_ready(const struct mr_recovery *r, struct mr_asked *a)
 
 static bool needs_scratch(const struct mr_step *s)
 {
-	return s->kind == MR_STEP_SCRATCH || s->kind == MR_STEP_PROBE || s->kind == MR_STEP_CHECK;
+	return s->kind == MR_STEP_SCRATCH || s->kind == MR_STEP_PROBE || s->kind == MR_STEP_CHECK ||
+	       s->kind == MR_STEP_LOOK;
 }
 
 /* What may have cost a connection is requested when nothing else can be blamed for the next loss. */
@@ -175,6 +185,8 @@ static bool do_without(struct mr_recovery *r, const struct mr_track *track, cons
 	switch (s->kind) {
 	case MR_STEP_SCRATCH: r->scratch_user = track; return has_scratch(r);
 	case MR_STEP_CHECK: return !has_scratch(r);
+	case MR_STEP_LOOK: return record->cancelled || !has_scratch(r);
+	case MR_STEP_CANCEL: return !has_channel(r, s->channel);
 	case MR_STEP_PAUSE: return true;
 	case MR_STEP_READY: tell_ready(r, s->channel); return true;
 	case MR_STEP_RECORD: return mr_failure_foreseen(r, track->number, record);
@@ -212,7 +224,9 @@ enum mr_begun mr_step_begin(struct mr_recovery *r, struct mr_track *track, bool 
 	case MR_STEP_RECORD: ask_record(r, track, record, c); break;
 	case MR_STEP_SCRATCH: open_scratch(r, track); break;
 	case MR_STEP_CHECK:
+	case MR_STEP_LOOK:
 	case MR_STEP_PROBE: probe(r, track, record); break;
+	case MR_STEP_CANCEL: cancel(r, track, record, c); break;
 	default: ask_mode(r, track, s->kind, c); break;
 	}
 	return MR_BEGUN;
@@ -244,14 +258,8 @@ static void consumes_again(struct mr_recovery *r, struct mr_record *record)
 	mr_recovery_push(r, &ev);
 }
 
-static void succeeded(struct mr_recovery *r, struct mr_track *track)
+static void is_back(struct mr_recovery *r, const struct mr_track *track, struct mr_record *record)
 {
-	struct mr_step s = *mr_plan_step(track);
-	struct mr_record *record = record_of(r, &s);
-	go_on(r, track);
-	if (s.kind == MR_STEP_CHECK) track->asked->checked = s.record;
-	if (record) mr_record_found(record);
-	if (s.kind != MR_STEP_RECORD || !record) return;
 	if (record->made_in < track->number) r->restored++;
 	record->made_in = r->plan.number;
 	record->costs = 0;
@@ -260,6 +268,21 @@ static void succeeded(struct mr_recovery *r, struct mr_track *track)
 		consumes_again(r, record);
 	if (record->server_named && record->request.operation == MR_QUEUE_DECLARE)
 		renamed(r, record, mr_slice_str(track->asked->name));
+}
+
+static void succeeded(struct mr_recovery *r, struct mr_track *track)
+{
+	struct mr_step s = *mr_plan_step(track);
+	struct mr_record *record = record_of(r, &s);
+	if (s.kind == MR_STEP_LOOK && record && record->is_counted && !track->asked->consumers) {
+		mr_plan_cancel(&r->plan, &r->topology, track);
+		return;
+	}
+	go_on(r, track);
+	if (s.kind == MR_STEP_CANCEL && record) mr_idle_gone(r, record);
+	if (s.kind == MR_STEP_CHECK) track->asked->checked = s.record;
+	if (record) mr_record_found(record);
+	if (s.kind == MR_STEP_RECORD && record) is_back(r, track, record);
 }
 
 /* The dead connection holds exclusive objects until the broker notices its end: a queue of ours
@@ -327,6 +350,10 @@ static void failed(struct mr_recovery *r, struct mr_track *track)
 		put_off(r, track);
 	else if (s.kind == MR_STEP_CHECK)
 		check_failed(r, track, record);
+	else if (s.kind == MR_STEP_LOOK && track->asked->error.kind == MR_NOT_FOUND)
+		mr_plan_cancel(&r->plan, &r->topology, track);
+	else if (s.kind == MR_STEP_LOOK || s.kind == MR_STEP_CANCEL)
+		go_on(r, track); /* unknown; or its channel has ended, and is repaired */
 	else if (record && is_held_by_the_dead(r, record, &track->asked->error))
 		mr_plan_failed(&r->plan, &r->topology, track, is_gone, true);
 	else

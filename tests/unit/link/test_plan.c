@@ -27,7 +27,7 @@ static struct mr_record *record_of(const struct mr_topology *t, int operation, c
 }
 
 static const char *const kinds[] = {"open", "qos", "global-qos", "confirm", "tx", "again",
-	"scratch", "probe", "check", "pause", "ready"};
+	"scratch", "probe", "check", "look", "cancel", "pause", "ready"};
 
 /* As "open@1 again@1:q ready@1 | open@2 ready@2": a part for each track. */
 static const char *shown(const struct mr_plan *plan, const struct mr_topology *t)

@@ -2,6 +2,7 @@
  * Covers: runtime/io/timer.c by mr_timer_stop
  * Covers: runtime/link/failure.c by MR_NOT_FOUND
  * Covers: runtime/link/history.c by mr_history_init
+ * Covers: runtime/link/idle.c by consumer_check
  * Covers: runtime/link/recovery_state.c by recover_topology
  * Covers: runtime/link/repair.c by mr_repair_decide
  * Covers: runtime/link/step.c by MR_CHANNEL_READY
@@ -9,6 +10,7 @@
 #include "base/value.h"
 #include "link/backoff.h"
 #include "link/history.h"
+#include "link/idle.h"
 #include "link/recovery.h"
 #include "link/repair.h"
 #include "link/replay.h"
@@ -26,8 +28,11 @@ struct bench {
 	/* The session, as far as recovery sees it. */
 	enum mr_session_state state;
 	bool has[CHANNELS];
-	bool is_stuck; /* it does not close a channel */
-	struct {       /* requests without an answer, in their order */
+	uint32_t consumers; /* of any queue */
+	uint32_t stream;    /* the consumer that may be one of a stream */
+	uint32_t busy;      /* the consumer that gets messages */
+	bool is_stuck;      /* it does not close a channel */
+	struct {            /* requests without an answer, in their order */
 		struct mr_ask ask;
 		char words[64];
 	} open[CHANNELS];
@@ -78,6 +83,12 @@ static bool has_channel(void *owner, uint16_t number)
 {
 	return ((struct bench *)owner)->has[number];
 }
+static bool rests(void *owner, const struct mr_record *consumer, bool *is_of_queue)
+{
+	const struct bench *b = owner;
+	*is_of_queue = consumer->request.number != b->stream;
+	return consumer->request.number != b->busy;
+}
 static enum mr_session_state state_of(void *owner) { return ((struct bench *)owner)->state; }
 static void touch(void *owner) { ((struct bench *)owner)->touches++; }
 static void retry(void *owner) { ((struct bench *)owner)->retries++; }
@@ -104,6 +115,8 @@ static void push(void *owner, const mr_event *event)
 	else if (ev.type == MR_EV_CHANNEL)
 		say(b->told, "%s%s@%u", gap,
 			ev.as.channel.change == MR_CHANNEL_READY ? "ready" : "again", ev.channel);
+	else if (ev.type == MR_EV_CANCEL && ev.as.cancel.will_recover)
+		say(b->told, "%slost:%u", gap, ev.as.cancel.consumer);
 	else if (ev.type == MR_EV_CANCEL && ev.status)
 		say(b->told, "%sfailed:%u (%s)", gap, ev.as.cancel.consumer,
 			ev.as.cancel.error->text);
@@ -141,8 +154,8 @@ static void begin(struct bench *b)
 {
 	memset(b, 0, sizeof *b);
 	b->live = mr_alloc_live();
-	const struct mr_recovery_port port = {b, ask, has_channel, state_of, touch, retry, usable,
-		recovered, push};
+	const struct mr_recovery_port port = {b, ask, has_channel, rests, state_of, touch, retry,
+		usable, recovered, push};
 	b->config.name = b->config.vhost = (char *)(uintptr_t) "/";
 	b->config.recover = b->config.recover_topology = true;
 	b->config.rpc_timeout = 10000;
@@ -191,6 +204,7 @@ static void answer(struct bench *b, enum mr_status status, int code, const char 
 {
 	mr_event ev = {.type = MR_EV_DONE, .status = status, .as.done.token = b->last.token};
 	ev.as.done.reply = mr_calloc(1, sizeof *ev.as.done.reply);
+	ev.as.done.reply->consumer_count = b->consumers;
 	if (status)
 		mr_error_set(&ev.as.done.reply->error, status, MR_SCOPE_CHANNEL, code, "%s", text);
 	if (!status)
@@ -640,6 +654,58 @@ static void test_a_cancelled_consumer_comes_back_when_its_queue_is_there(void **
 	end(&b);
 }
 
+static void test_a_consumer_without_messages_is_looked_at_and_one_with_messages_is_not(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	b.config.consumer_check = 1000;
+	lose(&b, 320, "CONNECTION_FORCED");
+	open_connection(&b);
+	agree_until(&b, "");
+	consume(&b.r.topology, 1, "idle", 4);
+	consume(&b.r.topology, 1, "busy", 5);
+	consume(&b.r.topology, 1, "amq.rabbitmq.reply-to", 6);
+	b.busy = 5;
+	b.consumers = 1;
+	b.asked[0] = b.told[0] = '\0';
+	fire(&b, &b.r.idle);
+	agree_until(&b, "");
+	assert_string_equal(b.asked, "open@100 look@100:idle close@100");
+	assert_string_equal(b.told, "");
+	assert_true(ev_is_active(&b.r.idle.ev));
+	end(&b);
+}
+
+static void test_a_consumer_that_the_broker_has_forgotten_is_cancelled_and_comes_back(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	b.has[1] = true;
+	consume(&b.r.topology, 1, "gone", 4);
+	consume(&b.r.topology, 1, "dropped", 5);
+	consume(&b.r.topology, 1, "stream", 6); /* there is no count of its consumers */
+	b.stream = 6;
+	b.config.consumer_check = 1000;
+	mr_idle_begin(&b.r);
+	fire(&b, &b.r.idle);
+	agree_until(&b, "look@100:gone");
+	refuse(&b, MR_NOT_FOUND, 404, "NOT_FOUND - no queue 'gone' in vhost '/'");
+	agree_until(&b, ""); /* "dropped" is there, but has no consumer */
+	assert_string_equal(b.asked,
+		"open@100 look@100:gone cancel@1 open@100 look@100:dropped cancel@1 "
+		"look@100:stream close@100");
+	assert_string_equal(b.told, "lost:4 lost:5");
+	b.asked[0] = b.told[0] = '\0';
+	fire(&b, &b.r.repair);
+	agree_until(&b, "");
+	assert_string_equal(b.asked,
+		"open@100 look@100:gone consume@1:gone look@100:dropped consume@1:dropped close@100");
+	assert_string_equal(b.told, "back:4 back:5");
+	end(&b);
+}
+
 static void test_the_hosts_policy_is_asked_and_may_give_up(void **state)
 {
 	struct bench b;
@@ -698,6 +764,10 @@ int main(void)
 			test_a_channel_that_the_broker_closes_comes_back_with_its_consumers),
 		cmocka_unit_test(test_a_channel_that_breaks_during_a_repair_is_repaired_beside_it),
 		cmocka_unit_test(test_a_cancelled_consumer_comes_back_when_its_queue_is_there),
+		cmocka_unit_test(
+			test_a_consumer_without_messages_is_looked_at_and_one_with_messages_is_not),
+		cmocka_unit_test(
+			test_a_consumer_that_the_broker_has_forgotten_is_cancelled_and_comes_back),
 		cmocka_unit_test(test_the_hosts_policy_is_asked_and_may_give_up),
 		cmocka_unit_test(test_a_consumer_that_is_forgotten_is_cancelled_where_it_is_back),
 	};
