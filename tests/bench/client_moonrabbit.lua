@@ -1,7 +1,7 @@
 -- client_moonrabbit: ours, beside the other clients of the bench.
 -- Called as `moonrabbit run client_moonrabbit.lua MODE PORT BODY MESSAGES`. Modes: consume,
--- consume-noack, publish, publish-confirm, rtt; mem (memory over a long run), idle (memory of
--- MESSAGES connections that do nothing), and for scripts.sh consume-worker and suspended. Prints one JSON line.
+-- consume-noack, publish, publish-confirm, rtt; stream (which stream-fill has filled); mem (memory over a long run), idle (memory of
+-- MESSAGES connections that do nothing); by hand stream-worker, and for scripts.sh consume-worker and suspended. Prints one JSON line.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local mr = require "moonrabbit"
@@ -89,6 +89,50 @@ local function worker(run)
             mr.stop()
          end
       end }
+end
+
+-- ---- a stream ----
+
+local STREAM = "bench-stream"
+
+local function fill(run)
+   local conn, ch = open(run)
+   local body, props = ("x"):rep(run.body), properties()
+   assert(ch:queue_declare { queue = STREAM, durable = true, queue_type = "stream" })
+   assert(ch:confirm_select())
+   local span = begin()
+   for n = 1, run.messages do
+      assert(ch:publish_async("", STREAM, body, props))
+      if n % 10000 == 0 then assert(ch:wait_for_confirms(WAIT)) end
+   end
+   assert(ch:wait_for_confirms(WAIT))
+   finish(run, span, run.messages)
+   conn:close()
+end
+
+-- A handler that counts to the end of the stream.
+local function reader(run)
+   local total, seen, span = run.messages, 0, nil
+   return function(msg)
+      if seen == 0 then span = begin() end
+      seen = seen + 1
+      sink = sink + #msg.body
+      if seen == total then
+         finish(run, span, total - 1)
+         mr.stop()
+      end
+   end
+end
+
+local function read_stream(run)
+   local _, ch = open(run)
+   assert(ch:qos { prefetch_count = PREFETCH })
+   assert(ch:consume(STREAM, reader(run), { consumer_tag = "bench", arguments = { ["x-stream-offset"] = "first" } }))
+end
+
+local function stream_worker(run)
+   mr.consumer { connection = mr.connect(run.url), queue = STREAM, prefetch = PREFETCH, dead_letter = false,
+      stream = { offset = "first" }, handler = reader(run) }
 end
 
 -- As many handlers as there are messages, all waiting at once: what a waiting one takes.
@@ -224,6 +268,9 @@ local modes = {
    ["rtt"] = round_trips,
    ["mem"] = memory,
    ["idle"] = idle,
+   ["stream"] = read_stream,
+   ["stream-fill"] = fill,
+   ["stream-worker"] = stream_worker,
    ["consume-worker"] = worker,
    ["suspended"] = suspended,
 }

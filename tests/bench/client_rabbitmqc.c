@@ -1,5 +1,5 @@
 /* client_rabbitmqc: the bench's yardstick, rabbitmq-c as in its own examples: blocking calls, one
- * ack per message. Modes: consume, consume-noack, publish, publish-confirm, rtt. */
+ * ack per message. Modes: consume, consume-noack, publish, publish-confirm, rtt, stream. */
 // SPDX-License-Identifier: MIT
 #include "client_util.h"
 
@@ -49,10 +49,11 @@ static void close_connection(amqp_connection_state_t conn)
 	amqp_destroy_connection(conn);
 }
 
-static void start_consumer(amqp_connection_state_t conn, const char *queue, bool no_ack)
+static void start_consumer(amqp_connection_state_t conn, const char *queue, bool no_ack,
+	amqp_table_t arguments)
 {
 	amqp_basic_consume(conn, CHANNEL, amqp_cstring_bytes(queue), amqp_cstring_bytes(queue),
-		false, no_ack, false, amqp_empty_table);
+		false, no_ack, false, arguments);
 	check_reply(conn, "cannot consume");
 }
 
@@ -66,7 +67,8 @@ static amqp_envelope_t next_message(amqp_connection_state_t conn)
 	return envelope;
 }
 
-static void consume(const struct bench_args *args, bool no_ack)
+static void consume(const struct bench_args *args, const char *queue, bool no_ack,
+	amqp_table_t arguments)
 {
 	amqp_connection_state_t conn = open_connection(args->port);
 	struct bench_span span = {0};
@@ -75,7 +77,7 @@ static void consume(const struct bench_args *args, bool no_ack)
 		amqp_basic_qos(conn, CHANNEL, 0, BENCH_PREFETCH, false);
 		check_reply(conn, "cannot set the prefetch");
 	}
-	start_consumer(conn, "bench", no_ack);
+	start_consumer(conn, queue, no_ack, arguments);
 	for (uint64_t n = 0; n < args->messages; n++) {
 		amqp_envelope_t envelope = next_message(conn);
 		if (n == 0) bench_start(&span);
@@ -86,6 +88,14 @@ static void consume(const struct bench_args *args, bool no_ack)
 	bench_stop(&span);
 	bench_print(client_name, args, args->messages - 1, &span);
 	close_connection(conn);
+}
+
+static void read_stream(const struct bench_args *args)
+{
+	amqp_table_entry_t offset = {.key = amqp_cstring_bytes("x-stream-offset")};
+	offset.value.kind = AMQP_FIELD_KIND_UTF8;
+	offset.value.value.bytes = amqp_cstring_bytes("first");
+	consume(args, "bench-stream", false, (amqp_table_t){1, &offset});
 }
 
 static void publish_one(amqp_connection_state_t conn, const char *key, amqp_bytes_t body)
@@ -171,8 +181,8 @@ static void round_trips(const struct bench_args *args)
 	memset(body.bytes, 'x', args->body);
 	declare(conn, "bench-rabbitmqc-a");
 	declare(conn, "bench-rabbitmqc-b");
-	start_consumer(conn, "bench-rabbitmqc-a", true);
-	start_consumer(conn, "bench-rabbitmqc-b", true);
+	start_consumer(conn, "bench-rabbitmqc-a", true, amqp_empty_table);
+	start_consumer(conn, "bench-rabbitmqc-b", true, amqp_empty_table);
 	for (int i = 0; i < TRIP_WARM_UP; i++) round_trip(conn, body);
 	bench_start(&span);
 	for (uint64_t n = 0; n < args->messages; n++) {
@@ -192,9 +202,11 @@ int main(int argc, char **argv)
 	const struct bench_args args = bench_parse(argc, argv);
 
 	if (strcmp(args.mode, "consume") == 0)
-		consume(&args, false);
+		consume(&args, "bench", false, amqp_empty_table);
 	else if (strcmp(args.mode, "consume-noack") == 0)
-		consume(&args, true);
+		consume(&args, "bench", true, amqp_empty_table);
+	else if (strcmp(args.mode, "stream") == 0)
+		read_stream(&args);
 	else if (strcmp(args.mode, "publish") == 0)
 		publish(&args, false);
 	else if (strcmp(args.mode, "publish-confirm") == 0)

@@ -7,7 +7,7 @@ local cjson = require "cjson"
 
 local BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 local YARDSTICK, OURS, BESIDE = "rabbitmq-c", "moonrabbit", "rabbitmq-c-1core"
-local MODES = { "consume", "consume-noack", "publish", "publish-confirm", "rtt" }
+local MODES = { "consume", "consume-noack", "publish", "publish-confirm", "rtt", "stream" }
 local CLIENTS = { "moonrabbit", "rabbitmq-c", "rabbitmq-c-1core", "amqp091-go", "pika", "drain" }
 local FACTS = { "date", "cpu", "cores", "kernel", "load", "commit", "moonrabbit", "librabbitmq4",
    "golang-github-rabbitmq-amqp091-go-dev", "go", "python3-pika", "python", "libluajit-5.1-2", "gcc", "rabbitmq-server" }
@@ -17,6 +17,7 @@ local TITLE = {
    ["consume-noack"] = "Consume without acks",
    ["publish"] = "Publish without confirms",
    ["publish-confirm"] = "Publish with confirms, 1000 outstanding (pika: one at a time, its only way)",
+   ["stream"] = "Read a stream of RabbitMQ from its first message, prefetch 1000, every message acked",
    ["rtt"] = "Round trip through RabbitMQ: publish, consume, reply, consume",
 }
 

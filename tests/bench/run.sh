@@ -1,12 +1,12 @@
 #!/bin/sh
-# run.sh: builds the bench, runs every client against the load peer (round trips: against a private
-# RabbitMQ), in alternation, and hands the results to report.lua.
+# run.sh: builds the bench, runs every client against the load peer (round trips and streams: against a
+# private RabbitMQ), in alternation, and hands the results to report.lua.
 # SPDX-License-Identifier: MIT
 #
 #   sh tests/bench/run.sh [--quick] [--rounds N] [--only MODE,...] [--clients NAME,...]
 #                         [--bodies BYTES,...] [--share N] [--docs]
 #
-# Modes: consume consume-noack publish publish-confirm rtt mem idle
+# Modes: consume consume-noack publish publish-confirm rtt stream mem idle
 # Clients: rabbitmq-c rabbitmq-c-1core amqp091-go pika drain moonrabbit
 # Everything goes to .build/bench: runs.tsv (raw), results.json, table.md. A complete run also puts the
 # table into docs/performance.md; --docs does that for a partial one. --share N: every run N times shorter. About 20 minutes; --quick 2.
@@ -19,7 +19,7 @@ here=tests/bench
 out=.build/bench
 rounds=5
 share=1 # a run does 1/share of its messages
-modes="consume consume-noack publish publish-confirm rtt mem idle"
+modes="consume consume-noack publish publish-confirm rtt stream mem idle"
 clients="rabbitmq-c rabbitmq-c-1core amqp091-go pika drain moonrabbit"
 bodies="16 100 1024 65536"
 docs=auto
@@ -121,6 +121,7 @@ facts() {
 count() { # CLIENT MODE BODY
 	case $1/$2 in
 	*/rtt) echo $((2000 / share)) && return ;;
+	*/stream*) echo $((1000000 / share)) && return ;;
 	*/mem) echo $((20000000 / share)) && return ;;
 	*/idle) echo 1000 && return ;;
 	rabbitmq-c*/consume) set -- "$3" 300 250 50 ;;
@@ -203,15 +204,21 @@ against_peer() { # CLIENT MODE BODY ROUND
 	if [ -n "$good" ]; then record "$name" "$round" "$what"; else failed "$name" "$mode" "$body" "$round"; fi
 }
 
-against_rabbitmq() { # CLIENT ROUND
+# A stream of as many messages as a run reads; made by our own command.
+fill_stream() {
 	[ -n "$rabbitmq_up" ] || start_rabbitmq
-	name=$1 round=$2
+	client moonrabbit stream-fill "$MR_RABBITMQ_PORT" 100 "$(count moonrabbit stream 100)" || cat $out/client.err >&2
+}
+
+against_rabbitmq() { # CLIENT MODE ROUND
+	[ -n "$rabbitmq_up" ] || start_rabbitmq
+	name=$1 mode=$2 round=$3
 	echo '{}' >$out/peer.json
 	: >$out/peer.err
-	if client "$name" rtt "$MR_RABBITMQ_PORT" 100 "$(count "$name" rtt 100)"; then
+	if client "$name" "$mode" "$MR_RABBITMQ_PORT" 100 "$(count "$name" "$mode" 100)"; then
 		record "$name" "$round" "round $round, $name"
 	else
-		failed "$name" rtt 100 "$round"
+		failed "$name" "$mode" 100 "$round"
 	fi
 }
 
@@ -230,22 +237,24 @@ stop_rabbitmq() {
 wanted() { # CLIENT MODE BODY: does it take part?
 	case $1/$2 in
 	moonrabbit/*) return 0 ;;
-	*/mem | */idle | drain/rtt | rabbitmq-c-1core/rtt | rabbitmq-c-1core/consume-noack) return 1 ;;
+	rabbitmq-c/stream) return 0 ;;
+	*/stream | */mem | */idle | drain/rtt | rabbitmq-c-1core/rtt | rabbitmq-c-1core/consume-noack) return 1 ;;
 	rabbitmq-c-1core/*) [ "$3" = 100 ] ;; # shows what the scheduler does to the yardstick
 	esac
 }
 
 run_mode() { # MODE
 	mode=$1 mode_bodies=$bodies mode_rounds=$rounds
-	if has "$mode" rtt mem idle; then mode_bodies=100; fi
+	if has "$mode" rtt stream mem idle; then mode_bodies=100; fi
+	if has "$mode" stream; then fill_stream; fi
 	if has "$mode" mem idle; then mode_rounds=1; fi
 	for body in $mode_bodies; do
 		echo "--- $mode, $body bytes"
 		for round in $(seq "$mode_rounds"); do
 			for name in $clients; do
 				wanted "$name" "$mode" "$body" || continue
-				if [ "$mode" = rtt ]; then
-					against_rabbitmq "$name" "$round"
+				if has "$mode" rtt stream; then
+					against_rabbitmq "$name" "$mode" "$round"
 				else
 					against_peer "$name" "$mode" "$body" "$round"
 				fi
