@@ -99,21 +99,26 @@ describe("a topology", function()
       assert.is_true(assert(t:counts(conn))[name].is_missing)
    end)
 
-   it("of delays delivers later, and dead letters aside (X10, X15)", function()
-      local t, conn, name = setup(function(name) return mr.topology.delayed(name, { max_delay = 5 }) end)
-      local pub = mr.publisher { connection = conn, topology = t, routing_key = name }
-      assert.is_true(pub:publish("later", { delay = 0.05 }))
-      assert.equal("bad_argument", select(2, pub:publish("x", { delay = 6 })).kind) -- X12
-      local ch = assert(conn:channel())
-      local msg
-      broker.eventually("the message", function()
-         msg = ch:get(name)
-         return msg
+   for title, kind in pairs { ["(X10, X15)"] = false, ["of quorum queues (FIELD-C2)"] = "quorum" } do
+      it("of delays delivers later, and dead letters aside " .. title, function()
+         local t, conn, name = setup(function(name)
+            return mr.topology.delayed(name, { max_delay = 5, queue_type = kind or nil })
+         end)
+         for _, queue in ipairs(t.queues) do assert.equal(kind or nil, (queue.arguments or {})["x-queue-type"]) end
+         local pub = mr.publisher { connection = conn, topology = t, routing_key = name }
+         assert.is_true(pub:publish("later", { delay = 0.05 }))
+         assert.equal("bad_argument", select(2, pub:publish("x", { delay = 6 })).kind) -- X12
+         local ch = assert(conn:channel())
+         local msg
+         broker.eventually("the message", function()
+            msg = ch:get(name)
+            return msg
+         end)
+         assert.equal("later", msg.body)
+         assert(msg:reject())
+         broker.eventually("the dead letter", function() return select(3, t:message_counts(conn, name)) == 1 end)
       end)
-      assert.equal("later", msg.body)
-      assert(msg:reject())
-      broker.eventually("the dead letter", function() return select(3, t:message_counts(conn, name)) == 1 end)
-   end)
+   end
 
    it("with priorities gives the urgent ones first (X6)", function()
       local t, conn, name = setup(function(name) return { queues = { { queue = name, max_priority = 10 } } } end)

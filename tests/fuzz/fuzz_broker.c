@@ -104,12 +104,13 @@ static const char *const types[] = {"direct", "fanout", "topic", "headers"};
 static const char *const tags[] = {"t", "u", "", "v"};
 static const char *const words[] = {"x", "y", "a", "b", "all", "any", "reject-publish",
 	"reject-publish-dlx", "drop-head", "expired", "rejected", "maxlen", "", "100", "a.b.c",
-	"lazy"};
+	"lazy", "quorum", "at-least-once"};
 static const char *const names[] = {"x-message-ttl", "x-expires", "x-max-length",
 	"x-max-length-bytes", "x-max-priority", "x-overflow", "x-dead-letter-exchange",
 	"x-dead-letter-routing-key", "x-single-active-consumer", "x-match", "x-priority",
 	"alternate-exchange", "h", "x-death", "CC", "BCC", "count", "queue", "reason",
-	"x-queue-type", "x-queue-mode", "g", "time", "x-h"};
+	"x-queue-type", "x-queue-mode", "x-delivery-limit", "x-dead-letter-strategy", "g", "time",
+	"x-h"};
 
 #define PICK(r, list) (list)[next(r) % (sizeof(list) / sizeof *(list))]
 

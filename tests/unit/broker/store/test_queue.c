@@ -50,6 +50,28 @@ static void test_higher_priorities_leave_first_and_those_over_the_top_count_as_t
 	end(&p);
 }
 
+static void test_what_came_back_more_often_than_the_limit_is_given_up(void **state)
+{
+	struct place p;
+	struct mr_limits limits = no_limits;
+	(void)state;
+	limits.deliveries = 2;
+	begin(&p, limits);
+	plain(&p, "a");
+	for (int i = 0; i < 2; i++) {
+		struct mr_entry *e = take(&p, "a");
+		assert_false(mr_queue_gives_up(p.q, e));
+		mr_queue_requeue(p.q, e);
+	}
+	struct mr_entry *e = take(&p, "a");
+	assert_true(mr_queue_gives_up(p.q, e));
+	p.q->limits.deliveries = -1;
+	assert_false(mr_queue_gives_up(p.q, e));
+	mr_queue_requeue(p.q, e);
+	leaves(&p, "a");
+	end(&p);
+}
+
 static void test_what_comes_back_takes_its_old_place_whatever_the_order(void **state)
 {
 	struct place p;
@@ -151,6 +173,7 @@ int main(void)
 		cmocka_unit_test(test_messages_leave_in_the_order_in_which_they_came),
 		cmocka_unit_test(
 			test_higher_priorities_leave_first_and_those_over_the_top_count_as_the_top),
+		cmocka_unit_test(test_what_came_back_more_often_than_the_limit_is_given_up),
 		cmocka_unit_test(test_what_comes_back_takes_its_old_place_whatever_the_order),
 		cmocka_unit_test(test_only_a_head_expires_and_the_shorter_time_counts),
 		cmocka_unit_test(test_a_million_messages_of_1_KiB_fit_into_1300_MiB),
