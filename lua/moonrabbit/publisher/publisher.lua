@@ -138,7 +138,7 @@ local function ended(t, state, reason, cause)
    if one.timer then loop.cancel(one.timer) end
    one.timer = nil
    local is_well = state == "acked" or state == "sent"
-   if one.plan and not is_well then cascade.forget(self.connection) end
+   if one.plan and one.place == "flight" and not is_well then cascade.forget(self.connection) end
    if is_well then self.nacks = 0 end
    if one.place == "flight" and not is_well and resend.takes_back(self, t, state, reason, cause) then return true end
    one.place, self.thinking[t] = nil, nil

@@ -166,16 +166,41 @@ function sender.renew(self, ch)
    end)
 end
 
--- Declares what a delay needs. A refusal ends the publish; after a loss it is tried again.
+-- True if nothing must be done before it can be sent.
+local function may_send(self, t)
+   local conn, plan = self.connection, t.job.plan
+   return (not plan or cascade.is_ready(conn, plan)) and (not conn.suspects or suspicion.may_go(conn, t))
+end
+
+-- Wakes the sender, which may wait for its next try to declare what a delay needs.
+local function stir(self)
+   local list = self.resting
+   if not list or not list[1] then return end
+   self.resting = {}
+   for _, token in ipairs(list) do task.wake(token, true) end
+end
+
+-- Declares what a delay needs; publishes that need nothing go before. A refusal ends the publish; after a loss it is tried
+-- again.
 local function prepare_delay(self, t)
-   local ok, err = cascade.prepare(self.connection, t.job.plan)
-   if ok or t.state ~= "waiting" then return true end
-   if err.scope ~= "connection" and not err.recoverable and err.kind ~= "timeout" then
-      ticket.finish(t, "lost", err.text, err.kind)
+   if self.box:bring(function(other) return may_send(self, other) end) then return true end
+   local left = (self.prepare_at or 0) - C.mr_now()
+   if left > 0 then
+      self.resting = self.resting or {}
+      loop.wait_in(self.resting, math.min(left, patience_of(t)))
       return true
    end
-   self.obstacle, self.pause = err, sender.longer(self.pause)
-   loop.sleep(self.pause)
+   local ok, err = cascade.prepare(self.connection, t.job.plan)
+   if ok then
+      self.prepare_at, self.prepare_pause = nil, nil
+      return true
+   end
+   if err.scope ~= "connection" and not err.recoverable and err.kind ~= "timeout" then
+      if t.state == "waiting" then ticket.finish(t, "lost", err.text, err.kind) end
+      return true
+   end
+   self.obstacle, self.prepare_pause = err, sender.longer(self.prepare_pause)
+   self.prepare_at = C.mr_now() + self.prepare_pause
    return true
 end
 
@@ -239,6 +264,7 @@ function sender.begin(self, t)
    line_up(self, t)
    self.box:push(t)
    sender.start(self)
+   stir(self)
    return true
 end
 
@@ -268,6 +294,7 @@ end
 function sender.stop(self)
    sender.abandon(self, "the publisher was closed")
    if self.channel then self.channel:close() end
+   stir(self)
    way.wake(self.connection) -- the sender has nothing left to wait for
 end
 

@@ -233,6 +233,26 @@ describe("a publisher whose connection goes", function()
       assert.same({ 52, 52, 0 }, { pub:stats().acked, pub:stats().accepted, pub:stats().bytes })
    end)
 
+   it("holds up no other publish while what a delay needs cannot be declared (FIELD-C2)", function()
+      local cascade = require "moonrabbit.delay.cascade"
+      local errors = require "moonrabbit.base.errors"
+      local prepare, tries = cascade.prepare, 0
+      function cascade.prepare()
+         tries = tries + 1
+         mr.sleep(0.01)
+         return nil, errors.new("timeout", "channel", "the broker did not answer")
+      end
+      finally(function() cascade.prepare = prepare end)
+      local pub = setup()
+      assert.is_true(pub:publish "0")
+      local late = assert(pub:publish_async("late", { delay = 0.001 }))
+      for n = 1, 5 do assert.is_true(pub:publish(tostring(n), { timeout = 5 })) end
+      eventually("tries", function() return tries > 1 end)
+      assert.equal("waiting", late.state)
+      cascade.prepare = prepare
+      assert.is_true(late:wait())
+   end)
+
    it("sends the headers that were published, whatever the program uses its table for meanwhile", function()
       local pub, b, conn, ch = setup()
       local props = { headers = { list = {} } }
