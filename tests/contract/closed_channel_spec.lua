@@ -125,6 +125,36 @@ describe("a handler that is slower than the broker's consumer_timeout", function
       end)
    end
 
+   broker.it_rabbitmq(it, "sleeps through it on a quorum queue: each time is an attempt, the last one ends in the dead letters; what began "
+      .. "later on that channel has not failed (FIELD-C6)", function()
+      local queue = broker.name "stuck"
+      local out = run(([[
+         local mr = require "moonrabbit"
+         local begun = { stuck = {}, other = {} }
+         local w = mr.consumer { queue = { queue = "%s", arguments = { ["x-queue-type"] = "quorum" } },
+            retry = mr.retry.fixed { delay = 0.1, attempts = 2 }, handler = function(msg)
+               table.insert(begun[msg.body], msg.attempt)
+               if msg.body == "stuck" then mr.sleep(1000) end
+               while #begun.other < 2 do mr.sleep(0.01) end -- lost with the channel the first time
+            end }
+         assert(w:wait(10))
+         local ch = assert(mr.connect():channel())
+         assert(ch:publish("", "%s", "stuck"))
+         mr.sleep(1.8)
+         assert(ch:publish("", "%s", "other"))
+         local dead
+         while not dead do
+            mr.sleep(0.1)
+            dead = ch:get "%s.dead"
+         end
+         print("stuck " .. table.concat(begun.stuck, " ") .. ", other " .. table.concat(begun.other, " "))
+         print("dead " .. dead.body .. " " .. dead.headers["x-mr-attempt"] .. " " .. dead.headers["x-mr-error"])
+         dead:ack()
+         for _, suffix in ipairs { "", ".dead", ".retry-exit" } do ch:queue_delete { queue = "%s" .. suffix } end
+         os.exit(0)]]):format(queue, queue, queue, queue, queue), "warn")
+      has(out, "stuck 1 2, other 1 1", "dead stuck 2 precondition_failed: ", "delivery acknowledgement on channel")
+   end)
+
    it("is what the metrics count (FIELD-W7)", function()
       local b = assert(mr.testing.broker())
       mr.log.configure "off"

@@ -11,7 +11,9 @@ local message = require "moonrabbit.channel.message"
 local late = {}
 
 local MOST = 100     -- the maximum number of handlers remembered
-local ENOUGH = 0.5   -- of the broker's timeout: a faster handler is not the cause
+-- Of the broker's timeout: a handler of the whole of it is the cause, and then the others are not; if there is none, one that
+-- took half of it is, since its message may have waited here before.
+local WHOLE, ENOUGH = 0.95, 0.5
 
 local RECENT = 10    -- seconds after a handler in which the program learns of a close during it
 
@@ -56,23 +58,40 @@ local function has_failed(consumer, msg, attempt, err)
    end
 end
 
+-- The handlers of a channel that are busy, wait, or have ended a moment ago: list of {consumer, msg, took, entry of slow}; and
+-- how long the longest took.
+local function held_by(epoch, each_waiting)
+   local list, longest, now = {}, 0, C.mr_now()
+   local function add(consumer, msg, took, entry)
+      list[#list + 1] = { consumer = consumer, msg = msg, took = took, entry = entry }
+      longest = math.max(longest, took)
+   end
+   each_waiting(function(consumer, msg, began)
+      if message.epoch(msg) == epoch then add(consumer, msg, now - began) end
+   end)
+   for _, entry in ipairs(slow) do
+      if entry.epoch == epoch and entry.ended >= now - RECENT then add(entry.consumer, entry.msg, entry.took, entry) end
+   end
+   return list, longest
+end
+
 --- The broker has closed a channel because an ack was missing: notes the failures of slow handlers.
 -- @tparam number epoch of the channel
 -- @tparam table err
 -- @tparam function each_waiting of in_flight: calls fn(consumer, msg, began) for each waiting handler
 function late.closed(epoch, err, each_waiting)
-   local limit = ENOUGH * (tonumber(err.text:match "Timeout value used: (%d+) ms") or 0) / 1000
-   each_waiting(function(consumer, msg, began)
-      if message.epoch(msg) == epoch and C.mr_now() - began >= limit then
-         local attempt = msg.attempt
-         rawset(msg, "attempt", attempt) -- keeps this attempt's number; the note is for the next one
-         has_failed(consumer, msg, attempt, err)
-      end
-   end)
-   for _, entry in ipairs(slow) do
-      if entry.epoch == epoch and entry.ended >= C.mr_now() - RECENT and entry.took >= limit then
-         tell(entry.consumer, entry.msg, entry.took)
-         has_failed(entry.consumer, entry.msg, entry.attempt, err)
+   local timeout = (tonumber(err.text:match "Timeout value used: (%d+) ms") or 0) / 1000
+   local list, longest = held_by(epoch, each_waiting)
+   local limit = timeout * (longest >= timeout * WHOLE and WHOLE or ENOUGH)
+   for _, held in ipairs(list) do
+      local entry = held.entry
+      if held.took >= limit and entry then
+         tell(held.consumer, held.msg, held.took)
+         has_failed(held.consumer, held.msg, entry.attempt, err)
+      elseif held.took >= limit then
+         local attempt = held.msg.attempt
+         rawset(held.msg, "attempt", attempt) -- keeps this attempt's number; the note is for the next one
+         has_failed(held.consumer, held.msg, attempt, err)
       end
    end
    slow = {}
