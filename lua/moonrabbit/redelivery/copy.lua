@@ -216,14 +216,7 @@ function copies.delay_queue(queue, ms, exit)
    return delay_queue
 end
 
---- Publishes a copy that waits for some seconds and then returns to its queue.
--- @tparam message msg
--- @tparam number seconds
--- @tparam table info queue, attempt (number of failures, including this one), error, exit (the watch of the exit)
--- @treturn[1] true the broker has it
--- @treturn[2] nil, error; of kind stale: the message was settled or lost, and there is no copy; with is_final: it can
--- never be copied
-function copies.delay(msg, seconds, info)
+local function delay(msg, seconds, info)
    local ms = math.ceil(math.min(seconds, levels.LONGEST) * 1000 - 1e-6)
    local exit = info.exit
    if not has_own_queue(msg.channel.connection, info.queue, ms) then
@@ -236,6 +229,19 @@ function copies.delay(msg, seconds, info)
       if ok or err.kind ~= "content_too_large" then return ok, err end
    end
    local ok, err = put(msg, copies.delay_queue(info.queue, math.min(ms, LONGEST * 1000), exit), info)
+   return ok, err
+end
+
+--- Publishes a copy that waits for some seconds and then returns to its queue.
+-- @tparam message msg
+-- @tparam number seconds
+-- @tparam table info queue, attempt (number of failures, including this one), error, exit (the watch of the exit)
+-- @treturn[1] true the broker has it
+-- @treturn[2] nil, error; of kind stale: the message was settled or lost, and there is no copy; with is_final: it can
+-- never be copied
+function copies.delay(msg, seconds, info)
+   local ok, err = delay(msg, seconds, info)
+   if ok then copies.count_retry(info.queue) end
    return ok, err
 end
 
