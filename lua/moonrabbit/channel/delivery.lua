@@ -15,6 +15,7 @@ local timing = require "moonrabbit.channel.timing"
 local handling = {}
 
 local ACK, NACK, REJECT = C.MR_ACK, C.MR_NACK, C.MR_REJECT
+local REDELIVERED, band = C.MR_DELIVERY_REDELIVERED, bit.band
 local RELEASE, REQUEUE = C.MR_SETTLE_RELEASE, C.MR_SETTLE_REQUEUE
 local SLOW = 0.5 -- seconds: a longer handler may have been too slow for its broker
 local new_message, FAILED, HELD = message.new, message.FAILED, message.HELD
@@ -132,12 +133,14 @@ function handling.handle(consumer, d)
    mark.consumer, mark.turn = consumer.number, mark.turn + 1
    if log.is_debug then log_processing(consumer, msg) end
    local ok, a, b
-   local failure, entry
+   local failure, entry, visit
    if ledger.count > 0 then failure, entry = late.verdict(consumer, msg) end
+   if consumer.enter and not failure and band(d.flags, REDELIVERED) ~= 0 then failure, visit = consumer.enter(consumer, msg) end
    if failure then ok, a, b = true, nil, failure else ok, a, b = call(consumer, msg) end
    local how, flags = ACK, 0
    if not ok or a ~= nil or b ~= nil or consumer.is_manual then how, flags = outcome(consumer, msg, ok, a, b, began) end
-   if failure then late.judged(d, entry, how) end
+   if entry then late.judged(d, entry, how) end
+   if visit then consumer.leave(visit) end
    mark.consumer = 0
    consumer.running = consumer.running - 1
    handling.running = handling.running - 1

@@ -114,7 +114,8 @@ loop.set_delivery(on_delivery)
 -- @tparam ?function handler nil: an iterator reads it
 -- @tparam table opts concurrency, no_ack
 -- @tparam[opt] table inner for mr.consumer: owner, judge(consumer, msg, ok, ...), trace, is_manual (the message
--- outlives its handler), listener(what, err), origin (where its handler is defined), is_exit (a consumer of the library, see
+-- outlives its handler), listener(what, err), origin (where its handler is defined), enter(consumer, msg) (before the handler of a
+-- message that was delivered before: an error that it failed with, and what leave gets), leave, is_exit (a consumer of the library, see
 -- returns), on_large() (called for each message over max_message_size; such messages are kept)
 function subscription.new(channel, queue, handler, opts, inner)
    inner = inner or {}
@@ -130,6 +131,7 @@ function subscription.new(channel, queue, handler, opts, inner)
    }, Consumer)
    consumer.stall, consumer.time_limit = opts.stall or false, opts.time_limit or false
    consumer.origin = inner.origin or handler and marks.origin(handler) or ""
+   consumer.enter, consumer.leave = inner.enter or false, inner.leave or false
    consumer.is_exit, consumer.quick, consumer.on_large = inner.is_exit or false, 0, inner.on_large
    if not inner.is_exit then
       marks.describe(consumer)

@@ -82,6 +82,8 @@ local function set_number(mr)
    mr.log.set_worker(number)
    require("moonrabbit.connection.settings").suffix = "/" .. number
    mr.args.worker = mr.args.worker or tostring(number)
+   local path = os.getenv "MOONRABBIT_WORKER_NOTES"
+   if path then require("moonrabbit.consumer.rounds").use(require("moonrabbit.cli.notes").worker(path)) end
 end
 
 -- A script that spins cannot react when the time is over: then the C part ends the process.

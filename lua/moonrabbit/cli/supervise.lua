@@ -2,8 +2,10 @@
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
+local folder = require "moonrabbit.cli.folder"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
+local notes = require "moonrabbit.cli.notes"
 local signals = require "moonrabbit.cli.signals"
 local spawn = require "moonrabbit.cli.spawn"
 local usage = require "moonrabbit.cli.usage"
@@ -46,7 +48,8 @@ local function start(group, worker)
    if group.sockets then os.remove(group.sockets[worker.number]) end -- the socket of the worker before it
    local pid, why = spawn.start(arguments_of(group), { MOONRABBIT_SUPERVISOR = tostring(spawn.pid()),
       MOONRABBIT_WORKER = tostring(worker.number), MOONRABBIT_URL = group.wanted.url or nil, MOONRABBIT_WORKERS = false,
-      MOONRABBIT_HTTP = false, MOONRABBIT_WORKER_SOCKET = group.sockets and group.sockets[worker.number] or false })
+      MOONRABBIT_HTTP = false, MOONRABBIT_WORKER_SOCKET = group.sockets and group.sockets[worker.number] or false,
+      MOONRABBIT_WORKER_NOTES = group.book and group.book:path(worker.number) or false })
    worker.began = C.mr_now()
    if not pid then
       log.error("worker not started", { worker = worker.number, error = why })
@@ -70,6 +73,7 @@ end
 
 local function ended(group, worker, how)
    worker.how = how
+   if group.book then group.book:ended(worker.number, how.code ~= 0 and not group.is_stopping) end
    if how.code == 0 or group.is_stopping then
       log.info("worker ended", { worker = worker.number, pid = worker.pid, code = how.code, signal = how.signal })
       worker.pid = nil
@@ -137,21 +141,38 @@ function Group:worst()
    return code
 end
 
--- Serves --http: each worker has its own socket for requests.
-local function serve(group)
-   local folder, health, pages = require "moonrabbit.cli.folder",
-      require "moonrabbit.health.health",
-      require "moonrabbit.cli.pages"
+-- The folder for the workers' notes and sockets.
+local function open_folder(group)
    local path, why = folder.make()
    if not path then return nil, { text = why } end
+   group.folder, group.book = path, notes.book(path)
+   return true
+end
+
+function Group:close()
+   if not self.folder then return end
+   self.book:close(#self.workers)
+   folder.remove(self.folder, self.sockets or {})
+end
+
+-- Serves --http: each worker has its own socket for requests.
+local function serve(group)
+   local health, pages = require "moonrabbit.health.health", require "moonrabbit.cli.pages"
    group.sockets = {}
-   for number = 1, group.wanted.workers do group.sockets[number] = ("%s/%d"):format(path, number) end
-   function group.close() folder.remove(path, group.sockets) end
+   for number = 1, group.wanted.workers do group.sockets[number] = ("%s/%d"):format(group.folder, number) end
    pages.serve(group)
    local port, err = health.listen(group.wanted.http)
-   if port then return true end
-   group.close()
-   return nil, err
+   return port and true, err
+end
+
+-- Without --http it can do without the folder: then nobody knows what a worker died of.
+local function prepare(group)
+   local ok, err = open_folder(group)
+   if ok and group.wanted.http then ok, err = serve(group) end
+   if ok then return true end
+   if group.wanted.http then return nil, err end
+   log.warn("no folder for the workers' notes: a message that ends its worker is tried for ever", { error = err.text })
+   return true
 end
 
 --- Makes the workers; starts none yet.
@@ -172,22 +193,21 @@ end
 -- @treturn number exit code: the worst of the workers' own
 function supervise.main(wanted)
    local group = supervise.group(wanted)
-   if wanted.http then
-      local ok, err = serve(group)
-      if not ok then
-         if err.kind == "bad_argument" then
-            usage.say("--http: " .. err.text, "run")
-            return usage.CODE
-         end
-         log.error("health pages not served", { where = wanted.http, kind = err.kind, error = err.text, hint = err.hint })
-         return 1
+   local ok, err = prepare(group)
+   if not ok then
+      group:close()
+      if err.kind == "bad_argument" then
+         usage.say("--http: " .. err.text, "run")
+         return usage.CODE
       end
+      log.error("health pages not served", { where = wanted.http, kind = err.kind, error = err.text, hint = err.hint })
+      return 1
    end
    signals.process().supervise()
    signals.each({ signals.HUP, signals.CHLD }, function(number) group:on_signal(number) end)
    group:start()
    while not group:is_over() do loop.pump() end
-   if group.close then group.close() end
+   group:close()
    local code = group:worst()
    log.info("stopped", { code = code, workers = #group.workers, restarts = group.restarts })
    return code

@@ -11,6 +11,7 @@ local marks = require "moonrabbit.loop.mark"
 local outcome = require "moonrabbit.consumer.outcome"
 local retry = require "moonrabbit.loop.retry"
 local returns = require "moonrabbit.redelivery.returns"
+local rounds = require "moonrabbit.consumer.rounds"
 local setup = require "moonrabbit.consumer.setup"
 local stop = require "moonrabbit.loop.stop"
 local streams = require "moonrabbit.consumer.streams"
@@ -87,7 +88,8 @@ local function consume(self, ch)
    local inner, err
    inner, err = channel.consume(ch, self.queue, self.handler, { consumer_tag = o.consumer_tag, exclusive = o.exclusive,
       priority = o.priority, arguments = streams.arguments(self), concurrency = concurrency, stall = o.stall,
-      time_limit = o.time_limit }, { owner = self, judge = streams.judge, trace = outcome.trace, is_manual = o.manual_ack,
+      time_limit = o.time_limit }, { owner = self, judge = streams.judge, trace = outcome.trace, enter = rounds.enter,
+      leave = rounds.leave, is_manual = o.manual_ack,
       origin = marks.origin(o.handler), on_large = setup.keeps_large(self) and function()
          if self.channel == ch or self.opening == ch then lifecycle.keep_large(self) end
       end, listener = function(what, why)
