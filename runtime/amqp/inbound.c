@@ -87,9 +87,16 @@ static enum mr_status declared(struct mr_amqp_channel *ch, const struct mr_pendi
 	return p->late && !p->key.size ? delete_late(ch, name) : MR_OK;
 }
 
+static void tell_resume(struct mr_amqp_channel *ch, mr_slice tag)
+{
+	const struct mr_consumer_entry *entry = mr_consumers_find(&ch->consumers, tag);
+	if (entry) mr_amqp_channel_tell_resume(ch, entry);
+}
+
 /* Requeues its held deliveries. */
 static enum mr_status cancelled(struct mr_amqp_channel *ch, mr_slice tag)
 {
+	tell_resume(ch, tag);
 	uint32_t number = mr_consumers_remove(&ch->consumers, tag) & ~MR_CONSUMER_NO_ACK;
 	return number ? mr_curb_give_back(ch, number) : MR_OK;
 }
@@ -172,8 +179,7 @@ static enum mr_status closed_by_broker(struct mr_amqp_channel *ch, const struct 
 static enum mr_status cancelled_by_broker(struct mr_amqp_channel *ch, const struct mr_method *m)
 {
 	mr_event ev = {.type = MR_EV_CANCEL, .status = MR_CANCELLED};
-	const struct mr_consumer_entry *entry = mr_consumers_find(&ch->consumers, m->name);
-	if (entry) mr_amqp_channel_tell_resume(ch, entry);
+	tell_resume(ch, m->name);
 	uint32_t consumer = mr_consumers_remove(&ch->consumers, m->name) & ~MR_CONSUMER_NO_ACK;
 	ev.as.cancel.consumer = consumer;
 	if (consumer) mr_curb_give_back(ch, consumer);

@@ -435,8 +435,8 @@ MR_API int mr_properties_splice(const char *properties, size_t properties_size,
 
 /* MR_BASIC_CONSUME starts a consumer. The host chooses its number, from 1 to 2^29 - 1; the
  * consumer's deliveries carry it. On a channel without MR_BASIC_QOS, a consumer with acks first
- * sets a prefetch of 256 (docs/decisions/0009-back-pressure.md). Two bits may be added to the
- * number: */
+ * sets a prefetch of 256 (docs/decisions/0009-back-pressure.md). A consumer of a stream is restored
+ * at its first message without ack. Two bits may be added to the number: */
 enum {
 	MR_CONSUMER_OWN = 0x40000000, /* health checks and metrics ignore this consumer */
 	/* A message over max_message_size is not rejected: it arrives without its body, and the

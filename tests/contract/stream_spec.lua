@@ -114,7 +114,6 @@ describe("ch:consume of a stream", function()
          list[#list + 1] = msg.offset
          if not is_lost and msg.offset == 7 then
             eventually("the loss", function() return is_lost end)
-            mr.sleep(60)
          end
       end, 5)
       eventually("those after the one that waits", function() return #first == 20 end)
@@ -304,6 +303,32 @@ describe("mr.consumer of a stream", function()
       assert.equal(0, got.twice)
       assert.equal(14, again.offset)
       assert.truthy(names_of(folder):find("billing.offset\n", 1, true))
+   end)
+
+   it("keeps its offset at the end of the program: the next run goes on behind it (FIELD-C3)", function()
+      local q = stream(12)
+      local folder = os.tmpname()
+      os.remove(folder)
+      finally(function()
+         os.execute("rm -rf " .. folder)
+         broker.channel():queue_delete { queue = q }
+         recovering.clean()
+      end)
+      local path = broker.script(([[
+         local mr = require "moonrabbit"
+         local n = 0
+         mr.consumer { queue = %q, dead_letter = false, stream = { offset = "first", name = "worker", save_every = 3600 },
+            concurrency = 1, handler = function(msg)
+               n = n + 1
+               io.write(msg.body, " ")
+               if n == 4 then mr.stop() end
+            end }
+      ]]):format(q))
+      for _, wanted in ipairs { "0 1 2 3 ", "4 5 6 7 ", "8 9 10 11 " } do
+         local out = broker.shell(("MOONRABBIT_STATE=%s AMQP_URL=%s %s run --log-level error %s"):format(folder, broker.url,
+            broker.command, path), 30)
+         assert.equal(wanted, out)
+      end
    end)
 
    it("keeps its offset by functions of the program, which may wait and fail (FIELD-C3)", function()
