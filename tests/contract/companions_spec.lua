@@ -150,6 +150,16 @@ describe("the queue of", function()
       assert.equal("classic", type_of({ queue_type = "classic" }, ".dead"))
    end)
 
+   it("what has waited ends with an exclusive queue, also where quorum is the default (FIELD-C2)", function()
+      mr.defaults { queue_type = "quorum" }
+      finally(function() mr.defaults { queue_type = false } end)
+      local conn = broker.connect()
+      local ch, queue = assert(conn:channel()), broker.name "mine"
+      local w, attempts = failing { connection = conn, queue = { queue = queue, exclusive = true } }
+      assert(ch:publish("", queue, "x"))
+      all_tries(w, attempts)
+   end)
+
    it("a delay has the type of the queue, and holds its messages until the exit has them (FIELD-C2)", function()
       local ch, queue = confirming(), broker.name "work"
       local w, attempts = failing { queue = queue, queue_type = "quorum" }

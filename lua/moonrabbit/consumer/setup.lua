@@ -71,6 +71,15 @@ local function declaration_of(opts)
    return queue_type.put(declaration), is_passing
 end
 
+local function check_companions(kind, is_passing)
+   if not kind then return end
+   queue_type.check("queue_type", kind)
+   if kind == "stream" then options.blame('option "companions": messages do not wait in a stream: "quorum" or "classic"') end
+   if kind == "quorum" and is_passing then
+      options.blame('option "companions": those of an exclusive or auto-delete queue end with it: "classic"')
+   end
+end
+
 --- Checks the options of mr.consumer.
 function setup.check(opts)
    if type(opts) == "table" and type(opts.retry) == "table" then
@@ -91,10 +100,9 @@ function setup.check(opts)
    chain.check(opts.middleware or {})
    check_tables(opts)
    check_names(opts)
-   streams.check(opts, queue_type.of(declaration_of(opts).arguments))
-   local kind = options.check(opts.companions, COMPANIONS).queue_type
-   if kind == "stream" then options.blame('option "companions": messages do not wait in a stream: "quorum" or "classic"') end
-   if kind then queue_type.check("queue_type", kind) end
+   local declaration, is_passing = declaration_of(opts)
+   streams.check(opts, queue_type.of(declaration.arguments))
+   check_companions(options.check(opts.companions, COMPANIONS).queue_type, is_passing)
 end
 
 --- Fills in queue, dead_letter, declaration and companions (the arguments of its other queues) of a worker.

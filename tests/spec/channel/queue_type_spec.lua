@@ -73,6 +73,13 @@ describe("queue_type", function()
       assert.is_nil(topology_of("a").arguments)
    end)
 
+   it("of companions is one in which messages can wait, and that can end with its queue", function()
+      refuses("messages do not wait in a stream", consume, { queue = "a", companions = { queue_type = "stream" } })
+      refuses('did you mean "quorum"', consume, { queue = "a", companions = { queue_type = "quorom" } })
+      refuses("unknown option", consume, { queue = "a", companions = { type = "quorum" } })
+      refuses("end with it", consume, { queue = { queue = "a", auto_delete = true }, companions = { queue_type = "quorum" } })
+   end)
+
    it("makes no stream of a simple queue, and nothing but a classic queue of a buffer", function()
       local conn = embedded.connected()
       refuses("a stream has no get", conn.simple_queue, conn, "a", { queue_type = "stream" })
