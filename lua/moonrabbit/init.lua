@@ -241,8 +241,10 @@ function mr.redact(url)
    return ffi.string(buffer)
 end
 
---- Configures the watchdog for scripts that compute without a wait; see docs/watchdog.md.
--- @tparam table opts stall=10 (seconds after which a stall is reported; 0: never), compiled=true (under `moonrabbit run`:
+--- Configures the watchdog for scripts that compute without a wait, and for handlers that wait for very long; see
+-- docs/watchdog.md.
+-- @tparam table opts stall=10 (seconds after which a stall is reported; 0: never), waiting=300 (seconds after which a
+-- handler that waits is reported; 0: never), compiled=true (under `moonrabbit run`:
 -- also interrupt loops that LuaJIT has compiled, for tracebacks and for time_limit)
 function mr.watchdog(opts) watchdog.configure(opts) end
 

@@ -71,7 +71,7 @@ static void on_signal(int number)
 {
 	int saved = errno;
 	unsigned char byte = (unsigned char)number;
-	if (number == SIGINT || number == SIGTERM) on_stop(number);
+	if (number == SIGINT || number == SIGTERM || number == SIGQUIT) on_stop(number);
 	ssize_t n = write(signal_pipe[1], &byte, 1);
 	(void)n;
 	errno = saved;
@@ -118,6 +118,7 @@ static void catch (int number, void (*handler)(int))
 	sigemptyset(&action.sa_mask);
 	sigaddset(&action.sa_mask, SIGINT);
 	sigaddset(&action.sa_mask, SIGTERM);
+	sigaddset(&action.sa_mask, SIGQUIT);
 	sigaction(number, &action, NULL);
 }
 
@@ -127,6 +128,9 @@ static int catch_signals(void)
 	if (pipe2(signal_pipe, O_NONBLOCK | O_CLOEXEC) != 0) return -1;
 	catch (SIGINT, on_signal);
 	catch (SIGTERM, on_signal);
+	catch (SIGQUIT, on_signal);
+	catch (SIGUSR1, on_signal);
+	catch (SIGUSR2, on_signal);
 	sigemptyset(&none); /* a parent may have blocked them */
 	return sigprocmask(SIG_SETMASK, &none, NULL);
 }

@@ -153,6 +153,25 @@ function errors.place_in(co, below)
    end
 end
 
+-- As a traceback names functions.
+local function name_of(info)
+   if info.name then return ("in function '%s'"):format(info.name) end
+   if info.what == "main" then return "in main chunk" end
+   return ("in function <%s:%d>"):format(info.short_src, info.linedefined)
+end
+
+--- The script's part of the stack of a suspended coroutine, in its frames above level `below`.
+-- @treturn string lines as of a traceback
+function errors.stack_in(co, below)
+   local lines = { "stack traceback:" }
+   for level = 0, below - 1 do
+      local info = debug.getinfo(co, level, "Snl")
+      local place = place_of(info)
+      if place then lines[#lines + 1] = ("\t%s: %s"):format(place, name_of(info)) end
+   end
+   return table.concat(lines, "\n")
+end
+
 --- Raises an error with the line of the script that called the library: the first frame outside of it, whatever frames, tail
 -- calls and callbacks of the library are in between. Without such a frame there is no position.
 -- @tparam string text

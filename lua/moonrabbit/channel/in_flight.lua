@@ -55,18 +55,27 @@ function in_flight.each(fn)
    for _, frame in ipairs(list) do fn(frame.consumer, frame.msg, frame.began) end
 end
 
---- The messages being handled: by handlers that wait, and by loops over `messages()`.
--- @treturn table list of {queue, consumer (its tag), tag, message_id, correlation_id, routing_key, redelivered, seconds (nil: unknown),
--- origin (FILE:LINE of the handler), at (FILE:LINE of its wait)}; the longest first
-function in_flight.list()
+--- The handlers that wait, the longest first.
+-- @treturn table list of {entry (as of list), msg, traceback (function: the script's part of its stack)}
+function in_flight.waiting()
    local list = {}
    task.each_waiting(function(co)
       local frame, level = frame_of(co)
       if not frame or not frame.msg then return end
       local entry = describe(frame.consumer, frame.msg, frame.began)
       entry.at = errors.place_in(co, level)
-      list[#list + 1] = entry
+      list[#list + 1] = { entry = entry, msg = frame.msg, traceback = function() return errors.stack_in(co, level) end }
    end)
+   table.sort(list, function(a, b) return (a.entry.seconds or 0) > (b.entry.seconds or 0) end)
+   return list
+end
+
+--- The messages being handled: by handlers that wait, and by loops over `messages()`.
+-- @treturn table list of {queue, consumer (its tag), tag, message_id, correlation_id,
+-- routing_key, redelivered, seconds (nil: unknown), origin (FILE:LINE of the handler), at (FILE:LINE of its wait)}; the longest first
+function in_flight.list()
+   local list = {}
+   for _, one in ipairs(in_flight.waiting()) do list[#list + 1] = one.entry end
    messages.each_in_hand(function(consumer, msg)
       list[#list + 1] = { queue = consumer.queue, consumer = consumer.tag, tag = msg.delivery_tag,
          routing_key = msg.routing_key, redelivered = msg.redelivered }

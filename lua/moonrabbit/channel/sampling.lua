@@ -9,6 +9,7 @@ local handling = require "moonrabbit.channel.delivery"
 local in_flight = require "moonrabbit.channel.in_flight"
 local loop = require "moonrabbit.loop.loop"
 local marks = require "moonrabbit.loop.mark"
+local overdue = require "moonrabbit.channel.overdue"
 
 local sampling = {}
 
@@ -26,8 +27,9 @@ local start
 local function sample()
    timer = nil
    loop.soft = loop.soft - 1
-   local began, oldest, meters = C.mr_now(), {}, {}
+   local began, oldest, meters, first = C.mr_now(), {}, {}, math.huge
    in_flight.each(function(consumer, _, since)
+      first = math.min(first, since or first)
       if not consumer.meter or not since then return end
       local key = address(consumer.meter)
       oldest[key], meters[key] = math.min(oldest[key] or since, since), consumer.meter
@@ -37,6 +39,7 @@ local function sample()
    end
    for key, meter in each(meters) do C.mr_meter_oldest(meter, oldest[key]) end
    seen = meters
+   overdue.look(first)
    if handling.running > 0 then start(math.max(EVERY, (C.mr_now() - began) / SHARE)) end
 end
 

@@ -152,11 +152,17 @@ local function begin(consumer)
    end
 end
 
+local hear_started = function() end
+
+--- Sets fn(consumer), which is called whenever one has begun to consume; it must not wait.
+function subscription.on_started(fn) hear_started = fn end
+
 --- The broker has started it with this tag. Its handler is first called after the caller of consume has resumed.
 function subscription.started(consumer, tag)
    consumer.tag, consumer.state = tag, "consuming"
    if not consumer.is_exit then loop.holds = loop.holds + 1 end
    consumer.is_holding = true
+   hear_started(consumer)
    if not consumer.is_iterating then task.later(begin, consumer) end
 end
 
@@ -201,6 +207,7 @@ function subscription.resumed(consumer)
    if consumer.state ~= "recovering" then return end
    consumer.state, consumer.err = "consuming", nil
    if consumer.listener then consumer.listener("resumed") end
+   hear_started(consumer)
 end
 
 --- True if a delivery of the connection waits for its handler.
@@ -239,6 +246,10 @@ end
 -- @treturn[1] true also if it had ended before
 -- @treturn[2] nil, error
 function Consumer:cancel()
+   if self.state == "resting" then
+      subscription.ended(self, "cancelled")
+      return true
+   end
    if self.state == "recovering" then
       C.mr_channel_forget_consumer(self.channel.handle, self.number)
       subscription.ended(self, "cancelled")
@@ -254,6 +265,25 @@ function Consumer:cancel()
    if not ok and of_channel then C.mr_channel_forget_consumer(of_channel, self.number) end -- it must stay ended
    subscription.ended(self, ok and "cancelled" or "failed", err)
    return ok, err
+end
+
+--- Cancels it at the broker, and nothing else: it can consume again. Messages that no handler has seen go back.
+function subscription.rest(self)
+   local was = self.state
+   self.state, self.is_ending, self.is_missing = "resting", true, false
+   if was == "recovering" then return C.mr_channel_forget_consumer(self.channel.handle, self.number) end
+   return_held(self)
+   cancel(self) -- where it fails, the channel ends, and it with the channel
+end
+
+--- One that rests is about to consume again.
+function subscription.wake(self) self.state, self.is_ending = "starting", false end
+
+--- It consumes again.
+function subscription.woken(self, tag)
+   if self.state ~= "starting" then return end
+   self.tag, self.state = tag, "consuming"
+   hear_started(self)
 end
 
 --- The same as cancel, but received messages are handled. First step: cancel it at the broker.

@@ -15,8 +15,10 @@ local GRACE = 4 -- seconds beyond --drain after which the process ends whatever 
 function run.describe(p)
    local c = p:command("run", "Run a script, then its loop, until it has nothing more to do or is told to stop.", [[
 Signals:
-   SIGINT, SIGTERM   stop: cancel the consumers, let handlers finish, flush acks and confirms,
-                     close; a second one ends at once, and says what is lost
+   SIGINT, SIGTERM,  stop: cancel the consumers, let handlers finish, flush acks and confirms,
+   SIGQUIT           close; a second one ends at once, and says what is lost
+   SIGUSR1           write into the log what each running handler waits at
+   SIGUSR2           take no more messages, and stay; again: take messages
    SIGHUP            load the script anew: handlers at work finish on the old code; connections,
                      channels and consumer tags stay; a script that does not load changes nothing
 
@@ -84,6 +86,7 @@ local function set_number(mr)
    mr.args.worker = mr.args.worker or tostring(number)
    local path = os.getenv "MOONRABBIT_WORKER_NOTES"
    if path then require("moonrabbit.consumer.rounds").use(require("moonrabbit.cli.notes").worker(path)) end
+   if os.getenv "MOONRABBIT_QUIET" then require("moonrabbit.program.quiet").set(true) end -- as the other workers are
 end
 
 -- A script that spins cannot react when the time is over: then the C part ends the process.

@@ -6,8 +6,9 @@ local signals = {}
 
 ffi.cdef 'long mr_signal_read(int fd, void *buffer, size_t size) __asm__("read");'
 
-local NAMES = { [1] = "SIGHUP", [2] = "SIGINT", [15] = "SIGTERM", [17] = "SIGCHLD" }
-signals.HUP, signals.INT, signals.TERM, signals.CHLD = 1, 2, 15, 17
+local NAMES = { [1] = "SIGHUP", [2] = "SIGINT", [3] = "SIGQUIT", [10] = "SIGUSR1", [12] = "SIGUSR2", [15] = "SIGTERM",
+   [17] = "SIGCHLD" }
+signals.HUP, signals.INT, signals.QUIT, signals.USR1, signals.USR2, signals.TERM, signals.CHLD = 1, 2, 3, 10, 12, 15, 17
 
 --- True if a signal has requested the stop.
 signals.has_asked = false
@@ -19,7 +20,7 @@ function signals.process() return rawget(_G, "moonrabbit_process") end
 function signals.name(number) return NAMES[number] or tostring(number) end
 
 --- Calls fn(number) for each signal. The command's C part turns signals into bytes of a pipe: SIGINT,
--- SIGTERM and the given ones. It must not wait.
+-- SIGTERM, SIGQUIT, SIGUSR1, SIGUSR2 and the given ones. It must not wait.
 -- @tparam table more numbers
 -- @tparam function fn
 function signals.each(more, fn)
@@ -35,12 +36,23 @@ function signals.each(more, fn)
    end)
 end
 
---- Stops the program at SIGINT or SIGTERM, and ends it at once at a second one.
+-- What does not end the program; nil for other signals.
+local others = {
+   [signals.USR1] = function(name) require("moonrabbit.channel.overdue").tell_all(name) end,
+   [signals.USR2] = function(name)
+      local quiet = require "moonrabbit.program.quiet"
+      quiet.set(not quiet.is_on(), name)
+   end,
+}
+
+--- Stops the program at SIGINT, SIGTERM or SIGQUIT, and ends it at once at a second one. SIGUSR1 writes what handlers wait at;
+-- SIGUSR2 has it take no more messages, or go on.
 -- @tparam table mr
 -- @tparam[opt] function on_hup called at SIGHUP; without it SIGHUP ends the process
 function signals.watch(mr, on_hup)
    signals.each(on_hup and { signals.HUP } or {}, function(number)
       if number == signals.HUP then return on_hup() end
+      if others[number] then return others[number](signals.name(number)) end
       local is_second = signals.has_asked
       signals.has_asked = true
       if is_second then return require("moonrabbit.cli.hurry").now() end

@@ -50,7 +50,7 @@ local function attributes_of()
    ffi.C.mr_posix_spawnattr_setflags(attributes, SETPGROUP + SETSIGMASK)
    ffi.C.mr_posix_spawnattr_setpgroup(attributes, 0)
    ffi.C.mr_sigemptyset(set)
-   for _, number in ipairs { signals.HUP, signals.INT, signals.TERM } do ffi.C.mr_sigaddset(set, number) end
+   for _, name in ipairs { "HUP", "INT", "TERM", "QUIT", "USR1", "USR2" } do ffi.C.mr_sigaddset(set, signals[name]) end
    ffi.C.mr_posix_spawnattr_setsigmask(attributes, set)
    return attributes
 end

@@ -48,6 +48,7 @@ local function start(group, worker)
    if group.sockets then os.remove(group.sockets[worker.number]) end -- the socket of the worker before it
    local pid, why = spawn.start(arguments_of(group), { MOONRABBIT_SUPERVISOR = tostring(spawn.pid()),
       MOONRABBIT_WORKER = tostring(worker.number), MOONRABBIT_URL = group.wanted.url or nil, MOONRABBIT_WORKERS = false,
+      MOONRABBIT_QUIET = group.is_quiet and "1" or false,
       MOONRABBIT_HTTP = false, MOONRABBIT_WORKER_SOCKET = group.sockets and group.sockets[worker.number] or false,
       MOONRABBIT_WORKER_NOTES = group.book and group.book:path(worker.number) or false })
    worker.began = C.mr_now()
@@ -120,8 +121,17 @@ function Group:is_over()
    return true
 end
 
+-- A worker that is started later has to know whether the others are quiet.
+local function pass_on(group, number)
+   if group.is_stopping then return end
+   if number == signals.USR2 then group.is_quiet = not group.is_quiet end
+   log.info("telling all workers", { signal = signals.name(number), workers = #group.workers })
+   group:_signal(number)
+end
+
 function Group:on_signal(number)
    if number == signals.CHLD then return self:reap() end
+   if number == signals.USR1 or number == signals.USR2 then return pass_on(self, number) end
    if number ~= signals.HUP then return stop(self, number) end
    log.info("reloading", { workers = #self.workers })
    self:_signal(number)

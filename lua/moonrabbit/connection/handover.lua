@@ -32,7 +32,7 @@ local function twin_of(ch, twin_conn)
       if ok then ok, err = twin[mode[1]](twin, mode[2]) end
    end
    for _, consumer in each(ch.consumers) do
-      if ok then
+      if ok and consumer.state ~= "resting" then
          local flags = consumer.next_offset and streams.at(consumer.flags, consumer.next_offset) or consumer.flags
          ok, err = asking.ask(twin, C.MR_BASIC_CONSUME, flags, consumer.queue, consumer.tag, nil, consumer.number)
       end

@@ -12,6 +12,8 @@ marks.mark = nowhere
 
 --- Seconds after which a script that does not wait is reported.
 marks.stall = 10
+--- Seconds after which a handler that waits is reported; 0: never.
+marks.waiting = 300
 --- The signal by which the I/O thread may request a trace; 0: the process has no handler for it.
 marks.signal = 0
 

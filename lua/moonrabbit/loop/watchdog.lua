@@ -54,10 +54,12 @@ end
 
 --- mr.watchdog.
 function watchdog.configure(opts)
-   opts = options.check(opts, { stall = "number", compiled = "boolean" })
+   opts = options.check(opts, { stall = "number", waiting = "number", compiled = "boolean" })
    options.seconds("stall", opts.stall)
+   options.seconds("waiting", opts.waiting)
    generation.later(function()
       if opts.stall then marks.configure(opts.stall) end
+      marks.waiting = opts.waiting or marks.waiting
       if opts.compiled ~= nil and process then
          is_compiled = opts.compiled
          watch_compiled()
