@@ -420,6 +420,22 @@ describe("mr.consumer of a stream", function()
       assert.same({ 3, nil, 1 }, { got.n, got["1"], got["2"] })
    end)
 
+   it("is declared by a topology, with its limits", function()
+      local q = broker.name "stream"
+      local out = broker.channel()
+      finally(function()
+         broker.channel():queue_delete { queue = q }
+         recovering.clean()
+      end)
+      assert(mr.topology { queues = { { queue = q, queue_type = "stream", max_age = 3600, max_length_bytes = 1e8,
+         stream_max_segment_size_bytes = 1e6 } } }:apply(out.connection))
+      assert(out:confirm_select())
+      assert(out:publish("", q, "0"))
+      local handler, got = counter()
+      consumer(q, { declare = false, dead_letter = false, stream = { offset = "first" }, handler = handler })
+      eventually("its message", function() return got.n == 1 end)
+   end)
+
    it("begins at a time", function()
       local q = stream(5)
       local handler, got = counter()

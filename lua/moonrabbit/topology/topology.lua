@@ -26,7 +26,8 @@ local EXCHANGE = { exchange = "string", type = "string", durable = "boolean", au
 local QUEUE = { queue = "string", durable = "boolean", auto_delete = "boolean", exclusive = "boolean", passive = "boolean",
    arguments = "table", max_priority = "number", message_ttl = "number", expires = "number", max_length = "number",
    max_length_bytes = "number", overflow = "string", dead_letter_exchange = "string", dead_letter_routing_key = "string",
-   single_active_consumer = "boolean", queue_type = "string", delivery_limit = "number" }
+   single_active_consumer = "boolean", queue_type = "string", delivery_limit = "number", max_age = "number|string",
+   stream_max_segment_size_bytes = "number", initial_cluster_size = "number" }
 local BINDING = { queue = "string", exchange = "string", destination = "string", source = "string", routing_key = "string",
    arguments = "table" }
 local DELAY = { queue = "string", max = "number" }
@@ -40,6 +41,13 @@ end
 NAMES.queue.overflow, NAMES.queue.expires = "x-overflow", "x-expires"
 local MILLISECONDS = { message_ttl = true, expires = true } -- the options are in seconds
 
+-- An option as its argument; the age of a stream's messages has a unit.
+local function argument_of(name, v)
+   if MILLISECONDS[name] then return math.floor(v * 1000 + 0.5) end
+   if name == "max_age" and type(v) == "number" then return ("%.0fs"):format(math.ceil(v)) end
+   return v
+end
+
 -- One exchange or queue for its declare: its arguments under AMQP's names, durable unless it says otherwise.
 local function entity(what, given, spec)
    options.check(given, spec, { what })
@@ -50,7 +58,7 @@ local function entity(what, given, spec)
          if arguments[argument] ~= nil then
             options.blame(('%s "%s" has "%s" and the argument "%s": say it once'):format(what, given[what], name, argument))
          end
-         arguments[argument] = MILLISECONDS[name] and math.floor(v * 1000 + 0.5) or v
+         arguments[argument] = argument_of(name, v)
       elseif name ~= "arguments" then
          out[name] = v
       end
@@ -128,7 +136,8 @@ end
 -- of tables with AMQP's names (as of exchange_declare and queue_declare), or of names, or tables by name; durable
 -- unless they say otherwise; passive: another program declares it. Arguments may be written as fields: of a queue
 -- max_priority, message_ttl and expires (seconds), max_length, max_length_bytes, overflow, dead_letter_exchange,
--- dead_letter_routing_key, single_active_consumer, queue_type, delivery_limit; of an exchange alternate_exchange.
+-- dead_letter_routing_key, single_active_consumer, queue_type, delivery_limit, max_age (of a stream: seconds, or a string such as
+-- "7D"), stream_max_segment_size_bytes, initial_cluster_size; of an exchange alternate_exchange.
 -- Bindings are {queue, exchange, routing_key, arguments} or {destination, source, routing_key, arguments}
 -- @treturn topology methods plan, apply, names, counts, message_counts, purge, delete, join, delay; mistakes raise an error
 function topology.new(data)

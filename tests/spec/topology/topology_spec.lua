@@ -59,6 +59,16 @@ describe("a topology", function()
       assert.equal("topology of 2 exchanges, 2 queues, 0 bindings", tostring(t))
    end)
 
+   it("has the arguments of streams, an age also in seconds", function()
+      local t = mr.topology { queues = {
+         { queue = "a", queue_type = "stream", max_age = 90.5, stream_max_segment_size_bytes = 1e6, max_length_bytes = 1e9 },
+         { queue = "b", queue_type = "stream", max_age = "7D", initial_cluster_size = 1 } } }
+      assert.same({ ["x-queue-type"] = "stream", ["x-max-age"] = "91s", ["x-stream-max-segment-size-bytes"] = 1e6,
+         ["x-max-length-bytes"] = 1e9 }, t.queues[1].arguments)
+      assert.same({ ["x-queue-type"] = "stream", ["x-max-age"] = "7D", ["x-initial-cluster-size"] = 1 }, t.queues[2].arguments)
+      assert.is_false((pcall(mr.topology, { queues = { { queue = "c", queue_type = "classic", max_age = 5 } } })))
+   end)
+
    it("says what is wrong with it where it is written", function()
       for text, data in pairs {
          ['unknown option "queus": did you mean "queues"?'] = { queus = {} },
