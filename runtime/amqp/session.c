@@ -83,11 +83,20 @@ static void tell_blocked(struct mr_session *s, bool blocked, mr_slice reason)
 	s->options->emit(s->options->owner, &ev);
 }
 
+/* RabbitMQ closes the connection for a channel beyond the user's max-channels (530). */
+static enum mr_status kind_of_close(const struct mr_method *m)
+{
+	static const char channels[] = "number of channels opened";
+	bool is_limit = m->code == 530 && m->text.size &&
+	                memmem(m->text.data, m->text.size, channels, strlen(channels));
+	return is_limit ? MR_CHANNEL_LIMIT_REACHED : mr_status_of_code(m->code);
+}
+
 static enum mr_status closed_by_broker(struct mr_session *s, const struct mr_method *m,
 	mr_error *error)
 {
 	struct mr_method ok = {.id = MR_M_CONNECTION_CLOSE_OK};
-	mr_error_set(error, mr_status_of_code(m->code), MR_SCOPE_CONNECTION, m->code, "%.*s",
+	mr_error_set(error, kind_of_close(m), MR_SCOPE_CONNECTION, m->code, "%.*s",
 		(int)m->text.size, m->text.data);
 	mr_outlet_send(&s->outlet, 0, &ok, NULL);
 	for (size_t i = 0; i < s->channel_slots; i++)

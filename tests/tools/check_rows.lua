@@ -27,7 +27,6 @@ local left_out = {
 }
 
 for _, n in ipairs { 37 } do pending["FIELD-W" .. n] = "cluster" end
-for _, n in ipairs { 14 } do pending["FIELD-C" .. n] = "cluster" end
 
 local root, lists = ".", false
 for i = 1, #arg do

@@ -8,6 +8,7 @@ local errors = require "moonrabbit.base.errors"
 local generation = require "moonrabbit.loop.generation"
 local identity = require "moonrabbit.connection.identity"
 local kombu = require "moonrabbit.connection.kombu"
+local limit = require "moonrabbit.connection.limit"
 local loop = require "moonrabbit.loop.loop"
 local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
@@ -144,7 +145,7 @@ function Connection:close(opts)
    local status = C.mr_connection_close(self.handle, token, opts.timeout or 0)
    if status ~= 0 then return nil, errors.of_status(status, "connection") end
    local reply = task.wait(token)
-   if self.side then self.side.connection:close(opts) end -- of retries: see side
+   if self.side and self.side.own then self.side.own:close(opts) end -- of retries: see side
    return not reply.err or nil, reply.err
 end
 
@@ -163,7 +164,7 @@ end
 function Connection:release()
    if self.released then return true end
    task.check()
-   if self.side then self.side.connection:release() end -- see side
+   if self.side and self.side.own then self.side.own:release() end -- see side
    local ok, err = self:close()
    if self.released then return true end -- by another task, meanwhile
    forget(self)
@@ -179,6 +180,8 @@ function Connection:channel(opts)
    local ok, err = self:connect()
    if not ok then return nil, err end
    if self.released then return gone() end -- by another task, meanwhile
+   ok, err = limit.check(self)
+   if not ok then return nil, err end
    local box = ffi.new "mr_channel *[1]"
    local token = task.token()
    local status = C.mr_channel_open(self.handle, token, box)
@@ -186,7 +189,9 @@ function Connection:channel(opts)
       return nil, status == errors.numbers.closed and self.last_error or errors.of_status(status, "channel")
    end
    local ch = channel.wrap(self, box[0])
+   ch.is_opening = true
    local reply = task.wait(token)
+   ch.is_opening = nil
    if not reply.err then return generation.note("channels", ch) end
    channel.gone(ch, reply.err)
    return nil, reply.err

@@ -7,6 +7,7 @@ local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local in_flight = require "moonrabbit.channel.in_flight"
 local late = require "moonrabbit.channel.late"
+local limit = require "moonrabbit.connection.limit"
 local log = require "moonrabbit.loop.log"
 local marks = require "moonrabbit.loop.mark"
 local message = require "moonrabbit.channel.message"
@@ -98,6 +99,7 @@ local states = {
    [C.MR_CONNECTION_LOST] = function(self, ev, err)
       if not ev.as.connection.will_recover then return lost_for_good(self, "lost", err) end
       self.lost_at = C.mr_now()
+      limit.lost(self, err)
       recovery.all_suspended(self, err)
       tell(self, { type = "lost", err = err, recovering = true })
    end,

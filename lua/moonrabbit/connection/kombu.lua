@@ -123,7 +123,7 @@ function kombu:update_secret(secret, opts)
    if secret:find("\0", 1, true) then return nil, errors.new("bad_argument", "connection", "the secret holds a NUL byte") end
    identity.renew(self, secret)
    local err = tell_secret(self, secret, opts.timeout)
-   local side = self.side and self.side.connection
+   local side = self.side and self.side.own or nil
    if side and not side.released and side.identity == self.identity then tell_secret(side, secret, opts.timeout) end
    return not err or nil, err
 end

@@ -217,6 +217,7 @@ function setup.wait(self, timeout)
       end
       local left = deadline and deadline - C.mr_now()
       if left and left <= 0 then
+         if self.err and self.err.kind == "channel_limit_reached" then return nil, self.err end -- more time is of no use
          return nil, errors.new("timeout", "channel", "the consumer does not consume yet"
             .. (self.err and ": " .. self.err.text or ""),
             self.err and self.err.hint or "it goes on trying; the log says why it does not")

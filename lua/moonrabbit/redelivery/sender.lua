@@ -28,12 +28,28 @@ local RENEWED = 1                 -- seconds for which a channel is not replaced
 -- @treturn table
 function side.of(conn)
    local self = conn.side
+   if self and self.is_home and conn.epoch ~= self.made_at then self = nil end -- it may have one of its own again
    if self and not self.connection.released then return self end
    local name = (conn.options.name or settings.machine()) .. " copies"
-   self = { connection = conn:clone { on_event = function() end, name = name, frame_max = ANY_SIZE }, channel = false,
+   local own = conn:clone { on_event = function() end, name = name, frame_max = ANY_SIZE }
+   self = { connection = own, own = own, channel = false,
       declaring = {}, declared = {}, taken = {}, delays = {}, epoch = 0 }
    conn.side = self
    return self
+end
+
+-- No further connection is allowed (a limit of the broker, the virtual host, the user): copies go by the consumer's own one, until
+-- that is made anew. An alarm at the broker then holds up its acks, too. Nil: they do already.
+local function fall_back(conn, err)
+   local self = conn.side
+   if self.is_home then return nil end
+   local own = self.own
+   conn.side = { connection = conn, own = false, is_home = true, made_at = conn.epoch, channel = false, declaring = {},
+      declared = {}, taken = {}, delays = self.delays, epoch = 0 }
+   log.warn("copies go by the consumer's own connection: no further one is allowed", { connection = conn.host, kind = err.kind,
+      error = err.text, hint = err.hint })
+   task.background(function() own:release() end)
+   return true
 end
 
 local function open(self)
@@ -210,6 +226,17 @@ local function publish_by_plan(self, queue, msg, body, props)
    return ok, err
 end
 
+local function put(self, msg, queue, props, is_there)
+   local body = msg.body
+   local ok, err
+   if is_there then ok, err = publish(self, "", queue.queue, msg, body, props)
+   elseif queue.plan then ok, err = publish_by_plan(self, queue, msg, body, props)
+   else ok, err = publish_declared(self, queue, msg, body, props) end
+   if ok or err.kind ~= "returned" or is_there == "known" then return ok, err end
+   ok, err = (queue.plan and publish_by_plan or publish_declared)(self, queue, msg, body, props)
+   return ok, err
+end
+
 --- Publishes a copy to a queue, which is declared if it does not exist.
 -- @tparam message msg
 -- @tparam table queue its name, its arguments, `other` (the second name, if a queue with other arguments has the first one),
@@ -219,13 +246,10 @@ end
 -- @treturn[1] true the broker has it
 -- @treturn[2] nil, error
 function side.put(msg, queue, props, is_there)
-   local self, body = side.of(msg.channel.connection), msg.body
-   local ok, err
-   if is_there then ok, err = publish(self, "", queue.queue, msg, body, props)
-   elseif queue.plan then ok, err = publish_by_plan(self, queue, msg, body, props)
-   else ok, err = publish_declared(self, queue, msg, body, props) end
-   if ok or err.kind ~= "returned" or is_there == "known" then return ok, err end
-   ok, err = (queue.plan and publish_by_plan or publish_declared)(self, queue, msg, body, props)
+   local conn = msg.channel.connection
+   local ok, err = put(side.of(conn), msg, queue, props, is_there)
+   if ok or err.kind ~= "connection_limit_reached" then return ok, err end
+   if fall_back(conn, err) or conn.side.is_home then ok, err = put(side.of(conn), msg, queue, props, is_there) end
    return ok, err
 end
 

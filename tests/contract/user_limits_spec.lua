@@ -1,0 +1,71 @@
+--- Limits that a broker sets for a user, and channel_max of our own: what is told, and what goes on.
+-- Covers: lua/moonrabbit/connection/limit.lua by channel_limit_reached
+local broker = require "broker"
+local mr = require "moonrabbit"
+
+describe("a limit of", function()
+   local q, ch
+   before_each(function()
+      mr.log.configure "off"
+      q, ch = broker.name "limit", broker.channel()
+   end)
+   after_each(function()
+      for _, suffix in ipairs { "", ".dead", ".retry-exit" } do ch:queue_delete { queue = q .. suffix } end
+      broker.close_all()
+      mr.log.configure "warn"
+   end)
+
+   -- A connection of a user with limits.
+   local function connect(limits)
+      local conn = broker.connect_user "'.*' '.*' '.*'"
+      broker.ctl(("-q set_user_limits %s '%s'"):format(conn:info().userid, limits))
+      return conn
+   end
+
+   broker.it_rabbitmq(it, "one connection for a user: retries and dead letters go by the consumer's own (FIELD-C14)", function()
+      local conn = connect '{"max-connections": 1}'
+      local attempts = {}
+      local w = mr.consumer { queue = q, connection = conn, retry = mr.retry.fixed { delay = 0.05, attempts = 3 },
+         handler = function(msg)
+            table.insert(attempts, msg.attempt)
+            error "in vain"
+         end }
+      assert(w:wait(10))
+      assert(ch:publish("", q, "x"))
+      local dead = broker.eventually("the dead letter", function() return ch:get(q .. ".dead") end)
+      assert.same({ "x", 3, 1, 2, 3 }, { dead.body, dead.headers["x-mr-attempt"], unpack(attempts) })
+      dead:ack()
+      assert.is_true(conn.is_open)
+      w:cancel()
+      assert(conn:close())
+   end)
+
+   broker.it_rabbitmq(it, "a user's channels is channel_limit_reached, and costs the connection once, not each time (FIELD-C14)", function()
+      local conn = connect '{"max-channels": 2}'
+      local first, second = assert(conn:channel()), assert(conn:channel())
+      local third, err = conn:channel()
+      assert.same({ nil, "channel_limit_reached", 530 }, { third, err.kind, err.code })
+      assert.truthy(err.hint:find("max-channels", 1, true))
+      broker.eventually("its return", function() return first.is_open and second.is_open end)
+      local epoch = conn.epoch
+      for _ = 1, 3 do
+         third, err = conn:channel()
+         assert.same({ nil, "channel_limit_reached" }, { third, err.kind })
+         assert.truthy(err.hint:find("set_user_limits", 1, true))
+      end
+      assert.equal(epoch, conn.epoch)
+      assert(first:queue_declare { queue = q })
+      second:close()
+      assert(conn:channel()) -- there is room again
+      assert.equal(epoch, conn.epoch)
+   end)
+
+   it("our own, channel_max, is told of a consumer with a topology, with a hint (FIELD-C14)", function()
+      local conn = broker.connect { url = broker.url, channel_max = 1 }
+      local w = mr.consumer { queue = q, connection = conn, topology = mr.topology { queues = { [q] = {} } }, handler = print }
+      local ok, err = w:wait(1)
+      assert.same({ nil, "channel_limit_reached" }, { ok, err.kind })
+      assert.truthy(err.hint:find("raise channel_max", 1, true))
+      w:cancel()
+   end)
+end)
