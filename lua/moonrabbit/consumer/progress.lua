@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 -- Every offset below `next` has begun; those of them that are not handled are in `open`. So all other offsets below `next` are
 -- handled, however many they are while one message waits for its next attempt.
+local new_table = require "table.new"
 local each = require "moonrabbit.base.each"
 
 local progress = {}
@@ -9,12 +10,13 @@ local progress = {}
 local Progress = { __name = "moonrabbit.progress" }
 Progress.__index = Progress
 
+local ROOM = 128 -- entries for which the table does not grow: in one that is full each new key costs a rehash
 local RUNNING = true -- in `open`: its first handler runs. Else a table: is_running, failed (failures so far), on_end (functions).
 
 --- Makes the progress of a consumer.
 -- @tparam ?number next the first offset to handle, if it is known: what comes before it counts as handled
 function progress.new(next)
-   return setmetatable({ next = next or 0, is_known = next ~= nil, open = {} }, Progress)
+   return setmetatable({ next = next or 0, is_known = next ~= nil, open = new_table(0, ROOM) }, Progress)
 end
 
 --- A message has arrived.
@@ -43,7 +45,7 @@ function Progress:look(offset)
 end
 
 local function tell(entry)
-   if entry == RUNNING or not entry then return end
+   if not entry then return end
    local waiting = entry.on_end
    entry.on_end = nil
    for _, fn in ipairs(waiting or {}) do fn() end
@@ -64,7 +66,7 @@ end
 function Progress:handled(offset)
    local entry = self.open[offset]
    self.open[offset] = nil
-   tell(entry)
+   if entry ~= RUNNING then tell(entry) end
 end
 
 --- All messages up to this one are handled.
@@ -83,7 +85,7 @@ function Progress:left(offset, failed)
    local entry = self.open[offset]
    if not entry then return end
    self.open[offset] = { is_running = false, failed = failed }
-   tell(entry)
+   if entry ~= RUNNING then tell(entry) end
 end
 
 --- True if a message has begun and is not handled.

@@ -178,14 +178,19 @@ end)
 
 -- ---- its messages ----
 
+-- (A function of its own: LuaJIT does not compile one that makes a closure.)
+local function wait_for(now, offset)
+   local token = task.token()
+   now:wait(offset, function() task.wake(token, true) end)
+   task.wait(token)
+end
+
 -- A message that a handler has already, from before its connection was lost: waits for it.
-local function await(self, offset)
-   local what, failed = self.progress:begin(offset)
+local function await(now, offset)
+   local what, failed = now:begin(offset)
    while what == "running" do
-      local token = task.token()
-      self.progress:wait(offset, function() task.wake(token, true) end)
-      task.wait(token)
-      what, failed = self.progress:begin(offset)
+      wait_for(now, offset)
+      what, failed = now:begin(offset)
    end
    return what, failed
 end
@@ -218,7 +223,7 @@ function streams.wrap(self, run, on_plain)
       end
       if self.progress.is_suspect then self.progress:look(offset) end
       if not rawget(msg, outcome.AGAIN) then
-         local what, failed = await(self, offset)
+         local what, failed = await(self.progress, offset)
          if what == "handled" then return SKIPPED end
          if failed > 0 then rawset(msg, "attempt", failed + 1) end
       end
