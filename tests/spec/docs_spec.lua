@@ -99,3 +99,43 @@ describe("the documentation", function()
       end
    end)
 end)
+
+describe("the catalogue of the log", function()
+   local messages, write_page = dofile "tests/tools/log_messages.lua", dofile "tests/tools/log_page.lua"
+   local catalogue = dofile "tests/tools/log_catalogue.lua"
+
+   local function complaints(of)
+      local list = {}
+      write_page(of, catalogue, function(what) list[#list + 1] = what end)
+      return list
+   end
+
+   it("has every message of the code, and no other (FIELD-W38)", function()
+      local of = messages "."
+      assert.same({}, complaints(of))
+      assert.is_true(of.lost.fields.hint and of.lost.levels.error and of.stopped.fields.code and of.stopped.levels.info)
+      assert.truthy(read "docs/log.md":find("| `still not connected` | warn | ", 1, true))
+   end)
+
+   it("lacks what the code, Lua or C, logs without its being there (FIELD-W38)", function()
+      local root = os.tmpname()
+      os.remove(root)
+      os.execute(("mkdir -p %s/lua/moonrabbit %s/runtime"):format(root, root))
+      local function write(path, text)
+         local file = assert(io.open(root .. path, "w"))
+         file:write(text)
+         file:close()
+      end
+      write("/lua/moonrabbit/x.lua", 'mr.log.warn(a and "one (new" or "two", { queue = f(1, 2), at = "x" }) log.info(text)')
+      write("/runtime/x.c", 'void f(void) { mr_log(&log, is ? MR_LOG_INFO : MR_LOG_DEBUG,\n"three "\n"is it", "#n", "1", NULL); }')
+      local of = messages(root)
+      os.execute("rm -r " .. root)
+      assert.same({ levels = { warn = true }, fields = { queue = true, at = true } }, of["one (new"])
+      assert.same({ levels = { info = true, debug = true }, fields = { n = true } }, of["three is it"])
+      local list = table.concat(complaints(of), "\n")
+      for _, message in ipairs { "one (new", "two", "three is it", "a message that cannot be read here: text" } do
+         assert.truthy(list:find(('"%s" is not in'):format(message), 1, true), list)
+      end
+      assert.truthy(list:find('the code logs no "lost"', 1, true))
+   end)
+end)

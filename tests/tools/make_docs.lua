@@ -1,4 +1,5 @@
---- make_docs: writes docs/api.md from the LDoc comments, docs/configuration.md from options.h, docs/metrics.md (metrics_page).
+--- make_docs: writes docs/api.md from the LDoc comments, docs/configuration.md from options.h, docs/metrics.md (metrics_page),
+-- docs/log.md (log_page).
 -- SPDX-License-Identifier: MIT
 -- `luajit tests/tools/make_docs.lua ROOT` writes; with `--check` it compares and exits with 1 when a
 -- page is not what the code says, or when a comment leaves out what an option or a parameter means, or an option's default.
@@ -290,9 +291,12 @@ end
 
 local api_page = api()
 without_table(api_page)
+local log_page = dofile(here .. "log_page.lua")(dofile(here .. "log_messages.lua")(root), dofile(here .. "log_catalogue.lua"),
+   function(what) lacking[#lacking + 1] = what end)
 for _, what in ipairs(lacking) do print(what) end
 local wrong = #lacking
 for path, text in pairs { ["docs/api.md"] = api_page, ["docs/configuration.md"] = configuration(),
+   ["docs/log.md"] = log_page,
    ["docs/metrics.md"] = dofile(here .. "metrics_page.lua")(read) } do
    if not checking then
       local file = assert(io.open(root .. "/" .. path, "w"))

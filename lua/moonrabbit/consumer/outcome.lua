@@ -162,11 +162,11 @@ local function judge_failure(consumer, msg, err, trace)
    fields.error = trace or fields.error
    fields.dead_letter = (word == "stop" or word == "dead_letter") and consumer.owner.dead_letter or nil
    if msg.offset then fields.offset = msg.offset end
-   local fates = { requeue = not msg.offset and "handler failed; the message goes back" or nil,
-      drop = "handler failed; the message is dropped" }
-   log.error(fates[word] or "handler failed for the last time", fields)
-   if word == "requeue" and not msg.offset then return NACK, REQUEUE end
-   if word == "drop" then return ACK, 0 end
+   local goes_back, is_dropped = word == "requeue" and not msg.offset, word == "drop"
+   log.error(goes_back and "handler failed; the message goes back" or is_dropped and "handler failed; the message is dropped"
+      or "handler failed for the last time", fields)
+   if goes_back then return NACK, REQUEUE end
+   if is_dropped then return ACK, 0 end
    local reason = word == "stop" and ("the retry policy stopped after %d attempt%s"):format(attempt, attempt == 1 and "" or "s")
       or "the retry policy said " .. word
    return bury(consumer, msg, reason, err, trace)
