@@ -172,6 +172,19 @@ describe("the queue of", function()
       assert(ok, err and err.text)
    end)
 
+   -- RabbitMQ 3.10 sets the arguments of a new quorum queue a moment after it accepts publishes of others: with a node that
+   -- hangs, seconds later. What came before that has only its own time; without one it would stay for ever, in front of all others.
+   it("a delay has its time in each message, too (FIELD-C2)", function()
+      local ch, queue = confirming(), broker.name "work"
+      local w = failing { queue = queue, queue_type = "quorum", retry = mr.retry.fixed { delay = 60 } }
+      assert(ch:publish("", queue, "x", { expiration = "7000000" }))
+      local waiting = queue .. ".retry.60000"
+      made[#made + 1] = waiting
+      eventually("the copy", function() return broker.channel():queue_declare { queue = waiting, passive = true } end)
+      assert.equal("60000", take(ch, waiting).properties.expiration)
+      assert(w:cancel())
+   end)
+
    it("a delay is classic where the broker's quorum queues have no time to live, before RabbitMQ 3.10 (FIELD-C2)", function()
       local queue_type = require "moonrabbit.channel.queue_type"
       local newer = queue_type.at_least_once

@@ -141,12 +141,14 @@ local program, copied = ("%.0f-%s"):format(copies.now(), tostring({}):match "0x(
 
 -- A broker changes the headers of messages that it dead-letters: it sorts them, turns 'L' into 'l', adds its own. So during
 -- a delay the properties are stored as bytes in one header; our own headers stay visible for people who inspect the queue.
-local function wrap(msg, bytes, headers)
+-- The message has its time as well as the queue: RabbitMQ 3.10 sets the arguments of a new quorum queue a moment after others
+-- may publish to it, and a message of that moment would stay, in front of all others.
+local function wrap(msg, bytes, headers, ms)
    local own = msg.properties
    copied = copied + 1
    headers[WRAPPED], headers[copies.ID] = value.bytes(bytes), ("%s-%d"):format(program, copied)
    return properties.splice("\0\0", { delivery_mode = own.delivery_mode, priority = own.priority, message_id = own.message_id,
-      headers = headers }, {}, {})
+      expiration = ms and ("%d"):format(ms), headers = headers }, {}, {})
 end
 
 -- As many of our headers as fit into a frame; if none fit, the properties are not wrapped.
@@ -158,7 +160,7 @@ local function each_form(msg, info, send)
          ledger.note(ledger.key(msg, info.queue), info.attempt)
       end
       bytes, err = encode(msg, headers)
-      if bytes and info.exit then bytes, err = wrap(msg, bytes, info.plan and cascade.headers(info.plan, headers) or headers) end
+      if bytes and info.exit then bytes, err = wrap(msg, bytes, info.plan and cascade.headers(info.plan, headers) or headers, info.ms) end
       if bytes then ok, err = send(bytes) end
       if ok or not bytes or err.kind ~= "content_too_large" then return ok, err end
    end
@@ -223,12 +225,14 @@ local function delay(msg, seconds, info)
       ms = levels.round(ms / 1000) -- where they have a queue each after all, there are fewer of them
       info.plan = not exit.options.auto_delete and cascade.plan("", exit.exit, ms / 1000, true) or nil
    end
+   info.ms = nil
    if info.plan then
       local ok, err = put(msg, { queue = exit.exit, plan = info.plan, exit = exit }, info)
       info.plan = nil
       if ok or err.kind ~= "content_too_large" then return ok, err end
    end
-   local ok, err = put(msg, copies.delay_queue(info.queue, math.min(ms, LONGEST * 1000), exit), info)
+   info.ms = math.min(ms, LONGEST * 1000)
+   local ok, err = put(msg, copies.delay_queue(info.queue, info.ms, exit), info)
    return ok, err
 end
 
