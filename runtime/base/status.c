@@ -176,6 +176,12 @@ static const struct cause timeouts[] = {
 	{"did not close", "open another channel: the broker still has the one before it"},
 	{NULL, NULL}};
 
+static const struct cause commands[] = {
+	{"unknown exchange type",
+		"the broker has no exchanges of this type; those of plugins need them enabled (rabbitmq-plugins "
+		"enable rabbitmq_consistent_hash_exchange)"},
+	{NULL, NULL}};
+
 static const char *hint_of(const struct cause *causes, const char *text)
 {
 	for (; causes->text; causes++)
@@ -207,6 +213,7 @@ static const char *hint_of_text(const mr_error *error)
 {
 	switch (error->kind) {
 	case MR_TIMEOUT: return hint_of(timeouts, error->text);
+	case MR_COMMAND_INVALID: return hint_of(commands, error->text);
 	case MR_BAD_ARGUMENT:
 		return error->text[0] ? "the text says which argument it is, and what it may be"
 		                      : NULL;

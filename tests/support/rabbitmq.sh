@@ -101,7 +101,7 @@ END
 	: >"$dir/rabbitmq-env.conf"
 	# A minimal system has no /etc/hosts: Erlang's nodes find localhost without one.
 	echo '{host, {127,0,0,1}, ["localhost"]}. {lookup, [file, native]}.' >"$dir/inetrc"
-	echo '[rabbitmq_auth_mechanism_ssl].' >"$dir/enabled_plugins"
+	echo '[rabbitmq_auth_mechanism_ssl,rabbitmq_consistent_hash_exchange].' >"$dir/enabled_plugins"
 	if [ -n "$with" ]; then
 		cp "$with/home/.erlang.cookie" "$dir/home/.erlang.cookie"
 	else

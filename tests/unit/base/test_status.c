@@ -60,6 +60,9 @@ static void test_a_hint_fits_the_cause_where_a_kind_has_several(void **state)
 		{MR_NOT_FOUND, 404,
 			"NOT_FOUND - home node 'mr@localhost' of durable queue 'q' in vhost '/' is down or inaccessible",
 			"node"},
+		{MR_COMMAND_INVALID, 503,
+			"COMMAND_INVALID - unknown exchange type 'x-consistent-hash'",
+			"rabbitmq-plugins enable"},
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -69,7 +72,7 @@ static void test_a_hint_fits_the_cause_where_a_kind_has_several(void **state)
 		assert_non_null(strstr(mr_error_hint(&e), cases[i].hint));
 		assert_string_not_equal(mr_error_hint(&e), mr_status_hint(cases[i].kind));
 		if (cases[i].code) /* FIELD-C8: the node may be back */
-			assert_int_equal(e.recoverable, cases[i].code == 404);
+			assert_int_equal(e.recoverable, cases[i].code != 406);
 	}
 }
 
