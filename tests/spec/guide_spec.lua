@@ -3,6 +3,7 @@
 -- A comment before a fence says what it is: file: NAME; run: a terminal's commands and their output, one after the other;
 -- terminal: the same in a terminal of its own that stays. What is exported holds for what follows. Of a run may be said:
 -- any order (of the lines), settled (begins when the terminals show what they should), fails, curl (needs it).
+-- example: NAME is a part of examples/NAME.
 local peer = require "peer"
 local waits = require "waits"
 
@@ -188,6 +189,19 @@ describe("docs/guide.md", function()
       end
       settle()
       assert.is_true(count >= 10, tostring(count))
+   end)
+
+   it("shows parts of examples as they are", function()
+      local count = 0
+      for _, fence in ipairs(fences(page)) do
+         local name = (fence.directive or ""):match "^example: (.*)$"
+         if name then
+            count = count + 1
+            assert.truthy(read("examples/" .. name):find(fence.text, 1, true),
+               ("line %d: not a part of examples/%s"):format(fence.line, name))
+         end
+      end
+      assert.is_true(count > 0)
    end)
 
    it("has no Lua that does not parse", function()
