@@ -19,7 +19,7 @@
 	X(USERID, "userid", STRING, 0, 0, "guest", "user name")                                         \
 	X(PASSWORD, "password", STRING, 0, 0, "guest", "password")                                      \
 	X(VIRTUAL_HOST, "virtual_host", STRING, 0, 0, "/", "virtual host")                              \
-	X(NAME, "name", STRING, 0, 0, "the machine's host name",                                        \
+	X(NAME, "name", STRING, 0, 0, "SCRIPT@HOST; in C the machine's host name",                      \
 		"connection_name in the management UI")                                                 \
 	X(CLIENT_PROPERTIES, "client_properties", TABLE, 0, 0, "",                                      \
 		"additional client properties, merged with the library's")                              \

@@ -44,6 +44,7 @@ struct mr_services {
 	struct mr_history *history; /* counts and failures of all links */
 	uint64_t pumps;             /* how often the host polled, for loop-mode heartbeats */
 	uint32_t epochs;            /* the number of epochs given to restored channels */
+	uint32_t tags;              /* the number of consumer tags made */
 	uint64_t clock;             /* us: the start of the current work */
 	uint64_t delivered_at;      /* us: the arrival of the last message; 0: none */
 	bool stopping, stopped;

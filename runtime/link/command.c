@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: MIT */
 #include "link/command.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,6 +10,9 @@
 #include "link/curbs.h"
 #include "link/link.h"
 #include "link/report.h"
+
+#define TAG_NAME 200 /* bytes of the name in a consumer tag: curbs need 7 of 255 */
+#define TAG_SIZE (TAG_NAME + 16)
 
 static struct mr_publish read_publish(const struct mr_command *c, const char *bytes,
 	const struct mr_outgoing *o)
@@ -57,14 +59,23 @@ static bool has_gone(const struct mr_link *link, const struct mr_command *c)
 	return known->epoch != c->epoch || !mr_session_has_channel(link->session, c->channel);
 }
 
+/* The length of a text of at most `most` bytes that does not end within a character. */
+static int whole(const char *text, int most)
+{
+	int n = (int)strnlen(text, (size_t)most + 1);
+	if (n <= most) return n;
+	for (n = most; n && ((unsigned char)text[n] & 0xc0) == 0x80;) n--;
+	return n;
+}
+
 /* A consumer always gets a tag from the library, not from the broker, so that answers can be
- * matched. It is unique, also among other programs. */
-static void give_tag(struct mr_link *link, mr_request *request, char tag[40])
+ * matched: the connection's name, which names the process, and a number. It is unique in the runtime,
+ * because a handover brings consumers to another connection. */
+static void give_tag(struct mr_link *link, mr_request *request, char tag[TAG_SIZE])
 {
 	if (request->operation != MR_BASIC_CONSUME || request->extra.size) return;
-	uint64_t chance =
-		(uint64_t)(mr_recovery_chance(&link->recovery) * (double)(UINT64_C(1) << 53));
-	snprintf(tag, 40, "amq.ctag-%014" PRIx64 "-%u", chance, ++link->tags);
+	const char *name = link->config->name;
+	snprintf(tag, TAG_SIZE, "%.*s-%u", whole(name, TAG_NAME), name, ++link->services->tags);
 	request->extra = mr_slice_str(tag);
 }
 
@@ -72,7 +83,7 @@ static void request(struct mr_link *link, const struct mr_command *c)
 {
 	struct mr_request_copy *copy = c->request.copy;
 	mr_request asked = copy->request;
-	char tag[40];
+	char tag[TAG_SIZE];
 	give_tag(link, &asked, tag);
 	bool is_gone = has_gone(link, c);
 	bool is_kept = !is_gone && link->config->recover && mr_recovery_asked(&link->recovery, c);

@@ -36,7 +36,6 @@ struct mr_link {
 	struct mr_timer patience; /* connect_timeout, close_timeout */
 	struct mr_timer greeting; /* socket_timeout of the AMQP handshake on one address */
 	struct mr_recovery recovery;
-	uint32_t tags; /* number of consumer tags made so far */
 
 	/* Events to the host. */
 	struct mr_lane lane;    /* events for which the ring has no room */

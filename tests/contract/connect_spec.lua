@@ -49,7 +49,7 @@ describe("a connection", function()
          assert.truthy(line:find(part, 1, true), part .. " is missing in " .. line)
       end
       local host = assert(io.open("/proc/sys/kernel/hostname")):read "*l"
-      assert.truthy(broker.connection_with('"connection_name","' .. host .. '"'))
+      assert.truthy((broker.connection_with('@' .. host .. '"'))) -- SCRIPT@HOST
    end)
 
    it("opens nothing before it is used (Q12)", function()

@@ -297,3 +297,34 @@ describe("a worker", function()
       assert.equal(0, code, out)
    end)
 end)
+
+describe("a look at the broker", function()
+   after_each(process.end_all)
+   teardown(broker.none_left)
+
+   broker.it_inside(it, "says which process, script and worker has a connection and a consumer (FIELD-W37)", function()
+      local path = broker.script [[
+         local mr = require "moonrabbit"
+         io.stdout:setvbuf "line"
+         local ch = assert(mr.connect():channel())
+         local q = assert(ch:queue_declare { exclusive = true }).queue
+         local first, second = assert(ch:consume(q, print)), assert(ch:consume(q, print))
+         print("tags " .. first.tag .. " " .. second.tag)
+      ]]
+      local host = assert(io.open "/proc/sys/kernel/hostname"):read "*l"
+      local script = path:match "([^/]+)$":gsub("%.lua$", "")
+      local worker = process.run("--workers 2", path)
+      worker:says("tags ", 2)
+      local out = worker:output()
+      for number = 1, 2 do
+         local name = ("%s@%s/%d"):format(script, host, number)
+         assert.truthy(out:find(("tags %s-1 %s-2\n"):format(name, name), 1, true), out)
+         assert.truthy(out:find("connection=" .. name .. " host=", 1, true), out)
+         local pid = out:match('msg="worker started" pid=(%d+) worker=' .. number)
+         local _, properties = broker.connection_with(name)
+         assert.truthy(properties and properties:find("pid", 1, true) and properties:find(pid, 1, true)
+            and properties:find("script", 1, true), properties or name)
+      end
+      assert.equal(0, select(2, worker:stop()))
+   end)
+end)

@@ -58,7 +58,7 @@ end
 -- What differs from run to run, and from machine to machine.
 local function mask(line)
    if line:find "^time=" then
-      line = line:gsub('connection="[^"]*"', "connection=C"):gsub("connection=%S+", "connection=C"):gsub("ctag%-%S+", "ctag")
+      line = line:gsub('connection="[^"]*"', "connection=C"):gsub("connection=%S+", "connection=C"):gsub("tag=%S+@%S+", "tag=T")
          :gsub("time=%S+", "time=T"):gsub("0x%x+", "X"):gsub("%d[%d.]*", "N")
    end
    return (line:gsub(" %d+ ms$", " N ms"))

@@ -74,6 +74,7 @@ local function set_arguments(mr, wanted)
    local args = { [0] = wanted.script }
    for i, a in ipairs(wanted.arguments) do args[i] = a end
    _G.arg = args
+   require("moonrabbit.connection.settings").script = wanted.script == "-" and "stdin" or wanted.script
    for key, value in each(wanted.args) do mr.args[key] = value end
 end
 

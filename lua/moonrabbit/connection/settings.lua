@@ -5,10 +5,14 @@ local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
+local merged = require "moonrabbit.base.merged"
 local options = require "moonrabbit.base.options"
 local value = require "moonrabbit.base.value"
 
 local settings = {}
+
+ffi.cdef 'int mr_settings_pid(void) __asm__("getpid");'
+local NAME_MAX = 100 -- bytes of the script's name
 
 local error_box = ffi.new "mr_error"
 local OURS = { on_event = "function", republish = "number", retry = "function" }
@@ -42,12 +46,33 @@ end
 --- The suffix of connection names: "/2" for the second worker.
 settings.suffix = false
 
---- The default name of a connection.
-function settings.machine()
+--- The program's name, if it is not that of `arg`.
+settings.script = false
+
+-- "invoices" of "/srv/invoices.lua"; nil: unknown.
+local function script_name()
+   local args = rawget(_G, "arg")
+   local path = settings.script or type(args) == "table" and type(args[0]) == "string" and args[0]
+   return path and path:match "([^/]+)$":gsub("(.)%.lua$", "%1"):sub(1, NAME_MAX)
+end
+
+local function host_name()
    local file = io.open "/proc/sys/kernel/hostname"
    local name = file and file:read "*l"
    if file then file:close() end
    return name or "moonrabbit"
+end
+
+--- The default name of a connection: SCRIPT@HOST.
+function settings.name()
+   local script = script_name()
+   return (script and script .. "@" or "") .. host_name()
+end
+
+-- Who the process is, for those who look at the broker; the program's own properties override it.
+local function properties(given)
+   local all = merged({ pid = ffi.C.mr_settings_pid(), script = script_name() }, type(given) == "table" and given or nil)
+   return all
 end
 
 --- The C options of a table.
@@ -64,9 +89,10 @@ function settings.make(given)
    if o == nil then return nil, errors.new("no_memory", "config") end
    o = ffi.gc(o, C.mr_options_free)
    local is_wrong = set_all(o, given, "") ~= 0
-   if not is_wrong and settings.suffix then
-      is_wrong = set(o, "name", (given.name or settings.machine()) .. settings.suffix) ~= 0
+   if not is_wrong and (settings.suffix or not given.name) then
+      is_wrong = set(o, "name", (given.name or settings.name()) .. (settings.suffix or "")) ~= 0
    end
+   is_wrong = is_wrong or set(o, "client_properties", properties(given.client_properties)) ~= 0
    if is_wrong then return nil, errors.of_c(error_box) end
    return o
 end

@@ -30,7 +30,7 @@ function side.of(conn)
    local self = conn.side
    if self and self.is_home and conn.epoch ~= self.made_at then self = nil end -- it may have one of its own again
    if self and not self.connection.released then return self end
-   local name = (conn.options.name or settings.machine()) .. " copies"
+   local name = (conn.options.name or settings.name()) .. " copies"
    local own = conn:clone { on_event = function() end, name = name, frame_max = ANY_SIZE }
    self = { connection = own, own = own, channel = false,
       declaring = {}, declared = {}, taken = {}, delays = {}, epoch = 0 }
