@@ -34,8 +34,8 @@ end
 function cluster.cure(node)
    local cure = hurt[node]
    if not cure then return end
-   hurt[node] = nil
    cluster.run(cure, node)
+   hurt[node] = nil
    cluster.eventually("three nodes", function()
       local ok, said = pcall(cluster.run, "ctl", node == 1 and 2 or 1, "eval 'length(rabbit_mnesia:cluster_nodes(running)).'")
       return ok and said:match "^3"

@@ -65,6 +65,11 @@ start() {
 	# A node that sees no majority stops serving, and goes on by itself when it sees one again.
 	echo "cluster_partition_handling = pause_minority" >"$dir/more.conf"
 	export MR_RABBITMQ_MORE_CONF="$dir/more.conf"
+	# A quorum queue offers a dead letter that its target refused again after this time, which is three minutes by default.
+	for n in 1 2 3; do
+		mkdir -p "$dir/$n"
+		echo '[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 5000}]}].' >"$dir/$n/advanced.config"
+	done
 	up 1
 	up 2 &
 	second=$!
