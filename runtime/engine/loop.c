@@ -425,7 +425,7 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 	e->services.history = &e->history;
 	e->services.tls = &e->tls;
 	mr_descriptor_hold(&hold);
-	e->services.loop = ev_loop_new(EVFLAG_NOENV | EVFLAG_NOSIGMASK);
+	e->services.loop = mr_ev_open();
 	mr_descriptor_let_go(&hold);
 	if (mr_buffer_reserve(&e->services.scratch, MR_READ_CHUNK) != MR_OK || !e->services.loop ||
 		mr_delivery_pool_open(&e->services.pool) != MR_OK)

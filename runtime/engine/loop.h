@@ -4,9 +4,9 @@
 #ifndef MR_ENGINE_LOOP_H
 #define MR_ENGINE_LOOP_H
 
-#include <ev.h>
 #include <pthread.h>
 
+#include "base/ev.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "engine/writer.h"

@@ -4,9 +4,9 @@
  * time-out only covers inactivity: our own ends a client that sends a byte now and then. A request with
  * a later answer is suspended: libmicrohttpd ignores it until it is resumed, and then asks for its
  * answer again. */
+#include "base/ev.h"
 #include "health/http.h"
 
-#include <ev.h>
 #include <microhttpd.h>
 #include <stdio.h>
 #include <sys/socket.h>

@@ -4,9 +4,9 @@
 #ifndef MR_HEALTH_STALL_H
 #define MR_HEALTH_STALL_H
 
-#include <ev.h>
 #include <sys/types.h>
 
+#include "base/ev.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "bridge/bridge.h"

@@ -4,9 +4,8 @@
 #ifndef MR_IO_SERVICES_H
 #define MR_IO_SERVICES_H
 
-#include <ev.h>
-
 #include "base/buffer.h"
+#include "base/ev.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "bridge/bridge.h"

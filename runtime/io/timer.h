@@ -4,9 +4,8 @@
 #ifndef MR_IO_TIMER_H
 #define MR_IO_TIMER_H
 
-#include <ev.h>
-
 #include "base/clock.h"
+#include "base/ev.h"
 #include "base/list.h"
 
 struct mr_timers { /* all armed timers of one loop */

@@ -4,9 +4,8 @@
 #ifndef MR_IO_WATCH_H
 #define MR_IO_WATCH_H
 
-#include <ev.h>
-
 #include "base/clock.h"
+#include "base/ev.h"
 #include "base/map.h"
 #include "io/event_queue.h"
 #include "io/timer.h"

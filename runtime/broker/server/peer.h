@@ -4,8 +4,7 @@
 #ifndef MR_BROKER_SERVER_PEER_H
 #define MR_BROKER_SERVER_PEER_H
 
-#include <ev.h>
-
+#include "base/ev.h"
 #include "broker/client/session.h"
 #include "broker/client/turn.h"
 #include "net/inlet.h"

@@ -4,7 +4,6 @@
 #include "broker/server/server.h"
 
 #include <errno.h>
-#include <ev.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -17,6 +16,7 @@
 
 #include "base/alloc.h"
 #include "base/descriptor.h"
+#include "base/ev.h"
 #include "base/number.h"
 #include "bridge/ending.h"
 #include "broker/server/peer.h"
@@ -396,7 +396,7 @@ static enum mr_status prepare(struct mr_server *s, const char *name, int *system
 		return MR_NO_MEMORY;
 	s->wire.broker = s->broker;
 	mr_descriptor_hold(&hold);
-	s->wire.loop = ev_loop_new(EVFLAG_NOENV | EVFLAG_NOSIGMASK);
+	s->wire.loop = mr_ev_open();
 	mr_descriptor_let_go(&hold);
 	if (!s->wire.loop || mr_buffer_reserve(&s->wire.scratch, SCRATCH) != MR_OK)
 		return MR_NO_MEMORY;

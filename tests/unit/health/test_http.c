@@ -3,7 +3,6 @@
  * SPDX-License-Identifier: MIT */
 #include <arpa/inet.h>
 #include <dlfcn.h>
-#include <ev.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -18,6 +17,7 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
+#include "base/ev.h"
 #include "health/http.h"
 
 #define MANY 48 /* visitors: the next one costs the oldest its place */

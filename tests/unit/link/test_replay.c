@@ -1,4 +1,5 @@
 /* test_replay: recovery asks a link that is a test: no socket, no session, no broker.
+ * Covers: runtime/base/ev.c by ev_loop_new
  * Covers: runtime/io/timer.c by mr_timer_stop
  * Covers: runtime/link/failure.c by MR_NOT_FOUND
  * Covers: runtime/link/history.c by mr_history_init
