@@ -297,7 +297,7 @@ static bool redo(const struct mr_track *track, const struct mr_topology *t, stru
 {
 	const struct mr_record *c = NULL;
 	while ((c = mr_topology_next_on(t, track->channel, c)))
-		if (c->made_in >= track->number &&
+		if (c->made_in >= track->number && !c->cancelled &&
 			!add(steps, MR_STEP_RECORD, track->channel, c->id))
 			return false;
 	return true;
@@ -306,6 +306,19 @@ static bool redo(const struct mr_track *track, const struct mr_topology *t, stru
 static void put_before(struct mr_track *track, struct mr_node *steps)
 {
 	mr_list_splice(track->steps.next, steps);
+}
+
+bool mr_plan_reopen(struct mr_plan *plan, const struct mr_topology *t, struct mr_track *track)
+{
+	const struct mr_channel_record *c = mr_record_of_channel(t, track->channel);
+	struct mr_node steps;
+	mr_list_init(&steps);
+	if (!c || !track->is_whole || !add_modes(&steps, c) || !redo(track, t, &steps)) {
+		drop_steps(plan, &steps);
+		return false;
+	}
+	put_before(track, &steps);
+	return true;
 }
 
 bool mr_plan_check(struct mr_plan *plan, struct mr_track *track, const struct mr_record *consumer)

@@ -80,6 +80,10 @@ void mr_plan_end_track(struct mr_plan *plan, struct mr_track *track); /* frees i
  * (`again`). False: no memory, the track continues after the step. */
 bool mr_plan_failed(struct mr_plan *plan, const struct mr_topology *t, struct mr_track *track,
 	bool is_gone, bool again);
+/* The broker closed the track's channel between two steps: opens it again, and repeats its earlier
+ * steps, before the current one. False: no memory; or the track only repairs, and the next repair
+ * will restore all of the channel. */
+bool mr_plan_reopen(struct mr_plan *plan, const struct mr_topology *t, struct mr_track *track);
 /* Inserts a check of this consumer's queue before the current step, on the scratch channel. False:
  * no memory. */
 bool mr_plan_check(struct mr_plan *plan, struct mr_track *track, const struct mr_record *consumer);

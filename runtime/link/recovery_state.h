@@ -101,6 +101,8 @@ struct mr_recovery {
 	uint16_t scratch; /* number of the channel that checks whether queues exist; 0: none */
 	uint32_t scratch_epoch;
 	const struct mr_track *scratch_user; /* the track whose steps it is for; NULL: none */
+	const struct mr_track *scratch_last; /* its last user; it may be gone */
+	bool scratch_wanted;                 /* by another one since */
 
 	/* For the report at the end. */
 	uint32_t restored, failures;

@@ -156,6 +156,16 @@ static bool needs_scratch(const struct mr_step *s)
 	       s->kind == MR_STEP_LOOK;
 }
 
+/* The scratch channel has one user at a time, and those who want it take turns: a look at thousands
+ * of consumers, or at queues that hang, must not hold up a repair. */
+static bool has_other_user(struct mr_recovery *r, const struct mr_track *track)
+{
+	bool is_in_use = r->scratch_user && r->scratch_user != track;
+	bool yields = !r->scratch_user && r->scratch_wanted && r->scratch_last == track;
+	if (is_in_use || yields) r->scratch_wanted = is_in_use;
+	return is_in_use || yields;
+}
+
 /* What may have cost a connection is requested when nothing else can be blamed for the next loss. */
 static bool must_be_alone(const struct mr_record *record)
 {
@@ -165,7 +175,7 @@ static bool must_be_alone(const struct mr_record *record)
 static bool is_held(struct mr_recovery *r, const struct mr_track *track, const struct mr_step *s,
 	bool is_alone)
 {
-	if (needs_scratch(s) && r->scratch_user && r->scratch_user != track) return true;
+	if (needs_scratch(s) && has_other_user(r, track)) return true;
 	if (s->kind == MR_STEP_PAUSE) return !is_over(track->asked, LOCKED_PAUSE);
 	if (s->kind == MR_STEP_READY) return !may_be_ready(r, track->asked);
 	if (s->kind != MR_STEP_RECORD) return false;
@@ -183,7 +193,7 @@ static bool do_without(struct mr_recovery *r, const struct mr_track *track, cons
 	struct mr_record *record)
 {
 	switch (s->kind) {
-	case MR_STEP_SCRATCH: r->scratch_user = track; return has_scratch(r);
+	case MR_STEP_SCRATCH: r->scratch_user = r->scratch_last = track; return has_scratch(r);
 	case MR_STEP_CHECK: return !has_scratch(r);
 	case MR_STEP_LOOK: return record->cancelled || !has_scratch(r);
 	case MR_STEP_CANCEL: return !has_channel(r, s->channel);
@@ -202,19 +212,39 @@ static bool is_to_be_checked(const struct mr_track *track, const struct mr_step 
 	       record->made_in < track->number && track->asked->checked != record->id;
 }
 
+/* The broker closed the channel between two steps of its track. */
+static bool is_broken(const struct mr_step *s, const struct mr_channel_record *c)
+{
+	return c && c->broken && !needs_scratch(s) && s->kind != MR_STEP_OPEN &&
+	       s->kind != MR_STEP_PAUSE && s->kind != MR_STEP_READY;
+}
+
+/* Nothing comes of the step: the next one needs no scratch channel, or takes it itself. */
+static enum mr_begun leave_out(struct mr_recovery *r, const struct mr_track *track,
+	const struct mr_step *s)
+{
+	if (r->scratch_user == track && s->kind != MR_STEP_SCRATCH) r->scratch_user = NULL;
+	return MR_DONE_WITHOUT;
+}
+
 enum mr_begun mr_step_begin(struct mr_recovery *r, struct mr_track *track, bool is_alone)
 {
 	const struct mr_step *s = mr_plan_step(track);
 	const struct mr_channel_record *c = mr_record_of_channel(&r->topology, s->channel);
 	struct mr_record *record = record_of(r, s);
 	bool is_gone = (s->channel && !c) || (s->record && !record);
-	if (is_gone) return MR_DONE_WITHOUT; /* the program closed or removed it */
+	if (is_gone) return leave_out(r, track, s); /* the program closed or removed it */
+	if (is_broken(s, c)) {
+		if (!mr_plan_reopen(&r->plan, &r->topology, track)) return leave_out(r, track, s);
+		s = mr_plan_step(track);
+		record = NULL;
+	}
 	if (is_held(r, track, s, is_alone)) return MR_HELD;
 	if (is_to_be_checked(track, s, c, record) && mr_plan_check(&r->plan, track, record)) {
 		s = mr_plan_step(track);
 		if (is_held(r, track, s, is_alone)) return MR_HELD;
 	}
-	if (do_without(r, track, s, record)) return MR_DONE_WITHOUT;
+	if (do_without(r, track, s, record)) return leave_out(r, track, s);
 	track->asked->token = MR_RECOVERY_OURS | ++r->tokens << 16 | track->channel;
 	track->asked->waiting = true;
 	track->asked->answered = false;

@@ -501,6 +501,74 @@ static void test_a_queue_that_the_broker_named_has_a_new_name(void **state)
 	end(&b);
 }
 
+static void test_a_channel_that_breaks_between_two_steps_is_opened_again(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	queue(&b.r.topology, 2, "slow");
+	consume(&b.r.topology, 1, "a", 4);
+	consume(&b.r.topology, 1, "slow", 5);
+	come_back(&b);
+	agree_until(&b, "queue@2:slow");
+	struct mr_ask declare = b.last;
+	agree_until(&b, "");
+	broker_closes(&b, 1);
+	b.last = declare;
+	answer(&b, MR_OK, 0, "slow");
+	agree_until(&b, "");
+	assert_string_equal(b.asked,
+		"open@1 open@2 consume@1:a queue@2:slow open@1 consume@1:a consume@1:slow");
+	assert_string_equal(b.told, "again@1 again@2 again@1 ready@2 ready@1");
+	assert_int_equal(b.recoveries, 1);
+	assert_null(b.report);
+	end(&b);
+}
+
+static void test_a_channel_that_breaks_during_the_look_at_a_queue_keeps_its_consumer(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	b.has[1] = true;
+	consume(&b.r.topology, 1, "q", 4);
+	broker_cancels(&b, 4);
+	fire(&b, &b.r.repair);
+	agree_until(&b, "look@100:q");
+	struct mr_ask look = b.last;
+	broker_closes(&b, 1);
+	b.last = look;
+	answer(&b, MR_OK, 0, "");
+	assert_string_equal(b.told, "");
+	fire(&b, &b.r.repair);
+	agree_until(&b, "");
+	assert_string_equal(b.asked,
+		"open@100 look@100:q close@100 open@1 open@100 look@100:q consume@1:q close@100");
+	assert_string_equal(b.told, "again@1 ready@1 back:4");
+	end(&b);
+}
+
+static void test_a_consumer_that_is_cancelled_during_its_recovery_keeps_waiting(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	consume(&b.r.topology, 1, "a", 4);
+	consume(&b.r.topology, 1, "b", 5);
+	come_back(&b);
+	agree_until(&b, "consume@1:b");
+	struct mr_ask refused = b.last;
+	broker_cancels(&b, 4); /* its queue is deleted */
+	b.last = refused;
+	refuse(&b, MR_ACCESS_REFUSED, 403, "ACCESS_REFUSED - no");
+	agree_until(&b, "");
+	assert_string_equal(b.asked, "open@1 open@2 consume@1:a consume@1:b open@1");
+	fire(&b, &b.r.repair);
+	agree_until(&b, "look@100:a");
+	assert_non_null(mr_record_of_consumer(&b.r.topology, 4));
+	end(&b);
+}
+
 /* ---- losses ---- */
 
 static void test_a_loss_in_the_middle_begins_it_anew(void **state)
@@ -707,6 +775,34 @@ static void test_a_consumer_that_the_broker_has_forgotten_is_cancelled_and_comes
 	end(&b);
 }
 
+static void test_many_looks_do_not_hold_up_a_repair(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	b.has[1] = b.has[2] = true;
+	consume(&b.r.topology, 1, "a", 4);
+	consume(&b.r.topology, 1, "b", 5);
+	consume(&b.r.topology, 1, "c", 6);
+	consume(&b.r.topology, 2, "d", 7);
+	b.busy = 7;
+	b.consumers = 1;
+	b.config.consumer_check = 1000;
+	mr_idle_begin(&b.r);
+	fire(&b, &b.r.idle);
+	agree_until(&b, "look@100:a");
+	struct mr_ask look = b.last;
+	broker_cancels(&b, 7);
+	fire(&b, &b.r.repair);
+	b.last = look;
+	answer(&b, MR_OK, 0, "");
+	agree_until(&b, "");
+	assert_string_equal(b.asked,
+		"open@100 look@100:a look@100:d consume@2:d look@100:b look@100:c close@100");
+	assert_string_equal(b.told, "back:7");
+	end(&b);
+}
+
 static void test_the_hosts_policy_is_asked_and_may_give_up(void **state)
 {
 	struct bench b;
@@ -754,6 +850,11 @@ int main(void)
 		cmocka_unit_test(test_a_scratch_channel_that_hangs_is_left_for_another),
 		cmocka_unit_test(test_what_needs_a_queue_that_is_missing_is_not_asked_for),
 		cmocka_unit_test(test_a_queue_that_the_broker_named_has_a_new_name),
+		cmocka_unit_test(test_a_channel_that_breaks_between_two_steps_is_opened_again),
+		cmocka_unit_test(
+			test_a_channel_that_breaks_during_the_look_at_a_queue_keeps_its_consumer),
+		cmocka_unit_test(
+			test_a_consumer_that_is_cancelled_during_its_recovery_keeps_waiting),
 		cmocka_unit_test(test_a_loss_in_the_middle_begins_it_anew),
 		cmocka_unit_test(
 			test_what_costs_two_connections_is_left_out_with_the_brokers_words),
@@ -769,6 +870,7 @@ int main(void)
 			test_a_consumer_without_messages_is_looked_at_and_one_with_messages_is_not),
 		cmocka_unit_test(
 			test_a_consumer_that_the_broker_has_forgotten_is_cancelled_and_comes_back),
+		cmocka_unit_test(test_many_looks_do_not_hold_up_a_repair),
 		cmocka_unit_test(test_the_hosts_policy_is_asked_and_may_give_up),
 		cmocka_unit_test(test_a_consumer_that_is_forgotten_is_cancelled_where_it_is_back),
 	};
