@@ -3,7 +3,7 @@
  * I/O thread. RabbitMQ 3.10.8 sometimes sends no basic.cancel when a quorum queue is deleted through
  * another node: then the consumer would wait for ever. So a consumer that has got no message for
  * the time of `consumer_check` is looked at by a passive declare of its queue; if that is gone, or
- * has no consumer at all, it is as if the broker had cancelled it. */
+ * has messages and no consumer at all, it is as if the broker had cancelled it. */
 #ifndef MR_LINK_IDLE_H
 #define MR_LINK_IDLE_H
 

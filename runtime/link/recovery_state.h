@@ -58,9 +58,9 @@ struct mr_asked {
 	bool answered; /* it has arrived: `error`, `name` */
 	mr_error error;
 	char name[256];
-	uint32_t consumers; /* of the queue */
-	uint64_t checked;   /* the consumer whose queue was checked last */
-	mr_msec until;      /* of a pause, or of the patience before ready; 0: neither */
+	uint32_t consumers, messages; /* of the queue */
+	uint64_t checked;             /* the consumer whose queue was checked last */
+	mr_msec until;                /* of a pause, or of the patience before ready; 0: neither */
 };
 
 /* Invariants. The connection is open while `opened_at` is not 0; `plan` has tracks only then. Each

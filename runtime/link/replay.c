@@ -147,6 +147,7 @@ void mr_replay_answered(struct mr_recovery *r, const mr_event *ev)
 	a->error.kind = ev->status;
 	if (reply) a->error = reply->error;
 	a->consumers = reply ? reply->consumer_count : 0;
+	a->messages = reply ? reply->message_count : 0;
 	a->name[0] = '\0';
 	if (reply) memcpy(a->name, reply->name, sizeof a->name);
 	r->port.touch(r->port.owner);

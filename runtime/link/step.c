@@ -300,11 +300,15 @@ static void is_back(struct mr_recovery *r, const struct mr_track *track, struct 
 		renamed(r, record, mr_slice_str(track->asked->name));
 }
 
+/* Messages wait, and nobody gets them. For a quorum queue without a leader RabbitMQ says that there
+ * are no messages and no consumers: who consumes anew from that one loses the connection. */
+static bool is_unserved(const struct mr_asked *a) { return a->messages && !a->consumers; }
+
 static void succeeded(struct mr_recovery *r, struct mr_track *track)
 {
 	struct mr_step s = *mr_plan_step(track);
 	struct mr_record *record = record_of(r, &s);
-	if (s.kind == MR_STEP_LOOK && record && record->is_counted && !track->asked->consumers) {
+	if (s.kind == MR_STEP_LOOK && record && record->is_counted && is_unserved(track->asked)) {
 		mr_plan_cancel(&r->plan, &r->topology, track);
 		return;
 	}

@@ -30,6 +30,7 @@ struct bench {
 	enum mr_session_state state;
 	bool has[CHANNELS];
 	uint32_t consumers; /* of any queue */
+	uint32_t messages;  /* the same */
 	uint32_t stream;    /* the consumer that may be one of a stream */
 	uint32_t busy;      /* the consumer that gets messages */
 	bool is_stuck;      /* it does not close a channel */
@@ -206,6 +207,7 @@ static void answer(struct bench *b, enum mr_status status, int code, const char 
 	mr_event ev = {.type = MR_EV_DONE, .status = status, .as.done.token = b->last.token};
 	ev.as.done.reply = mr_calloc(1, sizeof *ev.as.done.reply);
 	ev.as.done.reply->consumer_count = b->consumers;
+	ev.as.done.reply->message_count = b->messages;
 	if (status)
 		mr_error_set(&ev.as.done.reply->error, status, MR_SCOPE_CHANNEL, code, "%s", text);
 	if (!status)
@@ -756,6 +758,7 @@ static void test_a_consumer_that_the_broker_has_forgotten_is_cancelled_and_comes
 	consume(&b.r.topology, 1, "dropped", 5);
 	consume(&b.r.topology, 1, "stream", 6); /* there is no count of its consumers */
 	b.stream = 6;
+	b.messages = 1;
 	b.config.consumer_check = 1000;
 	mr_idle_begin(&b.r);
 	fire(&b, &b.r.idle);
@@ -772,6 +775,25 @@ static void test_a_consumer_that_the_broker_has_forgotten_is_cancelled_and_comes
 	assert_string_equal(b.asked,
 		"open@100 look@100:gone consume@1:gone look@100:dropped consume@1:dropped close@100");
 	assert_string_equal(b.told, "back:4 back:5");
+	end(&b);
+}
+
+/* RabbitMQ's answer for a quorum queue without a leader: whoever consumes from it loses the
+ * connection. */
+static void test_a_consumer_is_left_alone_while_its_queue_has_neither_messages_nor_consumers(
+	void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	b.has[1] = true;
+	consume(&b.r.topology, 1, "q", 4);
+	b.config.consumer_check = 1000;
+	mr_idle_begin(&b.r);
+	fire(&b, &b.r.idle);
+	agree_until(&b, "");
+	assert_string_equal(b.asked, "open@100 look@100:q close@100");
+	assert_string_equal(b.told, "");
 	end(&b);
 }
 
@@ -870,6 +892,8 @@ int main(void)
 			test_a_consumer_without_messages_is_looked_at_and_one_with_messages_is_not),
 		cmocka_unit_test(
 			test_a_consumer_that_the_broker_has_forgotten_is_cancelled_and_comes_back),
+		cmocka_unit_test(
+			test_a_consumer_is_left_alone_while_its_queue_has_neither_messages_nor_consumers),
 		cmocka_unit_test(test_many_looks_do_not_hold_up_a_repair),
 		cmocka_unit_test(test_the_hosts_policy_is_asked_and_may_give_up),
 		cmocka_unit_test(test_a_consumer_that_is_forgotten_is_cancelled_where_it_is_back),
