@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 -- RabbitMQ answers basic.consume by closing the whole connection (541) if, for example, a quorum queue has no majority. On a
 -- connection of its own such a consumer costs nobody else anything; and it tries rarely.
+local each = require "moonrabbit.base.each"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
 local task = require "moonrabbit.loop.task"
@@ -26,11 +27,23 @@ end
 -- True if the broker has closed the connection for an error, and not an operator.
 local function has_cost(err) return err.scope == "connection" and err.code and err.code ~= 0 and err.code ~= FORCED end
 
+local function release(home, own)
+   home.aparts[own] = nil
+   own:release()
+end
+
 local function drop(self)
    local own = self.connection
    if own == self.home then return end
    self.connection = self.home
-   task.background(function() own:release() end)
+   task.background(function() release(self.home, own) end)
+end
+
+--- Calls fn(own) for each connection of its own that a consumer of this connection has; fn may wait.
+function apart.each(home, fn)
+   local list = {}
+   for own in each(home.aparts or {}) do list[#list + 1] = own end
+   for _, own in ipairs(list) do fn(own) end
 end
 
 --- A try has failed, or the consumer has ended with this error.
@@ -42,6 +55,8 @@ function Apart:note(err, is_sure)
    self.costs = self.costs + (is_sure and COSTS or 1)
    if self.costs < COSTS or self.connection ~= self.home or self.home.released then return end
    self.connection = self.home:clone { on_event = function() end }
+   self.home.aparts = self.home.aparts or {} -- it is closed with the shared one
+   self.home.aparts[self.connection] = true
    log.warn("this consumer ends its connection again and again: it has one of its own now", { queue = self.queue,
       kind = err.kind, error = err.text, hint = "a quorum queue without a majority of its nodes does this" })
 end
@@ -61,7 +76,7 @@ function Apart:finish()
    if own == self.home then return end
    task.background(function()
       while not own.released and next(own.channels) do loop.sleep(0.05) end
-      own:release()
+      release(self.home, own)
    end)
 end
 

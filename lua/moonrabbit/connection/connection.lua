@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
+local apart = require "moonrabbit.connection.apart"
 local channel = require "moonrabbit.channel.channel"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
@@ -146,6 +147,7 @@ function Connection:close(opts)
    if status ~= 0 then return nil, errors.of_status(status, "connection") end
    local reply = task.wait(token)
    if self.side and self.side.own then self.side.own:close(opts) end -- of retries: see side
+   apart.each(self, function(own) own:close(opts) end)
    return not reply.err or nil, reply.err
 end
 
@@ -165,6 +167,7 @@ function Connection:release()
    if self.released then return true end
    task.check()
    if self.side and self.side.own then self.side.own:release() end -- see side
+   apart.each(self, function(own) own:release() end)
    local ok, err = self:close()
    if self.released then return true end -- by another task, meanwhile
    forget(self)

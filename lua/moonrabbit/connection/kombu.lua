@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
+local apart = require "moonrabbit.connection.apart"
 local ensure = require "moonrabbit.connection.ensure"
 local errors = require "moonrabbit.base.errors"
 local identity = require "moonrabbit.connection.identity"
@@ -109,8 +110,8 @@ local function tell_secret(self, secret, timeout)
 end
 
 --- Sets a new secret, such as a renewed token: sends it on the open connection, and uses it for later connects of this
--- connection, its clones, the connection for copies of its messages, and the other connections of its pool. A lost
--- connection uses it when it reconnects.
+-- connection, its clones, the connections for copies of its messages and of consumers with one of their own, and the other
+-- connections of its pool. A lost connection uses it when it reconnects.
 -- @tparam string secret the new password or token
 -- @tparam[opt] table opts timeout (seconds to wait for the broker's answer; default: the option rpc_timeout)
 -- @treturn[1] true the broker has taken it, or the next connect will say it
@@ -123,8 +124,12 @@ function kombu:update_secret(secret, opts)
    if secret:find("\0", 1, true) then return nil, errors.new("bad_argument", "connection", "the secret holds a NUL byte") end
    identity.renew(self, secret)
    local err = tell_secret(self, secret, opts.timeout)
-   local side = self.side and self.side.own or nil
-   if side and not side.released and side.identity == self.identity then tell_secret(side, secret, opts.timeout) end
+   local function tell(own)
+      if own and not own.released and own.identity == self.identity then tell_secret(own, secret, opts.timeout) end
+      if own and own.side then tell(own.side.own) end
+   end
+   tell(self.side and self.side.own)
+   apart.each(self, tell)
    return not err or nil, err
 end
 
