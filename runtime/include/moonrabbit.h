@@ -170,6 +170,7 @@ MR_API bool mr_status_recoverable(int kind);
 MR_API const char *mr_error_hint(const mr_error *error);
 MR_API const char *mr_scope_name(int scope); /* "connection"; never NULL */
 MR_API const char *mr_version(void);         /* of the loaded library: "0.1.0" */
+MR_API const char *mr_declarations(void);    /* of both headers, for LuaJIT's FFI */
 
 /* ---- runtime ------------------------------------------------------------------------------ */
 
