@@ -97,7 +97,7 @@ void mr_failure_blame(struct mr_recovery *r, const mr_error *why)
 	const struct mr_track *track = NULL;
 	struct mr_record *record, *only = NULL;
 	int count = 0;
-	if (!why->code || why->code == 320) return;
+	if (!why->code || why->code == 320 || why->kind == MR_CHANNEL_LIMIT_REACHED) return;
 	while ((track = mr_plan_next_track(&r->plan, track))) {
 		if (!(record = awaited(r, track))) continue;
 		suspect(record, why);

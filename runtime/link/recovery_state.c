@@ -63,6 +63,7 @@ bool mr_recovery_plan(struct mr_recovery *r, bool is_whole)
 {
 	struct mr_topology *t = &r->topology;
 	if (is_whole) mr_recovery_drop_plan(r);
+	if (is_whole) r->opened = 0;
 	if (is_whole ? !mr_plan_all(&r->plan, t, r->config->recover_topology)
 		     : !mr_plan_repairs(&r->plan, t))
 		return false;

@@ -103,6 +103,10 @@ struct mr_recovery {
 	const struct mr_track *scratch_user; /* the track whose steps it is for; NULL: none */
 	const struct mr_track *scratch_last; /* its last user; it may be gone */
 	bool scratch_wanted;                 /* by another one since */
+	uint32_t opened;                     /* channels that the broker has opened for this plan */
+	/* A restored channel was beyond the user's limit, and cost the connection. */
+	mr_error over_limit;
+	uint32_t most; /* then: channels that the next plan opens */
 
 	/* For the report at the end. */
 	uint32_t restored, failures;

@@ -22,6 +22,7 @@ static void close_scratch(struct mr_recovery *r)
 static void whole_is_done(struct mr_recovery *r)
 {
 	r->is_whole = false;
+	r->over_limit.kind = MR_OK;
 	mr_failure_forgive(r);
 	r->port.recovered(r->port.owner, r->restored, r->report);
 	r->report = r->failed = NULL;
@@ -135,6 +136,20 @@ void mr_replay_go_on(struct mr_recovery *r)
 
 /* ---- what comes of it ---- */
 
+static bool opens(const struct mr_step *s)
+{
+	return s && (s->kind == MR_STEP_OPEN || s->kind == MR_STEP_SCRATCH);
+}
+
+/* To restore as many channels again would cost the connection again. */
+static void note_limit(struct mr_recovery *r, const mr_error *why)
+{
+	if (!r->is_whole || why->kind != MR_CHANNEL_LIMIT_REACHED) return;
+	r->most = r->opened;
+	r->over_limit = *why;
+	r->over_limit.scope = MR_SCOPE_CHANNEL;
+}
+
 void mr_replay_answered(struct mr_recovery *r, const mr_event *ev)
 {
 	const mr_reply *reply = ev->as.done.reply;
@@ -143,6 +158,7 @@ void mr_replay_answered(struct mr_recovery *r, const mr_event *ev)
 	struct mr_asked *a = track ? track->asked : NULL;
 	if (!a || a->token != token || !a->waiting) return;
 	a->answered = true;
+	if (ev->status == MR_OK && opens(mr_plan_step(track))) r->opened++;
 	memset(&a->error, 0, sizeof a->error);
 	a->error.kind = ev->status;
 	if (reply) a->error = reply->error;
@@ -165,6 +181,7 @@ bool mr_replay_ended(const struct mr_recovery *r, const mr_event *ev)
 
 void mr_replay_lost(struct mr_recovery *r, const mr_error *why)
 {
+	if (why) note_limit(r, why);
 	if (why) mr_failure_blame(r, why);
 	mr_recovery_drop_plan(r);
 	r->scratch = 0;

@@ -65,6 +65,21 @@ static void open_scratch(struct mr_recovery *r, const struct mr_track *track)
 		&(const struct mr_ask){MR_ASK_OPEN, r->scratch, r->scratch_epoch, 0, 0, NULL});
 }
 
+/* True: one more would cost the connection, as it did before. The scratch channel gives way to the
+ * program's. */
+static bool is_over_limit(const struct mr_recovery *r, const struct mr_step *s)
+{
+	const struct mr_map *channels = &r->topology.channels;
+	const struct mr_channel_record *c;
+	uint32_t count = 0;
+	if (!r->over_limit.kind) return false;
+	if (s->kind == MR_STEP_SCRATCH) return channels->count >= r->most;
+	if (s->kind != MR_STEP_OPEN) return false;
+	for (size_t at = 0; (c = mr_map_next(channels, &at, NULL));)
+		count += has_channel(r, c->number);
+	return count >= r->most;
+}
+
 static void ask_request(struct mr_recovery *r, const struct mr_track *track,
 	const struct mr_channel_record *c, const mr_request *request)
 {
@@ -249,6 +264,12 @@ enum mr_begun mr_step_begin(struct mr_recovery *r, struct mr_track *track, bool 
 	track->asked->waiting = true;
 	track->asked->answered = false;
 	r->waiting++;
+	if (is_over_limit(r, s)) {
+		track->asked->answered = true;
+		track->asked->error = r->over_limit;
+		r->port.touch(r->port.owner);
+		return MR_BEGUN;
+	}
 	switch (s->kind) {
 	case MR_STEP_OPEN: open_channel(r, track); break;
 	case MR_STEP_RECORD: ask_record(r, track, record, c); break;

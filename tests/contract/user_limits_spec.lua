@@ -60,6 +60,54 @@ describe("a limit of", function()
       assert.equal(epoch, conn.epoch)
    end)
 
+   broker.it_rabbitmq(it, "a user's channels that is lowered: a recovery restores what is allowed (FIELD-C14)", function()
+      local conn = connect '{"max-channels": 9}'
+      local user = conn:info().userid
+      local topology = mr.topology { queues = { [q] = {} } } -- its channel is closed: to restore it, a recovery takes one more
+      assert(topology:apply(conn))
+      local channels, losses = {}, 0
+      for i = 1, 4 do channels[i] = assert(conn:channel()) end
+      conn.on_event = function(ev) if ev.type == "lost" then losses = losses + 1 end end
+      local function settled(count)
+         broker.eventually("a recovery with what is allowed", function()
+            local open, ended = 0, 0
+            for _, one in ipairs(channels) do
+               open = open + (one.is_open and 1 or 0)
+               ended = ended + (one.handle and 0 or 1)
+            end
+            return conn.is_open and open == count and ended == 4 - count
+         end)
+      end
+      broker.ctl(("-q set_user_limits %s '{\"max-channels\": 4}'"):format(user))
+      broker.ctl(("-q close_all_user_connections %s test"):format(user))
+      broker.eventually("the loss", function() return losses > 0 end)
+      settled(4)
+      broker.ctl(("-q set_user_limits %s '{\"max-channels\": 2}'"):format(user))
+      broker.ctl(("-q close_all_user_connections %s test"):format(user))
+      settled(2)
+      local epoch = conn.epoch
+      local more, err = conn:channel()
+      assert.same({ nil, "channel_limit_reached" }, { more, err.kind })
+      assert.equal(epoch, conn.epoch)
+      assert.is_true(losses <= 4, losses)
+      for _, one in ipairs(channels) do
+         if one.handle then assert(one:queue_declare { queue = q, passive = true })
+         else assert.equal("channel_limit_reached", one.err.kind) end
+      end
+   end)
+
+   it("our own, channel_max, does not keep a publisher from its topology, and is told where it does (FIELD-C14)", function()
+      local conn = broker.connect { url = broker.url, channel_max = 1 }
+      local p = mr.publisher { connection = conn, routing_key = q, topology = mr.topology { queues = { [q] = {} } }, timeout = 5 }
+      assert(p:publish "x")
+      local second = mr.publisher { connection = conn, routing_key = q, timeout = 0.3 }
+      local ok, err = second:publish "y"
+      assert.same({ nil, "channel_limit_reached" }, { ok, err.kind })
+      assert.truthy(err.hint:find("raise channel_max", 1, true))
+      p:close()
+      second:close()
+   end)
+
    it("our own, channel_max, is told of a consumer with a topology, with a hint (FIELD-C14)", function()
       local conn = broker.connect { url = broker.url, channel_max = 1 }
       local w = mr.consumer { queue = q, connection = conn, topology = mr.topology { queues = { [q] = {} } }, handler = print }

@@ -1,7 +1,8 @@
 --- limit: the broker's limit of a user's channels, once it is known: to exceed it costs the whole connection.
 -- SPDX-License-Identifier: MIT
 -- RabbitMQ answers the channel beyond a user's max-channels by closing the connection (530). So the number that was open then is kept
--- as the limit of this connection for a while; channels beyond it are refused here, and the connection stays.
+-- as the limit of this connection for a while; channels beyond it are refused here, and the connection stays. If the connection was
+-- lost while its channels were restored, the runtime restores fewer at its next try: then these are the limit.
 local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
@@ -23,6 +24,7 @@ local function count(conn, is_counted)
 end
 
 local function was_open(ch) return not ch.is_opening end
+local function is_opening(ch) return ch.is_opening end
 local function any() return true end
 
 --- The connection was lost: was it for this limit? To be called before its channels learn of it.
@@ -32,9 +34,10 @@ function limit.lost(conn, err)
    if not err or err.kind ~= "channel_limit_reached" then return end
    local known = conn.channel_limit
    local seconds = known and math.min(known.seconds * 2, MOST) or FIRST
-   conn.channel_limit = { most = count(conn, was_open), seconds = seconds, till = C.mr_now() + seconds, text = err.text }
+   local most = count(conn, is_opening) > 0 and count(conn, was_open) or nil -- nil: to restore them was too much
+   conn.channel_limit = { most = most, seconds = seconds, till = C.mr_now() + seconds, text = err.text }
    log.warn("the user's channels are at their limit: no further one is opened for a while", { connection = conn.host,
-      channels = conn.channel_limit.most, delay = seconds, hint = HINT })
+      channels = most, delay = seconds, hint = HINT })
 end
 
 --- May another channel be opened?
@@ -42,7 +45,9 @@ end
 -- @treturn[2] nil, error of kind channel_limit_reached
 function limit.check(conn)
    local known = conn.channel_limit
-   if not known or C.mr_now() >= known.till or count(conn, any) < known.most then return true end
+   if not known or C.mr_now() >= known.till then return true end
+   known.most = known.most or count(conn, was_open) -- those that could be restored
+   if count(conn, any) < known.most then return true end
    return nil, errors.new("channel_limit_reached", "channel", known.text, HINT)
 end
 

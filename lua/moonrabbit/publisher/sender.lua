@@ -22,20 +22,20 @@ local LOOK = 30                       -- the maximum seconds of one wait
 
 local function open(self)
    local conn = self.connection
+   if self.options.topology then -- before its own channel: it takes another one
+      local ok, why = self.options.topology:apply(conn)
+      if ok or why.kind ~= "channel_limit_reached" then awaited.done(self) end
+      if not ok then return nil, why end
+   end
    local ch, err = conn:channel()
    if not ch then return nil, err end
-   local ok = true
    if self.confirms then
-      ok, err = ch:confirm_select()
-      if ok then ch.book.keeps = nil end -- this file sends lost publishes again, not `republish`
-   end
-   if ok and self.options.topology then
-      ok, err = self.options.topology:apply(conn)
-      awaited.done(self)
-   end
-   if not ok then
-      ch:close()
-      return nil, err
+      local ok, why = ch:confirm_select()
+      if not ok then
+         ch:close()
+         return nil, why
+      end
+      ch.book.keeps = nil -- this file sends lost publishes again, not `republish`
    end
    ch:on_return(function(msg, why) -- in confirm mode the ticket reports it
       if not self.confirms and self.options.on_failed then self.options.on_failed(why, msg) end
@@ -47,12 +47,15 @@ end
 
 local NOT_SENT = "nothing was sent: publish it again when the broker is there, or give it a longer timeout"
 
+local KINDS = { blocked_timeout = true, channel_limit_reached = true } -- what is told of instead of the timeout
+
 local function expired(self, t)
    local why = self.obstacle
-   local is_blocked = why and why.kind == "blocked_timeout"
-   t.hint = not is_blocked and NOT_SENT or nil
-   ticket.finish(t, "timeout", why and ("not sent in time: %s"):format(why.text) or "not sent in time",
-      is_blocked and "blocked_timeout" or nil)
+   local kind = why and KINDS[why.kind] and why.kind or nil
+   if kind == "channel_limit_reached" then t.hint = why.hint
+   elseif not kind then t.hint = NOT_SENT end
+   t.kind = kind
+   ticket.finish(t, "timeout", why and ("not sent in time: %s"):format(why.text) or "not sent in time", kind)
 end
 
 -- Queues a ticket until its deadline.
