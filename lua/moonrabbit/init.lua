@@ -196,15 +196,16 @@ end
 
 --- Dispatches events and fires timers for up to `budget` seconds: for hosts with their own loop, once per frame or when
 -- `mr.fd()` is readable.
--- @tparam[opt=0] number budget seconds; 0: one batch
+-- @tparam[opt=0] number budget seconds: the clock is looked at after each message, timer and task, so only one that takes longer
+-- itself is over it; 0: one batch
 -- @treturn boolean true if there may be more to do at once
 function mr.poll(budget)
    options.seconds("budget", budget)
    if task.is_inside() then options.blame("mr.poll is for the host's own loop: within a task mr.sleep waits") end
-   local deadline = C.mr_now() + (budget or 0)
+   local deadline = budget and budget > 0 and C.mr_now() + budget or nil
    marks.lend(false)
-   local busy = loop.pump(0)
-   while busy and C.mr_now() < deadline do busy = loop.pump(0) end
+   local busy = loop.pump(0, nil, deadline)
+   while busy and deadline and C.mr_now() < deadline do busy = loop.pump(0, nil, deadline) end
    loop.arm()
    marks.lend(true)
    return busy

@@ -15,6 +15,7 @@ local in_hand = setmetatable({}, { __mode = "k" })  -- consumer -> the last mess
 
 local function next_message(consumer)
    in_hand[consumer] = nil
+   loop.give_way()
    while true do
       local d = subscription.take_held(consumer)
       if d then

@@ -55,11 +55,16 @@ local function wake_reader(consumer)
    end
 end
 
--- A place is free: waiting deliveries come before new ones.
+-- A place is free: waiting deliveries come before new ones, also if they must wait for the next turn: the place is kept.
 local function handle_held(consumer)
    local d = take_held(consumer)
    while d do
       handle(consumer, d)
+      if not loop.has_time() then
+         consumer.running = consumer.running + 1
+         loop.give_way()
+         consumer.running = consumer.running - 1
+      end
       d = take_held(consumer)
    end
 end
@@ -144,12 +149,13 @@ end
 
 -- Handles deliveries that arrived before the program knew its consumer: a task for each, up to the concurrency.
 local function begin(consumer)
-   consumer.is_told = true
    while not consumer.concurrency or consumer.running < consumer.concurrency do
       local d = take_held(consumer)
-      if not d then return end
+      if not d then break end
       task.start(handle_and_held, consumer, d)
+      loop.give_way() -- new deliveries wait behind these
    end
+   consumer.is_told = true
 end
 
 local hear_started = function() end

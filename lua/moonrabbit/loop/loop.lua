@@ -137,6 +137,8 @@ local function on_other(ev)
    C.mr_event_fini(ev)
 end
 
+local until_ -- when this turn must be over, on mr.now's clock; nil: it takes as long as it takes
+
 -- Dispatches the batch. A handler that waits keeps its coroutine; when it resumes, another dispatcher has taken over, and
 -- this one returns.
 local function dispatch(number)
@@ -149,14 +151,20 @@ local function dispatch(number)
          on_event = nil
          fn()
       end
+      if until_ and C.mr_now() >= until_ then return end
    end
 end
 
+--- False: this turn is over its time, so what can wait for the next one must.
+function loop.has_time() return not until_ or C.mr_now() < until_ end
+local has_time = loop.has_time
+
+-- At least one event in each turn, whatever the tasks before it took.
 local function dispatch_batch()
-   while at < count do
+   repeat
       active = active + 1
       task.start(dispatch, active)
-   end
+   until at >= count or not has_time()
 end
 
 -- ---- timers ----
@@ -186,7 +194,7 @@ local function fire_timers()
    local any = entry ~= nil
    while entry do
       fire(entry, now)
-      entry = heap:take(now)
+      entry = has_time() and heap:take(now) or nil
    end
    return any
 end
@@ -212,13 +220,15 @@ end
 
 --- One turn: runs ready tasks, fires timers, dispatches events.
 -- @tparam[opt] number timeout maximum seconds to sleep if there is nothing; nil: no limit
--- @treturn boolean true if there was anything
 -- @tparam[opt] number most events to take
-function loop.pump(timeout, most)
+-- @tparam[opt] number deadline on mr.now's clock: what is not begun by then waits for the next turn
+-- @treturn boolean true if there was anything
+function loop.pump(timeout, most, deadline)
    if task.is_inside() then error("the loop cannot be driven from within a task: mr.sleep waits there", 0) end
    task.is_pumping = true
    loop.turns = loop.turns + 1
-   local busy = task.run_ready()
+   until_ = deadline
+   local busy = task.run_ready(deadline)
    if fire_timers() then busy = true end
    if at < count then               -- a pump within a handler: the rest of the batch comes first
       dispatch_batch()
@@ -249,7 +259,7 @@ end
 
 --- Makes the runtime's descriptor readable when the next timer is due.
 function loop.arm()
-   C.mr_runtime_wake_at(loop.runtime(), task.has_ready() and C.mr_now() or heap:next_at() or 0)
+   C.mr_runtime_wake_at(loop.runtime(), (task.has_ready() or at < count) and C.mr_now() or heap:next_at() or 0)
 end
 
 --- A task was woken: makes a host that sleeps in its own loop call mr.poll.
@@ -263,6 +273,11 @@ end
 function loop.sleep(seconds)
    local token = task.token()
    return time_limit.wait(token, true, nil, heap:add({ token = token, value = true }, C.mr_now() + seconds))
+end
+
+--- Lets the calling task go on in a later turn, if this one is over its time.
+function loop.give_way()
+   if not has_time() then loop.sleep(0) end
 end
 
 --- Waits on `token` for at most `timeout` seconds (nil: no limit).

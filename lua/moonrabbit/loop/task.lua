@@ -3,6 +3,7 @@
 -- Coroutines are pooled: a coroutine runs jobs until one waits; then it keeps that job until it ends, and the next job runs in
 -- another one. While nothing waits, no coroutine is created or switched.
 -- Only the loop resumes these coroutines; coroutine.resume by other code is refused (see coroutines).
+local C = require("moonrabbit.base.ffi").C
 local coroutines = require "moonrabbit.loop.coroutines"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
@@ -247,8 +248,9 @@ function task.wake(token, ...)
 end
 
 --- Resumes all woken tasks.
+-- @tparam[opt] number deadline on mr.now's clock: the others stay woken
 -- @treturn boolean true if there were any
-function task.run_ready()
+function task.run_ready(deadline)
    local any = ready_first <= ready_last
    local last = ready_last       -- tasks that become ready meanwhile wait for the next turn
    while ready_first <= last do
@@ -257,6 +259,7 @@ function task.run_ready()
       ready[ready_first] = nil
       ready_first = ready_first + 1
       run_entry(entry)
+      if deadline and C.mr_now() >= deadline then break end
    end
    if ready_first > ready_last then ready_first, ready_last = 1, 0 end
    return any

@@ -157,6 +157,87 @@ describe("loop", function()
       assert.is_true(fired)
    end)
 
+   -- Each thing takes 0.2 ms, so 1 ms has room for five, and for the one that is over it.
+   local function busily()
+      local till = mr.now() + 0.0002
+      while mr.now() < till do end -- luacheck: ignore 542
+   end
+
+   -- Polls until fn() says so, with a budget of 1 ms; asserts that no poll did more than fits.
+   local function within_budget(counter, is_over)
+      local deadline, polls = mr.now() + 20, 0
+      while not is_over() and mr.now() < deadline do
+         local before = counter.n
+         mr.poll(0.001)
+         assert.is_true(counter.n - before <= 6, counter.n - before .. " in one poll")
+         polls = polls + 1
+      end
+      assert.is_true(is_over())
+      return polls
+   end
+
+   it("keeps a poll's budget to the message, with others waiting", function()
+      local counter = { n = 0 }
+      local ch = assert(mr.connect("memory://"):channel())
+      local q = assert(ch:queue_declare { exclusive = true }).queue
+      for _ = 1, 200 do assert(ch:publish("", q, "x")) end
+      assert(ch:consume(q, function()
+         busily()
+         counter.n = counter.n + 1
+      end))
+      assert.is_true(within_budget(counter, function() return counter.n == 200 end) > 30)
+      ch.connection:release()
+   end)
+
+   it("keeps a poll's budget where messages wait for a place, or in a loop over messages", function()
+      local counter, order = { n = 0 }, {}
+      local ch = assert(mr.connect("memory://"):channel())
+      local q = assert(ch:queue_declare { exclusive = true }).queue
+      local other = assert(ch:queue_declare { exclusive = true }).queue
+      local function count(msg)
+         busily()
+         counter.n = counter.n + 1
+         order[#order + 1] = tonumber(msg.body)
+      end
+      assert(ch:consume(q, function(msg)
+         if counter.n == 0 then mr.sleep(0.02) end -- the others wait for the end of the first
+         count(msg)
+      end, { concurrency = 1 }))
+      for n = 1, 100 do assert(ch:publish("", q, tostring(n))) end
+      within_budget(counter, function() return counter.n == 100 end)
+      for n = 1, 100 do assert.equal(n, order[n]) end
+      mr.spawn(function()
+         for msg in ch:messages(other) do
+            count(msg)
+            msg:ack()
+         end
+      end)
+      for n = 1, 100 do assert(ch:publish("", other, tostring(n))) end
+      within_budget(counter, function() return counter.n == 200 end)
+      ch.connection:release()
+   end)
+
+   it("keeps a poll's budget to the task and to the timer, and lets messages through beside them", function()
+      local counter, got = { n = 0 }, 0
+      local ch = assert(mr.connect("memory://"):channel())
+      local q = assert(ch:queue_declare { exclusive = true }).queue
+      assert(ch:consume(q, function() got = got + 1 end))
+      for _ = 1, 100 do
+         mr.spawn(function()
+            mr.sleep(0.001)
+            busily()
+            counter.n = counter.n + 1
+         end)
+         mr.after(0.001, function()
+            busily()
+            counter.n = counter.n + 1
+         end)
+      end
+      assert(ch:publish("", q, "x"))
+      within_budget(counter, function() return counter.n == 200 and got == 1 end)
+      ch.connection:release()
+   end)
+
    it("makes the descriptor readable when a timer is due", function()
       mr.after(0.02, function() end)
       mr.poll()
