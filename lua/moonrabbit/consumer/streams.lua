@@ -23,6 +23,7 @@ local streams = {}
 local ACK = C.MR_ACK
 local EVERY = 1 -- seconds between two writes of an offset
 local LOOK = 0.05
+local OTHER = 30 -- seconds for the last handlers of another consumer of the same name
 
 local SPEC = { offset = "string|number|table|cdata", name = "string", store = "table", save_every = "number" }
 local STORE = { load = "function", save = "function" }
@@ -109,12 +110,35 @@ local function save(self)
    self.save_failed = why
 end
 
-local function save_last(self)
+local function leave(self)
    for i, other in ipairs(keeping) do
       if other == self then table.remove(keeping, i) break end
    end
+end
+
+local function save_last(self)
    while self.is_saving do loop.sleep(LOOK) end
    save(self)
+   leave(self)
+end
+
+-- True if one before it, which has ended, is about to keep its last offset under the same name.
+local function is_another_ending(self)
+   for _, other in ipairs(keeping) do
+      if not other.saver and other.queue == self.queue and other.stream.name == self.stream.name then return true end
+   end
+   return false
+end
+
+-- Of two consumers, one after the other, the second one must begin where the first one ended.
+local function wait_for_other(self)
+   local deadline = C.mr_now() + OTHER
+   while is_another_ending(self) and C.mr_now() < deadline do loop.sleep(LOOK) end
+end
+
+local function begin_saving(self)
+   self.saver = loop.every(self.stream.save_every or EVERY, function() save(self) end)
+   keeping[#keeping + 1] = self
 end
 
 --- Loads the offset that is kept, at the first start. It may wait.
@@ -124,16 +148,24 @@ function streams.begin(self)
    if not self.is_stream or self.progress then return true end
    local offset, err
    if self.store then
+      wait_for_other(self)
       offset, err = load(self)
       if err then return nil, err end
    end
    self.progress = progress.new(offset and offset + 1)
    self.kept_position = offset and offset + 1
-   if self.store and not self.saver then
-      self.saver = loop.every(self.stream.save_every or EVERY, function() save(self) end)
-      keeping[#keeping + 1] = self
-   end
+   if self.store and not self.saver then begin_saving(self) end
    return true
+end
+
+--- One takes over the consumer of another, with all that it has handled: of the script before a reload.
+function streams.take_over(self, other)
+   self.is_stream, self.progress, self.kept_position = other.is_stream, other.progress, other.kept_position
+   if not other.saver then return end
+   loop.cancel(other.saver)
+   other.saver = nil
+   leave(other)
+   begin_saving(self)
 end
 
 --- The arguments of its next basic.consume.

@@ -8,13 +8,15 @@ local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
 local marks = require "moonrabbit.loop.mark"
 local setup = require "moonrabbit.consumer.setup"
+local streams = require "moonrabbit.consumer.streams"
 local subscription = require "moonrabbit.channel.subscription"
 local task = require "moonrabbit.loop.task"
 
 local swap = {}
 
 -- Options that are known to the broker, or on which messages depend: if one changes, it is another consumer.
-local TOLD = { "prefetch", "declare", "bindings", "topology", "consumer_tag", "exclusive", "priority", "arguments", "manual_ack" }
+local TOLD = { "prefetch", "declare", "bindings", "topology", "consumer_tag", "exclusive", "priority", "arguments", "manual_ack",
+   "stream" }
 local POLL = 0.01 -- seconds between two checks for the end of handlers
 
 local function is_same(old, new)
@@ -90,9 +92,9 @@ local function transplant(old, new)
    inner.handler, inner.concurrency = new.handler, new.options.concurrency or false
    inner.stall, inner.time_limit = new.options.stall or false, new.options.time_limit or false
    inner.origin = marks.origin(new.options.handler)
-   inner.stall, inner.time_limit = new.options.stall or false, new.options.time_limit or false
    marks.describe(inner)
    new.exit, old.exit = old.exit, nil
+   streams.take_over(new, old)
    old.inner, old.channel, old.waiting = nil, nil, {}
    old.state = "cancelled"
    if old.overdue then old.overdue:stop() end
