@@ -1,7 +1,7 @@
 --- offset_file: keeps the offsets of named consumers of streams in files.
 -- SPDX-License-Identifier: MIT
 -- A file has the offset of the last handled message, as a line. It is replaced as a whole, so that a reader, and the next start
--- after a crash, find the old line or the new one.
+-- after a crash, find the old line or the new one; each process writes its own new file.
 local bit = require "bit"
 local ffi = require "ffi"
 local errors = require "moonrabbit.base.errors"
@@ -10,7 +10,8 @@ local offset_file = {}
 
 local WRITE_NEW = bit.bor(1, 64, 512, 524288) -- O_WRONLY, O_CREAT, O_TRUNC, O_CLOEXEC
 local OWNER, FOLDER = 384, 448 -- 0600, 0700
-local EEXIST, ENOENT = 17, 2
+local EEXIST, ENOENT, EACCES, ENOSPC, EROFS, EDQUOT = 17, 2, 13, 28, 30, 122
+local LONG, HEAD = 200, 150 -- bytes of a name in a path: longer ones are cut, with a checksum; file systems take 255
 
 ffi.cdef [[
 int mr_file_open(const char *path, int flags, ...) __asm__("open");
@@ -19,14 +20,20 @@ int mr_file_sync(int fd) __asm__("fdatasync");
 int mr_file_close(int fd) __asm__("close");
 int mr_file_rename(const char *from, const char *to) __asm__("rename");
 int mr_file_mkdir(const char *path, unsigned mode) __asm__("mkdir");
+int mr_file_remove(const char *path) __asm__("unlink");
+int mr_file_pid(void) __asm__("getpid");
 char *mr_file_strerror(int number) __asm__("strerror");
 ]]
 local C = ffi.C
 
-local function failure(what, path)
-   local number = ffi.errno()
+local FOLDER_HINT = "the folder is $MOONRABBIT_STATE, systemd's $STATE_DIRECTORY, or ~/.local/state/moonrabbit; this user must own it"
+local ROOM_HINT = "make room on the disk: it is tried again; until then a new start goes on at an older offset"
+local HINTS = { [EACCES] = FOLDER_HINT, [EROFS] = FOLDER_HINT, [ENOSPC] = ROOM_HINT, [EDQUOT] = ROOM_HINT }
+
+local function failure(what, path, number)
+   number = number or ffi.errno()
    local err = errors.new("handler_failed", "config", ("cannot %s %s: %s"):format(what, path, ffi.string(C.mr_file_strerror(number))))
-   err.hint = "the folder is $MOONRABBIT_STATE, systemd's $STATE_DIRECTORY, or ~/.local/state/moonrabbit; this user must own it"
+   err.hint = HINTS[number] or "set MOONRABBIT_STATE to a folder that this user owns, or give stream.store functions"
    return err, number
 end
 
@@ -49,9 +56,20 @@ function offset_file.folder(getenv)
    return nil, err
 end
 
--- Names may have any bytes; a file's may not.
+local function checksum(text)
+   local a, b = 5381, 52711
+   for i = 1, #text do
+      local c = text:byte(i)
+      a, b = (a * 33 + c) % 2 ^ 32, (b * 65599 + c) % 2 ^ 32
+   end
+   return ("%08x%08x"):format(a, b)
+end
+
+-- Names may have any bytes, and many; a file's may not.
 local function escape(name)
-   return (name:gsub("[^%w_%-]", function(c) return ("%%%02X"):format(c:byte()) end))
+   local text = name:gsub("[^%w_%-]", function(c) return ("%%%02X"):format(c:byte()) end)
+   if #text <= LONG then return text end
+   return ("%s.%s"):format(text:sub(1, HEAD), checksum(name))
 end
 
 --- The path of a consumer's file.
@@ -65,9 +83,10 @@ end
 local function make_folders(path)
    for at in path:gmatch "()/" do
       local part = path:sub(1, at - 1)
-      if part ~= "" and C.mr_file_mkdir(part, FOLDER) ~= 0 and ffi.errno() ~= EEXIST then
+      local number = part ~= "" and C.mr_file_mkdir(part, FOLDER) ~= 0 and ffi.errno() or EEXIST
+      if number ~= EEXIST then
          local f = io.open(part) -- a folder above may be there and be closed to us
-         if not f then return nil, (failure("make", part)) end
+         if not f then return nil, (failure("make", part, number)) end
          f:close()
       end
    end
@@ -77,9 +96,11 @@ end
 local function write(path, text)
    local fd = C.mr_file_open(path, WRITE_NEW, ffi.new("int", OWNER))
    if fd < 0 then return nil, failure("write", path) end
-   local ok = C.mr_file_write(fd, text, #text) == #text and C.mr_file_sync(fd) == 0
-   local err = not ok and failure("write", path)
+   local size = tonumber(C.mr_file_write(fd, text, #text))
+   local ok = size == #text and C.mr_file_sync(fd) == 0
+   local err = not ok and failure("write", path, size >= 0 and size < #text and ENOSPC or nil)
    C.mr_file_close(fd)
+   if not ok then C.mr_file_remove(path) end
    return ok or nil, err
 end
 
@@ -91,7 +112,9 @@ function offset_file.load(path)
    local file, text, number = io.open(path, "rb")
    if not file then
       if number == ENOENT then return nil end
-      return nil, errors.new("handler_failed", "config", "cannot read " .. tostring(text))
+      local err = errors.new("handler_failed", "config", "cannot read " .. tostring(text))
+      err.hint = FOLDER_HINT
+      return nil, err
    end
    local content = file:read "*a" or ""
    file:close()
@@ -106,7 +129,7 @@ end
 -- @treturn[1] true
 -- @treturn[2] nil, error
 function offset_file.save(path, offset)
-   local new = path .. ".new"
+   local new = ("%s.new.%d"):format(path, C.mr_file_pid())
    local text = ("%.0f\n"):format(offset)
    local ok, err, number = write(new, text)
    if not ok and number == ENOENT then
@@ -114,8 +137,10 @@ function offset_file.save(path, offset)
       if ok then ok, err = write(new, text) end
    end
    if not ok then return nil, err end
-   if C.mr_file_rename(new, path) ~= 0 then return nil, (failure("replace", path)) end
-   return true
+   if C.mr_file_rename(new, path) == 0 then return true end
+   err = failure("replace", path)
+   C.mr_file_remove(new)
+   return nil, err
 end
 
 --- The functions of a store.

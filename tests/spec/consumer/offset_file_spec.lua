@@ -49,6 +49,42 @@ describe("the file of an offset", function()
       assert.truthy(err.hint:find("MOONRABBIT_STATE", 1, true))
    end)
 
+   it("tells what the kernel said of a folder that cannot be made, and leaves no file behind", function()
+      local _, err = files.save("/sys/none/x.offset", 1)
+      assert.truthy(err.text:find("^cannot make /sys/none: ") and not err.text:find("No such file", 1, true), err.text)
+      os.execute("mkdir -p " .. folder .. "/x.offset") -- a folder where the file should be
+      assert.is_nil((files.save(folder .. "/x.offset", 1)))
+      assert.equal("x.offset", shell("ls " .. folder))
+   end)
+
+   it("stays whole if several processes write it under one name", function()
+      local path = folder .. "/q/x.offset"
+      assert(files.save(path, 1))
+      local code = ([[local f = require "moonrabbit.consumer.offset_file"
+         for i = 1, 100 do assert(f.save("%s", i %% 2 == 0 and 7 or 123456789)) end]]):format(path)
+      local one, two = io.popen("luajit -e '" .. code .. "' 2>&1"), io.popen("luajit -e '" .. code .. "' 2>&1")
+      for _ = 1, 300 do assert(files.load(path)) end
+      assert.same({ "", "" }, { one:read "*a", two:read "*a" })
+      one:close()
+      two:close()
+      assert(files.load(path))
+   end)
+
+   it("has a name that a file system takes, however long the queue's is", function()
+      local before = os.getenv
+      finally(function() os.getenv = before end) -- luacheck: ignore
+      os.getenv = function(name) return name == "MOONRABBIT_STATE" and folder or before(name) end -- luacheck: ignore
+      local long, seen = ("\195\182"):rep(120), {}
+      for _, name in ipairs { long, long .. "a", long .. "b" } do
+         local store = files.store(name)
+         assert(store.save(name, #name))
+         assert.equal(#name, store.load(name))
+         local path = files.path(name, name)
+         assert.is_nil(seen[path])
+         seen[path] = true
+      end
+   end)
+
    it("is in a folder that the environment names", function()
       local function at(env) return files.folder(function(name) return env[name] end) end
       assert.equal("/a", at { MOONRABBIT_STATE = "/a", STATE_DIRECTORY = "/b", HOME = "/h" })
