@@ -2,12 +2,12 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/loop.h"
 
-#include <signal.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/descriptor.h"
 #include "base/number.h"
+#include "base/thread.h"
 #include "bridge/ending.h"
 #include "engine/engine.h"
 #include "link/command.h"
@@ -387,13 +387,7 @@ static void free_engine(struct mr_engine *e)
 
 static int start_thread(struct mr_engine *e)
 {
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all,
-		&before); /* inherited by the new thread: signals go to the host */
-	int error = pthread_create(&e->thread, NULL, run, e);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return error;
+	return mr_thread_start(&e->thread, "mr io", run, e);
 }
 
 enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge, mr_error *error)

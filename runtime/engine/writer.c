@@ -6,13 +6,13 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/number.h"
+#include "base/thread.h"
 
 #define LOOK 100 /* ms between two checks of `abandoned` while the descriptor is full */
 
@@ -92,12 +92,7 @@ static void *run(void *arg)
 
 static int start_thread(struct mr_writer *w)
 {
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before); /* signals go to the host */
-	int error = pthread_create(&w->thread, NULL, run, w->logger);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return error;
+	return mr_thread_start(&w->thread, "mr log", run, w->logger);
 }
 
 enum mr_status mr_writer_start(struct mr_writer **out, struct mr_logger *logger, mr_error *error)

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
@@ -18,6 +17,7 @@
 #include "base/descriptor.h"
 #include "base/ev.h"
 #include "base/number.h"
+#include "base/thread.h"
 #include "bridge/ending.h"
 #include "broker/server/peer.h"
 #include "broker/server/report.h"
@@ -361,17 +361,13 @@ static void *run(void *arg)
 
 static int start_thread(struct mr_server *s)
 {
-	sigset_t all, before;
 	int ending;
 	mr_tls_prepare();
 	if (mr_ending_enter(MR_ENDING_BROKER, &ending, NULL) != MR_OK) return EAGAIN;
 	ev_io_init(&s->ending_io, on_ending, ending, EV_READ);
 	s->ending_io.data = s;
 	ev_io_start(s->wire.loop, &s->ending_io);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before); /* signals go to the host */
-	int error = pthread_create(&s->thread, NULL, run, s);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	int error = mr_thread_start(&s->thread, "mr broker", run, s);
 	if (error) mr_ending_leave(MR_ENDING_BROKER);
 	return error;
 }
