@@ -6,14 +6,34 @@
 
 #include "base/number.h"
 
+#define HELP_PART 200 /* bytes of a help that are written at a time */
+
+/* Prometheus drops the whole page for a help that is not UTF-8. */
+static void write_help(struct mr_page *p, const char *help)
+{
+	char plain[4 * HELP_PART + 5];
+	while (*help) {
+		size_t n = strcspn(help, "\n");
+		if (n > HELP_PART) n = HELP_PART;
+		while (n > HELP_PART - 3 && (help[n] & 0xC0) == 0x80) n--; /* within a character */
+		mr_error_escape(plain, sizeof plain, help, n);
+		for (const char *c = plain; *c; c++) {
+			char one[2] = {*c, '\0'};
+			mr_page_text(p, *c == '\\' ? "\\\\" : one);
+		}
+		help += n;
+		if (*help == '\n') {
+			mr_page_text(p, "\\n");
+			help++;
+		}
+	}
+}
+
 static void write_head(struct mr_page *p, const struct mr_metric *m)
 {
 	static const char *const types[] = {"counter", "gauge", "histogram"};
 	mr_page_put(p, "# HELP %s ", m->name);
-	for (const char *c = m->help; *c; c++) {
-		char one[2] = {*c, '\0'};
-		mr_page_text(p, *c == '\\' ? "\\\\" : *c == '\n' ? "\\n" : one);
-	}
+	write_help(p, m->help);
 	mr_page_put(p, "\n# TYPE %s %s\n", m->name, types[m->type]);
 }
 

@@ -93,6 +93,22 @@ static void test_the_metrics_of_the_host(void **state)
 	mr_series_drop(g);
 }
 
+static void test_a_help_is_utf8_whatever_its_bytes_and_its_length(void **state)
+{
+	(void)state;
+	char help[2004];
+	for (size_t i = 0; i < 2000; i++)
+		help[i] = "\xe2\x82\xac"[i % 3]; /* cut within a euro sign */
+	strcpy(help + 2000, "\xe9.");
+	struct mr_metric *g = mr_series_metric(MR_GAUGE, "level", help, NULL, 0, NULL, 0);
+	const struct mr_metric *all[] = {g};
+	mr_own_metrics_write(&page, all, 1);
+	const char *at = strstr(text(), "level ") + strlen("level ");
+	assert_memory_equal(at, help, 1998);
+	assert_memory_equal(at + 1998, "\\\\xe2\\\\x82\\\\xe9.\n", 5 * 3 + 2);
+	mr_series_drop(g);
+}
+
 static double value_of(const char *all, const char *name)
 {
 	const char *at = strstr(all, name);
@@ -128,6 +144,8 @@ int main(void)
 			setup, teardown),
 		cmocka_unit_test(test_what_a_label_may_not_hold_is_escaped),
 		cmocka_unit_test_setup_teardown(test_the_metrics_of_the_host, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_help_is_utf8_whatever_its_bytes_and_its_length, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_the_process, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
