@@ -18,6 +18,7 @@ describe("a delayed message", function()
          last:queue_delete { queue = "mr.delay.to-queue." .. name }
          last:queue_delete { queue = "mr.delay.to-exchange." .. name }
          last:exchange_delete { exchange = "mr.delay.to-exchange." .. name }
+         last:exchange_delete { exchange = "mr.delay.to-exchange." .. name .. ".drain" }
          last:exchange_delete { exchange = name }
       end
       last:exchange_delete { exchange = "mr.delay" } -- the next test declares it again
@@ -128,6 +129,30 @@ describe("a delayed message", function()
          return said:find(hop .. "\t1", 1, true)
       end, 60)
       assert.equal(1, broker.count(ch, q))
+   end)
+
+   broker.it_rabbitmq(it, "is kept when its exchange has been deleted and made anew (FIELD-C2)", function()
+      local x, q = broker.name "moved", queue()
+      made[#made + 1] = x
+      local function make()
+         assert(ch:exchange_declare { exchange = x, type = "topic", durable = true })
+         assert(ch:queue_bind { queue = q, exchange = x, routing_key = "k" })
+      end
+      make()
+      local got = arrivals(q)
+      local pub = mr.publisher { connection = conn, exchange = x, routing_key = "k" }
+      assert(pub:publish("one", { delay = 0.05 }))
+      eventually("the first", function() return got.msg.one end)
+      assert(ch:exchange_delete { exchange = x })
+      make()
+      assert(pub:publish("two", { delay = 0.05 }))
+      local hop = "mr.delay.to-exchange." .. x
+      eventually("it in front of its exchange", function()
+         return broker.ctl("-q list_queues name messages --no-table-headers"):find(hop .. "\t1", 1, true)
+      end, 60)
+      local further = mr.publisher { connection = broker.connect(), exchange = x, routing_key = "k" }
+      assert(further:publish("three", { delay = 0.05 }))
+      eventually("the third", function() return got.msg.three end)
    end)
 
    it("is put by a simple queue, too (FIELD-C2)", function()

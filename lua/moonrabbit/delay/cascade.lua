@@ -41,8 +41,15 @@ local function bind(name, from, header, value)
       options = { arguments = header and { ["x-match"] = "all", [header] = value } or nil } }
 end
 
-local function bind_exchange(name, from)
-   return { operation = C.MR_EXCHANGE_BIND, name = name, extra = from, options = {} }
+local function bind_exchange(name, from, arguments)
+   return { operation = C.MR_EXCHANGE_BIND, name = name, extra = from, options = { arguments = arguments } }
+end
+
+-- An exchange that is deleted with the last one that is bound to it.
+local function passing(name, kind, arguments)
+   local step = exchange(name, kind, arguments)
+   step.options.auto_delete = true
+   return step
 end
 
 local function of_type(kind, arguments)
@@ -69,7 +76,8 @@ local function steps_of_link(from, name)
 end
 
 -- The queue in front of a target. A quorum queue keeps what its target does not take: so each target has its own, and for
--- an exchange a message without a route counts as taken, as in any publish.
+-- an exchange a message without a route counts as taken, as in any publish. It goes to that exchange and to a drain, which drops
+-- it. Both ways are deleted with the exchange: what comes then is kept, until a delayed publish finds the exchange again.
 local function steps_of_target(kind, plan)
    local list = {}
    if plan.is_direct then return { bind(plan.routing_key, OUT, TO, plan.target) } end
@@ -80,7 +88,10 @@ local function steps_of_target(kind, plan)
       list[1] = { operation = C.MR_QUEUE_DECLARE, name = plan.routing_key, options = { passive = true }, is_exact = true }
    elseif kind == "quorum" then
       onward = hop
-      list = { exchange(hop, "fanout"), bind_exchange(plan.exchange, hop), bind(NOWHERE, hop) }
+      local drain = short.name(hop, "", ".drain")
+      list = { passing(drain, "headers", { ["alternate-exchange"] = NOWHERE }),
+         bind_exchange(plan.exchange, drain, { ["x-match"] = "all", [HEADER] = "never" }),
+         passing(hop, "fanout"), bind_exchange(plan.exchange, hop), bind_exchange(drain, hop) }
    else
       list[1] = { operation = C.MR_EXCHANGE_DECLARE, name = onward, extra = "direct", options = { passive = true }, is_exact = true }
    end
@@ -120,7 +131,8 @@ local function ask(scratch, step, is_passive)
    if not ch then return nil, err end
    local ok
    ok, err = asking.ask(ch, step.operation, { unrecorded = true, asking = true, durable = step.options.durable,
-      arguments = step.options.arguments, passive = is_passive or step.options.passive }, step.name, step.extra)
+      auto_delete = step.options.auto_delete, arguments = step.options.arguments, passive = is_passive or step.options.passive },
+      step.name, step.extra)
    return ok and true, err
 end
 
