@@ -1,6 +1,8 @@
 --- Streams: consumed with ch:consume and with mr.consumer. RabbitMQ only: the embedded broker has none.
 local mr = require "moonrabbit"
 local broker = require "broker"
+local errors = require "moonrabbit.base.errors"
+local lifecycle = require "moonrabbit.consumer.lifecycle"
 local recovering = require "recovering"
 
 local eventually = broker.eventually
@@ -434,6 +436,18 @@ describe("mr.consumer of a stream", function()
       local handler, got = counter()
       consumer(q, { declare = false, dead_letter = false, stream = { offset = "first" }, handler = handler })
       eventually("its message", function() return got.n == 1 end)
+   end)
+
+   it("misses nothing if it had got nothing yet when its channel ended for good, begun at next", function()
+      local q, publish = stream(3)
+      local handler, got = counter()
+      local w = consumer(q, { handler = handler, queue_type = "stream" })
+      w.inner:cancel() -- as if a recovery had given it up
+      w.state = "consuming"
+      publish(2)
+      lifecycle.hear(w, "ended", errors.new("lost", "channel"))
+      assert(w:wait(10))
+      eventually("what came meanwhile", function() return got["3"] and got["4"] end)
    end)
 
    it("begins at a time", function()

@@ -160,7 +160,7 @@ end
 
 --- One takes over the consumer of another, with all that it has handled: of the script before a reload.
 function streams.take_over(self, other)
-   self.is_stream, self.progress, self.kept_position = other.is_stream, other.progress, other.kept_position
+   self.is_stream, self.progress, self.kept_position, self.began = other.is_stream, other.progress, other.kept_position, other.began
    if not other.saver then return end
    loop.cancel(other.saver)
    other.saver = nil
@@ -168,10 +168,22 @@ function streams.take_over(self, other)
    begin_saving(self)
 end
 
+-- One that begins at what comes from now on, and has got nothing yet, would miss what came since its first start: so it begins
+-- again at that time. (A consumer that the runtime restores does, too.)
+local function where_it_began(self)
+   local offset = self.stream.offset
+   local given = offset
+   if given == nil then given = (self.options.arguments or {})[arguments_of.OFFSET] end
+   if not self.is_stream or given ~= nil and given ~= "next" then return offset end
+   if self.was_consuming and self.began then return value.timestamp(self.began) end
+   self.began = os.time()
+   return offset
+end
+
 --- The arguments of its next basic.consume.
 function streams.arguments(self)
    local arguments = self.options.arguments
-   local offset = self.progress and self.progress:position() or self.stream.offset
+   local offset = self.progress and self.progress:position() or where_it_began(self)
    if offset == nil then return arguments end
    return merged(arguments, { [arguments_of.OFFSET] = offset })
 end
