@@ -211,9 +211,10 @@ function mr.poll(budget)
    return busy
 end
 
---- The descriptor that becomes readable when `mr.poll` has something to do.
+--- The descriptor that is readable while `mr.poll` has something to do: an event, a timer that is due, what a poll with a
+-- budget has left. (Level-triggered, as a socket's.)
 -- @treturn number
-function mr.fd() return C.mr_runtime_fd(loop.runtime()) end
+function mr.fd() return loop.descriptor() end
 
 local STATS = { "delivered", "settled", "published", "confirmed", "returned", "lost", "bytes_in", "bytes_out", "reads",
    "writes", "frames_in", "in_flight", "outbound", "heartbeats_out", "acks_out", "log_dropped", "violations",

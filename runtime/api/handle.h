@@ -30,8 +30,9 @@ struct mr_runtime {
 	uint32_t loop_mode;   /* connections with heartbeat_mode = "loop" */
 	unsigned unsignalled; /* commands pushed since the I/O thread was last woken */
 	bool prepared;        /* the last poll left the host announced as asleep */
-	bool unseen; /* it woke by itself; the I/O thread does not know until the next signal */
-	bool roused; /* mr_handle_rouse_host ended its announced sleep */
+	bool is_watched; /* the host has asked for the descriptor: it is readable while there is work */
+	bool unseen;     /* it woke by itself; the I/O thread does not know until the next signal */
+	bool roused;     /* mr_handle_rouse_host ended its announced sleep */
 	struct mr_log log;
 	struct mr_meter *meters[MR_METERS_MAX + 1];
 	size_t meter_count;

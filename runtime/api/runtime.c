@@ -101,11 +101,6 @@ void mr_runtime_free(mr_runtime *rt, double timeout)
 	mr_free(rt);
 }
 
-int mr_runtime_fd(const mr_runtime *rt)
-{
-	return mr_handle_is_forked(rt) ? -1 : rt->bridge.host.fd;
-}
-
 /* ---- events ---- */
 
 static int take_pushed(mr_runtime *rt, mr_event *events, int max)
@@ -220,11 +215,32 @@ static int poll_events(mr_runtime *rt, mr_event *events, int max, double timeout
 	}
 }
 
+/* Leaves the descriptor readable if there is an event, or so that the next one makes it readable. */
+static void watch(mr_runtime *rt)
+{
+	if (!rt->is_watched || rt->prepared) return;
+	rt->prepared = true;
+	mr_wake_prepare(&rt->bridge.host);
+	if (rt->unsignalled) mr_command_signal(rt); /* as in take_or_prepare */
+	if (has_events(rt)) mr_handle_rouse_host(rt);
+}
+
+int mr_runtime_fd(mr_runtime *rt)
+{
+	if (mr_handle_is_forked(rt)) return -1;
+	rt->is_watched = true;
+	watch(rt);
+	return rt->bridge.host.fd;
+}
+
+bool mr_runtime_is_forked(const mr_runtime *rt) { return mr_handle_is_forked(rt); }
+
 int mr_runtime_poll(mr_runtime *rt, mr_event *events, int max, double timeout)
 {
 	if (mr_handle_is_forked(rt)) return -1;
 	mr_mark_enter(&rt->bridge.progress);
 	int n = poll_events(rt, events, max, timeout);
+	watch(rt);
 	mr_mark_leave(&rt->bridge.progress, mr_clock_real(), n == 0 && timeout == 0);
 	return n;
 }

@@ -178,13 +178,13 @@ MR_API double mr_now(void); /* the monotonic clock, in seconds */
 
 /* Starts a runtime and its I/O thread. *Gives*. MR_NO_MEMORY, MR_NO_DESCRIPTORS. */
 MR_API int mr_runtime_new(mr_runtime **out);
-/* One descriptor, for a host that has its own event loop. After mr_runtime_poll has returned 0, the
- * descriptor becomes readable as soon as there is an event. So call mr_runtime_poll until it
- * returns 0, then wait until the descriptor is readable. -1 in a forked child. */
-MR_API int mr_runtime_fd(const mr_runtime *rt);
+/* One descriptor, for a host that has its own event loop: readable while mr_runtime_poll would return
+ * an event (level-triggered). A host may take one event each time. -1 in a forked child. */
+MR_API int mr_runtime_fd(mr_runtime *rt);
+MR_API bool mr_runtime_is_forked(const mr_runtime *rt); /* it belongs to the parent */
 /* Writes up to `max` events and returns their number. Waits at most `timeout` seconds for the first
  * one (0: does not wait, negative: no limit). Returns 0 early if the host catches a signal. With
- * `max` 0 it pulls no event and does not wait, but prepares mr_runtime_fd as if it had returned 0.
+ * `max` 0 it pulls no event and does not wait.
  * -1 in a forked child. Pass each event to mr_event_fini, and release each delivery. */
 MR_API int mr_runtime_poll(mr_runtime *rt, mr_event *events, int max, double timeout);
 /* Makes mr_runtime_fd readable at the time `at` (mr_now's clock), for a host that sleeps in its own

@@ -41,6 +41,7 @@ loop.turns = 0
 -- The seconds for publishes and settles to reach the broker: a connection that is closed at once may lose them.
 local FAREWELL = 0.8
 local has_ended = false
+local is_hosted = false -- the host has asked for the descriptor
 local sentinel = newproxy(true)
 getmetatable(sentinel).__gc = function()
    local old = rt
@@ -199,10 +200,18 @@ local function fire_timers()
    return any
 end
 
+-- Adds a timer. A host that sleeps in its own loop has only heard of those that were there at its last poll.
+local function add(entry, due)
+   local first = is_hosted and not task.is_pumping and (heap:next_at() or due) >= due
+   heap:add(entry, due)
+   if first then C.mr_runtime_wake_at(loop.runtime(), due) end
+   return entry
+end
+
 --- Calls fn after `seconds`, in a task; returns the timer, for loop.cancel.
-function loop.after(seconds, fn) return heap:add({ fn = fn }, C.mr_now() + seconds) end
+function loop.after(seconds, fn) return add({ fn = fn }, C.mr_now() + seconds) end
 --- Calls fn every `seconds`. A round that is due while the previous one still runs, or that is late, is skipped.
-function loop.every(seconds, fn) return heap:add({ fn = fn, every = seconds }, C.mr_now() + seconds) end
+function loop.every(seconds, fn) return add({ fn = fn, every = seconds }, C.mr_now() + seconds) end
 --- Cancels a timer.
 function loop.cancel(entry)
    entry.every = nil
@@ -250,14 +259,24 @@ function loop.pump(timeout, most, deadline)
    task.is_pumping = false
    return busy or n > 0
 end
-task.set_loop(loop.pump, function() return rt ~= nil and C.mr_runtime_fd(rt) < 0 end)
+task.set_loop(loop.pump, function() return rt ~= nil and C.mr_runtime_is_forked(rt) end)
 
 --- True if something can still happen by itself.
 function loop.is_idle()
    return loop.holds == 0 and heap.live <= loop.soft and task.alive == 0 and at >= count and not task.has_ready()
 end
 
---- Makes the runtime's descriptor readable when the next timer is due.
+--- The runtime's descriptor, for a host that has a loop of its own.
+function loop.descriptor()
+   local fd = C.mr_runtime_fd(loop.runtime())
+   if not is_hosted then
+      is_hosted = true
+      loop.arm()
+   end
+   return fd
+end
+
+--- Makes the runtime's descriptor readable when the next timer is due, or at once if a turn has left something.
 function loop.arm()
    C.mr_runtime_wake_at(loop.runtime(), (task.has_ready() or at < count) and C.mr_now() or heap:next_at() or 0)
 end
@@ -272,7 +291,7 @@ end
 --- Suspends the calling coroutine for `seconds`.
 function loop.sleep(seconds)
    local token = task.token()
-   return time_limit.wait(token, true, nil, heap:add({ token = token, value = true }, C.mr_now() + seconds))
+   return time_limit.wait(token, true, nil, add({ token = token, value = true }, C.mr_now() + seconds))
 end
 
 --- Lets the calling task go on in a later turn, if this one is over its time.
@@ -285,7 +304,7 @@ end
 -- @treturn any the waker's value, nil after the timeout
 function loop.wait(token, timeout, soft, undo)
    if not timeout then return time_limit.wait(token, soft, undo) end
-   local entry = heap:add({ token = token }, C.mr_now() + timeout)
+   local entry = add({ token = token }, C.mr_now() + timeout)
    local result = time_limit.wait(token, soft, undo, entry)
    heap:cancel(entry)
    return result

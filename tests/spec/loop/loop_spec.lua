@@ -238,9 +238,57 @@ describe("loop", function()
       ch.connection:release()
    end)
 
+   it("keeps the descriptor readable while a poll has left something", function()
+      local n = 0
+      for _ = 1, 20 do
+         mr.spawn(function()
+            mr.sleep(0.001)
+            busily()
+            n = n + 1
+         end)
+      end
+      local fds = ffi.new("struct spec_pollfd[1]", { { mr.fd(), 1, 0 } }) -- 1: POLLIN
+      local deadline = mr.now() + 20
+      while n < 20 and mr.now() < deadline do
+         assert.equal(1, ffi.C.spec_poll(fds, 1, 5000))
+         mr.poll(0.001)
+      end
+      assert.equal(20, n)
+      while mr.poll() do end
+      assert.equal(0, ffi.C.spec_poll(fds, 1, 20))
+   end)
+
+   it("makes the descriptor readable for what is made outside of a poll: a timer, a sleep, a publish", function()
+      local ch = assert(mr.connect("memory://"):channel())
+      local q = assert(ch:queue_declare { exclusive = true }).queue
+      local got, slept, fired = 0, false, false
+      assert(ch:consume(q, function() got = got + 1 end))
+      local fds = ffi.new("struct spec_pollfd[1]", { { mr.fd(), 1, 0 } })
+      local function until_done(what)
+         local deadline = mr.now() + 20
+         while not what() and mr.now() < deadline do
+            assert.equal(1, ffi.C.spec_poll(fds, 1, 5000))
+            mr.poll()
+         end
+         assert.is_true(what())
+         while mr.poll() do end
+      end
+      until_done(function() return true end)
+      mr.every(3600, function() end) -- it must not hide the ones that come before
+      mr.after(0.02, function() fired = true end)
+      until_done(function() return fired end)
+      mr.spawn(function()
+         mr.sleep(0.02)
+         slept = true
+      end)
+      until_done(function() return slept end)
+      assert(ch:publish("", q, "x"))
+      until_done(function() return got == 1 end)
+      ch.connection:release()
+   end)
+
    it("makes the descriptor readable when a timer is due", function()
       mr.after(0.02, function() end)
-      mr.poll()
       local fds = ffi.new("struct spec_pollfd[1]", { { mr.fd(), 1, 0 } }) -- 1: POLLIN
       assert.equal(1, ffi.C.spec_poll(fds, 1, 5000))
    end)

@@ -124,6 +124,25 @@ static void test_a_poll_that_takes_nothing_leaves_the_descriptor_readable(void *
 	assert_int_equal(wait_for(MR_EV_DONE, 4), MR_OK);
 }
 
+/* A host that takes one event each time the descriptor is readable must see all of them. */
+static void test_the_descriptor_is_readable_while_there_is_an_event(void **state)
+{
+	const mr_request r = {.operation = MR_QUEUE_DECLARE, .name = {"poll", 4}};
+	(void)state;
+	for (int round = 0; round < 20; round++) {
+		for (uint64_t token = 4; token < 8; token++)
+			assert_int_equal(mr_channel_request(channel, token, &r), MR_OK);
+		for (int n = 0; n < 4; n++) {
+			mr_event ev;
+			assert_true(is_readable(10000));
+			assert_int_equal(mr_runtime_poll(rt, &ev, 1, 0), 1);
+			assert_int_equal(ev.type, MR_EV_DONE);
+			mr_event_fini(&ev);
+		}
+		assert_false(is_readable(0));
+	}
+}
+
 static void test_a_poll_without_a_limit_never_returns_nothing(void **state)
 {
 	(void)state;
@@ -373,6 +392,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_a_late_wake_neither_ends_a_poll_nor_stays),
 		TEST(test_a_poll_that_takes_nothing_leaves_the_descriptor_readable),
+		TEST(test_the_descriptor_is_readable_while_there_is_an_event),
 		TEST(test_a_poll_without_a_limit_never_returns_nothing),
 		TEST(test_a_host_that_woke_by_itself_and_computes_is_heard),
 		TEST(test_the_second_command_of_a_computing_host_is_heard_too),
