@@ -50,7 +50,8 @@ void mr_idle_due(struct ev_loop *loop, ev_timer *timer, int revents)
 	(void)loop;
 	(void)revents;
 	mr_idle_begin(r);
-	if (!r->opened_at || mr_plan_track(&r->plan, 0)) return; /* the last look is not over */
+	if (!r->opened_at || r->is_put_off) return;
+	if (mr_plan_track(&r->plan, 0)) return; /* the last look is not over */
 	while ((consumer = mr_topology_next(&r->topology, MR_BASIC_CONSUME, consumer)))
 		if (is_to_be_seen(r, consumer) && !mr_recovery_plan_look(r, consumer)) break;
 	r->port.touch(r->port.owner);

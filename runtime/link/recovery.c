@@ -293,7 +293,9 @@ bool mr_recovery_opened(struct mr_recovery *r, const struct mr_handshake *agreed
 	r->heartbeat = agreed->heartbeat;
 	r->is_usable = false;
 	mr_idle_begin(r);
-	return was_open && mr_recovery_plan(r, true);
+	if (was_open && mr_recovery_plan(r, true)) return true;
+	if (r->is_put_off) mr_repair_put_off(r);
+	return r->is_put_off;
 }
 
 bool mr_recovery_is_usable(const struct mr_recovery *r) { return !r->is_whole || r->is_usable; }

@@ -45,30 +45,43 @@ void mr_recovery_drop_plan(struct mr_recovery *r)
 	struct mr_track *track;
 	while ((track = mr_plan_next_track(&r->plan, NULL))) mr_recovery_end_track(r, track);
 	mr_timer_stop(&r->pace);
-	r->is_whole = false;
+	r->is_whole = r->is_put_off = false;
 }
 
-/* Each track has room for its answers, or there is no track. */
-static void furnish(struct mr_recovery *r)
+/* Each track has room for its answers, or there is no track: then this returns false. */
+static bool furnish(struct mr_recovery *r)
 {
+	bool ok = true;
 	struct mr_track *track = mr_plan_next_track(&r->plan, NULL), *next;
 	for (; track; track = next) {
 		next = mr_plan_next_track(&r->plan, track);
 		if (!track->asked) track->asked = mr_calloc(1, sizeof *track->asked);
-		if (!track->asked) mr_recovery_end_track(r, track);
+		if (track->asked) continue;
+		mr_recovery_end_track(r, track);
+		ok = false;
 	}
+	return ok;
+}
+
+static bool plan_whole(struct mr_recovery *r)
+{
+	struct mr_topology *t = &r->topology;
+	bool declares = r->config->recover_topology;
+	bool is_needed = t->channels.count || (declares && !mr_list_is_empty(&t->records));
+	mr_recovery_drop_plan(r);
+	r->opened = 0;
+	r->is_whole = mr_plan_all(&r->plan, t, declares) && furnish(r);
+	if (r->is_whole || !is_needed) return r->is_whole;
+	mr_recovery_drop_plan(r);
+	r->is_whole = r->is_put_off = true;
+	return false;
 }
 
 bool mr_recovery_plan(struct mr_recovery *r, bool is_whole)
 {
-	struct mr_topology *t = &r->topology;
-	if (is_whole) mr_recovery_drop_plan(r);
-	if (is_whole) r->opened = 0;
-	if (is_whole ? !mr_plan_all(&r->plan, t, r->config->recover_topology)
-		     : !mr_plan_repairs(&r->plan, t))
-		return false;
+	if (is_whole) return plan_whole(r);
+	if (!mr_plan_repairs(&r->plan, &r->topology)) return false;
 	furnish(r);
-	if (is_whole) r->is_whole = !mr_plan_is_empty(&r->plan);
 	return !mr_plan_is_empty(&r->plan);
 }
 

@@ -92,6 +92,7 @@ struct mr_recovery {
 	/* The current plan: the requests to the broker, in tracks side by side. */
 	struct mr_plan plan;
 	bool is_whole;    /* the whole connection is being restored, not one channel or consumer */
+	bool is_put_off;  /* there was no memory for the plan of it: it is made later */
 	bool is_usable;   /* what waits for the connection need not wait for the rest of it */
 	uint32_t waiting; /* tracks whose request is not answered */
 	uint64_t tokens;
@@ -122,7 +123,7 @@ void mr_recovery_tell_try(struct mr_recovery *r, enum mr_connection_state state,
 double mr_recovery_chance(struct mr_recovery *r); /* 0 to 1, without 1 */
 
 /* Plans to restore everything, or, beside what is planned, what is broken. False: there is nothing
- * to do, or no memory. */
+ * to do, or no memory; what has no track then must be planned later (everything: is_put_off). */
 bool mr_recovery_plan(struct mr_recovery *r, bool is_whole);
 /* Plans to look at a consumer. False: no memory. */
 bool mr_recovery_plan_look(struct mr_recovery *r, const struct mr_record *consumer);

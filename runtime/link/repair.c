@@ -5,14 +5,33 @@
 #include "link/backoff.h"
 #include "link/history.h"
 
+#define MEMORY_PAUSE 1000 /* ms until what found no memory is planned again */
+
 static const struct mr_retry retry = {MR_RETRY_JITTER, 0, 0, 5000, -1};
+
+void mr_repair_put_off(struct mr_recovery *r)
+{
+	mr_timer_arm(&r->repair, mr_clock_now() + MEMORY_PAUSE);
+}
+
+/* True if something is to be repaired, and is not planned. */
+static bool is_left(const struct mr_recovery *r)
+{
+	const struct mr_channel_record *c;
+	for (size_t at = 0; (c = mr_map_next(&r->topology.channels, &at, NULL));)
+		if (!mr_plan_track(&r->plan, c->number) && mr_plan_is_due(&r->topology, c->number))
+			return true;
+	return false;
+}
 
 void mr_repair_due(struct ev_loop *loop, ev_timer *timer, int revents)
 {
 	struct mr_recovery *r = timer->data;
 	(void)loop;
 	(void)revents;
-	if (r->opened_at && mr_recovery_plan(r, false)) r->port.touch(r->port.owner);
+	if (!r->opened_at) return;
+	if (mr_recovery_plan(r, r->is_put_off)) r->port.touch(r->port.owner);
+	if (r->is_put_off || is_left(r)) mr_repair_put_off(r);
 }
 
 static void ask_host(struct mr_recovery *r, uint16_t channel, mr_msec delay)
@@ -53,7 +72,7 @@ static void give_up(struct mr_recovery *r)
 
 void mr_repair_decide(struct mr_recovery *r, uint64_t delay)
 {
-	if (!ev_is_active(&r->repair.ev)) return;
+	if (!ev_is_active(&r->repair.ev) || r->is_put_off) return;
 	if (delay != UINT64_MAX) {
 		mr_timer_arm(&r->repair, mr_clock_now() + (mr_msec)delay);
 		return;

@@ -13,6 +13,8 @@
 void mr_repair_plan(struct mr_recovery *r, uint16_t channel, const mr_error *why, int kind);
 /* The decision of the host's policy: in this many ms, or never (UINT64_MAX). */
 void mr_repair_decide(struct mr_recovery *r, uint64_t delay);
+/* There was no memory for a plan: makes it later. */
+void mr_repair_put_off(struct mr_recovery *r);
 void mr_repair_due(struct ev_loop *loop, ev_timer *timer, int revents); /* for the timer `repair` */
 
 #endif

@@ -355,6 +355,14 @@ static bool is_held_by_the_dead(struct mr_recovery *r, const struct mr_record *r
 	return now - r->locked_since < (beats > LOCKED_MAX ? beats : LOCKED_MAX);
 }
 
+/* Without memory the channel stays closed, and is repaired later. */
+static void channel_failed(struct mr_recovery *r, struct mr_track *track, bool is_gone, bool again)
+{
+	struct mr_channel_record *c = mr_record_of_channel(&r->topology, track->channel);
+	if (!mr_plan_failed(&r->plan, &r->topology, track, is_gone, again) && is_gone && c)
+		c->broken = true;
+}
+
 static void give_up(struct mr_recovery *r, struct mr_track *track, const struct mr_step *s,
 	struct mr_record *record)
 {
@@ -369,7 +377,7 @@ static void give_up(struct mr_recovery *r, struct mr_track *track, const struct 
 	if (s->kind == MR_STEP_OPEN || (is_gone && !is_record))
 		mr_recovery_give_channel_up(r, s->channel, why);
 	if (is_record && is_gone)
-		mr_plan_failed(&r->plan, &r->topology, track, true, false);
+		channel_failed(r, track, true, false);
 	else
 		go_on(r, track);
 }
@@ -410,7 +418,7 @@ static void failed(struct mr_recovery *r, struct mr_track *track)
 	else if (s.kind == MR_STEP_LOOK || s.kind == MR_STEP_CANCEL)
 		go_on(r, track); /* unknown; or its channel has ended, and is repaired */
 	else if (record && is_held_by_the_dead(r, record, &track->asked->error))
-		mr_plan_failed(&r->plan, &r->topology, track, is_gone, true);
+		channel_failed(r, track, is_gone, true);
 	else
 		give_up(r, track, &s, record);
 }

@@ -121,7 +121,7 @@ static void push(void *owner, const mr_event *event)
 		say(b->told, "%slost:%u", gap, ev.as.cancel.consumer);
 	else if (ev.type == MR_EV_CANCEL && ev.status)
 		say(b->told, "%sfailed:%u (%s)", gap, ev.as.cancel.consumer,
-			ev.as.cancel.error->text);
+			ev.as.cancel.error ? ev.as.cancel.error->text : "no memory");
 	else if (ev.type == MR_EV_CANCEL)
 		say(b->told, "%sback:%u", gap, ev.as.cancel.consumer);
 	else
@@ -205,7 +205,7 @@ static bool take(struct bench *b, const char *words)
 static void answer(struct bench *b, enum mr_status status, int code, const char *text)
 {
 	mr_event ev = {.type = MR_EV_DONE, .status = status, .as.done.token = b->last.token};
-	ev.as.done.reply = mr_calloc(1, sizeof *ev.as.done.reply);
+	while (!ev.as.done.reply) ev.as.done.reply = mr_calloc(1, sizeof *ev.as.done.reply);
 	ev.as.done.reply->consumer_count = b->consumers;
 	ev.as.done.reply->message_count = b->messages;
 	if (status)
@@ -668,6 +668,83 @@ static void test_the_next_try_is_told_and_then_asked_of_the_link(void **state)
 	end(&b);
 }
 
+static bool is_told(const struct bench *b, const char *words)
+{
+	return strstr(b->told, words) != NULL;
+}
+
+/* What could not be planned is planned later; a channel is never left behind. */
+static void repair_all(struct bench *b)
+{
+	agree_until(b, "");
+	mr_alloc_fail_nth(0);
+	while (ev_is_active(&b->r.repair.ev)) {
+		fire(b, &b->r.repair);
+		agree_until(b, "");
+	}
+	assert_true(mr_plan_is_empty(&b->r.plan));
+}
+
+static void test_without_memory_all_comes_back_later(void **state)
+{
+	(void)state;
+	for (long n = 1; n < 40; n++) {
+		struct bench b;
+		begin(&b);
+		queue(&b.r.topology, 1, "q");
+		consume(&b.r.topology, 1, "q", 4);
+		consume(&b.r.topology, 2, "q", 5);
+		lose(&b, 320, "CONNECTION_FORCED");
+		mr_alloc_fail_nth(n);
+		open_connection(&b);
+		repair_all(&b);
+		assert_true(is_told(&b, "ready@1") && is_told(&b, "ready@2"));
+		assert_int_equal(b.recoveries, 1);
+		assert_non_null(mr_record_of_consumer(&b.r.topology, 4));
+		assert_non_null(mr_record_of_consumer(&b.r.topology, 5));
+		end(&b);
+	}
+}
+
+static void test_without_memory_a_broken_channel_comes_back_later(void **state)
+{
+	(void)state;
+	for (long n = 1; n < 40; n++) {
+		struct bench b;
+		begin(&b);
+		consume(&b.r.topology, 1, "a", 4);
+		consume(&b.r.topology, 2, "b", 5);
+		consume(&b.r.topology, 2, "c", 6);
+		b.has[2] = true;
+		broker_closes(&b, 1);
+		broker_cancels(&b, 5);
+		mr_alloc_fail_nth(n);
+		fire(&b, &b.r.repair);
+		repair_all(&b);
+		assert_true(is_told(&b, "ready@1") && is_told(&b, "back:5"));
+		end(&b);
+	}
+}
+
+static void test_without_memory_a_channel_that_its_step_closed_comes_back_later(void **state)
+{
+	(void)state;
+	for (long n = 1; n < 20; n++) {
+		struct bench b;
+		begin(&b);
+		consume(&b.r.topology, 1, "a", 4);
+		consume(&b.r.topology, 1, "b", 5);
+		come_back(&b);
+		agree_until(&b, "consume@1:b");
+		mr_alloc_fail_nth(n);
+		refuse(&b, MR_ACCESS_REFUSED, 403, "ACCESS_REFUSED - no");
+		repair_all(&b);
+		assert_true(is_told(&b, "ready@1") && b.has[1]);
+		assert_non_null(mr_record_of_consumer(&b.r.topology, 4));
+		end(&b);
+	}
+}
+
 /* ---- repairs on an open connection ---- */
 
 static void test_a_channel_that_the_broker_closes_comes_back_with_its_consumers(void **state)
@@ -895,6 +972,10 @@ int main(void)
 		cmocka_unit_test(
 			test_a_consumer_is_left_alone_while_its_queue_has_neither_messages_nor_consumers),
 		cmocka_unit_test(test_many_looks_do_not_hold_up_a_repair),
+		cmocka_unit_test(test_without_memory_all_comes_back_later),
+		cmocka_unit_test(test_without_memory_a_broken_channel_comes_back_later),
+		cmocka_unit_test(
+			test_without_memory_a_channel_that_its_step_closed_comes_back_later),
 		cmocka_unit_test(test_the_hosts_policy_is_asked_and_may_give_up),
 		cmocka_unit_test(test_a_consumer_that_is_forgotten_is_cancelled_where_it_is_back),
 	};
