@@ -24,8 +24,11 @@ function apart.new(home, queue)
    return setmetatable({ home = home, connection = home, queue = queue, costs = 0 }, Apart)
 end
 
--- True if the broker has closed the connection for an error, and not an operator.
-local function has_cost(err) return err.scope == "connection" and err.code and err.code ~= 0 and err.code ~= FORCED end
+-- True if the broker has closed the connection for an error, and not an operator. A user's limit of channels is met on any
+-- connection.
+local function has_cost(err)
+   return err.scope == "connection" and err.code and err.code ~= 0 and err.code ~= FORCED and err.kind ~= "channel_limit_reached"
+end
 
 local function release(home, own)
    home.aparts[own] = nil

@@ -40,6 +40,7 @@ describe("a consumer that ends its connection", function()
          a:note(error_of("connection_forced", "connection", 320))
          a:note(error_of("stream_lost", "connection"))
          a:note(error_of("not_found", "channel", 404))
+         a:note(error_of("channel_limit_reached", "connection", 530), true)
       end
       a:note(internal())
       a:worked()
