@@ -10,7 +10,7 @@ local log = require "moonrabbit.loop.log"
 
 local limit = {}
 
-local FIRST, MOST = 60, 3600 -- seconds for which it is kept, doubled each time it is met again
+local FIRST, MOST = 60, 3600 -- seconds for which it is kept, doubled each time it is met again afterwards
 
 local HINT = "the user may open no more channels: close some, spread them over users, or raise the limit (rabbitmqctl "
    .. "set_user_limits USER '{\"max-channels\": N}')"
@@ -33,7 +33,8 @@ local function any() return true end
 function limit.lost(conn, err)
    if not err or err.kind ~= "channel_limit_reached" then return end
    local known = conn.channel_limit
-   local seconds = known and math.min(known.seconds * 2, MOST) or FIRST
+   local seconds = known and known.seconds or FIRST
+   if known and C.mr_now() >= known.till then seconds = math.min(seconds * 2, MOST) end -- not for what this time costs, too
    local most = count(conn, is_opening) > 0 and count(conn, was_open) or nil -- nil: to restore them was too much
    conn.channel_limit = { most = most, seconds = seconds, till = C.mr_now() + seconds, text = err.text }
    log.warn("the user's channels are at their limit: no further one is opened for a while", { connection = conn.host,
