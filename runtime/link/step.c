@@ -387,7 +387,9 @@ static void put_off(struct mr_recovery *r, struct mr_track *track)
 {
 	uint64_t record = mr_plan_step(track)->record;
 	struct mr_record *missing = mr_record_by_id(&r->topology, record);
-	if (missing && track->asked->error.kind == MR_NOT_FOUND) mr_streams_restart(missing);
+	const mr_error *why = &track->asked->error;
+	if (missing && why->kind == MR_NOT_FOUND && !mr_error_is_node_down(why))
+		mr_streams_restart(missing); /* another stream will have its name */
 	while (mr_plan_step(track) && mr_plan_step(track)->record == record) go_on(r, track);
 	mr_repair_plan(r, 0, &track->asked->error, MR_NOT_FOUND);
 }

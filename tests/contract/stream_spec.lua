@@ -1,6 +1,7 @@
 --- Streams: consumed with ch:consume and with mr.consumer. RabbitMQ only: the embedded broker has none.
 local mr = require "moonrabbit"
 local broker = require "broker"
+local companion = require "moonrabbit.channel.companion"
 local errors = require "moonrabbit.base.errors"
 local lifecycle = require "moonrabbit.consumer.lifecycle"
 local recovering = require "recovering"
@@ -448,6 +449,32 @@ describe("mr.consumer of a stream", function()
       lifecycle.hear(w, "ended", errors.new("lost", "channel"))
       assert(w:wait(10))
       eventually("what came meanwhile", function() return got["3"] and got["4"] end)
+   end)
+
+   it("goes on where it was if nobody knows whether its queue is there when the broker has cancelled it", function()
+      local is_there = companion.is_there
+      finally(function() companion.is_there = is_there end)
+      local q, publish = stream(3)
+      for _, words in ipairs { "timeout", "home node 'b@vm' of durable queue 's' in vhost '/' is down or inaccessible" } do
+         local handler, got = counter()
+         local w = consumer(q, { handler = handler, stream = { offset = "first" } })
+         eventually("all", function() return w.offset and got.n == w.offset + 1 and got.n >= 3 end)
+         local before, asked = got.n, 0
+         companion.is_there = function()
+            asked = asked + 1
+            local err = errors.new(words == "timeout" and "timeout" or "not_found", "channel", words)
+            err.recoverable = true
+            return nil, err
+         end
+         w.inner.is_missing = true
+         lifecycle.hear(w, "suspended", errors.new("cancelled", "channel"))
+         eventually("its question", function() return asked == 1 end, 5)
+         assert(w:wait(10))
+         publish(1)
+         eventually("the next one", function() return got.n == before + 1 end)
+         assert.equal(0, got.twice)
+         w:cancel()
+      end
    end)
 
    it("begins at a time", function()

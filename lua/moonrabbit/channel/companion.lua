@@ -56,7 +56,15 @@ function companion.declare(conn, queue, options)
    return nil, err
 end
 
---- True if a queue exists. Nil: it does not, or that is unknown.
-function companion.is_there(conn, queue) return (is_there(conn, queue)) end
+--- Does a queue exist?
+-- @treturn[1] true
+-- @treturn[2] nil, error; see companion.is_gone
+function companion.is_there(conn, queue)
+   local ok, err = is_there(conn, queue)
+   return ok, err
+end
+
+--- True if is_there has found that there is no such queue. (With its node down, or no answer, that is unknown.)
+function companion.is_gone(err) return err ~= nil and err.kind == "not_found" and not err.recoverable end
 
 return companion

@@ -281,7 +281,8 @@ local function declare_again(self, inner)
    loop.wait_in(self.waiting, GONE)
    if is_over(self) or self.inner ~= inner or self.state ~= "recovering" or not inner.is_missing then return end
    log.warn("the queue is gone; declaring it again", { queue = self.queue })
-   if not companion.is_there(self.connection, self.queue) then streams.forget(self) end
+   local _, why = companion.is_there(self.connection, self.queue)
+   if companion.is_gone(why) then streams.forget(self) end
    if is_over(self) or self.inner ~= inner then return end
    local ch = self.channel
    self.inner, self.channel = nil, nil

@@ -855,6 +855,38 @@ static void test_a_consumer_that_the_broker_has_forgotten_is_cancelled_and_comes
 	end(&b);
 }
 
+static int64_t begins_at(struct mr_record *consumer)
+{
+	const mr_value *v = mr_table_find(consumer->request.arguments, "x-stream-offset");
+	return v ? v->as.integer : -1;
+}
+
+static void test_a_stream_is_read_anew_only_if_it_was_deleted(void **state)
+{
+	struct bench b;
+	(void)state;
+	mr_value seven = {.type = 'l', .as.integer = 7};
+	begin(&b);
+	b.has[1] = true;
+	consume(&b.r.topology, 1, "s", 6);
+	struct mr_record *consumer = mr_record_of_consumer(&b.r.topology, 6);
+	consumer->request.arguments = mr_table_new();
+	mr_table_add(consumer->request.arguments, "x-stream-offset", 15, &seven);
+	broker_cancels(&b, 6);
+	fire(&b, &b.r.repair);
+	agree_until(&b, "look@100:s");
+	refuse(&b, MR_NOT_FOUND, 404,
+		"NOT_FOUND - home node 'b@vm' of durable queue 's' in vhost '/' is down or inaccessible");
+	agree_until(&b, "");
+	assert_int_equal(begins_at(consumer), 7);
+	fire(&b, &b.r.repair);
+	agree_until(&b, "look@100:s");
+	refuse(&b, MR_NOT_FOUND, 404, "NOT_FOUND - no queue 's' in vhost '/'");
+	agree_until(&b, "");
+	assert_int_equal(begins_at(consumer), 0);
+	end(&b);
+}
+
 /* RabbitMQ's answer for a quorum queue without a leader: whoever consumes from it loses the
  * connection. */
 static void test_a_consumer_is_left_alone_while_its_queue_has_neither_messages_nor_consumers(
@@ -937,6 +969,7 @@ static void test_a_consumer_that_is_forgotten_is_cancelled_where_it_is_back(void
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_stream_is_read_anew_only_if_it_was_deleted),
 		cmocka_unit_test(test_all_comes_back_and_a_channel_does_one_step_at_a_time),
 		cmocka_unit_test(test_a_step_that_hangs_holds_up_no_other_channel),
 		cmocka_unit_test(test_a_declare_that_hangs_holds_up_others_for_a_moment_only),
