@@ -42,11 +42,13 @@ static void ask_host(struct mr_recovery *r, uint16_t channel, mr_msec delay)
 
 void mr_repair_plan(struct mr_recovery *r, uint16_t channel, const mr_error *why, int kind)
 {
-	mr_msec delay = mr_backoff(&retry, r->repairs++, MR_OK, mr_recovery_chance(r));
 	if (why)
 		r->repair_why = *why;
 	else
 		mr_error_set(&r->repair_why, kind, MR_SCOPE_CHANNEL, 0, "%s", mr_status_text(kind));
+	/* A thousand channels that break together are one failure, and none puts the others off. */
+	if (ev_is_active(&r->repair.ev) && !r->host_decides) return;
+	mr_msec delay = mr_backoff(&retry, r->repairs++, MR_OK, mr_recovery_chance(r));
 	if (r->host_decides && delay < MR_POLICY_TIME) delay = MR_POLICY_TIME;
 	mr_timer_arm(&r->repair, mr_clock_now() + delay);
 	if (r->host_decides) ask_host(r, channel, delay);

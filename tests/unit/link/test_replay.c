@@ -764,6 +764,23 @@ static void test_a_channel_that_the_broker_closes_comes_back_with_its_consumers(
 	end(&b);
 }
 
+static void test_channels_that_break_together_are_repaired_as_soon_as_one(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	for (uint16_t n = 1; n <= 90; n++) {
+		assert_int_equal(mr_topology_channel(&b.r.topology, n, n), MR_OK);
+		consume(&b.r.topology, n, "q", n);
+	}
+	broker_closes(&b, 1);
+	mr_msec at = b.r.repair.at;
+	for (uint16_t n = 2; n <= 90; n++) broker_closes(&b, n);
+	assert_int_equal(b.r.repair.at, at);
+	assert_int_equal(b.r.repairs, 1);
+	end(&b);
+}
+
 static void test_a_channel_that_breaks_during_a_repair_is_repaired_beside_it(void **state)
 {
 	struct bench b;
@@ -996,6 +1013,7 @@ int main(void)
 		cmocka_unit_test(test_the_next_try_is_told_and_then_asked_of_the_link),
 		cmocka_unit_test(
 			test_a_channel_that_the_broker_closes_comes_back_with_its_consumers),
+		cmocka_unit_test(test_channels_that_break_together_are_repaired_as_soon_as_one),
 		cmocka_unit_test(test_a_channel_that_breaks_during_a_repair_is_repaired_beside_it),
 		cmocka_unit_test(test_a_cancelled_consumer_comes_back_when_its_queue_is_there),
 		cmocka_unit_test(
