@@ -37,11 +37,11 @@ function Progress:begin(offset)
    return "begin", entry.failed
 end
 
---- The first message since the broker cancelled the consumer. If it came before, the stream is another one: nothing is
--- handled yet.
+--- The first message since the broker cancelled the consumer. If it is the first of all again, the stream is another one: nothing
+-- is handled yet. (Another one that came before was only not acked yet when the broker cancelled.)
 function Progress:look(offset)
    self.is_suspect = false
-   if offset < (self:position() or 0) then self.next, self.open = 0, {} end
+   if offset == 0 and (self:position() or 0) > 0 then self.next, self.open = 0, {} end
 end
 
 local function tell(entry)

@@ -53,6 +53,19 @@ describe("the progress of a stream's consumer", function()
       assert.equal(0, p:position())
    end)
 
+   it("is not of another stream because a message comes again that was handled while the broker cancelled", function()
+      local p = progress.new()
+      for offset = 0, 9 do
+         p:begin(offset)
+         if offset ~= 7 then p:handled(offset) end
+      end
+      p:handled(7) -- after the runtime has asked for 7 and what comes after it
+      p:look(7)
+      assert.equal(10, p:position())
+      for offset = 7, 9 do assert.equal("handled", (p:begin(offset))) end
+      assert.equal("begin", (p:begin(10)))
+   end)
+
    -- Messages come in their order, several are handled at once, some fail, and losses begin again at the position. A list of all
    -- offsets is what is compared.
    it("is what a list of all messages says, whatever happens", function()
