@@ -192,6 +192,7 @@ describe("wait_for_confirms", function()
       waits.eventually("its end", function() return result end)
       failed("lost", 3, unpack(result, 1, 2))
       assert.is_true(ch:wait_for_confirms(5)) -- told once
+      waits.eventually("the channel", function() return ch.is_open end)
       local tickets = lose(b, ch, { "1", "2" })
       tickets[2]:wait()
       assert.is_true(ch:publish("", "q", "after"))
