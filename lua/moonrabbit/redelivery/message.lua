@@ -58,7 +58,7 @@ function methods:retry(delay)
    options.argument(1, "delay", delay, "number")
    options.seconds("delay", delay)
    task.check()
-   if self.offset and self.is_live then
+   if self.is_live and self.offset then
       local err = message.not_of_streams "put back for later"
       err.hint, err.is_of_stream = "return { retry = seconds }, which waits here", true
       rawset(self, message.FAILED, err)
@@ -89,7 +89,7 @@ function methods:dead_letter(reason)
    local consumer = consumer_of(self)
    local owner = consumer and consumer.owner
    if owner and not owner.dead_letter then -- the queue has its own dead-letter exchange; a stream keeps the message
-      if self.offset then return self:ack() end
+      if self.is_live and self.offset then return self:ack() end
       return self:reject()
    end
    local ok, err = replace(self, function(queue)
