@@ -18,6 +18,7 @@ local events = require "moonrabbit.connection.events"
 local generation = require "moonrabbit.loop.generation"
 local handover = require "moonrabbit.connection.handover"
 local health = require "moonrabbit.health.health"
+local host = require "moonrabbit.loop.host"
 local home = require "moonrabbit.connection.default"
 local install = require "moonrabbit.base.install"
 local log = require "moonrabbit.loop.log"
@@ -215,6 +216,17 @@ end
 -- budget has left. (Level-triggered, as a socket's.)
 -- @treturn number
 function mr.fd() return loop.descriptor() end
+
+--- Says how a coroutine of the host waits (a request of a web server, a fiber): it alone is suspended, and the host goes on
+-- (docs/embedding.md). Without it, a wait in such a coroutine is one of the main chunk: it blocks the host.
+-- @tparam table opts waiter (function called for each wait in a coroutine of the host, before anything is sent. It returns an
+-- object `w` of the host: `w:wait()` is called in that coroutine and returns when `w:post()` was called, which happens in
+-- `mr.poll`, outside of all handlers; false: none, as at first). An error of wait ends the call, and what comes for it is dropped
+function mr.host(opts)
+   opts = options.check(opts, { waiter = "function|boolean" }, { "waiter" })
+   if opts.waiter == true then options.blame('option "waiter" must be a function, or false') end
+   generation.later(function() host.waiter = opts.waiter or nil end)
+end
 
 local STATS = { "delivered", "settled", "published", "confirmed", "returned", "lost", "bytes_in", "bytes_out", "reads",
    "writes", "frames_in", "in_flight", "outbound", "heartbeats_out", "acks_out", "log_dropped", "violations",

@@ -8,12 +8,15 @@ local errors = require "moonrabbit.base.errors"
 
 local coroutines = {}
 
--- Lua's own functions: another copy of the library may have replaced them before.
+-- The functions before ours: another copy of the library may have replaced them before. ngx_lua's are bound to a request and
+-- keep Lua's own as coroutine._create and so on: a task belongs to no request.
 local registry = debug.getregistry()
-local raw = registry["moonrabbit.coroutine"] or { resume = coroutine.resume, yield = coroutine.yield }
-registry["moonrabbit.coroutine"] = raw
+local theirs = registry["moonrabbit.coroutine"] or { resume = coroutine.resume, yield = coroutine.yield }
+registry["moonrabbit.coroutine"] = theirs
 
-local resume, yield = raw.resume, raw.yield
+local function of_lua(name, otherwise) return rawget(coroutine, "_" .. name) or otherwise end
+
+local resume, yield = of_lua("resume", theirs.resume), of_lua("yield", theirs.yield)
 local create, running, can_yield = coroutine.create, coroutine.running, coroutine.isyieldable
 local status = coroutine.status
 
@@ -23,10 +26,20 @@ coroutines.GO = {}
 coroutines.GIVE_WAY = {}
 --- The coroutines of the tasks, as keys.
 coroutines.ours = setmetatable({}, { __mode = "k" })
---- Lua's own coroutine.resume.
-coroutines.resume = resume
+--- The coroutines of the host that have waited, as keys: a task that resumes one does not wait with it.
+coroutines.of_host = setmetatable({}, { __mode = "k" })
+--- Lua's own coroutine.resume and coroutine.create.
+coroutines.resume, coroutines.create = resume, of_lua("create", create)
 
-local GO, GIVE_WAY, ours = coroutines.GO, coroutines.GIVE_WAY, coroutines.ours
+local has_data, set_data = pcall(require, "thread.exdata") -- of OpenResty's LuaJIT: the request that a coroutine belongs to
+local NOTHING = has_data and require("ffi").cast("void *", nil)
+
+--- Takes the running coroutine out of the request in which it was made.
+function coroutines.detach()
+   if has_data then set_data(NOTHING) end
+end
+
+local GO, GIVE_WAY, ours, of_host = coroutines.GO, coroutines.GIVE_WAY, coroutines.ours, coroutines.of_host
 local WAIT = {} -- the first value that a waiting coroutine of the script yields
 local hosts = setmetatable({}, { __mode = "kv" }) -- coroutine that runs or waits -> the task that it belongs to
 local cut = setmetatable({}, { __mode = "k" })    -- those with a function of C between them and their task
@@ -67,10 +80,10 @@ end
 function coroutine.resume(co, ...)
    if ours[co] then return false, REFUSED end
    local me = running()
-   local host = me and (ours[me] and me or hosts[me])
+   local host = me and not of_host[co] and (ours[me] and me or hosts[me])
    if not host then
       if hosts[co] and status(co) == "suspended" then return false, WAITS end
-      return resume(co, ...)
+      return theirs.resume(co, ...)
    end
    if hosts[co] then
       if status(co) == "suspended" then return false, WAITS end
@@ -94,7 +107,7 @@ end
 
 -- As Lua's; in a task it lets other tasks run.
 function coroutine.yield(...)
-   if not ours[running()] then return yield(...) end
+   if not ours[running()] then return theirs.yield(...) end
    if select("#", ...) > 0 then
       errors.blame("nobody takes the values of a coroutine.yield in a task: to wait for a callback, use mr.event()")
    end

@@ -4,6 +4,7 @@
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local errors = require "moonrabbit.base.errors"
+local host = require "moonrabbit.loop.host"
 local marks = require "moonrabbit.loop.mark"
 local task = require "moonrabbit.loop.task"
 local time_limit = require "moonrabbit.loop.time_limit"
@@ -88,10 +89,11 @@ function loop.close(timeout)
    for _, fn in ipairs(closers) do fn() end
    local old = rt
    marks.forget()
-   rt, room_waiters, loop.holds, loop.soft = nil, {}, 0, 0
+   rt, room_waiters, loop.holds, loop.soft, is_hosted = nil, {}, 0, 0, false
    heap:clear()
    task.reset()
    if old then C.mr_runtime_free(old, timeout or 5) end
+   task.post_all()
 end
 
 --- Sets the function that gets deliveries.
@@ -117,10 +119,19 @@ local function reply_of(ev)
    }
 end
 
+local function put_back(delivery)
+   C.mr_delivery_settle(rt, delivery, C.MR_NACK, C.MR_SETTLE_REQUEUE + C.MR_SETTLE_RELEASE)
+end
+
 local function on_done(ev)
    local reply = reply_of(ev)
-   if task.wake(tonumber(ev.as.done.token), reply) or not reply.delivery or reply.delivery == nil then return end
-   C.mr_delivery_settle(rt, reply.delivery, C.MR_NACK, C.MR_SETTLE_REQUEUE + C.MR_SETTLE_RELEASE)
+   local woken, delivery = task.wake(tonumber(ev.as.done.token), reply), reply.delivery
+   if woken == true or not delivery or delivery == nil then return end
+   if not woken then return put_back(delivery) end
+   local of = rt -- a later runtime does not know the delivery
+   host.guard(woken, function()
+      if rt and rawequal(rt, of) then put_back(delivery) end
+   end)
 end
 
 local function on_room()
@@ -202,7 +213,7 @@ end
 
 -- Adds a timer. A host that sleeps in its own loop has only heard of those that were there at its last poll.
 local function add(entry, due)
-   local first = is_hosted and not task.is_pumping and (heap:next_at() or due) >= due
+   local first = is_hosted and not task.is_pumping and not task.has_ready() and (heap:next_at() or due) >= due
    heap:add(entry, due)
    if first then C.mr_runtime_wake_at(loop.runtime(), due) end
    return entry
@@ -227,6 +238,12 @@ local function patience(timeout)
    return timeout and math.min(timeout, left) or left
 end
 
+local function end_turn(busy)
+   task.is_pumping = false
+   task.post_all()
+   return busy
+end
+
 --- One turn: runs ready tasks, fires timers, dispatches events.
 -- @tparam[opt] number timeout maximum seconds to sleep if there is nothing; nil: no limit
 -- @tparam[opt] number most events to take
@@ -241,8 +258,7 @@ function loop.pump(timeout, most, deadline)
    if fire_timers() then busy = true end
    if at < count then               -- a pump within a handler: the rest of the batch comes first
       dispatch_batch()
-      task.is_pumping = false
-      return true
+      return end_turn(true)
    end
    local wait = (busy or task.has_ready()) and 0 or patience(timeout)
    local n = C.mr_runtime_poll(loop.runtime(), events, most or BATCH, wait)
@@ -256,10 +272,8 @@ function loop.pump(timeout, most, deadline)
       around(dispatch_batch, n)
       after_batch()
    end
-   task.is_pumping = false
-   return busy or n > 0
+   return end_turn(busy or n > 0)
 end
-task.set_loop(loop.pump, function() return rt ~= nil and C.mr_runtime_is_forked(rt) end)
 
 --- True if something can still happen by itself.
 function loop.is_idle()
@@ -281,10 +295,10 @@ function loop.arm()
    C.mr_runtime_wake_at(loop.runtime(), (task.has_ready() or at < count) and C.mr_now() or heap:next_at() or 0)
 end
 
---- A task was woken: makes a host that sleeps in its own loop call mr.poll.
-function loop.nudge()
-   if rt and marks.mark.busy == 0 and not task.is_pumping then C.mr_runtime_wake_at(rt, C.mr_now()) end
-end
+task.set_loop(loop.pump, function() return rt ~= nil and C.mr_runtime_is_forked(rt) end)
+task.set_nudge(function()
+   if rt and is_hosted then C.mr_runtime_wake_at(rt, C.mr_now()) end
+end)
 
 -- ---- waits ----
 

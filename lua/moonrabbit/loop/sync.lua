@@ -42,10 +42,7 @@ local function serve(line, more)
    while line[1] do
       local waiter = table.remove(line, 1)
       waiter.got = more
-      if task.wake(waiter.token, true) then
-         loop.nudge()
-         return waiter
-      end
+      if task.wake(waiter.token, true) then return waiter end
       waiter.got = nil -- it timed out in the same turn
    end
 end

@@ -7,31 +7,32 @@ local C = require("moonrabbit.base.ffi").C
 local coroutines = require "moonrabbit.loop.coroutines"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
+local host = require "moonrabbit.loop.host"
 local marks = require "moonrabbit.loop.mark"
 
 local task = {}
 
-local create, resume = coroutine.create, coroutines.resume
+local create, resume = coroutines.create, coroutines.resume
 local running, can_yield = coroutine.running, coroutine.isyieldable
 local GO, suspend = coroutines.GO, coroutines.suspend
 local unpack, select = unpack, select
 local trace = errors.trace
 
 local IDLE = {}                  -- a worker suspends itself with this when its job has ended
-local MAIN = {}                  -- stands for the main chunk, or a coroutine that is not ours
 local POOL_MAX = 1024            -- the maximum number of idle workers kept
 
 local pool, pool_size = {}, 0
 local ours = coroutines.ours     -- the workers among all coroutines
 local inside = 0                 -- running workers, nested within each other, so that none may pump
-local waiting = {}               -- token -> worker, or MAIN
-local results = {}               -- token -> packed results for MAIN
+local waiting = {}               -- token -> worker
+local outside = {}               -- token -> entry of the main chunk, or of a coroutine of the host: the packed results
 local ready, ready_first, ready_last = {}, 1, 0  -- workers to resume, with what
 local condemned = setmetatable({}, { __mode = "k" })  -- workers whose jobs must end at a soft wait
 local soft_token = setmetatable({}, { __mode = "k" })  -- worker -> its last soft wait
 local next_token = 0
 local pump = function() error("no loop pumps", 0) end
 local is_forked = function() return false end
+local nudge = function() end
 local report = function(_, why) io.stderr:write(why, "\n") end
 local must_stop = function() return false end
 
@@ -48,6 +49,9 @@ task.STOPPED = setmetatable({}, { __name = "moonrabbit.stopped",
 function task.set_loop(pump_function, forked_function)
    pump, is_forked = pump_function, forked_function
 end
+
+--- Sets what makes a host poll that sleeps in its own loop: called when a task is made ready outside of a turn.
+function task.set_nudge(fn) nudge = fn end
 
 --- Sets who is told of what failed: fn(where, traceback).
 function task.set_report(fn) report = fn end
@@ -74,10 +78,17 @@ local IN_C = "this cannot wait within a function of C, such as table.sort, strin
 local ASIDE = "this cannot wait in a coroutine that Moonrabbit does not know of: it was resumed by a coroutine.resume or "
    .. 'coroutine.wrap that was taken before require "moonrabbit"; load moonrabbit first, or use a task (mr.spawn)'
 
+local STRANGE = "this yields a task of Moonrabbit's to the host, which does not know of it: the host's own functions wait only in "
+   .. "the host's coroutines; to wait for a callback of the host, use mr.event()"
+
+-- A coroutine of the host runs, in which nothing of ours is: what waits there asks the host.
+local function is_of_host(co) return co ~= nil and host.waiter ~= nil and not ours[co] and not coroutines.host(co) end
+
 -- Why the caller, which is not directly in a task, cannot wait; nil: it can.
 local function obstacle()
    local co = running()
    if inside > 0 then
+      if is_of_host(co) then return nil end
       if not co or not can_yield() then return IN_C end
       local worker, is_cut = coroutines.host(co)
       return not worker and ASIDE or is_cut and IN_C or nil
@@ -90,11 +101,13 @@ end
 --- Raises an error that names the cure unless the caller can wait. To be called before anything is sent or
 -- registered; task.token does it.
 function task.check()
-   if inside == 0 and not task.is_pumping then return end -- the main chunk, which pumps while it waits
-   if is_forked() then error("moonrabbit: this process is a fork: the runtime belongs to its parent", 0) end
-   if ours[running()] and can_yield() then return end
-   local why = obstacle()
-   if why then errors.blame(why) end
+   if inside > 0 or task.is_pumping then
+      if is_forked() then error("moonrabbit: this process is a fork: the runtime belongs to its parent", 0) end
+      if ours[running()] and can_yield() then return end
+      local why = obstacle()
+      if why then errors.blame(why) end
+   end
+   if host.waiter and is_of_host(running()) then host.prepare(running()) end -- else the main chunk, which pumps while it waits
 end
 local check = task.check
 
@@ -106,6 +119,7 @@ function task.token()
 end
 
 local function work(_, job, a, b, c)
+   coroutines.detach()
    while true do
       job(a, b, c)
       job, a, b, c = suspend(IDLE)
@@ -136,7 +150,22 @@ local function run_in(worker, ...)
       local mark = marks.mark
       make_ready { worker, n = 0, is_raw = state ~= coroutines.GIVE_WAY, consumer = mark.consumer, deadline = mark.deadline }
       mark.consumer, mark.deadline = 0, 0
+      if not task.is_pumping then nudge() end
    end
+end
+
+-- Resumes a task that yielded past us. With a host, that was the host's own way to wait: an error is raised where it yielded.
+local function run_raw(worker)
+   if not host.waiter then return run_in(worker) end
+   local hook, mask, every = debug.gethook()
+   local function restore() debug.sethook(hook, mask, every) end
+   debug.sethook(function()
+      if running() ~= worker then return end
+      restore()
+      error(STRANGE, 2)
+   end, "", 1)
+   run_in(worker)
+   restore()
 end
 
 -- Resumes who was woken, or who gave way: that one is at what it was at before.
@@ -145,7 +174,7 @@ local function run_entry(entry)
       local mark = marks.mark
       mark.consumer, mark.deadline, mark.turn = entry.consumer, entry.deadline, mark.turn + 1
    end
-   if entry.is_raw then run_in(entry[1]) else run_in(entry[1], GO, unpack(entry, 2, entry.n + 1)) end
+   if entry.is_raw then run_raw(entry[1]) else run_in(entry[1], GO, unpack(entry, 2, entry.n + 1)) end
 end
 
 --- Runs job(a, b, c) in a worker, at once, until it ends or waits.
@@ -173,6 +202,9 @@ function task.current()
    return (coroutines.host(co))
 end
 
+--- True if the caller waits by pumping the loop: in the main chunk, or in any coroutine of a host without a waiter.
+function task.is_pumper() return not task.current() and not is_of_host(running()) end
+
 --- True if the running coroutine is the script's own and belongs to a task.
 function task.is_aside()
    local co = running()
@@ -191,29 +223,40 @@ end
 
 local function wait_in_main(token, soft)
    if must_stop(soft, true) then error(task.STOPPED, 0) end
-   waiting[token] = MAIN
-   while waiting[token] do
+   local entry = {}
+   outside[token] = entry
+   while outside[token] == entry do
       pump()
-      if waiting[token] and must_stop(soft, false) then
-         waiting[token] = nil
+      if outside[token] == entry and must_stop(soft, false) then
+         outside[token] = nil
          error(task.STOPPED, 0)
       end
    end
-   local r = results[token]
-   results[token] = nil
-   return unpack(r, 1, r.n)
+   return unpack(entry, 1, entry.n)
+end
+
+local function wait_outside(token, soft)
+   local co = running()
+   if is_of_host(co) then
+      coroutines.of_host[co] = true
+      return host.wait(outside, token, co)
+   end
+   local mark = marks.mark
+   local consumer, deadline = mark.consumer, mark.deadline
+   mark.consumer, mark.deadline = 0, 0
+   return resumed(consumer, deadline, wait_in_main(token, soft))
 end
 
 --- Waits until `token` is woken; returns the waker's value. In the main chunk, and in coroutines that it runs, it pumps the
--- loop; a coroutine of the script within a task waits with its task.
+-- loop, unless the host has a waiter for its coroutines; a coroutine of the script within a task waits with its task.
 -- @tparam number token of task.token
 -- @tparam[opt] boolean soft the wait may be interrupted: when the program stops, the main chunk need not see its end
 function task.wait(token, soft)
    check()
    local worker, mark = task.current(), marks.mark
+   if not worker then return wait_outside(token, soft) end
    local consumer, deadline = mark.consumer, mark.deadline
    mark.consumer, mark.deadline = 0, 0
-   if not worker then return resumed(consumer, deadline, wait_in_main(token, soft)) end
    if soft then
       if condemned[worker] then
          condemned[worker] = nil
@@ -233,17 +276,26 @@ function task.condemn(worker)
    task.alive = task.alive - 1
 end
 
+local function wake_outside(token, ...)
+   local entry = outside[token]
+   if not entry then return false end
+   outside[token] = nil
+   entry.n = select("#", ...)
+   for i = 1, entry.n do entry[i] = (select(i, ...)) end
+   if not entry.w then return true end
+   host.post(entry)
+   if not task.is_pumping then nudge() end
+   return entry
+end
+
 --- Wakes the waiter of `token` with a value.
--- @treturn boolean false: there is no waiter
+-- @treturn boolean|table false: there is no waiter; a table: it is a coroutine of the host, which may have died (host.guard)
 function task.wake(token, ...)
    local worker = waiting[token]
-   if not worker then return false end
+   if not worker then return wake_outside(token, ...) end
    waiting[token] = nil
-   if worker == MAIN then
-      results[token] = { n = select("#", ...), ... }
-   else
-      make_ready { worker, n = select("#", ...), ... }
-   end
+   make_ready { worker, n = select("#", ...), ... }
+   if not task.is_pumping then nudge() end
    return true
 end
 
@@ -267,17 +319,15 @@ end
 
 --- Calls fn(coroutine) for each pooled coroutine that waits, or was woken and not yet resumed.
 function task.each_waiting(fn)
-   for _, worker in each(waiting) do
-      if worker ~= MAIN then fn(worker) end
-   end
+   for _, worker in each(waiting) do fn(worker) end
    for i = ready_first, ready_last do
       if ready[i] then fn(ready[i][1]) end
    end
 end
 
---- True if a task was woken and not yet resumed.
+--- True if a task was woken and not yet resumed, or a coroutine of the host.
 function task.has_ready()
-   return ready_first <= ready_last
+   return ready_first <= ready_last or host.has_posts()
 end
 
 local function trace_unless_stopped(why) return why == task.STOPPED and why or trace(why, 2) end
@@ -304,13 +354,23 @@ function task.later(fn, a)
    local worker = create(work)
    ours[worker] = true
    make_ready { worker, spawned, fn, a, n = 3 }
+   if not task.is_pumping then nudge() end
 end
 
---- Drops all waiting tasks: their wake-ups cannot come any more.
+--- Tells the host which waits of its coroutines are over; to be called outside of all tasks.
+function task.post_all()
+   if host.has_posts() then host.post_all(report) end
+end
+
+--- Drops all waiting tasks: their wake-ups cannot come any more. Waits of the host's coroutines end with an error.
 function task.reset()
-   waiting, results, ready = {}, {}, {}
+   local entries = outside
+   waiting, outside, ready = {}, {}, {}
    ready_first, ready_last = 1, 0
    task.alive = 0
+   for _, entry in each(entries) do
+      if entry.w then host.fail(entry, "the runtime was closed while this waited") end
+   end
 end
 
 return task

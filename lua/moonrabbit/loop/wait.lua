@@ -40,7 +40,7 @@ end
 function wait.event(timeout)
    task.check()
    local deadline = timeout and C.mr_now() + timeout
-   if task.current() then
+   if not task.is_pumper() then
       loop.after_event(wake_all)
       return (loop.wait_in(waiters, timeout))
    end

@@ -1,11 +1,14 @@
 --- coroutines: those of the script's own within a task, and tasks that somebody else wants to resume.
 -- SPDX-License-Identifier: MIT
+-- luacheck: ignore 122
 local mr = require "moonrabbit"
 local coroutines = require "moonrabbit.loop.coroutines"
 local loop = require "moonrabbit.loop.loop"
 local shutdown = require "moonrabbit.program.shutdown"
 local task = require "moonrabbit.loop.task"
 local waits = require "waits"
+
+local coroutines_path = debug.getinfo(coroutines.suspend, "S").source:sub(2)
 
 local function in_task(fn)
    local box = waits.background(fn)
@@ -266,5 +269,55 @@ describe("a task", function()
       callback("answer", 2)
       waits.eventually("the answer", function() return box.done end)
       assert.same({ "answer", 2 }, { box.result, box.err })
+   end)
+end)
+
+describe("where coroutine.create, resume and yield are bound to a request, as in ngx_lua", function()
+   -- The module anew, after ngx_lua has replaced Lua's functions; `bound` are the calls of those.
+   local function load_again(bound, cleared)
+      local names = { "create", "resume", "yield", "wrap" }
+      local kept, registry = {}, debug.getregistry()
+      local raw, exdata = registry["moonrabbit.coroutine"], package.loaded["thread.exdata"]
+      local lua = { create = coroutine.create, resume = raw.resume, yield = raw.yield }
+      for _, name in ipairs(names) do
+         kept[name] = coroutine[name]
+         coroutine["_" .. name] = lua[name]
+         coroutine[name] = function(...)
+            bound[#bound + 1] = name
+            return lua[name](...)
+         end
+      end
+      registry["moonrabbit.coroutine"] = nil
+      package.loaded["thread.exdata"] = function(to) cleared[#cleared + 1] = to end
+      local fresh = dofile(coroutines_path)
+      registry["moonrabbit.coroutine"], package.loaded["thread.exdata"] = raw, exdata
+      local theirs = { resume = coroutine.resume, yield = coroutine.yield }
+      for _, name in ipairs(names) do coroutine[name], coroutine["_" .. name] = kept[name], nil end
+      return fresh, theirs
+   end
+
+   it("makes and resumes tasks by Lua's own, and takes them out of the request (D1)", function()
+      local bound, cleared = {}, {}
+      local fresh = load_again(bound, cleared)
+      local co = fresh.create(function(...)
+         fresh.detach()
+         return fresh.suspend(...)
+      end)
+      fresh.ours[co] = true
+      assert.same({ true, "token" }, { fresh.resume(co, "token") })
+      assert.same({ true, "answer" }, { fresh.resume(co, fresh.GO, "answer") })
+      assert.same({}, bound)
+      assert.equal(1, #cleared)
+      assert.is_true(cleared[1] == nil)
+      assert.equal("cdata", type(cleared[1]))
+   end)
+
+   it("leaves coroutines of a request to it", function()
+      local bound = {}
+      local _, ours = load_again(bound, {})
+      local co = coroutine.create(function() return ours.yield "x" end)
+      assert.same({ true, "x" }, { ours.resume(co) })
+      assert.same({ true, "y" }, { ours.resume(co, "y") })
+      assert.same({ "resume", "yield", "resume" }, bound)
    end)
 end)
