@@ -192,6 +192,26 @@ describe("a wait in a coroutine of the host", function()
       assert.same({ "first has it", "first gave it", "second has it" }, events)
    end)
 
+   it("is told to the host once, for publishers and long lines, too", function()
+      local out = mr.publisher { connection = mr.connect "memory://host", exchange = "amq.topic", routing_key = "x", mandatory = false }
+      local semaphore = mr.semaphore(1)
+      for i = 1, 5 do
+         request(function()
+            semaphore:with(function()
+               note("in", i)
+               assert(out:publish "x")
+               note("out", i)
+            end)
+         end)
+      end
+      run()
+      assert.same({}, errs)
+      assert.same({ "in 1", "out 1", "in 2", "out 2", "in 3", "out 3", "in 4", "out 4", "in 5", "out 5" }, events)
+      assert.equal(waits, posts)
+      request(function() assert(out:close()) end)
+      run()
+   end)
+
    it("may be resumed within post, which is called outside of all tasks", function()
       local co
       mr.host { waiter = function()
@@ -433,6 +453,22 @@ describe("a coroutine of the host that dies while it waits", function()
       assert.same({}, errs)
    end)
 
+   it("and is collected when its runtime is gone, touches neither that nor the next one", function()
+      publish(1)
+      has_messages(1)
+      local co = request(function() ch:get(q) end)
+      resume_next()
+      alive[co] = nil
+      run_until(function() return posts == 1 end)
+      loop.close(1)
+      local later = assert(mr.connect("memory://host.later"):channel())
+      co = nil -- luacheck: ignore 311
+      collectgarbage()
+      collectgarbage()
+      assert(later:queue_declare { exclusive = true })
+      assert.equal(0, mr.stats().settled)
+   end)
+
    it("is not posted, if it dies before that", function()
       local event = mr.event()
       request(function() note("first", event:wait()) end)
@@ -516,6 +552,20 @@ describe("a bad waiter", function()
          assert.equal(0, message_count())
       end)
    end
+
+   it("that refuses, where its coroutine cannot be suspended, keeps anything from being sent", function()
+      mr.host { waiter = function()
+         if not coroutine.isyieldable() then error("not here", 0) end
+         return waiter()
+      end }
+      request(function() table.sort({ 2, 1 }, function(a, b)
+         ch:publish("", q, "must not be sent")
+         return a < b
+      end) end)
+      resume_next()
+      assert.is_truthy(errs[1]:find("the waiter of mr%.host failed: not here"), errs[1])
+      assert.equal(0, message_count())
+   end)
 
    it("that comes back too soon ends the wait, and what it waited for is done", function()
       mr.host { waiter = function() return { wait = function() end, post = function() note "post" end } end }
