@@ -1,6 +1,10 @@
 --- short: names cut to what AMQP allows, with a checksum that distinguishes those with the same beginning.
 -- SPDX-License-Identifier: MIT
+local checksum = require "moonrabbit.base.checksum"
+
 local short = {}
+
+local SUM_SIZE = 8 -- digits
 
 local NAME_SIZE = 255 -- the maximum bytes of a name
 
@@ -12,16 +16,10 @@ function short.head(text, size)
    end))
 end
 
-local function sum_of(text)
-   local sum = 5381
-   for i = 1, #text do sum = (sum * 33 + text:byte(i)) % 2 ^ 32 end
-   return sum
-end
-
 --- prefix .. name .. suffix, in at most 255 bytes: a long name is cut.
 function short.name(prefix, name, suffix)
    if #prefix + #name + #suffix > NAME_SIZE then
-      suffix = ("~%08x%s"):format(sum_of(name), suffix)
+      suffix = ("~%s%s"):format(checksum(name):sub(1, SUM_SIZE), suffix)
       name = short.head(name, NAME_SIZE - #prefix - #suffix)
    end
    return prefix .. name .. suffix

@@ -3,6 +3,7 @@
 -- A file, because its content outlives the process, however that ends. Only messages that are delivered again are noted: a line
 -- "+KEY" when the handler begins ("*KEY": with no other in its last round beside it), "-KEY" when it has ended. The supervisor adds
 -- up what was begun and not ended when a worker died, in a file that all workers read.
+local checksum = require "moonrabbit.base.checksum"
 local each = require "moonrabbit.base.each"
 local ledger = require "moonrabbit.channel.ledger"
 local log = require "moonrabbit.loop.log"
@@ -20,22 +21,12 @@ local function read(path)
    return text
 end
 
--- Two checksums of 32 bits: short enough for a line, and different for different messages.
-local function hash(text)
-   local a, b = 5381, 52711
-   for i = 1, #text do
-      local c = text:byte(i)
-      a, b = (a * 33 + c) % 2 ^ 32, (b * 65599 + c) % 2 ^ 32
-   end
-   return ("%08x%08x"):format(a, b)
-end
-
 -- ---- a worker ----
 
 local Worker = {}
 Worker.__index = Worker
 
-function Worker.key(msg, queue) return hash(ledger.key(msg, queue)) end
+function Worker.key(msg, queue) return checksum(ledger.key(msg, queue)) end
 
 --- How many workers died with this message in hand, and whether one did so with it alone.
 function Worker:count(key)

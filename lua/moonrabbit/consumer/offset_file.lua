@@ -4,6 +4,7 @@
 -- after a crash, find the old line or the new one; each process writes its own new file.
 local bit = require "bit"
 local ffi = require "ffi"
+local checksum = require "moonrabbit.base.checksum"
 local errors = require "moonrabbit.base.errors"
 
 local offset_file = {}
@@ -54,15 +55,6 @@ function offset_file.folder(getenv)
    local err = errors.new("bad_option", "config", "there is no folder for the offset: neither MOONRABBIT_STATE nor HOME is set")
    err.hint = "set MOONRABBIT_STATE to a folder, or give stream.store functions"
    return nil, err
-end
-
-local function checksum(text)
-   local a, b = 5381, 52711
-   for i = 1, #text do
-      local c = text:byte(i)
-      a, b = (a * 33 + c) % 2 ^ 32, (b * 65599 + c) % 2 ^ 32
-   end
-   return ("%08x%08x"):format(a, b)
 end
 
 -- Names may have any bytes, and many; a file's may not.
