@@ -1,6 +1,7 @@
 --- The queues beside a worker's own: declared as safe as that one is, taken as they are, or done without.
 -- Covers: lua/moonrabbit/channel/companion.lua by quorum
 local mr = require "moonrabbit"
+local older = require "older"
 local broker = require "broker"
 
 local eventually, take = broker.eventually, broker.take
@@ -75,9 +76,9 @@ describe("the queue of", function()
 
    it("a delay is another one where the name is taken, by that of an older version say (part of C2)", function()
       local ch, queue = confirming(), broker.name "work"
-      local older = { ["x-message-ttl"] = 200, ["x-expires"] = 60200, ["x-dead-letter-exchange"] = "",
+      local usual = { ["x-message-ttl"] = 200, ["x-expires"] = 60200, ["x-dead-letter-exchange"] = "",
          ["x-dead-letter-routing-key"] = queue }
-      assert(ch:queue_declare { queue = queue .. ".retry.200", durable = true, arguments = older })
+      assert(ch:queue_declare { queue = queue .. ".retry.200", durable = true, arguments = usual })
       local w, attempts = failing { queue = queue }
       assert(ch:publish("", queue .. ".retry.200", "x", { headers = { ["x-mr-attempt"] = 1, ["x-mr-queue"] = queue } }))
       eventually("all tries", function() return #attempts == 2 end, 60)
@@ -186,14 +187,7 @@ describe("the queue of", function()
    end)
 
    it("a delay is classic where the broker's quorum queues have no time to live, before RabbitMQ 3.10 (FIELD-C2)", function()
-      local queue_type = require "moonrabbit.channel.queue_type"
-      local newer = queue_type.at_least_once
-      function queue_type.at_least_once(arguments)
-         local all = newer(arguments)
-         all["x-max-age"] = "1D" -- refused, in the same words
-         return all
-      end
-      finally(function() queue_type.at_least_once = newer end)
+      older(finally)
       local ch, queue = confirming(), broker.name "work"
       local w, attempts = failing { queue = queue, queue_type = "quorum" }
       assert(ch:publish("", queue, "x"))

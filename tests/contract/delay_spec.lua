@@ -1,6 +1,7 @@
 --- Delays of any length side by side, of mr.publisher and simple queues, without a queue for each length.
 local broker = require "broker"
 local mr = require "moonrabbit"
+local older = require "older"
 
 local eventually = broker.eventually
 
@@ -169,14 +170,7 @@ describe("a delayed message", function()
    end)
 
    it("waits in classic queues where the broker's quorum queues have no time to live, before RabbitMQ 3.10 (FIELD-C2)", function()
-      local queue_type = require "moonrabbit.channel.queue_type"
-      local newer = queue_type.at_least_once
-      function queue_type.at_least_once(arguments)
-         local all = newer(arguments)
-         all["x-max-age"] = "1D" -- refused, in the same words
-         return all
-      end
-      finally(function() queue_type.at_least_once = newer end)
+      local renew = older(finally)
       ch:queue_delete { queue = "mr.delay.2ms" }
       local q = queue()
       local got = arrivals(q)
@@ -185,7 +179,7 @@ describe("a delayed message", function()
       assert(broker.channel():queue_declare { queue = "mr.delay.2ms", durable = true, queue_type = "classic", arguments = {
          ["x-message-ttl"] = 2, ["x-dead-letter-exchange"] = "mr.delay.2ms" } })
       -- Who has quorum queues takes it as it is.
-      queue_type.at_least_once = newer
+      renew()
       local pub = mr.publisher { connection = broker.connect(), routing_key = q }
       assert(pub:publish("y", { delay = 0.002 }))
       eventually("it", function() return got.msg.y end)

@@ -1,6 +1,7 @@
 --- A reload, and consumers of a stream: where the new ones begin, and what keeps the offset from then on. RabbitMQ only.
 local broker = require "broker"
 local generation = require "moonrabbit.loop.generation"
+local exchange = require "swapping"
 local mr = require "moonrabbit"
 local swap = require "moonrabbit.program.swap"
 local task = require "moonrabbit.loop.task"
@@ -31,18 +32,6 @@ describe("a reload", function()
       local handler = opts.handler
       opts.handler = nil
       return mr.consumer { queue = q, connection = conn, concurrency = 1, dead_letter = false, stream = opts, handler = handler }
-   end
-   local function exchange(fn)
-      local plan
-      task.spawn(function()
-         local staged = generation.stage()
-         fn()
-         generation.chunk_ended()
-         plan = swap.plan(staged.workers)
-      end)
-      assert(swap.check(plan))
-      swap.run(plan)
-      return #plan.kept, #plan.started, #plan.ended
    end
 
    broker.it_rabbitmq(it, "hands over where a consumer of a stream is; its offset is kept from then on, too", function()

@@ -2,6 +2,7 @@
 local consumer = require "moonrabbit.consumer.consumer"
 local generation = require "moonrabbit.loop.generation"
 local embedded = require "embedded"
+local exchange = require "swapping"
 local mr = require "moonrabbit"
 local swap = require "moonrabbit.program.swap"
 local task = require "moonrabbit.loop.task"
@@ -25,19 +26,6 @@ describe("consumers of a new edition", function()
       local opts = { queue = "q", connection = conn, dead_letter = false, handler = function(msg) seen[#seen + 1] = word .. msg.body end }
       for k, v in pairs(more or {}) do opts[k] = v end
       return mr.consumer(opts)
-   end
-   -- The plan for what fn makes in place of what there is, carried out.
-   local function exchange(fn)
-      local plan
-      task.spawn(function()
-         local staged = generation.stage()
-         fn()
-         generation.chunk_ended()
-         plan = swap.plan(staged.workers)
-      end)
-      assert(swap.check(plan))
-      swap.run(plan)
-      return #plan.kept, #plan.started, #plan.ended
    end
    local function put(body)
       local ch = assert(conn:channel())
