@@ -12,13 +12,6 @@
 
 /* ---- the end of a plan ---- */
 
-static void close_scratch(struct mr_recovery *r)
-{
-	const struct mr_ask a = {MR_ASK_CLOSE, r->scratch, r->scratch_epoch, 0, MR_NEVER, NULL};
-	if (r->scratch) r->port.ask(r->port.owner, &a);
-	r->scratch = 0;
-}
-
 static void whole_is_done(struct mr_recovery *r)
 {
 	r->is_whole = false;
@@ -31,7 +24,7 @@ static void whole_is_done(struct mr_recovery *r)
 
 static void all_is_done(struct mr_recovery *r)
 {
-	close_scratch(r);
+	mr_step_leave_scratch(r);
 	r->locked_since = 0;
 	mr_timer_stop(&r->pace);
 	if (!r->failures && !ev_is_active(&r->repair.ev)) r->repairs = 0;

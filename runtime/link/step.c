@@ -425,11 +425,10 @@ static void failed(struct mr_recovery *r, struct mr_track *track)
 		give_up(r, track, &s, record);
 }
 
-/* What hangs on the scratch channel would hold up all who need it: the next one opens another. */
-static void leave_scratch(struct mr_recovery *r)
+void mr_step_leave_scratch(struct mr_recovery *r)
 {
 	const struct mr_ask a = {MR_ASK_CLOSE, r->scratch, r->scratch_epoch, 0, MR_NEVER, NULL};
-	r->port.ask(r->port.owner, &a);
+	if (r->scratch) r->port.ask(r->port.owner, &a);
 	r->scratch = 0;
 }
 
@@ -445,6 +444,7 @@ void mr_step_end(struct mr_recovery *r, struct mr_track *track)
 		succeeded(r, track);
 	else
 		failed(r, track);
-	if (is_scratch && kind == MR_TIMEOUT && r->scratch) leave_scratch(r);
+	/* What hangs there would hold up all who need it: the next one opens another. */
+	if (is_scratch && kind == MR_TIMEOUT) mr_step_leave_scratch(r);
 	if (was_its_use || (kind != MR_OK && r->scratch_user == track)) r->scratch_user = NULL;
 }

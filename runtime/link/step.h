@@ -17,4 +17,7 @@ enum mr_begun mr_step_begin(struct mr_recovery *r, struct mr_track *track, bool 
 /* Its answer has arrived: the track continues after it, or with its replacement. */
 void mr_step_end(struct mr_recovery *r, struct mr_track *track);
 
+/* Closes the scratch channel, if there is one: the next step that needs one opens another. */
+void mr_step_leave_scratch(struct mr_recovery *r);
+
 #endif
