@@ -17,11 +17,16 @@ mr_msec mr_clock_real(void)
 
 mr_msec mr_clock_now(void) { return mr_clock_real() + __atomic_load_n(&moved, __ATOMIC_RELAXED); }
 
-uint64_t mr_clock_us(void)
+int64_t mr_clock_real_us(void)
 {
 	struct timespec ts;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000 +
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+uint64_t mr_clock_us(void)
+{
+	return (uint64_t)mr_clock_real_us() +
 	       (uint64_t)__atomic_load_n(&moved, __ATOMIC_RELAXED) * 1000;
 }
 

@@ -11,7 +11,8 @@ typedef int64_t mr_msec;
 
 mr_msec mr_clock_now(void);
 mr_msec mr_clock_real(void); /* ignores mr_clock_move: for the real duration of threads' work */
-uint64_t mr_clock_us(void);  /* the same in microseconds, for measurements */
+int64_t mr_clock_real_us(void);
+uint64_t mr_clock_us(void); /* mr_clock_now in microseconds, for measurements */
 /* Tests only: advances the clock of this process by this many ms. */
 void mr_clock_move(mr_msec ahead);
 /* Seconds to milliseconds, rounded up; negative and NaN become 0, huge values stay below

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/shelf.h"
 
 #define BLOCK_SIZE 512 /* a 100-byte body with its names fits; eight cache lines */
 #define PAGE_BLOCKS 128
@@ -30,6 +31,7 @@ struct mr_delivery_pool {
 	struct page *pages;
 	struct block *free;
 	size_t out, heap_bytes;
+	struct mr_shelf shelf;
 };
 
 static void uncount(struct block *block)
@@ -68,6 +70,7 @@ void mr_delivery_pool_close(struct mr_delivery_pool *pool)
 		}
 		mr_free(page);
 	}
+	mr_shelf_fini(&pool->shelf);
 	mr_free(pool);
 }
 
@@ -92,7 +95,7 @@ mr_delivery *mr_delivery_take(struct mr_delivery_pool *pool, size_t variable, ch
 	if (!pool->free && !add_page(pool)) return NULL;
 	struct block *block = pool->free;
 	if (variable > ROOM) {
-		block->heap = mr_malloc(variable);
+		block->heap = mr_shelf_take(&pool->shelf, variable);
 		if (!block->heap) return NULL;
 		block->heap_size = variable;
 		pool->heap_bytes += variable;
@@ -106,7 +109,7 @@ mr_delivery *mr_delivery_take(struct mr_delivery_pool *pool, size_t variable, ch
 char *mr_delivery_grow(struct mr_delivery_pool *pool, mr_delivery *delivery, size_t variable)
 {
 	struct block *block = (struct block *)(void *)delivery;
-	char *heap = mr_realloc(block->heap, variable);
+	char *heap = mr_realloc(block->heap, mr_shelf_size(variable));
 	if (!heap) return NULL;
 	pool->heap_bytes += variable - block->heap_size;
 	block->heap = heap;
@@ -119,7 +122,7 @@ void mr_delivery_give(struct mr_delivery_pool *pool, mr_delivery *delivery)
 	struct block *block = (struct block *)(void *)delivery;
 	uncount(block);
 	if (block->heap) {
-		mr_free(block->heap);
+		mr_shelf_give(&pool->shelf, block->heap, block->heap_size);
 		pool->heap_bytes -= block->heap_size;
 		block->heap = NULL;
 		block->heap_size = 0;

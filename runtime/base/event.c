@@ -39,6 +39,10 @@ void mr_event_fini(mr_event *event)
 	case MR_EV_CHANNEL: free_error(&event->as.channel.error); break;
 	case MR_EV_CANCEL: free_error(&event->as.cancel.error); break;
 	case MR_EV_BLOCKED: free_error(&event->as.blocked.reason); break;
+	case MR_EV_LOG:
+		mr_free(event->as.log.line);
+		event->as.log.line = NULL;
+		break;
 	case MR_EV_PAGE:
 		mr_table_free(event->as.page.request);
 		event->as.page.request = NULL;

@@ -114,7 +114,7 @@ static const struct kind kinds[MR_STATUS_COUNT] = {
 		"the queue was deleted, or its node went away", true},
 	[MR_CLOSED] = {"it is closed", "open it again before using it", false},
 	[MR_FORKED] = {"this process is a fork of the one that made the runtime",
-		"make a new runtime in the child; the parent's connection is untouched", false},
+		"make anew in the child what it needs: this one stays the parent's", false},
 	[MR_BAD_OPTION] = {"an option is wrong", "docs/configuration.md lists the options", false},
 	[MR_BAD_URI] = {"the URL is wrong",
 		"the form is amqp://user:password@host:port/vhost?heartbeat=60", false},

@@ -106,6 +106,16 @@ enum mr_status mr_table_add_string(mr_table *table, const char *key, mr_slice te
 	return (enum mr_status)mr_table_add(table, key, strlen(key), &value);
 }
 
+/* Room for all fields at once, for a table that has none yet. */
+static enum mr_status reserve_fields(mr_table *table, uint32_t count)
+{
+	if (table->capacity || !count) return MR_OK;
+	table->fields = mr_arena_alloc(table->arena, count * sizeof *table->fields);
+	if (!table->fields) return MR_NO_MEMORY;
+	table->capacity = count;
+	return MR_OK;
+}
+
 static enum mr_status copy_field(mr_table *into, const mr_field *field, int depth)
 {
 	const mr_value *v = &field->value;
@@ -113,7 +123,7 @@ static enum mr_status copy_field(mr_table *into, const mr_field *field, int dept
 		return (enum mr_status)mr_table_add_received(into, field->key, v);
 	if (depth > MR_TABLE_DEPTH_MAX) return MR_BAD_ARGUMENT;
 	mr_table *nested = mr_table_nest(into, field->key.data, field->key.size, v->type);
-	if (!nested) return MR_NO_MEMORY;
+	if (!nested || reserve_fields(nested, v->as.nested->count) != MR_OK) return MR_NO_MEMORY;
 	for (uint32_t i = 0; i < v->as.nested->count; i++) {
 		enum mr_status st = copy_field(nested, &v->as.nested->fields[i], depth + 1);
 		if (st != MR_OK) return st;
@@ -126,9 +136,30 @@ enum mr_status mr_table_add_copy(mr_table *into, const mr_field *field)
 	return copy_field(into, field, 1);
 }
 
+static size_t room_of_bytes(mr_slice s) { return (s.size + 8) & ~(size_t)7; /* and a NUL */ }
+
+/* The bytes of an arena that a copy takes. */
+static size_t room_of(const mr_table *table, int depth)
+{
+	size_t room = sizeof *table + table->count * sizeof *table->fields;
+	for (uint32_t i = 0; i < table->count; i++) {
+		const mr_value *v = &table->fields[i].value;
+		room += room_of_bytes(table->fields[i].key);
+		if (v->type == 'S' || v->type == 'x') room += room_of_bytes(v->as.bytes);
+		if ((v->type == 'F' || v->type == 'A') && depth <= MR_TABLE_DEPTH_MAX)
+			room += room_of(v->as.nested, depth + 1);
+	}
+	return room;
+}
+
 mr_table *mr_table_copy(const mr_table *table)
 {
-	mr_table *copy = mr_table_new();
+	struct mr_arena *arena = mr_arena_open(room_of(table, 1));
+	mr_table *copy = arena ? new_table(arena) : NULL;
+	if (!copy || reserve_fields(copy, table->count) != MR_OK) {
+		mr_arena_close(arena);
+		return NULL;
+	}
 	for (uint32_t i = 0; copy && i < table->count; i++) {
 		if (copy_field(copy, &table->fields[i], 1) == MR_OK) continue;
 		mr_table_free(copy);
