@@ -40,12 +40,14 @@ enum mr_command_type {
 	MR_CMD_UNWATCH_FD,    /* unwatched */
 	MR_CMD_WAKE_AT,       /* wake_at: wakes the host with an event */
 	MR_CMD_NUDGE_AT,      /* wake_at: wakes the host without an event */
+	MR_CMD_WAKE_SOCKET,   /* wake_socket */
 	MR_CMD_CLOCK,         /* token: the clock was advanced */
 	MR_CMD_PUMPED,        /* the host polls: loop-mode heartbeats may be sent */
 	MR_CMD_LOG,           /* log */
 	MR_CMD_WATCHDOG,      /* watchdog */
 	MR_CMD_NOTE,          /* note */
 	MR_CMD_HEALTH,        /* health; see enum mr_health_command for the token */
+	MR_CMD_FAREWELL,      /* token, deadline: all connections, in order; the thread goes on */
 	MR_CMD_STOP           /* deadline */
 };
 
@@ -53,14 +55,20 @@ enum mr_health_command {
 	MR_HEALTH_OPTIONS, /* options */
 	MR_HEALTH_NOTE,    /* note */
 	MR_HEALTH_STOPPING,
-	MR_HEALTH_ASK,    /* token */
-	MR_HEALTH_WATCH,  /* is_watched */
-	MR_HEALTH_METER,  /* meter */
-	MR_HEALTH_METRIC, /* metric */
-	MR_HTTP_LISTEN,   /* token, listen */
-	MR_HTTP_CLOSE,    /* token */
-	MR_HTTP_PAGE,     /* page */
-	MR_HTTP_ANSWER    /* answer */
+	MR_HEALTH_ASK,     /* token */
+	MR_HEALTH_WATCH,   /* is_watched */
+	MR_HEALTH_METER,   /* meter */
+	MR_HEALTH_METRIC,  /* metric */
+	MR_HEALTH_BACKLOG, /* backlog */
+	MR_HEALTH_LOANS,   /* loans */
+	MR_HTTP_LISTEN,    /* token, listen */
+	MR_HTTP_CLOSE,     /* token */
+	MR_CONSOLE_LISTEN, /* console */
+	MR_CONSOLE_CLOSE,
+	MR_HTTP_PAGE,   /* page */
+	MR_HTTP_SHOW,   /* show */
+	MR_HTTP_ANSWER, /* answer */
+	MR_HTTP_FLOW    /* flows */
 };
 
 /* Each publish and each settle needs one. `type` selects the arm of the union, and `health.what`
@@ -87,7 +95,8 @@ struct mr_command {
 		struct { int fd, events; uint32_t serial; } watch; /* events: MR_FD_* */
 		uint64_t unwatched; /* the token of its MR_CMD_WATCH_FD */
 		mr_msec wake_at;
-		struct { int level, format, worker; } log;
+		struct mr_wake_socket *wake_socket; /* borrowed from the bridge */
+		struct { int level, format, worker; bool as_events; } log;
 		struct { mr_msec stall; pid_t thread; int signal; } watchdog; /* the thread gets the signal */
 		struct { uint32_t consumer; struct mr_note *about; } note; /* about: NULL: forget it */
 		struct {
@@ -98,9 +107,14 @@ struct mr_command {
 				bool is_watched;
 				struct mr_meter *meter; /* borrowed: the host's until the thread has ended */
 				struct mr_metric *metric; /* the same */
+				struct mr_backlog_entry *backlog; /* the same */
+				struct mr_loans *loans; /* the same */
 				struct { char *address; uint16_t port; } listen;
-				struct { char *path; bool is_on; } page;
+				struct mr_local_socket *console; /* taken */
+				struct { char *path; int audience; bool is_on; } page; /* audience: MR_PAGE_* */
+				struct { char *token; int where; bool is_now; } show; /* where: MR_SHOW_*; token: NULL: none */
 				struct { uint64_t request; struct mr_page_answer *page; } answer; /* request: the MR_EV_PAGE's token */
+				uint64_t flows; /* the same, of one whose pipe has bytes, or its end */
 			};
 		} health;
 	};
@@ -124,10 +138,13 @@ static inline uint64_t mr_outgoing_weight(const struct mr_outgoing *o)
 	return o->body_size + o->properties_size + o->exchange_size + o->routing_key_size + 64;
 }
 
+struct mr_pipe;
+
 /* The host's answer to a request for one of its pages. */
 struct mr_page_answer {
 	unsigned code;
-	char type[128]; /* NUL-terminated */
+	char type[128];       /* NUL-terminated */
+	struct mr_pipe *pipe; /* the body comes through it: taken; NULL: */
 	size_t size;
 	char body[];
 };

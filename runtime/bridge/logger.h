@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "base/clock.h"
+#include "bridge/log_tail.h"
 #include "bridge/ring.h"
 #include "bridge/wake.h"
 
@@ -19,6 +20,7 @@ enum mr_logger_side { MR_LOGGER_HOST, MR_LOGGER_IO, MR_LOGGER_SIDES };
 
 struct mr_logger {
 	struct mr_ring lines[MR_LOGGER_SIDES]; /* of time and line */
+	struct mr_log_tail tail;               /* of the lines written */
 	struct mr_wake writer;                 /* the writer sleeps on it */
 	struct mr_wake host;                   /* the host waits on it until its line is written */
 	atomic_uint_least64_t handled[MR_LOGGER_SIDES]; /* writer: lines written or given up */

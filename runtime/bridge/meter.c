@@ -41,6 +41,13 @@ void mr_meter_see_oldest(struct mr_meter *m, double began)
 	atomic_store_explicit(&m->oldest, began, memory_order_relaxed);
 }
 
+void mr_meter_see_paused(struct mr_meter *m, bool is_paused)
+{
+	uint32_t now = atomic_load_explicit(&m->paused, memory_order_relaxed);
+	if (!is_paused && !now) return;
+	atomic_store_explicit(&m->paused, is_paused ? now + 1 : now - 1, memory_order_relaxed);
+}
+
 void mr_meter_look(struct mr_meter *m, int64_t messages)
 {
 	atomic_store_explicit(&m->messages, messages, memory_order_relaxed);
@@ -66,4 +73,9 @@ double mr_meter_oldest_began(const struct mr_meter *m)
 int64_t mr_meter_messages_seen(const struct mr_meter *m)
 {
 	return atomic_load_explicit(&m->messages, memory_order_relaxed);
+}
+
+uint32_t mr_meter_paused_seen(const struct mr_meter *m)
+{
+	return atomic_load_explicit(&m->paused, memory_order_relaxed);
 }

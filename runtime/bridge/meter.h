@@ -26,6 +26,7 @@ struct mr_meter {
 	atomic_uint_least64_t sum;
 	atomic_uint_least64_t tallies[MR_METER_TALLIES];
 	_Atomic double oldest;         /* when the oldest running handler began; 0: none runs */
+	atomic_uint_least32_t paused;  /* its consumers that take no messages, as they were told */
 	atomic_int_least64_t messages; /* in the queue at the last check; -1: unknown */
 	char queue[256];
 };
@@ -37,12 +38,14 @@ mr_slice mr_meter_label(mr_slice queue);
 struct mr_meter *mr_meter_new(mr_slice label); /* host; gives; NULL: out of memory */
 /* Host: `count` handlers took `ns` each; `failures` of them failed. */
 void mr_meter_add(struct mr_meter *m, uint64_t count, uint64_t ns, uint64_t failures);
-void mr_meter_count(struct mr_meter *m, enum mr_meter_tally tally);         /* host */
-void mr_meter_look(struct mr_meter *m, int64_t messages);                   /* host */
-void mr_meter_see_oldest(struct mr_meter *m, double began);                 /* host */
+void mr_meter_count(struct mr_meter *m, enum mr_meter_tally tally); /* host */
+void mr_meter_look(struct mr_meter *m, int64_t messages);           /* host */
+void mr_meter_see_paused(struct mr_meter *m, bool is_paused);       /* host: one more, or less */
+void mr_meter_see_oldest(struct mr_meter *m, double began);         /* host */
 void mr_meter_read(const struct mr_meter *m, struct mr_histogram *out);     /* I/O */
 uint64_t mr_meter_counted(const struct mr_meter *m, enum mr_meter_tally t); /* I/O */
 double mr_meter_oldest_began(const struct mr_meter *m);                     /* I/O */
 int64_t mr_meter_messages_seen(const struct mr_meter *m);                   /* I/O */
+uint32_t mr_meter_paused_seen(const struct mr_meter *m);                    /* I/O */
 
 #endif

@@ -92,6 +92,12 @@ void mr_ring_consume(struct mr_ring *ring)
 	atomic_store_explicit(&ring->tail, ring->peeked, memory_order_release);
 }
 
+bool mr_ring_is_empty(const struct mr_ring *ring)
+{
+	return atomic_load_explicit(&ring->tail, memory_order_relaxed) ==
+	       atomic_load_explicit(&ring->head, memory_order_acquire);
+}
+
 bool mr_ring_take_starved(struct mr_ring *ring)
 {
 	atomic_thread_fence(memory_order_seq_cst);

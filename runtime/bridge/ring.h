@@ -41,6 +41,7 @@ void mr_ring_commit(struct mr_ring *ring);
 /* Consumer: the oldest record and its size, or NULL; valid until mr_ring_consume. */
 void *mr_ring_peek(struct mr_ring *ring, size_t *size);
 void mr_ring_consume(struct mr_ring *ring);
+bool mr_ring_is_empty(const struct mr_ring *ring); /* consumer */
 /* Consumer: true once after a failed reserve: wake the producer. */
 bool mr_ring_take_starved(struct mr_ring *ring);
 

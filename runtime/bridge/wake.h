@@ -15,6 +15,7 @@ struct mr_wake {
 	char apart_1[64]; /* both sides write `asleep`: it has its own cache line */
 	atomic_bool asleep;
 	char apart_2[64];
+	atomic_int mirror; /* a socket that gets a byte whenever `fd` becomes readable; -1: none */
 };
 
 enum mr_status mr_wake_open(struct mr_wake *wake, mr_error *error);
@@ -29,6 +30,8 @@ void mr_wake_clear(struct mr_wake *wake);
 /* Any thread, after it added work: a system call only if the sleeper sleeps and was not woken
  * yet. */
 void mr_wake_signal(struct mr_wake *wake);
+/* Any thread: writes a byte to a socket, if it has room: else its peer has bytes to read. */
+void mr_wake_tell(int socket);
 /* Any thread: true if the sleeper sleeps or is about to. */
 bool mr_wake_is_asleep(const struct mr_wake *wake);
 

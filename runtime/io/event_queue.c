@@ -135,6 +135,11 @@ bool mr_event_queue_has_room(struct mr_event_queue *d)
 	return false;
 }
 
+bool mr_event_queue_is_empty(const struct mr_event_queue *d)
+{
+	return is_empty(&d->common) && mr_list_is_empty(&d->waiting);
+}
+
 void mr_event_queue_forget(struct mr_lane *lane, struct mr_delivery_pool *pool, uint32_t epoch)
 {
 	uint8_t *base = mr_buffer_data(&lane->parked), *end = base + mr_buffer_size(&lane->parked);

@@ -40,6 +40,8 @@ void mr_event_queue_flush(struct mr_event_queue *d);
 /* True if events are parked and the ring has room. False: the host will signal when there is
  * room. */
 bool mr_event_queue_has_room(struct mr_event_queue *d);
+/* True if no event is parked: the host can pull all. */
+bool mr_event_queue_is_empty(const struct mr_event_queue *d);
 /* The channel of this epoch has ended (0: all channels of the link): drops parked deliveries that
  * need a settle, because the broker has taken them back. */
 void mr_event_queue_forget(struct mr_lane *lane, struct mr_delivery_pool *pool, uint32_t epoch);
