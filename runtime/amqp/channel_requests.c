@@ -144,7 +144,10 @@ void mr_amqp_channel_request(struct mr_amqp_channel *ch, uint64_t token, const m
 enum mr_status mr_amqp_channel_publish(struct mr_amqp_channel *ch, const struct mr_publish *p,
 	mr_error *error)
 {
-	struct mr_method m = {.id = MR_M_BASIC_PUBLISH, .name = p->exchange, .key = p->routing_key};
+	struct mr_method m = {.id = MR_M_BASIC_PUBLISH,
+		.tag = p->number, /* for who sees it */
+		.name = p->exchange,
+		.key = p->routing_key};
 	struct mr_buffer *out = &ch->outlet->out;
 	size_t before = mr_buffer_size(out);
 

@@ -12,6 +12,7 @@
 
 struct mr_consumer_entry {
 	uint32_t number; /* the host's, with MR_CONSUMER_NO_ACK */
+	bool is_leaving; /* mr_session_cancel_all has cancelled it */
 	bool is_loose;   /* no prefetch limits its deliveries */
 	bool was_busy;   /* it is new, or has had a message since mr_session_consumer_rests */
 	bool may_be_curbed, is_curbed, was_curbed; /* curb.h */
@@ -19,6 +20,7 @@ struct mr_consumer_entry {
 	char tag[255], queue[255];
 	mr_table *arguments; /* owned; NULL: none */
 	mr_msec since;       /* when the broker started it */
+	uint64_t delivered;  /* messages since then */
 	/* Of a stream, or not: the first message shows it. */
 	bool is_stream, is_of_queue;
 	struct mr_offsets offsets;
@@ -44,6 +46,7 @@ static inline enum mr_status mr_consumers_delivered(struct mr_consumers *c,
 	struct mr_consumer_entry *entry, mr_delivery *d)
 {
 	entry->was_busy = true;
+	entry->delivered++;
 	return entry->is_of_queue ? MR_OK : mr_consumers_note(c, entry, d);
 }
 /* The host acked a delivery of a stream. */

@@ -152,6 +152,7 @@ static enum mr_status delivered(struct mr_amqp_channel *ch, mr_delivery *d, mr_e
 	bool we_ack = is_settled && target.is_curbed;
 	d->consumer = target.consumer & ~MR_CONSUMER_NO_ACK;
 	if (is_settled && !we_ack) d->flags |= MR_DELIVERY_NO_ACK | MR_DELIVERY_SETTLED;
+	if (!got) mr_outlet_seen(ch->outlet, false, ch->number, &ch->content.method, d->consumer);
 	enum mr_status st = count_tag(ch, d, target.entry, is_settled && !we_ack, error);
 	if (st != MR_OK) return st;
 	if (ch->content.is_skipped && !is_kept(ch, d, target.consumer))

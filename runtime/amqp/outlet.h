@@ -23,11 +23,20 @@ struct mr_outlet {
 void mr_outlet_init(struct mr_outlet *outlet, const struct mr_session_options *options,
 	uint32_t frame_max);
 void mr_outlet_fini(struct mr_outlet *outlet);
+/* For the flight recorder. */
+static inline void mr_outlet_seen(const struct mr_outlet *outlet, bool is_out, uint16_t channel,
+	const struct mr_method *method, uint32_t consumer)
+{
+	const struct mr_session_options *o = outlet->options;
+	if (o->seen) o->seen(o->owner, is_out, channel, method, consumer);
+}
 /* Appends one method frame, as mr_method_put. */
 static inline enum mr_status mr_outlet_send(struct mr_outlet *outlet, uint16_t channel,
 	const struct mr_method *method, mr_error *error)
 {
-	return mr_method_put(&outlet->out, channel, method, outlet->frame_max, error);
+	enum mr_status st = mr_method_put(&outlet->out, channel, method, outlet->frame_max, error);
+	if (st == MR_OK) mr_outlet_seen(outlet, true, channel, method, 0);
+	return st;
 }
 /* Notes a deadline. */
 static inline void mr_outlet_expect(struct mr_outlet *outlet, mr_msec at)

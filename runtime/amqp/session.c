@@ -156,12 +156,27 @@ static uint32_t largest_frame(const struct mr_session *s)
 	return body > s->guard.frame_max ? (uint32_t)body : s->guard.frame_max;
 }
 
+/* The handshake writes by itself: its state says what. Without texts: one has the password. */
+static void see_answers(struct mr_session *s, enum mr_handshake_step before)
+{
+	struct mr_method start_ok = {.id = MR_M_CONNECTION_START_OK};
+	struct mr_method tune_ok = {.id = MR_M_CONNECTION_TUNE_OK};
+	struct mr_method open = {.id = MR_M_CONNECTION_OPEN};
+	if (s->handshake.step == before) return;
+	if (s->handshake.step == MR_HS_TUNE) mr_outlet_seen(&s->outlet, true, 0, &start_ok, 0);
+	if (s->handshake.step != MR_HS_OPEN) return;
+	mr_outlet_seen(&s->outlet, true, 0, &tune_ok, 0);
+	mr_outlet_seen(&s->outlet, true, 0, &open, 0);
+}
+
 static enum mr_status shake_hands(struct mr_session *s, struct mr_method *m, mr_msec now,
 	mr_error *error)
 {
 	struct mr_handshake *hs = &s->handshake;
+	enum mr_handshake_step before = hs->step;
 	enum mr_status st = mr_handshake_feed(hs, m, &s->outlet.out, error);
 	if (st != MR_OK) return st;
+	see_answers(s, before);
 	if (hs->step == MR_HS_OPEN && !s->heartbeat.interval) { /* tune is done from here on */
 		s->outlet.frame_max = hs->frame_max ? hs->frame_max : UINT32_MAX;
 		s->guard.frame_max = hs->frame_max ? hs->frame_max : largest_frame(s);
@@ -240,6 +255,8 @@ static enum mr_status take_method(struct mr_session *s, const struct mr_frame *f
 	if (is_open && method.id == MR_M_CONNECTION_UPDATE_SECRET_OK)
 		return connection_method(s, &method, now, error);
 	enum mr_status st = mr_method_decode(s->codec, frame, &method, error);
+	if (st == MR_OK && method.id != MR_M_BASIC_DELIVER) /* that has its consumer later */
+		mr_outlet_seen(&s->outlet, false, frame->channel, &method, 0);
 	if (st == MR_OK && s->state == MR_SESSION_HANDSHAKE && frame->channel == 0)
 		return shake_hands(s, &method, now, error);
 	mr_table_free(method.table);
@@ -275,6 +292,8 @@ static void take_frame(struct mr_session *s, const struct mr_frame *frame, mr_ms
 		st = take_method(s, frame, now, &error);
 	else if (st == MR_OK && frame->type != MR_FRAME_HEARTBEAT)
 		st = channel_frame(s, frame, NULL, &error);
+	else if (st == MR_OK)
+		mr_outlet_seen(&s->outlet, false, 0, &(struct mr_method){0}, 0);
 	if (st == MR_OK) return;
 	if (!error.kind) mr_error_set(&error, st, MR_SCOPE_CONNECTION, 0, "%s", mr_status_text(st));
 	if (costs_channel(s, frame->channel, &error)) return;
@@ -353,6 +372,12 @@ static void expire_requests(struct mr_session *s, mr_msec now)
 		if (s->channels[i]) mr_amqp_channel_expire(s->channels[i], now);
 }
 
+static void see_beat(struct mr_session *s)
+{
+	s->options->stats->heartbeats_out++;
+	mr_outlet_seen(&s->outlet, true, 0, &(struct mr_method){0}, 0);
+}
+
 bool mr_session_tick(struct mr_session *s, mr_msec now, bool may_beat)
 {
 	mr_error error = {0};
@@ -382,7 +407,7 @@ bool mr_session_tick(struct mr_session *s, mr_msec now, bool may_beat)
 		if (mr_frame_put_heartbeat(&s->outlet.out) != MR_OK)
 			mr_session_fail_memory(s);
 		else
-			s->options->stats->heartbeats_out++;
+			see_beat(s);
 		return false;
 	default: return false;
 	}

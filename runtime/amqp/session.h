@@ -58,10 +58,24 @@ bool mr_session_has_consumer(const struct mr_session *s, uint16_t channel, uint3
 bool mr_session_consumer_rests(struct mr_session *s, uint16_t channel, uint32_t consumer,
 	bool *is_of_queue);
 size_t mr_session_consumers(const struct mr_session *s);
+/* What came for a consumer since the broker started it; `in_flight`: of its channel, what the host
+ * has not settled; only if `is_alone` it is all the consumer's. False: there is no such consumer. */
+struct mr_consumer_view {
+	bool is_alone;
+	uint64_t delivered;
+	size_t in_flight;
+};
+bool mr_session_view_consumer(const struct mr_session *s, uint16_t channel, uint32_t consumer,
+	struct mr_consumer_view *out);
+size_t mr_session_unconfirmed(const struct mr_session *s); /* publishes without their confirm */
 
 /* A new secret for the open connection (connection.update-secret): one at a time. */
 void mr_session_update_secret(struct mr_session *s, uint64_t token, mr_slice secret,
 	mr_msec deadline);
+/* Cancels all consumers that it has not cancelled yet, for nobody. */
+void mr_session_cancel_all(struct mr_session *s, mr_msec deadline);
+/* True if no consumer is left, and no answer or confirm is awaited. */
+bool mr_session_is_at_rest(const struct mr_session *s);
 /* The host's requests. Each ends with MR_EV_DONE, in every state; requests are borrowed. */
 void mr_session_channel_open(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
 	mr_msec deadline);

@@ -11,11 +11,17 @@
 #include "base/status.h"
 
 struct mr_login;
+struct mr_method;
 
 /* Takes the event and its data. */
 typedef void mr_emit(void *owner, const mr_event *event);
 /* The broker broke the protocol; `what` describes the violation and its result. */
 typedef void mr_odd(void *owner, uint16_t channel, const mr_error *what);
+
+/* A method was read or written, for the flight recorder; id 0: a heartbeat. `consumer`: of a
+ * delivery. */
+typedef void mr_seen(void *owner, bool is_out, uint16_t channel, const struct mr_method *method,
+	uint32_t consumer);
 
 /* Only for the engine: the answer to a delete or an unbind whose token was reported as timed out,
  * or (MR_TOKEN_NONE) the close-ok of a channel without an owner. */
@@ -58,6 +64,7 @@ struct mr_session_options { /* borrowed until the session is freed */
 	const uint64_t *clock; /* the current time in us; NULL: confirms are not timed */
 	struct mr_histogram *confirm_times;
 	mr_odd *odd;            /* may be NULL */
+	mr_seen *seen;          /* may be NULL */
 	mr_late *late;          /* may be NULL */
 	struct mr_tally *tally; /* counts its deliveries; may be NULL */
 	void (*too_large)(void *owner, const struct mr_too_large *what); /* may be NULL */

@@ -39,6 +39,25 @@ bool mr_session_has_consumer(const struct mr_session *s, uint16_t channel, uint3
 	return consumer_at(s, channel, consumer) != NULL;
 }
 
+bool mr_session_view_consumer(const struct mr_session *s, uint16_t channel, uint32_t consumer,
+	struct mr_consumer_view *out)
+{
+	const struct mr_amqp_channel *ch = mr_session_channel_at(s, channel);
+	const struct mr_consumer_entry *entry = consumer_at(s, channel, consumer);
+	if (!entry) return false;
+	*out = (struct mr_consumer_view){ch->consumers.count == 1, entry->delivered,
+		mr_acks_outstanding(&ch->acks)};
+	return true;
+}
+
+size_t mr_session_unconfirmed(const struct mr_session *s)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < s->channel_slots; i++)
+		if (s->channels[i]) count += mr_confirm_outstanding(&s->channels[i]->confirm);
+	return count;
+}
+
 bool mr_session_consumer_rests(struct mr_session *s, uint16_t channel, uint32_t consumer,
 	bool *is_of_queue)
 {
@@ -135,6 +154,37 @@ void mr_session_request(struct mr_session *s, uint16_t number, uint64_t token, u
 		mr_amqp_channel_request(ch, token, request, deadline);
 	else
 		refuse(s, number, token);
+}
+
+static void cancel_consumers(struct mr_amqp_channel *ch, mr_msec deadline)
+{
+	for (size_t i = 0; i < ch->consumers.count; i++) {
+		struct mr_consumer_entry *entry = ch->consumers.entries[i];
+		const mr_request cancel = {.operation = MR_BASIC_CANCEL,
+			.extra = mr_consumer_tag(entry)};
+		if (entry->is_leaving) continue;
+		entry->is_leaving = true;
+		mr_amqp_channel_request(ch, MR_TOKEN_NONE, &cancel, deadline);
+	}
+}
+
+void mr_session_cancel_all(struct mr_session *s, mr_msec deadline)
+{
+	for (size_t i = 0; i < s->channel_slots; i++)
+		if (s->channels[i] && s->channels[i]->state == MR_CH_OPEN)
+			cancel_consumers(s->channels[i], deadline);
+}
+
+bool mr_session_is_at_rest(const struct mr_session *s)
+{
+	if (s->secret_token) return false;
+	for (size_t i = 0; i < s->channel_slots; i++) {
+		const struct mr_amqp_channel *ch = s->channels[i];
+		if (!ch) continue;
+		if (ch->consumers.count || mr_confirm_is_waiting(&ch->confirm)) return false;
+		if (mr_pending_is_awaited(&ch->pending)) return false;
+	}
+	return true;
 }
 
 void mr_session_publish(struct mr_session *s, uint16_t number, const struct mr_publish *p)

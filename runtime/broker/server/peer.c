@@ -134,6 +134,13 @@ static void part(struct mr_peer *p)
 	ev_timer_start(p->wire->loop, &p->timer);
 }
 
+/* There is something to read, or to process, though the descriptor may not say so. */
+static bool may_read(const struct mr_peer *p)
+{
+	if (p->is_held) return mr_broker_session_reads(p->session);
+	return p->is_up && p->stream->class->pending(p->stream);
+}
+
 static void look(struct mr_peer *p)
 {
 	struct mr_wire *w = p->wire;
@@ -149,8 +156,7 @@ static void look(struct mr_peer *p)
 			ev_timer_start(w->loop, &p->hold);
 		}
 		write_out(p);
-		bool may_go_on = p->is_held && mr_broker_session_reads(p->session);
-		if (may_go_on && !p->later.next) mr_list_append(&w->later, &p->later);
+		if (may_read(p) && !p->later.next) mr_list_append(&w->later, &p->later);
 	}
 	if (p->is_dead) {
 		mr_peer_free(p);
