@@ -14,6 +14,14 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 /* Reads the system's CAs, once per process, on the host's thread, because it would block the I/O
  * thread for 37 ms. */
 void mr_engine_warm_tls(void);
+enum mr_lead {
+	MR_LEAD_DONE,
+	MR_LEAD_INTERRUPTED, /* a signal waits for its handler */
+	MR_LEAD_STOPPED      /* the I/O thread must have the helm back, for its end */
+};
+/* Host that has the helm, and holds its signals: a turn of the loop, a look at the descriptors, which
+ * is a sleep of at most so long if no event has come, and a turn for what that has brought. */
+enum mr_lead mr_engine_lead(struct mr_engine *engine, double seconds);
 /* Waits for the end of the I/O thread after MR_CMD_STOP, and frees the engine. *Gives* the log's
  * thread, which still runs for the host's last lines. */
 struct mr_writer *mr_engine_join(struct mr_engine *engine);

@@ -1,6 +1,6 @@
-/* loop: the I/O thread's loop: takes commands, runs the links, pushes events, sleeps.
+/* loop: the I/O thread's loop: turns, and sleep in between.
  * SPDX-License-Identifier: MIT */
-#include "engine/loop.h"
+#include "engine/state.h"
 
 #include <string.h>
 
@@ -10,197 +10,11 @@
 #include "base/thread.h"
 #include "bridge/ending.h"
 #include "engine/engine.h"
-#include "link/command.h"
+#include "engine/turn.h"
 #include "link/link.h"
 #include "net/resolve.h"
 
-#define LINGER 0.005            /* s: the longest delay of a command of a busy host */
-#define COMMANDS_PER_TURN 16384 /* then sockets and deadlines have their turn */
-#define COMMANDS_PER_TICK 256   /* publishes that get the same time */
-
-/* ---- back-pressure from the host ---- */
-
-/* Checks the links that may read again, or may report held deliveries: the host has returned enough
- * deliveries, or waits for an answer. */
-static void judge_waiting(struct mr_engine *e)
-{
-	struct mr_node *next;
-	for (struct mr_node *n = e->services.holding.next; n != &e->services.holding; n = next) {
-		struct mr_link_io *io = mr_container(n, struct mr_link_io, holding);
-		next = n->next;
-		mr_link_io_judge(io);
-		mr_link_io_touch(io);
-	}
-	for (struct mr_node *n = e->services.paused.next; n != &e->services.paused; n = next) {
-		next = n->next;
-		mr_link_io_judge(mr_container(n, struct mr_link_io, paused));
-	}
-}
-
-/* Gives a turn to each link whose stream has buffered bytes, for which no descriptor is
- * readable. */
-static void read_eager(struct mr_engine *e)
-{
-	struct mr_node turn, *node;
-	mr_list_init(&turn);
-	mr_list_splice(&turn, &e->services.eager);
-	while ((node = mr_list_shift(&turn)))
-		mr_link_io_read(mr_container(node, struct mr_link_io, eager));
-}
-
-/* ---- commands ---- */
-
-/* Frees the seed of a link that could not be created; 0: all of them. */
-static void free_barren(struct mr_engine *e, uint32_t number)
-{
-	struct mr_node *next;
-	for (struct mr_node *n = e->barren.next; n != &e->barren; n = next) {
-		struct mr_link_seed *seed = mr_container(n, struct mr_link_seed, node);
-		next = n->next;
-		if (number && seed->number != number) continue;
-		mr_list_remove(n);
-		mr_config_fini(seed->config);
-		mr_free(seed->config);
-		mr_free(seed->gauge);
-		mr_free(seed);
-	}
-}
-
-static void no_link(struct mr_engine *e, const struct mr_command *c)
-{
-	if (c->type == MR_CMD_REQUEST) {
-		struct mr_request_copy *copy = c->request.copy;
-		mr_table_free(copy->request.arguments);
-		mr_free(copy);
-	}
-	if (c->type == MR_CMD_SECRET) mr_free(c->secret.text);
-	if (c->type == MR_CMD_LINK_FREE) free_barren(e, c->connection);
-	if (!c->token) return;
-	enum mr_status st = c->type == MR_CMD_LINK_CLOSE ? MR_OK : MR_NO_MEMORY;
-	mr_event ev = {.type = MR_EV_DONE, .status = (int32_t)st, .as.done.token = c->token};
-	mr_event_queue_push(&e->services.dispatch, &ev);
-}
-
-static void new_link(struct mr_engine *e, const struct mr_command *c)
-{
-	if (mr_link_new(&e->services, c->connection, c->seed) == MR_OK) return;
-	mr_list_append(&e->barren, &c->seed->node);
-}
-
-static void link_command(struct mr_engine *e, const struct mr_command *c)
-{
-	struct mr_link *link = mr_map_get(&e->services.links, c->connection);
-	if (!link)
-		no_link(e, c);
-	else if (c->type == MR_CMD_LINK_OPEN)
-		mr_link_open(link, c->token);
-	else if (c->type == MR_CMD_LINK_CLOSE)
-		mr_link_close(link, c->token, c->deadline);
-	else if (c->type == MR_CMD_LINK_FREE)
-		mr_link_free(link);
-	else
-		mr_link_command(link, c, (const char *)(c + 1));
-}
-
-static void begin_stop(struct mr_engine *e, mr_msec deadline)
-{
-	struct mr_link *link;
-	size_t at = 0;
-	e->services.stopping = true;
-	mr_timer_arm(&e->stop_timer, deadline);
-	while ((link = mr_map_next(&e->services.links, &at, NULL)))
-		mr_link_close(link, 0, deadline);
-}
-
-static void clock_moved(struct mr_engine *e, uint64_t token)
-{
-	mr_timers_clock_moved(&e->services.timers);
-	e->clock_token = token;
-}
-
-/* Reports that everything due by the moved clock has been done. */
-static void tell_clock(struct mr_engine *e)
-{
-	mr_event ev = {.type = MR_EV_DONE, .as.done.token = e->clock_token};
-	if (!e->clock_token) return;
-	e->clock_token = 0;
-	mr_event_queue_push(&e->services.dispatch, &ev);
-}
-
-static void obey(struct mr_engine *e, const struct mr_command *c)
-{
-	switch (c->type) {
-	case MR_CMD_LINK_NEW: new_link(e, c); break;
-	case MR_CMD_RELEASE: mr_delivery_give(e->services.pool, c->released); break;
-	case MR_CMD_WATCH_FD:
-		mr_watch_add(&e->watches, c->token, c->watch.serial, c->watch.fd, c->watch.events);
-		break;
-	case MR_CMD_UNWATCH_FD: mr_watch_remove(&e->watches, c->unwatched); break;
-	case MR_CMD_WAKE_AT: mr_timer_arm(&e->watches.alarm, c->wake_at); break;
-	case MR_CMD_NUDGE_AT: mr_timer_arm(&e->watches.nudge, c->wake_at); break;
-	case MR_CMD_CLOCK: clock_moved(e, c->token); break;
-	case MR_CMD_PUMPED: e->services.pumps++; break;
-	case MR_CMD_LOG: /* level -1 is below every line: no log */
-		e->services.log.level = c->log.level;
-		e->services.log.format = c->log.format;
-		e->services.log.worker = c->log.worker;
-		break;
-	case MR_CMD_WATCHDOG:
-		mr_stall_watch(&e->stall, c->watchdog.stall, c->watchdog.signal,
-			c->watchdog.thread);
-		break;
-	case MR_CMD_NOTE: mr_stall_note(&e->stall, c->note.consumer, c->note.about); break;
-	case MR_CMD_HEALTH: mr_health_obey(&e->checkup, c); break;
-	case MR_CMD_STOP:
-		e->is_joined = true;
-		begin_stop(e, c->deadline);
-		break;
-	default:
-		link_command(e, c);
-		/* A settled delivery's memory comes back with its settlement. */
-		if (c->type == MR_CMD_SETTLE && c->settle.released)
-			mr_delivery_give(e->services.pool, c->settle.released);
-	}
-}
-
-/* Returns true if there may be more commands. */
-static bool drain_commands(struct mr_engine *e)
-{
-	struct mr_command *c;
-	size_t size;
-	for (int i = 0; i < COMMANDS_PER_TURN; i++) {
-		c = mr_ring_peek(&e->services.bridge->commands, &size);
-		if (!c) {
-			if (!mr_ring_take_starved(&e->services.bridge->commands)) return false;
-			mr_event ev = {.type = MR_EV_ROOM};
-			mr_event_queue_push(&e->services.dispatch, &ev);
-			return false;
-		}
-		if (i % COMMANDS_PER_TICK == 0) mr_services_tick(&e->services);
-		obey(e, c);
-		mr_ring_consume(&e->services.bridge->commands);
-	}
-	return true;
-}
-
-/* ---- turns ---- */
-
-static void flush_links(struct mr_engine *e)
-{
-	struct mr_node *node;
-	while ((node = mr_list_shift(&e->services.dirty)))
-		mr_link_flush(mr_container(node, struct mr_link, io.dirty));
-}
-
-static void check_stopped(struct mr_engine *e)
-{
-	struct mr_link *link;
-	size_t at = 0;
-	if (!e->services.stopping || e->services.stopped) return;
-	while ((link = mr_map_next(&e->services.links, &at, NULL)))
-		if (link->state != MR_LINK_IDLE) return;
-	e->services.stopped = true;
-}
+#define LINGER 0.005 /* s: the longest delay of a command of a busy host */
 
 /* Sleeps until there is something to do. */
 static void sleep_once(struct mr_engine *e, bool busy)
@@ -224,29 +38,71 @@ static void sleep_once(struct mr_engine *e, bool busy)
 	mr_wake_cancel(&b->io); /* on_wake clears the descriptor when it is readable */
 }
 
+static void after_sleep(struct mr_engine *e)
+{
+	if (e->clock_token) mr_turn_flush(e); /* writes heartbeats, too */
+	mr_turn_tell_clock(e);
+}
+
+/* The host runs the loop until it has been away for a while. Nothing may be left of a turn: a wake
+ * for events that the host has seen since would tell a host that is elsewhere of nothing. False: it
+ * does not wait, and must not be woken for this. */
+static bool hand_over(struct mr_engine *e)
+{
+	struct mr_bridge *b = e->services.bridge;
+	if (!atomic_load_explicit(&b->host_waits, memory_order_relaxed)) return false;
+	ev_timer_stop(e->services.loop, &e->linger);
+	ev_io_start(e->services.loop, &e->signals_io);
+	mr_helm_hand_over(&b->helm);
+	mr_wake_signal(&b->host);
+	mr_helm_wait(&b->helm);
+	ev_io_stop(e->services.loop, &e->signals_io);
+	return true;
+}
+
+/* It always looks at the descriptors: commands may bring events again and again. */
+static void sleep_of_host(struct mr_engine *e, bool busy, double seconds)
+{
+	busy |= !mr_ring_is_empty(&e->services.bridge->events);
+	if (!busy) {
+		e->lead.repeat = seconds;
+		ev_timer_again(e->services.loop, &e->lead);
+	}
+	ev_run(e->services.loop, busy ? EVRUN_NOWAIT : EVRUN_ONCE);
+	ev_timer_stop(e->services.loop, &e->lead);
+}
+
+enum mr_lead mr_engine_lead(struct mr_engine *e, double seconds)
+{
+	locale_t before = mr_number_plain_begin();
+	e->is_interrupted = false;
+	bool busy = mr_turn(e);
+	if (!e->services.stopped) {
+		sleep_of_host(e, busy, seconds);
+		after_sleep(e);
+		mr_turn(e);
+	}
+	mr_number_plain_end(before);
+	if (e->services.stopped) return MR_LEAD_STOPPED;
+	return e->is_interrupted ? MR_LEAD_INTERRUPTED : MR_LEAD_DONE;
+}
+
 static void *run(void *arg)
 {
 	struct mr_engine *e = arg;
+	struct mr_helm *helm = &e->services.bridge->helm;
 	mr_ending_is_ours();
 	mr_number_plain_begin();
 	while (!e->services.stopped) {
-		bool busy = drain_commands(e);
-		judge_waiting(e);
-		read_eager(e);
-		flush_links(e);
-		mr_event_queue_flush(&e->services.dispatch);
-		busy |= !mr_list_is_empty(&e->services.dirty) ||
-		        !mr_list_is_empty(&e->services.eager);
-		e->services.stats.log_dropped = mr_logger_dropped(e->services.bridge->logger);
-		mr_stats stats = e->services.stats;
-		stats.in_flight = mr_delivery_pool_out(e->services.pool, NULL);
-		mr_board_write(&e->services.bridge->board, &stats);
-		check_stopped(e);
-		if (!e->services.stopped) sleep_once(e, busy || e->clock_token);
-		if (e->clock_token) flush_links(e); /* writes heartbeats, too */
-		tell_clock(e);
+		bool busy = mr_turn(e);
+		if (e->services.stopped) break;
+		if (mr_helm_is_asked_for(helm) && hand_over(e)) continue;
+		sleep_once(e, busy);
+		after_sleep(e);
 	}
-	mr_health_close(&e->checkup);
+	after_sleep(e);
+	mr_pages_close(&e->pages);
+	mr_wake_peer_fini(&e->wake_peer);
 	mr_board_stop(&e->services.bridge->board);
 	mr_wake_signal(&e->services.bridge->host);
 	mr_tls_thread_end();
@@ -270,9 +126,27 @@ static void on_ending(struct ev_loop *loop, ev_io *io, int revents)
 	struct mr_engine *e = io->data;
 	(void)revents;
 	ev_io_stop(loop, io); /* it stays readable */
-	drain_commands(e);
-	flush_links(e);
-	begin_stop(e, mr_clock_now() + MR_ENDING_TIME);
+	/* No host polls any more. */
+	e->services.log.sink = mr_logger_io_sink;
+	e->services.log.owner = e->services.bridge->logger;
+	mr_turn_commands(e);
+	mr_turn_flush(e);
+	mr_turn_begin_stop(e, mr_clock_now() + MR_ENDING_TIME);
+}
+
+static void on_lead(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)loop;
+	(void)timer;
+	(void)revents; /* the sleep is over */
+}
+
+static void on_signal(struct ev_loop *loop, ev_io *io, int revents)
+{
+	struct mr_engine *e = io->data;
+	(void)loop;
+	(void)revents;
+	e->is_interrupted = mr_signals_are_caught(&e->services.bridge->signals);
 }
 
 static void on_linger(struct ev_loop *loop, ev_timer *timer, int revents)
@@ -348,9 +222,11 @@ static void init_watchers(struct mr_engine *e, int ending)
 	ev_io_init(&e->wake_io, on_wake, e->services.bridge->io.fd, EV_READ);
 	ev_init(&e->linger, on_linger);
 	e->linger.repeat = LINGER;
+	ev_init(&e->lead, on_lead);
+	ev_io_init(&e->signals_io, on_signal, e->services.bridge->signals.fd, EV_READ);
 	mr_timer_init(&e->stop_timer, &e->services.timers, on_stop_timer, e);
 	mr_timer_init(&e->resolver_timer, &e->services.timers, on_resolver_timer, e);
-	e->wake_io.data = e->linger.data = e;
+	e->wake_io.data = e->signals_io.data = e->linger.data = e;
 	ev_io_start(e->services.loop, &e->wake_io);
 }
 
@@ -362,12 +238,14 @@ static void free_engine(struct mr_engine *e)
 	/* Commands that were pending at the thread's end own memory, too. */
 	if (e->services.bridge->commands.base)
 		while ((c = mr_ring_peek(&e->services.bridge->commands, &size))) {
-			if (e->services.pool) obey(e, c);
+			if (e->services.pool) mr_turn_obey(e, c);
 			mr_ring_consume(&e->services.bridge->commands);
 		}
 	while ((link = mr_map_next(&e->services.links, &at, NULL))) mr_link_free(link);
 	mr_map_fini(&e->services.links);
-	free_barren(e, 0);
+	mr_turn_free_barren(e, 0);
+	mr_farewell_fini(&e->farewell);
+	mr_pages_fini(&e->pages);
 	mr_health_fini(&e->checkup);
 	mr_history_fini(&e->history);
 	mr_registry_release(e->services.server);
@@ -377,6 +255,7 @@ static void free_engine(struct mr_engine *e)
 	for (at = 0; (io = mr_map_next(&e->resolver_watchers, &at, NULL));) mr_free(io);
 	mr_map_fini(&e->resolver_watchers);
 	mr_watch_fini(&e->watches);
+	mr_wake_peer_fini(&e->wake_peer);
 	mr_stall_fini(&e->stall);
 	mr_event_queue_fini(&e->services.dispatch);
 	mr_delivery_pool_close(e->services.pool);
@@ -426,8 +305,11 @@ enum mr_status mr_engine_start(struct mr_engine **out, struct mr_bridge *bridge,
 		goto fail;
 	mr_timers_init(&e->services.timers, e->services.loop);
 	mr_watch_init(&e->watches, &e->services.timers, &e->services.dispatch);
+	mr_farewell_init(&e->farewell, &e->services);
+	mr_wake_peer_init(&e->wake_peer, e->services.loop, &bridge->host);
 	mr_stall_init(&e->stall, e->services.loop, bridge, &e->services.log);
 	init_watchers(e, ending);
+	mr_pages_init(&e->pages, &e->checkup);
 	st = mr_health_init(&e->checkup, &e->services, &e->stall);
 	if (st == MR_OK) st = mr_resolver_open(&e->services.resolver, on_resolver_watch, e, error);
 	if (st != MR_OK) goto fail;

@@ -51,6 +51,7 @@ static bool write_next(struct mr_logger *l)
 	const char *line = mr_logger_next(l, &side, &size);
 	if (!line) return false;
 	bool well = !atomic_load(&l->abandoned) && write_out(l, line, size);
+	if (well) mr_log_tail_add(&l->tail, line, size - 1); /* without its line end */
 	mr_logger_handled(l, side, well);
 	return true;
 }

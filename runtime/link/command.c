@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/value.h"
 #include "link/curbs.h"
+#include "link/flight.h"
 #include "link/link.h"
 #include "link/report.h"
 
@@ -173,6 +174,7 @@ void mr_link_command(struct mr_link *link, const struct mr_command *c, const cha
 	if (!link->error.kind)
 		mr_error_set(&link->error, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
 			"the connection is not open");
+	mr_flight_command(link, c);
 	if (c->type == MR_CMD_PUBLISH)
 		publish(link, c, bytes);
 	else if (c->type == MR_CMD_REQUEST)

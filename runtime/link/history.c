@@ -3,6 +3,7 @@
 #include "link/history.h"
 
 #include <stdio.h>
+#include <time.h>
 
 #include "amqp/topology.h"
 #include "base/alloc.h"
@@ -22,11 +23,33 @@ void mr_history_fini(struct mr_history *h)
 		mr_free(mr_container(node, struct mr_failed_consumer, node));
 }
 
+static bool is_move(int state)
+{
+	return state == MR_CONNECTION_OPEN || state == MR_CONNECTION_CLOSED ||
+	       state == MR_CONNECTION_LOST || state == MR_CONNECTION_GAVE_UP;
+}
+
+static void note_move(struct mr_history *h, const mr_event *ev)
+{
+	const uint16_t state = ev->as.connection.state;
+	/* Only those that end something have an error there; OPEN has other data. */
+	const mr_error *why = state == MR_CONNECTION_OPEN ? NULL : ev->as.connection.with.error;
+	struct timespec now;
+	if (!is_move(state)) return;
+	clock_gettime(CLOCK_REALTIME, &now);
+	struct mr_move *m = &h->moves[h->move_count++ % MR_MOVES_MAX];
+	*m = (struct mr_move){.when = (double)now.tv_sec + (double)now.tv_nsec / 1e9,
+		.connection = ev->connection,
+		.state = state};
+	if (why) snprintf(m->error, sizeof m->error, "%.159s", why->text);
+}
+
 void mr_history_saw(struct mr_history *h, const mr_event *ev)
 {
 	if (ev->type == MR_EV_DELIVERY || ev->type == MR_EV_CONFIRM || ev->type == MR_EV_RETURN)
 		return;
 	if (ev->type == MR_EV_CONNECTION) {
+		note_move(h, ev);
 		h->connects += ev->as.connection.state == MR_CONNECTION_OPEN;
 		h->losses += ev->as.connection.state == MR_CONNECTION_LOST;
 		h->retries += ev->as.connection.state == MR_CONNECTION_RETRYING;

@@ -16,8 +16,19 @@ struct mr_failed_consumer { /* a consumer that will not recover by itself */
 	char queue[256], why[256];
 };
 
+#define MR_MOVES_MAX 64
+
+struct mr_move {     /* of a connection: opened, lost, given up */
+	double when; /* seconds since 1970 */
+	uint32_t connection;
+	uint16_t state;  /* MR_CONNECTION_* */
+	char error[160]; /* why; "" */
+};
+
 struct mr_history {
-	struct mr_node failed; /* mr_failed_consumer */
+	struct mr_move moves[MR_MOVES_MAX]; /* a ring */
+	uint64_t move_count;                /* also of former ones */
+	struct mr_node failed;              /* mr_failed_consumer */
 	struct mr_histogram confirms;
 	uint64_t connects, losses, retries; /* total counts */
 	void (*changed)(void *owner);       /* called after a possible change; may be NULL */

@@ -102,6 +102,7 @@ void mr_link_io_read(struct mr_link_io *io)
 		bytes += (size_t)n;
 		e->stats.reads += n > 0;
 		e->stats.bytes_in += (uint64_t)n;
+		io->received += (uint64_t)n;
 		if (io->session) io->port.moved(io->port.owner);
 		if (!io->stream || n == 0) break;
 		bool more = io->stream->class->pending(io->stream);
@@ -143,6 +144,7 @@ static bool write_out(struct mr_link_io *io, mr_error *error)
 		wrote = true;
 		io->services->stats.writes++;
 		io->services->stats.bytes_out += (uint64_t)n;
+		io->sent += (uint64_t)n;
 		mr_buffer_consume(out, (size_t)n);
 	}
 	if (wrote) mr_session_wrote(io->session, mr_clock_now());

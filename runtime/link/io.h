@@ -40,9 +40,10 @@ struct mr_link_io {
 	struct mr_node paused;  /* reading is paused */
 	struct mr_node holding; /* the session holds messages of curbed consumers */
 
-	struct mr_tally *tally; /* owned: counts the deliveries that the host holds, or will get */
-	struct mr_gauge *gauge; /* owned: counts the bytes that have left */
-	uint64_t published;     /* total bytes of publishes accepted */
+	struct mr_tally *tally;  /* owned: counts the deliveries that the host holds, or will get */
+	struct mr_gauge *gauge;  /* owned: counts the bytes that have left */
+	uint64_t published;      /* total bytes of publishes accepted */
+	uint64_t received, sent; /* total bytes */
 };
 
 /* Takes the tally and the gauge. */

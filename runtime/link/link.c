@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/machine.h"
 #include "link/curbs.h"
+#include "link/flight.h"
 #include "link/repair.h"
 #include "link/replay.h"
 #include "link/outage.h"
@@ -21,14 +22,16 @@ static const unsigned may_follow[MR_LINK_STATE_COUNT] = {
 	[MR_LINK_PARTING] = MR_BIT(MR_LINK_IDLE) | MR_BIT(MR_LINK_BACKOFF),
 	[MR_LINK_BACKOFF] = MR_BIT(MR_LINK_IDLE) | MR_BIT(MR_LINK_CONNECTING),
 };
-static const char *const names[] = {MR_LINK_STATES(MR_NAME)};
-static const struct mr_machine machine = {"link", names, may_follow, MR_LINK_STATE_COUNT};
+static const struct mr_machine machine = {"link", (const char *const[]){MR_LINK_STATES(MR_NAME)},
+	may_follow, MR_LINK_STATE_COUNT};
 
 void mr_link_enter(struct mr_link *link, enum mr_link_state next)
 {
 	mr_error fault = {0};
 	if (mr_machine_moves(&machine, link->state, next, &fault)) {
 		link->state = next;
+		link->entered = mr_clock_now();
+		mr_flight_state(link);
 		return;
 	}
 	mr_log(&link->services->log, MR_LOG_ERROR, "illegal move", "connection", link->config->name,
@@ -171,8 +174,7 @@ static void broken(void *owner, const mr_error *why)
 		handshake_failed(link, &error);
 		return;
 	}
-	if (link->state ==
-		MR_LINK_CLOSING) /* the peer hung up before its close-ok: closed anyway */
+	if (link->state == MR_LINK_CLOSING) /* the peer hung up before its close-ok */
 		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
 			"the connection was closed by the program");
 	mr_session_end(link->session, &error);
@@ -252,8 +254,7 @@ static void on_greeting(struct ev_loop *loop, ev_timer *timer, int revents)
 {
 	struct mr_link *link = timer->data;
 	mr_error error = {0};
-	(void)loop;
-	(void)revents;
+	(void)loop, (void)revents;
 	if (link->state != MR_LINK_CONNECTING || !link->session) return;
 	mr_error_set(&error, MR_CONNECT_TIMEOUT, MR_SCOPE_CONNECTION, 0,
 		"accepts connections, but no AMQP handshake came in time");
@@ -264,8 +265,7 @@ static void on_patience(struct ev_loop *loop, ev_timer *timer, int revents)
 {
 	struct mr_link *link = timer->data;
 	mr_error error = {0};
-	(void)loop;
-	(void)revents;
+	(void)loop, (void)revents;
 	if (link->state == MR_LINK_PARTING) {
 		parted(link);
 	} else if (link->state == MR_LINK_CLOSING) {

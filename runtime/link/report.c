@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/number.h"
 #include "bridge/command.h"
+#include "link/flight.h"
 #include "link/outage.h"
 #include "link/streams.h"
 
@@ -139,10 +140,13 @@ void mr_report_emit(void *owner, const mr_event *event)
 	if (event->type == MR_EV_DELIVERY || event->type == MR_EV_CONFIRM) { /* most events */
 		if (event->type == MR_EV_DELIVERY)
 			link->services->delivered_at = link->services->clock;
+		else if (event->status != MR_OK)
+			mr_flight_event(link, event);
 		mr_event_queue_push_from(&link->services->dispatch, &link->lane, event);
 		return;
 	}
 	mr_event ev = *event;
+	mr_flight_event(link, &ev);
 	bool is_closed = ev.type == MR_EV_CHANNEL && note_closed(link, &ev, &closed);
 	if (ev.type == MR_EV_CHANNEL && ev.status != MR_OK) forget_parked(link, &ev);
 	bool is_told = tell(link, &ev);
@@ -328,6 +332,7 @@ void mr_report_hear(struct mr_link *link)
 	o->owner = link;
 	o->emit = mr_report_emit;
 	o->odd = log_odd;
+	o->seen = mr_flight_method;
 	o->late = tell_late;
 	o->too_large = log_too_large;
 	o->curbed = log_curbed;

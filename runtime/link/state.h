@@ -24,6 +24,7 @@ struct mr_link {
 	struct mr_services *services;
 	uint32_t number;
 	enum mr_link_state state;
+	mr_msec entered;          /* when it entered the state */
 	bool is_faulty;           /* after an illegal move: it is dropped in this turn */
 	struct mr_config *config; /* owned */
 

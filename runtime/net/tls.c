@@ -14,13 +14,20 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/buffer.h"
 #include "net/tls_inside.h"
+
+#define WRITE_MOST (64 * 1024) /* bytes of plain text for one write of the socket: four records */
 
 struct tls {
 	struct mr_stream stream; /* first: a stream is its tls */
 	struct mr_stream *lower;
 	SSL *ssl;
+	struct mr_buffer records; /* encrypted, and not yet written */
+	size_t claimed; /* bytes of plain text in them, which the next write will report */
+	bool gathers;   /* a write: what OpenSSL writes goes to the records first */
 	bool lower_up;
+	bool has_more;          /* the last read ended for want of room, not of bytes */
 	mr_error lower_error;   /* of the lower stream, kept until OpenSSL returns */
 	unsigned char first[8]; /* the peer's first bytes, to name another protocol in an error */
 	size_t first_size;
@@ -52,11 +59,30 @@ static int bio_read(BIO *bio, char *data, int size)
 	return (int)n;
 }
 
+/* Writes the records. False: some are left, as the lower stream takes no more now, or has failed. */
+static bool write_records(struct tls *tls)
+{
+	while (mr_buffer_size(&tls->records)) {
+		ssize_t n = tls->lower->class->write(tls->lower, mr_buffer_data(&tls->records),
+			mr_buffer_size(&tls->records), &tls->lower_error);
+		if (n <= 0) return false;
+		mr_buffer_consume(&tls->records, (size_t)n);
+	}
+	mr_buffer_trim(&tls->records, 0);
+	return true;
+}
+
 static int bio_write(BIO *bio, const char *data, int size)
 {
 	struct tls *tls = BIO_get_data(bio);
 	BIO_clear_retry_flags(bio);
 	if (size <= 0) return 0;
+	if (tls->gathers && mr_buffer_append(&tls->records, data, (size_t)size) == MR_OK)
+		return size;
+	if (!write_records(tls)) { /* they come first */
+		if (!tls->lower_error.kind) BIO_set_retry_write(bio);
+		return -1;
+	}
 	ssize_t n = tls->lower->class->write(tls->lower, data, (size_t)size, &tls->lower_error);
 	if (n == 0) BIO_set_retry_write(bio);
 	return n > 0 ? (int)n : -1;
@@ -186,6 +212,8 @@ static enum mr_status tls_connect(struct mr_stream *s, mr_error *error)
 	int rc = SSL_do_handshake(tls->ssl);
 	if (rc == 1) {
 		s->want = MR_WANT_READ;
+		tls->has_more =
+			true; /* the peer's first words may have come with its last record */
 		return MR_OK;
 	}
 	if (must_wait(tls, rc)) return MR_TIMEOUT;
@@ -214,20 +242,46 @@ static ssize_t tls_read(struct mr_stream *s, void *data, size_t size, mr_error *
 		return -1;
 	}
 	if (total) s->want = MR_WANT_READ;
+	tls->has_more = total == size;
 	return (ssize_t)total;
 }
 
+/* Encrypts a record after the other; returns the result of the last. */
+static int encrypt(struct tls *tls, const char *data, size_t size)
+{
+	size_t n = 0;
+	int rc = 1;
+	mr_buffer_reserve(&tls->records,
+		size + size / 64 + 256); /* at once; without memory, bit by bit */
+	tls->gathers = true;
+	for (; rc == 1 && tls->claimed < size; tls->claimed += n) {
+		ERR_clear_error();
+		n = 0;
+		rc = SSL_write_ex(tls->ssl, data + tls->claimed, size - tls->claimed, &n);
+	}
+	tls->gathers = false;
+	return rc;
+}
+
+/* What is encrypted cannot be taken back: until it is written, the caller comes again with the same
+ * bytes, as it must for OpenSSL. */
 static ssize_t tls_write(struct mr_stream *s, const void *data, size_t size, mr_error *error)
 {
 	struct tls *tls = (struct tls *)s;
-	size_t n = 0;
-	ERR_clear_error();
-	int rc = SSL_write_ex(tls->ssl, data, size, &n);
-	if (rc == 1) {
+	int rc = 1;
+	if (!tls->claimed) rc = encrypt(tls, data, size < WRITE_MOST ? size : WRITE_MOST);
+	bool is_written = write_records(tls);
+	size_t claimed = is_written ? tls->claimed : 0;
+	if (claimed) {
 		s->want = MR_WANT_READ;
-		return (ssize_t)n;
+		tls->claimed = 0;
+		return (ssize_t)claimed;
 	}
-	if (must_wait(tls, rc)) return 0;
+	if (!is_written && !tls->lower_error.kind) {
+		s->want = MR_WANT_READ | MR_WANT_WRITE;
+		return 0;
+	}
+	if (is_written && must_wait(tls, rc)) return 0;
 	explain(tls, false, error);
 	return -1;
 }
@@ -235,7 +289,9 @@ static ssize_t tls_write(struct mr_stream *s, const void *data, size_t size, mr_
 static bool tls_pending(const struct mr_stream *s)
 {
 	const struct tls *tls = (const struct tls *)s;
-	return SSL_pending(tls->ssl) > 0 || tls->lower->class->pending(tls->lower);
+	/* Bytes that OpenSSL has read ahead are pending; part of a record alone is not. */
+	return (tls->has_more && SSL_has_pending(tls->ssl)) ||
+	       tls->lower->class->pending(tls->lower);
 }
 
 /* Sends close_notify, once. */
@@ -259,6 +315,7 @@ static void tls_close(struct mr_stream *s)
 	struct tls *tls = (struct tls *)s;
 	say_goodbye(tls);
 	SSL_free(tls->ssl);
+	mr_buffer_fini(&tls->records);
 	ERR_clear_error();
 	tls->lower->class->close(tls->lower);
 	mr_free(tls);

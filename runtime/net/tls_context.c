@@ -11,6 +11,8 @@
 #include "base/alloc.h"
 #include "net/tls_inside.h"
 
+#define READ_AHEAD (64 * 1024) /* bytes of one read of a socket: three whole records */
+
 /* ---- files ---- */
 
 static void stamp_file(struct mr_tls_stamp *out, const char *path)
@@ -230,6 +232,7 @@ static void free_context(struct mr_tls_context *c)
 {
 	mr_list_remove(&c->node);
 	SSL_CTX_free(c->ctx);
+	ERR_clear_error(); /* the thread may be the host's, which uses OpenSSL itself */
 	free_options(&c->options);
 	mr_free(c);
 }
@@ -253,6 +256,9 @@ enum mr_status mr_tls_context_open(struct mr_tls_context **out, const struct mr_
 	SSL_CTX_set_mode(c->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
 					 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 					 SSL_MODE_RELEASE_BUFFERS);
+	/* Otherwise each record takes two reads of the socket: its head, and the rest. */
+	SSL_CTX_set_read_ahead(c->ctx, 1);
+	SSL_CTX_set_default_read_buffer_len(c->ctx, READ_AHEAD);
 	SSL_CTX_set_verify(c->ctx, o->no_verify ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_session_cache_mode(c->ctx, SSL_SESS_CACHE_OFF);
 	stamp_all(c->stamps, o); /* before reading: later changes cause another read */

@@ -1,18 +1,20 @@
-/* loop: the I/O thread's loop: takes commands, runs the links, pushes events, sleeps.
+/* state: what the I/O loop works on.
  * SPDX-License-Identifier: MIT
- * I/O thread only, except start and join (engine.h). */
-#ifndef MR_ENGINE_LOOP_H
-#define MR_ENGINE_LOOP_H
+ * Whoever has the helm, except start and join (engine.h). */
+#ifndef MR_ENGINE_STATE_H
+#define MR_ENGINE_STATE_H
 
 #include <pthread.h>
 
 #include "base/ev.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "engine/farewell.h"
 #include "engine/writer.h"
-#include "health/health.h"
+#include "health/pages.h"
 #include "health/stall.h"
 #include "io/services.h"
+#include "io/wake_peer.h"
 #include "io/watch.h"
 #include "link/backoff.h"
 #include "link/history.h"
@@ -22,8 +24,11 @@ struct mr_engine {
 	struct mr_services services;
 	pthread_t thread;
 	struct mr_watches watches;
+	struct mr_wake_peer wake_peer;
+	struct mr_farewell farewell;
 	struct mr_stall stall;
 	struct mr_health_state checkup;
+	struct mr_pages pages;
 	struct mr_writer *writer;
 	struct mr_crowd crowd;
 	struct mr_history history;
@@ -35,6 +40,9 @@ struct mr_engine {
 	ev_io wake_io;
 	ev_io ending_io;      /* the end of the process */
 	ev_timer linger;      /* checks for commands while the host is awake */
+	ev_timer lead;        /* ends the sleep of a host that has the helm */
+	ev_io signals_io;     /* the signals of that host */
+	bool is_interrupted;  /* one has come */
 	uint64_t clock_token; /* of the mr_clock_advance that waits for its deadlines */
 	bool is_joined;       /* the host waits for the thread's end */
 };
