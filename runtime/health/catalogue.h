@@ -36,7 +36,7 @@
 	X(frames_received_total, counter, "", "AMQP frames read.", "") \
 	X(heartbeats_sent_total, counter, "", "Heartbeats sent.", "") \
 	X(acks_sent_total, counter, "", "Ack frames sent; one may settle many messages.", "") \
-	X(log_dropped_total, counter, "", "Log lines that standard error did not take.", "Alert on a rise: what reads the log is too slow, or gone.") \
+	X(log_dropped_total, counter, "", "Log lines that standard error, or the host, did not take.", "Alert on a rise: what reads the log is too slow, or gone.") \
 	X(protocol_violations_total, counter, "", "What brokers said against the protocol: ignored, or a channel closed for it.", "Report a rise: it is a defect of the broker, of a proxy, or ours.") \
 	X(messages_too_large_total, counter, "", "Messages over max_message_size: rejected, kept unacked, or dropped where there are no acks.", "Raise max_message_size, or find who publishes them.") \
 	X(start_time_seconds, gauge, "", "When the runtime began.", "") \

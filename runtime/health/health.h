@@ -5,16 +5,16 @@
 #ifndef MR_HEALTH_HEALTH_H
 #define MR_HEALTH_HEALTH_H
 
+#include "bridge/backlog.h"
 #include "bridge/command.h"
+#include "bridge/loans.h"
 #include "bridge/meter.h"
 #include "bridge/series.h"
-#include "health/host_pages.h"
 #include "health/verdict.h"
 #include "io/timer.h"
 #include "link/history.h"
 
 struct mr_services;
-struct mr_httpd;
 struct mr_stall;
 
 struct mr_health_state {
@@ -26,20 +26,23 @@ struct mr_health_state {
 	struct mr_history *history;
 	const struct mr_meter *meters[MR_METERS_MAX + 2];
 	size_t meter_count;
+	const struct mr_backlog_entry *backlogs[MR_BACKLOGS_MAX + 1];
+	size_t backlog_count;
+	const struct mr_loans *loans[MR_LOANS_MAX];
+	size_t loans_count;
 	const struct mr_metric *metrics[MR_METRICS_MAX];
 	size_t metric_count;
 	double started; /* mr_now */
 	bool stopping, watching, was_healthy;
 	struct mr_timer round; /* checks for changes while mr_health_watch is on */
 	struct mr_vitals *vitals;
-	struct mr_httpd *http;
-	struct mr_host_pages host_pages;
 };
 
 enum mr_status mr_health_init(struct mr_health_state *c, struct mr_services *services,
 	struct mr_stall *stall);
-void mr_health_close(struct mr_health_state *c); /* closes the port, before the thread ends */
-void mr_health_fini(struct mr_health_state *c);  /* `c` may be zeroed */
+void mr_health_fini(struct mr_health_state *c); /* `c` may be zeroed */
+/* *Gives* a fresh verdict; `vitals` are then fresh, too. NULL: out of memory. */
+mr_health *mr_health_look(struct mr_health_state *c);
 void mr_health_obey(struct mr_health_state *c, const struct mr_command *command);
 
 #endif

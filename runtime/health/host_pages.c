@@ -5,44 +5,49 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/value.h"
+#include "health/fields.h"
 #include "io/event_queue.h"
 
 #define WAITING_MAX 64 /* the maximum number of visitors; requests of former visitors count, too */
 
 /* Returns its index, or `count` if there is none. */
-static size_t find(const struct mr_host_pages *pages, mr_slice path)
+static size_t find(const struct mr_host_pages *pages, mr_slice path, int audience)
 {
 	size_t i = 0;
-	while (i < pages->count && !mr_slice_equal(mr_slice_str(pages->paths[i]), path)) i++;
+	while (i < pages->count &&
+		(pages->pages[i].audience != audience ||
+			!mr_slice_equal(mr_slice_str(pages->pages[i].path), path)))
+		i++;
 	return i;
 }
 
 void mr_host_pages_fini(struct mr_host_pages *pages)
 {
-	while (pages->count) mr_free(pages->paths[--pages->count]);
+	while (pages->count) mr_free(pages->pages[--pages->count].path);
 }
 
-void mr_host_pages_set(struct mr_host_pages *pages, char *path, bool on)
+void mr_host_pages_set(struct mr_host_pages *pages, char *path, int audience, bool on)
 {
-	size_t i = find(pages, mr_slice_str(path));
+	size_t i = find(pages, mr_slice_str(path), audience);
 	bool is_there = i < pages->count;
 	if (on && !is_there && pages->count < MR_HOST_PAGES_MAX) {
-		pages->paths[pages->count++] = path;
+		pages->pages[pages->count++] = (struct mr_host_page){path, audience};
 		return;
 	}
 	if (!on && is_there) {
-		mr_free(pages->paths[i]);
+		mr_free(pages->pages[i].path);
 		pages->count--;
-		memmove(pages->paths + i, pages->paths + i + 1,
-			(pages->count - i) * sizeof *pages->paths);
+		memmove(pages->pages + i, pages->pages + i + 1,
+			(pages->count - i) * sizeof *pages->pages);
 	}
 	mr_free(path);
 }
 
-bool mr_host_pages_have(const struct mr_host_pages *pages, mr_slice path)
+bool mr_host_pages_have(const struct mr_host_pages *pages, mr_slice path, unsigned audiences)
 {
-	return find(pages, path) < pages->count;
+	for (int i = MR_PAGE_ALL; i <= MR_PAGE_ADMINS; i++)
+		if (audiences >> i & 1 && find(pages, path, i) < pages->count) return true;
+	return false;
 }
 
 bool mr_host_pages_are_behind(const struct mr_host_pages *pages,
@@ -50,6 +55,13 @@ bool mr_host_pages_are_behind(const struct mr_host_pages *pages,
 {
 	return pages->last - atomic_load_explicit(&events->bridge->page, memory_order_relaxed) >=
 	       WAITING_MAX;
+}
+
+static void tell_client(mr_table *table, const struct mr_httpd_request *request)
+{
+	if (request->is_post) mr_table_add_string(table, "body", request->body);
+	mr_fields_count(table, "uid", request->uid);
+	mr_fields_count(table, "pid", request->pid);
 }
 
 uint64_t mr_host_pages_ask(struct mr_host_pages *pages, struct mr_event_queue *events,
@@ -63,6 +75,7 @@ uint64_t mr_host_pages_ask(struct mr_host_pages *pages, struct mr_event_queue *e
 		return 0;
 	}
 	mr_httpd_query(request, query);
+	if (request->is_private) tell_client(table, request);
 	mr_event ev = {.type = MR_EV_PAGE, .as.page = {pages->last + 1, table}};
 	uint64_t dropped = events->dropped;
 	mr_event_queue_push(events, &ev);
@@ -79,9 +92,11 @@ static bool has(const mr_table *array, const char *path)
 	return false;
 }
 
-void mr_host_pages_list(const struct mr_host_pages *pages, mr_table *array)
+void mr_host_pages_list(const struct mr_host_pages *pages, mr_table *array, unsigned audiences)
 {
-	for (size_t i = 0; i < pages->count; i++)
-		if (!has(array, pages->paths[i]))
-			mr_table_add_string(array, "", mr_slice_str(pages->paths[i]));
+	for (size_t i = 0; i < pages->count; i++) {
+		const struct mr_host_page *page = &pages->pages[i];
+		if (audiences >> page->audience & 1 && !has(array, page->path))
+			mr_table_add_string(array, "", mr_slice_str(page->path));
+	}
 }

@@ -34,31 +34,45 @@ static mr_msec limit_of(const struct mr_stall *s, uint32_t consumer)
 	return limit > 0 ? limit : MR_NEVER;
 }
 
-static double tick_of(const struct mr_stall *s)
+static mr_msec tick_of(const struct mr_stall *s, const struct mr_note *note)
+{
+	mr_msec every = s->limit ? mr_earlier(TICK_MAX, s->limit / 4) : TICK_MAX;
+	if (note && note->stall > 0) every = mr_earlier(every, note->stall / 4);
+	if (note && note->limit) every = mr_earlier(mr_earlier(every, TICK_ABORT), note->limit / 4);
+	return every > TICK_MIN ? every : TICK_MIN;
+}
+
+/* The least of all: asked for after one was removed, not for each that is added. */
+static void count_ticks(struct mr_stall *s)
 {
 	const struct mr_note *note;
 	size_t at = 0;
-	mr_msec every = TICK_MAX;
-	if (s->limit) every = mr_earlier(every, s->limit / 4);
-	while ((note = mr_map_next(&s->notes, &at, NULL))) {
-		if (note->stall > 0) every = mr_earlier(every, note->stall / 4);
-		if (note->limit) every = mr_earlier(mr_earlier(every, TICK_ABORT), note->limit / 4);
-	}
-	return (double)(every > TICK_MIN ? every : TICK_MIN) / 1000;
+	s->every = tick_of(s, NULL);
+	while ((note = mr_map_next(&s->notes, &at, NULL)))
+		s->every = mr_earlier(s->every, tick_of(s, note));
+	s->is_every_old = false;
 }
 
 static void set_tick(struct mr_stall *s)
 {
-	s->tick.repeat = tick_of(s);
+	s->tick.repeat = (double)s->every / 1000;
 	ev_now_update(s->loop);
 	ev_timer_again(s->loop, &s->tick);
 }
 
 void mr_stall_note(struct mr_stall *s, uint32_t consumer, struct mr_note *note)
 {
-	mr_free(mr_map_take(&s->notes, consumer));
-	if (note && mr_map_put(&s->notes, consumer, note) != MR_OK) mr_free(note);
-	set_tick(s);
+	struct mr_note *before = mr_map_take(&s->notes, consumer);
+	if (before) s->is_every_old = true; /* the next tick counts */
+	mr_free(before);
+	if (!note) return;
+	mr_msec every = tick_of(s, note);
+	if (mr_map_put(&s->notes, consumer, note) != MR_OK)
+		mr_free(note);
+	else if (every < s->every) {
+		s->every = every;
+		set_tick(s);
+	}
 }
 
 /* ---- the host ---- */
@@ -108,6 +122,16 @@ static void add_string(mr_table *t, const char *key, const char *text)
 	if (t && *text) mr_table_add(t, key, strlen(key), &v);
 }
 
+/* For the flight recorder. */
+static void record(struct mr_stall *s, bool has_ended)
+{
+	struct mr_tape_event e = {.time = mr_clock_us(),
+		.kind = MR_TAPE_STALL,
+		.name = has_ended ? "the script goes on" : "the script is stalled",
+		.consumer = s->consumer};
+	mr_tape_tell(&s->bridge->recorder.io, &e, mr_slice_str(s->queue));
+}
+
 static void report(struct mr_stall *s, const char *text, mr_msec now)
 {
 	const char *trace = s->has_trace ? NULL : mr_mark_trace(&s->bridge->progress);
@@ -140,6 +164,7 @@ static void begin(struct mr_stall *s, const struct mr_mark_view *v, mr_msec now)
 static void end(struct mr_stall *s, mr_msec now)
 {
 	s->state = MR_STALL_NONE;
+	record(s, true);
 	report(s, "the script goes on after a stall", now);
 	mr_mark_drop_trace(&s->bridge->progress);
 }
@@ -150,6 +175,7 @@ static void go_on(struct mr_stall *s, mr_msec now)
 	if (s->state == MR_STALL_ASKING &&
 		(has_trace || now - s->asked >= PATIENCE || !s->signal)) {
 		s->state = MR_STALL_REPORTED;
+		record(s, false);
 		report(s, "the script is stalled", now);
 	}
 	if (!has_trace && s->signal && now - s->asked >= ASK_AGAIN) ask(s, now);
@@ -168,7 +194,8 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int revents)
 		begin(s, &v, now);
 	if (s->state != MR_STALL_NONE) go_on(s, now);
 	if (!v.idle && v.deadline > 0 && mr_now() > v.deadline) interrupt_host(s);
-	timer->repeat = s->state == MR_STALL_ASKING ? TICK_MIN / 1000.0 : tick_of(s);
+	if (s->is_every_old) count_ticks(s);
+	timer->repeat = (double)(s->state == MR_STALL_ASKING ? TICK_MIN : s->every) / 1000;
 	ev_timer_again(s->loop, timer);
 }
 
@@ -195,6 +222,7 @@ void mr_stall_watch(struct mr_stall *s, mr_msec limit, int signal, pid_t host)
 	s->limit = limit;
 	s->signal = signal;
 	s->host = host;
+	count_ticks(s);
 	set_tick(s);
 }
 
@@ -204,6 +232,7 @@ void mr_stall_init(struct mr_stall *s, struct ev_loop *loop, struct mr_bridge *b
 	*s = (struct mr_stall){.loop = loop, .bridge = bridge, .log = log, .limit = LIMIT};
 	ev_init(&s->tick, on_tick);
 	s->tick.data = s;
+	count_ticks(s);
 	set_tick(s);
 }
 

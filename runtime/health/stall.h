@@ -20,6 +20,8 @@ struct mr_stall {
 	ev_timer tick;
 	struct mr_map notes; /* struct mr_note by consumer */
 	mr_msec limit;       /* 0: stalls are not reported */
+	mr_msec every;       /* ms between two looks: what the notes and the limit need */
+	bool is_every_old;   /* a note was removed since that was counted */
 	int signal;          /* sent to request a trace; 0: none */
 	pid_t host;
 	enum mr_stall_state state;

@@ -2,12 +2,11 @@
  * SPDX-License-Identifier: MIT */
 #include "health/verdict.h"
 
-#include <math.h>
 #include <stdio.h>
 
 #include "base/alloc.h"
 #include "base/number.h"
-#include "base/value.h"
+#include "health/fields.h"
 
 #define READINESS (MR_CHECK_CONNECTED | MR_CHECK_CONSUMING | MR_CHECK_BLOCKED)
 
@@ -96,28 +95,12 @@ static const struct {
 
 /* ---- the report ---- */
 
-static void add_text(mr_table *t, const char *key, const char *text)
-{
-	if (t) mr_table_add_string(t, key, mr_slice_str(text));
-}
-
-static void add_seconds(mr_table *t, const char *key, double seconds)
-{
-	mr_value v = {.type = 'd', .as.real = round(seconds * 1000) / 1000};
-	if (t) mr_table_add(t, key, strlen(key), &v);
-}
-
-static mr_table *nest(mr_table *t, const char *key, uint8_t type)
-{
-	return t ? mr_table_nest(t, key, strlen(key), type) : NULL;
-}
-
 static mr_table *add_check(struct verdict *j, const char *name, const char *status,
 	const char *detail)
 {
-	mr_table *check = nest(j->checks, name, 'F');
-	add_text(check, "status", status);
-	if (*detail) add_text(check, "detail", detail);
+	mr_table *check = mr_fields_nest(j->checks, name, 'F');
+	mr_fields_text(check, "status", status);
+	if (*detail) mr_fields_said(check, "detail", detail);
 	return check;
 }
 
@@ -126,9 +109,7 @@ static void add_reason(struct verdict *j, uint32_t bit, const char *name, const 
 	char text[MR_WORDS + 300];
 	j->health->failing |= bit;
 	snprintf(text, sizeof text, "%s%s%s", name, *detail ? ": " : "", detail);
-	if (!j->reasons) return;
-	mr_value v = {.type = 'S', .as.bytes = mr_slice_str(text)};
-	mr_table_add(j->reasons, "", 0, &v);
+	mr_fields_said(j->reasons, "", text);
 }
 
 static void look_at_builtin(struct verdict *j)
@@ -141,8 +122,8 @@ static void look_at_builtin(struct verdict *j)
 		mr_table *check = add_check(j, builtin[i].name, f.is_fine ? "healthy" : "unhealthy",
 			f.detail);
 		if (builtin[i].bit == MR_CHECK_STALLED && !f.is_fine) {
-			add_seconds(check, "seconds", v->busy);
-			if (v->traceback[0]) add_text(check, "traceback", v->traceback);
+			mr_fields_seconds(check, "seconds", v->busy);
+			if (v->traceback[0]) mr_fields_text(check, "traceback", v->traceback);
 		}
 		if (!f.is_fine) add_reason(j, builtin[i].bit, builtin[i].name, f.detail);
 	}
@@ -155,7 +136,7 @@ static void look_at_host(struct verdict *j, const struct mr_node *checks, mr_mse
 		const struct mr_host_check *c =
 			mr_container((struct mr_node *)(uintptr_t)n, struct mr_host_check, node);
 		mr_table *check = add_check(j, c->name, words[c->state], c->detail);
-		add_seconds(check, "age", (double)(now - c->at) / 1000);
+		mr_fields_seconds(check, "age", (double)(now - c->at) / 1000);
 		if (c->state == MR_NOTE_FAILING) add_reason(j, MR_CHECK_HOST, c->name, c->detail);
 	}
 }
@@ -169,8 +150,8 @@ mr_health *mr_verdict(const struct mr_vitals *v, const mr_health_options *o,
 	struct verdict j = {.vitals = v, .options = o, .health = h};
 	/* The reasons come first, as the most important part; an empty list is left out later. */
 	mr_table *found = mr_table_new();
-	j.reasons = nest(found, "reasons", 'A');
-	j.checks = nest(found, "checks", 'F');
+	j.reasons = mr_fields_nest(found, "reasons", 'A');
+	j.checks = mr_fields_nest(found, "checks", 'F');
 	look_at_builtin(&j);
 	look_at_host(&j, checks, now);
 	h->healthy = !h->failing;
@@ -184,15 +165,15 @@ mr_health *mr_verdict(const struct mr_vitals *v, const mr_health_options *o,
 	h->consumers_consuming = v->consuming;
 	h->busy = v->busy;
 	h->last_delivery = v->last_delivery;
-	add_text(h->report, "status", h->healthy ? "healthy" : "unhealthy");
+	mr_fields_text(h->report, "status", h->healthy ? "healthy" : "unhealthy");
 	if (j.reasons && j.reasons->count) {
 		char first[MR_WORDS + 300];
 		mr_slice s = j.reasons->fields[0].value.as.bytes;
 		snprintf(first, sizeof first, "%.*s", (int)s.size, s.data);
-		add_text(h->report, "error", first);
+		mr_fields_text(h->report, "error", first);
 	}
 	bool connected = v->open && v->open == v->wanted;
-	add_text(h->report, "broker",
+	mr_fields_text(h->report, "broker",
 		connected && v->own ? "embedded"
 		: connected         ? "connected"
 				    : "disconnected");
@@ -216,7 +197,7 @@ mr_table *mr_verdict_health(const mr_health *h, bool verbose)
 {
 	if (!h->healthy || verbose) return h->report ? mr_table_copy(h->report) : NULL;
 	mr_table *t = mr_table_new();
-	add_text(t, "status", "healthy");
+	mr_fields_text(t, "status", "healthy");
 	return t;
 }
 
@@ -231,9 +212,9 @@ static bool is_of(const mr_value *reason, const char *name)
 mr_table *mr_verdict_ready(const mr_health *h)
 {
 	mr_table *t = mr_table_new();
-	add_text(t, "status", h->ready ? "ready" : h->stopping ? "stopping" : "not ready");
+	mr_fields_text(t, "status", h->ready ? "ready" : h->stopping ? "stopping" : "not ready");
 	if (h->ready || !t) return t;
-	mr_table *reasons = nest(t, "reasons", 'A');
+	mr_table *reasons = mr_fields_nest(t, "reasons", 'A');
 	mr_value stopping = {.type = 'S', .as.bytes = mr_slice_str("the program is stopping")};
 	const mr_value *all = mr_table_find(h->report, "reasons");
 	if (reasons && h->stopping) mr_table_add(reasons, "", 0, &stopping);
@@ -250,7 +231,7 @@ mr_table *mr_verdict_ready(const mr_health *h)
 mr_table *mr_verdict_live(const mr_health *h)
 {
 	mr_table *t = mr_table_new();
-	add_text(t, "status", h->live ? "alive" : "stalled");
-	if (!h->live) add_seconds(t, "seconds", h->busy);
+	mr_fields_text(t, "status", h->live ? "alive" : "stalled");
+	if (!h->live) mr_fields_seconds(t, "seconds", h->busy);
 	return t;
 }
