@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "api/pool.h"
+#include "api/setup.h"
 #include "base/alloc.h"
+#include "base/value.h"
 
 /* Ends the handle; frees it if the host has freed it already. */
 static void end_channel(mr_channel *ch, const mr_error *why)
@@ -54,6 +56,12 @@ static void opened(mr_connection *c, mr_event *ev)
 	if (!o) return;
 	mr_table_free(c->server_properties);
 	c->server_properties = o->server_properties;
+	/* A copy takes a third of what the decoder left: it stays as long as the connection. */
+	mr_table *small = o->server_properties ? mr_table_copy(o->server_properties) : NULL;
+	if (small) {
+		mr_table_free(o->server_properties);
+		c->server_properties = small;
+	}
 	c->facts = o->facts;
 	memcpy(c->host, o->host, sizeof c->host);
 	mr_free(o);
@@ -221,6 +229,7 @@ bool mr_event_apply(mr_runtime *rt, mr_event *ev)
 		channel_answer(rt, ev);
 		parted(rt, ev);
 		if (rt->requests.count && !mr_pool_answer(rt, ev)) return false;
+		if (rt->setups.count && !mr_setup_answer(rt, ev)) return false;
 		return ev->as.done.token != 0 && ev->as.done.token != MR_TOKEN_NOBODY;
 	case MR_EV_CHANNEL: return channel_closed(rt, ev);
 	case MR_EV_BLOCKED:
@@ -233,7 +242,9 @@ bool mr_event_apply(mr_runtime *rt, mr_event *ev)
 		return true;
 	case MR_EV_FD: return watch_ended(rt, ev);
 	case MR_EV_PAGE:
-		atomic_store_explicit(&rt->bridge.page, ev->as.page.token, memory_order_relaxed);
+		if (ev->as.page.request)
+			atomic_store_explicit(&rt->bridge.page, ev->as.page.token,
+				memory_order_relaxed);
 		return true;
 	case MR_EV_NONE:
 		return true; /* the alarm of mr_runtime_wake_at: it only makes the poll return */

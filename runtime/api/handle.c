@@ -32,6 +32,7 @@ struct mr_command *mr_command_reserve(mr_runtime *rt, size_t extra, bool hurry)
 	for (;;) {
 		struct mr_command *c = mr_ring_reserve(&rt->bridge.commands, sizeof *c + extra);
 		if (c || hurry || mr_board_is_stopped(&rt->bridge.board)) return c;
+		mr_helm_give_back(&rt->bridge.helm);
 		mr_wake_signal(&rt->bridge.io);
 		sched_yield();
 	}
@@ -47,8 +48,10 @@ void mr_command_signal(mr_runtime *rt)
 void mr_command_commit(mr_runtime *rt)
 {
 	mr_ring_commit(&rt->bridge.commands);
+	rt->sent++;
 	/* A thread that considers the host asleep does not check by itself. */
 	if (++rt->unsignalled < UNSIGNALLED_MAX && !rt->prepared && !rt->unseen) return;
+	if (rt->unsignalled >= UNSIGNALLED_MAX) mr_helm_give_back(&rt->bridge.helm);
 	mr_command_signal(rt);
 }
 

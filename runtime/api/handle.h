@@ -5,9 +5,12 @@
 #define MR_API_HANDLE_H
 
 #include "api/waits.h"
+#include "base/local_socket.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "bridge/backlog.h"
 #include "bridge/bridge.h"
+#include "bridge/loans.h"
 #include "bridge/meter.h"
 #include "bridge/series.h"
 #include "config/config.h"
@@ -25,20 +28,34 @@ struct mr_runtime {
 	struct mr_waits waits;          /* for places of pools */
 	struct mr_map watched;          /* serials of active mr_watch_fd, by token */
 	struct mr_map recovers; /* epochs of channels, by the token of a pending basic.recover */
+	struct mr_map setups;   /* of mr_setup, by token */
 	uint32_t watch_serial;
 	uint32_t connection_numbers, epochs, pool_numbers;
 	uint32_t loop_mode;   /* connections with heartbeat_mode = "loop" */
 	unsigned unsignalled; /* commands pushed since the I/O thread was last woken */
+	unsigned sent;        /* commands since the last poll */
+	unsigned quick;       /* waits in a row that had an answer soon */
 	bool prepared;        /* the last poll left the host announced as asleep */
 	bool is_watched; /* the host has asked for the descriptor: it is readable while there is work */
 	bool unseen;     /* it woke by itself; the I/O thread does not know until the next signal */
 	bool roused;     /* mr_handle_rouse_host ended its announced sleep */
+	atomic_bool polling, poll_refused; /* mr_runtime_poll is at work; it was called meanwhile */
 	struct mr_log log;
+	bool logs_events; /* mr_runtime_log_events */
+	bool log_crowd;   /* the last batch of events had no place for the log's lines */
 	struct mr_meter *meters[MR_METERS_MAX + 1];
 	size_t meter_count;
+	struct mr_backlog_entry *backlogs[MR_BACKLOGS_MAX + 1];
+	size_t backlog_count;
+	struct mr_loans *loans[MR_LOANS_MAX];
+	size_t loans_count;
 	struct mr_metric *metrics[MR_METRICS_MAX];
 	size_t metric_count;
+	struct mr_map streams; /* pipes of answers that come bit by bit, by the request's token */
+	struct mr_local_socket console; /* a copy: the I/O thread has the listener; path "": none */
 };
+
+/* A page of the host's, on the public server or on the console only. */
 
 /* Callbacks that inform pools about handles. */
 struct mr_keeper {

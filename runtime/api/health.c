@@ -6,9 +6,12 @@
 
 #include "api/handle.h"
 #include "base/alloc.h"
+#include "bridge/pipe.h"
 
 #define CHECKS_KNOWN 63u
 #define PATH_SIZE_MAX 255
+#define TOKEN_SIZE_MAX 511
+#define STREAM_ROOM_MAX (16u << 20)
 
 static enum mr_status send(mr_runtime *rt, enum mr_health_command what, uint64_t token)
 {
@@ -87,14 +90,41 @@ int mr_http_close(mr_runtime *rt, uint64_t token)
 	return mr_is_token(token) ? (int)send(rt, MR_HTTP_CLOSE, token) : MR_BAD_ARGUMENT;
 }
 
-int mr_http_page(mr_runtime *rt, const char *path, bool on)
+int mr_http_page_for(mr_runtime *rt, const char *path, int audience, bool on)
 {
 	if (!path || path[0] != '/' || strlen(path) > PATH_SIZE_MAX) return MR_BAD_ARGUMENT;
+	if (audience < MR_PAGE_ALL || audience > MR_PAGE_ADMINS) return MR_BAD_ARGUMENT;
 	char *copy = mr_strdup_n(path, strlen(path));
 	if (!copy) return MR_NO_MEMORY;
 	struct mr_command c = {.type = MR_CMD_HEALTH,
-		.health = {.what = MR_HTTP_PAGE, .page = {copy, on}}};
+		.health = {.what = MR_HTTP_PAGE, .page = {copy, audience, on}}};
 	return give(rt, &c, copy);
+}
+
+int mr_http_page(mr_runtime *rt, const char *path, bool on)
+{
+	return mr_http_page_for(rt, path, MR_PAGE_ALL, on);
+}
+
+static int show(mr_runtime *rt, int where, const char *token, bool is_now)
+{
+	if (where < MR_SHOW_LOCAL || where > MR_SHOW_NOWHERE) return MR_BAD_ARGUMENT;
+	if (token && (!*token || strlen(token) > TOKEN_SIZE_MAX)) return MR_BAD_ARGUMENT;
+	char *copy = token ? mr_strdup_n(token, strlen(token)) : NULL;
+	if (token && !copy) return MR_NO_MEMORY;
+	struct mr_command c = {.type = MR_CMD_HEALTH,
+		.health = {.what = MR_HTTP_SHOW, .show = {copy, where, is_now}}};
+	return give(rt, &c, copy);
+}
+
+int mr_http_show(mr_runtime *rt, int where, const char *token)
+{
+	return show(rt, where, token, false);
+}
+
+int mr_http_show_now(mr_runtime *rt, int where, const char *token)
+{
+	return show(rt, where, token, true);
 }
 
 /* It becomes a line of the response's head. */
@@ -116,12 +146,77 @@ int mr_http_answer(mr_runtime *rt, uint64_t token, int code, const char *type, c
 	struct mr_page_answer *answer = mr_malloc(sizeof *answer + size);
 	if (!answer) return MR_NO_MEMORY;
 	answer->code = (unsigned)code;
+	answer->pipe = NULL;
 	answer->size = size;
 	memcpy(answer->type, type, strlen(type) + 1);
 	if (size) memcpy(answer->body, body, size);
 	struct mr_command c = {.type = MR_CMD_HEALTH,
 		.health = {.what = MR_HTTP_ANSWER, .answer = {token, answer}}};
 	return give(rt, &c, answer);
+}
+
+/* ---- answers that come bit by bit ---- */
+
+/* Both threads hold the pipe from here on. */
+static enum mr_status begin_stream(mr_runtime *rt, uint64_t token, const char *type,
+	struct mr_pipe *pipe)
+{
+	struct mr_page_answer *answer = mr_calloc(1, sizeof *answer);
+	if (!answer) return MR_NO_MEMORY;
+	answer->code = 200;
+	answer->pipe = pipe;
+	memcpy(answer->type, type, strlen(type) + 1);
+	struct mr_command c = {.type = MR_CMD_HEALTH,
+		.health = {.what = MR_HTTP_ANSWER, .answer = {token, answer}}};
+	return give(rt, &c, answer);
+}
+
+int mr_http_stream(mr_runtime *rt, uint64_t token, const char *type, size_t room)
+{
+	if (!mr_is_token(token) || !is_content_type(type) || !room || room > STREAM_ROOM_MAX)
+		return MR_BAD_ARGUMENT;
+	if (mr_handle_is_forked(rt)) return MR_FORKED;
+	if (mr_map_get(&rt->streams, token)) return MR_BAD_ARGUMENT;
+	struct mr_pipe *pipe = mr_pipe_new(room);
+	if (!pipe) return MR_NO_MEMORY;
+	enum mr_status st = mr_map_put(&rt->streams, token, pipe);
+	if (st == MR_OK) st = begin_stream(rt, token, type, pipe);
+	if (st == MR_OK) return MR_OK;
+	mr_map_take(&rt->streams, token);
+	mr_pipe_drop(pipe);
+	mr_pipe_drop(pipe);
+	return st;
+}
+
+/* At once: the host may be busy for long before it polls. */
+static enum mr_status rouse_reader(mr_runtime *rt, uint64_t token, struct mr_pipe *pipe)
+{
+	struct mr_command c = {.type = MR_CMD_HEALTH,
+		.health = {.what = MR_HTTP_FLOW, .flows = token}};
+	if (!mr_pipe_take_sleep(pipe)) return MR_OK;
+	enum mr_status st = mr_command_send(rt, &c);
+	if (st == MR_OK) mr_command_signal(rt);
+	return st;
+}
+
+int mr_http_write(mr_runtime *rt, uint64_t token, const char *data, size_t size)
+{
+	if (mr_handle_is_forked(rt)) return MR_FORKED;
+	struct mr_pipe *pipe = mr_map_get(&rt->streams, token);
+	if (!pipe) return MR_CLOSED;
+	if (!mr_pipe_write(pipe, data, size)) return MR_BACKPRESSURE;
+	return rouse_reader(rt, token, pipe);
+}
+
+int mr_http_end(mr_runtime *rt, uint64_t token)
+{
+	if (mr_handle_is_forked(rt)) return MR_FORKED;
+	struct mr_pipe *pipe = mr_map_take(&rt->streams, token);
+	if (!pipe) return MR_CLOSED;
+	mr_pipe_end(pipe);
+	enum mr_status st = rouse_reader(rt, token, pipe);
+	mr_pipe_drop(pipe);
+	return st;
 }
 
 /* ---- meters ---- */
@@ -190,7 +285,40 @@ void mr_meter_oldest(mr_meter *meter, double began)
 	if (meter) mr_meter_see_oldest(meter, began);
 }
 
+void mr_meter_paused(mr_meter *meter, bool is_paused)
+{
+	if (meter) mr_meter_see_paused(meter, is_paused);
+}
+
 void mr_meter_messages(mr_meter *meter, double count)
 {
 	if (meter) mr_meter_look(meter, count >= 0 && count < 9e15 ? (int64_t)count : -1);
+}
+
+/* ---- publishers ---- */
+
+static struct mr_backlog_entry *find_backlog(const mr_runtime *rt, mr_slice publisher)
+{
+	for (size_t i = 0; i < rt->backlog_count; i++)
+		if (mr_slice_equal(mr_slice_str(rt->backlogs[i]->publisher), publisher))
+			return rt->backlogs[i];
+	return NULL;
+}
+
+mr_backlog *mr_backlog_of(mr_runtime *rt, const char *publisher, size_t size)
+{
+	mr_slice name = mr_slice_of(publisher, size > 255 ? 255 : size);
+	struct mr_backlog_entry *entry = find_backlog(rt, name);
+	if (!entry && rt->backlog_count >= MR_BACKLOGS_MAX) {
+		name = mr_slice_str("(other)");
+		entry = find_backlog(rt, name);
+	}
+	if (entry) return &entry->words;
+	entry = mr_backlog_new(name);
+	if (!entry) return NULL;
+	struct mr_command c = {.type = MR_CMD_HEALTH,
+		.health = {.what = MR_HEALTH_BACKLOG, .backlog = entry}};
+	if (give(rt, &c, entry) != MR_OK) return NULL;
+	rt->backlogs[rt->backlog_count++] = entry;
+	return &entry->words;
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "api/pool_request.h"
+#include "api/pool_loans.h"
 #include "base/alloc.h"
 
 #define LIMIT_MAX 65535
@@ -44,6 +45,8 @@ int mr_pool_new(mr_runtime *rt, mr_options *options, int strategy, uint32_t limi
 	mr_list_init(&pool->free);
 	mr_list_init(&pool->retired);
 	mr_pool_request_line(pool);
+	pool->loans = mr_pool_loans_begin(rt, strategy);
+	mr_pool_item_show(pool);
 	*out = pool;
 	return MR_OK;
 }
@@ -58,6 +61,7 @@ static void free_with_runtime(struct mr_pool_item *item)
 
 static void free_pool(struct mr_pool *pool)
 {
+	if (pool->loans) mr_loans_end(pool->loans);
 	mr_map_fini(&pool->items);
 	mr_map_fini(&pool->held);
 	mr_options_free(pool->options);
@@ -83,6 +87,14 @@ void mr_pool_free_all(mr_runtime *rt)
 	mr_map_fini(&rt->requests);
 }
 
+void mr_pool_end_waits(mr_runtime *rt)
+{
+	struct mr_pool *pool;
+	size_t at = 0;
+	while ((pool = mr_map_next(&rt->pools, &at, NULL)))
+		mr_pool_line_end(&pool->line, MR_CLOSED);
+}
+
 /* ---- places ---- */
 
 static bool has_room(const struct mr_pool *pool) { return pool->lent + pool->idle < pool->limit; }
@@ -95,6 +107,7 @@ static void settle(struct mr_pool *pool)
 {
 	mr_pool_request_expire(pool->rt); /* no place goes to a request that has timed out */
 	while (is_free(pool) && mr_pool_line_give(&pool->line)) pool->given++;
+	mr_pool_item_show(pool);
 }
 
 static enum mr_status lend(struct mr_pool_item *item, uint64_t token, int purpose)
@@ -214,6 +227,7 @@ int mr_pool_acquire(mr_pool *pool, uint64_t token, int purpose, double timeout, 
 		st = wait_turn(pool, token, purpose, timeout);
 	}
 	if (st == MR_OK) *item = number;
+	mr_pool_item_show(pool);
 	return st;
 }
 
@@ -263,6 +277,7 @@ static bool turn_has_come(struct mr_pool *pool, struct mr_pool_request *r, mr_ev
 {
 	uint32_t number;
 	pool->waiting--;
+	mr_pool_item_show(pool);
 	if (ev->status != MR_OK) {
 		mr_pool_request_free(pool->rt, ev->as.done.token);
 		return true;
@@ -272,6 +287,7 @@ static bool turn_has_come(struct mr_pool *pool, struct mr_pool_request *r, mr_ev
 	enum mr_status st = serve(pool, ev->as.done.token, r->purpose, &number);
 	if (st != MR_OK) return give_up(pool, ev, st);
 	if (number) mr_pool_request_free(pool->rt, ev->as.done.token);
+	mr_pool_item_show(pool);
 	return number != 0;
 }
 
@@ -433,6 +449,7 @@ static uint32_t close_all(struct mr_pool *pool, uint64_t token)
 		pool->shared[i] = NULL;
 	}
 	pool->waiting = pool->given = pool->lent = 0;
+	mr_pool_item_show(pool);
 	return closes;
 }
 

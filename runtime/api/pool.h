@@ -10,6 +10,7 @@
 
 /* An MR_EV_DONE: continues an acquire. False: the host does not get the event. */
 bool mr_pool_answer(mr_runtime *rt, mr_event *event);
-void mr_pool_free_all(mr_runtime *rt); /* with the runtime */
+void mr_pool_end_waits(mr_runtime *rt); /* waiting acquires of all pools end with MR_CLOSED */
+void mr_pool_free_all(mr_runtime *rt);  /* with the runtime */
 
 #endif

@@ -4,11 +4,19 @@
 
 #include "base/alloc.h"
 
+void mr_pool_item_show(const struct mr_pool *pool)
+{
+	if (!pool->loans) return;
+	mr_loans_write(pool->loans,
+		&(mr_pool_counts){pool->limit, pool->lent, pool->idle, pool->waiting});
+}
+
 /* Frees only the item; its connection or channel has another owner now. */
 static void free_item(struct mr_pool_item *item)
 {
 	struct mr_pool *pool = item->pool;
 	if (item->node.next && !item->is_retired) pool->idle--;
+	mr_pool_item_show(pool);
 	mr_list_remove(&item->node);
 	if (!item->is_retired) {
 		if (item->token) mr_map_take(&pool->held, item->token);
@@ -262,6 +270,7 @@ void mr_pool_item_put_idle(struct mr_pool_item *item)
 {
 	item->token = 0;
 	item->pool->idle++;
+	mr_pool_item_show(item->pool);
 	mr_list_append(&item->pool->free, &item->node);
 }
 

@@ -24,6 +24,7 @@ struct mr_pool {
 	struct mr_node free;      /* the longest idle first */
 	struct mr_node retired;   /* items lent when the pool was closed: calls on them fail */
 	struct mr_pool_line line; /* empty while a place is free */
+	struct mr_loans *loans;   /* the runtime's; NULL: it is not shown */
 };
 
 struct mr_pool_item {
@@ -42,6 +43,7 @@ struct mr_pool_item {
 /* Updates items when the host acts on their handles. */
 extern const struct mr_keeper mr_pool_item_keeper;
 
+void mr_pool_item_show(const struct mr_pool *pool); /* its counts have changed */
 /* A new item for a connection or a channel, which the pool then owns; NULL: no memory. */
 struct mr_pool_item *mr_pool_item_new(struct mr_pool *pool, mr_connection *c, mr_channel *ch);
 /* Removes the item from the pool and closes its handle, under `token`, unless the host keeps it.

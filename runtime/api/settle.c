@@ -12,7 +12,7 @@ static void retire(mr_delivery *d)
 
 bool mr_delivery_is_live(const mr_runtime *rt, const mr_delivery *d)
 {
-	if (d->flags & MR_DELIVERY_SETTLED) return false;
+	if (d->flags & MR_DELIVERY_SETTLED || mr_handle_is_forked(rt)) return false;
 	const mr_channel *ch = mr_handle_find_channel(rt, d->connection, d->channel, d->epoch);
 	if (!ch || ch->recovering || d->tag <= ch->taken_back) return false;
 	return ch->state == MR_HANDLE_OPEN || ch->state == MR_HANDLE_SUSPENDED;

@@ -47,7 +47,8 @@
  *
  * Order of this file: errors, runtime, connections, channels, publish, consume, settle, events,
  * values, pools, health, watchdog. moonrabbit_testing.h declares the embedded broker, its faults,
- * the clock and the allocator.
+ * the clock and the allocator. moonrabbit_ev.h, _uv.h and _glib.h put a runtime in a loop of libev,
+ * libuv or GLib; moonrabbit.hpp is for C++17.
  *
  * Threads. A runtime uses two threads: the I/O thread, which the library owns, and the host thread,
  * which calls these functions. Only one thread at a time may use a runtime and its objects. The
@@ -179,17 +180,50 @@ MR_API double mr_now(void); /* the monotonic clock, in seconds */
 /* Starts a runtime and its I/O thread. *Gives*. MR_NO_MEMORY, MR_NO_DESCRIPTORS. */
 MR_API int mr_runtime_new(mr_runtime **out);
 /* One descriptor, for a host that has its own event loop: readable while mr_runtime_poll would return
- * an event (level-triggered). A host may take one event each time. -1 in a forked child. */
+ * an event (level-triggered). A host may take one event each time; before it sleeps, a poll that gives
+ * none (with `max` 0, for example) tells the watchdog that it is not busy. -1 in a forked child. */
 MR_API int mr_runtime_fd(mr_runtime *rt);
 MR_API bool mr_runtime_is_forked(const mr_runtime *rt); /* it belongs to the parent */
 /* Writes up to `max` events and returns their number. Waits at most `timeout` seconds for the first
  * one (0: does not wait, negative: no limit). Returns 0 early if the host catches a signal. With
  * `max` 0 it pulls no event and does not wait.
- * -1 in a forked child. Pass each event to mr_event_fini, and release each delivery. */
+ * -1 in a forked child. Pass each event to mr_event_fini, and release each delivery.
+ * A call while another one is at work (of a second thread, of a signal handler) takes nothing and
+ * returns 0; the first such call writes a line to standard error. */
 MR_API int mr_runtime_poll(mr_runtime *rt, mr_event *events, int max, double timeout);
 /* Makes mr_runtime_fd readable at the time `at` (mr_now's clock), for a host that sleeps in its own
  * event loop. Each call replaces the earlier time; 0 removes it. */
 MR_API int mr_runtime_wake_at(mr_runtime *rt, double at);
+/* A Unix socket instead of mr_runtime_fd, for scripts that can only wait in sockets (ngx_lua). The
+ * runtime listens at `path` (absolute), or, if NULL, in a new folder that only this user can enter;
+ * the host connects to it, and polls after each byte that it reads, until a poll gives nothing:
+ *
+ *	connect to mr_runtime_wake_path; forever: read a byte; mr_runtime_poll(rt, events, max, 0)
+ *
+ * Whoever makes mr_runtime_fd readable, the I/O thread or a call of the host, also writes one byte,
+ * and a connection gets one at once if it is readable already. The next byte comes only after a
+ * poll, because the descriptor stays readable until then: a poll that leaves an event writes it.
+ * A poll elsewhere in the program may leave a byte without an event; if bytes are not read, no more
+ * than the kernel's minimum for a socket wait, and nobody waits for room. Bytes from the host are
+ * ignored. Only this process may connect (the file's mode is 0600, and the kernel names the peer).
+ * A new connection replaces the earlier one, which gets an end of file, as all get at the end of
+ * the runtime; a host that lost its connection may connect again at any time and misses nothing.
+ * mr_runtime_free, or the end of the process by exit(), removes file and folder; the file of a
+ * process that was killed is replaced, its folder removed by whoever makes the next one beside it.
+ * Sockets that the host puts into the folder go with it. MR_CONNECTION_REFUSED: a live socket or another file is at
+ * `path`, or it cannot be made; MR_BAD_ARGUMENT: a bad path, or the runtime has a wake socket. */
+MR_API int mr_runtime_wake_socket(mr_runtime *rt, const char *path, mr_error *error);
+MR_API const char *mr_runtime_wake_path(const mr_runtime *rt); /* borrowed; NULL: none */
+/* Brings all connections to an orderly end without waiting, and then sends one MR_EV_DONE. Go on
+ * polling and settling until it comes: each connection's consumers are cancelled, requests and
+ * publishes get their answers and confirms, the host releases the deliveries that it has, then the
+ * connection closes with the AMQP handshake. MR_OK: all did; MR_TIMEOUT: after `timeout` seconds what
+ * was left was closed by force, so that its publishes ended as MR_LOST, and unsettled messages went
+ * back to their queues. Connections that are not open are closed at once, also those that are opened
+ * until then; the waiting acquires of pools end with MR_CLOSED, and items may be released as usual;
+ * /ready fails from now on. A later call can only shorten the time; each gets its MR_EV_DONE. Call
+ * mr_runtime_free afterwards: it has nothing left to wait for. Before that it ends the stop. */
+MR_API int mr_runtime_stop(mr_runtime *rt, uint64_t token, double timeout);
 /* Closes every connection with the AMQP handshake, or by force after `timeout` seconds; joins the
  * I/O thread; frees the runtime and all its objects. Waits for pending log lines only while
  * standard error accepts them. `rt` may be NULL. A process that ends without this call (return from
@@ -206,16 +240,27 @@ MR_API int mr_watch_fd(mr_runtime *rt, uint64_t token, int fd, int events);
 MR_API int mr_unwatch_fd(mr_runtime *rt, uint64_t token);
 
 enum { MR_LOG_ERROR, MR_LOG_WARN, MR_LOG_INFO, MR_LOG_DEBUG };
+enum { MR_LOG_STDERR = 8, MR_LOG_LINE = 16 }; /* see mr_log_write */
 enum { MR_LOG_LOGFMT, MR_LOG_JSON };
 /* Sets what is logged to standard error: level (-1: nothing) and format. Default: warn, logfmt. A
  * separate thread writes the lines. If nobody reads standard error, lines are dropped and counted
  * (mr_stats.log_dropped), and the host is not delayed. If standard error is closed when the runtime
  * is made, nothing is ever written. */
 MR_API int mr_runtime_log(mr_runtime *rt, int level, int format);
+/* Makes each line an MR_EV_LOG instead of writing it to standard error, for a host with a log of its
+ * own. 128 KiB of lines, some 500, may wait for a poll, for each of the two threads; lines beyond are
+ * dropped, counted (mr_stats.log_dropped) and reported by a line as soon as there is room. Nobody
+ * waits for room, and lines do not take the place of other events: in a poll they come last, or, after
+ * a poll that had no place for them, in a quarter of its places. Lines that no poll has taken are
+ * written to standard error by mr_runtime_free; with exit() they are lost. MR_NO_MEMORY. */
+MR_API int mr_runtime_log_events(mr_runtime *rt, bool on);
 /* Adds worker=NUMBER to each log line, to distinguish the processes of one program; 0: none. */
 MR_API int mr_runtime_worker(mr_runtime *rt, uint16_t number);
 /* Writes one log line; `fields` (may be NULL) are its keys and values. For an error or a warning it
- * waits until the line is written, at most 200 ms if standard error accepts nothing. */
+ * waits until the line is written, at most 200 ms if standard error accepts nothing. To the level may
+ * be added MR_LOG_STDERR: to standard error, even if lines are events (a host that answers an
+ * MR_EV_LOG by a line would get another one); and MR_LOG_LINE: `text` is a whole line, as that of an
+ * MR_EV_LOG, and is written as it is. */
 MR_API void mr_log_write(mr_runtime *rt, int level, const char *text, size_t size,
 	const mr_table *fields);
 
@@ -374,6 +419,14 @@ typedef struct mr_request {
  * consumer tag that is already in use on this channel is refused. */
 MR_API int mr_channel_request(mr_channel *ch, uint64_t token, const mr_request *request);
 
+/* Sends a list of requests, each after the answer to the one before, and no more after the first that
+ * fails. One MR_EV_DONE: in its reply, message_count is the number of requests that succeeded, which
+ * is the index of the one that failed; the error's text names it, too; `name` is the queue that was
+ * declared last. Names are copied, arguments *taken*. The host must poll in the meantime; `token` must
+ * not be used for another request. As mr_channel_request; MR_BAD_ARGUMENT also for MR_BASIC_GET, an
+ * empty list, and a request anywhere in the list that is wrong: nothing was sent then. */
+MR_API int mr_setup(mr_channel *ch, uint64_t token, const mr_request *requests, uint32_t count);
+
 /* ---- publish ------------------------------------------------------------------------------ */
 
 enum { MR_MANDATORY = 1 };
@@ -521,7 +574,8 @@ enum mr_event_type {
 	MR_EV_FD,         /* fd: a watched descriptor is ready */
 	MR_EV_ROOM,       /* publishing is possible again after MR_BACKPRESSURE; no arm */
 	MR_EV_HEALTH,     /* health */
-	MR_EV_PAGE        /* page: somebody asks for a page of the host's */
+	MR_EV_PAGE,       /* page: somebody asks for a page of the host's */
+	MR_EV_LOG         /* log: a line, see mr_runtime_log_events */
 };
 
 enum mr_connection_state {
@@ -595,6 +649,7 @@ struct mr_event {
 		struct { uint64_t token; uint16_t ready; /* MR_FD_*; within: */ uint32_t serial; } fd;
 		struct { uint64_t token; mr_health *health; } health; /* token 0: see mr_health_watch */
 		struct { uint64_t token; mr_table *request; } page;   /* request: path (a string), query (a table of strings) */
+		struct { char *line; uint32_t size; int32_t level; } log; /* NUL-terminated, without a line end; MR_LOG_* */
 	} as;
 };
 /* clang-format on */
@@ -752,8 +807,8 @@ MR_API int mr_health_ask(mr_runtime *rt, uint64_t token);
 /* Requests an MR_EV_HEALTH with token 0 for each change of `healthy`, within a second of it. */
 MR_API int mr_health_watch(mr_runtime *rt, bool on);
 
-/* Serves /health, /ready, /live and /metrics by HTTP on an address literal, such as "127.0.0.1";
- * port 0: any free port. MR_EV_DONE: the reply's name is "address:port", its message_count the
+/* Serves /health, /ready, /live and /metrics by HTTP on an address literal, such as "127.0.0.1", and,
+ * as mr_http_show says, the page "/" for browsers; port 0: any free port. MR_EV_DONE: the reply's name is "address:port", its message_count the
  * port. The server runs until mr_http_close or the end of the runtime. */
 MR_API int mr_http_listen(mr_runtime *rt, uint64_t token, const char *address, uint16_t port);
 MR_API int mr_http_close(mr_runtime *rt, uint64_t token);
@@ -764,10 +819,82 @@ MR_API int mr_http_close(mr_runtime *rt, uint64_t token);
  * mr_http_listen, from the first request on. MR_BAD_ARGUMENT: the path does not start with "/" or
  * exceeds 255 bytes. 64 paths are kept. */
 MR_API int mr_http_page(mr_runtime *rt, const char *path, bool on);
+/* Who may read a page of the host's: MR_PAGE_VIEWERS: who sees the page "/" for browsers, see
+ * mr_http_show; MR_PAGE_ADMINS: POST requests with the token, and no others. */
+enum { MR_PAGE_ALL, MR_PAGE_CONSOLE, MR_PAGE_VIEWERS, MR_PAGE_ADMINS };
+/* mr_http_page and mr_console_page for each of them. */
+MR_API int mr_http_page_for(mr_runtime *rt, const char *path, int audience, bool on);
+/* Where the next mr_http_listen serves "/", the page for browsers, and its data, "/status". They name
+ * users, hosts, queues and places in the program. MR_SHOW_LOCAL, the default: at loopback addresses
+ * and sockets' paths, to requests for an address or localhost (not for another site's name) that no
+ * proxy passes on; at loopback addresses MR_SHOW_EVERYWHERE asks for that name, too. `token`:
+ * of Authorization: Bearer, up to 511 bytes, for MR_PAGE_ADMINS; NULL: POST is not served. */
+enum { MR_SHOW_LOCAL, MR_SHOW_EVERYWHERE, MR_SHOW_NOWHERE };
+MR_API int mr_http_show(mr_runtime *rt, int where, const char *token);
+/* The same, also for the server that runs. */
+MR_API int mr_http_show_now(mr_runtime *rt, int where, const char *token);
 /* Answers the request with this token: a status code from 200 to 599, a content type of up to 127
  * bytes, a body (copied). MR_OK also if the request has already ended. */
 MR_API int mr_http_answer(mr_runtime *rt, uint64_t token, int code, const char *type,
 	const char *body, size_t size);
+/* Answers a console's request with a body that comes bit by bit: the client gets what is written until
+ * mr_http_end, which must also be called when it has left (see mr_console_page). `room`: bytes that wait
+ * for one that reads slowly, at most 16 MiB. */
+MR_API int mr_http_stream(mr_runtime *rt, uint64_t token, const char *type, size_t room);
+/* All of it or nothing; MR_BACKPRESSURE: there is no room. MR_CLOSED: no such answer. */
+MR_API int mr_http_write(mr_runtime *rt, uint64_t token, const char *data, size_t size);
+MR_API int mr_http_end(mr_runtime *rt, uint64_t token);
+
+/* The console: the same pages by HTTP on a Unix socket that only this user and root can use, for
+ * `moonrabbit attach` and for curl --unix-socket. `path` is absolute; NULL: the file PID-NAME.sock in
+ * mr_console_folder, where `moonrabbit attach` looks. `name`: of the program, for that file. A file
+ * that a dead process left is replaced. 16 clients are served at a time; the file is removed at
+ * mr_console_stop and at the end of the runtime. MR_NOT_ALLOWED: a live socket or another file
+ * is there, the folder is not ours alone, or it cannot be made; MR_BAD_ARGUMENT: a bad path. */
+MR_API int mr_console_start(mr_runtime *rt, const char *path, const char *name, mr_error *error);
+MR_API int mr_console_stop(mr_runtime *rt);
+MR_API const char *mr_console_path(const mr_runtime *rt); /* borrowed; NULL: there is no console */
+/* The folder of consoles of this user: $XDG_RUNTIME_DIR/moonrabbit, else /run/moonrabbit for root, else
+ * /tmp/moonrabbit-UID. Writes the NUL-terminated path; false: it does not fit. */
+MR_API bool mr_console_folder(char *out, size_t capacity);
+/* As mr_http_page, for a page that only the console serves. Its MR_EV_PAGE also has the client's
+ * `uid` and `pid`, and the `body` of a POST request of up to 1 MiB. The client waits for its answer
+ * without a limit; if it leaves before, an MR_EV_PAGE with its token and without a request tells. */
+MR_API int mr_console_page(mr_runtime *rt, const char *path, bool on);
+
+/* ---- the flight recorder ------------------------------------------------------------------- */
+
+/* A runtime keeps the last events of each of its two threads: commands, methods read and written,
+ * changes of state, settles, retries, errors, stalls. It costs some nanoseconds an event. */
+typedef struct mr_recorded {
+	double time; /* seconds since 1970 */
+	const char *
+		kind; /* "command", "in", "out", "state", "settle", "retry", "dead letter", "error", "stall", "handler" */
+	const char *name; /* of the method, the new state...: "basic.deliver"; literals, both */
+	uint64_t number;  /* the delivery tag; of a publish or confirm its number; 0: none */
+	uint32_t connection,
+		consumer; /* 0: of none; a consumer is the number of its MR_BASIC_CONSUME */
+	uint32_t count; /* of events in a row, alike but for their numbers: number, number + 1... */
+	uint16_t channel; /* 0: of none */
+	uint16_t code;    /* of AMQP, in a close; 0: none */
+	char text
+		[137]; /* routing key, queue, error...: NUL-terminated, cut; of deliveries, publishes and settles 24 bytes */
+} mr_recorded;
+
+/* The number of events that runtimes made from now on keep of each thread, rounded up to a power
+ * of two; 0: none; at first 4096. */
+MR_API void mr_recorder_size(uint32_t events);
+/* Writes up to `most` of the last events, the oldest first, and returns their number; -1: the
+ * filter is wrong. `filter`: words with a space between them, all of which must fit: connection=N,
+ * channel=N, consumer=N, number=N, or a part of kind, name or text; at most 8, and 256 bytes; NULL:
+ * all events. */
+MR_API int mr_recorder_last(mr_runtime *rt, const char *filter, mr_recorded *out, int most);
+/* Adds an event of the host's: "retry", "dead letter", "error" or "handler"; nothing for another. */
+MR_API void mr_recorder_note(mr_runtime *rt, const char *kind, uint32_t connection,
+	uint16_t channel, uint32_t consumer, uint64_t number, const char *text, size_t text_size);
+/* Writes the newest 65536 events at most to a new file of mode 0600, one JSON object a line. MR_NOT_ALLOWED: `error` says
+ * why; a file that is there already is not replaced. */
+MR_API int mr_recorder_write(mr_runtime *rt, const char *path, mr_error *error);
 
 /* Measures the handlers of one queue, for /metrics. */
 typedef struct mr_meter mr_meter;
@@ -786,8 +913,22 @@ MR_API void mr_meter_retried(mr_meter *meter);
 MR_API void mr_meter_buried(mr_meter *meter);
 /* Sets when the oldest running handler began (mr_now); 0: none runs. */
 MR_API void mr_meter_oldest(mr_meter *meter, double began);
+/* One more of the queue's consumers was told to take no messages, or takes them again, or has ended. */
+MR_API void mr_meter_paused(mr_meter *meter, bool is_paused);
 /* Sets the observed number of messages in the queue; negative: unknown. */
 MR_API void mr_meter_messages(mr_meter *meter, double count);
+
+/* Publishes that the host has accepted and not finished, for the page /status. The host counts in it,
+ * by plain stores. */
+typedef struct mr_backlog {
+	double in_line;   /* wait to be sent */
+	double in_flight; /* sent, without their confirm */
+	double aside;     /* wait for a policy or a delay */
+	double accepted;  /* all that began: a total */
+} mr_backlog;
+/* The backlog of the publishers with that name, such as their exchange, valid as long as the runtime.
+ * Names after the first 64 share the one of "(other)". NULL: out of memory. */
+MR_API mr_backlog *mr_backlog_of(mr_runtime *rt, const char *publisher, size_t size);
 
 /* Metrics of the host's own on /metrics. A name that is not one of Prometheus, or of the runtime's
  * own metrics, is MR_BAD_ARGUMENT; `error` (may be NULL) says why. */

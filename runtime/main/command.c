@@ -25,11 +25,13 @@ static int signal_pipe[2] = {-1, -1};
 static volatile sig_atomic_t stops_seen;
 static bool is_worker;       /* a worker ends with its supervisor */
 static bool is_supervisor;   /* its Lua code never blocks and reads every signal */
+static bool is_prompt;       /* SIGINT interrupts an expression, not the process */
 static long long first_stop; /* ms */
 static unsigned guard;       /* s that the script has after the first signal; 0: no limit */
 static char last_words[512], last_words_end[512]; /* the exit code is written between */
 static volatile sig_atomic_t haste = -1;          /* see lua_haste */
 static volatile sig_atomic_t last_code = 75;
+static volatile sig_atomic_t interrupts; /* see lua_interrupts */
 
 static long long milliseconds(void)
 {
@@ -71,7 +73,13 @@ static void on_signal(int number)
 {
 	int saved = errno;
 	unsigned char byte = (unsigned char)number;
-	if (number == SIGINT || number == SIGTERM || number == SIGQUIT) on_stop(number);
+	bool is_interrupt = number == SIGINT && is_prompt;
+	if (is_interrupt) {
+		interrupts++;
+		raise(mr_main_watchdog_signal); /* the Lua part may spin */
+	} else if (number == SIGINT || number == SIGTERM || number == SIGQUIT) {
+		on_stop(number);
+	}
 	ssize_t n = write(signal_pipe[1], &byte, 1);
 	(void)n;
 	errno = saved;
@@ -165,6 +173,21 @@ static int lua_supervise(lua_State *L)
 	return 0;
 }
 
+/* prompt(): SIGINT no longer asks for a stop: it calls the function of watch, if there is one. */
+static int lua_prompt(lua_State *L)
+{
+	(void)L;
+	is_prompt = true;
+	return 0;
+}
+
+/* interrupts() -> the number of SIGINTs that a prompt has had; each is a byte of the pipe, too. */
+static int lua_interrupts(lua_State *L)
+{
+	lua_pushinteger(L, interrupts);
+	return 1;
+}
+
 /* guard(seconds, before, behind): the process ends that long after a request to stop. Its last text
  * is its code between these two, unless the Lua part writes its own text within a second. */
 static int lua_guard(lua_State *L)
@@ -206,8 +229,8 @@ static int lua_leave(lua_State *L)
 static void open_process(lua_State *L)
 {
 	static const luaL_Reg functions[] = {{"catch", lua_catch}, {"supervise", lua_supervise},
-		{"guard", lua_guard}, {"haste", lua_haste}, {"end_now", lua_end},
-		{"leave", lua_leave}, {NULL, NULL}};
+		{"prompt", lua_prompt}, {"interrupts", lua_interrupts}, {"guard", lua_guard},
+		{"haste", lua_haste}, {"end_now", lua_end}, {"leave", lua_leave}, {NULL, NULL}};
 	lua_newtable(L);
 	luaL_register(L, NULL, functions);
 	lua_pushinteger(L, signal_pipe[0]);
@@ -237,7 +260,7 @@ static int has_library(const char *folder)
 	return access(file, R_OK) == 0;
 }
 
-/* If installed: PREFIX/bin and PREFIX/share/lua/5.1. In a build tree: the compiled-in source
+/* If installed: beside the program, such as PREFIX/bin and PREFIX/share/lua/5.1. In a build tree: the compiled-in source
  * folder. */
 static int library_folder(char *out, size_t capacity)
 {
@@ -248,7 +271,7 @@ static int library_folder(char *out, size_t capacity)
 		return 0;
 	}
 	if (program_folder(program, sizeof program) == 0) {
-		snprintf(out, capacity, "%s/../share/lua/5.1", program);
+		snprintf(out, capacity, "%s/" MR_INSTALLED_LUA, program);
 		if (has_library(out)) return 0;
 	}
 #ifdef MR_SOURCE_LUA
