@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 -- msg:decode() converts it back, by the content type.
 local ffi = require "ffi"
+local errors = require "moonrabbit.base.errors"
 local json = require "moonrabbit.base.json"
 local options = require "moonrabbit.base.options"
 
@@ -43,6 +44,19 @@ function body.encode(value, serializer)
    local ok, text = pcall(json.encode, value)
    if ok then return text, JSON end
    return nil, "the body cannot be written as JSON: " .. tostring(text)
+end
+
+local NO_JSON_HINT = "what publishes it must write JSON as RFC 8259 has it, or name another content_type; msg.body has the bytes"
+
+--- The value that is written as JSON.
+-- @treturn[1] any
+-- @treturn[2] nil, error of kind bad_argument
+function body.decode(text)
+   local ok, result = pcall(json.decode, text)
+   if ok then return result end
+   local err = errors.new("bad_argument", "message", "the body is not JSON, as its content_type says: " .. tostring(result))
+   err.hint = NO_JSON_HINT
+   return nil, err
 end
 
 return body

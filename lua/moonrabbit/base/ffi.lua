@@ -10,11 +10,15 @@ end
 
 local VERSION = "0.1.0" -- of these files; the library's must be the same
 
+local SONAME = "libmoonrabbit.so." .. VERSION:match "^%d+" -- what runs needs no development files
+
 local here = debug.getinfo(1, "S").source:match "^@(.*/)base/ffi%.lua$" or "./"
 
 local LIBRARIES = {
    here .. "../../.build/release/lib/libmoonrabbit.so",
-   here .. "../../../../lib/libmoonrabbit.so", -- PREFIX/share/lua/5.1/moonrabbit
+   here .. "../../../../lib/" .. SONAME, -- PREFIX/share/lua/5.1/moonrabbit
+   here .. "../../../../lib64/" .. SONAME,
+   here .. "../../../../lib/lua/5.1/" .. SONAME, -- a tree of LuaRocks
 }
 
 ffi.cdef [[
@@ -37,9 +41,9 @@ local function load_first(paths)
 end
 
 local function load_installed()
-   local ok, found = pcall(ffi.load, "moonrabbit")
+   local ok, found = pcall(ffi.load, SONAME)
    if ok then return found end
-   error("moonrabbit: cannot load libmoonrabbit.so (" .. tostring(found) .. "); MOONRABBIT_LIBRARY may name it", 0)
+   error("moonrabbit: cannot load " .. SONAME .. " (" .. tostring(found) .. "); MOONRABBIT_LIBRARY may name it", 0)
 end
 
 local named = os.getenv "MOONRABBIT_LIBRARY"

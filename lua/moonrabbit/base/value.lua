@@ -82,6 +82,22 @@ function value.decimal(digits, decimals)
    return typed("D", natural(digits, "mr.decimal's digits", 2 ^ 32 - 1), natural(decimals or 0, "mr.decimal", 255))
 end
 
+--- A value of any type on the wire.
+-- @tparam string type_ its letter: "b", "I", "d"...
+-- @param v a number, or for "V" nothing
+-- @treturn table with the fields `type` and `value`; raises a text for another type
+function value.of_type(type_, v)
+   if type_ == "V" then return value.null end
+   if not ("bBsuIilLTfd"):find(type_, 1, true) or #type_ ~= 1 then error(('no type "%s" of numbers'):format(type_), 0) end
+   local is_integer = ffi.istype(int64, v) or ffi.istype(uint64, v)
+   if type(v) ~= "number" and not is_integer then error(('a value of type "%s" must be a number'):format(type_), 0) end
+   if type_ ~= "f" and type_ ~= "d" and not is_integer and not (v == math.floor(v) and math.abs(v) < LONG) then
+      error(('a value of type "%s" must be a whole number'):format(type_), 0)
+   end
+   if ("BuiLT"):find(type_, 1, true) and v < 0 then error(('a value of type "%s" must not be negative'):format(type_), 0) end
+   return typed(type_, type(v) == "cdata" and (type_ == "d" or type_ == "f") and tonumber(v) or v)
+end
+
 -- ---- out ----
 
 local encode_table
