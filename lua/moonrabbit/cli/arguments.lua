@@ -1,16 +1,18 @@
 --- cli.arguments: the command line of `run`: separates its options from the script's, reads the environment.
 -- SPDX-License-Identifier: MIT
 local each = require "moonrabbit.base.each"
+local read_address = require "moonrabbit.base.address"
 local arguments = {}
 
-local FLAGS = { ["-h"] = true, ["--help"] = true, ["--watch"] = true }
+local FLAGS = { ["-h"] = true, ["--help"] = true, ["--watch"] = true, ["--no-console"] = true,
+   ["--console-read-only"] = true, ["--http-page"] = true }
 local CHOICES = {
    log_level = { error = true, warn = true, info = true, debug = true },
    log_format = { logfmt = true, json = true },
    queue_type = { classic = true, quorum = true, stream = true },
 }
 local DEFAULTS = { drain = "30", log_level = "info", log_format = "logfmt" }
-local MOST_WORKERS = 1024
+local MOST_WORKERS, MOST_EVENTS = 1024, 2 ^ 20
 
 --- Splits the arguments of `run`: the command's end with the script's name, all further arguments and options are the
 -- script's. Each of the command's options except flags takes one value.
@@ -45,7 +47,7 @@ local function number(options, name, least, most, what)
    local text, from = value_of(options, name)
    if not text then return nil end
    local n = tonumber(text)
-   if n and n >= least and n <= most and (name ~= "workers" or n == math.floor(n)) then return n end
+   if n and n >= least and n <= most and (name == "drain" or n == math.floor(n)) then return n end
    return nil, ('%s takes %s, not "%s"'):format(from, what, text)
 end
 
@@ -79,17 +81,42 @@ end
 -- @treturn ?string
 function arguments.url(options) return (value_of(options, "url")) end
 
+-- Whether the page for browsers is served there without --http-page; also true for what is no address: that is refused later.
+local function is_local(where)
+   local address = where:sub(1, 1) ~= "/" and read_address(where) or "localhost"
+   return address:find "^127%." or address:lower() == "localhost" or address:find "^[0:]*:0*1$"
+end
+
+-- The page for browsers, and the token of those who may change things by it.
+local function page_of(options, all)
+   all.http_page = options.http_page
+   local path, from = value_of(options, "http_admin")
+   local name = path and from or options.http_page and "--http-page"
+   if not name then return true end
+   if not all.http then return nil, name .. " does not go without --http" end
+   if not path then return true end
+   if not all.http_page and not is_local(all.http) then
+      return nil, ("%s does not go with --http %s without --http-page: the page is not served there"):format(from, all.http)
+   end
+   local why
+   all.http_token, why = require("moonrabbit.cli.token_file").read(path)
+   return all.http_token and true, why and from .. ": " .. why
+end
+
 --- The settings of `run`: the command line, completed from the environment.
 -- @tparam table options of the parser
--- @treturn[1] table script, arguments, args (mr.args), url, drain, workers (nil: no supervisor), http, watch, log_level, log_format,
--- queue_type
+-- @treturn[1] table script, arguments, args (mr.args), url, drain, workers (nil: no supervisor), http, http_page,
+-- http_token, watch, log_level, log_format, queue_type
 -- @treturn[2] nil, string what is wrong
 function arguments.complete(options)
    local all = { script = options.script, arguments = options.arguments or {}, url = arguments.url(options),
-      watch = options.watch or false, http = (value_of(options, "http")) }
+      watch = options.watch or false, http = (value_of(options, "http")), console = (value_of(options, "console")),
+      no_console = options.no_console, recorder_dir = (value_of(options, "recorder_dir")), console_read_only = options.console_read_only }
    local why
    all.drain, why = number(options, "drain", 0, 1e6, "a number of seconds")
    if not all.drain then return nil, why end
+   all.recorder, why = number(options, "recorder", 0, MOST_EVENTS, "a whole number from 0 to " .. MOST_EVENTS)
+   if why then return nil, why end
    all.workers, why = number(options, "workers", 1, MOST_WORKERS, "a whole number from 1 to " .. MOST_WORKERS)
    if why then return nil, why end
    if all.script == "-" and (all.workers or all.watch) then
@@ -100,6 +127,10 @@ function arguments.complete(options)
       all[name], why = arguments.choice(options, name)
       if all[name] == nil then return nil, why end
    end
+   if all.console and all.console:sub(1, 1) ~= "/" then return nil, ('--console takes an absolute path, not "%s"'):format(all.console) end
+   local ok
+   ok, why = page_of(options, all)
+   if not ok then return nil, why end
    all.args, why = settings(options)
    if not all.args then return nil, why end
    return all

@@ -1,7 +1,6 @@
 --- cli.broker: `moonrabbit broker`: the embedded broker for clients of any language.
 -- SPDX-License-Identifier: MIT
 local arguments = require "moonrabbit.cli.arguments"
-local clients = require "moonrabbit.cli.clients"
 local usage = require "moonrabbit.cli.usage"
 
 local broker = {}
@@ -82,7 +81,10 @@ function broker.main(options)
    print(("Serving AMQP 0-9-1 at %s; Ctrl-C stops it and forgets all messages."):format(url_of(options, handle)))
    io.stdout:flush()
    mr.log.info("serving clients", { address = handle.address, port = handle.port, tls = options.tls_cert ~= nil })
-   clients.watch(handle)
+   require("moonrabbit.cli.notify").begin(function()
+      return true, ("serving clients at %s, port %d"):format(handle.address, handle.port)
+   end)
+   require("moonrabbit.cli.clients").watch(handle)
    serve(handle)
    mr.log.info("stopped", { code = 0 })
    handle:close()

@@ -2,6 +2,8 @@
 -- SPDX-License-Identifier: MIT
 local check = {}
 
+local OUT, ERR = 1, 2
+
 --- Adds the command to the parser.
 function check.describe(p)
    local c = p:command("check", "Connect, open a channel, close: says whether that works and, if not, what to look at.")
@@ -71,15 +73,16 @@ function check.main(options)
    mr.log.configure("off") -- the failure is reported here, only once
    home.set_url(require("moonrabbit.cli.arguments").url(options))
    local told, why = try(mr)
+   local terminal = require "moonrabbit.cli.terminal" -- what a broker says of itself may be anything
    if told then
-      print(told)
-      if why then io.stderr:write("Warning: ", why, "\n") end
+      print(terminal.fit(OUT, told))
+      if why then io.stderr:write("Warning: ", terminal.fit(ERR, why), "\n") end
       if not home.url() then
          io.stderr:write("Warning: no broker is named (an argument, MOONRABBIT_URL, AMQP_URL): this is memory://, a broker within ",
             "this process.\n")
       end
    else
-      io.stderr:write(check.failure(why), "\n")
+      io.stderr:write(terminal.fit(ERR, check.failure(why)), "\n")
    end
    require("moonrabbit.loop.loop").close(1)
    return told and 0 or 1

@@ -7,7 +7,9 @@ local usage = require "moonrabbit.cli.usage"
 
 local cli = {}
 
-local COMMANDS = { "run", "check", "broker", "version" }
+local COMMANDS = { "run", "repl", "attach", "status", "top", "monitor", "check", "broker", "publish", "get", "peek", "consume",
+   "purge", "queues", "copy", "move", "export", "import", "dead", "bench", "lint",
+   "version" }
 local EPILOG = ([[
 Set the broker in the environment variable AMQP_URL, such as
 amqp://user:password@host:5672/vhost: a password on the command line can be seen by every user.

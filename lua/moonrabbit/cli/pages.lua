@@ -13,23 +13,40 @@ local pages = {}
 local PATIENCE = 2 -- seconds for a worker's answer, which comes from its I/O thread even if the script is busy
 local JSON, METRICS = "application/json", "text/plain; version=0.0.4; charset=utf-8"
 
--- Requests the page of all running workers concurrently: by number {code, body}, or {why}.
-local function ask_all(group, path)
-   local answers, left, token = {}, 0, task.token()
+--- Requests the page of all running workers concurrently.
+-- @tparam table group of cli.supervise
+-- @tparam string path with its query
+-- @tparam[opt] table opts sockets (of the workers, by number; default: those for pages), body (of a POST request), seconds (that
+-- all of it may take; default: 4), only (this worker, by number)
+-- @treturn table by number {code, body}, or {why}
+function pages.ask_all(group, path, opts)
+   opts = opts or {}
+   local answers, left, token, seconds = {}, 0, task.token(), opts.seconds or 2 * PATIENCE
+   local patience = opts.seconds or PATIENCE
    for number, worker in ipairs(group.workers) do
-      if worker.pid then
+      if worker.pid and number == (opts.only or number) then
          left = left + 1
          task.background(function()
-            local code, body = ask.page(group.sockets[number], path, PATIENCE)
-            answers[number] = code and { code = code, body = body } or { why = body }
+            local code, text = ask.page((opts.sockets or group.sockets)[number], path, patience, opts.body)
+            answers[number] = code and { code = code, body = text } or { why = text }
             left = left - 1
             if left == 0 then task.wake(token, true) end
          end)
       end
    end
-   local deadline = C.mr_now() + 2 * PATIENCE
+   local deadline = C.mr_now() + seconds
    while left > 0 and C.mr_now() < deadline do loop.wait(token, deadline - C.mr_now()) end
    return answers
+end
+local ask_all = pages.ask_all
+
+--- Why a worker has no page.
+-- @tparam table worker
+-- @tparam ?table answer of ask_all
+-- @treturn string
+function pages.absence(worker, answer)
+   if worker.pid then return "gives no answer: " .. (answer and answer.why or "in time") end
+   return ("is not running; deaths in a row: %d"):format(worker.deaths)
 end
 
 local function one_of(worker, answer, words)
@@ -42,9 +59,7 @@ local function one_of(worker, answer, words)
    if worker.how and worker.how.code == 0 and not worker.pid and not worker.timer then
       return true, { worker = worker.number, status = "ended" } -- it had ended its work
    end
-   local reason = worker.pid and "gives no answer: " .. (answer and answer.why or "in time")
-      or ("is not running; deaths in a row: %d"):format(worker.deaths)
-   return false, { worker = worker.number, pid = worker.pid, status = words[false], reason = reason }
+   return false, { worker = worker.number, pid = worker.pid, status = words[false], reason = pages.absence(worker, answer) }
 end
 
 -- All workers must be healthy; /live only asks running ones, because the supervisor starts the others.
@@ -95,6 +110,7 @@ pages.catalogue = {
 }
 
 local function own_metrics(group, out)
+   if not group.restarts then return end -- it is not us who start them
    local running = 0
    for _, worker in ipairs(group.workers) do
       if worker.pid then running = running + 1 end
@@ -131,6 +147,19 @@ local WORDS = {
    ["/ready"] = { [true] = "ready", [false] = "not ready" },
    ["/live"] = { [true] = "live", [false] = "not live" },
 }
+
+--- The page at a path; nil: there is none.
+-- @tparam table group as of serve; without restarts: another program starts the workers
+-- @tparam ?string path
+-- @tparam table query
+-- @treturn ?number status code
+-- @treturn string content type
+-- @treturn string body
+function pages.answer(group, path, query)
+   if path == "/metrics" then return metrics(group) end
+   local words = WORDS[path]
+   if words then return state(group, path, query, words) end
+end
 
 --- Serves these pages instead of the supervisor's own.
 -- @tparam table group workers, sockets, restarts

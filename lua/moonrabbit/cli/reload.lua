@@ -4,6 +4,7 @@ local errors = require "moonrabbit.base.errors"
 local generation = require "moonrabbit.loop.generation"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
+local notify = require "moonrabbit.cli.notify"
 local script = require "moonrabbit.cli.script"
 local stop = require "moonrabbit.loop.stop"
 local swap = require "moonrabbit.program.swap"
@@ -14,8 +15,12 @@ local reload = {}
 local PATIENCE = 30 -- seconds for a main chunk
 
 local is_at_work, is_wanted = false, false
+local asked = {} -- functions that are told of the end
+local outcome -- what is wrong with the last one; nil: nothing
 
 local function refuse(wanted, why)
+   outcome = tostring(why)
+   notify.reloaded(why)
    log.error("reload failed; the old script goes on", { script = wanted.script, error = why })
 end
 
@@ -53,23 +58,36 @@ local function try(wanted)
    local plan, list = prepare(wanted)
    if not plan or stop.is_asked() then
       generation.drop()
+      outcome = "the program stops"
       if not stop.is_asked() then refuse(wanted, list) end
       return
    end
    swap.run(plan)
+   outcome = nil
    script.set_files(list)
+   notify.reloaded()
    log.info("reloaded", { script = wanted.script, edition = generation.current().number, kept = #plan.kept,
       started = #plan.started, ended = #plan.ended })
 end
 
+local function tell_asked()
+   local list = asked
+   asked = {}
+   for _, fn in ipairs(list) do fn(outcome) end
+end
+
 --- Reloads, now or after the current reload.
-function reload.run(wanted)
+-- @tparam table wanted
+-- @tparam[opt] function on_end fn(nil, or what is wrong)
+function reload.run(wanted, on_end)
+   asked[#asked + 1] = on_end
    is_wanted = true
    if is_at_work or stop.is_asked() then return end
    is_at_work = true
    task.background(function()
       while is_wanted do
          is_wanted = false
+         notify.reloading()
          local ok, why = pcall(try, wanted)
          if not ok then
             generation.drop()
@@ -77,7 +95,23 @@ function reload.run(wanted)
          end
       end
       is_at_work = false
+      tell_asked()
    end)
+end
+
+--- Reloads, and waits for the end.
+-- @treturn[1] string what was done
+-- @treturn[2] nil, string what is wrong
+function reload.await(wanted)
+   if stop.is_asked() then return nil, "the program stops" end
+   local token, result = task.token(), nil
+   reload.run(wanted, function(why)
+      result = { why }
+      task.wake(token, true)
+   end)
+   if not result then loop.wait(token) end
+   if result[1] then return nil, "the old script goes on: " .. result[1] end
+   return "reloaded"
 end
 
 return reload

@@ -17,7 +17,8 @@ function run.describe(p)
 Signals:
    SIGINT, SIGTERM,  stop: cancel the consumers, let handlers finish, flush acks and confirms,
    SIGQUIT           close; a second one ends at once, and says what is lost
-   SIGUSR1           write into the log what each running handler waits at
+   SIGUSR1           write into the log what each running handler waits at, and the flight
+                     recorder's events to a file, whose path the log says
    SIGUSR2           take no more messages, and stay; again: take messages
    SIGHUP            load the script anew: handlers at work finish on the old code; connections,
                      channels and consumer tags stay; a script that does not load changes nothing
@@ -36,8 +37,21 @@ More: ]] .. docs.path "worker.md" .. ".")
    c:argument("arguments", "What the script finds in `arg`, in `mr.args` and in `...`, options too."):args "*"
    c:option("--url", "Where mr.connect() connects when it is not told; without a password, please: that belongs in AMQP_URL.")
       :argname "URL"
-   c:option("--http", "Serve /health, /ready, /live and /metrics there; a port alone: on the loopback interface.")
+   c:option("--http", "Serve /health, /ready, /live and /metrics there, and on the loopback interface the page / for browsers; "
+         .. "a port alone: on the loopback interface.")
       :argname "ADDR:PORT"
+   c:flag("--http-page", "Serve the page for browsers at any address, also through a proxy: "
+         .. "it names users, hosts and places in the script.")
+   c:option("--http-admin", "Let who has the token in this file (mode 0600) pause consumers and more by the page.")
+      :argname "TOKENFILE"
+   c:option("--console", "The path of the socket for `moonrabbit attach` (with --workers that of the supervisor; the "
+         .. "workers' are PATH.1, PATH.2...); default: one in this user's folder of consoles.")
+      :argname "PATH"
+   c:flag("--no-console", "Open no console.")
+   c:flag("--console-read-only", "Let the console show, but neither run nor change anything.")
+   c:option("--recorder", "Events of each thread that the flight recorder keeps; 0: none; default: 4096."):argname "N"
+   c:option("--recorder-dir", "The folder of the flight recorder's files; default: $MOONRABBIT_STATE, systemd's "
+         .. "$STATE_DIRECTORY, or $XDG_STATE_HOME/moonrabbit."):argname "PATH"
    c:option("--set", "Set mr.args.KEY to VALUE for the script; may be repeated."):argname "KEY=VALUE":count "*"
    c:option("--workers", "Run N processes of the script under a supervisor: one that dies is started again.")
       :argname "N"
@@ -51,10 +65,14 @@ end
 
 run.split = arguments.split
 
+-- Tells the service manager, if there is one, from the begin of the main chunk on.
+local function tell_manager() require("moonrabbit.cli.notify").begin(require "moonrabbit.cli.doing") end
+
 -- True unless the script cannot be loaded or raised an error.
 local function run_script(mr, wanted)
    local generation, script = require "moonrabbit.loop.generation", require "moonrabbit.cli.script"
    generation.loading(true)
+   tell_manager()
    local ok, why = script.run(wanted.script, wanted.arguments)
    generation.loading(false)
    if not ok then mr.log.error("the script failed", { script = wanted.script, error = why }) end
@@ -125,9 +143,9 @@ local function finish(mr, left, was_asked, lost)
 end
 
 -- Serves the health pages, those of a worker only for its supervisor; an exit code if that fails.
-local function serve_pages(mr, where)
+local function serve_pages(mr, where, wanted)
    if not where then return nil end
-   local port, err = mr.health.listen(where)
+   local port, err = mr.health.listen(where, { page = wanted.http_page, admin = wanted.http_token })
    if port then return nil end
    if err.kind == "bad_argument" then
       usage.say("--http: " .. err.text, "run")
@@ -135,6 +153,20 @@ local function serve_pages(mr, where)
    end
    mr.log.error("health pages not served", { where = where, kind = err.kind, error = err.text, hint = err.hint })
    return FAILED
+end
+
+-- The console, for `moonrabbit attach`. A program works without it: why there is none is a line of the log.
+local function open_console(mr, wanted)
+   if wanted.no_console then return end
+   local evaluate, script = require "moonrabbit.console.evaluate", require "moonrabbit.cli.script"
+   evaluate.environment = script.environment
+   require("moonrabbit.console.control").add("reload", function() return require("moonrabbit.cli.reload").await(wanted) end)
+   local number = os.getenv "MOONRABBIT_WORKER"
+   local name = require("moonrabbit.cli.processes").name(wanted.script, number)
+   local _, err = mr.console { path = wanted.console, name = name, read_only = wanted.console_read_only }
+   if not err then return end
+   local fields = { kind = err.kind, error = err.text, hint = err.hint }
+   if wanted.console then mr.log.warn("no console", fields) else mr.log.info("no console", fields) end
 end
 
 -- The script may call mr.run itself, as without the command: its losses count for the exit code. If a signal ended mr.run,
@@ -152,7 +184,9 @@ local function heed_own_runs(mr, wanted, where)
    end)
    loop.on_open(function()
       watch_for_changes(mr, wanted)
-      if where then task.background(function() serve_pages(mr, where) end) end
+      tell_manager()
+      open_console(mr, wanted)
+      if where then task.background(function() serve_pages(mr, where, wanted) end) end
    end)
    return before
 end
@@ -173,6 +207,7 @@ local function main(mr, wanted, where)
    set_guard(wanted)
    set_watchdog()
    set_exit()
+   open_console(mr, wanted)
    if not run_script(mr, wanted) then
       shutdown.run(math.min(wanted.drain, 1))
       return FAILED
@@ -192,9 +227,12 @@ function run.main(options)
       return usage.CODE
    end
    local mr = require "moonrabbit"
+   if wanted.recorder then mr.recorder.size(wanted.recorder) end -- before the first runtime
    mr.log.configure(wanted.log_level, wanted.log_format)
    local process = require("moonrabbit.cli.signals").process()
    local is_worker = process and process.is_worker
+   local workers = is_worker and tonumber(os.getenv "MOONRABBIT_WORKER_COUNT") or wanted.workers
+   require("moonrabbit.cli.recordings").begin(wanted.recorder_dir, workers)
    local code
    if wanted.workers and not is_worker then
       code = require("moonrabbit.cli.supervise").main(wanted)
@@ -206,7 +244,7 @@ function run.main(options)
       io.stdout:setvbuf "line" -- beside the log, also where it is not a terminal: what is printed shows when it is
       local where = wanted.http
       if is_worker then where = os.getenv "MOONRABBIT_WORKER_SOCKET" end
-      code = serve_pages(mr, where) or main(mr, wanted, where)
+      code = serve_pages(mr, where, wanted) or main(mr, wanted, where)
    end
    require("moonrabbit.loop.loop").close(1)
    return require("moonrabbit.cli.leave").code or code

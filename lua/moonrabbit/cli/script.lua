@@ -10,6 +10,7 @@ local task = require "moonrabbit.loop.task"
 local script = {}
 
 local baseline = {}                  -- modules that were loaded before the script
+local environment = _G               -- of the running edition
 local files                          -- files of the running edition; nil: the first one
 local last_try = {}                  -- files of the last edition that was loaded, even if it failed
 
@@ -73,17 +74,23 @@ local function modules_since()
 end
 
 --- Runs the script for the first time.
+-- @tparam string path
+-- @tparam table arguments
+-- @tparam[opt] table env its globals
 -- @treturn[1] true also when mr.stop ended it
 -- @treturn[2] nil, string what is wrong
-function script.run(path, arguments)
+function script.run(path, arguments, env)
    for name in each(package.loaded) do baseline[name] = true end
    beside.put_first(beside.folder(path))
-   local chunk, why = load_text(path)
+   local chunk, why = load_text(path, env)
    if not chunk then return why == task.STOPPED or nil, why end
    local ok, trace = xpcall(chunk, explain, unpack(arguments))
    if ok or trace == task.STOPPED then return true end
    return nil, trace
 end
+
+--- The globals of the running edition.
+function script.environment() return environment end
 
 --- Loads the script again, beside the running one.
 -- @treturn[1] function run() -> true | nil, what is wrong
@@ -92,8 +99,10 @@ end
 function script.again(path, arguments)
    if path == INPUT then return nil, "it came from standard input, which can be read once only: give it in a file" end
    local list = { path, folder = beside.folder(path) } -- a link may have another target now
-   local chunk, why = load_text(path, new_environment(list, list.folder))
+   local env = new_environment(list, list.folder)
+   local chunk, why = load_text(path, env)
    if not chunk then return nil, why end
+   list.environment = env
    return function()
       local ok, trace = xpcall(chunk, explain, unpack(arguments))
       if ok or trace == task.STOPPED then return true end
@@ -114,7 +123,7 @@ function script.tried(list) last_try = list end
 
 --- Sets the files of the running edition.
 function script.set_files(list)
-   files = list
+   files, environment = list, list.environment
    beside.put_first(list.folder)
 end
 

@@ -36,17 +36,30 @@ function signals.each(more, fn)
    end)
 end
 
+--- Ends the process at SIGINT, SIGTERM or SIGQUIT.
+-- @tparam[opt] function before called first
+function signals.end_at_once(before)
+   signals.each({}, function(number)
+      if number ~= signals.INT and number ~= signals.TERM and number ~= signals.QUIT then return end
+      if before then before() end
+      signals.process().end_now(128 + number)
+   end)
+end
+
 -- What does not end the program; nil for other signals.
 local others = {
-   [signals.USR1] = function(name) require("moonrabbit.channel.overdue").tell_all(name) end,
+   [signals.USR1] = function(name)
+      require("moonrabbit.channel.overdue").tell_all(name)
+      require("moonrabbit.cli.recordings").write(name, true)
+   end,
    [signals.USR2] = function(name)
       local quiet = require "moonrabbit.program.quiet"
       quiet.set(not quiet.is_on(), name)
    end,
 }
 
---- Stops the program at SIGINT, SIGTERM or SIGQUIT, and ends it at once at a second one. SIGUSR1 writes what handlers wait at;
--- SIGUSR2 has it take no more messages, or go on.
+--- Stops the program at SIGINT, SIGTERM or SIGQUIT, and ends it at once at a second one. SIGUSR1 writes what handlers wait at, and
+-- a file of the flight recorder; SIGUSR2 has it take no more messages, or go on.
 -- @tparam table mr
 -- @tparam[opt] function on_hup called at SIGHUP; without it SIGHUP ends the process
 function signals.watch(mr, on_hup)

@@ -17,6 +17,11 @@ int mr_posix_spawnattr_destroy(mr_spawnattr *) __asm__("posix_spawnattr_destroy"
 int mr_posix_spawnattr_setflags(mr_spawnattr *, short) __asm__("posix_spawnattr_setflags");
 int mr_posix_spawnattr_setpgroup(mr_spawnattr *, int) __asm__("posix_spawnattr_setpgroup");
 int mr_posix_spawnattr_setsigmask(mr_spawnattr *, const unsigned long *set) __asm__("posix_spawnattr_setsigmask");
+int mr_posix_spawnattr_setsigdefault(mr_spawnattr *, const unsigned long *set) __asm__("posix_spawnattr_setsigdefault");
+typedef struct { char bytes[256]; } __attribute__((aligned(16))) mr_spawn_actions; /* glibc's has 80 */
+int mr_spawn_actions_init(mr_spawn_actions *) __asm__("posix_spawn_file_actions_init");
+int mr_spawn_actions_destroy(mr_spawn_actions *) __asm__("posix_spawn_file_actions_destroy");
+int mr_spawn_actions_adddup2(mr_spawn_actions *, int from, int to) __asm__("posix_spawn_file_actions_adddup2");
 int mr_sigemptyset(unsigned long *set) __asm__("sigemptyset");
 int mr_sigaddset(unsigned long *set, int number) __asm__("sigaddset");
 int mr_waitpid(int pid, int *status, int options) __asm__("waitpid");
@@ -25,7 +30,7 @@ int mr_getpid(void) __asm__("getpid");
 extern char **mr_environ __asm__("environ");
 ]]
 
-local SETPGROUP, SETSIGMASK, NOHANG, KILL = 2, 8, 1, 9
+local SETPGROUP, SETSIGDEF, SETSIGMASK, NOHANG, KILL, PIPE = 2, 4, 8, 1, 9, 13
 local ours = {} -- pids of children that have not been waited for
 spawn.KILL = KILL
 
@@ -72,6 +77,39 @@ function spawn.start(arguments, changes)
    local argv, envp, pid = { "moonrabbit", unpack(arguments) }, environment(changes), ffi.new "int[1]"
    local attributes = attributes_of()
    local code = ffi.C.mr_posix_spawn(pid, "/proc/self/exe", nil, attributes, array(argv), array(envp))
+   ffi.C.mr_posix_spawnattr_destroy(attributes)
+   if code ~= 0 then return nil, errno(code) end
+   ours[pid[0]] = true
+   return pid[0]
+end
+
+-- Another program: its own process group, too, but with no signal blocked or ignored.
+local function plain_attributes()
+   local attributes, none, set = ffi.new "mr_spawnattr", ffi.new "unsigned long[16]", ffi.new "unsigned long[16]"
+   ffi.C.mr_posix_spawnattr_init(attributes)
+   ffi.C.mr_posix_spawnattr_setflags(attributes, SETPGROUP + SETSIGDEF + SETSIGMASK)
+   ffi.C.mr_posix_spawnattr_setpgroup(attributes, 0)
+   ffi.C.mr_sigemptyset(none)
+   ffi.C.mr_posix_spawnattr_setsigmask(attributes, none)
+   ffi.C.mr_sigemptyset(set)
+   ffi.C.mr_sigaddset(set, PIPE)
+   ffi.C.mr_posix_spawnattr_setsigdefault(attributes, set)
+   return attributes
+end
+
+--- Starts a command of the shell.
+-- @tparam string command
+-- @tparam table changes of the environment
+-- @tparam number input descriptor for its standard input
+-- @treturn[1] number pid
+-- @treturn[2] nil, string what is wrong
+function spawn.shell(command, changes, input)
+   local argv, envp, pid = { "sh", "-c", command }, environment(changes), ffi.new "int[1]"
+   local attributes, actions = plain_attributes(), ffi.new "mr_spawn_actions"
+   ffi.C.mr_spawn_actions_init(actions)
+   ffi.C.mr_spawn_actions_adddup2(actions, input, 0)
+   local code = ffi.C.mr_posix_spawn(pid, "/bin/sh", actions, attributes, array(argv), array(envp))
+   ffi.C.mr_spawn_actions_destroy(actions)
    ffi.C.mr_posix_spawnattr_destroy(attributes)
    if code ~= 0 then return nil, errno(code) end
    ours[pid[0]] = true

@@ -5,7 +5,10 @@ local each = require "moonrabbit.base.each"
 local folder = require "moonrabbit.cli.folder"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
+local muster = require "moonrabbit.cli.muster"
 local notes = require "moonrabbit.cli.notes"
+local notify = require "moonrabbit.cli.notify"
+local overseer = require "moonrabbit.cli.overseer"
 local signals = require "moonrabbit.cli.signals"
 local spawn = require "moonrabbit.cli.spawn"
 local usage = require "moonrabbit.cli.usage"
@@ -23,7 +26,17 @@ Group.__index = Group
 
 -- ---- one worker ----
 
-local function arguments_of(group)
+-- Each worker has a console of its own, beside that of the supervisor.
+local function add_console(args, wanted, number)
+   if wanted.no_console then args[#args + 1] = "--no-console" end
+   if wanted.console_read_only then args[#args + 1] = "--console-read-only" end
+   if wanted.console then
+      args[#args + 1] = "--console"
+      args[#args + 1] = ("%s.%d"):format(wanted.console, number)
+   end
+end
+
+local function arguments_of(group, number)
    local wanted, args = group.wanted, { "run", "--drain", tostring(group.wanted.drain), "--log-level", group.wanted.log_level,
       "--log-format", group.wanted.log_format }
    if wanted.watch then args[#args + 1] = "--watch" end
@@ -31,6 +44,13 @@ local function arguments_of(group)
       args[#args + 1] = "--queue-type"
       args[#args + 1] = wanted.queue_type
    end
+   for _, name in ipairs { "recorder", "recorder_dir" } do
+      if wanted[name] then
+         args[#args + 1] = "--" .. name:gsub("_", "-")
+         args[#args + 1] = tostring(wanted[name])
+      end
+   end
+   add_console(args, wanted, number)
    for key, value in each(wanted.args) do
       if type(key) == "string" then
          args[#args + 1] = "--set"
@@ -46,10 +66,15 @@ end
 local function start(group, worker)
    worker.timer = nil
    if group.sockets then os.remove(group.sockets[worker.number]) end -- the socket of the worker before it
-   local pid, why = spawn.start(arguments_of(group), { MOONRABBIT_SUPERVISOR = tostring(spawn.pid()),
-      MOONRABBIT_WORKER = tostring(worker.number), MOONRABBIT_URL = group.wanted.url or nil, MOONRABBIT_WORKERS = false,
+   local told_at, watchdog = group.muster:environment(worker.number)
+   group.muster:forget(worker)
+   local pid, why = spawn.start(arguments_of(group, worker.number), { MOONRABBIT_SUPERVISOR = tostring(spawn.pid()),
+      MOONRABBIT_WORKER = tostring(worker.number), MOONRABBIT_WORKER_COUNT = tostring(group.wanted.workers),
+      MOONRABBIT_URL = group.wanted.url or nil, MOONRABBIT_WORKERS = false,
+      NOTIFY_SOCKET = told_at, WATCHDOG_USEC = watchdog, WATCHDOG_PID = false,
       MOONRABBIT_QUIET = group.is_quiet and "1" or false,
-      MOONRABBIT_HTTP = false, MOONRABBIT_WORKER_SOCKET = group.sockets and group.sockets[worker.number] or false,
+      MOONRABBIT_HTTP = false, MOONRABBIT_CONSOLE = false,
+      MOONRABBIT_WORKER_SOCKET = group.sockets and group.sockets[worker.number] or false,
       MOONRABBIT_WORKER_NOTES = group.book and group.book:path(worker.number) or false })
    worker.began = C.mr_now()
    if not pid then
@@ -74,6 +99,7 @@ end
 
 local function ended(group, worker, how)
    worker.how = how
+   group.muster:forget(worker)
    if group.book then group.book:ended(worker.number, how.code ~= 0 and not group.is_stopping) end
    if how.code == 0 or group.is_stopping then
       log.info("worker ended", { worker = worker.number, pid = worker.pid, code = how.code, signal = how.signal })
@@ -105,6 +131,7 @@ local function stop(group, number)
       return loop.after(SAME_SIGNAL + LAST_WORDS, function() group:_signal(spawn.KILL) end)
    end
    group.is_stopping, group.stopping_since = true, C.mr_now()
+   notify.stopping(group.wanted.drain + notify.GRACE)
    log.info("stopping", { signal = signals.name(number), workers = #group.workers })
    for _, worker in ipairs(group.workers) do
       if worker.timer then loop.cancel(worker.timer) end
@@ -134,6 +161,7 @@ function Group:on_signal(number)
    if number == signals.USR1 or number == signals.USR2 then return pass_on(self, number) end
    if number ~= signals.HUP then return stop(self, number) end
    log.info("reloading", { workers = #self.workers })
+   self.muster:reloading()
    self:_signal(number)
 end
 
@@ -161,8 +189,9 @@ end
 
 function Group:close()
    if not self.folder then return end
+   self.muster:close()
    self.book:close(#self.workers)
-   folder.remove(self.folder, self.sockets or {})
+   folder.remove(self.folder)
 end
 
 -- Serves --http: each worker has its own socket for requests.
@@ -171,7 +200,8 @@ local function serve(group)
    group.sockets = {}
    for number = 1, group.wanted.workers do group.sockets[number] = ("%s/%d"):format(group.folder, number) end
    pages.serve(group)
-   local port, err = health.listen(group.wanted.http)
+   require("moonrabbit.cli.overview").serve(group)
+   local port, err = health.listen(group.wanted.http, { page = group.wanted.http_page, admin = group.wanted.http_token })
    return port and true, err
 end
 
@@ -189,6 +219,7 @@ end
 -- @tparam table wanted of cli.arguments
 function supervise.group(wanted)
    local group = setmetatable({ wanted = wanted, workers = {}, restarts = 0, is_stopping = false }, Group)
+   group.muster = muster.new(group)
    for number = 1, wanted.workers do group.workers[number] = { number = number, deaths = 0 } end
    return group
 end
@@ -215,8 +246,11 @@ function supervise.main(wanted)
    end
    signals.process().supervise()
    signals.each({ signals.HUP, signals.CHLD }, function(number) group:on_signal(number) end)
+   group.muster:begin()
+   overseer.begin(group)
    group:start()
    while not group:is_over() do loop.pump() end
+   overseer.finish()
    group:close()
    local code = group:worst()
    log.info("stopped", { code = code, workers = #group.workers, restarts = group.restarts })

@@ -89,7 +89,8 @@ local function transplant(old, new)
    new.was_consuming, new.waiting = old.was_consuming, old.waiting
    new.apart, new.connection = old.apart, old.connection
    inner.owner, inner.listener = new, function(what, why) lifecycle.hear(new, what, why) end
-   inner.handler, inner.concurrency = new.handler, new.options.concurrency or false
+   inner.handler = new.handler
+   subscription.limit(inner, new.options.concurrency or false)
    inner.stall, inner.time_limit = new.options.stall or false, new.options.time_limit or false
    inner.origin = marks.origin(new.options.handler)
    marks.describe(inner)
