@@ -8,10 +8,14 @@
 -- Run it with `moonrabbit run script.lua`, or call `mr.run()` at its end.
 -- SPDX-License-Identifier: MIT
 local lib = require "moonrabbit.base.ffi" -- first: it says that LuaJIT is needed
+require("moonrabbit.host.ngx_phase").check_load()
 require("moonrabbit.base.traversal").install(_G)
 local ffi = require "ffi"
 local C = lib.C
 local connection = require "moonrabbit.connection.connection"
+local changes = require "moonrabbit.console.changes"
+local console = require "moonrabbit.console.console"
+local details = require "moonrabbit.console.details"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local events = require "moonrabbit.connection.events"
@@ -28,6 +32,7 @@ local message = require "moonrabbit.channel.message"
 local metrics = require "moonrabbit.health.metrics"
 local options = require "moonrabbit.base.options"
 local queue_type = require "moonrabbit.channel.queue_type"
+local recorder = require "moonrabbit.loop.recorder"
 local redelivery = require "moonrabbit.redelivery.message"
 local sampling = require "moonrabbit.channel.sampling"
 local shutdown = require "moonrabbit.program.shutdown"
@@ -39,12 +44,17 @@ local value = require "moonrabbit.base.value"
 local wait = require "moonrabbit.loop.wait"
 local watchdog = require "moonrabbit.loop.watchdog"
 
+details.offer()
+changes.offer()
+
 local mr = {
    consumer = require("moonrabbit.consumer.consumer").new, filter = require("moonrabbit.consumer.filter").new,
    pool = require("moonrabbit.pool.pool").new,
    rpc = require "moonrabbit.rpc.client",
    publisher = require("moonrabbit.publisher.publisher").new, topology = require "moonrabbit.topology.topology",
    retry = require "moonrabbit.loop.retry", version = lib.version, log = log, testing = testing,
+   inspect = require("moonrabbit.console.evaluate").handed,
+   recorder = { last = recorder.last, size = recorder.size, write = recorder.write },
    event = sync.event, semaphore = sync.semaphore, channel = sync.channel, health = health, metrics = metrics,
    int = value.int,
    timestamp = value.timestamp, bytes = value.bytes, array = value.array, decimal = value.decimal, null = value.null,
@@ -168,10 +178,29 @@ end
 -- @treturn number
 function mr.now() return C.mr_now() end
 
---- Stops the program: consumers are cancelled, running handlers finish, confirms arrive, connections close. If the main
+--- Stops the program: consumers are cancelled, running handlers finish, confirms arrive, connections close. It does not wait:
+-- `mr.run` or `moonrabbit run` does the rest, or a host that goes on with `mr.poll` until `mr.is_stopped()`. If the main
 -- chunk waits in mr.sleep or mr.wait_fd, the wait ends at once and the chunk with it, unless it handles a message of a
 -- `messages()` loop.
-function mr.stop() generation.later(shutdown.ask) end
+-- @tparam[opt] table opts drain (seconds for handlers to finish; default: 30, or as said to mr.run or the command). What is no plain
+-- table is ignored, so that mr.stop may itself be a handler
+function mr.stop(opts)
+   if type(opts) ~= "table" or getmetatable(opts) then opts = nil end
+   opts = options.check(opts, { drain = "number" })
+   options.seconds("drain", opts.drain)
+   if loop.is_parked() then return end -- it has stopped
+   generation.later(function() shutdown.ask(opts.drain) end)
+end
+
+--- True when a stop has ended, for a host that polls: nothing is connected, and `mr.fd()` stays silent. The next call that
+-- begins something, such as mr.connect, begins anew; then ask for `mr.fd()` again.
+-- @treturn boolean
+-- @treturn ?table what was abandoned: handlers (their messages come again), publishes (they do not); 0: none
+function mr.is_stopped()
+   if not loop.is_parked() then return false end
+   local left = shutdown.left
+   return true, { handlers = left.handlers, publishes = left.publishes }
+end
 
 --- Calls fn when the program stops, before the connections close.
 -- @tparam function fn called without arguments
@@ -188,7 +217,13 @@ end
 function mr.run(opts)
    opts = options.check(opts, { drain = "number" })
    options.seconds("drain", opts.drain)
+   if host.run then return host.run(opts.drain) end
    if task.is_inside() then options.blame("mr.run must be called in the main chunk") end
+   if loop.is_parked() then -- a host has polled until the end
+      local left = shutdown.left
+      loop.close(1)
+      return left.handlers == 0 and left.publishes == 0
+   end
    shutdown.until_idle()
    local left = shutdown.run(opts.drain or shutdown.usual)
    if not shutdown.is_last(left) then loop.close(1) end
@@ -203,10 +238,21 @@ end
 function mr.poll(budget)
    options.seconds("budget", budget)
    if task.is_inside() then options.blame("mr.poll is for the host's own loop: within a task mr.sleep waits") end
+   loop.heal()
+   if loop.is_parked() then
+      loop.poll_parked()
+      return false
+   end
+   shutdown.go_on()
    local deadline = budget and budget > 0 and C.mr_now() + budget or nil
    marks.lend(false)
    local busy = loop.pump(0, nil, deadline)
-   while busy and deadline and C.mr_now() < deadline do busy = loop.pump(0, nil, deadline) end
+   while busy and deadline and loop.is_running() and C.mr_now() < deadline do busy = loop.pump(0, nil, deadline) end
+   shutdown.go_on()
+   if shutdown.has_ended() then
+      loop.park()
+      return false
+   end
    loop.arm()
    marks.lend(true)
    return busy
@@ -221,11 +267,12 @@ function mr.fd() return loop.descriptor() end
 -- (docs/embedding.md). Without it, a wait in such a coroutine is one of the main chunk: it blocks the host.
 -- @tparam table opts waiter (function called for each wait in a coroutine of the host, before anything is sent. It returns an
 -- object `w` of the host: `w:wait()` is called in that coroutine and returns when `w:post()` was called, which happens in
--- `mr.poll`, outside of all handlers; false: none, as at first). An error of wait ends the call, and what comes for it is dropped
+-- `mr.poll`, outside of all handlers; false: none, as at first). An error of wait ends the call, and what comes for it is dropped.
+-- main=false (true: the main chunk is one of the host's coroutines, too, and the waiter is called in it)
 function mr.host(opts)
-   opts = options.check(opts, { waiter = "function|boolean" }, { "waiter" })
+   opts = options.check(opts, { waiter = "function|boolean", main = "boolean" }, { "waiter" })
    if opts.waiter == true then options.blame('option "waiter" must be a function, or false') end
-   generation.later(function() host.waiter = opts.waiter or nil end)
+   generation.later(function() host.waiter, host.has_main = opts.waiter or nil, opts.main or false end)
 end
 
 local STATS = { "delivered", "settled", "published", "confirmed", "returned", "lost", "bytes_in", "bytes_out", "reads",
@@ -239,7 +286,7 @@ local STATS = { "delivered", "settled", "published", "confirmed", "returned", "l
 -- @treturn table
 function mr.stats()
    local box, out = ffi.new "mr_stats", {}
-   C.mr_runtime_stats(loop.runtime(), box)
+   C.mr_runtime_stats(loop.witness(), box)
    for _, name in ipairs(STATS) do out[name] = tonumber(box[name]) end
    return out
 end
@@ -261,6 +308,14 @@ end
 -- handler that waits is reported; 0: never), compiled=true (under `moonrabbit run`:
 -- also interrupt loops that LuaJIT has compiled, for tracebacks and for time_limit)
 function mr.watchdog(opts) watchdog.configure(opts) end
+
+--- Opens a console for `moonrabbit attach` and `status`: a Unix socket that only this user and root can use. `moonrabbit run` opens
+-- one by itself. What a script sets as `mr.inspect.NAME` is NAME there.
+-- @tparam[opt] table opts name (of the program, for the file's name; default: the script's), path (of the socket; default: PID-NAME.sock
+-- in this user's folder of consoles), read_only=false (nothing is run or changed)
+-- @treturn[1] string the path
+-- @treturn[2] nil, error
+function mr.console(opts) return console.start(opts) end
 
 --- True if the value is an error object of this library.
 -- @param v any value

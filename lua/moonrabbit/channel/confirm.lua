@@ -8,6 +8,7 @@ local options = require "moonrabbit.base.options"
 local suspicion = require "moonrabbit.channel.suspicion"
 local task = require "moonrabbit.loop.task"
 local unconfirmed = require "moonrabbit.channel.unconfirmed"
+local unheard = require "moonrabbit.channel.unheard"
 
 local take = unconfirmed.take
 local ticket = {}
@@ -65,7 +66,10 @@ end
 -- @treturn[2] nil, error of kind nacked, returned (err.message), lost or timeout
 function Ticket:wait(timeout)
    options.seconds("timeout", timeout)
-   if self.state ~= "waiting" then return result(self) end
+   if self.state ~= "waiting" then
+      unheard.tell(self)
+      return result(self)
+   end
    self.waiter = self.waiter or {}
    if not loop.wait_in(self.waiter, timeout) then
       return nil, errors.new("timeout", "publish", "the broker has not confirmed yet", WAIT_ON)
@@ -78,6 +82,11 @@ local witness                  -- called with each ticket that fails while the p
 --- Sets fn(ticket, state), which is called for each ticket that ends and is not acked; nil: none.
 function ticket.set_witness(fn) witness = fn end
 
+-- True if the program is told of the end without asking for it.
+local function is_heard(t)
+   return t.waiter and t.waiter[1] or t.call or t.is_copy or t.job and t.job.publisher.options.on_failed
+end
+
 -- `tally`, of a book: where it counts unless it was acked.
 local function finish(t, state, reason, cause, tally)
    local on_end = t.on_end
@@ -85,7 +94,10 @@ local function finish(t, state, reason, cause, tally)
    t.state = state
    if tally and state ~= "acked" then tally.failed, tally.failure = tally.failed + 1, state end
    if t.suspect then suspicion.over(t) end
-   if witness and state ~= "acked" then witness(t, state) end
+   if state ~= "acked" and state ~= "sent" then
+      if witness then witness(t, state)
+      elseif state ~= "returned" and not is_heard(t) then unheard.note(t, t.job and t.job.publisher or tally) end
+   end
    local sent = t.sent
    if sent then
       sent.room.left = sent.room.left + #sent[3]

@@ -2,13 +2,16 @@
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local errors = require "moonrabbit.base.errors"
+local host = require "moonrabbit.loop.host"
 local late = require "moonrabbit.channel.late"
 local ledger = require "moonrabbit.channel.ledger"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
 local marks = require "moonrabbit.loop.mark"
 local message = require "moonrabbit.channel.message"
+local observer = require "moonrabbit.channel.observer"
 local patience = require "moonrabbit.channel.patience"
+local task = require "moonrabbit.loop.task"
 local time_limit = require "moonrabbit.loop.time_limit"
 local timing = require "moonrabbit.channel.timing"
 
@@ -123,10 +126,11 @@ end
 -- One message through its handler. It is acked when the handler returns and nacked when it fails,
 -- unless the handler settled it; either gives the memory back.
 function handling.handle(consumer, d)
-   local rt = loop.runtime()
+   local rt = loop.current()
    local msg = new_message(d, consumer.channel, consumer.is_manual)
    local turn = timing.is_quick and loop.turns
    local born, began = generation, turn and loop.now or C.mr_now() -- and `consumer`, `msg`: see inflight
+   local era = host.apart and task.era
    consumer.running = consumer.running + 1
    handling.running = handling.running + 1
    local mark = marks.mark
@@ -138,7 +142,9 @@ function handling.handle(consumer, d)
    if consumer.enter and not failure and band(d.flags, REDELIVERED) ~= 0 then failure, visit = consumer.enter(consumer, msg) end
    if failure then ok, a, b = true, nil, failure else ok, a, b = call(consumer, msg) end
    local how, flags = ACK, 0
+   if era then task.end_if_gone(era) end
    if not ok or a ~= nil or b ~= nil or consumer.is_manual then how, flags = outcome(consumer, msg, ok, a, b, began) end
+   if era then task.end_if_gone(era) end
    if entry then late.judged(d, entry, how) end
    if visit then consumer.leave(visit) end
    mark.consumer = 0
@@ -149,6 +155,7 @@ function handling.handle(consumer, d)
    local now
    if turn == loop.turns and not failed then timing.count(consumer)
    else now = C.mr_meter_handled(consumer.meter, began, failed and true or false) end
+   if observer.handled then observer.handled(consumer, d, msg, how, flags, began, ok, a, b) end
    if how then
       if how == ACK and not failed and not consumer.is_manual then mind_time(consumer, d, msg, began, now) end
       if not consumer.is_manual or message.is_held(msg) then C.mr_delivery_settle(rt, d, how, flags + RELEASE) end

@@ -32,7 +32,7 @@ local function is_settled(d) return bit.band(d.flags, C.MR_DELIVERY_SETTLED) ~= 
 
 --- A handler has succeeded, but its channel may have changed. Returns true if the broker delivers its message again.
 function late.look(consumer, d, msg, began)
-   if consumer.no_ack or is_settled(d) or C.mr_delivery_is_live(loop.runtime(), d) then return false end
+   if consumer.no_ack or is_settled(d) or C.mr_delivery_is_live(loop.current(), d) then return false end
    tell(consumer, msg, C.mr_now() - began)
    return true
 end
@@ -111,7 +111,7 @@ end
 -- delivered again with this failure), or has a new entry.
 -- @tparam ?number how the way to settle it
 function late.judged(d, entry, how)
-   if not how or not is_settled(d) and not C.mr_delivery_is_live(loop.runtime(), d) then return end
+   if not how or not is_settled(d) and not C.mr_delivery_is_live(loop.current(), d) then return end
    if ledger.find(entry.key) == entry then ledger.forget(entry.key) end
 end
 

@@ -12,8 +12,8 @@ local C = require("moonrabbit.base.ffi").C
 local body_of = require "moonrabbit.base.body"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
-local json = require "moonrabbit.base.json"
 local loop = require "moonrabbit.loop.loop"
+local observer = require "moonrabbit.channel.observer"
 local options = require "moonrabbit.base.options"
 local properties = require "moonrabbit.base.properties"
 
@@ -40,8 +40,11 @@ message.methods, message.fields = methods, fields
 
 local COVERED = "_covered"           -- the slot of one that was taken; see message.is_covered
 
-local era = 1                        -- one for each runtime: the memory of an earlier one is gone
-loop.on_close(function() era = era + 1 end)
+local era, inherited = 1, 0          -- one for each runtime: the memory of an earlier one is gone; up to which it was a parent's
+loop.on_close(function(err)
+   if err then inherited = era end
+   era = era + 1
+end)
 
 local function gone()
    options.blame("this message is gone: its handler has returned; read what you need before")
@@ -88,6 +91,14 @@ function fields.body(self)
    body = ffi_string(d.body, d.body_size)
    self[BODY] = body
    return body
+end
+
+--- The first bytes of the body, at most so many, and its size: it may be large, and is not copied as a whole.
+function message.start(self, most)
+   local d = not self[BODY] and live(self)
+   if not d then return self.body:sub(1, most), #self.body end
+   local size = tonumber(d.body_size)
+   return ffi_string(d.body, math.min(size, most)), size
 end
 
 -- A field that is read by `read(d)` and copied when the message is detached.
@@ -185,7 +196,7 @@ end
 
 function fields.is_live(self)
    local d = live(self)
-   return d ~= nil and not is_covered(self, d) and C.mr_delivery_is_live(loop.runtime(), d)
+   return d ~= nil and not is_covered(self, d) and C.mr_delivery_is_live(loop.current(), d)
 end
 
 function fields.channel(self) return self[CHANNEL] end
@@ -214,7 +225,7 @@ function message.detach(self)
    local d = live(self)
    if not d then return end
    copy_all(self, d)
-   C.mr_delivery_release(loop.runtime(), d)
+   C.mr_delivery_release(loop.current(), d)
 end
 
 --- Copies the fields; the ack releases the memory.
@@ -311,6 +322,7 @@ local function settle(self, how, flags)
    local d = live(self)
    local why, hint = settled_by(self, d)
    if why then
+      if self[ERA] <= inherited then return nil, errors.of_status(errors.numbers.forked, "message") end
       if d and self[STANDING] then message.detach(self) end
       return nil, errors.new("settled", "message", why, hint)
    end
@@ -321,8 +333,10 @@ local function settle(self, how, flags)
       flags = flags + RELEASE
    end
    local tag, epoch, number = flags % 2 == MULTIPLE and d.tag, d.epoch, d.consumer
-   local status = C.mr_delivery_settle(loop.runtime(), d, how, flags)
+   local tell = observer.settling and observer.settling(self, d, how, flags)
+   local status = C.mr_delivery_settle(loop.current(), d, how, flags)
    if status ~= 0 then return nil, errors.of_status(status, "message") end
+   if tell then tell() end
    local ch = self[CHANNEL]
    if ch.tx and ch.epoch == epoch then ch.tx.is_open = true end
    if offset and on_stream_ack then on_stream_ack(number, offset, tag ~= false) end
@@ -363,8 +377,6 @@ function methods:reject(opts)
    return settle(self, REJECT, opts.requeue and REQUEUE or 0)
 end
 
-local NO_JSON_HINT = "what publishes it must write JSON as RFC 8259 has it, or name another content_type; msg.body has the bytes"
-
 --- The body, decoded by its content type: JSON (RFC 8259) for application/json and any +json, in upper or lower case, with or
 -- without parameters; else the string. Integers beyond 2^53 that a Lua number cannot hold become int64_t or uint64_t (cdata),
 -- null becomes cjson.null. The script's own cjson settings have no effect.
@@ -372,11 +384,17 @@ local NO_JSON_HINT = "what publishes it must write JSON as RFC 8259 has it, or n
 -- @treturn[2] nil, error of kind bad_argument
 function methods:decode()
    if not body_of.is_json(self.properties.content_type) then return self.body end
-   local ok, result = pcall(json.decode, self.body)
-   if ok then return result end
-   local err = errors.new("bad_argument", "message", "the body is not JSON, as its content_type says: " .. tostring(result))
-   err.hint = NO_JSON_HINT
-   return nil, err
+   return body_of.decode(self.body)
+end
+
+--- The body as it lies in memory, for C functions by FFI, without a Lua string of it: what is large is not copied. It may be read as
+-- long as the message's fields may: until its handler has returned; of a message from `get` or `messages()`, until it is settled.
+-- @treturn cdata const char *, not NUL-terminated by promise
+-- @treturn number bytes
+function methods:view()
+   local d = live(self)
+   if d then return d.body, tonumber(d.body_size) end
+   return ffi.cast("const char *", self.body), #self.body -- a copy, which this message keeps
 end
 
 return message

@@ -10,6 +10,7 @@ local properties = require "moonrabbit.base.properties"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
 local unconfirmed = require "moonrabbit.channel.unconfirmed"
+local unheard = require "moonrabbit.channel.unheard"
 local way = require "moonrabbit.channel.way"
 
 local publish = {}
@@ -227,6 +228,7 @@ function publish:wait_for_confirms(timeout)
    local tally = book.tally
    local failed = tally.failed
    tally.failed = 0
+   unheard.tell_all(tally)
    if failed == 0 then return true end
    local err = errors.new(tally.failure, "publish", ("%d publishes were not acked"):format(failed))
    err.count = failed

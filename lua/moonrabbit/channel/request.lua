@@ -73,11 +73,17 @@ local function send(self, token, ...)
    return status
 end
 
+local witness -- for lint
+
+--- Calls fn(operation, options, name, extra, key) before each request; nil: none.
+function asking.hear(fn) witness = fn end
+
 --- Sends a request and waits for the answer. If the channel is lost with its connection, it first waits for the recovery.
 function asking.ask(self, operation, opts, name, extra, key, number)
    if not self.handle then return nil, asking.refusal(self, CLOSED) end
    options.seconds("timeout", opts.timeout)
    time_limit.heed()
+   if witness then witness(operation, opts, name, extra, key) end
    local deadline = C.mr_now() + (opts.timeout or PATIENCE)
    local token = task.token()
    local status = send(self, token, operation, opts, name, extra, key, number)

@@ -7,6 +7,8 @@ local errors = require "moonrabbit.base.errors"
 local handling = require "moonrabbit.channel.delivery"
 local loop = require "moonrabbit.loop.loop"
 local marks = require "moonrabbit.loop.mark"
+local observer = require "moonrabbit.channel.observer"
+local recorder = require "moonrabbit.loop.recorder"
 local task = require "moonrabbit.loop.task"
 
 local subscription = {}
@@ -17,6 +19,7 @@ local NACK, BACK = C.MR_NACK, C.MR_SETTLE_REQUEUE + C.MR_SETTLE_RELEASE
 local handle = handling.handle
 local trace = errors.trace
 
+local usual_limit = false      -- the time limit of consumers that are given none
 local consumers = {}           -- by number
 local ended = setmetatable({}, { __mode = "v" }) -- by number: consumers whose handlers may still run
 local next_number = 0
@@ -45,7 +48,8 @@ end
 subscription.take_held = take_held
 
 local function give_back(d)
-   C.mr_delivery_settle(loop.runtime(), d, NACK, BACK)
+   if observer.unseen then observer.unseen(d) end
+   C.mr_delivery_settle(loop.current(), d, NACK, BACK)
 end
 
 local function wake_reader(consumer)
@@ -55,17 +59,20 @@ local function wake_reader(consumer)
    end
 end
 
--- A place is free: waiting deliveries come before new ones, also if they must wait for the next turn: the place is kept.
+local function is_full(consumer) return consumer.concurrency and consumer.running >= consumer.concurrency end
+
+-- A place is free: waiting deliveries come before new ones, also if they must wait for the next turn: the place is kept. With
+-- a lower limit than before, there may be none.
 local function handle_held(consumer)
-   local d = take_held(consumer)
-   while d do
-      handle(consumer, d)
+   while consumer.held[consumer.held_first] do
       if not loop.has_time() then
          consumer.running = consumer.running + 1
          loop.give_way()
          consumer.running = consumer.running - 1
       end
-      d = take_held(consumer)
+      if is_full(consumer) then return end
+      local d = take_held(consumer)
+      if d then handle(consumer, d) end
    end
 end
 
@@ -76,7 +83,7 @@ end
 
 -- It has no body: it stays unsettled at the broker, and nothing of it is kept here.
 local function on_large(consumer, d)
-   C.mr_delivery_release(loop.runtime(), d)
+   C.mr_delivery_release(loop.current(), d)
    consumer.on_large()
 end
 
@@ -103,6 +110,7 @@ local function on_delivery(d)
       hold(consumer, d)
    elseif not consumer.concurrency then
       handle(consumer, d)
+      if consumer.concurrency then handle_held(consumer) end -- it has got a limit meanwhile
    elseif consumer.running < consumer.concurrency then
       handle_and_held(consumer, d)
    else
@@ -134,8 +142,9 @@ function subscription.new(channel, queue, handler, opts, inner)
       is_ending = false, is_holding = false, is_told = false, judge = inner.judge or false, trace = inner.trace or trace,
       is_manual = inner.is_manual or false, listener = inner.listener or false, owner = inner.owner or false,
    }, Consumer)
-   consumer.stall, consumer.time_limit = opts.stall or false, opts.time_limit or false
+   consumer.stall, consumer.time_limit = opts.stall or false, opts.time_limit or usual_limit
    consumer.origin = inner.origin or handler and marks.origin(handler) or ""
+   consumer.has_own_tag = consumer.tag ~= ""
    consumer.enter, consumer.leave = inner.enter or false, inner.leave or false
    consumer.is_exit, consumer.quick, consumer.on_large = inner.is_exit or false, 0, inner.on_large
    if not inner.is_exit then
@@ -149,7 +158,7 @@ end
 
 -- Handles deliveries that arrived before the program knew its consumer: a task for each, up to the concurrency.
 local function begin(consumer)
-   while not consumer.concurrency or consumer.running < consumer.concurrency do
+   while not is_full(consumer) do
       local d = take_held(consumer)
       if not d then break end
       task.start(handle_and_held, consumer, d)
@@ -157,6 +166,20 @@ local function begin(consumer)
    end
    consumer.is_told = true
 end
+
+--- Sets how many handlers it may run at the same time; those that run go on.
+-- @tparam consumer consumer
+-- @tparam number|boolean n false: no limit
+function subscription.limit(consumer, n)
+   consumer.concurrency = n
+   if not consumer.is_told or not consumer.held[consumer.held_first] then return end
+   consumer.is_told = false -- new deliveries wait behind those that are held
+   task.later(begin, consumer)
+end
+
+--- Gives the consumers that will be made without a time limit this one.
+-- @tparam number seconds
+function subscription.set_time_limit(seconds) usual_limit = seconds end
 
 local hear_started = function() end
 
@@ -181,12 +204,16 @@ local function return_held(consumer)
    end
 end
 
+-- True in a forked child, if it is the parent's.
+local function is_of_parent(consumer) return consumer.err ~= nil and consumer.err.kind == "forked" end
+
 --- Ends the consumer.
 -- @tparam consumer consumer
 -- @tparam string state "cancelled" (by the program or the broker) or "failed" (its channel ended)
 -- @tparam ?table err the reason, if it was not the program
 function subscription.ended(consumer, state, err)
    if consumer.is_holding and not consumer.is_exit then loop.holds = loop.holds - 1 end
+   if consumer.state == "resting" then C.mr_meter_paused(consumer.meter, false) end
    consumer.is_holding, consumer.is_ending = false, true
    consumer.state, consumer.err = state, err
    return_held(consumer)
@@ -196,7 +223,7 @@ function subscription.ended(consumer, state, err)
    for _, token in ipairs(consumer.readers) do task.wake(token, true) end
    local listener = consumer.listener
    consumer.listener = false -- it ends only once
-   if listener then listener("ended", err) end
+   if listener and not is_of_parent(consumer) then listener("ended", err) end
 end
 
 --- It was lost with its channel, or the broker cancelled it, and it will be recovered. Deliveries that no handler has seen
@@ -240,6 +267,11 @@ function subscription.by_number(number) return consumers[number] end
 --- The same, but also an ended consumer whose messages are still being handled.
 function subscription.known(number) return consumers[number] or ended[number] end
 
+recorder.find_queues(function(number)
+   local consumer = subscription.known(number)
+   return consumer and consumer.queue
+end)
+
 local no_options = {}
 
 -- Cancels it at the broker.
@@ -252,6 +284,8 @@ end
 -- @treturn[1] true also if it had ended before
 -- @treturn[2] nil, error
 function Consumer:cancel()
+   loop.begin()
+   if is_of_parent(self) then return nil, self.err end
    if self.state == "resting" then
       subscription.ended(self, "cancelled")
       return true
@@ -277,13 +311,17 @@ end
 function subscription.rest(self)
    local was = self.state
    self.state, self.is_ending, self.is_missing = "resting", true, false
+   C.mr_meter_paused(self.meter, true)
    if was == "recovering" then return C.mr_channel_forget_consumer(self.channel.handle, self.number) end
    return_held(self)
    cancel(self) -- where it fails, the channel ends, and it with the channel
 end
 
 --- One that rests is about to consume again.
-function subscription.wake(self) self.state, self.is_ending = "starting", false end
+function subscription.wake(self)
+   C.mr_meter_paused(self.meter, false)
+   self.state, self.is_ending = "starting", false
+end
 
 --- It consumes again.
 function subscription.woken(self, tag)
@@ -305,6 +343,9 @@ function subscription.linger(self)
    if self.state == "leaving" then subscription.ended(self, "cancelled") end
 end
 
-loop.on_close(function() consumers = {} end)
+loop.on_close(function()
+   for _, consumer in each(consumers) do consumer.meter = nil end -- it ends with the runtime
+   consumers = {}
+end)
 
 return subscription

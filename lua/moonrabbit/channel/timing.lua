@@ -14,6 +14,8 @@ local SLOW = 1e-3         -- seconds: a longer batch may have a slow handler
 
 --- True if the current batch is measured as a whole.
 timing.is_quick = false
+--- True: somebody wants the time of each handler.
+timing.is_exact = false
 
 local list, count = {}, 0 -- consumers with messages in this batch
 local share = QUICK       -- of the last batch
@@ -53,7 +55,7 @@ local next_is_quick = false
 
 loop.set_around(function(work, n)
    local began = loop.now
-   timing.is_quick = next_is_quick
+   timing.is_quick = next_is_quick and not timing.is_exact
    work()
    timing.is_quick = false
    local took = C.mr_now() - began

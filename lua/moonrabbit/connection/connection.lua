@@ -72,14 +72,17 @@ function getters.transport(self) return self.host:match "^memory:" and "memory" 
 
 -- ---- making ----
 
+local function take(self, handle)
+   self.handle, self.number = handle, C.mr_connection_id(handle)
+   by_id[self.number] = self
+   if self.options.retry then C.mr_connection_retry(handle, 0) end -- asks the program from the first loss on
+end
+
 --- Makes the Lua object of a C connection.
 function connection.wrap(handle, opts)
-   local self = setmetatable({ handle = handle, channels = {}, on_event = opts.on_event, options = opts,
-      released = false, waiters = {} }, Connection)
-   self.number = C.mr_connection_id(handle)
-   by_id[self.number] = self
+   local self = setmetatable({ channels = {}, on_event = opts.on_event, options = opts, released = false, waiters = {} }, Connection)
+   take(self, handle)
    identity.begin(self)
-   if opts.retry then C.mr_connection_retry(handle, 0) end -- asks the program from the first loss on
    return self
 end
 
@@ -113,15 +116,13 @@ end
 
 -- ---- open and close ----
 
-local function gone(err)
-   return nil, err or errors.new("closed", "connection", "the connection was released")
-end
+local function gone(self, err) return nil, err or self.gone end
 
 --- Connects now, within `connect_timeout`; returns at once if it is connected.
 -- @treturn[1] connection itself
 -- @treturn[2] nil, error: connection_refused, dns_failed, connect_timeout, authentication_failed...
 function Connection:connect()
-   if self.released then return gone() end
+   if self.released then return gone(self) end
    if self.is_open then return self end
    time_limit.heed()
    local ok, why = passwords.renew(self)
@@ -130,8 +131,14 @@ function Connection:connect()
    local status = C.mr_connection_open(self.handle, token)
    if status ~= 0 then return nil, errors.of_status(status, "connection") end
    local reply = task.wait(token)
-   if reply.err or self.released then return gone(reply.err) end
+   if reply.err or self.released then return gone(self, reply.err) end
    return self
+end
+
+-- What is said of one that is gone: it is closed, unless it is the parent's, in a forked child.
+local function has_closed(self)
+   if self.gone.kind ~= "forked" then return true end
+   return gone(self)
 end
 
 --- Closes cleanly, or by force if the broker does not answer in time. The connection can connect again.
@@ -141,7 +148,8 @@ end
 function Connection:close(opts)
    opts = options.check(opts, { timeout = "number" })
    options.seconds("timeout", opts.timeout)
-   if self.released then return true end
+   loop.begin()
+   if self.released then return has_closed(self) end
    local token = task.token()
    local status = C.mr_connection_close(self.handle, token, opts.timeout or 0)
    if status ~= 0 then return nil, errors.of_status(status, "connection") end
@@ -151,21 +159,21 @@ function Connection:close(opts)
    return not reply.err or nil, reply.err
 end
 
--- Frees the handle, and removes all references to it.
-local function forget(self)
-   local err = errors.new("closed", "connection", "the connection was released")
+-- Removes all references to the handle.
+local function forget(self, err)
+   err = err or errors.new("closed", "connection", "the connection was released")
    for _, ch in each(self.channels) do channel.gone(ch, err) end
    way.wake(self)
    by_id[self.number] = nil
-   self.released = true
+   self.released, self.gone = true, err
 end
 
 --- Closes and frees the connection; it must not be used afterwards.
 -- @treturn[1] true
 -- @treturn[2] nil, error of the close; the connection is freed nevertheless
 function Connection:release()
-   if self.released then return true end
    task.check()
+   if self.released then return has_closed(self) end
    if self.side and self.side.own then self.side.own:release() end -- see side
    apart.each(self, function(own) own:release() end)
    local ok, err = self:close()
@@ -182,7 +190,7 @@ function Connection:channel(opts)
    options.check(opts, {})
    local ok, err = self:connect()
    if not ok then return nil, err end
-   if self.released then return gone() end -- by another task, meanwhile
+   if self.released then return gone(self) end -- by another task, meanwhile
    ok, err = limit.check(self)
    if not ok then return nil, err end
    local box = ffi.new "mr_channel *[1]"
@@ -205,6 +213,7 @@ function connection.take_handle(self, other)
    by_id[self.number], by_id[other.number] = nil, self
    self.handle, self.number = other.handle, other.number
    other.released, other.channels = true, {}
+   other.gone = errors.new("closed", "connection", "the connection was released")
 end
 
 --- The connection with this number.
@@ -217,9 +226,31 @@ function connection.each(fn)
    for _, self in ipairs(list) do fn(self) end
 end
 
-loop.on_close(function()
-   connection.each(forget)
+local unused = {} -- those that a fork found idle: they are nobody's yet
+
+-- Makes the handle of one that was not used before the fork.
+local function make_again(self)
+   local o, err = settings.make(self.options)
+   local box = ffi.new "mr_connection *[1]"
+   if o and C.mr_connection_new(loop.current(), o, box, error_box) ~= 0 then err = errors.of_c(error_box) end
+   if err then return forget(self, err) end
+   take(self, box[0])
+   identity.again(self)
+end
+
+loop.on_close(function(err)
+   connection.each(function(self)
+      if not err or self.pool or self.state ~= "idle" then return forget(self, err) end
+      by_id[self.number] = nil
+      unused[#unused + 1] = self
+   end)
    channel.lose_books()
+end)
+
+loop.on_open(function()
+   local list = unused
+   unused = {}
+   for _, self in ipairs(list) do make_again(self) end
 end)
 
 return connection

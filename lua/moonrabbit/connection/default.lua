@@ -59,6 +59,7 @@ end
 -- @treturn connection
 function home.connection(given)
    if given then return given end
+   loop.begin()
    if not shared or shared.released or connection.by_number(shared.number) ~= shared then
       shared = connection.new(home.settings())
    end

@@ -12,6 +12,7 @@ local log = require "moonrabbit.loop.log"
 local marks = require "moonrabbit.loop.mark"
 local message = require "moonrabbit.channel.message"
 local passwords = require "moonrabbit.connection.passwords"
+local recorder = require "moonrabbit.loop.recorder"
 local recovery = require "moonrabbit.connection.recovery"
 local retry = require "moonrabbit.loop.retry"
 local stop = require "moonrabbit.loop.stop"
@@ -41,7 +42,10 @@ local function lost_for_good(self, what, err)
    for _, ch in each(self.channels) do channel.gone(ch, err) end
    way.wake(self)
    -- One that never was open is no loss: who asked for it has the error.
-   if what ~= "closed" and self.was_open then stop.note_loss(err) end
+   if what ~= "closed" and self.was_open then
+      stop.note_loss(err)
+      recorder.trouble "a connection was given up"
+   end
    self.was_open = false
    tell(self, { type = what, err = err })
 end

@@ -9,6 +9,7 @@ local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
+local unheard = require "moonrabbit.channel.unheard"
 
 local farewell = {}
 
@@ -61,16 +62,20 @@ local function address(t)
    return exchange and exchange ~= "" and exchange .. "/" .. key or key
 end
 
-local function witness(t, state)
-   if state ~= "lost" and state ~= "timeout" or t.is_copy then return end
-   count = count + 1
+local function name(t)
    local where = address(t)
    if not where or seen[where] then return end
    seen[where] = true
    keys[#keys + 1] = where
 end
 
---- From now on publishes that end as lost or timeout count as given up by the stop.
+local function witness(t, state)
+   if state == "returned" or t.is_copy or state == "nacked" and t.call then return end
+   count = count + 1
+   name(t)
+end
+
+--- From now on publishes that end as lost, timeout or nacked count as given up by the stop.
 function farewell.begin() ticket.set_witness(witness) end
 
 --- True if nothing is sent any more: a new publish would end without a report.
@@ -106,18 +111,28 @@ function farewell.end_now()
    farewell.end_all()
 end
 
---- The number of publishes that the stop gave up; logs those that were not logged yet.
+--- The number of publishes that the stop gave up, or that were lost before it and nobody heard of; logs those that were not
+-- logged yet.
 -- @treturn number
 function farewell.report()
-   if count == reported then return count end
-   reported = count
+   local all = count + unheard.count()
+   if all == reported then return all end
+   reported = all
+   unheard.each(name)
    local names = { unpack(keys, 1, MOST_KEYS) }
-   log.error("publishes lost", { publishes = count, routing_keys = table.concat(names, ", "),
+   log.error("publishes lost", { publishes = all, routing_keys = table.concat(names, ", "),
       more = #keys > MOST_KEYS and #keys - MOST_KEYS or nil,
       text = "they were not confirmed before the program stopped, and do not come again" })
-   return count
+   return all
 end
 
-loop.on_close(function() telling, due, count, reported, keys, seen, is_over = 0, {}, 0, 0, {}, {}, false ticket.set_witness(nil) end)
+local function begin_anew()
+   telling, due, count, reported, keys, seen, is_over = 0, {}, 0, 0, {}, {}, false
+   ticket.set_witness(nil)
+   unheard.begin_anew()
+end
+
+loop.on_close(begin_anew)
+loop.on_open(begin_anew) -- what ended at the close itself is told to nobody
 
 return farewell

@@ -57,7 +57,7 @@ local function twins_of(self, twin_conn)
       twins[ch] = twin
       ch = without_twin(self, twins)
    end
-   if self.released then return nil, errors.new("closed", "connection", "the connection was released") end
+   if self.released then return nil, self.gone end
    return twins
 end
 

@@ -15,10 +15,16 @@ local of_pools = setmetatable({}, { __mode = "k" })
 
 local function new() return { secret = false, members = setmetatable({}, { __mode = "k" }) } end
 
+--- Gives a new handle the secret of its connection's identity.
+function identity.again(self)
+   local secret = self.identity.secret
+   if secret then C.mr_connection_password(self.handle, secret, #secret) end
+end
+
 local function join(self, shared)
    self.identity = shared
    shared.members[self] = true
-   if shared.secret then C.mr_connection_password(self.handle, shared.secret, #shared.secret) end
+   identity.again(self)
 end
 
 --- Gives a connection its own identity.

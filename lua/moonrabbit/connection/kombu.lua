@@ -96,7 +96,7 @@ end
 function kombu:drain_events(opts)
    opts = options.check(opts, { timeout = "number" })
    options.seconds("timeout", opts.timeout)
-   if self.released then return nil, errors.new("closed", "connection", "the connection was released") end
+   if self.released then return nil, self.gone end
    if wait.event(opts.timeout) then return true end
    return nil, errors.new("timeout", "connection", "no event came in time", "nothing was there to handle")
 end
@@ -120,7 +120,7 @@ function kombu:update_secret(secret, opts)
    options.argument(1, "secret", secret, "string")
    opts = options.check(opts, { timeout = "number" })
    options.seconds("timeout", opts.timeout)
-   if self.released then return nil, errors.new("closed", "connection", "the connection was released") end
+   if self.released then return nil, self.gone end
    if secret:find("\0", 1, true) then return nil, errors.new("bad_argument", "connection", "the secret holds a NUL byte") end
    identity.renew(self, secret)
    local err = tell_secret(self, secret, opts.timeout)

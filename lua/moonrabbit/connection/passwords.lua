@@ -25,9 +25,9 @@ end
 -- What a function gives is what the next connect uses. The function may release the connection.
 local function ask(self, fn, name, set)
    if type(fn) ~= "function" then return true end
-   if self.released then return nil, errors.new("closed", "connection", "the connection was released") end
+   if self.released then return nil, self.gone end
    local secret, why = answer_of(fn, self.options.connect_timeout or PATIENCE)
-   if self.released then return nil, errors.new("closed", "connection", "the connection was released") end
+   if self.released then return nil, self.gone end
    if type(secret) == "string" and set(self.handle, secret, #secret) == 0 then return true end
    return nil, errors.new("bad_option", "config", ("the %s function gave no string%s"):format(name, why))
 end

@@ -75,6 +75,11 @@ local function properties(given)
    return all
 end
 
+local divert -- for lint
+
+--- From now on connections are made with what fn(options) returns instead of what the program says; nil: as it says.
+function settings.divert(fn) divert = fn end
+
 --- The C options of a table.
 -- @tparam table given
 -- @treturn[1] cdata `mr_options`, freed with the object
@@ -85,6 +90,7 @@ function settings.make(given)
       return nil, errors.new("bad_option", "config", "options \"retry\" and \"transport_options\", \"connection_attempts\" "
          .. "or \"retry_delay\" are ways to say when to retry: choose one")
    end
+   if divert then given = divert(given) end
    local o = C.mr_options_new()
    if o == nil then return nil, errors.new("no_memory", "config") end
    o = ffi.gc(o, C.mr_options_free)

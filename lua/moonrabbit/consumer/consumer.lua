@@ -5,6 +5,7 @@ local chain = require "moonrabbit.consumer.middleware"
 local generation = require "moonrabbit.loop.generation"
 local home = require "moonrabbit.connection.default"
 local lifecycle = require "moonrabbit.consumer.lifecycle"
+local loop = require "moonrabbit.loop.loop"
 local options = require "moonrabbit.base.options"
 local outcome = require "moonrabbit.consumer.outcome"
 local setup = require "moonrabbit.consumer.setup"
@@ -120,6 +121,8 @@ end
 -- @treturn[1] true
 -- @treturn[2] nil, error
 function Worker:cancel()
+   loop.begin()
+   if self.err and self.err.kind == "forked" then return nil, self.err end
    if lifecycle.has_ended(self) then return true end
    task.check()
    lifecycle.finish(self, "cancelled")

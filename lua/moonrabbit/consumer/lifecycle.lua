@@ -329,6 +329,9 @@ stop.on_ask(function()
    end
 end)
 
-loop.on_close(function() workers = {} end)
+loop.on_close(function(err)
+   for _, self in ipairs(err and workers or {}) do self.state, self.err, self.has_ended = "failed", err, true end
+   workers = {}
+end)
 
 return lifecycle

@@ -6,6 +6,7 @@ local bit = require "bit"
 local ffi = require "ffi"
 local checksum = require "moonrabbit.base.checksum"
 local errors = require "moonrabbit.base.errors"
+local state_folder = require "moonrabbit.base.state_folder"
 
 local offset_file = {}
 
@@ -38,20 +39,13 @@ local function failure(what, path, number)
    return err, number
 end
 
---- The folder of the files: MOONRABBIT_STATE; STATE_DIRECTORY, which systemd sets; else of XDG.
+--- The folder of the files.
 -- @tparam[opt] function getenv
 -- @treturn[1] string
 -- @treturn[2] nil, error
 function offset_file.folder(getenv)
-   getenv = getenv or os.getenv
-   local function given(name)
-      local v = getenv(name)
-      return v ~= "" and v or nil
-   end
-   if given "MOONRABBIT_STATE" then return given "MOONRABBIT_STATE" end
-   if given "STATE_DIRECTORY" then return (given "STATE_DIRECTORY":match "^[^:]*") end
-   local base = given "XDG_STATE_HOME" or given "HOME" and given "HOME" .. "/.local/state"
-   if base then return base .. "/moonrabbit" end
+   local path = state_folder(getenv)
+   if path then return path end
    local err = errors.new("bad_option", "config", "there is no folder for the offset: neither MOONRABBIT_STATE nor HOME is set")
    err.hint = "set MOONRABBIT_STATE to a folder, or give stream.store functions"
    return nil, err

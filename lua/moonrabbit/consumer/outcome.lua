@@ -8,6 +8,7 @@ local log = require "moonrabbit.loop.log"
 local message = require "moonrabbit.channel.message"
 local options = require "moonrabbit.base.options"
 local patience = require "moonrabbit.channel.patience"
+local put_off = require "moonrabbit.redelivery.put_off"
 local retry = require "moonrabbit.loop.retry"
 local returns = require "moonrabbit.redelivery.returns"
 
@@ -68,9 +69,10 @@ local function is_left(consumer, ok, a, b)
 end
 
 -- It stays here, and is tried again after its pause, unacked.
-local function again_here(consumer, msg, seconds)
+local function again_here(consumer, msg, seconds, err)
    if not rawget(msg, SINCE) then rawset(msg, SINCE, copies.now()) end
-   copies.count_retry(consumer.queue)
+   copies.count_retry(msg, info_of(consumer, msg, err))
+   put_off.note(consumer.queue, seconds, C.mr_now())
    patience.nap(msg, seconds)
    if not msg.is_live or patience.is_over() then return nil end
    rawset(msg, "attempt", msg.attempt + 1)
@@ -89,11 +91,11 @@ end
 
 -- A message of a stream is never copied for another try: the copy would be one for all readers.
 local function later(consumer, msg, seconds, err)
-   if msg.offset then return again_here(consumer, msg, seconds) end
+   if msg.offset then return again_here(consumer, msg, seconds, err) end
    local exit, refused = returns.of(consumer.owner)
    if not exit then
       tell_held(consumer, msg, seconds, err, refused)
-      return again_here(consumer, msg, seconds)
+      return again_here(consumer, msg, seconds, err)
    end
    local info = info_of(consumer, msg, err)
    info.exit = exit
@@ -105,7 +107,7 @@ local function later(consumer, msg, seconds, err)
    if ok then return ACK, 0 end
    if not why then return nil end
    tell_held(consumer, msg, seconds, err, why)
-   return again_here(consumer, msg, seconds)
+   return again_here(consumer, msg, seconds, err)
 end
 
 -- Its queue's own dead letter exchange has it, if any; a stream keeps it.

@@ -9,6 +9,7 @@ local checks = require "moonrabbit.health.checks"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local generation = require "moonrabbit.loop.generation"
+local host_pages = require "moonrabbit.health.host_pages"
 local lag = require "moonrabbit.health.lag"
 local loop = require "moonrabbit.loop.loop"
 local options = require "moonrabbit.base.options"
@@ -169,7 +170,7 @@ local function split(where)
    return read_address(where)
 end
 
-local served -- {where, port} of the pages
+local served -- {where, port, is_of_chunk} of the pages; is_of_chunk: a script's main chunk opened them, not the command
 
 local function ask(call, ...)
    local token = task.token()
@@ -181,21 +182,37 @@ local function ask(call, ...)
    return reply
 end
 
---- Serves /health, /ready, /live and /metrics by HTTP, from the I/O thread.
+-- Whether the page for browsers is served there, and who may change things by it. call: for the next server, or this one, too
+local function show(call, opts)
+   local where = opts.page and C.MR_SHOW_EVERYWHERE or opts.page == false and C.MR_SHOW_NOWHERE or C.MR_SHOW_LOCAL
+   if call(loop.runtime(), where, opts.admin) ~= 0 then options.blame 'option "admin" takes 1 to 511 bytes' end
+   host_pages.serve_offered()
+end
+
+--- Serves /health, /ready, /live and /metrics by HTTP, from the I/O thread; and the page / for browsers, with its data as /status and
+-- /details, which names users, hosts and places in the script.
 -- @tparam string where "ADDRESS:PORT"; a port alone is served on the loopback interface, "*:PORT" on all;
 -- port 0: any; a path: a socket for this user alone
+-- @tparam[opt] table opts page=nil (true: serve the page for browsers to everybody who can connect; false: to nobody; nil: at
+-- loopback addresses and paths only), admin=nil (a token: who sends it may change things by the page)
 -- @treturn[1] number the port
 -- @treturn[2] nil, error, for example if the port is in use
-function health.listen(where)
+function health.listen(where, opts)
    options.argument(1, "where", where, "string")
+   opts = options.check(opts, { page = "boolean", admin = "string" })
    local address, port = split(where)
    if not address then
       return nil, errors.new("bad_argument", "config", ('"%s" is not ADDRESS:PORT, such as 127.0.0.1:8080'):format(where))
    end
-   if served and served.where == where and generation.is_staging() then return served.port end -- by the earlier script
+   local is_staging = generation.is_staging()
+   if served and served.where == where and is_staging then -- by the earlier script
+      if served.is_of_chunk then generation.later(function() show(C.mr_http_show_now, opts) end) end
+      return served.port
+   end
+   show(C.mr_http_show, opts)
    local reply, err = ask(C.mr_http_listen, address, port)
    if not reply then return nil, err end
-   served = { where = where, port = reply.message_count }
+   served = { where = where, port = reply.message_count, is_of_chunk = is_staging or generation.is_loading() }
    return served.port
 end
 

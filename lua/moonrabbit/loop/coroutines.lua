@@ -17,8 +17,26 @@ registry["moonrabbit.coroutine"] = theirs
 local function of_lua(name, otherwise) return rawget(coroutine, "_" .. name) or otherwise end
 
 local resume, yield = of_lua("resume", theirs.resume), of_lua("yield", theirs.yield)
-local create, running, can_yield = coroutine.create, coroutine.running, coroutine.isyieldable
-local status = coroutine.status
+local create, running, status = coroutine.create, coroutine.running, coroutine.status
+
+-- coroutine.isyieldable by LuaJIT's function in C: ngx_lua's table of coroutine functions is its own, and lacks it.
+local function asked_of_c()
+   local ffi = require "ffi"
+   ffi.cdef 'int mr_lua_isyieldable(void *co) __asm__("lua_isyieldable");'
+   local addresses = setmetatable({}, { __mode = "k" })
+   return function()
+      local co = running()
+      if not co then return false end
+      local address = addresses[co]
+      if not address then
+         address = ffi.cast("void *", tonumber(tostring(co):match "0x%x+"))
+         addresses[co] = address
+      end
+      return ffi.C.mr_lua_isyieldable(address) ~= 0
+   end
+end
+
+local can_yield = coroutine.isyieldable or asked_of_c()
 
 --- The first value that the loop resumes with: no other code has it.
 coroutines.GO = {}
@@ -28,8 +46,9 @@ coroutines.GIVE_WAY = {}
 coroutines.ours = setmetatable({}, { __mode = "k" })
 --- The coroutines of the host that have waited, as keys: a task that resumes one does not wait with it.
 coroutines.of_host = setmetatable({}, { __mode = "k" })
---- Lua's own coroutine.resume and coroutine.create.
+--- Lua's own coroutine.resume, coroutine.create and coroutine.isyieldable.
 coroutines.resume, coroutines.create = resume, of_lua("create", create)
+coroutines.can_yield = can_yield
 
 local has_data, set_data = pcall(require, "thread.exdata") -- of OpenResty's LuaJIT: the request that a coroutine belongs to
 local NOTHING = has_data and require("ffi").cast("void *", nil)
@@ -112,6 +131,25 @@ function coroutine.yield(...)
       errors.blame("nobody takes the values of a coroutine.yield in a task: to wait for a callback, use mr.event()")
    end
    return go_on(yield(GIVE_WAY))
+end
+
+--- A waiter of mr.host for coroutines that nobody but their program resumes: mr.poll itself resumes them.
+-- @tparam function fail fn(where, traceback) is told of the error of one, which nobody else would see
+-- @treturn function
+function coroutines.waiter(fail)
+   return function()
+      local co, is_over = running(), false
+      local w = {}
+      function w.wait()
+         repeat theirs.yield() until is_over
+      end
+      function w.post()
+         is_over = true
+         local ok, why = resume_known(co)
+         if not ok then fail("coroutine", debug.traceback(co, errors.words(why))) end
+      end
+      return w
+   end
 end
 
 return coroutines

@@ -79,6 +79,7 @@ end
 
 --- Runs fn() as a task, which ends with its edition if it was started by a main chunk, or by such a task.
 function generation.spawn(fn)
+   loop.begin()
    local e = of_chunk() or current.tasks[task.current() or 0] and current
    if not e then return task.spawn(fn) end
    generation.later(function()

@@ -8,10 +8,27 @@ local host = {}
 
 --- The host's function that gives an object for a wait; nil: a wait pumps the loop.
 host.waiter = nil
+--- Says why a wait that is in no coroutine cannot run the loop: fn() returns words, or nil; nil: it always can.
+host.outside = nil
+--- What mr.run does in a host that runs by itself: fn(drain); nil: it runs the loop.
+host.run = nil
+--- Starts fn(...) where a wait by the host's own means suspends nobody else, and returns when it ends or waits so; nil: such a
+-- wait suspends our loop, or is an error.
+host.apart = nil
+--- True if the main chunk is one of the host's coroutines, too.
+host.has_main = false
+
+--- In the error of each wait that the end of the runtime ends.
+host.CLOSED = "the runtime was closed while this waited"
 
 local BEING_MADE = {}
--- coroutine -> the object of its next wait: it is made before anything is sent
+local MAIN = {} -- stands for the main chunk
+-- coroutine -> the object of its next wait: it is made before anything is sent. Weak, because most objects know their coroutine,
+-- which may die without that wait.
 local spare = setmetatable({}, { __mode = "kv" })
+-- Holds the object until its wait has begun: no other coroutine prepares one before that. Else it might be collected meanwhile,
+-- and the host asked for another one when all is sent.
+local prepared
 local posts, count = {}, 0      -- entries whose waits are over
 
 local function methods(w) return w.wait, w.post end
@@ -27,15 +44,17 @@ local function made()
    return w
 end
 
---- Makes the object of the next wait in `co`; raises an error if the host gives none.
+--- Makes the object of the next wait in `co` (nil: the main chunk); raises an error if the host gives none.
 function host.prepare(co)
+   co = co or MAIN
    local w = spare[co]
    if w == BEING_MADE then errors.blame("the waiter of mr.host must not wait itself") end
+   prepared = w
    if w then return end
    spare[co] = BEING_MADE
    local why
    w, why = made()
-   spare[co] = w
+   spare[co], prepared = w, w
    if why then errors.blame(why) end
 end
 
@@ -68,11 +87,12 @@ end
 --- Waits in a coroutine of the host until `token` is woken; returns the waker's value.
 -- @tparam table entries token -> entry
 -- @tparam number token
--- @tparam thread co the running coroutine
+-- @tparam ?thread co the running coroutine; nil: the main chunk
 function host.wait(entries, token, co)
+   co = co or MAIN
    host.prepare(co)
-   local w = spare[co]
-   spare[co] = nil
+   local w = prepared
+   spare[co], prepared = nil, nil
    local entry = { w = w }
    entries[token] = entry
    return finish(entries, token, entry, pcall(w.wait, w))
@@ -109,5 +129,8 @@ function host.post_all(report)
       end
    end
 end
+
+--- A line of the log without what the host's own log adds.
+function host.plain(line) return (line:gsub("^time=%S+ level=%S+ ", "")) end
 
 return host

@@ -5,6 +5,8 @@ local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
 local loop = require "moonrabbit.loop.loop"
 local errors = require "moonrabbit.base.errors"
+local options = require "moonrabbit.base.options"
+local sink = require "moonrabbit.loop.sink"
 local task = require "moonrabbit.loop.task"
 local show = require "moonrabbit.base.show"
 local value = require "moonrabbit.base.value"
@@ -56,7 +58,8 @@ end
 local function write(number, text, fields)
    if type(text) ~= "string" then text = show(text, true) end
    local encoded = fields ~= nil and encode(fields_of(fields)) or nil
-   C.mr_log_write(loop.runtime(), number, text, #text, encoded)
+   if sink.is_inside() then number = number + C.MR_LOG_STDERR end
+   C.mr_log_write(loop.witness(), number, text, #text, encoded)
    if encoded then C.mr_table_free(encoded) end
 end
 
@@ -81,6 +84,10 @@ function log.info(text, fields) write(C.MR_LOG_INFO, text, fields) end
 -- @tparam[opt] table fields as of log.error
 function log.debug(text, fields) write(C.MR_LOG_DEBUG, text, fields) end
 
+--- The present level.
+-- @treturn string
+function log.level() return level end
+
 --- Sets the level ("off", "error", "warn", "info", "debug") and the format ("logfmt", "json"); nil does not change a
 -- setting.
 function log.configure(new_level, new_format)
@@ -95,9 +102,28 @@ function log.configure(new_level, new_format)
    tell()
 end
 
+local function sink_failed(why)
+   log.error("the log's sink has failed: lines go to standard error", { error = why })
+end
+
+local function sink_was_slow(n) log.warn("log lines were dropped", { lines = n }) end
+
+--- Passes each line to a function instead of writing it to standard error: those of the script, and those of the library. It is
+-- called by the loop in a task of its own, one line at a time, in the order in which they were logged, and may wait. Nobody waits for
+-- it: beyond some 500 lines of the I/O thread and as many of the script, or 1000 that wait for a function that waits, lines are
+-- dropped, counted, and reported by a line. If it fails, the line goes to standard error; so does what is logged within it, and
+-- what is left when the runtime closes and could not be passed on.
+-- @tparam ?function fn called with the level ("error", "warn", "info", "debug") and the line, without a line end, in the format of
+-- log.configure; nil: standard error again
+function log.sink(fn)
+   if fn ~= nil then options.argument(1, "fn", fn, "function") end
+   sink.set(fn, sink_failed, sink_was_slow)
+end
+
 -- Configures a new runtime like the previous one.
 function log.again()
    if is_set then tell() end
+   sink.again()
 end
 
 -- The worker number in each line.

@@ -5,6 +5,7 @@ local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local errors = require "moonrabbit.base.errors"
 local host = require "moonrabbit.loop.host"
+local life = require "moonrabbit.loop.life"
 local marks = require "moonrabbit.loop.mark"
 local task = require "moonrabbit.loop.task"
 local time_limit = require "moonrabbit.loop.time_limit"
@@ -13,22 +14,20 @@ local timers = require "moonrabbit.loop.timers"
 local loop = {}
 
 local BATCH = 256
-local EV_DELIVERY, EV_DONE, EV_FD, EV_ROOM = C.MR_EV_DELIVERY, C.MR_EV_DONE, C.MR_EV_FD, C.MR_EV_ROOM
+local EV_DELIVERY, EV_DONE, EV_FD, EV_ROOM, EV_LOG = C.MR_EV_DELIVERY, C.MR_EV_DONE, C.MR_EV_FD, C.MR_EV_ROOM, C.MR_EV_LOG
 
 local events = ffi.new("mr_event[?]", BATCH)
 local at, count = 0, 0               -- the batch that is being dispatched
 local active = 0                     -- the number of the dispatcher at work; see dispatch
 local heap = timers.agenda
-local rt                             -- the runtime, made at first use
 local on_delivery                    -- set by consume
 local handlers = {}                  -- event type -> function(event)
-local openers, closers = {}, {}      -- called after a runtime is made, and before one ends
 local room_waiters = {}              -- tokens
 local around = function(work) work() end -- set by meter
 local after_batch = function() end   -- set by sampling
 local on_event                       -- called once, after the next event; nil: no task waits for it
 
---- The number of objects that keep the program running: mostly consumers.
+--- Objects that keep the program running: mostly consumers.
 loop.holds = 0
 --- When the last batch of events arrived, by mr.now(): precise enough to say how long a handler has run.
 loop.now = C.mr_now()
@@ -37,63 +36,63 @@ loop.soft = 0
 --- Counts the turns.
 loop.turns = 0
 
--- If the Lua state, or this module, ends without loop.close, consumers would stay at the broker without handlers.
--- Finalizers run youngest first: objects that refer to the runtime were made later, and are finalized before.
--- The seconds for publishes and settles to reach the broker: a connection that is closed at once may lose them.
-local FAREWELL = 0.8
-local has_ended = false
 local is_hosted = false -- the host has asked for the descriptor
-local sentinel = newproxy(true)
-getmetatable(sentinel).__gc = function()
-   local old = rt
-   has_ended, rt = true, nil
-   marks.forget()
-   if old then C.mr_runtime_free(old, FAREWELL) end
+local is_due = false -- a poll is, whatever the runtime has
+
+-- What life knows of the runtime, for all who know the loop.
+for _, name in ipairs { "runtime", "current", "witness", "is_running", "is_parked", "on_open", "on_close", "heal", "begin" } do
+   loop[name] = life[name]
 end
 
---- The runtime; made at first use.
-function loop.runtime()
-   if rt then return rt end
-   if has_ended then errors.blame("moonrabbit: the Lua state, or the module, has ended") end
-   local box = ffi.new "mr_runtime *[1]"
-   local status = C.mr_runtime_new(box)
-   if status ~= 0 then errors.blame(tostring(errors.of_status(status, "connection"))) end
-   rt = box[0]
-   marks.begin(rt)
-   for _, fn in ipairs(openers) do fn() end
-   return rt
-end
-
---- True if the runtime was made and is not closed.
-function loop.is_running() return rt ~= nil end
-
--- Events that were pulled and will not be dispatched.
-local function drop_batch()
+-- Events that were pulled and will not be dispatched, but for what was logged, with `lines`.
+local function drop_batch(lines)
    while at < count do
       local ev = events[at]
       at = at + 1
-      if ev.type == EV_DELIVERY then C.mr_delivery_release(rt, ev.as.delivery) end
+      if ev.type == EV_DELIVERY then C.mr_delivery_release(life.current(), ev.as.delivery) end
+      if lines and ev.type == EV_LOG then handlers[EV_LOG](ev) end
       C.mr_event_fini(ev)
    end
 end
 
---- Calls fn after each later runtime is made. It must not wait.
-function loop.on_open(fn) openers[#openers + 1] = fn end
---- Calls fn before the runtime is freed: it must drop all references to the runtime's memory.
-function loop.on_close(fn) closers[#closers + 1] = fn end
+-- What was logged so far reaches who takes it; all else is dropped.
+local function take_lines(rt)
+   drop_batch(true)
+   for _ = 1, rt and 1000 or 0 do
+      at, count = 0, math.max(C.mr_runtime_poll(rt, events, BATCH, 0), 0)
+      if count == 0 then return end
+      drop_batch(true)
+   end
+end
+
+life.set_owner(drop_batch, function()
+   room_waiters, loop.holds, loop.soft, is_hosted, is_due, on_event = {}, 0, 0, false, false, nil
+   heap:clear()
+end)
 
 --- Closes everything, and drops the runtime and all waiting tasks; a later call makes a new runtime.
 function loop.close(timeout)
    if task.is_inside() then errors.blame("the runtime cannot be closed from within a task") end
-   drop_batch()
-   for _, fn in ipairs(closers) do fn() end
-   local old = rt
-   marks.forget()
-   rt, room_waiters, loop.holds, loop.soft, is_hosted = nil, {}, 0, 0, false
-   heap:clear()
-   task.reset()
-   if old then C.mr_runtime_free(old, timeout or 5) end
+   take_lines(loop.is_running() and life.current())
+   life.close(host.CLOSED, timeout or 5)
    task.post_all()
+end
+
+--- After an orderly stop all is closed: drops all waiting tasks. The runtime stays, idle, for the descriptor's sake.
+function loop.park()
+   take_lines(life.current())
+   life.park(host.CLOSED)
+   loop.poll_parked()
+   task.post_all()
+end
+
+--- A host polls, though there is nothing but log lines after an orderly stop.
+function loop.poll_parked() take_lines(loop.witness()) end
+
+--- Has a host that sleeps in its own loop poll soon, whatever timers are added meanwhile.
+function loop.ask_for_turn()
+   is_due = true
+   if is_hosted and loop.is_running() then C.mr_runtime_wake_at(life.current(), C.mr_now()) end
 end
 
 --- Sets the function that gets deliveries.
@@ -104,8 +103,6 @@ function loop.set_around(fn) around = fn end
 function loop.on_batch(fn) after_batch = fn end
 --- Registers the function that gets events of a type. It must not wait.
 function loop.on(type_, fn) handlers[type_] = fn end
-
--- ---- events ----
 
 local function reply_of(ev)
    local reply = ev.as.done.reply
@@ -120,7 +117,7 @@ local function reply_of(ev)
 end
 
 local function put_back(delivery)
-   C.mr_delivery_settle(rt, delivery, C.MR_NACK, C.MR_SETTLE_REQUEUE + C.MR_SETTLE_RELEASE)
+   C.mr_delivery_settle(life.current(), delivery, C.MR_NACK, C.MR_SETTLE_REQUEUE + C.MR_SETTLE_RELEASE)
 end
 
 local function on_done(ev)
@@ -128,9 +125,9 @@ local function on_done(ev)
    local woken, delivery = task.wake(tonumber(ev.as.done.token), reply), reply.delivery
    if woken == true or not delivery or delivery == nil then return end
    if not woken then return put_back(delivery) end
-   local of = rt -- a later runtime does not know the delivery
+   local era = life.era() -- a later runtime does not know the delivery
    host.guard(woken, function()
-      if rt and rawequal(rt, of) then put_back(delivery) end
+      if life.era() == era then put_back(delivery) end
    end)
 end
 
@@ -177,6 +174,7 @@ local function dispatch_batch()
       active = active + 1
       task.start(dispatch, active)
    until at >= count or not has_time()
+   active = active + 1 -- a dispatcher that the host resumes between two turns stays out of them
 end
 
 -- ---- timers ----
@@ -213,7 +211,8 @@ end
 
 -- Adds a timer. A host that sleeps in its own loop has only heard of those that were there at its last poll.
 local function add(entry, due)
-   local first = is_hosted and not task.is_pumping and not task.has_ready() and (heap:next_at() or due) >= due
+   loop.begin()
+   local first = is_hosted and not (task.is_pumping or is_due or task.has_ready()) and at >= count and (heap:next_at() or due) >= due
    heap:add(entry, due)
    if first then C.mr_runtime_wake_at(loop.runtime(), due) end
    return entry
@@ -244,28 +243,25 @@ local function end_turn(busy)
    return busy
 end
 
---- One turn: runs ready tasks, fires timers, dispatches events.
--- @tparam[opt] number timeout maximum seconds to sleep if there is nothing; nil: no limit
--- @tparam[opt] number most events to take
--- @tparam[opt] number deadline on mr.now's clock: what is not begun by then waits for the next turn
--- @treturn boolean true if there was anything
-function loop.pump(timeout, most, deadline)
-   if task.is_inside() then error("the loop cannot be driven from within a task: mr.sleep waits there", 0) end
-   task.is_pumping = true
-   loop.turns = loop.turns + 1
-   until_ = deadline
-   local busy = task.run_ready(deadline)
-   if fire_timers() then busy = true end
-   if at < count then               -- a pump within a handler: the rest of the batch comes first
-      dispatch_batch()
-      return end_turn(true)
-   end
+-- Where the next turn begins. A turn that is over its time ends after what was under way, and the next one begins with what
+-- comes after it: so one long piece of work is the only one of its turn, and each kind has its turns.
+local TASKS, TIMERS, EVENTS = 1, 2, 3
+local stage = TASKS
+
+-- The host's descriptor or wake socket is only set anew by a poll, so each turn has one.
+local function poll_nothing()
+   if is_hosted then C.mr_runtime_poll(life.current(), events, 0, 0) end
+end
+
+local function cut(next_stage)
+   stage = next_stage
+   poll_nothing()
+   return end_turn(true)
+end
+
+local function take_events(busy, timeout, most)
    local wait = (busy or task.has_ready()) and 0 or patience(timeout)
    local n = C.mr_runtime_poll(loop.runtime(), events, most or BATCH, wait)
-   if n < 0 then
-      task.is_pumping = false
-      error("moonrabbit: this process is a fork: the runtime belongs to its parent", 0)
-   end
    at, count = 0, n
    loop.now = C.mr_now()
    if n > 0 then
@@ -275,30 +271,68 @@ function loop.pump(timeout, most, deadline)
    return end_turn(busy or n > 0)
 end
 
+--- One turn: runs ready tasks, fires timers, dispatches events.
+-- @tparam[opt] number timeout maximum seconds to sleep if there is nothing; nil: no limit
+-- @tparam[opt] number most events to take
+-- @tparam[opt] number deadline on mr.now's clock: what is not begun by then waits for the next turn
+-- @treturn boolean true if there was anything
+function loop.pump(timeout, most, deadline)
+   if task.is_inside() then error("the loop cannot be driven from within a task: mr.sleep waits there", 0) end
+   loop.begin()
+   task.is_pumping, is_due = true, false
+   loop.turns = loop.turns + 1
+   until_ = deadline
+   local first = stage
+   local busy = first ~= TASKS
+   stage = TASKS
+   if first == TASKS then
+      busy = task.run_ready(deadline)
+      if busy and not has_time() then return cut(TIMERS) end
+   end
+   if first <= TIMERS and fire_timers() then
+      busy = true
+      if not has_time() then return cut(EVENTS) end
+   end
+   if at < count then               -- what is left of a batch, also in a pump within a handler, comes first
+      dispatch_batch()
+      return cut(TASKS)
+   end
+   return take_events(busy, timeout, most)
+end
+
 --- True if something can still happen by itself.
 function loop.is_idle()
    return loop.holds == 0 and heap.live <= loop.soft and task.alive == 0 and at >= count and not task.has_ready()
 end
 
+--- Makes the runtime's descriptor readable when the next timer is due, or at once if a turn has left something.
+function loop.arm()
+   if not loop.is_running() then return end
+   C.mr_runtime_wake_at(life.current(), (is_due or stage ~= TASKS or task.has_ready() or at < count) and C.mr_now() or heap:next_at() or 0)
+end
+
+-- The host goes back to its own loop, though not by mr.poll: nobody knows when it polls next.
+local function go_back()
+   if not is_hosted or not loop.is_running() then return end
+   marks.lend(true)
+   loop.arm()
+   C.mr_runtime_poll(life.current(), events, 0, 0)
+end
+
 --- The runtime's descriptor, for a host that has a loop of its own.
 function loop.descriptor()
+   if loop.is_parked() then return C.mr_runtime_fd(loop.witness()) end
    local fd = C.mr_runtime_fd(loop.runtime())
    if not is_hosted then
       is_hosted = true
-      loop.arm()
+      go_back()
    end
    return fd
 end
 
---- Makes the runtime's descriptor readable when the next timer is due, or at once if a turn has left something.
-function loop.arm()
-   C.mr_runtime_wake_at(loop.runtime(), (task.has_ready() or at < count) and C.mr_now() or heap:next_at() or 0)
-end
-
-task.set_loop(loop.pump, function() return rt ~= nil and C.mr_runtime_is_forked(rt) end)
-task.set_nudge(function()
-   if rt and is_hosted then C.mr_runtime_wake_at(rt, C.mr_now()) end
-end)
+task.set_loop(loop.pump, loop.begin)
+task.set_after_wait(go_back)
+task.set_nudge(loop.ask_for_turn)
 
 -- ---- waits ----
 
@@ -330,8 +364,7 @@ local function leave(list, token)
    end
 end
 
--- A function of its own makes it: most who wait need none.
-local function leaver(list, token) return function() leave(list, token) end end
+local function leaver(list, token) return function() leave(list, token) end end -- most who wait need none
 
 --- Waits in a list of tokens for at most `timeout` seconds (nil: for ever). Who wakes them empties the list; who was not
 -- woken leaves it, or the list would grow with each who asks again and again.
@@ -345,13 +378,9 @@ function loop.wait_in(list, timeout)
 end
 
 --- Waits until publishing has room again, for at most `timeout` seconds. True, or nil.
-function loop.wait_room(timeout)
-   return (loop.wait_in(room_waiters, timeout))
-end
+function loop.wait_room(timeout) return (loop.wait_in(room_waiters, timeout)) end
 
 --- Calls fn once, after the next event is dispatched; nil: cancels that.
 function loop.after_event(fn) on_event = fn end
-
-loop.sentinel = sentinel -- lives as long as the module
 
 return loop

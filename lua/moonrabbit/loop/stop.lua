@@ -12,6 +12,7 @@ stop.stops_at_loss = false
 
 local askers, enders, counters = {}, {}, {}
 local asked_at -- when a stop was asked for
+local drain    -- the seconds of this stop, if it named them
 local lost     -- the reason of the last lost connection
 
 --- Calls fn when a stop is requested. It must not wait.
@@ -23,10 +24,11 @@ function stop.at_end(fn) enders[#enders + 1] = fn end
 function stop.enders() return enders end
 
 --- Records that a stop was requested.
+-- @tparam[opt] number seconds for handlers to finish, instead of stop.patience
 -- @treturn boolean true the first time: then call `tell`.
-function stop.ask()
+function stop.ask(seconds)
    if asked_at then return false end
-   asked_at = C.mr_now()
+   asked_at, drain = C.mr_now(), seconds
    return true
 end
 
@@ -35,6 +37,8 @@ function stop.tell()
    for _, fn in ipairs(askers) do fn() end
 end
 
+--- The seconds for handlers to finish.
+function stop.seconds() return drain or stop.patience end
 --- True if a stop was requested.
 function stop.is_asked() return asked_at ~= nil end
 --- When it was requested; nil: it was not.
@@ -56,6 +60,6 @@ function stop.counted()
    return count
 end
 
-loop.on_close(function() asked_at, lost = nil, nil end)
+loop.on_close(function() asked_at, drain, lost = nil, nil, nil end)
 
 return stop

@@ -1,24 +1,28 @@
---- task: runs, suspends and resumes tasks. Only this module and `coroutines` use coroutines.
+--- task: runs, suspends and resumes tasks. Only this module, `apart`, `obstacle` and `coroutines` use coroutines.
 -- SPDX-License-Identifier: MIT
 -- Coroutines are pooled: a coroutine runs jobs until one waits; then it keeps that job until it ends, and the next job runs in
 -- another one. While nothing waits, no coroutine is created or switched.
 -- Only the loop resumes these coroutines; coroutine.resume by other code is refused (see coroutines).
 local C = require("moonrabbit.base.ffi").C
+local apart = require "moonrabbit.loop.apart"
 local coroutines = require "moonrabbit.loop.coroutines"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local host = require "moonrabbit.loop.host"
 local marks = require "moonrabbit.loop.mark"
+local obstacle = require "moonrabbit.loop.obstacle"
 
 local task = {}
 
 local create, resume = coroutines.create, coroutines.resume
-local running, can_yield = coroutine.running, coroutine.isyieldable
+local running, can_yield = coroutine.running, coroutines.can_yield
 local GO, suspend = coroutines.GO, coroutines.suspend
+local is_of_host = obstacle.is_of_host
 local unpack, select = unpack, select
 local trace = errors.trace
 
 local IDLE = {}                  -- a worker suspends itself with this when its job has ended
+local GONE = {}                  -- with this for ever
 local POOL_MAX = 1024            -- the maximum number of idle workers kept
 
 local pool, pool_size = {}, 0
@@ -31,13 +35,16 @@ local condemned = setmetatable({}, { __mode = "k" })  -- workers whose jobs must
 local soft_token = setmetatable({}, { __mode = "k" })  -- worker -> its last soft wait
 local next_token = 0
 local pump = function() error("no loop pumps", 0) end
-local is_forked = function() return false end
+local begin = function() end
 local nudge = function() end
+local after_wait = function() end
 local report = function(_, why) io.stderr:write(why, "\n") end
 local must_stop = function() return false end
 
 --- Spawned tasks that have not ended.
 task.alive = 0
+--- Counts the calls of task.reset.
+task.era = 0
 
 --- The error that a wait in the main chunk raises when the program must stop: it ends the chunk.
 task.STOPPED = setmetatable({}, { __name = "moonrabbit.stopped",
@@ -45,13 +52,16 @@ task.STOPPED = setmetatable({}, { __name = "moonrabbit.stopped",
 
 --- Connects the tasks with the loop.
 -- @tparam function pump_function makes one turn of the loop
--- @tparam function forked_function is this a child that has no runtime of its own?
-function task.set_loop(pump_function, forked_function)
-   pump, is_forked = pump_function, forked_function
+-- @tparam function begin_function has a forked child begin anew; raises an error where it cannot
+function task.set_loop(pump_function, begin_function)
+   pump, begin = pump_function, begin_function
 end
 
 --- Sets what makes a host poll that sleeps in its own loop: called when a task is made ready outside of a turn.
 function task.set_nudge(fn) nudge = fn end
+
+--- Sets what is called when a wait in the main chunk has ended.
+function task.set_after_wait(fn) after_wait = fn end
 
 --- Sets who is told of what failed: fn(where, traceback).
 function task.set_report(fn) report = fn end
@@ -62,52 +72,35 @@ function task.set_must_stop(fn) must_stop = fn end
 --- Reports a failure that no caller receives.
 function task.report(where, why) report(where, why) end
 
--- True if loop.pump runs in the running coroutine: then the garbage collector called the caller in the middle of a turn.
-local function is_in_pump()
-   local level, info = 3, debug.getinfo(3, "f")
-   while info do
-      if info.func == pump then return true end
-      level = level + 1
-      info = debug.getinfo(level, "f")
-   end
-   return false
-end
-
-local IN_C = "this cannot wait within a function of C, such as table.sort, string.gsub, require, load or a __gc: wait "
-   .. "before or after it, or in a task of its own (mr.spawn)"
-local ASIDE = "this cannot wait in a coroutine that Moonrabbit does not know of: it was resumed by a coroutine.resume or "
-   .. 'coroutine.wrap that was taken before require "moonrabbit"; load moonrabbit first, or use a task (mr.spawn)'
-
 local STRANGE = "this yields a task of Moonrabbit's to the host, which does not know of it: the host's own functions wait only in "
    .. "the host's coroutines; to wait for a callback of the host, use mr.event()"
 
--- A coroutine of the host runs, in which nothing of ours is: what waits there asks the host.
-local function is_of_host(co) return co ~= nil and host.waiter ~= nil and not ours[co] and not coroutines.host(co) end
+-- A pooled coroutine runs, perhaps with a coroutine of the script in it. One that went apart runs outside of a turn.
+local function is_inside() return inside > 0 or host.apart ~= nil and task.current() ~= nil end
 
 -- Why the caller, which is not directly in a task, cannot wait; nil: it can.
-local function obstacle()
-   local co = running()
-   if inside > 0 then
-      if is_of_host(co) then return nil end
-      if not co or not can_yield() then return IN_C end
-      local worker, is_cut = coroutines.host(co)
-      return not worker and ASIDE or is_cut and IN_C or nil
-   end
+local function why_not()
+   if is_inside() then return obstacle.in_task() end
    if not task.is_pumping then return nil end
-   task.is_pumping = is_in_pump() -- false: an error has ended the turn
-   return task.is_pumping and IN_C or nil
+   local why = obstacle.in_turn(pump)
+   task.is_pumping = why ~= nil -- false: an error has ended the turn
+   return why
 end
 
 --- Raises an error that names the cure unless the caller can wait. To be called before anything is sent or
 -- registered; task.token does it.
 function task.check()
-   if inside > 0 or task.is_pumping then
-      if is_forked() then error("moonrabbit: this process is a fork: the runtime belongs to its parent", 0) end
+   begin()
+   if is_inside() or task.is_pumping then
       if ours[running()] and can_yield() then return end
-      local why = obstacle()
+      local why = why_not()
       if why then errors.blame(why) end
    end
-   if host.waiter and is_of_host(running()) then host.prepare(running()) end -- else the main chunk, which pumps while it waits
+   if not host.waiter then return end
+   local co = running()
+   if is_of_host(co) then return host.prepare(co) end
+   local why = not co and host.outside and host.outside() -- else the main chunk, which pumps while it waits
+   if why then errors.blame(why) end
 end
 local check = task.check
 
@@ -131,10 +124,9 @@ local function make_ready(entry)
    ready[ready_last] = entry
 end
 
-local function run_in(worker, ...)
-   inside = inside + 1
-   local ok, state = resume(worker, ...)
-   inside = inside - 1
+-- The worker waits, gives way, or has ended its job.
+local function came_back(worker, ok, state)
+   if state == GONE then return end
    if not ok then
       -- Jobs catch the script's errors; an error here is a fault of the library.
       report("library", debug.traceback(worker, errors.words(state)))
@@ -152,6 +144,18 @@ local function run_in(worker, ...)
       mark.consumer, mark.deadline = 0, 0
       if not task.is_pumping then nudge() end
    end
+end
+
+local function run_in(worker, ...)
+   inside = inside + 1
+   if host.apart then
+      apart.run(worker, came_back, ...)
+      inside = inside - 1
+      return
+   end
+   local ok, state = resume(worker, ...)
+   inside = inside - 1
+   came_back(worker, ok, state)
 end
 
 -- Resumes a task that yielded past us. With a host, that was the host's own way to wait: an error is raised where it yielded.
@@ -175,6 +179,12 @@ local function run_entry(entry)
       mark.consumer, mark.deadline, mark.turn = entry.consumer, entry.deadline, mark.turn + 1
    end
    if entry.is_raw then run_raw(entry[1]) else run_in(entry[1], GO, unpack(entry, 2, entry.n + 1)) end
+end
+
+--- Ends the calling task if it has outlived its runtime, whose memory is gone: by a wait of the host's own.
+-- @tparam ?number era task.era when it began; false: no such wait can be
+function task.end_if_gone(era)
+   if era and era ~= task.era then suspend(GONE) end
 end
 
 --- Runs job(a, b, c) in a worker, at once, until it ends or waits.
@@ -205,6 +215,9 @@ end
 --- True if the caller waits by pumping the loop: in the main chunk, or in any coroutine of a host without a waiter.
 function task.is_pumper() return not task.current() and not is_of_host(running()) end
 
+--- True if the caller runs in a coroutine of the host, which may have interrupted a task of ours (a fiber).
+function task.is_of_host() return is_of_host(running()) end
+
 --- True if the running coroutine is the script's own and belongs to a task.
 function task.is_aside()
    local co = running()
@@ -212,7 +225,7 @@ function task.is_aside()
 end
 
 --- True if a pooled coroutine runs, perhaps with a coroutine of the script in it.
-function task.is_inside() return inside > 0 end
+task.is_inside = is_inside
 
 -- Restores the mark of the task's work before its wait.
 local function resumed(consumer, deadline, ...)
@@ -232,13 +245,14 @@ local function wait_in_main(token, soft)
          error(task.STOPPED, 0)
       end
    end
+   after_wait()
    return unpack(entry, 1, entry.n)
 end
 
 local function wait_outside(token, soft)
    local co = running()
    if is_of_host(co) then
-      coroutines.of_host[co] = true
+      if co then coroutines.of_host[co] = true end
       return host.wait(outside, token, co)
    end
    local mark = marks.mark
@@ -246,6 +260,9 @@ local function wait_outside(token, soft)
    mark.consumer, mark.deadline = 0, 0
    return resumed(consumer, deadline, wait_in_main(token, soft))
 end
+
+--- The deadline of the running task, if it went on outside of a turn; 0: none.
+function task.deadline_apart() return select(2, apart.mark(task.current())) end
 
 --- Waits until `token` is woken; returns the waker's value. In the main chunk, and in coroutines that it runs, it pumps the
 -- loop, unless the host has a waiter for its coroutines; a coroutine of the script within a task waits with its task.
@@ -256,6 +273,7 @@ function task.wait(token, soft)
    local worker, mark = task.current(), marks.mark
    if not worker then return wait_outside(token, soft) end
    local consumer, deadline = mark.consumer, mark.deadline
+   if host.apart and consumer == 0 then consumer, deadline = apart.mark(worker) end
    mark.consumer, mark.deadline = 0, 0
    if soft then
       if condemned[worker] then
@@ -317,9 +335,10 @@ function task.run_ready(deadline)
    return any
 end
 
---- Calls fn(coroutine) for each pooled coroutine that waits, or was woken and not yet resumed.
+--- Calls fn(coroutine) for each pooled coroutine that waits, also by the host's means, or was woken and not yet resumed.
 function task.each_waiting(fn)
    for _, worker in each(waiting) do fn(worker) end
+   apart.each(fn)
    for i = ready_first, ready_last do
       if ready[i] then fn(ready[i][1]) end
    end
@@ -338,9 +357,10 @@ local function in_background(fn, a)
 end
 
 local function spawned(fn, a)
+   local era = task.era
    task.alive = task.alive + 1
    in_background(fn, a)
-   task.alive = task.alive - 1
+   if era == task.era then task.alive = task.alive - 1 end
 end
 
 --- Starts fn(a) as a task, which runs at once until its first wait, and keeps the program running.
@@ -363,13 +383,14 @@ function task.post_all()
 end
 
 --- Drops all waiting tasks: their wake-ups cannot come any more. Waits of the host's coroutines end with an error.
-function task.reset()
+-- @tparam string why
+function task.reset(why)
    local entries = outside
    waiting, outside, ready = {}, {}, {}
    ready_first, ready_last = 1, 0
-   task.alive = 0
+   task.alive, task.era = 0, task.era + 1
    for _, entry in each(entries) do
-      if entry.w then host.fail(entry, "the runtime was closed while this waited") end
+      if entry.w then host.fail(entry, why) end
    end
 end
 

@@ -4,6 +4,7 @@
 -- (time_limit.wait); a handler that does not wait can only be interrupted by a hook (watchdog).
 local C = require("moonrabbit.base.ffi").C
 local errors = require "moonrabbit.base.errors"
+local host = require "moonrabbit.loop.host"
 local marks = require "moonrabbit.loop.mark"
 local options = require "moonrabbit.base.options"
 local task = require "moonrabbit.loop.task"
@@ -18,6 +19,7 @@ local HERE = debug.getinfo(1, "S").source:match "^(.*/)loop/time_limit%.lua$"
 -- Library modules around a handler that an error may leave at any point.
 local PASSABLE = {
    ["consumer/middleware.lua"] = true, ["consumer/unsettled.lua"] = true, ["loop/time_limit.lua"] = true,
+   ["console/evaluate.lua"] = true, ["console/printing.lua"] = true, ["base/show.lua"] = true,
 }
 
 --- Calls a consumer's handler within its time limit. After an error the caller must clear mark.deadline.
@@ -50,6 +52,13 @@ end
 
 -- ---- waits ----
 
+-- The deadline of the caller; 0: none. The mark's may be of a handler that a fiber of the host has interrupted.
+local function deadline_here()
+   local deadline = marks.mark.deadline
+   if deadline == 0 then return host.apart and task.deadline_apart() or 0 end
+   return not task.is_of_host() and deadline or 0
+end
+
 local function ended(is_late, alarm, undo, timer, first, ...)
    agenda:cancel(alarm)
    if not is_late and first ~= OVER then return first, ... end
@@ -65,7 +74,7 @@ end
 -- @tparam[opt] function undo called before the error is raised
 -- @tparam[opt] table timer of the caller, which is cancelled then
 function time_limit.wait(token, soft, undo, timer)
-   local deadline = marks.mark.deadline
+   local deadline = deadline_here()
    if deadline == 0 then return task.wait(token, soft) end
    local is_late, alarm = time_limit.is_over(deadline), agenda:add({ token = token, value = OVER }, deadline)
    return ended(is_late, alarm, undo, timer, task.wait(token, soft))
@@ -75,12 +84,12 @@ end
 -- raises that error, so that a handler that catches it again and again does not block them. Call it before a request is sent.
 function time_limit.heed()
    task.check()
-   if time_limit.is_over(marks.mark.deadline) then time_limit.wait(task.token(), true) end
+   if time_limit.is_over(deadline_here()) then time_limit.wait(task.token(), true) end
 end
 
 --- A timeout for use elsewhere, limited by the remaining time limit; negative: no limit.
 function time_limit.within(seconds)
-   local deadline = marks.mark.deadline
+   local deadline = deadline_here()
    if deadline == 0 then return seconds end
    local left = math.max(deadline - C.mr_now(), 0)
    return seconds < 0 and left or math.min(seconds, left)
@@ -94,7 +103,7 @@ end
 --- Calls fn(...) without the caller's time limit: for work that others rely on, and that must be completed. It waits.
 function time_limit.apart(fn, ...)
    task.check()
-   local deadline = marks.mark.deadline
+   local deadline = deadline_here()
    if deadline == 0 then return fn(...) end
    marks.mark.deadline = 0
    return back(deadline, fn(...))

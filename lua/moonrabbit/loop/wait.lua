@@ -17,7 +17,7 @@ function wait.fd(fd, mode, timeout)
    local token = task.token()
    local status = C.mr_watch_fd(loop.runtime(), token, fd, wanted)
    if status ~= 0 then return nil, errors.of_status(status, "connection") end
-   local function forget() C.mr_unwatch_fd(loop.runtime(), token) end
+   local function forget() C.mr_unwatch_fd(loop.current(), token) end
    local detail = loop.wait(token, timeout, true, forget)
    if not detail then
       forget()

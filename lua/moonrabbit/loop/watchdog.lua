@@ -16,11 +16,12 @@ local is_compiled, is_profiled = false, false
 
 -- Called within whatever runs. The first result: call me again at the next instruction? The second: an error to raise.
 local function on_signal()
-   if hasten(debug.getinfo(2, "S").source) then return true end
+   local is_due, why = hasten(debug.getinfo(2, "S").source)
+   if is_due then return true end
    if marks.wants_trace() then marks.give_trace(errors.stack(2)) end
    if not time_limit.is_over(marks.mark.deadline) then return false end
    local may = time_limit.may_raise(2)
-   return may == false, may and time_limit.error() or nil
+   return may == false, may and (why or time_limit.error()) or nil
 end
 
 local function watch_compiled() process.watch_compiled(is_compiled and not is_profiled) end
@@ -44,7 +45,7 @@ end
 --- For the command: has the script be reached by its signal.
 -- @tparam table by what C gave
 -- @tparam function on_haste called first, with the source of what runs: ends the process if that is to be now; true: it is
--- to be called again at the next instruction
+-- to be called again at the next instruction. Its second result is the error of what is over its deadline, if not the usual one
 function watchdog.install(by, on_haste)
    process, hasten, is_compiled = by, on_haste, true
    marks.configure(nil, process.watch(on_signal))

@@ -128,7 +128,9 @@ function Pool:acquire(opts)
       time_limit.heed()
       return nil, token
    end
+   local lender = self.handle
    local given = lease.new(thing, self.strategy == "pooled" and "connection" or "channel", self.take_back, function(leaked)
+      if self.handle ~= lender then return end -- the pool has ended, and maybe its runtime: this must not make a new one
       log.warn("a pool's item was collected without a release: it goes back", { pool = self.strategy })
       if items.give_back(self, leaked, token) then task.later(function() items.discard(self, leaked) end) end
    end)

@@ -4,6 +4,7 @@
 -- delays it). It ends as acked, nacked, returned, lost or timeout; without confirms as sent.
 local C = require("moonrabbit.base.ffi").C
 local awaited = require "moonrabbit.topology.awaited"
+local backlog = require "moonrabbit.publisher.backlog"
 local body_of = require "moonrabbit.base.body"
 local cascade = require "moonrabbit.delay.cascade"
 local each = require "moonrabbit.base.each"
@@ -23,6 +24,7 @@ local stop = require "moonrabbit.loop.stop"
 local task = require "moonrabbit.loop.task"
 local ticket = require "moonrabbit.channel.confirm"
 local topology = require "moonrabbit.topology.topology"
+local unheard = require "moonrabbit.channel.unheard"
 
 local publisher = {}
 
@@ -39,16 +41,30 @@ stop.count(function()
    return count
 end)
 
-local function abandon_all(why)
-   for p in each(all) do
-      p.is_closing = true
-      p.box:close()
-      sender.abandon(p, why)
-   end
+local function abandon(p, why)
+   p.is_closing = true
+   p.box:close()
+   sender.abandon(p, why)
 end
 
-farewell.on_give_up(abandon_all)
-loop.on_close(function() abandon_all "the program has ended" end)
+farewell.on_give_up(function(why)
+   for p in each(all) do abandon(p, why) end
+end)
+
+-- True in a forked child, if it was not used in the parent.
+local function is_unused(p)
+   return not p.connection.released and not p.is_running and p.in_line + p.in_flight + p.aside == 0
+end
+
+loop.on_close(function(err)
+   for p in each(all) do
+      backlog.forget(p)
+      if not err or not is_unused(p) then
+         p.gone = p.gone or err
+         abandon(p, "the program has ended")
+      end
+   end
+end)
 
 -- ---- options ----
 
@@ -134,7 +150,7 @@ local function ended(t, state, reason, cause)
    local one = t.job
    local self = one.publisher
    local place = PLACES[one.place]
-   self[place] = self[place] - 1
+   backlog.add(self, place, -1)
    if one.timer then loop.cancel(one.timer) end
    one.timer = nil
    local is_well = state == "acked" or state == "sent"
@@ -157,19 +173,21 @@ end
 
 -- ---- publishing ----
 
-local function closed()
+local function closed(self)
+   if self.gone then return nil, self.gone end
    return nil, errors.new("closed", "publish", farewell.is_over() and "the program stopped" or "the publisher was closed")
 end
 
 local function start(self, body, props)
-   if self.is_closing or farewell.is_over() then return closed() end
+   loop.begin()
+   if self.is_closing or farewell.is_over() then return closed(self) end
    local one, err = job.new(self, body, props)
    if not one then return nil, err end
    local ok
    ok, err = self.box:take(#one.body, one.deadline)
    if self.is_closing then
       if ok then self.box:give(#one.body) end
-      return closed()
+      return closed(self)
    end
    if not ok then
       self.counts.refused = self.counts.refused + 1
@@ -179,6 +197,7 @@ local function start(self, body, props)
    one.number, one.born = self.numbers, C.mr_now()
    local t = ticket.new(0)
    t.job, t.on_end = one, ended
+   backlog.accept(self)
    ok, err = sender.begin(self, t)
    if not ok then
       self.box:give(#one.body)
@@ -223,7 +242,10 @@ function Publisher:flush(opts)
    end
    local left = self.in_line + self.in_flight + self.aside
    local count = left > 0 and left or self.failed
-   if left == 0 then self.failed = 0 end
+   if left == 0 then
+      self.failed = 0
+      unheard.tell_all(self)
+   end
    if count == 0 then return true end
    local err
    if left > 0 then
@@ -251,8 +273,9 @@ end
 function Publisher:close(opts)
    opts = options.check(opts, { timeout = "number" })
    options.seconds("timeout", opts.timeout)
-   if self.is_closing then return true end
    task.check()
+   if self.gone then return closed(self) end
+   if self.is_closing then return true end
    self.is_closing = true
    awaited.done(self)
    self.box:close()

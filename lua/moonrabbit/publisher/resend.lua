@@ -1,5 +1,6 @@
 --- resend: decides whether and when a failed publish is sent again.
 -- SPDX-License-Identifier: MIT
+local backlog = require "moonrabbit.publisher.backlog"
 local C = require("moonrabbit.base.ffi").C
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
@@ -110,7 +111,8 @@ function resend.takes_back(self, t, state, reason, cause)
    if t.suspect and (state == "nacked" or state == "returned") then suspicion.over(t) -- the broker has answered: it is none
    elseif t.suspect and again then suspicion.rest(t) end
    job.place = "aside"
-   self.aside, self.thinking[t] = self.aside + 1, true
+   self.thinking[t] = true
+   backlog.add(self, "aside", 1)
    if again then task.later(again) else sender.put_back(self, t) end
    return true
 end

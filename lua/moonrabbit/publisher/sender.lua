@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local C = require("moonrabbit.base.ffi").C
 local awaited = require "moonrabbit.topology.awaited"
+local backlog = require "moonrabbit.publisher.backlog"
 local cascade = require "moonrabbit.delay.cascade"
 local each = require "moonrabbit.base.each"
 local log = require "moonrabbit.loop.log"
@@ -62,7 +63,7 @@ end
 local function line_up(self, t)
    local job = t.job
    job.place = "line"
-   self.in_line = self.in_line + 1
+   backlog.add(self, "in_line", 1)
    if job.deadline then
       job.timer = loop.after(math.max(job.deadline - C.mr_now(), 0), function() expired(self, t) end)
    end
@@ -96,10 +97,10 @@ local function post(self, ch, t)
    if not ok then return nil, err, wait end
    if t.suspect then suspicion.sent(self.connection, t) end
    job.attempt, job.channel = job.attempt + 1, ch
-   if job.place then self.in_line = self.in_line - 1 end
+   if job.place then backlog.add(self, "in_line", -1) end
    if job.timer then loop.cancel(job.timer) end
    job.place, job.timer = "flight", nil
-   self.in_flight = self.in_flight + 1
+   backlog.add(self, "in_flight", 1)
    if not self.confirms then ticket.finish(t, "sent") end
    return true
 end
@@ -274,7 +275,8 @@ end
 --- Queues a publish again that was aside.
 function sender.put_back(self, t)
    if t.state ~= "waiting" then return end
-   self.aside, self.thinking[t] = self.aside - 1, nil
+   self.thinking[t] = nil
+   backlog.add(self, "aside", -1)
    self.counts.retried = self.counts.retried + 1
    t.message, t.reason = nil, nil
    suspicion.rise(t)

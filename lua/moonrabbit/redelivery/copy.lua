@@ -8,6 +8,7 @@
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
 local cascade = require "moonrabbit.delay.cascade"
+local dead_letters = require "moonrabbit.redelivery.dead_letters"
 local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local ledger = require "moonrabbit.channel.ledger"
@@ -15,8 +16,11 @@ local loop = require "moonrabbit.loop.loop"
 local levels = require "moonrabbit.delay.levels"
 local merged = require "moonrabbit.base.merged"
 local message = require "moonrabbit.channel.message"
+local observer = require "moonrabbit.channel.observer"
 local properties = require "moonrabbit.base.properties"
+local put_off = require "moonrabbit.redelivery.put_off"
 local queue_type = require "moonrabbit.channel.queue_type"
+local recorder = require "moonrabbit.loop.recorder"
 local short = require "moonrabbit.base.short"
 local side = require "moonrabbit.redelivery.sender"
 local stamps = require "moonrabbit.channel.stamps"
@@ -55,8 +59,20 @@ end
 
 local function meter_of(queue) return C.mr_meter_of(loop.runtime(), queue, #queue) end
 
---- Counts a message of this queue that is tried again later.
-function copies.count_retry(queue) C.mr_meter_retried(meter_of(queue)) end
+-- For the flight recorder.
+local function note(kind, msg, info)
+   local ch = msg.channel
+   recorder.note(kind, { connection = ch.connection.number, channel = ch.number, consumer = message.consumer_number(msg),
+      tag = msg.delivery_tag }, ("%s, attempt %d%s"):format(info.queue, info.attempt, info.error and ": " .. info.error or ""))
+end
+
+--- Counts a message that is tried again later.
+-- @tparam message msg
+-- @tparam table info queue, attempt, error
+function copies.count_retry(msg, info)
+   C.mr_meter_retried(meter_of(info.queue))
+   note("retry", msg, info)
+end
 
 -- ---- the content of a copy ----
 
@@ -245,8 +261,18 @@ end
 -- never be copied
 function copies.delay(msg, seconds, info)
    local ok, err = delay(msg, seconds, info)
-   if ok then copies.count_retry(info.queue) end
+   if ok then
+      copies.count_retry(msg, info)
+      put_off.note(info.queue, seconds, C.mr_now())
+      if observer.copied then observer.copied(msg, "retry", { delay = seconds, error = info.error }) end
+   end
    return ok, err
+end
+
+local function note_dead(msg, info)
+   C.mr_meter_buried(meter_of(info.queue))
+   dead_letters.note { queue = info.queue, error = info.error, reason = info.reason, time = copies.now() / 1000,
+      attempt = info.attempt, message_id = (message.ids(msg)), routing_key = msg.routing_key }
 end
 
 --- Publishes a copy to a dead letter queue.
@@ -257,7 +283,11 @@ end
 -- @treturn[2] nil, error as of delay
 function copies.bury(msg, dead, info)
    local ok, err = put(msg, { queue = dead, arguments = info.arguments }, info, true)
-   if ok then C.mr_meter_buried(meter_of(info.queue)) end
+   if ok then
+      note_dead(msg, info)
+      note("dead letter", msg, info)
+      if observer.copied then observer.copied(msg, "dead_letter", { queue = dead, error = info.error, reason = info.reason }) end
+   end
    return ok, err
 end
 
@@ -268,7 +298,10 @@ end
 -- @treturn[2] nil, error as of delay
 function copies.again(msg, info)
    local ok, err = put(msg, { queue = info.queue }, info, "known")
-   if ok then copies.count_retry(info.queue) end
+   if ok then
+      copies.count_retry(msg, info)
+      if observer.copied then observer.copied(msg, "retry", {}) end
+   end
    return ok, err
 end
 
