@@ -8,4 +8,10 @@ files["tests/contract"] = { std = "luajit+busted" }
 files["tests/fault"] = { std = "luajit+busted" }
 files["tests/cluster"] = { std = "luajit+busted" }
 files["tests/host"] = { std = "luajit+busted" }
+files["tests/timed"] = { std = "luajit+busted" }
 files["tests/support"] = { std = "luajit+busted" }
+files["lua/moonrabbit/ngx.lua"] = { globals = { "ngx" } }
+files["lua/moonrabbit/host/ngx_*.lua"] = { globals = { "ngx" } }
+files["examples/hosts/nginx-lua"] = { globals = { "ngx" } }
+
+files["examples/hosts/love"] = { std = "luajit", globals = { "love" } }

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CONNECT = 1, CHANNEL, DECLARE, CONSUME }; /* tokens: one for each request, in this order */
+enum { CONNECT = 1, CHANNEL, SETUP }; /* tokens: one for each request, in this order */
 
 struct consumer {
 	mr_runtime *rt;
@@ -31,11 +31,13 @@ static void on_signal(int number)
 /* Sends the request that comes after the one that has just been answered. */
 static int proceed(struct consumer *c, uint64_t answered)
 {
-	mr_request declare = {.operation = MR_QUEUE_DECLARE, .name = c->queue, .flags = MR_DURABLE};
-	mr_request consume = {.operation = MR_BASIC_CONSUME, .name = c->queue, .number = 1};
+	const mr_request setup[] = {
+		{.operation = MR_QUEUE_DECLARE, .name = c->queue, .flags = MR_DURABLE},
+		{.operation = MR_BASIC_QOS, .number = 100},
+		{.operation = MR_BASIC_CONSUME, .name = c->queue, .number = 1},
+	};
 	if (answered == CONNECT) return mr_channel_open(c->conn, CHANNEL, &c->ch);
-	if (answered == CHANNEL) return mr_channel_request(c->ch, DECLARE, &declare);
-	if (answered == DECLARE) return mr_channel_request(c->ch, CONSUME, &consume);
+	if (answered == CHANNEL) return mr_setup(c->ch, SETUP, setup, 3);
 	printf("waiting for messages in %s\n", c->queue.data);
 	return MR_OK;
 }
