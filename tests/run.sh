@@ -3,11 +3,11 @@
 # SPDX-License-Identifier: MIT
 #
 #   sh tests/run.sh                   everything
-#   sh tests/run.sh quick             all but model, sanitizers, fuzzers, install, quickstart and bare
-#   sh tests/run.sh STEP...           packages format luacheck layers scripts complexity unit spec contract embedded
-#                                     foreign fault cluster model asan tsan fuzz install quickstart bare
+#   sh tests/run.sh quick             all but model, sanitizers, fuzzers, install, quickstart, bare and debs
+#   sh tests/run.sh STEP...           packages format luacheck layers scripts complexity instructions unit spec contract
+#                                     embedded timed foreign fault cluster host model asan tsan fuzz install quickstart bare debs
 #
-# The steps after complexity run in three lanes side by side: most of their time is spent in waiting.
+# The steps after timed run in three lanes side by side: most of their time is spent in waiting.
 #
 # Environment: MR_FUZZ_SECONDS (15) for each fuzz target, MR_MODEL_SECONDS (30) for each model test, MR_BUILD (.build) for
 # all that is written, MR_LANES=1 for one step at a time.
@@ -25,14 +25,15 @@ unset MOONRABBIT_LIBRARY MOONRABBIT_COMMAND
 build_root=${setup_build_root:?}
 fuzz_seconds=${MR_FUZZ_SECONDS:-15}
 export MR_MODEL_SECONDS="${MR_MODEL_SECONDS:-30}"
-suite_seconds=900 # bounds a suite that hangs; the longest takes a small part of it
+suite_seconds=1500 # bounds a suite that hangs; the longest takes a small part of it
 
 checks="packages format luacheck layers scripts complexity"
-release_lane="unit spec contract embedded foreign model"
+release_lane="instructions unit spec contract embedded foreign model"
 other_lane="asan tsan fuzz install quickstart"
-third_lane="fault cluster bare"
-quick="$checks unit spec contract embedded foreign fault cluster"
-all="$checks $release_lane $other_lane $third_lane"
+third_lane="fault cluster host bare debs"
+alone="timed" # what measures time wants the machine for itself
+quick="$checks $alone instructions unit spec contract embedded foreign fault cluster host"
+all="$checks $alone $release_lane $other_lane $third_lane"
 
 top=""      # the folder of this run
 scratch=""  # the folder of this lane in it
@@ -251,6 +252,7 @@ lua_suite() {
 		MOONRABBIT_COMMAND="$build_root/$1/bin/moonrabbit" \
 		MR_BUILD_NAME="$1" \
 		MR_JOURNAL="$journal" \
+		XDG_STATE_HOME="$scratch/state" \
 		$plain_addresses "$build_root/$1/bin/test_luajit" "$(command -v busted)" \
 		--helper="$root/tests/support/ending.lua" --output=plainTerminal --defer-print "$2" >"$out" 2>&1
 	cat "$out"
@@ -277,10 +279,13 @@ lua_suite() {
 
 # --- Steps ----------------------------------------------------------------------------------------
 
-packages() { setup_packages tests || count 0 1; }
+packages() {
+	setup_packages tests || count 0 1
+	sh tests/support/nginx.sh || count 0 1
+}
 
 format() {
-	find runtime tests -name '*.[ch]' >"$scratch/sources"
+	find runtime tests examples -name '*.[ch]' -o -name '*.[ch]pp' >"$scratch/sources"
 	[ -s "$scratch/sources" ] || return
 	unformatted=""
 	while read -r file; do
@@ -326,8 +331,20 @@ complexity() {
 	if [ $? -eq 0 ]; then count 1 0; else count 0 1; fi
 }
 
+# What noise cannot fool: the same numbers on each machine.
+instructions() {
+	need_release || return
+	guarded sh tests/instructions/run.sh "$build_root/release" >"$scratch/instructions.out" 2>&1
+	if [ "$code" -eq 77 ]; then
+		leave_out "$(tail -n 1 "$scratch/instructions.out")"
+		return
+	fi
+	count_lines "$code" "$scratch/instructions.out"
+	sed -n 's/^ok \(.* instructions\) for 1000$/note: \1/p' "$scratch/instructions.out" | paste -s -d ',' | sed 's/,note:/,/g'
+}
+
 unit() { need_release && unit_tests release; }
-spec() { need_release && lua_suite release tests/spec; }
+spec() { need_release && MR_BROKER=memory lua_suite release tests/spec; }
 contract() { need_release && need_rabbitmq && lua_suite release tests/contract; }
 
 # serve TREE ARG...: a `moonrabbit broker` on a port of its own; sets MR_BROKER_PORT.
@@ -390,6 +407,15 @@ fault() {
 		lua_suite release "tests/fault/${name}_spec.lua"
 	done
 }
+
+# Programs with a loop of their own that embed the library: each is started for real.
+host() {
+	need_release && need_rabbitmq || return
+	if sh tests/support/nginx.sh; then lua_suite release tests/host; else count 0 1; fi
+}
+
+# What has to be done within so many milliseconds.
+timed() { need_release && MR_BROKER=memory lua_suite release tests/timed; }
 
 # Three nodes of RabbitMQ that are killed, frozen, cut off and drained.
 cluster() {
@@ -555,6 +581,21 @@ bare() {
 	count_lines "$code" "$scratch/bare.out"
 }
 
+# The packages, and all other ways to install, in a Debian of their own.
+debs() {
+	if ! nginx=$(sh tests/support/nginx.sh); then count 0 1; return; fi
+	need_build package -DCMAKE_INSTALL_PREFIX=/usr -DMR_NGINX_SRC="$nginx/usr/share/nginx/src" || return
+	for name in debs rock image; do
+		guarded sh "tests/support/$name.sh" "$build_root/bare" "$build_root/package" >"$scratch/$name.out" 2>&1
+		if [ "$code" -eq 77 ]; then
+			cat "$scratch/$name.out"
+			leave_out "$(tail -n 1 "$scratch/$name.out")"
+		else
+			count_lines "$code" "$scratch/$name.out"
+		fi
+	done
+}
+
 # model_start KIND SPEC: in the background, in a folder of its own that gets output and sums.
 model_start() {
 	place=$scratch/model.$1.$(basename "$2" _spec.lua)
@@ -598,6 +639,7 @@ run_step() {
 	layers) step layers "folders include only what they may" layers ;;
 	scripts) step scripts "a script that fails says where" scripts ;;
 	complexity) step complexity "no function over 80 lines or complexity 15" complexity ;;
+	instructions) step instructions "instructions and allocations of 1000 messages, counted" instructions ;;
 	unit) step unit "C unit tests, release build" unit ;;
 	spec) step spec "Lua specs" spec ;;
 	contract) step contract "contract tests against a private RabbitMQ" contract ;;
@@ -605,6 +647,8 @@ run_step() {
 	foreign) step foreign "amqp-tools, pika and amqp091-go against moonrabbit broker" foreign ;;
 	fault) step fault "losses, recovery, TLS, storms, a soak" fault ;;
 	cluster) step cluster "three nodes that are killed, frozen, cut off and drained" cluster ;;
+	host) step host "nginx, games, editors and plain C that embed the library" host ;;
+	timed) step timed "frames and budgets are kept" timed ;;
 	model) step model "randomised models, $MR_MODEL_SECONDS s each, on memory:// and on RabbitMQ" model ;;
 	asan) step asan "unit and contract tests on memory:// under ASan and UBSan" asan ;;
 	tsan) step tsan "unit and contract tests on memory:// under TSan" tsan ;;
@@ -612,6 +656,7 @@ run_step() {
 	install) step install "an installed copy works on its own" install_test ;;
 	quickstart) step quickstart "the quickstart of README.md" quickstart ;;
 	bare) step bare "the quickstart in a new, minimal Debian" bare ;;
+	debs) step debs "Debian packages, a rock and an image: installed, used, upgraded, removed" debs ;;
 	esac
 }
 
@@ -667,9 +712,10 @@ if [ -n "$may_go_on" ]; then
 	first=$(choose "$release_lane")
 	second=$(choose "$other_lane")
 	third=$(choose "$third_lane")
-	if [ -n "$first$second$third" ]; then # once, before the lanes part; each step that needs it counts a failure
+	if [ -n "$first$second$third$(choose "$alone")" ]; then # once, before the lanes part; each step that needs it counts a failure
 		need_release
 	fi
+	for name in $(choose "$alone"); do run_step "$name"; done
 	# shellcheck disable=SC2086 # lists of words
 	if [ "${MR_LANES:-3}" -eq 1 ]; then
 		lane one $first $second $third &

@@ -8,29 +8,10 @@
 . "$(dirname "$0")/../../examples/strict.sh"
 cd "$(dirname "$0")/../.."
 rounds=${1:-7}
-root=$PWD
-out=.build/bench
-mkdir -p $out
-# shellcheck source=examples/setup.sh
-. examples/setup.sh
-setup_build bench-scripts -DMR_BENCH=ON
-tree=$setup_build_root/bench-scripts
-moonrabbit=${MOONRABBIT:-$tree/bin/moonrabbit}
-peer=$(find "$tree" -name load_peer -type f | head -n 1)
+# shellcheck source=tests/bench/own.sh
+. tests/bench/own.sh
 
-# The median of numbers, one a line.
-median() { sort -g | awk '{ n[NR] = $1 } END { print n[int((NR + 1) / 2)] }'; }
-
-# A field of a JSON line.
-field() { sed -n "s/.*\"$1\":\([0-9.]*\).*/\1/p"; }
-
-consume() { # MODE
-	"$peer" --once --body 100 --messages 2000000 >$out/peer.out &
-	running=$!
-	until grep -q '^port ' $out/peer.out; do sleep 0.01; done
-	"$moonrabbit" run --log-level warn tests/bench/client_moonrabbit.lua "$1" "$(sed -n 's/^port //p' $out/peer.out)" 100 2000000
-	wait $running
-}
+consume() { against_peer 2000000 "$1"; } # MODE
 
 : >$out/bare.out
 : >$out/worker.out

@@ -2,6 +2,7 @@
 -- Covers: lua/moonrabbit/redelivery/message.lua by dead_letter
 local mr = require "moonrabbit"
 local broker = require "broker"
+local control = require "moonrabbit.console.control"
 
 local eventually, take = broker.eventually, broker.take
 
@@ -226,4 +227,26 @@ describe("a message that was got", function()
       assert.equal("enough", take(ch, queue .. ".dead").headers["x-mr-reason"])
       remove(ch, queue, queue .. ".dead", queue .. ".retry.50")
    end)
+
+   -- RabbitMQ knows a tag again: what is not settled under it counts as room once it is.
+   for _, kind in ipairs { "classic", "quorum" } do
+      it("heeds a lower prefetch of a console at once, also while handlers run, in a " .. kind .. " queue", function()
+         local ch, running, go, handled = broker.channel(), 0, 0, 0
+         local w = consumer { queue_type = kind, prefetch = 5, dead_letter = false, handler = function(msg)
+            running = running + 1
+            while go < tonumber(msg.body) do mr.sleep(0.005) end
+            running, handled = running - 1, handled + 1
+         end }
+         for _ = 1, 5 do assert(ch:publish("", w.queue, "1")) end
+         eventually("five handlers", function() return running == 5 end)
+         assert(control.run("prefetch", { consumer = w.queue, number = "1" }))
+         for _ = 1, 5 do assert(ch:publish("", w.queue, "2")) end
+         go = 1
+         eventually("one of five", function() return handled == 5 and running == 1 and broker.count(ch, w.queue) == 4 end)
+         go = 2
+         eventually("all", function() return handled == 10 end)
+         w:cancel()
+         remove(ch, w.queue)
+      end)
+   end
 end)

@@ -141,6 +141,6 @@ describe("the example in C", function()
          assert(io.open(FOLDER .. file:match "^[^.]+")):close()
       end
       list:close()
-      assert.equal(3, count)
+      assert.is_true(count >= 3, tostring(count))
    end)
 end)

@@ -315,6 +315,7 @@ describe("a look at the broker", function()
       local script = path:match "([^/]+)$":gsub("%.lua$", "")
       local worker = process.run("--workers 2", path)
       worker:says("tags ", 2)
+      for number = 1, 2 do worker:says(("connection=%s@%s/%d host="):format(script, host, number)) end -- the log comes by another way
       local out = worker:output()
       for number = 1, 2 do
          local name = ("%s@%s/%d"):format(script, host, number)

@@ -199,6 +199,24 @@ describe("a script that is reloaded", function()
       assert.equal(1, count(rest, "stop two"))
    end)
 
+   it("takes the new token of the page, where the port stays", function()
+      local BODY = PLAIN .. [[ print("port " .. assert(mr.health.listen("127.0.0.1:0", { admin = "a token of " .. EDITION }))) io.flush() ]]
+      start(BODY)
+      worker:says "port "
+      local port = tonumber(worker:output():match "port (%d+)")
+      local function is_right(edition)
+         local head = "POST /status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n"
+         local answer = http.raw(port, ("%sAuthorization: Bearer a token of %s\r\n\r\n"):format(head, edition))
+         return answer:find "^HTTP/1%.1 405" ~= nil
+      end
+      assert.is_true(is_right "one")
+      reload(BODY)
+      worker:says "msg=reloaded"
+      broker.eventually("the new token", function() return is_right "two" end)
+      assert.is_false(is_right "one")
+      finish()
+   end)
+
    it("starts consumers that are new, ends those that are gone, and makes those anew that the broker must be told of", function()
       local other = broker.name "other"
       start(PLAIN .. ('mr.consumer { queue = "%s", handler = print } '):format(other))

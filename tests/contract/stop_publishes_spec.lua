@@ -1,6 +1,5 @@
 --- A stop while publishes cannot go out: each ends, is told, and shows in the exit code.
 -- Covers: lua/moonrabbit/connection/farewell.lua by routing_keys
--- Covers: lua/moonrabbit/program/shutdown.lua by abandoned
 local broker = require "broker"
 local process = require "process"
 

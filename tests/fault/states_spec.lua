@@ -73,6 +73,7 @@ local MESSAGE = {
    ack = function(m) return m:ack() end,
    dead_letter = function(m) return m:dead_letter "why" end,
    decode = function(m) return m:decode() end,
+   view = function(m) return m:view() end,
    nack = function(m) return m:nack() end,
    reject = function(m) return m:reject() end,
    reply = function(m) return m:reply("x", SHORT) end,
@@ -237,12 +238,12 @@ local OWN = {
 -- What never needs the broker.
 local ALWAYS = { acquire = true, clone = true, info = true, close = true, release = true, update_secret = true,
    ["consumer:cancel"] = true,
-   ["consumer of the iterator:cancel"] = true, ["ticket:wait"] = true, decode = true, on_return = true, with = true,
+   ["consumer of the iterator:cancel"] = true, ["ticket:wait"] = true, decode = true, view = true, on_return = true, with = true,
    iterator = true, ["simple:close"] = true, ["publisher:publish_async"] = true, ["publisher:flush"] = true,
    ["publisher:close"] = true,
    wait_for_confirms = true, ["ticket that is out:wait"] = true } -- the word may have come before the end did
 -- What reads a message: its memory went with the loop, which is the one thing that raises.
-local READS = { decode = true, reply = true }
+local READS = { decode = true, view = true, reply = true }
 
 local function allowed(kind, lists)
    for _, list in ipairs(lists) do

@@ -15,6 +15,13 @@ local function read(path)
 end
 
 -- One of each class, by the name that api.md calls it.
+-- The functions of a module that loads in its host only, by its source.
+local function adapter(name)
+   local list = {}
+   for fn in read("lua/moonrabbit/" .. name .. ".lua"):gmatch "\nfunction adapter%.([%w_]+)" do list[fn] = function() end end
+   return setmetatable(list, {})
+end
+
 local function objects()
    local b = embedded.broker()
    local conn = embedded.connect { url = b.url }
@@ -32,6 +39,7 @@ local function objects()
    all.server = mr.rpc.serve { connection = conn, queue = "r", handler = function() end }
    all.counter, all.gauge = mr.metrics.counter("own_api_total", ""), mr.metrics.gauge("own_api", "")
    all.histogram = mr.metrics.histogram("own_api_seconds", "")
+   for _, name in ipairs { "love", "uv", "tarantool" } do all[name] = adapter(name) end
    return all
 end
 

@@ -38,15 +38,22 @@ function Client:send(bytes)
 end
 
 --- All that comes until the server hangs up; nil when it does not within `seconds`.
-function Client:read(seconds)
+-- @tparam[opt] number seconds
+-- @tparam[opt] function is_enough fn(text): true ends it before
+function Client:read(seconds, is_enough)
    local parts, buffer, deadline = {}, ffi.new "char[65536]", mr.now() + (seconds or PATIENCE)
    while true do
       local n = C.recv(self.fd, buffer, 65536, 0)
-      if n > 0 then parts[#parts + 1] = ffi.string(buffer, n)
+      if n > 0 then
+         parts[#parts + 1] = ffi.string(buffer, n)
+         if is_enough and is_enough(table.concat(parts)) then return table.concat(parts) end
       elseif n == 0 or ffi.errno() ~= EAGAIN then return table.concat(parts)
       elseif not mr.wait_fd(self.fd, "r", math.max(deadline - mr.now(), 0)) then return nil end
    end
 end
+
+--- Sends no more, and goes on reading.
+function Client:finish() C.shutdown(self.fd, 1) end
 
 function Client:close() C.close(self.fd) end
 

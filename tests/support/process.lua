@@ -33,8 +33,9 @@ function process.start(command, environment)
 end
 
 --- `moonrabbit run` with some options of a script on disk, at the broker of the suite.
-function process.run(options, path)
-   return process.start(("%s run %s %s"):format(broker.command, options, path), ("AMQP_URL=%s"):format(broker.tcp_url))
+function process.run(options, path, environment)
+   return process.start(("%s run %s %s"):format(broker.command, options, path), ("AMQP_URL=%s %s"):format(broker.tcp_url,
+      environment or ""))
 end
 
 --- All that it has written so far.
@@ -83,11 +84,19 @@ function Process:stop()
    return self:wait()
 end
 
---- Ends those that a failed test has left.
+-- The process, and all that it has started and those have; each is stopped first, so that it starts no more.
+local function family(pid, list)
+   os.execute(("kill -STOP %d 2>/dev/null"):format(pid)) -- it may have ended by itself
+   list[#list + 1] = pid
+   for child in (read(("/proc/%d/task/%d/children"):format(pid, pid)) or ""):gmatch "%d+" do family(tonumber(child), list) end
+   return list
+end
+
+--- Ends those that a failed test has left, and what they have started.
 function process.end_all()
    for _, self in ipairs(started) do
       if not self.has_ended then
-         self:signal "KILL"
+         for _, pid in ipairs(family(self.pid, {})) do os.execute(("kill -KILL %d 2>/dev/null"):format(pid)) end
          self:wait()
       end
    end

@@ -19,7 +19,6 @@ local FAULTS = "T01 T03 T04 T05 T06 T07 T08 T10 T11 T12 T13 T14 T15 T16 T17 T18 
 local FIELD = { { "W", 1, 7 }, { "W", 10, 21 }, { "W", 30, 41 }, { "R", 1, 23 }, { "H", 1, 8 }, { "C", 1, 15 }, { "F", 1, 11 } }
 
 local pending = {
-   S6 = "console", -- there is none yet
 }
 -- What has no place here, and why.
 local left_out = {

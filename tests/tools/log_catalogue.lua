@@ -87,7 +87,8 @@ return {
    ["the script is stalled"] = { "The script computes without a wait, or is in a system call.", "See `traceback`; docs/watchdog.md.",
       fields = "seconds, queue, origin, doing, traceback" },
    ["the script goes on after a stall"] = { "It waits again.", "", fields = "seconds, queue, origin, traceback" },
-   ["(where) failed"] = { "`task failed`: the code of a task, a timer or an event has raised an error. `library failed`: a defect of ours.",
+   ["(where) failed"] = { "`task failed`: the code of a task, a timer or an event has raised an error; "
+      .. "`coroutine failed`: a coroutine that moonrabbit.uv has resumed. `library failed`: a defect of ours.",
       "Read `error`." },
    ["a message that may have ended the process is handled alone"] = { "It was delivered when a worker died.",
       "If the worker dies again, look at this message." },
@@ -135,6 +136,12 @@ return {
    -- the program
    ["the script failed"] = { "It does not load, or its main chunk has raised an error: exit code 1.", "Read `error`." },
    ["stopping"] = { "A signal asks for it.", "" },
+   ["nginx does not wait any longer"] = { "worker_shutdown_timeout was over before handlers had finished.",
+      "Their messages come again. Raise it, or lower `drain`." },
+   ["a turn failed"] = { "An error outside of all handlers, in a host of nginx.", "Report it, with `error`." },
+   ["nginx starts no timer"] = { "nginx has none left: Moonrabbit does not run in this worker.", "See `hint`." },
+   ["the wake socket of nginx is lost"] = { "Somebody has closed it; it is connected again.", "Report it, with `error`." },
+   ["the health page is about one worker only"] = { "Workers find each other by a shared dictionary.", "See `hint`." },
    ["ending at once"] = { "A second signal, to a supervisor.", "" },
    ["abandoned"] = { "At the end, for each handler that has not finished.", "The message comes again. Raise --drain.",
       fields = OF_HANDLER .. ", more, text" },
@@ -151,8 +158,28 @@ return {
    ["worker started"] = { "A supervisor has started a process.", "" },
    ["worker ended"] = { "It had nothing more to do, or was stopped.", "" },
    ["worker died"] = { "It is started again after `delay`.", "Alert if it repeats: `code` or `signal`, and the lines before." },
+   ["worker stuck"] = { "It has not come back to its loop within the watchdog's time of the systemd unit: it is ended by SIGABRT.",
+      "Look at the lines of the watchdog before it: they say where the script was." },
+   ["a worker's words are not heard"] = { "The supervisor has no socket for it: systemd is not told whether it is ready.",
+      "See `error`: TMPDIR." },
+   ["the service manager is told nothing"] = { "NOTIFY_SOCKET is set, and libsystemd.so.0 is not there.",
+      "Install libsystemd0, or unset NOTIFY_SOCKET." },
    ["worker not started"] = { "The system has refused a process.", "See `error`: limits of processes or memory." },
    ["health pages"] = { "They are served.", "" },
+   ["no console"] = { "`moonrabbit run` could not open its socket for `moonrabbit attach`.", "See `error`: another folder by "
+      .. "--console, or none by --no-console.", level = "warn, info", fields = "error, hint, kind" },
+   ["recording written"] = { "The flight recorder's events are in a file: something was given up, or SIGUSR1 asked for it.",
+      "Look at what came before, see inspection.md." },
+   ["recording not written"] = { "The file of the flight recorder could not be written.", "See `error`; `--recorder-dir` names another "
+      .. "folder." },
+   ["console not served"] = { "The socket is there, but nothing answers.", "See `error`." },
+   ["evaluated by console"] = { "Somebody runs an expression; `uid` and `pid` are who.", "" },
+   ["monitored by console"] = { "Somebody begins to watch deliveries (`moonrabbit monitor`); `uid` and `pid` are who, `headers` and "
+      .. "`body` (bytes) what is shown of them.", "" },
+   ["changed by console"] = { "Somebody has changed the running program; `uid` and `pid` are who.", "" },
+   ["changed by page"] = { "Somebody with the token of --http-admin has changed the running program by the page for browsers.", "" },
+   ["an expression of a console does not end"] = { "It catches the error that is to end it, and runs on.", "Restart the process, if "
+      .. "it takes too much time." },
    ["health pages not served"] = { "The port cannot be opened.", "See `hint`." },
    ["health check failed"] = { "A check of mr.health.check fails.", "See `detail`." },
    ["health check passed"] = { "It holds again.", "" },
@@ -160,7 +187,10 @@ return {
       "An order's number is no label." },
    ["a pool was freed before all was given back"] = { "By a host in C.", "Release what is acquired." },
    ["a pool's item was collected without a release: it goes back"] = { "The garbage collector found it.", "Use pool:with." },
-   ["log lines were dropped"] = { "Standard error took nothing for a while.", "Alert: what reads the log is too slow, or gone." },
+   ["log lines were dropped"] = { "Standard error, or a host or a sink that takes the lines, took nothing for a while.",
+      "Alert: what reads the log is too slow, or gone." },
+   ["the log's sink has failed: lines go to standard error"] = { "The function of `mr.log.sink` has failed, for the first time.",
+      "Mend it, with the traceback. Each line for which it fails goes to standard error." },
 
    -- moonrabbit broker
    ["serving clients"] = { "`moonrabbit broker` listens.", "" },

@@ -40,16 +40,20 @@ local PAGES = {
    { "Retry policies", "loop/retry", "mr.retry" },
    { "Health", "health/health", "mr.health" },
    { "Metrics", "health/metrics", "mr.metrics" },
+   { "The flight recorder", "loop/recorder", "mr.recorder" },
    { "Pools", "pool/pool", "pool" },
    { "Pools: size", "pool/size", "pool" },
+   { "Hosts: LÖVE", "love", "love" },
+   { "Hosts: libuv and Neovim", "uv", "uv" },
+   { "Hosts: Tarantool", "tarantool", "tarantool" },
    { "Testing: the embedded broker", "testing", "mr.testing" },
 }
 
-local OURS = { mr = true, consumer = true, Worker = true, Connection = true, Channel = true, Ticket = true,
+local OURS = { mr = true, adapter = true, consumer = true, Worker = true, Connection = true, Channel = true, Ticket = true,
    Consumer = true, methods = true, value = true, log = true, Timer = true, testing = true, Broker = true, Pool = true,
    retry = true, Simple = true, pool = true, rpc = true, rpc_server = true, publisher = true, Publisher = true,
    topology = true, Topology = true, filter = true, Server = true, health = true, sync = true, Event = true,
-   Semaphore = true, Queue = true, simple_queue = true, metrics = true, Counter = true, Gauge = true, Histogram = true }
+   Semaphore = true, Queue = true, simple_queue = true, metrics = true, recorder = true, Counter = true, Gauge = true, Histogram = true }
 
 -- Parts of a class that have a file of their own: their methods are the class's.
 local PARTS = { declare = true, publish = true, plan = true, apply = true, delayed = true, maintenance = true, size = true,

@@ -50,6 +50,21 @@ describe("the Lua library", function()
       ]]))
    end)
 
+   it("says in one line what it needs, to Lua 5.1 and 5.4", function()
+      local tried = 0
+      for _, lua in ipairs { "lua5.1", "lua5.4" } do
+         if os.execute(("command -v %s >/dev/null"):format(lua)) == 0 then
+            tried = tried + 1
+            local said = shell(([[env -i LUA_PATH='%s/?.lua;%s/?/init.lua' %s -e 'print(select(2, pcall(require, "moonrabbit")))' 2>&1]])
+               :format(LUA, LUA, lua))
+            assert.equal("Moonrabbit needs LuaJIT: moonrabbit run SCRIPT, luajit SCRIPT, busted --lua=luajit; this is Lua "
+               .. lua:sub(4), said:match "^[^\n]*")
+            assert.is_nil(said:match "\n(.+)", said)
+         end
+      end
+      assert.is_true(tried > 0)
+   end)
+
    plain("says so when the shared library is of another version, or is not there", function()
       local said = run [[
          local ffi = require "ffi"
@@ -59,6 +74,6 @@ describe("the Lua library", function()
       ]]
       assert.truthy(said:find("these Lua files are of version 0.1.0, but the library is 9.9.9", 1, true), said)
       said = shell(("cd %s && env -i luajit main.lua 2>&1"):format(folder))
-      assert.truthy(said:find "cannot load libmoonrabbit.so %(.*MOONRABBIT_LIBRARY may name it", said)
+      assert.truthy(said:find "cannot load libmoonrabbit.so.0 %(.*MOONRABBIT_LIBRARY may name it", said)
    end)
 end)

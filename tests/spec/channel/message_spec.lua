@@ -77,6 +77,17 @@ describe("a message", function()
       assert.is_truthy(tostring(msg):find('exchange "ex", routing key "key", 3 bytes', 1, true))
    end)
 
+   it("gives the start of its body, with its size, before and after it is settled", function()
+      for _, is_standing in ipairs { false, true } do
+         local msg = message.new(delivery { body = "a\0bc" }, channel, is_standing)
+         assert.same({ "a\0", 4 }, { message.start(msg, 2) })
+         assert.same({ "", 4 }, { message.start(msg, 0) })
+         assert.is_false(rawget(msg, 3)) -- it was not copied as a whole
+         assert.is_true(msg:ack())
+         assert.same({ "a\0bc", 4 }, { message.start(msg, 9) })
+      end
+   end)
+
    it("has each of the 14 properties as a field, before and after it is settled (FIELD-W40)", function()
       local props = { content_type = "a/b", content_encoding = "gzip", correlation_id = "c-1", reply_to = "r", expiration = "60000",
          message_id = "m-1", type = "order", user_id = "guest", app_id = "app", cluster_id = "cl", delivery_mode = 1, priority = 3,

@@ -51,6 +51,16 @@ describe("a group of workers", function()
       assert.equal(tostring(real.pid()), changes.MOONRABBIT_SUPERVISOR)
    end)
 
+   it("tells each what its console is to be, at a path of its own", function()
+      begin(2, { console = "/run/c.sock", console_read_only = true })
+      local text = table.concat(started[2].arguments, " ")
+      assert.truthy(text:find(" --console-read-only --console /run/c.sock.2 ", 1, true), text)
+      assert.is_false(started[2].changes.MOONRABBIT_CONSOLE)
+      begin(1, { no_console = true })
+      text = table.concat(started[1].arguments, " ")
+      assert.truthy(text:find(" --no-console ", 1, true), text)
+   end)
+
    it("starts one that died after 1, 2, 4 ... 30 s, and after 1 s again when it lived for a minute", function()
       begin(1)
       for n, delay in ipairs { 1, 2, 4, 8, 16, 30, 30 } do

@@ -233,6 +233,19 @@ describe("a check of the program's", function()
       assert.equal(last, calls)
    end)
 
+   it("shows no passwords of URLs in what it says", function()
+      local s = setup()
+      mr.health.check("database", function() return false, "postgres://shop:hunter2@db/orders is away" end)
+      becomes("the failure", s.port, "/health", 503)
+      for _, path in ipairs { "/health", "/ready", "/status?recent&log" } do
+         local _, body = http.ask(s.port, path)
+         assert.is_nil(body:find "hunter2", path)
+      end
+      local report = mr.health.report()
+      assert.equal("database: postgres://shop:***@db/orders is away", report.error)
+      assert.equal("postgres://shop:***@db/orders is away", report.checks.database.detail)
+   end)
+
    it("that throws, hangs, returns nonsense or a cycle fails with a clear text, and consumption goes on", function()
       local handled = 0
       local s = setup(function() handled = handled + 1 end)

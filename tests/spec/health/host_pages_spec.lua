@@ -44,10 +44,73 @@ describe("a page of the program's", function()
       assert.same({ 503, "{}" }, get "/live")
       assert.equal(503, (http.ask(port, "/ready")))
       status, body = http.ask(port, "/none")
-      assert.same({ 404, { "/health", "/ready", "/live", "/metrics", "/jobs" } }, { status, cjson.decode(body).pages })
+      assert.same({ 404, { "/health", "/ready", "/live", "/metrics", "/", "/status", "/details", "/jobs" } },
+         { status, cjson.decode(body).pages })
       status, body, headers = http.ask(port, "/jobs", "HEAD")
       assert.same({ 200, "", "11" }, { status, body, headers["content-length"] })
       assert.equal(405, (http.ask(port, "/jobs", "POST")))
+   end)
+
+   it("of JSON is UTF-8, whatever bytes the names in it have", function()
+      serve("/names", function() return host_pages.json(200, { ["q\255"] = "gr\195\188n\195" }) end)
+      assert.same({ 200, '{"q\239\191\189":"gr\195\188n\239\191\189"}\n' }, get "/names")
+   end)
+
+   it("says nothing of the time in its state of a connection that never left the one that it was made in", function()
+      local conn = mr.connect { url = "memory://", name = "idle" }
+      local page
+      eventually("the connection", function()
+         page = cjson.decode(get("/status")[2])
+         return page.connections[1]
+      end)
+      assert.same({ "idle" }, { page.connections[1].name })
+      assert.is_nil(page.connections[1].since)
+      assert.truthy(require("moonrabbit.cli.status_text").lines(page, "x")[1])
+      conn:release()
+   end)
+
+   it("is beside the page for browsers, unless that is not wanted", function()
+      assert.equal(200, (http.ask(port, "/status")))
+      assert.equal(200, (http.ask(port, "/details")))
+      assert(mr.health.close())
+      assert.has_error(function() mr.health.listen("0", { admin = "" }) end, 'option "admin" takes 1 to 511 bytes')
+      port = assert(mr.health.listen("0", { page = false }))
+      for _, path in ipairs { "/", "/page.js", "/status", "/details" } do assert.equal(404, (http.ask(port, path))) end
+      assert.equal(503, (http.ask(port, "/health"))) -- there is no connection
+   end)
+
+   it("keeps the token of the server that runs when another one is refused", function()
+      assert(mr.health.close())
+      port = assert(mr.health.listen("0", { admin = "the right token" }))
+      local request = "POST /status HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer the right token\r\nContent-Length: 0\r\n\r\n"
+      assert.equal("not_allowed", select(2, mr.health.listen("127.0.0.1:0", { page = false })).kind)
+      assert.truthy(http.raw(port, request):find "^HTTP/1%.1 405") -- that page takes GET: the token is right
+      assert.equal(200, (http.ask(port, "/status")))
+   end)
+
+   it("is not shown through a proxy, which gets no change done either", function()
+      assert(mr.health.close())
+      port = assert(mr.health.listen("0", { admin = "the right token" }))
+      for _, sign in ipairs { "X-Forwarded-For: 192.0.2.1", "Forwarded: for=192.0.2.1", "via: 1.1 proxy" } do
+         local function ask(first)
+            local right = "Authorization: Bearer the right token"
+            return http.raw(port, ("%s HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n%s\r\n\r\n"):format(first, right, sign))
+         end
+         for _, path in ipairs { "/", "/status", "/details" } do assert.truthy(ask("GET " .. path):find "^HTTP/1%.1 404") end
+         assert.truthy(ask "GET /live":find "^HTTP/1%.1 200")
+         local refused = ask "POST /control"
+         assert.truthy(refused:find "^HTTP/1%.1 403", refused)
+         assert.truthy(refused:find("--http-page", 1, true), refused)
+      end
+      local answer = http.raw(port, "GET /status HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n") -- as nginx asks
+      assert.truthy(answer:find "^HTTP/1%.%d 404", answer)
+   end)
+
+   it("comes at once, not with the server's next look at its clients", function()
+      serve("/jobs", function() return 200, "text/plain", "1" end)
+      local began = mr.now()
+      for _ = 1, 20 do assert.equal(200, (http.ask(port, "/jobs"))) end
+      assert.is_true(mr.now() - began < 10) -- each took up to a second
    end)
 
    it("goes to many clients at once, each its own", function()

@@ -133,7 +133,7 @@ describe("a wait in a coroutine of the host", function()
             assert(msg.body == "hello " .. name, "the message")
             assert(msg:ack())
             note("got", name)
-            mr.sleep(0.01)
+            mr.sleep(0.3)
             note("slept", name)
             assert(conn:close())
          end, "r" .. i)
@@ -515,6 +515,25 @@ describe("a coroutine of the host that dies while it waits", function()
       local before = many(100)
       assert.is_true(many(1000) - before < 64)
    end)
+
+   it("costs no memory, if it ends between the making of its object and its wait", function()
+      local host = require "moonrabbit.loop.host"
+      local made = setmetatable({}, { __mode = "k" })
+      mr.host { waiter = function()
+         local w = waiter() -- knows its coroutine
+         made[w] = true
+         return w
+      end }
+      for _ = 1, 100 do
+         request(function() host.prepare(coroutine.running()) end)
+         resume_next()
+      end
+      collectgarbage()
+      collectgarbage()
+      local left = 0
+      for _ in pairs(made) do left = left + 1 end
+      assert.is_true(left <= 1, left .. " are left")
+   end)
 end)
 
 describe("a bad waiter", function()
@@ -567,6 +586,22 @@ describe("a bad waiter", function()
       assert.equal(0, message_count())
    end)
 
+   it("that has no second object is asked once for a wait, whenever the garbage is collected", function()
+      local asked, result = 0, nil
+      mr.host { waiter = function()
+         asked = asked + 1
+         if asked > 1 then error("no more", 0) end
+         return waiter()
+      end }
+      request(function() result = ch:publish("", q, "once") end)
+      debug.sethook(function() collectgarbage() end, "", 20)
+      resume_next()
+      debug.sethook()
+      assert.same({}, errs)
+      run_until(function() return result end)
+      assert.equal(1, asked)
+   end)
+
    it("that comes back too soon ends the wait, and what it waited for is done", function()
       mr.host { waiter = function() return { wait = function() end, post = function() note "post" end } end }
       request(function() ch:publish("", q, "sent") end)
@@ -601,6 +636,32 @@ describe("a bad waiter", function()
       assert.error_matches(function() mr.host { waiter = true } end, 'option "waiter" must be a function, or false')
       assert.error_matches(function() mr.host {} end, 'option "waiter" is missing')
       assert.error_matches(function() mr.host { waiters = print } end, "waiters")
+   end)
+end)
+
+describe("the main chunk as a coroutine of the host", function()
+   it("waits by the waiter", function()
+      local made, is_posted = 0, false
+      mr.host { main = true, waiter = function()
+         assert.is_nil(coroutine.running())
+         made, is_posted = made + 1, false
+         return { wait = function() while not is_posted do mr.poll() end end, post = function() is_posted = true end }
+      end }
+      mr.sleep(0.001)
+      assert.equal(1, made)
+      local ch = assert(mr.connect("memory://host"):channel())
+      assert(ch:confirm_select())
+      assert(ch:publish("amq.topic", "x", "x"))
+      assert.is_true(made > 2)
+      mr.host { waiter = waiter } -- without `main` it pumps, as ever
+      local before = waits
+      mr.sleep(0.001)
+      assert.equal(before, waits)
+      ch.connection:release()
+   end)
+
+   it("is on or off", function()
+      assert.error_matches(function() mr.host { waiter = waiter, main = 1 } end, 'option "main" must be a boolean')
    end)
 end)
 

@@ -18,10 +18,11 @@ local fake = setmetatable({
    mr_runtime_log = function(_, level, format) written = { level, format } end,
 }, { __index = lib.C })
 package.loaded["moonrabbit.base.ffi"] = { C = fake, version = lib.version }
-package.loaded["moonrabbit.loop.loop"] = { runtime = function() return nil end }
+package.loaded["moonrabbit.loop.loop"] = { runtime = function() return nil end, witness = function() return nil end }
+package.loaded["moonrabbit.loop.sink"] = { is_inside = function() return false end }
 package.loaded["moonrabbit.loop.log"] = nil
 local log = require "moonrabbit.loop.log"
-package.loaded["moonrabbit.base.ffi"], package.loaded["moonrabbit.loop.loop"] = lib, nil
+package.loaded["moonrabbit.base.ffi"], package.loaded["moonrabbit.loop.loop"], package.loaded["moonrabbit.loop.sink"] = lib, nil, nil
 
 describe("log", function()
    before_each(function() written = nil end)

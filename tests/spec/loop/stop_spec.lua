@@ -51,6 +51,18 @@ describe("a stop", function()
       assert.same({ false, nil, nil, false }, { stop.is_asked(), stop.asked_at(), stop.lost(), stop.is_at_loss() })
    end)
 
+   it("does not wait for callbacks that were dropped with the runtime before", function()
+      local told = 0
+      local publisher = mr.publisher { connection = mr.connect "amqp://127.0.0.1:1", routing_key = "q",
+         on_failed = function() told = told + 1 end }
+      assert(publisher:publish_async "in line")
+      loop.close(0)
+      local from = mr.now()
+      assert.is_true(mr.run())
+      assert.is_true(mr.now() - from < 5)
+      assert.equal(0, told)
+   end)
+
    it("counts what all have still to send", function()
       local before, mine = stop.counted(), { 2, 3 }
       for i = 1, 2 do stop.count(function() return mine[i] end) end

@@ -1,4 +1,5 @@
 --- waiting: where a script can wait, and what it is told where it cannot.
+-- Covers: lua/moonrabbit/loop/obstacle.lua by table.sort
 -- Feature: where a wait is refused, for every function that waits
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"

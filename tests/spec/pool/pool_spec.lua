@@ -3,6 +3,7 @@
 -- Covers: lua/moonrabbit/pool/lease.lua by acquire
 -- Covers: lua/moonrabbit/pool/size.lua by resize
 local mr = require "moonrabbit"
+local loop = require "moonrabbit.loop.loop"
 local embedded = require "embedded"
 
 local broker, clean, eventually = embedded.broker, embedded.close_all, require("waits").eventually
@@ -397,6 +398,16 @@ describe("a pool of channels", function()
       end)
       p:release(served)
       assert.same({ 0, 1, 1 }, counts(p))
+   end)
+
+   it("starts nothing anew for what is collected after the end of the runtime", function()
+      mr.spawn(function() assert(assert(pool { max_connections = 1 }:acquire()):connect()) end)
+      loop.close()
+      collectgarbage()
+      collectgarbage()
+      local is_running = loop.is_running()
+      clean()
+      assert.is_false(is_running)
    end)
 
    it("is whole again after a loss", function()

@@ -88,6 +88,30 @@ describe("consumers of a new edition", function()
       for i = 1, 10 do assert.equal(("old %dfalse"):format(i), seen[i]) end
    end)
 
+   it("keep to another concurrency from then on, and leave nothing waiting", function()
+      local tokens = {}
+      local function handler(msg)
+         seen[#seen + 1] = msg.body
+         tokens[msg.body] = task.token()
+         task.wait(tokens[msg.body])
+      end
+      local old = make("", { handler = handler })
+      assert(old:wait(5))
+      put "1"
+      put "2"
+      says { "1", "2" }
+      exchange(function() make("", { handler = handler, concurrency = 1 }) end)
+      put "3"
+      put "4"
+      waits.eventually("all of them", function() return broker:queue "q".messages_unacknowledged == 4 end)
+      task.wake(tokens["1"])
+      task.wake(tokens["2"])
+      says { "1", "2", "3" }
+      exchange(function() make("", { handler = handler, concurrency = 2 }) end)
+      says { "1", "2", "3", "4" }
+      for _, body in ipairs { "3", "4" } do task.wake(tokens[body]) end
+   end)
+
    it("that conflict with the broker are found before anything changes", function()
       local old = make "old "
       assert(old:wait(5))

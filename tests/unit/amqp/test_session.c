@@ -21,7 +21,13 @@ static void test_a_consumer_gets_its_deliveries_and_acks_them_in_one_frame(void 
 	event_is(&b, 0, MR_EV_DONE, MR_OK, 5);
 	for (int i = 1; i <= 3; i++) event_is(&b, i, MR_EV_DELIVERY, MR_OK, 0);
 	mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
-	for (uint64_t t = 1; t <= 3; t++) mr_session_settle(b.s, 1, 1, t, MR_ACK, 0);
+	struct mr_consumer_view view;
+	mr_session_settle(b.s, 1, 1, 1, MR_ACK, 0);
+	assert_true(mr_session_view_consumer(b.s, 1, 9, &view));
+	assert_true(view.is_alone && view.delivered == 3 && view.in_flight == 2);
+	assert_false(mr_session_view_consumer(b.s, 1, 12345, &view));
+	assert_int_equal(mr_session_unconfirmed(b.s), 0);
+	for (uint64_t t = 2; t <= 3; t++) mr_session_settle(b.s, 1, 1, t, MR_ACK, 0);
 	mr_session_settle(b.s, 1, 2, 1, MR_ACK, 0); /* another epoch: ignored */
 	mr_session_settle(b.s, 2, 1, 1, MR_ACK, 0); /* another channel: ignored */
 	mr_session_flush(b.s);

@@ -375,6 +375,11 @@ static void test_meters_are_few(void **state)
 	assert_true(mr_meter_handled(first, began, true) >= began + 0.02);
 	mr_meter_handled_many(first, 10, 1e-6);
 	mr_meter_messages(first, 42);
+	mr_meter_paused(first, true);
+	mr_meter_paused(NULL, true);
+	mr_backlog *backlog = mr_backlog_of(rt, "out", 3);
+	assert_non_null(backlog);
+	assert_ptr_equal(mr_backlog_of(rt, "out", 3), backlog);
 	mr_meter_handled(NULL, began, false);
 	uint16_t port = listen_somewhere();
 	const char *page = get(port, "/metrics");

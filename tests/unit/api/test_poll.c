@@ -2,12 +2,15 @@
  * Covers: runtime/io/watch.c by MR_FD_WRITE
  * SPDX-License-Identifier: MIT */
 #include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -386,6 +389,90 @@ static void test_a_descriptor_that_is_closed_meanwhile_wakes_who_waits(void **st
 	close(full[1]);
 }
 
+/* ---- polls within polls ---- */
+
+static int poll_of_handler = -1;
+
+static void on_signal(int number)
+{
+	mr_event ev;
+	(void)number;
+	poll_of_handler = mr_runtime_poll(rt, &ev, 1, 5);
+}
+
+static void *poll_in_thread(void *result)
+{
+	mr_event ev;
+	double until = mr_now() + 20;
+	/* until the other poll is at work, this one finds nothing itself */
+	while (mr_now() < until && poll_of_handler != 0) {
+		*(int *)result = mr_runtime_poll(rt, &ev, 1, 0);
+		usleep(1000);
+	}
+	return NULL;
+}
+
+/* Standard error goes into a pipe; returns what it was. */
+static int redirect(int fds[2])
+{
+	int kept = dup(STDERR_FILENO);
+	assert_int_equal(pipe(fds), 0);
+	dup2(fds[1], STDERR_FILENO);
+	return kept;
+}
+
+static void assert_one_line(int fds[2], int kept)
+{
+	char text[1000] = "";
+	dup2(kept, STDERR_FILENO);
+	close(kept);
+	close(fds[1]);
+	ssize_t n = read(fds[0], text, sizeof text - 1);
+	close(fds[0]);
+	assert_true(n > 0 && strchr(text, '\n') == text + n - 1);
+	assert_non_null(strstr(text, "a runtime belongs to one thread"));
+}
+
+/* The poll that was interrupted goes on, and nothing of it is taken. */
+static void test_a_poll_of_a_signal_handler_takes_nothing(void **state)
+{
+	int fds[2], kept = redirect(fds);
+	(void)state;
+	struct sigaction act = {.sa_handler = on_signal};
+	struct itimerval soon = {.it_value.tv_usec = 50000, .it_interval.tv_usec = 50000},
+			 never = {.it_value.tv_usec = 0};
+	sigaction(SIGALRM, &act, NULL);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	mr_event ev;
+	double until = mr_now() + 20;
+	while (poll_of_handler < 0 && mr_now() < until) mr_runtime_poll(rt, &ev, 1, 10);
+	setitimer(ITIMER_REAL, &never, NULL);
+	signal(SIGALRM, SIG_DFL);
+	assert_one_line(fds, kept);
+	assert_int_equal(poll_of_handler, 0);
+	assert_int_equal(request(2, MR_QUEUE_PURGE), MR_OK);
+}
+
+static void test_a_poll_of_a_second_thread_takes_nothing(void **state)
+{
+#ifdef __SANITIZE_THREAD__
+	skip(); /* the polls before the first are the race that it is there to report */
+#endif
+	int fds[2], kept = redirect(fds), result = -1;
+	pthread_t thread;
+	mr_event ev;
+	(void)state;
+	poll_of_handler = -1;
+	assert_int_equal(pthread_create(&thread, NULL, poll_in_thread, &result), 0);
+	for (int i = 0; i < 200; i++) mr_runtime_poll(rt, &ev, 0, 0);
+	for (int i = 0; i < 4; i++) mr_runtime_poll(rt, &ev, 1, 0.05);
+	poll_of_handler = 0;
+	pthread_join(thread, NULL);
+	assert_one_line(fds, kept);
+	assert_int_equal(result, 0);
+	assert_int_equal(request(2, MR_QUEUE_PURGE), MR_OK);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -401,6 +488,8 @@ int main(void)
 		TEST(test_a_full_backlog_comes_as_the_host_makes_room),
 		TEST(test_a_token_watches_one_descriptor_at_a_time),
 		TEST(test_a_descriptor_that_is_closed_meanwhile_wakes_who_waits),
+		TEST(test_a_poll_of_a_signal_handler_takes_nothing),
+		TEST(test_a_poll_of_a_second_thread_takes_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,9 +50,11 @@ static int answer_later(void *owner, const struct mr_httpd_request *request,
 
 static enum mr_status serve(void)
 {
+	const struct mr_httpd_owner owner = {.answer = answer_later};
 	mr_error error = {0};
 	asked = 0;
-	return mr_httpd_open(&server, loop, "127.0.0.1", 0, &port, answer_later, NULL, &error);
+	return mr_httpd_open(&server, loop, "127.0.0.1", 0, &port, &mr_httpd_public, &owner,
+		&error);
 }
 
 static int setup(void **state)

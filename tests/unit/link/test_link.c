@@ -29,7 +29,9 @@ static void test_a_move_that_may_not_be_marks_the_link_and_is_logged(void **stat
 {
 	static const char *const names[] = {"IDLE", "CONNECTING", "OPEN", "CLOSING", "PARTING",
 		"BACKOFF"};
-	struct mr_services services = {.log = {.sink = hear_line, .level = MR_LOG_DEBUG}};
+	static struct mr_bridge bridge; /* its recorder is off */
+	struct mr_services services = {.bridge = &bridge,
+		.log = {.sink = hear_line, .level = MR_LOG_DEBUG}};
 	struct mr_config config = {.name = (char *)(uintptr_t) "tested"};
 	int moved = 0;
 	(void)state;
@@ -81,6 +83,7 @@ static void begin(struct live *l)
 	l->services.history = &l->history;
 	l->services.crowd = &l->crowd;
 	mr_list_init(&l->services.dirty);
+	l->services.bridge = &l->bridge;
 	mr_event_queue_init(&l->services.dispatch, &l->bridge);
 	assert_int_equal(mr_link_new(&l->services, 7, seed), MR_OK);
 	l->link = mr_map_get(&l->services.links, 7);

@@ -1,0 +1,256 @@
+/* test_lead: a host that runs the I/O loop in its polls notices nothing of it.
+ * SPDX-License-Identifier: MIT */
+#include <openssl/err.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "host_bench.h"
+#include "moonrabbit_testing.h"
+
+#define TRIES 200 /* another process may hold the answers up, so that it does not get the helm */
+
+static struct host h;
+static pthread_t host;
+static int idle[2]; /* a pipe that nobody writes to */
+static volatile sig_atomic_t to_raise, raised_in_loop, handled, handled_in_loop;
+
+/* Signals come where the loop works for a command: there it gets memory. */
+static void *resize(void *p, size_t size)
+{
+	int number = pthread_equal(pthread_self(), host) ? to_raise : 0;
+	if (number) {
+		to_raise = 0;
+		raise(number);
+		raised_in_loop++;
+		handled_in_loop += handled;
+	}
+	return realloc(p, size);
+}
+
+static void on_signal(int number)
+{
+	(void)number;
+	handled++;
+}
+
+static void leave(int number)
+{
+	(void)number;
+	exit(7);
+}
+
+static void confirmed(void)
+{
+	uint64_t number;
+	int from = h.count = 0;
+	assert_int_equal(
+		mr_channel_publish(h.ch, "", 0, "lead", 4, "x", 1, NULL, 0, 0, 30, &number), MR_OK);
+	assert_non_null(wait_for(&h, from, MR_EV_CONFIRM, -1, number));
+}
+
+/* It has the helm now, unless something has held it up. */
+static void take_helm(void)
+{
+	for (int i = 0; i < 8; i++) confirmed();
+}
+
+static void start(const char *url)
+{
+	host = pthread_self();
+	to_raise = raised_in_loop = handled = handled_in_loop = 0;
+	begin(&h, url, -1);
+	declare(&h, "lead", 0);
+	assert_int_equal(request(&h, MR_CONFIRM_SELECT, "", 0, 0), MR_OK);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	assert_int_equal(pipe(idle), 0);
+	start("memory://");
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	signal(SIGUSR1, SIG_DFL);
+	end(&h);
+	close(idle[0]);
+	close(idle[1]);
+	return 0;
+}
+
+/* A signal comes while the host does the loop's work. Returns how long the poll lasted, or 0: the loop was
+ * not the host's. */
+static double poll_with_signal(int number, double timeout)
+{
+	mr_event ev;
+	int before = raised_in_loop;
+	take_helm();
+	assert_int_equal(mr_watch_fd(h.rt, 5, idle[0], MR_FD_READ), MR_OK);
+	handled = handled_in_loop = 0;
+	to_raise = number;
+	double began = mr_now();
+	assert_int_equal(mr_runtime_poll(h.rt, &ev, 1, timeout), 0);
+	double took = mr_now() - began;
+	to_raise = 0;
+	assert_int_equal(mr_unwatch_fd(h.rt, 5), MR_OK);
+	return raised_in_loop > before ? took : 0;
+}
+
+static double poll_that_leads(int number, double timeout)
+{
+	double took = 0;
+	for (int i = 0; i < TRIES && took == 0; i++) took = poll_with_signal(number, timeout);
+	if (took == 0) skip(); /* it is too slow here */
+	return took;
+}
+
+static void test_a_signal_waits_until_the_loop_can_be_left_and_ends_the_poll(void **state)
+{
+	(void)state;
+	signal(SIGUSR1, on_signal);
+	for (int i = 0; i < 10; i++) {
+		double took = poll_that_leads(SIGUSR1, 0.2);
+		assert_int_equal(handled_in_loop, 0);
+		assert_int_equal(handled, 1);
+		assert_true(took < 0.19);
+	}
+}
+
+static void test_a_signal_without_a_handler_does_not_end_the_poll(void **state)
+{
+	(void)state;
+	assert_true(poll_that_leads(SIGCHLD, 0.02) >= 0.02);
+	signal(SIGUSR1, SIG_IGN);
+	assert_true(poll_that_leads(SIGUSR1, 0.02) >= 0.02);
+}
+
+static void test_a_signal_that_the_host_blocks_stays_blocked(void **state)
+{
+	sigset_t blocked, before, now;
+	int number;
+	(void)state;
+	signal(SIGUSR1, on_signal);
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &blocked, &before);
+	double took = poll_that_leads(SIGUSR1, 0.02);
+	pthread_sigmask(SIG_SETMASK, NULL, &now);
+	assert_int_equal(sigismember(&now, SIGUSR1), 1);
+	assert_int_equal(sigismember(&now, SIGTERM), sigismember(&before, SIGTERM));
+	assert_int_equal(handled, 0);
+	assert_int_equal(sigwait(&blocked, &number), 0);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	assert_true(took >= 0.02);
+}
+
+static void test_a_poll_lasts_as_long_as_it_was_told(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 300; i++) {
+		mr_event ev;
+		double timeout = (i % 30 + 1) / 10000.0;
+		take_helm();
+		double began = mr_now();
+		assert_int_equal(mr_runtime_poll(h.rt, &ev, 1, timeout), 0);
+		assert_true(mr_now() - began >= timeout);
+	}
+}
+
+/* Each round is a turn of the loop at least. */
+static void test_descriptors_are_read_though_commands_have_answers_at_once(void **state)
+{
+	const int nothing = 1000000; /* is no descriptor: the answer is there at once */
+	int full[2];
+	(void)state;
+	assert_int_equal(pipe(full), 0);
+	assert_int_equal(write(full[1], "x", 1), 1);
+	for (int i = 0; i < 50; i++) {
+		int rounds = 0;
+		take_helm();
+		assert_int_equal(mr_watch_fd(h.rt, 1, full[0], MR_FD_READ), MR_OK);
+		for (bool is_read = false; !is_read; rounds++) {
+			mr_event ev = {0};
+			assert_int_equal(mr_watch_fd(h.rt, 2, nothing, MR_FD_READ), MR_OK);
+			for (bool is_told = false; !is_told; mr_event_fini(&ev)) {
+				assert_int_equal(mr_runtime_poll(h.rt, &ev, 1, 20), 1);
+				assert_int_equal(ev.type, MR_EV_FD);
+				is_told = ev.as.fd.token == 2;
+				is_read |= ev.as.fd.token == 1;
+			}
+		}
+		assert_true(rounds < 10);
+	}
+	close(full[0]);
+	close(full[1]);
+}
+
+static mr_connection *without_certificates(void)
+{
+	mr_error error;
+	mr_connection *c;
+	mr_options *o = mr_options_new();
+	assert_int_equal(mr_options_string(o, "url", "amqps://127.0.0.1:1", 19, &error), MR_OK);
+	assert_int_equal(mr_options_string(o, "ssl_options.ca_certs", "/dev/null", 9, &error),
+		MR_OK);
+	assert_int_equal(mr_connection_new(h.rt, o, &c, &error), MR_OK);
+	mr_options_free(o);
+	return c;
+}
+
+/* Else a library of the host that asks after its own errors would find them. */
+static void test_openssl_keeps_no_error_for_the_host_s_thread(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		h.count = 0;
+		mr_connection *c = without_certificates();
+		take_helm();
+		assert_int_equal(mr_connection_open(c, ++h.tokens), MR_OK);
+		assert_non_null(wait_for(&h, 0, MR_EV_CONNECTION, -1, 0));
+		assert_int_equal(ERR_peek_error(), 0);
+		mr_connection_free(c);
+	}
+}
+
+/* The child of a process that has no runtime. */
+static void test_a_handler_may_end_the_process(void **state)
+{
+	int status;
+	(void)state;
+#ifdef __SANITIZE_THREAD__
+	skip(); /* it objects to exit() in a handler */
+#endif
+	double began = mr_now();
+	pid_t child = fork();
+	if (child == 0) {
+		signal(SIGUSR1, leave);
+		setup(NULL);
+		for (int i = 0; i < TRIES; i++) poll_with_signal(SIGUSR1, 0.02);
+		_exit(7); /* it is too slow here */
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 7);
+	assert_true(mr_now() - began < 2); /* nobody waits for a loop that never ends */
+}
+
+int main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_handler_may_end_the_process),
+		CASE(test_a_signal_waits_until_the_loop_can_be_left_and_ends_the_poll),
+		CASE(test_a_signal_without_a_handler_does_not_end_the_poll),
+		CASE(test_a_signal_that_the_host_blocks_stays_blocked),
+		CASE(test_openssl_keeps_no_error_for_the_host_s_thread),
+		CASE(test_a_poll_lasts_as_long_as_it_was_told),
+		CASE(test_descriptors_are_read_though_commands_have_answers_at_once),
+	};
+	mr_set_allocator(resize, free);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
