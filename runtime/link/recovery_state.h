@@ -105,7 +105,9 @@ struct mr_recovery {
 	const struct mr_track *scratch_last; /* its last user; it may be gone */
 	bool scratch_wanted;                 /* by another one since */
 	uint32_t opened;                     /* channels that the broker has opened for this plan */
-	/* A restored channel was beyond the user's limit, and cost the connection. */
+	/* A restored channel was beyond the user's limit, and cost the connection: once in this
+	 * recovery, or again. */
+	bool met_limit;
 	mr_error over_limit;
 	uint32_t most; /* then: channels that the next plan opens */
 

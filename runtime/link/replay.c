@@ -16,6 +16,7 @@ static void whole_is_done(struct mr_recovery *r)
 {
 	r->is_whole = false;
 	r->over_limit.kind = MR_OK;
+	r->met_limit = false;
 	mr_failure_forgive(r);
 	r->port.recovered(r->port.owner, r->restored, r->report);
 	r->report = r->failed = NULL;
@@ -134,10 +135,15 @@ static bool opens(const struct mr_step *s)
 	return s && (s->kind == MR_STEP_OPEN || s->kind == MR_STEP_SCRATCH);
 }
 
-/* To restore as many channels again would cost the connection again. */
+/* RabbitMQ may still count the channels of the connection that was lost, so the first refusal means
+ * little. After the second, to restore as many again would cost the connection again. */
 static void note_limit(struct mr_recovery *r, const mr_error *why)
 {
 	if (!r->is_whole || why->kind != MR_CHANNEL_LIMIT_REACHED) return;
+	if (!r->met_limit) {
+		r->met_limit = true;
+		return;
+	}
 	r->most = r->opened;
 	r->over_limit = *why;
 	r->over_limit.scope = MR_SCOPE_CHANNEL;

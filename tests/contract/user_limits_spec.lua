@@ -72,26 +72,32 @@ describe("a limit of", function()
          local more, err = conn:channel()
          assert.same({ nil, "channel_limit_reached" }, { more, err.kind })
       end
-      local function settled(count)
-         broker.eventually("a recovery with what is allowed", function()
+      -- How many channels the recovery has brought back.
+      local function restored()
+         return broker.eventually("a recovery with what is allowed", function()
             local open, ended = 0, 0
             for _, one in ipairs(channels) do
                open = open + (one.is_open and 1 or 0)
                ended = ended + (one.handle and 0 or 1)
             end
-            return conn.is_open and open == count and ended == 4 - count
-         end)
+            return conn.is_open and open + ended == 4 and open
+         end, 60) -- each try that it refuses makes the next wait longer
       end
       lose_for_one_more()
-      settled(4)
+      assert.equal(4, restored())
       broker.ctl(("-q set_user_limits %s '{\"max-channels\": 2}'"):format(conn:info().userid))
-      lose_for_one_more()
-      settled(2)
+      -- RabbitMQ counts a channel some time after it has opened it: if it is busy, a recovery gets more than is allowed.
+      local rounds = 0
+      repeat
+         rounds = rounds + 1
+         assert.is_true(rounds <= 10, "it allows more each time")
+         lose_for_one_more()
+      until restored() == 2
       local epoch = conn.epoch
       local more, err = conn:channel()
       assert.same({ nil, "channel_limit_reached" }, { more, err.kind })
       assert.equal(epoch, conn.epoch)
-      assert.is_true(losses <= 4, losses)
+      assert.is_true(losses <= 2 + 3 * rounds, losses)
       assert.equal(60, conn.channel_limit.seconds)
       for _, one in ipairs(channels) do
          if one.handle then assert(one:queue_declare { queue = q, passive = true })

@@ -75,6 +75,7 @@ static void ask(void *owner, const struct mr_ask *a)
 		say(words, ":%.*s", (int)a->request->name.size, a->request->name.data);
 	say(b->asked, "%s%s", *b->asked ? " " : "", words);
 	if (a->kind == MR_ASK_CLOSE) b->has[a->channel] = b->is_stuck;
+	if (a->kind == MR_ASK_OPEN) b->has[a->channel] = true; /* from now on, as a session */
 	if (!a->token) return;
 	assert_true(b->open_count < CHANNELS);
 	b->open[b->open_count].ask = *a;
@@ -141,14 +142,19 @@ static void open_connection(struct bench *b)
 	if (mr_recovery_opened(&b->r, &agreed)) mr_replay_go_on(&b->r);
 }
 
-static void lose(struct bench *b, int code, const char *text)
+static void lose_by(struct bench *b, enum mr_status status, int code, const char *text)
 {
 	mr_error why;
-	mr_error_set(&why, MR_STREAM_LOST, MR_SCOPE_CONNECTION, code, "%s", text);
+	mr_error_set(&why, status, MR_SCOPE_CONNECTION, code, "%s", text);
 	b->state = MR_SESSION_CLOSED;
 	b->open_count = 0;
 	memset(b->has, 0, sizeof b->has);
 	mr_recovery_lost(&b->r, &why);
+}
+
+static void lose(struct bench *b, int code, const char *text)
+{
+	lose_by(b, MR_STREAM_LOST, code, text);
 }
 
 /* Open for the first time, with channels 1 and 2. */
@@ -404,6 +410,34 @@ static void test_a_channel_that_cannot_be_opened_ends_and_the_rest_comes_back(vo
 	agree_until(&b, "");
 	assert_string_equal(b.asked, "open@1 open@2 consume@2:q"); /* nobody declares its queue */
 	assert_string_equal(b.told, "again@1 again@2 ended@1 ready@2");
+	end(&b);
+}
+
+static void test_channels_are_restored_up_to_the_users_limit_if_it_is_met_twice(void **state)
+{
+	struct bench b;
+	(void)state;
+	begin(&b);
+	consume(&b.r.topology, 1, "a", 4);
+	consume(&b.r.topology, 2, "b", 5);
+	lose(&b, 320, "CONNECTION_FORCED");
+	for (int i = 0; i < 2;
+		i++) { /* the first time those of the lost connection may have counted */
+		open_connection(&b);
+		assert_string_equal(b.asked, "open@1 open@2");
+		take(&b, "open@1");
+		answer(&b, MR_OK, 0, "");
+		lose_by(&b, MR_CHANNEL_LIMIT_REACHED, 530, "NOT_ALLOWED - too many channels");
+	}
+	open_connection(&b);
+	agree_until(&b, "");
+	assert_string_equal(b.asked, "open@1 consume@1:a");
+	assert_string_equal(b.told, "again@1 ended@2 ready@1");
+	come_back(&b); /* once all is well, it begins anew */
+	lose_by(&b, MR_CHANNEL_LIMIT_REACHED, 530, "NOT_ALLOWED - too many channels");
+	open_connection(&b);
+	agree_until(&b, "");
+	assert_string_equal(b.told, "again@1 ready@1");
 	end(&b);
 }
 
@@ -993,6 +1027,8 @@ int main(void)
 		cmocka_unit_test(test_an_answer_of_another_time_is_taken_and_ignored),
 		cmocka_unit_test(test_a_refused_step_costs_its_consumer_and_its_channel_comes_back),
 		cmocka_unit_test(test_a_channel_that_cannot_be_opened_ends_and_the_rest_comes_back),
+		cmocka_unit_test(
+			test_channels_are_restored_up_to_the_users_limit_if_it_is_met_twice),
 		cmocka_unit_test(
 			test_what_a_dead_connection_holds_is_asked_for_again_after_a_pause),
 		cmocka_unit_test(test_two_channels_take_turns_at_the_scratch_channel),
