@@ -61,6 +61,8 @@ int mr_clock_advance(mr_runtime *rt, uint64_t token, double seconds)
 	struct mr_command moved = {.type = MR_CMD_CLOCK, .token = token};
 	if (mr_handle_is_forked(rt)) return MR_FORKED;
 	mr_clock_move(mr_clock_msec_of(seconds));
-	mr_registry_clock();
+	rt->clock_traffic = mr_registry_clock();
 	return mr_command_send(rt, &moved);
 }
+
+uint64_t mr_clock_traffic(const mr_runtime *rt) { return rt->clock_traffic; }

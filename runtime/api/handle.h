@@ -29,6 +29,7 @@ struct mr_runtime {
 	struct mr_map watched;          /* serials of active mr_watch_fd, by token */
 	struct mr_map recovers; /* epochs of channels, by the token of a pending basic.recover */
 	struct mr_map setups;   /* of mr_setup, by token */
+	uint64_t clock_traffic; /* of the last mr_clock_advance */
 	uint32_t watch_serial;
 	uint32_t connection_numbers, epochs, pool_numbers;
 	uint32_t loop_mode;   /* connections with heartbeat_mode = "loop" */

@@ -63,6 +63,11 @@ MR_API int mr_server_fault(mr_server *server, int fault, int64_t number, const c
  * become due; MR_EV_DONE with `token` (0: none) reports that they have done it. */
 MR_API int mr_clock_advance(mr_runtime *rt, uint64_t token, double seconds);
 
+/* The reads, writes and connections of all embedded brokers of the process until the last
+ * mr_clock_advance. If an advance of 0 leaves it the same, brokers and clients have said all that
+ * they had to say: only then a test advances further, or a busy machine decides what is late. */
+MR_API uint64_t mr_clock_traffic(const mr_runtime *rt);
+
 /* ---- allocator ---------------------------------------------------------------------------- */
 
 /* Sets the allocator of the whole process; call it before any other function of the library. The

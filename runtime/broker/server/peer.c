@@ -84,6 +84,7 @@ static void read_some(struct mr_peer *p)
 		ssize_t n = mr_inlet_read(&p->inlet, p->stream, &p->wire->scratch, feed, p, &error);
 		if (n < 0) die(p);
 		if (n <= 0) return;
+		p->wire->traffic++;
 		bool more = p->stream->class->pending(p->stream);
 		bool full = (size_t)n >= p->wire->scratch.capacity / 2;
 		if (!more && (!full || i >= READS_PER_TURN)) return;
@@ -115,6 +116,7 @@ static void write_out(struct mr_peer *p)
 			return;
 		}
 		if (n == 0) break;
+		p->wire->traffic++;
 		if (p->wire->faults.cut_after >= 0) p->cut_left -= n;
 		mr_buffer_consume(out, (size_t)n);
 		mr_broker_session_wrote(p->session);
@@ -262,6 +264,7 @@ void mr_peer_open(struct mr_wire *wire, struct mr_stream *stream)
 		mr_free(p);
 		return;
 	}
+	wire->traffic++;
 	p->wire = wire;
 	p->stream = stream;
 	p->cut_left = -1;

@@ -25,6 +25,7 @@ struct mr_wire { /* what all peers of a server share */
 	struct mr_node dirty; /* peers with output or a changed state */
 	struct mr_node later; /* peers with input for a later turn */
 	struct mr_wire_faults faults;
+	uint64_t traffic; /* reads, writes and connections so far */
 };
 
 struct mr_peer {

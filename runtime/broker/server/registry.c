@@ -96,11 +96,15 @@ void mr_registry_release(mr_server *server) { release(server, false); }
 
 void mr_registry_release_later(mr_server *server) { release(server, true); }
 
-void mr_registry_clock(void)
+uint64_t mr_registry_clock(void)
 {
-	struct mr_server_call moved = {.what = MR_SERVER_CLOCK};
+	uint64_t traffic = 0;
 	pthread_mutex_lock(&lock); /* no server may end meanwhile; the callee takes no lock */
-	for (struct mr_node *n = all.next; n != &all; n = n->next)
+	for (struct mr_node *n = all.next; n != &all; n = n->next) {
+		struct mr_server_call moved = {.what = MR_SERVER_CLOCK};
 		mr_server_do(mr_container(n, struct registered, node)->server, &moved);
+		traffic += moved.traffic;
+	}
 	pthread_mutex_unlock(&lock);
+	return traffic;
 }

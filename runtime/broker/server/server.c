@@ -255,6 +255,7 @@ static void on_mail(struct ev_loop *loop, ev_io *io, int revents)
 	obey(s, c);
 	mr_turn_tick(s->broker);
 	mr_wire_flush(&s->wire);
+	if (c->what == MR_SERVER_CLOCK) c->traffic = s->wire.traffic;
 	int done = c->done; /* after the write the call belongs to its owner again */
 	if (done >= 0 && write(done, &one, sizeof one) != (ssize_t)sizeof one) s->stopped = true;
 }
@@ -401,6 +402,8 @@ static enum mr_status prepare(struct mr_server *s, const char *name, int *system
 		return MR_RESOURCE_ERROR;
 	}
 	ev_io_init(&s->mail_io, on_mail, s->mail[0], EV_READ);
+	ev_set_priority(&s->mail_io,
+		EV_MINPRI); /* a call comes after what clients wrote before it */
 	ev_init(&s->tick, on_tick);
 	ev_init(&s->trim, on_trim);
 	s->mail_io.data = s->tick.data = s->trim.data = s;

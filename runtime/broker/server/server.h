@@ -30,7 +30,7 @@ enum mr_server_what {
 	MR_SERVER_ADD_VHOST,
 	MR_SERVER_FAULT, /* number: enum mr_fault */
 	MR_SERVER_REPORT,
-	MR_SERVER_CLOCK, /* the clock was advanced */
+	MR_SERVER_CLOCK, /* the clock was advanced; answers `traffic` */
 	MR_SERVER_ADOPT, /* internal */
 	MR_SERVER_STOP,  /* internal */
 	MR_SERVER_LEAVE  /* internal */
@@ -59,12 +59,13 @@ struct mr_server_call {
 			mr_slice text;
 		} fault;
 		mr_table *report; /* the answer: given */
+		uint64_t traffic; /* the answer: reads, writes and connections so far */
 		int adopted;      /* a connected socket: taken, and the call with it */
 	};
 };
 enum mr_status mr_server_do(mr_server *server, struct mr_server_call *call);
 
-/* Informs every broker of this process that the clock was advanced. */
-void mr_registry_clock(void);
+/* Informs every broker of this process that the clock was advanced; the sum of their traffic. */
+uint64_t mr_registry_clock(void);
 
 #endif
