@@ -212,7 +212,10 @@ describe("a recovery of which much fails", function()
       assert.equal(10, count(out, 'msg="not recovered"'), out)
       assert.is_true(count(out, 'msg="the broker closed a channel"') <= 10, out)
       local all = run(FAILING:format(300), "debug")
-      assert.equal(300, count(all, 'msg="not recovered"'))
+      -- At this level a machine that is busy may not keep up with the log, which then says how many lines it dropped.
+      local logged, dropped = count(all, 'msg="not recovered"'), 0
+      for n in all:gmatch 'msg="log lines were dropped" lines=(%d+)' do dropped = dropped + tonumber(n) end
+      assert.is_true(logged <= 300 and logged + dropped >= 300, ("%d logged, %d dropped"):format(logged, dropped))
    end)
 
    it("logs each where they are few (FIELD-W6)", function()

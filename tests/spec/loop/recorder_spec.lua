@@ -35,7 +35,7 @@ describe("the flight recorder", function()
       for _, body in ipairs { "good", "once bad", "bad" } do ch:publish("", "recorder_spec", body) end
       eventually("all handlers, and the dead letter", function()
          mr.sleep(0.01)
-         return #handled == 5 and mr.recorder.last(1, "dead")[1]
+         return #handled == 5 and mr.recorder.last(1, "dead letter")[1]
       end)
       return conn
    end
