@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: MIT
 #include "peer_methods.h"
 
+#include <string.h>
+
 /* The methods that need nothing but an answer: how many short strings stand before the no-wait bit
  * (after a 16-bit ticket, if any), and what the answer holds. */
 struct simple {
@@ -83,10 +85,18 @@ static void open_channel(struct session *s, struct channel *ch, uint16_t number)
 	}
 }
 
+/* mr.consumer also watches the exit of its retries, which has no messages while none fails. */
+static bool is_empty(struct wire_text queue)
+{
+	static const char end[] = ".retry-exit";
+	const size_t size = sizeof end - 1;
+	return queue.length >= size && memcmp(queue.data + queue.length - size, end, size) == 0;
+}
+
 static void consume(struct session *s, struct channel *ch, struct wire_in *in)
 {
 	wire_get16(in);
-	wire_get_text(in);
+	const struct wire_text queue = wire_get_text(in);
 	struct wire_text tag = wire_get_text(in);
 	const uint8_t flags = wire_get8(in);
 
@@ -101,6 +111,7 @@ static void consume(struct session *s, struct channel *ch, struct wire_in *in)
 		session_fail(s, "could not be served: out of memory");
 		return;
 	}
+	if (is_empty(queue)) ch->last = ch->delivered;
 	if (flags >> 3 & 1) return; /* no-wait */
 	wire_begin_method(&s->control, ch->number, METHOD(60, 21));
 	wire_put_text(&s->control, tag);
