@@ -106,6 +106,18 @@ mr_delivery *mr_delivery_take(struct mr_delivery_pool *pool, size_t variable, ch
 	return &block->delivery;
 }
 
+bool mr_delivery_pool_has(const struct mr_delivery_pool *pool, size_t variable)
+{
+	return mr_shelf_has(&pool->shelf, variable);
+}
+
+bool mr_delivery_pool_is_large(const struct mr_delivery_pool *pool)
+{
+	return pool->shelf.kept > MR_SHELF_IDLE;
+}
+
+void mr_delivery_pool_trim(struct mr_delivery_pool *pool) { mr_shelf_trim(&pool->shelf); }
+
 char *mr_delivery_grow(struct mr_delivery_pool *pool, mr_delivery *delivery, size_t variable)
 {
 	struct block *block = (struct block *)(void *)delivery;

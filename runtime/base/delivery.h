@@ -15,6 +15,12 @@ void mr_delivery_pool_close(struct mr_delivery_pool *pool); /* also frees delive
 /* A delivery with room for `variable` bytes at *space; all fields except `generation` are zero. Up
  * to about 400 bytes need no allocation. NULL when out of memory. */
 mr_delivery *mr_delivery_take(struct mr_delivery_pool *pool, size_t variable, char **space);
+/* Is there memory for one of this size that costs nothing new? */
+bool mr_delivery_pool_has(const struct mr_delivery_pool *pool, size_t variable);
+/* Has it memory that large deliveries have left? Trimming frees it, unless one took some of it
+ * since it was last trimmed. */
+bool mr_delivery_pool_is_large(const struct mr_delivery_pool *pool);
+void mr_delivery_pool_trim(struct mr_delivery_pool *pool);
 /* Grows the allocated room of a delivery; moves it and keeps its bytes. Returns the new room, or
  * NULL when out of memory (then the old room stays valid). */
 char *mr_delivery_grow(struct mr_delivery_pool *pool, mr_delivery *delivery, size_t variable);

@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: MIT */
 #include "base/shelf.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -30,6 +29,12 @@ static int step_of(size_t size, size_t *bytes)
 	return (bits - LEAST_BITS) * 4 + (int)quarters;
 }
 
+static size_t bytes_of(int step)
+{
+	size_t power = (size_t)1 << (step / 4 + LEAST_BITS);
+	return power + (size_t)(step % 4) * (power / 4);
+}
+
 size_t mr_shelf_size(size_t size)
 {
 	size_t bytes;
@@ -45,7 +50,15 @@ void *mr_shelf_take(struct mr_shelf *shelf, size_t size)
 	if (!memory) return mr_malloc(bytes);
 	memcpy(&shelf->first[step], memory, sizeof(void *));
 	shelf->kept -= bytes;
+	shelf->is_used = true;
 	return memory;
+}
+
+bool mr_shelf_has(const struct mr_shelf *shelf, size_t size)
+{
+	size_t bytes;
+	int step = step_of(size, &bytes);
+	return step < MR_SHELF_STEPS && shelf->first[step];
 }
 
 void mr_shelf_give(struct mr_shelf *shelf, void *memory, size_t size)
@@ -59,6 +72,19 @@ void mr_shelf_give(struct mr_shelf *shelf, void *memory, size_t size)
 	memcpy(memory, &shelf->first[step], sizeof(void *));
 	shelf->first[step] = memory;
 	shelf->kept += bytes;
+}
+
+void mr_shelf_trim(struct mr_shelf *shelf)
+{
+	bool is_used = shelf->is_used;
+	shelf->is_used = false;
+	for (int step = MR_SHELF_STEPS; !is_used && shelf->kept > MR_SHELF_IDLE && step-- > 0;)
+		while (shelf->first[step] && shelf->kept > MR_SHELF_IDLE) {
+			void *memory = shelf->first[step];
+			memcpy(&shelf->first[step], memory, sizeof(void *));
+			shelf->kept -= bytes_of(step);
+			mr_free(memory);
+		}
 }
 
 void mr_shelf_fini(struct mr_shelf *shelf)

@@ -164,6 +164,14 @@ static void on_stop_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 	e->services.stopped = true;
 }
 
+static void on_trim_timer(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_engine *e = timer->data;
+	(void)loop;
+	(void)revents; /* the next turn arms it again, if there is reason */
+	mr_delivery_pool_trim(e->services.pool);
+}
+
 static void arm_resolver(struct mr_engine *e)
 {
 	mr_timer_arm(&e->resolver_timer,
@@ -225,6 +233,7 @@ static void init_watchers(struct mr_engine *e, int ending)
 	ev_init(&e->lead, on_lead);
 	ev_io_init(&e->signals_io, on_signal, e->services.bridge->signals.fd, EV_READ);
 	mr_timer_init(&e->stop_timer, &e->services.timers, on_stop_timer, e);
+	mr_timer_init(&e->trim_timer, &e->services.timers, on_trim_timer, e);
 	mr_timer_init(&e->resolver_timer, &e->services.timers, on_resolver_timer, e);
 	e->wake_io.data = e->signals_io.data = e->linger.data = e;
 	ev_io_start(e->services.loop, &e->wake_io);

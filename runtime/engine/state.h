@@ -37,6 +37,7 @@ struct mr_engine {
 	struct mr_map resolver_watchers; /* ev_io by descriptor */
 	struct mr_timer resolver_timer;
 	struct mr_timer stop_timer;
+	struct mr_timer trim_timer; /* when the memory of large deliveries is freed */
 	ev_io wake_io;
 	ev_io ending_io;      /* the end of the process */
 	ev_timer linger;      /* checks for commands while the host is awake */

@@ -8,6 +8,7 @@
 
 #define COMMANDS_PER_TURN 16384 /* then sockets and deadlines have their turn */
 #define COMMANDS_PER_TICK 256   /* publishes that get the same time */
+#define TRIM_TIME 1000 /* ms without a large delivery until the memory of the last ones is freed */
 
 /* ---- back-pressure from the host ---- */
 
@@ -208,6 +209,12 @@ static void check_stopped(struct mr_engine *e)
 	e->services.stopped = true;
 }
 
+static void arm_trim(struct mr_engine *e)
+{
+	if (mr_delivery_pool_is_large(e->services.pool) && !ev_is_active(&e->trim_timer.ev))
+		mr_timer_arm(&e->trim_timer, mr_clock_now() + TRIM_TIME);
+}
+
 bool mr_turn(struct mr_engine *e)
 {
 	bool busy = mr_turn_commands(e);
@@ -223,5 +230,6 @@ bool mr_turn(struct mr_engine *e)
 	stats.in_flight = mr_delivery_pool_out(e->services.pool, NULL);
 	mr_board_write(&e->services.bridge->board, &stats);
 	check_stopped(e);
+	arm_trim(e);
 	return busy || e->clock_token;
 }

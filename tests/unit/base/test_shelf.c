@@ -60,6 +60,26 @@ static void test_what_was_given_is_taken_by_who_needs_as_much(void **state)
 	mr_shelf_give(&shelf, one, 65650);
 	mr_shelf_give(&shelf, two, 65650);
 }
+
+static void test_at_rest_it_keeps_little_and_the_smaller_ones(void **state)
+{
+	void *large[3];
+	char *small = mr_shelf_take(&shelf, 65536);
+	(void)state;
+	for (int i = 0; i < 3; i++) large[i] = mr_shelf_take(&shelf, 3u << 20);
+	for (int i = 0; i < 3; i++) mr_shelf_give(&shelf, large[i], 3u << 20);
+	mr_shelf_give(&shelf, small, 65536);
+	large[0] = mr_shelf_take(&shelf, 3u << 20);
+	mr_shelf_give(&shelf, large[0], 3u << 20);
+	mr_shelf_trim(&shelf); /* it was used a moment ago */
+	assert_int_equal(shelf.kept, 3 * (3u << 20) + 65536);
+	assert_true(mr_shelf_has(&shelf, 3u << 20));
+	mr_shelf_trim(&shelf);
+	assert_int_equal(shelf.kept, 65536);
+	assert_false(mr_shelf_has(&shelf, 3u << 20));
+	assert_true(mr_shelf_has(&shelf, 65536));
+	assert_false(mr_shelf_has(&shelf, MR_SHELF_MOST + 1));
+}
 #endif
 
 static void test_only_so_much_is_kept_and_neither_small_nor_huge_memory(void **state)
@@ -90,6 +110,7 @@ int main(void)
 		CASE(test_sizes_are_rounded_up_by_a_quarter_at_most),
 #ifndef __SANITIZE_ADDRESS__
 		CASE(test_what_was_given_is_taken_by_who_needs_as_much),
+		CASE(test_at_rest_it_keeps_little_and_the_smaller_ones),
 #endif
 		CASE(test_only_so_much_is_kept_and_neither_small_nor_huge_memory),
 		CASE(test_without_memory_there_is_none),
