@@ -70,6 +70,16 @@ static mr_delivery *finish(struct mr_content *c)
 	return d;
 }
 
+/* How much of the body gets room by its header alone: what costs little, or nothing new. */
+static size_t first_room(const struct mr_content *c, const struct mr_delivery_pool *pool)
+{
+	if (c->is_skipped) return 0;
+	bool is_free = c->body_size <= TRUSTED_BODY ||
+	               (c->body_size <= SIZE_MAX / 2 &&
+			       mr_delivery_pool_has(pool, c->body_at + c->body_size));
+	return is_free ? c->body_size : TRUSTED_BODY;
+}
+
 static enum mr_status take_header(struct mr_content *c, struct mr_delivery_pool *pool,
 	uint64_t body_max, const struct mr_frame *frame, mr_error *error)
 {
@@ -81,8 +91,7 @@ static enum mr_status take_header(struct mr_content *c, struct mr_delivery_pool 
 	c->is_skipped = c->body_size > body_max;
 	c->got = 0;
 	c->body_at = names + properties;
-	size_t body = c->body_size < TRUSTED_BODY ? c->body_size : TRUSTED_BODY;
-	c->capacity = c->body_at + (c->is_skipped ? 0 : body);
+	c->capacity = c->body_at + first_room(c, pool);
 	c->delivery = mr_delivery_take(pool, c->capacity, &c->room);
 	if (!c->delivery) return refuse(error, MR_NO_MEMORY, 506, "out of memory for a message");
 	memcpy(c->room, c->names, names); /* stashed in the same order, NULs included */
@@ -106,6 +115,20 @@ static enum mr_status make_room(struct mr_content *c, struct mr_delivery_pool *p
 	return MR_OK;
 }
 
+static void keep(char *at, const struct mr_frame *frame)
+{
+	if ((const char *)frame->payload != at) memcpy(at, frame->payload, frame->size);
+}
+
+char *mr_content_place(struct mr_content *c, struct mr_delivery_pool *pool, size_t size)
+{
+	mr_error error;
+	if (c->state != MR_CONTENT_BODY || c->is_skipped || size > c->body_size - c->got)
+		return NULL;
+	if (make_room(c, pool, size, &error) != MR_OK) return NULL;
+	return c->room + c->body_at + c->got;
+}
+
 static enum mr_status take_body(struct mr_content *c, struct mr_delivery_pool *pool,
 	const struct mr_frame *frame, mr_error *error)
 {
@@ -113,7 +136,7 @@ static enum mr_status take_body(struct mr_content *c, struct mr_delivery_pool *p
 		return refuse(error, MR_FRAME_ERROR, 501, "a body is longer than its header says");
 	enum mr_status st = c->is_skipped ? MR_OK : make_room(c, pool, frame->size, error);
 	if (st != MR_OK) return st;
-	if (!c->is_skipped) memcpy(c->room + c->body_at + c->got, frame->payload, frame->size);
+	if (!c->is_skipped) keep(c->room + c->body_at + c->got, frame);
 	c->got += frame->size;
 	return MR_OK;
 }

@@ -30,6 +30,9 @@ enum mr_status mr_content_begin(struct mr_content *c, const struct mr_method *me
  * MR_UNEXPECTED_FRAME (505), MR_FRAME_ERROR (501), MR_NO_MEMORY. */
 enum mr_status mr_content_feed(struct mr_content *c, struct mr_delivery_pool *pool,
 	uint64_t body_max, const struct mr_frame *frame, mr_delivery **done, mr_error *error);
+/* Where the next `size` bytes of the body go; NULL: they are not kept, are too many, or there is no
+ * memory. A body frame that lies there already is fed as any other. */
+char *mr_content_place(struct mr_content *c, struct mr_delivery_pool *pool, size_t size);
 /* Gives back an incomplete delivery. */
 void mr_content_drop(struct mr_content *c, struct mr_delivery_pool *pool);
 

@@ -11,7 +11,8 @@
 #include "base/alloc.h"
 #include "codec/frame.h"
 
-#define REPLY_TIME 60000 /* ms after a publish in which a direct reply may come */
+#define PLACED_LEAST 65536 /* bytes that are worth a read of their own */
+#define REPLY_TIME 60000   /* ms after a publish in which a direct reply may come */
 
 enum mr_status mr_session_open(struct mr_session **out, const struct mr_session_options *options)
 {
@@ -284,7 +285,6 @@ static void take_frame(struct mr_session *s, const struct mr_frame *frame, mr_ms
 	mr_error
 		error; /* not cleared: half a KiB for each frame is a twentieth of the I/O thread */
 	error.kind = MR_OK;
-	s->options->stats->frames_in++;
 	if (is_skipped(s, frame)) return;
 	enum mr_status st = mr_guard_frame(frame, &error);
 	if (st == MR_COMMAND_INVALID && s->state != MR_SESSION_HANDSHAKE) st = MR_OK;
@@ -309,6 +309,12 @@ static void look_for_fault(struct mr_session *s)
 	if (fault.kind && s->state != MR_SESSION_CLOSED) mr_session_fail(s, &fault);
 }
 
+static void take(struct mr_session *s, const struct mr_frame *frame, mr_msec now)
+{
+	take_frame(s, frame, now);
+	if (s->outlet.fault.kind) look_for_fault(s);
+}
+
 size_t mr_session_feed(struct mr_session *s, const uint8_t *data, size_t size, mr_msec now,
 	size_t *want)
 {
@@ -324,18 +330,39 @@ size_t mr_session_feed(struct mr_session *s, const uint8_t *data, size_t size, m
 		return size;
 	}
 	while (s->state != MR_SESSION_CLOSED && at < size) {
-		if (mr_frame_next(&s->guard, data + at, size - at, &frame, &used, want, &error) !=
-			MR_OK) {
+		bool is_piece = s->piece.left != 0;
+		if (mr_piece_frame(&s->piece, &s->guard, data + at, size - at, &frame, &used, want,
+			    &error) != MR_OK) {
 			mr_session_fail(s, &error);
 			break;
 		}
 		if (!used) return at;
 		s->sniffed = true;
 		at += used;
-		take_frame(s, &frame, now);
-		if (s->outlet.fault.kind) look_for_fault(s);
+		s->options->stats->frames_in += !is_piece;
+		if (frame.type) take(s, &frame, now);
 	}
 	return s->state == MR_SESSION_CLOSED ? size : at;
+}
+
+/* ---- large bodies, which are read into their messages ---- */
+
+char *mr_session_place(struct mr_session *s, size_t *size)
+{
+	const struct mr_frame frame = {.type = MR_FRAME_BODY, .channel = s->piece.channel};
+	if (s->piece.left < PLACED_LEAST || s->state != MR_SESSION_OPEN) return NULL;
+	struct mr_amqp_channel *ch = mr_session_channel_at(s, frame.channel);
+	if (!ch || is_skipped(s, &frame)) return NULL;
+	*size = s->piece.left - 1;
+	return mr_content_place(&ch->content, s->options->pool, *size);
+}
+
+void mr_session_placed(struct mr_session *s, const char *data, size_t size, mr_msec now)
+{
+	const struct mr_frame frame = mr_piece_placed(&s->piece, data, size);
+	s->outlet.now = now;
+	mr_heartbeat_heard(&s->heartbeat, now);
+	take(s, &frame, now);
 }
 
 /* ---- bytes out, and time ---- */

@@ -9,6 +9,7 @@
 #include "amqp/heartbeat.h"
 #include "amqp/outlet.h"
 #include "amqp/session_phase.h"
+#include "amqp/piece.h"
 #include "base/map.h"
 
 struct mr_session {
@@ -22,6 +23,7 @@ struct mr_session {
 	struct mr_heartbeat heartbeat;
 	struct mr_guard guard;
 	struct mr_codec *codec;
+	struct mr_piece piece; /* of the frame that has come in part */
 	bool sniffed;          /* the peer is known to speak AMQP */
 	bool skips;            /* the last method of channel 0 was unknown */
 	mr_msec blocked_until; /* MR_NEVER: not blocked, or no limit */

@@ -6,6 +6,12 @@
 
 #define PROTOCOL_HEADER "AMQP\0\0\x09\x01" /* AMQP 0-9-1 4.2.2 */
 
+enum mr_status mr_frame_unended(mr_error *error)
+{
+	return mr_error_set(error, MR_FRAME_ERROR, MR_SCOPE_CONNECTION, 501,
+		"a frame does not end where it says");
+}
+
 enum mr_status mr_frame_next(const struct mr_guard *guard, const uint8_t *data, size_t size,
 	struct mr_frame *out, size_t *used, size_t *want, mr_error *error)
 {
@@ -17,9 +23,7 @@ enum mr_status mr_frame_next(const struct mr_guard *guard, const uint8_t *data, 
 	uint32_t payload = mr_get32(data + 3);
 	*want = (size_t)payload + MR_FRAME_OVERHEAD;
 	if (size < *want) return MR_OK;
-	if (data[*want - 1] != MR_FRAME_END)
-		return mr_error_set(error, MR_FRAME_ERROR, MR_SCOPE_CONNECTION, 501,
-			"a frame does not end where it says");
+	if (data[*want - 1] != MR_FRAME_END) return mr_frame_unended(error);
 	out->type = data[0];
 	out->channel = mr_get16(data + 1);
 	out->size = payload;

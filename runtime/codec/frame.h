@@ -15,6 +15,7 @@
  * end octet is wrong. */
 enum mr_status mr_frame_next(const struct mr_guard *guard, const uint8_t *data, size_t size,
 	struct mr_frame *out, size_t *used, size_t *want, mr_error *error);
+enum mr_status mr_frame_unended(mr_error *error); /* the error of a frame without its last byte */
 /* Checks the first bytes from a peer. MR_OK: may be AMQP (or too few bytes to decide);
  * MR_PROTOCOL_MISMATCH: `error` names the protocol: another AMQP version ("AMQP" header, with the
  * version), TLS, HTTP, SSH, text. */

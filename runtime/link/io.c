@@ -62,6 +62,19 @@ static size_t feed(void *owner, const uint8_t *data, size_t size, size_t *want)
 	return mr_session_feed(io->session, data, size, mr_services_tick(io->services), want);
 }
 
+static char *place(void *owner, size_t *size)
+{
+	return mr_session_place(((struct mr_link_io *)owner)->session, size);
+}
+
+static void placed(void *owner, const char *data, size_t size)
+{
+	struct mr_link_io *io = owner;
+	mr_session_placed(io->session, data, size, mr_services_tick(io->services));
+}
+
+static const struct mr_inlet_taker taker = {feed, place, placed};
+
 /* Releases deliveries that are held for curbed consumers, if the host has caught up. */
 static void let_go(struct mr_link_io *io)
 {
@@ -94,7 +107,7 @@ void mr_link_io_read(struct mr_link_io *io)
 	for (int i = 0; io->stream && i < TURN_READS && bytes < TURN_BYTES; i++) {
 		mr_link_io_judge(io);
 		if (is_paused(io)) break;
-		ssize_t n = mr_inlet_read(&io->inlet, io->stream, &e->scratch, feed, io, &error);
+		ssize_t n = mr_inlet_read(&io->inlet, io->stream, &e->scratch, &taker, io, &error);
 		if (n < 0) {
 			io->port.broken(io->port.owner, &error);
 			return;
@@ -106,7 +119,7 @@ void mr_link_io_read(struct mr_link_io *io)
 		if (io->session) io->port.moved(io->port.owner);
 		if (!io->stream || n == 0) break;
 		bool more = io->stream->class->pending(io->stream);
-		if (!more && (size_t)n < e->scratch.capacity / 2) break;
+		if (!more && !io->inlet.is_full) break;
 	}
 	plan_turn(io);
 	mr_link_io_touch(io);
@@ -167,7 +180,7 @@ static void hear_last_words(struct mr_link_io *io, const mr_error *why)
 	bool had_ended = mr_session_state(io->session) == MR_SESSION_CLOSED;
 	while (n > 0 && heard < LAST_WORDS_MAX &&
 		mr_session_state(io->session) != MR_SESSION_CLOSED) {
-		n = mr_inlet_read(&io->inlet, io->stream, &io->services->scratch, feed, io, &end);
+		n = mr_inlet_read(&io->inlet, io->stream, &io->services->scratch, &taker, io, &end);
 		heard += n > 0 ? (size_t)n : 0;
 	}
 	bool has_ended = mr_session_state(io->session) == MR_SESSION_CLOSED;

@@ -1,7 +1,7 @@
 /* inlet: reads a stream in large pieces and keeps an incomplete frame until the rest arrives.
  * SPDX-License-Identifier: MIT
  * The thread of its stream. Small frames are parsed in place, in memory that all connections of a
- * thread share; a longer frame is collected in separate memory. */
+ * thread share; a longer frame is collected in separate memory, or where its owner says. */
 #ifndef MR_NET_INLET_H
 #define MR_NET_INLET_H
 
@@ -10,15 +10,25 @@
 
 struct mr_inlet { /* zeroed is empty and valid */
 	struct mr_buffer kept;
-	size_t want; /* the total size of the incomplete frame, as far as it is known */
+	size_t want;  /* the total size of the incomplete frame, as far as it is known */
+	bool is_full; /* the last read got so much that there may be more */
 };
 
 /* Processes the complete frames of `data`; returns the bytes used; *want as above. */
 typedef size_t mr_inlet_feed(void *owner, const uint8_t *data, size_t size, size_t *want);
 
+/* What takes the bytes of a stream. */
+struct mr_inlet_taker {
+	mr_inlet_feed *feed;
+	/* Where the next *size bytes belong, NULL: to feed; then what has been read there. `place`
+	 * may be NULL. */
+	char *(*place)(void *owner, size_t *size);
+	void (*placed)(void *owner, const char *data, size_t size);
+};
+
 /* One read. Returns the result of the stream's read; -1 also for MR_NO_MEMORY. */
 ssize_t mr_inlet_read(struct mr_inlet *in, struct mr_stream *stream, struct mr_buffer *scratch,
-	mr_inlet_feed *feed, void *owner, mr_error *error);
+	const struct mr_inlet_taker *taker, void *owner, mr_error *error);
 /* Feeds the kept bytes again, for an owner that had stopped processing frames. */
 void mr_inlet_replay(struct mr_inlet *in, mr_inlet_feed *feed, void *owner);
 void mr_inlet_fini(struct mr_inlet *in);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include "base/status.h"
 
@@ -23,6 +24,8 @@ struct mr_stream_class {
 	/* Reads into data: > 0 bytes; 0: nothing now (wait for `want`); -1: failed or ended, in
 	 * `error` (MR_STREAM_LOST; end of stream says so in its text). */
 	ssize_t (*read)(struct mr_stream *s, void *data, size_t size, mr_error *error);
+	/* The same into several places, in order. NULL: one read would not do for them. */
+	ssize_t (*readv)(struct mr_stream *s, const struct iovec *to, int count, mr_error *error);
 	/* Writes: > 0 bytes taken; 0: nothing now; -1: failed. Never raises SIGPIPE. */
 	ssize_t (*write)(struct mr_stream *s, const void *data, size_t size, mr_error *error);
 	/* True if a read could return bytes that were already read from the descriptor, decrypted

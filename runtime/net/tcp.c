@@ -55,12 +55,12 @@ static ssize_t lost(mr_error *error, int system)
 	return -1;
 }
 
-static ssize_t tcp_read(struct mr_stream *s, void *data, size_t size, mr_error *error)
+static ssize_t tcp_readv(struct mr_stream *s, const struct iovec *to, int count, mr_error *error)
 {
 	ssize_t n;
 	s->want = MR_WANT_READ;
 	do {
-		n = recv(s->fd, data, size, 0);
+		n = readv(s->fd, to, count);
 	} while (n < 0 && errno == EINTR);
 	if (n > 0) return n;
 	if (n == 0) {
@@ -69,6 +69,11 @@ static ssize_t tcp_read(struct mr_stream *s, void *data, size_t size, mr_error *
 		return -1;
 	}
 	return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : lost(error, errno);
+}
+
+static ssize_t tcp_read(struct mr_stream *s, void *data, size_t size, mr_error *error)
+{
+	return tcp_readv(s, &(struct iovec){data, size}, 1, error);
 }
 
 static ssize_t tcp_write(struct mr_stream *s, const void *data, size_t size, mr_error *error)
@@ -97,8 +102,8 @@ static void tcp_close(struct mr_stream *s)
 	mr_free(s);
 }
 
-static const struct mr_stream_class tcp_class = {tcp_connect, tcp_read, tcp_write, tcp_pending,
-	tcp_end, tcp_close, NULL};
+static const struct mr_stream_class tcp_class = {tcp_connect, tcp_read, tcp_readv, tcp_write,
+	tcp_pending, tcp_end, tcp_close, NULL};
 
 static struct tcp *new_tcp(int fd)
 {

@@ -331,8 +331,8 @@ static void tls_describe(const struct mr_stream *s, mr_facts *out)
 		out->certificate_end = (double)time(NULL) + days * 86400.0 + seconds;
 }
 
-static const struct mr_stream_class tls_class = {tls_connect, tls_read, tls_write, tls_pending,
-	tls_end, tls_close, tls_describe};
+static const struct mr_stream_class tls_class = {tls_connect, tls_read, NULL, tls_write,
+	tls_pending, tls_end, tls_close, tls_describe};
 
 static bool is_ip(const char *host)
 {

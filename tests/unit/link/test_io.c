@@ -57,7 +57,7 @@ static bool has_none(const struct mr_stream *s)
 
 static void close_it(struct mr_stream *s) { (void)s; }
 
-static const struct mr_stream_class class = {NULL, read_end, write_fails, has_none, close_it,
+static const struct mr_stream_class class = {NULL, read_end, NULL, write_fails, has_none, close_it,
 	close_it, NULL};
 static struct mr_stream stream = {&class, -1, MR_WANT_READ};
 

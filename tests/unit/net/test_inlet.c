@@ -38,7 +38,23 @@ static ssize_t fake_read(struct mr_stream *s, void *data, size_t size, mr_error 
 	return (ssize_t)n;
 }
 
+/* Fills one place after the other, as far as a piece goes. */
+static ssize_t fake_readv(struct mr_stream *s, const struct iovec *to, int count, mr_error *error)
+{
+	struct fake *f = (struct fake *)s;
+	size_t piece = f->piece;
+	ssize_t all = 0, n = 1;
+	for (int i = 0; i < count && f->piece && n > 0 && (!all || f->at < f->size); i++) {
+		n = fake_read(s, to[i].iov_base, to[i].iov_len, error);
+		if (n > 0) all += n;
+		if (n > 0) f->piece -= (size_t)n;
+	}
+	f->piece = piece;
+	return all ? all : n;
+}
+
 static const struct mr_stream_class fake_class = {.read = fake_read};
+static const struct mr_stream_class scattering_class = {.read = fake_read, .readv = fake_readv};
 
 /* ---- frames: four bytes of length, then each byte a count from the frame's number on ---- */
 
@@ -65,7 +81,39 @@ struct taker {
 	size_t next;  /* the frame to come */
 	size_t pause; /* before this frame it takes no more */
 	size_t calls;
+	bool places; /* those of 50 bytes and more are read to where they belong */
+	size_t left; /* bytes of such a frame */
+	size_t placed;
+	char room[1000];
 };
+
+static size_t in_room(const struct taker *t) { return size_of(t->next) - t->left; }
+
+static void placed(void *owner, const char *data, size_t size)
+{
+	struct taker *t = owner;
+	assert_ptr_equal(data, t->room + in_room(t));
+	for (size_t k = 0; k < size; k++)
+		assert_int_equal((uint8_t)data[k], (uint8_t)(t->next + in_room(t) + k));
+	t->left -= size;
+	t->placed += size;
+	t->next += !t->left;
+}
+
+static char *place(void *owner, size_t *size)
+{
+	struct taker *t = owner;
+	*size = t->left;
+	return t->left ? t->room + in_room(t) : NULL;
+}
+
+static size_t take_part(struct taker *t, const uint8_t *data, size_t size)
+{
+	if (size > t->left) size = t->left;
+	memcpy(t->room + in_room(t), data, size);
+	placed(t, t->room + in_room(t), size);
+	return size;
+}
 
 static size_t take(void *owner, const uint8_t *data, size_t size, size_t *want)
 {
@@ -74,10 +122,20 @@ static size_t take(void *owner, const uint8_t *data, size_t size, size_t *want)
 	t->calls++;
 	*want = 0;
 	while (at < size && t->next != t->pause) {
+		if (t->left) {
+			at += take_part(t, data + at, size - at);
+			continue;
+		}
 		*want = 4;
 		if (size - at < 4) break;
 		size_t length = (size_t)data[at + 2] << 8 | data[at + 3];
 		*want = length + 4;
+		if (t->places && length >= 50) {
+			t->left = length;
+			at += 4;
+			*want = 0;
+			continue;
+		}
 		if (size - at < length + 4) break;
 		assert_int_equal(length, size_of(t->next));
 		for (size_t k = 0; k < length; k++)
@@ -88,6 +146,8 @@ static size_t take(void *owner, const uint8_t *data, size_t size, size_t *want)
 	}
 	return at;
 }
+
+static const struct mr_inlet_taker taker = {take, place, placed};
 
 struct bench {
 	struct fake fake;
@@ -113,7 +173,7 @@ static void begin(struct bench *b, size_t shared, size_t piece)
 
 static ssize_t read_once(struct bench *b, mr_error *error)
 {
-	return mr_inlet_read(&b->inlet, &b->fake.stream, &b->scratch, take, &b->taker, error);
+	return mr_inlet_read(&b->inlet, &b->fake.stream, &b->scratch, &taker, &b->taker, error);
 }
 
 static void end(struct bench *b)
@@ -157,6 +217,25 @@ static void test_frames_larger_than_the_shared_memory_gather_in_their_own(void *
 		assert_int_equal(b.taker.next, FRAMES);
 		end(&b);
 	}
+}
+
+static void test_what_belongs_somewhere_is_read_there(void **state)
+{
+	(void)state;
+	for (size_t piece = 1; piece <= 3000; piece += piece < 150 ? 1 : 97)
+		for (int scatters = 0; scatters < 2; scatters++) {
+			struct bench b;
+			mr_error error = {0};
+			begin(&b, 64 * 1024, piece);
+			b.taker.places = true;
+			if (scatters) b.fake.stream.class = &scattering_class;
+			while (read_once(&b, &error) > 0) {}
+			assert_int_equal(error.kind, MR_STREAM_LOST);
+			assert_int_equal(b.taker.next, FRAMES);
+			assert_true(b.taker.placed > 5000);
+			assert_int_equal(mr_buffer_size(&b.inlet.kept), 0);
+			end(&b);
+		}
 }
 
 static void test_between_frames_nothing_is_kept(void **state)
@@ -239,6 +318,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pieces_of_every_size_give_the_same_frames),
 		cmocka_unit_test(test_frames_larger_than_the_shared_memory_gather_in_their_own),
+		cmocka_unit_test(test_what_belongs_somewhere_is_read_there),
 		cmocka_unit_test(test_between_frames_nothing_is_kept),
 		cmocka_unit_test(test_a_stream_that_has_nothing_changes_nothing),
 		cmocka_unit_test(test_an_owner_that_stopped_gets_the_rest_by_a_replay),
