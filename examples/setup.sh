@@ -4,8 +4,8 @@
 #
 #   sh examples/setup.sh         packages for building and running, then a release build
 #
-# quickstart.sh and tests/run.sh source it for its two functions, with `root` set to the repository:
-#   setup_packages build|tests
+# quickstart.sh, tests/run.sh and tests/bench/run.sh source it for its two functions, with `root` set to the repository:
+#   setup_packages build|tests|bench-java|bench-node
 #   setup_build NAME [CMAKE-OPTION...]       builds .build/NAME; only what changed
 #
 # It installs only missing packages, and never starts a service: rabbitmq-server and
@@ -21,6 +21,9 @@ packages_tests="$packages_build debootstrap locales rabbitmq-server openssl ninj
 	golang-go golang-github-rabbitmq-amqp091-go-dev iproute2 procps python3 prometheus
 	dpkg-dev file lintian luarocks zsh fish tmux chromium
 	$packages_hosts"
+# Clients that tests/bench compares, and the tests do not need.
+packages_bench_java="default-jdk-headless librabbitmq-client-java"
+packages_bench_node="nodejs npm"
 
 setup_say() { echo "==> $*"; }
 
@@ -43,6 +46,8 @@ setup_packages() {
 	case $1 in
 	build) wanted=$packages_build ;;
 	tests) wanted=$packages_tests ;;
+	bench-java) wanted=$packages_bench_java ;;
+	bench-node) wanted=$packages_bench_node ;;
 	*)
 		echo "setup_packages: no set '$1'" >&2
 		return 1

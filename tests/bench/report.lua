@@ -8,9 +8,10 @@ local cjson = require "cjson"
 local BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 local YARDSTICK, OURS, BESIDE = "rabbitmq-c", "moonrabbit", "rabbitmq-c-1core"
 local MODES = { "consume", "consume-noack", "publish", "publish-confirm", "rtt", "stream" }
-local CLIENTS = { "moonrabbit", "rabbitmq-c", "rabbitmq-c-1core", "amqp091-go", "pika", "drain" }
+local CLIENTS = { "moonrabbit", "rabbitmq-c", "rabbitmq-c-1core", "amqp091-go", "pika", "rabbitmq-java", "amqplib", "drain" }
 local FACTS = { "date", "cpu", "cores", "kernel", "load", "commit", "moonrabbit", "librabbitmq4",
-   "golang-github-rabbitmq-amqp091-go-dev", "go", "python3-pika", "python", "libluajit-5.1-2", "gcc", "rabbitmq-server" }
+   "golang-github-rabbitmq-amqp091-go-dev", "go", "python3-pika", "python",
+   "librabbitmq-client-java", "java", "amqplib", "node", "libluajit-5.1-2", "gcc", "rabbitmq-server" }
 
 local TITLE = {
    ["consume"] = "Consume, prefetch 1000, every message settled",
@@ -27,6 +28,8 @@ local SHOWN = {                    -- label -> name in the tables
    ["rabbitmq-c-1core"] = "rabbitmq-c, on the peer's core",
    ["amqp091-go"] = "amqp091-go (Go)",
    ["pika"] = "pika (Python)",
+   ["rabbitmq-java"] = "RabbitMQ's client (Java)",
+   ["amqplib"] = "amqplib (node)",
    ["drain"] = "*raw C, no library*",
 }
 
@@ -46,8 +49,11 @@ pace, and messages a second say little about the client: compare the CPU there.
 
 **The clients.** Each is used as its own examples do: rabbitmq-c with `amqp_consume_message` and one
 `amqp_basic_ack` per message; amqp091-go with a channel of deliveries, `Ack(false)` and NotifyPublish (its
-deferred confirmations lose a confirm that comes fast, in 1.5.0); pika's BlockingConnection with a callback.
-Moonrabbit's is a Lua handler that returns, which settles the message. Every client reads each body.
+deferred confirmations lose a confirm that comes fast, in 1.5.0); pika's BlockingConnection with a callback;
+RabbitMQ's Java client with a ConnectionFactory as it is, a DeliverCallback, `basicAck(tag, false)`, and a
+ConfirmListener that clears a sorted map which a semaphore bounds; node's amqplib with `channel.consume`,
+`channel.ack`, and a ConfirmChannel with a callback for each message, waiting for `drain` where `publish` asks
+for it. Moonrabbit's is a Lua handler that returns, which settles the message. Every client reads each body.
 Messages carry a content type and a delivery mode.
 
 **The figures.** Messages a second from the first message to the last; publishing, from the first call

@@ -7,24 +7,30 @@
 #                         [--bodies BYTES,...] [--share N] [--docs]
 #
 # Modes: consume consume-noack publish publish-confirm rtt stream mem idle
-# Clients: rabbitmq-c rabbitmq-c-1core amqp091-go pika drain moonrabbit
+# Clients: rabbitmq-c rabbitmq-c-1core amqp091-go pika rabbitmq-java amqplib drain moonrabbit
 # Everything goes to .build/bench: runs.tsv (raw), results.json, table.md. A complete run also puts the
-# table into docs/performance.md; --docs does that for a partial one. --share N: every run N times shorter. About 20 minutes; --quick 2.
+# table into docs/performance.md; --docs does that for a partial one. --share N: every run N times shorter.
+# About half an hour; --quick 3. A client that cannot be built here is named, and its rows are left out.
 # MOONRABBIT=PATH uses that command instead of building one.
 # shellcheck source=examples/strict.sh
 . "$(dirname "$0")/../../examples/strict.sh"
 cd "$(dirname "$0")/../.."
+root=$PWD
+# shellcheck source=examples/setup.sh
+. examples/setup.sh
 
 here=tests/bench
 out=.build/bench
 rounds=5
 share=1 # a run does 1/share of its messages
 modes="consume consume-noack publish publish-confirm rtt stream mem idle"
-clients="rabbitmq-c rabbitmq-c-1core amqp091-go pika drain moonrabbit"
+clients="rabbitmq-c rabbitmq-c-1core amqp091-go pika rabbitmq-java amqplib drain moonrabbit"
 bodies="16 100 1024 65536"
 docs=auto
 failures=0
 rabbitmq_up=
+jars=/usr/share/java/amqp-client.jar:/usr/share/java/slf4j-api.jar:/usr/share/java/slf4j-nop.jar
+amqplib_version=2.3.1
 
 usage() {
 	sed -n '6,7s/^# \{0,1\}//p' "$0" >&2
@@ -79,6 +85,33 @@ build_clients() {
 		go build -o $out/client_go $here/client_go.go
 }
 
+leave_out() { # CLIENT WHY
+	echo "run.sh: $2: the rows of $1 are left out" >&2
+	clients=$(echo " $clients " | sed "s/ $1 / /")
+	[ $docs = always ] || docs=never
+}
+
+# Debian's packages, which nothing but the bench needs.
+build_java() {
+	has rabbitmq-java "$clients" || return 0
+	mkdir -p $out/java
+	if ! setup_packages bench-java; then
+		leave_out rabbitmq-java "the Java client's packages are missing"
+	elif ! javac -Xlint:all -cp "$jars" -d $out/java $here/client_java.java >$out/java.log 2>&1; then
+		leave_out rabbitmq-java "client_java.java does not compile (see $out/java.log)"
+	fi
+}
+
+# amqplib is not in Debian: npm fetches it.
+build_node() {
+	has amqplib "$clients" || return 0
+	if ! { command -v node && command -v npm; } >/dev/null && ! setup_packages bench-node; then
+		leave_out amqplib "node or npm is missing"
+	elif ! npm install --prefix $out/node --ignore-scripts --no-audit --no-fund amqplib@$amqplib_version >$out/node.log 2>&1; then
+		leave_out amqplib "npm cannot install amqplib (see $out/node.log)"
+	fi
+}
+
 build_moonrabbit() {
 	has moonrabbit "$clients" || return 0
 	moonrabbit=${MOONRABBIT:-$out/cmake/bin/moonrabbit}
@@ -86,9 +119,7 @@ build_moonrabbit() {
 		{ cmake -S . -B $out/cmake && cmake --build $out/cmake --parallel; } >$out/cmake.log 2>&1 || :
 	fi
 	if [ ! -x "$moonrabbit" ]; then
-		echo "run.sh: no command moonrabbit (see $out/cmake.log): its rows are left out" >&2
-		clients=$(echo " $clients " | sed 's/ moonrabbit / /')
-		[ $docs = always ] || docs=never
+		leave_out moonrabbit "there is no command moonrabbit (see $out/cmake.log)"
 	fi
 }
 
@@ -114,6 +145,15 @@ facts() {
 	done
 	fact go go env GOVERSION
 	fact python /usr/bin/python3 -c 'import platform; print(platform.python_version())'
+	if has rabbitmq-java "$clients"; then
+		# shellcheck disable=SC2016 # dpkg-query's own variable
+		fact librabbitmq-client-java dpkg-query -W -f '${Version}\n' librabbitmq-client-java
+		fact java java --version
+	fi
+	if has amqplib "$clients"; then
+		fact amqplib node -p "require('./$out/node/node_modules/amqplib/package.json').version"
+		fact node node --version
+	fi
 	if has moonrabbit "$clients"; then fact moonrabbit "$moonrabbit" version; fi
 }
 
@@ -134,6 +174,12 @@ count() { # CLIENT MODE BODY
 	pika/consume-noack) set -- "$3" 150 120 12 ;;
 	pika/publish) set -- "$3" 35 35 20 ;;
 	pika/publish-confirm) set -- "$3" 12 12 10 ;;
+	rabbitmq-java/consume) set -- "$3" 100 80 8 ;;
+	rabbitmq-java/consume-noack) set -- "$3" 150 120 8 ;;
+	rabbitmq-java/publish*) set -- "$3" 100 80 8 ;;
+	amqplib/consume) set -- "$3" 100 80 8 ;;
+	amqplib/consume-noack) set -- "$3" 500 300 8 ;;
+	amqplib/publish*) set -- "$3" 80 60 8 ;;
 	drain/consume*) set -- "$3" 10000 4000 80 ;;
 	drain/publish*) set -- "$3" 10000 3000 50 ;;
 	moonrabbit/consume*) set -- "$3" 2000 1000 50 ;;
@@ -157,6 +203,8 @@ client() { # CLIENT MODE PORT BODY MESSAGES
 	rabbitmq-c) set -- $out/client_rabbitmqc "$@" ;;
 	rabbitmq-c-1core) set -- taskset -c 0 $out/client_rabbitmqc "$@" ;;
 	amqp091-go) set -- $out/client_go "$@" ;;
+	rabbitmq-java) set -- java -cp "$out/java:$jars" ClientJava "$@" ;;
+	amqplib) set -- env NODE_PATH=$out/node/node_modules node $here/client_node.js "$@" ;;
 	pika) set -- /usr/bin/python3 $here/client_pika.py "$@" ;;
 	drain) set -- $out/client_drain "$@" ;;
 	moonrabbit) set -- "$moonrabbit" run $here/client_moonrabbit.lua "$@" ;;
@@ -268,6 +316,8 @@ mkdir -p $out
 # shellcheck disable=SC3045 # dash and bash have it
 ulimit -n 4096 # idle has 1000 sockets
 build_clients
+build_java
+build_node
 build_moonrabbit
 facts
 /usr/bin/python3 $here/check_peer.py $out/load_peer
