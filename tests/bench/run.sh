@@ -4,13 +4,13 @@
 # SPDX-License-Identifier: MIT
 #
 #   sh tests/bench/run.sh [--quick] [--rounds N] [--only MODE,...] [--clients NAME,...]
-#                         [--bodies BYTES,...] [--share N] [--docs]
+#                         [--bodies BYTES,...] [--share N] [--times N] [--docs]
 #
 # Modes: consume consume-noack publish publish-confirm rtt stream mem idle
 # Clients: rabbitmq-c rabbitmq-c-1core amqp091-go pika rabbitmq-java amqplib drain moonrabbit
 # Everything goes to .build/bench: runs.tsv (raw), results.json, table.md. A complete run also puts the
-# table into docs/performance.md; --docs does that for a partial one. --share N: every run N times shorter.
-# About half an hour; --quick 3. A client that cannot be built here is named, and its rows are left out.
+# table into docs/performance.md; --docs does that for a partial one. --share N: every run N times shorter,
+# --times N: longer. About half an hour; --quick 3. A client that cannot be built here is named, and its rows are left out.
 # MOONRABBIT=PATH uses that command instead of building one.
 # shellcheck source=examples/strict.sh
 . "$(dirname "$0")/../../examples/strict.sh"
@@ -22,7 +22,7 @@ root=$PWD
 here=tests/bench
 out=.build/bench
 rounds=5
-share=1 # a run does 1/share of its messages
+share=1 times=1 # a run does times/share of its messages
 modes="consume consume-noack publish publish-confirm rtt stream mem idle"
 clients="rabbitmq-c rabbitmq-c-1core amqp091-go pika rabbitmq-java amqplib drain moonrabbit"
 bodies="16 100 1024 65536"
@@ -63,6 +63,7 @@ parse() {
 		case $1 in
 		--rounds) rounds=$2 ;;
 		--share) share=$2 ;;
+		--times) times=$2 ;;
 		--only) modes=$list ;;
 		--clients) clients=$list ;;
 		--bodies) bodies=$list ;;
@@ -160,9 +161,9 @@ facts() {
 # Messages of one run, for about a second: thousands at small bodies, at 1 KiB, at 64 KiB.
 count() { # CLIENT MODE BODY
 	case $1/$2 in
-	*/rtt) echo $((2000 / share)) && return ;;
-	*/stream*) echo $((1000000 / share)) && return ;;
-	*/mem) echo $((20000000 / share)) && return ;;
+	*/rtt) echo $((2000 * times / share)) && return ;;
+	*/stream*) echo $((1000000 * times / share)) && return ;;
+	*/mem) echo $((20000000 * times / share)) && return ;;
 	*/idle) echo 1000 && return ;;
 	rabbitmq-c*/consume) set -- "$3" 300 250 50 ;;
 	rabbitmq-c*/consume-noack) set -- "$3" 4000 1500 50 ;;
@@ -187,11 +188,11 @@ count() { # CLIENT MODE BODY
 	*) set -- "$3" 500 400 40 ;;
 	esac
 	if [ "$1" -lt 1024 ]; then
-		echo $(($2 * 1000 / share))
+		echo $(($2 * 1000 * times / share))
 	elif [ "$1" -lt 16384 ]; then
-		echo $(($3 * 1000 / share))
+		echo $(($3 * 1000 * times / share))
 	else
-		echo $(($4 * 1000 / share))
+		echo $(($4 * 1000 * times / share))
 	fi
 }
 
@@ -210,8 +211,8 @@ client() { # CLIENT MODE PORT BODY MESSAGES
 	moonrabbit) set -- "$moonrabbit" run $here/client_moonrabbit.lua "$@" ;;
 	*) usage ;;
 	esac
-	limit=60 # seconds; a run takes about one
-	[ "$mode" != mem ] || limit=300
+	limit=$((60 * times)) # seconds; a run takes about one
+	[ "$mode" != mem ] || limit=$((300 * times))
 	status=0
 	timeout $limit "$@" >$out/client.json 2>$out/client.err || status=$?
 	[ $status != 124 ] || echo "the client was still running after $limit s" >>$out/client.err
