@@ -11,8 +11,10 @@ local GROUPS = {                   -- { the table's heading begins so, shown as 
    { "Publish without confirms", "publish" },
    { "Publish with confirms", "publish, 1000 confirms outstanding (pika: one at a time)" },
 }
+local LATER = true                 -- joined the bench later: not in tables of before
 local CLIENTS = { { "**moonrabbit** (Lua)", "Moonrabbit (Lua)" }, { "rabbitmq-c (C)", "rabbitmq-c (C)" },
-   { "amqp091-go (Go)", "amqp091-go (Go)" }, { "pika (Python)", "pika (Python)" } }
+   { "amqp091-go (Go)", "amqp091-go (Go)" }, { "pika (Python)", "pika (Python)" },
+   { "RabbitMQ's client (Java)", "RabbitMQ's (Java)", LATER }, { "amqplib (node)", "amqplib (node)", LATER } }
 local WIDTH, LEFT, BAR, ROW, HEAD = 760, 150, 480, 22, 38
 
 local function read(path)
@@ -39,6 +41,15 @@ local function median(page, heading, client)
    error(("no row %s, %s under %s"):format(BODY, client, heading))
 end
 
+-- Without those that no table has; a client that some table has must be in each.
+local function shown(page)
+   local clients, tables = {}, assert(page:match "<!%-%- bench:begin %-%->(.-)<!%-%- bench:end %-%->")
+   for _, client in ipairs(CLIENTS) do
+      if not client[3] or tables:find("| " .. client[1] .. " |", 1, true) then clients[#clients + 1] = client end
+   end
+   return clients
+end
+
 -- Of what the tables are: "4ff11b9, 2026-11-21".
 local function origin(page)
    local line = assert(page:match "\n<!%-%- bench:begin %-%->\n([^\n]+)", "no line under bench:begin")
@@ -48,9 +59,9 @@ end
 local out = {}
 local function add(format, ...) out[#out + 1] = format:format(...) end
 
-local function draw_group(page, group, y, most)
+local function draw_group(page, clients, group, y, most)
    add('<text x="16" y="%d" class="h">%s</text>', y, group[2])
-   for i, client in ipairs(CLIENTS) do
+   for i, client in ipairs(clients) do
       local text = median(page, group[1], client[1])
       local top = y + 10 + (i - 1) * ROW
       add('<text x="%d" y="%d" text-anchor="end">%s</text>', LEFT - 8, top + 13, client[2])
@@ -61,11 +72,11 @@ local function draw_group(page, group, y, most)
 end
 
 local function draw(page)
-   local most = 0
+   local clients, most = shown(page), 0
    for _, group in ipairs(GROUPS) do
-      for _, client in ipairs(CLIENTS) do most = math.max(most, number_of(median(page, group[1], client[1]))) end
+      for _, client in ipairs(clients) do most = math.max(most, number_of(median(page, group[1], client[1]))) end
    end
-   local height = 34 + #GROUPS * (HEAD + #CLIENTS * ROW)
+   local height = 34 + #GROUPS * (HEAD + #clients * ROW)
    add('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img">', WIDTH, height, WIDTH, height)
    add("<title>Messages of %s bytes a second, medians of docs/performance.md</title>", BODY)
    add [[<style>
@@ -75,7 +86,7 @@ local function draw(page)
 </style>]]
    add('<rect class="ground" width="%d" height="%d"/>', WIDTH, height)
    add('<text x="16" y="22">messages of %s bytes a second, median of five runs (commit %s)</text>', BODY, origin(page))
-   for i, group in ipairs(GROUPS) do draw_group(page, group, 52 + (i - 1) * (HEAD + #CLIENTS * ROW), most) end
+   for i, group in ipairs(GROUPS) do draw_group(page, clients, group, 52 + (i - 1) * (HEAD + #clients * ROW), most) end
    add "</svg>"
    return table.concat(out, "\n") .. "\n"
 end
