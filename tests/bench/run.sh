@@ -10,7 +10,7 @@
 # Clients: rabbitmq-c rabbitmq-c-1core amqp091-go pika rabbitmq-java amqplib drain moonrabbit
 # Everything goes to .build/bench: runs.tsv (raw), results.json, table.md. A complete run also puts the
 # table into docs/performance.md; --docs does that for a partial one. --share N: every run N times shorter,
-# --times N: longer. About half an hour; --quick 3. A client that cannot be built here is named, and its rows are left out.
+# --times N: longer. About half an hour; --quick 4. A client that cannot be built here is named, and its rows are left out.
 # MOONRABBIT=PATH uses that command instead of building one.
 # shellcheck source=examples/strict.sh
 . "$(dirname "$0")/../../examples/strict.sh"
