@@ -17,7 +17,7 @@ packages_build="cmake gcc libc6-dev make pkgconf luajit libluajit-5.1-dev librab
 packages_hosts="g++ libpcre2-dev zlib1g-dev curl wrk love zip xvfb xauth imagemagick libsdl2-dev libuv1-dev libglib2.0-dev neovim lua-luv tarantool
 	lua5.1 lua5.4"
 packages_tests="$packages_build debootstrap locales rabbitmq-server openssl ninja-build libcmocka-dev lua-busted lua-check clang-14
-	clang-format-14 libclang-rt-14-dev pmccabe valgrind amqp-tools python3-pika
+	clang-format-14 libclang-rt-14-dev pmccabe valgrind strace amqp-tools python3-pika
 	golang-go golang-github-rabbitmq-amqp091-go-dev iproute2 procps python3 prometheus
 	dpkg-dev file lintian luarocks zsh fish tmux chromium
 	$packages_hosts"
