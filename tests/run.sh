@@ -334,7 +334,7 @@ complexity() {
 # What noise cannot fool: numbers that are the same on a busy machine.
 instructions() {
 	need_release || return
-	for name in core calls; do
+	for name in core calls script; do
 		guarded sh tests/instructions/run.sh "$name" "$build_root/release" >"$scratch/instructions.$name" 2>&1
 		if [ "$code" -eq 77 ]; then
 			cat "$scratch/instructions.$name"
