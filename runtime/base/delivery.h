@@ -17,8 +17,8 @@ void mr_delivery_pool_close(struct mr_delivery_pool *pool); /* also frees delive
 mr_delivery *mr_delivery_take(struct mr_delivery_pool *pool, size_t variable, char **space);
 /* Is there memory for one of this size that costs nothing new? */
 bool mr_delivery_pool_has(const struct mr_delivery_pool *pool, size_t variable);
-/* Has it memory that large deliveries have left? Trimming frees it, unless one took some of it
- * since it was last trimmed. */
+/* Has it memory that large deliveries have left? Trimming frees what no delivery has needed since
+ * the last trim. */
 bool mr_delivery_pool_is_large(const struct mr_delivery_pool *pool);
 void mr_delivery_pool_trim(struct mr_delivery_pool *pool);
 /* Grows the allocated room of a delivery; moves it and keeps its bytes. Returns the new room, or

@@ -50,7 +50,7 @@ void *mr_shelf_take(struct mr_shelf *shelf, size_t size)
 	if (!memory) return mr_malloc(bytes);
 	memcpy(&shelf->first[step], memory, sizeof(void *));
 	shelf->kept -= bytes;
-	shelf->is_used = true;
+	if (shelf->kept < shelf->least) shelf->least = shelf->kept;
 	return memory;
 }
 
@@ -76,15 +76,16 @@ void mr_shelf_give(struct mr_shelf *shelf, void *memory, size_t size)
 
 void mr_shelf_trim(struct mr_shelf *shelf)
 {
-	bool is_used = shelf->is_used;
-	shelf->is_used = false;
-	for (int step = MR_SHELF_STEPS; !is_used && shelf->kept > MR_SHELF_IDLE && step-- > 0;)
-		while (shelf->first[step] && shelf->kept > MR_SHELF_IDLE) {
+	size_t spare = shelf->least > MR_SHELF_IDLE ? shelf->least - MR_SHELF_IDLE : 0;
+	size_t goal = shelf->kept - spare;
+	for (int step = MR_SHELF_STEPS; shelf->kept > goal && step-- > 0;)
+		while (shelf->first[step] && shelf->kept > goal) {
 			void *memory = shelf->first[step];
 			memcpy(&shelf->first[step], memory, sizeof(void *));
 			shelf->kept -= bytes_of(step);
 			mr_free(memory);
 		}
+	shelf->least = shelf->kept;
 }
 
 void mr_shelf_fini(struct mr_shelf *shelf)

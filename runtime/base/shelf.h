@@ -18,7 +18,7 @@
 struct mr_shelf { /* zeroed is empty and valid */
 	void *first[MR_SHELF_STEPS];
 	size_t kept;  /* bytes */
-	bool is_used; /* something was taken from it since it was last trimmed */
+	size_t least; /* of `kept` since it was last trimmed: nobody needed these */
 };
 
 /* The bytes that take and give mean by `size`: as many, or up to a quarter more. */
@@ -26,7 +26,7 @@ size_t mr_shelf_size(size_t size);
 void *mr_shelf_take(struct mr_shelf *shelf, size_t size); /* NULL: out of memory */
 void mr_shelf_give(struct mr_shelf *shelf, void *memory, size_t size);
 bool mr_shelf_has(const struct mr_shelf *shelf, size_t size); /* it costs no new memory */
-/* Leaves MR_SHELF_IDLE bytes at most, the smaller ones; nothing happens if it is in use. */
+/* Frees what nobody needed since the last trim, the largest first, but for MR_SHELF_IDLE bytes. */
 void mr_shelf_trim(struct mr_shelf *shelf);
 void mr_shelf_fini(struct mr_shelf *shelf);
 

@@ -61,17 +61,23 @@ static void test_what_was_given_is_taken_by_who_needs_as_much(void **state)
 	mr_shelf_give(&shelf, two, 65650);
 }
 
-static void test_at_rest_it_keeps_little_and_the_smaller_ones(void **state)
+static void leave_large(void)
 {
 	void *large[3];
-	char *small = mr_shelf_take(&shelf, 65536);
-	(void)state;
 	for (int i = 0; i < 3; i++) large[i] = mr_shelf_take(&shelf, 3u << 20);
 	for (int i = 0; i < 3; i++) mr_shelf_give(&shelf, large[i], 3u << 20);
+}
+
+static void test_at_rest_it_keeps_little_and_the_smaller_ones(void **state)
+{
+	char *small = mr_shelf_take(&shelf, 65536);
+	(void)state;
+	leave_large();
 	mr_shelf_give(&shelf, small, 65536);
-	large[0] = mr_shelf_take(&shelf, 3u << 20);
-	mr_shelf_give(&shelf, large[0], 3u << 20);
-	mr_shelf_trim(&shelf); /* it was used a moment ago */
+	mr_shelf_trim(&shelf); /* they were used a moment ago */
+	assert_int_equal(shelf.kept, 3 * (3u << 20) + 65536);
+	leave_large();
+	mr_shelf_trim(&shelf);
 	assert_int_equal(shelf.kept, 3 * (3u << 20) + 65536);
 	assert_true(mr_shelf_has(&shelf, 3u << 20));
 	mr_shelf_trim(&shelf);
@@ -79,6 +85,20 @@ static void test_at_rest_it_keeps_little_and_the_smaller_ones(void **state)
 	assert_false(mr_shelf_has(&shelf, 3u << 20));
 	assert_true(mr_shelf_has(&shelf, 65536));
 	assert_false(mr_shelf_has(&shelf, MR_SHELF_MOST + 1));
+}
+
+static void test_small_ones_that_go_on_do_not_keep_the_large_ones(void **state)
+{
+	(void)state;
+	mr_shelf_give(&shelf, mr_shelf_take(&shelf, 1000), 1000);
+	leave_large();
+	for (int i = 0; i < 2; i++) {
+		mr_shelf_give(&shelf, mr_shelf_take(&shelf, 1000), 1000);
+		mr_shelf_trim(&shelf);
+	}
+	assert_true(shelf.kept <= MR_SHELF_IDLE + (3u << 20));
+	mr_shelf_trim(&shelf);
+	assert_true(shelf.kept <= MR_SHELF_IDLE);
 }
 #endif
 
@@ -111,6 +131,7 @@ int main(void)
 #ifndef __SANITIZE_ADDRESS__
 		CASE(test_what_was_given_is_taken_by_who_needs_as_much),
 		CASE(test_at_rest_it_keeps_little_and_the_smaller_ones),
+		CASE(test_small_ones_that_go_on_do_not_keep_the_large_ones),
 #endif
 		CASE(test_only_so_much_is_kept_and_neither_small_nor_huge_memory),
 		CASE(test_without_memory_there_is_none),
