@@ -134,6 +134,7 @@ static enum mr_status take_body(struct mr_content *c, struct mr_delivery_pool *p
 {
 	if (frame->size > c->body_size - c->got)
 		return refuse(error, MR_FRAME_ERROR, 501, "a body is longer than its header says");
+	if (!frame->payload) return MR_OK;
 	enum mr_status st = c->is_skipped ? MR_OK : make_room(c, pool, frame->size, error);
 	if (st != MR_OK) return st;
 	if (!c->is_skipped) keep(c->room + c->body_at + c->got, frame);

@@ -24,7 +24,8 @@ struct mr_content { /* zeroed is idle and valid */
 /* A method that announces content. MR_UNEXPECTED_FRAME (505): another message is incomplete. */
 enum mr_status mr_content_begin(struct mr_content *c, const struct mr_method *method,
 	mr_error *error);
-/* A header or body frame. *done receives the delivery when it is complete (with names, body,
+/* A header or body frame, or the head of a body frame (payload NULL), which is judged, and adds
+ * nothing. *done receives the delivery when it is complete (with names, body,
  * properties, tag and flags), else NULL. If the header announces more than `body_max` bytes, the
  * delivery has no body; then c->is_skipped is set, and c->body_size is the announced size.
  * MR_UNEXPECTED_FRAME (505), MR_FRAME_ERROR (501), MR_NO_MEMORY. */

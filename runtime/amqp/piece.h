@@ -18,11 +18,11 @@ struct mr_piece {      /* zeroed: no frame is taken in pieces */
 	uint16_t channel;
 };
 
-/* As mr_frame_next, but the pieces of a large body frame come one by one, each as a body frame; its
- * head comes before them, with type 0. */
-enum mr_status mr_piece_frame(struct mr_piece *p, const struct mr_guard *guard, const uint8_t *data,
-	size_t size, struct mr_frame *out, size_t *used, size_t *want, mr_error *error);
-/* A piece of `size` bytes, less than are left, that lies at `data` already. */
-struct mr_frame mr_piece_placed(struct mr_piece *p, const void *data, size_t size);
+/* `data` begins with a frame that is not whole. True: it is taken in pieces. Its head (MR_FRAME_HEAD
+ * bytes) is used: *out is a body frame of the whole size, without payload. */
+bool mr_piece_begin(struct mr_piece *p, const uint8_t *data, size_t size, struct mr_frame *out);
+/* The next piece, as a body frame of its own; as mr_frame_next. MR_FRAME_ERROR (501). */
+enum mr_status mr_piece_next(struct mr_piece *p, const uint8_t *data, size_t size,
+	struct mr_frame *out, size_t *used, size_t *want, mr_error *error);
 
 #endif

@@ -309,12 +309,6 @@ static void look_for_fault(struct mr_session *s)
 	if (fault.kind && s->state != MR_SESSION_CLOSED) mr_session_fail(s, &fault);
 }
 
-static void take(struct mr_session *s, const struct mr_frame *frame, mr_msec now)
-{
-	take_frame(s, frame, now);
-	if (s->outlet.fault.kind) look_for_fault(s);
-}
-
 size_t mr_session_feed(struct mr_session *s, const uint8_t *data, size_t size, mr_msec now,
 	size_t *want)
 {
@@ -331,38 +325,31 @@ size_t mr_session_feed(struct mr_session *s, const uint8_t *data, size_t size, m
 	}
 	while (s->state != MR_SESSION_CLOSED && at < size) {
 		bool is_piece = s->piece.left != 0;
-		if (mr_piece_frame(&s->piece, &s->guard, data + at, size - at, &frame, &used, want,
-			    &error) != MR_OK) {
+		if ((is_piece ? mr_piece_next(&s->piece, data + at, size - at, &frame, &used, want,
+					&error)
+			      : mr_frame_next(&s->guard, data + at, size - at, &frame, &used, want,
+					&error)) != MR_OK) {
 			mr_session_fail(s, &error);
 			break;
 		}
+		if (!used && !is_piece && mr_piece_begin(&s->piece, data + at, size - at, &frame))
+			used = MR_FRAME_HEAD;
 		if (!used) return at;
 		s->sniffed = true;
 		at += used;
 		s->options->stats->frames_in += !is_piece;
-		if (frame.type) take(s, &frame, now);
+		take_frame(s, &frame, now);
+		if (s->outlet.fault.kind) look_for_fault(s);
 	}
 	return s->state == MR_SESSION_CLOSED ? size : at;
 }
 
-/* ---- large bodies, which are read into their messages ---- */
-
 char *mr_session_place(struct mr_session *s, size_t *size)
 {
-	const struct mr_frame frame = {.type = MR_FRAME_BODY, .channel = s->piece.channel};
 	if (s->piece.left < PLACED_LEAST || s->state != MR_SESSION_OPEN) return NULL;
-	struct mr_amqp_channel *ch = mr_session_channel_at(s, frame.channel);
-	if (!ch || is_skipped(s, &frame)) return NULL;
+	struct mr_amqp_channel *ch = mr_session_channel_at(s, s->piece.channel);
 	*size = s->piece.left - 1;
-	return mr_content_place(&ch->content, s->options->pool, *size);
-}
-
-void mr_session_placed(struct mr_session *s, const char *data, size_t size, mr_msec now)
-{
-	const struct mr_frame frame = mr_piece_placed(&s->piece, data, size);
-	s->outlet.now = now;
-	mr_heartbeat_heard(&s->heartbeat, now);
-	take(s, &frame, now);
+	return ch ? mr_content_place(&ch->content, s->options->pool, *size) : NULL;
 }
 
 /* ---- bytes out, and time ---- */

@@ -25,10 +25,9 @@ enum mr_status mr_session_start(struct mr_session *s, mr_msec now);
  * check the session's state and error. */
 size_t mr_session_feed(struct mr_session *s, const uint8_t *data, size_t size, mr_msec now,
 	size_t *want);
-/* Where the next *size bytes of the stream may be read to: into their message. Nothing may come
- * between this and mr_session_placed, which takes those that have been read. NULL: nowhere. */
+/* Where the next *size bytes of the stream may be read to: into their message. They are fed from
+ * there, before anything else is done. NULL: nowhere. */
 char *mr_session_place(struct mr_session *s, size_t *size);
-void mr_session_placed(struct mr_session *s, const char *data, size_t size, mr_msec now);
 /* The bytes to write. Consume the written ones, then call mr_session_wrote. */
 struct mr_buffer *mr_session_output(struct mr_session *s);
 void mr_session_wrote(struct mr_session *s, mr_msec now);

@@ -67,14 +67,6 @@ static char *place(void *owner, size_t *size)
 	return mr_session_place(((struct mr_link_io *)owner)->session, size);
 }
 
-static void placed(void *owner, const char *data, size_t size)
-{
-	struct mr_link_io *io = owner;
-	mr_session_placed(io->session, data, size, mr_services_tick(io->services));
-}
-
-static const struct mr_inlet_taker taker = {feed, place, placed};
-
 /* Releases deliveries that are held for curbed consumers, if the host has caught up. */
 static void let_go(struct mr_link_io *io)
 {
@@ -107,7 +99,8 @@ void mr_link_io_read(struct mr_link_io *io)
 	for (int i = 0; io->stream && i < TURN_READS && bytes < TURN_BYTES; i++) {
 		mr_link_io_judge(io);
 		if (is_paused(io)) break;
-		ssize_t n = mr_inlet_read(&io->inlet, io->stream, &e->scratch, &taker, io, &error);
+		ssize_t n =
+			mr_inlet_read(&io->inlet, io->stream, &e->scratch, feed, place, io, &error);
 		if (n < 0) {
 			io->port.broken(io->port.owner, &error);
 			return;
@@ -180,7 +173,8 @@ static void hear_last_words(struct mr_link_io *io, const mr_error *why)
 	bool had_ended = mr_session_state(io->session) == MR_SESSION_CLOSED;
 	while (n > 0 && heard < LAST_WORDS_MAX &&
 		mr_session_state(io->session) != MR_SESSION_CLOSED) {
-		n = mr_inlet_read(&io->inlet, io->stream, &io->services->scratch, &taker, io, &end);
+		n = mr_inlet_read(&io->inlet, io->stream, &io->services->scratch, feed, place, io,
+			&end);
 		heard += n > 0 ? (size_t)n : 0;
 	}
 	bool has_ended = mr_session_state(io->session) == MR_SESSION_CLOSED;

@@ -42,7 +42,7 @@ static ssize_t read_shared(struct mr_inlet *in, struct mr_stream *stream, struct
 /* The rest of a large body, and a little more: what follows is the beginning of the next one, which
  * is not to be copied either. */
 static ssize_t read_placed(struct mr_inlet *in, struct mr_stream *stream, struct mr_buffer *scratch,
-	const struct mr_inlet_taker *taker, void *owner, struct iovec place, mr_error *error)
+	mr_inlet_feed *feed, void *owner, struct iovec place, mr_error *error)
 {
 	struct iovec to[2] = {place, {scratch->base, AHEAD}};
 	ssize_t n = stream->class->readv
@@ -51,9 +51,10 @@ static ssize_t read_placed(struct mr_inlet *in, struct mr_stream *stream, struct
 	if (n <= 0) return n;
 	size_t size = (size_t)n < place.iov_len ? (size_t)n : place.iov_len;
 	in->is_full = (size_t)n == place.iov_len + (stream->class->readv ? AHEAD : 0);
-	taker->placed(owner, place.iov_base, size);
-	if ((size_t)n == size) return n;
-	return pass(in, scratch->base, (size_t)n - size, taker->feed, owner) ? n : no_memory(error);
+	bool is_kept = pass(in, place.iov_base, size, feed, owner);
+	if (is_kept && (size_t)n > size)
+		is_kept = pass(in, scratch->base, (size_t)n - size, feed, owner);
+	return is_kept ? n : no_memory(error);
 }
 
 static ssize_t read_own(struct mr_inlet *in, struct mr_stream *stream, mr_inlet_feed *feed,
@@ -74,15 +75,14 @@ static ssize_t read_own(struct mr_inlet *in, struct mr_stream *stream, mr_inlet_
 }
 
 ssize_t mr_inlet_read(struct mr_inlet *in, struct mr_stream *stream, struct mr_buffer *scratch,
-	const struct mr_inlet_taker *taker, void *owner, mr_error *error)
+	mr_inlet_feed *feed, mr_inlet_place *place, void *owner, mr_error *error)
 {
-	struct iovec place = {0};
-	if (taker->place && !mr_buffer_size(&in->kept))
-		place.iov_base = taker->place(owner, &place.iov_len);
-	if (place.iov_base) return read_placed(in, stream, scratch, taker, owner, place, error);
+	struct iovec to = {0};
+	if (place && !mr_buffer_size(&in->kept)) to.iov_base = place(owner, &to.iov_len);
+	if (to.iov_base) return read_placed(in, stream, scratch, feed, owner, to, error);
 	bool fits = in->want <= scratch->capacity && mr_buffer_size(&in->kept) < scratch->capacity;
-	return fits ? read_shared(in, stream, scratch, taker->feed, owner, error)
-	            : read_own(in, stream, taker->feed, owner, error);
+	return fits ? read_shared(in, stream, scratch, feed, owner, error)
+	            : read_own(in, stream, feed, owner, error);
 }
 
 void mr_inlet_replay(struct mr_inlet *in, mr_inlet_feed *feed, void *owner)

@@ -17,18 +17,12 @@ struct mr_inlet { /* zeroed is empty and valid */
 /* Processes the complete frames of `data`; returns the bytes used; *want as above. */
 typedef size_t mr_inlet_feed(void *owner, const uint8_t *data, size_t size, size_t *want);
 
-/* What takes the bytes of a stream. */
-struct mr_inlet_taker {
-	mr_inlet_feed *feed;
-	/* Where the next *size bytes belong, NULL: to feed; then what has been read there. `place`
-	 * may be NULL. */
-	char *(*place)(void *owner, size_t *size);
-	void (*placed)(void *owner, const char *data, size_t size);
-};
+/* Where the next *size bytes belong: they are read there, and fed from there. NULL: anywhere. */
+typedef char *mr_inlet_place(void *owner, size_t *size);
 
-/* One read. Returns the result of the stream's read; -1 also for MR_NO_MEMORY. */
+/* One read. `place` may be NULL. Returns the result of the stream's read; -1 also for MR_NO_MEMORY. */
 ssize_t mr_inlet_read(struct mr_inlet *in, struct mr_stream *stream, struct mr_buffer *scratch,
-	const struct mr_inlet_taker *taker, void *owner, mr_error *error);
+	mr_inlet_feed *feed, mr_inlet_place *place, void *owner, mr_error *error);
 /* Feeds the kept bytes again, for an owner that had stopped processing frames. */
 void mr_inlet_replay(struct mr_inlet *in, mr_inlet_feed *feed, void *owner);
 void mr_inlet_fini(struct mr_inlet *in);

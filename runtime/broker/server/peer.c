@@ -74,8 +74,6 @@ static bool come_up(struct mr_peer *p)
 	return p->is_up;
 }
 
-static const struct mr_inlet_taker taker = {feed, NULL, NULL};
-
 static void read_some(struct mr_peer *p)
 {
 	mr_error error = {0};
@@ -83,8 +81,8 @@ static void read_some(struct mr_peer *p)
 	p->is_held = !mr_broker_session_reads(p->session);
 	if (!p->is_held) mr_inlet_replay(&p->inlet, feed, p);
 	for (int i = 0; p->is_parting || !p->is_held; i++) {
-		ssize_t n =
-			mr_inlet_read(&p->inlet, p->stream, &p->wire->scratch, &taker, p, &error);
+		ssize_t n = mr_inlet_read(&p->inlet, p->stream, &p->wire->scratch, feed, NULL, p,
+			&error);
 		if (n < 0) die(p);
 		if (n <= 0) return;
 		p->wire->traffic++;
