@@ -287,17 +287,12 @@ packages() {
 format() {
 	find runtime tests examples -name '*.[ch]' -o -name '*.[ch]pp' >"$scratch/sources"
 	[ -s "$scratch/sources" ] || return
-	unformatted=""
-	while read -r file; do
-		clang-format-14 --dry-run -Werror "$file" >"$scratch/format" 2>&1 && continue
-		unformatted="$unformatted $file"
-		head -n 3 "$scratch/format"
-	done <"$scratch/sources"
-	if [ -z "$unformatted" ]; then
+	if xargs -P "$(nproc)" -n 40 clang-format-14 --dry-run -Werror <"$scratch/sources" >"$scratch/format" 2>&1; then
 		count 1 0
 	else
 		count 0 1
-		echo "to mend: clang-format-14 -i$unformatted"
+		head -n 40 "$scratch/format"
+		echo "to mend: clang-format-14 -i $(sed -n 's/^\([^ :]*\):[0-9]*:[0-9]*: error: .*/\1/p' "$scratch/format" | sort -u | paste -s -d ' ')"
 	fi
 }
 
