@@ -17,7 +17,7 @@ describe("a change by a console", function()
       conn = mr.connect "memory://"
       ch = conn:channel()
       for _, queue in ipairs { "one", "two" } do
-         mr.consumer { queue = queue, connection = conn, handler = function() count = count + 1 end }
+         assert(mr.consumer { queue = queue, connection = conn, handler = function() count = count + 1 end }:wait(30))
       end
       local free = conn:channel()
       assert(free:queue_declare { queue = "three" })
