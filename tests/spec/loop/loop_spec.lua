@@ -32,11 +32,11 @@ describe("loop", function()
          mr.spawn(function() woken[i] = loop.wait_in(list, i == 2 and 0.01 or nil) or "late" end)
       end
       assert.equal(3, #list)
-      mr.sleep(0.03)
+      broker.eventually("the one whose time is up", function() return woken[2] end)
       assert.same({ nil, "late" }, woken)
       assert.equal(2, #list)
       for _, token in ipairs(list) do task.wake(token, "woken") end
-      mr.sleep(0.001)
+      broker.eventually("the others", function() return woken[1] and woken[3] end)
       assert.same({ "woken", "late", "woken" }, woken)
    end)
 
