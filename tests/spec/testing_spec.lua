@@ -265,6 +265,20 @@ describe("a clock that is moved", function()
       assert.is_true(mr.stats().heartbeats_out >= 600)
    end)
 
+   it("may be moved by several tasks at once, each to its time", function()
+      local b, ended = broker {}, 0
+      local begun = mr.now()
+      assert(connect(b.url):connect())
+      for seconds = 1, 3 do
+         mr.spawn(function()
+            testing.advance(seconds, 0.5)
+            assert.is_true(mr.now() - begun >= seconds)
+            ended = ended + 1
+         end)
+      end
+      eventually("all", function() return ended == 3 end)
+   end)
+
    it("fires what is due on the way, in order", function()
       local seen, begun = {}, mr.now()
       mr.after(120, function() seen[#seen + 1] = "late" end)
