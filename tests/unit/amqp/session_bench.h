@@ -167,7 +167,7 @@ static inline void ask(struct bench *b, uint64_t token, int operation, uint32_t 
 	mr_session_request(b->s, 1, token, 1, &r, 10000);
 }
 
-static inline void deliver(struct bench *b, uint64_t tag, const char *body)
+static inline void deliver_bytes(struct bench *b, uint64_t tag, mr_slice body)
 {
 	say(b, 1,
 		(struct mr_method){.id = MR_M_BASIC_DELIVER,
@@ -175,8 +175,12 @@ static inline void deliver(struct bench *b, uint64_t tag, const char *body)
 			.tag = tag,
 			.name = mr_slice_str("x"),
 			.key = mr_slice_str("k")});
-	mr_frame_put_content(&b->server, 1, mr_slice_of("\x10\x00\x02", 3), mr_slice_str(body),
-		FRAME_MAX);
+	mr_frame_put_content(&b->server, 1, mr_slice_of("\x10\x00\x02", 3), body, FRAME_MAX);
+}
+
+static inline void deliver(struct bench *b, uint64_t tag, const char *body)
+{
+	deliver_bytes(b, tag, mr_slice_str(body));
 }
 
 /* Of our output: the id of method number `n`, 0 when there are fewer. */

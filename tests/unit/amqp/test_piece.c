@@ -53,14 +53,7 @@ static void send(struct bench *b, uint64_t tag)
 	static char body[LONGEST];
 	size_t size = size_of(tag);
 	for (size_t i = 0; i < size; i++) body[i] = (char)byte_of(tag, i);
-	say(b, 1,
-		(struct mr_method){.id = MR_M_BASIC_DELIVER,
-			.other = mr_slice_str("tag"),
-			.tag = tag,
-			.name = mr_slice_str("x"),
-			.key = mr_slice_str("k")});
-	mr_frame_put_content(&b->server, 1, mr_slice_of("\x10\x00\x02", 3), mr_slice_of(body, size),
-		FRAME_MAX);
+	deliver_bytes(b, tag, mr_slice_of(body, size));
 }
 
 /* Reads up to `most` bytes to their place, if they have one. */
