@@ -414,7 +414,8 @@ typedef struct mr_request {
 	mr_table *arguments; /* taken; NULL for none */
 } mr_request;
 
-/* Sends a request to the broker; MR_EV_DONE has the answer. MR_CLOSED: the channel is not open.
+/* Sends a request to the broker; MR_EV_DONE has the answer. MR_CLOSED: the channel is not open; in
+ * MR_EV_DONE: it had ended before the request was sent, and mr_channel_error says why.
  * MR_BAD_ARGUMENT: a string over 255 bytes (AMQP's short string), or an unknown operation. A
  * consumer tag that is already in use on this channel is refused. */
 MR_API int mr_channel_request(mr_channel *ch, uint64_t token, const mr_request *request);

@@ -1,5 +1,4 @@
 --- Queues as RabbitMQ keeps them: declaring, names, owners, purging, deleting. (Limits: queue_limits_spec.)
--- Covers: lua/moonrabbit/channel/request.lua by if_unused
 -- Covers: runtime/broker/store/arguments.c by invalid_overflow
 local broker = require "broker"
 

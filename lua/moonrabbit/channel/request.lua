@@ -94,8 +94,9 @@ function asking.ask(self, operation, opts, name, extra, key, number)
    end
    if status ~= 0 then return nil, asking.refusal(self, status) end
    local reply = task.wait(token)
-   if reply.err then return nil, reply.err end
-   return reply
+   if not reply.err then return reply end
+   -- The channel had ended before the request was sent, and the host had not heard of it: it knows why by now.
+   return nil, reply.err.kind == "closed" and asking.refusal(self, CLOSED) or reply.err
 end
 
 return asking
