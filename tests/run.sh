@@ -12,7 +12,8 @@
 # Environment: MR_FUZZ_SECONDS (15) for each fuzz target, MR_MODEL_SECONDS (30) for each model test, MR_BUILD (.build) for
 # all that is written, MR_LANES=1 for one step at a time.
 # A library test is one test; each other check, fuzz target and try-out counts as one test. A step that cannot run here
-# says so and counts as left out; where CI=true is set, it counts as failed.
+# says so and counts as left out; where CI=true is set, it counts as failed. What fails is asked once more; what passes then
+# is listed as unsteady.
 # Exit code 0 only if nothing failed. Everything stays on the loopback interface, but for the packages' registry.
 set -u
 
@@ -25,7 +26,7 @@ unset MOONRABBIT_LIBRARY MOONRABBIT_COMMAND
 build_root=${setup_build_root:?}
 fuzz_seconds=${MR_FUZZ_SECONDS:-15}
 export MR_MODEL_SECONDS="${MR_MODEL_SECONDS:-30}"
-suite_seconds=1500 # bounds a suite that hangs; the longest takes a small part of it
+suite_seconds=2700 # bounds a suite that hangs; the longest takes a quarter of it, on a slow machine the half
 
 checks="packages format luacheck layers scripts complexity"
 release_lane="instructions unit spec contract embedded foreign model"
@@ -118,6 +119,7 @@ step() {
 	left_out=""
 	log=$scratch/$1.log
 	began=$(date +%s)
+	suite=$1
 	"$3" >"$log" 2>&1
 	if [ $((passed + failed)) -eq 0 ] && [ "$1" != packages ] && [ -z "$left_out" ]; then
 		echo "no test found" >>"$log"
@@ -202,6 +204,20 @@ fi
 
 # --- Suites ---------------------------------------------------------------------------------------
 
+most_unsteady=3 # specs of a suite that are asked again: more are no matter of luck
+sanitizers='(Thread|Address|Leak|UndefinedBehavior)Sanitizer|runtime error:'
+suite=""
+
+# unit_tests_again TREE: the programs that failed, once more; 0 and code=0 if they pass now.
+unit_tests_again() {
+	cp "$ctest_log" "$scratch/first.out"
+	sed 's/^\([0-9]*\):/\t\1 - /; s/$/ (failed)/' "$build_root/$1/Testing/Temporary/LastTestsFailed.log" >>"$scratch/first.out"
+	[ "$(grep -c . "$build_root/$1/Testing/Temporary/LastTestsFailed.log")" -le "$most_unsteady" ] || return 1
+	# shellcheck disable=SC2086 # a prefix of words or none
+	guarded $plain_addresses ctest --test-dir "$build_root/$1" --rerun-failed --output-on-failure || return 1
+	note_unsteady "$scratch/first.out"
+}
+
 # unit_tests TREE: all cmocka programs of a build, counted from their own reports. A program that
 # crashed, hung or reported no test counts as one failure.
 unit_tests() {
@@ -227,6 +243,11 @@ unit_tests() {
 			failed += f + (f == 0)
 		}
 		END { print passed + 0, failed + 0 }' "$ctest_log")
+	if [ "$code" -ne 0 ] && ! grep -qE "$sanitizers" "$ctest_log" && unit_tests_again "$1"; then
+		# shellcheck disable=SC2086 # two numbers
+		set -- $sums
+		sums="$(($1 + $2)) 0"
+	fi
 	# shellcheck disable=SC2086 # two numbers
 	count $sums
 	if [ "$code" -ne 0 ] && [ "$failed" -eq 0 ]; then
@@ -235,29 +256,69 @@ unit_tests() {
 	fi
 }
 
-# lua_suite TREE FOLDER: all *_spec.lua below FOLDER, run by busted with the library of a build.
+# second_try TREE: asks the specs that failed once more (docs/decisions/31-second-try.md). What passes then is counted as
+# passed and told of as unsteady at the end of the run. Reports of a sanitizer are no matter of luck.
+second_try() {
+	[ "${sums#* }" != "0 0" ] && [ "$suite" != model ] || return # a model's seed is its input
+	specs=$(sed -n 's/^\(Failure\|Error\) -> \(.*_spec\.lua\) @ .*/\2/p' "$out" | sort -u)
+	# shellcheck disable=SC2086 # paths without blanks
+	set -- "$1" $specs
+	if [ $# -lt 2 ] || [ $# -gt $((most_unsteady + 1)) ] || grep -aqE "$sanitizers" "$out"; then return; fi
+	cp "$out" "$scratch/first.out"
+	first=$sums
+	first_code=$code
+	echo "--- once more: $specs"
+	run_specs "$@"
+	if [ "$code" -eq 0 ] && [ "${sums#* }" = "0 0" ]; then
+		note_unsteady "$scratch/first.out"
+		# shellcheck disable=SC2086 # three numbers
+		set -- $first
+		sums="$(($1 + $2 + $3)) 0 0"
+	else
+		sums=$first
+		code=$first_code
+	fi
+}
+
+# note_unsteady FILE: what failed at first, for the end of the run.
+note_unsteady() {
+	{
+		flock 9
+		show_failures "$1" | sed '/^--- the end of the output/,$d' >>"$top/unsteady.reports"
+		failures_of "$suite" "$1" | sed 's/^Failed:/Unsteady:/' >>"$top/unsteady"
+	} 9>"$top/lock"
+}
+
+# run_specs TREE PLACE...: runs specs with the library of a build; sets out, journal and sums (passed, failed, errors).
+run_specs() {
+	out=$scratch/busted.out
+	journal=$scratch/journal
+	: >"$journal"
+	tree=$1
+	shift
+	# shellcheck disable=SC2086 # a prefix of words or none
+	guarded env \
+		LUA_PATH="$root/lua/?.lua;$root/lua/?/init.lua;$root/tests/support/?.lua;;" \
+		MOONRABBIT_LIBRARY="$build_root/$tree/lib/libmoonrabbit.so" \
+		MOONRABBIT_COMMAND="$build_root/$tree/bin/moonrabbit" \
+		MR_BUILD_NAME="$tree" \
+		MR_JOURNAL="$journal" \
+		XDG_STATE_HOME="$scratch/state" \
+		$plain_addresses "$build_root/$tree/bin/test_luajit" "$(command -v busted)" \
+		--helper="$root/tests/support/ending.lua" --output=plainTerminal --defer-print "$@" >"$out" 2>&1
+	cat "$out"
+	sums=$(sed -n 's|^\([0-9]*\) success[a-z]* / \([0-9]*\) failure[a-z]* / \([0-9]*\) error.*|\1 \2 \3|p' "$out" |
+		tail -n 1)
+}
+
+# lua_suite TREE FOLDER: all *_spec.lua below FOLDER.
 lua_suite() {
 	if [ -z "$(find "$2" -name '*_spec.lua' 2>/dev/null)" ]; then
 		echo "no *_spec.lua in $2"
 		count 0 1
 		return
 	fi
-	out=$scratch/busted.out
-	journal=$scratch/journal
-	: >"$journal"
-	# shellcheck disable=SC2086 # a prefix of words or none
-	guarded env \
-		LUA_PATH="$root/lua/?.lua;$root/lua/?/init.lua;$root/tests/support/?.lua;;" \
-		MOONRABBIT_LIBRARY="$build_root/$1/lib/libmoonrabbit.so" \
-		MOONRABBIT_COMMAND="$build_root/$1/bin/moonrabbit" \
-		MR_BUILD_NAME="$1" \
-		MR_JOURNAL="$journal" \
-		XDG_STATE_HOME="$scratch/state" \
-		$plain_addresses "$build_root/$1/bin/test_luajit" "$(command -v busted)" \
-		--helper="$root/tests/support/ending.lua" --output=plainTerminal --defer-print "$2" >"$out" 2>&1
-	cat "$out"
-	sums=$(sed -n 's|^\([0-9]*\) success[a-z]* / \([0-9]*\) failure[a-z]* / \([0-9]*\) error.*|\1 \2 \3|p' "$out" |
-		tail -n 1)
+	run_specs "$1" "$2"
 	if [ -z "$sums" ]; then
 		echo "busted gave no result (exit code $code); the last test: $(grep '^began' "$journal" | tail -n 1)"
 		count 0 1
@@ -268,6 +329,7 @@ lua_suite() {
 	[ -z "$pending" ] || echo "note: $2: $pending pending, not counted"
 	longest=$(sed -n 's|^took \([0-9]*\) s: .*/\(.*\)_spec\.lua$|\1 s \2|p' "$journal" | sort -rn | head -n 5)
 	[ ! -d "$2" ] || echo "note: $2: longest: $(echo "$longest" | paste -s -d ' ' | sed 's/ \([0-9]* s\)/, \1/g')"
+	second_try "$1"
 	# shellcheck disable=SC2086 # three numbers
 	set -- $sums
 	count "$1" $(($2 + $3))
@@ -698,6 +760,8 @@ began_all=$(date +%s)
 : >"$top/sums"
 : >"$top/left_out"
 : >"$top/failures"
+: >"$top/unsteady"
+: >"$top/unsteady.reports"
 scratch=$top/checks
 mkdir "$scratch"
 may_go_on=yes
@@ -735,7 +799,7 @@ fi
 # shellcheck disable=SC2046 # two numbers
 set -- $(awk '{ p += $1; f += $2 } END { print p + 0, f + 0 }' "$top/sums")
 echo "Took $(($(date +%s) - began_all)) s."
-cat "$top/failures"
+cat "$top/unsteady.reports" "$top/unsteady" "$top/failures"
 sed 's/^/Left out: /' "$top/left_out"
 echo "$1 passed, $2 failed"
 [ "$2" -eq 0 ]
