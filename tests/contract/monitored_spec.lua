@@ -10,13 +10,13 @@ local waits = require "waits"
 local eventually = waits.eventually
 
 describe("a monitored program", function()
-   local path, holds, lines, refused
+   local path, holds, asked, lines, refused
 
    -- Follows the page in this process; `lines` gets the objects.
    local function follow(query)
       local hold, before = {}, monitor.count()
       holds[#holds + 1] = hold
-      waits.background(function()
+      asked[#asked + 1] = waits.background(function()
          refused = { ask.lines(path, "/monitor" .. (query or ""), function(text)
             for line in text:gmatch "[^\n]+" do lines[#lines + 1] = cjson.decode(line) end
          end, hold) }
@@ -32,7 +32,7 @@ describe("a monitored program", function()
    end
 
    before_each(function()
-      holds, lines, refused = {}, {}, nil
+      holds, asked, lines, refused = {}, {}, {}, nil
       path = os.tmpname()
       os.remove(path)
       assert.equal(path, assert(mr.console { path = path }))
@@ -42,6 +42,7 @@ describe("a monitored program", function()
          if hold.give_up then hold.give_up() end
       end
       eventually("no monitor", function() return monitor.count() == 0 end)
+      for _, one in ipairs(asked) do eventually("the end of its answer", function() return one.done end) end
       for name in pairs { handled = true, settling = true, unseen = true, copied = true } do assert.is_false(observer[name]) end
       console.stop()
       broker.close_all()

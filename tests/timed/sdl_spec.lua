@@ -36,6 +36,8 @@ describe("the game in C", function()
       local conn = mr.connect(url)
       local ch = assert(conn:channel())
       assert(ch:exchange_declare { exchange = "moonrabbit.garden", type = "topic", auto_delete = true })
+      local own_queue = assert(ch:queue_declare { exclusive = true }).queue -- bound, it keeps the exchange when the game has left
+      assert(ch:queue_bind { queue = own_queue, exchange = "moonrabbit.garden", routing_key = "nobody" })
       local game = screen.start(("%s %s --walk --seconds %d"):format(GARDEN, url, SECONDS))
       game:says "connected"
       local rate = hop(ch, function() return game:output():find("leaving", 1, true) ~= nil end)

@@ -51,7 +51,7 @@ static enum mr_status finish(struct mr_stream *s, mr_error *error)
 	while ((st = s->class->connect(s, error)) == MR_TIMEOUT) {
 		struct pollfd pfd = {.fd = s->fd,
 			.events = s->want & MR_WANT_WRITE ? POLLOUT : POLLIN};
-		assert_int_equal(poll(&pfd, 1, 5000), 1);
+		assert_int_equal(poll(&pfd, 1, 60000), 1);
 	}
 	return st;
 }
@@ -76,11 +76,11 @@ static void test_a_stream_carries_bytes_both_ways_and_tells_of_its_end(void **st
 	assert_int_equal(recv(peer, data, sizeof data, 0), 4);
 	assert_int_equal(send(peer, "pong", 4, 0), 4);
 	struct pollfd pfd = {.fd = s->fd, .events = POLLIN};
-	assert_int_equal(poll(&pfd, 1, 5000), 1);
+	assert_int_equal(poll(&pfd, 1, 60000), 1);
 	assert_int_equal(s->class->read(s, data, sizeof data, &error), 4);
 	assert_false(s->class->pending(s));
 	close(peer);
-	assert_int_equal(poll(&pfd, 1, 5000), 1);
+	assert_int_equal(poll(&pfd, 1, 60000), 1);
 	assert_int_equal(s->class->read(s, data, sizeof data, &error), -1);
 	assert_int_equal(error.kind, MR_STREAM_LOST);
 	s->class->close(s);

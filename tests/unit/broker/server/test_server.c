@@ -10,6 +10,8 @@
 
 #include "broker/server/server.h"
 
+enum { PATIENCE = 60000 }; /* ms, of a busy machine under a sanitizer */
+
 struct wire { /* a client, its socket and what it heard */
 	mr_server *server;
 	int fd;
@@ -22,7 +24,7 @@ static void send_all(struct wire *w)
 {
 	while (mr_buffer_size(&w->c.in)) {
 		struct pollfd p = {.fd = w->fd, .events = POLLOUT};
-		assert_int_equal(poll(&p, 1, 5000), 1);
+		assert_int_equal(poll(&p, 1, PATIENCE), 1);
 		ssize_t n = send(w->fd, mr_buffer_data(&w->c.in), mr_buffer_size(&w->c.in),
 			MSG_NOSIGNAL);
 		assert_true(n > 0);
@@ -64,10 +66,10 @@ static void begin(struct wire *w)
 	w->alone = new_broker();
 	arrive(&w->c, w->alone);
 	send_all(w);
-	assert_int_equal(next_method(w, 5000), MR_M_CONNECTION_START);
-	assert_int_equal(next_method(w, 5000), MR_M_CONNECTION_TUNE);
-	assert_int_equal(next_method(w, 5000), MR_M_CONNECTION_OPEN_OK);
-	assert_int_equal(next_method(w, 5000), MR_M_CHANNEL_OPEN_OK);
+	assert_int_equal(next_method(w, PATIENCE), MR_M_CONNECTION_START);
+	assert_int_equal(next_method(w, PATIENCE), MR_M_CONNECTION_TUNE);
+	assert_int_equal(next_method(w, PATIENCE), MR_M_CONNECTION_OPEN_OK);
+	assert_int_equal(next_method(w, PATIENCE), MR_M_CHANNEL_OPEN_OK);
 }
 
 static void end(struct wire *w)
@@ -98,12 +100,12 @@ static void test_what_came_while_a_publisher_was_blocked_is_read_when_it_is_not(
 	publish(&w.c, 1, "", "nowhere", 0, NULL, BODY);
 	say(&w.c, 1, MR_M_TX_SELECT, ""); /* an error: the answer cannot be missed */
 	send_all(&w);
-	assert_int_equal(next_method(&w, 5000), MR_M_CONFIRM_SELECT_OK);
-	assert_int_equal(next_method(&w, 5000), MR_M_BASIC_ACK);
+	assert_int_equal(next_method(&w, PATIENCE), MR_M_CONFIRM_SELECT_OK);
+	assert_int_equal(next_method(&w, PATIENCE), MR_M_BASIC_ACK);
 	assert_int_equal(next_method(&w, 100), 0);
 	block(&w, false);
-	assert_int_equal(next_method(&w, 2000), MR_M_BASIC_ACK);
-	assert_int_equal(next_method(&w, 2000), MR_M_CHANNEL_CLOSE);
+	assert_int_equal(next_method(&w, PATIENCE), MR_M_BASIC_ACK);
+	assert_int_equal(next_method(&w, PATIENCE), MR_M_CHANNEL_CLOSE);
 	end(&w);
 }
 
@@ -122,8 +124,9 @@ static void test_a_client_that_asks_without_reading_gets_all_answers_when_it_rea
 		NACK(&w.c, 1, i, 2);
 	}
 	send_all(&w);
-	assert_int_equal(next_method(&w, 5000), MR_M_QUEUE_DECLARE_OK);
-	for (int i = 0; i < TIMES; i++) assert_int_equal(next_method(&w, 5000), MR_M_BASIC_GET_OK);
+	assert_int_equal(next_method(&w, PATIENCE), MR_M_QUEUE_DECLARE_OK);
+	for (int i = 0; i < TIMES; i++)
+		assert_int_equal(next_method(&w, PATIENCE), MR_M_BASIC_GET_OK);
 	free(body);
 	end(&w);
 }
