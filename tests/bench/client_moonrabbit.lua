@@ -1,5 +1,5 @@
 -- client_moonrabbit: ours, beside the other clients of the bench.
--- Called as `moonrabbit run client_moonrabbit.lua MODE PORT BODY MESSAGES`. Modes: consume,
+-- Called as `moonrabbit run client_moonrabbit.lua MODE PORT BODY MESSAGES [view]` (view: bodies by msg:view()). Modes: consume,
 -- consume-noack, publish, publish-confirm, rtt; stream (which stream-fill has filled); mem (memory over a long run), idle (memory of
 -- MESSAGES connections that do nothing); by hand stream-worker, and for scripts.sh consume-worker and suspended. Prints one JSON line.
 -- SPDX-License-Identifier: MIT
@@ -59,14 +59,19 @@ local function properties()
    return { content_type = "text/plain", persistent = false }
 end
 
+-- The first byte of a body where it lies, as rabbitmq-c's program reads it; or all of it, as a Lua string.
+local function byte_of(msg) return msg:view()[0] end
+local function length_of(msg) return #msg.body end
+
 local function consume(run, no_ack)
    local _, ch = open(run)
+   local read = run.by_view and byte_of or length_of
    local total, seen, span = run.messages, 0, nil
    if not no_ack then assert(ch:qos { prefetch_count = PREFETCH }) end
    assert(ch:consume("bench", function(msg)
       if seen == 0 then span = begin() end
       seen = seen + 1
-      sink = sink + #msg.body
+      sink = sink + read(msg)
       if seen == total then
          finish(run, span, total - 1)
          mr.stop()
@@ -275,13 +280,14 @@ local modes = {
    ["suspended"] = suspended,
 }
 
-local mode, port, body, messages = ...
+local mode, port, body, messages, how = ...
 if not modes[mode] or not tonumber(messages) then
-   error("usage: client_moonrabbit.lua MODE PORT BODY MESSAGES", 0)
+   error("usage: client_moonrabbit.lua MODE PORT BODY MESSAGES [view]", 0)
 end
 modes[mode] {
    mode = mode,
    url = "amqp://guest:guest@127.0.0.1:" .. port .. "/",
    body = tonumber(body),
    messages = tonumber(messages),
+   by_view = how == "view",
 }

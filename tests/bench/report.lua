@@ -8,7 +8,8 @@ local cjson = require "cjson"
 local BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 local YARDSTICK, OURS, BESIDE = "rabbitmq-c", "moonrabbit", "rabbitmq-c-1core"
 local MODES = { "consume", "consume-noack", "publish", "publish-confirm", "rtt", "stream" }
-local CLIENTS = { "moonrabbit", "rabbitmq-c", "rabbitmq-c-1core", "amqp091-go", "pika", "rabbitmq-java", "amqplib", "drain" }
+local CLIENTS = { "moonrabbit", "moonrabbit-view", "moonrabbit-1core", "rabbitmq-c", "rabbitmq-c-1core", "amqp091-go",
+   "pika", "rabbitmq-java", "amqplib", "drain" }
 local FACTS = { "date", "cpu", "cores", "kernel", "load", "commit", "moonrabbit", "librabbitmq4",
    "golang-github-rabbitmq-amqp091-go-dev", "go", "python3-pika", "python",
    "librabbitmq-client-java", "java", "amqplib", "node", "libluajit-5.1-2", "gcc", "rabbitmq-server" }
@@ -24,6 +25,8 @@ local TITLE = {
 
 local SHOWN = {                    -- label -> name in the tables
    ["moonrabbit"] = "**moonrabbit** (Lua)",
+   ["moonrabbit-view"] = "**moonrabbit**, bodies by `msg:view()`",
+   ["moonrabbit-1core"] = "**moonrabbit**, on the peer's core",
    ["rabbitmq-c"] = "rabbitmq-c (C)",
    ["rabbitmq-c-1core"] = "rabbitmq-c, on the peer's core",
    ["amqp091-go"] = "amqp091-go (Go)",

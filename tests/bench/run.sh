@@ -7,7 +7,8 @@
 #                         [--bodies BYTES,...] [--share N] [--times N] [--docs]
 #
 # Modes: consume consume-noack publish publish-confirm rtt stream mem idle
-# Clients: rabbitmq-c rabbitmq-c-1core amqp091-go pika rabbitmq-java amqplib drain moonrabbit
+# Clients: rabbitmq-c rabbitmq-c-1core amqp091-go pika rabbitmq-java amqplib drain moonrabbit moonrabbit-1core
+# moonrabbit-view (bodies by msg:view(), from 1 KiB on). -1core: the client and the peer share one core.
 # Everything goes to .build/bench: runs.tsv (raw), results.json, table.md. A complete run also puts the
 # table into docs/performance.md; --docs does that for a partial one. --share N: every run N times shorter,
 # --times N: longer. About half an hour; --quick 4. A client that cannot be built here is named, and its rows are left out.
@@ -24,7 +25,7 @@ out=.build/bench
 rounds=5
 share=1 times=1 # a run does times/share of its messages
 modes="consume consume-noack publish publish-confirm rtt stream mem idle"
-clients="rabbitmq-c rabbitmq-c-1core amqp091-go pika rabbitmq-java amqplib drain moonrabbit"
+clients="rabbitmq-c rabbitmq-c-1core amqp091-go pika rabbitmq-java amqplib drain moonrabbit moonrabbit-view moonrabbit-1core"
 bodies="16 100 1024 65536"
 docs=auto
 failures=0
@@ -183,14 +184,16 @@ count() { # CLIENT MODE BODY
 	amqplib/publish*) set -- "$3" 80 60 8 ;;
 	drain/consume*) set -- "$3" 10000 4000 80 ;;
 	drain/publish*) set -- "$3" 10000 3000 50 ;;
-	moonrabbit/consume*) set -- "$3" 2000 1000 50 ;;
-	moonrabbit/publish) set -- "$3" 1000 700 40 ;;
+	moonrabbit*/consume*) set -- "$3" 2000 1000 50 ;;
+	moonrabbit*/publish) set -- "$3" 1000 700 40 ;;
 	*) set -- "$3" 500 400 40 ;;
 	esac
 	if [ "$1" -lt 1024 ]; then
 		echo $(($2 * 1000 * times / share))
 	elif [ "$1" -lt 16384 ]; then
 		echo $(($3 * 1000 * times / share))
+	elif [ "$1" -gt 65536 ]; then # as many bytes as of 64 KiB
+		echo $(($4 * 1000 * times / share * 65536 / $1))
 	else
 		echo $(($4 * 1000 * times / share))
 	fi
@@ -209,6 +212,8 @@ client() { # CLIENT MODE PORT BODY MESSAGES
 	pika) set -- /usr/bin/python3 $here/client_pika.py "$@" ;;
 	drain) set -- $out/client_drain "$@" ;;
 	moonrabbit) set -- "$moonrabbit" run $here/client_moonrabbit.lua "$@" ;;
+	moonrabbit-view) set -- "$moonrabbit" run $here/client_moonrabbit.lua "$@" view ;;
+	moonrabbit-1core) set -- taskset -c 0 "$moonrabbit" run $here/client_moonrabbit.lua "$@" ;;
 	*) usage ;;
 	esac
 	limit=$((60 * times)) # seconds; a run takes about one
@@ -235,7 +240,7 @@ against_peer() { # CLIENT MODE BODY ROUND
 	name=$1 mode=$2 body=$3 round=$4
 	messages=$(count "$name" "$mode" "$body")
 	pin=
-	[ "$name" != rabbitmq-c-1core ] || pin="taskset -c 0"
+	case $name in *-1core) pin="taskset -c 0" ;; esac
 	: >$out/peer.json
 	# shellcheck disable=SC2086 # pin is words, or none
 	$pin $out/load_peer --once --body "$body" --messages "$messages" >$out/peer.json 2>$out/peer.err &
@@ -287,6 +292,9 @@ wanted() { # CLIENT MODE BODY: does it take part?
 	case $1/$2 in
 	moonrabbit/*) return 0 ;;
 	rabbitmq-c/stream) return 0 ;;
+	moonrabbit-view/consume*) [ "$3" -ge 1024 ] ;;
+	moonrabbit-1core/consume | moonrabbit-1core/publish*) [ "$3" = 100 ] ;;
+	moonrabbit-*) return 1 ;;
 	*/stream | */mem | */idle | drain/rtt | rabbitmq-c-1core/rtt | rabbitmq-c-1core/consume-noack) return 1 ;;
 	rabbitmq-c-1core/*) [ "$3" = 100 ] ;; # shows what the scheduler does to the yardstick
 	esac
