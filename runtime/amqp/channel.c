@@ -117,7 +117,7 @@ void mr_amqp_channel_refuse(struct mr_amqp_channel *ch, const mr_error *why)
 	if (ch->why && ch->state == MR_CH_CLOSING) return; /* its close-ok is expected already */
 	answer.fatal = ch->why;
 	if (!ch->why || mr_pending_ask(&ch->pending, &m, &answer, NULL) != MR_OK)
-		ch->outlet->fault = *why;
+		mr_error_keep(&ch->outlet->fault, why);
 	else
 		mr_amqp_channel_enter(ch, MR_CH_CLOSING);
 }

@@ -15,7 +15,11 @@ static const struct mr_machine machine = {"channel", names, may_follow, MR_CH_CO
 
 void mr_amqp_channel_enter(struct mr_amqp_channel *ch, enum mr_channel_state next)
 {
-	if (mr_machine_moves(&machine, ch->state, next, &ch->outlet->fault)) ch->state = next;
+	mr_error fault = {0};
+	if (mr_machine_moves(&machine, ch->state, next, &fault))
+		ch->state = next;
+	else if (!ch->outlet->fault)
+		mr_error_keep(&ch->outlet->fault, &fault);
 }
 
 /* ---- telling ---- */

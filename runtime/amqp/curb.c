@@ -173,8 +173,11 @@ enum mr_status mr_curb_undo(struct mr_amqp_channel *ch)
 		struct mr_consumer_entry *entry = ch->consumers.entries[i];
 		if (entry->is_curbed && !is_ending(ch, entry)) st = undo(ch, entry);
 	}
-	if (st != MR_OK)
-		mr_error_set(&ch->outlet->fault, st, MR_SCOPE_CONNECTION, 506, "out of memory");
+	if (st != MR_OK) {
+		mr_error fault;
+		mr_error_set(&fault, st, MR_SCOPE_CONNECTION, 506, "out of memory");
+		mr_error_keep(&ch->outlet->fault, &fault);
+	}
 	return st;
 }
 

@@ -16,7 +16,11 @@ void mr_outlet_init(struct mr_outlet *outlet, const struct mr_session_options *o
 	mr_list_init(&outlet->holding);
 }
 
-void mr_outlet_fini(struct mr_outlet *outlet) { mr_buffer_fini(&outlet->out); }
+void mr_outlet_fini(struct mr_outlet *outlet)
+{
+	mr_buffer_fini(&outlet->out);
+	mr_error_keep(&outlet->fault, NULL);
+}
 
 enum mr_status mr_outlet_odd(struct mr_outlet *outlet, uint16_t channel, const char *format, ...)
 {

@@ -17,7 +17,8 @@ struct mr_outlet {
 	struct mr_node holding; /* channels that hold messages of curbed consumers */
 	mr_msec earliest;       /* no deadline of any channel is before this */
 	mr_msec now;            /* the time of the current call */
-	mr_error fault;         /* why the connection must end; kind MR_OK: it need not */
+	const mr_error
+		*fault; /* kept (mr_error_keep): why the connection must end; NULL: it need not */
 };
 
 void mr_outlet_init(struct mr_outlet *outlet, const struct mr_session_options *options,

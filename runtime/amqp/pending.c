@@ -201,7 +201,7 @@ static void expire(struct mr_pending_list *list, struct mr_pending *p)
 	mr_error_set(&error, MR_TIMEOUT, MR_SCOPE_CHANNEL, 0, "the broker did not send %s in time",
 		mr_method_name(p->expects));
 	mr_outlet_done(list->outlet, list->channel, p->token, &error);
-	if (p->fatal) list->outlet->fault = *p->fatal;
+	if (p->fatal) mr_error_keep(&list->outlet->fault, p->fatal);
 	p->token = token_when_late(p);
 	p->late = true;
 }

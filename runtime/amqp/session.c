@@ -40,6 +40,7 @@ void mr_session_free(struct mr_session *s)
 	mr_handshake_fini(&s->handshake);
 	mr_codec_close(s->codec);
 	mr_outlet_fini(&s->outlet);
+	mr_error_keep(&s->error, NULL);
 	mr_free(s);
 }
 
@@ -304,9 +305,11 @@ static void take_frame(struct mr_session *s, const struct mr_frame *frame, mr_ms
 /* A fault of a channel: an illegal move, or a broker that does not close the channel. */
 static void look_for_fault(struct mr_session *s)
 {
-	mr_error fault = s->outlet.fault;
-	s->outlet.fault.kind = MR_OK;
-	if (fault.kind && s->state != MR_SESSION_CLOSED) mr_session_fail(s, &fault);
+	const mr_error *fault = s->outlet.fault;
+	if (!fault) return;
+	s->outlet.fault = NULL;
+	if (s->state != MR_SESSION_CLOSED) mr_session_fail(s, fault);
+	mr_error_keep(&fault, NULL);
 }
 
 size_t mr_session_feed(struct mr_session *s, const uint8_t *data, size_t size, mr_msec now,
@@ -339,7 +342,7 @@ size_t mr_session_feed(struct mr_session *s, const uint8_t *data, size_t size, m
 		at += used;
 		s->options->stats->frames_in += !is_piece;
 		take_frame(s, &frame, now);
-		if (s->outlet.fault.kind) look_for_fault(s);
+		if (s->outlet.fault) look_for_fault(s);
 	}
 	return s->state == MR_SESSION_CLOSED ? size : at;
 }
@@ -469,7 +472,7 @@ void mr_session_deaf(struct mr_session *s, bool deaf, mr_msec now)
 
 enum mr_session_state mr_session_state(const struct mr_session *s) { return s->state; }
 
-const mr_error *mr_session_error(const struct mr_session *s) { return &s->error; }
+const mr_error *mr_session_error(const struct mr_session *s) { return mr_error_kept(s->error); }
 
 mr_table *mr_session_take_properties(struct mr_session *s)
 {

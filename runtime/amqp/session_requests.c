@@ -12,8 +12,8 @@
 static void refuse(struct mr_session *s, uint16_t number, uint64_t token)
 {
 	mr_error error = {0};
-	if (s->state == MR_SESSION_CLOSED && s->error.kind)
-		error = s->error;
+	if (s->state == MR_SESSION_CLOSED && s->error)
+		error = *s->error;
 	else
 		mr_error_set(&error, MR_CLOSED, MR_SCOPE_CHANNEL, 0, "the channel is closed");
 	mr_outlet_done(&s->outlet, number, token, &error);

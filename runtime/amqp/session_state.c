@@ -19,7 +19,11 @@ static const struct mr_machine machine = {"session", names, may_follow, MR_SESSI
 
 void mr_session_enter(struct mr_session *s, enum mr_session_state next)
 {
-	if (mr_machine_moves(&machine, s->state, next, &s->outlet.fault)) s->state = next;
+	mr_error fault = {0};
+	if (mr_machine_moves(&machine, s->state, next, &fault))
+		s->state = next;
+	else if (!s->outlet.fault)
+		mr_error_keep(&s->outlet.fault, &fault);
 }
 
 /* ---- channels ---- */
@@ -91,7 +95,7 @@ void mr_session_end(struct mr_session *s, const mr_error *why)
 {
 	if (s->state != MR_SESSION_CLOSED) {
 		mr_session_enter(s, MR_SESSION_CLOSED);
-		s->error = *why;
+		mr_error_keep(&s->error, why);
 	}
 	secret_lost(s, why);
 	s->blocked_until = MR_NEVER;

@@ -14,9 +14,8 @@
 
 struct mr_session {
 	const struct mr_session_options *options;
-	/* State. `error` says why it is CLOSED. */
 	enum mr_session_state state; /* written only by mr_session_enter */
-	mr_error error;
+	const mr_error *error;       /* kept (mr_error_keep): why it is CLOSED */
 	/* The connection. Until tune the guard allows only small frames, and there are no
 	 * heartbeats. */
 	struct mr_handshake handshake;

@@ -91,7 +91,7 @@ void mr_channel_free(mr_channel *ch)
 	if (!is_closed && mr_handle_is_forked(ch->connection->rt)) return;
 	if (ch->item) ch->connection->rt->keeper->forget_channel(ch);
 	if (is_closed) {
-		mr_free(ch);
+		mr_handle_free_channel(ch);
 		return;
 	}
 	/* It is still open at the broker: closes it first, and keeps the number until then. */
@@ -113,8 +113,8 @@ uint32_t mr_channel_epoch(const mr_channel *ch) { return ch->epoch; }
 
 int mr_channel_error(const mr_channel *ch, mr_error *out)
 {
-	*out = ch->error;
-	return ch->error.kind;
+	*out = *mr_error_kept(ch->error);
+	return out->kind;
 }
 
 void mr_channel_forget_consumer(mr_channel *ch, uint32_t number)

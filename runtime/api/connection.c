@@ -163,10 +163,11 @@ void mr_connection_free(mr_connection *c)
 	for (size_t i = 0; i < c->channel_slots; i++) {
 		mr_channel *ch = c->channels[i];
 		if (ch && ch->item) c->rt->keeper->forget_channel(ch);
-		mr_free(ch);
+		mr_handle_free_channel(ch);
 	}
 	mr_free(c->channels);
 	mr_table_free(c->server_properties);
+	mr_error_keep(&c->error, NULL);
 	mr_free(c);
 }
 
@@ -182,8 +183,8 @@ uint32_t mr_connection_epoch(const mr_connection *c) { return c->epoch; }
 
 int mr_connection_error(const mr_connection *c, mr_error *out)
 {
-	*out = c->error;
-	return c->error.kind;
+	*out = *mr_error_kept(c->error);
+	return out->kind;
 }
 
 int mr_connection_host(const mr_connection *c, char *buffer, size_t size)

@@ -15,9 +15,9 @@ static void end_channel(mr_channel *ch, const mr_error *why)
 	mr_connection *c = ch->connection;
 	if (ch->state == MR_HANDLE_CLOSED) return;
 	ch->state = MR_HANDLE_CLOSED;
-	ch->error = *why;
+	mr_error_keep(&ch->error, why);
 	c->channels[ch->number] = NULL; /* the number is free now */
-	if (ch->orphaned) mr_free(ch);
+	if (ch->orphaned) mr_handle_free_channel(ch);
 }
 
 static void end_channels(mr_connection *c, const mr_error *why)
@@ -35,7 +35,7 @@ static void suspend(mr_channel *ch, const mr_error *why)
 		return;
 	}
 	ch->state = MR_HANDLE_SUSPENDED;
-	ch->error = *why;
+	mr_error_keep(&ch->error, why);
 	ch->epoch = 0;
 	ch->published = 0;
 }
@@ -50,7 +50,7 @@ static void opened(mr_connection *c, mr_event *ev)
 {
 	struct mr_opened *o = ev->as.connection.with.opened;
 	c->epoch++;
-	memset(&c->error, 0, sizeof c->error);
+	mr_error_keep(&c->error, NULL);
 	c->blocked = false;
 	ev->as.connection.with.opened = NULL;
 	if (!o) return;
@@ -91,11 +91,12 @@ static bool connection_event(mr_runtime *rt, mr_event *ev)
 	if (state == MR_CONNECTION_OPEN) opened(c, ev);
 	bool is_end = state == MR_CONNECTION_CLOSED || state == MR_CONNECTION_LOST ||
 	              state == MR_CONNECTION_GAVE_UP;
-	if (is_end || state == MR_CONNECTION_RETRYING) c->error = error ? *error : unknown;
+	if (!error) error = &unknown;
+	if (is_end || state == MR_CONNECTION_RETRYING) mr_error_keep(&c->error, error);
 	if (is_end && ev->as.connection.will_recover)
-		suspend_channels(c, &c->error);
+		suspend_channels(c, error);
 	else if (is_end)
-		end_channels(c, &c->error);
+		end_channels(c, error);
 	return true;
 }
 
@@ -103,7 +104,7 @@ static bool connection_event(mr_runtime *rt, mr_event *ev)
  * arrives. */
 static void await_nobodys_close(mr_channel *ch, const mr_error *why)
 {
-	ch->error = *why;
+	mr_error_keep(&ch->error, why);
 	ch->state = MR_HANDLE_CLOSING;
 	ch->close_token = MR_TOKEN_NOBODY;
 }
@@ -136,12 +137,12 @@ static void channel_answer(mr_runtime *rt, const mr_event *ev)
 			end_channel(ch, error);
 	} else if (ev->as.done.token == ch->close_token && ch->state == MR_HANDLE_CLOSING) {
 		if (ev->status == MR_TIMEOUT) {
-			await_nobodys_close(ch, &ch->error);
+			await_nobodys_close(ch, ch->error);
 			return;
 		}
 		mr_error_set(&closed, MR_CLOSED, MR_SCOPE_CHANNEL, 0,
 			"the channel was closed by the program");
-		end_channel(ch, ch->error.kind ? &ch->error : &closed);
+		end_channel(ch, ch->error ? ch->error : &closed);
 	}
 }
 
@@ -163,7 +164,7 @@ static bool channel_back(mr_runtime *rt, const mr_event *ev)
 	ch->state = MR_HANDLE_OPEN;
 	/* A select that went with the channel before it counted is none. */
 	ch->confirming = ev->as.channel.confirming;
-	memset(&ch->error, 0, sizeof ch->error);
+	mr_error_keep(&ch->error, NULL);
 	return true;
 }
 

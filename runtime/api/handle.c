@@ -4,6 +4,8 @@
 
 #include <sched.h>
 
+#include "base/alloc.h"
+
 /* The number of commands that a busy host may add before it wakes a sleeping I/O thread: otherwise
  * each ack would cost a system call. A host that polls wakes the thread anyway, and a sleeping
  * thread checks every 5 ms. */
@@ -69,4 +71,10 @@ enum mr_status mr_command_send(mr_runtime *rt, const struct mr_command *command)
 	*c = *command;
 	mr_command_commit(rt);
 	return MR_OK;
+}
+
+void mr_handle_free_channel(mr_channel *ch)
+{
+	if (ch) mr_error_keep(&ch->error, NULL);
+	mr_free(ch);
 }

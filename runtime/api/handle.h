@@ -73,7 +73,7 @@ struct mr_connection {
 	int state; /* enum mr_connection_state, according to the pulled events */
 	bool blocked;
 	uint32_t epoch;
-	mr_error error;
+	const mr_error *error;          /* kept (mr_error_keep): why it ended, or is retried */
 	const struct mr_config *config; /* the link's; lives until MR_CMD_LINK_FREE is pushed */
 	struct mr_gauge *gauge;         /* the same */
 	uint64_t published;             /* weight of all publishes pushed */
@@ -114,7 +114,7 @@ struct mr_channel {
 	uint64_t taken_back;       /* the broker has taken back deliveries up to this tag */
 	uint32_t recovering;       /* pending basic.recovers: any delivery may be taken back */
 	uint64_t published;        /* the last publish's number, in confirm mode */
-	mr_error error;
+	const mr_error *error;     /* kept (mr_error_keep): why it ended, or is suspended */
 };
 
 bool mr_handle_is_forked(const mr_runtime *rt);
@@ -134,6 +134,7 @@ enum mr_status mr_command_send(mr_runtime *rt, const struct mr_command *command)
 mr_connection *mr_handle_find_connection(const mr_runtime *rt, uint32_t number);
 mr_channel *mr_handle_find_channel(const mr_runtime *rt, uint32_t connection, uint16_t channel,
 	uint32_t epoch);
+void mr_handle_free_channel(mr_channel *ch); /* the struct, and what it owns; NULL is allowed */
 /* Closes the channel in any state; the token need not be the host's. */
 enum mr_status mr_channel_send_close(mr_channel *ch, uint64_t token);
 

@@ -55,7 +55,7 @@ int mr_pool_new(mr_runtime *rt, mr_options *options, int strategy, uint32_t limi
 static void free_with_runtime(struct mr_pool_item *item)
 {
 	mr_channel *ch = item->channel;
-	if (ch && !ch->kept && ch->state == MR_HANDLE_CLOSED) mr_free(ch);
+	if (ch && !ch->kept && ch->state == MR_HANDLE_CLOSED) mr_handle_free_channel(ch);
 	mr_free(item);
 }
 

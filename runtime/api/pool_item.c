@@ -44,7 +44,7 @@ static void forget_channels(struct mr_pool *pool, const mr_connection *c)
 		mr_channel *ch = item->channel;
 		if (!ch || ch->connection != c) continue;
 		forget_channel(ch);
-		if (ch->state == MR_HANDLE_CLOSED && !ch->kept) mr_free(ch);
+		if (ch->state == MR_HANDLE_CLOSED && !ch->kept) mr_handle_free_channel(ch);
 	}
 }
 
@@ -60,7 +60,7 @@ static void forget_retired(struct mr_pool *pool, mr_connection *c)
 		free_item(item);
 		if (!ch) continue;
 		ch->item = NULL;
-		if (ch->state == MR_HANDLE_CLOSED && !ch->kept) mr_free(ch);
+		if (ch->state == MR_HANDLE_CLOSED && !ch->kept) mr_handle_free_channel(ch);
 	}
 }
 

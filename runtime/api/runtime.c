@@ -72,9 +72,11 @@ static void free_connections(mr_runtime *rt)
 	mr_connection *c;
 	size_t at = 0;
 	while ((c = mr_map_next(&rt->connections, &at, NULL))) {
-		for (size_t i = 0; i < c->channel_slots; i++) mr_free(c->channels[i]);
+		for (size_t i = 0; i < c->channel_slots; i++)
+			mr_handle_free_channel(c->channels[i]);
 		mr_free(c->channels);
 		mr_table_free(c->server_properties);
+		mr_error_keep(&c->error, NULL);
 		mr_free(c);
 	}
 	mr_map_fini(&rt->connections);

@@ -349,6 +349,26 @@ mr_error *mr_error_copy(const mr_error *error)
 	return copy;
 }
 
+static const mr_error no_memory = {.kind = MR_NO_MEMORY,
+	.code = 506,
+	.scope = MR_SCOPE_CONNECTION,
+	.recoverable = true,
+	.text = "out of memory"};
+
+void mr_error_keep(const mr_error **kept, const mr_error *error)
+{
+	const mr_error *old = *kept;
+	*kept = error && error->kind ? mr_error_copy(error) : NULL;
+	if (error && error->kind && !*kept) *kept = &no_memory;
+	if (old != &no_memory) mr_free((mr_error *)(uintptr_t)old);
+}
+
+const mr_error *mr_error_kept(const mr_error *kept)
+{
+	static const mr_error none;
+	return kept ? kept : &none;
+}
+
 static bool is_descriptors(int system) { return system == EMFILE || system == ENFILE; }
 
 bool mr_status_lacks_descriptors(int *system)

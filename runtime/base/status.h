@@ -20,6 +20,13 @@ enum mr_status mr_error_system(struct mr_error *error, enum mr_status kind, enum
 /* *Gives* a copy; NULL: no memory. */
 mr_error *mr_error_copy(const mr_error *error);
 
+/* For an error that something long-lived may have, such as an idle connection: a pointer, NULL while
+ * there is none. Sets it to a copy of `error`, which may be the kept one; kind MR_OK or NULL: to
+ * none. Without memory for the copy it says that instead. */
+void mr_error_keep(const mr_error **kept, const mr_error *error);
+/* Never NULL: kind MR_OK if there is none. */
+const mr_error *mr_error_kept(const mr_error *kept);
+
 /* True if the process has no free descriptor now; then *system is the errno number. For failures of
  * other libraries that do not report the reason. */
 bool mr_status_lacks_descriptors(int *system);

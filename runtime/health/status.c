@@ -122,8 +122,8 @@ static void add_connection(mr_table *t, const struct mr_link *link)
 	if (link->session) mr_fields_count(t, "unconfirmed", mr_session_unconfirmed(link->session));
 	mr_fields_count(t, "bytes_in", link->io.received);
 	mr_fields_count(t, "bytes_out", link->io.sent);
-	if (link->error.kind && link->state != MR_LINK_OPEN)
-		mr_fields_said(t, "error", link->error.text);
+	if (link->error && link->state != MR_LINK_OPEN)
+		mr_fields_said(t, "error", link->error->text);
 	if (link->is_blocked) mr_fields_said(t, "blocked", link->blocked_why);
 	if (link->outage.tries) mr_fields_count(t, "tries", (uint64_t)link->outage.tries);
 	add_channels(t, link);

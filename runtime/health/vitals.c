@@ -12,7 +12,7 @@
  * the program. */
 static bool is_wanted(const struct mr_link *link)
 {
-	int kind = link->error.kind;
+	int kind = mr_error_kept(link->error)->kind;
 	switch (link->state) {
 	case MR_LINK_CLOSING: return false;
 	case MR_LINK_IDLE:
@@ -43,10 +43,10 @@ static void count_link(struct mr_vitals *v, const struct mr_link *link)
 	v->embedded += is_wanted(link) && link->config->memory;
 	v->own += is_wanted(link) && link->config->memory && !*link->config->hosts[0].name;
 	v->stats.outbound += link->io.published - mr_gauge_gone(link->io.gauge);
+	const mr_error *error = mr_error_kept(link->error);
 	if (is_wanted(link) && link->state != MR_LINK_OPEN && !v->trouble[0])
 		describe(link, v->trouble,
-			link->error.kind && link->error.kind != MR_CLOSED ? link->error.text
-									  : "connecting");
+			error->kind && error->kind != MR_CLOSED ? error->text : "connecting");
 	if (link->state != MR_LINK_OPEN || !link->is_blocked) return;
 	v->blocked++;
 	if (!v->blocker[0]) describe(link, v->blocker, link->blocked_why);

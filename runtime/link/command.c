@@ -15,6 +15,14 @@
 #define TAG_NAME 200 /* bytes of the name in a consumer tag: curbs need 7 of 255 */
 #define TAG_SIZE (TAG_NAME + 16)
 
+static const mr_error *why_not(const struct mr_link *link)
+{
+	static const mr_error closed = {.kind = MR_CLOSED,
+		.scope = MR_SCOPE_CONNECTION,
+		.text = "the connection is not open"};
+	return link->error ? link->error : &closed;
+}
+
 static struct mr_publish read_publish(const struct mr_command *c, const char *bytes,
 	const struct mr_outgoing *o)
 {
@@ -94,7 +102,7 @@ static void request(struct mr_link *link, const struct mr_command *c)
 		mr_session_request(link->session, c->channel, c->token, c->epoch, &asked,
 			c->request.deadline);
 	else
-		mr_report_done(link, c->token, &link->error);
+		mr_report_done(link, c->token, why_not(link));
 	if (is_kept) return;
 	mr_table_free(copy->request.arguments);
 	mr_free(copy);
@@ -105,7 +113,7 @@ static void request(struct mr_link *link, const struct mr_command *c)
 static void open_channel(struct mr_link *link, const struct mr_command *c)
 {
 	if (c->channel_open.connection_epoch != link->opened || link->state != MR_LINK_OPEN) {
-		mr_report_done(link, c->token, &link->error);
+		mr_report_done(link, c->token, why_not(link));
 		return;
 	}
 	if (link->config->recover) mr_recovery_channel_asked(&link->recovery, c);
@@ -128,7 +136,7 @@ static void close_channel(struct mr_link *link, const struct mr_command *c)
 	else if (was_known)
 		mr_report_channel_done(link, c->channel, c->token, &none);
 	else
-		mr_report_channel_done(link, c->channel, c->token, &link->error);
+		mr_report_channel_done(link, c->channel, c->token, why_not(link));
 }
 
 static void replace_secret(char **at, char *secret)
@@ -156,7 +164,8 @@ static void take_secret(struct mr_link *link, const struct mr_command *c)
 	else
 		mr_report_done(link, c->token, &none);
 	/* A refused connection waits long for the next try: the new secret may end that. */
-	if (link->state == MR_LINK_BACKOFF && link->error.kind == MR_AUTHENTICATION_FAILED)
+	if (link->state == MR_LINK_BACKOFF &&
+		mr_error_kept(link->error)->kind == MR_AUTHENTICATION_FAILED)
 		mr_link_retry(link);
 }
 
@@ -171,9 +180,6 @@ static void inherit(struct mr_link *link, uint32_t number)
 void mr_link_command(struct mr_link *link, const struct mr_command *c, const char *bytes)
 {
 	struct mr_session *s = link->session;
-	if (!link->error.kind)
-		mr_error_set(&link->error, MR_CLOSED, MR_SCOPE_CONNECTION, 0,
-			"the connection is not open");
 	mr_flight_command(link, c);
 	if (c->type == MR_CMD_PUBLISH)
 		publish(link, c, bytes);
@@ -195,6 +201,6 @@ void mr_link_command(struct mr_link *link, const struct mr_command *c, const cha
 	else if (c->type == MR_CMD_CHANNEL_CLOSE)
 		close_channel(link, c);
 	else if (c->token)
-		mr_report_done(link, c->token, &link->error);
+		mr_report_done(link, c->token, why_not(link));
 	if (s) mr_link_io_touch(&link->io);
 }

@@ -10,6 +10,8 @@
 #include "base/descriptor.h"
 #include "net/tcp.h"
 
+#define TRIED_MAX 256 /* bytes */
+
 static void try_host(struct mr_dial *d);
 
 static void stop_watching(struct mr_dial *d)
@@ -24,7 +26,7 @@ static void stop_watching(struct mr_dial *d)
 static void remember(struct mr_dial *d, size_t racer, int kind)
 {
 	char host[300], address[64] = "";
-	size_t used = strlen(d->tried);
+	char text[500];
 	mr_dial_host(d, host, sizeof host);
 	if (racer < d->race.count && d->race.count > 1) {
 		memcpy(address, " (", 2);
@@ -33,9 +35,10 @@ static void remember(struct mr_dial *d, size_t racer, int kind)
 	}
 	if (!d->tries++) d->first_kind = kind;
 	d->is_mixed = d->is_mixed || kind != d->first_kind;
-	int size = snprintf(d->tried + used, sizeof d->tried - used, "%s%.100s%s %s",
-		used ? ", " : "", host, address, mr_status_name(kind));
-	if ((size_t)size >= sizeof d->tried - used) d->tried[used] = 0;
+	size_t used = mr_buffer_size(&d->tried);
+	int size = snprintf(text, sizeof text, "%s%.100s%s %s", used ? ", " : "", host, address,
+		mr_status_name(kind));
+	if (used + (size_t)size < TRIED_MAX) mr_buffer_append(&d->tried, text, (size_t)size);
 }
 
 void mr_dial_tell_tried(struct mr_dial *d, mr_error *error)
@@ -45,7 +48,8 @@ void mr_dial_tell_tried(struct mr_dial *d, mr_error *error)
 		if (d->race.racers[i].state == MR_RACER_RUNS) remember(d, i, MR_CONNECT_TIMEOUT);
 	if (d->lower || d->stream) remember(d, d->racer, MR_CONNECT_TIMEOUT);
 	if (d->tries < 2) return;
-	snprintf(text, sizeof text, "%.200s (tried %zu: %s)", error->text, d->tries, d->tried);
+	snprintf(text, sizeof text, "%.200s (tried %zu: %.*s)", error->text, d->tries,
+		(int)mr_buffer_size(&d->tried), (const char *)mr_buffer_data(&d->tried));
 	memcpy(error->text, text, sizeof text);
 }
 
@@ -61,13 +65,14 @@ static bool says_less(const mr_error *error, const mr_error *than)
 static void note_error(struct mr_dial *d, size_t racer, const mr_error *error)
 {
 	char host[300];
-	mr_error copy = *error;
+	mr_error copy;
 	remember(d, racer, error->kind);
-	if (says_less(error, &d->error)) return;
+	if (says_less(error, mr_error_kept(d->error))) return;
 	mr_dial_host(d, host, sizeof host);
-	mr_error_set(&d->error, copy.kind, MR_SCOPE_CONNECTION, copy.code, "%s: %.440s", host,
-		copy.text);
-	d->error.system = copy.system;
+	mr_error_set(&copy, error->kind, MR_SCOPE_CONNECTION, error->code, "%s: %.440s", host,
+		error->text);
+	copy.system = error->system;
+	mr_error_keep(&d->error, &copy);
 }
 
 /* ---- TLS, after others ---- */
@@ -95,8 +100,9 @@ static void finish(struct mr_dial *d, struct mr_stream *stream)
 	stop_shaking(d);
 	d->active = false;
 	d->stream = NULL;
-	if (!stream) mr_dial_tell_tried(d, &d->error);
-	d->done(d->owner, stream, stream ? NULL : &d->error);
+	mr_error why = *mr_error_kept(d->error);
+	if (!stream) mr_dial_tell_tried(d, &why);
+	d->done(d->owner, stream, stream ? NULL : &why);
 }
 
 static void close_streams(struct mr_dial *d)
@@ -272,7 +278,7 @@ void mr_dial_init(struct mr_dial *d, struct mr_services *services, const struct 
 	d->io.data = d;
 }
 
-static enum mr_status load_tls(struct mr_dial *d)
+static enum mr_status load_tls(struct mr_dial *d, mr_error *error)
 {
 	const struct mr_config *c = d->config;
 	struct mr_tls_options options = {.ca_certs = c->tls_ca,
@@ -284,15 +290,15 @@ static enum mr_status load_tls(struct mr_dial *d)
 	options.no_verify = !c->tls_verify;
 	mr_tls_context_close(d->tls);
 	d->tls = NULL;
-	return c->tls ? mr_tls_store_get(d->services->tls, &options, &d->tls, &d->error) : MR_OK;
+	return c->tls ? mr_tls_store_get(d->services->tls, &options, &d->tls, error) : MR_OK;
 }
 
 /* The engine holds the runtime's own broker; a named broker is held by each dial that uses it. */
-static enum mr_status get_server(struct mr_dial *d, mr_server **out)
+static enum mr_status get_server(struct mr_dial *d, mr_server **out, mr_error *error)
 {
 	const char *name = d->config->hosts[0].name;
 	mr_server **at = *name ? &d->server : &d->services->server;
-	enum mr_status st = *at ? MR_OK : mr_registry_acquire(at, name, &d->error);
+	enum mr_status st = *at ? MR_OK : mr_registry_acquire(at, name, error);
 	*out = *at;
 	return st;
 }
@@ -301,13 +307,22 @@ static void start_memory(struct mr_dial *d)
 {
 	mr_server *server;
 	struct mr_stream *stream = NULL;
+	mr_error error = {0};
 	int fd = -1;
-	if (get_server(d, &server) == MR_OK && mr_server_connect(server, &fd, &d->error) == MR_OK &&
+	if (get_server(d, &server, &error) == MR_OK &&
+		mr_server_connect(server, &fd, &error) == MR_OK &&
 		mr_tcp_adopt(&stream, fd) != MR_OK) {
 		mr_descriptor_close(fd);
-		mr_error_set(&d->error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
+		mr_error_set(&error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
 	}
+	mr_error_keep(&d->error, &error);
 	finish(d, stream);
+}
+
+static void forget_failures(struct mr_dial *d)
+{
+	mr_error_keep(&d->error, NULL);
+	mr_buffer_fini(&d->tried);
 }
 
 void mr_dial_start(struct mr_dial *d)
@@ -317,16 +332,18 @@ void mr_dial_start(struct mr_dial *d)
 	d->host = 0;
 	d->peer.size = 0;
 	d->deadline = mr_clock_now() + d->config->connect_timeout;
-	memset(&d->error, 0, sizeof d->error);
-	d->tried[0] = 0;
+	forget_failures(d);
 	d->tries = 0;
 	d->is_mixed = false;
-	if (d->config->memory)
+	mr_error error = {0};
+	if (d->config->memory) {
 		start_memory(d);
-	else if (load_tls(d) != MR_OK)
+	} else if (load_tls(d, &error) != MR_OK) {
+		mr_error_keep(&d->error, &error);
 		finish(d, NULL);
-	else
+	} else {
 		try_host(d);
+	}
 }
 
 bool mr_dial_next(struct mr_dial *d, mr_error *why)
@@ -336,7 +353,7 @@ bool mr_dial_next(struct mr_dial *d, mr_error *why)
 	if (last) mr_dial_tell_tried(d, why);
 	if (last) return false;
 	d->active = true;
-	d->error = *why;
+	mr_error_keep(&d->error, why);
 	go_on(d);
 	return true;
 }
@@ -344,6 +361,7 @@ bool mr_dial_next(struct mr_dial *d, mr_error *why)
 void mr_dial_worked(struct mr_dial *d)
 {
 	d->worked = d->peer;
+	forget_failures(d);
 	mr_race_fini(&d->race); /* the others are looked up again, next time */
 }
 
@@ -360,6 +378,7 @@ void mr_dial_cancel(struct mr_dial *d)
 void mr_dial_fini(struct mr_dial *d)
 {
 	mr_dial_cancel(d);
+	forget_failures(d);
 	mr_tls_context_close(d->tls);
 	/* If the engine ends, the host's thread frees it, which may wait. */
 	if (d->services->stopped)

@@ -35,11 +35,11 @@ struct mr_dial {
 	bool is_shaking;     /* counted in services->shaking */
 	mr_server *server;   /* the embedded broker of memory://, held from the first start on */
 	ev_io io;
-	struct mr_timer timer; /* socket_timeout of the TLS handshake */
-	mr_msec deadline;      /* of the whole pass: connect_timeout */
-	mr_msec give_up;       /* of the address being tried, including its AMQP handshake */
-	mr_error error;        /* the last failure */
-	char tried[256];       /* "host:port kind, ..." of all failures in this pass */
+	struct mr_timer timer;  /* socket_timeout of the TLS handshake */
+	mr_msec deadline;       /* of the whole pass: connect_timeout */
+	mr_msec give_up;        /* of the address being tried, including its AMQP handshake */
+	const mr_error *error;  /* kept (mr_error_keep): the last failure */
+	struct mr_buffer tried; /* "host:port kind, ..." of all failures in this pass */
 	size_t tries;
 	int first_kind; /* of the first failure */
 	bool is_mixed;  /* another one is of another kind */

@@ -36,7 +36,7 @@ void mr_link_enter(struct mr_link *link, enum mr_link_state next)
 	}
 	mr_log(&link->services->log, MR_LOG_ERROR, "illegal move", "connection", link->config->name,
 		"text", fault.text, NULL);
-	link->error = fault;
+	mr_error_keep(&link->error, &fault);
 	link->is_faulty = true;
 	mr_link_io_touch(&link->io);
 }
@@ -69,7 +69,7 @@ static void tell_final(struct mr_link *link, enum mr_connection_state state, con
 static void tell_failure(struct mr_link *link, const mr_error *why, bool was_open)
 {
 	struct mr_recovery *r = &link->recovery;
-	link->error = *why;
+	mr_error_keep(&link->error, why);
 	if (!mr_recovery_would_retry(r, why->kind)) {
 		if (!was_open) mr_outage_failed(link, why, MR_NEVER);
 		bool gave_up = r->attempt > 0 && !was_open;
@@ -107,7 +107,7 @@ static void part(struct mr_link *link)
 	mr_link_enter(link, MR_LINK_PARTING);
 	mr_timer_arm(&link->patience, mr_clock_now() + PARTING_TIME);
 	mr_link_io_touch(&link->io);
-	link->error = why;
+	mr_error_keep(&link->error, &why);
 	if (!wanted) {
 		tell_failure(link, &why, true);
 		return;
@@ -127,7 +127,7 @@ static void connect_failed(struct mr_link *link, const mr_error *why)
 /* A connection that the program closed stays closed, and an end is not reported twice. */
 static void drop_faulty(struct mr_link *link)
 {
-	mr_error why = link->error;
+	mr_error why = *mr_error_kept(link->error);
 	enum mr_link_state was = link->state;
 	bool is_over = was == MR_LINK_IDLE || was == MR_LINK_PARTING;
 	link->is_faulty = false;
@@ -325,10 +325,7 @@ static void on_retry(void *owner) { mr_link_retry(owner); }
 static void push(void *owner, const mr_event *event) { mr_report_push(owner, event); }
 static void usable(void *owner) { mr_report_usable(owner); }
 
-static void recovered(void *owner, uint32_t n, mr_table *report)
-{
-	mr_report_recovered(owner, n, report);
-}
+static void recovered(void *owner, uint32_t n, mr_table *t) { mr_report_recovered(owner, n, t); }
 
 /* ---- the beginning ---- */
 
@@ -410,7 +407,7 @@ void mr_link_retry(struct mr_link *link)
 void mr_link_decide(struct mr_link *link, uint64_t delay)
 {
 	struct mr_recovery *r = &link->recovery;
-	mr_error why = link->error;
+	mr_error why = *mr_error_kept(link->error);
 	r->host_decides = true;
 	if (link->state == MR_LINK_OPEN) mr_repair_decide(r, delay);
 	if (!is_to_retry(link)) return;
@@ -453,7 +450,7 @@ static void close_unopened(struct mr_link *link)
 		"the connection was closed by the program");
 	drop_stream(link);
 	mr_link_enter(link, MR_LINK_IDLE);
-	link->error = error;
+	mr_error_keep(&link->error, &error);
 	tell_final(link, MR_CONNECTION_CLOSED, &error);
 }
 
@@ -494,6 +491,7 @@ void mr_link_free(struct mr_link *link)
 	mr_event_queue_close_lane(&link->services->dispatch, &link->lane);
 	mr_link_io_fini(&link->io);
 	mr_buffer_fini(&link->singles);
+	mr_error_keep(&link->error, NULL);
 	mr_config_fini(link->config);
 	mr_free(link->config);
 	mr_free(link);

@@ -67,6 +67,8 @@ void mr_recovery_fini(struct mr_recovery *r)
 	mr_map_fini(&r->asked);
 	mr_topology_fini(&r->topology);
 	mr_plan_fini(&r->plan);
+	mr_error_keep(&r->repair_why, NULL);
+	mr_error_keep(&r->over_limit, NULL);
 }
 
 void mr_recovery_begin(struct mr_recovery *r)

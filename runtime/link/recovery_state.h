@@ -84,8 +84,8 @@ struct mr_recovery {
 
 	/* The next try to restore a channel or a consumer on the open connection. */
 	struct mr_timer repair;
-	int64_t repairs;     /* consecutive failures */
-	mr_error repair_why; /* why the last object broke */
+	int64_t repairs;            /* consecutive failures */
+	const mr_error *repair_why; /* kept (mr_error_keep): why the last object broke */
 
 	struct mr_timer idle; /* the next look at consumers without messages */
 
@@ -108,8 +108,8 @@ struct mr_recovery {
 	/* A restored channel was beyond the user's limit, and cost the connection: once in this
 	 * recovery, or again. */
 	bool met_limit;
-	mr_error over_limit;
-	uint32_t most; /* then: channels that the next plan opens */
+	const mr_error *over_limit; /* kept (mr_error_keep) */
+	uint32_t most;              /* then: channels that the next plan opens */
 
 	/* For the report at the end. */
 	uint32_t restored, failures;

@@ -37,15 +37,14 @@ void mr_repair_due(struct ev_loop *loop, ev_timer *timer, int revents)
 static void ask_host(struct mr_recovery *r, uint16_t channel, mr_msec delay)
 {
 	mr_recovery_tell_try(r, MR_CONNECTION_REPAIRING, channel, r->repairs, delay,
-		&r->repair_why);
+		mr_error_kept(r->repair_why));
 }
 
 void mr_repair_plan(struct mr_recovery *r, uint16_t channel, const mr_error *why, int kind)
 {
-	if (why)
-		r->repair_why = *why;
-	else
-		mr_error_set(&r->repair_why, kind, MR_SCOPE_CHANNEL, 0, "%s", mr_status_text(kind));
+	mr_error usual;
+	if (!why) mr_error_set(&usual, kind, MR_SCOPE_CHANNEL, 0, "%s", mr_status_text(kind));
+	mr_error_keep(&r->repair_why, why ? why : &usual);
 	/* A thousand channels that break together are one failure, and none puts the others off. */
 	if (ev_is_active(&r->repair.ev) && !r->host_decides) return;
 	mr_msec delay = mr_backoff(&retry, r->repairs++, MR_OK, mr_recovery_chance(r));
@@ -58,16 +57,16 @@ void mr_repair_plan(struct mr_recovery *r, uint16_t channel, const mr_error *why
 static void give_up(struct mr_recovery *r)
 {
 	const struct mr_channel_record *c;
+	mr_error why = *mr_error_kept(r->repair_why);
 	struct mr_record *record = NULL, *next;
 	for (size_t at = 0; (c = mr_map_next(&r->topology.channels, &at, NULL));)
-		if (c->broken) mr_recovery_give_channel_up(r, c->number, &r->repair_why);
+		if (c->broken) mr_recovery_give_channel_up(r, c->number, &why);
 	for (record = mr_topology_next(&r->topology, MR_BASIC_CONSUME, NULL); record;
 		record = next) {
 		next = mr_topology_next(&r->topology, MR_BASIC_CONSUME, record);
 		if (!record->cancelled) continue;
-		mr_recovery_tell_consumer_failed(r, record, &r->repair_why);
-		mr_history_consumer(r->services->history, r->connection, record,
-			r->repair_why.text);
+		mr_recovery_tell_consumer_failed(r, record, &why);
+		mr_history_consumer(r->services->history, r->connection, record, why.text);
 		mr_record_forget(&r->topology, record);
 	}
 }

@@ -15,7 +15,7 @@
 static void whole_is_done(struct mr_recovery *r)
 {
 	r->is_whole = false;
-	r->over_limit.kind = MR_OK;
+	mr_error_keep(&r->over_limit, NULL);
 	r->met_limit = false;
 	mr_failure_forgive(r);
 	r->port.recovered(r->port.owner, r->restored, r->report);
@@ -145,8 +145,9 @@ static void note_limit(struct mr_recovery *r, const mr_error *why)
 		return;
 	}
 	r->most = r->opened;
-	r->over_limit = *why;
-	r->over_limit.scope = MR_SCOPE_CHANNEL;
+	mr_error of_channel = *why;
+	of_channel.scope = MR_SCOPE_CHANNEL;
+	mr_error_keep(&r->over_limit, &of_channel);
 }
 
 void mr_replay_answered(struct mr_recovery *r, const mr_event *ev)

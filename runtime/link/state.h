@@ -46,9 +46,9 @@ struct mr_link {
 	struct mr_buffer held;
 
 	/* Status. */
-	mr_error error;      /* why the last connection ended */
-	uint32_t opened;     /* how often; the host counts it when it pulls the event */
-	uint64_t violations; /* of the protocol by the broker */
+	const mr_error *error; /* kept (mr_error_keep): why the last connection ended */
+	uint32_t opened;       /* how often; the host counts it when it pulls the event */
+	uint64_t violations;   /* of the protocol by the broker */
 	struct mr_outage outage;
 	bool is_blocked;    /* the broker accepts no publishes */
 	bool curbs_refused; /* the broker refuses curbs by closing channels or connections */

@@ -72,7 +72,7 @@ static bool is_over_limit(const struct mr_recovery *r, const struct mr_step *s)
 	const struct mr_map *channels = &r->topology.channels;
 	const struct mr_channel_record *c;
 	uint32_t count = 0;
-	if (!r->over_limit.kind) return false;
+	if (!r->over_limit) return false;
 	if (s->kind == MR_STEP_SCRATCH) return channels->count >= r->most;
 	if (s->kind != MR_STEP_OPEN) return false;
 	for (size_t at = 0; (c = mr_map_next(channels, &at, NULL));)
@@ -266,7 +266,7 @@ enum mr_begun mr_step_begin(struct mr_recovery *r, struct mr_track *track, bool 
 	r->waiting++;
 	if (is_over_limit(r, s)) {
 		track->asked->answered = true;
-		track->asked->error = r->over_limit;
+		track->asked->error = *r->over_limit;
 		r->port.touch(r->port.owner);
 		return MR_BEGUN;
 	}

@@ -238,10 +238,13 @@ static void check_moves(const char *what, const char *const *names, int count, c
 			int is = move(&b, from, to);
 			bool may = moves[from * count + to] == '1';
 			assert_int_equal(is, may ? to : from);
-			assert_int_equal(b.s->outlet.fault.kind, may ? MR_OK : MR_INTERNAL_ERROR);
+			assert_int_equal(mr_error_kept(b.s->outlet.fault)->kind,
+				may ? MR_OK : MR_INTERNAL_ERROR);
 			snprintf(words, sizeof words, "%s would move from %s to %s", what,
 				names[from], names[to]);
-			assert_int_equal(strstr(b.s->outlet.fault.text, words) != NULL, !may);
+			assert_int_equal(strstr(mr_error_kept(b.s->outlet.fault)->text, words) !=
+						 NULL,
+				!may);
 			b.s->state = MR_SESSION_OPEN;
 			mr_session_channel_at(b.s, 1)->state = MR_CH_OPEN;
 			end(&b);

@@ -144,6 +144,41 @@ static void test_a_copy_of_an_error_says_the_same_or_there_is_none(void **state)
 	mr_alloc_fail_nth(0);
 }
 
+static void test_an_error_is_kept_as_long_as_there_is_one(void **state)
+{
+	mr_error e, none = {0};
+	const mr_error *kept = NULL;
+	long before = mr_alloc_live();
+	(void)state;
+	assert_int_equal(mr_error_kept(kept)->kind, MR_OK);
+	mr_error_set(&e, MR_NOT_FOUND, MR_SCOPE_CHANNEL, 404, "no queue '%s'", "q");
+	mr_error_keep(&kept, &e);
+	assert_memory_equal(mr_error_kept(kept), &e, sizeof e);
+	mr_error_keep(&kept, kept);
+	assert_memory_equal(mr_error_kept(kept), &e, sizeof e);
+	assert_int_equal(mr_alloc_live(), before + 1);
+	mr_error_keep(&kept, &none);
+	assert_null(kept);
+	assert_int_equal(mr_alloc_live(), before);
+}
+
+static void test_an_error_that_cannot_be_kept_is_one_all_the_same(void **state)
+{
+	mr_error e;
+	const mr_error *kept = NULL;
+	long before = mr_alloc_live();
+	(void)state;
+	mr_error_set(&e, MR_NOT_FOUND, MR_SCOPE_CHANNEL, 404, "no queue '%s'", "q");
+	mr_alloc_fail_nth(1);
+	mr_error_keep(&kept, &e);
+	mr_alloc_fail_nth(0);
+	assert_int_equal(mr_error_kept(kept)->kind, MR_NO_MEMORY);
+	assert_string_equal(kept->text, "out of memory");
+	mr_error_keep(&kept, NULL);
+	assert_null(kept);
+	assert_int_equal(mr_alloc_live(), before);
+}
+
 static void test_a_long_text_is_cut_and_terminated(void **state)
 {
 	char text[2000];
@@ -206,6 +241,8 @@ int main(void)
 		cmocka_unit_test(test_an_error_carries_kind_code_scope_and_text),
 		cmocka_unit_test(test_an_error_of_the_system_names_errno),
 		cmocka_unit_test(test_a_copy_of_an_error_says_the_same_or_there_is_none),
+		cmocka_unit_test(test_an_error_is_kept_as_long_as_there_is_one),
+		cmocka_unit_test(test_an_error_that_cannot_be_kept_is_one_all_the_same),
 		cmocka_unit_test(test_a_long_text_is_cut_and_terminated),
 		cmocka_unit_test(test_what_a_terminal_would_obey_is_escaped),
 		cmocka_unit_test(test_escaping_stops_before_the_end_of_its_room),

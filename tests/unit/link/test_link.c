@@ -51,6 +51,7 @@ static void test_a_move_that_may_not_be_marks_the_link_and_is_logged(void **stat
 			snprintf(words, sizeof words, "from %s to %s", names[from], names[to]);
 			assert_int_equal(strstr(said, words) != NULL, link.is_faulty);
 			assert_int_equal(strstr(said, "connection=tested") != NULL, link.is_faulty);
+			mr_error_keep(&link.error, NULL);
 		}
 	assert_int_equal(moved, 14);
 }
