@@ -28,6 +28,15 @@ static void warm_tls(const struct mr_config *c)
 	if (c->tls && c->tls_verify && !c->tls_ca) mr_engine_warm_tls();
 }
 
+static char *name_host(const struct mr_config *config)
+{
+	char text[280];
+	const char *form = strchr(config->hosts[0].name, ':') ? "[%s]:%u" : "%s:%u";
+	if (config->memory) form = "memory://%s";
+	int size = snprintf(text, sizeof text, form, config->hosts[0].name, config->hosts[0].port);
+	return mr_strdup_n(text, (size_t)size < sizeof text ? (size_t)size : sizeof text - 1);
+}
+
 int mr_connection_new(mr_runtime *rt, const mr_options *options, mr_connection **out,
 	mr_error *error)
 {
@@ -47,10 +56,8 @@ int mr_connection_new(mr_runtime *rt, const mr_options *options, mr_connection *
 	c->number = ++rt->connection_numbers;
 	c->config = config;
 	c->gauge = gauge;
-	const char *form = strchr(config->hosts[0].name, ':') ? "[%s]:%u" : "%s:%u";
-	if (config->memory) form = "memory://%s";
-	snprintf(c->host, sizeof c->host, form, config->hosts[0].name, config->hosts[0].port);
-	st = mr_map_put(&rt->connections, c->number, c);
+	c->host = name_host(config);
+	st = c->host ? mr_map_put(&rt->connections, c->number, c) : MR_NO_MEMORY;
 	if (st == MR_OK && (st = send_seed(c)) != MR_OK) mr_map_take(&rt->connections, c->number);
 	if (st != MR_OK) {
 		mr_error_set(error, st, MR_SCOPE_CONNECTION, 0, "%s", mr_status_text(st));
@@ -64,7 +71,7 @@ fail:
 	if (config) mr_config_fini(config);
 	mr_free(config);
 	mr_free(gauge);
-	mr_free(c);
+	if (c) mr_handle_free_connection(c);
 	return st;
 }
 
@@ -165,10 +172,7 @@ void mr_connection_free(mr_connection *c)
 		if (ch && ch->item) c->rt->keeper->forget_channel(ch);
 		mr_handle_free_channel(ch);
 	}
-	mr_free(c->channels);
-	mr_table_free(c->server_properties);
-	mr_error_keep(&c->error, NULL);
-	mr_free(c);
+	mr_handle_free_connection(c);
 }
 
 void mr_connection_keep(mr_connection *c) { c->kept = true; }
@@ -196,7 +200,7 @@ void mr_connection_facts(const mr_connection *c, mr_facts *out) { *out = c->fact
 
 const mr_table *mr_connection_server_properties(const mr_connection *c)
 {
-	return c->server_properties;
+	return c->server_properties ? c->server_properties->table : NULL;
 }
 
 int mr_connection_url(const mr_connection *c, char *buffer, size_t size)

@@ -54,16 +54,16 @@ static void opened(mr_connection *c, mr_event *ev)
 	c->blocked = false;
 	ev->as.connection.with.opened = NULL;
 	if (!o) return;
-	mr_table_free(c->server_properties);
-	c->server_properties = o->server_properties;
-	/* A copy takes a third of what the decoder left: it stays as long as the connection. */
-	mr_table *small = o->server_properties ? mr_table_copy(o->server_properties) : NULL;
-	if (small) {
-		mr_table_free(o->server_properties);
-		c->server_properties = small;
-	}
+	struct mr_server_properties *told =
+		mr_server_properties_share(&c->rt->server_properties, o->server_properties);
+	mr_server_properties_release(c->server_properties);
+	c->server_properties = told;
 	c->facts = o->facts;
-	memcpy(c->host, o->host, sizeof c->host);
+	char *host = mr_strdup_n(o->host, strlen(o->host));
+	if (host) {
+		mr_free(c->host);
+		c->host = host;
+	}
 	mr_free(o);
 }
 

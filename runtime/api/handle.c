@@ -73,6 +73,15 @@ enum mr_status mr_command_send(mr_runtime *rt, const struct mr_command *command)
 	return MR_OK;
 }
 
+void mr_handle_free_connection(mr_connection *c)
+{
+	mr_free(c->channels);
+	mr_server_properties_release(c->server_properties);
+	mr_error_keep(&c->error, NULL);
+	mr_free(c->host);
+	mr_free(c);
+}
+
 void mr_handle_free_channel(mr_channel *ch)
 {
 	if (ch) mr_error_keep(&ch->error, NULL);

@@ -4,6 +4,7 @@
 #ifndef MR_API_HANDLE_H
 #define MR_API_HANDLE_H
 
+#include "api/server_properties.h"
 #include "api/waits.h"
 #include "base/local_socket.h"
 #include "base/log.h"
@@ -20,13 +21,14 @@
 struct mr_runtime {
 	struct mr_bridge bridge;
 	struct mr_engine *engine;
-	uint32_t *alive;                /* a page that reads as 0 in a forked child */
-	struct mr_map connections;      /* by number */
-	struct mr_map pools;            /* by number */
-	const struct mr_keeper *keeper; /* the pools' callbacks; NULL: there never was a pool */
-	struct mr_map requests;         /* pending requests of pools, by token */
-	struct mr_waits waits;          /* for places of pools */
-	struct mr_map watched;          /* serials of active mr_watch_fd, by token */
+	uint32_t *alive;                  /* a page that reads as 0 in a forked child */
+	struct mr_map connections;        /* by number */
+	struct mr_node server_properties; /* of mr_server_properties */
+	struct mr_map pools;              /* by number */
+	const struct mr_keeper *keeper;   /* the pools' callbacks; NULL: there never was a pool */
+	struct mr_map requests;           /* pending requests of pools, by token */
+	struct mr_waits waits;            /* for places of pools */
+	struct mr_map watched;            /* serials of active mr_watch_fd, by token */
 	struct mr_map recovers; /* epochs of channels, by the token of a pending basic.recover */
 	struct mr_map setups;   /* of mr_setup, by token */
 	uint64_t clock_traffic; /* of the last mr_clock_advance */
@@ -77,9 +79,9 @@ struct mr_connection {
 	const struct mr_config *config; /* the link's; lives until MR_CMD_LINK_FREE is pushed */
 	struct mr_gauge *gauge;         /* the same */
 	uint64_t published;             /* weight of all publishes pushed */
-	mr_table *server_properties;
-	mr_facts facts; /* frame_max: negotiated; 0: no limit */
-	char host[280];
+	struct mr_server_properties *server_properties; /* NULL: none */
+	mr_facts facts;                                 /* frame_max: negotiated; 0: no limit */
+	char *host;
 	mr_channel **channels; /* by number */
 	size_t channel_slots;
 	struct mr_pool *pool;      /* its owner, or NULL */
@@ -134,7 +136,9 @@ enum mr_status mr_command_send(mr_runtime *rt, const struct mr_command *command)
 mr_connection *mr_handle_find_connection(const mr_runtime *rt, uint32_t number);
 mr_channel *mr_handle_find_channel(const mr_runtime *rt, uint32_t connection, uint16_t channel,
 	uint32_t epoch);
-void mr_handle_free_channel(mr_channel *ch); /* the struct, and what it owns; NULL is allowed */
+/* Frees the struct and what it owns, and not its channels. */
+void mr_handle_free_connection(mr_connection *c);
+void mr_handle_free_channel(mr_channel *ch); /* the same; NULL is allowed */
 /* Closes the channel in any state; the token need not be the host's. */
 enum mr_status mr_channel_send_close(mr_channel *ch, uint64_t token);
 

@@ -40,6 +40,7 @@ int mr_runtime_new(mr_runtime **out)
 	rt->bridge.io.fd = rt->bridge.host.fd = rt->bridge.helm.back.fd = rt->bridge.signals.fd =
 		-1;
 	mr_waits_init(&rt->waits);
+	mr_list_init(&rt->server_properties);
 	rt->alive = open_alive();
 	if (rt->alive) st = mr_bridge_open(&rt->bridge, NULL);
 	if (st == MR_OK) st = mr_engine_start(&rt->engine, &rt->bridge, NULL);
@@ -74,10 +75,7 @@ static void free_connections(mr_runtime *rt)
 	while ((c = mr_map_next(&rt->connections, &at, NULL))) {
 		for (size_t i = 0; i < c->channel_slots; i++)
 			mr_handle_free_channel(c->channels[i]);
-		mr_free(c->channels);
-		mr_table_free(c->server_properties);
-		mr_error_keep(&c->error, NULL);
-		mr_free(c);
+		mr_handle_free_connection(c);
 	}
 	mr_map_fini(&rt->connections);
 }

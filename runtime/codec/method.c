@@ -11,7 +11,8 @@
 
 #define HEAD (MR_FRAME_HEAD + 4) /* the head of a method frame, with the method */
 #define FIXED_MAX 64             /* bytes of any method without its strings and its table */
-#define POOL_PAGE 1024 /* enough for any record; a larger start gets pages that are freed */
+#define POOL_PAGE                                                                                  \
+	256 /* enough for any record, and kept; a larger start gets pages that are freed */
 
 struct mr_codec {
 	amqp_pool_t pool;
