@@ -53,6 +53,7 @@ void mr_amqp_channel_free(struct mr_amqp_channel *ch)
 	if (!ch) return;
 	mr_list_remove(&ch->dirty);
 	mr_content_drop(&ch->content, ch->outlet->options->pool);
+	mr_content_fini(&ch->content);
 	mr_curb_drop(ch);
 	mr_buffer_fini(&ch->held);
 	mr_confirm_fini(&ch->confirm);

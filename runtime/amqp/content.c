@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
+
+#define NAMES_MAX (3 * 256)      /* three short strings, each with a NUL */
 #define HEADER_FIXED 12          /* class, weight, body size */
 #define TRUSTED_BODY (64 * 1024) /* the bytes that are reserved by a header's size alone */
 
@@ -27,6 +30,8 @@ enum mr_status mr_content_begin(struct mr_content *c, const struct mr_method *me
 	if (c->state != MR_CONTENT_IDLE)
 		return refuse(error, MR_UNEXPECTED_FRAME, 505,
 			"a message began before the last one was whole");
+	if (!c->names && !(c->names = mr_malloc(NAMES_MAX)))
+		return refuse(error, MR_NO_MEMORY, 506, "out of memory for a message");
 	char *at = c->names;
 	c->method = *method;
 	c->method.name = stash(&at, method->name);
@@ -163,3 +168,5 @@ void mr_content_drop(struct mr_content *c, struct mr_delivery_pool *pool)
 	c->delivery = NULL;
 	c->state = MR_CONTENT_IDLE;
 }
+
+void mr_content_fini(struct mr_content *c) { mr_free(c->names); }

@@ -18,7 +18,7 @@ struct mr_content { /* zeroed is idle and valid */
 	char *room; /* names, properties, then the body */
 	size_t body_at, capacity;
 	uint64_t body_size, got;
-	char names[3 * 256];
+	char *names; /* NULL: there was no message yet */
 };
 
 /* A method that announces content. MR_UNEXPECTED_FRAME (505): another message is incomplete. */
@@ -34,6 +34,7 @@ enum mr_status mr_content_feed(struct mr_content *c, struct mr_delivery_pool *po
 /* Where the next `size` bytes of the body go; NULL: they are not kept, are too many, or there is no
  * memory. A body frame that lies there already is fed as any other. */
 char *mr_content_place(struct mr_content *c, struct mr_delivery_pool *pool, size_t size);
+void mr_content_fini(struct mr_content *c); /* dropped before */
 /* Gives back an incomplete delivery. */
 void mr_content_drop(struct mr_content *c, struct mr_delivery_pool *pool);
 

@@ -68,12 +68,9 @@ static bool leaves_unencrypted(const struct mr_link *link)
 {
 	const struct mr_dial *d = &link->dial;
 	if (link->config->tls || !d->peer.size) return false;
-	const struct sockaddr_storage *a = &d->peer.storage;
-	if (a->ss_family == AF_INET)
-		return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >>
-		               24 !=
-		       127;
-	return !IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
+	if (d->peer.storage.any.sa_family == AF_INET)
+		return ntohl(d->peer.storage.v4.sin_addr.s_addr) >> 24 != 127;
+	return !IN6_IS_ADDR_LOOPBACK(&d->peer.storage.v6.sin6_addr);
 }
 
 void mr_outage_connected(struct mr_link *link, const char *host)

@@ -86,7 +86,7 @@ static bool start_next(struct mr_race *r)
 	struct mr_racer *a;
 	while ((a = next_in(r, MR_RACER_FRESH))) {
 		mr_error error = {0};
-		const struct sockaddr *to = (const void *)&a->address.storage;
+		const struct sockaddr *to = &a->address.storage.any;
 		a->state = MR_RACER_RUNS;
 		a->deadline = r->class->deadline(r->owner);
 		r->next_start = mr_clock_now() + ATTEMPT_DELAY;
@@ -151,7 +151,7 @@ static size_t pick(const struct mr_address *addresses, const bool *taken, size_t
 	size_t any = count;
 	for (size_t i = 0; i < count; i++) {
 		if (taken[i]) continue;
-		if (addresses[i].storage.ss_family == family) return i;
+		if (addresses[i].storage.any.sa_family == family) return i;
 		if (any == count) any = i;
 	}
 	return any;
@@ -190,7 +190,7 @@ enum mr_status mr_race_set(struct mr_race *r, const struct mr_address *addresses
 		ev_init(&racers[i].io, on_ready);
 		racers[i].io.data = &racers[i];
 		taken[at] = true;
-		bool was_4 = addresses[at].storage.ss_family == AF_INET;
+		bool was_4 = addresses[at].storage.any.sa_family == AF_INET;
 		at = pick(addresses, taken, count, was_4 ? AF_INET6 : AF_INET);
 	}
 	mr_free(taken);

@@ -145,7 +145,7 @@ static size_t count_nodes(const struct ares_addrinfo *info)
 {
 	size_t count = 0;
 	for (const struct ares_addrinfo_node *n = info->nodes; n; n = n->ai_next)
-		count += (size_t)n->ai_addrlen <= sizeof(struct sockaddr_storage);
+		count += (size_t)n->ai_addrlen <= sizeof(((struct mr_address *)NULL)->storage);
 	return count;
 }
 
@@ -161,7 +161,7 @@ static void tell_found(struct mr_lookup *l, const struct ares_addrinfo *info)
 		return;
 	}
 	for (const struct ares_addrinfo_node *n = info->nodes; n; n = n->ai_next) {
-		if ((size_t)n->ai_addrlen > sizeof(struct sockaddr_storage)) continue;
+		if ((size_t)n->ai_addrlen > sizeof(((struct mr_address *)NULL)->storage)) continue;
 		memcpy(&addresses[i].storage, n->ai_addr, n->ai_addrlen);
 		addresses[i++].size = n->ai_addrlen;
 	}
@@ -284,8 +284,8 @@ static void heed_changes(struct mr_resolver *r)
 
 static bool is_literal(const char *host, uint16_t port, struct mr_address *out)
 {
-	struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)&out->storage;
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)&out->storage;
+	struct sockaddr_in *v4 = &out->storage.v4;
+	struct sockaddr_in6 *v6 = &out->storage.v6;
 	memset(out, 0, sizeof *out);
 	if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
 		v4->sin_family = AF_INET;
@@ -367,9 +367,9 @@ mr_msec mr_resolver_deadline(const struct mr_resolver *r, mr_msec now)
 void mr_resolve_format(const struct mr_address *address, char *out, size_t capacity)
 {
 	char text[INET6_ADDRSTRLEN] = "";
-	const struct sockaddr_in *v4 = (const void *)&address->storage;
-	const struct sockaddr_in6 *v6 = (const void *)&address->storage;
-	if (address->storage.ss_family == AF_INET) {
+	const struct sockaddr_in *v4 = &address->storage.v4;
+	const struct sockaddr_in6 *v6 = &address->storage.v6;
+	if (address->storage.any.sa_family == AF_INET) {
 		inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text);
 		snprintf(out, capacity, "%s:%u", text, ntohs(v4->sin_port));
 	} else {

@@ -11,7 +11,11 @@
 #include "base/status.h"
 
 struct mr_address {
-	struct sockaddr_storage storage;
+	union { /* not sockaddr_storage: each link holds two, and that is five times as large */
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} storage;
 	socklen_t size;
 };
 

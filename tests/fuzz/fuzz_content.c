@@ -41,7 +41,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (done->body_size > BODY_MAX || done->exchange_size != 8) abort();
 		mr_delivery_give(pool, done);
 	}
-	for (int i = 0; i < 2; i++) mr_content_drop(&contents[i], pool);
+	for (int i = 0; i < 2; i++) {
+		mr_content_drop(&contents[i], pool);
+		mr_content_fini(&contents[i]);
+	}
 	if (mr_delivery_pool_out(pool, NULL)) abort();
 	mr_delivery_pool_close(pool);
 	return 0;
