@@ -86,16 +86,25 @@ function connection.wrap(handle, opts)
    return self
 end
 
+-- The options are freed at once: a thousand of them, left to the collector, are more than a MiB.
+local function make(opts, runtime)
+   local o, err = settings.make(opts)
+   if not o then return nil, err end
+   local box = ffi.new "mr_connection *[1]"
+   local status = C.mr_connection_new(runtime(), o, box, error_box)
+   C.mr_options_free(ffi.gc(o, nil))
+   if status ~= 0 then return nil, errors.of_c(error_box) end
+   return box[0]
+end
+
 --- Makes a connection; does not open it.
 -- @tparam table opts
 -- @treturn[1] connection
 -- @treturn[2] nil, error of kind bad_option or bad_uri
 function connection.try(opts)
-   local o, err = settings.make(opts)
-   if not o then return nil, err end
-   local box = ffi.new "mr_connection *[1]"
-   if C.mr_connection_new(loop.runtime(), o, box, error_box) ~= 0 then return nil, errors.of_c(error_box) end
-   return connection.wrap(box[0], opts)
+   local handle, err = make(opts, loop.runtime)
+   if not handle then return nil, err end
+   return connection.wrap(handle, opts)
 end
 
 --- The same as connection.try, but wrong options raise an error that names them.
@@ -230,11 +239,9 @@ local unused = {} -- those that a fork found idle: they are nobody's yet
 
 -- Makes the handle of one that was not used before the fork.
 local function make_again(self)
-   local o, err = settings.make(self.options)
-   local box = ffi.new "mr_connection *[1]"
-   if o and C.mr_connection_new(loop.current(), o, box, error_box) ~= 0 then err = errors.of_c(error_box) end
-   if err then return forget(self, err) end
-   take(self, box[0])
+   local handle, err = make(self.options, loop.current)
+   if not handle then return forget(self, err) end
+   take(self, handle)
    identity.again(self)
 end
 
