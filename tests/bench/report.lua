@@ -157,7 +157,7 @@ local TARGETS = {
 }
 local LIMITS = {                   -- figures of ours alone
    { "a long run (20 million messages): growth of resident memory after the first million, KiB", "mem", "growth_kib", 2048 },
-   { "an idle connection of 1000: resident memory, KiB", "idle", "kib_per_connection", 24 },
+   { "an idle connection of 1000: resident memory, KiB", "idle", "kib_per_connection", 10 },
 }
 
 local function verdict(is_met)

@@ -218,7 +218,7 @@ describe("many TLS connections", function()
       collectgarbage()
       local each = (resident() - before) / MANY
       assert.equal(MANY, #list)
-      if TREE == "release" then assert.is_true(each < 40, ("%.1f KiB each"):format(each)) end
+      if TREE == "release" then assert.is_true(each < 32, ("%.1f KiB each"):format(each)) end
    end)
 end)
 
