@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/hash.h"
 #include "base/value.h"
 
 #define SUFFIX_SIZE (sizeof MR_CURB_SUFFIX - 1)
@@ -60,8 +61,9 @@ static bool is_known_as(const struct mr_consumer_entry *entry, mr_slice tag)
 	return mr_slice_equal(mr_consumer_tag(entry), tag) || is_second(entry, tag);
 }
 
-static void free_entry(struct mr_consumer_entry *entry)
+static void free_entry(struct mr_bins *tags, struct mr_consumer_entry *entry)
 {
+	mr_bins_take(tags, &entry->by_tag);
 	mr_table_free(entry->arguments);
 	mr_offsets_fini(&entry->offsets);
 	mr_free(entry);
@@ -71,8 +73,9 @@ static void free_entry(struct mr_consumer_entry *entry)
 
 void mr_consumers_fini(struct mr_consumers *c)
 {
-	for (size_t i = 0; i < c->count; i++) free_entry(c->entries[i]);
+	for (size_t i = 0; i < c->count; i++) free_entry(&c->tags, c->entries[i]);
 	mr_free(c->entries);
+	mr_bins_fini(&c->tags);
 	*c = (struct mr_consumers){0};
 }
 
@@ -82,15 +85,14 @@ enum mr_status mr_consumers_add(struct mr_consumers *c, mr_slice tag, struct mr_
 	struct mr_consumer_entry *entry = mr_malloc(sizeof *entry);
 	struct mr_consumer_entry **list = mr_realloc(c->entries, (c->count + 1) * sizeof *list);
 	if (list) c->entries = list;
-	if (!entry || !list) {
-		mr_free(entry);
-		return MR_NO_MEMORY;
-	}
+	if (!entry || !list) goto fail;
 	*entry = (struct mr_consumer_entry){.number = asked->consumer,
+		.at = c->count,
 		.was_busy = true,
 		.may_be_curbed = asked->may_be_curbed,
-		.arguments = asked->arguments,
 		.since = now};
+	if (mr_bins_put(&c->tags, &entry->by_tag, mr_hash(0, tag)) != MR_OK) goto fail;
+	entry->arguments = asked->arguments;
 	asked->arguments = NULL;
 	entry->is_loose = asked->is_loose || asked->consumer & MR_CONSUMER_NO_ACK;
 	entry->queue_size = asked->queue_size;
@@ -99,18 +101,36 @@ enum mr_status mr_consumers_add(struct mr_consumers *c, mr_slice tag, struct mr_
 	if (tag.size) memcpy(entry->tag, tag.data, tag.size);
 	list[c->count++] = entry;
 	return MR_OK;
+fail:
+	mr_free(entry);
+	return MR_NO_MEMORY;
 }
 
-/* c->last is its index. */
-struct mr_consumer_entry *mr_consumers_find(struct mr_consumers *c, mr_slice tag)
+struct mr_consumer_entry *mr_consumers_shown(const struct mr_consumers *c, mr_slice tag)
 {
-	if (c->last < c->count && is_known_as(c->entries[c->last], tag)) return c->entries[c->last];
-	for (size_t i = 0; i < c->count; i++) {
-		if (!is_known_as(c->entries[i], tag)) continue;
-		c->last = i;
-		return c->entries[i];
+	uint64_t hash = mr_hash(0, tag);
+	struct mr_bin_node *n = NULL;
+	while ((n = mr_bins_next(&c->tags, hash, n))) {
+		struct mr_consumer_entry *entry = (void *)n;
+		if (mr_slice_equal(mr_consumer_tag(entry), tag)) return entry;
 	}
 	return NULL;
+}
+
+static struct mr_consumer_entry *known_as(const struct mr_consumers *c, mr_slice tag)
+{
+	struct mr_consumer_entry *entry = mr_consumers_shown(c, tag);
+	if (entry || tag.size <= SUFFIX_SIZE) return entry;
+	entry = mr_consumers_shown(c, mr_slice_of(tag.data, tag.size - SUFFIX_SIZE));
+	return entry && is_second(entry, tag) ? entry : NULL;
+}
+
+struct mr_consumer_entry *mr_consumers_find(struct mr_consumers *c, mr_slice tag)
+{
+	if (c->last && is_known_as(c->last, tag)) return c->last;
+	struct mr_consumer_entry *entry = known_as(c, tag);
+	if (entry) c->last = entry;
+	return entry;
 }
 
 uint32_t mr_consumers_remove(struct mr_consumers *c, mr_slice tag)
@@ -119,23 +139,16 @@ uint32_t mr_consumers_remove(struct mr_consumers *c, mr_slice tag)
 	if (!entry || !mr_consumer_is_wire(entry, tag)) return 0;
 	uint32_t number = entry->number;
 	if (entry->is_stream) c->streams--;
-	c->entries[c->last] = c->entries[--c->count];
-	free_entry(entry);
+	c->entries[entry->at] = c->entries[--c->count];
+	c->entries[entry->at]->at = entry->at;
+	c->last = NULL;
+	free_entry(&c->tags, entry);
 	return number;
 }
 
 bool mr_consumers_has(const struct mr_consumers *c, mr_slice tag)
 {
-	for (size_t i = 0; i < c->count; i++)
-		if (is_known_as(c->entries[i], tag)) return true;
-	return false;
-}
-
-struct mr_consumer_entry *mr_consumers_shown(const struct mr_consumers *c, mr_slice tag)
-{
-	for (size_t i = 0; i < c->count; i++)
-		if (mr_slice_equal(mr_consumer_tag(c->entries[i]), tag)) return c->entries[i];
-	return NULL;
+	return known_as(c, tag) != NULL;
 }
 
 /* ---- of streams ---- */

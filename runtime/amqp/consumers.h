@@ -7,29 +7,35 @@
 
 #include "amqp/offsets.h"
 #include "amqp/pending.h"
+#include "base/bins.h"
 
 #define MR_CURB_SUFFIX "/curbed" /* appended to the tag that the host knows */
 
+/* What each message needs comes first: beside thousands of consumers, none of it is in a cache. */
 struct mr_consumer_entry {
-	uint32_t number; /* the host's, with MR_CONSUMER_NO_ACK */
-	bool is_leaving; /* mr_session_cancel_all has cancelled it */
-	bool is_loose;   /* no prefetch limits its deliveries */
-	bool was_busy;   /* it is new, or has had a message since mr_session_consumer_rests */
+	struct mr_bin_node by_tag; /* in `tags` */
+	uint64_t delivered;        /* messages since the broker started it */
+	uint32_t number;           /* the host's, with MR_CONSUMER_NO_ACK */
+	bool is_leaving;           /* mr_session_cancel_all has cancelled it */
+	bool is_loose;             /* no prefetch limits its deliveries */
+	bool was_busy; /* it is new, or has had a message since mr_session_consumer_rests */
 	bool may_be_curbed, is_curbed, was_curbed; /* curb.h */
-	uint8_t size, queue_size;
-	char tag[255], queue[255];
-	mr_table *arguments; /* owned; NULL: none */
-	mr_msec since;       /* when the broker started it */
-	uint64_t delivered;  /* messages since then */
 	/* Of a stream, or not: the first message shows it. */
 	bool is_stream, is_of_queue;
+	uint8_t size, queue_size;
+	char tag[255], queue[255];
+	size_t at;           /* its index in `entries` */
+	mr_table *arguments; /* owned; NULL: none */
+	mr_msec since;       /* when the broker started it */
 	struct mr_offsets offsets;
 };
 
 struct mr_consumers { /* zeroed is empty and valid */
 	struct mr_consumer_entry **entries;
-	size_t count, last; /* last: the consumer of the last delivery, checked first */
-	size_t streams;     /* how many are known to read a stream */
+	size_t count;
+	struct mr_consumer_entry *last; /* of the last delivery: checked first; NULL: none */
+	struct mr_bins tags;
+	size_t streams; /* how many are known to read a stream */
 };
 
 void mr_consumers_fini(struct mr_consumers *c);

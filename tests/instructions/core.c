@@ -97,6 +97,26 @@ static void open_consumer(void)
 	for (uint64_t tag = 1; tag <= COUNT; tag++) deliver(&b, tag, body);
 }
 
+/* A thousand consumers of one channel, and a message for each. */
+static void open_consumers(void)
+{
+	char tag[16];
+	ready(&b);
+	b.options.emit = keep_nothing;
+	for (uint32_t n = 1; n <= COUNT; n++) {
+		snprintf(tag, sizeof tag, "tag-%u", n);
+		ask(&b, n, MR_BASIC_CONSUME, n);
+		say(&b, 1,
+			(struct mr_method){.id = MR_M_BASIC_CONSUME_OK, .name = mr_slice_str(tag)});
+		feed(&b, 3);
+		mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+	}
+	for (uint32_t n = 1; n <= COUNT; n++) {
+		snprintf(tag, sizeof tag, "tag-%u", n);
+		deliver_for(&b, tag, n, mr_slice_str(body));
+	}
+}
+
 static void open_publisher(void)
 {
 	ready(&b);
@@ -151,6 +171,7 @@ static const struct {
 	void (*prepare)(void), (*work)(void);
 } kinds[] = {
 	{"consume", open_consumer, feed_all},
+	{"consumers", open_consumers, feed_all},
 	{"settle", open_and_deliver, settle_all},
 	{"publish", open_publisher, publish_all},
 	{"confirm", open_and_publish, feed_all},
@@ -171,6 +192,7 @@ int main(int argc, char **argv)
 		printf("allocations %ld\n", allocations);
 		return 0;
 	}
-	fputs("usage: instructions consume|settle|publish|confirm|note|recover|watch\n", stderr);
+	fputs("usage: instructions consume|consumers|settle|publish|confirm|note|recover|watch\n",
+		stderr);
 	return 2;
 }

@@ -167,15 +167,20 @@ static inline void ask(struct bench *b, uint64_t token, int operation, uint32_t 
 	mr_session_request(b->s, 1, token, 1, &r, 10000);
 }
 
-static inline void deliver_bytes(struct bench *b, uint64_t tag, mr_slice body)
+static inline void deliver_for(struct bench *b, const char *consumer, uint64_t tag, mr_slice body)
 {
 	say(b, 1,
 		(struct mr_method){.id = MR_M_BASIC_DELIVER,
-			.other = mr_slice_str("tag"),
+			.other = mr_slice_str(consumer),
 			.tag = tag,
 			.name = mr_slice_str("x"),
 			.key = mr_slice_str("k")});
 	mr_frame_put_content(&b->server, 1, mr_slice_of("\x10\x00\x02", 3), body, FRAME_MAX);
+}
+
+static inline void deliver_bytes(struct bench *b, uint64_t tag, mr_slice body)
+{
+	deliver_for(b, "tag", tag, body);
 }
 
 static inline void deliver(struct bench *b, uint64_t tag, const char *body)

@@ -1,5 +1,4 @@
 /* test_curb: consumers without prefetch, and a host that is far behind (FIELD-R1).
- * Covers: runtime/amqp/consumers.c by consumer
  * SPDX-License-Identifier: MIT */
 #include "session_bench.h"
 
