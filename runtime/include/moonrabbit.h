@@ -338,6 +338,7 @@ typedef struct mr_facts {
 	uint16_t channel_max, heartbeat; /* heartbeat: seconds; 0: none */
 	char tls[16];                    /* such as "TLSv1.3"; "": without TLS */
 	double certificate_end; /* until when the broker's certificate is valid, seconds since 1970 */
+	bool tls_resumed;       /* the TLS handshake resumed the session of the connection before */
 } mr_facts;
 MR_API void mr_connection_facts(const mr_connection *c, mr_facts *out);
 /* Writes the URL without its password and returns its length, as snprintf does. */

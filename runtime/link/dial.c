@@ -144,7 +144,10 @@ static void step(struct mr_dial *d)
 	} else if (st == MR_OK) {
 		finish(d, d->stream);
 	} else {
-		note_error(d, d->racer, &error);
+		if (d->session.is_suspect)
+			mr_race_again(&d->race, d->racer); /* without a session */
+		else
+			note_error(d, d->racer, &error);
 		go_on(d);
 	}
 }
@@ -165,11 +168,12 @@ static void begin_tls(struct mr_dial *d)
 {
 	mr_error error = {0};
 	struct mr_stream *lower = d->lower;
-	const char *host = d->config->hosts[d->host].name;
+	const struct mr_config_host *host = &d->config->hosts[d->host];
+	const struct mr_tls_target to = {host->name, host->port, &d->session};
 	d->lower = NULL;
 	d->give_up = address_deadline(d);
 	mr_timer_arm(&d->timer, d->give_up);
-	if (mr_tls_open(&d->stream, d->tls, lower, host, &error) == MR_OK) {
+	if (mr_tls_open(&d->stream, d->tls, lower, &to, &error) == MR_OK) {
 		step(d);
 		return;
 	}
@@ -290,7 +294,10 @@ static enum mr_status load_tls(struct mr_dial *d, mr_error *error)
 	options.no_verify = !c->tls_verify;
 	mr_tls_context_close(d->tls);
 	d->tls = NULL;
-	return c->tls ? mr_tls_store_get(d->services->tls, &options, &d->tls, error) : MR_OK;
+	enum mr_status st =
+		c->tls ? mr_tls_store_get(d->services->tls, &options, &d->tls, error) : MR_OK;
+	if (d->session.context != d->tls) mr_tls_session_forget(&d->session);
+	return st;
 }
 
 /* The engine holds the runtime's own broker; a named broker is held by each dial that uses it. */
@@ -346,8 +353,10 @@ void mr_dial_start(struct mr_dial *d)
 	}
 }
 
-bool mr_dial_next(struct mr_dial *d, mr_error *why)
+bool mr_dial_next(struct mr_dial *d, bool is_final, mr_error *why)
 {
+	mr_tls_session_forget(&d->session); /* a peer may take one, and then lack what it needs */
+	if (is_final) return false;
 	bool last = !mr_race_fresh(&d->race) && d->host + 1 >= d->config->host_count;
 	remember(d, d->racer, why->kind);
 	if (last) mr_dial_tell_tried(d, why);
@@ -379,6 +388,7 @@ void mr_dial_fini(struct mr_dial *d)
 {
 	mr_dial_cancel(d);
 	forget_failures(d);
+	mr_tls_session_forget(&d->session);
 	mr_tls_context_close(d->tls);
 	/* If the engine ends, the host's thread frees it, which may wait. */
 	if (d->services->stopped)

@@ -31,6 +31,7 @@ struct mr_dial {
 	struct mr_stream *lower;  /* TCP is connected, and TLS has not begun yet */
 	struct mr_stream *stream; /* in the TLS handshake */
 	struct mr_tls_context *tls;
+	struct mr_tls_session session; /* of the host last reached by TLS */
 	struct mr_node line; /* in services->shake_line, until other handshakes have ended */
 	bool is_shaking;     /* counted in services->shaking */
 	mr_server *server;   /* the embedded broker of memory://, held from the first start on */
@@ -50,9 +51,9 @@ void mr_dial_init(struct mr_dial *d, struct mr_services *services, const struct 
 	mr_dialed *done, void *owner);
 /* Starts at the first host; also reloads changed certificate files. */
 void mr_dial_start(struct mr_dial *d);
-/* Continues after an address on which AMQP failed; false: there is no other address, and `why`
- * names all that were tried. */
-bool mr_dial_next(struct mr_dial *d, mr_error *why);
+/* Continues after an address on which AMQP failed. False: there is no other address, and `why` names
+ * all that were tried; or the failure is final, as it would be the same on each. */
+bool mr_dial_next(struct mr_dial *d, bool is_final, mr_error *why);
 /* Adds the other failures of this pass to an error; unfinished tries count as timed out. */
 void mr_dial_tell_tried(struct mr_dial *d, mr_error *error);
 /* The AMQP handshake succeeded: the last address is tried first from now on. */

@@ -54,7 +54,7 @@ void mr_link_io_fini(struct mr_link_io *io);
 
 /* Takes the stream, and borrows the session until it is stopped. */
 void mr_link_io_start(struct mr_link_io *io, struct mr_stream *stream, struct mr_session *session);
-/* Fills in what the stream knows: tls, certificate_end. */
+/* Fills in what the stream knows: tls, tls_resumed, certificate_end. */
 void mr_link_io_describe(const struct mr_link_io *io, mr_facts *out);
 void mr_link_io_stop(struct mr_link_io *io); /* closes the stream, if there is one */
 

@@ -156,7 +156,7 @@ static void handshake_failed(struct mr_link *link, const mr_error *why)
 	mr_link_io_stop(&link->io);
 	mr_session_free(link->session);
 	link->session = NULL;
-	if (is_final || !mr_dial_next(&link->dial, &error)) connect_failed(link, &error);
+	if (!mr_dial_next(&link->dial, is_final, &error)) connect_failed(link, &error);
 }
 
 /* The stream has failed. */
@@ -194,7 +194,7 @@ static void opened(struct mr_link *link)
 	mr_dial_worked(&link->dial);
 	if (o) {
 		o->server_properties = mr_session_take_properties(link->session);
-		o->facts = (mr_facts){hs->frame_max, hs->channel_max, hs->heartbeat, "", 0};
+		o->facts = (mr_facts){hs->frame_max, hs->channel_max, hs->heartbeat, "", 0, false};
 		mr_link_io_describe(&link->io, &o->facts);
 		mr_dial_host(&link->dial, o->host, sizeof o->host);
 		mr_outage_connected(link, o->host);

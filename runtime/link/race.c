@@ -201,6 +201,8 @@ enum mr_status mr_race_set(struct mr_race *r, const struct mr_address *addresses
 
 void mr_race_run(struct mr_race *r) { go_on(r, true); }
 
+void mr_race_again(struct mr_race *r, size_t racer) { r->racers[racer].state = MR_RACER_FRESH; }
+
 size_t mr_race_fresh(const struct mr_race *r)
 {
 	size_t count = 0;

@@ -50,7 +50,8 @@ enum mr_status mr_race_set(struct mr_race *race, const struct mr_address *addres
 /* Tries the fresh addresses. Always leads to a call of an owner's function, perhaps before it
  * returns. */
 void mr_race_run(struct mr_race *race);
-size_t mr_race_fresh(const struct mr_race *race); /* the number of fresh addresses */
-void mr_race_fini(struct mr_race *race);          /* cancels and removes all */
+void mr_race_again(struct mr_race *race, size_t racer); /* an address is fresh again */
+size_t mr_race_fresh(const struct mr_race *race);       /* the number of fresh addresses */
+void mr_race_fini(struct mr_race *race);                /* cancels and removes all */
 
 #endif

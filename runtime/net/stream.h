@@ -36,7 +36,7 @@ struct mr_stream_class {
 	/* Sends a close_notify if the protocol needs it, without waiting; closes the descriptor;
 	 * frees. */
 	void (*close)(struct mr_stream *s);
-	/* Fills in tls and certificate_end; NULL: there is no TLS. */
+	/* Fills in tls, tls_resumed and certificate_end; NULL: there is no TLS. */
 	void (*describe)(const struct mr_stream *s, mr_facts *out);
 };
 

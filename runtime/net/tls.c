@@ -23,7 +23,8 @@ struct tls {
 	struct mr_stream stream; /* first: a stream is its tls */
 	struct mr_stream *lower;
 	SSL *ssl;
-	struct mr_buffer records; /* encrypted, and not yet written */
+	struct mr_tls_offer offer; /* a client's */
+	struct mr_buffer records;  /* encrypted, and not yet written */
 	size_t claimed; /* bytes of plain text in them, which the next write will report */
 	bool gathers;   /* a write: what OpenSSL writes goes to the records first */
 	bool lower_up;
@@ -211,12 +212,14 @@ static enum mr_status tls_connect(struct mr_stream *s, mr_error *error)
 	ERR_clear_error();
 	int rc = SSL_do_handshake(tls->ssl);
 	if (rc == 1) {
+		mr_tls_session_shaken(&tls->offer, tls->ssl, true);
 		s->want = MR_WANT_READ;
 		tls->has_more =
 			true; /* the peer's first words may have come with its last record */
 		return MR_OK;
 	}
 	if (must_wait(tls, rc)) return MR_TIMEOUT;
+	mr_tls_session_shaken(&tls->offer, tls->ssl, false);
 	if (SSL_is_server(tls->ssl)) turn_away(tls);
 	return explain(tls, true, error);
 }
@@ -314,6 +317,7 @@ static void tls_close(struct mr_stream *s)
 {
 	struct tls *tls = (struct tls *)s;
 	say_goodbye(tls);
+	if (tls->ssl) mr_tls_session_keep(&tls->offer, tls->ssl);
 	SSL_free(tls->ssl);
 	mr_buffer_fini(&tls->records);
 	ERR_clear_error();
@@ -327,6 +331,7 @@ static void tls_describe(const struct mr_stream *s, mr_facts *out)
 	const X509 *peer = SSL_get0_peer_certificate(tls->ssl);
 	int days = 0, seconds = 0;
 	snprintf(out->tls, sizeof out->tls, "%s", SSL_get_version(tls->ssl));
+	out->tls_resumed = SSL_session_reused(tls->ssl) == 1;
 	if (peer && ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(peer)))
 		out->certificate_end = (double)time(NULL) + days * 86400.0 + seconds;
 }
@@ -361,9 +366,23 @@ static bool attach_bio(struct tls *tls)
 	return true;
 }
 
-/* `name` is the peer that a client expects; NULL: for a server. */
+/* Sets up the client's side; `to` NULL: the server's. */
+static bool set_side(struct tls *tls, struct mr_tls_context *context,
+	const struct mr_tls_target *to)
+{
+	const char *name = context->options.server_name;
+	if (!to) {
+		SSL_set_accept_state(tls->ssl);
+		return true;
+	}
+	if (!expect_host(tls->ssl, name ? name : to->host)) return false;
+	SSL_set_connect_state(tls->ssl);
+	mr_tls_session_offer(&tls->offer, tls->ssl, context, to);
+	return true;
+}
+
 static enum mr_status open_stream(struct mr_stream **out, struct mr_tls_context *context,
-	struct mr_stream *lower, const char *name, mr_error *error)
+	struct mr_stream *lower, const struct mr_tls_target *to, mr_error *error)
 {
 	struct tls *tls = mr_calloc(1, sizeof *tls);
 	ERR_clear_error();
@@ -374,11 +393,7 @@ static enum mr_status open_stream(struct mr_stream **out, struct mr_tls_context 
 	tls->stream = (struct mr_stream){&tls_class, lower->fd, lower->want};
 	tls->lower = lower;
 	tls->ssl = SSL_new(context->ctx);
-	if (tls->ssl && attach_bio(tls) && (!name || expect_host(tls->ssl, name))) {
-		if (name)
-			SSL_set_connect_state(tls->ssl);
-		else
-			SSL_set_accept_state(tls->ssl);
+	if (tls->ssl && attach_bio(tls) && set_side(tls, context, to)) {
 		*out = &tls->stream;
 		return MR_OK;
 	}
@@ -388,10 +403,9 @@ static enum mr_status open_stream(struct mr_stream **out, struct mr_tls_context 
 }
 
 enum mr_status mr_tls_open(struct mr_stream **out, struct mr_tls_context *context,
-	struct mr_stream *lower, const char *host, mr_error *error)
+	struct mr_stream *lower, const struct mr_tls_target *to, mr_error *error)
 {
-	const char *name = context->options.server_name;
-	return open_stream(out, context, lower, name ? name : host, error);
+	return open_stream(out, context, lower, to, error);
 }
 
 enum mr_status mr_tls_accept(struct mr_stream **out, struct mr_tls_context *context,

@@ -27,6 +27,7 @@ int SSL_write(SSL *, const void *data, int size);
 int SSL_key_update(SSL *, int kind);
 int SSL_renegotiate(SSL *);
 int SSL_shutdown(SSL *);
+int SSL_session_reused(const SSL *);
 int SSL_get_error(const SSL *, int code);
 const char *SSL_get_servername(const SSL *, int type);
 void *SSL_get1_peer_certificate(const SSL *);
@@ -39,7 +40,7 @@ void (*signal(int number, void (*handler)(int)))(int);
 local S, X = ffi.load "ssl", ffi.load "crypto"
 
 local WANT = { [2] = "r", [3] = "w" }                      -- SSL_ERROR_WANT_READ, _WRITE
-local PEM, VERIFY_AND_REQUIRE, MAX_PROTO, REQUESTED = 1, 3, 124, 1
+local PEM, VERIFY, VERIFY_AND_REQUIRE, MAX_PROTO, REQUESTED = 1, 1, 3, 124, 1
 local VERSIONS = { ["1.2"] = 0x303, ["1.3"] = 0x304 }
 local PATIENCE = 10
 
@@ -50,6 +51,7 @@ local function context(options)
    assert(S.SSL_CTX_use_certificate_chain_file(ctx, options.certfile) == 1, options.certfile)
    assert(S.SSL_CTX_use_PrivateKey_file(ctx, options.keyfile, PEM) == 1, options.keyfile)
    if options.max_version then S.SSL_CTX_ctrl(ctx, MAX_PROTO, VERSIONS[options.max_version], nil) end
+   if options.asks then S.SSL_CTX_set_verify(ctx, VERIFY, nil) end
    if options.client_ca then
       assert(S.SSL_CTX_load_verify_locations(ctx, options.client_ca, nil) == 1)
       S.SSL_CTX_set_verify(ctx, VERIFY_AND_REQUIRE, nil)
@@ -118,8 +120,9 @@ local function see_off(session, plain_read)
 end
 
 --- A peer as peer.start's, behind TLS. The sessions have `client` (the subject of the client's certificate),
--- `sni` (the name it asked for), update_keys(), renegotiate() and cut().
--- @tparam table options certfile, keyfile; max_version ("1.2"), client_ca (a certificate of it is required)
+-- `sni` (the name it asked for), `resumed` (of a former session), update_keys(), renegotiate() and cut().
+-- @tparam table options certfile, keyfile; max_version ("1.2"), client_ca (a certificate of it is required), asks (a certificate
+-- is asked for, not required: OpenSSL then fails the handshake of whoever offers a session)
 -- @tparam function serve called with the session when the handshake succeeded
 -- @treturn table as peer.start; refused: how many handshakes failed
 function tls_peer.start(options, serve)
@@ -137,6 +140,7 @@ function tls_peer.start(options, serve)
       session.read, session.write, session.update_keys, session.cut = read, write, update_keys, cut
       session.renegotiate = renegotiate
       session.client, session.sni = client_name(session), server_name(session)
+      session.resumed = S.SSL_session_reused(session.ssl) == 1
       serve(session)
       if not session.is_reset then S.SSL_shutdown(session.ssl) end -- its descriptor may be another's by now
    end)

@@ -36,14 +36,17 @@ function kombu:acquire() return self end
 local function agreed(self)
    C.mr_connection_facts(self.handle, facts_box)
    local tls, ending = ffi.string(facts_box.tls), facts_box.certificate_end
-   return { heartbeat = facts_box.heartbeat, channel_max = facts_box.channel_max, frame_max = facts_box.frame_max,
-      tls = tls ~= "" and tls or nil, certificate_end = ending > 0 and ending or nil }
+   local all = { heartbeat = facts_box.heartbeat, channel_max = facts_box.channel_max, frame_max = facts_box.frame_max }
+   if tls == "" then return all end
+   all.tls, all.tls_resumed, all.certificate_end = tls, facts_box.tls_resumed, ending > 0 and ending or nil
+   return all
 end
 
 --- The settings, without passwords.
 -- @treturn table the options given, url (as it may be shown), its parts (hostname, port, userid, virtual_host, ssl),
 -- transport, host and state; once it was open, `agreed`: heartbeat (seconds; 0: none), channel_max, frame_max, tls (such
--- as "TLSv1.3"; nil: without TLS), certificate_end (until when the broker's certificate is valid, as os.time)
+-- as "TLSv1.3"; nil: without TLS), tls_resumed (its handshake has resumed the session of the connection that was lost),
+-- certificate_end (until when the broker's certificate is valid, as os.time)
 function kombu:info()
    local info = merged(self.options)
    info.password, info.url, info.on_event = nil, nil, nil
