@@ -1,5 +1,4 @@
 --- TLS: whom a client trusts, what it says of whom it does not, and TLS connections that are lost.
--- Covers: runtime/net/tls.c by certificate
 local mr = require "moonrabbit"
 local broker = require "broker"
 local embedded = require "embedded"
