@@ -5,8 +5,11 @@
 #include <string.h>
 
 #include "amqp/curb.h"
+#include "base/alloc.h"
 #include "base/value.h"
 #include "codec/frame.h"
+
+#define LENT_LEAST (16 * 1024) /* bytes of a body; to copy a smaller one is as quick */
 
 static enum mr_status check(const struct mr_amqp_channel *ch, const mr_request *request,
 	mr_error *error)
@@ -49,7 +52,7 @@ static enum mr_status ask_with_prefetch(struct mr_amqp_channel *ch, const struct
 	const struct mr_pending *answer, mr_error *error)
 {
 	struct mr_method qos = {.id = MR_M_BASIC_QOS, .count = MR_PREFETCH_USUAL};
-	struct mr_buffer *out = &ch->outlet->out;
+	struct mr_buffer *out = &ch->outlet->out.bytes;
 	size_t before = mr_buffer_size(out);
 	enum mr_status st = mr_outlet_send(ch->outlet, ch->number, &qos, error);
 	if (st == MR_OK) st = mr_pending_ask(&ch->pending, method, answer, error);
@@ -141,6 +144,17 @@ void mr_amqp_channel_request(struct mr_amqp_channel *ch, uint64_t token, const m
 	mr_outlet_done(ch->outlet, ch->number, token, &error);
 }
 
+static enum mr_status put_content(struct mr_amqp_channel *ch, const struct mr_publish *p,
+	void *kept)
+{
+	struct mr_outbox *out = &ch->outlet->out;
+	uint32_t frame_max = ch->outlet->frame_max;
+	if (!kept)
+		return mr_frame_put_content(&out->bytes, ch->number, p->properties, p->body,
+			frame_max);
+	return mr_outbox_put_content(out, ch->number, p->properties, p->body, kept, frame_max);
+}
+
 enum mr_status mr_amqp_channel_publish(struct mr_amqp_channel *ch, const struct mr_publish *p,
 	mr_error *error)
 {
@@ -148,14 +162,12 @@ enum mr_status mr_amqp_channel_publish(struct mr_amqp_channel *ch, const struct 
 		.tag = p->number, /* for who sees it */
 		.name = p->exchange,
 		.key = p->routing_key};
-	struct mr_buffer *out = &ch->outlet->out;
-	size_t before = mr_buffer_size(out);
+	struct mr_outbox_mark before = mr_outbox_mark(&ch->outlet->out);
+	void *kept = p->body.size >= LENT_LEAST ? p->block : NULL;
 
 	if (p->flags & MR_MANDATORY) m.flags = MR_MANDATORY;
 	enum mr_status st = mr_outlet_send(ch->outlet, ch->number, &m, error);
-	if (st == MR_OK)
-		st = mr_frame_put_content(out, ch->number, p->properties, p->body,
-			ch->outlet->frame_max);
+	if (st == MR_OK) st = put_content(ch, p, kept);
 	if (st == MR_OK && ch->confirming) {
 		struct mr_identity id = {0};
 		if (m.flags)
@@ -163,9 +175,11 @@ enum mr_status mr_amqp_channel_publish(struct mr_amqp_channel *ch, const struct 
 		st = mr_confirm_add(&ch->confirm, m.flags ? &id : NULL, p->deadline);
 		mr_outlet_expect(ch->outlet, p->deadline);
 	}
-	if (st != MR_OK)
-		out->end = out->start + before; /* all frames of a publish, or none */
-	else
-		ch->outlet->options->stats->published++;
-	return st;
+	if (st != MR_OK) {
+		mr_outbox_cut(&ch->outlet->out, before); /* all frames of a publish, or none */
+		return st;
+	}
+	if (p->block && !kept) mr_free(p->block);
+	ch->outlet->options->stats->published++;
+	return MR_OK;
 }

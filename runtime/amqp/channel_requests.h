@@ -9,6 +9,7 @@
 
 void mr_amqp_channel_request(struct mr_amqp_channel *ch, uint64_t token, const mr_request *request,
 	mr_msec deadline);
+/* A success takes the publish's block. */
 enum mr_status mr_amqp_channel_publish(struct mr_amqp_channel *ch, const struct mr_publish *publish,
 	mr_error *error);
 

@@ -113,7 +113,7 @@ static void tell_begun(struct mr_amqp_channel *ch, const struct mr_consumer_entr
 static enum mr_status replace(struct mr_amqp_channel *ch, const struct mr_consumer_entry *entry,
 	mr_slice from, mr_slice to, uint32_t flags, uint32_t prefetch)
 {
-	struct mr_buffer *out = &ch->outlet->out;
+	struct mr_buffer *out = &ch->outlet->out.bytes;
 	size_t before = mr_buffer_size(out);
 	bool is_another = prefetch != ch->prefetch;
 	struct mr_method consume = {.id = MR_M_BASIC_CONSUME,

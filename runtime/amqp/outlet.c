@@ -18,7 +18,7 @@ void mr_outlet_init(struct mr_outlet *outlet, const struct mr_session_options *o
 
 void mr_outlet_fini(struct mr_outlet *outlet)
 {
-	mr_buffer_fini(&outlet->out);
+	mr_outbox_fini(&outlet->out);
 	mr_error_keep(&outlet->fault, NULL);
 }
 

@@ -4,14 +4,14 @@
 #ifndef MR_AMQP_OUTLET_H
 #define MR_AMQP_OUTLET_H
 
+#include "amqp/outbox.h"
 #include "amqp/session_options.h"
-#include "base/buffer.h"
 #include "base/list.h"
 #include "codec/method.h"
 
 struct mr_outlet {
 	const struct mr_session_options *options;
-	struct mr_buffer out;
+	struct mr_outbox out;
 	uint32_t frame_max;
 	struct mr_node dirty;   /* channels with acks to flush */
 	struct mr_node holding; /* channels that hold messages of curbed consumers */
@@ -35,7 +35,8 @@ static inline void mr_outlet_seen(const struct mr_outlet *outlet, bool is_out, u
 static inline enum mr_status mr_outlet_send(struct mr_outlet *outlet, uint16_t channel,
 	const struct mr_method *method, mr_error *error)
 {
-	enum mr_status st = mr_method_put(&outlet->out, channel, method, outlet->frame_max, error);
+	enum mr_status st =
+		mr_method_put(&outlet->out.bytes, channel, method, outlet->frame_max, error);
 	if (st == MR_OK) mr_outlet_seen(outlet, true, channel, method, 0);
 	return st;
 }

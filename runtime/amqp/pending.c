@@ -35,7 +35,7 @@ static enum mr_status add(struct mr_pending_list *list, const struct mr_pending 
 enum mr_status mr_pending_ask(struct mr_pending_list *list, const struct mr_method *method,
 	const struct mr_pending *answer, mr_error *error)
 {
-	struct mr_buffer *out = &list->outlet->out;
+	struct mr_buffer *out = &list->outlet->out.bytes;
 	size_t before = mr_buffer_size(out);
 	enum mr_status st = mr_outlet_send(list->outlet, list->channel, method, error);
 	if (st == MR_OK) st = add(list, answer);

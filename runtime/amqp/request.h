@@ -13,6 +13,7 @@ struct mr_publish {
 	int flags;       /* MR_MANDATORY */
 	uint32_t epoch;
 	mr_msec deadline;
+	void *block; /* that the body lies in, and that may be kept until it is written; or NULL */
 };
 
 /* Fills `method` (borrowing the request's strings) and returns the id of the method that answers

@@ -48,7 +48,7 @@ enum mr_status mr_session_start(struct mr_session *s, mr_msec now)
 {
 	mr_session_enter(s, MR_SESSION_HANDSHAKE);
 	mr_heartbeat_init(&s->heartbeat, 0, now); /* off until tune */
-	return mr_frame_put_protocol_header(&s->outlet.out);
+	return mr_frame_put_protocol_header(&s->outlet.out.bytes);
 }
 
 /* ---- ends ---- */
@@ -176,7 +176,7 @@ static enum mr_status shake_hands(struct mr_session *s, struct mr_method *m, mr_
 {
 	struct mr_handshake *hs = &s->handshake;
 	enum mr_handshake_step before = hs->step;
-	enum mr_status st = mr_handshake_feed(hs, m, &s->outlet.out, error);
+	enum mr_status st = mr_handshake_feed(hs, m, &s->outlet.out.bytes, error);
 	if (st != MR_OK) return st;
 	see_answers(s, before);
 	if (hs->step == MR_HS_OPEN && !s->heartbeat.interval) { /* tune is done from here on */
@@ -357,7 +357,7 @@ char *mr_session_place(struct mr_session *s, size_t *size)
 
 /* ---- bytes out, and time ---- */
 
-struct mr_buffer *mr_session_output(struct mr_session *s) { return &s->outlet.out; }
+struct mr_outbox *mr_session_output(struct mr_session *s) { return &s->outlet.out; }
 
 void mr_session_wrote(struct mr_session *s, mr_msec now) { mr_heartbeat_sent(&s->heartbeat, now); }
 
@@ -421,7 +421,7 @@ bool mr_session_tick(struct mr_session *s, mr_msec now, bool may_beat)
 		/* Whether it was sent or not, the next check is half an interval from now. */
 		mr_heartbeat_sent(&s->heartbeat, now);
 		if (!may_beat) return false;
-		if (mr_frame_put_heartbeat(&s->outlet.out) != MR_OK)
+		if (mr_frame_put_heartbeat(&s->outlet.out.bytes) != MR_OK)
 			mr_session_fail_memory(s);
 		else
 			see_beat(s);

@@ -7,10 +7,10 @@
 #define MR_AMQP_SESSION_H
 
 #include "amqp/handshake.h"
+#include "amqp/outbox.h"
 #include "amqp/request.h"
 #include "amqp/session_options.h"
 #include "amqp/session_phase.h"
-#include "base/buffer.h"
 
 struct mr_session;
 enum mr_status mr_session_open(struct mr_session **out, const struct mr_session_options *options);
@@ -29,7 +29,7 @@ size_t mr_session_feed(struct mr_session *s, const uint8_t *data, size_t size, m
  * there, before anything else is done. NULL: nowhere. */
 char *mr_session_place(struct mr_session *s, size_t *size);
 /* The bytes to write. Consume the written ones, then call mr_session_wrote. */
-struct mr_buffer *mr_session_output(struct mr_session *s);
+struct mr_outbox *mr_session_output(struct mr_session *s);
 void mr_session_wrote(struct mr_session *s, mr_msec now);
 /* Turns the acks since the last flush into frames; call it once before every write. */
 void mr_session_flush(struct mr_session *s);
@@ -86,6 +86,7 @@ void mr_session_channel_close(struct mr_session *s, uint16_t number, uint64_t to
 	mr_msec deadline);
 void mr_session_request(struct mr_session *s, uint16_t number, uint64_t token, uint32_t epoch,
 	const mr_request *request, mr_msec deadline);
+/* Takes the publish's block. */
 void mr_session_publish(struct mr_session *s, uint16_t number, const struct mr_publish *publish);
 /* Settles a delivery of channel `number` in `epoch`; a settle of another epoch is ignored, because
  * it must not reach the wire. */

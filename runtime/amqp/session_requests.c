@@ -6,6 +6,7 @@
 #include "amqp/curb.h"
 #include "amqp/session.h"
 #include "amqp/session_state.h"
+#include "base/alloc.h"
 #include "codec/frame.h"
 
 /* The error for a channel that does not exist, or is another one now. */
@@ -193,11 +194,10 @@ void mr_session_publish(struct mr_session *s, uint16_t number, const struct mr_p
 	mr_error error; /* not cleared, as in take_frame; nobody reads it */
 	if (s->options->clock) s->published_at = (mr_msec)(*s->options->clock / 1000);
 	if (ch && ch->state == MR_CH_OPEN) {
-		if (mr_amqp_channel_publish(ch, p, &error) != MR_OK)
-			mr_session_fail_memory(s);
-		else
-			return;
+		if (mr_amqp_channel_publish(ch, p, &error) == MR_OK) return;
+		mr_session_fail_memory(s);
 	}
+	mr_free(p->block);
 	s->options->stats->lost++;
 	if (p->number) mr_outlet_lost(&s->outlet, number, p->epoch, p->number);
 }
@@ -219,7 +219,7 @@ void mr_session_update_secret(struct mr_session *s, uint64_t token, mr_slice sec
 	mr_error error = {0};
 	uint8_t head[MR_FRAME_HEAD + 8] = {MR_FRAME_METHOD};
 	uint8_t length = sizeof reason - 1, end = MR_FRAME_END;
-	struct mr_buffer *out = &s->outlet.out;
+	struct mr_buffer *out = &s->outlet.out.bytes;
 	bool fits = s->state == MR_SESSION_OPEN && !s->secret_token &&
 	            payload + MR_FRAME_OVERHEAD <= s->outlet.frame_max;
 	if (!fits) {

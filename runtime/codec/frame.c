@@ -94,11 +94,33 @@ static uint8_t *put_bytes(uint8_t *at, const void *data, size_t size)
 	return at + size;
 }
 
+/* A content header frame. */
+static uint8_t *put_header(uint8_t *at, uint16_t channel, mr_slice properties, uint64_t body_size)
+{
+	at = put_head(at, MR_FRAME_HEADER, channel, 12 + properties.size);
+	mr_put16(at, 60); /* class basic */
+	mr_put16(at + 2, 0);
+	mr_put64(at + 4, body_size);
+	at = put_bytes(at + 12, properties.data, properties.size);
+	*at++ = MR_FRAME_END;
+	return at;
+}
+
+static bool header_fits(mr_slice properties, uint32_t frame_max)
+{
+	return 12 + properties.size <= frame_max - MR_FRAME_OVERHEAD;
+}
+
 enum mr_status mr_frame_put_content(struct mr_buffer *out, uint16_t channel, mr_slice properties,
 	mr_slice body, uint32_t frame_max)
 {
-	if (12 + properties.size > frame_max - MR_FRAME_OVERHEAD) return MR_BAD_ARGUMENT;
+	if (!header_fits(properties, frame_max)) return MR_BAD_ARGUMENT;
 	return mr_frame_put_letter(out, channel, properties, body, frame_max);
+}
+
+size_t mr_frame_content_room(mr_slice properties, size_t frames)
+{
+	return MR_FRAME_OVERHEAD + 12 + properties.size + frames * MR_FRAME_OVERHEAD;
 }
 
 enum mr_status mr_frame_put_letter(struct mr_buffer *out, uint16_t channel, mr_slice properties,
@@ -106,16 +128,10 @@ enum mr_status mr_frame_put_letter(struct mr_buffer *out, uint16_t channel, mr_s
 {
 	size_t chunk = frame_max - MR_FRAME_OVERHEAD;
 	size_t frames = body.size / chunk + (body.size % chunk != 0);
-	size_t total =
-		MR_FRAME_OVERHEAD + 12 + properties.size + body.size + frames * MR_FRAME_OVERHEAD;
+	size_t total = mr_frame_content_room(properties, frames) + body.size;
 	if (mr_buffer_reserve(out, total) != MR_OK) return MR_NO_MEMORY;
 
-	uint8_t *at = put_head(mr_buffer_tail(out), MR_FRAME_HEADER, channel, 12 + properties.size);
-	mr_put16(at, 60); /* class basic */
-	mr_put16(at + 2, 0);
-	mr_put64(at + 4, body.size);
-	at = put_bytes(at + 12, properties.data, properties.size);
-	*at++ = MR_FRAME_END;
+	uint8_t *at = put_header(mr_buffer_tail(out), channel, properties, body.size);
 	for (size_t done = 0; done < body.size;) {
 		size_t n = body.size - done < chunk ? body.size - done : chunk;
 		at = put_head(at, MR_FRAME_BODY, channel, n);
@@ -125,6 +141,29 @@ enum mr_status mr_frame_put_letter(struct mr_buffer *out, uint16_t channel, mr_s
 	}
 	out->end += total;
 	return MR_OK;
+}
+
+enum mr_status mr_frame_put_header(struct mr_buffer *out, uint16_t channel, mr_slice properties,
+	uint64_t body_size, uint32_t frame_max)
+{
+	if (!header_fits(properties, frame_max)) return MR_BAD_ARGUMENT;
+	size_t total = mr_frame_content_room(properties, 0);
+	if (mr_buffer_reserve(out, total) != MR_OK) return MR_NO_MEMORY;
+	put_header(mr_buffer_tail(out), channel, properties, body_size);
+	out->end += total;
+	return MR_OK;
+}
+
+void mr_frame_begin_body(struct mr_buffer *out, uint16_t channel, size_t size)
+{
+	put_head(mr_buffer_tail(out), MR_FRAME_BODY, channel, size);
+	out->end += MR_FRAME_HEAD;
+}
+
+void mr_frame_end_body(struct mr_buffer *out)
+{
+	*mr_buffer_tail(out) = MR_FRAME_END;
+	out->end++;
 }
 
 enum mr_status mr_frame_put_heartbeat(struct mr_buffer *out)

@@ -28,6 +28,13 @@ enum mr_status mr_frame_put_content(struct mr_buffer *out, uint16_t channel, mr_
 /* The same, for a broker: properties over frame_max are sent in one frame nevertheless. */
 enum mr_status mr_frame_put_letter(struct mr_buffer *out, uint16_t channel, mr_slice properties,
 	mr_slice body, uint32_t frame_max);
+/* Its parts, for a body that is not copied: the header frame, as above, then the head and the end of
+ * each body frame, for which there must be room: all of them need mr_frame_content_room. */
+size_t mr_frame_content_room(mr_slice properties, size_t frames);
+enum mr_status mr_frame_put_header(struct mr_buffer *out, uint16_t channel, mr_slice properties,
+	uint64_t body_size, uint32_t frame_max);
+void mr_frame_begin_body(struct mr_buffer *out, uint16_t channel, size_t size);
+void mr_frame_end_body(struct mr_buffer *out);
 enum mr_status mr_frame_put_heartbeat(struct mr_buffer *out);
 enum mr_status mr_frame_put_protocol_header(struct mr_buffer *out);
 

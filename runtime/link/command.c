@@ -29,7 +29,8 @@ static struct mr_publish read_publish(const struct mr_command *c, const char *by
 	struct mr_publish p = {.number = c->publish.number,
 		.flags = c->publish.flags,
 		.epoch = c->epoch,
-		.deadline = c->publish.deadline};
+		.deadline = c->publish.deadline,
+		.block = o->large};
 	p.exchange = mr_slice_of(bytes, o->exchange_size);
 	bytes += o->exchange_size;
 	p.routing_key = mr_slice_of(bytes, o->routing_key_size);
@@ -55,8 +56,8 @@ static void publish(struct mr_link *link, const struct mr_command *c, const char
 		link->services->stats.lost++;
 		if (c->publish.number) mr_report_emit(link, &ev);
 		mr_link_io_gone(&link->io, 0);
+		mr_free(o->large);
 	}
-	mr_free(o->large);
 }
 
 /* The host does not know yet that the channel was lost with the connection. */

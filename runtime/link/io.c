@@ -9,6 +9,7 @@
 /* The limit of a turn of reading; then other links have their turns. */
 #define TURN_READS 64
 #define TURN_BYTES (4 * MR_READ_CHUNK)
+#define PLACES 64 /* of bytes for one write: 32 large bodies */
 /* The bound of a connection's deliveries that the host holds, or that are parked, before it stops
  * reading. Loose deliveries, which no prefetch limits, have their own bound (tally.c); for those
  * within a prefetch, which the program has chosen, there is only this final bound. */
@@ -35,7 +36,7 @@ static void watch(struct mr_link_io *io)
 {
 	int events = EV_READ;
 	if (is_paused(io)) events = 0;
-	bool unsent = mr_buffer_size(mr_session_output(io->session)) != 0;
+	bool unsent = mr_outbox_size(mr_session_output(io->session)) != 0;
 	if (unsent || io->stream->want & MR_WANT_WRITE) events |= EV_WRITE;
 	/* TLS needs to read first (a new handshake): a writable socket does not help. */
 	if (unsent && io->writes_wait_to_read) events = EV_READ;
@@ -139,11 +140,12 @@ void mr_link_io_gone(struct mr_link_io *io, size_t left)
  * `error`. */
 static bool write_out(struct mr_link_io *io, mr_error *error)
 {
-	struct mr_buffer *out = mr_session_output(io->session);
+	struct mr_outbox *out = mr_session_output(io->session);
+	struct iovec places[PLACES];
 	bool wrote = false;
-	while (mr_buffer_size(out)) {
-		ssize_t n = io->stream->class->write(io->stream, mr_buffer_data(out),
-			mr_buffer_size(out), error);
+	while (mr_outbox_size(out)) {
+		int count = mr_outbox_view(out, places, PLACES);
+		ssize_t n = io->stream->class->writev(io->stream, places, count, error);
 		if (n < 0) return false;
 		io->writes_wait_to_read = n == 0 && io->stream->want == MR_WANT_READ;
 		if (n == 0) break;
@@ -151,7 +153,7 @@ static bool write_out(struct mr_link_io *io, mr_error *error)
 		io->services->stats.writes++;
 		io->services->stats.bytes_out += (uint64_t)n;
 		io->sent += (uint64_t)n;
-		mr_buffer_consume(out, (size_t)n);
+		mr_outbox_consume(out, (size_t)n);
 	}
 	if (wrote) mr_session_wrote(io->session, mr_clock_now());
 	return true;
@@ -202,9 +204,9 @@ void mr_link_io_flush(struct mr_link_io *io)
 		hear_last_words(io, &error);
 		return;
 	}
-	struct mr_buffer *out = mr_session_output(io->session);
-	size_t left = mr_buffer_size(out);
-	mr_buffer_trim(out, 64 * 1024);
+	struct mr_outbox *out = mr_session_output(io->session);
+	size_t left = mr_outbox_size(out);
+	mr_outbox_trim(out, 64 * 1024);
 	mr_link_io_gone(io, left);
 	io->port.moved(io->port.owner);
 	if (!io->stream || !io->session) return;

@@ -200,7 +200,7 @@ static void opened(struct mr_link *link)
 		mr_outage_connected(link, o->host);
 	}
 	/* Frees the memory of the handshake, which a thousand idle connections need not keep. */
-	mr_buffer_trim(mr_session_output(link->session), 0);
+	mr_outbox_trim(mr_session_output(link->session), 0);
 	bool is_back = link->recovery.was_open;
 	mr_report_opened(link, o);
 	if (mr_recovery_opened(&link->recovery, hs))

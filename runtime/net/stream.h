@@ -28,6 +28,10 @@ struct mr_stream_class {
 	ssize_t (*readv)(struct mr_stream *s, const struct iovec *to, int count, mr_error *error);
 	/* Writes: > 0 bytes taken; 0: nothing now; -1: failed. Never raises SIGPIPE. */
 	ssize_t (*write)(struct mr_stream *s, const void *data, size_t size, mr_error *error);
+	/* The same from several places (at least one), in order. Call it again with the bytes that it has
+	 * not taken; more may follow them. */
+	ssize_t (
+		*writev)(struct mr_stream *s, const struct iovec *from, int count, mr_error *error);
 	/* True if a read could return bytes that were already read from the descriptor, decrypted
 	 * or not, although the descriptor is not readable. */
 	bool (*pending)(const struct mr_stream *s);

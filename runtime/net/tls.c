@@ -254,13 +254,14 @@ static int encrypt(struct tls *tls, const char *data, size_t size)
 {
 	size_t n = 0;
 	int rc = 1;
-	mr_buffer_reserve(&tls->records,
-		size + size / 64 + 256); /* at once; without memory, bit by bit */
+	/* At once; without memory, bit by bit. */
+	mr_buffer_reserve(&tls->records, size + size / 64 + 256);
 	tls->gathers = true;
-	for (; rc == 1 && tls->claimed < size; tls->claimed += n) {
+	for (size_t done = 0; rc == 1 && done < size; done += n) {
 		ERR_clear_error();
 		n = 0;
-		rc = SSL_write_ex(tls->ssl, data + tls->claimed, size - tls->claimed, &n);
+		rc = SSL_write_ex(tls->ssl, data + done, size - done, &n);
+		tls->claimed += n;
 	}
 	tls->gathers = false;
 	return rc;
@@ -268,11 +269,14 @@ static int encrypt(struct tls *tls, const char *data, size_t size)
 
 /* What is encrypted cannot be taken back: until it is written, the caller comes again with the same
  * bytes, as it must for OpenSSL. */
-static ssize_t tls_write(struct mr_stream *s, const void *data, size_t size, mr_error *error)
+static ssize_t tls_writev(struct mr_stream *s, const struct iovec *from, int count, mr_error *error)
 {
 	struct tls *tls = (struct tls *)s;
 	int rc = 1;
-	if (!tls->claimed) rc = encrypt(tls, data, size < WRITE_MOST ? size : WRITE_MOST);
+	bool is_claimed = tls->claimed != 0;
+	for (int i = 0; i < count && rc == 1 && !is_claimed && tls->claimed < WRITE_MOST; i++)
+		rc = encrypt(tls, from[i].iov_base,
+			from[i].iov_len < WRITE_MOST ? from[i].iov_len : WRITE_MOST);
 	bool is_written = write_records(tls);
 	size_t claimed = is_written ? tls->claimed : 0;
 	if (claimed) {
@@ -287,6 +291,11 @@ static ssize_t tls_write(struct mr_stream *s, const void *data, size_t size, mr_
 	if (is_written && must_wait(tls, rc)) return 0;
 	explain(tls, false, error);
 	return -1;
+}
+
+static ssize_t tls_write(struct mr_stream *s, const void *data, size_t size, mr_error *error)
+{
+	return tls_writev(s, &(struct iovec){(void *)(uintptr_t)data, size}, 1, error);
 }
 
 static bool tls_pending(const struct mr_stream *s)
@@ -336,7 +345,7 @@ static void tls_describe(const struct mr_stream *s, mr_facts *out)
 		out->certificate_end = (double)time(NULL) + days * 86400.0 + seconds;
 }
 
-static const struct mr_stream_class tls_class = {tls_connect, tls_read, NULL, tls_write,
+static const struct mr_stream_class tls_class = {tls_connect, tls_read, NULL, tls_write, tls_writev,
 	tls_pending, tls_end, tls_close, tls_describe};
 
 static bool is_ip(const char *host)

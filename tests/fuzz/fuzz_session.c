@@ -297,6 +297,11 @@ static void publish(struct run *r, uint16_t channel)
 	p.routing_key = some_name(what >> 4);
 	p.properties = mr_slice_of("\x10\x00\x02", 3);
 	p.body = mr_slice_of(body, what * 32u);
+	if (what &
+		2) { /* as from a program: in a block of its own, perhaps large enough to stay there */
+		p.block = mr_calloc(what, 128);
+		p.body = mr_slice_of(p.block, p.block ? what * 128u : 0);
+	}
 	mr_session_publish(r->session, channel, &p);
 }
 
@@ -312,16 +317,27 @@ static void settle(struct run *r, uint16_t channel)
 static void drain(struct run *r)
 {
 	const struct mr_guard guard = {.frame_max = FRAME_MAX, .channel_max = 3};
-	struct mr_buffer *out = mr_session_output(r->session);
+	struct mr_outbox *out = mr_session_output(r->session);
+	struct mr_buffer sent = {0};
 	struct mr_frame frame;
 	size_t used, want;
 	mr_session_flush(r->session);
-	while (mr_buffer_size(out)) {
-		MUST(mr_frame_next(&guard, mr_buffer_data(out), mr_buffer_size(out), &frame, &used,
-			     &want, NULL) == MR_OK);
-		MUST(used && frame.channel <= 3);
-		mr_buffer_consume(out, used);
+	while (mr_outbox_size(out)) {
+		struct iovec places[3];
+		int count = mr_outbox_view(out, places, 3);
+		for (int i = 0; i < count; i++) {
+			MUST(mr_buffer_append(&sent, places[i].iov_base, places[i].iov_len) ==
+				MR_OK);
+			mr_outbox_consume(out, places[i].iov_len);
+		}
 	}
+	while (mr_buffer_size(&sent)) {
+		MUST(mr_frame_next(&guard, mr_buffer_data(&sent), mr_buffer_size(&sent), &frame,
+			     &used, &want, NULL) == MR_OK);
+		MUST(used && frame.channel <= 3);
+		mr_buffer_consume(&sent, used);
+	}
+	mr_buffer_fini(&sent);
 	mr_session_wrote(r->session, r->now);
 }
 
@@ -439,7 +455,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	r->left = size;
 	r->options = next(r);
 	MUST(begin(r));
-	mr_buffer_consume(mr_session_output(r->session), SIZE_MAX); /* the protocol header */
+	mr_outbox_consume(mr_session_output(r->session), SIZE_MAX); /* the protocol header */
 	shake_hands(r);
 	prepare(r);
 	drain(r);

@@ -52,7 +52,7 @@ static void publish_all(void)
 		.deadline = 9000};
 	for (p.number = 1; p.number <= COUNT; p.number++) {
 		mr_session_publish(b.s, 1, &p);
-		mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+		mr_outbox_consume(mr_session_output(b.s), SIZE_MAX);
 	}
 }
 
@@ -109,7 +109,7 @@ static void open_consumers(void)
 		say(&b, 1,
 			(struct mr_method){.id = MR_M_BASIC_CONSUME_OK, .name = mr_slice_str(tag)});
 		feed(&b, 3);
-		mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+		mr_outbox_consume(mr_session_output(b.s), SIZE_MAX);
 	}
 	for (uint32_t n = 1; n <= COUNT; n++) {
 		snprintf(tag, sizeof tag, "tag-%u", n);
@@ -124,7 +124,7 @@ static void open_publisher(void)
 	ask(&b, 6, MR_CONFIRM_SELECT, 0);
 	say(&b, 1, (struct mr_method){.id = MR_M_CONFIRM_SELECT_OK});
 	feed(&b, 3);
-	mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+	mr_outbox_consume(mr_session_output(b.s), SIZE_MAX);
 }
 
 /* A thousand queues, each bound and with a consumer. */

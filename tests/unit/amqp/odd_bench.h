@@ -12,7 +12,7 @@
 static inline void clear(struct bench *b)
 {
 	b->count = 0;
-	mr_buffer_consume(mr_session_output(b->s), SIZE_MAX);
+	mr_outbox_consume(mr_session_output(b->s), SIZE_MAX);
 }
 
 static uint64_t late_token; /* of the last late answer that the engine was told of */

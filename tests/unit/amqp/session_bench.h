@@ -157,7 +157,7 @@ static inline void ready(struct bench *b)
 	assert_int_equal(mr_session_state(b->s), MR_SESSION_OPEN);
 	open_channel(b, 1);
 	feed(b, 2);
-	mr_buffer_consume(mr_session_output(b->s), SIZE_MAX);
+	mr_outbox_consume(mr_session_output(b->s), SIZE_MAX);
 	b->count = 0;
 }
 
@@ -191,7 +191,7 @@ static inline void deliver(struct bench *b, uint64_t tag, const char *body)
 /* Of our output: the id of method number `n`, 0 when there are fewer. */
 static inline uint32_t said(struct bench *b, int n)
 {
-	struct mr_buffer *out = mr_session_output(b->s);
+	struct mr_buffer *out = &mr_session_output(b->s)->bytes;
 	const uint8_t *at = mr_buffer_data(out), *stop = at + mr_buffer_size(out);
 	for (; at < stop; at += mr_get32(at + 3) + 8)
 		if (at[0] == MR_FRAME_METHOD && n-- == 0) return mr_get32(at + 7);

@@ -5,7 +5,7 @@
 
 static void clear(struct bench *b)
 {
-	mr_buffer_consume(mr_session_output(b->s), SIZE_MAX);
+	mr_outbox_consume(mr_session_output(b->s), SIZE_MAX);
 	b->count = 0;
 }
 
@@ -283,6 +283,89 @@ static void test_a_channel_may_be_closed_before_it_is_open(void **state)
 	end(&b);
 }
 
+/* ---- a publish whose body lies in a block of its own ---- */
+
+#define LARGE 40000
+
+static void publish_block(struct bench *b, uint64_t number, size_t size)
+{
+	struct mr_publish p = {.properties = mr_slice_of("\0\0", 2),
+		.number = number,
+		.epoch = 1,
+		.deadline = 9000};
+	p.block = mr_calloc(1, size);
+	p.body = mr_slice_of(p.block, size);
+	mr_session_publish(b->s, 1, &p);
+}
+
+static void test_a_large_body_is_written_from_its_block(void **state)
+{
+	struct bench b;
+	struct iovec places[8];
+	(void)state;
+	confirming(&b);
+	publish(&b, 1, "before it", 0, 9000);
+	long live = mr_alloc_live();
+	publish_block(&b, 2, 5000); /* too small to be worth it */
+	assert_int_equal(mr_outbox_view(mr_session_output(b.s), places, 8), 1);
+	assert_int_equal(mr_alloc_live(), live);
+	publish_block(&b, 3, LARGE);
+	publish(&b, 4, "after it", 0, 9000);
+	assert_int_equal(mr_alloc_live(), live + 2); /* the block, and the list of such parts */
+	assert_int_equal(mr_outbox_view(mr_session_output(b.s), places, 8), 3);
+	assert_int_equal(places[1].iov_len, LARGE);
+	const uint8_t *rest = places[2].iov_base;
+	assert_int_equal(rest[0], MR_FRAME_END);
+	assert_int_equal(rest[1], MR_FRAME_METHOD);
+	clear(&b); /* written */
+	assert_int_equal(mr_alloc_live(), live + 1);
+	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_ACK, .tag = 4, .flags = MR_SETTLE_MULTIPLE});
+	feed(&b, 3);
+	event_is(&b, 0, MR_EV_CONFIRM, MR_OK, 1);
+	end(&b);
+}
+
+static void test_the_block_of_a_publish_that_cannot_be_sent_is_freed(void **state)
+{
+	struct bench b;
+	(void)state;
+	long live = mr_alloc_live();
+	confirming(&b);
+	publish_block(&b, 1, LARGE); /* it is never written */
+	say(&b, 1,
+		(struct mr_method){.id = MR_M_CHANNEL_CLOSE,
+			.code = 404,
+			.text = mr_slice_str("no")});
+	feed(&b, 3);
+	event_is(&b, 0, MR_EV_CONFIRM, MR_LOST, 1);
+	size_t before = mr_outbox_size(mr_session_output(b.s));
+	publish_block(&b, 2, LARGE);
+	event_is(&b, 2, MR_EV_CONFIRM, MR_LOST, 2);
+	assert_int_equal(mr_outbox_size(mr_session_output(b.s)), before);
+	end(&b);
+	assert_int_equal(mr_alloc_live(), live);
+}
+
+static void test_a_large_publish_without_memory_leaves_nothing_on_the_wire(void **state)
+{
+	(void)state;
+	long live = mr_alloc_live();
+	for (long n = 1; n <= 4; n++) {
+		struct bench b;
+		confirming(&b);
+		mr_outbox_fini(mr_session_output(b.s)); /* so that writing allocates, too */
+		mr_alloc_fail_nth(n + 1);               /* the first one is the block */
+		publish_block(&b, 1, LARGE);
+		mr_alloc_fail_nth(0);
+		bool has_failed = said(&b, 0) != MR_M_BASIC_PUBLISH;
+		assert_int_equal(mr_session_state(b.s) == MR_SESSION_OPEN, !has_failed);
+		assert_int_equal(mr_outbox_size(mr_session_output(b.s)) > LARGE, !has_failed);
+		assert_true(has_failed || n > 2);
+		end(&b);
+		assert_int_equal(mr_alloc_live(), live);
+	}
+}
+
 static void test_a_request_without_memory_leaves_nothing_on_the_wire(void **state)
 {
 	static const int operations[] = {MR_QUEUE_DECLARE, MR_BASIC_CONSUME, 0, -1};
@@ -291,7 +374,7 @@ static void test_a_request_without_memory_leaves_nothing_on_the_wire(void **stat
 		for (long n = 1; n <= 3; n++) {
 			struct bench b;
 			ready(&b);
-			mr_buffer_fini(mr_session_output(b.s)); /* so that writing allocates, too */
+			mr_outbox_fini(mr_session_output(b.s)); /* so that writing allocates, too */
 			mr_alloc_fail_nth(n);
 			if (operations[i] > 0)
 				ask(&b, 5, operations[i], 1);
@@ -337,6 +420,9 @@ static void test_what_the_host_may_not_ask_is_refused_without_a_word_to_the_brok
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_large_body_is_written_from_its_block),
+		cmocka_unit_test(test_the_block_of_a_publish_that_cannot_be_sent_is_freed),
+		cmocka_unit_test(test_a_large_publish_without_memory_leaves_nothing_on_the_wire),
 		cmocka_unit_test(test_a_get_brings_a_message_or_says_the_queue_is_empty),
 		cmocka_unit_test(test_answers_may_overtake_each_other),
 		cmocka_unit_test(test_a_message_got_too_late_goes_back),

@@ -39,7 +39,7 @@ static void consume(struct bench *b, const char *queue, uint32_t flags)
 	mr_session_request(b->s, 1, 5, 1, &r, 10000);
 	say(b, 1, (struct mr_method){.id = MR_M_BASIC_CONSUME_OK, .name = mr_slice_str("tag")});
 	feed(b, 3);
-	mr_buffer_consume(mr_session_output(b->s), SIZE_MAX);
+	mr_outbox_consume(mr_session_output(b->s), SIZE_MAX);
 }
 
 static void start(struct bench *b)
@@ -91,13 +91,13 @@ static void answer_all(struct bench *b)
 	say(b, 1, (struct mr_method){.id = MR_M_BASIC_QOS_OK});
 	say(b, 1, (struct mr_method){.id = MR_M_BASIC_CANCEL_OK, .name = mr_slice_str("tag")});
 	feed(b, 4);
-	mr_buffer_consume(mr_session_output(b->s), SIZE_MAX);
+	mr_outbox_consume(mr_session_output(b->s), SIZE_MAX);
 }
 
 /* The n-th method of ours. */
 static struct mr_client_method spoken(struct bench *b, int n)
 {
-	struct mr_buffer *out = mr_session_output(b->s);
+	struct mr_buffer *out = &mr_session_output(b->s)->bytes;
 	const uint8_t *at = mr_buffer_data(out), *stop = at + mr_buffer_size(out);
 	struct mr_client_method m = {0};
 	mr_error error = {0};
@@ -204,7 +204,7 @@ static void test_a_cancel_is_of_the_one_that_there_is_and_gives_back_what_is_hel
 	flood(&b, MR_NO_ACK);
 	deliver_by(&b, "tag/curbed", 2);
 	mr_request r = {.operation = MR_BASIC_CANCEL, .extra = mr_slice_str("tag")};
-	mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+	mr_outbox_consume(mr_session_output(b.s), SIZE_MAX);
 	mr_session_request(b.s, 1, 7, 1, &r, 10000);
 	is_cancel_of(&b, 0, "tag/curbed");
 	answer_all(&b);
@@ -313,7 +313,7 @@ static void request(struct bench *b, uint64_t token, int operation, const char *
 		.name = mr_slice_str("q"),
 		.extra = mr_slice_str(tag)};
 	mr_session_request(b->s, 1, token, 1, &r, 10000);
-	mr_buffer_consume(mr_session_output(b->s), SIZE_MAX);
+	mr_outbox_consume(mr_session_output(b->s), SIZE_MAX);
 }
 
 static void test_one_that_is_cancelled_already_is_not_begun_anew(void **state)
@@ -455,7 +455,7 @@ static void test_an_answer_to_many_leaves_out_what_is_held(void **state)
 			if (n) assert_int_equal(spoken(&b, n).bits & 1, 0); /* multiple */
 		}
 		assert_int_equal(spoken(&b, 2).id, 0);
-		mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+		mr_outbox_consume(mr_session_output(b.s), SIZE_MAX);
 		tally->loose = 0;
 		assert_false(mr_session_let_go(b.s));
 		mr_session_flush(b.s);
@@ -514,7 +514,7 @@ static void test_a_transaction_begins_with_consumers_as_they_were_asked_for(void
 	assert_int_equal(spoken(&b, 2).id, MR_M_BASIC_ACK); /* outside of the transaction */
 	assert_int_equal(spoken(&b, 2).tag, 2);
 	assert_int_equal(spoken(&b, 3).id, MR_M_TX_SELECT);
-	mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+	mr_outbox_consume(mr_session_output(b.s), SIZE_MAX);
 	deliver_by(&b, "tag/curbed", 3); /* it was on its way */
 	assert_int_equal(b.count, told + 2);
 	assert_string_equal(shown, "tag");
@@ -540,7 +540,7 @@ static void test_so_does_one_before_the_first_consumer_has_ended(void **state)
 	struct bench b;
 	(void)state;
 	flood(&b, 0);
-	mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+	mr_outbox_consume(mr_session_output(b.s), SIZE_MAX);
 	select_tx(&b);
 	is_undone(&b, 0, 0);
 	assert_int_equal(spoken(&b, 2).id, MR_M_TX_SELECT);
@@ -605,7 +605,7 @@ static void test_before_a_transaction_consumers_have_no_prefetch_again(void **st
 		ask(&b, 7, MR_BASIC_QOS, 10); /* for consumers to come */
 		say(&b, 1, (struct mr_method){.id = MR_M_BASIC_QOS_OK});
 		feed(&b, 5);
-		mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+		mr_outbox_consume(mr_session_output(b.s), SIZE_MAX);
 		select_tx(&b);
 		has_prefetch(&b, 0, 0);
 		struct mr_client_method m = spoken(&b, 1);
@@ -643,7 +643,7 @@ static void test_a_transaction_without_memory_for_that_costs_the_connection(void
 		flood(&b, MR_NO_ACK);
 		answer_all(&b);
 		deliver_by(&b, "tag/curbed", 2);        /* held */
-		mr_buffer_fini(mr_session_output(b.s)); /* so that writing allocates, too */
+		mr_outbox_fini(mr_session_output(b.s)); /* so that writing allocates, too */
 		mr_alloc_fail_nth(n);
 		select_tx(&b);
 		mr_alloc_fail_nth(0);

@@ -341,7 +341,7 @@ static void test_a_recover_that_is_never_answered_ends_with_an_answer_behind_it(
 		else
 			deliver_to(&b, 2, "t");
 		feed(&b, 10001);
-		mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+		mr_outbox_consume(mr_session_output(b.s), SIZE_MAX);
 		for (int n = 0; n < recovers; n++) { /* for each: the host counts them */
 			event_is(&b, n, MR_EV_CHANNEL, MR_OK, 0);
 			assert_int_equal(b.lasts[n], 1);

@@ -174,7 +174,7 @@ static void test_a_message_over_the_limit_is_acked(void **state)
 	struct bench b;
 	(void)state;
 	consuming(&b);
-	mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+	mr_outbox_consume(mr_session_output(b.s), SIZE_MAX);
 	deliver_of_stream(&b, 1, "s", 7, 2000);
 	feed(&b, 4);
 	mr_session_flush(b.s);

@@ -20,7 +20,7 @@ static void test_a_consumer_gets_its_deliveries_and_acks_them_in_one_frame(void 
 	feed(&b, 3);
 	event_is(&b, 0, MR_EV_DONE, MR_OK, 5);
 	for (int i = 1; i <= 3; i++) event_is(&b, i, MR_EV_DELIVERY, MR_OK, 0);
-	mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+	mr_outbox_consume(mr_session_output(b.s), SIZE_MAX);
 	struct mr_consumer_view view;
 	mr_session_settle(b.s, 1, 1, 1, MR_ACK, 0);
 	assert_true(mr_session_view_consumer(b.s, 1, 9, &view));
@@ -95,7 +95,7 @@ static void test_a_channel_closed_by_the_broker_ends_all_that_waits_on_it(void *
 		.epoch = 1,
 		.deadline = 9000};
 	mr_session_publish(b.s, 1, &p);
-	mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+	mr_outbox_consume(mr_session_output(b.s), SIZE_MAX);
 	say(&b, 1,
 		(struct mr_method){.id = MR_M_CHANNEL_CLOSE,
 			.code = 404,
@@ -185,7 +185,7 @@ static void test_a_late_answer_is_swallowed_and_its_consumer_cancelled(void **st
 	(void)state;
 	ready(&b);
 	ask(&b, 5, MR_BASIC_CONSUME, 9);
-	mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+	mr_outbox_consume(mr_session_output(b.s), SIZE_MAX);
 	mr_session_feed(b.s, (const uint8_t *)"", 0, 9000, &(size_t){0});
 	mr_session_tick(b.s, 10000, true);
 	event_is(&b, 0, MR_EV_DONE, MR_TIMEOUT, 5);
@@ -204,7 +204,7 @@ static void test_heartbeats_and_blocking_have_their_deadlines(void **state)
 	mr_session_wrote(b.s, 2);
 	assert_int_equal(mr_session_deadline(b.s), 2002);
 	assert_false(mr_session_tick(b.s, 2002, true));
-	assert_int_equal(mr_buffer_data(mr_session_output(b.s))[0], MR_FRAME_HEARTBEAT);
+	assert_int_equal(mr_buffer_data(&mr_session_output(b.s)->bytes)[0], MR_FRAME_HEARTBEAT);
 	assert_false(mr_session_tick(b.s, 8001, true));
 	mr_session_wrote(b.s, 8001);
 	assert_int_equal(mr_session_deadline(b.s), 8002);
@@ -372,10 +372,10 @@ static void test_a_connection_closed_by_the_broker_takes_its_channels_along(void
 	ready(&b);
 	open_channel(&b, 2);
 	feed(&b, 3);
-	mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+	mr_outbox_consume(mr_session_output(b.s), SIZE_MAX);
 	b.count = 0;
 	ask(&b, 5, MR_QUEUE_DECLARE, 0);
-	mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+	mr_outbox_consume(mr_session_output(b.s), SIZE_MAX);
 	say(&b, 0, (struct mr_method){.id = MR_M_CONNECTION_CLOSE, .code = 320});
 	deliver(&b, 1, "what comes behind is not read");
 	feed(&b, 4);
@@ -428,7 +428,7 @@ static void test_both_sides_may_close_a_connection_at_once(void **state)
 
 static uint16_t close_code(struct bench *b)
 {
-	struct mr_buffer *out = mr_session_output(b->s);
+	struct mr_buffer *out = &mr_session_output(b->s)->bytes;
 	return said(b, 0) == MR_M_CONNECTION_CLOSE ? mr_get16(mr_buffer_data(out) + 11) : 0;
 }
 
@@ -488,7 +488,7 @@ static void consume_as(struct bench *b, int flags, uint32_t number)
 	if (!(flags & MR_NO_ACK)) say(b, 1, (struct mr_method){.id = MR_M_BASIC_QOS_OK});
 	say(b, 1, (struct mr_method){.id = MR_M_BASIC_CONSUME_OK, .name = mr_slice_str("tag")});
 	feed(b, 3);
-	mr_buffer_consume(mr_session_output(b->s), SIZE_MAX);
+	mr_outbox_consume(mr_session_output(b->s), SIZE_MAX);
 	b->count = 0;
 }
 
@@ -567,7 +567,7 @@ static void test_a_got_message_over_the_limit_is_told_and_rejected(void **state)
 	(void)state;
 	ready(&b);
 	ask(&b, 6, MR_BASIC_GET, 0);
-	mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+	mr_outbox_consume(mr_session_output(b.s), SIZE_MAX);
 	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_GET_OK, .tag = 1, .key = mr_slice_str("k")});
 	say_large_body(&b);
 	feed(&b, 3);
@@ -591,7 +591,7 @@ static void test_a_message_over_the_limit_that_comes_late_is_told_no_second_time
 	ask(&b, 6, MR_BASIC_GET, 0);
 	mr_session_tick(b.s, 10000, true);
 	event_is(&b, 0, MR_EV_DONE, MR_TIMEOUT, 6);
-	mr_buffer_consume(mr_session_output(b.s), SIZE_MAX);
+	mr_outbox_consume(mr_session_output(b.s), SIZE_MAX);
 	say(&b, 1, (struct mr_method){.id = MR_M_BASIC_GET_OK, .tag = 1, .key = mr_slice_str("k")});
 	say_large_body(&b);
 	feed(&b, 3);

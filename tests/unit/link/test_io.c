@@ -40,11 +40,12 @@ static ssize_t read_end(struct mr_stream *s, void *data, size_t size, mr_error *
 	return -1;
 }
 
-static ssize_t write_fails(struct mr_stream *s, const void *data, size_t size, mr_error *error)
+static ssize_t write_fails(struct mr_stream *s, const struct iovec *from, int count,
+	mr_error *error)
 {
 	(void)s;
-	(void)data;
-	(void)size;
+	(void)from;
+	(void)count;
 	mr_error_system(error, MR_STREAM_LOST, MR_SCOPE_CONNECTION, EPIPE, "said by a write");
 	return -1;
 }
@@ -57,8 +58,8 @@ static bool has_none(const struct mr_stream *s)
 
 static void close_it(struct mr_stream *s) { (void)s; }
 
-static const struct mr_stream_class class = {NULL, read_end, NULL, write_fails, has_none, close_it,
-	close_it, NULL};
+static const struct mr_stream_class class = {NULL, read_end, NULL, NULL, write_fails, has_none,
+	close_it, close_it, NULL};
 static struct mr_stream stream = {&class, -1, MR_WANT_READ};
 
 /* ---- its owner ---- */

@@ -121,6 +121,27 @@ static void test_a_full_socket_takes_no_more_and_wants_to_write(void **state)
 	close(pair[1]);
 }
 
+static void test_bytes_from_several_places_arrive_in_order(void **state)
+{
+	struct iovec from[] = {{"one, ", 5}, {"two, ", 5}, {"three", 5}};
+	struct mr_stream *s;
+	mr_error error = {0};
+	char got[16] = "";
+	int pair[2];
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	assert_int_equal(mr_tcp_adopt(&s, pair[0]), MR_OK);
+	assert_int_equal(s->class->writev(s, from, 3, &error), 15);
+	assert_int_equal(read(pair[1], got, sizeof got), 15);
+	assert_string_equal(got, "one, two, three");
+	while (s->class->writev(s, from, 3, &error) > 0) {}
+	assert_true(s->want & MR_WANT_WRITE);
+	close(pair[1]);
+	assert_int_equal(s->class->writev(s, from, 3, &error), -1);
+	assert_int_equal(error.system, EPIPE);
+	mr_tcp_abort(s);
+}
+
 static void test_a_port_without_a_listener_refuses(void **state)
 {
 	struct sockaddr_in address;
@@ -420,6 +441,7 @@ int main(void)
 		cmocka_unit_test(test_a_stream_carries_bytes_both_ways_and_tells_of_its_end),
 		cmocka_unit_test(test_writing_to_a_peer_that_is_gone_is_an_error_and_no_signal),
 		cmocka_unit_test(test_a_full_socket_takes_no_more_and_wants_to_write),
+		cmocka_unit_test(test_bytes_from_several_places_arrive_in_order),
 		cmocka_unit_test(test_a_port_without_a_listener_refuses),
 		cmocka_unit_test(test_literals_and_localhost_need_no_server),
 		cmocka_unit_test(test_a_lookup_that_is_cancelled_or_cut_short_is_never_heard_of),

@@ -90,7 +90,7 @@ static void counter_close(struct mr_stream *s)
 }
 
 static const struct mr_stream_class counter_class = {counter_connect, counter_read, NULL,
-	counter_write, counter_pending, counter_end, counter_close, NULL};
+	counter_write, NULL, counter_pending, counter_end, counter_close, NULL};
 
 /* ---- a pair of streams ---- */
 
