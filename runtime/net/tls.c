@@ -69,7 +69,6 @@ static bool write_records(struct tls *tls)
 		if (n <= 0) return false;
 		mr_buffer_consume(&tls->records, (size_t)n);
 	}
-	mr_buffer_trim(&tls->records, 0);
 	return true;
 }
 
@@ -254,8 +253,6 @@ static int encrypt(struct tls *tls, const char *data, size_t size)
 {
 	size_t n = 0;
 	int rc = 1;
-	/* At once; without memory, bit by bit. */
-	mr_buffer_reserve(&tls->records, size + size / 64 + 256);
 	tls->gathers = true;
 	for (size_t done = 0; rc == 1 && done < size; done += n) {
 		ERR_clear_error();
@@ -267,20 +264,44 @@ static int encrypt(struct tls *tls, const char *data, size_t size)
 	return rc;
 }
 
+static size_t share_of(const struct iovec *part)
+{
+	return part->iov_len < WRITE_MOST ? part->iov_len : WRITE_MOST;
+}
+
+/* Encrypts as many parts as one write takes; returns the result of the last. */
+static int encrypt_parts(struct tls *tls, const struct iovec *from, int count)
+{
+	size_t size = 0;
+	int parts = 0, rc = 1;
+	while (parts < count && size < WRITE_MOST) size += share_of(&from[parts++]);
+	/* Memory at once; if there is none, bit by bit. */
+	mr_buffer_reserve(&tls->records, size + size / 64 + 256 + 32 * (size_t)parts);
+	for (int i = 0; i < parts && rc == 1; i++)
+		rc = encrypt(tls, from[i].iov_base, share_of(&from[i]));
+	return rc;
+}
+
+/* The records' memory is kept only for a write that comes at once: idle connections need none. */
+static void trim_records(struct tls *tls, const struct iovec *from, int count)
+{
+	size_t offered = 0;
+	for (int i = 0; i < count; i++) offered += from[i].iov_len;
+	if (offered <= tls->claimed) mr_buffer_trim(&tls->records, 0);
+}
+
 /* What is encrypted cannot be taken back: until it is written, the caller comes again with the same
  * bytes, as it must for OpenSSL. */
 static ssize_t tls_writev(struct mr_stream *s, const struct iovec *from, int count, mr_error *error)
 {
 	struct tls *tls = (struct tls *)s;
 	int rc = 1;
-	bool is_claimed = tls->claimed != 0;
-	for (int i = 0; i < count && rc == 1 && !is_claimed && tls->claimed < WRITE_MOST; i++)
-		rc = encrypt(tls, from[i].iov_base,
-			from[i].iov_len < WRITE_MOST ? from[i].iov_len : WRITE_MOST);
+	if (!tls->claimed) rc = encrypt_parts(tls, from, count);
 	bool is_written = write_records(tls);
 	size_t claimed = is_written ? tls->claimed : 0;
 	if (claimed) {
 		s->want = MR_WANT_READ;
+		trim_records(tls, from, count);
 		tls->claimed = 0;
 		return (ssize_t)claimed;
 	}
