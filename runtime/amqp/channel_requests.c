@@ -9,7 +9,7 @@
 #include "base/value.h"
 #include "codec/frame.h"
 
-#define LENT_LEAST (16 * 1024) /* bytes of a body; to copy a smaller one is as quick */
+#define LENT_LEAST (16 * 1024) /* bytes of a body; smaller ones are copied into the output */
 
 static enum mr_status check(const struct mr_amqp_channel *ch, const mr_request *request,
 	mr_error *error)

@@ -10,7 +10,8 @@ struct mr_lent {
 	size_t gap; /* bytes of the buffer between the part before and this one */
 	const char *data;
 	size_t size;
-	void *block; /* of the last part of a body: freed with it; else NULL */
+	void *block; /* of the last part of a body: it goes with it; else NULL */
+	size_t block_size;
 };
 
 static struct mr_lent *first_of(const struct mr_outbox *o)
@@ -23,20 +24,29 @@ static struct mr_lent *end_of(const struct mr_outbox *o)
 	return (void *)mr_buffer_tail(&o->lent);
 }
 
+static void let_go(struct mr_outbox *o, struct mr_lent *p)
+{
+	if (p->block && o->done)
+		o->done(o->owner, p->block, p->block_size);
+	else
+		mr_free(p->block);
+}
+
 void mr_outbox_fini(struct mr_outbox *o)
 {
-	for (struct mr_lent *p = first_of(o); p != end_of(o); p++) mr_free(p->block);
+	for (struct mr_lent *p = first_of(o); p != end_of(o); p++) let_go(o, p);
 	mr_buffer_fini(&o->lent);
 	mr_buffer_fini(&o->bytes);
 	*o = (struct mr_outbox){0};
 }
 
-static void lend(struct mr_outbox *o, const char *data, size_t size, void *block)
+static void lend(struct mr_outbox *o, mr_slice part, void *block, size_t block_size)
 {
-	struct mr_lent part = {mr_buffer_size(&o->bytes) - o->gaps, data, size, block};
-	mr_buffer_append(&o->lent, &part, sizeof part);
-	o->gaps += part.gap;
-	o->lent_bytes += size;
+	struct mr_lent lent = {mr_buffer_size(&o->bytes) - o->gaps, part.data, part.size, block,
+		block_size};
+	mr_buffer_append(&o->lent, &lent, sizeof lent);
+	o->gaps += lent.gap;
+	o->lent_bytes += part.size;
 }
 
 enum mr_status mr_outbox_put_content(struct mr_outbox *o, uint16_t channel, mr_slice properties,
@@ -55,7 +65,8 @@ enum mr_status mr_outbox_put_content(struct mr_outbox *o, uint16_t channel, mr_s
 	for (size_t done = 0, n; done < body.size; done += n) {
 		n = body.size - done < chunk ? body.size - done : chunk;
 		mr_frame_begin_body(&o->bytes, channel, n);
-		lend(o, body.data + done, n, done + n == body.size ? block : NULL);
+		lend(o, mr_slice_of(body.data + done, n), done + n == body.size ? block : NULL,
+			body.size);
 		mr_frame_end_body(&o->bytes);
 	}
 	return MR_OK;
@@ -100,7 +111,7 @@ static size_t consume_part(struct mr_outbox *o, size_t size)
 	p->size -= lent;
 	o->lent_bytes -= lent;
 	if (!p->size) {
-		mr_free(p->block);
+		let_go(o, p);
 		mr_buffer_consume(&o->lent, sizeof *p);
 	}
 	return own + lent;

@@ -15,6 +15,8 @@ struct mr_outbox { /* zeroed is empty and valid */
 	struct mr_buffer lent; /* struct mr_lent, in the order of writing */
 	size_t gaps;           /* bytes that stand before the last of them */
 	size_t lent_bytes;     /* of all of them */
+	void (*done)(void *owner, void *block, size_t size); /* takes a block; NULL: mr_free does */
+	void *owner;
 };
 
 /* How much there was at a moment, to go back there. */
@@ -24,7 +26,7 @@ struct mr_outbox_mark {
 
 void mr_outbox_fini(struct mr_outbox *o); /* frees and empties */
 /* As mr_frame_put_content, but the body, which must have a byte, stays in its block. A success takes
- * the block, and frees it when the last byte of the body has been consumed. */
+ * the block, and is done with it when the last byte of the body has been consumed. */
 enum mr_status mr_outbox_put_content(struct mr_outbox *o, uint16_t channel, mr_slice properties,
 	mr_slice body, void *block, uint32_t frame_max);
 /* Forgets what was put since; nothing may have been consumed since. Blocks are the caller's again. */

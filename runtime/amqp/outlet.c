@@ -10,6 +10,7 @@ void mr_outlet_init(struct mr_outlet *outlet, const struct mr_session_options *o
 	uint32_t frame_max)
 {
 	*outlet = (struct mr_outlet){.options = options,
+		.out = {.done = options->written, .owner = options->owner},
 		.frame_max = frame_max,
 		.earliest = MR_NEVER};
 	mr_list_init(&outlet->dirty);

@@ -63,6 +63,8 @@ struct mr_session_options { /* borrowed until the session is freed */
 	void *owner;
 	const uint64_t *clock; /* the current time in us; NULL: confirms are not timed */
 	struct mr_histogram *confirm_times;
+	/* Takes the block of a body that was written; NULL: it is freed. */
+	void (*written)(void *owner, void *block, size_t size);
 	mr_odd *odd;            /* may be NULL */
 	mr_seen *seen;          /* may be NULL */
 	mr_late *late;          /* may be NULL */

@@ -53,7 +53,8 @@ int mr_channel_publish(mr_channel *ch, const char *exchange, size_t exchange_siz
 	size_t extra = exchange_size + routing_key_size + properties_size;
 	bool is_large = extra + body_size > MR_INLINE_BODY;
 	if (!header_fits(c, properties_size)) return MR_CONTENT_TOO_LARGE;
-	char *large = is_large && body_size ? mr_malloc(body_size) : NULL;
+	char *large =
+		is_large && body_size ? mr_spares_take(&c->rt->bridge.spares, body_size) : NULL;
 	if (is_large && body_size && !large) return MR_NO_MEMORY;
 	if (!is_large) extra += body_size;
 

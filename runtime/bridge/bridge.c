@@ -36,6 +36,7 @@ void mr_bridge_close(struct mr_bridge *bridge)
 	mr_ring_close(&bridge->events);
 	mr_log_queue_close(&bridge->log_queue);
 	mr_recorder_close(&bridge->recorder);
+	mr_spares_fini(&bridge->spares);
 	if (bridge->logger) mr_logger_leave(bridge->logger);
 	bridge->logger = NULL;
 }

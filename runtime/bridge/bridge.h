@@ -13,6 +13,7 @@
 #include "bridge/recorder.h"
 #include "bridge/ring.h"
 #include "bridge/signals.h"
+#include "bridge/spares.h"
 #include "bridge/wake.h"
 #include "bridge/wake_socket.h"
 
@@ -34,6 +35,7 @@ struct mr_bridge {
 	struct mr_board board;
 	struct mr_recorder recorder;
 	struct mr_mark_shared progress;
+	struct mr_spares spares; /* the I/O thread gives, the host takes */
 	atomic_bool
 		host_waits; /* the host is in a poll: loop-mode heartbeats may be sent, the helm be handed over */
 	atomic_uint_least64_t page; /* token of the last MR_EV_PAGE that the host has pulled */

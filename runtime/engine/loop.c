@@ -170,6 +170,7 @@ static void on_trim_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 	(void)loop;
 	(void)revents; /* the next turn arms it again, if there is reason */
 	mr_delivery_pool_trim(e->services.pool);
+	mr_spares_trim(&e->services.bridge->spares);
 }
 
 static void arm_resolver(struct mr_engine *e)

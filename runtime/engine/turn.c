@@ -212,7 +212,9 @@ static void check_stopped(struct mr_engine *e)
 
 static void arm_trim(struct mr_engine *e)
 {
-	if (mr_delivery_pool_is_large(e->services.pool) && !ev_is_active(&e->trim_timer.ev))
+	bool is_due = mr_delivery_pool_is_large(e->services.pool) ||
+	              mr_spares_is_large(&e->services.bridge->spares);
+	if (is_due && !ev_is_active(&e->trim_timer.ev))
 		mr_timer_arm(&e->trim_timer, mr_clock_now() + TRIM_TIME);
 }
 

@@ -322,6 +322,13 @@ static void note_resume(void *owner, const struct mr_resume *at)
 	if (r) mr_streams_resume(r, at, (int64_t)time(NULL) - age / 1000, age);
 }
 
+/* The memory of a body that was written: for the host's next ones. */
+static void spare(void *owner, void *block, size_t size)
+{
+	const struct mr_link *link = owner;
+	mr_spares_give(&link->services->bridge->spares, block, size);
+}
+
 void mr_report_hear(struct mr_link *link)
 {
 	struct mr_session_options *o = &link->options;
@@ -331,6 +338,7 @@ void mr_report_hear(struct mr_link *link)
 	o->confirm_times = &link->services->history->confirms;
 	o->owner = link;
 	o->emit = mr_report_emit;
+	o->written = spare;
 	o->odd = log_odd;
 	o->seen = mr_flight_method;
 	o->late = tell_late;
