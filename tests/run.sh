@@ -393,6 +393,10 @@ instructions() {
 	need_release || return
 	for name in core calls script; do
 		guarded sh tests/instructions/run.sh "$name" "$build_root/release" >"$scratch/instructions.$name" 2>&1
+		if [ "$code" -ne 0 ] && [ "$code" -ne 77 ] && [ "$name" = calls ]; then # a machine may be so busy that no round is calm
+			cat "$scratch/instructions.$name"
+			guarded sh tests/instructions/run.sh "$name" "$build_root/release" >"$scratch/instructions.$name" 2>&1
+		fi
 		if [ "$code" -eq 77 ]; then
 			cat "$scratch/instructions.$name"
 			leave_out "$(tail -n 1 "$scratch/instructions.$name")"
