@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -349,18 +350,39 @@ mr_error *mr_error_copy(const mr_error *error)
 	return copy;
 }
 
-static const mr_error no_memory = {.kind = MR_NO_MEMORY,
-	.code = 506,
-	.scope = MR_SCOPE_CONNECTION,
-	.recoverable = true,
-	.text = "out of memory"};
+/* For errors without memory to keep them: a refused login must not be tried again at once. */
+static mr_error bare[MR_STATUS_COUNT];
+static pthread_once_t bare_once = PTHREAD_ONCE_INIT;
+
+static void fill_bare(void)
+{
+	for (int kind = MR_OK; kind < MR_STATUS_COUNT; kind++)
+		fill(&bare[kind], kind, MR_SCOPE_CONNECTION, 0, kinds[kind].text);
+	for (int code = 540; code > 200; code--) /* a peer is told of a fault by its code */
+		if (mr_status_of_code(code) != MR_INTERNAL_ERROR)
+			bare[mr_status_of_code(code)].code = code;
+	bare[MR_INTERNAL_ERROR].code = 541;
+	bare[MR_NO_MEMORY].code = 506;
+}
+
+static const mr_error *bare_of(int kind)
+{
+	pthread_once(&bare_once, fill_bare);
+	return &bare[is_kind(kind) ? kind : MR_INTERNAL_ERROR];
+}
 
 void mr_error_keep(const mr_error **kept, const mr_error *error)
 {
-	const mr_error *old = *kept;
-	*kept = error && error->kind ? mr_error_copy(error) : NULL;
-	if (error && error->kind && !*kept) *kept = &no_memory;
-	if (old != &no_memory) mr_free((mr_error *)(uintptr_t)old);
+	mr_error *old = (mr_error *)(uintptr_t)*kept;
+	bool is_own = old && old != &bare[old->kind];
+	bool is_one = error && error->kind;
+	if (is_own && is_one) {
+		memmove(old, error, sizeof *old);
+		return;
+	}
+	*kept = is_one ? mr_error_copy(error) : NULL;
+	if (is_one && !*kept) *kept = bare_of(error->kind);
+	if (is_own) mr_free(old);
 }
 
 const mr_error *mr_error_kept(const mr_error *kept)

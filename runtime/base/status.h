@@ -22,7 +22,7 @@ mr_error *mr_error_copy(const mr_error *error);
 
 /* For an error that something long-lived may have, such as an idle connection: a pointer, NULL while
  * there is none. Sets it to a copy of `error`, which may be the kept one; kind MR_OK or NULL: to
- * none. Without memory for the copy it says that instead. */
+ * none. Without memory for the copy it has the kind, and the kind's own text and code. */
 void mr_error_keep(const mr_error **kept, const mr_error *error);
 /* Never NULL: kind MR_OK if there is none. */
 const mr_error *mr_error_kept(const mr_error *kept);

@@ -64,6 +64,7 @@ local third_party = {              -- { header, patterns of the files that may i
    -- resolve: pthread_once around c-ares' global start, ending: around atexit; no thread, no lock of ours
    { "^pthread%.h$", "^engine/", "^bridge/ending%.c$", "^broker/server/server%.", "^broker/server/registry%.c$", "^net/resolve%.c$",
       "^net/tls[%w_]*%.c$", -- likewise: once for the process
+      "^base/status%.c$", -- likewise: the errors that need no memory
       "^base/descriptor%.c$", "^base/thread%." }, -- pthread_atfork; how every thread is started
    { "^threads%.h$" },
    { "^lua[%w]*%.h", "^main/" },

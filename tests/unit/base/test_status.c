@@ -162,21 +162,52 @@ static void test_an_error_is_kept_as_long_as_there_is_one(void **state)
 	assert_int_equal(mr_alloc_live(), before);
 }
 
-static void test_an_error_that_cannot_be_kept_is_one_all_the_same(void **state)
+/* A refused login that became "out of memory" would be tried again at once, and lock the account. */
+static void test_an_error_that_cannot_be_kept_keeps_its_kind(void **state)
 {
 	mr_error e;
 	const mr_error *kept = NULL;
 	long before = mr_alloc_live();
 	(void)state;
-	mr_error_set(&e, MR_NOT_FOUND, MR_SCOPE_CHANNEL, 404, "no queue '%s'", "q");
+	for (int kind = 1; kind < MR_STATUS_COUNT; kind++) {
+		mr_error_set(&e, kind, MR_SCOPE_CHANNEL, 0, "'%s'", "q");
+		mr_alloc_fail_nth(1);
+		mr_error_keep(&kept, &e);
+		mr_alloc_fail_nth(0);
+		assert_int_equal(mr_error_kept(kept)->kind, kind);
+		assert_string_equal(kept->text, mr_status_text(kind));
+		assert_int_equal(kept->recoverable, mr_status_recoverable(kind));
+		assert_true(!kept->code || kind == MR_NO_MEMORY ||
+			    mr_status_of_code(kept->code) == (enum mr_status)kind);
+		mr_error_keep(&kept, kept); /* there is memory again */
+		assert_int_equal(kept->kind, kind);
+		assert_int_equal(mr_alloc_live(), before + 1);
+		mr_error_keep(&kept, NULL);
+		assert_null(kept);
+	}
+	mr_error_set(&e, MR_FRAME_ERROR, MR_SCOPE_CONNECTION, 501, "odd");
 	mr_alloc_fail_nth(1);
 	mr_error_keep(&kept, &e);
 	mr_alloc_fail_nth(0);
-	assert_int_equal(mr_error_kept(kept)->kind, MR_NO_MEMORY);
-	assert_string_equal(kept->text, "out of memory");
+	assert_int_equal(kept->code, 501);
 	mr_error_keep(&kept, NULL);
-	assert_null(kept);
 	assert_int_equal(mr_alloc_live(), before);
+}
+
+static void test_an_error_takes_the_place_of_another_without_more_memory(void **state)
+{
+	mr_error e;
+	const mr_error *kept = NULL;
+	(void)state;
+	mr_error_set(&e, MR_NOT_FOUND, MR_SCOPE_CHANNEL, 404, "no queue '%s'", "q");
+	mr_error_keep(&kept, &e);
+	mr_error_set(&e, MR_ACCESS_REFUSED, MR_SCOPE_CHANNEL, 403, "not yours");
+	mr_alloc_fail_nth(1);
+	mr_error_keep(&kept, &e);
+	mr_error_keep(&kept, kept);
+	mr_alloc_fail_nth(0);
+	assert_memory_equal(kept, &e, sizeof e);
+	mr_error_keep(&kept, NULL);
 }
 
 static void test_a_long_text_is_cut_and_terminated(void **state)
@@ -242,7 +273,8 @@ int main(void)
 		cmocka_unit_test(test_an_error_of_the_system_names_errno),
 		cmocka_unit_test(test_a_copy_of_an_error_says_the_same_or_there_is_none),
 		cmocka_unit_test(test_an_error_is_kept_as_long_as_there_is_one),
-		cmocka_unit_test(test_an_error_that_cannot_be_kept_is_one_all_the_same),
+		cmocka_unit_test(test_an_error_that_cannot_be_kept_keeps_its_kind),
+		cmocka_unit_test(test_an_error_takes_the_place_of_another_without_more_memory),
 		cmocka_unit_test(test_a_long_text_is_cut_and_terminated),
 		cmocka_unit_test(test_what_a_terminal_would_obey_is_escaped),
 		cmocka_unit_test(test_escaping_stops_before_the_end_of_its_room),
