@@ -13,8 +13,8 @@ struct mr_server_properties {
 	mr_table *table;
 };
 
-/* Takes the table. *Gives* one use of an equal one of the list, or of a copy that is added to it.
- * NULL: no memory, or no table. */
+/* Takes the table. *Gives* one use of an equal one of the list, or of this one, or a copy, that is
+ * added to it. NULL: no memory, or no table. */
 struct mr_server_properties *mr_server_properties_share(struct mr_node *list, mr_table *table);
 void mr_server_properties_release(struct mr_server_properties *p); /* NULL is allowed */
 
