@@ -120,7 +120,7 @@ struct mr_consumer_entry *mr_consumers_shown(const struct mr_consumers *c, mr_sl
 static struct mr_consumer_entry *known_as(const struct mr_consumers *c, mr_slice tag)
 {
 	struct mr_consumer_entry *entry = mr_consumers_shown(c, tag);
-	if (entry || tag.size <= SUFFIX_SIZE) return entry;
+	if (entry || tag.size < SUFFIX_SIZE) return entry;
 	entry = mr_consumers_shown(c, mr_slice_of(tag.data, tag.size - SUFFIX_SIZE));
 	return entry && is_second(entry, tag) ? entry : NULL;
 }

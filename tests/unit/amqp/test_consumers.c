@@ -90,6 +90,48 @@ static void test_a_second_one_is_found_only_of_a_curbed_one(void **state)
 	mr_consumers_fini(&c);
 }
 
+/* A broker may choose it. */
+static void test_a_second_one_of_a_consumer_with_an_empty_tag_is_found(void **state)
+{
+	struct mr_consumers c;
+	struct mr_pending asked = {.consumer = 1000};
+	(void)state;
+	add_many(&c);
+	assert_int_equal(mr_consumers_add(&c, mr_slice_str(""), &asked, 0), MR_OK);
+	struct mr_consumer_entry *entry = mr_consumers_find(&c, mr_slice_str(""));
+	assert_int_equal(entry->number, 1000);
+	entry->is_curbed = true;
+	mr_consumers_find(&c, tag_of(8, "")); /* not the last one */
+	assert_ptr_equal(mr_consumers_find(&c, mr_slice_str(MR_CURB_SUFFIX)), entry);
+	assert_int_equal(mr_consumers_remove(&c, mr_slice_str(MR_CURB_SUFFIX)), 1000);
+	assert_null(mr_consumers_find(&c, mr_slice_str("")));
+	mr_consumers_fini(&c);
+}
+
+/* Whoever chooses tags may choose them so, and the broker may tell one tag twice. */
+static void test_those_with_equal_hashes_are_told_apart(void **state)
+{
+	struct mr_consumers c;
+	(void)state;
+	add_many(&c);
+	uint64_t hash = mr_consumers_find(&c, tag_of(1, ""))->by_tag.hash;
+	for (size_t i = 1; i < c.count; i++) {
+		mr_bins_take(&c.tags, &c.entries[i]->by_tag);
+		assert_int_equal(mr_bins_put(&c.tags, &c.entries[i]->by_tag, hash), MR_OK);
+	}
+	assert_int_equal(mr_consumers_find(&c, tag_of(1, ""))->number, 1);
+	assert_null(mr_consumers_find(&c, tag_of(2, ""))); /* its own hash leads elsewhere */
+	assert_int_equal(mr_consumers_remove(&c, tag_of(1, "")), 1);
+	assert_null(mr_consumers_find(&c, tag_of(1, ""))); /* all others have its hash */
+	assert_int_equal(add(&c, 1), MR_OK);
+	assert_int_equal(add(&c, 1), MR_OK);
+	assert_int_equal(mr_consumers_remove(&c, tag_of(1, "")), 1);
+	assert_int_equal(mr_consumers_remove(&c, tag_of(1, "")), 1);
+	assert_int_equal(mr_consumers_remove(&c, tag_of(1, "")), 0);
+	assert_int_equal(c.count, MANY - 1);
+	mr_consumers_fini(&c);
+}
+
 static void test_without_memory_nothing_is_added_and_what_was_asked_keeps_its_arguments(
 	void **state)
 {
@@ -117,6 +159,8 @@ int main(void)
 		cmocka_unit_test(test_each_of_many_is_found_in_any_order),
 		cmocka_unit_test(test_a_removed_one_is_not_found_and_the_others_are),
 		cmocka_unit_test(test_a_second_one_is_found_only_of_a_curbed_one),
+		cmocka_unit_test(test_a_second_one_of_a_consumer_with_an_empty_tag_is_found),
+		cmocka_unit_test(test_those_with_equal_hashes_are_told_apart),
 		cmocka_unit_test(
 			test_without_memory_nothing_is_added_and_what_was_asked_keeps_its_arguments),
 	};
