@@ -18,6 +18,7 @@
 
 #define PATIENCE 0.3 /* s for whatever lacks the memory to answer */
 #define HEALTHY 20   /* s for what does not */
+#define REFUSING "amqp://127.0.0.1:1,127.0.0.1:2,localhost:3" /* nothing listens there */
 
 /* ---- an allocator whose n-th call on some threads fails ---- */
 
@@ -163,6 +164,64 @@ static bool live_with_failure(long n)
 	return reached;
 }
 
+static mr_connection *make_refused(void)
+{
+	mr_connection *c = NULL;
+	mr_error error;
+	mr_options *o = mr_options_new();
+	assert_int_equal(mr_options_string(o, "url", REFUSING, sizeof REFUSING - 1, &error), MR_OK);
+	assert_int_equal(mr_connection_new(rt, o, &c, &error), MR_OK);
+	mr_options_free(o);
+	return c;
+}
+
+static int end_of_open(uint64_t token)
+{
+	double deadline = mr_now() + HEALTHY;
+	int kind = MR_OK;
+	while (!kind && mr_now() < deadline) {
+		mr_event ev;
+		if (mr_runtime_poll(rt, &ev, 1, deadline - mr_now()) != 1) continue;
+		if (ev.type == MR_EV_DONE && ev.as.done.token == token) kind = ev.status;
+		mr_event_fini(&ev);
+	}
+	return kind;
+}
+
+/* The kind that the request was told is the one that the connection has, if it has an error: one
+ * that could not be kept has become no other. */
+static bool be_refused_with_failure(long n)
+{
+	mr_error error;
+	assert_int_equal(mr_runtime_new(&rt), MR_OK);
+	mr_runtime_log(rt, -1, MR_LOG_LOGFMT);
+	mr_connection *c = make_refused();
+	atomic_store(&calls, 0);
+	atomic_store(&fail_at, n);
+	assert_int_equal(mr_connection_open(c, ++tokens), MR_OK);
+	int kind = end_of_open(tokens);
+	atomic_store(&fail_at, 0);
+	bool reached = atomic_load(&calls) >= n;
+	int held = mr_connection_error(c, &error);
+	assert_true(kind == MR_CONNECTION_REFUSED || (kind == MR_NO_MEMORY && !is_of_host));
+	assert_true(held == kind || (!held && kind == MR_NO_MEMORY));
+	mr_connection_free(c);
+	mr_runtime_free(rt, 1);
+	return reached;
+}
+
+static void test_a_refused_connection_is_told_whichever_allocation_fails(void **state)
+{
+	(void)state;
+	for (int host = 0; host < 2; host++) {
+		long n = 1;
+		is_of_host = host;
+		list_threads();
+		while (be_refused_with_failure(n)) n++;
+		assert_in_range(n, 2, 1000);
+	}
+}
+
 static void walk(bool of_host)
 {
 	long n = 1;
@@ -193,6 +252,7 @@ static void test_a_host_survives_each_failing_allocation(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_refused_connection_is_told_whichever_allocation_fails),
 		cmocka_unit_test(test_an_io_thread_survives_each_failing_allocation),
 		cmocka_unit_test(test_a_host_survives_each_failing_allocation),
 	};
