@@ -49,6 +49,8 @@ static void drop_stream(struct mr_link *link)
 	mr_timer_stop(&link->greeting);
 	mr_timer_stop(&link->patience);
 	mr_link_io_stop(&link->io);
+	if (link->state == MR_LINK_CONNECTING && link->session)
+		mr_tls_session_forget(&link->dial.session); /* it may be why AMQP never came */
 	mr_session_free(link->session);
 	link->session = NULL;
 	mr_link_io_gone(&link->io, 0);

@@ -192,6 +192,18 @@ describe("the TLS session of a connection", function()
       assert.equal(1, failed)
       assert.same({ false, true, false }, state.resumed)
    end)
+
+   -- One address: a second one would leave this one half of the time, and be the next try.
+   it("may be why AMQP never comes: after connect_timeout the next try goes without one", function()
+      local state = scripted({}, function(s)
+         if s.resumed then s:drain() end
+         return not s.resumed
+      end)
+      local _, seen = open(state.peer.port, nil, { connect_timeout = 2, url = "amqps://127.0.0.1:" .. state.peer.port })
+      recovering.through(seen, function() state.session:cut() end)
+      assert.is_true(state.resumed[2])
+      assert.is_false(state.resumed[3])
+   end)
 end)
 
 -- RabbitMQ offers sessions of TLS 1.2, and of TLS 1.3 if it is told to; its usual port does not.
