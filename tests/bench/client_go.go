@@ -1,5 +1,5 @@
 // client_go: amqp091-go beside the other clients of the bench.
-// Called as `client_go MODE PORT BODY MESSAGES`; modes: consume, consume-noack, publish, publish-confirm, rtt.
+// Called as `client_go MODE PORT BODY MESSAGES`; modes: consume, consume-noack, publish, publish-confirm, rtt, confirm-one.
 // SPDX-License-Identifier: MIT
 package main
 
@@ -11,6 +11,7 @@ import (
 	"os"
 	"sort"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -179,6 +180,28 @@ func roundTrips(args arguments) {
 		check(ch.PublishWithContext(ctx, "", "bench-go-b", false, false, message(request.Body)))
 		<-answers
 	}
+	measureTrips(args, trip)
+}
+
+// confirmOne publishes a message and waits for its confirm, by NotifyPublish as above.
+func confirmOne(args arguments) {
+	conn, ch := open(args.port)
+	defer conn.Close()
+	ctx := context.Background()
+	msg := message(bytes.Repeat([]byte("x"), args.body))
+	_, err := ch.QueueDeclare("bench-go-a", false, true, true, false, nil)
+	check(err)
+	check(ch.Confirm(false))
+	confirms := ch.NotifyPublish(make(chan amqp.Confirmation, 1))
+	measureTrips(args, func() {
+		check(ch.PublishWithContext(ctx, "", "bench-go-a", false, false, msg))
+		if c, ok := <-confirms; !ok || !c.Ack {
+			log.Fatal("amqp091-go: a message was not confirmed")
+		}
+	})
+}
+
+func measureTrips(args arguments, trip func()) {
 	for n := 0; n < tripWarmUp; n++ {
 		trip()
 	}
@@ -191,8 +214,12 @@ func roundTrips(args arguments) {
 	}
 	s.stop()
 	sort.Float64s(trips)
-	s.print(args, args.messages, fmt.Sprintf(",\"median_us\":%.1f,\"p99_us\":%.1f",
-		trips[len(trips)/2], trips[len(trips)*99/100]))
+	texts := make([]string, len(trips))
+	for n, trip := range trips {
+		texts[n] = strconv.FormatFloat(trip, 'f', 1, 64)
+	}
+	s.print(args, args.messages, fmt.Sprintf(",\"median_us\":%.1f,\"p99_us\":%.1f,\"trips_us\":[%s]",
+		trips[len(trips)/2], trips[len(trips)*99/100], strings.Join(texts, ",")))
 }
 
 func parse() arguments {
@@ -221,6 +248,8 @@ func main() {
 		publishConfirm(args)
 	case "rtt":
 		roundTrips(args)
+	case "confirm-one":
+		confirmOne(args)
 	default:
 		log.Fatal("amqp091-go: unknown mode ", args.mode)
 	}

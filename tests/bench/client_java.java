@@ -1,5 +1,5 @@
 // client_java: RabbitMQ's Java client beside the other clients of the bench.
-// Called as `ClientJava MODE PORT BODY MESSAGES`; modes: consume, consume-noack, publish, publish-confirm, rtt.
+// Called as `ClientJava MODE PORT BODY MESSAGES`; modes: consume, consume-noack, publish, publish-confirm, rtt, confirm-one.
 // SPDX-License-Identifier: MIT
 import com.rabbitmq.client.AMQP;
 import com.rabbitmq.client.CancelCallback;
@@ -183,6 +183,34 @@ final class ClientJava {
 		connection.close();
 	}
 
+	/** waitForConfirmsOrDie after each message, as RabbitMQ's tutorial publishes them one by one. */
+	private void confirmOne() throws Exception {
+		open();
+		byte[] bytes = payload();
+		AMQP.BasicProperties properties = properties();
+		double[] trips = new double[messages];
+		channel.queueDeclare("bench-java-a", false, true, true, null);
+		channel.confirmSelect();
+		for (int n = -TRIP_WARM_UP; n < messages; n++) {
+			if (n == 0) span = new Span();
+			long start = System.nanoTime();
+			channel.basicPublish("", "bench-java-a", properties, bytes);
+			channel.waitForConfirmsOrDie(WAIT);
+			if (n >= 0) trips[n] = (System.nanoTime() - start) / 1e3;
+		}
+		span.stop();
+		printTrips(trips);
+		connection.close();
+	}
+
+	private void printTrips(double[] trips) throws IOException {
+		Arrays.sort(trips);
+		StringBuilder all = new StringBuilder();
+		for (double trip : trips) all.append(String.format(Locale.ROOT, ",%.1f", trip));
+		print(messages, String.format(Locale.ROOT, ",\"median_us\":%.1f,\"p99_us\":%.1f,\"trips_us\":[%s]",
+				trips[messages / 2], trips[messages * 99 / 100], all.substring(1)));
+	}
+
 	private void ask(AMQP.BasicProperties properties, byte[] bytes) throws IOException {
 		asked = System.nanoTime();
 		channel.basicPublish("", "bench-java-a", properties, bytes);
@@ -215,9 +243,7 @@ final class ClientJava {
 		});
 		ask(properties, bytes);
 		done.await();
-		Arrays.sort(trips);
-		print(messages, String.format(Locale.ROOT, ",\"median_us\":%.1f,\"p99_us\":%.1f",
-				trips[messages / 2], trips[messages * 99 / 100]));
+		printTrips(trips);
 		connection.close();
 	}
 
@@ -228,6 +254,7 @@ final class ClientJava {
 		case "publish": publish(); break;
 		case "publish-confirm": publishConfirm(); break;
 		case "rtt": roundTrips(); break;
+		case "confirm-one": confirmOne(); break;
 		default: fail("unknown mode " + mode, null);
 		}
 	}

@@ -1,7 +1,8 @@
 -- client_moonrabbit: ours, beside the other clients of the bench.
 -- Called as `moonrabbit run client_moonrabbit.lua MODE PORT BODY MESSAGES [view]` (view: bodies by msg:view()). Modes: consume,
--- consume-noack, publish, publish-confirm, rtt; stream (which stream-fill has filled); mem (memory over a long run), idle (memory of
--- MESSAGES connections that do nothing); by hand stream-worker, and for scripts.sh consume-worker and suspended. Prints one JSON line.
+-- consume-noack, publish, publish-confirm, rtt, confirm-one; stream (which stream-fill has filled); mem (memory over a long run), idle
+-- (memory of MESSAGES connections that do nothing); by hand stream-worker, and for scripts.sh consume-worker and suspended. Prints one
+-- JSON line.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local mr = require "moonrabbit"
@@ -42,9 +43,14 @@ local function begin()
    return { cpu = cpu_now(), wall = wall_now() }
 end
 
---- Prints the result of `counted` messages since `span` began; `more` is JSON text to add.
-local function finish(run, span, counted, more)
-   local wall, cpu = wall_now() - span.wall, cpu_now() - span.cpu
+local function stop(span)
+   return { cpu = cpu_now() - span.cpu, wall = wall_now() - span.wall }
+end
+
+--- Prints the result of `counted` messages since `span` began, up to now or to when `took` was taken; `more` is JSON text to add.
+local function finish(run, span, counted, more, took)
+   took = took or stop(span)
+   local wall, cpu = took.wall, took.cpu
    print(string.format('{"client":"moonrabbit","mode":"%s","body":%d,"messages":%d,"seconds":%.6f,'
       .. '"rate":%.1f,"cpu_us_per_msg":%.4f,"max_rss_kib":%d%s}', run.mode, run.body, counted, wall,
       counted / wall, cpu * 1e6 / counted, tonumber(usage.max_rss), more or ""))
@@ -192,6 +198,31 @@ local function publish_confirm(run)
    conn:close()
 end
 
+--- Sorts the times (us) of a run, and prints each.
+local function finish_trips(run, span, trips)
+   local took, texts = stop(span), {}
+   table.sort(trips)
+   for i, trip in ipairs(trips) do texts[i] = ("%.1f"):format(trip) end
+   finish(run, span, run.messages, (',"median_us":%.1f,"p99_us":%.1f,"trips_us":[%s]'):format(
+      trips[math.floor(#trips / 2) + 1], trips[math.floor(#trips * 0.99) + 1], table.concat(texts, ",")), took)
+end
+
+--- One confirmed publish after another.
+local function confirm_one(run)
+   local conn, ch = open(run)
+   local body, props, trips, span = ("x"):rep(run.body), properties(), {}, nil
+   assert(ch:queue_declare { queue = "bench-moonrabbit-a", exclusive = true, auto_delete = true })
+   assert(ch:confirm_select())
+   for n = 1 - TRIP_WARM_UP, run.messages do
+      if n == 1 then span = begin() end
+      local start = wall_now()
+      assert(ch:publish("", "bench-moonrabbit-a", body, props))
+      if n >= 1 then trips[n] = (wall_now() - start) * 1e6 end
+   end
+   finish_trips(run, span, trips)
+   conn:close()
+end
+
 --- Publishes to one queue, whose handler replies to another, whose handler starts the next trip.
 local function round_trips(run)
    local conn, ch = open(run)
@@ -210,9 +241,7 @@ local function round_trips(run)
       if count > TRIP_WARM_UP then trips[#trips + 1] = (wall_now() - start) * 1e6 end
       if count == TRIP_WARM_UP then span = begin() end
       if #trips < run.messages then return ask() end
-      table.sort(trips)
-      finish(run, span, run.messages, string.format(',"median_us":%.1f,"p99_us":%.1f',
-         trips[math.floor(#trips / 2) + 1], trips[math.floor(#trips * 0.99) + 1]))
+      finish_trips(run, span, trips)
       conn:close()
       mr.stop()
    end
@@ -271,6 +300,7 @@ local modes = {
    ["publish"] = publish,
    ["publish-confirm"] = publish_confirm,
    ["rtt"] = round_trips,
+   ["confirm-one"] = confirm_one,
    ["mem"] = memory,
    ["idle"] = idle,
    ["stream"] = read_stream,

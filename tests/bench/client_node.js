@@ -1,5 +1,6 @@
 // client_node: amqplib beside the other clients of the bench.
-// Called as `node client_node.js MODE PORT BODY MESSAGES`; modes: consume, consume-noack, publish, publish-confirm, rtt.
+// Called as `node client_node.js MODE PORT BODY MESSAGES`; modes: consume, consume-noack, publish, publish-confirm, rtt,
+// confirm-one.
 // SPDX-License-Identifier: MIT
 'use strict';
 
@@ -23,9 +24,12 @@ function begin() {
    return { cpu: process.cpuUsage(), wall: process.hrtime.bigint() };
 }
 
-function finish(run, span, counted, more) {
-   const wall = Number(process.hrtime.bigint() - span.wall) / 1e9;
-   const cpu = process.cpuUsage(span.cpu);
+function stop(span) {
+   return { wall: Number(process.hrtime.bigint() - span.wall) / 1e9, cpu: process.cpuUsage(span.cpu) };
+}
+
+function finish(run, span, counted, more, took = stop(span)) {
+   const { wall, cpu } = took;
    console.log(JSON.stringify({
       client: 'amqplib', mode: run.mode, body: run.body, messages: counted,
       seconds: Number(wall.toFixed(6)),
@@ -102,6 +106,37 @@ async function publishConfirm(run) {
    await connection.close();
 }
 
+// Sorts the times (us) of a run, and prints each.
+function finishTrips(run, span, trips) {
+   const took = stop(span);
+   trips.sort((a, b) => a - b);
+   finish(run, span, run.messages, {
+      median_us: Number(trips[Math.floor(run.messages / 2)].toFixed(1)),
+      p99_us: Number(trips[Math.floor(run.messages * 0.99)].toFixed(1)),
+      trips_us: trips.map((trip) => Number(trip.toFixed(1))),
+   }, took);
+}
+
+// One await for each message.
+async function confirmOne(run) {
+   const { connection, channel } = await open(run, true);
+   const body = Buffer.alloc(run.body, 'x');
+   const trips = [];
+   let span;
+   const publishOne = () => new Promise((resolve) => {
+      channel.publish('', 'bench-node-a', body, PROPERTIES, (err) => (err ? fail(err) : resolve()));
+   });
+   await channel.assertQueue('bench-node-a', { durable: false, exclusive: true, autoDelete: true });
+   for (let n = -TRIP_WARM_UP; n < run.messages; n++) {
+      if (n === 0) span = begin();
+      const start = process.hrtime.bigint();
+      await publishOne();
+      if (n >= 0) trips.push(Number(process.hrtime.bigint() - start) / 1e3);
+   }
+   finishTrips(run, span, trips);
+   await connection.close();
+}
+
 // Publishes to one queue, whose callback replies to another, whose callback starts the next trip.
 async function roundTrips(run) {
    const { connection, channel } = await open(run);
@@ -125,11 +160,7 @@ async function roundTrips(run) {
          ask();
          return;
       }
-      trips.sort((a, b) => a - b);
-      finish(run, span, run.messages, {
-         median_us: Number(trips[Math.floor(run.messages / 2)].toFixed(1)),
-         p99_us: Number(trips[Math.floor(run.messages * 0.99)].toFixed(1)),
-      });
+      finishTrips(run, span, trips);
       done();
    };
    for (const [queue, handler] of [['bench-node-a', onRequest], ['bench-node-b', onAnswer]]) {
@@ -147,6 +178,7 @@ const modes = {
    'publish': publish,
    'publish-confirm': publishConfirm,
    'rtt': roundTrips,
+   'confirm-one': confirmOne,
 };
 
 const [mode, port, body, messages] = process.argv.slice(2);

@@ -1,7 +1,7 @@
 """client_pika: pika's BlockingConnection beside the other clients of the bench.
 
 Called as `client_pika.py MODE PORT BODY MESSAGES`; modes: consume, consume-noack, publish,
-publish-confirm (pika waits for the confirm of each message), rtt.
+publish-confirm (pika waits for the confirm of each message), rtt, confirm-one.
 """
 # SPDX-License-Identifier: MIT
 import json
@@ -21,10 +21,15 @@ class Span:
     def __init__(self):
         self.cpu = cpu_now()
         self.start = time.monotonic()
+        self.took = None
+
+    def stop(self):
+        self.took = time.monotonic() - self.start, cpu_now() - self.cpu
 
     def print(self, mode, body, counted, **more):
-        wall = time.monotonic() - self.start
-        cpu = cpu_now() - self.cpu
+        if self.took is None:
+            self.stop()
+        wall, cpu = self.took
         result = {
             "client": "pika",
             "mode": mode,
@@ -37,6 +42,15 @@ class Span:
         }
         result.update(more)
         print(json.dumps(result))
+
+
+    def print_trips(self, mode, body, trips):
+        """Sorts the times (us) of a run, and prints each."""
+        self.stop()
+        trips = sorted(trips)
+        self.print(mode, body, len(trips), median_us=round(trips[len(trips) // 2], 1),
+                   p99_us=round(trips[len(trips) * 99 // 100], 1),
+                   trips_us=[round(trip, 1) for trip in trips])
 
 
 def cpu_now():
@@ -116,9 +130,7 @@ def round_trips(mode, port, body, messages):
         if len(trips) == TRIP_WARM_UP:
             span = Span()
         if len(trips) == TRIP_WARM_UP + messages:
-            measured = sorted(trips[TRIP_WARM_UP:])
-            span.print(mode, body, messages, median_us=round(measured[messages // 2], 1),
-                       p99_us=round(measured[messages * 99 // 100], 1))
+            span.print_trips(mode, body, trips[TRIP_WARM_UP:])
             channel.stop_consuming()
         else:
             ask()
@@ -131,6 +143,25 @@ def round_trips(mode, port, body, messages):
     connection.close()
 
 
+def confirm_one(mode, port, body, messages):
+    connection = open_connection(port)
+    channel = connection.channel()
+    payload = b"x" * body
+    props = properties()
+    channel.queue_declare("bench-pika-a", exclusive=True, auto_delete=True)
+    channel.confirm_delivery()
+    trips = []
+    span = None
+    for n in range(TRIP_WARM_UP + messages):
+        if n == TRIP_WARM_UP:
+            span = Span()
+        start = time.monotonic()
+        channel.basic_publish("", "bench-pika-a", payload, props)
+        trips.append((time.monotonic() - start) * 1e6)
+    span.print_trips(mode, body, trips[TRIP_WARM_UP:])
+    connection.close()
+
+
 def main():
     mode = sys.argv[1]
     port, body, messages = (int(text) for text in sys.argv[2:5])
@@ -140,6 +171,8 @@ def main():
         publish(mode, port, body, messages, mode == "publish-confirm")
     elif mode == "rtt":
         round_trips(mode, port, body, messages)
+    elif mode == "confirm-one":
+        confirm_one(mode, port, body, messages)
     else:
         sys.exit("client_pika: unknown mode " + mode)
 

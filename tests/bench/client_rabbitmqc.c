@@ -1,5 +1,5 @@
 /* client_rabbitmqc: the bench's yardstick, rabbitmq-c as in its own examples: blocking calls, one
- * ack per message. Modes: consume, consume-noack, publish, publish-confirm, rtt, stream. */
+ * ack per message. Modes: consume, consume-noack, publish, publish-confirm, rtt, confirm-one, stream. */
 // SPDX-License-Identifier: MIT
 #include "client_util.h"
 
@@ -170,24 +170,44 @@ static void round_trip(amqp_connection_state_t conn, amqp_bytes_t body)
 	amqp_destroy_envelope(&answer);
 }
 
-static void round_trips(const struct bench_args *args)
+/* Publishes a message and waits for its confirm. */
+static void confirmed_publish(amqp_connection_state_t conn, amqp_bytes_t body)
+{
+	publish_one(conn, "bench-rabbitmqc-a", body);
+	await_confirm(conn, 0);
+}
+
+static void prepare_trips(amqp_connection_state_t conn, bool confirms)
+{
+	declare(conn, "bench-rabbitmqc-a");
+	if (confirms) {
+		amqp_confirm_select(conn, CHANNEL);
+		check_reply(conn, "cannot select confirms");
+		return;
+	}
+	declare(conn, "bench-rabbitmqc-b");
+	start_consumer(conn, "bench-rabbitmqc-a", true, amqp_empty_table);
+	start_consumer(conn, "bench-rabbitmqc-b", true, amqp_empty_table);
+}
+
+/* One trip after the other; with confirms a trip is a confirmed publish. */
+static void trips_of(const struct bench_args *args, bool confirms)
 {
 	amqp_connection_state_t conn = open_connection(args->port);
 	amqp_bytes_t body = amqp_bytes_malloc(args->body);
 	double *trips = calloc((size_t)args->messages, sizeof *trips);
+	void (*const trip)(amqp_connection_state_t, amqp_bytes_t) =
+		confirms ? confirmed_publish : round_trip;
 	struct bench_span span;
 
 	check(body.bytes && trips, "out of memory");
 	memset(body.bytes, 'x', args->body);
-	declare(conn, "bench-rabbitmqc-a");
-	declare(conn, "bench-rabbitmqc-b");
-	start_consumer(conn, "bench-rabbitmqc-a", true, amqp_empty_table);
-	start_consumer(conn, "bench-rabbitmqc-b", true, amqp_empty_table);
-	for (int i = 0; i < TRIP_WARM_UP; i++) round_trip(conn, body);
+	prepare_trips(conn, confirms);
+	for (int i = 0; i < TRIP_WARM_UP; i++) trip(conn, body);
 	bench_start(&span);
 	for (uint64_t n = 0; n < args->messages; n++) {
 		const double start = bench_now();
-		round_trip(conn, body);
+		trip(conn, body);
 		trips[n] = bench_now() - start;
 	}
 	bench_stop(&span);
@@ -212,7 +232,9 @@ int main(int argc, char **argv)
 	else if (strcmp(args.mode, "publish-confirm") == 0)
 		publish(&args, true);
 	else if (strcmp(args.mode, "rtt") == 0)
-		round_trips(&args);
+		trips_of(&args, false);
+	else if (strcmp(args.mode, "confirm-one") == 0)
+		trips_of(&args, true);
 	else
 		bench_fail(client_name, "unknown mode");
 	return 0;

@@ -83,8 +83,10 @@ void bench_print_trips(const char *client, const struct bench_args *args, double
 	const size_t n = (size_t)args->messages;
 	qsort(trips, n, sizeof *trips, compare);
 	print_start(client, args, args->messages, span);
-	printf(",\"median_us\":%.1f,\"p99_us\":%.1f}\n", trips[n / 2] * 1e6,
+	printf(",\"median_us\":%.1f,\"p99_us\":%.1f,\"trips_us\":[", trips[n / 2] * 1e6,
 		trips[n * 99 / 100] * 1e6);
+	for (size_t i = 0; i < n; i++) printf("%s%.1f", i ? "," : "", trips[i] * 1e6);
+	printf("]}\n");
 }
 
 _Noreturn void bench_fail(const char *client, const char *what)

@@ -28,7 +28,7 @@ void bench_stop(struct bench_span *span);
 /* Prints the result of `counted` messages moved within the span. */
 void bench_print(const char *client, const struct bench_args *args, uint64_t counted,
 	const struct bench_span *span);
-/* The same for round trips; sorts `trips` (seconds). */
+/* The same for round trips, or for confirmed publishes; sorts `trips` (seconds), and prints each. */
 void bench_print_trips(const char *client, const struct bench_args *args, double *trips,
 	const struct bench_span *span);
 

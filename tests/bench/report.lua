@@ -2,12 +2,17 @@
 -- SPDX-License-Identifier: MIT
 --
 --   luajit report.lua FOLDER [PAGE]     reads FOLDER/runs.tsv and facts.tsv, writes FOLDER/results.json
---                                       and table.md; with PAGE puts the table between its markers
+--                                       and table.md; with PAGE puts the tables between their markers:
+--                                       latencies are a block of their own, and what was not run stays
+package.path = arg[0]:match "^(.-)[^/]*$" .. "?.lua;" .. package.path
 local cjson = require "cjson"
+local latency = require "latency"
 
-local BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 local YARDSTICK, OURS, BESIDE = "rabbitmq-c", "moonrabbit", "rabbitmq-c-1core"
-local MODES = { "consume", "consume-noack", "publish", "publish-confirm", "rtt", "stream" }
+local BLOCKS = {                   -- of the page: its name, heading, modes
+   { "bench", "Results", { "consume", "consume-noack", "publish", "publish-confirm", "stream", "mem", "idle" } },
+   { "latency", "Latency", { "rtt", "confirm-one" } },
+}
 local CLIENTS = { "moonrabbit", "moonrabbit-view", "moonrabbit-1core", "rabbitmq-c", "rabbitmq-c-1core", "amqp091-go",
    "pika", "rabbitmq-java", "amqplib", "drain" }
 local FACTS = { "date", "cpu", "cores", "kernel", "load", "commit", "moonrabbit", "librabbitmq4",
@@ -21,6 +26,7 @@ local TITLE = {
    ["publish-confirm"] = "Publish with confirms, 1000 outstanding (pika: one at a time, its only way)",
    ["stream"] = "Read a stream of RabbitMQ from its first message, prefetch 1000, every message acked",
    ["rtt"] = "Round trip through RabbitMQ: publish, consume, reply, consume",
+   ["confirm-one"] = "One confirmed publish after another, through RabbitMQ",
 }
 
 local SHOWN = {                    -- label -> name in the tables
@@ -57,7 +63,9 @@ RabbitMQ's Java client with a ConnectionFactory as it is, a DeliverCallback, `ba
 ConfirmListener that clears a sorted map which a semaphore bounds; node's amqplib with `channel.consume`,
 `channel.ack`, and a ConfirmChannel with a callback for each message, waiting for `drain` where `publish` asks
 for it. Moonrabbit's is a Lua handler that returns, which settles the message. Every client reads each body.
-Messages carry a content type and a delivery mode.
+Messages carry a content type and a delivery mode. One confirmed publish after another: `amqp_basic_publish` and
+`amqp_simple_wait_frame`; NotifyPublish; `basic_publish` after `confirm_delivery`; `waitForConfirmsOrDie`; a promise
+for each message; Moonrabbit's is `assert(ch:publish(...))`.
 
 **The figures.** Messages a second from the first message to the last; publishing, from the first call
 until `channel.close-ok`, so that the peer has taken everything. CPU is user and system time of the client
@@ -65,7 +73,8 @@ process, all its threads, by `getrusage`. Min, median and max of five runs, the 
 lasts about a second and includes a client's own warm-up, such as a compiler's. Nothing is pinned to a core,
 with one exception: "on the peer's core" has rabbitmq-c and the peer share a core, where a small write need
 not wake another one. That is about twice as fast, and where the scheduler happens to do it unasked the
-figures of rabbitmq-c spread.
+figures of rabbitmq-c spread. A latency is of one trip after the other, 5000 a run after 100 that do not count;
+percentiles are of the trips of all runs together, and one that fewer than five trips exceed is not given.
 ]]
 
 -- Reading ----------------------------------------------------------------------------------------
@@ -154,6 +163,9 @@ local TARGETS = {
    { "publish, 100 B, 1000 outstanding confirms: throughput of rabbitmq-c *without* confirms",
       { "publish-confirm", "rate" }, { "publish", "rate" }, 2, true },
    { "round trip, median: time of rabbitmq-c blocking", { "rtt", "median_us" }, { "rtt", "median_us" }, 1.25, false },
+   { "a confirmed publish after another, median: time of rabbitmq-c", { "confirm-one", "median_us" }, { "confirm-one", "median_us" },
+      0.95, false },
+   { "the same: CPU of rabbitmq-c", { "confirm-one", "cpu_us_per_msg" }, { "confirm-one", "cpu_us_per_msg" }, 1.3, false },
 }
 local LIMITS = {                   -- figures of ours alone
    { "a long run (20 million messages): growth of resident memory after the first million, KiB", "mem", "growth_kib", 2048 },
@@ -177,7 +189,7 @@ local function judge(groups)
          ratio = a.median / b.median
          if more then is_met = ratio >= factor else is_met = ratio <= factor end
       end
-      out[#out + 1] = { text = text, wanted = (more and "at least " or "at most ") .. factor .. "x",
+      out[#out + 1] = { mode = ours[1], text = text, wanted = (more and "at least " or "at most ") .. factor .. "x",
          got = ratio and string.format("%.2fx", ratio) or "-", is_met = is_met,
          beside = a and c and string.format("%.2fx", a.median / c.median) or "-" }
    end
@@ -185,7 +197,7 @@ local function judge(groups)
       local a = spread(at(groups, l[2], 100, OURS), l[3])
       local is_met
       if a then is_met = a.median < l[4] + (l[2] == "mem" and 1 or 0) end
-      out[#out + 1] = { text = l[1], wanted = (l[2] == "mem" and "at most " or "under ") .. l[4],
+      out[#out + 1] = { mode = l[2], text = l[1], wanted = (l[2] == "mem" and "at most " or "under ") .. l[4],
          got = a and string.format("%.1f", a.median) or "-", is_met = is_met, beside = "-" }
    end
    return out
@@ -201,16 +213,13 @@ local function sorted_keys(t)
 end
 
 local function mode_table(add, groups, mode)
-   local is_trip = mode == "rtt"
    add("\n### %s\n", TITLE[mode])
-   add("| body | client | %s | CPU us/message, min / median / max | x rabbitmq-c |\n|---|---|---|---|---|",
-      is_trip and "median us of a run, min / median / max" or "messages/s, min / median / max")
+   add("| body | client | messages/s, min / median / max | CPU us/message, min / median / max | x rabbitmq-c |\n|---|---|---|---|---|")
    for _, body in ipairs(sorted_keys(groups[mode])) do
-      local field = is_trip and "median_us" or "rate"
-      local base = spread(at(groups, mode, body, YARDSTICK), field)
+      local base = spread(at(groups, mode, body, YARDSTICK), "rate")
       for _, label in ipairs(CLIENTS) do
          local runs = at(groups, mode, body, label)
-         local s = spread(runs, field)
+         local s = spread(runs, "rate")
          if s then
             add("| %d | %s | %s | %s | %s |", body, SHOWN[label], three(s), three(spread(runs, "cpu_us_per_msg")),
                base and string.format("%.2f", s.median / base.median) or "-")
@@ -219,30 +228,83 @@ local function mode_table(add, groups, mode)
    end
 end
 
-local function markdown(groups, runs, failures, facts, targets)
-   local lines = {}
+--- A time in us; "-" where there are too few trips for it.
+local function us(value)
+   return value and string.format(value >= 100 and "%.0f" or "%.1f", value) or "-"
+end
+
+local function latency_table(add, groups, mode)
+   add("\n### %s\n", TITLE[mode])
+   add("| client | p50, us | p99 | p99.9 | longest | median of a run, min / median / max | CPU us/message, min / median / max "
+      .. "| x rabbitmq-c |\n|---|---|---|---|---|---|---|---|")
+   local base = spread(at(groups, mode, 100, YARDSTICK), "median_us")
+   for _, label in ipairs(CLIENTS) do
+      local runs = at(groups, mode, 100, label)
+      if runs then
+         local s = spread(runs, "median_us")
+         add("| %s | %s | %s | %s | %s | %s | %s | %s |", SHOWN[label], us(runs.latency.p50), us(runs.latency.p99), us(runs.latency.p999),
+            us(runs.latency.longest), three(s), three(spread(runs, "cpu_us_per_msg")),
+            base and string.format("%.2f", s.median / base.median) or "-")
+      end
+   end
+end
+
+--- What figure.lua draws: the shortest time and those at 8 points of each decade of 1 / (1 - share), unseen by a reader.
+local function latency_curves(add, groups, modes)
+   add("\n![Time of round trips and of confirmed publishes by percentile, beside other clients](pictures/latency.svg)\n")
+   for _, mode in ipairs(modes) do
+      for _, label in ipairs(CLIENTS) do
+         local runs = at(groups, mode, 100, label)
+         local points = {}
+         for i, time in ipairs(runs and runs.latency.curve or {}) do points[i] = us(time) end
+         if #points > 1 then add("<!-- curve %s %s: %s -->", mode, label, table.concat(points, " ")) end
+      end
+   end
+end
+
+local function not_in_figures(add, is_of_block, runs, failures)
+   for _, run in ipairs(runs) do
+      local text = is_of_block[run.mode] and objection(run)
+      if text then add("\n**Not valid**: %s, %s, %d bytes, round %d: %s.", run.label, run.mode, run.body, run.round, text) end
+   end
+   for _, f in ipairs(failures) do
+      if is_of_block[f.mode] then
+         add("\n**Failed, and not in the figures**: %s, %s, %d bytes, round %d.", f.label, f.mode, f.body, f.round)
+      end
+   end
+end
+
+--- The text of a block, or nil if nothing of it was run.
+local function markdown(block, groups, runs, failures, facts, targets)
+   local lines, is_of_block, has_run = {}, {}, false
    local function add(...) lines[#lines + 1] = string.format(...) end
+   for _, mode in ipairs(block[3]) do
+      is_of_block[mode] = true
+      has_run = has_run or groups[mode] ~= nil
+   end
+   if not has_run then return nil end
    local machine = {}
    for _, key in ipairs(FACTS) do
       if facts[key] then machine[#machine + 1] = key .. " " .. facts[key] end
    end
    add("%s", table.concat(machine, "; ") .. ".")
-   add("\n### Targets\n\n| target | wanted | reached | | if the yardstick shares the peer's core |\n|---|---|---|---|---|")
-   for _, t in ipairs(targets) do add("| %s | %s | %s | %s | %s |", t.text, t.wanted, t.got, verdict(t.is_met), t.beside) end
-   for _, mode in ipairs(MODES) do
-      if groups[mode] then mode_table(add, groups, mode) end
+   local has_beside = block[1] == "bench"
+   add("\n### Targets\n\n| target | wanted | reached | |%s\n|---|---|---|---|%s",
+      has_beside and " if the yardstick shares the peer's core |" or "", has_beside and "---|" or "")
+   for _, t in ipairs(targets) do
+      if is_of_block[t.mode] then
+         add("| %s | %s | %s | %s |%s", t.text, t.wanted, t.got, verdict(t.is_met), has_beside and (" %s |"):format(t.beside) or "")
+      end
    end
-   local mem = (at(groups, "mem", 100, OURS) or {})[1]
+   for _, mode in ipairs(block[3]) do
+      if groups[mode] and TITLE[mode] then (block[1] == "latency" and latency_table or mode_table)(add, groups, mode) end
+   end
+   if block[1] == "latency" then latency_curves(add, groups, block[3]) end
+   local mem = is_of_block.mem and (at(groups, "mem", 100, OURS) or {})[1]
    if mem then
       add("\nResident memory at each million of %d messages, KiB: %s.", mem.messages + 1, table.concat(mem.rss_kib, ", "))
    end
-   for _, run in ipairs(runs) do
-      local text = objection(run)
-      if text then add("\n**Not valid**: %s, %s, %d bytes, round %d: %s.", run.label, run.mode, run.body, run.round, text) end
-   end
-   for _, f in ipairs(failures) do
-      add("\n**Failed, and not in the figures**: %s, %s, %d bytes, round %d.", f.label, f.mode, f.body, f.round)
-   end
+   not_in_figures(add, is_of_block, runs, failures)
    return table.concat(lines, "\n") .. "\n"
 end
 
@@ -252,31 +314,52 @@ local function write(path, text)
    file:close()
 end
 
---- Replaces what stands between the markers; a page that has none gets them at its end.
-local function put_into_page(path, text)
+--- Replaces what stands between the markers of a block; a page that has none gets them at its end.
+local function put_into_page(path, block, text)
    local file = io.open(path)
    local page = file and file:read "*a" or METHOD
    if file then file:close() end
-   local block = BEGIN .. "\n" .. text .. END
-   local first, last = page:find(BEGIN, 1, true), select(2, page:find(END, 1, true))
+   local from, till = ("<!-- %s:begin -->"):format(block[1]), ("<!-- %s:end -->"):format(block[1])
+   local part = from .. "\n" .. text .. till
+   local first, last = page:find(from, 1, true), select(2, page:find(till, 1, true))
    if first and last then
-      page = page:sub(1, first - 1) .. block .. page:sub(last + 1)
+      page = page:sub(1, first - 1) .. part .. page:sub(last + 1)
    else
-      page = page .. "\n## Results\n\n" .. block .. "\n"
+      page = ("%s\n## %s\n\n%s\n"):format(page, block[2], part)
    end
    write(path, page)
+end
+
+--- The trips of all runs of a client become percentiles and a curve, which is what is kept.
+local function pool_trips(groups)
+   local kept = {}
+   for _, mode in ipairs { "rtt", "confirm-one" } do
+      for label, of_client in pairs(groups[mode] and groups[mode][100] or {}) do
+         local sorted = latency.pool(of_client)
+         of_client.latency = { p50 = latency.at(sorted, 0.5), p90 = latency.at(sorted, 0.9), p99 = latency.at(sorted, 0.99),
+            p999 = latency.at(sorted, 0.999), longest = sorted[#sorted], trips = #sorted, curve = latency.curve(sorted) }
+         kept[mode] = kept[mode] or {}
+         kept[mode][label] = of_client.latency
+         for _, run in ipairs(of_client) do run.trips_us = nil end
+      end
+   end
+   return kept
 end
 
 local folder, page = arg[1], arg[2]
 local facts = read_facts(folder .. "/facts.tsv")
 local groups, runs = read_runs(folder .. "/runs.tsv")
 local failures = read_failures(folder .. "/failures.tsv")
-local targets = judge(groups)
-local text = markdown(groups, runs, failures, facts, targets)
+local targets, latencies, all = judge(groups), pool_trips(groups), {}
+for _, block in ipairs(BLOCKS) do
+   local text = markdown(block, groups, runs, failures, facts, targets)
+   if text and page then put_into_page(page, block, text) end
+   all[#all + 1] = text
+end
+local text = table.concat(all, "\n")
 write(folder .. "/results.json",
-   cjson.encode { facts = facts, targets = targets, runs = runs, failures = failures } .. "\n")
+   cjson.encode { facts = facts, targets = targets, runs = runs, failures = failures, latency = latencies } .. "\n")
 write(folder .. "/table.md", text)
-if page then put_into_page(page, text) end
 io.write(text)
 for _, run in ipairs(runs) do
    if objection(run) then os.exit(1) end

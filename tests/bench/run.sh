@@ -1,17 +1,18 @@
 #!/bin/sh
-# run.sh: builds the bench, runs every client against the load peer (round trips and streams: against a
-# private RabbitMQ), in alternation, and hands the results to report.lua.
+# run.sh: builds the bench, runs every client against the load peer (round trips, single confirms and streams: against
+# a private RabbitMQ), in alternation, and hands the results to report.lua.
 # SPDX-License-Identifier: MIT
 #
 #   sh tests/bench/run.sh [--quick] [--rounds N] [--only MODE,...] [--clients NAME,...]
 #                         [--bodies BYTES,...] [--share N] [--times N] [--docs]
 #
-# Modes: consume consume-noack publish publish-confirm rtt stream mem idle
+# Modes: consume consume-noack publish publish-confirm rtt confirm-one stream mem idle
 # Clients: rabbitmq-c rabbitmq-c-1core amqp091-go pika rabbitmq-java amqplib drain moonrabbit moonrabbit-1core
 # moonrabbit-view (bodies by msg:view(), from 1 KiB on). -1core: the client and the peer share one core.
 # Everything goes to .build/bench: runs.tsv (raw), results.json, table.md. A complete run also puts the
-# table into docs/performance.md; --docs does that for a partial one. --share N: every run N times shorter,
-# --times N: longer. About half an hour; --quick 4. A client that cannot be built here is named, and its rows are left out.
+# tables into docs/performance.md; --docs does that for a partial
+# one. The latencies are a block of their own there: `--only rtt,confirm-one --docs` measures them alone, and leaves
+# the other tables as they are. --share N: every run N times shorter, --times N: longer. About half an hour; --quick 4. A client that cannot be built here is named, and its rows are left out.
 # MOONRABBIT=PATH uses that command instead of building one.
 # shellcheck source=examples/strict.sh
 . "$(dirname "$0")/../../examples/strict.sh"
@@ -24,7 +25,7 @@ here=tests/bench
 out=.build/bench
 rounds=5
 share=1 times=1 # a run does times/share of its messages
-modes="consume consume-noack publish publish-confirm rtt stream mem idle"
+modes="consume consume-noack publish publish-confirm rtt confirm-one stream mem idle"
 clients="rabbitmq-c rabbitmq-c-1core amqp091-go pika rabbitmq-java amqplib drain moonrabbit moonrabbit-view moonrabbit-1core"
 bodies="16 100 1024 65536"
 docs=auto
@@ -162,7 +163,7 @@ facts() {
 # Messages of one run, for about a second: thousands at small bodies, at 1 KiB, at 64 KiB.
 count() { # CLIENT MODE BODY
 	case $1/$2 in
-	*/rtt) echo $((2000 * times / share)) && return ;;
+	*/rtt | */confirm-one) echo $((5000 * times / share)) && return ;;
 	*/stream*) echo $((1000000 * times / share)) && return ;;
 	*/mem) echo $((20000000 * times / share)) && return ;;
 	*/idle) echo 1000 && return ;;
@@ -226,7 +227,7 @@ client() { # CLIENT MODE PORT BODY MESSAGES
 
 record() { # CLIENT ROUND WHAT
 	printf '%s\t%s\t%s\t%s\n' "$1" "$2" "$(tail -n 1 $out/client.json)" "$(tail -n 1 $out/peer.json)" >>$out/runs.tsv
-	echo "$3: $(tail -n 1 $out/client.json)"
+	echo "$3: $(tail -n 1 $out/client.json | sed 's/,"trips_us":\[.*\]//; s/, "trips_us": \[.*\]//')"
 }
 
 failed() { # CLIENT MODE BODY ROUND: the report names it, so that nobody takes four runs for five
@@ -295,14 +296,15 @@ wanted() { # CLIENT MODE BODY: does it take part?
 	moonrabbit-view/consume*) [ "$3" -ge 1024 ] ;;
 	moonrabbit-1core/consume | moonrabbit-1core/publish*) [ "$3" = 100 ] ;;
 	moonrabbit-*) return 1 ;;
-	*/stream | */mem | */idle | drain/rtt | rabbitmq-c-1core/rtt | rabbitmq-c-1core/consume-noack) return 1 ;;
+	*/stream | */mem | */idle | drain/rtt | drain/confirm-one) return 1 ;;
+	rabbitmq-c-1core/rtt | rabbitmq-c-1core/confirm-one | rabbitmq-c-1core/consume-noack) return 1 ;;
 	rabbitmq-c-1core/*) [ "$3" = 100 ] ;; # shows what the scheduler does to the yardstick
 	esac
 }
 
 run_mode() { # MODE
 	mode=$1 mode_bodies=$bodies mode_rounds=$rounds
-	if has "$mode" rtt stream mem idle; then mode_bodies=100; fi
+	if has "$mode" rtt confirm-one stream mem idle; then mode_bodies=100; fi
 	if has "$mode" stream; then fill_stream; fi
 	if has "$mode" mem idle; then mode_rounds=1; fi
 	for body in $mode_bodies; do
@@ -310,7 +312,7 @@ run_mode() { # MODE
 		for round in $(seq "$mode_rounds"); do
 			for name in $clients; do
 				wanted "$name" "$mode" "$body" || continue
-				if has "$mode" rtt stream; then
+				if has "$mode" rtt confirm-one stream; then
 					against_rabbitmq "$name" "$mode" "$round"
 				else
 					against_peer "$name" "$mode" "$body" "$round"
