@@ -10,7 +10,7 @@
 # Clients: rabbitmq-c rabbitmq-c-1core amqp091-go pika rabbitmq-java amqplib drain moonrabbit moonrabbit-1core
 # moonrabbit-view (bodies by msg:view(), from 1 KiB on). -1core: the client and the peer share one core.
 # Everything goes to .build/bench: runs.tsv (raw), results.json, table.md. A complete run also puts the
-# tables into docs/performance.md; --docs does that for a partial
+# tables into docs/performance.md and draws the pictures of docs anew (figure.lua); --docs does that for a partial
 # one. The latencies are a block of their own there: `--only rtt,confirm-one --docs` measures them alone, and leaves
 # the other tables as they are. --share N: every run N times shorter, --times N: longer. About half an hour; --quick 4. A client that cannot be built here is named, and its rows are left out.
 # MOONRABBIT=PATH uses that command instead of building one.
@@ -341,5 +341,6 @@ stop_rabbitmq
 page=
 [ $docs = never ] || page=docs/performance.md
 luajit $here/report.lua $out $page
+[ -z "$page" ] || luajit $here/figure.lua .
 [ $failures = 0 ] || echo "run.sh: $failures runs failed" >&2
 [ $failures = 0 ]

@@ -64,9 +64,10 @@ describe("the documentation", function()
       has("connections", nil, "(configuration.md)", "(troubleshooting.md)")
    end)
 
-   it("shows in README's figure what performance.md says", function()
+   it("shows in its figures what performance.md says", function()
       assert.equal(0, os.execute "luajit tests/bench/figure.lua . --check")
       assert.truthy(read("README.md"):find("(docs/benchmark.svg)", 1, true))
+      has("performance", nil, "(pictures/cpu.svg)", "(pictures/memory.svg)")
    end)
 
    it("lists no function of mr that does not exist", function()
