@@ -38,12 +38,18 @@ static void *empty(struct mr_spares *s, size_t slot)
 	return memory;
 }
 
+/* A look at all slots costs more than the memory. */
+static bool has_any(const struct mr_spares *s)
+{
+	return atomic_load_explicit(&s->bytes, memory_order_relaxed) != 0;
+}
+
 void *mr_spares_take(struct mr_spares *s, size_t size)
 {
 	size_t bytes = mr_spares_size(size);
 	if (size < MR_SPARES_LEAST) return mr_malloc(bytes);
 	atomic_fetch_add_explicit(&s->taken, 1, memory_order_relaxed);
-	for (size_t i = 0; i < SLOTS; i++) {
+	for (size_t i = 0; i < SLOTS && has_any(s); i++) {
 		void *memory = empty(s, i);
 		if (memory && size_of(memory) == bytes) return memory;
 		mr_free(memory); /* bodies have another size now */
