@@ -9,7 +9,9 @@
 #include "base/value.h"
 #include "codec/frame.h"
 
-#define LENT_LEAST (16 * 1024) /* bytes of a body; smaller ones are copied into the output */
+/* Bytes of a body, and of a frame; smaller ones are copied into the output. By TLS each part of a body
+ * is a record, and so is what stands between two of them. */
+#define LENT_LEAST (16 * 1024)
 
 static enum mr_status check(const struct mr_amqp_channel *ch, const mr_request *request,
 	mr_error *error)
@@ -163,7 +165,8 @@ enum mr_status mr_amqp_channel_publish(struct mr_amqp_channel *ch, const struct 
 		.name = p->exchange,
 		.key = p->routing_key};
 	struct mr_outbox_mark before = mr_outbox_mark(&ch->outlet->out);
-	void *kept = p->body.size >= LENT_LEAST ? p->block : NULL;
+	bool is_lent = p->body.size >= LENT_LEAST && ch->outlet->frame_max > LENT_LEAST;
+	void *kept = is_lent ? p->block : NULL;
 
 	if (p->flags & MR_MANDATORY) m.flags = MR_MANDATORY;
 	enum mr_status st = mr_outlet_send(ch->outlet, ch->number, &m, error);

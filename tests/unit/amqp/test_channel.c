@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: MIT */
 #include "session_bench.h"
 
+#include "amqp/session_state.h"
+
 static void clear(struct bench *b)
 {
 	mr_outbox_consume(mr_session_output(b->s), SIZE_MAX);
@@ -325,6 +327,22 @@ static void test_a_large_body_is_written_from_its_block(void **state)
 	end(&b);
 }
 
+/* By TLS each part would be a record, and each head of a frame another one. */
+static void test_a_large_body_in_small_frames_is_copied(void **state)
+{
+	struct bench b;
+	struct iovec places[8];
+	(void)state;
+	confirming(&b);
+	b.s->outlet.frame_max = 16 * 1024;
+	publish(&b, 1, "before it", 0, 9000);
+	long live = mr_alloc_live();
+	publish_block(&b, 2, LARGE);
+	assert_int_equal(mr_alloc_live(), live);
+	assert_int_equal(mr_outbox_view(mr_session_output(b.s), places, 8), 1);
+	end(&b);
+}
+
 static void test_the_block_of_a_publish_that_cannot_be_sent_is_freed(void **state)
 {
 	struct bench b;
@@ -421,6 +439,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_large_body_is_written_from_its_block),
+		cmocka_unit_test(test_a_large_body_in_small_frames_is_copied),
 		cmocka_unit_test(test_the_block_of_a_publish_that_cannot_be_sent_is_freed),
 		cmocka_unit_test(test_a_large_publish_without_memory_leaves_nothing_on_the_wire),
 		cmocka_unit_test(test_a_get_brings_a_message_or_says_the_queue_is_empty),
