@@ -120,5 +120,7 @@ void mr_tls_session_keep(const struct mr_tls_offer *offer, SSL *ssl)
 	SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	drop(kept);
 	kept->session = SSL_get1_session(ssl);
-	kept->until = offer->until;
+	/* TLS 1.2: a new handshake on the stream may have shown another certificate. */
+	int64_t end = end_of(ssl, time(NULL));
+	kept->until = end < offer->until ? end : offer->until;
 }

@@ -397,6 +397,48 @@ static void test_a_session_is_not_offered_after_the_end_of_the_certificate(void 
 	end(&b);
 }
 
+static SSL *of_server; /* of its last stream */
+
+static void note(const SSL *ssl, int where, int result)
+{
+	(void)where;
+	(void)result;
+	of_server = (SSL *)(uintptr_t)ssl;
+}
+
+/* TLS 1.2: the handshake is done anew on the open stream. */
+static void test_the_end_is_that_of_the_certificate_that_was_shown_last(void **state)
+{
+	struct bench b;
+	struct pair p = {0};
+	char path[100], data[8], keys[80] = "other keys";
+	int64_t now = time(NULL);
+	(void)state;
+	begin(&b);
+	b.options.ca_certs = path_of(b.ca, "both");
+	limit_to_1_2(&b);
+	SSL_CTX_set_info_callback(b.server->ctx, note);
+	assert_true(shake(&b, &p));
+	path_of(path, "short");
+	assert_int_equal(SSL_use_certificate_file(of_server, path, SSL_FILETYPE_PEM), 1);
+	assert_int_equal(SSL_use_PrivateKey_file(of_server, path, SSL_FILETYPE_PEM), 1);
+	/* The session is known no more. */
+	assert_int_equal(SSL_CTX_set_tlsext_ticket_keys(b.server->ctx, keys, sizeof keys), 1);
+	assert_int_equal(SSL_renegotiate(of_server), 1);
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(p.server->class->read(p.server, data, sizeof data, NULL), 0);
+		assert_int_equal(p.client->class->read(p.client, data, sizeof data, NULL), 0);
+	}
+	chat(&p);
+	mr_facts facts = {0};
+	p.client->class->describe(p.client, &facts);
+	assert_true(facts.certificate_end < (double)now + 4000); /* it is the short one */
+	hang_up(&p);
+	assert_non_null(b.kept.session);
+	assert_in_range(b.kept.until, now + 3000, now + 3600);
+	end(&b);
+}
+
 /* OpenSSL's server does so to who offers a session if it asks for certificates, and has no id. */
 static void test_a_handshake_that_fails_for_its_session_is_suspect(void **state)
 {
@@ -473,6 +515,7 @@ int main(void)
 		cmocka_unit_test(test_a_client_certificate_is_shown_in_each_handshake),
 		cmocka_unit_test(test_a_session_is_offered_for_a_day),
 		cmocka_unit_test(test_a_session_is_not_offered_after_the_end_of_the_certificate),
+		cmocka_unit_test(test_the_end_is_that_of_the_certificate_that_was_shown_last),
 		cmocka_unit_test(test_a_handshake_that_fails_for_its_session_is_suspect),
 		cmocka_unit_test(test_only_the_last_stream_keeps_its_session),
 	};
