@@ -727,15 +727,16 @@ run_step() {
 	esac
 }
 
-# lane NAME STEP...: runs steps one after the other, beside the other lanes.
-lane() (
+# lane NAME STEP...: runs steps one after the other, beside the other lanes; always in the background, so with traps of its own.
+lane() {
 	trap end_all EXIT
+	trap 'exit 143' INT TERM HUP PIPE
 	lanes=""
 	scratch=$top/$1
 	shift
 	mkdir "$scratch" || exit 1
 	for name; do run_step "$name"; done
-)
+}
 
 # choose LIST: those of its words that were asked for.
 choose() {
