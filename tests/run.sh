@@ -30,8 +30,8 @@ suite_seconds=2700 # bounds a suite that hangs; the longest takes a quarter of i
 
 checks="packages format luacheck layers scripts complexity"
 release_lane="instructions unit spec contract embedded foreign model"
-other_lane="asan tsan fuzz install quickstart"
-third_lane="fault cluster host bare debs"
+other_lane="asan tsan"
+third_lane="fault cluster host bare debs fuzz install quickstart"
 alone="timed" # what measures time wants the machine for itself
 quick="$checks $alone instructions unit spec contract embedded foreign fault cluster host"
 all="$checks $alone $release_lane $other_lane $third_lane"
