@@ -17,46 +17,19 @@
 #include "net/tcp.h"
 #include "net/tls.h"
 #include "net/tls_inside.h"
+#include "tls_bench.h"
 
 #define RECORD 16384         /* bytes of plain text, the most that TLS allows */
 #define SEALED (RECORD + 22) /* TLS 1.3: head 5, kind 1, tag 16 */
 
 /* ---- a server without a file: its certificate is made here ---- */
 
-static void certify(SSL_CTX *ctx)
-{
-	EVP_PKEY *key = EVP_EC_gen("P-256");
-	X509 *x = X509_new();
-	X509_gmtime_adj(X509_getm_notBefore(x), 0);
-	X509_gmtime_adj(X509_getm_notAfter(x), 3600);
-	X509_set_pubkey(x, key);
-	assert_true(X509_sign(x, key, EVP_sha256()) > 0);
-	assert_int_equal(SSL_CTX_use_certificate(ctx, x), 1);
-	assert_int_equal(SSL_CTX_use_PrivateKey(ctx, key), 1);
-	X509_free(x);
-	EVP_PKEY_free(key);
-}
-
 /* ---- a stream that counts what is written to it ---- */
 
 struct counter {
-	struct mr_stream stream;
-	struct mr_stream *lower;
+	struct over over;
 	size_t writes, records, longest; /* `longest`: bytes of the longest record */
 };
-
-static enum mr_status counter_connect(struct mr_stream *s, mr_error *error)
-{
-	(void)s;
-	(void)error;
-	return MR_OK;
-}
-
-static ssize_t counter_read(struct mr_stream *s, void *data, size_t size, mr_error *error)
-{
-	struct counter *c = (struct counter *)s;
-	return c->lower->class->read(c->lower, data, size, error);
-}
 
 static ssize_t counter_write(struct mr_stream *s, const void *data, size_t size, mr_error *error)
 {
@@ -71,26 +44,12 @@ static ssize_t counter_write(struct mr_stream *s, const void *data, size_t size,
 		c->records++;
 		at += record;
 	}
-	assert_int_equal(c->lower->class->write(c->lower, data, size, error), size);
+	assert_int_equal(c->over.lower->class->write(c->over.lower, data, size, error), size);
 	return (ssize_t)size;
 }
 
-static bool counter_pending(const struct mr_stream *s)
-{
-	(void)s;
-	return false;
-}
-
-static void counter_end(struct mr_stream *s) { (void)s; }
-
-static void counter_close(struct mr_stream *s)
-{
-	struct counter *c = (struct counter *)s;
-	c->lower->class->close(c->lower);
-}
-
-static const struct mr_stream_class counter_class = {counter_connect, counter_read, NULL,
-	counter_write, NULL, counter_pending, counter_end, counter_close, NULL};
+static const struct mr_stream_class counter_class = {over_connect, over_read, NULL, counter_write,
+	NULL, over_pending, over_end, over_close, NULL};
 
 /* ---- a pair of streams ---- */
 
@@ -106,24 +65,18 @@ static void begin(struct bench *b)
 	const struct mr_tls_target to = {.host = "localhost"};
 	struct mr_stream *lower;
 	int fds[2], size = 1 << 20;
-	*b = (struct bench){.counter = {.stream = {.class = &counter_class}}};
+	*b = (struct bench){.counter = {.over = {.stream = {.class = &counter_class}}}};
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(mr_tls_context_open(&b->contexts[i], &o, NULL), MR_OK);
 	certify(b->contexts[1]->ctx);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
 	setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-	assert_int_equal(mr_tcp_adopt(&b->counter.lower, fds[0]), MR_OK);
+	assert_int_equal(mr_tcp_adopt(&b->counter.over.lower, fds[0]), MR_OK);
 	assert_int_equal(mr_tcp_adopt(&lower, fds[1]), MR_OK);
-	assert_int_equal(mr_tls_open(&b->client, b->contexts[0], &b->counter.stream, &to, NULL),
-		MR_OK);
+	assert_int_equal(
+		mr_tls_open(&b->client, b->contexts[0], &b->counter.over.stream, &to, NULL), MR_OK);
 	assert_int_equal(mr_tls_accept(&b->server, b->contexts[1], lower, NULL), MR_OK);
-	enum mr_status ours = MR_TIMEOUT, theirs = MR_TIMEOUT;
-	for (int i = 0; i < 20 && (ours == MR_TIMEOUT || theirs == MR_TIMEOUT); i++) {
-		if (ours == MR_TIMEOUT) ours = b->client->class->connect(b->client, NULL);
-		if (theirs == MR_TIMEOUT) theirs = b->server->class->connect(b->server, NULL);
-	}
-	assert_int_equal(ours, MR_OK);
-	assert_int_equal(theirs, MR_OK);
+	shake_hands(b->client, b->server);
 	b->counter.writes = b->counter.records = b->counter.longest = 0;
 }
 

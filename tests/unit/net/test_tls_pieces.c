@@ -19,6 +19,7 @@
 #include "net/tcp.h"
 #include "net/tls.h"
 #include "net/tls_inside.h"
+#include "tls_bench.h"
 
 #define PLACES 64 /* as a link */
 #define BODY_MOST 200000
@@ -39,50 +40,23 @@ static void *resize(void *memory, size_t size)
 /* ---- a stream that takes some bytes, or none ---- */
 
 struct stingy {
-	struct mr_stream stream;
-	struct mr_stream *lower;
+	struct over over;
 	size_t taken;
 };
-
-static enum mr_status stingy_connect(struct mr_stream *s, mr_error *error)
-{
-	(void)s;
-	(void)error;
-	return MR_OK;
-}
-
-static ssize_t stingy_read(struct mr_stream *s, void *data, size_t size, mr_error *error)
-{
-	struct stingy *c = (struct stingy *)s;
-	return c->lower->class->read(c->lower, data, size, error);
-}
 
 static ssize_t stingy_write(struct mr_stream *s, const void *data, size_t size, mr_error *error)
 {
 	struct stingy *c = (struct stingy *)s;
 	size_t most = below(3) ? 1 + below(40000) : 0;
 	if (!most) return 0;
-	ssize_t n = c->lower->class->write(c->lower, data, size < most ? size : most, error);
+	ssize_t n =
+		c->over.lower->class->write(c->over.lower, data, size < most ? size : most, error);
 	if (n > 0) c->taken += (size_t)n;
 	return n;
 }
 
-static bool stingy_pending(const struct mr_stream *s)
-{
-	(void)s;
-	return false;
-}
-
-static void stingy_end(struct mr_stream *s) { (void)s; }
-
-static void stingy_close(struct mr_stream *s)
-{
-	struct stingy *c = (struct stingy *)s;
-	c->lower->class->close(c->lower);
-}
-
-static const struct mr_stream_class stingy_class = {stingy_connect, stingy_read, NULL, stingy_write,
-	NULL, stingy_pending, stingy_end, stingy_close, NULL};
+static const struct mr_stream_class stingy_class = {over_connect, over_read, NULL, stingy_write,
+	NULL, over_pending, over_end, over_close, NULL};
 
 /* ---- a pair of streams ---- */
 
@@ -95,49 +69,25 @@ struct bench {
 	uint32_t frame_max;
 };
 
-static void certify(SSL_CTX *ctx)
-{
-	EVP_PKEY *key = EVP_EC_gen("P-256");
-	X509 *x = X509_new();
-	X509_gmtime_adj(X509_getm_notBefore(x), 0);
-	X509_gmtime_adj(X509_getm_notAfter(x), 3600);
-	X509_set_pubkey(x, key);
-	assert_true(X509_sign(x, key, EVP_sha256()) > 0);
-	assert_int_equal(SSL_CTX_use_certificate(ctx, x), 1);
-	assert_int_equal(SSL_CTX_use_PrivateKey(ctx, key), 1);
-	X509_free(x);
-	EVP_PKEY_free(key);
-}
-
-static void shake_hands(struct bench *b)
-{
-	enum mr_status ours = MR_TIMEOUT, theirs = MR_TIMEOUT;
-	while (ours == MR_TIMEOUT || theirs == MR_TIMEOUT) {
-		if (ours == MR_TIMEOUT) ours = b->client->class->connect(b->client, NULL);
-		if (theirs == MR_TIMEOUT) theirs = b->server->class->connect(b->server, NULL);
-	}
-	assert_int_equal(ours, MR_OK);
-	assert_int_equal(theirs, MR_OK);
-}
-
 static void begin(struct bench *b, int version, uint32_t frame_max)
 {
 	const struct mr_tls_options o = {.no_verify = true};
 	const struct mr_tls_target to = {.host = "localhost"};
 	struct mr_stream *lower;
 	int fds[2];
-	*b = (struct bench){.stingy = {.stream = {.class = &stingy_class}}, .frame_max = frame_max};
+	*b = (struct bench){.stingy = {.over = {.stream = {.class = &stingy_class}}},
+		.frame_max = frame_max};
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(mr_tls_context_open(&b->contexts[i], &o, NULL), MR_OK);
 	certify(b->contexts[1]->ctx);
 	assert_int_equal(SSL_CTX_set_max_proto_version(b->contexts[1]->ctx, version), 1);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-	assert_int_equal(mr_tcp_adopt(&b->stingy.lower, fds[0]), MR_OK);
+	assert_int_equal(mr_tcp_adopt(&b->stingy.over.lower, fds[0]), MR_OK);
 	assert_int_equal(mr_tcp_adopt(&lower, fds[1]), MR_OK);
-	assert_int_equal(mr_tls_open(&b->client, b->contexts[0], &b->stingy.stream, &to, NULL),
+	assert_int_equal(mr_tls_open(&b->client, b->contexts[0], &b->stingy.over.stream, &to, NULL),
 		MR_OK);
 	assert_int_equal(mr_tls_accept(&b->server, b->contexts[1], lower, NULL), MR_OK);
-	shake_hands(b);
+	shake_hands(b->client, b->server);
 }
 
 static void end(struct bench *b)
