@@ -3,22 +3,16 @@
 local embedded = require "embedded"
 local loop = require "moonrabbit.loop.loop"
 local mr = require "moonrabbit"
+local files = require "files"
 
 -- Functions of these tables that are for the library alone.
 local INSIDE = { ["mr.log.again"] = true, ["mr.log.set_worker"] = true, ["mr.topology.new"] = true }
-
-local function read(path)
-   local file = assert(io.open(path))
-   local text = file:read "*a"
-   file:close()
-   return text
-end
 
 -- One of each class, by the name that api.md calls it.
 -- The functions of a module that loads in its host only, by its source.
 local function adapter(name)
    local list = {}
-   for fn in read("lua/moonrabbit/" .. name .. ".lua"):gmatch "\nfunction adapter%.([%w_]+)" do list[fn] = function() end end
+   for fn in files.read("lua/moonrabbit/" .. name .. ".lua"):gmatch "\nfunction adapter%.([%w_]+)" do list[fn] = function() end end
    return setmetatable(list, {})
 end
 
@@ -59,7 +53,7 @@ describe("docs/api.md", function()
    setup(function()
       loop.close(1)
       mr.log.configure "off"
-      text, all = read "docs/api.md", objects()
+      text, all = files.read "docs/api.md", objects()
    end)
    teardown(function()
       all.timer:cancel()

@@ -1,19 +1,7 @@
 --- bench: what becomes of the times that tests/bench/run.sh measures: percentiles, tables, pictures. The times here are made up.
 -- Feature: the benchmark's report
 local cjson = require "cjson"
-
-local function read(path)
-   local file = assert(io.open(path))
-   local text = file:read "*a"
-   file:close()
-   return text
-end
-
-local function write(path, text)
-   local file = assert(io.open(path, "w"))
-   file:write(text)
-   file:close()
-end
+local files = require "files"
 
 local function latency()
    return dofile "tests/bench/latency.lua"
@@ -67,7 +55,7 @@ describe("the benchmark's report", function()
       folder = io.popen("mktemp -d"):read "*l"
       page = folder .. "/docs/performance.md"
       os.execute("mkdir -p " .. folder .. "/docs/pictures")
-      write(page, read "docs/performance.md")
+      files.write(page, files.read "docs/performance.md")
       local lines = {}
       for factor, client in ipairs { "rabbitmq-c", "moonrabbit" } do
          local trips = {}
@@ -79,17 +67,17 @@ describe("the benchmark's report", function()
             end
          end
       end
-      write(folder .. "/runs.tsv", table.concat(lines, "\n") .. "\n")
-      write(folder .. "/facts.tsv", "date\t2026-01-02\ncommit\tabc1234\n")
-      write(folder .. "/failures.tsv", "")
+      files.write(folder .. "/runs.tsv", table.concat(lines, "\n") .. "\n")
+      files.write(folder .. "/facts.tsv", "date\t2026-01-02\ncommit\tabc1234\n")
+      files.write(folder .. "/failures.tsv", "")
    end)
 
    after_each(function() os.execute("rm -r " .. folder) end)
 
    it("puts a run of latencies alone into their own block, and leaves the rest of the page", function()
-      local before = read(page)
-      assert.equal(0, run("report.lua", folder, page), read(folder .. "/said"))
-      local after = read(page)
+      local before = files.read(page)
+      assert.equal(0, run("report.lua", folder, page), files.read(folder .. "/said"))
+      local after = files.read(page)
       local marks = "<!%-%- latency:begin %-%->\n(.-)<!%-%- latency:end %-%->"
       assert.equal((before:gsub(marks, "")), (after:gsub(marks, "")))
       local block = after:match(marks)
@@ -100,7 +88,7 @@ describe("the benchmark's report", function()
 
    it("keeps percentiles in results.json, not each trip", function()
       run("report.lua", folder)
-      local results = cjson.decode(read(folder .. "/results.json"))
+      local results = cjson.decode(files.read(folder .. "/results.json"))
       assert.equal(2000, results.latency.rtt.moonrabbit.trips)
       assert.equal(299, results.latency["confirm-one"].moonrabbit.p99)
       assert.is_nil(results.runs[1].trips_us)
@@ -108,12 +96,12 @@ describe("the benchmark's report", function()
 
    it("draws the curves, and tells when the page says something else", function()
       run("report.lua", folder, page)
-      assert.equal(0, run("figure.lua", folder), read(folder .. "/said"))
-      local _, curves = read(folder .. "/docs/pictures/latency.svg"):gsub('<polyline class="l%d [lt][^ ]+" ', "")
+      assert.equal(0, run("figure.lua", folder), files.read(folder .. "/said"))
+      local _, curves = files.read(folder .. "/docs/pictures/latency.svg"):gsub('<polyline class="l%d [lt][^ ]+" ', "")
       assert.equal(4 + 4, curves)  -- two clients in two modes, each with a line to its name
       assert.equal(0, run("figure.lua", folder, "--check"))
-      write(page, (read(page):gsub("curve rtt moonrabbit: [%d.]+", "curve rtt moonrabbit: 150")))
+      files.write(page, (files.read(page):gsub("curve rtt moonrabbit: [%d.]+", "curve rtt moonrabbit: 150")))
       assert.are_not.equal(0, run("figure.lua", folder, "--check"))
-      assert.truthy(read(folder .. "/said"):find("docs/pictures/latency.svg is not what", 1, true))
+      assert.truthy(files.read(folder .. "/said"):find("docs/pictures/latency.svg is not what", 1, true))
    end)
 end)

@@ -1,12 +1,8 @@
 --- docs: what the pages must have: the rows of the capability contract that are guidance.
 -- Feature: the pages of docs
-local function read(path)
-   local file = assert(io.open(path))
-   local text = file:read "*a"
-   file:close()
-   return text
-end
-local function page(name) return read("docs/" .. name .. ".md") end
+local files = require "files"
+
+local function page(name) return files.read("docs/" .. name .. ".md") end
 
 -- Each part stands on the page, in the section of that title if one is named.
 local function has(name, section, ...)
@@ -57,7 +53,7 @@ describe("the documentation", function()
 
    it("is complete: configuration, performance, troubleshooting, topologies, each linked (I8)", function()
       for _, name in ipairs { "configuration", "performance", "troubleshooting", "topologies" } do assert.is_true(#page(name) > 1000) end
-      local readme = read "README.md"
+      local readme = files.read "README.md"
       for _, name in ipairs { "connections", "configuration", "performance", "troubleshooting", "topologies" } do
          assert.truthy(readme:find(("docs/%s.md"):format(name), 1, true), "README.md does not link docs/" .. name .. ".md")
       end
@@ -66,7 +62,7 @@ describe("the documentation", function()
 
    it("shows in its figures what performance.md says", function()
       assert.equal(0, os.execute "luajit tests/bench/figure.lua . --check")
-      assert.truthy(read("README.md"):find("(docs/benchmark.svg)", 1, true))
+      assert.truthy(files.read("README.md"):find("(docs/benchmark.svg)", 1, true))
       has("performance", nil, "(pictures/cpu.svg)", "(pictures/memory.svg)")
    end)
 
@@ -115,7 +111,7 @@ describe("the catalogue of the log", function()
       local of = messages "."
       assert.same({}, complaints(of))
       assert.is_true(of.lost.fields.hint and of.lost.levels.error and of.stopped.fields.code and of.stopped.levels.info)
-      assert.truthy(read "docs/log.md":find("| `still not connected` | warn | ", 1, true))
+      assert.truthy(files.read "docs/log.md":find("| `still not connected` | warn | ", 1, true))
    end)
 
    it("lacks what the code, Lua or C, logs without its being there (FIELD-W38)", function()

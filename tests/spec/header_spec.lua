@@ -3,20 +3,8 @@
 local LIBRARY = os.getenv "MOONRABBIT_LIBRARY"
 local INCLUDE = "runtime/include"
 
-local function read(path)
-   local f = assert(io.open(path))
-   local text = f:read "*a"
-   f:close()
-   return text
-end
-
-local function write(path, text)
-   local f = assert(io.open(path, "w"))
-   f:write(text)
-   f:close()
-end
-
 -- What a shell command prints, with its exit code at the end.
+local files = require "files"
 local function output_of(command)
    local pipe = assert(io.popen("{ " .. command .. "; echo code $?; } 2>&1"))
    local text = pipe:read "*a"
@@ -27,7 +15,7 @@ end
 -- The lines of the first comment that are indented by a tab.
 local function program()
    local lines = {}
-   for line in read(INCLUDE .. "/moonrabbit.h"):match "^/%*.-%*/":gmatch "[^\n]+" do
+   for line in files.read(INCLUDE .. "/moonrabbit.h"):match "^/%*.-%*/":gmatch "[^\n]+" do
       local code = line:match "^ %*\t(.*)$"
       if code then lines[#lines + 1] = code end
    end
@@ -42,7 +30,7 @@ describe("the headers", function()
 
    local function compile(source, more)
       local warnings = "-std=c11 -Wall -Wextra -Wpedantic -Werror"
-      write(folder .. "/a.c", source)
+      files.write(folder .. "/a.c", source)
       assert.equal("code 0\n", output_of(("cc %s -I %s %s/a.c %s"):format(warnings, INCLUDE, folder, more)))
    end
 

@@ -2,15 +2,9 @@
 -- Feature: the pages that are made for man
 -- SPDX-License-Identifier: MIT
 local shell = require "shell"
+local files = require "files"
 
 local root = (debug.getinfo(1, "S").source:match "^@(.*/)" or "./") .. "../.."
-
-local function read(path)
-   local file = assert(io.open(path))
-   local text = file:read "*a"
-   file:close()
-   return text
-end
 
 describe("the manual", function()
    local out
@@ -23,7 +17,7 @@ describe("the manual", function()
    end)
    teardown(function() shell("rm -rf " .. out) end)
 
-   local function page(path) return (read(out .. "/" .. path):gsub("\\%-", "-")) end
+   local function page(path) return (files.read(out .. "/" .. path):gsub("\\%-", "-")) end
 
    it("has a page for each command, with each of its options", function()
       local all = page "man1/moonrabbit.1"
@@ -43,7 +37,7 @@ describe("the manual", function()
 
    it("shows each function of moonrabbit.h in moonrabbit(3), with a page of its name", function()
       local text, count = page "man3/moonrabbit.3", 0
-      for name in read(root .. "/runtime/include/moonrabbit.h"):gmatch "\nMR_API [^;]-(mr_[%w_]+)%(" do
+      for name in files.read(root .. "/runtime/include/moonrabbit.h"):gmatch "\nMR_API [^;]-(mr_[%w_]+)%(" do
          count = count + 1
          assert.truthy(text:find(name .. "(", 1, true), name)
          assert.equal(".so man3/moonrabbit.3\n", page(("man3/%s.3"):format(name)))

@@ -1,18 +1,12 @@
 --- The alert rules and the dashboard of docs/: they name metrics that there are, and Prometheus takes them.
 -- Feature: docs/prometheus and docs/grafana beside the catalogue of metrics
 local cjson = require "cjson"
-
-local function read(path)
-   local file = assert(io.open(path))
-   local all = file:read "*a"
-   file:close()
-   return all
-end
+local files = require "files"
 
 -- The names in docs/metrics.md.
 local function catalogue()
    local list = {}
-   for name in read "docs/metrics.md":gmatch "\n| `([%l_]+)` | %l+ |" do list[name] = true end
+   for name in files.read "docs/metrics.md":gmatch "\n| `([%l_]+)` | %l+ |" do list[name] = true end
    return list
 end
 
@@ -32,16 +26,16 @@ describe("the catalogue of metrics", function()
 
    it("has each metric that an alert rule names", function()
       local n = 0
-      for name, expression in read "docs/prometheus/moonrabbit.rules.yml":gmatch "%- alert: (%w+)\n%s+expr: (.-)\n%s+%l+:[^\n]*" do
+      for name, expression in files.read "docs/prometheus/moonrabbit.rules.yml":gmatch "%- alert: (%w+)\n%s+expr: (.-)\n%s+%l+:[^\n]*" do
          n = n + 1
          assert.truthy(check_names(expression, name) or name == "MoonrabbitDown", name .. " names none")
       end
       assert.is_true(n >= 20)
-      check_names(read "docs/prometheus/moonrabbit.test.yml", "moonrabbit.test.yml")
+      check_names(files.read "docs/prometheus/moonrabbit.test.yml", "moonrabbit.test.yml")
    end)
 
    it("has each metric that the dashboard names; its panels have their places, and its variables are there", function()
-      local board, n, taken, variables = cjson.decode(read "docs/grafana/moonrabbit.json"), 0, {}, { __rate_interval = true }
+      local board, n, taken, variables = cjson.decode(files.read "docs/grafana/moonrabbit.json"), 0, {}, { __rate_interval = true }
       for _, v in ipairs(board.templating.list) do
          variables[v.name] = true
          if v.definition then assert.is_true(check_names(v.definition, v.name)) end
