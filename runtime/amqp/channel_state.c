@@ -2,8 +2,6 @@
  * SPDX-License-Identifier: MIT */
 #include "amqp/channel_state.h"
 
-#include "base/machine.h"
-
 static const unsigned may_follow[MR_CH_COUNT] = {
 	[MR_CH_CLOSED] = MR_BIT(MR_CH_OPENING),
 	[MR_CH_OPENING] = MR_BIT(MR_CH_OPEN) | MR_BIT(MR_CH_CLOSING) | MR_BIT(MR_CH_CLOSED),
@@ -15,11 +13,7 @@ static const struct mr_machine machine = {"channel", names, may_follow, MR_CH_CO
 
 void mr_amqp_channel_enter(struct mr_amqp_channel *ch, enum mr_channel_state next)
 {
-	mr_error fault = {0};
-	if (mr_machine_moves(&machine, ch->state, next, &fault))
-		ch->state = next;
-	else if (!ch->outlet->fault)
-		mr_error_keep(&ch->outlet->fault, &fault);
+	if (mr_outlet_allows(ch->outlet, &machine, ch->state, next)) ch->state = next;
 }
 
 /* ---- telling ---- */

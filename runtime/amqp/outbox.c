@@ -53,7 +53,7 @@ enum mr_status mr_outbox_put_content(struct mr_outbox *o, uint16_t channel, mr_s
 	mr_slice body, void *block, uint32_t frame_max)
 {
 	size_t chunk = frame_max - MR_FRAME_OVERHEAD;
-	size_t frames = body.size / chunk + (body.size % chunk != 0);
+	size_t frames = mr_frame_count(body.size, frame_max);
 	/* All memory at once: then nothing fails halfway. */
 	if (mr_buffer_reserve(&o->lent, frames * sizeof(struct mr_lent)) != MR_OK)
 		return MR_NO_MEMORY;

@@ -23,6 +23,15 @@ void mr_outlet_fini(struct mr_outlet *outlet)
 	mr_error_keep(&outlet->fault, NULL);
 }
 
+bool mr_outlet_allows(struct mr_outlet *outlet, const struct mr_machine *machine, unsigned from,
+	unsigned to)
+{
+	mr_error fault = {0};
+	if (mr_machine_moves(machine, from, to, &fault)) return true;
+	if (!outlet->fault) mr_error_keep(&outlet->fault, &fault);
+	return false;
+}
+
 enum mr_status mr_outlet_odd(struct mr_outlet *outlet, uint16_t channel, const char *format, ...)
 {
 	mr_error what = {0};

@@ -7,6 +7,8 @@
 #include "amqp/outbox.h"
 #include "amqp/session_options.h"
 #include "base/list.h"
+#include "base/machine.h"
+#include "base/machine.h"
 #include "codec/method.h"
 
 struct mr_outlet {
@@ -24,6 +26,9 @@ struct mr_outlet {
 void mr_outlet_init(struct mr_outlet *outlet, const struct mr_session_options *options,
 	uint32_t frame_max);
 void mr_outlet_fini(struct mr_outlet *outlet);
+/* mr_machine_moves; what is not allowed becomes the fault, unless there is one. */
+bool mr_outlet_allows(struct mr_outlet *outlet, const struct mr_machine *machine, unsigned from,
+	unsigned to);
 /* For the flight recorder. */
 static inline void mr_outlet_seen(const struct mr_outlet *outlet, bool is_out, uint16_t channel,
 	const struct mr_method *method, uint32_t consumer)

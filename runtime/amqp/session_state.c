@@ -6,7 +6,6 @@
 
 #include "amqp/channel.h"
 #include "base/alloc.h"
-#include "base/machine.h"
 
 static const unsigned may_follow[MR_SESSION_STATE_COUNT] = {
 	[MR_SESSION_IDLE] = MR_BIT(MR_SESSION_HANDSHAKE) | MR_BIT(MR_SESSION_CLOSED),
@@ -19,11 +18,7 @@ static const struct mr_machine machine = {"session", names, may_follow, MR_SESSI
 
 void mr_session_enter(struct mr_session *s, enum mr_session_state next)
 {
-	mr_error fault = {0};
-	if (mr_machine_moves(&machine, s->state, next, &fault))
-		s->state = next;
-	else if (!s->outlet.fault)
-		mr_error_keep(&s->outlet.fault, &fault);
+	if (mr_outlet_allows(&s->outlet, &machine, s->state, next)) s->state = next;
 }
 
 /* ---- channels ---- */

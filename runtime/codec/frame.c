@@ -118,6 +118,12 @@ enum mr_status mr_frame_put_content(struct mr_buffer *out, uint16_t channel, mr_
 	return mr_frame_put_letter(out, channel, properties, body, frame_max);
 }
 
+size_t mr_frame_count(size_t body, uint32_t frame_max)
+{
+	size_t chunk = frame_max - MR_FRAME_OVERHEAD;
+	return body / chunk + (body % chunk != 0);
+}
+
 size_t mr_frame_content_room(mr_slice properties, size_t frames)
 {
 	return MR_FRAME_OVERHEAD + 12 + properties.size + frames * MR_FRAME_OVERHEAD;
@@ -127,7 +133,7 @@ enum mr_status mr_frame_put_letter(struct mr_buffer *out, uint16_t channel, mr_s
 	mr_slice body, uint32_t frame_max)
 {
 	size_t chunk = frame_max - MR_FRAME_OVERHEAD;
-	size_t frames = body.size / chunk + (body.size % chunk != 0);
+	size_t frames = mr_frame_count(body.size, frame_max);
 	size_t total = mr_frame_content_room(properties, frames) + body.size;
 	if (mr_buffer_reserve(out, total) != MR_OK) return MR_NO_MEMORY;
 

@@ -31,6 +31,7 @@ enum mr_status mr_frame_put_letter(struct mr_buffer *out, uint16_t channel, mr_s
 /* Its parts, for a body that is not copied: the header frame, as above, then the head and the end of
  * each body frame, for which there must be room: all of them need mr_frame_content_room. */
 size_t mr_frame_content_room(mr_slice properties, size_t frames);
+size_t mr_frame_count(size_t body, uint32_t frame_max); /* frames of a body */
 enum mr_status mr_frame_put_header(struct mr_buffer *out, uint16_t channel, mr_slice properties,
 	uint64_t body_size, uint32_t frame_max);
 void mr_frame_begin_body(struct mr_buffer *out, uint16_t channel, size_t size);

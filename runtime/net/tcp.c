@@ -76,34 +76,24 @@ static ssize_t tcp_read(struct mr_stream *s, void *data, size_t size, mr_error *
 	return tcp_readv(s, &(struct iovec){data, size}, 1, error);
 }
 
-static ssize_t not_written(struct mr_stream *s, mr_error *error)
-{
-	s->want |= MR_WANT_WRITE;
-	return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : lost(error, errno);
-}
-
-static ssize_t tcp_write(struct mr_stream *s, const void *data, size_t size, mr_error *error)
-{
-	ssize_t n;
-	s->want = MR_WANT_READ;
-	do {
-		n = send(s->fd, data, size, MSG_NOSIGNAL);
-	} while (n < 0 && errno == EINTR);
-	return n >= 0 ? n : not_written(s, error);
-}
-
 static ssize_t tcp_writev(struct mr_stream *s, const struct iovec *from, int count, mr_error *error)
 {
 	/* sendmsg only reads them. */
 	struct msghdr all = {.msg_iov = (struct iovec *)(uintptr_t)from,
 		.msg_iovlen = (size_t)count};
 	ssize_t n;
-	if (count == 1) return tcp_write(s, from->iov_base, from->iov_len, error);
 	s->want = MR_WANT_READ;
 	do {
 		n = sendmsg(s->fd, &all, MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
-	return n >= 0 ? n : not_written(s, error);
+	if (n >= 0) return n;
+	s->want |= MR_WANT_WRITE;
+	return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : lost(error, errno);
+}
+
+static ssize_t tcp_write(struct mr_stream *s, const void *data, size_t size, mr_error *error)
+{
+	return tcp_writev(s, &(struct iovec){(void *)(uintptr_t)data, size}, 1, error);
 }
 
 static bool tcp_pending(const struct mr_stream *s)
