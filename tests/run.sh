@@ -206,6 +206,7 @@ fi
 
 most_unsteady=3 # specs of a suite that are asked again: more are no matter of luck
 sanitizers='(Thread|Address|Leak|UndefinedBehavior)Sanitizer|runtime error:'
+crashes='Test failed with exception|SegFault|Subprocess aborted|^Test timed? out|^Unable to find' # of a unit program
 suite=""
 
 # unit_tests_again TREE: the programs that failed, once more; 0 and code=0 if they pass now.
@@ -243,7 +244,7 @@ unit_tests() {
 			failed += f + (f == 0)
 		}
 		END { print passed + 0, failed + 0 }' "$ctest_log")
-	if [ "$code" -ne 0 ] && ! grep -qE "$sanitizers" "$ctest_log" && unit_tests_again "$1"; then
+	if [ "$code" -ne 0 ] && ! grep -qE "$sanitizers|$crashes" "$ctest_log" && unit_tests_again "$1"; then
 		# shellcheck disable=SC2086 # two numbers
 		set -- $sums
 		sums="$(($1 + $2)) 0"
@@ -256,7 +257,7 @@ unit_tests() {
 	fi
 }
 
-# second_try TREE: asks the specs that failed once more (docs/decisions/31-second-try.md). What passes then is counted as
+# second_try TREE: asks the specs that failed once more (docs/decisions/0031-second-try.md). What passes then is counted as
 # passed and told of as unsteady at the end of the run. Reports of a sanitizer are no matter of luck.
 second_try() {
 	[ "${sums#* }" != "0 0" ] && [ "$suite" != model ] || return # a model's seed is its input
