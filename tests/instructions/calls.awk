@@ -6,6 +6,7 @@
 # One by one, the host waits by itself or by the I/O thread, as the scheduler has it, and the costs are different: so it also counts
 #   socket   what is sent and received
 #   waits    waits by itself (the signals are held once and let once), and by the I/O thread (one wake there, one back)
+#   unled    messages whose answer the host did not wait for by itself
 #   others   what these waits do not explain: each by itself sleeps once, each by the I/O thread sleeps three times and reads two wakes
 
 function least(kind, what, number) {
@@ -21,6 +22,7 @@ function end_round() {
 		held = n["rt_sigprocmask"] / 2
 		woken = n["write"] / 2
 		least(kind, "waits", held + woken)
+		least(kind, "unled", messages - held)
 		least(kind, "others", all - socket - 3 * held - 7 * woken)
 	}
 }
