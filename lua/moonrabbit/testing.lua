@@ -187,5 +187,13 @@ function testing.advance(seconds, step)
    while C.mr_now() < ends do settle(advance(math.min(step, ends - C.mr_now()))) end
 end
 
+--- Lengthens the times by which a program with quick answers runs the I/O loop itself: for tools and machines on which a
+-- system call takes very long.
+-- @tparam integer factor 1 to 10000
+function testing.lead_patience(factor)
+   options.argument(1, "factor", factor, "number")
+   local st = C.mr_lead_patience(loop.runtime(), factor)
+   assert(st == 0, "lead_patience: the factor is 1 to 10000")
+end
 
 return testing

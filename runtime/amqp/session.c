@@ -11,7 +11,7 @@
 #include "base/alloc.h"
 #include "codec/frame.h"
 
-#define PLACED_LEAST 65536 /* bytes that are worth a read of their own */
+#define PLACED_LEAST 16384 /* bytes that are worth a read of their own: measured */
 #define REPLY_TIME 60000   /* ms after a publish in which a direct reply may come */
 
 enum mr_status mr_session_open(struct mr_session **out, const struct mr_session_options *options)

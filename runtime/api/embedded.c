@@ -5,6 +5,8 @@
 
 #include "api/handle.h"
 
+#define PATIENCE_MAX 10000 /* of waits of a millisecond: ten seconds */
+
 int mr_server_open(mr_server **out, const char *name, mr_error *error)
 {
 	if (!name || !*name)
@@ -66,3 +68,10 @@ int mr_clock_advance(mr_runtime *rt, uint64_t token, double seconds)
 }
 
 uint64_t mr_clock_traffic(const mr_runtime *rt) { return rt->clock_traffic; }
+
+int mr_lead_patience(mr_runtime *rt, unsigned factor)
+{
+	if (factor < 1 || factor > PATIENCE_MAX) return MR_BAD_ARGUMENT;
+	mr_helm_set_patience(&rt->bridge.helm, factor);
+	return MR_OK;
+}

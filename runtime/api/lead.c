@@ -5,14 +5,13 @@
 #define QUICK 500       /* us: an answer that comes sooner is a quick one */
 #define QUICK_ONES 3    /* in a row, before it asks for the helm */
 #define FEW_COMMANDS 16 /* between two polls: of a host that does one thing after the other */
-#define FEW_EVENTS 16   /* of one wait */
 #define SLEEP 0.001     /* s: a host that waits longer leaves the loop to the I/O thread */
 #define LEAST 500       /* us: a shorter wait would last longer, as the loop sleeps for whole ms */
 
 static bool is_quick(const mr_runtime *rt, uint64_t began, int n)
 {
-	return n > 0 && n <= FEW_EVENTS && rt->sent <= FEW_COMMANDS &&
-	       mr_clock_us() - began < QUICK;
+	uint64_t quick = QUICK * (uint64_t)mr_helm_patience(&rt->bridge.helm);
+	return n > 0 && rt->sent <= FEW_COMMANDS && mr_clock_us() - began < quick;
 }
 
 /* A host with a loop of its own sleeps there. */
@@ -40,7 +39,7 @@ bool mr_lead_begin(mr_runtime *rt, int64_t until)
 bool mr_lead_turn(mr_runtime *rt)
 {
 	atomic_store_explicit(&rt->bridge.host_waits, true, memory_order_relaxed);
-	enum mr_lead how = mr_engine_lead(rt->engine, SLEEP);
+	enum mr_lead how = mr_engine_lead(rt->engine, SLEEP * mr_helm_patience(&rt->bridge.helm));
 	atomic_store_explicit(&rt->bridge.host_waits, false, memory_order_relaxed);
 	if (how == MR_LEAD_STOPPED) mr_helm_give_back(&rt->bridge.helm);
 	return how == MR_LEAD_INTERRUPTED;

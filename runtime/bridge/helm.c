@@ -13,10 +13,21 @@ enum mr_status mr_helm_open(struct mr_helm *helm, mr_error *error)
 	atomic_init(&helm->state, OURS);
 	atomic_init(&helm->is_asked_for, false);
 	atomic_init(&helm->voyages, 0);
+	atomic_init(&helm->patience, 1);
 	return mr_wake_open(&helm->back, error);
 }
 
 void mr_helm_close(struct mr_helm *helm) { mr_wake_close(&helm->back); }
+
+unsigned mr_helm_patience(const struct mr_helm *helm)
+{
+	return atomic_load_explicit(&helm->patience, memory_order_relaxed);
+}
+
+void mr_helm_set_patience(struct mr_helm *helm, unsigned patience)
+{
+	atomic_store_explicit(&helm->patience, patience, memory_order_relaxed);
+}
 
 /* ---- I/O thread ---- */
 
@@ -46,7 +57,8 @@ static bool is_ours(const struct mr_helm *helm)
 static bool sleep_for(struct mr_helm *helm, long us)
 {
 	struct pollfd given = {.fd = helm->back.fd, .events = POLLIN};
-	struct timespec tick = {0, us * 1000};
+	long ns = us * 1000 * (long)mr_helm_patience(helm);
+	struct timespec tick = {ns / 1000000000, ns % 1000000000};
 	mr_wake_prepare(&helm->back);
 	bool is_told = is_ours(helm) || ppoll(&given, 1, &tick, NULL) > 0;
 	mr_wake_cancel(&helm->back);

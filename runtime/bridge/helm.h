@@ -19,11 +19,16 @@ struct mr_helm {
 	struct mr_wake back; /* the I/O thread sleeps on it until the host gives the helm back */
 	atomic_int state;    /* enum in helm.c */
 	atomic_bool is_asked_for;
-	atomic_uint voyages; /* how often the host has had the helm in a poll */
+	atomic_uint voyages;  /* how often the host has had the helm in a poll */
+	atomic_uint patience; /* its times are so many times longer: 1, except in tests */
 };
 
 enum mr_status mr_helm_open(struct mr_helm *helm, mr_error *error);
 void mr_helm_close(struct mr_helm *helm);
+
+/* Any thread. For machines and tools on which a system call takes very long. */
+unsigned mr_helm_patience(const struct mr_helm *helm);
+void mr_helm_set_patience(struct mr_helm *helm, unsigned patience);
 
 /* I/O thread: the host has asked for the helm. False: nobody has. */
 bool mr_helm_is_asked_for(const struct mr_helm *helm);

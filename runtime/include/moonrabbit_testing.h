@@ -68,6 +68,13 @@ MR_API int mr_clock_advance(mr_runtime *rt, uint64_t token, double seconds);
  * they had to say: only then a test advances further, or a busy machine decides what is late. */
 MR_API uint64_t mr_clock_traffic(const mr_runtime *rt);
 
+/* ---- leading ------------------------------------------------------------------------------ */
+
+/* A host that has quick answers runs the I/O loop in its polls (docs/decisions/0030). What is quick
+ * takes `factor` times as long from now on, from 1 to 10000: for a tool or a machine with slow
+ * system calls. MR_BAD_ARGUMENT: another factor. */
+MR_API int mr_lead_patience(mr_runtime *rt, unsigned factor);
+
 /* ---- allocator ---------------------------------------------------------------------------- */
 
 /* Sets the allocator of the whole process; call it before any other function of the library. The

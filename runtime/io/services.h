@@ -12,8 +12,9 @@
 #include "io/event_queue.h"
 #include "io/timer.h"
 
-/* The size of one read. A quarter of a megabyte holds about 1500 deliveries of 100 bytes. */
-#define MR_READ_CHUNK (256 * 1024)
+/* The size of one read: about 800 deliveries of 100 bytes. With the messages made of it, it is to fit
+ * the second-level cache of a core (512 KiB where it was measured; docs/performance.md). */
+#define MR_READ_CHUNK (128 * 1024)
 
 struct mr_crowd;
 struct mr_history;

@@ -8,11 +8,12 @@ local ffi = require "ffi"
 local mr = require "moonrabbit"
 
 local ROUNDS, MANY, PREFETCH = 20, 1000, 1000
-local SHORT_ROUNDS, FEW = 500, 10 -- one by one: short, so that on a slow machine, too, some are led by the host from end to end
+local FEW_ROUNDS, FEW = 20, 100 -- one by one
 
 ffi.cdef [[int calls_access(const char *path, int mode) __asm__("access");]]
 local function begin(kind, messages) ffi.C.calls_access(("round/%s/%d"):format(kind, messages), 0) end
 
+require("moonrabbit.testing").lead_patience(1000) -- under strace a system call takes very long
 local conn = mr.connect()
 local body = ("x"):rep(100)
 
@@ -25,7 +26,7 @@ local function publish_many(ch)
 end
 
 local function publish_one_by_one(ch)
-   for _ = 1, SHORT_ROUNDS do
+   for _ = 1, FEW_ROUNDS do
       begin("publish-one-by-one", FEW)
       for _ = 1, FEW do assert(ch:publish("", "calls", body)) end
    end
@@ -54,6 +55,6 @@ assert(ch:confirm_select())
 publish_many(ch)
 publish_one_by_one(ch)
 begin("end", 1)
-consume("consume-one-by-one", FEW, 1, SHORT_ROUNDS)
+consume("consume-one-by-one", FEW, 1, FEW_ROUNDS)
 consume("consume-many", 2 * PREFETCH, PREFETCH, ROUNDS * MANY / (2 * PREFETCH) - 1)
 conn:close()

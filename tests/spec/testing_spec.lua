@@ -309,4 +309,13 @@ describe("a clock that is moved", function()
          assert.is_true(gap >= 600 and gap < 606, gap) -- a step of the clock is a second, and there are three hops
       end
    end)
+
+   it("lengthens the times of leading by a factor from 1 to 10000, and refuses others", function()
+      finally(function() testing.lead_patience(1) end)
+      testing.lead_patience(10000)
+      for _, wrong in ipairs { 0, 10001 } do
+         assert.has_error(function() testing.lead_patience(wrong) end, "lead_patience: the factor is 1 to 10000")
+      end
+      assert.has_error(function() testing.lead_patience "long" end)
+   end)
 end)

@@ -26,7 +26,7 @@
 #include "net/tcp.h"
 #include "net/tls.h"
 
-#define SCRATCH (256 * 1024)  /* the size of one read, as in the client */
+#define SCRATCH (256 * 1024)  /* the size of one read */
 #define STOP_PATIENCE 5000    /* ms for clients to answer connection.close */
 #define TRIM_FROM (16u << 20) /* bytes of freed memory after which it is returned to the system */
 #define TRIM_AFTER 0.5        /* s of delay, so that it happens after a burst, and not too often */
