@@ -6,6 +6,7 @@
 #include "base/compare.h"
 #include "broker/client/chore.h"
 #include "broker/client/consumer.h"
+#include "broker/client/there.h"
 #include "broker/store/deadline.h"
 #include "broker/store/fields.h"
 #include "broker/store/pump.h"
@@ -170,6 +171,27 @@ static bool give(struct mr_broker_channel *ch, struct mr_queue *q, struct mr_ent
 	return true;
 }
 
+static enum mr_status get_here(struct mr_broker_channel *ch, struct mr_queue *q, bool no_ack)
+{
+	struct mr_entry *e = mr_queue_head(q);
+	if (!e) {
+		mr_broker_channel_put_simple(ch, MR_M_BASIC_GET_EMPTY);
+		return MR_OK;
+	}
+	mr_queue_take(q, e);
+	if (!give(ch, q, e, no_ack)) {
+		mr_queue_requeue(q, e);
+		return MR_NO_MEMORY;
+	}
+	mr_deadline_set(q);
+	return MR_OK;
+}
+
+static void got(struct mr_broker_channel *ch, struct mr_await *a)
+{
+	if (get_here(ch, a->queue, a->no_ack) != MR_OK) mr_broker_session_end(ch->session);
+}
+
 enum mr_status mr_basic_get(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	mr_error *error)
 {
@@ -177,17 +199,8 @@ enum mr_status mr_basic_get(struct mr_broker_channel *ch, const struct mr_client
 	enum mr_status st = mr_broker_channel_queue(ch, m->names[0], &q, error);
 	if (st != MR_OK) return st;
 	mr_deadline_renew(q);
+	if (ch->session->broker->store.backing)
+		return mr_there_get(ch, q, m->bits & GET_NO_ACK, got);
 	mr_pump(q); /* expired messages are not delivered */
-	struct mr_entry *e = mr_queue_head(q);
-	if (!e) {
-		mr_broker_channel_put_simple(ch, MR_M_BASIC_GET_EMPTY);
-		return MR_OK;
-	}
-	mr_queue_take(q, e);
-	if (!give(ch, q, e, m->bits & GET_NO_ACK)) {
-		mr_queue_requeue(q, e);
-		return MR_NO_MEMORY;
-	}
-	mr_deadline_set(q);
-	return MR_OK;
+	return get_here(ch, q, m->bits & GET_NO_ACK);
 }

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "broker/store/pump.h"
 #include "broker/store/raze.h"
+#include "broker/store/reply_error.h"
 
 /* ---- users, virtual hosts ---- */
 
@@ -83,6 +84,7 @@ enum mr_status mr_broker_open(struct mr_broker **out, uint64_t seed, mr_msec now
 	mr_store_init(&b->store, seed, now);
 	mr_list_init(&b->sessions);
 	mr_list_init(&b->chores);
+	mr_list_init(&b->to_flush);
 	if (mr_broker_add_vhost(b, mr_slice_str("/")) != MR_OK ||
 		mr_broker_add_user(b, guest, guest) != MR_OK) {
 		mr_broker_close(b);
@@ -129,4 +131,13 @@ void mr_broker_pump_all(struct mr_broker *b)
 	size_t at = 0;
 	while ((v = mr_map_next(&b->vhosts, &at, NULL)))
 		for (size_t i = 0; (q = mr_map_next(&v->queues, &i, NULL));) mr_pump(q);
+}
+
+enum mr_status mr_broker_declare_fault(struct mr_broker *b, mr_error *error)
+{
+	struct mr_broker_faults *f = &b->faults;
+	if (!f->declare_code) return MR_OK;
+	enum mr_status st = mr_reply_error(error, f->declare_code, "%s", f->declare_text);
+	f->declare_code = 0;
+	return st;
 }

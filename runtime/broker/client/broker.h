@@ -25,9 +25,12 @@ struct mr_broker {
 	size_t session_count;
 	uint64_t session_last; /* the number of the last one */
 	struct mr_node chores; /* of mr_chore */
-	bool blocked_by_hand;  /* a fault: publishers are blocked regardless of memory */
-	bool seal_guest;       /* guest may not log in (a non-loopback address is served) */
+	struct mr_node
+		to_flush; /* of mr_broker_channel: confirms by the backing, sent at the turn's end */
+	bool blocked_by_hand; /* a fault: publishers are blocked regardless of memory */
+	bool seal_guest;      /* guest may not log in (a non-loopback address is served) */
 	struct mr_broker_faults faults;
+	mr_error outage; /* its kind is not MR_OK while the store's backing is not reached */
 };
 
 /* *gives* a broker with the virtual host "/" and the user guest. MR_OK or MR_NO_MEMORY. */
@@ -45,6 +48,9 @@ static inline bool mr_broker_is_blocked(const struct mr_broker *b)
 {
 	return b->store.alarm || b->blocked_by_hand;
 }
+
+/* Reports, once, a fault that a test has injected. */
+enum mr_status mr_broker_declare_fault(struct mr_broker *b, mr_error *error);
 
 void mr_broker_pump_all(struct mr_broker *b); /* lets every queue deliver */
 

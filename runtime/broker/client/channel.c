@@ -24,6 +24,7 @@ struct mr_broker_channel *mr_broker_channel_open(struct mr_broker_session *s, ui
 	mr_list_init(&ch->staged);
 	mr_list_init(&ch->held);
 	mr_list_init(&ch->ruins);
+	mr_list_init(&ch->pledges);
 	return ch;
 }
 

@@ -5,7 +5,9 @@
 #define MR_BROKER_CLIENT_CHANNEL_H
 
 #include "broker/client/session_state.h"
+#include "broker/store/backing.h"
 
+struct mr_await;
 struct mr_consumer;
 struct mr_method;
 
@@ -27,6 +29,15 @@ struct mr_incoming { /* the message that a client is sending */
 	char names[2 * 255];
 	struct mr_message *message;
 	uint64_t size, got, room;
+};
+
+struct mr_pledge {                         /* a publish that the backing has not answered yet */
+	struct mr_promise promise;         /* first */
+	struct mr_node node;               /* in mr_broker_channel.pledges */
+	struct mr_broker_channel *channel; /* NULL: it has ended */
+	struct mr_store *store;
+	struct mr_message *mandatory; /* to be returned if it reaches no queue; or NULL */
+	uint64_t tag;                 /* to be confirmed; 0: not in confirm mode */
 };
 
 struct mr_broker_channel {
@@ -55,6 +66,9 @@ struct mr_broker_channel {
 	struct mr_node ruins; /* of mr_target.ruin: objects that the channel or its end deletes */
 	struct mr_spread *spread; /* an unfinished message to very many queues, or NULL */
 	struct mr_node held;      /* of mr_queue.at_held: they deliver after all requeues */
+	struct mr_await *await;   /* for an answer of the backing, or NULL */
+	struct mr_node pledges;   /* publishes that the backing has not confirmed */
+	struct mr_node to_flush;  /* in mr_broker.to_flush: it has confirms to send */
 	char *last_queue;         /* the meaning of "" in a method */
 	char *reply_queue;        /* the queue of direct reply-to, or NULL */
 };

@@ -3,6 +3,7 @@
 #include "broker/client/channel_frame.h"
 
 #include "broker/client/basic.h"
+#include "broker/client/confirm.h"
 #include "broker/client/declare.h"
 #include "broker/client/publish.h"
 #include "broker/client/quit.h"
@@ -11,7 +12,7 @@
 
 static void close_ok(struct mr_broker_channel *ch)
 {
-	mr_publish_flush(ch);
+	mr_confirm_flush(ch);
 	mr_quit_begin(ch, MR_M_CHANNEL_CLOSE_OK);
 }
 

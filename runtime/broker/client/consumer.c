@@ -17,6 +17,17 @@ static bool takes(const struct mr_receiver *r)
 	return mr_broker_channel_takes(c->channel);
 }
 
+static size_t room(const struct mr_receiver *r, size_t most)
+{
+	const struct mr_consumer *c = mr_container(r, const struct mr_consumer, receiver);
+	const struct mr_broker_channel *ch = c->channel;
+	if (!c->no_ack && c->prefetch && c->prefetch - c->unacked < most)
+		most = c->prefetch - c->unacked;
+	if (ch->prefetch_all && ch->prefetch_all - ch->counted < most)
+		most = ch->prefetch_all - ch->counted;
+	return most;
+}
+
 /* As in RabbitMQ, answers of direct reply-to have the next tag, but do not use it up. */
 static bool is_counted(const struct mr_queue *q) { return !q->is_reply; }
 
@@ -52,7 +63,7 @@ static void cancelled(struct mr_receiver *r)
 	mr_consumer_end(c);
 }
 
-static const struct mr_receiver_class class = {takes, deliver, cancelled};
+static const struct mr_receiver_class class = {takes, room, deliver, cancelled};
 
 /* ---- life ---- */
 
@@ -106,6 +117,7 @@ void mr_consumer_end(struct mr_consumer *c)
 	free_if_done(c);
 	if (q->deleted) return;
 	mr_deadline_renew(q);
+	if (!q->consumer_count && q->store->backing) mr_queue_return_all(q);
 	if (q->auto_delete && !q->consumer_count)
 		mr_raze_queue(q);
 	else if (was_active) /* the next one may take messages that this one could not */
@@ -133,7 +145,7 @@ static bool serve_one(struct mr_consumer *c)
 {
 	struct mr_queue *q = c->receiver.queue;
 	size_t before = q->ready;
-	if (!before) return false;
+	if (!mr_queue_may_deliver(q)) return false;
 	q->out++; /* it must not be freed meanwhile */
 	mr_pump_few(q, 1);
 	bool moved = q->ready != before;
@@ -171,6 +183,6 @@ void mr_consumer_serve(struct mr_broker_channel *ch)
 	while (n != &ch->consumers) {
 		struct mr_consumer *c = mr_container(n, struct mr_consumer, at_channel);
 		n = n->next;
-		if (c->receiver.queue->ready) mr_pump(c->receiver.queue);
+		if (mr_queue_may_deliver(c->receiver.queue)) mr_pump(c->receiver.queue);
 	}
 }

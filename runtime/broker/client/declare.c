@@ -3,7 +3,9 @@
 #include "broker/client/declare.h"
 
 #include "base/alloc.h"
+#include "broker/client/backed.h"
 #include "broker/client/chore.h"
+#include "broker/client/there.h"
 #include "broker/store/arguments.h"
 #include "broker/store/deadline.h"
 #include "broker/store/fields.h"
@@ -65,16 +67,6 @@ static enum mr_status not_the_default(mr_slice name, mr_error *error)
 	return mr_reply_error(error, 403, "operation not permitted on the default exchange");
 }
 
-/* Reports a fault that a test injected. */
-static enum mr_status declare_fault(struct mr_broker_channel *ch, mr_error *error)
-{
-	struct mr_broker_faults *f = &ch->session->broker->faults;
-	if (!f->declare_code) return MR_OK;
-	enum mr_status st = mr_reply_error(error, f->declare_code, "%s", f->declare_text);
-	f->declare_code = 0;
-	return st;
-}
-
 /* ---- exchanges ---- */
 
 static enum mr_status same_exchange(const struct mr_broker_channel *ch, const struct mr_exchange *x,
@@ -105,6 +97,9 @@ static enum mr_status new_exchange(struct mr_broker_channel *ch, mr_slice name,
 	struct mr_vhost *v = ch->session->vhost;
 	mr_value alternate;
 	char *copy = NULL;
+	enum mr_status served = mr_backed_check_exchange(ch, name,
+		mr_slice_str(mr_exchange_type_name(type)), arguments, error);
+	if (served != MR_OK) return served;
 	if (is_reserved(name))
 		return mr_reply_error(error, 403,
 			"exchange name '%.*s' contains reserved prefix 'amq.*'", SHOWN(name));
@@ -131,7 +126,7 @@ static enum mr_status exchange_declare(struct mr_broker_channel *ch,
 	mr_slice name = m->names[0], type_name = m->names[1];
 	enum mr_exchange_type type;
 	struct mr_exchange *x = mr_vhost_exchange(ch->session->vhost, name);
-	enum mr_status st = declare_fault(ch, error);
+	enum mr_status st = mr_broker_declare_fault(ch->session->broker, error);
 	if (st != MR_OK) return st;
 	if (m->bits & X_PASSIVE) {
 		st = not_the_default(name, error);
@@ -200,7 +195,8 @@ static enum mr_status exchange_bind(struct mr_broker_channel *ch, const struct m
 	mr_error *error)
 {
 	struct mr_exchange *destination, *source;
-	enum mr_status st = not_the_default(m->names[0], error);
+	enum mr_status st = mr_backed_check_exchange_binding(ch, error);
+	if (st == MR_OK) st = not_the_default(m->names[0], error);
 	if (st == MR_OK) st = not_the_default(m->names[1], error);
 	if (st == MR_OK) st = find_exchange(ch, m->names[1], &source, error);
 	if (st == MR_OK) st = find_exchange(ch, m->names[0], &destination, error);
@@ -246,6 +242,8 @@ static enum mr_status queue_bind(struct mr_broker_channel *ch, const struct mr_c
 	if (st == MR_OK) st = find_exchange(ch, m->names[1], &source, error);
 	if (st == MR_OK) st = mr_broker_channel_queue(ch, name, &q, error);
 	if (st == MR_OK) st = bind(m, source, &q->target, key, error);
+	if (st == MR_OK && ch->session->broker->store.backing)
+		return mr_there_bind(ch, m, source, q, key, true);
 	if (st == MR_OK) answer(ch, MR_M_QUEUE_BIND_OK, m->bits & BIND_NO_WAIT);
 	return st;
 }
@@ -258,14 +256,17 @@ static enum mr_status queue_unbind(struct mr_broker_channel *ch, const struct mr
 	if (st == MR_OK) st = not_the_default(m->names[1], error);
 	if (st != MR_OK) return st;
 	struct mr_queue *q = mr_vhost_queue(ch->session->vhost, name);
+	const struct mr_exchange *source = mr_vhost_exchange(ch->session->vhost, m->names[1]);
 	st = unbind(ch, m, q ? &q->target : NULL, key, error);
+	if (st == MR_OK && q && source && ch->session->broker->store.backing)
+		return mr_there_bind(ch, m, source, q, key, false);
 	if (st == MR_OK) answer_razed(ch, &(struct mr_method){.id = MR_M_QUEUE_UNBIND_OK}, false);
 	return st;
 }
 
 /* ---- queues ---- */
 
-static void declared(struct mr_broker_channel *ch, const struct mr_queue *q, bool no_wait)
+static enum mr_status declared(struct mr_broker_channel *ch, struct mr_queue *q, bool no_wait)
 {
 	struct mr_method ok = {.id = MR_M_QUEUE_DECLARE_OK,
 		.name = mr_queue_name(q),
@@ -276,7 +277,10 @@ static void declared(struct mr_broker_channel *ch, const struct mr_queue *q, boo
 		mr_free(ch->last_queue);
 		ch->last_queue = copy;
 	}
-	if (!no_wait) mr_broker_channel_put(ch, &ok);
+	if (no_wait) return MR_OK;
+	if (ch->session->broker->store.backing) return mr_there_count(ch, &ok, q);
+	mr_broker_channel_put(ch, &ok);
+	return MR_OK;
 }
 
 /* An exclusive queue is never durable, even if its declare asks for it. */
@@ -324,7 +328,9 @@ static enum mr_status new_queue(struct mr_broker_channel *ch, mr_slice name, uns
 	bool is_named = name.size > 0;
 	if (!is_named) name = mr_slice_of(given, mr_store_name(v->store, given, "amq.gen-"));
 	mr_slice arguments;
-	enum mr_status st = mr_fields_copy(table, &arguments); /* the limits borrow from it */
+	enum mr_status st = mr_backed_check_queue(ch, name, table, error);
+	if (st != MR_OK) return st;
+	st = mr_fields_copy(table, &arguments); /* the limits borrow from it */
 	if (st == MR_OK) st = mr_arguments_read(&limits, arguments, name, v->name, error);
 	if (st == MR_OK && limits.is_quorum) st = check_quorum(v, name, is_named, bits, error);
 	if (st != MR_OK) {
@@ -354,8 +360,7 @@ static enum mr_status queue_passive(struct mr_broker_channel *ch, const struct m
 	enum mr_status st = mr_broker_channel_queue(ch, m->names[0], &q, error);
 	if (st != MR_OK) return st;
 	mr_deadline_renew(q);
-	declared(ch, q, m->bits & Q_NO_WAIT);
-	return MR_OK;
+	return declared(ch, q, m->bits & Q_NO_WAIT);
 }
 
 /* Direct reply-to: the general name always exists, and a channel's own name as long as its
@@ -384,7 +389,7 @@ static enum mr_status queue_declare(struct mr_broker_channel *ch, const struct m
 {
 	mr_slice name = m->names[0];
 	struct mr_queue *q = name.size ? mr_vhost_queue(ch->session->vhost, name) : NULL;
-	enum mr_status st = declare_fault(ch, error);
+	enum mr_status st = mr_broker_declare_fault(ch->session->broker, error);
 	if (st != MR_OK) return st;
 	if (is_of_reply(name)) return reply_queue(ch, m, name, error);
 	if (m->bits & Q_PASSIVE) return queue_passive(ch, m, error);
@@ -399,8 +404,7 @@ static enum mr_status queue_declare(struct mr_broker_channel *ch, const struct m
 		st = same_queue(ch, q, m->bits, m->table, error);
 		if (st == MR_OK) mr_deadline_renew(q);
 	}
-	if (st == MR_OK) declared(ch, q, m->bits & Q_NO_WAIT);
-	return st;
+	return st == MR_OK ? declared(ch, q, m->bits & Q_NO_WAIT) : st;
 }
 
 static enum mr_status queue_purge(struct mr_broker_channel *ch, const struct mr_client_method *m,
@@ -410,6 +414,8 @@ static enum mr_status queue_purge(struct mr_broker_channel *ch, const struct mr_
 	struct mr_queue *q;
 	enum mr_status st = mr_broker_channel_queue(ch, m->names[0], &q, error);
 	if (st != MR_OK) return st;
+	if (ch->session->broker->store.backing)
+		return mr_there_purge(ch, m, q, m->bits & PURGE_NO_WAIT ? 0 : ok.id, false);
 	ok.count = (uint32_t)q->ready;
 	mr_queue_purge(q);
 	mr_deadline_set(q);
@@ -432,10 +438,19 @@ static enum mr_status queue_delete(struct mr_broker_channel *ch, const struct mr
 		if (m->bits & DELETE_IF_UNUSED && q->consumer_count)
 			return mr_reply_error(error, 406, "queue '%s' in vhost '%s' in use",
 				q->name, vhost);
+		if (m->bits & Q_DELETE_IF_EMPTY && ch->session->broker->store.backing)
+			return mr_reply_error(error, 406,
+				"queue '%s': Redis has no if-empty of a delete", q->name);
 		if (m->bits & Q_DELETE_IF_EMPTY && q->ready)
 			return mr_reply_error(error, 406, "queue '%s' in vhost '%s' not empty",
 				q->name, vhost);
 		ok.count = (uint32_t)q->ready;
+		if (ch->session->broker->store.backing) {
+			uint32_t id = m->bits & Q_DELETE_NO_WAIT ? 0 : ok.id;
+			st = mr_there_purge(ch, m, q, id, true);
+			if (st == MR_OK) mr_raze_queue(q);
+			return st;
+		}
 		mr_raze_queue(q);
 	}
 	answer_razed(ch, &ok, m->bits & Q_DELETE_NO_WAIT);

@@ -179,11 +179,19 @@ static enum mr_status tune_ok(struct mr_broker_session *s, const struct mr_clien
 	return MR_OK;
 }
 
+/* A refused login there is one here: it does not pass by waiting. */
+static enum mr_status outage(const mr_error *why, mr_error *error)
+{
+	bool is_refused = why->kind == MR_ACCESS_REFUSED;
+	return mr_reply_error(error, is_refused ? 403 : 320, "%s", why->text);
+}
+
 static enum mr_status open_vhost(struct mr_broker_session *s, const struct mr_client_method *m,
 	mr_error *error)
 {
 	struct mr_method ok = {.id = MR_M_CONNECTION_OPEN_OK};
 	mr_slice name = m->names[0];
+	if (s->broker->outage.kind) return outage(&s->broker->outage, error);
 	s->vhost = mr_broker_vhost(s->broker, name);
 	if (!s->vhost)
 		return mr_reply_error(error, 530, "vhost %.*s not found", (int)name.size,

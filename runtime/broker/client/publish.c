@@ -3,7 +3,10 @@
 #include "broker/client/publish.h"
 
 #include "base/alloc.h"
+#include "broker/client/backed.h"
 #include "broker/client/chore.h"
+#include "broker/client/confirm.h"
+#include "broker/client/pledge.h"
 #include "broker/client/settle.h"
 #include "broker/store/dead_letter.h"
 #include "broker/store/reply_error.h"
@@ -121,52 +124,7 @@ static enum mr_status take_body(struct mr_broker_channel *ch, const struct mr_fr
 	return MR_OK;
 }
 
-/* ---- confirms ---- */
-
-static void put_ack(struct mr_broker_channel *ch, uint64_t tag, bool multiple)
-{
-	struct mr_method m = {.id = MR_M_BASIC_ACK, .tag = tag, .flags = multiple};
-	mr_broker_channel_put(ch, &m);
-}
-
-void mr_publish_flush(struct mr_broker_channel *ch)
-{
-	if (!ch->ack_from) return;
-	put_ack(ch, ch->ack_to, ch->ack_to > ch->ack_from);
-	ch->ack_from = 0;
-}
-
-static void confirm(struct mr_broker_channel *ch, bool taken)
-{
-	uint64_t tag = ++ch->published;
-	if (taken) {
-		if (!ch->ack_from) ch->ack_from = tag;
-		ch->ack_to = tag;
-		return;
-	}
-	struct mr_method m = {.id = MR_M_BASIC_NACK, .tag = tag};
-	mr_publish_flush(ch);
-	mr_broker_channel_put(ch, &m);
-}
-
 /* ---- on its way ---- */
-
-static void give_back(struct mr_broker_channel *ch, const struct mr_message *m)
-{
-	struct mr_broker_session *s = ch->session;
-	struct mr_method back = {.id = MR_M_BASIC_RETURN,
-		.code = 312,
-		.text = mr_slice_str("NO_ROUTE"),
-		.name = mr_message_exchange(m),
-		.key = mr_message_key(m)};
-	size_t before = mr_buffer_size(&s->out);
-	mr_broker_channel_put(ch, &back);
-	if (mr_frame_put_letter(&s->out, ch->number, mr_message_properties(m), mr_message_body(m),
-		    s->frame_max) == MR_OK)
-		return;
-	s->out.end = s->out.start + before;
-	mr_broker_session_end(s);
-}
 
 /* Continues ch->spread, and confirms it at its end. Returns false if the rest must wait for a later
  * turn. */
@@ -177,7 +135,7 @@ static bool spread_some(struct mr_broker_channel *ch)
 	mr_dead_letter_bury(s);
 	if (!is_done) return false;
 	bool taken = mr_spread_end(s, &ch->spread);
-	if (ch->confirming && !ch->closing) confirm(ch, taken);
+	if (ch->confirming && !ch->closing) mr_confirm_next(ch, taken);
 	return true;
 }
 
@@ -193,7 +151,7 @@ static bool store(struct mr_broker_channel *ch, struct mr_message *m, bool manda
 		mr_store_drop(v->store, m);
 		return taken;
 	}
-	if (mandatory) give_back(ch, m);
+	if (mandatory) mr_confirm_return(ch, m);
 	mr_store_drop(v->store, m);
 	return true;
 }
@@ -269,6 +227,8 @@ static enum mr_status finish(struct mr_broker_channel *ch, mr_error *error)
 		mr_message_inspect(&m, mr_slice_str(ch->session->user), ch->reply_queue, error);
 	b->store.memory += mr_message_weight(m) - weight; /* it may be a changed copy */
 	if (mr_broker_is_blocked(b)) mr_broker_session_published(ch->session);
+	if (st == MR_OK) st = mr_backed_check_message(ch, m, error);
+	if (st == MR_OK && b->store.backing) return mr_pledge_publish(ch, m, in->mandatory);
 	if (st == MR_OK) st = route(ch, m);
 	if (st != MR_OK) {
 		mr_store_drop(&b->store, m);
@@ -279,7 +239,7 @@ static enum mr_status finish(struct mr_broker_channel *ch, mr_error *error)
 	if (ch->spread)
 		mr_chore_start(ch, &(struct mr_chore){.step = spread_some});
 	else if (ch->confirming)
-		confirm(ch, taken);
+		mr_confirm_next(ch, taken);
 	return MR_OK;
 }
 
@@ -368,6 +328,8 @@ enum mr_status mr_publish_mode(struct mr_broker_channel *ch, const struct mr_cli
 	case MR_M_TX_SELECT:
 		if (ch->confirming)
 			return mr_reply_error(error, 406, "cannot switch from confirm to tx mode");
+		if (ch->session->broker->store.backing)
+			return mr_reply_error(error, 540, "transactions: this store has none");
 		ch->transacting = true;
 		mr_broker_channel_put_simple(ch, MR_M_TX_SELECT_OK);
 		return MR_OK;

@@ -14,7 +14,6 @@ enum mr_status mr_publish_begin(struct mr_broker_channel *ch, const struct mr_cl
 enum mr_status mr_publish_frame(struct mr_broker_channel *ch, const struct mr_frame *frame,
 	mr_error *error);
 void mr_publish_abandon(struct mr_broker_channel *ch); /* drops an incomplete publish */
-void mr_publish_flush(struct mr_broker_channel *ch);   /* sends the pending confirms */
 /* confirm.select, and transactions. */
 enum mr_status mr_publish_mode(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	mr_error *error);

@@ -3,8 +3,10 @@
 #include "broker/client/quit.h"
 
 #include "base/alloc.h"
+#include "broker/client/await.h"
 #include "broker/client/chore.h"
 #include "broker/client/consumer.h"
+#include "broker/client/pledge.h"
 #include "broker/client/publish.h"
 #include "broker/client/settle.h"
 #include "broker/store/raze.h"
@@ -43,6 +45,9 @@ void mr_quit_begin(struct mr_broker_channel *ch, uint32_t answer)
 void mr_quit_free(struct mr_broker_channel *ch)
 {
 	if (!ch) return;
+	mr_await_abandon(ch);
+	mr_pledge_abandon(ch);
+	mr_list_remove(&ch->to_flush);
 	mr_quit_begin(ch, 0);
 	mr_chore_finish(ch);
 	mr_map_take(&ch->session->channels, ch->number);

@@ -5,7 +5,9 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "broker/client/await.h"
 #include "broker/client/channel_frame.h"
+#include "broker/client/confirm.h"
 #include "broker/client/chore.h"
 #include "broker/client/consumer.h"
 #include "broker/client/login.h"
@@ -18,6 +20,8 @@
 
 #define FRAME_MAX 131072 /* RabbitMQ's default */
 
+static void on_answer(struct mr_broker_channel *ch, struct mr_await *a);
+
 struct mr_broker_session *mr_broker_session_open(struct mr_broker *b,
 	const struct mr_broker_session_options *options)
 {
@@ -27,6 +31,7 @@ struct mr_broker_session *mr_broker_session_open(struct mr_broker *b,
 	mr_list_init(&s->queues);
 	mr_list_init(&s->ruins);
 	s->touch = options->touch;
+	s->on_answer = on_answer;
 	s->owner = options->owner;
 	/* Until the tune the smallest frame_max applies, with the eight more bytes that RabbitMQ
 	 * allows. */
@@ -55,7 +60,7 @@ static void flush_channels(struct mr_broker_session *s)
 	struct mr_broker_channel *ch;
 	size_t at = 0;
 	while ((ch = mr_map_next(&s->channels, &at, NULL))) {
-		mr_publish_flush(ch);
+		mr_confirm_flush(ch);
 		if (ch->is_ghost) mr_quit_free(ch);
 	}
 }
@@ -66,7 +71,7 @@ static void quit_channels(struct mr_broker_session *s)
 	struct mr_broker_channel *ch;
 	size_t at = 0;
 	while ((ch = mr_map_next(&s->channels, &at, NULL))) {
-		mr_publish_flush(ch);
+		mr_confirm_flush(ch);
 		mr_quit_begin(ch, 0);
 	}
 }
@@ -144,7 +149,7 @@ static void refuse(struct mr_broker_session *s, struct mr_broker_channel *ch, ui
 		mr_broker_session_shut(s, error->code ? error->code : 541, error->text, failing);
 		return;
 	}
-	mr_publish_flush(ch);
+	mr_confirm_flush(ch);
 	mr_broker_channel_put(ch, &m);
 	mr_quit_begin(ch, 0);
 }
@@ -177,6 +182,22 @@ void mr_broker_session_chore_done(struct mr_broker_session *s)
 	}
 	if (!s->chores && s->is_closing) say_farewell(s);
 	s->touch(s->owner);
+}
+
+static void say(struct mr_broker_channel *ch, struct mr_await *a)
+{
+	if (a->promise.status != MR_OK)
+		refuse(ch->session, ch, a->failing, &a->promise.error);
+	else if (a->heard)
+		a->heard(ch, a);
+	else if (a->answer.id)
+		mr_broker_channel_put(ch, &a->answer);
+}
+
+static void on_answer(struct mr_broker_channel *ch, struct mr_await *a)
+{
+	if (!ch->closing) say(ch, a);
+	mr_broker_session_chore_done(ch->session);
 }
 
 static enum mr_status open_method(struct mr_broker_session *s, const struct mr_client_method *m,

@@ -9,6 +9,7 @@
 #include "broker/client/broker.h"
 #include "codec/guard.h"
 
+struct mr_await;
 struct mr_broker_channel;
 struct mr_method;
 
@@ -62,8 +63,10 @@ struct mr_broker_session {
 	uint32_t frame_max;
 	mr_msec heartbeat; /* ms; 0: off */
 	mr_msec sent, heard;
-	mr_msec give_up;            /* when a handshake or a close takes too long */
-	size_t weight;              /* with its input and output */
+	mr_msec give_up; /* when a handshake or a close takes too long */
+	size_t weight;   /* with its input and output */
+	/* An answer of the backing has come for a channel: session.c sets it. */
+	void (*on_answer)(struct mr_broker_channel *ch, struct mr_await *a);
 	void (*touch)(void *owner); /* there is output, or the state has changed */
 	void *owner;
 };

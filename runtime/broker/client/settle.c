@@ -140,7 +140,7 @@ static void ack_one(struct mr_broker_channel *ch, struct mr_unacked *u)
 	skip_settled(ch);
 	if (is_gone || ch->prefetch_all)
 		mr_consumer_serve(ch);
-	else if (q->ready)
+	else if (mr_queue_may_deliver(q))
 		mr_pump(q);
 }
 

@@ -3,6 +3,7 @@
 #include "broker/client/turn.h"
 
 #include "broker/client/chore.h"
+#include "broker/client/confirm.h"
 #include "broker/client/session.h"
 #include "broker/store/deadline.h"
 #include "broker/store/dead_letter.h"
@@ -95,4 +96,11 @@ void mr_turn_tell(struct mr_broker *b)
 	b->store.relieved = false;
 	for (struct mr_node *n = b->sessions.next; n != &b->sessions; n = n->next)
 		mr_broker_session_check_blocked(mr_container(n, struct mr_broker_session, node));
+}
+
+void mr_turn_confirm(struct mr_broker *b)
+{
+	struct mr_node *node;
+	while ((node = mr_list_shift(&b->to_flush)))
+		mr_confirm_flush(mr_container(node, struct mr_broker_channel, to_flush));
 }

@@ -18,10 +18,13 @@ bool mr_turn_resume(struct mr_broker *b);
 bool mr_turn_has_more(const struct mr_broker *b);
 /* Informs sessions that are not blocked any more. */
 void mr_turn_tell(struct mr_broker *b);
+/* Sends the confirms of publishes that the backing has taken. */
+void mr_turn_confirm(struct mr_broker *b);
 static inline void mr_turn_end(struct mr_broker *b)
 {
 	if (b->store.alarm) mr_store_watch(&b->store); /* memory other than messages may be free */
 	if (b->store.relieved) mr_turn_tell(b);
+	if (!mr_list_is_empty(&b->to_flush)) mr_turn_confirm(b);
 }
 /* Does all pending work in one turn. NULL is allowed. */
 void mr_turn_finish(struct mr_broker *b);

@@ -6,6 +6,8 @@
 
 #include <time.h>
 
+#include "base/alloc.h"
+#include "broker/store/backing.h"
 #include "broker/store/fields.h"
 #include "broker/store/spread.h"
 #include "broker/store/vhost.h"
@@ -246,6 +248,40 @@ static void send(struct mr_queue *q, struct mr_message *m, const char *reason)
 	mr_store_drop(v->store, letter);
 }
 
+struct posted {                    /* a letter that the backing has not taken yet */
+	struct mr_promise promise; /* first */
+	struct mr_queue *queue;
+	struct mr_entry *entry; /* forgotten when it is taken, and put back if it is not */
+};
+
+static void told(struct mr_promise *promise)
+{
+	struct posted *p = mr_container(promise, struct posted, promise);
+	if (promise->status == MR_OK)
+		mr_queue_forget(p->queue, p->entry);
+	else
+		mr_queue_requeue(p->queue, p->entry);
+	mr_free(p);
+}
+
+/* To the backing; takes the entry. */
+static void post(struct mr_queue *q, struct mr_entry *e)
+{
+	struct mr_backing *b = q->store->backing;
+	const struct mr_exchange *x = mr_vhost_exchange(q->vhost, q->limits.dead_exchange);
+	struct mr_message *letter = x ? make_letter(q, e->message, reasons[e->why]) : NULL;
+	struct posted *p = letter ? mr_calloc(1, sizeof *p) : NULL;
+	if (p) {
+		*p = (struct posted){.promise = {.told = told}, .queue = q, .entry = e};
+		b->class->publish(b, x, letter, &p->promise);
+	} else if (x) { /* out of memory */
+		mr_queue_requeue(q, e);
+	} else {
+		mr_queue_forget(q, e);
+	}
+	mr_message_drop(letter);
+}
+
 /* Finishes the current letter before the next one, so that the letters of a queue keep their
  * order. */
 static bool finish_letter(struct mr_store *s)
@@ -263,6 +299,10 @@ void mr_dead_letter_send(struct mr_store *s)
 		s->work += 7; /* for writing headers, and creating and routing a message */
 		struct mr_entry *e = mr_container(node, struct mr_entry, node);
 		struct mr_queue *q = e->from;
+		if (e->taken) {
+			post(q, e);
+			continue;
+		}
 		send(q, e->message, reasons[e->why]);
 		mr_queue_forget(q, e);
 	}

@@ -3,9 +3,11 @@
 #include "broker/store/entry.h"
 
 #include "base/alloc.h"
+#include "broker/store/backing.h"
 
 static void free_entry(struct mr_store *s, struct mr_entry *e)
 {
+	if (e->taken) s->backing->class->done(s->backing, e->taken);
 	s->work++;
 	mr_store_shrank(s, sizeof *e);
 	mr_store_drop(s, e->message);
@@ -14,6 +16,8 @@ static void free_entry(struct mr_store *s, struct mr_entry *e)
 
 void mr_entry_discard(struct mr_store *s, struct mr_entry *e)
 {
+	if (e->taken) s->backing->class->done(s->backing, e->taken);
+	e->taken = NULL;
 	if (mr_store_is_spent(s))
 		mr_list_append(&s->garbage, &e->node);
 	else

@@ -6,6 +6,8 @@
 
 #include "broker/store/store.h"
 
+struct mr_taken;
+
 enum mr_death { MR_DEATH_EXPIRED, MR_DEATH_REJECTED, MR_DEATH_MAXLEN, MR_DEATH_DELIVERIES };
 
 struct mr_entry {
@@ -18,6 +20,7 @@ struct mr_entry {
 	uint8_t why;           /* enum mr_death, set like `from` */
 	bool redelivered;
 	uint32_t returns; /* how often it came back unsettled; counted where there is a limit */
+	struct mr_taken *taken; /* of a message of a backing; NULL: of this store */
 };
 
 /* Frees an entry that belongs to no queue any more, at once or in a later turn. */

@@ -2,8 +2,11 @@
  * SPDX-License-Identifier: MIT */
 #include "broker/store/pump.h"
 
+#include "broker/store/backing.h"
 #include "broker/store/deadline.h"
 #include "broker/store/receiver.h"
+
+#define FETCH_MOST 256 /* messages that wait here for receivers without a prefetch */
 
 /* ---- what time and limits do ---- */
 
@@ -71,6 +74,16 @@ static void deliver(struct mr_queue *q, bool is_fresh, size_t most)
 	}
 }
 
+/* ---- from a backing ---- */
+
+static void fetch(struct mr_queue *q)
+{
+	struct mr_backing *b = q->store->backing;
+	if (!b || q->is_reply || q->store->paused || q->ready >= FETCH_MOST / 2) return;
+	size_t room = mr_receiver_room(q, FETCH_MOST);
+	if (room > q->ready) b->class->fetch(b, q, room - q->ready);
+}
+
 /* ---- both ---- */
 
 /* Drops expired messages before it delivers others. Only a fresh message with a time to live of 0
@@ -84,6 +97,7 @@ void mr_pump_few(struct mr_queue *q, size_t most)
 	deliver(q, false, most);
 	drop_surplus(q);
 	mr_deadline_set(q);
+	fetch(q);
 }
 
 void mr_pump_back(struct mr_queue *q)

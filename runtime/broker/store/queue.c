@@ -3,6 +3,7 @@
 #include "broker/store/queue.h"
 
 #include "base/alloc.h"
+#include "broker/store/backing.h"
 
 static size_t level_count(const struct mr_queue *q) { return (size_t)q->limits.max_priority + 1; }
 
@@ -70,6 +71,18 @@ struct mr_entry *mr_queue_push(struct mr_queue *q, struct mr_message *message, m
 	return e;
 }
 
+bool mr_queue_arrive(struct mr_queue *q, struct mr_message *message, struct mr_taken *taken,
+	bool redelivered)
+{
+	struct mr_entry *e = mr_queue_push(q, message, q->store->now);
+	if (!e) return false;
+	e->expires = MR_NEVER; /* what has expired, the backing decides */
+	e->taken = taken;
+	e->redelivered = redelivered;
+	mr_store_grew(q->store, sizeof *e);
+	return true;
+}
+
 static struct mr_entry *first(const struct mr_node *level)
 {
 	return level->next == level ? NULL : mr_container(level->next, struct mr_entry, node);
@@ -99,8 +112,35 @@ void mr_queue_empty(struct mr_queue *q, struct mr_node *into)
 	q->ready_bytes = 0;
 }
 
+static void give_back(struct mr_queue *q, struct mr_entry *e)
+{
+	struct mr_backing *b = q->store->backing;
+	b->class->back(b, q, e->taken);
+	e->taken = NULL;
+	mr_entry_discard(q->store, e);
+}
+
+void mr_queue_return_all(struct mr_queue *q)
+{
+	struct mr_node all, *node;
+	mr_list_init(&all);
+	mr_queue_empty(q, &all);
+	while ((node = mr_list_shift(&all))) {
+		struct mr_entry *e = mr_container(node, struct mr_entry, node);
+		if (e->taken)
+			give_back(q, e);
+		else
+			mr_entry_discard(q->store, e);
+	}
+}
+
 void mr_queue_requeue(struct mr_queue *q, struct mr_entry *e)
 {
+	if (e->taken) {
+		give_back(q, e);
+		mr_queue_unpin(q);
+		return;
+	}
 	struct mr_node *level = &q->levels[e->level], *at = level->next;
 	/* A requeued message is older than nearly all messages of the queue, or follows the
 	 * previously requeued one. */

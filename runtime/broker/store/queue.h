@@ -9,6 +9,7 @@
 struct mr_broker_session;
 struct mr_receiver;
 struct mr_vhost;
+struct mr_window;
 
 enum mr_overflow { MR_DROP_HEAD, MR_REJECT_PUBLISH, MR_REJECT_PUBLISH_DLX };
 
@@ -44,12 +45,13 @@ struct mr_queue {
 	size_t consumer_count;
 	struct mr_receiver *active; /* the single active one */
 	struct mr_receiver *exclusive_consumer;
-	mr_msec used;           /* when it was last used, for x-expires */
-	mr_msec deadline;       /* its next deadline; MR_NEVER */
-	size_t at_heap;         /* its place in the store's heap, from 1; 0: not in it */
-	struct mr_node busy;    /* in mr_store.busy */
-	struct mr_node at_held; /* in mr_broker_channel.held: it delivers nothing in that time */
-	size_t weight;          /* without its messages */
+	mr_msec used;             /* when it was last used, for x-expires */
+	mr_msec deadline;         /* its next deadline; MR_NEVER */
+	size_t at_heap;           /* its place in the store's heap, from 1; 0: not in it */
+	struct mr_node busy;      /* in mr_store.busy */
+	struct mr_node at_held;   /* in mr_broker_channel.held: it delivers nothing in that time */
+	size_t weight;            /* without its messages */
+	struct mr_window *window; /* what its backing has noted, or NULL */
 };
 
 /* *gives*; takes the bytes of `arguments` (on failure too), which the limits borrow from. NULL when
@@ -61,6 +63,12 @@ void mr_queue_free(struct mr_queue *q);
 
 /* Appends a message and adds a reference to it. NULL when out of memory. */
 struct mr_entry *mr_queue_push(struct mr_queue *q, struct mr_message *message, mr_msec now);
+/* Appends a message that was fetched from the backing. False when out of memory: `taken` stays the
+ * caller's. */
+bool mr_queue_arrive(struct mr_queue *q, struct mr_message *message, struct mr_taken *taken,
+	bool redelivered);
+/* All its ready messages go back to the backing: nobody receives here any more. */
+void mr_queue_return_all(struct mr_queue *q);
 /* The next message to leave: of the highest priority, the oldest. NULL when empty. */
 struct mr_entry *mr_queue_head(const struct mr_queue *q);
 /* Takes an entry out of the ready ones; the caller then owns it, until mr_queue_requeue,
@@ -80,10 +88,17 @@ void mr_queue_forget(struct mr_queue *q, struct mr_entry *e);
 void mr_queue_drop(struct mr_queue *q, struct mr_entry *e, enum mr_death why);
 /* The same for a message that a full queue rejected (reject-publish-dlx). */
 void mr_queue_drop_unborn(struct mr_queue *q, struct mr_message *m);
-/* Undoes a `q->out++` that kept a queue from being freed. */
+/* Keeps a queue from being freed until mr_queue_unpin. */
+static inline void mr_queue_pin(struct mr_queue *q) { q->out++; }
+/* Undoes that, or a `q->out++`. */
 void mr_queue_unpin(struct mr_queue *q);
 /* Continues the queue's work in a later turn. */
 void mr_queue_postpone(struct mr_queue *q);
+/* False: a pump could deliver nothing. What a backing has is not known here. */
+static inline bool mr_queue_may_deliver(const struct mr_queue *q)
+{
+	return q->ready || q->store->backing;
+}
 /* An expired entry at the head of a level, or NULL. */
 struct mr_entry *mr_queue_expired(const struct mr_queue *q, mr_msec now);
 /* The head (of the highest priority, like RabbitMQ) if the queue exceeds its limits; else NULL. */

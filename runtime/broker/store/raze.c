@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #include "broker/store/raze.h"
 
+#include "broker/store/backing.h"
 #include "broker/store/deadline.h"
 #include "broker/store/receiver.h"
 
@@ -90,6 +91,7 @@ void mr_raze_queue(struct mr_queue *q)
 	mr_list_remove(&q->at_held);
 	mr_list_remove(&q->at_owner);
 	mr_queue_empty(q, &s->garbage);
+	if (s->backing) s->backing->class->forget(s->backing, q);
 	ruin(s, &q->target);
 	mr_raze(s, &s->fresh_ruins);
 	mr_entry_sweep(s); /* no client waits for that */

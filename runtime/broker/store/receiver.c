@@ -62,3 +62,15 @@ struct mr_receiver *mr_receiver_next(const struct mr_queue *q)
 	q->store->work += glances / MR_GLANCES;
 	return found;
 }
+
+size_t mr_receiver_room(const struct mr_queue *q, size_t most)
+{
+	size_t room = 0;
+	for (struct mr_node *n = q->consumers.next; room < most && n != &q->consumers;
+		n = n->next) {
+		struct mr_receiver *r = at(n);
+		bool waits = q->limits.single_active && q->active != r;
+		if (!waits && r->class->takes(r)) room += r->class->room(r, most - room);
+	}
+	return room;
+}

@@ -8,6 +8,8 @@
 
 struct mr_receiver_class {
 	bool (*takes)(const struct mr_receiver *r); /* true if it can take a message now */
+	/* How many messages it could take now, at most `most`. */
+	size_t (*room)(const struct mr_receiver *r, size_t most);
 	/* Gives it an entry that was taken from its queue. False: out of memory, it was not
 	 * delivered. */
 	bool (*deliver)(struct mr_receiver *r, struct mr_entry *e);
@@ -29,6 +31,8 @@ void mr_receiver_join(struct mr_receiver *r, struct mr_queue *q);
 bool mr_receiver_leave(struct mr_receiver *r);
 /* After its turn: moves it behind all others of its priority. */
 void mr_receiver_line_up(struct mr_receiver *r);
+/* How many messages the queue's receivers could take now, at most `most`. */
+size_t mr_receiver_room(const struct mr_queue *q, size_t most);
 /* The next receiver that can take a message, or NULL. */
 struct mr_receiver *mr_receiver_next(const struct mr_queue *q);
 

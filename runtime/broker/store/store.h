@@ -11,6 +11,7 @@
 #define MR_WATERMARK_DEFAULT                                                                       \
 	(2ull << 30) /* bytes of messages; RabbitMQ takes 40 % of the machine's */
 
+struct mr_backing;
 struct mr_spread;
 
 /* The lists below hold work for later turns. A queue is at most once in `busy`; an entry is in
@@ -33,8 +34,9 @@ struct mr_store {
 	uint64_t structure;       /* bytes of declared objects and connections */
 	uint64_t watermark;       /* above it publishers are blocked; 0: never */
 	bool alarm;
-	bool relieved;   /* an alarm has ended, and clients were not informed yet */
-	uint64_t random; /* state of the unguessable part of names */
+	bool relieved;              /* an alarm has ended, and clients were not informed yet */
+	uint64_t random;            /* state of the unguessable part of names */
+	struct mr_backing *backing; /* NULL: the messages are here; see backing.h */
 };
 
 void mr_store_init(struct mr_store *s, uint64_t seed, mr_msec now);

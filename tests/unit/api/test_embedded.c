@@ -1,6 +1,7 @@
 /* test_embedded: the embedded broker by the public interface, and connections that it loses.
  * Covers: runtime/api/event.c by MR_CONNECTION_RETRYING
  * Covers: runtime/broker/server/report.c by exchanges
+ * Covers: runtime/broker/server/fault.c by MR_FAULT_DROP
  * SPDX-License-Identifier: MIT */
 #include <sys/wait.h>
 #include <unistd.h>

@@ -1,0 +1,69 @@
+/* backed: what a store with a backing does not do, each with its error.
+ * SPDX-License-Identifier: MIT */
+#include "broker/client/backed.h"
+
+#include "broker/store/fields.h"
+#include "broker/store/reply_error.h"
+
+static bool is_backed(const struct mr_broker_channel *ch)
+{
+	return ch->session->broker->store.backing != NULL;
+}
+
+static bool is_served(mr_slice type)
+{
+	return mr_slice_equal(type, mr_slice_str("direct")) ||
+	       mr_slice_equal(type, mr_slice_str("topic"));
+}
+
+enum mr_status mr_backed_check_exchange(const struct mr_broker_channel *ch, mr_slice name,
+	mr_slice type, mr_slice arguments, mr_error *error)
+{
+	mr_value v;
+	if (!is_backed(ch)) return MR_OK;
+	if (mr_fields_get(arguments, "alternate-exchange", &v))
+		return mr_reply_error(error, 406,
+			"exchange '%.*s': Redis has no alternate exchanges", (int)name.size,
+			name.data);
+	if (is_served(type)) return MR_OK;
+	return mr_reply_error(error, 406,
+		"exchange '%.*s': on Redis exchanges are direct or topic, not %.*s", (int)name.size,
+		name.data, (int)type.size, type.data);
+}
+
+enum mr_status mr_backed_check_exchange_binding(const struct mr_broker_channel *ch, mr_error *error)
+{
+	if (!is_backed(ch)) return MR_OK;
+	return mr_reply_error(error, 406, "on Redis exchanges cannot be bound to exchanges");
+}
+
+enum mr_status mr_backed_check_queue(const struct mr_broker_channel *ch, mr_slice name,
+	mr_slice arguments, mr_error *error)
+{
+	static const char *const refused[] = {"x-message-ttl", "x-expires", "x-max-length",
+		"x-max-length-bytes", "x-overflow", "x-delivery-limit", "x-single-active-consumer",
+		NULL};
+	mr_value v;
+	if (!is_backed(ch)) return MR_OK;
+	for (const char *const *key = refused; *key; key++)
+		if (mr_fields_get(arguments, *key, &v))
+			return mr_reply_error(error, 406, "queue '%.*s': Redis has no %s",
+				(int)name.size, name.data, *key);
+	bool is_typed = mr_fields_get(arguments, "x-queue-type", &v) && v.type == 'S';
+	if (!is_typed || mr_slice_equal(v.as.bytes, mr_slice_str("classic"))) return MR_OK;
+	return mr_reply_error(error, 406, "queue '%.*s': Redis has no x-queue-type %.*s",
+		(int)name.size, name.data, (int)v.as.bytes.size, v.as.bytes.data);
+}
+
+enum mr_status mr_backed_check_message(const struct mr_broker_channel *ch,
+	const struct mr_message *m, mr_error *error)
+{
+	if (!is_backed(ch)) return MR_OK;
+	const struct mr_exchange *x = mr_vhost_exchange(ch->session->vhost, mr_message_exchange(m));
+	if (m->expiration != MR_NO_EXPIRATION)
+		return mr_reply_error(error, 406, "on Redis messages have no expiration");
+	if (!x || x->type == MR_X_DIRECT || x->type == MR_X_TOPIC) return MR_OK;
+	return mr_reply_error(error, 406,
+		"exchange '%s': on Redis exchanges are direct or topic, not %s", x->name,
+		mr_exchange_type_name(x->type));
+}

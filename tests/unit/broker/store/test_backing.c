@@ -1,0 +1,424 @@
+/* test_backing: clients of a broker whose messages are kept elsewhere, by a backing that answers when it is told to.
+ * Covers: runtime/broker/client/await.c by told
+ * Covers: runtime/broker/client/there.c by MR_M_QUEUE_BIND_OK
+ * Covers: runtime/broker/client/pledge.c by mr_promise
+ * Covers: runtime/broker/client/confirm.c by MR_M_BASIC_RETURN
+ * Covers: runtime/broker/client/backed.c by arguments
+ * SPDX-License-Identifier: MIT */
+#include "broker_bench.h"
+
+#include "broker/store/backing.h"
+
+#define MOST 100
+
+struct mr_taken {
+	int number;
+};
+
+struct fake { /* what a backing was asked for, oldest first, and what it has got back */
+	struct mr_backing backing; /* first */
+	struct mr_broker *b;
+	struct mr_promise *due[MOST];
+	size_t due_count, published, fetched, most, done, back, forgotten, bound, unbound, purged;
+};
+
+static struct fake f;
+static struct client one;
+
+static void owe(struct mr_promise *p)
+{
+	if (p) f.due[f.due_count++] = p;
+}
+
+/* Gives the oldest answer. */
+static void answer(enum mr_status st, size_t count)
+{
+	struct mr_promise *p = f.due[0];
+	assert_true(f.due_count > 0);
+	memmove(f.due, f.due + 1, --f.due_count * sizeof *f.due);
+	p->count = count;
+	if (st == MR_OK)
+		p->told(p);
+	else
+		mr_backing_refuse(p, 541, "it is away");
+	mr_turn_end(f.b);
+}
+
+static void on_publish(struct mr_backing *b, const struct mr_exchange *x,
+	const struct mr_message *m, struct mr_promise *p)
+{
+	(void)b;
+	(void)x;
+	(void)m;
+	f.published++;
+	owe(p); /* mr_pledge_publish's */
+}
+
+static void on_fetch(struct mr_backing *b, struct mr_queue *q, size_t most)
+{
+	(void)b;
+	(void)q;
+	f.fetched++;
+	f.most = most;
+}
+
+static void on_get(struct mr_backing *b, struct mr_queue *q, struct mr_promise *p)
+{
+	(void)b;
+	(void)q;
+	owe(p);
+}
+
+static void on_done(struct mr_backing *b, struct mr_taken *t)
+{
+	(void)b;
+	f.done++;
+	free(t);
+}
+
+static void on_back(struct mr_backing *b, const struct mr_queue *q, struct mr_taken *t)
+{
+	(void)b;
+	(void)q;
+	f.back++;
+	free(t);
+}
+
+static void on_count(struct mr_backing *b, struct mr_queue *q, struct mr_promise *p)
+{
+	(void)b;
+	(void)q;
+	owe(p); /* mr_there_count's */
+}
+
+static void on_bind(struct mr_backing *b, const struct mr_exchange *x, const struct mr_queue *q,
+	mr_slice key, struct mr_promise *p)
+{
+	(void)b;
+	(void)x;
+	(void)q;
+	(void)key;
+	f.bound++;
+	owe(p);
+}
+
+static void on_unbind(struct mr_backing *b, const struct mr_exchange *x, const struct mr_queue *q,
+	mr_slice key, struct mr_promise *p)
+{
+	(void)b;
+	(void)x;
+	(void)q;
+	(void)key;
+	f.unbound++;
+	owe(p);
+}
+
+static void on_purge(struct mr_backing *b, struct mr_queue *q, bool whole, struct mr_promise *p)
+{
+	(void)b;
+	(void)q;
+	(void)whole;
+	f.purged++;
+	owe(p);
+}
+
+static void on_forget(struct mr_backing *b, struct mr_queue *q)
+{
+	(void)b;
+	(void)q;
+	f.forgotten++;
+}
+
+static const struct mr_backing_class class = {on_publish, on_fetch, on_get, on_done, on_back,
+	on_count, on_bind, on_unbind, on_purge, on_forget};
+
+static struct mr_queue *queue(void)
+{
+	return mr_vhost_queue(mr_broker_vhost(f.b, mr_slice_str("/")), mr_slice_str("q"));
+}
+
+/* A message comes from the backing. */
+static void arrives(const char *body)
+{
+	struct mr_message *m =
+		mr_message_new(mr_slice_str(""), mr_slice_str("q"), mr_slice_of("\0\0", 2), 20);
+	struct mr_taken *t = calloc(1, sizeof *t);
+	assert_non_null(t);
+	m->body_size = strlen(body);
+	memcpy((char *)(uintptr_t)mr_message_body(m).data, body, strlen(body));
+	m->expiration = MR_NO_EXPIRATION;
+	mr_store_grew(&f.b->store, mr_message_weight(m));
+	assert_true(mr_queue_arrive(queue(), m, t, false));
+	mr_store_drop(&f.b->store, m);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	f = (struct fake){.backing.class = &class};
+	assert_int_equal(mr_broker_open(&f.b, 1, 0), MR_OK);
+	f.b->store.backing = &f.backing;
+	mr_turn_begin(f.b, MR_WORK_UNBOUNDED);
+	arrive(&one, f.b);
+	QUEUE_DECLARE(&one, 1, "q", 0, NULL);
+	feed(&one);
+	hush(&one);
+	assert_int_equal(f.due_count, 1);
+	answer(MR_OK, 7);
+	struct heard ok = hear(&one);
+	assert_int_equal(ok.id, MR_M_QUEUE_DECLARE_OK);
+	assert_int_equal(mr_get32(ok.at + 2), 7);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	leave(&one);
+	f.b->store.backing = NULL;
+	mr_turn_finish(f.b);
+	mr_broker_close(f.b);
+	return 0;
+}
+
+static void test_a_client_is_not_read_while_an_answer_is_due(void **state)
+{
+	(void)state;
+	QUEUE_DECLARE(&one, 1, "q", 1, NULL); /* mr_await_begin */
+	feed(&one);
+	assert_false(mr_broker_session_reads(one.session));
+	HEARS(&one, 0);
+	answer(MR_OK, 0);
+	HEARS(&one, MR_M_QUEUE_DECLARE_OK);
+	assert_true(mr_broker_session_reads(one.session));
+}
+
+static void test_a_refusal_ends_what_asked(void **state)
+{
+	(void)state;
+	say(&one, 1, MR_M_QUEUE_PURGE, "wso", "q", 0);
+	feed(&one);
+	answer(MR_INTERNAL_ERROR, 0);
+	struct heard end = hear(&one);
+	assert_int_equal(end.id, MR_M_CONNECTION_CLOSE);
+	assert_int_equal(mr_get16(end.at), 541);
+}
+
+static void test_a_publish_is_confirmed_by_the_answer_and_several_by_one_ack(void **state)
+{
+	(void)state;
+	say(&one, 1, MR_M_CONFIRM_SELECT, "o", 0);
+	for (int i = 0; i < 4; i++) publish(&one, 1, "", "q", 0, NULL, mr_slice_str("x"));
+	feed(&one);
+	HEARS(&one, MR_M_CONFIRM_SELECT_OK);
+	assert_int_equal(f.published, 4);
+	HEARS(&one, 0);
+	struct mr_promise *later[] = {f.due[1], f.due[2]};
+	for (int i = 0; i < 2; i++)
+		later[i]->told(later[i]); /* mr_confirm_later: before the first */
+	mr_turn_end(f.b);
+	struct heard ack = hear(&one);
+	assert_int_equal(ack.id, MR_M_BASIC_ACK);
+	assert_int_equal(ack.at[7], 2);
+	assert_int_equal(ack.at[8], 0); /* not for the first, which has no answer */
+	ack = hear(&one);
+	assert_int_equal(ack.at[7], 3);
+	f.due[1] = f.due[3];
+	f.due_count = 2;
+	answer(MR_INTERNAL_ERROR, 0);
+	HEARS(&one, MR_M_BASIC_NACK);
+	answer(MR_OK, 1);
+	ack = hear(&one);
+	assert_int_equal(ack.id, MR_M_BASIC_ACK);
+	assert_int_equal(ack.at[7], 4);
+}
+
+static void test_a_mandatory_publish_for_nobody_comes_back_before_its_ack(void **state)
+{
+	(void)state;
+	say(&one, 1, MR_M_CONFIRM_SELECT, "o", 1);
+	publish(&one, 1, "", "none", 1, NULL, mr_slice_str("x"));
+	publish(&one, 1, "", "q", 1, NULL, mr_slice_str("x"));
+	feed(&one);
+	answer(MR_OK, 0);
+	HEARS(&one, MR_M_BASIC_RETURN);
+	HEARS(&one, MR_M_BASIC_ACK);
+	answer(MR_OK, 1);
+	HEARS(&one, MR_M_BASIC_ACK);
+	HEARS(&one, 0);
+}
+
+static void test_answers_for_a_connection_that_has_ended_find_nobody(void **state)
+{
+	(void)state;
+	say(&one, 1, MR_M_CONFIRM_SELECT, "o", 1);
+	publish(&one, 1, "", "q", 1, NULL, mr_slice_str("x"));
+	GET(&one, 1, "q", 0);
+	feed(&one);
+	assert_int_equal(f.due_count, 2);
+	leave(&one);
+	answer(MR_OK, 0);
+	answer(MR_OK, 0);
+	arrive(&one, f.b);
+	feed(&one);
+}
+
+static void test_a_consumer_has_fetched_what_it_can_take(void **state)
+{
+	(void)state;
+	qos(&one, 1, 3, false);
+	CONSUME(&one, 1, "q", "c", 0, NULL);
+	feed(&one);
+	hush(&one);
+	assert_int_equal(f.fetched, 1);
+	assert_int_equal(f.most, 3);
+	for (int i = 0; i < 3; i++) arrives("m");
+	mr_pump(queue());
+	for (int i = 0; i < 3; i++) HEARS(&one, MR_M_BASIC_DELIVER);
+	size_t before = f.fetched;
+	ACK(&one, 1, 2, 1);
+	feed(&one);
+	assert_int_equal(f.done, 2);
+	assert_true(f.fetched > before);
+	assert_int_equal(f.most, 2);
+	NACK(&one, 1, 3, 2);
+	feed(&one);
+	assert_int_equal(f.back, 1);
+	assert_int_equal(queue()->out, 0);
+}
+
+static void test_what_no_consumer_has_received_goes_back_with_the_last_one(void **state)
+{
+	(void)state;
+	qos(&one, 1, 1, false);
+	CONSUME(&one, 1, "q", "c", 0, NULL);
+	feed(&one);
+	for (int i = 0; i < 3; i++) arrives("m");
+	mr_pump(queue());
+	say(&one, 1, MR_M_BASIC_CANCEL, "so", "c", 0);
+	feed(&one);
+	assert_int_equal(f.back, 2);
+	assert_int_equal(queue()->ready, 0);
+	leave(&one); /* and the delivered one with its channel */
+	assert_int_equal(f.back, 3);
+	arrive(&one, f.b);
+	feed(&one);
+}
+
+static void test_a_get_waits_for_its_message_or_for_the_news_that_there_is_none(void **state)
+{
+	(void)state;
+	GET(&one, 1, "q", 0);
+	feed(&one);
+	arrives("m");
+	answer(MR_OK, 1);
+	HEARS(&one, MR_M_BASIC_GET_OK);
+	GET(&one, 1, "q", 0);
+	feed(&one);
+	answer(MR_OK, 0);
+	HEARS(&one, MR_M_BASIC_GET_EMPTY);
+}
+
+static void test_a_dead_letter_is_forgotten_once_it_is_kept_and_put_back_if_it_is_not(void **state)
+{
+	mr_table *arguments = mr_table_new();
+	(void)state;
+	mr_table_add_string(arguments, "x-dead-letter-exchange", mr_slice_str(""));
+	mr_table_add_string(arguments, "x-dead-letter-routing-key", mr_slice_str("dead"));
+	say(&one, 1, MR_M_QUEUE_DELETE, "wso", "q", 0);
+	feed(&one);
+	answer(MR_OK, 0);
+	assert_int_equal(f.purged, 1);
+	assert_int_equal(f.forgotten, 1);
+	QUEUE_DECLARE(&one, 1, "q", 0, arguments);
+	feed(&one);
+	answer(MR_OK, 0);
+	CONSUME(&one, 1, "q", "c", 0, NULL);
+	feed(&one);
+	for (int i = 0; i < 2; i++) arrives("m");
+	mr_pump(queue());
+	NACK(&one, 1, 1, 0);
+	NACK(&one, 1, 2, 0);
+	feed(&one);
+	assert_int_equal(f.published, 2);
+	assert_int_equal(f.done, 0);
+	answer(MR_OK, 1);
+	assert_int_equal(f.done, 1);
+	answer(MR_INTERNAL_ERROR, 0);
+	assert_int_equal(f.back, 1);
+	mr_table_free(arguments);
+}
+
+static void test_bindings_are_made_and_removed_there(void **state)
+{
+	(void)state;
+	EXCHANGE_DECLARE(&one, 1, "x", "topic", 0, NULL);
+	QUEUE_BIND(&one, 1, "q", "x", "k", NULL);
+	feed(&one);
+	hush(&one);
+	assert_int_equal(f.bound, 1);
+	answer(MR_OK, 1);
+	HEARS(&one, MR_M_QUEUE_BIND_OK);
+	say(&one, 1, MR_M_QUEUE_UNBIND, "wsssT", "q", "x", "k", NULL);
+	feed(&one);
+	assert_int_equal(f.unbound, 1);
+	answer(MR_OK, 1);
+	HEARS(&one, MR_M_QUEUE_UNBIND_OK);
+}
+
+/* Each on a channel of its own, which its error closes. */
+static void test_what_it_has_not_is_an_error(void **state)
+{
+	static const char *const arguments[] = {"x-message-ttl", "x-expires", "x-max-length",
+		"x-max-length-bytes", "x-delivery-limit"};
+	mr_properties expiring = {.flags = MR_HAS_EXPIRATION, .expiration = mr_slice_str("1")};
+	int channel = 2;
+	(void)state;
+	for (size_t i = 0; i < sizeof arguments / sizeof *arguments; i++, channel++) {
+		mr_table *t = mr_table_new();
+		mr_value number = {.type = 'I', .as.integer = 1};
+		mr_table_add(t, arguments[i], strlen(arguments[i]), &number);
+		CHANNEL_OPEN(&one, channel);
+		QUEUE_DECLARE(&one, channel, "r", 0, t);
+		feed(&one);
+		HEARS(&one, MR_M_CHANNEL_OPEN_OK);
+		HEARS(&one, MR_M_CHANNEL_CLOSE);
+		mr_table_free(t);
+	}
+	CHANNEL_OPEN(&one, channel);
+	EXCHANGE_DECLARE(&one, channel, "x", "fanout", 0, NULL);
+	CHANNEL_OPEN(&one, channel + 1);
+	publish(&one, channel + 1, "", "q", 0, &expiring,
+		mr_slice_str("x")); /* mr_backed_check_message */
+	CHANNEL_OPEN(&one, channel + 2);
+	say(&one, channel + 2, MR_M_EXCHANGE_BIND, "wsssoT", "amq.topic", "amq.direct", "k", 0,
+		NULL);
+	feed(&one);
+	for (int i = 0; i < 3; i++) {
+		HEARS(&one, MR_M_CHANNEL_OPEN_OK);
+		HEARS(&one, MR_M_CHANNEL_CLOSE);
+	}
+	assert_int_equal(f.published, 0);
+	say(&one, 1, MR_M_TX_SELECT, "");
+	feed(&one);
+	HEARS(&one, MR_M_CONNECTION_CLOSE);
+}
+
+int main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		CASE(test_a_client_is_not_read_while_an_answer_is_due),
+		CASE(test_a_refusal_ends_what_asked),
+		CASE(test_a_publish_is_confirmed_by_the_answer_and_several_by_one_ack),
+		CASE(test_a_mandatory_publish_for_nobody_comes_back_before_its_ack),
+		CASE(test_answers_for_a_connection_that_has_ended_find_nobody),
+		CASE(test_a_consumer_has_fetched_what_it_can_take),
+		CASE(test_what_no_consumer_has_received_goes_back_with_the_last_one),
+		CASE(test_a_get_waits_for_its_message_or_for_the_news_that_there_is_none),
+		CASE(test_a_dead_letter_is_forgotten_once_it_is_kept_and_put_back_if_it_is_not),
+		CASE(test_bindings_are_made_and_removed_there),
+		CASE(test_what_it_has_not_is_an_error),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
