@@ -1,4 +1,4 @@
-/* uri: parses amqp, amqps and memory URLs.
+/* uri: parses amqp, amqps and memory URLs, and the form of those of a Redis.
  * SPDX-License-Identifier: MIT */
 #include "config/uri.h"
 
@@ -92,31 +92,45 @@ static bool has_bad_byte(mr_slice s)
 
 /* ---- scheme, hosts ---- */
 
+struct family { /* what differs between the URLs of AMQP and those of Redis */
+	const char *schemes[4];
+	size_t count;
+	const char *begin;    /* what a URL without a scheme is told */
+	uint16_t ports[2];    /* without TLS and with it */
+	const char *tls;      /* the scheme with TLS */
+	const char *hostless; /* the scheme whose host may be empty */
+};
+static const struct family amqp = {{"amqp", "amqps", "memory"}, 3,
+	"it must begin with amqp://, amqps:// or memory://", {5672, 5671}, "amqps", "memory"};
+static const struct family redis = {{"redis", "rediss", "redis+socket"}, 3,
+	"it must begin with redis://, rediss:// or redis+socket://", {6379, 6379}, "rediss",
+	"redis+socket"};
+
 /* For ASCII, independent of the locale. */
 static bool is_alnum(char c)
 {
 	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-static enum mr_status take_scheme(struct mr_uri *uri, mr_slice *rest, mr_error *error)
+static enum mr_status take_scheme(struct mr_uri *uri, const struct family *f, mr_slice *rest,
+	mr_error *error)
 {
-	static const char *const schemes[] = {"amqp", "amqps", "memory"};
 	const char *mark = rest->size >= 3 ? memmem(rest->data, rest->size, "://", 3) : NULL;
-	if (!mark) return bad(error, "it must begin with amqp://, amqps:// or memory://");
+	if (!mark) return bad(error, f->begin);
 	size_t size = (size_t)(mark - rest->data);
-	for (size_t i = 0; i < 3; i++) {
-		if (strlen(schemes[i]) != size || strncasecmp(schemes[i], rest->data, size) != 0)
+	for (size_t i = 0; i < f->count; i++) {
+		if (strlen(f->schemes[i]) != size ||
+			strncasecmp(f->schemes[i], rest->data, size) != 0)
 			continue;
-		uri->scheme = mr_strdup_n(schemes[i], size);
+		uri->scheme = mr_strdup_n(f->schemes[i], size);
 		*rest = mr_slice_of(mark + 3, rest->size - size - 3);
 		return uri->scheme ? MR_OK : MR_NO_MEMORY;
 	}
 	/* Shows only text that looks like a scheme: there may be a password before a misplaced
 	 * "://". */
 	for (size_t i = 0; i < size; i++)
-		if (size > 16 || !is_alnum(rest->data[i]))
-			return bad(error, "it must begin with amqp://, amqps:// or memory://");
-	const char *nearest = mr_error_nearest(rest->data, size, schemes, 3);
+		if (size > 16 || !is_alnum(rest->data[i])) return bad(error, f->begin);
+	const char *nearest = mr_error_nearest(rest->data, size, f->schemes, f->count);
 	return mr_error_set(error, MR_BAD_URI, MR_SCOPE_CONFIG, 0,
 		"bad URL: unknown scheme \"%.*s\"%s%s%s", (int)size, rest->data,
 		nearest ? ": did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
@@ -170,9 +184,10 @@ static enum mr_status add_host(struct mr_uri *uri, struct mr_uri_host host, mr_e
 }
 
 /* name, name:port, [v6] or [v6]:port */
-static enum mr_status take_host(struct mr_uri *uri, mr_slice text, uint16_t port, mr_error *error)
+static enum mr_status take_host(struct mr_uri *uri, const struct family *f, mr_slice text,
+	mr_error *error)
 {
-	struct mr_uri_host host = {NULL, port};
+	struct mr_uri_host host = {NULL, f->ports[strcmp(uri->scheme, f->tls) == 0]};
 	mr_slice name, port_text = text;
 	bool has_port = false;
 	enum mr_status st = MR_OK;
@@ -182,20 +197,20 @@ static enum mr_status take_host(struct mr_uri *uri, mr_slice text, uint16_t port
 		name = cut(&port_text, ':', &has_port);
 	if (st == MR_OK && has_port) st = take_port(&host, port_text, error);
 	if (st != MR_OK) return st;
-	if (!name.size && strcmp(uri->scheme, "memory") != 0) name = mr_slice_str("localhost");
+	if (!name.size && strcmp(uri->scheme, f->hostless) != 0) name = mr_slice_str("localhost");
 	st = decode(&host.name, name, error);
 	return st == MR_OK ? add_host(uri, host, error) : st;
 }
 
-static enum mr_status take_hosts(struct mr_uri *uri, mr_slice text, mr_error *error)
+static enum mr_status take_hosts(struct mr_uri *uri, const struct family *f, mr_slice text,
+	mr_error *error)
 {
-	uint16_t port = strcmp(uri->scheme, "amqps") == 0 ? 5671 : 5672;
 	bool more = true;
 	while (more) {
 		mr_slice one = cut(&text, ',', &more);
 		if (!one.size && (more || uri->host_count))
 			return bad(error, "an empty host in the list");
-		enum mr_status st = take_host(uri, one, port, error);
+		enum mr_status st = take_host(uri, f, one, error);
 		if (st != MR_OK) return st;
 	}
 	return MR_OK;
@@ -253,13 +268,25 @@ static enum mr_status take_vhost(struct mr_uri *uri, mr_slice path, bool has_pat
 	return st;
 }
 
-static enum mr_status parse_one(struct mr_uri *uri, mr_slice rest, mr_error *error)
+/* What stands behind the host: of Redis a number, or the path of a socket. */
+static enum mr_status take_path(struct mr_uri *uri, const struct family *f, mr_slice path,
+	bool has_path, mr_error *error)
+{
+	if (f == &amqp) return take_vhost(uri, path, has_path, error);
+	/* The slash before the path of a socket is a part of it. */
+	if (has_path && strcmp(uri->scheme, f->hostless) == 0)
+		path = mr_slice_of(path.data - 1, path.size + 1);
+	return decode(&uri->vhost, path, error);
+}
+
+static enum mr_status parse_one(struct mr_uri *uri, const struct family *f, mr_slice rest,
+	mr_error *error)
 {
 	bool has_query, has_path, has_fragment;
 	enum mr_status st = has_bad_byte(rest)
 	                            ? bad(error, "a blank or control character: write it as %20")
 	                            : MR_OK;
-	if (st == MR_OK) st = take_scheme(uri, &rest, error);
+	if (st == MR_OK) st = take_scheme(uri, f, &rest, error);
 	if (st != MR_OK) return st;
 	mr_slice query = rest;
 	rest = cut(&query, '?', &has_query);
@@ -269,8 +296,8 @@ static enum mr_status parse_one(struct mr_uri *uri, mr_slice rest, mr_error *err
 	if (has_fragment)
 		return bad(error, "a # has no meaning here: within a name it is written %23");
 	st = take_user(uri, &authority, error);
-	if (st == MR_OK) st = take_hosts(uri, authority, error);
-	if (st == MR_OK) st = take_vhost(uri, path, has_path, error);
+	if (st == MR_OK) st = take_hosts(uri, f, authority, error);
+	if (st == MR_OK) st = take_path(uri, f, path, has_path, error);
 	if (st == MR_OK) st = take_query(uri, query, error);
 	return st;
 }
@@ -301,13 +328,26 @@ enum mr_status mr_uri_parse(struct mr_uri *out, const char *text, size_t size, m
 	struct mr_uri uri = {0};
 	mr_slice rest = mr_slice_of(text, size);
 	bool more;
-	enum mr_status st = parse_one(&uri, cut(&rest, ';', &more), error);
+	enum mr_status st = parse_one(&uri, &amqp, cut(&rest, ';', &more), error);
 	while (st == MR_OK && more) {
 		struct mr_uri next = {0};
-		st = parse_one(&next, cut(&rest, ';', &more), error);
+		st = parse_one(&next, &amqp, cut(&rest, ';', &more), error);
 		if (st == MR_OK) st = append_hosts(&uri, &next, error);
 		mr_uri_fini(&next);
 	}
+	if (st == MR_NO_MEMORY) mr_error_set(error, st, MR_SCOPE_CONFIG, 0, "out of memory");
+	if (st == MR_OK)
+		*out = uri;
+	else
+		mr_uri_fini(&uri);
+	return st;
+}
+
+enum mr_status mr_uri_parse_redis(struct mr_uri *out, const char *text, size_t size,
+	mr_error *error)
+{
+	struct mr_uri uri = {0};
+	enum mr_status st = parse_one(&uri, &redis, mr_slice_of(text, size), error);
 	if (st == MR_NO_MEMORY) mr_error_set(error, st, MR_SCOPE_CONFIG, 0, "out of memory");
 	if (st == MR_OK)
 		*out = uri;

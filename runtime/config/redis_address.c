@@ -1,0 +1,199 @@
+/* redis_address: parses the URLs of a Redis, as kombu writes them.
+ * SPDX-License-Identifier: MIT */
+#include "config/redis_address.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/alloc.h"
+#include "base/number.h"
+#include "config/uri.h"
+
+#define SECONDS_MAX 31536000.0 /* a year */
+
+static const char *const schemes[] = {"redis://", "rediss://", "redis+socket://", "sentinel://"};
+static const char *const options[] = {"visibility_timeout", "global_keyprefix", "priority_steps",
+	"socket_timeout", "health_check_interval", "ssl_ca_certs", "virtual_host"};
+/* kombu's, which would have no effect: there is no fanout, one connection, and all queues at once. */
+static const char *const refused[] = {"queue_order_strategy", "fanout_prefix", "fanout_patterns",
+	"max_connections"};
+#define KNOWN                                                                                      \
+	"visibility_timeout, global_keyprefix, priority_steps, socket_timeout, "                   \
+	"health_check_interval, ssl_ca_certs"
+
+static enum mr_status bad(mr_error *error, const char *what)
+{
+	return mr_error_set(error, MR_BAD_URI, MR_SCOPE_CONFIG, 0, "bad URL: %s", what);
+}
+
+static enum mr_status bad_option(mr_error *error, const char *name, const char *what)
+{
+	return mr_error_set(error, MR_BAD_OPTION, MR_SCOPE_CONFIG, 0, "option \"%s\" must be %s",
+		name, what);
+}
+
+static bool starts(mr_slice url, const char *scheme)
+{
+	size_t size = strlen(scheme);
+	return url.size >= size && strncasecmp(url.data, scheme, size) == 0;
+}
+
+bool mr_redis_address_is(mr_slice url)
+{
+	for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
+		if (starts(url, schemes[i])) return true;
+	return false;
+}
+
+void mr_redis_address_fini(struct mr_redis_address *a)
+{
+	mr_free(a->host);
+	mr_free(a->path);
+	mr_free(a->user);
+	mr_free(a->password);
+	mr_free(a->global_keyprefix);
+	mr_free(a->ca_certs);
+	*a = (struct mr_redis_address){0};
+}
+
+/* ---- values ---- */
+
+static bool read_whole(const char *text, int64_t least, int64_t most, int64_t *out)
+{
+	char *end;
+	if (*text < '0' || *text > '9') return false;
+	errno = 0;
+	*out = strtoll(text, &end, 10);
+	return !errno && !*end && *out >= least && *out <= most;
+}
+
+static enum mr_status take_seconds(mr_msec *out, const char *name, const char *text,
+	mr_error *error)
+{
+	char *end;
+	double value = mr_number_read(text, &end);
+	if (end == text || *end || !(value > 0 && value <= SECONDS_MAX))
+		return bad_option(error, name, "a number of seconds above 0");
+	*out = mr_clock_msec_of(value);
+	return MR_OK;
+}
+
+static enum mr_status take_text(char **out, const char *text)
+{
+	mr_free(*out);
+	*out = mr_strdup_n(text, strlen(text));
+	return *out ? MR_OK : MR_NO_MEMORY;
+}
+
+static enum mr_status take_steps(struct mr_redis_address *a, const char *text, mr_error *error)
+{
+	static const char what[] = "up to 10 ascending numbers from 0 to 255, as in 0,3,6,9";
+	long last = -1;
+	a->priority_step_count = 0;
+	while (true) {
+		char *end;
+		long step = *text >= '0' && *text <= '9' ? strtol(text, &end, 10) : -1;
+		if (step <= last || step > 255 || a->priority_step_count == MR_REDIS_STEPS_MAX)
+			return bad_option(error, "priority_steps", what);
+		a->priority_steps[a->priority_step_count++] = (int)step;
+		last = step;
+		if (!*end) return MR_OK;
+		if (*end != ',') return bad_option(error, "priority_steps", what);
+		text = end + 1;
+	}
+}
+
+static enum mr_status take_db(struct mr_redis_address *a, const char *text, mr_error *error)
+{
+	if (!*text || read_whole(text, 0, INT32_MAX, &a->db)) return MR_OK;
+	return bad(error,
+		a->path ? "virtual_host must be the number of a database, as in "
+			  "?virtual_host=1"
+			: "what stands behind the host must be the number of a database, as in /1");
+}
+
+/* ---- the query ---- */
+
+static enum mr_status unknown(const char *name, mr_error *error)
+{
+	for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+		if (strcmp(name, refused[i]) == 0)
+			return bad_option(error, name,
+				"left out: it would have no effect here yet");
+	const char *nearest =
+		mr_error_nearest(name, strlen(name), options, sizeof options / sizeof *options - 1);
+	return mr_error_set(error, MR_BAD_OPTION, MR_SCOPE_CONFIG, 0,
+		"unknown option \"%.60s\" in the URL%s%s%s; known are " KNOWN, name,
+		nearest ? ": did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+}
+
+static enum mr_status take_option(struct mr_redis_address *a, const char *name, const char *text,
+	mr_error *error)
+{
+	size_t i = 0, count = sizeof options / sizeof *options;
+	while (i < count && strcmp(name, options[i]) != 0) i++;
+	switch (i) {
+	case 0: return take_seconds(&a->visibility_timeout, name, text, error);
+	case 1: return take_text(&a->global_keyprefix, text);
+	case 2: return take_steps(a, text, error);
+	case 3: return take_seconds(&a->socket_timeout, name, text, error);
+	case 4: return take_seconds(&a->health_check_interval, name, text, error);
+	case 5: return take_text(&a->ca_certs, text);
+	default: return i == 6 && a->path ? take_db(a, text, error) : unknown(name, error);
+	}
+}
+
+/* ---- the whole ---- */
+
+static char *take(char **from)
+{
+	char *text = *from;
+	*from = NULL;
+	return text;
+}
+
+static enum mr_status assemble(struct mr_redis_address *a, struct mr_uri *uri, mr_error *error)
+{
+	bool is_socket = strcmp(uri->scheme, "redis+socket") == 0;
+	if (uri->host_count > 1) return bad(error, "a Redis has one host");
+	if (is_socket && (*uri->hosts[0].name || strlen(uri->vhost) < 2))
+		return bad(error,
+			"the path of a socket is absolute: redis+socket:///run/redis.sock");
+	a->use_tls = strcmp(uri->scheme, "rediss") == 0;
+	a->user = take(&uri->user);
+	a->password = take(&uri->password);
+	if (is_socket) {
+		a->path = take(&uri->vhost);
+	} else {
+		a->host = take(&uri->hosts[0].name);
+		a->port = uri->hosts[0].port;
+	}
+	enum mr_status st = is_socket ? MR_OK : take_db(a, uri->vhost, error);
+	for (size_t i = 0; i < uri->query_count && st == MR_OK; i++)
+		st = take_option(a, uri->query[i].key, uri->query[i].value, error);
+	if (st == MR_OK && !a->global_keyprefix) st = take_text(&a->global_keyprefix, "");
+	return st;
+}
+
+enum mr_status mr_redis_address_parse(struct mr_redis_address *out, mr_slice url, mr_error *error)
+{
+	struct mr_redis_address a = {.visibility_timeout = 3600000,
+		.priority_steps = {0, 3, 6, 9},
+		.priority_step_count = 4,
+		.health_check_interval = 25000};
+	struct mr_uri uri = {0};
+	if (starts(url, "sentinel://"))
+		return bad(error, "sentinel:// is not supported yet: give the master's redis://");
+	enum mr_status st = mr_uri_parse_redis(&uri, url.data, url.size, error);
+	if (st != MR_OK) return st;
+	st = assemble(&a, &uri, error);
+	mr_uri_fini(&uri);
+	if (st == MR_NO_MEMORY) mr_error_set(error, st, MR_SCOPE_CONFIG, 0, "out of memory");
+	if (st == MR_OK)
+		*out = a;
+	else
+		mr_redis_address_fini(&a);
+	return st;
+}

@@ -1,0 +1,42 @@
+/* redis_address: parses the URLs of a Redis, as kombu writes them.
+ * SPDX-License-Identifier: MIT
+ * Pure.
+ *
+ *   redis://[user:password@]host[:port][/db][?option=value&...]      rediss:// is the same by TLS
+ *   redis+socket:///path[?virtual_host=db&...]                       a Unix socket; user:password@ may stand before the path */
+#ifndef MR_CONFIG_REDIS_ADDRESS_H
+#define MR_CONFIG_REDIS_ADDRESS_H
+
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/slice.h"
+#include "base/status.h"
+
+#define MR_REDIS_STEPS_MAX 10 /* of priority_steps */
+
+struct mr_redis_address { /* strings are owned, NUL-terminated and percent-decoded; NULL: not given */
+	char *host;       /* NULL with a path */
+	uint16_t port;
+	char *path; /* of a Unix socket */
+	bool use_tls;
+	char *user, *password;
+	int64_t db;
+	/* The options, by kombu's names and with its defaults. */
+	mr_msec visibility_timeout;             /* 3600 s */
+	char *global_keyprefix;                 /* "" */
+	int priority_steps[MR_REDIS_STEPS_MAX]; /* ascending; 0, 3, 6, 9 */
+	size_t priority_step_count;
+	mr_msec socket_timeout;        /* 0: not given */
+	mr_msec health_check_interval; /* 25 s */
+	char *ca_certs;                /* ssl_ca_certs: a PEM file */
+};
+
+/* True for text that begins with one of the schemes, or with sentinel://. */
+bool mr_redis_address_is(mr_slice url);
+/* MR_BAD_URI with the mistake in `error`, MR_BAD_OPTION for an option in the query, MR_NO_MEMORY. No text has a password.
+ * `out` is filled on MR_OK only. */
+enum mr_status mr_redis_address_parse(struct mr_redis_address *out, mr_slice url, mr_error *error);
+void mr_redis_address_fini(struct mr_redis_address *a); /* zeroed is allowed */
+
+#endif

@@ -1,0 +1,167 @@
+/* test_redis_address: the URLs of a Redis.
+ * SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "config/redis_address.h"
+#include "config/uri.h"
+
+static struct mr_redis_address good(const char *url)
+{
+	struct mr_redis_address a = {0};
+	mr_error error = {0};
+	if (mr_redis_address_parse(&a, mr_slice_str(url), &error) != MR_OK)
+		fail_msg("%s: %s", url, error.text);
+	return a;
+}
+
+static void bad(const char *url, int kind, const char *text)
+{
+	struct mr_redis_address a = {0};
+	mr_error error = {0};
+	assert_int_equal(mr_redis_address_parse(&a, mr_slice_str(url), &error), kind);
+	if (!strstr(error.text, text)) fail_msg("%s: %s", url, error.text);
+	assert_null(strstr(error.text, "hop"));
+}
+
+static void has_kombus_defaults(void **state)
+{
+	struct mr_redis_address a = good("redis://");
+	(void)state;
+	assert_string_equal(a.host, "localhost");
+	assert_int_equal(a.port, 6379);
+	assert_null(a.path);
+	assert_null(a.user);
+	assert_null(a.password);
+	assert_false(a.use_tls);
+	assert_int_equal(a.db, 0);
+	assert_int_equal(a.visibility_timeout, 3600000);
+	assert_string_equal(a.global_keyprefix, "");
+	assert_int_equal(a.priority_step_count, 4);
+	assert_int_equal(a.priority_steps[3], 9);
+	assert_int_equal(a.socket_timeout, 0);
+	assert_int_equal(a.health_check_interval, 25000);
+	mr_redis_address_fini(&a);
+}
+
+static void reads_where_it_is(void **state)
+{
+	(void)state;
+	struct mr_redis_address a = good("REDISS://rab%62it:h%40p@[::1]:7000/12");
+	assert_string_equal(a.host, "::1");
+	assert_int_equal(a.port, 7000);
+	assert_string_equal(a.user, "rabbit");
+	assert_string_equal(a.password, "h@p");
+	assert_true(a.use_tls);
+	assert_int_equal(a.db, 12);
+	mr_redis_address_fini(&a);
+	a = good("redis://:hop@redis.example");
+	assert_string_equal(a.user, "");
+	assert_string_equal(a.password, "hop");
+	assert_string_equal(a.host, "redis.example");
+	mr_redis_address_fini(&a);
+	a = good("redis+socket://:hop@/run/my%20redis/r.sock?virtual_host=3");
+	assert_string_equal(a.path, "/run/my redis/r.sock");
+	assert_null(a.host);
+	assert_string_equal(a.password, "hop");
+	assert_int_equal(a.db, 3);
+	mr_redis_address_fini(&a);
+}
+
+static void reads_the_options(void **state)
+{
+	struct mr_redis_address a = good("redis://h?visibility_timeout=1.5&global_keyprefix=my%3A&"
+					 "priority_steps=0,5,10&socket_timeout=3&"
+					 "health_check_interval=0.5&ssl_ca_certs=/etc/ca.pem");
+	(void)state;
+	assert_int_equal(a.visibility_timeout, 1500);
+	assert_string_equal(a.global_keyprefix, "my:");
+	assert_int_equal(a.priority_step_count, 3);
+	assert_int_equal(a.priority_steps[2], 10);
+	assert_int_equal(a.socket_timeout, 3000);
+	assert_int_equal(a.health_check_interval, 500);
+	assert_string_equal(a.ca_certs, "/etc/ca.pem");
+	mr_redis_address_fini(&a);
+}
+
+static void says_what_is_wrong(void **state)
+{
+	(void)state;
+	bad("redis://:hop@h/one", MR_BAD_URI, "number of a database");
+	bad("redis://:hop@h/1/2", MR_BAD_URI, "number of a database");
+	bad("redis://:hop@h/-1", MR_BAD_URI, "number of a database");
+	bad("redis://:hop@a,b", MR_BAD_URI, "one host");
+	bad("redis://:hop@h:0", MR_BAD_URI, "port");
+	bad("redis+socket://h/r.sock", MR_BAD_URI, "absolute");
+	bad("redis+socket://", MR_BAD_URI, "absolute");
+	bad("redis+socket:///r.sock?virtual_host=x", MR_BAD_URI, "number of a database");
+	bad("sentinel://:hop@h:26379/mymaster", MR_BAD_URI, "not supported yet");
+	bad("redis://h?visibility_timout=3", MR_BAD_OPTION, "did you mean \"visibility_timeout\"?");
+	bad("redis://h?zzz=3", MR_BAD_OPTION,
+		"known are visibility_timeout, global_keyprefix, priority_steps");
+	bad("redis://h?virtual_host=3", MR_BAD_OPTION, "unknown option");
+	bad("redis://h?visibility_timeout=0", MR_BAD_OPTION, "seconds");
+	bad("redis://h?socket_timeout=1s", MR_BAD_OPTION, "seconds");
+	bad("redis://h?socket_timeout=nan", MR_BAD_OPTION, "seconds");
+	bad("redis://h?queue_order_strategy=sorted", MR_BAD_OPTION, "no effect");
+	bad("redis://h?fanout_patterns=true", MR_BAD_OPTION, "no effect");
+	bad("redis://h?fanout_prefix=x", MR_BAD_OPTION, "no effect");
+	bad("redis://h?priority_steps=0,3,3", MR_BAD_OPTION, "ascending");
+	bad("redis://h?priority_steps=", MR_BAD_OPTION, "ascending");
+	bad("redis://h?priority_steps=0,1,2,3,4,5,6,7,8,9,10", MR_BAD_OPTION, "up to 10");
+	bad("redis://h?max_connections=5", MR_BAD_OPTION, "no effect");
+	bad("amqp://h", MR_BAD_URI, "unknown scheme");
+}
+
+static void knows_its_own(void **state)
+{
+	char text[80];
+	(void)state;
+	assert_true(mr_redis_address_is(mr_slice_str("redis://h")));
+	assert_true(mr_redis_address_is(mr_slice_str("Redis+Socket:///x")));
+	assert_true(mr_redis_address_is(mr_slice_str("sentinel://h")));
+	assert_false(mr_redis_address_is(mr_slice_str("redis:/h")));
+	assert_false(mr_redis_address_is(mr_slice_str("amqp://h")));
+	mr_uri_redact(text, sizeof text, "redis://u:hop@h/1", 17);
+	assert_string_equal(text, "redis://u:***@h/1");
+}
+
+static void lacks_memory_cleanly(void **state)
+{
+	const mr_slice url = mr_slice_str("redis://u:p@h/1?global_keyprefix=x&ssl_ca_certs=y");
+	struct mr_redis_address a = {0};
+	enum mr_status st;
+	long n = 1, live = mr_alloc_live();
+	(void)state;
+	do {
+		mr_error error = {0};
+		mr_alloc_fail_nth(n++);
+		st = mr_redis_address_parse(&a, url, &error);
+		mr_alloc_fail_nth(0);
+		if (st != MR_OK) assert_int_equal(error.kind, MR_NO_MEMORY);
+		if (st != MR_OK) assert_int_equal(mr_alloc_live(), live);
+	} while (st != MR_OK);
+	assert_true(n > 8);
+	mr_redis_address_fini(&a);
+	assert_int_equal(mr_alloc_live(), live);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(has_kombus_defaults),
+		cmocka_unit_test(reads_where_it_is),
+		cmocka_unit_test(reads_the_options),
+		cmocka_unit_test(says_what_is_wrong),
+		cmocka_unit_test(knows_its_own),
+		cmocka_unit_test(lacks_memory_cleanly),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
