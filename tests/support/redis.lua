@@ -1,0 +1,60 @@
+--- redis: a private Redis for the tests of one file (tests/support/redis.sh), and its command line.
+-- SPDX-License-Identifier: MIT
+local files = require "files"
+
+local redis = {}
+
+local script = debug.getinfo(1, "S").source:match "^@(.*)%.lua$" .. ".sh"
+
+local function quoted(text) return "'" .. tostring(text):gsub("'", "'\\''") .. "'" end
+
+local function output(command)
+   local pipe = assert(io.popen(command .. " 2>&1"))
+   local text = pipe:read "*a"
+   local ok = pipe:close()
+   return text, ok
+end
+
+--- Starts one in a folder of its own; afterwards redis.env has what its env file says, such as MR_REDIS_URL.
+function redis.start()
+   redis.dir = redis.dir or output "mktemp -d /tmp/moonrabbit-redis.XXXXXX":gsub("%s+$", "")
+   local said, ok = output(("sh %s start %s"):format(quoted(script), redis.dir))
+   assert(ok, said)
+   redis.env = {}
+   for key, value in files.read(redis.dir .. "/env"):gmatch "export ([%w_]+)='?([^'\n]*)" do redis.env[key] = value end
+end
+
+--- Ends it; its data stay for the next start.
+function redis.stop() output(("sh %s stop %s"):format(quoted(script), redis.dir)) end
+
+--- Kills it without warning.
+function redis.kill() os.execute("kill -9 " .. files.read(redis.dir .. "/pid")) end
+
+--- Ends it, and removes its data.
+function redis.clean()
+   if not redis.dir then return end
+   redis.stop()
+   os.execute("rm -rf " .. redis.dir)
+   redis.dir = nil
+end
+
+--- Runs a command in it; returns what redis-cli prints, without the last line end.
+function redis.cli(...)
+   local words = {}
+   for i, word in ipairs { ... } do words[i] = quoted(word) end
+   return (output(("redis-cli -s %s %s"):format(redis.env.MR_REDIS_SOCKET, table.concat(words, " "))):gsub("\n$", ""))
+end
+
+--- Runs a Python program that uses kombu, with the URL as its first argument; returns what it prints.
+function redis.python(program, ...)
+   local path = os.tmpname()
+   files.write(path, program)
+   local words = {}
+   for i, word in ipairs { ... } do words[i] = quoted(word) end
+   local said, ok = output(("timeout 60 /usr/bin/python3 %s %s %s"):format(path, quoted(redis.env.MR_REDIS_URL), table.concat(words, " ")))
+   os.remove(path)
+   assert(ok, said)
+   return (said:gsub("\n$", ""))
+end
+
+return redis
