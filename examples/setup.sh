@@ -8,15 +8,15 @@
 #   setup_packages build|tests|bench-java|bench-node
 #   setup_build NAME [CMAKE-OPTION...]       builds .build/NAME; only what changed
 #
-# It installs only missing packages, and never starts a service: rabbitmq-server and
+# It installs only missing packages, and never starts a service: rabbitmq-server, redis-server and
 # prometheus are installed for their files, and their services are left switched off. MR_BUILD moves .build elsewhere.
 
 packages_build="cmake gcc libc6-dev make pkgconf luajit libluajit-5.1-dev librabbitmq-dev libev-dev
-	libssl-dev libc-ares-dev libmicrohttpd-dev lua-argparse lua-cjson lua-inspect libedit2 libncursesw6"
+	libssl-dev libc-ares-dev libmicrohttpd-dev libhiredis-dev libjansson-dev lua-argparse lua-cjson lua-inspect libedit2 libncursesw6"
 # The programs that embed it in the tests. nginx is not among them: its Lua wants another LuaJIT (tests/support/nginx.sh).
 packages_hosts="g++ libpcre2-dev zlib1g-dev curl wrk love zip xvfb xauth imagemagick libsdl2-dev libuv1-dev libglib2.0-dev neovim lua-luv tarantool
 	lua5.1 lua5.4"
-packages_tests="$packages_build debootstrap locales rabbitmq-server openssl ninja-build libcmocka-dev lua-busted lua-check clang-14
+packages_tests="$packages_build debootstrap locales rabbitmq-server redis-server python3-kombu python3-redis python3-celery openssl ninja-build libcmocka-dev lua-busted lua-check clang-14
 	clang-format-14 libclang-rt-14-dev pmccabe valgrind strace amqp-tools python3-pika
 	golang-go golang-github-rabbitmq-amqp091-go-dev iproute2 procps python3 prometheus
 	dpkg-dev file lintian luarocks zsh fish tmux chromium
@@ -89,6 +89,7 @@ setup_install() (
 		;;
 	esac
 	case " $missing " in *" prometheus "*) units="$units prometheus.service" ;; esac # the tests need its promtool
+	case " $missing " in *" redis-server "*) units="$units redis-server.service" ;; esac
 	apt-get -o DPkg::Lock::Timeout=300 update </dev/null || exit 1
 	# shellcheck disable=SC2086 # a list of words
 	apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $missing </dev/null || exit 1

@@ -40,6 +40,7 @@ top=""      # the folder of this run
 scratch=""  # the folder of this lane in it
 running=""  # the processes this shell waits for
 rabbitmq="" # directory of this lane's private RabbitMQ once it runs
+redis=""    # directory of this lane's private Redis once it runs
 nodes=""    # directory of this lane's cluster once it runs
 served=""   # process id of a `moonrabbit broker`
 lanes=""    # process ids of the lanes
@@ -51,6 +52,8 @@ end_all() {
 	for pid in $lanes; do wait "$pid"; done
 	[ -z "$rabbitmq" ] || sh tests/support/rabbitmq.sh stop "$rabbitmq"
 	rabbitmq=""
+	[ -z "$redis" ] || sh tests/support/redis.sh stop "$redis"
+	redis=""
 	[ -z "$nodes" ] || sh tests/support/cluster.sh stop "$nodes"
 	nodes=""
 }
@@ -184,6 +187,18 @@ need_rabbitmq() {
 	export MR_RABBITMQ_SH="$root/tests/support/rabbitmq.sh"
 }
 
+need_redis() {
+	[ -z "$redis" ] || return 0
+	redis=$scratch/redis
+	if ! sh tests/support/redis.sh start "$redis" >/dev/null; then
+		redis=""
+		count 0 1
+		return 1
+	fi
+	# shellcheck disable=SC1091
+	. "$redis/env"
+}
+
 # What a suite that was ended in the midst left at its broker (a block, a process that is stopped) must not fail the
 # suites that come after.
 renew_rabbitmq() {
@@ -222,6 +237,7 @@ unit_tests_again() {
 # unit_tests TREE: all cmocka programs of a build, counted from their own reports. A program that
 # crashed, hung or reported no test counts as one failure.
 unit_tests() {
+	need_redis || return
 	# shellcheck disable=SC2086 # a prefix of words or none
 	guarded $plain_addresses ctest --test-dir "$build_root/$1" -L unit -j "$(nproc)" \
 		--output-on-failure --no-tests=error

@@ -1,7 +1,7 @@
 -- moonrabbit-0.1.0-1: the rock, for LuaJIT: luarocks --lua-version 5.1 make examples/packages/moonrabbit-0.1.0-1.rockspec
 -- SPDX-License-Identifier: MIT
 -- In the repository's folder. It compiles the C library by CMake and puts it inside the tree, with the command; rabbitmq-c, libev,
--- OpenSSL, c-ares, libmicrohttpd and LuaJIT are the system's, with their headers.
+-- OpenSSL, c-ares, libmicrohttpd, hiredis, jansson and LuaJIT are the system's, with their headers.
 rockspec_format = "3.0"
 package = "moonrabbit"
 version = "0.1.0-1"

@@ -31,6 +31,7 @@ static void warm_tls(const struct mr_config *c)
 static char *name_host(const struct mr_config *config)
 {
 	char text[280];
+	if (config->gateway) return mr_strdup_n(config->url, strlen(config->url));
 	const char *form = strchr(config->hosts[0].name, ':') ? "[%s]:%u" : "%s:%u";
 	if (config->memory) form = "memory://%s";
 	int size = snprintf(text, sizeof text, form, config->hosts[0].name, config->hosts[0].port);

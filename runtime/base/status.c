@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/number.h"
+#include "base/redis_hint.h"
 
 struct kind {
 	const char *text;
@@ -234,7 +235,7 @@ static const char *hint_of_text(const mr_error *error)
 const char *mr_error_hint(const mr_error *error)
 {
 	const char *hint = error->code == 406 ? hint_of_refusal(error) : hint_of_text(error);
-	if (hint) return hint;
+	if (hint || (hint = mr_redis_hint(error->text))) return hint;
 	if (error->code == 540 && strstr(error->text, "stream queue"))
 		return "a stream is consumed with acks and a prefetch; basic.get, nack and reject are for other "
 		       "queues";
@@ -273,8 +274,7 @@ static size_t utf8_length(unsigned char first)
 	return first >= 0xf0 && first < 0xf5 ? 4 : 0;
 }
 
-/* The second byte shows overlong forms, surrogates, values beyond U+10FFFF, and control
- * characters. */
+/* The second byte shows overlong forms, surrogates, values beyond U+10FFFF, control characters. */
 static bool is_second_sound(const unsigned char *s)
 {
 	static const struct {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "config/redis_address.h"
 #include "base/value.h"
 #include "config/options.h"
 #include "config/uri.h"
@@ -16,6 +17,12 @@
 #define DEFAULT_CHANNEL_MAX 2047         /* the same */
 #define DEFAULT_MESSAGE_MAX (128u << 20) /* RabbitMQ's default */
 
+static void free_secret(char *secret)
+{
+	if (secret) memset(secret, 0, strlen(secret));
+	mr_free(secret);
+}
+
 void mr_config_fini(struct mr_config *c)
 {
 	for (size_t i = 0; i < c->host_count; i++) mr_free(c->hosts[i].name);
@@ -23,6 +30,7 @@ void mr_config_fini(struct mr_config *c)
 	char *strings[] = {c->user, c->password, c->vhost, c->name, c->mechanism, c->tls_ca,
 		c->tls_cert, c->tls_key, c->tls_server_name, c->tls_min_version, c->tls_password,
 		c->url};
+	free_secret(c->gateway);
 	if (c->password) memset(c->password, 0, strlen(c->password));
 	if (c->tls_password) memset(c->tls_password, 0, strlen(c->tls_password));
 	for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) mr_free(strings[i]);
@@ -202,6 +210,11 @@ static enum mr_status check_lengths(const struct mr_config *c, mr_error *error)
 static enum mr_status show_memory(struct mr_config *c)
 {
 	char text[600];
+	if (c->gateway) {
+		mr_uri_redact(text, sizeof text, c->gateway, strlen(c->gateway));
+		c->url = mr_strdup_n(text, strlen(text));
+		return c->url ? MR_OK : MR_NO_MEMORY;
+	}
 	bool plain = strcmp(c->vhost, "/") == 0;
 	snprintf(text, sizeof text, "memory://%.255s%s%.255s", c->hosts[0].name, plain ? "" : "/",
 		plain ? "" : c->vhost);
@@ -271,11 +284,55 @@ static void free_copies(mr_options *o)
 	}
 }
 
-static enum mr_status take_url(mr_options *o, struct mr_uri *uri, mr_error *error)
+/* What the URL of a Redis says, or what only AMQP has. */
+static enum mr_status check_gateway(mr_options *o, mr_error *error)
+{
+	static const struct {
+		enum mr_option_id id;
+		const char *name;
+	} others[] = {{MR_OPT_HOSTNAME, "hostname"}, {MR_OPT_HOSTS, "hosts"}, {MR_OPT_PORT, "port"},
+		{MR_OPT_USERID, "userid"}, {MR_OPT_PASSWORD, "password"},
+		{MR_OPT_VIRTUAL_HOST, "virtual_host"}, {MR_OPT_SSL, "ssl"}, {MR_OPT_AUTH, "auth"},
+		{MR_OPT_SSL_CA_CERTS, "ssl_options.ca_certs"},
+		{MR_OPT_SSL_CERTFILE, "ssl_options.certfile"},
+		{MR_OPT_SSL_KEYFILE, "ssl_options.keyfile"},
+		{MR_OPT_SSL_PASSWORD, "ssl_options.password"},
+		{MR_OPT_SSL_VERIFY, "ssl_options.verify"},
+		{MR_OPT_SSL_SERVER_NAME, "ssl_options.server_name"},
+		{MR_OPT_SSL_MIN_VERSION, "ssl_options.min_version"}};
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+		if (get(o, others[i].id))
+			return mr_error_set(error, MR_BAD_OPTION, MR_SCOPE_CONFIG, 0,
+				"option \"%s\" is not for a Redis: its URL says where it is and who asks",
+				others[i].name);
+	return MR_OK;
+}
+
+/* Redis is spoken by a broker in this process: for a connection it is memory:// with another name. */
+static enum mr_status take_gateway(struct mr_config *c, const char *url, struct mr_uri *uri,
+	mr_error *error)
+{
+	static const char memory[] = "memory://";
+	struct mr_redis_address parsed;
+	enum mr_status st = mr_redis_address_parse(&parsed, mr_slice_str(url), error);
+	if (st != MR_OK) return st;
+	mr_redis_address_fini(&parsed);
+	c->gateway = mr_strdup_n(url, strlen(url));
+	if (!c->gateway) return MR_NO_MEMORY;
+	return mr_uri_parse(uri, memory, sizeof memory - 1, error);
+}
+
+static enum mr_status take_url(struct mr_config *c, mr_options *o, struct mr_uri *uri,
+	mr_error *error)
 {
 	const struct mr_option_value *url = get(o, MR_OPT_URL);
 	if (!url) return MR_OK;
-	enum mr_status st = mr_uri_parse(uri, url->string, strlen(url->string), error);
+	enum mr_status st;
+	if (mr_redis_address_is(mr_slice_str(url->string))) {
+		st = check_gateway(o, error);
+		return st == MR_OK ? take_gateway(c, url->string, uri, error) : st;
+	}
+	st = mr_uri_parse(uri, url->string, strlen(url->string), error);
 	if (st != MR_OK) return st;
 	return take_query(o, uri, error);
 }
@@ -317,7 +374,7 @@ enum mr_status mr_config_resolve(struct mr_config *out, const mr_options *option
 	struct mr_uri uri = {0};
 	mr_options o;
 	enum mr_status st = copy_options(&o, options);
-	if (st == MR_OK) st = take_url(&o, &uri, error);
+	if (st == MR_OK) st = take_url(&config, &o, &uri, error);
 	if (st == MR_OK) st = assemble(&config, &o, &uri, error);
 	if (st == MR_NO_MEMORY) mr_error_set(error, st, MR_SCOPE_CONFIG, 0, "out of memory");
 	if (st == MR_OK)

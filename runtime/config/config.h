@@ -29,6 +29,7 @@ struct mr_config {
 	struct mr_config_host *hosts; /* at least one, in the order to try */
 	size_t host_count;
 	bool hosts_in_order; /* hosts = "in_order" */
+	char *gateway; /* the URL of Redis, with its password; NULL: another transport. `memory` is set, too */
 	bool memory; /* the embedded broker; its name is the first host's, "": the runtime's own */
 	char *user, *password, *vhost, *name; /* name: connection_name */
 	char *mechanism;                      /* "PLAIN" or "EXTERNAL" */

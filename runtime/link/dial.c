@@ -303,7 +303,7 @@ static enum mr_status load_tls(struct mr_dial *d, mr_error *error)
 /* The engine holds the runtime's own broker; a named broker is held by each dial that uses it. */
 static enum mr_status get_server(struct mr_dial *d, mr_server **out, mr_error *error)
 {
-	const char *name = d->config->hosts[0].name;
+	const char *name = d->config->gateway ? d->config->gateway : d->config->hosts[0].name;
 	mr_server **at = *name ? &d->server : &d->services->server;
 	enum mr_status st = *at ? MR_OK : mr_registry_acquire(at, name, error);
 	*out = *at;
@@ -402,7 +402,7 @@ void mr_dial_host(const struct mr_dial *d, char *out, size_t capacity)
 	size_t at = d->host < d->config->host_count ? d->host : d->config->host_count - 1;
 	const struct mr_config_host *host = &d->config->hosts[at];
 	if (d->config->memory) {
-		snprintf(out, capacity, "memory://%s", host->name);
+		snprintf(out, capacity, "%s", d->config->url);
 		return;
 	}
 	const char *form = strchr(host->name, ':') ? "[%s]:%u" : "%s:%u";

@@ -19,9 +19,12 @@
 #include "base/number.h"
 #include "base/thread.h"
 #include "bridge/ending.h"
+#include "broker/server/fault.h"
+#include "broker/server/gateway.h"
 #include "broker/server/peer.h"
 #include "broker/server/report.h"
 #include "broker/server/thread.h"
+#include "config/uri.h"
 #include "net/listen.h"
 #include "net/tcp.h"
 #include "net/tls.h"
@@ -47,6 +50,7 @@ struct mr_server {
 	pthread_t thread;
 	struct mr_wire wire;
 	struct mr_broker *broker;
+	struct mr_gateway *gateway; /* NULL: the messages are kept here */
 	struct mr_node listeners;
 	int mail[2]; /* pipe of struct mr_server_call * */
 	ev_io mail_io, ending_io;
@@ -61,6 +65,14 @@ struct mr_server {
 const char *mr_server_url(const mr_server *server) { return server->url; }
 
 bool mr_server_is_forked(const mr_server *server) { return server->home != getpid(); }
+
+static void open_peer(struct mr_server *s, struct mr_stream *stream)
+{
+	if (s->gateway)
+		mr_gateway_adopt(s->gateway, stream);
+	else
+		mr_peer_open(&s->wire, stream);
+}
 
 /* ---- listening ---- */
 
@@ -87,7 +99,7 @@ static void on_connection(struct ev_loop *loop, ev_io *io, int revents)
 	while ((stream = mr_listen_accept(io->fd, &exhausted))) {
 		struct mr_stream *plain = stream;
 		if (l->tls && mr_tls_accept(&stream, l->tls, plain, NULL) != MR_OK) continue;
-		mr_peer_open(w, stream);
+		open_peer(l->server, stream);
 	}
 	if (!exhausted) return;
 	ev_io_stop(loop, io); /* a waiting client would wake the loop all the time */
@@ -153,48 +165,10 @@ static enum mr_status listen_on(struct mr_server *s, struct mr_server_call *c)
 
 /* ---- faults ---- */
 
-static void fail_declare(struct mr_broker *b, int64_t code, mr_slice text)
-{
-	struct mr_broker_faults *f = &b->faults;
-	f->declare_code = (int)code;
-	snprintf(f->declare_text, sizeof f->declare_text, "%.*s", (int)text.size, text.data);
-}
-
-static void shut_all(struct mr_server *s, int64_t code, mr_slice text)
-{
-	char copy[256];
-	snprintf(copy, sizeof copy, "%.*s", (int)text.size, text.data);
-	mr_wire_shut(&s->wire, (int)code, copy);
-}
-
 static void set_fault(struct mr_server *s, int kind, int64_t number, mr_slice text)
 {
-	struct mr_broker *b = s->broker;
-	struct mr_wire_faults *wire = &s->wire.faults;
-	switch (kind) {
-	case MR_FAULT_DELAY: wire->delay = number; break;
-	case MR_FAULT_CUT_AFTER: wire->cut_after = number; break;
-	case MR_FAULT_SILENT: wire->silent = number != 0; break;
-	case MR_FAULT_DROP: mr_wire_drop(&s->wire); break;
-	case MR_FAULT_CLOSE: shut_all(s, number, text); break;
-	case MR_FAULT_UNLISTEN: close_listeners(s); break;
-	case MR_FAULT_REFUSE_LOGINS: b->faults.refuse_logins = number != 0; break;
-	case MR_FAULT_FAIL_DECLARE: fail_declare(b, number, text); break;
-	case MR_FAULT_PAUSE_DELIVERIES:
-		b->store.paused = number != 0;
-		mr_broker_pump_all(b);
-		break;
-	case MR_FAULT_BLOCK:
-		b->blocked_by_hand = number != 0;
-		mr_broker_check_memory(b);
-		break;
-	case MR_FAULT_WATERMARK:
-		b->store.watermark = (uint64_t)number;
-		mr_broker_check_memory(b);
-		break;
-	default: break;
-	}
-	mr_wire_changed(&s->wire);
+	if (kind == MR_FAULT_UNLISTEN) close_listeners(s);
+	mr_fault_set(&s->wire, kind, number, text);
 }
 
 /* ---- calls ---- */
@@ -203,7 +177,7 @@ static void adopt(struct mr_server *s, int fd)
 {
 	struct mr_stream *stream;
 	if (mr_tcp_adopt(&stream, fd) == MR_OK)
-		mr_peer_open(&s->wire, stream);
+		open_peer(s, stream);
 	else
 		mr_descriptor_close(fd);
 }
@@ -318,6 +292,7 @@ static void free_server(struct mr_server *s)
 	if (s->broker) mr_wire_drop(&s->wire);
 	close_listeners(s);
 	mr_turn_finish(s->broker);
+	mr_gateway_close(s->gateway);
 	mr_broker_close(s->broker);
 	if (s->wire.loop) ev_loop_destroy(s->wire.loop);
 	mr_buffer_fini(&s->wire.scratch);
@@ -344,6 +319,7 @@ static void *run(void *arg)
 	mr_number_plain_begin();
 	while (!s->stopped) {
 		mr_wire_flush(&s->wire);
+		if (s->gateway) mr_gateway_flush(s->gateway);
 		arm_tick(s);
 		arm_trim(s);
 		bool more = mr_wire_has_more(&s->wire);
@@ -386,7 +362,10 @@ static enum mr_status prepare(struct mr_server *s, const char *name, int *system
 	mr_list_init(&s->wire.dirty);
 	mr_list_init(&s->wire.later);
 	s->wire.faults.cut_after = -1;
-	snprintf(url, sizeof url, "memory://%s", name);
+	if (mr_gateway_is_url(name))
+		mr_uri_redact(url, sizeof url, name, strlen(name));
+	else
+		snprintf(url, sizeof url, "memory://%s", name);
 	s->url = mr_strdup_n(url, strlen(url));
 	if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) < 0) seed = (uint64_t)mr_clock_now();
 	if (!s->url || mr_broker_open(&s->broker, seed, mr_clock_now()) != MR_OK)
@@ -416,6 +395,13 @@ enum mr_status mr_server_start(mr_server **out, const char *name, mr_error *erro
 	struct mr_server *s = mr_calloc(1, sizeof *s);
 	int system = ENOMEM;
 	enum mr_status st = s ? prepare(s, name, &system) : MR_NO_MEMORY;
+	if (st == MR_OK && mr_gateway_is_url(name)) {
+		st = mr_gateway_open(&s->gateway, &s->wire, name, error);
+		if (st != MR_OK) {
+			free_server(s);
+			return st;
+		}
+	}
 	if (st == MR_OK) system = start_thread(s);
 	if (st == MR_OK && !system) {
 		*out = s;

@@ -1,0 +1,120 @@
+/* gateway: a server whose messages are kept by Redis: its connections follow Redis's.
+ * SPDX-License-Identifier: MIT */
+#include "broker/server/gateway.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "config/redis_address.h"
+#include "redis/store.h"
+
+struct waiting { /* a client that came before Redis was reached */
+	struct mr_node node;
+	struct mr_stream *stream;
+};
+
+struct mr_gateway {
+	struct mr_wire *wire;
+	struct mr_redis_store *redis;
+	struct mr_node waiting;
+	bool has_tried; /* Redis was reached, or was not */
+};
+
+bool mr_gateway_is_url(const char *text) { return mr_redis_address_is(mr_slice_str(text)); }
+
+static void open_waiting(struct mr_gateway *g)
+{
+	struct mr_node *node;
+	g->has_tried = true;
+	while ((node = mr_list_shift(&g->waiting))) {
+		struct waiting *w = mr_container(node, struct waiting, node);
+		mr_peer_open(g->wire, w->stream);
+		mr_free(w);
+	}
+}
+
+static void turn(void *owner) { mr_wire_begin_turn(((struct mr_gateway *)owner)->wire); }
+
+static void up(void *owner)
+{
+	struct mr_gateway *g = owner;
+	memset(&g->wire->broker->outage, 0, sizeof g->wire->broker->outage);
+	open_waiting(g);
+}
+
+static void down(void *owner, const mr_error *why)
+{
+	struct mr_gateway *g = owner;
+	g->wire->broker->outage = *why;
+	mr_wire_shut(g->wire, 320, why->text);
+	open_waiting(g);
+}
+
+static struct mr_redis_store_options options_of(const struct mr_redis_address *a)
+{
+	struct mr_redis_store_options o = {
+		.link = {.host = a->host,
+			.port = a->port,
+			.path = a->path,
+			.use_tls = a->use_tls,
+			.tls = {.ca_certs = a->ca_certs},
+			.user = a->user,
+			.password = a->password,
+			.db = a->db,
+			.socket_timeout = a->socket_timeout,
+			.health_check_interval = a->health_check_interval},
+		.prefix = a->global_keyprefix,
+		.visibility = a->visibility_timeout,
+		.step_count = (int)a->priority_step_count};
+	memcpy(o.steps, a->priority_steps, sizeof o.steps);
+	return o;
+}
+
+enum mr_status mr_gateway_open(struct mr_gateway **out, struct mr_wire *wire, const char *url,
+	mr_error *error)
+{
+	struct mr_gateway *g = mr_calloc(1, sizeof *g);
+	struct mr_redis_address address = {0};
+	struct mr_redis_store_port port = {turn, up, down, g};
+	if (!g) return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 506, "out of memory");
+	g->wire = wire;
+	mr_list_init(&g->waiting);
+	enum mr_status st = mr_redis_address_parse(&address, mr_slice_str(url), error);
+	if (st == MR_OK) {
+		struct mr_redis_store_options options = options_of(&address);
+		st = mr_redis_store_open(&g->redis, wire->loop, &wire->broker->store, &options,
+			&port, error);
+	}
+	mr_redis_address_fini(&address);
+	if (st == MR_OK)
+		*out = g;
+	else
+		mr_free(g);
+	return st;
+}
+
+void mr_gateway_adopt(struct mr_gateway *g, struct mr_stream *stream)
+{
+	struct waiting *w = g->has_tried ? NULL : mr_malloc(sizeof *w);
+	if (!w) {
+		mr_peer_open(g->wire, stream);
+		return;
+	}
+	w->stream = stream;
+	mr_list_append(&g->waiting, &w->node);
+}
+
+void mr_gateway_flush(struct mr_gateway *g) { mr_redis_store_flush(g->redis); }
+
+void mr_gateway_close(struct mr_gateway *g)
+{
+	struct mr_node *node;
+	if (!g) return;
+	while ((node = mr_list_shift(&g->waiting))) {
+		struct waiting *w = mr_container(node, struct waiting, node);
+		w->stream->class->close(w->stream);
+		mr_free(w);
+	}
+	mr_redis_store_close(g->redis);
+	mr_free(g);
+}

@@ -1,0 +1,25 @@
+/* gateway: a server whose messages are kept by Redis: its connections follow Redis's.
+ * SPDX-License-Identifier: MIT
+ * Broker thread. While Redis is being reached for the first time, clients wait; while it is not
+ * reached, each is told why at its login, and tries again by its own rules. When it is lost, all are
+ * closed: what they have not settled goes back when it is there again. */
+#ifndef MR_BROKER_SERVER_GATEWAY_H
+#define MR_BROKER_SERVER_GATEWAY_H
+
+#include "broker/server/peer.h"
+
+struct mr_gateway;
+
+/* True for a URL of a store other than memory. */
+bool mr_gateway_is_url(const char *text);
+/* *gives*. MR_BAD_URI, MR_NO_MEMORY, or what TLS's files say. */
+enum mr_status mr_gateway_open(struct mr_gateway **out, struct mr_wire *wire, const char *url,
+	mr_error *error);
+/* A client has connected: serves it now or later; takes the stream. */
+void mr_gateway_adopt(struct mr_gateway *g, struct mr_stream *stream);
+/* Writes what waits: before the loop sleeps. */
+void mr_gateway_flush(struct mr_gateway *g);
+/* After its peers have been freed. NULL is allowed. */
+void mr_gateway_close(struct mr_gateway *g);
+
+#endif

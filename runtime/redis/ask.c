@@ -1,0 +1,74 @@
+/* ask: commands to Redis, and the names of its keys.
+ * SPDX-License-Identifier: MIT */
+#include "redis/ask.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SEPARATOR "\x06\x16" /* kombu's */
+
+mr_slice mr_ask_list(const struct mr_redis_store *r, mr_slice queue, int step,
+	char room[MR_REDIS_KEY_MAX])
+{
+	int size =
+		snprintf(room, MR_REDIS_KEY_MAX, "%s%.*s", r->prefix, (int)queue.size, queue.data);
+	if (r->steps[step])
+		size += snprintf(room + size, (size_t)(MR_REDIS_KEY_MAX - size), SEPARATOR "%d",
+			r->steps[step]);
+	return mr_slice_of(room, (size_t)size);
+}
+
+mr_slice mr_ask_key(const struct mr_redis_store *r, const char *name, mr_slice more,
+	char room[MR_REDIS_KEY_MAX])
+{
+	int size = snprintf(room, MR_REDIS_KEY_MAX, "%s%s%.*s", r->prefix, name, (int)more.size,
+		more.data);
+	return mr_slice_of(room, (size_t)size);
+}
+
+static void take_answer(struct mr_promise *p, const redisReply *reply, const mr_error *why)
+{
+	if (why || !reply) {
+		p->status = why ? why->kind : MR_STREAM_LOST;
+		if (why) p->error = *why;
+	} else if (reply->type == REDIS_REPLY_INTEGER) {
+		p->count = (size_t)reply->integer;
+	}
+	p->told(p);
+}
+
+void mr_ask_load(struct mr_redis_store *r)
+{
+	for (int i = 0; i < MR_SCRIPT_MAX; i++) {
+		mr_slice words[] = {mr_slice_str("SCRIPT"), mr_slice_str("LOAD"),
+			mr_slice_str(mr_scripts_text((enum mr_redis_script)i))};
+		mr_redis_link_send(r->link, words, 3, NULL, NULL, 0);
+	}
+}
+
+/* The command has failed; the next one finds them. */
+void mr_ask_heal(struct mr_redis_store *r, const redisReply *reply)
+{
+	bool is_gone = reply && reply->type == REDIS_REPLY_ERROR &&
+	               strncmp(reply->str, "NOSCRIPT", 8) == 0;
+	if (is_gone) mr_ask_load(r);
+}
+
+static void answered(void *context, uint64_t number, const redisReply *reply, const mr_error *why)
+{
+	struct mr_redis_store *r = (void *)(uintptr_t)number;
+	r->port.turn(r->port.owner);
+	mr_ask_heal(r, reply);
+	if (context) take_answer(context, reply, why);
+}
+
+void mr_ask_send(struct mr_redis_store *r, const mr_slice *words, int count, struct mr_promise *p)
+{
+	if (!r->is_up) {
+		mr_backing_refuse(p, 541, "Redis is not reached");
+		return;
+	}
+	enum mr_status status = mr_redis_link_send(r->link, words, (size_t)count, answered, p,
+		(uint64_t)(uintptr_t)r);
+	if (status != MR_OK) mr_backing_refuse(p, 506, "out of memory");
+}

@@ -1,0 +1,53 @@
+/* state: what the parts of the Redis store share.
+ * SPDX-License-Identifier: MIT */
+#ifndef MR_REDIS_STATE_H
+#define MR_REDIS_STATE_H
+
+#include "base/buffer.h"
+#include "base/ev.h"
+#include "redis/scripts.h"
+#include "broker/store/backing.h"
+#include "broker/store/queue.h"
+#include "config/redis_address.h"
+#include "redis/link.h"
+#include "redis/port.h"
+
+/* What it knows of a fetched message. */
+struct mr_taken {
+	struct mr_node node; /* in mr_redis_store.taken; after a loss, perhaps in .returning */
+	char *list;          /* set in .returning: where it goes back to */
+	uint8_t step;        /* its place in options.steps */
+	char tag[];          /* its field of `unacked` */
+};
+
+struct mr_window {              /* the messages of one queue that are fetched, or waited for */
+	struct mr_node node;    /* in mr_redis_store.windows */
+	struct mr_queue *queue; /* NULL: it has ended */
+	unsigned asked;         /* answers that are due */
+	bool is_dry;            /* it was empty: a change will be heard */
+};
+
+struct mr_redis_store {
+	struct mr_backing backing; /* first */
+	struct mr_store *store;
+	struct mr_redis_store_port port;
+	struct mr_redis_link *link, *ear;
+	struct ev_loop *loop;
+	ev_timer rounds; /* renews, restores, looks at dry queues */
+	char *prefix;
+	mr_msec visibility;
+	int steps[MR_REDIS_STEPS_MAX];
+	int step_count;
+	char sha[MR_SCRIPT_MAX][41];
+	bool is_up, hears; /* hears: the second connection tells of changes */
+	mr_msec renewed;   /* when the taken ones were renewed last */
+	struct mr_node windows, taken, returning;
+	struct mr_buffer acks; /* tags, each with its zero byte */
+	size_t ack_count;
+	uint64_t tag_high, tag_low; /* of the next delivery tag */
+	struct mr_buffer text;      /* scratch */
+};
+
+#define MR_REDIS_KEY_MAX 600 /* bytes of a key: prefix and name have at most 255 each */
+
+#endif

@@ -1,0 +1,318 @@
+/* store: a Redis server as the backing of a store, in kombu's layout.
+ * SPDX-License-Identifier: MIT */
+#include "redis/store.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "broker/store/exchange.h"
+#include "redis/envelope.h"
+#include "redis/layout.h"
+#include "redis/ask.h"
+#include "redis/taken.h"
+#include "redis/window.h"
+
+#define ROUND 1.0            /* s between two looks at what only time tells */
+#define SEPARATOR "\x06\x16" /* kombu's */
+#define INVALIDATE "__redis__:invalidate"
+
+static struct mr_redis_store *redis_of(struct mr_backing *b)
+{
+	return mr_container(b, struct mr_redis_store, backing);
+}
+
+/* ---- names ---- */
+
+/* kombu's: the last step that is not above the priority. */
+static int step_of(const struct mr_redis_store *r, int priority)
+{
+	int step = 0;
+	while (step + 1 < r->step_count && r->steps[step + 1] <= priority) step++;
+	return step;
+}
+
+/* ---- publishing ---- */
+
+/* A UUID as kombu's: unique among all that publish, by its random part, and here, by its count. */
+static mr_slice next_tag(struct mr_redis_store *r, char room[40])
+{
+	uint64_t high = r->tag_high, low = r->tag_low++;
+	snprintf(room, 40, "%08x-%04x-4%03x-%04x-%012llx", (unsigned)(high >> 32),
+		(unsigned)(high >> 16 & 0xffff), (unsigned)(high & 0xfff),
+		(unsigned)(0x8000 | (low >> 48 & 0x3fff)),
+		(unsigned long long)(low & 0xffffffffffffull));
+	return mr_slice_of(room, 36);
+}
+
+static void publish(struct mr_backing *b, const struct mr_exchange *x, const struct mr_message *m,
+	struct mr_promise *p)
+{
+	struct mr_redis_store *r = redis_of(b);
+	char room[MR_REDIS_KEY_MAX], suffix[16] = "", tag[40];
+	mr_error error = {0};
+	mr_buffer_consume(&r->text, mr_buffer_size(&r->text));
+	enum mr_status st = mr_envelope_write(&r->text, m, mr_message_exchange(m),
+		mr_message_key(m), next_tag(r, tag), false, &error);
+	if (st != MR_OK) {
+		if (p) p->status = st;
+		if (p) p->error = error;
+		if (p) p->told(p);
+		return;
+	}
+	mr_slice text =
+		mr_slice_of((const char *)mr_buffer_data(&r->text), mr_buffer_size(&r->text));
+	int step = step_of(r, m->priority);
+	if (!*x->name) {
+		mr_slice words[] = {mr_slice_str("LPUSH"),
+			mr_ask_list(r, mr_message_key(m), step, room), text};
+		mr_ask_send(r, words, 3, p);
+		return;
+	}
+	if (r->steps[step]) snprintf(suffix, sizeof suffix, SEPARATOR "%d", r->steps[step]);
+	mr_slice words[] = {mr_slice_str("EVALSHA"), mr_slice_str(r->sha[MR_SCRIPT_ROUTE]),
+		mr_slice_str("1"), mr_ask_key(r, "_kombu.binding.", mr_slice_str(x->name), room),
+		mr_message_key(m), text, mr_slice_str(r->prefix), mr_slice_str(suffix)};
+	mr_ask_send(r, words, sizeof words / sizeof *words, p);
+}
+
+/* ---- queues and bindings ---- */
+
+static void on_lists(struct mr_redis_store *r, enum mr_redis_script script,
+	const struct mr_queue *q, struct mr_promise *p)
+{
+	char rooms[MR_REDIS_STEPS_MAX][MR_REDIS_KEY_MAX], keys[16];
+	mr_slice words[MR_REDIS_STEPS_MAX + 3];
+	int count = 0;
+	snprintf(keys, sizeof keys, "%d", r->step_count);
+	words[count++] = mr_slice_str("EVALSHA");
+	words[count++] = mr_slice_str(r->sha[script]);
+	words[count++] = mr_slice_str(keys);
+	for (int i = 0; i < r->step_count; i++)
+		words[count++] = mr_ask_list(r, mr_queue_name(q), i, rooms[i]);
+	mr_ask_send(r, words, count, p);
+}
+
+static void count(struct mr_backing *b, struct mr_queue *q, struct mr_promise *p)
+{
+	on_lists(redis_of(b), MR_SCRIPT_COUNT, q, p);
+}
+
+/* kombu's member of a table of bindings: key, pattern, queue. */
+static void change_binding(struct mr_redis_store *r, const char *verb, const struct mr_exchange *x,
+	const struct mr_queue *q, mr_slice key, struct mr_promise *p)
+{
+	char room[MR_REDIS_KEY_MAX];
+	struct mr_buffer *text = &r->text;
+	mr_buffer_consume(text, mr_buffer_size(text));
+	enum mr_status st = mr_buffer_append(text, key.data, key.size);
+	if (st == MR_OK) st = mr_buffer_append(text, SEPARATOR, 2);
+	if (st == MR_OK && x->type == MR_X_TOPIC) st = mr_layout_pattern(text, key);
+	if (st == MR_OK) st = mr_buffer_append(text, SEPARATOR, 2);
+	if (st == MR_OK) st = mr_buffer_append(text, q->name, strlen(q->name));
+	if (st != MR_OK) {
+		mr_backing_refuse(p, 506, "out of memory");
+		return;
+	}
+	mr_slice words[] = {mr_slice_str(verb),
+		mr_ask_key(r, "_kombu.binding.", mr_slice_str(x->name), room),
+		mr_slice_of((const char *)mr_buffer_data(text), mr_buffer_size(text))};
+	mr_ask_send(r, words, 3, p);
+}
+
+static void bind_queue(struct mr_backing *b, const struct mr_exchange *x, const struct mr_queue *q,
+	mr_slice key, struct mr_promise *p)
+{
+	change_binding(redis_of(b), "SADD", x, q, key, p);
+}
+
+static void unbind_queue(struct mr_backing *b, const struct mr_exchange *x,
+	const struct mr_queue *q, mr_slice key, struct mr_promise *p)
+{
+	change_binding(redis_of(b), "SREM", x, q, key, p);
+}
+
+static void purge(struct mr_backing *b, struct mr_queue *q, bool whole, struct mr_promise *p)
+{
+	struct mr_redis_store *r = redis_of(b);
+	const struct mr_node *all = &q->target.inbound;
+	for (const struct mr_node *n = all->next; whole && n != all; n = n->next) {
+		const struct mr_binding *e = mr_container(n, const struct mr_binding, at_target);
+		if (*e->source->name) change_binding(r, "SREM", e->source, q, e->key, NULL);
+	}
+	on_lists(r, MR_SCRIPT_PURGE, q, p);
+}
+
+static const struct mr_backing_class class = {publish, mr_window_fetch, mr_window_get,
+	mr_taken_done, mr_taken_back, count, bind_queue, unbind_queue, purge, mr_window_forget};
+
+/* ---- the connections ---- */
+
+static void on_up(void *owner)
+{
+	struct mr_redis_store *r = owner;
+	r->port.turn(r->port.owner);
+	r->is_up = true;
+	mr_ask_load(r);
+	mr_taken_resume(r);
+	r->port.up(r->port.owner);
+}
+
+static void on_down(void *owner, const mr_error *why)
+{
+	struct mr_redis_store *r = owner;
+	r->port.turn(r->port.owner);
+	r->is_up = false;
+	for (struct mr_node *n = r->windows.next; n != &r->windows; n = n->next)
+		mr_container(n, struct mr_window, node)->is_dry = false;
+	r->port.down(r->port.owner, why);
+}
+
+/* Changes of lists that r->link has asked for are told to the other connection. */
+static void track(void *context, uint64_t number, const redisReply *reply, const mr_error *why)
+{
+	struct mr_redis_store *r = context;
+	char id[32];
+	(void)number;
+	if (why || !reply || reply->type != REDIS_REPLY_INTEGER || !r->is_up) return;
+	snprintf(id, sizeof id, "%lld", reply->integer);
+	mr_slice words[] = {mr_slice_str("CLIENT"), mr_slice_str("TRACKING"), mr_slice_str("ON"),
+		mr_slice_str("REDIRECT"), mr_slice_str(id), mr_slice_str("NOLOOP")};
+	mr_redis_link_send(r->link, words, sizeof words / sizeof *words, NULL, NULL, 0);
+	r->hears = true;
+}
+
+static void on_ear_up(void *owner)
+{
+	struct mr_redis_store *r = owner;
+	mr_slice id[] = {mr_slice_str("CLIENT"), mr_slice_str("ID")};
+	mr_slice listen[] = {mr_slice_str("SUBSCRIBE"), mr_slice_str(INVALIDATE)};
+	mr_redis_link_send(r->ear, id, 2, track, r, 0);
+	mr_redis_link_send(r->ear, listen, 2, NULL, NULL, 0);
+}
+
+static void on_ear_down(void *owner, const mr_error *why)
+{
+	struct mr_redis_store *r = owner;
+	(void)why;
+	r->hears = false;
+}
+
+/* "message", the channel, and the keys; none if all are to be asked again. */
+static void on_pushed(void *owner, const redisReply *reply)
+{
+	struct mr_redis_store *r = owner;
+	r->port.turn(r->port.owner);
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3) return;
+	const redisReply *keys = reply->element[2];
+	if (keys->type != REDIS_REPLY_ARRAY) {
+		mr_window_look_again(r);
+		return;
+	}
+	for (size_t i = 0; i < keys->elements; i++)
+		mr_window_changed(r, mr_slice_of(keys->element[i]->str, keys->element[i]->len));
+}
+
+/* ---- time ---- */
+
+static void on_round(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_redis_store *r = timer->data;
+	(void)loop;
+	(void)revents;
+	r->port.turn(r->port.owner);
+	if (!r->is_up) return;
+	mr_window_look_again(r);
+	mr_msec now = mr_clock_now();
+	if (now - r->renewed < r->visibility / 4) return;
+	r->renewed = now;
+	mr_taken_renew(r);
+	mr_taken_restore(r);
+}
+
+void mr_redis_store_flush(struct mr_redis_store *r)
+{
+	mr_taken_flush(r);
+	mr_redis_link_flush(r->link);
+}
+
+/* ---- life ---- */
+
+/* The name under which the server keeps a script. False: OpenSSL has no memory. */
+static bool name_script(char out[41], const char *text)
+{
+	unsigned char sum[EVP_MAX_MD_SIZE];
+	unsigned size = 0;
+	if (!EVP_Digest(text, strlen(text), sum, &size, EVP_sha1(), NULL) || size != 20)
+		return false;
+	for (unsigned i = 0; i < size; i++) snprintf(out + 2 * i, 3, "%02x", sum[i]);
+	return true;
+}
+
+static enum mr_status prepare(struct mr_redis_store *r, const struct mr_redis_store_options *o)
+{
+	uint64_t random[2] = {0};
+	r->prefix = mr_strdup_n(o->prefix, strlen(o->prefix));
+	r->visibility = o->visibility;
+	r->step_count = o->step_count;
+	memcpy(r->steps, o->steps, sizeof r->steps);
+	for (int i = 0; i < MR_SCRIPT_MAX; i++)
+		if (!name_script(r->sha[i], mr_scripts_text((enum mr_redis_script)i)))
+			return MR_NO_MEMORY;
+	if (getrandom(random, sizeof random, GRND_NONBLOCK) != sizeof random)
+		random[0] ^= (uint64_t)mr_clock_us() << 16 ^ (uint64_t)getpid();
+	r->tag_high = random[0];
+	r->tag_low = random[1];
+	return r->prefix ? MR_OK : MR_NO_MEMORY;
+}
+
+enum mr_status mr_redis_store_open(struct mr_redis_store **out, struct ev_loop *loop,
+	struct mr_store *store, const struct mr_redis_store_options *o,
+	const struct mr_redis_store_port *port, mr_error *error)
+{
+	struct mr_redis_store *r = mr_calloc(1, sizeof *r);
+	if (!r) return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 506, "out of memory");
+	struct mr_redis_port main = {.up = on_up, .down = on_down, .owner = r};
+	struct mr_redis_port ear = {on_ear_up, on_ear_down, on_pushed, r};
+	r->backing.class = &class;
+	r->store = store;
+	r->port = *port;
+	r->loop = loop;
+	mr_list_init(&r->windows);
+	mr_list_init(&r->taken);
+	mr_list_init(&r->returning);
+	ev_init(&r->rounds, on_round);
+	r->rounds.data = r;
+	enum mr_status st = prepare(r, o);
+	if (st == MR_OK) st = mr_redis_link_open(&r->link, loop, &o->link, &main, error);
+	if (st == MR_OK) st = mr_redis_link_open(&r->ear, loop, &o->link, &ear, error);
+	if (st != MR_OK) {
+		mr_redis_store_close(r);
+		return st;
+	}
+	ev_timer_set(&r->rounds, ROUND, ROUND);
+	ev_timer_start(loop, &r->rounds);
+	store->backing = &r->backing;
+	*out = r;
+	return MR_OK;
+}
+
+void mr_redis_store_close(struct mr_redis_store *r)
+{
+	if (!r) return;
+	if (r->is_up) mr_taken_flush(r);
+	r->is_up = false;
+	ev_timer_stop(r->loop, &r->rounds);
+	mr_redis_link_close(r->link);
+	mr_redis_link_close(r->ear);
+	if (r->store->backing == &r->backing) r->store->backing = NULL;
+	mr_window_free_all(r);
+	mr_taken_free_all(r);
+	mr_buffer_fini(&r->acks);
+	mr_buffer_fini(&r->text);
+	mr_free(r->prefix);
+	mr_free(r);
+}

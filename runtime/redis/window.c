@@ -1,0 +1,265 @@
+/* window: the messages of a queue that were fetched from Redis for its receivers.
+ * SPDX-License-Identifier: MIT */
+#include "redis/window.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "broker/store/pump.h"
+#include "redis/ask.h"
+#include "redis/envelope.h"
+#include "redis/taken.h"
+
+struct fetch { /* a TAKE whose answer is due */
+	struct mr_redis_store *redis;
+	struct mr_window *window;
+	struct mr_promise *promise; /* of a get; or NULL */
+	size_t most;
+};
+
+static struct mr_redis_store *redis_of(struct mr_backing *b)
+{
+	return mr_container(b, struct mr_redis_store, backing);
+}
+
+static struct mr_window *window_of(struct mr_redis_store *r, struct mr_queue *q)
+{
+	if (q->window) return q->window;
+	struct mr_window *w = mr_calloc(1, sizeof *w);
+	if (!w) return NULL;
+	w->queue = q;
+	q->window = w;
+	mr_list_append(&r->windows, &w->node);
+	return w;
+}
+
+static void free_if_over(struct mr_window *w)
+{
+	if (w->queue || w->asked) return;
+	mr_list_remove(&w->node);
+	mr_free(w);
+}
+
+void mr_window_forget(struct mr_backing *b, struct mr_queue *q)
+{
+	struct mr_window *w = q->window;
+	if (q->exclusive || q->auto_delete) b->class->purge(b, q, true, NULL);
+	if (!w) return;
+	q->window = NULL;
+	w->queue = NULL;
+	free_if_over(w);
+}
+
+/* ---- arrivals ---- */
+
+static struct mr_taken *new_taken(struct mr_redis_store *r, const redisReply *tag)
+{
+	struct mr_taken *t = mr_calloc(1, sizeof *t + tag->len + 1);
+	if (!t) return NULL;
+	memcpy(t->tag, tag->str, tag->len);
+	mr_list_append(&r->taken, &t->node);
+	return t;
+}
+
+/* Nobody can receive it: it goes back as it was. Without memory it does so after the visibility timeout. */
+static void send_away(struct mr_redis_store *r, struct mr_queue *q, const redisReply *tag)
+{
+	struct mr_taken *t = q ? new_taken(r, tag) : NULL;
+	if (t) mr_taken_back(&r->backing, q, t);
+}
+
+/* One that cannot be read is moved aside, so that it does not come again and again. */
+static void put_aside(struct mr_redis_store *r, const redisReply *tag, const redisReply *text)
+{
+	char room[MR_REDIS_KEY_MAX];
+	mr_slice words[] = {mr_slice_str("LPUSH"),
+		mr_ask_key(r, "moonrabbit.invalid", (mr_slice){0}, room),
+		mr_slice_of(text->str, text->len)};
+	struct mr_taken *t = new_taken(r, tag);
+	mr_ask_send(r, words, 3, NULL);
+	if (t) mr_taken_done(&r->backing, t);
+}
+
+/* It was another login's: only its form is checked. */
+static mr_slice user_of(const struct mr_message *m)
+{
+	struct mr_parts parts;
+	if (!mr_parts_split(mr_message_properties(m), &parts)) return (mr_slice){0};
+	return mr_part_text(&parts, MR_PART_USER_ID);
+}
+
+static void arrive(struct mr_redis_store *r, struct mr_queue *q, const redisReply *tag,
+	const redisReply *text)
+{
+	struct mr_envelope seen;
+	struct mr_message *m = NULL;
+	mr_error error = {0};
+	enum mr_status st = mr_envelope_read(&m, &seen, mr_slice_of(text->str, text->len), &error);
+	if (st == MR_OK) st = mr_message_inspect(&m, user_of(m), NULL, &error);
+	if (st != MR_OK && st != MR_NO_MEMORY) {
+		mr_message_drop(m);
+		put_aside(r, tag, text);
+		return;
+	}
+	struct mr_taken *t = st == MR_OK ? new_taken(r, tag) : NULL;
+	if (m) mr_store_grew(r->store, mr_message_weight(m));
+	bool is_in = t && mr_queue_arrive(q, m, t, seen.redelivered);
+	if (t && !is_in) mr_taken_back(&r->backing, q, t);
+	if (m) mr_store_drop(r->store, m);
+}
+
+static void watch(struct mr_redis_store *r, struct mr_window *w);
+
+static void took(void *context, uint64_t number, const redisReply *reply, const mr_error *why)
+{
+	struct fetch *f = context;
+	struct mr_redis_store *r = f->redis;
+	struct mr_window *w = f->window;
+	struct mr_queue *q = w->queue;
+	size_t count = reply && reply->type == REDIS_REPLY_ARRAY ? reply->elements / 2 : 0;
+	(void)number;
+	r->port.turn(r->port.owner);
+	mr_ask_heal(r, reply);
+	for (size_t i = 0; i < count; i++) {
+		const redisReply *tag = reply->element[2 * i], *text = reply->element[2 * i + 1];
+		if (q)
+			arrive(r, q, tag, text);
+		else
+			send_away(r, q, tag);
+	}
+	w->asked--;
+	if (f->promise) {
+		f->promise->status = why ? why->kind : MR_OK;
+		if (why) f->promise->error = *why;
+		f->promise->count = count;
+		f->promise->told(f->promise);
+	}
+	if (why) w->is_dry = true; /* it is asked again when there is time: see on_round */
+	if (w->queue && !why && !f->promise && count < f->most) watch(r, w);
+	if (w->queue && !why) {
+		mr_queue_pin(q);
+		mr_pump(q);
+		mr_queue_unpin(q);
+	}
+	free_if_over(w);
+	mr_free(f);
+}
+
+static bool ask(struct mr_redis_store *r, struct mr_window *w, size_t most, struct mr_promise *p)
+{
+	char rooms[MR_REDIS_STEPS_MAX + 2][MR_REDIS_KEY_MAX], number[32], keys[32];
+	mr_slice words[MR_REDIS_STEPS_MAX + 6];
+	int count = 0;
+	struct fetch *f = mr_calloc(1, sizeof *f);
+	if (!f) return false;
+	*f = (struct fetch){r, w, p, most};
+	snprintf(number, sizeof number, "%zu", most);
+	snprintf(keys, sizeof keys, "%d", r->step_count + 2);
+	words[count++] = mr_slice_str("EVALSHA");
+	words[count++] = mr_slice_str(r->sha[MR_SCRIPT_TAKE]);
+	words[count++] = mr_slice_str(keys);
+	for (int i = 0; i < r->step_count; i++)
+		words[count++] = mr_ask_list(r, mr_queue_name(w->queue), i, rooms[i]);
+	words[count++] = mr_ask_key(r, "unacked", (mr_slice){0}, rooms[r->step_count]);
+	words[count++] = mr_ask_key(r, "unacked_index", (mr_slice){0}, rooms[r->step_count + 1]);
+	words[count++] = mr_slice_str(number);
+	if (mr_redis_link_send(r->link, words, (size_t)count, took, f, 0) != MR_OK) {
+		mr_free(f);
+		return false;
+	}
+	w->asked++;
+	return true;
+}
+
+void mr_window_fetch(struct mr_backing *b, struct mr_queue *q, size_t most)
+{
+	struct mr_redis_store *r = redis_of(b);
+	struct mr_window *w = window_of(r, q);
+	if (!r->is_up || !w || w->asked || w->is_dry) return;
+	ask(r, w, most, NULL);
+}
+
+void mr_window_get(struct mr_backing *b, struct mr_queue *q, struct mr_promise *p)
+{
+	struct mr_redis_store *r = redis_of(b);
+	struct mr_window *w = window_of(r, q);
+	if (!r->is_up || !w || !ask(r, w, 1, p)) mr_backing_refuse(p, 541, "Redis is not reached");
+}
+
+/* ---- changes ---- */
+
+/* How many there are, after all: the server remembers that it was asked, and tells of the next change. */
+static void watched(struct mr_promise *p);
+
+struct watch {
+	struct mr_promise promise; /* first */
+	struct mr_redis_store *redis;
+	struct mr_window *window;
+};
+
+static void watched(struct mr_promise *p)
+{
+	struct watch *x = mr_container(p, struct watch, promise);
+	struct mr_window *w = x->window;
+	w->asked--;
+	w->is_dry = p->status == MR_OK && !p->count;
+	if (w->queue && !w->is_dry && p->status == MR_OK) mr_pump(w->queue);
+	free_if_over(w);
+	mr_free(x);
+}
+
+static void watch(struct mr_redis_store *r, struct mr_window *w)
+{
+	char rooms[MR_REDIS_STEPS_MAX][MR_REDIS_KEY_MAX];
+	mr_slice words[MR_REDIS_STEPS_MAX + 1];
+	struct watch *x = mr_calloc(1, sizeof *x);
+	w->is_dry = true; /* without memory the next look at all dry ones helps */
+	if (!x) return;
+	*x = (struct watch){{.told = watched}, r, w};
+	words[0] = mr_slice_str("EXISTS");
+	for (int i = 0; i < r->step_count; i++)
+		words[i + 1] = mr_ask_list(r, mr_queue_name(w->queue), i, rooms[i]);
+	w->asked++;
+	mr_ask_send(r, words, r->step_count + 1, &x->promise);
+}
+
+static void look(struct mr_window *w)
+{
+	struct mr_queue *q = w->queue;
+	if (!q || !w->is_dry) return;
+	w->is_dry = false;
+	mr_queue_pin(q);
+	mr_pump(q);
+	mr_queue_unpin(q);
+}
+
+void mr_window_changed(struct mr_redis_store *r, mr_slice key)
+{
+	char room[MR_REDIS_KEY_MAX];
+	for (struct mr_node *n = r->windows.next, *next; n != &r->windows; n = next) {
+		struct mr_window *w = mr_container(n, struct mr_window, node);
+		next = n->next;
+		for (int i = 0; w->queue && w->is_dry && i < r->step_count; i++)
+			if (mr_slice_equal(key, mr_ask_list(r, mr_queue_name(w->queue), i, room)))
+				look(w);
+	}
+}
+
+void mr_window_look_again(struct mr_redis_store *r)
+{
+	for (struct mr_node *n = r->windows.next, *next; n != &r->windows; n = next) {
+		next = n->next;
+		look(mr_container(n, struct mr_window, node));
+	}
+}
+
+void mr_window_free_all(struct mr_redis_store *r)
+{
+	struct mr_node *node;
+	while ((node = mr_list_shift(&r->windows))) {
+		struct mr_window *w = mr_container(node, struct mr_window, node);
+		if (w->queue) w->queue->window = NULL;
+		mr_free(w);
+	}
+}

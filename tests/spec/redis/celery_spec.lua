@@ -1,0 +1,85 @@
+--- celery: tasks between Lua and a real Celery worker, through one Redis.
+-- Feature: tasks of Celery
+-- SPDX-License-Identifier: MIT
+local files = require "files"
+local mr = require "moonrabbit"
+local process = require "process"
+local redis = require "redis"
+local waits = require "waits"
+
+local eventually = waits.eventually
+local folder, conn, ch
+
+local TASKS = [[
+import os
+from celery import Celery
+app = Celery('tasks', broker=os.environ['BROKER'])
+
+@app.task(bind=True, max_retries=3)
+def add(self, x, y):
+    if self.request.retries < 1 and x < 0:
+        raise self.retry(countdown=0)
+    with open(os.environ['OUT'], 'a') as out:
+        out.write('%d %d\n' % (x + y, self.request.retries))
+]]
+
+-- What add.delay(x, y) publishes.
+local function delay(x, y, eta)
+   local id = ("%08x-0000-4000-8000-%012x"):format(x % 2 ^ 31, y)
+   local body = ('[[%d, %d], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'):format(x, y)
+   assert(ch:publish("", "celery", body, { content_type = "application/json", content_encoding = "utf-8", correlation_id = id,
+      delivery_mode = 2, headers = { lang = "py", task = "tasks.add", id = id, root_id = id, retries = 0, eta = eta } }))
+end
+
+local function results()
+   local ok, text = pcall(files.read, folder .. "/out")
+   return ok and text or ""
+end
+
+describe("Celery on the same Redis", function()
+   setup(function()
+      mr.log.configure "off"
+      redis.start()
+      folder = redis.dir .. "/celery"
+      os.execute("mkdir " .. folder)
+      files.write(folder .. "/tasks.py", TASKS)
+      process.start(("env BROKER=%s OUT=%s/out /usr/bin/python3 -m celery --workdir %s -A tasks worker --pool solo -l warning")
+         :format(redis.env.MR_REDIS_URL, folder, folder))
+      conn = assert(mr.connect(redis.env.MR_REDIS_URL))
+      ch = assert(conn:channel())
+      assert(ch:confirm_select())
+   end)
+   teardown(function()
+      conn:close()
+      process.end_all()
+      redis.clean()
+      mr.log.configure "warn"
+   end)
+
+   it("runs a task that Lua has sent, with its retries and its ETA", function()
+      delay(2, 3)
+      eventually("the task", function() return results():find("5 0\n", 1, true) end, 120)
+      delay(-1, 3)
+      eventually("its retry", function() return results():find("2 1\n", 1, true) end, 120)
+      delay(10, 3, os.date("!%Y-%m-%dT%H:%M:%S+00:00", os.time() + 1))
+      eventually("the later one", function() return results():find("13 0\n", 1, true) end, 120)
+      eventually("the acks", function() return redis.cli("HLEN", "unacked") == "0" end, 60)
+   end)
+
+   it("sends tasks that Lua runs", function()
+      local got
+      mr.consumer { connection = conn, queue = "lua", handler = function(msg)
+         local args = msg:decode()[1]
+         got = { msg.headers.task, args[1] + args[2], msg.correlation_id == msg.headers.id }
+      end }
+      redis.python(([[
+import os, sys
+os.environ['BROKER'] = sys.argv[1]
+sys.path.insert(0, '%s')
+import tasks
+tasks.add.apply_async((4, 5), queue='lua')
+]]):format(folder))
+      eventually("the task", function() return got end)
+      assert.same({ "tasks.add", 9, true }, got)
+   end)
+end)

@@ -1,0 +1,432 @@
+--- redis: the same scripts on Redis, and with kombu on the same queues.
+-- Covers: runtime/redis/store.c by LPUSH
+-- Covers: runtime/redis/ask.c by SCRIPT
+-- Covers: runtime/redis/scripts.c by unacked
+-- Covers: runtime/redis/window.c by invalid
+-- Covers: runtime/redis/taken.c by unacked
+-- Covers: runtime/broker/server/gateway.c by redis
+-- Feature: a Redis and kombu beside it
+-- SPDX-License-Identifier: MIT
+local mr = require "moonrabbit"
+local redis = require "redis"
+local waits = require "waits"
+
+local eventually = waits.eventually
+local conn, ch
+
+local function connect(url, more)
+   local options = more or {}
+   options.url = url or redis.env.MR_REDIS_URL
+   return assert(mr.connect(options))
+end
+
+local function queue(name, arguments)
+   return assert(ch:queue_declare { queue = name or "q", durable = true, arguments = arguments })
+end
+
+-- Consumes a queue into a list; settle(msg) decides, else messages are acked.
+local function collect(name, settle)
+   local got = {}
+   local consumer = assert(ch:consume(name or "q", function(msg)
+      got[#got + 1] = { body = msg.body, headers = msg.headers, redelivered = msg.redelivered, exchange = msg.exchange,
+         routing_key = msg.routing_key, correlation_id = msg.correlation_id, reply_to = msg.reply_to, decoded = msg:decode() }
+      if settle then settle(msg, got) else assert(msg:ack()) end
+   end))
+   return got, consumer
+end
+
+local function bodies(list)
+   local out = {}
+   for i, msg in ipairs(list) do out[i] = msg.body end
+   return out
+end
+
+local PUBLISH = [[
+import kombu, sys
+c = kombu.Connection(sys.argv[1])
+ch = c.channel()
+kombu.Queue(sys.argv[2], kombu.Exchange(sys.argv[3], type=sys.argv[4]) if sys.argv[3] else None, routing_key=sys.argv[5])(ch).declare()
+p = kombu.Producer(ch)
+for i in range(int(sys.argv[7])):
+    p.publish({'n': i}, exchange=sys.argv[3], routing_key=sys.argv[6], headers={'x': [1, 2.5, None, 'é', {'y': True}]},
+              correlation_id='c1', reply_to='answers', priority=0)
+c.release()
+]]
+
+local CONSUME = [[
+import kombu, sys, json
+c = kombu.Connection(sys.argv[1])
+got = []
+def take(body, message):
+    got.append([body if not isinstance(body, bytes) else body.decode('latin-1'), message.content_type, message.headers,
+                message.properties.get('correlation_id'), message.delivery_info.get('routing_key')])
+    message.ack()
+with c.Consumer(kombu.Queue(sys.argv[2]), callbacks=[take], accept=['json', 'application/data', 'text/plain', 'application/octet-stream']):
+    while len(got) < int(sys.argv[3]):
+        c.drain_events(timeout=20)
+print(json.dumps(got, sort_keys=True))
+c.release()
+]]
+
+describe("a queue in Redis", function()
+   setup(function()
+      mr.log.configure "off"
+      redis.start()
+   end)
+   teardown(function()
+      redis.clean()
+      mr.log.configure "warn"
+   end)
+   before_each(function()
+      redis.cli "FLUSHALL"
+      conn = connect()
+      ch = assert(conn:channel())
+      assert(ch:confirm_select())
+   end)
+   after_each(function()
+      conn:close()
+      assert.equal("", redis.cli("HKEYS", "unacked"))
+   end)
+
+   it("is consumed in order, and an ack leaves nothing of a message", function()
+      queue()
+      for i = 1, 500 do assert(ch:publish("", "q", "m" .. i)) end
+      assert.equal(500, queue().message_count)
+      local got = collect()
+      eventually("all of them", function() return #got == 500 end)
+      for i = 1, 500 do assert.equal("m" .. i, got[i].body) end
+      eventually("the acks", function() return redis.cli("HLEN", "unacked") == "0" end)
+      assert.equal("", redis.cli("KEYS", "*"))
+   end)
+
+   it("keeps bodies and properties as they were: bytes, headers of all kinds, large ones", function()
+      queue()
+      local body = {}
+      for i = 0, 255 do body[#body + 1] = string.char(i) end
+      body = table.concat(body):rep(4096) -- a megabyte
+      local headers = { text = "é\n\"\\", whole = 12345678901, part = 0.1, list = { 1, "two" }, yes = true, deep = { a = { b = 1 } } }
+      assert(ch:publish("", "q", body, { headers = headers, content_type = "image/png", content_encoding = "gzip",
+         correlation_id = "c", reply_to = "r", message_id = "m", type = "t", app_id = "a", delivery_mode = 2, timestamp = 1700000000 }))
+      local msg = assert(ch:get "q")
+      assert.is_true(body == msg.body)
+      for key, value in pairs(headers) do assert.same(value, msg.headers[key]) end
+      assert.equal("image/png", msg.content_type)
+      assert.equal("gzip", msg.content_encoding)
+      assert.equal("c", msg.correlation_id)
+      assert.equal("r", msg.reply_to)
+      assert.equal("m", msg.message_id)
+      assert.equal("t", msg.type)
+      assert.equal("a", msg.app_id)
+      assert.equal(2, msg.delivery_mode)
+      assert.equal(1700000000, msg.timestamp)
+      assert(msg:ack())
+   end)
+
+   it("has what a consumer has requeued first again, marked as redelivered", function()
+      queue()
+      for i = 1, 3 do assert(ch:publish("", "q", "m" .. i)) end
+      assert(ch:qos { prefetch_count = 1 })
+      local got = collect("q", function(msg, list)
+         if #list == 1 then assert(msg:nack { requeue = true }) else assert(msg:ack()) end
+      end)
+      eventually("all of them", function() return #got == 4 end)
+      assert.same({ "m1", "m1", "m2", "m3" }, bodies(got))
+      assert.is_false(got[1].redelivered)
+      assert.is_true(got[2].redelivered)
+      assert.is_false(got[3].redelivered)
+   end)
+
+   it("has what was not acked again when its channel or its connection ends", function()
+      queue()
+      for i = 1, 10 do assert(ch:publish("", "q", "m" .. i)) end
+      local other = assert(conn:channel())
+      for _ = 1, 10 do assert(other:get "q") end
+      assert.equal("10", redis.cli("HLEN", "unacked"))
+      assert(other:close())
+      eventually("their return", function() return redis.cli("LLEN", "q") == "10" end)
+      local got = collect()
+      eventually("all of them again", function() return #got == 10 end)
+      assert.is_true(got[1].redelivered)
+   end)
+
+   it("gives one message after the other to a get, and says when it is empty", function()
+      queue()
+      assert(ch:publish("", "q", "one"))
+      local msg = assert(ch:get "q")
+      assert.equal("one", msg.body)
+      assert(msg:ack())
+      assert.is_nil((ch:get "q"))
+   end)
+
+   it("takes messages of priority 0 first, as kombu does", function()
+      queue()
+      for _, priority in ipairs { 9, 3, 0, 6, 1 } do assert(ch:publish("", "q", "p" .. priority, { priority = priority })) end
+      local got = collect()
+      eventually("all of them", function() return #got == 5 end)
+      assert.same({ "p0", "p1", "p3", "p6", "p9" }, bodies(got))
+   end)
+
+   it("gets what a topic or a direct exchange has for it, and a mandatory message for nobody comes back", function()
+      for _, kind in ipairs { "direct", "topic" } do
+         assert(ch:exchange_declare { exchange = "x" .. kind, type = kind, durable = true })
+         queue("q" .. kind)
+         assert(ch:queue_bind { queue = "q" .. kind, exchange = "x" .. kind, routing_key = kind == "topic" and "a.*" or "a.b" })
+         assert(ch:publish("x" .. kind, "a.b", kind))
+         local ok, err = ch:publish("x" .. kind, "b", "nobody", { mandatory = true })
+         assert.is_nil(ok)
+         assert.equal("returned", err.kind)
+         assert.equal(kind, assert(ch:get("q" .. kind, { no_ack = true })).body)
+         assert.is_nil((ch:get("q" .. kind)))
+         assert(ch:queue_unbind { queue = "q" .. kind, exchange = "x" .. kind, routing_key = kind == "topic" and "a.*" or "a.b" })
+         assert.equal("0", redis.cli("SCARD", "_kombu.binding.x" .. kind))
+      end
+   end)
+
+   it("is emptied by a purge, and a delete removes its bindings", function()
+      assert(ch:exchange_declare { exchange = "x", type = "direct", durable = true })
+      queue()
+      assert(ch:queue_bind { queue = "q", exchange = "x", routing_key = "k" })
+      for _ = 1, 5 do assert(ch:publish("x", "k", "m", { priority = 9 })) end
+      assert.equal(5, ch:queue_purge { queue = "q" })
+      assert.equal(0, queue().message_count)
+      assert(ch:publish("x", "k", "m"))
+      assert.equal(1, ch:queue_delete { queue = "q" })
+      assert.equal("", redis.cli("KEYS", "*"))
+   end)
+
+   it("sends what is rejected to its dead-letter exchange, with x-death", function()
+      queue "dead"
+      queue("mortal", { ["x-dead-letter-exchange"] = "", ["x-dead-letter-routing-key"] = "dead" })
+      assert(ch:publish("", "mortal", "bad"))
+      collect("mortal", function(msg) assert(msg:reject { requeue = false }) end)
+      local dead = collect "dead"
+      eventually("the dead letter", function() return #dead == 1 end)
+      assert.equal("bad", dead[1].body)
+      assert.equal("rejected", dead[1].headers["x-death"][1].reason)
+   end)
+
+   it("puts aside what is no envelope, and goes on", function()
+      queue()
+      for _, bad in ipairs { "no json", "{}", '{"body": "%%%", "properties": {"body_encoding": "base64", "delivery_tag": "t"}}',
+         '{"body": "x", "properties": {"body_encoding": "rot13", "delivery_tag": "u"}}', "[1]", '"text"' } do
+         redis.cli("LPUSH", "q", bad)
+      end
+      assert(ch:publish("", "q", "good"))
+      local got = collect()
+      eventually("the good one", function() return #got == 1 end)
+      assert.equal("good", got[1].body)
+      eventually("the bad ones", function() return redis.cli("LLEN", "moonrabbit.invalid") == "6" end)
+      eventually("the acks", function() return redis.cli("HLEN", "unacked") == "0" end)
+   end)
+
+   it("wakes a consumer that waits, for a message of kombu's", function()
+      queue()
+      local got = collect()
+      redis.python(PUBLISH, "q", "", "direct", "", "q", 3)
+      eventually("all of them", function() return #got == 3 end)
+      assert.same({ n = 0 }, got[1].decoded)
+      assert.same(1, got[1].headers.x[1])
+      assert.equal("é", got[1].headers.x[4])
+      assert.is_true(got[1].headers.x[5].y)
+      assert.equal("c1", got[1].correlation_id)
+      assert.equal("answers", got[1].reply_to)
+   end)
+
+   it("gets messages by an exchange and a binding that kombu has made", function()
+      redis.python(PUBLISH, "q", "kx", "topic", "a.*", "a.b", 2)
+      queue()
+      local got = collect()
+      eventually("all of them", function() return #got == 2 end)
+      assert.equal("kx", got[1].exchange)
+      assert.equal("a.b", got[1].routing_key)
+      assert(ch:exchange_declare { exchange = "kx", type = "topic", durable = true })
+      assert(ch:publish("kx", "a.c", "by kombu's binding"))
+      eventually("one more", function() return #got == 3 end)
+   end)
+
+   it("is read by kombu: text, JSON and bytes", function()
+      queue()
+      assert(ch:publish("", "q", '{"a": 1}', { content_type = "application/json", content_encoding = "utf-8", correlation_id = "c",
+         headers = { h = "v" } }))
+      assert(ch:publish("", "q", "plain", { content_type = "text/plain", content_encoding = "utf-8" }))
+      local said = redis.python(CONSUME, "q", 2)
+      assert.equal('[[{"a": 1}, "application/json", {"h": "v"}, "c", "q"], ["plain", "text/plain", {}, null, "q"]]', said)
+   end)
+
+   it("is not declared with what Redis has not, and the error says so", function()
+      for key, value in pairs { ["x-message-ttl"] = 1000, ["x-expires"] = 1000, ["x-max-length"] = 1,
+         ["x-queue-type"] = "quorum" } do
+         local ok, err = assert(conn:channel()):queue_declare { queue = "r", durable = true, arguments = { [key] = value } }
+         assert.is_nil(ok)
+         assert.equal("precondition_failed", err.kind)
+         assert.is_truthy(err.text:find(key, 1, true), err.text)
+      end
+      for _, kind in ipairs { "fanout", "headers" } do
+         local ok, err = assert(conn:channel()):exchange_declare { exchange = "r" .. kind, type = kind }
+         assert.is_nil(ok)
+         assert.equal("precondition_failed", err.kind)
+      end
+      local other = assert(conn:channel())
+      assert(other:confirm_select())
+      assert.is_nil((other:publish("", "q", "x", { expiration = "1000" }))) -- its channel is closed for it
+      local _, err = other:queue_declare { queue = "q", durable = true }
+      assert.equal("precondition_failed", err.kind)
+      assert.is_truthy(err.text:find("expiration", 1, true), err.text)
+   end)
+
+   it("goes on when somebody flushes the scripts of Redis", function()
+      queue()
+      local got = collect()
+      for round = 1, 3 do
+         redis.cli("SCRIPT", "FLUSH")
+         eventually("a publish", function() return ch.is_open and ch:publish("", "q", "m" .. round) end)
+         eventually("the message", function() return #got >= round end)
+      end
+   end)
+
+   it("is shared: each message goes to one of two processes' connections", function()
+      queue()
+      local other = connect(redis.env.MR_REDIS_SOCKET_URL)
+      local second = assert(other:channel())
+      local seen, count = {}, 0
+      local function take(msg)
+         count = count + 1
+         seen[msg.body] = (seen[msg.body] or 0) + 1
+         assert(msg:ack())
+      end
+      assert(second:queue_declare { queue = "q", durable = true })
+      for _, c in ipairs { ch, second } do
+         assert(c:qos { prefetch_count = 5 })
+         assert(c:consume("q", take))
+      end
+      for i = 1, 300 do assert(ch:publish("", "q", "m" .. i)) end
+      eventually("all of them", function() return count == 300 end)
+      for i = 1, 300 do assert.equal(1, seen["m" .. i]) end
+      other:close()
+   end)
+
+   it("loses nothing that was confirmed when Redis is killed and comes back, and consumes again", function()
+      queue()
+      local confirmed, seen, stop = {}, {}, false
+      local count = 0
+      local consumer = connect(nil, { name = "reader" })
+      local reading = assert(consumer:channel())
+      assert(reading:queue_declare { queue = "q", durable = true })
+      assert(reading:qos { prefetch_count = 20 })
+      assert(reading:consume("q", function(msg)
+         if not seen[msg.body] then count = count + 1 end
+         seen[msg.body] = true
+         msg:ack()
+      end))
+      local writer = mr.publisher { connection = conn, routing_key = "q" }
+      mr.spawn(function()
+         local i = 0
+         while not stop do
+            i = i + 1
+            local body = "m" .. i
+            if writer:publish(body) then confirmed[#confirmed + 1] = body end
+         end
+      end)
+      for round = 1, 3 do
+         local before = #confirmed
+         eventually("confirms", function() return #confirmed > before + 50 end)
+         redis.kill()
+         redis.start()
+         eventually("confirms after the kill", function() return #confirmed > before + 100 end)
+         assert.is_true(round > 0)
+      end
+      stop = true
+      eventually("all that was confirmed", function()
+         for _, body in ipairs(confirmed) do if not seen[body] then return false end end
+         return true
+      end)
+      consumer:close()
+      eventually("the acks", function() return redis.cli("HLEN", "unacked") == "0" end)
+   end)
+
+   it("says why Redis is not reached, and which password is wrong", function()
+      local _, err = mr.connect({ url = "redis://127.0.0.1:1/0", connection_attempts = 1 }):connect()
+      assert.equal("connection_forced", err.kind)
+      assert.is_truthy(err.text:find("nothing listens", 1, true), err.text)
+      local wrong = redis.env.MR_REDIS_ACL_URL:gsub(":hop@", ":hup-secret@")
+      _, err = mr.connect({ url = wrong, connection_attempts = 1 }):connect()
+      assert.is_truthy(err.text:find("WRONGPASS", 1, true), err.text)
+      assert.is_nil(tostring(err):find("hup-secret", 1, true))
+      connect(redis.env.MR_REDIS_ACL_URL):close()
+   end)
+
+   it("is reached by TLS, which verifies the server's certificate", function()
+      local url = redis.env.MR_REDIS_TLS_URL
+      local _, err = mr.connect({ url = url, connection_attempts = 1 }):connect()
+      assert.is_truthy(err.text:find("certificate", 1, true), err.text)
+      local safe = connect(url .. "?ssl_ca_certs=" .. redis.env.MR_REDIS_CA)
+      local c = assert(safe:channel())
+      assert(c:queue_declare { queue = "q", durable = true })
+      assert(c:confirm_select())
+      assert(c:publish("", "q", "by TLS"))
+      assert.equal("by TLS", assert(ch:get("q", { no_ack = true })).body)
+      safe:close()
+   end)
+
+   it("has options by kombu's names, and an unknown one is an error", function()
+      local url = redis.env.MR_REDIS_URL
+      local far = connect(url .. "?global_keyprefix=far.&priority_steps=0,5&visibility_timeout=60")
+      local c = assert(far:channel())
+      assert(c:queue_declare { queue = "q", durable = true })
+      assert(c:confirm_select())
+      assert(c:publish("", "q", "m", { priority = 7 }))
+      assert.equal("1", redis.cli("LLEN", "far.q\6\0225"))
+      assert.equal("m", assert(c:get("q", { no_ack = true })).body)
+      far:close()
+      for key, value in pairs { hostname = "h", password = "p", virtual_host = "v", ssl = true } do
+         local ok, err = pcall(mr.connect, { url = url, [key] = value })
+         assert.is_false(ok)
+         assert.is_truthy(tostring(err):find(key, 1, true), tostring(err))
+      end
+      for text, what in pairs { ["?visibility_timeot=5"] = "visibility_timeout", ["?priority_steps=3,0"] = "priority_steps",
+         ["?socket_timeout=0"] = "socket_timeout", ["x"] = "number" } do
+         local ok, err = pcall(mr.connect, { url = url .. text })
+         assert.is_false(ok)
+         assert.is_truthy(tostring(err):find(what, 1, true), tostring(err))
+      end
+   end)
+
+   it("has what a dead process has taken again after the visibility timeout, from kombu and for kombu", function()
+      local url = redis.env.MR_REDIS_URL .. "?visibility_timeout=4"
+      local quick = connect(url)
+      local c = assert(quick:channel())
+      assert(c:queue_declare { queue = "lost", durable = true })
+      redis.python([[
+import kombu, sys, os
+c = kombu.Connection(sys.argv[1])
+kombu.Producer(c.channel()).publish("left", exchange="", routing_key="lost")
+c.SimpleQueue("lost").get(timeout=20)
+os._exit(0)
+]])
+      assert.equal("1", redis.cli("HLEN", "unacked"))
+      local got
+      assert(c:consume("lost", function(msg) got = { msg.body, msg.redelivered } end))
+      eventually("its return", function() return got end, 60)
+      assert.same({ "left", true }, got)
+      eventually("the ack", function() return redis.cli("HLEN", "unacked") == "0" end)
+      quick:close()
+   end)
+
+   it("keeps what a slow handler holds, however long it takes", function()
+      local quick = connect(redis.env.MR_REDIS_URL .. "?visibility_timeout=2")
+      local c = assert(quick:channel())
+      assert(c:queue_declare { queue = "slow", durable = true })
+      assert(c:confirm_select())
+      assert(c:publish("", "slow", "m"))
+      local calls, done = 0, mr.event()
+      assert(c:consume("slow", function()
+         calls = calls + 1
+         mr.sleep(7)
+         done:set()
+      end))
+      assert(done:wait(60))
+      assert.equal(1, calls)
+      eventually("the ack", function() return redis.cli("HLEN", "unacked") == "0" end)
+      quick:close()
+   end)
+end)
