@@ -383,6 +383,7 @@ layers() {
 	one_test luajit tests/tools/check_mirror.lua --self-test
 	one_test luajit tests/tools/check_mirror.lua "$root"
 	one_test luajit tests/tools/check_rows.lua
+	one_test /usr/bin/python3 tests/tools/kombu_envelopes.py --check tests/unit/redis/kombu_envelopes.h
 	one_test sh tests/tools/check_codec_layouts.sh
 	one_test luajit tests/tools/check_output.lua --self-test
 	one_test luajit tests/tools/make_docs.lua "$root" --check

@@ -233,6 +233,11 @@ static void on_round(struct ev_loop *loop, ev_timer *timer, int revents)
 	mr_taken_restore(r);
 }
 
+size_t mr_redis_store_unsent(const struct mr_redis_store *r)
+{
+	return mr_redis_link_unsent(r->link);
+}
+
 void mr_redis_store_flush(struct mr_redis_store *r)
 {
 	mr_taken_flush(r);

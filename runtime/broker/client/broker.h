@@ -28,6 +28,7 @@ struct mr_broker {
 	struct mr_node
 		to_flush; /* of mr_broker_channel: confirms by the backing, sent at the turn's end */
 	bool blocked_by_hand; /* a fault: publishers are blocked regardless of memory */
+	bool is_congested;    /* the store's backing takes less than is published: the same */
 	bool seal_guest;      /* guest may not log in (a non-loopback address is served) */
 	struct mr_broker_faults faults;
 	mr_error outage; /* its kind is not MR_OK while the store's backing is not reached */
@@ -46,7 +47,7 @@ bool mr_broker_login(const struct mr_broker *b, mr_slice user, mr_slice password
 void mr_broker_check_memory(struct mr_broker *b);
 static inline bool mr_broker_is_blocked(const struct mr_broker *b)
 {
-	return b->store.alarm || b->blocked_by_hand;
+	return b->store.alarm || b->blocked_by_hand || b->is_congested;
 }
 
 /* Reports, once, a fault that a test has injected. */

@@ -8,6 +8,8 @@
 #include "config/redis_address.h"
 #include "redis/store.h"
 
+#define UNSENT_MOST (16u << 20) /* bytes for Redis, above which publishers are blocked */
+
 struct waiting { /* a client that came before Redis was reached */
 	struct mr_node node;
 	struct mr_stream *stream;
@@ -104,7 +106,23 @@ void mr_gateway_adopt(struct mr_gateway *g, struct mr_stream *stream)
 	mr_list_append(&g->waiting, &w->node);
 }
 
-void mr_gateway_flush(struct mr_gateway *g) { mr_redis_store_flush(g->redis); }
+/* Redis takes less than is published: publishers wait, as for a broker without memory. */
+static void judge(struct mr_gateway *g)
+{
+	struct mr_broker *b = g->wire->broker;
+	size_t most = b->is_congested ? UNSENT_MOST / 2 : UNSENT_MOST;
+	bool is_over = mr_redis_store_unsent(g->redis) > most;
+	if (is_over == b->is_congested) return;
+	b->is_congested = is_over;
+	mr_broker_check_memory(b);
+	mr_wire_flush(g->wire);
+}
+
+void mr_gateway_flush(struct mr_gateway *g)
+{
+	mr_redis_store_flush(g->redis);
+	judge(g);
+}
 
 void mr_gateway_close(struct mr_gateway *g)
 {
