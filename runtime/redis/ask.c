@@ -28,9 +28,13 @@ mr_slice mr_ask_key(const struct mr_redis_store *r, const char *name, mr_slice m
 
 static void take_answer(struct mr_promise *p, const redisReply *reply, const mr_error *why)
 {
-	if (why || !reply) {
-		p->status = why ? why->kind : MR_STREAM_LOST;
-		if (why) p->error = *why;
+	if (!reply) {
+		mr_backing_lose(p);
+		return;
+	}
+	if (why) {
+		p->status = why->kind;
+		p->error = *why;
 	} else if (reply->type == REDIS_REPLY_INTEGER) {
 		p->count = (size_t)reply->integer;
 	}
@@ -65,7 +69,7 @@ static void answered(void *context, uint64_t number, const redisReply *reply, co
 void mr_ask_send(struct mr_redis_store *r, const mr_slice *words, int count, struct mr_promise *p)
 {
 	if (!r->is_up) {
-		mr_backing_refuse(p, 541, "Redis is not reached");
+		mr_backing_lose(p);
 		return;
 	}
 	enum mr_status status = mr_redis_link_send(r->link, words, (size_t)count, answered, p,

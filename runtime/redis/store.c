@@ -308,7 +308,7 @@ enum mr_status mr_redis_store_open(struct mr_redis_store **out, struct ev_loop *
 void mr_redis_store_close(struct mr_redis_store *r)
 {
 	if (!r) return;
-	if (r->is_up) mr_taken_flush(r);
+	if (r->is_up) mr_redis_store_flush(r);
 	r->is_up = false;
 	ev_timer_stop(r->loop, &r->rounds);
 	mr_redis_link_close(r->link);

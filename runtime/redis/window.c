@@ -111,6 +111,18 @@ static void arrive(struct mr_redis_store *r, struct mr_queue *q, const redisRepl
 
 static void watch(struct mr_redis_store *r, struct mr_window *w);
 
+/* Of a get: the message is in the queue already. */
+static void tell(struct mr_promise *p, const redisReply *reply, const mr_error *why)
+{
+	if (!reply) {
+		mr_backing_lose(p);
+		return;
+	}
+	p->status = why ? why->kind : MR_OK;
+	if (why) p->error = *why;
+	p->told(p);
+}
+
 static void took(void *context, uint64_t number, const redisReply *reply, const mr_error *why)
 {
 	struct fetch *f = context;
@@ -129,17 +141,13 @@ static void took(void *context, uint64_t number, const redisReply *reply, const 
 			send_away(r, q, tag);
 	}
 	w->asked--;
-	if (f->promise) {
-		f->promise->status = why ? why->kind : MR_OK;
-		if (why) f->promise->error = *why;
-		f->promise->count = count;
-		f->promise->told(f->promise);
-	}
+	if (f->promise) tell(f->promise, reply, why);
 	if (why) w->is_dry = true; /* it is asked again when there is time: see on_round */
 	if (w->queue && !why && !f->promise && count < f->most) watch(r, w);
 	if (w->queue && !why) {
 		mr_queue_pin(q);
 		mr_pump(q);
+		if (!q->consumer_count) mr_queue_return_all(q); /* who asked has gone meanwhile */
 		mr_queue_unpin(q);
 	}
 	free_if_over(w);
@@ -184,7 +192,7 @@ void mr_window_get(struct mr_backing *b, struct mr_queue *q, struct mr_promise *
 {
 	struct mr_redis_store *r = redis_of(b);
 	struct mr_window *w = window_of(r, q);
-	if (!r->is_up || !w || !ask(r, w, 1, p)) mr_backing_refuse(p, 541, "Redis is not reached");
+	if (!r->is_up || !w || !ask(r, w, 1, p)) mr_backing_lose(p);
 }
 
 /* ---- changes ---- */

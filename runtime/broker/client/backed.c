@@ -60,6 +60,9 @@ enum mr_status mr_backed_check_message(const struct mr_broker_channel *ch,
 {
 	if (!is_backed(ch)) return MR_OK;
 	const struct mr_exchange *x = mr_vhost_exchange(ch->session->vhost, mr_message_exchange(m));
+	struct mr_addresses to = mr_message_addresses(m);
+	if (to.cc.size || to.bcc.size)
+		return mr_reply_error(error, 406, "on Redis messages have no CC and no BCC");
 	if (m->expiration != MR_NO_EXPIRATION)
 		return mr_reply_error(error, 406, "on Redis messages have no expiration");
 	if (!x || x->type == MR_X_DIRECT || x->type == MR_X_TOPIC) return MR_OK;

@@ -11,7 +11,7 @@ static void told(struct mr_promise *promise)
 	struct mr_pledge *p = mr_container(promise, struct mr_pledge, promise);
 	struct mr_broker_channel *ch = p->channel;
 	bool is_kept = promise->status == MR_OK;
-	if (ch && !ch->closing) {
+	if (ch && !ch->closing && !promise->is_lost) {
 		if (is_kept && !promise->count && p->mandatory) mr_confirm_return(ch, p->mandatory);
 		if (p->tag) mr_confirm_later(ch, p->tag, is_kept);
 		ch->session->touch(ch->session->owner);

@@ -196,7 +196,7 @@ static void say(struct mr_broker_channel *ch, struct mr_await *a)
 
 static void on_answer(struct mr_broker_channel *ch, struct mr_await *a)
 {
-	if (!ch->closing) say(ch, a);
+	if (!ch->closing && !a->promise.is_lost) say(ch, a);
 	mr_broker_session_chore_done(ch->session);
 }
 

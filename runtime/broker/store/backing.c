@@ -10,3 +10,10 @@ void mr_backing_refuse(struct mr_promise *p, int code, const char *text)
 	p->status = mr_reply_error(&p->error, code, "%s", text);
 	p->told(p);
 }
+
+void mr_backing_lose(struct mr_promise *p)
+{
+	if (!p) return;
+	p->is_lost = true;
+	mr_backing_refuse(p, 320, "the store is not reached");
+}

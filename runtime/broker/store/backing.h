@@ -22,6 +22,7 @@ struct mr_promise {
 	void (*told)(struct mr_promise *p);
 	enum mr_status status; /* the answer: MR_OK, or why not, with `error` */
 	size_t count;          /* the answer: of queues that were reached, of messages */
+	bool is_lost;          /* nobody knows: the server went away, and so do all clients */
 	mr_error error;
 };
 
@@ -55,6 +56,8 @@ struct mr_backing_class {
 	void (*forget)(struct mr_backing *b, struct mr_queue *q);
 };
 
+/* The server has gone, or is not there: tells the promise so. NULL is allowed, here and below. */
+void mr_backing_lose(struct mr_promise *p);
 /* Fills the promise with an error of RabbitMQ's form and tells it. */
 void mr_backing_refuse(struct mr_promise *p, int code, const char *text);
 

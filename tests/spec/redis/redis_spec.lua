@@ -150,6 +150,19 @@ describe("a queue in Redis", function()
       assert.is_true(got[1].redelivered)
    end)
 
+   it("has all its messages again from consumers that end while they ask for some", function()
+      queue()
+      for i = 1, 100 do assert(ch:publish("", "q", "m" .. i)) end
+      for _ = 1, 30 do
+         local other = assert(conn:channel())
+         local consumer = assert(other:consume("q", function(msg) msg:nack { requeue = true } end))
+         consumer:cancel()
+         other:close()
+      end
+      eventually("their return", function() return redis.cli("LLEN", "q") == "100" and redis.cli("HLEN", "unacked") == "0" end)
+      assert.equal(100, ch:queue_purge { queue = "q" })
+   end)
+
    it("gives one message after the other to a get, and says when it is empty", function()
       queue()
       assert(ch:publish("", "q", "one"))

@@ -204,6 +204,18 @@ static void test_a_refusal_ends_what_asked(void **state)
 	assert_int_equal(mr_get16(end.at), 541);
 }
 
+static void test_nobody_says_what_became_of_a_request_when_the_store_is_lost(void **state)
+{
+	(void)state;
+	say(&one, 1, MR_M_CONFIRM_SELECT, "o", 1);
+	publish(&one, 1, "", "q", 1, NULL, mr_slice_str("x"));
+	GET(&one, 1, "q", 0);
+	feed(&one);
+	for (int i = 0; i < 2; i++) mr_backing_lose(f.due[i]);
+	HEARS(&one, 0);
+	assert_true(mr_broker_session_reads(one.session)); /* its end is its owner's to say */
+}
+
 static void test_a_publish_is_confirmed_by_the_answer_and_several_by_one_ack(void **state)
 {
 	(void)state;
@@ -410,6 +422,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(test_a_client_is_not_read_while_an_answer_is_due),
 		CASE(test_a_refusal_ends_what_asked),
+		CASE(test_nobody_says_what_became_of_a_request_when_the_store_is_lost),
 		CASE(test_a_publish_is_confirmed_by_the_answer_and_several_by_one_ack),
 		CASE(test_a_mandatory_publish_for_nobody_comes_back_before_its_ack),
 		CASE(test_answers_for_a_connection_that_has_ended_find_nobody),
