@@ -116,6 +116,33 @@ static enum mr_status put_table(struct mr_buffer *out, json_t *object, int depth
 	return st;
 }
 
+/* {"bytes": ..., "__base64__": true}, or with "__bytes__" as text: bytes, as kombu writes them from 5.3 on. */
+static bool is_binary(const json_t *value)
+{
+	const json_t *bytes = json_object_get(value, "bytes");
+	bool is_marked = json_is_true(json_object_get(value, "__base64__")) ||
+	                 json_is_true(json_object_get(value, "__bytes__"));
+	return json_object_size(value) == 2 && json_is_string(bytes) && is_marked;
+}
+
+static enum mr_status put_binary(struct mr_buffer *out, const json_t *value, mr_error *error)
+{
+	mr_slice text = text_of(json_object_get(value, "bytes"));
+	bool is_base64 = json_is_true(json_object_get(value, "__base64__"));
+	size_t size = text.size;
+	enum mr_status st = mr_buffer_reserve(out, text.size + 8);
+	if (st != MR_OK) return st;
+	uint8_t *at = mr_buffer_tail(out);
+	if (!is_base64)
+		memcpy(at + 5, text.data, text.size);
+	else if (!mr_base64_read((char *)at + 5, &size, text))
+		return refuse(error, "the bytes of a header are not base64");
+	at[0] = 'x';
+	mr_put32(at + 1, (uint32_t)size);
+	out->end += 5 + size;
+	return MR_OK;
+}
+
 /* Appends a type and a value. */
 static enum mr_status put_value(struct mr_buffer *out, const json_t *value, int depth,
 	mr_error *error)
@@ -129,6 +156,7 @@ static enum mr_status put_value(struct mr_buffer *out, const json_t *value, int 
 	case JSON_FALSE: return mr_buffer_append(out, "t\0", 2);
 	case JSON_NULL: return mr_buffer_append(out, "V", 1);
 	case JSON_OBJECT:
+		if (is_binary(value)) return put_binary(out, value, error);
 		st = mr_buffer_append(out, "F", 1);
 		if (st != MR_OK) return st;
 		return put_table(out, (json_t *)(uintptr_t)value, depth + 1, error);

@@ -124,6 +124,26 @@ static const char *const texts[MR_SCRIPT_MAX] = {
 	"  redis.call('HDEL', KEYS[1], tag)\n"
 	"end\n"
 	"return #due\n",
+	/* KEYS: the delayed messages, by the time when they are due. ARGV: ms, exchange, routing key, step of the
+	 * priority, envelope. Answers 1: a message is kept, for whatever queues there will be. */
+	[MR_SCRIPT_DELAY] = "local t = redis.call('TIME')\n"
+			    "local due = t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[1]\n"
+			    "redis.call('ZADD', KEYS[1], due, table.concat(ARGV, '\\6\\22', 2))\n"
+			    "return 1\n",
+	/* KEYS: the delayed messages. ARGV: how many, the names' prefix, the prefix of bindings. Moves those that are
+	 * due; answers in how many ms the next one is, or -1. */
+	[MR_SCRIPT_MOVE] = QUEUES_OF
+	"local t = redis.call('TIME')\n"
+	"local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+	"for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])) do\n"
+	"  local ex, rk, step, text = member:match('^(.-)\\6\\22(.-)\\6\\22(.-)\\6\\22(.*)$')\n"
+	"  local suffix = step == '0' and '' or '\\6\\22' .. step\n"
+	"  local queues = ex == '' and { rk } or queues_of(ARGV[3] .. ex, rk)\n"
+	"  for _, q in ipairs(queues) do redis.call('LPUSH', ARGV[2] .. q .. suffix, text) end\n"
+	"  redis.call('ZREM', KEYS[1], member)\n"
+	"end\n"
+	"local next = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')\n"
+	"return next[2] and math.max(0, next[2] - now) or -1\n",
 };
 
 const char *mr_scripts_text(enum mr_redis_script script) { return texts[script]; }

@@ -33,6 +33,8 @@ struct mr_redis_store {
 	struct mr_redis_store_port port;
 	struct mr_redis_link *link, *ear;
 	struct ev_loop *loop;
+	ev_timer due;    /* the next delayed message */
+	mr_msec due_at;  /* while the timer runs */
 	ev_timer rounds; /* renews, restores, looks at dry queues */
 	char *prefix;
 	mr_msec visibility;

@@ -13,6 +13,7 @@
 #include "redis/envelope.h"
 #include "redis/layout.h"
 #include "redis/ask.h"
+#include "redis/delayed.h"
 #include "redis/taken.h"
 #include "redis/window.h"
 
@@ -48,23 +49,31 @@ static mr_slice next_tag(struct mr_redis_store *r, char room[40])
 	return mr_slice_of(room, 36);
 }
 
-static void publish(struct mr_backing *b, const struct mr_exchange *x, const struct mr_message *m,
-	struct mr_promise *p)
+/* The envelope of a message in r->text. False: JSON cannot hold it, or there is no memory; `p` was told. */
+static bool write_text(struct mr_redis_store *r, const struct mr_message *m, struct mr_promise *p,
+	mr_slice *out)
 {
-	struct mr_redis_store *r = redis_of(b);
-	char room[MR_REDIS_KEY_MAX], suffix[16] = "", tag[40];
+	char tag[40];
 	mr_error error = {0};
 	mr_buffer_consume(&r->text, mr_buffer_size(&r->text));
 	enum mr_status st = mr_envelope_write(&r->text, m, mr_message_exchange(m),
 		mr_message_key(m), next_tag(r, tag), false, &error);
-	if (st != MR_OK) {
-		if (p) p->status = st;
-		if (p) p->error = error;
-		if (p) p->told(p);
-		return;
-	}
-	mr_slice text =
-		mr_slice_of((const char *)mr_buffer_data(&r->text), mr_buffer_size(&r->text));
+	*out = mr_slice_of((const char *)mr_buffer_data(&r->text), mr_buffer_size(&r->text));
+	if (st == MR_OK) return true;
+	if (!p) return false;
+	p->status = st;
+	p->error = error;
+	p->told(p);
+	return false;
+}
+
+static void publish(struct mr_backing *b, const struct mr_exchange *x, const struct mr_message *m,
+	struct mr_promise *p)
+{
+	struct mr_redis_store *r = redis_of(b);
+	char room[MR_REDIS_KEY_MAX], suffix[16] = "";
+	mr_slice text;
+	if (!write_text(r, m, p, &text)) return;
 	int step = step_of(r, m->priority);
 	if (!*x->name) {
 		mr_slice words[] = {mr_slice_str("LPUSH"),
@@ -77,6 +86,16 @@ static void publish(struct mr_backing *b, const struct mr_exchange *x, const str
 		mr_slice_str("1"), mr_ask_key(r, "_kombu.binding.", mr_slice_str(x->name), room),
 		mr_message_key(m), text, mr_slice_str(r->prefix), mr_slice_str(suffix)};
 	mr_ask_send(r, words, sizeof words / sizeof *words, p);
+}
+
+static void delay(struct mr_backing *b, const struct mr_exchange *x, const struct mr_message *m,
+	uint64_t ms, struct mr_promise *p)
+{
+	struct mr_redis_store *r = redis_of(b);
+	struct mr_delayed d = {.exchange = mr_slice_str(x->name),
+		.key = mr_message_key(m),
+		.step = r->steps[step_of(r, m->priority)]};
+	if (write_text(r, m, p, &d.text)) mr_delayed_put(r, &d, ms, p);
 }
 
 /* ---- queues and bindings ---- */
@@ -146,7 +165,7 @@ static void purge(struct mr_backing *b, struct mr_queue *q, bool whole, struct m
 	on_lists(r, MR_SCRIPT_PURGE, q, p);
 }
 
-static const struct mr_backing_class class = {publish, mr_window_fetch, mr_window_get,
+static const struct mr_backing_class class = {publish, delay, mr_window_fetch, mr_window_get,
 	mr_taken_done, mr_taken_back, count, bind_queue, unbind_queue, purge, mr_window_forget};
 
 /* ---- the connections ---- */
@@ -226,6 +245,7 @@ static void on_round(struct ev_loop *loop, ev_timer *timer, int revents)
 	r->port.turn(r->port.owner);
 	if (!r->is_up) return;
 	mr_window_look_again(r);
+	mr_delayed_move(r);
 	mr_msec now = mr_clock_now();
 	if (now - r->renewed < r->visibility / 4) return;
 	r->renewed = now;
@@ -291,6 +311,7 @@ enum mr_status mr_redis_store_open(struct mr_redis_store **out, struct ev_loop *
 	mr_list_init(&r->returning);
 	ev_init(&r->rounds, on_round);
 	r->rounds.data = r;
+	mr_delayed_init(r);
 	enum mr_status st = prepare(r, o);
 	if (st == MR_OK) st = mr_redis_link_open(&r->link, loop, &o->link, &main, error);
 	if (st == MR_OK) st = mr_redis_link_open(&r->ear, loop, &o->link, &ear, error);
@@ -311,6 +332,7 @@ void mr_redis_store_close(struct mr_redis_store *r)
 	if (r->is_up) mr_redis_store_flush(r);
 	r->is_up = false;
 	ev_timer_stop(r->loop, &r->rounds);
+	mr_delayed_fini(r);
 	mr_redis_link_close(r->link);
 	mr_redis_link_close(r->ear);
 	if (r->store->backing == &r->backing) r->store->backing = NULL;

@@ -40,12 +40,15 @@ enum mr_status mr_backed_check_exchange_binding(const struct mr_broker_channel *
 enum mr_status mr_backed_check_queue(const struct mr_broker_channel *ch, mr_slice name,
 	mr_slice arguments, mr_error *error)
 {
+	/* The first two are of a queue that only delays: see mr_backed_delay. */
 	static const char *const refused[] = {"x-message-ttl", "x-expires", "x-max-length",
 		"x-max-length-bytes", "x-overflow", "x-delivery-limit", "x-single-active-consumer",
 		NULL};
 	mr_value v;
 	if (!is_backed(ch)) return MR_OK;
-	for (const char *const *key = refused; *key; key++)
+	bool delays = mr_fields_get(arguments, "x-message-ttl", &v) &&
+	              mr_fields_get(arguments, "x-dead-letter-exchange", &v);
+	for (const char *const *key = refused + (delays ? 2 : 0); *key; key++)
 		if (mr_fields_get(arguments, *key, &v))
 			return mr_reply_error(error, 406, "queue '%.*s': Redis has no %s",
 				(int)name.size, name.data, *key);
@@ -63,10 +66,17 @@ enum mr_status mr_backed_check_message(const struct mr_broker_channel *ch,
 	struct mr_addresses to = mr_message_addresses(m);
 	if (to.cc.size || to.bcc.size)
 		return mr_reply_error(error, 406, "on Redis messages have no CC and no BCC");
-	if (m->expiration != MR_NO_EXPIRATION)
+	if (m->expiration != MR_NO_EXPIRATION && !mr_backed_delay(ch, m))
 		return mr_reply_error(error, 406, "on Redis messages have no expiration");
 	if (!x || x->type == MR_X_DIRECT || x->type == MR_X_TOPIC) return MR_OK;
 	return mr_reply_error(error, 406,
 		"exchange '%s': on Redis exchanges are direct or topic, not %s", x->name,
 		mr_exchange_type_name(x->type));
+}
+
+struct mr_queue *mr_backed_delay(const struct mr_broker_channel *ch, const struct mr_message *m)
+{
+	struct mr_queue *q = mr_vhost_queue(ch->session->vhost, mr_message_key(m));
+	if (mr_message_exchange(m).size || !q || !q->limits.dead_exchange.data) return NULL;
+	return q->limits.ttl >= 0 ? q : NULL;
 }

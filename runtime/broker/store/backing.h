@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/slice.h"
 #include "base/status.h"
@@ -35,6 +36,9 @@ struct mr_backing_class {
 	 * queues it reached. `p` may be NULL: nobody waits for the answer. */
 	void (*publish)(struct mr_backing *b, const struct mr_exchange *x,
 		const struct mr_message *m, struct mr_promise *p);
+	/* The same in `ms` from now. */
+	void (*delay)(struct mr_backing *b, const struct mr_exchange *x, const struct mr_message *m,
+		uint64_t ms, struct mr_promise *p);
 	/* Its receivers could take up to `most` messages more: they will be put into the queue by
 	 * mr_queue_arrive and delivered. Asking again while an answer is due has no effect. */
 	void (*fetch)(struct mr_backing *b, struct mr_queue *q, size_t most);

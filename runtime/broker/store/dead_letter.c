@@ -307,3 +307,8 @@ void mr_dead_letter_send(struct mr_store *s)
 		mr_queue_forget(q, e);
 	}
 }
+
+struct mr_message *mr_dead_letter_expired(const struct mr_queue *q, const struct mr_message *m)
+{
+	return make_letter(q, m, reasons[MR_DEATH_EXPIRED]);
+}

@@ -4,6 +4,7 @@
 -- Covers: runtime/redis/scripts.c by unacked
 -- Covers: runtime/redis/window.c by invalid
 -- Covers: runtime/redis/taken.c by unacked
+-- Covers: runtime/redis/delayed.c by delayed
 -- Covers: runtime/broker/server/gateway.c by redis
 -- Feature: a Redis and kombu beside it
 -- SPDX-License-Identifier: MIT
@@ -217,6 +218,37 @@ describe("a queue in Redis", function()
       eventually("the dead letter", function() return #dead == 1 end)
       assert.equal("bad", dead[1].body)
       assert.equal("rejected", dead[1].headers["x-death"][1].reason)
+   end)
+
+   it("has a delayed message when it is due, from a queue with a time to live and a dead-letter exchange", function()
+      queue()
+      queue("later", { ["x-message-ttl"] = 1500, ["x-dead-letter-exchange"] = "", ["x-dead-letter-routing-key"] = "q" })
+      local got = collect()
+      local began = mr.now()
+      assert(ch:publish("", "later", "second"))
+      assert(ch:publish("", "later", "first", { expiration = "300" }))
+      assert.equal("2", redis.cli("ZCARD", "moonrabbit.delayed"))
+      eventually("both", function() return #got == 2 end)
+      assert.is_true(mr.now() - began >= 1.5)
+      assert.same({ "first", "second" }, bodies(got))
+      assert.equal("expired", got[1].headers["x-death"][1].reason)
+      assert.equal("0", redis.cli("ZCARD", "moonrabbit.delayed"))
+   end)
+
+   it("retries a handler that fails, after a delay, and gives up at last", function()
+      local tries = {}
+      local w = mr.consumer { connection = conn, queue = "jobs", retry = mr.retry.exponential { first = 0.2, attempts = 3 },
+         handler = function(msg)
+            tries[#tries + 1] = { mr.now(), msg.body }
+            error "not yet"
+         end }
+      assert(w:wait(10))
+      assert(ch:publish("", "jobs", "job"))
+      eventually("the tries", function() return #tries >= 3 end)
+      assert.is_true(tries[2][1] - tries[1][1] >= 0.2)
+      eventually("the end", function() return redis.cli("HLEN", "unacked") == "0" and redis.cli("ZCARD", "moonrabbit.delayed") == "0" end)
+      assert.equal("job", tries[3][2])
+      w:cancel()
    end)
 
    it("puts aside what is no envelope, and goes on", function()

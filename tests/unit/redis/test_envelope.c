@@ -229,14 +229,15 @@ static void test_headers_that_json_has_not_become_what_kombu_makes_of_them(void 
 		{FIELD("\1kD\7\0\0\0\7"), "{\"k\": \"7E-7\"}"},
 		{FIELD("\1kD\0\0\0\0\x0a"), "{\"k\": \"10\"}"},
 		{FIELD("\1kf\x3d\xcc\xcc\xcd"), "{\"k\": 0.10000000149011612}"},
+		{FIELD("\1kx\0\0\0\2a\xff"),
+			"{\"k\": {\"bytes\": \"Yf8=\", \"__base64__\": true}}"},
 		{FIELD("\1kb\xff"), "{\"k\": -1}"}, {FIELD("\1kB\xff"), "{\"k\": 255}"},
 		{FIELD("\1ki\xff\xff\xff\xff"), "{\"k\": 4294967295}"}};
 	static const struct {
 		const char *field;
 		size_t size;
 		const char *why;
-	} bad[] = {{FIELD("\1kx\0\0\0\1a"), "bytes"}, {FIELD("\1kS\0\0\0\1\xff"), "UTF-8"},
-		{FIELD("\1kd\x7f\xf8\0\0\0\0\0\0"), "NaN"},
+	} bad[] = {{FIELD("\1kS\0\0\0\1\xff"), "UTF-8"}, {FIELD("\1kd\x7f\xf8\0\0\0\0\0\0"), "NaN"},
 		{FIELD("\1kL\xff\0\0\0\0\0\0\0"), "beyond 64 bits"},
 		{FIELD("\1kT\xff\0\0\0\0\0\0\0"), "beyond the year 9999"},
 		{FIELD("\1\xffV"), "UTF-8"}};
@@ -255,6 +256,36 @@ static void test_headers_that_json_has_not_become_what_kombu_makes_of_them(void 
 		assert_non_null(strstr(e.text, bad[i].why));
 		assert_int_equal(mr_buffer_size(&b), 0);
 		mr_buffer_fini(&b);
+	}
+}
+
+/* kombu writes those that are text as text. */
+static void test_bytes_in_headers_come_back_as_bytes(void **state)
+{
+	static const char *const forms[] = {"{\"bytes\": \"Yf8=\", \"__base64__\": true}",
+		"{\"bytes\": \"ab\", \"__bytes__\": true}",
+		"{\"bytes\": \"ab\", \"__bytes__\": false}",
+		"{\"bytes\": \"!\", \"__base64__\": true}"};
+	(void)state;
+	for (size_t i = 0; i < COUNT(forms); i++) {
+		struct mr_envelope seen;
+		struct mr_message *m = NULL;
+		struct mr_walk_field f;
+		mr_error e = {0};
+		char json[300];
+		snprintf(json, sizeof json,
+			"{\"body\": \"\", \"headers\": {\"k\": %s}, \"properties\": {\"delivery_tag\": \"t\", "
+			"\"delivery_info\": {\"exchange\": \"\", \"routing_key\": \"q\"}}}",
+			forms[i]);
+		enum mr_status st = mr_envelope_read(&m, &seen, mr_slice_str(json), &e);
+		assert_int_equal(st, i == 3 ? MR_BAD_ARGUMENT : MR_OK);
+		if (st != MR_OK) continue;
+		assert_true(mr_walk_find(mr_message_headers(m), "k", &f));
+		assert_int_equal(f.type, i == 2 ? 'F' : 'x');
+		if (i < 2)
+			assert_true(
+				mr_slice_equal(mr_walk_text(&f), i ? SLICE("ab") : SLICE("a\xff")));
+		mr_message_drop(m);
 	}
 }
 
@@ -333,6 +364,7 @@ int main(void)
 		cmocka_unit_test(test_a_text_body_is_taken_as_it_is),
 		cmocka_unit_test(test_what_is_no_envelope_is_refused_with_a_reason),
 		cmocka_unit_test(test_depth_is_bounded),
+		cmocka_unit_test(test_bytes_in_headers_come_back_as_bytes),
 		cmocka_unit_test(test_headers_that_json_has_not_become_what_kombu_makes_of_them),
 		cmocka_unit_test(test_no_memory_is_said_and_nothing_leaks),
 		cmocka_unit_test(test_the_writer_bounds_depth_by_itself),

@@ -19,7 +19,9 @@ struct fake { /* what a backing was asked for, oldest first, and what it has got
 	struct mr_backing backing; /* first */
 	struct mr_broker *b;
 	struct mr_promise *due[MOST];
-	size_t due_count, published, fetched, most, done, back, forgotten, bound, unbound, purged;
+	uint64_t ms; /* of the last one that was delayed */
+	size_t delayed, due_count, published, fetched, most, done, back, forgotten, bound, unbound,
+		purged;
 };
 
 static struct fake f;
@@ -52,6 +54,17 @@ static void on_publish(struct mr_backing *b, const struct mr_exchange *x,
 	(void)m;
 	f.published++;
 	owe(p); /* mr_pledge_publish's */
+}
+
+static void on_delay(struct mr_backing *b, const struct mr_exchange *x, const struct mr_message *m,
+	uint64_t ms, struct mr_promise *p)
+{
+	(void)b;
+	(void)x;
+	f.delayed++;
+	f.ms = ms;
+	assert_true(mr_slice_equal(mr_message_key(m), mr_slice_str("work")));
+	owe(p);
 }
 
 static void on_fetch(struct mr_backing *b, struct mr_queue *q, size_t most)
@@ -129,8 +142,8 @@ static void on_forget(struct mr_backing *b, struct mr_queue *q)
 	f.forgotten++;
 }
 
-static const struct mr_backing_class class = {on_publish, on_fetch, on_get, on_done, on_back,
-	on_count, on_bind, on_unbind, on_purge, on_forget};
+static const struct mr_backing_class class = {on_publish, on_delay, on_fetch, on_get, on_done,
+	on_back, on_count, on_bind, on_unbind, on_purge, on_forget};
 
 static struct mr_queue *queue(void)
 {
@@ -361,6 +374,35 @@ static void test_a_dead_letter_is_forgotten_once_it_is_kept_and_put_back_if_it_i
 	mr_table_free(arguments);
 }
 
+static void test_a_message_for_a_queue_that_delays_is_put_off(void **state)
+{
+	mr_value ttl = {.type = 'I', .as.integer = 5000};
+	mr_properties sooner = {.flags = MR_HAS_EXPIRATION, .expiration = mr_slice_str("300")};
+	mr_table *t = mr_table_new();
+	(void)state;
+	mr_table_add(t, "x-message-ttl", 13, &ttl);
+	mr_table_add(t, "x-expires", 9, &ttl);
+	mr_table_add_string(t, "x-dead-letter-exchange", mr_slice_str(""));
+	mr_table_add_string(t, "x-dead-letter-routing-key", mr_slice_str("work"));
+	QUEUE_DECLARE(&one, 1, "later", 0, t);
+	feed(&one);
+	answer(MR_OK, 0);
+	say(&one, 1, MR_M_CONFIRM_SELECT, "o", 1);
+	publish(&one, 1, "", "later", 0, NULL, mr_slice_str("x"));
+	feed(&one);
+	assert_int_equal(f.delayed, 1);
+	assert_int_equal(f.ms, 5000);
+	hush(&one);
+	answer(MR_OK, 1);
+	HEARS(&one, MR_M_BASIC_ACK);
+	publish(&one, 1, "", "later", 0, &sooner, mr_slice_str("x"));
+	feed(&one);
+	assert_int_equal(f.ms, 300);
+	assert_int_equal(f.published, 0);
+	answer(MR_OK, 1);
+	mr_table_free(t);
+}
+
 static void test_bindings_are_made_and_removed_there(void **state)
 {
 	(void)state;
@@ -430,6 +472,7 @@ int main(void)
 		CASE(test_what_no_consumer_has_received_goes_back_with_the_last_one),
 		CASE(test_a_get_waits_for_its_message_or_for_the_news_that_there_is_none),
 		CASE(test_a_dead_letter_is_forgotten_once_it_is_kept_and_put_back_if_it_is_not),
+		CASE(test_a_message_for_a_queue_that_delays_is_put_off),
 		CASE(test_bindings_are_made_and_removed_there),
 		CASE(test_what_it_has_not_is_an_error),
 	};
