@@ -25,6 +25,7 @@ struct mr_window {              /* the messages of one queue that are fetched, o
 	struct mr_queue *queue; /* NULL: it has ended */
 	unsigned asked;         /* answers that are due */
 	bool is_dry;            /* it was empty: a change will be heard */
+	bool has_changed;       /* heard since it was asked whether it is empty */
 };
 
 struct mr_redis_store {

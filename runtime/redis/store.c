@@ -190,7 +190,8 @@ static void on_down(void *owner, const mr_error *why)
 	r->port.down(r->port.owner, why);
 }
 
-/* Changes of lists that r->link has asked for are told to the other connection. */
+/* Changes of lists that r->link has asked for are told to the other connection, its own, too: it publishes
+ * to queues that it consumes from. */
 static void track(void *context, uint64_t number, const redisReply *reply, const mr_error *why)
 {
 	struct mr_redis_store *r = context;
@@ -199,7 +200,7 @@ static void track(void *context, uint64_t number, const redisReply *reply, const
 	if (why || !reply || reply->type != REDIS_REPLY_INTEGER || !r->is_up) return;
 	snprintf(id, sizeof id, "%lld", reply->integer);
 	mr_slice words[] = {mr_slice_str("CLIENT"), mr_slice_str("TRACKING"), mr_slice_str("ON"),
-		mr_slice_str("REDIRECT"), mr_slice_str(id), mr_slice_str("NOLOOP")};
+		mr_slice_str("REDIRECT"), mr_slice_str(id)};
 	mr_redis_link_send(r->link, words, sizeof words / sizeof *words, NULL, NULL, 0);
 	r->hears = true;
 }

@@ -211,7 +211,7 @@ static void watched(struct mr_promise *p)
 	struct watch *x = mr_container(p, struct watch, promise);
 	struct mr_window *w = x->window;
 	w->asked--;
-	w->is_dry = p->status == MR_OK && !p->count;
+	w->is_dry = p->status == MR_OK && !p->count && !w->has_changed;
 	if (w->queue && !w->is_dry && p->status == MR_OK) mr_pump(w->queue);
 	free_if_over(w);
 	mr_free(x);
@@ -223,6 +223,7 @@ static void watch(struct mr_redis_store *r, struct mr_window *w)
 	mr_slice words[MR_REDIS_STEPS_MAX + 1];
 	struct watch *x = mr_calloc(1, sizeof *x);
 	w->is_dry = true; /* without memory the next look at all dry ones helps */
+	w->has_changed = false;
 	if (!x) return;
 	*x = (struct watch){{.told = watched}, r, w};
 	words[0] = mr_slice_str("EXISTS");
@@ -236,6 +237,7 @@ static void look(struct mr_window *w)
 {
 	struct mr_queue *q = w->queue;
 	if (!q || !w->is_dry) return;
+	w->has_changed = true; /* the answer that is due may be older */
 	w->is_dry = false;
 	mr_queue_pin(q);
 	mr_pump(q);

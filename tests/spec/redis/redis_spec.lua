@@ -278,6 +278,19 @@ describe("a queue in Redis", function()
       assert.equal("answers", got[1].reply_to)
    end)
 
+   it("wakes a consumer at once for each of its own messages", function()
+      queue()
+      local turns = 0
+      assert(ch:consume("q", function()
+         turns = turns + 1
+         if turns < 200 then assert(ch:publish_async("", "q", "m")) end
+      end))
+      local began = mr.now()
+      assert(ch:publish("", "q", "m"))
+      eventually("all turns", function() return turns == 200 end, 120)
+      assert.is_true(mr.now() - began < 100) -- queues are looked at once in a second: 200 s of looks alone
+   end)
+
    it("gets messages by an exchange and a binding that kombu has made", function()
       redis.python(PUBLISH, "q", "kx", "topic", "a.*", "a.b", 2)
       queue()
