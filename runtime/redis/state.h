@@ -14,8 +14,10 @@
 
 /* What it knows of a fetched message. */
 struct mr_taken {
-	struct mr_node node; /* in mr_redis_store.taken; after a loss, perhaps in .returning */
-	char *list;          /* set in .returning: where it goes back to */
+	struct mr_promise promise; /* while it goes back */
+	struct mr_redis_store *redis;
+	struct mr_node node; /* in mr_redis_store.taken; after a loss in .returning */
+	char *list;          /* set when it goes back: where to */
 	uint8_t step;        /* its place in options.steps */
 	char tag[];          /* its field of `unacked` */
 };

@@ -21,29 +21,62 @@ static void free_taken(struct mr_taken *t)
 
 /* ---- acks ---- */
 
+struct batch {                     /* acks on their way; again after a loss, which does no harm */
+	struct mr_promise promise; /* first */
+	struct mr_redis_store *redis;
+	struct mr_buffer tags; /* each with its zero byte */
+	size_t count;
+};
+
+static void told_acked(struct mr_promise *p)
+{
+	struct batch *b = mr_container(p, struct batch, promise);
+	struct mr_redis_store *r = b->redis;
+	/* Without memory they are delivered again after the visibility timeout. */
+	if (p->is_lost && mr_buffer_append(&r->acks, mr_buffer_data(&b->tags),
+				  mr_buffer_size(&b->tags)) == MR_OK)
+		r->ack_count += b->count;
+	mr_buffer_fini(&b->tags);
+	mr_free(b);
+}
+
 /* One command for many: HDEL unacked tag..., or ZREM unacked_index tag... */
-static void remove_tags(struct mr_redis_store *r, const char *verb, const char *key)
+static void remove_tags(const struct batch *b, const char *verb, const char *key,
+	struct mr_promise *p)
 {
 	mr_slice words[ACKS_MOST + 2];
 	char room[MR_REDIS_KEY_MAX];
-	int count = 0;
-	words[count++] = mr_slice_str(verb);
-	words[count++] = mr_ask_key(r, key, (mr_slice){0}, room);
-	const char *at = (const char *)mr_buffer_data(&r->acks);
-	for (size_t i = 0; i < r->ack_count; i++) {
+	int count = 2;
+	words[0] = mr_slice_str(verb);
+	words[1] = mr_ask_key(b->redis, key, (mr_slice){0}, room);
+	const char *at = (const char *)mr_buffer_data(&b->tags);
+	for (size_t i = 0; i < b->count; i++, at += strlen(at) + 1)
 		words[count++] = mr_slice_str(at);
-		at += strlen(at) + 1;
+	mr_ask_send(b->redis, words, count, p);
+}
+
+/* The first ACKS_MOST of the acks. False: no memory; they wait for the next flush. */
+static bool flush_some(struct mr_redis_store *r)
+{
+	struct batch *b = mr_calloc(1, sizeof *b);
+	if (!b) return false;
+	*b = (struct batch){.promise.told = told_acked, .redis = r};
+	const char *start = (const char *)mr_buffer_data(&r->acks), *at = start;
+	for (; b->count < r->ack_count && b->count < ACKS_MOST; b->count++) at += strlen(at) + 1;
+	if (mr_buffer_append(&b->tags, start, (size_t)(at - start)) != MR_OK) {
+		mr_free(b);
+		return false;
 	}
-	mr_ask_send(r, words, count, NULL);
+	mr_buffer_consume(&r->acks, (size_t)(at - start));
+	r->ack_count -= b->count;
+	remove_tags(b, "ZREM", "unacked_index", NULL);
+	remove_tags(b, "HDEL", "unacked", &b->promise);
+	return true;
 }
 
 void mr_taken_flush(struct mr_redis_store *r)
 {
-	if (!r->ack_count || !r->is_up) return;
-	remove_tags(r, "ZREM", "unacked_index");
-	remove_tags(r, "HDEL", "unacked");
-	r->ack_count = 0;
-	mr_buffer_consume(&r->acks, mr_buffer_size(&r->acks));
+	while (r->ack_count && r->is_up && flush_some(r)) {}
 }
 
 void mr_taken_done(struct mr_backing *b, struct mr_taken *t)
@@ -57,13 +90,25 @@ void mr_taken_done(struct mr_backing *b, struct mr_taken *t)
 
 /* ---- back ---- */
 
-static void send_back(struct mr_redis_store *r, mr_slice list, const char *tag)
+static void told_back(struct mr_promise *p)
+{
+	struct mr_taken *t = mr_container(p, struct mr_taken, promise);
+	if (p->is_lost)
+		mr_list_append(&t->redis->returning, &t->node);
+	else
+		free_taken(t);
+}
+
+/* Nobody else has `t`, which is in no list. */
+static void send_back(struct mr_redis_store *r, struct mr_taken *t)
 {
 	char rooms[2][MR_REDIS_KEY_MAX];
 	mr_slice words[] = {mr_slice_str("EVALSHA"), mr_slice_str(r->sha[MR_SCRIPT_BACK]),
-		mr_slice_str("3"), list, mr_ask_key(r, "unacked", (mr_slice){0}, rooms[0]),
-		mr_ask_key(r, "unacked_index", (mr_slice){0}, rooms[1]), mr_slice_str(tag)};
-	mr_ask_send(r, words, sizeof words / sizeof *words, NULL);
+		mr_slice_str("3"), mr_slice_str(t->list),
+		mr_ask_key(r, "unacked", (mr_slice){0}, rooms[0]),
+		mr_ask_key(r, "unacked_index", (mr_slice){0}, rooms[1]), mr_slice_str(t->tag)};
+	t->promise = (struct mr_promise){.told = told_back};
+	mr_ask_send(r, words, sizeof words / sizeof *words, &t->promise);
 }
 
 void mr_taken_back(struct mr_backing *b, const struct mr_queue *q, struct mr_taken *t)
@@ -71,28 +116,23 @@ void mr_taken_back(struct mr_backing *b, const struct mr_queue *q, struct mr_tak
 	struct mr_redis_store *r = mr_container(b, struct mr_redis_store, backing);
 	char room[MR_REDIS_KEY_MAX];
 	mr_slice list = mr_ask_list(r, mr_queue_name(q), t->step, room);
-	if (r->is_up) {
-		send_back(r, list, t->tag);
-		free_taken(t);
-		return;
-	}
-	t->list = mr_strdup_n(list.data, list.size);
 	mr_list_remove(&t->node);
+	t->list = mr_strdup_n(list.data, list.size);
 	if (t->list)
-		mr_list_append(&r->returning, &t->node);
+		send_back(r, t); /* told at once that it is lost if Redis is not there */
 	else
 		free_taken(t); /* without memory it comes back after the visibility timeout */
 }
 
+/* Those that are lost again are in the list again: each is sent once. */
 void mr_taken_resume(struct mr_redis_store *r)
 {
-	struct mr_node *node;
-	while ((node = mr_list_shift(&r->returning))) {
-		struct mr_taken *t = mr_container(node, struct mr_taken, node);
-		send_back(r, mr_slice_str(t->list), t->tag);
-		free_taken(t);
-	}
-	while (r->ack_count) mr_taken_flush(r);
+	struct mr_node all, *node;
+	mr_list_init(&all);
+	mr_list_splice(&all, &r->returning);
+	while ((node = mr_list_shift(&all)))
+		send_back(r, mr_container(node, struct mr_taken, node));
+	mr_taken_flush(r);
 }
 
 /* ---- time ---- */

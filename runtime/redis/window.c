@@ -57,6 +57,7 @@ static struct mr_taken *new_taken(struct mr_redis_store *r, const redisReply *ta
 {
 	struct mr_taken *t = mr_calloc(1, sizeof *t + tag->len + 1);
 	if (!t) return NULL;
+	t->redis = r;
 	memcpy(t->tag, tag->str, tag->len);
 	mr_list_append(&r->taken, &t->node);
 	return t;
