@@ -8,6 +8,7 @@
 #include "config/redis_address.h"
 #include "redis/store.h"
 
+#define PATIENCE 3000           /* ms; less than connect_timeout, 5 s */
 #define UNSENT_MOST (16u << 20) /* bytes for Redis, above which publishers are blocked */
 
 struct waiting { /* a client that came before Redis was reached */
@@ -20,6 +21,8 @@ struct mr_gateway {
 	struct mr_redis_store *redis;
 	struct mr_node waiting;
 	bool has_tried; /* Redis was reached, or was not */
+	mr_msec lost;   /* when it was lost; 0: it is there, or was never */
+	bool was_up;
 };
 
 bool mr_gateway_is_url(const char *text) { return mr_redis_address_is(mr_slice_str(text)); }
@@ -41,7 +44,19 @@ static void up(void *owner)
 {
 	struct mr_gateway *g = owner;
 	memset(&g->wire->broker->outage, 0, sizeof g->wire->broker->outage);
+	g->was_up = true;
+	g->lost = 0;
 	open_waiting(g);
+}
+
+/* A restart is over soon: who comes meanwhile waits for it, instead of trying again ever later. */
+static bool is_hopeful(struct mr_gateway *g, const mr_error *why)
+{
+	mr_msec now = mr_clock_now();
+	if (!g->was_up || why->kind == MR_ACCESS_REFUSED || why->kind == MR_AUTHENTICATION_FAILED)
+		return false;
+	if (!g->lost) g->lost = now;
+	return now - g->lost < PATIENCE;
 }
 
 static void down(void *owner, const mr_error *why)
@@ -49,7 +64,8 @@ static void down(void *owner, const mr_error *why)
 	struct mr_gateway *g = owner;
 	g->wire->broker->outage = *why;
 	mr_wire_shut(g->wire, 320, why->text);
-	open_waiting(g);
+	g->has_tried = !is_hopeful(g, why);
+	if (g->has_tried) open_waiting(g);
 }
 
 static struct mr_redis_store_options options_of(const struct mr_redis_address *a)

@@ -234,6 +234,29 @@ describe("a queue in Redis", function()
       assert.equal("0", redis.cli("ZCARD", "moonrabbit.delayed"))
    end)
 
+   it("serves simple queues, pools and publishers with a topology, as RabbitMQ does", function()
+      local simple = assert(conn:simple_queue "simple")
+      assert(simple:put { n = 7 })
+      assert.equal(1, simple:qsize())
+      local msg = assert(simple:get { timeout = 10 })
+      assert.equal(7, msg:decode().n)
+      assert(msg:ack())
+      simple:close()
+      local pool = mr.pool { url = redis.env.MR_REDIS_URL, max_connections = 2 }
+      local from_pool = pool:with(function(lent)
+         assert(lent:queue_declare { queue = "pooled", durable = true })
+         return "lent"
+      end)
+      assert.equal("lent", from_pool)
+      pool:close()
+      local writer = mr.publisher { connection = conn, routing_key = "made", topology = mr.topology { queues = { "made" } } }
+      assert(writer:publish { n = 8 })
+      local got
+      local w = mr.consumer { connection = conn, queue = "made", handler = function(m) got = m:decode().n end }
+      eventually("the message", function() return got == 8 end)
+      w:cancel()
+   end)
+
    it("retries a handler that fails, after a delay, and gives up at last", function()
       local tries = {}
       local w = mr.consumer { connection = conn, queue = "jobs", retry = mr.retry.exponential { first = 0.2, attempts = 3 },
@@ -388,19 +411,19 @@ describe("a queue in Redis", function()
       end)
       for round = 1, 3 do
          local before = #confirmed
-         eventually("confirms", function() return #confirmed > before + 50 end)
+         eventually("confirms", function() return #confirmed > before + 50 end, 120)
          redis.kill()
          redis.start()
-         eventually("confirms after the kill", function() return #confirmed > before + 100 end)
+         eventually("confirms after the kill", function() return #confirmed > before + 100 end, 120)
          assert.is_true(round > 0)
       end
       stop = true
       eventually("all that was confirmed", function()
          for _, body in ipairs(confirmed) do if not seen[body] then return false end end
          return true
-      end)
+      end, 120)
+      eventually("the acks", function() return redis.cli("HLEN", "unacked") == "0" end, 120)
       consumer:close()
-      eventually("the acks", function() return redis.cli("HLEN", "unacked") == "0" end)
    end)
 
    it("blocks its publishers while Redis takes nothing, and loses nothing of theirs", function()
