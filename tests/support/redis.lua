@@ -42,7 +42,7 @@ end
 function redis.cli(...)
    local words = {}
    for i, word in ipairs { ... } do words[i] = quoted(word) end
-   return (output(("redis-cli -s %s %s"):format(redis.env.MR_REDIS_SOCKET, table.concat(words, " "))):gsub("\n$", ""))
+   return (output(("timeout 60 redis-cli -s %s %s"):format(redis.env.MR_REDIS_SOCKET, table.concat(words, " "))):gsub("\n$", ""))
 end
 
 --- Runs a Python program that uses kombu, with the URL as its first argument; returns what it prints.

@@ -8,7 +8,6 @@
 -- Covers: runtime/broker/server/gateway.c by redis
 -- Feature: a Redis and kombu beside it
 -- SPDX-License-Identifier: MIT
-local files = require "files"
 local mr = require "moonrabbit"
 local redis = require "redis"
 local waits = require "waits"
@@ -424,22 +423,6 @@ describe("a queue in Redis", function()
       end, 120)
       eventually("the acks", function() return redis.cli("HLEN", "unacked") == "0" end, 120)
       consumer:close()
-   end)
-
-   it("blocks its publishers while Redis takes nothing, and loses nothing of theirs", function()
-      queue()
-      local pid, body, count = files.read(redis.dir .. "/pid"):match "%d+", ("x"):rep(100000), 600
-      os.execute("kill -STOP " .. pid)
-      local sent = waits.background(function()
-         for i = 1, count do assert(ch:publish_async("", "q", i .. " " .. body)) end
-         return assert(ch:wait_for_confirms(60))
-      end)
-      eventually("the block", function() return conn.is_blocked end)
-      os.execute("kill -CONT " .. pid)
-      eventually("the confirms", function() return sent.done end, 60)
-      assert.is_nil(sent.err)
-      assert.is_false(conn.is_blocked)
-      assert.equal(tostring(count), redis.cli("LLEN", "q"))
    end)
 
    it("says why Redis is not reached, and which password is wrong", function()
