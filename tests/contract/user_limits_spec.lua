@@ -22,6 +22,12 @@ describe("a limit of", function()
       return conn
    end
 
+   -- RabbitMQ counts a channel some time after it has opened or closed it: until then its limit is not met.
+   local function counted(conn, count)
+      local ask = ("-q eval 'rabbit_channel_tracking:count_tracked_items_in({user, <<\"%s\">>}).'"):format(conn:info().userid)
+      broker.eventually("RabbitMQ's count", function() return broker.ctl(ask):match "%d+" == tostring(count) end)
+   end
+
    broker.it_rabbitmq(it, "one connection for a user: retries and dead letters go by the consumer's own (FIELD-C14)", function()
       local conn = connect '{"max-connections": 1}'
       local attempts = {}
@@ -43,6 +49,7 @@ describe("a limit of", function()
    broker.it_rabbitmq(it, "a user's channels is channel_limit_reached, and costs the connection once, not each time (FIELD-C14)", function()
       local conn = connect '{"max-channels": 2}'
       local first, second = assert(conn:channel()), assert(conn:channel())
+      counted(conn, 2)
       local third, err = conn:channel()
       assert.same({ nil, "channel_limit_reached", 530 }, { third, err.kind, err.code })
       assert.truthy(err.hint:find("max-channels", 1, true))
@@ -56,6 +63,7 @@ describe("a limit of", function()
       assert.equal(epoch, conn.epoch)
       assert(first:queue_declare { queue = q })
       second:close()
+      counted(conn, 1)
       assert(conn:channel()) -- there is room again
       assert.equal(epoch, conn.epoch)
    end)
