@@ -312,14 +312,25 @@ static void end_server(struct mr_server *s)
 	free_server(s);
 }
 
+/* What Redis has answered, or a command to it that failed, is told before the loop sleeps: libev calls what
+ * was fed at the start of a turn, and then sleeps. */
+static void flush(struct mr_server *s)
+{
+	do {
+		mr_wire_flush(&s->wire);
+		if (!s->gateway) return;
+		mr_gateway_flush(s->gateway);
+		ev_invoke_pending(s->wire.loop);
+	} while (!mr_list_is_empty(&s->wire.dirty));
+}
+
 static void *run(void *arg)
 {
 	struct mr_server *s = arg;
 	mr_ending_is_ours();
 	mr_number_plain_begin();
 	while (!s->stopped) {
-		mr_wire_flush(&s->wire);
-		if (s->gateway) mr_gateway_flush(s->gateway);
+		flush(s);
 		arm_tick(s);
 		arm_trim(s);
 		bool more = mr_wire_has_more(&s->wire);
