@@ -44,8 +44,9 @@ struct mr_redis_store {
 	int steps[MR_REDIS_STEPS_MAX];
 	int step_count;
 	char sha[MR_SCRIPT_MAX][41];
-	bool is_up, hears; /* hears: the second connection tells of changes */
-	mr_msec renewed;   /* when the taken ones were renewed last */
+	bool is_up;
+	long long ear_id; /* of the connection that is told of changes; 0: it is not up */
+	mr_msec renewed;  /* when the taken ones were renewed last */
 	struct mr_node windows, taken, returning;
 	struct mr_buffer acks; /* tags, each with its zero byte */
 	size_t ack_count;

@@ -170,12 +170,35 @@ static const struct mr_backing_class class = {publish, delay, mr_window_fetch, m
 
 /* ---- the connections ---- */
 
+/* Changes of before are not told any more: what is dry is asked again. */
+static void tracked(void *context, uint64_t number, const redisReply *reply, const mr_error *why)
+{
+	struct mr_redis_store *r = context;
+	(void)number;
+	if (!reply || why) return;
+	r->port.turn(r->port.owner);
+	mr_window_look_again(r);
+}
+
+/* Changes of lists that r->link has asked for are told to the other connection, its own, too: it publishes
+ * to queues that it consumes from. Either may have come last, and come again without the other. */
+static void track(struct mr_redis_store *r)
+{
+	char id[32];
+	if (!r->is_up || !r->ear_id) return;
+	snprintf(id, sizeof id, "%lld", r->ear_id);
+	mr_slice words[] = {mr_slice_str("CLIENT"), mr_slice_str("TRACKING"), mr_slice_str("ON"),
+		mr_slice_str("REDIRECT"), mr_slice_str(id)};
+	mr_redis_link_send(r->link, words, sizeof words / sizeof *words, tracked, r, 0);
+}
+
 static void on_up(void *owner)
 {
 	struct mr_redis_store *r = owner;
 	r->port.turn(r->port.owner);
 	r->is_up = true;
 	mr_ask_load(r);
+	track(r);
 	mr_taken_resume(r);
 	r->port.up(r->port.owner);
 }
@@ -190,35 +213,34 @@ static void on_down(void *owner, const mr_error *why)
 	r->port.down(r->port.owner, why);
 }
 
-/* Changes of lists that r->link has asked for are told to the other connection, its own, too: it publishes
- * to queues that it consumes from. */
-static void track(void *context, uint64_t number, const redisReply *reply, const mr_error *why)
+static void on_ear_id(void *context, uint64_t number, const redisReply *reply, const mr_error *why)
 {
 	struct mr_redis_store *r = context;
-	char id[32];
 	(void)number;
-	if (why || !reply || reply->type != REDIS_REPLY_INTEGER || !r->is_up) return;
-	snprintf(id, sizeof id, "%lld", reply->integer);
-	mr_slice words[] = {mr_slice_str("CLIENT"), mr_slice_str("TRACKING"), mr_slice_str("ON"),
-		mr_slice_str("REDIRECT"), mr_slice_str(id)};
-	mr_redis_link_send(r->link, words, sizeof words / sizeof *words, NULL, NULL, 0);
-	r->hears = true;
+	if (!why && reply && reply->type == REDIS_REPLY_INTEGER) r->ear_id = reply->integer;
+}
+
+static void on_subscribed(void *context, uint64_t number, const redisReply *reply,
+	const mr_error *why)
+{
+	(void)number;
+	if (reply && !why) track(context);
 }
 
 static void on_ear_up(void *owner)
 {
 	struct mr_redis_store *r = owner;
 	mr_slice id[] = {mr_slice_str("CLIENT"), mr_slice_str("ID")};
-	mr_slice listen[] = {mr_slice_str("SUBSCRIBE"), mr_slice_str(INVALIDATE)};
-	mr_redis_link_send(r->ear, id, 2, track, r, 0);
-	mr_redis_link_send(r->ear, listen, 2, NULL, NULL, 0);
+	mr_slice invalidate[] = {mr_slice_str("SUBSCRIBE"), mr_slice_str(INVALIDATE)};
+	mr_redis_link_send(r->ear, id, 2, on_ear_id, r, 0);
+	mr_redis_link_send(r->ear, invalidate, 2, on_subscribed, r, 0);
 }
 
 static void on_ear_down(void *owner, const mr_error *why)
 {
 	struct mr_redis_store *r = owner;
 	(void)why;
-	r->hears = false;
+	r->ear_id = 0;
 }
 
 /* "message", the channel, and the keys; none if all are to be asked again. */

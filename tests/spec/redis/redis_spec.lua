@@ -8,6 +8,7 @@
 -- Covers: runtime/broker/server/gateway.c by redis
 -- Feature: a Redis and kombu beside it
 -- SPDX-License-Identifier: MIT
+local files = require "files"
 local mr = require "moonrabbit"
 local redis = require "redis"
 local waits = require "waits"
@@ -312,6 +313,27 @@ describe("a queue in Redis", function()
       assert.is_true(mr.now() - began < 100) -- queues are looked at once in a second: 200 s of looks alone
    end)
 
+   it("hears of changes again when either of its connections was lost and has come back", function()
+      local function clients(flag)
+         local ids = {}
+         for line in redis.cli("CLIENT", "LIST"):gmatch "[^\n]+" do
+            if line:find "name=moonrabbit" and line:match " flags=(%S+)":find(flag) then ids[#ids + 1] = line:match "id=(%d+)" end
+         end
+         return ids
+      end
+      queue()
+      local got = collect()
+      for _, flag in ipairs { "t", "P" } do
+         eventually("both", function() return #clients "t" == 1 and #clients "P" == 1 and conn.is_open end)
+         local id = clients(flag)[1]
+         redis.cli("CLIENT", "KILL", "ID", id)
+         eventually("the loss", function() return clients(flag)[1] ~= id end)
+      end
+      eventually("both", function() return #clients "t" == 1 and #clients "P" == 1 and conn.is_open end)
+      assert(ch:publish("", "q", "m"))
+      eventually("the message", function() return #got == 1 end)
+   end)
+
    it("gets messages by an exchange and a binding that kombu has made", function()
       redis.python(PUBLISH, "q", "kx", "topic", "a.*", "a.b", 2)
       queue()
@@ -423,6 +445,30 @@ describe("a queue in Redis", function()
       end, 120)
       eventually("the acks", function() return redis.cli("HLEN", "unacked") == "0" end, 120)
       consumer:close()
+   end)
+
+   it("blocks its publishers while Redis takes nothing, and loses nothing of theirs", function()
+      local patient = assert(mr.connect(redis.env.MR_REDIS_URL .. "?socket_timeout=600"):connect())
+      local channel = assert(patient:channel())
+      assert(channel:queue_declare { queue = "q", durable = true })
+      assert(channel:confirm_select())
+      local pid, body, count = files.read(redis.dir .. "/pid"):match "%d+", ("x"):rep(100000), 600
+      os.execute("kill -STOP " .. pid)
+      eventually("it stands still", function() return files.read("/proc/" .. pid .. "/stat"):find("%) T ") end)
+      finally(function()
+         os.execute("kill -CONT " .. pid)
+         patient:close()
+      end)
+      local sent = waits.background(function()
+         for i = 1, count do assert(channel:publish_async("", "q", i .. " " .. body)) end
+         return assert(channel:wait_for_confirms(300))
+      end)
+      eventually("the block", function() return patient.is_blocked end, 120)
+      os.execute("kill -CONT " .. pid)
+      eventually("the confirms", function() return sent.done end, 300)
+      assert.is_nil(sent.err)
+      assert.is_false(patient.is_blocked)
+      assert.equal(tostring(count), redis.cli("LLEN", "q"))
    end)
 
    it("says why Redis is not reached, and which password is wrong", function()
