@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define SEPARATOR "\x06\x16" /* kombu's */
 
@@ -24,6 +25,13 @@ mr_slice mr_ask_key(const struct mr_redis_store *r, const char *name, mr_slice m
 	int size = snprintf(room, MR_REDIS_KEY_MAX, "%s%s%.*s", r->prefix, name, (int)more.size,
 		more.data);
 	return mr_slice_of(room, (size_t)size);
+}
+
+int64_t mr_ask_time(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 static void take_answer(struct mr_promise *p, const redisReply *reply, const mr_error *why)

@@ -256,6 +256,7 @@ static enum mr_status put_properties(struct mr_buffer *out, const json_t *root,
 struct letter { /* borrows the parsed envelope */
 	mr_slice exchange, key, body, tag;
 	bool is_base64, redelivered;
+	int64_t expires;
 };
 
 /* A name; missing and null are empty. */
@@ -292,7 +293,9 @@ static enum mr_status read_letter(struct letter *l, const json_t *root, mr_error
 	const json_t *properties = json_object_get(root, "properties");
 	const json_t *info = json_object_get(properties, "delivery_info");
 	const json_t *tag = json_object_get(properties, "delivery_tag");
-	*l = (struct letter){.tag = text_of(tag)};
+	const json_t *expires = json_object_get(properties, MR_ENVELOPE_EXPIRES);
+	*l = (struct letter){.tag = text_of(tag), .expires = INT64_MAX};
+	if (json_is_integer(expires)) l->expires = json_integer_value(expires);
 	if (!json_is_object(properties)) return refuse(error, "properties are missing");
 	if (!l->tag.size) return refuse(error, "delivery_tag is missing");
 	if (l->tag.size > MR_ENVELOPE_TAG_MAX || memchr(l->tag.data, 0, l->tag.size))
@@ -355,6 +358,7 @@ enum mr_status mr_envelope_read(struct mr_message **out, struct mr_envelope *see
 		memcpy(seen->delivery_tag, l.tag.data, l.tag.size);
 		seen->delivery_tag[l.tag.size] = '\0';
 		seen->redelivered = l.redelivered;
+		seen->expires = l.expires;
 	}
 	mr_buffer_fini(&properties);
 	json_decref(root);

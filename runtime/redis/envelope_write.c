@@ -234,39 +234,43 @@ static void properties(struct pen *p, const struct mr_parts *parts)
 	property(p, parts, MR_PART_EXPIRATION, "expiration");
 }
 
-struct address {
-	mr_slice exchange, key, tag;
-	bool redelivered;
-};
+/* The property expiration is relative to when the message was published, which nothing else says. */
+static void expiry(struct pen *p, int64_t expires)
+{
+	if (expires == INT64_MAX) return;
+	text(p, "\"" MR_ENVELOPE_EXPIRES "\": ");
+	integer(p, expires);
+	text(p, ", ");
+}
 
 static void write(struct pen *p, const struct mr_message *m, const struct mr_parts *parts,
-	const struct address *to)
+	const struct mr_envelope *as)
 {
 	mr_slice priority = parts->part[MR_PART_PRIORITY];
 	body(p, mr_message_body(m));
 	content(p, parts, 1, "content-encoding");
 	content(p, parts, 0, "content-type");
 	text(p, ", \"headers\": ");
-	fields(p, parts->part[MR_PART_HEADERS], false, 1, to->redelivered);
+	fields(p, parts->part[MR_PART_HEADERS], false, 1, as->redelivered);
 	text(p, ", \"properties\": {");
 	properties(p, parts);
+	expiry(p, as->expires);
 	text(p, "\"delivery_info\": {\"exchange\": ");
-	string(p, to->exchange, "the exchange");
+	string(p, mr_message_exchange(m), "the exchange");
 	text(p, ", \"routing_key\": ");
-	string(p, to->key, "the routing key");
-	text(p, to->redelivered ? ", \"redelivered\": true}" : "}");
+	string(p, mr_message_key(m), "the routing key");
+	text(p, as->redelivered ? ", \"redelivered\": true}" : "}");
 	text(p, ", \"priority\": ");
 	integer(p, priority.data ? (uint8_t)priority.data[0] : 0);
 	text(p, ", \"body_encoding\": \"base64\", \"delivery_tag\": ");
-	string(p, to->tag, "the delivery tag");
+	string(p, mr_slice_str(as->delivery_tag), "the delivery tag");
 	text(p, "}}");
 }
 
 enum mr_status mr_envelope_write(struct mr_buffer *out, const struct mr_message *m,
-	mr_slice exchange, mr_slice key, mr_slice delivery_tag, bool redelivered, mr_error *error)
+	const struct mr_envelope *as, mr_error *error)
 {
 	struct pen p = {out, error, MR_OK};
-	struct address to = {exchange, key, delivery_tag, redelivered};
 	struct mr_parts parts;
 	size_t before = mr_buffer_size(out);
 	if (m->body_size > MR_ENVELOPE_MAX || mr_base64_size(m->body_size) > MR_ENVELOPE_MAX)
@@ -276,7 +280,7 @@ enum mr_status mr_envelope_write(struct mr_buffer *out, const struct mr_message 
 	else if (!mr_parts_split(mr_message_properties(m), &parts))
 		refuse(&p, "the properties", "are malformed");
 	else
-		write(&p, m, &parts, &to);
+		write(&p, m, &parts, as);
 	if (p.status == MR_OK && mr_buffer_size(out) - before > MR_ENVELOPE_MAX)
 		p.status = mr_error_set(error, MR_CONTENT_TOO_LARGE, MR_SCOPE_MESSAGE, 0,
 			"kombu envelope: it is over the limit of %u bytes", MR_ENVELOPE_MAX);

@@ -39,25 +39,25 @@ static int step_of(const struct mr_redis_store *r, int priority)
 /* ---- publishing ---- */
 
 /* A UUID as kombu's: unique among all that publish, by its random part, and here, by its count. */
-static mr_slice next_tag(struct mr_redis_store *r, char room[40])
+static void next_tag(struct mr_redis_store *r, char room[40])
 {
 	uint64_t high = r->tag_high, low = r->tag_low++;
 	snprintf(room, 40, "%08x-%04x-4%03x-%04x-%012llx", (unsigned)(high >> 32),
 		(unsigned)(high >> 16 & 0xffff), (unsigned)(high & 0xfff),
 		(unsigned)(0x8000 | (low >> 48 & 0x3fff)),
 		(unsigned long long)(low & 0xffffffffffffull));
-	return mr_slice_of(room, 36);
 }
 
 /* The envelope of a message in r->text. False: JSON cannot hold it, or there is no memory; `p` was told. */
 static bool write_text(struct mr_redis_store *r, const struct mr_message *m, struct mr_promise *p,
 	mr_slice *out)
 {
-	char tag[40];
+	struct mr_envelope as = {.expires = INT64_MAX};
 	mr_error error = {0};
 	mr_buffer_consume(&r->text, mr_buffer_size(&r->text));
-	enum mr_status st = mr_envelope_write(&r->text, m, mr_message_exchange(m),
-		mr_message_key(m), next_tag(r, tag), false, &error);
+	next_tag(r, as.delivery_tag);
+	if (m->expiration != MR_NO_EXPIRATION) as.expires = mr_ask_time() + (int64_t)m->expiration;
+	enum mr_status st = mr_envelope_write(&r->text, m, &as, &error);
 	*out = mr_slice_of((const char *)mr_buffer_data(&r->text), mr_buffer_size(&r->text));
 	if (st == MR_OK) return true;
 	if (!p) return false;
@@ -65,6 +65,21 @@ static bool write_text(struct mr_redis_store *r, const struct mr_message *m, str
 	p->error = error;
 	p->told(p);
 	return false;
+}
+
+static bool is_reply(mr_slice key)
+{
+	static const char prefix[] = MR_REPLY_QUEUE ".";
+	return key.size > sizeof prefix && !memcmp(key.data, prefix, sizeof prefix - 1);
+}
+
+/* Who asked may have gone: nobody deletes the list of its answers then. */
+static void expire(struct mr_redis_store *r, mr_slice list)
+{
+	char ms[24];
+	snprintf(ms, sizeof ms, "%lld", (long long)r->visibility);
+	mr_slice words[] = {mr_slice_str("PEXPIRE"), list, mr_slice_str(ms)};
+	mr_ask_send(r, words, 3, NULL);
 }
 
 static void publish(struct mr_backing *b, const struct mr_exchange *x, const struct mr_message *m,
@@ -76,9 +91,10 @@ static void publish(struct mr_backing *b, const struct mr_exchange *x, const str
 	if (!write_text(r, m, p, &text)) return;
 	int step = step_of(r, m->priority);
 	if (!*x->name) {
-		mr_slice words[] = {mr_slice_str("LPUSH"),
-			mr_ask_list(r, mr_message_key(m), step, room), text};
+		mr_slice list = mr_ask_list(r, mr_message_key(m), step, room);
+		mr_slice words[] = {mr_slice_str("LPUSH"), list, text};
 		mr_ask_send(r, words, 3, p);
+		if (is_reply(mr_message_key(m))) expire(r, list);
 		return;
 	}
 	if (r->steps[step]) snprintf(suffix, sizeof suffix, SEPARATOR "%d", r->steps[step]);

@@ -90,6 +90,14 @@ static mr_slice user_of(const struct mr_message *m)
 	return mr_part_text(&parts, MR_PART_USER_ID);
 }
 
+/* A time of Unix as one of ours. */
+static mr_msec until(const struct mr_redis_store *r, int64_t time)
+{
+	int64_t now = mr_ask_time();
+	if (time == INT64_MAX) return MR_NEVER;
+	return time > now ? r->store->now + (time - now) : r->store->now;
+}
+
 static void arrive(struct mr_redis_store *r, struct mr_queue *q, const redisReply *tag,
 	const redisReply *text)
 {
@@ -105,7 +113,7 @@ static void arrive(struct mr_redis_store *r, struct mr_queue *q, const redisRepl
 	}
 	struct mr_taken *t = st == MR_OK ? new_taken(r, tag) : NULL;
 	if (m) mr_store_grew(r->store, mr_message_weight(m));
-	bool is_in = t && mr_queue_arrive(q, m, t, seen.redelivered);
+	bool is_in = t && mr_queue_arrive(q, m, t, until(r, seen.expires), seen.redelivered);
 	if (t && !is_in) mr_taken_back(&r->backing, q, t);
 	if (m) mr_store_drop(r->store, m);
 }
@@ -113,13 +121,14 @@ static void arrive(struct mr_redis_store *r, struct mr_queue *q, const redisRepl
 static void watch(struct mr_redis_store *r, struct mr_window *w);
 
 /* Of a get: the message is in the queue already. */
-static void tell(struct mr_promise *p, const redisReply *reply, const mr_error *why)
+static void tell(struct mr_promise *p, size_t count, const redisReply *reply, const mr_error *why)
 {
 	if (!reply) {
 		mr_backing_lose(p);
 		return;
 	}
 	p->status = why ? why->kind : MR_OK;
+	p->count = count;
 	if (why) p->error = *why;
 	p->told(p);
 }
@@ -142,7 +151,7 @@ static void took(void *context, uint64_t number, const redisReply *reply, const 
 			send_away(r, q, tag);
 	}
 	w->asked--;
-	if (f->promise) tell(f->promise, reply, why);
+	if (f->promise) tell(f->promise, count, reply, why);
 	if (why) w->is_dry = true; /* it is asked again when there is time: see on_round */
 	if (w->queue && !why && !f->promise && count < f->most) watch(r, w);
 	if (w->queue && !why) {

@@ -14,8 +14,7 @@ static mr_slice slice_of(const struct mr_buffer *b)
 static void write(struct mr_buffer *out, const struct mr_message *m, const struct mr_envelope *seen)
 {
 	mr_error error = {0};
-	CHECK(mr_envelope_write(out, m, mr_message_exchange(m), mr_message_key(m),
-		      mr_slice_str(seen->delivery_tag), seen->redelivered, &error) == MR_OK);
+	CHECK(mr_envelope_write(out, m, seen, &error) == MR_OK);
 }
 
 /* What was written reads back, and is then written as the same bytes. */

@@ -66,8 +66,6 @@ enum mr_status mr_backed_check_message(const struct mr_broker_channel *ch,
 	struct mr_addresses to = mr_message_addresses(m);
 	if (to.cc.size || to.bcc.size)
 		return mr_reply_error(error, 406, "on Redis messages have no CC and no BCC");
-	if (m->expiration != MR_NO_EXPIRATION && !mr_backed_delay(ch, m))
-		return mr_reply_error(error, 406, "on Redis messages have no expiration");
 	if (!x || x->type == MR_X_DIRECT || x->type == MR_X_TOPIC) return MR_OK;
 	return mr_reply_error(error, 406,
 		"exchange '%s': on Redis exchanges are direct or topic, not %s", x->name,

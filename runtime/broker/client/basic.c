@@ -189,7 +189,13 @@ static enum mr_status get_here(struct mr_broker_channel *ch, struct mr_queue *q,
 
 static void got(struct mr_broker_channel *ch, struct mr_await *a)
 {
-	if (get_here(ch, a->queue, a->no_ack) != MR_OK) mr_broker_session_end(ch->session);
+	struct mr_queue *q = a->queue;
+	mr_pump(q);
+	bool had_expired =
+		a->promise.count && !mr_queue_head(q) && !q->deleted; /* there may be more */
+	enum mr_status st =
+		had_expired ? mr_there_get(ch, q, a->no_ack, got) : get_here(ch, q, a->no_ack);
+	if (st != MR_OK) mr_broker_session_end(ch->session);
 }
 
 enum mr_status mr_basic_get(struct mr_broker_channel *ch, const struct mr_client_method *m,

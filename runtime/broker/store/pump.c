@@ -79,7 +79,7 @@ static void deliver(struct mr_queue *q, bool is_fresh, size_t most)
 static void fetch(struct mr_queue *q)
 {
 	struct mr_backing *b = q->store->backing;
-	if (!b || q->is_reply || q->store->paused || q->ready >= FETCH_MOST / 2) return;
+	if (!b || q->store->paused || q->ready >= FETCH_MOST / 2) return;
 	size_t room = mr_receiver_room(q, FETCH_MOST);
 	if (room > q->ready) b->class->fetch(b, q, room - q->ready);
 }

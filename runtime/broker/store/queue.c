@@ -72,11 +72,11 @@ struct mr_entry *mr_queue_push(struct mr_queue *q, struct mr_message *message, m
 }
 
 bool mr_queue_arrive(struct mr_queue *q, struct mr_message *message, struct mr_taken *taken,
-	bool redelivered)
+	mr_msec expires, bool redelivered)
 {
 	struct mr_entry *e = mr_queue_push(q, message, q->store->now);
 	if (!e) return false;
-	e->expires = MR_NEVER; /* what has expired, the backing decides */
+	e->expires = expires;
 	e->taken = taken;
 	e->redelivered = redelivered;
 	mr_store_grew(q->store, sizeof *e);

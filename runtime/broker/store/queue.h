@@ -66,7 +66,7 @@ struct mr_entry *mr_queue_push(struct mr_queue *q, struct mr_message *message, m
 /* Appends a message that was fetched from the backing. False when out of memory: `taken` stays the
  * caller's. */
 bool mr_queue_arrive(struct mr_queue *q, struct mr_message *message, struct mr_taken *taken,
-	bool redelivered);
+	mr_msec expires, bool redelivered);
 /* All its ready messages go back to the backing: nobody receives here any more. */
 void mr_queue_return_all(struct mr_queue *q);
 /* The next message to leave: of the highest priority, the oldest. NULL when empty. */

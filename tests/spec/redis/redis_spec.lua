@@ -368,12 +368,40 @@ describe("a queue in Redis", function()
          assert.is_nil(ok)
          assert.equal("precondition_failed", err.kind)
       end
-      local other = assert(conn:channel())
-      assert(other:confirm_select())
-      assert.is_nil((other:publish("", "q", "x", { expiration = "1000" }))) -- its channel is closed for it
-      local _, err = other:queue_declare { queue = "q", durable = true }
-      assert.equal("precondition_failed", err.kind)
-      assert.is_truthy(err.text:find("expiration", 1, true), err.text)
+   end)
+
+   it("does not deliver what has expired, which becomes a dead letter", function()
+      queue("mortal", { ["x-dead-letter-exchange"] = "", ["x-dead-letter-routing-key"] = "dead" })
+      queue "dead"
+      for _, expiration in ipairs { "0", "0", "600000", "0" } do assert(ch:publish("", "mortal", expiration, { expiration = expiration })) end
+      local msg = assert(ch:get "mortal") -- the first two have expired
+      assert.same({ "600000", "600000" }, { msg.body, msg.expiration })
+      assert.is_nil(ch:get "mortal")
+      assert(msg:ack())
+      local letters = collect "dead"
+      eventually("the dead letters", function() return #letters == 3 end)
+      assert.same({ "expired", "0", "mortal" }, { letters[1].headers["x-death"][1].reason,
+         letters[1].headers["x-death"][1]["original-expiration"], letters[1].headers["x-death"][1].queue })
+      assert(ch:publish("", "mortal", "late", { expiration = "0" }))
+      assert(ch:publish("", "mortal", "in time", { expiration = "600000" }))
+      local got = collect "mortal"
+      eventually("those in time", function() return #got == 1 end)
+      eventually("the last dead letter", function() return #letters == 4 end)
+      assert.equal("in time", got[1].body)
+      eventually("the acks", function() return redis.cli("HLEN", "unacked") == "0" end)
+      assert.equal("", redis.cli("KEYS", "*"))
+   end)
+
+   it("carries calls between processes: requests expire, and answers leave nothing behind", function()
+      local served = connect(redis.env.MR_REDIS_SOCKET_URL) -- the broker of another process, to Redis
+      local server = mr.rpc.serve { connection = served, queue = "sums", handler = function(body) return body.a + body.b end }
+      assert.equal(5, assert(mr.rpc.call("sums", { a = 2, b = 3 }, { connection = conn, timeout = 30 })))
+      server:close()
+      local _, err = mr.rpc.call("sums", { a = 2, b = 3 }, { connection = conn, timeout = 0.05 })
+      assert.equal("timeout", err.kind)
+      assert(served:close())
+      assert(conn:close())
+      eventually("nothing but a request that has expired", function() return redis.cli("KEYS", "*") == "sums" end)
    end)
 
    it("goes on when somebody flushes the scripts of Redis", function()

@@ -31,8 +31,7 @@ static void is_text(const struct mr_buffer *b, const char *text)
 static enum mr_status write_again(struct mr_buffer *out, const struct mr_message *m,
 	const struct mr_envelope *seen, mr_error *error)
 {
-	return mr_envelope_write(out, m, mr_message_exchange(m), mr_message_key(m),
-		mr_slice_str(seen->delivery_tag), seen->redelivered, error);
+	return mr_envelope_write(out, m, seen, error);
 }
 
 static void test_what_kombu_wrote_is_written_again(void **state)
@@ -206,11 +205,36 @@ static enum mr_status write_header(struct mr_buffer *out, const char *field, siz
 	mr_walk_end(&b, at);
 	struct mr_message *m = mr_message_new((mr_slice){0}, SLICE("q"),
 		mr_slice_of((char *)mr_buffer_data(&b), mr_buffer_size(&b)), 0);
-	enum mr_status st =
-		mr_envelope_write(out, m, (mr_slice){0}, SLICE("q"), SLICE("t"), false, e);
+	const struct mr_envelope as = {.delivery_tag = "t", .expires = INT64_MAX};
+	enum mr_status st = mr_envelope_write(out, m, &as, e);
 	mr_message_drop(m);
 	mr_buffer_fini(&b);
 	return st;
+}
+
+static void test_when_a_message_expires_is_written_down(void **state)
+{
+	const struct mr_envelope as = {.delivery_tag = "t", .expires = 1700000000123};
+	struct mr_message *m = mr_message_new((mr_slice){0}, SLICE("q"),
+				  SLICE("\1\0\2"
+					"60"),
+				  0),
+			  *again = NULL;
+	struct mr_envelope seen;
+	struct mr_buffer b = {0};
+	mr_error e = {0};
+	(void)state;
+	assert_int_equal(mr_envelope_write(&b, m, &as, &e), MR_OK);
+	assert_int_equal(mr_envelope_read(&again, &seen,
+				 mr_slice_of((char *)mr_buffer_data(&b), mr_buffer_size(&b)), &e),
+		MR_OK);
+	assert_int_equal(seen.expires, 1700000000123);
+	mr_buffer_append(&b, "", 1);
+	assert_non_null(strstr((char *)mr_buffer_data(&b),
+		"\"expiration\": \"60\", \"x-mr-expires\": 1700000000123, "));
+	mr_message_drop(m);
+	mr_message_drop(again);
+	mr_buffer_fini(&b);
 }
 
 #define FIELD(bytes) bytes, sizeof(bytes) - 1
@@ -366,6 +390,7 @@ int main(void)
 		cmocka_unit_test(test_depth_is_bounded),
 		cmocka_unit_test(test_bytes_in_headers_come_back_as_bytes),
 		cmocka_unit_test(test_headers_that_json_has_not_become_what_kombu_makes_of_them),
+		cmocka_unit_test(test_when_a_message_expires_is_written_down),
 		cmocka_unit_test(test_no_memory_is_said_and_nothing_leaks),
 		cmocka_unit_test(test_the_writer_bounds_depth_by_itself),
 	};
