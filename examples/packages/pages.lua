@@ -115,6 +115,9 @@ Each option of \fBmoonrabbit run\fR that takes a value, but \-\-set: MOONRABBIT_
 .B MOONRABBIT_BROKER_PASSWORD
 The password of \fBmoonrabbit broker \-\-user\fR.
 .TP
+.B MOONRABBIT_STORE
+The Redis of \fBmoonrabbit broker\fR, as for \-\-store.
+.TP
 .B NOTIFY_SOCKET, WATCHDOG_USEC
 Set by systemd for a unit of Type=notify: see \fBmoonrabbit\-run\fR(1).
 ]]

@@ -6,6 +6,7 @@ local each = require "moonrabbit.base.each"
 local errors = require "moonrabbit.base.errors"
 local loop = require "moonrabbit.loop.loop"
 local options = require "moonrabbit.base.options"
+local redact = require "moonrabbit.base.redact"
 local read_address = require "moonrabbit.base.address"
 local task = require "moonrabbit.loop.task"
 local value = require "moonrabbit.base.value"
@@ -25,21 +26,23 @@ end
 
 --- A handle to the embedded broker `memory://NAME` of this process; starts the broker if it does not run. The broker runs
 -- while it has a handle or a connection.
--- @tparam[opt] table opts name (of the broker; default: a unique one), listen ("ADDRESS:PORT", port 0: any;
+-- @tparam[opt] table opts name (of the broker; default: a unique one), store (a redis:// URL: the messages are kept there, see
+-- docs/redis.md; default: in this process), listen ("ADDRESS:PORT", port 0: any;
 -- default: none, it is reached only by memory://), certfile (PEM; then it listens with TLS; default: none), keyfile (PEM;
 -- default: in certfile), users ({name = password}, in addition to guest; default: none), vhosts (list of names, in addition
 -- to "/"; default: none)
 -- @treturn[1] broker with url, and port if it listens
 -- @treturn[2] nil, error
 function testing.broker(opts)
-   opts = options.check(opts, { name = "string", listen = "string", certfile = "string", keyfile = "string",
+   opts = options.check(opts, { name = "string", store = "string", listen = "string", certfile = "string", keyfile = "string",
       users = "table", vhosts = "table" })
+   if opts.name and opts.store then options.blame '"name" and "store": a broker with a store is known by its URL' end
    names = names + 1
    local name = opts.name or ("testing-%d-%s"):format(names, tostring(opts):sub(8))
    local box = ffi.new "mr_server *[1]"
-   if C.mr_server_open(box, name, error_box) ~= 0 then return nil, errors.of_c(error_box) end
-   local self = setmetatable({ handle = ffi.gc(box[0], C.mr_server_close), name = name, url = "memory://" .. name },
-      Broker)
+   if C.mr_server_open(box, opts.store or name, error_box) ~= 0 then return nil, errors.of_c(error_box) end
+   local self = setmetatable({ handle = ffi.gc(box[0], C.mr_server_close), name = opts.store and redact(opts.store) or name,
+      url = opts.store or "memory://" .. name }, Broker)
    for user, password in each(opts.users or {}) do self:add_user(user, password) end
    for _, vhost in ipairs(options.list("vhosts", opts.vhosts)) do self:add_vhost(vhost) end
    if not opts.listen then return self end

@@ -25,7 +25,7 @@ typedef struct mr_server mr_server;
 
 /* *Gives* a handle to the broker of "memory://NAME" in this process; starts the broker if it does
  * not run. The name must not be empty (MR_BAD_ARGUMENT). The broker runs while it has a handle or a
- * connection. */
+ * connection. A redis:// URL as its name: the messages are kept there (docs/redis.md). */
 MR_API int mr_server_open(mr_server **out, const char *name, mr_error *error);
 MR_API void mr_server_close(mr_server *server); /* NULL is allowed */
 /* Serves TCP on an address literal; port 0: any free port, *actual receives it. With `certfile`

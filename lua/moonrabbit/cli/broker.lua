@@ -1,6 +1,7 @@
 --- cli.broker: `moonrabbit broker`: the embedded broker for clients of any language.
 -- SPDX-License-Identifier: MIT
 local arguments = require "moonrabbit.cli.arguments"
+local redact = require "moonrabbit.base.redact"
 local usage = require "moonrabbit.cli.usage"
 
 local broker = {}
@@ -11,14 +12,16 @@ local STOP_SECONDS = 5 -- for clients to answer connection.close
 --- Adds the command to the parser.
 function broker.describe(p)
    local c = p:command("broker", "Serve the embedded broker on TCP: for development and tests. Production is RabbitMQ.", [[
-All it holds is lost when it ends. The user is guest with the password guest, on loopback only; on
-another address a user of your own is needed: --user NAME, with the password in the environment
-variable MOONRABBIT_BROKER_PASSWORD.
+All it holds is lost when it ends; with --store, Redis holds it, and shares it with kombu and Celery.
+
+The user is guest with the password guest, on loopback only; on another address a user of your own is
+needed: --user NAME, with the password in the environment variable MOONRABBIT_BROKER_PASSWORD.
 
 SIGINT or SIGTERM closes every connection (320, CONNECTION_FORCED) and ends.]])
    c:option("--listen", "Where to listen; a port alone: on the loopback interface; port 0: any.", "127.0.0.1:5672"):argname "ADDR:PORT"
    c:option("--tls-cert", "Serve TLS with this certificate chain (PEM)."):argname "FILE"
    c:option("--tls-key", "Its key (PEM); default: in the certificate's file."):argname "FILE"
+   c:option("--store", "Keep the messages in this Redis (redis://..., rediss://...); default: MOONRABBIT_STORE, else here."):argname "URL"
    c:option("--user", "Add a user; its password is MOONRABBIT_BROKER_PASSWORD."):argname "NAME"
    c:option("--vhost", "Add a virtual host; may be repeated."):argname "NAME":count "*"
    c:option("--memory-limit", "MiB of messages above which publishers are blocked; 0: never.", "2048"):argname "MIB"
@@ -30,6 +33,11 @@ local function check(options)
    local limit = tonumber(options.memory_limit)
    if not limit or limit < 0 then return nil, "--memory-limit must be a number of MiB, not negative" end
    if options.tls_key and not options.tls_cert then return nil, "--tls-key needs --tls-cert" end
+   local store = options.store or os.getenv "MOONRABBIT_STORE"
+   if store and not store:find "^redis" then
+      return nil, ('--store must be a URL of Redis, such as redis://localhost:6379/0, not "%s"'):format(redact(store))
+   end
+   if store and options.vhost[1] then return nil, "--vhost and --store: a Redis has one virtual host, /" end
    local password = os.getenv "MOONRABBIT_BROKER_PASSWORD"
    if options.user and not password then
       return nil, "--user needs its password in the environment variable MOONRABBIT_BROKER_PASSWORD"
@@ -39,7 +47,7 @@ local function check(options)
    if not level then return nil, why end
    format, why = arguments.choice(options, "log_format")
    if not format then return nil, why end
-   return { limit = limit * 2 ^ 20, users = options.user and { [options.user] = password }, level = level, format = format }
+   return { limit = limit * 2 ^ 20, store = store, users = options.user and { [options.user] = password }, level = level, format = format }
 end
 
 local function url_of(options, handle)
@@ -69,7 +77,8 @@ function broker.main(options)
    end
    local mr = require "moonrabbit"
    mr.log.configure(wanted.level, wanted.format)
-   local handle, err = mr.testing.broker { name = "broker", listen = options.listen, certfile = options.tls_cert,
+   local handle, err = mr.testing.broker { name = not wanted.store and "broker" or nil, store = wanted.store,
+      listen = options.listen, certfile = options.tls_cert,
       keyfile = options.tls_key, users = wanted.users or nil, vhosts = options.vhost }
    if not handle then
       mr.log.error("broker not started", { listen = options.listen, kind = err.kind, error = err.text,
@@ -78,9 +87,11 @@ function broker.main(options)
    end
    handle:memory_limit(wanted.limit)
    require("moonrabbit.cli.signals").watch(mr)
-   print(("Serving AMQP 0-9-1 at %s; Ctrl-C stops it and forgets all messages."):format(url_of(options, handle)))
+   print(("Serving AMQP 0-9-1 at %s; Ctrl-C stops it%s"):format(url_of(options, handle), wanted.store
+      and (", and the messages stay in %s."):format(handle.name) or " and forgets all messages."))
    io.stdout:flush()
-   mr.log.info("serving clients", { address = handle.address, port = handle.port, tls = options.tls_cert ~= nil })
+   mr.log.info("serving clients", { store = wanted.store and handle.name, address = handle.address, port = handle.port,
+      tls = options.tls_cert ~= nil })
    require("moonrabbit.cli.notify").begin(function()
       return true, ("serving clients at %s, port %d"):format(handle.address, handle.port)
    end)

@@ -373,7 +373,7 @@ describe("a queue in Redis", function()
    it("does not deliver what has expired, which becomes a dead letter", function()
       queue("mortal", { ["x-dead-letter-exchange"] = "", ["x-dead-letter-routing-key"] = "dead" })
       queue "dead"
-      for _, expiration in ipairs { "0", "0", "600000", "0" } do assert(ch:publish("", "mortal", expiration, { expiration = expiration })) end
+      for _, ms in ipairs { "0", "0", "600000", "0" } do assert(ch:publish("", "mortal", ms, { expiration = ms })) end
       local msg = assert(ch:get "mortal") -- the first two have expired
       assert.same({ "600000", "600000" }, { msg.body, msg.expiration })
       assert.is_nil(ch:get "mortal")

@@ -1,0 +1,67 @@
+--- served: `moonrabbit broker --store`: AMQP clients of any language on queues of Redis, beside kombu's.
+-- Covers: lua/moonrabbit/cli/broker.lua by store
+-- SPDX-License-Identifier: MIT
+local broker = require "broker"
+local mr = require "moonrabbit"
+local process = require "process"
+local redis = require "redis"
+local shell = require "shell"
+
+-- By AMQP (py-amqp) to the broker, and straight to Redis.
+local BOTH = [[
+import kombu, sys
+served, store = kombu.Connection(sys.argv[2]), kombu.Connection(sys.argv[1])
+with served.Producer() as p:
+    p.publish({'n': 1}, routing_key='served', declare=[kombu.Queue('served')], headers={'h': 'v'})
+q = store.SimpleQueue('served')
+m = q.get(timeout=20)
+print(m.payload, m.headers)
+m.ack()
+q.put({'n': 2})
+q.close()
+q = served.SimpleQueue('served')
+m = q.get(timeout=20)
+print(m.payload)
+m.ack()
+q.close()
+]]
+
+describe("moonrabbit broker --store", function()
+   setup(function()
+      mr.log.configure "off"
+      redis.start()
+   end)
+   teardown(function()
+      redis.clean()
+      mr.log.configure "warn"
+   end)
+
+   it("serves what is in Redis to AMQP clients, which share it with kombu, and leaves it there", function()
+      local server = process.start(("%s broker --listen 127.0.0.1:0"):format(broker.command),
+         "MOONRABBIT_STORE=" .. redis.env.MR_REDIS_ACL_URL)
+      server:says "serving clients"
+      assert.truthy(server:output():find("the messages stay in redis://rabbit:***@127.0.0.1", 1, true), server:output())
+      assert.is_nil(server:output():find("hop", 1, true))
+      local url = server:output():match "amqp://[^;]+"
+      assert.equal("{'n': 1} {'h': 'v'}\n{'n': 2}", redis.python(BOTH, url))
+      local conn = assert(mr.connect(url):connect())
+      local ch = assert(conn:channel())
+      assert(ch:confirm_select())
+      assert(ch:publish("", "served", "stays"))
+      assert(conn:close())
+      server:stop()
+      assert.equal("1", redis.cli("LLEN", "served"))
+   end)
+
+   it("says what is no store, and what Redis has not", function()
+      for _, case in ipairs {
+         { "--store amqp://h:pass@x", "must be a URL of Redis, such as redis://localhost:6379/0, not \"amqp://h:***@x\"" },
+         { "--store redis://localhost --vhost other", "a Redis has one virtual host, /" },
+         { "--store 'redis://localhost/0?queue_order_strategy=sorted'", "queue_order_strategy" },
+      } do
+         local said, code = shell(("%s broker --listen 127.0.0.1:0 %s"):format(broker.command, case[1]))
+         assert.truthy(said:find(case[2], 1, true), said)
+         assert.is_true(code ~= 0)
+      end
+   end)
+end)
