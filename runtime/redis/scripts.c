@@ -4,20 +4,14 @@
  * would change numbers and empty arrays. What they do not understand stays as it is. */
 #include "redis/scripts.h"
 
-/* Reads the text of an envelope: its delivery tag, and its exchange and routing key as JSON. */
-#define PLACE_OF                                                                                               \
-	"local function place_of(text)\n"                                                                      \
-	"  local tag = text:match('.*\"delivery_tag\": \"([^\"\\\\]+)\"')\n"                                   \
-	"  local info = text:match('.*\"delivery_info\": (%b{})')\n"                                           \
-	"  local ex = info and info:match('\"exchange\": (\"[^\"\\\\]*\")')\n"                                 \
-	"  local rk = info and info:match('\"routing_key\": (\"[^\"\\\\]*\")')\n"                              \
-	"  if tag and ex and rk then return tag, ex, rk end\n"                                                 \
-	"  local ok, m = pcall(cjson.decode, text)\n"                                                          \
-	"  local p = ok and type(m) == 'table' and type(m.properties) == 'table' and m.properties\n"           \
-	"  local d = p and type(p.delivery_info) == 'table' and p.delivery_info or {}\n"                       \
-	"  tag = p and type(p.delivery_tag) == 'string' and p.delivery_tag or 'bad:' .. redis.sha1hex(text)\n" \
-	"  local function json(v) return cjson.encode(type(v) == 'string' and v or '') end\n"                  \
-	"  return tag, json(d.exchange), json(d.routing_key)\n"                                                \
+/* Reads the delivery tag in the text of an envelope. */
+#define TAG_OF                                                                                                  \
+	"local function tag_of(text)\n"                                                                         \
+	"  local tag = text:match('.*\"delivery_tag\": \"([^\"\\\\]+)\"')\n"                                    \
+	"  if tag then return tag end\n"                                                                        \
+	"  local ok, m = pcall(cjson.decode, text)\n"                                                           \
+	"  local p = ok and type(m) == 'table' and type(m.properties) == 'table' and m.properties\n"            \
+	"  return p and type(p.delivery_tag) == 'string' and p.delivery_tag or 'bad:' .. redis.sha1hex(text)\n" \
 	"end\n"
 
 #define CLOCK                                                                                      \
@@ -26,17 +20,20 @@
 	"  return ('%d.%06d'):format(t[1], t[2])\n"                                                \
 	"end\n"
 
-/* The text between the brackets of a member of `unacked`, and the text as kombu writes it for a message
- * that comes back. */
-#define MARKED                                                                                             \
-	"local function parts_of(text)\n"                                                                  \
-	"  return text:match('^%[(.*), (\"[^\"]*\"), (\"[^\"]*\")%]$')\n"                                  \
-	"end\n"                                                                                            \
-	"local function marked(text)\n"                                                                    \
-	"  text = text:gsub('\"headers\": {(}?)', function(e)\n"                                           \
-	"    return '\"headers\": {\"redelivered\": true' .. (e == '' and ', ' or '}')\n"                  \
-	"  end, 1)\n"                                                                                      \
-	"  return (text:gsub('\"delivery_info\": {', '\"delivery_info\": {\"redelivered\": true, ', 1))\n" \
+/* What a member of `unacked` has: the text of the envelope, its exchange and its routing key; nothing if it cannot
+ * be read. And the envelope as kombu writes it for a message that comes back. */
+#define MARKED                                                                                              \
+	"local function parts_of(text)\n"                                                                   \
+	"  local inner, tail = text:match('^%[(.*), (\"[^\"]*\", \"[^\"]*\")%]$')\n"                        \
+	"  if not inner then inner, tail = text:match('^%[(.*}), (\".*\")%]$') end\n"                       \
+	"  local ok, v = pcall(cjson.decode, '[' .. (tail or '') .. ']')\n"                                 \
+	"  if ok and type(v[1]) == 'string' and type(v[2]) == 'string' then return inner, v[1], v[2] end\n" \
+	"end\n"                                                                                             \
+	"local function marked(text)\n"                                                                     \
+	"  text = text:gsub('\"headers\": {(}?)', function(e)\n"                                            \
+	"    return '\"headers\": {\"redelivered\": true' .. (e == '' and ', ' or '}')\n"                   \
+	"  end, 1)\n"                                                                                       \
+	"  return (text:gsub('\"delivery_info\": {', '\"delivery_info\": {\"redelivered\": true, ', 1))\n"  \
 	"end\n"
 
 /* kombu matches keys by regular expressions in which `*` is `.*?[^.]` and `#` is `.*?`. */
@@ -63,17 +60,21 @@
 	"end\n"
 
 static const char *const texts[MR_SCRIPT_MAX] = {
-	/* KEYS: the lists of a queue, those to be emptied first first; unacked, unacked_index. ARGV: how many.
-	 * Answers tag, envelope, tag, envelope... Copies of one message may have one tag: each has a name of
-	 * its own here, so that none hides another. */
-	[MR_SCRIPT_TAKE] = PLACE_OF CLOCK
+	/* KEYS: the lists of a queue, those to be emptied first first; unacked, unacked_index. ARGV: how many, the
+	 * queue's name. Answers tag, envelope, tag, envelope... Copies of one message may have one tag: each has a name
+	 * of its own here, so that none hides another. And each is recorded as if it was published to its queue alone,
+	 * so that who restores it puts it there, and not into other queues that got copies. */
+	[MR_SCRIPT_TAKE] = TAG_OF CLOCK
 	"local unacked, index, out, now = KEYS[#KEYS - 1], KEYS[#KEYS], {}, clock()\n"
+	"local place = ', \"\", \"' .. ARGV[2]:gsub('[%c\"\\\\]', function(c)\n"
+	"  return ('\\\\u%04x'):format(c:byte())\n"
+	"end) .. '\"]'\n"
 	"for i = 1, #KEYS - 2 do\n"
 	"  local left = tonumber(ARGV[1]) - #out / 2\n"
 	"  for _, text in ipairs(left > 0 and redis.call('RPOP', KEYS[i], left) or {}) do\n"
-	"    local tag, ex, rk = place_of(text)\n"
+	"    local tag = tag_of(text)\n"
 	"    local name, n = tag, 1\n"
-	"    while redis.call('HSETNX', unacked, name, '[' .. text .. ', ' .. ex .. ', ' .. rk .. ']') == 0 do\n"
+	"    while redis.call('HSETNX', unacked, name, '[' .. text .. place) == 0 do\n"
 	"      n = n + 1\n"
 	"      name = tag .. ':' .. n\n"
 	"    end\n"
@@ -83,12 +84,22 @@ static const char *const texts[MR_SCRIPT_MAX] = {
 	"  end\n"
 	"end\n"
 	"return out\n",
-	/* KEYS: a list, unacked, unacked_index. ARGV: tag. Not if somebody has restored it. */
-	[MR_SCRIPT_BACK] =
-		MARKED "local text = parts_of(redis.call('HGET', KEYS[2], ARGV[1]) or '')\n"
-		       "redis.call('ZREM', KEYS[3], ARGV[1])\n"
-		       "if text then redis.call('RPUSH', KEYS[1], marked(text)) end\n"
-		       "return redis.call('HDEL', KEYS[2], ARGV[1])\n",
+	/* KEYS: a list, unacked, unacked_index. ARGV: tag. Not if somebody has restored it. Without memory Redis refuses
+	 * what grows, unless something was removed before. */
+	[MR_SCRIPT_BACK] = MARKED
+	"local whole = redis.call('HGET', KEYS[2], ARGV[1])\n"
+	"local text = whole and parts_of(whole)\n"
+	"if whole and not text then return redis.error_reply('ERR unacked: no member of ours') end\n"
+	"if text then\n"
+	"  redis.call('HDEL', KEYS[2], ARGV[1])\n"
+	"  local said = redis.pcall('RPUSH', KEYS[1], marked(text))\n"
+	"  if type(said) == 'table' then\n"
+	"    redis.call('HSET', KEYS[2], ARGV[1], whole)\n"
+	"    return said\n"
+	"  end\n"
+	"end\n"
+	"redis.call('ZREM', KEYS[3], ARGV[1])\n"
+	"return text and 1 or 0\n",
 	/* KEYS: the bindings of an exchange. ARGV: routing key, envelope, the names' prefix, and the suffix of
 	 * the priority. Answers the number of queues. */
 	[MR_SCRIPT_ROUTE] = QUEUES_OF
@@ -109,19 +120,29 @@ static const char *const texts[MR_SCRIPT_MAX] = {
 	"local now = clock()\n"
 	"for _, tag in ipairs(ARGV) do redis.call('ZADD', KEYS[1], 'XX', now, tag) end\n",
 	/* KEYS: unacked, unacked_index. ARGV: the visibility timeout in s, how many, the names' prefix, the
-	 * prefix of bindings. As kombu's restore_visible, in one step. Answers how many. */
-	[MR_SCRIPT_RESTORE] = QUEUES_OF MARKED
+	 * prefix of bindings. As kombu's restore_visible, in one step: the newest first, as each is put before those that
+	 * are there. What cannot be read, or has no queue, stays, for another timeout. Answers how many. */
+	[MR_SCRIPT_RESTORE] = QUEUES_OF MARKED CLOCK
 	"local t = redis.call('TIME')\n"
-	"local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', t[1] - ARGV[1], 'LIMIT', 0, ARGV[2])\n"
-	"for _, tag in ipairs(due) do\n"
-	"  local text, ex, rk = parts_of(redis.call('HGET', KEYS[1], tag) or '')\n"
-	"  if text then\n"
-	"    ex, rk = cjson.decode(ex), cjson.decode(rk)\n"
-	"    local queues = ex == '' and { rk } or queues_of(ARGV[4] .. ex, rk)\n"
-	"    for _, q in ipairs(queues) do redis.call('RPUSH', ARGV[3] .. q, marked(text)) end\n"
-	"  end\n"
-	"  redis.call('ZREM', KEYS[2], tag)\n"
+	"local due = redis.call('ZREVRANGEBYSCORE', KEYS[2], t[1] - ARGV[1], '-inf', 'LIMIT', 0, ARGV[2])\n"
+	"local function restore(tag, whole)\n"
+	"  local text, ex, rk = parts_of(whole)\n"
+	"  local queues = not text and {} or ex == '' and { rk } or queues_of(ARGV[4] .. ex, rk)\n"
+	"  local kept = false\n"
 	"  redis.call('HDEL', KEYS[1], tag)\n"
+	"  for _, q in ipairs(queues) do\n"
+	"    kept = type(redis.pcall('RPUSH', ARGV[3] .. q, marked(text))) == 'number' or kept\n"
+	"  end\n"
+	"  if not kept then redis.call('HSET', KEYS[1], tag, whole) end\n"
+	"  return kept\n"
+	"end\n"
+	"for _, tag in ipairs(due) do\n"
+	"  local whole = redis.call('HGET', KEYS[1], tag)\n"
+	"  if not whole or restore(tag, whole) then\n"
+	"    redis.call('ZREM', KEYS[2], tag)\n"
+	"  else\n"
+	"    redis.call('ZADD', KEYS[2], clock(), tag)\n"
+	"  end\n"
 	"end\n"
 	"return #due\n",
 	/* KEYS: the delayed messages, by the time when they are due. ARGV: ms, exchange, routing key, step of the

@@ -8,9 +8,9 @@
 #include "base/alloc.h"
 #include "redis/ask.h"
 
-#define ACKS_MOST 256   /* of one command */
-#define RENEW_MOST 1000 /* of one command */
-#define RESTORE_MOST "100"
+#define ACKS_MOST 256    /* of one command */
+#define RENEW_MOST 1000  /* of one command */
+#define RESTORE_MOST 100 /* of one step of the server */
 
 static void free_taken(struct mr_taken *t)
 {
@@ -154,16 +154,28 @@ void mr_taken_renew(struct mr_redis_store *r)
 	}
 }
 
+/* A dead process may have taken thousands: there are more. */
+static void restored(void *context, uint64_t number, const redisReply *reply, const mr_error *why)
+{
+	struct mr_redis_store *r = context;
+	(void)number;
+	r->port.turn(r->port.owner);
+	mr_ask_heal(r, reply);
+	if (why || reply->type != REDIS_REPLY_INTEGER || reply->integer < RESTORE_MOST) return;
+	mr_taken_restore(r);
+}
+
 void mr_taken_restore(struct mr_redis_store *r)
 {
-	char rooms[3][MR_REDIS_KEY_MAX], seconds[32];
+	char rooms[3][MR_REDIS_KEY_MAX], seconds[32], most[16];
 	snprintf(seconds, sizeof seconds, "%lld", (long long)(r->visibility / 1000));
+	snprintf(most, sizeof most, "%d", RESTORE_MOST);
 	mr_slice words[] = {mr_slice_str("EVALSHA"), mr_slice_str(r->sha[MR_SCRIPT_RESTORE]),
 		mr_slice_str("2"), mr_ask_key(r, "unacked", (mr_slice){0}, rooms[0]),
 		mr_ask_key(r, "unacked_index", (mr_slice){0}, rooms[1]), mr_slice_str(seconds),
-		mr_slice_str(RESTORE_MOST), mr_slice_str(r->prefix),
+		mr_slice_str(most), mr_slice_str(r->prefix),
 		mr_ask_key(r, "_kombu.binding.", (mr_slice){0}, rooms[2])};
-	mr_ask_send(r, words, sizeof words / sizeof *words, NULL);
+	mr_redis_link_send(r->link, words, sizeof words / sizeof *words, restored, r, 0);
 }
 
 void mr_taken_free_all(struct mr_redis_store *r)

@@ -167,7 +167,7 @@ static void took(void *context, uint64_t number, const redisReply *reply, const 
 static bool ask(struct mr_redis_store *r, struct mr_window *w, size_t most, struct mr_promise *p)
 {
 	char rooms[MR_REDIS_STEPS_MAX + 2][MR_REDIS_KEY_MAX], number[32], keys[32];
-	mr_slice words[MR_REDIS_STEPS_MAX + 6];
+	mr_slice words[MR_REDIS_STEPS_MAX + 7];
 	int count = 0;
 	struct fetch *f = mr_calloc(1, sizeof *f);
 	if (!f) return false;
@@ -182,6 +182,7 @@ static bool ask(struct mr_redis_store *r, struct mr_window *w, size_t most, stru
 	words[count++] = mr_ask_key(r, "unacked", (mr_slice){0}, rooms[r->step_count]);
 	words[count++] = mr_ask_key(r, "unacked_index", (mr_slice){0}, rooms[r->step_count + 1]);
 	words[count++] = mr_slice_str(number);
+	words[count++] = mr_queue_name(w->queue);
 	if (mr_redis_link_send(r->link, words, (size_t)count, took, f, 0) != MR_OK) {
 		mr_free(f);
 		return false;

@@ -1,0 +1,144 @@
+--- trouble: what Redis does in bad order, with odd names, with errors: nothing is lost, nothing waits for an hour.
+-- Covers: runtime/redis/scripts.c by unacked
+-- Covers: runtime/redis/taken.c by unacked
+-- SPDX-License-Identifier: MIT
+local mr = require "moonrabbit"
+local redis = require "redis"
+local waits = require "waits"
+
+local eventually = waits.eventually
+local conn, ch
+
+local function open(query)
+   local c = assert(mr.connect(redis.env.MR_REDIS_URL .. (query or "")))
+   local channel = assert(c:channel())
+   assert(channel:confirm_select())
+   return c, channel
+end
+
+-- Another process, as far as Redis can tell: another URL has a broker of its own, which begins with a restore.
+local others = 0
+local function other_process(query)
+   others = others + 1
+   return open((("?health_check_interval=%d&%s"):format(100 + others, query or ""):gsub("&$", "")))
+end
+
+local function queue(name, arguments) return assert(ch:queue_declare { queue = name or "q", durable = true, arguments = arguments }) end
+
+local function collect(name, settle)
+   local got = {}
+   local consumer = assert(ch:consume(name or "q", function(msg)
+      got[#got + 1] = msg.body
+      if settle then settle(msg, got) else assert(msg:ack()) end
+   end))
+   return got, consumer
+end
+
+local function number(...) return tonumber((redis.cli(...))) end
+
+-- Puts messages into `unacked` as a dead kombu leaves them: long ago, the first the oldest.
+local LEAVE = [[
+import kombu, sys, json, time
+c = kombu.Connection(sys.argv[1])
+ch = c.channel()
+step = ch.client.pipeline() # all at once: somebody may restore meanwhile
+exchange, key, count = sys.argv[2], sys.argv[3], int(sys.argv[4])
+for i in range(count):
+    m = ch.prepare_message('m%d' % (i + 1), content_type='text/plain', content_encoding='utf-8', headers={}, properties={})
+    tag = 'tag-%s-%d' % (key, i)
+    m['properties'].update(delivery_tag=tag, delivery_info={'exchange': exchange, 'routing_key': key}, body_encoding=None)
+    step.hset('unacked', tag, json.dumps([m, exchange, key]))
+    step.zadd('unacked_index', {tag: time.time() - 90000 + i})
+step.execute()
+c.release()
+]]
+
+describe("Redis in trouble", function()
+   setup(function()
+      mr.log.configure "off"
+      redis.start()
+   end)
+   teardown(function()
+      redis.clean()
+      mr.log.configure "warn"
+   end)
+   before_each(function()
+      redis.cli "FLUSHALL"
+      conn, ch = open()
+   end)
+   after_each(function() conn:close() end)
+
+   for _, name in ipairs { 'a"b', "back\\slash", "tab\tname", "{brace}", "é" } do
+      it("gives back and restores what came from a queue named " .. name, function()
+         queue(name)
+         assert(ch:publish("", name, "m"))
+         local other = assert(conn:channel())
+         assert(other:get(name))
+         assert(other:close())
+         eventually("its return", function() return number("HLEN", "unacked") == 0 end)
+         local msg = assert(ch:get(name))
+         assert.equal("m", msg.body)
+         local second, another = other_process "visibility_timeout=4"
+         eventually("its restore", function()
+            redis.cli("ZADD", "unacked_index", "XX", 1, (redis.cli("HKEYS", "unacked"))) -- its holder renews it
+            return number("HLEN", "unacked") == 0
+         end)
+         assert(another:queue_declare { queue = name, durable = true })
+         local again = assert(another:get(name))
+         assert.equal("m", again.body)
+         assert.is_true(again.redelivered)
+         assert(again:ack())
+         second:close()
+         redis.python(LEAVE, "", name, 1)
+         second, another = other_process()
+         assert(another:queue_declare { queue = name, durable = true })
+         eventually("the restore of kombu's", function() return number("HLEN", "unacked") == 0 end)
+         assert.equal("m1", assert(another:get(name, { no_ack = true })).body)
+         second:close()
+      end)
+   end
+
+   it("restores what was taken from one of two queues of an exchange to that one only", function()
+      assert(ch:exchange_declare { exchange = "x", type = "direct", durable = true })
+      for _, name in ipairs { "one", "two" } do
+         queue(name)
+         assert(ch:queue_bind { queue = name, exchange = "x", routing_key = "k" })
+      end
+      assert(ch:publish("x", "k", "m"))
+      assert(ch:get "one")
+      assert(ch:queue_unbind { queue = "one", exchange = "x", routing_key = "k" })
+      local second = other_process "visibility_timeout=4"
+      eventually("its restore", function()
+         redis.cli("ZADD", "unacked_index", "XX", 1, (redis.cli("HKEYS", "unacked")))
+         return number("HLEN", "unacked") == 0
+      end)
+      assert.equal(1, number("LLEN", "one"))
+      assert.equal(1, number("LLEN", "two"))
+      second:close()
+   end)
+
+   it("keeps what cannot be restored, and restores the others", function()
+      redis.python(LEAVE, "nowhere", "k", 2)
+      redis.cli("HSET", "unacked", "odd", "no envelope")
+      redis.cli("ZADD", "unacked_index", 1, "odd")
+      redis.cli("ZADD", "unacked_index", 1, "nothing")
+      redis.python(LEAVE, "", "q", 1)
+      local second = other_process()
+      eventually("the restore", function() return number("LLEN", "q") == 1 end)
+      assert.equal(3, number("HLEN", "unacked"))
+      assert.equal(3, number("ZCARD", "unacked_index"))
+      assert.is_true(number("ZSCORE", "unacked_index", "odd") > 1)
+      second:close()
+   end)
+
+   it("restores all that a dead process has taken at once, in the order in which it was taken", function()
+      redis.python(LEAVE, "", "q", 350)
+      local second = other_process()
+      eventually("all of them", function() return number("LLEN", "q") == 350 end)
+      queue()
+      local got = collect()
+      eventually("their consumption", function() return #got == 350 end)
+      for i = 1, 350 do assert.equal("m" .. i, got[i]) end
+      second:close()
+   end)
+end)
