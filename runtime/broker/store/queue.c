@@ -125,7 +125,9 @@ void mr_queue_return_all(struct mr_queue *q)
 	struct mr_node all, *node;
 	mr_list_init(&all);
 	mr_queue_empty(q, &all);
-	while ((node = mr_list_shift(&all))) {
+	while (!mr_list_is_empty(&all)) { /* each is put before those that are there */
+		node = all.prev;
+		mr_list_remove(node);
 		struct mr_entry *e = mr_container(node, struct mr_entry, node);
 		if (e->taken)
 			give_back(q, e);

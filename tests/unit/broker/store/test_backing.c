@@ -19,7 +19,8 @@ struct fake { /* what a backing was asked for, oldest first, and what it has got
 	struct mr_backing backing; /* first */
 	struct mr_broker *b;
 	struct mr_promise *due[MOST];
-	uint64_t ms; /* of the last one that was delayed */
+	uint64_t ms;       /* of the last one that was delayed */
+	int arrived, last; /* the number of the message that went back last */
 	size_t delayed, due_count, published, fetched, most, done, back, forgotten, bound, unbound,
 		purged;
 };
@@ -94,6 +95,7 @@ static void on_back(struct mr_backing *b, const struct mr_queue *q, struct mr_ta
 	(void)b;
 	(void)q;
 	f.back++;
+	f.last = t->number;
 	free(t);
 }
 
@@ -157,6 +159,7 @@ static void arrives_for(const char *body, mr_msec until)
 		mr_message_new(mr_slice_str(""), mr_slice_str("q"), mr_slice_of("\0\0", 2), 20);
 	struct mr_taken *t = calloc(1, sizeof *t);
 	assert_non_null(t);
+	t->number = ++f.arrived;
 	m->body_size = strlen(body);
 	memcpy((char *)(uintptr_t)mr_message_body(m).data, body, strlen(body));
 	m->expiration = MR_NO_EXPIRATION;
@@ -341,6 +344,8 @@ static void test_what_no_consumer_has_received_goes_back_with_the_last_one(void 
 	say(&one, 1, MR_M_BASIC_CANCEL, "so", "c", 0);
 	feed(&one);
 	assert_int_equal(f.back, 2);
+	assert_int_equal(f.last,
+		2); /* the oldest is the last that goes back, as it will be the next */
 	assert_int_equal(queue()->ready, 0);
 	leave(&one); /* and the delivered one with its channel */
 	assert_int_equal(f.back, 3);
