@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #include "broker/client/backed.h"
 
+#include "broker/store/dead_letter.h"
 #include "broker/store/fields.h"
 #include "broker/store/reply_error.h"
 
@@ -40,7 +41,7 @@ enum mr_status mr_backed_check_exchange_binding(const struct mr_broker_channel *
 enum mr_status mr_backed_check_queue(const struct mr_broker_channel *ch, mr_slice name,
 	mr_slice arguments, mr_error *error)
 {
-	/* The first two are of a queue that only delays: see mr_backed_delay. */
+	/* The first two are of a queue that only delays: see mr_dead_letter_delay. */
 	static const char *const refused[] = {"x-message-ttl", "x-expires", "x-max-length",
 		"x-max-length-bytes", "x-overflow", "x-delivery-limit", "x-single-active-consumer",
 		NULL};
@@ -72,9 +73,12 @@ enum mr_status mr_backed_check_message(const struct mr_broker_channel *ch,
 		mr_exchange_type_name(x->type));
 }
 
-struct mr_queue *mr_backed_delay(const struct mr_broker_channel *ch, const struct mr_message *m)
+enum mr_status mr_backed_check_binding(const struct mr_broker_channel *ch, const struct mr_queue *q,
+	mr_error *error)
 {
-	struct mr_queue *q = mr_vhost_queue(ch->session->vhost, mr_message_key(m));
-	if (mr_message_exchange(m).size || !q || !q->limits.dead_exchange.data) return NULL;
-	return q->limits.ttl >= 0 ? q : NULL;
+	if (!is_backed(ch) || !mr_dead_letter_delays(q)) return MR_OK;
+	return mr_reply_error(error, 406,
+		"queue '%s': on Redis a queue with x-message-ttl has no bindings: publish to it by "
+		"the default exchange",
+		q->name);
 }

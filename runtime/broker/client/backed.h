@@ -18,8 +18,8 @@ enum mr_status mr_backed_check_queue(const struct mr_broker_channel *ch, mr_slic
 /* 406: a property of a message, or its exchange. */
 enum mr_status mr_backed_check_message(const struct mr_broker_channel *ch,
 	const struct mr_message *m, mr_error *error);
-/* The queue that a message is published to only to expire there and go to its dead-letter exchange: one with
- * x-message-ttl and x-dead-letter-exchange, by the default exchange. NULL: it is published as usual. */
-struct mr_queue *mr_backed_delay(const struct mr_broker_channel *ch, const struct mr_message *m);
+/* 406: what an exchange routes to a queue that only delays would stay there. */
+enum mr_status mr_backed_check_binding(const struct mr_broker_channel *ch, const struct mr_queue *q,
+	mr_error *error);
 
 #endif

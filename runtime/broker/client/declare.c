@@ -241,6 +241,7 @@ static enum mr_status queue_bind(struct mr_broker_channel *ch, const struct mr_c
 	if (st == MR_OK) st = not_the_default(m->names[1], error);
 	if (st == MR_OK) st = find_exchange(ch, m->names[1], &source, error);
 	if (st == MR_OK) st = mr_broker_channel_queue(ch, name, &q, error);
+	if (st == MR_OK) st = mr_backed_check_binding(ch, q, error);
 	if (st == MR_OK) st = bind(m, source, &q->target, key, error);
 	if (st == MR_OK && ch->session->broker->store.backing)
 		return mr_there_bind(ch, m, source, q, key, true);

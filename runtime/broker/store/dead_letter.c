@@ -248,6 +248,52 @@ static void send(struct mr_queue *q, struct mr_message *m, const char *reason)
 	mr_store_drop(v->store, letter);
 }
 
+/* ---- with a backing ---- */
+
+struct mr_queue *mr_dead_letter_delay(const struct mr_vhost *v, const struct mr_message *m)
+{
+	struct mr_queue *q = mr_vhost_queue(v, mr_message_key(m));
+	return !mr_message_exchange(m).size && q && mr_dead_letter_delays(q) ? q : NULL;
+}
+
+static bool would_circulate(const struct mr_message *letter, const struct mr_queue *q)
+{
+	struct mr_walk_field f;
+	return mr_walk_find(mr_message_headers(letter), "x-death", &f) && is_cycle(f.value, q);
+}
+
+/* A letter may go to a queue that delays, too. */
+void mr_dead_letter_keep(struct mr_vhost *v, const struct mr_exchange *x,
+	const struct mr_message *m, struct mr_promise *p)
+{
+	struct mr_backing *b = v->store->backing;
+	struct mr_message *letter = NULL;
+	uint64_t ms = 0;
+	for (struct mr_queue *q = mr_dead_letter_delay(v, m); q && x;) {
+		const struct mr_message *last = letter ? letter : m;
+		uint64_t ttl = (uint64_t)q->limits.ttl;
+		ms += last->expiration < ttl ? last->expiration : ttl;
+		x = mr_vhost_exchange(v, q->limits.dead_exchange);
+		struct mr_message *next =
+			x ? make_letter(q, last, reasons[MR_DEATH_EXPIRED]) : NULL;
+		mr_message_drop(letter);
+		letter = next;
+		if (x && !next) {
+			mr_backing_refuse(p, 506, "out of memory");
+			return;
+		}
+		q = next ? mr_dead_letter_delay(v, next) : NULL;
+		if (q && would_circulate(next, q)) x = NULL;
+	}
+	if (x && letter)
+		b->class->delay(b, x, letter, ms, p);
+	else if (x)
+		b->class->publish(b, x, m, p);
+	else if (p) /* as in RabbitMQ: without the exchange it is gone */
+		p->told(p);
+	mr_message_drop(letter);
+}
+
 struct posted {                    /* a letter that the backing has not taken yet */
 	struct mr_promise promise; /* first */
 	struct mr_queue *queue;
@@ -267,13 +313,12 @@ static void told(struct mr_promise *promise)
 /* To the backing; takes the entry. */
 static void post(struct mr_queue *q, struct mr_entry *e)
 {
-	struct mr_backing *b = q->store->backing;
 	const struct mr_exchange *x = mr_vhost_exchange(q->vhost, q->limits.dead_exchange);
 	struct mr_message *letter = x ? make_letter(q, e->message, reasons[e->why]) : NULL;
 	struct posted *p = letter ? mr_calloc(1, sizeof *p) : NULL;
 	if (p) {
 		*p = (struct posted){.promise = {.told = told}, .queue = q, .entry = e};
-		b->class->publish(b, x, letter, &p->promise);
+		mr_dead_letter_keep(q->vhost, x, letter, &p->promise);
 	} else if (x) { /* out of memory */
 		mr_queue_requeue(q, e);
 	} else {
@@ -306,9 +351,4 @@ void mr_dead_letter_send(struct mr_store *s)
 		send(q, e->message, reasons[e->why]);
 		mr_queue_forget(q, e);
 	}
-}
-
-struct mr_message *mr_dead_letter_expired(const struct mr_queue *q, const struct mr_message *m)
-{
-	return make_letter(q, m, reasons[MR_DEATH_EXPIRED]);
 }

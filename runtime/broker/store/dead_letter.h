@@ -6,12 +6,24 @@
 
 #include "broker/store/queue.h"
 
+struct mr_exchange;
+struct mr_promise;
+
 /* Sends the waiting dead letters (mr_queue_drop), and those that this causes, until the turn is
  * over. */
 void mr_dead_letter_send(struct mr_store *s);
-/* *gives* what becomes of a message that expires in this queue, for one that keeps no messages here. NULL
- * when out of memory. */
-struct mr_message *mr_dead_letter_expired(const struct mr_queue *q, const struct mr_message *m);
+/* With a backing a queue with x-message-ttl and x-dead-letter-exchange keeps nothing. */
+static inline bool mr_dead_letter_delays(const struct mr_queue *q)
+{
+	return q->limits.ttl >= 0 && q->limits.dead_exchange.data;
+}
+/* The queue that a message is published to only to expire there and go to its dead-letter exchange, by the
+ * default exchange. NULL: it is published as usual. */
+struct mr_queue *mr_dead_letter_delay(const struct mr_vhost *v, const struct mr_message *m);
+/* Gives a message to the backing: to keep it now, or, for a queue that delays, what becomes of it there when it
+ * is due. `x` NULL: no queue gets it. `p` may be NULL. */
+void mr_dead_letter_keep(struct mr_vhost *v, const struct mr_exchange *x,
+	const struct mr_message *m, struct mr_promise *p);
 static inline void mr_dead_letter_bury(struct mr_store *s)
 {
 	if (s->letter || !mr_list_is_empty(&s->dying)) mr_dead_letter_send(s);

@@ -426,6 +426,43 @@ static void test_a_message_for_a_queue_that_delays_is_put_off(void **state)
 	mr_table_free(t);
 }
 
+/* "work" rejects to "pause", which expires into "wait", which expires into "work". */
+static void test_a_dead_letter_for_a_queue_that_delays_is_put_off(void **state)
+{
+	static const char *const names[] = {"q", "pause", "wait", "work"};
+	mr_value ttl = {.type = 'I', .as.integer = 5000};
+	(void)state;
+	say(&one, 1, MR_M_QUEUE_DELETE, "wso", "q", 0);
+	feed(&one);
+	answer(MR_OK, 0);
+	for (int i = 0; i < 3; i++) {
+		mr_table *t = mr_table_new();
+		if (i) mr_table_add(t, "x-message-ttl", 13, &ttl);
+		mr_table_add_string(t, "x-dead-letter-exchange", mr_slice_str(""));
+		mr_table_add_string(t, "x-dead-letter-routing-key", mr_slice_str(names[i + 1]));
+		QUEUE_DECLARE(&one, 1, names[i], 0, t);
+		feed(&one);
+		answer(MR_OK, 0);
+		mr_table_free(t);
+	}
+	CONSUME(&one, 1, "q", "c", 0, NULL);
+	feed(&one);
+	arrives("m");
+	mr_pump(queue());
+	NACK(&one, 1, 1, 0);
+	feed(&one);
+	assert_int_equal(f.published, 0);
+	assert_int_equal(f.delayed, 1);
+	assert_int_equal(f.ms, 10000);
+	answer(MR_OK, 1);
+	assert_int_equal(f.done, 1);
+	EXCHANGE_DECLARE(&one, 1, "x", "direct", 0, NULL);
+	QUEUE_BIND(&one, 1, "wait", "x", "k", NULL); /* mr_backed_check_binding */
+	feed(&one);
+	assert_int_equal(f.bound, 0);
+	hush(&one);
+}
+
 static void test_bindings_are_made_and_removed_there(void **state)
 {
 	(void)state;
@@ -493,6 +530,7 @@ int main(void)
 		CASE(test_a_get_waits_for_its_message_or_for_the_news_that_there_is_none),
 		CASE(test_a_dead_letter_is_forgotten_once_it_is_kept_and_put_back_if_it_is_not),
 		CASE(test_a_message_for_a_queue_that_delays_is_put_off),
+		CASE(test_a_dead_letter_for_a_queue_that_delays_is_put_off),
 		CASE(test_bindings_are_made_and_removed_there),
 		CASE(test_what_it_has_not_is_an_error),
 	};
