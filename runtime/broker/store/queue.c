@@ -76,6 +76,9 @@ bool mr_queue_arrive(struct mr_queue *q, struct mr_message *message, struct mr_t
 {
 	struct mr_entry *e = mr_queue_push(q, message, q->store->now);
 	if (!e) return false;
+	mr_list_remove(&e->node); /* the order is the backing's, too */
+	e->level = 0;
+	mr_list_append(&q->levels[0], &e->node);
 	e->expires = expires;
 	e->taken = taken;
 	e->redelivered = redelivered;

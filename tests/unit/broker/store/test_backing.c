@@ -20,6 +20,7 @@ struct fake { /* what a backing was asked for, oldest first, and what it has got
 	struct mr_broker *b;
 	struct mr_promise *due[MOST];
 	uint64_t ms;       /* of the last one that was delayed */
+	uint8_t priority;  /* of those that arrive */
 	int arrived, last; /* the number of the message that went back last */
 	size_t delayed, due_count, published, fetched, most, done, back, forgotten, bound, unbound,
 		purged;
@@ -163,6 +164,7 @@ static void arrives_for(const char *body, mr_msec until)
 	m->body_size = strlen(body);
 	memcpy((char *)(uintptr_t)mr_message_body(m).data, body, strlen(body));
 	m->expiration = MR_NO_EXPIRATION;
+	m->priority = f.priority;
 	mr_store_grew(&f.b->store, mr_message_weight(m));
 	assert_true(mr_queue_arrive(queue(), m, t, until, false));
 	mr_store_drop(&f.b->store, m);
@@ -426,6 +428,27 @@ static void test_a_message_for_a_queue_that_delays_is_put_off(void **state)
 	mr_table_free(t);
 }
 
+static void test_messages_keep_the_order_in_which_they_were_fetched(void **state)
+{
+	mr_value most = {.type = 'I', .as.integer = 9};
+	mr_table *t = mr_table_new();
+	(void)state;
+	say(&one, 1, MR_M_QUEUE_DELETE, "wso", "q", 0);
+	feed(&one);
+	answer(MR_OK, 0);
+	mr_table_add(t, "x-max-priority", 14, &most);
+	QUEUE_DECLARE(&one, 1, "q", 0, t);
+	feed(&one);
+	answer(MR_OK, 0);
+	for (uint8_t priority = 0; priority < 3; priority++) {
+		f.priority = priority;
+		arrives("m");
+		assert_int_equal(mr_queue_head(queue())->message->priority, 0);
+	}
+	mr_queue_purge(queue());
+	mr_table_free(t);
+}
+
 /* "work" rejects to "pause", which expires into "wait", which expires into "work". */
 static void test_a_dead_letter_for_a_queue_that_delays_is_put_off(void **state)
 {
@@ -530,6 +553,7 @@ int main(void)
 		CASE(test_a_get_waits_for_its_message_or_for_the_news_that_there_is_none),
 		CASE(test_a_dead_letter_is_forgotten_once_it_is_kept_and_put_back_if_it_is_not),
 		CASE(test_a_message_for_a_queue_that_delays_is_put_off),
+		CASE(test_messages_keep_the_order_in_which_they_were_fetched),
 		CASE(test_a_dead_letter_for_a_queue_that_delays_is_put_off),
 		CASE(test_bindings_are_made_and_removed_there),
 		CASE(test_what_it_has_not_is_an_error),
