@@ -11,6 +11,7 @@
 #include "base/number.h"
 #include "config/uri.h"
 
+#define PREFIX_MAX 255         /* bytes: as a name of AMQP */
 #define SECONDS_MAX 31536000.0 /* a year */
 
 static const char *const schemes[] = {"redis://", "rediss://", "redis+socket://", "sentinel://"};
@@ -87,6 +88,13 @@ static enum mr_status take_text(char **out, const char *text)
 	return *out ? MR_OK : MR_NO_MEMORY;
 }
 
+static enum mr_status take_prefix(struct mr_redis_address *a, const char *name, const char *text,
+	mr_error *error)
+{
+	if (strlen(text) <= PREFIX_MAX) return take_text(&a->global_keyprefix, text);
+	return bad_option(error, name, "a text of at most 255 bytes");
+}
+
 static enum mr_status take_steps(struct mr_redis_address *a, const char *text, mr_error *error)
 {
 	static const char what[] = "up to 10 ascending numbers from 0 to 255, as in 0,3,6,9";
@@ -136,7 +144,7 @@ static enum mr_status take_option(struct mr_redis_address *a, const char *name, 
 	while (i < count && strcmp(name, options[i]) != 0) i++;
 	switch (i) {
 	case 0: return take_seconds(&a->visibility_timeout, name, text, error);
-	case 1: return take_text(&a->global_keyprefix, text);
+	case 1: return take_prefix(a, name, text, error);
 	case 2: return take_steps(a, text, error);
 	case 3: return take_seconds(&a->socket_timeout, name, text, error);
 	case 4: return take_seconds(&a->health_check_interval, name, text, error);

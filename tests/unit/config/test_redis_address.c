@@ -104,6 +104,9 @@ static void says_what_is_wrong(void **state)
 	bad("redis+socket:///r.sock?virtual_host=x", MR_BAD_URI, "number of a database");
 	bad("sentinel://:hop@h:26379/mymaster", MR_BAD_URI, "not supported yet");
 	bad("redis://h?visibility_timout=3", MR_BAD_OPTION, "did you mean \"visibility_timeout\"?");
+	char longest[300];
+	snprintf(longest, sizeof longest, "redis://h?global_keyprefix=%0256d", 0);
+	bad(longest, MR_BAD_OPTION, "at most 255 bytes");
 	bad("redis://h?zzz=3", MR_BAD_OPTION,
 		"known are visibility_timeout, global_keyprefix, priority_steps");
 	bad("redis://h?virtual_host=3", MR_BAD_OPTION, "unknown option");
