@@ -30,10 +30,15 @@
 	"  if ok and type(v[1]) == 'string' and type(v[2]) == 'string' then return inner, v[1], v[2] end\n" \
 	"end\n"                                                                                             \
 	"local function marked(text)\n"                                                                     \
-	"  text = text:gsub('\"headers\": {(}?)', function(e)\n"                                            \
-	"    return '\"headers\": {\"redelivered\": true' .. (e == '' and ', ' or '}')\n"                   \
-	"  end, 1)\n"                                                                                       \
-	"  return (text:gsub('\"delivery_info\": {', '\"delivery_info\": {\"redelivered\": true, ', 1))\n"  \
+	"  for _, place in ipairs { '\"headers\": {', '\"delivery_info\": {' } do\n"                        \
+	"    local mark = '\"redelivered\": true'\n"                                                        \
+	"    local _, at = text:find(place, 1, true)\n"                                                     \
+	"    if at and text:sub(at + 1, at + #mark) ~= mark then\n"                                         \
+	"      local rest = text:sub(at + 1)\n"                                                             \
+	"      text = text:sub(1, at) .. mark .. (rest:sub(1, 1) == '}' and '' or ', ') .. rest\n"          \
+	"    end\n"                                                                                         \
+	"  end\n"                                                                                           \
+	"  return text\n"                                                                                   \
 	"end\n"
 
 /* kombu matches keys by regular expressions in which `*` is `.*?[^.]` and `#` is `.*?`. */
