@@ -8,23 +8,32 @@
 
 #define SEPARATOR "\x06\x16" /* kombu's */
 
+/* Adds to a key; what does not fit is left out: prefixes and names are short enough (redis_address). */
+static void add(mr_slice *key, char room[MR_REDIS_KEY_MAX], const char *data, size_t size)
+{
+	if (size > MR_REDIS_KEY_MAX - key->size) size = MR_REDIS_KEY_MAX - key->size;
+	if (size) memcpy(room + key->size, data, size);
+	key->size += size;
+}
+
 mr_slice mr_ask_list(const struct mr_redis_store *r, mr_slice queue, int step,
 	char room[MR_REDIS_KEY_MAX])
 {
-	int size =
-		snprintf(room, MR_REDIS_KEY_MAX, "%s%.*s", r->prefix, (int)queue.size, queue.data);
-	if (r->steps[step])
-		size += snprintf(room + size, (size_t)(MR_REDIS_KEY_MAX - size), SEPARATOR "%d",
-			r->steps[step]);
-	return mr_slice_of(room, (size_t)size);
+	char suffix[16] = "";
+	mr_slice key = mr_ask_key(r, "", queue, room);
+	if (r->steps[step]) snprintf(suffix, sizeof suffix, SEPARATOR "%d", r->steps[step]);
+	add(&key, room, suffix, strlen(suffix));
+	return key;
 }
 
 mr_slice mr_ask_key(const struct mr_redis_store *r, const char *name, mr_slice more,
 	char room[MR_REDIS_KEY_MAX])
 {
-	int size = snprintf(room, MR_REDIS_KEY_MAX, "%s%s%.*s", r->prefix, name, (int)more.size,
-		more.data);
-	return mr_slice_of(room, (size_t)size);
+	mr_slice key = mr_slice_of(room, 0);
+	add(&key, room, r->prefix, strlen(r->prefix));
+	add(&key, room, name, strlen(name));
+	add(&key, room, more.data, more.size);
+	return key;
 }
 
 int64_t mr_ask_time(void)
@@ -43,6 +52,8 @@ static void take_answer(struct mr_promise *p, const redisReply *reply, const mr_
 	if (why) {
 		p->status = why->kind;
 		p->error = *why;
+		/* It is about this command, and not about the connection. */
+		p->error.code = why->kind == MR_ACCESS_REFUSED ? 403 : 406;
 	} else if (reply->type == REDIS_REPLY_INTEGER) {
 		p->count = (size_t)reply->integer;
 	}
@@ -82,5 +93,8 @@ void mr_ask_send(struct mr_redis_store *r, const mr_slice *words, int count, str
 	}
 	enum mr_status status = mr_redis_link_send(r->link, words, (size_t)count, answered, p,
 		(uint64_t)(uintptr_t)r);
-	if (status != MR_OK) mr_backing_refuse(p, 506, "out of memory");
+	if (status == MR_CLOSED) /* it was just lost */
+		mr_backing_lose(p);
+	else if (status != MR_OK)
+		mr_backing_refuse(p, 506, "out of memory");
 }

@@ -50,6 +50,7 @@ struct mr_redis_store {
 	struct mr_node windows, taken, returning;
 	struct mr_buffer acks; /* tags, each with its zero byte */
 	size_t ack_count;
+	bool acks_wait;             /* Redis has refused some: the next round tries again */
 	uint64_t tag_high, tag_low; /* of the next delivery tag */
 	struct mr_buffer text;      /* scratch */
 };

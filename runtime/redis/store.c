@@ -283,6 +283,7 @@ static void on_round(struct ev_loop *loop, ev_timer *timer, int revents)
 	(void)revents;
 	r->port.turn(r->port.owner);
 	if (!r->is_up) return;
+	mr_taken_resume(r);
 	mr_window_look_again(r);
 	mr_delayed_move(r);
 	mr_msec now = mr_clock_now();

@@ -21,7 +21,7 @@ static void free_taken(struct mr_taken *t)
 
 /* ---- acks ---- */
 
-struct batch {                     /* acks on their way; again after a loss, which does no harm */
+struct batch { /* acks on their way; again after a loss or a refusal, which does no harm */
 	struct mr_promise promise; /* first */
 	struct mr_redis_store *redis;
 	struct mr_buffer tags; /* each with its zero byte */
@@ -33,9 +33,10 @@ static void told_acked(struct mr_promise *p)
 	struct batch *b = mr_container(p, struct batch, promise);
 	struct mr_redis_store *r = b->redis;
 	/* Without memory they are delivered again after the visibility timeout. */
-	if (p->is_lost && mr_buffer_append(&r->acks, mr_buffer_data(&b->tags),
-				  mr_buffer_size(&b->tags)) == MR_OK)
+	if (p->status != MR_OK && mr_buffer_append(&r->acks, mr_buffer_data(&b->tags),
+					  mr_buffer_size(&b->tags)) == MR_OK)
 		r->ack_count += b->count;
+	if (p->status != MR_OK && !p->is_lost) r->acks_wait = true;
 	mr_buffer_fini(&b->tags);
 	mr_free(b);
 }
@@ -76,8 +77,10 @@ static bool flush_some(struct mr_redis_store *r)
 
 void mr_taken_flush(struct mr_redis_store *r)
 {
-	while (r->ack_count && r->is_up && flush_some(r)) {}
+	while (r->ack_count && r->is_up && !r->acks_wait && flush_some(r)) {}
 }
+
+void mr_taken_leave(struct mr_taken *t) { free_taken(t); }
 
 void mr_taken_done(struct mr_backing *b, struct mr_taken *t)
 {
@@ -93,7 +96,7 @@ void mr_taken_done(struct mr_backing *b, struct mr_taken *t)
 static void told_back(struct mr_promise *p)
 {
 	struct mr_taken *t = mr_container(p, struct mr_taken, promise);
-	if (p->is_lost)
+	if (p->status != MR_OK) /* it is lost, or was refused: the next round tries again */
 		mr_list_append(&t->redis->returning, &t->node);
 	else
 		free_taken(t);
@@ -128,6 +131,7 @@ void mr_taken_back(struct mr_backing *b, const struct mr_queue *q, struct mr_tak
 void mr_taken_resume(struct mr_redis_store *r)
 {
 	struct mr_node all, *node;
+	r->acks_wait = false;
 	mr_list_init(&all);
 	mr_list_splice(&all, &r->returning);
 	while ((node = mr_list_shift(&all)))

@@ -63,11 +63,26 @@ static struct mr_taken *new_taken(struct mr_redis_store *r, const redisReply *ta
 	return t;
 }
 
-/* Nobody can receive it: it goes back as it was. Without memory it does so after the visibility timeout. */
-static void send_away(struct mr_redis_store *r, struct mr_queue *q, const redisReply *tag)
+/* Its queue has been deleted meanwhile, and it with it. */
+static void drop(struct mr_redis_store *r, const redisReply *tag)
 {
-	struct mr_taken *t = q ? new_taken(r, tag) : NULL;
-	if (t) mr_taken_back(&r->backing, q, t);
+	struct mr_taken *t = new_taken(r, tag);
+	if (t) mr_taken_done(&r->backing, t);
+}
+
+struct aside {                     /* a message that cannot be read */
+	struct mr_promise promise; /* first */
+	struct mr_taken *taken;    /* acked when it is moved */
+};
+
+static void moved_aside(struct mr_promise *p)
+{
+	struct aside *a = mr_container(p, struct aside, promise);
+	if (p->status == MR_OK)
+		mr_taken_done(&a->taken->redis->backing, a->taken);
+	else
+		mr_taken_leave(a->taken);
+	mr_free(a);
 }
 
 /* One that cannot be read is moved aside, so that it does not come again and again. */
@@ -77,9 +92,14 @@ static void put_aside(struct mr_redis_store *r, const redisReply *tag, const red
 	mr_slice words[] = {mr_slice_str("LPUSH"),
 		mr_ask_key(r, "moonrabbit.invalid", (mr_slice){0}, room),
 		mr_slice_of(text->str, text->len)};
-	struct mr_taken *t = new_taken(r, tag);
-	mr_ask_send(r, words, 3, NULL);
-	if (t) mr_taken_done(&r->backing, t);
+	struct aside *a = mr_calloc(1, sizeof *a);
+	struct mr_taken *t = a ? new_taken(r, tag) : NULL;
+	if (t) {
+		*a = (struct aside){{.told = moved_aside}, t};
+		mr_ask_send(r, words, 3, &a->promise);
+	} else {
+		mr_free(a); /* it comes back after the visibility timeout */
+	}
 }
 
 /* It was another login's: only its form is checked. */
@@ -148,7 +168,7 @@ static void took(void *context, uint64_t number, const redisReply *reply, const 
 		if (q)
 			arrive(r, q, tag, text);
 		else
-			send_away(r, q, tag);
+			drop(r, tag);
 	}
 	w->asked--;
 	if (f->promise) tell(f->promise, count, reply, why);
@@ -196,14 +216,17 @@ void mr_window_fetch(struct mr_backing *b, struct mr_queue *q, size_t most)
 	struct mr_redis_store *r = redis_of(b);
 	struct mr_window *w = window_of(r, q);
 	if (!r->is_up || !w || w->asked || w->is_dry) return;
-	ask(r, w, most, NULL);
+	if (!ask(r, w, most, NULL)) w->is_dry = true; /* without memory; see on_round */
 }
 
 void mr_window_get(struct mr_backing *b, struct mr_queue *q, struct mr_promise *p)
 {
 	struct mr_redis_store *r = redis_of(b);
 	struct mr_window *w = window_of(r, q);
-	if (!r->is_up || !w || !ask(r, w, 1, p)) mr_backing_lose(p);
+	if (!r->is_up || !mr_redis_link_is_up(r->link))
+		mr_backing_lose(p);
+	else if (!w || !ask(r, w, 1, p))
+		mr_backing_refuse(p, 506, "out of memory");
 }
 
 /* ---- changes ---- */
@@ -222,8 +245,8 @@ static void watched(struct mr_promise *p)
 	struct watch *x = mr_container(p, struct watch, promise);
 	struct mr_window *w = x->window;
 	w->asked--;
-	w->is_dry = p->status == MR_OK && !p->count && !w->has_changed;
-	if (w->queue && !w->is_dry && p->status == MR_OK) mr_pump(w->queue);
+	w->is_dry = p->status != MR_OK || (!p->count && !w->has_changed);
+	if (w->queue && !w->is_dry) mr_pump(w->queue);
 	free_if_over(w);
 	mr_free(x);
 }
