@@ -43,6 +43,12 @@ int64_t mr_ask_time(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* OOM, MISCONF, NOREPLICAS and their like, BUSY, and NOSCRIPT. */
+static bool passes(enum mr_status kind)
+{
+	return kind == MR_RESOURCE_ERROR || kind == MR_RESOURCE_LOCKED || kind == MR_NOT_FOUND;
+}
+
 static void take_answer(struct mr_promise *p, const redisReply *reply, const mr_error *why)
 {
 	if (!reply) {
@@ -54,6 +60,7 @@ static void take_answer(struct mr_promise *p, const redisReply *reply, const mr_
 		p->error = *why;
 		/* It is about this command, and not about the connection. */
 		p->error.code = why->kind == MR_ACCESS_REFUSED ? 403 : 406;
+		p->is_for_now = passes(why->kind);
 	} else if (reply->type == REDIS_REPLY_INTEGER) {
 		p->count = (size_t)reply->integer;
 	}

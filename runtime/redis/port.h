@@ -11,6 +11,7 @@ struct mr_redis_store_port {
 	/* Lost, or not reached; all promises were refused before. It tries again by itself, unless the
 	 * error is of a kind that does not pass. */
 	void (*down)(void *owner, const mr_error *why);
+	void (*round)(void *owner); /* once a second while it is there */
 	void *owner;
 };
 

@@ -286,6 +286,7 @@ static void on_round(struct ev_loop *loop, ev_timer *timer, int revents)
 	mr_taken_resume(r);
 	mr_window_look_again(r);
 	mr_delayed_move(r);
+	r->port.round(r->port.owner);
 	mr_msec now = mr_clock_now();
 	if (now - r->renewed < r->visibility / 4) return;
 	r->renewed = now;

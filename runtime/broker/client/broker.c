@@ -85,6 +85,7 @@ enum mr_status mr_broker_open(struct mr_broker **out, uint64_t seed, mr_msec now
 	mr_list_init(&b->sessions);
 	mr_list_init(&b->chores);
 	mr_list_init(&b->to_flush);
+	mr_list_init(&b->refused);
 	if (mr_broker_add_vhost(b, mr_slice_str("/")) != MR_OK ||
 		mr_broker_add_user(b, guest, guest) != MR_OK) {
 		mr_broker_close(b);

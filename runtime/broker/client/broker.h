@@ -27,9 +27,11 @@ struct mr_broker {
 	struct mr_node chores; /* of mr_chore */
 	struct mr_node
 		to_flush; /* of mr_broker_channel: confirms by the backing, sent at the turn's end */
-	bool blocked_by_hand; /* a fault: publishers are blocked regardless of memory */
-	bool is_congested;    /* the store's backing takes less than is published: the same */
-	bool seal_guest;      /* guest may not log in (a non-loopback address is served) */
+	struct mr_node refused; /* of mr_pledge: the backing takes nothing for now; see pledge.h */
+	mr_error refusal;       /* why; its kind is MR_OK if it takes what is published */
+	bool blocked_by_hand;   /* a fault: publishers are blocked regardless of memory */
+	bool is_congested;      /* the store's backing takes less than is published: the same */
+	bool seal_guest;        /* guest may not log in (a non-loopback address is served) */
 	struct mr_broker_faults faults;
 	mr_error outage; /* its kind is not MR_OK while the store's backing is not reached */
 };
@@ -47,7 +49,7 @@ bool mr_broker_login(const struct mr_broker *b, mr_slice user, mr_slice password
 void mr_broker_check_memory(struct mr_broker *b);
 static inline bool mr_broker_is_blocked(const struct mr_broker *b)
 {
-	return b->store.alarm || b->blocked_by_hand || b->is_congested;
+	return b->store.alarm || b->blocked_by_hand || b->is_congested || b->refusal.kind;
 }
 
 /* Reports, once, a fault that a test has injected. */

@@ -34,10 +34,13 @@ struct mr_incoming { /* the message that a client is sending */
 struct mr_pledge {                         /* a publish that the backing has not answered yet */
 	struct mr_promise promise;         /* first */
 	struct mr_node node;               /* in mr_broker_channel.pledges */
+	struct mr_node again;              /* in mr_broker.refused */
 	struct mr_broker_channel *channel; /* NULL: it has ended */
-	struct mr_store *store;
-	struct mr_message *mandatory; /* to be returned if it reaches no queue; or NULL */
-	uint64_t tag;                 /* to be confirmed; 0: not in confirm mode */
+	struct mr_broker *broker;
+	struct mr_vhost *vhost;
+	struct mr_message *message;
+	bool mandatory; /* to be returned if it reaches no queue */
+	uint64_t tag;   /* to be confirmed; 0: not in confirm mode */
 };
 
 struct mr_broker_channel {

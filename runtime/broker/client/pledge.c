@@ -6,43 +6,89 @@
 #include "broker/client/confirm.h"
 #include "broker/store/dead_letter.h"
 
+static void end(struct mr_pledge *p)
+{
+	mr_list_remove(&p->node);
+	mr_list_remove(&p->again);
+	mr_store_drop(p->vhost->store, p->message);
+	mr_free(p);
+}
+
+/* Publishers wait meanwhile, as for a broker without memory. */
+static void wait(struct mr_pledge *p)
+{
+	struct mr_broker *b = p->broker;
+	mr_list_append(&b->refused, &p->again);
+	if (!b->refusal.kind) b->refusal = p->promise.error;
+	if (p->channel) mr_broker_session_published(p->channel->session);
+}
+
+static void relieve(struct mr_broker *b)
+{
+	if (!b->refusal.kind || !mr_list_is_empty(&b->refused)) return;
+	b->refusal = (mr_error){0};
+	mr_broker_check_memory(b);
+}
+
 static void told(struct mr_promise *promise)
 {
 	struct mr_pledge *p = mr_container(promise, struct mr_pledge, promise);
 	struct mr_broker_channel *ch = p->channel;
 	bool is_kept = promise->status == MR_OK;
+	if (promise->is_for_now && !promise->is_lost) {
+		wait(p);
+		return;
+	}
+	if (is_kept) relieve(p->broker);
 	if (ch && !ch->closing && !promise->is_lost) {
-		if (is_kept && !promise->count && p->mandatory) mr_confirm_return(ch, p->mandatory);
+		if (is_kept && !promise->count && p->mandatory) mr_confirm_return(ch, p->message);
 		if (p->tag) mr_confirm_later(ch, p->tag, is_kept);
 		ch->session->touch(ch->session->owner);
 	}
-	mr_list_remove(&p->node);
-	if (p->mandatory) mr_store_drop(p->store, p->mandatory);
-	mr_free(p);
+	end(p);
+}
+
+static void give(struct mr_pledge *p)
+{
+	struct mr_vhost *v = p->vhost;
+	const struct mr_exchange *x = mr_vhost_exchange(v, mr_message_exchange(p->message));
+	p->promise = (struct mr_promise){.told = told};
+	mr_dead_letter_keep(v, x, p->message,
+		&p->promise); /* x is NULL if it was deleted meanwhile */
 }
 
 enum mr_status mr_pledge_publish(struct mr_broker_channel *ch, struct mr_message *m, bool mandatory)
 {
-	struct mr_vhost *v = ch->session->vhost;
-	const struct mr_exchange *x = mr_vhost_exchange(v, mr_message_exchange(m));
-	struct mr_pledge *p = NULL;
-	if (ch->confirming || mandatory) {
-		p = mr_calloc(1, sizeof *p);
-		if (!p) {
-			mr_store_drop(v->store, m);
-			return MR_NO_MEMORY;
-		}
-		p->promise.told = told;
-		p->channel = ch;
-		p->store = v->store;
-		if (mandatory) p->mandatory = mr_message_keep(m);
-		if (ch->confirming) p->tag = ++ch->published;
-		mr_list_append(&ch->pledges, &p->node);
+	struct mr_pledge *p = mr_calloc(1, sizeof *p);
+	if (!p) {
+		mr_store_drop(ch->session->vhost->store, m);
+		return MR_NO_MEMORY;
 	}
-	mr_dead_letter_keep(v, x, m,
-		p ? &p->promise : NULL); /* x is NULL if it was deleted meanwhile */
-	mr_store_drop(v->store, m);
+	p->channel = ch;
+	p->broker = ch->session->broker;
+	p->vhost = ch->session->vhost;
+	p->message = m;
+	p->mandatory = mandatory;
+	if (ch->confirming) p->tag = ++ch->published;
+	mr_list_append(&ch->pledges, &p->node);
+	give(p);
 	return MR_OK;
+}
+
+void mr_pledge_retry(struct mr_broker *b)
+{
+	struct mr_node all, *node;
+	mr_list_init(&all);
+	mr_list_splice(&all, &b->refused);
+	while ((node = mr_list_shift(&all))) give(mr_container(node, struct mr_pledge, again));
+}
+
+void mr_pledge_lose(struct mr_broker *b)
+{
+	struct mr_node *node;
+	while ((node = mr_list_shift(&b->refused)))
+		end(mr_container(node, struct mr_pledge, again));
+	relieve(b);
 }
 
 void mr_pledge_abandon(struct mr_broker_channel *ch)

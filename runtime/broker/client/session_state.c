@@ -46,10 +46,18 @@ void mr_broker_session_put(struct mr_broker_session *s, uint16_t channel, const 
 
 /* ---- blocking ---- */
 
+/* RabbitMQ's text for memory; a short string. */
+static mr_slice reason(const struct mr_broker *b)
+{
+	if (b->store.alarm || b->blocked_by_hand) return mr_slice_str("low on memory");
+	if (!b->refusal.kind) return mr_slice_str("the store takes less than is published");
+	return mr_slice_of(b->refusal.text, strnlen(b->refusal.text, MR_REPLY_TEXT_MAX));
+}
+
 static void tell_blocked(struct mr_broker_session *s, bool blocked)
 {
 	struct mr_method m = {.id = blocked ? MR_M_CONNECTION_BLOCKED : MR_M_CONNECTION_UNBLOCKED};
-	if (blocked) m.text = mr_slice_str("low on memory");
+	if (blocked) m.text = reason(s->broker);
 	s->is_blocked = blocked;
 	s->heard = s->broker->store.now;
 	if (s->tells_blocked) mr_broker_session_put(s, 0, &m);

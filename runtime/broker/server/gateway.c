@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "broker/client/pledge.h"
 #include "config/redis_address.h"
 #include "redis/store.h"
 
@@ -64,8 +65,15 @@ static void down(void *owner, const mr_error *why)
 	struct mr_gateway *g = owner;
 	g->wire->broker->outage = *why;
 	mr_wire_shut(g->wire, 320, why->text);
+	mr_pledge_lose(g->wire->broker);
 	g->has_tried = !is_hopeful(g, why);
 	if (g->has_tried) open_waiting(g);
+}
+
+static void round_over(void *owner)
+{
+	struct mr_gateway *g = owner;
+	mr_pledge_retry(g->wire->broker);
 }
 
 static struct mr_redis_store_options options_of(const struct mr_redis_address *a)
@@ -93,7 +101,7 @@ enum mr_status mr_gateway_open(struct mr_gateway **out, struct mr_wire *wire, co
 {
 	struct mr_gateway *g = mr_calloc(1, sizeof *g);
 	struct mr_redis_address address = {0};
-	struct mr_redis_store_port port = {turn, up, down, g};
+	struct mr_redis_store_port port = {turn, up, down, round_over, g};
 	if (!g) return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 506, "out of memory");
 	g->wire = wire;
 	mr_list_init(&g->waiting);
@@ -150,5 +158,6 @@ void mr_gateway_close(struct mr_gateway *g)
 		mr_free(w);
 	}
 	mr_redis_store_close(g->redis);
+	mr_pledge_lose(g->wire->broker);
 	mr_free(g);
 }

@@ -24,6 +24,7 @@ struct mr_promise {
 	enum mr_status status; /* the answer: MR_OK, or why not, with `error` */
 	size_t count;          /* the answer: of queues that were reached, of messages */
 	bool is_lost;          /* nobody knows: the server went away, and so do all clients */
+	bool is_for_now;       /* not MR_OK, but it may be if it is tried again */
 	mr_error error;
 };
 

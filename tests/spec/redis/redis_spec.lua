@@ -499,6 +499,35 @@ describe("a queue in Redis", function()
       assert.equal(tostring(count), redis.cli("LLEN", "q"))
    end)
 
+   it("blocks its publishers while Redis has no memory, and goes on consuming", function()
+      queue()
+      local reason
+      conn.on_event = function(ev) if ev.type == "blocked" then reason = ev.err.text end end
+      for i = 1, 20 do assert(ch:publish("", "q", "m" .. i)) end
+      redis.cli("CONFIG", "SET", "maxmemory", "1")
+      finally(function() redis.cli("CONFIG", "SET", "maxmemory", "0") end)
+      local sent = waits.background(function()
+         for i = 21, 40 do assert(ch:publish_async("", "q", "m" .. i)) end
+         return assert(ch:wait_for_confirms(60))
+      end)
+      eventually("the block", function() return conn.is_blocked end)
+      local got, reader = {}, connect() -- a blocked connection is not read, as with RabbitMQ
+      assert(assert(reader:channel()):consume("q", function(msg)
+         got[#got + 1] = msg.body
+         assert(msg:ack())
+      end))
+      eventually("what was there", function() return #got == 20 end)
+      assert.is_nil(sent.done)
+      redis.cli("CONFIG", "SET", "maxmemory", "0")
+      eventually("all of them", function() return sent.done and #got == 40 end)
+      assert.is_nil(sent.err)
+      for i = 1, 40 do assert.equal("m" .. i, got[i]) end
+      eventually("its end", function() return not conn.is_blocked end)
+      assert.truthy(reason:find("OOM", 1, true), reason)
+      eventually("the acks", function() return redis.cli("HLEN", "unacked") == "0" end)
+      assert(reader:close())
+   end)
+
    it("says why Redis is not reached, and which password is wrong", function()
       local _, err = mr.connect({ url = "redis://127.0.0.1:1/0", connection_attempts = 1 }):connect()
       assert.equal("connection_forced", err.kind)

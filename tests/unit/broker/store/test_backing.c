@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: MIT */
 #include "broker_bench.h"
 
+#include "broker/client/pledge.h"
 #include "broker/store/backing.h"
 
 #define MOST 100
@@ -281,6 +282,57 @@ static void test_a_get_of_what_has_expired_asks_for_the_next_one(void **state)
 	HEARS(&one, 0);
 }
 
+/* The oldest answer: not now. */
+static void refuse_for_now(void)
+{
+	struct mr_promise *p = f.due[0];
+	memmove(f.due, f.due + 1, --f.due_count * sizeof *f.due);
+	p->is_for_now = true;
+	mr_backing_refuse(p, 506, "no room");
+	mr_turn_end(f.b);
+}
+
+static void test_what_is_refused_for_now_is_tried_again_and_blocks_publishers(void **state)
+{
+	(void)state;
+	say(&one, 1, MR_M_CONFIRM_SELECT, "o", 0);
+	for (int i = 0; i < 3; i++) publish(&one, 1, "", "q", 0, NULL, mr_slice_str("x"));
+	feed(&one);
+	HEARS(&one, MR_M_CONFIRM_SELECT_OK);
+	answer(MR_OK, 1);
+	HEARS(&one, MR_M_BASIC_ACK);
+	refuse_for_now();
+	refuse_for_now();
+	HEARS(&one, 0);
+	assert_false(mr_broker_session_reads(one.session));
+	mr_pledge_retry(f.b);
+	assert_int_equal(f.due_count, 2);
+	refuse_for_now();
+	HEARS(&one, 0); /* it is blocked still */
+	answer(MR_OK, 1);
+	HEARS(&one, MR_M_BASIC_ACK);
+	assert_false(mr_broker_session_reads(one.session));
+	mr_pledge_retry(f.b);
+	answer(MR_OK, 1);
+	HEARS(&one, MR_M_BASIC_ACK);
+	assert_true(mr_broker_session_reads(one.session));
+	assert_int_equal(f.published, 5 + 1);
+}
+
+static void test_what_is_refused_for_now_is_forgotten_with_its_backing(void **state)
+{
+	(void)state;
+	publish(&one, 1, "", "q", 0, NULL, mr_slice_str("x")); /* without confirms */
+	feed(&one);
+	refuse_for_now();
+	assert_false(mr_broker_session_reads(one.session));
+	mr_pledge_lose(f.b);
+	mr_turn_end(f.b);
+	assert_true(mr_broker_session_reads(one.session));
+	mr_pledge_retry(f.b);
+	assert_int_equal(f.due_count, 0);
+}
+
 static void test_a_mandatory_publish_for_nobody_comes_back_before_its_ack(void **state)
 {
 	(void)state;
@@ -549,6 +601,8 @@ int main(void)
 		CASE(test_answers_for_a_connection_that_has_ended_find_nobody),
 		CASE(test_a_consumer_has_fetched_what_it_can_take),
 		CASE(test_what_no_consumer_has_received_goes_back_with_the_last_one),
+		CASE(test_what_is_refused_for_now_is_tried_again_and_blocks_publishers),
+		CASE(test_what_is_refused_for_now_is_forgotten_with_its_backing),
 		CASE(test_a_get_of_what_has_expired_asks_for_the_next_one),
 		CASE(test_a_get_waits_for_its_message_or_for_the_news_that_there_is_none),
 		CASE(test_a_dead_letter_is_forgotten_once_it_is_kept_and_put_back_if_it_is_not),
