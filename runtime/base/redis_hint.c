@@ -41,11 +41,45 @@ static const char *const hints[][2] = {
 		"this Redis has no password: leave it out of the URL"},
 };
 
+/* The errors that redis/sentinel and redis/link make: how they begin, what they have, the hint. */
+static const char *const of_sentinels[][3] = {
+	{"bad URL: sentinel:// needs", "",
+		"SENTINEL MASTERS lists the names that a Sentinel knows"},
+	{"no Sentinel was reached", "",
+		"do they run, and is the port that of the Sentinels (26379 as a rule), not of a Redis?"},
+	{"Sentinel at ", " knows no master ",
+		"service_name is the name that `sentinel monitor` gives the master (SENTINEL MASTERS lists them)"},
+	{"Sentinel at ", " Redis: NOAUTH",
+		"this Sentinel wants a password: option sentinel_password, and sentinel_username if it has users"},
+	{"Sentinel at ", " Redis: WRONGPASS",
+		"are sentinel_username and sentinel_password right? What stands before the hosts is for the master"},
+	{"Sentinel at ", " Redis: ERR unknown command",
+		"this is a Redis and no Sentinel: those listen on port 26379 as a rule"},
+	{"Redis at ", " is a replica, and not the master ",
+		"a failover is under way, or this Sentinel has not heard of one; the next one is asked by itself"},
+};
+
+/* What the broker in this process says of it, behind the URL and the name of the reply code. */
+static const char *without_code(const char *text)
+{
+	static const char *const codes[] = {"CONNECTION_FORCED - ", "ACCESS_REFUSED - "};
+	for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+		const char *at = strstr(text, codes[i]);
+		if (at) return at + strlen(codes[i]);
+	}
+	return text;
+}
+
 const char *mr_redis_hint(const char *text)
 {
 	static const char head[] = "Redis: ";
+	text = without_code(text);
 	if (strncmp(text, "Redis Cluster is not", 20) == 0)
 		return "use a Redis that is not part of a Cluster: one master, with replicas if you like";
+	for (size_t i = 0; i < sizeof of_sentinels / sizeof *of_sentinels; i++)
+		if (strncmp(text, of_sentinels[i][0], strlen(of_sentinels[i][0])) == 0 &&
+			strstr(text, of_sentinels[i][1]))
+			return of_sentinels[i][2];
 	if (strncmp(text, head, sizeof head - 1) != 0) return NULL;
 	text += sizeof head - 1;
 	for (size_t i = 0; i < sizeof hints / sizeof *hints; i++)

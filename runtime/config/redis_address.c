@@ -20,6 +20,8 @@ static const char *const options[] = {"visibility_timeout", "global_keyprefix", 
 /* kombu's, which would have no effect: there is no fanout, one connection, and all queues at once. */
 static const char *const refused[] = {"queue_order_strategy", "fanout_prefix", "fanout_patterns",
 	"max_connections"};
+static const char *const of_sentinels[] = {"service_name", "master_name", "sentinel_username",
+	"sentinel_password"};
 #define KNOWN                                                                                      \
 	"visibility_timeout, global_keyprefix, priority_steps, socket_timeout, "                   \
 	"health_check_interval, ssl_ca_certs"
@@ -56,6 +58,12 @@ void mr_redis_address_fini(struct mr_redis_address *a)
 	mr_free(a->password);
 	mr_free(a->global_keyprefix);
 	mr_free(a->ca_certs);
+	for (size_t i = 0; i < a->sentinel_count; i++)
+		mr_free((void *)(uintptr_t)a->sentinels[i].name);
+	mr_free(a->sentinels);
+	mr_free(a->service);
+	mr_free(a->sentinel_user);
+	mr_free(a->sentinel_password);
 	*a = (struct mr_redis_address){0};
 }
 
@@ -126,12 +134,18 @@ static enum mr_status take_db(struct mr_redis_address *a, const char *text, mr_e
 
 static enum mr_status unknown(const char *name, mr_error *error)
 {
+	for (size_t i = 0; i < sizeof of_sentinels / sizeof *of_sentinels; i++)
+		if (strcmp(name, of_sentinels[i]) == 0)
+			return bad_option(error, name, "left out: it is for sentinel:// only");
 	for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
 		if (strcmp(name, refused[i]) == 0)
 			return bad_option(error, name,
 				"left out: it would have no effect here yet");
 	const char *nearest =
 		mr_error_nearest(name, strlen(name), options, sizeof options / sizeof *options - 1);
+	if (!nearest)
+		nearest = mr_error_nearest(name, strlen(name), of_sentinels,
+			sizeof of_sentinels / sizeof *of_sentinels);
 	return mr_error_set(error, MR_BAD_OPTION, MR_SCOPE_CONFIG, 0,
 		"unknown option \"%.60s\" in the URL%s%s%s; known are " KNOWN, name,
 		nearest ? ": did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
@@ -153,7 +167,7 @@ static enum mr_status take_option(struct mr_redis_address *a, const char *name, 
 	}
 }
 
-/* ---- the whole ---- */
+/* ---- Sentinels ---- */
 
 static char *take(char **from)
 {
@@ -162,25 +176,74 @@ static char *take(char **from)
 	return text;
 }
 
-static enum mr_status assemble(struct mr_redis_address *a, struct mr_uri *uri, mr_error *error)
+/* False: it is none of these options. */
+static bool take_sentinel_option(struct mr_redis_address *a, const char *name, const char *text,
+	enum mr_status *st)
+{
+	char **places[] = {&a->service, &a->service, &a->sentinel_user, &a->sentinel_password};
+	for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+		if (strcmp(name, of_sentinels[i]) != 0) continue;
+		*st = take_text(places[i], text);
+		return true;
+	}
+	return false;
+}
+
+static enum mr_status take_hosts(struct mr_redis_address *a, struct mr_uri *uri)
+{
+	a->sentinels = mr_calloc(uri->host_count, sizeof *a->sentinels);
+	if (!a->sentinels) return MR_NO_MEMORY;
+	a->sentinel_count = uri->host_count;
+	for (size_t i = 0; i < uri->host_count; i++)
+		a->sentinels[i] =
+			(struct mr_redis_host){take(&uri->hosts[i].name), uri->hosts[i].port};
+	return MR_OK;
+}
+
+static enum mr_status check_sentinels(const struct mr_redis_address *a, mr_error *error)
+{
+	if (!a->sentinel_count) return MR_OK;
+	if (!a->service || !*a->service)
+		return bad(error, "sentinel:// needs the name of the master, as in "
+				  "sentinel://host?service_name=mymaster");
+	if (a->ca_certs)
+		return bad_option(error, "ssl_ca_certs",
+			"left out: there is no TLS with sentinel://");
+	return MR_OK;
+}
+
+/* ---- the whole ---- */
+
+static enum mr_status take_place(struct mr_redis_address *a, struct mr_uri *uri, mr_error *error)
 {
 	bool is_socket = strcmp(uri->scheme, "redis+socket") == 0;
+	if (strcmp(uri->scheme, "sentinel") == 0) return take_hosts(a, uri);
 	if (uri->host_count > 1) return bad(error, "a Redis has one host");
 	if (is_socket && (*uri->hosts[0].name || strlen(uri->vhost) < 2))
 		return bad(error,
 			"the path of a socket is absolute: redis+socket:///run/redis.sock");
 	a->use_tls = strcmp(uri->scheme, "rediss") == 0;
-	a->user = take(&uri->user);
-	a->password = take(&uri->password);
 	if (is_socket) {
 		a->path = take(&uri->vhost);
 	} else {
 		a->host = take(&uri->hosts[0].name);
 		a->port = uri->hosts[0].port;
 	}
-	enum mr_status st = is_socket ? MR_OK : take_db(a, uri->vhost, error);
-	for (size_t i = 0; i < uri->query_count && st == MR_OK; i++)
-		st = take_option(a, uri->query[i].key, uri->query[i].value, error);
+	return MR_OK;
+}
+
+static enum mr_status assemble(struct mr_redis_address *a, struct mr_uri *uri, mr_error *error)
+{
+	enum mr_status st = take_place(a, uri, error);
+	a->user = take(&uri->user);
+	a->password = take(&uri->password);
+	if (st == MR_OK && !a->path) st = take_db(a, uri->vhost, error);
+	for (size_t i = 0; i < uri->query_count && st == MR_OK; i++) {
+		const char *name = uri->query[i].key, *text = uri->query[i].value;
+		if (!a->sentinel_count || !take_sentinel_option(a, name, text, &st))
+			st = take_option(a, name, text, error);
+	}
+	if (st == MR_OK) st = check_sentinels(a, error);
 	if (st == MR_OK && !a->global_keyprefix) st = take_text(&a->global_keyprefix, "");
 	return st;
 }
@@ -192,9 +255,9 @@ enum mr_status mr_redis_address_parse(struct mr_redis_address *out, mr_slice url
 		.priority_step_count = 4,
 		.health_check_interval = 25000};
 	struct mr_uri uri = {0};
-	if (starts(url, "sentinel://"))
-		return bad(error, "sentinel:// is not supported yet: give the master's redis://");
-	enum mr_status st = mr_uri_parse_redis(&uri, url.data, url.size, error);
+	enum mr_status st = starts(url, "sentinel://")
+	                            ? mr_uri_parse_sentinel(&uri, url.data, url.size, error)
+	                            : mr_uri_parse_redis(&uri, url.data, url.size, error);
 	if (st != MR_OK) return st;
 	st = assemble(&a, &uri, error);
 	mr_uri_fini(&uri);

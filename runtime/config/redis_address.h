@@ -3,7 +3,10 @@
  * Pure.
  *
  *   redis://[user:password@]host[:port][/db][?option=value&...]      rediss:// is the same by TLS
- *   redis+socket:///path[?virtual_host=db&...]                       a Unix socket; user:password@ may stand before the path */
+ *   redis+socket:///path[?virtual_host=db&...]                       a Unix socket; user:password@ may stand before the path
+ *   sentinel://[user:password@]host[:port][,host[:port]...][/db]?service_name=NAME
+ *       who asks these Sentinels for the master NAME; the password is the master's. Behind a `;` may stand more such URLs
+ *       (kombu's list) and options. */
 #ifndef MR_CONFIG_REDIS_ADDRESS_H
 #define MR_CONFIG_REDIS_ADDRESS_H
 
@@ -15,13 +18,22 @@
 
 #define MR_REDIS_STEPS_MAX 10 /* of priority_steps */
 
+struct mr_redis_host {
+	const char *name;
+	uint16_t port;
+};
+
 struct mr_redis_address { /* strings are owned, NUL-terminated and percent-decoded; NULL: not given */
-	char *host;       /* NULL with a path */
+	char *host;       /* NULL with a path, and with Sentinels */
 	uint16_t port;
 	char *path; /* of a Unix socket */
 	bool use_tls;
 	char *user, *password;
 	int64_t db;
+	struct mr_redis_host *sentinels;
+	size_t sentinel_count;
+	char *service; /* service_name, or kombu's master_name; set if there are Sentinels */
+	char *sentinel_user, *sentinel_password;
 	/* The options, by kombu's names and with its defaults. */
 	mr_msec visibility_timeout;             /* 3600 s */
 	char *global_keyprefix;                 /* "" */
@@ -32,7 +44,7 @@ struct mr_redis_address { /* strings are owned, NUL-terminated and percent-decod
 	char *ca_certs;                /* ssl_ca_certs: a PEM file */
 };
 
-/* True for text that begins with one of the schemes, or with sentinel://. */
+/* True for text that begins with one of the schemes. */
 bool mr_redis_address_is(mr_slice url);
 /* MR_BAD_URI with the mistake in `error`, MR_BAD_OPTION for an option in the query, MR_NO_MEMORY. No text has a password.
  * `out` is filled on MR_OK only. */

@@ -1,4 +1,4 @@
-/* uri: parses amqp, amqps and memory URLs, and the form of those of a Redis.
+/* uri: parses amqp, amqps and memory URLs, and the form of those of a Redis and of Sentinels.
  * SPDX-License-Identifier: MIT */
 #include "config/uri.h"
 
@@ -105,6 +105,9 @@ static const struct family amqp = {{"amqp", "amqps", "memory"}, 3,
 static const struct family redis = {{"redis", "rediss", "redis+socket"}, 3,
 	"it must begin with redis://, rediss:// or redis+socket://", {6379, 6379}, "rediss",
 	"redis+socket"};
+
+static const struct family sentinel = {{"sentinel"}, 1, "it must begin with sentinel://",
+	{26379, 26379}, "", ""};
 
 /* For ASCII, independent of the locale. */
 static bool is_alnum(char c)
@@ -306,13 +309,8 @@ static enum mr_status parse_one(struct mr_uri *uri, const struct family *f, mr_s
 
 static bool same(const char *a, const char *b) { return a && b ? strcmp(a, b) == 0 : a == b; }
 
-static enum mr_status append_hosts(struct mr_uri *uri, struct mr_uri *more, mr_error *error)
+static enum mr_status move_hosts(struct mr_uri *uri, struct mr_uri *more)
 {
-	bool agree = same(uri->scheme, more->scheme) && same(uri->user, more->user) &&
-	             same(uri->password, more->password) && same(uri->vhost, more->vhost) &&
-	             !more->query_count;
-	if (!agree)
-		return bad(error, "the URLs of a failover list may differ in host and port only");
 	size_t count = uri->host_count + more->host_count;
 	struct mr_uri_host *hosts = mr_realloc(uri->hosts, count * sizeof *hosts);
 	if (!hosts) return MR_NO_MEMORY;
@@ -321,6 +319,16 @@ static enum mr_status append_hosts(struct mr_uri *uri, struct mr_uri *more, mr_e
 	uri->host_count = count;
 	more->host_count = 0; /* uri owns their names now */
 	return MR_OK;
+}
+
+static enum mr_status append_hosts(struct mr_uri *uri, struct mr_uri *more, mr_error *error)
+{
+	bool agree = same(uri->scheme, more->scheme) && same(uri->user, more->user) &&
+	             same(uri->password, more->password) && same(uri->vhost, more->vhost) &&
+	             !more->query_count;
+	if (!agree)
+		return bad(error, "the URLs of a failover list may differ in host and port only");
+	return move_hosts(uri, more);
 }
 
 enum mr_status mr_uri_parse(struct mr_uri *out, const char *text, size_t size, mr_error *error)
@@ -356,6 +364,59 @@ enum mr_status mr_uri_parse_redis(struct mr_uri *out, const char *text, size_t s
 	return st;
 }
 
+/* ---- Sentinels ---- */
+
+/* What the first URL has not said the second one may say. False: they contradict each other. */
+static bool merge(char **first, char **second)
+{
+	char *said = *second;
+	if (!said || !*said) return true;
+	if (*first && **first) return strcmp(*first, said) == 0;
+	*second = *first;
+	*first = said;
+	return true;
+}
+
+/* One part of kombu's list: a URL, or options. */
+static enum mr_status take_part(struct mr_uri *uri, mr_slice part, mr_error *error)
+{
+	static const char scheme[] = "sentinel://";
+	struct mr_uri next = {0};
+	bool has_query;
+	if (!uri->scheme) return parse_one(uri, &sentinel, part, error);
+	if (!part.size) return bad(error, "nothing behind a ;");
+	if (has_bad_byte(part)) return bad(error, "a blank or control character: write it as %20");
+	if (part.size < sizeof scheme - 1 || strncasecmp(part.data, scheme, sizeof scheme - 1) != 0)
+		return take_query(uri, part, error);
+	mr_slice query = part;
+	part = cut(&query, '?', &has_query);
+	enum mr_status st = parse_one(&next, &sentinel, part, error);
+	bool agree = st == MR_OK && merge(&uri->user, &next.user) &&
+	             merge(&uri->password, &next.password) && merge(&uri->vhost, &next.vhost);
+	if (st == MR_OK && !agree)
+		st = bad(error, "the URLs of a list of Sentinels may differ in host and port only");
+	if (st == MR_OK) st = move_hosts(uri, &next);
+	if (st == MR_OK) st = take_query(uri, query, error);
+	mr_uri_fini(&next);
+	return st;
+}
+
+enum mr_status mr_uri_parse_sentinel(struct mr_uri *out, const char *text, size_t size,
+	mr_error *error)
+{
+	struct mr_uri uri = {0};
+	mr_slice rest = mr_slice_of(text, size);
+	enum mr_status st = MR_OK;
+	bool more = true;
+	while (st == MR_OK && more) st = take_part(&uri, cut(&rest, ';', &more), error);
+	if (st == MR_NO_MEMORY) mr_error_set(error, st, MR_SCOPE_CONFIG, 0, "out of memory");
+	if (st == MR_OK)
+		*out = uri;
+	else
+		mr_uri_fini(&uri);
+	return st;
+}
+
 /* ---- what may be shown ---- */
 
 static void put(char *out, size_t capacity, size_t *used, const char *data, size_t size)
@@ -379,6 +440,14 @@ static void put_query_redacted(char *out, size_t capacity, size_t *used, mr_slic
 	}
 }
 
+/* True: the "@" is within a password of the query, which goes on behind it. */
+static bool is_in_secret(mr_slice before)
+{
+	const char *amp = before.size ? memrchr(before.data, '&', before.size) : NULL;
+	const char *from = amp ? amp : before.data, *end = before.data + before.size;
+	return before.size && memmem(from, (size_t)(end - from), "password=", 9);
+}
+
 /* In the text between "//" and the last "@" before the next URL, everything after the first colon
  * may be secret. */
 static void redact_one(char *out, size_t capacity, size_t *used, mr_slice url)
@@ -392,8 +461,18 @@ static void redact_one(char *out, size_t capacity, size_t *used, mr_slice url)
 	if (colon) {
 		put(out, capacity, used, url.data, (size_t)(colon + 1 - url.data));
 		put(out, capacity, used, "***", 3);
+		if (is_in_secret(mr_slice_of(user, (size_t)(at - user))))
+			while (at < end && *at != '&') at++;
 	}
 	put_query_redacted(out, capacity, used, mr_slice_of(at, (size_t)(end - at)));
+}
+
+/* In a URL that does not parse, a password may contain an unescaped ";": splits only before a scheme. */
+static const char *next_url(mr_slice rest)
+{
+	const char *first = rest.size ? memmem(rest.data, rest.size, ";amqp", 5) : NULL;
+	const char *other = rest.size ? memmem(rest.data, rest.size, ";sentinel://", 12) : NULL;
+	return !first || (other && other < first) ? other : first;
 }
 
 size_t mr_uri_redact(char *out, size_t capacity, const char *text, size_t size)
@@ -401,10 +480,8 @@ size_t mr_uri_redact(char *out, size_t capacity, const char *text, size_t size)
 	mr_slice rest = mr_slice_of(text, size);
 	size_t used = 0;
 	bool more = true;
-	/* In a URL that does not parse, a password may contain an unescaped ";": splits only before
-	 * a scheme. */
 	while (more) {
-		const char *next = rest.size ? memmem(rest.data, rest.size, ";amqp", 5) : NULL;
+		const char *next = next_url(rest);
 		mr_slice one = rest;
 		more = next != NULL;
 		if (more) one.size = (size_t)(next - rest.data);

@@ -1,4 +1,4 @@
-/* uri: parses amqp, amqps and memory URLs, and the form of those of a Redis.
+/* uri: parses amqp, amqps and memory URLs, and the form of those of a Redis and of Sentinels.
  * SPDX-License-Identifier: MIT
  * Pure. Several hosts are separated by commas; `;` separates whole URLs (kombu's failover list)
  * whose scheme, user, vhost and query must agree with the first. */
@@ -33,6 +33,9 @@ enum mr_status mr_uri_parse(struct mr_uri *out, const char *text, size_t size, m
 /* The same for redis, rediss and redis+socket, without lists of URLs; `vhost` is what stands behind the host, with the
  * slash before the path of a socket; its host is "" then, if none is given. */
 enum mr_status mr_uri_parse_redis(struct mr_uri *out, const char *text, size_t size,
+	mr_error *error);
+/* The same for sentinel, with several hosts, and behind a `;` further URLs (which add hosts) or options, in any order. */
+enum mr_status mr_uri_parse_sentinel(struct mr_uri *out, const char *text, size_t size,
 	mr_error *error);
 void mr_uri_fini(struct mr_uri *uri);
 /* The URL with every password replaced by ***, for output; also for URLs that do not parse. Always

@@ -71,8 +71,19 @@ static size_t without_arguments(mr_slice text)
 	return args ? (size_t)(args - text.data) : text.size;
 }
 
+/* Redis before 7 wraps what a script's command was told: "ERR Error running script (call to f_...): ...: -READONLY ...". */
+static mr_slice unwrapped(mr_slice text)
+{
+	const char *at = starts(text, "ERR Error running script")
+	                         ? memmem(text.data, text.size, ": -", 3)
+	                         : NULL;
+	if (!at) return text;
+	return mr_slice_of(at + 3, text.size - (size_t)(at + 3 - text.data));
+}
+
 enum mr_status mr_failure_of_redis(mr_error *error, enum mr_scope scope, mr_slice text)
 {
+	text = unwrapped(text);
 	const struct code *code = find(text);
 	enum mr_status kind = code ? code->kind : MR_INTERNAL_ERROR;
 	size_t size = without_arguments(text);

@@ -10,11 +10,13 @@
 #include "base/number.h"
 #include "link/backoff.h"
 #include "redis/failure.h"
+#include "redis/seek.h"
 
 #define READ_SIZE (16 * 1024)
 #define READS_MAX 16      /* in a turn of the loop */
 #define OUT_KEPT 65536    /* bytes of an empty output that are not given back */
 #define BACKOFF_MAX 30000 /* ms */
+#define ASKS_MAX 3 /* tries; then the wait grows no more: Sentinels may name another server soon */
 
 enum phase { WAITS, CONNECTS, LOGS_IN, UP };
 
@@ -31,8 +33,7 @@ struct mr_redis_link {
 	struct ev_loop *loop;
 	struct mr_redis_options options; /* owns its strings */
 	struct mr_redis_port port;
-	struct mr_reach_to to;
-	struct mr_reach reach;
+	struct mr_seek seek;
 	enum phase phase;
 	struct mr_stream *stream;
 	struct mr_redis_wire wire;
@@ -73,7 +74,7 @@ static void arm(struct mr_redis_link *l, mr_msec in)
 
 static void free_link(struct mr_redis_link *l)
 {
-	mr_reach_fini(&l->reach);
+	mr_seek_fini(&l->seek);
 	mr_buffer_fini(&l->out);
 	mr_buffer_fini(&l->pending);
 	mr_redis_options_fini(&l->options);
@@ -197,19 +198,22 @@ static void answer(struct mr_redis_link *l, const redisReply *r)
 		struct pending *p = (void *)mr_buffer_data(&l->pending);
 		if (confirms(l, p, r)) return;
 	}
-	finish_first(l, r, why.kind ? &why : NULL);
-	if (why.kind == MR_CONNECTION_FORCED && !l->is_closed && l->phase == UP) lose(l, &why);
+	/* What is refused for a server's state is lost with the connection: its owner does it again at another one. */
+	bool is_over = why.kind == MR_CONNECTION_FORCED;
+	finish_first(l, is_over && l->phase == UP ? NULL : r, why.kind ? &why : NULL);
+	if (is_over && !l->is_closed && l->phase == UP) lose(l, &why);
 }
 
 /* ---- the login ---- */
 
-enum step { AUTH, NAME, SELECT, SERVES };
+enum step { AUTH, NAME, SELECT, ROLE, SERVES };
 
-/* A name is for the operator only, and a user may be without the right to ask for one, or to PING. */
+/* A name is for the operator only, and a user may be without the right to ask for one, for the role, or to PING. */
 static bool may_be_refused(uint64_t step, int kind)
 {
-	return (step == NAME || step == SERVES) && kind != MR_AUTHENTICATION_FAILED &&
-	       kind != MR_CONNECTION_FORCED && kind != MR_CONNECTION_LIMIT_REACHED;
+	return (step == NAME || step == ROLE || step == SERVES) &&
+	       kind != MR_AUTHENTICATION_FAILED && kind != MR_CONNECTION_FORCED &&
+	       kind != MR_CONNECTION_LIMIT_REACHED;
 }
 
 static void on_login(void *context, uint64_t step, const redisReply *reply, const mr_error *why)
@@ -224,6 +228,10 @@ static void on_login(void *context, uint64_t step, const redisReply *reply, cons
 				MR_SCOPE_CONNECTION, 0, "%s", why->text);
 		return;
 	}
+	if (step == ROLE && !why && !mr_sentinel_is_master(reply))
+		mr_error_set(&l->failure, MR_CONNECTION_FORCED, MR_SCOPE_CONNECTION, 0,
+			"Redis at %.120s:%u is a replica, and not the master that Sentinel says it is",
+			l->seek.to.host, l->seek.to.port);
 	if (step != SERVES) return;
 	l->phase = UP;
 	l->tries = 0;
@@ -239,7 +247,7 @@ static enum mr_status log_in(struct mr_redis_link *l)
 	char number[24];
 	snprintf(number, sizeof number, "%lld", (long long)o->db);
 	const mr_slice choose[] = {mr_slice_str("SELECT"), mr_slice_str(number)};
-	const mr_slice ping[] = {mr_slice_str("PING")};
+	const mr_slice role[] = {mr_slice_str("ROLE")}, ping[] = {mr_slice_str("PING")};
 	size_t words = 1;
 	enum mr_status st = MR_OK;
 	if (o->user && *o->user) auth[words++] = mr_slice_str(o->user);
@@ -250,6 +258,8 @@ static enum mr_status log_in(struct mr_redis_link *l)
 	if (st == MR_OK) st = put(l, name, 3, &p);
 	p.number = SELECT;
 	if (st == MR_OK && o->db) st = put(l, choose, 2, &p);
+	p.number = ROLE;
+	if (st == MR_OK && o->sentinel_count) st = put(l, role, 1, &p);
 	p.number = SERVES; /* refused while Redis loads its data, or has lost its master */
 	return st == MR_OK ? put(l, ping, 1, &p) : st;
 }
@@ -265,7 +275,7 @@ static void drop(struct mr_redis_link *l, const mr_error *why)
 	l->subscribed = 0;
 	ev_io_stop(l->loop, &l->io);
 	ev_timer_stop(l->loop, &l->timer);
-	mr_reach_cancel(&l->reach);
+	mr_seek_cancel(&l->seek);
 	if (l->stream) l->stream->class->close(l->stream);
 	l->stream = NULL;
 	mr_redis_wire_close(&l->wire);
@@ -284,9 +294,11 @@ static void lose(struct mr_redis_link *l, const mr_error *why)
 {
 	const struct mr_retry retry = {MR_RETRY_JITTER, 0, 0, BACKOFF_MAX, -1};
 	mr_error copy = *why; /* it may be the link's own */
+	if (l->phase == LOGS_IN) mr_seek_doubt(&l->seek);
 	drop(l, &copy);
 	l->failure = (mr_error){0};
 	if (l->is_closed) return;
+	if (l->options.sentinel_count && l->tries > ASKS_MAX) l->tries = ASKS_MAX;
 	arm(l, mr_backoff(&retry, l->tries++, copy.kind, chance(l)));
 	if (l->port.down) l->port.down(l->port.owner, &copy);
 }
@@ -379,6 +391,18 @@ static void on_io(struct ev_loop *loop, ev_io *io, int revents)
 	leave(l);
 }
 
+void mr_redis_link_follow(struct mr_redis_link *l, const struct mr_redis_link *leader)
+{
+	mr_error why = {0};
+	if (!mr_seek_follow(&l->seek, &leader->seek)) return;
+	mr_error_set(&why, MR_CONNECTION_FORCED, MR_SCOPE_CONNECTION, 0,
+		"another Redis is the master now");
+	l->busy++;
+	if (l->phase != WAITS) lose(l, &why);
+	if (!l->is_closed) arm(l, 0);
+	leave(l);
+}
+
 void mr_redis_link_flush(struct mr_redis_link *l)
 {
 	if (!l->stream) return;
@@ -422,7 +446,7 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 		look_after(l);
 	} else if (l->phase == WAITS) {
 		l->phase = CONNECTS;
-		mr_reach_start(&l->reach);
+		mr_seek_start(&l->seek);
 	}
 	leave(l);
 }
@@ -446,17 +470,14 @@ enum mr_status mr_redis_link_open(struct mr_redis_link **out, struct ev_loop *lo
 	ev_init(&l->io, on_io);
 	ev_init(&l->timer, on_timer);
 	l->io.data = l->timer.data = l;
-	mr_reach_init(&l->reach, loop, &l->to, on_reached, l);
+	mr_seek_init(&l->seek, loop, &l->options, on_reached, l);
 	if (mr_redis_options_copy(&l->options, options) != MR_OK) {
 		free_link(l);
 		return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 0, "out of memory");
 	}
-	const struct mr_redis_options *o = &l->options;
-	l->to = (struct mr_reach_to){o->host, o->port, o->path, o->use_tls, o->tls,
-		o->socket_timeout};
 	if (getrandom(&l->random, sizeof l->random, GRND_NONBLOCK) < 0 || !l->random)
 		l->random = (uint64_t)(uintptr_t)l;
-	arm(l, 0);
+	if (!l->options.follows) arm(l, 0);
 	*out = l;
 	return MR_OK;
 }

@@ -22,20 +22,24 @@ struct mr_redis_port {
 	void *owner;
 };
 
-/* `reply` is borrowed; NULL: the command was lost, and why; an error reply (REDIS_REPLY_ERROR) comes with `why`, too. */
+/* `reply` is borrowed; NULL: the command was lost, and why; an error reply (REDIS_REPLY_ERROR) comes with `why`, too.
+ * What a server refuses because it serves no more (READONLY, LOADING, MASTERDOWN) is lost, with the connection. */
 typedef void mr_redis_answer(void *context, uint64_t number, const redisReply *reply,
 	const mr_error *why);
 
 struct mr_redis_link;
 
 /* Begins to connect. The calls of the port come from the loop only, never from within a function of this file but
- * close and flush; they, and the answers, may call any function of it. */
+ * close, flush and follow; they, and the answers, may call any function of it. */
 enum mr_status mr_redis_link_open(struct mr_redis_link **out, struct ev_loop *loop,
 	const struct mr_redis_options *options, const struct mr_redis_port *port, mr_error *error);
 /* Copies the words; they are written in the next turn of the loop, or by flush. `answer` NULL: nobody asks. MR_CLOSED:
  * it is not up; MR_NO_MEMORY: nothing was taken; MR_BAD_ARGUMENT: an UNSUBSCRIBE that names no channel. */
 enum mr_status mr_redis_link_send(struct mr_redis_link *link, const mr_slice *words, size_t count,
 	mr_redis_answer *answer, void *context, uint64_t number);
+/* For a link whose options say that it follows: it goes where the leader is, which is up, and leaves where it was if that is
+ * another place. */
+void mr_redis_link_follow(struct mr_redis_link *link, const struct mr_redis_link *leader);
 void mr_redis_link_flush(struct mr_redis_link *link);
 bool mr_redis_link_is_up(const struct mr_redis_link *link);
 size_t mr_redis_link_unsent(const struct mr_redis_link *link);  /* bytes, for back-pressure */

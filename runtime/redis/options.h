@@ -8,12 +8,19 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "config/redis_address.h"
 #include "net/tls_options.h"
 
 struct mr_redis_options {
 	const char *host; /* NULL: localhost */
 	uint16_t port;
 	const char *path; /* of a Unix socket, instead of host and port; NULL: TCP */
+	/* With Sentinels neither host nor path is given: they know where the master `service` is. */
+	const struct mr_redis_host *sentinels;
+	size_t sentinel_count;
+	const char *service;
+	const char *sentinel_user, *sentinel_password; /* NULL: none */
+	bool follows; /* it asks no Sentinel, but is told by mr_redis_link_follow where to go */
 	bool use_tls;
 	struct mr_tls_options tls;
 	const char *user,

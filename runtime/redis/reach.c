@@ -51,11 +51,12 @@ static void note(struct mr_reach *r, const mr_error *error)
 		return;
 	if (r->to->path)
 		mr_error_set(&r->last, copy.kind, MR_SCOPE_CONNECTION, copy.code,
-			"Redis at %.108s: %.300s", r->to->path,
+			"%s at %.108s: %.300s", r->to->what, r->to->path,
 			copy.system == ECONNREFUSED ? "nothing listens on that socket" : copy.text);
 	else
 		mr_error_set(&r->last, copy.kind, MR_SCOPE_CONNECTION, copy.code,
-			"Redis at %.120s:%u: %.300s", r->to->host, r->to->port, copy.text);
+			"%s at %.120s:%u: %.300s", r->to->what, r->to->host, r->to->port,
+			copy.text);
 	r->last.system = copy.system;
 }
 

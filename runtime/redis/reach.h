@@ -12,7 +12,8 @@
 
 #define MR_REACH_SOCKETS 8 /* of the name lookup, at a time */
 
-struct mr_reach_to { /* borrowed for as long as the reach is */
+struct mr_reach_to {      /* borrowed for as long as the reach is; may change before a start */
+	const char *what; /* for errors: "Redis" */
 	const char *host;
 	uint16_t port;
 	const char *path; /* of a Unix socket: then there is no host; NULL: TCP */

@@ -213,6 +213,7 @@ static void on_up(void *owner)
 	struct mr_redis_store *r = owner;
 	r->port.turn(r->port.owner);
 	r->is_up = true;
+	mr_redis_link_follow(r->ear, r->link);
 	mr_ask_load(r);
 	track(r);
 	mr_taken_resume(r);
@@ -353,9 +354,11 @@ enum mr_status mr_redis_store_open(struct mr_redis_store **out, struct ev_loop *
 	ev_init(&r->rounds, on_round);
 	r->rounds.data = r;
 	mr_delayed_init(r);
+	struct mr_redis_options beside = o->link; /* the same server: the Sentinels are asked once */
+	beside.follows = o->link.sentinel_count > 0;
 	enum mr_status st = prepare(r, o);
 	if (st == MR_OK) st = mr_redis_link_open(&r->link, loop, &o->link, &main, error);
-	if (st == MR_OK) st = mr_redis_link_open(&r->ear, loop, &o->link, &ear, error);
+	if (st == MR_OK) st = mr_redis_link_open(&r->ear, loop, &beside, &ear, error);
 	if (st != MR_OK) {
 		mr_redis_store_close(r);
 		return st;

@@ -18,6 +18,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	} else if (!error.kind || !error.text[0]) {
 		abort();
 	}
+	error = (mr_error){0};
+	if (mr_uri_parse_sentinel(&uri, text, size, &error) == MR_OK) {
+		if (!uri.host_count || !uri.vhost || !uri.scheme) abort();
+		mr_uri_fini(&uri);
+	} else if (!error.kind || !error.text[0]) {
+		abort();
+	}
 	mr_uri_redact(shown, sizeof shown, text, size);
 	return 0;
 }

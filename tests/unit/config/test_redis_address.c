@@ -102,7 +102,6 @@ static void says_what_is_wrong(void **state)
 	bad("redis+socket://h/r.sock", MR_BAD_URI, "absolute");
 	bad("redis+socket://", MR_BAD_URI, "absolute");
 	bad("redis+socket:///r.sock?virtual_host=x", MR_BAD_URI, "number of a database");
-	bad("sentinel://:hop@h:26379/mymaster", MR_BAD_URI, "not supported yet");
 	bad("redis://h?visibility_timout=3", MR_BAD_OPTION, "did you mean \"visibility_timeout\"?");
 	char longest[300];
 	snprintf(longest, sizeof longest, "redis://h?global_keyprefix=%0256d", 0);
@@ -123,6 +122,60 @@ static void says_what_is_wrong(void **state)
 	bad("amqp://h", MR_BAD_URI, "unknown scheme");
 }
 
+static void has_hosts(const char *url, const char *hosts)
+{
+	struct mr_redis_address a = good(url);
+	char text[200] = "";
+	for (size_t i = 0; i < a.sentinel_count; i++)
+		snprintf(text + strlen(text), sizeof text - strlen(text), "%s:%d ",
+			a.sentinels[i].name, a.sentinels[i].port);
+	snprintf(text + strlen(text), sizeof text - strlen(text), "%s %d", a.service, (int)a.db);
+	assert_string_equal(text, hosts);
+	assert_null(a.host);
+	mr_redis_address_fini(&a);
+}
+
+static void reads_sentinels(void **state)
+{
+	(void)state;
+	has_hosts("sentinel://a?service_name=m", "a:26379 m 0");
+	has_hosts("Sentinel://a,b:7,[::1]:8/2?service_name=m", "a:26379 b:7 ::1:8 m 2");
+	has_hosts("sentinel://a,b;service_name=m", "a:26379 b:26379 m 0");
+	has_hosts("sentinel://a/3;service_name=m;visibility_timeout=5", "a:26379 m 3");
+	has_hosts("sentinel://a:1;sentinel://b:2/4?master_name=m", "a:1 b:2 m 4");
+	has_hosts(
+		"sentinel://a:1/5?visibility_timeout=5;sentinel://b:2/5;sentinel://c;master_name=m",
+		"a:1 b:2 c:26379 m 5");
+	struct mr_redis_address a =
+		good("sentinel://a;sentinel://u:hop@b?sentinel_username=s&"
+		     "sentinel_password=skip%3b&service_name=m&socket_timeout=3");
+	assert_string_equal(a.user, "u");
+	assert_string_equal(a.password, "hop");
+	assert_string_equal(a.sentinel_user, "s");
+	assert_string_equal(a.sentinel_password, "skip;");
+	assert_int_equal(a.socket_timeout, 3000);
+	mr_redis_address_fini(&a);
+}
+
+static void says_what_is_wrong_with_sentinels(void **state)
+{
+	(void)state;
+	bad("sentinel://:hop@h:26379", MR_BAD_URI, "service_name=mymaster");
+	bad("sentinel://h?service_name=", MR_BAD_URI, "service_name=mymaster");
+	bad("sentinel://:hop@h:26379/mymaster?service_name=m", MR_BAD_URI, "number of a database");
+	bad("sentinel://:hop@a;sentinel://:hup@b;service_name=m", MR_BAD_URI, "differ");
+	bad("sentinel://a/1;sentinel://b/2;service_name=m", MR_BAD_URI, "differ");
+	bad("sentinel://:h;hop@a?service_name=m", MR_BAD_URI, "port");
+	bad("sentinel://a;redis://:hop@b;service_name=m", MR_BAD_URI, "key=value");
+	bad("sentinel://a;service_name=m y", MR_BAD_URI, "blank");
+	bad("sentinel://a;;service_name=m", MR_BAD_URI, "nothing behind a ;");
+	bad("sentinel://a,,b;service_name=m", MR_BAD_URI, "empty host");
+	bad("sentinel://a;servce_name=m", MR_BAD_OPTION, "did you mean \"service_name\"?");
+	bad("sentinel://a;service_name=m;ssl_ca_certs=f", MR_BAD_OPTION, "no TLS");
+	bad("redis://h?service_name=m", MR_BAD_OPTION, "sentinel:// only");
+	bad("redis://h?sentinel_password=hop", MR_BAD_OPTION, "sentinel:// only");
+}
+
 static void knows_its_own(void **state)
 {
 	char text[80];
@@ -136,13 +189,12 @@ static void knows_its_own(void **state)
 	assert_string_equal(text, "redis://u:***@h/1");
 }
 
-static void lacks_memory_cleanly(void **state)
+static void lacks_memory(const char *text)
 {
-	const mr_slice url = mr_slice_str("redis://u:p@h/1?global_keyprefix=x&ssl_ca_certs=y");
+	const mr_slice url = mr_slice_str(text);
 	struct mr_redis_address a = {0};
 	enum mr_status st;
 	long n = 1, live = mr_alloc_live();
-	(void)state;
 	do {
 		mr_error error = {0};
 		mr_alloc_fail_nth(n++);
@@ -156,6 +208,14 @@ static void lacks_memory_cleanly(void **state)
 	assert_int_equal(mr_alloc_live(), live);
 }
 
+static void lacks_memory_cleanly(void **state)
+{
+	(void)state;
+	lacks_memory("redis://u:p@h/1?global_keyprefix=x&ssl_ca_certs=y");
+	lacks_memory(
+		"sentinel://a,b;sentinel://u:p@c/1?service_name=x;sentinel_password=y;sentinel_username=z");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -163,6 +223,8 @@ int main(void)
 		cmocka_unit_test(reads_where_it_is),
 		cmocka_unit_test(reads_the_options),
 		cmocka_unit_test(says_what_is_wrong),
+		cmocka_unit_test(reads_sentinels),
+		cmocka_unit_test(says_what_is_wrong_with_sentinels),
 		cmocka_unit_test(knows_its_own),
 		cmocka_unit_test(lacks_memory_cleanly),
 	};

@@ -139,6 +139,15 @@ static void test_passwords_are_never_shown(void **state)
 	shows("u:secret@h", "u:***@h");
 	shows("amqp://h/?password=secret&name=x", "amqp://h/?password=***&name=x");
 	shows("amqp://u:a@h/?PassWord=secret", "amqp://u:***@h/?PassWord=***");
+	shows("sentinel://u:one@a:1,b:2/0?service_name=x",
+		"sentinel://u:***@a:1,b:2/0?service_name=x");
+	shows("sentinel://:one@a:1;sentinel://:two@b:2;service_name=x",
+		"sentinel://:***@a:1;sentinel://:***@b:2;service_name=x");
+	shows("sentinel://a:1;sentinel_password=secret;x=y",
+		"sentinel://a:1;sentinel_password=***");
+	shows("sentinel://:one@a?sentinel_password=se@cret&x=y", "sentinel://:***&x=y");
+	shows("sentinel://a?sentinel_password=se@cret", "sentinel://a?sentinel_password=***");
+	shows("sentinel://:se;cret@a;service_name=x", "sentinel://:***@a;service_name=x");
 }
 
 static void test_what_stands_for_a_scheme_is_not_shown_if_it_is_none(void **state)

@@ -75,6 +75,40 @@ static void says_what_redis_said(void **state)
 	assert_int_equal(error.kind, MR_INTERNAL_ERROR);
 	assert_string_equal(error.text, "Redis: SOMETHING new");
 	assert_int_equal(of("").kind, MR_INTERNAL_ERROR);
+	/* of Redis 6, from within a script */
+	error = of(
+		"ERR Error running script (call to f_1): @user_script:1: @user_script: 1: -READONLY You can't "
+		"write against a read only replica. ");
+	assert_int_equal(error.kind, MR_CONNECTION_FORCED);
+	assert_string_equal(error.text,
+		"Redis: READONLY You can't write against a read only replica. ");
+	assert_int_equal(of("ERR Error running script (call to f_1): @user_script:1: oops").kind,
+		MR_INTERNAL_ERROR);
+}
+
+static void has_hints_of_sentinels(void **state)
+{
+	static const char *const cases[][2] = {
+		{"no Sentinel was reached: Sentinel at h:1: nothing listens on that port", "26379"},
+		{"Sentinel at h:26379: knows no master \"x\"", "sentinel monitor"},
+		{"Sentinel at h:26379: Redis: NOAUTH Authentication required.",
+			"sentinel_password"},
+		{"Sentinel at h:26379: Redis: WRONGPASS invalid", "for the master"},
+		{"Sentinel at h:26379: Redis: ERR unknown command 'SENTINEL'", "no Sentinel"},
+		{"Redis at h:6379 is a replica, and not the master that Sentinel says it is",
+			"failover"},
+		{"bad URL: sentinel:// needs the name of the master", "SENTINEL MASTERS"}};
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char text[200];
+		assert_non_null(mr_redis_hint(cases[i][0]));
+		assert_non_null(strstr(mr_redis_hint(cases[i][0]), cases[i][1]));
+		/* The same, as a client of the broker in this process is told. */
+		snprintf(text, sizeof text, "sentinel://h: CONNECTION_FORCED - %s", cases[i][0]);
+		assert_string_equal(mr_redis_hint(text), mr_redis_hint(cases[i][0]));
+	}
+	assert_null(mr_redis_hint("CONNECTION_FORCED - by an operator"));
+	assert_null(mr_redis_hint("Sentinel at h:1: no answer in time"));
 }
 
 static void quotes_no_arguments(void **state)
@@ -94,6 +128,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(has_a_kind_and_a_hint_for_each),
 		cmocka_unit_test(says_what_redis_said),
+		cmocka_unit_test(has_hints_of_sentinels),
 		cmocka_unit_test(quotes_no_arguments),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
