@@ -266,8 +266,8 @@ connecting, connected, blocked, unblocked, lost (`recovering`: recovery follows)
 size, the connection keeps unconfirmed publishes and sends them again after it has recovered.
 
 `amqp://host`, `amqp://host/` and `amqp://host/%2f` all mean the virtual host `/`. `memory://` is the broker inside the
-process ([embedded-broker](embedded-broker.md)); `redis://` is a Redis ([redis](redis.md)). If none of url,
-hostname, port, userid, password and virtual_host is given, the URL is AMQP_URL, or `memory://` if AMQP_URL is not set.
+process ([embedded-broker](embedded-broker.md)); `redis://` is a Redis, `sentinel://` one that Sentinels watch ([redis](redis.md)).
+If none of url, hostname, port, userid, password and virtual_host is given, the URL is AMQP_URL, or `memory://` if AMQP_URL is not set.
 
 | option | type | default | range | meaning |
 | --- | --- | --- | --- | --- |]] }
