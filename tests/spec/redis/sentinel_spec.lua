@@ -206,4 +206,35 @@ describe("a Redis that Sentinels watch", function()
       eventually("what it has confirmed", function() return all_seen(seen, w.confirmed, from) end, 120)
       assert.equal(replica, (sentinels.master()))
    end)
+
+   it("does not confirm what too few replicas would have, if it is told so", function()
+      local master = sentinels.master()
+      local _, ch = connect()
+      sentinels.cli(master, "config", "set", "min-replicas-to-write", "2")
+      local ok, err = ch:publish("", "q", "m")
+      sentinels.cli(master, "config", "set", "min-replicas-to-write", "0")
+      assert.is_nil(ok)
+      assert.equal("nacked", err.kind)
+      assert(ch:publish("", "q", "m"))
+   end)
+
+   it("is left when it turns into a replica, and refused while its Sentinels have not noticed", function()
+      local master, replica = sentinels.master()
+      local refusal
+      local conn = connect(nil, { on_event = function(ev)
+         local text = tostring(ev.err)
+         if text:find("is a replica, and not the master", 1, true) then refusal = ev.err end
+      end })
+      local w = writer(conn)
+      eventually("messages", function() return #w.confirmed > 50 end)
+      sentinels.cli(master, "replicaof", "127.0.0.1", sentinels.port[replica]) -- unlike a Sentinel's, this closes nothing
+      eventually("the refusal", function() return refusal end, 60)
+      has(refusal.text, "127.0.0.1:" .. sentinels.port[master])
+      local before = #w.confirmed
+      eventually("a failover", function() return sentinels.cli("sentinel1", "sentinel", "failover", "rabbits") == "OK" end, 60)
+      eventually("messages by the new master", function() return #w.confirmed > before + 50 end, 120)
+      w.stop = true
+      eventually("the end of the writer", function() return w.done end)
+      assert.equal(replica, (sentinels.master()))
+   end)
 end)
