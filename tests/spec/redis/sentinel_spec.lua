@@ -2,6 +2,7 @@
 -- Feature: failover of a Redis
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
+local redis = require "redis"
 local sentinels = require "sentinels"
 local waits = require "waits"
 
@@ -69,6 +70,18 @@ local function all_seen(seen, bodies, from)
    return true
 end
 
+local KOMBU = [[
+import kombu, sys
+c = kombu.Connection(sys.argv[1], transport_options={'master_name': 'rabbits', 'sentinel_kwargs': {'password': 'skip'}})
+q = c.SimpleQueue('q')
+q.put('from kombu')
+r = c.SimpleQueue('r')
+m = r.get(timeout=20)
+print(m.payload)
+m.ack()
+c.release()
+]]
+
 describe("a Redis that Sentinels watch", function()
    setup(function()
       mr.log.configure "off"
@@ -111,6 +124,17 @@ describe("a Redis that Sentinels watch", function()
          assert(ch:publish("", "q", "m"))
          assert.equal("m", assert(ch:get("q", { no_ack = true })).body)
       end
+   end)
+
+   it("is the one that kombu finds by the same Sentinels", function()
+      local _, ch = connect()
+      assert(ch:queue_declare { queue = "r", durable = true })
+      assert(ch:publish("", "r", "for kombu", { content_type = "text/plain", content_encoding = "utf-8" }))
+      local one, two = sentinels.port.sentinel1, sentinels.port.sentinel2
+      redis.env = { MR_REDIS_URL = ("sentinel://:hop@127.0.0.1:%d/0;sentinel://:hop@127.0.0.1:%d/0"):format(one, two) }
+      assert.equal("for kombu", redis.python(KOMBU))
+      local msg = assert(ch:get("q", { no_ack = true }))
+      assert.equal("from kombu", msg:decode())
    end)
 
    it("is found when the first Sentinel is dead", function()
