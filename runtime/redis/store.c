@@ -158,14 +158,14 @@ static void change_binding(struct mr_redis_store *r, const char *verb, const str
 	mr_ask_send(r, words, 3, p);
 }
 
-static void bind_queue(struct mr_backing *b, const struct mr_exchange *x, const struct mr_queue *q,
+static void bind_queue(struct mr_backing *b, const struct mr_exchange *x, struct mr_queue *q,
 	mr_slice key, struct mr_promise *p)
 {
 	change_binding(redis_of(b), "SADD", x, q, key, p);
 }
 
-static void unbind_queue(struct mr_backing *b, const struct mr_exchange *x,
-	const struct mr_queue *q, mr_slice key, struct mr_promise *p)
+static void unbind_queue(struct mr_backing *b, const struct mr_exchange *x, struct mr_queue *q,
+	mr_slice key, struct mr_promise *p)
 {
 	change_binding(redis_of(b), "SREM", x, q, key, p);
 }
@@ -182,7 +182,8 @@ static void purge(struct mr_backing *b, struct mr_queue *q, bool whole, struct m
 }
 
 static const struct mr_backing_class class = {publish, delay, mr_window_fetch, mr_window_get,
-	mr_taken_done, mr_taken_back, count, bind_queue, unbind_queue, purge, mr_window_forget};
+	mr_taken_done, mr_taken_back, count, bind_queue, unbind_queue, purge, mr_window_forget,
+	NULL};
 
 /* ---- the connections ---- */
 

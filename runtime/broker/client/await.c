@@ -10,7 +10,7 @@ static void told(struct mr_promise *p)
 	struct mr_broker_channel *ch = a->channel;
 	if (ch) {
 		ch->await = NULL;
-		a->answer.count = (uint32_t)p->count;
+		a->answer.count = (uint32_t)(p->count + a->here);
 		ch->session->on_answer(ch, a);
 	}
 	if (a->queue) mr_queue_unpin(a->queue);
@@ -26,6 +26,7 @@ struct mr_await *mr_await_begin(struct mr_broker_channel *ch, uint32_t failing, 
 	a->failing = failing;
 	a->queue = q;
 	if (q) q->out++;
+	if (q) a->here = q->own;
 	ch->await = a;
 	ch->session->chores++;
 	return a;

@@ -12,11 +12,12 @@ struct mr_await {
 	struct mr_promise promise;         /* first: pass it to the backing, last of all */
 	struct mr_broker_channel *channel; /* NULL: it has ended */
 	uint32_t failing;                  /* the method that a refusal names */
-	struct mr_method answer;           /* its count is the promise's; id 0: none is sent */
+	struct mr_method answer; /* its count is the promise's and `here`; id 0: none is sent */
 	/* Instead of sending the answer, if set: for an answer that needs more than a count. */
 	void (*heard)(struct mr_broker_channel *ch, struct mr_await *a);
 	struct mr_queue *queue; /* pinned while it waits; or NULL */
 	bool no_ack;            /* of a get */
+	size_t here;            /* messages of the queue that the backing does not know */
 	char name[256];
 };
 

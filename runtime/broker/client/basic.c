@@ -205,8 +205,8 @@ enum mr_status mr_basic_get(struct mr_broker_channel *ch, const struct mr_client
 	enum mr_status st = mr_broker_channel_queue(ch, m->names[0], &q, error);
 	if (st != MR_OK) return st;
 	mr_deadline_renew(q);
-	if (ch->session->broker->store.backing)
-		return mr_there_get(ch, q, m->bits & GET_NO_ACK, got);
-	mr_pump(q); /* expired messages are not delivered */
+	bool is_backed = ch->session->broker->store.backing != NULL;
+	if (q->own || !is_backed) mr_pump(q); /* expired messages are not delivered */
+	if (!q->own && is_backed) return mr_there_get(ch, q, m->bits & GET_NO_ACK, got);
 	return get_here(ch, q, m->bits & GET_NO_ACK);
 }

@@ -168,19 +168,21 @@ static enum mr_status exchange_delete(struct mr_broker_channel *ch,
 
 /* ---- bindings ---- */
 
-/* An unbind of a missing binding succeeds. */
+/* An unbind of a missing binding succeeds. A backing is asked first: the exchange may end with its binding. */
 static enum mr_status unbind(struct mr_broker_channel *ch, const struct mr_client_method *m,
 	struct mr_target *target, mr_slice key, mr_error *error)
 {
 	struct mr_exchange *source = mr_vhost_exchange(ch->session->vhost, m->names[1]);
 	struct mr_binding *b = NULL;
 	if (!source || !target) return MR_OK;
+	struct mr_queue *q = target->queue;
 	enum mr_status st = mr_exchange_find_binding(source, target, key, m->table, &b);
 	if (st != MR_OK) return st;
-	if (b && target->queue && target->queue->owner && target->queue->owner != ch->session)
-		return mr_broker_channel_locked(target->queue, error);
+	if (b && q && q->owner && q->owner != ch->session)
+		return mr_broker_channel_locked(q, error);
+	if (q && q->store->backing) st = mr_there_bind(ch, m, source, q, key, false);
 	if (b) mr_raze_binding(b);
-	return MR_OK;
+	return st;
 }
 
 static enum mr_status bind(const struct mr_client_method *m, struct mr_exchange *source,
@@ -243,8 +245,7 @@ static enum mr_status queue_bind(struct mr_broker_channel *ch, const struct mr_c
 	if (st == MR_OK) st = mr_broker_channel_queue(ch, name, &q, error);
 	if (st == MR_OK) st = mr_backed_check_binding(ch, q, error);
 	if (st == MR_OK) st = bind(m, source, &q->target, key, error);
-	if (st == MR_OK && ch->session->broker->store.backing)
-		return mr_there_bind(ch, m, source, q, key, true);
+	if (st == MR_OK && q->store->backing) return mr_there_bind(ch, m, source, q, key, true);
 	if (st == MR_OK) answer(ch, MR_M_QUEUE_BIND_OK, m->bits & BIND_NO_WAIT);
 	return st;
 }
@@ -257,12 +258,11 @@ static enum mr_status queue_unbind(struct mr_broker_channel *ch, const struct mr
 	if (st == MR_OK) st = not_the_default(m->names[1], error);
 	if (st != MR_OK) return st;
 	struct mr_queue *q = mr_vhost_queue(ch->session->vhost, name);
-	const struct mr_exchange *source = mr_vhost_exchange(ch->session->vhost, m->names[1]);
+	bool is_there = q && q->store->backing && mr_vhost_exchange(q->vhost, m->names[1]);
 	st = unbind(ch, m, q ? &q->target : NULL, key, error);
-	if (st == MR_OK && q && source && ch->session->broker->store.backing)
-		return mr_there_bind(ch, m, source, q, key, false);
-	if (st == MR_OK) answer_razed(ch, &(struct mr_method){.id = MR_M_QUEUE_UNBIND_OK}, false);
-	return st;
+	if (st != MR_OK || is_there) return st; /* it is answered there */
+	answer_razed(ch, &(struct mr_method){.id = MR_M_QUEUE_UNBIND_OK}, false);
+	return MR_OK;
 }
 
 /* ---- queues ---- */

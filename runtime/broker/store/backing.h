@@ -1,8 +1,9 @@
 /* backing: a server that keeps the messages of a store's queues, instead of this process's memory.
  * SPDX-License-Identifier: MIT
  * Broker thread; nothing blocks: what has an answer is told by a promise. Without a backing
- * (mr_store.backing is NULL) the store keeps all messages itself. With one, a queue here holds only
- * messages that were fetched for its receivers and are still recorded as taken at the server. */
+ * (mr_store.backing is NULL) the store keeps all messages itself. With one, a queue here holds
+ * messages that were fetched for its receivers and are still recorded as taken at the server; and
+ * those that the server only passes on, of fanout exchanges, which are this store's own. */
 #ifndef MR_BROKER_STORE_BACKING_H
 #define MR_BROKER_STORE_BACKING_H
 
@@ -13,6 +14,7 @@
 #include "base/slice.h"
 #include "base/status.h"
 
+struct mr_binding;
 struct mr_exchange;
 struct mr_message;
 struct mr_queue;
@@ -51,14 +53,16 @@ struct mr_backing_class {
 	void (*back)(struct mr_backing *b, const struct mr_queue *q, struct mr_taken *taken);
 	/* *count: the messages of a queue that are ready there. */
 	void (*count)(struct mr_backing *b, struct mr_queue *q, struct mr_promise *p);
-	void (*bind)(struct mr_backing *b, const struct mr_exchange *x, const struct mr_queue *q,
+	void (*bind)(struct mr_backing *b, const struct mr_exchange *x, struct mr_queue *q,
 		mr_slice key, struct mr_promise *p);
-	void (*unbind)(struct mr_backing *b, const struct mr_exchange *x, const struct mr_queue *q,
+	void (*unbind)(struct mr_backing *b, const struct mr_exchange *x, struct mr_queue *q,
 		mr_slice key, struct mr_promise *p);
 	/* Removes the ready messages (*count), and with `whole` the queue's bindings, too. */
 	void (*purge)(struct mr_backing *b, struct mr_queue *q, bool whole, struct mr_promise *p);
 	/* Frees what it has noted for a queue that ends. */
 	void (*forget)(struct mr_backing *b, struct mr_queue *q);
+	/* A binding that it has noted (mr_binding.is_noted, which it sets) ends, however that comes. */
+	void (*unbound)(struct mr_backing *b, const struct mr_binding *binding);
 };
 
 /* The server has gone, or is not there: tells the promise so. NULL is allowed, here and below. */

@@ -303,7 +303,7 @@ struct posted {                    /* a letter that the backing has not taken ye
 static void told(struct mr_promise *promise)
 {
 	struct posted *p = mr_container(promise, struct posted, promise);
-	if (promise->status == MR_OK)
+	if (promise->status == MR_OK || (p->queue->deleted && !p->entry->taken))
 		mr_queue_forget(p->queue, p->entry);
 	else
 		mr_queue_requeue(p->queue, p->entry);
@@ -344,7 +344,7 @@ void mr_dead_letter_send(struct mr_store *s)
 		s->work += 7; /* for writing headers, and creating and routing a message */
 		struct mr_entry *e = mr_container(node, struct mr_entry, node);
 		struct mr_queue *q = e->from;
-		if (e->taken) {
+		if (s->backing) {
 			post(q, e);
 			continue;
 		}

@@ -3,6 +3,7 @@
 #include "broker/store/exchange.h"
 
 #include "base/alloc.h"
+#include "broker/store/backing.h"
 #include "broker/store/fields.h"
 #include "broker/store/headers.h"
 
@@ -195,6 +196,8 @@ enum mr_status mr_exchange_bind(struct mr_exchange *source, struct mr_target *ta
 void mr_exchange_unbind(struct mr_binding *b)
 {
 	struct mr_exchange *x = b->source;
+	struct mr_backing *backing = x->store ? x->store->backing : NULL;
+	if (b->is_noted && backing) backing->class->unbound(backing, b);
 	if (x->store) mr_store_razed(x->store, weight_of(b));
 	mr_map_take_named(&x->known, id_of(b));
 	mr_list_remove(&b->at_source);

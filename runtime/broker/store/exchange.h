@@ -35,6 +35,7 @@ struct mr_binding {
 	struct mr_exchange *source;
 	struct mr_target *target;
 	struct mr_leaf *leaf; /* of direct and topic */
+	bool is_noted;        /* the backing is told when it ends: see backing.h */
 	mr_slice key,
 		arguments; /* parts of `id`; an encoded table in the order of its keys, or empty */
 	size_t id_size;

@@ -54,6 +54,7 @@ static mr_msec expiry(const struct mr_queue *q, const struct mr_message *m, mr_m
 static void count(struct mr_queue *q, const struct mr_entry *e, bool in)
 {
 	q->ready += in ? 1 : (size_t)-1;
+	if (!e->taken) q->own += in ? 1 : (size_t)-1;
 	q->ready_bytes += in ? e->message->body_size : -e->message->body_size;
 }
 
@@ -81,6 +82,7 @@ bool mr_queue_arrive(struct mr_queue *q, struct mr_message *message, struct mr_t
 	mr_list_append(&q->levels[0], &e->node);
 	e->expires = expires;
 	e->taken = taken;
+	q->own--; /* it was counted without */
 	e->redelivered = redelivered;
 	mr_store_grew(q->store, sizeof *e);
 	return true;
@@ -111,7 +113,7 @@ void mr_queue_empty(struct mr_queue *q, struct mr_node *into)
 {
 	for (size_t i = 0; i < level_count(q); i++) mr_list_splice(into, &q->levels[i]);
 	q->back = NULL;
-	q->ready = 0;
+	q->ready = q->own = 0;
 	q->ready_bytes = 0;
 }
 
@@ -125,17 +127,17 @@ static void give_back(struct mr_queue *q, struct mr_entry *e)
 
 void mr_queue_return_all(struct mr_queue *q)
 {
-	struct mr_node all, *node;
-	mr_list_init(&all);
-	mr_queue_empty(q, &all);
-	while (!mr_list_is_empty(&all)) { /* each is put before those that are there */
-		node = all.prev;
-		mr_list_remove(node);
-		struct mr_entry *e = mr_container(node, struct mr_entry, node);
-		if (e->taken)
+	/* Each is put before those that are there already: the oldest comes last. */
+	for (size_t i = level_count(q); q->ready > q->own && i-- > 0;) {
+		for (struct mr_node *n = q->levels[i].prev, *next; n != &q->levels[i]; n = next) {
+			struct mr_entry *e = mr_container(n, struct mr_entry, node);
+			next = n->prev;
+			if (!e->taken) continue;
+			mr_list_remove(n);
+			if (q->back == e) q->back = NULL;
+			count(q, e, false);
 			give_back(q, e);
-		else
-			mr_entry_discard(q->store, e);
+		}
 	}
 }
 

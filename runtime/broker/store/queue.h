@@ -38,6 +38,7 @@ struct mr_queue {
 	struct mr_node *levels; /* of mr_entry, max_priority + 1 of them */
 	struct mr_entry *back;  /* the last requeued entry, while it is ready */
 	size_t ready;
+	size_t own;           /* of the ready ones, those that no backing keeps */
 	size_t out;           /* entries that were taken and are still unsettled */
 	uint64_t ready_bytes; /* of bodies */
 	uint64_t next_position;
@@ -67,7 +68,7 @@ struct mr_entry *mr_queue_push(struct mr_queue *q, struct mr_message *message, m
  * caller's. */
 bool mr_queue_arrive(struct mr_queue *q, struct mr_message *message, struct mr_taken *taken,
 	mr_msec expires, bool redelivered);
-/* All its ready messages go back to the backing: nobody receives here any more. */
+/* All its ready messages that the backing keeps go back there: nobody receives here any more. */
 void mr_queue_return_all(struct mr_queue *q);
 /* The next message to leave: of the highest priority, the oldest. NULL when empty. */
 struct mr_entry *mr_queue_head(const struct mr_queue *q);

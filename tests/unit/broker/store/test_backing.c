@@ -108,7 +108,7 @@ static void on_count(struct mr_backing *b, struct mr_queue *q, struct mr_promise
 	owe(p); /* mr_there_count's */
 }
 
-static void on_bind(struct mr_backing *b, const struct mr_exchange *x, const struct mr_queue *q,
+static void on_bind(struct mr_backing *b, const struct mr_exchange *x, struct mr_queue *q,
 	mr_slice key, struct mr_promise *p)
 {
 	(void)b;
@@ -119,7 +119,7 @@ static void on_bind(struct mr_backing *b, const struct mr_exchange *x, const str
 	owe(p);
 }
 
-static void on_unbind(struct mr_backing *b, const struct mr_exchange *x, const struct mr_queue *q,
+static void on_unbind(struct mr_backing *b, const struct mr_exchange *x, struct mr_queue *q,
 	mr_slice key, struct mr_promise *p)
 {
 	(void)b;
@@ -147,7 +147,7 @@ static void on_forget(struct mr_backing *b, struct mr_queue *q)
 }
 
 static const struct mr_backing_class class = {on_publish, on_delay, on_fetch, on_get, on_done,
-	on_back, on_count, on_bind, on_unbind, on_purge, on_forget};
+	on_back, on_count, on_bind, on_unbind, on_purge, on_forget, NULL};
 
 static struct mr_queue *queue(void)
 {
@@ -574,7 +574,7 @@ static void test_what_it_has_not_is_an_error(void **state)
 		mr_table_free(t);
 	}
 	CHANNEL_OPEN(&one, channel);
-	EXCHANGE_DECLARE(&one, channel, "x", "fanout", 0, NULL);
+	EXCHANGE_DECLARE(&one, channel, "x", "headers", 0, NULL);
 	CHANNEL_OPEN(&one, channel + 1);
 	say(&one, channel + 1, MR_M_EXCHANGE_BIND, "wsssoT", "amq.topic", "amq.direct", "k", 0,
 		NULL);
