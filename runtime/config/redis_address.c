@@ -13,18 +13,19 @@
 
 #define PREFIX_MAX 255         /* bytes: as a name of AMQP */
 #define SECONDS_MAX 31536000.0 /* a year */
+#define DEFAULT_PREFIX "/{db}."
 
 static const char *const schemes[] = {"redis://", "rediss://", "redis+socket://", "sentinel://"};
 static const char *const options[] = {"visibility_timeout", "global_keyprefix", "priority_steps",
-	"socket_timeout", "health_check_interval", "ssl_ca_certs", "virtual_host"};
-/* kombu's, which would have no effect: there is no fanout, one connection, and all queues at once. */
-static const char *const refused[] = {"queue_order_strategy", "fanout_prefix", "fanout_patterns",
-	"max_connections"};
+	"socket_timeout", "health_check_interval", "ssl_ca_certs", "fanout_prefix",
+	"fanout_patterns", "virtual_host"};
+/* kombu's, which would have no effect: there are two connections, and all queues at once. */
+static const char *const refused[] = {"queue_order_strategy", "max_connections"};
 static const char *const of_sentinels[] = {"service_name", "master_name", "sentinel_username",
 	"sentinel_password"};
 #define KNOWN                                                                                      \
 	"visibility_timeout, global_keyprefix, priority_steps, socket_timeout, "                   \
-	"health_check_interval, ssl_ca_certs"
+	"health_check_interval, ssl_ca_certs, fanout_prefix, fanout_patterns"
 
 static enum mr_status bad(mr_error *error, const char *what)
 {
@@ -64,6 +65,7 @@ void mr_redis_address_fini(struct mr_redis_address *a)
 	mr_free(a->service);
 	mr_free(a->sentinel_user);
 	mr_free(a->sentinel_password);
+	mr_free(a->fanout_prefix);
 	*a = (struct mr_redis_address){0};
 }
 
@@ -101,6 +103,26 @@ static enum mr_status take_prefix(struct mr_redis_address *a, const char *name, 
 {
 	if (strlen(text) <= PREFIX_MAX) return take_text(&a->global_keyprefix, text);
 	return bad_option(error, name, "a text of at most 255 bytes");
+}
+
+/* "true" and "false", as in Python, too; and 1 and 0. */
+static bool read_bool(const char *text, bool *out)
+{
+	*out = strcasecmp(text, "true") == 0 || strcmp(text, "1") == 0;
+	return *out || strcasecmp(text, "false") == 0 || strcmp(text, "0") == 0;
+}
+
+/* As in kombu: true is its own prefix, false none, and other text is the prefix. */
+static enum mr_status take_fanout_prefix(struct mr_redis_address *a, const char *text,
+	mr_error *error)
+{
+	bool is_on;
+	size_t size = strlen(text);
+	if (read_bool(text, &is_on))
+		return take_text(&a->fanout_prefix, is_on ? DEFAULT_PREFIX : "");
+	if (*text == '/' && text[size - 1] == '.') return take_text(&a->fanout_prefix, text);
+	return bad_option(error, "fanout_prefix",
+		"true, false, or text with a leading slash and a trailing dot, as in /{db}.");
 }
 
 static enum mr_status take_steps(struct mr_redis_address *a, const char *text, mr_error *error)
@@ -163,7 +185,11 @@ static enum mr_status take_option(struct mr_redis_address *a, const char *name, 
 	case 3: return take_seconds(&a->socket_timeout, name, text, error);
 	case 4: return take_seconds(&a->health_check_interval, name, text, error);
 	case 5: return take_text(&a->ca_certs, text);
-	default: return i == 6 && a->path ? take_db(a, text, error) : unknown(name, error);
+	case 6: return take_fanout_prefix(a, text, error);
+	case 7:
+		if (read_bool(text, &a->fanout_patterns)) return MR_OK;
+		return bad_option(error, name, "true or false");
+	default: return i == 8 && a->path ? take_db(a, text, error) : unknown(name, error);
 	}
 }
 
@@ -245,6 +271,7 @@ static enum mr_status assemble(struct mr_redis_address *a, struct mr_uri *uri, m
 	}
 	if (st == MR_OK) st = check_sentinels(a, error);
 	if (st == MR_OK && !a->global_keyprefix) st = take_text(&a->global_keyprefix, "");
+	if (st == MR_OK && !a->fanout_prefix) st = take_text(&a->fanout_prefix, DEFAULT_PREFIX);
 	return st;
 }
 
@@ -253,7 +280,8 @@ enum mr_status mr_redis_address_parse(struct mr_redis_address *out, mr_slice url
 	struct mr_redis_address a = {.visibility_timeout = 3600000,
 		.priority_steps = {0, 3, 6, 9},
 		.priority_step_count = 4,
-		.health_check_interval = 25000};
+		.health_check_interval = 25000,
+		.fanout_patterns = true};
 	struct mr_uri uri = {0};
 	enum mr_status st = starts(url, "sentinel://")
 	                            ? mr_uri_parse_sentinel(&uri, url.data, url.size, error)

@@ -42,6 +42,8 @@ struct mr_redis_address { /* strings are owned, NUL-terminated and percent-decod
 	mr_msec socket_timeout;        /* 0: not given */
 	mr_msec health_check_interval; /* 25 s */
 	char *ca_certs;                /* ssl_ca_certs: a PEM file */
+	char *fanout_prefix;           /* "/{db}."; "" for none */
+	bool fanout_patterns;          /* true */
 };
 
 /* True for text that begins with one of the schemes. */

@@ -49,6 +49,14 @@ static bool passes(enum mr_status kind)
 	return kind == MR_RESOURCE_ERROR || kind == MR_RESOURCE_LOCKED || kind == MR_NOT_FOUND;
 }
 
+void mr_ask_fail(struct mr_promise *p, const mr_error *why)
+{
+	p->status = why->kind;
+	p->error = *why;
+	p->error.code = why->kind == MR_ACCESS_REFUSED ? 403 : 406;
+	p->is_for_now = passes(why->kind);
+}
+
 static void take_answer(struct mr_promise *p, const redisReply *reply, const mr_error *why)
 {
 	if (!reply) {
@@ -56,11 +64,7 @@ static void take_answer(struct mr_promise *p, const redisReply *reply, const mr_
 		return;
 	}
 	if (why) {
-		p->status = why->kind;
-		p->error = *why;
-		/* It is about this command, and not about the connection. */
-		p->error.code = why->kind == MR_ACCESS_REFUSED ? 403 : 406;
-		p->is_for_now = passes(why->kind);
+		mr_ask_fail(p, why);
 	} else if (reply->type == REDIS_REPLY_INTEGER) {
 		p->count = (size_t)reply->integer;
 	}

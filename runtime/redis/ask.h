@@ -7,6 +7,8 @@
 
 /* Sends a command; `p` (or NULL) is told its integer answer as count. */
 void mr_ask_send(struct mr_redis_store *r, const mr_slice *words, int count, struct mr_promise *p);
+/* Fills in why it failed: a user without a right ends its channel only. */
+void mr_ask_fail(struct mr_promise *p, const mr_error *why);
 void mr_ask_load(struct mr_redis_store *r); /* gives Redis the scripts */
 /* The same if this answer says that somebody has flushed them. */
 void mr_ask_heal(struct mr_redis_store *r, const redisReply *reply);

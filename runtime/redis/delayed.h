@@ -8,7 +8,7 @@
 
 struct mr_delayed { /* where a message goes when it is due; `text` is its envelope */
 	mr_slice exchange, key, text;
-	int step;
+	int step; /* of its priority; -1: `exchange` is a channel, to which it is published */
 };
 
 void mr_delayed_init(struct mr_redis_store *r);

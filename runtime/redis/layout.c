@@ -55,26 +55,40 @@ enum mr_status mr_layout_bindings(struct mr_buffer *out, const struct mr_layout 
 	return st == MR_OK ? put(out, exchange) : st;
 }
 
-static enum mr_status put_fanout_prefix(struct mr_buffer *out, const struct mr_layout *layout)
+/* In a pattern what Redis gives a meaning stands for itself; of the key kombu leaves it so. */
+static enum mr_status put_plain(struct mr_buffer *out, mr_slice text, bool is_pattern)
+{
+	enum mr_status st = MR_OK;
+	if (!is_pattern) return put(out, text);
+	for (size_t i = 0; i < text.size && st == MR_OK; i++) {
+		if (memchr("*?[\\", text.data[i], 4)) st = put_text(out, "\\");
+		if (st == MR_OK) st = mr_buffer_append(out, text.data + i, 1);
+	}
+	return st;
+}
+
+static enum mr_status put_fanout_prefix(struct mr_buffer *out, const struct mr_layout *layout,
+	bool is_pattern)
 {
 	static const char mark[] = "{db}";
 	char number[16];
 	mr_slice rest = layout->fanout_prefix;
 	const char *at = rest.size ? memmem(rest.data, rest.size, mark, 4) : NULL;
-	enum mr_status st = put(out, layout->prefix);
-	if (st != MR_OK || !at) return st == MR_OK ? put(out, rest) : st;
+	enum mr_status st = put_plain(out, layout->prefix, is_pattern);
+	if (st != MR_OK || !at) return st == MR_OK ? put_plain(out, rest, is_pattern) : st;
 	size_t before = (size_t)(at - rest.data);
 	snprintf(number, sizeof number, "%d", layout->db);
-	st = put(out, mr_slice_of(rest.data, before));
+	st = put_plain(out, mr_slice_of(rest.data, before), is_pattern);
 	if (st == MR_OK) st = put_text(out, number);
-	return st == MR_OK ? put(out, mr_slice_of(at + 4, rest.size - before - 4)) : st;
+	rest = mr_slice_of(at + 4, rest.size - before - 4);
+	return st == MR_OK ? put_plain(out, rest, is_pattern) : st;
 }
 
 static enum mr_status put_channel(struct mr_buffer *out, const struct mr_layout *layout,
 	mr_slice exchange, mr_slice key, bool is_pattern)
 {
-	enum mr_status st = put_fanout_prefix(out, layout);
-	if (st == MR_OK) st = put(out, exchange);
+	enum mr_status st = put_fanout_prefix(out, layout, is_pattern);
+	if (st == MR_OK) st = put_plain(out, exchange, is_pattern);
 	if (st != MR_OK || !key.size || !layout->fanout_patterns) return st;
 	st = put_text(out, "/");
 	for (size_t i = 0; i < key.size && st == MR_OK; i++)

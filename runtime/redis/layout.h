@@ -29,7 +29,8 @@ enum mr_status mr_layout_bindings(struct mr_buffer *out, const struct mr_layout 
 enum mr_status mr_layout_name(struct mr_buffer *out, const struct mr_layout *layout,
 	const char *name);
 /* The channel that a fanout exchange publishes to; to subscribe, a '#' of the key must be '*'
- * (mr_layout_subscription). The key only counts with fanout_patterns. */
+ * (mr_layout_subscription, a pattern: what has a meaning there is escaped, but in the key, as in
+ * kombu). The key only counts with fanout_patterns. */
 enum mr_status mr_layout_channel(struct mr_buffer *out, const struct mr_layout *layout,
 	mr_slice exchange, mr_slice key);
 enum mr_status mr_layout_subscription(struct mr_buffer *out, const struct mr_layout *layout,

@@ -451,6 +451,11 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)
 	leave(l);
 }
 
+void mr_redis_link_hurry(struct mr_redis_link *l)
+{
+	if (l->phase == WAITS && !l->failure.kind && !l->is_closed) arm(l, 0);
+}
+
 bool mr_redis_link_is_up(const struct mr_redis_link *l) { return l->phase == UP; }
 size_t mr_redis_link_unsent(const struct mr_redis_link *l) { return mr_buffer_size(&l->out); }
 size_t mr_redis_link_pending(const struct mr_redis_link *l)

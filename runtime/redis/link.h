@@ -41,6 +41,8 @@ enum mr_status mr_redis_link_send(struct mr_redis_link *link, const mr_slice *wo
  * another place. */
 void mr_redis_link_follow(struct mr_redis_link *link, const struct mr_redis_link *leader);
 void mr_redis_link_flush(struct mr_redis_link *link);
+/* Tries to connect at once, if it only waits for the time of its next try. */
+void mr_redis_link_hurry(struct mr_redis_link *link);
 bool mr_redis_link_is_up(const struct mr_redis_link *link);
 size_t mr_redis_link_unsent(const struct mr_redis_link *link);  /* bytes, for back-pressure */
 size_t mr_redis_link_pending(const struct mr_redis_link *link); /* commands without an answer yet */

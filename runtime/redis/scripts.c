@@ -157,14 +157,15 @@ static const char *const texts[MR_SCRIPT_MAX] = {
 			    "redis.call('ZADD', KEYS[1], due, table.concat(ARGV, '\\6\\22', 2))\n"
 			    "return 1\n",
 	/* KEYS: the delayed messages. ARGV: how many, the names' prefix, the prefix of bindings. Moves those that are
-	 * due; answers in how many ms the next one is, or -1. */
+	 * due, and publishes those of step -1, whose exchange is a channel; answers in how many ms the next one is, or -1. */
 	[MR_SCRIPT_MOVE] = QUEUES_OF
 	"local t = redis.call('TIME')\n"
 	"local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
 	"for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])) do\n"
 	"  local ex, rk, step, text = member:match('^(.-)\\6\\22(.-)\\6\\22(.-)\\6\\22(.*)$')\n"
 	"  local suffix = step == '0' and '' or '\\6\\22' .. step\n"
-	"  local queues = ex == '' and { rk } or queues_of(ARGV[3] .. ex, rk)\n"
+	"  local queues = step == '-1' and {} or ex == '' and { rk } or queues_of(ARGV[3] .. ex, rk)\n"
+	"  if step == '-1' then redis.call('PUBLISH', ex, text) end\n"
 	"  for _, q in ipairs(queues) do redis.call('LPUSH', ARGV[2] .. q .. suffix, text) end\n"
 	"  redis.call('ZREM', KEYS[1], member)\n"
 	"end\n"

@@ -5,10 +5,13 @@
 
 #include "base/buffer.h"
 #include "base/ev.h"
+#include "base/map.h"
 #include "redis/scripts.h"
 #include "broker/store/backing.h"
 #include "broker/store/queue.h"
 #include "config/redis_address.h"
+#include "redis/envelope.h"
+#include "redis/layout.h"
 #include "redis/link.h"
 #include "redis/port.h"
 
@@ -22,12 +25,25 @@ struct mr_taken {
 	char tag[];          /* its field of `unacked` */
 };
 
-struct mr_window {              /* the messages of one queue that are fetched, or waited for */
-	struct mr_node node;    /* in mr_redis_store.windows */
-	struct mr_queue *queue; /* NULL: it has ended */
-	unsigned asked;         /* answers that are due */
-	bool is_dry;            /* it was empty: a change will be heard */
-	bool has_changed;       /* heard since it was asked whether it is empty */
+struct mr_window {               /* the messages of one queue that are fetched, or waited for */
+	struct mr_node node;     /* in mr_redis_store.windows */
+	struct mr_queue *queue;  /* NULL: it has ended */
+	unsigned asked;          /* answers that are due */
+	bool is_dry;             /* it was empty: a change will be heard */
+	bool has_changed;        /* heard since it was asked whether it is empty */
+	struct mr_node hearings; /* of channels of fanout exchanges: see fanout.c */
+	uint64_t heard;          /* the last message of those that it has got, by its number */
+};
+
+struct mr_fanout {
+	struct mr_layout layout;
+	char *prefix;                      /* fanout_prefix */
+	struct mr_map subscriptions;       /* by their patterns */
+	size_t unheard;                    /* of them, those that Redis has not answered yet */
+	struct mr_node joining;            /* binds that wait for an answer */
+	uint64_t number;                   /* of the current message */
+	char tag[MR_ENVELOPE_TAG_MAX + 1]; /* its delivery tag */
+	struct mr_buffer names[2];         /* scratch */
 };
 
 struct mr_redis_store {
@@ -45,8 +61,10 @@ struct mr_redis_store {
 	int step_count;
 	char sha[MR_SCRIPT_MAX][41];
 	bool is_up;
+	bool is_told;     /* that it is up: subscriptions come first */
 	long long ear_id; /* of the connection that is told of changes; 0: it is not up */
-	mr_msec renewed;  /* when the taken ones were renewed last */
+	struct mr_fanout fanout;
+	mr_msec renewed; /* when the taken ones were renewed last */
 	struct mr_node windows, taken, returning;
 	struct mr_buffer acks; /* tags, each with its zero byte */
 	size_t ack_count;

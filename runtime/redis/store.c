@@ -10,10 +10,11 @@
 
 #include "base/alloc.h"
 #include "broker/store/exchange.h"
-#include "redis/envelope.h"
-#include "redis/layout.h"
 #include "redis/ask.h"
 #include "redis/delayed.h"
+#include "redis/envelope.h"
+#include "redis/fanout.h"
+#include "redis/layout.h"
 #include "redis/taken.h"
 #include "redis/window.h"
 
@@ -89,6 +90,10 @@ static void publish(struct mr_backing *b, const struct mr_exchange *x, const str
 	char room[MR_REDIS_KEY_MAX], suffix[16] = "";
 	mr_slice text;
 	if (!write_text(r, m, p, &text)) return;
+	if (x->type == MR_X_FANOUT) {
+		mr_fanout_publish(r, x, m, text, p);
+		return;
+	}
 	int step = step_of(r, m->priority);
 	if (!*x->name) {
 		mr_slice list = mr_ask_list(r, mr_message_key(m), step, room);
@@ -111,6 +116,13 @@ static void delay(struct mr_backing *b, const struct mr_exchange *x, const struc
 	struct mr_delayed d = {.exchange = mr_slice_str(x->name),
 		.key = mr_message_key(m),
 		.step = r->steps[step_of(r, m->priority)]};
+	if (x->type == MR_X_FANOUT) {
+		d = (struct mr_delayed){.step = -1};
+		if (!mr_fanout_channel(r, x, m, &d.exchange)) {
+			mr_backing_refuse(p, 506, "out of memory");
+			return;
+		}
+	}
 	if (write_text(r, m, p, &d.text)) mr_delayed_put(r, &d, ms, p);
 }
 
@@ -161,7 +173,9 @@ static void change_binding(struct mr_redis_store *r, const char *verb, const str
 static void bind_queue(struct mr_backing *b, const struct mr_exchange *x, struct mr_queue *q,
 	mr_slice key, struct mr_promise *p)
 {
-	change_binding(redis_of(b), "SADD", x, q, key, p);
+	struct mr_redis_store *r = redis_of(b);
+	if (x->type == MR_X_FANOUT) p = mr_fanout_join(r, x, q, key, p);
+	if (p) change_binding(r, "SADD", x, q, key, p);
 }
 
 static void unbind_queue(struct mr_backing *b, const struct mr_exchange *x, struct mr_queue *q,
@@ -181,9 +195,15 @@ static void purge(struct mr_backing *b, struct mr_queue *q, bool whole, struct m
 	on_lists(r, MR_SCRIPT_PURGE, q, p);
 }
 
+static void forget(struct mr_backing *b, struct mr_queue *q)
+{
+	if (q->window) mr_fanout_forget(q->window);
+	mr_window_forget(b, q);
+}
+
 static const struct mr_backing_class class = {publish, delay, mr_window_fetch, mr_window_get,
-	mr_taken_done, mr_taken_back, count, bind_queue, unbind_queue, purge, mr_window_forget,
-	NULL};
+	mr_taken_done, mr_taken_back, count, bind_queue, unbind_queue, purge, forget,
+	mr_fanout_unbound};
 
 /* ---- the connections ---- */
 
@@ -217,15 +237,17 @@ static void on_up(void *owner)
 	mr_redis_link_follow(r->ear, r->link);
 	mr_ask_load(r);
 	track(r);
+	mr_redis_link_hurry(r->ear);
 	mr_taken_resume(r);
-	r->port.up(r->port.owner);
+	mr_fanout_tell(r);
 }
 
 static void on_down(void *owner, const mr_error *why)
 {
 	struct mr_redis_store *r = owner;
 	r->port.turn(r->port.owner);
-	r->is_up = false;
+	r->is_up = r->is_told = false;
+	mr_fanout_lose(r);
 	for (struct mr_node *n = r->windows.next; n != &r->windows; n = n->next)
 		mr_container(n, struct mr_window, node)->is_dry = false;
 	r->port.down(r->port.owner, why);
@@ -252,21 +274,25 @@ static void on_ear_up(void *owner)
 	mr_slice invalidate[] = {mr_slice_str("SUBSCRIBE"), mr_slice_str(INVALIDATE)};
 	mr_redis_link_send(r->ear, id, 2, on_ear_id, r, 0);
 	mr_redis_link_send(r->ear, invalidate, 2, on_subscribed, r, 0);
+	mr_fanout_listen(r);
 }
 
 static void on_ear_down(void *owner, const mr_error *why)
 {
 	struct mr_redis_store *r = owner;
-	(void)why;
+	r->port.turn(r->port.owner);
 	r->ear_id = 0;
+	mr_fanout_deafen(r, why);
+	if (r->is_up && !r->is_told) r->port.down(r->port.owner, why);
 }
 
-/* "message", the channel, and the keys; none if all are to be asked again. */
+/* "message", the channel, and the keys; none if all are to be asked again. "pmessage" is a fanout exchange's. */
 static void on_pushed(void *owner, const redisReply *reply)
 {
 	struct mr_redis_store *r = owner;
 	r->port.turn(r->port.owner);
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3) return;
+	if (reply->elements == 4) mr_fanout_heard(r, reply);
+	if (reply->elements != 3) return;
 	const redisReply *keys = reply->element[2];
 	if (keys->type != REDIS_REPLY_ARRAY) {
 		mr_window_look_again(r);
@@ -285,6 +311,7 @@ static void on_round(struct ev_loop *loop, ev_timer *timer, int revents)
 	(void)revents;
 	r->port.turn(r->port.owner);
 	if (!r->is_up) return;
+	mr_fanout_tell(r);
 	mr_taken_resume(r);
 	mr_window_look_again(r);
 	mr_delayed_move(r);
@@ -334,7 +361,8 @@ static enum mr_status prepare(struct mr_redis_store *r, const struct mr_redis_st
 		random[0] ^= (uint64_t)mr_clock_us() << 16 ^ (uint64_t)getpid();
 	r->tag_high = random[0];
 	r->tag_low = random[1];
-	return r->prefix ? MR_OK : MR_NO_MEMORY;
+	return r->prefix ? mr_fanout_init(r, o->fanout_prefix, o->fanout_patterns, o->link.db)
+	                 : MR_NO_MEMORY;
 }
 
 enum mr_status mr_redis_store_open(struct mr_redis_store **out, struct ev_loop *loop,
@@ -352,6 +380,7 @@ enum mr_status mr_redis_store_open(struct mr_redis_store **out, struct ev_loop *
 	mr_list_init(&r->windows);
 	mr_list_init(&r->taken);
 	mr_list_init(&r->returning);
+	mr_list_init(&r->fanout.joining);
 	ev_init(&r->rounds, on_round);
 	r->rounds.data = r;
 	mr_delayed_init(r);
@@ -381,6 +410,7 @@ void mr_redis_store_close(struct mr_redis_store *r)
 	mr_redis_link_close(r->link);
 	mr_redis_link_close(r->ear);
 	if (r->store->backing == &r->backing) r->store->backing = NULL;
+	mr_fanout_free_all(r);
 	mr_window_free_all(r);
 	mr_taken_free_all(r);
 	mr_buffer_fini(&r->acks);

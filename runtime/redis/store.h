@@ -11,8 +11,10 @@
 #include "redis/port.h"
 
 struct mr_redis_store_options {
-	struct mr_redis_options link;  /* borrowed until mr_redis_store_open returns */
-	const char *prefix;            /* global_keyprefix; "" */
+	struct mr_redis_options link; /* borrowed until mr_redis_store_open returns */
+	const char *prefix;           /* global_keyprefix; "" */
+	const char *fanout_prefix;    /* "/{db}.": see layout.h */
+	bool fanout_patterns;
 	mr_msec visibility;            /* visibility_timeout, ms; kombu's default is an hour */
 	int steps[MR_REDIS_STEPS_MAX]; /* priority_steps; kombu's default is 0 3 6 9 */
 	int step_count;

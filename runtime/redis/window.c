@@ -23,12 +23,13 @@ static struct mr_redis_store *redis_of(struct mr_backing *b)
 	return mr_container(b, struct mr_redis_store, backing);
 }
 
-static struct mr_window *window_of(struct mr_redis_store *r, struct mr_queue *q)
+struct mr_window *mr_window_of(struct mr_redis_store *r, struct mr_queue *q)
 {
 	if (q->window) return q->window;
 	struct mr_window *w = mr_calloc(1, sizeof *w);
 	if (!w) return NULL;
 	w->queue = q;
+	mr_list_init(&w->hearings);
 	q->window = w;
 	mr_list_append(&r->windows, &w->node);
 	return w;
@@ -118,16 +119,26 @@ static mr_msec until(const struct mr_redis_store *r, int64_t time)
 	return time > now ? r->store->now + (time - now) : r->store->now;
 }
 
+enum mr_status mr_window_read(struct mr_message **out, struct mr_envelope *seen, mr_slice text)
+{
+	mr_error error = {0};
+	struct mr_message *m = NULL;
+	enum mr_status st = mr_envelope_read(&m, seen, text, &error);
+	if (st == MR_OK) st = mr_message_inspect(&m, user_of(m), NULL, &error);
+	if (st == MR_OK)
+		*out = m;
+	else
+		mr_message_drop(m);
+	return st;
+}
+
 static void arrive(struct mr_redis_store *r, struct mr_queue *q, const redisReply *tag,
 	const redisReply *text)
 {
 	struct mr_envelope seen;
 	struct mr_message *m = NULL;
-	mr_error error = {0};
-	enum mr_status st = mr_envelope_read(&m, &seen, mr_slice_of(text->str, text->len), &error);
-	if (st == MR_OK) st = mr_message_inspect(&m, user_of(m), NULL, &error);
+	enum mr_status st = mr_window_read(&m, &seen, mr_slice_of(text->str, text->len));
 	if (st != MR_OK && st != MR_NO_MEMORY) {
-		mr_message_drop(m);
 		put_aside(r, tag, text);
 		return;
 	}
@@ -214,7 +225,7 @@ static bool ask(struct mr_redis_store *r, struct mr_window *w, size_t most, stru
 void mr_window_fetch(struct mr_backing *b, struct mr_queue *q, size_t most)
 {
 	struct mr_redis_store *r = redis_of(b);
-	struct mr_window *w = window_of(r, q);
+	struct mr_window *w = mr_window_of(r, q);
 	if (!r->is_up || !w || w->asked || w->is_dry) return;
 	if (!ask(r, w, most, NULL)) w->is_dry = true; /* without memory; see on_round */
 }
@@ -222,7 +233,7 @@ void mr_window_fetch(struct mr_backing *b, struct mr_queue *q, size_t most)
 void mr_window_get(struct mr_backing *b, struct mr_queue *q, struct mr_promise *p)
 {
 	struct mr_redis_store *r = redis_of(b);
-	struct mr_window *w = window_of(r, q);
+	struct mr_window *w = mr_window_of(r, q);
 	if (!r->is_up || !mr_redis_link_is_up(r->link))
 		mr_backing_lose(p);
 	else if (!w || !ask(r, w, 1, p))

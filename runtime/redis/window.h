@@ -5,6 +5,10 @@
 
 #include "redis/state.h"
 
+/* What is known of a queue; NULL: out of memory. */
+struct mr_window *mr_window_of(struct mr_redis_store *r, struct mr_queue *q);
+/* *Gives* the message of an envelope, with what the store notes of it; errors as mr_envelope_read's. */
+enum mr_status mr_window_read(struct mr_message **out, struct mr_envelope *seen, mr_slice text);
 void mr_window_fetch(struct mr_backing *b, struct mr_queue *q, size_t most);
 void mr_window_get(struct mr_backing *b, struct mr_queue *q, struct mr_promise *p);
 void mr_window_forget(struct mr_backing *b, struct mr_queue *q);

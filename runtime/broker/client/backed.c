@@ -14,7 +14,8 @@ static bool is_backed(const struct mr_broker_channel *ch)
 static bool is_served(mr_slice type)
 {
 	return mr_slice_equal(type, mr_slice_str("direct")) ||
-	       mr_slice_equal(type, mr_slice_str("topic"));
+	       mr_slice_equal(type, mr_slice_str("topic")) ||
+	       mr_slice_equal(type, mr_slice_str("fanout"));
 }
 
 enum mr_status mr_backed_check_exchange(const struct mr_broker_channel *ch, mr_slice name,
@@ -28,8 +29,8 @@ enum mr_status mr_backed_check_exchange(const struct mr_broker_channel *ch, mr_s
 			name.data);
 	if (is_served(type)) return MR_OK;
 	return mr_reply_error(error, 406,
-		"exchange '%.*s': on Redis exchanges are direct or topic, not %.*s", (int)name.size,
-		name.data, (int)type.size, type.data);
+		"exchange '%.*s': on Redis exchanges are direct, topic or fanout, not %.*s",
+		(int)name.size, name.data, (int)type.size, type.data);
 }
 
 enum mr_status mr_backed_check_exchange_binding(const struct mr_broker_channel *ch, mr_error *error)
@@ -67,9 +68,9 @@ enum mr_status mr_backed_check_message(const struct mr_broker_channel *ch,
 	struct mr_addresses to = mr_message_addresses(m);
 	if (to.cc.size || to.bcc.size)
 		return mr_reply_error(error, 406, "on Redis messages have no CC and no BCC");
-	if (!x || x->type == MR_X_DIRECT || x->type == MR_X_TOPIC) return MR_OK;
+	if (!x || x->type != MR_X_HEADERS) return MR_OK;
 	return mr_reply_error(error, 406,
-		"exchange '%s': on Redis exchanges are direct or topic, not %s", x->name,
+		"exchange '%s': on Redis exchanges are direct, topic or fanout, not %s", x->name,
 		mr_exchange_type_name(x->type));
 }
 

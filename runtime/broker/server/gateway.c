@@ -95,6 +95,8 @@ static struct mr_redis_store_options options_of(const struct mr_redis_address *a
 			.socket_timeout = a->socket_timeout,
 			.health_check_interval = a->health_check_interval},
 		.prefix = a->global_keyprefix,
+		.fanout_prefix = a->fanout_prefix,
+		.fanout_patterns = a->fanout_patterns,
 		.visibility = a->visibility_timeout,
 		.step_count = (int)a->priority_step_count};
 	memcpy(o.steps, a->priority_steps, sizeof o.steps);

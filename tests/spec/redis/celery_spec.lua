@@ -82,4 +82,43 @@ tasks.add.apply_async((4, 5), queue='lua')
       eventually("the task", function() return got end)
       assert.same({ "tasks.add", 9, true }, got)
    end)
+
+   -- As `celery inspect ping`: a broadcast by a fanout exchange, an answer by a direct one.
+   it("is controlled by broadcasts: a worker answers Lua, and Lua answers celery inspect", function()
+      local answers, oid = {}, "0b9d4b4c-1c5f-4b8e-9d0f-6f1d8e1e2a10"
+      assert(ch:exchange_declare { exchange = "celery.pidbox", type = "fanout" })
+      assert(ch:exchange_declare { exchange = "reply.celery.pidbox", type = "direct" })
+      local inbox = assert(ch:queue_declare { exclusive = true }).queue
+      assert(ch:queue_bind { queue = inbox, exchange = "reply.celery.pidbox", routing_key = oid })
+      assert(ch:consume(inbox, function(msg)
+         for name, answer in pairs(msg:decode()) do answers[#answers + 1] = { name, answer.ok, msg.headers.ticket } end
+         assert(msg:ack())
+      end))
+      local json = { content_type = "application/json", content_encoding = "utf-8" }
+      local ping = '{"method": "ping", "arguments": {}, "ticket": "t1", "reply_to": {"exchange": "reply.celery.pidbox", "routing_key": "'
+         .. oid .. '"}}'
+      eventually("the worker's answer", function()
+         assert(ch:publish("celery.pidbox", "", ping, json))
+         return #answers > 0
+      end, 120)
+      assert.is_truthy(answers[1][1]:find("^celery@"))
+      assert.equal("pong", answers[1][2])
+      assert.equal("t1", answers[1][3])
+
+      local box = assert(ch:queue_declare { queue = "lua@here.celery.pidbox", exclusive = true, auto_delete = true }).queue
+      assert(ch:queue_bind { queue = box, exchange = "celery.pidbox" })
+      assert(ch:consume(box, function(msg)
+         local order = msg:decode()
+         assert(msg:ack())
+         if order.method ~= "ping" then return end
+         assert(ch:publish(order.reply_to.exchange, order.reply_to.routing_key, '{"lua@here": {"ok": "pong"}}',
+            { content_type = "application/json", content_encoding = "utf-8", headers = { ticket = order.ticket } }))
+      end))
+      local said = process.start(("env BROKER=%s OUT=/dev/null /usr/bin/python3 -m celery --workdir %s -A tasks inspect -t 20 ping")
+         :format(redis.env.MR_REDIS_URL, folder))
+      eventually("both answers", function()
+         local text = said:output()
+         return text:find("lua@here: OK", 1, true) and text:find("celery@%S+: OK") and text:find("pong", 1, true)
+      end, 120)
+   end)
 end)

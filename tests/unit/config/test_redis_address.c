@@ -48,6 +48,8 @@ static void has_kombus_defaults(void **state)
 	assert_int_equal(a.priority_steps[3], 9);
 	assert_int_equal(a.socket_timeout, 0);
 	assert_int_equal(a.health_check_interval, 25000);
+	assert_string_equal(a.fanout_prefix, "/{db}.");
+	assert_true(a.fanout_patterns);
 	mr_redis_address_fini(&a);
 }
 
@@ -89,6 +91,17 @@ static void reads_the_options(void **state)
 	assert_int_equal(a.health_check_interval, 500);
 	assert_string_equal(a.ca_certs, "/etc/ca.pem");
 	mr_redis_address_fini(&a);
+	a = good("redis://h?fanout_prefix=False&fanout_patterns=0");
+	assert_string_equal(a.fanout_prefix, "");
+	assert_false(a.fanout_patterns);
+	mr_redis_address_fini(&a);
+	a = good("redis://h?fanout_prefix=/app.&fanout_patterns=True");
+	assert_string_equal(a.fanout_prefix, "/app.");
+	assert_true(a.fanout_patterns);
+	mr_redis_address_fini(&a);
+	a = good("redis://h?fanout_prefix=true");
+	assert_string_equal(a.fanout_prefix, "/{db}.");
+	mr_redis_address_fini(&a);
 }
 
 static void says_what_is_wrong(void **state)
@@ -113,8 +126,9 @@ static void says_what_is_wrong(void **state)
 	bad("redis://h?socket_timeout=1s", MR_BAD_OPTION, "seconds");
 	bad("redis://h?socket_timeout=nan", MR_BAD_OPTION, "seconds");
 	bad("redis://h?queue_order_strategy=sorted", MR_BAD_OPTION, "no effect");
-	bad("redis://h?fanout_patterns=true", MR_BAD_OPTION, "no effect");
-	bad("redis://h?fanout_prefix=x", MR_BAD_OPTION, "no effect");
+	bad("redis://h?fanout_patterns=yes", MR_BAD_OPTION, "true or false");
+	bad("redis://h?fanout_prefix=x", MR_BAD_OPTION, "leading slash");
+	bad("redis://h?fanout_prefix=", MR_BAD_OPTION, "leading slash");
 	bad("redis://h?priority_steps=0,3,3", MR_BAD_OPTION, "ascending");
 	bad("redis://h?priority_steps=", MR_BAD_OPTION, "ascending");
 	bad("redis://h?priority_steps=0,1,2,3,4,5,6,7,8,9,10", MR_BAD_OPTION, "up to 10");

@@ -72,6 +72,13 @@ static void test_fanout_channels_have_the_database_and_perhaps_the_key(void **st
 	l.prefix = SLICE("p");
 	assert_int_equal(mr_layout_channel(&b, &l, SLICE("x"), SLICE("a")), MR_OK);
 	is_text(&b, "px");
+	l.prefix = SLICE("p*");
+	l.fanout_prefix = SLICE("/[{db}].");
+	l.fanout_patterns = true;
+	assert_int_equal(mr_layout_channel(&b, &l, SLICE("?"), SLICE("a")), MR_OK);
+	is_text(&b, "p*/[12].?/a");
+	assert_int_equal(mr_layout_subscription(&b, &l, SLICE("?\\"), SLICE("?")), MR_OK);
+	is_text(&b, "p\\*/\\[12].\\?\\\\/?");
 }
 
 static void test_bindings_are_read_as_they_are_written(void **state)
