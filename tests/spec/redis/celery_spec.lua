@@ -83,6 +83,21 @@ tasks.add.apply_async((4, 5), queue='lua')
       assert.same({ "tasks.add", 9, true }, got)
    end)
 
+   it("has events, which a script hears by their keys", function()
+      assert(ch:exchange_declare { exchange = "celeryev", type = "fanout", durable = true })
+      local queue = assert(ch:queue_declare { exclusive = true }).queue
+      assert(ch:queue_bind { queue = queue, exchange = "celeryev", routing_key = "worker.#" })
+      local event
+      assert(ch:consume(queue, function(msg)
+         local seen = msg:decode()
+         if msg.routing_key == "worker.heartbeat" then event = seen end
+         assert(msg:ack())
+      end))
+      eventually("a heartbeat", function() return event end, 120)
+      assert.equal("worker-heartbeat", event.type)
+      assert.is_truthy(event.hostname:find("^celery@"))
+   end)
+
    -- As `celery inspect ping`: a broadcast by a fanout exchange, an answer by a direct one.
    it("is controlled by broadcasts: a worker answers Lua, and Lua answers celery inspect", function()
       local answers, oid = {}, "0b9d4b4c-1c5f-4b8e-9d0f-6f1d8e1e2a10"

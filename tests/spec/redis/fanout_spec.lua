@@ -1,5 +1,4 @@
 --- fanout: fanout exchanges on Redis: several gateways, and kombu beside them.
--- Covers: runtime/redis/fanout.c by PUBLISH
 -- Feature: fanout exchanges of kombu
 -- SPDX-License-Identifier: MIT
 local files = require "files"
@@ -63,7 +62,7 @@ c.release()
 ]=]
 
 local RECEIVE = [=[
-import kombu, sys, json
+import kombu, kombu.common, sys, json
 c = kombu.Connection(sys.argv[1])
 got = []
 def take(body, message):
@@ -71,6 +70,8 @@ def take(body, message):
                 message.delivery_info['routing_key']])
     message.ack()
 q = kombu.Queue(sys.argv[2], kombu.Exchange(sys.argv[3], type='fanout'), routing_key=sys.argv[4], auto_delete=True)
+if not sys.argv[4]:
+    q = kombu.common.Broadcast(sys.argv[3])
 with c.Consumer(q, callbacks=[take], accept=['json', 'application/data', 'text/plain', 'application/octet-stream']):
     while len(got) < int(sys.argv[5]):
         c.drain_events(timeout=60)
