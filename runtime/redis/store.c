@@ -384,7 +384,8 @@ enum mr_status mr_redis_store_open(struct mr_redis_store **out, struct ev_loop *
 	ev_init(&r->rounds, on_round);
 	r->rounds.data = r;
 	mr_delayed_init(r);
-	struct mr_redis_options beside = o->link; /* the same server: the Sentinels are asked once */
+	struct mr_redis_options beside =
+		o->link; /* the same server: the Sentinels are asked once */
 	beside.follows = o->link.sentinel_count > 0;
 	enum mr_status st = prepare(r, o);
 	if (st == MR_OK) st = mr_redis_link_open(&r->link, loop, &o->link, &main, error);

@@ -261,6 +261,19 @@ describe("a fanout exchange in Redis", function()
       assert.equal("", redis.cli("KEYS", "unacked*"))
    end)
 
+   it("has messages that expire where they wait", function()
+      local queue = bound(ch)
+      assert(ch:publish("x", "", "gone", { expiration = "0" }))
+      assert(ch:publish("x", "", "here", { expiration = "600000" }))
+      local msg
+      eventually("the second", function()
+         msg = ch:get(queue)
+         return msg
+      end)
+      assert.equal("here", msg.body)
+      assert(msg:ack())
+   end)
+
    it("fills a queue that has messages of its list, too, and dead-letters what is rejected there", function()
       assert(ch:queue_declare { queue = "dead" })
       assert(ch:exchange_declare { exchange = "x", type = "fanout" })

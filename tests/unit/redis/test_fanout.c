@@ -253,7 +253,7 @@ static int setup(void **state)
 {
 	static const struct mr_limits none = {-1, -1, -1, -1, MR_DROP_HEAD, 0, false, false, -1,
 		{0}, {0}};
-	const struct mr_redis_store_port port = {on_turn, on_up, on_down, &b};
+	const struct mr_redis_store_port port = {on_turn, on_up, on_down, on_turn, &b};
 	mr_error error = {0};
 	(void)state;
 	b = (struct bench){.loop = mr_ev_open(), .peers = {{.fd = -1}, {.fd = -1}}};
