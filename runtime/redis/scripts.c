@@ -66,7 +66,7 @@
 
 static const char *const texts[MR_SCRIPT_MAX] = {
 	/* KEYS: the lists of a queue, those to be emptied first first; unacked, unacked_index. ARGV: how many, the
-	 * queue's name. Answers tag, envelope, tag, envelope... Copies of one message may have one tag: each has a name
+	 * queue's name, and after how many bytes it is enough. Answers tag, envelope, tag, envelope... Copies of one message may have one tag: each has a name
 	 * of its own here, so that none hides another. And each is recorded as if it was published to its queue alone,
 	 * so that who restores it puts it there, and not into other queues that got copies. */
 	[MR_SCRIPT_TAKE] = TAG_OF CLOCK
@@ -74,9 +74,12 @@ static const char *const texts[MR_SCRIPT_MAX] = {
 	"local place = ', \"\", \"' .. ARGV[2]:gsub('[%c\"\\\\]', function(c)\n"
 	"  return ('\\\\u%04x'):format(c:byte())\n"
 	"end) .. '\"]'\n"
+	"local bytes, most = 0, tonumber(ARGV[3])\n"
 	"for i = 1, #KEYS - 2 do\n"
-	"  local left = tonumber(ARGV[1]) - #out / 2\n"
-	"  for _, text in ipairs(left > 0 and redis.call('RPOP', KEYS[i], left) or {}) do\n"
+	"  while #out / 2 < tonumber(ARGV[1]) and bytes < most do\n"
+	"    local text = redis.call('RPOP', KEYS[i])\n"
+	"    if not text then break end\n"
+	"    bytes = bytes + #text\n"
 	"    local tag = tag_of(text)\n"
 	"    local name, n = tag, 1\n"
 	"    while redis.call('HSETNX', unacked, name, '[' .. text .. place) == 0 do\n"

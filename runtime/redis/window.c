@@ -11,6 +11,8 @@
 #include "redis/envelope.h"
 #include "redis/taken.h"
 
+#define TAKE_BYTES "1048576" /* of one answer, and one message: then it is asked again */
+
 struct fetch { /* a TAKE whose answer is due */
 	struct mr_redis_store *redis;
 	struct mr_window *window;
@@ -198,7 +200,7 @@ static void took(void *context, uint64_t number, const redisReply *reply, const 
 static bool ask(struct mr_redis_store *r, struct mr_window *w, size_t most, struct mr_promise *p)
 {
 	char rooms[MR_REDIS_STEPS_MAX + 2][MR_REDIS_KEY_MAX], number[32], keys[32];
-	mr_slice words[MR_REDIS_STEPS_MAX + 7];
+	mr_slice words[MR_REDIS_STEPS_MAX + 8];
 	int count = 0;
 	struct fetch *f = mr_calloc(1, sizeof *f);
 	if (!f) return false;
@@ -214,6 +216,7 @@ static bool ask(struct mr_redis_store *r, struct mr_window *w, size_t most, stru
 	words[count++] = mr_ask_key(r, "unacked_index", (mr_slice){0}, rooms[r->step_count + 1]);
 	words[count++] = mr_slice_str(number);
 	words[count++] = mr_queue_name(w->queue);
+	words[count++] = mr_slice_str(TAKE_BYTES);
 	if (mr_redis_link_send(r->link, words, (size_t)count, took, f, 0) != MR_OK) {
 		mr_free(f);
 		return false;

@@ -222,6 +222,35 @@ describe("Redis in trouble", function()
       blind:close()
    end)
 
+   it("answers by direct reply-to, which leaves nothing in Redis", function()
+      queue "ask"
+      local got
+      assert(ch:consume("amq.rabbitmq.reply-to", function(msg) got = msg.body end, { no_ack = true }))
+      assert(ch:consume("ask", function(msg)
+         assert(ch:publish("", msg.reply_to, "answer to " .. msg.body))
+         assert(msg:ack())
+      end))
+      assert(ch:publish("", "ask", "question", { reply_to = "amq.rabbitmq.reply-to" }))
+      eventually("the answer", function() return got end)
+      assert.equal("answer to question", got)
+      eventually("the ack", function() return redis.cli("KEYS", "*") == "" end)
+   end)
+
+   it("gives a consumer large messages as they come, not all at once", function()
+      local body = ("x"):rep(1024 * 1024)
+      queue()
+      for _ = 1, 40 do assert(ch:publish("", "q", body)) end
+      local other = assert(conn:channel())
+      local most, count = 0, 0
+      assert(other:consume("q", function(msg)
+         most = math.max(most, number("HLEN", "unacked"))
+         count = count + 1
+         assert(#msg.body == #body and msg:ack())
+      end))
+      eventually("all of them", function() return count == 40 end, 120)
+      assert.is_true(most < 40, most)
+   end)
+
    it("restores all that a dead process has taken at once, in the order in which it was taken", function()
       redis.python(LEAVE, "", "q", 350)
       local second = other_process()
