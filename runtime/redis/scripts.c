@@ -64,9 +64,24 @@
 	"  return queues\n"                                                                        \
 	"end\n"
 
+/* True: it is in its queue again. */
+#define RESTORED                                                                                             \
+	QUEUES_OF MARKED                                                                                     \
+		"local function restore(unacked, tag, whole, names, bindings)\n"                             \
+		"  local text, ex, rk = parts_of(whole)\n"                                                   \
+		"  local queues = not text and {} or ex == '' and { rk } or queues_of(bindings .. ex, rk)\n" \
+		"  local kept = false\n"                                                                     \
+		"  redis.call('HDEL', unacked, tag)\n"                                                       \
+		"  for _, q in ipairs(queues) do\n"                                                          \
+		"    kept = type(redis.pcall('RPUSH', names .. q, marked(text))) == 'number' or kept\n"      \
+		"  end\n"                                                                                    \
+		"  if not kept then redis.call('HSET', unacked, tag, whole) end\n"                           \
+		"  return kept\n"                                                                            \
+		"end\n"
+
 static const char *const texts[MR_SCRIPT_MAX] = {
 	/* KEYS: the lists of a queue, those to be emptied first first; unacked, unacked_index. ARGV: how many, the
-	 * queue's name, and after how many bytes it is enough. Answers tag, envelope, tag, envelope... Copies of one message may have one tag: each has a name
+	 * queue's name, after how many bytes it is enough, the end of the names in `unacked`. Answers tag, envelope, tag, envelope... Copies of one message may have one tag: each has a name
 	 * of its own here, so that none hides another. And each is recorded as if it was published to its queue alone,
 	 * so that who restores it puts it there, and not into other queues that got copies. */
 	[MR_SCRIPT_TAKE] = TAG_OF CLOCK
@@ -80,7 +95,7 @@ static const char *const texts[MR_SCRIPT_MAX] = {
 	"    local text = redis.call('RPOP', KEYS[i])\n"
 	"    if not text then break end\n"
 	"    bytes = bytes + #text\n"
-	"    local tag = tag_of(text)\n"
+	"    local tag = tag_of(text) .. ARGV[4]\n"
 	"    local name, n = tag, 1\n"
 	"    while redis.call('HSETNX', unacked, name, '[' .. text .. place) == 0 do\n"
 	"      n = n + 1\n"
@@ -130,29 +145,27 @@ static const char *const texts[MR_SCRIPT_MAX] = {
 	/* KEYS: unacked, unacked_index. ARGV: the visibility timeout in s, how many, the names' prefix, the
 	 * prefix of bindings. As kombu's restore_visible, in one step: the newest first, as each is put before those that
 	 * are there. What cannot be read, or has no queue, stays, for another timeout. Answers how many. */
-	[MR_SCRIPT_RESTORE] = QUEUES_OF MARKED CLOCK
+	[MR_SCRIPT_RESTORE] = RESTORED CLOCK
 	"local t = redis.call('TIME')\n"
 	"local due = redis.call('ZREVRANGEBYSCORE', KEYS[2], t[1] - ARGV[1], '-inf', 'LIMIT', 0, ARGV[2])\n"
-	"local function restore(tag, whole)\n"
-	"  local text, ex, rk = parts_of(whole)\n"
-	"  local queues = not text and {} or ex == '' and { rk } or queues_of(ARGV[4] .. ex, rk)\n"
-	"  local kept = false\n"
-	"  redis.call('HDEL', KEYS[1], tag)\n"
-	"  for _, q in ipairs(queues) do\n"
-	"    kept = type(redis.pcall('RPUSH', ARGV[3] .. q, marked(text))) == 'number' or kept\n"
-	"  end\n"
-	"  if not kept then redis.call('HSET', KEYS[1], tag, whole) end\n"
-	"  return kept\n"
-	"end\n"
 	"for _, tag in ipairs(due) do\n"
 	"  local whole = redis.call('HGET', KEYS[1], tag)\n"
-	"  if not whole or restore(tag, whole) then\n"
+	"  if not whole or restore(KEYS[1], tag, whole, ARGV[3], ARGV[4]) then\n"
 	"    redis.call('ZREM', KEYS[2], tag)\n"
 	"  else\n"
 	"    redis.call('ZADD', KEYS[2], clock(), tag)\n"
 	"  end\n"
 	"end\n"
 	"return #due\n",
+	/* KEYS: unacked, unacked_index. ARGV: the end of the names of what was taken, the names' prefix, the prefix of
+	 * bindings. Restores what was taken by an answer that was lost. */
+	[MR_SCRIPT_RECLAIM] = RESTORED
+	"for _, tag in ipairs(redis.call('ZREVRANGE', KEYS[2], 0, -1)) do\n"
+	"  local whole = tag:find(ARGV[1], 1, true) and redis.call('HGET', KEYS[1], tag)\n"
+	"  if whole and restore(KEYS[1], tag, whole, ARGV[2], ARGV[3]) then\n"
+	"    redis.call('ZREM', KEYS[2], tag)\n"
+	"  end\n"
+	"end\n",
 	/* KEYS: the delayed messages, by the time when they are due. ARGV: ms, exchange, routing key, step of the
 	 * priority, envelope. Answers 1: a message is kept, for whatever queues there will be. */
 	[MR_SCRIPT_DELAY] = "local t = redis.call('TIME')\n"

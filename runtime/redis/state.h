@@ -68,6 +68,9 @@ struct mr_redis_store {
 	struct mr_node windows, taken, returning;
 	struct mr_buffer acks; /* tags, each with its zero byte */
 	size_t ack_count;
+	char taker
+		[40]; /* the end of the names of what it takes: for it alone, and anew after a doubt */
+	bool is_in_doubt;           /* an answer with messages may have been lost */
 	bool acks_wait;             /* Redis has refused some: the next round tries again */
 	uint64_t tag_high, tag_low; /* of the next delivery tag */
 	struct mr_buffer text;      /* scratch */

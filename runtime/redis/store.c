@@ -239,6 +239,7 @@ static void on_up(void *owner)
 	track(r);
 	mr_redis_link_hurry(r->ear);
 	mr_taken_resume(r);
+	mr_taken_reclaim(r);
 	mr_fanout_tell(r);
 }
 
@@ -361,6 +362,7 @@ static enum mr_status prepare(struct mr_redis_store *r, const struct mr_redis_st
 		random[0] ^= (uint64_t)mr_clock_us() << 16 ^ (uint64_t)getpid();
 	r->tag_high = random[0];
 	r->tag_low = random[1];
+	mr_taken_name(r);
 	return r->prefix ? mr_fanout_init(r, o->fanout_prefix, o->fanout_patterns, o->link.db)
 	                 : MR_NO_MEMORY;
 }

@@ -158,6 +158,26 @@ void mr_taken_renew(struct mr_redis_store *r)
 	}
 }
 
+void mr_taken_name(struct mr_redis_store *r)
+{
+	snprintf(r->taker, sizeof r->taker, "@%016llx%016llx", (unsigned long long)r->tag_high,
+		(unsigned long long)r->tag_low++);
+}
+
+/* What it still holds of that time is on its way back, too: to restore it sooner does no harm. */
+void mr_taken_reclaim(struct mr_redis_store *r)
+{
+	char rooms[3][MR_REDIS_KEY_MAX];
+	mr_slice words[] = {mr_slice_str("EVALSHA"), mr_slice_str(r->sha[MR_SCRIPT_RECLAIM]),
+		mr_slice_str("2"), mr_ask_key(r, "unacked", (mr_slice){0}, rooms[0]),
+		mr_ask_key(r, "unacked_index", (mr_slice){0}, rooms[1]), mr_slice_str(r->taker),
+		mr_slice_str(r->prefix), mr_ask_key(r, "_kombu.binding.", (mr_slice){0}, rooms[2])};
+	if (!r->is_in_doubt) return;
+	mr_ask_send(r, words, sizeof words / sizeof *words, NULL);
+	r->is_in_doubt = false;
+	mr_taken_name(r);
+}
+
 /* A dead process may have taken thousands: there are more. */
 static void restored(void *context, uint64_t number, const redisReply *reply, const mr_error *why)
 {

@@ -183,6 +183,7 @@ static void took(void *context, uint64_t number, const redisReply *reply, const 
 		else
 			drop(r, tag);
 	}
+	if (!reply) r->is_in_doubt = true;
 	w->asked--;
 	if (f->promise) tell(f->promise, count, reply, why);
 	if (why) w->is_dry = true; /* it is asked again when there is time: see on_round */
@@ -200,7 +201,7 @@ static void took(void *context, uint64_t number, const redisReply *reply, const 
 static bool ask(struct mr_redis_store *r, struct mr_window *w, size_t most, struct mr_promise *p)
 {
 	char rooms[MR_REDIS_STEPS_MAX + 2][MR_REDIS_KEY_MAX], number[32], keys[32];
-	mr_slice words[MR_REDIS_STEPS_MAX + 8];
+	mr_slice words[MR_REDIS_STEPS_MAX + 9];
 	int count = 0;
 	struct fetch *f = mr_calloc(1, sizeof *f);
 	if (!f) return false;
@@ -217,6 +218,7 @@ static bool ask(struct mr_redis_store *r, struct mr_window *w, size_t most, stru
 	words[count++] = mr_slice_str(number);
 	words[count++] = mr_queue_name(w->queue);
 	words[count++] = mr_slice_str(TAKE_BYTES);
+	words[count++] = mr_slice_str(r->taker);
 	if (mr_redis_link_send(r->link, words, (size_t)count, took, f, 0) != MR_OK) {
 		mr_free(f);
 		return false;

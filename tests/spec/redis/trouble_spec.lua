@@ -251,6 +251,30 @@ describe("Redis in trouble", function()
       assert.is_true(most < 40, most)
    end)
 
+   it("takes again at once what was in an answer that was lost", function()
+      queue()
+      for i = 1, 20 do assert(ch:publish("", "q", "m" .. i)) end
+      local pid = require "files".read(redis.dir .. "/pid"):match "%d+"
+      local killer = assert(io.popen(("timeout 60 redis-cli -s %s >%s/killer"):format(redis.env.MR_REDIS_SOCKET, redis.dir), "w"))
+      killer:write "PING\n"
+      killer:flush()
+      eventually("the killer", function() return require "files".read(redis.dir .. "/killer"):find "PONG" end)
+      os.execute("kill -STOP " .. pid)
+      local seen, count = {}, 0
+      assert(ch:consume("q", function(msg)
+         if not seen[msg.body] then count = count + 1 end
+         seen[msg.body] = true
+         msg:ack()
+      end)) -- Redis will execute what it asks for, and lose the answer with the connection
+      killer:write "CLIENT KILL TYPE normal SKIPME yes\n"
+      killer:flush()
+      -- The pause only lets the killer's command arrive; too short a one proves less, and fails nothing.
+      os.execute("sleep 0.3; kill -CONT " .. pid)
+      eventually("all of them", function() return count == 20 end)
+      eventually("the acks", function() return number("HLEN", "unacked") == 0 end)
+      killer:close()
+   end)
+
    it("restores all that a dead process has taken at once, in the order in which it was taken", function()
       redis.python(LEAVE, "", "q", 350)
       local second = other_process()
