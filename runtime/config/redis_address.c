@@ -127,13 +127,16 @@ static enum mr_status take_fanout_prefix(struct mr_redis_address *a, const char 
 
 static enum mr_status take_steps(struct mr_redis_address *a, const char *text, mr_error *error)
 {
-	static const char what[] = "up to 10 ascending numbers from 0 to 255, as in 0,3,6,9";
+	static const char what[] =
+		"up to 10 ascending numbers from 0 to 255, the first one 0, as in 0,3,6,9";
 	long last = -1;
 	a->priority_step_count = 0;
 	while (true) {
 		char *end;
 		long step = *text >= '0' && *text <= '9' ? strtol(text, &end, 10) : -1;
-		if (step <= last || step > 255 || a->priority_step_count == MR_REDIS_STEPS_MAX)
+		/* What is restored goes to the list of 0, kombu's too. */
+		if (step <= last || step > 255 || (last < 0 && step) ||
+			a->priority_step_count == MR_REDIS_STEPS_MAX)
 			return bad_option(error, "priority_steps", what);
 		a->priority_steps[a->priority_step_count++] = (int)step;
 		last = step;

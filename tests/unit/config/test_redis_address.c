@@ -130,6 +130,7 @@ static void says_what_is_wrong(void **state)
 	bad("redis://h?fanout_prefix=x", MR_BAD_OPTION, "leading slash");
 	bad("redis://h?fanout_prefix=", MR_BAD_OPTION, "leading slash");
 	bad("redis://h?priority_steps=0,3,3", MR_BAD_OPTION, "ascending");
+	bad("redis://h?priority_steps=3,6", MR_BAD_OPTION, "the first one 0");
 	bad("redis://h?priority_steps=", MR_BAD_OPTION, "ascending");
 	bad("redis://h?priority_steps=0,1,2,3,4,5,6,7,8,9,10", MR_BAD_OPTION, "up to 10");
 	bad("redis://h?max_connections=5", MR_BAD_OPTION, "no effect");
