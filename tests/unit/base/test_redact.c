@@ -28,6 +28,13 @@ static void hides_what_is_a_password(void **state)
 	check("'http://a:b@c' 'http://d:e@f'", "'http://a:***@c' 'http://d:***@f'");
 	check("a://://u:x@h", "a://:***@h");
 	check("amqp://u:@h", "amqp://u:***@h");
+	check("amqp://h?password=x&a=b, y", "amqp://h?password=***&a=b, y");
+	check("sentinel://:hop@h:1,i:2/0?x=y&sentinel_password=skip;z=1 password=2",
+		"sentinel://:***@h:1,i:2/0?x=y&sentinel_password=***;z=1 password=2");
+	check("sentinel://h:1?sentinel_password=a@b&x=y", "sentinel://h:***&x=y");
+	check("sentinel://h:1?sentinel_password=a&x=c@d", "sentinel://h:***@d");
+	check("x://a:1;x_password=a;y://b:2;password=c",
+		"x://a:1;x_password=***;y://b:2;password=***");
 }
 
 static void leaves_other_text(void **state)
