@@ -21,7 +21,7 @@ SIGINT or SIGTERM closes every connection (320, CONNECTION_FORCED) and ends.]])
    c:option("--listen", "Where to listen; a port alone: on the loopback interface; port 0: any.", "127.0.0.1:5672"):argname "ADDR:PORT"
    c:option("--tls-cert", "Serve TLS with this certificate chain (PEM)."):argname "FILE"
    c:option("--tls-key", "Its key (PEM); default: in the certificate's file."):argname "FILE"
-   c:option("--store", "Keep the messages in this Redis (redis://..., rediss://...); default: MOONRABBIT_STORE, else here."):argname "URL"
+   c:option("--store", "Keep the messages in this Redis (redis://..., sentinel://...); default: MOONRABBIT_STORE, else here."):argname "URL"
    c:option("--user", "Add a user; its password is MOONRABBIT_BROKER_PASSWORD."):argname "NAME"
    c:option("--vhost", "Add a virtual host; may be repeated."):argname "NAME":count "*"
    c:option("--memory-limit", "MiB of messages above which publishers are blocked; 0: never.", "2048"):argname "MIB"
@@ -34,7 +34,7 @@ local function check(options)
    if not limit or limit < 0 then return nil, "--memory-limit must be a number of MiB, not negative" end
    if options.tls_key and not options.tls_cert then return nil, "--tls-key needs --tls-cert" end
    local store = options.store or os.getenv "MOONRABBIT_STORE"
-   if store and not store:find "^redis" then
+   if store and not (store:find "^redis" or store:find "^sentinel:") then
       return nil, ('--store must be a URL of Redis, such as redis://localhost:6379/0, not "%s"'):format(redact(store))
    end
    if store and options.vhost[1] then return nil, "--vhost and --store: a Redis has one virtual host, /" end

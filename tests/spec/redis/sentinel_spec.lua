@@ -1,7 +1,9 @@
 --- sentinel: a Redis that is found by Sentinels, and its failovers.
 -- Feature: failover of a Redis
 -- SPDX-License-Identifier: MIT
+local broker = require "broker"
 local mr = require "moonrabbit"
+local process = require "process"
 local redis = require "redis"
 local sentinels = require "sentinels"
 local waits = require "waits"
@@ -98,6 +100,7 @@ describe("a Redis that Sentinels watch", function()
    after_each(function()
       for _, conn in ipairs(open) do conn:close() end
       open = {}
+      process.end_all()
    end)
 
    it("is reached by the address that they give, and no password is shown", function()
@@ -135,6 +138,19 @@ describe("a Redis that Sentinels watch", function()
       assert.equal("for kombu", redis.python(KOMBU))
       local msg = assert(ch:get("q", { no_ack = true }))
       assert.equal("from kombu", msg:decode())
+   end)
+
+   it("is served to others by moonrabbit broker --store", function()
+      local server = process.start(("%s broker --listen 127.0.0.1:0"):format(broker.command),
+         ("MOONRABBIT_STORE='%s'"):format(sentinels.url()))
+      server:says "serving clients"
+      local _, ch = connect((server:output():match "amqp://[^;]+"))
+      assert(ch:publish("", "q", "m"))
+      assert.equal("1", sentinels.cli(sentinels.master(), "llen", "q"))
+      assert.is_nil(server:output():find("hop", 1, true), server:output())
+      assert.is_nil(server:output():find("skip", 1, true), server:output())
+      assert(ch:get("q", { no_ack = true }))
+      server:stop()
    end)
 
    it("is found when the first Sentinel is dead", function()
