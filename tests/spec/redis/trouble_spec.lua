@@ -255,7 +255,8 @@ describe("Redis in trouble", function()
       queue()
       for i = 1, 20 do assert(ch:publish("", "q", "m" .. i)) end
       local pid = require "files".read(redis.dir .. "/pid"):match "%d+"
-      local killer = assert(io.popen(("timeout 60 redis-cli -s %s >%s/killer"):format(redis.env.MR_REDIS_SOCKET, redis.dir), "w"))
+      require "files".write(redis.dir .. "/killer", "")
+      local killer = assert(io.popen(("timeout 60 redis-cli -s %s >>%s/killer"):format(redis.env.MR_REDIS_SOCKET, redis.dir), "w"))
       killer:write "PING\n"
       killer:flush()
       eventually("the killer", function() return require "files".read(redis.dir .. "/killer"):find "PONG" end)
