@@ -27,8 +27,11 @@ end
 --- Ends it; its data stay for the next start.
 function redis.stop() output(("sh %s stop %s"):format(quoted(script), redis.dir)) end
 
---- Kills it without warning.
-function redis.kill() os.execute("kill -9 " .. files.read(redis.dir .. "/pid")) end
+--- Kills it without warning, and waits until it is dead: a start finds it serving otherwise, and starts none.
+function redis.kill()
+   local pid = files.read(redis.dir .. "/pid"):match "%d+"
+   os.execute(("kill -9 %s; while grep -q '^State:.[^ZX]' /proc/%s/status 2>/dev/null; do sleep 0.01; done"):format(pid, pid))
+end
 
 --- Ends it, and removes its data.
 function redis.clean()

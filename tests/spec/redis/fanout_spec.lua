@@ -363,6 +363,26 @@ describe("a fanout exchange in Redis", function()
       assert.equal("m", got[1])
    end)
 
+   it("gives once more what a kombu process did not ack, after the visibility timeout", function()
+      local _, quick = connect "?visibility_timeout=3"
+      local got = collect(quick, bound(quick, { exchange = "kx", key = "k" }))
+      redis.python([=[
+import kombu, sys, os
+c = kombu.Connection(sys.argv[1])
+x = kombu.Exchange('kx', type='fanout')
+def die(body, message): os._exit(0)
+with c.Consumer(kombu.Queue('dying', x, routing_key='k'), callbacks=[die]):
+    kombu.Producer(c.channel(), exchange=x).publish('m', routing_key='none')
+    try: c.drain_events(timeout=1)
+    except OSError: pass
+    kombu.Producer(c.channel(), exchange=x).publish('m', routing_key='k')
+    c.drain_events(timeout=20)
+]=])
+      eventually("both", function() return #got == 2 end, 60)
+      assert.same({ "m", "m" }, got)
+      redis.cli("DEL", "dying")
+   end)
+
    it("leaves out what is no envelope", function()
       local got = collect(ch, bound(ch))
       for _, bad in ipairs { "no json", "{}", "[1]", "" } do assert.equal("1", redis.cli("PUBLISH", "/0.x", bad)) end
