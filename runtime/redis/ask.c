@@ -26,6 +26,13 @@ mr_slice mr_ask_list(const struct mr_redis_store *r, mr_slice queue, int step,
 	return key;
 }
 
+int mr_ask_step(const struct mr_redis_store *r, int priority)
+{
+	int step = 0;
+	while (step + 1 < r->step_count && r->steps[step + 1] <= priority) step++;
+	return step;
+}
+
 mr_slice mr_ask_key(const struct mr_redis_store *r, const char *name, mr_slice more,
 	char room[MR_REDIS_KEY_MAX])
 {

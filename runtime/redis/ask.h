@@ -15,6 +15,8 @@ void mr_ask_heal(struct mr_redis_store *r, const redisReply *reply);
 /* The name of a queue's list of a step, and other names, in room. */
 mr_slice mr_ask_list(const struct mr_redis_store *r, mr_slice queue, int step,
 	char room[MR_REDIS_KEY_MAX]);
+int mr_ask_step(const struct mr_redis_store *r,
+	int priority);     /* kombu's: the last that is not above it */
 int64_t mr_ask_time(void); /* ms of Unix time */
 mr_slice mr_ask_key(const struct mr_redis_store *r, const char *name, mr_slice more,
 	char room[MR_REDIS_KEY_MAX]);

@@ -19,8 +19,10 @@
 struct mr_taken {
 	struct mr_promise promise; /* while it goes back */
 	struct mr_redis_store *redis;
-	struct mr_node node; /* in mr_redis_store.taken; after a loss in .returning */
+	struct mr_node node; /* in mr_redis_store.taken; then .backs; after a loss .returning */
 	char *list;          /* set when it goes back: where to */
+	uint64_t number;     /* in the order of taking */
+	uint64_t after;      /* it goes back when so many TAKEs are answered */
 	uint8_t step;        /* its place in options.steps */
 	char tag[];          /* its field of `unacked` */
 };
@@ -65,11 +67,13 @@ struct mr_redis_store {
 	long long ear_id; /* of the connection that is told of changes; 0: it is not up */
 	struct mr_fanout fanout;
 	mr_msec renewed; /* when the taken ones were renewed last */
-	struct mr_node windows, taken, returning;
-	struct mr_buffer acks; /* tags, each with its zero byte */
+	struct mr_node windows, taken, backs, returning;
+	struct mr_node *last_back; /* where the last one was put in; or NULL */
+	uint64_t taken_count;      /* so far */
+	uint64_t takes, answers;   /* TAKEs that were sent, and answered */
+	struct mr_buffer acks;     /* tags, each with its zero byte */
 	size_t ack_count;
-	char taker
-		[40]; /* the end of the names of what it takes: for it alone, and anew after a doubt */
+	char taker[40];             /* the end of the names of what it takes, its own */
 	bool is_in_doubt;           /* an answer with messages may have been lost */
 	bool acks_wait;             /* Redis has refused some: the next round tries again */
 	uint64_t tag_high, tag_low; /* of the next delivery tag */

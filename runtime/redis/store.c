@@ -27,16 +27,6 @@ static struct mr_redis_store *redis_of(struct mr_backing *b)
 	return mr_container(b, struct mr_redis_store, backing);
 }
 
-/* ---- names ---- */
-
-/* kombu's: the last step that is not above the priority. */
-static int step_of(const struct mr_redis_store *r, int priority)
-{
-	int step = 0;
-	while (step + 1 < r->step_count && r->steps[step + 1] <= priority) step++;
-	return step;
-}
-
 /* ---- publishing ---- */
 
 /* A UUID as kombu's: unique among all that publish, by its random part, and here, by its count. */
@@ -94,7 +84,7 @@ static void publish(struct mr_backing *b, const struct mr_exchange *x, const str
 		mr_fanout_publish(r, x, m, text, p);
 		return;
 	}
-	int step = step_of(r, m->priority);
+	int step = mr_ask_step(r, m->priority);
 	if (!*x->name) {
 		mr_slice list = mr_ask_list(r, mr_message_key(m), step, room);
 		mr_slice words[] = {mr_slice_str("LPUSH"), list, text};
@@ -115,7 +105,7 @@ static void delay(struct mr_backing *b, const struct mr_exchange *x, const struc
 	struct mr_redis_store *r = redis_of(b);
 	struct mr_delayed d = {.exchange = mr_slice_str(x->name),
 		.key = mr_message_key(m),
-		.step = r->steps[step_of(r, m->priority)]};
+		.step = r->steps[mr_ask_step(r, m->priority)]};
 	if (x->type == MR_X_FANOUT) {
 		d = (struct mr_delayed){.step = -1};
 		if (!mr_fanout_channel(r, x, m, &d.exchange)) {
@@ -134,6 +124,7 @@ static void on_lists(struct mr_redis_store *r, enum mr_redis_script script,
 	char rooms[MR_REDIS_STEPS_MAX][MR_REDIS_KEY_MAX], keys[16];
 	mr_slice words[MR_REDIS_STEPS_MAX + 3];
 	int count = 0;
+	mr_taken_return(r, true);
 	snprintf(keys, sizeof keys, "%d", r->step_count);
 	words[count++] = mr_slice_str("EVALSHA");
 	words[count++] = mr_slice_str(r->sha[script]);
@@ -381,6 +372,7 @@ enum mr_status mr_redis_store_open(struct mr_redis_store **out, struct ev_loop *
 	r->loop = loop;
 	mr_list_init(&r->windows);
 	mr_list_init(&r->taken);
+	mr_list_init(&r->backs);
 	mr_list_init(&r->returning);
 	mr_list_init(&r->fanout.joining);
 	ev_init(&r->rounds, on_round);

@@ -77,6 +77,7 @@ static bool flush_some(struct mr_redis_store *r)
 
 void mr_taken_flush(struct mr_redis_store *r)
 {
+	mr_taken_return(r, false);
 	while (r->ack_count && r->is_up && !r->acks_wait && flush_some(r)) {}
 }
 
@@ -114,6 +115,22 @@ static void send_back(struct mr_redis_store *r, struct mr_taken *t)
 	mr_ask_send(r, words, sizeof words / sizeof *words, &t->promise);
 }
 
+static uint64_t number_of(const struct mr_node *node)
+{
+	return mr_container(node, const struct mr_taken, node)->number;
+}
+
+/* In the order of taking. Runs come in order, those of a channel and those that wait for it: so the place is
+ * near the last one's. */
+static void line_up(struct mr_redis_store *r, struct mr_taken *t)
+{
+	struct mr_node *all = &r->backs, *at = r->last_back ? r->last_back : all->prev;
+	while (at != all && number_of(at) > t->number) at = at->prev;
+	while (at->next != all && number_of(at->next) < t->number) at = at->next;
+	mr_list_append(at->next, &t->node); /* before the next one */
+	r->last_back = &t->node;
+}
+
 void mr_taken_back(struct mr_backing *b, const struct mr_queue *q, struct mr_taken *t)
 {
 	struct mr_redis_store *r = mr_container(b, struct mr_redis_store, backing);
@@ -121,10 +138,22 @@ void mr_taken_back(struct mr_backing *b, const struct mr_queue *q, struct mr_tak
 	mr_slice list = mr_ask_list(r, mr_queue_name(q), t->step, room);
 	mr_list_remove(&t->node);
 	t->list = mr_strdup_n(list.data, list.size);
+	t->after = r->takes;
 	if (t->list)
-		send_back(r, t); /* told at once that it is lost if Redis is not there */
+		line_up(r, t);
 	else
 		free_taken(t); /* without memory it comes back after the visibility timeout */
+}
+
+void mr_taken_return(struct mr_redis_store *r, bool now)
+{
+	r->last_back = NULL;
+	while (!mr_list_is_empty(&r->backs)) {
+		struct mr_taken *t = mr_container(r->backs.prev, struct mr_taken, node);
+		if (!now && r->is_up && r->answers < t->after) return;
+		mr_list_remove(&t->node);
+		send_back(r, t); /* told at once that it is lost if Redis is not there */
+	}
 }
 
 /* Those that are lost again are in the list again: each is sent once. */
@@ -204,8 +233,8 @@ void mr_taken_restore(struct mr_redis_store *r)
 
 void mr_taken_free_all(struct mr_redis_store *r)
 {
-	struct mr_node *lists[] = {&r->taken, &r->returning};
-	for (int i = 0; i < 2; i++)
+	struct mr_node *lists[] = {&r->taken, &r->backs, &r->returning};
+	for (int i = 0; i < 3; i++)
 		while (!mr_list_is_empty(lists[i]))
 			free_taken(mr_container(lists[i]->next, struct mr_taken, node));
 }

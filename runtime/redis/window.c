@@ -61,6 +61,7 @@ static struct mr_taken *new_taken(struct mr_redis_store *r, const redisReply *ta
 	struct mr_taken *t = mr_calloc(1, sizeof *t + tag->len + 1);
 	if (!t) return NULL;
 	t->redis = r;
+	t->number = ++r->taken_count;
 	memcpy(t->tag, tag->str, tag->len);
 	mr_list_append(&r->taken, &t->node);
 	return t;
@@ -145,6 +146,7 @@ static void arrive(struct mr_redis_store *r, struct mr_queue *q, const redisRepl
 		return;
 	}
 	struct mr_taken *t = st == MR_OK ? new_taken(r, tag) : NULL;
+	if (t) t->step = (uint8_t)mr_ask_step(r, m->priority);
 	if (m) mr_store_grew(r->store, mr_message_weight(m));
 	bool is_in = t && mr_queue_arrive(q, m, t, until(r, seen.expires), seen.redelivered);
 	if (t && !is_in) mr_taken_back(&r->backing, q, t);
@@ -185,6 +187,7 @@ static void took(void *context, uint64_t number, const redisReply *reply, const 
 	}
 	if (!reply) r->is_in_doubt = true;
 	w->asked--;
+	r->answers++;
 	if (f->promise) tell(f->promise, count, reply, why);
 	if (why) w->is_dry = true; /* it is asked again when there is time: see on_round */
 	if (w->queue && !why && !f->promise && count < f->most) watch(r, w);
@@ -205,6 +208,7 @@ static bool ask(struct mr_redis_store *r, struct mr_window *w, size_t most, stru
 	int count = 0;
 	struct fetch *f = mr_calloc(1, sizeof *f);
 	if (!f) return false;
+	mr_taken_return(r, true);
 	*f = (struct fetch){r, w, p, most};
 	snprintf(number, sizeof number, "%zu", most);
 	snprintf(keys, sizeof keys, "%d", r->step_count + 2);
@@ -224,6 +228,7 @@ static bool ask(struct mr_redis_store *r, struct mr_window *w, size_t most, stru
 		return false;
 	}
 	w->asked++;
+	r->takes++;
 	return true;
 }
 

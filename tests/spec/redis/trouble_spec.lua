@@ -146,6 +146,23 @@ describe("Redis in trouble", function()
       assert.equal(1, msg.headers.own)
    end)
 
+   it("gives back to the list of its priority, and in the order in which it was taken", function()
+      local c, channel = other_process()
+      assert(channel:queue_declare { queue = "q", durable = true })
+      for i = 1, 3 do assert(channel:publish("", "q", "m" .. i, { priority = 9 })) end
+      local taken = {}
+      for i = 1, 3 do taken[i] = assert(channel:get "q") end
+      assert.equal(0, number("LLEN", "q\6\0229"))
+      assert(taken[3]:nack { multiple = true, requeue = true })
+      eventually("all of them", function() return number("LLEN", "q\6\0229") == 3 end)
+      for i = 1, 3 do
+         local msg = assert(channel:get "q")
+         assert.equal("m" .. i, msg.body)
+         assert(msg:ack())
+      end
+      assert(c:close())
+   end)
+
    it("gives back what Redis has refused to take back, when it takes it", function()
       queue()
       assert(ch:publish("", "q", "m"))
