@@ -11,8 +11,8 @@
 
 #include "base/descriptor.h"
 
-#define SLACK 500       /* ms beyond MR_ENDING_TIME, for a thread in a long operation */
-#define BROKER_TIME 200 /* ms */
+#define SLACK 500        /* ms beyond MR_ENDING_TIME, for a thread in a long operation */
+#define BROKER_TIME 2500 /* ms: a gateway gives back what it holds, see broker/server/gateway.c */
 
 struct group {
 	atomic_int fd;   /* readable: end now; -1: not open, or inherited from a parent */

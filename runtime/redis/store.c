@@ -320,6 +320,12 @@ size_t mr_redis_store_unsent(const struct mr_redis_store *r)
 	return mr_redis_link_unsent(r->link);
 }
 
+bool mr_redis_store_is_busy(const struct mr_redis_store *r)
+{
+	return r->is_up &&
+	       (mr_redis_link_pending(r->link) || r->ack_count || !mr_list_is_empty(&r->backs));
+}
+
 void mr_redis_store_flush(struct mr_redis_store *r)
 {
 	mr_taken_flush(r);

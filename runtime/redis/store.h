@@ -27,6 +27,7 @@ enum mr_status mr_redis_store_open(struct mr_redis_store **out, struct ev_loop *
 	struct mr_store *store, const struct mr_redis_store_options *options,
 	const struct mr_redis_store_port *port, mr_error *error);
 size_t mr_redis_store_unsent(const struct mr_redis_store *r); /* bytes */
+bool mr_redis_store_is_busy(const struct mr_redis_store *r);  /* Redis has something to answer */
 /* Sends the acks that wait, and writes: before the loop sleeps. */
 void mr_redis_store_flush(struct mr_redis_store *r);
 /* Writes what waits, as far as the sockets take it at once; NULL is allowed. The store may hold no

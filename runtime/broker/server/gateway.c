@@ -9,7 +9,8 @@
 #include "config/redis_address.h"
 #include "redis/store.h"
 
-#define PATIENCE 3000           /* ms; less than connect_timeout, 5 s */
+#define PATIENCE 3000 /* ms; less than connect_timeout, 5 s */
+#define FAREWELL 2000 /* ms for Redis to answer at the end; less than bridge/ending's BROKER_TIME */
 #define UNSENT_MOST (16u << 20) /* bytes for Redis, above which publishers are blocked */
 
 struct waiting { /* a client that came before Redis was reached */
@@ -153,6 +154,35 @@ void mr_gateway_flush(struct mr_gateway *g)
 {
 	mr_redis_store_flush(g->redis);
 	judge(g);
+}
+
+/* What clients have written before their end. */
+static void read_all(struct mr_wire *w, mr_msec until)
+{
+	uint64_t before;
+	do {
+		before = w->traffic;
+		mr_wire_begin_turn(w);
+		mr_wire_changed(w);
+		mr_wire_flush(w);
+		while (mr_wire_has_more(w) && mr_clock_real() < until) {
+			mr_wire_resume(w);
+			mr_wire_flush(w);
+		}
+	} while (w->traffic != before && mr_clock_real() < until);
+}
+
+void mr_gateway_wind_up(struct mr_gateway *g)
+{
+	mr_msec until = mr_clock_real() + FAREWELL;
+	read_all(g->wire, until);
+	mr_wire_drop(g->wire);
+	mr_turn_finish(g->wire->broker);
+	for (;;) {
+		mr_redis_store_flush(g->redis);
+		if (!mr_redis_store_is_busy(g->redis) || mr_clock_real() >= until) return;
+		ev_run(g->wire->loop, EVRUN_ONCE); /* the store's rounds end it, too */
+	}
 }
 
 void mr_gateway_close(struct mr_gateway *g)

@@ -20,6 +20,8 @@ void mr_gateway_adopt(struct mr_gateway *g, struct mr_stream *stream);
 /* Writes what waits: before the loop sleeps. */
 void mr_gateway_flush(struct mr_gateway *g);
 /* After its peers have been freed. NULL is allowed. */
+/* The thread ends: reads what clients wrote last, and gives Redis back what they hold. Within seconds. */
+void mr_gateway_wind_up(struct mr_gateway *gateway);
 void mr_gateway_close(struct mr_gateway *g);
 
 #endif

@@ -337,6 +337,7 @@ static void *run(void *arg)
 		ev_run(s->wire.loop, more ? EVRUN_NOWAIT : EVRUN_ONCE);
 		if (more) mr_wire_resume(&s->wire);
 	}
+	if (s->gateway) mr_gateway_wind_up(s->gateway);
 	bool parks = s->ends_with_process;
 	if (s->is_alone && !mr_ending_has_begun()) {
 		pthread_detach(pthread_self());

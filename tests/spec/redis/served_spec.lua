@@ -2,6 +2,7 @@
 -- Covers: lua/moonrabbit/cli/broker.lua by store
 -- SPDX-License-Identifier: MIT
 local broker = require "broker"
+local files = require "files"
 local mr = require "moonrabbit"
 local process = require "process"
 local redis = require "redis"
@@ -25,6 +26,59 @@ print(m.payload)
 m.ack()
 q.close()
 ]]
+
+-- Handles 25 messages, and ends as it is told while it holds more.
+local HANDLER = [[
+local mr = require "moonrabbit"
+local handled = 0
+local conn = mr.connect(os.getenv "STORE")
+local function finish()
+   %s
+end
+mr.spawn(function()
+   local ch = assert(conn:channel())
+   assert(ch:queue_declare { queue = "ends", durable = true })
+   assert(ch:qos { prefetch_count = 10 })
+   assert(ch:consume("ends", function(msg)
+      if handled == 25 then return end
+      handled = handled + 1
+      assert(msg:ack())
+      if handled == 25 then finish() end
+   end))
+end)
+mr.every(60, function() end)
+]]
+
+describe("a process that consumes from Redis", function()
+   setup(function()
+      mr.log.configure "off"
+      redis.start()
+   end)
+   teardown(function()
+      redis.clean()
+      mr.log.configure "warn"
+   end)
+
+   for how, code in pairs { ["is stopped"] = "mr.stop()", ["closes its connection"] = "conn:close() mr.stop()",
+      ["exits"] = "os.exit(0)" } do
+      it("leaves nothing taken when it " .. how, function()
+         redis.cli "FLUSHALL"
+         local conn = assert(mr.connect(redis.env.MR_REDIS_URL):connect())
+         local ch = assert(conn:channel())
+         assert(ch:queue_declare { queue = "ends", durable = true })
+         assert(ch:confirm_select())
+         for i = 1, 50 do assert(ch:publish("", "ends", tostring(i))) end
+         local path = os.tmpname()
+         files.write(path, HANDLER:format(code))
+         local said, ended = shell(("STORE=%s %s run --log-level error %s"):format(redis.env.MR_REDIS_URL, broker.command, path))
+         os.remove(path)
+         assert.equal(0, ended, said)
+         assert.same({ "25", "0", "0" }, { redis.cli("LLEN", "ends"), redis.cli("HLEN", "unacked"), redis.cli("ZCARD", "unacked_index") })
+         assert.equal("26", assert(ch:get("ends", { no_ack = true })).body)
+         assert(conn:close())
+      end)
+   end
+end)
 
 describe("moonrabbit broker --store", function()
    setup(function()
