@@ -121,7 +121,7 @@ local function state_of(conn)
       self = { made = {}, doing = {} }
       states[conn] = self
    end
-   if self.epoch ~= conn.epoch then self.made, self.epoch = {}, conn.epoch end
+   if self.epoch ~= conn.epoch then self.made, self.epoch, self.delays_itself = {}, conn.epoch, nil end
    return self
 end
 
@@ -181,9 +181,20 @@ local function prepare(conn, self, plan)
    return ok, err
 end
 
+-- True at a broker that delays by itself what has the headers of a delay: that of redis:// (runtime/broker/store/cascade.h).
+local function delays_itself(conn, self)
+   if self.delays_itself == nil then
+      local properties = conn.server_properties
+      if not properties then return false end
+      self.delays_itself = properties.capabilities and properties.capabilities["moonrabbit.delay"] or false
+   end
+   return self.delays_itself
+end
+
 --- True if all that a plan needs is at the broker, as far as is known.
 function cascade.is_ready(conn, plan)
    local self, is_ready = state_of(conn), true
+   if delays_itself(conn, self) then return true end
    each_part(plan, function(key) is_ready = is_ready and is_made(self, key) end)
    return is_ready
 end
@@ -195,6 +206,7 @@ end
 -- @treturn[2] nil, error; of kind not_found: there is no such queue or exchange
 function cascade.prepare(conn, plan)
    local self = state_of(conn)
+   if delays_itself(conn, self) then return true end
    local ok, err = once(self.doing, table.concat(plan.levels, "+") .. plan.target, prepare, conn, self, plan)
    return ok, err
 end

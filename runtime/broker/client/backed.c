@@ -3,6 +3,7 @@
 #include "broker/client/backed.h"
 
 #include "broker/store/dead_letter.h"
+#include "broker/store/cascade.h"
 #include "broker/store/fields.h"
 #include "broker/store/reply_error.h"
 
@@ -68,7 +69,7 @@ enum mr_status mr_backed_check_message(const struct mr_broker_channel *ch,
 	struct mr_addresses to = mr_message_addresses(m);
 	if (to.cc.size || to.bcc.size)
 		return mr_reply_error(error, 406, "on Redis messages have no CC and no BCC");
-	if (!x || x->type != MR_X_HEADERS) return MR_OK;
+	if (!x || x->type != MR_X_HEADERS || mr_cascade_is(mr_slice_str(x->name))) return MR_OK;
 	return mr_reply_error(error, 406,
 		"exchange '%s': on Redis exchanges are direct, topic or fanout, not %s", x->name,
 		mr_exchange_type_name(x->type));

@@ -36,7 +36,7 @@ static bool add_names(mr_table *t)
 	return ok;
 }
 
-static mr_table *server_properties(void)
+static mr_table *server_properties(bool delays)
 {
 	static const char *const capabilities[] = {"publisher_confirms",
 		"exchange_exchange_bindings", "basic.nack", "consumer_cancel_notify",
@@ -47,6 +47,7 @@ static mr_table *server_properties(void)
 	bool ok = c != NULL;
 	for (size_t i = 0; ok && i < sizeof capabilities / sizeof *capabilities; i++)
 		ok = add_flag(c, capabilities[i]);
+	if (ok && delays) ok = add_flag(c, "moonrabbit.delay"); /* broker/store/cascade.h */
 	if (ok && add_names(t)) return t;
 	mr_table_free(t);
 	return NULL;
@@ -57,7 +58,7 @@ void mr_login_start(struct mr_broker_session *s)
 	struct mr_method m = {.id = MR_M_CONNECTION_START,
 		.text = mr_slice_str("PLAIN AMQPLAIN"),
 		.other = mr_slice_str("en_US"),
-		.table = server_properties()};
+		.table = server_properties(s->broker->store.backing != NULL)};
 	if (m.table)
 		mr_broker_session_put(s, 0, &m);
 	else

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "broker/client/confirm.h"
+#include "broker/store/cascade.h"
 #include "broker/store/dead_letter.h"
 
 static void end(struct mr_pledge *p)
@@ -53,6 +54,10 @@ static void give(struct mr_pledge *p)
 	struct mr_vhost *v = p->vhost;
 	const struct mr_exchange *x = mr_vhost_exchange(v, mr_message_exchange(p->message));
 	p->promise = (struct mr_promise){.told = told};
+	if (mr_cascade_is(mr_message_exchange(p->message))) {
+		mr_cascade_keep(v, p->message, &p->promise);
+		return;
+	}
 	mr_dead_letter_keep(v, x, p->message,
 		&p->promise); /* x is NULL if it was deleted meanwhile */
 }

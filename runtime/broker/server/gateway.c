@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "broker/client/pledge.h"
+#include "broker/store/cascade.h"
 #include "config/redis_address.h"
 #include "redis/store.h"
 
@@ -120,10 +121,14 @@ enum mr_status mr_gateway_open(struct mr_gateway **out, struct mr_wire *wire, co
 			&port, error);
 	}
 	mr_redis_address_fini(&address);
-	if (st == MR_OK)
+	if (st == MR_OK && !mr_cascade_open(mr_broker_vhost(wire->broker, mr_slice_str("/"))))
+		st = mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 506, "out of memory");
+	if (st == MR_OK) {
 		*out = g;
-	else
-		mr_free(g);
+		return MR_OK;
+	}
+	mr_redis_store_close(g->redis);
+	mr_free(g);
 	return st;
 }
 

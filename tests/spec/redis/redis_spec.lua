@@ -257,6 +257,26 @@ describe("a queue in Redis", function()
       w:cancel()
    end)
 
+   it("has a delayed publish when it is due, by queue and by exchange", function()
+      queue()
+      assert(ch:exchange_declare { exchange = "dx", type = "topic", durable = true })
+      assert(ch:queue_bind { queue = "q", exchange = "dx", routing_key = "a.*" })
+      local p = mr.publisher { connection = conn }
+      assert(p:publish("by queue", { routing_key = "q", delay = 0.3, headers = { h = "v" } }))
+      assert(p:publish("by exchange", { exchange = "dx", routing_key = "a.b", delay = 0.3 }))
+      assert.equal("2", redis.cli("ZCARD", "moonrabbit.delayed"))
+      assert.equal("0", redis.cli("LLEN", "q"))
+      eventually("both", function() return redis.cli("LLEN", "q") == "2" end)
+      local got = collect()
+      eventually("them here", function() return #got == 2 end)
+      table.sort(got, function(a, b) return a.body < b.body end)
+      assert.same({ "by exchange", "dx", "by queue", "", "v" }, { got[1].body, got[1].exchange, got[2].body, got[2].exchange,
+         got[2].headers.h })
+      local ok, err = p:publish("x", { exchange = "none", routing_key = "a.b", delay = 0.3 })
+      assert.same({ nil, "returned" }, { ok, err and err.kind })
+      p:close()
+   end)
+
    it("retries a handler that fails, after a delay, and gives up at last", function()
       local tries = {}
       local w = mr.consumer { connection = conn, queue = "jobs", retry = mr.retry.exponential { first = 0.2, attempts = 3 },

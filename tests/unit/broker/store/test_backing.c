@@ -4,11 +4,13 @@
  * Covers: runtime/broker/client/pledge.c by mr_promise
  * Covers: runtime/broker/client/confirm.c by MR_M_BASIC_RETURN
  * Covers: runtime/broker/client/backed.c by arguments
+ * Covers: runtime/broker/store/cascade.c by mr_cascade_open
  * SPDX-License-Identifier: MIT */
 #include "broker_bench.h"
 
 #include "broker/client/pledge.h"
 #include "broker/store/backing.h"
+#include "broker/store/cascade.h"
 
 #define MOST 100
 
@@ -480,6 +482,42 @@ static void test_a_message_for_a_queue_that_delays_is_put_off(void **state)
 	mr_table_free(t);
 }
 
+static void test_a_delayed_publish_of_the_library_is_read_where_it_goes_at_rabbitmq(void **state)
+{
+	static const struct {
+		const char *to, *first, *second_key, *second;
+		uint64_t ms;
+	} good[] = {{"queue work", "64s", "mr-delay-64s", "125ms", 64125},
+		{"exit work", "4194304s.2", "mr-delay-4194304s.2", "4194304s", 8388608000}};
+	(void)state;
+	assert_true(mr_cascade_open(mr_broker_vhost(f.b, mr_slice_str("/"))));
+	say(&one, 1, MR_M_CONFIRM_SELECT, "o", 1);
+	for (size_t i = 0; i <= sizeof good / sizeof *good; i++) {
+		bool is_bad = i == sizeof good / sizeof *good;
+		mr_table *t = mr_table_new();
+		mr_properties p = {.flags = MR_HAS_HEADERS, .headers = t};
+		mr_table_add_string(t, "mr-delay-to",
+			mr_slice_str(is_bad ? "exchange none" : good[i].to));
+		if (!is_bad) {
+			mr_table_add_string(t, "mr-delay", mr_slice_str(good[i].first));
+			mr_table_add_string(t, good[i].second_key, mr_slice_str(good[i].second));
+		}
+		publish(&one, 1, "mr.delay", "work", 1, &p, mr_slice_str("x"));
+		feed(&one);
+		mr_turn_end(f.b);
+		if (is_bad) {
+			HEARS(&one, MR_M_BASIC_RETURN);
+		} else {
+			assert_int_equal(f.delayed, i + 1);
+			assert_int_equal(f.ms, good[i].ms);
+			answer(MR_OK, 1);
+		}
+		HEARS(&one, MR_M_BASIC_ACK);
+		mr_table_free(t);
+	}
+	assert_int_equal(f.published, 0);
+}
+
 static void test_messages_keep_the_order_in_which_they_were_fetched(void **state)
 {
 	mr_value most = {.type = 'I', .as.integer = 9};
@@ -607,6 +645,7 @@ int main(void)
 		CASE(test_a_get_waits_for_its_message_or_for_the_news_that_there_is_none),
 		CASE(test_a_dead_letter_is_forgotten_once_it_is_kept_and_put_back_if_it_is_not),
 		CASE(test_a_message_for_a_queue_that_delays_is_put_off),
+		CASE(test_a_delayed_publish_of_the_library_is_read_where_it_goes_at_rabbitmq),
 		CASE(test_messages_keep_the_order_in_which_they_were_fetched),
 		CASE(test_a_dead_letter_for_a_queue_that_delays_is_put_off),
 		CASE(test_bindings_are_made_and_removed_there),
