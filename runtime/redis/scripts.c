@@ -138,10 +138,13 @@ static const char *const texts[MR_SCRIPT_MAX] = {
 			    "for _, key in ipairs(KEYS) do n = n + redis.call('LLEN', key) end\n"
 			    "redis.call('DEL', unpack(KEYS))\n"
 			    "return n\n",
-	/* KEYS: unacked_index. ARGV: tags. Only those that are still there. */
+	/* KEYS: unacked_index. ARGV: tags. Only those that are still there. Without memory Redis refuses ZADD, but not
+	 * after a command that frees some. */
 	[MR_SCRIPT_RENEW] = CLOCK
 	"local now = clock()\n"
-	"for _, tag in ipairs(ARGV) do redis.call('ZADD', KEYS[1], 'XX', now, tag) end\n",
+	"for _, tag in ipairs(ARGV) do\n"
+	"  if redis.call('ZREM', KEYS[1], tag) == 1 then redis.call('ZADD', KEYS[1], now, tag) end\n"
+	"end\n",
 	/* KEYS: unacked, unacked_index. ARGV: the visibility timeout in s, how many, the names' prefix, the
 	 * prefix of bindings. As kombu's restore_visible, in one step: the newest first, as each is put before those that
 	 * are there. What cannot be read, or has no queue, stays, for another timeout. Answers how many. */

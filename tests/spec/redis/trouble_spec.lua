@@ -211,6 +211,20 @@ describe("Redis in trouble", function()
       assert.equal("m", assert(ch:get("q", { no_ack = true })).body)
    end)
 
+   it("keeps what a slow handler holds though Redis has no memory", function()
+      local c, channel = other_process "visibility_timeout=4"
+      assert(channel:queue_declare { queue = "q", durable = true })
+      assert(channel:publish("", "q", "m"))
+      local msg = assert(channel:get "q")
+      finally(function() redis.cli("CONFIG", "SET", "maxmemory", 0) end)
+      redis.cli("CONFIG", "SET", "maxmemory", 1)
+      local function score() return tonumber(redis.cli("ZRANGE", "unacked_index", 0, 0, "WITHSCORES"):match "\n(.+)$") end
+      local first = score()
+      eventually("its renewal", function() return score() > first end)
+      assert(msg:ack())
+      assert(c:close())
+   end)
+
    it("ends the channel, and not the connection, for a command that Redis refuses", function()
       redis.cli("SET", "text", "no list")
       local other = assert(conn:channel())
