@@ -49,6 +49,19 @@ end)
 mr.every(60, function() end)
 ]]
 
+-- Takes messages and never acks them.
+local HOLDER = [[
+local mr = require "moonrabbit"
+local conn = mr.connect(os.getenv "STORE")
+mr.spawn(function()
+   local ch = assert(conn:channel())
+   assert(ch:queue_declare { queue = "ends", durable = true })
+   assert(ch:qos { prefetch_count = 10 })
+   assert(ch:consume("ends", function() mr.sleep(3600) end))
+end)
+mr.every(60, function() end)
+]]
+
 describe("a process that consumes from Redis", function()
    setup(function()
       mr.log.configure "off"
@@ -78,6 +91,47 @@ describe("a process that consumes from Redis", function()
          assert(conn:close())
       end)
    end
+end)
+
+describe("a process that is killed", function()
+   setup(function()
+      mr.log.configure "off"
+      redis.start()
+   end)
+   teardown(function()
+      redis.clean()
+      mr.log.configure "warn"
+   end)
+
+   it("loses nothing: what it had taken is delivered to others after the visibility timeout", function()
+      local url = redis.env.MR_REDIS_URL .. "?visibility_timeout=2"
+      local conn = assert(mr.connect(url):connect())
+      local ch = assert(conn:channel())
+      assert(ch:queue_declare { queue = "ends", durable = true })
+      assert(ch:confirm_select())
+      finally(process.end_all)
+      local path, confirmed, seen = os.tmpname(), {}, {}
+      files.write(path, HOLDER)
+      for round = 1, 3 do
+         for i = 1, 50 do
+            local body = round .. "." .. i
+            if ch:publish("", "ends", body) then confirmed[#confirmed + 1] = body end
+         end
+         local victim = process.start(("%s run --log-level error %s"):format(broker.command, path), "STORE='" .. url .. "'")
+         broker.eventually("messages in its hands", function() return tonumber(redis.cli("HLEN", "unacked")) >= 10 end)
+         victim:signal "KILL"
+      end
+      os.remove(path)
+      assert(ch:consume("ends", function(msg)
+         seen[msg.body] = true
+         assert(msg:ack())
+      end))
+      broker.eventually("an empty Redis", function() return redis.cli("HLEN", "unacked") == "0" and redis.cli("LLEN", "ends") == "0" end)
+      assert.equal(150, #confirmed)
+      for _, body in ipairs(confirmed) do assert.is_true(seen[body], body) end
+      assert.equal("0", redis.cli("ZCARD", "unacked_index"))
+      assert(conn:close())
+   end)
 end)
 
 describe("moonrabbit broker --store", function()
