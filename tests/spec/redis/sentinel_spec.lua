@@ -8,6 +8,9 @@ local redis = require "redis"
 local sentinels = require "sentinels"
 local waits = require "waits"
 
+-- It waits for failovers, a minute and a half of them; unit.redis.test_sentinel plays them under the sanitizers.
+if (os.getenv "MR_BUILD_NAME" or "release"):find "san" then return end
+
 local eventually = waits.eventually
 local open = {}
 
