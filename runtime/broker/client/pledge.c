@@ -58,8 +58,8 @@ static void give(struct mr_pledge *p)
 		mr_cascade_keep(v, p->message, &p->promise);
 		return;
 	}
-	mr_dead_letter_keep(v, x, p->message,
-		&p->promise); /* x is NULL if it was deleted meanwhile */
+	/* x is NULL if it was deleted meanwhile */
+	mr_dead_letter_keep(v, x, p->message, 0, &p->promise);
 }
 
 enum mr_status mr_pledge_publish(struct mr_broker_channel *ch, struct mr_message *m, bool mandatory)

@@ -5,11 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "broker/store/dead_letter.h"
 #include "broker/store/fields.h"
 
 #define LEVEL                                                                                      \
 	"mr-delay" /* the header with the first level; that of the next one names the one before, too */
 #define LEVELS_MOST 64        /* levels.lua has 48 */
+#define NAME_MOST 255         /* bytes: as in AMQP */
 #define LEVEL_MOST (1u << 30) /* s or ms of one */
 
 struct target {
@@ -45,6 +47,7 @@ static bool read_target(struct target *t, mr_slice headers, const struct mr_mess
 	mr_slice kind = mr_slice_of(text.data, (size_t)(space - text.data));
 	mr_slice name = mr_slice_of(space + 1, text.size - kind.size - 1);
 	bool is_exchange = mr_slice_equal(kind, mr_slice_str("exchange"));
+	if (name.size > NAME_MOST) return false;
 	*t = is_exchange ? (struct target){name, mr_message_key(m)} : (struct target){{0}, name};
 	return true;
 }
@@ -73,6 +76,13 @@ static uint64_t read_length(mr_slice headers)
 	return ms;
 }
 
+/* As for a publish to it: see mr_publish_begin and mr_backed_check_message. */
+static const struct mr_exchange *exchange_of(const struct mr_vhost *v, const struct target *t)
+{
+	const struct mr_exchange *x = mr_vhost_exchange(v, t->exchange);
+	return x && !x->internal && x->type != MR_X_HEADERS ? x : NULL;
+}
+
 static struct mr_message *readdress(const struct mr_message *m, const struct target *t)
 {
 	struct mr_addresses to = {.key = t->key};
@@ -83,14 +93,12 @@ static struct mr_message *readdress(const struct mr_message *m, const struct tar
 
 void mr_cascade_keep(struct mr_vhost *v, const struct mr_message *m, struct mr_promise *p)
 {
-	struct mr_backing *b = v->store->backing;
 	mr_slice headers = mr_message_headers(m);
 	struct target t;
-	const struct mr_exchange *x =
-		read_target(&t, headers, m) ? mr_vhost_exchange(v, t.exchange) : NULL;
+	const struct mr_exchange *x = read_target(&t, headers, m) ? exchange_of(v, &t) : NULL;
 	struct mr_message *letter = x ? readdress(m, &t) : NULL;
 	if (letter)
-		b->class->delay(b, x, letter, read_length(headers), p);
+		mr_dead_letter_keep(v, x, letter, read_length(headers), p);
 	else if (x)
 		mr_backing_refuse(p, 506, "out of memory");
 	else

@@ -264,11 +264,10 @@ static bool would_circulate(const struct mr_message *letter, const struct mr_que
 
 /* A letter may go to a queue that delays, too. */
 void mr_dead_letter_keep(struct mr_vhost *v, const struct mr_exchange *x,
-	const struct mr_message *m, struct mr_promise *p)
+	const struct mr_message *m, uint64_t ms, struct mr_promise *p)
 {
 	struct mr_backing *b = v->store->backing;
 	struct mr_message *letter = NULL;
-	uint64_t ms = 0;
 	for (struct mr_queue *q = mr_dead_letter_delay(v, m); q && x;) {
 		const struct mr_message *last = letter ? letter : m;
 		uint64_t ttl = (uint64_t)q->limits.ttl;
@@ -285,8 +284,8 @@ void mr_dead_letter_keep(struct mr_vhost *v, const struct mr_exchange *x,
 		q = next ? mr_dead_letter_delay(v, next) : NULL;
 		if (q && would_circulate(next, q)) x = NULL;
 	}
-	if (x && letter)
-		b->class->delay(b, x, letter, ms, p);
+	if (x && (letter || ms))
+		b->class->delay(b, x, letter ? letter : m, ms, p);
 	else if (x)
 		b->class->publish(b, x, m, p);
 	else if (p) /* as in RabbitMQ: without the exchange it is gone */
@@ -318,7 +317,7 @@ static void post(struct mr_queue *q, struct mr_entry *e)
 	struct posted *p = letter ? mr_calloc(1, sizeof *p) : NULL;
 	if (p) {
 		*p = (struct posted){.promise = {.told = told}, .queue = q, .entry = e};
-		mr_dead_letter_keep(q->vhost, x, letter, &p->promise);
+		mr_dead_letter_keep(q->vhost, x, letter, 0, &p->promise);
 	} else if (x) { /* out of memory */
 		mr_queue_requeue(q, e);
 	} else {

@@ -20,10 +20,10 @@ static inline bool mr_dead_letter_delays(const struct mr_queue *q)
 /* The queue that a message is published to only to expire there and go to its dead-letter exchange, by the
  * default exchange. NULL: it is published as usual. */
 struct mr_queue *mr_dead_letter_delay(const struct mr_vhost *v, const struct mr_message *m);
-/* Gives a message to the backing: to keep it now, or, for a queue that delays, what becomes of it there when it
- * is due. `x` NULL: no queue gets it. `p` may be NULL. */
+/* Gives a message to the backing: to keep it in `ms` from now, or, for a queue that delays, what becomes of it
+ * there when it is due. `x` NULL: no queue gets it. `p` may be NULL. */
 void mr_dead_letter_keep(struct mr_vhost *v, const struct mr_exchange *x,
-	const struct mr_message *m, struct mr_promise *p);
+	const struct mr_message *m, uint64_t ms, struct mr_promise *p);
 static inline void mr_dead_letter_bury(struct mr_store *s)
 {
 	if (s->letter || !mr_list_is_empty(&s->dying)) mr_dead_letter_send(s);

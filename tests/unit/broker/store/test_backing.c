@@ -518,6 +518,53 @@ static void test_a_delayed_publish_of_the_library_is_read_where_it_goes_at_rabbi
 	assert_int_equal(f.published, 0);
 }
 
+static void delay_to(const char *target)
+{
+	mr_table *t = mr_table_new();
+	mr_properties p = {.flags = MR_HAS_HEADERS, .headers = t};
+	mr_table_add_string(t, "mr-delay-to", mr_slice_str(target));
+	mr_table_add_string(t, "mr-delay", mr_slice_str("1s"));
+	publish(&one, 1, "mr.delay", "work", 1, &p, mr_slice_str("x"));
+	feed(&one);
+	mr_turn_end(f.b);
+	mr_table_free(t);
+}
+
+static void test_a_delayed_publish_goes_on_through_a_queue_that_delays(void **state)
+{
+	mr_value ttl = {.type = 'I', .as.integer = 5000};
+	mr_table *t = mr_table_new();
+	(void)state;
+	assert_true(mr_cascade_open(mr_broker_vhost(f.b, mr_slice_str("/"))));
+	mr_table_add(t, "x-message-ttl", 13, &ttl);
+	mr_table_add_string(t, "x-dead-letter-exchange", mr_slice_str(""));
+	mr_table_add_string(t, "x-dead-letter-routing-key", mr_slice_str("work"));
+	QUEUE_DECLARE(&one, 1, "later", 0, t);
+	feed(&one);
+	answer(MR_OK, 0);
+	delay_to("queue later"); /* its list would keep it for ever */
+	assert_int_equal(f.delayed, 1);
+	assert_int_equal(f.ms, 6000);
+	hush(&one);
+	answer(MR_OK, 1);
+	mr_table_free(t);
+}
+
+static void test_a_delayed_publish_to_what_is_no_target_comes_back(void **state)
+{
+	static const char *const bad[] = {"exchange amq.headers", "exchange mr.delay",
+		"exchange amq.rabbitmq.trace", "exchange none", "nothing", ""};
+	char longest[320] = "queue ";
+	(void)state;
+	assert_true(mr_cascade_open(mr_broker_vhost(f.b, mr_slice_str("/"))));
+	memset(longest + 6, 'n', 300); /* a name has at most 255 bytes */
+	for (size_t i = 0; i <= sizeof bad / sizeof *bad; i++) {
+		delay_to(i < sizeof bad / sizeof *bad ? bad[i] : longest);
+		HEARS(&one, MR_M_BASIC_RETURN);
+	}
+	assert_int_equal(f.delayed + f.published, 0);
+}
+
 static void test_messages_keep_the_order_in_which_they_were_fetched(void **state)
 {
 	mr_value most = {.type = 'I', .as.integer = 9};
@@ -646,6 +693,8 @@ int main(void)
 		CASE(test_a_dead_letter_is_forgotten_once_it_is_kept_and_put_back_if_it_is_not),
 		CASE(test_a_message_for_a_queue_that_delays_is_put_off),
 		CASE(test_a_delayed_publish_of_the_library_is_read_where_it_goes_at_rabbitmq),
+		CASE(test_a_delayed_publish_goes_on_through_a_queue_that_delays),
+		CASE(test_a_delayed_publish_to_what_is_no_target_comes_back),
 		CASE(test_messages_keep_the_order_in_which_they_were_fetched),
 		CASE(test_a_dead_letter_for_a_queue_that_delays_is_put_off),
 		CASE(test_bindings_are_made_and_removed_there),
