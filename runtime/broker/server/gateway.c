@@ -151,8 +151,7 @@ static void judge(struct mr_gateway *g)
 	bool is_over = mr_redis_store_unsent(g->redis) > most;
 	if (is_over == b->is_congested) return;
 	b->is_congested = is_over;
-	mr_broker_check_memory(b);
-	mr_wire_flush(g->wire);
+	mr_broker_check_memory(b); /* the flush that follows tells it */
 }
 
 void mr_gateway_flush(struct mr_gateway *g)

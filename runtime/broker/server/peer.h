@@ -48,6 +48,11 @@ struct mr_peer {
 /* Takes the stream (on failure too). */
 void mr_peer_open(struct mr_wire *wire, struct mr_stream *stream);
 void mr_peer_free(struct mr_peer *peer);
+/* True if a flush has something to do. */
+static inline bool mr_wire_has_news(const struct mr_wire *w)
+{
+	return !mr_list_is_empty(&w->dirty) || w->broker->store.relieved;
+}
 /* Handles the dirty peers: writes, ends, frees. */
 void mr_wire_flush(struct mr_wire *wire);
 /* True if there is work that no event will report. Then the loop must not sleep; mr_wire_resume

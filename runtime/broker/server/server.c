@@ -321,7 +321,7 @@ static void flush(struct mr_server *s)
 		if (!s->gateway) return;
 		mr_gateway_flush(s->gateway);
 		ev_invoke_pending(s->wire.loop);
-	} while (!mr_list_is_empty(&s->wire.dirty));
+	} while (mr_wire_has_news(&s->wire));
 }
 
 static void *run(void *arg)
