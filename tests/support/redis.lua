@@ -1,6 +1,7 @@
 --- redis: a private Redis for the tests of one file (tests/support/redis.sh), and its command line.
 -- SPDX-License-Identifier: MIT
 local files = require "files"
+local mr = require "moonrabbit"
 
 local redis = {}
 
@@ -39,6 +40,19 @@ function redis.clean()
    redis.stop()
    os.execute("rm -rf " .. redis.dir)
    redis.dir = nil
+end
+
+--- A private Redis for the tests of a describe, or of a file; the log is off meanwhile.
+-- @tparam function setup, teardown busted's, which only a spec sees
+function redis.around(setup, teardown)
+   setup(function()
+      mr.log.configure "off"
+      redis.start()
+   end)
+   teardown(function()
+      redis.clean()
+      mr.log.configure "warn"
+   end)
 end
 
 --- Runs a command in it; returns what redis-cli prints, without the last line end.

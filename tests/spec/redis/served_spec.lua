@@ -63,14 +63,7 @@ mr.every(60, function() end)
 ]]
 
 describe("a process that consumes from Redis", function()
-   setup(function()
-      mr.log.configure "off"
-      redis.start()
-   end)
-   teardown(function()
-      redis.clean()
-      mr.log.configure "warn"
-   end)
+   redis.around(setup, teardown)
 
    for how, code in pairs { ["is stopped"] = "mr.stop()", ["closes its connection"] = "conn:close() mr.stop()",
       ["exits"] = "os.exit(0)" } do
@@ -94,14 +87,7 @@ describe("a process that consumes from Redis", function()
 end)
 
 describe("a process that is killed", function()
-   setup(function()
-      mr.log.configure "off"
-      redis.start()
-   end)
-   teardown(function()
-      redis.clean()
-      mr.log.configure "warn"
-   end)
+   redis.around(setup, teardown)
 
    it("loses nothing: what it had taken is delivered to others after the visibility timeout", function()
       local url = redis.env.MR_REDIS_URL .. "?visibility_timeout=2"
@@ -135,14 +121,7 @@ describe("a process that is killed", function()
 end)
 
 describe("moonrabbit broker --store", function()
-   setup(function()
-      mr.log.configure "off"
-      redis.start()
-   end)
-   teardown(function()
-      redis.clean()
-      mr.log.configure "warn"
-   end)
+   redis.around(setup, teardown)
 
    it("serves what is in Redis to AMQP clients, which share it with kombu, and leaves it there", function()
       local server = process.start(("%s broker --listen 127.0.0.1:0"):format(broker.command),

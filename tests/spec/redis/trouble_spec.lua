@@ -54,14 +54,7 @@ c.release()
 ]]
 
 describe("Redis in trouble", function()
-   setup(function()
-      mr.log.configure "off"
-      redis.start()
-   end)
-   teardown(function()
-      redis.clean()
-      mr.log.configure "warn"
-   end)
+   redis.around(setup, teardown)
    before_each(function()
       redis.cli "FLUSHALL"
       conn, ch = open()
