@@ -262,11 +262,22 @@ static bool would_circulate(const struct mr_message *letter, const struct mr_que
 	return mr_walk_find(mr_message_headers(letter), "x-death", &f) && is_cycle(f.value, q);
 }
 
+/* `ms` NULL: now. */
+static void hand_over(struct mr_backing *b, const struct mr_exchange *x, const struct mr_message *m,
+	const uint64_t *ms, struct mr_promise *p)
+{
+	if (x && ms)
+		b->class->delay(b, x, m, *ms, p);
+	else if (x)
+		b->class->publish(b, x, m, p);
+	else if (p) /* as in RabbitMQ: without the exchange it is gone */
+		p->told(p);
+}
+
 /* A letter may go to a queue that delays, too. */
 void mr_dead_letter_keep(struct mr_vhost *v, const struct mr_exchange *x,
 	const struct mr_message *m, uint64_t ms, struct mr_promise *p)
 {
-	struct mr_backing *b = v->store->backing;
 	struct mr_message *letter = NULL;
 	for (struct mr_queue *q = mr_dead_letter_delay(v, m); q && x;) {
 		const struct mr_message *last = letter ? letter : m;
@@ -284,12 +295,7 @@ void mr_dead_letter_keep(struct mr_vhost *v, const struct mr_exchange *x,
 		q = next ? mr_dead_letter_delay(v, next) : NULL;
 		if (q && would_circulate(next, q)) x = NULL;
 	}
-	if (x && (letter || ms))
-		b->class->delay(b, x, letter ? letter : m, ms, p);
-	else if (x)
-		b->class->publish(b, x, m, p);
-	else if (p) /* as in RabbitMQ: without the exchange it is gone */
-		p->told(p);
+	hand_over(v->store->backing, x, letter ? letter : m, letter || ms ? &ms : NULL, p);
 	mr_message_drop(letter);
 }
 
