@@ -19,10 +19,16 @@ local busy = 0                     -- drivers and handlers that have not ended
 
 local messages, last_id = {}, 0    -- id -> {queue, state: "waiting", "done"; may_vanish; done_by}
 local deleted = {}                 -- queue -> the last id when it was deleted: it and those before may have gone with it
-local firsts = {}                  -- deliveries of what was settled elsewhere, not marked as redelivered
 local deliveries = {}              -- channel, epoch and tag of each delivery that was seen
 
 local function name_of(i) return tag .. "-" .. i end
+
+-- A message came that was settled before. Either the channel where that was is gone, so that it did not count, or the one it
+-- came to: the broker had given that up, and the delivery was on its way since before the message was settled elsewhere.
+local function doubt(m, ch, is_redelivered)
+   m.doubts = m.doubts or {}
+   table.insert(m.doubts, { by = m.done_by, to = { ch = ch, epoch = ch.epoch }, is_redelivered = is_redelivered })
+end
 
 -- A delivery, checked: to a consumer of that queue, with that tag, and for the first time.
 local function received(msg, queue, ch, consumer_tag)
@@ -44,11 +50,7 @@ local function received(msg, queue, ch, consumer_tag)
    end
    add "deliveries"
    if m.state == "done" then -- settled before: only the end of its channel may bring it back
-      if not msg.redelivered and not m.may_double then -- its first delivery, whose channel the broker has given up before us
-         table.insert(firsts, { id = id, ch = ch, epoch = ch.epoch })
-      end
-      m.doubts = m.doubts or {}
-      table.insert(m.doubts, m.done_by)
+      doubt(m, ch, msg.redelivered)
       add "came again"
    end
    m.state = "waiting"
@@ -258,40 +260,44 @@ end
 model.wait_until("the handlers", 30, function() return busy == 0 end)
 mr.sleep(1) -- what waits for its next try is back in its queue
 
--- The channels are still open: what is not in a queue now was never settled, or is gone.
+-- The channels are still open: what comes into no queue now was never settled, or is gone.
 local left = assert(straight:channel())
-for i = 1, QUEUES do
-   local quiet_since = mr.now()
-   while mr.now() - quiet_since < 0.5 do
-      local msg = left:get(name_of(i), { no_ack = true })
-      if msg then
-         local m = messages[tonumber(msg.body)]
-         if m.state == "done" then
-            m.doubts = m.doubts or {}
-            table.insert(m.doubts, m.done_by)
-         end
-         m.is_left, quiet_since = true, mr.now()
-         add "left in a queue"
-      else
-         mr.sleep(0.05)
-      end
+local function is_missing(id, m)
+   local may_vanish = m.may_vanish or id <= (deleted[m.queue] or 0)
+   return m.state ~= "done" and not m.is_left and not may_vanish and not m.may_be_dropped
+end
+local function is_any_missing()
+   for id, m in pairs(messages) do if is_missing(id, m) then return true end end
+   return false
+end
+local function take_left(queue)
+   local msg = left:get(queue, { no_ack = true })
+   if not msg then return false end
+   local m = messages[tonumber(msg.body)]
+   if m.state == "done" then doubt(m, left, msg.redelivered) end
+   m.is_left = true
+   add "left in a queue"
+   return true
+end
+local quiet_since = mr.now()
+while mr.now() - quiet_since < (is_any_missing() and 20 or 0.5) do -- a busy broker needs its time to give back
+   for i = 1, QUEUES do
+      while take_left(name_of(i)) do quiet_since = mr.now() end
    end
+   mr.sleep(0.05)
 end
 
 local function is_there(by) return by.ch.handle and by.ch.epoch == by.epoch and by.epoch ~= 0 end
-for _, first in ipairs(firsts) do
-   if is_there(first) then problem("message %d came again after it was settled, as new", first.id) end
+local function judge(id, d)
+   if not is_there(d.to) then return end
+   if not d.is_redelivered then problem("message %d came again after it was settled, as new", id) end
+   if is_there(d.by) then
+      problem("message %d came again though it was settled by %s on a channel that is still there", id, d.by.way)
+   end
 end
 for id, m in pairs(messages) do
-   local may_vanish = m.may_vanish or id <= (deleted[m.queue] or 0)
-   if m.state ~= "done" and not m.is_left and not may_vanish and not m.may_be_dropped then
-      problem("message %d of %s is missing", id, m.queue)
-   end
-   for _, by in ipairs(m.doubts or {}) do -- its channel, as it was, must have ended
-      if is_there(by) and not m.may_double then
-         problem("message %d came again though it was settled by %s on a channel that is still there", id, by.way)
-      end
-   end
+   if is_missing(id, m) then problem("message %d of %s is missing", id, m.queue) end
+   for _, d in ipairs(not m.may_double and m.doubts or {}) do judge(id, d) end
    add "messages"
 end
 for i = 1, QUEUES do assert(left:queue_delete { queue = name_of(i) }) end
