@@ -147,7 +147,7 @@ function handling.handle(consumer, d)
    if era then task.end_if_gone(era) end
    if entry then late.judged(d, entry, how) end
    if visit then consumer.leave(visit) end
-   mark.consumer = 0
+   mark.consumer, mark.turn = 0, mark.turn + 1
    consumer.running = consumer.running - 1
    handling.running = handling.running - 1
    if born ~= generation then of_old = of_old - 1 end

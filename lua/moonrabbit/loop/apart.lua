@@ -23,7 +23,7 @@ function apart.run(worker, came_back, ...)
    if not left[worker] then return end
    local mark = marks.mark
    left[worker] = { mark.consumer, mark.deadline }
-   mark.consumer, mark.deadline = 0, 0
+   mark.consumer, mark.deadline, mark.turn = 0, 0, mark.turn + 1
 end
 
 --- The mark that the running worker had in its turn: consumer and deadline; 0, 0: it is in one, or has none.

@@ -7,7 +7,8 @@ local marks = {}
 
 local nowhere = ffi.new "mr_mark" -- while there is no runtime
 
---- The runtime's mark: plain memory, no call. Code that starts other work adds 1 to `turn`.
+--- The runtime's mark: plain memory, no call. Code that starts other work adds 1 to `turn`; so does what ends work, or the
+-- time that a consumer may take would be held against what comes after it.
 marks.mark = nowhere
 
 --- Seconds after which a script that does not wait is reported.

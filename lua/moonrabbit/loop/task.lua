@@ -141,7 +141,7 @@ local function came_back(worker, ok, state)
       -- The script's own coroutine.yield: the others take a turn.
       local mark = marks.mark
       make_ready { worker, n = 0, is_raw = state ~= coroutines.GIVE_WAY, consumer = mark.consumer, deadline = mark.deadline }
-      mark.consumer, mark.deadline = 0, 0
+      mark.consumer, mark.deadline, mark.turn = 0, 0, mark.turn + 1
       if not task.is_pumping then nudge() end
    end
 end
@@ -257,7 +257,7 @@ local function wait_outside(token, soft)
    end
    local mark = marks.mark
    local consumer, deadline = mark.consumer, mark.deadline
-   mark.consumer, mark.deadline = 0, 0
+   mark.consumer, mark.deadline, mark.turn = 0, 0, mark.turn + 1
    return resumed(consumer, deadline, wait_in_main(token, soft))
 end
 
@@ -274,7 +274,7 @@ function task.wait(token, soft)
    if not worker then return wait_outside(token, soft) end
    local consumer, deadline = mark.consumer, mark.deadline
    if host.apart and consumer == 0 then consumer, deadline = apart.mark(worker) end
-   mark.consumer, mark.deadline = 0, 0
+   mark.consumer, mark.deadline, mark.turn = 0, 0, mark.turn + 1
    if soft then
       if condemned[worker] then
          condemned[worker] = nil

@@ -297,6 +297,21 @@ describe("the program's mark", function()
       assert.is_true(turns[1] < turns[2] and turns[2] < turns[3])
       consumer:cancel()
    end)
+
+   it("makes a new turn of what comes after a handler, which is not charged with its time", function()
+      local inside, asleep, after
+      local consumer = consume(function()
+         inside = marks.mark.turn
+         mr.after(0, function() asleep = asleep or marks.mark.turn end)
+         mr.sleep(0.01)
+         after = marks.mark.turn
+      end)
+      put()
+      eventually("it", function() return after and consumer.running == 0 end)
+      assert.is_true(asleep - inside >= 2, "the handler's wait is no turn") -- the wait, then the timer
+      assert.is_true(marks.mark.turn - after >= 2, "the handler's end is no turn") -- that end, then the main chunk
+      consumer:cancel()
+   end)
 end)
 
 -- What fn() has the runtime write to standard error.
