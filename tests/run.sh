@@ -7,7 +7,8 @@
 #   sh tests/run.sh STEP...           packages format luacheck layers scripts complexity instructions unit spec contract
 #                                     embedded timed foreign fault cluster host model asan tsan fuzz install quickstart bare debs
 #
-# The steps after timed run in three lanes side by side: most of their time is spent in waiting.
+# The steps after timed run in three lanes side by side: half of their time is spent in waiting. A lane that is free takes
+# the next step, the longest first.
 #
 # Environment: MR_FUZZ_SECONDS (15) for each fuzz target, MR_MODEL_SECONDS (30) for each model test, MR_BUILD (.build) for
 # all that is written, MR_LANES=1 for one step at a time.
@@ -29,12 +30,11 @@ export MR_MODEL_SECONDS="${MR_MODEL_SECONDS:-30}"
 suite_seconds=2700 # bounds a suite that hangs; the longest takes a quarter of it, on a slow machine the half
 
 checks="packages format luacheck layers scripts complexity"
-release_lane="instructions unit spec contract embedded foreign model"
-other_lane="asan tsan"
-third_lane="fault cluster host bare debs fuzz install quickstart"
 alone="timed" # what measures time wants the machine for itself
+# Steps joined by + follow each other in one lane: those share a Debian of their own.
+groups="instructions tsan asan contract bare+debs fault spec cluster host fuzz model embedded unit foreign install quickstart"
 quick="$checks $alone instructions unit spec contract embedded foreign fault cluster host"
-all="$checks $alone $release_lane $other_lane $third_lane"
+all="$checks $alone $(echo "$groups" | tr + ' ')"
 
 top=""      # the folder of this run
 scratch=""  # the folder of this lane in it
@@ -745,21 +745,35 @@ run_step() {
 	esac
 }
 
-# lane NAME STEP...: runs steps one after the other, beside the other lanes; always in the background, so with traps of its own.
+# next_group: prints the first group that no lane has taken, and takes it; prints nothing when none is left.
+next_group() {
+	{
+		flock 9
+		head -n 1 "$top/waiting"
+		sed -i 1d "$top/waiting"
+	} 9>"$top/waiting.lock"
+}
+
+# lane NAME: runs what waits, beside the other lanes; always in the background, so with traps of its own.
 lane() {
 	trap end_all EXIT
 	trap 'exit 143' INT TERM HUP PIPE
 	lanes=""
-	scratch=$top/$1
-	shift
+	scratch=$top/lane.$1
 	mkdir "$scratch" || exit 1
-	for name; do run_step "$name"; done
+	while group=$(next_group) && [ -n "$group" ]; do
+		for name in $(echo "$group" | tr + ' '); do run_step "$name"; done
+	done
 }
 
-# choose LIST: those of its words that were asked for.
+# choose LIST: those of its words that were asked for; of groups, what is left of them.
 choose() {
-	for name in $1; do
-		case " $steps " in *" $name "*) printf '%s ' "$name" ;; esac
+	for group in $1; do
+		chosen=""
+		for name in $(echo "$group" | tr + ' '); do
+			case " $steps " in *" $name "*) chosen=$chosen+$name ;; esac
+		done
+		[ -z "$chosen" ] || printf '%s ' "${chosen#+}"
 	done
 }
 
@@ -797,25 +811,15 @@ for name in $(choose "$checks"); do
 done
 
 if [ -n "$may_go_on" ]; then
-	first=$(choose "$release_lane")
-	second=$(choose "$other_lane")
-	third=$(choose "$third_lane")
-	if [ -n "$first$second$third$(choose "$alone")" ]; then # once, before the lanes part; each step that needs it counts a failure
+	choose "$groups" | tr -s ' ' '\n' | sed '/^$/d' >"$top/waiting"
+	if [ -s "$top/waiting" ] || [ -n "$(choose "$alone")" ]; then # once, before the lanes part; each step that needs it counts a failure
 		need_release
 	fi
 	for name in $(choose "$alone"); do run_step "$name"; done
-	# shellcheck disable=SC2086 # lists of words
-	if [ "${MR_LANES:-3}" -eq 1 ]; then
-		lane one $first $second $third &
-		lanes=$!
-	else
-		lane release $first &
-		lanes=$!
-		lane other $second &
+	for number in $(seq "${MR_LANES:-3}"); do
+		lane "$number" &
 		lanes="$lanes $!"
-		lane third $third &
-		lanes="$lanes $!"
-	fi
+	done
 	for pid in $lanes; do
 		wait "$pid" || echo "0 1" >>"$top/sums"
 	done
