@@ -2,7 +2,7 @@
 -- Called as `moonrabbit run client_moonrabbit.lua MODE PORT BODY MESSAGES [view]` (view: bodies by msg:view()). Modes: consume,
 -- consume-noack, publish, publish-confirm, rtt, confirm-one; stream (which stream-fill has filled); mem (memory over a long run), idle
 -- (memory of MESSAGES connections that do nothing); by hand stream-worker, and for scripts.sh consume-worker and suspended. Prints one
--- JSON line.
+-- JSON line. BENCH_CA=FILE: by TLS, the server's certificate verified by that file.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local mr = require "moonrabbit"
@@ -311,12 +311,14 @@ local modes = {
 }
 
 local mode, port, body, messages, how = ...
+local ca = os.getenv "BENCH_CA"
 if not modes[mode] or not tonumber(messages) then
    error("usage: client_moonrabbit.lua MODE PORT BODY MESSAGES [view]", 0)
 end
 modes[mode] {
    mode = mode,
-   url = "amqp://guest:guest@127.0.0.1:" .. port .. "/",
+   url = ca and ("amqps://guest:guest@localhost:%s/?ssl_options.ca_certs=%s"):format(port, ca)
+      or "amqp://guest:guest@127.0.0.1:" .. port .. "/",
    body = tonumber(body),
    messages = tonumber(messages),
    by_view = how == "view",

@@ -1,5 +1,6 @@
 /* client_rabbitmqc: the bench's yardstick, rabbitmq-c as in its own examples: blocking calls, one
- * ack per message. Modes: consume, consume-noack, publish, publish-confirm, rtt, confirm-one, stream. */
+ * ack per message. Modes: consume, consume-noack, publish, publish-confirm, rtt, confirm-one, stream.
+ * BENCH_CA=FILE: by TLS 1.3, the server's certificate verified by that file, as amqps_producer.c does. */
 // SPDX-License-Identifier: MIT
 #include "client_util.h"
 
@@ -8,9 +9,11 @@
 #include <string.h>
 #if __has_include(<rabbitmq-c/amqp.h>)
 #include <rabbitmq-c/amqp.h>
+#include <rabbitmq-c/ssl_socket.h>
 #include <rabbitmq-c/tcp_socket.h>
 #else
 #include <amqp.h>
+#include <amqp_ssl_socket.h>
 #include <amqp_tcp_socket.h>
 #endif
 
@@ -30,11 +33,25 @@ static void check_reply(amqp_connection_state_t conn, const char *what)
 	check(amqp_get_rpc_reply(conn).reply_type == AMQP_RESPONSE_NORMAL, what);
 }
 
+static amqp_socket_t *new_socket(amqp_connection_state_t conn)
+{
+	const char *ca = getenv("BENCH_CA");
+	if (!ca) return amqp_tcp_socket_new(conn);
+	amqp_socket_t *socket = amqp_ssl_socket_new(conn);
+	if (!socket) return NULL;
+	amqp_ssl_socket_set_verify_peer(socket, true);
+	amqp_ssl_socket_set_verify_hostname(socket, true);
+	check(amqp_ssl_socket_set_ssl_versions(socket, AMQP_TLSv1_2, AMQP_TLSvLATEST) == 0 &&
+			amqp_ssl_socket_set_cacert(socket, ca) == 0,
+		"cannot prepare TLS");
+	return socket;
+}
+
 static amqp_connection_state_t open_connection(uint16_t port)
 {
 	amqp_connection_state_t conn = amqp_new_connection();
-	amqp_socket_t *socket = conn ? amqp_tcp_socket_new(conn) : NULL;
-	check(socket && amqp_socket_open(socket, "127.0.0.1", port) == 0, "cannot connect");
+	amqp_socket_t *socket = conn ? new_socket(conn) : NULL;
+	check(socket && amqp_socket_open(socket, "localhost", port) == 0, "cannot connect");
 	const amqp_rpc_reply_t reply =
 		amqp_login(conn, "/", 0, 131072, 60, AMQP_SASL_METHOD_PLAIN, "guest", "guest");
 	check(reply.reply_type == AMQP_RESPONSE_NORMAL, "cannot log in");
