@@ -1,10 +1,12 @@
 #!/bin/sh
-# tls.sh: rabbitmq-c and Moonrabbit over TLS 1.3 against `moonrabbit broker`, in turn; prints medians and their ratio.
+# served.sh: rabbitmq-c and Moonrabbit against `moonrabbit broker`, in turn; prints medians and their ratio.
 # SPDX-License-Identifier: MIT
 #
-#   sh tests/bench/tls.sh [ROUNDS]      5 rounds: consume with acks and publish, bodies of 100 bytes and of 64 KiB
+#   sh tests/bench/served.sh [ROUNDS]   5 rounds: consume with acks and publish over TLS 1.3, bodies of 100 bytes and of 64 KiB,
+#                                       and one confirmed publish after another on TCP
 #
-# The broker is the same for both, and is what bounds the rates: what counts is the processor's time of the client.
+# The broker is the same for both, and is what bounds the rates: what counts is the processor's time of the client, and the
+# time of a confirmed publish.
 # shellcheck source=examples/strict.sh
 . "$(dirname "$0")/../../examples/strict.sh"
 cd "$(dirname "$0")/../.."
@@ -24,10 +26,13 @@ trap end EXIT
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
 	-addext subjectAltName=DNS:localhost -keyout "$dir/key.pem" -out "$dir/cert.pem" 2>"$dir/openssl.log"
 gcc -std=c11 -D_GNU_SOURCE -O2 -o "$dir/client_rabbitmqc" tests/bench/client_rabbitmqc.c tests/bench/client_util.c -lrabbitmq
-"$moonrabbit" broker --log-level warn --listen 127.0.0.1:0 --tls-cert "$dir/cert.pem" --tls-key "$dir/key.pem" >"$dir/broker.out" &
-broker=$!
-until grep -q '^Serving' "$dir/broker.out"; do sleep 0.05; done
-port=$(sed -n 's/^Serving .*127.0.0.1:\([0-9]*\);.*/\1/p' "$dir/broker.out")
+serve() { # ARG...: sets port
+	"$moonrabbit" broker --log-level warn --listen 127.0.0.1:0 "$@" >"$dir/broker.out" &
+	broker=$!
+	until grep -q '^Serving' "$dir/broker.out"; do sleep 0.05; done
+	port=$(sed -n 's/^Serving .*127.0.0.1:\([0-9]*\);.*/\1/p' "$dir/broker.out")
+}
+serve --tls-cert "$dir/cert.pem" --tls-key "$dir/key.pem"
 export BENCH_CA="$dir/cert.pem"
 
 cat >"$dir/fill.lua" <<'END'
@@ -53,7 +58,7 @@ once() { # CLIENT MODE BODY COUNT
 	*) "$moonrabbit" run --log-level warn tests/bench/client_moonrabbit.lua "$2" "$port" "$3" "$4" "${1#moonrabbit-}" ;;
 	esac >"$dir/result"
 	if [ "$2" = consume ]; then "$moonrabbit" run --log-level warn "$dir/delete.lua" "$port"; fi
-	for what in cpu_us_per_msg rate; do field $what "$dir/result" >>"$dir/$1.$2.$3.$what"; done
+	for what in cpu_us_per_msg rate median_us; do field $what "$dir/result" >>"$dir/$1.$2.$3.$what"; done
 }
 
 of() { median <"$dir/$1.$2.$3.$4"; } # CLIENT MODE BODY FIELD
@@ -73,4 +78,19 @@ for case in "consume 100 50000" "consume 65536 3000" "publish 100 200000" "publi
 		for client in $clients; do once "$client" "$1" "$2" "$3"; done
 	done
 	for client in $clients; do row "$client" "$1" "$2"; done
+done
+
+kill "$broker"
+wait "$broker" || :
+unset BENCH_CA
+serve
+for _ in $(seq "$rounds"); do
+	for client in rabbitmq-c moonrabbit; do once "$client" confirm-one 100 20000; done
+done
+printf '\n%-36s %9s %8s %11s %8s\n' "" "CPU, us" "ratio" "median, us" "ratio"
+for client in rabbitmq-c moonrabbit; do
+	awk -v name="confirm-one 100, $client" -v cpu="$(of $client confirm-one 100 cpu_us_per_msg)" \
+		-v peer="$(of rabbitmq-c confirm-one 100 cpu_us_per_msg)" -v us="$(of $client confirm-one 100 median_us)" \
+		-v other="$(of rabbitmq-c confirm-one 100 median_us)" \
+		'BEGIN { printf "%-36s %9.2f %8.2f %11.1f %8.2f\n", name, cpu, cpu / peer, us, us / other }'
 done
