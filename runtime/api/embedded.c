@@ -4,6 +4,7 @@
 #include "broker/server/server.h"
 
 #include "api/handle.h"
+#include "bridge/notices.h"
 
 #define PATIENCE_MAX 10000 /* of waits of a millisecond: ten seconds */
 
@@ -48,6 +49,12 @@ mr_table *mr_server_report(mr_server *server)
 {
 	struct mr_server_call call = {.what = MR_SERVER_REPORT};
 	return mr_server_do(server, &call) == MR_OK ? call.report : NULL;
+}
+
+void mr_server_log(mr_server *server, mr_runtime *rt)
+{
+	struct mr_notices *notices = mr_server_notices(server);
+	if (notices) mr_notices_log(notices, &rt->log);
 }
 
 int mr_server_fault(mr_server *server, int fault, int64_t number, const char *text)

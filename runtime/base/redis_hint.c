@@ -74,6 +74,9 @@ const char *mr_redis_hint(const char *text)
 {
 	static const char head[] = "Redis: ";
 	text = without_code(text);
+	if (strncmp(text, "kombu envelope: in the header ", 30) == 0)
+		return "kombu's envelopes are JSON, which holds neither text that is not UTF-8 nor NaN: send "
+		       "such a header as bytes (type x), and the rest in the body, which may be of any bytes";
 	if (strncmp(text, "Redis Cluster is not", 20) == 0)
 		return "use a Redis that is not part of a Cluster: one master, with replicas if you like";
 	for (size_t i = 0; i < sizeof of_sentinels / sizeof *of_sentinels; i++)

@@ -101,7 +101,7 @@ static const struct kind kinds[MR_STATUS_COUNT] = {
 		"the network or the broker is slower than the publisher: wait for confirms, or publish less",
 		true},
 	[MR_NACKED] = {"the broker refused the message (basic.nack)",
-		"a queue is full (x-max-length with reject-publish) or its process died; publish again later",
+		"a queue is full (reject-publish) or its process died: try later; of redis:// the log says why",
 		true},
 	[MR_RETURNED] = {"the message could not be routed and came back",
 		"bind a queue to the exchange with a key that matches", false},
@@ -217,8 +217,8 @@ static const char *hint_of_text(const mr_error *error)
 	case MR_TIMEOUT: return hint_of(timeouts, error->text);
 	case MR_COMMAND_INVALID: return hint_of(commands, error->text);
 	case MR_BAD_ARGUMENT:
-		return error->text[0] ? "the text says which argument it is, and what it may be"
-		                      : NULL;
+		if (!error->text[0] || mr_redis_hint(error->text)) return NULL;
+		return "the text says which argument it is, and what it may be";
 	case MR_TLS_FAILED:
 		return strstr(error->text, "the key file")
 		               ? "ssl_options.password must be that of ssl_options.keyfile (openssl pkey -in FILE -noout "

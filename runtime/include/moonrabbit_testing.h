@@ -37,6 +37,9 @@ MR_API int mr_server_add_user(mr_server *server, const char *name, const char *p
 MR_API int mr_server_add_vhost(mr_server *server, const char *name);
 /* *Gives* a table of its connections, queues, exchanges and memory, or NULL: out of memory. */
 MR_API mr_table *mr_server_report(mr_server *server);
+/* Writes the lines that wait about the Redis that keeps its messages to the runtime's log. A runtime with a connection to the
+ * broker does so by itself. */
+MR_API void mr_server_log(mr_server *server, mr_runtime *rt);
 
 /* ---- faults ------------------------------------------------------------------------------- */
 

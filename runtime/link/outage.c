@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/number.h"
+#include "bridge/notices.h"
 #include "link/state.h"
 
 #define SUMMARY 60000 /* ms between two summaries of an outage */
@@ -52,6 +53,13 @@ static const char *hint_once(struct mr_outage *o, const mr_error *why)
 	return given(hint);
 }
 
+void mr_outage_notices(const struct mr_link *link)
+{
+	const mr_server *server = link->dial.server;
+	struct mr_notices *board = server ? mr_server_notices(server) : NULL;
+	if (board) mr_notices_log(board, &link->services->log);
+}
+
 void mr_outage_connecting(struct mr_link *link)
 {
 	struct words w;
@@ -77,6 +85,7 @@ void mr_outage_connected(struct mr_link *link, const char *host)
 {
 	const struct mr_config *c = link->config;
 	const struct mr_log *log = &link->services->log;
+	mr_outage_notices(link);
 	bool is_back = link->recovery.was_open; /* a line follows when all is restored */
 	mr_log(log, is_back ? MR_LOG_DEBUG : MR_LOG_INFO, "connected", "connection", c->name,
 		"host", host, NULL);
@@ -97,6 +106,7 @@ void mr_outage_lost(struct mr_link *link, const mr_error *why)
 	struct mr_outage *o = &link->outage;
 	struct words w = {.text = ""};
 	mr_msec now = mr_clock_now();
+	mr_outage_notices(link);
 	/* One that is lost again before it was restored is in the same outage. */
 	if (!o->began) *o = (struct mr_outage){.began = now};
 	o->told_at = now;
@@ -125,6 +135,7 @@ void mr_outage_failed(struct mr_link *link, const mr_error *why, mr_msec delay)
 	struct words w = {.text = ""};
 	mr_msec now = mr_clock_now();
 	bool is_summary, is_final = delay == MR_NEVER;
+	mr_outage_notices(link);
 	if (!o->began) *o = (struct mr_outage){.began = now, .told_at = now};
 	o->tries++;
 	int level = level_of(link, why->kind, is_final, &is_summary);

@@ -11,6 +11,8 @@
 
 struct mr_link;
 
+/* What its broker tells of the Redis behind it; the others call it, so that a cause comes before what it causes. */
+void mr_outage_notices(const struct mr_link *link);
 void mr_outage_connecting(struct mr_link *link);
 void mr_outage_connected(struct mr_link *link, const char *host);
 /* An open connection was lost. */

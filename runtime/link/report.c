@@ -140,12 +140,15 @@ void mr_report_emit(void *owner, const mr_event *event)
 	if (event->type == MR_EV_DELIVERY || event->type == MR_EV_CONFIRM) { /* most events */
 		if (event->type == MR_EV_DELIVERY)
 			link->services->delivered_at = link->services->clock;
-		else if (event->status != MR_OK)
+		else if (event->status != MR_OK) {
+			mr_outage_notices(link);
 			mr_flight_event(link, event);
+		}
 		mr_event_queue_push_from(&link->services->dispatch, &link->lane, event);
 		return;
 	}
 	mr_event ev = *event;
+	mr_outage_notices(link);
 	mr_flight_event(link, &ev);
 	bool is_closed = ev.type == MR_EV_CHANNEL && note_closed(link, &ev, &closed);
 	if (ev.type == MR_EV_CHANNEL && ev.status != MR_OK) forget_parked(link, &ev);

@@ -16,13 +16,16 @@ struct pen {
 	struct mr_buffer *out;
 	mr_error *error;
 	enum mr_status status; /* once it is not MR_OK, nothing is written */
+	mr_slice header;       /* the name of the one that is written, or that it is within */
 };
 
 static void refuse(struct pen *p, const char *what, const char *why)
 {
 	if (p->status != MR_OK) return;
+	int size = p->header.size > 120 ? 120 : (int)p->header.size;
 	p->status = mr_error_set(p->error, MR_BAD_ARGUMENT, MR_SCOPE_MESSAGE, 0,
-		"kombu envelope: %s %s", what, why);
+		"kombu envelope: %s%.*s%s%s %s", size ? "in the header '" : "", size,
+		size ? p->header.data : "", size ? "', " : "", what, why);
 }
 
 static void text(struct pen *p, const char *bytes)
@@ -56,7 +59,7 @@ static void real(struct pen *p, double number)
 {
 	enum mr_status st = p->status == MR_OK ? mr_pyjson_real(p->out, number) : p->status;
 	if (st == MR_BAD_ARGUMENT)
-		refuse(p, "a header", "is NaN or infinite");
+		refuse(p, "a number", "is NaN or infinite");
 	else
 		p->status = st;
 }
@@ -71,7 +74,7 @@ static void moment(struct pen *p, uint64_t seconds)
 	struct tm tm;
 	time_t at = (time_t)seconds;
 	if (seconds >= YEAR_10000 || !gmtime_r(&at, &tm)) {
-		refuse(p, "a time in the headers", "is beyond the year 9999");
+		refuse(p, "a time", "is beyond the year 9999");
 		return;
 	}
 	strftime(iso, sizeof iso, "\"%Y-%m-%dT%H:%M:%S\"", &tm);
@@ -130,7 +133,7 @@ static void number(struct pen *p, uint8_t type, const char *at)
 	case 'L': natural(p, mr_get64(at)); break;
 	case 'f': real(p, (double)float_of(at)); break;
 	case 'd': real(p, double_of(at)); break;
-	default: refuse(p, "a header", "has a type that JSON has not"); break;
+	default: refuse(p, "a value", "has a type that JSON has not"); break;
 	}
 }
 
@@ -148,7 +151,7 @@ static void value(struct pen *p, const struct mr_walk_field *f, int depth)
 	switch (f->type) {
 	case 't': text(p, at[0] ? "true" : "false"); break;
 	case 'V': text(p, "null"); break;
-	case 'S': string(p, mr_walk_text(f), "a header"); break;
+	case 'S': string(p, mr_walk_text(f), "a text"); break;
 	case 'x': binary(p, mr_walk_text(f)); break;
 	case 'T': moment(p, mr_get64(at)); break;
 	case 'D': decimal(p, mr_get32(at + 1), (uint8_t)at[0]); break;
@@ -156,6 +159,13 @@ static void value(struct pen *p, const struct mr_walk_field *f, int depth)
 	case 'A': fields(p, f->value, true, depth + 1, false); break;
 	default: number(p, f->type, at); break;
 	}
+}
+
+static void name(struct pen *p, mr_slice key, int depth)
+{
+	if (depth == 1) p->header = key;
+	string(p, key, "a name");
+	text(p, ": ");
 }
 
 /* A table or an array; `mark`: with "redelivered": true, at the place that it has. */
@@ -169,8 +179,7 @@ static void fields(struct pen *p, mr_slice encoded, bool is_array, int depth, bo
 	while (p->status == MR_OK && mr_walk_next(&walk, &f)) {
 		if (!is_first) text(p, ", ");
 		is_first = false;
-		if (!is_array) string(p, f.key, "the name of a header");
-		if (!is_array) text(p, ": ");
+		if (!is_array) name(p, f.key, depth);
 		bool is_mark = mark && mr_slice_equal(f.key, mr_slice_str("redelivered"));
 		if (is_mark)
 			text(p, "true");
@@ -252,6 +261,7 @@ static void write(struct pen *p, const struct mr_message *m, const struct mr_par
 	content(p, parts, 0, "content-type");
 	text(p, ", \"headers\": ");
 	fields(p, parts->part[MR_PART_HEADERS], false, 1, as->redelivered);
+	if (p->status == MR_OK) p->header = (mr_slice){0};
 	text(p, ", \"properties\": {");
 	properties(p, parts);
 	expiry(p, as->expires);
@@ -270,7 +280,7 @@ static void write(struct pen *p, const struct mr_message *m, const struct mr_par
 enum mr_status mr_envelope_write(struct mr_buffer *out, const struct mr_message *m,
 	const struct mr_envelope *as, mr_error *error)
 {
-	struct pen p = {out, error, MR_OK};
+	struct pen p = {.out = out, .error = error};
 	struct mr_parts parts;
 	size_t before = mr_buffer_size(out);
 	if (m->body_size > MR_ENVELOPE_MAX || mr_base64_size(m->body_size) > MR_ENVELOPE_MAX)

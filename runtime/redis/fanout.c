@@ -376,7 +376,7 @@ void mr_fanout_heard(struct mr_redis_store *r, const redisReply *message)
 
 void mr_fanout_tell(struct mr_redis_store *r)
 {
-	if (!r->is_up || r->is_told || r->fanout.unheard) return;
+	if (!r->is_up || r->is_told || !r->is_met || r->fanout.unheard) return;
 	r->is_told = true;
 	r->port.up(r->port.owner);
 }

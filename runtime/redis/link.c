@@ -3,13 +3,14 @@
 #include "redis/link.h"
 
 #include <stdio.h>
-#include <strings.h>
 #include <sys/random.h>
 
 #include "base/alloc.h"
 #include "base/number.h"
 #include "link/backoff.h"
 #include "redis/failure.h"
+#include "redis/figures.h"
+#include "redis/pushes.h"
 #include "redis/seek.h"
 
 #define READ_SIZE (16 * 1024)
@@ -47,6 +48,7 @@ struct mr_redis_link {
 	mr_msec heard;  /* when Redis last sent something, or was first asked */
 	int64_t tries;  /* since it was up */
 	uint64_t random;
+	struct mr_redis_figures figures;
 	unsigned busy;
 	bool is_closed;
 };
@@ -107,6 +109,7 @@ static enum mr_status put(struct mr_redis_link *l, const mr_slice *words, size_t
 	if (st == MR_OK && (st = mr_redis_wire_put(&l->out, words, count)) != MR_OK)
 		l->pending.end -= sizeof *p;
 	if (st != MR_OK) return st;
+	mr_figures_asked(&l->figures, was_silent ? mr_clock_us() : 0);
 	if (was_silent) {
 		l->heard = mr_clock_now();
 		if (l->due > l->heard + l->options.socket_timeout)
@@ -116,26 +119,11 @@ static enum mr_status put(struct mr_redis_link *l, const mr_slice *words, size_t
 	return MR_OK;
 }
 
-static bool is_word(mr_slice word, const char *text)
-{
-	return word.size == strlen(text) && strncasecmp(word.data, text, word.size) == 0;
-}
-
-/* A subscription is confirmed once for each channel. */
-static size_t replies_of(const mr_slice *words, size_t count)
-{
-	static const char *const names[] = {"subscribe", "psubscribe", "unsubscribe",
-		"punsubscribe"};
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-		if (is_word(words[0], names[i])) return count - 1;
-	return 1;
-}
-
 enum mr_status mr_redis_link_send(struct mr_redis_link *l, const mr_slice *words, size_t count,
 	mr_redis_answer *answer, void *context, uint64_t number)
 {
 	if (l->phase != UP || l->is_closed) return MR_CLOSED;
-	struct pending p = {answer, context, number, count ? replies_of(words, count) : 0};
+	struct pending p = {answer, context, number, count ? mr_pushes_replies(words, count) : 0};
 	return p.replies ? put(l, words, count, &p) : MR_BAD_ARGUMENT;
 }
 
@@ -146,39 +134,15 @@ static void finish_first(struct mr_redis_link *l, const redisReply *reply, const
 	struct pending p;
 	memcpy(&p, mr_buffer_data(&l->pending), sizeof p);
 	mr_buffer_consume(&l->pending, sizeof p);
+	mr_figures_answered(&l->figures);
 	if (p.answer) p.answer(p.context, p.number, reply, why);
-}
-
-static bool is_text(const redisReply *r, const char *text)
-{
-	return r->type == REDIS_REPLY_STRING && r->len == strlen(text) &&
-	       memcmp(r->str, text, r->len) == 0;
-}
-
-static bool is_push(const struct mr_redis_link *l, const redisReply *r)
-{
-	if (!l->subscribed || r->type != REDIS_REPLY_ARRAY) return false;
-	return (r->elements == 3 && is_text(r->element[0], "message")) ||
-	       (r->elements == 4 && is_text(r->element[0], "pmessage"));
-}
-
-/* True: more confirmations follow for the command that `p` is. */
-static bool confirms(struct mr_redis_link *l, struct pending *p, const redisReply *r)
-{
-	static const char *const names[] = {"subscribe", "psubscribe", "unsubscribe",
-		"punsubscribe"};
-	if (r->type != REDIS_REPLY_ARRAY || r->elements != 3) return false;
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-		if (is_text(r->element[0], names[i]) && r->element[2]->type == REDIS_REPLY_INTEGER)
-			l->subscribed = r->element[2]->integer;
-	return p->replies-- > 1;
 }
 
 /* Of a command that has asked for it. A server that is another one now, or does not serve now, is left. */
 static void answer(struct mr_redis_link *l, const redisReply *r)
 {
 	mr_error why = {0};
-	if (is_push(l, r)) {
+	if (l->subscribed && mr_pushes_is_message(r)) {
 		if (l->port.pushed) l->port.pushed(l->port.owner, r);
 		return;
 	}
@@ -196,7 +160,7 @@ static void answer(struct mr_redis_link *l, const redisReply *r)
 		why.scope = MR_SCOPE_CONNECTION;
 	} else {
 		struct pending *p = (void *)mr_buffer_data(&l->pending);
-		if (confirms(l, p, r)) return;
+		if (mr_pushes_confirm(r, &l->subscribed) && p->replies-- > 1) return;
 	}
 	/* What is refused for a server's state is lost with the connection: its owner does it again at another one. */
 	bool is_over = why.kind == MR_CONNECTION_FORCED;
@@ -273,6 +237,7 @@ static void drop(struct mr_redis_link *l, const mr_error *why)
 	l->pending = (struct mr_buffer){0};
 	l->phase = WAITS;
 	l->subscribed = 0;
+	l->figures.asked_at = 0;
 	ev_io_stop(l->loop, &l->io);
 	ev_timer_stop(l->loop, &l->timer);
 	mr_seek_cancel(&l->seek);
@@ -337,6 +302,7 @@ static void write_out(struct mr_redis_link *l)
 			mr_buffer_size(&l->out), &error);
 		if (n < 0) lose(l, &error);
 		if (n <= 0) break;
+		l->figures.sent += (size_t)n;
 		mr_buffer_consume(&l->out, (size_t)n);
 	}
 	if (!l->stream) return;
@@ -374,6 +340,7 @@ static void read_in(struct mr_redis_link *l)
 			return;
 		}
 		l->heard = mr_clock_now();
+		l->figures.received += (size_t)n;
 		if (!take_replies(l)) return;
 		if ((size_t)n < sizeof data && !l->stream->class->pending(l->stream)) return;
 	}
@@ -461,6 +428,14 @@ size_t mr_redis_link_unsent(const struct mr_redis_link *l) { return mr_buffer_si
 size_t mr_redis_link_pending(const struct mr_redis_link *l)
 {
 	return mr_buffer_size(&l->pending) / sizeof(struct pending);
+}
+const struct mr_redis_figures *mr_redis_link_figures(const struct mr_redis_link *l)
+{
+	return &l->figures;
+}
+void mr_redis_link_place(const struct mr_redis_link *l, char out[MR_FIGURES_PLACE])
+{
+	mr_figures_place(out, &l->options, l->seek.sentinel.host, l->seek.sentinel.port);
 }
 
 /* ---- start and end ---- */

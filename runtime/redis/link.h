@@ -8,6 +8,7 @@
 #ifndef MR_REDIS_LINK_H
 #define MR_REDIS_LINK_H
 
+#include "redis/figures.h"
 #include "redis/options.h"
 #include "redis/reach.h"
 #include "redis/wire.h"
@@ -46,6 +47,9 @@ void mr_redis_link_hurry(struct mr_redis_link *link);
 bool mr_redis_link_is_up(const struct mr_redis_link *link);
 size_t mr_redis_link_unsent(const struct mr_redis_link *link);  /* bytes, for back-pressure */
 size_t mr_redis_link_pending(const struct mr_redis_link *link); /* commands without an answer yet */
+const struct mr_redis_figures *mr_redis_link_figures(const struct mr_redis_link *link);
+/* Where it goes, or went last; of Sentinels' master, before one has named it: its name. */
+void mr_redis_link_place(const struct mr_redis_link *link, char out[MR_FIGURES_PLACE]);
 /* Commands that have no answer are lost by this call; the port is not called. NULL is allowed. */
 void mr_redis_link_close(struct mr_redis_link *link);
 

@@ -63,7 +63,10 @@ struct mr_redis_store {
 	int step_count;
 	char sha[MR_SCRIPT_MAX][41];
 	bool is_up;
-	bool is_told;     /* that it is up: subscriptions come first */
+	bool is_told; /* that it is up: subscriptions come first */
+	bool is_met;  /* it has said who it is, or will not: see hello.c */
+	char version[24], role[16];
+	mr_error ear_why; /* why `ear` is not up; its kind is MR_OK while it is */
 	long long ear_id; /* of the connection that is told of changes; 0: it is not up */
 	struct mr_fanout fanout;
 	mr_msec renewed; /* when the taken ones were renewed last */

@@ -14,6 +14,7 @@
 #include "redis/delayed.h"
 #include "redis/envelope.h"
 #include "redis/fanout.h"
+#include "redis/hello.h"
 #include "redis/layout.h"
 #include "redis/taken.h"
 #include "redis/window.h"
@@ -231,6 +232,7 @@ static void on_up(void *owner)
 	mr_redis_link_hurry(r->ear);
 	mr_taken_resume(r);
 	mr_taken_reclaim(r);
+	mr_hello_send(r);
 	mr_fanout_tell(r);
 }
 
@@ -238,7 +240,7 @@ static void on_down(void *owner, const mr_error *why)
 {
 	struct mr_redis_store *r = owner;
 	r->port.turn(r->port.owner);
-	r->is_up = r->is_told = false;
+	r->is_up = r->is_told = r->is_met = false;
 	mr_fanout_lose(r);
 	for (struct mr_node *n = r->windows.next; n != &r->windows; n = n->next)
 		mr_container(n, struct mr_window, node)->is_dry = false;
@@ -262,6 +264,7 @@ static void on_subscribed(void *context, uint64_t number, const redisReply *repl
 static void on_ear_up(void *owner)
 {
 	struct mr_redis_store *r = owner;
+	r->ear_why = (mr_error){0};
 	mr_slice id[] = {mr_slice_str("CLIENT"), mr_slice_str("ID")};
 	mr_slice invalidate[] = {mr_slice_str("SUBSCRIBE"), mr_slice_str(INVALIDATE)};
 	mr_redis_link_send(r->ear, id, 2, on_ear_id, r, 0);
@@ -274,6 +277,7 @@ static void on_ear_down(void *owner, const mr_error *why)
 	struct mr_redis_store *r = owner;
 	r->port.turn(r->port.owner);
 	r->ear_id = 0;
+	r->ear_why = *why;
 	mr_fanout_deafen(r, why);
 	if (r->is_up && !r->is_told) r->port.down(r->port.owner, why);
 }

@@ -192,6 +192,22 @@ return {
    ["the log's sink has failed: lines go to standard error"] = { "The function of `mr.log.sink` has failed, for the first time.",
       "Mend it, with the traceback. Each line for which it fails goes to standard error." },
 
+   -- the connections to Redis of redis:// and of moonrabbit broker --store
+   ["Redis is reached"] = { "For the first time.", "" },
+   ["Redis is not reached"] = { "It never was yet; once for each kind of failure.", "See `text` and `hint`." },
+   ["Redis is lost"] = { "The connection for commands has ended: the script's connections recover as from a loss of RabbitMQ. "
+      .. "`publishes`: those without an answer, which are sent again.", "Nothing if `Redis is reached again` follows; else see `hint`." },
+   ["Redis is reached again"] = { "After a loss of `seconds`.", "" },
+   ["another Redis is the master"] = { "After a loss it was found at another place: a failover. `was`: where it was before.", "" },
+   ["Redis takes no publishes"] = { "It refuses to write for now, or takes less than is published: publishers are blocked, and what was "
+      .. "refused is tried again.", "Alert. See `text` and `hint`." },
+   ["Redis takes publishes again"] = { "What was refused is written.", "" },
+   ["a message cannot be kept in Redis"] = { "A publish is nacked for good, as `text` says; without confirms nothing else tells. "
+      .. "Of many for one reason in a row the first, second, fourth and so on: `count`.", "Mend what is published." },
+   ["the second connection to Redis is lost"] = { "The one that hears of changes and of fanout exchanges. What is published to fanout "
+      .. "exchanges meanwhile does not come. Written when the connection has something else to tell.", BACK },
+   ["the second connection to Redis is back"] = { "Its subscriptions are there again.", "" },
+
    -- moonrabbit broker
    ["serving clients"] = { "`moonrabbit broker` listens.", "" },
    ["broker not started"] = { "It cannot listen.", "See `hint`." },

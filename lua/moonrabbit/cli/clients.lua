@@ -1,6 +1,7 @@
 --- cli.clients: logs who comes to `moonrabbit broker` and who goes, and its memory alarm.
 -- SPDX-License-Identifier: MIT
 -- It looks each second: a client that stays for less may not be seen.
+local C = require("moonrabbit.base.ffi").C
 local each = require "moonrabbit.base.each"
 local log = require "moonrabbit.loop.log"
 local loop = require "moonrabbit.loop.loop"
@@ -40,7 +41,9 @@ end
 function clients.watch(handle)
    local last = {}
    loop.every(INTERVAL, function()
-      if handle.handle then last = clients.look(handle:report(), last) end
+      if not handle.handle then return end
+      C.mr_server_log(handle.handle, loop.runtime())
+      last = clients.look(handle:report(), last)
    end)
 end
 

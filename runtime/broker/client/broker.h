@@ -17,6 +17,15 @@ struct mr_broker_faults {
 	char declare_text[200];
 };
 
+/* Who is told what the store's backing does not take, before clients are; a function may be NULL. */
+struct mr_pledge;
+struct mr_broker_watcher {
+	void (*blocked)(void *owner); /* mr_broker_is_blocked may have changed */
+	void (*refused)(void *owner,
+		const struct mr_pledge *p); /* for good; see p->promise.error */
+	void *owner;
+};
+
 struct mr_broker {
 	struct mr_store store;
 	struct mr_map users;  /* of mr_broker_user */
@@ -27,6 +36,8 @@ struct mr_broker {
 	struct mr_node chores; /* of mr_chore */
 	struct mr_node
 		to_flush; /* of mr_broker_channel: confirms by the backing, sent at the turn's end */
+	struct mr_broker_watcher watcher;
+	size_t pledged;         /* publishes that wait for the backing's answer */
 	struct mr_node refused; /* of mr_pledge: the backing takes nothing for now; see pledge.h */
 	mr_error refusal;       /* why; its kind is MR_OK if it takes what is published */
 	bool blocked_by_hand;   /* a fault: publishers are blocked regardless of memory */

@@ -9,10 +9,16 @@
 
 static void end(struct mr_pledge *p)
 {
+	p->broker->pledged--;
 	mr_list_remove(&p->node);
 	mr_list_remove(&p->again);
 	mr_store_drop(p->vhost->store, p->message);
 	mr_free(p);
+}
+
+static void tell_blocked(const struct mr_broker *b)
+{
+	if (b->watcher.blocked) b->watcher.blocked(b->watcher.owner);
 }
 
 /* Publishers wait meanwhile, as for a broker without memory. */
@@ -20,7 +26,10 @@ static void wait(struct mr_pledge *p)
 {
 	struct mr_broker *b = p->broker;
 	mr_list_append(&b->refused, &p->again);
-	if (!b->refusal.kind) b->refusal = p->promise.error;
+	if (!b->refusal.kind) {
+		b->refusal = p->promise.error;
+		tell_blocked(b);
+	}
 	if (p->channel) mr_broker_session_published(p->channel->session);
 }
 
@@ -28,6 +37,7 @@ static void relieve(struct mr_broker *b)
 {
 	if (!b->refusal.kind || !mr_list_is_empty(&b->refused)) return;
 	b->refusal = (mr_error){0};
+	tell_blocked(b);
 	mr_broker_check_memory(b);
 }
 
@@ -41,6 +51,8 @@ static void told(struct mr_promise *promise)
 		return;
 	}
 	if (is_kept) relieve(p->broker);
+	const struct mr_broker_watcher *w = &p->broker->watcher;
+	if (!is_kept && !promise->is_lost && w->refused) w->refused(w->owner, p);
 	if (ch && !ch->closing && !promise->is_lost) {
 		if (is_kept && !promise->count && p->mandatory) mr_confirm_return(ch, p->message);
 		if (p->tag) mr_confirm_later(ch, p->tag, is_kept);
@@ -76,6 +88,7 @@ enum mr_status mr_pledge_publish(struct mr_broker_channel *ch, struct mr_message
 	p->mandatory = mandatory;
 	if (ch->confirming) p->tag = ++ch->published;
 	mr_list_append(&ch->pledges, &p->node);
+	p->broker->pledged++;
 	give(p);
 	return MR_OK;
 }

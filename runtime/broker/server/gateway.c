@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "broker/client/pledge.h"
+#include "broker/server/bulletin.h"
 #include "broker/store/cascade.h"
 #include "config/redis_address.h"
 #include "redis/store.h"
@@ -26,7 +27,11 @@ struct mr_gateway {
 	bool has_tried; /* Redis was reached, or was not */
 	mr_msec lost;   /* when it was lost; 0: it is there, or was never */
 	bool was_up;
+	struct mr_bulletin bulletin;
+	struct mr_notices board;
 };
+
+struct mr_notices *mr_gateway_notices(struct mr_gateway *g) { return g ? &g->board : NULL; }
 
 bool mr_gateway_is_url(const char *text) { return mr_redis_address_is(mr_slice_str(text)); }
 
@@ -49,6 +54,7 @@ static void up(void *owner)
 	memset(&g->wire->broker->outage, 0, sizeof g->wire->broker->outage);
 	g->was_up = true;
 	g->lost = 0;
+	mr_bulletin_up(&g->bulletin, g->redis);
 	open_waiting(g);
 }
 
@@ -66,6 +72,7 @@ static void down(void *owner, const mr_error *why)
 {
 	struct mr_gateway *g = owner;
 	g->wire->broker->outage = *why;
+	mr_bulletin_down(&g->bulletin, g->redis, why);
 	mr_wire_shut(g->wire, 320, why->text);
 	mr_pledge_lose(g->wire->broker);
 	g->has_tried = !is_hopeful(g, why);
@@ -76,6 +83,18 @@ static void round_over(void *owner)
 {
 	struct mr_gateway *g = owner;
 	mr_pledge_retry(g->wire->broker);
+	mr_bulletin_round(&g->bulletin, g->redis);
+}
+
+static void blocked(void *owner)
+{
+	struct mr_gateway *g = owner;
+	mr_bulletin_blocked(&g->bulletin, g->wire->broker);
+}
+
+static void refused(void *owner, const struct mr_pledge *p)
+{
+	mr_bulletin_refused(&((struct mr_gateway *)owner)->bulletin, p);
 }
 
 static struct mr_redis_store_options options_of(const struct mr_redis_address *a)
@@ -114,6 +133,8 @@ enum mr_status mr_gateway_open(struct mr_gateway **out, struct mr_wire *wire, co
 	if (!g) return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 506, "out of memory");
 	g->wire = wire;
 	mr_list_init(&g->waiting);
+	g->bulletin.board = &g->board;
+	wire->broker->watcher = (struct mr_broker_watcher){blocked, refused, g};
 	enum mr_status st = mr_redis_address_parse(&address, mr_slice_str(url), error);
 	if (st == MR_OK) {
 		struct mr_redis_store_options options = options_of(&address);
@@ -128,6 +149,7 @@ enum mr_status mr_gateway_open(struct mr_gateway **out, struct mr_wire *wire, co
 		return MR_OK;
 	}
 	mr_redis_store_close(g->redis);
+	wire->broker->watcher = (struct mr_broker_watcher){0};
 	mr_free(g);
 	return st;
 }
@@ -151,6 +173,7 @@ static void judge(struct mr_gateway *g)
 	bool is_over = mr_redis_store_unsent(g->redis) > most;
 	if (is_over == b->is_congested) return;
 	b->is_congested = is_over;
+	mr_bulletin_blocked(&g->bulletin, b);
 	mr_broker_check_memory(b); /* the flush that follows tells it */
 }
 
@@ -158,6 +181,7 @@ void mr_gateway_flush(struct mr_gateway *g)
 {
 	mr_redis_store_flush(g->redis);
 	judge(g);
+	mr_bulletin_flush(&g->bulletin, g->redis, g->wire->broker);
 }
 
 /* What clients have written before their end. */

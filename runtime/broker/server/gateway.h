@@ -6,6 +6,7 @@
 #ifndef MR_BROKER_SERVER_GATEWAY_H
 #define MR_BROKER_SERVER_GATEWAY_H
 
+#include "bridge/notices.h"
 #include "broker/server/peer.h"
 
 struct mr_gateway;
@@ -23,5 +24,7 @@ void mr_gateway_flush(struct mr_gateway *g);
 /* The thread ends: reads what clients wrote last, and gives Redis back what they hold. Within seconds. */
 void mr_gateway_wind_up(struct mr_gateway *gateway);
 void mr_gateway_close(struct mr_gateway *g);
+/* What is known of its Redis, for any thread; while the gateway is there. NULL: no gateway. */
+struct mr_notices *mr_gateway_notices(struct mr_gateway *g);
 
 #endif

@@ -64,6 +64,8 @@ struct mr_server {
 
 const char *mr_server_url(const mr_server *server) { return server->url; }
 
+struct mr_notices *mr_server_notices(const mr_server *s) { return mr_gateway_notices(s->gateway); }
+
 bool mr_server_is_forked(const mr_server *server) { return server->home != getpid(); }
 
 static void open_peer(struct mr_server *s, struct mr_stream *stream)

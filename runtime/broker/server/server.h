@@ -18,6 +18,9 @@ void mr_registry_release(mr_server *server);
 /* The same, but does not wait: the thread frees the broker. For the I/O thread. */
 void mr_registry_release_later(mr_server *server);
 const char *mr_server_url(const mr_server *server); /* "memory://name" */
+struct mr_notices;
+/* What is known of the Redis that keeps its messages, for who holds the server; NULL: they are kept here. */
+struct mr_notices *mr_server_notices(const mr_server *server);
 
 /* Makes a connection: *gives* *fd, a non-blocking socket whose other end the broker serves. Never
  * blocks; for the I/O thread. */

@@ -278,6 +278,9 @@ static void test_headers_that_json_has_not_become_what_kombu_makes_of_them(void 
 		mr_error e = {0};
 		assert_int_equal(write_header(&b, bad[i].field, bad[i].size, &e), MR_BAD_ARGUMENT);
 		assert_non_null(strstr(e.text, bad[i].why));
+		assert_non_null(
+			strstr(e.text, i == 4 ? "', a name is not" : "in the header 'k', a "));
+		assert_non_null(strstr(mr_error_hint(&e), "type x"));
 		assert_int_equal(mr_buffer_size(&b), 0);
 		mr_buffer_fini(&b);
 	}

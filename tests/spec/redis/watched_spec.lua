@@ -1,0 +1,147 @@
+--- watched: what the log tells of the connections to Redis: reached, lost, found elsewhere, refusing.
+-- Covers: runtime/broker/server/bulletin.c by count
+-- Covers: runtime/redis/hello.c by version
+-- Covers: runtime/redis/view.c by version
+-- SPDX-License-Identifier: MIT
+local broker = require "broker"
+local mr = require "moonrabbit"
+local process = require "process"
+local redis = require "redis"
+local waits = require "waits"
+
+local eventually = waits.eventually
+local lines, conn, ch
+
+-- The lines with this message, from the number `from` on.
+local function told(msg, from)
+   local found = {}
+   for i = from or 1, #lines do
+      if lines[i]:find(('msg="%s"'):format(msg), 1, true) then found[#found + 1] = lines[i] end
+   end
+   return found
+end
+
+-- The first of them.
+local function line(msg, from)
+   eventually(("the line %q"):format(msg), function() return told(msg, from)[1] end)
+   return told(msg, from)[1]
+end
+
+local function has(text, ...)
+   for _, part in ipairs { ... } do assert.is_truthy(text:find(part, 1, true), text) end
+end
+
+local function place_of(text) return text:match "server=(%S+)" end
+
+describe("the log of a program with redis://", function()
+   redis.around(setup, teardown)
+
+   before_each(function()
+      lines = {}
+      mr.log.configure "info"
+      mr.log.sink(function(_, text) lines[#lines + 1] = text end)
+      redis.cli "FLUSHALL"
+      conn = assert(mr.connect(redis.env.MR_REDIS_ACL_URL))
+      ch = assert(conn:channel())
+      assert(ch:confirm_select())
+      assert(ch:queue_declare { queue = "q", durable = true })
+   end)
+   after_each(function()
+      conn:close()
+      mr.log.sink(nil)
+      mr.log.configure "off"
+      assert.is_nil(table.concat(lines, "\n"):find("hop", 1, true)) -- the password
+   end)
+
+   it("says where Redis is, its version and role, before it is connected", function()
+      local reached = line "Redis is reached"
+      has(reached, "level=info", "version=" .. redis.cli("INFO", "server"):match "redis_version:([%d.]+)", "role=master")
+      assert.equal(redis.env.MR_REDIS_URL:match "//(.*)", place_of(reached))
+      assert.is_truthy(table.concat(lines, "\n"):find "Redis is reached.*msg=connected")
+   end)
+
+   it("says that it is lost, why, and what waits, and that it is back", function()
+      local pid = require "files".read(redis.dir .. "/pid"):match "%d+"
+      os.execute("kill -STOP " .. pid)
+      local done
+      mr.spawn(function()
+         ch:publish("", "q", "m")
+         done = true
+      end)
+      mr.sleep(0.05) -- it is on its way then: else less is proven below
+      redis.kill()
+      local lost = line "Redis is lost"
+      has(lost, "level=error", "kind=", "text=", "publishes=1")
+      redis.start()
+      has(line "Redis is reached again", "level=info", "version=", "seconds=")
+      eventually("the publish", function() return done end)
+      assert.equal(1, #told "Redis is lost")
+      local _, first = table.concat(lines, "\n"):find 'Redis is lost.-msg=lost.-Redis is reached again.-msg=recovered'
+      assert.is_truthy(first)
+   end)
+
+   it("says what Redis refuses for now, and when it takes it again", function()
+      finally(function() redis.cli("CONFIG", "SET", "maxmemory", 0) end)
+      redis.cli("CONFIG", "SET", "maxmemory", 1)
+      local done
+      mr.spawn(function() done = ch:publish("", "q", "m") end)
+      has(line "Redis takes no publishes", "level=warn", "kind=resource_error", "OOM", "maxmemory-policy")
+      redis.cli("CONFIG", "SET", "maxmemory", 0)
+      has(line "Redis takes publishes again", "seconds=")
+      eventually("the publish", function() return done end)
+      assert.equal(1, #told "Redis takes no publishes")
+   end)
+
+   it("names the header that the envelope cannot hold, and the error of the publish leads there", function()
+      local ok, err = ch:publish("", "q", "m", { headers = { good = 1, bad = { inner = "\255" } } })
+      assert.is_nil(ok)
+      assert.equal("nacked", err.kind)
+      has(err.hint, "the log says why")
+      has(line "a message cannot be kept in Redis", "level=error", "connection=", 'exchange=""', "routing_key=q",
+         "in the header 'bad', a text is not UTF-8", "type x")
+      assert(ch:publish("", "q", "m"))
+   end)
+
+   it("says that it may not write, as one that lost its right: once", function()
+      redis.cli("ACL", "SETUSER", "reader", "on", ">x", "~*", "&*", "+@all", "-lpush")
+      local c = assert(mr.connect((redis.env.MR_REDIS_URL:gsub("://", "://reader:x@"))))
+      local other = assert(c:channel())
+      assert(other:confirm_select())
+      for _ = 1, 3 do assert.is_nil(other:publish("", "q", "m")) end
+      eventually("two lines", function() return #told "a message cannot be kept in Redis" == 2 end)
+      has(told "a message cannot be kept in Redis"[1], "kind=access_refused", "routing_key=q", "NOPERM", "ACL", "count=1")
+      has(told "a message cannot be kept in Redis"[2], "count=2")
+      c:close()
+   end)
+
+   it("says that the second connection is lost, and that it is back", function()
+      local function look(msg)
+         assert(ch:queue_declare { queue = "q", durable = true }) -- lines are written when there is something to tell
+         return told(msg)[1]
+      end
+      eventually("its loss", function()
+         redis.cli("CLIENT", "KILL", "TYPE", "pubsub")
+         return look "the second connection to Redis is lost"
+      end)
+      has(look "the second connection to Redis is lost", "level=warn", "kind=stream_lost")
+      eventually("its return", function() return look "the second connection to Redis is back" end)
+      assert.is_nil(told "Redis is lost"[1])
+   end)
+end)
+
+describe("the log of moonrabbit broker --store", function()
+   redis.around(setup, teardown)
+
+   it("says when Redis is reached, lost, and reached again, though no client is there", function()
+      finally(process.end_all)
+      local server = process.start(("%s broker --listen 127.0.0.1:0"):format(broker.command),
+         "MOONRABBIT_STORE=" .. redis.env.MR_REDIS_ACL_URL)
+      server:says 'msg="Redis is reached"'
+      redis.kill()
+      server:says 'msg="Redis is lost"'
+      redis.start()
+      server:says 'msg="Redis is reached again"'
+      assert.is_nil(server:output():find("hop", 1, true), server:output())
+      server:stop()
+   end)
+end)
