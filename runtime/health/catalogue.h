@@ -49,6 +49,17 @@
 	X(handled_too_late_total, counter, "queue", "Messages handled when their channel had gone: they come again.", "Work was done twice. Raise consumer_timeout at the broker, or lower the prefetch.") \
 	X(queue_messages, gauge, "queue", "Messages in the queue when it was last looked at; with the check lag only.", "Rises: more workers are needed.") \
 	X(publish_confirm_seconds, histogram, "", "From a publish on its way to the broker's confirm.", "A high quantile: the broker's disk, or the replicas of its quorum queues, are slow.") \
+	X(redis_up, gauge, "server", "Whether Redis is reached; this and all of redis_ only where a connection is to redis://, rediss://, redis+socket:// or sentinel://.", "Alert when 0 for minutes: the log and /health say why.") \
+	X(redis_since_timestamp_seconds, gauge, "server", "Since when moonrabbit_redis_up is what it is.", "") \
+	X(redis_losses_total, counter, "server", "How often Redis was lost.", "Many in an hour: look at the network, and at the log of Redis.") \
+	X(redis_commands_total, counter, "server", "Commands sent to Redis.", "") \
+	X(redis_sent_bytes_total, counter, "server", "Bytes written to Redis.", "") \
+	X(redis_received_bytes_total, counter, "server", "Bytes read from Redis.", "") \
+	X(redis_round_trip_seconds, gauge, "server", "How long the last command took that was alone on its way, such as the PING of the health check; absent before the first.", "High for long: Redis or the network is slow; SLOWLOG GET.") \
+	X(redis_fetched_messages, gauge, "server", "Messages that were taken from Redis and wait here for room in a prefetch.", "") \
+	X(redis_unacked_messages, gauge, "server", "Messages taken from Redis that consumers have not settled.", "") \
+	X(redis_publishes_waiting, gauge, "server", "Publishes that Redis has not answered, or refuses for now.", "High for long: Redis is slow, or takes no writes; the log says which.") \
+	X(redis_publishes_refused_total, counter, "server", "Publishes nacked for good, as Redis cannot keep them.", "Alert on a rise: the log has the reason.") \
 	X(process_cpu_seconds_total, counter, "", "CPU time of the process, user and system.", "A rate near 1 of one worker: the script's thread is the limit; use more workers.") \
 	X(process_resident_memory_bytes, gauge, "", "Memory of the process in RAM.", "Alert near the limit of the container.") \
 	X(process_virtual_memory_bytes, gauge, "", "Virtual memory of the process.", "") \

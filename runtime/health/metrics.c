@@ -10,6 +10,7 @@
 #include "health/own_metrics.h"
 #include "health/page.h"
 #include "health/process.h"
+#include "health/stores.h"
 
 /* ---- the pieces ---- */
 
@@ -187,6 +188,7 @@ enum mr_status mr_metrics_write(struct mr_buffer *out, const struct mr_vitals *v
 	mr_page_head(&p, MR_METRIC_publish_confirm_seconds);
 	write_histogram(&p, "publish_confirm_seconds", "", confirms);
 	mr_page_real(&p, MR_METRIC_lua_memory_bytes, v->host_memory);
+	mr_stores_write(&p, &v->stores);
 	mr_process_write(&p);
 	mr_own_metrics_write(&p, own, own_count);
 	return p.status;

@@ -273,5 +273,6 @@ mr_table *mr_status_page(const struct mr_health_state *c, const mr_health *healt
 	add_publishers(page, c);
 	add_pools(page, c);
 	add_links(page, c->services);
+	mr_stores_report(page, &v->stores);
 	return page;
 }

@@ -25,7 +25,11 @@ static void describe(const struct mr_link *link, char *out, const char *why)
 {
 	char host[300];
 	mr_dial_host((struct mr_dial *)(uintptr_t)&link->dial, host, sizeof host);
-	snprintf(out, MR_WORDS, "%s%s%s", host, *why ? ": " : "", why);
+	size_t size = (size_t)snprintf(out, MR_WORDS, "%s%s", host, *why ? ": " : "");
+	size_t more = strlen(why), room = MR_WORDS - 1 - size;
+	if (more > room) more = room;
+	memcpy(out + size, why, more);
+	out[size + more] = '\0';
 }
 
 static void count_link(struct mr_vitals *v, const struct mr_link *link)
@@ -40,13 +44,17 @@ static void count_link(struct mr_vitals *v, const struct mr_link *link)
 	default: break;
 	}
 	v->wanted += is_wanted(link);
-	v->embedded += is_wanted(link) && link->config->memory;
-	v->own += is_wanted(link) && link->config->memory && !*link->config->hosts[0].name;
+	bool forgets = link->config->memory && !link->config->gateway;
+	v->embedded += is_wanted(link) && forgets;
+	v->own += is_wanted(link) && forgets && !*link->config->hosts[0].name;
 	v->stats.outbound += link->io.published - mr_gauge_gone(link->io.gauge);
 	const mr_error *error = mr_error_kept(link->error);
+	char store[MR_WORDS - 300];
 	if (is_wanted(link) && link->state != MR_LINK_OPEN && !v->trouble[0])
 		describe(link, v->trouble,
-			error->kind && error->kind != MR_CLOSED ? error->text : "connecting");
+			mr_stores_trouble(link, store, sizeof store) ? store
+			: error->kind && error->kind != MR_CLOSED    ? error->text
+								     : "connecting");
 	if (link->state != MR_LINK_OPEN || !link->is_blocked) return;
 	v->blocked++;
 	if (!v->blocker[0]) describe(link, v->blocker, link->blocked_why);
@@ -159,6 +167,7 @@ void mr_vitals_gather(struct mr_vitals *v, struct mr_services *s, struct mr_stal
 		count_consumers(v, link);
 	}
 	count_failed(v, s);
+	mr_stores_gather(&v->stores, s);
 	look_at_host(v, stall);
 	clock_gettime(CLOCK_REALTIME, &real);
 	v->unix_time = (double)real.tv_sec + (double)real.tv_nsec / 1e9;

@@ -5,6 +5,7 @@
 #define MR_HEALTH_VITALS_H
 
 #include "bridge/meter.h"
+#include "health/stores.h"
 
 #define MR_WORDS 640 /* bytes of a description */
 
@@ -37,6 +38,7 @@ struct mr_vitals {
 	double now;               /* mr_now's clock */
 	bool stopping;
 	uint64_t connects, losses, retries; /* total counts */
+	struct mr_stores stores;
 };
 
 struct mr_services;

@@ -101,6 +101,22 @@ function status_text.connections(page, indent, before)
    return lines
 end
 
+-- What is known of the Redis behind redis://; one line each, and why it is not reached.
+local function stores(lines, page)
+   local rows = {}
+   for i, s in ipairs(page.stores or {}) do
+      local name = s.version and ("%s, %s %s"):format(s.server, s.version, s.role or "") or s.server
+      rows[i] = { name, s.state, duration(s.since), s.losses, s.round_trip and duration(s.round_trip) or "", s.commands, bytes(s.bytes_in),
+         bytes(s.bytes_out), s.fetched, s.unacked, s.waiting, s.error }
+      if page.workers then table.insert(rows[i], 1, s.worker) end
+   end
+   if not rows[1] then return end
+   local titles = { "SERVER", "STATE", "SINCE", "LOSSES", "ROUND TRIP", "COMMANDS", "IN", "OUT", "FETCHED", "UNACKED", "WAITING", "" }
+   if page.workers then table.insert(titles, 1, "WORKER") end
+   add(lines, { "", "Redis" })
+   add(lines, columns(titles, rows, "  "))
+end
+
 local function condition(row)
    local away = row.consumers - row.on - row.paused
    local words = { tostring(row.on) }
@@ -167,6 +183,7 @@ function status_text.lines(page, name, before)
    workers(lines, page)
    add(lines, { "", "Connections" })
    add(lines, status_text.connections(page, "  ", before))
+   stores(lines, page)
    local by_queue = status_text.queues(page, "  ", before)
    if by_queue[1] then add(lines, { "", "Consumers by queue" }) end
    add(lines, by_queue)

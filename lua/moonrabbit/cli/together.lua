@@ -6,7 +6,7 @@ local value = require "moonrabbit.base.value"
 
 local together = {}
 
-local LISTS = { "queues", "publishers", "connections", "consumers", "pools", "workers" }
+local LISTS = { "queues", "publishers", "connections", "consumers", "pools", "stores", "workers" }
 local RANKS = { idle = 0, busy = 1, stalled = 2 } -- of the states of a script
 
 local function add_numbers(into, from)
@@ -89,7 +89,7 @@ local function add_page(sum, page, number)
    add_numbers(sum.totals, page.totals or {})
    add_by_name(sum.queues, "queue", page.queues, add_queue)
    add_by_name(sum.publishers, "publisher", page.publishers, add_numbers)
-   for _, what in ipairs { "connections", "consumers", "pools" } do
+   for _, what in ipairs { "connections", "consumers", "pools", "stores" } do
       add_with_number(sum[what], page[what], number)
       local left_out = what .. "_left_out"
       sum[left_out] = page[left_out] and (sum[left_out] or 0) + page[left_out] or sum[left_out]

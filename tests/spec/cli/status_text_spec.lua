@@ -26,6 +26,19 @@ describe("a status", function()
       local text = table.concat(status_text.lines(page(102, 250), "w", page(100, 50)), "\n")
       assert.truthy(text:find("delivered    250  100/s", 1, true), text)
    end)
+   it("has a line for the Redis behind its connections, and says why it is not reached", function()
+      local p = page(100, 50)
+      p.stores = {
+         { server = "r:6379/0", state = "lost", since = 65, losses = 2, commands = 7, bytes_in = 2048, bytes_out = 10, fetched = 3,
+            unacked = 4, waiting = 5, error = "nothing listens" },
+         { server = "s:6379/1", state = "reached", since = 1, version = "7.0.15", role = "master", round_trip = 0.00035, losses = 0,
+            commands = 1, bytes_in = 0, bytes_out = 0, fetched = 0, unacked = 0, waiting = 0 },
+      }
+      local text = table.concat(status_text.lines(p, "w"), "\n")
+      assert.truthy(text:find "r:6379/0%s+lost%s+1m05s%s+2%s+7%s+2.0 KiB%s+10 B%s+3%s+4%s+5%s+nothing listens", text)
+      assert.truthy(text:find "s:6379/1, 7.0.15 master%s+reached%s+1.0s%s+0%s+350us%s+1 ", text)
+      assert.is_nil(table.concat(status_text.lines(page(100, 50), "w"), "\n"):find("Redis", 1, true))
+   end)
    it("writes durations short", function()
       local d = status_text.duration
       assert.same({ "35us", "12ms", "3.2s", "4m05s", "2h10m", "3d04h" },

@@ -1,11 +1,15 @@
 --- watched: what the log tells of the connections to Redis: reached, lost, found elsewhere, refusing.
 -- Covers: runtime/broker/server/bulletin.c by count
+-- Covers: runtime/health/stores.c by unacked
 -- Covers: runtime/redis/hello.c by version
 -- Covers: runtime/redis/view.c by version
 -- SPDX-License-Identifier: MIT
 local broker = require "broker"
+local cjson = require "cjson"
+local http = require "http"
 local mr = require "moonrabbit"
 local process = require "process"
+local prometheus = require "prometheus"
 local redis = require "redis"
 local waits = require "waits"
 
@@ -126,6 +130,67 @@ describe("the log of a program with redis://", function()
       has(look "the second connection to Redis is lost", "level=warn", "kind=stream_lost")
       eventually("its return", function() return look "the second connection to Redis is back" end)
       assert.is_nil(told "Redis is lost"[1])
+   end)
+end)
+
+describe("health of a program with redis://", function()
+   redis.around(setup, teardown)
+
+   local port, place
+
+   local function ask(path)
+      local _, body = http.ask(port, path)
+      return body
+   end
+
+   local function metric(name)
+      local found
+      for _, s in ipairs((prometheus(ask "/metrics"))) do
+         if s.name == "moonrabbit_" .. name and (not s.labels.server or s.labels.server == place) then found = s.value end
+      end
+      return found
+   end
+
+   -- The line of `moonrabbit status` is that of status_text_spec.
+   it("shows Redis while it is there, and why it is not", function()
+      port = assert(mr.health.listen "127.0.0.1:0")
+      assert.is_nil(metric "redis_up")
+      assert.is_nil(cjson.decode(ask "/status").stores)
+      place = redis.env.MR_REDIS_URL:match "//(.*)"
+      conn = assert(mr.connect(redis.env.MR_REDIS_ACL_URL))
+      ch = assert(conn:channel())
+      finally(function()
+         conn:close()
+         mr.health.close()
+      end)
+      assert(ch:confirm_select())
+      assert(ch:queue_declare { queue = "q", durable = true })
+      for i = 1, 5 do assert(ch:publish("", "q", "m" .. i)) end
+      assert.is_nil(ch:publish("", "q", "m", { headers = { bad = "\255" } }))
+      local held = { assert(ch:get "q"), assert(ch:get "q") }
+      eventually("what it holds", function() return metric "redis_unacked_messages" == 2 end)
+      assert.equal(2, #held)
+      assert.same({ 1, 0, 0, 1, 0 }, { metric "redis_up", metric "redis_losses_total", metric "redis_publishes_waiting",
+         metric "redis_publishes_refused_total", metric "connections_embedded" })
+      for _, name in ipairs { "commands_total", "sent_bytes_total", "received_bytes_total", "round_trip_seconds" } do
+         assert.is_true(metric("redis_" .. name) > 0, name)
+      end
+      assert.near(os.time(), metric "redis_since_timestamp_seconds", 60)
+      local store = cjson.decode(ask "/status").stores[1]
+      assert.same({ place, "reached", "master", 2 }, { store.server, store.state, store.role, store.unacked })
+      assert.equal("connected", cjson.decode(ask "/health?verbose").broker)
+
+      redis.kill()
+      eventually("its loss", function() return metric "redis_up" == 0 end)
+      assert.equal(1, metric "redis_losses_total")
+      eventually("the reason", function() return ask "/health":find(("Redis at %s is lost: "):format(place), 1, true) end)
+      assert.is_nil(ask "/health":find("hop", 1, true))
+      store = cjson.decode(ask "/status").stores[1]
+      assert.equal("lost", store.state)
+      assert.is_truthy(store.error)
+      redis.start()
+      eventually("its return", function() return metric "redis_up" == 1 end)
+      eventually("health", function() return ask "/health" == '{"status":"healthy"}' end)
    end)
 end)
 
