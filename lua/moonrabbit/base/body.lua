@@ -59,4 +59,32 @@ function body.decode(text)
    return nil, err
 end
 
+-- What kombu and Celery write into the header `compression`; names that a program has registered are of these forms, too.
+local COMPRESSED = { gzip = true, zlib = true, bzip2 = true, bzip = true, brotli = true, lzma = true, xz = true, zstd = true,
+   zstandard = true }
+local COMPRESSED_HINT = "publish it without compression (of Celery: task_compression, result_compression), or undo it: msg.body has the "
+   .. "bytes, and mr.consumer takes a function as `decode`"
+
+-- The name of the compression, or nil. Another program may mean something else by a header of this name.
+local function compression_of(headers)
+   local name = headers and headers.compression
+   if type(name) ~= "string" then return nil end
+   return (COMPRESSED[name:lower()] or name:find "^application/") and name or nil
+end
+
+--- The value of a message's body, by its properties.
+-- @tparam table properties
+-- @tparam string text the body
+-- @treturn[1] any the value of JSON; else the text
+-- @treturn[2] nil, error of kind bad_argument, not_implemented
+function body.read(properties, text)
+   local compression = compression_of(properties.headers)
+   if compression then
+      return nil, errors.new("not_implemented", "message", ('the body is compressed ("%s", says its header `compression`), which is not '
+         .. "undone here"):format(compression), COMPRESSED_HINT)
+   end
+   if not body.is_json(properties.content_type) then return text end
+   return body.decode(text)
+end
+
 return body

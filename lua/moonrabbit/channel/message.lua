@@ -379,13 +379,10 @@ end
 
 --- The body, decoded by its content type: JSON (RFC 8259) for application/json and any +json, in upper or lower case, with or
 -- without parameters; else the string. Integers beyond 2^53 that a Lua number cannot hold become int64_t or uint64_t (cdata),
--- null becomes cjson.null. The script's own cjson settings have no effect.
+-- null becomes cjson.null. The script's own cjson settings have no effect. What kombu has compressed is not decoded.
 -- @treturn[1] any
--- @treturn[2] nil, error of kind bad_argument
-function methods:decode()
-   if not body_of.is_json(self.properties.content_type) then return self.body end
-   return body_of.decode(self.body)
-end
+-- @treturn[2] nil, error of kind bad_argument (no JSON); not_implemented (compressed, as its header `compression` says)
+function methods:decode() return body_of.read(self.properties, self.body) end
 
 --- The body as it lies in memory, for C functions by FFI, without a Lua string of it: what is large is not copied. It may be read as
 -- long as the message's fields may: until its handler has returned; of a message from `get` or `messages()`, until it is settled.

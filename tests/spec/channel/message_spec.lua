@@ -266,6 +266,24 @@ describe("a message", function()
       assert.is_nil(msg.message_count)
    end)
 
+   it("does not decode what is compressed, and says so", function()
+      local function of(compression, kind)
+         return message.new(delivery { body = "[1]", props = { content_type = kind, headers = { compression = compression } } }, channel)
+      end
+      for _, name in ipairs { "application/x-gzip", "application/x-bz2", "application/x-own", "zlib", "XZ" } do
+         for _, kind in ipairs { "application/json", "text/plain" } do
+            local msg = of(name, kind)
+            local result, err = msg:decode()
+            assert.is_nil(result)
+            assert.equal("not_implemented", err.kind)
+            assert.truthy(err.text:find(name, 1, true), err.text)
+            assert.truthy(err.hint:find("msg.body", 1, true), err.hint)
+            assert.equal("[1]", msg.body)
+         end
+      end
+      for _, other in ipairs { "none", 5, "" } do assert.same({ 1 }, of(other, "application/json"):decode()) end
+   end)
+
    it("decodes JSON, and nothing that is none", function()
       local function decoded(body, kind)
          return message.new(delivery { body = body, props = { content_type = kind } }, channel):decode()
