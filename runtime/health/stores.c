@@ -17,25 +17,41 @@ static const struct mr_notices *notices_of(const struct mr_link *link)
 	return link->dial.server ? mr_server_notices(link->dial.server) : NULL;
 }
 
-static bool is_known(const struct mr_stores *stores, const struct mr_notices *notices)
+/* A broker is counted once, however many connections it has. */
+static bool note(struct mr_stores *stores, const struct mr_notices *notices)
 {
-	for (size_t i = 0; i < stores->count; i++)
-		if (stores->all[i].notices == notices) return true;
-	return false;
+	for (size_t i = 0; i < stores->known_count; i++)
+		if (stores->known[i] == notices) return false;
+	if (stores->known_count == MR_STORES_MAX) return false;
+	stores->known[stores->known_count++] = notices;
+	return true;
 }
 
-void mr_stores_gather(struct mr_stores *out, struct mr_services *services)
+static struct mr_store_seen *find(struct mr_stores *stores, const struct mr_notice *state)
 {
-	struct mr_link *link;
-	out->count = 0;
-	for (size_t at = 0; (link = mr_map_next(&services->links, &at, NULL));) {
-		const struct mr_notices *notices = notices_of(link);
-		if (!notices || is_known(out, notices) || out->count == MR_STORES_MAX) continue;
-		struct mr_store_seen *s = &out->all[out->count];
-		if (!mr_notices_state(notices, &s->state)) continue; /* it is tried now */
-		s->notices = notices;
-		s->is_up = mr_notices_is_up(&s->state);
-		out->count++;
+	for (size_t i = 0; i < stores->count; i++)
+		if (strcmp(stores->all[i].state.server, state->server) == 0) return &stores->all[i];
+	struct mr_store_seen *s = &stores->all[stores->count++]; /* at most as many as brokers */
+	s->state = *state;
+	s->is_up = true;
+	return s;
+}
+
+void mr_stores_add(struct mr_stores *stores, const struct mr_link *link)
+{
+	struct mr_notice state;
+	const struct mr_notices *notices = notices_of(link);
+	if (!notices || !mr_notices_state(notices, &state)) return; /* it is tried now */
+	if (!note(stores, notices)) return;
+	struct mr_store_seen *s = find(stores, &state);
+	if (s->is_up) s->state = state;
+	s->is_up = s->is_up && mr_notices_is_up(&state);
+	for (int i = 0; i < MR_NOTICES_COUNT_COUNT; i++) {
+		uint64_t n = mr_notices_counted(notices, (enum mr_notices_count_of)i);
+		if (i != MR_NOTICES_ROUND_TRIP)
+			s->counts[i] += n;
+		else if (n > s->counts[i])
+			s->counts[i] = n;
 	}
 }
 
@@ -79,7 +95,7 @@ static double began(const struct mr_store_seen *s)
 
 static double round_trip(const struct mr_store_seen *s)
 {
-	return (double)mr_notices_counted(s->notices, MR_NOTICES_ROUND_TRIP) / 1e6;
+	return (double)s->counts[MR_NOTICES_ROUND_TRIP] / 1e6;
 }
 
 void mr_stores_write(struct mr_page *p, const struct mr_stores *stores)
@@ -98,7 +114,7 @@ void mr_stores_write(struct mr_page *p, const struct mr_stores *stores)
 		mr_page_head(p, counts[c].metric);
 		for (size_t i = 0; i < stores->count; i++)
 			mr_page_put(p, "moonrabbit_%s{server=\"%s\"} %" PRIu64 "\n", counts[c].name,
-				label[i], mr_notices_counted(s[i].notices, counts[c].count));
+				label[i], s[i].counts[counts[c].count]);
 	}
 	mr_page_head(p, MR_METRIC_redis_round_trip_seconds);
 	for (size_t i = 0; i < stores->count; i++)
@@ -117,7 +133,7 @@ static void add_exact(mr_table *t, const char *key, double seconds)
 
 static void add(mr_table *t, const struct mr_store_seen *s)
 {
-	const struct mr_notices *n = s->notices;
+	const uint64_t *n = s->counts;
 	mr_fields_text(t, "server", s->state.server);
 	mr_fields_text(t, "state",
 		s->is_up                          ? "reached"
@@ -127,15 +143,15 @@ static void add(mr_table *t, const struct mr_store_seen *s)
 	if (s->state.version[0]) mr_fields_text(t, "version", s->state.version);
 	if (s->state.role[0]) mr_fields_text(t, "role", s->state.role);
 	if (!s->is_up) mr_fields_said(t, "error", s->state.text);
-	mr_fields_count(t, "losses", mr_notices_counted(n, MR_NOTICES_LOSSES));
-	mr_fields_count(t, "commands", mr_notices_counted(n, MR_NOTICES_COMMANDS));
-	mr_fields_count(t, "bytes_in", mr_notices_counted(n, MR_NOTICES_RECEIVED));
-	mr_fields_count(t, "bytes_out", mr_notices_counted(n, MR_NOTICES_SENT));
+	mr_fields_count(t, "losses", n[MR_NOTICES_LOSSES]);
+	mr_fields_count(t, "commands", n[MR_NOTICES_COMMANDS]);
+	mr_fields_count(t, "bytes_in", n[MR_NOTICES_RECEIVED]);
+	mr_fields_count(t, "bytes_out", n[MR_NOTICES_SENT]);
 	if (round_trip(s) > 0) add_exact(t, "round_trip", round_trip(s));
-	mr_fields_count(t, "fetched", mr_notices_counted(n, MR_NOTICES_FETCHED));
-	mr_fields_count(t, "unacked", mr_notices_counted(n, MR_NOTICES_UNACKED));
-	mr_fields_count(t, "waiting", mr_notices_counted(n, MR_NOTICES_WAITING));
-	mr_fields_count(t, "refused", mr_notices_counted(n, MR_NOTICES_REFUSED));
+	mr_fields_count(t, "fetched", n[MR_NOTICES_FETCHED]);
+	mr_fields_count(t, "unacked", n[MR_NOTICES_UNACKED]);
+	mr_fields_count(t, "waiting", n[MR_NOTICES_WAITING]);
+	mr_fields_count(t, "refused", n[MR_NOTICES_REFUSED]);
 }
 
 void mr_stores_report(mr_table *page, const struct mr_stores *stores)

@@ -11,20 +11,22 @@
 
 struct mr_link;
 struct mr_page;
-struct mr_services;
 
-struct mr_store_seen {
-	const struct mr_notices *notices; /* of its broker, which a link holds */
-	struct mr_notice state;
+struct mr_store_seen { /* by all brokers of this process that lead to it, as by URLs with other options */
+	struct mr_notice state; /* of one, of those that do not reach it if there are any */
 	bool is_up;
+	uint64_t counts[MR_NOTICES_COUNT_COUNT]; /* sums; of the round trip the longest */
 };
 
 struct mr_stores {
 	struct mr_store_seen all[MR_STORES_MAX];
 	size_t count;
+	const struct mr_notices *known[MR_STORES_MAX]; /* of brokers that were seen */
+	size_t known_count;
 };
 
-void mr_stores_gather(struct mr_stores *out, struct mr_services *services);
+/* The store behind a connection, if there is one. `stores` begins zeroed. */
+void mr_stores_add(struct mr_stores *stores, const struct mr_link *link);
 /* Why the store behind a connection is not reached, in `out`. False: it is, or there is none. */
 bool mr_stores_trouble(const struct mr_link *link, char *out, size_t size);
 void mr_stores_write(struct mr_page *page, const struct mr_stores *stores); /* metrics */

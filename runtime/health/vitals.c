@@ -32,6 +32,15 @@ static void describe(const struct mr_link *link, char *out, const char *why)
 	out[size + more] = '\0';
 }
 
+static void describe_trouble(char *out, const struct mr_link *link)
+{
+	const mr_error *error = mr_error_kept(link->error);
+	char store[MR_WORDS - 300];
+	bool has_failed = error->kind && error->kind != MR_CLOSED;
+	bool is_store = mr_stores_trouble(link, store, sizeof store);
+	describe(link, out, is_store ? store : has_failed ? error->text : "connecting");
+}
+
 static void count_link(struct mr_vitals *v, const struct mr_link *link)
 {
 	switch (link->state) {
@@ -44,17 +53,13 @@ static void count_link(struct mr_vitals *v, const struct mr_link *link)
 	default: break;
 	}
 	v->wanted += is_wanted(link);
+	if (is_wanted(link)) mr_stores_add(&v->stores, link);
 	bool forgets = link->config->memory && !link->config->gateway;
 	v->embedded += is_wanted(link) && forgets;
 	v->own += is_wanted(link) && forgets && !*link->config->hosts[0].name;
 	v->stats.outbound += link->io.published - mr_gauge_gone(link->io.gauge);
-	const mr_error *error = mr_error_kept(link->error);
-	char store[MR_WORDS - 300];
 	if (is_wanted(link) && link->state != MR_LINK_OPEN && !v->trouble[0])
-		describe(link, v->trouble,
-			mr_stores_trouble(link, store, sizeof store) ? store
-			: error->kind && error->kind != MR_CLOSED    ? error->text
-								     : "connecting");
+		describe_trouble(v->trouble, link);
 	if (link->state != MR_LINK_OPEN || !link->is_blocked) return;
 	v->blocked++;
 	if (!v->blocker[0]) describe(link, v->blocker, link->blocked_why);
@@ -167,7 +172,6 @@ void mr_vitals_gather(struct mr_vitals *v, struct mr_services *s, struct mr_stal
 		count_consumers(v, link);
 	}
 	count_failed(v, s);
-	mr_stores_gather(&v->stores, s);
 	look_at_host(v, stall);
 	clock_gettime(CLOCK_REALTIME, &real);
 	v->unix_time = (double)real.tv_sec + (double)real.tv_nsec / 1e9;

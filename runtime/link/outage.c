@@ -53,8 +53,16 @@ static const char *hint_once(struct mr_outage *o, const mr_error *why)
 	return given(hint);
 }
 
+/* The program has closed it: what becomes of Redis is not its matter any more. */
+static bool is_over(const struct mr_link *link)
+{
+	int kind = mr_error_kept(link->error)->kind;
+	return link->state == MR_LINK_IDLE && link->opened && (kind == MR_OK || kind == MR_CLOSED);
+}
+
 void mr_outage_notices(const struct mr_link *link)
 {
+	if (is_over(link)) return;
 	const mr_server *server = link->dial.server;
 	struct mr_notices *board = server ? mr_server_notices(server) : NULL;
 	if (board) mr_notices_log(board, &link->services->log);

@@ -84,6 +84,19 @@ describe("the log of a program with redis://", function()
       assert.is_truthy(first)
    end)
 
+   it("says nothing of a Redis that is lost after the connection was closed", function()
+      local function open(query) return assert(mr.connect(redis.env.MR_REDIS_URL .. query):connect()) end
+      assert(conn:close())
+      assert(open "?health_check_interval=24":close())
+      redis.kill()
+      redis.start()
+      local from = #lines + 1
+      local second = open "?health_check_interval=23" -- a broker of its own: its line is the first since
+      line("Redis is reached", from)
+      assert(second:close())
+      assert.is_nil(told("Redis is lost", from)[1])
+   end)
+
    it("says what Redis refuses for now, and when it takes it again", function()
       finally(function() redis.cli("CONFIG", "SET", "maxmemory", 0) end)
       redis.cli("CONFIG", "SET", "maxmemory", 1)
@@ -179,6 +192,12 @@ describe("health of a program with redis://", function()
       local store = cjson.decode(ask "/status").stores[1]
       assert.same({ place, "reached", "master", 2 }, { store.server, store.state, store.role, store.unacked })
       assert.equal("connected", cjson.decode(ask "/health?verbose").broker)
+      -- Another broker to the same server: one series for both.
+      local losses, commands = metric "redis_losses_total", metric "redis_commands_total"
+      local beside = assert(mr.connect(redis.env.MR_REDIS_URL .. "?health_check_interval=22"):connect())
+      eventually("its commands", function() return metric "redis_commands_total" > commands end)
+      assert.same({ losses, 1 }, { metric "redis_losses_total", #cjson.decode(ask "/status").stores })
+      assert(beside:close())
 
       redis.kill()
       eventually("its loss", function() return metric "redis_up" == 0 end)
