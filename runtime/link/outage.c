@@ -53,11 +53,12 @@ static const char *hint_once(struct mr_outage *o, const mr_error *why)
 	return given(hint);
 }
 
-/* The program has closed it: what becomes of Redis is not its matter any more. */
+/* The program has closed it, or has been told that it cannot be opened: what becomes of Redis is not its matter any more. */
 static bool is_over(const struct mr_link *link)
 {
 	int kind = mr_error_kept(link->error)->kind;
-	return link->state == MR_LINK_IDLE && link->opened && (kind == MR_OK || kind == MR_CLOSED);
+	bool is_closed = !link->opened || kind == MR_OK || kind == MR_CLOSED;
+	return link->state == MR_LINK_IDLE && is_closed;
 }
 
 void mr_outage_notices(const struct mr_link *link)

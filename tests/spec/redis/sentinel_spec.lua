@@ -190,9 +190,19 @@ describe("a Redis that Sentinels watch", function()
       for i = 1, 100 do assert(ch:publish("", "q", "before" .. i)) end
       eventually("the replica", function() return sentinels.cli(replica, "llen", "q") == "100" end)
       local open_before = connections(master)
+      local lines = {}
+      finally(function()
+         mr.log.sink(nil)
+         mr.log.configure "off"
+      end)
+      mr.log.configure "warn"
+      mr.log.sink(function(_, line) lines[#lines + 1] = line end)
       sentinels.kill(master)
       local w = writer(conn) -- into the loss
       eventually("confirms of the new master", function() return #w.confirmed >= 50 end, 120)
+      local moved = ('msg="another Redis is the master" server=127.0.0.1:%d/0 was=127.0.0.1:%d/0 version='):format(
+         sentinels.port[replica], sentinels.port[master])
+      eventually("the line about it", function() return table.concat(lines, "\n"):find(moved, 1, true) end)
       assert.equal(replica, (sentinels.master()))
       local _, reading = connect(nil, { name = "reader" })
       local seen = reader(reading)

@@ -228,4 +228,13 @@ describe("the log of moonrabbit broker --store", function()
       assert.is_nil(server:output():find("hop", 1, true), server:output())
       server:stop()
    end)
+
+   it("says when Redis was never reached, and why", function()
+      finally(process.end_all)
+      local server = process.start(("%s broker --listen 127.0.0.1:0"):format(broker.command),
+         "MOONRABBIT_STORE=redis://me:hop@127.0.0.1:1/2")
+      server:says 'level=warn msg="Redis is not reached" server=127.0.0.1:1/2 kind=connection_refused'
+      assert.is_nil(server:output():find("hop", 1, true), server:output())
+      server:stop()
+   end)
 end)
