@@ -50,17 +50,26 @@ int64_t mr_ask_time(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* OOM, MISCONF, NOREPLICAS and their like, BUSY, and NOSCRIPT. */
+/* OOM, MISCONF, NOREPLICAS and their like; READONLY, LOADING, MASTERDOWN; BUSY, and NOSCRIPT. */
 static bool passes(enum mr_status kind)
 {
-	return kind == MR_RESOURCE_ERROR || kind == MR_RESOURCE_LOCKED || kind == MR_NOT_FOUND;
+	return kind == MR_RESOURCE_ERROR || kind == MR_CONNECTION_FORCED ||
+	       kind == MR_RESOURCE_LOCKED || kind == MR_NOT_FOUND;
+}
+
+/* A client whose request is refused for the server's state is closed with 320, and comes again by its own rules; the
+ * others go on. */
+static int code_of(enum mr_status kind)
+{
+	if (kind == MR_ACCESS_REFUSED) return 403;
+	return kind == MR_CONNECTION_FORCED ? 320 : 406;
 }
 
 void mr_ask_fail(struct mr_promise *p, const mr_error *why)
 {
 	p->status = why->kind;
 	p->error = *why;
-	p->error.code = why->kind == MR_ACCESS_REFUSED ? 403 : 406;
+	p->error.code = code_of(why->kind);
 	p->is_for_now = passes(why->kind);
 }
 

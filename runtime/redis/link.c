@@ -10,6 +10,7 @@
 #include "link/backoff.h"
 #include "redis/failure.h"
 #include "redis/figures.h"
+#include "redis/greet.h"
 #include "redis/pushes.h"
 #include "redis/seek.h"
 
@@ -17,7 +18,9 @@
 #define READS_MAX 16      /* in a turn of the loop */
 #define OUT_KEPT 65536    /* bytes of an empty output that are not given back */
 #define BACKOFF_MAX 30000 /* ms */
-#define ASKS_MAX 3 /* tries; then the wait grows no more: Sentinels may name another server soon */
+/* Tries; then the wait grows no more: Sentinels may name another server soon, and what loads its data is there soon. */
+#define ASKS_MAX 3
+#define STATE_GAP 5000 /* ms without a refusal for its state, after which a server is as before */
 
 enum phase { WAITS, CONNECTS, LOGS_IN, UP };
 
@@ -47,6 +50,8 @@ struct mr_redis_link {
 	mr_msec due;    /* of the timer */
 	mr_msec heard;  /* when Redis last sent something, or was first asked */
 	int64_t tries;  /* since it was up */
+	/* When the server first and last refused a command for its state (READONLY, LOADING, MASTERDOWN). */
+	mr_msec refused, refused_again;
 	uint64_t random;
 	struct mr_redis_figures figures;
 	unsigned busy;
@@ -138,7 +143,18 @@ static void finish_first(struct mr_redis_link *l, const redisReply *reply, const
 	if (p.answer) p.answer(p.context, p.number, reply, why);
 }
 
-/* Of a command that has asked for it. A server that is another one now, or does not serve now, is left. */
+/* False: its owner may try again here. A server that does not serve for its state is left at once if Sentinels know of
+ * another one; else after a time, as its name may lead to another one by then. */
+static bool is_left(struct mr_redis_link *l)
+{
+	mr_msec now = mr_clock_now();
+	if (l->options.sentinel_count) return true;
+	if (!l->refused_again || now - l->refused_again > STATE_GAP) l->refused = now;
+	l->refused_again = now;
+	return now - l->refused >= l->options.health_check_interval;
+}
+
+/* Of a command that has asked for it. */
 static void answer(struct mr_redis_link *l, const redisReply *r)
 {
 	mr_error why = {0};
@@ -162,41 +178,28 @@ static void answer(struct mr_redis_link *l, const redisReply *r)
 		struct pending *p = (void *)mr_buffer_data(&l->pending);
 		if (mr_pushes_confirm(r, &l->subscribed) && p->replies-- > 1) return;
 	}
-	/* What is refused for a server's state is lost with the connection: its owner does it again at another one. */
-	bool is_over = why.kind == MR_CONNECTION_FORCED;
-	finish_first(l, is_over && l->phase == UP ? NULL : r, why.kind ? &why : NULL);
+	/* What is refused by a server that is left is lost with the connection: its owner does it again at another one. */
+	bool is_over = l->phase == UP && why.kind == MR_CONNECTION_FORCED && is_left(l);
+	finish_first(l, is_over ? NULL : r, why.kind ? &why : NULL);
 	if (is_over && !l->is_closed && l->phase == UP) lose(l, &why);
 }
 
 /* ---- the login ---- */
 
-enum step { AUTH, NAME, SELECT, ROLE, SERVES };
-
-/* A name is for the operator only, and a user may be without the right to ask for one, for the role, or to PING. */
-static bool may_be_refused(uint64_t step, int kind)
-{
-	return (step == NAME || step == ROLE || step == SERVES) &&
-	       kind != MR_AUTHENTICATION_FAILED && kind != MR_CONNECTION_FORCED &&
-	       kind != MR_CONNECTION_LIMIT_REACHED;
-}
-
 static void on_login(void *context, uint64_t step, const redisReply *reply, const mr_error *why)
 {
 	struct mr_redis_link *l = context;
+	mr_error refusal = {0};
 	if (!reply || l->failure.kind) return;
-	if (why && !may_be_refused(step, why->kind)) {
-		l->failure = *why;
-		if (why->kind == MR_ACCESS_REFUSED)
-			mr_error_set(&l->failure,
-				step == SELECT ? MR_VHOST_ACCESS_REFUSED : MR_AUTHENTICATION_FAILED,
-				MR_SCOPE_CONNECTION, 0, "%s", why->text);
+	if (mr_greet_judge((enum mr_greet_step)step, reply, why, &refusal) != MR_OK) {
+		l->failure = refusal;
+		if (!why) /* of itself, not of a command */
+			mr_error_set(&l->failure, refusal.kind, MR_SCOPE_CONNECTION, 0,
+				"Redis at %.120s:%u %s", l->seek.to.host, l->seek.to.port,
+				refusal.text);
 		return;
 	}
-	if (step == ROLE && !why && !mr_sentinel_is_master(reply))
-		mr_error_set(&l->failure, MR_CONNECTION_FORCED, MR_SCOPE_CONNECTION, 0,
-			"Redis at %.120s:%u is a replica, and not the master that Sentinel says it is",
-			l->seek.to.host, l->seek.to.port);
-	if (step != SERVES) return;
+	if (step != MR_GREET_PING) return;
 	l->phase = UP;
 	l->tries = 0;
 	if (l->port.up) l->port.up(l->port.owner);
@@ -204,28 +207,14 @@ static void on_login(void *context, uint64_t step, const redisReply *reply, cons
 
 static enum mr_status log_in(struct mr_redis_link *l)
 {
-	const struct mr_redis_options *o = &l->options;
-	mr_slice auth[3] = {mr_slice_str("AUTH")};
-	const mr_slice name[] = {mr_slice_str("CLIENT"), mr_slice_str("SETNAME"),
-		mr_slice_str("moonrabbit")};
-	char number[24];
-	snprintf(number, sizeof number, "%lld", (long long)o->db);
-	const mr_slice choose[] = {mr_slice_str("SELECT"), mr_slice_str(number)};
-	const mr_slice role[] = {mr_slice_str("ROLE")}, ping[] = {mr_slice_str("PING")};
-	size_t words = 1;
 	enum mr_status st = MR_OK;
-	if (o->user && *o->user) auth[words++] = mr_slice_str(o->user);
-	auth[words++] = mr_slice_str(o->password ? o->password : "");
-	struct pending p = {on_login, l, AUTH, 1};
-	if (words > 2 || (o->password && *o->password)) st = put(l, auth, words, &p);
-	p.number = NAME;
-	if (st == MR_OK) st = put(l, name, 3, &p);
-	p.number = SELECT;
-	if (st == MR_OK && o->db) st = put(l, choose, 2, &p);
-	p.number = ROLE;
-	if (st == MR_OK && o->sentinel_count) st = put(l, role, 1, &p);
-	p.number = SERVES; /* refused while Redis loads its data, or has lost its master */
-	return st == MR_OK ? put(l, ping, 1, &p) : st;
+	for (uint64_t step = 0; step < MR_GREET_END && st == MR_OK; step++) {
+		struct pending p = {on_login, l, step, 1};
+		struct mr_greet g;
+		mr_greet_words(&g, (enum mr_greet_step)step, &l->options);
+		if (g.count) st = put(l, g.words, g.count, &p);
+	}
+	return st;
 }
 
 /* ---- loss, and the next try ---- */
@@ -238,6 +227,7 @@ static void drop(struct mr_redis_link *l, const mr_error *why)
 	l->phase = WAITS;
 	l->subscribed = 0;
 	l->figures.asked_at = 0;
+	l->refused_again = 0;
 	ev_io_stop(l->loop, &l->io);
 	ev_timer_stop(l->loop, &l->timer);
 	mr_seek_cancel(&l->seek);
@@ -263,7 +253,8 @@ static void lose(struct mr_redis_link *l, const mr_error *why)
 	drop(l, &copy);
 	l->failure = (mr_error){0};
 	if (l->is_closed) return;
-	if (l->options.sentinel_count && l->tries > ASKS_MAX) l->tries = ASKS_MAX;
+	bool is_soon = l->options.sentinel_count || copy.kind == MR_CONNECTION_FORCED;
+	if (is_soon && l->tries > ASKS_MAX) l->tries = ASKS_MAX;
 	arm(l, mr_backoff(&retry, l->tries++, copy.kind, chance(l)));
 	if (l->port.down) l->port.down(l->port.owner, &copy);
 }

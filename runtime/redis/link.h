@@ -24,7 +24,8 @@ struct mr_redis_port {
 };
 
 /* `reply` is borrowed; NULL: the command was lost, and why; an error reply (REDIS_REPLY_ERROR) comes with `why`, too.
- * What a server refuses because it serves no more (READONLY, LOADING, MASTERDOWN) is lost, with the connection. */
+ * What a server refuses for its state (READONLY, LOADING, MASTERDOWN) has the kind MR_CONNECTION_FORCED and may be tried
+ * again; but with Sentinels, or if it has refused so for health_check_interval, it is lost, with the connection. */
 typedef void mr_redis_answer(void *context, uint64_t number, const redisReply *reply,
 	const mr_error *why);
 

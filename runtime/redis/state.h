@@ -76,9 +76,10 @@ struct mr_redis_store {
 	uint64_t takes, answers;   /* TAKEs that were sent, and answered */
 	struct mr_buffer acks;     /* tags, each with its zero byte */
 	size_t ack_count;
-	char taker[40];             /* the end of the names of what it takes, its own */
-	bool is_in_doubt;           /* an answer with messages may have been lost */
-	bool acks_wait;             /* Redis has refused some: the next round tries again */
+	char taker[40];   /* the end of the names of what it takes, its own */
+	bool is_in_doubt; /* an answer with messages may have been lost */
+	char doubted[40]; /* the taker of that time, while they are not reclaimed; or "" */
+	bool acks_wait;   /* Redis has refused some: the next round tries again */
 	uint64_t tag_high, tag_low; /* of the next delivery tag */
 	struct mr_buffer text;      /* scratch */
 };

@@ -309,6 +309,7 @@ static void on_round(struct ev_loop *loop, ev_timer *timer, int revents)
 	if (!r->is_up) return;
 	mr_fanout_tell(r);
 	mr_taken_resume(r);
+	if (*r->doubted) mr_taken_reclaim(r);
 	mr_window_look_again(r);
 	mr_delayed_move(r);
 	r->port.round(r->port.owner);

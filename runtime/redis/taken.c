@@ -170,6 +170,16 @@ void mr_taken_resume(struct mr_redis_store *r)
 
 /* ---- time ---- */
 
+/* What was refused is renewed in the next round, not a quarter of the timeout later. */
+static void renewed(void *context, uint64_t number, const redisReply *reply, const mr_error *why)
+{
+	struct mr_redis_store *r = context;
+	(void)number;
+	r->port.turn(r->port.owner);
+	mr_ask_heal(r, reply);
+	if (why) r->renewed -= r->visibility / 4;
+}
+
 void mr_taken_renew(struct mr_redis_store *r)
 {
 	mr_slice words[RENEW_MOST + 4];
@@ -182,7 +192,7 @@ void mr_taken_renew(struct mr_redis_store *r)
 	for (struct mr_node *n = r->taken.next; n != &r->taken; n = n->next) {
 		words[count++] = mr_slice_str(mr_container(n, struct mr_taken, node)->tag);
 		if (count < RENEW_MOST + 4 && n->next != &r->taken) continue;
-		mr_ask_send(r, words, count, NULL);
+		mr_redis_link_send(r->link, words, (size_t)count, renewed, r, 0);
 		count = 4;
 	}
 }
@@ -193,18 +203,32 @@ void mr_taken_name(struct mr_redis_store *r)
 		(unsigned long long)r->tag_low++);
 }
 
-/* What it still holds of that time is on its way back, too: to restore it sooner does no harm. */
+static void reclaimed(void *context, uint64_t number, const redisReply *reply, const mr_error *why)
+{
+	struct mr_redis_store *r = context;
+	(void)number;
+	r->port.turn(r->port.owner);
+	mr_ask_heal(r, reply);
+	if (reply && !why)
+		r->doubted[0] = '\0'; /* else again in the next round, or when Redis is back */
+}
+
+/* What it still holds of that time is on its way back, too: to restore it sooner does no harm. A second doubt before the
+ * first one is over has its messages back after the visibility timeout. */
 void mr_taken_reclaim(struct mr_redis_store *r)
 {
 	char rooms[3][MR_REDIS_KEY_MAX];
+	if (r->is_in_doubt) {
+		if (!*r->doubted) memcpy(r->doubted, r->taker, sizeof r->taker);
+		mr_taken_name(r);
+		r->is_in_doubt = false;
+	}
+	if (!*r->doubted) return;
 	mr_slice words[] = {mr_slice_str("EVALSHA"), mr_slice_str(r->sha[MR_SCRIPT_RECLAIM]),
 		mr_slice_str("2"), mr_ask_key(r, "unacked", (mr_slice){0}, rooms[0]),
-		mr_ask_key(r, "unacked_index", (mr_slice){0}, rooms[1]), mr_slice_str(r->taker),
+		mr_ask_key(r, "unacked_index", (mr_slice){0}, rooms[1]), mr_slice_str(r->doubted),
 		mr_slice_str(r->prefix), mr_ask_key(r, "_kombu.binding.", (mr_slice){0}, rooms[2])};
-	if (!r->is_in_doubt) return;
-	mr_ask_send(r, words, sizeof words / sizeof *words, NULL);
-	r->is_in_doubt = false;
-	mr_taken_name(r);
+	mr_redis_link_send(r->link, words, sizeof words / sizeof *words, reclaimed, r, 0);
 }
 
 /* A dead process may have taken thousands: there are more. */

@@ -162,9 +162,8 @@ static void tell(struct mr_promise *p, size_t count, const redisReply *reply, co
 		mr_backing_lose(p);
 		return;
 	}
-	p->status = why ? why->kind : MR_OK;
 	p->count = count;
-	if (why) p->error = *why;
+	if (why) mr_ask_fail(p, why);
 	p->told(p);
 }
 

@@ -62,8 +62,10 @@ static void up(void *owner)
 static bool is_hopeful(struct mr_gateway *g, const mr_error *why)
 {
 	mr_msec now = mr_clock_now();
-	if (!g->was_up || why->kind == MR_ACCESS_REFUSED || why->kind == MR_AUTHENTICATION_FAILED)
-		return false;
+	/* It is loading its data, or has lost its master: it is back soon, too. */
+	bool is_there = why->kind == MR_CONNECTION_FORCED;
+	if (!g->was_up && !is_there) return false;
+	if (why->kind == MR_ACCESS_REFUSED || why->kind == MR_AUTHENTICATION_FAILED) return false;
 	if (!g->lost) g->lost = now;
 	return now - g->lost < PATIENCE;
 }

@@ -331,7 +331,9 @@ static void leaves_what_is_not_redis(void **state)
 	}
 }
 
-static void a_replica_is_left(void **state)
+#define READONLY "-READONLY You can't write against a read only replica.\r\n"
+
+static void a_state_is_told_and_the_server_stays(void **state)
 {
 	struct mr_redis_options o = {0};
 	struct bench b;
@@ -339,11 +341,33 @@ static void a_replica_is_left(void **state)
 	begin_up(&b, &o);
 	ask(&b, "INCR", 1);
 	ask(&b, "INCR", 2);
-	say(&b, "-READONLY You can't write against a read only replica.\r\n");
-	wait_for(&b, b.downs == 1);
-	assert_string_equal(b.said[0], "1 lost"); /* it may be done again at the master */
-	assert_string_equal(b.said[1], "2 lost");
+	say(&b, READONLY ":2\r\n");
+	wait_for(&b, b.answers == 2);
+	assert_string_equal(b.said[0], "1 READONLY You can't write against a read only replica.");
+	assert_string_equal(b.said[1], "2 2");
 	assert_int_equal(b.why.kind, MR_CONNECTION_FORCED);
+	assert_int_equal(b.downs + b.losses, 0);
+	end(&b);
+}
+
+static void a_state_that_lasts_is_left(void **state)
+{
+	struct mr_redis_options o = {.health_check_interval = 200};
+	struct bench b;
+	(void)state;
+	begin_up(&b, &o);
+	mr_msec first = mr_clock_now();
+	ask(&b, "INCR", 1);
+	say(&b, READONLY);
+	wait_for(&b, b.answers == 1);
+	assert_int_equal(b.losses, 0);
+	wait_for(&b,
+		mr_clock_now() - first > 250); /* the link may have sent a PING: refused, too */
+	ask(&b, "INCR", 2);
+	say(&b, READONLY);
+	if (!b.losses) (void)said(&b, READONLY);
+	wait_for(&b, b.downs == 1);
+	assert_string_equal(b.said[1], "2 lost"); /* it may be done again at another one */
 	assert_non_null(strstr(b.why.text, "READONLY"));
 	end(&b);
 }
@@ -566,7 +590,8 @@ int main(void)
 		cmocka_unit_test(flush_writes_at_once),
 		cmocka_unit_test(what_is_lost_is_told_before_the_loss),
 		cmocka_unit_test(leaves_what_is_not_redis),
-		cmocka_unit_test(a_replica_is_left),
+		cmocka_unit_test(a_state_is_told_and_the_server_stays),
+		cmocka_unit_test(a_state_that_lasts_is_left),
 		cmocka_unit_test(subscriptions_are_confirmed_and_pushed),
 		cmocka_unit_test(asks_when_idle_and_gives_up),
 		cmocka_unit_test(an_answer_may_close_it),
