@@ -45,6 +45,8 @@ static const char *const hints[][2] = {
 static const char *const of_sentinels[][3] = {
 	{"bad URL: sentinel:// needs", "",
 		"SENTINEL MASTERS lists the names that a Sentinel knows"},
+	{"no Sentinel was reached", "certificate of the peer",
+		"ssl_ca_certs names the file of the CA; each Sentinel's certificate must have the name or address of the URL"},
 	{"no Sentinel was reached", "",
 		"do they run, and is the port that of the Sentinels (26379 as a rule), not of a Redis?"},
 	{"Sentinel at ", " knows no master ",
@@ -55,6 +57,9 @@ static const char *const of_sentinels[][3] = {
 		"are sentinel_username and sentinel_password right? What stands before the hosts is for the master"},
 	{"Sentinel at ", " Redis: ERR unknown command",
 		"this is a Redis and no Sentinel: those listen on port 26379 as a rule"},
+	{"Redis at ", "certificate of the peer is for another host name",
+		"Sentinels name the master by its IP address as a rule: its certificate must have that as a subjectAltName "
+		"(IP:10.0.0.7), or the Sentinels `resolve-hostnames yes` and `announce-hostnames yes`"},
 	{"Redis at ", " is a replica, and not the master ",
 		"a failover is under way, or this Sentinel has not heard of one; the next one is asked by itself"},
 };

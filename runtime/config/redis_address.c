@@ -22,7 +22,8 @@ static const char *const options[] = {"visibility_timeout", "global_keyprefix", 
 /* kombu's, which would have no effect: there are two connections, and all queues at once. */
 static const char *const refused[] = {"queue_order_strategy", "max_connections"};
 static const char *const of_sentinels[] = {"service_name", "master_name", "sentinel_username",
-	"sentinel_password"};
+	"sentinel_password", "ssl", "sentinel_ssl"};
+#define OF_SENTINELS (sizeof of_sentinels / sizeof *of_sentinels)
 #define KNOWN                                                                                      \
 	"visibility_timeout, global_keyprefix, priority_steps, socket_timeout, "                   \
 	"health_check_interval, ssl_ca_certs, fanout_prefix, fanout_patterns"
@@ -159,7 +160,7 @@ static enum mr_status take_db(struct mr_redis_address *a, const char *text, mr_e
 
 static enum mr_status unknown(const char *name, mr_error *error)
 {
-	for (size_t i = 0; i < sizeof of_sentinels / sizeof *of_sentinels; i++)
+	for (size_t i = 0; i < OF_SENTINELS; i++)
 		if (strcmp(name, of_sentinels[i]) == 0)
 			return bad_option(error, name, "left out: it is for sentinel:// only");
 	for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
@@ -168,9 +169,7 @@ static enum mr_status unknown(const char *name, mr_error *error)
 				"left out: it would have no effect here yet");
 	const char *nearest =
 		mr_error_nearest(name, strlen(name), options, sizeof options / sizeof *options - 1);
-	if (!nearest)
-		nearest = mr_error_nearest(name, strlen(name), of_sentinels,
-			sizeof of_sentinels / sizeof *of_sentinels);
+	if (!nearest) nearest = mr_error_nearest(name, strlen(name), of_sentinels, OF_SENTINELS);
 	return mr_error_set(error, MR_BAD_OPTION, MR_SCOPE_CONFIG, 0,
 		"unknown option \"%.60s\" in the URL%s%s%s; known are " KNOWN, name,
 		nearest ? ": did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
@@ -205,17 +204,16 @@ static char *take(char **from)
 	return text;
 }
 
-/* False: it is none of these options. */
-static bool take_sentinel_option(struct mr_redis_address *a, const char *name, const char *text,
-	enum mr_status *st)
+static enum mr_status take_sentinel_option(struct mr_redis_address *a, const char *name,
+	const char *text, mr_error *error)
 {
 	char **places[] = {&a->service, &a->service, &a->sentinel_user, &a->sentinel_password};
-	for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-		if (strcmp(name, of_sentinels[i]) != 0) continue;
-		*st = take_text(places[i], text);
-		return true;
-	}
-	return false;
+	bool *flags[] = {&a->use_tls, &a->sentinel_tls};
+	size_t i = 0, texts = sizeof places / sizeof *places;
+	while (i < OF_SENTINELS && strcmp(name, of_sentinels[i]) != 0) i++;
+	if (i == OF_SENTINELS) return take_option(a, name, text, error);
+	if (i < texts) return take_text(places[i], text);
+	return read_bool(text, flags[i - texts]) ? MR_OK : bad_option(error, name, "true or false");
 }
 
 static enum mr_status take_hosts(struct mr_redis_address *a, struct mr_uri *uri)
@@ -229,16 +227,25 @@ static enum mr_status take_hosts(struct mr_redis_address *a, struct mr_uri *uri)
 	return MR_OK;
 }
 
-static enum mr_status check_sentinels(const struct mr_redis_address *a, mr_error *error)
+/* Without a word of their own the Sentinels are reached as the master is. */
+static enum mr_status check_sentinels(struct mr_redis_address *a, const struct mr_uri *uri,
+	mr_error *error)
 {
 	if (!a->sentinel_count) return MR_OK;
 	if (!a->service || !*a->service)
 		return bad(error, "sentinel:// needs the name of the master, as in "
 				  "sentinel://host?service_name=mymaster");
-	if (a->ca_certs)
-		return bad_option(error, "ssl_ca_certs",
-			"left out: there is no TLS with sentinel://");
+	for (size_t i = 0; i < uri->query_count; i++)
+		if (strcmp(uri->query[i].key, "sentinel_ssl") == 0) return MR_OK;
+	a->sentinel_tls = a->use_tls;
 	return MR_OK;
+}
+
+static enum mr_status check_tls(const struct mr_redis_address *a, mr_error *error)
+{
+	if (!a->ca_certs || a->use_tls || a->sentinel_tls) return MR_OK;
+	return bad_option(error, "ssl_ca_certs",
+		"left out: there is TLS with rediss:// only, and with sentinel:// and ssl=true");
 }
 
 /* ---- the whole ---- */
@@ -269,10 +276,11 @@ static enum mr_status assemble(struct mr_redis_address *a, struct mr_uri *uri, m
 	if (st == MR_OK && !a->path) st = take_db(a, uri->vhost, error);
 	for (size_t i = 0; i < uri->query_count && st == MR_OK; i++) {
 		const char *name = uri->query[i].key, *text = uri->query[i].value;
-		if (!a->sentinel_count || !take_sentinel_option(a, name, text, &st))
-			st = take_option(a, name, text, error);
+		st = a->sentinel_count ? take_sentinel_option(a, name, text, error)
+		                       : take_option(a, name, text, error);
 	}
-	if (st == MR_OK) st = check_sentinels(a, error);
+	if (st == MR_OK) st = check_sentinels(a, uri, error);
+	if (st == MR_OK) st = check_tls(a, error);
 	if (st == MR_OK && !a->global_keyprefix) st = take_text(&a->global_keyprefix, "");
 	if (st == MR_OK && !a->fanout_prefix) st = take_text(&a->fanout_prefix, DEFAULT_PREFIX);
 	return st;

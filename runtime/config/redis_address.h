@@ -6,7 +6,7 @@
  *   redis+socket:///path[?virtual_host=db&...]                       a Unix socket; user:password@ may stand before the path
  *   sentinel://[user:password@]host[:port][,host[:port]...][/db]?service_name=NAME
  *       who asks these Sentinels for the master NAME; the password is the master's. Behind a `;` may stand more such URLs
- *       (kombu's list) and options. */
+ *       (kombu's list) and options. TLS is the option ssl=true. */
 #ifndef MR_CONFIG_REDIS_ADDRESS_H
 #define MR_CONFIG_REDIS_ADDRESS_H
 
@@ -28,6 +28,7 @@ struct mr_redis_address { /* strings are owned, NUL-terminated and percent-decod
 	uint16_t port;
 	char *path; /* of a Unix socket */
 	bool use_tls;
+	bool sentinel_tls; /* to the Sentinels: sentinel_ssl, or else as to the master */
 	char *user, *password;
 	int64_t db;
 	struct mr_redis_host *sentinels;

@@ -21,8 +21,8 @@ struct mr_redis_options {
 	const char *service;
 	const char *sentinel_user, *sentinel_password; /* NULL: none */
 	bool follows; /* it asks no Sentinel, but is told by mr_redis_link_follow where to go */
-	bool use_tls;
-	struct mr_tls_options tls;
+	bool use_tls, sentinel_tls; /* to the Redis; to the Sentinels */
+	struct mr_tls_options tls;  /* of both */
 	const char *user,
 		*password; /* NULL: none; a password without a user is the default user's */
 	int64_t db;

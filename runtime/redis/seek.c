@@ -78,6 +78,8 @@ static void ask_next(struct mr_seek *s)
 	s->to = (struct mr_reach_to){.what = "Sentinel",
 		.host = host->name,
 		.port = host->port,
+		.use_tls = s->options->sentinel_tls,
+		.tls = s->options->tls,
 		.timeout = patience(s)};
 	mr_reach_start(&s->reach);
 }
@@ -112,8 +114,9 @@ static void out_of_memory(struct mr_seek *s)
 
 static void watch(struct mr_seek *s)
 {
+	bool writes = mr_buffer_size(&s->out) || s->stream->want & MR_WANT_WRITE;
 	ev_io_stop(s->loop, &s->io);
-	ev_io_set(&s->io, s->stream->fd, EV_READ | (mr_buffer_size(&s->out) ? EV_WRITE : 0));
+	ev_io_set(&s->io, s->stream->fd, EV_READ | (writes ? EV_WRITE : 0));
 	ev_io_start(s->loop, &s->io);
 }
 
@@ -178,20 +181,31 @@ static void take_replies(struct mr_seek *s)
 	go_to_master(s);
 }
 
+/* To the end of what has come: TLS may have read it already, and then tells of it no more. */
+static void read_in(struct mr_seek *s)
+{
+	char data[READ_SIZE];
+	mr_error error = {0};
+	while (s->stream) {
+		ssize_t n = s->stream->class->read(s->stream, data, sizeof data, &error);
+		if (n == 0) {
+			watch(s);
+			return;
+		}
+		if (n < 0 || mr_redis_wire_feed(&s->wire, data, (size_t)n, &error) != MR_OK)
+			note(s, &error);
+		else
+			take_replies(s);
+	}
+}
+
+/* TLS may have to read before it can write, and the other way round. */
 static void on_io(struct ev_loop *loop, ev_io *io, int revents)
 {
 	struct mr_seek *s = io->data;
-	char data[READ_SIZE];
-	mr_error error = {0};
 	(void)loop;
-	if (revents & EV_WRITE && !write_out(s)) return;
-	if (!(revents & EV_READ)) return;
-	ssize_t n = s->stream->class->read(s->stream, data, sizeof data, &error);
-	if (n == 0) return;
-	if (n < 0 || mr_redis_wire_feed(&s->wire, data, (size_t)n, &error) != MR_OK)
-		note(s, &error);
-	else
-		take_replies(s);
+	if ((revents & EV_WRITE || s->to.use_tls) && !write_out(s)) return;
+	if (revents & EV_READ || s->to.use_tls) read_in(s);
 }
 
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int revents)

@@ -27,46 +27,16 @@ usage() {
 	exit 2
 }
 
-# Prints two ports that nobody listens on, below the range the kernel gives to outgoing connections.
-free_ports() {
-	cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk -v seed="$$$(date +%s)" '
-		{ split($2, part, ":"); used[part[2]] = 1 }
-		END {
-			srand(seed % 2147483647)
-			while (want < 2) {
-				port = 15000 + int(rand() * 17000)
-				name = sprintf("%04X", port)
-				if (!(name in used)) { used[name] = 1; want++; print port }
-			}
-		}'
-}
-
-make_certificates() { # a CA and a server, P-256, valid for ten years
-	mkdir -p "$dir/tls"
-	[ -f "$dir/tls/server.pem" ] && return 0
-	(
-		cd "$dir/tls"
-		openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 \
-			-subj "/CN=Moonrabbit test CA" -keyout ca.key -out ca.pem \
-			-addext "basicConstraints=critical,CA:TRUE" -addext "keyUsage=critical,keyCertSign"
-		openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=server" \
-			-keyout server.key -out server.csr
-		printf '%s\n' "subjectAltName=DNS:localhost,IP:127.0.0.1" "extendedKeyUsage=serverAuth" \
-			"basicConstraints=CA:FALSE" >server.ext
-		openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 3650 \
-			-extfile server.ext -out server.tmp
-		mv server.tmp server.pem
-		rm -f server.csr server.ext
-	) >"$dir/openssl.log" 2>&1 || fail "openssl made no certificates: $(cat "$dir/openssl.log")"
-}
+# shellcheck source=tests/support/redis_place.sh
+. "$(dirname "$0")/redis_place.sh"
 
 # Decides ports and names once for a directory.
 prepare() {
 	mkdir -p "$dir/data"
-	make_certificates
+	make_certificates "$dir/tls"
 	[ -f "$dir/env" ] && return 0
 	# shellcheck disable=SC2046 # two words, one per port
-	set -- $(free_ports)
+	set -- $(free_ports 2)
 	cat >"$dir/redis.conf" <<END
 bind 127.0.0.1
 port $1

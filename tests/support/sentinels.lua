@@ -21,15 +21,15 @@ local function run(command, name)
    assert(ok, said)
 end
 
---- Starts all five in a folder of their own.
-function sentinels.start()
+--- Starts all five in a folder of their own; how "tls": they speak nothing else, and sentinels.ca is the file of their CA.
+function sentinels.start(how)
    sentinels.dir = output "mktemp -d /tmp/moonrabbit-sentinels.XXXXXX":gsub("%s+$", "")
-   local ok, why = pcall(run, "start")
+   local ok, why = pcall(run, "start", how)
    if not ok then
       sentinels.clean()
       error(why, 2)
    end
-   sentinels.port = {}
+   sentinels.port, sentinels.ca = {}, how and sentinels.dir .. "/tls/ca.pem"
    for key, value in files.read(sentinels.dir .. "/env"):gmatch "export MR_SENTINEL_([%w_]+)=(%d+)" do
       sentinels.port[key:lower():gsub("^port_", "sentinel"):gsub("_", "")] = tonumber(value)
    end
@@ -59,8 +59,9 @@ end
 function sentinels.cli(name, ...)
    local words = {}
    for i, word in ipairs { ... } do words[i] = ("'%s'"):format(word) end
-   return (output(("REDISCLI_AUTH=%s timeout 60 redis-cli -h 127.0.0.1 -p %d %s"):format(name:find "^server" and "hop" or "skip",
-      sentinels.port[name], table.concat(words, " "))):gsub("\n$", ""))
+   local tls = sentinels.ca and "--tls --cacert " .. sentinels.ca or ""
+   return (output(("REDISCLI_AUTH=%s timeout 60 redis-cli -h 127.0.0.1 -p %d %s %s"):format(name:find "^server" and "hop" or "skip",
+      sentinels.port[name], tls, table.concat(words, " "))):gsub("\n$", ""))
 end
 
 --- The server that a Sentinel takes for the master, and the other one.

@@ -2,12 +2,12 @@
 # sentinels.sh: runs a private Redis with a replica and three Sentinels that watch them, in one directory.
 # SPDX-License-Identifier: MIT
 #
-#   sentinels.sh start DIR         starts all, waits until each knows the others
+#   sentinels.sh start DIR [tls]   starts all, waits until each knows the others; with tls they speak nothing else
 #   sentinels.sh kill DIR NAME     kills one (server1, server2, sentinel1, sentinel2, sentinel3) without warning
 #   sentinels.sh revive DIR NAME   starts it again
 #   sentinels.sh stop DIR          kills all that run; the directory stays
 #
-# DIR/env is a file to source: MR_SENTINEL_PORT_1 to _3, MR_SENTINEL_SERVER_1 and _2 (ports). The service is `rabbits`; the servers'
+# DIR/env is a file to source: MR_SENTINEL_PORT_1 to _3, MR_SENTINEL_SERVER_1 and _2 (ports), MR_SENTINEL_CA (a file; "" without TLS). The service is `rabbits`; the servers'
 # password is `hop`, that of the Sentinels `skip`. server1 is the master at first. A master that says nothing for a second is down.
 # All listen on 127.0.0.1 only.
 # shellcheck source=examples/strict.sh
@@ -25,19 +25,8 @@ usage() {
 	exit 2
 }
 
-# Prints five ports that nobody listens on, below the range the kernel gives to outgoing connections.
-free_ports() {
-	cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk -v seed="$$$(date +%s)" '
-		{ split($2, part, ":"); used[part[2]] = 1 }
-		END {
-			srand(seed % 2147483647)
-			while (want < 5) {
-				port = 15000 + int(rand() * 17000)
-				name = sprintf("%04X", port)
-				if (!(name in used)) { used[name] = 1; want++; print port }
-			}
-		}'
-}
+# shellcheck source=tests/support/redis_place.sh
+. "$(dirname "$0")/redis_place.sh"
 
 port_of() {
 	case $1 in
@@ -60,20 +49,41 @@ password_of() {
 cli() { # NAME WORDS...
 	name=$1
 	shift
-	REDISCLI_AUTH=$(password_of "$name") timeout 20 redis-cli -h 127.0.0.1 -p "$(port_of "$name")" "$@" 2>&1
+	# shellcheck disable=SC2086 # no word, or three
+	REDISCLI_AUTH=$(password_of "$name") timeout 20 redis-cli -h 127.0.0.1 -p "$(port_of "$name")" \
+		${MR_SENTINEL_CA:+--tls --cacert "$MR_SENTINEL_CA"} "$@" 2>&1
+}
+
+# Where a server or a Sentinel listens.
+listens() { # PORT
+	if [ -z "$ca" ]; then
+		echo "port $1"
+		return
+	fi
+	cat <<END
+port 0
+tls-port $1
+tls-ca-cert-file $ca
+tls-cert-file $dir/tls/server.pem
+tls-key-file $dir/tls/server.key
+tls-auth-clients no
+tls-replication yes
+END
 }
 
 prepare() {
 	mkdir -p "$dir"
 	[ -f "$dir/env" ] && return 0
 	# shellcheck disable=SC2046 # five words, one per port
-	set -- $(free_ports)
+	set -- $(free_ports 5)
+	ca=${tls:+$dir/tls/ca.pem}
+	[ -z "$tls" ] || make_certificates "$dir/tls"
 	for n in 1 2; do
 		mkdir -p "$dir/server$n"
 		[ "$n" = 1 ] && port=$1 || port=$2
 		cat >"$dir/server$n.conf" <<END
 bind 127.0.0.1
-port $port
+$(listens "$port")
 dir $dir/server$n
 logfile $dir/server$n.log
 save ""
@@ -91,7 +101,7 @@ END
 		# shellcheck disable=SC2154 # eval sets it
 		cat >"$dir/sentinel$n.conf" <<END
 bind 127.0.0.1
-port $port
+$(listens "$port")
 dir $dir/sentinel$n
 logfile $dir/sentinel$n.log
 requirepass skip
@@ -108,6 +118,7 @@ export MR_SENTINEL_SERVER_2=$2
 export MR_SENTINEL_PORT_1=$3
 export MR_SENTINEL_PORT_2=$4
 export MR_SENTINEL_PORT_3=$5
+export MR_SENTINEL_CA='$ca'
 END
 	mv "$dir/env.new" "$dir/env"
 }
@@ -184,8 +195,14 @@ case $2 in
 /*) dir=$2 ;;
 *) dir=$(pwd)/$2 ;;
 esac
+tls=
 case $1,$# in
 start,2) start ;;
+start,3)
+	[ "$3" = tls ] || usage
+	tls=yes
+	start
+	;;
 kill,3) load && end "$3" ;;
 revive,3) load && launch "$3" ;;
 stop,2) load && stop ;;

@@ -111,6 +111,7 @@ static struct mr_redis_store_options options_of(const struct mr_redis_address *a
 			.sentinel_user = a->sentinel_user,
 			.sentinel_password = a->sentinel_password,
 			.use_tls = a->use_tls,
+			.sentinel_tls = a->sentinel_tls,
 			.tls = {.ca_certs = a->ca_certs},
 			.user = a->user,
 			.password = a->password,

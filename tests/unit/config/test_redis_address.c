@@ -79,7 +79,7 @@ static void reads_where_it_is(void **state)
 
 static void reads_the_options(void **state)
 {
-	struct mr_redis_address a = good("redis://h?visibility_timeout=1.5&global_keyprefix=my%3A&"
+	struct mr_redis_address a = good("rediss://h?visibility_timeout=1.5&global_keyprefix=my%3A&"
 					 "priority_steps=0,5,10&socket_timeout=3&"
 					 "health_check_interval=0.5&ssl_ca_certs=/etc/ca.pem");
 	(void)state;
@@ -134,6 +134,8 @@ static void says_what_is_wrong(void **state)
 	bad("redis://h?priority_steps=", MR_BAD_OPTION, "ascending");
 	bad("redis://h?priority_steps=0,1,2,3,4,5,6,7,8,9,10", MR_BAD_OPTION, "up to 10");
 	bad("redis://h?max_connections=5", MR_BAD_OPTION, "no effect");
+	bad("redis://h?ssl_ca_certs=f", MR_BAD_OPTION, "rediss:// only");
+	bad("redis+socket:///r.sock?ssl_ca_certs=f", MR_BAD_OPTION, "rediss:// only");
 	bad("amqp://h", MR_BAD_URI, "unknown scheme");
 }
 
@@ -172,6 +174,27 @@ static void reads_sentinels(void **state)
 	mr_redis_address_fini(&a);
 }
 
+static void speaks(const char *options, bool master, bool sentinels)
+{
+	char url[200];
+	snprintf(url, sizeof url, "sentinel://a,b;service_name=m%s", options);
+	struct mr_redis_address a = good(url);
+	assert_int_equal(a.use_tls, master);
+	assert_int_equal(a.sentinel_tls, sentinels);
+	mr_redis_address_fini(&a);
+}
+
+static void reads_who_of_sentinels_speaks_tls(void **state)
+{
+	(void)state;
+	speaks("", false, false);
+	speaks(";ssl=true&ssl_ca_certs=f", true, true);
+	speaks(";ssl=False", false, false);
+	speaks(";ssl=1;sentinel_ssl=0", true, false);
+	speaks(";sentinel_ssl=false&ssl=true", true, false);
+	speaks(";sentinel_ssl=true;ssl_ca_certs=f", false, true);
+}
+
 static void says_what_is_wrong_with_sentinels(void **state)
 {
 	(void)state;
@@ -186,7 +209,10 @@ static void says_what_is_wrong_with_sentinels(void **state)
 	bad("sentinel://a;;service_name=m", MR_BAD_URI, "nothing behind a ;");
 	bad("sentinel://a,,b;service_name=m", MR_BAD_URI, "empty host");
 	bad("sentinel://a;servce_name=m", MR_BAD_OPTION, "did you mean \"service_name\"?");
-	bad("sentinel://a;service_name=m;ssl_ca_certs=f", MR_BAD_OPTION, "no TLS");
+	bad("sentinel://a;service_name=m;ssl_ca_certs=f", MR_BAD_OPTION, "ssl=true");
+	bad("sentinel://a;service_name=m;ssl=yes", MR_BAD_OPTION, "true or false");
+	bad("sentinel://a;service_name=m;sentinel_ssl=", MR_BAD_OPTION, "true or false");
+	bad("redis://h?ssl=true", MR_BAD_OPTION, "sentinel:// only");
 	bad("redis://h?service_name=m", MR_BAD_OPTION, "sentinel:// only");
 	bad("redis://h?sentinel_password=hop", MR_BAD_OPTION, "sentinel:// only");
 }
@@ -226,7 +252,7 @@ static void lacks_memory(const char *text)
 static void lacks_memory_cleanly(void **state)
 {
 	(void)state;
-	lacks_memory("redis://u:p@h/1?global_keyprefix=x&ssl_ca_certs=y");
+	lacks_memory("rediss://u:p@h/1?global_keyprefix=x&ssl_ca_certs=y");
 	lacks_memory(
 		"sentinel://a,b;sentinel://u:p@c/1?service_name=x;sentinel_password=y;sentinel_username=z");
 }
@@ -239,6 +265,7 @@ int main(void)
 		cmocka_unit_test(reads_the_options),
 		cmocka_unit_test(says_what_is_wrong),
 		cmocka_unit_test(reads_sentinels),
+		cmocka_unit_test(reads_who_of_sentinels_speaks_tls),
 		cmocka_unit_test(says_what_is_wrong_with_sentinels),
 		cmocka_unit_test(knows_its_own),
 		cmocka_unit_test(lacks_memory_cleanly),

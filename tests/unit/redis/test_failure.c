@@ -90,6 +90,10 @@ static void has_hints_of_sentinels(void **state)
 {
 	static const char *const cases[][2] = {
 		{"no Sentinel was reached: Sentinel at h:1: nothing listens on that port", "26379"},
+		{"no Sentinel was reached: Sentinel at h:1: the certificate of the peer is signed by an unknown CA",
+			"ssl_ca_certs"},
+		{"Redis at h:1: the certificate of the peer is for another host name",
+			"subjectAltName"},
 		{"Sentinel at h:26379: knows no master \"x\"", "sentinel monitor"},
 		{"Sentinel at h:26379: Redis: NOAUTH Authentication required.",
 			"sentinel_password"},
