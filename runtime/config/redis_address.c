@@ -18,15 +18,13 @@
 static const char *const schemes[] = {"redis://", "rediss://", "redis+socket://", "sentinel://"};
 static const char *const options[] = {"visibility_timeout", "global_keyprefix", "priority_steps",
 	"socket_timeout", "health_check_interval", "ssl_ca_certs", "fanout_prefix",
-	"fanout_patterns", "virtual_host"};
-/* kombu's, which would have no effect: there are two connections, and all queues at once. */
-static const char *const refused[] = {"queue_order_strategy", "max_connections"};
+	"fanout_patterns", "queue_order_strategy", "max_connections", "virtual_host"};
 static const char *const of_sentinels[] = {"service_name", "master_name", "sentinel_username",
 	"sentinel_password", "ssl", "sentinel_ssl"};
 #define OF_SENTINELS (sizeof of_sentinels / sizeof *of_sentinels)
 #define KNOWN                                                                                      \
 	"visibility_timeout, global_keyprefix, priority_steps, socket_timeout, "                   \
-	"health_check_interval, ssl_ca_certs, fanout_prefix, fanout_patterns"
+	"health_check_interval, ssl_ca_certs, fanout_prefix, fanout_patterns, queue_order_strategy, max_connections"
 
 static enum mr_status bad(mr_error *error, const char *what)
 {
@@ -147,6 +145,25 @@ static enum mr_status take_steps(struct mr_redis_address *a, const char *text, m
 	}
 }
 
+static enum mr_status take_order(struct mr_redis_address *a, const char *text, mr_error *error)
+{
+	static const char *const names[] = {"round_robin", "sorted", "priority"};
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		a->order = (enum mr_redis_order)i;
+		if (strcmp(text, names[i]) == 0) return MR_OK;
+	}
+	return bad_option(error, "queue_order_strategy", "round_robin, sorted or priority");
+}
+
+/* A bound that is kept: there are two connections, never more. */
+static enum mr_status check_connections(const char *text, mr_error *error)
+{
+	int64_t most;
+	if (read_whole(text, 2, INT32_MAX, &most)) return MR_OK;
+	return bad_option(error, "max_connections",
+		"a number from 2 on: one connection is for commands, and one hears of changes");
+}
+
 static enum mr_status take_db(struct mr_redis_address *a, const char *text, mr_error *error)
 {
 	if (!*text || read_whole(text, 0, INT32_MAX, &a->db)) return MR_OK;
@@ -163,10 +180,6 @@ static enum mr_status unknown(const char *name, mr_error *error)
 	for (size_t i = 0; i < OF_SENTINELS; i++)
 		if (strcmp(name, of_sentinels[i]) == 0)
 			return bad_option(error, name, "left out: it is for sentinel:// only");
-	for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
-		if (strcmp(name, refused[i]) == 0)
-			return bad_option(error, name,
-				"left out: it would have no effect here yet");
 	const char *nearest =
 		mr_error_nearest(name, strlen(name), options, sizeof options / sizeof *options - 1);
 	if (!nearest) nearest = mr_error_nearest(name, strlen(name), of_sentinels, OF_SENTINELS);
@@ -191,7 +204,9 @@ static enum mr_status take_option(struct mr_redis_address *a, const char *name, 
 	case 7:
 		if (read_bool(text, &a->fanout_patterns)) return MR_OK;
 		return bad_option(error, name, "true or false");
-	default: return i == 8 && a->path ? take_db(a, text, error) : unknown(name, error);
+	case 8: return take_order(a, text, error);
+	case 9: return check_connections(text, error);
+	default: return i == 10 && a->path ? take_db(a, text, error) : unknown(name, error);
 	}
 }
 

@@ -18,6 +18,9 @@
 
 #define MR_REDIS_STEPS_MAX 10 /* of priority_steps */
 
+/* queue_order_strategy: in turn, by name, in the order of consuming. */
+enum mr_redis_order { MR_REDIS_ROUND_ROBIN, MR_REDIS_SORTED, MR_REDIS_PRIORITY };
+
 struct mr_redis_host {
 	const char *name;
 	uint16_t port;
@@ -45,6 +48,7 @@ struct mr_redis_address { /* strings are owned, NUL-terminated and percent-decod
 	char *ca_certs;                /* ssl_ca_certs: a PEM file */
 	char *fanout_prefix;           /* "/{db}."; "" for none */
 	bool fanout_patterns;          /* true */
+	enum mr_redis_order order;     /* round_robin */
 };
 
 /* True for text that begins with one of the schemes. */

@@ -193,8 +193,8 @@ static void forget(struct mr_backing *b, struct mr_queue *q)
 	mr_window_forget(b, q);
 }
 
-static const struct mr_backing_class class = {publish, delay, mr_window_fetch, mr_window_get,
-	mr_taken_done, mr_taken_back, count, bind_queue, unbind_queue, purge, forget,
+static const struct mr_backing_class class = {publish, delay, mr_window_fetch, mr_window_is_empty,
+	mr_window_get, mr_taken_done, mr_taken_back, count, bind_queue, unbind_queue, purge, forget,
 	mr_fanout_unbound};
 
 /* ---- the connections ---- */
@@ -378,6 +378,7 @@ enum mr_status mr_redis_store_open(struct mr_redis_store **out, struct ev_loop *
 	struct mr_redis_port main = {.up = on_up, .down = on_down, .owner = r};
 	struct mr_redis_port ear = {on_ear_up, on_ear_down, on_pushed, r};
 	r->backing.class = &class;
+	r->backing.order = o->order;
 	r->store = store;
 	r->port = *port;
 	r->loop = loop;

@@ -5,6 +5,7 @@
 #ifndef MR_REDIS_STORE_H
 #define MR_REDIS_STORE_H
 
+#include "broker/store/backing.h"
 #include "broker/store/store.h"
 #include "config/redis_address.h"
 #include "redis/link.h"
@@ -18,6 +19,7 @@ struct mr_redis_store_options {
 	mr_msec visibility;            /* visibility_timeout, ms; kombu's default is an hour */
 	int steps[MR_REDIS_STEPS_MAX]; /* priority_steps; kombu's default is 0 3 6 9 */
 	int step_count;
+	enum mr_backing_order order; /* queue_order_strategy */
 };
 
 struct mr_redis_store;

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "broker/store/pump.h"
+#include "broker/store/receiver.h"
 #include "redis/ask.h"
 #include "redis/envelope.h"
 #include "redis/taken.h"
@@ -167,6 +168,16 @@ static void tell(struct mr_promise *p, size_t count, const redisReply *reply, co
 	p->told(p);
 }
 
+static void serve(struct mr_queue *q, bool has_answer)
+{
+	mr_queue_pin(q);
+	if (has_answer) mr_pump(q);
+	if (has_answer && !q->consumer_count)
+		mr_queue_return_all(q); /* who asked has gone meanwhile */
+	mr_receiver_pass(q);
+	mr_queue_unpin(q);
+}
+
 static void took(void *context, uint64_t number, const redisReply *reply, const mr_error *why)
 {
 	struct fetch *f = context;
@@ -190,12 +201,7 @@ static void took(void *context, uint64_t number, const redisReply *reply, const 
 	if (f->promise) tell(f->promise, count, reply, why);
 	if (why) w->is_dry = true; /* it is asked again when there is time: see on_round */
 	if (w->queue && !why && !f->promise && count < f->most) watch(r, w);
-	if (w->queue && !why) {
-		mr_queue_pin(q);
-		mr_pump(q);
-		if (!q->consumer_count) mr_queue_return_all(q); /* who asked has gone meanwhile */
-		mr_queue_unpin(q);
-	}
+	if (w->queue) serve(q, !why);
 	free_if_over(w);
 	mr_free(f);
 }
@@ -239,6 +245,12 @@ void mr_window_fetch(struct mr_backing *b, struct mr_queue *q, size_t most)
 	if (!ask(r, w, most, NULL)) w->is_dry = true; /* without memory; see on_round */
 }
 
+bool mr_window_is_empty(struct mr_backing *b, const struct mr_queue *q)
+{
+	(void)b;
+	return q->window && q->window->is_dry && !q->window->asked;
+}
+
 void mr_window_get(struct mr_backing *b, struct mr_queue *q, struct mr_promise *p)
 {
 	struct mr_redis_store *r = redis_of(b);
@@ -267,6 +279,7 @@ static void watched(struct mr_promise *p)
 	w->asked--;
 	w->is_dry = p->status != MR_OK || (!p->count && !w->has_changed);
 	if (w->queue && !w->is_dry) mr_pump(w->queue);
+	if (w->queue) mr_receiver_pass(w->queue);
 	free_if_over(w);
 	mr_free(x);
 }

@@ -10,6 +10,7 @@ struct mr_window *mr_window_of(struct mr_redis_store *r, struct mr_queue *q);
 /* *Gives* the message of an envelope, with what the store notes of it; errors as mr_envelope_read's. */
 enum mr_status mr_window_read(struct mr_message **out, struct mr_envelope *seen, mr_slice text);
 void mr_window_fetch(struct mr_backing *b, struct mr_queue *q, size_t most);
+bool mr_window_is_empty(struct mr_backing *b, const struct mr_queue *q);
 void mr_window_get(struct mr_backing *b, struct mr_queue *q, struct mr_promise *p);
 void mr_window_forget(struct mr_backing *b, struct mr_queue *q);
 void mr_window_changed(struct mr_redis_store *r, mr_slice key); /* a list has changed */

@@ -10,11 +10,34 @@
 
 /* ---- as a receiver ---- */
 
+static bool is_full(const struct mr_consumer *c)
+{
+	return !c->no_ack && c->prefetch && c->unacked >= c->prefetch;
+}
+
+static bool is_ordered(const struct mr_consumer *c)
+{
+	return c->store->backing && c->store->backing->order != MR_ORDER_TURNS;
+}
+
+/* False: one before it on its channel has room, and may have messages. */
+static bool has_turn(const struct mr_consumer *c)
+{
+	struct mr_backing *b = c->store->backing;
+	const struct mr_node *n = c->at_channel.prev;
+	for (; is_ordered(c) && n != &c->channel->consumers; n = n->prev) {
+		const struct mr_consumer *first =
+			mr_container(n, const struct mr_consumer, at_channel);
+		const struct mr_queue *q = first->receiver.queue;
+		if (!is_full(first) && (q->ready || !b->class->is_empty(b, q))) return false;
+	}
+	return true;
+}
+
 static bool takes(const struct mr_receiver *r)
 {
 	const struct mr_consumer *c = mr_container(r, const struct mr_consumer, receiver);
-	if (!c->no_ack && c->prefetch && c->unacked >= c->prefetch) return false;
-	return mr_broker_channel_takes(c->channel);
+	return !is_full(c) && mr_broker_channel_takes(c->channel) && has_turn(c);
 }
 
 static size_t room(const struct mr_receiver *r, size_t most)
@@ -54,6 +77,15 @@ static bool deliver(struct mr_receiver *r, struct mr_entry *e)
 	return true;
 }
 
+/* Later: callers are within a change of their own. */
+static void pass(struct mr_receiver *r)
+{
+	struct mr_consumer *c = mr_container(r, struct mr_consumer, receiver);
+	struct mr_node *n = c->at_channel.next;
+	for (; is_ordered(c) && n != &c->channel->consumers; n = n->next)
+		mr_queue_postpone(mr_container(n, struct mr_consumer, at_channel)->receiver.queue);
+}
+
 static void cancelled(struct mr_receiver *r)
 {
 	struct mr_consumer *c = mr_container(r, struct mr_consumer, receiver);
@@ -63,13 +95,25 @@ static void cancelled(struct mr_receiver *r)
 	mr_consumer_end(c);
 }
 
-static const struct mr_receiver_class class = {takes, room, deliver, cancelled};
+static const struct mr_receiver_class class = {takes, room, deliver, pass, cancelled};
 
 /* ---- life ---- */
 
 static mr_slice tag_of(const void *consumer)
 {
 	return mr_slice_str(((const struct mr_consumer *)consumer)->tag);
+}
+
+/* Behind those that go before it. */
+static void line_up(struct mr_broker_channel *ch, struct mr_consumer *c)
+{
+	const struct mr_backing *b = c->store->backing;
+	struct mr_node *behind = ch->consumers.prev;
+	while (b && b->order == MR_ORDER_NAMES && behind != &ch->consumers &&
+		strcmp(mr_container(behind, struct mr_consumer, at_channel)->receiver.queue->name,
+			c->receiver.queue->name) > 0)
+		behind = behind->prev;
+	mr_list_append(behind->next, &c->at_channel);
 }
 
 struct mr_consumer *mr_consumer_new(struct mr_broker_channel *channel, struct mr_queue *queue,
@@ -92,8 +136,8 @@ struct mr_consumer *mr_consumer_new(struct mr_broker_channel *channel, struct mr
 	c->receiver.priority = how->priority;
 	c->receiver.exclusive = how->exclusive;
 	mr_store_built(c->store, sizeof *c + strlen(c->tag));
-	mr_list_append(&channel->consumers, &c->at_channel);
 	mr_receiver_join(&c->receiver, queue);
+	line_up(channel, c);
 	return c;
 }
 
@@ -108,6 +152,7 @@ static void free_if_done(struct mr_consumer *c)
 void mr_consumer_end(struct mr_consumer *c)
 {
 	struct mr_queue *q = c->receiver.queue;
+	pass(&c->receiver);
 	bool was_active = mr_receiver_leave(&c->receiver);
 	mr_list_remove(&c->at_channel);
 	mr_map_take_named(&c->channel->tags, mr_slice_str(c->tag));
@@ -176,7 +221,8 @@ void mr_consumer_serve(struct mr_broker_channel *ch)
 {
 	struct mr_node *n = ch->consumers.next;
 	ch->session->broker->store.work += ch->tags.count / MR_GLANCES;
-	if (ch->prefetch_all) {
+	if (ch->prefetch_all && n != &ch->consumers &&
+		!is_ordered(mr_container(n, struct mr_consumer, at_channel))) {
 		serve_in_turn(ch);
 		return;
 	}

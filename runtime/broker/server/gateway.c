@@ -101,6 +101,9 @@ static void refused(void *owner, const struct mr_pledge *p)
 
 static struct mr_redis_store_options options_of(const struct mr_redis_address *a)
 {
+	static const enum mr_backing_order orders[] = {[MR_REDIS_ROUND_ROBIN] = MR_ORDER_TURNS,
+		[MR_REDIS_SORTED] = MR_ORDER_NAMES,
+		[MR_REDIS_PRIORITY] = MR_ORDER_CONSUMERS};
 	struct mr_redis_store_options o = {
 		.link = {.host = a->host,
 			.port = a->port,
@@ -122,7 +125,8 @@ static struct mr_redis_store_options options_of(const struct mr_redis_address *a
 		.fanout_prefix = a->fanout_prefix,
 		.fanout_patterns = a->fanout_patterns,
 		.visibility = a->visibility_timeout,
-		.step_count = (int)a->priority_step_count};
+		.step_count = (int)a->priority_step_count,
+		.order = orders[a->order]};
 	memcpy(o.steps, a->priority_steps, sizeof o.steps);
 	return o;
 }

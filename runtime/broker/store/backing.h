@@ -30,8 +30,17 @@ struct mr_promise {
 	mr_error error;
 };
 
+/* Which of a channel's queues goes first while its consumers could take less than there is. In the last two a queue waits while
+ * one before it may have messages, and its consumer room. */
+enum mr_backing_order {
+	MR_ORDER_TURNS,    /* each in turn */
+	MR_ORDER_NAMES,    /* by name */
+	MR_ORDER_CONSUMERS /* as they were consumed */
+};
+
 struct mr_backing {
 	const struct mr_backing_class *class;
+	enum mr_backing_order order;
 };
 
 struct mr_backing_class {
@@ -45,6 +54,8 @@ struct mr_backing_class {
 	/* Its receivers could take up to `most` messages more: they will be put into the queue by
 	 * mr_queue_arrive and delivered. Asking again while an answer is due has no effect. */
 	void (*fetch)(struct mr_backing *b, struct mr_queue *q, size_t most);
+	/* True: the server has said that the queue has nothing more. When that changes, it is told by mr_receiver_pass. */
+	bool (*is_empty)(struct mr_backing *b, const struct mr_queue *q);
 	/* One message, if there is one, for a get: it is in the queue before `p` is told. */
 	void (*get)(struct mr_backing *b, struct mr_queue *q, struct mr_promise *p);
 	/* A fetched message was acked or dropped. Takes it. */

@@ -63,6 +63,12 @@ struct mr_receiver *mr_receiver_next(const struct mr_queue *q)
 	return found;
 }
 
+void mr_receiver_pass(const struct mr_queue *q)
+{
+	for (struct mr_node *n = q->consumers.next; n != &q->consumers; n = n->next)
+		at(n)->class->pass(at(n));
+}
+
 size_t mr_receiver_room(const struct mr_queue *q, size_t most)
 {
 	size_t room = 0;

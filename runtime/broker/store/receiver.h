@@ -13,6 +13,8 @@ struct mr_receiver_class {
 	/* Gives it an entry that was taken from its queue. False: out of memory, it was not
 	 * delivered. */
 	bool (*deliver)(struct mr_receiver *r, struct mr_entry *e);
+	/* Others may go on that have waited for this one: see mr_backing_order. */
+	void (*pass)(struct mr_receiver *r);
 	void (*cancelled)(struct mr_receiver *r); /* the queue is deleted: it must leave */
 };
 
@@ -31,6 +33,8 @@ void mr_receiver_join(struct mr_receiver *r, struct mr_queue *q);
 bool mr_receiver_leave(struct mr_receiver *r);
 /* After its turn: moves it behind all others of its priority. */
 void mr_receiver_line_up(struct mr_receiver *r);
+/* A backing has answered for the queue: those that wait for it may go on. */
+void mr_receiver_pass(const struct mr_queue *q);
 /* How many messages the queue's receivers could take now, at most `most`. */
 size_t mr_receiver_room(const struct mr_queue *q, size_t most);
 /* The next receiver that can take a message, or NULL. */

@@ -98,6 +98,13 @@ static void reads_the_options(void **state)
 	a = good("redis://h?fanout_prefix=/app.&fanout_patterns=True");
 	assert_string_equal(a.fanout_prefix, "/app.");
 	assert_true(a.fanout_patterns);
+	assert_int_equal(a.order, MR_REDIS_ROUND_ROBIN);
+	mr_redis_address_fini(&a);
+	a = good("redis://h?queue_order_strategy=priority&max_connections=2");
+	assert_int_equal(a.order, MR_REDIS_PRIORITY);
+	mr_redis_address_fini(&a);
+	a = good("redis://h?queue_order_strategy=sorted");
+	assert_int_equal(a.order, MR_REDIS_SORTED);
 	mr_redis_address_fini(&a);
 	a = good("redis://h?fanout_prefix=true");
 	assert_string_equal(a.fanout_prefix, "/{db}.");
@@ -125,7 +132,8 @@ static void says_what_is_wrong(void **state)
 	bad("redis://h?visibility_timeout=0", MR_BAD_OPTION, "seconds");
 	bad("redis://h?socket_timeout=1s", MR_BAD_OPTION, "seconds");
 	bad("redis://h?socket_timeout=nan", MR_BAD_OPTION, "seconds");
-	bad("redis://h?queue_order_strategy=sorted", MR_BAD_OPTION, "no effect");
+	bad("redis://h?queue_order_strategy=Sorted", MR_BAD_OPTION,
+		"round_robin, sorted or priority");
 	bad("redis://h?fanout_patterns=yes", MR_BAD_OPTION, "true or false");
 	bad("redis://h?fanout_prefix=x", MR_BAD_OPTION, "leading slash");
 	bad("redis://h?fanout_prefix=", MR_BAD_OPTION, "leading slash");
@@ -133,7 +141,9 @@ static void says_what_is_wrong(void **state)
 	bad("redis://h?priority_steps=3,6", MR_BAD_OPTION, "the first one 0");
 	bad("redis://h?priority_steps=", MR_BAD_OPTION, "ascending");
 	bad("redis://h?priority_steps=0,1,2,3,4,5,6,7,8,9,10", MR_BAD_OPTION, "up to 10");
-	bad("redis://h?max_connections=5", MR_BAD_OPTION, "no effect");
+	bad("redis://h?max_connections=1", MR_BAD_OPTION, "from 2 on");
+	bad("redis://h?max_connections=", MR_BAD_OPTION, "from 2 on");
+	bad("redis://h?max_connections=2x", MR_BAD_OPTION, "from 2 on");
 	bad("redis://h?ssl_ca_certs=f", MR_BAD_OPTION, "rediss:// only");
 	bad("redis+socket:///r.sock?ssl_ca_certs=f", MR_BAD_OPTION, "rediss:// only");
 	bad("amqp://h", MR_BAD_URI, "unknown scheme");

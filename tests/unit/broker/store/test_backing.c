@@ -148,7 +148,7 @@ static void on_forget(struct mr_backing *b, struct mr_queue *q)
 	f.forgotten++;
 }
 
-static const struct mr_backing_class class = {on_publish, on_delay, on_fetch, on_get, on_done,
+static const struct mr_backing_class class = {on_publish, on_delay, on_fetch, NULL, on_get, on_done,
 	on_back, on_count, on_bind, on_unbind, on_purge, on_forget, NULL};
 
 static struct mr_queue *queue(void)

@@ -122,8 +122,8 @@ static void on_unbound(struct mr_backing *b, const struct mr_binding *e)
 	f.ended++;
 }
 
-static const struct mr_backing_class class = {on_publish, NULL, on_fetch, on_get, on_done, on_back,
-	on_count, on_bind, on_unbind, on_purge, on_forget, on_unbound};
+static const struct mr_backing_class class = {on_publish, NULL, on_fetch, NULL, on_get, on_done,
+	on_back, on_count, on_bind, on_unbind, on_purge, on_forget, on_unbound};
 
 static struct mr_queue *queue(void)
 {

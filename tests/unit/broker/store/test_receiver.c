@@ -34,7 +34,7 @@ static void cancelled(struct mr_receiver *r)
 	mr_receiver_leave(r);
 }
 
-static const struct mr_receiver_class class = {takes, room, deliver, cancelled};
+static const struct mr_receiver_class class = {takes, room, deliver, NULL, cancelled};
 
 static void join(struct place *p, struct taker *t, int64_t priority)
 {
