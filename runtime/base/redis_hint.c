@@ -60,6 +60,10 @@ static const char *const of_sentinels[][3] = {
 	{"Redis at ", "certificate of the peer is for another host name",
 		"Sentinels name the master by its IP address as a rule: its certificate must have that as a subjectAltName "
 		"(IP:10.0.0.7), or the Sentinels `resolve-hostnames yes` and `announce-hostnames yes`"},
+	{"Redis at ", " nothing listens on that ",
+		"does it run, and is that its address? Each new connection tries again at once"},
+	{"Redis has not answered within", "",
+		"is it stopped or overloaded, or does a firewall drop packets? redis-cli --latency shows how it answers"},
 	{"Redis at ", " is a replica, and not the master ",
 		"a failover is under way, or this Sentinel has not heard of one; the next one is asked by itself"},
 };

@@ -331,6 +331,12 @@ bool mr_redis_store_is_busy(const struct mr_redis_store *r)
 	       (mr_redis_link_pending(r->link) || r->ack_count || !mr_list_is_empty(&r->backs));
 }
 
+void mr_redis_store_hurry(struct mr_redis_store *r)
+{
+	mr_redis_link_hurry(r->link);
+	if (r->is_up) mr_redis_link_hurry(r->ear); /* else it does not know where to go */
+}
+
 void mr_redis_store_flush(struct mr_redis_store *r)
 {
 	mr_taken_flush(r);

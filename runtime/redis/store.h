@@ -30,6 +30,8 @@ enum mr_status mr_redis_store_open(struct mr_redis_store **out, struct ev_loop *
 	const struct mr_redis_store_port *port, mr_error *error);
 size_t mr_redis_store_unsent(const struct mr_redis_store *r); /* bytes */
 bool mr_redis_store_is_busy(const struct mr_redis_store *r);  /* Redis has something to answer */
+/* Tries to reach Redis at once, if it only waits for the time of its next try. */
+void mr_redis_store_hurry(struct mr_redis_store *r);
 /* Sends the acks that wait, and writes: before the loop sleeps. */
 void mr_redis_store_flush(struct mr_redis_store *r);
 /* Writes what waits, as far as the sockets take it at once; NULL is allowed. The store may hold no

@@ -24,9 +24,9 @@ struct mr_gateway {
 	struct mr_wire *wire;
 	struct mr_redis_store *redis;
 	struct mr_node waiting;
-	bool has_tried; /* Redis was reached, or was not */
-	mr_msec lost;   /* when it was lost; 0: it is there, or was never */
-	bool was_up;
+	ev_timer patience; /* of those who wait, from the first one on */
+	mr_msec lost;      /* when it was lost; 0: it is there, or was never */
+	bool is_up, was_up;
 	struct mr_bulletin bulletin;
 	struct mr_notices board;
 };
@@ -38,7 +38,7 @@ bool mr_gateway_is_url(const char *text) { return mr_redis_address_is(mr_slice_s
 static void open_waiting(struct mr_gateway *g)
 {
 	struct mr_node *node;
-	g->has_tried = true;
+	ev_timer_stop(g->wire->loop, &g->patience);
 	while ((node = mr_list_shift(&g->waiting))) {
 		struct waiting *w = mr_container(node, struct waiting, node);
 		mr_peer_open(g->wire, w->stream);
@@ -52,10 +52,16 @@ static void up(void *owner)
 {
 	struct mr_gateway *g = owner;
 	memset(&g->wire->broker->outage, 0, sizeof g->wire->broker->outage);
-	g->was_up = true;
+	g->is_up = g->was_up = true;
 	g->lost = 0;
 	mr_bulletin_up(&g->bulletin, g->redis);
 	open_waiting(g);
+}
+
+static bool is_refusal(const mr_error *why)
+{
+	return why->kind == MR_ACCESS_REFUSED || why->kind == MR_AUTHENTICATION_FAILED ||
+	       why->kind == MR_VHOST_ACCESS_REFUSED;
 }
 
 /* A restart is over soon: who comes meanwhile waits for it, instead of trying again ever later. */
@@ -65,7 +71,7 @@ static bool is_hopeful(struct mr_gateway *g, const mr_error *why)
 	/* It is loading its data, or has lost its master: it is back soon, too. */
 	bool is_there = why->kind == MR_CONNECTION_FORCED;
 	if (!g->was_up && !is_there) return false;
-	if (why->kind == MR_ACCESS_REFUSED || why->kind == MR_AUTHENTICATION_FAILED) return false;
+	if (is_refusal(why)) return false;
 	if (!g->lost) g->lost = now;
 	return now - g->lost < PATIENCE;
 }
@@ -77,8 +83,22 @@ static void down(void *owner, const mr_error *why)
 	mr_bulletin_down(&g->bulletin, g->redis, why);
 	mr_wire_shut(g->wire, 320, why->text);
 	mr_pledge_lose(g->wire->broker);
-	g->has_tried = !is_hopeful(g, why);
-	if (g->has_tried) open_waiting(g);
+	g->is_up = false;
+	if (!is_hopeful(g, why)) open_waiting(g);
+}
+
+/* They are told what is known, before their own patience ends: the try that is under way may take longer. */
+static void on_patience(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct mr_gateway *g = timer->data;
+	mr_error *outage = &g->wire->broker->outage;
+	(void)loop;
+	(void)revents;
+	mr_wire_begin_turn(g->wire);
+	if (!outage->kind)
+		mr_error_set(outage, MR_CONNECT_TIMEOUT, MR_SCOPE_CONNECTION, 0,
+			"Redis has not answered within %d s", PATIENCE / 1000);
+	open_waiting(g);
 }
 
 static void round_over(void *owner)
@@ -140,6 +160,8 @@ enum mr_status mr_gateway_open(struct mr_gateway **out, struct mr_wire *wire, co
 	if (!g) return mr_error_set(error, MR_NO_MEMORY, MR_SCOPE_CONNECTION, 506, "out of memory");
 	g->wire = wire;
 	mr_list_init(&g->waiting);
+	ev_init(&g->patience, on_patience);
+	g->patience.data = g;
 	g->bulletin.board = &g->board;
 	wire->broker->watcher = (struct mr_broker_watcher){blocked, refused, g};
 	enum mr_status st = mr_redis_address_parse(&address, mr_slice_str(url), error);
@@ -161,15 +183,23 @@ enum mr_status mr_gateway_open(struct mr_gateway **out, struct mr_wire *wire, co
 	return st;
 }
 
+/* Another try follows at once for who comes meanwhile, but not with a password that was wrong. */
 void mr_gateway_adopt(struct mr_gateway *g, struct mr_stream *stream)
 {
-	struct waiting *w = g->has_tried ? NULL : mr_malloc(sizeof *w);
+	bool waits = !g->is_up && !is_refusal(&g->wire->broker->outage);
+	struct waiting *w = waits ? mr_malloc(sizeof *w) : NULL;
 	if (!w) {
 		mr_peer_open(g->wire, stream);
 		return;
 	}
 	w->stream = stream;
 	mr_list_append(&g->waiting, &w->node);
+	mr_redis_store_hurry(g->redis);
+	if (!ev_is_active(&g->patience)) {
+		ev_now_update(g->wire->loop);
+		ev_timer_set(&g->patience, PATIENCE / 1000.0, 0);
+		ev_timer_start(g->wire->loop, &g->patience);
+	}
 }
 
 /* Redis takes less than is published: publishers wait, as for a broker without memory. */
@@ -224,6 +254,7 @@ void mr_gateway_close(struct mr_gateway *g)
 {
 	struct mr_node *node;
 	if (!g) return;
+	ev_timer_stop(g->wire->loop, &g->patience);
 	while ((node = mr_list_shift(&g->waiting))) {
 		struct waiting *w = mr_container(node, struct waiting, node);
 		w->stream->class->close(w->stream);

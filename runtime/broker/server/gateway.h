@@ -1,8 +1,9 @@
 /* gateway: a server whose messages are kept by Redis: its connections follow Redis's.
  * SPDX-License-Identifier: MIT
- * Broker thread. While Redis is being reached for the first time, clients wait; while it is not
- * reached, each is told why at its login, and tries again by its own rules. When it is lost, all are
- * closed: what they have not settled goes back when it is there again. */
+ * Broker thread. While Redis is not reached, who connects waits for the next try, which follows at
+ * once, but for three seconds at most: then it is told why at its login, and tries again by its own
+ * rules. When Redis is lost, all are closed: what they have not settled goes back when it is there
+ * again. */
 #ifndef MR_BROKER_SERVER_GATEWAY_H
 #define MR_BROKER_SERVER_GATEWAY_H
 
