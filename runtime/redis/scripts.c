@@ -81,7 +81,8 @@
 
 static const char *const texts[MR_SCRIPT_MAX] = {
 	/* KEYS: the lists of a queue, those to be emptied first first; unacked, unacked_index. ARGV: how many, the
-	 * queue's name, after how many bytes it is enough, the end of the names in `unacked`. Answers tag, envelope, tag, envelope... Copies of one message may have one tag: each has a name
+	 * queue's name, after how many bytes it is enough, the end of the names in `unacked`, and anything if it shall
+	 * count. Answers tag, envelope, tag, envelope... and how many are left, if it is to count. Copies of one message may have one tag: each has a name
 	 * of its own here, so that none hides another. And each is recorded as if it was published to its queue alone,
 	 * so that who restores it puts it there, and not into other queues that got copies. */
 	[MR_SCRIPT_TAKE] = TAG_OF CLOCK
@@ -106,6 +107,10 @@ static const char *const texts[MR_SCRIPT_MAX] = {
 	"    out[#out + 1] = text\n"
 	"  end\n"
 	"end\n"
+	"local left = 0\n"
+	"if not ARGV[5] then return out end\n"
+	"for i = 1, #KEYS - 2 do left = left + redis.call('LLEN', KEYS[i]) end\n"
+	"out[#out + 1] = left\n"
 	"return out\n",
 	/* KEYS: a list, unacked, unacked_index. ARGV: tag. Not if somebody has restored it. Without memory Redis refuses
 	 * what grows, unless something was removed before. */

@@ -156,14 +156,15 @@ static void arrive(struct mr_redis_store *r, struct mr_queue *q, const redisRepl
 
 static void watch(struct mr_redis_store *r, struct mr_window *w);
 
-/* Of a get: the message is in the queue already. */
-static void tell(struct mr_promise *p, size_t count, const redisReply *reply, const mr_error *why)
+/* Of a get: the message is in the queue already, and the last element says how many are left. */
+static void tell(struct mr_promise *p, const redisReply *reply, const mr_error *why)
 {
 	if (!reply) {
 		mr_backing_lose(p);
 		return;
 	}
-	p->count = count;
+	if (reply->type == REDIS_REPLY_ARRAY && reply->elements)
+		p->count = (size_t)reply->element[reply->elements - 1]->integer;
 	if (why) mr_ask_fail(p, why);
 	p->told(p);
 }
@@ -198,7 +199,7 @@ static void took(void *context, uint64_t number, const redisReply *reply, const 
 	if (!reply) r->is_in_doubt = true;
 	w->asked--;
 	r->answers++;
-	if (f->promise) tell(f->promise, count, reply, why);
+	if (f->promise) tell(f->promise, reply, why);
 	if (why) w->is_dry = true; /* it is asked again when there is time: see on_round */
 	if (w->queue && !why && !f->promise && count < f->most) watch(r, w);
 	if (w->queue) serve(q, !why);
@@ -209,7 +210,7 @@ static void took(void *context, uint64_t number, const redisReply *reply, const 
 static bool ask(struct mr_redis_store *r, struct mr_window *w, size_t most, struct mr_promise *p)
 {
 	char rooms[MR_REDIS_STEPS_MAX + 2][MR_REDIS_KEY_MAX], number[32], keys[32];
-	mr_slice words[MR_REDIS_STEPS_MAX + 9];
+	mr_slice words[MR_REDIS_STEPS_MAX + 10];
 	int count = 0;
 	struct fetch *f = mr_calloc(1, sizeof *f);
 	if (!f) return false;
@@ -228,6 +229,7 @@ static bool ask(struct mr_redis_store *r, struct mr_window *w, size_t most, stru
 	words[count++] = mr_queue_name(w->queue);
 	words[count++] = mr_slice_str(TAKE_BYTES);
 	words[count++] = mr_slice_str(r->taker);
+	if (p) words[count++] = mr_slice_str("count");
 	if (mr_redis_link_send(r->link, words, (size_t)count, took, f, 0) != MR_OK) {
 		mr_free(f);
 		return false;

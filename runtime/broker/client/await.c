@@ -26,7 +26,7 @@ struct mr_await *mr_await_begin(struct mr_broker_channel *ch, uint32_t failing, 
 	a->failing = failing;
 	a->queue = q;
 	if (q) q->out++;
-	if (q) a->here = q->own;
+	if (q) a->here = q->ready;
 	ch->await = a;
 	ch->session->chores++;
 	return a;

@@ -152,14 +152,15 @@ enum mr_status mr_basic_cancel(struct mr_broker_channel *ch, const struct mr_cli
 	return MR_OK;
 }
 
-static bool give(struct mr_broker_channel *ch, struct mr_queue *q, struct mr_entry *e, bool no_ack)
+static bool give(struct mr_broker_channel *ch, struct mr_queue *q, struct mr_entry *e, bool no_ack,
+	size_t left_there)
 {
 	struct mr_method m = {.id = MR_M_BASIC_GET_OK,
 		.tag = ch->next_tag,
 		.flags = e->redelivered,
 		.name = mr_message_exchange(e->message),
 		.key = mr_message_key(e->message),
-		.count = (uint32_t)q->ready};
+		.count = (uint32_t)(q->ready + left_there)};
 	if (!no_ack && !mr_broker_channel_has_room(ch)) return false;
 	if (!mr_broker_channel_put_message(ch, &m, e->message)) return false;
 	if (no_ack) {
@@ -171,7 +172,9 @@ static bool give(struct mr_broker_channel *ch, struct mr_queue *q, struct mr_ent
 	return true;
 }
 
-static enum mr_status get_here(struct mr_broker_channel *ch, struct mr_queue *q, bool no_ack)
+/* `left_there`: messages that the backing has still. */
+static enum mr_status get_here(struct mr_broker_channel *ch, struct mr_queue *q, bool no_ack,
+	size_t left_there)
 {
 	struct mr_entry *e = mr_queue_head(q);
 	if (!e) {
@@ -179,7 +182,7 @@ static enum mr_status get_here(struct mr_broker_channel *ch, struct mr_queue *q,
 		return MR_OK;
 	}
 	mr_queue_take(q, e);
-	if (!give(ch, q, e, no_ack)) {
+	if (!give(ch, q, e, no_ack, left_there)) {
 		mr_queue_requeue(q, e);
 		return MR_NO_MEMORY;
 	}
@@ -192,9 +195,9 @@ static void got(struct mr_broker_channel *ch, struct mr_await *a)
 	struct mr_queue *q = a->queue;
 	mr_pump(q);
 	bool had_expired =
-		a->promise.count && !mr_queue_head(q) && !q->deleted; /* there may be more */
-	enum mr_status st =
-		had_expired ? mr_there_get(ch, q, a->no_ack, got) : get_here(ch, q, a->no_ack);
+		a->promise.count && !mr_queue_head(q) && !q->deleted; /* there are more */
+	enum mr_status st = had_expired ? mr_there_get(ch, q, a->no_ack, got)
+	                                : get_here(ch, q, a->no_ack, a->promise.count);
 	if (st != MR_OK) mr_broker_session_end(ch->session);
 }
 
@@ -208,5 +211,5 @@ enum mr_status mr_basic_get(struct mr_broker_channel *ch, const struct mr_client
 	bool is_backed = ch->session->broker->store.backing != NULL;
 	if (q->own || !is_backed) mr_pump(q); /* expired messages are not delivered */
 	if (!q->own && is_backed) return mr_there_get(ch, q, m->bits & GET_NO_ACK, got);
-	return get_here(ch, q, m->bits & GET_NO_ACK);
+	return get_here(ch, q, m->bits & GET_NO_ACK, 0);
 }

@@ -16,6 +16,13 @@ enum mr_status mr_there_bind(struct mr_broker_channel *ch, const struct mr_clien
 	return MR_OK;
 }
 
+/* What was fetched meanwhile, or goes back, is counted once: by what is here now. */
+static void counted(struct mr_broker_channel *ch, struct mr_await *a)
+{
+	a->answer.count = (uint32_t)(a->promise.count + a->queue->ready);
+	mr_broker_channel_put(ch, &a->answer);
+}
+
 enum mr_status mr_there_count(struct mr_broker_channel *ch, const struct mr_method *ok,
 	struct mr_queue *q)
 {
@@ -24,6 +31,7 @@ enum mr_status mr_there_count(struct mr_broker_channel *ch, const struct mr_meth
 	if (!a) return MR_NO_MEMORY;
 	a->answer = *ok;
 	a->answer.name = mr_queue_name(q); /* it is pinned */
+	a->heard = counted;
 	b->class->count(b, q, &a->promise);
 	return MR_OK;
 }

@@ -56,7 +56,8 @@ struct mr_backing_class {
 	void (*fetch)(struct mr_backing *b, struct mr_queue *q, size_t most);
 	/* True: the server has said that the queue has nothing more. When that changes, it is told by mr_receiver_pass. */
 	bool (*is_empty)(struct mr_backing *b, const struct mr_queue *q);
-	/* One message, if there is one, for a get: it is in the queue before `p` is told. */
+	/* One message, if there is one, for a get: it is in the queue before `p` is told. *count: how many
+	 * are left there. */
 	void (*get)(struct mr_backing *b, struct mr_queue *q, struct mr_promise *p);
 	/* A fetched message was acked or dropped. Takes it. */
 	void (*done)(struct mr_backing *b, struct mr_taken *taken);
