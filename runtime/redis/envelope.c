@@ -308,6 +308,13 @@ static enum mr_status read_letter(struct letter *l, const json_t *root, mr_error
 	return st == MR_OK ? read_body(l, root, properties, error) : st;
 }
 
+/* kombu's mark is no header of the publisher's: a copy or a dead letter of the message must not have it. */
+static void unmark(json_t *headers)
+{
+	if (json_is_true(json_object_get(headers, "redelivered")))
+		json_object_del(headers, "redelivered");
+}
+
 static enum mr_status fill_body(struct mr_message *m, const struct letter *l, mr_error *error)
 {
 	char *at = (char *)(uintptr_t)mr_message_body(m).data;
@@ -351,6 +358,7 @@ enum mr_status mr_envelope_read(struct mr_message **out, struct mr_envelope *see
 	enum mr_status st = parse(&root, json, error);
 	if (st != MR_OK) return st;
 	st = read_letter(&l, root, error);
+	if (st == MR_OK) unmark(json_object_get(root, "headers"));
 	if (st == MR_OK)
 		st = put_properties(&properties, root, json_object_get(root, "properties"), error);
 	if (st == MR_OK) st = make(out, &l, &properties, error);

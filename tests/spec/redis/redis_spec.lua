@@ -129,6 +129,7 @@ describe("a queue in Redis", function()
       assert.is_false(got[1].redelivered)
       assert.is_true(got[2].redelivered)
       assert.is_false(got[3].redelivered)
+      assert.same(got[1].headers, got[2].headers) -- the mark is none of them
    end)
 
    it("has what was not acked again when its channel or its connection ends", function()

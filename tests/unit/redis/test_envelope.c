@@ -78,6 +78,11 @@ static void test_a_restored_message_is_redelivered_and_stays_so(void **state)
 		assert_true(seen.redelivered);
 		assert_int_equal(write_again(&b, m, &seen, &e), MR_OK);
 		is_text(&b, restored[i][1]);
+		struct mr_message *first = NULL;
+		assert_int_equal(mr_envelope_read(&first, &seen, mr_slice_str(restored[i][0]), &e),
+			MR_OK);
+		assert_true(mr_slice_equal(mr_message_properties(m), mr_message_properties(first)));
+		mr_message_drop(first);
 		mr_message_drop(m);
 		mr_buffer_fini(&b);
 	}
