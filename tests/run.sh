@@ -5,7 +5,7 @@
 #   sh tests/run.sh                   everything
 #   sh tests/run.sh quick             all but model, sanitizers, fuzzers, install, quickstart, bare and debs
 #   sh tests/run.sh STEP...           packages format luacheck layers scripts complexity instructions unit spec contract
-#                                     embedded timed foreign fault cluster host model asan tsan fuzz install quickstart bare debs
+#                                     embedded redis timed foreign fault cluster host model asan tsan fuzz install quickstart bare debs
 #
 # The steps after timed run in three lanes side by side: half of their time is spent in waiting. A lane that is free takes
 # the next step, the longest first.
@@ -32,8 +32,8 @@ suite_seconds=2700 # bounds a suite that hangs; the longest takes a quarter of i
 checks="packages format luacheck layers scripts complexity"
 alone="timed" # what measures time wants the machine for itself
 # Steps joined by + follow each other in one lane: those share a Debian of their own.
-groups="instructions tsan asan contract bare+debs fault spec cluster host fuzz model embedded unit foreign install quickstart"
-quick="$checks $alone instructions unit spec contract embedded foreign fault cluster host"
+groups="instructions tsan asan contract bare+debs fault spec cluster host fuzz model redis embedded unit foreign install quickstart"
+quick="$checks $alone instructions unit spec contract embedded redis foreign fault cluster host"
 all="$checks $alone $(echo "$groups" | tr + ' ')"
 
 top=""      # the folder of this run
@@ -483,6 +483,17 @@ embedded() {
 	unset MR_BROKER_URL MR_BROKER_PORT
 }
 
+redis_specs="core publish consume confirm delivery dead_letter exchange queue answers closed_channel consumer delay health holding lint loss neighbours notify poison
+	pool publisher retry returns rpc settling simple topology"
+
+# What Redis has of it; what it has not is left out test by test (tests/support/redis_differences.lua).
+on_redis() {
+	need_release && need_redis || return
+	for name in $redis_specs; do
+		MR_BROKER=redis lua_suite release "tests/contract/${name}_spec.lua"
+	done
+}
+
 # What a connection must survive: on memory:// and on brokers that the specs start themselves; what does not need
 # the embedded broker's own means also on RabbitMQ, which is stopped, killed and frozen for it.
 fault() {
@@ -729,6 +740,7 @@ run_step() {
 	spec) step spec "Lua specs" spec ;;
 	contract) step contract "contract tests against a private RabbitMQ" contract ;;
 	embedded) step embedded "the same against the embedded broker" embedded ;;
+	redis) step redis "what Redis has of the same against redis://" on_redis ;;
 	foreign) step foreign "amqp-tools, pika and amqp091-go against moonrabbit broker" foreign ;;
 	fault) step fault "losses, recovery, TLS, storms, a soak" fault ;;
 	cluster) step cluster "three nodes that are killed, frozen, cut off and drained" cluster ;;

@@ -30,7 +30,7 @@ end
 describe("a confirm", function()
    after_each(broker.close_all)
 
-   it("comes for whatever becomes of the message", function()
+   broker.unless_redis(it, "queue arguments", "comes for whatever becomes of the message", function()
       local ch, q = confirming()
       local short = queue(ch, { ["x-max-length"] = 0 })
       local brief = queue(ch, { ["x-message-ttl"] = 0 })
@@ -117,7 +117,7 @@ describe("a return", function()
          { msg.body, msg.exchange, msg.routing_key, msg.reply_code, msg.reply_text, msg.properties.type, msg.headers.n })
    end)
 
-   it("comes in the order of publishing", function()
+   broker.unless_redis(it, "a queue is a name", "comes in the order of publishing", function()
       local ch = broker.channel()
       local order, nowhere = {}, broker.name "nowhere"
       ch:on_return(function(msg) order[#order + 1] = tonumber(msg.body) end)
@@ -126,7 +126,7 @@ describe("a return", function()
       for i = 1, 20 do assert.equal(i, order[i]) end
    end)
 
-   it("does not come for what a queue drops or refuses", function()
+   broker.unless_redis(it, "queue arguments", "does not come for what a queue drops or refuses", function()
       local ch = confirming()
       assert.is_true(ch:publish("", queue(ch, { ["x-max-length"] = 0 }), "dropped", { mandatory = true }))
       local full = queue(ch, { ["x-max-length"] = 0, ["x-overflow"] = "reject-publish" })
@@ -134,7 +134,7 @@ describe("a return", function()
    end)
 end)
 
-describe("a transaction", function()
+broker.unless_redis(describe, "transactions", "a transaction", function()
    after_each(broker.close_all)
 
    local function transacting()
@@ -261,7 +261,7 @@ describe("a transaction", function()
    end)
 end)
 
-describe("the keys of CC and BCC", function()
+broker.unless_redis(describe, "CC", "the keys of CC and BCC", function()
    after_each(broker.close_all)
 
    it("route as the routing key does; BCC does not show", function()

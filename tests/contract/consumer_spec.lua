@@ -110,7 +110,7 @@ describe("mr.consumer", function()
       remove(broker.channel(), queue, w.dead_letter)
    end)
 
-   it("keeps the types of headers through retries without delay and burial", function()
+   broker.unless_redis(it, "headers", "keeps the types of headers through retries without delay and burial", function()
       local ch = broker.channel()
       local function kept(type_, v) return setmetatable({ type = type_, value = v }, getmetatable(mr.int(1))) end
       local w = consumer { retry = mr.retry.fixed { delay = 0, attempts = 3 }, handler = function() error "no" end }
@@ -138,7 +138,7 @@ describe("mr.consumer", function()
       remove(ch, name, w.dead_letter, require("moonrabbit.redelivery.copy").delay_queue(name, 50).queue)
    end)
 
-   it("leaves dead letters to a queue of the program's own making when it declares none", function()
+   broker.unless_redis(it, "queue arguments", "leaves dead letters to a queue of the program's own making when it declares none", function()
       local ch, queue, dead = broker.channel(), broker.name "plain", broker.name "grave"
       assert(ch:queue_declare { queue = queue, durable = true })
       assert(ch:queue_declare { queue = dead, durable = true, arguments = { ["x-max-length"] = 5 } })
@@ -216,7 +216,7 @@ end)
 describe("a message that was got", function()
    after_each(broker.close_all)
 
-   it("can be retried, and be a dead letter", function()
+   broker.unless_redis(it, "a queue is a name", "can be retried, and be a dead letter", function()
       local ch, queue = broker.channel(), broker.name "got"
       assert(ch:queue_declare { queue = queue, durable = true })
       assert(ch:publish("", queue, "x"))
@@ -230,7 +230,9 @@ describe("a message that was got", function()
 
    -- RabbitMQ knows a tag again: what is not settled under it counts as room once it is.
    for _, kind in ipairs { "classic", "quorum" } do
-      it("heeds a lower prefetch of a console at once, also while handlers run, in a " .. kind .. " queue", function()
+      local reason = kind == "quorum" and "queue arguments"
+      broker.unless_redis(it, reason,
+         "heeds a lower prefetch of a console at once, also while handlers run, in a " .. kind .. " queue", function()
          local ch, running, go, handled = broker.channel(), 0, 0, 0
          local w = consumer { queue_type = kind, prefetch = 5, dead_letter = false, handler = function(msg)
             running = running + 1

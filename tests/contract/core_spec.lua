@@ -31,7 +31,7 @@ describe("publishing", function()
       assert.is_true(tickets[500]:wait(0))
    end)
 
-   it("reports a mandatory message that has no route as returned, and goes on", function()
+   broker.unless_redis(it, "a queue is a name", "reports a mandatory message that has no route as returned, and goes on", function()
       local ch = broker.channel()
       local q = queue(ch)
       assert(ch:confirm_select())
@@ -42,7 +42,7 @@ describe("publishing", function()
       assert.is_true(ch:publish("", q, "x", { mandatory = true }))
    end)
 
-   it("hands a returned message to on_return outside of confirm mode", function()
+   broker.unless_redis(it, "a queue is a name", "hands a returned message to on_return outside of confirm mode", function()
       local ch = broker.channel()
       local got, why
       ch:on_return(function(msg, err) got, why = msg, err end)
@@ -52,7 +52,7 @@ describe("publishing", function()
       assert.equal("no_route", why.kind)
    end)
 
-   it("ends as nacked when the queue refuses", function()
+   broker.unless_redis(it, "queue arguments", "ends as nacked when the queue refuses", function()
       local ch = broker.channel()
       local q = queue(ch, { ["x-max-length"] = 1, ["x-overflow"] = "reject-publish" })
       assert(ch:confirm_select())
@@ -80,7 +80,7 @@ describe("publishing", function()
       assert.equal("content_too_large", err.kind)
    end)
 
-   it("carries headers of every type in both directions", function()
+   broker.unless_redis(it, "headers", "carries headers of every type in both directions", function()
       local ch = broker.channel()
       local q = queue(ch)
       local sent = {
@@ -146,7 +146,7 @@ describe("publishing", function()
       assert.error_matches(function() kept:view() end, "this message is gone")
    end)
 
-   it("takes part in transactions", function()
+   broker.unless_redis(it, "transactions", "takes part in transactions", function()
       local ch = broker.channel()
       local q = queue(ch)
       assert.is_true(ch:tx_select())
@@ -162,7 +162,7 @@ end)
 describe("declaring", function()
    after_each(broker.close_all)
 
-   it("covers exchanges, queues and bindings", function()
+   broker.unless_redis(it, "exchanges", "covers exchanges, queues and bindings", function()
       local ch = broker.channel()
       local a, b = broker.name "ex-a", broker.name "ex-b"
       assert.is_true(ch:exchange_declare { exchange = a, type = "topic", auto_delete = true })
@@ -209,7 +209,8 @@ describe("a connection", function()
       end
    end)
 
-   it("opens nothing before it is used, connects again after a close, and never shows its password", function()
+   broker.unless_redis(it, "options",
+      "opens nothing before it is used, connects again after a close, and never shows its password", function()
       local conn = broker.connect { password = "guest" }
       assert.equal("idle", conn.state)
       assert(conn:connect())

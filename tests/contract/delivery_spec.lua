@@ -182,7 +182,7 @@ describe("consumers of one queue", function()
    end)
 end)
 
-describe("a single active consumer", function()
+broker.unless_redis(describe, "queue arguments", "a single active consumer", function()
    after_each(broker.close_all)
 
    it("gets all until it is cancelled; then the next one does", function()
@@ -248,6 +248,8 @@ describe("prefetch", function()
       assert.is_true(a[1]:ack())
       eventually("a fourth", function() return #a + #b == 4 end)
       assert.equal(6, count(ch, q))
+      assert.equal(6, ch:queue_purge { queue = q })
+      assert.equal(0, count(ch, q))
    end)
 
    it("is for the consumers that come after it", function()

@@ -158,7 +158,7 @@ end)
 describe("a fanout exchange", function()
    after_each(clean)
 
-   it("gives a copy to every queue, whatever the keys", function()
+   broker.unless_redis(it, "fanout keys", "gives a copy to every queue, whatever the keys", function()
       local ch = channel()
       local x = exchange(ch, "fanout")
       local one, two = bound(ch, x, ""), bound(ch, x, "some.key")
@@ -184,25 +184,26 @@ end)
 describe("a topic exchange", function()
    after_each(clean)
 
-   -- pattern, keys that match, keys that do not. The empty key has no word at all, "." has two empty ones.
+   -- pattern, keys that match, keys that do not, and whether kombu takes it otherwise. The empty key has no word at all, "."
+   -- has two empty ones.
    local PATTERNS = {
       { "a.b.c", { "a.b.c" }, { "a.b", "a.b.c.d", "a.b.C", "", "a.b.c." } },
       { "#", { "", "a", "a.b", "a.b.c", ".", "..", "a..b", "#", "*" }, {} },
-      { "*", { "a", "abc", "#", "*" }, { "", "a.b", ".", "a.", ".a" } },
-      { "*.*", { "a.b", ".", "a.", ".b" }, { "a", "", "a.b.c", ".." } },
-      { "a.*", { "a.b", "a.", "a.*", "a.#" }, { "a", "a.b.c", "b.a", "" } },
-      { "*.b", { "a.b", ".b" }, { "b", "a.a.b", "a.b.c" } },
-      { "a.#", { "a", "a.", "a.b", "a.b.c", "a..", "a.#" }, { "", "b", "ab", "b.a", ".a" } },
-      { "#.a", { "a", ".a", "b.a", "c.b.a", "a.a" }, { "", "a.b", "ba", "a." } },
-      { "a.#.b", { "a.b", "a.x.b", "a.x.y.b", "a..b", "a.b.b", "a.a.b" }, { "a", "b", "ab", "a.b.c", "a.x", "x.a.b" } },
-      { "#.b.#", { "b", "a.b", "b.c", "a.b.c", "b.b", ".b", "b." }, { "", "a", "ab", "a.c" } },
-      { "*.#", { "a", "a.b", "a.b.c", "." }, { "" } },
-      { "#.*", { "a", "a.b", "a.b.c", "." }, { "" } },
-      { "*.#.*", { "a.b", "a.b.c", ".", "a..b" }, { "a", "" } },
-      { "#.#", { "", "a", "a.b", "..." }, {} },
-      { "*.b.*", { "a.b.c", ".b." }, { "b", "a.b", "b.c", "a.b.c.d", "a.c.b" } },
-      { "#.a.#.b.#", { "a.b", "x.a.b", "a.x.b", "a.b.x", "x.a.y.b.z", "b.a.b" }, { "a", "b", "b.a", "" } },
-      { "a.*.#.c", { "a.b.c", "a.b.x.c", "a.c.c" }, { "a.c", "a.b", "a.b.c.d" } },
+      { "*", { "a", "abc", "#", "*" }, { "", "a.b", ".", "a.", ".a" }, true },
+      { "*.*", { "a.b", ".", "a.", ".b" }, { "a", "", "a.b.c", ".." }, true },
+      { "a.*", { "a.b", "a.", "a.*", "a.#" }, { "a", "a.b.c", "b.a", "" }, true },
+      { "*.b", { "a.b", ".b" }, { "b", "a.a.b", "a.b.c" }, true },
+      { "a.#", { "a", "a.", "a.b", "a.b.c", "a..", "a.#" }, { "", "b", "ab", "b.a", ".a" }, true },
+      { "#.a", { "a", ".a", "b.a", "c.b.a", "a.a" }, { "", "a.b", "ba", "a." }, true },
+      { "a.#.b", { "a.b", "a.x.b", "a.x.y.b", "a..b", "a.b.b", "a.a.b" }, { "a", "b", "ab", "a.b.c", "a.x", "x.a.b" }, true },
+      { "#.b.#", { "b", "a.b", "b.c", "a.b.c", "b.b", ".b", "b." }, { "", "a", "ab", "a.c" }, true },
+      { "*.#", { "a", "a.b", "a.b.c", "." }, { "" }, true },
+      { "#.*", { "a", "a.b", "a.b.c", "." }, { "" }, true },
+      { "*.#.*", { "a.b", "a.b.c", ".", "a..b" }, { "a", "" }, true },
+      { "#.#", { "", "a", "a.b", "..." }, {}, true },
+      { "*.b.*", { "a.b.c", ".b." }, { "b", "a.b", "b.c", "a.b.c.d", "a.c.b" }, true },
+      { "#.a.#.b.#", { "a.b", "x.a.b", "a.x.b", "a.b.x", "x.a.y.b.z", "b.a.b" }, { "a", "b", "b.a", "" }, true },
+      { "a.*.#.c", { "a.b.c", "a.b.x.c", "a.c.c" }, { "a.c", "a.b", "a.b.c.d" }, true },
       { "", { "" }, { "a", ".", "a.b" } },
       { ".", { "." }, { "", "a", "..", "a.", ".a" } },
       { "a..b", { "a..b" }, { "a.b", "a.x.b", "a...b" } },
@@ -214,7 +215,7 @@ describe("a topic exchange", function()
    }
 
    for _, pattern in ipairs(PATTERNS) do
-      it(("matches the pattern %q"):format(pattern[1]), function()
+      broker.unless_redis(it, pattern[4] and "topics", ("matches the pattern %q"):format(pattern[1]), function()
          local ch = channel()
          local x = exchange(ch, "topic")
          local q = bound(ch, x, pattern[1])
@@ -268,7 +269,7 @@ describe("a topic exchange", function()
    end)
 end)
 
-describe("a headers exchange", function()
+broker.unless_redis(describe, "exchanges", "a headers exchange", function()
    after_each(clean)
 
    -- what, binding arguments, headers that match, headers that do not
@@ -365,7 +366,7 @@ describe("the default exchange", function()
       assert.equal(0, #drain(ch, other))
    end)
 
-   it("returns a mandatory message that no queue is named for, and drops another one", function()
+   broker.unless_redis(it, "a queue is a name", "returns a mandatory message that no queue is named for, and drops another one", function()
       local ch = channel()
       local nowhere = broker.name "nowhere"
       assert.is_true(ch:publish("", nowhere, "dropped"))
@@ -379,7 +380,7 @@ describe("the default exchange", function()
       assert.equal("back", err.message.body)
    end)
 
-   it("refuses every operation on itself", function()
+   broker.unless_redis(it, "exchanges", "refuses every operation on itself", function()
       local x = exchange(channel(), "direct")
       local operations = {
          declare = function(ch) return ch:exchange_declare { exchange = "", type = "direct", durable = true } end,
@@ -420,7 +421,7 @@ describe("the exchanges that are always there", function()
       end)
    end)
 
-   it("route", function()
+   broker.unless_redis(it, "exchanges", "route", function()
       local ch = channel()
       local key = broker.name "key"
       assert.equal(1, count(ch, bound(ch, "amq.direct", key), "amq.direct", key))
@@ -446,7 +447,7 @@ describe("the exchanges that are always there", function()
    end)
 end)
 
-describe("bindings of exchanges to exchanges", function()
+broker.unless_redis(describe, "exchanges", "bindings of exchanges to exchanges", function()
    after_each(clean)
 
    it("carry a message down a chain, each by its own type, and leave exchange and key as they were", function()
@@ -555,7 +556,7 @@ describe("bindings of queues", function()
       assert.equal(0, count(ch, q, x, "k"))
    end)
 
-   it("are told apart by their arguments", function()
+   broker.unless_redis(it, "bindings", "are told apart by their arguments", function()
       local ch = channel()
       local x = exchange(ch, "direct")
       local q = bound(ch, x, "k")
@@ -570,7 +571,7 @@ describe("bindings of queues", function()
       assert.equal(0, count(ch, q, x, "k"))
    end)
 
-   it("are unbound also where there are none", function()
+   broker.unless_redis(it, "bindings", "are unbound also where there are none", function()
       local ch = channel()
       local x = exchange(ch, "direct")
       local q = bound(ch, x, "k")
@@ -649,7 +650,7 @@ describe("bindings of queues", function()
    end)
 end)
 
-describe("an alternate exchange", function()
+broker.unless_redis(describe, "exchanges", "an alternate exchange", function()
    after_each(clean)
 
    local function with_alternate(ch, type_, alternate)
@@ -745,7 +746,7 @@ end)
 describe("an internal exchange", function()
    after_each(clean)
 
-   it("refuses publishes, and routes what exchanges hand on", function()
+   broker.unless_redis(it, "exchanges", "refuses publishes, and routes what exchanges hand on", function()
       local ch = channel()
       local inner, outer = exchange(ch, "fanout", { internal = true }), exchange(ch, "fanout")
       assert(ch:exchange_bind { source = outer, destination = inner })
@@ -787,7 +788,7 @@ describe("an auto-delete exchange", function()
       assert.is_false(missing(ch, x))
    end)
 
-   it("goes with the last exchange that it hands on to, but not with one that hands on to it", function()
+   broker.unless_redis(it, "exchanges", "goes with the last exchange that it hands on to, but not with one that hands on to it", function()
       local ch = channel()
       local x = exchange(ch, "fanout", { auto_delete = true })
       local source, destination = exchange(ch, "fanout"), exchange(ch, "fanout")
@@ -799,7 +800,7 @@ describe("an auto-delete exchange", function()
       assert.is_true(missing(ch, x))
    end)
 
-   it("takes along another one that it alone handed on to it", function()
+   broker.unless_redis(it, "exchanges", "takes along another one that it alone handed on to it", function()
       local ch = channel()
       local first, second = exchange(ch, "fanout", { auto_delete = true }), exchange(ch, "fanout", { auto_delete = true })
       assert(ch:exchange_bind { source = first, destination = second })
@@ -813,7 +814,7 @@ end)
 describe("declaring an exchange", function()
    after_each(clean)
 
-   it("again in the same way is nothing", function()
+   broker.unless_redis(it, "exchanges", "again in the same way is nothing", function()
       local ch = channel()
       for _, type_ in ipairs { "direct", "fanout", "topic", "headers" } do
          local x = exchange(ch, type_, { durable = true, auto_delete = true, internal = true })
@@ -821,7 +822,7 @@ describe("declaring an exchange", function()
       end
    end)
 
-   it("passively asks for the name alone", function()
+   broker.unless_redis(it, "exchanges", "passively asks for the name alone", function()
       local ch = channel()
       local x = exchange(ch, "fanout", { durable = true, arguments = { ["alternate-exchange"] = "amq.fanout" } })
       assert.is_true(ch:exchange_declare { exchange = x, passive = true })
@@ -833,7 +834,7 @@ describe("declaring an exchange", function()
       end)
    end)
 
-   it("in another way is refused, naming the first thing that differs", function()
+   broker.unless_redis(it, "exchanges", "in another way is refused, naming the first thing that differs", function()
       local ch = channel()
       local x = exchange(ch, "direct", { arguments = { ["alternate-exchange"] = "one" } })
       local plain = exchange(ch, "direct")
@@ -882,7 +883,7 @@ end)
 describe("deleting an exchange", function()
    after_each(clean)
 
-   it("is refused with if_unused while something is bound to it", function()
+   broker.unless_redis(it, "exchanges", "is refused with if_unused while something is bound to it", function()
       local ch = channel()
       local x, source, destination = exchange(ch, "fanout"), exchange(ch, "fanout"), exchange(ch, "fanout")
       local text = ("PRECONDITION_FAILED - exchange '%s' in vhost '/' in use"):format(x)
@@ -945,7 +946,7 @@ describe("publishing to an exchange", function()
       assert.equal("7", returned.properties.message_id)
    end)
 
-   it("in a transaction routes by the bindings of the publish, not of the commit", function()
+   broker.unless_redis(it, "transactions", "in a transaction routes by the bindings of the publish, not of the commit", function()
       local ch = broker.channel()
       local x, q = exchange(ch, "fanout"), queue(ch)
       assert(ch:tx_select())
@@ -958,7 +959,7 @@ describe("publishing to an exchange", function()
       assert.equal("after", messages[1].body)
    end)
 
-   it("keeps CC and BCC routes of the sender", function()
+   broker.unless_redis(it, "CC", "keeps CC and BCC routes of the sender", function()
       local ch = channel()
       local x = exchange(ch, "direct")
       local a, b, c = bound(ch, x, "a"), bound(ch, x, "b"), bound(ch, x, "c")
@@ -982,7 +983,7 @@ describe("publishing to an exchange", function()
       { kinds = { "direct", "fanout", "direct" }, keys = { "b", "", "c" } },
       { kinds = { "direct", "direct", "topic", "direct" }, keys = { "c", "b", "a", "c" } },
    } do
-      it("follows all keys over " .. table.concat(case.kinds, ", ") .. " (FIELD-F7)", function()
+      broker.unless_redis(it, "exchanges", "follows all keys over " .. table.concat(case.kinds, ", ") .. " (FIELD-F7)", function()
          for _, header in ipairs { "CC", "BCC" } do
             local ch = channel()
             local first = exchange(ch, case.kinds[1])
@@ -1002,7 +1003,8 @@ describe("publishing to an exchange", function()
       end)
    end
 
-   it("goes to the alternate exchange when none of its keys is bound, with all of them (FIELD-F7)", function()
+   broker.unless_redis(it, "exchanges",
+      "goes to the alternate exchange when none of its keys is bound, with all of them (FIELD-F7)", function()
       local ch = channel()
       local other = exchange(ch, "direct")
       local x = broker.name "exchange"
@@ -1015,7 +1017,7 @@ describe("publishing to an exchange", function()
       assert.same({ 0, 1, 1 }, { #drain(ch, own), #drain(ch, a), #drain(ch, c) })
    end)
 
-   it("arrives once, however many of its keys lead to a queue (FIELD-F7)", function()
+   broker.unless_redis(it, "exchanges", "arrives once, however many of its keys lead to a queue (FIELD-F7)", function()
       local ch = channel()
       local x, y = exchange(ch, "topic"), exchange(ch, "direct")
       assert(ch:exchange_bind { destination = y, source = x, routing_key = "#" })
@@ -1025,7 +1027,7 @@ describe("publishing to an exchange", function()
       assert.equal(1, #drain(ch, q))
    end)
 
-   it("keeps its keys when it dies, over exchanges, too (FIELD-F7)", function()
+   broker.unless_redis(it, "exchanges", "keeps its keys when it dies, over exchanges, too (FIELD-F7)", function()
       local ch = channel()
       local dead, second = exchange(ch, "direct"), exchange(ch, "direct")
       assert(ch:exchange_bind { destination = second, source = dead, routing_key = "a" })

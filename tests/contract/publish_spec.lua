@@ -49,7 +49,7 @@ describe("publishing with confirms", function()
       eventually("three waiters", function() return woken == 3 end)
    end)
 
-   it("lets many tasks publish at once, each getting its own result", function()
+   broker.unless_redis(it, "a queue is a name", "lets many tasks publish at once, each getting its own result", function()
       local ch, q = confirming()
       local nowhere = broker.name "nowhere"
       local acked, returned = 0, 0
@@ -77,7 +77,7 @@ describe("publishing with confirms", function()
       assert.equal("bad_argument", err.kind)
    end)
 
-   it("reports a mandatory message without a route as returned, and goes on", function()
+   broker.unless_redis(it, "a queue is a name", "reports a mandatory message without a route as returned, and goes on", function()
       local ch, q = confirming()
       local nowhere = broker.name "nowhere"
       local ok, err = ch:publish("", nowhere, "lost soul", { mandatory = true, message_id = "m1", headers = { n = 1 } })
@@ -101,7 +101,7 @@ describe("publishing with confirms", function()
       assert.is_true(ch:publish("", broker.name "nowhere", "into the void"))
    end)
 
-   it("tells a ticket of its return, and wait_for_confirms of the failures", function()
+   broker.unless_redis(it, "a queue is a name", "tells a ticket of its return, and wait_for_confirms of the failures", function()
       local ch, q = confirming()
       local good = assert(ch:publish_async("", q, "x", { mandatory = true }))
       local bad = assert(ch:publish_async("", broker.name "nowhere", "back", { mandatory = true }))
@@ -115,7 +115,7 @@ describe("publishing with confirms", function()
       assert.is_true(ch:wait_for_confirms(5)) -- told once
    end)
 
-   it("calls on_return in confirm mode, too", function()
+   broker.unless_redis(it, "a queue is a name", "calls on_return in confirm mode, too", function()
       local ch = confirming()
       local got
       ch:on_return(function(msg) got = msg.body end)
@@ -123,7 +123,7 @@ describe("publishing with confirms", function()
       eventually("the return", function() return got == "back" end)
    end)
 
-   it("ends as nacked when the queue refuses", function()
+   broker.unless_redis(it, "queue arguments", "ends as nacked when the queue refuses", function()
       local ch, q = full_queue()
       local ok, err = ch:publish("", q, "2")
       assert.is_nil(ok)
@@ -134,7 +134,7 @@ describe("publishing with confirms", function()
       assert.is_true(ch.is_open)
    end)
 
-   it("settles acks and nacks of a mixed batch one by one", function()
+   broker.unless_redis(it, "queue arguments", "settles acks and nacks of a mixed batch one by one", function()
       local ch, full = full_queue()
       local q = queue(ch)
       local tickets = {}
@@ -185,7 +185,7 @@ describe("publishing without confirms", function()
       for i = 1, 1001 do assert.equal(tostring(i), assert(ch:get(q, { no_ack = true })).body) end
    end)
 
-   it("hands a returned message to on_return", function()
+   broker.unless_redis(it, "a queue is a name", "hands a returned message to on_return", function()
       local ch = broker.channel()
       local nowhere = broker.name "nowhere"
       local got, why
@@ -201,7 +201,7 @@ describe("publishing without confirms", function()
       assert.equal(312, why.code)
    end)
 
-   it("lets on_return publish the message elsewhere", function()
+   broker.unless_redis(it, "a queue is a name", "lets on_return publish the message elsewhere", function()
       local ch = broker.channel()
       local q = queue(ch)
       ch:on_return(function(msg) assert(ch:publish("", q, "again: " .. msg.body)) end)
@@ -309,7 +309,7 @@ describe("headers", function()
       assert.has_error(function() ch:publish("", "q", "x", { headers = { n = 0x8000000000000000ULL } }) end)
    end)
 
-   it("carry the explicit types", function()
+   broker.unless_redis(it, "headers", "carry the explicit types", function()
       local got = through {
          int = mr.int(3), stamp = mr.timestamp(1700000000), bytes = mr.bytes "a\0b", none = mr.null,
          decimal = mr.decimal(314, 2), list = mr.array { 1, 2 }, empty = mr.array {},
@@ -332,7 +332,7 @@ describe("headers", function()
       assert.same(sent, through(sent))
    end)
 
-   it("carry all types that come in through again unchanged", function()
+   broker.unless_redis(it, "headers", "carry all types that come in through again unchanged", function()
       local first = through { n = 1, stamp = mr.timestamp(5), none = mr.null, d = mr.decimal(1, 1), big = INT64_MAX,
          list = { 1, mr.null }, map = { x = mr.timestamp(6) } }
       local second = through(first)
@@ -401,7 +401,7 @@ describe("properties", function()
       assert.same({ a = { 1, 2 } }, msg:decode())
    end)
 
-   it("are absent when they were not given, and the message persistent (X22)", function()
+   broker.unless_redis(it, "priorities", "are absent when they were not given, and the message persistent (X22)", function()
       assert.same({ delivery_mode = 2 }, through({}).properties)
       assert.equal(1, through({ persistent = false }).properties.delivery_mode)
       local ch = broker.channel()
@@ -461,7 +461,7 @@ end)
 describe("a transaction", function()
    after_each(broker.close_all)
 
-   it("publishes at the commit and forgets at a rollback", function()
+   broker.unless_redis(it, "transactions", "publishes at the commit and forgets at a rollback", function()
       local ch, watcher = broker.channel(), broker.channel()
       local q = assert(watcher:queue_declare { queue = broker.name "tx", auto_delete = true }).queue
       assert.is_true(ch:tx_select())
@@ -475,7 +475,7 @@ describe("a transaction", function()
       assert(watcher:queue_delete { queue = q })
    end)
 
-   it("acks at the commit", function()
+   broker.unless_redis(it, "transactions", "acks at the commit", function()
       local ch = broker.channel()
       local q = queue(ch)
       assert(ch:publish("", q, "x"))
@@ -487,7 +487,7 @@ describe("a transaction", function()
       assert.equal(0, count(assert(ch.connection:channel()), q))
    end)
 
-   it("and confirms exclude each other", function()
+   broker.unless_redis(it, "transactions", "and confirms exclude each other", function()
       local ch = broker.channel()
       assert(ch:tx_select())
       local ok, err = ch:confirm_select()

@@ -31,7 +31,7 @@ local function setup(options)
 end
 
 describe("a publisher", function()
-   it("ends each publish as the broker says: acked, returned, nacked (X3, X5, X22)", function()
+   broker.unless_redis(it, "queue arguments", "ends each publish as the broker says: acked, returned, nacked (X3, X5, X22)", function()
       local pub, q, ch = setup { arguments = { ["x-max-length"] = 2, ["x-overflow"] = "reject-publish" } }
       assert.is_true(pub:publish { id = 7 })
       assert.is_true(pub:publish "2")

@@ -37,7 +37,7 @@ describe("a message whose delay ends while its queue is full", function()
    after_each(clean)
 
    for _, overflow in ipairs { "reject-publish", "reject-publish-dlx" } do
-      it("is kept until there is room: " .. overflow .. " (FIELD-W2)", function()
+      broker.unless_redis(it, "queue arguments", "is kept until there is room: " .. overflow .. " (FIELD-W2)", function()
          local ch, queue, seen, go = confirming(), broker.name "full", {}, false
          consumer { queue = { queue = queue, arguments = { ["x-max-length"] = 1, ["x-overflow"] = overflow } }, prefetch = 1,
             concurrency = 1, retry = mr.retry.fixed { delay = 0.3 }, handler = function(msg)
@@ -111,7 +111,7 @@ describe("a copy that cannot be made", function()
       held { ["x-queue-type"] = "quorum", ["x-delivery-limit"] = 2 }
    end)
 
-   it("because the dead letters are full waits for room there (FIELD-C1)", function()
+   broker.unless_redis(it, "queue arguments", "because the dead letters are full waits for room there (FIELD-C1)", function()
       local ch, queue, calls = confirming(), broker.name "buried", 0
       local dead = queue .. ".grave"
       made[#made + 1] = dead
@@ -147,7 +147,7 @@ describe("a copy that cannot be made", function()
       assert.same({ false, true }, seen)
    end)
 
-   it("is given up when the program stops: its message goes back (FIELD-C1)", function()
+   broker.unless_redis(it, "one process", "is given up when the program stops: its message goes back (FIELD-C1)", function()
       local ch, queue = confirming(), broker.name "stopped"
       made[#made + 1], made[#made + 2], made[#made + 3] = queue, queue .. ".dead", queue .. ".retry-exit"
       local obstacle = broker.channel()
@@ -201,7 +201,7 @@ describe("a copy that cannot be made", function()
    end)
 end)
 
-describe("a message that no codec has a word for", function()
+broker.unless_redis(describe, "headers", "a message that no codec has a word for", function()
    before_each(quiet)
    after_each(clean)
 

@@ -42,8 +42,9 @@ describe("remote calls", function()
          assert(ch:publish("", q, "other"))
       end
       wait(8)
-      table.sort(got)
-      assert.equal("other", got[#got]:match "%a+") -- all came, none was refused
+      local others = 0
+      for _, said in ipairs(got) do others = others + (said:find "other" and 1 or 0) end
+      assert.equal(3, others) -- all came, none was refused
       assert(acked:cancel())
       assert.equal(0, broker.count(ch, q))
       assert.is_true(ch.is_open)
@@ -72,7 +73,7 @@ describe("remote calls", function()
       broker.eventually("all answers", function() return left == 0 end)
    end)
 
-   it("to nobody come back at once; to somebody silent end at the deadline", function()
+   broker.unless_redis(it, "a queue is a name", "to nobody come back at once; to somebody silent end at the deadline", function()
       local conn = broker.connect()
       local began = mr.now()
       local _, err = mr.rpc.call(broker.name "nobody", "x", { connection = conn, timeout = 30 })

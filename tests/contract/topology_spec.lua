@@ -22,7 +22,7 @@ local function shop(name)
 end
 
 describe("a topology", function()
-   it("is planned, applied, and then the same", function()
+   broker.unless_redis(it, "queue arguments", "is planned, applied, and then the same", function()
       local t, conn, name = setup(shop)
       local plan = assert(t:plan(conn))
       assert.same({ 7, 0 }, { plan.create, plan.same })
@@ -58,7 +58,7 @@ describe("a topology", function()
       assert.equal(1, #report.kept)
    end)
 
-   it("names each field that differs, and changes none (H7, T14)", function()
+   broker.unless_redis(it, "queue arguments", "names each field that differs, and changes none (H7, T14)", function()
       local t, conn, name = setup(shop)
       local ch = assert(conn:channel())
       assert(ch:queue_declare { queue = name, arguments = { ["x-max-length"] = 99, ["x-message-ttl"] = 60000 } })
@@ -83,7 +83,7 @@ describe("a topology", function()
       assert.equal(5, #report.declared)
    end)
 
-   it("is worked off, counted, deleted (X16, X17)", function()
+   broker.unless_redis(it, "queue arguments", "is worked off, counted, deleted (X16, X17)", function()
       local t, conn, name = setup(function(name) return mr.topology.delayed(name) end)
       assert(t:apply(conn))
       local ch = assert(conn:channel())
@@ -100,7 +100,7 @@ describe("a topology", function()
    end)
 
    for title, kind in pairs { ["(X10, X15)"] = false, ["of quorum queues (FIELD-C2)"] = "quorum" } do
-      it("of delays delivers later, and dead letters aside " .. title, function()
+      broker.unless_redis(it, "queue arguments", "of delays delivers later, and dead letters aside " .. title, function()
          local t, conn, name = setup(function(name)
             return mr.topology.delayed(name, { max_delay = 5, queue_type = kind or nil })
          end)
@@ -120,7 +120,7 @@ describe("a topology", function()
       end)
    end
 
-   it("with priorities gives the urgent ones first (X6)", function()
+   broker.unless_redis(it, "priorities", "with priorities gives the urgent ones first (X6)", function()
       local t, conn, name = setup(function(name) return { queues = { { queue = name, max_priority = 10 } } } end)
       local pub = mr.publisher { connection = conn, topology = t, routing_key = name }
       for _, p in ipairs { 1, 9, 5 } do assert.is_true(pub:publish(tostring(p), { priority = p })) end
@@ -129,7 +129,7 @@ describe("a topology", function()
       assert.same({ "9", "5", "1" }, got)
    end)
 
-   it("is declared again by its publisher when a message came back (X5)", function()
+   broker.unless_redis(it, "queue arguments", "is declared again by its publisher when a message came back (X5)", function()
       local t, conn, name = setup(shop)
       local pub = mr.publisher { connection = conn, topology = t, exchange = name, routing_key = "order.new" }
       assert.is_true(pub:publish "1")

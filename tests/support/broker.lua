@@ -2,7 +2,8 @@
 -- SPDX-License-Identifier: MIT
 --
 -- MR_BROKER says which: "rabbitmq" (the private one; default), "memory" (memory://, and the same broker on
--- a port for those who need one), "tcp" or "tls" (`moonrabbit broker`, at MR_BROKER_URL).
+-- a port for those who need one), "tcp" or "tls" (`moonrabbit broker`, at MR_BROKER_URL), "redis" (the private one).
+local differences = require "redis_differences"
 local mr = require "moonrabbit"
 local shell = require "shell"
 local waits = require "waits"
@@ -17,10 +18,13 @@ broker.kind = os.getenv "MR_BROKER" or "rabbitmq"
 broker.command = env "MOONRABBIT_COMMAND"
 --- Is it RabbitMQ? What only rabbitmqctl can do, or what is RabbitMQ's alone, is for it.
 broker.is_rabbitmq = broker.kind == "rabbitmq"
+broker.is_redis = broker.kind == "redis"
 
 local handle -- of the embedded broker in this process
 if broker.is_rabbitmq then
    broker.url, broker.port = env "MR_RABBITMQ_URL", tonumber(env "MR_RABBITMQ_PORT")
+elseif broker.is_redis then
+   broker.url = env "MR_REDIS_URL"
 elseif broker.kind == "memory" then
    handle = assert(mr.testing.broker { name = "contract", listen = "127.0.0.1:0" })
    broker.url, broker.port = handle.url, handle.port
@@ -103,7 +107,14 @@ end
 
 --- A test that needs a port without TLS.
 function broker.it_plain(it, name, fn)
-   if broker.kind ~= "tls" then it(name, fn) end
+   if broker.port and broker.kind ~= "tls" then it(name, fn) end
+end
+
+--- A test, or a describe, that is left out on redis:// for a reason of redis_differences; not if that is false.
+-- @tparam function it busted's, or its describe, which only a spec sees
+function broker.unless_redis(it, reason, name, fn)
+   assert(not reason or differences[reason], reason)
+   if not (reason and broker.is_redis) then it(name, fn) end
 end
 
 --- rabbitmqctl of the private broker.
@@ -148,9 +159,21 @@ function broker.connection_with(text)
    end
 end
 
---- Makes the broker close every connection (320).
+--- A time among headers, in seconds. On Redis it is text, of UTC.
+function broker.seconds(time)
+   if not broker.is_redis then return tonumber(time.value) end
+   local year, month, day, hour, min, sec = time:match "^(%d+)%-(%d+)%-(%d+)T(%d+):(%d+):(%d+)$"
+   local here = os.time { year = year, month = month, day = day, hour = hour, min = min, sec = sec, isdst = false }
+   return here + os.difftime(here, os.time(os.date("!*t", here)))
+end
+
+--- Makes the broker close every connection (320); of Redis, those of all processes to it, which ends ours so.
 function broker.close_connections(reason)
-   if handle then
+   if broker.is_redis then
+      for _, kind in ipairs { "normal", "pubsub" } do
+         assert(0 == select(2, broker.shell(("redis-cli -s %s client kill type %s"):format(env "MR_REDIS_SOCKET", kind))))
+      end
+   elseif handle then
       handle:close_connections(320, "CONNECTION_FORCED - " .. reason)
    else
       broker.ctl("close_all_connections " .. reason)
