@@ -13,7 +13,8 @@ struct mr_await {
 	struct mr_broker_channel *channel; /* NULL: it has ended */
 	uint32_t failing;                  /* the method that a refusal names */
 	struct mr_method answer; /* its count is the promise's and `here`; id 0: none is sent */
-	/* Instead of sending the answer, if set: for an answer that needs more than a count. */
+	/* Instead of sending the answer, if set: for an answer that needs more than a count. It may refuse by
+	 * the promise's status and error. */
 	void (*heard)(struct mr_broker_channel *ch, struct mr_await *a);
 	struct mr_queue *queue; /* pinned while it waits; or NULL */
 	bool no_ack;            /* of a get */

@@ -115,6 +115,14 @@ enum mr_status mr_broker_channel_locked(const struct mr_queue *q, mr_error *erro
 		q->name, q->vhost->name);
 }
 
+void mr_broker_channel_note(struct mr_broker_channel *ch, const struct mr_queue *q)
+{
+	char *copy = mr_strdup_n(q->name, strlen(q->name));
+	if (!copy) return;
+	mr_free(ch->last_queue);
+	ch->last_queue = copy;
+}
+
 enum mr_status mr_broker_channel_queue(struct mr_broker_channel *ch, mr_slice name,
 	struct mr_queue **out, mr_error *error)
 {

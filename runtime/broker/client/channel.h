@@ -92,6 +92,8 @@ bool mr_broker_channel_has_room(struct mr_broker_channel *ch);
 void mr_broker_channel_hold(struct mr_broker_channel *ch, struct mr_consumer *c, struct mr_queue *q,
 	struct mr_entry *e);
 
+/* "" means this queue from now on. */
+void mr_broker_channel_note(struct mr_broker_channel *ch, const struct mr_queue *q);
 /* The queue a method names; "" is the last declared one. MR_NOT_FOUND, MR_RESOURCE_LOCKED. */
 enum mr_status mr_broker_channel_queue(struct mr_broker_channel *ch, mr_slice name,
 	struct mr_queue **out, mr_error *error);

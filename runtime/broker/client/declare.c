@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "broker/client/backed.h"
 #include "broker/client/chore.h"
+#include "broker/client/found.h"
 #include "broker/client/there.h"
 #include "broker/store/arguments.h"
 #include "broker/store/deadline.h"
@@ -273,11 +274,7 @@ static enum mr_status declared(struct mr_broker_channel *ch, struct mr_queue *q,
 		.name = mr_queue_name(q),
 		.count = (uint32_t)q->ready,
 		.consumers = (uint32_t)q->consumer_count};
-	char *copy = mr_strdup_n(q->name, strlen(q->name));
-	if (copy) {
-		mr_free(ch->last_queue);
-		ch->last_queue = copy;
-	}
+	mr_broker_channel_note(ch, q);
 	if (no_wait) return MR_OK;
 	if (ch->session->broker->store.backing) return mr_there_count(ch, &ok, q);
 	mr_broker_channel_put(ch, &ok);
@@ -359,6 +356,8 @@ static enum mr_status queue_passive(struct mr_broker_channel *ch, const struct m
 		return mr_reply_error(error, 404, "no queue '' in vhost '%s'",
 			ch->session->vhost->name);
 	enum mr_status st = mr_broker_channel_queue(ch, m->names[0], &q, error);
+	if (st == MR_NOT_FOUND && ch->session->broker->store.backing)
+		return mr_found_ask(ch, m->names[0], m->bits & Q_NO_WAIT, error);
 	if (st != MR_OK) return st;
 	mr_deadline_renew(q);
 	return declared(ch, q, m->bits & Q_NO_WAIT);
@@ -398,6 +397,7 @@ static enum mr_status queue_declare(struct mr_broker_channel *ch, const struct m
 		return mr_reply_error(error, 403,
 			"queue name '%.*s' contains reserved prefix 'amq.*'", SHOWN(name));
 	st = check_name("queue", name, error);
+	if (st == MR_OK && q && q->is_found) st = mr_found_yield(&q, error);
 	if (st != MR_OK) return st;
 	if (!q) {
 		st = new_queue(ch, name, m->bits, m->table, &q, error);

@@ -186,12 +186,11 @@ void mr_broker_session_chore_done(struct mr_broker_session *s)
 
 static void say(struct mr_broker_channel *ch, struct mr_await *a)
 {
-	if (a->promise.status != MR_OK)
-		refuse(ch->session, ch, a->failing, &a->promise.error);
-	else if (a->heard)
+	if (a->promise.status == MR_OK && a->heard)
 		a->heard(ch, a);
-	else if (a->answer.id)
+	else if (a->promise.status == MR_OK && a->answer.id)
 		mr_broker_channel_put(ch, &a->answer);
+	if (a->promise.status != MR_OK) refuse(ch->session, ch, a->failing, &a->promise.error);
 }
 
 static void on_answer(struct mr_broker_channel *ch, struct mr_await *a)

@@ -29,8 +29,9 @@ struct mr_queue {
 	struct mr_vhost *vhost;
 	char *name;
 	bool durable, exclusive, auto_delete;
-	bool is_reply;                   /* of direct reply-to: it ends with its consumer */
-	bool deleted;                    /* but not freed while it has unsettled deliveries */
+	bool is_reply; /* of direct reply-to: it ends with its consumer */
+	bool is_found; /* nobody has declared it here: the backing had messages of that name */
+	bool deleted;  /* but not freed while it has unsettled deliveries */
 	struct mr_broker_session *owner; /* of an exclusive one */
 	struct mr_node at_owner;         /* in mr_broker_session.queues */
 	mr_slice arguments;              /* an encoded table, given; empty: none */
