@@ -483,7 +483,7 @@ embedded() {
 	unset MR_BROKER_URL MR_BROKER_PORT
 }
 
-redis_specs="core publish consume confirm delivery dead_letter exchange queue answers closed_channel consumer delay health holding lint loss neighbours notify poison
+redis_specs="core publish consume confirm delivery dead_letter exchange queue answers closed_channel consumer dead delay health holding lint loss neighbours notify poison
 	pool publisher retry returns rpc settling simple topology"
 
 # What Redis has of it; what it has not is left out test by test (tests/support/redis_differences.lua).

@@ -76,7 +76,7 @@ describe("moonrabbit dead", function()
       count(q .. ".dead", 3)
    end)
 
-   it("redrives what matches, with its headers, and the consumer begins anew", function()
+   broker.unless_redis(it, "headers", "redrives what matches, with its headers, and the consumer begins anew", function()
       fail { "a", "b", "c" }
       assert.is_truthy(ok(("%s redrive --match 'error=*book b*' --dry-run"):format(q)):find("would have redriven 1 message", 1, true))
       count(q .. ".dead", 3)
@@ -95,7 +95,7 @@ describe("moonrabbit dead", function()
       assert.same({ { "b", 1, "amq.topic", q .. ".key" }, { "b", 2, "amq.topic", q .. ".key" } }, seen)
    end)
 
-   it("redrives a number of them, to a queue, and drops", function()
+   broker.unless_redis(it, "a queue is a name", "redrives a number of them, to a queue, and drops", function()
       fail { "a", "b", "c" }
       assert(ch:queue_declare { queue = q .. ".other", durable = true })
       ok(("%s redrive --limit 1 --to %s.other"):format(q, q))
@@ -108,7 +108,7 @@ describe("moonrabbit dead", function()
       assert.same({ 0, true }, { code, out:find("sent 0 messages", 1, true) ~= nil })
    end)
 
-   it("keeps what it cannot send back", function()
+   broker.unless_redis(it, "a queue is a name", "keeps what it cannot send back", function()
       fail { "a" }
       local out, code = run(q .. " redrive --to nowhere")
       assert.equal(1, code, out)
@@ -129,7 +129,7 @@ describe("moonrabbit dead", function()
       assert.same({ n = 1 }, broker.take(ch, q).headers)
    end)
 
-   it("loses none when redrive is killed at random points", function()
+   broker.unless_redis(it, "visibility timeout", "loses none when redrive is killed at random points", function()
       local all = 4000 * math.max(KILLS / 20, 1)
       for _, suffix in ipairs { "", ".dead" } do assert(ch:queue_declare { queue = q .. suffix, durable = true }) end
       for i = 1, all do

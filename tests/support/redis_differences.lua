@@ -20,5 +20,6 @@ return {
    ["expiration"] = "A message whose `expiration` is over is dropped, or becomes a dead letter, when a Moonrabbit takes it",
    ["requeue"] = "A requeued message is the next one of its queue",
    ["one process"] = "Exclusive queues and consumers, and the priorities of consumers, are of one process",
+   ["visibility timeout"] = "**What a dead process has taken** comes back after the visibility timeout",
    ["bindings"] = "A binding is its exchange, queue and key",
 }
