@@ -17,7 +17,9 @@ end
 local function run(self, options)
    local ch, err = self:channel()
    if not ch then return nil, err end
-   local count
+   local there, count
+   there, err = ch:queue_declare { queue = options.queue, passive = true } -- Redis looks for it only then
+   if not there then return nil, err end
    count, err = ch:queue_purge { queue = options.queue }
    if not count then return nil, err end
    return { line = ("deleted %s of %s"):format(session.count(count, "message"), options.queue),

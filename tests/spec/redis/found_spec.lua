@@ -68,7 +68,7 @@ describe("A queue of Redis that was not declared here", function()
       assert.truthy(err.text:find("declare it before", 1, true), err.text)
    end)
 
-   it("is what tools of the command look at and move", function()
+   it("is what the tools of the command look at, move and purge", function()
       local command = os.getenv "MOONRABBIT_COMMAND"
       local function run(tool)
          local out, code = shell(("AMQP_URL='%s' %s %s 2>&1"):format(redis.env.MR_REDIS_URL, command, tool))
@@ -82,5 +82,7 @@ describe("A queue of Redis that was not declared here", function()
       redis.python(PUBLISH, "mine")
       run "move theirs mine"
       assert.same({ "0", "6" }, { redis.cli("LLEN", "theirs"), redis.cli("LLEN", "mine") })
+      run "purge mine"
+      assert.equal("0", redis.cli("LLEN", "mine"))
    end)
 end)
