@@ -154,6 +154,17 @@ static bool is_left(struct mr_redis_link *l)
 	return now - l->refused >= l->options.health_check_interval;
 }
 
+static void lose_unasked(struct mr_redis_link *l, const redisReply *r)
+{
+	mr_error why = {0};
+	if (r->type == REDIS_REPLY_ERROR) /* "ERR max number of clients reached" */
+		mr_failure_of_redis(&why, MR_SCOPE_CONNECTION, mr_slice_of(r->str, r->len));
+	else
+		mr_error_set(&why, MR_UNEXPECTED_FRAME, MR_SCOPE_CONNECTION, 0,
+			"Redis answered what was not asked");
+	lose(l, &why);
+}
+
 /* Of a command that has asked for it. */
 static void answer(struct mr_redis_link *l, const redisReply *r)
 {
@@ -163,12 +174,7 @@ static void answer(struct mr_redis_link *l, const redisReply *r)
 		return;
 	}
 	if (!mr_buffer_size(&l->pending)) {
-		if (r->type == REDIS_REPLY_ERROR) /* "ERR max number of clients reached" */
-			mr_failure_of_redis(&why, MR_SCOPE_CONNECTION, mr_slice_of(r->str, r->len));
-		else
-			mr_error_set(&why, MR_UNEXPECTED_FRAME, MR_SCOPE_CONNECTION, 0,
-				"Redis answered what was not asked");
-		lose(l, &why);
+		lose_unasked(l, r);
 		return;
 	}
 	if (r->type == REDIS_REPLY_ERROR) {

@@ -149,7 +149,7 @@ describe("moonrabbit broker --store", function()
       for _, case in ipairs {
          { "--store amqp://h:pass@x", "must be a URL of Redis, such as redis://localhost:6379/0, not \"amqp://h:***@x\"" },
          { "--store redis://localhost --vhost other", "a Redis has one virtual host, /" },
-         { "--store 'redis://localhost/0?queue_order_strategy=sorted'", "queue_order_strategy" },
+         { "--store 'redis://localhost/0?queue_order_strategy=best'", "queue_order_strategy" },
       } do
          local said, code = shell(("%s broker --listen 127.0.0.1:0 %s"):format(broker.command, case[1]))
          assert.truthy(said:find(case[2], 1, true), said)
