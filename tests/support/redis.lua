@@ -9,7 +9,8 @@ local script = debug.getinfo(1, "S").source:match "^@(.*)%.lua$" .. ".sh"
 
 local function quoted(text) return "'" .. tostring(text):gsub("'", "'\\''") .. "'" end
 
-local function output(command)
+--- What a shell command prints, and whether it was well.
+function redis.shell(command)
    local pipe = assert(io.popen(command .. " 2>&1"))
    local text = pipe:read "*a"
    local ok = pipe:close()
@@ -18,15 +19,15 @@ end
 
 --- Starts one in a folder of its own; afterwards redis.env has what its env file says, such as MR_REDIS_URL.
 function redis.start()
-   redis.dir = redis.dir or output "mktemp -d /tmp/moonrabbit-redis.XXXXXX":gsub("%s+$", "")
-   local said, ok = output(("sh %s start %s"):format(quoted(script), redis.dir))
+   redis.dir = redis.dir or redis.shell "mktemp -d /tmp/moonrabbit-redis.XXXXXX":gsub("%s+$", "")
+   local said, ok = redis.shell(("sh %s start %s"):format(quoted(script), redis.dir))
    assert(ok, said)
    redis.env = {}
    for key, value in files.read(redis.dir .. "/env"):gmatch "export ([%w_]+)='?([^'\n]*)" do redis.env[key] = value end
 end
 
 --- Ends it; its data stay for the next start.
-function redis.stop() output(("sh %s stop %s"):format(quoted(script), redis.dir)) end
+function redis.stop() redis.shell(("sh %s stop %s"):format(quoted(script), redis.dir)) end
 
 --- Kills it without warning, and waits until it is dead: a start finds it serving otherwise, and starts none.
 function redis.kill()
@@ -59,7 +60,7 @@ end
 function redis.cli(...)
    local words = {}
    for i, word in ipairs { ... } do words[i] = quoted(word) end
-   return (output(("timeout 60 redis-cli -s %s %s"):format(redis.env.MR_REDIS_SOCKET, table.concat(words, " "))):gsub("\n$", ""))
+   return (redis.shell(("timeout 60 redis-cli -s %s %s"):format(redis.env.MR_REDIS_SOCKET, table.concat(words, " "))):gsub("\n$", ""))
 end
 
 --- Runs a Python program that uses kombu, with the URL as its first argument; returns what it prints.
@@ -68,7 +69,8 @@ function redis.python(program, ...)
    files.write(path, program)
    local words = {}
    for i, word in ipairs { ... } do words[i] = quoted(word) end
-   local said, ok = output(("timeout 60 /usr/bin/python3 %s %s %s"):format(path, quoted(redis.env.MR_REDIS_URL), table.concat(words, " ")))
+   local arguments = quoted(redis.env.MR_REDIS_URL) .. " " .. table.concat(words, " ")
+   local said, ok = redis.shell(("timeout 60 /usr/bin/python3 %s %s"):format(path, arguments))
    os.remove(path)
    assert(ok, said)
    return (said:gsub("\n$", ""))
