@@ -4,10 +4,13 @@
  * would change numbers and empty arrays. What they do not understand stays as it is. */
 #include "redis/scripts.h"
 
-/* Reads the delivery tag in the text of an envelope. */
+/* Reads the delivery tag in the text of an envelope: the last one, which stands near the end. A text may have 100 MB, and
+ * may be no envelope: a pattern without a `^` would try it from each of its bytes. */
 #define TAG_OF                                                                                                  \
 	"local function tag_of(text)\n"                                                                         \
-	"  local tag = text:match('.*\"delivery_tag\": \"([^\"\\\\]+)\"')\n"                                    \
+	"  local last = '^.*\"delivery_tag\": \"([^\"\\\\]+)\"'\n"                                              \
+	"  local is_there = text:find('\"delivery_tag\": \"', 1, true)\n"                                       \
+	"  local tag = is_there and (text:sub(-1000):match(last) or text:match(last))\n"                        \
 	"  if tag then return tag end\n"                                                                        \
 	"  local ok, m = pcall(cjson.decode, text)\n"                                                           \
 	"  local p = ok and type(m) == 'table' and type(m.properties) == 'table' and m.properties\n"            \

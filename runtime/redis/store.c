@@ -20,6 +20,7 @@
 #include "redis/window.h"
 
 #define ROUND 1.0            /* s between two looks at what only time tells */
+#define TEXT_KEPT 65536      /* bytes for an envelope that are not given back after a large one */
 #define SEPARATOR "\x06\x16" /* kombu's */
 #define INVALIDATE "__redis__:invalidate"
 
@@ -306,6 +307,8 @@ static void on_round(struct ev_loop *loop, ev_timer *timer, int revents)
 	(void)loop;
 	(void)revents;
 	r->port.turn(r->port.owner);
+	mr_buffer_consume(&r->text, mr_buffer_size(&r->text));
+	mr_buffer_trim(&r->text, TEXT_KEPT);
 	if (!r->is_up) return;
 	mr_fanout_tell(r);
 	mr_taken_resume(r);

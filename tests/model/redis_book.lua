@@ -9,7 +9,11 @@ local SLOW = 8    -- seconds that the slowest handler takes
 local files = {} -- by name: a file that is open, and what is left of its last line
 
 function book.add(what, n) book.count[what] = (book.count[what] or 0) + (n or 1) end
-function book.problem(form, ...) table.insert(book.problems, form:format(...)) end
+function book.problem(form, ...)
+   local text = form:format(...)
+   print("problem: " .. text)
+   table.insert(book.problems, text)
+end
 
 --- From now on the books of a process are read.
 function book.open(folder, name)

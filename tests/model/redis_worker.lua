@@ -105,12 +105,13 @@ end
 
 local function by_worker()
    local policy = mr.retry.exponential { first = 0.3, factor = 2, jitter = false, attempts = 5 }
-   mr.consumer { connection = conn, queue = "led.work", prefetch = 20, retry = policy, handler = function(msg)
+   local worker = mr.consumer { connection = conn, queue = "led.work", prefetch = 20, retry = policy, handler = function(msg)
       local what, m = decide(msg)
       if what then return what, m end
       if m.plan == "retry" and msg.attempt <= m.fails then return nil, "as planned" end
       note("handled", m.id)
    end }
+   while not worker:wait() do mr.sleep(0.1) end -- it declares the queue of the dead letters
    mr.consumer { connection = conn, queue = "led.work.dead", declare = false, retry = false, dead_letter = false, prefetch = 20,
       handler = function(msg) note("dead", msg:decode().id) end }
 end
@@ -144,7 +145,7 @@ local function by_hand()
    end
 end
 
-by_worker()
+mr.spawn(by_worker)
 mr.spawn(by_hand)
 mr.spawn(by_publisher, "led.work")
 mr.spawn(by_publisher, "led.raw")

@@ -366,6 +366,41 @@ static void test_the_writer_bounds_depth_by_itself(void **state)
 	mr_buffer_fini(&b);
 }
 
+/* A plain body at the beginning is not parsed; what is read is the same wherever it stands. */
+static void test_the_body_may_be_first_and_plain_or_not(void **state)
+{
+	static const char *const bodies[][2] = {{"YWJj", "YWJj"}, {"", ""}, {"a\\\"b", "a\"b"},
+		{"\xc3\xa9", "\xc3\xa9"}, {"a\\u0041", "aA"}};
+	static const char rest[] = "\"properties\": {\"delivery_tag\": \"t\"}";
+	char text[200];
+	(void)state;
+	for (size_t i = 0; i < sizeof bodies / sizeof *bodies * 2; i++) {
+		const char *const *body = bodies[i / 2];
+		struct mr_message *m = NULL;
+		struct mr_envelope seen;
+		mr_error e = {0};
+		if (i % 2)
+			snprintf(text, sizeof text, "{\"body\": \"%s\", %s}", body[0], rest);
+		else
+			snprintf(text, sizeof text, "{%s, \"body\": \"%s\"}", rest, body[0]);
+		assert_int_equal(mr_envelope_read(&m, &seen, mr_slice_str(text), &e), MR_OK);
+		assert_int_equal(m->body_size, strlen(body[1]));
+		assert_memory_equal(mr_message_body(m).data, body[1], m->body_size);
+		mr_message_drop(m);
+	}
+	mr_error e = {0};
+	struct mr_message *m = NULL;
+	struct mr_envelope seen;
+	assert_int_equal(
+		mr_envelope_read(&m, &seen, mr_slice_str("{\"body\": \"0123456789\", x"), &e),
+		MR_BAD_ARGUMENT);
+	assert_non_null(strstr(e.text, "at byte 24"));
+	assert_int_equal(mr_envelope_read(&m, &seen, mr_slice_str("{\"body\": \"01\n\"}"), &e),
+		MR_BAD_ARGUMENT);
+	assert_int_equal(mr_envelope_read(&m, &seen, mr_slice_str("{\"body\": \"0123"), &e),
+		MR_BAD_ARGUMENT);
+}
+
 static void test_base64_is_bounded_by_its_size(void **state)
 {
 	struct mr_buffer b = {0};
@@ -389,6 +424,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_base64_is_bounded_by_its_size),
+		cmocka_unit_test(test_the_body_may_be_first_and_plain_or_not),
 		cmocka_unit_test(test_what_kombu_wrote_is_written_again),
 		cmocka_unit_test(test_restoring_marks_as_kombu_does_and_keeps_the_rest),
 		cmocka_unit_test(test_a_restored_message_is_redelivered_and_stays_so),
