@@ -32,7 +32,9 @@ struct mr_window {               /* the messages of one queue that are fetched, 
 	struct mr_queue *queue;  /* NULL: it has ended */
 	unsigned asked;          /* answers that are due */
 	bool is_dry;             /* it was empty: a change will be heard */
+	bool is_watched;         /* Redis has said that it is empty, and will tell of a change */
 	bool has_changed;        /* heard since it was asked whether it is empty */
+	uint64_t again;          /* the round in which it is asked though nothing was heard */
 	struct mr_node hearings; /* of channels of fanout exchanges: see fanout.c */
 	uint64_t heard;          /* the last message of those that it has got, by its number */
 };
@@ -63,8 +65,10 @@ struct mr_redis_store {
 	int step_count;
 	char sha[MR_SCRIPT_MAX][41];
 	bool is_up;
-	bool is_told; /* that it is up: subscriptions come first */
-	bool is_met;  /* it has said who it is, or will not: see hello.c */
+	bool is_tracked;  /* changes are told */
+	uint64_t round;   /* so many seconds it has run */
+	bool is_told;     /* that it is up: subscriptions come first */
+	bool is_met;      /* it has said who it is, or will not: see hello.c */
 	char version[24], role[16];
 	mr_error ear_why; /* why `ear` is not up; its kind is MR_OK while it is */
 	long long ear_id; /* of the connection that is told of changes; 0: it is not up */

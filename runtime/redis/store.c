@@ -204,8 +204,8 @@ static const struct mr_backing_class class = {publish, delay, mr_window_fetch, m
 static void tracked(void *context, uint64_t number, const redisReply *reply, const mr_error *why)
 {
 	struct mr_redis_store *r = context;
-	(void)number;
-	if (!reply || why) return;
+	if (!reply) return;
+	r->is_tracked = !why && number == (uint64_t)r->ear_id; /* it may be another one meanwhile */
 	r->port.turn(r->port.owner);
 	mr_window_look_again(r);
 }
@@ -219,7 +219,8 @@ static void track(struct mr_redis_store *r)
 	snprintf(id, sizeof id, "%lld", r->ear_id);
 	mr_slice words[] = {mr_slice_str("CLIENT"), mr_slice_str("TRACKING"), mr_slice_str("ON"),
 		mr_slice_str("REDIRECT"), mr_slice_str(id)};
-	mr_redis_link_send(r->link, words, sizeof words / sizeof *words, tracked, r, 0);
+	mr_redis_link_send(r->link, words, sizeof words / sizeof *words, tracked, r,
+		(uint64_t)r->ear_id);
 }
 
 static void on_up(void *owner)
@@ -241,7 +242,7 @@ static void on_down(void *owner, const mr_error *why)
 {
 	struct mr_redis_store *r = owner;
 	r->port.turn(r->port.owner);
-	r->is_up = r->is_told = r->is_met = false;
+	r->is_up = r->is_told = r->is_met = r->is_tracked = false;
 	mr_fanout_lose(r);
 	for (struct mr_node *n = r->windows.next; n != &r->windows; n = n->next)
 		mr_container(n, struct mr_window, node)->is_dry = false;
@@ -279,6 +280,7 @@ static void on_ear_down(void *owner, const mr_error *why)
 	r->port.turn(r->port.owner);
 	r->ear_id = 0;
 	r->ear_why = *why;
+	r->is_tracked = false;
 	mr_fanout_deafen(r, why);
 	if (r->is_up && !r->is_told) r->port.down(r->port.owner, why);
 }
@@ -313,7 +315,7 @@ static void on_round(struct ev_loop *loop, ev_timer *timer, int revents)
 	mr_fanout_tell(r);
 	mr_taken_resume(r);
 	if (*r->doubted) mr_taken_reclaim(r);
-	mr_window_look_again(r);
+	mr_window_round(r);
 	mr_delayed_move(r);
 	r->port.round(r->port.owner);
 	mr_msec now = mr_clock_now();

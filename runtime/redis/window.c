@@ -12,6 +12,8 @@
 #include "redis/envelope.h"
 #include "redis/taken.h"
 
+#define REST                                                                                       \
+	20 /* rounds, to twice as many: then a queue is asked again, should a notice have been lost */
 #define TAKE_BYTES "1048576" /* of one answer, and one message: then it is asked again */
 
 struct fetch { /* a TAKE whose answer is due */
@@ -200,7 +202,8 @@ static void took(void *context, uint64_t number, const redisReply *reply, const 
 	w->asked--;
 	r->answers++;
 	if (f->promise) tell(f->promise, reply, why);
-	if (why) w->is_dry = true; /* it is asked again when there is time: see on_round */
+	w->is_watched = false;
+	if (why) w->is_dry = true; /* it is asked again when there is time: see mr_window_round */
 	if (w->queue && !why && !f->promise && count < f->most) watch(r, w);
 	if (w->queue) serve(q, !why);
 	free_if_over(w);
@@ -244,7 +247,8 @@ void mr_window_fetch(struct mr_backing *b, struct mr_queue *q, size_t most)
 	struct mr_redis_store *r = redis_of(b);
 	struct mr_window *w = mr_window_of(r, q);
 	if (!r->is_up || !w || w->asked || w->is_dry) return;
-	if (!ask(r, w, most, NULL)) w->is_dry = true; /* without memory; see on_round */
+	w->is_watched = false;
+	if (!ask(r, w, most, NULL)) w->is_dry = true; /* without memory; see mr_window_round */
 }
 
 bool mr_window_is_empty(struct mr_backing *b, const struct mr_queue *q)
@@ -280,6 +284,7 @@ static void watched(struct mr_promise *p)
 	struct mr_window *w = x->window;
 	w->asked--;
 	w->is_dry = p->status != MR_OK || (!p->count && !w->has_changed);
+	w->is_watched = w->is_dry && p->status == MR_OK;
 	if (w->queue && !w->is_dry) mr_pump(w->queue);
 	if (w->queue) mr_receiver_pass(w->queue);
 	free_if_over(w);
@@ -293,6 +298,8 @@ static void watch(struct mr_redis_store *r, struct mr_window *w)
 	struct watch *x = mr_calloc(1, sizeof *x);
 	w->is_dry = true; /* without memory the next look at all dry ones helps */
 	w->has_changed = false;
+	w->again = r->round + REST + r->takes % REST; /* not all at once */
+	w->is_watched = w->is_watched && x;
 	if (!x) return;
 	*x = (struct watch){{.told = watched}, r, w};
 	words[0] = mr_slice_str("EXISTS");
@@ -307,21 +314,43 @@ static void look(struct mr_window *w)
 	struct mr_queue *q = w->queue;
 	if (!q || !w->is_dry) return;
 	w->has_changed = true; /* the answer that is due may be older */
-	w->is_dry = false;
+	w->is_dry = w->is_watched = false;
 	mr_queue_pin(q);
 	mr_pump(q);
 	mr_queue_unpin(q);
 }
 
+/* Is it the key of one of its lists? Its name, and the separator before a priority. */
+static bool has_list(const struct mr_redis_store *r, const struct mr_window *w, mr_slice key)
+{
+	mr_slice name = mr_queue_name(w->queue);
+	size_t prefix = strlen(r->prefix), size = prefix + name.size;
+	if (key.size < size || memcmp(key.data, r->prefix, prefix) != 0 ||
+		memcmp(key.data + prefix, name.data, name.size) != 0)
+		return false;
+	return key.size == size || key.data[size] == *MR_LAYOUT_SEPARATOR;
+}
+
 void mr_window_changed(struct mr_redis_store *r, mr_slice key)
 {
-	char room[MR_REDIS_KEY_MAX];
 	for (struct mr_node *n = r->windows.next, *next; n != &r->windows; n = next) {
 		struct mr_window *w = mr_container(n, struct mr_window, node);
 		next = n->next;
-		for (int i = 0; w->queue && w->is_dry && i < r->step_count; i++)
-			if (mr_slice_equal(key, mr_ask_list(r, mr_queue_name(w->queue), i, room)))
-				look(w);
+		if (w->queue && w->is_dry && has_list(r, w, key)) look(w);
+	}
+}
+
+void mr_window_round(struct mr_redis_store *r)
+{
+	r->round++;
+	for (struct mr_node *n = r->windows.next, *next; n != &r->windows; n = next) {
+		struct mr_window *w = mr_container(n, struct mr_window, node);
+		next = n->next;
+		bool rests = w->is_watched && r->is_tracked;
+		if (!rests)
+			look(w);
+		else if (w->queue && w->is_dry && !w->asked && w->again <= r->round)
+			watch(r, w);
 	}
 }
 

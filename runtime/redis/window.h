@@ -15,6 +15,8 @@ void mr_window_get(struct mr_backing *b, struct mr_queue *q, struct mr_promise *
 void mr_window_forget(struct mr_backing *b, struct mr_queue *q);
 void mr_window_changed(struct mr_redis_store *r, mr_slice key); /* a list has changed */
 void mr_window_look_again(struct mr_redis_store *r);            /* all dry ones are asked again */
+void mr_window_round(struct mr_redis_store
+		*r); /* those of which nothing would be heard, and some of the others */
 void mr_window_free_all(struct mr_redis_store *r);
 
 #endif
