@@ -65,11 +65,11 @@ static void moved(void *context, uint64_t number, const redisReply *reply, const
 
 void mr_delayed_move(struct mr_redis_store *r)
 {
-	char rooms[2][MR_REDIS_KEY_MAX];
+	char rooms[3][MR_REDIS_KEY_MAX];
 	mr_slice words[] = {mr_slice_str("EVALSHA"), mr_slice_str(r->sha[MR_SCRIPT_MOVE]),
-		mr_slice_str("1"), mr_ask_key(r, KEY, (mr_slice){0}, rooms[0]),
-		mr_slice_str(MOVE_MOST), mr_slice_str(r->prefix),
-		mr_ask_key(r, "_kombu.binding.", (mr_slice){0}, rooms[1])};
+		mr_slice_str("2"), mr_ask_key(r, KEY, (mr_slice){0}, rooms[0]),
+		mr_ask_key(r, MR_REDIS_INVALID, (mr_slice){0}, rooms[1]), mr_slice_str(MOVE_MOST),
+		mr_slice_str(r->prefix), mr_ask_key(r, "_kombu.binding.", (mr_slice){0}, rooms[2])};
 	if (!r->is_up) return; /* the next round tries again */
 	mr_redis_link_send(r->link, words, sizeof words / sizeof *words, moved, r, 0);
 }

@@ -44,6 +44,16 @@
 	"  return text\n"                                                                                   \
 	"end\n"
 
+/* Puts a text into a list; if there is something else of that name, into that of the invalid ones. Answers an error, or nil. */
+#define PUT                                                                                        \
+	"local function put(verb, list, text, aside)\n"                                            \
+	"  local said = redis.pcall(verb, list, text)\n"                                           \
+	"  if type(said) == 'table' and said.err:find('WRONGTYPE', 1, true) then\n"                \
+	"    said = redis.pcall('LPUSH', aside, text)\n"                                           \
+	"  end\n"                                                                                  \
+	"  return type(said) == 'table' and said or nil\n"                                         \
+	"end\n"
+
 /* kombu matches keys by regular expressions in which `*` is `.*?[^.]` and `#` is `.*?`. */
 #define QUEUES_OF                                                                                  \
 	"local function pattern_of(key)\n"                                                         \
@@ -115,22 +125,23 @@ static const char *const texts[MR_SCRIPT_MAX] = {
 	"for i = 1, #KEYS - 2 do left = left + redis.call('LLEN', KEYS[i]) end\n"
 	"out[#out + 1] = left\n"
 	"return out\n",
-	/* KEYS: a list, unacked, unacked_index. ARGV: tag. Not if somebody has restored it. Without memory Redis refuses
-	 * what grows, unless something was removed before. */
-	[MR_SCRIPT_BACK] = MARKED
-	"local whole = redis.call('HGET', KEYS[2], ARGV[1])\n"
-	"local text = whole and parts_of(whole)\n"
-	"if whole and not text then return redis.error_reply('ERR unacked: no member of ours') end\n"
-	"if text then\n"
-	"  redis.call('HDEL', KEYS[2], ARGV[1])\n"
-	"  local said = redis.pcall('RPUSH', KEYS[1], marked(text))\n"
-	"  if type(said) == 'table' then\n"
-	"    redis.call('HSET', KEYS[2], ARGV[1], whole)\n"
-	"    return said\n"
-	"  end\n"
-	"end\n"
-	"redis.call('ZREM', KEYS[3], ARGV[1])\n"
-	"return text and 1 or 0\n",
+	/* KEYS: a list, unacked, unacked_index, the invalid ones. ARGV: tag. Not if somebody has restored it. What has
+	 * become unreadable in `unacked` stays there. Without memory Redis refuses what grows, unless something was removed
+	 * before. */
+	[MR_SCRIPT_BACK] =
+		MARKED PUT "local whole = redis.call('HGET', KEYS[2], ARGV[1])\n"
+			   "local text = whole and parts_of(whole)\n"
+			   "if whole and not text then return 0 end\n"
+			   "if text then\n"
+			   "  redis.call('HDEL', KEYS[2], ARGV[1])\n"
+			   "  local failed = put('RPUSH', KEYS[1], marked(text), KEYS[4])\n"
+			   "  if failed then\n"
+			   "    redis.call('HSET', KEYS[2], ARGV[1], whole)\n"
+			   "    return failed\n"
+			   "  end\n"
+			   "end\n"
+			   "redis.call('ZREM', KEYS[3], ARGV[1])\n"
+			   "return text and 1 or 0\n",
 	/* KEYS: the bindings of an exchange. ARGV: routing key, envelope, the names' prefix, and the suffix of
 	 * the priority. Answers the number of queues. */
 	[MR_SCRIPT_ROUTE] = QUEUES_OF
@@ -169,9 +180,10 @@ static const char *const texts[MR_SCRIPT_MAX] = {
 	"end\n"
 	"return #due\n",
 	/* KEYS: unacked, unacked_index. ARGV: the end of the names of what was taken, the names' prefix, the prefix of
-	 * bindings. Restores what was taken by an answer that was lost. */
+	 * bindings, and how many seconds ago it was taken at most. Restores what was taken by an answer that was lost. */
 	[MR_SCRIPT_RECLAIM] = RESTORED
-	"for _, tag in ipairs(redis.call('ZREVRANGE', KEYS[2], 0, -1)) do\n"
+	"local from = redis.call('TIME')[1] - ARGV[4]\n"
+	"for _, tag in ipairs(redis.call('ZREVRANGEBYSCORE', KEYS[2], '+inf', from)) do\n"
 	"  local whole = tag:find(ARGV[1], 1, true) and redis.call('HGET', KEYS[1], tag)\n"
 	"  if whole and restore(KEYS[1], tag, whole, ARGV[2], ARGV[3]) then\n"
 	"    redis.call('ZREM', KEYS[2], tag)\n"
@@ -183,17 +195,30 @@ static const char *const texts[MR_SCRIPT_MAX] = {
 			    "local due = t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[1]\n"
 			    "redis.call('ZADD', KEYS[1], due, table.concat(ARGV, '\\6\\22', 2))\n"
 			    "return 1\n",
-	/* KEYS: the delayed messages. ARGV: how many, the names' prefix, the prefix of bindings. Moves those that are
-	 * due, and publishes those of step -1, whose exchange is a channel; answers in how many ms the next one is, or -1. */
-	[MR_SCRIPT_MOVE] = QUEUES_OF
+	/* KEYS: the delayed messages, the invalid ones. ARGV: how many, the names' prefix, the prefix of bindings. Moves those
+	 * that are due, and publishes those of step -1, whose exchange is a channel; answers in how many ms the next one is,
+	 * or -1. What is none of ours is put aside: it must not hold up the others. */
+	[MR_SCRIPT_MOVE] = QUEUES_OF PUT
 	"local t = redis.call('TIME')\n"
 	"local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
-	"for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])) do\n"
+	"local function queues_for(ex, rk)\n"
+	"  if ex == '' then return { rk } end\n"
+	"  local key = ARGV[3] .. ex\n"
+	"  return redis.call('TYPE', key).ok == 'set' and queues_of(key, rk) or {}\n"
+	"end\n"
+	"local function move(member)\n"
 	"  local ex, rk, step, text = member:match('^(.-)\\6\\22(.-)\\6\\22(.-)\\6\\22(.*)$')\n"
+	"  if not ex then return put('LPUSH', KEYS[2], member, KEYS[2]) end\n"
 	"  local suffix = step == '0' and '' or '\\6\\22' .. step\n"
-	"  local queues = step == '-1' and {} or ex == '' and { rk } or queues_of(ARGV[3] .. ex, rk)\n"
-	"  if step == '-1' then redis.call('PUBLISH', ex, text) end\n"
-	"  for _, q in ipairs(queues) do redis.call('LPUSH', ARGV[2] .. q .. suffix, text) end\n"
+	"  if step == '-1' then redis.call('PUBLISH', ex, text) return end\n"
+	"  for _, q in ipairs(queues_for(ex, rk)) do\n"
+	"    local failed = put('LPUSH', ARGV[2] .. q .. suffix, text, KEYS[2])\n"
+	"    if failed then return failed end\n"
+	"  end\n"
+	"end\n"
+	"for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])) do\n"
+	"  local failed = move(member)\n"
+	"  if failed then return failed end\n"
 	"  redis.call('ZREM', KEYS[1], member)\n"
 	"end\n"
 	"local next = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')\n"

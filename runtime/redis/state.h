@@ -65,10 +65,10 @@ struct mr_redis_store {
 	int step_count;
 	char sha[MR_SCRIPT_MAX][41];
 	bool is_up;
-	bool is_tracked;  /* changes are told */
-	uint64_t round;   /* so many seconds it has run */
-	bool is_told;     /* that it is up: subscriptions come first */
-	bool is_met;      /* it has said who it is, or will not: see hello.c */
+	bool is_tracked; /* changes are told */
+	uint64_t round;  /* so many seconds it has run */
+	bool is_told;    /* that it is up: subscriptions come first */
+	bool is_met;     /* it has said who it is, or will not: see hello.c */
 	char version[24], role[16];
 	mr_error ear_why; /* why `ear` is not up; its kind is MR_OK while it is */
 	long long ear_id; /* of the connection that is told of changes; 0: it is not up */
@@ -82,12 +82,14 @@ struct mr_redis_store {
 	size_t ack_count;
 	char taker[40];   /* the end of the names of what it takes, its own */
 	bool is_in_doubt; /* an answer with messages may have been lost */
+	mr_msec doubtful; /* since then: when the first of them was asked for */
 	char doubted[40]; /* the taker of that time, while they are not reclaimed; or "" */
 	bool acks_wait;   /* Redis has refused some: the next round tries again */
 	uint64_t tag_high, tag_low; /* of the next delivery tag */
 	struct mr_buffer text;      /* scratch */
 };
 
+#define MR_REDIS_INVALID "moonrabbit.invalid" /* the list of what was put aside */
 #define MR_REDIS_KEY_MAX 600 /* bytes of a key: prefix and name have at most 255 each */
 
 #endif

@@ -11,6 +11,7 @@
 #define ACKS_MOST 256    /* of one command */
 #define RENEW_MOST 1000  /* of one command */
 #define RESTORE_MOST 100 /* of one step of the server */
+#define CLOCKS_DIFFER 60 /* s, of a master and the replica that has become one */
 
 static void free_taken(struct mr_taken *t)
 {
@@ -106,11 +107,12 @@ static void told_back(struct mr_promise *p)
 /* Nobody else has `t`, which is in no list. */
 static void send_back(struct mr_redis_store *r, struct mr_taken *t)
 {
-	char rooms[2][MR_REDIS_KEY_MAX];
+	char rooms[3][MR_REDIS_KEY_MAX];
 	mr_slice words[] = {mr_slice_str("EVALSHA"), mr_slice_str(r->sha[MR_SCRIPT_BACK]),
-		mr_slice_str("3"), mr_slice_str(t->list),
+		mr_slice_str("4"), mr_slice_str(t->list),
 		mr_ask_key(r, "unacked", (mr_slice){0}, rooms[0]),
-		mr_ask_key(r, "unacked_index", (mr_slice){0}, rooms[1]), mr_slice_str(t->tag)};
+		mr_ask_key(r, "unacked_index", (mr_slice){0}, rooms[1]),
+		mr_ask_key(r, MR_REDIS_INVALID, (mr_slice){0}, rooms[2]), mr_slice_str(t->tag)};
 	t->promise = (struct mr_promise){.told = told_back};
 	mr_ask_send(r, words, sizeof words / sizeof *words, &t->promise);
 }
@@ -217,17 +219,20 @@ static void reclaimed(void *context, uint64_t number, const redisReply *reply, c
  * first one is over has its messages back after the visibility timeout. */
 void mr_taken_reclaim(struct mr_redis_store *r)
 {
-	char rooms[3][MR_REDIS_KEY_MAX];
+	char rooms[3][MR_REDIS_KEY_MAX], seconds[32];
 	if (r->is_in_doubt) {
 		if (!*r->doubted) memcpy(r->doubted, r->taker, sizeof r->taker);
 		mr_taken_name(r);
 		r->is_in_doubt = false;
 	}
 	if (!*r->doubted) return;
+	snprintf(seconds, sizeof seconds, "%lld",
+		(long long)((mr_clock_now() - r->doubtful) / 1000) + CLOCKS_DIFFER);
 	mr_slice words[] = {mr_slice_str("EVALSHA"), mr_slice_str(r->sha[MR_SCRIPT_RECLAIM]),
 		mr_slice_str("2"), mr_ask_key(r, "unacked", (mr_slice){0}, rooms[0]),
 		mr_ask_key(r, "unacked_index", (mr_slice){0}, rooms[1]), mr_slice_str(r->doubted),
-		mr_slice_str(r->prefix), mr_ask_key(r, "_kombu.binding.", (mr_slice){0}, rooms[2])};
+		mr_slice_str(r->prefix), mr_ask_key(r, "_kombu.binding.", (mr_slice){0}, rooms[2]),
+		mr_slice_str(seconds)};
 	mr_redis_link_send(r->link, words, sizeof words / sizeof *words, reclaimed, r, 0);
 }
 

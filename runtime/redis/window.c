@@ -21,6 +21,7 @@ struct fetch { /* a TAKE whose answer is due */
 	struct mr_window *window;
 	struct mr_promise *promise; /* of a get; or NULL */
 	size_t most;
+	mr_msec sent;
 };
 
 static struct mr_redis_store *redis_of(struct mr_backing *b)
@@ -97,7 +98,7 @@ static void put_aside(struct mr_redis_store *r, const redisReply *tag, const red
 {
 	char room[MR_REDIS_KEY_MAX];
 	mr_slice words[] = {mr_slice_str("LPUSH"),
-		mr_ask_key(r, "moonrabbit.invalid", (mr_slice){0}, room),
+		mr_ask_key(r, MR_REDIS_INVALID, (mr_slice){0}, room),
 		mr_slice_of(text->str, text->len)};
 	struct aside *a = mr_calloc(1, sizeof *a);
 	struct mr_taken *t = a ? new_taken(r, tag) : NULL;
@@ -181,6 +182,14 @@ static void serve(struct mr_queue *q, bool has_answer)
 	mr_queue_unpin(q);
 }
 
+/* Redis may have executed it: see mr_taken_reclaim. */
+static void doubt(struct mr_redis_store *r, const struct fetch *f)
+{
+	bool is_first = !r->is_in_doubt && !*r->doubted;
+	if (is_first || f->sent < r->doubtful) r->doubtful = f->sent;
+	r->is_in_doubt = true;
+}
+
 static void took(void *context, uint64_t number, const redisReply *reply, const mr_error *why)
 {
 	struct fetch *f = context;
@@ -198,7 +207,7 @@ static void took(void *context, uint64_t number, const redisReply *reply, const 
 		else
 			drop(r, tag);
 	}
-	if (!reply) r->is_in_doubt = true;
+	if (!reply) doubt(r, f);
 	w->asked--;
 	r->answers++;
 	if (f->promise) tell(f->promise, reply, why);
@@ -218,7 +227,7 @@ static bool ask(struct mr_redis_store *r, struct mr_window *w, size_t most, stru
 	struct fetch *f = mr_calloc(1, sizeof *f);
 	if (!f) return false;
 	mr_taken_return(r, true);
-	*f = (struct fetch){r, w, p, most};
+	*f = (struct fetch){r, w, p, most, mr_clock_now()};
 	snprintf(number, sizeof number, "%zu", most);
 	snprintf(keys, sizeof keys, "%d", r->step_count + 2);
 	words[count++] = mr_slice_str("EVALSHA");

@@ -1,5 +1,5 @@
 --- idle: consumed queues without messages: what they cost, and that nothing is missed.
--- Covers: runtime/redis/window.c by exists
+-- Feature: idle queues of Redis
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
 local redis = require "redis"

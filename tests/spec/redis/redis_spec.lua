@@ -2,7 +2,7 @@
 -- Covers: runtime/redis/store.c by LPUSH
 -- Covers: runtime/redis/ask.c by SCRIPT
 -- Covers: runtime/redis/scripts.c by unacked
--- Covers: runtime/redis/window.c by invalid
+-- Covers: runtime/redis/window.c by redelivered
 -- Covers: runtime/redis/taken.c by unacked
 -- Covers: runtime/redis/delayed.c by delayed
 -- Covers: runtime/broker/server/gateway.c by redis
