@@ -7,6 +7,7 @@ local waits = require "waits"
 
 local eventually = waits.eventually
 local MB = 2 ^ 20
+local gives_back = not (os.getenv "MR_BUILD_NAME" or "release"):find "san" -- a sanitizer keeps what is freed
 
 -- From kombu, as base64; its consumer gets what ours publishes.
 local KOMBU = [[
@@ -61,7 +62,7 @@ describe("Large messages on Redis", function()
       got[1] = nil
       collectgarbage()
       collectgarbage()
-      eventually("its memory", function() return memory() < before + 150 end) -- allocators keep some
+      eventually("its memory", function() return memory() < before + 150 or not gives_back end) -- allocators keep some
    end)
 
    it("come from kombu, and go to it", function()
@@ -109,6 +110,6 @@ describe("Large messages on Redis", function()
          assert(msg:ack())
       end, { concurrency = 1 }))
       eventually("all of them", function() return count == #tickets end, 120)
-      assert.is_true(most < before + 120, ("%.0f MiB, before %.0f"):format(most, before))
+      assert.is_true(most < before + 120 or not gives_back, ("%.0f MiB, before %.0f"):format(most, before))
    end)
 end)
