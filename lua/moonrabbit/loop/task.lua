@@ -187,17 +187,22 @@ function task.end_if_gone(era)
    if era and era ~= task.era then suspend(GONE) end
 end
 
+-- An idle worker, or a new one.
+local function claim()
+   if pool_size == 0 then
+      local worker = create(work)
+      ours[worker] = true
+      return worker
+   end
+   local worker = pool[pool_size]
+   pool[pool_size] = nil
+   pool_size = pool_size - 1
+   return worker
+end
+
 --- Runs job(a, b, c) in a worker, at once, until it ends or waits.
 function task.start(job, a, b, c)
-   local worker
-   if pool_size > 0 then
-      worker = pool[pool_size]
-      pool[pool_size] = nil
-      pool_size = pool_size - 1
-   else
-      worker = create(work)
-      ours[worker] = true
-   end
+   local worker = claim()
    local mark = marks.mark
    local consumer, deadline = mark.consumer, mark.deadline
    mark.consumer, mark.deadline, mark.turn = 0, 0, mark.turn + 1
@@ -371,9 +376,7 @@ function task.background(fn, a) task.start(in_background, fn, a) end
 
 --- Starts fn(a) as a task at the next turn of the loop: for callbacks from within the dispatcher.
 function task.later(fn, a)
-   local worker = create(work)
-   ours[worker] = true
-   make_ready { worker, spawned, fn, a, n = 3 }
+   make_ready { claim(), spawned, fn, a, n = 3 }
    if not task.is_pumping then nudge() end
 end
 

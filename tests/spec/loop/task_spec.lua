@@ -167,6 +167,16 @@ describe("task", function()
       assert.equal("x", ran)
    end)
 
+   it("runs what is put off in an idle coroutine, as all else", function()
+      local seen, count = {}, 0
+      for _ = 1, 10 do
+         task.later(function() seen[coroutine.running()] = true end)
+         task.run_ready()
+      end
+      for _ in pairs(seen) do count = count + 1 end
+      assert.equal(1, count)
+   end)
+
    it("leaves who is woken within a turn to the next one", function()
       local count = 0
       local function again()
