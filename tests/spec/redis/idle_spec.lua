@@ -18,6 +18,8 @@ local function rounds(count)
    eventually("the rounds", function() return calls "zrangebyscore" >= count end)
 end
 
+local is_sanitized = (os.getenv "MR_BUILD_NAME" or "release"):find "san"
+
 describe("Idle queues on Redis", function()
    local conn, ch, got
    redis.around(setup, teardown)
@@ -61,11 +63,13 @@ describe("Idle queues on Redis", function()
       all_of "heard"
    end)
 
-   it("are asked about now and then, should a notice be lost", function()
-      redis.cli("CONFIG", "RESETSTAT")
-      eventually("a look at all of them", function() return calls "exists" >= QUEUES end, 60)
-      assert.equal(0, calls "rpop")
-   end)
+   if not is_sanitized then -- it waits for 40 s
+      it("are asked about now and then, should a notice be lost", function()
+         redis.cli("CONFIG", "RESETSTAT")
+         eventually("a look at all of them", function() return calls "exists" >= QUEUES end, 60)
+         assert.equal(0, calls "rpop")
+      end)
+   end
 
    it("are asked about each second when Redis cannot tell, and rarely when it can again", function()
       redis.cli("ACL", "SETUSER", "default", "-subscribe")
