@@ -48,13 +48,14 @@ struct mr_redis_link {
 	ev_io io;
 	ev_timer timer; /* by phase: the next try, or the end of patience */
 	mr_msec due;    /* of the timer */
-	mr_msec heard;  /* when Redis last sent something, or was first asked */
+	mr_msec heard;  /* when Redis last sent something, made room for more, or was first asked */
 	int64_t tries;  /* since it was up */
 	/* When the server first and last refused a command for its state (READONLY, LOADING, MASTERDOWN). */
 	mr_msec refused, refused_again;
 	uint64_t random;
 	struct mr_redis_figures figures;
 	unsigned busy;
+	bool is_full; /* what is written has to wait for room */
 	bool is_closed;
 };
 
@@ -234,6 +235,7 @@ static void drop(struct mr_redis_link *l, const mr_error *why)
 	l->subscribed = 0;
 	l->figures.asked_at = 0;
 	l->refused_again = 0;
+	l->is_full = false;
 	ev_io_stop(l->loop, &l->io);
 	ev_timer_stop(l->loop, &l->timer);
 	mr_seek_cancel(&l->seek);
@@ -298,7 +300,10 @@ static void write_out(struct mr_redis_link *l)
 		ssize_t n = l->stream->class->write(l->stream, mr_buffer_data(&l->out),
 			mr_buffer_size(&l->out), &error);
 		if (n < 0) lose(l, &error);
+		if (n == 0) l->is_full = true;
 		if (n <= 0) break;
+		if (l->is_full) l->heard = mr_clock_now(); /* it has made room: it reads */
+		l->is_full = false;
 		l->figures.sent += (size_t)n;
 		mr_buffer_consume(&l->out, (size_t)n);
 	}

@@ -25,6 +25,7 @@ local function carry(self, from, to, way, cut)
    while true do
       local bytes = receive(from, buffer, self.is_trickling and 1 or 65536)
       if not bytes then break end
+      if self.rate then mr.sleep(#bytes / self.rate) end
       local limit = cut or self["cut_" .. way]
       local part = limit and bytes:sub(1, math.max(limit - passed, 0)) or bytes
       if #part > 0 and not to:write(part) then break end
@@ -43,8 +44,8 @@ end
 
 --- A proxy before the port of a broker. What it does may be changed while it runs: cut_down and cut_up (bytes of each
 -- connection towards the client or the broker after which both sides end; nil: none), holds (then nothing passes any more
--- instead), resets (the end is a reset), is_trickling (one byte at a time), record (a string, to which is added what goes
--- to the broker), cuts_up (a list: the next connections end each after so many bytes; false: not).
+-- instead), resets (the end is a reset), is_trickling (one byte at a time), rate (so many bytes a second), record (a string,
+-- to which is added what goes to the broker), cuts_up (a list: the next connections end each after so many bytes; false: not).
 -- @treturn table port, count (connections), down and up (bytes that passed)
 function proxy.start(port)
    local self

@@ -2,6 +2,8 @@
 -- Covers: runtime/redis/scripts.c by delivery_tag
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
+local peer = require "peer"
+local proxy = require "proxy"
 local redis = require "redis"
 local waits = require "waits"
 
@@ -111,5 +113,20 @@ describe("Large messages on Redis", function()
       end, { concurrency = 1 }))
       eventually("all of them", function() return count == #tickets end, 120)
       assert.is_true(most < before + 120 or not gives_back, ("%.0f MiB, before %.0f"):format(most, before))
+   end)
+
+   it("may take longer on their way than an answer may", function()
+      local between = assert(proxy.start(tonumber(redis.env.MR_REDIS_URL:match ":(%d+)")))
+      local slow = assert(mr.connect((redis.env.MR_REDIS_URL:gsub(":%d+", ":" .. between.port) .. "?socket_timeout=1")))
+      local out = assert(slow:channel())
+      assert(out:confirm_select())
+      between.rate = 8 * MB
+      local began = mr.now()
+      assert(out:publish("", "q", ("x"):rep(24 * MB), { timeout = 60 }))
+      assert.is_true(mr.now() - began > 3)
+      between.rate = nil
+      assert.equal(24 * MB, #assert(ch:get("q", { no_ack = true })).body)
+      slow:close()
+      peer.stop_all()
    end)
 end)
