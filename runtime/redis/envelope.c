@@ -398,34 +398,3 @@ enum mr_status mr_envelope_read(struct mr_message **out, struct mr_envelope *see
 	json_decref(root);
 	return st == MR_NO_MEMORY ? out_of_memory(error) : st;
 }
-
-/* ---- restoring ---- */
-
-/* What _do_restore_message does: without headers it marks nothing, as a KeyError ends it. */
-static enum mr_status mark(const json_t *root, mr_error *error)
-{
-	json_t *headers = json_object_get(root, "headers");
-	json_t *info = json_object_get(json_object_get(root, "properties"), "delivery_info");
-	if (!json_is_object(headers)) return MR_OK;
-	if (json_object_set_new(headers, "redelivered", json_true())) return out_of_memory(error);
-	if (json_is_object(info) && json_object_set_new(info, "redelivered", json_true()))
-		return out_of_memory(error);
-	return MR_OK;
-}
-
-enum mr_status mr_envelope_restore(struct mr_buffer *out, mr_slice json, mr_error *error)
-{
-	json_t *root;
-	size_t before = mr_buffer_size(out);
-	enum mr_status st = parse(&root, json, 0, error);
-	if (st != MR_OK) return st;
-	st = mark(root, error);
-	if (st == MR_OK) {
-		st = mr_pyjson_value(out, root);
-		if (st == MR_NO_MEMORY) out_of_memory(error);
-		if (st == MR_BAD_ARGUMENT) refuse(error, "it is nested too deep");
-	}
-	json_decref(root);
-	if (st != MR_OK) out->end = out->start + before;
-	return st;
-}

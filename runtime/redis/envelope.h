@@ -29,8 +29,5 @@ enum mr_status mr_envelope_read(struct mr_message **out, struct mr_envelope *see
  * MR_CONTENT_TOO_LARGE; MR_NO_MEMORY. */
 enum mr_status mr_envelope_write(struct mr_buffer *out, const struct mr_message *m,
 	const struct mr_envelope *as, mr_error *error);
-/* Appends the envelope as kombu restores it: marked as redelivered, all else as it was, members
- * that we do not know, too. Errors as mr_envelope_read. */
-enum mr_status mr_envelope_restore(struct mr_buffer *out, mr_slice json, mr_error *error);
 
 #endif

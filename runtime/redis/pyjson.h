@@ -4,17 +4,12 @@
 #ifndef MR_REDIS_PYJSON_H
 #define MR_REDIS_PYJSON_H
 
-#include <jansson.h>
-
 #include "base/buffer.h"
-
-#define MR_PYJSON_DEPTH_MAX 64 /* levels of an envelope: headers have 32 */
 
 /* All append. MR_OK, MR_NO_MEMORY, or MR_BAD_ARGUMENT, where what was appended is of no use. */
 enum mr_status mr_pyjson_text(struct mr_buffer *out, const char *text); /* as it is */
 enum mr_status mr_pyjson_string(struct mr_buffer *out, mr_slice text);  /* bad: not UTF-8 */
 enum mr_status mr_pyjson_integer(struct mr_buffer *out, int64_t number);
-enum mr_status mr_pyjson_real(struct mr_buffer *out, double number);        /* bad: NaN, infinite */
-enum mr_status mr_pyjson_value(struct mr_buffer *out, const json_t *value); /* bad: too deep */
+enum mr_status mr_pyjson_real(struct mr_buffer *out, double number); /* bad: NaN, infinite */
 
 #endif

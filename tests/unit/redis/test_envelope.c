@@ -2,13 +2,14 @@
  * SPDX-License-Identifier: MIT
  *
  * Covers: runtime/redis/base64.c by mr_base64_size
- * Covers: runtime/redis/pyjson.c by mr_pyjson_value
+ * Covers: runtime/redis/pyjson.c by mr_pyjson_text
  * Covers: runtime/redis/envelope_write.c by mr_envelope_write
  */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
 
@@ -49,18 +50,6 @@ static void test_what_kombu_wrote_is_written_again(void **state)
 		assert_int_equal(write_again(&b, m, &seen, &e), MR_OK);
 		is_text(&b, written[i]);
 		mr_message_drop(m);
-		mr_buffer_fini(&b);
-	}
-}
-
-static void test_restoring_marks_as_kombu_does_and_keeps_the_rest(void **state)
-{
-	(void)state;
-	for (size_t i = 0; i < COUNT(restored); i++) {
-		struct mr_buffer b = {0};
-		mr_error e = {0};
-		assert_int_equal(mr_envelope_restore(&b, mr_slice_str(restored[i][0]), &e), MR_OK);
-		is_text(&b, restored[i][1]);
 		mr_buffer_fini(&b);
 	}
 }
@@ -328,7 +317,6 @@ static enum mr_status all_of_it(struct mr_buffer *out)
 	mr_error e = {0};
 	enum mr_status st = mr_envelope_read(&m, &seen, mr_slice_str(written[5]), &e);
 	if (st == MR_OK) st = write_again(out, m, &seen, &e);
-	if (st == MR_OK) st = mr_envelope_restore(out, mr_slice_str(written[5]), &e);
 	if (st != MR_OK) assert_int_equal(e.kind, MR_NO_MEMORY);
 	mr_message_drop(m);
 	return st;
@@ -349,21 +337,6 @@ static void test_no_memory_is_said_and_nothing_leaks(void **state)
 	} while (st == MR_NO_MEMORY);
 	assert_int_equal(st, MR_OK);
 	assert_true(n > 4);
-}
-
-static void test_the_writer_bounds_depth_by_itself(void **state)
-{
-	struct mr_buffer b = {0};
-	json_t *outer = json_array();
-	(void)state;
-	for (int i = 1; i < MR_PYJSON_DEPTH_MAX + 1; i++) {
-		json_t *next = json_array();
-		json_array_append_new(next, outer);
-		outer = next;
-	}
-	assert_int_equal(mr_pyjson_value(&b, outer), MR_BAD_ARGUMENT);
-	json_decref(outer);
-	mr_buffer_fini(&b);
 }
 
 /* A plain body at the beginning is not parsed; what is read is the same wherever it stands. */
@@ -426,7 +399,6 @@ int main(void)
 		cmocka_unit_test(test_base64_is_bounded_by_its_size),
 		cmocka_unit_test(test_the_body_may_be_first_and_plain_or_not),
 		cmocka_unit_test(test_what_kombu_wrote_is_written_again),
-		cmocka_unit_test(test_restoring_marks_as_kombu_does_and_keeps_the_rest),
 		cmocka_unit_test(test_a_restored_message_is_redelivered_and_stays_so),
 		cmocka_unit_test(test_the_message_has_what_the_envelope_says),
 		cmocka_unit_test(test_a_text_body_is_taken_as_it_is),
@@ -436,7 +408,6 @@ int main(void)
 		cmocka_unit_test(test_headers_that_json_has_not_become_what_kombu_makes_of_them),
 		cmocka_unit_test(test_when_a_message_expires_is_written_down),
 		cmocka_unit_test(test_no_memory_is_said_and_nothing_leaks),
-		cmocka_unit_test(test_the_writer_bounds_depth_by_itself),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
