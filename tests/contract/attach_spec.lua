@@ -4,12 +4,13 @@
 local broker = require "broker"
 local cjson = require "cjson"
 local mr = require "moonrabbit"
+local build = require "build"
 local place = require "place"
 local process = require "process"
 local shell = require "shell"
 local eventually = require("waits").eventually
 
-local spinning = os.getenv "MR_BUILD_NAME" ~= "tsan" and it or pending -- see command_spec.lua
+local spinning = not build.is_tsan and it or pending -- see command_spec.lua
 
 describe("a running process", function()
    local folder, script, running

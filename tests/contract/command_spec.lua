@@ -3,6 +3,7 @@
 -- Covers: lua/moonrabbit/cli/run.lua by drain
 -- Covers: lua/moonrabbit/cli/version.lua by version
 local broker = require "broker"
+local build = require "build"
 
 local shell, script = broker.shell, broker.script
 
@@ -104,7 +105,7 @@ describe("moonrabbit run", function()
    end)
 
    -- TSan holds signals back until the program calls something that it intercepts; a spinning script does not.
-   local spinning = os.getenv "MR_BUILD_NAME" ~= "tsan" and it or pending
+   local spinning = not build.is_tsan and it or pending
    spinning("ends at once on a second signal", function()
       local out, code = run [[os.execute("kill -TERM $PPID; sleep 0.3; kill -TERM $PPID") while true do end]]
       assert.equal(143, code, out)

@@ -1,6 +1,7 @@
 --- A flood without prefetch, on a connection that always waits for something: it is always read, and memory has a bound.
 local mr = require "moonrabbit"
 local broker = require "broker"
+local build = require "build"
 
 local eventually = broker.eventually
 local TOTAL, FEWER = 1600, 900
@@ -17,9 +18,8 @@ end
 
 -- Under ASan so many bytes take minutes: there a few show the memory. Under TSan the handlers, elsewhere the slowest part, keep
 -- up with them, so that nothing is curbed; with longer pauses one test took 128 s.
-local tree = os.getenv "MR_BUILD_NAME" or "release"
-local in_release = tree == "release" and it or pending
-local not_in_tsan = tree ~= "tsan" and it or pending
+local in_release = build.is_release and it or pending
+local not_in_tsan = not build.is_tsan and it or pending
 
 local made = {}
 

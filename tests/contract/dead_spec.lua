@@ -3,10 +3,11 @@
 local broker = require "broker"
 local cjson = require "cjson"
 local mr = require "moonrabbit"
+local build = require "build"
 local process = require "process"
 
 -- Under a sanitizer a start takes seconds.
-local KILLS = tonumber(os.getenv "MR_REDRIVE_KILLS" or (os.getenv "MR_BUILD_NAME" or "release") == "release" and "20" or "4")
+local KILLS = tonumber(os.getenv "MR_REDRIVE_KILLS" or build.is_release and "20" or "4")
 
 local ch, q
 

@@ -5,10 +5,11 @@
 -- Covers: lua/moonrabbit/cli/listen.lua by open
 local broker = require "broker"
 local mr = require "moonrabbit"
+local build = require "build"
 local manager = require "manager"
 local process = require "process"
 
-local spinning = os.getenv "MR_BUILD_NAME" ~= "tsan" and it or pending -- see command_spec.lua
+local spinning = not build.is_tsan and it or pending -- see command_spec.lua
 
 describe("a service manager", function()
    local systemd, file, q

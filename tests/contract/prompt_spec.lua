@@ -6,13 +6,14 @@
 -- Covers: lua/moonrabbit/cli/repl.lua by repl
 local broker = require "broker"
 local mr = require "moonrabbit"
+local build = require "build"
 local pane = require "pane"
 local place = require "place"
 local process = require "process"
 local shell = require "shell"
 local eventually = require("waits").eventually
 
-local spinning = os.getenv "MR_BUILD_NAME" ~= "tsan" and it or pending -- see command_spec.lua
+local spinning = not build.is_tsan and it or pending -- see command_spec.lua
 
 local QUEUE = "prompt_spec"
 local folder

@@ -1,6 +1,7 @@
 --- A stop while publishes cannot go out: each ends, is told, and shows in the exit code.
 -- Covers: lua/moonrabbit/connection/farewell.lua by routing_keys
 local broker = require "broker"
+local build = require "build"
 local process = require "process"
 
 local function has(out, part) assert.truthy(out:find(part, 1, true), part .. " is missing in " .. out) end
@@ -242,7 +243,7 @@ describe("a second signal", function()
    end)
 
    -- TSan holds signals back until the program calls something that it intercepts; a spinning script does not.
-   local spinning = os.getenv "MR_BUILD_NAME" ~= "tsan" and it or pending
+   local spinning = not build.is_tsan and it or pending
 
    spinning("reaches a script that spins, in a compiled loop, too, and says where it is (FIELD-W4)", function()
       local p = start "while true do end"

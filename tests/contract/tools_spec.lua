@@ -21,6 +21,7 @@
 local broker = require "broker"
 local cjson = require "cjson"
 local mr = require "moonrabbit"
+local build = require "build"
 local pane = require "pane"
 local place = require "place"
 local process = require "process"
@@ -315,7 +316,7 @@ END]]):format(b, b, b))
    end)
 
    -- The sanitizers must be loaded first.
-   local preloading = (os.getenv "MR_BUILD_NAME" or ""):find "san$" and pending or it
+   local preloading = build.is_sanitized and pending or it
 
    preloading("export --remove acks what is on the disk, and nothing else", function()
       local q = queue()

@@ -2,14 +2,14 @@
 -- with its own code and never by a signal (FIELD-H4). MR_EXITS sets how often each kind is tried.
 local mr = require "moonrabbit"
 local broker = require "broker"
+local build = require "build"
 local certificates = require "certificates"
 local embedded = require "embedded"
 local recovering = require "recovering"
 
 if broker.kind ~= "memory" then return end
 
-local TREE = os.getenv "MR_BUILD_NAME" or "release"
-local EXITS = tonumber(os.getenv "MR_EXITS") or TREE == "release" and 15 or 5
+local EXITS = tonumber(os.getenv "MR_EXITS") or build.is_release and 15 or 5
 -- What a process does not free that ends in the midst of things is no leak.
 local NO_LEAKS = 'ASAN_OPTIONS="$ASAN_OPTIONS:detect_leaks=0"'
 local CODE = 7

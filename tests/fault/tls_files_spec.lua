@@ -2,6 +2,7 @@
 -- Covers: runtime/net/tls_context.c by decrypt
 local mr = require "moonrabbit"
 local broker = require "broker"
+local build = require "build"
 local certificates = require "certificates"
 local embedded = require "embedded"
 local recovering = require "recovering"
@@ -192,8 +193,7 @@ describe("many TLS connections", function()
          process.end_all()
          clean()
       end)
-      local TREE = os.getenv "MR_BUILD_NAME" or "release"
-      local MANY = TREE == "release" and 800 or 50
+      local MANY = build.is_release and 800 or 50
       local served = process.start(("%s broker --listen 127.0.0.1:0 --tls-cert %s --tls-key %s"):format(broker.command,
          certs.path "good", certs.key "good"))
       served:says "Serving AMQP"
@@ -218,7 +218,7 @@ describe("many TLS connections", function()
       collectgarbage()
       local each = (resident() - before) / MANY
       assert.equal(MANY, #list)
-      if TREE == "release" then assert.is_true(each < 32, ("%.1f KiB each"):format(each)) end
+      if build.is_release then assert.is_true(each < 32, ("%.1f KiB each"):format(each)) end
    end)
 end)
 

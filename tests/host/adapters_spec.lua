@@ -1,9 +1,10 @@
 --- The programs in C and C++ of docs/embedding.md, and those of examples/ by the commands in their heads.
 -- SPDX-License-Identifier: MIT
+local build = require "build"
 local page = require "page"
 
 local LIBRARY = os.getenv("MOONRABBIT_LIBRARY"):match "^(.*)/"
-local plain = (os.getenv "MR_BUILD_NAME" or "release") == "release" and it or pending -- no instrumented library
+local plain = build.is_release and it or pending -- no instrumented library
 
 -- What a shell command prints, with its exit code at the end.
 local function output_of(command)

@@ -6,6 +6,7 @@ local broker = require "broker"
 local browser = require "browser"
 local cjson = require "cjson"
 local mr = require "moonrabbit"
+local build = require "build"
 local place = require "place"
 local process = require "process"
 local within = require("waits").within
@@ -14,7 +15,7 @@ local LONG = 60 -- seconds: a browser on a loaded machine
 local TOKEN = "a-token-for-the-page-0123456789"
 local EVIL = os.getenv "MR_SCREENSHOTS" and "mails" or [[<img src=x onerror="document.title='broken in'">]] -- the name of a queue
 -- TSan makes the worker too slow for a page of the second; page_spec.lua asks it all that a browser does.
-local it = os.getenv "MR_BUILD_NAME" ~= "tsan" and it or pending
+local it = not build.is_tsan and it or pending
 
 local RESUME = "[...document.querySelectorAll('#consumers button')].find(b => b.textContent === 'Resume')"
 

@@ -2,6 +2,7 @@
 -- Covers: lua/moonrabbit/loop/life.lua by forked
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
+local build = require "build"
 local loop = require "moonrabbit.loop.loop"
 local mr = require "moonrabbit"
 
@@ -21,7 +22,7 @@ local function code_of(pid)
 end
 
 -- A child has forgotten what is the parent's, which LeakSanitizer would call lost at exit().
-local EXIT = os.getenv "MR_BUILD_NAME" == "asan" and ffi.C.spec_leave or ffi.C.spec_exit
+local EXIT = build.is_asan and ffi.C.spec_leave or ffi.C.spec_exit
 
 -- Runs fn in a child; its exit status: 0 when fn raised nothing. `leave` ends it.
 local function code_in_child(fn, leave)
@@ -38,7 +39,7 @@ local function in_child(fn, leave) assert.equal(0, code_in_child(fn, leave)) end
 local function is_forked(result, err) return result == nil and err.kind == "forked" and err.hint:find "child" ~= nil end
 
 -- TSan takes no new threads after the fork of a process that has several.
-local it = os.getenv "MR_BUILD_NAME" ~= "tsan" and it or pending
+local it = not build.is_tsan and it or pending
 
 describe("a forked child", function()
    local broker, conn, ch, queue

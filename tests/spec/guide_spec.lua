@@ -4,6 +4,7 @@
 -- terminal: the same in a terminal of its own that stays. What is exported holds for what follows. Of a run may be said:
 -- any order (of the lines), settled (begins when the terminals show what they should), fails, curl (needs it).
 -- example: NAME is a part of examples/NAME.
+local build = require "build"
 local peer = require "peer"
 local waits = require "waits"
 
@@ -172,7 +173,7 @@ describe("docs/guide.md", function()
    end
 
    -- Its own luajit and C program cannot load a library that is instrumented.
-   local plain = (os.getenv "MR_BUILD_NAME" or "release") == "release" and it or pending
+   local plain = build.is_release and it or pending
    plain("shows what its commands give", function()
       local text, count = page, 0
       for _, port in ipairs { "5673", "8080" } do text = text:gsub(port, tostring(peer.closed_port())) end

@@ -4,6 +4,7 @@ local LIBRARY = os.getenv "MOONRABBIT_LIBRARY"
 local INCLUDE = "runtime/include"
 
 -- What a shell command prints, with its exit code at the end.
+local build = require "build"
 local files = require "files"
 local function output_of(command)
    local pipe = assert(io.popen("{ " .. command .. "; echo code $?; } 2>&1"))
@@ -35,7 +36,7 @@ describe("the headers", function()
    end
 
    -- A plain C program cannot load a library that is instrumented.
-   local plain = (os.getenv "MR_BUILD_NAME" or "release") == "release" and it or pending
+   local plain = build.is_release and it or pending
    plain("begin with a whole program that publishes and consumes", function()
       local source, lines = program()
       local place = LIBRARY:match "^(.*)/"

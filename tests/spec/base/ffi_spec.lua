@@ -1,11 +1,12 @@
 --- ffi: the Lua library in one archive, beside nothing but the shared library.
 -- SPDX-License-Identifier: MIT
+local build = require "build"
 local shell = require "shell"
 
 local LUA = (os.getenv "LUA_PATH"):match "^(.-)/%?%.lua"
 local LIBRARY = os.getenv "MOONRABBIT_LIBRARY"
 -- A plain LuaJIT cannot load a library that is instrumented.
-local plain = (os.getenv "MR_BUILD_NAME" or "release") == "release" and it or pending
+local plain = build.is_release and it or pending
 
 -- All modules as bytecode without names of files, in a table as games ship them.
 local BUNDLE = [[

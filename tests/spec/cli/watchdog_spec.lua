@@ -1,5 +1,7 @@
 --- The command's watchdog: reaches scripts that spin, for tracebacks and for time limits, in compiled loops, too.
 -- Covers: runtime/main/watchdog.c by samples
+local build = require "build"
+
 local command = os.getenv "MOONRABBIT_COMMAND" or error "MOONRABBIT_COMMAND is not set: run the specs by tests/run.sh"
 
 -- What all the scripts begin with: a channel of memory://, a queue "q" and a consumer of it.
@@ -42,7 +44,7 @@ end
 local function assert_found(what, out) assert.is_truthy(out:find(what, 1, true), out) end
 
 -- TSan holds signals back until the program calls something that it intercepts; a spinning script does not.
-local spinning = os.getenv "MR_BUILD_NAME" ~= "tsan" and it or pending
+local spinning = not build.is_tsan and it or pending
 
 describe("the command's watchdog", function()
    spinning("reports a compiled loop while it spins, with a traceback that names its line", function()

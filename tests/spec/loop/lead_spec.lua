@@ -1,12 +1,13 @@
 --- A script that waits for one answer after the other runs the I/O loop itself, and the I/O thread takes it back.
 -- Covers: runtime/engine/turn.c by commands
 -- SPDX-License-Identifier: MIT
+local build = require "build"
 local loop = require "moonrabbit.loop.loop"
 local mr = require "moonrabbit"
 local broker = require "broker"
 
 local eventually = broker.eventually
-local is_fast = (os.getenv "MR_BUILD_NAME" or "release"):find "san" == nil -- an answer comes within some 100 us
+local is_fast = not build.is_sanitized -- an answer comes within some 100 us
 
 -- How often the I/O thread has gone to sleep.
 local function sleeps()

@@ -1,11 +1,14 @@
 --- celery: tasks between Lua and a real Celery worker, through one Redis.
 -- Feature: tasks of Celery
 -- SPDX-License-Identifier: MIT
+local build = require "build"
 local files = require "files"
 local mr = require "moonrabbit"
 local process = require "process"
 local redis = require "redis"
 local waits = require "waits"
+
+if build.is_tsan then return end -- ASan has it all; what runs in two threads is in redis_spec and trouble_spec
 
 local eventually = waits.eventually
 local folder, conn, ch

@@ -2,8 +2,11 @@
 -- Feature: kombu's compression by Redis
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
+local build = require "build"
 local redis = require "redis"
 local waits = require "waits"
+
+if build.is_tsan then return end -- ASan has it all; what runs in two threads is in redis_spec and trouble_spec
 
 local PUBLISH = [[
 import kombu, sys

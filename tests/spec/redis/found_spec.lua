@@ -3,9 +3,12 @@
 -- Feature: a Redis and its queues of other processes
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
+local build = require "build"
 local redis = require "redis"
 local shell = require "shell"
 local waits = require "waits"
+
+if build.is_tsan then return end -- ASan has it all; what runs in two threads is in redis_spec and trouble_spec
 
 local PUBLISH = [[
 import kombu, sys

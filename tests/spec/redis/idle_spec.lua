@@ -2,6 +2,7 @@
 -- Feature: idle queues of Redis
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
+local build = require "build"
 local redis = require "redis"
 local waits = require "waits"
 
@@ -17,8 +18,6 @@ local function rounds(count)
    redis.cli("CONFIG", "RESETSTAT")
    eventually("the rounds", function() return calls "zrangebyscore" >= count end)
 end
-
-local is_sanitized = (os.getenv "MR_BUILD_NAME" or "release"):find "san"
 
 describe("Idle queues on Redis", function()
    local conn, ch, got
@@ -63,7 +62,7 @@ describe("Idle queues on Redis", function()
       all_of "heard"
    end)
 
-   if not is_sanitized then -- it waits for 40 s
+   if not build.is_sanitized then -- it waits for 40 s
       it("are asked about now and then, should a notice be lost", function()
          redis.cli("CONFIG", "RESETSTAT")
          eventually("a look at all of them", function() return calls "exists" >= QUEUES end, 60)

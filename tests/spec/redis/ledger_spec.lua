@@ -1,10 +1,11 @@
 --- tests/model/redis_ledger.lua for MR_LEDGER_SECONDS (20): faults at random, and nothing that was confirmed is lost.
 -- Feature: a ledger of what Redis was given
 -- SPDX-License-Identifier: MIT
+local build = require "build"
 local shell = require "shell"
 
 local SECONDS = tonumber(os.getenv "MR_LEDGER_SECONDS") or 20
-if (os.getenv "MR_BUILD_NAME" or "release"):find "tsan" then return end -- its processes are many; ASan sees what they do wrong
+if build.is_tsan then return end -- its processes are many; ASan sees what they do wrong
 
 local COMMAND = os.getenv "MOONRABBIT_COMMAND"
 

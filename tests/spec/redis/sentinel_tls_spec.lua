@@ -2,9 +2,12 @@
 -- Covers: runtime/redis/seek.c by Sentinel
 -- SPDX-License-Identifier: MIT
 local mr = require "moonrabbit"
+local build = require "build"
 local redis = require "redis"
 local sentinels = require "sentinels"
 local waits = require "waits"
+
+if build.is_tsan then return end -- ASan has it all; what runs in two threads is in redis_spec and trouble_spec
 
 local eventually = waits.eventually
 
