@@ -74,6 +74,7 @@ static bool deliver(struct mr_receiver *r, struct mr_entry *e)
 		mr_broker_channel_hold(ch, c, q, e);
 		c->unacked++;
 	}
+	if (is_ordered(c) && (is_full(c) || !q->ready)) mr_receiver_pass(q);
 	return true;
 }
 

@@ -89,6 +89,33 @@ describe("The order of the queues of a channel", function()
       assert.equal("1", redis.cli("LLEN", "b"))
    end)
 
+   -- More than the broker hands out in one turn: the first queue is still at it when the second one is asked, in most rounds.
+   it("goes on when the first one is full after a long while", function()
+      local conn = assert(mr.connect(redis.env.MR_REDIS_URL .. "?queue_order_strategy=priority&health_check_interval=21"))
+      local writer = assert(conn:channel())
+      finally(function() conn:close() end)
+      assert(writer:confirm_select())
+      for _, name in ipairs { "y", "z" } do assert(writer:queue_declare { queue = name, durable = true }) end
+      assert(writer:exchange_declare { exchange = "x", type = "fanout" }) -- its messages are all here
+      assert(writer:queue_bind { queue = "y", exchange = "x" })
+      for _ = 1, 4 do
+         for _ = 1, 20000 do assert(writer:publish_async("x", "", "m")) end
+         assert(writer:wait_for_confirms(30))
+         eventually("the copies", function()
+            return assert(writer:queue_declare { queue = "y", passive = true }).message_count == 20000
+         end)
+         assert(writer:publish("", "z", "m"))
+         local ch, first, got = assert(conn:channel()), nil, nil
+         assert(ch:qos { prefetch_count = 18000 })
+         mr.spawn(function() first = holding(ch, "y") end)
+         mr.spawn(function() assert(ch:consume("z", function(msg) got = msg:ack() end)) end)
+         eventually("the other one", function() return got end)
+         assert(ch:close())
+         first.release:set()
+         assert(writer:queue_purge { queue = "y" })
+      end
+   end)
+
    it("goes on when a consumer ends", function()
       local _, ch, writer, got = order "?queue_order_strategy=priority"
       assert(ch:queue_declare { queue = "last", durable = true })
