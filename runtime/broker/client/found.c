@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "broker/client/await.h"
+#include "broker/store/exchange.h"
 #include "broker/store/raze.h"
 #include "broker/store/reply_error.h"
 
@@ -67,10 +68,19 @@ enum mr_status mr_found_ask(struct mr_broker_channel *ch, mr_slice name, bool no
 	return MR_OK;
 }
 
+/* To an exchange of a name: the binding would end here, though Redis has it still. */
+static bool is_bound(const struct mr_queue *q)
+{
+	const struct mr_node *all = &q->target.inbound, *n = all->next;
+	while (n != all && !*mr_container(n, const struct mr_binding, at_target)->source->name)
+		n = n->next;
+	return n != all;
+}
+
 enum mr_status mr_found_yield(struct mr_queue **q, mr_error *error)
 {
 	struct mr_queue *found = *q;
-	if (found->consumer_count || found->out)
+	if (found->consumer_count || found->out || is_bound(found))
 		return mr_reply_error(error, 406,
 			"queue '%s' in vhost '%s' is in use, though it was not declared here: "
 			"declare it before",

@@ -71,6 +71,17 @@ describe("A queue of Redis that was not declared here", function()
       assert.truthy(err.text:find("declare it before", 1, true), err.text)
    end)
 
+   it("cannot be declared while it is bound, as its bindings would end", function()
+      redis.python(PUBLISH, "theirs")
+      assert(ch:exchange_declare { exchange = "x", type = "fanout" })
+      assert(ch:queue_declare { queue = "theirs", passive = true })
+      assert(ch:queue_bind { queue = "theirs", exchange = "x" })
+      local ok, err = assert(conn:channel()):queue_declare { queue = "theirs", durable = true }
+      assert.same({ nil, "precondition_failed" }, { ok, err.kind })
+      assert(ch:queue_unbind { queue = "theirs", exchange = "x" })
+      assert(ch:queue_declare { queue = "theirs", durable = true })
+   end)
+
    it("is what the tools of the command look at, move and purge", function()
       local command = os.getenv "MOONRABBIT_COMMAND"
       local function run(tool)
