@@ -203,7 +203,8 @@ return {
       .. "refused is tried again.", "Alert. See `text` and `hint`." },
    ["Redis takes publishes again"] = { "What was refused is written.", "" },
    ["a message cannot be kept in Redis"] = { "A publish is nacked for good, as `text` says; without confirms nothing else tells. "
-      .. "Of many for one reason in a row the first, second, fourth and so on: `count`.", "Mend what is published." },
+      .. "Of many for one reason the first, second, fourth and so on: `count`; of many reasons ten in ten seconds.",
+      "Mend what is published." },
    ["the second connection to Redis is lost"] = { "The one that hears of changes and of fanout exchanges. What is published to fanout "
       .. "exchanges meanwhile does not come. Written when the connection has something else to tell.", BACK },
    ["the second connection to Redis is back"] = { "Its subscriptions are there again.", "" },

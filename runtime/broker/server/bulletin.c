@@ -8,6 +8,9 @@
 #include "base/value.h"
 #include "broker/client/session.h"
 
+#define REASONS_TIME 10000 /* ms */
+#define REASONS_MOST 10    /* in that time */
+
 static void fill(char *out, size_t size, mr_slice text)
 {
 	snprintf(out, size, "%.*s", (int)text.size, text.size ? text.data : "");
@@ -99,13 +102,24 @@ static mr_slice client_of(const struct mr_pledge *p)
 	return name && name->type == 'S' ? name->as.bytes : (mr_slice){0};
 }
 
+/* Two reasons that take turns, or one that names another header each time, must not fill the log. */
+static bool is_told_often(struct mr_bulletin *b, mr_msec now)
+{
+	if (now - b->since > REASONS_TIME) b->reasons = 0;
+	if (!b->reasons) b->since = now;
+	return ++b->reasons > REASONS_MOST;
+}
+
 /* Of many for one reason the first is told, then the second, the fourth, and so on. */
 void mr_bulletin_refused(struct mr_bulletin *b, const struct mr_pledge *p)
 {
 	struct mr_notice n = notice(b, MR_NOTICE_REFUSED, &p->promise.error);
 	b->refused++;
-	if (strcmp(b->reason, n.text) != 0) b->alike = 0;
-	memcpy(b->reason, n.text, sizeof b->reason);
+	if (strcmp(b->reason, n.text) != 0) {
+		if (is_told_often(b, n.at)) return;
+		memcpy(b->reason, n.text, sizeof b->reason);
+		b->alike = 0;
+	}
 	n.count = ++b->alike;
 	if (n.count & (n.count - 1)) return;
 	fill(n.exchange, sizeof n.exchange, mr_message_exchange(p->message));

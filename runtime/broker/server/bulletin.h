@@ -16,8 +16,10 @@ struct mr_bulletin { /* zeroed but for the board */
 	mr_msec blocked_since, deaf_since; /* 0: it is not */
 	uint64_t losses, waiting;
 	uint64_t refused; /* messages */
-	char reason[400]; /* of the last one */
-	uint64_t alike;   /* for that reason, in a row */
+	char reason[400]; /* of the last one that was told */
+	uint64_t alike;   /* for that reason */
+	mr_msec since;    /* of the reasons that were told lately */
+	int reasons;
 };
 
 void mr_bulletin_up(struct mr_bulletin *b, const struct mr_redis_store *r);

@@ -119,6 +119,18 @@ describe("the log of a program with redis://", function()
       assert(ch:publish("", "q", "m"))
    end)
 
+   it("says so ten times at most in ten seconds, if the reasons take turns", function()
+      local function refuse(i) assert.is_nil(ch:publish("", "q", "m", { headers = { ["h" .. i] = "\255" } })) end
+      for i = 1, 200 do refuse(i % 100) end
+      line "a message cannot be kept in Redis"
+      local count = #told "a message cannot be kept in Redis"
+      assert.is_true(count < 40, count) -- more than ten if others were told before, and one reason came again
+      eventually("another reason", function()
+         refuse "other"
+         return table.concat(lines, "\n"):find("'hother'", 1, true)
+      end)
+   end)
+
    it("says that it may not write, as one that lost its right: once", function()
       redis.cli("ACL", "SETUSER", "reader", "on", ">x", "~*", "&*", "+@all", "-lpush")
       local c = assert(mr.connect((redis.env.MR_REDIS_URL:gsub("://", "://reader:x@"))))
