@@ -20,7 +20,9 @@
 #define BACKOFF_MAX 30000 /* ms */
 /* Tries; then the wait grows no more: Sentinels may name another server soon, and what loads its data is there soon. */
 #define ASKS_MAX 3
-#define STATE_GAP 5000 /* ms without a refusal for its state, after which a server is as before */
+/* ms without a refusal for its state, after which a server is as before. More than BACKOFF_MAX: there may be no other requests
+ * than those of a client that is closed for each, and comes again ever later. */
+#define STATE_GAP (2 * BACKOFF_MAX)
 
 enum phase { WAITS, CONNECTS, LOGS_IN, UP };
 

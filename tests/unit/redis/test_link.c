@@ -372,6 +372,42 @@ static void a_state_that_lasts_is_left(void **state)
 	end(&b);
 }
 
+/* As a client that is closed for each refusal, and comes again ever later. */
+static void a_state_that_lasts_is_left_by_rare_requests(void **state)
+{
+	struct mr_redis_options o = {.health_check_interval = 25000};
+	struct bench b;
+	(void)state;
+	begin_up(&b, &o);
+	ask(&b, "INCR", 1);
+	say(&b, READONLY);
+	wait_for(&b, b.answers == 1);
+	mr_clock_move(30000);
+	ask(&b, "INCR", 2);
+	say(&b, READONLY);
+	wait_for(&b, b.answers == 2);
+	assert_string_equal(b.said[1], "2 lost");
+	wait_for(&b, b.downs == 1);
+	end(&b);
+}
+
+static void a_state_of_long_ago_is_forgotten(void **state)
+{
+	struct mr_redis_options o = {.health_check_interval = 25000};
+	struct bench b;
+	(void)state;
+	begin_up(&b, &o);
+	ask(&b, "INCR", 1);
+	say(&b, READONLY);
+	wait_for(&b, b.answers == 1);
+	mr_clock_move(70000);
+	ask(&b, "INCR", 2);
+	say(&b, READONLY);
+	wait_for(&b, b.answers == 2);
+	assert_int_equal(b.losses, 0);
+	end(&b);
+}
+
 static void subscriptions_are_confirmed_and_pushed(void **state)
 {
 	struct mr_redis_options o = {0};
@@ -592,6 +628,8 @@ int main(void)
 		cmocka_unit_test(leaves_what_is_not_redis),
 		cmocka_unit_test(a_state_is_told_and_the_server_stays),
 		cmocka_unit_test(a_state_that_lasts_is_left),
+		cmocka_unit_test(a_state_that_lasts_is_left_by_rare_requests),
+		cmocka_unit_test(a_state_of_long_ago_is_forgotten),
 		cmocka_unit_test(subscriptions_are_confirmed_and_pushed),
 		cmocka_unit_test(asks_when_idle_and_gives_up),
 		cmocka_unit_test(an_answer_may_close_it),
