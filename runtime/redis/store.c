@@ -333,7 +333,8 @@ size_t mr_redis_store_unsent(const struct mr_redis_store *r)
 bool mr_redis_store_is_busy(const struct mr_redis_store *r)
 {
 	return r->is_up &&
-	       (mr_redis_link_pending(r->link) || r->ack_count || !mr_list_is_empty(&r->backs));
+	       (mr_redis_link_pending(r->link) || r->ack_count || !mr_list_is_empty(&r->backs) ||
+		       !mr_list_is_empty(&r->returning));
 }
 
 void mr_redis_store_hurry(struct mr_redis_store *r)

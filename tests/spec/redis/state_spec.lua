@@ -151,6 +151,27 @@ describe("A Redis that does not serve for its state", function()
       assert.equal(1, number("LLEN", "q"))
    end)
 
+   it("has back what a process holds that ends meanwhile, if it serves again soon", function()
+      local file = redis.dir .. "/holder.lua"
+      finally(promote)
+      files.write(file, ([[
+         local conn = assert(require "moonrabbit".connect "%s")
+         local ch = assert(conn:channel())
+         assert(ch:confirm_select())
+         assert(ch:queue_declare { queue = "q", durable = true })
+         assert(ch:publish("", "q", "m"))
+         assert(ch:get "q")
+         os.execute "redis-cli -s %s REPLICAOF 127.0.0.1 1 >/dev/null"
+         conn:close()
+      ]]):format(redis.env.MR_REDIS_URL, redis.env.MR_REDIS_SOCKET))
+      local ends = io.popen(("timeout 60 %s run %s 2>&1"):format(os.getenv "MOONRABBIT_COMMAND", file))
+      eventually("the refusal", function() return redis.cli("INFO", "errorstats"):find("READONLY", 1, true) end)
+      promote()
+      assert.is_nil(ends:read("*a"):find("level=error", 1, true))
+      ends:close()
+      assert.equal(1, number("LLEN", "q"))
+   end)
+
    it("is waited for at the start, while it loads its data, with the reason if that lasts", function()
       slow_down()
       redis.cli("CONFIG", "REWRITE")
