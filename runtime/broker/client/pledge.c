@@ -50,7 +50,7 @@ static void told(struct mr_promise *promise)
 		wait(p);
 		return;
 	}
-	if (is_kept) relieve(p->broker);
+	if (!promise->is_lost) relieve(p->broker); /* that it refuses for good is an answer, too */
 	const struct mr_broker_watcher *w = &p->broker->watcher;
 	if (!is_kept && !promise->is_lost && w->refused) w->refused(w->owner, p);
 	if (ch && !ch->closing && !promise->is_lost) {
