@@ -101,7 +101,7 @@ static const struct kind kinds[MR_STATUS_COUNT] = {
 		"the network or the broker is slower than the publisher: wait for confirms, or publish less",
 		true},
 	[MR_NACKED] = {"the broker refused the message (basic.nack)",
-		"a queue is full (reject-publish) or its process died: try later; of redis:// the log says why",
+		"a queue is full (x-max-length) or its process died: try later; of redis:// the log says why",
 		true},
 	[MR_RETURNED] = {"the message could not be routed and came back",
 		"bind a queue to the exchange with a key that matches", false},
