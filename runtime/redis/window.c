@@ -257,7 +257,9 @@ void mr_window_fetch(struct mr_backing *b, struct mr_queue *q, size_t most)
 	struct mr_window *w = mr_window_of(r, q);
 	if (!r->is_up || !w || w->asked || w->is_dry) return;
 	w->is_watched = false;
-	if (!ask(r, w, most, NULL)) w->is_dry = true; /* without memory; see mr_window_round */
+	if (q->put_off || !ask(r, w, most, NULL))
+		w->is_dry =
+			true; /* see mr_window_round: without memory, or its dead letters wait */
 }
 
 bool mr_window_is_empty(struct mr_backing *b, const struct mr_queue *q)

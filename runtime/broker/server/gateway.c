@@ -8,6 +8,7 @@
 #include "broker/client/pledge.h"
 #include "broker/server/bulletin.h"
 #include "broker/store/cascade.h"
+#include "broker/store/dead_letter.h"
 #include "config/redis_address.h"
 #include "redis/store.h"
 
@@ -83,6 +84,7 @@ static void down(void *owner, const mr_error *why)
 	mr_bulletin_down(&g->bulletin, g->redis, why);
 	mr_wire_shut(g->wire, 320, why->text);
 	mr_pledge_lose(g->wire->broker);
+	mr_dead_letter_lose(&g->wire->broker->store);
 	g->is_up = false;
 	if (!is_hopeful(g, why)) open_waiting(g);
 }
@@ -105,6 +107,7 @@ static void round_over(void *owner)
 {
 	struct mr_gateway *g = owner;
 	mr_pledge_retry(g->wire->broker);
+	mr_dead_letter_retry(&g->wire->broker->store);
 	mr_bulletin_round(&g->bulletin, g->redis);
 }
 
@@ -244,6 +247,7 @@ void mr_gateway_wind_up(struct mr_gateway *g)
 	mr_wire_drop(g->wire);
 	mr_turn_finish(g->wire->broker);
 	for (;;) {
+		mr_dead_letter_lose(&g->wire->broker->store);
 		mr_redis_store_flush(g->redis);
 		if (!mr_redis_store_is_busy(g->redis) || mr_clock_real() >= until) return;
 		ev_run(g->wire->loop, EVRUN_ONCE); /* the store's rounds end it, too */
@@ -260,6 +264,7 @@ void mr_gateway_close(struct mr_gateway *g)
 		w->stream->class->close(w->stream);
 		mr_free(w);
 	}
+	mr_dead_letter_lose(&g->wire->broker->store);
 	mr_redis_store_close(g->redis);
 	mr_pledge_lose(g->wire->broker);
 	mr_free(g);

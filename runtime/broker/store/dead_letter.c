@@ -308,7 +308,10 @@ struct posted {                    /* a letter that the backing has not taken ye
 static void told(struct mr_promise *promise)
 {
 	struct posted *p = mr_container(promise, struct posted, promise);
-	if (promise->status == MR_OK || (p->queue->deleted && !p->entry->taken))
+	if (promise->is_for_now && !promise->is_lost) {
+		p->queue->put_off++;
+		mr_list_append(&p->queue->store->put_off, &p->entry->node);
+	} else if (promise->status == MR_OK || (p->queue->deleted && !p->entry->taken))
 		mr_queue_forget(p->queue, p->entry);
 	else
 		mr_queue_requeue(p->queue, p->entry);
@@ -330,6 +333,29 @@ static void post(struct mr_queue *q, struct mr_entry *e)
 		mr_queue_forget(q, e);
 	}
 	mr_message_drop(letter);
+}
+
+static struct mr_entry *next_put_off(struct mr_node *list)
+{
+	struct mr_node *node = mr_list_shift(list);
+	struct mr_entry *e = node ? mr_container(node, struct mr_entry, node) : NULL;
+	if (e) e->from->put_off--;
+	return e;
+}
+
+void mr_dead_letter_retry(struct mr_store *s)
+{
+	struct mr_node all;
+	struct mr_entry *e;
+	mr_list_init(&all);
+	mr_list_splice(&all, &s->put_off);
+	while ((e = next_put_off(&all))) post(e->from, e);
+}
+
+void mr_dead_letter_lose(struct mr_store *s)
+{
+	struct mr_entry *e;
+	while ((e = next_put_off(&s->put_off))) mr_queue_requeue(e->from, e);
 }
 
 /* Finishes the current letter before the next one, so that the letters of a queue keep their

@@ -24,6 +24,11 @@ struct mr_queue *mr_dead_letter_delay(const struct mr_vhost *v, const struct mr_
  * there when it is due. `x` NULL: no queue gets it. `p` may be NULL. */
 void mr_dead_letter_keep(struct mr_vhost *v, const struct mr_exchange *x,
 	const struct mr_message *m, uint64_t ms, struct mr_promise *p);
+/* Gives the backing what it has refused for now once more. Until it takes them, no more is fetched for
+ * their queues. */
+void mr_dead_letter_retry(struct mr_store *s);
+/* They go back to their queues: the backing was lost, or its process ends. */
+void mr_dead_letter_lose(struct mr_store *s);
 static inline void mr_dead_letter_bury(struct mr_store *s)
 {
 	if (s->letter || !mr_list_is_empty(&s->dying)) mr_dead_letter_send(s);

@@ -41,6 +41,7 @@ struct mr_queue {
 	size_t ready;
 	size_t own;           /* of the ready ones, those that no backing keeps */
 	size_t out;           /* entries that were taken and are still unsettled */
+	size_t put_off;       /* of those the dead letters that the backing refuses for now */
 	uint64_t ready_bytes; /* of bodies */
 	uint64_t next_position;
 	struct mr_node consumers; /* of mr_receiver.at_queue: by priority, then by turn */

@@ -13,6 +13,7 @@ void mr_store_init(struct mr_store *s, uint64_t seed, mr_msec now)
 		.watermark = MR_WATERMARK_DEFAULT,
 		.work_end = MR_WORK_UNBOUNDED};
 	mr_list_init(&s->dying);
+	mr_list_init(&s->put_off);
 	mr_list_init(&s->busy);
 	mr_list_init(&s->garbage);
 	mr_list_init(&s->fresh_ruins);

@@ -15,7 +15,7 @@ struct mr_backing;
 struct mr_spread;
 
 /* The lists below hold work for later turns. A queue is at most once in `busy`; an entry is in
- * `dying` or in `garbage` only if it is not ready in a queue; a target is in one list of ruins
+ * `dying`, `put_off` or `garbage` only if it is not ready in a queue; a target is in one list of ruins
  * until it is freed. */
 struct mr_store {
 	mr_msec now;
@@ -26,6 +26,7 @@ struct mr_store {
 	size_t heap_count, heap_capacity;
 	struct mr_node busy;               /* of mr_queue */
 	struct mr_node dying;              /* of mr_entry: waiting dead letters */
+	struct mr_node put_off;            /* the same, which the backing refuses for now */
 	struct mr_node garbage;            /* of mr_entry: to be freed */
 	struct mr_node fresh_ruins, ruins; /* of mr_target.ruin: deleted in this turn; earlier */
 	bool razing;

@@ -204,6 +204,31 @@ describe("Redis in trouble", function()
       assert.equal("m", assert(ch:get("q", { no_ack = true })).body)
    end)
 
+   it("keeps dead letters that Redis has no memory for, and takes no more of their queue meanwhile", function()
+      queue "dead"
+      queue("q", { ["x-dead-letter-exchange"] = "", ["x-dead-letter-routing-key"] = "dead" })
+      for n = 1, 50 do assert(ch:publish("", "q", tostring(n))) end
+      assert(ch:qos { prefetch_count = 5 })
+      local may, handled = mr.event(), 0
+      assert(ch:consume("q", function(msg)
+         may:wait()
+         handled = handled + 1
+         msg:reject()
+      end))
+      eventually("what it may hold", function() return number("HLEN", "unacked") >= 5 end)
+      finally(function() redis.cli("CONFIG", "SET", "maxmemory", 0) end)
+      redis.cli("CONFIG", "SET", "maxmemory", 1)
+      redis.cli("CONFIG", "RESETSTAT")
+      may:set()
+      local function rounds() return tonumber(redis.cli("INFO", "commandstats"):match "zrangebyscore:calls=(%d+)") or 0 end
+      eventually("some rounds", function() return rounds() >= 3 end)
+      local in_time = handled
+      redis.cli("CONFIG", "SET", "maxmemory", 0)
+      eventually("all of them", function() return number("LLEN", "dead") == 50 and number("HLEN", "unacked") == 0 end)
+      assert.is_true(in_time < 50, "taken without end: " .. in_time)
+      assert.equal(50, handled) -- each once
+   end)
+
    it("keeps what a slow handler holds though Redis has no memory", function()
       local c, channel = other_process "visibility_timeout=4"
       assert(channel:queue_declare { queue = "q", durable = true })
