@@ -206,11 +206,11 @@ describe("Redis in trouble", function()
 
    it("keeps dead letters that Redis has no memory for, and takes no more of their queue meanwhile", function()
       queue "dead"
-      queue("q", { ["x-dead-letter-exchange"] = "", ["x-dead-letter-routing-key"] = "dead" })
-      for n = 1, 50 do assert(ch:publish("", "q", tostring(n))) end
+      queue("letters", { ["x-dead-letter-exchange"] = "", ["x-dead-letter-routing-key"] = "dead" })
+      for n = 1, 50 do assert(ch:publish("", "letters", tostring(n))) end
       assert(ch:qos { prefetch_count = 5 })
       local may, handled = mr.event(), 0
-      assert(ch:consume("q", function(msg)
+      assert(ch:consume("letters", function(msg)
          may:wait()
          handled = handled + 1
          msg:reject()
