@@ -7,7 +7,7 @@
 #   sh tests/run.sh STEP...           packages format luacheck layers scripts complexity instructions unit spec contract
 #                                     embedded redis timed foreign fault cluster host model asan tsan fuzz install quickstart bare debs
 #
-# The steps after timed run in three lanes side by side: half of their time is spent in waiting. A lane that is free takes
+# The steps after timed run in four lanes side by side: half of their time is spent in waiting. A lane that is free takes
 # the next step, the longest first.
 #
 # Environment: MR_FUZZ_SECONDS (15) for each fuzz target, MR_MODEL_SECONDS (30) for each model test, MR_BUILD (.build) for
@@ -828,7 +828,7 @@ if [ -n "$may_go_on" ]; then
 		need_release
 	fi
 	for name in $(choose "$alone"); do run_step "$name"; done
-	for number in $(seq "${MR_LANES:-3}"); do
+	for number in $(seq "${MR_LANES:-4}"); do
 		lane "$number" &
 		lanes="$lanes $!"
 	done
