@@ -305,16 +305,26 @@ struct posted {                    /* a letter that the backing has not taken ye
 	struct mr_entry *entry; /* forgotten when it is taken, and put back if it is not */
 };
 
+/* Of a queue that is gone only the backing can have it again. */
+static void put_back(struct mr_queue *q, struct mr_entry *e)
+{
+	if (q->deleted && !e->taken)
+		mr_queue_forget(q, e);
+	else
+		mr_queue_requeue(q, e);
+}
+
 static void told(struct mr_promise *promise)
 {
 	struct posted *p = mr_container(promise, struct posted, promise);
 	if (promise->is_for_now && !promise->is_lost) {
 		p->queue->put_off++;
 		mr_list_append(&p->queue->store->put_off, &p->entry->node);
-	} else if (promise->status == MR_OK || (p->queue->deleted && !p->entry->taken))
+	} else if (promise->status == MR_OK) {
 		mr_queue_forget(p->queue, p->entry);
-	else
-		mr_queue_requeue(p->queue, p->entry);
+	} else {
+		put_back(p->queue, p->entry);
+	}
 	mr_free(p);
 }
 
@@ -328,7 +338,7 @@ static void post(struct mr_queue *q, struct mr_entry *e)
 		*p = (struct posted){.promise = {.told = told}, .queue = q, .entry = e};
 		mr_dead_letter_keep(q->vhost, x, letter, 0, &p->promise);
 	} else if (x) { /* out of memory */
-		mr_queue_requeue(q, e);
+		put_back(q, e);
 	} else {
 		mr_queue_forget(q, e);
 	}
@@ -355,7 +365,7 @@ void mr_dead_letter_retry(struct mr_store *s)
 void mr_dead_letter_lose(struct mr_store *s)
 {
 	struct mr_entry *e;
-	while ((e = next_put_off(&s->put_off))) mr_queue_requeue(e->from, e);
+	while ((e = next_put_off(&s->put_off))) put_back(e->from, e);
 }
 
 /* Finishes the current letter before the next one, so that the letters of a queue keep their

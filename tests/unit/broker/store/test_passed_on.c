@@ -4,16 +4,18 @@
 #include "broker_bench.h"
 
 #include "broker/store/backing.h"
+#include "broker/store/dead_letter.h"
 
 struct mr_taken {
 	int number;
 };
 
-static struct fake { /* a backing that answers at once: `count`, or what `refuses` says */
+static struct
+	fake { /* a backing that answers at once: `count`, or what `refuses` or `waits` says */
 	struct mr_backing backing; /* first */
 	struct mr_broker *b;
 	size_t count;
-	bool refuses;
+	bool refuses, waits;
 	size_t got, back, done, published, ended;
 } f;
 
@@ -23,7 +25,8 @@ static void tell(struct mr_promise *p)
 {
 	if (!p) return;
 	p->count = f.count;
-	if (f.refuses)
+	p->is_for_now = f.waits;
+	if (f.refuses || f.waits)
 		mr_backing_refuse(p, 541, "it is away");
 	else
 		p->told(p);
@@ -248,6 +251,56 @@ static void test_dead_letters_of_theirs_are_the_backings(void **state)
 	mr_table_free(arguments);
 }
 
+/* A message of q that is rejected while the backing takes nothing for now. */
+static void reject(void)
+{
+	mr_table *arguments = mr_table_new();
+	mr_table_add_string(arguments, "x-dead-letter-exchange", mr_slice_str(""));
+	declare(arguments);
+	mr_table_free(arguments);
+	arrives(false);
+	CONSUME(&one, 1, "q", "c", 0, NULL);
+	feed(&one);
+	f.waits = true;
+	NACK(&one, 1, 1, 0);
+	feed(&one);
+	assert_int_equal(f.published, 1);
+	assert_int_equal(queue()->put_off, 1);
+}
+
+static void test_a_dead_letter_that_is_refused_for_now_is_given_again(void **state)
+{
+	(void)state;
+	reject();
+	mr_dead_letter_retry(&f.b->store);
+	assert_int_equal(f.published, 2);
+	assert_int_equal(queue()->put_off, 1);
+	f.waits = false;
+	mr_dead_letter_retry(&f.b->store);
+	assert_int_equal(f.published, 3);
+	assert_int_equal(queue()->put_off + queue()->ready + queue()->out, 0);
+}
+
+static void test_a_dead_letter_goes_back_when_the_backing_is_lost(void **state)
+{
+	(void)state;
+	reject();
+	mr_dead_letter_lose(&f.b->store);
+	assert_int_equal(queue()->put_off, 0);
+	assert_int_equal(queue()->ready, 1);
+}
+
+static void test_a_dead_letter_of_a_queue_that_is_gone_does_not_stay(void **state)
+{
+	(void)state;
+	uint64_t before = f.b->store.memory;
+	reject();
+	say(&one, 1, MR_M_QUEUE_DELETE, "wso", "q", 0);
+	feed(&one);
+	mr_dead_letter_lose(&f.b->store);
+	assert_int_equal(f.b->store.memory, before);
+}
+
 static void test_the_end_of_a_binding_is_told_however_it_comes(void **state)
 {
 	static const uint32_t ends[] = {MR_M_QUEUE_UNBIND, MR_M_EXCHANGE_DELETE, MR_M_QUEUE_DELETE,
@@ -279,6 +332,9 @@ int main(void)
 		CASE(test_they_are_counted_got_and_purged_without_the_backing),
 		CASE(test_they_stay_when_the_last_consumer_ends_and_others_go_back),
 		CASE(test_dead_letters_of_theirs_are_the_backings),
+		CASE(test_a_dead_letter_that_is_refused_for_now_is_given_again),
+		CASE(test_a_dead_letter_goes_back_when_the_backing_is_lost),
+		CASE(test_a_dead_letter_of_a_queue_that_is_gone_does_not_stay),
 		CASE(test_the_end_of_a_binding_is_told_however_it_comes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
