@@ -45,13 +45,17 @@ void mr_notices_post(struct mr_notices *b, const struct mr_notice *notice)
 
 void mr_notices_restate(struct mr_notices *b, const struct mr_notice *state)
 {
-	put(&b->state, atomic_load_explicit(&b->state.number, memory_order_relaxed) / 2 + 1, state);
+	uint64_t number = atomic_load_explicit(&b->state, memory_order_relaxed) + 1;
+	put(&b->states[number % 2], number, state);
+	atomic_store_explicit(&b->state, number, memory_order_release);
 }
 
 bool mr_notices_state(const struct mr_notices *b, struct mr_notice *out)
 {
-	while (atomic_load_explicit(&b->state.number, memory_order_acquire))
-		if (get(&b->state, out)) return true; /* else it is written now: microseconds */
+	uint64_t number;
+	while ((number = atomic_load_explicit(&b->state, memory_order_acquire)))
+		if (get(&b->states[number % 2], out) == number)
+			return true; /* else there is a newer one */
 	return false;
 }
 
@@ -90,14 +94,13 @@ static const char *given(const char *text) { return *text ? text : NULL; }
 
 static void log_one(const struct mr_log *log, const struct mr_notice *n)
 {
-	const mr_error why = {.kind = n->kind};
-	mr_error told = why;
-	char seconds[32] = "", count[24] = "", text[sizeof n->text];
-	const char *kind = n->kind ? mr_status_name(n->kind) : NULL;
-	size_t size = mr_redact(text, sizeof text - 1, n->text, strlen(n->text));
-	text[size < sizeof text ? size : sizeof text - 1] = '\0';
-	snprintf(told.text, sizeof told.text, "%s", text);
-	const char *hint = n->kind ? given(mr_error_hint(&told)) : NULL;
+	mr_error why = {.kind = n->kind};
+	char seconds[32] = "", count[24] = "";
+	const char *text = why.text, *kind = n->kind ? mr_status_name(n->kind) : NULL;
+	size_t most = sizeof why.text - 1,
+	       size = mr_redact(why.text, most, n->text, strlen(n->text));
+	why.text[size < most ? size : most] = '\0';
+	const char *hint = n->kind ? given(mr_error_hint(&why)) : NULL;
 	if (n->lasted) mr_number_format(seconds, sizeof seconds, "%.3f", (double)n->lasted / 1000);
 	if (n->count) snprintf(count, sizeof count, "%" PRIu64, n->count);
 	switch (n->what) {

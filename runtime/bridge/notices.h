@@ -61,7 +61,10 @@ struct mr_notice_slot {
 };
 
 struct mr_notices { /* zeroed: nothing was told yet */
-	struct mr_notice_slot slots[MR_NOTICES_KEPT], state;
+	struct mr_notice_slot slots[MR_NOTICES_KEPT];
+	struct mr_notice_slot
+		states[2];              /* in turn: the newest is whole while the next is written */
+	_Atomic uint64_t state;         /* the number of the newest */
 	_Atomic uint64_t posted, taken; /* notices */
 	_Atomic uint64_t counts[MR_NOTICES_COUNT_COUNT];
 };
