@@ -6,8 +6,6 @@
 #include <string.h>
 #include <time.h>
 
-#define SEPARATOR "\x06\x16" /* kombu's */
-
 /* Adds to a key; what does not fit is left out: prefixes and names are short enough (redis_address). */
 static void add(mr_slice *key, char room[MR_REDIS_KEY_MAX], const char *data, size_t size)
 {
@@ -21,7 +19,8 @@ mr_slice mr_ask_list(const struct mr_redis_store *r, mr_slice queue, int step,
 {
 	char suffix[16] = "";
 	mr_slice key = mr_ask_key(r, "", queue, room);
-	if (r->steps[step]) snprintf(suffix, sizeof suffix, SEPARATOR "%d", r->steps[step]);
+	if (r->steps[step])
+		snprintf(suffix, sizeof suffix, MR_LAYOUT_SEPARATOR "%d", r->steps[step]);
 	add(&key, room, suffix, strlen(suffix));
 	return key;
 }

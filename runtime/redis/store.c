@@ -19,9 +19,8 @@
 #include "redis/taken.h"
 #include "redis/window.h"
 
-#define ROUND 1.0            /* s between two looks at what only time tells */
-#define TEXT_KEPT 65536      /* bytes for an envelope that are not given back after a large one */
-#define SEPARATOR "\x06\x16" /* kombu's */
+#define ROUND 1.0       /* s between two looks at what only time tells */
+#define TEXT_KEPT 65536 /* bytes for an envelope that are not given back after a large one */
 #define INVALIDATE "__redis__:invalidate"
 
 static struct mr_redis_store *redis_of(struct mr_backing *b)
@@ -94,7 +93,8 @@ static void publish(struct mr_backing *b, const struct mr_exchange *x, const str
 		if (is_reply(mr_message_key(m))) expire(r, list);
 		return;
 	}
-	if (r->steps[step]) snprintf(suffix, sizeof suffix, SEPARATOR "%d", r->steps[step]);
+	if (r->steps[step])
+		snprintf(suffix, sizeof suffix, MR_LAYOUT_SEPARATOR "%d", r->steps[step]);
 	mr_slice words[] = {mr_slice_str("EVALSHA"), mr_slice_str(r->sha[MR_SCRIPT_ROUTE]),
 		mr_slice_str("1"), mr_ask_key(r, "_kombu.binding.", mr_slice_str(x->name), room),
 		mr_message_key(m), text, mr_slice_str(r->prefix), mr_slice_str(suffix)};
@@ -149,9 +149,9 @@ static void change_binding(struct mr_redis_store *r, const char *verb, const str
 	struct mr_buffer *text = &r->text;
 	mr_buffer_consume(text, mr_buffer_size(text));
 	enum mr_status st = mr_buffer_append(text, key.data, key.size);
-	if (st == MR_OK) st = mr_buffer_append(text, SEPARATOR, 2);
+	if (st == MR_OK) st = mr_buffer_append(text, MR_LAYOUT_SEPARATOR, 2);
 	if (st == MR_OK && x->type == MR_X_TOPIC) st = mr_layout_pattern(text, key);
-	if (st == MR_OK) st = mr_buffer_append(text, SEPARATOR, 2);
+	if (st == MR_OK) st = mr_buffer_append(text, MR_LAYOUT_SEPARATOR, 2);
 	if (st == MR_OK) st = mr_buffer_append(text, q->name, strlen(q->name));
 	if (st != MR_OK) {
 		mr_backing_refuse(p, 506, "out of memory");
