@@ -350,6 +350,14 @@ static void a_state_is_told_and_the_server_stays(void **state)
 	end(&b);
 }
 
+/* The nth request is refused for the server's state. */
+static void refused(struct bench *b, int n)
+{
+	ask(b, "INCR", (uint64_t)n);
+	say(b, READONLY);
+	wait_for(b, b->answers == n);
+}
+
 static void a_state_that_lasts_is_left(void **state)
 {
 	struct mr_redis_options o = {.health_check_interval = 200};
@@ -357,9 +365,7 @@ static void a_state_that_lasts_is_left(void **state)
 	(void)state;
 	begin_up(&b, &o);
 	mr_msec first = mr_clock_now();
-	ask(&b, "INCR", 1);
-	say(&b, READONLY);
-	wait_for(&b, b.answers == 1);
+	refused(&b, 1);
 	assert_int_equal(b.losses, 0);
 	wait_for(&b,
 		mr_clock_now() - first > 250); /* the link may have sent a PING: refused, too */
@@ -379,13 +385,9 @@ static void a_state_that_lasts_is_left_by_rare_requests(void **state)
 	struct bench b;
 	(void)state;
 	begin_up(&b, &o);
-	ask(&b, "INCR", 1);
-	say(&b, READONLY);
-	wait_for(&b, b.answers == 1);
+	refused(&b, 1);
 	mr_clock_move(30000);
-	ask(&b, "INCR", 2);
-	say(&b, READONLY);
-	wait_for(&b, b.answers == 2);
+	refused(&b, 2);
 	assert_string_equal(b.said[1], "2 lost");
 	wait_for(&b, b.downs == 1);
 	end(&b);
@@ -397,13 +399,9 @@ static void a_state_of_long_ago_is_forgotten(void **state)
 	struct bench b;
 	(void)state;
 	begin_up(&b, &o);
-	ask(&b, "INCR", 1);
-	say(&b, READONLY);
-	wait_for(&b, b.answers == 1);
+	refused(&b, 1);
 	mr_clock_move(70000);
-	ask(&b, "INCR", 2);
-	say(&b, READONLY);
-	wait_for(&b, b.answers == 2);
+	refused(&b, 2);
 	assert_int_equal(b.losses, 0);
 	end(&b);
 }
