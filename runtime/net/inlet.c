@@ -24,15 +24,25 @@ static bool pass(struct mr_inlet *in, const uint8_t *data, size_t size, mr_inlet
 	return used == size || mr_buffer_append(&in->kept, data + used, size - used) == MR_OK;
 }
 
+/* Bytes for one read. What follows a large body may be the beginning of another one, of which little is
+ * to be copied. */
+static size_t room_of(const struct mr_inlet *in, size_t kept, const struct mr_buffer *scratch)
+{
+	size_t room = scratch->capacity - kept;
+	return in->is_large && kept < AHEAD && room > AHEAD ? AHEAD : room;
+}
+
 /* The current frame fits the shared memory: its kept part is copied there first. */
 static ssize_t read_shared(struct mr_inlet *in, struct mr_stream *stream, struct mr_buffer *scratch,
 	mr_inlet_feed *feed, void *owner, mr_error *error)
 {
 	size_t kept = mr_buffer_size(&in->kept);
+	size_t room = room_of(in, kept, scratch);
 	uint8_t *start = scratch->base;
-	ssize_t n = stream->class->read(stream, start + kept, scratch->capacity - kept, error);
+	ssize_t n = stream->class->read(stream, start + kept, room, error);
 	if (n <= 0) return n;
-	in->is_full = (size_t)n >= scratch->capacity / 2;
+	if ((size_t)n >= AHEAD) in->is_large = false;
+	in->is_full = (size_t)n == room || (size_t)n >= scratch->capacity / 2;
 	if (kept) memcpy(start, mr_buffer_data(&in->kept), kept);
 	mr_buffer_consume(&in->kept, kept);
 	mr_buffer_trim(&in->kept, 0);
@@ -49,6 +59,7 @@ static ssize_t read_placed(struct mr_inlet *in, struct mr_stream *stream, struct
 	                    ? stream->class->readv(stream, to, 2, error)
 	                    : stream->class->read(stream, place.iov_base, place.iov_len, error);
 	if (n <= 0) return n;
+	in->is_large = true;
 	size_t size = (size_t)n < place.iov_len ? (size_t)n : place.iov_len;
 	in->is_full = (size_t)n == place.iov_len + (stream->class->readv ? AHEAD : 0);
 	bool is_kept = pass(in, place.iov_base, size, feed, owner);

@@ -10,7 +10,8 @@
 
 struct mr_inlet { /* zeroed is empty and valid */
 	struct mr_buffer kept;
-	size_t want;  /* the total size of the incomplete frame, as far as it is known */
+	size_t want; /* the total size of the incomplete frame, as far as it is known */
+	bool is_large; /* no more than the beginning of another message came since the last large body */
 	bool is_full; /* the last read got so much that there may be more */
 };
 

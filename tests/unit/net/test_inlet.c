@@ -18,13 +18,15 @@ struct fake {
 	struct mr_stream stream; /* first */
 	const uint8_t *data;
 	size_t size, at, piece;
-	bool dry; /* nothing just now */
+	size_t asked; /* the bytes of the last read */
+	bool dry;     /* nothing just now */
 };
 
 static ssize_t fake_read(struct mr_stream *s, void *data, size_t size, mr_error *error)
 {
 	struct fake *f = (struct fake *)s;
 	size_t n = f->size - f->at;
+	f->asked = size;
 	assert_true(size > 0); /* a read of nothing would look like the end */
 	if (f->dry) return 0;
 	if (!n) {
@@ -229,6 +231,33 @@ static void test_what_belongs_somewhere_is_read_there(void **state)
 		}
 }
 
+/* Another large body may follow it. */
+static void test_little_is_read_behind_what_belongs_somewhere(void **state)
+{
+	struct bench b;
+	mr_error error = {0};
+	(void)state;
+	begin(&b, 64 * 1024, 110);
+	b.taker.places = true;
+	assert_true(read_once(&b, &error) == 110);
+	assert_int_equal(b.fake.asked, 64 * 1024);
+	assert_true(b.taker.left > 0);
+	assert_true(read_once(&b, &error) > 0);
+	assert_int_equal(b.taker.left, 0);
+	b.taker.places = false; /* small frames, from here on */
+	for (int i = 0; i < 3; i++) {
+		assert_true(read_once(&b, &error) == 110);
+		assert_int_equal(b.fake.asked, 4096);
+	}
+	b.fake.piece = 4096;
+	assert_true(read_once(&b, &error) == 4096); /* none has come among so many bytes */
+	assert_true(read_once(&b, &error) > 0);
+	assert_true(b.fake.asked > 60 * 1024);
+	while (read_once(&b, &error) > 0) {}
+	assert_int_equal(b.taker.next, FRAMES);
+	end(&b);
+}
+
 static void test_between_frames_nothing_is_kept(void **state)
 {
 	struct bench b;
@@ -310,6 +339,7 @@ int main(void)
 		cmocka_unit_test(test_pieces_of_every_size_give_the_same_frames),
 		cmocka_unit_test(test_frames_larger_than_the_shared_memory_gather_in_their_own),
 		cmocka_unit_test(test_what_belongs_somewhere_is_read_there),
+		cmocka_unit_test(test_little_is_read_behind_what_belongs_somewhere),
 		cmocka_unit_test(test_between_frames_nothing_is_kept),
 		cmocka_unit_test(test_a_stream_that_has_nothing_changes_nothing),
 		cmocka_unit_test(test_an_owner_that_stopped_gets_the_rest_by_a_replay),
