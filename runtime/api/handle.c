@@ -47,14 +47,18 @@ void mr_command_signal(mr_runtime *rt)
 	mr_wake_signal(&rt->bridge.io);
 }
 
-void mr_command_commit(mr_runtime *rt)
+void mr_command_commit_return(mr_runtime *rt)
 {
 	mr_ring_commit(&rt->bridge.commands);
-	rt->sent++;
 	/* A thread that considers the host asleep does not check by itself. */
 	if (++rt->unsignalled < UNSIGNALLED_MAX && !rt->prepared && !rt->unseen) return;
-	if (rt->unsignalled >= UNSIGNALLED_MAX) mr_helm_give_back(&rt->bridge.helm);
 	mr_command_signal(rt);
+}
+
+void mr_command_commit(mr_runtime *rt)
+{
+	if (++rt->sent >= UNSIGNALLED_MAX) mr_helm_give_back(&rt->bridge.helm);
+	mr_command_commit_return(rt);
 }
 
 void mr_handle_rouse_host(mr_runtime *rt)

@@ -36,8 +36,10 @@ struct mr_runtime {
 	uint32_t connection_numbers, epochs, pool_numbers;
 	uint32_t loop_mode;   /* connections with heartbeat_mode = "loop" */
 	unsigned unsignalled; /* commands pushed since the I/O thread was last woken */
-	unsigned sent;        /* commands since the last poll */
+	unsigned sent;        /* commands since the last poll, but for settled deliveries */
 	unsigned quick;       /* waits in a row that had an answer soon */
+	unsigned at_once;     /* polls in a row, each soon after the other, that had no wait */
+	uint64_t polled_at;   /* us: when the last poll had its events */
 	bool prepared;        /* the last poll left the host announced as asleep */
 	bool is_watched; /* the host has asked for the descriptor: it is readable while there is work */
 	bool unseen;     /* it woke by itself; the I/O thread does not know until the next signal */
@@ -127,6 +129,9 @@ static inline bool mr_is_token(uint64_t token) { return token && !(token >> 63);
 struct mr_command *mr_command_reserve(mr_runtime *rt, size_t extra, bool hurry);
 /* Sends the reserved command. The I/O thread is woken by the next poll, or every few commands. */
 void mr_command_commit(mr_runtime *rt);
+/* The same for what gives a delivery back: much of that comes from a host that reads, and it may wait for
+ * the next poll. */
+void mr_command_commit_return(mr_runtime *rt);
 void mr_command_signal(mr_runtime *rt); /* now */
 /* Makes the descriptor of a host that announced a sleep readable, without the I/O thread. */
 void mr_handle_rouse_host(mr_runtime *rt);

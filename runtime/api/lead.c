@@ -4,29 +4,49 @@
 
 #define QUICK 500       /* us: an answer that comes sooner is a quick one */
 #define QUICK_ONES 3    /* in a row, before it asks for the helm */
+#define NEAR 150        /* us from one poll to the next, of a host whose work is quick */
+#define AT_ONCE_ONES 16 /* such polls in a row that had events at once, before it asks */
 #define FEW_COMMANDS 16 /* between two polls: of a host that does one thing after the other */
 #define SLEEP 0.001     /* s: a host that waits longer leaves the loop to the I/O thread */
 #define LEAST 500       /* us: a shorter wait would last longer, as the loop sleeps for whole ms */
 
-static bool is_quick(const mr_runtime *rt, uint64_t began, int n)
+static bool is_within(const mr_runtime *rt, uint64_t began, uint64_t us)
 {
-	uint64_t quick = QUICK * (uint64_t)mr_helm_patience(&rt->bridge.helm);
-	return n > 0 && rt->sent <= FEW_COMMANDS && mr_clock_us() - began < quick;
+	return mr_clock_us() - began < us * mr_helm_patience(&rt->bridge.helm);
 }
 
 /* A host with a loop of its own sleeps there. */
-static bool wants_helm(const mr_runtime *rt) { return rt->quick >= QUICK_ONES && !rt->is_watched; }
+static void ask(mr_runtime *rt)
+{
+	if (!rt->is_watched) mr_helm_ask(&rt->bridge.helm);
+}
+
+static void begin_interval(mr_runtime *rt)
+{
+	rt->sent = 0;
+	rt->polled_at = mr_clock_us();
+}
+
+void mr_lead_at_once(mr_runtime *rt)
+{
+	bool is_near = rt->sent <= FEW_COMMANDS && is_within(rt, rt->polled_at, NEAR);
+	begin_interval(rt);
+	if (mr_helm_show(&rt->bridge.helm)) return;
+	rt->at_once = is_near ? rt->at_once + 1 : 0;
+	if (rt->at_once >= AT_ONCE_ONES) ask(rt);
+}
 
 void mr_lead_expect(mr_runtime *rt)
 {
-	if (wants_helm(rt)) mr_signals_hold(&rt->bridge.signals);
+	if (rt->quick >= QUICK_ONES && !rt->is_watched) mr_signals_hold(&rt->bridge.signals);
 }
 
 void mr_lead_judge(mr_runtime *rt, uint64_t began, int n)
 {
-	rt->quick = is_quick(rt, began, n) ? rt->quick + 1 : 0;
-	rt->sent = 0;
-	if (wants_helm(rt)) mr_helm_ask(&rt->bridge.helm);
+	bool is_quick = n > 0 && rt->sent <= FEW_COMMANDS && is_within(rt, began, QUICK);
+	rt->quick = is_quick ? rt->quick + 1 : 0;
+	begin_interval(rt);
+	if (rt->quick >= QUICK_ONES) ask(rt);
 }
 
 bool mr_lead_begin(mr_runtime *rt, int64_t until)
@@ -45,14 +65,14 @@ bool mr_lead_turn(mr_runtime *rt)
 	return how == MR_LEAD_INTERRUPTED;
 }
 
-void mr_lead_end(mr_runtime *rt, uint64_t began, int n)
+void mr_lead_end(mr_runtime *rt, uint64_t began)
 {
-	bool was_quick = is_quick(rt, began, n);
-	rt->sent = 0;
-	if (was_quick) {
+	bool is_quick = rt->sent <= FEW_COMMANDS && is_within(rt, began, QUICK);
+	begin_interval(rt);
+	if (is_quick) {
 		mr_helm_leave(&rt->bridge.helm);
 		return;
 	}
-	rt->quick = 0;
+	rt->quick = rt->at_once = 0;
 	mr_helm_give_back(&rt->bridge.helm);
 }

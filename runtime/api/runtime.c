@@ -198,7 +198,9 @@ static bool wait_for_event(mr_runtime *rt, int64_t until)
 	int64_t us = until == MR_NEVER ? 0 : until - mr_clock_real_us();
 	if (us < 0) us = 0;
 	struct timespec left = {us / 1000000, us % 1000000 * 1000};
-	atomic_store_explicit(&rt->bridge.host_waits, true, memory_order_relaxed);
+	atomic_store(&rt->bridge.host_waits, true);
+	/* Pairs with hand_over: either the I/O thread sees the wait, or this sees that it has let go. */
+	if (mr_helm_is_here(&rt->bridge.helm)) left = (struct timespec){0}, until = 0;
 	int n = ppoll(&pfd, 1, until == MR_NEVER ? NULL : &left,
 		mr_signals_mask(&rt->bridge.signals));
 	atomic_store_explicit(&rt->bridge.host_waits, false, memory_order_relaxed);
@@ -248,7 +250,7 @@ static bool lead(mr_runtime *rt, mr_event *events, int max, int64_t until, int *
 		uint64_t began = mr_clock_us();
 		bool interrupted = mr_lead_turn(rt);
 		*n = take_events(rt, events, max);
-		mr_lead_end(rt, began, *n);
+		mr_lead_end(rt, began);
 		if (*n || interrupted || mr_clock_real_us() >= until) return true;
 	}
 	return false;
@@ -267,7 +269,10 @@ static int poll_events(mr_runtime *rt, mr_event *events, int max, double timeout
 	pumped(rt);
 	if (timeout == 0 || max <= 0) return take_or_prepare(rt, events, max);
 	n = take_events(rt, events, max);
-	if (n) return n;
+	if (n) {
+		mr_lead_at_once(rt);
+		return n;
+	}
 	int64_t until = end_of(timeout);
 	if (lead(rt, events, max, until, &n)) return n;
 	n = take_or_prepare(rt, events, max);

@@ -20,10 +20,12 @@ bool mr_delivery_is_live(const mr_runtime *rt, const mr_delivery *d)
 
 void mr_delivery_release(mr_runtime *rt, mr_delivery *d)
 {
-	struct mr_command c = {.type = MR_CMD_RELEASE, .released = d};
 	if (mr_handle_is_forked(rt)) return;
 	retire(d);
-	mr_command_send(rt, &c);
+	struct mr_command *c = mr_command_reserve(rt, 0, false);
+	if (!c) return;
+	*c = (struct mr_command){.type = MR_CMD_RELEASE, .released = d};
+	mr_command_commit_return(rt);
 }
 
 static enum mr_status may_settle(const mr_runtime *rt, const mr_delivery *d, int how)
@@ -58,6 +60,6 @@ int mr_delivery_settle(mr_runtime *rt, mr_delivery *d, int how, int flags)
 		retire(d);
 		c->settle.released = d;
 	}
-	mr_command_commit(rt);
+	mr_command_commit_return(rt);
 	return MR_OK;
 }

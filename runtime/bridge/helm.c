@@ -39,7 +39,7 @@ bool mr_helm_is_asked_for(const struct mr_helm *helm)
 void mr_helm_hand_over(struct mr_helm *helm)
 {
 	atomic_store_explicit(&helm->is_asked_for, false, memory_order_relaxed);
-	atomic_store_explicit(&helm->state, AWAY, memory_order_release);
+	atomic_store(&helm->state, AWAY);
 }
 
 static bool change(struct mr_helm *helm, int from, int to)
@@ -92,6 +92,15 @@ bool mr_helm_take(struct mr_helm *helm)
 {
 	if (atomic_load_explicit(&helm->state, memory_order_relaxed) != AWAY) return false;
 	if (!change(helm, AWAY, HOSTED)) return false;
+	atomic_fetch_add_explicit(&helm->voyages, 1, memory_order_relaxed);
+	return true;
+}
+
+bool mr_helm_is_here(const struct mr_helm *helm) { return atomic_load(&helm->state) == AWAY; }
+
+bool mr_helm_show(struct mr_helm *helm)
+{
+	if (atomic_load_explicit(&helm->state, memory_order_relaxed) != AWAY) return false;
 	atomic_fetch_add_explicit(&helm->voyages, 1, memory_order_relaxed);
 	return true;
 }

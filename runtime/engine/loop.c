@@ -44,20 +44,17 @@ static void after_sleep(struct mr_engine *e)
 	mr_turn_tell_clock(e);
 }
 
-/* The host runs the loop until it has been away for a while. Nothing may be left of a turn: a wake
- * for events that the host has seen since would tell a host that is elsewhere of nothing. False: it
- * does not wait, and must not be woken for this. */
-static bool hand_over(struct mr_engine *e)
+/* The host runs the loop until it has been away for a while. One that does not wait comes by itself, and
+ * must not be woken: its descriptor would tell of nothing when it is elsewhere. */
+static void hand_over(struct mr_engine *e)
 {
 	struct mr_bridge *b = e->services.bridge;
-	if (!atomic_load_explicit(&b->host_waits, memory_order_relaxed)) return false;
 	ev_timer_stop(e->services.loop, &e->linger);
 	ev_io_start(e->services.loop, &e->signals_io);
 	mr_helm_hand_over(&b->helm);
-	mr_wake_signal(&b->host);
+	if (atomic_load(&b->host_waits)) mr_wake_signal(&b->host);
 	mr_helm_wait(&b->helm);
 	ev_io_stop(e->services.loop, &e->signals_io);
-	return true;
 }
 
 /* It always looks at the descriptors: commands may bring events again and again. */
@@ -96,7 +93,10 @@ static void *run(void *arg)
 	while (!e->services.stopped) {
 		bool busy = mr_turn(e);
 		if (e->services.stopped) break;
-		if (mr_helm_is_asked_for(helm) && hand_over(e)) continue;
+		if (mr_helm_is_asked_for(helm)) {
+			hand_over(e);
+			continue;
+		}
 		sleep_once(e, busy);
 		after_sleep(e);
 	}

@@ -8,7 +8,7 @@
 #define LAST_WORDS_MAX (64u << 20) /* bytes to read from a peer that accepts no bytes any more */
 /* The limit of a turn of reading; then other links have their turns. */
 #define TURN_READS 64
-#define TURN_BYTES (MR_READ_CHUNK / 2) /* then the host has what came while it is in the cache */
+#define TURN_BYTES (MR_READ_CHUNK) /* then the host has what came while it is in the cache */
 #define PLACES 64                      /* of bytes for one write: 32 large bodies */
 /* The bound of a connection's deliveries that the host holds, or that are parked, before it stops
  * reading. Loose deliveries, which no prefetch limits, have their own bound (tally.c); for those

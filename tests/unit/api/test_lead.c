@@ -13,13 +13,16 @@
 
 static struct host h;
 static pthread_t host;
-static int idle[2]; /* a pipe that nobody writes to */
+static int idle[2];           /* a pipe that nobody writes to */
+static unsigned long by_host; /* pieces of memory that the host's thread has got */
 static volatile sig_atomic_t to_raise, raised_in_loop, handled, handled_in_loop;
 
 /* Signals come where the loop works for a command: there it gets memory. */
 static void *resize(void *p, size_t size)
 {
-	int number = pthread_equal(pthread_self(), host) ? to_raise : 0;
+	bool is_host = pthread_equal(pthread_self(), host);
+	int number = is_host ? to_raise : 0;
+	by_host += is_host;
 	if (number) {
 		to_raise = 0;
 		raise(number);
@@ -194,6 +197,47 @@ static void test_descriptors_are_read_though_commands_have_answers_at_once(void 
 	close(full[1]);
 }
 
+static void fill_queue(int count)
+{
+	char body[700] = {0};
+	uint64_t number = 0, last = 0;
+	for (int i = 0; i < count; i++)
+		assert_int_equal(mr_channel_publish(h.ch, "", 0, "lead", 4, body, sizeof body, NULL,
+					 0, 0, 30, &number),
+			MR_OK);
+	while (last < number) {
+		mr_event ev = {0};
+		assert_int_equal(mr_runtime_poll(h.rt, &ev, 1, 20), 1);
+		if (ev.type == MR_EV_CONFIRM) last = ev.as.confirm.last;
+		mr_event_fini(&ev);
+	}
+}
+
+/* Messages that are always there: each poll takes one. Returns how often the host's thread got memory. */
+static unsigned long take_flood(int count, double work)
+{
+	unsigned long before = 0;
+	for (int i = 0; i < count; i++) {
+		mr_event ev = {0};
+		if (i == count / 2) before = by_host;
+		assert_int_equal(mr_runtime_poll(h.rt, &ev, 1, 20), 1);
+		assert_int_equal(ev.type, MR_EV_DELIVERY);
+		mr_delivery_release(h.rt, ev.as.delivery);
+		for (double began = mr_now(); mr_now() - began < work;) {}
+	}
+	return by_host - before;
+}
+
+static void test_a_host_that_keeps_up_reads_by_itself(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 20; i++) fill_queue(1000);
+	assert_int_equal(request(&h, MR_BASIC_CONSUME, "lead", MR_NO_ACK, 1), MR_OK);
+	assert_true(take_flood(10000, 0) > 0);
+	assert_int_equal(mr_lead_patience(h.rt, 1), MR_OK);
+	assert_int_equal(take_flood(100, 0.005), 0); /* and one that works for long does not */
+}
+
 static mr_connection *without_certificates(void)
 {
 	mr_error error;
@@ -252,6 +296,7 @@ int main(void)
 		CASE(test_a_signal_waits_until_the_loop_can_be_left_and_ends_the_poll),
 		CASE(test_a_signal_without_a_handler_does_not_end_the_poll),
 		CASE(test_a_signal_that_the_host_blocks_stays_blocked),
+		CASE(test_a_host_that_keeps_up_reads_by_itself),
 		CASE(test_openssl_keeps_no_error_for_the_host_s_thread),
 		CASE(test_a_poll_lasts_as_long_as_it_was_told),
 		CASE(test_descriptors_are_read_though_commands_have_answers_at_once),

@@ -101,6 +101,33 @@ static void test_it_is_taken_back_from_a_host_that_stays_away(void **state)
 	assert_false(mr_helm_take(&helm));
 }
 
+static void *wait_for_it(void *arg)
+{
+	mr_helm_wait(&helm);
+	atomic_store(&is_over, true);
+	return arg;
+}
+
+static void test_it_stays_with_a_host_that_shows_itself(void **state)
+{
+	pthread_t io;
+	(void)state;
+	mr_helm_set_patience(&helm, 500); /* a look each 100 ms, or 500 */
+	assert_false(mr_helm_show(&helm));
+	assert_false(mr_helm_is_here(&helm));
+	mr_helm_hand_over(&helm);
+	assert_true(mr_helm_is_here(&helm));
+	assert_int_equal(pthread_create(&io, NULL, wait_for_it, NULL), 0);
+	uint64_t until = mr_clock_us() + 700000;
+	while (mr_clock_us() < until) {
+		assert_true(mr_helm_show(&helm));
+		sched_yield();
+	}
+	assert_false(atomic_load(&is_over));
+	pthread_join(io, NULL); /* shows itself no more */
+	assert_false(mr_helm_show(&helm));
+}
+
 /* Who gives it back may write after the I/O thread has looked by itself. */
 static void test_a_late_word_takes_it_from_nobody(void **state)
 {
@@ -141,6 +168,7 @@ int main(void)
 		CASE(test_it_is_given_only_to_who_asked),
 		CASE(test_who_gives_it_back_does_not_ask_any_more),
 		CASE(test_it_is_taken_back_from_a_host_that_stays_away),
+		CASE(test_it_stays_with_a_host_that_shows_itself),
 		CASE(test_a_late_word_takes_it_from_nobody),
 		CASE(test_it_is_never_in_two_hands),
 	};
