@@ -300,6 +300,24 @@ function loop.pump(timeout, most, deadline)
    return take_events(busy, timeout, most)
 end
 
+--- Polls, for a wait in the main chunk that can handle an event of this type by itself: no dispatcher is needed then. nil: the
+-- usual wait must go on, which finds what has come. Else that is the only event: handle it, and call loop.take_peeked.
+function loop.peek(kind)
+   if at < count or stage ~= TASKS or is_hosted or on_event or not task.may_poll() then return nil end
+   loop.turns = loop.turns + 1
+   at, count = 0, C.mr_runtime_poll(loop.runtime(), events, BATCH, patience())
+   loop.now = C.mr_now()
+   local mark = marks.mark
+   mark.turn = mark.turn + 1
+   return count == 1 and events[0].type == kind and events[0] or nil
+end
+
+--- The event of loop.peek is handled, and has no memory to free.
+function loop.take_peeked()
+   at = 1
+   after_batch()
+end
+
 --- True if something can still happen by itself.
 function loop.is_idle()
    return loop.holds == 0 and heap.live <= loop.soft and task.alive == 0 and at >= count and not task.has_ready()

@@ -220,6 +220,11 @@ end
 --- True if the caller waits by pumping the loop: in the main chunk, or in any coroutine of a host without a waiter.
 function task.is_pumper() return not task.current() and not is_of_host(running()) end
 
+--- True if the caller waits by pumping the loop, and such a wait may begin while nothing else is to be done.
+function task.may_poll()
+   return inside == 0 and not task.is_pumping and not host.waiter and ready_first > ready_last and not must_stop(false, true)
+end
+
 --- True if the caller runs in a coroutine of the host, which may have interrupted a task of ours (a fiber).
 function task.is_of_host() return is_of_host(running()) end
 
