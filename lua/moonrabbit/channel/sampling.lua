@@ -55,7 +55,7 @@ end
 
 --- Begins: from now on it looks at each runtime.
 function sampling.begin()
-   loop.on_batch(function()
+   loop.after_batch(function()
       if handling.running > 0 and not timer then start(EVERY) end
       if loop.now >= due then measure() end
    end)

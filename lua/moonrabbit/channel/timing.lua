@@ -52,11 +52,14 @@ local function share_out(took)
 end
 
 local next_is_quick = false
+local began = 0           -- when this batch had come
 
-loop.set_around(function(work, n)
-   local began = loop.now
+loop.before_batch(function()
+   began = loop.now
    timing.is_quick = next_is_quick and not timing.is_exact
-   work()
+end)
+
+loop.after_batch(function(n)
    timing.is_quick = false
    local took = C.mr_now() - began
    if count > 0 then share_out(took) end

@@ -3,6 +3,7 @@
 -- One loop and one runtime for each Lua state.
 local ffi = require "ffi"
 local C = require("moonrabbit.base.ffi").C
+local answer = require "moonrabbit.loop.answer"
 local errors = require "moonrabbit.base.errors"
 local host = require "moonrabbit.loop.host"
 local life = require "moonrabbit.loop.life"
@@ -23,8 +24,8 @@ local heap = timers.agenda
 local on_delivery                    -- set by consume
 local handlers = {}                  -- event type -> function(event)
 local room_waiters = {}              -- tokens
-local around = function(work) work() end -- set by meter
-local after_batch = function() end   -- set by sampling
+local before_batch = function() end  -- set by timing
+local after_batch = function() end   -- set by timing, and by sampling
 local on_event                       -- called once, after the next event; nil: no task waits for it
 
 --- Objects that keep the program running: mostly consumers.
@@ -97,39 +98,18 @@ end
 
 --- Sets the function that gets deliveries.
 function loop.set_delivery(fn) on_delivery = fn end
---- Sets fn(work, n), which calls work() for a batch of n events.
-function loop.set_around(fn) around = fn end
---- Sets the function that is called after each batch of events.
-function loop.on_batch(fn) after_batch = fn end
+--- Has fn() called before the first event of each batch.
+function loop.before_batch(fn) before_batch = fn end
+--- Has fn(n) called after each batch of n events, after what was added before.
+function loop.after_batch(fn)
+   local first = after_batch
+   after_batch = function(n)
+      first(n)
+      fn(n)
+   end
+end
 --- Registers the function that gets events of a type. It must not wait.
 function loop.on(type_, fn) handlers[type_] = fn end
-
-local function reply_of(ev)
-   local reply = ev.as.done.reply
-   if reply == nil then
-      return { status = ev.status, err = ev.status ~= 0 and errors.of_status(ev.status, "channel") or nil }
-   end
-   return {
-      status = ev.status, err = errors.of_c(reply.error),
-      name = ffi.string(reply.name, reply.name_size), delivery = reply.delivery,
-      message_count = reply.message_count, consumer_count = reply.consumer_count,
-   }
-end
-
-local function put_back(delivery)
-   C.mr_delivery_settle(life.current(), delivery, C.MR_NACK, C.MR_SETTLE_REQUEUE + C.MR_SETTLE_RELEASE)
-end
-
-local function on_done(ev)
-   local reply = reply_of(ev)
-   local woken, delivery = task.wake(tonumber(ev.as.done.token), reply), reply.delivery
-   if woken == true or not delivery or delivery == nil then return end
-   if not woken then return put_back(delivery) end
-   local era = life.era() -- a later runtime does not know the delivery
-   host.guard(woken, function()
-      if life.era() == era then put_back(delivery) end
-   end)
-end
 
 local function on_room()
    local tokens = room_waiters
@@ -139,7 +119,7 @@ end
 
 local function on_other(ev)
    local kind = ev.type
-   if kind == EV_DONE then on_done(ev)
+   if kind == EV_DONE then answer.pass(ev)
    elseif kind == EV_FD then task.wake(tonumber(ev.as.fd.token), ev.as.fd.ready)
    elseif kind == EV_ROOM then on_room()
    elseif handlers[kind] then handlers[kind](ev) end
@@ -147,11 +127,37 @@ local function on_other(ev)
 end
 
 local until_ -- when this turn must be over, on mr.now's clock; nil: it takes as long as it takes
+local goes_on = nil -- says whether turn may follow turn until something else than an event is due; nil: this turn is to end
+
+local function patience(timeout)
+   local next_at = heap:next_at()
+   if not next_at then return timeout or -1 end
+   local left = math.max(next_at - C.mr_now(), 0)
+   return timeout and math.min(timeout, left) or left
+end
+
+local function poll(wait, most)
+   at, count = 0, C.mr_runtime_poll(loop.runtime(), events, most or BATCH, wait)
+   loop.now = C.mr_now()
+   if count > 0 then before_batch() end
+   return count
+end
+
+-- Has the next batch follow this one without another turn: then a flow of messages that come one by one stays in one coroutine,
+-- and in compiled code. Else what is to be done has its turn first.
+local function is_next(number)
+   if not goes_on or active ~= number or on_event or is_hosted or not task.may_go_on() or not goes_on() then return false end
+   local wait = patience()
+   if wait == 0 then return false end
+   after_batch(count)
+   loop.turns = loop.turns + 1
+   return poll(wait) > 0
+end
 
 -- Dispatches the batch. A handler that waits keeps its coroutine; when it resumes, another dispatcher has taken over, and
 -- this one returns.
 local function dispatch(number)
-   while at < count and active == number do
+   while at < count and active == number or at >= count and is_next(number) do
       local ev = events[at]
       at = at + 1
       if ev.type == EV_DELIVERY then on_delivery(ev.as.delivery) else on_other(ev) end
@@ -230,13 +236,6 @@ end
 
 -- ---- pumping ----
 
-local function patience(timeout)
-   local next_at = heap:next_at()
-   if not next_at then return timeout or -1 end
-   local left = math.max(next_at - C.mr_now(), 0)
-   return timeout and math.min(timeout, left) or left
-end
-
 local function end_turn(busy)
    task.is_pumping = false
    task.post_all()
@@ -260,13 +259,10 @@ local function cut(next_stage)
 end
 
 local function take_events(busy, timeout, most)
-   local wait = (busy or task.has_ready()) and 0 or patience(timeout)
-   local n = C.mr_runtime_poll(loop.runtime(), events, most or BATCH, wait)
-   at, count = 0, n
-   loop.now = C.mr_now()
+   local n = poll((busy or task.has_ready()) and 0 or patience(timeout), most)
    if n > 0 then
-      around(dispatch_batch, n)
-      after_batch()
+      dispatch_batch()
+      if count > 0 then after_batch(count) end
    end
    return end_turn(busy or n > 0)
 end
@@ -275,13 +271,14 @@ end
 -- @tparam[opt] number timeout maximum seconds to sleep if there is nothing; nil: no limit
 -- @tparam[opt] number most events to take
 -- @tparam[opt] number deadline on mr.now's clock: what is not begun by then waits for the next turn
+-- @tparam[opt] function more says whether this turn may go on with further events
 -- @treturn boolean true if there was anything
-function loop.pump(timeout, most, deadline)
+function loop.pump(timeout, most, deadline, more)
    if task.is_inside() then error("the loop cannot be driven from within a task: mr.sleep waits there", 0) end
    loop.begin()
    task.is_pumping, is_due = true, false
    loop.turns = loop.turns + 1
-   until_ = deadline
+   until_, goes_on = deadline, more
    local first = stage
    local busy = first ~= TASKS
    stage = TASKS
@@ -305,8 +302,7 @@ end
 function loop.peek(kind)
    if at < count or stage ~= TASKS or is_hosted or on_event or not task.may_poll() then return nil end
    loop.turns = loop.turns + 1
-   at, count = 0, C.mr_runtime_poll(loop.runtime(), events, BATCH, patience())
-   loop.now = C.mr_now()
+   poll(patience())
    local mark = marks.mark
    mark.turn = mark.turn + 1
    return count == 1 and events[0].type == kind and events[0] or nil
@@ -315,7 +311,7 @@ end
 --- The event of loop.peek is handled, and has no memory to free.
 function loop.take_peeked()
    at = 1
-   after_batch()
+   after_batch(1)
 end
 
 --- True if something can still happen by itself.

@@ -12,6 +12,9 @@ local IN_C = "this cannot wait within a function of C, such as table.sort, strin
 local ASIDE = "this cannot wait in a coroutine that Moonrabbit does not know of: it was resumed by a coroutine.resume or "
    .. 'coroutine.wrap that was taken before require "moonrabbit"; load moonrabbit first, or use a task (mr.spawn)'
 
+local STRANGE = "this yields a task of Moonrabbit's to the host, which does not know of it: the host's own functions wait only in "
+   .. "the host's coroutines; to wait for a callback of the host, use mr.event()"
+
 --- True for a coroutine of the host (nil: the main chunk) in which nothing of ours is: what waits there asks the host.
 function obstacle.is_of_host(co)
    if not host.waiter then return false end
@@ -26,6 +29,21 @@ function obstacle.in_task()
    if not co or not can_yield() then return IN_C end
    local worker, is_cut = coroutines.host(co)
    return not worker and ASIDE or is_cut and IN_C or nil
+end
+
+--- Resumes a worker that the host's own way to wait has suspended: an error is raised where it yielded.
+-- @tparam thread worker
+-- @tparam function run resumes it
+function obstacle.raise_in(worker, run)
+   local hook, mask, every = debug.gethook()
+   local function restore() debug.sethook(hook, mask, every) end
+   debug.sethook(function()
+      if running() ~= worker then return end
+      restore()
+      error(STRANGE, 2)
+   end, "", 1)
+   run(worker)
+   restore()
 end
 
 --- The obstacle of the caller, which no task runs, while a turn is believed to be under way: the garbage collector has called it

@@ -72,9 +72,6 @@ function task.set_must_stop(fn) must_stop = fn end
 --- Reports a failure that no caller receives.
 function task.report(where, why) report(where, why) end
 
-local STRANGE = "this yields a task of Moonrabbit's to the host, which does not know of it: the host's own functions wait only in "
-   .. "the host's coroutines; to wait for a callback of the host, use mr.event()"
-
 -- A pooled coroutine runs, perhaps with a coroutine of the script in it. One that went apart runs outside of a turn.
 local function is_inside() return inside > 0 or host.apart ~= nil and task.current() ~= nil end
 
@@ -158,18 +155,9 @@ local function run_in(worker, ...)
    came_back(worker, ok, state)
 end
 
--- Resumes a task that yielded past us. With a host, that was the host's own way to wait: an error is raised where it yielded.
+-- Resumes a task that yielded past us. With a host, that was the host's own way to wait.
 local function run_raw(worker)
-   if not host.waiter then return run_in(worker) end
-   local hook, mask, every = debug.gethook()
-   local function restore() debug.sethook(hook, mask, every) end
-   debug.sethook(function()
-      if running() ~= worker then return end
-      restore()
-      error(STRANGE, 2)
-   end, "", 1)
-   run_in(worker)
-   restore()
+   if host.waiter then obstacle.raise_in(worker, run_in) else run_in(worker) end
 end
 
 -- Resumes who was woken, or who gave way: that one is at what it was at before.
@@ -220,9 +208,12 @@ end
 --- True if the caller waits by pumping the loop: in the main chunk, or in any coroutine of a host without a waiter.
 function task.is_pumper() return not task.current() and not is_of_host(running()) end
 
+--- True if a dispatcher may go on with the next events: no task is ready, and no host waits for the end of the turn.
+function task.may_go_on() return ready_first > ready_last and not host.waiter and not host.apart end
+
 --- True if the caller waits by pumping the loop, and such a wait may begin while nothing else is to be done.
 function task.may_poll()
-   return inside == 0 and not task.is_pumping and not host.waiter and ready_first > ready_last and not must_stop(false, true)
+   return inside == 0 and not task.is_pumping and task.may_go_on() and not must_stop(false, true)
 end
 
 --- True if the caller runs in a coroutine of the host, which may have interrupted a task of ours (a fiber).

@@ -213,10 +213,12 @@ end
 --- True when that stop has ended.
 function shutdown.has_ended() return own ~= nil and own.is_over end
 
+local function goes_on() return not stop.is_asked() and not loop.is_idle() and not stop.is_at_loss() end
+
 --- Pumps until nothing can happen any more, or a stop was requested.
 function shutdown.until_idle()
    loop.begin()
-   while not stop.is_asked() and not loop.is_idle() and not stop.is_at_loss() do loop.pump() end
+   while goes_on() do loop.pump(nil, nil, nil, goes_on) end
 end
 
 loop.on_close(function() cancelling, hooks, own, is_led = 0, {}, nil, false end)

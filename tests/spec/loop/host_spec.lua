@@ -1,4 +1,5 @@
 --- host: waits in the coroutines of a host that has a scheduler of its own.
+-- Covers: lua/moonrabbit/loop/answer.lua by message_count
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local mr = require "moonrabbit"
