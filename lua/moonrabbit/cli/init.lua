@@ -15,6 +15,12 @@ Set the broker in the environment variable AMQP_URL, such as
 amqp://user:password@host:5672/vhost: a password on the command line can be seen by every user.
 Documentation: %s.]]):format(docs.path "guide.md")
 
+-- A turn of the loop, with a handler and what that publishes, is compiled as one trace, which is longer than LuaJIT allows by
+-- default: 4000 instructions, 500 constants and 500 snapshots each, and 512 KiB of machine code in all.
+local function allow_long_traces()
+   require("jit.opt").start("maxrecord=12000", "maxirconst=2000", "maxsnap=1500", "maxmcode=4096")
+end
+
 --- The parser of the command line.
 function cli.parser()
    local p = argparse("moonrabbit", "RabbitMQ consumers in Lua, with connections that recover by themselves.", EPILOG)
@@ -78,6 +84,7 @@ function cli.main(argv)
       usage.say(why, has_command(argv[1]) and argv[1] or nil)
       return usage.CODE
    end
+   allow_long_traces()
    return require("moonrabbit.cli." .. options.command).main(options)
 end
 
