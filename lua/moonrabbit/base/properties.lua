@@ -116,7 +116,7 @@ end
 -- (see traversal), so with very many publishes of the same table its names are checked only now and then.
 local known
 local uses = 0
-local ALWAYS, OFTEN = 1000, 32 -- uses: the first ones all, then every 32nd
+local ALWAYS, OFTEN = 20, 32 -- uses: the first ones all, then every 32nd
 
 local function is_due(props)
    if known ~= props then

@@ -60,7 +60,7 @@ describe("properties", function()
 
    it("name the one that is unknown when their table was used before", function()
       local props = { message_id = "x", priority = 1 }
-      for _ = 1, 900 do trip(props) end
+      for _ = 1, 9 do trip(props) end
       props.mesage_id = "y"
       assert.is_truthy(complaint(props):find('unknown option "mesage_id"', 1, true))
       props.mesage_id, props.priority, props.priorty = nil, nil, 2 -- as many names as before
