@@ -30,6 +30,7 @@ enum mr_status mr_signals_open(struct mr_signals *s, mr_error *error)
 {
 	s->fd = -1;
 	s->are_held = false;
+	fill(&s->all);
 	sigemptyset(&s->before);
 	s->fd = mr_descriptor_claim(watch(s));
 	if (s->fd >= 0) return MR_OK;
@@ -44,10 +45,8 @@ void mr_signals_close(struct mr_signals *s)
 
 void mr_signals_hold(struct mr_signals *s)
 {
-	sigset_t all;
 	if (s->are_held) return;
-	fill(&all);
-	if (pthread_sigmask(SIG_SETMASK, &all, &s->before) != 0) return;
+	if (pthread_sigmask(SIG_SETMASK, &s->all, &s->before) != 0) return;
 	s->are_held = true;
 	if (memcmp(&s->before, &s->told, sizeof s->told) != 0) watch(s);
 }

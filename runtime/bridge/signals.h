@@ -11,7 +11,8 @@
 #include "base/status.h"
 
 struct mr_signals {
-	int fd; /* a signalfd: readable while one waits that the host does not block itself */
+	int fd;       /* a signalfd: readable while one waits that the host does not block itself */
+	sigset_t all; /* what is held */
 	sigset_t before; /* the mask of the host */
 	sigset_t told;   /* the mask that `fd` was made for */
 	bool are_held;

@@ -54,6 +54,7 @@ static void hand_over(struct mr_engine *e)
 	mr_helm_hand_over(&b->helm);
 	if (atomic_load(&b->host_waits)) mr_wake_signal(&b->host);
 	mr_helm_wait(&b->helm);
+	ev_timer_stop(e->services.loop, &e->lead);
 	ev_io_stop(e->services.loop, &e->signals_io);
 }
 
@@ -61,23 +62,23 @@ static void hand_over(struct mr_engine *e)
 static void sleep_of_host(struct mr_engine *e, bool busy, double seconds)
 {
 	busy |= !mr_ring_is_empty(&e->services.bridge->events);
-	if (!busy) {
-		e->lead.repeat = seconds;
-		ev_timer_again(e->services.loop, &e->lead);
+	if (!busy && !ev_is_active(&e->lead)) {
+		/* It is not set anew for each sleep: one that it ends too soon is followed by another. */
+		ev_timer_set(&e->lead, seconds, 0);
+		ev_timer_start(e->services.loop, &e->lead);
 	}
 	ev_run(e->services.loop, busy ? EVRUN_NOWAIT : EVRUN_ONCE);
-	ev_timer_stop(e->services.loop, &e->lead);
 }
 
 enum mr_lead mr_engine_lead(struct mr_engine *e, double seconds)
 {
 	locale_t before = mr_number_plain_begin();
 	e->is_interrupted = false;
-	bool busy = mr_turn(e);
+	bool busy = mr_turn_first_half(e);
 	if (!e->services.stopped) {
 		sleep_of_host(e, busy, seconds);
 		after_sleep(e);
-		mr_turn(e);
+		mr_turn_second_half(e);
 	}
 	mr_number_plain_end(before);
 	if (e->services.stopped) return MR_LEAD_STOPPED;

@@ -218,7 +218,7 @@ static void arm_trim(struct mr_engine *e)
 		mr_timer_arm(&e->trim_timer, mr_clock_now() + TRIM_TIME);
 }
 
-bool mr_turn(struct mr_engine *e)
+static bool work(struct mr_engine *e)
 {
 	bool busy = mr_turn_commands(e);
 	judge_waiting(e);
@@ -227,12 +227,39 @@ bool mr_turn(struct mr_engine *e)
 	mr_turn_flush(e);
 	mr_event_queue_flush(&e->services.dispatch);
 	if (mr_farewell_end(&e->farewell)) mr_event_queue_flush(&e->services.dispatch);
-	busy |= !mr_list_is_empty(&e->services.dirty) || !mr_list_is_empty(&e->services.eager);
+	return busy || !mr_list_is_empty(&e->services.dirty) ||
+	       !mr_list_is_empty(&e->services.eager);
+}
+
+/* Whoever asks has the state at the end of a turn. */
+static void show(struct mr_engine *e)
+{
 	e->services.stats.log_dropped = log_dropped(e->services.bridge);
 	mr_stats stats = e->services.stats;
 	stats.in_flight = mr_delivery_pool_out(e->services.pool, NULL);
 	mr_board_write(&e->services.bridge->board, &stats);
-	check_stopped(e);
 	arm_trim(e);
+}
+
+bool mr_turn(struct mr_engine *e)
+{
+	bool busy = work(e);
+	show(e);
+	check_stopped(e);
 	return busy || e->clock_token;
+}
+
+bool mr_turn_first_half(struct mr_engine *e)
+{
+	bool busy = work(e);
+	check_stopped(e);
+	return busy || e->clock_token;
+}
+
+void mr_turn_second_half(struct mr_engine *e)
+{
+	judge_waiting(e);
+	mr_turn_flush(e);
+	mr_event_queue_flush(&e->services.dispatch);
+	show(e);
 }

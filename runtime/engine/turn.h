@@ -8,6 +8,9 @@
 
 /* Returns true if there is more to do at once. */
 bool mr_turn(struct mr_engine *e);
+/* The same before and after the sleep of a host, which adds no commands meanwhile. */
+bool mr_turn_first_half(struct mr_engine *e);
+void mr_turn_second_half(struct mr_engine *e);
 
 /* Its parts. Commands: returns true if there may be more of them. */
 bool mr_turn_commands(struct mr_engine *e);
