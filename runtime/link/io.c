@@ -9,7 +9,7 @@
 /* The limit of a turn of reading; then other links have their turns. */
 #define TURN_READS 64
 #define TURN_BYTES (MR_READ_CHUNK) /* then the host has what came while it is in the cache */
-#define PLACES 64                      /* of bytes for one write: 32 large bodies */
+#define PLACES 64                  /* of bytes for one write: 32 large bodies */
 /* The bound of a connection's deliveries that the host holds, or that are parked, before it stops
  * reading. Loose deliveries, which no prefetch limits, have their own bound (tally.c); for those
  * within a prefetch, which the program has chosen, there is only this final bound. */

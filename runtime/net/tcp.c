@@ -60,7 +60,8 @@ static ssize_t tcp_readv(struct mr_stream *s, const struct iovec *to, int count,
 	ssize_t n;
 	s->want = MR_WANT_READ;
 	do {
-		n = readv(s->fd, to, count);
+		n = count == 1 ? recv(s->fd, to->iov_base, to->iov_len, 0)
+		               : readv(s->fd, to, count);
 	} while (n < 0 && errno == EINTR);
 	if (n > 0) return n;
 	if (n == 0) {
@@ -84,7 +85,8 @@ static ssize_t tcp_writev(struct mr_stream *s, const struct iovec *from, int cou
 	ssize_t n;
 	s->want = MR_WANT_READ;
 	do {
-		n = sendmsg(s->fd, &all, MSG_NOSIGNAL);
+		n = count == 1 ? send(s->fd, from->iov_base, from->iov_len, MSG_NOSIGNAL)
+		               : sendmsg(s->fd, &all, MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
 	if (n >= 0) return n;
 	s->want |= MR_WANT_WRITE;
