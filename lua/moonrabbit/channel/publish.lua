@@ -182,9 +182,9 @@ function publish:publish_async(exchange, routing_key, body, props)
    return submit(self, exchange, routing_key, body, props)
 end
 
--- Waits in the main chunk for the ack of what was published last, if nothing else happens meanwhile: the way of most scripts, so
--- it takes one poll and no coroutine, and their loop is compiled as a whole. False: see the ticket.
-local function is_acked_next(self, t)
+--- Waits in the main chunk for the ack of a waiting ticket, if nothing else happens meanwhile: the way of most scripts, so it
+-- takes one poll and no coroutine, and their loop is compiled as a whole. False: see the ticket.
+function publish.is_acked_next(self, t)
    local ev = loop.peek(CONFIRM)
    if not ev or ev.status ~= OK or ev.epoch ~= self.epoch or ev.connection ~= self.connection.number then return false end
    local number = t.number
@@ -205,7 +205,7 @@ function publish:publish(exchange, routing_key, body, props)
    if self.book then task.check() end
    local result, err = self:publish_async(exchange, routing_key, body, props)
    if not result or result == true then return result, err end
-   if is_acked_next(self, result) then return true end
+   if publish.is_acked_next(self, result) then return true end
    return result:wait()
 end
 

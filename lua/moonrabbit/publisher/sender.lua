@@ -105,6 +105,12 @@ local function post(self, ch, t)
    return true
 end
 
+--- publish.is_acked_next for a publish that was sent, and may wait for nothing else.
+function sender.is_acked_next(self, t)
+   local one = t.job
+   return self.confirms and one.place == "flight" and t.state == "waiting" and publish.is_acked_next(one.channel, t)
+end
+
 local function patience_of(t)
    return math.max(math.min((t.job.deadline or math.huge) - C.mr_now(), LOOK), 0.001)
 end
