@@ -188,7 +188,7 @@ function publish.is_acked_next(self, t)
    local ev = loop.peek(CONFIRM)
    if not ev or ev.status ~= OK or ev.epoch ~= self.epoch or ev.connection ~= self.connection.number then return false end
    local number = t.number
-   if tonumber(ev.as.confirm.first) ~= number or tonumber(ev.as.confirm.last) ~= number then return false end
+   if t.state ~= "waiting" or tonumber(ev.as.confirm.first) ~= number or tonumber(ev.as.confirm.last) ~= number then return false end
    loop.take_peeked()
    ticket.settle(self.book, number, number, OK)
    return true

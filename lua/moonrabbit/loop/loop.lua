@@ -39,7 +39,6 @@ loop.turns = 0
 
 local is_hosted = false -- the host has asked for the descriptor
 local is_due = false -- a poll is, whatever the runtime has
-
 -- What life knows of the runtime, for all who know the loop.
 for _, name in ipairs { "runtime", "current", "witness", "is_running", "is_parked", "on_open", "on_close", "heal", "begin" } do
    loop[name] = life[name]
@@ -98,7 +97,7 @@ end
 
 --- Sets the function that gets deliveries.
 function loop.set_delivery(fn) on_delivery = fn end
---- Has fn() called before the first event of each batch.
+--- Has fn() called before each batch.
 function loop.before_batch(fn) before_batch = fn end
 --- Has fn(n) called after each batch of n events, after what was added before.
 function loop.after_batch(fn)
@@ -127,7 +126,7 @@ local function on_other(ev)
 end
 
 local until_ -- when this turn must be over, on mr.now's clock; nil: it takes as long as it takes
-local goes_on = nil -- says whether turn may follow turn until something else than an event is due; nil: this turn is to end
+local goes_on -- says whether turn may follow turn until something else than an event is due; nil: this turn is to end
 
 local function patience(timeout)
    local next_at = heap:next_at()
@@ -143,12 +142,11 @@ local function poll(wait, most)
    return count
 end
 
--- Has the next batch follow this one without another turn: then a flow of messages that come one by one stays in one coroutine,
--- and in compiled code. Else what is to be done has its turn first.
+-- Has the next batch follow without another turn: a flow of messages that come one by one stays in compiled code.
 local function is_next(number)
    if not goes_on or active ~= number or on_event or is_hosted or not task.may_go_on() or not goes_on() then return false end
    local wait = patience()
-   if wait == 0 then return false end
+   if wait == 0 or C.mr_runtime_is_forked(life.current()) then return false end
    after_batch(count)
    loop.turns = loop.turns + 1
    return poll(wait) > 0
@@ -181,6 +179,7 @@ local function dispatch_batch()
       task.start(dispatch, active)
    until at >= count or not has_time()
    active = active + 1 -- a dispatcher that the host resumes between two turns stays out of them
+   if count > 0 then after_batch(count) end
 end
 
 -- ---- timers ----
@@ -260,10 +259,7 @@ end
 
 local function take_events(busy, timeout, most)
    local n = poll((busy or task.has_ready()) and 0 or patience(timeout), most)
-   if n > 0 then
-      dispatch_batch()
-      if count > 0 then after_batch(count) end
-   end
+   if n > 0 then dispatch_batch() end
    return end_turn(busy or n > 0)
 end
 
@@ -297,15 +293,17 @@ function loop.pump(timeout, most, deadline, more)
    return take_events(busy, timeout, most)
 end
 
---- Polls, for a wait in the main chunk that can handle an event of this type by itself: no dispatcher is needed then. nil: the
--- usual wait must go on, which finds what has come. Else that is the only event: handle it, and call loop.take_peeked.
+--- Polls, for a wait in the main chunk that can handle an event of this type by itself, without a dispatcher. nil: go on with
+-- the usual wait, which finds what has come. Else that is the only event: handle it, and call loop.take_peeked.
 function loop.peek(kind)
    if at < count or stage ~= TASKS or is_hosted or on_event or not task.may_poll() then return nil end
+   local wait = patience()
+   if wait == 0 then return nil end
    loop.turns = loop.turns + 1
-   poll(patience())
-   local mark = marks.mark
-   mark.turn = mark.turn + 1
-   return count == 1 and events[0].type == kind and events[0] or nil
+   poll(wait)
+   local ev = events[0] -- a __gc that waits may dispatch the batch here
+   marks.mark.turn = marks.mark.turn + 1
+   return at == 0 and count == 1 and ev.type == kind and ev or nil
 end
 
 --- The event of loop.peek is handled, and has no memory to free.

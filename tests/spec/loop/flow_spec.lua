@@ -83,6 +83,16 @@ describe("a flow of events", function()
       broker.eventually("all messages", function() return handled == count + 300 end)
    end)
 
+   it("ends each batch, also one that the main chunk's wait has begun and a turn went on with", function()
+      local ended, handled = 0, 0
+      loop.after_batch(function() ended = ended + 1 end)
+      assert(ch:confirm_select())
+      assert(ch:consume(queue, function() handled = handled + 1 end))
+      for _ = 1, 100 do assert(ch:publish("", queue, "x")) end
+      broker.eventually("all messages", function() return handled == 100 end)
+      assert.is_true(ended >= 100, ended)
+   end)
+
    it("tells the main chunk of each publish what became of it", function()
       local limits = { ["x-max-length"] = 1, ["x-overflow"] = "reject-publish" }
       local small = assert(ch:queue_declare { exclusive = true, arguments = limits }).queue
