@@ -57,7 +57,7 @@ void mr_command_commit_return(mr_runtime *rt)
 
 void mr_command_commit(mr_runtime *rt)
 {
-	if (++rt->sent >= UNSIGNALLED_MAX) mr_helm_give_back(&rt->bridge.helm);
+	if (++rt->sent % UNSIGNALLED_MAX == 0) mr_helm_give_back(&rt->bridge.helm);
 	mr_command_commit_return(rt);
 }
 

@@ -40,6 +40,7 @@ struct mr_runtime {
 	unsigned quick;       /* waits in a row that had an answer soon */
 	unsigned at_once;     /* polls in a row, each soon after the other, that had no wait */
 	uint64_t polled_at;   /* us: when the last poll had its events */
+	uint64_t led_at;      /* us: the last turn that this thread has led */
 	bool prepared;        /* the last poll left the host announced as asleep */
 	bool is_watched; /* the host has asked for the descriptor: it is readable while there is work */
 	bool unseen;     /* it woke by itself; the I/O thread does not know until the next signal */

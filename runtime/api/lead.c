@@ -6,6 +6,8 @@
 #define QUICK_ONES 3    /* in a row, before it asks for the helm */
 #define NEAR 150        /* us from one poll to the next, of a host whose work is quick */
 #define AT_ONCE_ONES 16 /* such polls in a row that had events at once, before it asks */
+#define ABSENCE 1000 /* us from one poll to the next, of one that had better give the helm back */
+#define SHARE 500    /* us: so often at least the loop has a turn, though there are events */
 #define FEW_COMMANDS 16 /* between two polls: of a host that does one thing after the other */
 #define SLEEP 0.001     /* s: a host that waits longer leaves the loop to the I/O thread */
 #define LEAST 500       /* us: a shorter wait would last longer, as the loop sleeps for whole ms */
@@ -27,43 +29,43 @@ static void begin_interval(mr_runtime *rt)
 	rt->polled_at = mr_clock_us();
 }
 
-void mr_lead_at_once(mr_runtime *rt)
-{
-	bool is_near = rt->sent <= FEW_COMMANDS && is_within(rt, rt->polled_at, NEAR);
-	begin_interval(rt);
-	if (mr_helm_show(&rt->bridge.helm)) return;
-	rt->at_once = is_near ? rt->at_once + 1 : 0;
-	if (rt->at_once >= AT_ONCE_ONES) ask(rt);
-}
-
 void mr_lead_expect(mr_runtime *rt)
 {
-	if (rt->quick >= QUICK_ONES && !rt->is_watched) mr_signals_hold(&rt->bridge.signals);
+	bool has_asked = rt->quick >= QUICK_ONES || rt->at_once >= AT_ONCE_ONES;
+	if (has_asked && !rt->is_watched) mr_signals_hold(&rt->bridge.signals);
 }
 
 void mr_lead_judge(mr_runtime *rt, uint64_t began, int n)
 {
 	bool is_quick = n > 0 && rt->sent <= FEW_COMMANDS && is_within(rt, began, QUICK);
 	rt->quick = is_quick ? rt->quick + 1 : 0;
+	rt->at_once = 0;
 	begin_interval(rt);
 	if (rt->quick >= QUICK_ONES) ask(rt);
 }
 
 bool mr_lead_begin(mr_runtime *rt, int64_t until)
 {
-	if (until - mr_clock_real_us() < LEAST || !mr_helm_take(&rt->bridge.helm)) return false;
+	if (until - mr_clock_real_us() < LEAST || rt->is_watched) {
+		mr_helm_give_back(&rt->bridge.helm);
+		return false;
+	}
+	if (!mr_helm_take(&rt->bridge.helm)) return false;
 	mr_signals_hold(&rt->bridge.signals);
 	return true;
 }
 
-bool mr_lead_turn(mr_runtime *rt)
+static bool turn(mr_runtime *rt, double sleep)
 {
 	atomic_store_explicit(&rt->bridge.host_waits, true, memory_order_relaxed);
-	enum mr_lead how = mr_engine_lead(rt->engine, SLEEP * mr_helm_patience(&rt->bridge.helm));
+	rt->led_at = mr_clock_us();
+	enum mr_lead how = mr_engine_lead(rt->engine, sleep);
 	atomic_store_explicit(&rt->bridge.host_waits, false, memory_order_relaxed);
 	if (how == MR_LEAD_STOPPED) mr_helm_give_back(&rt->bridge.helm);
 	return how == MR_LEAD_INTERRUPTED;
 }
+
+bool mr_lead_turn(mr_runtime *rt) { return turn(rt, SLEEP * mr_helm_patience(&rt->bridge.helm)); }
 
 void mr_lead_end(mr_runtime *rt, uint64_t began)
 {
@@ -75,4 +77,37 @@ void mr_lead_end(mr_runtime *rt, uint64_t began)
 	}
 	rt->quick = rt->at_once = 0;
 	mr_helm_give_back(&rt->bridge.helm);
+}
+
+/* Nobody else reads, writes and looks at deadlines meanwhile. It does not sleep: there are events. */
+static void turn_in_between(mr_runtime *rt)
+{
+	if (!mr_helm_take(&rt->bridge.helm)) return;
+	mr_signals_hold(&rt->bridge.signals);
+	uint64_t began = mr_clock_us();
+	turn(rt, 0);
+	mr_lead_end(rt, began);
+}
+
+static void go_on(mr_runtime *rt, bool is_few, uint64_t polled_at)
+{
+	if (!is_few || !is_within(rt, polled_at, ABSENCE))
+		mr_helm_give_back(&rt->bridge.helm);
+	else if (is_within(rt, rt->led_at, SHARE))
+		mr_helm_show(&rt->bridge.helm);
+	else
+		turn_in_between(rt);
+}
+
+void mr_lead_at_once(mr_runtime *rt)
+{
+	bool is_few = rt->sent <= FEW_COMMANDS;
+	uint64_t polled_at = rt->polled_at;
+	bool is_near = is_few && is_within(rt, polled_at, NEAR);
+	begin_interval(rt);
+	rt->at_once = is_near ? rt->at_once + 1 : 0;
+	if (mr_helm_is_here(&rt->bridge.helm))
+		go_on(rt, is_few, polled_at);
+	else if (rt->at_once >= AT_ONCE_ONES)
+		ask(rt);
 }

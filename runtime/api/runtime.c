@@ -267,7 +267,10 @@ static int poll_events(mr_runtime *rt, mr_event *events, int max, double timeout
 	int n;
 	awake(rt);
 	pumped(rt);
-	if (timeout == 0 || max <= 0) return take_or_prepare(rt, events, max);
+	if (timeout == 0 || max <= 0) {
+		rt->sent = 0;
+		return take_or_prepare(rt, events, max);
+	}
 	n = take_events(rt, events, max);
 	if (n) {
 		mr_lead_at_once(rt);

@@ -98,11 +98,9 @@ bool mr_helm_take(struct mr_helm *helm)
 
 bool mr_helm_is_here(const struct mr_helm *helm) { return atomic_load(&helm->state) == AWAY; }
 
-bool mr_helm_show(struct mr_helm *helm)
+void mr_helm_show(struct mr_helm *helm)
 {
-	if (atomic_load_explicit(&helm->state, memory_order_relaxed) != AWAY) return false;
 	atomic_fetch_add_explicit(&helm->voyages, 1, memory_order_relaxed);
-	return true;
 }
 
 void mr_helm_leave(struct mr_helm *helm) { change(helm, HOSTED, AWAY); }

@@ -44,9 +44,8 @@ void mr_helm_ask(struct mr_helm *helm);
 bool mr_helm_take(struct mr_helm *helm);
 /* Host, elsewhere: the helm is its own. */
 bool mr_helm_is_here(const struct mr_helm *helm);
-/* Host, elsewhere: says that it is near, if the helm is its own: then it is not taken back. False: it is
- * not. */
-bool mr_helm_show(struct mr_helm *helm);
+/* Host, elsewhere: the helm is its own, and it is near: then it is not taken back. */
+void mr_helm_show(struct mr_helm *helm);
 /* Host: leaves the loop for a moment, or for longer; of no effect once it was given back. */
 void mr_helm_leave(struct mr_helm *helm);
 /* Host: does not want it any more. Of no effect if the I/O thread has it. */
