@@ -218,7 +218,10 @@ local function goes_on() return not stop.is_asked() and not loop.is_idle() and n
 --- Pumps until nothing can happen any more, or a stop was requested.
 function shutdown.until_idle()
    loop.begin()
-   while goes_on() do loop.pump(nil, nil, nil, goes_on) end
+   while goes_on() do
+      loop.pump(nil, nil, nil, goes_on)
+      loop.begin() -- a child that a handler has forked has nothing to wait for
+   end
 end
 
 loop.on_close(function() cancelling, hooks, own, is_led = 0, {}, nil, false end)

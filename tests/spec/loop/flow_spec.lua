@@ -2,6 +2,7 @@
 -- Feature: scripts that publish and wait, and handlers, one message after the other
 -- SPDX-License-Identifier: MIT
 local broker = require "broker"
+local build = require "build"
 local loop = require "moonrabbit.loop.loop"
 local mr = require "moonrabbit"
 local task = require "moonrabbit.loop.task"
@@ -91,6 +92,28 @@ describe("a flow of events", function()
       for _ = 1, 100 do assert(ch:publish("", queue, "x")) end
       broker.eventually("all messages", function() return handled == 100 end)
       assert.is_true(ended >= 100, ended)
+   end)
+
+   it("ends a child that a handler has forked, without a complaint, and goes on in the parent", function()
+      if build.is_sanitized then return pending "the child has lost its threads and what they own" end
+      local path = broker.script [[
+         local ffi = require "ffi"
+         local mr = require "moonrabbit"
+         ffi.cdef "int fork(void); int waitpid(int pid, int *status, int options);"
+         local ch = assert(mr.connect("memory://"):channel())
+         local q = assert(ch:queue_declare { exclusive = true }).queue
+         assert(ch:consume(q, function()
+            local child = ffi.C.fork()
+            if child == 0 then return end
+            ffi.C.waitpid(child, ffi.new "int[1]", 0)
+            mr.stop()
+         end))
+         assert(ch:publish_async("", q, "x"))
+      ]]
+      local pipe = assert(io.popen(("timeout 20 %s run --log-level warn %s 2>&1; echo $?"):format(broker.command, path)))
+      local out = pipe:read "*a"
+      pipe:close()
+      assert.equal("0\n", out)
    end)
 
    it("tells the main chunk of each publish what became of it", function()
