@@ -61,7 +61,7 @@ static void hand_over(struct mr_engine *e)
 /* It always looks at the descriptors: commands may bring events again and again. */
 static void sleep_of_host(struct mr_engine *e, bool busy, double seconds)
 {
-	busy |= !seconds || !mr_ring_is_empty(&e->services.bridge->events);
+	busy |= seconds <= 0 || !mr_ring_is_empty(&e->services.bridge->events);
 	if (!busy && !ev_is_active(&e->lead)) {
 		/* It is not set anew for each sleep: one that it ends too soon is followed by another. */
 		ev_timer_set(&e->lead, seconds, 0);
