@@ -144,7 +144,8 @@ static bool work(mr_connection *c)
 static bool live_with_failure(long n)
 {
 	assert_int_equal(mr_runtime_new(&rt), MR_OK);
-	if (!is_of_host) mr_runtime_fd(rt); /* such a host leaves all of the loop to the I/O thread */
+	if (!is_of_host)
+		mr_runtime_fd(rt); /* such a host leaves all of the loop to the I/O thread */
 	mr_runtime_log(rt, -1, MR_LOG_LOGFMT);
 	/* A second connection, as the one that gets no link must not hurt its neighbour. */
 	mr_connection *other = make_connection();
