@@ -44,15 +44,20 @@ void mr_lead_judge(mr_runtime *rt, uint64_t began, int n)
 	if (rt->quick >= QUICK_ONES) ask(rt);
 }
 
+static bool take(mr_runtime *rt)
+{
+	if (!mr_helm_take(&rt->bridge.helm)) return false;
+	mr_signals_hold(&rt->bridge.signals);
+	return true;
+}
+
 bool mr_lead_begin(mr_runtime *rt, int64_t until)
 {
 	if (until - mr_clock_real_us() < LEAST || rt->is_watched) {
 		mr_helm_give_back(&rt->bridge.helm);
 		return false;
 	}
-	if (!mr_helm_take(&rt->bridge.helm)) return false;
-	mr_signals_hold(&rt->bridge.signals);
-	return true;
+	return take(rt);
 }
 
 static bool turn(mr_runtime *rt, double sleep)
@@ -82,8 +87,7 @@ void mr_lead_end(mr_runtime *rt, uint64_t began)
 /* Nobody else reads, writes and looks at deadlines meanwhile. It does not sleep: there are events. */
 static void turn_in_between(mr_runtime *rt)
 {
-	if (!mr_helm_take(&rt->bridge.helm)) return;
-	mr_signals_hold(&rt->bridge.signals);
+	if (!take(rt)) return;
 	uint64_t began = mr_clock_us();
 	turn(rt, 0);
 	mr_lead_end(rt, began);

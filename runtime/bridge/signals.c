@@ -18,8 +18,7 @@ static void fill(sigset_t *all)
 /* Has `fd` tell of what a host with this mask would get. */
 static int watch(struct mr_signals *s)
 {
-	sigset_t wanted;
-	fill(&wanted);
+	sigset_t wanted = s->all;
 	for (int number = 1; number < NSIG; number++)
 		if (sigismember(&s->before, number) == 1) sigdelset(&wanted, number);
 	s->told = s->before;

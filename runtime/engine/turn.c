@@ -218,19 +218,6 @@ static void arm_trim(struct mr_engine *e)
 		mr_timer_arm(&e->trim_timer, mr_clock_now() + TRIM_TIME);
 }
 
-static bool work(struct mr_engine *e)
-{
-	bool busy = mr_turn_commands(e);
-	judge_waiting(e);
-	read_eager(e);
-	mr_farewell_go_on(&e->farewell);
-	mr_turn_flush(e);
-	mr_event_queue_flush(&e->services.dispatch);
-	if (mr_farewell_end(&e->farewell)) mr_event_queue_flush(&e->services.dispatch);
-	return busy || !mr_list_is_empty(&e->services.dirty) ||
-	       !mr_list_is_empty(&e->services.eager);
-}
-
 /* Whoever asks has the state at the end of a turn. */
 static void show(struct mr_engine *e)
 {
@@ -241,17 +228,16 @@ static void show(struct mr_engine *e)
 	arm_trim(e);
 }
 
-bool mr_turn(struct mr_engine *e)
-{
-	bool busy = work(e);
-	show(e);
-	check_stopped(e);
-	return busy || e->clock_token;
-}
-
 bool mr_turn_first_half(struct mr_engine *e)
 {
-	bool busy = work(e);
+	bool busy = mr_turn_commands(e);
+	judge_waiting(e);
+	read_eager(e);
+	mr_farewell_go_on(&e->farewell);
+	mr_turn_flush(e);
+	mr_event_queue_flush(&e->services.dispatch);
+	if (mr_farewell_end(&e->farewell)) mr_event_queue_flush(&e->services.dispatch);
+	busy |= !mr_list_is_empty(&e->services.dirty) || !mr_list_is_empty(&e->services.eager);
 	check_stopped(e);
 	return busy || e->clock_token;
 }
@@ -262,4 +248,11 @@ void mr_turn_second_half(struct mr_engine *e)
 	mr_turn_flush(e);
 	mr_event_queue_flush(&e->services.dispatch);
 	show(e);
+}
+
+bool mr_turn(struct mr_engine *e)
+{
+	bool busy = mr_turn_first_half(e);
+	show(e);
+	return busy;
 }

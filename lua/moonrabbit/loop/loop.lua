@@ -39,6 +39,7 @@ loop.turns = 0
 
 local is_hosted = false -- the host has asked for the descriptor
 local is_due = false -- a poll is, whatever the runtime has
+
 -- What life knows of the runtime, for all who know the loop.
 for _, name in ipairs { "runtime", "current", "witness", "is_running", "is_parked", "on_open", "on_close", "heal", "begin" } do
    loop[name] = life[name]
