@@ -42,6 +42,11 @@ enum mr_status mr_acks_flush(struct mr_acks *a, mr_settle_write *write, void *ow
 void mr_acks_hide(struct mr_acks *a, uint64_t tag, bool hidden);
 /* basic.recover-ok: earlier deliveries can no longer be settled. */
 void mr_acks_forget(struct mr_acks *a);
+/* How many acks wait for the flush. */
+static inline size_t mr_acks_pending(const struct mr_acks *a)
+{
+	return mr_buffer_size(&a->pending) / sizeof(uint64_t);
+}
 size_t mr_acks_outstanding(const struct mr_acks *a); /* walks the window: not for each message */
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "amqp/curb.h"
+#include "amqp/gather.h"
 #include "base/alloc.h"
 #include "base/value.h"
 #include "codec/frame.h"
@@ -64,12 +65,14 @@ static enum mr_status ask_with_prefetch(struct mr_amqp_channel *ch, const struct
 	}
 	ch->has_qos = ch->is_owed_qos = true;
 	ch->prefetch = MR_PREFETCH_USUAL;
+	mr_gather_note_prefetch(ch, ch->prefetch);
 	return MR_OK;
 }
 
 static void note_qos(struct mr_amqp_channel *ch, const mr_request *request)
 {
 	ch->has_qos = true;
+	mr_gather_note_prefetch(ch, request->number);
 	if (request->flags & MR_GLOBAL)
 		ch->is_limited = request->number != 0;
 	else

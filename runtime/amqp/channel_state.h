@@ -52,10 +52,11 @@ struct mr_amqp_channel {
 	struct mr_node dirty;
 	bool has_tx; /* acks wait for a commit */
 	/* Prefetch. */
-	bool has_qos;      /* the program, or the library for it, has requested one */
-	bool is_owed_qos;  /* the answer to the library's request has not arrived yet */
-	bool is_limited;   /* there is one for the whole channel */
-	uint32_t prefetch; /* for future consumers; 0: no limit */
+	bool has_qos;            /* the program, or the library for it, has requested one */
+	bool is_owed_qos;        /* the answer to the library's request has not arrived yet */
+	bool is_limited;         /* there is one for the whole channel */
+	uint32_t prefetch;       /* for future consumers; 0: no limit */
+	uint32_t prefetch_least; /* of all that were ever requested; 0: none was */
 	/* Deliveries held for curbed consumers. In outlet->holding while there are any. */
 	struct mr_buffer held; /* mr_delivery * */
 	struct mr_node holding;

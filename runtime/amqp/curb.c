@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #include "amqp/curb.h"
 
+#include "amqp/gather.h"
 #include "base/value.h"
 
 #define BYTES_AHEAD                                                                                \
@@ -97,6 +98,7 @@ static enum mr_status ask(struct mr_amqp_channel *ch, const struct mr_method *me
 static enum mr_status set_prefetch(struct mr_amqp_channel *ch, uint32_t count)
 {
 	struct mr_method qos = {.id = MR_M_BASIC_QOS, .count = count};
+	mr_gather_note_prefetch(ch, count);
 	return ask(ch, &qos, MR_M_BASIC_QOS_OK, mr_slice_of("", 0));
 }
 

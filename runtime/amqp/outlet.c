@@ -12,6 +12,8 @@ void mr_outlet_init(struct mr_outlet *outlet, const struct mr_session_options *o
 	*outlet = (struct mr_outlet){.options = options,
 		.out = {.done = options->written, .owner = options->owner},
 		.frame_max = frame_max,
+		.acked_at = MR_NEVER,
+		.acks_due = MR_NEVER,
 		.earliest = MR_NEVER};
 	mr_list_init(&outlet->dirty);
 	mr_list_init(&outlet->holding);

@@ -15,7 +15,9 @@ struct mr_outlet {
 	const struct mr_session_options *options;
 	struct mr_outbox out;
 	uint32_t frame_max;
-	struct mr_node dirty;   /* channels with acks to flush */
+	struct mr_node dirty; /* channels with acks to flush */
+	mr_msec acked_at;     /* when acks were flushed the last time; MR_NEVER: not yet */
+	mr_msec acks_due; /* when those that wait must be flushed (gather.h); MR_NEVER: none do */
 	struct mr_node holding; /* channels that hold messages of curbed consumers */
 	mr_msec earliest;       /* no deadline of any channel is before this */
 	mr_msec now;            /* the time of the current call */

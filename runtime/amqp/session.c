@@ -5,6 +5,7 @@
 
 #include "amqp/channel.h"
 #include "amqp/curb.h"
+#include "amqp/gather.h"
 #include "amqp/inbound.h"
 #include "amqp/message.h"
 #include "amqp/session_state.h"
@@ -365,6 +366,7 @@ void mr_session_flush(struct mr_session *s)
 {
 	struct mr_node *node;
 	look_for_fault(s);
+	s->outlet.acks_due = MR_NEVER;
 	while ((node = mr_list_shift(&s->outlet.dirty))) {
 		if (mr_amqp_channel_flush(mr_container(node, struct mr_amqp_channel, dirty)) ==
 			MR_OK)
@@ -372,6 +374,12 @@ void mr_session_flush(struct mr_session *s)
 		mr_session_fail_memory(s);
 		return;
 	}
+}
+
+void mr_session_flush_due(struct mr_session *s, mr_msec now)
+{
+	look_for_fault(s);
+	if (!mr_gather_waits(&s->outlet, now)) mr_session_flush(s);
 }
 
 static void expire_requests(struct mr_session *s, mr_msec now)
@@ -434,6 +442,7 @@ mr_msec mr_session_deadline(const struct mr_session *s)
 {
 	if (s->state == MR_SESSION_CLOSED) return MR_NEVER;
 	mr_msec at = mr_earlier(s->outlet.earliest, s->blocked_until);
+	if (s->state == MR_SESSION_OPEN) at = mr_earlier(at, s->outlet.acks_due);
 	if (s->secret_token) at = mr_earlier(at, s->secret_deadline);
 	return mr_earlier(at, mr_heartbeat_deadline(&s->heartbeat));
 }

@@ -31,8 +31,10 @@ char *mr_session_place(struct mr_session *s, size_t *size);
 /* The bytes to write. Consume the written ones, then call mr_session_wrote. */
 struct mr_outbox *mr_session_output(struct mr_session *s);
 void mr_session_wrote(struct mr_session *s, mr_msec now);
-/* Turns the acks since the last flush into frames; call it once before every write. */
+/* Turns the acks since the last flush into frames. */
 void mr_session_flush(struct mr_session *s);
+/* The same, unless they may wait for others (gather.h); call it once before every write. */
+void mr_session_flush_due(struct mr_session *s, mr_msec now);
 /* Handles deadlines: heartbeats, requests, confirms. True: read the socket, feed the bytes and call
  * this again (see heartbeat.h). `may_beat` false: sends no heartbeats (heartbeat_mode "loop"). */
 bool mr_session_tick(struct mr_session *s, mr_msec now, bool may_beat);

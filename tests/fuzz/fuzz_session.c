@@ -321,7 +321,7 @@ static void drain(struct run *r)
 	struct mr_buffer sent = {0};
 	struct mr_frame frame;
 	size_t used, want;
-	mr_session_flush(r->session);
+	mr_session_flush_due(r->session, r->now);
 	while (mr_outbox_size(out)) {
 		struct iovec places[3];
 		int count = mr_outbox_view(out, places, 3);
