@@ -13,6 +13,7 @@ require("moonrabbit.base.traversal").install(_G)
 local ffi = require "ffi"
 local C = lib.C
 local connection = require "moonrabbit.connection.connection"
+local busy_poll = require "moonrabbit.loop.busy_poll"
 local changes = require "moonrabbit.console.changes"
 local console = require "moonrabbit.console.console"
 local details = require "moonrabbit.console.details"
@@ -308,6 +309,12 @@ end
 -- handler that waits is reported; 0: never), compiled=true (under `moonrabbit run`:
 -- also interrupt loops that LuaJIT has compiled, for tracebacks and for time_limit)
 function mr.watchdog(opts) watchdog.configure(opts) end
+
+--- Has the program look for an answer for some time before it sleeps, while it asks and awaits one answer after the other:
+-- confirmed publishes, calls, a handler that answers. To be woken takes longer than the answer does, to look takes a core.
+-- It has no effect where the process may use one core only, or in a host with a loop of its own (docs/performance.md).
+-- @tparam number s seconds, 0 to 0.001; 0, the default: it sleeps at once. 0.0001 is enough for a broker on the same machine
+function mr.busy_poll(s) busy_poll.set(s) end
 
 --- Opens a console for `moonrabbit attach` and `status`: a Unix socket that only this user and root can use. `moonrabbit run` opens
 -- one by itself. What a script sets as `mr.inspect.NAME` is NAME there.

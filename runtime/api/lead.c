@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "api/lead.h"
 
+#include <sched.h>
+
 #define QUICK 500       /* us: an answer that comes sooner is a quick one */
 #define QUICK_ONES 3    /* in a row, before it asks for the helm */
 #define NEAR 150        /* us from one poll to the next, of a host whose work is quick */
@@ -10,6 +12,7 @@
 #define SHARE 500    /* us: so often at least the loop has a turn, though there are events */
 #define FEW_COMMANDS 16 /* between two polls: of a host that does one thing after the other */
 #define SLEEP 0.001     /* s: a host that waits longer leaves the loop to the I/O thread */
+#define BUSY 0.001      /* s: the longest busy poll; what takes longer is no quick answer */
 #define LEAST 500       /* us: a shorter wait would last longer, as the loop sleeps for whole ms */
 
 static bool is_within(const mr_runtime *rt, uint64_t began, uint64_t us)
@@ -64,7 +67,7 @@ static bool turn(mr_runtime *rt, double sleep)
 {
 	atomic_store_explicit(&rt->bridge.host_waits, true, memory_order_relaxed);
 	rt->led_at = mr_clock_us();
-	enum mr_lead how = mr_engine_lead(rt->engine, sleep);
+	enum mr_lead how = mr_engine_lead(rt->engine, sleep, rt->busy_us);
 	atomic_store_explicit(&rt->bridge.host_waits, false, memory_order_relaxed);
 	if (how == MR_LEAD_STOPPED) mr_helm_give_back(&rt->bridge.helm);
 	return how == MR_LEAD_INTERRUPTED;
@@ -114,4 +117,18 @@ void mr_lead_at_once(mr_runtime *rt)
 		go_on(rt, is_few, polled_at);
 	else if (rt->at_once >= AT_ONCE_ONES)
 		ask(rt);
+}
+
+/* On one core the peer could not answer meanwhile. */
+static bool has_cores(void)
+{
+	cpu_set_t cores;
+	return sched_getaffinity(0, sizeof cores, &cores) != 0 || CPU_COUNT(&cores) > 1;
+}
+
+int mr_runtime_busy_poll(mr_runtime *rt, double seconds)
+{
+	if (!(seconds >= 0 && seconds <= BUSY)) return MR_BAD_ARGUMENT;
+	rt->busy_us = has_cores() ? (uint64_t)(seconds * 1e6) : 0;
+	return MR_OK;
 }

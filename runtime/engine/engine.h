@@ -21,7 +21,7 @@ enum mr_lead {
 };
 /* Host that has the helm, and holds its signals: a turn of the loop, a look at the descriptors, which
  * is a sleep of at most so long if no event has come, and a turn for what that has brought. */
-enum mr_lead mr_engine_lead(struct mr_engine *engine, double seconds);
+enum mr_lead mr_engine_lead(struct mr_engine *engine, double seconds, uint64_t busy_us);
 /* Waits for the end of the I/O thread after MR_CMD_STOP, and frees the engine. *Gives* the log's
  * thread, which still runs for the host's last lines. */
 struct mr_writer *mr_engine_join(struct mr_engine *engine);

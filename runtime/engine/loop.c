@@ -58,10 +58,29 @@ static void hand_over(struct mr_engine *e)
 	ev_io_stop(e->services.loop, &e->signals_io);
 }
 
+static bool has_come(const struct mr_engine *e)
+{
+	return !mr_ring_is_empty(&e->services.bridge->events) || e->is_interrupted ||
+	       !mr_event_queue_is_empty(&e->services.dispatch) ||
+	       !mr_list_is_empty(&e->services.dirty);
+}
+
+/* True: something has come within the time. */
+static bool look_for(struct mr_engine *e, uint64_t us)
+{
+	uint64_t until = us ? mr_clock_us() + us : 0;
+	while (us && mr_clock_us() < until) {
+		ev_run(e->services.loop, EVRUN_NOWAIT);
+		if (has_come(e)) return true;
+	}
+	return false;
+}
+
 /* It always looks at the descriptors: commands may bring events again and again. */
-static void sleep_of_host(struct mr_engine *e, bool busy, double seconds)
+static void sleep_of_host(struct mr_engine *e, bool busy, double seconds, uint64_t busy_us)
 {
 	busy |= seconds <= 0 || !mr_ring_is_empty(&e->services.bridge->events);
+	if (!busy && look_for(e, busy_us)) return;
 	if (!busy && !ev_is_active(&e->lead)) {
 		/* It is not set anew for each sleep: one that it ends too soon is followed by another. */
 		ev_timer_set(&e->lead, seconds, 0);
@@ -70,13 +89,13 @@ static void sleep_of_host(struct mr_engine *e, bool busy, double seconds)
 	ev_run(e->services.loop, busy ? EVRUN_NOWAIT : EVRUN_ONCE);
 }
 
-enum mr_lead mr_engine_lead(struct mr_engine *e, double seconds)
+enum mr_lead mr_engine_lead(struct mr_engine *e, double seconds, uint64_t busy_us)
 {
 	locale_t before = mr_number_plain_begin();
 	e->is_interrupted = false;
 	bool busy = mr_turn_first_half(e);
 	if (!e->services.stopped) {
-		sleep_of_host(e, busy, seconds);
+		sleep_of_host(e, busy, seconds, busy_us);
 		after_sleep(e);
 		mr_turn_second_half(e);
 	}

@@ -1,12 +1,13 @@
 -- client_moonrabbit: ours, beside the other clients of the bench.
--- Called as `moonrabbit run client_moonrabbit.lua MODE PORT BODY MESSAGES [view]` (view: bodies by msg:view()). Modes: consume,
--- consume-noack, publish, publish-confirm, rtt, confirm-one; stream (which stream-fill has filled); mem (memory over a long run), idle
--- (memory of MESSAGES connections that do nothing); by hand stream-worker, and for scripts.sh consume-worker and suspended. Prints one
--- JSON line. BENCH_CA=FILE: by TLS, the server's certificate verified by that file.
+-- Called as `moonrabbit run client_moonrabbit.lua MODE PORT BODY MESSAGES [view|busy]` (view: bodies by msg:view(); busy: with
+-- mr.busy_poll). Modes: consume, consume-noack, publish, publish-confirm, rtt, confirm-one; stream (which stream-fill has filled);
+-- mem (memory over a long run), idle (memory of MESSAGES connections that do nothing); by hand stream-worker, and for scripts.sh
+-- consume-worker and suspended. Prints one JSON line. BENCH_CA=FILE: by TLS, the server's certificate verified by that file.
 -- SPDX-License-Identifier: MIT
 local ffi = require "ffi"
 local mr = require "moonrabbit"
 
+local BUSY = 0.0001             -- seconds
 local PREFETCH, OUTSTANDING, TRIP_WARM_UP = 1000, 1000, 100
 local MEM_STEP = 1000000        -- messages between two looks at the memory
 local WAIT = 60                 -- seconds; only ever reached when something is broken
@@ -313,8 +314,9 @@ local modes = {
 local mode, port, body, messages, how = ...
 local ca = os.getenv "BENCH_CA"
 if not modes[mode] or not tonumber(messages) then
-   error("usage: client_moonrabbit.lua MODE PORT BODY MESSAGES [view]", 0)
+   error("usage: client_moonrabbit.lua MODE PORT BODY MESSAGES [view|busy]", 0)
 end
+if how == "busy" then mr.busy_poll(BUSY) end
 modes[mode] {
    mode = mode,
    url = ca and ("amqps://guest:guest@localhost:%s/?ssl_options.ca_certs=%s"):format(port, ca)

@@ -13,8 +13,8 @@ local BLOCKS = {                   -- of the page: its name, heading, modes
    { "bench", "Results", { "consume", "consume-noack", "publish", "publish-confirm", "stream", "mem", "idle" } },
    { "latency", "Latency", { "rtt", "confirm-one" } },
 }
-local CLIENTS = { "moonrabbit", "moonrabbit-view", "moonrabbit-1core", "rabbitmq-c", "rabbitmq-c-1core", "amqp091-go",
-   "pika", "rabbitmq-java", "amqplib", "drain" }
+local CLIENTS = { "moonrabbit", "moonrabbit-view", "moonrabbit-busy", "moonrabbit-1core", "rabbitmq-c", "rabbitmq-c-1core",
+   "amqp091-go", "pika", "rabbitmq-java", "amqplib", "drain" }
 local FACTS = { "date", "cpu", "cores", "kernel", "load", "commit", "moonrabbit", "librabbitmq4",
    "golang-github-rabbitmq-amqp091-go-dev", "go", "python3-pika", "python",
    "librabbitmq-client-java", "java", "amqplib", "node", "libluajit-5.1-2", "gcc", "rabbitmq-server" }
@@ -32,6 +32,7 @@ local TITLE = {
 local SHOWN = {                    -- label -> name in the tables
    ["moonrabbit"] = "**moonrabbit** (Lua)",
    ["moonrabbit-view"] = "**moonrabbit**, bodies by `msg:view()`",
+   ["moonrabbit-busy"] = "**moonrabbit**, `mr.busy_poll(0.0001)`",
    ["moonrabbit-1core"] = "**moonrabbit**, on the peer's core",
    ["rabbitmq-c"] = "rabbitmq-c (C)",
    ["rabbitmq-c-1core"] = "rabbitmq-c, on the peer's core",

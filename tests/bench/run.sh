@@ -8,7 +8,7 @@
 #
 # Modes: consume consume-noack publish publish-confirm rtt confirm-one stream mem idle
 # Clients: rabbitmq-c rabbitmq-c-1core amqp091-go pika rabbitmq-java amqplib drain moonrabbit moonrabbit-1core
-# moonrabbit-view (bodies by msg:view(), from 1 KiB on). -1core: the client and the peer share one core.
+# moonrabbit-view (bodies by msg:view(), from 1 KiB on) moonrabbit-busy (latencies with mr.busy_poll). -1core: the client and the peer share one core.
 # Everything goes to .build/bench: runs.tsv (raw), results.json, table.md. A complete run also puts the
 # tables into docs/performance.md and draws the pictures of docs anew (figure.lua); --docs does that for a partial
 # one. The latencies are a block of their own there: `--only rtt,confirm-one --docs` measures them alone, and leaves
@@ -26,7 +26,7 @@ out=.build/bench
 rounds=5
 share=1 times=1 # a run does times/share of its messages
 modes="consume consume-noack publish publish-confirm rtt confirm-one stream mem idle"
-clients="rabbitmq-c rabbitmq-c-1core amqp091-go pika rabbitmq-java amqplib drain moonrabbit moonrabbit-view moonrabbit-1core"
+clients="rabbitmq-c rabbitmq-c-1core amqp091-go pika rabbitmq-java amqplib drain moonrabbit moonrabbit-view moonrabbit-busy moonrabbit-1core"
 bodies="16 100 1024 65536"
 docs=auto
 failures=0
@@ -214,6 +214,7 @@ client() { # CLIENT MODE PORT BODY MESSAGES
 	drain) set -- $out/client_drain "$@" ;;
 	moonrabbit) set -- "$moonrabbit" run $here/client_moonrabbit.lua "$@" ;;
 	moonrabbit-view) set -- "$moonrabbit" run $here/client_moonrabbit.lua "$@" view ;;
+	moonrabbit-busy) set -- "$moonrabbit" run $here/client_moonrabbit.lua "$@" busy ;;
 	moonrabbit-1core) set -- taskset -c 0 "$moonrabbit" run $here/client_moonrabbit.lua "$@" ;;
 	*) usage ;;
 	esac
@@ -294,6 +295,7 @@ wanted() { # CLIENT MODE BODY: does it take part?
 	moonrabbit/*) return 0 ;;
 	rabbitmq-c/stream) return 0 ;;
 	moonrabbit-view/consume*) [ "$3" -ge 1024 ] ;;
+	moonrabbit-busy/rtt | moonrabbit-busy/confirm-one) return 0 ;;
 	moonrabbit-1core/consume | moonrabbit-1core/publish*) [ "$3" = 100 ] ;;
 	moonrabbit-*) return 1 ;;
 	*/stream | */mem | */idle | drain/rtt | drain/confirm-one) return 1 ;;

@@ -2,7 +2,9 @@
  * SPDX-License-Identifier: MIT */
 #include <openssl/err.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -197,6 +199,46 @@ static void test_descriptors_are_read_though_commands_have_answers_at_once(void 
 	close(full[1]);
 }
 
+/* How often the host has slept while it awaited `count` confirms. */
+static long sleeps_of(int count)
+{
+	struct rusage before, after;
+	take_helm();
+	assert_int_equal(getrusage(RUSAGE_THREAD, &before), 0);
+	for (int i = 0; i < count; i++) confirmed();
+	assert_int_equal(getrusage(RUSAGE_THREAD, &after), 0);
+	return after.ru_nvcsw - before.ru_nvcsw;
+}
+
+static void test_a_busy_poll_looks_for_the_answer_and_does_not_sleep(void **state)
+{
+	cpu_set_t cores;
+	(void)state;
+	assert_int_equal(mr_runtime_busy_poll(h.rt, -0.001), MR_BAD_ARGUMENT);
+	assert_int_equal(mr_runtime_busy_poll(h.rt, 0.0011), MR_BAD_ARGUMENT);
+	assert_int_equal(mr_runtime_busy_poll(h.rt, 0.0 / 0.0), MR_BAD_ARGUMENT);
+	assert_int_equal(sched_getaffinity(0, sizeof cores, &cores), 0);
+	if (CPU_COUNT(&cores) < 2) skip();
+	bool is_less = false;
+	for (int i = 0; i < 20 && !is_less; i++) { /* another process may hold the answers up */
+		assert_int_equal(mr_runtime_busy_poll(h.rt, 0), MR_OK);
+		long usual = sleeps_of(200);
+		assert_int_equal(mr_runtime_busy_poll(h.rt, 0.001), MR_OK);
+		is_less = usual > 100 && sleeps_of(200) < usual / 4;
+	}
+	assert_true(is_less);
+}
+
+static void test_a_busy_poll_ends_with_a_signal_and_in_time(void **state)
+{
+	(void)state;
+	signal(SIGUSR1, on_signal);
+	assert_int_equal(mr_runtime_busy_poll(h.rt, 0.001), MR_OK);
+	assert_true(poll_that_leads(SIGUSR1, 0.2) < 0.19);
+	assert_int_equal(handled, 1);
+	test_a_poll_lasts_as_long_as_it_was_told(NULL);
+}
+
 static void fill_queue(int count)
 {
 	char body[700] = {0};
@@ -327,6 +369,8 @@ int main(void)
 		CASE(test_what_is_settled_leaves_though_there_are_always_events),
 		CASE(test_openssl_keeps_no_error_for_the_host_s_thread),
 		CASE(test_a_poll_lasts_as_long_as_it_was_told),
+		CASE(test_a_busy_poll_looks_for_the_answer_and_does_not_sleep),
+		CASE(test_a_busy_poll_ends_with_a_signal_and_in_time),
 		CASE(test_descriptors_are_read_though_commands_have_answers_at_once),
 	};
 	mr_set_allocator(resize, free);

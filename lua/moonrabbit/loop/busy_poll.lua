@@ -1,0 +1,29 @@
+--- busy_poll: how long the program looks for an answer before it sleeps.
+-- SPDX-License-Identifier: MIT
+local C = require("moonrabbit.base.ffi").C
+local generation = require "moonrabbit.loop.generation"
+local loop = require "moonrabbit.loop.loop"
+local options = require "moonrabbit.base.options"
+
+local busy_poll = {}
+
+local LONGEST = 0.001 -- seconds; as in C
+local wanted = 0
+
+local function tell() C.mr_runtime_busy_poll(loop.runtime(), wanted) end
+
+loop.on_open(function()
+   if wanted > 0 then tell() end
+end)
+
+--- mr.busy_poll.
+function busy_poll.set(seconds)
+   options.argument(1, "seconds", seconds, "number")
+   if not (seconds >= 0 and seconds <= LONGEST) then options.blame '"seconds" must be from 0 to 0.001' end
+   generation.later(function()
+      wanted = seconds
+      if loop.is_running() then tell() end
+   end)
+end
+
+return busy_poll
