@@ -4,6 +4,7 @@
 #ifndef MR_API_HANDLE_H
 #define MR_API_HANDLE_H
 
+#include "api/busy_poll.h"
 #include "api/server_properties.h"
 #include "api/waits.h"
 #include "base/local_socket.h"
@@ -41,8 +42,8 @@ struct mr_runtime {
 	unsigned at_once;     /* polls in a row, each soon after the other, that had no wait */
 	uint64_t polled_at;   /* us: when the last poll had its events */
 	uint64_t led_at;      /* us: the last turn that this thread has led */
-	uint64_t busy_us;     /* us: so long it looks for an answer before it sleeps */
-	bool prepared;        /* the last poll left the host announced as asleep */
+	struct mr_busy_poll busy_poll;
+	bool prepared; /* the last poll left the host announced as asleep */
 	bool is_watched; /* the host has asked for the descriptor: it is readable while there is work */
 	bool unseen;     /* it woke by itself; the I/O thread does not know until the next signal */
 	bool roused;     /* mr_handle_rouse_host ended its announced sleep */

@@ -2,8 +2,6 @@
  * SPDX-License-Identifier: MIT */
 #include "api/lead.h"
 
-#include <sched.h>
-
 #define QUICK 500       /* us: an answer that comes sooner is a quick one */
 #define QUICK_ONES 3    /* in a row, before it asks for the helm */
 #define NEAR 150        /* us from one poll to the next, of a host whose work is quick */
@@ -12,7 +10,6 @@
 #define SHARE 500    /* us: so often at least the loop has a turn, though there are events */
 #define FEW_COMMANDS 16 /* between two polls: of a host that does one thing after the other */
 #define SLEEP 0.001     /* s: a host that waits longer leaves the loop to the I/O thread */
-#define BUSY 0.001      /* s: the longest busy poll; what takes longer is no quick answer */
 #define LEAST 500       /* us: a shorter wait would last longer, as the loop sleeps for whole ms */
 
 static bool is_within(const mr_runtime *rt, uint64_t began, uint64_t us)
@@ -63,17 +60,24 @@ bool mr_lead_begin(mr_runtime *rt, int64_t until)
 	return take(rt);
 }
 
-static bool turn(mr_runtime *rt, double sleep)
+static bool turn(mr_runtime *rt, double sleep, struct mr_look *look)
 {
 	atomic_store_explicit(&rt->bridge.host_waits, true, memory_order_relaxed);
 	rt->led_at = mr_clock_us();
-	enum mr_lead how = mr_engine_lead(rt->engine, sleep, rt->busy_us);
+	enum mr_lead how = mr_engine_lead(rt->engine, sleep, look);
 	atomic_store_explicit(&rt->bridge.host_waits, false, memory_order_relaxed);
 	if (how == MR_LEAD_STOPPED) mr_helm_give_back(&rt->bridge.helm);
 	return how == MR_LEAD_INTERRUPTED;
 }
 
-bool mr_lead_turn(mr_runtime *rt) { return turn(rt, SLEEP * mr_helm_patience(&rt->bridge.helm)); }
+bool mr_lead_turn(mr_runtime *rt)
+{
+	bool is_asking = rt->sent != 0;
+	struct mr_look look = {.us = is_asking ? mr_busy_poll_next(&rt->busy_poll) : 0};
+	bool is_interrupted = turn(rt, SLEEP * mr_helm_patience(&rt->bridge.helm), &look);
+	if (look.end != MR_LOOK_NONE) mr_busy_poll_learn(&rt->busy_poll, look.end == MR_LOOK_FOUND);
+	return is_interrupted;
+}
 
 void mr_lead_end(mr_runtime *rt, uint64_t began)
 {
@@ -92,7 +96,7 @@ static void turn_in_between(mr_runtime *rt)
 {
 	if (!take(rt)) return;
 	uint64_t began = mr_clock_us();
-	turn(rt, 0);
+	turn(rt, 0, &(struct mr_look){0});
 	mr_lead_end(rt, began);
 }
 
@@ -117,18 +121,4 @@ void mr_lead_at_once(mr_runtime *rt)
 		go_on(rt, is_few, polled_at);
 	else if (rt->at_once >= AT_ONCE_ONES)
 		ask(rt);
-}
-
-/* On one core the peer could not answer meanwhile. */
-static bool has_cores(void)
-{
-	cpu_set_t cores;
-	return sched_getaffinity(0, sizeof cores, &cores) != 0 || CPU_COUNT(&cores) > 1;
-}
-
-int mr_runtime_busy_poll(mr_runtime *rt, double seconds)
-{
-	if (!(seconds >= 0 && seconds <= BUSY)) return MR_BAD_ARGUMENT;
-	rt->busy_us = has_cores() ? (uint64_t)(seconds * 1e6) : 0;
-	return MR_OK;
 }

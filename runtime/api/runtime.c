@@ -39,6 +39,7 @@ int mr_runtime_new(mr_runtime **out)
 	enum mr_status st = MR_NO_MEMORY;
 	rt->bridge.io.fd = rt->bridge.host.fd = rt->bridge.helm.back.fd = rt->bridge.signals.fd =
 		-1;
+	mr_busy_poll_init(&rt->busy_poll);
 	mr_waits_init(&rt->waits);
 	mr_list_init(&rt->server_properties);
 	rt->alive = open_alive();

@@ -19,9 +19,13 @@ enum mr_lead {
 	MR_LEAD_INTERRUPTED, /* a signal waits for its handler */
 	MR_LEAD_STOPPED      /* the I/O thread must have the helm back, for its end */
 };
+struct mr_look {                                                /* for an event, before a sleep */
+	uint64_t us;                                            /* at most; 0: none */
+	enum { MR_LOOK_NONE, MR_LOOK_FOUND, MR_LOOK_VAIN } end; /* gets how it ended */
+};
 /* Host that has the helm, and holds its signals: a turn of the loop, a look at the descriptors, which
  * is a sleep of at most so long if no event has come, and a turn for what that has brought. */
-enum mr_lead mr_engine_lead(struct mr_engine *engine, double seconds, uint64_t busy_us);
+enum mr_lead mr_engine_lead(struct mr_engine *engine, double seconds, struct mr_look *look);
 /* Waits for the end of the I/O thread after MR_CMD_STOP, and frees the engine. *Gives* the log's
  * thread, which still runs for the host's last lines. */
 struct mr_writer *mr_engine_join(struct mr_engine *engine);

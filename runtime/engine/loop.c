@@ -65,22 +65,21 @@ static bool has_come(const struct mr_engine *e)
 	       !mr_list_is_empty(&e->services.dirty);
 }
 
-/* True: something has come within the time. */
-static bool look_for(struct mr_engine *e, uint64_t us)
+static void look_for(struct mr_engine *e, struct mr_look *look)
 {
-	uint64_t until = us ? mr_clock_us() + us : 0;
-	while (us && mr_clock_us() < until) {
+	uint64_t until = mr_clock_us() + look->us;
+	do {
 		ev_run(e->services.loop, EVRUN_NOWAIT);
-		if (has_come(e)) return true;
-	}
-	return false;
+		look->end = has_come(e) ? MR_LOOK_FOUND : MR_LOOK_VAIN;
+	} while (look->end == MR_LOOK_VAIN && mr_clock_us() < until);
 }
 
 /* It always looks at the descriptors: commands may bring events again and again. */
-static void sleep_of_host(struct mr_engine *e, bool busy, double seconds, uint64_t busy_us)
+static void sleep_of_host(struct mr_engine *e, bool busy, double seconds, struct mr_look *look)
 {
 	busy |= seconds <= 0 || !mr_ring_is_empty(&e->services.bridge->events);
-	if (!busy && look_for(e, busy_us)) return;
+	if (!busy && look->us) look_for(e, look);
+	if (look->end == MR_LOOK_FOUND) return;
 	if (!busy && !ev_is_active(&e->lead)) {
 		/* It is not set anew for each sleep: one that it ends too soon is followed by another. */
 		ev_timer_set(&e->lead, seconds, 0);
@@ -89,13 +88,13 @@ static void sleep_of_host(struct mr_engine *e, bool busy, double seconds, uint64
 	ev_run(e->services.loop, busy ? EVRUN_NOWAIT : EVRUN_ONCE);
 }
 
-enum mr_lead mr_engine_lead(struct mr_engine *e, double seconds, uint64_t busy_us)
+enum mr_lead mr_engine_lead(struct mr_engine *e, double seconds, struct mr_look *look)
 {
 	locale_t before = mr_number_plain_begin();
 	e->is_interrupted = false;
 	bool busy = mr_turn_first_half(e);
 	if (!e->services.stopped) {
-		sleep_of_host(e, busy, seconds, busy_us);
+		sleep_of_host(e, busy, seconds, look);
 		after_sleep(e);
 		mr_turn_second_half(e);
 	}

@@ -69,7 +69,7 @@ row() { # CLIENT MODE BODY
 }
 
 printf '%-36s %9s %8s %11s %8s\n' "" "CPU, us" "ratio" "messages/s" "ratio"
-for case in "consume 100 50000" "consume 65536 3000" "publish 100 200000" "publish 65536 4000"; do
+for case in "consume 100 50000" "consume 65536 10000" "publish 100 200000" "publish 65536 10000"; do
 	# shellcheck disable=SC2086 # three words
 	set -- $case
 	clients="rabbitmq-c moonrabbit"

@@ -14,6 +14,7 @@ ffi.cdef [[int calls_access(const char *path, int mode) __asm__("access");]]
 local function begin(kind, messages) ffi.C.calls_access(("round/%s/%d"):format(kind, messages), 0) end
 
 require("moonrabbit.testing").lead_patience(1000) -- under strace a system call takes very long
+mr.busy_poll(0)
 local conn = mr.connect()
 local body = ("x"):rep(100)
 

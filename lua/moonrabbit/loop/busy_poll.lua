@@ -8,20 +8,23 @@ local options = require "moonrabbit.base.options"
 local busy_poll = {}
 
 local LONGEST = 0.001 -- seconds; as in C
-local wanted = 0
+local AS_IT_PAYS = -1
+local wanted = AS_IT_PAYS
 
 local function tell() C.mr_runtime_busy_poll(loop.runtime(), wanted) end
 
 loop.on_open(function()
-   if wanted > 0 then tell() end
+   if wanted ~= AS_IT_PAYS then tell() end
 end)
 
 --- mr.busy_poll.
 function busy_poll.set(seconds)
-   options.argument(1, "seconds", seconds, "number")
-   if not (seconds >= 0 and seconds <= LONGEST) then options.blame '"seconds" must be from 0 to 0.001' end
+   if seconds ~= nil then
+      options.argument(1, "s", seconds, "number")
+      if not (seconds >= 0 and seconds <= LONGEST) then options.blame '"s" must be from 0 to 0.001 seconds' end
+   end
    generation.later(function()
-      wanted = seconds
+      wanted = seconds or AS_IT_PAYS
       if loop.is_running() then tell() end
    end)
 end
