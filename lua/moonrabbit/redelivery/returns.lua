@@ -17,6 +17,7 @@ local task = require "moonrabbit.loop.task"
 local returns = {}
 
 local AT_ONCE = 50        -- messages in transit at the same time, per queue
+local IN_TRANSIT = 5      -- seconds for what was published to be confirmed
 local REMEMBERED = 1000   -- the number of returned messages remembered
 local ACK = C.MR_ACK
 local FIRST, MOST = 0.5, 15 -- seconds until the next try to watch the exit
@@ -97,12 +98,20 @@ function Watch:lost()
    end)
 end
 
---- Stops it. Messages that it holds go back to the exit.
+-- What was published is acked when its confirm comes, or it would come again.
+local function close_behind(ch, consumer)
+   local till = C.mr_now() + IN_TRANSIT
+   if consumer then consumer:cancel() end
+   while consumer and consumer.running > 0 and ch.handle and C.mr_now() < till do loop.sleep(0.005) end
+   ch:close()
+end
+
+--- Stops it. Messages that it still holds after some seconds go back to the exit.
 function Watch:stop()
    if self.has_ended then return end
    self.has_ended = true
-   local ch = self.channel
-   if ch then task.background(function() ch:close() end) end
+   local ch, consumer = self.channel, self.consumer
+   if ch then task.background(function() close_behind(ch, consumer) end) end
    self.apart:finish()
 end
 
