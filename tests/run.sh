@@ -277,7 +277,10 @@ unit_tests() {
 # passed and told of as unsteady at the end of the run. Reports of a sanitizer are no matter of luck.
 second_try() {
 	[ "${sums#* }" != "0 0" ] && [ "$suite" != model ] || return # a model's seed is its input
-	specs=$(sed -n 's/^\(Failure\|Error\) -> \(.*_spec\.lua\) @ .*/\2/p' "$out" | sort -u)
+	# A test that a helper adds is named by the helper's place: its own is where the error was raised.
+	specs=$(sed -n -e 's/^\(Failure\|Error\) -> \(.*_spec\.lua\) @ .*/\2/p' \
+		-e '/^\(Failure\|Error\) -> .*support\/[a-z_]*\.lua @ /,/^$/s/^\([^ ]*_spec\.lua\):[0-9]*: .*/\1/p' "$out" |
+		sed "s|^$root/||" | sort -u)
 	# shellcheck disable=SC2086 # paths without blanks
 	set -- "$1" $specs
 	if [ $# -lt 2 ] || [ $# -gt $((most_unsteady + 1)) ] || grep -aqE "$sanitizers" "$out"; then return; fi
