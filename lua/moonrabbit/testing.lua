@@ -168,11 +168,14 @@ local function advance(seconds)
    return C.mr_clock_traffic(loop.runtime())
 end
 
--- Waits until clients and brokers of this process have nothing left to say to each other.
+-- Waits until clients and brokers of this process have nothing left to say to each other. What a handler sends is written by the
+-- next advance only, and seen by a broker at the one after it: so the traffic must stay the same twice.
 local function settle(before)
+   local same = 0
    for _ = 1, ROUNDS do
       local traffic = advance(0)
-      if traffic == before then return end
+      same = traffic == before and same + 1 or 0
+      if same == 2 then return end
       before = traffic
    end
 end

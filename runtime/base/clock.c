@@ -6,7 +6,9 @@
 
 #include "moonrabbit.h"
 
-static mr_msec moved; /* by tests; read and written by the compiler's builtins, relaxed */
+/* By tests; read and written by the compiler's builtins, relaxed. */
+static mr_msec moved;
+static bool was_moved;
 
 mr_msec mr_clock_real(void)
 {
@@ -30,7 +32,13 @@ uint64_t mr_clock_us(void)
 	       (uint64_t)__atomic_load_n(&moved, __ATOMIC_RELAXED) * 1000;
 }
 
-void mr_clock_move(mr_msec ahead) { __atomic_add_fetch(&moved, ahead, __ATOMIC_RELAXED); }
+void mr_clock_move(mr_msec ahead)
+{
+	__atomic_store_n(&was_moved, true, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&moved, ahead, __ATOMIC_RELAXED);
+}
+
+bool mr_clock_was_moved(void) { return __atomic_load_n(&was_moved, __ATOMIC_RELAXED); }
 
 double mr_now(void)
 {

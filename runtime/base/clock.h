@@ -4,6 +4,7 @@
 #ifndef MR_BASE_CLOCK_H
 #define MR_BASE_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef int64_t mr_msec;
@@ -15,6 +16,8 @@ int64_t mr_clock_real_us(void);
 uint64_t mr_clock_us(void); /* mr_clock_now in microseconds, for measurements */
 /* Tests only: advances the clock of this process by this many ms. */
 void mr_clock_move(mr_msec ahead);
+/* True: a test decides when time passes, so nothing waits for real time that need not. */
+bool mr_clock_was_moved(void);
 /* Seconds to milliseconds, rounded up; negative and NaN become 0, huge values stay below
  * MR_NEVER/2. */
 mr_msec mr_clock_msec_of(double seconds);

@@ -215,6 +215,14 @@ void mr_link_io_flush(struct mr_link_io *io)
 	rearm(io);
 }
 
+void mr_link_io_settle(struct mr_link_io *io)
+{
+	if (mr_clock_was_moved())
+		mr_session_flush(io->session);
+	else
+		mr_session_flush_due(io->session, mr_clock_now());
+}
+
 void mr_link_io_touch(struct mr_link_io *io)
 {
 	if (!io->dirty.next) mr_list_append(&io->services->dirty, &io->dirty);

@@ -381,7 +381,7 @@ void mr_link_flush(struct mr_link *link)
 	if (!link->session) return;
 	if (link->state == MR_LINK_OPEN) {
 		mr_replay_go_on(&link->recovery);
-		mr_session_flush_due(link->session, mr_clock_now());
+		mr_link_io_settle(&link->io);
 	}
 	mr_link_io_flush(&link->io);
 }

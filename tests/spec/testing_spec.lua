@@ -310,6 +310,27 @@ describe("a clock that is moved", function()
       end
    end)
 
+   it("has each handler's last word at the broker when the clock has moved", function()
+      local b = assert(testing.broker {})
+      local conn = assert(mr.connect(b.url))
+      local ch, delayed = assert(conn:channel()), assert(conn:channel())
+      local dead_letter = { ["x-message-ttl"] = 1000, ["x-dead-letter-exchange"] = "", ["x-dead-letter-routing-key"] = "first" }
+      assert(delayed:queue_declare { queue = "delay", arguments = dead_letter })
+      for _, queue in ipairs { "first", "second" } do assert(ch:queue_declare { queue = queue }) end
+      local handled = 0
+      assert(ch:consume("first", function() assert(ch:publish("", "second", "y")) end))
+      assert(ch:consume("second", function() handled = handled + 1 end))
+      assert(delayed:confirm_select())
+      for round = 1, 50 do
+         assert(delayed:publish("", "delay", "x"))
+         testing.advance(1.1, 2)
+         assert.equal(round, handled)
+         for _, queue in ipairs { "first", "second" } do assert.equal(0, b:queue(queue).messages_unacknowledged) end
+      end
+      conn:close()
+      b:close()
+   end)
+
    it("lengthens the times of leading by a factor from 1 to 10000, and refuses others", function()
       finally(function() testing.lead_patience(1) end)
       testing.lead_patience(10000)
