@@ -16,7 +16,7 @@ struct mr_outlet {
 	struct mr_outbox out;
 	uint32_t frame_max;
 	struct mr_node dirty; /* channels with acks to flush */
-	mr_msec acked_at;     /* when acks were flushed the last time; MR_NEVER: not yet */
+	mr_msec acked_at;     /* when acks were last told not to wait; MR_NEVER: not yet */
 	mr_msec acks_due; /* when those that wait must be flushed (gather.h); MR_NEVER: none do */
 	struct mr_node holding; /* channels that hold messages of curbed consumers */
 	mr_msec earliest;       /* no deadline of any channel is before this */

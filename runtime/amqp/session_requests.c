@@ -188,11 +188,18 @@ bool mr_session_is_at_rest(const struct mr_session *s)
 	return true;
 }
 
+/* Acks that waited were given before the last turn: they go before what is sent now. */
+static void flush_before(struct mr_session *s)
+{
+	if (s->outlet.acks_due != MR_NEVER) mr_session_flush(s);
+}
+
 void mr_session_publish(struct mr_session *s, uint16_t number, const struct mr_publish *p)
 {
 	struct mr_amqp_channel *ch = channel_of(s, number, p->epoch);
 	mr_error error; /* not cleared, as in take_frame; nobody reads it */
 	if (s->options->clock) s->published_at = (mr_msec)(*s->options->clock / 1000);
+	flush_before(s);
 	if (ch && ch->state == MR_CH_OPEN) {
 		if (mr_amqp_channel_publish(ch, p, &error) == MR_OK) return;
 		mr_session_fail_memory(s);
@@ -207,6 +214,7 @@ void mr_session_settle(struct mr_session *s, uint16_t number, uint32_t epoch, ui
 {
 	struct mr_amqp_channel *ch = channel_of(s, number, epoch);
 	s->options->stats->settled++;
+	if (how != MR_ACK) flush_before(s);
 	if (ch && mr_curb_settle(ch, tag, how, flags) != MR_OK) mr_session_fail_memory(s);
 }
 
