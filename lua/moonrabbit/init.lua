@@ -310,11 +310,11 @@ end
 -- also interrupt loops that LuaJIT has compiled, for tracebacks and for time_limit)
 function mr.watchdog(opts) watchdog.configure(opts) end
 
---- Says how long the program looks for an answer before it sleeps, while it asks and awaits one answer after the other: confirmed
--- publishes, calls, a handler that answers. To be woken takes longer than many an answer does, to look takes a core.
--- It has no effect where the process may use one core only, or in a host with a loop of its own (docs/performance.md).
--- @tparam ?number s seconds, 0 to 0.001; nil, the default: 0.00003, as long as answers come within that; 0: it sleeps at once. 0.0001
--- is enough for RabbitMQ on the same machine
+--- Says how long the program looks for an answer before it sleeps, while it asks and awaits one quick answer after the other:
+-- confirmed publishes, calls, a handler that answers. To be woken takes longer than many an answer does, to look takes a core.
+-- It has no effect in a host with a loop of its own (docs/performance.md).
+-- @tparam ?number s seconds, 0 to 0.0005; nil, the default: 0.00003, as long as answers come within that, and never with one core;
+-- 0: it sleeps at once. 0.0001 is enough for RabbitMQ on the same machine
 function mr.busy_poll(s) busy_poll.set(s) end
 
 --- Opens a console for `moonrabbit attach` and `status`: a Unix socket that only this user and root can use. `moonrabbit run` opens

@@ -1,8 +1,8 @@
 /* busy_poll: how long a poll that runs the I/O loop looks for an answer before it sleeps.
  * SPDX-License-Identifier: MIT
- * Host thread; pure but for the look at the process's cores. To wake a core takes longer than many an
- * answer. Unless the host says how long, it looks only while the answers come so soon that it saves
- * what it costs, and tries that now and then. */
+ * Host thread; pure but for the look at the thread's cores. To wake a core takes longer than many an
+ * answer. Unless the host says how long, it looks only as long as answers come soon, and tries that
+ * now and then. */
 #ifndef MR_API_BUSY_POLL_H
 #define MR_API_BUSY_POLL_H
 
@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 struct mr_busy_poll {
-	bool has_cores; /* on one, nobody could answer meanwhile */
+	bool has_cores; /* on one, it does not look by itself: nobody could answer meanwhile */
 	bool is_told;   /* the host has said how long */
 	uint64_t told;  /* us */
 	unsigned vain;  /* looks in a row that found nothing */
@@ -20,6 +20,8 @@ struct mr_busy_poll {
 };
 
 void mr_busy_poll_init(struct mr_busy_poll *b);
+/* As of mr_runtime_busy_poll. False: it is no such time. */
+bool mr_busy_poll_tell(struct mr_busy_poll *b, double seconds);
 /* An answer is awaited. Returns for how many us to look. */
 uint64_t mr_busy_poll_next(struct mr_busy_poll *b);
 /* What came of it. */

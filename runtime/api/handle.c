@@ -67,12 +67,25 @@ void mr_handle_rouse_host(mr_runtime *rt)
 	mr_wake_signal(&rt->bridge.host);
 }
 
+static bool has_answer(const struct mr_command *c)
+{
+	switch (c->type) {
+	case MR_CMD_LINK_OPEN:
+	case MR_CMD_LINK_CLOSE:
+	case MR_CMD_CHANNEL_OPEN:
+	case MR_CMD_CHANNEL_CLOSE:
+	case MR_CMD_REQUEST: return true;
+	default: return false;
+	}
+}
+
 enum mr_status mr_command_send(mr_runtime *rt, const struct mr_command *command)
 {
 	if (mr_handle_is_forked(rt)) return MR_FORKED;
 	struct mr_command *c = mr_command_reserve(rt, 0, false);
 	if (!c) return MR_CLOSED;
 	*c = *command;
+	rt->asked += has_answer(command);
 	mr_command_commit(rt);
 	return MR_OK;
 }

@@ -38,12 +38,14 @@ struct mr_runtime {
 	uint32_t loop_mode;   /* connections with heartbeat_mode = "loop" */
 	unsigned unsignalled; /* commands pushed since the I/O thread was last woken */
 	unsigned sent;        /* commands since the last poll, but for settled deliveries */
+	unsigned asked;       /* what has an answer, since the last wait began */
 	unsigned quick;       /* waits in a row that had an answer soon */
 	unsigned at_once;     /* polls in a row, each soon after the other, that had no wait */
 	uint64_t polled_at;   /* us: when the last poll had its events */
 	uint64_t led_at;      /* us: the last turn that this thread has led */
 	struct mr_busy_poll busy_poll;
-	bool prepared; /* the last poll left the host announced as asleep */
+	struct mr_look look; /* of this wait */
+	bool prepared;       /* the last poll left the host announced as asleep */
 	bool is_watched; /* the host has asked for the descriptor: it is readable while there is work */
 	bool unseen;     /* it woke by itself; the I/O thread does not know until the next signal */
 	bool roused;     /* mr_handle_rouse_host ended its announced sleep */

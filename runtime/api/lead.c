@@ -39,7 +39,7 @@ void mr_lead_judge(mr_runtime *rt, uint64_t began, int n)
 {
 	bool is_quick = n > 0 && rt->sent <= FEW_COMMANDS && is_within(rt, began, QUICK);
 	rt->quick = is_quick ? rt->quick + 1 : 0;
-	rt->at_once = 0;
+	rt->at_once = rt->asked = 0;
 	begin_interval(rt);
 	if (rt->quick >= QUICK_ONES) ask(rt);
 }
@@ -51,13 +51,24 @@ static bool take(mr_runtime *rt)
 	return true;
 }
 
+/* Once for each wait: what is left of it goes to the next turns. */
+static void begin_look(mr_runtime *rt, int64_t until)
+{
+	int64_t left = until - mr_clock_real_us();
+	rt->asked = 0;
+	rt->look.left = mr_busy_poll_next(&rt->busy_poll) * mr_helm_patience(&rt->bridge.helm);
+	if (left < (int64_t)rt->look.left) rt->look.left = left > 0 ? (uint64_t)left : 0;
+}
+
 bool mr_lead_begin(mr_runtime *rt, int64_t until)
 {
 	if (until - mr_clock_real_us() < LEAST || rt->is_watched) {
 		mr_helm_give_back(&rt->bridge.helm);
 		return false;
 	}
-	return take(rt);
+	if (!take(rt)) return false;
+	if (rt->asked) begin_look(rt, until);
+	return true;
 }
 
 static bool turn(mr_runtime *rt, double sleep, struct mr_look *look)
@@ -72,16 +83,19 @@ static bool turn(mr_runtime *rt, double sleep, struct mr_look *look)
 
 bool mr_lead_turn(mr_runtime *rt)
 {
-	bool is_asking = rt->sent != 0;
-	struct mr_look look = {.us = is_asking ? mr_busy_poll_next(&rt->busy_poll) : 0};
-	bool is_interrupted = turn(rt, SLEEP * mr_helm_patience(&rt->bridge.helm), &look);
-	if (look.end != MR_LOOK_NONE) mr_busy_poll_learn(&rt->busy_poll, look.end == MR_LOOK_FOUND);
-	return is_interrupted;
+	rt->look.outcome = MR_LOOK_NONE;
+	bool is_over = turn(rt, SLEEP * mr_helm_patience(&rt->bridge.helm), &rt->look);
+	if (rt->look.outcome == MR_LOOK_VAIN) {
+		mr_busy_poll_learn(&rt->busy_poll, false);
+		rt->look.left = 0;
+	}
+	return is_over;
 }
 
-void mr_lead_end(mr_runtime *rt, uint64_t began)
+void mr_lead_end(mr_runtime *rt, uint64_t began, int n)
 {
 	bool is_quick = rt->sent <= FEW_COMMANDS && is_within(rt, began, QUICK);
+	if (n && rt->look.outcome == MR_LOOK_FOUND) mr_busy_poll_learn(&rt->busy_poll, true);
 	begin_interval(rt);
 	if (is_quick) {
 		mr_helm_leave(&rt->bridge.helm);
@@ -97,7 +111,8 @@ static void turn_in_between(mr_runtime *rt)
 	if (!take(rt)) return;
 	uint64_t began = mr_clock_us();
 	turn(rt, 0, &(struct mr_look){0});
-	mr_lead_end(rt, began);
+	rt->look.outcome = MR_LOOK_NONE;
+	mr_lead_end(rt, began, 0);
 }
 
 static void go_on(mr_runtime *rt, bool is_few, uint64_t polled_at)
@@ -121,4 +136,9 @@ void mr_lead_at_once(mr_runtime *rt)
 		go_on(rt, is_few, polled_at);
 	else if (rt->at_once >= AT_ONCE_ONES)
 		ask(rt);
+}
+
+int mr_runtime_busy_poll(mr_runtime *rt, double seconds)
+{
+	return mr_busy_poll_tell(&rt->busy_poll, seconds) ? MR_OK : MR_BAD_ARGUMENT;
 }

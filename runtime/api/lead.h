@@ -21,8 +21,8 @@ void mr_lead_judge(mr_runtime *rt, uint64_t began, int n);
 bool mr_lead_begin(mr_runtime *rt, int64_t until);
 /* Runs the loop for a moment; true: a signal has come. */
 bool mr_lead_turn(mr_runtime *rt);
-/* A turn that began then is over: keeps the helm for the next one, or gives it back. It may have brought
- * no event, but a part of a large message. */
-void mr_lead_end(mr_runtime *rt, uint64_t began);
+/* A turn that began then is over, and has brought `n` events: keeps the helm for the next one, or gives it
+ * back. Without an event it may have brought a part of a large message. */
+void mr_lead_end(mr_runtime *rt, uint64_t began, int n);
 
 #endif

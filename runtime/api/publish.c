@@ -84,6 +84,7 @@ int mr_channel_publish(mr_channel *ch, const char *exchange, size_t exchange_siz
 	put(large ? large : at, body, body_size);
 	c->published += mr_outgoing_weight(o);
 	*number = cmd->publish.number;
+	c->rt->asked++; /* a confirm, or what somebody sends back */
 	mr_command_commit(c->rt);
 	return MR_OK;
 }

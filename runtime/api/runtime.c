@@ -247,11 +247,12 @@ static int take_or_prepare(mr_runtime *rt, mr_event *events, int max)
  * it has not, or no longer. */
 static bool lead(mr_runtime *rt, mr_event *events, int max, int64_t until, int *n)
 {
+	rt->look.left = 0; /* what a wait before has left of it */
 	while (mr_lead_begin(rt, until)) {
 		uint64_t began = mr_clock_us();
 		bool interrupted = mr_lead_turn(rt);
 		*n = take_events(rt, events, max);
-		mr_lead_end(rt, began);
+		mr_lead_end(rt, began, *n);
 		if (*n || interrupted || mr_clock_real_us() >= until) return true;
 	}
 	return false;

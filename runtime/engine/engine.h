@@ -19,9 +19,9 @@ enum mr_lead {
 	MR_LEAD_INTERRUPTED, /* a signal waits for its handler */
 	MR_LEAD_STOPPED      /* the I/O thread must have the helm back, for its end */
 };
-struct mr_look {                                                /* for an event, before a sleep */
-	uint64_t us;                                            /* at most; 0: none */
-	enum { MR_LOOK_NONE, MR_LOOK_FOUND, MR_LOOK_VAIN } end; /* gets how it ended */
+struct mr_look {       /* for something to do, before a sleep */
+	uint64_t left; /* us: for so long at most; gets what is left of it */
+	enum { MR_LOOK_NONE, MR_LOOK_FOUND, MR_LOOK_VAIN } outcome; /* gets it */
 };
 /* Host that has the helm, and holds its signals: a turn of the loop, a look at the descriptors, which
  * is a sleep of at most so long if no event has come, and a turn for what that has brought. */

@@ -58,28 +58,34 @@ static void hand_over(struct mr_engine *e)
 	ev_io_stop(e->services.loop, &e->signals_io);
 }
 
+/* Whatever a turn must go on with. */
 static bool has_come(const struct mr_engine *e)
 {
 	return !mr_ring_is_empty(&e->services.bridge->events) || e->is_interrupted ||
 	       !mr_event_queue_is_empty(&e->services.dispatch) ||
-	       !mr_list_is_empty(&e->services.dirty);
+	       !mr_list_is_empty(&e->services.dirty) || e->services.stopped;
 }
 
 static void look_for(struct mr_engine *e, struct mr_look *look)
 {
-	uint64_t until = mr_clock_us() + look->us;
+	uint64_t began = mr_clock_us(), spent;
 	do {
 		ev_run(e->services.loop, EVRUN_NOWAIT);
-		look->end = has_come(e) ? MR_LOOK_FOUND : MR_LOOK_VAIN;
-	} while (look->end == MR_LOOK_VAIN && mr_clock_us() < until);
+		look->outcome = has_come(e) ? MR_LOOK_FOUND : MR_LOOK_VAIN;
+		spent = mr_clock_us() - began;
+	} while (look->outcome == MR_LOOK_VAIN && spent < look->left);
+	look->left -= spent < look->left ? spent : look->left;
 }
 
 /* It always looks at the descriptors: commands may bring events again and again. */
 static void sleep_of_host(struct mr_engine *e, bool busy, double seconds, struct mr_look *look)
 {
+	uint64_t wanted = look->left;
 	busy |= seconds <= 0 || !mr_ring_is_empty(&e->services.bridge->events);
-	if (!busy && look->us) look_for(e, look);
-	if (look->end == MR_LOOK_FOUND) return;
+	if (!busy && wanted) look_for(e, look);
+	if (look->outcome == MR_LOOK_FOUND) return;
+	seconds -= (double)(wanted - look->left) / 1e6;
+	busy |= seconds <= 0;
 	if (!busy && !ev_is_active(&e->lead)) {
 		/* It is not set anew for each sleep: one that it ends too soon is followed by another. */
 		ev_timer_set(&e->lead, seconds, 0);

@@ -191,10 +191,10 @@ MR_API bool mr_runtime_is_forked(const mr_runtime *rt); /* it belongs to the par
  * A call while another one is at work (of a second thread, of a signal handler) takes nothing and
  * returns 0; the first such call writes a line to standard error. */
 MR_API int mr_runtime_poll(mr_runtime *rt, mr_event *events, int max, double timeout);
-/* How long a poll that runs the I/O loop itself, as it does where the host asks and awaits one answer
- * after the other, looks for the answer before it sleeps: up to 0.001 s. To be woken takes longer than
- * many an answer, to look takes a core. Negative, the default: 30 us, as long as answers come within
- * that. No effect with one core, or with mr_runtime_fd. MR_BAD_ARGUMENT. */
+/* How long a poll that runs the I/O loop itself, as it does where the host asks and awaits one quick
+ * answer after the other, looks for the answer before it sleeps: up to 0.0005 s. To be woken takes
+ * longer than many an answer, to look takes a core. Negative, the default: 30 us, as long as answers
+ * come within that, and never with one core. No effect with mr_runtime_fd. MR_BAD_ARGUMENT. */
 MR_API int mr_runtime_busy_poll(mr_runtime *rt, double seconds);
 /* Makes mr_runtime_fd readable at the time `at` (mr_now's clock), for a host that sleeps in its own
  * event loop. Each call replaces the earlier time; 0 removes it. */

@@ -7,7 +7,7 @@ local options = require "moonrabbit.base.options"
 
 local busy_poll = {}
 
-local LONGEST = 0.001 -- seconds; as in C
+local LONGEST = 0.0005 -- seconds; as in C
 local AS_IT_PAYS = -1
 local wanted = AS_IT_PAYS
 
@@ -21,7 +21,7 @@ end)
 function busy_poll.set(seconds)
    if seconds ~= nil then
       options.argument(1, "s", seconds, "number")
-      if not (seconds >= 0 and seconds <= LONGEST) then options.blame '"s" must be from 0 to 0.001 seconds' end
+      if not (seconds >= 0 and seconds <= LONGEST) then options.blame '"s" must be from 0 to 0.0005 seconds' end
    end
    generation.later(function()
       wanted = seconds or AS_IT_PAYS

@@ -61,25 +61,32 @@ static void test_what_is_in_vain_is_tried_less_and_less(void **state)
 	assert_int_equal(rests(), 16); /* the broker is a quick one now */
 }
 
-static void test_on_one_core_it_never_looks(void **state)
+static void test_on_one_core_it_never_looks_by_itself(void **state)
 {
 	(void)state;
 	b.has_cores = false;
 	for (int i = 0; i < 100; i++) assert_int_equal(mr_busy_poll_next(&b), 0);
-	b.is_told = true;
-	b.told = 100;
-	assert_int_equal(mr_busy_poll_next(&b), 0);
 }
 
 static void test_what_the_host_says_is_done_whatever_comes_of_it(void **state)
 {
 	(void)state;
-	b.is_told = true;
+	assert_true(mr_busy_poll_tell(&b, 0.0001));
+	b.has_cores = false; /* its peer may be elsewhere */
 	for (int i = 0; i < 100; i++) {
-		b.told = i % 2 ? 0 : 100;
 		mr_busy_poll_learn(&b, false);
-		assert_int_equal(mr_busy_poll_next(&b), b.told);
+		assert_int_equal(mr_busy_poll_next(&b), 100);
 	}
+	assert_true(mr_busy_poll_tell(&b, 0));
+	for (int i = 0; i < 100; i++) assert_int_equal(mr_busy_poll_next(&b), 0);
+	assert_true(mr_busy_poll_tell(&b, 0.0005));
+	assert_int_equal(mr_busy_poll_next(&b), 500);
+	assert_true(mr_busy_poll_tell(&b, -1)); /* by itself again */
+	b.has_cores = true;
+	assert_int_equal(rests(), 16);
+	assert_false(mr_busy_poll_tell(&b, 0.00051));
+	assert_false(mr_busy_poll_tell(&b, 0.0 / 0.0));
+	assert_int_equal(mr_busy_poll_next(&b), 30); /* as before */
 }
 
 int main(void)
@@ -87,7 +94,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_it_goes_on_while_the_answers_are_found, setup),
 		cmocka_unit_test_setup(test_what_is_in_vain_is_tried_less_and_less, setup),
-		cmocka_unit_test_setup(test_on_one_core_it_never_looks, setup),
+		cmocka_unit_test_setup(test_on_one_core_it_never_looks_by_itself, setup),
 		cmocka_unit_test_setup(test_what_the_host_says_is_done_whatever_comes_of_it, setup),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
