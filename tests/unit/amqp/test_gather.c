@@ -144,6 +144,44 @@ static void test_every_prefetch_that_was_ever_asked_for_counts(void **state)
 	}
 }
 
+/* Another channel, with a consumer and a delivery. */
+static void consuming_on(struct bench *b, uint16_t number)
+{
+	mr_request r = {.operation = MR_BASIC_CONSUME, .number = number, .name = mr_slice_str("q")};
+	open_channel(b, number);
+	feed(b, 9);
+	mr_session_request(b->s, number, 5, number, &r, 10000);
+	say(b, number, (struct mr_method){.id = MR_M_BASIC_QOS_OK});
+	say(b, number,
+		(struct mr_method){.id = MR_M_BASIC_CONSUME_OK, .name = mr_slice_str("tag")});
+	say(b, number,
+		(struct mr_method){.id = MR_M_BASIC_DELIVER,
+			.other = mr_slice_str("tag"),
+			.tag = 1,
+			.name = mr_slice_str("x"),
+			.key = mr_slice_str("k")});
+	mr_frame_put_content(&b->server, number, mr_slice_of("\0\0", 2), mr_slice_str("body"),
+		FRAME_MAX);
+	feed(b, 9);
+}
+
+static void test_acks_of_many_channels_together_wait_no_longer(void **state)
+{
+	struct bench b;
+	(void)state;
+	consuming(&b, 0, 1);
+	for (uint16_t number = 2; number <= 18; number++) consuming_on(&b, number);
+	ack(&b, 1, 1, 20);
+	forget_said(&b);
+	for (uint16_t number = 2; number <= 18; number++) {
+		mr_session_settle(b.s, number, number, 1, MR_ACK, 0);
+		mr_session_flush_due(b.s, 20);
+		assert_int_equal(has_said(&b), number == 18); /* 17 channels, and an ack of each */
+	}
+	for (int i = 0; i < 17; i++) assert_int_equal(said(&b, i), MR_M_BASIC_ACK);
+	end(&b);
+}
+
 static void test_they_do_not_outlast_a_request_or_an_end(void **state)
 {
 	(void)state;
@@ -221,6 +259,7 @@ int main(void)
 		cmocka_unit_test(test_they_go_with_whatever_else_is_written),
 		cmocka_unit_test(test_an_eighth_of_the_smallest_prefetch_waits_no_longer),
 		cmocka_unit_test(test_every_prefetch_that_was_ever_asked_for_counts),
+		cmocka_unit_test(test_acks_of_many_channels_together_wait_no_longer),
 		cmocka_unit_test(test_they_do_not_outlast_a_request_or_an_end),
 		cmocka_unit_test(test_a_protocol_error_leaves_no_deadline_behind),
 		cmocka_unit_test(test_whatever_the_order_each_ack_is_written_in_time),
