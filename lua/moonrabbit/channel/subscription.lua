@@ -343,6 +343,14 @@ function subscription.linger(self)
    if self.state == "leaving" then subscription.ended(self, "cancelled") end
 end
 
+--- Closes a consumer's channel when no handler needs it for settling, at the latest at `deadline`, by mr.now().
+-- @tparam ?consumer self nil: there is none
+function subscription.close_behind(self, ch, deadline)
+   deadline = deadline or math.huge
+   while self and self.running > 0 and ch.handle and C.mr_now() < deadline do loop.sleep(0.05) end
+   ch:close()
+end
+
 loop.on_close(function()
    for _, consumer in each(consumers) do consumer.meter = nil end -- it ends with the runtime
    consumers = {}

@@ -67,16 +67,10 @@ local function give_up(self, err)
    stop.note_loss(err)
 end
 
---- Closes a consumer's channel when no handler needs it for settling.
-function lifecycle.close_behind(inner, ch)
-   while inner and inner.running > 0 and ch.handle do loop.sleep(0.05) end
-   ch:close()
-end
-
 --- Closes its channel when its own handlers have ended; other handlers may still run.
 function lifecycle.retire(self)
    local inner, ch = self.inner, self.channel or self.opening
-   if ch then task.background(function() lifecycle.close_behind(inner, ch) end) end
+   if ch then task.background(function() subscription.close_behind(inner, ch) end) end
 end
 
 -- ---- tries ----
@@ -287,7 +281,7 @@ local function declare_again(self, inner)
    local ch = self.channel
    self.inner, self.channel = nil, nil
    inner:cancel() -- or it would come back beside the new one
-   task.background(function() lifecycle.close_behind(inner, ch) end)
+   task.background(function() subscription.close_behind(inner, ch) end)
    run(self)
 end
 

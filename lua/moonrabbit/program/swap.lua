@@ -120,7 +120,7 @@ local function leave(worker) if worker.inner then subscription.leave(worker.inne
 
 local function linger(worker)
    if worker.inner then subscription.linger(worker.inner) end
-   if worker.channel then lifecycle.close_behind(worker.inner, worker.channel) end
+   if worker.channel then subscription.close_behind(worker.inner, worker.channel) end
 end
 
 -- The part that takes time: removed consumers handle the messages they have received, new ones start, and objects that only

@@ -12,6 +12,7 @@ local loop = require "moonrabbit.loop.loop"
 local once = require "moonrabbit.loop.once"
 local patience = require "moonrabbit.channel.patience"
 local stop = require "moonrabbit.loop.stop"
+local subscription = require "moonrabbit.channel.subscription"
 local task = require "moonrabbit.loop.task"
 
 local returns = {}
@@ -99,11 +100,9 @@ function Watch:lost()
 end
 
 -- What was published is acked when its confirm comes, or it would come again.
-local function close_behind(ch, consumer)
-   local till = C.mr_now() + IN_TRANSIT
+local function leave(ch, consumer)
    if consumer then consumer:cancel() end
-   while consumer and consumer.running > 0 and ch.handle and C.mr_now() < till do loop.sleep(0.005) end
-   ch:close()
+   subscription.close_behind(consumer, ch, C.mr_now() + IN_TRANSIT)
 end
 
 --- Stops it. Messages that it still holds after some seconds go back to the exit.
@@ -111,7 +110,7 @@ function Watch:stop()
    if self.has_ended then return end
    self.has_ended = true
    local ch, consumer = self.channel, self.consumer
-   if ch then task.background(function() close_behind(ch, consumer) end) end
+   if ch then task.background(function() leave(ch, consumer) end) end
    self.apart:finish()
 end
 
