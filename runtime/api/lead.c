@@ -84,12 +84,12 @@ static bool turn(mr_runtime *rt, double sleep, struct mr_look *look)
 bool mr_lead_turn(mr_runtime *rt)
 {
 	rt->look.outcome = MR_LOOK_NONE;
-	bool is_over = turn(rt, SLEEP * mr_helm_patience(&rt->bridge.helm), &rt->look);
+	bool is_interrupted = turn(rt, SLEEP * mr_helm_patience(&rt->bridge.helm), &rt->look);
 	if (rt->look.outcome == MR_LOOK_VAIN) {
 		mr_busy_poll_learn(&rt->busy_poll, false);
 		rt->look.left = 0;
 	}
-	return is_over;
+	return is_interrupted;
 }
 
 void mr_lead_end(mr_runtime *rt, uint64_t began, int n)

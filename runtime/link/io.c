@@ -215,7 +215,7 @@ void mr_link_io_flush(struct mr_link_io *io)
 	rearm(io);
 }
 
-void mr_link_io_settle(struct mr_link_io *io)
+void mr_link_io_flush_acks(struct mr_link_io *io)
 {
 	if (mr_clock_was_moved())
 		mr_session_flush(io->session);

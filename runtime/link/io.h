@@ -59,7 +59,7 @@ void mr_link_io_describe(const struct mr_link_io *io, mr_facts *out);
 void mr_link_io_stop(struct mr_link_io *io); /* closes the stream, if there is one */
 
 void mr_link_io_touch(struct mr_link_io *io);      /* there may be output to write */
-void mr_link_io_settle(struct mr_link_io *io);     /* adds the acks that may not wait any more */
+void mr_link_io_flush_acks(struct mr_link_io *io); /* adds the acks that may not wait any more */
 void mr_link_io_flush(struct mr_link_io *io);      /* writes the output */
 void mr_link_io_last_words(struct mr_link_io *io); /* writes as much as it can, ignores failures */
 void mr_link_io_read(struct mr_link_io *io);       /* a turn of reading */

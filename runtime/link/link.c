@@ -381,7 +381,7 @@ void mr_link_flush(struct mr_link *link)
 	if (!link->session) return;
 	if (link->state == MR_LINK_OPEN) {
 		mr_replay_go_on(&link->recovery);
-		mr_link_io_settle(&link->io);
+		mr_link_io_flush_acks(&link->io);
 	}
 	mr_link_io_flush(&link->io);
 }
