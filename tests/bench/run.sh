@@ -8,7 +8,8 @@
 #
 # Modes: consume consume-noack publish publish-confirm rtt confirm-one stream mem idle
 # Clients: rabbitmq-c rabbitmq-c-1core amqp091-go pika rabbitmq-java amqplib drain moonrabbit moonrabbit-1core
-# moonrabbit-view (bodies by msg:view(), from 1 KiB on) moonrabbit-busy (latencies with mr.busy_poll). -1core: the client and the peer share one core.
+# moonrabbit-view (bodies by msg:view(), from 1 KiB on) moonrabbit-busy (latencies with mr.busy_poll). -1core: the client and
+# the peer share one core.
 # Everything goes to .build/bench: runs.tsv (raw), results.json, table.md. A complete run also puts the
 # tables into docs/performance.md and draws the pictures of docs anew (figure.lua); --docs does that for a partial
 # one. The latencies are a block of their own there: `--only rtt,confirm-one --docs` measures them alone, and leaves
